@@ -1,0 +1,72 @@
+//! fault: page faults by who took them and how, and the time of those that needed IO.
+
+use crate::{Counters, Hook, Key, Probe, Signal, SoftwareEvent, histogram};
+
+/// Words of a cgroup's row.
+pub mod word {
+    /// Faults in user mode: a read, a write, an instruction fetch.
+    pub const USER: usize = 0;
+    /// Faults in kernel mode, in the same order.
+    pub const KERNEL: usize = 3;
+    /// Faults of which only the number is known (where no tracepoint tells more).
+    pub const ANY: usize = 6;
+    /// Faults that needed IO.
+    pub const MAJOR: usize = 7;
+    /// Words a row.
+    pub const COUNT: usize = 8;
+}
+
+/// What the access was that faulted; an index from [`word::USER`] or [`word::KERNEL`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Access {
+    /// A read.
+    Read = 0,
+    /// A write.
+    Write = 1,
+    /// An instruction fetch.
+    Execute = 2,
+}
+
+const fn tracepoint(program: &'static str, name: &'static str, gives: &'static str) -> Probe {
+    Probe { program, hook: Hook::RawTracepoint { category: "exceptions", name }, gives, instead_of: None }
+}
+
+const fn latency(program: &'static str, hook: Hook, instead_of: Option<&'static str>) -> Probe {
+    Probe { program, hook, gives: "the time of major faults", instead_of }
+}
+
+/// See the module.
+pub const SIGNAL: Signal = Signal {
+    name: "fault",
+    summary: "Page faults, by mode and access; major faults, and how long they took.",
+    probes: &[
+        tracepoint("fault_user", "page_fault_user", "page faults in user mode, by access"),
+        tracepoint("fault_kernel", "page_fault_kernel", "page faults in kernel mode, by access"),
+        Probe {
+            program: "fault_any",
+            hook: Hook::Software(SoftwareEvent::PageFaults),
+            gives: "page faults, without mode and access, where no tracepoint sees them (arm64)",
+            instead_of: Some("fault_user"),
+        },
+        Probe {
+            program: "fault_major",
+            hook: Hook::Software(SoftwareEvent::MajorFaults),
+            gives: "the number of major faults",
+            instead_of: None,
+        },
+        latency("fault_file_exit", Hook::Exit("filemap_fault"), None),
+        latency("fault_file_entry", Hook::Entry("filemap_fault"), None),
+        latency("fault_swap_exit", Hook::Exit("do_swap_page"), None),
+        latency("fault_swap_entry", Hook::Entry("do_swap_page"), None),
+        latency("fault_file_kretprobe", Hook::Kretprobe("filemap_fault"), Some("fault_file_exit")),
+        latency("fault_file_kprobe", Hook::Kprobe("filemap_fault"), Some("fault_file_entry")),
+        latency("fault_swap_kretprobe", Hook::Kretprobe("do_swap_page"), Some("fault_swap_exit")),
+        latency("fault_swap_kprobe", Hook::Kprobe("do_swap_page"), Some("fault_swap_entry")),
+    ],
+    counters: &[
+        Counters { map: "FAULT", key: Key::Slot, words: word::COUNT },
+        Counters { map: "MAJOR_FAULT_TIME", key: Key::Index, words: histogram::WORDS },
+    ],
+    record: None,
+};

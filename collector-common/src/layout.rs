@@ -1,0 +1,128 @@
+//! The running kernel's layout, as far as the programs read it: resolved from BTF at start, handed over as one
+//! read-only global, so that one binary is right on every kernel.
+//!
+//! An offset that this kernel lacks is [`ABSENT`]; whoever reads it then goes without, and says so.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// The global's name in the ELF object.
+pub const GLOBAL: &str = "LAYOUT";
+
+/// This kernel has no such field or argument.
+pub const ABSENT: u32 = u32::MAX;
+
+macro_rules! layout {
+    ($($(#[$doc:meta])* $field:ident,)*) => {
+        /// Byte offsets, argument positions and enum values of the running kernel.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+        #[repr(C)]
+        pub struct Layout { $($(#[$doc])* pub $field: u32,)* }
+
+        impl Layout {
+            /// A layout in which everything is [`ABSENT`].
+            pub const EMPTY: Layout = Layout { $($field: ABSENT,)* };
+
+            /// Every field with its name, for the doctor and the tests.
+            pub fn fields(&self) -> impl Iterator<Item = (&'static str, u32)> {
+                [$((stringify!($field), self.$field),)*].into_iter()
+            }
+        }
+    };
+}
+
+layout! {
+    /// 1 if `bpf_get_current_task_btf` exists (5.11), so that the current task is read by direct loads; else 0.
+    task_btf,
+    /// `task_struct.pid`: the thread's id.
+    task_pid,
+    /// `task_struct.tgid`: the process's id.
+    task_tgid,
+    /// `task_struct.comm`.
+    task_comm,
+    /// `task_struct.flags`.
+    task_flags,
+    /// `task_struct.mm`.
+    task_mm,
+    /// `task_struct.signal`.
+    task_signal,
+    /// `task_struct.cred`.
+    task_cred,
+    /// `task_struct.cgroups`.
+    task_cgroups,
+    /// `css_set.subsys[memory_cgrp_id]`.
+    css_set_memory,
+    /// `cgroup_subsys_state.cgroup`.
+    css_cgroup,
+    /// `cgroup_subsys_state.serial_nr`: unique over the kernel's uptime.
+    css_serial_nr,
+    /// `cgroup.kn`.
+    cgroup_kn,
+    /// `cgroup.root`.
+    cgroup_root,
+    /// `cgroup.level`.
+    cgroup_level,
+    /// `cgroup_root.hierarchy_id`.
+    root_hierarchy_id,
+    /// `kernfs_node.id`.
+    kn_id,
+    /// `signal_struct.oom_score_adj`.
+    signal_oom_score_adj,
+    /// `signal_struct.maxrss`.
+    signal_maxrss,
+    /// `cred.uid`.
+    cred_uid,
+    /// The signed 64-bit count of `mm_struct.rss_stat` at `MM_FILEPAGES`.
+    mm_rss_file,
+    /// The same at `MM_ANONPAGES`.
+    mm_rss_anon,
+    /// The same at `MM_SWAPENTS`.
+    mm_rss_swap,
+    /// The same at `MM_SHMEMPAGES`.
+    mm_rss_shmem,
+    /// `mm_struct.hiwater_rss`.
+    mm_hiwater_rss,
+    /// 1 if `oom:mark_victim` passes the victim's pid alone, 0 if its task.
+    victim_is_pid,
+    /// `mem_cgroup.css`.
+    mem_cgroup_css,
+    /// `oom_control.memcg`.
+    oom_control_memcg,
+    /// The position of the order among the arguments of `mm_vmscan_*_reclaim_begin` (0 before 7.1, then 1).
+    reclaim_begin_order,
+    /// The position of the target `mem_cgroup` among the arguments of `mm_vmscan_*_reclaim_end` (from 7.1).
+    reclaim_end_memcg,
+    /// `request.q`.
+    request_q,
+    /// `request.rq_disk` (before 5.17).
+    request_rq_disk,
+    /// `request.cmd_flags`.
+    request_cmd_flags,
+    /// `request.__data_len`.
+    request_data_len,
+    /// `request.bio`.
+    request_bio,
+    /// `request_queue.disk` (from 5.17).
+    queue_disk,
+    /// `gendisk.major`.
+    disk_major,
+    /// `gendisk.first_minor`.
+    disk_first_minor,
+    /// `bio.bi_blkg`.
+    bio_blkg,
+    /// `blkcg_gq.blkcg`.
+    blkg_blkcg,
+    /// `blkcg.css`.
+    blkcg_css,
+    /// `REQ_OP_READ`.
+    op_read,
+    /// `REQ_OP_WRITE`.
+    op_write,
+    /// `REQ_OP_FLUSH`.
+    op_flush,
+    /// `REQ_OP_DISCARD`.
+    op_discard,
+    /// `REQ_OP_SECURE_ERASE`.
+    op_secure_erase,
+    /// `VM_FAULT_MAJOR`.
+    vm_fault_major,
+}

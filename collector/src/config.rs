@@ -1,0 +1,96 @@
+//! What the operator may set, and its defaults.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Everything that can be set.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Address of the HTTP listener.
+    pub listen: SocketAddr,
+    /// How often counters are read.
+    pub tick: Duration,
+    /// Held while running, so that a second instance is refused.
+    pub lock: PathBuf,
+    /// The agent's own `oom_score_adj`.
+    pub oom_score_adj: i32,
+    /// `[log]`
+    pub log: Log,
+    /// `[kernel]`
+    pub kernel: Kernel,
+    /// `[workload]`
+    pub workload: Workload,
+    /// `[metrics]`
+    pub metrics: Metrics,
+}
+
+/// `[log]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Log {
+    /// error, warn, info, debug or trace.
+    pub level: String,
+    /// auto (pretty on a terminal, JSON otherwise), pretty or json.
+    pub format: String,
+}
+
+/// `[kernel]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Kernel {
+    /// BTF of the running kernel, where /sys/kernel/btf/vmlinux is missing.
+    pub btf: Option<PathBuf>,
+    /// Signals or single programs that are not attached.
+    pub disable: Vec<String>,
+    /// Reclaim and compaction stalls of at least this length are reported one by one.
+    pub stall: Duration,
+    /// IO of at least this length is reported one by one.
+    pub slow_io: Duration,
+    /// Bytes of the critical ring: a power of two, at least a page.
+    pub critical_ring: u32,
+    /// Bytes of the bulk ring: a power of two, at least a page.
+    pub bulk_ring: u32,
+    /// For how long from the start the kernel measures the programs' own run time; "0s" is never.
+    pub measure: Duration,
+    /// Pass on the programs' own debug messages.
+    pub debug: bool,
+}
+
+/// `[workload]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Workload {
+    /// Workloads with series of their own; the rest is summed as `other`.
+    pub max: usize,
+    /// How long a dead workload's series stay.
+    pub grace: Duration,
+}
+
+/// `[metrics]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Metrics {
+    /// Series in one exposition; what is over is left out and counted.
+    pub max_series: usize,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9843),
+            tick: Duration::from_secs(1),
+            lock: PathBuf::from("/run/headroom.lock"),
+            oom_score_adj: -999,
+            log: Log { level: "info".into(), format: "auto".into() },
+            kernel: Kernel {
+                btf: None,
+                disable: Vec::new(),
+                stall: Duration::from_millis(100),
+                slow_io: Duration::from_secs(1),
+                critical_ring: 256 * 1024,
+                bulk_ring: 1024 * 1024,
+                measure: Duration::from_secs(10),
+                debug: false,
+            },
+            workload: Workload { max: 2000, grace: Duration::from_secs(60) },
+            metrics: Metrics { max_series: 200_000 },
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! Headroom's collector: everything in user space.
+//!
+//! Data flows one way: a [`source`] produces [`sample::Sample`]s, [`engine::Engine`] folds them into the [`view`], and
+//! [`metric`] reads the view. Only [`run`] wires these together.
+
+pub mod cli;
+pub mod config;
+pub mod engine;
+pub mod http;
+pub mod metric;
+pub mod run;
+pub mod sample;
+pub mod signal;
+pub mod sink;
+pub mod source;
+pub mod view;

@@ -1,0 +1,5 @@
+//! Arguments → verb → exit code.
+
+fn main() -> std::process::ExitCode {
+    collector::cli::main()
+}

@@ -1,0 +1,152 @@
+//! [`Sample`]: one dated reading from a source, and the only thing that enters the engine. As JSON it is one line: what
+//! `run --record` writes, `replay` reads, and the tests are made of.
+
+use serde::{Deserialize, Serialize};
+
+use crate::signal::{block, cgroup, compaction, fault, kswapd, oom, reclaim};
+
+/// One dated reading.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sample {
+    /// Nanoseconds since the Unix epoch.
+    pub time: u64,
+    /// What was read.
+    pub reading: Reading,
+}
+
+/// What was read. Amounts are the growth since the previous reading of the same thing, unless a field says otherwise.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reading {
+    /// The source came up: what of the host the fold needs to know.
+    Start(Start),
+    /// What became of one probe.
+    Probe(Probe),
+    /// A round of readings is complete.
+    Tick,
+    /// Something was dropped.
+    Lost(Lost),
+    /// What one eBPF program cost while the kernel measured it.
+    Program(Program),
+    /// What the agent itself costs.
+    Process(Process),
+    /// How one source fared in this round.
+    Source(Source),
+    /// See [`cgroup`].
+    Cgroup(cgroup::Reading),
+    /// See [`oom`].
+    Oom(oom::Reading),
+    /// See [`reclaim`].
+    Reclaim(reclaim::Reading),
+    /// See [`kswapd`].
+    Kswapd(kswapd::Reading),
+    /// See [`compaction`].
+    Compaction(compaction::Reading),
+    /// See [`fault`].
+    Fault(fault::Reading),
+    /// See [`block`].
+    Block(block::Reading),
+}
+
+/// What of the host the fold needs to know.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Start {
+    /// Headroom's version.
+    pub version: String,
+    /// The kernel's release (`uname -r`).
+    pub kernel: String,
+    /// The hierarchy id of the memory controller: 0 is cgroup v2.
+    pub memory_hierarchy: u64,
+    /// The hierarchy id of the io (v1: blkio) controller.
+    pub io_hierarchy: u64,
+    /// Workloads that get series of their own.
+    pub workload_max: usize,
+    /// How long a dead workload stays, in nanoseconds.
+    pub workload_grace: u64,
+}
+
+/// What became of one probe.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Probe {
+    /// The program's name.
+    pub program: String,
+    /// What became of it.
+    pub state: ProbeState,
+    /// Why, unless it is attached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// What can become of a probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProbeState {
+    /// It sees.
+    Attached,
+    /// The configuration switches it off.
+    Disabled,
+    /// Another probe sees the same, or this kernel does not need it.
+    Unneeded,
+    /// This kernel has not got what it needs.
+    Unsupported,
+    /// It should have attached, and did not.
+    Failed,
+}
+
+/// Something was dropped.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lost {
+    /// Where: the label `stage` of `headroom_lost_total`.
+    pub stage: std::borrow::Cow<'static, str>,
+    /// How many.
+    pub count: u64,
+}
+
+/// What one eBPF program cost while the kernel measured it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Program {
+    /// The program's name.
+    pub program: std::borrow::Cow<'static, str>,
+    /// Runs.
+    pub runs: u64,
+    /// Their time in nanoseconds.
+    pub ns: u64,
+}
+
+/// What the agent itself costs; the figures are absolute.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Process {
+    /// CPU time in nanoseconds.
+    pub cpu_ns: u64,
+    /// Resident memory in bytes.
+    pub resident_bytes: u64,
+    /// Virtual memory in bytes.
+    pub virtual_bytes: u64,
+    /// Open file descriptors.
+    pub open_fds: u64,
+    /// The limit on these.
+    pub max_fds: u64,
+    /// When it started, in nanoseconds since the Unix epoch.
+    pub start_time: u64,
+}
+
+/// How one source fared in this round.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// Which.
+    pub source: std::borrow::Cow<'static, str>,
+    /// Whether everything could be read.
+    pub up: bool,
+    /// How long it took, in nanoseconds.
+    pub ns: u64,
+    /// Why not, if not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}

@@ -1,0 +1,3 @@
+//! The kernel as a source: load the programs, drain the rings, read the counters.
+
+pub mod layout;

@@ -1,0 +1,3 @@
+//! All IO in: whatever produces samples.
+
+pub mod kernel;
