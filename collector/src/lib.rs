@@ -8,6 +8,7 @@ pub mod config;
 pub mod engine;
 pub mod http;
 pub mod metric;
+pub mod privilege;
 pub mod run;
 pub mod sample;
 pub mod signal;

@@ -1,1 +1,254 @@
-//! (to be written)
+//! The wiring, and the shutdown: the only place that spawns. Sources produce samples, the engine folds them, the
+//! endpoint and the log show what came of it; all on one thread.
+
+use std::os::fd::{AsRawFd, RawFd};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use anyhow::{Context as _, Result};
+use bytes::Bytes;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::cli::exit::{Exit, Failure};
+use crate::config::Config;
+use crate::engine::Engine;
+use crate::http::{BindError, Exposition, Format, Limits, Listener, serve};
+use crate::metric;
+use crate::privilege;
+use crate::sample::{Lost, ProbeState, Reading, Sample, Source};
+use crate::sink::record::Recorder;
+use crate::source::clock;
+use crate::source::kernel::{Kernel, load};
+use crate::source::process::Own;
+
+/// A tick that is this many ticks late means that the agent hangs.
+const LATE_TICKS: u64 = 10;
+
+/// What `headroom run` is told beside its configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Write every sample to this file, a JSON line each.
+    pub record: Option<PathBuf>,
+}
+
+/// Runs the collector until it is told to stop.
+///
+/// # Errors
+/// With an exit code of its own for each of: privileges that are missing, another instance running, an address that
+/// cannot be bound, too few probes attached.
+pub fn run(config: &Config, options: &Options) -> Result<(), Failure> {
+    let own = Own::open()?;
+    privilege::check()?;
+    let _lock = privilege::lock(&config.lock)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
+    let _inside = runtime.enter();
+    let listener = Listener::bind(config.listen).map_err(|error| address(config, error))?;
+    let recorder = options.record.as_deref().map(Recorder::create).transpose()?;
+    // Lowering it needs a capability that is dropped further down.
+    privilege::protect(config.oom_score_adj);
+    let kernel = Kernel::open(config)?;
+    report(&kernel)?;
+    privilege::drop_unneeded()?;
+    runtime.block_on(collect(config, own, kernel, listener, recorder))?;
+    Ok(())
+}
+
+fn address(config: &Config, error: BindError) -> Failure {
+    let failure = Failure::new(Exit::Address, error);
+    failure.hint(format!("set `listen`, HEADROOM_LISTEN or --listen to another address than {}", config.listen))
+}
+
+/// Says which probes see, and gives up if too few do.
+fn report(kernel: &Kernel) -> Result<(), Failure> {
+    for probe in &kernel.probes {
+        let reason = probe.reason.as_deref().unwrap_or_default();
+        match probe.state {
+            ProbeState::Failed => tracing::warn!(probe = probe.program, reason, "probe failed"),
+            state => tracing::debug!(probe = probe.program, ?state, reason, "probe"),
+        }
+    }
+    let attached = kernel.probes.iter().filter(|probe| probe.state == ProbeState::Attached).count();
+    if load::too_few(&kernel.probes) {
+        let first = kernel.probes.iter().find(|probe| probe.state == ProbeState::Failed);
+        let first = first.and_then(|probe| probe.reason.clone()).unwrap_or_default();
+        let error = anyhow::anyhow!("{first}")
+            .context(format!("only {attached} of {} probes could be attached", kernel.probes.len()));
+        return Err(Failure::new(Exit::Probes, error).hint("`headroom doctor` lists each with its reason"));
+    }
+    tracing::info!("{attached} probes attached");
+    Ok(())
+}
+
+/// What the endpoint shows of the engine.
+struct Shared {
+    engine: Mutex<Engine>,
+    max_series: usize,
+    tick_ns: u64,
+    /// When the last tick was over (CLOCK_MONOTONIC); zero before the first.
+    ticked: AtomicU64,
+    /// The last exposition: scrapes between two changes of the view share one.
+    rendered: Mutex<Option<(u64, Format, Bytes)>>,
+}
+
+impl Shared {
+    fn engine(&self) -> MutexGuard<'_, Engine> {
+        // Whoever panicked while holding it has already brought the process down.
+        self.engine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Exposition for Shared {
+    fn metrics(&self, format: Format) -> Bytes {
+        let engine = self.engine();
+        let mut rendered = self.rendered.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((version, of, bytes)) = &*rendered
+            && (*version, *of) == (engine.version(), format)
+        {
+            return bytes.clone();
+        }
+        let bytes = Bytes::from(metric::render(engine.view(), format, self.max_series));
+        *rendered = Some((engine.version(), format, bytes.clone()));
+        bytes
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        match self.ticked.load(Ordering::Relaxed) {
+            0 => Err("the first round of readings is not complete yet".to_owned()),
+            _ => Ok(()),
+        }
+    }
+
+    fn healthy(&self) -> Result<(), String> {
+        let ticked = self.ticked.load(Ordering::Relaxed);
+        let late = clock::monotonic_ns().saturating_sub(ticked);
+        if ticked != 0 && late > LATE_TICKS * self.tick_ns {
+            return Err(format!("the last round of readings was {} s ago", late / 1_000_000_000));
+        }
+        Ok(())
+    }
+}
+
+async fn collect(
+    config: &Config,
+    own: Own,
+    mut kernel: Kernel,
+    listener: Listener,
+    mut recorder: Option<Recorder>,
+) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+    let shared = Arc::new(Shared {
+        engine: Mutex::new(Engine::new()),
+        max_series: config.metrics.max_series,
+        tick_ns: config.tick.as_nanos() as u64,
+        ticked: AtomicU64::new(0),
+        rendered: Mutex::new(None),
+    });
+    let shed = Arc::new(AtomicU64::new(0));
+    let (stop, stopped) = oneshot::channel::<()>();
+    let address = listener.local_addr()?;
+    let stopped = async { drop(stopped.await) };
+    let endpoint = tokio::spawn(serve(listener, shared.clone(), Limits::default(), shed.clone(), stopped));
+    tracing::info!("metrics at http://{address}/metrics");
+
+    let mut round = Round { own, shed, shed_seen: 0 };
+    let mut fold = |sample: Sample| {
+        if let Some(recorder) = &mut recorder {
+            recorder.write(&sample);
+        }
+        let end_of_round = sample.reading == Reading::Tick;
+        let outcomes = shared.engine().apply(&sample);
+        outcomes.iter().for_each(crate::sink::log::write);
+        if end_of_round {
+            shared.ticked.store(clock::monotonic_ns(), Ordering::Relaxed);
+            if let Some(lost) = recorder.as_mut().and_then(|recorder| recorder.flush()) {
+                shared.engine().apply(&Sample { time: sample.time, reading: Reading::Lost(lost) });
+            }
+        }
+    };
+    kernel.begin(&mut fold);
+    let critical = readable(kernel.critical.as_raw_fd())?;
+    let bulk = readable(kernel.bulk.as_raw_fd())?;
+    let mut tick = interval(config.tick);
+    // After a pause (a stopped process, a suspended host) one late round, not all that were missed.
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            ready = critical.readable() => {
+                let more = kernel.drain_critical(&mut fold);
+                ready.context("wait for the critical ring")?.retain_ready_if(more);
+            }
+            _ = tick.tick() => round.read(&mut kernel, &mut fold),
+            ready = bulk.readable() => {
+                let more = kernel.drain_bulk(&mut fold);
+                ready.context("wait for the bulk ring")?.retain_ready_if(more);
+            }
+        }
+    }
+    tracing::info!("stopping");
+    // What came in since the last round is still worth recording and logging.
+    round.read(&mut kernel, &mut fold);
+    drop(stop);
+    endpoint.await.context("the HTTP endpoint")?;
+    // Detaches the programs: the descriptors above must not outlive the rings.
+    drop((critical, bulk));
+    drop(kernel);
+    Ok(())
+}
+
+fn readable(fd: RawFd) -> Result<AsyncFd<RawFd>> {
+    AsyncFd::with_interest(fd, Interest::READABLE).context("watch a ring")
+}
+
+/// Everything that is read once a tick.
+struct Round {
+    own: Own,
+    shed: Arc<AtomicU64>,
+    shed_seen: u64,
+}
+
+impl Round {
+    fn read(&mut self, kernel: &mut Kernel, fold: &mut dyn FnMut(Sample)) {
+        let begun = clock::monotonic_ns();
+        // The rings first: a cgroup's birth comes before its counts.
+        kernel.drain_critical(fold);
+        kernel.drain_bulk(fold);
+        let result = kernel.tick(fold);
+        let time = clock::unix_ns();
+        let mut say = |reading| fold(Sample { time, reading });
+        say(Reading::Source(Source {
+            source: "kernel".into(),
+            up: result.is_ok(),
+            ns: clock::monotonic_ns().saturating_sub(begun),
+            error: result.err().map(|error| format!("{error:#}")),
+        }));
+        if let Ok(process) = self.own.read() {
+            say(Reading::Process(process));
+        }
+        let shed = self.shed.load(Ordering::Relaxed);
+        if shed > self.shed_seen {
+            say(Reading::Lost(Lost { stage: "http".into(), count: shed - self.shed_seen }));
+            self.shed_seen = shed;
+        }
+        say(Reading::Tick);
+    }
+}
+
+/// Keeps a ring's readiness while more is waiting.
+trait Retain {
+    fn retain_ready_if(self, more: bool);
+}
+
+impl Retain for tokio::io::unix::AsyncFdReadyGuard<'_, RawFd> {
+    fn retain_ready_if(mut self, more: bool) {
+        if more { self.retain_ready() } else { self.clear_ready() }
+    }
+}

@@ -1,1 +1,12 @@
-//! What the tests share.
+//! What the tests share: the agent as a child process, throwaway cgroups, and reading an exposition.
+//!
+//! The tests run the built `headroom` and look at what it publishes; what they compare it with comes from the kernel's
+//! own files or from what the test itself did, never from the agent.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+
+pub mod agent;
+pub mod cgroup;
+pub mod exposition;
+pub mod loopback;
+pub mod require;

@@ -1,1 +1,4 @@
-//! (to be written)
+//! Where outcomes and samples go.
+
+pub mod log;
+pub mod record;

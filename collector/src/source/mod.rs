@@ -1,3 +1,6 @@
-//! All IO in: whatever produces samples.
+//! All IO in: whatever produces samples. A source knows where to read and nothing of what it means.
 
+pub mod cgroup;
+pub mod clock;
 pub mod kernel;
+pub mod process;

@@ -1,3 +1,236 @@
-//! The kernel as a source: load the programs, drain the rings, read the counters.
+//! The kernel as a source: its rings, its counters, and the cgroups that both speak of.
 
+pub mod bpf;
+pub mod counters;
 pub mod layout;
+pub mod load;
+pub mod ring;
+
+use std::collections::HashSet;
+use std::os::fd::{AsFd, OwnedFd};
+
+use anyhow::{Context as _, Result};
+use aya::Ebpf;
+use aya::maps::RingBuf;
+use aya_log::EbpfLogger;
+use collector_common::lost::{self, Stage};
+use collector_common::ring::Ring as Which;
+
+use super::cgroup::{Hierarchies, walk};
+use super::clock;
+use crate::config::Config;
+use crate::sample::{Lost, Probe, Program, Reading, Sample, Start};
+use crate::signal::{Context, block, cgroup};
+
+use counters::CounterMaps;
+use ring::Ring;
+
+/// How long a dead cgroup keeps its slot, in nanoseconds: its IO may still be under way, and its last counts are read at
+/// the next tick.
+const QUARANTINE_NS: u64 = 2_000_000_000;
+
+/// The kernel, open.
+pub struct Kernel {
+    /// Dropped, it detaches every program.
+    ebpf: Ebpf,
+    /// What became of each probe.
+    pub probes: Vec<Probe>,
+    /// Woken for each record.
+    pub critical: Ring,
+    /// Woken when it fills up.
+    pub bulk: Ring,
+    counters: CounterMaps,
+    hierarchies: Hierarchies,
+    context: Context,
+    quarantine_ns: u64,
+    start: Start,
+    walk_due: bool,
+    devices: HashSet<block::Device>,
+    logger: Option<EbpfLogger<&'static dyn log::Log>>,
+    measurement: Option<Measurement>,
+}
+
+/// The kernel measures the programs while `window` is held; it costs each run two readings of the clock, which is why it
+/// is let go after a while.
+struct Measurement {
+    window: Option<OwnedFd>,
+    until: u64,
+    seen: Vec<(u64, u64)>,
+}
+
+impl Kernel {
+    /// Loads the programs, attaches what can be attached, and opens maps and rings.
+    pub fn open(config: &Config) -> Result<Kernel> {
+        let hierarchies = Hierarchies::find("/proc".as_ref())?;
+        // Slot 0 is everybody's; a workload has one slot in each hierarchy.
+        let slots = 1 + config.workload.max * hierarchies.distinct().count();
+        let slots = u32::try_from(slots).unwrap_or(u32::MAX).min(u32::from(u16::MAX));
+        let load::Loaded { mut ebpf, probes, .. } = load::load(&config.kernel, slots, &hierarchies)?;
+        let ring = |ebpf: &mut Ebpf, which: Which| -> Result<Ring> {
+            let map = ebpf.take_map(which.map()).context("the object lacks a ring")?;
+            Ok(Ring::new(RingBuf::try_from(map).with_context(|| format!("map {}", which.map()))?))
+        };
+        let logger = if config.kernel.debug { EbpfLogger::init(&mut ebpf).map(Some) } else { Ok(None) };
+        let measured = !config.kernel.measure.is_zero();
+        Ok(Kernel {
+            critical: ring(&mut ebpf, Which::Critical)?,
+            bulk: ring(&mut ebpf, Which::Bulk)?,
+            counters: CounterMaps::new(&mut ebpf, slots)?,
+            start: Start {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
+                memory_hierarchy: hierarchies.memory.id,
+                io_hierarchy: hierarchies.io.id,
+                workload_max: config.workload.max,
+                workload_grace: config.workload.grace.as_nanos() as u64,
+            },
+            context: Context {
+                page_size: rustix::param::page_size() as u64,
+                clock_offset_ns: clock::offset_ns(),
+            },
+            quarantine_ns: QUARANTINE_NS.max(2 * config.tick.as_nanos() as u64),
+            walk_due: true,
+            devices: HashSet::new(),
+            logger: logger.context("open the programs' debug log")?,
+            measurement: measured.then(|| Measurement::begin(config.kernel.measure.as_nanos() as u64)),
+            ebpf,
+            probes,
+            hierarchies,
+        })
+    }
+
+    /// What comes before everything else: the host, and what became of each probe.
+    pub fn begin(&mut self, sink: &mut dyn FnMut(Sample)) {
+        let time = clock::unix_ns();
+        sink(Sample { time, reading: Reading::Start(self.start.clone()) });
+        for probe in &self.probes {
+            sink(Sample { time, reading: Reading::Probe(probe.clone()) });
+        }
+    }
+
+    /// Drains the critical ring; `true` if more may be waiting.
+    pub fn drain_critical(&mut self, sink: &mut dyn FnMut(Sample)) -> bool {
+        let Kernel { critical, counters, context, quarantine_ns, .. } = self;
+        let (_, more) = critical.drain(context, &mut |record| match record {
+            Ok(sample) => {
+                if let Reading::Cgroup(cgroup::Reading::Died { cgroup }) = &sample.reading {
+                    counters.retire(*cgroup, clock::monotonic_ns(), *quarantine_ns);
+                }
+                sink(sample);
+            }
+            Err(malformed) => sink(malformed_sample(&malformed)),
+        });
+        more
+    }
+
+    /// Drains the bulk ring; `true` if more may be waiting.
+    pub fn drain_bulk(&mut self, sink: &mut dyn FnMut(Sample)) -> bool {
+        let Kernel { bulk, context, .. } = self;
+        let (_, more) = bulk.drain(context, &mut |record| match record {
+            Ok(sample) => sink(sample),
+            Err(malformed) => sink(malformed_sample(&malformed)),
+        });
+        more
+    }
+
+    /// Everything that is read once a tick. After a loss that may have hidden a cgroup's birth or death, or at the
+    /// start, the tree is walked first.
+    pub fn tick(&mut self, sink: &mut dyn FnMut(Sample)) -> Result<()> {
+        self.context.clock_offset_ns = clock::offset_ns();
+        let time = clock::unix_ns();
+        if self.walk_due {
+            self.walk(time, sink)?;
+        }
+        let Kernel { counters, context, devices, walk_due, .. } = self;
+        counters.read(context, &mut |reading| {
+            match &reading {
+                Reading::Lost(Lost { stage, .. }) if is_blinding(stage) => *walk_due = true,
+                Reading::Block(block::Reading::Device { device, .. }) if devices.insert(*device) => {
+                    let name = Reading::Block(block::Reading::Name { device: *device, name: device_name(*device) });
+                    sink(Sample { time, reading: name });
+                }
+                _ => {}
+            }
+            sink(Sample { time, reading });
+        })?;
+        self.counters.release(clock::monotonic_ns())?;
+        if let Some(logger) = &mut self.logger {
+            logger.flush();
+        }
+        self.measure(time, sink)
+    }
+
+    fn walk(&mut self, time: u64, sink: &mut dyn FnMut(Sample)) -> Result<()> {
+        self.walk_due = false;
+        let mut living = HashSet::new();
+        let mut say = |reading| sink(Sample { time, reading: Reading::Cgroup(reading) });
+        say(cgroup::Reading::Walk);
+        for hierarchy in self.hierarchies.distinct() {
+            walk(hierarchy, &mut |cgroup, path| {
+                living.insert(cgroup);
+                say(cgroup::Reading::Born { cgroup, path: path.to_owned() });
+            })?;
+        }
+        say(cgroup::Reading::Walked);
+        let now = clock::monotonic_ns();
+        let dead: Vec<_> = self.counters.owners().filter(|owner| !living.contains(owner)).collect();
+        for cgroup in dead {
+            self.counters.retire(cgroup, now, self.quarantine_ns);
+        }
+        Ok(())
+    }
+
+    /// Emits what the programs cost since the last tick, while they are measured.
+    fn measure(&mut self, time: u64, sink: &mut dyn FnMut(Sample)) -> Result<()> {
+        let Some(Measurement { window, until, seen }) = &mut self.measurement else { return Ok(()) };
+        let attached = self.probes.iter().filter(|probe| probe.state == crate::sample::ProbeState::Attached);
+        for (index, probe) in attached.enumerate() {
+            let Some(program) = self.ebpf.program(&probe.program) else { continue };
+            let fd = program.fd().context("a program's descriptor")?;
+            let (runs, ns) = bpf::run_statistics(fd.as_fd()).with_context(|| format!("measure {}", probe.program))?;
+            if seen.len() <= index {
+                seen.push((0, 0));
+            }
+            let before = std::mem::replace(&mut seen[index], (runs, ns));
+            let (runs, ns) = (runs.wrapping_sub(before.0), ns.wrapping_sub(before.1));
+            sink(Sample { time, reading: Reading::Program(Program { program: probe.program.clone().into(), runs, ns }) });
+        }
+        if clock::monotonic_ns() >= *until {
+            *window = None;
+            self.measurement = None;
+        }
+        Ok(())
+    }
+}
+
+impl Measurement {
+    fn begin(length_ns: u64) -> Measurement {
+        let window = aya::sys::enable_stats(aya::sys::Stats::RunTime);
+        if let Err(error) = &window {
+            tracing::info!("the kernel does not measure the programs' run time: {error}");
+        }
+        Measurement {
+            window: window.ok(),
+            until: clock::monotonic_ns().saturating_add(length_ns),
+            seen: Vec::new(),
+        }
+    }
+}
+
+fn malformed_sample(malformed: &crate::signal::Malformed) -> Sample {
+    tracing::warn!("a record that cannot be read: {malformed}");
+    Sample { time: clock::unix_ns(), reading: Reading::Lost(Lost { stage: "malformed".into(), count: 1 }) }
+}
+
+/// Stages whose loss may have hidden a cgroup.
+fn is_blinding(stage: &str) -> bool {
+    [Stage::RingCritical, Stage::Path].iter().any(|blinding| lost::NAMES[*blinding as usize] == stage)
+}
+
+/// The kernel's name of a block device, or its numbers where it is gone already.
+fn device_name(device: block::Device) -> String {
+    let numbers = format!("{}:{}", device.major, device.minor);
+    let link = std::fs::read_link(format!("/sys/dev/block/{numbers}")).ok();
+    let name = link.as_deref().and_then(|path| path.file_name()).map(|name| name.to_string_lossy().into_owned());
+    name.unwrap_or(numbers)
+}

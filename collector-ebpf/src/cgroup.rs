@@ -1,0 +1,69 @@
+//! cgroup: see `collector_common::cgroup`.
+
+use aya_ebpf::helpers::{bpf_ktime_get_ns, generated::bpf_probe_read_kernel_str};
+use aya_ebpf::macros::raw_tracepoint;
+use aya_ebpf::programs::RawTracePointContext;
+use aya_log_ebpf::debug;
+use collector_common::cgroup::{CHANGE_HEAD, Event, PATH};
+use collector_common::lost::Stage;
+use collector_common::ring::{Header, Kind, Ring};
+
+use crate::emit;
+use crate::kernel::{Address, cgroup_id, layout, read, setting};
+use crate::map::CHANGE;
+
+#[raw_tracepoint(tracepoint = "cgroup_mkdir")]
+pub fn cgroup_mkdir(ctx: RawTracePointContext) -> i32 {
+    change(&ctx, Event::Mkdir, 0).unwrap_or(0)
+}
+
+#[raw_tracepoint(tracepoint = "cgroup_rmdir")]
+pub fn cgroup_rmdir(ctx: RawTracePointContext) -> i32 {
+    change(&ctx, Event::Rmdir, 0).unwrap_or(0)
+}
+
+#[raw_tracepoint(tracepoint = "cgroup_rename")]
+pub fn cgroup_rename(ctx: RawTracePointContext) -> i32 {
+    change(&ctx, Event::Rename, 0).unwrap_or(0)
+}
+
+#[raw_tracepoint(tracepoint = "cgroup_attach_task")]
+pub fn cgroup_attach_task(ctx: RawTracePointContext) -> i32 {
+    let pid: u32 = read(ctx.arg(2), layout!(task_tgid));
+    change(&ctx, Event::Attach, pid).unwrap_or(0)
+}
+
+/// All of these happen under the kernel's one `cgroup_mutex`, so that this CPU's record cannot be written twice at once.
+#[inline(always)]
+fn change(ctx: &RawTracePointContext, event: Event, pid: u32) -> Option<i32> {
+    let cgroup: Address = ctx.arg(0);
+    let path: Address = ctx.arg(1);
+    let id = cgroup_id(cgroup);
+    if id.hierarchy != setting!(memory_hierarchy) && id.hierarchy != setting!(io_hierarchy) {
+        return None;
+    }
+    let record = CHANGE.get_ptr_mut(0)?;
+    // SAFETY: from a successful lookup, and ours alone, see above; the helper checks the path's address itself and
+    // writes at most `PATH` bytes, its NUL included.
+    let length = unsafe {
+        (*record).header = Header::new(Kind::CgroupChange, bpf_ktime_get_ns());
+        (*record).cgroup = id;
+        (*record).event = event as u32;
+        (*record).pid = pid;
+        (*record).level = read(cgroup, layout!(cgroup_level));
+        bpf_probe_read_kernel_str((&raw mut (*record).path).cast(), PATH as u32, path.cast())
+    };
+    if length == PATH as i64 {
+        emit::lost(Stage::Path);
+    }
+    // The mask tells the verifier what the helper promises, without the NUL.
+    let length = (length - 1).max(0) as usize & (PATH - 1);
+    // SAFETY: as above.
+    unsafe { (*record).path_len = length as u32 };
+    debug!(ctx, "cgroup {}: event {}, {} bytes of path", id.id, event as u32, length);
+    // SAFETY: the record is `CHANGE_HEAD + PATH` bytes, and `length` is less than `PATH`.
+    emit::send_bytes(Ring::Critical, unsafe {
+        core::slice::from_raw_parts(record.cast::<u8>(), CHANGE_HEAD + length)
+    });
+    None
+}

@@ -1,0 +1,54 @@
+//! compaction: see `collector_common::compaction`.
+
+use aya_ebpf::macros::raw_tracepoint;
+use aya_ebpf::programs::RawTracePointContext;
+use collector_common::compaction::{Stall, word};
+use collector_common::ring::{Header, Kind, Ring};
+
+use crate::kernel::{self, Css, layout, read, setting};
+use crate::map::{COMPACTION, COMPACTION_TIME};
+use crate::slot::{self, Controller};
+use crate::stopwatch::{self, Lap};
+use crate::{counter, emit};
+
+/// `PF_KTHREAD` of include/linux/sched.h: the task is a kernel thread. A define, so that BTF does not have it; the
+/// value has not changed since it was introduced in 2.6.27.
+const PF_KTHREAD: u32 = 0x0020_0000;
+
+#[raw_tracepoint(tracepoint = "mm_compaction_begin")]
+pub fn compaction_begin(_ctx: RawTracePointContext) -> i32 {
+    if !is_background() {
+        stopwatch::start(Lap::Compaction, 0);
+    }
+    0
+}
+
+#[raw_tracepoint(tracepoint = "mm_compaction_end")]
+pub fn compaction_end(_ctx: RawTracePointContext) -> i32 {
+    if is_background() {
+        return 0;
+    }
+    let Some(stopped) = stopwatch::stop(Lap::Compaction) else { return 0 };
+    let waiter = Css::current();
+    if let Some(row) = COMPACTION.get_ptr_mut(slot::of(waiter, Controller::Memory)) {
+        counter::add(row, word::STALLS, 1);
+        counter::add(row, word::NS, stopped.ns);
+    }
+    counter::observe_at(&COMPACTION_TIME, 0, stopped.ns);
+    if stopped.ns >= setting!(stall_ns) {
+        let stall = Stall {
+            header: Header::new(Kind::CompactionStall, stopped.now),
+            cgroup: waiter.id(),
+            ns: stopped.ns,
+            task: kernel::current(),
+        };
+        emit::send(Ring::Bulk, stall);
+    }
+    0
+}
+
+/// kcompactd and its like compact so that nobody has to wait: that is no stall.
+#[inline(always)]
+fn is_background() -> bool {
+    read::<u32>(kernel::current_task(), layout!(task_flags)) & PF_KTHREAD != 0
+}

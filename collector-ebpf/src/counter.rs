@@ -1,0 +1,38 @@
+//! Counting in a row of a map.
+
+use core::arch::asm;
+
+use collector_common::histogram;
+
+use crate::map::Histogram;
+
+/// Adds to one word of a row. Atomic, because from some kernels on a program can be preempted between load and store,
+/// and an interrupt's completion can come between at any time: "exactly N faults" allows for neither.
+#[inline(always)]
+pub fn add<const N: usize>(row: *mut [u64; N], word: usize, amount: u64) {
+    // The atomic types have no addition on this target: it is written out.
+    // SAFETY: rows come from successful map lookups, words are checked against the row's length by the verifier.
+    unsafe {
+        let word = row.cast::<u64>().add(word);
+        asm!("lock *(u64 *)({word} + 0) += {amount}", word = in(reg) word, amount = in(reg) amount);
+    }
+}
+
+/// Adds one duration to the histogram that starts at `first` in a row.
+#[inline(always)]
+pub fn observe<const N: usize>(row: *mut [u64; N], first: usize, ns: u64) {
+    // The mask tells the verifier what `bucket` promises.
+    let bucket = histogram::bucket(ns) & 31;
+    if bucket < histogram::BUCKETS {
+        add(row, first + bucket, 1);
+    }
+    add(row, first + histogram::SUM, ns);
+}
+
+/// Adds one duration to a map's histogram at `index`.
+#[inline(always)]
+pub fn observe_at(map: &aya_ebpf::maps::PerCpuArray<Histogram>, index: u32, ns: u64) {
+    if let Some(row) = map.get_ptr_mut(index) {
+        observe(row, 0, ns);
+    }
+}

@@ -1,0 +1,33 @@
+//! Not a signal: a burst of made-up records, for the benchmark of the rings and the tests of their overflow. The agent
+//! never loads it; whoever does runs it by hand (BPF_PROG_TEST_RUN).
+
+use aya_ebpf::helpers::bpf_ktime_get_ns;
+use aya_ebpf::macros::raw_tracepoint;
+use aya_ebpf::programs::RawTracePointContext;
+use collector_common::block::{DeviceOperation, Io};
+use collector_common::cgroup::Id;
+use collector_common::ring::{Header, Kind, Ring};
+
+use crate::emit;
+
+/// Records a run: as many as the verifier unrolls without complaint.
+const RECORDS: u32 = 1024;
+
+#[raw_tracepoint(tracepoint = "sys_enter")]
+pub fn flood(ctx: RawTracePointContext) -> i32 {
+    let id: u64 = ctx.arg(0);
+    for count in 0..RECORDS {
+        let io = Io {
+            // SAFETY: the helper has no preconditions.
+            header: Header::new(Kind::BlockIo, unsafe { bpf_ktime_get_ns() }),
+            cgroup: Id { id, hierarchy: 0 },
+            queue_ns: 0,
+            service_ns: 1_000_000 + count as u64,
+            device: DeviceOperation { device: 8 << 20, operation: 0 },
+            bytes: 4096,
+            status: 0,
+        };
+        emit::send(Ring::Bulk, io);
+    }
+    0
+}

@@ -1,0 +1,154 @@
+//! oom: see `collector_common::oom`.
+
+use aya_ebpf::EbpfContext;
+use aya_ebpf::helpers::bpf_ktime_get_ns;
+use aya_ebpf::macros::{fentry, kprobe, raw_tracepoint};
+use aya_ebpf::programs::{FEntryContext, ProbeContext, RawTracePointContext};
+use aya_log_ebpf::debug;
+use collector_common::cgroup::Id;
+use collector_common::lost::Stage;
+use collector_common::oom::{Scope, UNKNOWN, Victim};
+use collector_common::ring::{Header, Kind, Ring};
+
+use crate::emit;
+use crate::kernel::{self, Address, Css, layout, read};
+use crate::map::{LAST_RECLAIM, OOM_CAUSE, PENDING, VICTIM};
+
+/// A cause older than this belongs to something else: the kill follows within the time that the kernel needs to print
+/// its report, to a slow serial console if it must.
+const FRESH_NS: u64 = 30_000_000_000;
+
+/// Why a thread is about to kill.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Cause {
+    pub ns: u64,
+    /// A [`Scope`].
+    pub scope: u64,
+    /// The memory cgroup at its limit, or zero.
+    pub limited: Id,
+}
+
+/// `oom:mark_victim` runs in the killer's context: the victim is the argument. It runs under the kernel's `oom_lock`, so
+/// that this CPU's record cannot be written twice at once.
+#[raw_tracepoint(tracepoint = "mark_victim")]
+pub fn oom_mark_victim(ctx: RawTracePointContext) -> i32 {
+    let Some(record) = VICTIM.get_ptr_mut(0) else { return 0 };
+    // SAFETY: from a successful lookup, and ours alone, see above.
+    let record = unsafe { &mut *record };
+    mark(record);
+    if layout!(victim_is_pid) != 1 {
+        return send(&ctx, ctx.arg(0), record);
+    }
+    let tid: u32 = ctx.arg(0);
+    if tid == record.trigger.tid {
+        return send(&ctx, kernel::current_task(), record);
+    }
+    if PENDING.insert(tid, &*record, 0).is_err() {
+        emit::lost(Stage::Victim);
+    }
+    0
+}
+
+/// Attached only where the mark carries a pid: the exit of that thread brings the rest.
+#[raw_tracepoint(tracepoint = "sched_process_exit")]
+pub fn oom_process_exit(ctx: RawTracePointContext) -> i32 {
+    let task: Address = ctx.arg(0);
+    let tid: u32 = read(task, layout!(task_pid));
+    let Some(record) = PENDING.get_ptr_mut(tid) else { return 0 };
+    // SAFETY: from a successful lookup; a thread exits once, and nobody else touches its entry.
+    send(&ctx, task, unsafe { &mut *record });
+    let _ = PENDING.remove(tid);
+    0
+}
+
+#[fentry(function = "oom_kill_process")]
+pub fn oom_kill_process(ctx: FEntryContext) -> i32 {
+    note(ctx.arg(0))
+}
+
+#[kprobe(function = "oom_kill_process")]
+pub fn oom_kill_process_kprobe(ctx: ProbeContext) -> i32 {
+    ctx.arg(0).map_or(0, note)
+}
+
+/// Takes down whose limit the `struct oom_control` names; none is the host's.
+#[inline(always)]
+fn note(control: Address) -> i32 {
+    let memcg: Address = read(control, layout!(oom_control_memcg));
+    // SAFETY: the helper has no preconditions.
+    let ns = unsafe { bpf_ktime_get_ns() };
+    let cause = if memcg.is_null() {
+        Cause { ns, scope: Scope::Host as u64, limited: Id::default() }
+    } else {
+        Cause { ns, scope: Scope::Memcg as u64, limited: Css::of_memcg(memcg).id() }
+    };
+    // As with the latest reclaim: the map makes room by itself.
+    let _ = OOM_CAUSE.insert(kernel::current_tid(), cause, 0);
+    0
+}
+
+/// What the OOM killer said itself, or else the reclaim that failed.
+#[inline(always)]
+fn cause(tid: u32, now: u64) -> Cause {
+    let fresh = |cause: &&Cause| now.saturating_sub(cause.ns) < FRESH_NS;
+    // SAFETY: written by this thread alone.
+    let told = unsafe { OOM_CAUSE.get(tid) }.filter(fresh).copied();
+    // SAFETY: as above.
+    let cause = told.or_else(|| unsafe { LAST_RECLAIM.get(tid) }.filter(fresh).copied());
+    cause.unwrap_or(Cause { ns: 0, scope: Scope::Unknown as u64, limited: Id::default() })
+}
+
+/// Everything but the victim itself.
+#[inline(always)]
+fn mark(record: &mut Victim) {
+    // SAFETY: the helper has no preconditions.
+    let now = unsafe { bpf_ktime_get_ns() };
+    let cause = cause(kernel::current_tid(), now);
+    record.header = Header::new(Kind::OomKill, now);
+    record.trigger = kernel::current();
+    record.trigger_cgroup = Css::current().id();
+    record.limited = cause.limited;
+    record.scope = cause.scope as u32;
+}
+
+/// Fills in the victim and sends the record. At its exit a task has no `mm` any more: what that held stays unknown.
+#[inline(always)]
+fn send(ctx: &impl EbpfContext, task: Address, record: &mut Victim) -> i32 {
+    record.cgroup = Css::of_task(task).id();
+    record.victim.pid = read(task, layout!(task_tgid));
+    record.victim.tid = read(task, layout!(task_pid));
+    record.victim.comm = read(task, layout!(task_comm));
+    record.uid = read(read(task, layout!(task_cred)), layout!(cred_uid));
+    let signal: Address = read(task, layout!(task_signal));
+    record.score_adj = read::<i16>(signal, layout!(signal_oom_score_adj)) as i32;
+    let mm: Address = read(task, layout!(task_mm));
+    if mm.is_null() {
+        record.anon = UNKNOWN;
+        record.file = UNKNOWN;
+        record.shmem = UNKNOWN;
+        record.swap = UNKNOWN;
+        record.peak = read(signal, layout!(signal_maxrss));
+    } else {
+        record.anon = pages(mm, layout!(mm_rss_anon));
+        record.file = pages(mm, layout!(mm_rss_file));
+        record.shmem = pages(mm, layout!(mm_rss_shmem));
+        record.swap = pages(mm, layout!(mm_rss_swap));
+        // The high-water mark is brought up to date only now and then: the kernel takes the larger of the two as well
+        // (get_mm_hiwater_rss).
+        let resident = record.anon + record.file + record.shmem;
+        record.peak = resident.max(read(mm, layout!(mm_hiwater_rss)));
+    }
+    debug!(ctx, "oom: victim {}, trigger {}", record.victim.pid, record.trigger.pid);
+    // SAFETY: the record is all numbers, without padding.
+    emit::send_bytes(Ring::Critical, unsafe {
+        core::slice::from_raw_parts(core::ptr::from_ref(record).cast::<u8>(), size_of::<Victim>())
+    });
+    0
+}
+
+/// One of the counts of an `mm`. It is kept per CPU and summed now and then, and may read as slightly negative.
+#[inline(always)]
+fn pages(mm: Address, offset: u32) -> u64 {
+    read::<i64>(mm, offset).max(0) as u64
+}

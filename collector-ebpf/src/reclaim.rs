@@ -1,0 +1,91 @@
+//! reclaim: see `collector_common::reclaim`.
+
+use aya_ebpf::macros::raw_tracepoint;
+use aya_ebpf::programs::RawTracePointContext;
+use collector_common::cgroup::Id;
+use collector_common::layout::ABSENT;
+use collector_common::oom::Scope;
+use collector_common::reclaim::{Kind, Stall, word};
+use collector_common::ring::{self, Header, Ring};
+
+use crate::kernel::{self, Address, Css, argument, layout, setting};
+use crate::map::{LAST_RECLAIM, RECLAIM, RECLAIM_TIME};
+use crate::oom::Cause;
+use crate::slot::{self, Controller};
+use crate::stopwatch::{self, Lap};
+use crate::{counter, emit};
+
+#[raw_tracepoint(tracepoint = "mm_vmscan_direct_reclaim_begin")]
+pub fn reclaim_direct_begin(ctx: RawTracePointContext) -> i32 {
+    begin(&ctx, Lap::DirectReclaim)
+}
+
+#[raw_tracepoint(tracepoint = "mm_vmscan_direct_reclaim_end")]
+pub fn reclaim_direct_end(ctx: RawTracePointContext) -> i32 {
+    end(&ctx, Lap::DirectReclaim, Kind::Direct, Scope::Host)
+}
+
+#[raw_tracepoint(tracepoint = "mm_vmscan_memcg_reclaim_begin")]
+pub fn reclaim_memcg_begin(ctx: RawTracePointContext) -> i32 {
+    begin(&ctx, Lap::MemcgReclaim)
+}
+
+#[raw_tracepoint(tracepoint = "mm_vmscan_memcg_reclaim_end")]
+pub fn reclaim_memcg_end(ctx: RawTracePointContext) -> i32 {
+    end(&ctx, Lap::MemcgReclaim, Kind::Memcg, Scope::Memcg)
+}
+
+#[inline(always)]
+fn begin(ctx: &RawTracePointContext, lap: Lap) -> i32 {
+    stopwatch::start(lap, argument::<u32>(ctx, layout!(reclaim_begin_order)) as u64);
+    0
+}
+
+#[inline(always)]
+fn end(ctx: &RawTracePointContext, lap: Lap, kind: Kind, scope: Scope) -> i32 {
+    let Some(stopped) = stopwatch::stop(lap) else { return 0 };
+    let pages: u64 = ctx.arg(0);
+    let first = kind as usize * word::COUNT;
+    let waiter = Css::current();
+    if let Some(row) = RECLAIM.get_ptr_mut(slot::of(waiter, Controller::Memory)) {
+        counter::add(row, first + word::STALLS, 1);
+        counter::add(row, first + word::NS, stopped.ns);
+        counter::add(row, first + word::PAGES, pages);
+    }
+    counter::observe_at(&RECLAIM_TIME, kind as u32, stopped.ns);
+    let mut limited = Id::default();
+    if layout!(reclaim_end_memcg) != ABSENT {
+        let memcg: Address = argument(ctx, layout!(reclaim_end_memcg));
+        // The host's own reclaim has none.
+        if !memcg.is_null() {
+            let target = Css::of_memcg(memcg);
+            if let Some(row) = RECLAIM.get_ptr_mut(slot::of(target, Controller::Memory)) {
+                counter::add(row, first + word::TARGET_PAGES, pages);
+            }
+            limited = target.id();
+        }
+    }
+    remember(stopped.now, scope, limited);
+    if stopped.ns >= setting!(stall_ns) {
+        let stall = Stall {
+            header: Header::new(ring::Kind::ReclaimStall, stopped.now),
+            cgroup: waiter.id(),
+            ns: stopped.ns,
+            pages,
+            task: kernel::current(),
+            kind: kind as u32,
+            order: stopped.note as u32,
+        };
+        emit::send(Ring::Bulk, stall);
+    }
+    0
+}
+
+/// An OOM kill is the failure of a reclaim by the same thread, moments before: which kind it was tells whose memory was
+/// out, without a probe on the OOM killer itself.
+#[inline(always)]
+fn remember(now: u64, scope: Scope, limited: Id) {
+    let cause = Cause { ns: now, scope: scope as u64, limited };
+    // The map forgets its oldest entry by itself; a cause that is missing makes a scope unknown, not a kill unseen.
+    let _ = LAST_RECLAIM.insert(kernel::current_tid(), cause, 0);
+}

@@ -1,0 +1,75 @@
+//! What the process may do, and that it is the only one: checked before anything is attached, given up once everything
+//! is.
+
+use std::fs::{self, File};
+use std::path::Path;
+
+use anyhow::{Context as _, anyhow};
+use caps::{CapSet, Capability, CapsHashSet};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+
+use crate::cli::exit::{Exit, Failure};
+
+/// What loading and attaching takes; CAP_SYS_ADMIN stands for both, and is all that kernels before 5.8 know.
+const ATTACH: [Capability; 2] = [Capability::CAP_BPF, Capability::CAP_PERFMON];
+
+/// What is kept: the maps and programs are used on, and the trees of cgroupfs and procfs are walked.
+const KEEP: [Capability; 3] = [Capability::CAP_BPF, Capability::CAP_PERFMON, Capability::CAP_DAC_READ_SEARCH];
+
+/// Whether this process has a capability.
+pub fn has(capability: Capability) -> bool {
+    caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false)
+}
+
+/// The capabilities that are needed and missing.
+pub fn missing() -> Vec<Capability> {
+    if has(Capability::CAP_SYS_ADMIN) {
+        return Vec::new();
+    }
+    ATTACH.into_iter().filter(|capability| !has(*capability)).collect()
+}
+
+/// Refuses to go on without what attaching takes.
+pub fn check() -> Result<(), Failure> {
+    let missing = missing();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<_> = missing.iter().map(Capability::to_string).collect();
+    let error = anyhow!("loading eBPF programs takes {}, which this process has not got", names.join(" and "));
+    Err(Failure::new(Exit::Privilege, error).hint("run it as root (`sudo headroom run`), or give it these capabilities"))
+}
+
+/// Makes sure that no other instance runs; holds as long as the file is open.
+pub fn lock(path: &Path) -> Result<File, Failure> {
+    let open = File::options().create(true).write(true).truncate(false).open(path);
+    let file = open.with_context(|| format!("open the lock file {}", path.display()))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(Errno::WOULDBLOCK) => {
+            let error = anyhow!("another instance is running: it holds {}", path.display());
+            Err(Failure::new(Exit::Running, error).hint("stop it first, or give this one a `lock` of its own"))
+        }
+        Err(error) => Err(anyhow!(error).context(format!("lock {}", path.display())).into()),
+    }
+}
+
+/// Makes the kernel's OOM killer choose others. The observer is of no use if it dies with what it observes.
+pub fn protect(oom_score_adj: i32) {
+    if let Err(error) = fs::write("/proc/self/oom_score_adj", oom_score_adj.to_string()) {
+        tracing::warn!("oom_score_adj stays as it is (lowering it takes CAP_SYS_RESOURCE): {error}");
+    }
+}
+
+/// Gives up every capability but those that are still needed.
+pub fn drop_unneeded() -> anyhow::Result<()> {
+    let held = caps::read(None, CapSet::Permitted).context("read the capabilities")?;
+    let mut keep: CapsHashSet = KEEP.into_iter().filter(|capability| held.contains(capability)).collect();
+    if !held.contains(&Capability::CAP_BPF) && held.contains(&Capability::CAP_SYS_ADMIN) {
+        keep.insert(Capability::CAP_SYS_ADMIN);
+    }
+    caps::clear(None, CapSet::Inheritable).context("drop inheritable capabilities")?;
+    caps::set(None, CapSet::Effective, &keep).context("drop effective capabilities")?;
+    caps::set(None, CapSet::Permitted, &keep).context("drop permitted capabilities")
+}

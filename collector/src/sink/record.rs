@@ -1,0 +1,106 @@
+//! `run --record`: every sample as a JSON line, for `replay`.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use crate::sample::{Lost, Sample};
+
+/// Samples are kept until the end of the round, but never more than this.
+const BUFFER: usize = 1 << 20;
+
+/// Writes samples to a file. A file that cannot be written (a full disk) costs samples, which are counted, and never
+/// the agent.
+pub struct Recorder {
+    file: File,
+    path: PathBuf,
+    buffer: Vec<u8>,
+    buffered: u64,
+    lost: u64,
+    /// The last write failed: part of a line may stand at the end of the file.
+    torn: bool,
+}
+
+impl Recorder {
+    /// Creates or truncates the file.
+    pub fn create(path: &Path) -> Result<Recorder> {
+        let file = File::create(path).with_context(|| format!("record to {}", path.display()))?;
+        Ok(Recorder { file, path: path.to_owned(), buffer: Vec::new(), buffered: 0, lost: 0, torn: false })
+    }
+
+    /// Takes one sample down.
+    pub fn write(&mut self, sample: &Sample) {
+        let line = self.buffer.len();
+        match serde_json::to_writer(&mut self.buffer, sample) {
+            Ok(()) => {
+                self.buffer.push(b'\n');
+                self.buffered += 1;
+            }
+            Err(_) => {
+                self.buffer.truncate(line);
+                self.lost += 1;
+            }
+        }
+        if self.buffer.len() >= BUFFER {
+            self.write_out();
+        }
+    }
+
+    /// Writes out what was taken down; gives what could not be since the last call.
+    pub fn flush(&mut self) -> Option<Lost> {
+        self.write_out();
+        let count = std::mem::take(&mut self.lost);
+        (count > 0).then_some(Lost { stage: "record".into(), count })
+    }
+
+    fn write_out(&mut self) {
+        if self.buffer.is_empty() {
+            return;
+        }
+        let mend: &[u8] = if self.torn { b"\n" } else { b"" };
+        match self.file.write_all(mend).and_then(|()| self.file.write_all(&self.buffer)) {
+            Ok(()) => self.torn = false,
+            Err(error) => {
+                if !self.torn {
+                    tracing::warn!("samples are lost to the record {}: {error}", self.path.display());
+                }
+                self.torn = true;
+                self.lost += self.buffered;
+            }
+        }
+        self.buffer.clear();
+        self.buffered = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::Reading;
+
+    #[test]
+    fn samples_are_read_back_as_they_were_written() {
+        let path = std::env::temp_dir().join(format!("headroom-record-{}", std::process::id()));
+        let sample = Sample { time: 7, reading: Reading::Lost(Lost { stage: "slot".into(), count: 3 }) };
+        let mut recorder = Recorder::create(&path).unwrap();
+        recorder.write(&sample);
+        recorder.write(&Sample { time: 8, reading: Reading::Tick });
+        assert_eq!(recorder.flush(), None);
+        let text = std::fs::read_to_string(&path).unwrap();
+        let read: Vec<Sample> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(read, [sample, Sample { time: 8, reading: Reading::Tick }]);
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn a_full_disk_costs_samples_and_says_how_many() {
+        let mut recorder = Recorder::create("/dev/full".as_ref()).unwrap();
+        for time in 0..5 {
+            recorder.write(&Sample { time, reading: Reading::Tick });
+        }
+        assert_eq!(recorder.flush(), Some(Lost { stage: "record".into(), count: 5 }));
+        assert_eq!(recorder.flush(), None);
+    }
+}

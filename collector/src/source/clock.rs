@@ -1,0 +1,28 @@
+//! The clocks: the only file that reads one.
+
+use rustix::time::{ClockId, Timespec, clock_gettime};
+
+/// CLOCK_MONOTONIC in nanoseconds: what the programs date their records by (`bpf_ktime_get_ns`).
+pub fn monotonic_ns() -> u64 {
+    nanoseconds(clock_gettime(ClockId::Monotonic))
+}
+
+/// Nanoseconds since the Unix epoch.
+pub fn unix_ns() -> u64 {
+    nanoseconds(clock_gettime(ClockId::Realtime))
+}
+
+/// CPU time of this process in nanoseconds.
+pub fn cpu_ns() -> u64 {
+    nanoseconds(clock_gettime(ClockId::ProcessCPUTime))
+}
+
+/// What is added to CLOCK_MONOTONIC to get the time since the epoch. It moves when somebody sets the clock: ask again
+/// every tick.
+pub fn offset_ns() -> u64 {
+    unix_ns().wrapping_sub(monotonic_ns())
+}
+
+fn nanoseconds(time: Timespec) -> u64 {
+    (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64)
+}

@@ -1,0 +1,233 @@
+//! Reading the counter maps once a tick: what has grown since the last time, row by row.
+//!
+//! Every value is a row of words that only grow ([`collector_common::Counters`]), so that one way of reading serves all
+//! signals; what a word means is the signal's business. In steady state nothing is allocated.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::io;
+use std::os::fd::AsFd;
+
+use anyhow::{Context as _, Result};
+use aya::maps::{Map, MapData, Stack};
+use collector_common::{Counters, Key, SIGNALS, lost};
+use zerocopy::{FromBytes, IntoBytes};
+
+use crate::sample::Reading;
+use crate::signal::{self, Context, RowKey, cgroup};
+
+use super::bpf::{self, Rows};
+
+/// Rows that one system call reads at the most: a bound on the buffers on hosts with many CPUs.
+const CHUNK: usize = 128;
+/// Dead cgroups that are remembered, in case a late IO brings one back.
+const REMEMBERED: usize = 4096;
+
+/// All counter maps, and who owns which slot.
+pub struct CounterMaps {
+    tables: Vec<Table>,
+    slots: Slots,
+}
+
+impl CounterMaps {
+    /// Takes the maps out of the loaded object. Every slot but 0 is free.
+    pub fn new(ebpf: &mut aya::Ebpf, slots: u32) -> Result<CounterMaps> {
+        let cpus = aya::util::nr_cpus().map_err(|(what, error)| anyhow::anyhow!("{what}: {error}"))?;
+        let specs = SIGNALS.iter().flat_map(|signal| signal.counters).chain([&lost::COUNTERS]);
+        let tables = specs.map(|spec| Table::new(ebpf, *spec, cpus)).collect::<Result<_>>()?;
+        Ok(CounterMaps { tables, slots: Slots::new(ebpf, slots)? })
+    }
+
+    /// Emits a reading for everything that has grown since the last call.
+    pub fn read(&mut self, context: &Context, emit: &mut dyn FnMut(Reading)) -> Result<()> {
+        self.slots.refresh()?;
+        for table in &mut self.tables {
+            let slots = &self.slots;
+            table.read(slots, &mut |map, key, growth| signal::decode_counters(map, key, growth, context, emit))?;
+        }
+        Ok(())
+    }
+
+    /// The cgroup died at `now` (CLOCK_MONOTONIC, in nanoseconds): its slot is free after `quarantine` more, when no IO
+    /// of it can be under way any more and its last counts have been read.
+    pub fn retire(&mut self, cgroup: cgroup::Id, now: u64, quarantine: u64) {
+        self.slots.dying.push_back((now.saturating_add(quarantine), cgroup));
+    }
+
+    /// Gives back the slots whose quarantine is over.
+    pub fn release(&mut self, now: u64) -> Result<()> {
+        self.slots.release(now)
+    }
+
+    /// Every cgroup that owns a slot.
+    pub fn owners(&self) -> impl Iterator<Item = cgroup::Id> {
+        self.slots.owners.iter().flatten().copied()
+    }
+}
+
+/// One counter map and what it held when it was last read.
+struct Table {
+    spec: Counters,
+    map: MapData,
+    cpus: usize,
+    rows: Rows,
+    /// For slots and indices: row after row.
+    seen: Vec<u64>,
+    /// For hashes.
+    seen_by_key: HashMap<[u8; 8], Vec<u64>>,
+    sum: Vec<u64>,
+}
+
+impl Table {
+    fn new(ebpf: &mut aya::Ebpf, spec: Counters, cpus: usize) -> Result<Table> {
+        let map = ebpf.take_map(spec.map).with_context(|| format!("the object has no map {}", spec.map))?;
+        let (map, key_size) = match map {
+            Map::PerCpuArray(map) => (map, 4),
+            Map::PerCpuHashMap(map) => (map, 8),
+            _ => anyhow::bail!("map {} is of a kind that holds no counters", spec.map),
+        };
+        let entries = map.info().with_context(|| format!("describe map {}", spec.map))?.max_entries() as usize;
+        let words = if spec.key == Key::Hash { 0 } else { entries * spec.words };
+        Ok(Table {
+            spec,
+            map,
+            cpus,
+            rows: Rows::new(key_size, cpus * spec.words * 8, CHUNK.min(entries)),
+            seen: vec![0; words],
+            seen_by_key: HashMap::new(),
+            sum: vec![0; spec.words],
+        })
+    }
+
+    fn read(&mut self, slots: &Slots, grown: &mut dyn FnMut(&str, RowKey, &[u64])) -> Result<()> {
+        let Table { spec, map, cpus, rows, seen, seen_by_key, sum } = self;
+        let limit = if spec.key == Key::Slot { slots.in_use() } else { usize::MAX };
+        rows.first(map.fd().as_fd(), limit, |key, value| {
+            sum.fill(0);
+            for cpu in value.chunks_exact(value.len() / *cpus) {
+                for (sum, word) in sum.iter_mut().zip(cpu.chunks_exact(8)) {
+                    *sum = sum.wrapping_add(u64::read_from_bytes(word).unwrap_or_default());
+                }
+            }
+            let (key, before): (RowKey, &mut [u64]) = match spec.key {
+                Key::Hash => {
+                    let Ok(key) = <[u8; 8]>::try_from(key) else { return };
+                    let before = seen_by_key.entry(key).or_insert_with(|| vec![0; spec.words]);
+                    (RowKey::Hash(key), before)
+                }
+                Key::Slot | Key::Index => {
+                    let index = u32::read_from_bytes(key).unwrap_or_default() as usize;
+                    let Some(before) = seen.get_mut(index * spec.words..(index + 1) * spec.words) else { return };
+                    let key = match spec.key {
+                        Key::Slot => RowKey::Cgroup(slots.owners.get(index).copied().flatten()),
+                        _ => RowKey::Index(index as u32),
+                    };
+                    (key, before)
+                }
+            };
+            if sum[..] == *before {
+                return;
+            }
+            for (before, now) in before.iter_mut().zip(sum.iter_mut()) {
+                let growth = now.wrapping_sub(*before);
+                *before = *now;
+                *now = growth;
+            }
+            grown(spec.map, key, sum);
+        })
+        .with_context(|| format!("read map {}", spec.map))
+    }
+}
+
+/// Which cgroup owns which slot.
+struct Slots {
+    map: MapData,
+    free: Stack<MapData, u32>,
+    rows: Rows,
+    /// By slot.
+    owners: Vec<Option<cgroup::Id>>,
+    /// The dead, with the time at which their slots are free.
+    dying: VecDeque<(u64, cgroup::Id)>,
+    /// The dead whose slots are free, the oldest first.
+    dead: VecDeque<cgroup::Id>,
+    is_dead: HashSet<cgroup::Id>,
+}
+
+impl Slots {
+    fn new(ebpf: &mut aya::Ebpf, slots: u32) -> Result<Slots> {
+        let take = |ebpf: &mut aya::Ebpf, name: &str| {
+            ebpf.take_map(name).with_context(|| format!("the object has no map {name}"))
+        };
+        let Map::HashMap(map) = take(ebpf, "SLOTS")? else { anyhow::bail!("map SLOTS is no hash") };
+        let mut free: Stack<MapData, u32> = Stack::try_from(take(ebpf, "FREE")?).context("map FREE")?;
+        // The lowest on top, so that the rows in use stay together and few need to be read.
+        for slot in (1..slots).rev() {
+            free.push(slot, 0).context("fill map FREE")?;
+        }
+        Ok(Slots {
+            map,
+            free,
+            rows: Rows::new(size_of::<collector_common::cgroup::Id>(), size_of::<u32>(), slots as usize),
+            owners: vec![None; slots as usize],
+            dying: VecDeque::new(),
+            dead: VecDeque::new(),
+            is_dead: HashSet::new(),
+        })
+    }
+
+    /// Rows that can hold anything: slot 0, and all up to the highest that is owned.
+    fn in_use(&self) -> usize {
+        self.owners.iter().rposition(Option::is_some).map_or(1, |highest| highest + 1)
+    }
+
+    fn refresh(&mut self) -> Result<()> {
+        let Slots { map, rows, owners, .. } = self;
+        rows.each(map.fd().as_fd(), |key, value| {
+            let id = collector_common::cgroup::Id::read_from_bytes(key);
+            let (Ok(id), Ok(slot)) = (id, u32::read_from_bytes(value)) else { return };
+            if let Some(owner) = owners.get_mut(slot as usize) {
+                *owner = Some(cgroup::Id { hierarchy: id.hierarchy, id: id.id });
+            }
+        })
+        .context("read map SLOTS")
+    }
+
+    fn release(&mut self, now: u64) -> Result<()> {
+        while let Some((due, id)) = self.dying.front().copied()
+            && due <= now
+        {
+            self.dying.pop_front();
+            self.free(id)?;
+            if self.dead.len() == REMEMBERED
+                && let Some(oldest) = self.dead.pop_front()
+            {
+                self.is_dead.remove(&oldest);
+            }
+            self.dead.push_back(id);
+            self.is_dead.insert(id);
+        }
+        // A late IO may have taken a slot for a cgroup that was done with.
+        for slot in 1..self.owners.len() {
+            if let Some(id) = self.owners[slot]
+                && self.is_dead.contains(&id)
+            {
+                self.free(id)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn free(&mut self, cgroup: cgroup::Id) -> Result<()> {
+        let key = collector_common::cgroup::Id { id: cgroup.id, hierarchy: cgroup.hierarchy };
+        let map = self.map.fd().as_fd();
+        let mut slot = 0u32;
+        match bpf::lookup(map, key.as_bytes(), slot.as_mut_bytes()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            other => other.context("read map SLOTS")?,
+        }
+        bpf::delete(map, key.as_bytes()).context("remove from map SLOTS")?;
+        if let Some(owner) = self.owners.get_mut(slot as usize) {
+            *owner = None;
+        }
+        self.free.push(slot, 0).context("push to map FREE")
+    }
+}

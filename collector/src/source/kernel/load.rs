@@ -1,0 +1,217 @@
+//! Loading the programs and attaching each to its hook; what becomes of each is said, not guessed.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use aya::programs::perf_event::{PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent as PerfSoftwareEvent};
+use aya::programs::{Program, ProgramError};
+use aya::{Btf, Ebpf, EbpfLoader};
+use collector_common::block::Operation;
+use collector_common::layout::{GLOBAL as LAYOUT, Layout};
+use collector_common::ring::Ring;
+use collector_common::settings::{GLOBAL as SETTINGS, OPERATIONS, Settings};
+use collector_common::{Counters, Hook, Key, Probe, SIGNALS, Signal, SoftwareEvent};
+use zerocopy::IntoBytes;
+
+use crate::config;
+use crate::sample::{self, ProbeState};
+use crate::source::cgroup::Hierarchies;
+
+use super::layout::{self, Resolved, Unmet};
+
+/// The programs, built for this very collector.
+pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/collector-ebpf"));
+
+/// Every log level, and none (aya-log's numbers).
+const LOG_ALL: u8 = 5;
+const LOG_NONE: u8 = 0;
+
+/// The loaded object, and what became of its probes.
+pub struct Loaded {
+    /// Holds the programs and their links: they are detached when it is dropped.
+    pub ebpf: Ebpf,
+    /// In the order of the catalogue.
+    pub probes: Vec<sample::Probe>,
+    /// What the programs know of the kernel.
+    pub resolved: Resolved,
+}
+
+/// Loads the object and attaches what this kernel can attach.
+///
+/// # Errors
+/// When nothing at all can be loaded: the kernel's BTF is missing or lacks what every probe needs, or the kernel
+/// refuses the object's maps. A probe that cannot be attached is no error, but a state of that probe.
+pub fn load(config: &config::Kernel, slots: u32, hierarchies: &Hierarchies) -> Result<Loaded> {
+    let resolved = layout::resolve(&layout::load(config.btf.as_deref())?)?;
+    let mut ebpf = create(config, slots, hierarchies, &resolved)?;
+    let btf = match &config.btf {
+        Some(path) => Btf::parse_file(path, aya::Endianness::default()).ok(),
+        None => Btf::from_sys_fs().ok(),
+    };
+    let mut probes = BTreeMap::new();
+    for (signal, probe) in every_probe() {
+        let (state, reason) = fate(config, &resolved, &probes, signal, probe)
+            .unwrap_or_else(|| match attach(&mut ebpf, probe, btf.as_ref()) {
+                Ok(()) => (ProbeState::Attached, None),
+                Err(error) => (on_failure(probe.hook), Some(format!("{error:#}"))),
+            });
+        probes.insert(probe.program, sample::Probe { program: probe.program.to_owned(), state, reason });
+    }
+    let probes = every_probe().filter_map(|(_, probe)| probes.remove(probe.program)).collect();
+    Ok(Loaded { ebpf, probes, resolved })
+}
+
+/// Too little is left to be of use: more than half of what this kernel should be able to show cannot be seen.
+pub fn too_few(probes: &[sample::Probe]) -> bool {
+    let count = |state| probes.iter().filter(|probe| probe.state == state).count();
+    count(ProbeState::Failed) > count(ProbeState::Attached)
+}
+
+fn every_probe() -> impl Iterator<Item = (&'static Signal, &'static Probe)> {
+    SIGNALS.iter().flat_map(|signal| signal.probes.iter().map(move |probe| (signal, probe)))
+}
+
+/// Creates the maps and parses the programs, none of which is attached yet.
+fn create(config: &config::Kernel, slots: u32, hierarchies: &Hierarchies, resolved: &Resolved) -> Result<Ebpf> {
+    let settings = Settings {
+        stall_ns: config.stall.as_nanos() as u64,
+        slow_io_ns: config.slow_io.as_nanos() as u64,
+        bulk_wake_bytes: u64::from(config.bulk_ring) / 4,
+        operations: operations(&resolved.layout),
+        memory_hierarchy: hierarchies.memory.id,
+        io_hierarchy: hierarchies.io.id,
+    };
+    let log = if config.debug { LOG_ALL } else { LOG_NONE };
+    let mut loader = EbpfLoader::new();
+    loader
+        .override_global(LAYOUT, resolved.layout.as_bytes(), true)
+        .override_global(SETTINGS, settings.as_bytes(), true)
+        .override_global(aya_log::LEVEL, &log, false)
+        .map_max_entries(Ring::Critical.map(), config.critical_ring)
+        .map_max_entries(Ring::Bulk.map(), config.bulk_ring)
+        .map_max_entries("SLOTS", slots)
+        .map_max_entries("FREE", slots);
+    for Counters { map, key, .. } in SIGNALS.iter().flat_map(|signal| signal.counters) {
+        if *key == Key::Slot {
+            loader.map_max_entries(map, slots);
+        }
+    }
+    // Before 5.11 maps are charged to this limit; where it cannot be raised (no CAP_SYS_RESOURCE), newer kernels do not
+    // mind, and older ones say so when the first map is created.
+    let unlimited = rustix::process::Rlimit { current: None, maximum: None };
+    let _ = rustix::process::setrlimit(rustix::process::Resource::Memlock, unlimited);
+    loader.load(OBJECT).map_err(|error| anyhow!("{}", chain(&error))).context("load the eBPF object")
+}
+
+/// What each of this kernel's `REQ_OP_*` numbers is to us.
+fn operations(layout: &Layout) -> [u8; OPERATIONS] {
+    let mut table = [Operation::Other as u8; OPERATIONS];
+    let known = [
+        (layout.op_read, Operation::Read),
+        (layout.op_write, Operation::Write),
+        (layout.op_flush, Operation::Flush),
+        (layout.op_discard, Operation::Discard),
+        (layout.op_secure_erase, Operation::Discard),
+    ];
+    for (number, operation) in known {
+        if let Some(entry) = table.get_mut(number as usize) {
+            *entry = operation as u8;
+        }
+    }
+    table
+}
+
+/// What becomes of a probe that is not even tried.
+fn fate(
+    config: &config::Kernel,
+    resolved: &Resolved,
+    probes: &BTreeMap<&str, sample::Probe>,
+    signal: &Signal,
+    probe: &Probe,
+) -> Option<(ProbeState, Option<String>)> {
+    if config.disable.iter().any(|name| name == signal.name || name == probe.program) {
+        return Some((ProbeState::Disabled, Some("kernel.disable names it".to_owned())));
+    }
+    if let Some(first) = probe.instead_of
+        && probes.get(first).is_some_and(|probe| probe.state == ProbeState::Attached)
+    {
+        return Some((ProbeState::Unneeded, Some(format!("{first} sees the same"))));
+    }
+    match resolved.unmet.get(probe.program)? {
+        Unmet::Unneeded(reason) => Some((ProbeState::Unneeded, Some(reason.clone()))),
+        Unmet::Unsupported(reason) => Some((ProbeState::Unsupported, Some(reason.clone()))),
+    }
+}
+
+/// Tracepoints and their arguments are resolved before they are tried: one that then fails is broken. The other hooks
+/// depend on how the kernel was built and locked down, which only trying tells.
+fn on_failure(hook: Hook) -> ProbeState {
+    match hook {
+        Hook::RawTracepoint { .. } => ProbeState::Failed,
+        _ => ProbeState::Unsupported,
+    }
+}
+
+fn attach(ebpf: &mut Ebpf, probe: &Probe, btf: Option<&Btf>) -> Result<()> {
+    let program = ebpf.program_mut(probe.program).context("the object has no such program")?;
+    let btf = || btf.context("trampolines need the kernel's own BTF");
+    let done: Result<(), ProgramError> = match (probe.hook, program) {
+        (Hook::RawTracepoint { name, .. }, Program::RawTracePoint(program)) => {
+            program.load().and_then(|()| program.attach(name).map(drop))
+        }
+        (Hook::Entry(function), Program::FEntry(program)) => {
+            program.load(function, btf()?).and_then(|()| program.attach().map(drop))
+        }
+        (Hook::Exit(function), Program::FExit(program)) => {
+            program.load(function, btf()?).and_then(|()| program.attach().map(drop))
+        }
+        (Hook::Kprobe(function) | Hook::Kretprobe(function), Program::KProbe(program)) => {
+            program.load().and_then(|()| program.attach(function, 0).map(drop))
+        }
+        (Hook::Software(event), Program::PerfEvent(program)) => {
+            let event = match event {
+                SoftwareEvent::PageFaults => PerfSoftwareEvent::PageFaults,
+                SoftwareEvent::MajorFaults => PerfSoftwareEvent::PageFaultsMaj,
+            };
+            let cpus = aya::util::online_cpus().map_err(|(what, error)| anyhow!("{what}: {error}"))?;
+            program.load().and_then(|()| {
+                cpus.into_iter().try_for_each(|cpu| {
+                    let scope = PerfEventScope::AllProcessesOneCpu { cpu };
+                    // Every event, not one in so many.
+                    let policy = SamplePolicy::Period(1);
+                    program.attach(PerfEventConfig::Software(event), scope, policy, false).map(drop)
+                })
+            })
+        }
+        (hook, _) => bail!("the object's program is of another kind than {hook:?}"),
+    };
+    done.map_err(|error| {
+        if let ProgramError::LoadError { verifier_log, .. } = &error {
+            tracing::debug!(program = probe.program, "verifier: {verifier_log}");
+        }
+        anyhow!("{}", chain(&error))
+    })
+}
+
+/// An error and its causes, without the verifier's log, which may be megabytes.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    if let Some(ProgramError::LoadError { io_error, verifier_log }) = error.downcast_ref() {
+        let log = verifier_log.to_string();
+        let last = log.lines().rfind(|line| !line.starts_with("processed ") && !line.trim().is_empty());
+        return match last {
+            Some(line) => format!("the kernel refused the program: {io_error} ({})", line.trim()),
+            None => format!("the kernel refused the program: {io_error}"),
+        };
+    }
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        next = cause.source();
+    }
+    text
+}

@@ -1,0 +1,38 @@
+//! Draining a ring: from the mapped pages straight into samples, without a copy of the record.
+
+use std::os::fd::{AsRawFd, RawFd};
+
+use aya::maps::{MapData, RingBuf};
+
+use crate::sample::Sample;
+use crate::signal::{self, Context, Malformed};
+
+/// Records that are taken in one go: a storm must not keep the agent from its other duties.
+const BURST: usize = 64 * 1024;
+
+/// One of the two rings, on the reader's side.
+pub struct Ring(RingBuf<MapData>);
+
+impl Ring {
+    /// Over the map that the loader made.
+    pub fn new(map: RingBuf<MapData>) -> Ring {
+        Ring(map)
+    }
+
+    /// Hands every waiting record to `sink`, decoded; gives the number taken and whether more may be waiting.
+    pub fn drain(&mut self, context: &Context, sink: &mut dyn FnMut(Result<Sample, Malformed>)) -> (usize, bool) {
+        let mut taken = 0;
+        while taken < BURST {
+            let Some(record) = self.0.next() else { return (taken, false) };
+            sink(signal::decode_record(&record, context));
+            taken += 1;
+        }
+        (taken, true)
+    }
+}
+
+impl AsRawFd for Ring {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}

@@ -1,0 +1,86 @@
+//! The agent itself as a source: what it costs. Reads without allocating, from descriptors that stay open.
+
+use std::fs::File;
+use std::mem::MaybeUninit;
+use std::os::unix::fs::FileExt;
+
+use anyhow::{Context as _, Result};
+use rustix::fs::{RawDir, SeekFrom, seek};
+use rustix::process::{Resource, getrlimit};
+
+use super::clock;
+use crate::sample::Process;
+
+/// The agent's own /proc files.
+pub struct Own {
+    statm: File,
+    fds: File,
+    page_size: u64,
+    start_time: u64,
+}
+
+impl Own {
+    /// Opens them. The start time is now: this is called first of all.
+    pub fn open() -> Result<Own> {
+        let open = |path: &str| File::open(path).with_context(|| format!("open {path}"));
+        Ok(Own {
+            statm: open("/proc/self/statm")?,
+            fds: open("/proc/self/fd")?,
+            page_size: rustix::param::page_size() as u64,
+            start_time: clock::unix_ns(),
+        })
+    }
+
+    /// What the agent costs by now.
+    pub fn read(&self) -> Result<Process> {
+        let mut buffer = [0u8; 128];
+        let length = self.statm.read_at(&mut buffer, 0).context("read /proc/self/statm")?;
+        // size resident shared text lib data dt, in pages (proc_pid_statm(5))
+        let mut fields = buffer[..length].split(|byte| *byte == b' ').map(number);
+        let mut pages = || fields.next().unwrap_or(0) * self.page_size;
+        let (virtual_bytes, resident_bytes) = (pages(), pages());
+        Ok(Process {
+            cpu_ns: clock::cpu_ns(),
+            resident_bytes,
+            virtual_bytes,
+            open_fds: self.count_fds()?,
+            max_fds: getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX),
+            start_time: self.start_time,
+        })
+    }
+
+    fn count_fds(&self) -> Result<u64> {
+        seek(&self.fds, SeekFrom::Start(0)).context("rewind /proc/self/fd")?;
+        let mut buffer = [MaybeUninit::uninit(); 2048];
+        let mut directory = RawDir::new(&self.fds, &mut buffer);
+        let mut count = 0;
+        while let Some(entry) = directory.next() {
+            let entry = entry.context("read /proc/self/fd")?;
+            count += u64::from(entry.file_name().to_bytes().first() != Some(&b'.'));
+        }
+        Ok(count)
+    }
+}
+
+fn number(digits: &[u8]) -> u64 {
+    digits.iter().take_while(|byte| byte.is_ascii_digit()).fold(0, |number, digit| number * 10 + u64::from(digit - b'0'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_opened_file_and_touched_memory_show() {
+        let own = Own::open().unwrap();
+        let before = own.read().unwrap();
+        let files: Vec<_> = (0..20).map(|_| File::open("/dev/null").unwrap()).collect();
+        let memory = vec![1u8; 32 << 20];
+        let after = own.read().unwrap();
+        assert!(after.open_fds >= before.open_fds + 20 - 8, "{before:?} {after:?}");
+        assert!(after.resident_bytes >= before.resident_bytes + (24 << 20), "{before:?} {after:?}");
+        assert!(after.cpu_ns >= before.cpu_ns);
+        assert!(after.virtual_bytes >= after.resident_bytes);
+        drop((files, memory));
+    }
+}

@@ -1,0 +1,193 @@
+//! The built `headroom` as a child process, with a configuration, an endpoint and a record of its own.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use collector::sample::Sample;
+
+use crate::exposition::Exposition;
+
+/// How long anything that the agent does may take before a test gives up: the machines are slow at times.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+/// A running agent. Dropped, it is killed and its files are removed.
+pub struct Agent {
+    child: Child,
+    directory: PathBuf,
+    /// `127.0.0.1:PORT`.
+    pub address: String,
+}
+
+/// The binary that is tested: what `cargo xtask test` built, or the one beside this test.
+pub fn binary() -> PathBuf {
+    std::env::var_os("HEADROOM_BIN").map(PathBuf::from).unwrap_or_else(|| {
+        let test = std::env::current_exe().unwrap();
+        test.ancestors().nth(2).unwrap().join("headroom")
+    })
+}
+
+/// A directory of its own for one test.
+pub fn scratch() -> PathBuf {
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let directory = std::env::temp_dir().join(format!("headroom-test-{}-{number}", std::process::id()));
+    fs::create_dir_all(&directory).unwrap();
+    directory
+}
+
+/// A command that runs `headroom VERB` untouched by the environment's own configuration.
+pub fn headroom(verb: &str) -> Command {
+    let mut command = Command::new(binary());
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("HEADROOM_") {
+            command.env_remove(name);
+        }
+    }
+    command.arg(verb).stdin(Stdio::null());
+    command
+}
+
+impl Agent {
+    /// Starts it with this configuration (TOML, without `listen` and `lock`), and waits until it is ready.
+    pub fn start(config: &str) -> Agent {
+        let mut agent = Agent::spawn(config, |_| {});
+        agent.await_ready();
+        agent
+    }
+
+    /// Starts it without waiting; `adjust` may change the command.
+    pub fn spawn(config: &str, adjust: impl FnOnce(&mut Command)) -> Agent {
+        let directory = scratch();
+        let file = directory.join("headroom.toml");
+        let lock = directory.join("lock");
+        let head = format!("listen = \"127.0.0.1:0\"\nlock = {lock:?}\n");
+        fs::write(&file, format!("{head}{config}")).unwrap();
+        let mut command = headroom("run");
+        command.arg("--config").arg(&file);
+        command.arg("--record").arg(directory.join("record.jsonl"));
+        command.stdout(Stdio::null()).stderr(File::create(directory.join("log")).unwrap());
+        adjust(&mut command);
+        let child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", binary().display()));
+        Agent { child, directory, address: String::new() }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Where its configuration, lock, log and record are.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Waits until the first round of readings is complete.
+    pub fn await_ready(&mut self) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                panic!("the agent ended with {status}:\n{}", self.log());
+            }
+            if let Some(address) = self.log().split("http://").nth(1).and_then(|rest| rest.split("/metrics").next()) {
+                self.address = address.to_owned();
+                if get(&self.address, "/-/ready", "").starts_with("HTTP/1.1 200") {
+                    return;
+                }
+            }
+            assert!(Instant::now() < deadline, "the agent is not ready:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// What it logged so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.directory.join("log")).unwrap_or_default()
+    }
+
+    /// Everything it publishes now.
+    pub fn scrape(&self) -> Exposition {
+        let accept = "Accept: application/openmetrics-text; version=1.0.0\r\n";
+        let response = get(&self.address, "/metrics", accept);
+        let (head, body) = response.split_once("\r\n\r\n").unwrap_or((&response, ""));
+        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+        Exposition::parse(body)
+    }
+
+    /// Scrapes until `done` holds, and gives that exposition.
+    pub fn scrape_until(&self, what: &str, done: impl Fn(&Exposition) -> bool) -> Exposition {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let exposition = self.scrape();
+            if done(&exposition) {
+                return exposition;
+            }
+            assert!(Instant::now() < deadline, "{what} is not to be seen:\n{}", exposition.text);
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Waits until everything that happened before this call has been read: two whole rounds.
+    pub fn settle(&self) -> Exposition {
+        let rounds = |exposition: &Exposition| exposition.sum("headroom_samples_total", &[("source", "tick")]);
+        let begun = rounds(&self.scrape());
+        self.scrape_until("the end of a round", |exposition| rounds(exposition) >= begun + 2.0)
+    }
+
+    /// The samples recorded so far; a line that is being written is left out.
+    pub fn samples(&self) -> Vec<Sample> {
+        let text = fs::read_to_string(self.directory.join("record.jsonl")).unwrap_or_default();
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        whole.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "the agent does not end:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Stops it as systemd would, and gives all it recorded.
+    pub fn stop(mut self) -> Vec<Sample> {
+        self.signal(rustix::process::Signal::TERM);
+        let status = self.wait();
+        assert!(status.success(), "the agent ended with {status}:\n{}", self.log());
+        self.samples()
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// A plain HTTP GET: the whole response, empty if there is none.
+pub fn get(address: &str, path: &str, headers: &str) -> String {
+    let Ok(mut stream) = TcpStream::connect(address) else { return String::new() };
+    let _ = stream.set_read_timeout(Some(PATIENCE));
+    let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{headers}\r\n");
+    let mut response = Vec::new();
+    let _ = stream.write_all(request.as_bytes());
+    let _ = stream.read_to_end(&mut response);
+    String::from_utf8_lossy(&response).into_owned()
+}

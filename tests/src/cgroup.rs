@@ -1,0 +1,118 @@
+//! Throwaway cgroups, on v1 and v2 alike.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::sleep;
+use std::time::Duration;
+
+use collector::source::cgroup::Hierarchies;
+
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+/// A cgroup in the memory hierarchy and, where that is another, in the io hierarchy. Dropped, its processes are killed
+/// and it is removed.
+pub struct Cgroup {
+    /// Its path from the root of its hierarchies: how the agent names it.
+    pub path: String,
+    hierarchies: Hierarchies,
+}
+
+impl Cgroup {
+    /// Makes one whose name begins with `name`.
+    pub fn new(name: &str) -> Cgroup {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        Cgroup::at(&format!("/headroom-test-{name}-{}-{number}", std::process::id()))
+    }
+
+    /// Makes one below this one.
+    pub fn child(&self, name: &str) -> Cgroup {
+        if self.is_v2() {
+            fs::write(self.memory().join("cgroup.subtree_control"), "+memory").unwrap();
+        }
+        Cgroup::at(&format!("{}/{name}", self.path))
+    }
+
+    fn at(path: &str) -> Cgroup {
+        let hierarchies = Hierarchies::find("/proc".as_ref()).unwrap();
+        let cgroup = Cgroup { path: path.to_owned(), hierarchies };
+        for directory in cgroup.directories() {
+            fs::create_dir(&directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+        }
+        cgroup
+    }
+
+    /// Whether memory is accounted on cgroup v2.
+    pub fn is_v2(&self) -> bool {
+        self.hierarchies.memory.id == 0
+    }
+
+    fn directories(&self) -> Vec<PathBuf> {
+        self.hierarchies.distinct().map(|hierarchy| hierarchy.root.join(&self.path[1..])).collect()
+    }
+
+    /// Its directory in the memory hierarchy.
+    pub fn memory(&self) -> PathBuf {
+        self.hierarchies.memory.root.join(&self.path[1..])
+    }
+
+    /// Its id in the memory hierarchy: the inode of its directory.
+    pub fn memory_id(&self) -> u64 {
+        fs::metadata(self.memory()).unwrap().ino()
+    }
+
+    /// Sets the memory limit in bytes, without swap.
+    pub fn limit(&self, bytes: u64) {
+        let (file, swap) = match self.is_v2() {
+            true => ("memory.max", "memory.swap.max"),
+            false => ("memory.limit_in_bytes", "memory.swappiness"),
+        };
+        fs::write(self.memory().join(file), bytes.to_string()).unwrap();
+        // A kernel without swap accounting has no such file, and no swap to go to here.
+        let _ = fs::write(self.memory().join(swap), "0");
+    }
+
+    /// The kernel's own count of OOM kills in it.
+    pub fn kills(&self) -> u64 {
+        let file = if self.is_v2() { "memory.events" } else { "memory.oom_control" };
+        let text = fs::read_to_string(self.memory().join(file)).unwrap();
+        let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
+        count.unwrap_or_else(|| panic!("{file} counts no kills:\n{text}")).trim().parse().unwrap()
+    }
+
+    /// Runs a command in it: joined before the command begins.
+    pub fn spawn(&self, command: &mut Command) -> Child {
+        use std::os::unix::process::CommandExt;
+        let files: Vec<PathBuf> = self.directories().iter().map(|directory| directory.join("cgroup.procs")).collect();
+        // SAFETY: between fork and exec only open, write and close are called.
+        unsafe {
+            command.pre_exec(move || files.iter().try_for_each(|file| fs::write(file, "0")));
+        }
+        command.spawn().unwrap()
+    }
+
+    fn processes(directory: &Path) -> Vec<i32> {
+        let text = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
+        text.lines().filter_map(|line| line.parse().ok()).collect()
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        for directory in self.directories() {
+            for _ in 0..200 {
+                for pid in Cgroup::processes(&directory) {
+                    if let Some(pid) = rustix::process::Pid::from_raw(pid) {
+                        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+                    }
+                }
+                if fs::remove_dir(&directory).is_ok() || !directory.exists() {
+                    break;
+                }
+                sleep(Duration::from_millis(10));
+            }
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! A loop device of its own: block IO that nobody else adds to.
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A loop device over a file. Dropped, it is detached and the file removed.
+pub struct Loop {
+    /// `loop7`.
+    pub name: String,
+    file: PathBuf,
+}
+
+/// The device's line in /proc/diskstats, as far as the tests need it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskStats {
+    /// Reads completed.
+    pub reads: u64,
+    /// Sectors of 512 bytes read.
+    pub sectors_read: u64,
+    /// Milliseconds spent reading.
+    pub read_ms: u64,
+    /// Writes completed.
+    pub writes: u64,
+    /// Sectors of 512 bytes written.
+    pub sectors_written: u64,
+}
+
+impl Loop {
+    /// One over a file of this size below `directory`, or why there can be none.
+    pub fn new(directory: &Path, bytes: u64) -> Result<Loop, String> {
+        let file = directory.join("disk");
+        let made = File::create(&file).unwrap();
+        // Written out, for a read of a hole would not be a read.
+        let block = vec![0xa5; 1 << 20];
+        for offset in (0..bytes).step_by(block.len()) {
+            made.write_all_at(&block, offset).unwrap();
+        }
+        made.sync_all().unwrap();
+        let output = Command::new("losetup").args(["--find", "--show"]).arg(&file).output();
+        let output = output.map_err(|error| format!("losetup: {error}"))?;
+        if !output.status.success() {
+            return Err(format!("losetup: {}", String::from_utf8_lossy(&output.stderr)));
+        }
+        let device = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        Ok(Loop { name: device.trim_start_matches("/dev/").to_owned(), file })
+    }
+
+    /// `/dev/loop7`.
+    pub fn device(&self) -> PathBuf {
+        Path::new("/dev").join(&self.name)
+    }
+
+    /// The file behind it.
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// What the kernel counted.
+    pub fn stats(&self) -> DiskStats {
+        disk_stats(&self.name)
+    }
+}
+
+/// What the kernel counted for a device (Documentation/admin-guide/iostats.rst).
+pub fn disk_stats(name: &str) -> DiskStats {
+    let text = fs::read_to_string("/proc/diskstats").unwrap();
+    let line = text.lines().find(|line| line.split_whitespace().nth(2) == Some(name));
+    let line = line.unwrap_or_else(|| panic!("no {name} in /proc/diskstats"));
+    let fields: Vec<u64> = line.split_whitespace().skip(3).map(|field| field.parse().unwrap()).collect();
+    DiskStats {
+        reads: fields[0],
+        sectors_read: fields[2],
+        read_ms: fields[3],
+        writes: fields[4],
+        sectors_written: fields[6],
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        let _ = Command::new("losetup").arg("--detach").arg(self.device()).status();
+        let _ = fs::remove_file(&self.file);
+    }
+}

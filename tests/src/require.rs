@@ -1,0 +1,28 @@
+//! Tests that need something of the machine: they say why they cannot run, and fail for it when `--require` is given.
+
+use std::env;
+
+/// Set by `cargo xtask test --require`.
+const REQUIRE: &str = "HEADROOM_REQUIRE";
+
+/// Whether this process is root.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Says that a test cannot run here. With `--require`, that is a failure.
+pub fn skip(why: &str) {
+    assert!(env::var_os(REQUIRE).is_none(), "this test is required and cannot run: {why}");
+    eprintln!("skipped: {why}");
+}
+
+/// Returns from the test, saying why, unless the condition holds.
+#[macro_export]
+macro_rules! needs {
+    ($condition:expr, $why:expr) => {
+        if !$condition {
+            $crate::require::skip($why);
+            return;
+        }
+    };
+}
