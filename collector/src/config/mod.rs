@@ -1,4 +1,15 @@
 //! What the operator may set, and its defaults.
+//!
+//! [`setting::SETTINGS`] declares every key once: the file, the environment, the flags, the check of unknown keys and
+//! `docs/config.md` all come from it. [`load`] puts the layers on top of each other and says where each value is from.
+//! Knows nothing of what the values are for.
+
+pub mod error;
+pub mod file;
+pub mod kind;
+pub mod load;
+pub mod raw;
+pub mod setting;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -6,6 +17,7 @@ use std::time::Duration;
 
 /// Everything that can be set.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(test, derive(serde::Serialize))]
 pub struct Config {
     /// Address of the HTTP listener.
     pub listen: SocketAddr,
@@ -27,6 +39,7 @@ pub struct Config {
 
 /// `[log]`
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(test, derive(serde::Serialize))]
 pub struct Log {
     /// error, warn, info, debug or trace.
     pub level: String,
@@ -36,6 +49,7 @@ pub struct Log {
 
 /// `[kernel]`
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(test, derive(serde::Serialize))]
 pub struct Kernel {
     /// BTF of the running kernel, where /sys/kernel/btf/vmlinux is missing.
     pub btf: Option<PathBuf>,
@@ -57,6 +71,7 @@ pub struct Kernel {
 
 /// `[workload]`
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(test, derive(serde::Serialize))]
 pub struct Workload {
     /// Workloads with series of their own; the rest is summed as `other`.
     pub max: usize,
@@ -66,6 +81,7 @@ pub struct Workload {
 
 /// `[metrics]`
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(test, derive(serde::Serialize))]
 pub struct Metrics {
     /// Series in one exposition; what is over is left out and counted.
     pub max_series: usize,

@@ -1,0 +1,123 @@
+//! Where log messages go: stderr, for people on a terminal and as JSON elsewhere. Messages of the `log` crate, which
+//! aya writes, go the same way.
+
+use std::io::{IsTerminal, stderr};
+
+use anyhow::Context;
+use tracing::{Dispatch, Level};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, fmt, registry};
+
+use crate::config::Config;
+
+/// The target under which the eBPF programs' own messages arrive.
+const PROGRAMS: &str = "collector_ebpf";
+
+/// From here on messages are written to stderr. Once a process.
+pub fn start(config: &Config) -> anyhow::Result<()> {
+    let coloured = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let terminal = stderr().is_terminal();
+    dispatch(config, terminal, terminal && coloured, stderr).try_init().context("start logging")
+}
+
+fn dispatch<W>(config: &Config, terminal: bool, coloured: bool, writer: W) -> Dispatch
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    // The configuration admits no level that cannot be parsed.
+    let level: Level = config.log.level.parse().unwrap_or(Level::INFO);
+    let mut targets = Targets::new().with_default(level);
+    if config.kernel.debug && level < Level::DEBUG {
+        targets = targets.with_target(PROGRAMS, Level::DEBUG);
+    }
+    let pretty = match config.log.format.as_str() {
+        "pretty" => true,
+        "json" => false,
+        _ => terminal,
+    };
+    let layer = fmt::layer().with_writer(writer).with_ansi(coloured);
+    let layer = match pretty {
+        true => layer.compact().with_target(false).boxed(),
+        false => layer.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
+    };
+    registry().with(targets).with(layer).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+    use tracing::dispatcher::with_default;
+
+    #[derive(Clone, Default)]
+    struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Buffer {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What is written of the messages, with this configuration, on a terminal or elsewhere.
+    fn written(change: impl Fn(&mut Config), terminal: bool, messages: impl Fn()) -> String {
+        let mut config = Config::default();
+        change(&mut config);
+        let buffer = Buffer::default();
+        let writer = buffer.clone();
+        with_default(&dispatch(&config, terminal, terminal, move || writer.clone()), messages);
+        let bytes = buffer.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn a_terminal_gets_colours_and_a_pipe_gets_json() {
+        let message = || tracing::warn!(device = "nvme0n1", "slow IO");
+        let people = written(|_| (), true, message);
+        assert!(people.contains("\u{1b}[") && people.contains("slow IO"), "{people:?}");
+        let line = written(|_| (), false, message);
+        let json: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!((&json["level"], &json["message"]), (&"WARN".into(), &"slow IO".into()));
+        assert_eq!(json["device"], "nvme0n1");
+    }
+
+    #[test]
+    fn the_format_can_be_chosen() {
+        let message = || tracing::warn!("slow IO");
+        let people = written(|config| config.log.format = "pretty".into(), false, message);
+        assert!(people.contains("WARN") && !people.contains('\u{1b}') && !people.contains('{'), "{people:?}");
+        let line = written(|config| config.log.format = "json".into(), true, message);
+        assert!(serde_json::from_str::<serde_json::Value>(&line).is_ok(), "{line:?}");
+    }
+
+    #[test]
+    fn messages_below_the_level_are_left_out() {
+        let messages = || {
+            tracing::warn!("one");
+            tracing::info!("two");
+        };
+        let lines = written(|config| config.log.level = "warn".into(), false, messages);
+        assert!(lines.contains("one") && !lines.contains("two"), "{lines:?}");
+    }
+
+    #[test]
+    fn messages_of_the_log_crate_arrive_and_those_of_the_programs_if_asked_for() {
+        start(&Config::default()).unwrap();
+        // `start` sets the bridge to its own level; here the scoped configuration decides.
+        log::set_max_level(log::LevelFilter::Trace);
+        let messages = || {
+            log::warn!(target: "aya", "from the library");
+            log::debug!(target: "collector_ebpf::oom", "from a program");
+        };
+        let lines = written(|_| (), false, messages);
+        assert!(lines.contains("from the library") && !lines.contains("from a program"), "{lines:?}");
+        let lines = written(|config| config.kernel.debug = true, false, messages);
+        assert!(lines.contains("from a program"), "{lines:?}");
+    }
+}

@@ -1,0 +1,87 @@
+//! The flags of the verbs that read the configuration. All but `--config` come from the table of settings.
+
+use std::path::PathBuf;
+
+use clap::builder::PossibleValuesParser;
+use clap::{Arg, ArgMatches, Command, ValueHint};
+
+use super::exit::{Exit, Failure};
+use crate::config::Config;
+use crate::config::kind::Kind;
+use crate::config::load::{DEFAULT_FILE, Effective, FILE_VARIABLE, Layers, load};
+use crate::config::raw::Raw;
+use crate::config::setting::{SETTINGS, Setting};
+
+const FILE: &str = "config";
+/// The heading of these flags in a help text.
+pub const HEADING: &str = "Settings";
+
+/// What the command line says of the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    file: Option<PathBuf>,
+    flags: Vec<(&'static Setting, String)>,
+}
+
+impl Settings {
+    /// The configuration, with the file and the environment below what the command line says.
+    pub fn load(&self) -> Result<Effective, Failure> {
+        let layers =
+            Layers { file: self.file.clone(), environment: std::env::vars_os().collect(), flags: self.flags.clone() };
+        load(&layers).map_err(|errors| Failure::new(Exit::Config, errors))
+    }
+}
+
+impl clap::Args for Settings {
+    fn augment_args(command: Command) -> Command {
+        let file = Arg::new(FILE)
+            .long(FILE)
+            .value_name("FILE")
+            .value_parser(clap::value_parser!(PathBuf))
+            .value_hint(ValueHint::FilePath)
+            .help(format!("TOML file to read [default: {DEFAULT_FILE}, if there is one] [env: {FILE_VARIABLE}]"));
+        let command = command.arg(file.help_heading(HEADING));
+        SETTINGS.iter().filter_map(arg).fold(command, Command::arg)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Settings::augment_args(command)
+    }
+}
+
+impl clap::FromArgMatches for Settings {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Settings, clap::Error> {
+        let mut settings = Settings::default();
+        settings.update_from_arg_matches(matches)?;
+        Ok(settings)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        self.file = matches.get_one::<PathBuf>(FILE).cloned();
+        let given = |setting: &'static Setting| Some((setting, matches.get_one::<String>(setting.flag?)?.clone()));
+        self.flags = SETTINGS.iter().filter_map(given).collect();
+        Ok(())
+    }
+}
+
+/// The flag of a setting, if it has one. A bad value is refused like any other bad argument.
+fn arg(setting: &'static Setting) -> Option<Arg> {
+    let flag = setting.flag?;
+    let default = match setting.kind.show(&Config::default()) {
+        Some(default) => format!("[default: {}] ", default.trim_matches('"')),
+        None => String::new(),
+    };
+    let arg = Arg::new(flag)
+        .long(flag)
+        .value_name(setting.kind.placeholder())
+        .help_heading(HEADING)
+        .help(format!("{} {default}[env: {}]", setting.doc, setting.variable()))
+        .value_parser(|text: &str| setting.kind.set(&mut Config::default(), Raw::Text(text)).map(|()| text.to_owned()));
+    Some(match setting.kind {
+        Kind::Path(_) | Kind::OptionalPath(_) => arg.value_hint(ValueHint::FilePath),
+        // Completions can offer these.
+        Kind::Choice(_, words) => arg.value_parser(PossibleValuesParser::new(words)),
+        Kind::Switch(_) => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),
+        _ => arg,
+    })
+}

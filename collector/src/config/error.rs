@@ -1,0 +1,101 @@
+//! What can be wrong with a configuration, and where. Everything that is wrong is reported at once.
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// All that is wrong with the configuration; never empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Errors(pub Vec<Error>);
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    /// Where.
+    pub place: Place,
+    /// The key it concerns, as far as it concerns one.
+    pub key: Option<String>,
+    /// What is wrong, and where it helps, what would be right.
+    pub text: String,
+}
+
+/// Where a value stands, or an error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A whole file.
+    File(PathBuf),
+    /// A place in a file; line and column (in characters) count from 1.
+    Line(PathBuf, usize, usize),
+    /// An environment variable.
+    Variable(String),
+    /// A flag, with its dashes.
+    Flag(String),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::File(path) => write!(f, "{}", path.display()),
+            Place::Line(path, line, column) => write!(f, "{}:{line}:{column}", path.display()),
+            Place::Variable(name) | Place::Flag(name) => f.write_str(name),
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.place)?;
+        if let Some(key) = &self.key {
+            write!(f, "{key}: ")?;
+        }
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Display for Errors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_slice() {
+            [error] => error.fmt(f),
+            errors => {
+                write!(f, "{} errors in the configuration", errors.len())?;
+                errors.iter().try_for_each(|error| write!(f, "\n  {error}"))
+            }
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+impl std::error::Error for Errors {}
+
+/// The known word that a mistyped one most likely stands for.
+pub fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let word = word.to_lowercase();
+    let distances = known.into_iter().map(|candidate| (strsim::damerau_levenshtein(&word, candidate), candidate));
+    // A third of the letters may be wrong: `slow_oi` is close to `slow_io`, `foo` is close to nothing.
+    distances.min_by_key(|(distance, _)| *distance).filter(|(distance, _)| distance * 3 <= word.len()).map(|(_, it)| it)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_has_a_hint_and_another_word_has_none() {
+        let known = ["kernel.slow_io", "kernel.stall", "tick"];
+        assert_eq!(closest("kernel.slow_oi", known), Some("kernel.slow_io"));
+        assert_eq!(closest("TICK", known), Some("tick"));
+        assert_eq!(closest("tik", known), Some("tick"));
+        assert_eq!(closest("foo", known), None);
+        assert_eq!(closest("", known), None);
+    }
+
+    #[test]
+    fn one_error_is_a_line_and_several_are_a_list() {
+        let error =
+            |line| Error { place: Place::Line("a.toml".into(), line, 9), key: Some("tick".into()), text: "no".into() };
+        assert_eq!(Errors(vec![error(3)]).to_string(), "a.toml:3:9: tick: no");
+        assert_eq!(
+            Errors(vec![error(3), error(5)]).to_string(),
+            "2 errors in the configuration\n  a.toml:3:9: tick: no\n  a.toml:5:9: tick: no"
+        );
+    }
+}

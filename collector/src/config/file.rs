@@ -1,0 +1,211 @@
+//! The file layer: TOML text → settings, with the place of each. Knows nothing of the other layers.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::ops::Range;
+use std::path::Path;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::Config;
+use super::error::{Error, Place, closest};
+use super::raw::Raw;
+use super::setting::{SETTINGS, Setting, find};
+
+/// The largest file that is read, in bytes.
+pub const MAX: u64 = 1024 * 1024;
+
+/// The text of a file; `None` if there is none.
+pub fn read(path: &Path) -> Result<Option<String>, Error> {
+    let error = |text: String| Error { place: Place::File(path.to_owned()), key: None, text };
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(absent) if absent.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(other) => return Err(error(format!("cannot be opened: {other}"))),
+    };
+    let mut bytes = Vec::new();
+    // Not by the length that the file claims: a pipe or a device claims none.
+    match file.take(MAX + 1).read_to_end(&mut bytes) {
+        Ok(_) => {}
+        Err(directory) if directory.kind() == ErrorKind::IsADirectory => {
+            return Err(error("is a directory, and should be a TOML file".into()));
+        }
+        Err(other) => return Err(error(format!("cannot be read: {other}"))),
+    }
+    if bytes.len() as u64 > MAX {
+        return Err(error(format!("is larger than {MAX} bytes")));
+    }
+    String::from_utf8(bytes).map(Some).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let before = String::from_utf8_lossy(&error.as_bytes()[..valid]).into_owned();
+        Error { place: place(path, &before, valid), key: None, text: "is not UTF-8 from here on".into() }
+    })
+}
+
+/// Sets in the configuration what the text says. Gives each setting that was set with its place, and all errors.
+pub fn apply(path: &Path, text: &str, config: &mut Config) -> (Vec<(&'static Setting, Place)>, Vec<Error>) {
+    let mut layer = Layer { path, text, config, set: Vec::new(), errors: Vec::new() };
+    let (table, errors) = DeTable::parse_recoverable(text);
+    let start = |error: &toml::de::Error| error.span().map_or(0, |span| span.start);
+    // What is recovered after a slip of syntax would be answered with errors that are none: the first is all.
+    match errors.iter().min_by_key(|error| start(error)) {
+        Some(error) => {
+            layer.error(start(error)..start(error), None, format!("not valid TOML: {}", error.message()));
+        }
+        None => layer.table(None, table.get_ref()),
+    }
+    (layer.set, layer.errors)
+}
+
+struct Layer<'a> {
+    path: &'a Path,
+    text: &'a str,
+    config: &'a mut Config,
+    set: Vec<(&'static Setting, Place)>,
+    errors: Vec<Error>,
+}
+
+impl Layer<'_> {
+    fn table(&mut self, section: Option<&str>, table: &DeTable<'_>) {
+        // In the order of the file, and not of the alphabet: so the errors read best.
+        let mut entries: Vec<_> = table.iter().collect();
+        entries.sort_by_key(|(name, _)| name.span().start);
+        for (name, value) in entries {
+            let key = match section {
+                Some(section) => format!("{section}.{}", name.get_ref()),
+                None => name.get_ref().to_string(),
+            };
+            // `"kernel.stall" = …` is one name with a dot in it, and not a name in a section.
+            let setting = find(&key).filter(|_| !name.get_ref().contains('.'));
+            match (setting, value.get_ref()) {
+                (Some(setting), _) => self.value(setting, value),
+                (None, DeValue::Table(table)) if sections().any(|section| section == key) => {
+                    self.table(Some(&key), table);
+                }
+                (None, value) => self.unknown(name.span(), &key, value),
+            }
+        }
+    }
+
+    fn value(&mut self, setting: &'static Setting, value: &Spanned<DeValue<'_>>) {
+        match setting.kind.set(self.config, Raw::Toml(value.get_ref())) {
+            Ok(()) => self.set.push((setting, place(self.path, self.text, value.span().start))),
+            Err(text) => self.error(value.span(), Some(setting.key), text),
+        }
+    }
+
+    fn unknown(&mut self, at: Range<usize>, key: &str, value: &DeValue<'_>) {
+        if sections().any(|section| section == key) {
+            return self.error(at, Some(key), format!("is a section: write [{key}] and its keys below"));
+        }
+        let (what, hint) = match value {
+            DeValue::Table(_) => ("section", closest(key, sections()).map(|section| format!("[{section}]"))),
+            _ => ("key", closest_key(key).map(str::to_owned)),
+        };
+        let hint = hint.map(|hint| format!("; did you mean {hint}?")).unwrap_or_default();
+        self.error(at, Some(key), format!("there is no such {what}{hint}"));
+    }
+
+    fn error(&mut self, at: Range<usize>, key: Option<&str>, text: String) {
+        let place = place(self.path, self.text, at.start);
+        self.errors.push(Error { place, key: key.map(str::to_owned), text });
+    }
+}
+
+fn sections() -> impl Iterator<Item = &'static str> {
+    SETTINGS.iter().filter_map(|setting| setting.section().0)
+}
+
+/// The key that was meant: one in another section with the same name, or else one that is spelled much the same.
+fn closest_key(key: &str) -> Option<&'static str> {
+    let name = key.rsplit('.').next();
+    let elsewhere = SETTINGS.iter().map(|setting| setting.key).find(|other| other.rsplit('.').next() == name);
+    elsewhere.or_else(|| closest(key, SETTINGS.iter().map(|setting| setting.key)))
+}
+
+fn place(path: &Path, text: &str, offset: usize) -> Place {
+    // The byte order mark is not a column that anybody sees.
+    let before = text.get(..offset).unwrap_or(text).trim_start_matches('\u{feff}');
+    let line = before.rsplit('\n').next().unwrap_or_default();
+    Place::Line(path.to_owned(), before.matches('\n').count() + 1, line.chars().count() + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn errors(text: &str) -> Vec<String> {
+        let (_, errors) = apply(Path::new("a.toml"), text, &mut Config::default());
+        errors.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn each_error_names_line_column_and_key() {
+        for (text, wanted) in [
+            ("tick = \"0s\"", "a.toml:1:8: tick: \"0s\" is not a duration from \"10ms\" to \"1m\""),
+            ("\n[kernel]\n  slow_io = 5\n", "a.toml:3:13: kernel.slow_io: 5 is not a duration"),
+            (
+                "kernel = { slow_oi = \"1s\" }",
+                "a.toml:1:12: kernel.slow_oi: there is no such key; did you mean kernel.slow_io?",
+            ),
+            ("slow_io = \"1s\"", "a.toml:1:1: slow_io: there is no such key; did you mean kernel.slow_io?"),
+            ("\"kernel.stall\" = \"1s\"", "a.toml:1:1: kernel.stall: there is no such key"),
+            ("[kernal]\nstall = \"1s\"", "a.toml:1:2: kernal: there is no such section; did you mean [kernel]?"),
+            ("[gnu]", "a.toml:1:2: gnu: there is no such section"),
+            ("kernel = 1", "a.toml:1:1: kernel: is a section"),
+            ("[[kernel]]", "a.toml:1:3: kernel: is a section"),
+            ("[tick]\nfast = true", "tick: a section is not a duration"),
+            ("# ünï\n\"ü\" = 1", "a.toml:2:1: ü: there is no such key"),
+            ("tick = \"1s\" # ü\n[log]\r\nlevel = \"ü\"\r\n", "a.toml:3:9: log.level: \"ü\" is not"),
+            ("\u{feff}tick = 1", "a.toml:1:8: tick: 1 is not"),
+            ("tick = ", "a.toml:1:8: not valid TOML: "),
+            ("tick = \"1s\"\ntick = \"2s\"", "a.toml:2:1: not valid TOML: duplicate key"),
+            ("tick = \"1s", "not valid TOML"),
+            ("\0", "a.toml:1:1: not valid TOML"),
+        ] {
+            let errors = errors(text);
+            assert!(errors.len() == 1 && errors[0].contains(wanted), "{text:?}: {errors:#?}");
+        }
+    }
+
+    #[test]
+    fn all_errors_are_reported_in_the_order_of_the_file() {
+        let errors = errors("tick = 1\nlisten = 2\n[zzz]\n[kernel]\nstall = 3\nfoo = 4\n");
+        let places: Vec<_> = errors.iter().map(|error| error.split(": ").next().unwrap()).collect();
+        assert_eq!(places, ["a.toml:1:8", "a.toml:2:10", "a.toml:3:2", "a.toml:5:9", "a.toml:6:1"]);
+    }
+
+    #[test]
+    fn a_byte_order_mark_and_carriage_returns_do_no_harm() {
+        let mut config = Config::default();
+        let text = "\u{feff}tick = \"2s\"\r\n[kernel]\r\ndisable = [\r\n  \"fault\",\r\n]\r\n";
+        let (set, errors) = apply(Path::new("a.toml"), text, &mut config);
+        assert_eq!(errors, []);
+        assert_eq!(config.tick, Duration::from_secs(2));
+        assert_eq!(config.kernel.disable, ["fault"]);
+        let places: Vec<_> = set.iter().map(|(setting, place)| format!("{} {place}", setting.key)).collect();
+        assert_eq!(places, ["tick a.toml:1:8", "kernel.disable a.toml:3:11"]);
+    }
+
+    #[test]
+    fn what_is_no_readable_text_is_refused() {
+        let refusal = |path: &str| read(Path::new(path)).unwrap_err().to_string();
+        assert_eq!(refusal("/"), "/: is a directory, and should be a TOML file");
+        // Endless, and says that it is empty.
+        assert_eq!(refusal("/dev/zero"), "/dev/zero: is larger than 1048576 bytes");
+        // Can be opened, and not read.
+        assert!(refusal("/proc/self/mem").starts_with("/proc/self/mem: cannot be read: "));
+        assert!(refusal("/dev/null/a").starts_with("/dev/null/a: cannot be opened: "));
+        assert!(refusal("/a\0b").contains("cannot be opened"));
+    }
+
+    #[test]
+    fn a_file_may_be_absent_or_empty() {
+        assert_eq!(read(Path::new("/nowhere/headroom.toml")).unwrap(), None);
+        assert_eq!(read(Path::new("/dev/null")).unwrap().as_deref(), Some(""));
+        assert_eq!(errors(""), [""; 0]);
+        assert_eq!(errors("\n\r\n# nothing\n"), [""; 0]);
+    }
+}

@@ -1,0 +1,228 @@
+//! [`Kind`]: what a setting's value may be, how it is read and how it is written. Knows no key and no layer.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use collector_common::SIGNALS;
+
+use super::Config;
+use super::raw::Raw;
+
+/// The field of [`Config`] that a setting sets; its type is how the value is read and written.
+type Field<T> = fn(&mut Config) -> &mut T;
+
+/// What a value may be, and where it goes.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    /// An IP address and a port.
+    Address(Field<SocketAddr>),
+    /// A length of time, within bounds.
+    Duration(Field<Duration>, Duration, Duration),
+    /// A path.
+    Path(Field<PathBuf>),
+    /// A path, or nothing.
+    OptionalPath(Field<Option<PathBuf>>),
+    /// An integer, within bounds.
+    Integer(Field<i32>, i32, i32),
+    /// A number of things, within bounds.
+    Count(Field<usize>, usize, usize),
+    /// Bytes of a ring: a power of two, within bounds.
+    Ring(Field<u32>, u32, u32),
+    /// True or false.
+    Switch(Field<bool>),
+    /// One of a few words.
+    Choice(Field<String>, &'static [&'static str]),
+    /// Names of signals and of programs.
+    Probes(Field<Vec<String>>),
+}
+
+impl Kind {
+    /// Reads the value into its field; if it is not one, says why and leaves the field alone.
+    pub fn set(&self, config: &mut Config, raw: Raw<'_>) -> Result<(), String> {
+        let wanted = self.describe();
+        match *self {
+            Kind::Address(field) => {
+                *field(config) = raw.text(&wanted)?.parse().map_err(|_| raw.mistaken(&wanted))?;
+            }
+            Kind::Duration(field, min, max) => {
+                let value = humantime::parse_duration(raw.text(&wanted)?).ok();
+                *field(config) =
+                    value.filter(|value| (min..=max).contains(value)).ok_or_else(|| raw.mistaken(&wanted))?;
+            }
+            Kind::Path(field) => *field(config) = path(raw.text(&wanted)?).ok_or_else(|| raw.mistaken(&wanted))?,
+            // An empty variable takes back what the file says.
+            Kind::OptionalPath(field) => *field(config) = path(raw.text(&wanted)?),
+            Kind::Integer(field, min, max) => *field(config) = raw.integer(min, max, &wanted)?,
+            Kind::Count(field, min, max) => *field(config) = raw.integer(min, max, &wanted)?,
+            Kind::Ring(field, min, max) => {
+                let bytes = raw.integer(min, max, &wanted)?;
+                *field(config) = Some(bytes).filter(|n| n.is_power_of_two()).ok_or_else(|| raw.mistaken(&wanted))?;
+            }
+            Kind::Switch(field) => *field(config) = raw.switch(&wanted)?,
+            Kind::Choice(field, words) => {
+                let text = raw.text(&wanted)?;
+                let word = words.iter().find(|word| **word == text);
+                *field(config) = word.ok_or_else(|| raw.unknown(&wanted, words.iter().copied()))?.to_string();
+            }
+            Kind::Probes(field) => {
+                let names = raw.list(&wanted)?;
+                if let Some(name) = names.iter().find(|name| !probes().any(|known| known == name.as_str())) {
+                    return Err(Raw::Text(name).unknown("the name of a signal or a program", probes()));
+                }
+                *field(config) = names;
+            }
+        }
+        Ok(())
+    }
+
+    /// The value in this configuration, as TOML; `None` where it is absent.
+    pub fn show(&self, config: &Config) -> Option<String> {
+        // The fields are reached through `&mut`, so that one function a row serves both directions.
+        let config = &mut config.clone();
+        Some(match *self {
+            Kind::Address(field) => quoted(&field(config).to_string()),
+            Kind::Duration(field, ..) => quoted(&humantime::format_duration(*field(config)).to_string()),
+            Kind::Path(field) => quoted(&field(config).display().to_string()),
+            Kind::OptionalPath(field) => quoted(&field(config).as_ref()?.display().to_string()),
+            Kind::Integer(field, ..) => field(config).to_string(),
+            Kind::Count(field, ..) => field(config).to_string(),
+            Kind::Ring(field, ..) => field(config).to_string(),
+            Kind::Switch(field) => field(config).to_string(),
+            Kind::Choice(field, _) => quoted(field(config)),
+            Kind::Probes(field) => {
+                format!("[{}]", field(config).iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", "))
+            }
+        })
+    }
+
+    /// What a value must be, in words that go after "not".
+    pub fn describe(&self) -> String {
+        match self {
+            Kind::Address(_) => "an IP address and a port, such as 127.0.0.1:9843".into(),
+            Kind::Duration(_, min, max) => {
+                format!(
+                    "a duration from \"{}\" to \"{}\"",
+                    humantime::format_duration(*min),
+                    humantime::format_duration(*max)
+                )
+            }
+            Kind::Path(_) | Kind::OptionalPath(_) => "a path".into(),
+            Kind::Integer(_, min, max) => format!("an integer from {min} to {max}"),
+            Kind::Count(_, min, max) => format!("an integer from {min} to {max}"),
+            Kind::Ring(_, min, max) => format!("a power of two from {min} to {max}"),
+            Kind::Switch(_) => "true or false".into(),
+            Kind::Choice(_, [words @ .., last]) => format!("{} or {last}", words.join(", ")),
+            Kind::Choice(_, []) => "a word".into(),
+            Kind::Probes(_) => "a list of signals or programs".into(),
+        }
+    }
+
+    /// What stands for the value in a flag's help.
+    pub fn placeholder(&self) -> &'static str {
+        match self {
+            Kind::Address(_) => "ADDRESS",
+            Kind::Duration(..) => "DURATION",
+            Kind::Path(_) | Kind::OptionalPath(_) => "FILE",
+            Kind::Integer(..) | Kind::Count(..) => "NUMBER",
+            Kind::Ring(..) => "BYTES",
+            Kind::Switch(_) => "BOOL",
+            Kind::Choice(..) => "WORD",
+            Kind::Probes(_) => "NAMES",
+        }
+    }
+}
+
+/// Every name that `kernel.disable` understands.
+fn probes() -> impl Iterator<Item = &'static str> {
+    SIGNALS
+        .iter()
+        .flat_map(|signal| std::iter::once(signal.name).chain(signal.probes.iter().map(|probe| probe.program)))
+}
+
+fn path(text: &str) -> Option<PathBuf> {
+    (!text.is_empty()).then(|| PathBuf::from(text))
+}
+
+/// A TOML string.
+fn quoted(text: &str) -> String {
+    toml::Value::from(text).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::setting::find;
+    use toml::de::DeValue;
+
+    fn refusal(key: &str, raw: Raw<'_>) -> String {
+        let mut config = Config::default();
+        let refusal = find(key).unwrap().kind.set(&mut config, raw).expect_err(key);
+        assert_eq!(config, Config::default(), "{key} was refused, and set");
+        refusal
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_with_what_can() {
+        for (key, text, wanted) in [
+            ("listen", "9843", "\"9843\" is not an IP address and a port, such as 127.0.0.1:9843"),
+            ("listen", "127.0.0.1:65536", "\"127.0.0.1:65536\" is not an IP"),
+            ("listen", "localhost:9843", "\"localhost:9843\" is not an IP"),
+            ("tick", "", "\"\" is not a duration from \"10ms\" to \"1m\""),
+            ("tick", "0s", "\"0s\" is not a duration"),
+            ("tick", "61s", "\"61s\" is not a duration"),
+            ("tick", "-1s", "\"-1s\" is not a duration"),
+            ("tick", "soon", "\"soon\" is not a duration"),
+            ("tick", "99999999999999999999y", "is not a duration"),
+            ("lock", "", "\"\" is not a path"),
+            ("oom_score_adj", "-1001", "\"-1001\" is not an integer from -1000 to 1000"),
+            ("workload.max", "0", "\"0\" is not an integer from 1 to 100000"),
+            ("workload.max", "1e3", "\"1e3\" is not an integer"),
+            ("metrics.max_series", "-1", "\"-1\" is not an integer"),
+            ("kernel.bulk_ring", "4097", "\"4097\" is not a power of two from 4096 to 1073741824"),
+            ("kernel.bulk_ring", "2048", "\"2048\" is not a power of two"),
+            ("kernel.critical_ring", "4294967296", "\"4294967296\" is not a power of two"),
+            ("kernel.debug", "yes", "\"yes\" is not true or false"),
+            ("log.level", "wran", "\"wran\" is not error, warn, info, debug or trace; did you mean \"warn\"?"),
+            ("log.level", "INFO", "did you mean \"info\"?"),
+            ("log.format", "xml", "\"xml\" is not auto, pretty or json"),
+            ("kernel.disable", "fault,,block", "\"\" is not the name of a signal or a program"),
+            ("kernel.disable", "fualt", "\"fualt\" is not the name of a signal or a program; did you mean \"fault\"?"),
+        ] {
+            let refusal = refusal(key, Raw::Text(text));
+            assert!(refusal.contains(wanted), "{key}: {refusal}");
+        }
+    }
+
+    #[test]
+    fn a_value_of_another_type_is_refused() {
+        for (key, toml, wanted) in [
+            ("tick", "1", "1 is not a duration from \"10ms\" to \"1m\", in quotes"),
+            ("lock", "true", "true is not a path, in quotes"),
+            ("listen", "{}", "a section is not"),
+            ("log.level", "[]", "a list is not"),
+            ("workload.max", "\"7\"", "\"7\" is not an integer"),
+            ("workload.max", "7.5", "7.5 is not an integer"),
+            ("workload.max", "0xffffffffffffffffffff", "is not an integer"),
+            ("kernel.debug", "1", "1 is not true or false"),
+            ("kernel.disable", "\"fault\"", "\"fault\" is not a list of signals or programs"),
+            ("kernel.disable", "[1]", "1 is not a name, in quotes"),
+            ("kernel.btf", "1979-05-27", "1979-05-27 is not a path"),
+        ] {
+            let value = DeValue::parse(toml).unwrap();
+            let refusal = refusal(key, Raw::Toml(value.get_ref()));
+            assert!(refusal.contains(wanted), "{key}: {refusal}");
+        }
+    }
+
+    #[test]
+    fn the_empty_text_takes_back_a_list_and_an_optional_path() {
+        let mut config = Config::default();
+        config.kernel.btf = Some("/a".into());
+        config.kernel.disable = vec!["fault".into()];
+        for key in ["kernel.btf", "kernel.disable"] {
+            find(key).unwrap().kind.set(&mut config, Raw::Text("")).unwrap();
+        }
+        assert_eq!(config, Config::default());
+    }
+}

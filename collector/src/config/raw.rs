@@ -1,0 +1,100 @@
+//! [`Raw`]: a value as a layer gives it, before it is known to be one. `wanted` is what it should be, in words that go
+//! after "is not".
+
+use toml::de::DeValue;
+
+use super::error::closest;
+
+/// A value as a layer gives it.
+#[derive(Clone, Copy, Debug)]
+pub enum Raw<'a> {
+    /// From the environment or the command line.
+    Text(&'a str),
+    /// From the file.
+    Toml(&'a DeValue<'a>),
+}
+
+impl Raw<'_> {
+    /// Text, as it is.
+    pub fn text(&self, wanted: &str) -> Result<&str, String> {
+        match self {
+            Raw::Text(text) => Ok(text),
+            Raw::Toml(DeValue::String(text)) => Ok(text),
+            Raw::Toml(_) => Err(self.mistaken(&format!("{wanted}, in quotes"))),
+        }
+    }
+
+    /// An integer within bounds.
+    pub fn integer<T: TryFrom<i64> + PartialOrd>(&self, min: T, max: T, wanted: &str) -> Result<T, String> {
+        let integer: Option<i64> = match self {
+            Raw::Text(text) => text.parse().ok(),
+            Raw::Toml(DeValue::Integer(integer)) => i64::from_str_radix(integer.as_str(), integer.radix()).ok(),
+            Raw::Toml(_) => None,
+        };
+        let value = integer.and_then(|integer| T::try_from(integer).ok());
+        value.filter(|value| (min..=max).contains(value)).ok_or_else(|| self.mistaken(wanted))
+    }
+
+    /// True or false.
+    pub fn switch(&self, wanted: &str) -> Result<bool, String> {
+        match self {
+            Raw::Text("true") | Raw::Toml(DeValue::Boolean(true)) => Ok(true),
+            Raw::Text("false") | Raw::Toml(DeValue::Boolean(false)) => Ok(false),
+            _ => Err(self.mistaken(wanted)),
+        }
+    }
+
+    /// Names: a list in the file, separated by commas elsewhere.
+    pub fn list(&self, wanted: &str) -> Result<Vec<String>, String> {
+        match self {
+            // An empty variable switches off what the file lists.
+            Raw::Text(text) if text.trim().is_empty() => Ok(Vec::new()),
+            Raw::Text(text) => Ok(text.split(',').map(|name| name.trim().to_owned()).collect()),
+            Raw::Toml(DeValue::Array(values)) => values
+                .iter()
+                .map(|value| Ok(Raw::Toml(value.get_ref()).text("a name")?.to_owned()))
+                .collect::<Result<_, String>>(),
+            Raw::Toml(_) => Err(self.mistaken(wanted)),
+        }
+    }
+
+    /// That this is not what was wanted.
+    pub fn mistaken(&self, wanted: &str) -> String {
+        let shown = match self {
+            Raw::Text(text) => excerpt(text),
+            Raw::Toml(DeValue::String(text)) => excerpt(text),
+            Raw::Toml(DeValue::Integer(integer)) => integer.to_string(),
+            Raw::Toml(DeValue::Float(float)) => float.to_string(),
+            Raw::Toml(DeValue::Boolean(switch)) => switch.to_string(),
+            Raw::Toml(DeValue::Datetime(time)) => time.to_string(),
+            Raw::Toml(DeValue::Array(_)) => "a list".into(),
+            Raw::Toml(DeValue::Table(_)) => "a section".into(),
+        };
+        format!("{shown} is not {wanted}")
+    }
+
+    /// The same, with the known word that was most likely meant.
+    pub fn unknown(&self, wanted: &str, known: impl Iterator<Item = &'static str>) -> String {
+        let hint = self.text(wanted).ok().and_then(|text| closest(text, known));
+        self.mistaken(wanted) + &hint.map(|name| format!("; did you mean {name:?}?")).unwrap_or_default()
+    }
+}
+
+/// The text in quotes, and no more of it than a line of an error message should hold.
+fn excerpt(text: &str) -> String {
+    match text.char_indices().nth(80) {
+        Some((end, _)) => format!("{:?}…", &text[..end]),
+        None => format!("{text:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_excerpt_of_a_long_value_is_enough() {
+        let mistaken = Raw::Text(&"ä".repeat(1000)).mistaken("short");
+        assert_eq!(mistaken, format!("\"{}\"… is not short", "ä".repeat(80)));
+    }
+}

@@ -1,0 +1,231 @@
+//! [`SETTINGS`]: every key that can be set, declared once. A new field of [`Config`](super::Config) is a row here, and
+//! nothing else.
+
+use std::time::Duration;
+
+use super::kind::Kind;
+
+/// One key.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// Its name in the file: `kernel.slow_io` is `slow_io` in the section `[kernel]`.
+    pub key: &'static str,
+    /// Its flag, without dashes, if it has one.
+    pub flag: Option<&'static str>,
+    /// What may be set.
+    pub kind: Kind,
+    /// What it does: whole sentences for the documentation and the help.
+    pub doc: &'static str,
+}
+
+impl Setting {
+    /// Its environment variable: `HEADROOM_KERNEL_SLOW_IO`.
+    pub fn variable(&self) -> String {
+        format!("HEADROOM_{}", self.key.to_uppercase().replace('.', "_"))
+    }
+
+    /// The section it stands in, and its name there.
+    pub fn section(&self) -> (Option<&'static str>, &'static str) {
+        match self.key.split_once('.') {
+            Some((section, name)) => (Some(section), name),
+            None => (None, self.key),
+        }
+    }
+}
+
+/// The setting with this key.
+pub fn find(key: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.key == key)
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+const MIB: u32 = 1024 * 1024;
+
+/// Every key, section by section.
+pub const SETTINGS: &[Setting] = &[
+    Setting {
+        key: "listen",
+        flag: Some("listen"),
+        kind: Kind::Address(|config| &mut config.listen),
+        doc: "Address of the HTTP listener, which serves /metrics, /-/healthy and /-/ready. \
+              Port 0 takes any free port; 0.0.0.0:9843 or [::]:9843 opens it to the network.",
+    },
+    Setting {
+        key: "tick",
+        flag: Some("tick"),
+        kind: Kind::Duration(|config| &mut config.tick, Duration::from_millis(10), Duration::from_secs(60)),
+        doc: "How often counters are read. Nothing that happens between two ticks is missed: the kernel counts it.",
+    },
+    Setting {
+        key: "lock",
+        flag: Some("lock"),
+        kind: Kind::Path(|config| &mut config.lock),
+        doc: "File that is locked while the agent runs, so that a second instance is refused.",
+    },
+    Setting {
+        key: "oom_score_adj",
+        flag: None,
+        kind: Kind::Integer(|config| &mut config.oom_score_adj, -1000, 1000),
+        doc: "The agent's own oom_score_adj: at -999 it is the last that the kernel kills for memory.",
+    },
+    Setting {
+        key: "log.level",
+        flag: Some("log-level"),
+        kind: Kind::Choice(|config| &mut config.log.level, &["error", "warn", "info", "debug", "trace"]),
+        doc: "The least urgent messages that are logged.",
+    },
+    Setting {
+        key: "log.format",
+        flag: Some("log-format"),
+        kind: Kind::Choice(|config| &mut config.log.format, &["auto", "pretty", "json"]),
+        doc: "How messages are written to stderr: pretty is for people, json is one object a line, \
+              auto is pretty on a terminal and json elsewhere.",
+    },
+    Setting {
+        key: "kernel.btf",
+        flag: Some("btf"),
+        kind: Kind::OptionalPath(|config| &mut config.kernel.btf),
+        doc: "BTF of the running kernel, for kernels that were built without it. \
+              Unless set, /sys/kernel/btf/vmlinux is read.",
+    },
+    Setting {
+        key: "kernel.disable",
+        flag: None,
+        kind: Kind::Probes(|config| &mut config.kernel.disable),
+        doc: "Signals, or single programs of them, that are not attached; docs/signals.md names them all.",
+    },
+    Setting {
+        key: "kernel.stall",
+        flag: None,
+        kind: Kind::Duration(|config| &mut config.kernel.stall, Duration::ZERO, HOUR),
+        doc: "Reclaim and compaction stalls of at least this length are reported one by one. All are counted.",
+    },
+    Setting {
+        key: "kernel.slow_io",
+        flag: None,
+        kind: Kind::Duration(|config| &mut config.kernel.slow_io, Duration::ZERO, HOUR),
+        doc: "Block IO of at least this length is reported one by one, and so is every failed IO. All are counted.",
+    },
+    Setting {
+        key: "kernel.critical_ring",
+        flag: None,
+        kind: Kind::Ring(|config| &mut config.kernel.critical_ring, 4096, 1024 * MIB),
+        doc: "Bytes of the ring for OOM kills and the births and deaths of cgroups. \
+              A power of two, and at least a page of this host.",
+    },
+    Setting {
+        key: "kernel.bulk_ring",
+        flag: None,
+        kind: Kind::Ring(|config| &mut config.kernel.bulk_ring, 4096, 1024 * MIB),
+        doc: "Bytes of the ring for stalls and for slow and failed IO. \
+              A power of two, and at least a page of this host.",
+    },
+    Setting {
+        key: "kernel.measure",
+        flag: None,
+        kind: Kind::Duration(|config| &mut config.kernel.measure, Duration::ZERO, DAY),
+        doc: "For how long from the start the kernel measures the run time of the eBPF programs; \
+              \"0s\" is never. Measuring itself costs some time on every event.",
+    },
+    Setting {
+        key: "kernel.debug",
+        flag: Some("kernel-debug"),
+        kind: Kind::Switch(|config| &mut config.kernel.debug),
+        doc: "Log the debug messages of the eBPF programs, whatever log.level says.",
+    },
+    Setting {
+        key: "workload.max",
+        flag: None,
+        kind: Kind::Count(|config| &mut config.workload.max, 1, 100_000),
+        doc: "Workloads that have series of their own. The rest is summed as workload \"other\", and counted.",
+    },
+    Setting {
+        key: "workload.grace",
+        flag: None,
+        kind: Kind::Duration(|config| &mut config.workload.grace, Duration::ZERO, DAY),
+        doc: "How long the series of a dead workload stay, so that a last scrape can see them.",
+    },
+    Setting {
+        key: "metrics.max_series",
+        flag: None,
+        kind: Kind::Count(|config| &mut config.metrics.max_series, 1, 10_000_000),
+        doc: "Series in one exposition. What is over is left out, and counted.",
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::raw::Raw;
+    use crate::config::{Config, file};
+    use serde_json::Value;
+    use std::path::Path;
+
+    /// A value that is no default, as text and as TOML.
+    fn another(kind: &Kind) -> (String, String) {
+        let (text, quoted) = match kind {
+            Kind::Address(_) => ("[::1]:1", true),
+            Kind::Duration(..) => ("20s", true),
+            Kind::Path(_) | Kind::OptionalPath(_) => ("/elsewhere", true),
+            Kind::Integer(..) | Kind::Count(..) => ("7", false),
+            Kind::Ring(..) => ("8192", false),
+            Kind::Switch(_) => ("true", false),
+            Kind::Choice(_, words) => (words[words.len() - 1], true),
+            Kind::Probes(_) => return ("fault, block_rq_issue".into(), r#"["fault", "block_rq_issue"]"#.into()),
+        };
+        (text.into(), if quoted { format!("{text:?}") } else { text.into() })
+    }
+
+    /// That nothing but the setting's own field differs from the defaults.
+    fn assert_only(setting: &Setting, config: &Config) {
+        let pointer = format!("/{}", setting.key.replace('.', "/"));
+        let mut defaults = serde_json::to_value(Config::default()).unwrap();
+        let config = serde_json::to_value(config).unwrap();
+        assert_ne!(defaults.pointer(&pointer), config.pointer(&pointer), "{} was not set", setting.key);
+        *defaults.pointer_mut(&pointer).unwrap() = config.pointer(&pointer).unwrap().clone();
+        assert_eq!(defaults, config, "{} sets another field", setting.key);
+    }
+
+    #[test]
+    fn every_setting_arrives_from_text_and_from_a_file() {
+        for setting in SETTINGS {
+            let (text, toml) = another(&setting.kind);
+            let mut config = Config::default();
+            setting.kind.set(&mut config, Raw::Text(&text)).unwrap();
+            assert_only(setting, &config);
+            assert_eq!(setting.kind.show(&config), Some(toml.clone()), "{}", setting.key);
+
+            let mut config = Config::default();
+            let (set, errors) = file::apply(Path::new("a.toml"), &format!("{} = {toml}", setting.key), &mut config);
+            assert_eq!(errors, []);
+            assert_eq!(set.len(), 1);
+            assert_only(setting, &config);
+        }
+    }
+
+    #[test]
+    fn every_field_has_a_setting() {
+        fn walk(prefix: &str, value: &Value) {
+            for (name, value) in value.as_object().unwrap_or_else(|| panic!("no setting for {prefix}")) {
+                let key = format!("{prefix}{name}");
+                if find(&key).is_none() {
+                    walk(&format!("{key}."), value);
+                }
+            }
+        }
+        walk("", &serde_json::to_value(Config::default()).unwrap());
+    }
+
+    #[test]
+    fn keys_differ_and_sections_are_in_one_piece() {
+        for (i, setting) in SETTINGS.iter().enumerate() {
+            assert!(SETTINGS[..i].iter().all(|other| other.key != setting.key), "{}", setting.key);
+            assert!(SETTINGS[..i].iter().all(|other| other.variable() != setting.variable()), "{}", setting.key);
+            let section = setting.section().0;
+            let first = SETTINGS.iter().position(|other| other.section().0 == section).unwrap();
+            assert!(SETTINGS[first..i].iter().all(|other| other.section().0 == section), "{}", setting.key);
+        }
+        assert_eq!(SETTINGS[0].section().0, None, "keys of no section come first");
+    }
+}
