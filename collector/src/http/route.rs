@@ -1,0 +1,119 @@
+//! What is answered on which path. Knows nothing of sockets.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, VARY};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use super::{Exposition, Limits, negotiation};
+
+/// Below this many bytes, compression gains nothing: it all fits into a packet.
+const GZIP_MIN: usize = 1024;
+/// Bytes compressed in one go; less than a millisecond.
+const GZIP_PIECE: usize = 64 * 1024;
+
+const INDEX: &str = concat!(
+    "<!DOCTYPE html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><title>Headroom</title></head>\n<body>\n",
+    "<h1>Headroom ",
+    env!("CARGO_PKG_VERSION"),
+    "</h1>\n<ul>\n",
+    "<li><a href=\"/metrics\">/metrics</a>: OpenMetrics or Prometheus text</li>\n",
+    "<li><a href=\"/-/healthy\">/-/healthy</a>: whether the agent works</li>\n",
+    "<li><a href=\"/-/ready\">/-/ready</a>: whether its figures can be relied on</li>\n",
+    "</ul>\n</body>\n</html>\n",
+);
+
+/// The routes. What is refused because there are too many scrapes is added to `shed`.
+pub fn router(exposition: Arc<dyn Exposition>, limits: &Limits, shed: Arc<AtomicU64>) -> Router {
+    let scrapes = Arc::new(Semaphore::new(limits.scrapes));
+    Router::new()
+        .route("/", get(Html(INDEX)))
+        .route("/metrics", get(metrics))
+        .route("/-/healthy", get(healthy))
+        .route("/-/ready", get(ready))
+        .fallback((StatusCode::NOT_FOUND, "not found: there are /metrics, /-/healthy and /-/ready\n"))
+        .method_not_allowed_fallback(async || (StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered\n"))
+        .with_state(Endpoint { exposition, scrapes, queue: limits.queue, shed })
+}
+
+#[derive(Clone)]
+struct Endpoint {
+    exposition: Arc<dyn Exposition>,
+    scrapes: Arc<Semaphore>,
+    queue: Duration,
+    shed: Arc<AtomicU64>,
+}
+
+/// A rendered exposition and its place among those that may be held at once. The place is given up with the last byte,
+/// not when the response is handed over: a client that does not read must not make room for the next.
+struct Held {
+    body: Bytes,
+    _place: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
+    }
+}
+
+async fn metrics(State(endpoint): State<Endpoint>, headers: HeaderMap) -> Response {
+    let Ok(Ok(place)) = timeout(endpoint.queue, endpoint.scrapes.acquire_owned()).await else {
+        endpoint.shed.fetch_add(1, Ordering::Relaxed);
+        return (StatusCode::SERVICE_UNAVAILABLE, "too many scrapes at once\n").into_response();
+    };
+    let format = negotiation::format(&headers);
+    let plain = endpoint.exposition.metrics(format);
+    let compress = plain.len() > GZIP_MIN && negotiation::gzip(&headers);
+    let body = match compress {
+        true => gzip(&plain).await.map(Bytes::from),
+        false => Ok(plain),
+    };
+    let Ok(body) = body else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
+    let held = Bytes::from_owner(Held { body, _place: place });
+    let mut response = held.into_response();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
+    headers.insert(VARY, HeaderValue::from_static("accept, accept-encoding"));
+    if compress {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    response
+}
+
+/// Other tasks get their turn between pieces: rings must be drained while an exposition of megabytes is compressed.
+async fn gzip(plain: &[u8]) -> io::Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(plain.len() / 8), Compression::fast());
+    for piece in plain.chunks(GZIP_PIECE) {
+        encoder.write_all(piece)?;
+        tokio::task::yield_now().await;
+    }
+    encoder.finish()
+}
+
+async fn healthy(State(endpoint): State<Endpoint>) -> Response {
+    verdict("healthy\n", endpoint.exposition.healthy())
+}
+
+async fn ready(State(endpoint): State<Endpoint>) -> Response {
+    verdict("ready\n", endpoint.exposition.ready())
+}
+
+fn verdict(good: &'static str, verdict: Result<(), String>) -> Response {
+    match verdict {
+        Ok(()) => good.into_response(),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
+    }
+}
