@@ -1,3 +1,4 @@
 //! All IO in: whatever produces samples.
 
 pub mod kernel;
+pub mod replay;
