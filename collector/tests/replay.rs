@@ -1,5 +1,7 @@
 //! Samples in, exposition out: each `tests/fixtures/replay/NAME.jsonl` gives `NAME.prom`. `BLESS=1` writes these anew.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::{env, fs};

@@ -1,19 +1,12 @@
 //! What decides must not do: the fold, its state, the signals and the metrics import no IO, no clock, no runtime.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::{Path, PathBuf};
 
 const PURE: [&str; 4] = ["engine", "view", "signal", "metric"];
-const FORBIDDEN: [&str; 9] = [
-    "aya",
-    "nvml",
-    "tokio",
-    "std::fs",
-    "std::net",
-    "std::process",
-    "SystemTime",
-    "Instant",
-    "rustix",
-];
+const FORBIDDEN: [&str; 9] =
+    ["aya", "nvml", "tokio", "std::fs", "std::net", "std::process", "SystemTime", "Instant", "rustix"];
 
 fn files(path: &Path, found: &mut Vec<PathBuf>) {
     if path.is_dir() {
