@@ -1,1 +1,121 @@
-//! (to be written)
+//! [`Engine::apply`]: the one pure fold. Everything that decides anything is behind it; no IO, no clock, no await.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::sample::{Reading, Sample};
+use crate::signal::{block, cgroup, compaction, fault, kswapd, oom, reclaim};
+use crate::view::View;
+
+/// A fact worth telling somebody about at once, with the workloads in it named.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// A process was killed because memory was out.
+    OomKill(Box<oom::Named>),
+    /// A task waited long for memory to be reclaimed.
+    ReclaimStall(Box<reclaim::Named>),
+    /// A task waited long for memory to be compacted.
+    CompactionStall(Box<compaction::Named>),
+    /// A block IO took long.
+    SlowIo(Box<block::Named>),
+    /// A block IO failed.
+    FailedIo(Box<block::Named>),
+}
+
+/// The state, and the only way to change it.
+#[derive(Debug, Default)]
+pub struct Engine {
+    view: Arc<View>,
+    version: u64,
+}
+
+impl Engine {
+    /// An engine that has seen nothing.
+    pub fn new() -> Engine {
+        Engine::default()
+    }
+
+    /// Folds one sample into the view. What comes back is worth telling at once; mostly nothing.
+    pub fn apply(&mut self, sample: &Sample) -> Vec<Outcome> {
+        self.version += 1;
+        // Copies only while somebody still reads the previous state.
+        let view = Arc::make_mut(&mut self.view);
+        let time = sample.time;
+        view.observe(time, &sample.reading);
+        let outcome = match &sample.reading {
+            Reading::Start(start) => {
+                view.start(time, start);
+                None
+            }
+            Reading::Tick => {
+                view.tick(time);
+                None
+            }
+            Reading::Probe(probe) => {
+                view.coverage.probe(probe);
+                None
+            }
+            Reading::Lost(lost) => {
+                view.coverage.lose(&lost.stage, lost.count);
+                None
+            }
+            Reading::Program(program) => {
+                view.coverage.program(time, program);
+                None
+            }
+            Reading::Process(process) => {
+                view.coverage.process = Some(process.clone());
+                None
+            }
+            Reading::Source(source) => {
+                view.coverage.source(source);
+                None
+            }
+            Reading::Cgroup(reading) => cgroup::fold(view, time, reading),
+            Reading::Oom(reading) => oom::fold(view, time, reading),
+            Reading::Reclaim(reading) => reclaim::fold(view, time, reading),
+            Reading::Kswapd(reading) => kswapd::fold(view, time, reading),
+            Reading::Compaction(reading) => compaction::fold(view, time, reading),
+            Reading::Fault(reading) => fault::fold(view, time, reading),
+            Reading::Block(reading) => block::fold(view, time, reading),
+        };
+        outcome.into_iter().collect()
+    }
+
+    /// The state so far. Holding on to a clone of it makes the next [`Engine::apply`] copy the state.
+    pub fn view(&self) -> &Arc<View> {
+        &self.view
+    }
+
+    /// Moves with each sample: equal versions, equal views.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::signal::test::{ID, engine, start};
+
+    #[test]
+    fn the_version_moves_with_each_sample_and_an_older_view_stays_as_it_was() {
+        let mut engine = engine();
+        let (before, version) = (engine.view().clone(), engine.version());
+        engine.apply(&Sample { time: 99, reading: Reading::Tick });
+        assert_eq!(engine.version(), version + 1);
+        assert_eq!((before.time, engine.view().time), (10, 99));
+    }
+
+    #[test]
+    fn a_second_start_begins_anew() {
+        let mut engine = engine();
+        let counts = fault::Reading::Counts { cgroup: Some(ID), counts: [1; 8] };
+        engine.apply(&Sample { time: 20, reading: Reading::Fault(counts) });
+        engine.apply(&Sample { time: 30, reading: Reading::Start(start()) });
+        assert_eq!(engine.view().workloads.iter().count(), 1);
+        assert_eq!(engine.view().started, 30);
+    }
+}

@@ -1,1 +1,190 @@
-//! (to be written)
+//! The catalogue of metrics: what can be observed, declared once. A row gives the exposition and the documentation; rows
+//! only read the view, and know neither where a number came from nor who asks for it.
+
+pub mod block;
+pub mod coverage;
+pub mod document;
+pub mod fault;
+pub mod host;
+pub mod oom;
+pub mod process;
+pub mod render;
+pub mod workload;
+
+use std::fmt;
+
+use crate::view::View;
+
+pub use document::document;
+pub use render::{Emit, Exposition, render};
+
+/// The order in which families are rendered. What the series cap may cut comes before what tells of the cut.
+pub const METRICS: &[Metric] = &[
+    host::RECLAIM_STALL_SECONDS,
+    host::COMPACTION_STALL_SECONDS,
+    host::KSWAPD_AWAKE_SECONDS,
+    host::KSWAPD_WAKES,
+    fault::MAJOR_FAULT_SECONDS,
+    block::SERVICE_SECONDS,
+    block::QUEUE_SECONDS,
+    block::BYTES,
+    block::ERRORS,
+    oom::KILLS,
+    oom::LIMIT_KILLS,
+    workload::INFO,
+    workload::RECLAIM_STALL_SECONDS,
+    workload::RECLAIM_STALLS,
+    workload::RECLAIMED_BYTES,
+    workload::RECLAIM_TARGET_BYTES,
+    workload::COMPACTION_STALL_SECONDS,
+    workload::COMPACTION_STALLS,
+    fault::PAGE_FAULTS,
+    fault::MAJOR_PAGE_FAULTS,
+    block::WORKLOAD_IOS,
+    block::WORKLOAD_BYTES,
+    block::WORKLOAD_SERVICE_SECONDS,
+    coverage::BUILD_INFO,
+    coverage::PROBE_STATE,
+    coverage::SOURCE_UP,
+    coverage::SOURCE_SECONDS,
+    coverage::SAMPLES,
+    coverage::CGROUP_EVENTS,
+    coverage::BPF_RUNS,
+    coverage::BPF_RUN_SECONDS,
+    process::CPU_SECONDS,
+    process::RESIDENT_BYTES,
+    process::VIRTUAL_BYTES,
+    process::OPEN_FDS,
+    process::MAX_FDS,
+    process::START_TIME,
+    coverage::WORKLOADS,
+    coverage::LOST,
+    coverage::SERIES,
+];
+
+/// One family of metrics.
+#[derive(Clone, Copy)]
+pub struct Metric {
+    /// Its name in full: of a counter with `_total`, of an info with `_info`, each with the unit before.
+    pub name: &'static str,
+    /// What sort of number it is.
+    pub kind: Kind,
+    /// `seconds` or `bytes`, as it stands in the name.
+    pub unit: Option<Unit>,
+    /// What it says, and from whose viewpoint.
+    pub help: &'static str,
+    /// The names of its labels, in the order in which `read` gives their values.
+    pub labels: &'static [&'static str],
+    /// What must be attached for it to be known; a part of its series for each. Without any of them there is no series.
+    /// Empty if it does not come from a probe.
+    pub needs: &'static [Need],
+    /// Reads its series off the view, in an order that depends on the view alone.
+    pub read: fn(&View, &mut Emit<'_, '_>) -> fmt::Result,
+}
+
+/// Alternatives, each a list of programs that must all be attached.
+pub type Need = &'static [&'static [&'static str]];
+
+/// What sort of number a metric is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only ever grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Durations, by length.
+    Histogram,
+    /// Always 1; the labels are what it says.
+    Info,
+}
+
+/// The unit of a metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Seconds.
+    Seconds,
+    /// Bytes.
+    Bytes,
+}
+
+impl Unit {
+    /// As it stands in the name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Unit::Seconds => "seconds",
+            Unit::Bytes => "bytes",
+        }
+    }
+}
+
+/// How an exposition is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// OpenMetrics 1.0.
+    OpenMetrics,
+    /// Prometheus' text format 0.0.4.
+    Text,
+}
+
+impl Metric {
+    /// Its name without what its kind and its unit add: what OpenMetrics calls the family, less the unit.
+    pub fn stem(&self) -> &'static str {
+        let suffix = match self.kind {
+            Kind::Counter => "_total",
+            Kind::Info => "_info",
+            Kind::Gauge | Kind::Histogram => "",
+        };
+        let family = self.name.strip_suffix(suffix).unwrap_or(self.name);
+        let unit = self.unit.and_then(|unit| family.strip_suffix(unit.name())?.strip_suffix('_'));
+        unit.unwrap_or(family)
+    }
+
+    /// Whether the number of its series depends on what runs on the host, so that the cap holds for it.
+    pub fn capped(&self) -> bool {
+        self.labels.iter().any(|label| matches!(*label, "workload" | "device"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use collector_common::SIGNALS;
+
+    use super::*;
+
+    #[test]
+    fn names_follow_the_rules() {
+        let mut names = BTreeSet::new();
+        for metric in METRICS {
+            let name = metric.name;
+            assert!(names.insert(metric.stem()), "{name} twice");
+            assert!(name.starts_with("headroom_") || name.starts_with("process_"), "{name}");
+            assert_eq!(name.ends_with("_total"), metric.kind == Kind::Counter, "{name}");
+            assert_eq!(name.ends_with("_info"), metric.kind == Kind::Info, "{name}");
+            let family = name.trim_end_matches("_total");
+            for unit in [Unit::Seconds, Unit::Bytes] {
+                assert_eq!(family.ends_with(unit.name()), metric.unit == Some(unit), "{name}");
+            }
+            assert!(metric.help.ends_with('.') && !metric.help.contains(['\n', '\\']), "{name}");
+        }
+    }
+
+    #[test]
+    fn needs_name_programs_that_exist() {
+        let programs: Vec<&str> = SIGNALS.iter().flat_map(|signal| signal.probes).map(|probe| probe.program).collect();
+        for metric in METRICS {
+            for program in metric.needs.iter().flat_map(|need| need.iter().copied().flatten()) {
+                assert!(programs.contains(program), "{} needs {program}", metric.name);
+            }
+        }
+    }
+
+    #[test]
+    fn what_tells_of_the_cut_comes_after_what_is_cut() {
+        let last = METRICS.iter().rposition(Metric::capped).unwrap();
+        let lost = METRICS.iter().position(|metric| metric.name == "headroom_lost_total").unwrap();
+        assert!(last < lost);
+        assert_eq!(METRICS.last().unwrap().name, "headroom_series", "it counts all before it");
+    }
+}

@@ -1,5 +1,295 @@
-//! (to be written)
+//! block: IO of block devices, by device and by the cgroup that caused it.
 
-/// (to be written)
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub enum Reading {}
+use std::sync::Arc;
+
+use collector_common::block::{self, DeviceOperation, OPERATIONS, device_word, word};
+use serde::{Deserialize, Serialize};
+use zerocopy::FromBytes;
+
+use super::cgroup::Id;
+use super::{Histogram, RowKey, cgroup_of, row};
+use crate::engine::Outcome;
+use crate::view::{View, grow};
+
+/// A block device's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Device {
+    /// The driver's number.
+    pub major: u32,
+    /// The device's, among the driver's.
+    pub minor: u32,
+}
+
+impl Device {
+    /// From the kernel's own `dev_t`.
+    pub fn from_kernel(device: u32) -> Device {
+        Device { major: device >> 20, minor: device & 0xf_ffff }
+    }
+}
+
+impl std::fmt::Display for Device {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.major, self.minor)
+    }
+}
+
+/// What a request does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Operation {
+    /// Reads.
+    Read,
+    /// Writes.
+    Write,
+    /// Discards and secure erases.
+    Discard,
+    /// Flushes of the device's cache.
+    Flush,
+    /// Everything else.
+    Other,
+}
+
+impl Operation {
+    /// Every operation, in the order of the kernel side's numbers.
+    pub const ALL: [Operation; OPERATIONS] =
+        [Operation::Read, Operation::Write, Operation::Discard, Operation::Flush, Operation::Other];
+
+    /// The label `operation`.
+    pub fn label(self) -> &'static str {
+        match self {
+            Operation::Read => "read",
+            Operation::Write => "write",
+            Operation::Discard => "discard",
+            Operation::Flush => "flush",
+            Operation::Other => "other",
+        }
+    }
+
+    fn from_u32(operation: u32) -> Option<Operation> {
+        Operation::ALL.get(operation as usize).copied()
+    }
+}
+
+/// What is read of block IO.
+// A histogram on the heap would be an allocation a tick.
+#[allow(clippy::large_enum_variant)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Reading {
+    /// One device's IO of one operation.
+    Device {
+        /// The device.
+        device: Device,
+        /// The operation.
+        operation: Operation,
+        /// Times from insertion to issue.
+        queue: Histogram,
+        /// Times from issue to completion.
+        service: Histogram,
+        /// Bytes completed.
+        bytes: u64,
+        /// Requests that ended with an error.
+        errors: u64,
+    },
+    /// A device's name, sent before its first IO.
+    Name {
+        /// The device.
+        device: Device,
+        /// Its name, such as nvme0n1.
+        name: String,
+    },
+    /// One cgroup's IO of one operation.
+    Workload {
+        /// The cgroup; absent for the sum of all that the kernel had no room to count apart.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cgroup: Option<Id>,
+        /// The operation.
+        operation: Operation,
+        /// Requests completed.
+        ios: u64,
+        /// Bytes completed.
+        bytes: u64,
+        /// Nanoseconds from issue to completion, summed.
+        ns: u64,
+    },
+    /// One IO that failed, or took at least the threshold.
+    Io(Io),
+}
+
+/// One IO that failed, or took at least the threshold.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Io {
+    /// The block cgroup that caused it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<Id>,
+    /// The device.
+    pub device: Device,
+    /// The operation.
+    pub operation: Operation,
+    /// Nanoseconds from insertion to issue.
+    pub queue_ns: u64,
+    /// Nanoseconds from issue to completion.
+    pub service_ns: u64,
+    /// Bytes completed.
+    pub bytes: u64,
+    /// The kernel's status: a `blk_status_t`, or a negative errno before 6.1; zero is success.
+    pub status: i32,
+}
+
+/// An IO with the names of its device and of the workload that caused it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Named {
+    /// When it completed, in nanoseconds since the Unix epoch.
+    pub time: u64,
+    /// Who caused it; absent where the cgroup is not known.
+    pub workload: Option<Arc<str>>,
+    /// The device's name; its number where the name is not known.
+    pub device: Arc<str>,
+    /// The facts.
+    pub io: Io,
+}
+
+pub(super) fn decode(record: &block::Io) -> Result<Reading, &'static str> {
+    Ok(Reading::Io(Io {
+        cgroup: Id::from_record(record.cgroup),
+        device: Device::from_kernel(record.device.device),
+        operation: Operation::from_u32(record.device.operation).ok_or("no such operation")?,
+        queue_ns: record.queue_ns,
+        service_ns: record.service_ns,
+        bytes: record.bytes.into(),
+        status: record.status,
+    }))
+}
+
+pub(super) fn device(key: RowKey, growth: &[u64]) -> Option<Reading> {
+    let RowKey::Hash(key) = key else { return None };
+    let key = DeviceOperation::read_from_bytes(&key).ok()?;
+    let words: &[u64; device_word::COUNT] = row(growth)?;
+    Some(Reading::Device {
+        device: Device::from_kernel(key.device),
+        operation: Operation::from_u32(key.operation)?,
+        queue: *words[device_word::QUEUE..].first_chunk()?,
+        service: *words[device_word::SERVICE..].first_chunk()?,
+        bytes: words[device_word::BYTES],
+        errors: words[device_word::ERRORS],
+    })
+}
+
+pub(super) fn workload(key: RowKey, growth: &[u64], emit: &mut dyn FnMut(Reading)) -> Option<()> {
+    let words: &[u64; OPERATIONS * word::COUNT] = row(growth)?;
+    let cgroup = cgroup_of(key)?;
+    for (operation, words) in Operation::ALL.into_iter().zip(words.chunks_exact(word::COUNT)) {
+        if words.iter().any(|&word| word > 0) {
+            emit(Reading::Workload {
+                cgroup,
+                operation,
+                ios: words[word::IOS],
+                bytes: words[word::BYTES],
+                ns: words[word::NS],
+            });
+        }
+    }
+    Some(())
+}
+
+/// Folds one reading into the view.
+pub fn fold(view: &mut View, time: u64, reading: &Reading) -> Option<Outcome> {
+    match reading {
+        Reading::Device { device, operation, queue, service, bytes, errors } => {
+            match view.host.device_io(*device, *operation, time) {
+                Some(amounts) => {
+                    crate::view::host::grow_histogram(&mut amounts.queue, queue);
+                    crate::view::host::grow_histogram(&mut amounts.service, service);
+                    grow(&mut amounts.bytes, *bytes);
+                    grow(&mut amounts.errors, *errors);
+                }
+                None => view.coverage.lose("device", 1),
+            }
+            None
+        }
+        Reading::Name { device, name } => {
+            if view.host.name_device(*device, name).is_none() {
+                view.coverage.lose("device", 1);
+            }
+            None
+        }
+        Reading::Workload { cgroup, operation, ios, bytes, ns } => {
+            let amounts = &mut view.workloads.charge(*cgroup).block[*operation as usize];
+            grow(&mut amounts.ios, *ios);
+            grow(&mut amounts.bytes, *bytes);
+            grow(&mut amounts.ns, *ns);
+            None
+        }
+        Reading::Io(io) => {
+            let named = Box::new(Named {
+                time,
+                workload: io.cgroup.and_then(|id| view.workloads.name(id)),
+                device: match view.host.devices.get(&io.device) {
+                    Some(device) => device.name.clone(),
+                    None => io.device.to_string().into(),
+                },
+                io: io.clone(),
+            });
+            Some(if io.status == 0 { Outcome::SlowIo(named) } else { Outcome::FailedIo(named) })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use collector_common::ring::{Header, Kind};
+    use zerocopy::{FromZeros, IntoBytes};
+
+    use super::*;
+    use crate::sample::{self, Sample};
+    use crate::signal::decode_record;
+    use crate::signal::test::{CONTEXT, ID, counters, engine, malformed};
+
+    const NVME: Device = Device { major: 259, minor: 3 };
+
+    fn key(device: Device, operation: u32) -> RowKey {
+        let key = DeviceOperation { device: device.major << 20 | device.minor, operation };
+        RowKey::Hash(key.as_bytes().try_into().unwrap())
+    }
+
+    #[test]
+    fn the_words_of_a_device_land_where_they_belong() {
+        let words: Vec<u64> = (0..device_word::COUNT as u64).collect();
+        let readings = counters("BLOCK", key(NVME, 1), &words);
+        let [sample::Reading::Block(Reading::Device { device, operation, queue, service, bytes, errors })] =
+            readings.as_slice()
+        else {
+            panic!("{readings:?}")
+        };
+        assert_eq!((*device, *operation), (NVME, Operation::Write));
+        assert_eq!((queue[0], queue[27], service[0], service[27]), (0, 27, 28, 55));
+        assert_eq!((*bytes, *errors), (56, 57));
+        assert_eq!(counters("BLOCK", key(NVME, 5), &words), malformed());
+    }
+
+    #[test]
+    fn an_io_is_slow_or_failed_and_names_its_device() {
+        let mut engine = engine();
+        let name = Reading::Name { device: NVME, name: "nvme0n1".into() };
+        engine.apply(&Sample { time: 1, reading: sample::Reading::Block(name) });
+        let mut record = block::Io::new_zeroed();
+        record.header = Header::new(Kind::BlockIo, 5);
+        record.cgroup = collector_common::cgroup::Id { id: ID.id, hierarchy: ID.hierarchy };
+        record.device.device = NVME.major << 20 | NVME.minor;
+        let outcomes = engine.apply(&decode_record(record.as_bytes(), &CONTEXT).unwrap());
+        let [Outcome::SlowIo(io)] = outcomes.as_slice() else { panic!("{outcomes:?}") };
+        assert_eq!((&*io.device, io.workload.as_deref()), ("nvme0n1", Some("/a")));
+
+        record.status = -5;
+        record.device.device = 8 << 20;
+        record.cgroup = Default::default();
+        let outcomes = engine.apply(&decode_record(record.as_bytes(), &CONTEXT).unwrap());
+        let [Outcome::FailedIo(io)] = outcomes.as_slice() else { panic!("{outcomes:?}") };
+        assert_eq!((&*io.device, io.workload.as_deref()), ("8:0", None));
+
+        record.device.operation = 5;
+        assert_eq!(decode_record(record.as_bytes(), &CONTEXT).unwrap_err().why, "no such operation");
+    }
+}

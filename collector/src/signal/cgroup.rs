@@ -1,14 +1,169 @@
-//! (to be written)
+//! cgroup: which cgroups there are and where, from a walk of the tree and from the kernel's word on every change.
 
-/// (to be written)
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub enum Reading {}
+use collector_common::cgroup::{CHANGE_HEAD, Change, Event};
+use serde::{Deserialize, Serialize};
+use zerocopy::{FromZeros, IntoBytes};
+
+use crate::engine::Outcome;
+use crate::view::View;
+use crate::view::coverage::CgroupEvent;
 
 /// A cgroup: its hierarchy, and its id in there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Id {
     /// 0 is v2.
     pub hierarchy: u64,
     /// The inode number of its directory.
     pub id: u64,
+}
+
+impl Id {
+    /// The id in a record; `None` where the record says that there is none.
+    pub fn from_record(id: collector_common::cgroup::Id) -> Option<Id> {
+        (id.id != 0).then_some(Id { hierarchy: id.hierarchy, id: id.id })
+    }
+}
+
+/// What is read of cgroups. Paths are absolute, from the root of the hierarchy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Reading {
+    /// A walk of the tree begins: what is not met on it is dead.
+    Walk,
+    /// A cgroup was born, or met on a walk.
+    Born {
+        /// Which.
+        id: Id,
+        /// Where.
+        path: String,
+    },
+    /// The walk is over.
+    Walked,
+    /// A cgroup was removed.
+    Died {
+        /// Which.
+        id: Id,
+    },
+    /// A cgroup, and with it all below it, moved.
+    Renamed {
+        /// Which.
+        id: Id,
+        /// Where to.
+        path: String,
+    },
+    /// A process moved into a cgroup.
+    Attached {
+        /// Which.
+        id: Id,
+        /// The process.
+        pid: u32,
+    },
+}
+
+/// Decodes a [`Change`], of which only the used part of the path is there.
+pub(super) fn decode(bytes: &[u8]) -> Result<Reading, &'static str> {
+    let mut change = Change::new_zeroed();
+    if bytes.len() < CHANGE_HEAD || bytes.len() > size_of::<Change>() {
+        return Err("wrong size");
+    }
+    change.as_mut_bytes()[..bytes.len()].copy_from_slice(bytes);
+    let tail = &change.path[..bytes.len() - CHANGE_HEAD];
+    let path = usize::try_from(change.path_len).ok().and_then(|length| tail.get(..length));
+    let path = path.ok_or("a path beyond the record's end")?;
+    let path = path.split(|&byte| byte == 0).next().unwrap_or_default();
+
+    let id = Id::from_record(change.cgroup).ok_or("no cgroup")?;
+    let absolute = || match path.first() {
+        Some(b'/') => Ok(String::from_utf8_lossy(path).into_owned()),
+        _ => Err("a path that is not absolute"),
+    };
+    match change.event {
+        event if event == Event::Mkdir as u32 => Ok(Reading::Born { id, path: absolute()? }),
+        event if event == Event::Rmdir as u32 => Ok(Reading::Died { id }),
+        event if event == Event::Rename as u32 => Ok(Reading::Renamed { id, path: absolute()? }),
+        event if event == Event::Attach as u32 => Ok(Reading::Attached { id, pid: change.pid }),
+        _ => Err("no such event"),
+    }
+}
+
+/// Folds one reading into the view.
+pub fn fold(view: &mut View, time: u64, reading: &Reading) -> Option<Outcome> {
+    match reading {
+        Reading::Walk => view.workloads.walk(),
+        Reading::Walked => view.workloads.walked(time),
+        Reading::Born { id, path } => {
+            if !view.workloads.walking() {
+                view.coverage.cgroup_event(CgroupEvent::Born);
+            }
+            view.workloads.born(*id, path, time, &mut view.coverage);
+        }
+        Reading::Died { id } => {
+            view.coverage.cgroup_event(CgroupEvent::Died);
+            view.workloads.died(*id, time);
+        }
+        Reading::Renamed { id, path } => {
+            view.coverage.cgroup_event(CgroupEvent::Renamed);
+            view.workloads.renamed(*id, path, time, &mut view.coverage);
+        }
+        Reading::Attached { .. } => view.coverage.cgroup_event(CgroupEvent::Attached),
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use collector_common::ring::{Header, Kind};
+
+    use super::*;
+
+    fn change(event: u32, path: &[u8]) -> Vec<u8> {
+        let mut change = Change::new_zeroed();
+        change.header = Header::new(Kind::CgroupChange, 0);
+        change.cgroup = collector_common::cgroup::Id { id: 9, hierarchy: 1 };
+        change.event = event;
+        change.pid = 42;
+        change.path_len = path.len() as u32;
+        change.path[..path.len()].copy_from_slice(path);
+        change.as_bytes()[..CHANGE_HEAD + path.len()].to_vec()
+    }
+
+    const ID: Id = Id { hierarchy: 1, id: 9 };
+
+    #[test]
+    fn every_event_is_decoded() {
+        assert_eq!(decode(&change(1, b"/a/b\0")), Ok(Reading::Born { id: ID, path: "/a/b".into() }));
+        assert_eq!(decode(&change(2, b"")), Ok(Reading::Died { id: ID }));
+        assert_eq!(decode(&change(3, b"/a/c")), Ok(Reading::Renamed { id: ID, path: "/a/c".into() }));
+        assert_eq!(decode(&change(4, b"/a")), Ok(Reading::Attached { id: ID, pid: 42 }));
+    }
+
+    #[test]
+    fn the_padding_after_the_path_is_no_part_of_it() {
+        let mut bytes = change(1, b"/a");
+        bytes.extend([0; 6]);
+        assert_eq!(decode(&bytes), Ok(Reading::Born { id: ID, path: "/a".into() }));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        assert_eq!(decode(&change(5, b"/a")), Err("no such event"));
+        assert_eq!(decode(&change(1, b"")), Err("a path that is not absolute"));
+        assert_eq!(decode(&change(1, b"other")), Err("a path that is not absolute"));
+        let mut bytes = change(1, b"/abc");
+        bytes.pop();
+        assert_eq!(decode(&bytes), Err("a path beyond the record's end"));
+        bytes.extend([b'x'; 2000]);
+        assert_eq!(decode(&bytes), Err("wrong size"));
+        let mut bytes = change(2, b"");
+        bytes[16..24].fill(0);
+        assert_eq!(decode(&bytes), Err("no cgroup"));
+    }
+
+    #[test]
+    fn unknown_fields_are_refused() {
+        let line = r#"{"died":{"id":{"hierarchy":0,"id":1},"path":"/a"}}"#;
+        assert!(serde_json::from_str::<Reading>(line).unwrap_err().to_string().contains("unknown field"));
+        assert_eq!(serde_json::to_string(&Reading::Walk).unwrap(), r#""walk""#);
+    }
 }

@@ -1,5 +1,226 @@
-//! (to be written)
+//! reclaim: a task had to free memory before it got any. Who waited and whose memory was reclaimed are two figures.
 
-/// (to be written)
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub enum Reading {}
+use std::sync::Arc;
+
+use collector_common::reclaim::{self, word};
+use serde::{Deserialize, Serialize};
+
+use super::cgroup::Id;
+use super::{Context, Histogram, RowKey, cgroup_of, comm, index_of, row};
+use crate::engine::Outcome;
+use crate::view::{View, grow};
+
+/// Why a task had to reclaim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// The host was short of free pages.
+    Direct,
+    /// A memory cgroup was at its limit.
+    Memcg,
+}
+
+impl Kind {
+    /// Every kind, in the order of the kernel's numbers.
+    pub const ALL: [Kind; reclaim::KINDS] = [Kind::Direct, Kind::Memcg];
+
+    /// The label `kind`.
+    pub fn label(self) -> &'static str {
+        match self {
+            Kind::Direct => "direct",
+            Kind::Memcg => "memcg",
+        }
+    }
+
+    fn from_u32(kind: u32) -> Option<Kind> {
+        Kind::ALL.get(kind as usize).copied()
+    }
+}
+
+/// What is read of reclaim.
+// A histogram on the heap would be an allocation a tick.
+#[allow(clippy::large_enum_variant)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Reading {
+    /// The stalls of one cgroup's tasks, and what was reclaimed from it.
+    Counts {
+        /// The cgroup; absent for the sum of all that the kernel had no room to count apart.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cgroup: Option<Id>,
+        /// Why they stalled.
+        kind: Kind,
+        /// Stalls.
+        stalls: u64,
+        /// Their time in nanoseconds.
+        ns: u64,
+        /// What they reclaimed, from whomever.
+        bytes: u64,
+        /// What was reclaimed from the cgroup and what is below it, by whomever.
+        target_bytes: u64,
+    },
+    /// The lengths of all stalls of the host.
+    Time {
+        /// Why they stalled.
+        kind: Kind,
+        /// Their lengths.
+        histogram: Histogram,
+    },
+    /// One stall over the threshold.
+    Stall(Stall),
+}
+
+/// One stall over the threshold.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stall {
+    /// The memory cgroup of the task that waited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<Id>,
+    /// Why it waited.
+    pub kind: Kind,
+    /// How long, in nanoseconds.
+    pub ns: u64,
+    /// What it reclaimed meanwhile.
+    pub bytes: u64,
+    /// The order of the allocation that had to wait (2^order pages).
+    pub order: u32,
+    /// Its process id.
+    pub pid: u32,
+    /// Its thread id.
+    pub tid: u32,
+    /// Its name.
+    pub comm: String,
+}
+
+/// A stall with the name of the workload that waited.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Named {
+    /// When it ended, in nanoseconds since the Unix epoch.
+    pub time: u64,
+    /// Who waited; absent where the cgroup is not known.
+    pub workload: Option<Arc<str>>,
+    /// The facts.
+    pub stall: Stall,
+}
+
+pub(super) fn decode(record: &reclaim::Stall, context: &Context) -> Result<Reading, &'static str> {
+    Ok(Reading::Stall(Stall {
+        cgroup: Id::from_record(record.cgroup),
+        kind: Kind::from_u32(record.kind).ok_or("no such kind of reclaim")?,
+        ns: record.ns,
+        bytes: record.pages.saturating_mul(context.page_size),
+        order: record.order,
+        pid: record.task.pid,
+        tid: record.task.tid,
+        comm: comm(&record.task.comm),
+    }))
+}
+
+pub(super) fn counts(key: RowKey, growth: &[u64], context: &Context, emit: &mut dyn FnMut(Reading)) -> Option<()> {
+    let words: &[u64; reclaim::KINDS * word::COUNT] = row(growth)?;
+    let cgroup = cgroup_of(key)?;
+    let bytes = |pages: u64| pages.saturating_mul(context.page_size);
+    for (kind, words) in Kind::ALL.into_iter().zip(words.chunks_exact(word::COUNT)) {
+        if words.iter().any(|&word| word > 0) {
+            emit(Reading::Counts {
+                cgroup,
+                kind,
+                stalls: words[word::STALLS],
+                ns: words[word::NS],
+                bytes: bytes(words[word::PAGES]),
+                target_bytes: bytes(words[word::TARGET_PAGES]),
+            });
+        }
+    }
+    Some(())
+}
+
+pub(super) fn time(key: RowKey, growth: &[u64]) -> Option<Reading> {
+    Some(Reading::Time { kind: Kind::from_u32(index_of(key)?)?, histogram: *row(growth)? })
+}
+
+/// Folds one reading into the view.
+pub fn fold(view: &mut View, time: u64, reading: &Reading) -> Option<Outcome> {
+    match reading {
+        Reading::Counts { cgroup, kind, stalls, ns, bytes, target_bytes } => {
+            // Only newer kernels tell whose memory it was: the first amount proves that this one does.
+            view.coverage.target_told |= *target_bytes > 0;
+            let amounts = &mut view.workloads.charge(*cgroup).reclaim[*kind as usize];
+            grow(&mut amounts.stalls, *stalls);
+            grow(&mut amounts.ns, *ns);
+            grow(&mut amounts.bytes, *bytes);
+            grow(&mut amounts.target_bytes, *target_bytes);
+            None
+        }
+        Reading::Time { kind, histogram } => {
+            crate::view::host::grow_histogram(&mut view.host.reclaim[*kind as usize], histogram);
+            None
+        }
+        Reading::Stall(stall) => {
+            let workload = stall.cgroup.and_then(|id| view.workloads.name(id));
+            Some(Outcome::ReclaimStall(Box::new(Named { time, workload, stall: stall.clone() })))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use collector_common::ring::{Header, Kind as RecordKind};
+    use zerocopy::{FromZeros, IntoBytes};
+
+    use super::*;
+    use crate::sample::{self, Sample};
+    use crate::signal::decode_record;
+    use crate::signal::test::{CONTEXT, ID, counters, engine, malformed};
+
+    #[test]
+    fn one_row_holds_two_kinds_and_a_quiet_one_is_left_out() {
+        let row = RowKey::Cgroup(Some(ID));
+        let memcg = sample::Reading::Reclaim(Reading::Counts {
+            cgroup: Some(ID),
+            kind: Kind::Memcg,
+            stalls: 1,
+            ns: 2,
+            bytes: 3 * 4096,
+            target_bytes: 4 * 4096,
+        });
+        assert_eq!(counters("RECLAIM", row, &[0, 0, 0, 0, 1, 2, 3, 4]), [memcg]);
+        assert_eq!(counters("RECLAIM", row, &[1, 0, 0, 0, 0, 0, 0, 4]).len(), 2);
+    }
+
+    #[test]
+    fn a_histogram_of_no_kind_is_malformed() {
+        let histogram = Histogram::default();
+        assert_eq!(counters("RECLAIM_TIME", RowKey::Index(2), &histogram), malformed());
+    }
+
+    #[test]
+    fn counts_add_up_in_the_workload_and_the_first_target_is_noticed() {
+        let mut engine = engine();
+        for target_bytes in [0, 5] {
+            assert!(!engine.view().coverage.target_told);
+            let counts =
+                Reading::Counts { cgroup: Some(ID), kind: Kind::Direct, stalls: 1, ns: 10, bytes: 100, target_bytes };
+            assert!(engine.apply(&Sample { time: 20, reading: sample::Reading::Reclaim(counts) }).is_empty());
+        }
+        assert!(engine.view().coverage.target_told);
+        let workload = engine.view().workloads.iter().find(|workload| &*workload.path == "/a").unwrap();
+        let direct = &workload.amounts.reclaim[0];
+        assert_eq!((direct.stalls, direct.ns, direct.bytes, direct.target_bytes), (2, 20, 200, 5));
+    }
+
+    #[test]
+    fn a_stall_names_who_waited() {
+        let mut record = reclaim::Stall::new_zeroed();
+        record.header = Header::new(RecordKind::ReclaimStall, 5);
+        record.cgroup = collector_common::cgroup::Id { id: ID.id, hierarchy: ID.hierarchy };
+        record.kind = 1;
+        record.pages = 2;
+        let outcomes = engine().apply(&decode_record(record.as_bytes(), &CONTEXT).unwrap());
+        let [Outcome::ReclaimStall(named)] = outcomes.as_slice() else { panic!("{outcomes:?}") };
+        assert_eq!((named.workload.as_deref(), named.stall.bytes), (Some("/a"), 8192));
+        record.kind = 2;
+        assert_eq!(decode_record(record.as_bytes(), &CONTEXT).unwrap_err().why, "no such kind of reclaim");
+    }
+}

@@ -4,3 +4,4 @@ pub mod cgroup;
 pub mod clock;
 pub mod kernel;
 pub mod process;
+pub mod replay;

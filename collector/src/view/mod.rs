@@ -1,1 +1,63 @@
-//! (to be written)
+//! The bounded state that samples fold into. It knows workloads by name, not how anything was measured; it does no IO and
+//! has no clock. Once every workload has been seen, folding counters into it allocates nothing.
+
+pub mod coverage;
+pub mod host;
+pub mod workload;
+
+use crate::sample::{Reading, Start};
+use coverage::Coverage;
+use host::Host;
+use workload::Workloads;
+
+/// Everything that is known.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    /// The latest time of any sample, in nanoseconds since the Unix epoch.
+    pub time: u64,
+    /// When the source came up, in nanoseconds since the Unix epoch; zero before it did.
+    pub started: u64,
+    /// Headroom's version and the kernel's release, once known.
+    pub build: Option<Build>,
+    /// What belongs to the host as a whole.
+    pub host: Host,
+    /// What belongs to workloads.
+    pub workloads: Workloads,
+    /// What can be seen, what was lost, and what seeing costs.
+    pub coverage: Coverage,
+}
+
+/// What is running, on what.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Build {
+    /// Headroom's version.
+    pub version: String,
+    /// The kernel's release.
+    pub kernel: String,
+}
+
+impl View {
+    pub(crate) fn observe(&mut self, time: u64, reading: &Reading) {
+        self.time = self.time.max(time);
+        self.coverage.sample(reading);
+    }
+
+    /// The source came up. When it does so again, all of its counters begin anew, and so does the view.
+    pub(crate) fn start(&mut self, time: u64, start: &Start) {
+        if self.build.is_some() {
+            *self = View { time, ..View::default() };
+        }
+        self.started = time;
+        self.build = Some(Build { version: start.version.clone(), kernel: start.kernel.clone() });
+        self.workloads = Workloads::new(time, start);
+    }
+
+    pub(crate) fn tick(&mut self, time: u64) {
+        self.workloads.tick(time, &mut self.coverage);
+    }
+}
+
+/// Adds growth to a counter. An absurd amount from a broken source saturates instead of wrapping back to little.
+pub(crate) fn grow(counter: &mut u64, growth: u64) {
+    *counter = counter.saturating_add(growth);
+}

@@ -1,0 +1,114 @@
+//! Block IO, by device and by the workload that caused it.
+
+use std::fmt;
+
+use super::render::{Emit, Value};
+use super::{Kind, Metric, Need, Unit};
+use crate::signal::block::Operation;
+use crate::view::View;
+use crate::view::host::DeviceIo;
+use crate::view::workload::Io;
+
+const COMPLETED: Need = &[&["block_rq_complete"]];
+const SERVED: Need = &[&["block_rq_complete", "block_rq_issue"]];
+const QUEUED: Need = &[&["block_rq_complete", "block_rq_issue", "block_rq_insert"]];
+
+const BY_DEVICE: &[&str] = &["device", "operation"];
+const BY_WORKLOAD: &[&str] = &["workload", "operation"];
+
+/// Service time.
+pub const SERVICE_SECONDS: Metric = Metric {
+    name: "headroom_block_io_service_seconds",
+    kind: Kind::Histogram,
+    unit: Some(Unit::Seconds),
+    help: "Block IO by the time that the device took for it: from issue to completion.",
+    labels: BY_DEVICE,
+    needs: &[SERVED],
+    read: |view, emit| devices(view, |labels, io| emit.histogram(labels, &io.service, io.created)),
+};
+
+/// Queue time.
+pub const QUEUE_SECONDS: Metric = Metric {
+    name: "headroom_block_io_queue_seconds",
+    kind: Kind::Histogram,
+    unit: Some(Unit::Seconds),
+    help: "Block IO by the time that it waited in the kernel's queue: from insertion to issue; what was issued at once waited 0.",
+    labels: BY_DEVICE,
+    needs: &[QUEUED],
+    read: |view, emit| devices(view, |labels, io| emit.histogram(labels, &io.queue, io.created)),
+};
+
+/// Bytes.
+pub const BYTES: Metric = Metric {
+    name: "headroom_block_io_bytes_total",
+    kind: Kind::Counter,
+    unit: Some(Unit::Bytes),
+    help: "Bytes of block IO that the device completed.",
+    labels: BY_DEVICE,
+    needs: &[COMPLETED],
+    read: |view, emit| devices(view, |labels, io| emit.counter(labels, Value::Int(io.bytes), io.created)),
+};
+
+/// Errors.
+pub const ERRORS: Metric = Metric {
+    name: "headroom_block_io_errors_total",
+    kind: Kind::Counter,
+    unit: None,
+    help: "Block IO that the device ended with an error.",
+    labels: BY_DEVICE,
+    needs: &[COMPLETED],
+    read: |view, emit| devices(view, |labels, io| emit.counter(labels, Value::Int(io.errors), io.created)),
+};
+
+/// IOs of a workload.
+pub const WORKLOAD_IOS: Metric = Metric {
+    name: "headroom_workload_block_ios_total",
+    kind: Kind::Counter,
+    unit: None,
+    help: "Block IO that the workload caused, the writeback of what it wrote included.",
+    labels: BY_WORKLOAD,
+    needs: &[COMPLETED],
+    read: |view, emit| workloads(view, emit, |io| Value::Int(io.ios)),
+};
+
+/// Bytes of a workload.
+pub const WORKLOAD_BYTES: Metric = Metric {
+    name: "headroom_workload_block_bytes_total",
+    kind: Kind::Counter,
+    unit: Some(Unit::Bytes),
+    help: "Bytes of block IO that the workload caused, the writeback of what it wrote included.",
+    labels: BY_WORKLOAD,
+    needs: &[COMPLETED],
+    read: |view, emit| workloads(view, emit, |io| Value::Int(io.bytes)),
+};
+
+/// Service time of a workload's IO.
+pub const WORKLOAD_SERVICE_SECONDS: Metric = Metric {
+    name: "headroom_workload_block_service_seconds_total",
+    kind: Kind::Counter,
+    unit: Some(Unit::Seconds),
+    help: "Time that devices took for the block IO that the workload caused, summed over the IOs.",
+    labels: BY_WORKLOAD,
+    needs: &[SERVED],
+    read: |view, emit| workloads(view, emit, |io| Value::seconds(io.ns)),
+};
+
+fn devices(view: &View, mut each: impl FnMut(&[&str], &DeviceIo) -> fmt::Result) -> fmt::Result {
+    for device in view.host.devices.values() {
+        for (operation, io) in Operation::ALL.into_iter().zip(&device.operations) {
+            if let Some(io) = io {
+                each(&[&device.name, operation.label()], io)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn workloads(view: &View, emit: &mut Emit<'_, '_>, value: fn(&Io) -> Value) -> fmt::Result {
+    for workload in view.workloads.iter() {
+        for (operation, io) in Operation::ALL.into_iter().zip(&workload.amounts.block) {
+            emit.counter(&[&workload.path, operation.label()], value(io), workload.created)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,187 @@
+//! What can be seen, what was lost, and what the programs cost.
+
+use super::render::Value;
+use super::{Kind, Metric, Unit};
+use crate::sample::ProbeState;
+use crate::view::coverage::{CGROUP_EVENTS as EVENTS, ORIGINS};
+
+const STATES: [(ProbeState, &str); 5] = [
+    (ProbeState::Attached, "attached"),
+    (ProbeState::Disabled, "disabled"),
+    (ProbeState::Unneeded, "unneeded"),
+    (ProbeState::Unsupported, "unsupported"),
+    (ProbeState::Failed, "failed"),
+];
+
+/// What is running, on what.
+pub const BUILD_INFO: Metric = Metric {
+    name: "headroom_build_info",
+    kind: Kind::Info,
+    unit: None,
+    help: "Headroom's version and the release of the kernel that it runs on.",
+    labels: &["version", "kernel"],
+    needs: &[],
+    read: |view, emit| match &view.build {
+        Some(build) => emit.info(&[&build.version, &build.kernel]),
+        None => Ok(()),
+    },
+};
+
+/// What became of each probe.
+pub const PROBE_STATE: Metric = Metric {
+    name: "headroom_probe_state",
+    kind: Kind::Gauge,
+    unit: None,
+    help: "What became of each probe: 1 on the state that holds, 0 on the others.",
+    labels: &["probe", "state"],
+    needs: &[],
+    read: |view, emit| {
+        for (program, (holds, _)) in &view.coverage.probes {
+            for (state, label) in STATES {
+                emit.gauge(&[program, label], Value::Int(u64::from(state == *holds)))?;
+            }
+        }
+        Ok(())
+    },
+};
+
+/// Whether sources can be read.
+pub const SOURCE_UP: Metric = Metric {
+    name: "headroom_source_up",
+    kind: Kind::Gauge,
+    unit: None,
+    help: "Whether everything of the source could be read the last time.",
+    labels: &["source"],
+    needs: &[],
+    read: |view, emit| {
+        for (source, health) in &view.coverage.sources {
+            emit.gauge(&[source], Value::Int(health.up.into()))?;
+        }
+        Ok(())
+    },
+};
+
+/// How long reading them takes.
+pub const SOURCE_SECONDS: Metric = Metric {
+    name: "headroom_source_seconds",
+    kind: Kind::Gauge,
+    unit: Some(Unit::Seconds),
+    help: "How long it took to read the source the last time.",
+    labels: &["source"],
+    needs: &[],
+    read: |view, emit| {
+        for (source, health) in &view.coverage.sources {
+            emit.gauge(&[source], Value::seconds(health.ns))?;
+        }
+        Ok(())
+    },
+};
+
+/// Samples.
+pub const SAMPLES: Metric = Metric {
+    name: "headroom_samples_total",
+    kind: Kind::Counter,
+    unit: None,
+    help: "Samples that were taken in, by where they came from.",
+    labels: &["source"],
+    needs: &[],
+    read: |view, emit| {
+        for (origin, samples) in ORIGINS.into_iter().zip(view.coverage.samples) {
+            emit.counter(&[origin], Value::Int(samples), view.started)?;
+        }
+        Ok(())
+    },
+};
+
+/// Events of cgroups.
+pub const CGROUP_EVENTS: Metric = Metric {
+    name: "headroom_cgroup_events_total",
+    kind: Kind::Counter,
+    unit: None,
+    help: "Births, deaths and renames of cgroups, and moves of processes into them, in all hierarchies.",
+    labels: &["event"],
+    needs: &[&[&["cgroup_mkdir"]], &[&["cgroup_rmdir"]], &[&["cgroup_rename"]], &[&["cgroup_attach_task"]]],
+    read: |view, emit| {
+        for (need, event) in EVENTS.into_iter().enumerate() {
+            if emit.sees(need) {
+                emit.counter(&[event], Value::Int(view.coverage.cgroup_events[need]), view.started)?;
+            }
+        }
+        Ok(())
+    },
+};
+
+/// Runs of the programs.
+pub const BPF_RUNS: Metric = Metric {
+    name: "headroom_bpf_runs_total",
+    kind: Kind::Counter,
+    unit: None,
+    help: "Runs of the eBPF program, while the kernel measured them.",
+    labels: &["program"],
+    needs: &[],
+    read: |view, emit| {
+        for (program, cost) in &view.coverage.programs {
+            emit.counter(&[program], Value::Int(cost.runs), cost.created)?;
+        }
+        Ok(())
+    },
+};
+
+/// Their time.
+pub const BPF_RUN_SECONDS: Metric = Metric {
+    name: "headroom_bpf_run_seconds_total",
+    kind: Kind::Counter,
+    unit: Some(Unit::Seconds),
+    help: "Time that the eBPF program ran, while the kernel measured it.",
+    labels: &["program"],
+    needs: &[],
+    read: |view, emit| {
+        for (program, cost) in &view.coverage.programs {
+            emit.counter(&[program], Value::seconds(cost.ns), cost.created)?;
+        }
+        Ok(())
+    },
+};
+
+/// Workloads.
+pub const WORKLOADS: Metric = Metric {
+    name: "headroom_workloads",
+    kind: Kind::Gauge,
+    unit: None,
+    help: "Workloads that have series of their own, those that died a moment ago included.",
+    labels: &[],
+    needs: &[],
+    read: |view, emit| emit.gauge(&[], Value::Int(view.workloads.count() as u64)),
+};
+
+/// What was dropped.
+pub const LOST: Metric = Metric {
+    name: "headroom_lost_total",
+    kind: Kind::Counter,
+    unit: None,
+    help: "What was dropped, by the stage that dropped it.",
+    labels: &["stage"],
+    needs: &[],
+    read: |view, emit| {
+        for (stage, &lost) in &view.coverage.lost {
+            // This exposition's own cut is not in the view yet.
+            let cut = if stage == super::render::STAGE { emit.left_out() } else { 0 };
+            emit.counter(&[stage], Value::Int(lost.saturating_add(cut)), view.started)?;
+        }
+        Ok(())
+    },
+};
+
+/// Series.
+pub const SERIES: Metric = Metric {
+    name: "headroom_series",
+    kind: Kind::Gauge,
+    unit: None,
+    help: "Series in this exposition, this one included.",
+    labels: &[],
+    needs: &[],
+    read: |_, emit| {
+        let series = emit.series() + 1;
+        emit.gauge(&[], Value::Int(series))
+    },
+};

@@ -1,0 +1,71 @@
+//! Page faults.
+
+use collector_common::fault::word;
+
+use super::{Kind, Metric, Need, Unit, render::Value};
+
+const MAJOR: Need = &[&["fault_major"]];
+
+/// How long major faults took.
+pub const MAJOR_FAULT_SECONDS: Metric = Metric {
+    name: "headroom_major_fault_seconds",
+    kind: Kind::Histogram,
+    unit: Some(Unit::Seconds),
+    help: "Page faults that had to wait for IO, by how long the faulting task waited.",
+    labels: &[],
+    needs: &[&[
+        &["fault_file_exit", "fault_file_entry"],
+        &["fault_swap_exit", "fault_swap_entry"],
+        &["fault_file_kretprobe", "fault_file_kprobe"],
+        &["fault_swap_kretprobe", "fault_swap_kprobe"],
+    ]],
+    read: |view, emit| emit.histogram(&[], &view.host.major_fault, view.started),
+};
+
+/// Every sort of fault with its place among the counts, by the need that it has.
+const SORTS: [&[(&str, &str, usize)]; 3] = [
+    &[("user", "read", word::USER), ("user", "write", word::USER + 1), ("user", "execute", word::USER + 2)],
+    &[("kernel", "read", word::KERNEL), ("kernel", "write", word::KERNEL + 1), ("kernel", "execute", word::KERNEL + 2)],
+    &[("any", "any", word::ANY)],
+];
+
+/// Faults.
+pub const PAGE_FAULTS: Metric = Metric {
+    name: "headroom_workload_page_faults_total",
+    kind: Kind::Counter,
+    unit: None,
+    help: "Page faults taken by the workload's tasks, by mode and access; both are any where the kernel tells no more.",
+    labels: &["workload", "mode", "access"],
+    needs: &[&[&["fault_user"]], &[&["fault_kernel"]], &[&["fault_any"]]],
+    read: |view, emit| {
+        for workload in view.workloads.iter() {
+            for (need, sorts) in SORTS.iter().enumerate() {
+                if !emit.sees(need) {
+                    continue;
+                }
+                for &(mode, access, word) in *sorts {
+                    let faults = workload.amounts.faults[word];
+                    emit.counter(&[&workload.path, mode, access], Value::Int(faults), workload.created)?;
+                }
+            }
+        }
+        Ok(())
+    },
+};
+
+/// Major faults.
+pub const MAJOR_PAGE_FAULTS: Metric = Metric {
+    name: "headroom_workload_major_page_faults_total",
+    kind: Kind::Counter,
+    unit: None,
+    help: "Page faults of the workload's tasks that needed IO.",
+    labels: &["workload"],
+    needs: &[MAJOR],
+    read: |view, emit| {
+        for workload in view.workloads.iter() {
+            let faults = workload.amounts.faults[word::MAJOR];
+            emit.counter(&[&workload.path], Value::Int(faults), workload.created)?;
+        }
+        Ok(())
+    },
+};

@@ -1,0 +1,46 @@
+//! OOM kills, from the viewpoint of the victim and from that of the limit.
+
+use super::{Kind, Metric, Need, render::Value};
+use crate::signal::oom::Scope;
+
+const VICTIM: Need = &[&["oom_mark_victim"]];
+const LIMIT: Need = &[&["oom_mark_victim", "oom_kill_process"], &["oom_mark_victim", "oom_kill_process_kprobe"]];
+
+/// Kills by victim.
+pub const KILLS: Metric = Metric {
+    name: "headroom_oom_kills_total",
+    kind: Kind::Counter,
+    unit: None,
+    help: "Processes of the workload that the OOM killer killed, by whose memory was out: a memory cgroup's (memcg) or the host's.",
+    labels: &["workload", "scope"],
+    needs: &[VICTIM],
+    read: |view, emit| {
+        for workload in view.workloads.iter() {
+            for scope in Scope::ALL {
+                let kills = workload.amounts.oom_kills[scope.index()];
+                emit.counter(&[&workload.path, scope.label()], Value::Int(kills), workload.created)?;
+            }
+        }
+        Ok(())
+    },
+};
+
+/// Kills by limit.
+pub const LIMIT_KILLS: Metric = Metric {
+    name: "headroom_oom_limit_kills_total",
+    kind: Kind::Counter,
+    unit: None,
+    help: "Processes that the OOM killer killed because the workload was at its own memory limit, whosever they were.",
+    labels: &["workload"],
+    // Some kernels tell the limit with the kill itself; that shows with the first such kill.
+    needs: &[LIMIT, VICTIM],
+    read: |view, emit| {
+        if !emit.sees(0) && !view.coverage.limit_told {
+            return Ok(());
+        }
+        for workload in view.workloads.iter() {
+            emit.counter(&[&workload.path], Value::Int(workload.amounts.limit_kills), workload.created)?;
+        }
+        Ok(())
+    },
+};

@@ -1,0 +1,70 @@
+//! What the agent itself costs, under the names that every Prometheus client uses.
+
+use std::fmt;
+
+use super::render::{Emit, Value};
+use super::{Kind, Metric, Unit};
+use crate::sample::Process;
+use crate::view::View;
+
+/// CPU.
+pub const CPU_SECONDS: Metric = Metric {
+    name: "process_cpu_seconds_total",
+    kind: Kind::Counter,
+    unit: Some(Unit::Seconds),
+    help: "User and system CPU time that Headroom spent.",
+    labels: &[],
+    needs: &[],
+    read: |view, emit| match &view.coverage.process {
+        Some(process) => emit.counter(&[], Value::seconds(process.cpu_ns), process.start_time),
+        None => Ok(()),
+    },
+};
+
+/// Memory.
+pub const RESIDENT_BYTES: Metric =
+    gauge("process_resident_memory_bytes", Some(Unit::Bytes), "Headroom's resident memory.", |view, emit| {
+        figure(view, emit, |process| Value::Int(process.resident_bytes))
+    });
+
+/// Address space.
+pub const VIRTUAL_BYTES: Metric =
+    gauge("process_virtual_memory_bytes", Some(Unit::Bytes), "Headroom's virtual memory.", |view, emit| {
+        figure(view, emit, |process| Value::Int(process.virtual_bytes))
+    });
+
+/// Files.
+pub const OPEN_FDS: Metric =
+    gauge("process_open_fds", None, "File descriptors that Headroom has open.", |view, emit| {
+        figure(view, emit, |process| Value::Int(process.open_fds))
+    });
+
+/// Their limit.
+pub const MAX_FDS: Metric =
+    gauge("process_max_fds", None, "File descriptors that Headroom may have open.", |view, emit| {
+        figure(view, emit, |process| Value::Int(process.max_fds))
+    });
+
+/// Start.
+pub const START_TIME: Metric = gauge(
+    "process_start_time_seconds",
+    Some(Unit::Seconds),
+    "When Headroom started, in seconds since the Unix epoch.",
+    |view, emit| figure(view, emit, |process| Value::seconds(process.start_time)),
+);
+
+const fn gauge(
+    name: &'static str,
+    unit: Option<Unit>,
+    help: &'static str,
+    read: fn(&View, &mut Emit<'_, '_>) -> fmt::Result,
+) -> Metric {
+    Metric { name, kind: Kind::Gauge, unit, help, labels: &[], needs: &[], read }
+}
+
+fn figure(view: &View, emit: &mut Emit<'_, '_>, value: fn(&Process) -> Value) -> fmt::Result {
+    match &view.coverage.process {
+        Some(process) => emit.gauge(&[], value(process)),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,116 @@
+//! Who had to wait for memory, and whose memory it was.
+
+use std::fmt;
+
+use super::host::{COMPACTION, RECLAIM};
+use super::render::{Emit, Value};
+use super::{Kind, Metric, Unit};
+use crate::signal::reclaim;
+use crate::view::View;
+use crate::view::workload::{OTHER, Reclaim, Stalls};
+
+const BY_KIND: &[&str] = &["workload", "kind"];
+
+/// Which there are.
+pub const INFO: Metric = Metric {
+    name: "headroom_workload_info",
+    kind: Kind::Info,
+    unit: None,
+    help: "The workloads that have series of their own, and where their cgroups are.",
+    labels: &["workload", "cgroup"],
+    needs: &[],
+    read: |view, emit| {
+        for workload in view.workloads.iter().filter(|workload| &*workload.path != OTHER) {
+            emit.info(&[&workload.path, &workload.path])?;
+        }
+        Ok(())
+    },
+};
+
+/// Time stalled.
+pub const RECLAIM_STALL_SECONDS: Metric = Metric {
+    name: "headroom_workload_reclaim_stall_seconds_total",
+    kind: Kind::Counter,
+    unit: Some(Unit::Seconds),
+    help: "Time that the workload's tasks waited while they had to free memory, summed over the tasks.",
+    labels: BY_KIND,
+    needs: RECLAIM,
+    read: |view, emit| reclaims(view, emit, |reclaim| Value::seconds(reclaim.ns)),
+};
+
+/// Stalls.
+pub const RECLAIM_STALLS: Metric = Metric {
+    name: "headroom_workload_reclaim_stalls_total",
+    kind: Kind::Counter,
+    unit: None,
+    help: "How often a task of the workload had to free memory before it got any.",
+    labels: BY_KIND,
+    needs: RECLAIM,
+    read: |view, emit| reclaims(view, emit, |reclaim| Value::Int(reclaim.stalls)),
+};
+
+/// Reclaimed by it.
+pub const RECLAIMED_BYTES: Metric = Metric {
+    name: "headroom_workload_reclaimed_bytes_total",
+    kind: Kind::Counter,
+    unit: Some(Unit::Bytes),
+    help: "Memory that the workload's tasks freed while they waited, whosever it was.",
+    labels: BY_KIND,
+    needs: RECLAIM,
+    read: |view, emit| reclaims(view, emit, |reclaim| Value::Int(reclaim.bytes)),
+};
+
+/// Reclaimed from it.
+pub const RECLAIM_TARGET_BYTES: Metric = Metric {
+    name: "headroom_workload_reclaim_target_bytes_total",
+    kind: Kind::Counter,
+    unit: Some(Unit::Bytes),
+    help: "Memory that was freed from the workload and what is below it, whoever waited for it; only where the kernel tells (7.1 and newer).",
+    labels: BY_KIND,
+    needs: RECLAIM,
+    read: |view, emit| match view.coverage.target_told {
+        true => reclaims(view, emit, |reclaim| Value::Int(reclaim.target_bytes)),
+        false => Ok(()),
+    },
+};
+
+/// Time stalled.
+pub const COMPACTION_STALL_SECONDS: Metric = Metric {
+    name: "headroom_workload_compaction_stall_seconds_total",
+    kind: Kind::Counter,
+    unit: Some(Unit::Seconds),
+    help: "Time that the workload's tasks waited while they had to compact memory, summed over the tasks.",
+    labels: &["workload"],
+    needs: COMPACTION,
+    read: |view, emit| compactions(view, emit, |stalls| Value::seconds(stalls.ns)),
+};
+
+/// Stalls.
+pub const COMPACTION_STALLS: Metric = Metric {
+    name: "headroom_workload_compaction_stalls_total",
+    kind: Kind::Counter,
+    unit: None,
+    help: "How often a task of the workload had to compact memory before it got a contiguous block.",
+    labels: &["workload"],
+    needs: COMPACTION,
+    read: |view, emit| compactions(view, emit, |stalls| Value::Int(stalls.stalls)),
+};
+
+fn reclaims(view: &View, emit: &mut Emit<'_, '_>, value: fn(&Reclaim) -> Value) -> fmt::Result {
+    for workload in view.workloads.iter() {
+        for (need, kind) in reclaim::Kind::ALL.into_iter().enumerate() {
+            if emit.sees(need) {
+                let amount = value(&workload.amounts.reclaim[kind as usize]);
+                emit.counter(&[&workload.path, kind.label()], amount, workload.created)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn compactions(view: &View, emit: &mut Emit<'_, '_>, value: fn(&Stalls) -> Value) -> fmt::Result {
+    for workload in view.workloads.iter() {
+        emit.counter(&[&workload.path], value(&workload.amounts.compaction), workload.created)?;
+    }
+    Ok(())
+}

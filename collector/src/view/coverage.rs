@@ -1,0 +1,194 @@
+//! What can be seen on this host, what was lost on the way, and what seeing costs. Coverage is output like any other.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use collector_common::lost;
+
+use super::grow;
+use crate::sample::{Probe, ProbeState, Process, Program, Reading, Source};
+use crate::signal::MALFORMED;
+
+/// The places in user space that can drop something; the kernel's are [`lost::NAMES`].
+pub const STAGES: &[&str] = &["workload", "series", "unknown_cgroup", MALFORMED, "record", "http"];
+
+/// Names of each sort that are kept. There are far fewer, unless a replayed file is not ours.
+const NAMES: usize = 128;
+
+/// Where samples come from: the label `source` of `headroom_samples_total`.
+pub const ORIGINS: [&str; 3] = ["kernel", "cgroup", "agent"];
+
+/// What happens to cgroups, in the order of [`CgroupEvent`].
+pub const CGROUP_EVENTS: [&str; 4] = ["born", "died", "renamed", "attached"];
+
+/// What happened to a cgroup.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum CgroupEvent {
+    Born,
+    Died,
+    Renamed,
+    Attached,
+}
+
+/// The state of the agent's own eyes.
+#[derive(Clone, Debug)]
+pub struct Coverage {
+    /// What became of each probe, and why, by program.
+    pub probes: BTreeMap<String, (ProbeState, Option<String>)>,
+    /// What was dropped, by stage.
+    pub lost: BTreeMap<Cow<'static, str>, u64>,
+    /// What each program cost while the kernel measured it.
+    pub programs: BTreeMap<Cow<'static, str>, Cost>,
+    /// How each source fared last.
+    pub sources: BTreeMap<Cow<'static, str>, Health>,
+    /// What the agent itself costs.
+    pub process: Option<Process>,
+    /// Samples, in the order of [`ORIGINS`].
+    pub samples: [u64; ORIGINS.len()],
+    /// Events of cgroups, in the order of [`CGROUP_EVENTS`].
+    pub cgroup_events: [u64; CGROUP_EVENTS.len()],
+    /// A kill came with the cgroup whose limit caused it, so this kernel can tell.
+    pub limit_told: bool,
+    /// Reclaim came with the cgroup that was reclaimed from, so this kernel can tell.
+    pub target_told: bool,
+}
+
+/// What one program cost.
+#[derive(Clone, Debug, Default)]
+pub struct Cost {
+    /// When the first measurement came, in nanoseconds since the Unix epoch.
+    pub created: u64,
+    /// Runs.
+    pub runs: u64,
+    /// Their time in nanoseconds.
+    pub ns: u64,
+}
+
+/// How one source fared last.
+#[derive(Clone, Debug)]
+pub struct Health {
+    /// Whether everything could be read.
+    pub up: bool,
+    /// How long it took, in nanoseconds.
+    pub ns: u64,
+}
+
+impl Default for Coverage {
+    fn default() -> Coverage {
+        let stages = lost::NAMES.iter().chain(STAGES);
+        Coverage {
+            probes: BTreeMap::new(),
+            lost: stages.map(|stage| (Cow::Borrowed(*stage), 0)).collect(),
+            programs: BTreeMap::new(),
+            sources: BTreeMap::new(),
+            process: None,
+            samples: Default::default(),
+            cgroup_events: Default::default(),
+            limit_told: false,
+            target_told: false,
+        }
+    }
+}
+
+impl Coverage {
+    /// Whether all programs of at least one of the alternatives are attached.
+    pub fn sees(&self, alternatives: &[&[&str]]) -> bool {
+        let attached = |program: &&str| matches!(self.probes.get(*program), Some((ProbeState::Attached, _)));
+        alternatives.iter().any(|programs| programs.iter().all(attached))
+    }
+
+    /// Counts a loss. A stage that nobody knows is kept too, up to a bound.
+    pub(crate) fn lose(&mut self, stage: &str, count: u64) {
+        let room = self.lost.len() < NAMES;
+        match self.lost.get_mut(stage) {
+            Some(lost) => grow(lost, count),
+            None if room => {
+                self.lost.insert(Cow::Owned(stage.to_owned()), count);
+            }
+            None => grow(self.lost.entry(Cow::Borrowed(MALFORMED)).or_default(), count),
+        }
+    }
+
+    pub(crate) fn probe(&mut self, probe: &Probe) {
+        if self.probes.len() < NAMES || self.probes.contains_key(&probe.program) {
+            self.probes.insert(probe.program.clone(), (probe.state, probe.reason.clone()));
+        } else {
+            self.lose(MALFORMED, 1);
+        }
+    }
+
+    pub(crate) fn program(&mut self, time: u64, program: &Program) {
+        if !self.programs.contains_key(&program.program) {
+            if self.programs.len() >= NAMES {
+                return self.lose(MALFORMED, 1);
+            }
+            self.programs.insert(program.program.clone(), Cost { created: time, ..Cost::default() });
+        }
+        if let Some(cost) = self.programs.get_mut(&program.program) {
+            grow(&mut cost.runs, program.runs);
+            grow(&mut cost.ns, program.ns);
+        }
+    }
+
+    pub(crate) fn source(&mut self, source: &Source) {
+        let health = Health { up: source.up, ns: source.ns };
+        let room = self.sources.len() < NAMES;
+        match self.sources.get_mut(&source.source) {
+            Some(known) => *known = health,
+            None if room => {
+                self.sources.insert(source.source.clone(), health);
+            }
+            None => self.lose(MALFORMED, 1),
+        }
+    }
+
+    pub(crate) fn sample(&mut self, reading: &Reading) {
+        let origin = match reading {
+            Reading::Cgroup(_) => 1,
+            Reading::Start(_) | Reading::Tick | Reading::Process(_) | Reading::Source(_) => 2,
+            _ => 0,
+        };
+        grow(&mut self.samples[origin], 1);
+    }
+
+    pub(crate) fn cgroup_event(&mut self, event: CgroupEvent) {
+        grow(&mut self.cgroup_events[event as usize], 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pair_sees_only_when_both_are_attached() {
+        let mut coverage = Coverage::default();
+        let alternatives: &[&[&str]] = &[&["exit", "entry"], &["kretprobe", "kprobe"]];
+        let mut set = |program: &str, state| {
+            coverage.probe(&Probe { program: program.into(), state, reason: None });
+            coverage.sees(alternatives)
+        };
+        assert!(!set("exit", ProbeState::Attached));
+        assert!(!set("kprobe", ProbeState::Attached));
+        assert!(!set("entry", ProbeState::Failed));
+        assert!(set("kretprobe", ProbeState::Attached));
+        assert!(!set("kprobe", ProbeState::Disabled));
+    }
+
+    #[test]
+    fn names_are_bounded_and_what_is_over_is_counted() {
+        let mut coverage = Coverage::default();
+        for name in 0..1000 {
+            let name = format!("name{name}");
+            coverage.lose(&name, 2);
+            coverage.probe(&Probe { program: name.clone(), state: ProbeState::Attached, reason: None });
+            coverage.program(1, &Program { program: name.clone().into(), runs: 1, ns: 1 });
+            coverage.source(&Source { source: name.into(), up: true, ns: 1, error: None });
+        }
+        let sizes = [coverage.lost.len(), coverage.probes.len(), coverage.programs.len(), coverage.sources.len()];
+        assert_eq!(sizes, [NAMES; 4]);
+        let stages = (lost::STAGES + STAGES.len()) as u64;
+        let over = 1000 - NAMES as u64;
+        assert_eq!(coverage.lost[MALFORMED], 2 * (over + stages) + 3 * over);
+    }
+}
