@@ -1,3 +1,90 @@
-//! Development tasks.
+//! Headroom's development tasks: arguments → verb → exit code. One file a verb.
 
-fn main() {}
+mod bench;
+mod build;
+mod check;
+mod project;
+mod run;
+mod setup;
+mod test;
+mod toolchain;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use project::Project;
+
+/// Builds, runs and tests Headroom.
+///
+/// On a fresh Debian machine with Rust, as root, two commands are enough: `cargo xtask run` and `cargo xtask test`. Each
+/// first installs what it needs and does not find.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = true)]
+struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Install what building, checking and testing need: the eBPF toolchain, clippy for it, fio
+    ///
+    /// Installs Debian's packages (as root), and compiles bpf-linker into cargo's target folder. What is there is left
+    /// alone. On other systems it says what to install by hand.
+    Setup,
+    /// Build the binary `headroom`, eBPF programs included
+    Build(build::Args),
+    /// Build and run the collector: `cargo xtask run -- --listen 127.0.0.1:9000`
+    Run(run::Args),
+    /// What a change must pass before its tests: fmt, clippy (host and eBPF), generated docs up to date
+    Check,
+    /// Build and run every test that this machine can run
+    ///
+    /// Everything:                  cargo xtask test
+    /// Without the live kernel:     cargo xtask test unit
+    /// One live test:               cargo xtask test live -- oom
+    /// A test that cannot run fails: cargo xtask test --require
+    #[command(verbatim_doc_comment)]
+    Test(test::Args),
+    /// Measure what the probes and the collector cost
+    Bench(bench::Args),
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let outcome = Project::find().and_then(|project| match args.verb {
+        Verb::Setup => setup::setup(&project),
+        Verb::Build(args) => build::build(&project, &args),
+        Verb::Run(args) => run::run(&project, &args),
+        Verb::Check => check::check(&project),
+        Verb::Test(args) => test::test(&project, &args),
+        Verb::Bench(args) => bench::bench(&project, &args),
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            project::say(project::ERROR, &format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_are_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn arguments_after_the_dashes_are_the_collectors() {
+        let args = Args::parse_from(["cargo xtask", "run", "--release", "--", "--release", "--listen", "[::1]:1"]);
+        let Verb::Run(run) = args.verb else { panic!("not run") };
+        assert!(run.build.release);
+        assert_eq!(run.args, ["--release", "--listen", "[::1]:1"]);
+    }
+}

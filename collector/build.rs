@@ -1,0 +1,65 @@
+//! Compiles the eBPF programs into `OUT_DIR/collector-ebpf`, from where the collector takes them into its binary.
+
+#[path = "../xtask/src/toolchain.rs"]
+mod toolchain;
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+/// What the eBPF programs are made of, in the workspace.
+const SOURCES: &[&str] = &["collector-ebpf", "collector-common", "Cargo.toml", "Cargo.lock"];
+
+fn main() {
+    // Not a panic: its backtrace would bury the one sentence that helps.
+    if let Err(message) = build() {
+        println!("cargo::error={message}");
+    }
+}
+
+fn build() -> Result<(), String> {
+    let out = PathBuf::from(variable("OUT_DIR")?);
+    let package = PathBuf::from(variable("CARGO_MANIFEST_DIR")?);
+    let root = package.parent().ok_or("the collector's folder is not inside the workspace")?;
+    for source in SOURCES {
+        println!("cargo::rerun-if-changed={}", root.join(source).display());
+    }
+
+    let toolchain =
+        toolchain::find(&targets(&out, root)).map_err(|missing| format!("{missing}: run `cargo xtask setup`"))?;
+    println!("cargo::rerun-if-changed={}", toolchain.linker.display());
+    if toolchain.rust == toolchain::Rust::Debian {
+        println!("cargo::rerun-if-changed=/usr/bin/rustc");
+    }
+
+    let target = out.join("ebpf");
+    let mut command = toolchain.cargo("build", root, &variable("CARGO_CFG_TARGET_ARCH")?, &target);
+    // Quiet leaves the compiler's own words on stderr, and nothing else. The lock file is the outer cargo's to write.
+    let output = command.args(["--quiet", "--locked"]).output();
+    let output = output.map_err(|error| format!("cannot run {}: {error}", command.get_program().display()))?;
+    let words = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        eprint!("{words}");
+        return Err("the eBPF programs do not compile".into());
+    }
+    // Cargo hides what a successful build script prints, except for warnings.
+    for line in words.lines() {
+        println!("cargo::warning={line}");
+    }
+
+    let object = target.join(toolchain::TARGET).join("release/collector-ebpf");
+    std::fs::copy(&object, out.join("collector-ebpf"))
+        .map_err(|error| format!("copy {}: {error}", object.display()))?;
+    Ok(())
+}
+
+/// The folders that may be cargo's target folder, where `cargo xtask setup` leaves bpf-linker: cargo does not tell a
+/// build script. The one this runs in comes first, then the one in force, then the default.
+fn targets(out: &Path, root: &Path) -> Vec<PathBuf> {
+    let here = out.ancestors().find(|folder| folder.join(".rustc_info.json").is_file()).map(Path::to_owned);
+    let set = env::var_os("CARGO_TARGET_DIR").map(|folder| root.join(folder));
+    here.into_iter().chain(set).chain([root.join("target")]).collect()
+}
+
+fn variable(name: &str) -> Result<String, String> {
+    env::var(name).map_err(|error| format!("{name}: {error}"))
+}

@@ -1,0 +1,28 @@
+//! `cargo xtask check`: what a change must pass before its tests.
+
+use anyhow::{Context, Result};
+
+use crate::project::{self, Project};
+use crate::setup::{self, Scope};
+
+/// fmt, clippy for the host, clippy for the BPF target, generated docs.
+pub fn check(project: &Project) -> Result<()> {
+    setup::ensure(project, Scope::Check)?;
+
+    project::say(project::STEP, "[1/4] rustfmt");
+    project::run(project.cargo("fmt").args(["--all", "--check"])).context("`cargo fmt --all` puts this right")?;
+
+    project::say(project::STEP, "[2/4] clippy, host");
+    let mut clippy = project.cargo("clippy");
+    clippy.args(["--workspace", "--exclude", "collector-ebpf", "--all-targets", "--", "--deny", "warnings"]);
+    project::run(&mut clippy)?;
+
+    project::say(project::STEP, "[3/4] clippy, eBPF");
+    let toolchain = setup::find(project)?;
+    let target = project.target.join("ebpf");
+    let mut clippy = toolchain.cargo("clippy", &project.root, std::env::consts::ARCH, &target);
+    project::run(clippy.args(["--locked", "--", "--deny", "warnings"]))?;
+
+    project::say(project::STEP, "[4/4] generated docs");
+    project::run(project.cargo("test").args(["--quiet", "--package", "collector", "docs"]))
+}

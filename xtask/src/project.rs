@@ -1,0 +1,128 @@
+//! The workspace as the verbs see it: its folders, its test targets, and cargo run in it.
+//!
+//! Knows nothing of what any verb is for.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+/// The style of a step's first word.
+pub const STEP: &str = "\x1b[1;32m";
+/// The style of what was left out.
+pub const NOTE: &str = "\x1b[1;33m";
+/// The style of what went wrong.
+pub const ERROR: &str = "\x1b[1;31m";
+
+/// Where things are.
+#[derive(Debug)]
+pub struct Project {
+    /// The workspace.
+    pub root: PathBuf,
+    /// Cargo's target folder.
+    pub target: PathBuf,
+    /// The test targets of `collector-tests`.
+    pub tests: Vec<String>,
+}
+
+impl Project {
+    /// Asks cargo.
+    pub fn find() -> Result<Project> {
+        // Of the checkout this was built in, wherever it was called from.
+        let mut command = cargo("metadata");
+        command.args(["--no-deps", "--format-version", "1", "--manifest-path"]);
+        command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml")).stderr(Stdio::inherit());
+        let output = command.output().context("run cargo metadata")?;
+        if !output.status.success() {
+            bail!("cargo metadata failed");
+        }
+        Project::parse(&output.stdout).context("cargo metadata says something unexpected")
+    }
+
+    fn parse(metadata: &[u8]) -> Result<Project> {
+        let metadata: Value = serde_json::from_slice(metadata)?;
+        let folder = |key: &str| metadata[key].as_str().map(PathBuf::from).with_context(|| format!("no {key}"));
+        let packages = metadata["packages"].as_array().context("no packages")?;
+        let tests = packages.iter().filter(|package| package["name"] == "collector-tests");
+        let targets = tests.filter_map(|package| package["targets"].as_array()).flatten();
+        let tests = targets.filter(|target| target["kind"][0] == "test").filter_map(|target| target["name"].as_str());
+        Ok(Project {
+            root: folder("workspace_root")?,
+            target: folder("target_directory")?,
+            tests: tests.map(str::to_owned).collect(),
+        })
+    }
+
+    /// `cargo VERB`, to run in the workspace.
+    pub fn cargo(&self, verb: &str) -> Command {
+        let mut command = cargo(verb);
+        command.current_dir(&self.root);
+        command
+    }
+}
+
+/// Runs a command that speaks for itself.
+pub fn run(command: &mut Command) -> Result<()> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let status = command.status().with_context(|| format!("run {name}"))?;
+    if !status.success() {
+        let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy()).collect();
+        bail!("failed: {} {}", name.rsplit('/').next().unwrap_or(&name), words.join(" "));
+    }
+    Ok(())
+}
+
+/// Whether this process may load programs into the kernel and install packages.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// One line to the developer, its first word (up to a `:` or `]`) in this style on a terminal.
+pub fn say(style: &str, line: &str) {
+    let end = line.find([':', ']']).map_or(0, |end| end + 1);
+    let (head, rest) = line.split_at(end);
+    anstream::eprintln!("{style}{head}\x1b[0m{rest}");
+}
+
+/// The cargo this runs under, free of what that one told this process about the package xtask: build scripts that watch
+/// such variables would run again for nothing.
+fn cargo(verb: &str) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")) {
+            command.env_remove(&name);
+        }
+    }
+    command.arg(verb);
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_and_test_targets_come_from_cargo() {
+        let metadata = br#"{"workspace_root": "/w", "target_directory": "/t", "packages": [
+            {"name": "collector", "targets": [{"name": "other", "kind": ["test"]}]},
+            {"name": "collector-tests", "targets": [
+                {"name": "collector_tests", "kind": ["lib"]}, {"name": "live", "kind": ["test"]}]}]}"#;
+        let project = Project::parse(metadata).unwrap();
+        assert_eq!((project.root, project.target), ("/w".into(), "/t".into()));
+        assert_eq!(project.tests, ["live"]);
+    }
+
+    #[test]
+    fn strange_metadata_is_an_error() {
+        assert!(Project::parse(b"{}").is_err());
+        assert!(Project::parse(b"[").is_err());
+    }
+
+    #[test]
+    fn a_failed_command_is_named() {
+        let error = run(Command::new("/bin/false").arg("--now")).unwrap_err();
+        assert_eq!(error.to_string(), "failed: false --now");
+    }
+}

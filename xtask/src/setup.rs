@@ -1,0 +1,280 @@
+//! `cargo xtask setup`: what building, checking and testing need, installed where it is missing.
+//!
+//! Two ways lead to an eBPF toolchain. Debian's packages, which need no second Rust and which this installs as root; and
+//! rustup's nightly, which this uses where it finds it, and otherwise explains.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Result, bail};
+
+use crate::project::{self, Project};
+use crate::toolchain::{self, Missing, Rust, Toolchain};
+
+const COMPILER: &[&str] = &["rustc-web", "cargo-web", "libstd-rust-web-dev-bpf"];
+// bpf-linker is linked against the LLVM that Debian's Rust is built with: it reads what that one writes.
+const LLVM: &[&str] = &["llvm-22-dev", "libpolly-22-dev", "zlib1g-dev", "libzstd-dev", "g++"];
+const LLVM_PREFIX: &str = "/usr/lib/llvm-22";
+const LINKER: &[&str] = &["bpf-linker@0.13.0", "--no-default-features", "--features", "llvm-22", "--locked"];
+const CLIPPY: &[&str] = &["rust-web-clippy"];
+const WITNESS: &[&str] = &["fio"];
+
+/// For what the machine has to be ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// To compile.
+    Build,
+    /// To compile and to check.
+    Check,
+    /// To compile, and to test as root.
+    Test,
+    /// For everything.
+    All,
+}
+
+/// What of it is not there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Gap {
+    toolchain: Missing,
+    clippy: bool,
+    witness: bool,
+}
+
+/// What to do about it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Plan {
+    packages: Vec<&'static str>,
+    linker: bool,
+}
+
+/// Installs whatever is missing, and says what is there.
+pub fn setup(project: &Project) -> Result<()> {
+    let before = gap(project, Scope::All);
+    let there = |missing: bool, what: &str| {
+        if !missing {
+            project::say(project::STEP, &format!("there: {what}"));
+        }
+    };
+    there(before.toolchain.rust, "Rust for the BPF target");
+    there(before.toolchain.linker, "bpf-linker");
+    there(before.clippy, "clippy for the BPF target");
+    there(before.witness, "fio");
+    ensure(project, Scope::All)?;
+    let Toolchain { rust, linker } = find(project)?;
+    let rust = match rust {
+        Rust::Debian => "Debian's Rust",
+        Rust::Nightly => "rustup's nightly",
+    };
+    project::say(project::STEP, &format!("ready: {rust}, {}", linker.display()));
+    Ok(())
+}
+
+/// Installs what this scope lacks; silent and quick where it lacks nothing.
+pub fn ensure(project: &Project, scope: Scope) -> Result<()> {
+    let gap = gap(project, scope);
+    if gap == Gap::default() {
+        return Ok(());
+    }
+    let plan = plan(&gap, &installed());
+    if !plan.packages.is_empty() && !(project::is_root() && available(&plan.packages)) {
+        bail!("{}", advice(&gap, &plan));
+    }
+    let count = 2 + usize::from(plan.linker);
+    if !plan.packages.is_empty() {
+        project::say(project::STEP, &format!("[1/{count}] Debian packages: {}", plan.packages.join(" ")));
+        project::run(apt().args(["install", "--yes", "--no-install-recommends"]).args(&plan.packages))?;
+    } else {
+        project::say(project::STEP, &format!("[1/{count}] Debian packages: all there"));
+    }
+    if plan.linker {
+        let root = project.target.join(toolchain::TOOLS);
+        project::say(
+            project::STEP,
+            &format!("[2/{count}] bpf-linker, compiled into {}: a minute or two", root.display()),
+        );
+        project::run(&mut install_linker(project, &root))?;
+    }
+    project::say(project::STEP, &format!("[{count}/{count}] looking again"));
+    let left = self::gap(project, scope);
+    if left != Gap::default() {
+        bail!("still not there after the installation: {}", left.names().join(", "));
+    }
+    Ok(())
+}
+
+/// The toolchain, which [`ensure`] has put there.
+pub fn find(project: &Project) -> Result<Toolchain> {
+    toolchain::find(&targets(project)).map_err(|missing| anyhow::anyhow!("{missing}: run `cargo xtask setup`"))
+}
+
+impl Gap {
+    fn names(&self) -> Vec<&'static str> {
+        let parts = [
+            (self.toolchain.rust, "a Rust compiler for the BPF target"),
+            (self.toolchain.linker, "bpf-linker"),
+            (self.clippy, "clippy for the BPF target"),
+            (self.witness, "fio"),
+        ];
+        parts.iter().filter(|(missing, _)| *missing).map(|(_, name)| *name).collect()
+    }
+}
+
+fn gap(project: &Project, scope: Scope) -> Gap {
+    let found = toolchain::find(&targets(project));
+    // A nightly comes with its clippy.
+    let nightly = matches!(found, Ok(Toolchain { rust: Rust::Nightly, .. }));
+    let check = matches!(scope, Scope::Check | Scope::All);
+    let test = matches!(scope, Scope::Test | Scope::All);
+    Gap {
+        toolchain: found.err().unwrap_or_default(),
+        clippy: check && !nightly && !Path::new("/usr/bin/cargo-clippy").is_file(),
+        witness: test && !on_path("fio"),
+    }
+}
+
+fn plan(gap: &Gap, installed: &[String]) -> Plan {
+    let parts =
+        [(gap.toolchain.rust, COMPILER), (gap.toolchain.linker, LLVM), (gap.clippy, CLIPPY), (gap.witness, WITNESS)];
+    let wanted = parts.iter().filter(|(missing, _)| *missing).flat_map(|(_, packages)| *packages);
+    let packages = wanted.filter(|package| !installed.iter().any(|name| name == *package));
+    Plan { packages: packages.copied().collect(), linker: gap.toolchain.linker }
+}
+
+/// What to type where this program cannot or may not install.
+fn advice(gap: &Gap, plan: &Plan) -> String {
+    let mut text = format!("missing: {}\n\nOn Debian 12:\n\n", gap.names().join(", "));
+    text += "  sudo apt-get update\n";
+    text += &format!("  sudo apt-get install --no-install-recommends {}\n", plan.packages.join(" "));
+    if plan.linker {
+        text += "  cargo xtask setup    # compiles bpf-linker, without root\n";
+    }
+    if gap.toolchain != Missing::default() {
+        text += "\nOn any system with rustup:\n\n";
+        text += "  rustup toolchain install nightly --component rust-src --component clippy\n";
+        text += "  cargo install cargo-binstall && cargo binstall bpf-linker\n";
+    }
+    if gap.witness {
+        text += "\nfio is in every distribution, under that name.\n";
+    }
+    text.trim_end().to_owned()
+}
+
+fn targets(project: &Project) -> [PathBuf; 2] {
+    // The same as the collector's build script looks at.
+    [project.target.clone(), project.root.join("target")]
+}
+
+fn on_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+/// The Debian packages of ours that are installed; none where there is no dpkg.
+fn installed() -> Vec<String> {
+    let mut query = Command::new("dpkg-query");
+    query.args(["--show", "--showformat", "${Package} ${db:Status-Status}\n"]);
+    let output = query.args([COMPILER, LLVM, CLIPPY, WITNESS].concat()).stderr(Stdio::null()).output();
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    let names = text.lines().filter_map(|line| line.strip_suffix(" installed"));
+    names.map(str::to_owned).collect()
+}
+
+/// Whether apt can install these, after asking its servers: its lists may be missing or old.
+fn available(packages: &[&str]) -> bool {
+    if !on_path("apt-get") {
+        return false;
+    }
+    project::say(project::STEP, "apt-get: update");
+    if let Err(error) = project::run(apt().args(["update", "-qq"])) {
+        project::say(project::NOTE, &format!("apt-get: {error}; going on with the lists there are"));
+    }
+    let policy = Command::new("apt-cache").arg("policy").args(packages).env("LC_ALL", "C").output();
+    policy.is_ok_and(|output| candidates(&String::from_utf8_lossy(&output.stdout)) == packages.len())
+}
+
+/// How many packages `apt-cache policy` has a version of to install.
+fn candidates(policy: &str) -> usize {
+    let candidates = policy.lines().filter_map(|line| line.trim().strip_prefix("Candidate: "));
+    candidates.filter(|version| *version != "(none)").count()
+}
+
+fn apt() -> Command {
+    let mut command = Command::new("apt-get");
+    // It must not ask: nobody may be there to answer.
+    command.env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null());
+    command
+}
+
+fn install_linker(project: &Project, root: &Path) -> Command {
+    let mut command = project.cargo("install");
+    // Else cargo ends by advising to add the folder to PATH, which nobody needs to.
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    if let Ok(path) = std::env::join_paths(std::env::split_paths(&path).chain([root.join("bin")])) {
+        command.env("PATH", path);
+    }
+    command.args(LINKER).arg("--root").arg(root).env("LLVM_PREFIX", LLVM_PREFIX);
+    // Without this cargo would keep a few hundred megabytes of intermediate files among the project's own.
+    command.env_remove("CARGO_TARGET_DIR").env_remove("CARGO_BUILD_TARGET_DIR");
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EVERYTHING: Gap = Gap { toolchain: Missing { rust: true, linker: true }, clippy: true, witness: true };
+
+    #[test]
+    fn a_fresh_machine_gets_everything() {
+        let plan = plan(&EVERYTHING, &[]);
+        assert_eq!(plan.packages, [COMPILER, LLVM, CLIPPY, WITNESS].concat());
+        assert!(plan.linker);
+    }
+
+    #[test]
+    fn what_is_installed_is_left_alone() {
+        let installed: Vec<String> = LLVM.iter().chain(CLIPPY).map(|name| name.to_string()).collect();
+        assert_eq!(plan(&EVERYTHING, &installed).packages, [COMPILER, WITNESS].concat());
+        assert_eq!(plan(&Gap { witness: true, ..Gap::default() }, &[]).packages, ["fio"]);
+        let linker = Gap { toolchain: Missing { rust: false, linker: true }, ..Gap::default() };
+        assert_eq!(plan(&linker, &installed), Plan { packages: Vec::new(), linker: true });
+    }
+
+    #[test]
+    fn advice_names_every_command_of_both_ways() {
+        let advice = advice(&EVERYTHING, &plan(&EVERYTHING, &[]));
+        let expected = "\
+missing: a Rust compiler for the BPF target, bpf-linker, clippy for the BPF target, fio
+
+On Debian 12:
+
+  sudo apt-get update
+  sudo apt-get install --no-install-recommends rustc-web cargo-web libstd-rust-web-dev-bpf llvm-22-dev libpolly-22-dev \
+zlib1g-dev libzstd-dev g++ rust-web-clippy fio
+  cargo xtask setup    # compiles bpf-linker, without root
+
+On any system with rustup:
+
+  rustup toolchain install nightly --component rust-src --component clippy
+  cargo install cargo-binstall && cargo binstall bpf-linker
+
+fio is in every distribution, under that name.";
+        assert_eq!(advice, expected);
+    }
+
+    #[test]
+    fn advice_for_one_package_is_short() {
+        let gap = Gap { witness: true, ..Gap::default() };
+        let advice = advice(&gap, &plan(&gap, &[]));
+        assert!(advice.contains("sudo apt-get install --no-install-recommends fio\n"), "{advice}");
+        assert!(!advice.contains("rustup") && !advice.contains("bpf-linker"), "{advice}");
+    }
+
+    #[test]
+    fn a_package_without_a_candidate_is_not_available() {
+        let policy =
+            "fio:\n  Installed: (none)\n  Candidate: 3.33-3\nrustc-web:\n  Installed: (none)\n  Candidate: (none)\n";
+        assert_eq!(candidates(policy), 1);
+        assert_eq!(candidates(""), 0);
+    }
+}

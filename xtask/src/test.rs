@@ -1,0 +1,86 @@
+//! `cargo xtask test`: every test that this machine can run.
+//!
+//! The test targets of `collector-tests` whose names start with `live` load programs into this kernel: they need root,
+//! and run one test at a time, since the kernel's counters and tracepoints are everybody's.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use crate::build;
+use crate::project::{self, Project};
+use crate::setup::{self, Scope};
+
+/// Which tests, and how.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Which tests [default: all]
+    #[arg(value_enum)]
+    layer: Option<Layer>,
+    /// A test that cannot run on this machine fails
+    #[arg(long)]
+    require: bool,
+    /// Names of tests, and options of the test harness
+    #[arg(last = true)]
+    filter: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Layer {
+    /// What needs neither root nor a kernel that lets itself be traced
+    Unit,
+    /// What loads the programs into this machine's kernel, as root
+    Live,
+}
+
+/// Sets up, builds, and tests.
+pub fn test(project: &Project, args: &Args) -> Result<()> {
+    let root = project::is_root();
+    let live = args.layer != Some(Layer::Unit);
+    // fio is the live tests' witness; without root they do not run.
+    setup::ensure(project, if live && root { Scope::Test } else { Scope::Build })?;
+    let binary = build::compile(project, &build::Args::default())?;
+    let run = |cargo: &mut Command| project::run(environment(cargo, &binary, args.require));
+
+    if args.layer != Some(Layer::Live) {
+        project::say(project::STEP, "test: units");
+        run(project.cargo("test").arg("--").args(&args.filter))?;
+        project::say(project::STEP, "test: replayed samples, built objects");
+        let mut cargo = project.cargo("test");
+        cargo.args(["--package", "collector-tests", "--lib", "--bins"]);
+        for target in project.tests.iter().filter(|target| !is_live(target)) {
+            cargo.args(["--test", target]);
+        }
+        run(cargo.arg("--").args(&args.filter))?;
+    }
+    if live && root {
+        project::say(project::STEP, "test: the live kernel");
+        let mut cargo = project.cargo("test");
+        cargo.args(["--package", "collector-tests"]);
+        for target in project.tests.iter().filter(|target| is_live(target)) {
+            cargo.args(["--test", target]);
+        }
+        run(cargo.args(["--", "--test-threads=1"]).args(&args.filter))?;
+    } else if live {
+        let how = "the live kernel's tests need root: sudo --preserve-env env \"PATH=$PATH\" \"HOME=$HOME\" cargo xtask test live";
+        if args.require || args.layer == Some(Layer::Live) {
+            bail!("{how}");
+        }
+        project::say(project::NOTE, &format!("skipped: {how}"));
+    }
+    Ok(())
+}
+
+fn is_live(target: &str) -> bool {
+    target.starts_with("live")
+}
+
+/// What the tests are told: where the built binary is, and whether one that cannot run must fail.
+fn environment<'a>(cargo: &'a mut Command, binary: &Path, require: bool) -> &'a mut Command {
+    cargo.env("HEADROOM_BIN", binary);
+    if require {
+        cargo.env("HEADROOM_REQUIRE", "1");
+    }
+    cargo
+}
