@@ -1,7 +1,7 @@
 //! The wiring, and the shutdown: the only place that spawns. Sources produce samples, the engine folds them, the
 //! endpoint and the log show what came of it; all on one thread.
 
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,12 +17,13 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::cli::exit::{Exit, Failure};
 use crate::config::Config;
 use crate::engine::Engine;
-use crate::http::{BindError, Exposition, Format, Limits, Listener, serve};
-use crate::metric;
+use crate::http::{BindError, Exposition, Limits, Listener, serve};
+use crate::metric::{self, Format};
 use crate::privilege;
 use crate::sample::{Lost, ProbeState, Reading, Sample, Source};
 use crate::sink::record::Recorder;
 use crate::source::clock;
+use crate::source::kernel::ring::Ring;
 use crate::source::kernel::{Kernel, load};
 use crate::source::process::Own;
 
@@ -91,6 +92,8 @@ struct Shared {
     tick_ns: u64,
     /// When the last tick was over (CLOCK_MONOTONIC); zero before the first.
     ticked: AtomicU64,
+    /// Series that expositions left out since the last tick.
+    left_out: AtomicU64,
     /// The last exposition: scrapes between two changes of the view share one.
     rendered: Mutex<Option<(u64, Format, Bytes)>>,
 }
@@ -111,7 +114,9 @@ impl Exposition for Shared {
         {
             return bytes.clone();
         }
-        let bytes = Bytes::from(metric::render(engine.view(), format, self.max_series));
+        let metric::Exposition { text, left_out } = metric::render(engine.view(), format, self.max_series);
+        self.left_out.fetch_add(left_out, Ordering::Relaxed);
+        let bytes = Bytes::from(text);
         *rendered = Some((engine.version(), format, bytes.clone()));
         bytes
     }
@@ -147,16 +152,17 @@ async fn collect(
         max_series: config.metrics.max_series,
         tick_ns: config.tick.as_nanos() as u64,
         ticked: AtomicU64::new(0),
+        left_out: AtomicU64::new(0),
         rendered: Mutex::new(None),
     });
     let shed = Arc::new(AtomicU64::new(0));
     let (stop, stopped) = oneshot::channel::<()>();
-    let address = listener.local_addr()?;
+    let address = listener.address();
     let stopped = async { drop(stopped.await) };
     let endpoint = tokio::spawn(serve(listener, shared.clone(), Limits::default(), shed.clone(), stopped));
     tracing::info!("metrics at http://{address}/metrics");
 
-    let mut round = Round { own, shed, shed_seen: 0 };
+    let mut round = Round { own, shared: shared.clone(), shed, shed_seen: 0 };
     let mut fold = |sample: Sample| {
         if let Some(recorder) = &mut recorder {
             recorder.write(&sample);
@@ -172,8 +178,8 @@ async fn collect(
         }
     };
     kernel.begin(&mut fold);
-    let critical = readable(kernel.critical.as_raw_fd())?;
-    let bulk = readable(kernel.bulk.as_raw_fd())?;
+    let critical = readable(&kernel.critical)?;
+    let bulk = readable(&kernel.bulk)?;
     let mut tick = interval(config.tick);
     // After a pause (a stopped process, a suspended host) one late round, not all that were missed.
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -197,20 +203,22 @@ async fn collect(
     // What came in since the last round is still worth recording and logging.
     round.read(&mut kernel, &mut fold);
     drop(stop);
-    endpoint.await.context("the HTTP endpoint")?;
-    // Detaches the programs: the descriptors above must not outlive the rings.
-    drop((critical, bulk));
-    drop(kernel);
+    endpoint.await.context("the HTTP endpoint")?.context("the HTTP endpoint")?;
+    // Dropping the kernel detaches the programs.
     Ok(())
 }
 
-fn readable(fd: RawFd) -> Result<AsyncFd<RawFd>> {
-    AsyncFd::with_interest(fd, Interest::READABLE).context("watch a ring")
+fn readable(ring: &Ring) -> Result<AsyncFd<OwnedFd>> {
+    let fd = ring.as_fd().try_clone_to_owned().context("watch a ring")?;
+    // SAFETY: the descriptor is owned by what is registered, and closed only with it.
+    let watched = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) };
+    watched.map_err(std::io::Error::from).context("watch a ring")
 }
 
 /// Everything that is read once a tick.
 struct Round {
     own: Own,
+    shared: Arc<Shared>,
     shed: Arc<AtomicU64>,
     shed_seen: u64,
 }
@@ -238,6 +246,10 @@ impl Round {
             say(Reading::Lost(Lost { stage: "http".into(), count: shed - self.shed_seen }));
             self.shed_seen = shed;
         }
+        let left_out = self.shared.left_out.swap(0, Ordering::Relaxed);
+        if left_out > 0 {
+            say(Reading::Lost(Lost { stage: "series".into(), count: left_out }));
+        }
         say(Reading::Tick);
     }
 }
@@ -247,7 +259,7 @@ trait Retain {
     fn retain_ready_if(self, more: bool);
 }
 
-impl Retain for tokio::io::unix::AsyncFdReadyGuard<'_, RawFd> {
+impl Retain for tokio::io::unix::AsyncFdReadyGuard<'_, OwnedFd> {
     fn retain_ready_if(mut self, more: bool) {
         if more { self.retain_ready() } else { self.clear_ready() }
     }

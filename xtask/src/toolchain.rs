@@ -64,8 +64,8 @@ impl Toolchain {
                 let mut command = Command::new(cargo);
                 scrub(&mut command);
                 command.env("CARGO", "/usr/bin/cargo").env("RUSTC", "/usr/bin/rustc").arg(verb);
-                // aya-ebpf asks for one unstable feature; this allows it, to that crate alone.
-                command.env("RUSTC_BOOTSTRAP", "aya_ebpf");
+                // Inline assembly is unstable on this target: this allows it, to the crates that use it alone.
+                command.env("RUSTC_BOOTSTRAP", "aya_ebpf,collector_ebpf");
                 command
             }
             Rust::Nightly => {
@@ -199,7 +199,7 @@ mod tests {
             "/usr/bin/cargo build --package collector-ebpf --release --target bpfel-unknown-none --target-dir /o";
         assert_eq!(line(&command), expected);
         assert_eq!(env(&command, "RUSTC").unwrap(), "/usr/bin/rustc");
-        assert_eq!(env(&command, "RUSTC_BOOTSTRAP").unwrap(), "aya_ebpf");
+        assert_eq!(env(&command, "RUSTC_BOOTSTRAP").unwrap(), "aya_ebpf,collector_ebpf");
         assert_eq!(command.get_current_dir(), Some(Path::new("/w")));
     }
 

@@ -1,10 +1,20 @@
 //! `headroom doctor`: what this host can and cannot measure, and why.
 
-use anyhow::anyhow;
+use std::fmt::{self, Write as _};
+use std::io::{IsTerminal, Write as _, stdout};
+use std::path::Path;
+
+use anyhow::Context as _;
+use collector_common::SIGNALS;
+use serde::Serialize;
 
 use super::exit::Failure;
 use super::settings::Settings;
 use crate::config::Config;
+use crate::privilege;
+use crate::sample::{Probe, ProbeState};
+use crate::source::cgroup::Hierarchies;
+use crate::source::kernel::{layout, load};
 
 /// Say what this host can and cannot measure, and why
 ///
@@ -25,8 +35,133 @@ pub struct DoctorArgs {
     pub settings: Settings,
 }
 
-/// Looks at the host.
+/// What was found.
+#[derive(Debug, Serialize)]
+struct Findings {
+    version: &'static str,
+    kernel: String,
+    architecture: &'static str,
+    btf: Fact,
+    capabilities: Fact,
+    cgroup: Fact,
+    /// What keeps every probe from being tried.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    probes: Vec<Verdict>,
+}
+
+/// Something that is as it should be, or not, and what it is.
+#[derive(Debug, Serialize)]
+struct Fact {
+    ok: bool,
+    is: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Verdict {
+    signal: &'static str,
+    gives: &'static str,
+    #[serde(flatten)]
+    probe: Probe,
+}
+
+/// Looks at the host. What is missing is a finding, not an error.
 pub fn run(args: &DoctorArgs, config: Config) -> Result<(), Failure> {
-    let _ = (args, config);
-    Err(anyhow!("doctor: not built yet").into())
+    let findings = look(&config);
+    let mut out = stdout().lock();
+    let text = if args.json {
+        serde_json::to_string_pretty(&findings).context("write JSON")? + "\n"
+    } else {
+        let colour = out.is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        describe(&findings, colour).map_err(anyhow::Error::from)?
+    };
+    out.write_all(text.as_bytes()).context("write to standard output")?;
+    Ok(())
+}
+
+fn look(config: &Config) -> Findings {
+    let hierarchies = Hierarchies::find("/proc".as_ref());
+    let missing = privilege::missing();
+    let tried = match (&hierarchies, missing.is_empty()) {
+        // One slot does: nothing is counted here.
+        (Ok(hierarchies), true) => load::load(&config.kernel, 2, hierarchies).map(|loaded| loaded.probes),
+        (Err(error), _) => Err(anyhow::anyhow!("{error:#}")),
+        (_, false) => Err(anyhow::anyhow!("probes are tried with these capabilities only")),
+    };
+    let (probes, error) = match tried {
+        Ok(probes) => (probes, None),
+        Err(error) => (Vec::new(), Some(format!("{error:#}"))),
+    };
+    let every = SIGNALS.iter().flat_map(|signal| signal.probes.iter().map(move |probe| (signal, probe)));
+    let verdicts = probes.into_iter().filter_map(|probe| {
+        let (signal, row) = every.clone().find(|(_, row)| row.program == probe.program)?;
+        Some(Verdict { signal: signal.name, gives: row.gives, probe })
+    });
+    let names: Vec<_> = missing.iter().map(ToString::to_string).collect();
+    Findings {
+        version: env!("CARGO_PKG_VERSION"),
+        kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
+        architecture: std::env::consts::ARCH,
+        btf: btf(config.kernel.btf.as_deref()),
+        capabilities: Fact {
+            ok: missing.is_empty(),
+            is: match names.is_empty() {
+                true => "all that attaching takes".to_owned(),
+                false => format!("missing: {}", names.join(", ")),
+            },
+        },
+        cgroup: match &hierarchies {
+            Ok(found) => {
+                let mounts: Vec<_> = found.distinct().map(|one| one.root.display().to_string()).collect();
+                Fact { ok: true, is: format!("{} ({})", found.mode(), mounts.join(", ")) }
+            }
+            Err(error) => Fact { ok: false, is: format!("{error:#}") },
+        },
+        error,
+        probes: verdicts.collect(),
+    }
+}
+
+fn btf(path: Option<&Path>) -> Fact {
+    match layout::load(path) {
+        Ok(_) => Fact { ok: true, is: path.unwrap_or(Path::new(layout::VMLINUX)).display().to_string() },
+        Err(error) => Fact { ok: false, is: error.to_string() },
+    }
+}
+
+fn describe(findings: &Findings, colour: bool) -> Result<String, fmt::Error> {
+    let mut text = String::new();
+    let paint = |code: &str, word: &str| match colour {
+        true => format!("\x1b[{code}m{word:<11}\x1b[0m"),
+        false => format!("{word:<11}"),
+    };
+    let Findings { version, kernel, architecture, btf, capabilities, cgroup, error, probes } = findings;
+    writeln!(text, "headroom {version} on Linux {kernel} ({architecture})\n")?;
+    for (name, fact) in [("BTF", btf), ("capability", capabilities), ("cgroup", cgroup)] {
+        let mark = if fact.ok { paint("32", "ok") } else { paint("31", "missing") };
+        writeln!(text, "{name:<12}{mark} {}", fact.is)?;
+    }
+    if let Some(error) = error {
+        writeln!(text, "\nNo probe was tried: {error}")?;
+    }
+    let mut signal = "";
+    for verdict in probes {
+        if verdict.signal != signal {
+            signal = verdict.signal;
+            writeln!(text, "\n{signal}")?;
+        }
+        let state = match verdict.probe.state {
+            ProbeState::Attached => paint("32", "attached"),
+            ProbeState::Unneeded => paint("2", "unneeded"),
+            ProbeState::Disabled => paint("33", "disabled"),
+            ProbeState::Unsupported => paint("33", "unsupported"),
+            ProbeState::Failed => paint("31", "failed"),
+        };
+        write!(text, "  {:<24} {state} {}", verdict.probe.program, verdict.gives)?;
+        match &verdict.probe.reason {
+            Some(reason) => writeln!(text, "\n  {:<24} {:<11} — {reason}", "", "")?,
+            None => writeln!(text)?,
+        }
+    }
+    Ok(text)
 }

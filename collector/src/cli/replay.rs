@@ -1,12 +1,17 @@
 //! `headroom replay`: a recording, fed through the same engine as the live samples were.
 
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Write, stdout};
 use std::path::PathBuf;
 
-use anyhow::anyhow;
+use anyhow::{Context as _, anyhow};
 
-use super::exit::Failure;
+use super::exit::{Exit, Failure};
 use super::settings::Settings;
 use crate::config::Config;
+use crate::engine::{Engine, Outcome};
+use crate::metric::{self, Format};
+use crate::source::replay::{self, Why};
 
 /// Feed a recording through the engine and print the metrics at its end
 ///
@@ -37,7 +42,51 @@ pub struct ReplayArgs {
 }
 
 /// Replays the recording.
+///
+/// # Errors
+/// At the first line that is no sample, unless these are skipped. A last line that was cut off is always let go, with a
+/// warning: so ends the recording of an agent that was killed.
 pub fn run(args: &ReplayArgs, config: Config) -> Result<(), Failure> {
-    let _ = (args, config);
-    Err(anyhow!("replay: not built yet").into())
+    let name = args.recording.display();
+    let file = File::open(&args.recording).with_context(|| format!("open {name}"))?;
+    let mut out = BufWriter::new(stdout().lock());
+    let mut engine = Engine::new();
+    let mut skipped = 0u64;
+    for sample in replay::samples(BufReader::new(file)) {
+        match sample {
+            Ok(sample) => {
+                for outcome in engine.apply(&sample) {
+                    if args.events {
+                        let event = Event { time: sample.time, outcome: &outcome };
+                        serde_json::to_writer(&mut out, &event).context("write an event")?;
+                        writeln!(out).context("write an event")?;
+                    }
+                }
+            }
+            Err(error) if matches!(error.why, Why::Cut) => tracing::warn!("{name}:{error}"),
+            Err(error) if args.skip_broken && matches!(error.why, Why::Parse(_)) => skipped += 1,
+            Err(error) => {
+                let failure = Failure::new(Exit::Failure, anyhow!("{name}:{error}"));
+                return Err(failure.hint("--skip-broken goes on without such lines"));
+            }
+        }
+    }
+    if skipped > 0 {
+        tracing::warn!("{skipped} lines of {name} are no samples");
+    }
+    if !args.events {
+        let metrics = metric::render(engine.view(), Format::OpenMetrics, config.metrics.max_series);
+        out.write_all(metrics.text.as_bytes()).context("write the metrics")?;
+    }
+    out.flush().context("write to standard output")?;
+    Ok(())
+}
+
+/// An event as a JSON line.
+#[derive(serde::Serialize)]
+struct Event<'a> {
+    /// Nanoseconds since the Unix epoch.
+    time: u64,
+    #[serde(flatten)]
+    outcome: &'a Outcome,
 }

@@ -2,11 +2,10 @@
 
 use std::path::PathBuf;
 
-use anyhow::anyhow;
-
 use super::exit::Failure;
 use super::settings::Settings;
 use crate::config::Config;
+use crate::run::Options;
 
 /// Measure this host and serve what is found, until told to stop
 ///
@@ -25,8 +24,7 @@ pub struct RunArgs {
 
 /// Runs the agent until it is told to stop.
 pub fn run(args: &RunArgs, config: Config) -> Result<(), Failure> {
-    let _ = (args, config);
-    Err(anyhow!("run: not built yet").into())
+    crate::run::run(&config, &Options { record: args.record.clone() })
 }
 
 fn after() -> String {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+pub use crate::metric::Format;
 pub use server::{BindError, Listener, serve};
 
 /// What is published. Called on the runtime's only thread, so nothing in it may block.
@@ -19,25 +20,6 @@ pub trait Exposition: Send + Sync + 'static {
     fn ready(&self) -> Result<(), String>;
     /// Whether the agent works; if not, why.
     fn healthy(&self) -> Result<(), String>;
-}
-
-/// How metrics are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// OpenMetrics 1.0.0.
-    OpenMetrics,
-    /// Prometheus' text format 0.0.4.
-    Text,
-}
-
-impl Format {
-    /// The value of `Content-Type`.
-    pub const fn content_type(self) -> &'static str {
-        match self {
-            Format::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
-            Format::Text => "text/plain; version=0.0.4; charset=utf-8",
-        }
-    }
 }
 
 /// What clients may cost. A connection carries one request, so that none is held idle and each has an end:

@@ -126,6 +126,16 @@ pub enum Format {
     Text,
 }
 
+impl Format {
+    /// The value of `Content-Type`.
+    pub const fn content_type(self) -> &'static str {
+        match self {
+            Format::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Format::Text => "text/plain; version=0.0.4; charset=utf-8",
+        }
+    }
+}
+
 impl Metric {
     /// Its name without what its kind and its unit add: what OpenMetrics calls the family, less the unit.
     pub fn stem(&self) -> &'static str {

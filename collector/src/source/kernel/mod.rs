@@ -113,8 +113,8 @@ impl Kernel {
         let Kernel { critical, counters, context, quarantine_ns, .. } = self;
         let (_, more) = critical.drain(context, &mut |record| match record {
             Ok(sample) => {
-                if let Reading::Cgroup(cgroup::Reading::Died { cgroup }) = &sample.reading {
-                    counters.retire(*cgroup, clock::monotonic_ns(), *quarantine_ns);
+                if let Reading::Cgroup(cgroup::Reading::Died { id }) = &sample.reading {
+                    counters.retire(*id, clock::monotonic_ns(), *quarantine_ns);
                 }
                 sink(sample);
             }
@@ -166,9 +166,9 @@ impl Kernel {
         let mut say = |reading| sink(Sample { time, reading: Reading::Cgroup(reading) });
         say(cgroup::Reading::Walk);
         for hierarchy in self.hierarchies.distinct() {
-            walk(hierarchy, &mut |cgroup, path| {
-                living.insert(cgroup);
-                say(cgroup::Reading::Born { cgroup, path: path.to_owned() });
+            walk(hierarchy, &mut |id, path| {
+                living.insert(id);
+                say(cgroup::Reading::Born { id, path: path.to_owned() });
             })?;
         }
         say(cgroup::Reading::Walked);

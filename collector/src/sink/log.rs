@@ -1,0 +1,76 @@
+//! Outcomes as log lines: a sentence for the reader, fields for the machine.
+
+use crate::engine::Outcome;
+use crate::signal::oom::Scope;
+
+const UNKNOWN: &str = "(unknown)";
+
+/// Logs one outcome.
+pub fn write(outcome: &Outcome) {
+    match outcome {
+        Outcome::OomKill(kill) => {
+            let workload = kill.workload.as_deref().unwrap_or(UNKNOWN);
+            let scope = match kill.kill.scope {
+                Scope::Memcg => "a memory cgroup was at its limit",
+                Scope::Host => "the host was out of memory",
+                Scope::Unknown => "whose memory was out is not known",
+            };
+            tracing::warn!(
+                workload,
+                pid = kill.kill.pid,
+                comm = kill.kill.comm,
+                uid = kill.kill.uid,
+                oom_score_adj = kill.kill.score_adj,
+                anon_bytes = kill.kill.anon_bytes,
+                file_bytes = kill.kill.file_bytes,
+                shmem_bytes = kill.kill.shmem_bytes,
+                swap_bytes = kill.kill.swap_bytes,
+                peak_bytes = kill.kill.peak_bytes,
+                trigger_workload = kill.trigger_workload.as_deref(),
+                trigger_pid = kill.kill.trigger_pid,
+                trigger_comm = kill.kill.trigger_comm,
+                limited_workload = kill.limited_workload.as_deref(),
+                "OOM kill of {} ({}) in {workload}: {scope}",
+                kill.kill.comm,
+                kill.kill.pid,
+            );
+        }
+        Outcome::ReclaimStall(stall) => tracing::info!(
+            workload = stall.workload.as_deref(),
+            pid = stall.stall.pid,
+            comm = stall.stall.comm,
+            kind = stall.stall.kind.label(),
+            seconds = seconds(stall.stall.ns),
+            reclaimed_bytes = stall.stall.bytes,
+            "reclaim stall",
+        ),
+        Outcome::CompactionStall(stall) => tracing::info!(
+            workload = stall.workload.as_deref(),
+            pid = stall.stall.pid,
+            comm = stall.stall.comm,
+            seconds = seconds(stall.stall.ns),
+            "compaction stall",
+        ),
+        Outcome::SlowIo(io) => tracing::info!(
+            workload = io.workload.as_deref(),
+            device = &*io.device,
+            operation = io.io.operation.label(),
+            bytes = io.io.bytes,
+            queue_seconds = seconds(io.io.queue_ns),
+            service_seconds = seconds(io.io.service_ns),
+            "slow IO",
+        ),
+        Outcome::FailedIo(io) => tracing::warn!(
+            workload = io.workload.as_deref(),
+            device = &*io.device,
+            operation = io.io.operation.label(),
+            bytes = io.io.bytes,
+            status = io.io.status,
+            "IO failed",
+        ),
+    }
+}
+
+fn seconds(ns: u64) -> f64 {
+    ns as f64 / 1e9
+}
