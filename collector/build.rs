@@ -10,9 +10,11 @@ use std::path::{Path, PathBuf};
 const SOURCES: &[&str] = &["collector-ebpf", "collector-common", "Cargo.toml", "Cargo.lock"];
 
 fn main() {
-    // Not a panic: its backtrace would bury the one sentence that helps.
+    // Neither a panic nor an exit code: cargo would bury the one sentence that helps in this script's whole output.
     if let Err(message) = build() {
-        println!("cargo::error={message}");
+        for line in message.lines() {
+            println!("cargo::error={line}");
+        }
     }
 }
 
@@ -38,10 +40,9 @@ fn build() -> Result<(), String> {
     let output = output.map_err(|error| format!("cannot run {}: {error}", command.get_program().display()))?;
     let words = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() {
-        eprint!("{words}");
-        return Err("the eBPF programs do not compile".into());
+        return Err(format!("the eBPF programs do not compile:\n{words}"));
     }
-    // Cargo hides what a successful build script prints, except for warnings.
+    // Cargo hides whatever else a build script prints.
     for line in words.lines() {
         println!("cargo::warning={line}");
     }

@@ -9,6 +9,8 @@ use crate::setup::{self, Scope};
 
 /// How to build.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
+// A group is named after its struct, and every verb's is `Args`.
+#[group(skip)]
 pub struct Args {
     /// Build what is shipped, not what is quick to build
     #[arg(long)]

@@ -1,6 +1,8 @@
 //! `cargo xtask check`: what a change must pass before its tests.
 
-use anyhow::{Context, Result};
+use std::process::Stdio;
+
+use anyhow::{Context, Result, bail};
 
 use crate::project::{self, Project};
 use crate::setup::{self, Scope};
@@ -24,5 +26,15 @@ pub fn check(project: &Project) -> Result<()> {
     project::run(clippy.args(["--locked", "--", "--deny", "warnings"]))?;
 
     project::say(project::STEP, "[4/4] generated docs");
-    project::run(project.cargo("test").args(["--quiet", "--package", "collector", "docs"]))
+    let docs = || {
+        let mut cargo = project.cargo("test");
+        cargo.args(["--quiet", "--package", "collector", "--lib", "docs"]);
+        cargo
+    };
+    // A filter that matches no test passes.
+    let list = docs().args(["--", "--list"]).stderr(Stdio::inherit()).output().context("run cargo test")?;
+    if list.status.success() && !String::from_utf8_lossy(&list.stdout).contains(": test") {
+        bail!("the collector has no test named `docs`");
+    }
+    project::run(&mut docs())
 }

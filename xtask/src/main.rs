@@ -41,9 +41,9 @@ enum Verb {
     Check,
     /// Build and run every test that this machine can run
     ///
-    /// Everything:                  cargo xtask test
-    /// Without the live kernel:     cargo xtask test unit
-    /// One live test:               cargo xtask test live -- oom
+    /// Everything:                   cargo xtask test
+    /// Without the live kernel:      cargo xtask test unit
+    /// One live test:                cargo xtask test live -- oom
     /// A test that cannot run fails: cargo xtask test --require
     #[command(verbatim_doc_comment)]
     Test(test::Args),

@@ -76,7 +76,8 @@ pub fn ensure(project: &Project, scope: Scope) -> Result<()> {
         return Ok(());
     }
     let plan = plan(&gap, &installed());
-    if !plan.packages.is_empty() && !(project::is_root() && available(&plan.packages)) {
+    let installable = || project::is_root() && available(&plan.packages);
+    if !plan.packages.is_empty() && !installable() {
         bail!("{}", advice(&gap, &plan));
     }
     let count = 2 + usize::from(plan.linker);
