@@ -151,7 +151,7 @@ impl<'a> Cut<'a> {
         Ok(match &r#type {
             Type::Int(t) => {
                 let encoding = u32::from(t.is_signed()) | u32::from(t.is_char()) << 1 | u32::from(t.is_bool()) << 2;
-                vec![self.name(t)?, info(kind::INT, 0, 0), size(t.size()), encoding << 24 | size(t.size()) * 8]
+                vec![self.name(t)?, info(kind::INT, 0, 0), size(t.size()), (encoding << 24) | (size(t.size()) * 8)]
             }
             Type::Ptr(t) => vec![0, info(kind::PTR, 0, 0), self.id(target(t)?, &[])?],
             Type::Array(t) => {
@@ -296,4 +296,29 @@ impl<'a> Cut<'a> {
 
 fn info(kind: u32, vlen: usize, flag: u32) -> u32 {
     flag << 31 | kind << 24 | vlen as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_cut_is_cut_no_further() {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/btf");
+        let mut seen = 0;
+        for fixture in fs::read_dir(fixtures).unwrap() {
+            let bytes = fs::read(fixture.unwrap().path()).unwrap();
+            let btf = Btf::from_bytes(&bytes).unwrap();
+            assert!(Cut::new(&btf).all().unwrap() == bytes);
+            seen += 1;
+        }
+        assert_eq!(seen, 8);
+    }
+
+    #[test]
+    fn what_is_not_btf_is_refused() {
+        let manifest = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"));
+        let error = run(manifest, Path::new("/nonexistent/out.btf")).unwrap_err();
+        assert!(format!("{error:#}").starts_with("read the BTF in "), "{error:#}");
+    }
 }

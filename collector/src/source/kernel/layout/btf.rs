@@ -1,4 +1,4 @@
-//! Questions to a kernel's BTF: where a field lies, what an enumerator is worth, what a function takes.
+//! Questions to a kernel's BTF: where a field lies, what an enumerator is worth. `arguments.rs` has more.
 //!
 //! Knows nothing of what the programs want. Every id, size and offset in the BTF may be absurd: an answer that does not
 //! hold together is a reason, in words for the operator, and never a loop or a panic.
@@ -8,11 +8,14 @@ use std::collections::{HashMap, HashSet};
 use btf_rs::{Array, Btf, BtfType, Struct, Type};
 
 /// How many typedefs, qualifiers and arrays may lie on top of each other; real kernels have fewer than ten.
-const DEPTH: usize = 32;
+pub(super) const DEPTH: usize = 32;
+
+/// How many anonymous structs and unions a struct may have in it; real ones have some dozens.
+const NESTED: usize = 256;
 
 /// A kernel's types.
 pub struct Types<'a> {
-    btf: &'a Btf,
+    pub(super) btf: &'a Btf,
     enumerators: HashMap<String, u32>,
 }
 
@@ -49,50 +52,12 @@ impl<'a> Types<'a> {
         answer
     }
 
-    /// The arguments that a tracepoint passes, spelt as in C.
-    pub fn tracepoint(&self, name: &str) -> Result<Vec<String>, String> {
-        let is_prototype = |typedef| match typedef {
-            Type::Typedef(typedef) => match self.target(typedef.get_type_id()?)? {
-                Type::Ptr(pointer) => self.target(pointer.get_type_id()?),
-                _ => None,
-            },
-            _ => None,
-        };
-        let mut arguments = self
-            .arguments(&format!("btf_trace_{name}"), is_prototype)
-            .ok_or_else(|| format!("this kernel has no tracepoint {name}"))?;
-        // The first is whatever the listener registered itself with.
-        if arguments.is_empty() || arguments.remove(0) != "void *" {
-            return Err(format!("the prototype of tracepoint {name} is malformed"));
-        }
-        Ok(arguments)
-    }
-
-    /// The arguments that a function takes, spelt as in C.
-    pub fn function(&self, name: &str) -> Result<Vec<String>, String> {
-        let is_prototype = |function| match function {
-            Type::Func(function) => self.target(function.get_type_id()?),
-            _ => None,
-        };
-        self.arguments(name, is_prototype)
-            .ok_or_else(|| format!("this kernel has no function {name} that can be traced"))
-    }
-
-    fn arguments(&self, name: &str, prototype: impl Fn(Type) -> Option<Type>) -> Option<Vec<String>> {
-        self.named(name).into_iter().find_map(|r#type| match prototype(r#type)? {
-            Type::FuncProto(prototype) => {
-                Some(prototype.parameters.iter().map(|p| self.spell(p.get_type_id().unwrap_or(0))).collect())
-            }
-            _ => None,
-        })
-    }
-
     /// Every type of that name. What the BTF cannot resolve is as good as not there.
-    fn named(&self, name: &str) -> Vec<Type> {
+    pub(super) fn named(&self, name: &str) -> Vec<Type> {
         self.btf.resolve_types_by_name(name).unwrap_or_default()
     }
 
-    fn name(&self, named: &dyn BtfType) -> String {
+    pub(super) fn name(&self, named: &dyn BtfType) -> String {
         self.btf.resolve_name(named).unwrap_or_default()
     }
 
@@ -154,20 +119,22 @@ impl<'a> Types<'a> {
             let bytes = member.bit_offset() / 8;
             match self.name(member) {
                 found if found == name => (!is_bits).then_some((id, bytes)),
-                anonymous if anonymous.is_empty() && searched.insert(id) => match self.target(id)? {
-                    Type::Struct(inner) | Type::Union(inner) => {
-                        let (id, further) = self.member(&inner, name, searched)?;
-                        Some((id, bytes.checked_add(further)?))
+                anonymous if anonymous.is_empty() && searched.len() < NESTED && searched.insert(id) => {
+                    match self.target(id)? {
+                        Type::Struct(inner) | Type::Union(inner) => {
+                            let (id, further) = self.member(&inner, name, searched)?;
+                            Some((id, bytes.checked_add(further)?))
+                        }
+                        _ => None,
                     }
-                    _ => None,
-                },
+                }
                 _ => None,
             }
         })
     }
 
     /// The type with that id, without typedefs and qualifiers.
-    fn target(&self, id: u32) -> Option<Type> {
+    pub(super) fn target(&self, id: u32) -> Option<Type> {
         let mut r#type = self.btf.resolve_type_by_id(id).ok()?;
         for _ in 0..DEPTH {
             let next = match &r#type {
@@ -200,76 +167,12 @@ impl<'a> Types<'a> {
             _ => None,
         }
     }
-
-    /// A type as C spells it. Integers go by size and sign: their names depend on the compiler that built the kernel.
-    fn spell(&self, id: u32) -> String {
-        let mut stars = String::new();
-        let mut constant = "";
-        let mut id = id;
-        for _ in 0..DEPTH {
-            let r#type = match id {
-                0 => Type::Void,
-                id => match self.btf.resolve_type_by_id(id) {
-                    Ok(r#type) => r#type,
-                    Err(_) => break,
-                },
-            };
-            let base = match &r#type {
-                Type::Ptr(t) => {
-                    // What is constant so far is the pointer itself, which is the callee's business.
-                    constant = "";
-                    stars.insert_str(0, if stars.is_empty() { " *" } else { "*" });
-                    id = t.get_type_id().unwrap_or(0);
-                    continue;
-                }
-                Type::Const(t) => {
-                    constant = "const ";
-                    id = t.get_type_id().unwrap_or(0);
-                    continue;
-                }
-                Type::Volatile(t) | Type::Restrict(t) => {
-                    id = t.get_type_id().unwrap_or(0);
-                    continue;
-                }
-                Type::TypeTag(t) => {
-                    id = t.get_type_id().unwrap_or(0);
-                    continue;
-                }
-                Type::Void => "void".into(),
-                Type::Int(t) if t.is_bool() => "bool".into(),
-                Type::Int(t) => integer(t.size(), t.is_signed()).into(),
-                Type::Typedef(t) => self.name(t),
-                Type::Struct(t) => format!("struct {}", self.name(t)),
-                Type::Union(t) => format!("union {}", self.name(t)),
-                Type::Fwd(t) => format!("{} {}", if t.is_union() { "union" } else { "struct" }, self.name(t)),
-                Type::Enum(t) => format!("enum {}", self.name(t)),
-                Type::Enum64(t) => format!("enum {}", self.name(t)),
-                other => other.name().into(),
-            };
-            // Only what is pointed to can be constant for the caller.
-            let constant = if stars.is_empty() { "" } else { constant };
-            return format!("{constant}{base}{stars}");
-        }
-        "?".into()
-    }
-}
-
-fn integer(bytes: usize, signed: bool) -> &'static str {
-    match (bytes, signed) {
-        // Whether a plain char is signed depends on the architecture.
-        (1, _) => "char",
-        (2, true) => "short",
-        (2, false) => "unsigned short",
-        (4, true) => "int",
-        (4, false) => "unsigned int",
-        (8, true) => "long",
-        (8, false) => "unsigned long",
-        _ => "integer",
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use collector_common::layout::ABSENT;
+
     use super::*;
     use crate::source::kernel::layout::field::ENUMS;
     use crate::source::kernel::layout::tests::{fixture, resolve_bytes};
@@ -286,16 +189,22 @@ mod tests {
         HEADER..HEADER + word(bytes, 12) as usize
     }
 
-    /// Overwrites the size or target of the type of this kind and name.
-    fn set(bytes: &mut [u8], kind: u32, name: &str, value: u32) {
+    /// Where the type of this kind and name begins.
+    fn find(bytes: &[u8], kind: u32, name: &str) -> usize {
         let strings = types(bytes).end;
         let wanted = [b"\0", name.as_bytes(), b"\0"].concat();
         let name = 1 + bytes[strings..].windows(wanted.len()).position(|window| window == wanted).unwrap() as u32;
-        let at = types(bytes)
-            .step_by(4)
-            .find(|at| word(bytes, *at) == name && word(bytes, at + 4) >> 24 & 0x7f == kind)
-            .unwrap();
-        bytes[at + 8..at + 12].copy_from_slice(&value.to_le_bytes());
+        types(bytes).step_by(4).find(|at| word(bytes, *at) == name && word(bytes, at + 4) >> 24 & 0x7f == kind).unwrap()
+    }
+
+    fn put(bytes: &mut [u8], at: usize, value: u32) {
+        bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
+    }
+
+    /// Overwrites the size or target of the type of this kind and name.
+    fn set(bytes: &mut [u8], kind: u32, name: &str, value: u32) {
+        let at = find(bytes, kind, name) + 8;
+        put(bytes, at, value);
     }
 
     fn id(bytes: &[u8], name: &str) -> u32 {
@@ -306,18 +215,6 @@ mod tests {
         match &resolve_bytes(bytes).unwrap().unmet[program] {
             Unmet::Unsupported(why) | Unmet::Unneeded(why) => why.clone(),
         }
-    }
-
-    #[test]
-    fn types_are_spelt_as_in_c() {
-        let btf = Btf::from_bytes(&fixture("5.10.262")).unwrap();
-        let types = Types::new(&btf, ENUMS);
-        let attach = ["struct cgroup *", "const char *", "struct task_struct *", "bool"];
-        assert_eq!(types.tracepoint("cgroup_attach_task").unwrap(), attach);
-        assert_eq!(types.tracepoint("mark_victim").unwrap(), ["struct task_struct *", "uid_t"]);
-        assert_eq!(types.tracepoint("mm_compaction_end").unwrap()[4..], ["bool", "int"]);
-        assert_eq!(types.function("oom_kill_process").unwrap(), ["struct oom_control *", "const char *"]);
-        assert!(types.tracepoint("nonesuch").is_err() && types.function("nonesuch").is_err());
     }
 
     #[test]
@@ -347,6 +244,32 @@ mod tests {
         let own = id(&bytes, "btf_trace_block_rq_issue");
         set(&mut bytes, 8, "btf_trace_block_rq_issue", own);
         assert_eq!(reason(&bytes, "block_rq_issue"), "this kernel has no tracepoint block_rq_issue");
+    }
+
+    #[test]
+    fn a_struct_in_itself_ends() {
+        // All that mm_struct has is one anonymous struct: its first member's type is the word after the member's name.
+        let mut bytes = fixture("6.12");
+        let (at, own) = (find(&bytes, 4, "mm_struct") + 16, id(&bytes, "mm_struct"));
+        put(&mut bytes, at, own);
+        assert_eq!(resolve_bytes(&bytes).unwrap().layout.mm_hiwater_rss, ABSENT);
+    }
+
+    #[test]
+    fn structs_nested_without_measure_are_not_followed() {
+        let mut bytes = fixture("6.12");
+        let (end, first) = (types(&bytes).end, Btf::from_bytes(&bytes).unwrap().base().type_id_range().1 + 1);
+        let deep = 100_000;
+        // Each an anonymous struct of one anonymous member, which is the next one.
+        let nested = (first..first + deep).flat_map(|id| [0, 4 << 24 | 1, 8, 0, (id + 1) % (first + deep), 0]);
+        let nested: Vec<u8> = nested.flat_map(u32::to_le_bytes).collect();
+        let grown = word(&bytes, 12) + nested.len() as u32;
+        bytes.splice(end..end, nested);
+        put(&mut bytes, 12, grown);
+        put(&mut bytes, 16, grown);
+        let at = find(&bytes, 4, "mm_struct") + 16;
+        put(&mut bytes, at, first);
+        assert_eq!(resolve_bytes(&bytes).unwrap().layout.mm_hiwater_rss, ABSENT);
     }
 
     #[test]
@@ -388,7 +311,7 @@ mod tests {
                     [0, u32::MAX, 1 << 31, word(&whole, at) ^ 1, word(&whole, at) ^ (1 << 24)].into_iter().chain(ids)
                 {
                     let mut bytes = whole.clone();
-                    bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
+                    put(&mut bytes, at, value);
                     let Ok(btf) = Btf::from_bytes(&bytes) else {
                         outcomes[0] += 1;
                         continue;

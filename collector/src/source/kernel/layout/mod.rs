@@ -1,8 +1,9 @@
 //! The running kernel's layout from its BTF, and which programs this kernel cannot serve.
 //!
-//! What is looked for is data, in `field.rs` and `prototype.rs`; how BTF answers is in `btf.rs`, where it comes from in
+//! What is looked for is data, in `field.rs` and `prototype.rs`; how BTF answers is in `btf.rs` and `arguments.rs`, where it comes from in
 //! `file.rs`. Nothing here knows what the programs do with it, nor loads any.
 
+mod arguments;
 mod btf;
 mod field;
 mod file;
@@ -308,23 +309,5 @@ mod tests {
         assert_eq!((layout.mm_rss_anon, layout.mm_hiwater_rss), (ABSENT, 240));
         let resolved = resolve_bytes(&without(fixture("5.10.218"), "btf_trace_mark_victim")).unwrap();
         assert!(matches!(resolved.unmet["oom_process_exit"], Unmet::Unneeded(_)));
-    }
-
-    #[test]
-    fn the_tables_name_what_is_in_the_catalogue() {
-        let probes: Vec<&Probe> = SIGNALS.iter().flat_map(|signal| signal.probes).collect();
-        for field in FIELDS {
-            if let Need::Programs(programs) = field.need {
-                assert!(programs.iter().all(|name| probes.iter().any(|p| p.program == *name)), "{}", field.slot.name);
-            }
-        }
-        for probe in probes {
-            let (name, prototypes) = match probe.hook {
-                Hook::RawTracepoint { name, .. } => (name, TRACEPOINTS),
-                Hook::Entry(name) | Hook::Exit(name) | Hook::Kprobe(name) | Hook::Kretprobe(name) => (name, FUNCTIONS),
-                Hook::Software(_) => continue,
-            };
-            assert_eq!(prototypes.iter().filter(|p| p.name == name).count(), 1, "{name}");
-        }
     }
 }

@@ -87,3 +87,29 @@ pub const FUNCTIONS: &[Prototype] = &[
     on("do_swap_page", VM_FAULT),
     on("oom_kill_process", &[form(&["struct oom_control *"])]),
 ];
+
+#[cfg(test)]
+mod tests {
+    use collector_common::{Hook, Probe, SIGNALS};
+
+    use super::super::field::{FIELDS, Need};
+    use super::*;
+
+    #[test]
+    fn the_tables_name_what_is_in_the_catalogue() {
+        let probes: Vec<&Probe> = SIGNALS.iter().flat_map(|signal| signal.probes).collect();
+        for field in FIELDS {
+            if let Need::Programs(programs) = field.need {
+                assert!(programs.iter().all(|name| probes.iter().any(|p| p.program == *name)), "{}", field.slot.name);
+            }
+        }
+        for probe in probes {
+            let (name, prototypes) = match probe.hook {
+                Hook::RawTracepoint { name, .. } => (name, TRACEPOINTS),
+                Hook::Entry(name) | Hook::Exit(name) | Hook::Kprobe(name) | Hook::Kretprobe(name) => (name, FUNCTIONS),
+                Hook::Software(_) => continue,
+            };
+            assert_eq!(prototypes.iter().filter(|p| p.name == name).count(), 1, "{name}");
+        }
+    }
+}
