@@ -7,7 +7,7 @@ use std::path::Path;
 use std::{env, fs};
 
 use collector::engine::{Engine, Outcome};
-use collector::metric::{Format, document, render};
+use collector::metric::{Format, render};
 use collector::source::replay::samples;
 
 fn root() -> &'static Path {
@@ -47,11 +47,6 @@ fn every_recording_gives_its_exposition() {
         }
     }
     assert!(names >= 7, "{names} recordings");
-}
-
-#[test]
-fn the_documentation_is_up_to_date() {
-    golden(&root().join("docs/metrics.md"), &document());
 }
 
 #[test]

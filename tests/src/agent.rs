@@ -8,7 +8,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use collector::sample::Sample;
+use collector::sample::{Reading, Sample};
 
 use crate::exposition::Exposition;
 
@@ -134,9 +134,13 @@ impl Agent {
 
     /// Waits until everything that happened before this call has been read: two whole rounds.
     pub fn settle(&self) -> Exposition {
-        let rounds = |exposition: &Exposition| exposition.sum("headroom_samples_total", &[("source", "tick")]);
-        let begun = rounds(&self.scrape());
-        self.scrape_until("the end of a round", |exposition| rounds(exposition) >= begun + 2.0)
+        let rounds = || self.samples().iter().filter(|sample| sample.reading == Reading::Tick).count();
+        let (begun, deadline) = (rounds(), Instant::now() + PATIENCE);
+        while rounds() < begun + 2 {
+            assert!(Instant::now() < deadline, "no end of a round:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        self.scrape()
     }
 
     /// The samples recorded so far; a line that is being written is left out.

@@ -3,12 +3,14 @@
 mod bench;
 mod build;
 mod check;
+mod cut_btf;
 mod project;
 mod run;
 mod setup;
 mod test;
 mod toolchain;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -49,6 +51,13 @@ enum Verb {
     Test(test::Args),
     /// Measure what the probes and the collector cost
     Bench(bench::Args),
+    /// Cut a kernel's BTF down to what the layout resolver reads: a fixture for its tests
+    CutBtf {
+        /// The whole BTF: `/sys/kernel/btf/vmlinux` of that kernel
+        input: PathBuf,
+        /// The fixture
+        output: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -60,6 +69,7 @@ fn main() -> ExitCode {
         Verb::Check => check::check(&project),
         Verb::Test(args) => test::test(&project, &args),
         Verb::Bench(args) => bench::bench(&project, &args),
+        Verb::CutBtf { input, output } => cut_btf::run(&input, &output),
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

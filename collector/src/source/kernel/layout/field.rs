@@ -1,0 +1,121 @@
+//! Where each field of the layout comes from, and which programs cannot do without it. Nothing but data.
+
+use collector_common::layout::Layout;
+
+/// A field of the layout: its name, and where to write it.
+#[derive(Clone, Copy)]
+pub struct Slot {
+    /// The field's name.
+    pub name: &'static str,
+    /// The field.
+    pub of: fn(&mut Layout) -> &mut u32,
+}
+
+macro_rules! slot {
+    ($field:ident) => {
+        Slot { name: stringify!($field), of: |layout: &mut Layout| &mut layout.$field }
+    };
+}
+pub(super) use slot;
+
+/// One field of the layout.
+pub struct Field {
+    /// Which.
+    pub slot: Slot,
+    /// Where its value is found.
+    pub source: Source,
+    /// Who cannot do without it.
+    pub need: Need,
+}
+
+/// Where a value is found.
+pub enum Source {
+    /// The byte offset of a kernel's field of so many bytes (0: any number), spelt as in C; the first of these that exists.
+    Offset(&'static [&'static str], usize),
+    /// The value of an enumerator.
+    Value(&'static str),
+}
+
+/// Who cannot do without a field.
+pub enum Need {
+    /// Every program: it is part of the way from a task to its memory cgroup.
+    All,
+    /// These programs.
+    Programs(&'static [&'static str]),
+    /// None: they go without it.
+    None,
+}
+
+use Need::{All, None, Programs};
+use Source::{Offset, Value};
+
+/// The enums whose enumerators are read; those of the counts of resident pages have no name.
+pub const ENUMS: &[&str] = &["cgroup_subsys_id", "req_op", "req_opf", "vm_fault_reason", "bpf_func_id", ""];
+
+/// The programs that read a victim's task.
+const OOM: Need = Programs(&["oom_mark_victim", "oom_process_exit"]);
+/// The programs that find out whose limit was hit.
+const LIMITED: Need = Programs(&["oom_kill_process", "oom_kill_process_kprobe"]);
+/// The programs that tell a kernel thread from a task that waits.
+const COMPACTION: Need = Programs(&["compaction_begin", "compaction_end"]);
+/// The programs that read how deep a cgroup is.
+const CGROUP: Need = Programs(&["cgroup_mkdir", "cgroup_rmdir", "cgroup_rename", "cgroup_attach_task"]);
+/// The programs that read how a fault went.
+const MAJOR: Need = Programs(&["fault_file_exit", "fault_swap_exit", "fault_file_kretprobe", "fault_swap_kretprobe"]);
+/// The programs that read a request.
+pub const REQUEST_PROGRAMS: &[&str] = &["block_rq_complete", "block_rq_issue", "block_rq_insert"];
+const REQUEST: Need = Programs(REQUEST_PROGRAMS);
+
+macro_rules! fields {
+    ($($field:ident: $source:expr, $need:expr;)*) => {
+        &[$(Field { slot: slot!($field), source: $source, need: $need },)*]
+    };
+}
+
+/// Every field that is an offset or a value; the rest follows from the prototypes.
+pub const FIELDS: &[Field] = fields! {
+    task_cgroups: Offset(&["task_struct.cgroups"], 8), All;
+    css_set_memory: Offset(&["css_set.subsys[memory_cgrp_id]"], 8), All;
+    css_cgroup: Offset(&["cgroup_subsys_state.cgroup"], 8), All;
+    css_serial_nr: Offset(&["cgroup_subsys_state.serial_nr"], 8), All;
+    cgroup_kn: Offset(&["cgroup.kn"], 8), All;
+    cgroup_root: Offset(&["cgroup.root"], 8), All;
+    root_hierarchy_id: Offset(&["cgroup_root.hierarchy_id"], 4), All;
+    kn_id: Offset(&["kernfs_node.id"], 8), All;
+    cgroup_level: Offset(&["cgroup.level"], 4), CGROUP;
+    task_pid: Offset(&["task_struct.pid"], 4), OOM;
+    task_tgid: Offset(&["task_struct.tgid"], 4), OOM;
+    task_comm: Offset(&["task_struct.comm"], 16), OOM;
+    task_flags: Offset(&["task_struct.flags"], 4), COMPACTION;
+    task_mm: Offset(&["task_struct.mm"], 8), OOM;
+    task_signal: Offset(&["task_struct.signal"], 8), OOM;
+    task_cred: Offset(&["task_struct.cred"], 8), OOM;
+    signal_oom_score_adj: Offset(&["signal_struct.oom_score_adj"], 2), OOM;
+    signal_maxrss: Offset(&["signal_struct.maxrss"], 8), None;
+    cred_uid: Offset(&["cred.uid"], 4), OOM;
+    // Up to 6.1 one struct with an array in it, from 6.2 an array of per-CPU counters.
+    mm_rss_file: Offset(&["mm_struct.rss_stat[MM_FILEPAGES].count", "mm_struct.rss_stat.count[MM_FILEPAGES]"], 8), None;
+    mm_rss_anon: Offset(&["mm_struct.rss_stat[MM_ANONPAGES].count", "mm_struct.rss_stat.count[MM_ANONPAGES]"], 8), None;
+    mm_rss_swap: Offset(&["mm_struct.rss_stat[MM_SWAPENTS].count", "mm_struct.rss_stat.count[MM_SWAPENTS]"], 8), None;
+    mm_rss_shmem: Offset(&["mm_struct.rss_stat[MM_SHMEMPAGES].count", "mm_struct.rss_stat.count[MM_SHMEMPAGES]"], 8), None;
+    mm_hiwater_rss: Offset(&["mm_struct.hiwater_rss"], 8), None;
+    mem_cgroup_css: Offset(&["mem_cgroup.css"], 0), LIMITED;
+    oom_control_memcg: Offset(&["oom_control.memcg"], 8), LIMITED;
+    request_q: Offset(&["request.q"], 8), REQUEST;
+    request_rq_disk: Offset(&["request.rq_disk"], 8), None;
+    request_cmd_flags: Offset(&["request.cmd_flags"], 4), REQUEST;
+    request_data_len: Offset(&["request.__data_len"], 4), REQUEST;
+    request_bio: Offset(&["request.bio"], 8), None;
+    queue_disk: Offset(&["request_queue.disk"], 8), None;
+    disk_major: Offset(&["gendisk.major"], 4), REQUEST;
+    disk_first_minor: Offset(&["gendisk.first_minor"], 4), REQUEST;
+    bio_blkg: Offset(&["bio.bi_blkg"], 8), None;
+    blkg_blkcg: Offset(&["blkcg_gq.blkcg"], 8), None;
+    blkcg_css: Offset(&["blkcg.css"], 0), None;
+    op_read: Value("REQ_OP_READ"), REQUEST;
+    op_write: Value("REQ_OP_WRITE"), REQUEST;
+    op_flush: Value("REQ_OP_FLUSH"), REQUEST;
+    op_discard: Value("REQ_OP_DISCARD"), REQUEST;
+    op_secure_erase: Value("REQ_OP_SECURE_ERASE"), None;
+    vm_fault_major: Value("VM_FAULT_MAJOR"), MAJOR;
+};

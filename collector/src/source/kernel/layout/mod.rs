@@ -1,0 +1,313 @@
+//! The running kernel's layout from its BTF, and which programs this kernel cannot serve.
+//!
+//! What is looked for is data, in `field.rs` and `prototype.rs`; how BTF answers is in `btf.rs` and `arguments.rs`, where it comes from in
+//! `file.rs`. Nothing here knows what the programs do with it, nor loads any.
+
+mod arguments;
+mod btf;
+mod field;
+mod file;
+mod prototype;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::{fmt, io};
+
+use btf_rs::Btf;
+use collector_common::layout::{ABSENT, Layout};
+use collector_common::{Hook, Probe, SIGNALS};
+
+use btf::Types;
+use field::{ENUMS, FIELDS, Field, Need, REQUEST_PROGRAMS, Source};
+pub use file::{VMLINUX, load};
+use prototype::{FUNCTIONS, Prototype, TRACEPOINTS};
+
+/// What a kernel's BTF says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resolved {
+    /// What the programs are told.
+    pub layout: Layout,
+    /// The programs that have no place on this kernel, by name.
+    pub unmet: BTreeMap<&'static str, Unmet>,
+}
+
+/// Why a program has no place on this kernel, in words for the operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unmet {
+    /// The kernel has not got what it needs.
+    Unsupported(String),
+    /// The kernel gives the same another way.
+    Unneeded(String),
+}
+
+/// Why there is no layout.
+#[derive(Debug)]
+pub enum LayoutError {
+    /// The kernel shows no BTF.
+    NoBtf,
+    /// The file cannot be read.
+    Unreadable(PathBuf, io::Error),
+    /// The file is not BTF, or broken.
+    NotBtf(PathBuf, String),
+    /// The way from a task to its memory cgroup, which every program takes, is not the one that is known.
+    Attribution(String),
+}
+
+impl fmt::Display for LayoutError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LayoutError::NoBtf => write!(
+                f,
+                "{VMLINUX} does not exist: the kernel needs CONFIG_DEBUG_INFO_BTF, or its BTF given with --btf FILE"
+            ),
+            LayoutError::Unreadable(path, why) => {
+                write!(f, "cannot read the kernel's BTF from {}: {why}", path.display())
+            }
+            LayoutError::NotBtf(path, why) => write!(f, "{} is not BTF: {why}", path.display()),
+            LayoutError::Attribution(why) => write!(f, "no way from a task to its memory cgroup: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for LayoutError {}
+
+/// Finds everything that the programs of the catalogue need to know. An error if no program could do its work.
+pub fn resolve(btf: &Btf) -> Result<Resolved, LayoutError> {
+    let types = Types::new(btf, ENUMS);
+    let mut layout = Layout::EMPTY;
+    let mut unmet = BTreeMap::new();
+    let mut unsupported = |program, why: &str| {
+        unmet.entry(program).or_insert_with(|| Unmet::Unsupported(why.into()));
+    };
+
+    let mut agreed = BTreeMap::new();
+    for probe in SIGNALS.iter().flat_map(|signal| signal.probes) {
+        if let Err(why) = check(probe, &types, &mut layout, &mut agreed) {
+            unsupported(probe.program, &why);
+        }
+    }
+    for field in FIELDS {
+        match (find(field, &types), &field.need) {
+            (Ok(value), _) => *(field.slot.of)(&mut layout) = value,
+            (Err(why), Need::All) => return Err(LayoutError::Attribution(why)),
+            (Err(why), Need::Programs(programs)) => programs.iter().for_each(|program| unsupported(program, &why)),
+            (Err(_), Need::None) => {}
+        }
+    }
+    // The helper is named where every helper is; there is no other trace of it before a program is loaded.
+    layout.task_btf = types.enumerator("BPF_FUNC_get_current_task_btf").is_ok().into();
+    if layout.request_rq_disk == ABSENT && layout.queue_disk == ABSENT {
+        let why = "neither request.rq_disk nor request_queue.disk in the kernel's BTF";
+        REQUEST_PROGRAMS.iter().for_each(|program| unsupported(program, why));
+    }
+    if layout.victim_is_pid != 1 {
+        let why = match layout.victim_is_pid {
+            0 => "oom:mark_victim carries the victim's task",
+            _ => "there is no oom:mark_victim that it would complete",
+        };
+        unmet.entry("oom_process_exit").or_insert_with(|| Unmet::Unneeded(why.into()));
+    }
+    Ok(Resolved { layout, unmet })
+}
+
+/// Whether the probe's hook exists and passes what is expected; notes what follows from the form of it.
+fn check(
+    probe: &Probe,
+    types: &Types<'_>,
+    layout: &mut Layout,
+    agreed: &mut BTreeMap<&'static str, u32>,
+) -> Result<(), String> {
+    let (name, arguments, prototypes) = match probe.hook {
+        Hook::RawTracepoint { name, .. } => (name, types.tracepoint(name)?, TRACEPOINTS),
+        Hook::Entry(name) | Hook::Exit(name) | Hook::Kprobe(name) | Hook::Kretprobe(name) => {
+            (name, types.function(name)?, FUNCTIONS)
+        }
+        Hook::Software(_) => return Ok(()),
+    };
+    let passes = |what: &str| format!("{name} passes ({}), which {what}", arguments.join(", "));
+    let Some(Prototype { forms, .. }) = prototypes.iter().find(|prototype| prototype.name == name) else {
+        return Err(passes("no program expects"));
+    };
+    let fits = |wanted: &[&str]| arguments.len() >= wanted.len() && wanted.iter().zip(&arguments).all(|(w, a)| w == a);
+    let form = forms.iter().find(|form| fits(form.arguments)).ok_or_else(|| passes("is no form that is known"))?;
+    if let Some((slot, value)) = form.sets {
+        if *agreed.entry(slot.name).or_insert(value) != value {
+            return Err(passes("is not the form that its sibling has"));
+        }
+        *(slot.of)(layout) = value;
+    }
+    Ok(())
+}
+
+fn find(field: &Field, types: &Types<'_>) -> Result<u32, String> {
+    match field.source {
+        Source::Value(name) => types.enumerator(name),
+        Source::Offset(expressions, width) => {
+            let mut answer = Err(String::new());
+            for expression in expressions {
+                answer = types.offset(expression, width);
+                if answer.is_ok() {
+                    break;
+                }
+            }
+            answer
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The kernels whose BTF, reduced by `cargo xtask cut-btf`, is among the fixtures.
+    const KERNELS: [&str; 8] = ["5.10.218", "5.10.262", "6.1", "6.12", "6.18", "7.1", "7.2", "7.3"];
+    const X: u32 = ABSENT;
+
+    /// What they must resolve to, per kernel: read off `bpftool btf dump` of the complete BTF of Debian's amd64 kernels.
+    #[rustfmt::skip]
+    const LAYOUTS: &[(&str, [u32; 8])] = &[
+        ("task_btf", [0, 0, 1, 1, 1, 1, 1, 1]),
+        ("task_pid", [2232, 2232, 2416, 2432, 2704, 2800, 2808, 2872]),
+        ("task_tgid", [2236, 2236, 2420, 2436, 2708, 2804, 2812, 2876]),
+        ("task_comm", [2736, 2736, 2976, 2976, 3248, 3336, 3344, 3408]),
+        ("task_flags", [36, 36, 44, 44, 44, 44, 44, 44]),
+        ("task_mm", [2056, 2056, 2272, 2304, 2576, 2680, 2680, 2744]),
+        ("task_signal", [2832, 2832, 3072, 3072, 3344, 3440, 3448, 3520]),
+        ("task_cred", [2720, 2720, 2960, 2960, 3232, 3320, 3328, 3392]),
+        ("task_cgroups", [3328, 3328, 3600, 3584, 3880, 3984, 4000, 4072]),
+        ("css_set_memory", [32, 32, 32, 32, 32, 32, 32, 32]),
+        ("css_cgroup", [0, 0, 0, 0, 0, 0, 0, 0]),
+        ("css_serial_nr", [88, 88, 88, 88, 80, 80, 80, 80]),
+        ("cgroup_kn", [248, 248, 248, 256, 256, 256, 296, 296]),
+        ("cgroup_root", [480, 480, 656, 720, 720, 768, 808, 808]),
+        ("cgroup_level", [208, 208, 208, 216, 216, 216, 256, 256]),
+        ("root_hierarchy_id", [12, 12, 12, 12, 12, 12, 12, 12]),
+        ("kn_id", [104, 104, 104, 96, 96, 96, 96, 96]),
+        ("signal_oom_score_adj", [1010, 1010, 1026, 1018, 1066, 1074, 1074, 1074]),
+        ("signal_maxrss", [592, 592, 608, 600, 608, 624, 624, 624]),
+        ("cred_uid", [8, 8, 8, 8, 8, 8, 8, 8]),
+        ("mm_rss_file", [712, 712, 728, 832, 936, 1168, 1208, 1208]),
+        ("mm_rss_anon", [720, 720, 736, 872, 976, 1208, 1248, 1248]),
+        ("mm_rss_swap", [728, 728, 744, 912, 1016, 1248, 1288, 1288]),
+        ("mm_rss_shmem", [736, 736, 752, 952, 1056, 1288, 1328, 1328]),
+        ("mm_hiwater_rss", [176, 176, 176, 240, 344, 544, 584, 584]),
+        ("victim_is_pid", [1, 0, 0, 0, 0, 0, 0, 0]),
+        ("mem_cgroup_css", [0, 0, 0, 0, 0, 0, 0, 0]),
+        ("oom_control_memcg", [16, 16, 16, 16, 16, 16, 16, 16]),
+        ("reclaim_begin_order", [0, 0, 0, 0, 0, 1, 1, 1]),
+        ("reclaim_end_memcg", [X, X, X, X, X, 1, 1, 1]),
+        ("request_q", [0, 0, 0, 0, 0, 0, 0, 0]),
+        ("request_rq_disk", [160, 160, X, X, X, X, X, X]),
+        ("request_cmd_flags", [24, 24, 24, 24, 24, 24, 24, 24]),
+        ("request_data_len", [40, 40, 44, 44, 44, 44, 44, 44]),
+        ("request_bio", [56, 56, 56, 56, 56, 56, 56, 56]),
+        ("queue_disk", [X, X, 160, 104, 104, 96, 96, 96]),
+        ("disk_major", [0, 0, 0, 0, 0, 0, 0, 0]),
+        ("disk_first_minor", [4, 4, 4, 4, 4, 4, 4, 4]),
+        ("bio_blkg", [72, 72, 72, 72, 72, 80, 80, 80]),
+        ("blkg_blkcg", [40, 40, 40, 40, 40, 40, 40, 40]),
+        ("blkcg_css", [0, 0, 0, 0, 0, 0, 0, 0]),
+        ("op_read", [0, 0, 0, 0, 0, 0, 0, 0]),
+        ("op_write", [1, 1, 1, 1, 1, 1, 1, 1]),
+        ("op_flush", [2, 2, 2, 2, 2, 2, 2, 2]),
+        ("op_discard", [3, 3, 3, 3, 3, 3, 3, 3]),
+        ("op_secure_erase", [5, 5, 5, 5, 5, 5, 5, 5]),
+        ("vm_fault_major", [4, 4, 4, 4, 4, 4, 4, 4]),
+    ];
+
+    pub(super) fn fixture(kernel: &str) -> Vec<u8> {
+        std::fs::read(format!("{}/../tests/fixtures/btf/{kernel}.btf", env!("CARGO_MANIFEST_DIR"))).unwrap()
+    }
+
+    pub(super) fn resolve_bytes(bytes: &[u8]) -> Result<Resolved, LayoutError> {
+        resolve(&Btf::from_bytes(bytes).unwrap())
+    }
+
+    /// The same BTF after one name in it was changed: as if the kernel had not got what had it.
+    fn without(mut bytes: Vec<u8>, name: &str) -> Vec<u8> {
+        let wanted = [b"\0", name.as_bytes(), b"\0"].concat();
+        let at = bytes.windows(wanted.len()).rposition(|window| window == wanted).unwrap();
+        bytes[at + 1] = b'?';
+        bytes
+    }
+
+    fn unsupported(resolved: &Resolved) -> BTreeMap<&'static str, &str> {
+        let mut unsupported = BTreeMap::new();
+        for (program, unmet) in &resolved.unmet {
+            if let Unmet::Unsupported(why) = unmet {
+                unsupported.insert(*program, why.as_str());
+            }
+        }
+        unsupported
+    }
+
+    #[test]
+    fn every_kernel_resolves_to_its_own_layout() {
+        for (i, kernel) in KERNELS.iter().enumerate() {
+            let resolved = resolve_bytes(&fixture(kernel)).unwrap();
+            let wanted: Vec<_> = LAYOUTS.iter().map(|(name, values)| (*name, values[i])).collect();
+            assert_eq!(resolved.layout.fields().collect::<Vec<_>>(), wanted, "{kernel}");
+            // The one kernel here whose mark carries the pid alone needs the victim's exit; all else is met everywhere.
+            let unneeded = Unmet::Unneeded("oom:mark_victim carries the victim's task".into());
+            let unmet = if *kernel == "5.10.218" { BTreeMap::new() } else { [("oom_process_exit", unneeded)].into() };
+            assert_eq!(resolved.unmet, unmet, "{kernel}");
+        }
+    }
+
+    #[test]
+    fn the_running_kernel_resolves() {
+        if !std::path::Path::new(VMLINUX).exists() {
+            return eprintln!("not run: this kernel has no {VMLINUX}");
+        }
+        let layout = resolve(&load(None).unwrap()).unwrap().layout;
+        // A task is at least this far from its cgroups on every kernel, and the thread's id beside the process's.
+        assert!(layout.task_cgroups > 512 && layout.task_tgid == layout.task_pid + 4, "{layout:?}");
+    }
+
+    #[test]
+    fn without_the_way_to_the_memory_cgroup_there_is_no_layout() {
+        let way = ["task_struct", "cgroups", "css_set", "subsys", "memory_cgrp_id", "cgroup_subsys_state", "serial_nr"];
+        for name in way.into_iter().chain(["kn", "root", "cgroup_root", "hierarchy_id", "kernfs_node", "id"]) {
+            let error = resolve_bytes(&without(fixture("6.12"), name)).unwrap_err().to_string();
+            assert!(error.starts_with("no way from a task to its memory cgroup: ") && error.contains(name), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_costs_the_programs_that_need_it_and_no_others() {
+        let block = ["block_rq_complete", "block_rq_insert", "block_rq_issue"].as_slice();
+        let cgroup = ["cgroup_attach_task", "cgroup_mkdir", "cgroup_rename", "cgroup_rmdir"].as_slice();
+        let file = ["fault_file_entry", "fault_file_exit", "fault_file_kprobe", "fault_file_kretprobe"].as_slice();
+        let major = ["fault_file_exit", "fault_file_kretprobe", "fault_swap_exit", "fault_swap_kretprobe"].as_slice();
+        for (name, programs, why) in [
+            ("btf_trace_mark_victim", ["oom_mark_victim"].as_slice(), "this kernel has no tracepoint mark_victim"),
+            ("btf_trace_page_fault_user", &["fault_user"], "this kernel has no tracepoint page_fault_user"),
+            ("filemap_fault", file, "this kernel has no function filemap_fault that can be traced"),
+            (
+                "pt_regs",
+                &["fault_kernel", "fault_user"],
+                "(unsigned long, struct ?t_regs *, unsigned long), which is no",
+            ),
+            ("gfp_t", &["reclaim_direct_begin", "reclaim_memcg_begin"], "passes (int, ?fp_t), which is no form"),
+            ("level", cgroup, "cgroup.level: no such field"),
+            ("memcg", &["oom_kill_process", "oom_kill_process_kprobe"], "oom_control.memcg: no such field"),
+            ("oom_score_adj", &["oom_mark_victim", "oom_process_exit"], "signal_struct.oom_score_adj: no such field"),
+            ("flags", &["compaction_begin", "compaction_end"], "task_struct.flags: no such field"),
+            ("VM_FAULT_MAJOR", major, "no enumerator VM_FAULT_MAJOR in the kernel's BTF"),
+            ("disk", block, "neither request.rq_disk nor request_queue.disk in the kernel's BTF"),
+            ("__data_len", block, "request.__data_len: no such field"),
+            ("bi_blkg", &[], ""),
+            ("rss_stat", &[], ""),
+            ("MM_SWAPENTS", &[], ""),
+        ] {
+            let resolved = resolve_bytes(&without(fixture("6.12"), name)).unwrap();
+            let unsupported = unsupported(&resolved);
+            assert_eq!(unsupported.keys().copied().collect::<Vec<_>>(), programs, "{name}");
+            assert!(unsupported.values().all(|reason| reason.contains(why)), "{name}: {unsupported:?}");
+        }
+        let layout = resolve_bytes(&without(fixture("6.12"), "rss_stat")).unwrap().layout;
+        assert_eq!((layout.mm_rss_anon, layout.mm_hiwater_rss), (ABSENT, 240));
+        let resolved = resolve_bytes(&without(fixture("5.10.218"), "btf_trace_mark_victim")).unwrap();
+        assert!(matches!(resolved.unmet["oom_process_exit"], Unmet::Unneeded(_)));
+    }
+}

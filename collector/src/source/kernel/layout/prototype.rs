@@ -1,0 +1,115 @@
+//! What the programs expect to be passed: the arguments of the tracepoints and functions they are on, in every form that
+//! is known, and what follows from the form. Nothing but data.
+
+use collector_common::layout::{ABSENT, Layout};
+
+use super::field::{Slot, slot};
+
+/// What one hook passes.
+pub struct Prototype {
+    /// The tracepoint's or function's name.
+    pub name: &'static str,
+    /// What its first arguments may be; those beyond are not read (kernels append some now and then). The first form
+    /// that fits is taken.
+    pub forms: &'static [Form],
+}
+
+/// A form that the arguments may have.
+pub struct Form {
+    /// The types of the first arguments, spelt as in C.
+    pub arguments: &'static [&'static str],
+    /// What it means for the layout. Two hooks that set the same field must agree.
+    pub sets: Option<(Slot, u32)>,
+}
+
+const fn form(arguments: &'static [&'static str]) -> Form {
+    Form { arguments, sets: None }
+}
+
+const fn setting(arguments: &'static [&'static str], slot: Slot, value: u32) -> Form {
+    Form { arguments, sets: Some((slot, value)) }
+}
+
+const FAULT: &[Form] = &[form(&["unsigned long", "struct pt_regs *", "unsigned long"])];
+const KSWAPD: &[Form] = &[form(&["int"])];
+const RECLAIM_BEGIN: &[Form] = &[
+    setting(&["int", "gfp_t"], slot!(reclaim_begin_order), 0),
+    setting(&["gfp_t", "int"], slot!(reclaim_begin_order), 1),
+];
+const RECLAIM_END: &[Form] = &[
+    setting(&["unsigned long", "struct mem_cgroup *"], slot!(reclaim_end_memcg), 1),
+    setting(&["unsigned long"], slot!(reclaim_end_memcg), ABSENT),
+];
+const REQUEST: &[Form] = &[form(&["struct request *"])];
+const CGROUP: &[Form] = &[form(&["struct cgroup *", "const char *"])];
+const VM_FAULT: &[Form] = &[form(&["struct vm_fault *"])];
+
+const fn on(name: &'static str, forms: &'static [Form]) -> Prototype {
+    Prototype { name, forms }
+}
+
+/// The tracepoints.
+pub const TRACEPOINTS: &[Prototype] = &[
+    on(
+        "mark_victim",
+        &[setting(&["struct task_struct *"], slot!(victim_is_pid), 0), setting(&["int"], slot!(victim_is_pid), 1)],
+    ),
+    on("sched_process_exit", &[form(&["struct task_struct *"])]),
+    on("mm_vmscan_direct_reclaim_begin", RECLAIM_BEGIN),
+    on("mm_vmscan_memcg_reclaim_begin", RECLAIM_BEGIN),
+    on("mm_vmscan_direct_reclaim_end", RECLAIM_END),
+    on("mm_vmscan_memcg_reclaim_end", RECLAIM_END),
+    on("mm_vmscan_kswapd_wake", KSWAPD),
+    on("mm_vmscan_kswapd_sleep", KSWAPD),
+    // Who compacts is the current task; the arguments are not read.
+    on("mm_compaction_begin", &[form(&[])]),
+    on("mm_compaction_end", &[form(&[])]),
+    on("page_fault_user", FAULT),
+    on("page_fault_kernel", FAULT),
+    on("block_rq_insert", REQUEST),
+    on("block_rq_issue", REQUEST),
+    on(
+        "block_rq_complete",
+        &[
+            form(&["struct request *", "blk_status_t", "unsigned int"]),
+            form(&["struct request *", "int", "unsigned int"]),
+        ],
+    ),
+    on("cgroup_mkdir", CGROUP),
+    on("cgroup_rmdir", CGROUP),
+    on("cgroup_rename", CGROUP),
+    on("cgroup_attach_task", &[form(&["struct cgroup *", "const char *", "struct task_struct *"])]),
+];
+
+/// The functions.
+pub const FUNCTIONS: &[Prototype] = &[
+    on("filemap_fault", VM_FAULT),
+    on("do_swap_page", VM_FAULT),
+    on("oom_kill_process", &[form(&["struct oom_control *"])]),
+];
+
+#[cfg(test)]
+mod tests {
+    use collector_common::{Hook, Probe, SIGNALS};
+
+    use super::super::field::{FIELDS, Need};
+    use super::*;
+
+    #[test]
+    fn the_tables_name_what_is_in_the_catalogue() {
+        let probes: Vec<&Probe> = SIGNALS.iter().flat_map(|signal| signal.probes).collect();
+        for field in FIELDS {
+            if let Need::Programs(programs) = field.need {
+                assert!(programs.iter().all(|name| probes.iter().any(|p| p.program == *name)), "{}", field.slot.name);
+            }
+        }
+        for probe in probes {
+            let (name, prototypes) = match probe.hook {
+                Hook::RawTracepoint { name, .. } => (name, TRACEPOINTS),
+                Hook::Entry(name) | Hook::Exit(name) | Hook::Kprobe(name) | Hook::Kretprobe(name) => (name, FUNCTIONS),
+                Hook::Software(_) => continue,
+            };
+            assert_eq!(prototypes.iter().filter(|p| p.name == name).count(), 1, "{name}");
+        }
+    }
+}
