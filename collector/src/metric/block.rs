@@ -107,7 +107,11 @@ fn devices(view: &View, mut each: impl FnMut(&[&str], &DeviceIo) -> fmt::Result)
 fn workloads(view: &View, emit: &mut Emit<'_, '_>, value: fn(&Io) -> Value) -> fmt::Result {
     for workload in view.workloads.iter() {
         for (operation, io) in Operation::ALL.into_iter().zip(&workload.amounts.block) {
-            emit.counter(&[&workload.path, operation.label()], value(io), workload.created)?;
+            let labels = [&*workload.path, operation.label()];
+            match operation {
+                Operation::Read | Operation::Write => emit.counter(&labels, value(io), workload.created)?,
+                _ => emit.rare(&labels, value(io), workload.created)?,
+            }
         }
     }
     Ok(())

@@ -44,8 +44,11 @@ pub const PAGE_FAULTS: Metric = Metric {
                     continue;
                 }
                 for &(mode, access, word) in *sorts {
-                    let faults = workload.amounts.faults[word];
-                    emit.counter(&[&workload.path, mode, access], Value::Int(faults), workload.created)?;
+                    let (labels, faults) = ([&*workload.path, mode, access], workload.amounts.faults[word]);
+                    match (mode, access) {
+                        ("kernel", "execute") => emit.rare(&labels, Value::Int(faults), workload.created)?,
+                        _ => emit.counter(&labels, Value::Int(faults), workload.created)?,
+                    }
                 }
             }
         }

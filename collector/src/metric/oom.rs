@@ -18,7 +18,11 @@ pub const KILLS: Metric = Metric {
         for workload in view.workloads.iter() {
             for scope in Scope::ALL {
                 let kills = workload.amounts.oom_kills[scope.index()];
-                emit.counter(&[&workload.path, scope.label()], Value::Int(kills), workload.created)?;
+                let labels = [&*workload.path, scope.label()];
+                match scope {
+                    Scope::Unknown => emit.rare(&labels, Value::Int(kills), workload.created)?,
+                    _ => emit.counter(&labels, Value::Int(kills), workload.created)?,
+                }
             }
         }
         Ok(())

@@ -65,6 +65,10 @@ impl Value {
     pub fn seconds(ns: u64) -> Value {
         Value::Float(seconds(ns))
     }
+
+    fn is_zero(self) -> bool {
+        matches!(self, Value::Int(0)) || matches!(self, Value::Float(value) if value == 0.0)
+    }
 }
 
 /// What a row of the catalogue writes its series to. Labels are values only, in the order of [`Metric::labels`].
@@ -101,6 +105,12 @@ impl Emit<'_, '_> {
             true => encoder.encode_gauge(&value),
             false => encoder.encode_counter::<NoLabelSet, _, u64>(&value, None),
         })
+    }
+
+    /// Writes one counter of something that most workloads never see, once it has happened: a zero for each would make
+    /// the exposition half as long again, and tell nobody anything.
+    pub fn rare(&mut self, labels: &[&str], value: Value, created: u64) -> fmt::Result {
+        if value.is_zero() { Ok(()) } else { self.counter(labels, value, created) }
     }
 
     /// Writes one gauge.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use aya::programs::perf_event::{PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent as PerfSoftwareEvent};
@@ -22,6 +23,9 @@ use super::layout::{self, Resolved, Unmet};
 
 /// The programs, built for this very collector.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/collector-ebpf"));
+
+/// Where the perf subsystem shows that it knows kprobes.
+const KPROBES: &str = "/sys/bus/event_source/devices/kprobe";
 
 /// Every log level, and none (aya-log's numbers).
 const LOG_ALL: u8 = 5;
@@ -167,6 +171,9 @@ fn attach(ebpf: &mut Ebpf, probe: &Probe, btf: Option<&Btf>) -> Result<()> {
             program.load(function, btf()?).and_then(|()| program.attach().map(drop))
         }
         (Hook::Kprobe(function) | Hook::Kretprobe(function), Program::KProbe(program)) => {
+            if !Path::new(KPROBES).exists() {
+                bail!("this kernel has no kprobes (CONFIG_KPROBE_EVENTS)");
+            }
             program.load().and_then(|()| program.attach(function, 0).map(drop))
         }
         (Hook::Software(event), Program::PerfEvent(program)) => {
@@ -200,8 +207,8 @@ fn chain(error: &(dyn Error + 'static)) -> String {
         let log = verifier_log.to_string();
         let last = log.lines().rfind(|line| !line.starts_with("processed ") && !line.trim().is_empty());
         return match last {
-            Some(line) => format!("the kernel refused the program: {io_error} ({})", line.trim()),
-            None => format!("the kernel refused the program: {io_error}"),
+            Some(line) => format!("the kernel refuses the program: {io_error} ({})", line.trim()),
+            None => format!("the kernel refuses the program: {io_error}"),
         };
     }
     let mut text = error.to_string();
