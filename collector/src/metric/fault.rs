@@ -11,7 +11,7 @@ pub const MAJOR_FAULT_SECONDS: Metric = Metric {
     name: "headroom_major_fault_seconds",
     kind: Kind::Histogram,
     unit: Some(Unit::Seconds),
-    help: "Page faults that had to wait for IO, by how long the faulting task waited.",
+    help: "Page faults that had to wait for IO on a file or on swap (not those on swapped-out shared memory), by how long the faulting task waited.",
     labels: &[],
     needs: &[&[
         &["fault_file_exit", "fault_file_entry"],
