@@ -11,7 +11,7 @@ use collector_common::ring::{Header, Kind, Ring};
 use collector_common::settings::OPERATIONS;
 
 use crate::kernel::{Address, Css, SETTINGS, constant, layout, read, setting};
-use crate::map::{BLOCK, BLOCK_IO, IN_FLIGHT};
+use crate::map::{BLOCK, BLOCK_IO, Flight, IN_FLIGHT};
 use crate::slot::{self, Controller};
 use crate::{counter, emit};
 
@@ -19,14 +19,6 @@ use crate::{counter, emit};
 const OPERATION_MASK: u32 = 0xff;
 
 static ZERO: [u64; device_word::COUNT] = [0; device_word::COUNT];
-
-/// A request on its way.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub struct Flight {
-    inserted_ns: u64,
-    issued_ns: u64,
-}
 
 #[raw_tracepoint(tracepoint = "block_rq_insert")]
 pub fn block_rq_insert(ctx: RawTracePointContext) -> i32 {

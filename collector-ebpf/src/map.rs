@@ -7,6 +7,34 @@ use collector_common::{block, cgroup, compaction, fault, histogram, kswapd, lost
 /// A histogram.
 pub type Histogram = [u64; histogram::WORDS];
 
+/// What a thread began, see [`crate::stopwatch`].
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Started {
+    pub ns: u64,
+    /// Whatever the begin knows and the end wants.
+    pub note: u64,
+}
+
+/// A request on its way, see [`crate::block`].
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Flight {
+    pub inserted_ns: u64,
+    pub issued_ns: u64,
+}
+
+/// Why a thread is about to kill, see [`crate::oom`].
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Cause {
+    pub ns: u64,
+    /// A [`oom::Scope`].
+    pub scope: u64,
+    /// The memory cgroup at its limit, or zero.
+    pub limited: cgroup::Id,
+}
+
 #[map]
 pub static CRITICAL: RingBuf = RingBuf::with_byte_size(256 * 1024, 0);
 #[map]
@@ -51,16 +79,16 @@ pub static BLOCK: PerCpuHashMap<block::DeviceOperation, [u64; block::device_word
 
 /// What a thread began and has not ended, see [`crate::stopwatch`].
 #[map]
-pub static STOPWATCH: HashMap<u64, crate::stopwatch::Started> = HashMap::with_max_entries(16384, 0);
+pub static STOPWATCH: HashMap<u64, Started> = HashMap::with_max_entries(16384, 0);
 /// Requests between insertion or issue and completion, by their address.
 #[map]
-pub static IN_FLIGHT: HashMap<u64, crate::block::Flight> = HashMap::with_max_entries(16384, 0);
+pub static IN_FLIGHT: HashMap<u64, Flight> = HashMap::with_max_entries(16384, 0);
 /// The latest reclaim of a thread: the cause of the OOM kill that may follow.
 #[map]
-pub static LAST_RECLAIM: LruHashMap<u32, crate::oom::Cause> = LruHashMap::with_max_entries(4096, 0);
+pub static LAST_RECLAIM: LruHashMap<u32, Cause> = LruHashMap::with_max_entries(4096, 0);
 /// The OOM kill that a thread is about to do.
 #[map]
-pub static OOM_CAUSE: LruHashMap<u32, crate::oom::Cause> = LruHashMap::with_max_entries(256, 0);
+pub static OOM_CAUSE: LruHashMap<u32, Cause> = LruHashMap::with_max_entries(256, 0);
 /// Victims known by their pid alone, until they exit.
 #[map]
 pub static PENDING: HashMap<u32, oom::Victim> = HashMap::with_max_entries(1024, 0);

@@ -12,22 +12,11 @@ use collector_common::ring::{Header, Kind, Ring};
 
 use crate::emit;
 use crate::kernel::{self, Address, Css, layout, read};
-use crate::map::{LAST_RECLAIM, OOM_CAUSE, PENDING, VICTIM};
+use crate::map::{Cause, LAST_RECLAIM, OOM_CAUSE, PENDING, VICTIM};
 
 /// A cause older than this belongs to something else: the kill follows within the time that the kernel needs to print
 /// its report, to a slow serial console if it must.
 const FRESH_NS: u64 = 30_000_000_000;
-
-/// Why a thread is about to kill.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub struct Cause {
-    pub ns: u64,
-    /// A [`Scope`].
-    pub scope: u64,
-    /// The memory cgroup at its limit, or zero.
-    pub limited: Id,
-}
 
 /// `oom:mark_victim` runs in the killer's context: the victim is the argument. It runs under the kernel's `oom_lock`, so
 /// that this CPU's record cannot be written twice at once.

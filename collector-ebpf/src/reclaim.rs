@@ -9,8 +9,7 @@ use collector_common::reclaim::{Kind, Stall, word};
 use collector_common::ring::{self, Header, Ring};
 
 use crate::kernel::{self, Address, Css, argument, layout, setting};
-use crate::map::{LAST_RECLAIM, RECLAIM, RECLAIM_TIME};
-use crate::oom::Cause;
+use crate::map::{Cause, LAST_RECLAIM, RECLAIM, RECLAIM_TIME};
 use crate::slot::{self, Controller};
 use crate::stopwatch::{self, Lap};
 use crate::{counter, emit};

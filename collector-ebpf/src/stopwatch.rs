@@ -5,7 +5,7 @@ use collector_common::lost::Stage;
 
 use crate::emit;
 use crate::kernel::current_tid;
-use crate::map::STOPWATCH;
+use crate::map::{STOPWATCH, Started};
 
 /// What can be timed; a thread can be in several at once, one inside the other.
 #[derive(Clone, Copy)]
@@ -16,15 +16,6 @@ pub enum Lap {
     Compaction = 2,
     FileFault = 3,
     SwapFault = 4,
-}
-
-/// A begin.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub struct Started {
-    pub ns: u64,
-    /// Whatever the begin knows and the end wants.
-    pub note: u64,
 }
 
 /// An end.
