@@ -27,7 +27,8 @@ impl Victims {
     pub(crate) fn mark(&mut self, time: u64, pid: u32, tid: u32) -> bool {
         // Marks may come a little out of order where they are told at the exit of the thread.
         let lately = |mark: &&Mark| mark.pid == pid && time.abs_diff(mark.time) < END_NS;
-        let known = self.0.iter().any(|mark| lately(&mark)) && !self.0.iter().any(|mark| lately(&mark) && mark.tid == tid);
+        let known =
+            self.0.iter().any(|mark| lately(&mark)) && !self.0.iter().any(|mark| lately(&mark) && mark.tid == tid);
         if !known {
             self.0.retain(|mark| mark.pid != pid);
         }
