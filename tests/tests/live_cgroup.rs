@@ -196,6 +196,7 @@ fn lost_of(exposition: &Exposition, stage: &str) -> f64 {
 }
 
 /// Runs a process in a cgroup that touches this many pages; gives the faults that the kernel counted for it.
+#[allow(clippy::zombie_processes, reason = "wait4 waits for it, and tells what it used")]
 fn touch(directory: &Path, pages: u64) -> u64 {
     use std::os::unix::process::CommandExt;
     let mut command = Command::new(env!("CARGO_BIN_EXE_provoke"));
