@@ -115,19 +115,25 @@ impl Drop for DropCaches {
     }
 }
 
+/// The kernel's own count of charges that went over the limit.
+fn limit_hits(cgroup: &Cgroup) -> u64 {
+    let read = |file: &str| fs::read_to_string(cgroup.memory().join(file)).unwrap();
+    let text = if cgroup.is_v2() { read("memory.events") } else { format!("max {}", read("memory.failcnt")) };
+    text.lines().find_map(|line| line.strip_prefix("max ")).unwrap().trim().parse().unwrap()
+}
+
 #[test]
 fn a_workload_over_its_limit_stalls_no_longer_than_it_ran() {
     needs!(is_root(), "loading eBPF programs needs root");
     let sparse = Sparse::new(128 * MIB);
     needs!(sparse.is_on_disk(), "the temporary directory is in memory: set TMPDIR");
-    const THREADS: u32 = 2;
     let agent = Agent::start("tick = \"100ms\"\n[kernel]\nstall = \"0s\"\n");
     let cgroup = Cgroup::new("thrash");
     cgroup.limit(64 * MIB);
     let id = cgroup.memory_id();
 
     let begun = Instant::now();
-    let status = cgroup.spawn(&mut provoke(&["thrash", &sparse.argument(), "rounds=4", "threads=2"])).wait().unwrap();
+    let status = cgroup.spawn(&mut provoke(&["thrash", &sparse.argument(), "rounds=8"])).wait().unwrap();
     let wall = begun.elapsed();
     assert!(status.success(), "{status}");
 
@@ -138,10 +144,14 @@ fn a_workload_over_its_limit_stalls_no_longer_than_it_ran() {
     let (host_count, host_sum) = (exposition.sum(HOST_COUNT, &labels[1..]), exposition.sum(HOST_SUM, &labels[1..]));
     eprintln!("{stalls} stalls of {seconds} s in {wall:?}, {reclaimed} bytes; host {host_count}, {host_sum} s");
     assert!(stalls > 0.0 && seconds > 0.0);
-    assert!(seconds <= (wall * THREADS).as_secs_f64(), "{seconds} s in {wall:?}");
+    assert!(seconds <= wall.as_secs_f64(), "{seconds} s in {wall:?}");
+    // A charge that does not fit is tried again in a smaller batch before anything is reclaimed for it.
+    let hits = limit_hits(&cgroup) as f64;
+    eprintln!("the limit was hit {hits} times");
+    assert!(stalls <= hits && hits <= 4.0 * stalls, "{stalls} stalls, but the limit was hit {hits} times");
     assert!(host_count >= stalls && host_sum >= seconds - 1e-6);
-    // Four rounds of twice the limit: at the least, half of what was read had to go again.
-    assert!(reclaimed >= (128 * MIB) as f64, "{reclaimed}");
+    // Eight rounds of twice the limit: at the least, half of what was read had to go again.
+    assert!(reclaimed >= (512 * MIB) as f64, "{reclaimed}");
     let others: f64 = exposition.sum(STALLS, &labels[1..]) - stalls;
     assert_eq!(host_count, stalls + others, "the host's are the sum of the workloads'");
 
@@ -183,8 +193,8 @@ fn kswapd_is_awake_while_it_frees_the_page_cache() {
     let total = meminfo("MemTotal");
     let sparse = Sparse::new(2 * total);
     needs!(sparse.is_on_disk(), "the temporary directory is in memory: set TMPDIR");
+    let (scanned, runs) = (vmstat("pgscan_kswapd"), vmstat("pageoutrun"));
     let agent = Agent::start("tick = \"100ms\"\n");
-    let scanned = vmstat("pgscan_kswapd");
     let _clean = DropCaches;
     let begun = Instant::now();
     {
@@ -200,6 +210,8 @@ fn kswapd_is_awake_while_it_frees_the_page_cache() {
     let wakes = exposition.sum("headroom_host_kswapd_wakes_total", &[]);
     eprintln!("awake {nodes:?} s of {wall} s, woken {wakes} times");
     assert!(nodes.iter().all(|seconds| *seconds <= wall), "awake for {nodes:?} s of {wall} s");
+    let runs = vmstat("pageoutrun") - runs;
+    assert!(wakes <= runs as f64, "woken {wakes} times, but it ran {runs} times");
     assert!(wakes >= 1.0 && exposition.has(AWAKE, &[("node", "0")]));
 }
 
@@ -240,13 +252,13 @@ fn direct_reclaim_stalls_whoever_reads_on() {
     let stalled = vmstat("allocstall");
     // Another file, for of the first everything is in the cache.
     let more = Sparse::new(total);
-    let mut reader = cgroup.spawn(&mut provoke(&["thrash", &more.argument(), "threads=2"]));
+    let mut reader = cgroup.spawn(&mut provoke(&["thrash", &more.argument(), "threads=4"]));
     let begun = Instant::now();
     {
         // A little more than is free: everybody has to free some, for a moment.
-        let reserve = (meminfo("MemFree") + 512 * MIB) / 1024;
+        let reserve = (meminfo("MemFree") + 1024 * MIB) / 1024;
         let _reserve = Sysctl::set("min_free_kbytes", reserve, Duration::from_secs(5));
-        while vmstat("allocstall") < stalled + 10 && begun.elapsed() < Duration::from_secs(2) {
+        while vmstat("allocstall") < stalled + 50 && begun.elapsed() < Duration::from_secs(2) {
             sleep(Duration::from_millis(5));
         }
     }
@@ -268,7 +280,7 @@ fn direct_reclaim_stalls_whoever_reads_on() {
     assert!(host <= kernel as f64, "{host} told, {kernel} counted by the kernel");
     assert!(host + lost >= kernel as f64 / 2.0, "{host} told, {lost} lost, {kernel} counted by the kernel");
     assert_eq!(exposition.sum(STALLS, &direct), host, "the host's are the sum of the workloads'");
-    assert!(seconds <= 2.0 * wall.as_secs_f64(), "two threads, {seconds} s in {wall:?}");
+    assert!(seconds <= 4.0 * wall.as_secs_f64(), "four threads, {seconds} s in {wall:?}");
 }
 
 #[test]
