@@ -15,7 +15,7 @@ use crate::view::View;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reading {
-    /// A process was killed.
+    /// A process was killed; or one more thread of it was marked, on its way out.
     Kill(Kill),
 }
 
@@ -141,6 +141,9 @@ pub(super) fn decode(record: &Victim, context: &Context) -> Result<Reading, &'st
 /// Folds one reading into the view.
 pub fn fold(view: &mut View, time: u64, reading: &Reading) -> Option<Outcome> {
     let Reading::Kill(kill) = reading;
+    if !view.victims.mark(time, kill.pid, kill.tid) {
+        return None;
+    }
     view.workloads.charge(kill.cgroup).oom_kills[kill.scope.index()] += 1;
     if kill.limited.is_some() {
         view.coverage.limit_told = true;
@@ -206,6 +209,19 @@ mod tests {
         let outcomes = engine.apply(&decode_record(record.as_bytes(), &CONTEXT).unwrap());
         let [Outcome::OomKill(kill)] = outcomes.as_slice() else { panic!("{outcomes:?}") };
         assert_eq!((kill.workload.as_deref(), kill.trigger_workload.as_deref()), (Some("/a"), None));
+        let workload = engine.view().workloads.iter().find(|workload| &*workload.path == "/a").unwrap();
+        assert_eq!(workload.amounts.oom_kills, [1, 0, 0]);
+    }
+
+    #[test]
+    fn a_process_whose_threads_are_all_marked_is_killed_once() {
+        let mut engine = engine();
+        let mut record = victim();
+        let outcomes = (0..3).map(|thread| {
+            record.victim.tid = 1234 + thread;
+            engine.apply(&decode_record(record.as_bytes(), &CONTEXT).unwrap()).len()
+        });
+        assert_eq!(outcomes.collect::<Vec<_>>(), [1, 0, 0]);
         let workload = engine.view().workloads.iter().find(|workload| &*workload.path == "/a").unwrap();
         assert_eq!(workload.amounts.oom_kills, [1, 0, 0]);
     }

@@ -3,11 +3,13 @@
 
 pub mod coverage;
 pub mod host;
+pub mod victim;
 pub mod workload;
 
 use crate::sample::{Reading, Start};
 use coverage::Coverage;
 use host::Host;
+use victim::Victims;
 use workload::Workloads;
 
 /// Everything that is known.
@@ -23,6 +25,8 @@ pub struct View {
     pub host: Host,
     /// What belongs to workloads.
     pub workloads: Workloads,
+    /// Whom the OOM killer killed of late.
+    pub victims: Victims,
     /// What can be seen, what was lost, and what seeing costs.
     pub coverage: Coverage,
 }

@@ -1,0 +1,42 @@
+//! `hog [anon=BYTES] [shmem=BYTES] [file=PATH] [threads=N] [score=ADJ] [uid=UID] [comm=NAME]`: takes memory, the
+//! anonymous last and by N threads at once, then ends.
+
+use std::fs::{self, File};
+
+use crate::memory::Memory;
+use crate::option::{number, size, text};
+
+pub fn run(arguments: &[String]) {
+    dress(arguments);
+    if let Some(path) = text(arguments, "file") {
+        let memory = Memory::file(&File::open(path).unwrap());
+        // Or reclaim takes the file's pages before anybody is killed.
+        memory.lock();
+        memory.read();
+    }
+    Memory::shared(size(arguments, "shmem")).write();
+    // As the last thing before the kill, for afterwards nothing else may be allowed.
+    if let Some(uid) = number(arguments, "uid") {
+        // SAFETY: no preconditions.
+        assert_eq!(unsafe { libc::setuid(uid as libc::uid_t) }, 0, "setuid: {}", std::io::Error::last_os_error());
+    }
+    let memory = Memory::anonymous(size(arguments, "anon"));
+    let count = number(arguments, "threads").unwrap_or(1) as usize;
+    std::thread::scope(|scope| {
+        for index in 1..count {
+            let part = memory.part(index, count);
+            scope.spawn(move || part.write());
+        }
+        memory.part(0, count).write();
+    });
+}
+
+/// What the kernel's report shows of a process beside its memory.
+pub fn dress(arguments: &[String]) {
+    if let Some(score) = number(arguments, "score") {
+        fs::write("/proc/self/oom_score_adj", score.to_string()).unwrap();
+    }
+    if let Some(name) = text(arguments, "comm") {
+        fs::write("/proc/self/comm", name).unwrap();
+    }
+}

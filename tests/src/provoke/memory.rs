@@ -1,0 +1,77 @@
+//! Memory that is touched page by page, in pages of the base size.
+
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::ptr;
+
+/// Mapped memory that stays mapped until the process ends.
+#[derive(Clone, Copy)]
+pub struct Memory {
+    start: *mut u8,
+    bytes: usize,
+}
+
+// SAFETY: plain memory, that nothing but `touch` accesses, and that with volatile bytes.
+unsafe impl Send for Memory {}
+
+impl Memory {
+    /// Private anonymous memory.
+    pub fn anonymous(bytes: usize) -> Memory {
+        Memory::map(bytes, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, None)
+    }
+
+    /// Shared anonymous memory, which the kernel counts as shmem.
+    pub fn shared(bytes: usize) -> Memory {
+        Memory::map(bytes, libc::MAP_SHARED | libc::MAP_ANONYMOUS, None)
+    }
+
+    /// A whole file, read-only in effect.
+    pub fn file(file: &File) -> Memory {
+        Memory::map(file.metadata().unwrap().len() as usize, libc::MAP_PRIVATE, Some(file))
+    }
+
+    fn map(bytes: usize, flags: i32, file: Option<&File>) -> Memory {
+        if bytes == 0 {
+            return Memory { start: ptr::dangling_mut(), bytes };
+        }
+        let protection = if file.is_some() { libc::PROT_READ } else { libc::PROT_READ | libc::PROT_WRITE };
+        let fd = file.map_or(-1, AsRawFd::as_raw_fd);
+        // SAFETY: a new mapping, at an address of the kernel's choice.
+        let start = unsafe { libc::mmap(ptr::null_mut(), bytes, protection, flags, fd, 0) };
+        assert_ne!(start, libc::MAP_FAILED, "mmap: {}", std::io::Error::last_os_error());
+        // One fault a page, whatever the host's policy of huge pages; a kernel without these refuses, and that is fine.
+        // SAFETY: advice on the mapping that was just made.
+        unsafe { libc::madvise(start, bytes, libc::MADV_NOHUGEPAGE) };
+        Memory { start: start.cast(), bytes }
+    }
+
+    /// The part of it that the `index`th of `count` threads touches.
+    pub fn part(self, index: usize, count: usize) -> Memory {
+        let bytes = self.bytes / count;
+        // SAFETY: within the mapping.
+        Memory { start: unsafe { self.start.add(index * bytes) }, bytes }
+    }
+
+    /// Writes a byte to every page.
+    pub fn write(self) {
+        for offset in (0..self.bytes).step_by(4096) {
+            // SAFETY: within the mapping, which is writable.
+            unsafe { self.start.add(offset).write_volatile(1) };
+        }
+    }
+
+    /// Reads a byte of every page.
+    pub fn read(self) {
+        for offset in (0..self.bytes).step_by(4096) {
+            // SAFETY: within the mapping.
+            unsafe { self.start.add(offset).read_volatile() };
+        }
+    }
+
+    /// Keeps it resident.
+    pub fn lock(self) {
+        // SAFETY: within the mapping.
+        let result = unsafe { libc::mlock(self.start.cast(), self.bytes) };
+        assert_eq!(result, 0, "mlock: {}", std::io::Error::last_os_error());
+    }
+}

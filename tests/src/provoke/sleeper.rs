@@ -1,0 +1,13 @@
+//! `sleeper anon=BYTES [score=ADJ] [comm=NAME]`: takes memory, says `ready`, and waits for its end.
+
+use crate::memory::Memory;
+use crate::option::size;
+
+pub fn run(arguments: &[String]) {
+    crate::hog::dress(arguments);
+    Memory::anonymous(size(arguments, "anon")).write();
+    println!("ready");
+    loop {
+        std::thread::park();
+    }
+}
