@@ -8,13 +8,13 @@
 #![no_main]
 #![feature(asm_experimental_arch)]
 
+mod bench;
 mod block;
 mod cgroup;
 mod compaction;
 mod counter;
 mod emit;
 mod fault;
-mod flood;
 mod kernel;
 mod kswapd;
 mod map;

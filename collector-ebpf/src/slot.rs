@@ -43,10 +43,10 @@ pub fn of(css: Css, controller: Controller) -> u32 {
         return (word & SLOT_MASK) as u32;
     }
     let slot = find(css);
-    if slot != 0 {
-        // SAFETY: as above.
-        unsafe { cached.write_volatile(css.serial << SLOT_BITS | slot as u64) };
-    }
+    // That there is none is remembered too: on a host with more cgroups than slots every fault would come all this way.
+    // A slot that comes free is then found when this CPU is next used by another cgroup.
+    // SAFETY: as above.
+    unsafe { cached.write_volatile(css.serial << SLOT_BITS | slot as u64) };
     slot
 }
 

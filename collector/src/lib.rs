@@ -1,7 +1,7 @@
 //! Headroom's collector: everything in user space.
 //!
 //! Data flows one way: a [`source`] produces [`sample::Sample`]s, [`engine::Engine`] folds them into the [`view`], and
-//! [`metric`] reads the view. Only [`run`] wires these together.
+//! [`metric`] reads the view. [`round`] reads the sources once a tick; only [`run`] wires these together.
 
 pub mod cli;
 pub mod config;
@@ -10,6 +10,7 @@ pub mod engine;
 pub mod http;
 pub mod metric;
 pub mod privilege;
+pub mod round;
 pub mod run;
 pub mod sample;
 pub mod signal;

@@ -20,7 +20,8 @@ use crate::engine::Engine;
 use crate::http::{BindError, Exposition, Limits, Listener, serve};
 use crate::metric::{self, Format};
 use crate::privilege;
-use crate::sample::{Lost, ProbeState, Reading, Sample, Source};
+use crate::round::Round;
+use crate::sample::{ProbeState, Reading, Sample};
 use crate::sink::record::Recorder;
 use crate::source::clock;
 use crate::source::kernel::ring::Ring;
@@ -55,8 +56,19 @@ pub fn run(config: &Config, options: &Options) -> Result<(), Failure> {
     let kernel = Kernel::open(config)?;
     report(&kernel)?;
     privilege::drop_unneeded()?;
+    trim();
     runtime.block_on(collect(config, own, kernel, listener, recorder))?;
     Ok(())
+}
+
+/// Gives the kernel back what only the start needed: its BTF, parsed, is tens of megabytes, and the C library keeps what
+/// is freed. Other C libraries have no such call.
+fn trim() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: the call touches only memory that is free.
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }
 
 fn address(config: &Config, error: BindError) -> Failure {
@@ -92,8 +104,8 @@ struct Shared {
     tick_ns: u64,
     /// When the last tick was over (CLOCK_MONOTONIC); zero before the first.
     ticked: AtomicU64,
-    /// Series that expositions left out since the last tick.
-    left_out: AtomicU64,
+    /// Series that expositions left out since the last round.
+    left_out: Arc<AtomicU64>,
     /// The last exposition: scrapes between two changes of the view share one.
     rendered: Mutex<Option<(u64, Format, Bytes)>>,
 }
@@ -147,12 +159,13 @@ async fn collect(
 ) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+    let left_out = Arc::new(AtomicU64::new(0));
     let shared = Arc::new(Shared {
         engine: Mutex::new(Engine::new()),
         max_series: config.metrics.max_series,
         tick_ns: config.tick.as_nanos() as u64,
         ticked: AtomicU64::new(0),
-        left_out: AtomicU64::new(0),
+        left_out: left_out.clone(),
         rendered: Mutex::new(None),
     });
     let shed = Arc::new(AtomicU64::new(0));
@@ -162,7 +175,7 @@ async fn collect(
     let endpoint = tokio::spawn(serve(listener, shared.clone(), Limits::default(), shed.clone(), stopped));
     tracing::info!("metrics at http://{address}/metrics");
 
-    let mut round = Round { own, shared: shared.clone(), shed, shed_seen: 0 };
+    let mut round = Round::new(own, vec![("http", shed), ("series", left_out)]);
     let mut fold = |sample: Sample| {
         if let Some(recorder) = &mut recorder {
             recorder.write(&sample);
@@ -213,45 +226,6 @@ fn readable(ring: &Ring) -> Result<AsyncFd<OwnedFd>> {
     // SAFETY: the descriptor is owned by what is registered, and closed only with it.
     let watched = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) };
     watched.map_err(std::io::Error::from).context("watch a ring")
-}
-
-/// Everything that is read once a tick.
-struct Round {
-    own: Own,
-    shared: Arc<Shared>,
-    shed: Arc<AtomicU64>,
-    shed_seen: u64,
-}
-
-impl Round {
-    fn read(&mut self, kernel: &mut Kernel, fold: &mut dyn FnMut(Sample)) {
-        let begun = clock::monotonic_ns();
-        // The rings first: a cgroup's birth comes before its counts.
-        kernel.drain_critical(fold);
-        kernel.drain_bulk(fold);
-        let result = kernel.tick(fold);
-        let time = clock::unix_ns();
-        let mut say = |reading| fold(Sample { time, reading });
-        say(Reading::Source(Source {
-            source: "kernel".into(),
-            up: result.is_ok(),
-            ns: clock::monotonic_ns().saturating_sub(begun),
-            error: result.err().map(|error| format!("{error:#}")),
-        }));
-        if let Ok(process) = self.own.read() {
-            say(Reading::Process(process));
-        }
-        let shed = self.shed.load(Ordering::Relaxed);
-        if shed > self.shed_seen {
-            say(Reading::Lost(Lost { stage: "http".into(), count: shed - self.shed_seen }));
-            self.shed_seen = shed;
-        }
-        let left_out = self.shared.left_out.swap(0, Ordering::Relaxed);
-        if left_out > 0 {
-            say(Reading::Lost(Lost { stage: "series".into(), count: left_out }));
-        }
-        say(Reading::Tick);
-    }
 }
 
 /// Keeps a ring's readiness while more is waiting.

@@ -29,7 +29,7 @@ pub struct CounterMaps {
 }
 
 impl CounterMaps {
-    /// Takes the maps out of the loaded object. Every slot but 0 is free.
+    /// Takes the maps out of the loaded object.
     pub fn new(ebpf: &mut aya::Ebpf, slots: u32) -> Result<CounterMaps> {
         let cpus = aya::util::nr_cpus().map_err(|(what, error)| anyhow::anyhow!("{what}: {error}"))?;
         let specs = SIGNALS.iter().flat_map(|signal| signal.counters).chain([&lost::COUNTERS]);
@@ -158,11 +158,7 @@ impl Slots {
             ebpf.take_map(name).with_context(|| format!("the object has no map {name}"))
         };
         let Map::HashMap(map) = take(ebpf, "SLOTS")? else { anyhow::bail!("map SLOTS is no hash") };
-        let mut free: Stack<MapData, u32> = Stack::try_from(take(ebpf, "FREE")?).context("map FREE")?;
-        // The lowest on top, so that the rows in use stay together and few need to be read.
-        for slot in (1..slots).rev() {
-            free.push(slot, 0).context("fill map FREE")?;
-        }
+        let free: Stack<MapData, u32> = Stack::try_from(take(ebpf, "FREE")?).context("map FREE")?;
         Ok(Slots {
             map,
             free,

@@ -13,13 +13,14 @@ use anyhow::{Context as _, Result};
 use aya::Ebpf;
 use aya::maps::RingBuf;
 use aya_log::EbpfLogger;
+use collector_common::SIGNALS;
 use collector_common::lost::{self, Stage};
 use collector_common::ring::Ring as Which;
 
 use super::cgroup::{Hierarchies, walk};
 use super::clock;
 use crate::config::Config;
-use crate::sample::{Lost, Probe, Program, Reading, Sample, Start};
+use crate::sample::{Lost, Probe, ProbeState, Program, Reading, Sample, Start};
 use crate::signal::{Context, block, cgroup};
 
 use counters::CounterMaps;
@@ -55,7 +56,8 @@ pub struct Kernel {
 struct Measurement {
     window: Option<OwnedFd>,
     until: u64,
-    seen: Vec<(u64, u64)>,
+    /// Each attached program with its runs and nanoseconds so far.
+    seen: Vec<(&'static str, u64, u64)>,
 }
 
 impl Kernel {
@@ -89,7 +91,7 @@ impl Kernel {
             walk_due: true,
             devices: HashSet::new(),
             logger: logger.context("open the programs' debug log")?,
-            measurement: measured.then(|| Measurement::begin(config.kernel.measure.as_nanos() as u64)),
+            measurement: measured.then(|| Measurement::begin(config.kernel.measure.as_nanos() as u64, &probes)),
             ebpf,
             probes,
             hierarchies,
@@ -180,20 +182,13 @@ impl Kernel {
     /// Emits what the programs cost since the last tick, while they are measured.
     fn measure(&mut self, time: u64, sink: &mut dyn FnMut(Sample)) -> Result<()> {
         let Some(Measurement { window, until, seen }) = &mut self.measurement else { return Ok(()) };
-        let attached = self.probes.iter().filter(|probe| probe.state == crate::sample::ProbeState::Attached);
-        for (index, probe) in attached.enumerate() {
-            let Some(program) = self.ebpf.program(&probe.program) else { continue };
+        for (name, runs, ns) in seen {
+            let Some(program) = self.ebpf.program(name) else { continue };
             let fd = program.fd().context("a program's descriptor")?;
-            let (runs, ns) = bpf::run_statistics(fd.as_fd()).with_context(|| format!("measure {}", probe.program))?;
-            if seen.len() <= index {
-                seen.push((0, 0));
-            }
-            let before = std::mem::replace(&mut seen[index], (runs, ns));
-            let (runs, ns) = (runs.wrapping_sub(before.0), ns.wrapping_sub(before.1));
-            sink(Sample {
-                time,
-                reading: Reading::Program(Program { program: probe.program.clone().into(), runs, ns }),
-            });
+            let now = bpf::run_statistics(fd.as_fd()).with_context(|| format!("measure {name}"))?;
+            let before = (std::mem::replace(runs, now.0), std::mem::replace(ns, now.1));
+            let (runs, ns) = (now.0.wrapping_sub(before.0), now.1.wrapping_sub(before.1));
+            sink(Sample { time, reading: Reading::Program(Program { program: (*name).into(), runs, ns }) });
         }
         if clock::monotonic_ns() >= *until {
             *window = None;
@@ -204,13 +199,23 @@ impl Kernel {
 }
 
 impl Measurement {
-    fn begin(length_ns: u64) -> Measurement {
+    fn begin(length_ns: u64, probes: &[Probe]) -> Measurement {
         let window = aya::sys::enable_stats(aya::sys::Stats::RunTime);
         if let Err(error) = &window {
             tracing::info!("the kernel does not measure the programs' run time: {error}");
         }
-        Measurement { window: window.ok(), until: clock::monotonic_ns().saturating_add(length_ns), seen: Vec::new() }
+        Measurement {
+            window: window.ok(),
+            until: clock::monotonic_ns().saturating_add(length_ns),
+            seen: attached(probes).map(|name| (name, 0, 0)).collect(),
+        }
     }
+}
+
+/// The programs that see, by the names that the catalogue has for them.
+fn attached(probes: &[Probe]) -> impl Iterator<Item = &'static str> {
+    let sees = |name: &str| probes.iter().any(|probe| probe.program == name && probe.state == ProbeState::Attached);
+    SIGNALS.iter().flat_map(|signal| signal.probes).map(|probe| probe.program).filter(move |name| sees(name))
 }
 
 fn malformed_sample(malformed: &crate::signal::Malformed) -> Sample {

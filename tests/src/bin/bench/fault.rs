@@ -1,0 +1,103 @@
+//! What the probes cost a page fault: the hottest path that any of them is on.
+
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+use rustix::mm::{Advice, MapFlags, ProtFlags};
+
+use crate::report::Report;
+use crate::statistic::{Summary, alternate, ratio};
+use crate::{machine, probe};
+
+const BYTES: usize = 512 << 20;
+const PAGE: usize = 4096;
+/// Touches in a row; the quickest counts.
+const REPEAT: usize = 2;
+const AIM: f64 = 1.03;
+
+
+const EMPTY: usize = 1;
+const ALL: usize = 2;
+
+/// Touches fresh memory with no program attached, with an empty one, and with all of the agent's, in turns.
+pub fn measure(rounds: usize) -> Result<Report> {
+    machine::pin()?;
+    let [none, empty, all] = alternate::<3>(rounds, |which| {
+        let (_all, _empty) = match which {
+            ALL => (Some(probe::attach(|_| {})?), None),
+            EMPTY => (None, Some(probe::attach_empty()?)),
+            _ => (None, None),
+        };
+        quickest()
+    })?;
+    
+
+    let mut report = Report::new(&["page fault", "ns, median (quartiles)", "ns, min", "slower by, median (quartiles)"]);
+    let mut row = |what: &str, times: &[f64]| {
+        let (ns, ratio) = (Summary::of(times.iter().copied()), ratio(times, &none));
+        let slower = [ratio.median, ratio.quartiles.0, ratio.quartiles.1].map(|ratio| 100.0 * (ratio - 1.0));
+        let slower = format!("{:+.1} % ({:+.1} … {:+.1})", slower[0], slower[1], slower[2]);
+        report.row([what.to_owned(), ns.spread(0), format!("{:.0}", ns.min), slower]);
+        ratio.median
+    };
+    row("no program", &none);
+    row("an empty program", &empty);
+    let slower = row("every probe of the agent", &all);
+    report.note(format!("{} MiB in pages of {PAGE} bytes, one thread on one CPU.", BYTES >> 20));
+
+    let (user, floor) = run_time(rounds.min(10))?;
+    report.note(format!(
+        "The kernel's own measure of a run, its two readings of the clock included: `fault_user` {} ns, the empty program \
+         {} ns, so that the counting itself takes {:.1} ns.",
+        user.spread(1),
+        floor.spread(1),
+        user.median - floor.median
+    ));
+    report.aim(format!("all probes slow a page fault by at most 3 %: {:+.1} %", 100.0 * (slower - 1.0)), slower <= AIM);
+    Ok(report)
+}
+
+fn quickest() -> Result<f64> {
+    let times: Vec<f64> = (0..REPEAT).map(|_| touch()).collect::<Result<_>>()?;
+    Ok(Summary::of(times).min)
+}
+
+/// Nanoseconds a fault.
+fn touch() -> Result<f64> {
+    // SAFETY: a mapping of its own, of which nothing else knows.
+    unsafe {
+        let protection = ProtFlags::READ | ProtFlags::WRITE;
+        let memory = rustix::mm::mmap_anonymous(std::ptr::null_mut(), BYTES, protection, MapFlags::PRIVATE)
+            .context("map memory")?;
+        // A kernel without huge pages refuses, and needs no advice.
+        let _ = rustix::mm::madvise(memory, BYTES, Advice::LinuxNoHugepage);
+        let begun = Instant::now();
+        for offset in (0..BYTES).step_by(PAGE) {
+            memory.cast::<u8>().add(offset).write_volatile(1);
+        }
+        let ns = begun.elapsed().as_nanos() as f64 / (BYTES / PAGE) as f64;
+        rustix::mm::munmap(memory, BYTES).context("unmap memory")?;
+        Ok(ns)
+    }
+}
+
+/// Nanoseconds a run, of `fault_user` and of the empty program, on the very same faults.
+fn run_time(rounds: usize) -> Result<(Summary, Summary)> {
+    let loaded = probe::attach(|_| {})?;
+    let floor = probe::attach_empty()?;
+    let _measured = probe::measure()?;
+    let mut times = [const { Vec::new() }; 2];
+    for _ in 0..rounds {
+        let read = || Ok::<_, anyhow::Error>([(&loaded.ebpf, "fault_user"), (&floor, "empty")].map(|(ebpf, name)| {
+            probe::statistics(ebpf, name)
+        }));
+        let before = read()?;
+        touch()?;
+        for ((times, before), after) in times.iter_mut().zip(before).zip(read()?) {
+            let ((runs_before, ns_before), (runs, ns)) = (before?, after?);
+            times.push((ns - ns_before) as f64 / (runs - runs_before) as f64);
+        }
+    }
+    let [user, floor] = times;
+    Ok((Summary::of(user), Summary::of(floor)))
+}

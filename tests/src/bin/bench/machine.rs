@@ -1,0 +1,34 @@
+//! The machine that is measured on: which it is, and a CPU to oneself.
+
+use std::fs;
+
+use anyhow::{Context as _, Result};
+
+/// The machine in one line.
+pub fn describe() -> String {
+    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("an unnamed CPU");
+    let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
+    // Not those that this thread may use: it may be pinned.
+    let cpus = aya::util::online_cpus().map_or(1, |cpus| cpus.len());
+    format!("Linux {kernel}, {cpus} × {}", model.trim_start_matches([':', ' ', '\t']))
+}
+
+/// Keeps the calling thread on one CPU: the last, for interrupts mostly go to the first.
+pub fn pin() -> Result<()> {
+    let last = aya::util::online_cpus().map_err(|(what, error)| anyhow::anyhow!("{what}: {error}"))?;
+    let mut set = rustix::thread::CpuSet::new();
+    set.set(*last.last().context("no CPU is online")? as usize);
+    rustix::thread::sched_setaffinity(None, &set).context("pin to a CPU")
+}
+
+/// Resident memory of a process (`self` or a number) in bytes: all, and what no file is behind.
+pub fn resident(process: &str) -> Result<(u64, u64)> {
+    let path = format!("/proc/{process}/status");
+    let text = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
+    let field = |name: &str| -> Option<u64> {
+        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+        Some(line.trim_matches([':', ' ', '\t', 'k', 'B']).parse::<u64>().ok()? * 1024)
+    };
+    Ok((field("VmRSS").context("no VmRSS")?, field("RssAnon").context("no RssAnon")?))
+}

@@ -1,0 +1,53 @@
+//! Numbers that noise can do little to: medians, quartiles, and minima; and taking turns, so that whatever else the
+//! machine does meets everything alike.
+
+use anyhow::Result;
+
+/// What many measurements of one thing say.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Summary {
+    pub min: f64,
+    pub median: f64,
+    /// Half of all measurements lie between these two.
+    pub quartiles: (f64, f64),
+}
+
+impl Summary {
+    /// Of at least one measurement.
+    pub fn of(measurements: impl IntoIterator<Item = f64>) -> Summary {
+        let mut sorted: Vec<f64> = measurements.into_iter().collect();
+        sorted.sort_by(f64::total_cmp);
+        let at = |share: f64| {
+            let place = share * (sorted.len() - 1) as f64;
+            let (below, above) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);
+            below + (above - below) * place.fract()
+        };
+        Summary { min: sorted[0], median: at(0.5), quartiles: (at(0.25), at(0.75)) }
+    }
+
+    /// `median (quartile … quartile)`.
+    pub fn spread(&self, decimals: usize) -> String {
+        let (low, high) = self.quartiles;
+        format!("{:.decimals$} ({low:.decimals$} … {high:.decimals$})", self.median)
+    }
+}
+
+/// The ratio of two things, round by round.
+pub fn ratio(of: &[f64], to: &[f64]) -> Summary {
+    Summary::of(of.iter().zip(to).map(|(of, to)| of / to))
+}
+
+/// Measures `N` things `rounds` times, in turns; each round begins with another.
+pub fn alternate<const N: usize>(
+    rounds: usize,
+    mut measure: impl FnMut(usize) -> Result<f64>,
+) -> Result<[Vec<f64>; N]> {
+    let mut all = [const { Vec::new() }; N];
+    for round in 0..rounds {
+        for turn in 0..N {
+            let which = (round + turn) % N;
+            all[which].push(measure(which)?);
+        }
+    }
+    Ok(all)
+}
