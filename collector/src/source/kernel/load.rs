@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use aya::maps::Stack;
 use aya::programs::perf_event::{PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent as PerfSoftwareEvent};
 use aya::programs::{Program, ProgramError};
 use aya::{Btf, Ebpf, EbpfLoader};
@@ -45,6 +46,8 @@ pub struct Loaded {
 pub fn load(config: &config::Kernel, slots: u32, hierarchies: &Hierarchies) -> Result<Loaded> {
     let resolved = layout::resolve(&layout::load(config.btf.as_deref())?)?;
     let mut ebpf = create(config, slots, hierarchies, &resolved)?;
+    // Before anything is attached: a count that finds no slot is lost to its cgroup.
+    free(&mut ebpf, slots)?;
     let btf = match &config.btf {
         Some(path) => Btf::parse_file(path, aya::Endianness::default()).ok(),
         None => Btf::from_sys_fs().ok(),
@@ -102,6 +105,13 @@ fn create(config: &config::Kernel, slots: u32, hierarchies: &Hierarchies, resolv
     let unlimited = rustix::process::Rlimit { current: None, maximum: None };
     let _ = rustix::process::setrlimit(rustix::process::Resource::Memlock, unlimited);
     loader.load(OBJECT).map_err(|error| anyhow!("{}", chain(&error))).context("load the eBPF object")
+}
+
+/// Every slot but 0 is free: the lowest on top, so that the rows in use stay together and few need to be read.
+fn free(ebpf: &mut Ebpf, slots: u32) -> Result<()> {
+    let map = ebpf.map_mut("FREE").context("the object has no map FREE")?;
+    let mut free: Stack<_, u32> = Stack::try_from(map).context("map FREE")?;
+    (1..slots).rev().try_for_each(|slot| free.push(slot, 0)).context("fill map FREE")
 }
 
 /// What each of this kernel's `REQ_OP_*` numbers is to us.
