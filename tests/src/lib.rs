@@ -9,4 +9,5 @@ pub mod agent;
 pub mod cgroup;
 pub mod exposition;
 pub mod loopback;
+pub mod provocation;
 pub mod require;
