@@ -61,10 +61,6 @@ fn complete(request: u64, status: i32, bytes: u32) -> Option<i32> {
     let rq = request as Address;
     // A request may complete in parts; it is done with the last.
     let done = bytes >= read(rq, layout!(request_data_len));
-    // The end of a request that the flush machinery has carried out by others' hands: it never went to the device itself.
-    if bytes == 0 && IN_FLIGHT.get_ptr(request).is_none() {
-        return None;
-    }
     // No disk: a driver talks to the device itself (a SCSI inquiry, say), which is no block IO.
     let Some(device) = device(rq) else {
         if done {
@@ -74,6 +70,11 @@ fn complete(request: u64, status: i32, bytes: u32) -> Option<i32> {
     };
     let operation = operation(read(rq, layout!(request_cmd_flags)));
     let key = DeviceOperation { device, operation };
+    // Who asks for a flush does so with an empty write, or with one that ends a second time, empty, once the cache is
+    // flushed: neither was with the device. The flush itself is a request of its own.
+    if bytes == 0 && operation == Operation::Write as u32 {
+        return None;
+    }
 
     let Some(row) = row(&key) else {
         emit::lost(Stage::Device);

@@ -58,6 +58,12 @@ impl Cgroup {
         self.hierarchies.memory.root.join(&self.path[1..])
     }
 
+    /// The files that a process writes `0` to when it joins: the memory hierarchy's last, so that joining the others is
+    /// not charged.
+    pub fn procs(&self) -> Vec<PathBuf> {
+        self.directories().iter().rev().map(|directory| directory.join("cgroup.procs")).collect()
+    }
+
     /// Its id in the memory hierarchy: the inode of its directory.
     pub fn memory_id(&self) -> u64 {
         fs::metadata(self.memory()).unwrap().ino()

@@ -9,5 +9,6 @@ pub mod agent;
 pub mod cgroup;
 pub mod exposition;
 pub mod loopback;
+pub mod provocation;
 pub mod record;
 pub mod require;

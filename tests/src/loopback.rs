@@ -25,6 +25,12 @@ pub struct DiskStats {
     pub writes: u64,
     /// Sectors of 512 bytes written.
     pub sectors_written: u64,
+    /// Milliseconds spent writing.
+    pub write_ms: u64,
+    /// Discards completed.
+    pub discards: u64,
+    /// Flushes completed.
+    pub flushes: u64,
 }
 
 impl Loop {
@@ -75,6 +81,9 @@ pub fn disk_stats(name: &str) -> DiskStats {
         read_ms: fields[3],
         writes: fields[4],
         sectors_written: fields[6],
+        write_ms: fields[7],
+        discards: fields[11],
+        flushes: fields[15],
     }
 }
 

@@ -1,12 +1,20 @@
-//! How a process in a test's cgroup misbehaves: `provoke VERB [KEY=VALUE]…`, a file each. It prints `ready` once it is
-//! where the test wants it, and fails loudly: a provocation that did not happen must not pass for one that went unseen.
+//! How a process in a test's cgroup misbehaves: `provoke VERB …`, a file each. It fails loudly: a provocation that did not
+//! happen must not pass for one that went unseen.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a provocation that cannot go on fails")]
 
 #[path = "../provoke/compact.rs"]
 mod compact;
+#[path = "../provoke/dirty.rs"]
+mod dirty;
 #[path = "../provoke/hog.rs"]
 mod hog;
+#[path = "../provoke/io.rs"]
+mod io;
+#[path = "../provoke/join.rs"]
+mod join;
+#[path = "../provoke/major.rs"]
+mod major;
 #[path = "../provoke/memory.rs"]
 mod memory;
 #[path = "../provoke/option.rs"]
@@ -15,16 +23,25 @@ mod option;
 mod sleeper;
 #[path = "../provoke/thrash.rs"]
 mod thrash;
+#[path = "../provoke/touch.rs"]
+mod touch;
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let verb = arguments.next().unwrap_or_default();
-    let arguments: Vec<String> = arguments.collect();
-    match verb.as_str() {
-        "compact" => compact::run(),
-        "hog" => hog::run(&arguments),
-        "sleeper" => sleeper::run(&arguments),
-        "thrash" => thrash::run(&arguments),
-        _ => panic!("no such verb: {verb:?}"),
+    let options: Vec<String> = arguments.collect();
+    let arguments: Vec<&str> = options.iter().map(String::as_str).collect();
+    match (verb.as_str(), &arguments[..]) {
+        ("compact", _) => compact::run(),
+        ("hog", _) => hog::run(&options),
+        ("sleeper", _) => sleeper::run(&options),
+        ("thrash", _) => thrash::run(&options),
+        ("touch", [access, pages, cgroups @ ..]) => touch::run(access, pages.parse().unwrap(), cgroups),
+        ("major", [file, pages, cgroups @ ..]) => major::run(file, pages.parse().unwrap(), cgroups),
+        ("io", [operation, file, block, count, cgroups @ ..]) => {
+            io::run(operation, file, block.parse().unwrap(), count.parse().unwrap(), cgroups);
+        }
+        ("dirty", [file, bytes, cgroups @ ..]) => dirty::run(file, bytes.parse().unwrap(), cgroups),
+        _ => panic!("no such verb, or not its arguments: {verb:?} {arguments:?}"),
     }
 }

@@ -36,6 +36,11 @@ impl Rows {
         }
     }
 
+    /// The same, but key by key from the start, as on a kernel that has no batches for the map.
+    pub fn without_batches(self) -> Rows {
+        Rows { batched: false, ..self }
+    }
+
     /// Calls `row` with each key and value of a map. Rows that come or go meanwhile may be missed, none is shown half.
     pub fn each(&mut self, map: BorrowedFd<'_>, row: impl FnMut(&[u8], &[u8])) -> io::Result<()> {
         self.first(map, usize::MAX, row)

@@ -116,11 +116,14 @@ impl Table {
                 }
                 Key::Slot | Key::Index => {
                     let index = u32::read_from_bytes(key).unwrap_or_default() as usize;
-                    let Some(before) = seen.get_mut(index * spec.words..(index + 1) * spec.words) else { return };
                     let key = match spec.key {
-                        Key::Slot => RowKey::Cgroup(slots.owners.get(index).copied().flatten()),
+                        Key::Slot => match slots.owner(index) {
+                            Some(owner) => RowKey::Cgroup(owner),
+                            None => return,
+                        },
                         _ => RowKey::Index(index as u32),
                     };
+                    let Some(before) = seen.get_mut(index * spec.words..(index + 1) * spec.words) else { return };
                     (key, before)
                 }
             };
@@ -145,6 +148,8 @@ struct Slots {
     rows: Rows,
     /// By slot.
     owners: Vec<Option<cgroup::Id>>,
+    /// Slots that lost their owner at the last round, and are free once what was counted in them since has been read.
+    leaving: HashSet<u32>,
     /// The dead, with the time at which their slots are free.
     dying: VecDeque<(u64, cgroup::Id)>,
     /// The dead whose slots are free, the oldest first.
@@ -158,21 +163,30 @@ impl Slots {
             ebpf.take_map(name).with_context(|| format!("the object has no map {name}"))
         };
         let Map::HashMap(map) = take(ebpf, "SLOTS")? else { anyhow::bail!("map SLOTS is no hash") };
-        let free: Stack<MapData, u32> = Stack::try_from(take(ebpf, "FREE")?).context("map FREE")?;
         Ok(Slots {
             map,
-            free,
+            free: Stack::try_from(take(ebpf, "FREE")?).context("map FREE")?,
             rows: Rows::new(size_of::<collector_common::cgroup::Id>(), size_of::<u32>(), slots as usize),
             owners: vec![None; slots as usize],
+            leaving: HashSet::new(),
             dying: VecDeque::new(),
             dead: VecDeque::new(),
             is_dead: HashSet::new(),
         })
     }
 
-    /// Rows that can hold anything: slot 0, and all up to the highest that is owned.
+    /// Rows that can hold anything: slot 0, and all up to the highest that is or was owned.
     fn in_use(&self) -> usize {
-        self.owners.iter().rposition(Option::is_some).map_or(1, |highest| highest + 1)
+        let leaving = self.leaving.iter().max().map_or(1, |&highest| highest as usize + 1);
+        self.owners.iter().rposition(Option::is_some).map_or(leaving, |highest| leaving.max(highest + 1))
+    }
+
+    /// Whom a slot's counts are charged to, which is nobody for slot 0 and for what a late IO of the dead left behind;
+    /// `None` for a slot that was taken a moment ago, whose counts wait until its owner is known.
+    fn owner(&self, slot: usize) -> Option<Option<cgroup::Id>> {
+        let owner = self.owners.get(slot).copied().flatten();
+        let known = owner.is_some() || slot == 0 || self.leaving.contains(&(slot as u32));
+        known.then_some(owner)
     }
 
     fn refresh(&mut self) -> Result<()> {
@@ -188,11 +202,14 @@ impl Slots {
     }
 
     fn release(&mut self, now: u64) -> Result<()> {
+        for slot in self.leaving.drain() {
+            self.free.push(slot, 0).context("push to map FREE")?;
+        }
         while let Some((due, id)) = self.dying.front().copied()
             && due <= now
         {
             self.dying.pop_front();
-            self.free(id)?;
+            self.disown(id)?;
             if self.dead.len() == REMEMBERED
                 && let Some(oldest) = self.dead.pop_front()
             {
@@ -206,13 +223,13 @@ impl Slots {
             if let Some(id) = self.owners[slot]
                 && self.is_dead.contains(&id)
             {
-                self.free(id)?;
+                self.disown(id)?;
             }
         }
         Ok(())
     }
 
-    fn free(&mut self, cgroup: cgroup::Id) -> Result<()> {
+    fn disown(&mut self, cgroup: cgroup::Id) -> Result<()> {
         let key = collector_common::cgroup::Id { id: cgroup.id, hierarchy: cgroup.hierarchy };
         let map = self.map.fd().as_fd();
         let mut slot = 0u32;
@@ -224,6 +241,7 @@ impl Slots {
         if let Some(owner) = self.owners.get_mut(slot as usize) {
             *owner = None;
         }
-        self.free.push(slot, 0).context("push to map FREE")
+        self.leaving.insert(slot);
+        Ok(())
     }
 }

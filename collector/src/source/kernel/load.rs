@@ -50,6 +50,7 @@ pub struct Loaded {
 pub fn load(config: &config::Kernel, slots: u32, hierarchies: &Hierarchies) -> Result<Loaded> {
     let resolved = layout::resolve(&layout::load(config.btf.as_deref())?)?;
     let mut ebpf = create(config, slots, hierarchies, &resolved)?;
+    // Before anything is attached: a count that finds no slot is lost to its cgroup.
     free_slots(&mut ebpf, slots)?;
     let btf = match &config.btf {
         Some(path) => Btf::parse_file(path, aya::Endianness::default()).ok(),

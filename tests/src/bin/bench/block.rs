@@ -1,1 +1,3 @@
-pub fn measure(_r: usize) -> anyhow::Result<crate::report::Report> { anyhow::bail!("todo") }
+pub fn measure(_r: usize) -> anyhow::Result<crate::report::Report> {
+    anyhow::bail!("todo")
+}

@@ -15,7 +15,6 @@ const PAGE: usize = 4096;
 const REPEAT: usize = 2;
 const AIM: f64 = 1.03;
 
-
 const EMPTY: usize = 1;
 const ALL: usize = 2;
 
@@ -30,7 +29,6 @@ pub fn measure(rounds: usize) -> Result<Report> {
         };
         quickest()
     })?;
-    
 
     let mut report = Report::new(&["page fault", "ns, median (quartiles)", "ns, min", "slower by, median (quartiles)"]);
     let mut row = |what: &str, times: &[f64]| {
@@ -88,9 +86,11 @@ fn run_time(rounds: usize) -> Result<(Summary, Summary)> {
     let _measured = probe::measure()?;
     let mut times = [const { Vec::new() }; 2];
     for _ in 0..rounds {
-        let read = || Ok::<_, anyhow::Error>([(&loaded.ebpf, "fault_user"), (&floor, "empty")].map(|(ebpf, name)| {
-            probe::statistics(ebpf, name)
-        }));
+        let read = || {
+            Ok::<_, anyhow::Error>(
+                [(&loaded.ebpf, "fault_user"), (&floor, "empty")].map(|(ebpf, name)| probe::statistics(ebpf, name)),
+            )
+        };
         let before = read()?;
         touch()?;
         for ((times, before), after) in times.iter_mut().zip(before).zip(read()?) {

@@ -8,8 +8,8 @@ use aya::{Ebpf, EbpfLoader};
 use collector::config::Config;
 use collector::sample::ProbeState;
 use collector::source::cgroup::Hierarchies;
-use collector::source::kernel::load::{Loaded, OBJECT, load};
 use collector::source::kernel::bpf;
+use collector::source::kernel::load::{Loaded, OBJECT, load};
 
 /// Slots for cgroups, as many as the agent has by default on a host with two hierarchies.
 pub const SLOTS: u32 = 4001;

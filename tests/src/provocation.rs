@@ -1,0 +1,51 @@
+//! `provoke` as a child process: it joins its cgroups, does its deed, and reports two numbers.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use crate::cgroup::Cgroup;
+
+/// A running `provoke`, which stays until it is told to go on. Dropped, it is killed.
+pub struct Provocation {
+    child: Child,
+}
+
+impl Provocation {
+    /// `program` is `env!("CARGO_BIN_EXE_provoke")`, which only the tests know; `verb` its words.
+    pub fn start(program: &str, verb: &[&str], cgroups: &[PathBuf]) -> Provocation {
+        let mut command = Command::new(program);
+        command.args(verb).args(cgroups).stdin(Stdio::piped()).stdout(Stdio::piped());
+        Provocation { child: command.spawn().unwrap_or_else(|error| panic!("{program}: {error}")) }
+    }
+
+    /// Starts it in a throwaway cgroup.
+    pub fn within(program: &str, verb: &[&str], cgroup: &Cgroup) -> Provocation {
+        Provocation::start(program, verb, &cgroup.procs())
+    }
+
+    /// The two numbers that it reports once its deed is done. It stays.
+    pub fn report(&mut self) -> (u64, u64) {
+        let mut line = String::new();
+        BufReader::new(self.child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        let mut numbers = line.split_whitespace().map(|number| number.parse().unwrap());
+        let (Some(first), Some(second)) = (numbers.next(), numbers.next()) else {
+            panic!("no report, but {line:?}; it ended with {:?}", self.child.wait())
+        };
+        (first, second)
+    }
+
+    /// Lets it go, and waits for its end.
+    pub fn end(mut self) {
+        drop(self.child.stdin.take());
+        let status = self.child.wait().unwrap();
+        assert!(status.success(), "it ended with {status}");
+    }
+}
+
+impl Drop for Provocation {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

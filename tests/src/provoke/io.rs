@@ -1,0 +1,52 @@
+//! `io OPERATION FILE BLOCK COUNT CGROUP…`: joins the cgroups, then reads or writes `COUNT` blocks from the start of a file
+//! or device, past the page cache; or issues `COUNT` flushes, or a discard of `COUNT` blocks. Prints how many succeeded
+//! and how many failed.
+
+use std::fs::{File, OpenOptions};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::ptr::null_mut;
+
+use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
+
+use crate::join::join;
+
+/// `_IO(0x12, 119)` of include/uapi/linux/fs.h: discard a range of a block device.
+const BLKDISCARD: libc::c_ulong = 0x1277;
+
+pub fn run(operation: &str, file: &str, block: usize, count: usize, cgroups: &[&str]) {
+    let mut open = OpenOptions::new();
+    open.read(true).write(operation != "read").custom_flags(libc::O_DIRECT);
+    let file = open.open(file).unwrap_or_else(|error| panic!("{file}: {error}"));
+    // Page-aligned, as direct IO wants it.
+    // SAFETY: a new mapping, which nothing else refers to, at least `block` bytes long.
+    let buffer = unsafe {
+        let length = block.max(4096);
+        let memory = mmap_anonymous(null_mut(), length, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE).unwrap();
+        std::slice::from_raw_parts_mut(memory.cast::<u8>(), block)
+    };
+    buffer.fill(0x5a);
+    join(cgroups);
+    let mut failed = 0;
+    for index in 0..count {
+        let offset = (index * block) as u64;
+        let done = match operation {
+            "read" => file.read_exact_at(buffer, offset),
+            "write" => file.write_all_at(buffer, offset),
+            "flush" => file.sync_data(),
+            "discard" => discard(&file, offset, block as u64),
+            _ => panic!("no such operation: {operation}"),
+        };
+        failed += usize::from(done.is_err());
+    }
+    println!("{} {failed}", count - failed);
+}
+
+fn discard(file: &File, offset: u64, length: u64) -> std::io::Result<()> {
+    let range = [offset, length];
+    // SAFETY: the request reads two 64-bit numbers.
+    match unsafe { libc::ioctl(file.as_raw_fd(), BLKDISCARD as _, range.as_ptr()) } {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
+    }
+}

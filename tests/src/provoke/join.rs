@@ -1,0 +1,29 @@
+//! What every verb needs: moving into cgroups, the kernel's own count of this process's faults, and staying alive.
+
+use std::io::Read as _;
+
+/// Moves this process into the cgroups with these `cgroup.procs` files, in this order.
+pub fn join(cgroups: &[&str]) {
+    for procs in cgroups {
+        std::fs::write(procs, "0").unwrap_or_else(|error| panic!("{procs}: {error}"));
+    }
+}
+
+/// Minor and major faults of this process so far (getrusage(2)).
+pub fn faults() -> (u64, u64) {
+    // SAFETY: a C struct of numbers, for which zero is a value, and which the call fills in.
+    let usage = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        assert_eq!(libc::getrusage(libc::RUSAGE_SELF, &mut usage), 0);
+        usage
+    };
+    (usage.ru_minflt as u64, usage.ru_majflt as u64)
+}
+
+/// Prints the faults since `before`, minor and major, and stays until standard input ends, so that whoever counts the
+/// process's faults does not count its end.
+pub fn report(before: (u64, u64)) {
+    let after = faults();
+    println!("{} {}", after.0 - before.0, after.1 - before.1);
+    let _ = std::io::stdin().read(&mut [0]);
+}

@@ -1,0 +1,40 @@
+//! `touch ACCESS PAGES CGROUP…`: joins the cgroups, then touches fresh pages one by one: `write` or `read` from user
+//! mode, or `kernel`, where the kernel writes them in a read(2).
+
+use std::ptr::null_mut;
+
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous};
+
+use crate::join::{faults, join, report};
+
+/// Bytes of a page. Larger ones would be touched more often than once, which is no fault.
+const PAGE: usize = 4096;
+
+pub fn run(access: &str, pages: usize, cgroups: &[&str]) {
+    let zero = std::fs::File::open("/dev/zero").unwrap();
+    let length = pages * PAGE;
+    // SAFETY: a new mapping, which nothing else refers to.
+    let memory = unsafe {
+        let memory = mmap_anonymous(null_mut(), length, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE).unwrap();
+        // Else the kernel may fill many pages at one fault.
+        madvise(memory, length, Advice::LinuxNoHugepage).unwrap();
+        memory.cast::<u8>()
+    };
+    join(cgroups);
+    let before = faults();
+    // SAFETY: within the mapping.
+    let page = |index: usize| unsafe { memory.add(index * PAGE) };
+    match access {
+        // SAFETY: as above.
+        "write" => (0..pages).for_each(|index| unsafe { page(index).write_volatile(1) }),
+        // SAFETY: as above.
+        "read" => (0..pages).for_each(|index| assert_eq!(unsafe { page(index).read_volatile() }, 0)),
+        "kernel" => {
+            // SAFETY: the mapping is ours, and not in use meanwhile.
+            let buffer = unsafe { std::slice::from_raw_parts_mut(memory, length) };
+            assert_eq!(rustix::io::read(&zero, buffer).unwrap(), length);
+        }
+        _ => panic!("no such access: {access}"),
+    }
+    report(before);
+}
