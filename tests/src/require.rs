@@ -26,3 +26,15 @@ macro_rules! needs {
         }
     };
 }
+
+/// Returns from a test that is about another kind of host, saying so, unless the condition holds. No failure even with
+/// `--require`: nothing that could be installed or granted would let it run on this one.
+#[macro_export]
+macro_rules! about {
+    ($condition:expr, $why:expr) => {
+        if !$condition {
+            eprintln!("not about this host: {}", $why);
+            return;
+        }
+    };
+}

@@ -1,3 +1,5 @@
+//! The tests of rendering, beside it because of their length.
+
 use std::collections::BTreeSet;
 
 use super::*;

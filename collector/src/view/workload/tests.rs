@@ -1,3 +1,5 @@
+//! The tests of workloads, beside them because of their length.
+
 use super::*;
 
 const MEMORY: u64 = 5;
