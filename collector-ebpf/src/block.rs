@@ -1,5 +1,7 @@
 //! block: see `collector_common::block`.
 
+use core::ptr::null_mut;
+
 use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::raw_tracepoint;
@@ -78,6 +80,11 @@ fn complete(request: u64, status: i32, bytes: u32) -> Option<i32> {
     };
     let operation = operation(read(rq, layout!(request_cmd_flags)));
     let key = DeviceOperation { device, operation };
+    // Who asks for a flush does so with an empty write, or with one that ends a second time, empty, once the cache is
+    // flushed: neither was with the device. The flush itself is a request of its own.
+    if bytes == 0 && operation == Operation::Write as u32 {
+        return None;
+    }
 
     let Some(row) = row(&key) else {
         emit::lost(Stage::Device);
@@ -86,10 +93,14 @@ fn complete(request: u64, status: i32, bytes: u32) -> Option<i32> {
     counter::add(row, device_word::BYTES, bytes as u64);
     let first = operation as usize * word::COUNT;
     let css = css(rq);
-    // A flush belongs to nobody.
-    let workload = if css.serial == 0 { None } else { BLOCK_IO.get_ptr_mut(slot::of(css, Controller::Io)) };
-    if let Some(row) = workload {
-        counter::add(row, first + word::BYTES, bytes as u64);
+    // A flush belongs to nobody. A null pointer rather than none, whose pointer the compiler would leave undefined and
+    // yet save on the stack, which the verifier refuses.
+    let workload = match css.serial {
+        0 => null_mut(),
+        _ => BLOCK_IO.get_ptr_mut(slot::of(css, Controller::Io)).unwrap_or(null_mut()),
+    };
+    if !workload.is_null() {
+        counter::add(workload, first + word::BYTES, bytes as u64);
     }
     if status != 0 {
         counter::add(row, device_word::ERRORS, 1);
@@ -97,8 +108,8 @@ fn complete(request: u64, status: i32, bytes: u32) -> Option<i32> {
     if !done {
         return None;
     }
-    if let Some(row) = workload {
-        counter::add(row, first + word::IOS, 1);
+    if !workload.is_null() {
+        counter::add(workload, first + word::IOS, 1);
     }
     let Some(flight) = IN_FLIGHT.get_ptr(request) else {
         emit::lost(Stage::InFlight);
@@ -113,8 +124,8 @@ fn complete(request: u64, status: i32, bytes: u32) -> Option<i32> {
     let service_ns = now.saturating_sub(issued_ns);
     counter::observe(row, device_word::QUEUE, queue_ns);
     counter::observe(row, device_word::SERVICE, service_ns);
-    if let Some(row) = workload {
-        counter::add(row, first + word::NS, service_ns);
+    if !workload.is_null() {
+        counter::add(workload, first + word::NS, service_ns);
     }
     if status != 0 || service_ns >= setting!(slow_io_ns) {
         let io = Io {
