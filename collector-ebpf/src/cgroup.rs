@@ -62,6 +62,8 @@ fn change(ctx: &RawTracePointContext, event: Event, pid: u32) -> Option<i32> {
     unsafe { (*record).path_len = length as u32 };
     debug!(ctx, "cgroup {}: event {}, {} bytes of path", id.id, event as u32, length);
     // SAFETY: the record is `CHANGE_HEAD + PATH` bytes, and `length` is less than `PATH`.
-    emit::send_bytes(Ring::Critical, unsafe { core::slice::from_raw_parts(record.cast::<u8>(), CHANGE_HEAD + length) });
+    emit::send_bytes(Ring::Critical, unsafe {
+        core::slice::from_raw_parts(record.cast::<u8>(), CHANGE_HEAD + length)
+    });
     None
 }

@@ -38,8 +38,7 @@ pub fn check() -> Result<(), Failure> {
     }
     let names: Vec<_> = missing.iter().map(Capability::to_string).collect();
     let error = anyhow!("loading eBPF programs takes {}, which this process has not got", names.join(" and "));
-    Err(Failure::new(Exit::Privilege, error)
-        .hint("run it as root (`sudo headroom run`), or give it these capabilities"))
+    Err(Failure::new(Exit::Privilege, error).hint("run it as root (`sudo headroom run`), or give it these capabilities"))
 }
 
 /// Makes sure that no other instance runs; holds as long as the file is open.

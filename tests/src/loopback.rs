@@ -25,6 +25,12 @@ pub struct DiskStats {
     pub writes: u64,
     /// Sectors of 512 bytes written.
     pub sectors_written: u64,
+    /// Milliseconds spent writing.
+    pub write_ms: u64,
+    /// Discards completed.
+    pub discards: u64,
+    /// Flushes completed.
+    pub flushes: u64,
 }
 
 impl Loop {
@@ -52,6 +58,14 @@ impl Loop {
         Path::new("/dev").join(&self.name)
     }
 
+    /// Makes it pass its IO on to the disk below, past the page cache; or why it cannot.
+    pub fn bypass_cache(&self) -> Result<(), String> {
+        let output = Command::new("losetup").arg("--direct-io=on").arg(self.device()).output();
+        let output = output.map_err(|error| format!("losetup: {error}"))?;
+        let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        if output.status.success() { Ok(()) } else { Err(format!("losetup --direct-io=on: {why}")) }
+    }
+
     /// The file behind it.
     pub fn file(&self) -> &Path {
         &self.file
@@ -75,6 +89,9 @@ pub fn disk_stats(name: &str) -> DiskStats {
         read_ms: fields[3],
         writes: fields[4],
         sectors_written: fields[6],
+        write_ms: fields[7],
+        discards: fields[11],
+        flushes: fields[15],
     }
 }
 

@@ -124,8 +124,14 @@ mod tests {
     #[test]
     fn a_v1_controller_is_where_its_own_mount_is() {
         let cgroups = "4:memory:/a\n3:blkio:/b\n0::/c\n";
-        assert_eq!(locate("memory", cgroups, V1).unwrap(), Hierarchy { id: 4, root: "/sys/fs/cgroup/memory".into() });
-        assert_eq!(locate("blkio", cgroups, V1).unwrap(), Hierarchy { id: 3, root: "/sys/fs/cgroup/blk io".into() });
+        assert_eq!(
+            locate("memory", cgroups, V1).unwrap(),
+            Hierarchy { id: 4, root: "/sys/fs/cgroup/memory".into() }
+        );
+        assert_eq!(
+            locate("blkio", cgroups, V1).unwrap(),
+            Hierarchy { id: 3, root: "/sys/fs/cgroup/blk io".into() }
+        );
     }
 
     #[test]

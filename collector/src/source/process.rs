@@ -63,10 +63,7 @@ impl Own {
 }
 
 fn number(digits: &[u8]) -> u64 {
-    digits
-        .iter()
-        .take_while(|byte| byte.is_ascii_digit())
-        .fold(0, |number, digit| number * 10 + u64::from(digit - b'0'))
+    digits.iter().take_while(|byte| byte.is_ascii_digit()).fold(0, |number, digit| number * 10 + u64::from(digit - b'0'))
 }
 
 #[cfg(test)]

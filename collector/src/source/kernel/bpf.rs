@@ -47,7 +47,12 @@ impl Rows {
     }
 
     /// The same for the first `limit` rows only.
-    pub fn first(&mut self, map: BorrowedFd<'_>, limit: usize, mut row: impl FnMut(&[u8], &[u8])) -> io::Result<()> {
+    pub fn first(
+        &mut self,
+        map: BorrowedFd<'_>,
+        limit: usize,
+        mut row: impl FnMut(&[u8], &[u8]),
+    ) -> io::Result<()> {
         if self.batched {
             match self.batches(map, limit, &mut row) {
                 Err(error) if is_unsupported(&error) => self.batched = false,
@@ -57,7 +62,12 @@ impl Rows {
         self.one_by_one(map, limit, row)
     }
 
-    fn batches(&mut self, map: BorrowedFd<'_>, limit: usize, row: &mut impl FnMut(&[u8], &[u8])) -> io::Result<()> {
+    fn batches(
+        &mut self,
+        map: BorrowedFd<'_>,
+        limit: usize,
+        row: &mut impl FnMut(&[u8], &[u8]),
+    ) -> io::Result<()> {
         // What the kernel keeps in here is a key (arrays) or the number of a bucket (hashes).
         let mut place = [0u8; 64];
         let mut next = [0u8; 64];
@@ -99,7 +109,12 @@ impl Rows {
         Ok(())
     }
 
-    fn one_by_one(&mut self, map: BorrowedFd<'_>, limit: usize, mut row: impl FnMut(&[u8], &[u8])) -> io::Result<()> {
+    fn one_by_one(
+        &mut self,
+        map: BorrowedFd<'_>,
+        limit: usize,
+        mut row: impl FnMut(&[u8], &[u8]),
+    ) -> io::Result<()> {
         let (key, rest) = self.keys.split_at_mut(self.key_size);
         // Without batches the buffer for keys is free but for its first: the second holds the next key.
         let mut spare = [0u8; 64];

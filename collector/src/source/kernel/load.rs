@@ -54,12 +54,11 @@ pub fn load(config: &config::Kernel, slots: u32, hierarchies: &Hierarchies) -> R
     };
     let mut probes = BTreeMap::new();
     for (signal, probe) in every_probe() {
-        let (state, reason) = fate(config, &resolved, &probes, signal, probe).unwrap_or_else(|| {
-            match attach(&mut ebpf, probe, btf.as_ref()) {
+        let (state, reason) = fate(config, &resolved, &probes, signal, probe)
+            .unwrap_or_else(|| match attach(&mut ebpf, probe, btf.as_ref()) {
                 Ok(()) => (ProbeState::Attached, None),
                 Err(error) => (on_failure(probe.hook), Some(format!("{error:#}"))),
-            }
-        });
+            });
         probes.insert(probe.program, sample::Probe { program: probe.program.to_owned(), state, reason });
     }
     let probes = every_probe().filter_map(|(_, probe)| probes.remove(probe.program)).collect();

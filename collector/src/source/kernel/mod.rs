@@ -84,7 +84,10 @@ impl Kernel {
                 workload_max: config.workload.max,
                 workload_grace: config.workload.grace.as_nanos() as u64,
             },
-            context: Context { page_size: rustix::param::page_size() as u64, clock_offset_ns: clock::offset_ns() },
+            context: Context {
+                page_size: rustix::param::page_size() as u64,
+                clock_offset_ns: clock::offset_ns(),
+            },
             quarantine_ns: QUARANTINE_NS.max(2 * config.tick.as_nanos() as u64),
             walk_due: true,
             devices: HashSet::new(),
@@ -190,10 +193,7 @@ impl Kernel {
             }
             let before = std::mem::replace(&mut seen[index], (runs, ns));
             let (runs, ns) = (runs.wrapping_sub(before.0), ns.wrapping_sub(before.1));
-            sink(Sample {
-                time,
-                reading: Reading::Program(Program { program: probe.program.clone().into(), runs, ns }),
-            });
+            sink(Sample { time, reading: Reading::Program(Program { program: probe.program.clone().into(), runs, ns }) });
         }
         if clock::monotonic_ns() >= *until {
             *window = None;
@@ -209,7 +209,11 @@ impl Measurement {
         if let Err(error) = &window {
             tracing::info!("the kernel does not measure the programs' run time: {error}");
         }
-        Measurement { window: window.ok(), until: clock::monotonic_ns().saturating_add(length_ns), seen: Vec::new() }
+        Measurement {
+            window: window.ok(),
+            until: clock::monotonic_ns().saturating_add(length_ns),
+            seen: Vec::new(),
+        }
     }
 }
 
