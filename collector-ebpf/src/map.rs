@@ -21,6 +21,7 @@ pub struct Started {
 #[repr(C)]
 pub struct Flight {
     pub inserted_ns: u64,
+    /// Zero until it is.
     pub issued_ns: u64,
 }
 

@@ -63,6 +63,11 @@ impl Agent {
 
     /// Starts it without waiting; `adjust` may change the command.
     pub fn spawn(config: &str, adjust: impl FnOnce(&mut Command)) -> Agent {
+        Agent::spawn_recording(config, "record.jsonl".as_ref(), adjust)
+    }
+
+    /// The same with a record elsewhere than in its own directory, where alone it is read back.
+    pub fn spawn_recording(config: &str, record: &Path, adjust: impl FnOnce(&mut Command)) -> Agent {
         let directory = scratch();
         let file = directory.join("headroom.toml");
         let lock = directory.join("lock");
@@ -70,7 +75,7 @@ impl Agent {
         fs::write(&file, format!("{head}{config}")).unwrap();
         let mut command = headroom("run");
         command.arg("--config").arg(&file);
-        command.arg("--record").arg(directory.join("record.jsonl"));
+        command.arg("--record").arg(directory.join(record));
         command.stdout(Stdio::null()).stderr(File::create(directory.join("log")).unwrap());
         adjust(&mut command);
         let child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", binary().display()));

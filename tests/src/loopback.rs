@@ -58,6 +58,14 @@ impl Loop {
         Path::new("/dev").join(&self.name)
     }
 
+    /// Makes it pass its IO on to the disk below, past the page cache; or why it cannot.
+    pub fn bypass_cache(&self) -> Result<(), String> {
+        let output = Command::new("losetup").arg("--direct-io=on").arg(self.device()).output();
+        let output = output.map_err(|error| format!("losetup: {error}"))?;
+        let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        if output.status.success() { Ok(()) } else { Err(format!("losetup --direct-io=on: {why}")) }
+    }
+
     /// The file behind it.
     pub fn file(&self) -> &Path {
         &self.file

@@ -12,9 +12,9 @@ use collector_tests::agent::{Agent, scratch};
 use collector_tests::cgroup::Cgroup;
 use collector_tests::exposition::Exposition;
 use collector_tests::loopback::{Loop, disk_stats};
-use collector_tests::needs;
 use collector_tests::provocation::Provocation;
 use collector_tests::require::{is_root, skip};
+use collector_tests::{about, needs};
 
 const CONFIG: &str = "tick = \"100ms\"\n";
 const SERVICE: &str = "headroom_block_io_service_seconds";
@@ -66,55 +66,84 @@ fn assert_within(share: f64, floor: f64, what: &str, value: f64, witness: f64) {
     assert!((value - witness).abs() <= (witness * share).max(floor), "{what}: {value}, but {witness} by the witness");
 }
 
+/// Completions that the kernel counts and the program does not see. On bare metal and in plain VMs there are none; in a
+/// nested VM a few in a hundred thousand pass the tracepoint (ftrace has them) without a run of the program, and the
+/// kernel counts neither a run nor a miss (`run_cnt`, `recursion_misses` of `bpf_prog_info`).
+const UNSEEN: f64 = 1.0 / 5000.0;
+
+/// As many as the witness says, but for those that the kernel kept from the program.
+#[track_caller]
+fn assert_seen(what: &str, value: f64, witness: u64) {
+    let most = witness as f64;
+    eprintln!("{what}: {value} of {most}");
+    assert!((most - (most * UNSEEN).ceil()..=most).contains(&value), "{what}: {value}, but {witness} by the witness");
+}
+
 #[test]
-fn ios_bytes_and_times_are_the_devices_own() {
+fn ios_and_bytes_are_the_devices_own() {
     needs!(is_root(), "loop devices and programs need root");
     let Some((device, _folder)) = device(64 * MIB) else { return };
     let agent = Agent::start(CONFIG);
     let cgroup = Cgroup::new("block");
     let before = device.stats();
     let mut issued = [(0, 0); 2];
-    // Long enough for the witness, which counts in milliseconds.
-    for _ in 0..8 {
-        for (block, count) in [(4096, 2000), (MIB, 60)] {
-            for (operation, (ios, bytes)) in ["read", "write"].into_iter().zip(&mut issued) {
-                assert_eq!(issue(&cgroup, operation, &device.device(), block, count), (count, 0));
-                (*ios, *bytes) = (*ios + count, *bytes + block * count);
-            }
+    for (block, count) in [(4096, 4000), (MIB, 60)] {
+        for (operation, (ios, bytes)) in ["read", "write"].into_iter().zip(&mut issued) {
+            assert_eq!(issue(&cgroup, operation, &device.device(), block, count), (count, 0));
+            (*ios, *bytes) = (*ios + count, *bytes + block * count);
         }
     }
     let exposition = agent.settle();
     let after = device.stats();
     let witness = [
-        ("read", after.reads - before.reads, after.sectors_read - before.sectors_read, after.read_ms - before.read_ms),
-        (
-            "write",
-            after.writes - before.writes,
-            after.sectors_written - before.sectors_written,
-            after.write_ms - before.write_ms,
-        ),
+        ("read", after.reads - before.reads, after.sectors_read - before.sectors_read),
+        ("write", after.writes - before.writes, after.sectors_written - before.sectors_written),
     ];
-    for ((operation, ios, sectors, ms), (issued_ios, issued_bytes)) in witness.into_iter().zip(issued) {
+    for ((operation, ios, sectors), (issued_ios, issued_bytes)) in witness.into_iter().zip(issued) {
         assert!(ios >= issued_ios && sectors * 512 == issued_bytes, "{before:?} {after:?} {issued:?}");
         eprintln!("{operation}: {ios} IOs, {} bytes", sectors * 512);
         for histogram in [SERVICE, QUEUE] {
-            assert_eq!(of(&exposition, &format!("{histogram}_count"), &device, operation), ios as f64, "{histogram}");
+            let count = of(&exposition, &format!("{histogram}_count"), &device, operation);
+            assert_seen(histogram, count, ios);
             let labels = [("device", device.name.as_str()), ("operation", operation), ("le", "+Inf")];
-            assert_eq!(exposition.sum(&format!("{histogram}_bucket"), &labels), ios as f64, "{histogram}");
+            assert_eq!(exposition.sum(&format!("{histogram}_bucket"), &labels), count, "{histogram}");
         }
-        assert_eq!(of(&exposition, BYTES, &device, operation), (sectors * 512) as f64);
+        assert_seen("bytes", of(&exposition, BYTES, &device, operation), sectors * 512);
         assert_eq!(of(&exposition, ERRORS, &device, operation), 0.0);
-        let sum = |name| of(&exposition, &format!("{name}_sum"), &device, operation);
-        // The witness begins when the request is made, a moment before it is inserted or issued.
-        assert_within(0.1, 0.002, &format!("{operation} seconds"), sum(QUEUE) + sum(SERVICE), ms as f64 / 1e3);
-
         let workload = [("workload", cgroup.path.as_str()), ("operation", operation)];
-        assert_eq!(exposition.sum(WORKLOAD_IOS, &workload), ios as f64, "{operation} by workload");
-        assert_eq!(exposition.sum(WORKLOAD_BYTES, &workload), issued_bytes as f64, "{operation} by workload");
+        assert_seen("IOs by workload", exposition.sum(WORKLOAD_IOS, &workload), ios);
+        assert_seen("bytes by workload", exposition.sum(WORKLOAD_BYTES, &workload), issued_bytes);
         let seconds = exposition.sum("headroom_workload_block_service_seconds_total", &workload);
-        assert_within(1e-6, 1e-6, &format!("{operation} seconds by workload"), seconds, sum(SERVICE));
+        let sum = of(&exposition, &format!("{SERVICE}_sum"), &device, operation);
+        assert_within(1e-6, 1e-6, &format!("{operation} seconds by workload"), seconds, sum);
     }
     assert_eq!(exposition.sum("headroom_lost_total", &[]), 0.0, "{}", exposition.text);
+}
+
+/// The device's own time begins when a request is made, a moment before it is inserted or issued: that must not matter,
+/// so that the loop device here waits for a disk, and the IO is large.
+#[test]
+fn queue_and_service_time_are_the_devices_own_time() {
+    needs!(is_root(), "loop devices and programs need root");
+    let folder = Folder(scratch());
+    let device = Loop::new(&folder.0, 64 * MIB).and_then(|device| device.bypass_cache().map(|()| device));
+    needs!(device.is_ok(), device.as_ref().err().map_or("", String::as_str));
+    let device = device.unwrap();
+    let agent = Agent::start(CONFIG);
+    let cgroup = Cgroup::new("times");
+    let before = device.stats();
+    for _ in 0..4 {
+        for operation in ["read", "write"] {
+            issue(&cgroup, operation, &device.device(), MIB, 60);
+        }
+    }
+    let exposition = agent.settle();
+    let after = device.stats();
+    for (operation, ms) in [("read", after.read_ms - before.read_ms), ("write", after.write_ms - before.write_ms)] {
+        let sum = |name| of(&exposition, &format!("{name}_sum"), &device, operation);
+        // The witness rounds to milliseconds.
+        assert_within(0.1, 0.002, &format!("{operation} seconds"), sum(QUEUE) + sum(SERVICE), ms as f64 / 1e3);
+    }
 }
 
 #[test]
@@ -238,7 +267,7 @@ fn whole_disk(device: u64) -> Option<String> {
 fn writeback_is_charged_to_whoever_wrote() {
     needs!(is_root(), "loop devices and programs need root");
     let cgroup = Cgroup::new("writeback");
-    needs!(cgroup.is_v2(), "on cgroup v1 the kernel charges writeback to the root: it takes v2 with the io controller");
+    about!(cgroup.is_v2(), "on cgroup v1 the kernel charges writeback to the root: it takes v2 with the io controller");
     let controllers = fs::read_to_string(cgroup.memory().join("cgroup.controllers")).unwrap();
     needs!(
         ["io", "memory"].iter().all(|name| controllers.split_whitespace().any(|have| have == *name)),

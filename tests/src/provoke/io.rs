@@ -26,6 +26,9 @@ pub fn run(operation: &str, file: &str, block: usize, count: usize, cgroups: &[&
         std::slice::from_raw_parts_mut(memory.cast::<u8>(), block)
     };
     buffer.fill(0x5a);
+    // Else a page of this program that is not in memory would be read from another disk meanwhile.
+    // SAFETY: the call has no preconditions.
+    assert_eq!(unsafe { libc::mlockall(libc::MCL_CURRENT) }, 0, "{}", std::io::Error::last_os_error());
     join(cgroups);
     let mut failed = 0;
     for index in 0..count {
