@@ -27,6 +27,7 @@ static ZERO: [u64; device_word::COUNT] = [0; device_word::COUNT];
 #[repr(C)]
 pub struct Flight {
     inserted_ns: u64,
+    /// Zero until it is.
     issued_ns: u64,
 }
 
@@ -34,7 +35,7 @@ pub struct Flight {
 pub fn block_rq_insert(ctx: RawTracePointContext) -> i32 {
     // SAFETY: the helper has no preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
-    depart(ctx.arg(0), Flight { inserted_ns: now, issued_ns: now })
+    depart(ctx.arg(0), Flight { inserted_ns: now, issued_ns: 0 })
 }
 
 #[raw_tracepoint(tracepoint = "block_rq_issue")]
@@ -42,12 +43,18 @@ pub fn block_rq_issue(ctx: RawTracePointContext) -> i32 {
     let request: u64 = ctx.arg(0);
     // SAFETY: the helper has no preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
-    match IN_FLIGHT.get_ptr_mut(request) {
+    if let Some(flight) = IN_FLIGHT.get_ptr_mut(request) {
         // SAFETY: from a successful lookup; a request is issued by one CPU at a time.
-        Some(flight) => unsafe { (*flight).issued_ns = now },
-        None => return depart(request, Flight { inserted_ns: now, issued_ns: now }),
+        let flight = unsafe { &mut *flight };
+        // Issued before, it was put back, or its end went unseen and this is another IO in the same place: neither is
+        // known to have waited in the queue.
+        if flight.issued_ns != 0 {
+            flight.inserted_ns = now;
+        }
+        flight.issued_ns = now;
+        return 0;
     }
-    0
+    depart(request, Flight { inserted_ns: now, issued_ns: now })
 }
 
 #[raw_tracepoint(tracepoint = "block_rq_complete")]
@@ -120,6 +127,8 @@ fn complete(request: u64, status: i32, bytes: u32) -> Option<i32> {
     let _ = IN_FLIGHT.remove(request);
     // SAFETY: the helper has no preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
+    // Not issued: it failed before, or nothing sees the issue.
+    let issued_ns = issued_ns.max(inserted_ns);
     let queue_ns = issued_ns.saturating_sub(inserted_ns);
     let service_ns = now.saturating_sub(issued_ns);
     counter::observe(row, device_word::QUEUE, queue_ns);

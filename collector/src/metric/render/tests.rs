@@ -1,3 +1,5 @@
+//! Tests of the rendering: what an exposition looks like, and what is left out of it.
+
 use std::collections::BTreeSet;
 
 use super::*;

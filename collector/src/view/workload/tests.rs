@@ -1,3 +1,5 @@
+//! Tests of the workloads: who is charged, from birth to the end of the grace.
+
 use super::*;
 
 const MEMORY: u64 = 5;
