@@ -1,4 +1,4 @@
-//! The tests of rendering, beside it because of their length.
+//! Tests of the rendering: what an exposition looks like, and what is left out of it.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! The tests of workloads, beside them because of their length.
+//! Tests of the workloads: who is charged, from birth to the end of the grace.
 
 use super::*;
 
