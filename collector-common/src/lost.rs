@@ -10,7 +10,8 @@ pub enum Stage {
     RingCritical = 0,
     /// A record found the bulk ring full.
     RingBulk = 1,
-    /// A cgroup found no slot of its own; its counts went to the workload `other`.
+    /// A cgroup found no slot of its own, counted each time that a CPU looked for one; its counts went to the workload
+    /// `other`.
     Slot = 2,
     /// A begin could not be noted, or an end came without its begin: that one stall is missing.
     Stopwatch = 3,

@@ -178,10 +178,10 @@ fn slots_go_from_the_dead_to_the_living_and_nobody_pays_for_another() {
     eprintln!("{touched_by_all} touched; {counted} charged to {} cgroups, {others} to other; {whole} whole", own.len());
     assert!(counted + others >= touched_by_all, "{counted} and {others} of {touched_by_all}");
     assert!(whole > 1 + 2 * 64, "slots are given back: {whole} cgroups had one");
-    // What found no slot is counted, one by one: here and in `other`.
+    // That a cgroup found no slot is counted each time that a CPU looked for one.
     let slotless = lost(&samples, "slot");
     eprintln!("lost: slot {slotless}, workload {}", lost_of(&exposition, "workload"));
-    assert!(slotless >= others);
+    assert_eq!(slotless > 0, others > 0);
     assert!(own.len() == made.len() || others > 0, "{} of {} had a slot", own.len(), made.len());
     // Within the grace, as many as ever lived have died; `other` stands for those over the cap.
     assert!(lost_of(&exposition, "workload") >= (WAVES * WAVE - 64) as f64);
