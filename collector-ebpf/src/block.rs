@@ -22,28 +22,19 @@ static ZERO: [u64; device_word::COUNT] = [0; device_word::COUNT];
 
 #[raw_tracepoint(tracepoint = "block_rq_insert")]
 pub fn block_rq_insert(ctx: RawTracePointContext) -> i32 {
-    // SAFETY: the helper has no preconditions.
-    let now = unsafe { bpf_ktime_get_ns() };
-    depart(ctx.arg(0), Flight { inserted_ns: now, issued_ns: 0 })
+    depart(ctx.arg(0), |flight, now| *flight = Flight { inserted_ns: now, issued_ns: 0 })
 }
 
 #[raw_tracepoint(tracepoint = "block_rq_issue")]
 pub fn block_rq_issue(ctx: RawTracePointContext) -> i32 {
-    let request: u64 = ctx.arg(0);
-    // SAFETY: the helper has no preconditions.
-    let now = unsafe { bpf_ktime_get_ns() };
-    if let Some(flight) = IN_FLIGHT.get_ptr_mut(request) {
-        // SAFETY: from a successful lookup; a request is issued by one CPU at a time.
-        let flight = unsafe { &mut *flight };
-        // Issued before, it was put back, or its end went unseen and this is another IO in the same place: neither is
-        // known to have waited in the queue.
-        if flight.issued_ns != 0 {
+    depart(ctx.arg(0), |flight, now| {
+        // Issued at once; or issued before and put back, or its end went unseen and this is another IO in the same place:
+        // none of them is known to have waited in the queue.
+        if flight.inserted_ns == 0 || flight.issued_ns != 0 {
             flight.inserted_ns = now;
         }
         flight.issued_ns = now;
-        return 0;
-    }
-    depart(request, Flight { inserted_ns: now, issued_ns: now })
+    })
 }
 
 #[raw_tracepoint(tracepoint = "block_rq_complete")]
@@ -55,11 +46,34 @@ pub fn block_rq_complete(ctx: RawTracePointContext) -> i32 {
 }
 
 #[inline(always)]
-fn depart(request: u64, flight: Flight) -> i32 {
+fn depart(request: u64, note: impl Fn(&mut Flight, u64)) -> i32 {
+    // SAFETY: the helper has no preconditions.
+    let now = unsafe { bpf_ktime_get_ns() };
+    if let Some(flight) = IN_FLIGHT.get_ptr_mut(request) {
+        // SAFETY: from a successful lookup; a request is handled by one CPU at a time.
+        note(unsafe { &mut *flight }, now);
+        return 0;
+    }
+    let mut flight = Flight { inserted_ns: 0, issued_ns: 0 };
+    note(&mut flight, now);
     if IN_FLIGHT.insert(request, flight, 0).is_err() {
         emit::lost(Stage::InFlight);
     }
     0
+}
+
+/// Takes note of a request's arrival, and gives when it had set out: all zero if that is not known.
+#[inline(always)]
+fn arrive(request: u64) -> Flight {
+    let mut departed = Flight { inserted_ns: 0, issued_ns: 0 };
+    if let Some(flight) = IN_FLIGHT.get_ptr_mut(request) {
+        // SAFETY: from a successful lookup; a request is completed by one CPU, and not issued again before.
+        unsafe {
+            departed = *flight;
+            *flight = Flight { inserted_ns: 0, issued_ns: 0 };
+        }
+    }
+    departed
 }
 
 #[inline(always)]
@@ -68,12 +82,7 @@ fn complete(request: u64, status: i32, bytes: u32) -> Option<i32> {
     // A request may complete in parts; it is done with the last.
     let done = bytes >= read(rq, layout!(request_data_len));
     // No disk: a driver talks to the device itself (a SCSI inquiry, say), which is no block IO.
-    let Some(device) = device(rq) else {
-        if done {
-            let _ = IN_FLIGHT.remove(request);
-        }
-        return None;
-    };
+    let device = device(rq)?;
     let operation = operation(read(rq, layout!(request_cmd_flags)));
     let key = DeviceOperation { device, operation };
     // Who asks for a flush does so with an empty write, or with one that ends a second time, empty, once the cache is
@@ -94,14 +103,12 @@ fn complete(request: u64, status: i32, bytes: u32) -> Option<i32> {
         charge(rq, operation, bytes, 0, 0);
         return None;
     }
-    let Some(flight) = IN_FLIGHT.get_ptr(request) else {
+    let Flight { inserted_ns, issued_ns } = arrive(request);
+    if inserted_ns == 0 {
         emit::lost(Stage::InFlight);
         charge(rq, operation, bytes, 1, 0);
         return None;
-    };
-    // SAFETY: from a successful lookup; a request is completed by one CPU, and not issued again before.
-    let Flight { inserted_ns, issued_ns } = unsafe { *flight };
-    let _ = IN_FLIGHT.remove(request);
+    }
     // SAFETY: the helper has no preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
     // Not issued: it failed before, or nothing sees the issue.

@@ -27,11 +27,6 @@ pub fn attach(adjust: impl FnOnce(&mut Config)) -> Result<Loaded> {
     Ok(loaded)
 }
 
-/// Programs that are attached.
-pub fn attached(loaded: &Loaded) -> usize {
-    loaded.probes.iter().filter(|probe| probe.state == ProbeState::Attached).count()
-}
-
 /// A program that does nothing, attached where user page faults are counted.
 pub fn attach_empty() -> Result<Ebpf> {
     let mut ebpf = EbpfLoader::new().load(OBJECT).context("load the eBPF object")?;
