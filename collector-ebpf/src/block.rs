@@ -181,6 +181,10 @@ fn css(rq: Address) -> Css {
 }
 
 #[inline(always)]
+#[allow(
+    clippy::needless_borrows_for_generic_args,
+    reason = "by value it would be copied to the stack, which is too small"
+)]
 fn row(key: &DeviceOperation) -> Option<*mut [u64; device_word::COUNT]> {
     if let Some(row) = BLOCK.get_ptr_mut(key) {
         return Some(row);

@@ -21,6 +21,7 @@ const FRESH_NS: u64 = 30_000_000_000;
 /// `oom:mark_victim` runs in the killer's context: the victim is the argument. It runs under the kernel's `oom_lock`, so
 /// that this CPU's record cannot be written twice at once.
 #[raw_tracepoint(tracepoint = "mark_victim")]
+#[allow(clippy::needless_borrows_for_generic_args, reason = "by value it would be copied to the stack")]
 pub fn oom_mark_victim(ctx: RawTracePointContext) -> i32 {
     let Some(record) = VICTIM.get_ptr_mut(0) else { return 0 };
     // SAFETY: from a successful lookup, and ours alone, see above.
