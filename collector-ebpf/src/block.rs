@@ -20,7 +20,8 @@ const OPERATION_MASK: u32 = 0xff;
 
 static ZERO: [u64; device_word::COUNT] = [0; device_word::COUNT];
 
-/// A request on its way.
+/// When a request set out; all zero once it has arrived. The kernel uses the memory of its requests again and again, and
+/// so the entries of the map stay: making and removing one for each IO costs more than everything else about it.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Flight {
@@ -30,22 +31,17 @@ pub struct Flight {
 
 #[raw_tracepoint(tracepoint = "block_rq_insert")]
 pub fn block_rq_insert(ctx: RawTracePointContext) -> i32 {
-    // SAFETY: the helper has no preconditions.
-    let now = unsafe { bpf_ktime_get_ns() };
-    depart(ctx.arg(0), Flight { inserted_ns: now, issued_ns: now })
+    depart(ctx.arg(0), |flight, now| *flight = Flight { inserted_ns: now, issued_ns: now })
 }
 
 #[raw_tracepoint(tracepoint = "block_rq_issue")]
 pub fn block_rq_issue(ctx: RawTracePointContext) -> i32 {
-    let request: u64 = ctx.arg(0);
-    // SAFETY: the helper has no preconditions.
-    let now = unsafe { bpf_ktime_get_ns() };
-    match IN_FLIGHT.get_ptr_mut(request) {
-        // SAFETY: from a successful lookup; a request is issued by one CPU at a time.
-        Some(flight) => unsafe { (*flight).issued_ns = now },
-        None => return depart(request, Flight { inserted_ns: now, issued_ns: now }),
-    }
-    0
+    depart(ctx.arg(0), |flight, now| {
+        if flight.inserted_ns == 0 {
+            flight.inserted_ns = now;
+        }
+        flight.issued_ns = now;
+    })
 }
 
 #[raw_tracepoint(tracepoint = "block_rq_complete")]
@@ -57,11 +53,30 @@ pub fn block_rq_complete(ctx: RawTracePointContext) -> i32 {
 }
 
 #[inline(always)]
-fn depart(request: u64, flight: Flight) -> i32 {
-    if IN_FLIGHT.insert(request, flight, 0).is_err() {
+fn depart(request: u64, note: impl FnOnce(&mut Flight, u64)) -> i32 {
+    // SAFETY: the helper has no preconditions.
+    let now = unsafe { bpf_ktime_get_ns() };
+    if let Some(flight) = IN_FLIGHT.get_ptr_mut(request) {
+        // SAFETY: from a successful lookup; a request is handled by one CPU at a time.
+        note(unsafe { &mut *flight }, now);
+    } else if IN_FLIGHT.insert(request, Flight { inserted_ns: now, issued_ns: now }, 0).is_err() {
         emit::lost(Stage::InFlight);
     }
     0
+}
+
+/// Takes note of a request's arrival, and gives when it had set out: all zero if that is not known.
+#[inline(always)]
+fn arrive(request: u64) -> Flight {
+    let mut departed = Flight { inserted_ns: 0, issued_ns: 0 };
+    if let Some(flight) = IN_FLIGHT.get_ptr_mut(request) {
+        // SAFETY: from a successful lookup; a request is completed by one CPU, and not issued again before.
+        unsafe {
+            departed = *flight;
+            *flight = Flight { inserted_ns: 0, issued_ns: 0 };
+        }
+    }
+    departed
 }
 
 #[inline(always)]
@@ -72,7 +87,7 @@ fn complete(request: u64, status: i32, bytes: u32) -> Option<i32> {
     // No disk: a driver talks to the device itself (a SCSI inquiry, say), which is no block IO.
     let Some(device) = device(rq) else {
         if done {
-            let _ = IN_FLIGHT.remove(request);
+            arrive(request);
         }
         return None;
     };
@@ -87,9 +102,13 @@ fn complete(request: u64, status: i32, bytes: u32) -> Option<i32> {
     let first = operation as usize * word::COUNT;
     let css = css(rq);
     // A flush belongs to nobody.
-    let workload = if css.serial == 0 { None } else { BLOCK_IO.get_ptr_mut(slot::of(css, Controller::Io)) };
-    if let Some(row) = workload {
-        counter::add(row, first + word::BYTES, bytes as u64);
+    // Null rather than absent: the compiler may carry around what lies beside an absent value, and the verifier refuses.
+    let mut workload = core::ptr::null_mut();
+    if css.serial != 0 {
+        workload = BLOCK_IO.get_ptr_mut(slot::of(css, Controller::Io)).unwrap_or(workload);
+    }
+    if !workload.is_null() {
+        counter::add(workload, first + word::BYTES, bytes as u64);
     }
     if status != 0 {
         counter::add(row, device_word::ERRORS, 1);
@@ -97,24 +116,22 @@ fn complete(request: u64, status: i32, bytes: u32) -> Option<i32> {
     if !done {
         return None;
     }
-    if let Some(row) = workload {
-        counter::add(row, first + word::IOS, 1);
+    if !workload.is_null() {
+        counter::add(workload, first + word::IOS, 1);
     }
-    let Some(flight) = IN_FLIGHT.get_ptr(request) else {
+    let Flight { inserted_ns, issued_ns } = arrive(request);
+    if issued_ns == 0 {
         emit::lost(Stage::InFlight);
         return None;
-    };
-    // SAFETY: from a successful lookup; a request is completed by one CPU, and not issued again before.
-    let Flight { inserted_ns, issued_ns } = unsafe { *flight };
-    let _ = IN_FLIGHT.remove(request);
+    }
     // SAFETY: the helper has no preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
     let queue_ns = issued_ns.saturating_sub(inserted_ns);
     let service_ns = now.saturating_sub(issued_ns);
     counter::observe(row, device_word::QUEUE, queue_ns);
     counter::observe(row, device_word::SERVICE, service_ns);
-    if let Some(row) = workload {
-        counter::add(row, first + word::NS, service_ns);
+    if !workload.is_null() {
+        counter::add(workload, first + word::NS, service_ns);
     }
     if status != 0 || service_ns >= setting!(slow_io_ns) {
         let io = Io {

@@ -52,9 +52,9 @@ pub static BLOCK: PerCpuHashMap<block::DeviceOperation, [u64; block::device_word
 /// What a thread began and has not ended, see [`crate::stopwatch`].
 #[map]
 pub static STOPWATCH: HashMap<u64, crate::stopwatch::Started> = HashMap::with_max_entries(16384, 0);
-/// Requests between insertion or issue and completion, by their address.
+/// Requests between insertion or issue and completion, by their address; those that were not used for long make room.
 #[map]
-pub static IN_FLIGHT: HashMap<u64, crate::block::Flight> = HashMap::with_max_entries(16384, 0);
+pub static IN_FLIGHT: LruHashMap<u64, crate::block::Flight> = LruHashMap::with_max_entries(16384, 0);
 /// The latest reclaim of a thread: the cause of the OOM kill that may follow.
 #[map]
 pub static LAST_RECLAIM: LruHashMap<u32, crate::oom::Cause> = LruHashMap::with_max_entries(4096, 0);

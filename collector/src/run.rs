@@ -63,7 +63,7 @@ pub fn run(config: &Config, options: &Options) -> Result<(), Failure> {
 
 /// Gives the kernel back what only the start needed: its BTF, parsed, is tens of megabytes, and the C library keeps what
 /// is freed. Other C libraries have no such call.
-fn trim() {
+pub fn trim() {
     #[cfg(target_env = "gnu")]
     // SAFETY: the call touches only memory that is free.
     unsafe {

@@ -215,7 +215,11 @@ fn attach(ebpf: &mut Ebpf, probe: &Probe, btf: Option<&Btf>) -> Result<()> {
 fn chain(error: &(dyn Error + 'static)) -> String {
     if let Some(ProgramError::LoadError { io_error, verifier_log }) = error.downcast_ref() {
         let log = verifier_log.to_string();
-        let last = log.lines().rfind(|line| !line.starts_with("processed ") && !line.trim().is_empty());
+        // Below the reason the verifier sums up its work.
+        let summary = ["processed ", "stack depth ", "verification time ", "max_states"];
+        let last = log.lines().rfind(|line| {
+            !line.trim().is_empty() && !summary.iter().any(|start| line.starts_with(start))
+        });
         return match last {
             Some(line) => format!("the kernel refuses the program: {io_error} ({})", line.trim()),
             None => format!("the kernel refuses the program: {io_error}"),

@@ -1,13 +1,12 @@
 //! What the probes cost a page fault: the hottest path that any of them is on.
 
-use std::time::Instant;
-
 use anyhow::{Context as _, Result};
 use rustix::mm::{Advice, MapFlags, ProtFlags};
 
+use crate::machine::{Pinned, cpu_ns};
+use crate::probe;
 use crate::report::Report;
 use crate::statistic::{Summary, alternate, ratio};
-use crate::{machine, probe};
 
 const BYTES: usize = 512 << 20;
 const PAGE: usize = 4096;
@@ -15,13 +14,13 @@ const PAGE: usize = 4096;
 const REPEAT: usize = 2;
 const AIM: f64 = 1.03;
 
-
+/// The turns of an empty program and of all of the agent's; in the first there is none.
 const EMPTY: usize = 1;
 const ALL: usize = 2;
 
 /// Touches fresh memory with no program attached, with an empty one, and with all of the agent's, in turns.
 pub fn measure(rounds: usize) -> Result<Report> {
-    machine::pin()?;
+    let _pinned = Pinned::new()?;
     let [none, empty, all] = alternate::<3>(rounds, |which| {
         let (_all, _empty) = match which {
             ALL => (Some(probe::attach(|_| {})?), None),
@@ -30,7 +29,6 @@ pub fn measure(rounds: usize) -> Result<Report> {
         };
         quickest()
     })?;
-    
 
     let mut report = Report::new(&["page fault", "ns, median (quartiles)", "ns, min", "slower by, median (quartiles)"]);
     let mut row = |what: &str, times: &[f64]| {
@@ -62,7 +60,7 @@ fn quickest() -> Result<f64> {
     Ok(Summary::of(times).min)
 }
 
-/// Nanoseconds a fault.
+/// Nanoseconds a fault: of CPU time, so that it does not count when somebody else has the CPU.
 fn touch() -> Result<f64> {
     // SAFETY: a mapping of its own, of which nothing else knows.
     unsafe {
@@ -71,11 +69,11 @@ fn touch() -> Result<f64> {
             .context("map memory")?;
         // A kernel without huge pages refuses, and needs no advice.
         let _ = rustix::mm::madvise(memory, BYTES, Advice::LinuxNoHugepage);
-        let begun = Instant::now();
+        let begun = cpu_ns();
         for offset in (0..BYTES).step_by(PAGE) {
             memory.cast::<u8>().add(offset).write_volatile(1);
         }
-        let ns = begun.elapsed().as_nanos() as f64 / (BYTES / PAGE) as f64;
+        let ns = (cpu_ns() - begun) as f64 / (BYTES / PAGE) as f64;
         rustix::mm::munmap(memory, BYTES).context("unmap memory")?;
         Ok(ns)
     }
@@ -88,9 +86,11 @@ fn run_time(rounds: usize) -> Result<(Summary, Summary)> {
     let _measured = probe::measure()?;
     let mut times = [const { Vec::new() }; 2];
     for _ in 0..rounds {
-        let read = || Ok::<_, anyhow::Error>([(&loaded.ebpf, "fault_user"), (&floor, "empty")].map(|(ebpf, name)| {
-            probe::statistics(ebpf, name)
-        }));
+        let read = || {
+            Ok::<_, anyhow::Error>(
+                [(&loaded.ebpf, "fault_user"), (&floor, "empty")].map(|(ebpf, name)| probe::statistics(ebpf, name)),
+            )
+        };
         let before = read()?;
         touch()?;
         for ((times, before), after) in times.iter_mut().zip(before).zip(read()?) {

@@ -1,1 +1,149 @@
-pub fn measure(_r: usize) -> anyhow::Result<crate::report::Report> { anyhow::bail!("todo") }
+//! What the agent costs a host on which nothing happens.
+
+use std::fs;
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use collector::config::Config;
+use collector::engine::Engine;
+use collector::round::Round;
+use collector::sample::{Reading, Sample};
+use collector::source::kernel::Kernel;
+use collector::source::process::Own;
+use collector_tests::agent::{Agent, headroom};
+
+use crate::allocation;
+use crate::machine::{self, cpu_ns};
+use crate::report::Report;
+use crate::statistic::Summary;
+
+/// Rounds before the measurement: everything has been seen once.
+const WARM: usize = 20;
+const PAUSE: Duration = Duration::from_millis(20);
+/// How long the real agent is watched.
+const WATCH: Duration = Duration::from_secs(10);
+
+/// Plays the agent's rounds, and watches the real agent.
+pub fn measure(rounds: usize) -> Result<Report> {
+    let mut report = Report::new(&["figure", "value"]);
+    let mut row = |name: &str, value: String| report.row([name.to_owned(), value]);
+    let ticks = ticks(rounds)?;
+    row("CPU a tick, median (quartiles)", format!("{} µs", ticks.micros.spread(0)));
+    row("ticks in which no event came", format!("{} of {rounds}", ticks.quiet));
+    row("of those, ticks that allocated at all", format!("{}, {} times at most", ticks.allocating, ticks.most));
+    row("resident after the start, before memory is given back", mib(ticks.started.0));
+    row("resident, and of that anonymous, after", format!("{}, {}", mib(ticks.trimmed.0), mib(ticks.trimmed.1)));
+    let real = agent()?;
+    row("the built agent, ticks of 1 s: CPU a tick", format!("{:.0} µs", real.micros));
+    row(
+        "the built agent: resident, and of that anonymous",
+        format!("{}, {}", mib(real.resident.0), mib(real.resident.1)),
+    );
+    report.note(
+        "An event is a record in a ring, such as the birth of a cgroup; it may allocate, and counts as one tick less.",
+    );
+    report.note(
+        "Ticks are 20 ms apart in the bench's own process, whose memory includes the bench; the built agent does not.",
+    );
+    report.aim(
+        format!("in steady state a tick allocates nothing: {} of {} did", ticks.allocating, ticks.quiet),
+        ticks.allocating == 0 && ticks.quiet > 0,
+    );
+    Ok(report)
+}
+
+struct Ticks {
+    micros: Summary,
+    quiet: usize,
+    /// Of the quiet ones.
+    allocating: usize,
+    most: u64,
+    started: (u64, u64),
+    trimmed: (u64, u64),
+}
+
+fn ticks(rounds: usize) -> Result<Ticks> {
+    let mut kernel = Kernel::open(&Config::default())?;
+    let started = machine::resident("self")?;
+    collector::run::trim();
+    let trimmed = machine::resident("self")?;
+    let mut engine = Engine::new();
+    let mut round = Round::new(Own::open()?, Vec::new());
+    let mut events = 0;
+    let mut fold = |sample: Sample, events: &mut u64| {
+        *events += u64::from(is_event(&sample.reading));
+        drop(engine.apply(&sample));
+    };
+    kernel.begin(&mut |sample| fold(sample, &mut events));
+    let (mut micros, mut quiet, mut allocating, mut most) = (Vec::new(), 0, 0, 0);
+    for tick in 0..WARM + rounds {
+        sleep(PAUSE);
+        let (cpu, allocations) = (cpu_ns(), allocation::count());
+        events = 0;
+        round.read(&mut kernel, &mut |sample| fold(sample, &mut events));
+        let (cpu, allocations) = (cpu_ns() - cpu, allocation::count() - allocations);
+        if tick >= WARM {
+            micros.push(cpu as f64 / 1e3);
+            if events == 0 {
+                quiet += 1;
+                allocating += usize::from(allocations > 0);
+                most = most.max(allocations);
+            }
+        }
+    }
+    Ok(Ticks { micros: Summary::of(micros), quiet, allocating, most, started, trimmed })
+}
+
+/// Whether something rare happened, rather than something counted.
+fn is_event(reading: &Reading) -> bool {
+    use collector::signal::{block, compaction, reclaim};
+    matches!(
+        reading,
+        Reading::Cgroup(_)
+            | Reading::Oom(_)
+            | Reading::Lost(_)
+            | Reading::Block(block::Reading::Io(_) | block::Reading::Name { .. })
+            | Reading::Reclaim(reclaim::Reading::Stall(_))
+            | Reading::Compaction(compaction::Reading::Stall(_))
+    )
+}
+
+struct Real {
+    micros: f64,
+    resident: (u64, u64),
+}
+
+fn agent() -> Result<Real> {
+    let mut agent = Agent::spawn("", |command: &mut Command| {
+        // The same, but without recording what it sees.
+        let arguments: Vec<_> = command.get_args().take_while(|argument| *argument != "--record").collect();
+        let mut plain = headroom("run");
+        plain.args(&arguments[1..]).stdout(Stdio::null());
+        let directory = arguments.last().map(std::path::Path::new).and_then(|config| config.parent());
+        if let Some(log) = directory.and_then(|directory| fs::File::create(directory.join("log")).ok()) {
+            plain.stderr(log);
+        }
+        *command = plain;
+    });
+    agent.await_ready();
+    // The programs are measured in the first ten seconds: that is not the steady state.
+    sleep(Duration::from_secs(12));
+    let pid = agent.pid().to_string();
+    let before = run_ns(&pid)?;
+    sleep(WATCH);
+    let micros = (run_ns(&pid)? - before) as f64 / 1e3 / WATCH.as_secs_f64();
+    Ok(Real { micros, resident: machine::resident(&pid)? })
+}
+
+/// Nanoseconds that a process's only thread ran.
+fn run_ns(pid: &str) -> Result<u64> {
+    let path = format!("/proc/{pid}/schedstat");
+    let text = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
+    text.split_whitespace().next().and_then(|ns| ns.parse().ok()).with_context(|| format!("read {path}"))
+}
+
+fn mib(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+}

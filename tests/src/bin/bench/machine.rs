@@ -3,6 +3,8 @@
 use std::fs;
 
 use anyhow::{Context as _, Result};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use rustix::time::{ClockId, clock_gettime};
 
 /// The machine in one line.
 pub fn describe() -> String {
@@ -14,12 +16,25 @@ pub fn describe() -> String {
     format!("Linux {kernel}, {cpus} × {}", model.trim_start_matches([':', ' ', '\t']))
 }
 
-/// Keeps the calling thread on one CPU: the last, for interrupts mostly go to the first.
-pub fn pin() -> Result<()> {
-    let last = aya::util::online_cpus().map_err(|(what, error)| anyhow::anyhow!("{what}: {error}"))?;
-    let mut set = rustix::thread::CpuSet::new();
-    set.set(*last.last().context("no CPU is online")? as usize);
-    rustix::thread::sched_setaffinity(None, &set).context("pin to a CPU")
+/// Keeps the calling thread on one CPU while it is held: the last, for interrupts mostly go to the first.
+pub struct Pinned(CpuSet);
+
+impl Pinned {
+    /// From now on.
+    pub fn new() -> Result<Pinned> {
+        let before = sched_getaffinity(None).context("ask for this thread's CPUs")?;
+        let online = aya::util::online_cpus().map_err(|(what, error)| anyhow::anyhow!("{what}: {error}"))?;
+        let mut last = CpuSet::new();
+        last.set(*online.last().context("no CPU is online")? as usize);
+        sched_setaffinity(None, &last).context("pin to a CPU")?;
+        Ok(Pinned(before))
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        let _ = sched_setaffinity(None, &self.0);
+    }
 }
 
 /// Resident memory of a process (`self` or a number) in bytes: all, and what no file is behind.
@@ -31,4 +46,10 @@ pub fn resident(process: &str) -> Result<(u64, u64)> {
         Some(line.trim_matches([':', ' ', '\t', 'k', 'B']).parse::<u64>().ok()? * 1024)
     };
     Ok((field("VmRSS").context("no VmRSS")?, field("RssAnon").context("no RssAnon")?))
+}
+
+/// CPU time of the calling thread in nanoseconds.
+pub fn cpu_ns() -> u64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }

@@ -44,7 +44,7 @@ struct Arguments {
 type Benchmark = (&'static str, usize, fn(usize) -> Result<Report>);
 
 const BENCHMARKS: [Benchmark; 5] = [
-    ("fault", 30, fault::measure),
+    ("fault", 60, fault::measure),
     ("block", 30, block::measure),
     ("ring", 20, ring::measure),
     ("idle", 200, idle::measure),

@@ -8,8 +8,8 @@ use aya::{Ebpf, EbpfLoader};
 use collector::config::Config;
 use collector::sample::ProbeState;
 use collector::source::cgroup::Hierarchies;
-use collector::source::kernel::load::{Loaded, OBJECT, load};
 use collector::source::kernel::bpf;
+use collector::source::kernel::load::{Loaded, OBJECT, load};
 
 /// Slots for cgroups, as many as the agent has by default on a host with two hierarchies.
 pub const SLOTS: u32 = 4001;
@@ -25,11 +25,6 @@ pub fn attach(adjust: impl FnOnce(&mut Config)) -> Result<Loaded> {
         anyhow::bail!("{} could not be attached: {:?}", failed.program, failed.reason);
     }
     Ok(loaded)
-}
-
-/// Programs that are attached.
-pub fn attached(loaded: &Loaded) -> usize {
-    loaded.probes.iter().filter(|probe| probe.state == ProbeState::Attached).count()
 }
 
 /// A program that does nothing, attached where user page faults are counted.

@@ -90,7 +90,8 @@ impl Section {
     pub fn write(&self, document: &Path) -> Result<()> {
         let text = fs::read_to_string(document).with_context(|| format!("read {}", document.display()))?;
         let (begin, end) = (format!("<!-- {} begins -->\n", self.name), format!("<!-- {} ends -->\n", self.name));
-        let (head, rest) = text.split_once(&begin).with_context(|| format!("{} lacks {begin:?}", document.display()))?;
+        let (head, rest) =
+            text.split_once(&begin).with_context(|| format!("{} lacks {begin:?}", document.display()))?;
         let (_, tail) = rest.split_once(&end).with_context(|| format!("{} lacks {end:?}", document.display()))?;
         let text = format!("{head}{begin}{self}{end}{tail}");
         fs::write(document, text).with_context(|| format!("write {}", document.display()))

@@ -1,1 +1,216 @@
-pub fn measure(_r: usize) -> anyhow::Result<crate::report::Report> { anyhow::bail!("todo") }
+//! What a scrape costs, by the number of workloads.
+
+use std::io::Write as _;
+use std::time::Instant;
+
+use anyhow::Result;
+use collector::engine::Engine;
+use collector::metric::{Format, render};
+use collector::sample::{Probe, ProbeState, Reading, Sample, Start};
+use collector::signal::{block, cgroup, compaction, fault, oom, reclaim};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use crate::machine::Pinned;
+use crate::report::Report;
+use crate::statistic::Summary;
+
+const SIZES: [usize; 3] = [100, 1_000, 10_000];
+const NOW: u64 = 1_700_000_000_000_000_000;
+/// Near linear: a hundred times as many workloads take at most three hundred times as long.
+const AIM: f64 = 1.24;
+
+/// How much happens in the workloads.
+#[derive(Clone, Copy, PartialEq)]
+enum Life {
+    /// Every family has every series.
+    Everything,
+    /// All take page faults, a third does IO, a tenth reclaims, one in a hundred was hit by an OOM kill.
+    Usual,
+}
+
+/// Renders hosts of several sizes.
+pub fn measure(rounds: usize) -> Result<Report> {
+    let _pinned = Pinned::new()?;
+    let mut report = Report::new(&[
+        "workloads",
+        "format",
+        "ms to render, median (quartiles)",
+        "min",
+        "series",
+        "MB",
+        "ms to compress",
+        "MB, gzip",
+        "ns to fold a counter",
+    ]);
+    for life in [Life::Usual, Life::Everything] {
+        for format in [Format::OpenMetrics, Format::Text] {
+            let mut times = Vec::new();
+            for size in SIZES {
+                times.push(row(&mut report, life, format, size, rounds)?);
+            }
+            let exponent = (times[2] / times[0]).log10() / (SIZES[2] as f64 / SIZES[0] as f64).log10();
+            let aim = format!(
+                "{}, {}: time grows with the number of workloads to the power of {exponent:.2}, at most {AIM}",
+                life.name(),
+                name(format)
+            );
+            report.aim(aim, exponent <= AIM);
+        }
+    }
+    report.note("Paths as Kubernetes makes them, of about 190 bytes, on a cgroup v2 host; no cap on series.");
+    report.note("`usual`: all workloads take page faults, a third does IO, a tenth reclaims, one in a hundred was OOM-killed; `everything`: all do all.");
+    report.note(
+        "Compression at the endpoint's level; a scrape that finds the same view as the one before renders nothing.",
+    );
+    Ok(report)
+}
+
+fn row(report: &mut Report, life: Life, format: Format, size: usize, rounds: usize) -> Result<f64> {
+    let (engine, fold_ns) = host(life, size);
+    let mut text = String::new();
+    let mut timed = || {
+        let begun = Instant::now();
+        text = render(engine.view(), format, usize::MAX >> 1).text;
+        begun.elapsed().as_secs_f64() * 1e3
+    };
+    let times = Summary::of((0..rounds).map(|_| timed()));
+    let begun = Instant::now();
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(text.as_bytes())?;
+    let compressed = encoder.finish()?.len();
+    let compress = begun.elapsed().as_secs_f64() * 1e3;
+    let series = text.lines().filter(|line| !line.starts_with('#')).count();
+    report.row([
+        format!("{size}, {}", life.name()),
+        name(format).to_owned(),
+        times.spread(1),
+        format!("{:.1}", times.min),
+        series.to_string(),
+        format!("{:.2}", text.len() as f64 / 1e6),
+        format!("{compress:.1}"),
+        format!("{:.2}", compressed as f64 / 1e6),
+        format!("{fold_ns:.0}"),
+    ]);
+    Ok(times.min)
+}
+
+impl Life {
+    fn name(self) -> &'static str {
+        match self {
+            Life::Everything => "everything",
+            Life::Usual => "usual",
+        }
+    }
+
+    /// Whether this happens, of things that happen to one in `share`.
+    fn has(self, workload: usize, share: usize) -> bool {
+        self == Life::Everything || workload.is_multiple_of(share)
+    }
+}
+
+fn name(format: Format) -> &'static str {
+    match format {
+        Format::OpenMetrics => "OpenMetrics",
+        Format::Text => "text",
+    }
+}
+
+/// A host with this many workloads, and the nanoseconds that folding one counter sample took.
+fn host(life: Life, size: usize) -> (Engine, f64) {
+    let mut engine = Engine::new();
+    let mut apply = |reading| drop(engine.apply(&Sample { time: NOW, reading }));
+    apply(Reading::Start(Start {
+        version: "0.1.0".into(),
+        kernel: "6.18.0".into(),
+        memory_hierarchy: 0,
+        io_hierarchy: 0,
+        workload_max: size,
+        workload_grace: 60_000_000_000,
+    }));
+    for probe in collector_common::SIGNALS.iter().flat_map(|signal| signal.probes) {
+        let program = probe.program.to_owned();
+        apply(Reading::Probe(Probe { program, state: ProbeState::Attached, reason: None }));
+    }
+    let id = |workload: usize| cgroup::Id { hierarchy: 0, id: workload as u64 + 1 };
+    for workload in 0..size {
+        apply(Reading::Cgroup(cgroup::Reading::Born { id: id(workload), path: path(workload) }));
+    }
+    let readings: Vec<Reading> = (0..size).flat_map(|workload| readings(life, workload, id(workload))).collect();
+    let count = readings.len();
+    let begun = Instant::now();
+    readings.into_iter().for_each(&mut apply);
+    let fold_ns = begun.elapsed().as_nanos() as f64 / count as f64;
+    apply(Reading::Tick);
+    (engine, fold_ns)
+}
+
+fn readings(life: Life, workload: usize, id: cgroup::Id) -> Vec<Reading> {
+    // Amounts as long as real ones.
+    let amount = 1_000_003 * (workload as u64 + 7);
+    let cgroup = Some(id);
+    let mut readings = vec![Reading::Fault(fault::Reading::Counts { cgroup, counts: [amount; 8] })];
+    if life.has(workload, 3) {
+        let operations = if life == Life::Everything { 5 } else { 2 };
+        for operation in block::Operation::ALL.into_iter().take(operations) {
+            let (ios, bytes, ns) = (amount, 4096 * amount, 87_654 * amount);
+            readings.push(Reading::Block(block::Reading::Workload { cgroup, operation, ios, bytes, ns }));
+        }
+    }
+    if life.has(workload, 10) {
+        for kind in reclaim::Kind::ALL {
+            readings.push(Reading::Reclaim(reclaim::Reading::Counts {
+                cgroup,
+                kind,
+                stalls: amount,
+                ns: 12_345 * amount,
+                bytes: 4096 * amount,
+                target_bytes: 4096 * amount,
+            }));
+        }
+        readings.push(Reading::Compaction(compaction::Reading::Counts { cgroup, stalls: amount, ns: 54_321 * amount }));
+    }
+    if life.has(workload, 100) {
+        let scopes = if life == Life::Everything { 3 } else { 1 };
+        for scope in oom::Scope::ALL.into_iter().take(scopes) {
+            readings.push(Reading::Oom(oom::Reading::Kill(kill(id, scope))));
+        }
+    }
+    readings
+}
+
+fn path(workload: usize) -> String {
+    let pod = format!(
+        "{:08x}_{:04x}_4c1e_9d2a_{:012x}",
+        0x9e37_79b9_u32.wrapping_mul(workload as u32),
+        workload & 0xffff,
+        workload
+    );
+    let container: String = (0..4_u64)
+        .map(|part| format!("{:016x}", (workload as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15 ^ part)))
+        .collect();
+    format!(
+        "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{pod}.slice/cri-containerd-{container}.scope"
+    )
+}
+
+fn kill(id: cgroup::Id, scope: oom::Scope) -> oom::Kill {
+    oom::Kill {
+        cgroup: Some(id),
+        trigger_cgroup: Some(id),
+        limited: (scope == oom::Scope::Memcg).then_some(id),
+        scope,
+        pid: 4242,
+        tid: 4242,
+        comm: "python3".into(),
+        uid: 1000,
+        score_adj: 0,
+        anon_bytes: Some(1 << 30),
+        file_bytes: Some(1 << 20),
+        shmem_bytes: Some(0),
+        swap_bytes: None,
+        peak_bytes: None,
+        trigger_pid: 4242,
+        trigger_comm: "python3".into(),
+    }
+}
