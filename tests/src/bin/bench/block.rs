@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use collector_tests::loopback::Loop;
 
-use crate::probe;
+use crate::probe::{self, Others};
 use crate::report::Report;
 use crate::statistic::{Summary, alternate, ratio};
 
@@ -35,8 +35,9 @@ pub fn measure(rounds: usize) -> Result<Report> {
     let directory = Scratch::new("/var/tmp")?;
     let disk = directory.0.join("data");
     fill(&disk)?;
+    let mut others = Others::default();
     for depth in [1, DEEP] {
-        let ratio = compare(&mut report, "disk", &disk, depth, rounds)?;
+        let ratio = compare(&mut report, &mut others, "disk", &disk, depth, rounds)?;
         let aim = format!("reads from the disk, {depth} at a time, lose at most 1 % of their rate: {}", percent(ratio));
         report.aim(aim, ratio >= AIM);
     }
@@ -44,7 +45,7 @@ pub fn measure(rounds: usize) -> Result<Report> {
     match Loop::new(&memory.0, BYTES) {
         Ok(device) => {
             for depth in [1, DEEP] {
-                compare(&mut report, "loop device over memory", &device.device(), depth, rounds)?;
+                compare(&mut report, &mut others, "loop device over memory", &device.device(), depth, rounds)?;
             }
         }
         Err(why) => report.note(format!("No loop device: {why}.")),
@@ -56,13 +57,23 @@ pub fn measure(rounds: usize) -> Result<Report> {
     report.note(
         "`ns an IO` is what the kernel measured inside the three block programs, its own readings of the clock included.",
     );
+    others.note().into_iter().for_each(|note| report.note(note));
     Ok(report)
 }
 
-fn compare(report: &mut Report, what: &str, path: &Path, depth: usize, rounds: usize) -> Result<f64> {
+fn compare(
+    report: &mut Report,
+    others: &mut Others,
+    what: &str,
+    path: &Path,
+    depth: usize,
+    rounds: usize,
+) -> Result<f64> {
     let [without, with] = alternate::<2>(rounds, |which| {
-        let _attached = (which == 1).then(|| probe::attach(|_| {})).transpose()?;
-        iops(path, depth)
+        others.without(|| {
+            let _attached = (which == 1).then(|| probe::attach(|_| {})).transpose()?;
+            iops(path, depth)
+        })
     })?;
     let rate = |rates: &[f64]| Summary::of(rates.iter().copied()).spread(0);
     let ratio = ratio(&with, &without);

@@ -44,8 +44,8 @@ struct Arguments {
 type Benchmark = (&'static str, usize, fn(usize) -> Result<Report>);
 
 const BENCHMARKS: [Benchmark; 5] = [
-    ("fault", 60, fault::measure),
-    ("block", 30, block::measure),
+    ("fault", 30, fault::measure),
+    ("block", 20, block::measure),
     ("ring", 20, ring::measure),
     ("idle", 200, idle::measure),
     ("scrape", 7, scrape::measure),

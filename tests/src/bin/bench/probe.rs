@@ -1,15 +1,18 @@
 //! The agent's programs, attached for as long as they are measured.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use aya::programs::{Program, RawTracePoint};
+use aya::programs::{Program, RawTracePoint, loaded_programs};
 use aya::{Ebpf, EbpfLoader};
 use collector::config::Config;
 use collector::sample::ProbeState;
 use collector::source::cgroup::Hierarchies;
 use collector::source::kernel::bpf;
 use collector::source::kernel::load::{Loaded, OBJECT, load};
+use collector_common::SIGNALS;
 
 /// Slots for cgroups, as many as the agent has by default on a host with two hierarchies.
 pub const SLOTS: u32 = 4001;
@@ -53,4 +56,67 @@ pub fn statistics(ebpf: &Ebpf, name: &str) -> Result<(u64, u64)> {
     let program = ebpf.program(name).with_context(|| format!("the object has no program {name}"))?;
     let fd = program.fd().with_context(|| format!("{name} is not loaded"))?;
     Ok(bpf::run_statistics(fd.as_fd())?)
+}
+
+/// How long all measurements together wait for others to go away.
+const PATIENCE: Duration = Duration::from_secs(120);
+const PAUSE: Duration = Duration::from_millis(100);
+/// Pauses that programs take at most until they are gone.
+const LINGER: usize = 10;
+
+/// Other agents on the machine spoil a measurement: their programs run beside ours, and what they have the kernel
+/// measure, it measures of ours too.
+#[derive(Debug, Default)]
+pub struct Others {
+    waited: Duration,
+    spoiled: usize,
+    measured: usize,
+}
+
+impl Others {
+    /// Measures again and again until nobody else was there, or patience is at its end. Nothing of ours may be loaded
+    /// before or after.
+    pub fn without(&mut self, mut measure: impl FnMut() -> Result<f64>) -> Result<f64> {
+        self.measured += 1;
+        loop {
+            while others() && self.waited < PATIENCE {
+                sleep(PAUSE);
+                self.waited += PAUSE;
+            }
+            let begun = Instant::now();
+            let measurement = measure()?;
+            // What was ours is gone a little later than its last descriptor.
+            if (0..LINGER).any(|_| gone()) {
+                return Ok(measurement);
+            }
+            if self.waited >= PATIENCE {
+                self.spoiled += 1;
+                return Ok(measurement);
+            }
+            self.waited += begun.elapsed();
+        }
+    }
+
+    /// In words, if there is anything to say.
+    pub fn note(&self) -> Option<String> {
+        let Others { spoiled, measured, .. } = self;
+        let text = "measurements were taken beside another agent's programs: the ratios are too high or too low";
+        (*spoiled > 0).then(|| format!("**{spoiled} of {measured}** {text}."))
+    }
+}
+
+/// Whether nothing is loaded; if something is, it gets a moment.
+fn gone() -> bool {
+    let gone = !others();
+    if !gone {
+        sleep(PAUSE);
+    }
+    gone
+}
+
+fn others() -> bool {
+    let ours: Vec<&str> = SIGNALS.iter().flat_map(|signal| signal.probes).map(|probe| probe.program).collect();
+    // The kernel keeps the first 15 bytes of a name.
+    let known = |name: &str| ours.iter().any(|ours| ours.starts_with(name) && !name.is_empty());
+    loaded_programs().flatten().any(|program| program.name_as_str().is_some_and(known))
 }
