@@ -51,3 +51,32 @@ pub fn alternate<const N: usize>(
     }
     Ok(all)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quartiles_lie_between_measurements() {
+        let summary = Summary::of([4.0, 1.0, 3.0, 2.0]);
+        assert_eq!(summary, Summary { min: 1.0, median: 2.5, quartiles: (1.75, 3.25) });
+        assert_eq!(Summary::of([7.0]), Summary { min: 7.0, median: 7.0, quartiles: (7.0, 7.0) });
+    }
+
+    #[test]
+    fn ratios_are_of_pairs() {
+        // Everything doubles in the second round: the ratio stays.
+        assert_eq!(ratio(&[3.0, 6.0], &[2.0, 4.0]).quartiles, (1.5, 1.5));
+    }
+
+    #[test]
+    fn each_round_begins_with_another() {
+        let mut turns = Vec::new();
+        let all = alternate::<2>(2, |which| {
+            turns.push(which);
+            Ok(which as f64)
+        });
+        assert_eq!(all.unwrap(), [[0.0, 0.0], [1.0, 1.0]]);
+        assert_eq!(turns, [0, 1, 1, 0]);
+    }
+}
