@@ -16,4 +16,5 @@ pub mod sample;
 pub mod signal;
 pub mod sink;
 pub mod source;
+pub mod statistic;
 pub mod view;
