@@ -73,6 +73,10 @@ impl Engine {
                 view.coverage.source(source);
                 None
             }
+            Reading::Name(name) => {
+                view.workloads.named(name.cgroup, &name.names);
+                None
+            }
             Reading::Cgroup(reading) => cgroup::fold(view, time, reading),
             Reading::Oom(reading) => oom::fold(view, time, reading),
             Reading::Reclaim(reading) => reclaim::fold(view, time, reading),

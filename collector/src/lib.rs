@@ -8,6 +8,7 @@ pub mod config;
 pub mod docs;
 pub mod engine;
 pub mod http;
+pub mod identity;
 pub mod metric;
 pub mod privilege;
 pub mod round;

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::identity::Names;
 use crate::signal::{block, cgroup, compaction, fault, kswapd, oom, reclaim};
 
 /// One dated reading.
@@ -37,6 +38,8 @@ pub enum Reading {
     Source(Source),
     /// See [`cgroup`].
     Cgroup(cgroup::Reading),
+    /// What the host calls a cgroup's container or pod.
+    Name(Name),
     /// See [`oom`].
     Oom(oom::Reading),
     /// See [`reclaim`].
@@ -67,6 +70,16 @@ pub struct Start {
     pub workload_max: usize,
     /// How long a dead workload stays, in nanoseconds.
     pub workload_grace: u64,
+}
+
+/// What the host calls a cgroup's container or pod.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Name {
+    /// The workload's own cgroup.
+    pub cgroup: cgroup::Id,
+    /// Its names.
+    pub names: Names,
 }
 
 /// What became of one probe.

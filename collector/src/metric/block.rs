@@ -14,7 +14,7 @@ const SERVED: Need = &[&["block_rq_complete", "block_rq_issue"]];
 const QUEUED: Need = &[&["block_rq_complete", "block_rq_issue", "block_rq_insert"]];
 
 const BY_DEVICE: &[&str] = &["device", "operation"];
-const BY_WORKLOAD: &[&str] = &["workload", "operation"];
+const BY_WORKLOAD: &[&str] = &super::workload_and("operation");
 
 /// Service time.
 pub const SERVICE_SECONDS: Metric = Metric {
@@ -106,8 +106,9 @@ fn devices(view: &View, mut each: impl FnMut(&[&str], &DeviceIo) -> fmt::Result)
 
 fn workloads(view: &View, emit: &mut Emit<'_, '_>, value: fn(&Io) -> Value) -> fmt::Result {
     for workload in view.workloads.iter() {
+        let [name, namespace, pod, container] = workload.labels();
         for (operation, io) in Operation::ALL.into_iter().zip(&workload.amounts.block) {
-            let labels = [&*workload.path, operation.label()];
+            let labels = [name, namespace, pod, container, operation.label()];
             match operation {
                 Operation::Read | Operation::Write => emit.counter(&labels, value(io), workload.created)?,
                 _ => emit.rare(&labels, value(io), workload.created)?,

@@ -11,8 +11,8 @@ pub fn document() -> String {
          What this host cannot measure has no series at all: a metric is there only if the programs that it needs are\n\
          attached, and `headroom_probe_state` says which are. A counter starts at zero when the agent starts, or when its\n\
          workload is first seen; OpenMetrics carries that time as `_created`. Histogram buckets are powers of two of a\n\
-         microsecond, up to 33.6 s. In this version a workload is a cgroup path; `other` is the sum of all that have no\n\
-         series of their own. A workload's series leave some time after its death (`workload.grace`). Of the series by\n\
+         microsecond, up to 33.6 s. A workload is named by `workload`, on Kubernetes also by `namespace`, `pod` and\n\
+         `container` (a label without a value is left out); `other` is the sum of all that have no series of their own. A workload's series leave some time after its death (`workload.grace`). Of the series by\n\
          workload or device, those over `metrics.max_series` are left out, and counted in `headroom_lost_total`. What\n\
          most workloads never see (a discard, say) has a series from its first time on.\n\n\
          | metric | type | labels | needs | what it says |\n|---|---|---|---|---|\n",

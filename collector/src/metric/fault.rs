@@ -2,7 +2,7 @@
 
 use collector_common::fault::word;
 
-use super::{Kind, Metric, Need, Unit, render::Value};
+use super::{Kind, Metric, Need, Unit, WORKLOAD, render::Value};
 
 const MAJOR: Need = &[&["fault_major"]];
 
@@ -35,16 +35,18 @@ pub const PAGE_FAULTS: Metric = Metric {
     kind: Kind::Counter,
     unit: None,
     help: "Page faults taken by the workload's tasks, by mode and access; both are any where the kernel tells no more.",
-    labels: &["workload", "mode", "access"],
+    labels: &["workload", "namespace", "pod", "container", "mode", "access"],
     needs: &[&[&["fault_user"]], &[&["fault_kernel"]], &[&["fault_any"]]],
     read: |view, emit| {
         for workload in view.workloads.iter() {
+            let [name, namespace, pod, container] = workload.labels();
             for (need, sorts) in SORTS.iter().enumerate() {
                 if !emit.sees(need) {
                     continue;
                 }
                 for &(mode, access, word) in *sorts {
-                    let (labels, faults) = ([&*workload.path, mode, access], workload.amounts.faults[word]);
+                    let labels = [name, namespace, pod, container, mode, access];
+                    let faults = workload.amounts.faults[word];
                     match (mode, access) {
                         ("kernel", "execute") => emit.rare(&labels, Value::Int(faults), workload.created)?,
                         _ => emit.counter(&labels, Value::Int(faults), workload.created)?,
@@ -62,12 +64,12 @@ pub const MAJOR_PAGE_FAULTS: Metric = Metric {
     kind: Kind::Counter,
     unit: None,
     help: "Page faults of the workload's tasks that needed IO.",
-    labels: &["workload"],
+    labels: &WORKLOAD,
     needs: &[MAJOR],
     read: |view, emit| {
         for workload in view.workloads.iter() {
             let faults = workload.amounts.faults[word::MAJOR];
-            emit.counter(&[&workload.path], Value::Int(faults), workload.created)?;
+            emit.counter(&workload.labels(), Value::Int(faults), workload.created)?;
         }
         Ok(())
     },

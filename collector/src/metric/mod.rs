@@ -62,6 +62,16 @@ pub const METRICS: &[Metric] = &[
     coverage::SERIES,
 ];
 
+/// The labels that name a workload: the first of every metric that is a workload's. Their values are
+/// [`Workload::labels`](crate::view::workload::Workload::labels).
+pub const WORKLOAD: [&str; 4] = ["workload", "namespace", "pod", "container"];
+
+/// Those, and then one more.
+const fn workload_and(label: &'static str) -> [&'static str; 5] {
+    let [workload, namespace, pod, container] = WORKLOAD;
+    [workload, namespace, pod, container, label]
+}
+
 /// One family of metrics.
 #[derive(Clone, Copy)]
 pub struct Metric {
@@ -187,6 +197,13 @@ mod tests {
             for program in metric.needs.iter().flat_map(|need| need.iter().copied().flatten()) {
                 assert!(programs.contains(program), "{} needs {program}", metric.name);
             }
+        }
+    }
+
+    #[test]
+    fn what_names_a_workload_comes_first() {
+        for metric in METRICS.iter().filter(|metric| metric.labels.contains(&"workload")) {
+            assert!(metric.labels.starts_with(&WORKLOAD), "{}", metric.name);
         }
     }
 

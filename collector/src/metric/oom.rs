@@ -1,6 +1,6 @@
 //! OOM kills, from the viewpoint of the victim and from that of the limit.
 
-use super::{Kind, Metric, Need, render::Value};
+use super::{Kind, Metric, Need, WORKLOAD, render::Value};
 use crate::signal::oom::Scope;
 
 const VICTIM: Need = &[&["oom_mark_victim"]];
@@ -12,13 +12,14 @@ pub const KILLS: Metric = Metric {
     kind: Kind::Counter,
     unit: None,
     help: "Processes of the workload that the OOM killer killed, by whose memory was out: a memory cgroup's (memcg) or the host's.",
-    labels: &["workload", "scope"],
+    labels: &super::workload_and("scope"),
     needs: &[VICTIM],
     read: |view, emit| {
         for workload in view.workloads.iter() {
+            let [name, namespace, pod, container] = workload.labels();
             for scope in Scope::ALL {
                 let kills = workload.amounts.oom_kills[scope.index()];
-                let labels = [&*workload.path, scope.label()];
+                let labels = [name, namespace, pod, container, scope.label()];
                 match scope {
                     Scope::Unknown => emit.rare(&labels, Value::Int(kills), workload.created)?,
                     _ => emit.counter(&labels, Value::Int(kills), workload.created)?,
@@ -35,7 +36,7 @@ pub const LIMIT_KILLS: Metric = Metric {
     kind: Kind::Counter,
     unit: None,
     help: "Processes that the OOM killer killed because the workload was at its own memory limit, whosever they were.",
-    labels: &["workload"],
+    labels: &WORKLOAD,
     // Some kernels tell the limit with the kill itself; that shows with the first such kill.
     needs: &[LIMIT, VICTIM],
     read: |view, emit| {
@@ -43,7 +44,7 @@ pub const LIMIT_KILLS: Metric = Metric {
             return Ok(());
         }
         for workload in view.workloads.iter() {
-            emit.counter(&[&workload.path], Value::Int(workload.amounts.limit_kills), workload.created)?;
+            emit.counter(&workload.labels(), Value::Int(workload.amounts.limit_kills), workload.created)?;
         }
         Ok(())
     },

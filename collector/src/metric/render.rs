@@ -71,7 +71,8 @@ impl Value {
     }
 }
 
-/// What a row of the catalogue writes its series to. Labels are values only, in the order of [`Metric::labels`].
+/// What a row of the catalogue writes its series to. Labels are values only, in the order of [`Metric::labels`]; one
+/// with an empty value is left out.
 pub struct Emit<'a, 'b> {
     metric: &'static Metric,
     page: &'a Page,
@@ -286,7 +287,9 @@ struct Labels<'a> {
 
 impl EncodeLabelSet for Labels<'_> {
     fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
-        self.names.iter().zip(self.values).try_for_each(|label| (*label.0, *label.1).encode(encoder.encode_label()))
+        // To Prometheus a label with an empty value and none are the same.
+        let present = self.names.iter().zip(self.values).filter(|(_, value)| !value.is_empty());
+        present.map(|(name, value)| (*name, *value)).try_for_each(|label| label.encode(encoder.encode_label()))
     }
 }
 

@@ -4,24 +4,28 @@ use std::fmt;
 
 use super::host::{COMPACTION, RECLAIM};
 use super::render::{Emit, Value};
-use super::{Kind, Metric, Unit};
+use super::{Kind, Metric, Unit, WORKLOAD};
+use crate::identity::Identity;
 use crate::signal::reclaim;
 use crate::view::View;
 use crate::view::workload::{OTHER, Reclaim, Stalls};
 
-const BY_KIND: &[&str] = &["workload", "kind"];
+const BY_KIND: &[&str] = &super::workload_and("kind");
 
 /// Which there are.
 pub const INFO: Metric = Metric {
     name: "headroom_workload_info",
     kind: Kind::Info,
     unit: None,
-    help: "The workloads that have series of their own, and where their cgroups are.",
-    labels: &["workload", "cgroup"],
+    help: "The workloads that have series of their own: what sort each is, and where its cgroup is.",
+    labels: &["workload", "namespace", "pod", "container", "kind", "cgroup", "runtime", "container_id", "pod_uid"],
     needs: &[],
     read: |view, emit| {
-        for workload in view.workloads.iter().filter(|workload| &*workload.path != OTHER) {
-            emit.info(&[&workload.path, &workload.path])?;
+        for workload in view.workloads.iter().filter(|workload| &*workload.name != OTHER) {
+            let [name, namespace, pod, container] = workload.labels();
+            let Identity { kind, runtime, container_id, pod_uid, top, .. } = &workload.identity;
+            let [id, uid] = [container_id, pod_uid].map(|id| id.as_deref().unwrap_or_default());
+            emit.info(&[name, namespace, pod, container, kind.label(), top, runtime, id, uid])?;
         }
         Ok(())
     },
@@ -80,7 +84,7 @@ pub const COMPACTION_STALL_SECONDS: Metric = Metric {
     kind: Kind::Counter,
     unit: Some(Unit::Seconds),
     help: "Time that the workload's tasks waited while they had to compact memory, summed over the tasks.",
-    labels: &["workload"],
+    labels: &WORKLOAD,
     needs: COMPACTION,
     read: |view, emit| compactions(view, emit, |stalls| Value::seconds(stalls.ns)),
 };
@@ -91,17 +95,18 @@ pub const COMPACTION_STALLS: Metric = Metric {
     kind: Kind::Counter,
     unit: None,
     help: "How often a task of the workload had to compact memory before it got a contiguous block.",
-    labels: &["workload"],
+    labels: &WORKLOAD,
     needs: COMPACTION,
     read: |view, emit| compactions(view, emit, |stalls| Value::Int(stalls.stalls)),
 };
 
 fn reclaims(view: &View, emit: &mut Emit<'_, '_>, value: fn(&Reclaim) -> Value) -> fmt::Result {
     for workload in view.workloads.iter() {
+        let [name, namespace, pod, container] = workload.labels();
         for (need, kind) in reclaim::Kind::ALL.into_iter().enumerate() {
             if emit.sees(need) {
                 let amount = value(&workload.amounts.reclaim[kind as usize]);
-                emit.counter(&[&workload.path, kind.label()], amount, workload.created)?;
+                emit.counter(&[name, namespace, pod, container, kind.label()], amount, workload.created)?;
             }
         }
     }
@@ -110,7 +115,7 @@ fn reclaims(view: &View, emit: &mut Emit<'_, '_>, value: fn(&Reclaim) -> Value) 
 
 fn compactions(view: &View, emit: &mut Emit<'_, '_>, value: fn(&Stalls) -> Value) -> fmt::Result {
     for workload in view.workloads.iter() {
-        emit.counter(&[&workload.path], value(&workload.amounts.compaction), workload.created)?;
+        emit.counter(&workload.labels(), value(&workload.amounts.compaction), workload.created)?;
     }
     Ok(())
 }

@@ -52,6 +52,14 @@ pub enum Reading {
         /// Where to.
         path: String,
     },
+    /// A cgroup of another hierarchy than the memory controller's belongs where a cgroup of that one does, because the
+    /// same processes are in both. Said on every walk anew.
+    Joined {
+        /// Which.
+        id: Id,
+        /// The cgroup of the memory hierarchy.
+        with: Id,
+    },
     /// A process moved into a cgroup.
     Attached {
         /// Which.
@@ -106,6 +114,7 @@ pub fn fold(view: &mut View, time: u64, reading: &Reading) -> Option<Outcome> {
             view.coverage.cgroup_event(CgroupEvent::Renamed);
             view.workloads.renamed(*id, path, time, &mut view.coverage);
         }
+        Reading::Joined { id, with } => view.workloads.joined(*id, *with, time, &mut view.coverage),
         Reading::Attached { .. } => view.coverage.cgroup_event(CgroupEvent::Attached),
     }
     None

@@ -115,7 +115,7 @@ mod tests {
         for reading in counters("COMPACTION", RowKey::Cgroup(None), &[2, 30]) {
             engine.apply(&Sample { time: 20, reading });
         }
-        let other = engine.view().workloads.iter().find(|workload| &*workload.path == "other").unwrap();
+        let other = engine.view().workloads.iter().find(|workload| &*workload.name == "other").unwrap();
         assert_eq!((other.amounts.compaction.stalls, other.amounts.compaction.ns), (2, 30));
     }
 

@@ -66,7 +66,7 @@ mod tests {
             engine.apply(&Sample { time: 20, reading: reading.clone() });
             engine.apply(&Sample { time: 30, reading });
         }
-        let workload = engine.view().workloads.iter().find(|workload| &*workload.path == "/a").unwrap();
+        let workload = engine.view().workloads.iter().find(|workload| &*workload.name == "/a").unwrap();
         assert_eq!(workload.amounts.faults, words.map(|word| 2 * word));
     }
 

@@ -209,7 +209,7 @@ mod tests {
         let outcomes = engine.apply(&decode_record(record.as_bytes(), &CONTEXT).unwrap());
         let [Outcome::OomKill(kill)] = outcomes.as_slice() else { panic!("{outcomes:?}") };
         assert_eq!((kill.workload.as_deref(), kill.trigger_workload.as_deref()), (Some("/a"), None));
-        let workload = engine.view().workloads.iter().find(|workload| &*workload.path == "/a").unwrap();
+        let workload = engine.view().workloads.iter().find(|workload| &*workload.name == "/a").unwrap();
         assert_eq!(workload.amounts.oom_kills, [1, 0, 0]);
     }
 
@@ -222,7 +222,7 @@ mod tests {
             engine.apply(&decode_record(record.as_bytes(), &CONTEXT).unwrap()).len()
         });
         assert_eq!(outcomes.collect::<Vec<_>>(), [1, 0, 0]);
-        let workload = engine.view().workloads.iter().find(|workload| &*workload.path == "/a").unwrap();
+        let workload = engine.view().workloads.iter().find(|workload| &*workload.name == "/a").unwrap();
         assert_eq!(workload.amounts.oom_kills, [1, 0, 0]);
     }
 }

@@ -205,7 +205,7 @@ mod tests {
             assert!(engine.apply(&Sample { time: 20, reading: sample::Reading::Reclaim(counts) }).is_empty());
         }
         assert!(engine.view().coverage.target_told);
-        let workload = engine.view().workloads.iter().find(|workload| &*workload.path == "/a").unwrap();
+        let workload = engine.view().workloads.iter().find(|workload| &*workload.name == "/a").unwrap();
         let direct = &workload.amounts.reclaim[0];
         assert_eq!((direct.stalls, direct.ns, direct.bytes, direct.target_bytes), (2, 20, 200, 5));
     }

@@ -61,9 +61,9 @@ fn the_older_format_has_the_name_in_full_and_nothing_that_it_does_not_know() {
     let text = text(&engine(["/a"]), Format::Text);
     let name = "headroom_workload_reclaim_stall_seconds_total";
     assert!(text.contains(&format!("# TYPE {name} counter\n{name}{{workload=\"other\",kind=\"direct\"}} 0.0\n")));
-    assert!(
-        text.contains("# TYPE headroom_workload_info gauge\nheadroom_workload_info{workload=\"/a\",cgroup=\"/a\"} 1\n")
-    );
+    assert!(text.contains(
+        "# TYPE headroom_workload_info gauge\nheadroom_workload_info{workload=\"/a\",kind=\"cgroup\",cgroup=\"/a\"} 1\n"
+    ));
     for unknown in ["# EOF", "# UNIT", "_created", " info\n"] {
         assert!(!text.contains(unknown), "{unknown}");
     }

@@ -1,6 +1,7 @@
 //! Tests of the workloads: who is charged, from birth to the end of the grace.
 
 use super::*;
+use crate::signal::MALFORMED;
 
 const MEMORY: u64 = 5;
 const IO: u64 = 3;
@@ -42,7 +43,7 @@ impl World {
 
     /// Every workload with what it was charged.
     fn charged(&self) -> Vec<(&str, u64)> {
-        self.workloads.iter().map(|workload| (&*workload.path, workload.amounts.limit_kills)).collect()
+        self.workloads.iter().map(|workload| (&*workload.name, workload.amounts.limit_kills)).collect()
     }
 }
 
@@ -215,7 +216,7 @@ fn amounts_wait_for_the_birth() {
 fn amounts_that_waited_in_vain_go_to_other() {
     let mut world = World::new(9);
     world.charge(memory(1), 1);
-    for time in 0..u64::from(PENDING_TICKS) {
+    for time in 0..u64::from(pending::TICKS) {
         assert_eq!(world.charged(), [("other", 0)]);
         world.tick(time);
     }
@@ -229,9 +230,9 @@ fn not_everything_can_wait() {
     for id in 0..1000 {
         world.charge(memory(id), 1);
     }
-    assert_eq!(world.charged(), [("other", 1000 - PENDING as u64)]);
+    assert_eq!(world.charged(), [("other", 1000 - pending::KEPT as u64)]);
     world.tick(1);
-    assert_eq!(world.coverage.lost["unknown_cgroup"], 1000 - PENDING as u64);
+    assert_eq!(world.coverage.lost["unknown_cgroup"], 1000 - pending::KEPT as u64);
 }
 
 #[test]
