@@ -27,7 +27,7 @@ pub const OPERATIONS: usize = 5;
 /// Words of a device's row.
 pub mod device_word {
     use crate::histogram;
-    /// A histogram of the time from insertion to issue; a request issued at once waited 0.
+    /// A histogram of the time from the making of the request to its issue.
     pub const QUEUE: usize = 0;
     /// A histogram of the time from issue to completion.
     pub const SERVICE: usize = histogram::WORDS;
@@ -72,7 +72,7 @@ pub struct Io {
     pub header: Header,
     /// The block cgroup that caused it (the bio's, so that writeback is charged to its owner); zero if none.
     pub cgroup: cgroup::Id,
-    /// Nanoseconds from insertion to issue.
+    /// Nanoseconds from the making of the request to its issue; zero where the kernel does not keep its time.
     pub queue_ns: u64,
     /// Nanoseconds from issue to completion.
     pub service_ns: u64,
@@ -84,18 +84,32 @@ pub struct Io {
     pub status: i32,
 }
 
-const fn probe(program: &'static str, name: &'static str, gives: &'static str) -> Probe {
-    Probe { program, hook: Hook::RawTracepoint { category: "block", name }, gives, instead_of: None }
-}
+const COMPLETE: &str = "block IO, its bytes, times and errors";
 
 /// See the module.
 pub const SIGNAL: Signal = Signal {
     name: "block",
     summary: "Block IO: queue and service time, bytes and errors, by device and by the cgroup that caused it.",
     probes: &[
-        probe("block_rq_complete", "block_rq_complete", "block IO, its bytes, times and errors"),
-        probe("block_rq_issue", "block_rq_issue", "the service time of block IO"),
-        probe("block_rq_insert", "block_rq_insert", "the queue time of block IO"),
+        Probe {
+            program: "block_rq_complete",
+            hook: Hook::TypedTracepoint { category: "block", name: "block_rq_complete" },
+            gives: COMPLETE,
+            instead_of: None,
+        },
+        // For a kernel whose BTF comes from a file.
+        Probe {
+            program: "block_rq_complete_raw",
+            hook: Hook::RawTracepoint { category: "block", name: "block_rq_complete" },
+            gives: COMPLETE,
+            instead_of: Some("block_rq_complete"),
+        },
+        Probe {
+            program: "block_rq_issue",
+            hook: Hook::RawTracepoint { category: "block", name: "block_rq_issue" },
+            gives: "the queue and service time of block IO",
+            instead_of: None,
+        },
     ],
     counters: &[
         Counters { map: "BLOCK", key: Key::Hash, words: device_word::COUNT },

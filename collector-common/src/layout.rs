@@ -31,8 +31,15 @@ macro_rules! layout {
 }
 
 layout! {
+    // What every page fault reads comes first: it shares a cache line.
     /// 1 if `bpf_get_current_task_btf` exists (5.11), so that the current task is read by direct loads; else 0.
     task_btf,
+    /// `task_struct.cgroups`.
+    task_cgroups,
+    /// `css_set.subsys[memory_cgrp_id]`.
+    css_set_memory,
+    /// `cgroup_subsys_state.serial_nr`: unique over the kernel's uptime.
+    css_serial_nr,
     /// `task_struct.pid`: the thread's id.
     task_pid,
     /// `task_struct.tgid`: the process's id.
@@ -47,14 +54,8 @@ layout! {
     task_signal,
     /// `task_struct.cred`.
     task_cred,
-    /// `task_struct.cgroups`.
-    task_cgroups,
-    /// `css_set.subsys[memory_cgrp_id]`.
-    css_set_memory,
     /// `cgroup_subsys_state.cgroup`.
     css_cgroup,
-    /// `cgroup_subsys_state.serial_nr`: unique over the kernel's uptime.
-    css_serial_nr,
     /// `cgroup.kn`.
     cgroup_kn,
     /// `cgroup.root`.
@@ -101,6 +102,8 @@ layout! {
     request_data_len,
     /// `request.bio`.
     request_bio,
+    /// `request.start_time_ns`: when the request was made; zero in a device that keeps no statistics (`queue/iostats`).
+    request_start_time_ns,
     /// `request_queue.disk` (from 5.17).
     queue_disk,
     /// `gendisk.major`.

@@ -62,6 +62,14 @@ pub enum Hook {
         /// The tracepoint's name.
         name: &'static str,
     },
+    /// The same with arguments typed by the kernel's own BTF (tp_btf), so that the program may follow their pointers
+    /// without a helper's call for each step: for what is hot.
+    TypedTracepoint {
+        /// As above.
+        category: &'static str,
+        /// As above.
+        name: &'static str,
+    },
     /// The entry of a kernel function, through a BPF trampoline (fentry).
     Entry(&'static str),
     /// The return of a kernel function, through a BPF trampoline (fexit).

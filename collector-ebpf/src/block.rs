@@ -2,16 +2,16 @@
 
 use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::helpers::bpf_ktime_get_ns;
-use aya_ebpf::macros::raw_tracepoint;
-use aya_ebpf::programs::RawTracePointContext;
+use aya_ebpf::macros::{btf_tracepoint, raw_tracepoint};
+use aya_ebpf::programs::{BtfTracePointContext, RawTracePointContext};
 use collector_common::block::{self, DeviceOperation, Io, Operation, device_word, word};
 use collector_common::layout::ABSENT;
 use collector_common::lost::Stage;
 use collector_common::ring::{Header, Kind, Ring};
 use collector_common::settings::OPERATIONS;
 
-use crate::kernel::{Address, Css, SETTINGS, constant, layout, read, setting};
-use crate::map::{BLOCK, BLOCK_IO, Flight, IN_FLIGHT};
+use crate::kernel::{Address, Css, Memory, Probed, SETTINGS, Typed, constant, layout, setting};
+use crate::map::{BLOCK, BLOCK_IO, IN_FLIGHT};
 use crate::slot::{self, Controller};
 use crate::{counter, emit};
 
@@ -20,70 +20,54 @@ const OPERATION_MASK: u32 = 0xff;
 
 static ZERO: [u64; device_word::COUNT] = [0; device_word::COUNT];
 
-#[raw_tracepoint(tracepoint = "block_rq_insert")]
-pub fn block_rq_insert(ctx: RawTracePointContext) -> i32 {
-    depart(ctx.arg(0), |flight, now| *flight = Flight { inserted_ns: now, issued_ns: 0 })
-}
-
 #[raw_tracepoint(tracepoint = "block_rq_issue")]
 pub fn block_rq_issue(ctx: RawTracePointContext) -> i32 {
-    depart(ctx.arg(0), |flight, now| {
-        // Issued at once; or issued before and put back, or its end went unseen and this is another IO in the same place:
-        // none of them is known to have waited in the queue.
-        if flight.inserted_ns == 0 || flight.issued_ns != 0 {
-            flight.inserted_ns = now;
-        }
-        flight.issued_ns = now;
-    })
-}
-
-#[raw_tracepoint(tracepoint = "block_rq_complete")]
-pub fn block_rq_complete(ctx: RawTracePointContext) -> i32 {
     let request: u64 = ctx.arg(0);
-    let status: i32 = ctx.arg(1);
-    let bytes: u32 = ctx.arg(2);
-    complete(request, status, bytes).unwrap_or(0)
-}
-
-#[inline(always)]
-fn depart(request: u64, note: impl Fn(&mut Flight, u64)) -> i32 {
     // SAFETY: the helper has no preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
-    if let Some(flight) = IN_FLIGHT.get_ptr_mut(request) {
+    match IN_FLIGHT.get_ptr_mut(request) {
         // SAFETY: from a successful lookup; a request is handled by one CPU at a time.
-        note(unsafe { &mut *flight }, now);
-        return 0;
-    }
-    let mut flight = Flight { inserted_ns: 0, issued_ns: 0 };
-    note(&mut flight, now);
-    if IN_FLIGHT.insert(request, flight, 0).is_err() {
-        emit::lost(Stage::InFlight);
+        Some(issued) => unsafe { *issued = now },
+        None => {
+            if IN_FLIGHT.insert(request, now, 0).is_err() {
+                emit::lost(Stage::InFlight);
+            }
+        }
     }
     0
 }
 
-/// Takes note of a request's arrival, and gives when it had set out: all zero if that is not known.
+#[btf_tracepoint(function = "block_rq_complete")]
+pub fn block_rq_complete(ctx: BtfTracePointContext) -> i32 {
+    complete::<Typed>(ctx.arg(0), ctx.arg(1), ctx.arg(2)).unwrap_or(0)
+}
+
+#[raw_tracepoint(tracepoint = "block_rq_complete")]
+pub fn block_rq_complete_raw(ctx: RawTracePointContext) -> i32 {
+    complete::<Probed>(ctx.arg(0), ctx.arg(1), ctx.arg(2)).unwrap_or(0)
+}
+
+/// Takes note of a request's arrival, and gives when it was issued: zero if that is not known.
 #[inline(always)]
-fn arrive(request: u64) -> Flight {
-    let mut departed = Flight { inserted_ns: 0, issued_ns: 0 };
-    if let Some(flight) = IN_FLIGHT.get_ptr_mut(request) {
+fn arrive(request: u64) -> u64 {
+    let mut issued_ns = 0;
+    if let Some(issued) = IN_FLIGHT.get_ptr_mut(request) {
         // SAFETY: from a successful lookup; a request is completed by one CPU, and not issued again before.
         unsafe {
-            departed = *flight;
-            *flight = Flight { inserted_ns: 0, issued_ns: 0 };
+            issued_ns = *issued;
+            *issued = 0;
         }
     }
-    departed
+    issued_ns
 }
 
 #[inline(always)]
-fn complete(request: u64, status: i32, bytes: u32) -> Option<i32> {
-    let rq = request as Address;
+fn complete<M: Memory>(rq: Address, status: i32, bytes: u32) -> Option<i32> {
     // A request may complete in parts; it is done with the last.
-    let done = bytes >= read(rq, layout!(request_data_len));
+    let done = bytes >= M::read(rq, layout!(request_data_len));
     // No disk: a driver talks to the device itself (a SCSI inquiry, say), which is no block IO.
-    let device = device(rq)?;
-    let operation = operation(read(rq, layout!(request_cmd_flags)));
+    let device = device::<M>(rq)?;
+    let operation = operation(M::read(rq, layout!(request_cmd_flags)));
     let key = DeviceOperation { device, operation };
     // Who asks for a flush does so with an empty write, or with one that ends a second time, empty, once the cache is
     // flushed: neither was with the device. The flush itself is a request of its own.
@@ -100,28 +84,34 @@ fn complete(request: u64, status: i32, bytes: u32) -> Option<i32> {
         counter::add(row, device_word::ERRORS, 1);
     }
     if !done {
-        charge(rq, operation, bytes, 0, 0);
-        return None;
-    }
-    let Flight { inserted_ns, issued_ns } = arrive(request);
-    if inserted_ns == 0 {
-        emit::lost(Stage::InFlight);
-        charge(rq, operation, bytes, 1, 0);
+        charge::<M>(rq, operation, bytes, 0, 0);
         return None;
     }
     // SAFETY: the helper has no preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
-    // Not issued: it failed before, or nothing sees the issue.
-    let issued_ns = issued_ns.max(inserted_ns);
-    let queue_ns = issued_ns.saturating_sub(inserted_ns);
+    let mut issued_ns = arrive(rq as u64);
+    if issued_ns == 0 {
+        if status == 0 {
+            // Issued before the program was attached.
+            emit::lost(Stage::InFlight);
+            charge::<M>(rq, operation, bytes, 1, 0);
+            return None;
+        }
+        // Failed before it was issued.
+        issued_ns = now;
+    }
+    let made_ns: u64 = M::read(rq, layout!(request_start_time_ns));
+    let queue_ns = if made_ns == 0 { 0 } else { issued_ns.saturating_sub(made_ns) };
     let service_ns = now.saturating_sub(issued_ns);
-    counter::observe(row, device_word::QUEUE, queue_ns);
+    if made_ns != 0 {
+        counter::observe(row, device_word::QUEUE, queue_ns);
+    }
     counter::observe(row, device_word::SERVICE, service_ns);
-    charge(rq, operation, bytes, 1, service_ns);
+    charge::<M>(rq, operation, bytes, 1, service_ns);
     if status != 0 || service_ns >= setting!(slow_io_ns) {
         let io = Io {
             header: Header::new(Kind::BlockIo, now),
-            cgroup: css(rq).id(),
+            cgroup: css::<M>(rq).id(),
             queue_ns,
             service_ns,
             device: key,
@@ -136,8 +126,8 @@ fn complete(request: u64, status: i32, bytes: u32) -> Option<i32> {
 /// Counts for the cgroup that caused it; a flush belongs to none. A real call: its registers are its own, which spares the
 /// verifier of every kernel a path on which one of the caller's is not set.
 #[inline(never)]
-fn charge(rq: Address, operation: u32, bytes: u32, ios: u64, service_ns: u64) -> u64 {
-    let css = css(rq);
+fn charge<M: Memory>(rq: Address, operation: u32, bytes: u32, ios: u64, service_ns: u64) -> u64 {
+    let css = css::<M>(rq);
     if css.serial == 0 || operation >= block::OPERATIONS as u32 {
         return 0;
     }
@@ -152,16 +142,16 @@ fn charge(rq: Address, operation: u32, bytes: u32, ios: u64, service_ns: u64) ->
 
 /// The kernel's `dev_t` of the whole disk.
 #[inline(always)]
-fn device(rq: Address) -> Option<u32> {
+fn device<M: Memory>(rq: Address) -> Option<u32> {
     let disk: Address = if layout!(request_rq_disk) != ABSENT {
-        read(rq, layout!(request_rq_disk))
+        M::read(rq, layout!(request_rq_disk))
     } else {
-        read(read(rq, layout!(request_q)), layout!(queue_disk))
+        M::read(M::read(rq, layout!(request_q)), layout!(queue_disk))
     };
     if disk.is_null() {
         return None;
     }
-    Some(read::<u32>(disk, layout!(disk_major)) << 20 | read::<u32>(disk, layout!(disk_first_minor)))
+    Some(M::read::<u32>(disk, layout!(disk_major)) << 20 | M::read::<u32>(disk, layout!(disk_first_minor)))
 }
 
 /// Looked up rather than compared: the verifier would follow each outcome to the end of the program.
@@ -173,11 +163,11 @@ fn operation(flags: u32) -> u32 {
 
 /// The io controller's state of the cgroup that the bio belongs to: for writeback its owner, not the kworker.
 #[inline(always)]
-fn css(rq: Address) -> Css {
-    let bio: Address = read(rq, layout!(request_bio));
-    let blkg: Address = read(bio, layout!(bio_blkg));
-    let blkcg: Address = read(blkg, layout!(blkg_blkcg));
-    Css::at(blkcg.wrapping_add(layout!(blkcg_css) as usize))
+fn css<M: Memory>(rq: Address) -> Css {
+    let bio: Address = M::read(rq, layout!(request_bio));
+    let blkg: Address = M::read(bio, layout!(bio_blkg));
+    let blkcg: Address = M::read(blkg, layout!(blkg_blkcg));
+    Css::seen_by::<M>(blkcg.wrapping_add(layout!(blkcg_css) as usize))
 }
 
 #[inline(always)]

@@ -16,17 +16,6 @@ pub struct Started {
     pub note: u64,
 }
 
-/// When a request set out, see [`crate::block`]; all zero once it has arrived. The kernel uses the memory of its requests
-/// again and again, and so the entries of the map stay: making and removing one for each IO would cost more than
-/// everything else about it.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub struct Flight {
-    pub inserted_ns: u64,
-    /// Zero until it is.
-    pub issued_ns: u64,
-}
-
 /// Why a thread is about to kill, see [`crate::oom`].
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -83,9 +72,11 @@ pub static BLOCK: PerCpuHashMap<block::DeviceOperation, [u64; block::device_word
 /// What a thread began and has not ended, see [`crate::stopwatch`].
 #[map]
 pub static STOPWATCH: HashMap<u64, Started> = HashMap::with_max_entries(16384, 0);
-/// Requests between insertion or issue and completion, by their address; those that were not used for long make room.
+/// When a request was issued, by its address; zero once it has arrived. The kernel uses the memory of its requests again and
+/// again, and so the entries stay: making and removing one for each IO would cost more than everything else about it. Those
+/// that were not used for long make room.
 #[map]
-pub static IN_FLIGHT: LruHashMap<u64, Flight> = LruHashMap::with_max_entries(16384, 0);
+pub static IN_FLIGHT: LruHashMap<u64, u64> = LruHashMap::with_max_entries(16384, 0);
 /// The latest reclaim of a thread: the cause of the OOM kill that may follow.
 #[map]
 pub static LAST_RECLAIM: LruHashMap<u32, Cause> = LruHashMap::with_max_entries(4096, 0);

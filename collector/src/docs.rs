@@ -23,7 +23,7 @@ tick = "5s"
 
 [kernel]
 stall = "50ms"
-disable = ["fault", "block_rq_insert"]
+disable = ["fault", "block_rq_issue"]
 
 [workload]
 max = 500
@@ -112,6 +112,7 @@ the others are not.
 fn hook(hook: Hook) -> String {
     match hook {
         Hook::RawTracepoint { category, name } => format!("raw tracepoint `{category}:{name}`"),
+        Hook::TypedTracepoint { category, name } => format!("typed tracepoint `{category}:{name}`"),
         Hook::Entry(function) => format!("fentry `{function}`"),
         Hook::Exit(function) => format!("fexit `{function}`"),
         Hook::Kprobe(function) => format!("kprobe `{function}`"),

@@ -128,8 +128,8 @@ fn ios_and_bytes_are_the_devices_own() {
     }
 }
 
-/// The device's own time begins when a request is made, a moment before it is inserted or issued: that must not matter,
-/// so that the loop device here waits for a disk, and the IO is large.
+/// The device's own time, too, begins when a request is made; it is kept in milliseconds, so that the loop device here
+/// waits for a disk, and the IO is large.
 #[test]
 fn queue_and_service_time_are_the_devices_own_time() {
     needs!(is_root(), "loop devices and programs need root");

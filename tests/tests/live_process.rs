@@ -76,12 +76,13 @@ fn its_oom_score_is_what_is_configured_or_it_says_why_not() {
 fn the_environment_configures_it() {
     needs!(is_root(), "programs need root");
     let mut agent = Agent::spawn("", |command| {
-        command.env("HEADROOM_TICK", "50ms").env("HEADROOM_KERNEL_DISABLE", "fault,block_rq_insert");
+        command.env("HEADROOM_TICK", "50ms").env("HEADROOM_KERNEL_DISABLE", "fault,block_rq_issue");
         command.env("HEADROOM_OOM_SCORE_ADJ", "77");
     });
     agent.await_ready();
     let exposition = agent.settle();
-    for (probe, state) in [("fault_user", "disabled"), ("block_rq_insert", "disabled"), ("block_rq_issue", "attached")]
+    for (probe, state) in
+        [("fault_user", "disabled"), ("block_rq_issue", "disabled"), ("block_rq_complete", "attached")]
     {
         let labels = [("probe", probe), ("state", state)];
         assert_eq!(exposition.sum("headroom_probe_state", &labels), 1.0, "{probe} {state}");

@@ -41,6 +41,7 @@ fn every_probe_has_its_program_of_the_right_kind() {
         let made = object.programs.get(*program).unwrap_or_else(|| panic!("no program {program}"));
         let right = match hook {
             Hook::RawTracepoint { .. } => matches!(made.section, ProgramSection::RawTracePoint),
+            Hook::TypedTracepoint { .. } => matches!(made.section, ProgramSection::BtfTracePoint),
             Hook::Entry(_) => matches!(made.section, ProgramSection::FEntry { .. }),
             Hook::Exit(_) => matches!(made.section, ProgramSection::FExit { .. }),
             Hook::Kprobe(_) => matches!(made.section, ProgramSection::KProbe),
@@ -50,6 +51,7 @@ fn every_probe_has_its_program_of_the_right_kind() {
         assert!(right, "{program} is {:?}, and should be for {hook:?}", made.section);
         let target = match hook {
             Hook::RawTracepoint { name, .. } => format!("raw_tp/{name}"),
+            Hook::TypedTracepoint { name, .. } => format!("tp_btf/{name}"),
             Hook::Entry(function) => format!("fentry/{function}"),
             Hook::Exit(function) => format!("fexit/{function}"),
             Hook::Kprobe(function) => format!("kprobe/{function}"),

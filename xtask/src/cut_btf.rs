@@ -26,7 +26,7 @@ const STRUCTS: &[(&str, &[&str])] = &[
     ("percpu_counter", &["count"]),
     ("mem_cgroup", &["css"]),
     ("oom_control", &["memcg"]),
-    ("request", &["q", "rq_disk", "cmd_flags", "__data_len", "bio"]),
+    ("request", &["q", "rq_disk", "cmd_flags", "__data_len", "bio", "start_time_ns"]),
     ("request_queue", &["disk"]),
     ("gendisk", &["major", "first_minor"]),
     ("bio", &["bi_blkg"]),
@@ -101,7 +101,9 @@ impl<'a> Cut<'a> {
             .iter()
             .flat_map(|signal| signal.probes)
             .filter_map(|probe| match probe.hook {
-                Hook::RawTracepoint { name, .. } => Some(format!("btf_trace_{name}")),
+                Hook::RawTracepoint { name, .. } | Hook::TypedTracepoint { name, .. } => {
+                    Some(format!("btf_trace_{name}"))
+                }
                 Hook::Entry(name) | Hook::Exit(name) | Hook::Kprobe(name) | Hook::Kretprobe(name) => Some(name.into()),
                 Hook::Software(_) => None,
             })

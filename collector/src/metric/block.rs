@@ -6,12 +6,11 @@ use super::render::{Emit, Value};
 use super::{Kind, Metric, Need, Unit};
 use crate::signal::block::Operation;
 use crate::view::View;
-use crate::view::host::DeviceIo;
+use crate::view::host::{DeviceIo, count};
 use crate::view::workload::Io;
 
-const COMPLETED: Need = &[&["block_rq_complete"]];
-const SERVED: Need = &[&["block_rq_complete", "block_rq_issue"]];
-const QUEUED: Need = &[&["block_rq_complete", "block_rq_issue", "block_rq_insert"]];
+const COMPLETED: Need = &[&["block_rq_complete"], &["block_rq_complete_raw"]];
+const TIMED: Need = &[&["block_rq_complete", "block_rq_issue"], &["block_rq_complete_raw", "block_rq_issue"]];
 
 const BY_DEVICE: &[&str] = &["device", "operation"];
 const BY_WORKLOAD: &[&str] = &super::workload_and("operation");
@@ -23,7 +22,7 @@ pub const SERVICE_SECONDS: Metric = Metric {
     unit: Some(Unit::Seconds),
     help: "Block IO by the time that the device took for it: from issue to completion.",
     labels: BY_DEVICE,
-    needs: &[SERVED],
+    needs: &[TIMED],
     read: |view, emit| devices(view, |labels, io| emit.histogram(labels, &io.service, io.created)),
 };
 
@@ -32,10 +31,15 @@ pub const QUEUE_SECONDS: Metric = Metric {
     name: "headroom_block_io_queue_seconds",
     kind: Kind::Histogram,
     unit: Some(Unit::Seconds),
-    help: "Block IO by the time that it waited in the kernel's queue: from insertion to issue; what was issued at once waited 0.",
+    help: "Block IO by the time that it waited in the kernel's queue: from the making of the request to its issue; absent for a device that keeps no statistics (queue/iostats).",
     labels: BY_DEVICE,
-    needs: &[QUEUED],
-    read: |view, emit| devices(view, |labels, io| emit.histogram(labels, &io.queue, io.created)),
+    needs: &[TIMED],
+    read: |view, emit| {
+        devices(view, |labels, io| match count(&io.queue) {
+            0 => Ok(()),
+            _ => emit.histogram(labels, &io.queue, io.created),
+        })
+    },
 };
 
 /// Bytes.
@@ -89,7 +93,7 @@ pub const WORKLOAD_SERVICE_SECONDS: Metric = Metric {
     unit: Some(Unit::Seconds),
     help: "Time that devices took for the block IO that the workload caused, summed over the IOs.",
     labels: BY_WORKLOAD,
-    needs: &[SERVED],
+    needs: &[TIMED],
     read: |view, emit| workloads(view, emit, |io| Value::seconds(io.ns)),
 };
 

@@ -83,7 +83,7 @@ pub enum Reading {
         device: Device,
         /// The operation.
         operation: Operation,
-        /// Times from insertion to issue.
+        /// Times from the making of a request to its issue.
         queue: Histogram,
         /// Times from issue to completion.
         service: Histogram,
@@ -128,7 +128,7 @@ pub struct Io {
     pub device: Device,
     /// The operation.
     pub operation: Operation,
-    /// Nanoseconds from insertion to issue.
+    /// Nanoseconds from the making of the request to its issue.
     pub queue_ns: u64,
     /// Nanoseconds from issue to completion.
     pub service_ns: u64,

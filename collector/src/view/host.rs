@@ -53,7 +53,7 @@ pub struct BlockDevice {
 pub struct DeviceIo {
     /// When it first did.
     pub created: u64,
-    /// Times from insertion to issue.
+    /// Times from the making of a request to its issue.
     pub queue: Histogram,
     /// Times from issue to completion.
     pub service: Histogram,

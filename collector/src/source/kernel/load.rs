@@ -160,7 +160,7 @@ fn fate(
     }
 }
 
-/// Tracepoints and their arguments are resolved before they are tried: one that then fails is broken. The other hooks
+/// Raw tracepoints and their arguments are resolved before they are tried: one that then fails is broken. The other hooks
 /// depend on how the kernel was built and locked down, which only trying tells.
 fn on_failure(hook: Hook) -> ProbeState {
     match hook {
@@ -171,10 +171,13 @@ fn on_failure(hook: Hook) -> ProbeState {
 
 fn attach(ebpf: &mut Ebpf, probe: &Probe, btf: Option<&Btf>) -> Result<()> {
     let program = ebpf.program_mut(probe.program).context("the object has no such program")?;
-    let btf = || btf.context("trampolines need the kernel's own BTF");
+    let btf = || btf.context("it needs the kernel's own BTF");
     let done: Result<(), ProgramError> = match (probe.hook, program) {
         (Hook::RawTracepoint { name, .. }, Program::RawTracePoint(program)) => {
             program.load().and_then(|()| program.attach(name).map(drop))
+        }
+        (Hook::TypedTracepoint { name, .. }, Program::BtfTracePoint(program)) => {
+            program.load(name, btf()?).and_then(|()| program.attach().map(drop))
         }
         (Hook::Entry(function), Program::FEntry(program)) => {
             program.load(function, btf()?).and_then(|()| program.attach().map(drop))

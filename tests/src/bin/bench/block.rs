@@ -20,7 +20,7 @@ const BLOCK: usize = 4096;
 const DEEP: usize = 8;
 const PHASE: Duration = Duration::from_millis(400);
 const AIM: f64 = 0.99;
-const PROGRAMS: [&str; 3] = ["block_rq_insert", "block_rq_issue", "block_rq_complete"];
+const PROGRAMS: [&str; 2] = ["block_rq_issue", "block_rq_complete"];
 
 /// Reads with nothing attached and with all of the agent's programs, in turns.
 pub fn measure(rounds: usize) -> Result<Report> {
@@ -29,7 +29,7 @@ pub fn measure(rounds: usize) -> Result<Report> {
         "IOPS without, median (quartiles)",
         "IOPS with",
         "with / without",
-        "ns an IO (insert, issue, complete)",
+        "ns an IO (issue, complete)",
     ];
     let mut report = Report::new(&head);
     let directory = Scratch::new("/var/tmp")?;
@@ -55,7 +55,7 @@ pub fn measure(rounds: usize) -> Result<Report> {
         PHASE.as_millis()
     ));
     report.note(
-        "`ns an IO` is what the kernel measured inside the three block programs, its own readings of the clock included.",
+        "`ns an IO` is what the kernel measured inside the two programs, its own readings of the clock included.",
     );
     others.note().into_iter().for_each(|note| report.note(note));
     Ok(report)

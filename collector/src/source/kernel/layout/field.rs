@@ -63,7 +63,7 @@ const CGROUP: Need = Programs(&["cgroup_mkdir", "cgroup_rmdir", "cgroup_rename",
 /// The programs that read how a fault went.
 const MAJOR: Need = Programs(&["fault_file_exit", "fault_swap_exit", "fault_file_kretprobe", "fault_swap_kretprobe"]);
 /// The programs that read a request.
-pub const REQUEST_PROGRAMS: &[&str] = &["block_rq_complete", "block_rq_issue", "block_rq_insert"];
+pub const REQUEST_PROGRAMS: &[&str] = &["block_rq_complete", "block_rq_complete_raw", "block_rq_issue"];
 const REQUEST: Need = Programs(REQUEST_PROGRAMS);
 
 macro_rules! fields {
@@ -106,6 +106,7 @@ pub const FIELDS: &[Field] = fields! {
     request_cmd_flags: Offset(&["request.cmd_flags"], 4), REQUEST;
     request_data_len: Offset(&["request.__data_len"], 4), REQUEST;
     request_bio: Offset(&["request.bio"], 8), None;
+    request_start_time_ns: Offset(&["request.start_time_ns"], 8), REQUEST;
     queue_disk: Offset(&["request_queue.disk"], 8), None;
     disk_major: Offset(&["gendisk.major"], 4), REQUEST;
     disk_first_minor: Offset(&["gendisk.first_minor"], 4), REQUEST;

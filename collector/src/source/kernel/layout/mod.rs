@@ -118,7 +118,9 @@ fn check(
     agreed: &mut BTreeMap<&'static str, u32>,
 ) -> Result<(), String> {
     let (name, arguments, prototypes) = match probe.hook {
-        Hook::RawTracepoint { name, .. } => (name, types.tracepoint(name)?, TRACEPOINTS),
+        Hook::RawTracepoint { name, .. } | Hook::TypedTracepoint { name, .. } => {
+            (name, types.tracepoint(name)?, TRACEPOINTS)
+        }
         Hook::Entry(name) | Hook::Exit(name) | Hook::Kprobe(name) | Hook::Kretprobe(name) => {
             (name, types.function(name)?, FUNCTIONS)
         }
@@ -167,6 +169,9 @@ mod tests {
     #[rustfmt::skip]
     const LAYOUTS: &[(&str, [u32; 8])] = &[
         ("task_btf", [0, 0, 1, 1, 1, 1, 1, 1]),
+        ("task_cgroups", [3328, 3328, 3600, 3584, 3880, 3984, 4000, 4072]),
+        ("css_set_memory", [32, 32, 32, 32, 32, 32, 32, 32]),
+        ("css_serial_nr", [88, 88, 88, 88, 80, 80, 80, 80]),
         ("task_pid", [2232, 2232, 2416, 2432, 2704, 2800, 2808, 2872]),
         ("task_tgid", [2236, 2236, 2420, 2436, 2708, 2804, 2812, 2876]),
         ("task_comm", [2736, 2736, 2976, 2976, 3248, 3336, 3344, 3408]),
@@ -174,10 +179,7 @@ mod tests {
         ("task_mm", [2056, 2056, 2272, 2304, 2576, 2680, 2680, 2744]),
         ("task_signal", [2832, 2832, 3072, 3072, 3344, 3440, 3448, 3520]),
         ("task_cred", [2720, 2720, 2960, 2960, 3232, 3320, 3328, 3392]),
-        ("task_cgroups", [3328, 3328, 3600, 3584, 3880, 3984, 4000, 4072]),
-        ("css_set_memory", [32, 32, 32, 32, 32, 32, 32, 32]),
         ("css_cgroup", [0, 0, 0, 0, 0, 0, 0, 0]),
-        ("css_serial_nr", [88, 88, 88, 88, 80, 80, 80, 80]),
         ("cgroup_kn", [248, 248, 248, 256, 256, 256, 296, 296]),
         ("cgroup_root", [480, 480, 656, 720, 720, 768, 808, 808]),
         ("cgroup_level", [208, 208, 208, 216, 216, 216, 256, 256]),
@@ -201,6 +203,7 @@ mod tests {
         ("request_cmd_flags", [24, 24, 24, 24, 24, 24, 24, 24]),
         ("request_data_len", [40, 40, 44, 44, 44, 44, 44, 44]),
         ("request_bio", [56, 56, 56, 56, 56, 56, 56, 56]),
+        ("request_start_time_ns", [184, 184, 104, 104, 104, 104, 104, 104]),
         ("queue_disk", [X, X, 160, 104, 104, 96, 96, 96]),
         ("disk_major", [0, 0, 0, 0, 0, 0, 0, 0]),
         ("disk_first_minor", [4, 4, 4, 4, 4, 4, 4, 4]),
@@ -275,7 +278,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_costs_the_programs_that_need_it_and_no_others() {
-        let block = ["block_rq_complete", "block_rq_insert", "block_rq_issue"].as_slice();
+        let block = ["block_rq_complete", "block_rq_complete_raw", "block_rq_issue"].as_slice();
         let cgroup = ["cgroup_attach_task", "cgroup_mkdir", "cgroup_rename", "cgroup_rmdir"].as_slice();
         let file = ["fault_file_entry", "fault_file_exit", "fault_file_kprobe", "fault_file_kretprobe"].as_slice();
         let major = ["fault_file_exit", "fault_file_kretprobe", "fault_swap_exit", "fault_swap_kretprobe"].as_slice();

@@ -66,7 +66,6 @@ pub const TRACEPOINTS: &[Prototype] = &[
     on("mm_compaction_end", &[form(&[])]),
     on("page_fault_user", FAULT),
     on("page_fault_kernel", FAULT),
-    on("block_rq_insert", REQUEST),
     on("block_rq_issue", REQUEST),
     on(
         "block_rq_complete",
@@ -105,7 +104,7 @@ mod tests {
         }
         for probe in probes {
             let (name, prototypes) = match probe.hook {
-                Hook::RawTracepoint { name, .. } => (name, TRACEPOINTS),
+                Hook::RawTracepoint { name, .. } | Hook::TypedTracepoint { name, .. } => (name, TRACEPOINTS),
                 Hook::Entry(name) | Hook::Exit(name) | Hook::Kprobe(name) | Hook::Kretprobe(name) => (name, FUNCTIONS),
                 Hook::Software(_) => continue,
             };
