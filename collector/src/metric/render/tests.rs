@@ -106,7 +106,10 @@ fn a_histogram_is_cumulative_and_its_edges_are_canonical() {
 fn a_hostile_path_stays_within_its_label() {
     let path = "/a b\\c\"d\ne{le=\"1e-9\"} 7 é_total{";
     let text = text(&engine([path]), Format::OpenMetrics);
-    let escaped = r#"{workload="/a b\\c\"d\ne{le=\"1e-9\"} 7 é_total{"}"#;
+    // The line's end is no part of a name; the path has it.
+    let escaped = r#"{workload="/a b\\c\"d\\x0ae{le=\"1e-9\"} 7 é_total{"}"#;
+    let cgroup = r#"cgroup="/a b\\c\"d\ne{le=\"1e-9\"} 7 é_total{""#;
+    assert_eq!(lines(&text, cgroup).len(), 1);
     let series = lines(&text, "headroom_workload_compaction_stalls_");
     assert!(series.contains(&format!("headroom_workload_compaction_stalls_total{escaped} 0").as_str()), "{series:?}");
     let created = format!("headroom_workload_compaction_stalls_created{escaped} 1700000000.250");

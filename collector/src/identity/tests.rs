@@ -1,0 +1,348 @@
+//! Tests of the rules: a row for each shape of path that there is in the world.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const ID: &str = "4f1c2a9be07d4f1c2a9be07d4f1c2a9be07d4f1c2a9be07d4f1c2a9be07d4f1c";
+const UID: &str = "2b6e1f3c-98aa-4b1d-9d7e-0123456789ab";
+const STATIC: &str = "8f3a5c1e9d7b4f20a1c3e5f70b2d4f68";
+const ALLOCATION: &str = "6d2a1b3c-98aa-4b1d-9d7e-0123456789ab";
+
+/// Own cgroup · what is nested below it · name · kind · runtime. Instead of an id: `ID`, of the twelve digits that are
+/// shown of it: `SHORT`; of a pod's uid: `UID`, as systemd has it `U_D`; of a static pod's: `STATIC`.
+type Row = (&'static str, &'static str, &'static str, Kind, &'static str);
+
+const ROWS: &[Row] = &[
+    ("/", "", "/", Kind::Root, ""),
+    // systemd
+    ("/init.scope", "", "init.scope", Kind::Scope, ""),
+    ("/system.slice", "", "system.slice", Kind::Slice, ""),
+    ("/system.slice/ollama.service", "", "ollama.service", Kind::Service, ""),
+    ("/system.slice/ollama.service", "/runner/0", "ollama.service", Kind::Service, ""),
+    ("/ai.slice/ai-vllm.slice", "", "ai-vllm.slice", Kind::Slice, ""),
+    ("/ai.slice/ai-vllm.slice/vllm@70b.service", "/worker", "vllm@70b.service", Kind::Service, ""),
+    (r"/system.slice/system-getty.slice/getty@tty1.service", "", "getty@tty1.service", Kind::Service, ""),
+    (r"/system.slice/llama\x2dserver.service", "", "llama-server.service", Kind::Service, ""),
+    (r"/system.slice/caf\xc3\xa9 1.service", "", "café 1.service", Kind::Service, ""),
+    ("/system.slice/_cpu.service", "", "cpu.service", Kind::Service, ""),
+    ("/system.slice/run-r1f2.scope", "", "run-r1f2.scope", Kind::Scope, ""),
+    ("/system.slice/dev-hugepages.mount", "", "dev-hugepages.mount", Kind::Unit, ""),
+    ("/system.slice/docker.socket", "", "docker.socket", Kind::Unit, ""),
+    ("/system.slice/dev-zram0.swap", "", "dev-zram0.swap", Kind::Unit, ""),
+    ("/user.slice/user-1000.slice", "", "user-1000.slice", Kind::Slice, ""),
+    ("/user.slice/user-1000.slice/session-3.scope", "/x", "user-1000/session-3.scope", Kind::Session, ""),
+    ("/user.slice/user-1000.slice/session-c1.scope", "", "user-1000/session-c1.scope", Kind::Session, ""),
+    ("/user.slice/user-1000.slice/user@1000.service", "/x", "user@1000.service", Kind::User, ""),
+    ("/user.slice/user-1000.slice/user@1000.service/init.scope", "", "user-1000/init.scope", Kind::Scope, ""),
+    ("/user.slice/user-1000.slice/user@1000.service/app.slice", "", "user-1000/app.slice", Kind::Slice, ""),
+    (
+        "/user.slice/user-1000.slice/user@1000.service/app.slice/llama.service",
+        "/x",
+        "user-1000/llama.service",
+        Kind::Service,
+        "",
+    ),
+    (
+        r"/user.slice/user-1000.slice/user@1000.service/app.slice/app-org.gnome.Terminal.slice/vte-spawn-1\x2d2.scope",
+        "",
+        "user-1000/vte-spawn-1-2.scope",
+        Kind::Scope,
+        "",
+    ),
+    // Docker
+    ("/docker/ID", "", "docker/SHORT", Kind::Container, "docker"),
+    ("/docker/ID", "/init.scope", "docker/SHORT", Kind::Container, "docker"),
+    ("/docker/ID", "/system.slice/ssh.service", "docker/SHORT", Kind::Container, "docker"),
+    ("/docker/ID", "/docker/ID", "docker/SHORT", Kind::Container, "docker"),
+    ("/docker/ID", "/system.slice/docker-ID.scope", "docker/SHORT", Kind::Container, "docker"),
+    ("/system.slice/docker-ID.scope", "/init", "docker/SHORT", Kind::Container, "docker"),
+    ("/ai.slice/docker-ID.scope", "", "docker/SHORT", Kind::Container, "docker"),
+    ("/ai/team/ID", "/x", "docker/SHORT", Kind::Container, "docker"),
+    ("/ecs/8d3a/ID", "", "docker/SHORT", Kind::Container, "docker"),
+    (
+        "/user.slice/user-1000.slice/user@1000.service/user.slice/docker-ID.scope",
+        "/init",
+        "user-1000/docker/SHORT",
+        Kind::Container,
+        "docker",
+    ),
+    ("/docker", "", "/docker", Kind::Cgroup, ""),
+    ("/docker/buildkit", "", "/docker/buildkit", Kind::Cgroup, ""),
+    // containerd
+    ("/system.slice/nerdctl-ID.scope", "", "containerd/SHORT", Kind::Container, "containerd"),
+    ("/system.slice/cri-containerd-ID.scope", "", "containerd/SHORT", Kind::Container, "containerd"),
+    ("/default/ID", "/x", "containerd/SHORT", Kind::Container, "containerd"),
+    ("/default/redis", "", "containerd/redis", Kind::Container, "containerd"),
+    ("/k8s.io/ID", "", "containerd/SHORT", Kind::Container, "containerd"),
+    // CRI-O outside of Kubernetes' cgroups
+    ("/system.slice/crio-ID.scope", "/container", "cri-o/SHORT", Kind::Container, "cri-o"),
+    ("/system.slice/crio-conmon-ID.scope", "", "cri-o/SHORT/conmon", Kind::Monitor, "cri-o"),
+    // Podman
+    ("/machine.slice/libpod-ID.scope", "/container", "podman/SHORT", Kind::Container, "podman"),
+    ("/machine.slice/libpod-conmon-ID.scope", "", "podman/SHORT/conmon", Kind::Monitor, "podman"),
+    ("/libpod_parent/libpod-ID", "/ctr", "podman/SHORT", Kind::Container, "podman"),
+    ("/libpod_parent/libpod-conmon-ID", "", "podman/SHORT/conmon", Kind::Monitor, "podman"),
+    ("/libpod_parent", "", "/libpod_parent", Kind::Cgroup, ""),
+    ("/libpod_parent/ID", "/x", "podman/pod-SHORT", Kind::Pod, "podman"),
+    ("/libpod_parent/ID/libpod-ID", "/x", "podman/SHORT", Kind::Container, "podman"),
+    ("/machine.slice/machine-libpod_pod_ID.slice", "", "podman/pod-SHORT", Kind::Pod, "podman"),
+    ("/machine.slice/machine-libpod_pod_ID.slice/libpod-ID.scope", "", "podman/SHORT", Kind::Container, "podman"),
+    (
+        "/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-ID.scope",
+        "/container",
+        "user-1000/podman/SHORT",
+        Kind::Container,
+        "podman",
+    ),
+    (
+        "/user.slice/user-1000.slice/user@1000.service/user.slice/user-libpod_pod_ID.slice/libpod-ID.scope",
+        "/container",
+        "user-1000/podman/SHORT",
+        Kind::Container,
+        "podman",
+    ),
+    (
+        "/user.slice/user-1000.slice/session-3.scope/libpod_parent/libpod-ID",
+        "",
+        "user-1000/podman/SHORT",
+        Kind::Container,
+        "podman",
+    ),
+    ("/system.slice/web.service", "/libpod-payload-ID", "web.service", Kind::Service, ""),
+    ("/system.slice/web.service", "/runtime", "web.service", Kind::Service, ""),
+    ("/ai/libpod-payload-ID", "", "podman/SHORT", Kind::Container, "podman"),
+    // Kubernetes, cgroup driver systemd
+    ("/kubepods.slice", "", "kubepods.slice", Kind::Slice, ""),
+    ("/kubepods.slice/kubepods-burstable.slice", "", "kubepods-burstable.slice", Kind::Slice, ""),
+    ("/kubepods.slice/kubepods-podU_D.slice", "", "podUID", Kind::Pod, ""),
+    ("/kubepods.slice/kubepods-podU_D.slice", "/x", "podUID", Kind::Pod, ""),
+    (
+        "/kubepods.slice/kubepods-podU_D.slice/cri-containerd-ID.scope",
+        "",
+        "podUID/SHORT",
+        Kind::Container,
+        "containerd",
+    ),
+    (
+        "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-podU_D.slice/cri-containerd-ID.scope",
+        "/system.slice/a.service",
+        "podUID/SHORT",
+        Kind::Container,
+        "containerd",
+    ),
+    (
+        "/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-podSTATIC.slice/crio-ID.scope",
+        "/container",
+        "podSTATIC/SHORT",
+        Kind::Container,
+        "cri-o",
+    ),
+    (
+        "/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-podU_D.slice/crio-conmon-ID.scope",
+        "",
+        "podUID/SHORT/conmon",
+        Kind::Monitor,
+        "cri-o",
+    ),
+    ("/kubepods.slice/kubepods-podU_D.slice/docker-ID.scope", "/x", "podUID/SHORT", Kind::Container, "docker"),
+    (
+        "/system.slice/containerd.service/kubepods-burstable-podU_D.slice:cri-containerd:ID",
+        "/x",
+        "podUID/SHORT",
+        Kind::Container,
+        "containerd",
+    ),
+    (
+        "/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-podU_D.slice/cri-containerd-ID.scope",
+        "",
+        "podUID/SHORT",
+        Kind::Container,
+        "containerd",
+    ),
+    // Kubernetes, cgroup driver cgroupfs
+    ("/kubepods", "", "/kubepods", Kind::Slice, ""),
+    ("/kubepods/besteffort", "", "/kubepods/besteffort", Kind::Slice, ""),
+    ("/kubepods/podUID", "", "podUID", Kind::Pod, ""),
+    ("/kubepods/podUID/ID", "", "podUID/SHORT", Kind::Container, ""),
+    ("/kubepods/burstable/podUID/ID", "/x", "podUID/SHORT", Kind::Container, ""),
+    ("/kubepods/besteffort/podSTATIC/ID", "", "podSTATIC/SHORT", Kind::Container, ""),
+    ("/kubepods/burstable/podUID/crio-ID", "", "podUID/SHORT", Kind::Container, "cri-o"),
+    ("/kubepods/burstable/podUID/crio-conmon-ID", "", "podUID/SHORT/conmon", Kind::Monitor, "cri-o"),
+    // Kubernetes in a container (kind, k3d), and in a service (k3s)
+    ("/docker/ID", "/kubelet/kubepods/burstable", "docker/SHORT", Kind::Container, "docker"),
+    ("/docker/ID/kubelet/kubepods/burstable/podUID/ID", "/x", "podUID/SHORT", Kind::Container, ""),
+    (
+        "/system.slice/docker-ID.scope/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-podU_D.slice/cri-containerd-ID.scope",
+        "",
+        "podUID/SHORT",
+        Kind::Container,
+        "containerd",
+    ),
+    ("/system.slice/k3s.service", "/kubepods", "k3s.service", Kind::Service, ""),
+    ("/system.slice/k3s.service/kubepods/podUID/ID", "", "podUID/SHORT", Kind::Container, ""),
+    // LXC, LXD, Incus, Proxmox VE
+    ("/lxc/web", "/ns/system.slice/a.service", "lxc/web", Kind::Container, "lxc"),
+    ("/lxc/101", "/ns", "lxc/101", Kind::Container, "lxc"),
+    ("/lxc.payload.web", "/init.scope", "lxc/web", Kind::Container, "lxc"),
+    ("/lxc.payload/web", "/x", "lxc/web", Kind::Container, "lxc"),
+    ("/lxc.monitor.web", "", "lxc/web/monitor", Kind::Monitor, "lxc"),
+    ("/lxc.monitor/101", "", "lxc/101/monitor", Kind::Monitor, "lxc"),
+    // Machines
+    (r"/machine.slice/machine-qemu\x2d1\x2ddb\x2d2.scope", "/libvirt/vcpu0", "qemu/db-2", Kind::Machine, "qemu"),
+    (r"/machine.slice/machine-lxc\x2d77\x2dweb.scope", "", "libvirt-lxc/web", Kind::Container, "libvirt-lxc"),
+    (r"/machine.slice/machine-deb\x2d12.scope", "/x", "machine/deb-12", Kind::Machine, "machine"),
+    ("/machine.slice/systemd-nspawn@deb.service", "/payload", "nspawn/deb", Kind::Container, "nspawn"),
+    ("/machine/db.libvirt-qemu", "/emulator", "qemu/db", Kind::Machine, "qemu"),
+    ("/qemu.slice/101.scope", "", "qemu/101", Kind::Machine, "qemu"),
+    // Slurm
+    ("/slurm", "", "/slurm", Kind::Cgroup, ""),
+    ("/slurm/uid_1000", "", "/slurm/uid_1000", Kind::Cgroup, ""),
+    ("/slurm/uid_1000/job_123", "", "slurm/job_123", Kind::Job, "slurm"),
+    ("/slurm/uid_1000/job_123/step_0", "/task_0", "slurm/job_123/step_0", Kind::Step, "slurm"),
+    ("/slurm_node7/uid_1000/job_123/step_batch", "/task_0", "slurm/job_123/step_batch", Kind::Step, "slurm"),
+    ("/system.slice/slurmstepd.scope", "/system", "slurmstepd.scope", Kind::Scope, ""),
+    ("/system.slice/slurmstepd.scope/job_123", "/x", "slurm/job_123", Kind::Job, "slurm"),
+    ("/system.slice/slurmstepd.scope/job_123/step_0", "/user/task_0", "slurm/job_123/step_0", Kind::Step, "slurm"),
+    ("/system.slice/node7_slurmstepd.scope/job_9/step_extern", "", "slurm/job_9/step_extern", Kind::Step, "slurm"),
+    (
+        "/system.slice/slurmstepd.scope/job_123/step_0",
+        "/user/task_0/docker/ID",
+        "slurm/job_123/step_0",
+        Kind::Step,
+        "slurm",
+    ),
+    // Nomad
+    ("/nomad.slice/share.slice/ALLOCATION.llm.scope", "/x", "nomad/6d2a1b3c/llm", Kind::Task, "nomad"),
+    ("/nomad.slice/ALLOCATION.llm.scope", "", "nomad/6d2a1b3c/llm", Kind::Task, "nomad"),
+    ("/nomad/share/ALLOCATION.llm.scope", "", "nomad/6d2a1b3c/llm", Kind::Task, "nomad"),
+    ("/nomad/ALLOCATION.llm", "/x", "nomad/6d2a1b3c/llm", Kind::Task, "nomad"),
+    ("/nomad.slice/share.slice", "", "share.slice", Kind::Slice, ""),
+    // Anything else, and what only looks like something
+    ("/job", "", "/job", Kind::Cgroup, ""),
+    ("/job/worker", "", "/job/worker", Kind::Cgroup, ""),
+    ("/job/a.service", "", "/job/a.service", Kind::Cgroup, ""),
+    ("/system.slice/made by hand", "", "/system.slice/made by hand", Kind::Cgroup, ""),
+    ("/.slice", "", "/.slice", Kind::Cgroup, ""),
+    ("/docker/4f1c2a9be07d", "", "/docker/4f1c2a9be07d", Kind::Cgroup, ""),
+    ("/kubepods/podinfo", "", "/kubepods/podinfo", Kind::Cgroup, ""),
+    ("/podUID", "", "/podUID", Kind::Cgroup, ""),
+    ("/slurm/job_x", "", "/slurm/job_x", Kind::Cgroup, ""),
+    ("/job_123/step_0", "", "/job_123/step_0", Kind::Cgroup, ""),
+    ("/a\nb\"c", "", "/a\\x0ab\"c", Kind::Cgroup, ""),
+];
+
+fn filled(text: &str) -> String {
+    let mut text = text.to_owned();
+    for (word, value) in [
+        ("STATIC", STATIC),
+        ("SHORT", &ID[..12]),
+        ("U_D", &UID.replace('-', "_")),
+        ("UID", UID),
+        ("ALLOCATION", ALLOCATION),
+        ("ID", ID),
+    ] {
+        text = text.replace(word, value);
+    }
+    text
+}
+
+#[test]
+fn every_shape_of_path_is_recognised() {
+    for &(top, below, name, kind, runtime) in ROWS {
+        let (top, name) = (filled(top), filled(name));
+        let path = format!("{top}{}", filled(below));
+        let identity = Identity::of(&path);
+        assert_eq!((&*identity.top, &*identity.name), (&*top, &*name), "{path}");
+        assert_eq!((identity.kind, identity.runtime), (kind, runtime), "{path}");
+        let pod = name.starts_with(&format!("pod{UID}")).then_some(UID);
+        let pod = pod.or(name.starts_with(&format!("pod{STATIC}")).then_some(STATIC));
+        assert_eq!(identity.pod_uid.as_deref(), pod, "{path}");
+        let has_id = kind == Kind::Container && top.contains(ID);
+        assert_eq!(identity.container_id.as_deref() == Some(ID), has_id, "{path}");
+    }
+}
+
+#[test]
+fn names_differ_where_workloads_do() {
+    let mut names = std::collections::BTreeMap::new();
+    for &(top, ..) in ROWS {
+        let name = Identity::of(&filled(top)).name;
+        names.entry(name).or_insert_with(Vec::new).push(top);
+    }
+    // The same container in every shape that there is.
+    names.retain(|name, tops| {
+        tops.dedup();
+        tops.len() > 1 && !name.contains(&ID[..12]) && !name.contains(UID)
+    });
+    let again = ["lxc/web", "nomad/6d2a1b3c/llm", "slurm/job_123", "slurm/job_123/step_0"];
+    assert_eq!(names.keys().map(|name| &**name).collect::<Vec<_>>(), again, "{names:?}");
+}
+
+fn names(namespace: &str, pod: &str, container: &str, name: &str) -> Names {
+    let some = |text: &str| (!text.is_empty()).then(|| text.into());
+    Names { namespace: some(namespace), pod: some(pod), container: some(container), name: some(name) }
+}
+
+#[test]
+fn what_the_host_knows_goes_into_the_name() {
+    let web = &names("", "", "", "web");
+    let vllm = &names("ml", "vllm-0", "server", "");
+    let pod = &names("ml", "vllm-0", "", "");
+    for (path, names, name) in [
+        ("/docker/ID", web, "docker/web"),
+        ("/docker/ID/x", web, "docker/web"),
+        ("/docker/ID", &Names::default(), "docker/SHORT"),
+        ("/docker/ID", vllm, "ml/vllm-0/server"),
+        ("/user.slice/user-7.slice/user@7.service/user.slice/docker-ID.scope", web, "user-7/docker/web"),
+        ("/machine.slice/libpod-conmon-ID.scope", web, "podman/SHORT/conmon"),
+        ("/kubepods/podUID", pod, "ml/vllm-0"),
+        ("/kubepods/podUID", vllm, "ml/vllm-0"),
+        ("/kubepods/podUID/ID", vllm, "ml/vllm-0/server"),
+        ("/kubepods/podUID/ID", pod, "ml/vllm-0/SHORT"),
+        ("/kubepods/podUID/ID", web, "podUID/web"),
+        ("/kubepods/podUID/crio-conmon-ID", pod, "ml/vllm-0/SHORT/conmon"),
+        ("/system.slice/cri-containerd-ID.scope", pod, "ml/vllm-0/SHORT"),
+        ("/system.slice/a.service", web, "a.service"),
+    ] {
+        assert_eq!(*Identity::of(&filled(path)).named(names), *filled(name), "{path} {names:?}");
+    }
+}
+
+#[test]
+fn hostile_names_are_harmless() {
+    let names = names(&"n".repeat(1000), "p\nq", "c\u{1b}]0;", "").fit();
+    assert_eq!(names.pod.as_deref(), Some("p\\x0aq"));
+    assert!(names.namespace.as_ref().unwrap().len() <= LONGEST);
+    let name = Identity::of(&filled("/kubepods/podUID/ID")).named(&names);
+    assert!(name.len() <= LONGEST && !name.contains(char::is_control), "{name}");
+    assert_eq!(Names { name: Some("".into()), ..Names::default() }.fit(), Names::default());
+}
+
+/// Paths of components that mean something, and of some that do not.
+fn paths() -> impl Strategy<Value = String> {
+    let components: Vec<String> =
+        ROWS.iter().flat_map(|row| [row.0, row.1]).flat_map(|path| path.split('/')).map(filled).collect();
+    let component = prop_oneof![8 => prop::sample::select(components), 1 => ".{0,20}", 1 => "[a-z.:@-]{0,600}"];
+    prop::collection::vec(component, 0..8).prop_map(|components| format!("/{}", components.join("/")))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2000) })]
+
+    #[test]
+    fn every_path_has_an_owner(path in prop_oneof![3 => paths(), 1 => any::<String>()]) {
+        let identity = Identity::of(&path);
+        let below = path.strip_prefix(&*identity.top);
+        prop_assert!(below.is_some_and(|below| below.is_empty() || below.starts_with('/')), "{identity:?}");
+        prop_assert_eq!(&Identity::of(&identity.top), &identity);
+        prop_assert!(identity.name.len() <= LONGEST && !identity.name.contains(char::is_control));
+        prop_assert!(&*identity.name != crate::view::workload::OTHER || path == crate::view::workload::OTHER);
+    }
+
+    #[test]
+    fn every_name_is_bounded(path in paths(), namespace in ".{0,500}", pod in ".{0,500}", name in any::<String>()) {
+        let named = Identity::of(&path).named(&names(&namespace, &pod, &name, &name).fit());
+        prop_assert!(named.len() <= LONGEST && !named.contains(char::is_control));
+    }
+}

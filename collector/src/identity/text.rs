@@ -1,0 +1,91 @@
+//! Names as text: what systemd escaped, and what nobody should have to see.
+
+use std::sync::Arc;
+
+/// The longest name, in bytes. A namespace, a pod and a container can have 63, 253 and 63.
+pub const LONGEST: usize = 400;
+
+/// What a name that is cut ends with: `…`, and the hash of all of it.
+const TAIL: usize = '…'.len_utf8() + 16;
+
+/// The name as it may be shown: of bounded length, and without control characters, which would be commands to somebody's
+/// terminal. Names that differ stay different, but for a collision of hashes.
+pub fn fit(name: &str) -> Arc<str> {
+    let mut clean = String::new();
+    for c in name.chars() {
+        match c {
+            c if c.is_control() => clean += &format!("\\x{:02x}", u32::from(c)),
+            c => clean.push(c),
+        }
+        if clean.len() > LONGEST {
+            break;
+        }
+    }
+    if clean.len() > LONGEST {
+        let end = (0..=LONGEST - TAIL).rev().find(|&end| clean.is_char_boundary(end)).unwrap_or(0);
+        clean.truncate(end);
+        clean += &format!("…{:016x}", hash(name));
+    }
+    clean.into()
+}
+
+/// FNV-1a: the same on every run and every host.
+fn hash(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+}
+
+/// A unit's name as a person writes it: systemd escapes bytes as `\x2d` (systemd.unit(5)), and puts `_` before what the
+/// kernel could take for a file of its own.
+pub fn unescape(unit: &str) -> String {
+    let unit = unit.strip_prefix('_').unwrap_or(unit);
+    let mut bytes = Vec::with_capacity(unit.len());
+    let mut rest = unit.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        let escaped = rest.strip_prefix(b"\\x").and_then(|rest| rest.split_at_checked(2));
+        let byte = escaped.and_then(|(digits, tail)| {
+            let digits = std::str::from_utf8(digits).ok().filter(|digits| !digits.starts_with('+'))?;
+            Some((u8::from_str_radix(digits, 16).ok()?, tail))
+        });
+        let (byte, tail) = byte.unwrap_or((first, tail));
+        bytes.push(byte);
+        rest = tail;
+    }
+    match String::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(_) => unit.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_systemd_escaped_is_readable_and_what_it_did_not_is_left_alone() {
+        for (unit, readable) in [
+            (r"machine-qemu\x2d1\x2dvm.scope", "machine-qemu-1-vm.scope"),
+            ("_cpu.service", "cpu.service"),
+            (r"caf\xc3\xa9.service", "café.service"),
+            (r"broken\xff.service", r"broken\xff.service"),
+            (r"short\x2", r"short\x2"),
+            (r"no\x+1hex\xzz", r"no\x+1hex\xzz"),
+        ] {
+            assert_eq!(unescape(unit), readable);
+        }
+    }
+
+    #[test]
+    fn a_long_name_is_cut_and_still_differs_from_another() {
+        let long = |end: &str| format!("/{}{end}", "é".repeat(LONGEST));
+        let (a, b) = (fit(&long("a")), fit(&long("b")));
+        assert!(a.len() <= LONGEST && a.len() > LONGEST - 4, "{}", a.len());
+        assert_ne!(a, b);
+        let just = "x".repeat(LONGEST);
+        assert_eq!(&*fit(&just), just);
+    }
+
+    #[test]
+    fn control_characters_are_spelt_out() {
+        assert_eq!(&*fit("a\nb\u{1b}[31m \u{9b} é\""), "a\\x0ab\\x1b[31m \\x9b é\"");
+    }
+}

@@ -1,0 +1,109 @@
+//! systemd's units, the system's and the users'. They stand in slices, a user's below the user's own manager.
+
+use super::path::Component;
+use super::text::unescape;
+use super::{Finding, Kind};
+
+/// Units that have cgroups, by the ends of their names.
+const SUFFIXES: [(&str, Kind); 5] = [
+    (".service", Kind::Service),
+    (".scope", Kind::Scope),
+    (".socket", Kind::Unit),
+    (".mount", Kind::Unit),
+    (".swap", Kind::Unit),
+];
+
+/// The user on whose part of the path we are.
+#[derive(Debug, Default)]
+pub(super) struct Owner {
+    prefix: String,
+}
+
+impl Owner {
+    /// What the names of what is the user's begin with: `user-1000/`, or nothing.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    fn is(&mut self, uid: &str) {
+        self.prefix = format!("user-{uid}/");
+    }
+}
+
+/// What a component is, where units can be.
+pub(super) enum Found<'a> {
+    /// More units can be below.
+    Slice(Finding<'a>),
+    /// A user's manager: the user's units are below.
+    Manager(Finding<'a>),
+    /// A login session: containers may be below.
+    Session(Finding<'a>),
+    /// What is below belongs to it.
+    Unit(Finding<'a>),
+    /// None.
+    No,
+}
+
+/// Which unit it is; the component of a user makes the user the `owner`.
+pub(super) fn find<'a>(component: Component<'a>, owner: &mut Owner) -> Found<'a> {
+    let Component { name, parent, top, .. } = component;
+    let finding = |name: String, kind| Finding { name, kind, top, ..Finding::default() };
+    if name.len() > ".slice".len() && name.ends_with(".slice") {
+        return Found::Slice(finding(format!("{}{}", owner.prefix, unescape(name)), Kind::Slice));
+    }
+    let Some((stem, kind)) = SUFFIXES.iter().find_map(|(suffix, kind)| Some((name.strip_suffix(suffix)?, *kind)))
+    else {
+        return Found::No;
+    };
+    if let Some(uid) = number(stem, "user@")
+        && kind == Kind::Service
+    {
+        owner.is(uid);
+        return Found::Manager(finding(name.to_owned(), Kind::User));
+    }
+    if kind == Kind::Scope && stem.starts_with("session-") {
+        if let Some(uid) = parent.strip_suffix(".slice").and_then(|stem| number(stem, "user-")) {
+            owner.is(uid);
+        }
+        return Found::Session(finding(format!("{}{}", owner.prefix, unescape(name)), Kind::Session));
+    }
+    let (name, kind, runtime) = match special(stem, kind, parent) {
+        Some((runtime, name, kind)) => (format!("{runtime}/{name}"), kind, runtime),
+        None => (unescape(name), kind, ""),
+    };
+    Found::Unit(Finding { runtime, ..finding(format!("{}{name}", owner.prefix), kind) })
+}
+
+/// Units that stand for a machine: what runs it, and its name.
+fn special(stem: &str, kind: Kind, parent: &str) -> Option<(&'static str, String, Kind)> {
+    match kind {
+        // systemd-nspawn@.service
+        Kind::Service => {
+            let name = stem.strip_prefix("systemd-nspawn@")?;
+            Some(("nspawn", unescape(name), Kind::Container))
+        }
+        Kind::Scope => {
+            // Proxmox VE: /qemu.slice/101.scope
+            if parent == "qemu.slice" && number(stem, "").is_some() {
+                return Some(("qemu", stem.to_owned(), Kind::Machine));
+            }
+            let machine = unescape(stem.strip_prefix("machine-")?);
+            // libvirt numbers its machines anew at each start: qemu-3-name.
+            let libvirt = [("qemu-", "qemu", Kind::Machine), ("lxc-", "libvirt-lxc", Kind::Container)];
+            for (prefix, runtime, kind) in libvirt {
+                let rest = machine.strip_prefix(prefix).and_then(|rest| rest.split_once('-'));
+                if let Some((_, name)) = rest.filter(|(id, name)| number(id, "").is_some() && !name.is_empty()) {
+                    return Some((runtime, name.to_owned(), kind));
+                }
+            }
+            Some(("machine", machine, Kind::Machine))
+        }
+        _ => None,
+    }
+}
+
+/// The decimal number that is all there is after the prefix.
+pub(super) fn number<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
+    let digits = text.strip_prefix(prefix)?;
+    (!digits.is_empty() && digits.len() < 20 && digits.bytes().all(|byte| byte.is_ascii_digit())).then_some(digits)
+}
