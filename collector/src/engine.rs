@@ -51,7 +51,7 @@ impl Engine {
             }
             Reading::Tick => {
                 view.tick(time);
-                None
+                return oom::release(view);
             }
             Reading::Probe(probe) => {
                 view.coverage.probe(probe);
@@ -75,7 +75,7 @@ impl Engine {
             }
             Reading::Name(name) => {
                 view.workloads.named(name.cgroup, &name.names);
-                None
+                return oom::release(view);
             }
             Reading::Cgroup(reading) => cgroup::fold(view, time, reading),
             Reading::Oom(reading) => oom::fold(view, time, reading),
@@ -86,6 +86,11 @@ impl Engine {
             Reading::Block(reading) => block::fold(view, time, reading),
         };
         outcome.into_iter().collect()
+    }
+
+    /// What was still held back, at the end of all samples.
+    pub fn finish(&mut self) -> Vec<Outcome> {
+        oom::release_all(Arc::make_mut(&mut self.view))
     }
 
     /// The state so far. Holding on to a clone of it makes the next [`Engine::apply`] copy the state.

@@ -23,10 +23,10 @@ use crate::privilege;
 use crate::round::Round;
 use crate::sample::{ProbeState, Reading, Sample};
 use crate::sink::record::Recorder;
-use crate::source::clock;
 use crate::source::kernel::ring::Ring;
 use crate::source::kernel::{Kernel, load};
 use crate::source::process::Own;
+use crate::source::{clock, name};
 
 /// A tick that is this many ticks late means that the agent hangs.
 const LATE_TICKS: u64 = 10;
@@ -175,8 +175,11 @@ async fn collect(
     let endpoint = tokio::spawn(serve(listener, shared.clone(), Limits::default(), shed.clone(), stopped));
     tracing::info!("metrics at http://{address}/metrics");
 
-    let mut round = Round::new(own, vec![("http", shed), ("series", left_out)]);
+    let (mut asker, mut names) = name::start("/".as_ref(), &config.workload)?;
+    let losses = vec![("http", shed), ("series", left_out), (name::STAGE, asker.lost())];
+    let mut round = Round::new(own, losses);
     let mut fold = |sample: Sample| {
+        asker.follow(&sample.reading);
         if let Some(recorder) = &mut recorder {
             recorder.write(&sample);
         }
@@ -205,6 +208,7 @@ async fn collect(
                 let more = kernel.drain_critical(&mut fold);
                 ready.context("wait for the critical ring")?.retain_ready_if(more);
             }
+            name = names.next() => fold(name),
             _ = tick.tick() => round.read(&mut kernel, &mut fold),
             ready = bulk.readable() => {
                 let more = kernel.drain_bulk(&mut fold);
@@ -215,6 +219,7 @@ async fn collect(
     tracing::info!("stopping");
     // What came in since the last round is still worth recording and logging.
     round.read(&mut kernel, &mut fold);
+    shared.engine().finish().iter().for_each(crate::sink::log::write);
     drop(stop);
     endpoint.await.context("the HTTP endpoint")?.context("the HTTP endpoint")?;
     // Dropping the kernel detaches the programs.

@@ -57,9 +57,7 @@ pub fn run(args: &ReplayArgs, config: Config) -> Result<(), Failure> {
             Ok(sample) => {
                 for outcome in engine.apply(&sample) {
                     if args.events {
-                        let event = Event { time: sample.time, outcome: &outcome };
-                        serde_json::to_writer(&mut out, &event).context("write an event")?;
-                        writeln!(out).context("write an event")?;
+                        write_event(&mut out, sample.time, &outcome)?;
                     }
                 }
             }
@@ -71,6 +69,11 @@ pub fn run(args: &ReplayArgs, config: Config) -> Result<(), Failure> {
             }
         }
     }
+    if args.events {
+        for outcome in engine.finish() {
+            write_event(&mut out, engine.view().time, &outcome)?;
+        }
+    }
     if skipped > 0 {
         tracing::warn!("{skipped} lines of {name} are no samples");
     }
@@ -80,6 +83,11 @@ pub fn run(args: &ReplayArgs, config: Config) -> Result<(), Failure> {
     }
     out.flush().context("write to standard output")?;
     Ok(())
+}
+
+fn write_event(out: &mut impl Write, time: u64, outcome: &Outcome) -> anyhow::Result<()> {
+    serde_json::to_writer(&mut *out, &Event { time, outcome }).context("write an event")?;
+    writeln!(out).context("write an event")
 }
 
 /// An event as a JSON line.

@@ -77,6 +77,12 @@ pub struct Workload {
     pub max: usize,
     /// How long a dead workload's series stay.
     pub grace: Duration,
+    /// Where the kubelet has the logs of containers and pods.
+    pub kubelet: PathBuf,
+    /// Where Docker keeps its data.
+    pub docker: PathBuf,
+    /// Where Podman keeps its containers.
+    pub podman: PathBuf,
 }
 
 /// `[metrics]`
@@ -105,7 +111,13 @@ impl Default for Config {
                 measure: Duration::from_secs(10),
                 debug: false,
             },
-            workload: Workload { max: 2000, grace: Duration::from_secs(60) },
+            workload: Workload {
+                max: 2000,
+                grace: Duration::from_secs(60),
+                kubelet: PathBuf::from("/var/log"),
+                docker: PathBuf::from("/var/lib/docker"),
+                podman: PathBuf::from("/var/lib/containers/storage"),
+            },
             metrics: Metrics { max_series: 200_000 },
         }
     }

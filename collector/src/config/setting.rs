@@ -147,6 +147,27 @@ pub const SETTINGS: &[Setting] = &[
         doc: "How long the series of a dead workload stay, so that a last scrape can see them.",
     },
     Setting {
+        key: "workload.kubelet",
+        flag: None,
+        kind: Kind::Path(|config| &mut config.workload.kubelet),
+        doc: "Where the kubelet has its folders containers and pods: \
+              what is in them is called after pods and their containers.",
+    },
+    Setting {
+        key: "workload.docker",
+        flag: None,
+        kind: Kind::Path(|config| &mut config.workload.docker),
+        doc: "Docker's data-root, where the names of its containers are. \
+              A user's own Docker is looked for in the user's home.",
+    },
+    Setting {
+        key: "workload.podman",
+        flag: None,
+        kind: Kind::Path(|config| &mut config.workload.podman),
+        doc: "Podman's graphRoot, where the names of its containers are. \
+              A user's own Podman is looked for in the user's home.",
+    },
+    Setting {
         key: "metrics.max_series",
         flag: None,
         kind: Kind::Count(|config| &mut config.metrics.max_series, 1, 10_000_000),

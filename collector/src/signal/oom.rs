@@ -10,6 +10,7 @@ use super::cgroup::Id;
 use super::{Context, comm};
 use crate::engine::Outcome;
 use crate::view::View;
+use crate::view::held::PATIENCE_NS;
 
 /// What is read of OOM kills.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -149,14 +150,43 @@ pub fn fold(view: &mut View, time: u64, reading: &Reading) -> Option<Outcome> {
         view.coverage.limit_told = true;
         view.workloads.charge(kill.limited).limit_kills += 1;
     }
+    let told = match waits(view, time, kill) {
+        true => view.held.hold(time, kill.clone()),
+        false => Some((time, kill.clone())),
+    };
+    told.map(|(time, kill)| name(view, time, kill))
+}
+
+/// The kills that were held back until now.
+pub(crate) fn release(view: &mut View) -> Vec<Outcome> {
+    let mut held = std::mem::take(&mut view.held);
+    let waits = |time: u64, kill: &Kill| view.time < time.saturating_add(PATIENCE_NS) && waits(view, time, kill);
+    let released = held.release(waits);
+    view.held = held;
+    released.into_iter().map(|(time, kill)| name(view, time, kill)).collect()
+}
+
+/// All that are held back.
+pub(crate) fn release_all(view: &mut View) -> Vec<Outcome> {
+    let held = view.held.release(|_, _| false);
+    held.into_iter().map(|(time, kill)| name(view, time, kill)).collect()
+}
+
+/// Whether anybody in it will have a better name in a moment.
+fn waits(view: &View, time: u64, kill: &Kill) -> bool {
+    let cgroups = [kill.cgroup, kill.trigger_cgroup, kill.limited];
+    cgroups.into_iter().flatten().any(|id| view.workloads.expects_names(id, time))
+}
+
+fn name(view: &View, time: u64, kill: Kill) -> Outcome {
     let name = |id: Option<Id>| id.and_then(|id| view.workloads.name(id));
-    Some(Outcome::OomKill(Box::new(Named {
+    Outcome::OomKill(Box::new(Named {
         time,
         workload: name(kill.cgroup),
         trigger_workload: name(kill.trigger_cgroup),
         limited_workload: name(kill.limited),
-        kill: kill.clone(),
-    })))
+        kill,
+    }))
 }
 
 #[cfg(test)]
@@ -211,6 +241,53 @@ mod tests {
         assert_eq!((kill.workload.as_deref(), kill.trigger_workload.as_deref()), (Some("/a"), None));
         let workload = engine.view().workloads.iter().find(|workload| &*workload.name == "/a").unwrap();
         assert_eq!(workload.amounts.oom_kills, [1, 0, 0]);
+    }
+
+    #[test]
+    fn a_kill_in_a_young_container_waits_for_its_name_but_not_for_long() {
+        use crate::identity::Names;
+        use crate::sample::Reading as Read;
+        use crate::signal::cgroup;
+        let (hash, young) = ("4f1c2a9b".repeat(8), Id { hierarchy: ID.hierarchy, id: 78 });
+        let born = || Read::Cgroup(cgroup::Reading::Born { id: young, path: format!("/docker/{hash}") });
+        let mut record = victim();
+        record.cgroup.id = young.id;
+        let kill = decode_record(record.as_bytes(), &CONTEXT).unwrap();
+        let told = |outcomes: Vec<Outcome>| match outcomes.as_slice() {
+            [] => None,
+            [Outcome::OomKill(kill)] => Some((kill.time, kill.workload.as_deref().unwrap().to_owned())),
+            _ => panic!("{outcomes:?}"),
+        };
+        let young_engine = || {
+            let mut engine = engine();
+            engine.apply(&Sample { time: 500, reading: born() });
+            assert_eq!(told(engine.apply(&kill)), None);
+            assert_eq!(engine.view().workloads.of(young).unwrap().amounts.oom_kills, [1, 0, 0], "counted at once");
+            engine
+        };
+
+        let names = Names { name: Some("web".into()), ..Names::default() };
+        let name = |cgroup| Read::Name(sample::Name { cgroup, names: names.clone() });
+        let mut engine = young_engine();
+        assert_eq!(told(engine.apply(&Sample { time: 2_000, reading: name(ID) })), None);
+        let named = engine.apply(&Sample { time: 2_000, reading: name(young) });
+        assert_eq!(told(named), Some((kill.time, "docker/web".into())));
+        assert_eq!(told(engine.finish()), None);
+
+        let mut engine = young_engine();
+        let late = kill.time + PATIENCE_NS;
+        assert_eq!(told(engine.apply(&Sample { time: late - 1, reading: Read::Tick })), None);
+        let unnamed = engine.apply(&Sample { time: late, reading: Read::Tick });
+        assert_eq!(told(unnamed), Some((kill.time, format!("docker/{}", &hash[..12]))));
+        assert_eq!(told(young_engine().finish()), Some((kill.time, format!("docker/{}", &hash[..12]))));
+
+        let mut engine = young_engine();
+        let mut told = 0;
+        for pid in 0..100 {
+            record.victim.pid = 5000 + pid;
+            told += engine.apply(&decode_record(record.as_bytes(), &CONTEXT).unwrap()).len();
+        }
+        assert_eq!((told, engine.finish().len()), (37, 64), "what is held back is bounded");
     }
 
     #[test]

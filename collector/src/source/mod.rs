@@ -3,5 +3,6 @@
 pub mod cgroup;
 pub mod clock;
 pub mod kernel;
+pub mod name;
 pub mod process;
 pub mod replay;

@@ -10,7 +10,7 @@ use crate::sample::{Probe, ProbeState, Process, Program, Reading, Source};
 use crate::signal::MALFORMED;
 
 /// The places in user space that can drop something; the kernel's are [`lost::NAMES`].
-pub const STAGES: &[&str] = &["workload", "series", "unknown_cgroup", MALFORMED, "record", "http"];
+pub const STAGES: &[&str] = &["workload", "series", "unknown_cgroup", "name", MALFORMED, "record", "http"];
 
 /// Names of each sort that are kept. There are far fewer, unless a replayed file is not ours.
 const NAMES: usize = 128;

@@ -2,12 +2,14 @@
 //! has no clock. Once every workload has been seen, folding counters into it allocates nothing.
 
 pub mod coverage;
+pub mod held;
 pub mod host;
 pub mod victim;
 pub mod workload;
 
 use crate::sample::{Reading, Start};
 use coverage::Coverage;
+use held::Held;
 use host::Host;
 use victim::Victims;
 use workload::Workloads;
@@ -27,6 +29,8 @@ pub struct View {
     pub workloads: Workloads,
     /// Whom the OOM killer killed of late.
     pub victims: Victims,
+    /// Kills that are not told yet.
+    pub held: Held,
     /// What can be seen, what was lost, and what seeing costs.
     pub coverage: Coverage,
 }

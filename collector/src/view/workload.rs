@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::coverage::Coverage;
+use super::held::PATIENCE_NS;
 use crate::identity::{Identity, Names};
 use crate::sample::Start;
 use crate::signal::cgroup::Id;
@@ -141,6 +142,14 @@ impl Workloads {
         self.of(id).map(|workload| workload.name.clone())
     }
 
+    /// Whether the host's names for a cgroup's workload are still on their way: it is young, and has none.
+    pub(crate) fn expects_names(&self, id: Id, time: u64) -> bool {
+        self.of(id).is_some_and(|workload| {
+            let young = time < workload.created.saturating_add(PATIENCE_NS);
+            young && workload.identity.has_names() && workload.names == Names::default()
+        })
+    }
+
     /// What a cgroup's workload is charged. For a cgroup that is not known yet the amounts wait for its birth.
     pub(crate) fn charge(&mut self, id: Option<Id>) -> &mut Amounts {
         let Some(id) = id else { return &mut self.slots[OTHER_SLOT].amounts };
@@ -159,9 +168,10 @@ impl Workloads {
         let Some(slot) = self.cgroups.get(&id).map(|member| member.slot).filter(|&slot| slot != OTHER_SLOT) else {
             return;
         };
+        let names = names.fit();
         let workload = &mut self.slots[slot];
-        let (new, old) = (workload.identity.named(names), workload.name.clone());
-        workload.names = names.clone();
+        let (new, old) = (workload.identity.named(&names), workload.name.clone());
+        workload.names = names;
         if new == old {
             return;
         }

@@ -1,0 +1,94 @@
+//! Docker's and Podman's own books: a file a container, and one file for all. Rootless ones are in their users' homes.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::file::read;
+use crate::identity::Names;
+
+/// Docker's file of one container has some ten kilobytes.
+const DOCKER: u64 = 4 << 20;
+
+/// Podman's file of all containers has about a kilobyte for each.
+const PODMAN: u64 = 16 << 20;
+
+const PASSWD: u64 = 1 << 20;
+
+/// Docker's name for a container; of one that Kubernetes runs, Kubernetes' names.
+pub(super) fn docker(data: &Path, id: &str) -> io::Result<Option<Names>> {
+    let path = data.join("containers").join(id).join("config.v2.json");
+    let Some(content) = read(&path, DOCKER)? else { return Ok(None) };
+    let Container { name, config } = serde_json::from_slice(&content)?;
+    let Labels { namespace, pod, container } = config.labels.unwrap_or_default();
+    if let (Some(namespace), Some(pod)) = (namespace, pod) {
+        // The container that holds a pod's namespaces is called POD, and is nobody's.
+        let container = container.filter(|name| name != "POD").map(Into::into);
+        return Ok(Some(Names { namespace: Some(namespace.into()), pod: Some(pod.into()), container, name: None }));
+    }
+    Ok(known(name.strip_prefix('/').unwrap_or(&name)))
+}
+
+/// Podman's name for a container.
+pub(super) fn podman(storage: &Path, id: &str) -> io::Result<Option<Names>> {
+    for driver in ["overlay", "vfs", "btrfs"] {
+        // Containers that are to be removed when they end are in a book of their own.
+        for book in ["containers.json", "volatile-containers.json"] {
+            let path = storage.join(format!("{driver}-containers")).join(book);
+            let Some(content) = read(&path, PODMAN)? else { continue };
+            let entries: Vec<Entry<'_>> = serde_json::from_slice(&content)?;
+            if let Some(entry) = entries.into_iter().find(|entry| entry.id == id) {
+                return Ok(entry.names.unwrap_or_default().first().and_then(|name| known(name)));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// The home of a user, from the host's list of users.
+pub(super) fn home(root: &Path, uid: &str) -> io::Result<Option<PathBuf>> {
+    let Some(content) = read(&root.join("etc/passwd"), PASSWD)? else { return Ok(None) };
+    // name:password:uid:gid:comment:home:shell (passwd(5))
+    let content = String::from_utf8_lossy(&content);
+    let home = content.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        (fields.nth(2)? == uid).then(|| fields.nth(2))?
+    });
+    Ok(home.and_then(|home| home.strip_prefix('/')).map(|home| root.join(home)))
+}
+
+fn known(name: &str) -> Option<Names> {
+    (!name.is_empty()).then(|| Names { name: Some(name.into()), ..Names::default() })
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Container {
+    name: String,
+    #[serde(default)]
+    config: Config,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Config {
+    labels: Option<Labels>,
+}
+
+#[derive(Default, Deserialize)]
+struct Labels {
+    #[serde(rename = "io.kubernetes.pod.namespace")]
+    namespace: Option<String>,
+    #[serde(rename = "io.kubernetes.pod.name")]
+    pod: Option<String>,
+    #[serde(rename = "io.kubernetes.container.name")]
+    container: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Entry<'a> {
+    #[serde(borrow)]
+    id: std::borrow::Cow<'a, str>,
+    names: Option<Vec<String>>,
+}

@@ -1,0 +1,102 @@
+//! The kubelet's: `/var/log/containers/<pod>_<namespace>_<container>-<id>.log` for each container that runs, and
+//! `/var/log/pods/<namespace>_<pod>_<uid>/` for each pod. Kubernetes' names have no `_` in them.
+
+use std::collections::HashMap;
+use std::io;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use super::file::scan;
+use crate::identity::Names;
+
+/// Hands over the names of those of the containers, by their ids, that have a link.
+pub(super) fn containers(
+    logs: &Path,
+    wanted: &mut HashMap<&str, Vec<usize>>,
+    found: &mut dyn FnMut(usize, Names),
+) -> io::Result<()> {
+    pick(&logs.join("containers"), wanted, container, found)
+}
+
+/// Hands over the names of those of the pods, by their uids, that have a directory.
+pub(super) fn pods(
+    logs: &Path,
+    wanted: &mut HashMap<&str, Vec<usize>>,
+    found: &mut dyn FnMut(usize, Names),
+) -> io::Result<()> {
+    pick(&logs.join("pods"), wanted, pod, found)
+}
+
+/// Looks for all at once, keeps nothing of what is not wanted, and stops with the last that is.
+fn pick(
+    folder: &Path,
+    wanted: &mut HashMap<&str, Vec<usize>>,
+    parse: fn(&str) -> Option<(&str, Names)>,
+    found: &mut dyn FnMut(usize, Names),
+) -> io::Result<()> {
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    scan(folder, &mut |entry| {
+        let parsed = std::str::from_utf8(entry).ok().and_then(parse);
+        if let Some((id, names)) = parsed
+            && let Some(places) = wanted.remove(id)
+        {
+            places.into_iter().for_each(|place| found(place, names.clone()));
+        }
+        if wanted.is_empty() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })
+}
+
+fn container(link: &str) -> Option<(&str, Names)> {
+    let (name, id) = link.strip_suffix(".log")?.rsplit_once('-')?;
+    let mut parts = name.splitn(3, '_');
+    let (pod, namespace, container) = (parts.next()?, parts.next()?, parts.next()?);
+    Some((id, names(namespace, pod, Some(container))?))
+}
+
+fn pod(folder: &str) -> Option<(&str, Names)> {
+    let mut parts = folder.splitn(3, '_');
+    let (namespace, pod, uid) = (parts.next()?, parts.next()?, parts.next()?);
+    Some((uid, names(namespace, pod, None)?))
+}
+
+fn names(namespace: &str, pod: &str, container: Option<&str>) -> Option<Names> {
+    let empty = namespace.is_empty() || pod.is_empty() || container.is_some_and(str::is_empty);
+    let names = Names {
+        namespace: Some(namespace.into()),
+        pod: Some(pod.into()),
+        container: container.map(Into::into),
+        name: None,
+    };
+    (!empty).then_some(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(parsed: Option<(&str, Names)>) -> Option<String> {
+        let (id, Names { namespace, pod, container, .. }) = parsed?;
+        Some(format!("{id} {} {} {}", namespace?, pod?, container.as_deref().unwrap_or("-")))
+    }
+
+    #[test]
+    fn links_and_folders_are_taken_apart() {
+        for (link, expected) in [
+            ("vllm-0_ml_server-4f1c.log", Some("4f1c ml vllm-0 server")),
+            ("a.b-7d9f_kube-system_x-y-4f1c.log", Some("4f1c kube-system a.b-7d9f x-y")),
+            ("vllm-0_ml_server-4f1c", None),
+            ("vllm-0_ml-4f1c.log", None),
+            ("_ml_server-4f1c.log", None),
+            ("vllm-0_ml_-4f1c.log", None),
+            (".log", None),
+            ("", None),
+        ] {
+            assert_eq!(named(container(link)).as_deref(), expected, "{link}");
+        }
+        assert_eq!(named(pod("ml_vllm-0_2b6e-1f")).as_deref(), Some("2b6e-1f ml vllm-0 -"));
+        assert_eq!(named(pod("ml_vllm-0")), None);
+        assert_eq!(named(pod("__2b6e")), None);
+    }
+}

@@ -1,0 +1,157 @@
+//! Tests of the lookup, in folders that look like a host's.
+
+use std::fs;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::*;
+use crate::config::Config;
+use crate::signal::cgroup::Id;
+
+const UID: &str = "2b6e1f3c-98aa-4b1d-9d7e-0123456789ab";
+
+/// A host of our own, which goes when it is done with.
+struct Host(PathBuf);
+
+impl Host {
+    fn new() -> Host {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("headroom-name-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        Host(std::env::temp_dir().join(name))
+    }
+
+    fn write(&self, path: &str, content: &str) {
+        let path = self.0.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+
+    fn lookup(&self) -> Lookup {
+        Lookup::new(&self.0, &Config::default().workload)
+    }
+
+    /// What is found for each path, in words.
+    fn look(&self, paths: &[String]) -> Vec<String> {
+        told(self.lookup().look(&asks(paths).iter().collect::<Vec<_>>()))
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn asks(paths: &[String]) -> Vec<Ask> {
+    let ask = |path: &String| Ask { cgroup: Id { hierarchy: 0, id: 1 }, identity: Identity::of(path) };
+    paths.iter().map(ask).collect()
+}
+
+fn told(found: Vec<Found>) -> Vec<String> {
+    let words = |names: Names| {
+        let Names { namespace, pod, container, name } = names;
+        [namespace, pod, container, name].into_iter().flatten().collect::<Vec<_>>().join(" ")
+    };
+    let tell = |found| match found {
+        Found::Whole(names) => words(names),
+        Found::Part(names) => format!("{} …", words(names)),
+        Found::Nothing => "-".into(),
+        Found::Unreadable => "!".into(),
+    };
+    found.into_iter().map(tell).collect()
+}
+
+fn id(digit: char) -> String {
+    digit.to_string().repeat(64)
+}
+
+#[test]
+fn docker_tells_the_name_and_of_a_pod_s_container_kubernetes_names() {
+    let host = Host::new();
+    let config = |digit: char, content: &str| {
+        host.write(&format!("var/lib/docker/containers/{}/config.v2.json", id(digit)), content);
+    };
+    config('a', r#"{"ID":"aa","State":{"Pid":7},"Name":"/web","Config":{"Labels":{"x":"y"}}}"#);
+    config('b', r#"{"Name":"plain","Config":{"Labels":null}}"#);
+    let labels = |container: &str| {
+        format!(
+            r#"{{"Name":"/k8s_x","Config":{{"Labels":{{"io.kubernetes.pod.namespace":"ml",
+            "io.kubernetes.pod.name":"vllm-0","io.kubernetes.container.name":"{container}"}}}}}}"#
+        )
+    };
+    config('c', &labels("server"));
+    config('d', &labels("POD"));
+    config('e', r#"{"Name":"/cut"#);
+    config('f', r#"{"Name":7}"#);
+    let paths = ['a', 'b', 'c', 'd', 'e', 'f', '0'].map(|digit| format!("/system.slice/docker-{}.scope", id(digit)));
+    assert_eq!(host.look(&paths), ["web", "plain", "ml vllm-0 server", "ml vllm-0", "!", "!", "-"]);
+}
+
+#[test]
+fn podman_has_two_books_and_users_have_their_own() {
+    let host = Host::new();
+    let entry = |digit: char, name: &str| format!(r#"{{"id":"{}","names":["{name}"],"layer":"x"}}"#, id(digit));
+    let storage = "var/lib/containers/storage/overlay-containers";
+    host.write(&format!("{storage}/containers.json"), &format!("[{},{}]", entry('1', "x"), entry('a', "web")));
+    host.write(&format!("{storage}/volatile-containers.json"), &format!("[{}]", entry('b', "tool")));
+    host.write("etc/passwd", "root:x:0:0:root:/:/bin/sh\nann:x:1000:1000::/homes/ann:/bin/sh\nbroken\n");
+    host.write(
+        "homes/ann/.local/share/containers/storage/overlay-containers/containers.json",
+        &format!("[{}]", entry('a', "hers")),
+    );
+    host.write(
+        &format!("homes/ann/.local/share/docker/containers/{}/config.v2.json", id('c')),
+        r#"{"Name":"/her-docker"}"#,
+    );
+    let user = "/user.slice/user-1000.slice/user@1000.service/user.slice";
+    let paths = [
+        format!("/machine.slice/libpod-{}.scope", id('a')),
+        format!("/machine.slice/libpod-{}.scope", id('b')),
+        format!("/machine.slice/libpod-{}.scope", id('c')),
+        format!("{user}/libpod-{}.scope", id('a')),
+        format!("{user}/docker-{}.scope", id('c')),
+        format!("/user.slice/user-7.slice/user@7.service/user.slice/libpod-{}.scope", id('c')),
+    ];
+    assert_eq!(host.look(&paths), ["web", "tool", "-", "hers", "her-docker", "-"]);
+    host.write(&format!("{storage}/containers.json"), "[{]");
+    assert_eq!(host.look(&paths[..1]), ["!"]);
+}
+
+#[test]
+fn the_kubelet_s_links_name_containers_and_its_folders_pods() {
+    let host = Host::new();
+    host.write(&format!("var/log/containers/vllm-0_ml_server-{}.log", id('a')), "");
+    host.write("var/log/containers/README", "");
+    host.write(&format!("var/log/pods/ml_vllm-0_{UID}/server/0.log"), "");
+    let pod = format!("/kubepods/burstable/pod{UID}");
+    let paths = [
+        pod.clone(),
+        format!("{pod}/{}", id('a')),
+        format!("{pod}/{}", id('b')),
+        format!("{pod}/crio-conmon-{}", id('a')),
+        format!("/system.slice/cri-containerd-{}.scope", id('a')),
+        format!("/system.slice/docker-{}.scope", id('a')),
+        "/kubepods/pod8f3a5c1e9d7b4f20a1c3e5f70b2d4f68".into(),
+    ];
+    let server = "ml vllm-0 server";
+    assert_eq!(host.look(&paths), ["ml vllm-0", server, "ml vllm-0 …", "ml vllm-0", server, server, "-"]);
+}
+
+#[test]
+fn a_book_that_cannot_be_read_is_complained_of_once() {
+    let host = Host::new();
+    fs::create_dir_all(host.0.join("var/log")).unwrap();
+    std::os::unix::fs::symlink("containers", host.0.join("var/log/containers")).unwrap();
+    let asks = asks(&[format!("/kubepods/pod{UID}/{}", id('a'))]);
+    let mut lookup = host.lookup();
+    for _ in 0..3 {
+        assert_eq!(lookup.look(&asks.iter().collect::<Vec<_>>()), [Found::Unreadable]);
+    }
+    assert_eq!(lookup.complaints.len(), 1);
+}
+
+#[test]
+fn without_any_books_nothing_is_found_and_nothing_is_wrong() {
+    let host = Host::new();
+    let paths = [format!("/docker/{}", id('a')), format!("/libpod_parent/libpod-{}", id('a'))];
+    assert_eq!(host.look(&paths), ["-", "-"]);
+}

@@ -1,0 +1,141 @@
+//! Names from the host, through the thread: found, found late, and found in a directory without end.
+
+#![allow(clippy::unwrap_used)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use collector::config::Config;
+use collector::sample::{Name, Reading, Sample, Start};
+use collector::signal::cgroup::{self, Id};
+use collector::source::name::{Answers, Asker, start};
+
+/// What is on the heap, and the most that ever was.
+struct Counting;
+
+static HEAP: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: every call goes to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let heap = HEAP.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
+        PEAK.fetch_max(heap, Ordering::Relaxed);
+        // SAFETY: as the caller promised.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        HEAP.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: as the caller promised.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// One test at a time: they share the heap.
+static ALONE: Mutex<()> = Mutex::new(());
+
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let path = std::env::temp_dir().join(format!("headroom-{name}-{}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// An agent's end of it, told of a v2 host.
+fn begin(root: &Path) -> (Asker, Answers) {
+    let (mut asker, answers) = start(root, &Config::default().workload).unwrap();
+    asker.follow(&Reading::Start(Start {
+        version: String::new(),
+        kernel: String::new(),
+        memory_hierarchy: 0,
+        io_hierarchy: 0,
+        workload_max: 10,
+        workload_grace: 0,
+    }));
+    (asker, answers)
+}
+
+fn born(asker: &mut Asker, id: u64, path: String) {
+    asker.follow(&Reading::Cgroup(cgroup::Reading::Born { id: Id { hierarchy: 0, id }, path }));
+}
+
+/// The next answer; `None` if none comes for a while.
+fn answer(answers: &mut Answers, patience: Duration) -> Option<(u64, String)> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let next = runtime.block_on(async { tokio::time::timeout(patience, answers.next()).await.ok() });
+    next.map(|Sample { reading, .. }| match reading {
+        Reading::Name(Name { cgroup, names }) => {
+            let known = [names.namespace, names.pod, names.container, names.name];
+            (cgroup.id, known.into_iter().flatten().collect::<Vec<_>>().join(" "))
+        }
+        other => panic!("{other:?}"),
+    })
+}
+
+const LONG: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_name_that_appears_after_the_cgroup_is_told_and_asked_for_once() {
+    let _alone = ALONE.lock();
+    let host = Folder::new("late");
+    let (mut asker, mut answers) = begin(&host.0);
+    let id = "4f1c2a9b".repeat(8);
+    for _ in 0..3 {
+        born(&mut asker, 7, format!("/docker/{id}"));
+    }
+    born(&mut asker, 8, format!("/docker/{id}/nested"));
+    born(&mut asker, 9, "/system.slice/a.service".into());
+    assert_eq!(answer(&mut answers, Duration::from_millis(200)), None);
+    let folder = host.0.join("var/lib/docker/containers").join(&id);
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("config.v2.json"), r#"{"Name":"/web"}"#).unwrap();
+    assert_eq!(answer(&mut answers, LONG), Some((7, "web".into())));
+    assert_eq!(answer(&mut answers, Duration::from_millis(200)), None);
+
+    asker.follow(&Reading::Cgroup(cgroup::Reading::Died { id: Id { hierarchy: 0, id: 7 } }));
+    born(&mut asker, 7, format!("/docker/{id}"));
+    assert_eq!(answer(&mut answers, LONG), Some((7, "web".into())), "another cgroup with the same number");
+    assert_eq!(asker.lost().load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn a_directory_without_end_takes_no_memory() {
+    const LINKS: usize = 200_000;
+    let _alone = ALONE.lock();
+    let host = Folder::new("links");
+    let containers = host.0.join("var/log/containers");
+    fs::create_dir_all(&containers).unwrap();
+    for link in 0..LINKS {
+        std::os::unix::fs::symlink("x", containers.join(format!("p{link}_ml_server-{link:064x}.log"))).unwrap();
+    }
+    let before = HEAP.load(Ordering::Relaxed);
+    PEAK.store(before, Ordering::Relaxed);
+    let (mut asker, mut answers) = begin(&host.0);
+    for link in [0, LINKS / 2, LINKS - 1] {
+        born(&mut asker, link as u64, format!("/system.slice/cri-containerd-{link:064x}.scope"));
+    }
+    let mut told: Vec<_> = (0..3).map(|_| answer(&mut answers, LONG).unwrap()).collect();
+    told.sort_unstable();
+    let expected = [0, LINKS / 2, LINKS - 1].map(|link| (link as u64, format!("ml p{link} server")));
+    assert_eq!(told, expected);
+    // As a list the names alone are tens of megabytes; the channels take one.
+    let peak = PEAK.load(Ordering::Relaxed) - before;
+    assert!(peak < 4 << 20, "{peak} bytes");
+}
