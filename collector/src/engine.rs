@@ -77,6 +77,10 @@ impl Engine {
                 view.workloads.named(name.cgroup, &name.names);
                 return oom::release(view);
             }
+            Reading::Statistics(statistics) => {
+                view.workloads.measured(statistics.cgroup, &statistics.values);
+                None
+            }
             Reading::Cgroup(reading) => cgroup::fold(view, time, reading),
             Reading::Oom(reading) => oom::fold(view, time, reading),
             Reading::Reclaim(reading) => reclaim::fold(view, time, reading),

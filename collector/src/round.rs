@@ -1,45 +1,98 @@
-//! One round: everything that is read once a tick, in the order that makes sense of it. It knows which sources there
-//! are, and neither who asks for the samples nor when.
+//! All sources, and one round of reading them: once a tick, in the order that makes sense of it. It knows which sources
+//! there are, and neither who asks for the samples nor when. What happens to cgroups is told to every source that follows
+//! them, as it passes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use anyhow::Result;
+
+use crate::config::Config;
 use crate::sample::{Lost, Reading, Sample, Source};
 use crate::source::clock;
 use crate::source::kernel::Kernel;
 use crate::source::process::Own;
+use crate::source::root::Root;
+use crate::source::statistic::{Limits, Reader};
 
-/// Reads the sources. In steady state it allocates nothing.
+/// The sources. In steady state reading them allocates nothing.
 pub struct Round {
+    /// The kernel, whose rings somebody waits for.
+    pub kernel: Kernel,
+    followers: Followers,
     own: Own,
     losses: Vec<(&'static str, Arc<AtomicU64>)>,
 }
 
+/// The sources that follow what happens to cgroups.
+struct Followers {
+    statistics: Reader,
+}
+
+impl Followers {
+    fn follow(&mut self, reading: &Reading) {
+        self.statistics.follow(reading);
+    }
+}
+
 impl Round {
-    /// `losses` are counted elsewhere in the agent, since the last round, by the stage at which they happen.
-    pub fn new(own: Own, losses: Vec<(&'static str, Arc<AtomicU64>)>) -> Round {
-        Round { own, losses }
+    /// Opens what the kernel does not hold. `losses` are counted elsewhere in the agent, since the last round, by the
+    /// stage at which they happen.
+    pub fn open(
+        config: &Config,
+        kernel: Kernel,
+        own: Own,
+        losses: Vec<(&'static str, Arc<AtomicU64>)>,
+    ) -> Result<Round> {
+        let root = Root::new(&config.rootfs);
+        let statistics = Reader::open(&root, kernel.hierarchies(), Limits::of(config))?;
+        Ok(Round { kernel, followers: Followers { statistics }, own, losses })
+    }
+
+    /// Hands what comes before everything else to `fold`.
+    pub fn begin(&mut self, fold: &mut dyn FnMut(Sample)) {
+        self.kernel.begin(fold);
+    }
+
+    /// Drains the critical ring; `true` if more may be waiting.
+    pub fn drain_critical(&mut self, fold: &mut dyn FnMut(Sample)) -> bool {
+        let Round { kernel, followers, .. } = self;
+        kernel.drain_critical(&mut |sample| {
+            followers.follow(&sample.reading);
+            fold(sample);
+        })
+    }
+
+    /// Drains the bulk ring; `true` if more may be waiting.
+    pub fn drain_bulk(&mut self, fold: &mut dyn FnMut(Sample)) -> bool {
+        self.kernel.drain_bulk(fold)
     }
 
     /// Hands everything that is new to `fold`, and a [`Reading::Tick`] at the end.
-    pub fn read(&mut self, kernel: &mut Kernel, fold: &mut dyn FnMut(Sample)) {
+    pub fn read(&mut self, fold: &mut dyn FnMut(Sample)) {
         let begun = clock::monotonic_ns();
         // The rings first: a cgroup's birth comes before its counts.
-        kernel.drain_critical(fold);
-        kernel.drain_bulk(fold);
-        let result = kernel.tick(fold);
-        let time = clock::unix_ns();
-        let mut say = |reading| fold(Sample { time, reading });
+        self.drain_critical(fold);
+        self.drain_bulk(fold);
+        let Round { kernel, followers, own, losses } = self;
+        let result = kernel.tick(&mut |sample| {
+            followers.follow(&sample.reading);
+            fold(sample);
+        });
+        let mut say = |reading| fold(Sample { time: clock::unix_ns(), reading });
         say(Reading::Source(Source {
             source: "kernel".into(),
             up: result.is_ok(),
             ns: clock::monotonic_ns().saturating_sub(begun),
             error: result.err().map(|error| format!("{error:#}")),
         }));
-        if let Ok(process) = self.own.read() {
+        followers.statistics.read(fold);
+        let time = clock::unix_ns();
+        let mut say = |reading| fold(Sample { time, reading });
+        if let Ok(process) = own.read() {
             say(Reading::Process(process));
         }
-        for (stage, lost) in &self.losses {
+        for (stage, lost) in losses {
             let count = lost.swap(0, Ordering::Relaxed);
             if count > 0 {
                 say(Reading::Lost(Lost { stage: (*stage).into(), count }));

@@ -153,7 +153,7 @@ impl Exposition for Shared {
 async fn collect(
     config: &Config,
     own: Own,
-    mut kernel: Kernel,
+    kernel: Kernel,
     listener: Listener,
     mut recorder: Option<Recorder>,
 ) -> Result<()> {
@@ -175,9 +175,9 @@ async fn collect(
     let endpoint = tokio::spawn(serve(listener, shared.clone(), Limits::default(), shed.clone(), stopped));
     tracing::info!("metrics at http://{address}/metrics");
 
-    let (mut asker, mut names) = name::start("/".as_ref(), &config.workload)?;
+    let (mut asker, mut names) = name::start(&config.rootfs, &config.workload)?;
     let losses = vec![("http", shed), ("series", left_out), (name::STAGE, asker.lost())];
-    let mut round = Round::new(own, losses);
+    let mut round = Round::open(config, kernel, own, losses)?;
     let mut fold = |sample: Sample| {
         asker.follow(&sample.reading);
         if let Some(recorder) = &mut recorder {
@@ -193,9 +193,9 @@ async fn collect(
             }
         }
     };
-    kernel.begin(&mut fold);
-    let critical = readable(&kernel.critical)?;
-    let bulk = readable(&kernel.bulk)?;
+    round.begin(&mut fold);
+    let critical = readable(&round.kernel.critical)?;
+    let bulk = readable(&round.kernel.bulk)?;
     let mut tick = interval(config.tick);
     // After a pause (a stopped process, a suspended host) one late round, not all that were missed.
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -205,24 +205,24 @@ async fn collect(
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             ready = critical.readable() => {
-                let more = kernel.drain_critical(&mut fold);
+                let more = round.drain_critical(&mut fold);
                 ready.context("wait for the critical ring")?.retain_ready_if(more);
             }
             name = names.next() => fold(name),
-            _ = tick.tick() => round.read(&mut kernel, &mut fold),
+            _ = tick.tick() => round.read(&mut fold),
             ready = bulk.readable() => {
-                let more = kernel.drain_bulk(&mut fold);
+                let more = round.drain_bulk(&mut fold);
                 ready.context("wait for the bulk ring")?.retain_ready_if(more);
             }
         }
     }
     tracing::info!("stopping");
     // What came in since the last round is still worth recording and logging.
-    round.read(&mut kernel, &mut fold);
+    round.read(&mut fold);
     shared.engine().finish().iter().for_each(crate::sink::log::write);
     drop(stop);
     endpoint.await.context("the HTTP endpoint")?.context("the HTTP endpoint")?;
-    // Dropping the kernel detaches the programs.
+    // Dropping the round detaches the programs.
     Ok(())
 }
 

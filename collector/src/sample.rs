@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::identity::Names;
 use crate::signal::{block, cgroup, compaction, fault, kswapd, oom, reclaim};
+use crate::statistic::workload::Values;
 
 /// One dated reading.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,6 +37,8 @@ pub enum Reading {
     Process(Process),
     /// How one source fared in this round.
     Source(Source),
+    /// What the kernel's files say of one cgroup.
+    Statistics(Statistics),
     /// See [`cgroup`].
     Cgroup(cgroup::Reading),
     /// What the host calls a cgroup's container or pod.
@@ -164,4 +167,14 @@ pub struct Source {
     /// Why not, if not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+}
+
+/// What the kernel's files say of one cgroup, in absolute numbers. What is not there is not known any more.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Statistics {
+    /// Which cgroup; on cgroup v1 each hierarchy has its own, with its part of the numbers.
+    pub cgroup: cgroup::Id,
+    /// The numbers.
+    pub values: Values,
 }

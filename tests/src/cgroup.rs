@@ -9,6 +9,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use collector::source::cgroup::Hierarchies;
+use collector::source::root::Root;
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -36,7 +37,7 @@ impl Cgroup {
     }
 
     fn at(path: &str) -> Cgroup {
-        let hierarchies = Hierarchies::find("/proc".as_ref()).unwrap();
+        let hierarchies = Hierarchies::find(&Root::default()).unwrap();
         let cgroup = Cgroup { path: path.to_owned(), hierarchies };
         for directory in cgroup.directories() {
             fs::create_dir(&directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));

@@ -14,6 +14,7 @@ use collector::sample::{Reading, Sample};
 use collector::signal::cgroup::Reading as Change;
 use collector::signal::fault::Reading as Fault;
 use collector::source::cgroup::Hierarchies;
+use collector::source::root::Root;
 use collector_tests::agent::Agent;
 use collector_tests::cgroup::Cgroup;
 use collector_tests::exposition::Exposition;
@@ -70,7 +71,7 @@ fn paths_on_disk() -> BTreeSet<String> {
         }
     }
     let mut paths = BTreeSet::new();
-    for hierarchy in Hierarchies::find("/proc".as_ref()).unwrap().distinct() {
+    for hierarchy in Hierarchies::find(&Root::default()).unwrap().distinct() {
         below(&hierarchy.root, &hierarchy.root, &mut paths);
     }
     paths
@@ -246,7 +247,7 @@ fn the_series_go_with_the_new_name() {
     assert!(before >= 1000.0, "{before}");
 
     let new = old.replace("-old-", "-new-");
-    for hierarchy in Hierarchies::find("/proc".as_ref()).unwrap().distinct() {
+    for hierarchy in Hierarchies::find(&Root::default()).unwrap().distinct() {
         fs::rename(hierarchy.root.join(&old[1..]), hierarchy.root.join(&new[1..])).unwrap();
     }
     cgroup.path = new.clone();

@@ -13,8 +13,9 @@ use super::settings::Settings;
 use crate::config::Config;
 use crate::privilege;
 use crate::sample::{Probe, ProbeState};
-use crate::source::cgroup::Hierarchies;
+use crate::source::cgroup::{Controller, Hierarchies};
 use crate::source::kernel::{layout, load};
+use crate::source::root::Root;
 
 /// Say what this host can and cannot measure, and why
 ///
@@ -80,7 +81,7 @@ pub fn run(args: &DoctorArgs, config: Config) -> Result<(), Failure> {
 }
 
 fn look(config: &Config) -> Findings {
-    let hierarchies = Hierarchies::find("/proc".as_ref());
+    let hierarchies = Hierarchies::find(&Root::new(&config.rootfs));
     let missing = privilege::missing();
     let tried = match (&hierarchies, missing.is_empty()) {
         // One slot does: nothing is counted here.
@@ -111,15 +112,23 @@ fn look(config: &Config) -> Findings {
             },
         },
         cgroup: match &hierarchies {
-            Ok(found) => {
-                let mounts: Vec<_> = found.distinct().map(|one| one.root.display().to_string()).collect();
-                Fact { ok: true, is: format!("{} ({})", found.mode(), mounts.join(", ")) }
-            }
+            Ok(found) => Fact { ok: true, is: mounts(found) },
             Err(error) => Fact { ok: false, is: format!("{error:#}") },
         },
         error,
         probes: verdicts.collect(),
     }
+}
+
+/// The mode, and where each controller is; those that are together in one go.
+fn mounts(hierarchies: &Hierarchies) -> String {
+    let places = hierarchies.all().into_iter().map(|hierarchy| {
+        let here = |controller: &&Controller| hierarchies.of(**controller).is_some_and(|it| it.id == hierarchy.id);
+        let names: Vec<_> = Controller::ALL.iter().filter(here).map(|controller| controller.name()).collect();
+        let part = if hierarchy.is_partial() { ", only a part of the host's" } else { "" };
+        format!("{} at {}{part}", names.join(", "), hierarchy.root.display())
+    });
+    format!("{}: {}", hierarchies.mode(), places.collect::<Vec<_>>().join("; "))
 }
 
 fn btf(path: Option<&Path>) -> Fact {

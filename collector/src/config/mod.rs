@@ -23,6 +23,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// How often counters are read.
     pub tick: Duration,
+    /// Where the host's root is mounted.
+    pub rootfs: PathBuf,
     /// Held while running, so that a second instance is refused.
     pub lock: PathBuf,
     /// The agent's own `oom_score_adj`.
@@ -83,6 +85,8 @@ pub struct Workload {
     pub docker: PathBuf,
     /// Where Podman keeps its containers.
     pub podman: PathBuf,
+    /// How often what is costly to read, or seldom changes, is read.
+    pub stat_interval: Duration,
 }
 
 /// `[metrics]`
@@ -98,6 +102,7 @@ impl Default for Config {
         Config {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9843),
             tick: Duration::from_secs(1),
+            rootfs: PathBuf::from("/"),
             lock: PathBuf::from("/run/headroom.lock"),
             oom_score_adj: -999,
             log: Log { level: "info".into(), format: "auto".into() },
@@ -117,6 +122,7 @@ impl Default for Config {
                 kubelet: PathBuf::from("/var/log"),
                 docker: PathBuf::from("/var/lib/docker"),
                 podman: PathBuf::from("/var/lib/containers/storage"),
+                stat_interval: Duration::from_secs(10),
             },
             metrics: Metrics { max_series: 200_000 },
         }

@@ -58,6 +58,13 @@ pub const SETTINGS: &[Setting] = &[
         doc: "How often counters are read. Nothing that happens between two ticks is missed: the kernel counts it.",
     },
     Setting {
+        key: "rootfs",
+        flag: Some("rootfs"),
+        kind: Kind::Path(|config| &mut config.rootfs),
+        doc: "Where the host's root is mounted: for an agent in a container, whose own /proc, /sys and /var are not the \
+              host's.",
+    },
+    Setting {
         key: "lock",
         flag: Some("lock"),
         kind: Kind::Path(|config| &mut config.lock),
@@ -166,6 +173,13 @@ pub const SETTINGS: &[Setting] = &[
         kind: Kind::Path(|config| &mut config.workload.podman),
         doc: "Podman's graphRoot, where the names of its containers are. \
               A user's own Podman is looked for in the user's home.",
+    },
+    Setting {
+        key: "workload.stat_interval",
+        flag: None,
+        kind: Kind::Duration(|config| &mut config.workload.stat_interval, Duration::from_millis(10), HOUR),
+        doc: "How often a workload's memory.stat is read, which costs the kernel more than all the rest, and what seldom \
+              changes, such as limits. In each tick an equal share of the workloads has its turn.",
     },
     Setting {
         key: "metrics.max_series",

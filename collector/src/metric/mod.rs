@@ -6,9 +6,12 @@ pub mod coverage;
 pub mod document;
 pub mod fault;
 pub mod host;
+pub mod memory;
 pub mod oom;
 pub mod process;
 pub mod render;
+pub mod statistic;
+pub mod usage;
 pub mod workload;
 
 use std::fmt;
@@ -32,6 +35,29 @@ pub const METRICS: &[Metric] = &[
     oom::KILLS,
     oom::LIMIT_KILLS,
     workload::INFO,
+    memory::CURRENT,
+    memory::WORKING_SET,
+    memory::ANON,
+    memory::FILE,
+    memory::SHMEM,
+    memory::KERNEL,
+    memory::SWAP,
+    memory::PEAK,
+    memory::LIMIT,
+    memory::HIGH,
+    memory::SWAP_LIMIT,
+    memory::LIMIT_USED_RATIO,
+    memory::EVENTS,
+    memory::UNDER_OOM,
+    usage::PRESSURE_WAITING_SECONDS,
+    usage::PRESSURE_STALLED_SECONDS,
+    usage::CPU_SECONDS,
+    usage::CPU_MODE_SECONDS,
+    usage::CPU_THROTTLED_SECONDS,
+    usage::CPU_PERIODS,
+    usage::CPU_THROTTLED_PERIODS,
+    usage::IO_BYTES,
+    usage::IOS,
     workload::RECLAIM_STALL_SECONDS,
     workload::RECLAIM_STALLS,
     workload::RECLAIMED_BYTES,

@@ -83,6 +83,11 @@ pub struct Emit<'a, 'b> {
 }
 
 impl Emit<'_, '_> {
+    /// What is being written.
+    pub fn metric(&self) -> &'static Metric {
+        self.metric
+    }
+
     /// Whether the programs of one of [`Metric::needs`], by its index, are attached.
     pub fn sees(&self, need: usize) -> bool {
         self.seen & 1 << need != 0

@@ -3,20 +3,56 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 
+use super::root::Root;
 use crate::signal::cgroup::Id;
 
-/// The hierarchies that Headroom attributes to: the memory controller's and the io controller's; with cgroup v2 both
-/// are the same one.
+/// What accounts for something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Controller {
+    /// Memory.
+    Memory,
+    /// Block IO; v1 calls it blkio.
+    Io,
+    /// CPU time handed out, and with v2 the time used.
+    Cpu,
+    /// CPU time used; only v1 has it.
+    Cpuacct,
+    /// Processes.
+    Pids,
+    /// Pressure: no controller, but found in every cgroup of v2, also where v1 has all the controllers.
+    Pressure,
+}
+
+impl Controller {
+    /// All of them.
+    pub const ALL: [Controller; 6] = [
+        Controller::Memory,
+        Controller::Io,
+        Controller::Cpu,
+        Controller::Cpuacct,
+        Controller::Pids,
+        Controller::Pressure,
+    ];
+
+    /// What it is called.
+    pub fn name(self) -> &'static str {
+        ["memory", "io", "cpu", "cpuacct", "pids", "pressure"][self as usize]
+    }
+}
+
+/// Where each controller's cgroups are. With cgroup v2 it is the same place for all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hierarchies {
     /// Where tasks' memory is accounted.
     pub memory: Hierarchy,
     /// Where block IO is accounted.
     pub io: Hierarchy,
+    /// The rest, by [`Controller`].
+    others: [Option<Hierarchy>; Controller::ALL.len()],
 }
 
 /// One mounted hierarchy.
@@ -26,55 +62,115 @@ pub struct Hierarchy {
     pub id: u64,
     /// Where it is mounted.
     pub root: PathBuf,
+    /// The path of the cgroup that is to be found there; empty if it is the hierarchy's root.
+    pub prefix: String,
 }
 
 impl Hierarchies {
-    /// Reads where they are from `/proc/self/{cgroup,mountinfo}` under `proc`.
-    pub fn find(proc: &Path) -> Result<Hierarchies> {
+    /// Reads where they are from the host's /proc.
+    pub fn find(root: &Root) -> Result<Hierarchies> {
         let read = |name: &str| {
-            let path = proc.join("self").join(name);
+            let path = root.process().join(name);
             fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))
         };
-        let (cgroups, mounts) = (read("cgroup")?, read("mountinfo")?);
-        Ok(Hierarchies { memory: locate("memory", &cgroups, &mounts)?, io: locate("blkio", &cgroups, &mounts)? })
+        Hierarchies::parse(&read("cgroup")?, &read("mountinfo")?, root)
     }
 
-    /// Each once.
+    fn parse(cgroups: &str, mounts: &str, root: &Root) -> Result<Hierarchies> {
+        let find = |name: &str| locate(name, cgroups, mounts, root);
+        let mut others = ["", "", "cpu", "cpuacct", "pids", ""]
+            .map(|name| Some(name).filter(|name| !name.is_empty()).and_then(|name| find(name).ok()));
+        others[Controller::Pressure as usize] = mounted(0, "", mounts, root);
+        // v2 says with `cpu` what v1 says with both: it is not to be counted twice.
+        let is_v2 = |hierarchy: &Option<Hierarchy>| hierarchy.as_ref().is_some_and(|hierarchy| hierarchy.id == 0);
+        if is_v2(&others[Controller::Cpu as usize]) || is_v2(&others[Controller::Cpuacct as usize]) {
+            others[Controller::Cpuacct as usize] = None;
+        }
+        let memory = find("memory")?;
+        // No line may also mean that the kernel has no such controller; a tree of v2 beside v1 proves nothing.
+        let pids = &mut others[Controller::Pids as usize];
+        *pids = pids.take_if(|pids| pids.id != 0 || memory.id == 0);
+        Ok(Hierarchies { memory, io: find("blkio")?, others })
+    }
+
+    /// The hierarchy that a controller is in, if it is mounted.
+    pub fn of(&self, controller: Controller) -> Option<&Hierarchy> {
+        match controller {
+            Controller::Memory => Some(&self.memory),
+            Controller::Io => Some(&self.io),
+            other => self.others[other as usize].as_ref(),
+        }
+    }
+
+    /// Those that cgroups are named and charged by, memory and io, each once.
     pub fn distinct(&self) -> impl Iterator<Item = &Hierarchy> {
         let io = Some(&self.io).filter(|io| io.id != self.memory.id);
         std::iter::once(&self.memory).chain(io)
     }
 
-    /// In words, for the doctor.
+    /// All, each once; the memory controller's comes first.
+    pub fn all(&self) -> Vec<&Hierarchy> {
+        let mut all: Vec<&Hierarchy> = Vec::new();
+        for hierarchy in Controller::ALL.iter().filter_map(|controller| self.of(*controller)) {
+            if all.iter().all(|other| other.id != hierarchy.id) {
+                all.push(hierarchy);
+            }
+        }
+        all
+    }
+
+    /// In a word, for the doctor.
     pub fn mode(&self) -> &'static str {
-        match (self.memory.id, self.io.id) {
-            (0, 0) => "v2",
-            (0, _) | (_, 0) => "hybrid",
-            _ => "v1",
+        let v2 = [Controller::Memory, Controller::Io, Controller::Cpu]
+            .map(|controller| self.of(controller).is_some_and(|hierarchy| hierarchy.id == 0));
+        match (v2.contains(&true), v2.contains(&false) && self.all().len() > 1) {
+            (true, true) => "hybrid",
+            (true, false) => "v2",
+            // A tree of v2 with no controllers beside v1 is what systemd calls hybrid, and it tells of pressure.
+            (false, _) if self.of(Controller::Pressure).is_some() => "v1, with a v2 tree for pressure",
+            (false, _) => "v1",
         }
     }
 }
 
-/// A v1 controller has its own line in `/proc/self/cgroup` (`4:memory:/path`) and its own mount; one that has none is
-/// v2's (`0::/path`).
-fn locate(controller: &str, cgroups: &str, mounts: &str) -> Result<Hierarchy> {
+/// A v1 controller has its own line in `/proc/self/cgroup` (`4:memory:/path`) and its own mount, perhaps together with
+/// others; one that has none is v2's (`0::/path`).
+fn locate(controller: &str, cgroups: &str, mounts: &str, root: &Root) -> Result<Hierarchy> {
     let v1 = cgroups.lines().find_map(|line| {
         let mut fields = line.splitn(3, ':');
         let id: u64 = fields.next()?.parse().ok()?;
         fields.next()?.split(',').any(|name| name == controller).then_some(id)
     });
-    let (kind, option) = if v1.is_some() { ("cgroup", controller) } else { ("cgroup2", "rw") };
-    for line in mounts.lines() {
-        // 36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue (proc_pid_mountinfo(5))
-        let Some((left, right)) = line.split_once(" - ") else { continue };
-        let mut right = right.split(' ');
-        let (Some(this), Some(options)) = (right.next(), right.nth(1)) else { continue };
-        let matches = this == kind && (kind == "cgroup2" || options.split(',').any(|name| name == option));
-        if let (true, Some(root)) = (matches, left.split(' ').nth(4)) {
-            return Ok(Hierarchy { id: v1.unwrap_or(0), root: unescape(root).into() });
-        }
+    if let Some(hierarchy) = mounted(v1.unwrap_or(0), controller, mounts, root) {
+        return Ok(hierarchy);
     }
     bail!("no mounted cgroup hierarchy has the {controller} controller: mount cgroup2 on /sys/fs/cgroup");
+}
+
+/// Where a hierarchy is mounted: the mount that shows the most of it.
+fn mounted(id: u64, controller: &str, mounts: &str, root: &Root) -> Option<Hierarchy> {
+    let (kind, option) = if id == 0 { ("cgroup2", None) } else { ("cgroup", Some(controller)) };
+    let found = mounts.lines().filter_map(|line| {
+        // 36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue (proc_pid_mountinfo(5))
+        let (left, right) = line.split_once(" - ")?;
+        let mut right = right.split(' ');
+        let (this, options) = (right.next()?, right.nth(1)?);
+        let matches = this == kind && option.is_none_or(|option| options.split(',').any(|name| name == option));
+        let mut left = left.split(' ').skip(3);
+        let (shown, at) = (left.next()?, left.next()?);
+        matches.then(|| Hierarchy { id, root: root.at(unescape(at)), prefix: prefix(&unescape(shown)) })
+    });
+    found.min_by_key(|hierarchy| hierarchy.prefix.len())
+}
+
+/// The path of the cgroup that a mount shows. Seen from within a cgroup namespace, it begins with `/..` for each level
+/// that the mount reaches beyond the namespace.
+fn prefix(shown: &str) -> String {
+    let mut path = shown;
+    while let Some(rest) = path.strip_prefix("/..").filter(|rest| rest.is_empty() || rest.starts_with('/')) {
+        path = rest;
+    }
+    path.trim_end_matches('/').to_owned()
 }
 
 /// mountinfo writes space, tab, newline and backslash as three octal digits.
@@ -85,12 +181,31 @@ fn unescape(path: &str) -> String {
         .fold(path.to_owned(), |path, (code, plain)| path.replace(code, plain))
 }
 
+impl Hierarchy {
+    /// Where the cgroup at this path is, from the mount's root and without a slash before it; `None` if it is not to be
+    /// seen there.
+    pub fn relative<'a>(&self, path: &'a str) -> Option<&'a str> {
+        let rest = path.strip_prefix(self.prefix.as_str())?;
+        if rest.is_empty() { Some(rest) } else { rest.strip_prefix('/') }
+    }
+
+    /// Whether only a part of the hierarchy is to be seen: in a cgroup namespace, or through a bind mount.
+    pub fn is_partial(&self) -> bool {
+        match self.id {
+            // The root alone lacks the one, and has the other (Documentation/admin-guide/cgroup-v2.rst).
+            0 => self.root.join("cgroup.type").exists(),
+            _ => !self.root.join("cgroup.sane_behavior").exists(),
+        }
+    }
+}
+
 /// Every cgroup of a hierarchy, its root included: its id and its path from the root (`/` is the root itself). A
 /// directory that vanishes meanwhile is left out: its death is an event of its own.
 pub fn walk(hierarchy: &Hierarchy, found: &mut dyn FnMut(Id, &str)) -> Result<()> {
     let root = fs::metadata(&hierarchy.root).with_context(|| format!("walk {}", hierarchy.root.display()))?;
     let id = |inode| Id { hierarchy: hierarchy.id, id: inode };
-    found(id(root.ino()), "/");
+    let Hierarchy { prefix, .. } = hierarchy;
+    found(id(root.ino()), if prefix.is_empty() { "/" } else { prefix });
     let mut pending = vec![String::new()];
     while let Some(parent) = pending.pop() {
         let directory = hierarchy.root.join(parent.trim_start_matches('/'));
@@ -106,7 +221,7 @@ pub fn walk(hierarchy: &Hierarchy, found: &mut dyn FnMut(Id, &str)) -> Result<()
             }
             let Ok(metadata) = entry.metadata() else { continue };
             let path = format!("{parent}/{}", entry.file_name().to_string_lossy());
-            found(id(metadata.ino()), &path);
+            found(id(metadata.ino()), &format!("{prefix}{path}"));
             pending.push(path);
         }
     }
@@ -114,47 +229,4 @@ pub fn walk(hierarchy: &Hierarchy, found: &mut dyn FnMut(Id, &str)) -> Result<()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const V1: &str = "25 24 0:20 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory\n\
-                      26 24 0:21 / /sys/fs/cgroup/blk\\040io rw - cgroup cgroup rw,blkio\n\
-                      27 24 0:22 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw,nsdelegate\n";
-
-    #[test]
-    fn a_v1_controller_is_where_its_own_mount_is() {
-        let cgroups = "4:memory:/a\n3:blkio:/b\n0::/c\n";
-        assert_eq!(locate("memory", cgroups, V1).unwrap(), Hierarchy { id: 4, root: "/sys/fs/cgroup/memory".into() });
-        assert_eq!(locate("blkio", cgroups, V1).unwrap(), Hierarchy { id: 3, root: "/sys/fs/cgroup/blk io".into() });
-    }
-
-    #[test]
-    fn a_controller_without_a_line_is_v2() {
-        let unified = Hierarchy { id: 0, root: "/sys/fs/cgroup/unified".into() };
-        assert_eq!(locate("memory", "0::/c\n", V1).unwrap(), unified);
-        let memory = Hierarchy { id: 4, root: "/m".into() };
-        assert_eq!(Hierarchies { memory, io: unified.clone() }.mode(), "hybrid");
-        assert_eq!(Hierarchies { memory: unified.clone(), io: unified }.distinct().count(), 1);
-    }
-
-    #[test]
-    fn nothing_mounted_is_an_error_that_says_what_to_do() {
-        let error = locate("memory", "0::/\n", "garbage\n1 2 - \n - \n").unwrap_err().to_string();
-        assert!(error.contains("mount cgroup2"), "{error}");
-    }
-
-    #[test]
-    fn a_walk_finds_every_directory_with_its_inode() {
-        let root = std::env::temp_dir().join(format!("headroom-walk-{}", std::process::id()));
-        fs::create_dir_all(root.join("a/b c")).unwrap();
-        fs::write(root.join("a/memory.current"), "0").unwrap();
-        let mut found = Vec::new();
-        walk(&Hierarchy { id: 7, root: root.clone() }, &mut |id, path| found.push((id, path.to_owned()))).unwrap();
-        found.sort_by(|a, b| a.1.cmp(&b.1));
-        let inode = |path: &str| Id { hierarchy: 7, id: fs::metadata(root.join(path)).unwrap().ino() };
-        let expected = [(inode(""), "/"), (inode("a"), "/a"), (inode("a/b c"), "/a/b c")];
-        assert_eq!(found, expected.map(|(id, path)| (id, path.to_owned())));
-        fs::remove_dir_all(&root).unwrap();
-        assert!(walk(&Hierarchy { id: 7, root }, &mut |_, _| {}).is_err());
-    }
-}
+mod tests;

@@ -6,3 +6,5 @@ pub mod kernel;
 pub mod name;
 pub mod process;
 pub mod replay;
+pub mod root;
+pub mod statistic;

@@ -13,6 +13,8 @@ super::statistics! {
         MemoryHigh: Limit = "memory_high",
         /// What is charged less the page cache that was not used lately, both of one moment, in bytes.
         MemoryWorkingSet: Level = "memory_working_set",
+        /// The page cache that was not used lately, in bytes.
+        MemoryInactiveFile: Level = "memory_inactive_file",
         /// Memory of no file, in bytes.
         MemoryAnon: Level = "memory_anon",
         /// Page cache, tmpfs and shared memory included, in bytes.
@@ -25,6 +27,8 @@ super::statistics! {
         MemorySwap: Level = "memory_swap",
         /// Swap that it may use, in bytes.
         MemorySwapLimit: Limit = "memory_swap_limit",
+        /// Whether its tasks wait for somebody to make room, because it is not to be killed (v1).
+        MemoryUnderOom: Level = "memory_under_oom",
         /// Reclaims although it was below what is protected.
         MemoryEventLow: Counter = "memory_event_low",
         /// How often it was throttled for being above `high`.

@@ -144,7 +144,7 @@ impl Coverage {
 
     pub(crate) fn sample(&mut self, reading: &Reading) {
         let origin = match reading {
-            Reading::Cgroup(_) | Reading::Name(_) => 1,
+            Reading::Cgroup(_) | Reading::Name(_) | Reading::Statistics(_) => 1,
             Reading::Start(_) | Reading::Tick | Reading::Process(_) | Reading::Source(_) => 2,
             _ => 0,
         };

@@ -13,10 +13,12 @@ use crate::signal::cgroup::Id;
 pub use amounts::{Amounts, Io, Reclaim, Stalls};
 use member::{Member, Top};
 use pending::Pending;
+pub use statistics::Statistics;
 
 mod amounts;
 mod member;
 mod pending;
+mod statistics;
 
 /// The name of all workloads over the cap, and of what belongs to none. No other name is like it: each has a slash or a
 /// dot in it.
@@ -41,6 +43,8 @@ pub struct Workload {
     pub created: u64,
     /// What it is charged.
     pub amounts: Amounts,
+    /// What the kernel's files say of its cgroups.
+    pub statistics: Statistics,
     /// Its cgroups that are alive.
     live: usize,
     /// Since when it has none.
@@ -65,6 +69,7 @@ impl Workload {
         self.names = newer.names;
         self.created = self.created.min(newer.created);
         self.amounts.add(&newer.amounts);
+        self.statistics.absorb(&newer.statistics);
         self.empty_since = if self.live > 0 { None } else { newer.empty_since };
         if newer.live > 0 {
             self.empty_since = None;

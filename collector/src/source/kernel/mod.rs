@@ -19,6 +19,7 @@ use collector_common::ring::Ring as Which;
 
 use super::cgroup::{Hierarchies, walk};
 use super::clock;
+use super::root::Root;
 use crate::config::Config;
 use crate::sample::{Lost, Probe, ProbeState, Program, Reading, Sample, Start};
 use crate::signal::{Context, block, cgroup};
@@ -63,7 +64,7 @@ struct Measurement {
 impl Kernel {
     /// Loads the programs, attaches what can be attached, and opens maps and rings.
     pub fn open(config: &Config) -> Result<Kernel> {
-        let hierarchies = Hierarchies::find("/proc".as_ref())?;
+        let hierarchies = Hierarchies::find(&Root::new(&config.rootfs))?;
         // Slot 0 is everybody's; a workload has one slot in each hierarchy.
         let slots = 1 + config.workload.max * hierarchies.distinct().count();
         let slots = u32::try_from(slots).unwrap_or(u32::MAX).min(u32::from(u16::MAX));
@@ -96,6 +97,11 @@ impl Kernel {
             probes,
             hierarchies,
         })
+    }
+
+    /// Where the cgroups are that it speaks of.
+    pub fn hierarchies(&self) -> &Hierarchies {
+        &self.hierarchies
     }
 
     /// What comes before everything else: the host, and what became of each probe.

@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::statistics::Last;
 use super::{CGROUPS_PER_WORKLOAD, OTHER_SLOT, Workload, Workloads};
 use crate::identity::Identity;
 use crate::signal::MALFORMED;
 use crate::signal::cgroup::Id;
+use crate::statistic::workload::Values;
 use crate::view::coverage::Coverage;
 
 /// A workload's own cgroup.
@@ -33,6 +35,8 @@ pub(super) struct Member {
     pub dead_since: Option<u64>,
     /// It belongs where its processes are, not where its path says.
     joined: bool,
+    /// What its files said last.
+    last: Last,
 }
 
 impl Member {
@@ -54,6 +58,7 @@ impl Member {
         self.dead_since = Some(time);
         let workload = &mut slots[self.slot];
         workload.live -= 1;
+        workload.statistics.leave(&mut self.last);
         if workload.live == 0 && self.slot != OTHER_SLOT {
             workload.empty_since = Some(time);
         }
@@ -109,6 +114,14 @@ impl Workloads {
     pub(crate) fn died(&mut self, id: Id, time: u64) {
         if let Some(member) = self.cgroups.get_mut(&id) {
             member.bury(&mut self.slots, time);
+        }
+    }
+
+    /// What a cgroup's files say now. Workloads without series of their own have no statistics.
+    pub(crate) fn measured(&mut self, id: Id, values: &Values) {
+        let Some(member) = self.cgroups.get_mut(&id) else { return };
+        if member.slot != OTHER_SLOT && member.dead_since.is_none() {
+            self.slots[member.slot].statistics.measure(&mut member.last, values);
         }
     }
 
@@ -176,7 +189,15 @@ impl Workloads {
 
     /// A cgroup that belongs to a workload whatever its path says.
     fn stray(&self, path: &str, slot: usize) -> Member {
-        Member { path: path.into(), top: 0, slot, walk: self.walk, dead_since: None, joined: false }
+        Member {
+            path: path.into(),
+            top: 0,
+            slot,
+            walk: self.walk,
+            dead_since: None,
+            joined: false,
+            last: Last::default(),
+        }
     }
 
     fn room(&self) -> bool {
@@ -198,10 +219,14 @@ impl Workloads {
             tops.entry(member.path[..member.top].into()).or_insert_with(new).cgroups += 1;
         }
         let slot = member.slot;
-        if let Some(mut before) = cgroups.insert(id, Member { walk: self.walk, dead_since: None, ..member }) {
+        let mut member = Member { walk: self.walk, dead_since: None, ..member };
+        if let Some(mut before) = cgroups.remove(&id) {
             before.bury(slots, time);
             before.leave(tops);
+            // Wherever it belongs, its counters go on from where they were.
+            member.last = before.last;
         }
+        cgroups.insert(id, member);
         slots[slot].live += 1;
         slots[slot].empty_since = None;
     }

@@ -68,25 +68,26 @@ struct Ticks {
 }
 
 fn ticks(rounds: usize) -> Result<Ticks> {
-    let mut kernel = Kernel::open(&Config::default())?;
+    let config = Config::default();
+    let kernel = Kernel::open(&config)?;
     let started = machine::resident("self")?;
     collector::run::trim();
     let trimmed = machine::resident("self")?;
     let mut engine = Engine::new();
-    let mut round = Round::new(Own::open()?, Vec::new());
+    let mut round = Round::open(&config, kernel, Own::open()?, Vec::new())?;
     let mut events = 0;
     let mut rows = HashSet::new();
     let mut fold = |sample: Sample, events: &mut u64| {
         *events += u64::from(is_event(&sample.reading) || is_first(&mut rows, &sample.reading));
         drop(engine.apply(&sample));
     };
-    kernel.begin(&mut |sample| fold(sample, &mut events));
+    round.begin(&mut |sample| fold(sample, &mut events));
     let (mut micros, mut quiet, mut allocating, mut most) = (Vec::new(), 0, 0, 0);
     for tick in 0..WARM + rounds {
         sleep(PAUSE);
         let (cpu, allocations) = (cpu_ns(), allocation::count());
         events = 0;
-        round.read(&mut kernel, &mut |sample| fold(sample, &mut events));
+        round.read(&mut |sample| fold(sample, &mut events));
         let (cpu, allocations) = (cpu_ns() - cpu, allocation::count() - allocations);
         if tick >= WARM {
             micros.push(cpu as f64 / 1e3);

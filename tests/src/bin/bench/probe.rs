@@ -12,6 +12,7 @@ use collector::sample::ProbeState;
 use collector::source::cgroup::Hierarchies;
 use collector::source::kernel::bpf;
 use collector::source::kernel::load::{Loaded, OBJECT, load};
+use collector::source::root::Root;
 use collector_common::SIGNALS;
 
 /// Slots for cgroups, as many as the agent has by default on a host with two hierarchies.
@@ -22,7 +23,7 @@ pub const SLOTS: u32 = 4001;
 pub fn attach(adjust: impl FnOnce(&mut Config)) -> Result<Loaded> {
     let mut config = Config::default();
     adjust(&mut config);
-    let loaded = load(&config.kernel, SLOTS, &Hierarchies::find("/proc".as_ref())?)?;
+    let loaded = load(&config.kernel, SLOTS, &Hierarchies::find(&Root::default())?)?;
     let failed = loaded.probes.iter().find(|probe| probe.state == ProbeState::Failed);
     if let Some(failed) = failed {
         anyhow::bail!("{} could not be attached: {:?}", failed.program, failed.reason);

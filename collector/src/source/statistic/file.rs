@@ -1,0 +1,258 @@
+//! Which files of a cgroup are read, how often, and what each says: as data. Their meaning is told in
+//! Documentation/admin-guide/cgroup-v2.rst and, for v1, in Documentation/admin-guide/cgroup-v1 of the kernel.
+
+use std::ffi::CStr;
+
+use super::parse;
+use crate::source::cgroup::Controller;
+use crate::statistic::workload::{Statistic as S, Values};
+
+/// A file that cgroups have.
+#[derive(Debug)]
+pub struct File {
+    /// Its name.
+    pub name: &'static CStr,
+    /// Whose it is.
+    pub controller: Controller,
+    /// Whether it is a file of v2.
+    pub v2: bool,
+    /// How often it is read.
+    pub pace: Pace,
+    /// What it says.
+    pub format: Format,
+}
+
+/// How often a file is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// Every tick: it stays open.
+    Tick,
+    /// At the cgroup's turn, once in `workload.stat_interval`, because reading it is costly or it seldom changes.
+    Turn,
+}
+
+/// What a file says.
+#[derive(Debug)]
+pub enum Format {
+    /// One number.
+    Single(S),
+    /// One number of bytes, where a huge one means that there is no limit (v1).
+    Bytes(S),
+    /// What memory and swap may be together, in bytes (v1).
+    MemoryAndSwap(S),
+    /// Numbers by key, each to be multiplied.
+    Flat(&'static [(&'static str, S, u64)]),
+    /// Numbers by device and key: of all devices together.
+    Nested(&'static [(&'static str, S)]),
+    /// Numbers by device and operation (v1): of all devices together.
+    Throttle(&'static [(&'static str, S)]),
+    /// Stall times, some and full.
+    Pressure(S, S),
+}
+
+/// v1 has no word for unlimited: it is the largest number of whole pages that a signed 64-bit number holds, and pages
+/// have up to 64 KiB (`PAGE_COUNTER_MAX`, include/linux/page_counter.h).
+const UNLIMITED: u64 = i64::MAX as u64 - 0x1_0000;
+
+const MICROSECOND: u64 = 1000;
+/// `USER_HZ` is 100 on every architecture that there are eBPF programs for (include/asm-generic/param.h).
+const USER_TICK: u64 = 10_000_000;
+
+/// All of them. One that refers to another's number comes after it.
+pub const FILES: &[File] = &[
+    v2(c"memory.current", Controller::Memory, Pace::Tick, Format::Single(S::MemoryCurrent)),
+    v2(c"memory.swap.current", Controller::Memory, Pace::Tick, Format::Single(S::MemorySwap)),
+    v2(
+        c"memory.events",
+        Controller::Memory,
+        Pace::Tick,
+        Format::Flat(&[
+            ("low", S::MemoryEventLow, 1),
+            ("high", S::MemoryEventHigh, 1),
+            ("max", S::MemoryEventMax, 1),
+            ("oom", S::MemoryEventOom, 1),
+            ("oom_kill", S::MemoryEventOomKill, 1),
+            ("oom_group_kill", S::MemoryEventOomGroupKill, 1),
+        ]),
+    ),
+    v2(
+        c"memory.pressure",
+        Controller::Pressure,
+        Pace::Tick,
+        Format::Pressure(S::MemoryPressureSome, S::MemoryPressureFull),
+    ),
+    v2(c"cpu.pressure", Controller::Pressure, Pace::Tick, Format::Pressure(S::CpuPressureSome, S::CpuPressureFull)),
+    v2(c"io.pressure", Controller::Pressure, Pace::Tick, Format::Pressure(S::IoPressureSome, S::IoPressureFull)),
+    v2(
+        c"cpu.stat",
+        Controller::Cpu,
+        Pace::Tick,
+        Format::Flat(&[
+            ("usage_usec", S::CpuUsage, MICROSECOND),
+            ("user_usec", S::CpuUser, MICROSECOND),
+            ("system_usec", S::CpuSystem, MICROSECOND),
+            ("nr_periods", S::CpuPeriods, 1),
+            ("nr_throttled", S::CpuThrottledPeriods, 1),
+            ("throttled_usec", S::CpuThrottled, MICROSECOND),
+        ]),
+    ),
+    v2(
+        c"io.stat",
+        Controller::Io,
+        Pace::Tick,
+        Format::Nested(&[
+            ("rbytes", S::IoReadBytes),
+            ("wbytes", S::IoWriteBytes),
+            ("dbytes", S::IoDiscardBytes),
+            ("rios", S::IoReads),
+            ("wios", S::IoWrites),
+            ("dios", S::IoDiscards),
+        ]),
+    ),
+    v2(c"memory.max", Controller::Memory, Pace::Turn, Format::Single(S::MemoryLimit)),
+    v2(c"memory.high", Controller::Memory, Pace::Turn, Format::Single(S::MemoryHigh)),
+    v2(c"memory.swap.max", Controller::Memory, Pace::Turn, Format::Single(S::MemorySwapLimit)),
+    v2(c"memory.peak", Controller::Memory, Pace::Turn, Format::Single(S::MemoryPeak)),
+    v2(
+        c"memory.stat",
+        Controller::Memory,
+        Pace::Turn,
+        Format::Flat(&[
+            ("anon", S::MemoryAnon, 1),
+            ("file", S::MemoryFile, 1),
+            ("kernel", S::MemoryKernel, 1),
+            ("shmem", S::MemoryShmem, 1),
+            ("inactive_file", S::MemoryInactiveFile, 1),
+        ]),
+    ),
+    v1(c"memory.usage_in_bytes", Controller::Memory, Pace::Tick, Format::Single(S::MemoryCurrent)),
+    v1(c"memory.failcnt", Controller::Memory, Pace::Tick, Format::Single(S::MemoryEventMax)),
+    v1(
+        c"memory.oom_control",
+        Controller::Memory,
+        Pace::Tick,
+        Format::Flat(&[("oom_kill", S::MemoryEventOomKill, 1), ("under_oom", S::MemoryUnderOom, 1)]),
+    ),
+    v1(c"cpuacct.usage", Controller::Cpuacct, Pace::Tick, Format::Single(S::CpuUsage)),
+    v1(
+        c"cpu.stat",
+        Controller::Cpu,
+        Pace::Tick,
+        Format::Flat(&[
+            ("nr_periods", S::CpuPeriods, 1),
+            ("nr_throttled", S::CpuThrottledPeriods, 1),
+            ("throttled_time", S::CpuThrottled, 1),
+        ]),
+    ),
+    v1(
+        c"blkio.throttle.io_service_bytes_recursive",
+        Controller::Io,
+        Pace::Tick,
+        Format::Throttle(&[("Read", S::IoReadBytes), ("Write", S::IoWriteBytes), ("Discard", S::IoDiscardBytes)]),
+    ),
+    v1(
+        c"blkio.throttle.io_serviced_recursive",
+        Controller::Io,
+        Pace::Tick,
+        Format::Throttle(&[("Read", S::IoReads), ("Write", S::IoWrites), ("Discard", S::IoDiscards)]),
+    ),
+    v1(c"memory.limit_in_bytes", Controller::Memory, Pace::Turn, Format::Bytes(S::MemoryLimit)),
+    v1(c"memory.memsw.limit_in_bytes", Controller::Memory, Pace::Turn, Format::MemoryAndSwap(S::MemorySwapLimit)),
+    v1(c"memory.max_usage_in_bytes", Controller::Memory, Pace::Turn, Format::Single(S::MemoryPeak)),
+    v1(c"memory.kmem.usage_in_bytes", Controller::Memory, Pace::Turn, Format::Single(S::MemoryKernel)),
+    v1(
+        c"memory.stat",
+        Controller::Memory,
+        Pace::Turn,
+        Format::Flat(&[
+            ("total_rss", S::MemoryAnon, 1),
+            ("total_cache", S::MemoryFile, 1),
+            ("total_shmem", S::MemoryShmem, 1),
+            ("total_swap", S::MemorySwap, 1),
+            ("total_inactive_file", S::MemoryInactiveFile, 1),
+        ]),
+    ),
+    v1(
+        c"cpuacct.stat",
+        Controller::Cpuacct,
+        Pace::Turn,
+        Format::Flat(&[("user", S::CpuUser, USER_TICK), ("system", S::CpuSystem, USER_TICK)]),
+    ),
+];
+
+const fn v1(name: &'static CStr, controller: Controller, pace: Pace, format: Format) -> File {
+    File { name, controller, v2: false, pace, format }
+}
+
+const fn v2(name: &'static CStr, controller: Controller, pace: Pace, format: Format) -> File {
+    File { name, controller, v2: true, pace, format }
+}
+
+impl Format {
+    /// Takes down what the file says. What it does not say is not known.
+    pub fn read(&self, text: &[u8], values: &mut Values) {
+        self.forget(values);
+        match *self {
+            Format::Single(statistic) => values.put(statistic, parse::single(text)),
+            Format::Bytes(statistic) => {
+                values.put(statistic, parse::single(text).filter(|bytes| *bytes < UNLIMITED));
+            }
+            Format::MemoryAndSwap(statistic) => {
+                let both = parse::single(text).filter(|bytes| *bytes < UNLIMITED);
+                let swap = both.zip(values.get(S::MemoryLimit)).map(|(both, memory)| both.saturating_sub(memory));
+                values.put(statistic, swap);
+            }
+            Format::Flat(keys) => parse::flat(text, |key, value| {
+                if let Some((_, statistic, unit)) = keys.iter().find(|(name, ..)| name.as_bytes() == key) {
+                    values.set(*statistic, value.saturating_mul(*unit));
+                }
+            }),
+            Format::Nested(keys) => {
+                begin(keys, values);
+                parse::nested(text, |key, value| add(keys, key, value, values));
+            }
+            Format::Throttle(keys) => {
+                begin(keys, values);
+                parse::throttle(text, |key, value| add(keys, key, value, values));
+            }
+            Format::Pressure(some, full) => {
+                for (statistic, total) in [some, full].into_iter().zip(parse::pressure(text)) {
+                    values.put(statistic, total.map(|total| total.saturating_mul(MICROSECOND)));
+                }
+            }
+        }
+    }
+
+    /// Takes down that the file cannot be read.
+    pub fn forget(&self, values: &mut Values) {
+        match *self {
+            Format::Single(one) | Format::Bytes(one) | Format::MemoryAndSwap(one) => values.put(one, None),
+            Format::Flat(keys) => keys.iter().for_each(|(_, statistic, _)| values.put(*statistic, None)),
+            Format::Nested(keys) | Format::Throttle(keys) => {
+                keys.iter().for_each(|(_, statistic)| values.put(*statistic, None));
+            }
+            Format::Pressure(some, full) => [some, full].into_iter().for_each(|one| values.put(one, None)),
+        }
+    }
+}
+
+/// No line is no IO yet.
+fn begin(keys: &[(&str, S)], values: &mut Values) {
+    keys.iter().for_each(|(_, statistic)| values.set(*statistic, 0));
+}
+
+fn add(keys: &[(&str, S)], key: &[u8], value: u64, values: &mut Values) {
+    if let Some((_, statistic)) = keys.iter().find(|(name, _)| name.as_bytes() == key) {
+        values.add(*statistic, value);
+    }
+}
+
+/// What follows from several files of one moment: the working set as cAdvisor has it, which is what the kubelet evicts
+/// by.
+pub fn derive(values: &mut Values) {
+    let current = values.get(S::MemoryCurrent).zip(values.get(S::MemoryInactiveFile));
+    values.put(S::MemoryWorkingSet, current.map(|(current, inactive)| current.saturating_sub(inactive)));
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,96 @@
+//! Which cgroup of another hierarchy belongs to a workload: the one at the same path; where there is none, the one that
+//! its processes are in, if no others are.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, OwnedFd};
+
+use anyhow::{Context as _, Result};
+use rustix::fs::{Mode, OFlags, open};
+
+use super::handle::Descriptors;
+use super::parse;
+use super::tree::Tree;
+use crate::identity::Identity;
+use crate::signal::cgroup::Id;
+use crate::source::root::Root;
+
+/// Processes that are asked where they are. More of one cgroup would hardly say anything else.
+const ASKED: usize = 64;
+
+/// /proc, where processes say in which cgroups they are.
+#[derive(Debug)]
+pub struct Processes(OwnedFd);
+
+impl Processes {
+    /// Opens the host's /proc.
+    pub fn open(root: &Root) -> Result<Processes> {
+        let path = root.at("/proc");
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(Processes(open(&path, flags, Mode::empty()).with_context(|| format!("open {}", path.display()))?))
+    }
+
+    /// What `/proc/PID/cgroup` says; empty if the process is gone.
+    fn cgroups<'a>(&self, pid: u64, descriptors: &'a mut Descriptors) -> &'a [u8] {
+        let Ok(name) = CString::new(format!("{pid}/cgroup")) else { return &[] };
+        descriptors.read_once(self.0.as_fd(), &name).unwrap_or_default()
+    }
+}
+
+/// The cgroup of `other` that belongs to the workload whose memory cgroup is at `path`.
+pub fn find(
+    [memory, other]: [&Tree; 2],
+    (path, id, place): (&str, Id, &CStr),
+    processes: &Processes,
+    descriptors: &mut Descriptors,
+) -> Option<(Id, CString)> {
+    if let Some(found) = other.find(path) {
+        return Some(found);
+    }
+    let pid = members(memory, place, id, descriptors).first().copied()?;
+    let elsewhere = within(processes.cgroups(pid, descriptors), other.hierarchy.id)?.to_owned();
+    let (found, place) = other.find(&elsewhere)?;
+    if memory.find(&elsewhere).is_some() {
+        // It belongs to the workload at its own path, whoever else is in it.
+        return None;
+    }
+    let members = members(other, &place, found, descriptors);
+    let agrees = |pid: &u64| {
+        let cgroups = processes.cgroups(*pid, descriptors);
+        // A process that has ended meanwhile contradicts nobody.
+        cgroups.is_empty()
+            || within(cgroups, memory.hierarchy.id).is_some_and(|other| &*Identity::of(other).top == path)
+    };
+    (!members.is_empty() && members.iter().all(agrees)).then_some((found, place))
+}
+
+/// The first processes of a cgroup. Those of another pid namespace have no number here, and show as 0.
+fn members(tree: &Tree, place: &CStr, id: Id, descriptors: &mut Descriptors) -> Vec<u64> {
+    let Ok(directory) = tree.enter(place, id) else { return Vec::new() };
+    let text = descriptors.read_once(directory.as_fd(), c"cgroup.procs").unwrap_or_default();
+    text.split(|byte| *byte == b'\n').filter_map(parse::number).filter(|pid| *pid != 0).take(ASKED).collect()
+}
+
+/// The path in a hierarchy that a `/proc/PID/cgroup` tells (`4:memory:/path`, v2 `0::/path`).
+fn within(text: &[u8], hierarchy: u64) -> Option<&str> {
+    let line = text.split(|byte| *byte == b'\n').find_map(|line| {
+        let mut fields = line.splitn(3, |byte| *byte == b':');
+        (parse::number(fields.next()?)? == hierarchy).then_some(fields.nth(1)?)
+    });
+    // A cgroup that was removed while processes were in it has a mark at its end.
+    std::str::from_utf8(line?).ok().filter(|path| path.starts_with('/') && !path.ends_with(" (deleted)"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_says_where_it_is() {
+        let text = b"12:cpu,cpuacct:/a\n4:memory:/b c/d\n1:name=systemd:/e:f\n0::/g (deleted)\n";
+        for (hierarchy, path) in [(12, Some("/a")), (4, Some("/b c/d")), (1, Some("/e:f")), (0, None), (3, None)] {
+            assert_eq!(within(text, hierarchy), path);
+        }
+        assert_eq!(within(b"", 0), None);
+        assert_eq!(within(b"0::relative\n0\n:\n\xff", 0), None);
+    }
+}

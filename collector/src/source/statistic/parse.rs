@@ -1,0 +1,178 @@
+//! The shapes of the kernel's files, over bytes and without allocating. What is no number is left out, and so is what is
+//! no line of that shape: a newer kernel may say more than this one knows.
+
+/// The one number of a file; `None` for `max`, for nothing, and for what is no number.
+pub fn single(text: &[u8]) -> Option<u64> {
+    number(text.trim_ascii())
+}
+
+/// Lines of `key value`.
+pub fn flat(text: &[u8], mut found: impl FnMut(&[u8], u64)) {
+    for line in lines(text) {
+        if let Some((key, value)) = cut(line, b' ').and_then(|(key, rest)| Some((key, number(rest.trim_ascii())?))) {
+            found(key, value);
+        }
+    }
+}
+
+/// Lines of `8:0 key=value key=value`, one a device.
+pub fn nested(text: &[u8], mut found: impl FnMut(&[u8], u64)) {
+    for line in lines(text) {
+        for pair in line.split(|byte| *byte == b' ').skip(1) {
+            if let Some((key, value)) = cut(pair, b'=').and_then(|(key, value)| Some((key, number(value)?))) {
+                found(key, value);
+            }
+        }
+    }
+}
+
+/// Lines of `8:0 Operation value`, one a device and operation.
+pub fn throttle(text: &[u8], mut found: impl FnMut(&[u8], u64)) {
+    for line in lines(text) {
+        let mut fields = line.split(|byte| *byte == b' ').skip(1);
+        if let (Some(operation), Some(value)) = (fields.next(), fields.next().and_then(number)) {
+            found(operation, value);
+        }
+    }
+}
+
+/// The total stall times of a pressure file, some and full, in microseconds.
+pub fn pressure(text: &[u8]) -> [Option<u64>; 2] {
+    let mut totals = [None; 2];
+    for line in lines(text) {
+        let Some((kind, rest)) = cut(line, b' ') else { continue };
+        let Some(kind) = [b"some", b"full"].iter().position(|name| *name == kind) else { continue };
+        let total = rest.split(|byte| *byte == b' ').find_map(|field| field.strip_prefix(b"total="));
+        totals[kind] = total.and_then(number);
+    }
+    totals
+}
+
+/// A decimal number, and nothing else; `None` also for one that no 64 bits hold.
+pub fn number(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0u64, |number, digit| {
+        let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    })
+}
+
+fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split(|byte| *byte == b'\n')
+}
+
+/// What is before the first of these, and what after.
+fn cut(text: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
+    let at = text.iter().position(|byte| *byte == at)?;
+    Some((&text[..at], &text[at + 1..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    type Pairs = Vec<(String, u64)>;
+
+    fn all(parse: impl FnOnce(&mut dyn FnMut(&[u8], u64))) -> Pairs {
+        let mut pairs = Vec::new();
+        parse(&mut |key, value| pairs.push((String::from_utf8(key.to_vec()).unwrap(), value)));
+        pairs
+    }
+
+    fn pairs(pairs: &[(&str, u64)]) -> Pairs {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), *value)).collect()
+    }
+
+    #[test]
+    fn the_kernels_own_files_are_read() {
+        assert_eq!(single(b"4096\n"), Some(4096));
+        assert_eq!(single(b"max\n"), None);
+        let stat = b"anon 8192\nfile 0\nworkingset_refault_anon 18446744073709551615\n";
+        let wanted = [("anon", 8192), ("file", 0), ("workingset_refault_anon", u64::MAX)];
+        assert_eq!(all(|found| flat(stat, found)), pairs(&wanted));
+        let io = b"259:0 rbytes=1 wbytes=2 rios=3\n8:0 rbytes=4\n253:1 \n";
+        let wanted = [("rbytes", 1), ("wbytes", 2), ("rios", 3), ("rbytes", 4)];
+        assert_eq!(all(|found| nested(io, found)), pairs(&wanted));
+        let blkio = b"8:0 Read 5\n8:0 Write 6\n8:0 Total 11\nTotal 11\n";
+        assert_eq!(all(|found| throttle(blkio, found)), pairs(&[("Read", 5), ("Write", 6), ("Total", 11)]));
+        let psi = b"some avg10=1.00 avg60=0.50 avg300=0.00 total=123\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=4\n";
+        assert_eq!(pressure(psi), [Some(123), Some(4)]);
+        assert_eq!(pressure(b"some avg10=0.00 avg60=0.00 avg300=0.00 total=7\n"), [Some(7), None]);
+    }
+
+    #[test]
+    fn what_is_odd_is_left_out_and_the_rest_is_read() {
+        for text in ["", "\n", " ", "-1", "1 2", "0x10", "18446744073709551616", "1e3", "1.5", "١"] {
+            assert_eq!(single(text.as_bytes()), None, "{text:?}");
+        }
+        assert_eq!(single(b"18446744073709551615"), Some(u64::MAX), "no line break at the end");
+        assert_eq!(all(|found| flat(b"a\n\nb 1\nc -1\nd 2 3\n e 4\nf  5\n g", found)), pairs(&[("b", 1), ("f", 5)]));
+        assert_eq!(all(|found| nested(b"a=1\n8:0 b=2 =3 c= d=x e\n", found)), pairs(&[("b", 2), ("", 3)]));
+        assert_eq!(
+            all(|found| throttle(b"8:0 Read\n8:0\nRead 1\n8:0 Read x\n8:0 Read 2", found)),
+            pairs(&[("Read", 2)])
+        );
+        assert_eq!(pressure(b"some total=\nfull\nsome_other total=1\ntotal=2"), [None, None]);
+    }
+
+    fn key() -> impl Strategy<Value = String> {
+        "[a-z][a-z_]{0,20}"
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_makes_it_panic(text in prop::collection::vec(any::<u8>(), 0..400)) {
+            single(&text);
+            flat(&text, |_, _| {});
+            nested(&text, |_, _| {});
+            throttle(&text, |_, _| {});
+            pressure(&text);
+        }
+
+        #[test]
+        fn nothing_like_a_file_makes_it_panic(text in "([a-z]{0,4}|[0-9]{0,24}|[ =:\n-])*") {
+            let text = text.as_bytes();
+            single(text);
+            flat(text, |_, _| {});
+            nested(text, |_, _| {});
+            throttle(text, |_, _| {});
+            pressure(text);
+        }
+
+        #[test]
+        fn a_number_is_read_as_it_was_written(value: u64) {
+            prop_assert_eq!(single(format!("{value}\n").as_bytes()), Some(value));
+        }
+
+        #[test]
+        fn lines_of_keys_are_read_as_they_were_written(wanted in prop::collection::vec((key(), any::<u64>()), 0..40)) {
+            let text: String = wanted.iter().map(|(key, value)| format!("{key} {value}\n")).collect();
+            prop_assert_eq!(all(|found| flat(text.as_bytes(), found)), wanted);
+        }
+
+        #[test]
+        fn lines_of_devices_are_read_as_they_were_written(
+            devices in prop::collection::vec(prop::collection::vec((key(), any::<u64>()), 0..8), 0..8)
+        ) {
+            let line = |pairs: &Pairs| {
+                let pairs: String = pairs.iter().map(|(key, value)| format!(" {key}={value}")).collect();
+                format!("8:16{pairs}\n")
+            };
+            let text: String = devices.iter().map(line).collect();
+            prop_assert_eq!(all(|found| nested(text.as_bytes(), found)), devices.concat());
+            let line = |(key, value): &(String, u64)| format!("8:16 {key} {value}\n");
+            let text: String = devices.concat().iter().map(line).collect();
+            prop_assert_eq!(all(|found| throttle(text.as_bytes(), found)), devices.concat());
+        }
+
+        #[test]
+        fn pressure_is_read_as_it_was_written(some: u64, full: u64, share in 0.0..100.0) {
+            let line = |kind, total| format!("{kind} avg10={share:.2} avg60={share:.2} avg300=0.00 total={total}\n");
+            let text = line("some", some) + &line("full", full);
+            prop_assert_eq!(pressure(text.as_bytes()), [Some(some), Some(full)]);
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! What the statistics of a workload's cgroups make together. Cgroups come and go under one workload, when a service is
+//! restarted for instance: its counters go on and never back, its levels are those of the living.
+
+use crate::statistic::workload::{COUNT, Statistic, Values};
+use crate::statistic::{Nature, Statistic as _};
+use crate::view::grow;
+
+/// The statistics of a workload.
+#[derive(Clone, Debug)]
+pub struct Statistics {
+    sums: [u64; COUNT],
+    /// Living cgroups that have a number of their own.
+    holders: [u32; COUNT],
+    /// A number that is known, be it the last of a dead cgroup.
+    known: [bool; COUNT],
+}
+
+/// What one cgroup's were last.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Last(Option<Box<Numbers>>);
+
+#[derive(Clone, Debug)]
+struct Numbers {
+    /// Those of counters stay when they are not to be seen any more: if they come back, they have grown from there.
+    numbers: [u64; COUNT],
+    held: [bool; COUNT],
+}
+
+impl Default for Statistics {
+    fn default() -> Statistics {
+        Statistics { sums: [0; COUNT], holders: [0; COUNT], known: [false; COUNT] }
+    }
+}
+
+impl Statistics {
+    /// A statistic of all its cgroups together, if it is known. A limit is none unless each of them has one.
+    pub fn get(&self, statistic: Statistic) -> Option<u64> {
+        let index = statistic.index();
+        let unlimited = || self.holders[index] < self.holders[Statistic::MemoryCurrent.index()];
+        let known = self.known[index] && !(statistic.nature() == Nature::Limit && unlimited());
+        known.then_some(self.sums[index])
+    }
+
+    /// Takes in what the files of one of its cgroups say now.
+    pub(super) fn measure(&mut self, last: &mut Last, values: &Values) {
+        let new = || Box::new(Numbers { numbers: [0; COUNT], held: [false; COUNT] });
+        let last = last.0.get_or_insert_with(new);
+        for statistic in Statistic::ALL {
+            let index = statistic.index();
+            let (before, now) = (last.held[index].then_some(last.numbers[index]), values.get(*statistic));
+            let sum = &mut self.sums[index];
+            match (statistic.nature(), now) {
+                (Nature::Counter, Some(now)) => grow(sum, now.saturating_sub(last.numbers[index])),
+                (Nature::Counter, None) => {}
+                (Nature::Level | Nature::Limit, now) => {
+                    // What is left of the dead makes room for the living.
+                    let others = if self.holders[index] > 0 { sum.wrapping_sub(before.unwrap_or(0)) } else { 0 };
+                    if before.is_some() || now.is_some() {
+                        *sum = others.wrapping_add(now.unwrap_or(0));
+                    }
+                }
+            }
+            let holders = &mut self.holders[index];
+            *holders = *holders + u32::from(now.is_some()) - u32::from(before.is_some());
+            if before.is_some() || now.is_some() {
+                self.known[index] = *holders > 0;
+            }
+            last.held[index] = now.is_some();
+            if let Some(now) = now {
+                last.numbers[index] = now;
+            }
+        }
+    }
+
+    /// One of its cgroups is dead or another workload's. The last one's levels stay to be seen until the workload goes.
+    pub(super) fn leave(&mut self, last: &mut Last) {
+        let Some(last) = &mut last.0 else { return };
+        for statistic in Statistic::ALL {
+            let index = statistic.index();
+            if !std::mem::take(&mut last.held[index]) {
+                continue;
+            }
+            self.holders[index] -= 1;
+            if statistic.nature() != Nature::Counter && self.holders[index] > 0 {
+                self.sums[index] = self.sums[index].wrapping_sub(last.numbers[index]);
+            }
+        }
+    }
+
+    /// Another workload's cgroups are its own from now on.
+    pub(super) fn absorb(&mut self, newer: &Statistics) {
+        for statistic in Statistic::ALL {
+            let index = statistic.index();
+            let (sum, more) = (&mut self.sums[index], newer.sums[index]);
+            match (statistic.nature(), self.holders[index] > 0, newer.holders[index] > 0) {
+                (Nature::Counter, ..) => grow(sum, more),
+                (_, true, true) => *sum = sum.wrapping_add(more),
+                (_, false, _) if newer.known[index] => *sum = more,
+                _ => {}
+            }
+            self.holders[index] += newer.holders[index];
+            self.known[index] |= newer.known[index];
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Statistic::{CpuUsage, MemoryCurrent, MemoryHigh, MemoryLimit};
+
+    fn values(numbers: &[(Statistic, u64)]) -> Values {
+        numbers.iter().copied().collect()
+    }
+
+    #[test]
+    fn several_cgroups_are_summed() {
+        let (mut all, mut a, mut b) = (Statistics::default(), Last::default(), Last::default());
+        assert_eq!(all.get(MemoryCurrent), None);
+        all.measure(&mut a, &values(&[(MemoryCurrent, 10), (CpuUsage, 5)]));
+        all.measure(&mut b, &values(&[(MemoryCurrent, 1), (CpuUsage, 1)]));
+        all.measure(&mut a, &values(&[(MemoryCurrent, 4), (CpuUsage, 7)]));
+        assert_eq!((all.get(MemoryCurrent), all.get(CpuUsage)), (Some(5), Some(8)));
+    }
+
+    #[test]
+    fn after_a_restart_counters_go_on_and_levels_are_the_livings() {
+        let (mut all, mut old, mut new) = (Statistics::default(), Last::default(), Last::default());
+        all.measure(&mut old, &values(&[(MemoryCurrent, 10), (CpuUsage, 5)]));
+        all.leave(&mut old);
+        all.leave(&mut old);
+        assert_eq!((all.get(MemoryCurrent), all.get(CpuUsage)), (Some(10), Some(5)), "a last scrape sees them");
+        all.measure(&mut new, &values(&[(MemoryCurrent, 3), (CpuUsage, 1)]));
+        assert_eq!((all.get(MemoryCurrent), all.get(CpuUsage)), (Some(3), Some(6)));
+
+        // The other way round: the new one is there before the old one goes.
+        let mut next = Last::default();
+        all.measure(&mut next, &values(&[(MemoryCurrent, 100), (CpuUsage, 0)]));
+        all.leave(&mut new);
+        assert_eq!((all.get(MemoryCurrent), all.get(CpuUsage)), (Some(100), Some(6)));
+    }
+
+    #[test]
+    fn what_cannot_be_read_any_more_is_not_known_and_counters_take_up_where_they_were() {
+        let (mut all, mut last) = (Statistics::default(), Last::default());
+        all.measure(&mut last, &values(&[(MemoryCurrent, 10), (CpuUsage, 5)]));
+        all.measure(&mut last, &Values::new());
+        assert_eq!((all.get(MemoryCurrent), all.get(CpuUsage)), (None, None));
+        all.measure(&mut last, &values(&[(MemoryCurrent, 10), (CpuUsage, 7)]));
+        assert_eq!((all.get(MemoryCurrent), all.get(CpuUsage)), (Some(10), Some(7)));
+    }
+
+    #[test]
+    fn counters_never_go_back() {
+        let (mut all, mut last) = (Statistics::default(), Last::default());
+        for (now, sum) in [(5, 5), (4, 5), (6, 7), (u64::MAX, u64::MAX), (0, u64::MAX), (9, u64::MAX)] {
+            all.measure(&mut last, &values(&[(CpuUsage, now)]));
+            assert_eq!(all.get(CpuUsage), Some(sum));
+        }
+    }
+
+    #[test]
+    fn a_limit_is_one_only_if_all_have_one() {
+        let (mut all, mut a, mut b) = (Statistics::default(), Last::default(), Last::default());
+        let mut cpu = Last::default();
+        all.measure(&mut a, &values(&[(MemoryCurrent, 1), (MemoryLimit, 10)]));
+        all.measure(&mut cpu, &values(&[(CpuUsage, 1)]));
+        assert_eq!(all.get(MemoryLimit), Some(10), "a cgroup of another controller has no say");
+        all.measure(&mut b, &values(&[(MemoryCurrent, 1), (MemoryLimit, 10), (MemoryHigh, 5)]));
+        assert_eq!((all.get(MemoryLimit), all.get(MemoryHigh)), (Some(20), None));
+        all.measure(&mut a, &values(&[(MemoryCurrent, 1)]));
+        assert_eq!(all.get(MemoryLimit), None);
+        all.leave(&mut a);
+        assert_eq!((all.get(MemoryLimit), all.get(MemoryHigh)), (Some(10), Some(5)));
+        all.leave(&mut b);
+        assert_eq!((all.get(MemoryLimit), all.get(MemoryHigh)), (Some(10), Some(5)));
+    }
+
+    #[test]
+    fn two_workloads_become_one() {
+        let (mut one, mut a) = (Statistics::default(), Last::default());
+        let (mut two, mut b) = (Statistics::default(), Last::default());
+        one.measure(&mut a, &values(&[(MemoryCurrent, 10), (CpuUsage, 5)]));
+        two.measure(&mut b, &values(&[(MemoryCurrent, 1), (CpuUsage, 1), (MemoryLimit, 9)]));
+        one.absorb(&two);
+        assert_eq!((one.get(MemoryCurrent), one.get(CpuUsage), one.get(MemoryLimit)), (Some(11), Some(6), None));
+        one.leave(&mut a);
+        assert_eq!((one.get(MemoryCurrent), one.get(CpuUsage), one.get(MemoryLimit)), (Some(1), Some(6), Some(9)));
+        // One of the dead, and one of the living.
+        one.leave(&mut b);
+        let (mut three, mut c) = (Statistics::default(), Last::default());
+        three.measure(&mut c, &values(&[(MemoryCurrent, 7)]));
+        one.absorb(&three);
+        assert_eq!(one.get(MemoryCurrent), Some(7));
+    }
+
+    #[test]
+    fn absurd_numbers_do_no_harm() {
+        let (mut all, mut a, mut b) = (Statistics::default(), Last::default(), Last::default());
+        let huge: Values = Statistic::ALL.iter().map(|statistic| (*statistic, u64::MAX)).collect();
+        all.measure(&mut a, &huge);
+        all.measure(&mut b, &huge);
+        assert_eq!(all.get(CpuUsage), Some(u64::MAX));
+        all.leave(&mut a);
+        assert_eq!(all.get(MemoryCurrent), Some(u64::MAX), "what one added is taken away exactly");
+    }
+}
