@@ -89,7 +89,7 @@ fn answer(answers: &mut Answers, patience: Duration) -> Option<(u64, String)> {
     })
 }
 
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(300);
 
 #[test]
 fn a_name_that_appears_after_the_cgroup_is_told_and_asked_for_once() {

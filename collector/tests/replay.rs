@@ -60,6 +60,17 @@ fn a_kill_in_a_short_lived_cgroup_is_told_with_its_names() {
 }
 
 #[test]
+fn kills_are_told_with_the_names_that_the_host_has() {
+    let (_, outcomes) = replay(&fixture("name.jsonl"));
+    let told = outcomes.iter().map(|outcome| match outcome {
+        Outcome::OomKill(kill) => (kill.kill.pid, kill.workload.as_deref().unwrap_or_default()),
+        other => panic!("{other:?}"),
+    });
+    let expected = [(100, "docker/web"), (101, "docker/web"), (102, "podman/a1a1a1a1a1a1")];
+    assert_eq!(told.collect::<Vec<_>>(), expected);
+}
+
+#[test]
 fn the_checker_refuses_what_is_wrong() {
     let good = "# HELP a A.\n# TYPE a counter\na_total{b=\"c d\"} 1\na_created{b=\"c d\"} 2.000\n# EOF\n";
     assert_eq!(check(good), Ok(()));

@@ -17,6 +17,11 @@ pub fn cpu_ns() -> u64 {
     nanoseconds(clock_gettime(ClockId::ProcessCPUTime))
 }
 
+/// CPU time of this thread in nanoseconds.
+pub fn thread_ns() -> u64 {
+    nanoseconds(clock_gettime(ClockId::ThreadCPUTime))
+}
+
 /// What is added to CLOCK_MONOTONIC to get the time since the epoch. It moves when somebody sets the clock: ask again
 /// every tick.
 pub fn offset_ns() -> u64 {

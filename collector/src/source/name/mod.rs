@@ -133,13 +133,13 @@ fn serve(asked: &Receiver<Ask>, answers: &tokio::sync::mpsc::Sender<Sample>, mut
         while let Some(ask) = queue.room().then(|| asked.try_recv().ok()).flatten() {
             queue.push(ask, clock::monotonic_ns());
         }
-        let begun = clock::monotonic_ns();
-        let failed = queue.look(begun, |asks| lookup.look(asks), &mut |ask, names| {
+        let begun = clock::thread_ns();
+        let failed = queue.look(clock::monotonic_ns(), |asks| lookup.look(asks), &mut |ask, names| {
             let reading = Reading::Name(Name { cgroup: ask.cgroup, names });
             // Whoever is told stops last.
             let _ = answers.blocking_send(Sample { time: clock::unix_ns(), reading });
         });
-        queue.rest(begun, clock::monotonic_ns());
+        queue.rest(clock::thread_ns() - begun, clock::monotonic_ns());
         lost.fetch_add(failed, Ordering::Relaxed);
     }
 }

@@ -16,7 +16,7 @@ const PATIENCE: usize = 4;
 /// Names that are looked for at a time.
 const LENGTH: usize = 4096;
 
-/// Of the time, looking takes at most one part in so many, however long the directories are.
+/// Of a CPU's time, looking takes at most one part in so many, however long the directories are.
 const SHARE: u64 = 20;
 
 /// What is looked for.
@@ -96,9 +96,9 @@ impl Queue {
         failed
     }
 
-    /// After a look that took from `begun` to `now` there is none for a while.
-    pub fn rest(&mut self, begun: u64, now: u64) {
-        let until = now.saturating_add(now.saturating_sub(begun).saturating_mul(SHARE));
+    /// After a look that took so many nanoseconds of CPU time there is none for a while.
+    pub fn rest(&mut self, took: u64, now: u64) {
+        let until = now.saturating_add(took.saturating_mul(SHARE));
         self.resting_until = self.resting_until.max(until);
     }
 }
@@ -161,12 +161,12 @@ mod tests {
         let mut queue = Queue::default();
         queue.push(ask(1), 0);
         assert_eq!(queue.look(0, |_| vec![Found::Nothing], &mut |_, _| {}), 0);
-        queue.rest(0, 1000 * MS);
+        queue.rest(1000 * MS, 1000 * MS);
         queue.push(ask(2), 1001 * MS);
         assert_eq!(queue.due(), Some(21_000 * MS));
         let look = |_: &[&Ask]| panic!("too early");
         assert_eq!(queue.look(20_999 * MS, look, &mut |_, _| {}), 0);
-        queue.rest(20_000 * MS, 20_000 * MS);
+        queue.rest(0, 20_000 * MS);
         assert_eq!(queue.due(), Some(21_000 * MS), "a short look does not end the rest");
         let mut told = 0;
         queue.look(21_000 * MS, |asks| vec![Found::Whole(names("a")); asks.len()], &mut |_, _| told += 1);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::statistics::Last;
-use super::{CGROUPS_PER_WORKLOAD, OTHER_SLOT, Workload, Workloads};
+use super::{Amounts, CGROUPS_PER_WORKLOAD, OTHER_SLOT, Workload, Workloads};
 use crate::identity::Identity;
 use crate::signal::MALFORMED;
 use crate::signal::cgroup::Id;
@@ -39,10 +39,22 @@ pub(super) struct Member {
     last: Last,
 }
 
+#[cfg(test)]
+impl Top {
+    pub fn cgroups(&self) -> usize {
+        self.cgroups
+    }
+}
+
 impl Member {
+    /// The path of its workload's own cgroup, if it belongs there because of it.
+    pub fn own(&self) -> Option<&str> {
+        (self.top > 0).then(|| &self.path[..self.top])
+    }
+
     /// Takes it off the list of those at its workload's own cgroup.
     pub fn leave(&self, tops: &mut HashMap<Arc<str>, Top>) {
-        let path = &self.path[..self.top];
+        let Some(path) = self.own() else { return };
         if let Some(top) = tops.get_mut(path) {
             top.cgroups -= 1;
             if top.cgroups == 0 {
@@ -128,6 +140,7 @@ impl Workloads {
     /// A cgroup of one hierarchy belongs where one of another does: their processes are the same.
     pub(crate) fn joined(&mut self, id: Id, with: Id, time: u64, coverage: &mut Coverage) {
         let Some(slot) = self.cgroups.get(&with).map(|member| member.slot) else { return };
+        let before = self.cgroups.get(&id).map(|member| member.slot);
         let known = self.cgroups.get(&id).map(|member| member.path.clone());
         if known.is_none() && !self.room() {
             return coverage.lose("workload", 1);
@@ -135,6 +148,11 @@ impl Workloads {
         self.deliver(id, slot);
         let member = self.stray(known.as_deref().unwrap_or_default(), slot);
         self.settle(id, Member { joined: true, ..member }, time);
+        // What its path alone made of it was nobody, and needs no grace.
+        let before = before.map(|slot| &mut self.slots[slot]);
+        if let Some(nobody) = before.filter(|workload| workload.live == 0 && workload.amounts == Amounts::default()) {
+            nobody.empty_since = Some(0);
+        }
     }
 
     /// A cgroup moved, and with it all below it. A workload whose own cgroup moves goes on under its new name.
@@ -214,9 +232,9 @@ impl Workloads {
     /// Makes a cgroup a living member of its workload, and of no other.
     fn settle(&mut self, id: Id, member: Member, time: u64) {
         let Workloads { cgroups, slots, tops, .. } = self;
-        if member.top > 0 {
+        if let Some(path) = member.own() {
             let new = || Top { slot: member.slot, cgroups: 0 };
-            tops.entry(member.path[..member.top].into()).or_insert_with(new).cgroups += 1;
+            tops.entry(path.into()).or_insert_with(new).cgroups += 1;
         }
         let slot = member.slot;
         let mut member = Member { walk: self.walk, dead_since: None, ..member };

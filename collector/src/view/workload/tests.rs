@@ -3,6 +3,9 @@
 use super::*;
 use crate::signal::MALFORMED;
 
+mod books;
+mod name;
+
 const MEMORY: u64 = 5;
 const IO: u64 = 3;
 const GRACE: u64 = 60;
@@ -31,6 +34,15 @@ impl World {
 
     fn renamed(&mut self, id: Id, path: &str) {
         self.workloads.renamed(id, path, 50, &mut self.coverage);
+    }
+
+    fn joined(&mut self, id: Id, with: Id) {
+        self.workloads.joined(id, with, 50, &mut self.coverage);
+    }
+
+    /// The host says the name of a container.
+    fn named(&mut self, id: Id, name: &str) {
+        self.workloads.named(id, &Names { name: Some(name.into()), ..Names::default() });
     }
 
     fn tick(&mut self, time: u64) {
@@ -242,4 +254,9 @@ fn a_path_that_could_pass_for_other_is_refused() {
     world.renamed(memory(1), "other");
     assert_eq!(world.workloads.count(), 0);
     assert_eq!(world.coverage.lost[MALFORMED], 2);
+}
+
+/// The path of a container of Docker's, by a digit of its id.
+fn docker(digit: char) -> String {
+    format!("/docker/{}", digit.to_string().repeat(64))
 }

@@ -1,0 +1,133 @@
+//! Tests of names: what rolls up, what is renamed, what becomes one, and what joins.
+
+use super::*;
+
+#[test]
+fn what_is_nested_in_a_workload_is_charged_to_it() {
+    let mut world = World::new(9);
+    world.born(memory(1), "/system.slice", 2);
+    world.born(memory(2), "/system.slice/ollama.service", 2);
+    world.born(memory(3), "/system.slice/ollama.service/runner", 2);
+    world.charge(memory(2), 1);
+    world.charge(memory(3), 2);
+    assert_eq!(world.charged(), [("other", 0), ("ollama.service", 3), ("system.slice", 0)]);
+    world.workloads.died(memory(2), 10);
+    world.tick(10 + GRACE);
+    assert_eq!(world.charged(), [("other", 0), ("ollama.service", 3), ("system.slice", 0)], "the runner lives");
+}
+
+#[test]
+fn with_its_name_a_container_goes_on_with_its_counters() {
+    let mut world = World::new(9);
+    world.born(memory(1), &docker('a'), 2);
+    world.charge(memory(1), 1);
+    assert_eq!(world.charged(), [("other", 0), ("docker/aaaaaaaaaaaa", 1)]);
+    world.named(memory(1), "web");
+    world.named(memory(1), "web");
+    world.born(memory(2), &format!("{}/init", docker('a')), 3);
+    world.born(io(1), &docker('a'), 3);
+    world.charge(memory(2), 1);
+    world.charge(io(1), 1);
+    assert_eq!(world.charged(), [("other", 0), ("docker/web", 3)]);
+    world.named(memory(9), "nobody's");
+    assert_eq!(world.workloads.count(), 1);
+}
+
+#[test]
+fn a_container_that_was_restarted_is_the_same_workload() {
+    let mut world = World::new(9);
+    world.born(memory(1), &docker('a'), 2);
+    world.named(memory(1), "web");
+    world.charge(memory(1), 1);
+    world.workloads.died(memory(1), 10);
+    world.born(memory(2), &docker('b'), 20);
+    world.charge(memory(2), 2);
+    world.named(memory(2), "web");
+    world.charge(memory(2), 4);
+    assert_eq!(world.charged(), [("other", 0), ("docker/web", 7)]);
+    let workload = world.workloads.iter().last().unwrap();
+    assert_eq!((&*workload.identity.top, workload.created), (&*docker('b'), 2));
+    world.tick(10 + GRACE);
+    assert_eq!(world.charged(), [("other", 0), ("docker/web", 7)], "the first cgroup has left, and only that");
+    assert_eq!((world.workloads.cgroups.len(), world.workloads.tops.len()), (1, 1));
+    world.workloads.died(memory(2), 100);
+    world.tick(100 + GRACE);
+    assert_eq!((world.workloads.count(), world.workloads.cgroups.len(), world.workloads.tops.len()), (0, 0, 0));
+}
+
+#[test]
+fn a_name_that_comes_after_the_death_is_still_good() {
+    let mut world = World::new(9);
+    world.born(memory(1), &docker('a'), 2);
+    world.workloads.died(memory(1), 3);
+    world.named(memory(1), "web");
+    world.charge(memory(1), 1);
+    assert_eq!(world.charged(), [("other", 0), ("docker/web", 1)]);
+    world.tick(3 + GRACE);
+    assert_eq!(world.charged(), [("other", 0)]);
+}
+
+#[test]
+fn two_that_live_and_have_one_name_are_one() {
+    let mut world = World::new(9);
+    for (id, digit) in [(1, 'a'), (2, 'b'), (3, 'c')] {
+        world.born(memory(id), &docker(digit), id);
+        world.named(memory(id), "web");
+        world.charge(memory(id), 1);
+    }
+    world.born(memory(4), "/z", 4);
+    assert_eq!(world.charged(), [("other", 0), ("/z", 0), ("docker/web", 3)]);
+    for id in 1..=3 {
+        world.workloads.died(memory(id), 10 * id);
+    }
+    world.tick(29 + GRACE);
+    assert_eq!(world.workloads.count(), 2);
+    world.tick(30 + GRACE);
+    assert_eq!(world.charged(), [("other", 0), ("/z", 0)]);
+}
+
+#[test]
+fn a_cgroup_that_joined_belongs_where_its_processes_are() {
+    let mut world = World::new(9);
+    world.born(memory(1), "/ml", 2);
+    world.born(io(1), "/elsewhere", 2);
+    world.joined(io(1), memory(1));
+    world.tick(50 + GRACE);
+    assert_eq!(world.charged(), [("other", 0), ("/ml", 0)], "nothing was ever at that path");
+    world.joined(Id { hierarchy: 4, id: 1 }, memory(1));
+    world.joined(Id { hierarchy: 4, id: 2 }, memory(99));
+    world.charge(io(1), 1);
+    world.charge(Id { hierarchy: 4, id: 1 }, 2);
+    assert_eq!(world.charged(), [("other", 0), ("/ml", 3)]);
+    world.born(io(1), "/elsewhere", 60);
+    world.charge(io(1), 4);
+    world.tick(50 + GRACE);
+    assert_eq!(world.charged(), [("other", 0), ("/ml", 7)], "met again on a walk, it stays where it joined");
+    world.workloads.died(memory(1), 200);
+    world.workloads.died(io(1), 200);
+    world.tick(200 + GRACE);
+    assert_eq!(world.workloads.count(), 1, "one of the hierarchy that nobody walks is still there");
+    world.workloads.died(Id { hierarchy: 4, id: 1 }, 300);
+    world.tick(300 + GRACE);
+    assert_eq!(world.workloads.count(), 0);
+}
+
+#[test]
+fn the_last_workload_leaves_nothing_behind() {
+    let mut world = World::new(5);
+    for round in 0..200 {
+        let (time, id) = (round * 100, round + 1);
+        world.born(memory(id), &docker(char::from_digit((round % 16) as u32, 16).unwrap()), time);
+        world.born(io(id), &format!("/system.slice/a{}.service/x", round % 7), time);
+        world.named(memory(id), ["web", "db"][round as usize % 2]);
+        world.joined(io(id), memory(id));
+        world.renamed(memory(id), &format!("/moved/{round}"));
+        world.workloads.died(memory(id), time + 1);
+        world.workloads.died(io(id), time + 1);
+        world.tick(time + 90);
+    }
+    let Workloads { slots, free, by_name, tops, cgroups, .. } = &world.workloads;
+    assert_eq!((by_name.len(), tops.len(), cgroups.len()), (0, 0, 0));
+    assert_eq!(slots.len(), free.len() + 1);
+    assert_eq!(free.iter().collect::<std::collections::BTreeSet<_>>().len(), free.len(), "no slot is free twice");
+}
