@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::sample::{Lost, Reading, Sample, Source};
 use crate::source::clock;
 use crate::source::kernel::Kernel;
+use crate::source::name::{self, Answers, Asker};
 use crate::source::process::Own;
 use crate::source::root::Root;
 use crate::source::statistic::{Limits, Reader};
@@ -19,6 +20,8 @@ use crate::source::statistic::{Limits, Reader};
 pub struct Round {
     /// The kernel, whose rings somebody waits for.
     pub kernel: Kernel,
+    /// The host's names for containers and pods, which somebody waits for too.
+    pub names: Answers,
     followers: Followers,
     own: Own,
     losses: Vec<(&'static str, Arc<AtomicU64>)>,
@@ -27,11 +30,13 @@ pub struct Round {
 /// The sources that follow what happens to cgroups.
 struct Followers {
     statistics: Reader,
+    names: Asker,
 }
 
 impl Followers {
     fn follow(&mut self, reading: &Reading) {
         self.statistics.follow(reading);
+        self.names.follow(reading);
     }
 }
 
@@ -42,11 +47,13 @@ impl Round {
         config: &Config,
         kernel: Kernel,
         own: Own,
-        losses: Vec<(&'static str, Arc<AtomicU64>)>,
+        mut losses: Vec<(&'static str, Arc<AtomicU64>)>,
     ) -> Result<Round> {
         let root = Root::new(&config.rootfs);
         let statistics = Reader::open(&root, kernel.hierarchies(), Limits::of(config))?;
-        Ok(Round { kernel, followers: Followers { statistics }, own, losses })
+        let (asker, names) = name::start(&root, kernel.hierarchies().memory.id, &config.workload)?;
+        losses.push((name::STAGE, asker.lost()));
+        Ok(Round { kernel, names, followers: Followers { statistics, names: asker }, own, losses })
     }
 
     /// Hands what comes before everything else to `fold`.
@@ -74,7 +81,7 @@ impl Round {
         // The rings first: a cgroup's birth comes before its counts.
         self.drain_critical(fold);
         self.drain_bulk(fold);
-        let Round { kernel, followers, own, losses } = self;
+        let Round { kernel, followers, own, losses, .. } = self;
         let result = kernel.tick(&mut |sample| {
             followers.follow(&sample.reading);
             fold(sample);

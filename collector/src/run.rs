@@ -23,10 +23,10 @@ use crate::privilege;
 use crate::round::Round;
 use crate::sample::{ProbeState, Reading, Sample};
 use crate::sink::record::Recorder;
+use crate::source::clock;
 use crate::source::kernel::ring::Ring;
 use crate::source::kernel::{Kernel, load};
 use crate::source::process::Own;
-use crate::source::{clock, name};
 
 /// A tick that is this many ticks late means that the agent hangs.
 const LATE_TICKS: u64 = 10;
@@ -175,11 +175,9 @@ async fn collect(
     let endpoint = tokio::spawn(serve(listener, shared.clone(), Limits::default(), shed.clone(), stopped));
     tracing::info!("metrics at http://{address}/metrics");
 
-    let (mut asker, mut names) = name::start(&config.rootfs, &config.workload)?;
-    let losses = vec![("http", shed), ("series", left_out), (name::STAGE, asker.lost())];
+    let losses = vec![("http", shed), ("series", left_out)];
     let mut round = Round::open(config, kernel, own, losses)?;
     let mut fold = |sample: Sample| {
-        asker.follow(&sample.reading);
         if let Some(recorder) = &mut recorder {
             recorder.write(&sample);
         }
@@ -208,7 +206,7 @@ async fn collect(
                 let more = round.drain_critical(&mut fold);
                 ready.context("wait for the critical ring")?.retain_ready_if(more);
             }
-            name = names.next() => fold(name),
+            name = round.names.next() => fold(name),
             _ = tick.tick() => round.read(&mut fold),
             ready = bulk.readable() => {
                 let more = round.drain_bulk(&mut fold);

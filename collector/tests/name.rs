@@ -10,9 +10,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use collector::config::Config;
-use collector::sample::{Name, Reading, Sample, Start};
+use collector::sample::{Name, Reading, Sample};
 use collector::signal::cgroup::{self, Id};
 use collector::source::name::{Answers, Asker, start};
+use collector::source::root::Root;
 
 /// What is on the heap, and the most that ever was.
 struct Counting;
@@ -46,7 +47,10 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn new(name: &str) -> Folder {
-        let path = std::env::temp_dir().join(format!("headroom-{name}-{}", std::process::id()));
+        // In memory, where there is such a place: on a disk so many links take minutes.
+        let memory = Path::new("/dev/shm");
+        let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+        let path = parent.join(format!("headroom-{name}-{}", std::process::id()));
         fs::create_dir_all(&path).unwrap();
         Folder(path)
     }
@@ -58,18 +62,9 @@ impl Drop for Folder {
     }
 }
 
-/// An agent's end of it, told of a v2 host.
+/// An agent's end of it, on a v2 host.
 fn begin(root: &Path) -> (Asker, Answers) {
-    let (mut asker, answers) = start(root, &Config::default().workload).unwrap();
-    asker.follow(&Reading::Start(Start {
-        version: String::new(),
-        kernel: String::new(),
-        memory_hierarchy: 0,
-        io_hierarchy: 0,
-        workload_max: 10,
-        workload_grace: 0,
-    }));
-    (asker, answers)
+    start(&Root::new(root), 0, &Config::default().workload).unwrap()
 }
 
 fn born(asker: &mut Asker, id: u64, path: String) {

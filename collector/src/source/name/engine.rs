@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::file::read;
 use crate::identity::Names;
+use crate::source::root::Root;
 
 /// Docker's file of one container has some ten kilobytes.
 const DOCKER: u64 = 4 << 20;
@@ -47,15 +48,15 @@ pub(super) fn podman(storage: &Path, id: &str) -> io::Result<Option<Names>> {
 }
 
 /// The home of a user, from the host's list of users.
-pub(super) fn home(root: &Path, uid: &str) -> io::Result<Option<PathBuf>> {
-    let Some(content) = read(&root.join("etc/passwd"), PASSWD)? else { return Ok(None) };
+pub(super) fn home(root: &Root, uid: &str) -> io::Result<Option<PathBuf>> {
+    let Some(content) = read(&root.at("/etc/passwd"), PASSWD)? else { return Ok(None) };
     // name:password:uid:gid:comment:home:shell (passwd(5))
     let content = String::from_utf8_lossy(&content);
     let home = content.lines().find_map(|line| {
         let mut fields = line.split(':');
         (fields.nth(2)? == uid).then(|| fields.nth(2))?
     });
-    Ok(home.and_then(|home| home.strip_prefix('/')).map(|home| root.join(home)))
+    Ok(home.filter(|home| home.starts_with('/')).map(|home| root.at(home)))
 }
 
 fn known(name: &str) -> Option<Names> {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::{Ask, Found, engine, kubelet};
 use crate::config;
 use crate::identity::{Identity, Names};
+use crate::source::root::Root;
 
 /// Complaints that are made; each is made once.
 const COMPLAINTS: usize = 64;
@@ -20,7 +21,7 @@ type Look = fn(&Path, &str) -> io::Result<Option<Names>>;
 
 /// The books.
 pub(super) struct Lookup {
-    root: PathBuf,
+    root: Root,
     kubelet: PathBuf,
     docker: PathBuf,
     podman: PathBuf,
@@ -28,15 +29,14 @@ pub(super) struct Lookup {
 }
 
 impl Lookup {
-    /// `root` is where the host's root is.
-    pub fn new(root: &Path, config: &config::Workload) -> Lookup {
-        let at = |path: &Path| root.join(path.strip_prefix("/").unwrap_or(path));
+    /// Those of the host with this root.
+    pub fn new(root: &Root, config: &config::Workload) -> Lookup {
         let config::Workload { kubelet, docker, podman, .. } = config;
         Lookup {
-            root: root.to_owned(),
-            kubelet: at(kubelet),
-            docker: at(docker),
-            podman: at(podman),
+            root: root.clone(),
+            kubelet: root.at(kubelet),
+            docker: root.at(docker),
+            podman: root.at(podman),
             complaints: HashSet::new(),
         }
     }

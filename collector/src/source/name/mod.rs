@@ -9,7 +9,6 @@ mod lookup;
 mod queue;
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -18,6 +17,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 use super::clock;
+use super::root::Root;
 use crate::config;
 use crate::identity::{Identity, Names};
 use crate::sample::{Name, Reading, Sample};
@@ -39,8 +39,8 @@ struct Ask {
     identity: Identity,
 }
 
-/// Starts the thread. `root` is where the host's root is.
-pub fn start(root: &Path, config: &config::Workload) -> Result<(Asker, Answers)> {
+/// Starts the thread. Asked is for cgroups of the hierarchy `memory`.
+pub fn start(root: &Root, memory: u64, config: &config::Workload) -> Result<(Asker, Answers)> {
     let lost = Arc::new(AtomicU64::new(0));
     let (asks, asked) = sync_channel(WAITING);
     let (answers, answered) = tokio::sync::mpsc::channel(WAITING);
@@ -48,7 +48,7 @@ pub fn start(root: &Path, config: &config::Workload) -> Result<(Asker, Answers)>
     let thread = std::thread::Builder::new().name("headroom-name".into());
     let failed = lost.clone();
     thread.spawn(move || serve(&asked, &answers, lookup, &failed)).context("start the thread for names")?;
-    Ok((Asker { asks, lost, asked: HashMap::new(), memory: None, walk: 0 }, Answers(answered)))
+    Ok((Asker { asks, lost, asked: HashMap::new(), memory, walk: 0 }, Answers(answered)))
 }
 
 /// Asks, as cgroups are born.
@@ -57,7 +57,7 @@ pub struct Asker {
     lost: Arc<AtomicU64>,
     /// What was asked for already, and on which walk it was last met.
     asked: HashMap<cgroup::Id, u64>,
-    memory: Option<u64>,
+    memory: u64,
     walk: u64,
 }
 
@@ -70,8 +70,7 @@ impl Asker {
     /// Takes in what is told of cgroups.
     pub fn follow(&mut self, reading: &Reading) {
         match reading {
-            Reading::Start(start) => self.memory = Some(start.memory_hierarchy),
-            Reading::Cgroup(cgroup::Reading::Born { id, path }) if Some(id.hierarchy) == self.memory => {
+            Reading::Cgroup(cgroup::Reading::Born { id, path }) if id.hierarchy == self.memory => {
                 self.born(*id, path);
             }
             Reading::Cgroup(cgroup::Reading::Died { id }) => {

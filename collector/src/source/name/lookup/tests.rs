@@ -26,7 +26,7 @@ impl Host {
     }
 
     fn lookup(&self) -> Lookup {
-        Lookup::new(&self.0, &Config::default().workload)
+        Lookup::new(&Root::new(&self.0), &Config::default().workload)
     }
 
     /// What is found for each path, in words.
