@@ -8,24 +8,38 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
 
-use collector::source::cgroup::Hierarchies;
+use collector::source::cgroup::{Controller, Hierarchies, Hierarchy};
 use collector::source::root::Root;
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
-/// A cgroup in the memory hierarchy and, where that is another, in the io hierarchy. Dropped, its processes are killed
-/// and it is removed.
+/// A cgroup in one or more hierarchies. Dropped, its processes are killed and it is removed.
 pub struct Cgroup {
     /// Its path from the root of its hierarchies: how the agent names it.
     pub path: String,
     hierarchies: Hierarchies,
+    /// Those that it is in.
+    trees: Vec<Hierarchy>,
 }
 
 impl Cgroup {
-    /// Makes one whose name begins with `name`.
+    /// Makes one whose name begins with `name`, in the memory hierarchy and, where that is another, in the io hierarchy.
     pub fn new(name: &str) -> Cgroup {
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        Cgroup::at(&format!("/headroom-test-{name}-{}-{number}", std::process::id()))
+        Cgroup::at(&fresh(name))
+    }
+
+    /// Makes one in every hierarchy that has a controller or tells of pressure.
+    pub fn everywhere(name: &str) -> Cgroup {
+        let hierarchies = Hierarchies::find(&Root::default()).unwrap();
+        let trees = hierarchies.all().into_iter().cloned().collect();
+        Cgroup::within(&fresh(name), hierarchies, trees)
+    }
+
+    /// Makes one in the hierarchy of one controller alone.
+    pub fn only(name: &str, controller: Controller) -> Cgroup {
+        let hierarchies = Hierarchies::find(&Root::default()).unwrap();
+        let trees = vec![hierarchies.of(controller).unwrap().clone()];
+        Cgroup::within(&fresh(name), hierarchies, trees)
     }
 
     /// Makes one below this one.
@@ -38,7 +52,12 @@ impl Cgroup {
 
     fn at(path: &str) -> Cgroup {
         let hierarchies = Hierarchies::find(&Root::default()).unwrap();
-        let cgroup = Cgroup { path: path.to_owned(), hierarchies };
+        let trees = hierarchies.distinct().cloned().collect();
+        Cgroup::within(path, hierarchies, trees)
+    }
+
+    fn within(path: &str, hierarchies: Hierarchies, trees: Vec<Hierarchy>) -> Cgroup {
+        let cgroup = Cgroup { path: path.to_owned(), hierarchies, trees };
         for directory in cgroup.directories() {
             fs::create_dir(&directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
         }
@@ -51,12 +70,17 @@ impl Cgroup {
     }
 
     fn directories(&self) -> Vec<PathBuf> {
-        self.hierarchies.distinct().map(|hierarchy| hierarchy.root.join(&self.path[1..])).collect()
+        self.trees.iter().map(|hierarchy| hierarchy.root.join(&self.path[1..])).collect()
     }
 
     /// Its directory in the memory hierarchy.
     pub fn memory(&self) -> PathBuf {
         self.hierarchies.memory.root.join(&self.path[1..])
+    }
+
+    /// A file of it in a controller's hierarchy.
+    pub fn file(&self, controller: Controller, name: &str) -> PathBuf {
+        self.hierarchies.of(controller).unwrap().root.join(&self.path[1..]).join(name)
     }
 
     /// The files that a process writes `0` to when it joins: the memory hierarchy's last, so that joining the others is
@@ -104,6 +128,11 @@ impl Cgroup {
         let text = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
         text.lines().filter_map(|line| line.parse().ok()).collect()
     }
+}
+
+fn fresh(name: &str) -> String {
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    format!("/headroom-test-{name}-{}-{number}", std::process::id())
 }
 
 impl Drop for Cgroup {

@@ -9,6 +9,8 @@ mod compact;
 mod dirty;
 #[path = "../provoke/hog.rs"]
 mod hog;
+#[path = "../provoke/hold.rs"]
+mod hold;
 #[path = "../provoke/io.rs"]
 mod io;
 #[path = "../provoke/join.rs"]
@@ -37,6 +39,10 @@ fn main() {
         ("sleeper", _) => sleeper::run(&options),
         ("thrash", _) => thrash::run(&options),
         ("touch", [access, pages, cgroups @ ..]) => touch::run(access, pages.parse().unwrap(), cgroups),
+        ("hold", [anon, shmem, file, bytes, device, cpu, cgroups @ ..]) => {
+            let [anon, shmem, bytes] = [anon, shmem, bytes].map(|number| number.parse().unwrap());
+            hold::run(anon, shmem, (file, bytes), device, cpu.parse().unwrap(), cgroups);
+        }
         ("major", [file, pages, cgroups @ ..]) => major::run(file, pages.parse().unwrap(), cgroups),
         ("io", [operation, file, block, count, cgroups @ ..]) => {
             io::run(operation, file, block.parse().unwrap(), count.parse().unwrap(), cgroups);

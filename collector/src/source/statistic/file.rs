@@ -44,7 +44,8 @@ pub enum Format {
     Flat(&'static [(&'static str, S, u64)]),
     /// Numbers by device and key: of all devices together.
     Nested(&'static [(&'static str, S)]),
-    /// Numbers by device and operation (v1): of all devices together.
+    /// Numbers by device and operation (v1): of all devices together. No device is nothing known: from 6.10 on the kernel
+    /// counts a device's IO only once it is limited in some cgroup.
     Throttle(&'static [(&'static str, S)]),
     /// Stall times, some and full.
     Pressure(S, S),
@@ -208,13 +209,11 @@ impl Format {
                 }
             }),
             Format::Nested(keys) => {
-                begin(keys, values);
+                // No line is no IO yet.
+                keys.iter().for_each(|(_, statistic)| values.set(*statistic, 0));
                 parse::nested(text, |key, value| add(keys, key, value, values));
             }
-            Format::Throttle(keys) => {
-                begin(keys, values);
-                parse::throttle(text, |key, value| add(keys, key, value, values));
-            }
+            Format::Throttle(keys) => parse::throttle(text, |key, value| add(keys, key, value, values)),
             Format::Pressure(some, full) => {
                 for (statistic, total) in [some, full].into_iter().zip(parse::pressure(text)) {
                     values.put(statistic, total.map(|total| total.saturating_mul(MICROSECOND)));
@@ -234,11 +233,6 @@ impl Format {
             Format::Pressure(some, full) => [some, full].into_iter().for_each(|one| values.put(one, None)),
         }
     }
-}
-
-/// No line is no IO yet.
-fn begin(keys: &[(&str, S)], values: &mut Values) {
-    keys.iter().for_each(|(_, statistic)| values.set(*statistic, 0));
 }
 
 fn add(keys: &[(&str, S)], key: &[u8], value: u64, values: &mut Values) {

@@ -173,10 +173,10 @@ impl Reader {
                 false => Due::Tick,
             };
             let seek = (due >= Due::Turn || workload.entered) && workload.parts.len() < trees.len();
-            if seek {
-                workload.seek(trees, processes, descriptors);
+            let found = seek && workload.seek(trees, processes, descriptors);
+            if found || rejoin {
+                workload.say_joined(trees, &mut say);
             }
-            workload.say_joined(trees, seek || rejoin, &mut say);
             workload.read(trees, due, descriptors, &mut troubles, &mut say);
             (workload.new, workload.entered) = (false, false);
         }
@@ -287,8 +287,9 @@ impl Reader {
 }
 
 impl Workload {
-    /// Looks for its cgroups in other hierarchies.
-    fn seek(&mut self, trees: &[Tree], processes: &Processes, descriptors: &mut Descriptors) {
+    /// Looks for its cgroups in other hierarchies; `true` if any was found.
+    fn seek(&mut self, trees: &[Tree], processes: &Processes, descriptors: &mut Descriptors) -> bool {
+        let before = self.parts.len();
         for (index, tree) in trees.iter().enumerate().skip(1) {
             if self.parts.iter().any(|(other, _)| *other == index) {
                 continue;
@@ -300,14 +301,12 @@ impl Workload {
                 self.new = true;
             }
         }
+        self.parts.len() > before
     }
 
     /// Says which cgroups of other hierarchies are its. Where births are heard of, the path says it already.
-    fn say_joined(&self, trees: &[Tree], due: bool, say: &mut dyn FnMut(Reading)) {
+    fn say_joined(&self, trees: &[Tree], say: &mut dyn FnMut(Reading)) {
         let [(_, own), others @ ..] = self.parts.as_slice() else { return };
-        if !due {
-            return;
-        }
         for (tree, part) in others {
             let known = trees[*tree].heard && trees[*tree].place(&self.path).as_deref() == Some(part.place());
             if !known {
@@ -345,3 +344,6 @@ impl Workload {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

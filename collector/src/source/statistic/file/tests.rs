@@ -123,6 +123,7 @@ fn what_a_file_no_longer_says_is_not_known() {
 fn an_empty_file_of_io_is_no_io() {
     assert_eq!(values(true, &[(c"io.stat", "")]).iter().map(|(_, value)| value).sum::<u64>(), 0);
     assert_eq!(values(true, &[(c"io.stat", "")]).len(), 6);
+    assert_eq!(values(false, &[(c"blkio.throttle.io_serviced_recursive", "Total 0\n")]), [], "or none that is counted");
     assert_eq!(values(true, &[(c"io.stat", "8:0 rbytes=18446744073709551615\n8:16 rbytes=1\n")])[0].1, u64::MAX);
 }
 

@@ -1,0 +1,367 @@
+//! Tests of the reader on trees of plain files, below roots of their own.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::*;
+use crate::source::cgroup::walk;
+use crate::statistic::workload::{Statistic as S, Values};
+
+const V2: &str = "27 24 0:22 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
+const V1: &str = "25 24 0:20 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n\
+                  26 24 0:21 / /sys/fs/cgroup/blkio rw - cgroup cgroup rw,blkio\n\
+                  28 24 0:23 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n";
+const LIMITS: Limits = Limits { workloads: 100, descriptors: 1000, period: 4 };
+
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+/// A host that is a folder.
+struct Host {
+    at: PathBuf,
+    reader: Reader,
+}
+
+impl Host {
+    fn new(cgroups: &str, mounts: &str, limits: Limits) -> Host {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let at = std::env::temp_dir().join(format!("headroom-reader-{}-{number}", std::process::id()));
+        write(&at.join("proc/1/cgroup"), cgroups);
+        write(&at.join("proc/1/mountinfo"), mounts);
+        for mount in mounts.lines() {
+            fs::create_dir_all(at.join(&mount.split(' ').nth(4).unwrap()[1..])).unwrap();
+        }
+        let root = Root::new(&at);
+        let reader = Reader::open(&root, &Hierarchies::find(&root).unwrap(), limits).unwrap();
+        Host { at, reader }
+    }
+
+    fn v2(limits: Limits) -> Host {
+        Host::new("0::/\n", V2, limits)
+    }
+
+    fn v1() -> Host {
+        Host::new("4:memory:/\n3:blkio:/\n2:cpu,cpuacct:/\n", V1, LIMITS)
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.at.join("sys/fs/cgroup").join(path)
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        write(&self.path(path), text);
+    }
+
+    fn id(&self, hierarchy: u64, path: &str) -> Id {
+        Id { hierarchy, id: fs::metadata(self.path(path)).unwrap().ino() }
+    }
+
+    fn follow(&mut self, reading: cgroup::Reading) {
+        self.reader.follow(&Reading::Cgroup(reading));
+    }
+
+    fn born(&mut self, hierarchy: u64, path: &str, file: &str) -> Id {
+        let id = self.id(hierarchy, file);
+        self.follow(cgroup::Reading::Born { id, path: path.into() });
+        id
+    }
+
+    /// Makes a cgroup of v2 with some memory, and tells of its birth.
+    fn make(&mut self, name: &str, bytes: u64) -> Id {
+        self.write(&format!("{name}/memory.current"), &format!("{bytes}\n"));
+        self.write(&format!("{name}/memory.stat"), &format!("anon {bytes}\ninactive_file 0\n"));
+        self.born(0, &format!("/{name}"), name)
+    }
+
+    fn round(&mut self) -> Round {
+        let mut round = Round::default();
+        self.reader.read(&mut |sample| match sample.reading {
+            Reading::Statistics(Statistics { cgroup, values }) => round.statistics.push((cgroup, values)),
+            Reading::Cgroup(reading) => round.cgroups.push(reading),
+            Reading::Source(source) => round.source = Some(source),
+            other => panic!("{other:?}"),
+        });
+        round
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.at);
+    }
+}
+
+fn write(path: &Path, text: &str) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+}
+
+/// What one round gave.
+#[derive(Default)]
+struct Round {
+    statistics: Vec<(Id, Values)>,
+    cgroups: Vec<cgroup::Reading>,
+    source: Option<Source>,
+}
+
+impl Round {
+    fn get(&self, id: Id, statistic: S) -> Option<u64> {
+        self.statistics.iter().find(|(other, _)| *other == id).and_then(|(_, values)| values.get(statistic))
+    }
+
+    fn is_up(&self) -> bool {
+        self.source.as_ref().unwrap().up
+    }
+}
+
+#[test]
+fn a_cgroup_is_read_from_its_birth_to_its_death() {
+    let mut host = Host::v2(LIMITS);
+    let id = host.make("a b\u{e9}\n", 4096);
+    let round = host.round();
+    assert_eq!((round.get(id, S::MemoryCurrent), round.get(id, S::MemoryAnon)), (Some(4096), Some(4096)));
+    assert!(round.is_up());
+    host.write("a b\u{e9}\n/memory.current", "8192\n");
+    assert_eq!(host.round().get(id, S::MemoryCurrent), Some(8192));
+    host.follow(cgroup::Reading::Died { id });
+    assert_eq!((host.round().statistics.len(), host.reader.count(), host.reader.open_files()), (0, 0, 0));
+}
+
+#[test]
+fn what_does_not_change_is_said_at_each_turn_alone() {
+    let mut host = Host::v2(LIMITS);
+    let id = host.make("a", 4096);
+    let said: Vec<bool> = (0..13).map(|_| host.round().get(id, S::MemoryCurrent).is_some()).collect();
+    let turns: Vec<bool> = (0..13).map(|tick| tick % 4 == 0).collect();
+    assert_eq!(said, turns);
+}
+
+#[test]
+fn turns_are_spread_over_the_ticks() {
+    let mut host = Host::v2(LIMITS);
+    let ids: Vec<Id> = (0..40).map(|number| host.make(&format!("a{number}"), 1)).collect();
+    host.round();
+    for number in 0..40 {
+        host.write(&format!("a{number}/memory.stat"), "anon 2\n");
+    }
+    let mut seen = 0;
+    for _ in 0..LIMITS.period {
+        let round = host.round();
+        let changed = ids.iter().filter(|id| round.get(**id, S::MemoryAnon) == Some(2)).count();
+        assert_eq!(changed, ids.len() / LIMITS.period as usize);
+        seen += changed;
+    }
+    assert_eq!(seen, ids.len());
+}
+
+#[test]
+fn what_lives_and_dies_between_two_ticks_leaves_nothing() {
+    let mut host = Host::v2(LIMITS);
+    let id = host.make("a", 1);
+    host.follow(cgroup::Reading::Died { id });
+    assert_eq!((host.round().statistics.len(), host.reader.count()), (0, 0));
+    // Its death is yet to be heard of.
+    let id = host.make("b", 1);
+    fs::remove_dir_all(host.path("b")).unwrap();
+    let round = host.round();
+    assert!(round.statistics.is_empty() && round.is_up());
+    host.follow(cgroup::Reading::Died { id });
+    assert_eq!(host.reader.count(), 0);
+}
+
+#[test]
+fn another_cgroup_at_the_same_path_is_not_taken_for_the_first() {
+    let mut host = Host::v2(LIMITS);
+    let id = host.make("a", 1);
+    fs::rename(host.path("a"), host.path("old")).unwrap();
+    host.write("a/memory.current", "2\n");
+    assert!(host.round().statistics.is_empty());
+    assert_ne!(host.id(0, "a"), id);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_absent_and_said() {
+    let mut host = Host::v2(LIMITS);
+    let id = host.make("a", 7);
+    // A directory where a file should be.
+    fs::create_dir(host.path("a/memory.events")).unwrap();
+    for tick in 0..3 {
+        let round = host.round();
+        let error = round.source.as_ref().unwrap().error.as_deref().unwrap();
+        assert!(error.starts_with("1 files of cgroups cannot be read"), "{tick}: {error}");
+        assert!(!round.is_up());
+        assert_eq!(round.get(id, S::MemoryEventMax), None);
+    }
+    fs::remove_dir(host.path("a/memory.events")).unwrap();
+    host.write("a/memory.events", "max 3\n");
+    let up: Vec<_> = (0..LIMITS.period).map(|_| host.round()).collect();
+    assert!(up.iter().any(|round| round.get(id, S::MemoryEventMax) == Some(3)), "it is tried again at its turn");
+    assert!(host.round().is_up());
+}
+
+#[test]
+fn files_that_appear_later_are_found_and_those_that_vanish_forgotten() {
+    let mut host = Host::v2(LIMITS);
+    let id = host.make("a", 7);
+    host.round();
+    host.write("a/io.stat", "8:0 rbytes=5\n");
+    let found = (0..LIMITS.period * AGAIN).any(|_| host.round().get(id, S::IoReadBytes) == Some(5));
+    assert!(found);
+    fs::remove_file(host.path("a/memory.stat")).unwrap();
+    let rounds: Vec<_> = (0..LIMITS.period).map(|_| host.round()).collect();
+    let last = rounds.iter().rev().find(|round| !round.statistics.is_empty()).unwrap();
+    assert_eq!((last.get(id, S::MemoryAnon), last.get(id, S::MemoryWorkingSet)), (None, None));
+    assert_eq!(last.get(id, S::MemoryCurrent), Some(7));
+    assert!(last.is_up());
+}
+
+#[test]
+fn without_descriptors_everything_is_read_all_the_same() {
+    let mut host = Host::v2(Limits { descriptors: 3, ..LIMITS });
+    let ids: Vec<Id> = (0..10).map(|number| host.make(&format!("a{number}"), number)).collect();
+    for _ in 0..=LIMITS.period {
+        let round = host.round();
+        assert!(round.is_up());
+        assert_eq!(host.reader.open_files(), 3);
+        for (number, id) in ids.iter().enumerate() {
+            let current = round.get(*id, S::MemoryCurrent);
+            assert!(current.is_none() || current == Some(number as u64));
+        }
+    }
+    for number in 0..10 {
+        host.write(&format!("a{number}/memory.current"), "77\n");
+    }
+    let round = host.round();
+    assert!(ids.iter().all(|id| round.get(*id, S::MemoryCurrent) == Some(77)));
+    ids.into_iter().for_each(|id| host.follow(cgroup::Reading::Died { id }));
+    assert_eq!(host.reader.open_files(), 0);
+}
+
+#[test]
+fn no_more_workloads_are_read_than_have_series() {
+    let mut host = Host::v2(Limits { workloads: 2, ..LIMITS });
+    let first = host.make("a", 1);
+    host.make("b", 1);
+    host.make("c", 1);
+    assert_eq!(host.round().statistics.len(), 2);
+    host.follow(cgroup::Reading::Died { id: first });
+    let next = host.make("d", 1);
+    assert_eq!(host.round().get(next, S::MemoryCurrent), Some(1));
+    assert_eq!(host.reader.count(), 2);
+}
+
+#[test]
+fn neither_the_root_nor_what_is_nested_is_read() {
+    let mut host = Host::v2(LIMITS);
+    host.write("memory.current", "1\n");
+    host.born(0, "/", "");
+    let top = host.make("system.slice/a.service", 2);
+    host.make("system.slice/a.service/nested", 1);
+    let round = host.round();
+    assert_eq!(round.statistics.len(), 1);
+    assert_eq!(round.get(top, S::MemoryCurrent), Some(2));
+}
+
+#[test]
+fn a_walk_finds_the_living_and_forgets_the_dead() {
+    let mut host = Host::v2(LIMITS);
+    let (a, b) = (host.make("a", 1), host.make("b", 2));
+    host.round();
+    fs::remove_dir_all(host.path("b")).unwrap();
+    fs::create_dir(host.path("c")).unwrap();
+    host.write("c/memory.current", "3\n");
+    host.follow(cgroup::Reading::Walk);
+    let mut found = Vec::new();
+    walk(&host.reader.trees[0].hierarchy, &mut |id, path| found.push((id, path.to_owned()))).unwrap();
+    found.into_iter().for_each(|(id, path)| host.follow(cgroup::Reading::Born { id, path }));
+    host.follow(cgroup::Reading::Walked);
+    let c = host.id(0, "c");
+    let mut rounds: Vec<_> = (0..LIMITS.period).map(|_| host.round()).collect();
+    assert_eq!(rounds.remove(0).get(c, S::MemoryCurrent), Some(3));
+    assert!(rounds.iter().any(|round| round.get(a, S::MemoryCurrent).is_some()));
+    assert!(rounds.iter().all(|round| round.get(b, S::MemoryCurrent).is_none()));
+    assert_eq!(host.reader.count(), 2);
+}
+
+#[test]
+fn a_renamed_cgroup_is_read_at_its_new_place_and_all_below_it() {
+    let mut host = Host::v2(LIMITS);
+    let (a, below) = (host.make("a", 1), host.make("a/b", 2));
+    host.round();
+    fs::rename(host.path("a"), host.path("z")).unwrap();
+    host.follow(cgroup::Reading::Renamed { id: a, path: "/z".into() });
+    host.write("z/memory.current", "10\n");
+    host.write("z/b/memory.current", "20\n");
+    let round = host.round();
+    assert_eq!((round.get(a, S::MemoryCurrent), round.get(below, S::MemoryCurrent)), (Some(10), Some(20)));
+    assert_eq!(host.reader.count(), 2);
+}
+
+#[test]
+fn on_v1_cgroups_at_the_same_path_are_one_workload() {
+    let mut host = Host::v1();
+    host.write("memory/a/memory.usage_in_bytes", "5\n");
+    host.write("blkio/a/blkio.throttle.io_service_bytes_recursive", "8:0 Read 6\nTotal 6\n");
+    host.write("cpu,cpuacct/a/cpuacct.usage", "7\n");
+    host.write("cpu,cpuacct/a/cpu.stat", "nr_periods 8\n");
+    let memory = host.born(4, "/a", "memory/a");
+    let (io, cpu) = (host.id(3, "blkio/a"), host.id(2, "cpu,cpuacct/a"));
+    let round = host.round();
+    assert_eq!(round.get(memory, S::MemoryCurrent), Some(5));
+    assert_eq!(round.get(io, S::IoReadBytes), Some(6));
+    assert_eq!((round.get(cpu, S::CpuUsage), round.get(cpu, S::CpuPeriods)), (Some(7), Some(8)));
+    // Births of the io controller's are heard of; of the others somebody must tell.
+    assert_eq!(round.cgroups, [cgroup::Reading::Joined { id: cpu, with: memory }]);
+    host.follow(cgroup::Reading::Walk);
+    host.follow(cgroup::Reading::Born { id: memory, path: "/a".into() });
+    host.follow(cgroup::Reading::Walked);
+    assert_eq!(host.round().cgroups, [cgroup::Reading::Joined { id: cpu, with: memory }], "and again after a walk");
+
+    host.follow(cgroup::Reading::Died { id: memory });
+    assert_eq!(host.round().cgroups, [cgroup::Reading::Died { id: cpu }]);
+    assert_eq!(host.reader.open_files(), 0);
+}
+
+#[test]
+fn on_v1_cgroups_elsewhere_are_found_by_their_processes() {
+    let mut host = Host::v1();
+    host.write("memory/m/memory.usage_in_bytes", "5\n");
+    host.write("memory/m/cgroup.procs", "");
+    for (file, text) in [("cpuacct.usage", "7\n"), ("cgroup.procs", "41\n42\n43\n")] {
+        host.write(&format!("cpu,cpuacct/jobs/c/{file}"), text);
+    }
+    host.write("blkio/other/cgroup.procs", "42\n");
+    host.write("memory/other/cgroup.procs", "");
+    let memory = host.born(4, "/m", "memory/m");
+    let cpu = host.id(2, "cpu,cpuacct/jobs/c");
+    assert_eq!(host.round().cgroups, [], "nobody is in it yet");
+
+    let enter = |pid: u32, memory: &str| {
+        let text = format!("4:memory:{memory}\n3:blkio:/other\n2:cpu,cpuacct:/jobs/c\n");
+        write(&host.at.join(format!("proc/{pid}/cgroup")), &text);
+    };
+    // The third has ended meanwhile.
+    enter(42, "/m");
+    enter(41, "/other");
+    host.write("memory/m/cgroup.procs", "42\n");
+    host.follow(cgroup::Reading::Attached { id: memory, pid: 42 });
+    assert_eq!(host.round().cgroups, [], "its processes do not agree");
+
+    write(&host.at.join("proc/41/cgroup"), "4:memory:/m/nested\n2:cpu,cpuacct:/jobs/c\n");
+    // `nested` is a workload of its own by its path.
+    host.follow(cgroup::Reading::Attached { id: memory, pid: 41 });
+    assert_eq!(host.round().cgroups, []);
+    write(&host.at.join("proc/41/cgroup"), "4:memory:/m\n2:cpu,cpuacct:/jobs/c\n");
+    host.follow(cgroup::Reading::Attached { id: memory, pid: 41 });
+    let round = host.round();
+    // What is in blkio:/other belongs to the memory cgroup at that path.
+    assert_eq!(round.cgroups, [cgroup::Reading::Joined { id: cpu, with: memory }]);
+    assert_eq!(round.get(cpu, S::CpuUsage), Some(7));
+
+    fs::remove_dir_all(host.path("cpu,cpuacct/jobs")).unwrap();
+    // Of a plain file the reading goes on when it is removed; of cgroupfs' it ends with ENODEV.
+    let died = (0..AGAIN * LIMITS.period).flat_map(|_| host.round().cgroups).collect::<Vec<_>>();
+    assert_eq!(died, [cgroup::Reading::Died { id: cpu }]);
+    assert_eq!(host.reader.count(), 1);
+}

@@ -1,0 +1,124 @@
+//! Forty cgroups through the reader and the engine: in steady state nothing is allocated for them, however many
+//! files there are and however they change. On trees of plain files, which is enough for that.
+
+#![allow(clippy::unwrap_used)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::fs;
+use std::path::Path;
+
+use collector::engine::Engine;
+use collector::sample::{Reading, Sample, Start};
+use collector::signal::cgroup;
+use collector::source::cgroup::{Hierarchies, walk};
+use collector::source::root::Root;
+use collector::source::statistic::{Limits, Reader};
+use collector::statistic::workload::Statistic;
+
+const CGROUPS: usize = 40;
+const PERIOD: u64 = 5;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+// SAFETY: everything is left to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // A thread that is going away is not measured any more.
+        let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller keeps the contract.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps the contract.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn write(root: &Path, number: usize, round: usize) {
+    let at = root.join(format!("sys/fs/cgroup/job-{number}"));
+    fs::create_dir_all(&at).unwrap();
+    let pressure = format!("some avg10=0.00 avg60=0.00 avg300=0.00 total={round}\nfull avg10=0.00 total={round}\n");
+    for (file, text) in [
+        ("memory.current", format!("{}\n", 4096 * (number + round))),
+        ("memory.max", "max\n".into()),
+        ("memory.stat", format!("anon {round}\nfile {number}\ninactive_file 0\nnew_key 1\n")),
+        ("memory.events", format!("max {round}\noom_kill 0\n")),
+        ("memory.pressure", pressure.clone()),
+        ("cpu.pressure", pressure),
+        ("cpu.stat", format!("usage_usec {round}\nnr_periods 0\n")),
+        ("io.stat", format!("259:0 rbytes={round} wbytes=0\n")),
+    ] {
+        fs::write(at.join(file), text).unwrap();
+    }
+}
+
+fn steady(descriptors: usize) {
+    let root = std::env::temp_dir().join(format!("headroom-steady-{}-{descriptors}", std::process::id()));
+    fs::create_dir_all(root.join("proc/1")).unwrap();
+    fs::write(root.join("proc/1/cgroup"), "0::/\n").unwrap();
+    fs::write(root.join("proc/1/mountinfo"), "27 24 0:22 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n").unwrap();
+    (0..CGROUPS).for_each(|number| write(&root, number, 0));
+
+    let host = Root::new(&root);
+    let hierarchies = Hierarchies::find(&host).unwrap();
+    let limits = Limits { workloads: CGROUPS, descriptors, period: PERIOD };
+    let (mut reader, mut engine) = (Reader::open(&host, &hierarchies, limits).unwrap(), Engine::new());
+    let start = Start {
+        version: String::new(),
+        kernel: String::new(),
+        memory_hierarchy: 0,
+        io_hierarchy: 0,
+        workload_max: CGROUPS + 1,
+        workload_grace: 0,
+    };
+    engine.apply(&Sample { time: 1, reading: Reading::Start(start) });
+    walk(&hierarchies.memory, &mut |id, path| {
+        let reading = Reading::Cgroup(cgroup::Reading::Born { id, path: path.to_owned() });
+        reader.follow(&reading);
+        engine.apply(&Sample { time: 1, reading });
+    })
+    .unwrap();
+
+    let mut samples = 0;
+    for round in 0..4 * PERIOD as usize {
+        (0..CGROUPS).for_each(|number| write(&root, number, round));
+        let before = ALLOCATIONS.get();
+        reader.read(&mut |sample| {
+            samples += 1;
+            drop(engine.apply(&sample));
+        });
+        let allocations = ALLOCATIONS.get() - before;
+        // The first round opens everything.
+        assert!(round == 0 || allocations == 0, "{allocations} allocations in round {round}");
+    }
+    assert!(samples >= 4 * PERIOD as usize * CGROUPS, "{samples} samples of {CGROUPS} cgroups that changed each time");
+    for workload in engine.view().workloads.iter().filter(|workload| workload.name.contains("job-")) {
+        let number: u64 = workload.name.rsplit('-').next().unwrap().parse().unwrap();
+        let last = 4 * PERIOD - 1;
+        assert_eq!(workload.statistics.get(Statistic::MemoryCurrent), Some(4096 * (number + last)));
+        assert_eq!(workload.statistics.get(Statistic::MemoryFile), Some(number));
+        assert_eq!(workload.statistics.get(Statistic::MemoryPressureSome), Some(1000 * last));
+        assert_eq!(workload.statistics.get(Statistic::MemoryLimit), None);
+    }
+    assert_eq!(engine.view().workloads.count(), CGROUPS + 1, "and the root");
+    fs::remove_dir_all(root).unwrap();
+}
+
+#[test]
+fn a_tick_allocates_nothing_with_all_files_open() {
+    steady(100_000);
+}
+
+#[test]
+fn a_tick_allocates_nothing_with_few_files_open() {
+    steady(10);
+}
