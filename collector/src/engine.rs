@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::pressure;
 use crate::sample::{Reading, Sample};
 use crate::signal::{block, cgroup, compaction, fault, kswapd, oom, reclaim};
 use crate::view::View;
@@ -22,6 +23,8 @@ pub enum Outcome {
     SlowIo(Box<block::Named>),
     /// A block IO failed.
     FailedIo(Box<block::Named>),
+    /// Tasks of the host waited for longer than a trigger allows.
+    Pressure(pressure::Stall),
 }
 
 /// The state, and the only way to change it.
@@ -81,6 +84,19 @@ impl Engine {
                 view.workloads.measured(statistics.cgroup, &statistics.values);
                 None
             }
+            Reading::Host(values) => {
+                view.host.statistics.advance(values);
+                None
+            }
+            Reading::Disk(reading) => {
+                view.host.disk(reading, &mut view.coverage);
+                None
+            }
+            Reading::Filesystem(reading) => {
+                view.host.filesystem(reading, &mut view.coverage);
+                None
+            }
+            Reading::Pressure(reading) => view.host.pressure(time, reading).map(Outcome::Pressure),
             Reading::Cgroup(reading) => cgroup::fold(view, time, reading),
             Reading::Oom(reading) => oom::fold(view, time, reading),
             Reading::Reclaim(reading) => reclaim::fold(view, time, reading),

@@ -10,6 +10,7 @@ pub mod engine;
 pub mod http;
 pub mod identity;
 pub mod metric;
+pub mod pressure;
 pub mod privilege;
 pub mod round;
 pub mod run;

@@ -10,6 +10,7 @@ use anyhow::Result;
 use crate::config::Config;
 use crate::sample::{Lost, Reading, Sample, Source};
 use crate::source::clock;
+use crate::source::host::Host;
 use crate::source::kernel::Kernel;
 use crate::source::name::{self, Answers, Asker};
 use crate::source::process::Own;
@@ -24,6 +25,7 @@ pub struct Round {
     pub names: Answers,
     followers: Followers,
     own: Own,
+    host: Host,
     losses: Vec<(&'static str, Arc<AtomicU64>)>,
 }
 
@@ -53,7 +55,8 @@ impl Round {
         let statistics = Reader::open(&root, kernel.hierarchies(), Limits::of(config))?;
         let (asker, names) = name::start(&root, kernel.hierarchies().memory.id, &config.workload)?;
         losses.push((name::STAGE, asker.lost()));
-        Ok(Round { kernel, names, followers: Followers { statistics, names: asker }, own, losses })
+        let (followers, host) = (Followers { statistics, names: asker }, Host::new(&root, config));
+        Ok(Round { kernel, names, followers, own, host, losses })
     }
 
     /// Hands what comes before everything else to `fold`.
@@ -81,7 +84,7 @@ impl Round {
         // The rings first: a cgroup's birth comes before its counts.
         self.drain_critical(fold);
         self.drain_bulk(fold);
-        let Round { kernel, followers, own, losses, .. } = self;
+        let Round { kernel, followers, own, host, losses, .. } = self;
         let result = kernel.tick(&mut |sample| {
             followers.follow(&sample.reading);
             fold(sample);
@@ -96,6 +99,7 @@ impl Round {
         followers.statistics.read(fold);
         let time = clock::unix_ns();
         let mut say = |reading| fold(Sample { time, reading });
+        host.read(&mut say);
         if let Ok(process) = own.read() {
             say(Reading::Process(process));
         }

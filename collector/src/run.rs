@@ -1,4 +1,4 @@
-//! The wiring, and the shutdown: the only place that spawns. Sources produce samples, the engine folds them, the
+//! The wiring, and the shutdown: the only place that spawns tasks. Sources produce samples, the engine folds them, the
 //! endpoint and the log show what came of it; all on one thread.
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::cli::exit::{Exit, Failure};
@@ -19,14 +19,17 @@ use crate::config::Config;
 use crate::engine::Engine;
 use crate::http::{BindError, Exposition, Limits, Listener, serve};
 use crate::metric::{self, Format};
+use crate::pressure::{self, Stall, Trigger};
 use crate::privilege;
 use crate::round::Round;
 use crate::sample::{ProbeState, Reading, Sample};
 use crate::sink::record::Recorder;
 use crate::source::clock;
+use crate::source::host::trigger::{self, Armed};
 use crate::source::kernel::ring::Ring;
 use crate::source::kernel::{Kernel, load};
 use crate::source::process::Own;
+use crate::source::root::Root;
 
 /// A tick that is this many ticks late means that the agent hangs.
 const LATE_TICKS: u64 = 10;
@@ -55,9 +58,11 @@ pub fn run(config: &Config, options: &Options) -> Result<(), Failure> {
     privilege::protect(config.oom_score_adj);
     let kernel = Kernel::open(config)?;
     report(&kernel)?;
+    // Arming them may take a capability, too.
+    let triggers = arm(config);
     privilege::drop_unneeded()?;
     trim();
-    runtime.block_on(collect(config, own, kernel, listener, recorder))?;
+    runtime.block_on(collect(config, own, kernel, triggers, listener, recorder))?;
     Ok(())
 }
 
@@ -95,6 +100,20 @@ fn report(kernel: &Kernel) -> Result<(), Failure> {
     }
     tracing::info!("{attached} probes attached");
     Ok(())
+}
+
+/// Has the kernel watch over pressure. One that it refuses costs no more than itself.
+fn arm(config: &Config) -> Vec<Armed> {
+    let proc = Root::new(&config.rootfs).at("/proc");
+    let armed = trigger::wanted(&config.pressure).map(|wanted| trigger::arm(&proc, wanted));
+    let told = armed.inspect(|armed| {
+        if let Err(refused) = armed {
+            let Trigger { resource, kind, .. } = refused.trigger;
+            let (resource, kind) = (resource.label(), kind.label());
+            tracing::warn!(resource, kind, reason = refused.reason, "the kernel does not watch over this pressure");
+        }
+    });
+    told.filter_map(Result::ok).collect()
 }
 
 /// What the endpoint shows of the engine.
@@ -154,6 +173,7 @@ async fn collect(
     config: &Config,
     own: Own,
     kernel: Kernel,
+    triggers: Vec<Armed>,
     listener: Listener,
     mut recorder: Option<Recorder>,
 ) -> Result<()> {
@@ -192,6 +212,9 @@ async fn collect(
         }
     };
     round.begin(&mut fold);
+    let mut tell = |reading| fold(Sample { time: clock::unix_ns(), reading: Reading::Pressure(reading) });
+    triggers.iter().for_each(|armed| tell(pressure::Reading::Trigger(armed.trigger)));
+    let mut stalls = watch(triggers)?;
     let critical = readable(&round.kernel.critical)?;
     let bulk = readable(&round.kernel.bulk)?;
     let mut tick = interval(config.tick);
@@ -205,6 +228,11 @@ async fn collect(
             ready = critical.readable() => {
                 let more = round.drain_critical(&mut fold);
                 ready.context("wait for the critical ring")?.retain_ready_if(more);
+            }
+            // Without a trigger nobody sends, and this is passed over.
+            Some(stall) = stalls.recv() => {
+                let reading = Reading::Pressure(pressure::Reading::Stall(stall));
+                fold(Sample { time: clock::unix_ns(), reading });
             }
             name = round.names.next() => fold(name),
             _ = tick.tick() => round.read(&mut fold),
@@ -222,6 +250,28 @@ async fn collect(
     endpoint.await.context("the HTTP endpoint")?.context("the HTTP endpoint")?;
     // Dropping the round detaches the programs.
     Ok(())
+}
+
+/// Passes on what each trigger has to tell, as soon as it fires.
+fn watch(triggers: Vec<Armed>) -> Result<mpsc::Receiver<Stall>> {
+    // The kernel lets each fire once a window: a loop that is that late learns of it all the same.
+    let (sender, stalls) = mpsc::channel(triggers.len().max(1));
+    for armed in triggers {
+        let sender = sender.clone();
+        // SAFETY: the trigger owns its descriptor, and lends it to nobody.
+        let armed = unsafe { AsyncFd::register_with_interest(armed, Interest::PRIORITY) };
+        let armed = armed.map_err(std::io::Error::from).context("watch a pressure trigger")?;
+        tokio::spawn(async move {
+            while let Ok(mut fired) = armed.ready(Interest::PRIORITY).await {
+                let told = fired.ready().is_priority();
+                fired.clear_ready();
+                if told && sender.send(armed.get_ref().stall()).await.is_err() {
+                    break;
+                }
+            }
+        });
+    }
+    Ok(stalls)
 }
 
 fn readable(ring: &Ring) -> Result<AsyncFd<OwnedFd>> {

@@ -4,8 +4,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::identity::Names;
+use crate::pressure;
 use crate::signal::{block, cgroup, compaction, fault, kswapd, oom, reclaim};
 use crate::statistic::workload::Values;
+use crate::statistic::{disk, filesystem, host};
 
 /// One dated reading.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,6 +41,14 @@ pub enum Reading {
     Source(Source),
     /// What the kernel's files say of one cgroup.
     Statistics(Statistics),
+    /// What the kernel's files say of the host, in absolute numbers. What is not there is not known any more.
+    Host(host::Values),
+    /// See [`disk`].
+    Disk(disk::Reading),
+    /// See [`filesystem`].
+    Filesystem(filesystem::Reading),
+    /// See [`pressure`].
+    Pressure(pressure::Reading),
     /// See [`cgroup`].
     Cgroup(cgroup::Reading),
     /// What the host calls a cgroup's container or pod.

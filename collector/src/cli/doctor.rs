@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::privilege;
 use crate::sample::{Probe, ProbeState};
 use crate::source::cgroup::{Controller, Hierarchies};
+use crate::source::host::trigger;
 use crate::source::kernel::{layout, load};
 use crate::source::root::Root;
 
@@ -45,6 +46,7 @@ struct Findings {
     btf: Fact,
     capabilities: Fact,
     cgroup: Fact,
+    pressure: Fact,
     /// What keeps every probe from being tried.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
@@ -115,6 +117,7 @@ fn look(config: &Config) -> Findings {
             Ok(found) => Fact { ok: true, is: mounts(found) },
             Err(error) => Fact { ok: false, is: format!("{error:#}") },
         },
+        pressure: pressure(config),
         error,
         probes: verdicts.collect(),
     }
@@ -138,15 +141,34 @@ fn btf(path: Option<&Path>) -> Fact {
     }
 }
 
+/// Whether the kernel would watch over all that is set.
+fn pressure(config: &Config) -> Fact {
+    let proc = Root::new(&config.rootfs).at("/proc");
+    let (mut armed, mut refused) = (Vec::new(), Vec::new());
+    for wanted in trigger::wanted(&config.pressure) {
+        let name = format!("{} {}", wanted.resource.label(), wanted.kind.label());
+        match trigger::arm(&proc, wanted) {
+            Ok(_) => armed.push(name),
+            Err(refusal) => refused.push(format!("no trigger for {name}: {}", refusal.reason)),
+        }
+    }
+    let is = match (armed.is_empty(), refused.is_empty()) {
+        (true, true) => "no trigger is set".to_owned(),
+        (false, true) => format!("triggers for {}", armed.join(", ")),
+        _ => refused.join("; "),
+    };
+    Fact { ok: refused.is_empty(), is }
+}
+
 fn describe(findings: &Findings, colour: bool) -> Result<String, fmt::Error> {
     let mut text = String::new();
     let paint = |code: &str, word: &str| match colour {
         true => format!("\x1b[{code}m{word:<11}\x1b[0m"),
         false => format!("{word:<11}"),
     };
-    let Findings { version, kernel, architecture, btf, capabilities, cgroup, error, probes } = findings;
+    let Findings { version, kernel, architecture, btf, capabilities, cgroup, pressure, error, probes } = findings;
     writeln!(text, "headroom {version} on Linux {kernel} ({architecture})\n")?;
-    for (name, fact) in [("BTF", btf), ("capability", capabilities), ("cgroup", cgroup)] {
+    for (name, fact) in [("BTF", btf), ("capability", capabilities), ("cgroup", cgroup), ("pressure", pressure)] {
         let mark = if fact.ok { paint("32", "ok") } else { paint("31", "missing") };
         writeln!(text, "{name:<12}{mark} {}", fact.is)?;
     }

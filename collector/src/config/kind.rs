@@ -33,6 +33,8 @@ pub enum Kind {
     Switch(Field<bool>),
     /// One of a few words.
     Choice(Field<String>, &'static [&'static str]),
+    /// Names with `*` for any text.
+    Patterns(Field<Vec<String>>),
     /// Names of signals and of programs.
     Probes(Field<Vec<String>>),
 }
@@ -65,6 +67,13 @@ impl Kind {
                 let word = words.iter().find(|word| **word == text);
                 *field(config) = word.ok_or_else(|| raw.unknown(&wanted, words.iter().copied()))?.to_string();
             }
+            Kind::Patterns(field) => {
+                let names = raw.list(&wanted)?;
+                if names.iter().any(String::is_empty) {
+                    return Err(Raw::Text("").mistaken("a name"));
+                }
+                *field(config) = names;
+            }
             Kind::Probes(field) => {
                 let names = raw.list(&wanted)?;
                 if let Some(name) = names.iter().find(|name| !probes().any(|known| known == name.as_str())) {
@@ -90,7 +99,7 @@ impl Kind {
             Kind::Ring(field, ..) => field(config).to_string(),
             Kind::Switch(field) => field(config).to_string(),
             Kind::Choice(field, _) => quoted(field(config)),
-            Kind::Probes(field) => {
+            Kind::Patterns(field) | Kind::Probes(field) => {
                 format!("[{}]", field(config).iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", "))
             }
         })
@@ -114,6 +123,7 @@ impl Kind {
             Kind::Switch(_) => "true or false".into(),
             Kind::Choice(_, [words @ .., last]) => format!("{} or {last}", words.join(", ")),
             Kind::Choice(_, []) => "a word".into(),
+            Kind::Patterns(_) => "a list of names, * for any text".into(),
             Kind::Probes(_) => "a list of signals or programs".into(),
         }
     }
@@ -128,7 +138,7 @@ impl Kind {
             Kind::Ring(..) => "BYTES",
             Kind::Switch(_) => "BOOL",
             Kind::Choice(..) => "WORD",
-            Kind::Probes(_) => "NAMES",
+            Kind::Patterns(_) | Kind::Probes(_) => "NAMES",
         }
     }
 }
@@ -186,6 +196,8 @@ mod tests {
             ("log.level", "wran", "\"wran\" is not error, warn, info, debug or trace; did you mean \"warn\"?"),
             ("log.level", "INFO", "did you mean \"info\"?"),
             ("log.format", "xml", "\"xml\" is not auto, pretty or json"),
+            ("disk.exclude", "loop*,,ram*", "\"\" is not a name"),
+            ("pressure.memory_window", "11s", "\"11s\" is not a duration from \"500ms\" to \"10s\""),
             ("kernel.disable", "fault,,block", "\"\" is not the name of a signal or a program"),
             ("kernel.disable", "fualt", "\"fualt\" is not the name of a signal or a program; did you mean \"fault\"?"),
         ] {

@@ -172,7 +172,7 @@ mod tests {
             let shown = |effective: &Effective| setting.kind.show(&effective.config);
             let (low, high) = match setting.kind.placeholder() {
                 "ADDRESS" => ("127.0.0.1:1", "127.0.0.1:2"),
-                "DURATION" => ("20s", "30s"),
+                "DURATION" => ("3s", "4s"),
                 "FILE" => ("/a", "/b"),
                 "NUMBER" => ("7", "8"),
                 "BYTES" => ("4096", "8192"),

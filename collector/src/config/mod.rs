@@ -35,6 +35,12 @@ pub struct Config {
     pub kernel: Kernel,
     /// `[workload]`
     pub workload: Workload,
+    /// `[pressure]`
+    pub pressure: Pressure,
+    /// `[disk]`
+    pub disk: Disk,
+    /// `[filesystem]`
+    pub filesystem: Filesystem,
     /// `[metrics]`
     pub metrics: Metrics,
 }
@@ -89,12 +95,73 @@ pub struct Workload {
     pub stat_interval: Duration,
 }
 
+/// `[pressure]`: a threshold of zero is no trigger.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(test, derive(serde::Serialize))]
+pub struct Pressure {
+    /// Tell when some task waited for memory for as long as this within the window.
+    pub memory_waiting: Duration,
+    /// Tell when all tasks did.
+    pub memory_stalled: Duration,
+    /// The window of both.
+    pub memory_window: Duration,
+    /// Tell when some task waited for IO.
+    pub io_waiting: Duration,
+    /// Tell when all tasks did.
+    pub io_stalled: Duration,
+    /// The window of both.
+    pub io_window: Duration,
+    /// Tell when some task waited for a CPU.
+    pub cpu_waiting: Duration,
+    /// Its window.
+    pub cpu_window: Duration,
+}
+
+/// `[disk]`
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(test, derive(serde::Serialize))]
+pub struct Disk {
+    /// Disks that are left out, `*` for any text.
+    pub exclude: Vec<String>,
+}
+
+/// `[filesystem]`
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(test, derive(serde::Serialize))]
+pub struct Filesystem {
+    /// Mount points that are left out, `*` for any text.
+    pub exclude: Vec<String>,
+    /// Types that are left out, `*` for any text.
+    pub exclude_types: Vec<String>,
+    /// How often filesystems are asked.
+    pub interval: Duration,
+    /// How long one may take to answer.
+    pub deadline: Duration,
+}
+
 /// `[metrics]`
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(test, derive(serde::Serialize))]
 pub struct Metrics {
     /// Series in one exposition; what is over is left out and counted.
     pub max_series: usize,
+}
+
+/// The shortest window that the kernel allows to those without CAP_SYS_RESOURCE.
+const WINDOW: Duration = Duration::from_secs(2);
+
+/// Other programs' mounts: those of containers and pods come and go, and show what is shown elsewhere.
+const MOUNTPOINTS: &str = "/proc /proc/* /sys /sys/* /run/credentials/* /run/containerd/* /run/k3s/containerd/* \
+    /run/docker/* /run/netns/* /run/user/* /var/lib/docker/* /var/lib/containers/storage/* /var/lib/containerd/* \
+    /var/lib/kubelet/*";
+
+/// What holds nobody's data.
+const TYPES: &str = "autofs binfmt_misc bpf cgroup cgroup2 configfs debugfs devpts devtmpfs efivarfs erofs fusectl \
+    fuse.lxcfs hugetlbfs iso9660 mqueue nsfs overlay proc procfs pstore ramfs rpc_pipefs securityfs selinuxfs squashfs \
+    sysfs tracefs";
+
+fn names(text: &str) -> Vec<String> {
+    text.split_whitespace().map(str::to_owned).collect()
 }
 
 impl Default for Config {
@@ -123,6 +190,23 @@ impl Default for Config {
                 docker: PathBuf::from("/var/lib/docker"),
                 podman: PathBuf::from("/var/lib/containers/storage"),
                 stat_interval: Duration::from_secs(10),
+            },
+            pressure: Pressure {
+                memory_waiting: Duration::from_millis(300),
+                memory_stalled: Duration::from_millis(200),
+                memory_window: WINDOW,
+                io_waiting: Duration::ZERO,
+                io_stalled: Duration::from_secs(1),
+                io_window: WINDOW,
+                cpu_waiting: Duration::ZERO,
+                cpu_window: WINDOW,
+            },
+            disk: Disk { exclude: names("loop* ram* zram* fd*") },
+            filesystem: Filesystem {
+                exclude: names(MOUNTPOINTS),
+                exclude_types: names(TYPES),
+                interval: Duration::from_secs(10),
+                deadline: Duration::from_secs(5),
             },
             metrics: Metrics { max_series: 200_000 },
         }

@@ -40,6 +40,9 @@ pub fn find(key: &str) -> Option<&'static Setting> {
 
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
+/// What the kernel allows (WINDOW_MIN_US and WINDOW_MAX_US in kernel/sched/psi.c).
+const WINDOW_MIN: Duration = Duration::from_millis(500);
+const WINDOW_MAX: Duration = Duration::from_secs(10);
 const MIB: u32 = 1024 * 1024;
 
 /// Every key, section by section.
@@ -182,6 +185,87 @@ pub const SETTINGS: &[Setting] = &[
               changes, such as limits. In each tick an equal share of the workloads has its turn.",
     },
     Setting {
+        key: "pressure.memory_waiting",
+        flag: None,
+        kind: Kind::Duration(|config| &mut config.pressure.memory_waiting, Duration::ZERO, WINDOW_MAX),
+        doc: "The kernel tells at once, and it is logged and counted, when some task of the host waited for memory for \
+              this long within pressure.memory_window; \"0s\" is never. The host's pressure is counted in any case.",
+    },
+    Setting {
+        key: "pressure.memory_stalled",
+        flag: None,
+        kind: Kind::Duration(|config| &mut config.pressure.memory_stalled, Duration::ZERO, WINDOW_MAX),
+        doc: "The same when all tasks that had anything to do waited for memory.",
+    },
+    Setting {
+        key: "pressure.memory_window",
+        flag: None,
+        kind: Kind::Duration(|config| &mut config.pressure.memory_window, WINDOW_MIN, WINDOW_MAX),
+        doc: "The window of both; the kernel tells at most once a window. \
+              Without CAP_SYS_RESOURCE it takes Linux 6.4, and a multiple of two seconds.",
+    },
+    Setting {
+        key: "pressure.io_waiting",
+        flag: None,
+        kind: Kind::Duration(|config| &mut config.pressure.io_waiting, Duration::ZERO, WINDOW_MAX),
+        doc: "The same when some task waited for IO, which on many hosts is nothing special.",
+    },
+    Setting {
+        key: "pressure.io_stalled",
+        flag: None,
+        kind: Kind::Duration(|config| &mut config.pressure.io_stalled, Duration::ZERO, WINDOW_MAX),
+        doc: "The same when all tasks that had anything to do waited for IO.",
+    },
+    Setting {
+        key: "pressure.io_window",
+        flag: None,
+        kind: Kind::Duration(|config| &mut config.pressure.io_window, WINDOW_MIN, WINDOW_MAX),
+        doc: "The window of both.",
+    },
+    Setting {
+        key: "pressure.cpu_waiting",
+        flag: None,
+        kind: Kind::Duration(|config| &mut config.pressure.cpu_waiting, Duration::ZERO, WINDOW_MAX),
+        doc: "The same when some task waited for a CPU, which on many hosts is nothing special.",
+    },
+    Setting {
+        key: "pressure.cpu_window",
+        flag: None,
+        kind: Kind::Duration(|config| &mut config.pressure.cpu_window, WINDOW_MIN, WINDOW_MAX),
+        doc: "Its window.",
+    },
+    Setting {
+        key: "disk.exclude",
+        flag: None,
+        kind: Kind::Patterns(|config| &mut config.disk.exclude),
+        doc: "Disks of which the kernel's own counts are left out; * is any text. Partitions always are.",
+    },
+    Setting {
+        key: "filesystem.exclude",
+        flag: None,
+        kind: Kind::Patterns(|config| &mut config.filesystem.exclude),
+        doc: "Mount points of filesystems that are left out; * is any text, slashes included.",
+    },
+    Setting {
+        key: "filesystem.exclude_types",
+        flag: None,
+        kind: Kind::Patterns(|config| &mut config.filesystem.exclude_types),
+        doc: "Types of filesystems that are left out; * is any text.",
+    },
+    Setting {
+        key: "filesystem.interval",
+        flag: None,
+        kind: Kind::Duration(|config| &mut config.filesystem.interval, Duration::ZERO, HOUR),
+        doc: "How often filesystems are asked how full they are; never more often than every tick.",
+    },
+    Setting {
+        key: "filesystem.deadline",
+        flag: None,
+        kind: Kind::Duration(|config| &mut config.filesystem.deadline, Duration::from_millis(10), HOUR),
+        doc: "How long a filesystem may take to answer. One of a server that is gone may never do so: its series vanish, \
+              and the others are not kept waiting.",
+    },
+    Setting {
         key: "metrics.max_series",
         flag: None,
         kind: Kind::Count(|config| &mut config.metrics.max_series, 1, 10_000_000),
@@ -201,12 +285,13 @@ mod tests {
     fn another(kind: &Kind) -> (String, String) {
         let (text, quoted) = match kind {
             Kind::Address(_) => ("[::1]:1", true),
-            Kind::Duration(..) => ("20s", true),
+            Kind::Duration(..) => ("3s", true),
             Kind::Path(_) | Kind::OptionalPath(_) => ("/elsewhere", true),
             Kind::Integer(..) | Kind::Count(..) => ("7", false),
             Kind::Ring(..) => ("8192", false),
             Kind::Switch(_) => ("true", false),
             Kind::Choice(_, words) => (words[words.len() - 1], true),
+            Kind::Patterns(_) => return ("/a b/*, c".into(), r#"["/a b/*", "c"]"#.into()),
             Kind::Probes(_) => return ("fault, block_rq_issue".into(), r#"["fault", "block_rq_issue"]"#.into()),
         };
         (text.into(), if quoted { format!("{text:?}") } else { text.into() })

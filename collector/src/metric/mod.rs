@@ -6,6 +6,12 @@ pub mod coverage;
 pub mod document;
 pub mod fault;
 pub mod host;
+pub mod host_cpu;
+pub mod host_disk;
+pub mod host_filesystem;
+pub mod host_memory;
+pub mod host_reclaim;
+mod host_statistic;
 pub mod memory;
 pub mod oom;
 pub mod process;
@@ -23,11 +29,74 @@ pub use render::{Emit, Exposition, render};
 
 /// The order in which families are rendered. What the series cap may cut comes before what tells of the cut.
 pub const METRICS: &[Metric] = &[
+    host_memory::TOTAL,
+    host_memory::AVAILABLE,
+    host_memory::FREE,
+    host_memory::CACHED,
+    host_memory::BUFFERS,
+    host_memory::ANON,
+    host_memory::MAPPED,
+    host_memory::SHMEM,
+    host_memory::DIRTY,
+    host_memory::WRITEBACK,
+    host_memory::SLAB,
+    host_memory::SLAB_RECLAIMABLE,
+    host_memory::PAGE_TABLES,
+    host_memory::UNEVICTABLE,
+    host_memory::COMMITTED,
+    host_memory::COMMIT_LIMIT,
+    host_memory::ANON_HUGE_PAGES,
+    host_memory::HUGE_PAGES,
+    host_memory::HUGE_PAGES_FREE,
+    host_memory::HUGE_PAGES_RESERVED,
+    host_memory::USED_RATIO,
+    host_memory::SWAP_TOTAL,
+    host_memory::SWAP_FREE,
+    host_memory::SWAP_CACHED,
+    host_memory::SWAP_USED_RATIO,
+    host_memory::ZRAM_ORIGINAL,
+    host_memory::ZRAM_COMPRESSED,
+    host_memory::ZRAM_USED,
+    host_memory::ZSWAP_ORIGINAL,
+    host_memory::ZSWAP_COMPRESSED,
+    host_reclaim::RECLAIMED_BYTES,
+    host_reclaim::SCANNED_BYTES,
+    host_reclaim::ALLOCATION_STALLS,
+    host_reclaim::REFAULTS,
+    host_reclaim::SWAP_IN,
+    host_reclaim::SWAP_OUT,
+    host_reclaim::PAGE_FAULTS,
+    host_reclaim::MAJOR_PAGE_FAULTS,
+    host_reclaim::OOM_KILLS,
+    host_cpu::PRESSURE_WAITING,
+    host_cpu::PRESSURE_STALLED,
+    host_cpu::PRESSURE_EVENTS,
+    host_cpu::SECONDS,
+    host_cpu::CPUS,
+    host_cpu::LOAD,
+    host_cpu::TASKS,
+    host_cpu::CONTEXT_SWITCHES,
+    host_cpu::FORKS,
+    host_cpu::BOOT_TIME,
     host::RECLAIM_STALL_SECONDS,
     host::COMPACTION_STALL_SECONDS,
     host::KSWAPD_AWAKE_SECONDS,
     host::KSWAPD_WAKES,
     fault::MAJOR_FAULT_SECONDS,
+    host_disk::IOS,
+    host_disk::MERGED,
+    host_disk::BYTES,
+    host_disk::IO_SECONDS,
+    host_disk::BUSY_SECONDS,
+    host_disk::WAITING_SECONDS,
+    host_disk::IN_FLIGHT,
+    host_filesystem::SIZE,
+    host_filesystem::FREE,
+    host_filesystem::AVAILABLE,
+    host_filesystem::INODES,
+    host_filesystem::INODES_FREE,
+    host_filesystem::READ_ONLY,
+    host_filesystem::UP,
     block::SERVICE_SECONDS,
     block::QUEUE_SECONDS,
     block::BYTES,

@@ -26,12 +26,17 @@ impl Emit<'_, '_> {
     /// Writes one number that the kernel keeps: nanoseconds if the metric is one of seconds. When the kernel's counters
     /// began is not known.
     pub fn statistic(&mut self, labels: &[&str], number: u64) -> fmt::Result {
+        self.statistic_since(labels, number, 0)
+    }
+
+    /// The same of something whose beginning is known.
+    pub fn statistic_since(&mut self, labels: &[&str], number: u64, created: u64) -> fmt::Result {
         let value = match self.metric().unit {
             Some(Unit::Seconds) => Value::seconds(number),
             Some(Unit::Bytes) | None => Value::Int(number),
         };
         match self.metric().kind {
-            Kind::Counter => self.counter(labels, value, 0),
+            Kind::Counter => self.counter(labels, value, created),
             Kind::Gauge | Kind::Histogram | Kind::Info => self.gauge(labels, value),
         }
     }

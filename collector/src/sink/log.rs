@@ -1,6 +1,7 @@
 //! Outcomes as log lines: a sentence for the reader, fields for the machine.
 
 use crate::engine::Outcome;
+use crate::pressure::{Kind, Resource, Trigger};
 use crate::signal::oom::Scope;
 
 const UNKNOWN: &str = "(unknown)";
@@ -68,6 +69,28 @@ pub fn write(outcome: &Outcome) {
             status = io.io.status,
             "IO failed",
         ),
+        Outcome::Pressure(stall) => {
+            let Trigger { resource, kind, threshold_ns, window_ns } = stall.trigger;
+            let who = match kind {
+                Kind::Waiting => "some tasks",
+                Kind::Stalled => "all tasks",
+            };
+            let what = match resource {
+                Resource::Cpu => "a CPU",
+                Resource::Memory => "memory",
+                Resource::Io => "IO",
+            };
+            tracing::warn!(
+                resource = resource.label(),
+                kind = kind.label(),
+                threshold_seconds = seconds(threshold_ns),
+                window_seconds = seconds(window_ns),
+                total_seconds = stall.total_ns.map(seconds),
+                "pressure: {who} of the host waited for {what} for {:.3} s or longer within {:.3} s",
+                seconds(threshold_ns),
+                seconds(window_ns),
+            );
+        }
     }
 }
 

@@ -1,6 +1,9 @@
 //! Statistics: numbers that the kernel keeps anyhow, in files. One table a subject says which there are; a reading of
 //! them is [`Values`]. Knows neither the files nor what is made of the numbers.
 
+pub mod disk;
+pub mod filesystem;
+pub mod host;
 pub mod workload;
 
 use std::fmt;
@@ -86,6 +89,19 @@ impl<S: Statistic, const N: usize> Values<S, N> {
     /// Adds to a number; one that was not known begins at zero.
     pub fn add(&mut self, statistic: S, more: u64) {
         self.set(statistic, self.values[statistic.index()].saturating_add(more));
+    }
+
+    /// Goes over to a newer reading of the same thing. Counters of the kernel's that are not read at one moment, or that
+    /// it corrects (the time waited for IO), at times step back: they stay where they were until they are passed again.
+    /// One that fell to less than half began anew.
+    pub fn advance(&mut self, newer: &Values<S, N>) {
+        for statistic in S::ALL.iter().copied() {
+            let (before, now) = (self.get(statistic), newer.get(statistic));
+            let back = before.zip(now).is_some_and(|(before, now)| now < before && now >= before / 2);
+            if statistic.nature() != Nature::Counter || !back {
+                self.put(statistic, now);
+            }
+        }
     }
 
     /// Whether no number is known.
@@ -217,10 +233,16 @@ mod tests {
 
     #[test]
     fn names_are_the_variants() {
-        for (index, statistic) in Of::ALL.iter().enumerate() {
-            assert_eq!(statistic.name(), snake(&format!("{statistic:?}")));
-            assert_eq!((statistic.index(), Of::find(statistic.name())), (index, Some(*statistic)));
+        fn check<S: Statistic>() {
+            for (index, statistic) in S::ALL.iter().enumerate() {
+                assert_eq!(statistic.name(), snake(&format!("{statistic:?}")));
+                assert_eq!((statistic.index(), S::find(statistic.name())), (index, Some(*statistic)));
+            }
         }
+        check::<Of>();
+        check::<super::host::Statistic>();
+        check::<super::disk::Statistic>();
+        check::<super::filesystem::Statistic>();
         assert_eq!(Of::ALL.len(), COUNT);
         assert_eq!(Of::find("memory"), None);
     }
@@ -236,6 +258,20 @@ mod tests {
         values.add(Of::MemoryCurrent, 7);
         values.add(Of::MemoryCurrent, u64::MAX);
         assert_eq!(values.iter().collect::<Vec<_>>(), [(Of::MemoryCurrent, u64::MAX)]);
+    }
+
+    #[test]
+    fn counters_stay_where_they_were_until_they_are_passed_again() {
+        let mut values = Values::from_iter([(Of::CpuUsage, 100), (Of::CpuUser, 90), (Of::MemoryCurrent, 50)]);
+        let mut then = |usage, current| {
+            let newer = [(Of::CpuUsage, usage), (Of::MemoryCurrent, current)];
+            values.advance(&Values::from_iter(newer));
+            [Of::CpuUsage, Of::CpuUser, Of::MemoryCurrent].map(|statistic| values.get(statistic))
+        };
+        assert_eq!(then(99, 40), [Some(100), None, Some(40)], "a level goes both ways, and what is not there leaves");
+        assert_eq!(then(101, 0), [Some(101), None, Some(0)]);
+        assert_eq!(then(50, 0), [Some(101), None, Some(0)]);
+        assert_eq!(then(49, 0), [Some(49), None, Some(0)], "it began anew");
     }
 
     #[test]

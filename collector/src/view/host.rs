@@ -7,8 +7,13 @@ use collector_common::block::OPERATIONS;
 use collector_common::{histogram, kswapd, reclaim};
 
 use super::grow;
+use crate::pressure::{self, Resource};
 use crate::signal::Histogram;
 use crate::signal::block::{Device, Operation};
+use crate::statistic;
+pub use figure::{Filesystem, Watch};
+
+mod figure;
 
 /// Devices that are kept; more are counted as lost, stage `device`.
 const DEVICES: usize = 256;
@@ -26,6 +31,14 @@ pub struct Host {
     pub nodes: BTreeMap<u32, Node>,
     /// Block devices that did any IO or have a name.
     pub devices: BTreeMap<Device, BlockDevice>,
+    /// What the kernel's files say of the host as a whole.
+    pub statistics: statistic::host::Values,
+    /// The same of each disk.
+    pub disks: BTreeMap<Arc<str>, statistic::disk::Values>,
+    /// How full filesystems are, by mount point.
+    pub filesystems: BTreeMap<Arc<str>, Filesystem>,
+    /// What the kernel watches.
+    pub triggers: BTreeMap<(Resource, pressure::Kind), Watch>,
 }
 
 /// One memory node.

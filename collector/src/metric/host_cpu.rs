@@ -1,0 +1,80 @@
+//! What the host's CPUs do, and what is waited for.
+
+use super::host_statistic::rows;
+use super::render::Value;
+use super::{Kind, Metric};
+use crate::statistic::host::Statistic;
+
+rows! {
+    /// CPU time.
+    SECONDS: Counter Seconds "headroom_host_cpu_seconds_total" ("mode"),
+        "CPU time of all CPUs by what they did; a guest's is not the user's as well, so that all add up to the time that there was."
+        {
+            ["user"] CpuUser,
+            ["nice"] CpuNice,
+            ["system"] CpuSystem,
+            ["idle"] CpuIdle,
+            ["iowait"] CpuIowait,
+            ["irq"] CpuIrq,
+            ["softirq"] CpuSoftirq,
+            ["steal"] CpuSteal,
+            ["guest"] CpuGuest,
+            ["guest_nice"] CpuGuestNice,
+        }
+    /// CPUs.
+    CPUS: Gauge None "headroom_host_cpus", "CPUs that are online." { [] Cpus }
+    /// Switches.
+    CONTEXT_SWITCHES: Counter None "headroom_host_context_switches_total",
+        "Switches of a CPU from one task to another." { [] ContextSwitches }
+    /// New tasks.
+    FORKS: Counter None "headroom_host_forks_total", "Processes and threads ever created." { [] Forks }
+    /// Tasks.
+    TASKS: Gauge None "headroom_host_tasks" ("state"),
+        "Tasks that run or could if there was a CPU (running), and that wait for IO (blocked)."
+        { ["running"] TasksRunning, ["blocked"] TasksBlocked }
+    /// Boot.
+    BOOT_TIME: Gauge Seconds "headroom_host_boot_time_seconds",
+        "When the host started, in seconds since the Unix epoch." { [] BootTime }
+    /// Some waited.
+    PRESSURE_WAITING: Counter Seconds "headroom_host_pressure_waiting_seconds_total" ("resource"),
+        "Time in which at least one task of the host waited for the resource (PSI some)."
+        { ["cpu"] CpuPressureSome, ["memory"] MemoryPressureSome, ["io"] IoPressureSome }
+    /// All waited.
+    PRESSURE_STALLED: Counter Seconds "headroom_host_pressure_stalled_seconds_total" ("resource"),
+        "Time in which all tasks of the host that had anything to do waited for the resource (PSI full); irq: were kept from running by interrupts."
+        { ["memory"] MemoryPressureFull, ["io"] IoPressureFull, ["irq"] IrqPressureFull }
+}
+
+/// Load averages.
+pub const LOAD: Metric = Metric {
+    name: "headroom_host_load",
+    kind: Kind::Gauge,
+    unit: None,
+    help: "Tasks that run, could run or wait for IO, averaged over so many minutes.",
+    labels: &["minutes"],
+    needs: &[],
+    read: |view, emit| {
+        for (minutes, load) in [("1", Statistic::Load1), ("5", Statistic::Load5), ("15", Statistic::Load15)] {
+            if let Some(hundredths) = view.host.statistics.get(load) {
+                emit.gauge(&[minutes], Value::Float(hundredths as f64 / 100.0))?;
+            }
+        }
+        Ok(())
+    },
+};
+
+/// Stalls over a threshold.
+pub const PRESSURE_EVENTS: Metric = Metric {
+    name: "headroom_host_pressure_events_total",
+    kind: Kind::Counter,
+    unit: None,
+    help: "How often the kernel told that tasks of the host waited for longer than the threshold within the window: some (waiting) or all (stalled). At most once a window.",
+    labels: &["resource", "kind"],
+    needs: &[],
+    read: |view, emit| {
+        for ((resource, kind), watch) in &view.host.triggers {
+            emit.counter(&[resource.label(), kind.label()], Value::Int(watch.events), watch.created)?;
+        }
+        Ok(())
+    },
+};

@@ -1,0 +1,113 @@
+//! Disks by the kernel's own count (`/proc/diskstats`), which is there whether programs see block IO or not.
+
+use std::fmt;
+
+use super::render::Emit;
+use super::{Kind, Metric, Unit};
+use crate::statistic::disk::Statistic;
+use crate::view::View;
+use Statistic::*;
+
+const DEVICE: &[&str] = &["device"];
+const OPERATION: &[&str] = &["device", "operation"];
+
+/// Completed IOs.
+pub const IOS: Metric = Metric {
+    name: "headroom_host_disk_ios_total",
+    kind: Kind::Counter,
+    unit: None,
+    help: "IOs that the disk completed since the host started, by the kernel's own count.",
+    labels: OPERATION,
+    needs: &[],
+    read: |view, emit| operations(view, emit, [Reads, Writes, Discards], Some(Flushes)),
+};
+
+/// Merged IOs.
+pub const MERGED: Metric = Metric {
+    name: "headroom_host_disk_merged_ios_total",
+    kind: Kind::Counter,
+    unit: None,
+    help: "IOs that became part of another before the disk saw them.",
+    labels: OPERATION,
+    needs: &[],
+    read: |view, emit| operations(view, emit, [ReadsMerged, WritesMerged, DiscardsMerged], None),
+};
+
+/// Bytes.
+pub const BYTES: Metric = Metric {
+    name: "headroom_host_disk_bytes_total",
+    kind: Kind::Counter,
+    unit: Some(Unit::Bytes),
+    help: "Bytes that the disk read, wrote and discarded since the host started.",
+    labels: OPERATION,
+    needs: &[],
+    read: |view, emit| operations(view, emit, [ReadBytes, WriteBytes, DiscardBytes], None),
+};
+
+/// Time of IOs.
+pub const IO_SECONDS: Metric = Metric {
+    name: "headroom_host_disk_io_seconds_total",
+    kind: Kind::Counter,
+    unit: Some(Unit::Seconds),
+    help: "Time that IOs took from submission to completion, summed over the IOs.",
+    labels: OPERATION,
+    needs: &[],
+    read: |view, emit| operations(view, emit, [ReadTime, WriteTime, DiscardTime], Some(FlushTime)),
+};
+
+/// Time with any IO.
+pub const BUSY_SECONDS: Metric = Metric {
+    name: "headroom_host_disk_busy_seconds_total",
+    kind: Kind::Counter,
+    unit: Some(Unit::Seconds),
+    help: "Time in which at least one IO was under way; of a disk that does many at once, no measure of how much more it could do.",
+    labels: DEVICE,
+    needs: &[],
+    read: |view, emit| disks(view, emit, Busy, &[]),
+};
+
+/// That time by the number of IOs.
+pub const WAITING_SECONDS: Metric = Metric {
+    name: "headroom_host_disk_waiting_seconds_total",
+    kind: Kind::Counter,
+    unit: Some(Unit::Seconds),
+    help: "Time multiplied by the number of IOs that were under way: its rate is their average number.",
+    labels: DEVICE,
+    needs: &[],
+    read: |view, emit| disks(view, emit, Waiting, &[]),
+};
+
+/// IOs under way.
+pub const IN_FLIGHT: Metric = Metric {
+    name: "headroom_host_disk_in_flight",
+    kind: Kind::Gauge,
+    unit: None,
+    help: "IOs under way.",
+    labels: DEVICE,
+    needs: &[],
+    read: |view, emit| disks(view, emit, InFlight, &[]),
+};
+
+fn operations(
+    view: &View,
+    emit: &mut Emit<'_, '_>,
+    [read, write, discard]: [Statistic; 3],
+    flush: Option<Statistic>,
+) -> fmt::Result {
+    let rows = [("read", Some(read)), ("write", Some(write)), ("discard", Some(discard)), ("flush", flush)];
+    for (operation, statistic) in rows {
+        if let Some(statistic) = statistic {
+            disks(view, emit, statistic, &[operation])?;
+        }
+    }
+    Ok(())
+}
+
+fn disks(view: &View, emit: &mut Emit<'_, '_>, statistic: Statistic, operation: &[&str]) -> fmt::Result {
+    for (device, values) in &view.host.disks {
+        let Some(number) = values.get(statistic) else { continue };
+        let labels = [&**device, operation.first().copied().unwrap_or_default()];
+        emit.statistic(&labels[..1 + operation.len()], number)?;
+    }
+    Ok(())
+}

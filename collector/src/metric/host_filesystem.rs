@@ -1,0 +1,77 @@
+//! How full the mounted filesystems are.
+
+use std::fmt;
+
+use super::render::{Emit, Value};
+use super::{Kind, Metric, Unit};
+use crate::statistic::filesystem::Statistic;
+use crate::view::View;
+use crate::view::host::Filesystem;
+
+/// As node_exporter spells them.
+const LABELS: &[&str] = &["device", "mountpoint", "fstype"];
+
+/// Size.
+pub const SIZE: Metric = Metric {
+    unit: Some(Unit::Bytes),
+    read: |view, emit| figures(view, emit, Statistic::Size),
+    ..gauge("headroom_host_filesystem_size_bytes", "What the filesystem can hold.")
+};
+
+/// Free.
+pub const FREE: Metric = Metric {
+    unit: Some(Unit::Bytes),
+    read: |view, emit| figures(view, emit, Statistic::Free),
+    ..gauge("headroom_host_filesystem_free_bytes", "What is free, what only root may use included.")
+};
+
+/// Available.
+pub const AVAILABLE: Metric = Metric {
+    unit: Some(Unit::Bytes),
+    read: |view, emit| figures(view, emit, Statistic::Available),
+    ..gauge("headroom_host_filesystem_available_bytes", "What is free for others than root.")
+};
+
+/// Files.
+pub const INODES: Metric = Metric {
+    read: |view, emit| figures(view, emit, Statistic::Inodes),
+    ..gauge("headroom_host_filesystem_inodes", "How many files the filesystem can hold; absent if there is no limit.")
+};
+
+/// Free files.
+pub const INODES_FREE: Metric = Metric {
+    read: |view, emit| figures(view, emit, Statistic::InodesFree),
+    ..gauge("headroom_host_filesystem_inodes_free", "How many more files the filesystem can hold.")
+};
+
+/// Whether it can be written.
+pub const READ_ONLY: Metric = Metric {
+    read: |view, emit| figures(view, emit, Statistic::ReadOnly),
+    ..gauge("headroom_host_filesystem_read_only", "1 if nothing can be written there, else 0.")
+};
+
+/// Whether it answers.
+pub const UP: Metric = Metric {
+    read: |view, emit| each(view, emit, |filesystem| Some(filesystem.values.is_some().into())),
+    ..gauge(
+        "headroom_host_filesystem_up",
+        "Whether the filesystem answered in time when it was asked the last time; if not, it has no other series.",
+    )
+};
+
+const fn gauge(name: &'static str, help: &'static str) -> Metric {
+    Metric { name, kind: Kind::Gauge, unit: None, help, labels: LABELS, needs: &[], read: |_, _| Ok(()) }
+}
+
+fn figures(view: &View, emit: &mut Emit<'_, '_>, statistic: Statistic) -> fmt::Result {
+    each(view, emit, |filesystem| filesystem.values.as_ref()?.get(statistic))
+}
+
+fn each(view: &View, emit: &mut Emit<'_, '_>, value: impl Fn(&Filesystem) -> Option<u64>) -> fmt::Result {
+    for (mountpoint, filesystem) in &view.host.filesystems {
+        if let Some(value) = value(filesystem) {
+            emit.gauge(&[&filesystem.device, mountpoint, &filesystem.fstype], Value::Int(value))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,106 @@
+//! A file of the kernel's that is read again and again: it stays open. Knows nothing of what is in it.
+
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// The most that is read of one file; the kernel's own are far smaller.
+const MOST: usize = 16 << 20;
+
+/// A file that stays open.
+pub struct Kept {
+    path: PathBuf,
+    file: Option<File>,
+}
+
+impl Kept {
+    /// The file at this path, whether it is there or not.
+    pub fn new(path: PathBuf) -> Kept {
+        Kept { path, file: None }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The whole of it as it is now; `None` if there is no such file. After an error, it is opened anew the next time.
+    pub fn read<'a>(&mut self, buffer: &'a mut Vec<u8>) -> io::Result<Option<&'a [u8]>> {
+        match self.fill(buffer) {
+            Ok(length) => Ok(Some(&buffer[..length])),
+            Err(error) => {
+                self.file = None;
+                if is_absent(&error) { Ok(None) } else { Err(error) }
+            }
+        }
+    }
+
+    fn fill(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            file => file.insert(File::open(&self.path)?),
+        };
+        let mut length = 0;
+        loop {
+            if length == buffer.len() {
+                if length >= MOST {
+                    return Err(io::Error::new(ErrorKind::FileTooLarge, "it does not end"));
+                }
+                buffer.resize((2 * length).max(4096), 0);
+            }
+            // Most of the kernel's files come a page at a time.
+            match file.read_at(&mut buffer[length..], length as u64) {
+                Ok(0) => return Ok(length),
+                Ok(more) => length += more,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// Whether there is no such thing on this host: no file, a device that was removed, a kernel that has it switched off.
+fn is_absent(error: &io::Error) -> bool {
+    const ABSENT: [i32; 3] = [libc::ENOENT, libc::ENODEV, libc::EOPNOTSUPP];
+    error.raw_os_error().is_some_and(|code| ABSENT.contains(&code))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::host::test::Tree;
+    use std::fs;
+
+    #[test]
+    fn it_follows_what_becomes_of_the_file() {
+        let tree = Tree::new();
+        let (path, mut buffer) = (tree.0.join("a"), Vec::new());
+        let mut kept = Kept::new(path.clone());
+        assert_eq!(kept.read(&mut buffer).unwrap(), None);
+        fs::write(&path, "one").unwrap();
+        assert_eq!(kept.read(&mut buffer).unwrap(), Some(&b"one"[..]));
+        let long = "x".repeat(10_000);
+        fs::write(&path, &long).unwrap();
+        assert_eq!(kept.read(&mut buffer).unwrap(), Some(long.as_bytes()));
+        fs::write(&path, "").unwrap();
+        assert_eq!(kept.read(&mut buffer).unwrap(), Some(&b""[..]));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_an_error_and_not_nothing() {
+        let tree = Tree::new();
+        let error = Kept::new(tree.0.clone()).read(&mut Vec::new()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::IsADirectory);
+        let mut endless = Kept::new("/dev/zero".into());
+        assert_eq!(endless.read(&mut Vec::new()).unwrap_err().kind(), ErrorKind::FileTooLarge);
+    }
+
+    #[test]
+    fn a_file_of_many_pages_is_whole() {
+        let mut kept = Kept::new("/proc/self/smaps".into());
+        let mut buffer = Vec::new();
+        let text = kept.read(&mut buffer).unwrap().unwrap();
+        assert!(text.len() > 4096 && text.ends_with(b"\n"), "{}", text.len());
+    }
+}

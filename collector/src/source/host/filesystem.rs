@@ -1,0 +1,310 @@
+//! How full the mounted filesystems are. One of a server that does not answer keeps whoever asks waiting, for ever if need
+//! be: a thread of its own asks, and past its deadline it is left to wait while another goes on with the rest.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use rustix::fs::{StatVfsMountFlags, statvfs};
+
+use super::file::Kept;
+use super::mount::{Exclude, Mount, parse};
+use crate::source::clock;
+use crate::statistic::filesystem::{Reading, State, Statistic, Values};
+use Statistic::*;
+
+/// Threads that may wait for filesystems that do not answer. With all of them waiting, nobody asks the others.
+const STUCK: usize = 8;
+/// What a thread needs to ask a question, and to spare.
+const STACK: usize = 128 * 1024;
+
+/// Asks one filesystem.
+pub type Ask = Arc<dyn Fn(&Path) -> io::Result<Values> + Send + Sync>;
+
+/// The mounted filesystems.
+pub struct Filesystems {
+    mountinfo: Kept,
+    root: PathBuf,
+    exclude: Exclude,
+    interval_ns: u64,
+    deadline_ns: u64,
+    ask: Ask,
+    /// The text that `watched` was made from.
+    text: Vec<u8>,
+    watched: Vec<Watched>,
+    /// When the last round began; none did yet.
+    begun: Option<u64>,
+    /// The round is not over.
+    open: bool,
+    asked: Arc<Asked>,
+    answers: Vec<Answer>,
+}
+
+struct Watched {
+    mount: Arc<Mount>,
+    state: Asking,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asking {
+    Answered,
+    Refused,
+    Pending,
+    Hung,
+}
+
+type Answer = (Arc<Mount>, io::Result<Values>);
+
+/// What the threads share with whoever reads.
+#[derive(Default)]
+struct Asked {
+    state: Mutex<Questions>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Questions {
+    waiting: VecDeque<Arc<Mount>>,
+    busy: Vec<Busy>,
+    answers: Vec<Answer>,
+    /// Threads, the stuck ones included.
+    threads: usize,
+    over: bool,
+}
+
+struct Busy {
+    mount: Arc<Mount>,
+    since: u64,
+    /// Nobody waits for it any more.
+    stuck: bool,
+}
+
+impl Asked {
+    fn lock(&self) -> MutexGuard<'_, Questions> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Filesystems {
+    /// The mounts that `mountinfo` tells of, below `root`, asked every `interval` and given up after `deadline`.
+    pub fn new(
+        mountinfo: PathBuf,
+        root: PathBuf,
+        exclude: Exclude,
+        interval: Duration,
+        deadline: Duration,
+    ) -> Filesystems {
+        Filesystems {
+            mountinfo: Kept::new(mountinfo),
+            root,
+            exclude,
+            interval_ns: interval.as_nanos() as u64,
+            deadline_ns: deadline.as_nanos() as u64,
+            ask: Arc::new(ask),
+            text: Vec::new(),
+            watched: Vec::new(),
+            begun: None,
+            open: false,
+            asked: Arc::default(),
+            answers: Vec::new(),
+        }
+    }
+
+    /// The same with another way to ask.
+    pub fn asking(mut self, ask: Ask) -> Filesystems {
+        self.ask = ask;
+        self
+    }
+
+    /// Passes on what has been answered since the last call, and begins a new round when it is time. It never waits.
+    /// Gives how long a round took, and whether all answered, once it is over.
+    pub fn read(&mut self, buffer: &mut Vec<u8>, tell: &mut dyn FnMut(Reading)) -> Option<(u64, anyhow::Result<()>)> {
+        let now = clock::monotonic_ns();
+        self.collect(now, tell);
+        let mut result = self.end(now);
+        if !self.open && self.begun.is_none_or(|begun| now.saturating_sub(begun) >= self.interval_ns) {
+            self.begun = Some(now);
+            match self.begin(buffer, tell) {
+                Ok(()) => self.open = true,
+                Err(error) => result = Some((0, Err(error))),
+            }
+        }
+        result
+    }
+
+    /// Takes the answers, and gives up those that are late.
+    fn collect(&mut self, now: u64, tell: &mut dyn FnMut(Reading)) {
+        let asked = self.asked.clone();
+        let mut questions = asked.lock();
+        std::mem::swap(&mut questions.answers, &mut self.answers);
+        for busy in &mut questions.busy {
+            if !busy.stuck && now.saturating_sub(busy.since) > self.deadline_ns {
+                busy.stuck = true;
+                self.hang(&busy.mount, tell);
+            }
+        }
+        self.employ(&mut questions);
+        if questions.threads == 0 || questions.busy.iter().filter(|busy| busy.stuck).count() == questions.threads {
+            // There is nobody to ask the rest.
+            while let Some(mount) = questions.waiting.pop_front() {
+                self.hang(&mount, tell);
+            }
+        }
+        drop(questions);
+        let mut answers = std::mem::take(&mut self.answers);
+        for (mount, answer) in answers.drain(..) {
+            let Some(watched) = self.watched.iter_mut().find(|watched| Arc::ptr_eq(&watched.mount, &mount)) else {
+                continue;
+            };
+            let (asking, state) = match answer {
+                Ok(values) => (Asking::Answered, State::Read(values)),
+                Err(_) => (Asking::Refused, State::Refused),
+            };
+            watched.state = asking;
+            tell(reading(&mount, state));
+        }
+        self.answers = answers;
+    }
+
+    fn hang(&mut self, mount: &Arc<Mount>, tell: &mut dyn FnMut(Reading)) {
+        if let Some(watched) = self.watched.iter_mut().find(|watched| Arc::ptr_eq(&watched.mount, mount)) {
+            watched.state = Asking::Hung;
+            tell(reading(mount, State::Hung));
+        }
+    }
+
+    /// Sees to it that somebody asks, as long as not too many are stuck.
+    fn employ(&self, questions: &mut Questions) {
+        let stuck = questions.busy.iter().filter(|busy| busy.stuck).count();
+        if questions.waiting.is_empty() || questions.threads > stuck || stuck >= STUCK {
+            return;
+        }
+        let (asked, ask) = (self.asked.clone(), self.ask.clone());
+        let builder = thread::Builder::new().name("filesystem".to_owned()).stack_size(STACK);
+        if builder.spawn(move || work(&asked, &*ask)).is_ok() {
+            questions.threads += 1;
+        }
+    }
+
+    /// The round is over when nobody is asked any more, but for those that were given up.
+    fn end(&mut self, now: u64) -> Option<(u64, anyhow::Result<()>)> {
+        if !self.open || self.watched.iter().any(|watched| watched.state == Asking::Pending) {
+            return None;
+        }
+        self.open = false;
+        let bad = self.watched.iter().find(|watched| watched.state != Asking::Answered);
+        let result = match bad {
+            None => Ok(()),
+            Some(bad) if bad.state == Asking::Hung => Err(anyhow::anyhow!("{} does not answer", bad.mount.mountpoint)),
+            Some(bad) => Err(anyhow::anyhow!("{} refuses to answer", bad.mount.mountpoint)),
+        };
+        Some((now.saturating_sub(self.begun.unwrap_or(now)), result))
+    }
+
+    fn begin(&mut self, buffer: &mut Vec<u8>, tell: &mut dyn FnMut(Reading)) -> anyhow::Result<()> {
+        let path = self.mountinfo.path().to_owned();
+        let text = self.mountinfo.read(buffer).and_then(|text| text.ok_or_else(|| io::ErrorKind::NotFound.into()));
+        match text.with_context(|| format!("read {}", path.display())) {
+            Ok(text) if text != self.text => {
+                text.clone_into(&mut self.text);
+                let mounts = parse(text, &self.root, &self.exclude);
+                self.watch(mounts, tell);
+            }
+            Ok(_) => {}
+            Err(error) => {
+                self.text.clear();
+                self.watch(Vec::new(), tell);
+                return Err(error);
+            }
+        }
+        let mut questions = self.asked.lock();
+        for watched in &mut self.watched {
+            if matches!(watched.state, Asking::Answered | Asking::Refused) || !is_asked(&questions, &watched.mount) {
+                watched.state = Asking::Pending;
+                questions.waiting.push_back(watched.mount.clone());
+            }
+        }
+        self.employ(&mut questions);
+        self.asked.changed.notify_one();
+        Ok(())
+    }
+
+    /// Goes over to these mounts. One that was there before keeps what is known of it.
+    fn watch(&mut self, mounts: Vec<Mount>, tell: &mut dyn FnMut(Reading)) {
+        let mut before = std::mem::take(&mut self.watched);
+        for mount in mounts {
+            let watched = match before.iter().position(|known| *known.mount == mount) {
+                Some(place) => before.swap_remove(place),
+                None => Watched { mount: Arc::new(mount), state: Asking::Answered },
+            };
+            self.watched.push(watched);
+        }
+        for Watched { mount, .. } in before {
+            if self.watched.iter().all(|watched| watched.mount.mountpoint != mount.mountpoint) {
+                tell(reading(&mount, State::Gone));
+            }
+        }
+    }
+}
+
+impl Drop for Filesystems {
+    fn drop(&mut self) {
+        self.asked.lock().over = true;
+        self.asked.changed.notify_all();
+    }
+}
+
+fn is_asked(questions: &Questions, mount: &Arc<Mount>) -> bool {
+    let busy = questions.busy.iter().map(|busy| &busy.mount);
+    busy.chain(&questions.waiting).any(|other| Arc::ptr_eq(other, mount))
+}
+
+fn reading(mount: &Mount, state: State) -> Reading {
+    let Mount { mountpoint, device, fstype, .. } = mount;
+    Reading { mountpoint: mountpoint.clone(), device: device.clone(), fstype: fstype.clone(), state }
+}
+
+/// A thread's life: one question after the other. Who was given up has a successor, and leaves with his answer.
+fn work(asked: &Asked, ask: &dyn Fn(&Path) -> io::Result<Values>) {
+    let mut questions = asked.lock();
+    while !questions.over {
+        let Some(mount) = questions.waiting.pop_front() else {
+            questions = asked.changed.wait(questions).unwrap_or_else(PoisonError::into_inner);
+            continue;
+        };
+        questions.busy.push(Busy { mount: mount.clone(), since: clock::monotonic_ns(), stuck: false });
+        drop(questions);
+        let answer = ask(&mount.path);
+        questions = asked.lock();
+        let place = questions.busy.iter().position(|busy| Arc::ptr_eq(&busy.mount, &mount));
+        let stuck = place.is_some_and(|place| questions.busy.swap_remove(place).stuck);
+        questions.answers.push((mount, answer));
+        if stuck {
+            break;
+        }
+    }
+    questions.threads -= 1;
+}
+
+fn ask(path: &Path) -> io::Result<Values> {
+    let found = statvfs(path)?;
+    let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
+    let mut values = Values::new();
+    values.set(Size, bytes(found.f_blocks));
+    values.set(Free, bytes(found.f_bfree));
+    values.set(Available, bytes(found.f_bavail));
+    // Filesystems without a table of inodes have zero of zero.
+    if found.f_files > 0 {
+        values.set(Inodes, found.f_files);
+        values.set(InodesFree, found.f_ffree);
+    }
+    values.set(ReadOnly, found.f_flag.contains(StatVfsMountFlags::RDONLY).into());
+    Ok(values)
+}
+
+#[cfg(test)]
+mod tests;

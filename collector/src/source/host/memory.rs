@@ -1,0 +1,93 @@
+//! `/proc/meminfo`: what memory and swap are used for. Its lines are `MemTotal:       24684096 kB`
+//! (proc_meminfo(5)); numbers of huge pages have no unit.
+
+use super::text::{fields, lines, number};
+use crate::statistic::host::{Statistic, Values};
+use Statistic::*;
+
+const KIB: u64 = 1024;
+
+const KEYS: &[(&[u8], Statistic)] = &[
+    (b"MemTotal", MemoryTotal),
+    (b"MemFree", MemoryFree),
+    (b"MemAvailable", MemoryAvailable),
+    (b"Buffers", MemoryBuffers),
+    (b"Cached", MemoryCached),
+    (b"SwapCached", SwapCached),
+    (b"Unevictable", MemoryUnevictable),
+    (b"SwapTotal", SwapTotal),
+    (b"SwapFree", SwapFree),
+    (b"Zswap", ZswapCompressed),
+    (b"Zswapped", ZswapOriginal),
+    (b"Dirty", MemoryDirty),
+    (b"Writeback", MemoryWriteback),
+    (b"AnonPages", MemoryAnon),
+    (b"Mapped", MemoryMapped),
+    (b"Shmem", MemoryShmem),
+    (b"Slab", MemorySlab),
+    (b"SReclaimable", MemorySlabReclaimable),
+    (b"PageTables", MemoryPageTables),
+    (b"CommitLimit", MemoryCommitLimit),
+    (b"Committed_AS", MemoryCommitted),
+    (b"AnonHugePages", MemoryAnonHugePages),
+];
+
+const HUGE: &[(&[u8], Statistic)] = &[
+    (b"HugePages_Total", MemoryHugePages),
+    (b"HugePages_Free", MemoryHugePagesFree),
+    (b"HugePages_Rsvd", MemoryHugePagesReserved),
+];
+
+/// Reads what is known of the text.
+pub fn parse(text: &[u8], values: &mut Values) {
+    let mut huge_page = None;
+    for line in lines(text) {
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
+        let (key, rest) = line.split_at(colon);
+        let mut rest = fields(&rest[1..]);
+        let Some(value) = rest.next().and_then(number) else { continue };
+        let bytes = match rest.next() {
+            Some(b"kB") => value.saturating_mul(KIB),
+            _ => value,
+        };
+        if let Some((_, statistic)) = KEYS.iter().chain(HUGE).find(|(name, _)| *name == key) {
+            values.set(*statistic, bytes);
+        } else if key == b"Hugepagesize" {
+            huge_page = Some(bytes);
+        }
+    }
+    for (_, statistic) in HUGE {
+        // Pages of which nobody knows the size are no bytes.
+        let bytes = values.get(*statistic).zip(huge_page).map(|(pages, size)| pages.saturating_mul(size));
+        values.put(*statistic, bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Values {
+        let mut values = Values::new();
+        parse(text.as_bytes(), &mut values);
+        values
+    }
+
+    #[test]
+    fn units_become_bytes() {
+        let text = "MemTotal:       24684096 kB\nHugePages_Total:       3\nHugePages_Free:        2\nHugepagesize:       2048 kB\n";
+        let expected = [
+            (MemoryTotal, 24_684_096 * 1024),
+            (MemoryHugePages, 3 * 2048 * 1024),
+            (MemoryHugePagesFree, 2 * 2048 * 1024),
+        ];
+        assert_eq!(parsed(text), Values::from_iter(expected));
+    }
+
+    #[test]
+    fn what_is_missing_new_or_odd_is_absent() {
+        let text = "MemTotal: 1 kB\nMemFree: many kB\nNovelty: 7 kB\nDirty 3 kB\n:\nCached:\nSwapFree: -1 kB\n\
+                    SwapTotal: 99999999999999999999 kB\nHugePages_Total: 3\nActive(anon): 9 kB\n";
+        assert_eq!(parsed(text), Values::from_iter([(MemoryTotal, 1024), (SwapTotal, u64::MAX)]));
+    }
+}

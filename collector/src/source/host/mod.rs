@@ -1,0 +1,188 @@
+//! The host as a source: memory, CPU, pressure, disks, filesystems. Files stay open, and in steady state nothing is
+//! allocated. One small file for each of the kernel's; none knows what becomes of the numbers.
+
+mod cpu;
+mod disk;
+mod file;
+pub mod filesystem;
+mod memory;
+mod mount;
+mod pattern;
+mod pressure;
+mod reclaim;
+mod text;
+pub mod trigger;
+mod zram;
+
+use std::path::Path;
+
+use anyhow::{Context as _, anyhow};
+
+use crate::config::Config;
+use crate::sample::{Reading, Source};
+use crate::source::clock;
+use crate::source::root::Root;
+use crate::statistic::host::{Statistic, Values};
+use disk::Disks;
+use file::Kept;
+use filesystem::Filesystems;
+use mount::Exclude;
+use pattern::Patterns;
+
+/// Files whose numbers are the host's.
+type Parse = fn(&[u8], &Units, &mut Values);
+
+/// Its name, and whether every host has it.
+const FILES: [(&str, bool, Parse); 8] = [
+    ("meminfo", true, |text, _, values| memory::parse(text, values)),
+    ("vmstat", true, |text, units, values| reclaim::parse(text, units.page, values)),
+    ("stat", true, |text, units, values| cpu::parse(text, units.tick_ns, values)),
+    ("loadavg", true, |text, _, values| cpu::parse_load(text, values)),
+    // Of the host as a whole all tasks never wait for a CPU; the kernel writes a zero there, which means nothing.
+    ("pressure/cpu", false, |text, _, values| waits(text, values, [Some(Statistic::CpuPressureSome), None])),
+    ("pressure/memory", false, |text, _, values| {
+        waits(text, values, [Some(Statistic::MemoryPressureSome), Some(Statistic::MemoryPressureFull)]);
+    }),
+    ("pressure/io", false, |text, _, values| {
+        waits(text, values, [Some(Statistic::IoPressureSome), Some(Statistic::IoPressureFull)]);
+    }),
+    ("pressure/irq", false, |text, _, values| waits(text, values, [None, Some(Statistic::IrqPressureFull)])),
+];
+
+fn waits(text: &[u8], values: &mut Values, statistics: [Option<Statistic>; 2]) {
+    for (statistic, total) in statistics.into_iter().zip(pressure::parse(text)) {
+        if let Some(statistic) = statistic {
+            values.put(statistic, total);
+        }
+    }
+}
+
+/// What the kernel's numbers are in.
+struct Units {
+    page: u64,
+    tick_ns: u64,
+}
+
+/// The host's files.
+pub struct Host {
+    files: [(Kept, bool, Parse); FILES.len()],
+    units: Units,
+    diskstats: Kept,
+    disks: Disks,
+    filesystems: Filesystems,
+    buffer: Vec<u8>,
+}
+
+impl Host {
+    /// The host with this root.
+    pub fn new(root: &Root, config: &Config) -> Host {
+        let units = Units {
+            page: rustix::param::page_size() as u64,
+            tick_ns: 1_000_000_000 / rustix::param::clock_ticks_per_second().max(1),
+        };
+        let exclude = Exclude {
+            mountpoints: Patterns::new(&config.filesystem.exclude),
+            types: Patterns::new(&config.filesystem.exclude_types),
+        };
+        let proc = root.at("/proc");
+        let mountinfo = root.process().join("mountinfo");
+        let (interval, deadline) = (config.filesystem.interval, config.filesystem.deadline);
+        Host {
+            files: FILES.map(|(name, everywhere, parse)| (Kept::new(proc.join(name)), everywhere, parse)),
+            units,
+            diskstats: Kept::new(proc.join("diskstats")),
+            disks: Disks::new(&root.at("/sys"), Patterns::new(&config.disk.exclude)),
+            filesystems: Filesystems::new(mountinfo, root.at("/"), exclude, interval, deadline),
+            buffer: Vec::new(),
+        }
+    }
+
+    /// The same with another way to ask a filesystem how full it is.
+    pub fn asking(mut self, ask: filesystem::Ask) -> Host {
+        self.filesystems = self.filesystems.asking(ask);
+        self
+    }
+
+    /// Reads everything once. What cannot be read is not there, and the source says why.
+    pub fn read(&mut self, tell: &mut dyn FnMut(Reading)) {
+        let begun = clock::monotonic_ns();
+        let mut values = Values::new();
+        let mut result = Ok(());
+        for (file, everywhere, parse) in &mut self.files {
+            let read = file.read(&mut self.buffer).map(|text| match text {
+                Some(text) => {
+                    let before = values.clone();
+                    parse(text, &self.units, &mut values);
+                    values != before
+                }
+                None => !*everywhere,
+            });
+            result = result.and(outcome(read, file.path()));
+        }
+        let read = self.diskstats.read(&mut self.buffer);
+        let text = read.as_ref().ok().copied().flatten().unwrap_or_default();
+        self.disks.read(text, &mut |disk| tell(Reading::Disk(disk)));
+        result = result.and(outcome(read.map(|_| true), self.diskstats.path()));
+        for zram in self.disks.zrams() {
+            result = result.and(zram.read(&mut self.buffer, &mut values).context("read a zram device"));
+        }
+        tell(Reading::Host(values));
+        tell(source("host", clock::monotonic_ns().saturating_sub(begun), result));
+        let over = self.filesystems.read(&mut self.buffer, &mut |filesystem| tell(Reading::Filesystem(filesystem)));
+        if let Some((ns, result)) = over {
+            tell(source("filesystem", ns, result));
+        }
+    }
+}
+
+/// A file that says nothing is no better than one that cannot be read.
+fn outcome(read: std::io::Result<bool>, path: &Path) -> anyhow::Result<()> {
+    match read {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(anyhow!("{} says nothing", path.display())),
+        Err(error) => Err(anyhow!(error).context(format!("read {}", path.display()))),
+    }
+}
+
+fn source(source: &'static str, ns: u64, result: anyhow::Result<()>) -> Reading {
+    let error = result.err().map(|error| format!("{error:#}"));
+    Reading::Source(Source { source: source.into(), up: error.is_none(), ns, error })
+}
+
+#[cfg(test)]
+pub(crate) mod test;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const KEYS: [&str; 14] = [
+        "MemTotal:",
+        "HugePages_Total:",
+        "Hugepagesize:",
+        "pgsteal_anon",
+        "pgsteal_file",
+        "pgsteal_kswapd",
+        "allocstall_dma",
+        "cpu",
+        "cpu0",
+        "btime",
+        "ctxt",
+        "some",
+        "full",
+        "9.99",
+    ];
+
+    proptest! {
+        #[test]
+        fn no_file_is_too_odd(bytes: Vec<u8>, lines in prop::collection::vec((0..KEYS.len(), "( -?[0-9]{1,21}| kB| total=[0-9]{1,21}){0,12}"), 0..20)) {
+            let text: String = lines.iter().map(|(key, rest)| format!("{}{rest}\n", KEYS[*key])).collect();
+            for (_, _, parse) in FILES {
+                for text in [&bytes[..], text.as_bytes()] {
+                    parse(text, &Units { page: 4096, tick_ns: 10_000_000 }, &mut Values::new());
+                }
+            }
+        }
+    }
+}

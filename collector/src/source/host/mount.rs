@@ -1,0 +1,143 @@
+//! `/proc/PID/mountinfo`: what is mounted where. A line is
+//! `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue` (proc_pid_mountinfo(5)).
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::pattern::Patterns;
+use super::text::lines;
+
+/// One mounted filesystem.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount {
+    /// Where, as it is shown: bytes that are no UTF-8 are replaced.
+    pub mountpoint: Arc<str>,
+    /// The same, to be opened.
+    pub path: PathBuf,
+    /// What.
+    pub device: Arc<str>,
+    /// Its type.
+    pub fstype: Arc<str>,
+}
+
+/// What the operator wants left out.
+#[derive(Clone, Debug, Default)]
+pub struct Exclude {
+    /// By mount point.
+    pub mountpoints: Patterns,
+    /// By type.
+    pub types: Patterns,
+}
+
+/// The mounts to look at. What lies hidden below another mount at the same place is not among them.
+pub fn parse(text: &[u8], root: &Path, exclude: &Exclude) -> Vec<Mount> {
+    let mut mounts: Vec<Mount> = Vec::new();
+    for line in lines(text) {
+        let Some(mount) = mount(line, root) else { continue };
+        // Later lines are mounted over earlier ones.
+        if let Some(hidden) = mounts.iter().position(|other| other.mountpoint == mount.mountpoint) {
+            mounts.remove(hidden);
+        }
+        mounts.push(mount);
+    }
+    mounts.retain(|mount| !exclude.mountpoints.matches(&mount.mountpoint) && !exclude.types.matches(&mount.fstype));
+    mounts
+}
+
+fn mount(line: &[u8], root: &Path) -> Option<Mount> {
+    let end = line.windows(3).position(|three| three == b" - ")?;
+    let mountpoint = unescape(line[..end].split(|byte| *byte == b' ').nth(4)?);
+    // A device's name may be empty, so that here every single blank counts.
+    let mut right = line[end + 3..].split(|byte| *byte == b' ');
+    let (fstype, device) = (right.next()?, right.next()?);
+    let relative = mountpoint.strip_prefix(b"/")?;
+    let shown = |bytes: &[u8]| Arc::from(String::from_utf8_lossy(bytes));
+    Some(Mount {
+        mountpoint: shown(&mountpoint),
+        path: root.join(OsStr::from_bytes(relative)),
+        device: shown(&unescape(device)),
+        fstype: shown(&unescape(fstype)),
+    })
+}
+
+/// The kernel writes blanks, newlines and backslashes as three octal digits: `\040`.
+fn unescape(text: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((first, after)) = rest.split_first() {
+        let octal = |digit: &u8| digit.checked_sub(b'0').filter(|digit| *digit < 8);
+        let code = match after {
+            [a, b, c, ..] if *first == b'\\' => octal(a).zip(octal(b)).zip(octal(c)),
+            _ => None,
+        };
+        match code {
+            Some(((a, b), c)) => {
+                plain.push(a << 6 | b << 3 | c);
+                rest = &after[3..];
+            }
+            None => {
+                plain.push(*first);
+                rest = after;
+            }
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn mounts(text: &[u8]) -> Vec<Mount> {
+        let exclude = Exclude {
+            mountpoints: Patterns::new(&["/run/x/*".to_owned()]),
+            types: Patterns::new(&["proc".to_owned()]),
+        };
+        parse(text, Path::new("/host"), &exclude)
+    }
+
+    #[test]
+    fn names_are_unescaped_for_the_eye_and_for_the_kernel() {
+        let text = b"27 1 254:0 / /a\\040b\\012c rw - ext4 /dev/my\\134disk rw\n28 1 0:9 / /caf\xe9 rw a:1 b - nfs4 srv:/x rw\n";
+        let found = mounts(text);
+        assert_eq!(&*found[0].mountpoint, "/a b\nc");
+        assert_eq!(found[0].path, Path::new("/host/a b\nc"));
+        assert_eq!((&*found[0].device, &*found[0].fstype), ("/dev/my\\disk", "ext4"));
+        assert_eq!(&*found[1].mountpoint, "/caf\u{fffd}");
+        assert_eq!(found[1].path.as_os_str().as_bytes(), b"/host/caf\xe9");
+        assert_eq!(&*found[1].device, "srv:/x");
+    }
+
+    #[test]
+    fn what_is_excluded_or_hidden_is_left_out() {
+        let text = b"1 0 0:1 / / rw - ext4 /dev/vda rw\n2 1 0:2 / /proc rw - proc proc rw\n3 1 0:3 / /run/x/y rw - tmpfs t rw\n\
+                     4 1 0:4 / /shm rw - tmpfs first rw\n5 4 0:5 / /shm rw - tmpfs second rw\n6 5 0:6 / /shm rw - proc p rw\n\
+                     7 1 0:7 / /empty rw - tmpfs  rw\n";
+        let found: Vec<_> = mounts(text).iter().map(|mount| (mount.mountpoint.clone(), mount.device.clone())).collect();
+        // Whatever is visible at /shm is excluded, and what is below it cannot be asked.
+        assert_eq!(found, [("/".into(), "/dev/vda".into()), ("/empty".into(), "".into())]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_is_too_odd(bytes: Vec<u8>, escapes in "([\\\\0-9 -]{0,9}/?){0,9}") {
+            mounts(&bytes);
+            mounts(format!("1 2 0:1 / /{escapes} rw - {escapes} {escapes}\n").as_bytes());
+        }
+
+        #[test]
+        fn what_the_kernel_escapes_comes_back(name in prop::collection::vec(1u8..=255, 1..20)) {
+            let mut escaped = Vec::new();
+            for byte in &name {
+                match byte {
+                    b' ' | b'\t' | b'\n' | b'\\' => escaped.extend(format!("\\{byte:03o}").bytes()),
+                    _ => escaped.push(*byte),
+                }
+            }
+            prop_assert_eq!(unescape(&escaped), name);
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! `/proc/vmstat`: reclaim, refaults, swapping and faults since the host started. Its lines are `pgfault 476065070`.
+//!
+//! A page that is reclaimed is counted by type (`pgsteal_anon`, `pgsteal_file`) and by reclaimer (`pgsteal_kswapd`, …),
+//! but by reclaimer only if the host as a whole was short of memory (`!cgroup_reclaim(sc)` in mm/vmscan.c). So what is
+//! counted by type and by no reclaimer was freed for the limit of a cgroup. The same holds for `pgscan_*`. Newer kernels
+//! count that by reclaimer as well, as their statistics of memory nodes: of what was freed for whom they then say nothing.
+
+use super::text::{fields, lines, number};
+use crate::statistic::host::{RECLAIMED, SCANNED, Statistic, Values, sum};
+use Statistic::*;
+
+/// Pages, which become bytes.
+const PAGES: &[(&[u8], Statistic)] = &[
+    (b"pgsteal_kswapd", ReclaimedKswapd),
+    (b"pgsteal_direct", ReclaimedDirect),
+    (b"pgsteal_khugepaged", ReclaimedKhugepaged),
+    (b"pgsteal_proactive", ReclaimedProactive),
+    (b"pgscan_kswapd", ScannedKswapd),
+    (b"pgscan_direct", ScannedDirect),
+    (b"pgscan_khugepaged", ScannedKhugepaged),
+    (b"pgscan_proactive", ScannedProactive),
+    (b"pswpin", SwapIn),
+    (b"pswpout", SwapOut),
+];
+
+const COUNTS: &[(&[u8], Statistic)] = &[
+    (b"workingset_refault_anon", RefaultsAnon),
+    (b"workingset_refault_file", RefaultsFile),
+    (b"pgfault", PageFaults),
+    (b"pgmajfault", MajorPageFaults),
+    (b"oom_kill", OomKills),
+];
+
+/// Pages by type; both kinds must be there for their sum to mean anything.
+const TYPES: [(&[u8], &[u8]); 2] = [(b"pgsteal_anon", b"pgsteal_file"), (b"pgscan_anon", b"pgscan_file")];
+
+/// The first of the events in the file.
+const FIRST_EVENT: &[u8] = b"pgpgin";
+
+/// Reads what is known of the text.
+pub fn parse(text: &[u8], page_size: u64, values: &mut Values) {
+    let mut types = [(None, None); 2];
+    // What is counted for each node comes first, then the events of the whole host.
+    let (mut events, mut by_node) = (false, false);
+    for line in lines(text) {
+        let mut fields = fields(line);
+        let (Some(key), Some(value)) = (fields.next(), fields.next().and_then(number)) else { continue };
+        let bytes = value.saturating_mul(page_size);
+        events |= key == FIRST_EVENT;
+        by_node |= !events && key == PAGES[0].0;
+        if let Some((_, statistic)) = PAGES.iter().find(|(name, _)| *name == key) {
+            values.set(*statistic, bytes);
+        } else if let Some((_, statistic)) = COUNTS.iter().find(|(name, _)| *name == key) {
+            values.set(*statistic, value);
+        } else if key.starts_with(b"allocstall_") {
+            // One for each zone.
+            values.add(AllocationStalls, value);
+        } else {
+            for (names, (anon, file)) in TYPES.iter().zip(&mut types) {
+                if key == names.0 {
+                    *anon = Some(bytes);
+                } else if key == names.1 {
+                    *file = Some(bytes);
+                }
+            }
+        }
+    }
+    let [stolen, scanned] = types.map(|(anon, file)| Some(anon?.saturating_add(file?)));
+    let rest = |all: Option<u64>, by| all.filter(|_| !by_node).map(|all| all.saturating_sub(sum(values, by)));
+    let (reclaimed, scanned) = (rest(stolen, &RECLAIMED), rest(scanned, &SCANNED));
+    values.put(ReclaimedCgroup, reclaimed);
+    values.put(ScannedCgroup, scanned);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Values {
+        let mut values = Values::new();
+        parse(text.as_bytes(), 4096, &mut values);
+        values
+    }
+
+    #[test]
+    fn a_reclaimed_page_is_counted_once() {
+        let text = "pgpgin 1\npgsteal_kswapd 100\npgsteal_direct 20\npgsteal_khugepaged 3\npgsteal_proactive 4\n\
+                    pgscan_kswapd 200\npgscan_direct 40\npgsteal_anon 50\npgsteal_file 90\npgscan_anon 40\npgscan_file 300\n";
+        let values = parsed(text);
+        let pages = |statistic| values.get(statistic).map(|bytes| bytes / 4096);
+        assert_eq!(pages(ReclaimedCgroup), Some(140 - 127));
+        assert_eq!(pages(ScannedCgroup), Some(340 - 240));
+        assert_eq!(sum(&values, &RECLAIMED) + values.get(ReclaimedCgroup).unwrap(), 140 * 4096);
+        assert_eq!(pages(ScannedProactive), None);
+    }
+
+    #[test]
+    fn without_both_types_nobody_knows_what_cgroups_reclaimed() {
+        let values = parsed("pgpgin 1\npgsteal_kswapd 1\npgsteal_file 2\nworkingset_refault 3\npgsteal_anon\n");
+        assert_eq!(values, Values::from_iter([(ReclaimedKswapd, 4096)]));
+    }
+
+    #[test]
+    fn counters_that_were_not_read_at_one_moment_do_not_wrap() {
+        let values = parsed("pgpgin 1\npgsteal_kswapd 10\npgsteal_anon 4\npgsteal_file 5\n");
+        assert_eq!(values.get(ReclaimedCgroup), Some(0));
+    }
+
+    #[test]
+    fn a_kernel_that_counts_for_each_node_does_not_tell_cgroups_apart() {
+        let node = parsed("pgsteal_kswapd 10\npgsteal_direct 20\npgsteal_anon 12\npgsteal_file 18\npgpgin 1\n");
+        assert_eq!((node.get(ReclaimedCgroup), node.get(ReclaimedDirect)), (None, Some(20 * 4096)));
+    }
+
+    #[test]
+    fn zones_are_summed() {
+        assert_eq!(parsed("allocstall_dma 1\nallocstall_movable 5\nallocstall_new x\n").get(AllocationStalls), Some(6));
+        assert_eq!(parsed("pgalloc_dma 1\n"), Values::new());
+    }
+
+    #[test]
+    fn this_kernel_counts_as_it_says() {
+        let text = std::fs::read_to_string("/proc/vmstat").unwrap();
+        let pages = |name: &str| -> u64 {
+            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+            line.map_or(0, |value| value.parse().unwrap())
+        };
+        let values = parsed(&text);
+        for (by, cgroup, prefix) in [(RECLAIMED, ReclaimedCgroup, "pgsteal"), (SCANNED, ScannedCgroup, "pgscan")] {
+            let types = pages(&format!("{prefix}_anon")) + pages(&format!("{prefix}_file"));
+            let reclaimers: u64 =
+                ["kswapd", "direct", "khugepaged", "proactive"].iter().map(|by| pages(&format!("{prefix}_{by}"))).sum();
+            assert!(types >= reclaimers, "{prefix}: {types} by type, {reclaimers} by reclaimer");
+            assert_eq!(sum(&values, &by), reclaimers * 4096);
+            match values.get(cgroup) {
+                Some(rest) => assert_eq!(sum(&values, &by) + rest, types * 4096),
+                None => assert_eq!(reclaimers, types, "{prefix}"),
+            }
+        }
+    }
+}

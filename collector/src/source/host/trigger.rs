@@ -1,0 +1,148 @@
+//! The kernel's watch over pressure: a descriptor for each trigger, that becomes ready (EPOLLPRI) when tasks waited for
+//! longer than it allows (Documentation/accounting/psi.rst). Opened before capabilities are dropped: writing one takes
+//! CAP_SYS_RESOURCE, or, from Linux 6.4 on, a window of a multiple of two seconds.
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+
+use crate::config::Pressure;
+use crate::pressure::{Kind, Resource, Stall, Trigger};
+
+/// A trigger that the kernel took.
+pub struct Armed {
+    /// What it watches.
+    pub trigger: Trigger,
+    file: File,
+}
+
+/// A trigger that the kernel did not take.
+#[derive(Debug)]
+pub struct Refused {
+    /// Which.
+    pub trigger: Trigger,
+    /// Why.
+    pub reason: String,
+}
+
+/// What the operator wants watched.
+pub fn wanted(config: &Pressure) -> impl Iterator<Item = Trigger> {
+    let Pressure { memory_waiting, memory_stalled, memory_window, io_waiting, io_stalled, io_window, .. } = config;
+    let rows = [
+        (Resource::Memory, Kind::Waiting, memory_waiting, memory_window),
+        (Resource::Memory, Kind::Stalled, memory_stalled, memory_window),
+        (Resource::Io, Kind::Waiting, io_waiting, io_window),
+        (Resource::Io, Kind::Stalled, io_stalled, io_window),
+        (Resource::Cpu, Kind::Waiting, &config.cpu_waiting, &config.cpu_window),
+    ];
+    let ns = |time: &std::time::Duration| time.as_nanos() as u64;
+    let trigger = move |(resource, kind, threshold, window)| Trigger {
+        resource,
+        kind,
+        threshold_ns: ns(threshold),
+        window_ns: ns(window),
+    };
+    rows.map(trigger).into_iter().filter(|trigger| trigger.threshold_ns > 0)
+}
+
+/// Has the kernel watch, by the files in `proc`.
+pub fn arm(proc: &Path, trigger: Trigger) -> Result<Armed, Refused> {
+    match write(proc, &trigger) {
+        Ok(file) => Ok(Armed { trigger, file }),
+        Err(error) => Err(Refused { trigger, reason: reason(&error, &trigger) }),
+    }
+}
+
+fn write(proc: &Path, trigger: &Trigger) -> io::Result<File> {
+    let path = proc.join("pressure").join(trigger.resource.label());
+    let mut file = File::options().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    let [threshold, window] = [trigger.threshold_ns, trigger.window_ns].map(|ns| ns / 1000);
+    // In one write: the kernel takes each for a trigger of its own, and wants the zero at its end.
+    file.write_all(format!("{} {threshold} {window}\0", trigger.kind.word()).as_bytes())?;
+    Ok(file)
+}
+
+fn reason(error: &io::Error, trigger: &Trigger) -> String {
+    let why = match error.raw_os_error() {
+        _ if trigger.threshold_ns > trigger.window_ns => "its threshold is longer than its window",
+        Some(libc::ENOENT | libc::EOPNOTSUPP) => "this kernel keeps no pressure (CONFIG_PSI, or psi=1 at boot)",
+        Some(libc::EPERM | libc::EACCES) => "it takes CAP_SYS_RESOURCE, or Linux 6.4",
+        Some(libc::EINVAL) => "without CAP_SYS_RESOURCE, its window must be a multiple of 2s",
+        _ => return error.to_string(),
+    };
+    format!("{why} ({error})")
+}
+
+impl Armed {
+    /// What to tell once it has fired.
+    pub fn stall(&self) -> Stall {
+        let mut text = [0; 256];
+        let total = self.file.read_at(&mut text, 0).ok().and_then(|length| {
+            let [some, full] = super::pressure::parse(&text[..length]);
+            if self.trigger.kind == Kind::Waiting { some } else { full }
+        });
+        Stall { trigger: self.trigger, total_ns: total }
+    }
+}
+
+impl AsRawFd for Armed {
+    fn as_raw_fd(&self) -> RawFd {
+        self.file.as_raw_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::source::host::test::Tree;
+
+    const TRIGGER: Trigger = Trigger {
+        resource: Resource::Memory,
+        kind: Kind::Stalled,
+        threshold_ns: 150_000_000,
+        window_ns: 2_000_000_000,
+    };
+
+    #[test]
+    fn the_kernel_is_told_in_its_words() {
+        let tree = Tree::new();
+        tree.write("pressure/memory", "");
+        let armed = arm(&tree.0, TRIGGER).ok().unwrap();
+        assert_eq!(std::fs::read(tree.0.join("pressure/memory")).unwrap(), b"full 150000 2000000\0");
+        tree.write("pressure/memory", "some total=5\nfull total=7\n");
+        assert_eq!(armed.stall(), Stall { trigger: TRIGGER, total_ns: Some(7000) });
+        tree.write("pressure/memory", "");
+        assert_eq!(armed.stall().total_ns, None);
+    }
+
+    #[test]
+    fn a_refusal_says_why() {
+        let tree = Tree::new();
+        let refusal = arm(&tree.0, TRIGGER).err().unwrap();
+        assert!(refusal.reason.contains("CONFIG_PSI"), "{refusal:?}");
+        for (code, window_ns, wanted) in [
+            (libc::EPERM, 2_000_000_000, "CAP_SYS_RESOURCE"),
+            (libc::EINVAL, 1_000_000_000, "multiple of 2s"),
+            (libc::EINVAL, 1, "longer than its window"),
+            (libc::EIO, 2_000_000_000, "Input/output"),
+        ] {
+            let reason = reason(&io::Error::from_raw_os_error(code), &Trigger { window_ns, ..TRIGGER });
+            assert!(reason.contains(wanted), "{reason}");
+        }
+    }
+
+    #[test]
+    fn what_is_set_to_zero_is_not_wanted() {
+        let mut config = Config::default().pressure;
+        let kinds = |config: &Pressure| wanted(config).map(|it| (it.resource, it.kind)).collect::<Vec<_>>();
+        let defaults =
+            [(Resource::Memory, Kind::Waiting), (Resource::Memory, Kind::Stalled), (Resource::Io, Kind::Stalled)];
+        assert_eq!(kinds(&config), defaults);
+        config.memory_waiting = std::time::Duration::ZERO;
+        config.cpu_waiting = std::time::Duration::from_secs(1);
+        assert_eq!(kinds(&config), [defaults[1], defaults[2], (Resource::Cpu, Kind::Waiting)]);
+    }
+}

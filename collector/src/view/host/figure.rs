@@ -1,0 +1,162 @@
+//! What the kernel's own files say of the host: figures that are taken over as they are.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::Host;
+use crate::pressure::{self, Stall, Trigger};
+use crate::statistic::{disk, filesystem};
+use crate::view::coverage::Coverage;
+use crate::view::grow;
+
+/// Disks that are kept; more are counted as lost, stage `disk`.
+const DISKS: usize = 256;
+/// Filesystems that are kept; more are counted as lost, stage `filesystem`.
+const FILESYSTEMS: usize = 256;
+
+/// One mounted filesystem.
+#[derive(Clone, Debug)]
+pub struct Filesystem {
+    /// What is mounted.
+    pub device: Arc<str>,
+    /// Its type.
+    pub fstype: Arc<str>,
+    /// How full it is, if it answered.
+    pub values: Option<filesystem::Values>,
+}
+
+/// One thing that the kernel watches.
+#[derive(Clone, Debug)]
+pub struct Watch {
+    /// When it tells.
+    pub trigger: Trigger,
+    /// Since when it watches.
+    pub created: u64,
+    /// How often it told.
+    pub events: u64,
+}
+
+impl Host {
+    pub(crate) fn disk(&mut self, reading: &disk::Reading, coverage: &mut Coverage) {
+        let disk::Reading { device, values } = reading;
+        let room = self.disks.len() < DISKS;
+        match (self.disks.get_mut(device), values) {
+            (Some(known), Some(values)) => known.advance(values),
+            (Some(_), None) => drop(self.disks.remove(device)),
+            (None, Some(values)) if room => drop(self.disks.insert(device.clone(), values.clone())),
+            (None, Some(_)) => coverage.lose("disk", 1),
+            (None, None) => {}
+        }
+    }
+
+    pub(crate) fn filesystem(&mut self, reading: &filesystem::Reading, coverage: &mut Coverage) {
+        let filesystem::Reading { mountpoint, device, fstype, state } = reading;
+        let values = match state {
+            filesystem::State::Read(values) => Some(values.clone()),
+            filesystem::State::Refused | filesystem::State::Hung => None,
+            filesystem::State::Gone => return drop(self.filesystems.remove(mountpoint)),
+        };
+        let (device, fstype) = (device.clone(), fstype.clone());
+        let filesystem = Filesystem { device, fstype, values };
+        let room = self.filesystems.len() < FILESYSTEMS;
+        match self.filesystems.get_mut(mountpoint) {
+            Some(known) => *known = filesystem,
+            None if room => drop(self.filesystems.insert(mountpoint.clone(), filesystem)),
+            None => coverage.lose("filesystem", 1),
+        }
+    }
+
+    /// A stall over a threshold is worth telling at once.
+    pub(crate) fn pressure(&mut self, time: u64, reading: &pressure::Reading) -> Option<Stall> {
+        let stall = match reading {
+            pressure::Reading::Trigger(trigger) => {
+                watch(&mut self.triggers, *trigger, time);
+                return None;
+            }
+            pressure::Reading::Stall(stall) => stall,
+        };
+        let Trigger { resource, kind, .. } = stall.trigger;
+        grow(&mut watch(&mut self.triggers, stall.trigger, time).events, 1);
+        // Whoever looks before the next tick sees what was waited until now.
+        if let (Some(statistic), Some(total)) = (pressure::statistic(resource, kind), stall.total_ns)
+            && self.statistics.get(statistic).is_some_and(|before| before < total)
+        {
+            self.statistics.set(statistic, total);
+        }
+        Some(stall.clone())
+    }
+}
+
+type Watches = BTreeMap<(pressure::Resource, pressure::Kind), Watch>;
+
+fn watch(watches: &mut Watches, trigger: Trigger, time: u64) -> &mut Watch {
+    let watch = watches.entry((trigger.resource, trigger.kind));
+    let watch = watch.or_insert(Watch { trigger, created: time, events: 0 });
+    watch.trigger = trigger;
+    watch
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pressure::{Kind, Resource};
+    use crate::statistic::host;
+    use filesystem::State;
+
+    #[test]
+    fn disks_advance_leave_and_are_bounded() {
+        let (mut host, mut coverage) = (Host::default(), Coverage::default());
+        let mut say = |device: String, reads: Option<u64>| {
+            let values = reads.map(|reads| disk::Values::from_iter([(disk::Statistic::Reads, reads)]));
+            host.disk(&disk::Reading { device: device.into(), values }, &mut coverage);
+            host.disks.get("a").and_then(|values| values.get(disk::Statistic::Reads))
+        };
+        assert_eq!(say("a".into(), Some(7)), Some(7));
+        assert_eq!(say("a".into(), Some(6)), Some(7));
+        assert_eq!(say("a".into(), None), None);
+        assert_eq!(say("a".into(), Some(1)), Some(1), "another of the same name");
+        for number in 0..DISKS {
+            say(number.to_string(), Some(1));
+        }
+        assert_eq!((host.disks.len(), coverage.lost["disk"]), (DISKS, 1));
+    }
+
+    #[test]
+    fn a_filesystem_that_does_not_answer_has_no_figures() {
+        let (mut host, mut coverage) = (Host::default(), Coverage::default());
+        let mut say = |mountpoint: String, state| {
+            let (device, fstype) = ("d".into(), "t".into());
+            let reading = filesystem::Reading { mountpoint: mountpoint.into(), device, fstype, state };
+            host.filesystem(&reading, &mut coverage);
+            host.filesystems.get("/").map(|filesystem| filesystem.values.is_some())
+        };
+        assert_eq!(say("/".into(), State::Read(filesystem::Values::new())), Some(true));
+        assert_eq!(say("/".into(), State::Hung), Some(false));
+        assert_eq!(say("/".into(), State::Refused), Some(false));
+        assert_eq!(say("/".into(), State::Gone), None);
+        for number in 0..FILESYSTEMS + 2 {
+            say(format!("/{number}"), State::Hung);
+        }
+        assert_eq!((host.filesystems.len(), coverage.lost["filesystem"]), (FILESYSTEMS, 2));
+    }
+
+    #[test]
+    fn a_stall_is_told_counted_and_seen_before_the_next_reading() {
+        let mut host = Host::default();
+        let (resource, kind) = (Resource::Memory, Kind::Stalled);
+        let trigger = Trigger { resource, kind, threshold_ns: 1, window_ns: 2 };
+        assert_eq!(host.pressure(5, &pressure::Reading::Trigger(trigger)), None);
+        assert_eq!(host.triggers[&(resource, kind)].events, 0);
+        let full = host::Statistic::MemoryPressureFull;
+        for (total_ns, known, wanted) in
+            [(Some(9), None, None), (Some(9), Some(8), Some(9)), (Some(7), Some(8), Some(8))]
+        {
+            host.statistics.put(full, known);
+            let stall = Stall { trigger, total_ns };
+            assert_eq!(host.pressure(6, &pressure::Reading::Stall(stall.clone())), Some(stall));
+            assert_eq!(host.statistics.get(full), wanted);
+        }
+        let watch = &host.triggers[&(resource, kind)];
+        assert_eq!((watch.events, watch.created), (3, 5));
+    }
+}
