@@ -107,7 +107,9 @@ pub fn fold(view: &mut View, time: u64, reading: &Reading) -> Option<Outcome> {
             view.workloads.born(*id, path, time, &mut view.coverage);
         }
         Reading::Died { id } => {
-            view.coverage.cgroup_event(CgroupEvent::Died);
+            if view.workloads.hears(*id) {
+                view.coverage.cgroup_event(CgroupEvent::Died);
+            }
             view.workloads.died(*id, time);
         }
         Reading::Renamed { id, path } => {
@@ -167,6 +169,20 @@ mod tests {
         let mut bytes = change(2, b"");
         bytes[16..24].fill(0);
         assert_eq!(decode(&bytes), Err("no cgroup"));
+    }
+
+    #[test]
+    fn a_joined_cgroup_that_leaves_is_no_death() {
+        use crate::sample::{Reading as Any, Sample};
+        use crate::signal::test::{ID, engine};
+        let mut engine = engine();
+        let joined = super::Id { hierarchy: 77, id: 1 };
+        for reading in
+            [Reading::Joined { id: joined, with: ID }, Reading::Died { id: joined }, Reading::Died { id: ID }]
+        {
+            engine.apply(&Sample { time: 20, reading: Any::Cgroup(reading) });
+        }
+        assert_eq!(engine.view().coverage.cgroup_events[CgroupEvent::Died as usize], 1);
     }
 
     #[test]

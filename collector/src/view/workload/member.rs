@@ -78,6 +78,11 @@ impl Member {
 }
 
 impl Workloads {
+    /// Whether the births of its hierarchy are heard of; cgroups of others are joined, and leave again.
+    pub(crate) fn hears(&self, id: Id) -> bool {
+        self.hierarchies.contains(&id.hierarchy)
+    }
+
     pub(crate) fn walking(&self) -> bool {
         self.walking
     }
@@ -98,7 +103,7 @@ impl Workloads {
     }
 
     pub(crate) fn born(&mut self, id: Id, path: &str, time: u64, coverage: &mut Coverage) {
-        if !self.hierarchies.contains(&id.hierarchy) {
+        if !self.hears(id) {
             return;
         }
         if !path.starts_with('/') {
