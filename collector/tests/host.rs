@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{env, fs};
@@ -14,6 +16,30 @@ use collector::sample::{Reading, Sample};
 use collector::source::host::Host;
 use collector::source::root::Root;
 use collector::statistic::filesystem::{Statistic, Values};
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+// SAFETY: everything is left to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // A thread that is going away is not measured any more.
+        let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller keeps the contract.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps the contract.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("tests/fixtures/host")
@@ -162,4 +188,24 @@ fn an_empty_host_says_nothing() {
     let text = fold(&mut Engine::new(), read(&mut host(tree.0.clone())));
     let down = "headroom_source_up{source=\"filesystem\"} 0\nheadroom_source_up{source=\"host\"} 0\n";
     assert_eq!(text, down);
+}
+
+#[test]
+fn a_tick_allocates_nothing() {
+    for name in ["5.10", "6.18"] {
+        let (mut host, mut engine) = (host(folder().join(name)), Engine::new());
+        // The first rounds open everything, and make room for the answers of filesystems.
+        for _ in 0..10 {
+            fold(&mut engine, read(&mut host));
+        }
+        let mut filesystems = 0;
+        let before = ALLOCATIONS.get();
+        while filesystems < 100 {
+            host.read(&mut |reading| {
+                filesystems += usize::from(matches!(reading, Reading::Filesystem(_)));
+                drop(engine.apply(&Sample { time: 1, reading }));
+            });
+        }
+        assert_eq!(ALLOCATIONS.get() - before, 0, "{name}");
+    }
 }

@@ -283,8 +283,8 @@ fn an_agent_stops_though_a_filesystem_hangs() {
 fn pressure_is_told_before_the_next_tick() {
     needs!(is_root(), "programs need root");
     needs!(Path::new("/proc/pressure/memory").exists(), "this kernel keeps no pressure");
-    // The kernel tells within two seconds, the next tick is in thirty.
-    let agent = Agent::start("tick = \"30s\"\n[pressure]\nmemory_waiting = \"20ms\"\nmemory_stalled = \"0s\"\n");
+    // The kernel tells within two seconds, the next tick is in sixty.
+    let agent = Agent::start("tick = \"1m\"\n[pressure]\nmemory_waiting = \"20ms\"\nmemory_stalled = \"0s\"\n");
     let waiting = [("resource", "memory"), ("kind", "waiting")];
     let before = agent.scrape();
     assert!(before.has(EVENTS, &waiting), "no trigger:\n{}", agent.log());
@@ -299,7 +299,13 @@ fn pressure_is_told_before_the_next_tick() {
     thrash.args(["thrash", &format!("file={}", file.display()), "rounds=1000", "threads=4"]).stdout(Stdio::null());
     let mut child = cgroup.spawn(&mut thrash);
     let events = before.sum(EVENTS, &waiting);
-    let told = agent.scrape_until("pressure", |exposition| exposition.sum(EVENTS, &waiting) > events);
+    let total = "headroom_host_pressure_waiting_seconds_total";
+    let memory = [("resource", "memory")];
+    // The first telling may be of what the agent's own start waited for.
+    let least = before.sum(total, &memory) + 0.02;
+    let told = agent.scrape_until("pressure", |exposition| {
+        exposition.sum(EVENTS, &waiting) > events && exposition.sum(total, &memory) >= least
+    });
     child.kill().unwrap();
     child.wait().unwrap();
 
@@ -308,11 +314,6 @@ fn pressure_is_told_before_the_next_tick() {
     // No tick came between: what only a tick brings stands still, and what the kernel told with it does not.
     let switches = "headroom_host_context_switches_total";
     assert_eq!(told.values(switches, &[]), before.values(switches, &[]));
-    let total = "headroom_host_pressure_waiting_seconds_total";
-    let memory = [("resource", "memory")];
-    let (was, is) = (before.sum(total, &memory), told.sum(total, &memory));
-    eprintln!("waited for memory: {was} s, then {is} s");
-    assert!(is >= was + 0.02, "{was}, then {is}");
 }
 
 #[test]

@@ -71,6 +71,8 @@ struct Questions {
     waiting: VecDeque<Arc<Mount>>,
     busy: Vec<Busy>,
     answers: Vec<Answer>,
+    /// When the last answer came.
+    answered: u64,
     /// Threads, the stuck ones included.
     threads: usize,
     over: bool,
@@ -202,13 +204,14 @@ impl Filesystems {
             Some(bad) if bad.state == Asking::Hung => Err(anyhow::anyhow!("{} does not answer", bad.mount.mountpoint)),
             Some(bad) => Err(anyhow::anyhow!("{} refuses to answer", bad.mount.mountpoint)),
         };
-        Some((now.saturating_sub(self.begun.unwrap_or(now)), result))
+        // Whoever reads comes by once a tick: the answers may have been there for long.
+        let last = self.asked.lock().answered.min(now);
+        Some((last.saturating_sub(self.begun.unwrap_or(now)), result))
     }
 
     fn begin(&mut self, buffer: &mut Vec<u8>, tell: &mut dyn FnMut(Reading)) -> anyhow::Result<()> {
-        let path = self.mountinfo.path().to_owned();
         let text = self.mountinfo.read(buffer).and_then(|text| text.ok_or_else(|| io::ErrorKind::NotFound.into()));
-        match text.with_context(|| format!("read {}", path.display())) {
+        match text {
             Ok(text) if text != self.text => {
                 text.clone_into(&mut self.text);
                 let mounts = parse(text, &self.root, &self.exclude);
@@ -218,10 +221,11 @@ impl Filesystems {
             Err(error) => {
                 self.text.clear();
                 self.watch(Vec::new(), tell);
-                return Err(error);
+                return Err(error).with_context(|| format!("read {}", self.mountinfo.path().display()));
             }
         }
         let mut questions = self.asked.lock();
+        questions.waiting.reserve(self.watched.len());
         for watched in &mut self.watched {
             if matches!(watched.state, Asking::Answered | Asking::Refused) || !is_asked(&questions, &watched.mount) {
                 watched.state = Asking::Pending;
@@ -281,6 +285,7 @@ fn work(asked: &Asked, ask: &dyn Fn(&Path) -> io::Result<Values>) {
         let answer = ask(&mount.path);
         questions = asked.lock();
         let place = questions.busy.iter().position(|busy| Arc::ptr_eq(&busy.mount, &mount));
+        questions.answered = clock::monotonic_ns();
         let stuck = place.is_some_and(|place| questions.busy.swap_remove(place).stuck);
         questions.answers.push((mount, answer));
         if stuck {
