@@ -19,4 +19,5 @@ pub mod signal;
 pub mod sink;
 pub mod source;
 pub mod statistic;
+pub mod summary;
 pub mod view;

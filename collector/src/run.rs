@@ -30,6 +30,7 @@ use crate::source::kernel::ring::Ring;
 use crate::source::kernel::{Kernel, load};
 use crate::source::process::Own;
 use crate::source::root::Root;
+use crate::summary::Summary;
 
 /// A tick that is this many ticks late means that the agent hangs.
 const LATE_TICKS: u64 = 10;
@@ -150,6 +151,12 @@ impl Exposition for Shared {
         let bytes = Bytes::from(text);
         *rendered = Some((engine.version(), format, bytes.clone()));
         bytes
+    }
+
+    fn workloads(&self) -> Bytes {
+        let summary = Summary::of(self.engine().view());
+        // A map of strings and numbers: it can be written.
+        serde_json::to_vec(&summary).unwrap_or_default().into()
     }
 
     fn ready(&self) -> Result<(), String> {

@@ -83,6 +83,9 @@ pub struct Start {
     pub workload_max: usize,
     /// How long a dead workload stays, in nanoseconds.
     pub workload_grace: u64,
+    /// The memory cgroup that the agent itself is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own: Option<cgroup::Id>,
 }
 
 /// What the host calls a cgroup's container or pod.

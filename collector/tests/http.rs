@@ -82,6 +82,15 @@ fn large_expositions_are_compressed_for_those_who_ask() {
 }
 
 #[test]
+fn workloads_are_json() {
+    let server = Server::start(LOOSE, Page::small());
+    let reply = server.get("/api/v1/workloads");
+    assert_eq!((reply.status, reply.header("content-type")), (200, Some("application/json")));
+    assert_eq!(&*reply.body, b"{\"time\":1,\"workloads\":[]}");
+    server.stop();
+}
+
+#[test]
 fn health_and_readiness_say_why_not() {
     let page = Page::small();
     let server = Server::start(LOOSE, page.clone());
@@ -528,6 +537,10 @@ impl Exposition for Page {
             (None, Format::OpenMetrics) => Bytes::from_static(b"openmetrics\n"),
             (None, Format::Text) => Bytes::from_static(b"text\n"),
         }
+    }
+
+    fn workloads(&self) -> Bytes {
+        Bytes::from_static(b"{\"time\":1,\"workloads\":[]}")
     }
 
     fn ready(&self) -> Result<(), String> {

@@ -79,6 +79,7 @@ fn steady(descriptors: usize) {
         io_hierarchy: 0,
         workload_max: CGROUPS + 1,
         workload_grace: 0,
+        own: None,
     };
     engine.apply(&Sample { time: 1, reading: Reading::Start(start) });
     walk(&hierarchies.memory, &mut |id, path| {

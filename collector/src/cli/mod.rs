@@ -9,6 +9,7 @@ pub mod man;
 pub mod replay;
 pub mod run;
 pub mod settings;
+pub mod workloads;
 
 use std::io::{ErrorKind, Write, stderr, stdout};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -33,6 +34,7 @@ use settings::Settings;
     after_help = "Examples:
   headroom doctor               what this host can measure, and what is missing for the rest
   headroom run                  serve http://127.0.0.1:9843/metrics
+  headroom workloads            who is here, and what each holds of its limit
   headroom check-config         every setting, its value and where it is from
   headroom help run             flags, examples and exit codes of a verb
 "
@@ -47,6 +49,7 @@ enum Verb {
     Run(run::RunArgs),
     Replay(replay::ReplayArgs),
     Doctor(doctor::DoctorArgs),
+    Workloads(workloads::WorkloadsArgs),
     CheckConfig(check_config::CheckConfigArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
@@ -74,6 +77,7 @@ fn verb(verb: &Verb) -> Result<(), Failure> {
         Verb::Run(args) => run::run(args, begin(&args.settings)?),
         Verb::Replay(args) => replay::run(args, begin(&args.settings)?),
         Verb::Doctor(args) => doctor::run(args, begin(&args.settings)?),
+        Verb::Workloads(args) => workloads::run(args, &begin(&args.settings)?),
         Verb::CheckConfig(args) => check_config::run(args),
         Verb::Completions(args) => completions::run(args),
         Verb::Man(args) => man::run(args),

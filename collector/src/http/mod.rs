@@ -1,4 +1,4 @@
-//! The read-only TCP endpoint: `/metrics`, `/-/healthy`, `/-/ready`. Knows HTTP and what a client may cost; must not know
+//! The read-only TCP endpoint: `/metrics`, `/api/v1/workloads`, `/-/healthy`, `/-/ready`. Knows HTTP and what a client may cost; must not know
 //! what is published: an [`Exposition`] says that.
 
 mod negotiation;
@@ -12,10 +12,15 @@ use bytes::Bytes;
 pub use crate::metric::Format;
 pub use server::{BindError, Listener, serve};
 
+/// Where the workloads are listed.
+pub const WORKLOADS: &str = "/api/v1/workloads";
+
 /// What is published. Called on the runtime's only thread, so nothing in it may block.
 pub trait Exposition: Send + Sync + 'static {
     /// Every metric as it stands, rendered.
     fn metrics(&self, format: Format) -> Bytes;
+    /// Every workload as it stands, as JSON: a [`crate::summary::Summary`].
+    fn workloads(&self) -> Bytes;
     /// Whether the figures can be relied on yet; if not, why.
     fn ready(&self) -> Result<(), String>;
     /// Whether the agent works; if not, why.

@@ -17,7 +17,7 @@ use flate2::write::GzEncoder;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use super::{Exposition, Limits, negotiation};
+use super::{Exposition, Limits, WORKLOADS, negotiation};
 
 /// Below this many bytes, compression gains nothing: it all fits into a packet.
 const GZIP_MIN: usize = 1024;
@@ -30,6 +30,7 @@ const INDEX: &str = concat!(
     env!("CARGO_PKG_VERSION"),
     "</h1>\n<ul>\n",
     "<li><a href=\"/metrics\">/metrics</a>: OpenMetrics or Prometheus text</li>\n",
+    "<li><a href=\"/api/v1/workloads\">/api/v1/workloads</a>: who is here, as JSON</li>\n",
     "<li><a href=\"/-/healthy\">/-/healthy</a>: whether the agent works</li>\n",
     "<li><a href=\"/-/ready\">/-/ready</a>: whether its figures can be relied on</li>\n",
     "</ul>\n</body>\n</html>\n",
@@ -41,9 +42,13 @@ pub fn router(exposition: Arc<dyn Exposition>, limits: &Limits, shed: Arc<Atomic
     Router::new()
         .route("/", get(Html(INDEX)))
         .route("/metrics", get(metrics))
+        .route(WORKLOADS, get(workloads))
         .route("/-/healthy", get(healthy))
         .route("/-/ready", get(ready))
-        .fallback((StatusCode::NOT_FOUND, "not found: there are /metrics, /-/healthy and /-/ready\n"))
+        .fallback((
+            StatusCode::NOT_FOUND,
+            "not found: there are /metrics, /api/v1/workloads, /-/healthy and /-/ready\n",
+        ))
         .method_not_allowed_fallback(async || (StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered\n"))
         .with_state(Endpoint { exposition, scrapes, queue: limits.queue, shed })
 }
@@ -70,13 +75,27 @@ impl AsRef<[u8]> for Held {
 }
 
 async fn metrics(State(endpoint): State<Endpoint>, headers: HeaderMap) -> Response {
+    let format = negotiation::format(&headers);
+    page(endpoint, &headers, format.content_type(), |exposition| exposition.metrics(format)).await
+}
+
+async fn workloads(State(endpoint): State<Endpoint>, headers: HeaderMap) -> Response {
+    page(endpoint, &headers, "application/json", |exposition| exposition.workloads()).await
+}
+
+/// What may be large, when its turn comes.
+async fn page(
+    endpoint: Endpoint,
+    headers: &HeaderMap,
+    content_type: &'static str,
+    render: impl FnOnce(&dyn Exposition) -> Bytes,
+) -> Response {
     let Ok(Ok(place)) = timeout(endpoint.queue, endpoint.scrapes.acquire_owned()).await else {
         endpoint.shed.fetch_add(1, Ordering::Relaxed);
         return (StatusCode::SERVICE_UNAVAILABLE, "too many scrapes at once\n").into_response();
     };
-    let format = negotiation::format(&headers);
-    let plain = endpoint.exposition.metrics(format);
-    let compress = plain.len() > GZIP_MIN && negotiation::gzip(&headers);
+    let plain = render(&*endpoint.exposition);
+    let compress = plain.len() > GZIP_MIN && negotiation::gzip(headers);
     let body = match compress {
         true => gzip(&plain).await.map(Bytes::from),
         false => Ok(plain),
@@ -85,7 +104,7 @@ async fn metrics(State(endpoint): State<Endpoint>, headers: HeaderMap) -> Respon
     let held = Bytes::from_owner(Held { body, _place: place });
     let mut response = held.into_response();
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(VARY, HeaderValue::from_static("accept, accept-encoding"));
     if compress {
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));

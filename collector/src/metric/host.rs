@@ -6,7 +6,7 @@ use super::{Kind, Metric, Need, Unit, render::Value};
 use crate::signal::reclaim;
 
 /// The programs that see reclaim, by [`reclaim::Kind`].
-pub(super) const RECLAIM: &[Need] =
+pub(crate) const RECLAIM: &[Need] =
     &[&[&["reclaim_direct_end", "reclaim_direct_begin"]], &[&["reclaim_memcg_end", "reclaim_memcg_begin"]]];
 const _: () = assert!(RECLAIM.len() == KINDS);
 

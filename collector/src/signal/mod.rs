@@ -159,6 +159,7 @@ pub(crate) mod test {
             io_hierarchy: 3,
             workload_max: 3,
             workload_grace: 60_000_000_000,
+            own: None,
         }
     }
 

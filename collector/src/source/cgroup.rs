@@ -199,6 +199,20 @@ impl Hierarchy {
     }
 }
 
+/// The memory cgroup that this process is in, if it can be told; found by its own mounts, wherever the host's are.
+pub fn own() -> Option<Id> {
+    let memory = Hierarchies::find(&Root::default()).ok()?.memory;
+    let cgroups = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let line = |line: &str| {
+        let mut fields = line.splitn(3, ':');
+        let id: u64 = fields.next()?.parse().ok()?;
+        (id == memory.id).then_some(fields.nth(1)?.to_owned())
+    };
+    let path = cgroups.lines().find_map(line)?;
+    let directory = memory.root.join(memory.relative(path.trim_end_matches('/'))?);
+    Some(Id { hierarchy: memory.id, id: fs::metadata(directory).ok()?.ino() })
+}
+
 /// Every cgroup of a hierarchy, its root included: its id and its path from the root (`/` is the root itself). A
 /// directory that vanishes meanwhile is left out: its death is an event of its own.
 pub fn walk(hierarchy: &Hierarchy, found: &mut dyn FnMut(Id, &str)) -> Result<()> {

@@ -11,7 +11,7 @@ use crate::signal::MALFORMED;
 
 /// The places in user space that can drop something; the kernel's are [`lost::NAMES`].
 pub const STAGES: &[&str] =
-    &["workload", "series", "unknown_cgroup", "name", "disk", "filesystem", MALFORMED, "record", "http"];
+    &["workload", "series", "missed_run", "unknown_cgroup", "name", "disk", "filesystem", MALFORMED, "record", "http"];
 
 /// Names of each sort that are kept. There are far fewer, unless a replayed file is not ours.
 const NAMES: usize = 128;

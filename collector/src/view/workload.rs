@@ -95,6 +95,8 @@ pub struct Workloads {
     pending: Pending,
     walk: u64,
     walking: bool,
+    /// The agent's own cgroup.
+    own: Option<Id>,
 }
 
 impl Default for Workloads {
@@ -112,6 +114,7 @@ impl Default for Workloads {
             pending: Pending::default(),
             walk: 0,
             walking: false,
+            own: None,
         }
     }
 }
@@ -122,6 +125,7 @@ impl Workloads {
             hierarchies: [start.memory_hierarchy, start.io_hierarchy],
             max: start.workload_max,
             grace: start.workload_grace,
+            own: start.own,
             slots: vec![Workload::other(time)],
             ..Workloads::default()
         }
@@ -135,6 +139,11 @@ impl Workloads {
     /// How many there are, `other` not counted.
     pub fn count(&self) -> usize {
         self.by_name.len()
+    }
+
+    /// The workload that the agent itself is in, if that is known.
+    pub fn own(&self) -> Option<&Workload> {
+        self.of(self.own?)
     }
 
     /// The workload that a cgroup belongs to, if the cgroup is known.

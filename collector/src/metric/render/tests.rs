@@ -21,6 +21,7 @@ fn engine<'a>(paths: impl IntoIterator<Item = &'a str>) -> Engine {
         io_hierarchy: 0,
         workload_max: 100_000,
         workload_grace: 0,
+        own: None,
     }));
     for probe in collector_common::SIGNALS.iter().flat_map(|signal| signal.probes) {
         let program = probe.program.into();

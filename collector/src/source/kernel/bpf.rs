@@ -148,6 +148,15 @@ pub fn delete(map: BorrowedFd<'_>, key: &[u8]) -> io::Result<()> {
 
 /// What a program cost while the kernel measured it: runs, and nanoseconds.
 pub fn run_statistics(program: BorrowedFd<'_>) -> io::Result<(u64, u64)> {
+    information(program).map(|info| (info.run_cnt, info.run_time_ns))
+}
+
+/// How often the kernel did not run a program, because it was running on that CPU already (counted from 5.12).
+pub fn misses(program: BorrowedFd<'_>) -> io::Result<u64> {
+    information(program).map(|info| info.recursion_misses)
+}
+
+fn information(program: BorrowedFd<'_>) -> io::Result<bpf_prog_info> {
     // SAFETY: a C struct of numbers, for which zero is a value.
     let mut info: bpf_prog_info = unsafe { std::mem::zeroed() };
     let mut attr = empty();
@@ -155,7 +164,7 @@ pub fn run_statistics(program: BorrowedFd<'_>) -> io::Result<(u64, u64)> {
     attr.info.info_len = size_of::<bpf_prog_info>() as u32;
     attr.info.info = &raw mut info as u64;
     command(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attr)?;
-    Ok((info.run_cnt, info.run_time_ns))
+    Ok(info)
 }
 
 /// Runs a raw tracepoint program once, with `arguments` as the tracepoint's.

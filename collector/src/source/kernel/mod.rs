@@ -31,6 +31,12 @@ use ring::Ring;
 /// the next tick.
 const QUARANTINE_NS: u64 = 2_000_000_000;
 
+/// The probes whose misses may have hidden a cgroup.
+const CGROUPS: &[collector_common::Probe] = collector_common::cgroup::SIGNAL.probes;
+
+/// The stage of `headroom_lost_total` that counts runs of programs that did not happen.
+pub const MISSED: &str = "missed_run";
+
 /// The kernel, open.
 pub struct Kernel {
     /// Dropped, it detaches every program.
@@ -50,6 +56,8 @@ pub struct Kernel {
     devices: HashSet<block::Device>,
     logger: Option<EbpfLogger<&'static dyn log::Log>>,
     measurement: Option<Measurement>,
+    /// Each attached program, with how often it did not run so far.
+    misses: Vec<(&'static str, u64)>,
 }
 
 /// The kernel measures the programs while `window` is held; it costs each run two readings of the clock, which is why it
@@ -79,20 +87,14 @@ impl Kernel {
             critical: ring(&mut ebpf, Which::Critical)?,
             bulk: ring(&mut ebpf, Which::Bulk)?,
             counters: CounterMaps::new(&mut ebpf, slots)?,
-            start: Start {
-                version: env!("CARGO_PKG_VERSION").to_owned(),
-                kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
-                memory_hierarchy: hierarchies.memory.id,
-                io_hierarchy: hierarchies.io.id,
-                workload_max: config.workload.max,
-                workload_grace: config.workload.grace.as_nanos() as u64,
-            },
+            start: start(config, &hierarchies),
             context: Context { page_size: rustix::param::page_size() as u64, clock_offset_ns: clock::offset_ns() },
             quarantine_ns: QUARANTINE_NS.max(2 * config.tick.as_nanos() as u64),
             walk_due: true,
             devices: HashSet::new(),
             logger: logger.context("open the programs' debug log")?,
             measurement: measured.then(|| Measurement::begin(config.kernel.measure.as_nanos() as u64, &probes)),
+            misses: attached(&probes).map(|name| (name, 0)).collect(),
             ebpf,
             probes,
             hierarchies,
@@ -162,7 +164,24 @@ impl Kernel {
         if let Some(logger) = &mut self.logger {
             logger.flush();
         }
+        self.count_misses(time, sink)?;
         self.measure(time, sink)
+    }
+
+    /// A program that an interrupt would start again on its own CPU is not run: what it would have seen is lost.
+    fn count_misses(&mut self, time: u64, sink: &mut dyn FnMut(Sample)) -> Result<()> {
+        let Kernel { misses, ebpf, walk_due, .. } = self;
+        for (name, seen) in misses {
+            let Some(program) = ebpf.program(name) else { continue };
+            let fd = program.fd().context("a program's descriptor")?;
+            let now = bpf::misses(fd.as_fd()).with_context(|| format!("count the misses of {name}"))?;
+            let count = now.saturating_sub(std::mem::replace(seen, now));
+            if count > 0 {
+                *walk_due |= CGROUPS.iter().any(|probe| probe.program == *name);
+                sink(Sample { time, reading: Reading::Lost(Lost { stage: MISSED.into(), count }) });
+            }
+        }
+        Ok(())
     }
 
     fn walk(&mut self, time: u64, sink: &mut dyn FnMut(Sample)) -> Result<()> {
@@ -215,6 +234,19 @@ impl Measurement {
             until: clock::monotonic_ns().saturating_add(length_ns),
             seen: attached(probes).map(|name| (name, 0, 0)).collect(),
         }
+    }
+}
+
+/// What of the host, and of the configuration, the fold needs to know.
+pub fn start(config: &Config, hierarchies: &Hierarchies) -> Start {
+    Start {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
+        memory_hierarchy: hierarchies.memory.id,
+        io_hierarchy: hierarchies.io.id,
+        workload_max: config.workload.max,
+        workload_grace: config.workload.grace.as_nanos() as u64,
+        own: super::cgroup::own(),
     }
 }
 

@@ -106,6 +106,11 @@ impl Asker {
 pub struct Answers(tokio::sync::mpsc::Receiver<Sample>);
 
 impl Answers {
+    /// The next, if there is one already.
+    pub fn ready(&mut self) -> Option<Sample> {
+        self.0.try_recv().ok()
+    }
+
     /// The next. Never comes back once the thread is gone.
     pub async fn next(&mut self) -> Sample {
         match self.0.recv().await {

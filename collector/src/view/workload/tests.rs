@@ -24,6 +24,7 @@ impl World {
             io_hierarchy: IO,
             workload_max: max,
             workload_grace: GRACE,
+            own: None,
         };
         World { workloads: Workloads::new(1, &start), coverage: Coverage::default() }
     }

@@ -92,6 +92,7 @@ impl Bench {
             io_hierarchy: CGROUP.hierarchy,
             workload_max: 10,
             workload_grace: 0,
+            own: None,
         };
         let born = cgroup::Reading::Born { id: CGROUP, path: "/system.slice/bench.service".into() };
         for reading in [Reading::Start(start), Reading::Cgroup(born)] {

@@ -127,6 +127,7 @@ fn host(life: Life, size: usize) -> (Engine, f64) {
         io_hierarchy: 0,
         workload_max: size,
         workload_grace: 60_000_000_000,
+        own: None,
     }));
     for probe in collector_common::SIGNALS.iter().flat_map(|signal| signal.probes) {
         let program = probe.program.to_owned();

@@ -1,0 +1,58 @@
+//! Without an agent: one walk of the cgroups, and their files through the same reader and the same fold.
+
+use anyhow::Result;
+
+use crate::config::Config;
+use crate::engine::Engine;
+use crate::sample::{Reading, Sample};
+use crate::signal::cgroup;
+use crate::source::cgroup::{Hierarchies, walk};
+use crate::source::clock;
+use crate::source::kernel;
+use crate::source::name::{self, Answers};
+use crate::source::root::Root;
+use crate::source::statistic::{Limits, Reader};
+use crate::summary::Summary;
+
+/// The host, read directly.
+pub struct Direct {
+    engine: Engine,
+    reader: Reader,
+    names: Answers,
+}
+
+impl Direct {
+    /// Finds every cgroup that there is now.
+    pub fn open(config: &Config) -> Result<Direct> {
+        let root = Root::new(&config.rootfs);
+        let hierarchies = Hierarchies::find(&root)?;
+        // Everything is due at each of the few readings.
+        let limits = Limits { period: 1, ..Limits::of(config) };
+        let mut reader = Reader::open(&root, &hierarchies, limits)?;
+        let mut engine = Engine::new();
+        let (mut asker, names) = name::start(&root, hierarchies.memory.id, &config.workload)?;
+        let mut say = |reading| {
+            reader.follow(&reading);
+            asker.follow(&reading);
+            engine.apply(&Sample { time: clock::unix_ns(), reading });
+        };
+        say(Reading::Start(kernel::start(config, &hierarchies)));
+        say(Reading::Cgroup(cgroup::Reading::Walk));
+        for hierarchy in hierarchies.distinct() {
+            walk(hierarchy, &mut |id, path| say(Reading::Cgroup(cgroup::Reading::Born { id, path: path.to_owned() })))?;
+        }
+        say(Reading::Cgroup(cgroup::Reading::Walked));
+        Ok(Direct { engine, reader, names })
+    }
+
+    /// What the files say now.
+    pub fn read(&mut self) -> Result<Summary> {
+        let Direct { engine, reader, names } = self;
+        while let Some(name) = names.ready() {
+            engine.apply(&name);
+        }
+        reader.read(&mut |sample| drop(engine.apply(&sample)));
+        engine.apply(&Sample { time: clock::unix_ns(), reading: Reading::Tick });
+        Ok(Summary::of(engine.view()))
+    }
+}

@@ -1,0 +1,146 @@
+//! Workloads as a table for people.
+
+use super::Row;
+
+/// What is not known.
+const UNKNOWN: &str = "–";
+/// From here on a limit is near.
+const NEAR: f64 = 0.9;
+
+const RED: &str = "\x1b[31m";
+const BOLD: &str = "\x1b[1m";
+const PLAIN: &str = "\x1b[0m";
+
+const HEAD: [&str; COLUMNS] =
+    ["WORKLOAD", "KIND", "MEMORY", "LIMIT", "USED", "SWAP", "CPU", "PRESSURE", "STALLS", "KILLS"];
+const COLUMNS: usize = 10;
+/// Columns before this one are text, and stand on the left.
+const NUMBERS: usize = 2;
+const USED: usize = 4;
+const KILLS: usize = 9;
+
+/// A line a workload, under a head.
+pub fn table(rows: &[Row], colour: bool) -> String {
+    let cells: Vec<[String; COLUMNS]> = rows.iter().map(cells).collect();
+    let width = |column: usize| {
+        let cells = cells.iter().map(|cells| cells[column].chars().count());
+        cells.chain([HEAD[column].len()]).max().unwrap_or(0)
+    };
+    let widths: [usize; COLUMNS] = std::array::from_fn(width);
+    let mut text = String::new();
+    let head = HEAD.map(str::to_owned);
+    line(&mut text, &head, &widths, |_| colour.then_some(BOLD));
+    for (row, cells) in rows.iter().zip(&cells) {
+        let alarming = |column| match column {
+            USED => row.memory_limit_used_ratio.is_some_and(|ratio| ratio >= NEAR),
+            KILLS => row.line.oom_kills.is_some_and(|kills| kills > 0),
+            _ => false,
+        };
+        line(&mut text, cells, &widths, |column| (colour && alarming(column)).then_some(RED));
+    }
+    text
+}
+
+fn line(
+    text: &mut String,
+    cells: &[String; COLUMNS],
+    widths: &[usize; COLUMNS],
+    paint: impl Fn(usize) -> Option<&'static str>,
+) {
+    for (column, (cell, width)) in cells.iter().zip(widths).enumerate() {
+        let padding = " ".repeat(width.saturating_sub(cell.chars().count()));
+        let paint = paint(column);
+        let (left, right) = if column < NUMBERS { ("", &*padding) } else { (&*padding, "") };
+        text.push_str(if column == 0 { "" } else { "  " });
+        text.push_str(left);
+        text.push_str(paint.unwrap_or_default());
+        text.push_str(cell);
+        text.push_str(paint.map_or("", |_| PLAIN));
+        text.push_str(right);
+    }
+    text.push('\n');
+}
+
+fn cells(row: &Row) -> [String; COLUMNS] {
+    let line = &row.line;
+    let known = |cell: Option<String>| cell.unwrap_or_else(|| UNKNOWN.to_owned());
+    let count = |number: Option<u64>| known(number.map(|number| number.to_string()));
+    let share = |ratio: Option<f64>| known(ratio.map(|ratio| format!("{:.1}%", 100.0 * ratio)));
+    let mine = if line.agent { " *" } else { "" };
+    [
+        format!("{}{mine}", line.workload),
+        line.kind.clone(),
+        known(line.memory_bytes.map(bytes)),
+        known(line.memory_limit_bytes.map(bytes)),
+        share(row.memory_limit_used_ratio),
+        known(line.swap_bytes.map(bytes)),
+        known(row.cpu_cores.map(|cores| format!("{cores:.2}"))),
+        share(row.memory_waiting_ratio),
+        count(line.reclaim_stalls),
+        count(line.oom_kills),
+    ]
+}
+
+/// Bytes with three figures and a binary unit.
+fn bytes(bytes: u64) -> String {
+    const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let mut amount = bytes as f64;
+    let mut unit = 0;
+    while amount >= 999.5 && unit + 1 < UNITS.len() {
+        amount /= 1024.0;
+        unit += 1;
+    }
+    let digits = match amount {
+        _ if unit == 0 => 0,
+        amount if amount < 9.995 => 2,
+        amount if amount < 99.95 => 1,
+        _ => 0,
+    };
+    format!("{amount:.digits$} {}", UNITS[unit])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::summary::Line;
+
+    #[test]
+    fn bytes_have_three_figures() {
+        let shown = [0, 1, 999, 1000, 1024, 10_240, 1 << 20, 5 << 29, 999 << 30, 1000 << 30, u64::MAX].map(bytes);
+        let wanted = [
+            "0 B", "1 B", "999 B", "0.98 KiB", "1.00 KiB", "10.0 KiB", "1.00 MiB", "2.50 GiB", "999 GiB", "0.98 TiB",
+            "16.0 EiB",
+        ];
+        assert_eq!(shown, wanted);
+    }
+
+    fn rows() -> Vec<Row> {
+        let line = |name: &str, agent| Line { workload: name.into(), kind: "service".into(), agent, ..Line::default() };
+        let near = Line {
+            memory_bytes: Some(95 << 20),
+            memory_limit_bytes: Some(100 << 20),
+            oom_kills: Some(3),
+            ..line("ollama.service", false)
+        };
+        let near = Row { line: near, memory_limit_used_ratio: Some(0.95), cpu_cores: Some(1.5), ..Row::default() };
+        vec![near, Row { line: line("ü", true), ..Row::default() }]
+    }
+
+    #[test]
+    fn columns_are_aligned_and_the_unknown_is_no_zero() {
+        let text = table(&rows(), false);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], "WORKLOAD        KIND       MEMORY    LIMIT   USED  SWAP   CPU  PRESSURE  STALLS  KILLS");
+        assert_eq!(lines[1], "ollama.service  service  95.0 MiB  100 MiB  95.0%     –  1.50         –       –      3");
+        assert_eq!(lines[2], "ü *             service         –        –      –     –     –         –       –      –");
+    }
+
+    #[test]
+    fn colour_marks_what_is_alarming_and_nothing_else() {
+        let text = table(&rows(), true);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[1].matches(RED).count(), 2);
+        assert!(lines[1].contains("\x1b[31m95.0%\x1b[0m") && lines[1].ends_with("\x1b[31m3\x1b[0m"));
+        assert!(!lines[2].contains('\x1b'));
+    }
+}

@@ -1,0 +1,122 @@
+//! What the workloads are like at one moment, a line each: what `/api/v1/workloads` answers and `headroom workloads`
+//! prints. Figures are as the metrics have them, in seconds, bytes or as a count; what is not known is absent.
+
+use serde::{Deserialize, Serialize};
+
+use crate::metric::Need;
+use crate::metric::host::RECLAIM;
+use crate::statistic::workload::Statistic;
+use crate::view::View;
+use crate::view::workload::Workload;
+
+/// All workloads at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// When, in nanoseconds since the Unix epoch.
+    pub time: u64,
+    /// In the order of their names.
+    pub workloads: Vec<Line>,
+}
+
+/// One workload.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Line {
+    /// Its name.
+    pub workload: String,
+    /// What sort of workload it is.
+    pub kind: String,
+    /// The Kubernetes namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// The pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<String>,
+    /// The container in the pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+    /// The path of its own cgroup.
+    pub cgroup: String,
+    /// Whether the agent itself is in it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub agent: bool,
+    /// Memory charged to it and what is below it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
+    /// The same less the page cache that was not used lately.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_working_set_bytes: Option<u64>,
+    /// Its own hard limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_limit_bytes: Option<u64>,
+    /// Swap that it uses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub swap_bytes: Option<u64>,
+    /// CPU time since it was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_seconds: Option<f64>,
+    /// Time in which some task of it waited for memory (PSI).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_waiting_seconds: Option<f64>,
+    /// Time in which some task of it waited for IO (PSI).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub io_waiting_seconds: Option<f64>,
+    /// Time in which some task of it waited for a CPU (PSI).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_waiting_seconds: Option<f64>,
+    /// How often its tasks had to free memory before they got any; only an agent sees that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reclaim_stalls: Option<u64>,
+    /// For how long, summed over the tasks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reclaim_stall_seconds: Option<f64>,
+    /// Its processes that were killed for memory: by the kernel's own count where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oom_kills: Option<u64>,
+}
+
+impl Summary {
+    /// What the view knows.
+    pub fn of(view: &View) -> Summary {
+        let stalls = RECLAIM.iter().any(|need| view.coverage.sees(need));
+        let kills = view.coverage.sees(KILLS);
+        let own = view.workloads.own();
+        let line = |workload: &Workload| Line {
+            agent: own.is_some_and(|own| std::ptr::eq(own, workload)),
+            ..Line::of(workload, stalls, kills)
+        };
+        Summary { time: view.time, workloads: view.workloads.iter().map(line).collect() }
+    }
+}
+
+const KILLS: Need = &[&["oom_mark_victim"]];
+
+impl Line {
+    fn of(workload: &Workload, stalls: bool, kills: bool) -> Line {
+        let statistic = |statistic| workload.statistics.get(statistic);
+        let seconds = |name| statistic(name).map(|ns| ns as f64 / 1e9);
+        let named = |name: &str| (!name.is_empty()).then(|| name.to_owned());
+        let [name, namespace, pod, container] = workload.labels();
+        let reclaim = &workload.amounts.reclaim;
+        Line {
+            workload: name.to_owned(),
+            kind: workload.identity.kind.label().to_owned(),
+            namespace: named(namespace),
+            pod: named(pod),
+            container: named(container),
+            cgroup: workload.identity.top.to_string(),
+            agent: false,
+            memory_bytes: statistic(Statistic::MemoryCurrent),
+            memory_working_set_bytes: statistic(Statistic::MemoryWorkingSet),
+            memory_limit_bytes: statistic(Statistic::MemoryLimit),
+            swap_bytes: statistic(Statistic::MemorySwap),
+            cpu_seconds: seconds(Statistic::CpuUsage),
+            memory_waiting_seconds: seconds(Statistic::MemoryPressureSome),
+            io_waiting_seconds: seconds(Statistic::IoPressureSome),
+            cpu_waiting_seconds: seconds(Statistic::CpuPressureSome),
+            reclaim_stalls: stalls.then(|| reclaim.iter().map(|reclaim| reclaim.stalls).sum()),
+            reclaim_stall_seconds: stalls.then(|| reclaim.iter().map(|reclaim| reclaim.ns).sum::<u64>() as f64 / 1e9),
+            oom_kills: statistic(Statistic::MemoryEventOomKill)
+                .or_else(|| kills.then(|| workload.amounts.oom_kills.iter().sum())),
+        }
+    }
+}
