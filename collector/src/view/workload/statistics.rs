@@ -38,7 +38,12 @@ impl Statistics {
         let index = statistic.index();
         let unlimited = || self.holders[index] < self.holders[Statistic::MemoryCurrent.index()];
         let known = self.known[index] && !(statistic.nature() == Nature::Limit && unlimited());
-        known.then_some(self.sums[index])
+        let sum = match statistic {
+            // A part of what is charged that is read less often: what was given back since then is in it no more.
+            Statistic::MemoryWorkingSet => self.sums[index].min(self.get(Statistic::MemoryCurrent).unwrap_or(u64::MAX)),
+            _ => self.sums[index],
+        };
+        known.then_some(sum)
     }
 
     /// Takes in what the files of one of its cgroups say now.
@@ -192,6 +197,15 @@ mod tests {
         three.measure(&mut c, &values(&[(MemoryCurrent, 7)]));
         one.absorb(&three);
         assert_eq!(one.get(MemoryCurrent), Some(7));
+    }
+
+    #[test]
+    fn the_working_set_is_a_part_of_what_is_charged() {
+        let (mut all, mut last) = (Statistics::default(), Last::default());
+        for (current, shown) in [(10, 7), (8, 7), (5, 5), (0, 0)] {
+            all.measure(&mut last, &values(&[(MemoryCurrent, current), (Statistic::MemoryWorkingSet, 7)]));
+            assert_eq!(all.get(Statistic::MemoryWorkingSet), Some(shown));
+        }
     }
 
     #[test]
