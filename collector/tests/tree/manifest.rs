@@ -104,8 +104,8 @@ fn cgroup(kernel: &str, changes: &[&str]) -> BTreeMap<String, String> {
             whole = Some(name);
         } else {
             let word = value.split(' ').next();
-            match lines.iter_mut().find(|line| line.split(' ').next() == word) {
-                Some(line) => *line = value.to_owned(),
+            match lines.iter().position(|line| line.split(' ').next() == word) {
+                Some(at) => value.clone_into(&mut lines[at]),
                 None if lines.len() <= 1 => *lines = vec![value.to_owned()],
                 None => panic!("{name} has no such line: {value}"),
             }

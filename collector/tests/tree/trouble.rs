@@ -1,0 +1,183 @@
+//! Hosts with something wrong: files that are empty, garbage, gone or not to be read, and cgroups with odd names.
+
+use std::os::unix::fs::PermissionsExt;
+
+use super::*;
+
+const JOB: (&str, &str) = ("workload", "/job");
+const CURRENT: &str = "headroom_workload_memory_current_bytes";
+
+/// A host with one cgroup on v2.
+fn plain() -> Tree {
+    let manifest = "/proc/1/cgroup\n    0::/\n\
+                    /proc/1/mountinfo\n    33 23 0:27 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n\
+                    /sys/fs/cgroup/job like v2-6.18\n    memory.current 4096\n    memory.stat anon 2048\n";
+    Tree::plant(manifest, |kernel| super::read(&folder().join("kernel").join(kernel)))
+}
+
+fn opened(tree: Tree) -> Host {
+    let mut host = Host::open(tree);
+    host.walk();
+    host
+}
+
+fn file(name: &str) -> String {
+    format!("/sys/fs/cgroup/job/{name}")
+}
+
+#[test]
+fn what_says_nothing_has_no_series_and_comes_back_when_it_does() {
+    let mut host = opened(plain());
+    assert_eq!(host.read(), None);
+    let whole = host.exposition();
+    let names: Vec<String> = std::fs::read_dir(host.tree.at("/sys/fs/cgroup/job"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    let texts: Vec<String> = names.iter().map(|name| super::read(&host.tree.at(&file(name)))).collect();
+    for nonsense in
+        ["", "\n\n", "max", "-1\n", "garbage", "\u{feff}1\n", "some total=\nfull\n8:0 rbytes=\n", "anon -5\nfile x\n"]
+    {
+        names.iter().for_each(|name| host.tree.write(&file(name), nonsense));
+        assert_eq!(host.read(), None, "{nonsense:?}");
+        assert_eq!(host.value(CURRENT, &[JOB]), None, "{nonsense:?}");
+        let series = host.exposition();
+        // Of IO alone silence says something: that there was none.
+        let left = series.lines().filter(|line| line.contains("workload=\"/job\""));
+        let left: Vec<_> = left.filter(|line| !line.contains("_info{") && !line.contains("_io")).collect();
+        assert_eq!(left, Vec::<&str>::new(), "{nonsense:?}");
+        names.iter().zip(&texts).for_each(|(name, text)| host.tree.write(&file(name), text));
+        assert_eq!(host.read(), None);
+        assert_eq!(host.exposition(), whole, "{nonsense:?}");
+    }
+}
+
+#[test]
+fn keys_that_are_new_missing_or_absurd_do_not_harm_the_others() {
+    let mut host = opened(plain());
+    host.tree.write(
+        &file("memory.stat"),
+        "future 1\nanon 18446744073709551615\nfile 18446744073709551616\n\nshmem 7\nshmem_next 8 9\n",
+    );
+    host.tree.write(&file("memory.events"), "oom_kill 3\nnovel 4\n");
+    host.tree.write(&file("cpu.stat"), "usage_usec 18446744073709551615\n");
+    assert_eq!(host.read(), None);
+    let value = |name: &str, labels: &[(&str, &str)]| {
+        host.value(&format!("headroom_workload_{name}"), &[&[JOB], labels].concat())
+    };
+    assert_eq!(value("memory_current_bytes", &[]), Some(4096.0));
+    assert_eq!(value("memory_anon_bytes", &[]), Some(18_446_744_073_709_551_615.0));
+    assert_eq!(value("memory_file_bytes", &[]), None);
+    assert_eq!(value("memory_shmem_bytes", &[]), Some(7.0));
+    // Nobody knows what was not used lately.
+    assert_eq!(value("memory_working_set_bytes", &[]), None);
+    assert_eq!(value("memory_events_total", &[("event", "oom_kill")]), Some(3.0));
+    assert_eq!(value("memory_events_total", &[("event", "low")],), None);
+    assert!(value("cpu_seconds_total", &[]).unwrap() > 1e10);
+    assert_eq!(value("cpu_throttled_seconds_total", &[]), None);
+}
+
+#[test]
+fn what_vanishes_is_no_trouble_and_has_no_series() {
+    let mut host = opened(plain());
+    assert_eq!(host.read(), None);
+    for name in ["memory.stat", "io.stat", "memory.max"] {
+        std::fs::remove_file(host.tree.at(&file(name))).unwrap();
+    }
+    // What is open says what it said: only a cgroup's own end ends it.
+    assert_eq!(host.read(), None);
+    assert_eq!(host.value("headroom_workload_memory_anon_bytes", &[JOB]), None);
+    assert_eq!(host.value(CURRENT, &[JOB]), Some(4096.0));
+    std::fs::remove_dir_all(host.tree.at("/sys/fs/cgroup/job")).unwrap();
+    assert_eq!(host.read(), None);
+    // Its end is heard of otherwise: a walk, here.
+    host.walk();
+    assert_eq!(host.read(), None);
+    assert_eq!(host.reader.count(), 0);
+    assert_eq!(host.reader.open_files(), 0);
+}
+
+#[test]
+fn what_may_not_be_read_is_told_and_the_rest_is_read() {
+    let tree = plain();
+    let forbid = |names: &[&str], mode: u32| {
+        for name in names {
+            std::fs::set_permissions(tree.at(&file(name)), std::fs::Permissions::from_mode(mode)).unwrap();
+        }
+    };
+    let allow_folders = |path: &str| {
+        std::fs::set_permissions(tree.at(path), std::fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    ["/", "/proc", "/proc/1", "/sys/fs/cgroup", "/sys/fs/cgroup/job"].iter().for_each(|path| allow_folders(path));
+    let all = std::fs::read_dir(tree.at("/sys/fs/cgroup/job")).unwrap();
+    let all: Vec<String> = all.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    forbid(&all, 0o444);
+    forbid(&["memory.current", "memory.stat"], 0o000);
+    let mut host = std::thread::scope(|scope| {
+        scope
+            .spawn(|| {
+                become_nobody();
+                let mut host = opened(plain_at(&tree));
+                let error = host.read().expect("nobody noticed");
+                assert!(error.contains("2 files") && error.contains("memory.current"), "{error}");
+                assert_eq!(host.value(CURRENT, &[JOB]), None);
+                assert_eq!(host.value("headroom_workload_memory_peak_bytes", &[JOB]), Some(0.0));
+                assert!(host.read().is_some(), "it is still so");
+                host
+            })
+            .join()
+            .unwrap()
+    });
+    forbid(&["memory.current", "memory.stat"], 0o444);
+    assert_eq!(host.read(), None);
+    assert_eq!(host.value(CURRENT, &[JOB]), Some(4096.0));
+}
+
+/// The same files; whoever has them from here does not remove them.
+fn plain_at(tree: &Tree) -> Tree {
+    Tree { root: tree.root.clone() }
+}
+
+/// This thread alone is no longer root, if it was.
+fn become_nobody() {
+    // SAFETY: the call takes numbers, and changes this thread alone; the C library's wrapper would change all.
+    let done = unsafe { libc::syscall(libc::SYS_setresuid, 65534, 65534, 65534) };
+    assert!(done == 0 || !rustix::process::geteuid().is_root());
+}
+
+#[test]
+fn odd_names_are_names() {
+    let long = "x".repeat(255);
+    let names =
+        ["a b", "  ", "ünï→✓", "new\nline", "back\\slash", "quote\"d", "{brace}", "..a", "-rf", "%s", long.as_str()];
+    let mut manifest = String::from(
+        "/proc/1/cgroup\n    0::/\n/proc/1/mountinfo\n    33 23 0:27 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n",
+    );
+    manifest.push_str("/sys/fs/cgroup/cgroup.procs\n");
+    let tree = Tree::plant(&manifest, |_| unreachable!());
+    for (number, name) in names.iter().enumerate() {
+        tree.write(&format!("/sys/fs/cgroup/{name}/memory.current"), &format!("{}\n", 1000 + number));
+    }
+    let mut host = opened(tree);
+    assert_eq!(host.read(), None);
+    let workloads: Vec<_> = host
+        .engine
+        .view()
+        .workloads
+        .iter()
+        .map(|workload| {
+            (
+                workload.identity.top.clone(),
+                workload.statistics.get(collector::statistic::workload::Statistic::MemoryCurrent),
+            )
+        })
+        .collect();
+    for (number, name) in names.iter().enumerate() {
+        let found = workloads.iter().find(|(top, _)| **top == *format!("/{name}"));
+        assert_eq!(found.map(|(_, current)| *current), Some(Some(1000 + number as u64)), "{name:?}");
+    }
+    // One line a series, whatever is in the names.
+    let text = host.exposition();
+    assert_eq!(text.lines().filter(|line| line.starts_with(CURRENT)).count(), names.len(), "{text}");
+}
