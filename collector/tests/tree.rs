@@ -53,7 +53,7 @@ impl Host {
         let hierarchies = Hierarchies::find(&root).unwrap();
         let limits = Limits { workloads: 1000, descriptors: 1000, period: 1 };
         let reader = Reader::open(&root, &hierarchies, limits).unwrap();
-        let (asker, answers) = name::start(&tree.root, &Config::default().workload).unwrap();
+        let (asker, answers) = name::start(&root, hierarchies.memory.id, &Config::default().workload).unwrap();
         let mut host = Host { tree, hierarchies, reader, asker, answers, engine: Engine::new() };
         host.tell(Reading::Start(Start {
             version: "0.1.0".into(),
