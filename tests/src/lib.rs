@@ -8,6 +8,7 @@
 pub mod agent;
 pub mod cgroup;
 pub mod exposition;
+pub mod forest;
 pub mod loopback;
 pub mod provocation;
 pub mod record;
