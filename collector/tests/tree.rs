@@ -62,6 +62,7 @@ impl Host {
             io_hierarchy: host.hierarchies.io.id,
             workload_max: 1000,
             workload_grace: 60_000_000_000,
+            own: None,
         }));
         host
     }

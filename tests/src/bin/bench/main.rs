@@ -11,6 +11,7 @@ mod report;
 mod ring;
 mod scrape;
 mod statistic;
+mod workloads;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -27,7 +28,7 @@ static ALLOCATOR: allocation::Counting = allocation::Counting;
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask bench")]
 struct Arguments {
-    /// What to measure: fault, block, ring, idle, scrape [default: all]
+    /// What to measure: fault, block, ring, idle, scrape, workloads [default: all]
     names: Vec<String>,
     /// How often each thing is measured [default: each benchmark's own]
     #[arg(long, value_name = "N")]
@@ -43,12 +44,13 @@ struct Arguments {
 /// A benchmark: its name, its rounds unless told otherwise, and what measures.
 type Benchmark = (&'static str, usize, fn(usize) -> Result<Report>);
 
-const BENCHMARKS: [Benchmark; 5] = [
+const BENCHMARKS: [Benchmark; 6] = [
     ("fault", 30, fault::measure),
     ("block", 20, block::measure),
     ("ring", 20, ring::measure),
     ("idle", 200, idle::measure),
     ("scrape", 7, scrape::measure),
+    ("workloads", 20, workloads::measure),
 ];
 
 fn main() -> ExitCode {
