@@ -100,7 +100,7 @@ fn every_cgroup_is_seen_or_counted_and_nothing_of_it_remains() {
         // Every second wave stays until its files are open; the others are gone at once.
         let stays = wave % 2 == 0;
         for number in 0..WAVE {
-            ids.insert(forest.make(&format!("w{wave}n{number}")));
+            ids.insert(forest.make(format!("w{wave}n{number}")));
             if !stays {
                 forest.clear();
             }
@@ -224,7 +224,7 @@ fn what_is_over_the_cap_is_other_and_counted() {
     let before = agent.settle();
     let mut forest = Forest::new("cap");
     let below = format!("{}/", forest.path);
-    let ids: HashSet<u64> = (0..MADE).map(|number| forest.make(&format!("n{number}"))).collect();
+    let ids: HashSet<u64> = (0..MADE).map(|number| forest.make(format!("n{number}"))).collect();
     let over = |exposition: &Exposition| lost_of(exposition, "workload") - lost_of(&before, "workload");
     let exposition = agent.scrape_until("them all", |exposition| {
         shown(exposition, "headroom_workload_info", &below) as f64 + over(exposition) >= MADE as f64
