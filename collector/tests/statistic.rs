@@ -123,3 +123,49 @@ fn a_tick_allocates_nothing_with_all_files_open() {
 fn a_tick_allocates_nothing_with_few_files_open() {
     steady(10);
 }
+
+/// Processes of all workloads share a cgroup of another controller, which so is nobody's, and is looked for for ever.
+#[test]
+fn a_tick_allocates_nothing_while_cgroups_are_looked_for_in_vain() {
+    let root = std::env::temp_dir().join(format!("headroom-vain-{}", std::process::id()));
+    let write = |path: &str, text: &str| {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    write("proc/1/cgroup", "4:memory:/\n3:cpuacct:/\n2:blkio:/\n");
+    let mounts =
+        ["memory", "cpuacct", "blkio"].map(|name| format!("2 1 0:2 / /cg/{name} rw - cgroup cgroup rw,{name}\n"));
+    write("proc/1/mountinfo", &mounts.concat());
+    let pids: Vec<usize> = (1000..1000 + CGROUPS).collect();
+    for pid in &pids {
+        write(&format!("cg/memory/job-{pid}/memory.usage_in_bytes"), "4096\n");
+        write(&format!("cg/memory/job-{pid}/cgroup.procs"), &format!("{pid}\n"));
+        write(&format!("proc/{pid}/cgroup"), &format!("4:memory:/job-{pid}\n3:cpuacct:/shared\n2:blkio:/\n"));
+    }
+    write("cg/cpuacct/shared/cgroup.procs", &pids.iter().map(|pid| format!("{pid}\n")).collect::<String>());
+    write("cg/cpuacct/shared/cpuacct.usage", "7\n");
+    write("cg/blkio/cgroup.procs", "1\n");
+
+    let host = Root::new(&root);
+    let hierarchies = Hierarchies::find(&host).unwrap();
+    let limits = Limits { workloads: CGROUPS, descriptors: 1000, period: PERIOD };
+    let mut reader = Reader::open(&host, &hierarchies, limits).unwrap();
+    walk(&hierarchies.memory, &mut |id, path| {
+        reader.follow(&Reading::Cgroup(cgroup::Reading::Born { id, path: path.to_owned() }));
+    })
+    .unwrap();
+    let (mut usages, mut joined) = (0, 0);
+    for round in 0..4 * PERIOD {
+        let before = ALLOCATIONS.get();
+        reader.read(&mut |sample| match sample.reading {
+            Reading::Statistics(read) => usages += usize::from(read.values.get(Statistic::MemoryCurrent) == Some(4096)),
+            Reading::Cgroup(cgroup::Reading::Joined { .. }) => joined += 1,
+            _ => {}
+        });
+        let allocations = ALLOCATIONS.get() - before;
+        assert!(round == 0 || allocations == 0, "{allocations} allocations in round {round}");
+    }
+    assert!(usages >= 4 * CGROUPS && joined == 0, "{usages} usages, {joined} joins");
+    fs::remove_dir_all(root).unwrap();
+}

@@ -1,7 +1,9 @@
 //! Which cgroup of another hierarchy belongs to a workload: the one at the same path; where there is none, the one that
-//! its processes are in, if no others are.
+//! its processes are in, if no others are. What is not found is looked for again and again, and so nothing is allocated
+//! before something is.
 
 use std::ffi::{CStr, CString};
+use std::io::Write as _;
 use std::os::fd::{AsFd, OwnedFd};
 
 use anyhow::{Context as _, Result};
@@ -31,8 +33,13 @@ impl Processes {
 
     /// What `/proc/PID/cgroup` says; empty if the process is gone.
     fn cgroups<'a>(&self, pid: u64, descriptors: &'a mut Descriptors) -> &'a [u8] {
-        let Ok(name) = CString::new(format!("{pid}/cgroup")) else { return &[] };
-        descriptors.read_once(self.0.as_fd(), &name).unwrap_or_default()
+        // Room for the longest number, what follows it, and the zero at the end.
+        let mut name = [0; 32];
+        let written = write!(&mut name[..], "{pid}/cgroup");
+        match CStr::from_bytes_until_nul(&name) {
+            Ok(name) if written.is_ok() => descriptors.read_once(self.0.as_fd(), name).unwrap_or_default(),
+            _ => &[],
+        }
     }
 }
 
@@ -46,28 +53,38 @@ pub fn find(
     if let Some(found) = other.find(path) {
         return Some(found);
     }
-    let pid = members(memory, place, id, descriptors).first().copied()?;
-    let elsewhere = within(processes.cgroups(pid, descriptors), other.hierarchy.id)?.to_owned();
-    let (found, place) = other.find(&elsewhere)?;
-    if memory.find(&elsewhere).is_some() {
+    let mut pids = [0; ASKED];
+    let pid = *members(&memory.enter(place, id).ok()?, descriptors, &mut pids).first()?;
+    let elsewhere = within(processes.cgroups(pid, descriptors), other.hierarchy.id)?;
+    if memory.has(elsewhere) {
         // It belongs to the workload at its own path, whoever else is in it.
         return None;
     }
-    let members = members(other, &place, found, descriptors);
+    let directory = other.open_at(elsewhere)?;
+    let members = members(&directory, descriptors, &mut pids);
     let agrees = |pid: &u64| {
         let cgroups = processes.cgroups(*pid, descriptors);
         // A process that has ended meanwhile contradicts nobody.
-        cgroups.is_empty()
-            || within(cgroups, memory.hierarchy.id).is_some_and(|other| &*Identity::of(other).top == path)
+        cgroups.is_empty() || within(cgroups, memory.hierarchy.id).is_some_and(|other| belongs(other, path))
     };
-    (!members.is_empty() && members.iter().all(agrees)).then_some((found, place))
+    if members.is_empty() || !members.iter().all(agrees) {
+        return None;
+    }
+    // Asked again: what the process said is overwritten by what the others did.
+    other.find(within(processes.cgroups(pid, descriptors), other.hierarchy.id)?)
+}
+
+/// Whether a memory cgroup belongs to the workload whose own cgroup is at `top`.
+fn belongs(path: &str, top: &str) -> bool {
+    path == top || path.starts_with(top) && *Identity::of(path).top == *top
 }
 
 /// The first processes of a cgroup. Those of another pid namespace have no number here, and show as 0.
-fn members(tree: &Tree, place: &CStr, id: Id, descriptors: &mut Descriptors) -> Vec<u64> {
-    let Ok(directory) = tree.enter(place, id) else { return Vec::new() };
+fn members<'a>(directory: &OwnedFd, descriptors: &mut Descriptors, pids: &'a mut [u64; ASKED]) -> &'a [u64] {
     let text = descriptors.read_once(directory.as_fd(), c"cgroup.procs").unwrap_or_default();
-    text.split(|byte| *byte == b'\n').filter_map(parse::number).filter(|pid| *pid != 0).take(ASKED).collect()
+    let found = text.split(|byte| *byte == b'\n').filter_map(parse::number).filter(|pid| *pid != 0);
+    let count = pids.iter_mut().zip(found).map(|(place, pid)| *place = pid).count();
+    &pids[..count]
 }
 
 /// The path in a hierarchy that a `/proc/PID/cgroup` tells (`4:memory:/path`, v2 `0::/path`).

@@ -308,7 +308,7 @@ impl Workload {
     fn say_joined(&self, trees: &[Tree], say: &mut dyn FnMut(Reading)) {
         let [(_, own), others @ ..] = self.parts.as_slice() else { return };
         for (tree, part) in others {
-            let known = trees[*tree].heard && trees[*tree].place(&self.path).as_deref() == Some(part.place());
+            let known = trees[*tree].heard && trees[*tree].is_at(&self.path, part.place());
             if !known {
                 say(Reading::Cgroup(cgroup::Reading::Joined { id: part.id, with: own.id }));
             }

@@ -48,14 +48,33 @@ impl Tree {
 
     /// The cgroup at a path of the hierarchy, if there is one to be seen; never the root, whose numbers are the host's.
     pub fn find(&self, path: &str) -> Option<(Id, CString)> {
-        let place = self.place(path)?;
-        Some((self.id(&place).ok()?, place))
+        let id = self.id(self.relative(path)?).ok()?;
+        Some((id, self.place(path)?))
+    }
+
+    /// Opens the directory of the cgroup at a path of the hierarchy; never the root.
+    pub fn open_at(&self, path: &str) -> Option<OwnedFd> {
+        openat(&self.root, self.relative(path)?, DIRECTORY, Mode::empty()).ok()
+    }
+
+    /// Whether there is a cgroup at a path of the hierarchy.
+    pub fn has(&self, path: &str) -> bool {
+        self.relative(path).is_some_and(|place| self.id(place).is_ok())
+    }
+
+    /// Whether this is where a path of the hierarchy is below the mount.
+    pub fn is_at(&self, path: &str, place: &CStr) -> bool {
+        self.relative(path).is_some_and(|relative| relative.as_bytes() == place.to_bytes())
     }
 
     /// Where a path of the hierarchy is below the mount.
     pub fn place(&self, path: &str) -> Option<CString> {
+        CString::new(self.relative(path)?).ok()
+    }
+
+    fn relative<'a>(&self, path: &'a str) -> Option<&'a str> {
         let place = self.hierarchy.relative(path)?;
-        CString::new(if place.is_empty() { "." } else { place }).ok().filter(|_| path != "/")
+        (path != "/").then_some(if place.is_empty() { "." } else { place })
     }
 
     /// Opens the directory of a cgroup, if it is still that cgroup's.
@@ -65,7 +84,7 @@ impl Tree {
         if fstat(&directory)?.st_ino == id.id { Ok(directory) } else { Err(Errno::NOENT) }
     }
 
-    fn id(&self, place: &CStr) -> Result<Id, Errno> {
+    fn id(&self, place: impl rustix::path::Arg) -> Result<Id, Errno> {
         Ok(Id { hierarchy: self.hierarchy.id, id: statat(&self.root, place, AtFlags::SYMLINK_NOFOLLOW)?.st_ino })
     }
 }
@@ -184,7 +203,7 @@ impl Part {
                 }
             }
         }
-        if vanished && tree.id(&self.place) != Ok(self.id) {
+        if vanished && tree.id(&*self.place) != Ok(self.id) {
             self.close(descriptors);
             return Read::Gone;
         }
