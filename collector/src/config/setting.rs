@@ -154,7 +154,8 @@ pub const SETTINGS: &[Setting] = &[
         key: "workload.grace",
         flag: None,
         kind: Kind::Duration(|config| &mut config.workload.grace, Duration::ZERO, DAY),
-        doc: "How long the series of a dead workload stay, so that a last scrape can see them.",
+        doc: "How long the series of a dead workload stay, so that a last scrape can see them. \
+              Where the living need the room, the first to die leave earlier, and that is counted.",
     },
     Setting {
         key: "workload.kubelet",

@@ -30,6 +30,9 @@ const OTHER_SLOT: usize = 0;
 /// Cgroups that are kept, per workload of the cap.
 const CGROUPS_PER_WORKLOAD: usize = 16;
 
+/// Which part of the dead leaves early when there is no room for the living.
+const EARLY: usize = 16;
+
 /// One workload.
 #[derive(Clone, Debug, Default)]
 pub struct Workload {
@@ -97,6 +100,8 @@ pub struct Workloads {
     walking: bool,
     /// The agent's own cgroup.
     own: Option<Id>,
+    /// Workloads that left before their grace was over, since the last tick.
+    early: u64,
 }
 
 impl Default for Workloads {
@@ -115,6 +120,7 @@ impl Default for Workloads {
             walk: 0,
             walking: false,
             own: None,
+            early: 0,
         }
     }
 }
@@ -201,8 +207,16 @@ impl Workloads {
 
     /// Lets go of what has been dead for longer than the grace, and of what waited for a birth for too long.
     pub(crate) fn tick(&mut self, time: u64, coverage: &mut Coverage) {
-        let grace = self.grace;
-        let gone = |since: Option<u64>| since.is_some_and(|since| since.saturating_add(grace) <= time);
+        if let Some(until) = time.checked_sub(self.grace) {
+            self.release(until);
+        }
+        coverage.lose("workload", std::mem::take(&mut self.early));
+        self.pending.tick(&mut self.slots[OTHER_SLOT].amounts, coverage);
+    }
+
+    /// Lets go of what has been dead since this moment or for longer.
+    fn release(&mut self, until: u64) {
+        let gone = |since: Option<u64>| since.is_some_and(|since| since <= until);
         for (slot, workload) in self.slots.iter_mut().enumerate().filter(|(_, workload)| gone(workload.empty_since)) {
             self.by_name.remove(&workload.name);
             *workload = Workload::default();
@@ -216,7 +230,20 @@ impl Workloads {
             }
             stays
         });
-        self.pending.tick(&mut self.slots[OTHER_SLOT].amounts, coverage);
+    }
+
+    /// Makes room for the living: of the dead, of whom these are the times of death, the first leave before their grace is
+    /// over; several at once, because it is a walk over all. `false` if there are none.
+    fn make_room(&mut self, mut dead: Vec<u64>) -> bool {
+        let share = (dead.len() / EARLY).min(dead.len().saturating_sub(1));
+        if dead.is_empty() {
+            return false;
+        }
+        let (_, &mut until, _) = dead.select_nth_unstable(share);
+        let before = self.by_name.len();
+        self.release(until);
+        self.early += (before - self.by_name.len()) as u64;
+        true
     }
 
     /// The slot of the workload that this is, a new one if need be; `None` if there is no room for one.
@@ -231,7 +258,10 @@ impl Workloads {
             return Some(slot);
         }
         if self.by_name.len() >= self.max {
-            return None;
+            let dead = self.slots.iter().filter_map(|workload| workload.empty_since).collect();
+            if !self.make_room(dead) {
+                return None;
+            }
         }
         let name = identity.name.clone();
         let workload = Workload { name: name.clone(), identity, created: time, ..Workload::default() };

@@ -223,8 +223,13 @@ impl Workloads {
         }
     }
 
-    fn room(&self) -> bool {
-        self.cgroups.len() < self.max.saturating_mul(CGROUPS_PER_WORKLOAD)
+    /// Whether there is room for one more cgroup; if need be, at the cost of the dead.
+    fn room(&mut self) -> bool {
+        let most = self.max.saturating_mul(CGROUPS_PER_WORKLOAD);
+        self.cgroups.len() < most || {
+            let dead = self.cgroups.values().filter_map(|member| member.dead_since).collect();
+            self.make_room(dead) && self.cgroups.len() < most
+        }
     }
 
     /// Charges what waited for the cgroup.

@@ -159,6 +159,29 @@ fn one_workload_too_many_goes_to_other_until_there_is_room() {
 }
 
 #[test]
+fn the_dead_make_room_for_the_living() {
+    let mut world = World::new(2);
+    world.born(memory(1), "/a", 2);
+    world.born(memory(2), "/b", 2);
+    world.workloads.died(memory(2), 10);
+    world.born(memory(3), "/c", 11);
+    assert_eq!(world.charged(), [("other", 0), ("/a", 0), ("/c", 0)]);
+    assert_eq!(world.workloads.name(memory(2)), None);
+    world.tick(12);
+    assert_eq!(world.coverage.lost["workload"], 1, "its series left before their grace was over");
+
+    // A storm of short lives, and one that stays.
+    for id in 10..1000 {
+        world.born(memory(id), &format!("/short/{id}"), 12);
+        world.workloads.died(memory(id), 12);
+    }
+    world.workloads.died(memory(3), 13);
+    world.born(memory(1000), "/stays", 13);
+    world.charge(memory(1000), 1);
+    assert_eq!(world.charged().last(), Some(&("/stays", 1)));
+}
+
+#[test]
 fn cgroups_are_bounded_too() {
     let mut world = World::new(1);
     for id in 0..100 {
