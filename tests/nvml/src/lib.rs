@@ -1,0 +1,512 @@
+//! A `libnvidia-ml.so.1` for hosts without a GPU: the real C interface, as far as Headroom uses it, with answers from a
+//! [`scenario`]. No metric that comes of it says anything about any hardware.
+//!
+//! A handle of a GPU is its index plus one; of a MIG device that, and the device's own index plus one times 256.
+
+mod scenario;
+
+use std::ffi::{c_char, c_int, c_longlong, c_uint, c_ulonglong};
+use std::ptr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use nvml_wrapper_sys::bindings::*;
+use scenario::{Call, Gpu, Process, Scenario, now};
+
+type Return = nvmlReturn_t;
+type Answer<T> = Result<T, Return>;
+
+const UNINITIALIZED: Return = nvmlReturn_enum_NVML_ERROR_UNINITIALIZED;
+const INVALID: Return = nvmlReturn_enum_NVML_ERROR_INVALID_ARGUMENT;
+const UNSUPPORTED: Return = nvmlReturn_enum_NVML_ERROR_NOT_SUPPORTED;
+const SHORT: Return = nvmlReturn_enum_NVML_ERROR_INSUFFICIENT_SIZE;
+const NOT_FOUND: Return = nvmlReturn_enum_NVML_ERROR_NOT_FOUND;
+const TIMEOUT: Return = nvmlReturn_enum_NVML_ERROR_TIMEOUT;
+
+/// The load of the driver that was initialised last, plus one; 0 is none.
+static LOAD: AtomicU64 = AtomicU64::new(0);
+/// Errors told so far.
+static TOLD: AtomicUsize = AtomicUsize::new(0);
+
+/// Behaves as the scenario says, and only then answers.
+fn behave(call: impl Fn(&Scenario) -> Call) -> Answer<Arc<Scenario>> {
+    let begun = Instant::now();
+    loop {
+        let scenario = now();
+        let Call { sleep_ms, hang, error } = call(&scenario);
+        if !hang {
+            sleep(Duration::from_millis(sleep_ms).saturating_sub(begun.elapsed()));
+            return if error == 0 { Ok(scenario) } else { Err(error) };
+        }
+        sleep(Duration::from_millis(5));
+    }
+}
+
+fn host(name: &str) -> Answer<Arc<Scenario>> {
+    let scenario = behave(|scenario| scenario.calls.get(name).copied().unwrap_or_default())?;
+    if name != "nvmlInit_v2" && LOAD.load(Ordering::Relaxed) != scenario.load + 1 {
+        return Err(UNINITIALIZED);
+    }
+    Ok(scenario)
+}
+
+fn place(device: nvmlDevice_t) -> (usize, Option<usize>) {
+    let handle = device as usize;
+    ((handle & 0xff).wrapping_sub(1), (handle >> 8).checked_sub(1))
+}
+
+fn find(scenario: &Scenario, device: nvmlDevice_t) -> Answer<&Gpu> {
+    let (index, mig) = place(device);
+    let gpu = scenario.gpus.get(index).ok_or(INVALID)?;
+    match mig {
+        None => Ok(gpu),
+        Some(mig) => gpu.mig.as_ref().and_then(|migs| migs.get(mig)).ok_or(INVALID),
+    }
+}
+
+/// Asks one GPU.
+fn gpu<T>(device: nvmlDevice_t, name: &str, answer: impl FnOnce(&Gpu) -> Answer<T>) -> Answer<T> {
+    host(name)?;
+    let scenario = behave(|scenario| {
+        let calls = find(scenario, device).map(|gpu| &gpu.calls);
+        calls.ok().and_then(|calls| calls.get(name).or_else(|| calls.get("*"))).copied().unwrap_or_default()
+    })?;
+    answer(find(&scenario, device)?)
+}
+
+fn result(answer: Answer<()>) -> Return {
+    answer.err().unwrap_or(nvmlReturn_enum_NVML_SUCCESS)
+}
+
+/// Writes an answer to where the caller wants it.
+///
+/// # Safety
+/// `to` is null or may be written.
+unsafe fn give<T>(answer: Answer<T>, to: *mut T) -> Return {
+    result(answer.and_then(|value| {
+        if to.is_null() {
+            return Err(INVALID);
+        }
+        // SAFETY: the caller says so.
+        unsafe { to.write(value) };
+        Ok(())
+    }))
+}
+
+/// Writes a text with its end.
+///
+/// # Safety
+/// `to` has room for `length` bytes.
+unsafe fn give_text(answer: Answer<String>, to: *mut c_char, length: c_uint) -> Return {
+    result(answer.and_then(|text| {
+        if text.len() >= length as usize {
+            return Err(SHORT);
+        }
+        // SAFETY: the text and its end have room there.
+        unsafe {
+            ptr::copy_nonoverlapping(text.as_ptr().cast(), to, text.len());
+            to.add(text.len()).write(0);
+        }
+        Ok(())
+    }))
+}
+
+/// Functions that ask one GPU for one value: the name, the type, and where it is in the scenario.
+macro_rules! values {
+    ($($name:ident: $type:ty = $answer:expr;)+) => {$(
+        /// As NVML has it.
+        ///
+        /// # Safety
+        /// The pointer is good for a write.
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C" fn $name(device: nvmlDevice_t, to: *mut $type) -> Return {
+            let answer: fn(&Gpu) -> Option<$type> = $answer;
+            let answer = gpu(device, stringify!($name), |gpu| answer(gpu).ok_or(UNSUPPORTED));
+            // SAFETY: as the caller says.
+            unsafe { give(answer, to) }
+        }
+    )+};
+}
+
+values! {
+    nvmlDeviceGetUtilizationRates: nvmlUtilization_t =
+        |gpu| gpu.utilization.map(|[gpu, memory]| nvmlUtilization_t { gpu, memory });
+    nvmlDeviceGetPowerUsage: c_uint = |gpu| gpu.power;
+    nvmlDeviceGetEnforcedPowerLimit: c_uint = |gpu| gpu.power_limit;
+    nvmlDeviceGetTotalEnergyConsumption: c_ulonglong =
+        |gpu| gpu.energy.map(|energy| energy.now(format!("{} energy", gpu.uuid)));
+    nvmlDeviceGetCurrentClocksThrottleReasons: c_ulonglong = |gpu| gpu.throttle;
+    nvmlDeviceGetCurrentClocksEventReasons: c_ulonglong = |gpu| gpu.throttle;
+    nvmlDeviceGetCurrPcieLinkGeneration: c_uint = |gpu| gpu.pcie.map(|pcie| pcie.generation);
+    nvmlDeviceGetCurrPcieLinkWidth: c_uint = |gpu| gpu.pcie.map(|pcie| pcie.width);
+    nvmlDeviceGetMaxPcieLinkGeneration: c_uint = |gpu| gpu.pcie.map(|pcie| pcie.max_generation);
+    nvmlDeviceGetMaxPcieLinkWidth: c_uint = |gpu| gpu.pcie.map(|pcie| pcie.max_width);
+    nvmlDeviceGetPcieReplayCounter: c_uint = |gpu| gpu.pcie.and_then(|pcie| pcie.replays);
+    nvmlDeviceGetMaxMigDeviceCount: c_uint = |gpu| gpu.mig.as_ref().map(|migs| migs.len() as c_uint);
+    nvmlDeviceGetGpuInstanceId: c_uint = |gpu| gpu.instance.map(|[instance, _]| instance);
+    nvmlDeviceGetComputeInstanceId: c_uint = |gpu| gpu.instance.map(|[_, instance]| instance);
+    nvmlDeviceGetMemoryInfo: nvmlMemory_t = |gpu| gpu.memory.map(|memory| nvmlMemory_t {
+        total: memory.total,
+        free: memory.total - memory.used - memory.reserved,
+        // The first version has no room for what is reserved, and calls it used.
+        used: memory.used + memory.reserved,
+    });
+}
+
+/// As NVML has it.
+#[unsafe(no_mangle)]
+pub extern "C" fn nvmlInit_v2() -> Return {
+    result(host("nvmlInit_v2").map(|scenario| LOAD.store(scenario.load + 1, Ordering::Relaxed)))
+}
+
+/// As NVML has it.
+#[unsafe(no_mangle)]
+pub extern "C" fn nvmlShutdown() -> Return {
+    result(host("nvmlShutdown").map(drop))
+}
+
+/// As NVML has it.
+///
+/// # Safety
+/// The pointer is good for as many bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nvmlSystemGetDriverVersion(to: *mut c_char, length: c_uint) -> Return {
+    let answer = host("nvmlSystemGetDriverVersion").map(|scenario| scenario.driver.clone());
+    // SAFETY: as the caller says.
+    unsafe { give_text(answer, to, length) }
+}
+
+/// As NVML has it.
+///
+/// # Safety
+/// The pointer is good for a write.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nvmlDeviceGetCount_v2(to: *mut c_uint) -> Return {
+    // SAFETY: as the caller says.
+    unsafe { give(host("nvmlDeviceGetCount_v2").map(|scenario| scenario.gpus.len() as c_uint), to) }
+}
+
+/// As NVML has it.
+///
+/// # Safety
+/// The pointer is good for a write.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nvmlDeviceGetHandleByIndex_v2(index: c_uint, to: *mut nvmlDevice_t) -> Return {
+    let handle = (index as usize + 1) as nvmlDevice_t;
+    // SAFETY: as the caller says.
+    unsafe { give(gpu(handle, "nvmlDeviceGetHandleByIndex_v2", |_| Ok(handle)), to) }
+}
+
+/// As NVML has it.
+///
+/// # Safety
+/// The pointer is good for a write.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nvmlDeviceGetMigDeviceHandleByIndex(
+    device: nvmlDevice_t,
+    index: c_uint,
+    to: *mut nvmlDevice_t,
+) -> Return {
+    let answer = gpu(device, "nvmlDeviceGetMigDeviceHandleByIndex", |gpu| {
+        let found = gpu.mig.as_ref().ok_or(UNSUPPORTED)?.get(index as usize).is_some();
+        found.then(|| (device as usize + ((index as usize + 1) << 8)) as nvmlDevice_t).ok_or(NOT_FOUND)
+    });
+    // SAFETY: as the caller says.
+    unsafe { give(answer, to) }
+}
+
+/// As NVML has it.
+///
+/// # Safety
+/// The pointer is good for as many bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nvmlDeviceGetUUID(device: nvmlDevice_t, to: *mut c_char, length: c_uint) -> Return {
+    // SAFETY: as the caller says.
+    unsafe { give_text(gpu(device, "nvmlDeviceGetUUID", |gpu| Ok(gpu.uuid.clone())), to, length) }
+}
+
+/// As NVML has it.
+///
+/// # Safety
+/// The pointer is good for as many bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nvmlDeviceGetName(device: nvmlDevice_t, to: *mut c_char, length: c_uint) -> Return {
+    // SAFETY: as the caller says.
+    unsafe { give_text(gpu(device, "nvmlDeviceGetName", |gpu| Ok(gpu.name.clone())), to, length) }
+}
+
+/// As NVML has it.
+///
+/// # Safety
+/// The pointer is good for reads and writes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nvmlDeviceGetMemoryInfo_v2(device: nvmlDevice_t, to: *mut nvmlMemory_v2_t) -> Return {
+    // SAFETY: as the caller says.
+    let version = unsafe { (*to).version };
+    let answer = gpu(device, "nvmlDeviceGetMemoryInfo_v2", |gpu| {
+        if version as usize != size_of::<nvmlMemory_v2_t>() | 2 << 24 {
+            return Err(nvmlReturn_enum_NVML_ERROR_ARGUMENT_VERSION_MISMATCH);
+        }
+        let memory = gpu.memory.ok_or(UNSUPPORTED)?;
+        let free = memory.total - memory.used - memory.reserved;
+        Ok(nvmlMemory_v2_t { version, total: memory.total, reserved: memory.reserved, free, used: memory.used })
+    });
+    // SAFETY: as the caller says.
+    unsafe { give(answer, to) }
+}
+
+/// As NVML has it.
+///
+/// # Safety
+/// The pointer is good for a write.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nvmlDeviceGetTemperature(device: nvmlDevice_t, sensor: c_uint, to: *mut c_uint) -> Return {
+    let answer = gpu(device, "nvmlDeviceGetTemperature", |gpu| gpu.temperature.ok_or(UNSUPPORTED));
+    // SAFETY: as the caller says.
+    unsafe { give(if sensor == 0 { answer } else { Err(INVALID) }, to) }
+}
+
+/// As NVML has it.
+///
+/// # Safety
+/// The pointer is good for a write.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nvmlDeviceGetClockInfo(device: nvmlDevice_t, clock: c_uint, to: *mut c_uint) -> Return {
+    let answer = gpu(device, "nvmlDeviceGetClockInfo", |gpu| {
+        gpu.clocks.ok_or(UNSUPPORTED)?.get(clock as usize).copied().ok_or(INVALID)
+    });
+    // SAFETY: as the caller says.
+    unsafe { give(answer, to) }
+}
+
+/// As NVML has it.
+///
+/// # Safety
+/// The pointer is good for a write.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nvmlDeviceGetTotalEccErrors(
+    device: nvmlDevice_t,
+    kind: c_uint,
+    _counter: c_uint,
+    to: *mut c_ulonglong,
+) -> Return {
+    let answer = gpu(device, "nvmlDeviceGetTotalEccErrors", |gpu| {
+        gpu.ecc.ok_or(UNSUPPORTED)?.get(kind as usize).copied().ok_or(INVALID)
+    });
+    // SAFETY: as the caller says.
+    unsafe { give(answer, to) }
+}
+
+/// As NVML has it.
+///
+/// # Safety
+/// The pointers are good for a write each.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nvmlDeviceGetRemappedRows(
+    device: nvmlDevice_t,
+    corrected: *mut c_uint,
+    uncorrected: *mut c_uint,
+    pending: *mut c_uint,
+    failed: *mut c_uint,
+) -> Return {
+    let answer = gpu(device, "nvmlDeviceGetRemappedRows", |gpu| gpu.remapped.ok_or(UNSUPPORTED));
+    result(answer.map(|numbers| {
+        for (to, number) in [corrected, uncorrected, pending, failed].into_iter().zip(numbers) {
+            // SAFETY: as the caller says.
+            unsafe { to.write(number) };
+        }
+    }))
+}
+
+/// As NVML has it.
+///
+/// # Safety
+/// The pointers are good for a write each.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nvmlDeviceGetMigMode(
+    device: nvmlDevice_t,
+    current: *mut c_uint,
+    pending: *mut c_uint,
+) -> Return {
+    let answer = gpu(device, "nvmlDeviceGetMigMode", |gpu| match place(device).1 {
+        None => Ok(gpu.mig.is_some().into()),
+        Some(_) => Err(UNSUPPORTED),
+    });
+    result(answer.map(|on: c_uint| {
+        // SAFETY: as the caller says.
+        unsafe { (current.write(on), pending.write(on)) };
+    }))
+}
+
+/// As NVML has it: it looks at the link for 20 ms, unless the scenario says otherwise.
+///
+/// # Safety
+/// The pointer is good for a write.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nvmlDeviceGetPcieThroughput(device: nvmlDevice_t, way: c_uint, to: *mut c_uint) -> Return {
+    let answer = gpu(device, "nvmlDeviceGetPcieThroughput", |gpu| {
+        let throughput = gpu.pcie.and_then(|pcie| pcie.throughput).ok_or(UNSUPPORTED)?;
+        sleep(Duration::from_millis(20));
+        throughput.get(way as usize).copied().ok_or(INVALID)
+    });
+    // SAFETY: as the caller says.
+    unsafe { give(answer, to) }
+}
+
+/// As NVML has it.
+///
+/// # Safety
+/// The pointer is good for reads and writes of as many values.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nvmlDeviceGetFieldValues(
+    device: nvmlDevice_t,
+    count: c_int,
+    values: *mut nvmlFieldValue_t,
+) -> Return {
+    result(gpu(device, "nvmlDeviceGetFieldValues", |gpu| {
+        for index in 0..count as usize {
+            // SAFETY: as the caller says.
+            let value = unsafe { &mut *values.add(index) };
+            let way = match value.fieldId {
+                field_id::NVML_FI_DEV_PCIE_COUNT_TX_BYTES => 0,
+                field_id::NVML_FI_DEV_PCIE_COUNT_RX_BYTES => 1,
+                _ => usize::MAX,
+            };
+            let Some(pcie) = gpu.pcie.filter(|pcie| pcie.counters.is_some()) else {
+                value.nvmlReturn = UNSUPPORTED;
+                continue;
+            };
+            let Some(counter) = pcie.counters.and_then(|counters| counters.get(way).copied()) else {
+                value.nvmlReturn = INVALID;
+                continue;
+            };
+            let number = counter.now(format!("{} {way}", gpu.uuid));
+            value.nvmlReturn = nvmlReturn_enum_NVML_SUCCESS;
+            value.timestamp = 0 as c_longlong;
+            value.value.ullVal = if pcie.bits == 64 { number } else { number & 0xffff_ffff };
+            value.valueType = match pcie.bits {
+                32 => nvmlValueType_enum_NVML_VALUE_TYPE_UNSIGNED_INT,
+                _ => nvmlValueType_enum_NVML_VALUE_TYPE_UNSIGNED_LONG_LONG,
+            };
+        }
+        Ok(())
+    }))
+}
+
+/// Writes a list of processes as NVML does: without room it says how many there are.
+///
+/// # Safety
+/// `infos` has room for `count`.
+unsafe fn list(
+    device: nvmlDevice_t,
+    name: &str,
+    count: *mut c_uint,
+    infos: *mut nvmlProcessInfo_t,
+    of: fn(&Gpu) -> Option<&Vec<Process>>,
+) -> Return {
+    result(gpu(device, name, |gpu| {
+        let own = of(gpu).ok_or(UNSUPPORTED)?.iter().map(|process| (process, gpu.instance));
+        // A GPU lists those on its MIG devices, too.
+        let parts = gpu.mig.iter().flatten().flat_map(|mig| of(mig).into_iter().flatten().map(|it| (it, mig.instance)));
+        let all: Vec<_> = own.chain(parts).collect();
+        // SAFETY: as the caller says.
+        let room = unsafe { count.replace(all.len() as c_uint) } as usize;
+        if room < all.len() {
+            return Err(SHORT);
+        }
+        for (index, (process, instance)) in all.into_iter().enumerate() {
+            let [gpu_instance, compute_instance] = instance.unwrap_or([u32::MAX; 2]);
+            // SAFETY: there is room.
+            unsafe {
+                infos.add(index).write(nvmlProcessInfo_t {
+                    pid: process.pid,
+                    usedGpuMemory: process.bytes.unwrap_or(u64::MAX),
+                    gpuInstanceId: gpu_instance,
+                    computeInstanceId: compute_instance,
+                });
+            }
+        }
+        Ok(())
+    }))
+}
+
+/// As NVML has it.
+///
+/// # Safety
+/// `infos` has room for `count`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nvmlDeviceGetComputeRunningProcesses_v3(
+    device: nvmlDevice_t,
+    count: *mut c_uint,
+    infos: *mut nvmlProcessInfo_t,
+) -> Return {
+    // SAFETY: as the caller says.
+    unsafe { list(device, "nvmlDeviceGetComputeRunningProcesses_v3", count, infos, |gpu| gpu.processes.as_ref()) }
+}
+
+/// As NVML has it.
+///
+/// # Safety
+/// `infos` has room for `count`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nvmlDeviceGetGraphicsRunningProcesses_v3(
+    device: nvmlDevice_t,
+    count: *mut c_uint,
+    infos: *mut nvmlProcessInfo_t,
+) -> Return {
+    // SAFETY: as the caller says.
+    unsafe { list(device, "nvmlDeviceGetGraphicsRunningProcesses_v3", count, infos, |gpu| gpu.graphics.as_ref()) }
+}
+
+/// As NVML has it.
+///
+/// # Safety
+/// The pointer is good for a write.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nvmlEventSetCreate(to: *mut nvmlEventSet_t) -> Return {
+    // SAFETY: as the caller says.
+    unsafe { give(host("nvmlEventSetCreate").map(|_| ptr::dangling_mut()), to) }
+}
+
+/// As NVML has it.
+#[unsafe(no_mangle)]
+pub extern "C" fn nvmlEventSetFree(_set: nvmlEventSet_t) -> Return {
+    result(host("nvmlEventSetFree").map(drop))
+}
+
+/// As NVML has it.
+#[unsafe(no_mangle)]
+pub extern "C" fn nvmlDeviceRegisterEvents(device: nvmlDevice_t, _types: c_ulonglong, _set: nvmlEventSet_t) -> Return {
+    result(gpu(device, "nvmlDeviceRegisterEvents", |_| Ok(())))
+}
+
+/// As NVML has it.
+///
+/// # Safety
+/// The pointer is good for a write.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nvmlEventSetWait_v2(_set: nvmlEventSet_t, to: *mut nvmlEventData_t, ms: c_uint) -> Return {
+    let until = Instant::now() + Duration::from_millis(ms.into());
+    let answer = loop {
+        let answer = host("nvmlEventSetWait_v2").map(|scenario| scenario.xids.get(TOLD.load(Ordering::Relaxed)).copied());
+        match answer {
+            Err(error) => break Err(error),
+            Ok(Some(xid)) => {
+                TOLD.fetch_add(1, Ordering::Relaxed);
+                break Ok(nvmlEventData_t {
+                    device: (xid.gpu + 1) as nvmlDevice_t,
+                    eventType: nvmlEventTypeXidCriticalError.into(),
+                    eventData: xid.code,
+                    gpuInstanceId: u32::MAX,
+                    computeInstanceId: u32::MAX,
+                });
+            }
+            Ok(None) if Instant::now() >= until => break Err(TIMEOUT),
+            Ok(None) => sleep(Duration::from_millis(5)),
+        }
+    };
+    // SAFETY: as the caller says.
+    unsafe { give(answer, to) }
+}
