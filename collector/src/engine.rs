@@ -96,6 +96,10 @@ impl Engine {
                 view.host.filesystem(reading, &mut view.coverage);
                 None
             }
+            Reading::Gpu(reading) => {
+                view.gpus.fold(time, reading, &mut view.coverage);
+                None
+            }
             Reading::Pressure(reading) => view.host.pressure(time, reading).map(Outcome::Pressure),
             Reading::Cgroup(reading) => cgroup::fold(view, time, reading),
             Reading::Oom(reading) => oom::fold(view, time, reading),

@@ -10,6 +10,7 @@ use anyhow::Result;
 use crate::config::Config;
 use crate::sample::{Lost, Reading, Sample, Source};
 use crate::source::clock;
+use crate::source::gpu::Gpus;
 use crate::source::host::Host;
 use crate::source::kernel::Kernel;
 use crate::source::name::{self, Answers, Asker};
@@ -26,6 +27,7 @@ pub struct Round {
     followers: Followers,
     own: Own,
     host: Host,
+    gpus: Gpus,
     losses: Vec<(&'static str, Arc<AtomicU64>)>,
 }
 
@@ -53,10 +55,11 @@ impl Round {
     ) -> Result<Round> {
         let root = Root::new(&config.rootfs);
         let statistics = Reader::open(&root, kernel.hierarchies(), Limits::of(config))?;
+        let gpus = Gpus::new(config, &root, kernel.hierarchies());
         let (asker, names) = name::start(&root, kernel.hierarchies().memory.id, &config.workload)?;
         losses.push((name::STAGE, asker.lost()));
         let (followers, host) = (Followers { statistics, names: asker }, Host::new(&root, config));
-        Ok(Round { kernel, names, followers, own, host, losses })
+        Ok(Round { kernel, names, followers, own, host, gpus, losses })
     }
 
     /// Hands what comes before everything else to `fold`.
@@ -84,7 +87,7 @@ impl Round {
         // The rings first: a cgroup's birth comes before its counts.
         self.drain_critical(fold);
         self.drain_bulk(fold);
-        let Round { kernel, followers, own, host, losses, .. } = self;
+        let Round { kernel, followers, own, host, gpus, losses, .. } = self;
         let result = kernel.tick(&mut |sample| {
             followers.follow(&sample.reading);
             fold(sample);
@@ -97,6 +100,7 @@ impl Round {
             error: result.err().map(|error| format!("{error:#}")),
         }));
         followers.statistics.read(fold);
+        gpus.read(fold);
         let time = clock::unix_ns();
         let mut say = |reading| fold(Sample { time, reading });
         host.read(&mut say);

@@ -7,7 +7,7 @@ use crate::identity::Names;
 use crate::pressure;
 use crate::signal::{block, cgroup, compaction, fault, kswapd, oom, reclaim};
 use crate::statistic::workload::Values;
-use crate::statistic::{disk, filesystem, host};
+use crate::statistic::{disk, filesystem, gpu, host};
 
 /// One dated reading.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,6 +47,8 @@ pub enum Reading {
     Disk(disk::Reading),
     /// See [`filesystem`].
     Filesystem(filesystem::Reading),
+    /// See [`gpu`].
+    Gpu(gpu::Reading),
     /// See [`pressure`].
     Pressure(pressure::Reading),
     /// See [`cgroup`].

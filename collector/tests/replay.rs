@@ -71,6 +71,14 @@ fn kills_are_told_with_the_names_that_the_host_has() {
 }
 
 #[test]
+fn a_kill_says_what_its_victim_held_of_gpus() {
+    let (_, outcomes) = replay(&fixture("gpu.jsonl"));
+    let [Outcome::OomKill(kill)] = outcomes.as_slice() else { panic!("{outcomes:?}") };
+    let held: Vec<_> = kill.gpus.iter().map(|it| (&*it.gpu, it.process_bytes, it.workload_bytes)).collect();
+    assert_eq!(held, [("0", Some(9_000_000_000), Some(10_000_000_000))]);
+}
+
+#[test]
 fn the_checker_refuses_what_is_wrong() {
     let good = "# HELP a A.\n# TYPE a counter\na_total{b=\"c d\"} 1\na_created{b=\"c d\"} 2.000\n# EOF\n";
     assert_eq!(check(good), Ok(()));

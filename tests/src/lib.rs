@@ -10,6 +10,7 @@ pub mod cgroup;
 pub mod exposition;
 pub mod forest;
 pub mod loopback;
+pub mod nvml;
 pub mod provocation;
 pub mod record;
 pub mod require;

@@ -70,6 +70,7 @@ mod tests {
                 ("HEADROOM_LOCK".into(), "/run/\"a\"\\\n#'".into()),
                 ("HEADROOM_KERNEL_DISABLE".into(), "fault,oom".into()),
                 ("HEADROOM_KERNEL_BTF".into(), "/b".into()),
+                ("HEADROOM_GPU_LIBRARY".into(), "/c".into()),
                 ("HEADROOM_TICK".into(), "1500ms".into()),
             ],
             flags: Vec::new(),

@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::privilege;
 use crate::sample::{Probe, ProbeState};
 use crate::source::cgroup::{Controller, Hierarchies};
+use crate::source::gpu;
 use crate::source::host::trigger;
 use crate::source::kernel::{layout, load};
 use crate::source::root::Root;
@@ -47,6 +48,7 @@ struct Findings {
     capabilities: Fact,
     cgroup: Fact,
     pressure: Fact,
+    gpu: Fact,
     /// What keeps every probe from being tried.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
@@ -118,6 +120,7 @@ fn look(config: &Config) -> Findings {
             Err(error) => Fact { ok: false, is: format!("{error:#}") },
         },
         pressure: pressure(config),
+        gpu: gpus(config),
         error,
         probes: verdicts.collect(),
     }
@@ -160,15 +163,24 @@ fn pressure(config: &Config) -> Fact {
     Fact { ok: refused.is_empty(), is }
 }
 
+/// Which GPUs there are, and what they cannot tell.
+fn gpus(config: &Config) -> Fact {
+    match gpu::examine(&config.gpu, &Root::new(&config.rootfs)) {
+        Ok(is) => Fact { ok: true, is },
+        Err(is) => Fact { ok: false, is },
+    }
+}
+
 fn describe(findings: &Findings, colour: bool) -> Result<String, fmt::Error> {
     let mut text = String::new();
     let paint = |code: &str, word: &str| match colour {
         true => format!("\x1b[{code}m{word:<11}\x1b[0m"),
         false => format!("{word:<11}"),
     };
-    let Findings { version, kernel, architecture, btf, capabilities, cgroup, pressure, error, probes } = findings;
+    let Findings { version, kernel, architecture, btf, capabilities, cgroup, pressure, gpu, error, probes } = findings;
     writeln!(text, "headroom {version} on Linux {kernel} ({architecture})\n")?;
-    for (name, fact) in [("BTF", btf), ("capability", capabilities), ("cgroup", cgroup), ("pressure", pressure)] {
+    let facts = [("BTF", btf), ("capability", capabilities), ("cgroup", cgroup), ("pressure", pressure), ("gpu", gpu)];
+    for (name, fact) in facts {
         let mark = if fact.ok { paint("32", "ok") } else { paint("31", "missing") };
         writeln!(text, "{name:<12}{mark} {}", fact.is)?;
     }

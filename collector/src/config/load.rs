@@ -180,6 +180,7 @@ mod tests {
                 "NAMES" => ("fault", "block"),
                 _ => match setting.key {
                     "log.level" => ("warn", "error"),
+                    "gpu.enabled" => ("on", "off"),
                     _ => ("json", "pretty"),
                 },
             };

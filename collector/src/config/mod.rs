@@ -41,6 +41,8 @@ pub struct Config {
     pub disk: Disk,
     /// `[filesystem]`
     pub filesystem: Filesystem,
+    /// `[gpu]`
+    pub gpu: Gpu,
     /// `[metrics]`
     pub metrics: Metrics,
 }
@@ -139,6 +141,20 @@ pub struct Filesystem {
     pub deadline: Duration,
 }
 
+/// `[gpu]`
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(test, derive(serde::Serialize))]
+pub struct Gpu {
+    /// auto (if there is a library), on or off.
+    pub enabled: String,
+    /// NVML's library, where it is not in a usual place.
+    pub library: Option<PathBuf>,
+    /// How often GPUs are read.
+    pub interval: Duration,
+    /// How long a call of the library may take.
+    pub deadline: Duration,
+}
+
 /// `[metrics]`
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(test, derive(serde::Serialize))]
@@ -206,6 +222,12 @@ impl Default for Config {
                 exclude: names(MOUNTPOINTS),
                 exclude_types: names(TYPES),
                 interval: Duration::from_secs(10),
+                deadline: Duration::from_secs(5),
+            },
+            gpu: Gpu {
+                enabled: "auto".into(),
+                library: None,
+                interval: Duration::from_secs(1),
                 deadline: Duration::from_secs(5),
             },
             metrics: Metrics { max_series: 200_000 },

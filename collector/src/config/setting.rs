@@ -267,6 +267,33 @@ pub const SETTINGS: &[Setting] = &[
               and the others are not kept waiting.",
     },
     Setting {
+        key: "gpu.enabled",
+        flag: None,
+        kind: Kind::Choice(|config| &mut config.gpu.enabled, &["auto", "on", "off"]),
+        doc: "Whether GPUs are read through NVIDIA's NVML: auto does where its library is found, and says nothing where it \
+              is not; on says that it is missing.",
+    },
+    Setting {
+        key: "gpu.library",
+        flag: None,
+        kind: Kind::OptionalPath(|config| &mut config.gpu.library),
+        doc: "NVML's library, libnvidia-ml.so.1. Unless set, it is looked for where the linker and the usual drivers' \
+              packages have it, and every minute anew.",
+    },
+    Setting {
+        key: "gpu.interval",
+        flag: None,
+        kind: Kind::Duration(|config| &mut config.gpu.interval, Duration::from_millis(50), HOUR),
+        doc: "How often GPUs are read, by a thread of their own.",
+    },
+    Setting {
+        key: "gpu.deadline",
+        flag: None,
+        kind: Kind::Duration(|config| &mut config.gpu.deadline, Duration::from_millis(10), HOUR),
+        doc: "How long one call of the library may take; starting it may take ten times as long. A driver that is sick may \
+              keep a caller for ever: past this its series vanish, and another thread tries again, later and later.",
+    },
+    Setting {
         key: "metrics.max_series",
         flag: None,
         kind: Kind::Count(|config| &mut config.metrics.max_series, 1, 10_000_000),

@@ -5,6 +5,7 @@ pub mod block;
 pub mod coverage;
 pub mod document;
 pub mod fault;
+pub mod gpu;
 pub mod host;
 pub mod host_cpu;
 pub mod host_disk;
@@ -97,6 +98,29 @@ pub const METRICS: &[Metric] = &[
     host_filesystem::INODES_FREE,
     host_filesystem::READ_ONLY,
     host_filesystem::UP,
+    gpu::INFO,
+    gpu::MEMORY,
+    gpu::UTILIZATION,
+    gpu::MEMORY_UTILIZATION,
+    gpu::TEMPERATURE,
+    gpu::POWER,
+    gpu::POWER_LIMIT,
+    gpu::ENERGY,
+    gpu::CLOCK,
+    gpu::THROTTLE,
+    gpu::ECC_ERRORS,
+    gpu::REMAPPED_ROWS,
+    gpu::REMAP_PENDING,
+    gpu::REMAP_FAILED,
+    gpu::XID_ERRORS,
+    gpu::MIG,
+    gpu::PCIE_BYTES,
+    gpu::PCIE_LINK,
+    gpu::PCIE_LINK_USED,
+    gpu::PCIE_GENERATION,
+    gpu::PCIE_WIDTH,
+    gpu::PCIE_REPLAYS,
+    gpu::WORKLOAD_MEMORY,
     block::SERVICE_SECONDS,
     block::QUEUE_SECONDS,
     block::BYTES,
@@ -256,7 +280,7 @@ impl Metric {
 
     /// Whether the number of its series depends on what runs on the host, so that the cap holds for it.
     pub fn capped(&self) -> bool {
-        self.labels.iter().any(|label| matches!(*label, "workload" | "device"))
+        self.labels.iter().any(|label| matches!(*label, "workload" | "device" | "gpu"))
     }
 }
 

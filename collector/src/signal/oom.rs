@@ -10,6 +10,7 @@ use super::cgroup::Id;
 use super::{Context, comm};
 use crate::engine::Outcome;
 use crate::view::View;
+use crate::view::gpu;
 use crate::view::held::PATIENCE_NS;
 
 /// What is read of OOM kills.
@@ -108,6 +109,9 @@ pub struct Named {
     pub trigger_workload: Option<Arc<str>>,
     /// The workload whose limit was hit.
     pub limited_workload: Option<Arc<str>>,
+    /// What the victim and its workload held of GPUs when that was last read before the kill.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub gpus: Vec<gpu::Held>,
     /// The facts.
     pub kill: Kill,
 }
@@ -185,6 +189,7 @@ fn name(view: &View, time: u64, kill: Kill) -> Outcome {
         workload: name(kill.cgroup),
         trigger_workload: name(kill.trigger_cgroup),
         limited_workload: name(kill.limited),
+        gpus: view.gpus.held(&view.workloads, kill.pid, kill.cgroup, time),
         kill,
     }))
 }

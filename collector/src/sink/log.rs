@@ -3,6 +3,7 @@
 use crate::engine::Outcome;
 use crate::pressure::{Kind, Resource, Trigger};
 use crate::signal::oom::Scope;
+use crate::view::gpu::Held;
 
 const UNKNOWN: &str = "(unknown)";
 
@@ -31,6 +32,7 @@ pub fn write(outcome: &Outcome) {
                 trigger_pid = kill.kill.trigger_pid,
                 trigger_comm = kill.kill.trigger_comm,
                 limited_workload = kill.limited_workload.as_deref(),
+                gpus = (!kill.gpus.is_empty()).then(|| gpus(&kill.gpus)),
                 "OOM kill of {} ({}) in {workload}: {scope}",
                 kill.kill.comm,
                 kill.kill.pid,
@@ -92,6 +94,18 @@ pub fn write(outcome: &Outcome) {
             );
         }
     }
+}
+
+/// What was held of each GPU before a kill: `0: 1024 bytes, 4096 of the workload`.
+fn gpus(held: &[Held]) -> String {
+    let known = |bytes: Option<u64>| bytes.map_or("unknown".to_owned(), |bytes| format!("{bytes} bytes"));
+    let one = |held: &Held| match held.process_bytes {
+        Some(_) => {
+            format!("{}: {}, {} of the workload", held.gpu, known(held.process_bytes), known(held.workload_bytes))
+        }
+        None => format!("{}: {} of the workload", held.gpu, known(held.workload_bytes)),
+    };
+    held.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
 fn seconds(ns: u64) -> f64 {

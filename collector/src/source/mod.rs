@@ -2,6 +2,7 @@
 
 pub mod cgroup;
 pub mod clock;
+pub mod gpu;
 pub mod host;
 pub mod kernel;
 pub mod name;

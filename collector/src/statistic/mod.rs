@@ -3,6 +3,7 @@
 
 pub mod disk;
 pub mod filesystem;
+pub mod gpu;
 pub mod host;
 pub mod workload;
 
@@ -243,6 +244,7 @@ mod tests {
         check::<super::host::Statistic>();
         check::<super::disk::Statistic>();
         check::<super::filesystem::Statistic>();
+        check::<super::gpu::Statistic>();
         assert_eq!(Of::ALL.len(), COUNT);
         assert_eq!(Of::find("memory"), None);
     }

@@ -10,14 +10,26 @@ use crate::sample::{Probe, ProbeState, Process, Program, Reading, Source};
 use crate::signal::MALFORMED;
 
 /// The places in user space that can drop something; the kernel's are [`lost::NAMES`].
-pub const STAGES: &[&str] =
-    &["workload", "series", "missed_run", "unknown_cgroup", "name", "disk", "filesystem", MALFORMED, "record", "http"];
+pub const STAGES: &[&str] = &[
+    "workload",
+    "series",
+    "missed_run",
+    "unknown_cgroup",
+    "name",
+    "disk",
+    "filesystem",
+    "gpu",
+    "gpu_pcie",
+    MALFORMED,
+    "record",
+    "http",
+];
 
 /// Names of each sort that are kept. There are far fewer, unless a replayed file is not ours.
 const NAMES: usize = 128;
 
 /// Where samples come from: the label `source` of `headroom_samples_total`.
-pub const ORIGINS: [&str; 4] = ["kernel", "cgroup", "agent", "host"];
+pub const ORIGINS: [&str; 5] = ["kernel", "cgroup", "agent", "host", "gpu"];
 
 /// What happens to cgroups, in the order of [`CgroupEvent`].
 pub const CGROUP_EVENTS: [&str; 4] = ["born", "died", "renamed", "attached"];
@@ -148,6 +160,7 @@ impl Coverage {
             Reading::Cgroup(_) | Reading::Name(_) | Reading::Statistics(_) => 1,
             Reading::Start(_) | Reading::Tick | Reading::Process(_) | Reading::Source(_) => 2,
             Reading::Host(_) | Reading::Disk(_) | Reading::Filesystem(_) | Reading::Pressure(_) => 3,
+            Reading::Gpu(_) => 4,
             _ => 0,
         };
         grow(&mut self.samples[origin], 1);

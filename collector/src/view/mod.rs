@@ -2,6 +2,7 @@
 //! has no clock. Once every workload has been seen, folding counters into it allocates nothing.
 
 pub mod coverage;
+pub mod gpu;
 pub mod held;
 pub mod host;
 pub mod victim;
@@ -9,6 +10,7 @@ pub mod workload;
 
 use crate::sample::{Reading, Start};
 use coverage::Coverage;
+use gpu::Gpus;
 use held::Held;
 use host::Host;
 use victim::Victims;
@@ -27,6 +29,8 @@ pub struct View {
     pub host: Host,
     /// What belongs to workloads.
     pub workloads: Workloads,
+    /// GPUs.
+    pub gpus: Gpus,
     /// Whom the OOM killer killed of late.
     pub victims: Victims,
     /// Kills that are not told yet.

@@ -490,7 +490,8 @@ pub extern "C" fn nvmlDeviceRegisterEvents(device: nvmlDevice_t, _types: c_ulong
 pub unsafe extern "C" fn nvmlEventSetWait_v2(_set: nvmlEventSet_t, to: *mut nvmlEventData_t, ms: c_uint) -> Return {
     let until = Instant::now() + Duration::from_millis(ms.into());
     let answer = loop {
-        let answer = host("nvmlEventSetWait_v2").map(|scenario| scenario.xids.get(TOLD.load(Ordering::Relaxed)).copied());
+        let answer =
+            host("nvmlEventSetWait_v2").map(|scenario| scenario.xids.get(TOLD.load(Ordering::Relaxed)).copied());
         match answer {
             Err(error) => break Err(error),
             Ok(Some(xid)) => {

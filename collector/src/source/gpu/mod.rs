@@ -1,0 +1,312 @@
+//! NVIDIA's GPUs as a source, through NVML. Its calls take milliseconds, and with a sick driver for ever: a thread of its own
+//! makes them, and past a deadline it is left alone with what it waits for, its GPUs' series vanish, and another thread
+//! tries again, later and later. Where there is no library, nothing is read and nothing is said.
+
+mod device;
+mod holder;
+mod library;
+mod link;
+mod pcie;
+mod session;
+mod watch;
+
+use std::collections::HashMap;
+use std::mem::ManuallyDrop;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use nvml_wrapper::Nvml;
+
+use super::cgroup::{Hierarchies, Hierarchy};
+use super::clock;
+use super::root::Root;
+use crate::config::{self, Config};
+use crate::sample::{Lost, Reading, Sample, Source};
+use crate::statistic::gpu;
+use holder::Holders;
+use library::Absent;
+use session::Context;
+use watch::Watch;
+
+/// The stage of `headroom_lost_total` that counts readings for which there was no room.
+const STAGE: &str = "gpu";
+/// The one that counts what the driver said of PCIe and cannot be.
+const DOUBTFUL: &str = "gpu_pcie";
+/// Samples that wait to be fetched: the rounds of some seconds.
+const WAITING: usize = 4096;
+/// Threads that may be left alone at once.
+const STUCK: usize = 4;
+/// How long after trouble NVML is tried again: doubled each time, up to the last.
+const SOON: Duration = Duration::from_secs(1);
+const LATE: Duration = Duration::from_secs(60);
+/// How often a library is looked for where there was none.
+const LOOK: Duration = Duration::from_secs(60);
+/// Starting NVML may take this many times as long as a call.
+const START: u32 = 10;
+
+/// The GPUs.
+pub struct Gpus {
+    settings: Option<Settings>,
+    thread: Option<Thread>,
+    /// GPUs that were told of, and not yet that they are gone.
+    told: Vec<Arc<str>>,
+    /// Threads that are alive, the given up ones included.
+    threads: Arc<()>,
+    wait: Duration,
+    /// When there may be another thread (CLOCK_MONOTONIC).
+    again: u64,
+    error: Option<String>,
+}
+
+#[derive(Clone)]
+struct Settings {
+    config: config::Gpu,
+    root: Root,
+    memory: Hierarchy,
+}
+
+struct Thread {
+    watch: Arc<Watch>,
+    samples: Receiver<Sample>,
+    lost: Arc<AtomicU64>,
+}
+
+impl Gpus {
+    /// Those of the host with this root.
+    pub fn new(config: &Config, root: &Root, hierarchies: &Hierarchies) -> Gpus {
+        let settings = Settings { config: config.gpu.clone(), root: root.clone(), memory: hierarchies.memory.clone() };
+        Gpus {
+            settings: (config.gpu.enabled != "off").then_some(settings),
+            thread: None,
+            told: Vec::new(),
+            threads: Arc::new(()),
+            wait: SOON,
+            again: 0,
+            error: None,
+        }
+    }
+
+    /// Passes on what was read since the last call. It never waits.
+    pub fn read(&mut self, fold: &mut dyn FnMut(Sample)) {
+        let Some(settings) = &self.settings else { return };
+        let now = clock::monotonic_ns();
+        if self.thread.is_none() && now >= self.again && Arc::strong_count(&self.threads) <= STUCK {
+            self.thread = start(settings.clone(), self.threads.clone());
+        }
+        let Some(thread) = &self.thread else { return };
+        let over = loop {
+            match thread.samples.try_recv() {
+                Ok(sample) => {
+                    follow(&mut self.told, &sample.reading);
+                    if let Reading::Source(source) = &sample.reading {
+                        say(&mut self.error, source.error.as_deref());
+                        if source.up {
+                            self.wait = SOON;
+                        }
+                    }
+                    fold(sample);
+                }
+                Err(TryRecvError::Empty) => {
+                    break thread.watch.late().map(|call| format!("NVML does not answer: {call}"));
+                }
+                Err(TryRecvError::Disconnected) => break Some("the thread that asks NVML is gone".to_owned()),
+            }
+        };
+        let mut tell = |reading| fold(Sample { time: clock::unix_ns(), reading });
+        let lost = thread.lost.swap(0, Ordering::Relaxed);
+        if lost > 0 {
+            tell(Reading::Lost(Lost { stage: STAGE.into(), count: lost }));
+        }
+        if let Some(why) = over {
+            thread.watch.give_up();
+            self.thread = None;
+            self.again = now.saturating_add(self.wait.as_nanos() as u64);
+            self.wait = (self.wait * 2).min(LATE);
+            for uuid in self.told.drain(..) {
+                tell(Reading::Gpu(gpu::Reading::Gone { uuid }));
+            }
+            say(&mut self.error, Some(&why));
+            tell(source(settings.config.deadline.as_nanos() as u64, Some(why)));
+        }
+    }
+}
+
+impl Drop for Gpus {
+    fn drop(&mut self) {
+        if let Some(thread) = &self.thread {
+            thread.watch.give_up();
+        }
+    }
+}
+
+/// Logs what is wrong, once.
+fn say(known: &mut Option<String>, now: Option<&str>) {
+    if known.as_deref() == now {
+        return;
+    }
+    match now {
+        Some(reason) => tracing::warn!(reason, "GPUs cannot all be read"),
+        None => tracing::info!("all GPUs can be read again"),
+    }
+    *known = now.map(str::to_owned);
+}
+
+fn follow(told: &mut Vec<Arc<str>>, reading: &Reading) {
+    match reading {
+        Reading::Gpu(gpu::Reading::Device { device, .. }) if !told.contains(&device.uuid) => {
+            told.push(device.uuid.clone());
+        }
+        Reading::Gpu(gpu::Reading::Gone { uuid }) => told.retain(|told| told != uuid),
+        _ => {}
+    }
+}
+
+fn source(ns: u64, error: Option<String>) -> Reading {
+    Reading::Source(Source { source: "gpu".into(), up: error.is_none(), ns, error })
+}
+
+fn start(settings: Settings, alive: Arc<()>) -> Option<Thread> {
+    let watch = Arc::new(Watch::new(settings.config.deadline));
+    let (sender, samples) = sync_channel(WAITING);
+    let lost = Arc::new(AtomicU64::new(0));
+    let work = Work { settings, watch: watch.clone(), sender, lost: lost.clone() };
+    let builder = thread::Builder::new().name("headroom-gpu".to_owned());
+    let spawned = builder.spawn(move || {
+        work.run();
+        drop(alive);
+    });
+    spawned.is_ok().then_some(Thread { watch, samples, lost })
+}
+
+/// What the thread has.
+struct Work {
+    settings: Settings,
+    watch: Arc<Watch>,
+    sender: SyncSender<Sample>,
+    lost: Arc<AtomicU64>,
+}
+
+impl Work {
+    /// The thread's life: one session after the other.
+    fn run(self) {
+        let Work { settings: Settings { config, root, memory }, watch, sender, lost } = self;
+        let send = |reading| {
+            let sent = sender.try_send(Sample { time: clock::unix_ns(), reading });
+            lost.fetch_add(sent.is_err().into(), Ordering::Relaxed);
+            sent.is_ok()
+        };
+        let mut holders = Holders::new(&root, &memory);
+        let (mut links, mut told) = (HashMap::new(), Vec::new());
+        let (mut wait, mut renew) = (SOON, SOON);
+        while !watch.is_over() {
+            let begun = clock::monotonic_ns();
+            let nvml =
+                watch.call_for(config.deadline * START, "start", || library::open(config.library.as_deref(), &root));
+            let mut healthy = false;
+            let trouble = match nvml {
+                Ok(nvml) => {
+                    let nvml = ManuallyDrop::new(nvml);
+                    let mut context = Context {
+                        watch: &watch,
+                        interval: config.interval,
+                        holders: &mut holders,
+                        links: &mut links,
+                        told: &mut told,
+                        tell: &mut |reading| send(Reading::Gpu(reading)),
+                        renew: &mut renew,
+                        round: &mut |ns, count, error| {
+                            healthy |= error.is_none();
+                            if count > 0 {
+                                send(Reading::Lost(Lost { stage: DOUBTFUL.into(), count }));
+                            }
+                            send(source(ns, error));
+                        },
+                    };
+                    let trouble = session::run(&nvml, &mut context).err();
+                    watch.call("stop", || stop(nvml));
+                    trouble
+                }
+                Err(Absent::Missing) if config.enabled == "auto" => {
+                    nap(LOOK, &watch);
+                    continue;
+                }
+                Err(Absent::Missing) => Some("there is no libnvidia-ml.so.1".to_owned()),
+                Err(Absent::Useless(why)) => Some(why),
+            };
+            if healthy {
+                renew = SOON;
+            }
+            // Those that are still there when the next session begins stay.
+            let Some(trouble) = trouble else { continue };
+            for uuid in told.drain(..) {
+                send(Reading::Gpu(gpu::Reading::Gone { uuid }));
+            }
+            send(source(clock::monotonic_ns() - begun, Some(trouble)));
+            wait = if healthy { SOON } else { (wait * 2).min(LATE) };
+            nap(wait, &watch);
+        }
+    }
+}
+
+/// Ends a session. One that cannot be ended properly is left as it is.
+fn stop(nvml: ManuallyDrop<Nvml>) {
+    if nvml.lib().nvmlShutdown.is_ok() {
+        drop(ManuallyDrop::into_inner(nvml));
+    }
+}
+
+/// Waits, unless nobody waits for this thread any more.
+fn nap(time: Duration, watch: &Watch) {
+    let until = clock::monotonic_ns() + time.as_nanos() as u64;
+    while !watch.is_over() && clock::monotonic_ns() < until {
+        thread::sleep(Duration::from_millis(100).min(time));
+    }
+}
+
+/// What the doctor says of GPUs.
+///
+/// # Errors
+/// Why they cannot be read.
+pub fn examine(config: &config::Gpu, root: &Root) -> Result<String, String> {
+    if config.enabled == "off" {
+        return Ok("switched off".to_owned());
+    }
+    let (sender, answer) = std::sync::mpsc::channel();
+    let (library, root): (Option<PathBuf>, Root) = (config.library.clone(), root.clone());
+    let asked = thread::Builder::new().name("headroom-gpu".to_owned());
+    let asked = asked.spawn(move || sender.send(look(library, &root)));
+    asked.map_err(|error| format!("no thread to ask: {error}"))?;
+    match answer.recv_timeout(config.deadline * START) {
+        Ok(Err(Absent::Missing)) if config.enabled == "auto" => Ok("none: there is no libnvidia-ml.so.1".to_owned()),
+        Ok(Err(Absent::Missing)) => Err("there is no libnvidia-ml.so.1".to_owned()),
+        Ok(Err(Absent::Useless(why))) => Err(why),
+        Ok(Ok(found)) => Ok(found),
+        Err(_) => Err("NVML does not answer".to_owned()),
+    }
+}
+
+fn look(library: Option<PathBuf>, root: &Root) -> Result<String, Absent> {
+    let nvml = ManuallyDrop::new(library::open(library.as_deref(), root)?);
+    let useless = |error| Absent::Useless(format!("which GPUs there are: {error}"));
+    let driver = nvml.sys_driver_version().unwrap_or_default();
+    let mut text = format!("driver {driver}");
+    for index in 0..nvml.device_count().map_err(useless)? {
+        text += &match nvml.device_by_index(index) {
+            Ok(device) => {
+                let unsupported = device::unsupported(&device);
+                let name = device.name().unwrap_or_default();
+                match unsupported.is_empty() {
+                    true => format!("; GPU {index}: {name}"),
+                    false => format!("; GPU {index}: {name}, without {}", unsupported.join(", ")),
+                }
+            }
+            Err(error) => format!("; GPU {index}: {error}"),
+        };
+    }
+    stop(nvml);
+    Ok(text)
+}

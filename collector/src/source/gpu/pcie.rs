@@ -1,0 +1,212 @@
+//! What goes over a PCIe link, from counters that wrap, begin anew or lie. Pure: whoever reads them says when.
+
+/// Counters of 32 bits wrap here.
+const WRAP: u64 = 1 << 32;
+/// A lane's bytes per second and direction, by generation from the first: 2.5 GT/s and twice that with 8 bits in 10, 8, 16 and
+/// 32 GT/s with 128 in 130, then 64 GT/s with 242 bytes in 256 (PCI Express Base Specification 6.0).
+const LANE: [u64; 6] = [250_000_000, 500_000_000, 984_615_384, 1_969_230_769, 3_938_461_538, 7_562_500_000];
+/// No link is wider.
+const WIDTH: u64 = 32;
+/// Counters may be up to date as of some time before they are read, and after: this much more than the link carries
+/// meanwhile is no lie, as a part of a second.
+const SLACK: u64 = 10;
+
+/// Bytes per second in each direction; `None` for a link that nobody has heard of.
+pub fn link(generation: u64, width: u64) -> Option<u64> {
+    let lane = LANE.get(usize::try_from(generation).ok()?.checked_sub(1)?)?;
+    (1..=WIDTH).contains(&width).then(|| lane * width)
+}
+
+/// The most that any link carries: the limit where nothing is known of this one.
+pub fn fastest() -> u64 {
+    LANE[LANE.len() - 1] * 16
+}
+
+/// A counter's value, in as many bits as the driver says it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Count {
+    /// 64.
+    Wide(u64),
+    /// 32.
+    Narrow(u32),
+}
+
+/// One direction.
+#[derive(Clone, Debug, Default)]
+pub struct Way {
+    /// Bytes so far.
+    pub total: u64,
+    /// The rate between the last two calls of [`Way::rate`].
+    pub rate: Option<u64>,
+    /// What could not be, or not be told from something else.
+    pub doubtful: u64,
+    /// It wraps at 32 bits, whatever the driver says.
+    pub narrow: bool,
+    last: Option<(u64, u64)>,
+    rated: Option<(u64, u64)>,
+}
+
+impl Way {
+    /// Takes in a counter, read at `now` (ns), of a link that carries at most `most` bytes per second.
+    pub fn count(&mut self, count: Count, now: u64, most: u64) {
+        let value = match count {
+            Count::Wide(value) => value,
+            Count::Narrow(value) => {
+                self.narrow = true;
+                value.into()
+            }
+        };
+        let Some((before, then)) = self.last.replace((value, now)) else { return };
+        let elapsed = now.saturating_sub(then);
+        let possible = over(most, elapsed).saturating_add(most / SLACK);
+        let wrapped = WRAP.saturating_sub(before).saturating_add(value);
+        let growth = match value >= before {
+            true => value - before,
+            false if before < WRAP && wrapped <= possible => {
+                self.narrow = true;
+                wrapped
+            }
+            // It began anew, and what was before that is not known.
+            false => return self.doubtful += 1,
+        };
+        if growth > possible {
+            return self.doubtful += 1;
+        }
+        if self.narrow && over(most, elapsed) >= WRAP {
+            // It may have wrapped once more than it shows: this is the least that it was.
+            self.doubtful += 1;
+        }
+        self.total = self.total.saturating_add(growth);
+    }
+
+    /// Takes in a rate (bytes per second), measured at `now`, and takes it for all the time since the one before.
+    pub fn measure(&mut self, rate: u64, now: u64, most: u64) {
+        let Some((_, then)) = self.last.replace((0, now)) else { return };
+        if rate > most.saturating_add(most / 20) {
+            return self.doubtful += 1;
+        }
+        self.total = self.total.saturating_add(over(rate.min(most), now.saturating_sub(then)));
+    }
+
+    /// Says how fast it was since this was last asked.
+    pub fn rate(&mut self, now: u64, most: u64) {
+        let before = self.rated.replace((self.total, now));
+        self.rate = before.filter(|(_, then)| now > *then).map(|(total, then)| {
+            let bytes = u128::from(self.total - total) * 1_000_000_000;
+            u64::try_from(bytes / u128::from(now - then)).unwrap_or(u64::MAX).min(most)
+        });
+    }
+}
+
+/// How often a counter of 32 bits must be read (ns), so that it cannot wrap unseen.
+pub fn cadence(most: u64) -> u64 {
+    let wrap = u128::from(WRAP) * 1_000_000_000 / u128::from(most.max(1));
+    u64::try_from(wrap / 2).unwrap_or(u64::MAX)
+}
+
+/// Bytes at this rate in that time (ns).
+fn over(rate: u64, ns: u64) -> u64 {
+    u64::try_from(u128::from(rate) * u128::from(ns) / 1_000_000_000).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    #[test]
+    fn a_link_carries_what_the_standard_says() {
+        let gb = |generation, width| link(generation, width).map(|bytes| bytes / 10_000_000);
+        assert_eq!([gb(1, 1), gb(3, 16), gb(4, 16), gb(5, 8)], [Some(25), Some(1575), Some(3150), Some(3150)]);
+        assert_eq!([link(0, 16), link(7, 16), link(4, 0), link(4, 64)], [None; 4]);
+    }
+
+    fn after(counts: &[(Count, u64)], most: u64) -> Way {
+        let mut way = Way::default();
+        counts.iter().for_each(|(count, time)| way.count(*count, *time, most));
+        way
+    }
+
+    #[test]
+    fn a_counter_counts_from_where_it_is_met() {
+        let way =
+            after(&[(Count::Wide(7_000), 0), (Count::Wide(7_500), SECOND), (Count::Wide(9_000), 2 * SECOND)], 10_000);
+        assert_eq!((way.total, way.doubtful), (2_000, 0));
+    }
+
+    #[test]
+    fn a_counter_of_32_bits_wraps() {
+        let top = u32::MAX - 99;
+        let way = after(
+            &[(Count::Narrow(top), 0), (Count::Narrow(50), SECOND / 10), (Count::Narrow(60), SECOND / 5)],
+            1 << 20,
+        );
+        assert_eq!((way.total, way.doubtful, way.narrow), (160, 0, true));
+        let way = after(&[(Count::Wide(top.into()), 0), (Count::Wide(50), SECOND / 10)], 1 << 20);
+        assert_eq!((way.total, way.doubtful, way.narrow), (150, 0, true), "whatever the driver says");
+    }
+
+    #[test]
+    fn one_that_may_have_wrapped_unseen_is_doubtful() {
+        let fast = 32 << 30;
+        let narrow = [(Count::Narrow(0), 0), (Count::Narrow(10), SECOND)];
+        assert_eq!((after(&narrow, fast).total, after(&narrow, fast).doubtful), (10, 1));
+        let often = [(Count::Narrow(0), 0), (Count::Narrow(10), cadence(fast))];
+        assert_eq!(after(&often, fast).doubtful, 0);
+    }
+
+    #[test]
+    fn one_that_begins_anew_or_leaps_adds_nothing() {
+        let most = 1_000_000;
+        let anew = after(&[(Count::Wide(WRAP * 2), 0), (Count::Wide(5), SECOND), (Count::Wide(9), 2 * SECOND)], most);
+        assert_eq!((anew.total, anew.doubtful), (4, 1));
+        let leap = after(
+            &[(Count::Wide(0), 0), (Count::Wide(most * 1000), SECOND), (Count::Wide(most * 1000 + 7), 2 * SECOND)],
+            most,
+        );
+        assert_eq!((leap.total, leap.doubtful), (7, 1));
+    }
+
+    #[test]
+    fn a_rate_is_taken_for_the_time_since_the_last() {
+        let mut way = Way::default();
+        way.measure(500, 0, 1_000);
+        way.measure(500, 2 * SECOND, 1_000);
+        way.measure(1_010, 3 * SECOND, 1_000);
+        assert_eq!((way.total, way.doubtful), (2_000, 0), "a little more than the link is the link");
+        way.measure(500_000, 4 * SECOND, 1_000);
+        assert_eq!((way.total, way.doubtful), (2_000, 1), "a thousand times too big");
+    }
+
+    #[test]
+    fn the_share_in_use_is_of_the_time_between() {
+        let mut way = Way::default();
+        way.rate(0, 100);
+        assert_eq!(way.rate, None);
+        way.total = 50;
+        way.rate(SECOND / 2, 1_000);
+        assert_eq!(way.rate, Some(100));
+        way.total = 5_000;
+        way.rate(SECOND, 1_000);
+        assert_eq!(way.rate, Some(1_000), "never more than the link");
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_counter_says_no_more_than_the_link_is_counted(
+            values in prop::collection::vec((any::<u64>(), any::<bool>(), 1..5 * SECOND), 1..50),
+            most in 1u64..200_000_000_000,
+        ) {
+            let mut way = Way::default();
+            let (mut now, mut steps) = (0, 0);
+            for (value, wide, step) in values {
+                now += step;
+                steps += 1;
+                way.count(if wide { Count::Wide(value) } else { Count::Narrow(value as u32) }, now, most);
+                prop_assert!(way.total <= over(most, now) + steps * (most / SLACK + 1));
+            }
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! GPUs: what they say, and who held how much of their memory when. It knows cgroups; whose they are is in
+//! [`super::workload`].
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::coverage::Coverage;
+use super::grow;
+use super::workload::{OTHER, Workload, Workloads};
+use crate::signal::cgroup::Id;
+use crate::statistic::gpu::{Device, Holder, Reading, Values};
+
+/// GPUs that are kept, MIG devices included; more are counted as lost, stage `gpu`.
+const GPUS: usize = 256;
+/// Numbers of errors that are kept of one.
+const CODES: usize = 64;
+/// Processes that are kept of one.
+const HOLDERS: usize = 4096;
+/// Moments that are kept of one.
+const MOMENTS: usize = 32;
+/// A moment that follows sooner replaces the one before, so that all of them together reach back for seconds.
+const APART_NS: u64 = 250_000_000;
+/// What was held longer ago than this says nothing about a kill.
+const RECENT_NS: u64 = 10_000_000_000;
+
+/// All GPUs, by uuid.
+#[derive(Clone, Debug, Default)]
+pub struct Gpus {
+    gpus: BTreeMap<Arc<str>, Gpu>,
+    /// Errors outlive the numbers: a GPU that is lost is one whose errors are asked for.
+    xids: BTreeMap<Arc<str>, Xids>,
+}
+
+/// One GPU.
+#[derive(Clone, Debug)]
+pub struct Gpu {
+    /// Since when it is there, in nanoseconds since the Unix epoch.
+    pub created: u64,
+    /// Which.
+    pub device: Arc<Device>,
+    /// What it says.
+    pub values: Values,
+    /// Who held how much, oldest first.
+    moments: VecDeque<Moment>,
+}
+
+/// The errors of one GPU.
+#[derive(Clone, Debug)]
+pub struct Xids {
+    /// Its number.
+    pub gpu: Arc<str>,
+    /// When the first of a number came, and how many did.
+    pub codes: BTreeMap<u64, (u64, u64)>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Moment {
+    time: u64,
+    holders: Vec<Holder>,
+}
+
+/// What the victim of a kill held of one GPU.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Held {
+    /// The GPU's number.
+    pub gpu: Arc<str>,
+    /// Its uuid.
+    pub uuid: Arc<str>,
+    /// When that was read, in nanoseconds since the Unix epoch.
+    pub time: u64,
+    /// What the process held; absent if it held none, or the driver does not know.
+    pub process_bytes: Option<u64>,
+    /// What all processes of its workload held, it included.
+    pub workload_bytes: Option<u64>,
+}
+
+impl Gpus {
+    /// All of them, by uuid.
+    pub fn iter(&self) -> impl Iterator<Item = &Gpu> {
+        self.gpus.values()
+    }
+
+    /// The errors of all that ever reported any.
+    pub fn xids(&self) -> impl Iterator<Item = (&Arc<str>, &Xids)> {
+        self.xids.iter()
+    }
+
+    /// What the process and its workload held of each GPU when that was last read, at `time` or before.
+    pub fn held(&self, workloads: &Workloads, pid: u32, cgroup: Option<Id>, time: u64) -> Vec<Held> {
+        let name = |id: Option<Id>| id.and_then(|id| workloads.name(id));
+        let workload = name(cgroup);
+        let ours = |holder: &Holder| {
+            holder.pid == pid
+                || holder.cgroup.is_some() && holder.cgroup == cgroup
+                || workload.is_some() && name(holder.cgroup) == workload
+        };
+        let held = |gpu: &Gpu| {
+            let moment = gpu.moments.iter().rev().find(|moment| moment.time <= time)?;
+            if time - moment.time > RECENT_NS || !moment.holders.iter().any(ours) {
+                return None;
+            }
+            let mut process = moment.holders.iter().filter(|holder| holder.pid == pid);
+            Some(Held {
+                gpu: gpu.device.gpu.clone(),
+                uuid: gpu.device.uuid.clone(),
+                time: moment.time,
+                process_bytes: process.next().and_then(|holder| holder.bytes),
+                workload_bytes: sum(moment.holders.iter().filter(|holder| ours(holder))),
+            })
+        };
+        self.gpus.values().filter_map(held).collect()
+    }
+
+    pub(crate) fn fold(&mut self, time: u64, reading: &Reading, coverage: &mut Coverage) {
+        match reading {
+            Reading::Device { device, values } => {
+                if let Some(known) = self.gpus.get_mut(&device.uuid) {
+                    known.values.advance(values);
+                    if known.device != *device {
+                        known.device = device.clone();
+                    }
+                } else if self.gpus.len() < GPUS {
+                    let (device, values) = (device.clone(), values.clone());
+                    let gpu = Gpu { created: time, device, values, moments: VecDeque::with_capacity(MOMENTS) };
+                    self.gpus.insert(gpu.device.uuid.clone(), gpu);
+                } else {
+                    coverage.lose("gpu", 1);
+                }
+            }
+            Reading::Held { uuid, holders } => {
+                let kept = &holders[..holders.len().min(HOLDERS)];
+                if kept.len() < holders.len() {
+                    coverage.lose("gpu", (holders.len() - kept.len()) as u64);
+                }
+                if let Some(gpu) = self.gpus.get_mut(uuid) {
+                    gpu.hold(time, kept);
+                }
+            }
+            Reading::Xid { uuid, code } => self.xid(time, uuid, *code, coverage),
+            Reading::Gone { uuid } => drop(self.gpus.remove(uuid)),
+        }
+    }
+
+    fn xid(&mut self, time: u64, uuid: &Arc<str>, code: u64, coverage: &mut Coverage) {
+        let gpu = self.gpus.get(uuid).map(|gpu| gpu.device.gpu.clone());
+        if !self.xids.contains_key(uuid) && (self.xids.len() >= GPUS || gpu.is_none()) {
+            return coverage.lose("gpu", 1);
+        }
+        let new = || Xids { gpu: gpu.clone().unwrap_or_default(), codes: BTreeMap::new() };
+        let codes = &mut self.xids.entry(uuid.clone()).or_insert_with(new).codes;
+        if codes.len() >= CODES && !codes.contains_key(&code) {
+            return coverage.lose("gpu", 1);
+        }
+        grow(&mut codes.entry(code).or_insert((time, 0)).1, 1);
+    }
+}
+
+impl Gpu {
+    /// What each workload holds now, by name; absent where the driver does not know it of one of its processes.
+    pub fn holders<'a>(&self, workloads: &'a Workloads) -> BTreeMap<&'a str, (&'a Workload, Option<u64>)> {
+        let mut found: BTreeMap<&str, (&Workload, Option<u64>)> = BTreeMap::new();
+        let Some(other) = workloads.iter().find(|workload| &*workload.name == OTHER) else { return found };
+        for holder in self.moments.back().map(|moment| &moment.holders[..]).unwrap_or_default() {
+            let workload = holder.cgroup.and_then(|id| workloads.of(id)).unwrap_or(other);
+            let (_, bytes) = found.entry(&workload.name).or_insert((workload, Some(0)));
+            *bytes = bytes.zip(holder.bytes).map(|(sum, more)| sum.saturating_add(more));
+        }
+        found
+    }
+
+    fn hold(&mut self, time: u64, holders: &[Holder]) {
+        // The one before the last tells whether the last may be replaced: else all would be, by ever newer ones.
+        let before = self.moments.iter().rev().nth(1).map(|moment| moment.time);
+        let last = self.moments.back().map(|moment| moment.time);
+        let crowded = last.zip(before).is_some_and(|(last, before)| last.saturating_sub(before) < APART_NS);
+        let mut moment = match crowded || self.moments.len() < MOMENTS {
+            true if crowded => self.moments.pop_back().unwrap_or_default(),
+            true => Moment::default(),
+            false => self.moments.pop_front().unwrap_or_default(),
+        };
+        moment.time = time;
+        moment.holders.clear();
+        moment.holders.extend_from_slice(holders);
+        self.moments.push_back(moment);
+    }
+}
+
+fn sum<'a>(holders: impl Iterator<Item = &'a Holder>) -> Option<u64> {
+    holders.map(|holder| holder.bytes).try_fold(0u64, |sum, bytes| Some(sum.saturating_add(bytes?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Engine, Outcome};
+    use crate::sample::{self, Sample};
+    use crate::signal::oom;
+    use crate::signal::test::{ID, engine};
+    use crate::statistic::gpu::Statistic;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn tell(engine: &mut Engine, time: u64, reading: Reading) {
+        engine.apply(&Sample { time, reading: sample::Reading::Gpu(reading) });
+    }
+
+    fn device(uuid: &str) -> Arc<Device> {
+        let [model, driver] = ["H100".into(), "555".into()];
+        Arc::new(Device { uuid: uuid.into(), gpu: "0".into(), model, driver, parent: None })
+    }
+
+    fn meet(engine: &mut Engine, uuid: &str) {
+        tell(engine, SECOND, Reading::Device { device: device(uuid), values: Values::new() });
+    }
+
+    fn hold(engine: &mut Engine, time: u64, uuid: &str, holders: &[(u32, Option<Id>, Option<u64>)]) {
+        let holders = holders.iter().map(|&(pid, cgroup, bytes)| Holder { pid, cgroup, bytes }).collect();
+        tell(engine, time, Reading::Held { uuid: uuid.into(), holders });
+    }
+
+    fn kill(pid: u32, cgroup: Option<Id>) -> sample::Reading {
+        let kill = serde_json::json!({"cgroup": cgroup, "scope": "memcg", "pid": pid, "tid": pid, "comm": "python",
+            "uid": 0, "score_adj": 0, "trigger_pid": 1, "trigger_comm": "x"});
+        sample::Reading::Oom(oom::Reading::Kill(serde_json::from_value(kill).unwrap()))
+    }
+
+    #[test]
+    fn a_kill_says_what_the_victim_held_before_it() {
+        let mut engine = engine();
+        ["GPU-a", "GPU-b", "GPU-c"].iter().for_each(|uuid| meet(&mut engine, uuid));
+        let at = |second: u64| second * SECOND;
+        hold(&mut engine, at(9), "GPU-a", &[(7, Some(ID), Some(100)), (8, Some(ID), Some(20)), (9, None, Some(3))]);
+        hold(&mut engine, at(9), "GPU-b", &[(8, Some(ID), Some(50))]);
+        hold(&mut engine, at(9), "GPU-c", &[(9, None, Some(3))]);
+        // What was read when the victim was gone already came before the kill was told.
+        hold(&mut engine, at(11), "GPU-a", &[(8, Some(ID), Some(20))]);
+        let outcomes = engine.apply(&Sample { time: at(10), reading: kill(7, Some(ID)) });
+        let [Outcome::OomKill(kill)] = &outcomes[..] else { panic!("{outcomes:?}") };
+        let held: Vec<_> = kill.gpus.iter().map(|it| (&*it.uuid, it.process_bytes, it.workload_bytes)).collect();
+        assert_eq!(held, [("GPU-a", Some(100), Some(120)), ("GPU-b", None, Some(50))]);
+        assert_eq!(kill.gpus[0].time, at(9));
+        let later = engine.view().gpus.held(&engine.view().workloads, 7, Some(ID), at(9) + RECENT_NS);
+        assert_eq!(later.iter().map(|it| it.time / SECOND).collect::<Vec<_>>(), [11, 9]);
+        let long_after = engine.view().gpus.held(&engine.view().workloads, 7, Some(ID), at(22));
+        assert_eq!(long_after, []);
+    }
+
+    #[test]
+    fn moments_reach_back_for_seconds_however_often_they_come() {
+        for step in [SECOND / 100, SECOND / 10, SECOND] {
+            let mut engine = engine();
+            meet(&mut engine, "GPU-a");
+            for time in (0..20 * SECOND).step_by(step as usize) {
+                hold(&mut engine, time, "GPU-a", &[(7, Some(ID), Some(time))]);
+            }
+            let view = engine.view();
+            for ago in [1, 2, 5] {
+                let then = 20 * SECOND - ago * SECOND;
+                let held = view.gpus.held(&view.workloads, 7, Some(ID), then);
+                let age = then - held[0].workload_bytes.unwrap();
+                assert!(age <= step.max(2 * APART_NS), "{step} {ago}: {age}");
+            }
+            assert!(view.gpus.iter().next().unwrap().moments.len() <= MOMENTS);
+        }
+    }
+
+    #[test]
+    fn what_the_driver_does_not_know_of_one_process_is_not_known_of_its_workload() {
+        let mut engine = engine();
+        meet(&mut engine, "GPU-a");
+        let holders = |engine: &Engine| {
+            let view = engine.view();
+            let held = view.gpus.iter().next().unwrap().holders(&view.workloads);
+            held.into_iter().map(|(name, (_, bytes))| (name.to_owned(), bytes)).collect::<Vec<_>>()
+        };
+        hold(&mut engine, 1, "GPU-a", &[(7, Some(ID), Some(1)), (8, Some(ID), None), (9, None, Some(5))]);
+        assert_eq!(holders(&engine), [("/a".to_owned(), None), (OTHER.to_owned(), Some(5))]);
+        hold(&mut engine, 2, "GPU-a", &[(7, Some(ID), Some(1)), (8, Some(ID), Some(2))]);
+        assert_eq!(holders(&engine), [("/a".to_owned(), Some(3))]);
+        hold(&mut engine, 3, "GPU-a", &[]);
+        assert_eq!(holders(&engine), []);
+    }
+
+    #[test]
+    fn a_gpu_that_is_gone_leaves_its_errors_alone() {
+        let mut engine = engine();
+        meet(&mut engine, "GPU-a");
+        tell(&mut engine, 5, Reading::Xid { uuid: "GPU-a".into(), code: 79 });
+        tell(&mut engine, 6, Reading::Gone { uuid: "GPU-a".into() });
+        tell(&mut engine, 7, Reading::Xid { uuid: "GPU-a".into(), code: 79 });
+        tell(&mut engine, 7, Reading::Xid { uuid: "GPU-unknown".into(), code: 79 });
+        let gpus = &engine.view().gpus;
+        assert_eq!(gpus.iter().count(), 0);
+        let xids: Vec<_> = gpus.xids().map(|(uuid, xids)| (&**uuid, xids.codes[&79])).collect();
+        assert_eq!(xids, [("GPU-a", (5, 2))]);
+        assert_eq!(engine.view().coverage.lost["gpu"], 1);
+    }
+
+    #[test]
+    fn gpus_processes_and_errors_are_bounded() {
+        let mut engine = engine();
+        for number in 0..GPUS as u64 + 5 {
+            meet(&mut engine, &format!("GPU-{number:03}"));
+            tell(&mut engine, 1, Reading::Xid { uuid: "GPU-000".into(), code: number });
+        }
+        let holders: Vec<_> = (0..HOLDERS as u32 + 3).map(|pid| (pid, None, Some(1))).collect();
+        hold(&mut engine, 1, "GPU-000", &holders);
+        let gpus = &engine.view().gpus;
+        assert_eq!((gpus.iter().count(), gpus.xids["GPU-000"].codes.len()), (GPUS, CODES));
+        assert_eq!(gpus.gpus["GPU-000"].moments[0].holders.len(), HOLDERS);
+        let errors = (GPUS + 5 - CODES) as u64;
+        assert_eq!(engine.view().coverage.lost["gpu"], 5 + errors + 3);
+    }
+
+    #[test]
+    fn what_is_not_said_any_more_vanishes() {
+        let mut engine = engine();
+        let say = |engine: &mut Engine, values: &[(Statistic, u64)]| {
+            let values = values.iter().copied().collect();
+            tell(engine, 1, Reading::Device { device: device("GPU-a"), values });
+            engine.view().gpus.iter().next().unwrap().values.iter().count()
+        };
+        assert_eq!(say(&mut engine, &[(Statistic::Power, 1), (Statistic::Energy, 9)]), 2);
+        assert_eq!(say(&mut engine, &[(Statistic::Power, 1)]), 1);
+    }
+}

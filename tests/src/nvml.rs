@@ -1,0 +1,126 @@
+//! The stand-in for NVML's library: building it, spoiling copies of it, and changing what it answers.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use serde_json::{Value, json};
+
+use crate::agent::{Agent, scratch};
+
+static BUILT: OnceLock<PathBuf> = OnceLock::new();
+
+/// The built library.
+pub fn library() -> &'static Path {
+    BUILT.get_or_init(|| {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut command = Command::new(cargo);
+        command.args(["build", "--quiet", "--package", "nvml-stand-in", "--message-format", "json"]);
+        command.arg("--manifest-path").arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"));
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let messages = String::from_utf8(output.stdout).unwrap();
+        let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let files: Vec<Value> =
+            messages.filter_map(|message| Some(message["filenames"].as_array()?.clone())).flatten().collect();
+        let file = files.iter().filter_map(Value::as_str).find(|file| file.ends_with("libnvidia_ml.so"));
+        PathBuf::from(file.expect("the stand-in was built"))
+    })
+}
+
+/// A copy of the library of one's own, and what it answers. Dropped, its files are removed.
+pub struct Nvml {
+    folder: PathBuf,
+    /// What it answers; to be told by [`Nvml::tell`].
+    pub scenario: Value,
+}
+
+impl Nvml {
+    /// One that answers this.
+    pub fn new(scenario: Value) -> Nvml {
+        let nvml = Nvml { folder: scratch(), scenario };
+        fs::copy(library(), nvml.library()).unwrap();
+        nvml.tell();
+        nvml
+    }
+
+    /// Where it is.
+    pub fn library(&self) -> PathBuf {
+        self.folder.join("libnvidia-ml.so.1")
+    }
+
+    /// From now on it answers what the scenario says now.
+    pub fn tell(&self) {
+        let new = self.folder.join("new");
+        fs::write(&new, self.scenario.to_string()).unwrap();
+        fs::rename(new, self.folder.join("scenario.json")).unwrap();
+    }
+
+    /// Changes the scenario, and tells it.
+    pub fn change(&mut self, pointer: &str, value: Value) {
+        let (parent, name) = pointer.rsplit_once('/').unwrap();
+        match self.scenario.pointer_mut(parent).unwrap() {
+            Value::Array(items) => items[name.parse::<usize>().unwrap()] = value,
+            other => other[name] = value,
+        }
+        self.tell();
+    }
+
+    /// Replaces bytes in the library, which must be there.
+    pub fn spoil(&self, from: &[u8], to: &[u8]) {
+        assert_eq!(from.len(), to.len());
+        let mut bytes = fs::read(self.library()).unwrap();
+        let places: Vec<_> = (0..bytes.len() - from.len()).filter(|at| bytes[*at..].starts_with(from)).collect();
+        assert!(!places.is_empty(), "{:?} is not in the library", String::from_utf8_lossy(from));
+        for at in places {
+            bytes[at..at + to.len()].copy_from_slice(to);
+        }
+        fs::write(self.library(), bytes).unwrap();
+    }
+
+    /// A library that has no such function: its name is another.
+    pub fn without(&self, function: &str) {
+        let name = format!("\0{function}\0");
+        self.spoil(name.as_bytes(), name.replacen("\0n", "\0x", 1).as_bytes());
+    }
+
+    /// What the configuration needs.
+    pub fn config(&self) -> String {
+        format!("[gpu]\nlibrary = {:?}\ninterval = \"50ms\"\ndeadline = \"500ms\"\n", self.library())
+    }
+
+    /// An agent that uses it.
+    pub fn agent(&self) -> Agent {
+        let config = format!("tick = \"100ms\"\n{}", self.config());
+        let mut agent =
+            Agent::spawn(&config, |command| drop(command.env("NVML_STAND_IN", self.folder.join("scenario.json"))));
+        agent.await_ready();
+        agent
+    }
+
+    /// The environment that it wants.
+    pub fn environment(&self) -> (&'static str, PathBuf) {
+        ("NVML_STAND_IN", self.folder.join("scenario.json"))
+    }
+}
+
+impl Drop for Nvml {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// A GPU that can tell all.
+pub fn gpu(uuid: &str) -> Value {
+    json!({
+        "uuid": uuid, "name": "Stand-in H100",
+        "memory": {"total": 80u64 << 30, "used": 10u64 << 30, "reserved": 1u64 << 30},
+        "utilization": [37, 12], "temperature": 61, "power": 312500, "power_limit": 350000,
+        "energy": {"base": 5000}, "clocks": [1755, 1755, 1593, 1395], "throttle": 4, "ecc": [3, 1],
+        "remapped": [2, 1, 1, 0],
+        "pcie": {"generation": 4, "width": 16, "max_generation": 4, "max_width": 16, "replays": 2, "bits": 64,
+            "counters": [{"base": 1000}, {"base": 2000}]},
+        "processes": [], "graphics": [],
+    })
+}
