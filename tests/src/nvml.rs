@@ -93,8 +93,10 @@ impl Nvml {
     /// An agent that uses it.
     pub fn agent(&self) -> Agent {
         let config = format!("tick = \"100ms\"\n{}", self.config());
-        let mut agent =
-            Agent::spawn(&config, |command| drop(command.env("NVML_STAND_IN", self.folder.join("scenario.json"))));
+        let (name, value) = self.environment();
+        let mut agent = Agent::spawn(&config, |command| {
+            command.env(name, value);
+        });
         agent.await_ready();
         agent
     }

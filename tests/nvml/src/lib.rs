@@ -3,115 +3,22 @@
 //!
 //! A handle of a GPU is its index plus one; of a MIG device that, and the device's own index plus one times 256.
 
+mod answer;
+mod process;
 mod scenario;
 
 use std::ffi::{c_char, c_int, c_longlong, c_uint, c_ulonglong};
 use std::ptr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use answer::*;
 use nvml_wrapper_sys::bindings::*;
-use scenario::{Call, Gpu, Process, Scenario, now};
+use scenario::Gpu;
 
-type Return = nvmlReturn_t;
-type Answer<T> = Result<T, Return>;
-
-const UNINITIALIZED: Return = nvmlReturn_enum_NVML_ERROR_UNINITIALIZED;
-const INVALID: Return = nvmlReturn_enum_NVML_ERROR_INVALID_ARGUMENT;
-const UNSUPPORTED: Return = nvmlReturn_enum_NVML_ERROR_NOT_SUPPORTED;
-const SHORT: Return = nvmlReturn_enum_NVML_ERROR_INSUFFICIENT_SIZE;
-const NOT_FOUND: Return = nvmlReturn_enum_NVML_ERROR_NOT_FOUND;
-const TIMEOUT: Return = nvmlReturn_enum_NVML_ERROR_TIMEOUT;
-
-/// The load of the driver that was initialised last, plus one; 0 is none.
-static LOAD: AtomicU64 = AtomicU64::new(0);
 /// Errors told so far.
 static TOLD: AtomicUsize = AtomicUsize::new(0);
-
-/// Behaves as the scenario says, and only then answers.
-fn behave(call: impl Fn(&Scenario) -> Call) -> Answer<Arc<Scenario>> {
-    let begun = Instant::now();
-    loop {
-        let scenario = now();
-        let Call { sleep_ms, hang, error } = call(&scenario);
-        if !hang {
-            sleep(Duration::from_millis(sleep_ms).saturating_sub(begun.elapsed()));
-            return if error == 0 { Ok(scenario) } else { Err(error) };
-        }
-        sleep(Duration::from_millis(5));
-    }
-}
-
-fn host(name: &str) -> Answer<Arc<Scenario>> {
-    let scenario = behave(|scenario| scenario.calls.get(name).copied().unwrap_or_default())?;
-    if name != "nvmlInit_v2" && LOAD.load(Ordering::Relaxed) != scenario.load + 1 {
-        return Err(UNINITIALIZED);
-    }
-    Ok(scenario)
-}
-
-fn place(device: nvmlDevice_t) -> (usize, Option<usize>) {
-    let handle = device as usize;
-    ((handle & 0xff).wrapping_sub(1), (handle >> 8).checked_sub(1))
-}
-
-fn find(scenario: &Scenario, device: nvmlDevice_t) -> Answer<&Gpu> {
-    let (index, mig) = place(device);
-    let gpu = scenario.gpus.get(index).ok_or(INVALID)?;
-    match mig {
-        None => Ok(gpu),
-        Some(mig) => gpu.mig.as_ref().and_then(|migs| migs.get(mig)).ok_or(INVALID),
-    }
-}
-
-/// Asks one GPU.
-fn gpu<T>(device: nvmlDevice_t, name: &str, answer: impl FnOnce(&Gpu) -> Answer<T>) -> Answer<T> {
-    host(name)?;
-    let scenario = behave(|scenario| {
-        let calls = find(scenario, device).map(|gpu| &gpu.calls);
-        calls.ok().and_then(|calls| calls.get(name).or_else(|| calls.get("*"))).copied().unwrap_or_default()
-    })?;
-    answer(find(&scenario, device)?)
-}
-
-fn result(answer: Answer<()>) -> Return {
-    answer.err().unwrap_or(nvmlReturn_enum_NVML_SUCCESS)
-}
-
-/// Writes an answer to where the caller wants it.
-///
-/// # Safety
-/// `to` is null or may be written.
-unsafe fn give<T>(answer: Answer<T>, to: *mut T) -> Return {
-    result(answer.and_then(|value| {
-        if to.is_null() {
-            return Err(INVALID);
-        }
-        // SAFETY: the caller says so.
-        unsafe { to.write(value) };
-        Ok(())
-    }))
-}
-
-/// Writes a text with its end.
-///
-/// # Safety
-/// `to` has room for `length` bytes.
-unsafe fn give_text(answer: Answer<String>, to: *mut c_char, length: c_uint) -> Return {
-    result(answer.and_then(|text| {
-        if text.len() >= length as usize {
-            return Err(SHORT);
-        }
-        // SAFETY: the text and its end have room there.
-        unsafe {
-            ptr::copy_nonoverlapping(text.as_ptr().cast(), to, text.len());
-            to.add(text.len()).write(0);
-        }
-        Ok(())
-    }))
-}
 
 /// Functions that ask one GPU for one value: the name, the type, and where it is in the scenario.
 macro_rules! values {
@@ -393,71 +300,6 @@ pub unsafe extern "C" fn nvmlDeviceGetFieldValues(
         }
         Ok(())
     }))
-}
-
-/// Writes a list of processes as NVML does: without room it says how many there are.
-///
-/// # Safety
-/// `infos` has room for `count`.
-unsafe fn list(
-    device: nvmlDevice_t,
-    name: &str,
-    count: *mut c_uint,
-    infos: *mut nvmlProcessInfo_t,
-    of: fn(&Gpu) -> Option<&Vec<Process>>,
-) -> Return {
-    result(gpu(device, name, |gpu| {
-        let own = of(gpu).ok_or(UNSUPPORTED)?.iter().map(|process| (process, gpu.instance));
-        // A GPU lists those on its MIG devices, too.
-        let parts = gpu.mig.iter().flatten().flat_map(|mig| of(mig).into_iter().flatten().map(|it| (it, mig.instance)));
-        let all: Vec<_> = own.chain(parts).collect();
-        // SAFETY: as the caller says.
-        let room = unsafe { count.replace(all.len() as c_uint) } as usize;
-        if room < all.len() {
-            return Err(SHORT);
-        }
-        for (index, (process, instance)) in all.into_iter().enumerate() {
-            let [gpu_instance, compute_instance] = instance.unwrap_or([u32::MAX; 2]);
-            // SAFETY: there is room.
-            unsafe {
-                infos.add(index).write(nvmlProcessInfo_t {
-                    pid: process.pid,
-                    usedGpuMemory: process.bytes.unwrap_or(u64::MAX),
-                    gpuInstanceId: gpu_instance,
-                    computeInstanceId: compute_instance,
-                });
-            }
-        }
-        Ok(())
-    }))
-}
-
-/// As NVML has it.
-///
-/// # Safety
-/// `infos` has room for `count`.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn nvmlDeviceGetComputeRunningProcesses_v3(
-    device: nvmlDevice_t,
-    count: *mut c_uint,
-    infos: *mut nvmlProcessInfo_t,
-) -> Return {
-    // SAFETY: as the caller says.
-    unsafe { list(device, "nvmlDeviceGetComputeRunningProcesses_v3", count, infos, |gpu| gpu.processes.as_ref()) }
-}
-
-/// As NVML has it.
-///
-/// # Safety
-/// `infos` has room for `count`.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn nvmlDeviceGetGraphicsRunningProcesses_v3(
-    device: nvmlDevice_t,
-    count: *mut c_uint,
-    infos: *mut nvmlProcessInfo_t,
-) -> Return {
-    // SAFETY: as the caller says.
-    unsafe { list(device, "nvmlDeviceGetGraphicsRunningProcesses_v3", count, infos, |gpu| gpu.graphics.as_ref()) }
 }
 
 /// As NVML has it.
