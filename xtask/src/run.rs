@@ -1,7 +1,7 @@
 //! `cargo xtask run`: the collector, built and started.
 
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -15,6 +15,9 @@ use crate::setup::{self, Scope};
 pub struct Args {
     #[command(flatten)]
     pub build: build::Args,
+    /// Show GPUs that are not there: the same agent, with a stand-in for NVIDIA's library
+    #[arg(long)]
+    pub gpu_demo: bool,
     /// Arguments of `headroom run`
     #[arg(last = true)]
     pub args: Vec<String>,
@@ -24,11 +27,30 @@ pub struct Args {
 pub fn run(project: &Project, args: &Args) -> Result<()> {
     setup::ensure(project, Scope::Build)?;
     let binary = build::compile(project, &args.build)?;
+    if args.gpu_demo && !project::is_root() {
+        bail!("eBPF programs are loaded as root: run `cargo xtask run --gpu-demo` as root");
+    }
+    let demo = args.gpu_demo.then(|| demo(project)).transpose()?;
     if !project::is_root() {
         bail!("eBPF programs are loaded as root. Run: {}", as_root(&binary, &args.args));
     }
     project::say(project::STEP, &format!("running: {} run {}", binary.display(), args.args.join(" ")));
-    Err(Command::new(&binary).arg("run").args(&args.args).exec()).with_context(|| format!("run {}", binary.display()))
+    let environment = demo.into_iter().flatten();
+    Err(Command::new(&binary).arg("run").args(&args.args).envs(environment).exec())
+        .with_context(|| format!("run {}", binary.display()))
+}
+
+/// Builds the stand-in, and gives the environment that has the agent use it.
+fn demo(project: &Project) -> Result<[(&'static str, PathBuf); 2]> {
+    project::run(project.cargo("build").args(["--package", "nvml-stand-in"]))?;
+    project::say(
+        project::NOTE,
+        "GPU DEMO: there is no GPU here. Every number of a GPU is made up by a stand-in for NVML.",
+    );
+    let scenario = project.root.join("tests/fixtures/nvml/demo.json");
+    project::say(project::NOTE, &format!("GPU DEMO: what it says is in {}", scenario.display()));
+    let library = project.target.join("debug/libnvidia_ml.so");
+    Ok([("HEADROOM_GPU_LIBRARY", library), ("NVML_STAND_IN", scenario)])
 }
 
 /// The command for a shell.
