@@ -49,9 +49,14 @@ struct Host {
 
 impl Host {
     fn open(tree: Tree) -> Host {
+        Host::with(tree, 1000)
+    }
+
+    /// With so many descriptors for the files of cgroups.
+    fn with(tree: Tree, descriptors: usize) -> Host {
         let root = Root::new(&tree.root);
         let hierarchies = Hierarchies::find(&root).unwrap();
-        let limits = Limits { workloads: 1000, descriptors: 1000, period: 1 };
+        let limits = Limits { workloads: 1000, descriptors, period: 1 };
         let reader = Reader::open(&root, &hierarchies, limits).unwrap();
         let (asker, answers) = name::start(&root, hierarchies.memory.id, &Config::default().workload).unwrap();
         let mut host = Host { tree, hierarchies, reader, asker, answers, engine: Engine::new() };

@@ -79,12 +79,13 @@ fn keys_that_are_new_missing_or_absurd_do_not_harm_the_others() {
 
 #[test]
 fn what_vanishes_is_no_trouble_and_has_no_series() {
-    let mut host = opened(plain());
+    // With too few descriptors to keep all of them open: unlike cgroupfs, this file system goes on reading what is open.
+    let mut host = Host::with(plain(), 8);
+    host.walk();
     assert_eq!(host.read(), None);
     for name in ["memory.stat", "io.stat", "memory.max"] {
         std::fs::remove_file(host.tree.at(&file(name))).unwrap();
     }
-    // What is open says what it said: only a cgroup's own end ends it.
     assert_eq!(host.read(), None);
     assert_eq!(host.value("headroom_workload_memory_anon_bytes", &[JOB]), None);
     assert_eq!(host.value(CURRENT, &[JOB]), Some(4096.0));
@@ -95,6 +96,27 @@ fn what_vanishes_is_no_trouble_and_has_no_series() {
     assert_eq!(host.read(), None);
     assert_eq!(host.reader.count(), 0);
     assert_eq!(host.reader.open_files(), 0);
+}
+
+#[test]
+fn however_few_descriptors_there_are_the_numbers_are_the_same() {
+    let host = |descriptors| {
+        let mut host = Host::with(plant("docker"), descriptors);
+        host.walk();
+        assert_eq!(host.read(), None);
+        assert_eq!(host.read(), None);
+        (host.reader.count(), host.reader.open_files(), host.exposition())
+    };
+    let (count, open, series) = host(1000);
+    // Twelve of each; of two of them eleven, for the user's services have no `io.stat`.
+    assert!(open == 12 * count - 2, "{open} files of {count} cgroups");
+    for (descriptors, open) in [(0, 0), (1, 1), (20, 20)] {
+        assert_eq!(host(descriptors), (count, open, series.clone()));
+    }
+    // Enough for what is read at every tick, but not for the rest.
+    let (_, open, same) = host(8 * count);
+    assert!(open <= 8 * count && open > 7 * count, "{open} files of {count} cgroups");
+    assert_eq!(same, series);
 }
 
 #[test]

@@ -30,6 +30,8 @@ pub enum Handle {
 /// How many descriptors may be held, how many are, and the one buffer.
 #[derive(Debug)]
 pub struct Descriptors {
+    /// There are enough for every file of every cgroup, those included that are not read at every tick.
+    pub ample: bool,
     budget: usize,
     open: usize,
     /// A file stayed closed because the budget was used up.
@@ -49,7 +51,7 @@ pub fn raise() -> usize {
 impl Descriptors {
     /// May hold this many.
     pub fn new(budget: usize) -> Descriptors {
-        Descriptors { budget, open: 0, short: false, buffer: vec![0; BUFFER] }
+        Descriptors { ample: false, budget, open: 0, short: false, buffer: vec![0; BUFFER] }
     }
 
     /// How many are held.
@@ -62,12 +64,18 @@ impl Descriptors {
         self.budget
     }
 
+    /// Whether no more can be held.
+    pub fn is_full(&self) -> bool {
+        self.open >= self.budget
+    }
+
     /// Whether a file stayed closed, since the last call, because the budget was used up.
     pub fn was_short(&mut self) -> bool {
         std::mem::take(&mut self.short)
     }
 
-    /// Reads a file from its beginning to its end; with `keep`, its descriptor stays open if there is room.
+    /// Reads a file from its beginning to its end; with `keep`, its descriptor stays open if there is room, otherwise it
+    /// is closed.
     pub fn read(
         &mut self,
         directory: BorrowedFd<'_>,
@@ -76,7 +84,13 @@ impl Descriptors {
         keep: bool,
     ) -> Result<&[u8], Errno> {
         let length = match handle {
-            Handle::Open(fd) => fill(fd.as_fd(), &mut self.buffer)?,
+            Handle::Open(fd) => {
+                let length = fill(fd.as_fd(), &mut self.buffer)?;
+                if !keep {
+                    self.close(handle, Handle::Closed);
+                }
+                length
+            }
             _ => {
                 let opened = openat(directory, name, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::empty());
                 if matches!(opened, Err(Errno::MFILE | Errno::NFILE)) {
@@ -87,7 +101,7 @@ impl Descriptors {
                 let fd = opened?;
                 let length = fill(fd.as_fd(), &mut self.buffer)?;
                 *handle = Handle::Closed;
-                if keep && self.open < self.budget {
+                if keep && !self.is_full() {
                     self.open += 1;
                     *handle = Handle::Open(fd);
                 } else if keep {
@@ -155,6 +169,8 @@ mod tests {
         assert_eq!(descriptors.open(), 0);
         assert!(descriptors.read(directory.as_fd(), c"a", &mut other, true).is_ok());
         assert!(matches!(other, Handle::Open(_)), "there is room again");
+        assert_eq!(descriptors.read(directory.as_fd(), c"a", &mut other, false), Ok(&b""[..]));
+        assert!(matches!(other, Handle::Closed) && descriptors.open() == 0, "it need not stay");
         fs::remove_dir_all(path).unwrap();
     }
 

@@ -163,7 +163,10 @@ impl Reader {
         }
         let rejoin = std::mem::take(&mut self.rejoin);
         let mut troubles = Troubles::default();
-        let Reader { trees, processes, limits, descriptors, workloads, ticks, .. } = self;
+        let Reader { trees, processes, limits, descriptors, workloads, by_id, ticks, .. } = self;
+        // Opening one costs more than reading it several times; but each that is open costs the kernel some 5 KiB.
+        let files: usize = trees.iter().map(Tree::files).sum();
+        descriptors.ample = by_id.len().saturating_mul(files) <= descriptors.budget();
         for (index, workload) in workloads.iter_mut().enumerate() {
             let Some(workload) = workload else { continue };
             let turn = *ticks + index as u64;
@@ -192,7 +195,7 @@ impl Reader {
         if self.descriptors.was_short() && !std::mem::replace(short, true) {
             let budget = self.descriptors.budget();
             tracing::warn!(
-                "{budget} descriptors do not hold the files of all cgroups open: the rest is opened for each reading, which costs more; raise the limit on open files (LimitNOFILE=)"
+                "{budget} descriptors do not hold the files of all cgroups open: the rest is read once in workload.stat_interval; raise the limit on open files (LimitNOFILE=)"
             );
         }
         if troubles.count == 0 {

@@ -46,6 +46,11 @@ impl Tree {
         })
     }
 
+    /// How many files its cgroups have.
+    pub fn files(&self) -> usize {
+        self.files.len()
+    }
+
     /// The cgroup at a path of the hierarchy, if there is one to be seen; never the root, whose numbers are the host's.
     pub fn find(&self, path: &str) -> Option<(Id, CString)> {
         let id = self.id(self.relative(path)?).ok()?;
@@ -155,9 +160,12 @@ impl Part {
             let wanted = match handle {
                 Handle::Absent => Due::All,
                 Handle::Failed => Due::Turn,
-                Handle::Open(_) => Due::Tick,
-                Handle::Closed if file.pace == Pace::Tick => Due::Tick,
-                Handle::Closed => Due::Turn,
+                // Opening is what costs: without room to keep it open, a file is read at its cgroup's turn alone.
+                Handle::Closed if descriptors.is_full() => Due::Turn,
+                Handle::Open(_) | Handle::Closed => match file.pace {
+                    Pace::Tick => Due::Tick,
+                    Pace::Turn => Due::Turn,
+                },
             };
             if due < wanted {
                 if matches!(handle, Handle::Failed) {
@@ -182,7 +190,8 @@ impl Part {
                     }
                 },
             };
-            match descriptors.read(place, file.name, handle, file.pace == Pace::Tick) {
+            let keep = file.pace == Pace::Tick || descriptors.ample;
+            match descriptors.read(place, file.name, handle, keep) {
                 Ok(text) => file.format.read(text, &mut self.values),
                 Err(why) => {
                     file.format.forget(&mut self.values);

@@ -35,7 +35,9 @@ const PERIOD: u64 = 10;
 const CHURN: usize = 20_000;
 const WAVE: usize = 250;
 /// What may be left of memory after half of the cgroups more.
-const LEFT: u64 = 1 << 20;
+const LEFT: u64 = 1 << 19;
+/// Longer than the dead stay.
+const GRACE: Duration = Duration::from_millis(2500);
 /// How long the agent may take for anything.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -266,6 +268,8 @@ fn churn(report: &mut Report) -> Result<()> {
         }
         forest.clear();
         if made % (CHURN / 10) == 0 {
+            // A scrape of all of them would cost more memory than they do.
+            sleep(GRACE);
             await_that(&agent, gone)?;
             sizes.push(machine::resident(&pid.to_string())?.1);
         }
