@@ -18,10 +18,19 @@ pub mod oom;
 pub mod reclaim;
 pub mod ring;
 pub mod settings;
+pub mod transfer;
 
 /// Every kind of kernel fact that Headroom can see, in the order in which the documentation lists them.
-pub const SIGNALS: &[Signal] =
-    &[oom::SIGNAL, reclaim::SIGNAL, kswapd::SIGNAL, compaction::SIGNAL, fault::SIGNAL, block::SIGNAL, cgroup::SIGNAL];
+pub const SIGNALS: &[Signal] = &[
+    oom::SIGNAL,
+    reclaim::SIGNAL,
+    kswapd::SIGNAL,
+    compaction::SIGNAL,
+    fault::SIGNAL,
+    block::SIGNAL,
+    cgroup::SIGNAL,
+    transfer::SIGNAL,
+];
 
 /// One kind of kernel fact: where it is seen, and what of it crosses to user space.
 #[derive(Clone, Copy, Debug)]
@@ -80,6 +89,10 @@ pub enum Hook {
     Kretprobe(&'static str),
     /// A software event of the perf subsystem, on every CPU.
     Software(SoftwareEvent),
+    /// The entries of these functions of a library, through uprobes: in each file of the library that is found.
+    LibraryEntry(&'static [&'static str]),
+    /// The returns of the same, through uretprobes.
+    LibraryReturn(&'static [&'static str]),
 }
 
 /// The perf software events in use.

@@ -25,14 +25,16 @@ pub enum Stage {
     Node = 7,
     /// A cgroup's path was longer than a record holds.
     Path = 8,
+    /// A call of the CUDA driver, or what it allocated, found no room: it is missing from the workload's transfers.
+    Transfer = 9,
 }
 
 /// How many stages there are.
-pub const STAGES: usize = 9;
+pub const STAGES: usize = 10;
 
 /// Every stage with the label it has in `headroom_lost_total`.
 pub const NAMES: [&str; STAGES] =
-    ["ring_critical", "ring_bulk", "slot", "stopwatch", "in_flight", "device", "victim", "node", "path"];
+    ["ring_critical", "ring_bulk", "slot", "stopwatch", "in_flight", "device", "victim", "node", "path", "transfer"];
 
 /// The map: one row, a word a stage.
 pub const COUNTERS: Counters = Counters { map: "LOST", key: Key::Index, words: STAGES };

@@ -38,6 +38,8 @@ pub enum Kind {
     CompactionStall = 4,
     /// [`crate::block::Io`]
     BlockIo = 5,
+    /// [`crate::transfer::Refusal`]
+    AllocationRefused = 6,
 }
 
 impl Kind {
@@ -49,6 +51,7 @@ impl Kind {
             3 => Kind::ReclaimStall,
             4 => Kind::CompactionStall,
             5 => Kind::BlockIo,
+            6 => Kind::AllocationRefused,
             _ => return None,
         })
     }

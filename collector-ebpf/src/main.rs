@@ -22,6 +22,7 @@ mod oom;
 mod reclaim;
 mod slot;
 mod stopwatch;
+mod transfer;
 
 #[cfg(not(test))]
 #[panic_handler]

@@ -2,7 +2,7 @@
 
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf, Stack};
-use collector_common::{block, cgroup, compaction, fault, histogram, kswapd, lost, oom, reclaim};
+use collector_common::{block, cgroup, compaction, fault, histogram, kswapd, lost, oom, reclaim, transfer};
 
 /// A histogram.
 pub type Histogram = [u64; histogram::WORDS];
@@ -25,6 +25,22 @@ pub struct Cause {
     pub scope: u64,
     /// The memory cgroup at its limit, or zero.
     pub limited: cgroup::Id,
+}
+
+/// What a thread asked the CUDA driver for, see [`crate::transfer`].
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Call {
+    /// Where its stack was.
+    pub stack: u64,
+    pub ns: u64,
+    pub bytes: u64,
+    /// What is allocated or released, or where the driver will write that.
+    pub address: u64,
+    /// A [`transfer::Direction`] or [`transfer::Memory`].
+    pub kind: u32,
+    /// Whether `address` is where the driver writes.
+    pub indirect: u32,
 }
 
 #[map]
@@ -68,6 +84,20 @@ pub static KSWAPD_SINCE: Array<u64> = Array::with_max_entries(kswapd::NODES, 0);
 #[map]
 pub static BLOCK: PerCpuHashMap<block::DeviceOperation, [u64; block::device_word::COUNT]> =
     PerCpuHashMap::with_max_entries(block::ROWS, 0);
+
+#[map]
+pub static TRANSFER: PerCpuArray<[u64; transfer::word::COUNT]> = PerCpuArray::with_max_entries(2048, 0);
+#[map]
+pub static TRANSFER_TIME: PerCpuArray<Histogram> = PerCpuArray::with_max_entries(transfer::DIRECTIONS as u32, 0);
+/// The driver's call that a thread is in, see [`crate::transfer`].
+#[map]
+pub static TRANSFER_CALLS: HashMap<u32, Call> = HashMap::with_max_entries(16384, 0);
+/// What is allocated, and its bytes.
+#[map]
+pub static TRANSFER_ALLOCATIONS: HashMap<transfer::Allocation, u64> = HashMap::with_max_entries(65536, 0);
+/// What each process holds.
+#[map]
+pub static TRANSFER_PROCESSES: HashMap<u32, transfer::Process> = HashMap::with_max_entries(4096, 0);
 
 /// What a thread began and has not ended, see [`crate::stopwatch`].
 #[map]

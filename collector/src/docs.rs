@@ -119,6 +119,8 @@ fn hook(hook: Hook) -> String {
         Hook::Kretprobe(function) => format!("kretprobe `{function}`"),
         Hook::Software(SoftwareEvent::PageFaults) => "software event `page-faults`".into(),
         Hook::Software(SoftwareEvent::MajorFaults) => "software event `major-faults`".into(),
+        Hook::LibraryEntry(functions) => format!("uprobes `{}`", functions.join("`, `")),
+        Hook::LibraryReturn(functions) => format!("uretprobes `{}`", functions.join("`, `")),
     }
 }
 

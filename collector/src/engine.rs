@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::pressure;
 use crate::sample::{Reading, Sample};
-use crate::signal::{block, cgroup, compaction, fault, kswapd, oom, reclaim};
+use crate::signal::{block, cgroup, compaction, fault, kswapd, oom, reclaim, transfer};
 use crate::view::View;
 
 /// A fact worth telling somebody about at once, with the workloads in it named.
@@ -23,6 +23,8 @@ pub enum Outcome {
     SlowIo(Box<block::Named>),
     /// A block IO failed.
     FailedIo(Box<block::Named>),
+    /// The CUDA driver refused an allocation.
+    AllocationRefused(Box<transfer::Named>),
     /// Tasks of the host waited for longer than a trigger allows.
     Pressure(pressure::Stall),
 }
@@ -108,6 +110,7 @@ impl Engine {
             Reading::Compaction(reading) => compaction::fold(view, time, reading),
             Reading::Fault(reading) => fault::fold(view, time, reading),
             Reading::Block(reading) => block::fold(view, time, reading),
+            Reading::Transfer(reading) => transfer::fold(view, time, reading),
         };
         outcome.into_iter().collect()
     }

@@ -17,6 +17,10 @@ const ATTACH: [Capability; 2] = [Capability::CAP_BPF, Capability::CAP_PERFMON];
 /// What is kept: the maps and programs are used on, and the trees of cgroupfs and procfs are walked.
 const KEEP: [Capability; 3] = [Capability::CAP_BPF, Capability::CAP_PERFMON, Capability::CAP_DAC_READ_SEARCH];
 
+/// What is kept besides where transfers are watched: processes of others are looked into, and uprobes are attached while
+/// the agent runs, which not every kernel allows to CAP_PERFMON.
+const TRANSFER: [Capability; 2] = [Capability::CAP_SYS_PTRACE, Capability::CAP_SYS_ADMIN];
+
 /// Whether this process has a capability.
 pub fn has(capability: Capability) -> bool {
     caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false)
@@ -64,9 +68,10 @@ pub fn protect(oom_score_adj: i32) {
 }
 
 /// Gives up every capability but those that are still needed.
-pub fn drop_unneeded() -> anyhow::Result<()> {
+pub fn drop_unneeded(transfer: bool) -> anyhow::Result<()> {
     let held = caps::read(None, CapSet::Permitted).context("read the capabilities")?;
-    let mut keep: CapsHashSet = KEEP.into_iter().filter(|capability| held.contains(capability)).collect();
+    let more = TRANSFER.into_iter().filter(|_| transfer);
+    let mut keep: CapsHashSet = KEEP.into_iter().chain(more).filter(|capability| held.contains(capability)).collect();
     if !held.contains(&Capability::CAP_BPF) && held.contains(&Capability::CAP_SYS_ADMIN) {
         keep.insert(Capability::CAP_SYS_ADMIN);
     }

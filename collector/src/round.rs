@@ -17,6 +17,7 @@ use crate::source::name::{self, Answers, Asker};
 use crate::source::process::Own;
 use crate::source::root::Root;
 use crate::source::statistic::{Limits, Reader};
+use crate::source::transfer::Watch;
 
 /// The sources. In steady state reading them allocates nothing.
 pub struct Round {
@@ -28,6 +29,8 @@ pub struct Round {
     own: Own,
     host: Host,
     gpus: Gpus,
+    /// Where transfers are watched.
+    transfers: Option<Watch>,
     losses: Vec<(&'static str, Arc<AtomicU64>)>,
 }
 
@@ -59,7 +62,9 @@ impl Round {
         let (asker, names) = name::start(&root, kernel.hierarchies().memory.id, &config.workload)?;
         losses.push((name::STAGE, asker.lost()));
         let (followers, host) = (Followers { statistics, names: asker }, Host::new(&root, config));
-        Ok(Round { kernel, names, followers, own, host, gpus, losses })
+        let watch = || Watch::start(&root, kernel.waiting()?, config.transfer.scan);
+        let transfers = config.transfer.enabled.then(watch).transpose()?;
+        Ok(Round { kernel, names, followers, own, host, gpus, transfers, losses })
     }
 
     /// Hands what comes before everything else to `fold`.
@@ -87,7 +92,7 @@ impl Round {
         // The rings first: a cgroup's birth comes before its counts.
         self.drain_critical(fold);
         self.drain_bulk(fold);
-        let Round { kernel, followers, own, host, gpus, losses, .. } = self;
+        let Round { kernel, followers, own, host, gpus, transfers, losses, .. } = self;
         let result = kernel.tick(&mut |sample| {
             followers.follow(&sample.reading);
             fold(sample);
@@ -104,6 +109,9 @@ impl Round {
         let time = clock::unix_ns();
         let mut say = |reading| fold(Sample { time, reading });
         host.read(&mut say);
+        if let Some(transfers) = transfers {
+            transfers.read(&mut say);
+        }
         if let Ok(process) = own.read() {
             say(Reading::Process(process));
         }

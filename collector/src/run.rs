@@ -61,7 +61,7 @@ pub fn run(config: &Config, options: &Options) -> Result<(), Failure> {
     report(&kernel)?;
     // Arming them may take a capability, too.
     let triggers = arm(config);
-    privilege::drop_unneeded()?;
+    privilege::drop_unneeded(config.transfer.enabled)?;
     trim();
     runtime.block_on(collect(config, own, kernel, triggers, listener, recorder))?;
     Ok(())

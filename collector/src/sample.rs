@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::identity::Names;
 use crate::pressure;
-use crate::signal::{block, cgroup, compaction, fault, kswapd, oom, reclaim};
+use crate::signal::{block, cgroup, compaction, fault, kswapd, oom, reclaim, transfer};
 use crate::statistic::workload::Values;
 use crate::statistic::{disk, filesystem, gpu, host};
 
@@ -67,6 +67,8 @@ pub enum Reading {
     Fault(fault::Reading),
     /// See [`block`].
     Block(block::Reading),
+    /// See [`transfer`].
+    Transfer(transfer::Reading),
 }
 
 /// What of the host the fold needs to know.

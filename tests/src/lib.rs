@@ -7,6 +7,7 @@
 
 pub mod agent;
 pub mod cgroup;
+pub mod cuda;
 pub mod exposition;
 pub mod forest;
 pub mod loopback;

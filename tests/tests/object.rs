@@ -8,7 +8,9 @@ use aya_obj::generated::bpf_map_type;
 use aya_obj::{Map, Object, ProgramSection};
 use collector::source::kernel::load::OBJECT;
 use collector_common::ring::{Kind, Ring};
-use collector_common::{Hook, Key, Probe, SIGNALS, block, cgroup, compaction, layout, lost, oom, reclaim, settings};
+use collector_common::{
+    Hook, Key, Probe, SIGNALS, block, cgroup, compaction, layout, lost, oom, reclaim, settings, transfer,
+};
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 
 /// Not the catalogue's, but the benchmarks': see `collector-ebpf/src/bench.rs`.
@@ -46,6 +48,8 @@ fn every_probe_has_its_program_of_the_right_kind() {
             Hook::Exit(_) => matches!(made.section, ProgramSection::FExit { .. }),
             Hook::Kprobe(_) => matches!(made.section, ProgramSection::KProbe),
             Hook::Kretprobe(_) => matches!(made.section, ProgramSection::KRetProbe),
+            Hook::LibraryEntry(_) => matches!(made.section, ProgramSection::UProbe { .. }),
+            Hook::LibraryReturn(_) => matches!(made.section, ProgramSection::URetProbe { .. }),
             Hook::Software(_) => matches!(made.section, ProgramSection::PerfEvent),
         };
         assert!(right, "{program} is {:?}, and should be for {hook:?}", made.section);
@@ -57,6 +61,8 @@ fn every_probe_has_its_program_of_the_right_kind() {
             Hook::Kprobe(function) => format!("kprobe/{function}"),
             Hook::Kretprobe(function) => format!("kretprobe/{function}"),
             Hook::Software(_) => "perf_event".to_owned(),
+            Hook::LibraryEntry(_) => "uprobe".to_owned(),
+            Hook::LibraryReturn(_) => "uretprobe".to_owned(),
         };
         assert_eq!(sections.get(*program), Some(&target), "{program}");
     }
@@ -124,6 +130,7 @@ fn records_have_the_size_of_their_types_and_a_kind_each() {
             Kind::ReclaimStall => (size_of::<reclaim::Stall>(), Ring::Bulk),
             Kind::CompactionStall => (size_of::<compaction::Stall>(), Ring::Bulk),
             Kind::BlockIo => (size_of::<block::Io>(), Ring::Bulk),
+            Kind::AllocationRefused => (size_of::<transfer::Refusal>(), Ring::Bulk),
         };
         assert_eq!((record.size, record.ring), (size, ring), "{:?}", record.kind);
         assert_eq!(Kind::from_u32(record.kind as u32), Some(record.kind));

@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 use collector_common::SIGNALS;
 
 /// The folders with our own Rust sources.
-const SOURCES: [&str; 8] = [
+const SOURCES: [&str; 9] = [
     "collector-common/src",
     "collector-ebpf/src",
     "collector/src",
     "collector/tests",
+    "tests/cuda/src",
     "tests/src",
     "tests/nvml/src",
     "tests/tests",

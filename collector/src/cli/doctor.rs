@@ -18,6 +18,7 @@ use crate::source::gpu;
 use crate::source::host::trigger;
 use crate::source::kernel::{layout, load};
 use crate::source::root::Root;
+use crate::source::transfer::finder::Finder;
 
 /// Say what this host can and cannot measure, and why
 ///
@@ -84,12 +85,26 @@ pub fn run(args: &DoctorArgs, config: Config) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Attaches what can be attached, and looks once for libraries.
+fn try_probes(config: &Config, hierarchies: &Hierarchies) -> anyhow::Result<Vec<Probe>> {
+    // One slot does: nothing is counted here.
+    let loaded = load::load(config, 2, hierarchies)?;
+    let mut probes = loaded.probes;
+    let mut finder = Finder::new(&Root::new(&config.rootfs), load::waiting(&loaded.ebpf, &probes)?);
+    if config.transfer.enabled {
+        finder.scan(0, 1)?;
+    }
+    for found in finder.probes() {
+        probes.iter_mut().filter(|probe| probe.program == found.program).for_each(|probe| *probe = found.clone());
+    }
+    Ok(probes)
+}
+
 fn look(config: &Config) -> Findings {
     let hierarchies = Hierarchies::find(&Root::new(&config.rootfs));
     let missing = privilege::missing();
     let tried = match (&hierarchies, missing.is_empty()) {
-        // One slot does: nothing is counted here.
-        (Ok(hierarchies), true) => load::load(&config.kernel, 2, hierarchies).map(|loaded| loaded.probes),
+        (Ok(hierarchies), true) => try_probes(config, hierarchies),
         (Err(error), _) => Err(anyhow::anyhow!("{error:#}")),
         (_, false) => Err(anyhow::anyhow!("probes are tried with these capabilities only")),
     };

@@ -43,6 +43,8 @@ pub struct Config {
     pub filesystem: Filesystem,
     /// `[gpu]`
     pub gpu: Gpu,
+    /// `[transfer]`
+    pub transfer: Transfer,
     /// `[metrics]`
     pub metrics: Metrics,
 }
@@ -155,6 +157,16 @@ pub struct Gpu {
     pub deadline: Duration,
 }
 
+/// `[transfer]`
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(test, derive(serde::Serialize))]
+pub struct Transfer {
+    /// Whether copies between host and GPU are watched.
+    pub enabled: bool,
+    /// How often new processes and libraries are looked for.
+    pub scan: Duration,
+}
+
 /// `[metrics]`
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(test, derive(serde::Serialize))]
@@ -230,6 +242,7 @@ impl Default for Config {
                 interval: Duration::from_secs(1),
                 deadline: Duration::from_secs(5),
             },
+            transfer: Transfer { enabled: false, scan: Duration::from_secs(2) },
             metrics: Metrics { max_series: 200_000 },
         }
     }

@@ -294,6 +294,21 @@ pub const SETTINGS: &[Setting] = &[
               keep a caller for ever: past this its series vanish, and another thread tries again, later and later.",
     },
     Setting {
+        key: "transfer.enabled",
+        flag: None,
+        kind: Kind::Switch(|config| &mut config.transfer.enabled),
+        doc: "Watch what processes ask the CUDA driver for: copies between host and GPU, pinned host memory, device memory. \
+              Each such call then takes some microseconds longer; and the agent keeps CAP_SYS_PTRACE and \
+              CAP_SYS_ADMIN: libraries are found, and probes attached to them, as processes load them.",
+    },
+    Setting {
+        key: "transfer.scan",
+        flag: None,
+        kind: Kind::Duration(|config| &mut config.transfer.scan, Duration::from_millis(100), HOUR),
+        doc: "How often is looked for processes that have loaded a CUDA driver library that is not known yet. A process is \
+              looked at when it is new, and again after twice the time each, up to once a minute.",
+    },
+    Setting {
         key: "metrics.max_series",
         flag: None,
         kind: Kind::Count(|config| &mut config.metrics.max_series, 1, 10_000_000),

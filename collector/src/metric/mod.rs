@@ -18,6 +18,7 @@ pub mod oom;
 pub mod process;
 pub mod render;
 pub mod statistic;
+pub mod transfer;
 pub mod usage;
 pub mod workload;
 
@@ -162,6 +163,12 @@ pub const METRICS: &[Metric] = &[
     block::WORKLOAD_IOS,
     block::WORKLOAD_BYTES,
     block::WORKLOAD_SERVICE_SECONDS,
+    transfer::TRANSFERS,
+    transfer::BYTES,
+    transfer::SECONDS,
+    transfer::PINNED_BYTES,
+    transfer::DEVICE_BYTES,
+    transfer::REFUSED,
     coverage::BUILD_INFO,
     coverage::PROBE_STATE,
     coverage::SOURCE_UP,

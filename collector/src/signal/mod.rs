@@ -8,6 +8,7 @@ pub mod fault;
 pub mod kswapd;
 pub mod oom;
 pub mod reclaim;
+pub mod transfer;
 
 use std::borrow::Cow;
 
@@ -70,6 +71,9 @@ pub fn decode_record(bytes: &[u8], context: &Context) -> Result<Sample, Malforme
         }
         Some(Kind::CompactionStall) => exact(bytes).map(|record| compaction::decode(&record)).map(Reading::Compaction),
         Some(Kind::BlockIo) => exact(bytes).and_then(|record| block::decode(&record)).map(Reading::Block),
+        Some(Kind::AllocationRefused) => {
+            exact(bytes).and_then(|record| transfer::decode(&record)).map(Reading::Transfer)
+        }
         None => Err("no such kind"),
     };
     match reading {
@@ -91,6 +95,8 @@ pub fn decode_counters(map: &str, key: RowKey, growth: &[u64], context: &Context
         "MAJOR_FAULT_TIME" => fault::time(key, growth).map(|reading| emit(Reading::Fault(reading))),
         "BLOCK" => block::device(key, growth).map(|reading| emit(Reading::Block(reading))),
         "BLOCK_IO" => block::workload(key, growth, &mut |reading| emit(Reading::Block(reading))),
+        "TRANSFER" => transfer::counts(key, growth).map(|reading| emit(Reading::Transfer(reading))),
+        "TRANSFER_TIME" => transfer::time(key, growth).map(|reading| emit(Reading::Transfer(reading))),
         "LOST" => losses(key, growth, emit),
         _ => None,
     };
@@ -234,7 +240,7 @@ mod tests {
 
     #[test]
     fn unknown_kinds_are_malformed() {
-        for kind in [0, 6, u32::MAX] {
+        for kind in [0, 7, u32::MAX] {
             let mut bytes = vec![0; 200];
             bytes[..4].copy_from_slice(&kind.to_ne_bytes());
             assert_eq!(decode_record(&bytes, &CONTEXT), Err(Malformed { kind, why: "no such kind" }));
@@ -253,7 +259,7 @@ mod tests {
         for round in 0..20_000_u32 {
             let mut bytes: Vec<u8> = (0..random() % 300).map(|_| random() as u8).collect();
             if bytes.len() > 4 {
-                bytes[..4].copy_from_slice(&(round % 6).to_ne_bytes());
+                bytes[..4].copy_from_slice(&(round % 7).to_ne_bytes());
             }
             let _ = decode_record(&bytes, &CONTEXT);
         }

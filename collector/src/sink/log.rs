@@ -71,6 +71,15 @@ pub fn write(outcome: &Outcome) {
             status = io.io.status,
             "IO failed",
         ),
+        Outcome::AllocationRefused(refusal) => tracing::info!(
+            workload = refusal.workload.as_deref(),
+            pid = refusal.refusal.pid,
+            comm = refusal.refusal.comm,
+            memory = refusal.refusal.memory.label(),
+            bytes = refusal.refusal.bytes,
+            code = refusal.refusal.code,
+            "the CUDA driver refused an allocation",
+        ),
         Outcome::Pressure(stall) => {
             let Trigger { resource, kind, threshold_ns, window_ns } = stall.trigger;
             let who = match kind {

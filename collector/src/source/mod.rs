@@ -10,3 +10,4 @@ pub mod process;
 pub mod replay;
 pub mod root;
 pub mod statistic;
+pub mod transfer;

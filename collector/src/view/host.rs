@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use collector_common::block::OPERATIONS;
-use collector_common::{histogram, kswapd, reclaim};
+use collector_common::{histogram, kswapd, reclaim, transfer};
 
 use super::grow;
 use crate::pressure::{self, Resource};
@@ -27,6 +27,8 @@ pub struct Host {
     pub compaction: Histogram,
     /// The lengths of faults that needed IO.
     pub major_fault: Histogram,
+    /// How long copies between host and GPU took, by [`crate::signal::transfer::Direction`].
+    pub transfer: [Histogram; transfer::DIRECTIONS],
     /// Memory nodes whose kswapd was ever seen awake.
     pub nodes: BTreeMap<u32, Node>,
     /// Block devices that did any IO or have a name.

@@ -10,7 +10,7 @@ use crate::identity::{Identity, Names};
 use crate::sample::Start;
 use crate::signal::cgroup::Id;
 
-pub use amounts::{Amounts, Io, Reclaim, Stalls};
+pub use amounts::{Amounts, Io, Reclaim, Stalls, Transfer};
 use member::{Member, Top};
 use pending::Pending;
 pub use statistics::Statistics;

@@ -5,6 +5,8 @@
 
 #[path = "../provoke/compact.rs"]
 mod compact;
+#[path = "../provoke/cuda.rs"]
+mod cuda;
 #[path = "../provoke/dirty.rs"]
 mod dirty;
 #[path = "../provoke/hog.rs"]
@@ -35,6 +37,7 @@ fn main() {
     let arguments: Vec<&str> = options.iter().map(String::as_str).collect();
     match (verb.as_str(), &arguments[..]) {
         ("compact", _) => compact::run(),
+        ("cuda", _) => cuda::run(),
         ("hog", _) => hog::run(&options),
         ("sleeper", _) => sleeper::run(&options),
         ("thrash", _) => thrash::run(&options),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -13,12 +14,13 @@ use collector_common::block::Operation;
 use collector_common::layout::{GLOBAL as LAYOUT, Layout};
 use collector_common::ring::Ring;
 use collector_common::settings::{GLOBAL as SETTINGS, OPERATIONS, Settings};
-use collector_common::{Counters, Hook, Key, Probe, SIGNALS, Signal, SoftwareEvent};
+use collector_common::{Counters, Hook, Key, Probe, SIGNALS, Signal, SoftwareEvent, transfer};
 use zerocopy::IntoBytes;
 
-use crate::config;
+use crate::config::Config;
 use crate::sample::{self, ProbeState};
 use crate::source::cgroup::Hierarchies;
+use crate::source::transfer::finder;
 
 use super::layout::{self, Resolved, Unmet};
 
@@ -27,6 +29,9 @@ pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), 
 
 /// Where the perf subsystem shows that it knows kprobes.
 const KPROBES: &str = "/sys/bus/event_source/devices/kprobe";
+
+/// Why a probe of a library sees nothing at first.
+pub const NO_LIBRARY: &str = "no process with a library of the CUDA driver was found yet";
 
 /// Every log level, and none (aya-log's numbers).
 const LOG_ALL: u8 = 5;
@@ -47,9 +52,10 @@ pub struct Loaded {
 /// # Errors
 /// When nothing at all can be loaded: the kernel's BTF is missing or lacks what every probe needs, or the kernel
 /// refuses the object's maps. A probe that cannot be attached is no error, but a state of that probe.
-pub fn load(config: &config::Kernel, slots: u32, hierarchies: &Hierarchies) -> Result<Loaded> {
+pub fn load(all: &Config, slots: u32, hierarchies: &Hierarchies) -> Result<Loaded> {
+    let config = &all.kernel;
     let resolved = layout::resolve(&layout::load(config.btf.as_deref())?)?;
-    let mut ebpf = create(config, slots, hierarchies, &resolved)?;
+    let mut ebpf = create(all, slots, hierarchies, &resolved)?;
     // Before anything is attached: a count that finds no slot is lost to its cgroup.
     free_slots(&mut ebpf, slots)?;
     let btf = match &config.btf {
@@ -58,8 +64,9 @@ pub fn load(config: &config::Kernel, slots: u32, hierarchies: &Hierarchies) -> R
     };
     let mut probes = BTreeMap::new();
     for (signal, probe) in every_probe() {
-        let (state, reason) = fate(config, &resolved, &probes, signal, probe).unwrap_or_else(|| {
+        let (state, reason) = fate(all, &resolved, &probes, signal, probe).unwrap_or_else(|| {
             match attach(&mut ebpf, probe, btf.as_ref()) {
+                Ok(()) if is_of_a_library(probe.hook) => (ProbeState::Unneeded, Some(NO_LIBRARY.to_owned())),
                 Ok(()) => (ProbeState::Attached, None),
                 Err(error) => (on_failure(probe.hook), Some(format!("{error:#}"))),
             }
@@ -68,6 +75,31 @@ pub fn load(config: &config::Kernel, slots: u32, hierarchies: &Hierarchies) -> R
     }
     let probes = every_probe().filter_map(|(_, probe)| probes.remove(probe.program)).collect();
     Ok(Loaded { ebpf, probes, resolved })
+}
+
+/// Whether a probe sees, or will once there is a library.
+pub fn sees(probe: &sample::Probe) -> bool {
+    probe.state == ProbeState::Attached || probe.reason.as_deref() == Some(NO_LIBRARY)
+}
+
+/// The programs that are loaded and wait for a library.
+pub fn waiting(ebpf: &Ebpf, probes: &[sample::Probe]) -> Result<Vec<finder::Program>> {
+    let mut waiting = Vec::new();
+    for (_, probe) in every_probe() {
+        let (functions, returns) = match probe.hook {
+            Hook::LibraryEntry(functions) => (functions, false),
+            Hook::LibraryReturn(functions) => (functions, true),
+            _ => continue,
+        };
+        if let Some(program) = ebpf.program(probe.program)
+            && probes.iter().any(|told| told.program == probe.program && sees(told))
+        {
+            let fd =
+                program.fd().and_then(|fd| Ok(fd.as_fd().try_clone_to_owned()?)).context("a program's descriptor")?;
+            waiting.push(finder::Program { name: probe.program, functions, returns, fd });
+        }
+    }
+    Ok(waiting)
 }
 
 /// Too little is left to be of use: more than half of what this kernel should be able to show cannot be seen.
@@ -81,7 +113,8 @@ fn every_probe() -> impl Iterator<Item = (&'static Signal, &'static Probe)> {
 }
 
 /// Creates the maps and parses the programs, none of which is attached yet.
-fn create(config: &config::Kernel, slots: u32, hierarchies: &Hierarchies, resolved: &Resolved) -> Result<Ebpf> {
+fn create(all: &Config, slots: u32, hierarchies: &Hierarchies, resolved: &Resolved) -> Result<Ebpf> {
+    let config = &all.kernel;
     let settings = Settings {
         stall_ns: config.stall.as_nanos() as u64,
         slow_io_ns: config.slow_io.as_nanos() as u64,
@@ -100,9 +133,14 @@ fn create(config: &config::Kernel, slots: u32, hierarchies: &Hierarchies, resolv
         .map_max_entries(Ring::Bulk.map(), config.bulk_ring)
         .map_max_entries("SLOTS", slots)
         .map_max_entries("FREE", slots);
-    for Counters { map, key, .. } in SIGNALS.iter().flat_map(|signal| signal.counters) {
-        if *key == Key::Slot {
-            loader.map_max_entries(map, slots);
+    for signal in SIGNALS {
+        for Counters { map, .. } in signal.counters.iter().filter(|counters| counters.key == Key::Slot) {
+            loader.map_max_entries(map, if is_wanted(all, signal) { slots } else { 1 });
+        }
+    }
+    if !all.transfer.enabled {
+        for map in [transfer::CALLS, transfer::ALLOCATIONS, transfer::PROCESSES] {
+            loader.map_max_entries(map, 1);
         }
     }
     // Before 5.11 maps are charged to this limit; where it cannot be raised (no CAP_SYS_RESOURCE), newer kernels do not
@@ -140,13 +178,16 @@ fn operations(layout: &Layout) -> [u8; OPERATIONS] {
 
 /// What becomes of a probe that is not even tried.
 fn fate(
-    config: &config::Kernel,
+    config: &Config,
     resolved: &Resolved,
     probes: &BTreeMap<&str, sample::Probe>,
     signal: &Signal,
     probe: &Probe,
 ) -> Option<(ProbeState, Option<String>)> {
-    if config.disable.iter().any(|name| name == signal.name || name == probe.program) {
+    if !is_wanted(config, signal) {
+        return Some((ProbeState::Disabled, Some("transfer.enabled is not set".to_owned())));
+    }
+    if config.kernel.disable.iter().any(|name| name == signal.name || name == probe.program) {
         return Some((ProbeState::Disabled, Some("kernel.disable names it".to_owned())));
     }
     if let Some(first) = probe.instead_of
@@ -158,6 +199,16 @@ fn fate(
         Unmet::Unneeded(reason) => Some((ProbeState::Unneeded, Some(reason.clone()))),
         Unmet::Unsupported(reason) => Some((ProbeState::Unsupported, Some(reason.clone()))),
     }
+}
+
+/// Whether the configuration asks for a signal at all.
+fn is_wanted(config: &Config, signal: &Signal) -> bool {
+    signal.name != transfer::SIGNAL.name || config.transfer.enabled
+}
+
+/// Such a program is loaded now, and attached once there is a library.
+pub fn is_of_a_library(hook: Hook) -> bool {
+    matches!(hook, Hook::LibraryEntry(_) | Hook::LibraryReturn(_))
 }
 
 /// Raw tracepoints and their arguments are resolved before they are tried: one that then fails is broken. The other hooks
@@ -191,6 +242,7 @@ fn attach(ebpf: &mut Ebpf, probe: &Probe, btf: Option<&Btf>) -> Result<()> {
             }
             program.load().and_then(|()| program.attach(function, 0).map(drop))
         }
+        (Hook::LibraryEntry(_) | Hook::LibraryReturn(_), Program::UProbe(program)) => program.load(),
         (Hook::Software(event), Program::PerfEvent(program)) => {
             let event = match event {
                 SoftwareEvent::PageFaults => PerfSoftwareEvent::PageFaults,

@@ -2,6 +2,7 @@
 
 pub mod bpf;
 pub mod counters;
+mod holding;
 pub mod layout;
 pub mod load;
 pub mod ring;
@@ -20,11 +21,13 @@ use collector_common::ring::Ring as Which;
 use super::cgroup::{Hierarchies, walk};
 use super::clock;
 use super::root::Root;
+use super::transfer::finder;
 use crate::config::Config;
-use crate::sample::{Lost, Probe, ProbeState, Program, Reading, Sample, Start};
+use crate::sample::{Lost, Probe, Program, Reading, Sample, Start};
 use crate::signal::{Context, block, cgroup};
 
 use counters::CounterMaps;
+use holding::Holdings;
 use ring::Ring;
 
 /// How long a dead cgroup keeps its slot, in nanoseconds: its IO may still be under way, and its last counts are read at
@@ -48,6 +51,8 @@ pub struct Kernel {
     /// Woken when it fills up.
     pub bulk: Ring,
     counters: CounterMaps,
+    /// Where transfers are watched.
+    holdings: Option<Holdings>,
     hierarchies: Hierarchies,
     context: Context,
     quarantine_ns: u64,
@@ -76,7 +81,7 @@ impl Kernel {
         // Slot 0 is everybody's; a workload has one slot in each hierarchy.
         let slots = 1 + config.workload.max * hierarchies.distinct().count();
         let slots = u32::try_from(slots).unwrap_or(u32::MAX).min(u32::from(u16::MAX));
-        let load::Loaded { mut ebpf, probes, .. } = load::load(&config.kernel, slots, &hierarchies)?;
+        let load::Loaded { mut ebpf, probes, .. } = load::load(config, slots, &hierarchies)?;
         let ring = |ebpf: &mut Ebpf, which: Which| -> Result<Ring> {
             let map = ebpf.take_map(which.map()).context("the object lacks a ring")?;
             Ok(Ring::new(RingBuf::try_from(map).with_context(|| format!("map {}", which.map()))?))
@@ -87,6 +92,7 @@ impl Kernel {
             critical: ring(&mut ebpf, Which::Critical)?,
             bulk: ring(&mut ebpf, Which::Bulk)?,
             counters: CounterMaps::new(&mut ebpf, slots)?,
+            holdings: config.transfer.enabled.then(|| Holdings::new(&mut ebpf)).transpose()?,
             start: start(config, &hierarchies),
             context: Context { page_size: rustix::param::page_size() as u64, clock_offset_ns: clock::offset_ns() },
             quarantine_ns: QUARANTINE_NS.max(2 * config.tick.as_nanos() as u64),
@@ -104,6 +110,11 @@ impl Kernel {
     /// Where the cgroups are that it speaks of.
     pub fn hierarchies(&self) -> &Hierarchies {
         &self.hierarchies
+    }
+
+    /// The programs that are loaded and wait for a library.
+    pub fn waiting(&self) -> Result<Vec<finder::Program>> {
+        load::waiting(&self.ebpf, &self.probes)
     }
 
     /// What comes before everything else: the host, and what became of each probe.
@@ -160,6 +171,9 @@ impl Kernel {
             }
             sink(Sample { time, reading });
         })?;
+        if let Some(holdings) = &mut self.holdings {
+            holdings.read(&mut |reading| sink(Sample { time, reading }))?;
+        }
         self.counters.release(clock::monotonic_ns())?;
         if let Some(logger) = &mut self.logger {
             logger.flush();
@@ -252,7 +266,7 @@ pub fn start(config: &Config, hierarchies: &Hierarchies) -> Start {
 
 /// The programs that see, by the names that the catalogue has for them.
 fn attached(probes: &[Probe]) -> impl Iterator<Item = &'static str> {
-    let sees = |name: &str| probes.iter().any(|probe| probe.program == name && probe.state == ProbeState::Attached);
+    let sees = |name: &str| probes.iter().any(|probe| probe.program == name && load::sees(probe));
     SIGNALS.iter().flat_map(|signal| signal.probes).map(|probe| probe.program).filter(move |name| sees(name))
 }
 

@@ -1,6 +1,6 @@
 //! What a workload is charged: counters that only ever grow.
 
-use collector_common::{block, fault, reclaim};
+use collector_common::{block, fault, reclaim, transfer};
 
 use crate::signal::oom::Scope;
 use crate::view::grow;
@@ -20,6 +20,8 @@ pub struct Amounts {
     pub faults: [u64; fault::word::COUNT],
     /// Block IO that it caused, by [`crate::signal::block::Operation`].
     pub block: [Io; block::OPERATIONS],
+    /// What it does with GPUs, as far as the CUDA driver is asked.
+    pub transfer: Transfer,
 }
 
 /// Reclaim of one kind.
@@ -55,10 +57,33 @@ pub struct Io {
     pub ns: u64,
 }
 
+/// What is asked of the CUDA driver.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Transfer {
+    /// Copies, by [`crate::signal::transfer::Direction`].
+    pub calls: [u64; transfer::DIRECTIONS],
+    /// Their bytes.
+    pub bytes: [u64; transfer::DIRECTIONS],
+    /// Allocations that were refused, by [`crate::signal::transfer::Memory`].
+    pub refused: [u64; transfer::MEMORIES],
+    /// Bytes that it holds, by the same: what grew, less what shrank.
+    pub held: [i64; transfer::MEMORIES],
+}
+
+impl Transfer {
+    fn add(&mut self, other: &Transfer) {
+        let Transfer { calls, bytes, refused, held } = other;
+        self.calls.iter_mut().zip(calls).for_each(|(sum, more)| grow(sum, *more));
+        self.bytes.iter_mut().zip(bytes).for_each(|(sum, more)| grow(sum, *more));
+        self.refused.iter_mut().zip(refused).for_each(|(sum, more)| grow(sum, *more));
+        self.held.iter_mut().zip(held).for_each(|(sum, more)| *sum = sum.saturating_add(*more));
+    }
+}
+
 impl Amounts {
     /// Adds another's counters to these.
     pub(super) fn add(&mut self, other: &Amounts) {
-        let Amounts { oom_kills, limit_kills, reclaim, compaction, faults, block } = other;
+        let Amounts { oom_kills, limit_kills, reclaim, compaction, faults, block, transfer } = other;
         self.oom_kills.iter_mut().zip(oom_kills).for_each(|(sum, more)| grow(sum, *more));
         grow(&mut self.limit_kills, *limit_kills);
         for (sum, more) in self.reclaim.iter_mut().zip(reclaim) {
@@ -75,6 +100,7 @@ impl Amounts {
             grow(&mut sum.bytes, more.bytes);
             grow(&mut sum.ns, more.ns);
         }
+        self.transfer.add(transfer);
     }
 }
 
@@ -93,6 +119,7 @@ mod tests {
             compaction: Stalls { stalls: 1, ns: 1 },
             faults: [1; 8],
             block: [io; 5],
+            transfer: Transfer { calls: [1; 3], bytes: [1; 3], refused: [1; 2], held: [1; 2] },
         };
         let mut sum = Amounts::default();
         sum.add(&ones);

@@ -23,7 +23,7 @@ pub const SLOTS: u32 = 4001;
 pub fn attach(adjust: impl FnOnce(&mut Config)) -> Result<Loaded> {
     let mut config = Config::default();
     adjust(&mut config);
-    let loaded = load(&config.kernel, SLOTS, &Hierarchies::find(&Root::default())?)?;
+    let loaded = load(&config, SLOTS, &Hierarchies::find(&Root::default())?)?;
     let failed = loaded.probes.iter().find(|probe| probe.state == ProbeState::Failed);
     if let Some(failed) = failed {
         anyhow::bail!("{} could not be attached: {:?}", failed.program, failed.reason);

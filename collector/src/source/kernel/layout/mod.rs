@@ -124,7 +124,7 @@ fn check(
         Hook::Entry(name) | Hook::Exit(name) | Hook::Kprobe(name) | Hook::Kretprobe(name) => {
             (name, types.function(name)?, FUNCTIONS)
         }
-        Hook::Software(_) => return Ok(()),
+        Hook::Software(_) | Hook::LibraryEntry(_) | Hook::LibraryReturn(_) => return Ok(()),
     };
     let passes = |what: &str| format!("{name} passes ({}), which {what}", arguments.join(", "));
     let Some(Prototype { forms, .. }) = prototypes.iter().find(|prototype| prototype.name == name) else {

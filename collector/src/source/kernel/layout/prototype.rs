@@ -106,7 +106,7 @@ mod tests {
             let (name, prototypes) = match probe.hook {
                 Hook::RawTracepoint { name, .. } | Hook::TypedTracepoint { name, .. } => (name, TRACEPOINTS),
                 Hook::Entry(name) | Hook::Exit(name) | Hook::Kprobe(name) | Hook::Kretprobe(name) => (name, FUNCTIONS),
-                Hook::Software(_) => continue,
+                Hook::Software(_) | Hook::LibraryEntry(_) | Hook::LibraryReturn(_) => continue,
             };
             assert_eq!(prototypes.iter().filter(|p| p.name == name).count(), 1, "{name}");
         }

@@ -1,0 +1,263 @@
+//! transfer: see `collector_common::transfer`.
+//!
+//! The driver's functions may call each other: what a thread is in is known by where its stack was at the entry, and what
+//! it calls further down is part of it.
+
+use aya_ebpf::EbpfContext;
+use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_probe_read_user};
+use aya_ebpf::macros::{uprobe, uretprobe};
+use aya_ebpf::programs::{ProbeContext, RetProbeContext};
+use collector_common::lost::Stage;
+use collector_common::ring::{Header, Kind, Ring};
+use collector_common::transfer::{Allocation, DIRECTIONS, Direction, MEMORIES, Memory, Process, Refusal, word};
+
+use crate::kernel::{self, Css};
+use crate::map::{Call, TRANSFER, TRANSFER_ALLOCATIONS, TRANSFER_CALLS, TRANSFER_PROCESSES, TRANSFER_TIME};
+use crate::slot::{self, Controller};
+use crate::{counter, emit};
+
+/// No direction: both ends are on devices.
+const NONE: u32 = DIRECTIONS as u32;
+
+#[uprobe]
+pub fn transfer_to_device(ctx: ProbeContext) -> u32 {
+    begin(&ctx, 0, argument(&ctx, 2), Direction::HostToDevice as u32, 0)
+}
+
+#[uprobe]
+pub fn transfer_to_host(ctx: ProbeContext) -> u32 {
+    begin(&ctx, 0, argument(&ctx, 2), Direction::DeviceToHost as u32, 0)
+}
+
+#[uprobe]
+pub fn transfer_copy(ctx: ProbeContext) -> u32 {
+    let (to, from) = (argument(&ctx, 0), argument(&ctx, 1));
+    let direction = match (known(to), known(from)) {
+        (Some(Memory::Device), Some(Memory::Pinned)) => Direction::HostToDevice as u32,
+        (Some(Memory::Pinned), Some(Memory::Device)) => Direction::DeviceToHost as u32,
+        (Some(Memory::Device), Some(Memory::Device)) => NONE,
+        _ => Direction::Unknown as u32,
+    };
+    begin(&ctx, 0, argument(&ctx, 2), direction, 0)
+}
+
+#[uretprobe]
+pub fn transfer_copy_end(ctx: RetProbeContext) -> u32 {
+    let Some(call) = end(&ctx) else { return 0 };
+    // The mask tells the verifier what the comparison promises.
+    let direction = call.kind & 3;
+    if ctx.ret::<u32>() != 0 || direction >= NONE {
+        return 0;
+    }
+    // SAFETY: the helper has no preconditions.
+    let ns = unsafe { bpf_ktime_get_ns() }.saturating_sub(call.ns);
+    if let Some(row) = TRANSFER.get_ptr_mut(slot::current()) {
+        counter::add(row, word::CALLS + direction as usize, 1);
+        counter::add(row, word::BYTES + direction as usize, call.bytes);
+    }
+    counter::observe_at(&TRANSFER_TIME, direction, ns);
+    0
+}
+
+#[uprobe]
+pub fn transfer_pin(ctx: ProbeContext) -> u32 {
+    begin(&ctx, argument(&ctx, 0), argument(&ctx, 1), Memory::Pinned as u32, 1)
+}
+
+#[uprobe]
+pub fn transfer_register(ctx: ProbeContext) -> u32 {
+    begin(&ctx, argument(&ctx, 0), argument(&ctx, 1), Memory::Pinned as u32, 0)
+}
+
+#[uprobe]
+pub fn transfer_allocate(ctx: ProbeContext) -> u32 {
+    begin(&ctx, argument(&ctx, 0), argument(&ctx, 1), Memory::Device as u32, 1)
+}
+
+#[uretprobe]
+pub fn transfer_allocation_end(ctx: RetProbeContext) -> u32 {
+    let Some(mut call) = end(&ctx) else { return 0 };
+    let code: u32 = ctx.ret();
+    if code != 0 {
+        return refused(&call, code);
+    }
+    if call.indirect != 0 {
+        // SAFETY: the helper checks the address that it reads.
+        match unsafe { bpf_probe_read_user(call.address as *const u64) } {
+            Ok(address) => call.address = address,
+            Err(_) => {
+                emit::lost(Stage::Transfer);
+                return 0;
+            }
+        }
+    }
+    keep(&call);
+    0
+}
+
+#[uprobe]
+pub fn transfer_unpin(ctx: ProbeContext) -> u32 {
+    release(&ctx, Memory::Pinned)
+}
+
+#[uprobe]
+pub fn transfer_free(ctx: ProbeContext) -> u32 {
+    release(&ctx, Memory::Device)
+}
+
+#[uretprobe]
+pub fn transfer_release_end(ctx: RetProbeContext) -> u32 {
+    let Some(call) = end(&ctx) else { return 0 };
+    if ctx.ret::<u32>() != 0 {
+        // It is still there.
+        keep_at(allocation(call.address, call.kind), call.bytes);
+    } else {
+        charge(call.kind, call.bytes.wrapping_neg());
+    }
+    0
+}
+
+/// What is released is forgotten before the driver does it: a moment later it may give the address to another thread.
+#[inline(always)]
+fn release(ctx: &ProbeContext, memory: Memory) -> u32 {
+    let address = argument(ctx, 0);
+    let key = allocation(address, memory as u32);
+    // SAFETY: a single word, which cannot be read half.
+    let Some(bytes) = (unsafe { TRANSFER_ALLOCATIONS.get(key) }).copied() else { return 0 };
+    let _ = TRANSFER_ALLOCATIONS.remove(key);
+    begin(ctx, address, bytes, memory as u32, 0)
+}
+
+/// A call of the function that was being noted when the thread's stack was further up is part of that one.
+#[inline(always)]
+fn begin(ctx: &ProbeContext, address: u64, bytes: u64, kind: u32, indirect: u32) -> u32 {
+    let (tid, stack) = (kernel::current_tid(), stack(ctx));
+    // SAFETY: only this thread writes or removes its entry.
+    if unsafe { TRANSFER_CALLS.get(tid) }.is_some_and(|outer| outer.stack > stack) {
+        return 0;
+    }
+    // SAFETY: the helper has no preconditions.
+    let call = Call { stack, ns: unsafe { bpf_ktime_get_ns() }, bytes, address, kind, indirect };
+    if TRANSFER_CALLS.insert(tid, call, 0).is_err() {
+        emit::lost(Stage::Transfer);
+    }
+    0
+}
+
+/// Takes what the running thread began; `None` at the end of what was called further down, or began before the probes
+/// were there.
+#[inline(always)]
+fn end(ctx: &RetProbeContext) -> Option<Call> {
+    let tid = kernel::current_tid();
+    // SAFETY: only this thread writes or removes its entry.
+    let call = unsafe { TRANSFER_CALLS.get(tid) }.copied()?;
+    // Some architectures return by taking the address off the stack.
+    let popped = stack(ctx).wrapping_sub(call.stack);
+    if popped != 0 && popped != 8 {
+        return None;
+    }
+    let _ = TRANSFER_CALLS.remove(tid);
+    Some(call)
+}
+
+#[inline(always)]
+fn keep(call: &Call) {
+    let key = allocation(call.address, call.kind);
+    // The end of a context frees what is in it without a call for each.
+    // SAFETY: a single word, which cannot be read half.
+    let before = unsafe { TRANSFER_ALLOCATIONS.get(key) }.copied().unwrap_or(0);
+    keep_at(key, call.bytes);
+    charge(call.kind, call.bytes.wrapping_sub(before));
+}
+
+#[inline(always)]
+fn keep_at(key: Allocation, bytes: u64) {
+    if TRANSFER_ALLOCATIONS.insert(key, bytes, 0).is_err() {
+        emit::lost(Stage::Transfer);
+    }
+}
+
+/// Adds to what the running process holds.
+#[inline(never)]
+fn charge(kind: u32, bytes: u64) -> u32 {
+    let pid = pid();
+    let mut process = TRANSFER_PROCESSES.get_ptr_mut(pid);
+    if process.is_none() {
+        let new = Process { bytes: [0; MEMORIES], cgroup: Css::current().id() };
+        // Another thread may be first: then its entry is used.
+        let _ = TRANSFER_PROCESSES.insert(pid, new, aya_ebpf::bindings::BPF_NOEXIST as u64);
+        process = TRANSFER_PROCESSES.get_ptr_mut(pid);
+    }
+    match process {
+        Some(process) => {
+            let row = process.cast::<[u64; MEMORIES]>();
+            if kind == Memory::Device as u32 {
+                counter::add(row, Memory::Device as usize, bytes);
+            } else {
+                counter::add(row, Memory::Pinned as usize, bytes);
+            }
+        }
+        None => emit::lost(Stage::Transfer),
+    }
+    0
+}
+
+#[inline(always)]
+fn refused(call: &Call, code: u32) -> u32 {
+    let css = Css::current();
+    let memory = call.kind & 1;
+    if let Some(row) = TRANSFER.get_ptr_mut(slot::of(css, Controller::Memory)) {
+        counter::add(row, word::FAILURES + memory as usize, 1);
+    }
+    // SAFETY: the helper has no preconditions.
+    let now = unsafe { bpf_ktime_get_ns() };
+    let header = Header::new(Kind::AllocationRefused, now);
+    let refusal = Refusal { header, cgroup: css.id(), bytes: call.bytes, task: kernel::current(), memory, code };
+    emit::send(Ring::Bulk, refusal);
+    0
+}
+
+/// What this address is the beginning of, if that was seen.
+#[inline(always)]
+fn known(address: u64) -> Option<Memory> {
+    let is = |memory: Memory| {
+        // SAFETY: a single word, which cannot be read half.
+        unsafe { TRANSFER_ALLOCATIONS.get(allocation(address, memory as u32)) }.is_some()
+    };
+    if is(Memory::Device) {
+        Some(Memory::Device)
+    } else if is(Memory::Pinned) {
+        Some(Memory::Pinned)
+    } else {
+        None
+    }
+}
+
+#[inline(always)]
+fn allocation(address: u64, memory: u32) -> Allocation {
+    Allocation { pid: pid(), memory, address }
+}
+
+#[inline(always)]
+fn pid() -> u32 {
+    (kernel::current_ids() >> 32) as u32
+}
+
+#[inline(always)]
+fn argument(ctx: &ProbeContext, index: usize) -> u64 {
+    ctx.arg(index).unwrap_or(0)
+}
+
+/// The thread's stack pointer.
+#[inline(always)]
+fn stack(ctx: &impl EbpfContext) -> u64 {
+    #[cfg(bpf_target_arch = "x86_64")]
+    // SAFETY: the context of a uprobe is the thread's registers.
+    return unsafe { (*ctx.as_ptr().cast::<aya_ebpf::bindings::pt_regs>()).rsp };
+    #[cfg(bpf_target_arch = "aarch64")]
+    // SAFETY: as above.
+    return unsafe { (*ctx.as_ptr().cast::<aya_ebpf::bindings::user_pt_regs>()).sp };
+    #[cfg(bpf_target_arch = "riscv64")]
+    // SAFETY: as above.
+    return unsafe { (*ctx.as_ptr().cast::<aya_ebpf::bindings::user_regs_struct>()).sp };
+}

@@ -1,0 +1,134 @@
+//! Copies between host and GPU, and what workloads hold of the memory that they need, as the CUDA driver is asked for it.
+
+use std::fmt;
+
+use super::render::{Emit, Value};
+use super::{Kind, Metric, Need, Unit, WORKLOAD};
+use crate::signal::transfer::{Direction, Memory};
+use crate::view::View;
+use crate::view::workload::Transfer;
+
+const TO_DEVICE: Need = &[&["transfer_copy_end", "transfer_to_device"]];
+const TO_HOST: Need = &[&["transfer_copy_end", "transfer_to_host"]];
+const ANY: Need = &[&["transfer_copy_end", "transfer_copy"]];
+/// In the order of the directions.
+const COPIES: &[Need] = &[TO_DEVICE, TO_HOST, ANY];
+const PINNED: Need = &[
+    &["transfer_allocation_end", "transfer_pin", "transfer_release_end", "transfer_unpin"],
+    &["transfer_allocation_end", "transfer_register", "transfer_release_end", "transfer_unpin"],
+];
+const DEVICE: Need = &[&["transfer_allocation_end", "transfer_allocate", "transfer_release_end", "transfer_free"]];
+
+const BY_DIRECTION: &[&str] = &super::workload_and("direction");
+const BY_MEMORY: &[&str] = &super::workload_and("memory");
+
+/// Copies.
+pub const TRANSFERS: Metric = Metric {
+    name: "headroom_workload_gpu_transfers_total",
+    kind: Kind::Counter,
+    unit: None,
+    help: "Copies between host and GPU that the workload's processes had the CUDA driver do; host_to_device is from the host's memory to the GPU's, unknown is a copy of which the direction cannot be told. Absent for a workload that never did any.",
+    labels: BY_DIRECTION,
+    needs: COPIES,
+    read: |view, emit| copies(view, emit, |transfer| &transfer.calls),
+};
+
+/// Their bytes.
+pub const BYTES: Metric = Metric {
+    name: "headroom_workload_gpu_transfer_bytes_total",
+    kind: Kind::Counter,
+    unit: Some(Unit::Bytes),
+    help: "Bytes of these copies, as the processes asked for them: the bus carries a little more.",
+    labels: BY_DIRECTION,
+    needs: COPIES,
+    read: |view, emit| copies(view, emit, |transfer| &transfer.bytes),
+};
+
+/// How long they took.
+pub const SECONDS: Metric = Metric {
+    name: "headroom_gpu_transfer_seconds",
+    kind: Kind::Histogram,
+    unit: Some(Unit::Seconds),
+    help: "Copies between host and GPU, by how long the calling thread was in the CUDA driver: the whole copy where the call waits for it, and only the asking where it does not.",
+    labels: &["direction"],
+    needs: COPIES,
+    read: |view, emit| {
+        for direction in Direction::ALL {
+            if emit.sees(direction as usize) {
+                emit.histogram(&[direction.label()], &view.host.transfer[direction as usize], view.started)?;
+            }
+        }
+        Ok(())
+    },
+};
+
+/// Pinned host memory.
+pub const PINNED_BYTES: Metric = Metric {
+    name: "headroom_workload_pinned_host_bytes",
+    kind: Kind::Gauge,
+    unit: Some(Unit::Bytes),
+    help: "Host memory that the workload's processes had the CUDA driver allocate pinned, or pin where it was, and hold: what was so before the agent came is not in it.",
+    labels: &WORKLOAD,
+    needs: &[PINNED],
+    read: |view, emit| held(view, emit, Memory::Pinned),
+};
+
+/// Device memory.
+pub const DEVICE_BYTES: Metric = Metric {
+    name: "headroom_workload_gpu_allocated_bytes",
+    kind: Kind::Gauge,
+    unit: Some(Unit::Bytes),
+    help: "GPU memory that the workload's processes asked the CUDA driver for by name and hold: neither what the driver takes for itself, nor virtual address ranges, nor what was so before the agent came.",
+    labels: &WORKLOAD,
+    needs: &[DEVICE],
+    read: |view, emit| held(view, emit, Memory::Device),
+};
+
+/// Allocations that were refused.
+pub const REFUSED: Metric = Metric {
+    name: "headroom_workload_gpu_allocation_failures_total",
+    kind: Kind::Counter,
+    unit: None,
+    help: "Allocations of pinned host memory and of GPU memory that the CUDA driver refused the workload's processes, for whatever reason.",
+    labels: BY_MEMORY,
+    needs: &[PINNED, DEVICE],
+    read: |view, emit| {
+        for workload in view.workloads.iter() {
+            let [name, namespace, pod, container] = workload.labels();
+            for memory in Memory::ALL {
+                if emit.sees(memory as usize) {
+                    let labels = [name, namespace, pod, container, memory.label()];
+                    let refused = workload.amounts.transfer.refused[memory as usize];
+                    emit.rare(&labels, Value::Int(refused), workload.created)?;
+                }
+            }
+        }
+        Ok(())
+    },
+};
+
+fn copies(view: &View, emit: &mut Emit<'_, '_>, amounts: fn(&Transfer) -> &[u64; Direction::ALL.len()]) -> fmt::Result {
+    for workload in view.workloads.iter() {
+        let [name, namespace, pod, container] = workload.labels();
+        for direction in Direction::ALL {
+            if emit.sees(direction as usize) {
+                let amount = amounts(&workload.amounts.transfer)[direction as usize];
+                let labels = [name, namespace, pod, container, direction.label()];
+                emit.rare(&labels, Value::Int(amount), workload.created)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Only of workloads that have anything to do with a GPU: most have not.
+fn held(view: &View, emit: &mut Emit<'_, '_>, memory: Memory) -> fmt::Result {
+    for workload in view.workloads.iter() {
+        let transfer = &workload.amounts.transfer;
+        if *transfer != Transfer::default() {
+            let bytes = transfer.held[memory as usize].max(0) as u64;
+            emit.gauge(&workload.labels(), Value::Int(bytes))?;
+        }
+    }
+    Ok(())
+}

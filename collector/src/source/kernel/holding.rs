@@ -1,0 +1,167 @@
+//! What processes hold of pinned host memory and of device memory, as the programs add it up by process. A process that
+//! has ended holds nothing, whether it gave anything back or not: each is watched through a descriptor of its own, so
+//! that neither a zombie nor another process with its number passes for it.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use anyhow::{Context as _, Result};
+use aya::Ebpf;
+use aya::maps::{Map, MapData};
+use collector_common::transfer::{ALLOCATIONS, Allocation, MEMORIES, PROCESSES, Process};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use zerocopy::{FromBytes, IntoBytes};
+
+use super::bpf::{self, Rows};
+use crate::sample::Reading;
+use crate::signal::cgroup;
+use crate::signal::transfer;
+
+/// Rows that one system call reads at the most.
+const CHUNK: usize = 256;
+
+/// What processes hold.
+pub struct Holdings {
+    processes: MapData,
+    allocations: MapData,
+    rows: Rows,
+    known: BTreeMap<u32, Known>,
+}
+
+/// One process.
+struct Known {
+    /// Readable once the process has ended; absent where it had before it could be opened.
+    process: Option<OwnedFd>,
+    /// What was told of it.
+    told: Process,
+    ended: bool,
+}
+
+impl Holdings {
+    /// Takes the maps out of the loaded object.
+    pub fn new(ebpf: &mut Ebpf) -> Result<Holdings> {
+        let mut take = |name: &str| match ebpf.take_map(name) {
+            Some(Map::HashMap(map)) => Ok(map),
+            _ => anyhow::bail!("the object has no map {name}"),
+        };
+        Ok(Holdings {
+            processes: take(PROCESSES)?,
+            allocations: take(ALLOCATIONS)?,
+            rows: Rows::new(size_of::<u32>(), size_of::<Process>(), CHUNK),
+            known: BTreeMap::new(),
+        })
+    }
+
+    /// Emits by how much each process's holdings changed since the last call.
+    pub fn read(&mut self, emit: &mut dyn FnMut(Reading)) -> Result<()> {
+        let Holdings { processes, allocations, rows, known } = self;
+        rows.each(processes.fd().as_fd(), |key, value| {
+            let (Ok(pid), Ok(process)) = (u32::read_from_bytes(key), Process::read_from_bytes(value)) else { return };
+            let known = known.entry(pid).or_insert_with(|| Known {
+                process: open(pid),
+                told: Process { bytes: [0; MEMORIES], ..process },
+                ended: false,
+            });
+            tell(&mut known.told, process.bytes, emit);
+        })
+        .with_context(|| format!("read map {PROCESSES}"))?;
+        for process in known.values_mut() {
+            process.ended = process.process.as_ref().is_none_or(has_ended);
+        }
+        if known.values().any(|process| process.ended) {
+            forget(processes, allocations, known, emit)?;
+        }
+        Ok(())
+    }
+}
+
+/// Gives back what the ended held. What they allocated is forgotten too: their numbers will be others' one day.
+fn forget(
+    processes: &MapData,
+    allocations: &MapData,
+    known: &mut BTreeMap<u32, Known>,
+    emit: &mut dyn FnMut(Reading),
+) -> Result<()> {
+    let mut gone = Vec::new();
+    let mut rows = Rows::new(size_of::<Allocation>(), size_of::<u64>(), CHUNK);
+    rows.each(allocations.fd().as_fd(), |key, _| {
+        let allocation = Allocation::read_from_bytes(key);
+        gone.extend(allocation.ok().filter(|it| known.get(&it.pid).is_some_and(|process| process.ended)));
+    })
+    .with_context(|| format!("read map {ALLOCATIONS}"))?;
+    for allocation in gone {
+        remove(allocations, allocation.as_bytes())?;
+    }
+    for (pid, process) in known.iter_mut().filter(|(_, process)| process.ended) {
+        remove(processes, pid.as_bytes())?;
+        tell(&mut process.told, [0; MEMORIES], emit);
+    }
+    known.retain(|_, process| !process.ended);
+    Ok(())
+}
+
+fn tell(told: &mut Process, now: [u64; MEMORIES], emit: &mut dyn FnMut(Reading)) {
+    if told.bytes == now {
+        return;
+    }
+    let mut bytes = [0; MEMORIES];
+    for ((grown, now), before) in bytes.iter_mut().zip(now).zip(told.bytes) {
+        *grown = now.wrapping_sub(before) as i64;
+    }
+    told.bytes = now;
+    let cgroup = cgroup::Id::from_record(told.cgroup);
+    emit(Reading::Transfer(transfer::Reading::Held { cgroup, bytes }));
+}
+
+fn remove(map: &MapData, key: &[u8]) -> Result<()> {
+    match bpf::delete(map.fd().as_fd(), key) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).context("forget an ended process"),
+        _ => Ok(()),
+    }
+}
+
+fn open(pid: u32) -> Option<OwnedFd> {
+    let pid = Pid::from_raw(i32::try_from(pid).ok()?)?;
+    pidfd_open(pid, PidfdFlags::empty()).ok()
+}
+
+fn has_ended(process: &OwnedFd) -> bool {
+    let mut watched = [PollFd::new(process, PollFlags::IN)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut watched, Some(&now)).is_ok_and(|ready| ready > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_is_the_change_and_nothing_if_there_is_none() {
+        let mut told = Process { bytes: [0; 2], cgroup: collector_common::cgroup::Id { id: 7, hierarchy: 5 } };
+        let mut changes = Vec::new();
+        for now in [[100, 0], [100, 0], [60, 5], [0, 0]] {
+            tell(&mut told, now, &mut |reading| match reading {
+                Reading::Transfer(transfer::Reading::Held { cgroup: Some(id), bytes }) if id.id == 7 => {
+                    changes.push(bytes);
+                }
+                other => panic!("{other:?}"),
+            });
+        }
+        assert_eq!(changes, [[100, 0], [-40, 5], [-60, -5]]);
+    }
+
+    #[test]
+    fn the_end_of_a_process_shows_while_it_is_a_zombie() {
+        let mut child = std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let process = open(child.id()).unwrap();
+        assert!(!has_ended(&process));
+        drop(child.stdin.take());
+        let mut watched = [PollFd::new(&process, PollFlags::IN)];
+        poll(&mut watched, None).unwrap();
+        assert!(has_ended(&process), "it was not waited for yet");
+        child.wait().unwrap();
+        assert!(open(u32::MAX).is_none());
+    }
+}

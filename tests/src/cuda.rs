@@ -1,0 +1,89 @@
+//! A process that calls the stand-in for the CUDA driver's library, word by word as a test says.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use crate::cgroup::Cgroup;
+
+/// Copies the stand-in, which is built with the tests, into a folder, under the library's name.
+pub fn install(folder: &Path) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let beside = |folder: &Path| {
+        let built = ["libcuda_stand_in.so", "deps/libcuda_stand_in.so"].map(|name| folder.join(name));
+        built.into_iter().find(|library| library.is_file())
+    };
+    let built = test.ancestors().skip(1).take(2).find_map(beside);
+    let built = built.unwrap_or_else(|| panic!("no libcuda_stand_in.so beside {}", test.display()));
+    let library = folder.join("libcuda.so.1");
+    fs::copy(&built, &library).unwrap();
+    library
+}
+
+/// The process. Dropped, it is killed.
+pub struct Cuda {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Cuda {
+    /// Starts it in a cgroup, without the library; `program` is `env!("CARGO_BIN_EXE_provoke")`.
+    pub fn start(program: &str, cgroup: &Cgroup) -> Cuda {
+        let mut command = Command::new(program);
+        let mut child = cgroup.spawn(command.arg("cuda").stdin(Stdio::piped()).stdout(Stdio::piped()));
+        let (input, output) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
+        Cuda { child, input, output }
+    }
+
+    /// Starts it and has it load the library.
+    pub fn with(program: &str, cgroup: &Cgroup, library: &Path) -> Cuda {
+        let mut cuda = Cuda::start(program, cgroup);
+        cuda.load(library);
+        cuda
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Has it load the library.
+    pub fn load(&mut self, library: &Path) {
+        assert_eq!(self.say(&format!("load {}", library.display())), (0, 0));
+    }
+
+    /// Says one line; the driver's code and a number.
+    pub fn say(&mut self, line: &str) -> (u32, u64) {
+        writeln!(self.input, "{line}").unwrap();
+        let mut answer = String::new();
+        self.output.read_line(&mut answer).unwrap();
+        let (code, value) = answer.trim().split_once(' ').unwrap_or_else(|| panic!("{line}: {answer:?}"));
+        (code.parse().unwrap(), value.parse().unwrap())
+    }
+
+    /// So many copies by this function.
+    pub fn copy(&mut self, function: &str, to: u64, from: u64, bytes: u64, times: u64) {
+        assert_eq!(self.say(&format!("copy {function} {to} {from} {bytes} {times}")).0, 0);
+    }
+
+    /// The address of what was allocated.
+    pub fn allocate(&mut self, function: &str, bytes: u64) -> u64 {
+        let (code, address) = self.say(&format!("allocate {function} {bytes}"));
+        assert_eq!(code, 0);
+        address
+    }
+
+    /// A call with an address, which must succeed.
+    pub fn call(&mut self, function: &str, address: u64) {
+        assert_eq!(self.say(&format!("call {function} {address}")).0, 0);
+    }
+
+    /// Lets it end of itself, holding what it holds.
+    pub fn end(self) {
+        let Cuda { mut child, input, output } = self;
+        drop((input, output));
+        assert!(child.wait().unwrap().success());
+    }
+}
