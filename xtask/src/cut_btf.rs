@@ -105,7 +105,7 @@ impl<'a> Cut<'a> {
                     Some(format!("btf_trace_{name}"))
                 }
                 Hook::Entry(name) | Hook::Exit(name) | Hook::Kprobe(name) | Hook::Kretprobe(name) => Some(name.into()),
-                Hook::Software(_) => None,
+                Hook::Software(_) | Hook::LibraryEntry(_) | Hook::LibraryReturn(_) => None,
             })
             .collect();
         for name in hooks {
