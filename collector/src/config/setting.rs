@@ -298,7 +298,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: None,
         kind: Kind::Switch(|config| &mut config.transfer.enabled),
         doc: "Watch what processes ask the CUDA driver for: copies between host and GPU, pinned host memory, device memory. \
-              Each such call then takes some microseconds longer; and the agent keeps CAP_SYS_PTRACE and \
+              Each such call then takes longer, by some microseconds, and in a virtual machine by up to twenty; and the agent keeps CAP_SYS_PTRACE and \
               CAP_SYS_ADMIN: libraries are found, and probes attached to them, as processes load them.",
     },
     Setting {
