@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::alert::Alert;
+use crate::incident::Incident;
 use crate::pressure;
 use crate::sample::{Reading, Sample};
 use crate::signal::{block, cgroup, compaction, fault, kswapd, oom, reclaim, transfer};
@@ -27,6 +29,10 @@ pub enum Outcome {
     AllocationRefused(Box<transfer::Named>),
     /// Tasks of the host waited for longer than a trigger allows.
     Pressure(pressure::Stall),
+    /// Something that needs explaining, with its evidence.
+    Incident(Box<Incident>),
+    /// A rule holds, or no longer holds.
+    Alert(Box<Alert>),
 }
 
 /// The state, and the only way to change it.

@@ -3,12 +3,14 @@
 //! Data flows one way: a [`source`] produces [`sample::Sample`]s, [`engine::Engine`] folds them into the [`view`], and
 //! [`metric`] reads the view. [`round`] reads the sources once a tick; only [`run`] wires these together.
 
+pub mod alert;
 pub mod cli;
 pub mod config;
 pub mod docs;
 pub mod engine;
 pub mod http;
 pub mod identity;
+pub mod incident;
 pub mod metric;
 pub mod pressure;
 pub mod privilege;

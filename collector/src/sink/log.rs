@@ -102,6 +102,18 @@ pub fn write(outcome: &Outcome) {
                 seconds(window_ns),
             );
         }
+        Outcome::Incident(incident) => {
+            tracing::info!(incident = incident.id, kind = incident.kind.name(), "{}", incident.title);
+        }
+        Outcome::Alert(alert) => tracing::warn!(
+            alert = &*alert.alert,
+            severity = alert.severity.label(),
+            state = ?alert.state,
+            value = alert.value,
+            incident = alert.incident,
+            "{}",
+            alert.summary,
+        ),
     }
 }
 
