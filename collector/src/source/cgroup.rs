@@ -1,13 +1,16 @@
 //! cgroupfs: where the hierarchies are mounted, and which cgroups there are.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 
 use super::root::Root;
+use super::text::{lines, number, unescape};
 use crate::signal::cgroup::Id;
 
 /// What accounts for something.
@@ -158,7 +161,9 @@ fn mounted(id: u64, controller: &str, mounts: &str, root: &Root) -> Option<Hiera
         let matches = this == kind && option.is_none_or(|option| options.split(',').any(|name| name == option));
         let mut left = left.split(' ').skip(3);
         let (shown, at) = (left.next()?, left.next()?);
-        matches.then(|| Hierarchy { id, root: root.at(unescape(at)), prefix: prefix(&unescape(shown)) })
+        let [at, shown] = [at, shown].map(|path| unescape(path.as_bytes()));
+        let root = || root.at(OsStr::from_bytes(&at));
+        matches.then(|| Hierarchy { id, root: root(), prefix: prefix(&String::from_utf8_lossy(&shown)) })
     });
     found.min_by_key(|hierarchy| hierarchy.prefix.len())
 }
@@ -173,12 +178,15 @@ fn prefix(shown: &str) -> String {
     path.trim_end_matches('/').to_owned()
 }
 
-/// mountinfo writes space, tab, newline and backslash as three octal digits.
-fn unescape(path: &str) -> String {
-    ["\\040", "\\011", "\\012", "\\134"]
-        .iter()
-        .zip([" ", "\t", "\n", "\\"])
-        .fold(path.to_owned(), |path, (code, plain)| path.replace(code, plain))
+/// The path in a hierarchy that a `/proc/PID/cgroup` tells (`4:memory:/path`, v2 `0::/path`), unless the cgroup was
+/// removed.
+pub fn path_in(text: &[u8], hierarchy: u64) -> Option<&str> {
+    let line = lines(text).find_map(|line| {
+        let mut fields = line.splitn(3, |byte| *byte == b':');
+        (number(fields.next()?)? == hierarchy).then_some(fields.nth(1)?)
+    });
+    // A cgroup that was removed while processes were in it has a mark at its end.
+    std::str::from_utf8(line?).ok().filter(|path| path.starts_with('/') && !path.ends_with(" (deleted)"))
 }
 
 impl Hierarchy {
@@ -187,6 +195,12 @@ impl Hierarchy {
     pub fn relative<'a>(&self, path: &'a str) -> Option<&'a str> {
         let rest = path.strip_prefix(self.prefix.as_str())?;
         if rest.is_empty() { Some(rest) } else { rest.strip_prefix('/') }
+    }
+
+    /// The cgroup at this path, if it is there to be seen.
+    pub fn cgroup_at(&self, path: &str) -> Option<Id> {
+        let directory = self.root.join(self.relative(path.trim_end_matches('/'))?);
+        Some(Id { hierarchy: self.id, id: fs::metadata(directory).ok()?.ino() })
     }
 
     /// Whether only a part of the hierarchy is to be seen: in a cgroup namespace, or through a bind mount.
@@ -202,15 +216,7 @@ impl Hierarchy {
 /// The memory cgroup that this process is in, if it can be told; found by its own mounts, wherever the host's are.
 pub fn own() -> Option<Id> {
     let memory = Hierarchies::find(&Root::default()).ok()?.memory;
-    let cgroups = fs::read_to_string("/proc/self/cgroup").ok()?;
-    let line = |line: &str| {
-        let mut fields = line.splitn(3, ':');
-        let id: u64 = fields.next()?.parse().ok()?;
-        (id == memory.id).then_some(fields.nth(1)?.to_owned())
-    };
-    let path = cgroups.lines().find_map(line)?;
-    let directory = memory.root.join(memory.relative(path.trim_end_matches('/'))?);
-    Some(Id { hierarchy: memory.id, id: fs::metadata(directory).ok()?.ino() })
+    memory.cgroup_at(path_in(&fs::read("/proc/self/cgroup").ok()?, memory.id)?)
 }
 
 /// Every cgroup of a hierarchy, its root included: its id and its path from the root (`/` is the root itself). A

@@ -9,6 +9,7 @@ use rustix::fs::{RawDir, SeekFrom, seek};
 use rustix::process::{Resource, getrlimit};
 
 use super::clock;
+use super::text::{fields, number};
 use crate::sample::Process;
 
 /// The agent's own /proc files.
@@ -36,8 +37,8 @@ impl Own {
         let mut buffer = [0u8; 128];
         let length = self.statm.read_at(&mut buffer, 0).context("read /proc/self/statm")?;
         // size resident shared text lib data dt, in pages (proc_pid_statm(5))
-        let mut fields = buffer[..length].split(|byte| *byte == b' ').map(number);
-        let mut pages = || fields.next().unwrap_or(0) * self.page_size;
+        let mut fields = fields(&buffer[..length]).map(number);
+        let mut pages = || fields.next().flatten().unwrap_or(0) * self.page_size;
         let (virtual_bytes, resident_bytes) = (pages(), pages());
         Ok(Process {
             cpu_ns: clock::cpu_ns(),
@@ -60,13 +61,6 @@ impl Own {
         }
         Ok(count)
     }
-}
-
-fn number(digits: &[u8]) -> u64 {
-    digits
-        .iter()
-        .take_while(|byte| byte.is_ascii_digit())
-        .fold(0, |number, digit| number * 10 + u64::from(digit - b'0'))
 }
 
 #[cfg(test)]

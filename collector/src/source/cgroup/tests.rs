@@ -125,3 +125,13 @@ fn a_walk_finds_every_directory_with_its_inode() {
     fs::remove_dir_all(&root).unwrap();
     assert!(walk(&Hierarchy { id: 7, root, prefix: String::new() }, &mut |_, _| {}).is_err());
 }
+
+#[test]
+fn a_process_says_where_it_is() {
+    let text = b"12:cpu,cpuacct:/a\n4:memory:/b c/d\n1:name=systemd:/e:f\n0::/g (deleted)\n";
+    for (hierarchy, path) in [(12, Some("/a")), (4, Some("/b c/d")), (1, Some("/e:f")), (0, None), (3, None)] {
+        assert_eq!(path_in(text, hierarchy), path);
+    }
+    assert_eq!(path_in(b"", 0), None);
+    assert_eq!(path_in(b"0::relative\n0\n:\n\xff", 0), None);
+}

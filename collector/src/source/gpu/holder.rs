@@ -2,11 +2,10 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use crate::signal::cgroup::Id;
-use crate::source::cgroup::Hierarchy;
+use crate::source::cgroup::{Hierarchy, path_in};
 use crate::source::root::Root;
 
 /// Rounds after which it is looked up again: a process may be moved.
@@ -65,24 +64,11 @@ impl Holders {
             known.seen = round;
             return known.cgroup;
         }
-        let cgroup = fs::read_to_string(folder.join("cgroup")).ok().and_then(|text| self.find(&text));
+        let told = fs::read(folder.join("cgroup")).unwrap_or_default();
+        let cgroup = path_in(&told, self.memory.id).and_then(|path| self.memory.cgroup_at(path));
         self.known.insert(pid, Known { started, cgroup, looked_up: round, seen: round });
         cgroup
     }
-
-    fn find(&self, text: &str) -> Option<Id> {
-        let path = within(text, self.memory.id)?;
-        let directory = self.memory.root.join(self.memory.relative(path.trim_end_matches('/'))?);
-        Some(Id { hierarchy: self.memory.id, id: fs::metadata(directory).ok()?.ino() })
-    }
-}
-
-/// The path in a hierarchy (`4:memory:/path`, of v2 `0::/path`).
-fn within(text: &str, hierarchy: u64) -> Option<&str> {
-    text.lines().find_map(|line| {
-        let mut fields = line.splitn(3, ':');
-        (fields.next()?.parse() == Ok(hierarchy)).then_some(fields.nth(1)?)
-    })
 }
 
 /// When a process started, in the kernel's ticks since boot: the 22nd number of `stat`, whose second may be any text in
@@ -94,6 +80,7 @@ fn started(stat: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::MetadataExt;
     use std::path::Path;
 
     struct Tree(PathBuf);

@@ -1,6 +1,6 @@
 //! `/proc/stat` and `/proc/loadavg`: what the CPUs do.
 
-use super::text::{fields, lines, number};
+use crate::source::text::{fields, lines, number};
 use crate::statistic::host::{Statistic, Values};
 use Statistic::*;
 

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::pattern::Patterns;
-use super::text::{fields, lines, number};
 use super::zram::Zram;
+use crate::source::text::{fields, lines, number};
 use crate::statistic::disk::{Reading, Statistic, Values};
 use Statistic::*;
 

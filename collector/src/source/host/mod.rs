@@ -8,9 +8,7 @@ pub mod filesystem;
 mod memory;
 mod mount;
 mod pattern;
-mod pressure;
 mod reclaim;
-mod text;
 pub mod trigger;
 mod zram;
 
@@ -21,6 +19,7 @@ use anyhow::{Context as _, anyhow};
 use crate::config::Config;
 use crate::sample::{Reading, Source};
 use crate::source::clock;
+use crate::source::pressure;
 use crate::source::root::Root;
 use crate::statistic::host::{Statistic, Values};
 use disk::Disks;

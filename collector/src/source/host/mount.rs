@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::pattern::Patterns;
-use super::text::lines;
+use crate::source::text::{lines, unescape};
 
 /// One mounted filesystem.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,30 +62,6 @@ fn mount(line: &[u8], root: &Path) -> Option<Mount> {
     })
 }
 
-/// The kernel writes blanks, newlines and backslashes as three octal digits: `\040`.
-fn unescape(text: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((first, after)) = rest.split_first() {
-        let octal = |digit: &u8| digit.checked_sub(b'0').filter(|digit| *digit < 8);
-        let code = match after {
-            [a, b, c, ..] if *first == b'\\' => octal(a).zip(octal(b)).zip(octal(c)),
-            _ => None,
-        };
-        match code {
-            Some(((a, b), c)) => {
-                plain.push(a << 6 | b << 3 | c);
-                rest = &after[3..];
-            }
-            None => {
-                plain.push(*first);
-                rest = after;
-            }
-        }
-    }
-    plain
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,18 +102,6 @@ mod tests {
         fn no_text_is_too_odd(bytes: Vec<u8>, escapes in "([\\\\0-9 -]{0,9}/?){0,9}") {
             mounts(&bytes);
             mounts(format!("1 2 0:1 / /{escapes} rw - {escapes} {escapes}\n").as_bytes());
-        }
-
-        #[test]
-        fn what_the_kernel_escapes_comes_back(name in prop::collection::vec(1u8..=255, 1..20)) {
-            let mut escaped = Vec::new();
-            for byte in &name {
-                match byte {
-                    b' ' | b'\t' | b'\n' | b'\\' => escaped.extend(format!("\\{byte:03o}").bytes()),
-                    _ => escaped.push(*byte),
-                }
-            }
-            prop_assert_eq!(unescape(&escaped), name);
         }
     }
 }

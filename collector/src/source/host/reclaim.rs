@@ -5,7 +5,7 @@
 //! counted by type and by no reclaimer was freed for the limit of a cgroup. The same holds for `pgscan_*`. Newer kernels
 //! count that by reclaimer as well, as their statistics of memory nodes: of what was freed for whom they then say nothing.
 
-use super::text::{fields, lines, number};
+use crate::source::text::{fields, lines, number};
 use crate::statistic::host::{RECLAIMED, SCANNED, Statistic, Values, sum};
 use Statistic::*;
 

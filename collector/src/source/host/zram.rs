@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use super::file::Kept;
-use super::text::{fields, number};
+use crate::source::text::{fields, number};
 use crate::statistic::host::{Statistic, Values};
 use Statistic::*;
 

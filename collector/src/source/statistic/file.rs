@@ -5,6 +5,7 @@ use std::ffi::CStr;
 
 use super::parse;
 use crate::source::cgroup::Controller;
+use crate::source::pressure;
 use crate::statistic::workload::{Statistic as S, Values};
 
 /// A file that cgroups have.
@@ -215,8 +216,8 @@ impl Format {
             }
             Format::Throttle(keys) => parse::throttle(text, |key, value| add(keys, key, value, values)),
             Format::Pressure(some, full) => {
-                for (statistic, total) in [some, full].into_iter().zip(parse::pressure(text)) {
-                    values.put(statistic, total.map(|total| total.saturating_mul(MICROSECOND)));
+                for (statistic, total) in [some, full].into_iter().zip(pressure::parse(text)) {
+                    values.put(statistic, total);
                 }
             }
         }

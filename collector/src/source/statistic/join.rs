@@ -10,11 +10,12 @@ use anyhow::{Context as _, Result};
 use rustix::fs::{Mode, OFlags, open};
 
 use super::handle::Descriptors;
-use super::parse;
 use super::tree::Tree;
 use crate::identity::Identity;
 use crate::signal::cgroup::Id;
+use crate::source::cgroup::path_in;
 use crate::source::root::Root;
+use crate::source::text::{lines, number};
 
 /// Processes that are asked where they are. More of one cgroup would hardly say anything else.
 const ASKED: usize = 64;
@@ -55,7 +56,7 @@ pub fn find(
     }
     let mut pids = [0; ASKED];
     let pid = *members(&memory.enter(place, id).ok()?, descriptors, &mut pids).first()?;
-    let elsewhere = within(processes.cgroups(pid, descriptors), other.hierarchy.id)?;
+    let elsewhere = path_in(processes.cgroups(pid, descriptors), other.hierarchy.id)?;
     if memory.has(elsewhere) {
         // It belongs to the workload at its own path, whoever else is in it.
         return None;
@@ -65,13 +66,13 @@ pub fn find(
     let agrees = |pid: &u64| {
         let cgroups = processes.cgroups(*pid, descriptors);
         // A process that has ended meanwhile contradicts nobody.
-        cgroups.is_empty() || within(cgroups, memory.hierarchy.id).is_some_and(|other| belongs(other, path))
+        cgroups.is_empty() || path_in(cgroups, memory.hierarchy.id).is_some_and(|other| belongs(other, path))
     };
     if members.is_empty() || !members.iter().all(agrees) {
         return None;
     }
     // Asked again: what the process said is overwritten by what the others did.
-    other.find(within(processes.cgroups(pid, descriptors), other.hierarchy.id)?)
+    other.find(path_in(processes.cgroups(pid, descriptors), other.hierarchy.id)?)
 }
 
 /// Whether a memory cgroup belongs to the workload whose own cgroup is at `top`.
@@ -82,32 +83,7 @@ fn belongs(path: &str, top: &str) -> bool {
 /// The first processes of a cgroup. Those of another pid namespace have no number here, and show as 0.
 fn members<'a>(directory: &OwnedFd, descriptors: &mut Descriptors, pids: &'a mut [u64; ASKED]) -> &'a [u64] {
     let text = descriptors.read_once(directory.as_fd(), c"cgroup.procs").unwrap_or_default();
-    let found = text.split(|byte| *byte == b'\n').filter_map(parse::number).filter(|pid| *pid != 0);
+    let found = lines(text).filter_map(number).filter(|pid| *pid != 0);
     let count = pids.iter_mut().zip(found).map(|(place, pid)| *place = pid).count();
     &pids[..count]
-}
-
-/// The path in a hierarchy that a `/proc/PID/cgroup` tells (`4:memory:/path`, v2 `0::/path`).
-fn within(text: &[u8], hierarchy: u64) -> Option<&str> {
-    let line = text.split(|byte| *byte == b'\n').find_map(|line| {
-        let mut fields = line.splitn(3, |byte| *byte == b':');
-        (parse::number(fields.next()?)? == hierarchy).then_some(fields.nth(1)?)
-    });
-    // A cgroup that was removed while processes were in it has a mark at its end.
-    std::str::from_utf8(line?).ok().filter(|path| path.starts_with('/') && !path.ends_with(" (deleted)"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_process_says_where_it_is() {
-        let text = b"12:cpu,cpuacct:/a\n4:memory:/b c/d\n1:name=systemd:/e:f\n0::/g (deleted)\n";
-        for (hierarchy, path) in [(12, Some("/a")), (4, Some("/b c/d")), (1, Some("/e:f")), (0, None), (3, None)] {
-            assert_eq!(within(text, hierarchy), path);
-        }
-        assert_eq!(within(b"", 0), None);
-        assert_eq!(within(b"0::relative\n0\n:\n\xff", 0), None);
-    }
 }

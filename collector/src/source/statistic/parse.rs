@@ -1,6 +1,8 @@
 //! The shapes of the kernel's files, over bytes and without allocating. What is no number is left out, and so is what is
 //! no line of that shape: a newer kernel may say more than this one knows.
 
+use crate::source::text::{cut, lines, number};
+
 /// The one number of a file; `None` for `max`, for nothing, and for what is no number.
 pub fn single(text: &[u8]) -> Option<u64> {
     number(text.trim_ascii())
@@ -36,39 +38,6 @@ pub fn throttle(text: &[u8], mut found: impl FnMut(&[u8], u64)) {
     }
 }
 
-/// The total stall times of a pressure file, some and full, in microseconds.
-pub fn pressure(text: &[u8]) -> [Option<u64>; 2] {
-    let mut totals = [None; 2];
-    for line in lines(text) {
-        let Some((kind, rest)) = cut(line, b' ') else { continue };
-        let Some(kind) = [b"some", b"full"].iter().position(|name| *name == kind) else { continue };
-        let total = rest.split(|byte| *byte == b' ').find_map(|field| field.strip_prefix(b"total="));
-        totals[kind] = total.and_then(number);
-    }
-    totals
-}
-
-/// A decimal number, and nothing else; `None` also for one that no 64 bits hold.
-pub fn number(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() {
-        return None;
-    }
-    digits.iter().try_fold(0u64, |number, digit| {
-        let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
-        number.checked_mul(10)?.checked_add(digit)
-    })
-}
-
-fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    text.split(|byte| *byte == b'\n')
-}
-
-/// What is before the first of these, and what after.
-fn cut(text: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
-    let at = text.iter().position(|byte| *byte == at)?;
-    Some((&text[..at], &text[at + 1..]))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,9 +67,6 @@ mod tests {
         assert_eq!(all(|found| nested(io, found)), pairs(&wanted));
         let blkio = b"8:0 Read 5\n8:0 Write 6\n8:0 Total 11\nTotal 11\n";
         assert_eq!(all(|found| throttle(blkio, found)), pairs(&[("Read", 5), ("Write", 6), ("Total", 11)]));
-        let psi = b"some avg10=1.00 avg60=0.50 avg300=0.00 total=123\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=4\n";
-        assert_eq!(pressure(psi), [Some(123), Some(4)]);
-        assert_eq!(pressure(b"some avg10=0.00 avg60=0.00 avg300=0.00 total=7\n"), [Some(7), None]);
     }
 
     #[test]
@@ -115,7 +81,6 @@ mod tests {
             all(|found| throttle(b"8:0 Read\n8:0\nRead 1\n8:0 Read x\n8:0 Read 2", found)),
             pairs(&[("Read", 2)])
         );
-        assert_eq!(pressure(b"some total=\nfull\nsome_other total=1\ntotal=2"), [None, None]);
     }
 
     fn key() -> impl Strategy<Value = String> {
@@ -129,7 +94,6 @@ mod tests {
             flat(&text, |_, _| {});
             nested(&text, |_, _| {});
             throttle(&text, |_, _| {});
-            pressure(&text);
         }
 
         #[test]
@@ -139,7 +103,6 @@ mod tests {
             flat(text, |_, _| {});
             nested(text, |_, _| {});
             throttle(text, |_, _| {});
-            pressure(text);
         }
 
         #[test]
@@ -166,13 +129,6 @@ mod tests {
             let line = |(key, value): &(String, u64)| format!("8:16 {key} {value}\n");
             let text: String = devices.concat().iter().map(line).collect();
             prop_assert_eq!(all(|found| throttle(text.as_bytes(), found)), devices.concat());
-        }
-
-        #[test]
-        fn pressure_is_read_as_it_was_written(some: u64, full: u64, share in 0.0..100.0) {
-            let line = |kind, total| format!("{kind} avg10={share:.2} avg60={share:.2} avg300=0.00 total={total}\n");
-            let text = line("some", some) + &line("full", full);
-            prop_assert_eq!(pressure(text.as_bytes()), [Some(some), Some(full)]);
         }
     }
 }

@@ -1,5 +1,5 @@
-//! `/proc/pressure/*`: `some avg10=92.02 avg60=54.58 avg300=18.02 total=2260045882`, the total in microseconds
-//! (Documentation/accounting/psi.rst).
+//! `/proc/pressure/*`, and the same of a cgroup: `some avg10=92.02 avg60=54.58 avg300=18.02 total=2260045882`, the total
+//! in microseconds (Documentation/accounting/psi.rst).
 
 use super::text::{fields, lines, number};
 
@@ -22,6 +22,7 @@ pub fn parse(text: &[u8]) -> [Option<u64>; 2] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn totals_are_nanoseconds() {
@@ -29,6 +30,22 @@ mod tests {
         assert_eq!(parse(text.as_bytes()), [Some(2_260_045_882_000), Some(7000)]);
         assert_eq!(parse(b"full avg10=0.00 total=1\n"), [None, Some(1000)]);
         assert_eq!(parse(b"some total=x\nfuller total=1\n"), [None, None]);
+        assert_eq!(parse(b"some total=\nfull\nsome_other total=1\ntotal=2"), [None, None]);
         assert_eq!(parse(b""), [None, None]);
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_read_as_it_was_written(some: u32, full: u32, share in 0.0..100.0) {
+            let line = |kind, total| format!("{kind} avg10={share:.2} avg60={share:.2} avg300=0.00 total={total}\n");
+            let text = line("some", some) + &line("full", full);
+            prop_assert_eq!(parse(text.as_bytes()), [some, full].map(|us| Some(u64::from(us) * 1000)));
+        }
+
+        #[test]
+        fn no_text_is_too_odd(text in "(some|full|total=|[0-9]{0,24}|[ =\n-])*", bytes: Vec<u8>) {
+            parse(text.as_bytes());
+            parse(&bytes);
+        }
     }
 }
