@@ -8,7 +8,7 @@ use crate::alert::Alert;
 use crate::incident::Incident;
 use crate::pressure;
 use crate::sample::{Reading, Sample};
-use crate::signal::{block, cgroup, compaction, fault, kswapd, oom, reclaim, transfer};
+use crate::signal::{Named, block, cgroup, compaction, fault, kswapd, oom, reclaim, transfer};
 use crate::view::View;
 
 /// A fact worth telling somebody about at once, with the workloads in it named.
@@ -18,15 +18,15 @@ pub enum Outcome {
     /// A process was killed because memory was out.
     OomKill(Box<oom::Named>),
     /// A task waited long for memory to be reclaimed.
-    ReclaimStall(Box<reclaim::Named>),
+    ReclaimStall(Box<Named<reclaim::Stall>>),
     /// A task waited long for memory to be compacted.
-    CompactionStall(Box<compaction::Named>),
+    CompactionStall(Box<Named<compaction::Stall>>),
     /// A block IO took long.
-    SlowIo(Box<block::Named>),
+    SlowIo(Box<Named<block::OnDevice>>),
     /// A block IO failed.
-    FailedIo(Box<block::Named>),
+    FailedIo(Box<Named<block::OnDevice>>),
     /// The CUDA driver refused an allocation.
-    AllocationRefused(Box<transfer::Named>),
+    AllocationRefused(Box<Named<transfer::Refusal>>),
     /// Tasks of the host waited for longer than a trigger allows.
     Pressure(pressure::Stall),
     /// Something that needs explaining, with its evidence.

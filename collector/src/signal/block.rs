@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use zerocopy::FromBytes;
 
 use super::cgroup::Id;
-use super::{Histogram, RowKey, cgroup_of, row};
+use super::{Histogram, Named, RowKey, cgroup_of, row};
 use crate::engine::Outcome;
 use crate::view::{View, grow};
 
@@ -138,16 +138,12 @@ pub struct Io {
     pub status: i32,
 }
 
-/// An IO with the names of its device and of the workload that caused it.
+/// An IO with the name of its device.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Named {
-    /// When it completed, in nanoseconds since the Unix epoch.
-    pub time: u64,
-    /// Who caused it; absent where the cgroup is not known.
-    pub workload: Option<Arc<str>>,
+pub struct OnDevice {
     /// The device's name; its number where the name is not known.
     pub device: Arc<str>,
-    /// The facts.
+    /// The IO.
     pub io: Io,
 }
 
@@ -223,15 +219,11 @@ pub fn fold(view: &mut View, time: u64, reading: &Reading) -> Option<Outcome> {
             None
         }
         Reading::Io(io) => {
-            let named = Box::new(Named {
-                time,
-                workload: io.cgroup.and_then(|id| view.workloads.name(id)),
-                device: match view.host.devices.get(&io.device) {
-                    Some(device) => device.name.clone(),
-                    None => io.device.to_string().into(),
-                },
-                io: io.clone(),
-            });
+            let device = match view.host.devices.get(&io.device) {
+                Some(device) => device.name.clone(),
+                None => io.device.to_string().into(),
+            };
+            let named = Box::new(Named::new(view, time, io.cgroup, OnDevice { device, io: io.clone() }));
             Some(if io.status == 0 { Outcome::SlowIo(named) } else { Outcome::FailedIo(named) })
         }
     }
@@ -280,14 +272,14 @@ mod tests {
         record.device.device = NVME.major << 20 | NVME.minor;
         let outcomes = engine.apply(&decode_record(record.as_bytes(), &CONTEXT).unwrap());
         let [Outcome::SlowIo(io)] = outcomes.as_slice() else { panic!("{outcomes:?}") };
-        assert_eq!((&*io.device, io.workload.as_deref()), ("nvme0n1", Some("/a")));
+        assert_eq!((&*io.fact.device, io.workload.as_deref()), ("nvme0n1", Some("/a")));
 
         record.status = -5;
         record.device.device = 8 << 20;
         record.cgroup = Default::default();
         let outcomes = engine.apply(&decode_record(record.as_bytes(), &CONTEXT).unwrap());
         let [Outcome::FailedIo(io)] = outcomes.as_slice() else { panic!("{outcomes:?}") };
-        assert_eq!((&*io.device, io.workload.as_deref()), ("8:0", None));
+        assert_eq!((&*io.fact.device, io.workload.as_deref()), ("8:0", None));
 
         record.device.operation = 5;
         assert_eq!(decode_record(record.as_bytes(), &CONTEXT).unwrap_err().why, "no such operation");

@@ -1,12 +1,10 @@
 //! compaction: a task had to move pages about before it got a contiguous block.
 
-use std::sync::Arc;
-
 use collector_common::compaction::{self, word};
 use serde::{Deserialize, Serialize};
 
 use super::cgroup::Id;
-use super::{Histogram, RowKey, cgroup_of, comm, row};
+use super::{Histogram, Named, RowKey, cgroup_of, comm, row};
 use crate::engine::Outcome;
 use crate::view::{View, grow};
 
@@ -52,17 +50,6 @@ pub struct Stall {
     pub comm: String,
 }
 
-/// A stall with the name of the workload that waited.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Named {
-    /// When it ended, in nanoseconds since the Unix epoch.
-    pub time: u64,
-    /// Who waited; absent where the cgroup is not known.
-    pub workload: Option<Arc<str>>,
-    /// The facts.
-    pub stall: Stall,
-}
-
 pub(super) fn decode(record: &compaction::Stall) -> Reading {
     Reading::Stall(Stall {
         cgroup: Id::from_record(record.cgroup),
@@ -97,8 +84,8 @@ pub fn fold(view: &mut View, time: u64, reading: &Reading) -> Option<Outcome> {
             None
         }
         Reading::Stall(stall) => {
-            let workload = stall.cgroup.and_then(|id| view.workloads.name(id));
-            Some(Outcome::CompactionStall(Box::new(Named { time, workload, stall: stall.clone() })))
+            let named = Named::new(view, time, stall.cgroup, stall.clone());
+            Some(Outcome::CompactionStall(Box::new(named)))
         }
     }
 }
@@ -124,7 +111,7 @@ mod tests {
         let stall = Stall { cgroup: Some(ID), ns: 7, pid: 1, tid: 2, comm: "x".into() };
         let reading = sample::Reading::Compaction(Reading::Stall(stall.clone()));
         let outcomes = engine().apply(&Sample { time: 33, reading });
-        let named = Named { time: 33, workload: Some("/a".into()), stall };
+        let named = Named { time: 33, workload: Some("/a".into()), fact: stall };
         assert_eq!(outcomes, [Outcome::CompactionStall(Box::new(named))]);
     }
 }

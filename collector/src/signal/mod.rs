@@ -11,12 +11,15 @@ pub mod reclaim;
 pub mod transfer;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use collector_common::ring::{Comm, Header, Kind};
 use collector_common::{histogram, lost};
+use serde::Serialize;
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 use crate::sample::{Lost, Reading, Sample};
+use crate::view::View;
 
 /// What decoding needs to know of the host.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +39,23 @@ pub enum RowKey {
     Index(u32),
     /// Eight bytes.
     Hash([u8; 8]),
+}
+
+/// A fact about a workload, with its name.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Named<T> {
+    /// When it was over, in nanoseconds since the Unix epoch.
+    pub time: u64,
+    /// Whose it is; absent where the cgroup is not known.
+    pub workload: Option<Arc<str>>,
+    /// The fact.
+    pub fact: T,
+}
+
+impl<T> Named<T> {
+    fn new(view: &View, time: u64, cgroup: Option<cgroup::Id>, fact: T) -> Named<T> {
+        Named { time, workload: cgroup.and_then(|id| view.workloads.name(id)), fact }
+    }
 }
 
 /// A histogram, or its growth, as the kernel counts it: [`histogram::BUCKETS`] counts, then the sum in nanoseconds.

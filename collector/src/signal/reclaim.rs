@@ -1,12 +1,10 @@
 //! reclaim: a task had to free memory before it got any. Who waited and whose memory was reclaimed are two figures.
 
-use std::sync::Arc;
-
 use collector_common::reclaim::{self, word};
 use serde::{Deserialize, Serialize};
 
 use super::cgroup::Id;
-use super::{Context, Histogram, RowKey, cgroup_of, comm, index_of, row};
+use super::{Context, Histogram, Named, RowKey, cgroup_of, comm, index_of, row};
 use crate::engine::Outcome;
 use crate::view::{View, grow};
 
@@ -93,17 +91,6 @@ pub struct Stall {
     pub comm: String,
 }
 
-/// A stall with the name of the workload that waited.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Named {
-    /// When it ended, in nanoseconds since the Unix epoch.
-    pub time: u64,
-    /// Who waited; absent where the cgroup is not known.
-    pub workload: Option<Arc<str>>,
-    /// The facts.
-    pub stall: Stall,
-}
-
 pub(super) fn decode(record: &reclaim::Stall, context: &Context) -> Result<Reading, &'static str> {
     Ok(Reading::Stall(Stall {
         cgroup: Id::from_record(record.cgroup),
@@ -158,8 +145,8 @@ pub fn fold(view: &mut View, time: u64, reading: &Reading) -> Option<Outcome> {
             None
         }
         Reading::Stall(stall) => {
-            let workload = stall.cgroup.and_then(|id| view.workloads.name(id));
-            Some(Outcome::ReclaimStall(Box::new(Named { time, workload, stall: stall.clone() })))
+            let named = Named::new(view, time, stall.cgroup, stall.clone());
+            Some(Outcome::ReclaimStall(Box::new(named)))
         }
     }
 }
@@ -219,7 +206,7 @@ mod tests {
         record.pages = 2;
         let outcomes = engine().apply(&decode_record(record.as_bytes(), &CONTEXT).unwrap());
         let [Outcome::ReclaimStall(named)] = outcomes.as_slice() else { panic!("{outcomes:?}") };
-        assert_eq!((named.workload.as_deref(), named.stall.bytes), (Some("/a"), 8192));
+        assert_eq!((named.workload.as_deref(), named.fact.bytes), (Some("/a"), 8192));
         record.kind = 2;
         assert_eq!(decode_record(record.as_bytes(), &CONTEXT).unwrap_err().why, "no such kind of reclaim");
     }

@@ -1,12 +1,10 @@
 //! transfer: copies between host and GPU, pinned host memory and device memory, as the CUDA driver was asked for them.
 
-use std::sync::Arc;
-
 use collector_common::transfer::{self, word};
 use serde::{Deserialize, Serialize};
 
 use super::cgroup::Id;
-use super::{Histogram, RowKey, cgroup_of, comm, index_of, row};
+use super::{Histogram, Named, RowKey, cgroup_of, comm, index_of, row};
 use crate::engine::Outcome;
 use crate::view::host::grow_histogram;
 use crate::view::{View, grow};
@@ -119,17 +117,6 @@ pub struct Refusal {
     pub comm: String,
 }
 
-/// A refusal with the name of the workload that asked.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Named {
-    /// When, in nanoseconds since the Unix epoch.
-    pub time: u64,
-    /// Who asked; absent where the cgroup is not known.
-    pub workload: Option<Arc<str>>,
-    /// The facts.
-    pub refusal: Refusal,
-}
-
 pub(super) fn decode(record: &transfer::Refusal) -> Result<Reading, &'static str> {
     Ok(Reading::Refused(Refusal {
         cgroup: Id::from_record(record.cgroup),
@@ -177,8 +164,8 @@ pub fn fold(view: &mut View, time: u64, reading: &Reading) -> Option<Outcome> {
             None
         }
         Reading::Refused(refusal) => {
-            let workload = refusal.cgroup.and_then(|id| view.workloads.name(id));
-            Some(Outcome::AllocationRefused(Box::new(Named { time, workload, refusal: refusal.clone() })))
+            let named = Named::new(view, time, refusal.cgroup, refusal.clone());
+            Some(Outcome::AllocationRefused(Box::new(named)))
         }
     }
 }
@@ -229,7 +216,7 @@ mod tests {
         (record.bytes, record.code, record.memory) = (1 << 40, 2, 1);
         let sample = crate::signal::decode_record(record.as_bytes(), &CONTEXT).unwrap();
         let [Outcome::AllocationRefused(told)] = &engine().apply(&sample)[..] else { panic!() };
-        assert_eq!((told.workload.as_deref(), told.refusal.memory), (Some("/a"), Memory::Device));
+        assert_eq!((told.workload.as_deref(), told.fact.memory), (Some("/a"), Memory::Device));
         record.memory = 2;
         let malformed = crate::signal::decode_record(record.as_bytes(), &CONTEXT).unwrap_err();
         assert_eq!(malformed.why, "no such memory");
