@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::coverage::Coverage;
 use super::grow;
@@ -62,7 +62,7 @@ struct Moment {
 }
 
 /// What the victim of a kill held of one GPU.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Held {
     /// The GPU's number.
     pub gpu: Arc<str>,
