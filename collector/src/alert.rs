@@ -51,7 +51,7 @@ pub enum Severity {
 
 impl Severity {
     /// The label `severity`.
-    pub fn label(self) -> &'static str {
+    pub const fn label(self) -> &'static str {
         match self {
             Severity::Info => "info",
             Severity::Warning => "warning",

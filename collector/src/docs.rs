@@ -8,6 +8,7 @@ use collector_common::{Hook, Key, SIGNALS, SoftwareEvent};
 use crate::config::Config;
 use crate::config::load::{DEFAULT_FILE, FILE_VARIABLE};
 use crate::config::setting::SETTINGS;
+use crate::config::table::{Column, TABLES};
 
 /// A page: its path in the repository, and what must stand there.
 pub type Page = (&'static str, fn() -> String);
@@ -64,6 +65,22 @@ Durations are numbers with a unit: `\"100ms\"`, `\"1s\"`, `\"1m 30s\"`. A file, 
         line(&mut page, format_args!("\n### `{name}`\n\n{}\n", setting.doc));
         line(&mut page, format_args!("- value: {}; default: {default}", setting.kind.describe()));
         line(&mut page, format_args!("- variable `{}`{flag}", setting.variable()));
+    }
+    for table in TABLES {
+        line(&mut page, format_args!("\n## `[[{}]]`\n\n{}\n", table.name(), table.doc()));
+        line(&mut page, format_args!("There can be any number of them, in the file alone. For example:\n"));
+        line(
+            &mut page,
+            format_args!("```toml\n{}```\n\n| key | value | what it does |\n|---|---|---|", table.example()),
+        );
+        for Column { name, wanted, default, required, doc } in table.columns() {
+            let default = match default {
+                Some(default) => format!("; default: `{default}`"),
+                None if required => "; required".into(),
+                None => String::new(),
+            };
+            line(&mut page, format_args!("| `{name}` | {wanted}{default} | {doc} |"));
+        }
     }
     page
 }
@@ -146,6 +163,16 @@ mod tests {
     fn the_example_is_a_good_file() {
         let (set, errors) = apply(Path::new("example.toml"), EXAMPLE, &mut Config::default());
         assert_eq!((set.len(), errors), (5, Vec::new()));
+    }
+
+    #[test]
+    fn so_are_those_of_tables() {
+        for table in TABLES {
+            let mut config = Config::default();
+            let (_, errors) = apply(Path::new("example.toml"), table.example(), &mut config);
+            assert_eq!((errors, table.check(&config)), (Vec::new(), Vec::new()), "{}", table.name());
+            assert_ne!(config, Config::default(), "{}", table.name());
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::exit::Failure;
 use super::settings::Settings;
 use crate::config::load::{DEFAULT_FILE, Effective};
 use crate::config::setting::SETTINGS;
+use crate::config::table::TABLES;
 
 /// Check the configuration and show every value with its origin
 ///
@@ -46,7 +47,7 @@ pub fn text(effective: &Effective) -> String {
         let origin = effective.origin(setting).map_or("default".to_owned(), ToString::to_string);
         text += &format!("{line:<40} # {origin}\n");
     }
-    text
+    TABLES.iter().fold(text, |text, table| text + &table.show(&effective.config))
 }
 
 /// Checks the configuration.

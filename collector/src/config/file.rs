@@ -12,6 +12,7 @@ use super::Config;
 use super::error::{Error, Place, closest};
 use super::raw::Raw;
 use super::setting::{SETTINGS, Setting, find};
+use super::table::{AnyTable, TABLES};
 
 /// The largest file that is read, in bytes.
 pub const MAX: u64 = 1024 * 1024;
@@ -83,8 +84,23 @@ impl Layer<'_> {
                 (None, DeValue::Table(table)) if sections().any(|section| section == key) => {
                     self.table(Some(&key), table);
                 }
-                (None, value) => self.unknown(name.span(), &key, value),
+                (None, inner) => match TABLES.iter().find(|table| table.name() == key) {
+                    Some(table) => self.entries(*table, name.span(), value),
+                    None => self.unknown(name.span(), &key, inner),
+                },
             }
+        }
+    }
+
+    /// An array of tables.
+    fn entries(&mut self, table: &dyn AnyTable, at: Range<usize>, value: &Spanned<DeValue<'_>>) {
+        let name = table.name();
+        let DeValue::Array(entries) = value.get_ref() else {
+            return self.error(at, Some(name), format!("is a list of tables: write [[{name}]] and its keys below"));
+        };
+        let place = |offset| place(self.path, self.text, offset);
+        for entry in entries.iter() {
+            self.errors.extend(table.read(self.config, entry, &place));
         }
     }
 
@@ -101,6 +117,10 @@ impl Layer<'_> {
         }
         let (what, hint) = match value {
             DeValue::Table(_) => ("section", closest(key, sections()).map(|section| format!("[{section}]"))),
+            DeValue::Array(array) if array.iter().any(|entry| matches!(entry.get_ref(), DeValue::Table(_))) => {
+                let tables = TABLES.iter().map(|table| table.name());
+                ("list of tables", closest(key, tables).map(|table| format!("[[{table}]]")))
+            }
             _ => ("key", closest_key(key).map(str::to_owned)),
         };
         let hint = hint.map(|hint| format!("; did you mean {hint}?")).unwrap_or_default();
@@ -113,8 +133,10 @@ impl Layer<'_> {
     }
 }
 
+/// Every section, those that hold nothing but arrays of tables included.
 fn sections() -> impl Iterator<Item = &'static str> {
-    SETTINGS.iter().filter_map(|setting| setting.section().0)
+    let tables = TABLES.iter().filter_map(|table| table.name().split_once('.').map(|(section, _)| section));
+    SETTINGS.iter().filter_map(|setting| setting.section().0).chain(tables)
 }
 
 /// The key that was meant: one in another section with the same name, or else one that is spelled much the same.

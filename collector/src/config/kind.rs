@@ -1,5 +1,6 @@
 //! [`Kind`]: what a setting's value may be, how it is read and how it is written. Knows no key and no layer.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,49 +10,58 @@ use collector_common::SIGNALS;
 use super::Config;
 use super::raw::Raw;
 
-/// The field of [`Config`] that a setting sets; its type is how the value is read and written.
-type Field<T> = fn(&mut Config) -> &mut T;
+/// The field that a value goes to; its type is how the value is read and written.
+type Field<C, T> = fn(&mut C) -> &mut T;
 
-/// What a value may be, and where it goes.
-#[derive(Clone, Copy, Debug)]
-pub enum Kind {
+/// What a value may be, and where in a `C` it goes: in [`Config`], or in one table of an array of them.
+#[derive(Debug)]
+pub enum Kind<C = Config> {
     /// An IP address and a port.
-    Address(Field<SocketAddr>),
+    Address(Field<C, SocketAddr>),
     /// A length of time, within bounds.
-    Duration(Field<Duration>, Duration, Duration),
+    Duration(Field<C, Duration>, Duration, Duration),
     /// A path.
-    Path(Field<PathBuf>),
+    Path(Field<C, PathBuf>),
     /// A path, or nothing.
-    OptionalPath(Field<Option<PathBuf>>),
+    OptionalPath(Field<C, Option<PathBuf>>),
     /// An integer, within bounds.
-    Integer(Field<i32>, i32, i32),
+    Integer(Field<C, i32>, i32, i32),
     /// A number of things, within bounds.
-    Count(Field<usize>, usize, usize),
+    Count(Field<C, usize>, usize, usize),
     /// Bytes of a ring: a power of two, within bounds.
-    Ring(Field<u32>, u32, u32),
+    Ring(Field<C, u32>, u32, u32),
     /// True or false.
-    Switch(Field<bool>),
+    Switch(Field<C, bool>),
     /// One of a few words.
-    Choice(Field<String>, &'static [&'static str]),
+    Choice(Field<C, String>, &'static [&'static str]),
     /// Names with `*` for any text.
-    Patterns(Field<Vec<String>>),
+    Patterns(Field<C, Vec<String>>),
     /// Names of signals and of programs.
-    Probes(Field<Vec<String>>),
+    Probes(Field<C, Vec<String>>),
+    /// Any text but the empty one, which is nothing.
+    Text(Field<C, String>),
+    /// One of a few words, or nothing.
+    OptionalChoice(Field<C, Option<String>>, &'static [&'static str]),
+    /// A number, or nothing.
+    Number(Field<C, Option<f64>>),
+    /// A length of time within bounds, or nothing.
+    OptionalDuration(Field<C, Option<Duration>>, Duration, Duration),
+    /// True, false or nothing.
+    OptionalSwitch(Field<C, Option<bool>>),
+    /// Texts by name.
+    Texts(Field<C, BTreeMap<String, String>>),
 }
 
-impl Kind {
+impl<C: Clone> Kind<C> {
     /// Reads the value into its field; if it is not one, says why and leaves the field alone.
-    pub fn set(&self, config: &mut Config, raw: Raw<'_>) -> Result<(), String> {
+    pub fn set(&self, config: &mut C, raw: Raw<'_>) -> Result<(), String> {
         let wanted = self.describe();
         match *self {
             Kind::Address(field) => {
                 *field(config) = raw.text(&wanted)?.parse().map_err(|_| raw.mistaken(&wanted))?;
             }
-            Kind::Duration(field, min, max) => {
-                let value = humantime::parse_duration(raw.text(&wanted)?).ok();
-                *field(config) =
-                    value.filter(|value| (min..=max).contains(value)).ok_or_else(|| raw.mistaken(&wanted))?;
-            }
+            Kind::Duration(field, min, max) => *field(config) = raw.duration(min, max, &wanted)?,
+            Kind::OptionalDuration(field, min, max) => *field(config) = Some(raw.duration(min, max, &wanted)?),
             Kind::Path(field) => *field(config) = path(raw.text(&wanted)?).ok_or_else(|| raw.mistaken(&wanted))?,
             // An empty variable takes back what the file says.
             Kind::OptionalPath(field) => *field(config) = path(raw.text(&wanted)?),
@@ -62,11 +72,15 @@ impl Kind {
                 *field(config) = Some(bytes).filter(|n| n.is_power_of_two()).ok_or_else(|| raw.mistaken(&wanted))?;
             }
             Kind::Switch(field) => *field(config) = raw.switch(&wanted)?,
-            Kind::Choice(field, words) => {
+            Kind::Choice(field, words) => *field(config) = raw.word(words, &wanted)?,
+            Kind::OptionalChoice(field, words) => *field(config) = Some(raw.word(words, &wanted)?),
+            Kind::OptionalSwitch(field) => *field(config) = Some(raw.switch(&wanted)?),
+            Kind::Number(field) => *field(config) = Some(raw.number(&wanted)?),
+            Kind::Text(field) => {
                 let text = raw.text(&wanted)?;
-                let word = words.iter().find(|word| **word == text);
-                *field(config) = word.ok_or_else(|| raw.unknown(&wanted, words.iter().copied()))?.to_string();
+                *field(config) = Some(text).filter(|it| !it.is_empty()).ok_or_else(|| raw.mistaken(&wanted))?.into();
             }
+            Kind::Texts(field) => *field(config) = raw.texts(&wanted)?,
             Kind::Patterns(field) => {
                 let names = raw.list(&wanted)?;
                 if names.iter().any(String::is_empty) {
@@ -85,8 +99,30 @@ impl Kind {
         Ok(())
     }
 
+    /// Gives one the value of another.
+    pub fn copy(&self, to: &mut C, from: &C) {
+        let from = &mut from.clone();
+        match *self {
+            Kind::Address(field) => *field(to) = *field(from),
+            Kind::Duration(field, ..) => *field(to) = *field(from),
+            Kind::Path(field) => *field(to) = field(from).clone(),
+            Kind::OptionalPath(field) => *field(to) = field(from).clone(),
+            Kind::Integer(field, ..) => *field(to) = *field(from),
+            Kind::Count(field, ..) => *field(to) = *field(from),
+            Kind::Ring(field, ..) => *field(to) = *field(from),
+            Kind::Switch(field) => *field(to) = *field(from),
+            Kind::Choice(field, _) | Kind::Text(field) => *field(to) = field(from).clone(),
+            Kind::Patterns(field) | Kind::Probes(field) => *field(to) = field(from).clone(),
+            Kind::OptionalChoice(field, _) => *field(to) = field(from).clone(),
+            Kind::Number(field) => *field(to) = *field(from),
+            Kind::OptionalDuration(field, ..) => *field(to) = *field(from),
+            Kind::OptionalSwitch(field) => *field(to) = *field(from),
+            Kind::Texts(field) => *field(to) = field(from).clone(),
+        }
+    }
+
     /// The value in this configuration, as TOML; `None` where it is absent.
-    pub fn show(&self, config: &Config) -> Option<String> {
+    pub fn show(&self, config: &C) -> Option<String> {
         // The fields are reached through `&mut`, so that one function a row serves both directions.
         let config = &mut config.clone();
         Some(match *self {
@@ -102,6 +138,15 @@ impl Kind {
             Kind::Patterns(field) | Kind::Probes(field) => {
                 format!("[{}]", field(config).iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", "))
             }
+            Kind::Text(field) => Some(&*field(config)).filter(|it| !it.is_empty()).map(|it| quoted(it))?,
+            Kind::OptionalChoice(field, _) => quoted(field(config).as_ref()?),
+            Kind::Number(field) => format!("{:?}", (*field(config))?),
+            Kind::OptionalDuration(field, ..) => quoted(&humantime::format_duration((*field(config))?).to_string()),
+            Kind::OptionalSwitch(field) => (*field(config))?.to_string(),
+            Kind::Texts(field) => {
+                let texts = Some(&*field(config)).filter(|texts| !texts.is_empty())?;
+                toml::Value::from(texts.clone()).to_string()
+            }
         })
     }
 
@@ -109,7 +154,7 @@ impl Kind {
     pub fn describe(&self) -> String {
         match self {
             Kind::Address(_) => "an IP address and a port, such as 127.0.0.1:9843".into(),
-            Kind::Duration(_, min, max) => {
+            Kind::Duration(_, min, max) | Kind::OptionalDuration(_, min, max) => {
                 format!(
                     "a duration from \"{}\" to \"{}\"",
                     humantime::format_duration(*min),
@@ -120,9 +165,14 @@ impl Kind {
             Kind::Integer(_, min, max) => format!("an integer from {min} to {max}"),
             Kind::Count(_, min, max) => format!("an integer from {min} to {max}"),
             Kind::Ring(_, min, max) => format!("a power of two from {min} to {max}"),
-            Kind::Switch(_) => "true or false".into(),
-            Kind::Choice(_, [words @ .., last]) => format!("{} or {last}", words.join(", ")),
-            Kind::Choice(_, []) => "a word".into(),
+            Kind::Switch(_) | Kind::OptionalSwitch(_) => "true or false".into(),
+            Kind::Choice(_, words) | Kind::OptionalChoice(_, words) => match words {
+                [words @ .., last] => format!("{} or {last}", words.join(", ")),
+                [] => "a word".into(),
+            },
+            Kind::Text(_) => "a text".into(),
+            Kind::Number(_) => "a number".into(),
+            Kind::Texts(_) => "a table of texts, such as { name = \"text\" }".into(),
             Kind::Patterns(_) => "a list of names, * for any text".into(),
             Kind::Probes(_) => "a list of signals or programs".into(),
         }
@@ -132,12 +182,14 @@ impl Kind {
     pub fn placeholder(&self) -> &'static str {
         match self {
             Kind::Address(_) => "ADDRESS",
-            Kind::Duration(..) => "DURATION",
+            Kind::Duration(..) | Kind::OptionalDuration(..) => "DURATION",
             Kind::Path(_) | Kind::OptionalPath(_) => "FILE",
-            Kind::Integer(..) | Kind::Count(..) => "NUMBER",
+            Kind::Integer(..) | Kind::Count(..) | Kind::Number(_) => "NUMBER",
             Kind::Ring(..) => "BYTES",
-            Kind::Switch(_) => "BOOL",
-            Kind::Choice(..) => "WORD",
+            Kind::Switch(_) | Kind::OptionalSwitch(_) => "BOOL",
+            Kind::Choice(..) | Kind::OptionalChoice(..) => "WORD",
+            Kind::Text(_) => "TEXT",
+            Kind::Texts(_) => "TABLE",
             Kind::Patterns(_) | Kind::Probes(_) => "NAMES",
         }
     }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::error::{Error, Errors, Place, closest};
 use super::raw::Raw;
 use super::setting::{SETTINGS, Setting};
+use super::table::TABLES;
 use super::{Config, file};
 
 /// The file that is read if no other is named, and that need not exist.
@@ -85,6 +86,10 @@ fn load_from(layers: &Layers, default_file: &Path) -> Result<Effective, Errors> 
     for (setting, value) in &layers.flags {
         let flag = format!("--{}", setting.flag.unwrap_or(setting.key));
         effective.set(setting, value, Place::Flag(flag), &mut errors);
+    }
+    if errors.is_empty() {
+        // What is wrong between tables that are each right; half-read ones would seem wrong in more ways than they are.
+        errors.extend(TABLES.iter().flat_map(|table| table.check(&effective.config)));
     }
     if errors.is_empty() { Ok(effective) } else { Err(Errors(errors)) }
 }

@@ -1,7 +1,7 @@
 //! What the operator may set, and its defaults.
 //!
 //! [`setting::SETTINGS`] declares every key once: the file, the environment, the flags, the check of unknown keys and
-//! `docs/config.md` all come from it. [`load`] puts the layers on top of each other and says where each value is from.
+//! `docs/config.md` all come from it; [`table::TABLES`] does the same for arrays of tables (`[[rule]]`). [`load`] puts the layers on top of each other and says where each value is from.
 //! Knows nothing of what the values are for.
 
 pub mod error;
@@ -9,11 +9,15 @@ pub mod file;
 pub mod kind;
 pub mod load;
 pub mod raw;
+pub mod rule;
 pub mod setting;
+pub mod table;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
+
+use table::Entry;
 
 /// Everything that can be set.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,6 +51,8 @@ pub struct Config {
     pub transfer: Transfer,
     /// `[metrics]`
     pub metrics: Metrics,
+    /// `[[rule]]`
+    pub rule: Vec<Entry<rule::Rule>>,
 }
 
 /// `[log]`
@@ -244,6 +250,7 @@ impl Default for Config {
             },
             transfer: Transfer { enabled: false, scan: Duration::from_secs(2) },
             metrics: Metrics { max_series: 200_000 },
+            rule: Vec::new(),
         }
     }
 }

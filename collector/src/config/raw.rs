@@ -1,6 +1,9 @@
 //! [`Raw`]: a value as a layer gives it, before it is known to be one. `wanted` is what it should be, in words that go
 //! after "is not".
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use toml::de::DeValue;
 
 use super::error::closest;
@@ -33,6 +36,43 @@ impl Raw<'_> {
         };
         let value = integer.and_then(|integer| T::try_from(integer).ok());
         value.filter(|value| (min..=max).contains(value)).ok_or_else(|| self.mistaken(wanted))
+    }
+
+    /// Any number there is; what is none (NaN, infinity) is refused.
+    pub fn number(&self, wanted: &str) -> Result<f64, String> {
+        let number: Option<f64> = match self {
+            Raw::Text(text) => text.parse().ok(),
+            Raw::Toml(DeValue::Integer(integer)) => {
+                i64::from_str_radix(integer.as_str(), integer.radix()).ok().map(|integer| integer as f64)
+            }
+            Raw::Toml(DeValue::Float(float)) => float.as_str().parse().ok(),
+            Raw::Toml(_) => None,
+        };
+        number.filter(|number| number.is_finite()).ok_or_else(|| self.mistaken(wanted))
+    }
+
+    /// A length of time within bounds.
+    pub fn duration(&self, min: Duration, max: Duration, wanted: &str) -> Result<Duration, String> {
+        let value = humantime::parse_duration(self.text(wanted)?).ok();
+        value.filter(|value| (min..=max).contains(value)).ok_or_else(|| self.mistaken(wanted))
+    }
+
+    /// One of a few words.
+    pub fn word(&self, words: &'static [&'static str], wanted: &str) -> Result<String, String> {
+        let text = self.text(wanted)?;
+        let word = words.iter().find(|word| **word == text);
+        word.map(|word| (*word).to_owned()).ok_or_else(|| self.unknown(wanted, words.iter().copied()))
+    }
+
+    /// Texts by name: a table in the file, and nothing elsewhere.
+    pub fn texts(&self, wanted: &str) -> Result<BTreeMap<String, String>, String> {
+        let Raw::Toml(DeValue::Table(table)) = self else { return Err(self.mistaken(wanted)) };
+        let texts = table.iter().map(|(name, value)| {
+            let name = name.get_ref();
+            let text = Raw::Toml(value.get_ref()).text("a text").map(str::to_owned);
+            Ok((name.to_string(), text.map_err(|error| format!("{name}: {error}"))?))
+        });
+        texts.collect()
     }
 
     /// True or false.

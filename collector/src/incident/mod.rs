@@ -76,7 +76,7 @@ impl Kind {
     pub const ALL: [Kind; 4] = [Kind::Oom, Kind::MemoryPressure, Kind::IoPressure, Kind::GpuLost];
 
     /// Its name.
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Kind::Oom => "oom",
             Kind::MemoryPressure => "memory_pressure",
