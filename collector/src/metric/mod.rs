@@ -27,7 +27,7 @@ use std::fmt;
 use crate::view::View;
 
 pub use document::document;
-pub use render::{Emit, Exposition, render};
+pub use render::{Emit, Exposition, Part, render, visit};
 
 /// The order in which families are rendered. What the series cap may cut comes before what tells of the cut.
 pub const METRICS: &[Metric] = &[

@@ -19,6 +19,10 @@ use crate::signal::Histogram;
 use crate::view::View;
 use crate::view::host::count;
 
+mod visit;
+
+pub use visit::{Part, visit};
+
 /// The stage of `headroom_lost_total` that counts series over the cap.
 pub const STAGE: &str = "series";
 
@@ -66,6 +70,13 @@ impl Value {
         Value::Float(seconds(ns))
     }
 
+    fn number(self) -> f64 {
+        match self {
+            Value::Int(value) => value as f64,
+            Value::Float(value) => value,
+        }
+    }
+
     fn is_zero(self) -> bool {
         matches!(self, Value::Int(0)) || matches!(self, Value::Float(value) if value == 0.0)
     }
@@ -75,10 +86,21 @@ impl Value {
 /// with an empty value is left out.
 pub struct Emit<'a, 'b> {
     metric: &'static Metric,
-    page: &'a Page,
-    family: Family<'a, 'b>,
     /// A bit for each of [`Metric::needs`] that is met.
     seen: u32,
+    target: Target<'a, 'b>,
+}
+
+enum Target<'a, 'b> {
+    Page(Sink<'a, 'b>),
+    /// See [`visit`].
+    Visitor(Part, &'a mut dyn FnMut(&[&str], f64, u64)),
+}
+
+/// Where series become text.
+struct Sink<'a, 'b> {
+    page: &'a Page,
+    family: Family<'a, 'b>,
     tally: Tally,
 }
 
@@ -93,24 +115,37 @@ impl Emit<'_, '_> {
         self.seen & 1 << need != 0
     }
 
-    /// Series written so far, in all families.
+    /// Series written so far, in all families; none to a visitor, who sees one family alone.
     pub fn series(&self) -> u64 {
-        self.tally.series
+        self.tally().series
     }
 
     /// Series left out so far.
     pub fn left_out(&self) -> u64 {
-        self.tally.left_out
+        self.tally().left_out
+    }
+
+    fn tally(&self) -> Tally {
+        match &self.target {
+            Target::Page(sink) => sink.tally,
+            Target::Visitor(..) => Tally::default(),
+        }
     }
 
     /// Writes one counter; `created` is when it began at zero, in nanoseconds since the Unix epoch.
     pub fn counter(&mut self, labels: &[&str], value: Value, created: u64) -> fmt::Result {
-        let text = self.page.format == Format::Text;
-        self.write(labels, 1, created, |encoder| match text {
-            // The encoder would add a second `_total`: in this format it is part of the family's name.
-            true => encoder.encode_gauge(&value),
-            false => encoder.encode_counter::<NoLabelSet, _, u64>(&value, None),
-        })
+        match &mut self.target {
+            Target::Visitor(_, visit) => visit(labels, value.number(), created),
+            Target::Page(sink) => {
+                let text = sink.page.format == Format::Text;
+                sink.write(self.metric, labels, 1, created, |encoder| match text {
+                    // The encoder would add a second `_total`: in this format it is part of the family's name.
+                    true => encoder.encode_gauge(&value),
+                    false => encoder.encode_counter::<NoLabelSet, _, u64>(&value, None),
+                })?;
+            }
+        }
+        Ok(())
     }
 
     /// Writes one counter of something that most workloads never see, once it has happened: a zero for each would make
@@ -121,37 +156,54 @@ impl Emit<'_, '_> {
 
     /// Writes one gauge.
     pub fn gauge(&mut self, labels: &[&str], value: Value) -> fmt::Result {
-        self.write(labels, 1, 0, |encoder| encoder.encode_gauge(&value))
+        match &mut self.target {
+            Target::Visitor(_, visit) => visit(labels, value.number(), 0),
+            Target::Page(sink) => sink.write(self.metric, labels, 1, 0, |encoder| encoder.encode_gauge(&value))?,
+        }
+        Ok(())
     }
 
     /// Writes one info.
     pub fn info(&mut self, labels: &[&str]) -> fmt::Result {
         let set = Labels { names: self.metric.labels, values: labels };
-        match self.page.format {
-            Format::Text => self.gauge(labels, Value::Int(1)),
-            Format::OpenMetrics => self.write(&[], 1, 0, |encoder| encoder.encode_info(&set)),
+        match &mut self.target {
+            Target::Page(sink) if sink.page.format == Format::OpenMetrics => {
+                sink.write(self.metric, &[], 1, 0, |encoder| encoder.encode_info(&set))
+            }
+            _ => self.gauge(labels, Value::Int(1)),
         }
     }
 
     /// Writes one histogram; `created` as for a counter.
     pub fn histogram(&mut self, labels: &[&str], histogram: &Histogram, created: u64) -> fmt::Result {
-        let buckets: [(f64, u64); histogram::BUCKETS] =
-            std::array::from_fn(|index| (histogram::edge_ns(index).map_or(f64::INFINITY, seconds), histogram[index]));
         let (sum, count) = (seconds(histogram[histogram::SUM]), count(histogram));
-        self.write(labels, HISTOGRAM_SERIES, created, |encoder| {
-            encoder.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
-        })
+        match &mut self.target {
+            Target::Visitor(Part::Sum, visit) => visit(labels, sum, created),
+            Target::Visitor(_, visit) => visit(labels, count as f64, created),
+            Target::Page(sink) => {
+                let edge = |index| histogram::edge_ns(index).map_or(f64::INFINITY, seconds);
+                let buckets: [(f64, u64); histogram::BUCKETS] =
+                    std::array::from_fn(|index| (edge(index), histogram[index]));
+                sink.write(self.metric, labels, HISTOGRAM_SERIES, created, |encoder| {
+                    encoder.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
+                })?;
+            }
+        }
+        Ok(())
     }
+}
 
+impl Sink<'_, '_> {
     fn write(
         &mut self,
+        metric: &'static Metric,
         labels: &[&str],
         series: u64,
         created: u64,
         encode: impl FnOnce(&mut MetricEncoder<'_>) -> fmt::Result,
     ) -> fmt::Result {
         let over = self.tally.full || self.tally.series + series > self.page.max_series as u64;
-        if over && self.metric.capped() {
+        if over && metric.capped() {
             // Nothing small slips in after something big was cut: which series are there stays easy to foretell.
             self.tally.full = true;
             self.tally.left_out += series;
@@ -159,12 +211,12 @@ impl Emit<'_, '_> {
         }
         self.tally.series += series;
         self.page.created.store(created, Ordering::Relaxed);
-        let encoder = self.family.open(self.metric, self.page.format)?;
+        let encoder = self.family.open(metric, self.page.format)?;
         if labels.is_empty() {
             return encode(encoder);
         }
-        debug_assert_eq!(labels.len(), self.metric.labels.len(), "labels of {}", self.metric.name);
-        let labels = Labels { names: self.metric.labels, values: labels };
+        debug_assert_eq!(labels.len(), metric.labels.len(), "labels of {}", metric.name);
+        let labels = Labels { names: metric.labels, values: labels };
         encode(&mut encoder.encode_family(&labels)?)
     }
 }
@@ -220,15 +272,11 @@ impl Collector for Page {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut tally = Tally::default();
         for metric in METRICS {
-            let bit = |(index, need): (usize, &super::Need)| u32::from(self.view.coverage.sees(need)) << index;
-            let seen = metric.needs.iter().enumerate().map(bit).sum();
-            if seen == 0 && !metric.needs.is_empty() {
-                continue;
-            }
-            let family = Family::Closed(&mut encoder);
-            let mut emit = Emit { metric, page: self, family, seen, tally };
+            let Some(seen) = visit::seen(&self.view, metric) else { continue };
+            let sink = Sink { page: self, family: Family::Closed(&mut encoder), tally };
+            let mut emit = Emit { metric, seen, target: Target::Page(sink) };
             (metric.read)(&self.view, &mut emit)?;
-            tally = emit.tally;
+            tally = emit.tally();
         }
         self.left_out.store(tally.left_out, Ordering::Relaxed);
         // What comes after the last family belongs to none.
