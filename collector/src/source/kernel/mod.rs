@@ -53,6 +53,7 @@ pub struct Kernel {
     counters: CounterMaps,
     /// Where transfers are watched.
     holdings: Option<Holdings>,
+    root: Root,
     hierarchies: Hierarchies,
     context: Context,
     quarantine_ns: u64,
@@ -77,7 +78,8 @@ struct Measurement {
 impl Kernel {
     /// Loads the programs, attaches what can be attached, and opens maps and rings.
     pub fn open(config: &Config) -> Result<Kernel> {
-        let hierarchies = Hierarchies::find(&Root::new(&config.rootfs))?;
+        let root = Root::new(&config.rootfs);
+        let hierarchies = Hierarchies::find(&root)?;
         // Slot 0 is everybody's; a workload has one slot in each hierarchy.
         let slots = 1 + config.workload.max * hierarchies.distinct().count();
         let slots = u32::try_from(slots).unwrap_or(u32::MAX).min(u32::from(u16::MAX));
@@ -103,6 +105,7 @@ impl Kernel {
             misses: attached(&probes).map(|name| (name, 0)).collect(),
             ebpf,
             probes,
+            root,
             hierarchies,
         })
     }
@@ -159,12 +162,13 @@ impl Kernel {
         if self.walk_due {
             self.walk(time, sink)?;
         }
-        let Kernel { counters, context, devices, walk_due, .. } = self;
+        let Kernel { counters, context, devices, walk_due, root, .. } = self;
         counters.read(context, &mut |reading| {
             match &reading {
                 Reading::Lost(Lost { stage, .. }) if is_blinding(stage) => *walk_due = true,
                 Reading::Block(block::Reading::Device { device, .. }) if devices.insert(*device) => {
-                    let name = Reading::Block(block::Reading::Name { device: *device, name: device_name(*device) });
+                    let name =
+                        Reading::Block(block::Reading::Name { device: *device, name: device_name(root, *device) });
                     sink(Sample { time, reading: name });
                 }
                 _ => {}
@@ -281,9 +285,26 @@ fn is_blinding(stage: &str) -> bool {
 }
 
 /// The kernel's name of a block device, or its numbers where it is gone already.
-fn device_name(device: block::Device) -> String {
+fn device_name(root: &Root, device: block::Device) -> String {
     let numbers = format!("{}:{}", device.major, device.minor);
-    let link = std::fs::read_link(format!("/sys/dev/block/{numbers}")).ok();
+    let link = std::fs::read_link(root.at("/sys/dev/block").join(&numbers)).ok();
     let name = link.as_deref().and_then(|path| path.file_name()).map(|name| name.to_string_lossy().into_owned());
     name.unwrap_or(numbers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_is_named_as_the_host_names_it() {
+        let root = std::env::temp_dir().join(format!("headroom-device-{}", std::process::id()));
+        let folder = root.join("sys/dev/block");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::os::unix::fs::symlink("../../devices/pci0/block/hosts-own", folder.join("8:1")).unwrap();
+        let named =
+            [(8, 1), (8, 2)].map(|(major, minor)| device_name(&Root::new(&root), block::Device { major, minor }));
+        std::fs::remove_dir_all(&root).unwrap();
+        assert_eq!(named, ["hosts-own", "8:2"]);
+    }
 }
