@@ -179,7 +179,7 @@ fn a_key_is_gone_once_deleted_and_what_is_no_map_is_an_error() {
     }
     bpf::lookup(file.as_fd(), &key, &mut value).unwrap_err();
     bpf::delete(file.as_fd(), &key).unwrap_err();
-    bpf::run_statistics(file.as_fd()).unwrap_err();
+    bpf::statistics(file.as_fd()).unwrap_err();
     bpf::test_run(file.as_fd(), &[0]).unwrap_err();
 }
 
@@ -195,13 +195,13 @@ fn a_program_run_by_hand_sends_its_records_and_is_measured() {
     flood.load().unwrap();
     let program = flood.fd().unwrap().as_fd();
     let _measured = aya::sys::enable_stats(aya::sys::Stats::RunTime).unwrap();
-    let before = bpf::run_statistics(program).unwrap();
+    let before = bpf::statistics(program).unwrap();
     for run in 0..RUNS {
         bpf::test_run(program, &[run, 0]).unwrap();
     }
-    let after = bpf::run_statistics(program).unwrap();
+    let after = bpf::statistics(program).unwrap();
     // A test run is no run of the kernel's own: from some kernels on it is measured, before them it is not.
-    let (runs, ns) = (after.0 - before.0, after.1 - before.1);
+    let bpf::Statistics { runs, ns, .. } = after.since(before);
     eprintln!("{runs} of {RUNS} runs measured, {ns} ns");
     assert!(runs == 0 || (runs == RUNS && ns > 0), "{runs} runs, {ns} ns");
     let mut records = 0;

@@ -146,17 +146,30 @@ pub fn delete(map: BorrowedFd<'_>, key: &[u8]) -> io::Result<()> {
     command(bpf_cmd::BPF_MAP_DELETE_ELEM, &mut attr).map(|_| ())
 }
 
-/// What a program cost while the kernel measured it: runs, and nanoseconds.
-pub fn run_statistics(program: BorrowedFd<'_>) -> io::Result<(u64, u64)> {
-    information(program).map(|info| (info.run_cnt, info.run_time_ns))
+/// What the kernel counted of a program's runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// Runs while it measured.
+    pub runs: u64,
+    /// Their time in nanoseconds.
+    pub ns: u64,
+    /// Runs that did not happen, because it was running on that CPU already (counted from 5.12).
+    pub misses: u64,
 }
 
-/// How often the kernel did not run a program, because it was running on that CPU already (counted from 5.12).
-pub fn misses(program: BorrowedFd<'_>) -> io::Result<u64> {
-    information(program).map(|info| info.recursion_misses)
+impl Statistics {
+    /// What came on top of what there was before.
+    pub fn since(self, before: Statistics) -> Statistics {
+        Statistics {
+            runs: self.runs.saturating_sub(before.runs),
+            ns: self.ns.saturating_sub(before.ns),
+            misses: self.misses.saturating_sub(before.misses),
+        }
+    }
 }
 
-fn information(program: BorrowedFd<'_>) -> io::Result<bpf_prog_info> {
+/// What became of a program's runs so far.
+pub fn statistics(program: BorrowedFd<'_>) -> io::Result<Statistics> {
     // SAFETY: a C struct of numbers, for which zero is a value.
     let mut info: bpf_prog_info = unsafe { std::mem::zeroed() };
     let mut attr = empty();
@@ -164,7 +177,7 @@ fn information(program: BorrowedFd<'_>) -> io::Result<bpf_prog_info> {
     attr.info.info_len = size_of::<bpf_prog_info>() as u32;
     attr.info.info = &raw mut info as u64;
     command(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attr)?;
-    Ok(info)
+    Ok(Statistics { runs: info.run_cnt, ns: info.run_time_ns, misses: info.recursion_misses })
 }
 
 /// Runs a raw tracepoint program once, with `arguments` as the tracepoint's.

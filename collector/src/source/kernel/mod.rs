@@ -6,9 +6,9 @@ mod holding;
 pub mod layout;
 pub mod load;
 pub mod ring;
+mod run;
 
 use std::collections::HashSet;
-use std::os::fd::{AsFd, OwnedFd};
 
 use anyhow::{Context as _, Result};
 use aya::Ebpf;
@@ -23,12 +23,13 @@ use super::clock;
 use super::root::Root;
 use super::transfer::finder;
 use crate::config::Config;
-use crate::sample::{Lost, Probe, Program, Reading, Sample, Start};
+use crate::sample::{Lost, Probe, Reading, Sample, Start};
 use crate::signal::{Context, block, cgroup};
 
 use counters::CounterMaps;
 use holding::Holdings;
 use ring::Ring;
+use run::Runs;
 
 /// How long a dead cgroup keeps its slot, in nanoseconds: its IO may still be under way, and its last counts are read at
 /// the next tick.
@@ -36,9 +37,6 @@ const QUARANTINE_NS: u64 = 2_000_000_000;
 
 /// The probes whose misses may have hidden a cgroup.
 const CGROUPS: &[collector_common::Probe] = collector_common::cgroup::SIGNAL.probes;
-
-/// The stage of `headroom_lost_total` that counts runs of programs that did not happen.
-pub const MISSED: &str = "missed_run";
 
 /// The kernel, open.
 pub struct Kernel {
@@ -61,18 +59,7 @@ pub struct Kernel {
     walk_due: bool,
     devices: HashSet<block::Device>,
     logger: Option<EbpfLogger<&'static dyn log::Log>>,
-    measurement: Option<Measurement>,
-    /// Each attached program, with how often it did not run so far.
-    misses: Vec<(&'static str, u64)>,
-}
-
-/// The kernel measures the programs while `window` is held; it costs each run two readings of the clock, which is why it
-/// is let go after a while.
-struct Measurement {
-    window: Option<OwnedFd>,
-    until: u64,
-    /// Each attached program with its runs and nanoseconds so far.
-    seen: Vec<(&'static str, u64, u64)>,
+    runs: Runs,
 }
 
 impl Kernel {
@@ -89,7 +76,6 @@ impl Kernel {
             Ok(Ring::new(RingBuf::try_from(map).with_context(|| format!("map {}", which.map()))?))
         };
         let logger = if config.kernel.debug { EbpfLogger::init(&mut ebpf).map(Some) } else { Ok(None) };
-        let measured = !config.kernel.measure.is_zero();
         Ok(Kernel {
             critical: ring(&mut ebpf, Which::Critical)?,
             bulk: ring(&mut ebpf, Which::Bulk)?,
@@ -101,8 +87,7 @@ impl Kernel {
             walk_due: true,
             devices: HashSet::new(),
             logger: logger.context("open the programs' debug log")?,
-            measurement: measured.then(|| Measurement::begin(config.kernel.measure.as_nanos() as u64, &probes)),
-            misses: attached(&probes).map(|name| (name, 0)).collect(),
+            runs: Runs::new(seeing(&probes), config.kernel.measure),
             ebpf,
             probes,
             root,
@@ -182,24 +167,9 @@ impl Kernel {
         if let Some(logger) = &mut self.logger {
             logger.flush();
         }
-        self.count_misses(time, sink)?;
-        self.measure(time, sink)
-    }
-
-    /// A program that an interrupt would start again on its own CPU is not run: what it would have seen is lost.
-    fn count_misses(&mut self, time: u64, sink: &mut dyn FnMut(Sample)) -> Result<()> {
-        let Kernel { misses, ebpf, walk_due, .. } = self;
-        for (name, seen) in misses {
-            let Some(program) = ebpf.program(name) else { continue };
-            let fd = program.fd().context("a program's descriptor")?;
-            let now = bpf::misses(fd.as_fd()).with_context(|| format!("count the misses of {name}"))?;
-            let count = now.saturating_sub(std::mem::replace(seen, now));
-            if count > 0 {
-                *walk_due |= CGROUPS.iter().any(|probe| probe.program == *name);
-                sink(Sample { time, reading: Reading::Lost(Lost { stage: MISSED.into(), count }) });
-            }
-        }
-        Ok(())
+        let Kernel { runs, ebpf, walk_due, .. } = self;
+        let mut missed = |name| *walk_due |= CGROUPS.iter().any(|probe| probe.program == name);
+        runs.read(ebpf, &mut missed, &mut |reading| sink(Sample { time, reading }))
     }
 
     fn walk(&mut self, time: u64, sink: &mut dyn FnMut(Sample)) -> Result<()> {
@@ -221,38 +191,6 @@ impl Kernel {
         }
         Ok(())
     }
-
-    /// Emits what the programs cost since the last tick, while they are measured.
-    fn measure(&mut self, time: u64, sink: &mut dyn FnMut(Sample)) -> Result<()> {
-        let Some(Measurement { window, until, seen }) = &mut self.measurement else { return Ok(()) };
-        for (name, runs, ns) in seen {
-            let Some(program) = self.ebpf.program(name) else { continue };
-            let fd = program.fd().context("a program's descriptor")?;
-            let now = bpf::run_statistics(fd.as_fd()).with_context(|| format!("measure {name}"))?;
-            let before = (std::mem::replace(runs, now.0), std::mem::replace(ns, now.1));
-            let (runs, ns) = (now.0.wrapping_sub(before.0), now.1.wrapping_sub(before.1));
-            sink(Sample { time, reading: Reading::Program(Program { program: (*name).into(), runs, ns }) });
-        }
-        if clock::monotonic_ns() >= *until {
-            *window = None;
-            self.measurement = None;
-        }
-        Ok(())
-    }
-}
-
-impl Measurement {
-    fn begin(length_ns: u64, probes: &[Probe]) -> Measurement {
-        let window = aya::sys::enable_stats(aya::sys::Stats::RunTime);
-        if let Err(error) = &window {
-            tracing::info!("the kernel does not measure the programs' run time: {error}");
-        }
-        Measurement {
-            window: window.ok(),
-            until: clock::monotonic_ns().saturating_add(length_ns),
-            seen: attached(probes).map(|name| (name, 0, 0)).collect(),
-        }
-    }
 }
 
 /// What of the host, and of the configuration, the fold needs to know.
@@ -269,7 +207,7 @@ pub fn start(config: &Config, hierarchies: &Hierarchies) -> Start {
 }
 
 /// The programs that see, by the names that the catalogue has for them.
-fn attached(probes: &[Probe]) -> impl Iterator<Item = &'static str> {
+fn seeing(probes: &[Probe]) -> impl Iterator<Item = &'static str> {
     let sees = |name: &str| probes.iter().any(|probe| probe.program == name && load::sees(probe));
     SIGNALS.iter().flat_map(|signal| signal.probes).map(|probe| probe.program).filter(move |name| sees(name))
 }

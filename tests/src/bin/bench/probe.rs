@@ -56,7 +56,8 @@ pub fn measure() -> Result<OwnedFd> {
 pub fn statistics(ebpf: &Ebpf, name: &str) -> Result<(u64, u64)> {
     let program = ebpf.program(name).with_context(|| format!("the object has no program {name}"))?;
     let fd = program.fd().with_context(|| format!("{name} is not loaded"))?;
-    Ok(bpf::run_statistics(fd.as_fd())?)
+    let statistics = bpf::statistics(fd.as_fd())?;
+    Ok((statistics.runs, statistics.ns))
 }
 
 /// How long all measurements together wait for others to go away.
