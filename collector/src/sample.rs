@@ -125,6 +125,8 @@ pub enum ProbeState {
     Disabled,
     /// Another probe sees the same, or this kernel does not need it.
     Unneeded,
+    /// It is loaded, and what it is to be attached to has not shown up yet.
+    Waiting,
     /// This kernel has not got what it needs.
     Unsupported,
     /// It should have attached, and did not.

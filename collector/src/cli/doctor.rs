@@ -211,6 +211,7 @@ fn describe(findings: &Findings, colour: bool) -> Result<String, fmt::Error> {
         let state = match verdict.probe.state {
             ProbeState::Attached => paint("32", "attached"),
             ProbeState::Unneeded => paint("2", "unneeded"),
+            ProbeState::Waiting => paint("2", "waiting"),
             ProbeState::Disabled => paint("33", "disabled"),
             ProbeState::Unsupported => paint("33", "unsupported"),
             ProbeState::Failed => paint("31", "failed"),

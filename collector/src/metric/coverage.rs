@@ -5,10 +5,11 @@ use super::{Kind, Metric, Unit};
 use crate::sample::ProbeState;
 use crate::view::coverage::{CGROUP_EVENTS as EVENTS, ORIGINS};
 
-const STATES: [(ProbeState, &str); 5] = [
+const STATES: [(ProbeState, &str); 6] = [
     (ProbeState::Attached, "attached"),
     (ProbeState::Disabled, "disabled"),
     (ProbeState::Unneeded, "unneeded"),
+    (ProbeState::Waiting, "waiting"),
     (ProbeState::Unsupported, "unsupported"),
     (ProbeState::Failed, "failed"),
 ];

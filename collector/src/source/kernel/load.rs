@@ -30,9 +30,6 @@ pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), 
 /// Where the perf subsystem shows that it knows kprobes.
 const KPROBES: &str = "/sys/bus/event_source/devices/kprobe";
 
-/// Why a probe of a library sees nothing at first.
-pub const NO_LIBRARY: &str = "no process with a library of the CUDA driver was found yet";
-
 /// Every log level, and none (aya-log's numbers).
 const LOG_ALL: u8 = 5;
 const LOG_NONE: u8 = 0;
@@ -66,7 +63,7 @@ pub fn load(all: &Config, slots: u32, hierarchies: &Hierarchies) -> Result<Loade
     for (signal, probe) in every_probe() {
         let (state, reason) = fate(all, &resolved, &probes, signal, probe).unwrap_or_else(|| {
             match attach(&mut ebpf, probe, btf.as_ref()) {
-                Ok(()) if is_of_a_library(probe.hook) => (ProbeState::Unneeded, Some(NO_LIBRARY.to_owned())),
+                Ok(()) if is_of_a_library(probe.hook) => (ProbeState::Waiting, Some(finder::NO_LIBRARY.to_owned())),
                 Ok(()) => (ProbeState::Attached, None),
                 Err(error) => (on_failure(probe.hook), Some(format!("{error:#}"))),
             }
@@ -79,7 +76,7 @@ pub fn load(all: &Config, slots: u32, hierarchies: &Hierarchies) -> Result<Loade
 
 /// Whether a probe sees, or will once there is a library.
 pub fn sees(probe: &sample::Probe) -> bool {
-    probe.state == ProbeState::Attached || probe.reason.as_deref() == Some(NO_LIBRARY)
+    matches!(probe.state, ProbeState::Attached | ProbeState::Waiting)
 }
 
 /// The programs that are loaded and wait for a library.

@@ -12,13 +12,15 @@ use super::attach::Uprobes;
 use super::library::{self, Id};
 use super::process::{self, Mapped, Schedule};
 use crate::sample::{Probe, ProbeState};
-use crate::source::kernel::load::NO_LIBRARY;
 use crate::source::root::Root;
 
 /// Files that are attached to at a time; each takes some forty descriptors.
 const LIBRARIES: usize = 16;
 /// A file that nobody has mapped for so long, in nanoseconds, is let go: it may be gone with its container.
 const UNUSED: u64 = 300_000_000_000;
+
+/// What the probes wait for.
+pub const NO_LIBRARY: &str = "no process with a library of the CUDA driver was found yet";
 
 /// A loaded program, and the functions that it is for.
 #[derive(Debug)]
@@ -106,7 +108,7 @@ impl Finder {
                 (ProbeState::Failed, Some(problem))
             } else {
                 let unseen = self.unseen.iter().map(|unseen| format!("; {unseen}"));
-                (ProbeState::Unneeded, Some(NO_LIBRARY.to_owned() + &unseen.collect::<String>()))
+                (ProbeState::Waiting, Some(NO_LIBRARY.to_owned() + &unseen.collect::<String>()))
             };
             Probe { program: program.name.to_owned(), state, reason }
         };
