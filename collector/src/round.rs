@@ -17,7 +17,7 @@ use crate::source::name::{self, Answers, Asker};
 use crate::source::process::Own;
 use crate::source::root::Root;
 use crate::source::statistic::{Limits, Reader};
-use crate::source::transfer::Watch;
+use crate::source::transfer::Transfers;
 
 /// The sources. In steady state reading them allocates nothing.
 pub struct Round {
@@ -30,7 +30,7 @@ pub struct Round {
     host: Host,
     gpus: Gpus,
     /// Where transfers are watched.
-    transfers: Option<Watch>,
+    transfers: Option<Transfers>,
     losses: Vec<(&'static str, Arc<AtomicU64>)>,
 }
 
@@ -62,7 +62,7 @@ impl Round {
         let (asker, names) = name::start(&root, kernel.hierarchies().memory.id, &config.workload)?;
         losses.push((name::STAGE, asker.lost()));
         let (followers, host) = (Followers { statistics, names: asker }, Host::new(&root, config));
-        let watch = || Watch::start(&root, kernel.waiting()?, config.transfer.scan);
+        let watch = || Transfers::start(&root, kernel.waiting()?, config.transfer.scan);
         let transfers = config.transfer.enabled.then(watch).transpose()?;
         Ok(Round { kernel, names, followers, own, host, gpus, transfers, losses })
     }

@@ -13,3 +13,4 @@ pub mod root;
 pub mod statistic;
 mod text;
 pub mod transfer;
+mod watch;

@@ -6,7 +6,7 @@ use nvml_wrapper::error::{NvmlError, nvml_try};
 use nvml_wrapper_sys::bindings::nvmlMemory_t;
 
 use super::pcie;
-use super::watch::Watch;
+use crate::source::watch::Watch;
 use crate::statistic::gpu::{Statistic, Values};
 use Statistic::*;
 

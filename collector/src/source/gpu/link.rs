@@ -9,8 +9,8 @@ use nvml_wrapper::sys_exports::field_id::{NVML_FI_DEV_PCIE_COUNT_RX_BYTES, NVML_
 
 use super::device::{Meaning, meaning};
 use super::pcie::{self, Count, Way};
-use super::watch::Watch;
 use crate::source::clock;
+use crate::source::watch::Watch;
 use crate::statistic::gpu::{Statistic, Values};
 use Statistic::*;
 

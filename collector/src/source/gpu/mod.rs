@@ -8,7 +8,6 @@ mod library;
 mod link;
 mod pcie;
 mod session;
-mod watch;
 
 use std::collections::HashMap;
 use std::mem::ManuallyDrop;
@@ -24,13 +23,13 @@ use nvml_wrapper::Nvml;
 use super::cgroup::{Hierarchies, Hierarchy};
 use super::clock;
 use super::root::Root;
+use super::watch::Watch;
 use crate::config::{self, Config};
 use crate::sample::{Lost, Reading, Sample, Source};
 use crate::statistic::gpu;
 use holder::Holders;
 use library::Absent;
 use session::Context;
-use watch::Watch;
 
 /// The stage of `headroom_lost_total` that counts readings for which there was no room.
 const STAGE: &str = "gpu";

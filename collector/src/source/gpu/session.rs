@@ -16,9 +16,9 @@ use nvml_wrapper_sys::bindings::nvmlEventTypeXidCriticalError;
 use super::device::{self, Meaning, meaning};
 use super::holder::Holders;
 use super::link::Link;
-use super::watch::Watch;
 use super::{LATE, SOON};
 use crate::source::clock;
+use crate::source::watch::Watch;
 use crate::statistic::gpu::{Device as About, Holder, Reading, Statistic, Values};
 
 /// MIG devices come and go: where there are any, they are looked for this often.

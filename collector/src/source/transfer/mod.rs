@@ -7,7 +7,6 @@ pub mod finder;
 mod library;
 mod process;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, Thread};
 use std::time::Duration;
@@ -16,27 +15,25 @@ use anyhow::{Context as _, Result};
 
 use super::clock;
 use super::root::Root;
+use super::watch::Watch;
 use crate::sample::{Probe, Reading, Source};
 use finder::{Finder, Program};
 
-/// A look that takes longer than this, in nanoseconds, hangs.
-const DEADLINE: u64 = 10_000_000_000;
+/// A look that takes longer than this hangs.
+const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Of a CPU's time, looking takes at most one part in so many, however many processes there are.
 const SHARE: u64 = 50;
 
 /// The thread, and what it found out last.
-pub struct Watch {
+pub struct Transfers {
     shared: Arc<Shared>,
     thread: Thread,
 }
 
-#[derive(Default)]
 struct Shared {
     told: Mutex<Told>,
-    /// Since when the thread looks; zero while it rests.
-    looking: AtomicU64,
-    over: AtomicBool,
+    watch: Watch,
 }
 
 #[derive(Default)]
@@ -47,21 +44,20 @@ struct Told {
     ns: u64,
 }
 
-impl Watch {
+impl Transfers {
     /// Starts the thread.
-    pub fn start(root: &Root, programs: Vec<Program>, pause: Duration) -> Result<Watch> {
-        let shared = Arc::new(Shared::default());
+    pub fn start(root: &Root, programs: Vec<Program>, pause: Duration) -> Result<Transfers> {
+        let shared = Arc::new(Shared { told: Mutex::default(), watch: Watch::new(DEADLINE) });
         let mut finder = Finder::new(root, programs);
         let mine = shared.clone();
         let thread = thread::Builder::new().name("headroom-cuda".into());
         let thread = thread.spawn(move || mine.run(&mut finder, pause)).context("start the thread for libraries")?;
-        Ok(Watch { shared, thread: thread.thread().clone() })
+        Ok(Transfers { shared, thread: thread.thread().clone() })
     }
 
     /// Emits what changed, and how the source fares.
     pub fn read(&self, emit: &mut dyn FnMut(Reading)) {
-        let since = self.shared.looking.load(Ordering::Relaxed);
-        let hangs = since != 0 && clock::monotonic_ns().saturating_sub(since) > DEADLINE;
+        let hangs = self.shared.watch.late().is_some();
         // Held for moments only, and never while the thread asks anybody.
         let mut told = self.shared.told.lock().unwrap_or_else(PoisonError::into_inner);
         told.changed.drain(..).for_each(|probe| emit(Reading::Probe(probe)));
@@ -73,9 +69,9 @@ impl Watch {
     }
 }
 
-impl Drop for Watch {
+impl Drop for Transfers {
     fn drop(&mut self) {
-        self.shared.over.store(true, Ordering::Relaxed);
+        self.shared.watch.give_up();
         self.thread.unpark();
     }
 }
@@ -83,11 +79,10 @@ impl Drop for Watch {
 impl Shared {
     fn run(&self, finder: &mut Finder, pause: Duration) {
         let mut passed_on: Vec<Probe> = Vec::new();
-        while !self.over.load(Ordering::Relaxed) {
+        while !self.watch.is_over() {
             let (begun, cpu) = (clock::monotonic_ns(), clock::thread_ns());
-            self.looking.store(begun, Ordering::Relaxed);
-            let failed = finder.scan(begun, pause.as_nanos() as u64).err().map(|error| format!("{error:#}"));
-            self.looking.store(0, Ordering::Relaxed);
+            let scan = || finder.scan(begun, pause.as_nanos() as u64);
+            let failed = self.watch.call("processes", scan).err().map(|error| format!("{error:#}"));
             let probes = finder.probes();
             {
                 let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! Whether a thread still answers: before each call that may hang it says by when it will be back.
+//! Whether a thread of a source still answers: before each call that may hang it says by when it will be back.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
