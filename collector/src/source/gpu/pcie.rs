@@ -7,8 +7,9 @@ const WRAP: u64 = 1 << 32;
 const LANE: [u64; 6] = [250_000_000, 500_000_000, 984_615_384, 1_969_230_769, 3_938_461_538, 7_562_500_000];
 /// No link is wider.
 const WIDTH: u64 = 32;
-/// Counters may be up to date as of some time before they are read, and after: this much more than the link carries
-/// meanwhile is no lie, as a part of a second.
+/// Counters may be up to date as of some time before they are read: what the link could have carried before that, and was
+/// not counted yet, is no lie afterwards. This much of it, as a part of a second, is remembered. It is used up once, so
+/// that over any time no more is counted than the link carries in that and this.
 const SLACK: u64 = 10;
 
 /// Bytes per second in each direction; `None` for a link that nobody has heard of.
@@ -43,6 +44,8 @@ pub struct Way {
     /// It wraps at 32 bits, whatever the driver says.
     pub narrow: bool,
     last: Option<(u64, u64)>,
+    /// What the link could have carried until the last reading and was not counted.
+    spare: u64,
     rated: Option<(u64, u64)>,
 }
 
@@ -56,9 +59,13 @@ impl Way {
                 value.into()
             }
         };
-        let Some((before, then)) = self.last.replace((value, now)) else { return };
+        let Some((before, then)) = self.last.replace((value, now)) else {
+            return self.spare = most / SLACK;
+        };
         let elapsed = now.saturating_sub(then);
-        let possible = over(most, elapsed).saturating_add(most / SLACK);
+        let possible = over(most, elapsed).saturating_add(self.spare);
+        // Until it is known what of it was used.
+        self.spare = possible.min(most / SLACK);
         let wrapped = WRAP.saturating_sub(before).saturating_add(value);
         let growth = match value >= before {
             true => value - before,
@@ -76,6 +83,7 @@ impl Way {
             // It may have wrapped once more than it shows: this is the least that it was.
             self.doubtful += 1;
         }
+        self.spare = (possible - growth).min(most / SLACK);
         self.total = self.total.saturating_add(growth);
     }
 
@@ -193,19 +201,58 @@ mod tests {
         assert_eq!(way.rate, Some(1_000), "never more than the link");
     }
 
+    #[test]
+    fn a_little_too_much_is_counted_once_and_not_for_ever() {
+        let most = 1_000_000;
+        let mut way = Way::default();
+        // A counter that says a twentieth more than there can be, every second: two of them are late news, more are a lie.
+        (0..=20).for_each(|second| way.count(Count::Wide(second * (most + most / 20)), second * SECOND, most));
+        assert!(way.doubtful > 0);
+        assert!(way.total <= 20 * most + most / SLACK, "{}", way.total);
+    }
+
+    #[test]
+    fn after_a_gap_all_that_the_link_could_carry_meanwhile_counts_and_no_more() {
+        let most = 1_000_000;
+        let gap = |growth| after(&[(Count::Wide(0), 0), (Count::Wide(growth), 30 * SECOND)], most);
+        assert_eq!((gap(30 * most).total, gap(30 * most).doubtful), (30 * most, 0));
+        assert_eq!((gap(31 * most).total, gap(31 * most).doubtful), (0, 1));
+        // What it could have carried in the gap is no allowance for what comes next.
+        let next = [(Count::Wide(0), 0), (Count::Wide(0), 30 * SECOND), (Count::Wide(5 * most), 31 * SECOND)];
+        assert_eq!((after(&next, most).total, after(&next, most).doubtful), (0, 1));
+    }
+
+    /// What a driver may say next: as much of what the link carries, in percent, as no link does, or anything at all.
+    fn step() -> impl Strategy<Value = (Option<u64>, u64, bool, u64)> {
+        let growth = prop_oneof![4 => (0u64..250).prop_map(Some), 1 => Just(None)];
+        (growth, any::<u64>(), any::<bool>(), prop_oneof![9 => 1..2 * SECOND, 1 => 1..600 * SECOND])
+    }
+
     proptest! {
         #[test]
-        fn whatever_a_counter_says_no_more_than_the_link_is_counted(
-            values in prop::collection::vec((any::<u64>(), any::<bool>(), 1..5 * SECOND), 1..50),
+        fn whatever_a_counter_says_no_more_than_the_link_is_counted_over_any_time(
+            steps in prop::collection::vec(step(), 1..60),
             most in 1u64..200_000_000_000,
+            windows in any::<bool>(),
         ) {
             let mut way = Way::default();
-            let (mut now, mut steps) = (0, 0);
-            for (value, wide, step) in values {
+            let (mut now, mut value) = (0, 0u64);
+            let mut seen = vec![(0, 0)];
+            for (percent, any, wide, step) in steps {
                 now += step;
-                steps += 1;
-                way.count(if wide { Count::Wide(value) } else { Count::Narrow(value as u32) }, now, most);
-                prop_assert!(way.total <= over(most, now) + steps * (most / SLACK + 1));
+                value = percent.map_or(any, |percent| value.wrapping_add(over(most, step) / 100 * percent));
+                match (windows, wide) {
+                    (true, _) => way.measure(percent.map_or(any, |percent| most / 100 * percent), now, most),
+                    (false, true) => way.count(Count::Wide(value), now, most),
+                    (false, false) => way.count(Count::Narrow(value as u32), now, most),
+                }
+                way.rate(now, most);
+                prop_assert!(way.rate.is_none_or(|rate| rate <= most));
+                for (index, (total, then)) in seen.iter().enumerate() {
+                    let rounding = (seen.len() - index) as u64;
+                    prop_assert!(way.total - total <= over(most, now - then) + most / SLACK + rounding);
+                }
+                seen.push((way.total, now));
             }
         }
     }
