@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use serde_json::{Value, json};
 
 use crate::agent::{Agent, scratch};
+use crate::exposition::Exposition;
 
 static BUILT: OnceLock<PathBuf> = OnceLock::new();
 
@@ -17,6 +18,10 @@ pub fn library() -> &'static Path {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut command = Command::new(cargo);
         command.args(["build", "--quiet", "--package", "nvml-stand-in", "--message-format", "json"]);
+        // What is measured runs in the same thread: it should not be slower than need be.
+        if !cfg!(debug_assertions) {
+            command.arg("--release");
+        }
         command.arg("--manifest-path").arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"));
         let output = command.output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -92,7 +97,12 @@ impl Nvml {
 
     /// An agent that uses it.
     pub fn agent(&self) -> Agent {
-        let config = format!("tick = \"100ms\"\n{}", self.config());
+        self.agent_with("")
+    }
+
+    /// The same with more in its configuration.
+    pub fn agent_with(&self, more: &str) -> Agent {
+        let config = format!("tick = \"100ms\"\n{}{more}", self.config());
         let (name, value) = self.environment();
         let mut agent = Agent::spawn(&config, |command| {
             command.env(name, value);
@@ -111,6 +121,16 @@ impl Drop for Nvml {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.folder);
     }
+}
+
+/// A host with such GPUs.
+pub fn host(gpus: &[&str]) -> Nvml {
+    Nvml::new(json!({"driver": "555.42", "gpus": gpus.iter().map(|uuid| gpu(uuid)).collect::<Vec<_>>()}))
+}
+
+/// Whether GPUs can be read; `None` if nothing is said of it.
+pub fn up(exposition: &Exposition) -> Option<f64> {
+    exposition.values("headroom_source_up", &[("source", "gpu")]).first().copied()
 }
 
 /// A GPU that can tell all.

@@ -10,7 +10,7 @@ use collector_tests::agent::headroom;
 use collector_tests::cgroup::Cgroup;
 use collector_tests::exposition::Exposition;
 use collector_tests::needs;
-use collector_tests::nvml::{Nvml, gpu};
+use collector_tests::nvml::{Nvml, host, up};
 use collector_tests::require::is_root;
 use serde_json::json;
 
@@ -21,14 +21,6 @@ const MEMORY: &str = "headroom_gpu_memory_bytes";
 const HELD: &str = "headroom_workload_gpu_memory_bytes";
 const A: (&str, &str) = ("uuid", "GPU-a");
 const B: (&str, &str) = ("uuid", "GPU-b");
-
-fn host(gpus: &[&str]) -> Nvml {
-    Nvml::new(json!({"driver": "555.42", "gpus": gpus.iter().map(|uuid| gpu(uuid)).collect::<Vec<_>>()}))
-}
-
-fn up(exposition: &Exposition) -> Option<f64> {
-    exposition.values("headroom_source_up", &[("source", "gpu")]).first().copied()
-}
 
 /// A process in a cgroup, which goes with it.
 fn sleeper(cgroup: &Cgroup) -> Child {
