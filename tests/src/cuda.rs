@@ -31,7 +31,17 @@ pub struct Cuda {
 impl Cuda {
     /// Starts it in a cgroup, without the library; `program` is `env!("CARGO_BIN_EXE_provoke")`.
     pub fn start(program: &str, cgroup: &Cgroup) -> Cuda {
+        Cuda::spawn(Command::new(program), cgroup)
+    }
+
+    /// Starts it so that the driver shows it this GPU alone.
+    pub fn seeing(program: &str, cgroup: &Cgroup, uuid: &str) -> Cuda {
         let mut command = Command::new(program);
+        command.env("CUDA_VISIBLE_DEVICES", uuid);
+        Cuda::spawn(command, cgroup)
+    }
+
+    fn spawn(mut command: Command, cgroup: &Cgroup) -> Cuda {
         let mut child = cgroup.spawn(command.arg("cuda").stdin(Stdio::piped()).stdout(Stdio::piped()));
         let (input, output) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
         Cuda { child, input, output }

@@ -47,6 +47,8 @@ enum Verb {
     /// Without the live kernel:      cargo xtask test unit
     /// One live test:                cargo xtask test live -- oom
     /// A test that cannot run fails: cargo xtask test --require
+    /// GPUs, against stand-ins:      cargo xtask test gpu
+    /// GPUs, against a real one:     cargo xtask test gpu --hardware
     #[command(verbatim_doc_comment)]
     Test(test::Args),
     /// Measure what the probes and the collector cost

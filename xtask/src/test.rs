@@ -18,6 +18,9 @@ pub struct Args {
     /// Which tests [default: all]
     #[arg(value_enum)]
     layer: Option<Layer>,
+    /// Compare with what a real GPU does, and say what each call of its driver costs; with `gpu`
+    #[arg(long)]
+    hardware: bool,
     /// A test that cannot run on this machine fails
     #[arg(long)]
     require: bool,
@@ -32,24 +35,39 @@ enum Layer {
     Unit,
     /// What loads the programs into this machine's kernel, as root
     Live,
+    /// What is about GPUs, of the live ones: against stand-ins, unless --hardware is given
+    Gpu,
 }
+
+/// The test that is run on hardware, and against stand-ins otherwise.
+const HARDWARE: &str = "hardware_gpu";
+/// The others that are about GPUs.
+const GPU: [&str; 2] = ["live_gpu*", "live_transfer"];
+/// Where NVIDIA's kernel module says that it is loaded.
+const DRIVER: &str = "/proc/driver/nvidia/version";
 
 /// Sets up, builds, and tests.
 pub fn test(project: &Project, args: &Args) -> Result<()> {
     let root = project::is_root();
+    if args.hardware {
+        return hardware(project, args, root);
+    }
+    if args.layer == Some(Layer::Gpu) && !root {
+        bail!("the tests of GPUs load programs into the kernel: run them as root");
+    }
     let live = args.layer != Some(Layer::Unit);
     // fio is the live tests' witness; without root they do not run.
     setup::ensure(project, if live && root { Scope::Test } else { Scope::Build })?;
     let binary = build::compile(project, &build::Args::default())?;
     let run = |cargo: &mut Command| project::run(environment(cargo, &binary, args.require));
 
-    if args.layer != Some(Layer::Live) {
+    if !matches!(args.layer, Some(Layer::Live | Layer::Gpu)) {
         project::say(project::STEP, "test: units");
         run(project.cargo("test").arg("--").args(&args.filter))?;
         project::say(project::STEP, "test: replayed samples, built objects");
         let mut cargo = project.cargo("test");
         cargo.args(["--package", "collector-tests", "--lib", "--bins"]);
-        for target in project.tests.iter().filter(|target| !is_live(target)) {
+        for target in project.tests.iter().filter(|target| !is_live(target) && *target != HARDWARE) {
             cargo.args(["--test", target]);
         }
         run(cargo.arg("--").args(&args.filter))?;
@@ -58,7 +76,11 @@ pub fn test(project: &Project, args: &Args) -> Result<()> {
         project::say(project::STEP, "test: the live kernel");
         let mut cargo = project.cargo("test");
         // A pattern that matches nothing is an error of cargo's: live tests cannot get lost unseen.
-        cargo.args(["--package", "collector-tests", "--test", "live*"]);
+        cargo.args(["--package", "collector-tests", "--test", HARDWARE]);
+        match args.layer {
+            Some(Layer::Gpu) => cargo.args(GPU.iter().flat_map(|target| ["--test", target])),
+            _ => cargo.args(["--test", "live*"]),
+        };
         run(cargo.args(["--", "--test-threads=1"]).args(&args.filter))?;
     } else if live {
         let how = "the live kernel's tests need root: sudo --preserve-env env \"PATH=$PATH\" \"HOME=$HOME\" cargo xtask test live";
@@ -68,6 +90,25 @@ pub fn test(project: &Project, args: &Args) -> Result<()> {
         project::say(project::NOTE, &format!("skipped: {how}"));
     }
     Ok(())
+}
+
+/// Compares with a real GPU, and has the test say what it found.
+fn hardware(project: &Project, args: &Args, root: bool) -> Result<()> {
+    if args.layer != Some(Layer::Gpu) {
+        bail!("--hardware is about GPUs: cargo xtask test gpu --hardware");
+    }
+    if !Path::new(DRIVER).exists() {
+        bail!("there is no NVIDIA driver here: {DRIVER} does not exist. Without --hardware stand-ins play a GPU");
+    }
+    if !root {
+        bail!("the programs are loaded into the kernel: run this as root");
+    }
+    setup::ensure(project, Scope::Build)?;
+    let binary = build::compile(project, &build::Args::default())?;
+    project::say(project::STEP, "test: a real GPU");
+    let mut cargo = project.cargo("test");
+    cargo.args(["--package", "collector-tests", "--test", HARDWARE, "--", "--nocapture", "--test-threads=1"]);
+    project::run(environment(cargo.args(&args.filter).env("HEADROOM_HARDWARE", "1"), &binary, true))
 }
 
 fn is_live(target: &str) -> bool {

@@ -21,6 +21,8 @@ mod join;
 mod major;
 #[path = "../provoke/memory.rs"]
 mod memory;
+#[path = "../provoke/nvml.rs"]
+mod nvml;
 #[path = "../provoke/option.rs"]
 mod option;
 #[path = "../provoke/sleeper.rs"]
@@ -46,6 +48,7 @@ fn main() {
             let [anon, shmem, bytes] = [anon, shmem, bytes].map(|number| number.parse().unwrap());
             hold::run(anon, shmem, (file, bytes), device, cpu.parse().unwrap(), cgroups);
         }
+        ("nvml", [times, library @ ..]) => nvml::run(times.parse().unwrap(), library.first().copied()),
         ("major", [file, pages, cgroups @ ..]) => major::run(file, pages.parse().unwrap(), cgroups),
         ("io", [operation, file, block, count, cgroups @ ..]) => {
             io::run(operation, file, block.parse().unwrap(), count.parse().unwrap(), cgroups);

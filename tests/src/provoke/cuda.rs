@@ -21,6 +21,9 @@ pub fn run() {
                 assert!(!library.is_null(), "{} cannot be loaded", words[1]);
                 (0, 0)
             }
+            "open" => (open(library), 0),
+            // NAME EXPORTED: whether the runtime would get the exported function by that name.
+            "same" => same(library, words[1], words[2]),
             "hide" => (hide(words[1], words[2]), 0),
             "fail" => {
                 function(library, "stand_in_fail")(number(1), 0, 0, 0, 0);
@@ -48,6 +51,31 @@ pub fn run() {
         println!("{code} {value}");
         stdout().flush().unwrap();
     }
+}
+
+/// Starts the driver on the first GPU that it shows, as CUDA's runtime does.
+fn open(library: *mut c_void) -> u32 {
+    let (mut device, mut context) = (0i32, 0u64);
+    let (device_at, context_at) = (&raw mut device as u64, &raw mut context as u64);
+    let steps: [(&str, u64, u64); 3] =
+        [("cuInit", 0, 0), ("cuDeviceGet", device_at, 0), ("cuDevicePrimaryCtxRetain", context_at, 0)];
+    for (name, first, second) in steps {
+        let code = function(library, name)(first, second, 0, 0, 0);
+        if code != 0 {
+            return code;
+        }
+    }
+    function(library, "cuCtxSetCurrent")(context, 0, 0, 0, 0)
+}
+
+/// The driver's code, and 1 if both are one function.
+fn same(library: *mut c_void, name: &str, exported: &str) -> (u32, u64) {
+    let name = CString::new(name).unwrap();
+    let (mut found, mut status) = (0u64, 0i32);
+    let at = (&raw mut found as u64, &raw mut status as u64);
+    // As of CUDA 12.0, which every driver with this function knows.
+    let code = function(library, "cuGetProcAddress_v2")(name.as_ptr() as u64, at.0, 12_000, 0, at.1);
+    (code, u64::from(found == function(library, exported) as *const () as u64))
 }
 
 fn function(library: *mut c_void, name: &str) -> Function {
