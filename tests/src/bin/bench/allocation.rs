@@ -2,6 +2,9 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+static TOTAL: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
     static COUNT: Cell<u64> = const { Cell::new(0) };
@@ -12,10 +15,16 @@ pub fn count() -> u64 {
     COUNT.get()
 }
 
+/// Allocations of all other threads so far.
+pub fn others() -> u64 {
+    TOTAL.load(Ordering::Relaxed).saturating_sub(count())
+}
+
 /// The system's allocator, counted by thread.
 pub struct Counting;
 
 fn tick() {
+    TOTAL.fetch_add(1, Ordering::Relaxed);
     // A thread that is going away is not measured any more.
     let _ = COUNT.try_with(|count| count.set(count.get() + 1));
 }

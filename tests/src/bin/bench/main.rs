@@ -4,6 +4,7 @@
 mod allocation;
 mod block;
 mod fault;
+mod gpu;
 mod idle;
 mod machine;
 mod probe;
@@ -11,6 +12,7 @@ mod report;
 mod ring;
 mod scrape;
 mod statistic;
+mod transfer;
 mod workloads;
 
 use std::path::PathBuf;
@@ -28,7 +30,7 @@ static ALLOCATOR: allocation::Counting = allocation::Counting;
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask bench")]
 struct Arguments {
-    /// What to measure: fault, block, ring, idle, scrape, workloads [default: all]
+    /// What to measure: fault, block, ring, idle, scrape, workloads, gpu, transfer [default: all]
     names: Vec<String>,
     /// How often each thing is measured [default: each benchmark's own]
     #[arg(long, value_name = "N")]
@@ -44,13 +46,15 @@ struct Arguments {
 /// A benchmark: its name, its rounds unless told otherwise, and what measures.
 type Benchmark = (&'static str, usize, fn(usize) -> Result<Report>);
 
-const BENCHMARKS: [Benchmark; 6] = [
+const BENCHMARKS: [Benchmark; 8] = [
     ("fault", 30, fault::measure),
     ("block", 20, block::measure),
     ("ring", 20, ring::measure),
     ("idle", 200, idle::measure),
     ("scrape", 7, scrape::measure),
     ("workloads", 20, workloads::measure),
+    ("gpu", 20, gpu::measure),
+    ("transfer", 30, transfer::measure),
 ];
 
 fn main() -> ExitCode {

@@ -1,0 +1,283 @@
+//! What reading GPUs costs: the thread that asks, and the tick that takes in what it found. The library is a stand-in,
+//! which takes as long over a call as a real one is known to.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use collector::config::Config;
+use collector::engine::Engine;
+use collector::round::Round;
+use collector::sample::{Reading, Sample};
+use collector::source::kernel::Kernel;
+use collector::source::process::Own;
+use collector_tests::cgroup::Cgroup;
+use collector_tests::nvml::{self, Nvml};
+use serde_json::{Value, json};
+
+use crate::allocation;
+use crate::machine::cpu_ns;
+use crate::report::Report;
+use crate::statistic::{Summary, alternate, ratio};
+
+const GPUS: usize = 16;
+const PROCESSES: usize = 200;
+/// Ticks before a measurement: everything has been seen once.
+const WARM: usize = 10;
+const TICKS: usize = 40;
+const PAUSE: Duration = Duration::from_millis(25);
+/// How long the thread is watched.
+const WATCH: Duration = Duration::from_secs(8);
+const AIM: f64 = 1.02;
+
+/// What a machine has.
+struct Case {
+    name: &'static str,
+    gpus: usize,
+    processes: usize,
+    /// Of 64 bits, of 32 bits, or none but the window of 20 ms in each direction.
+    counters: Option<u32>,
+}
+
+const CASES: [Case; 5] = [
+    Case { name: "1 GPU, counters of 64 bits", gpus: 1, processes: 1, counters: Some(64) },
+    Case { name: "1 GPU, windows of 20 ms", gpus: 1, processes: 1, counters: None },
+    Case { name: "16 GPUs, counters of 64 bits", gpus: GPUS, processes: PROCESSES, counters: Some(64) },
+    Case { name: "16 GPUs, counters of 32 bits", gpus: GPUS, processes: PROCESSES, counters: Some(32) },
+    Case { name: "16 GPUs, windows of 20 ms", gpus: GPUS, processes: PROCESSES, counters: None },
+];
+/// The one that the other sources are measured beside.
+const WORST: usize = 4;
+
+/// Watches the thread on each machine, then other sources without and with it, in turns.
+pub fn measure(rounds: usize) -> Result<Report> {
+    let cgroup = Cgroup::new("bench-gpu");
+    let processes: Vec<Child> =
+        (0..PROCESSES).map(|_| cgroup.spawn(Command::new("sleep").arg("3600").stdout(Stdio::null()))).collect();
+    let pids: Vec<u32> = processes.iter().map(Child::id).collect();
+
+    let mut report = Report::new(&[
+        "GPUs",
+        "a round, ms",
+        "of it waiting, ms a GPU",
+        "CPU, µs a GPU",
+        "allocations",
+        "CPU of a tick that takes a round in, µs",
+    ]);
+    for case in &CASES {
+        let nvml = machine(case, &pids);
+        let Thread { round, cpu, allocations, fold } = thread(&nvml)?;
+        let gpus = case.gpus as f64;
+        report.row([
+            format!("{}, {} on each", case.name, plural(case.processes)),
+            format!("{:.0}", round / 1e6),
+            format!("{:.1}", (round - cpu).max(0.0) / gpus / 1e6),
+            format!("{:.0}", cpu / gpus / 1e3),
+            format!("{allocations:.0}"),
+            format!("{:.0}", fold / 1e3),
+        ]);
+    }
+
+    let nvml = machine(&CASES[WORST], &pids);
+    let mut walls: [Vec<f64>; 2] = Default::default();
+    let cpus = alternate::<2>(rounds, |which| {
+        let (cpu, wall) = others((which == 1).then_some(&nvml))?;
+        walls[which].push(wall);
+        Ok(cpu)
+    })?;
+    let (cpu, wall) = (ratio(&cpus[1], &cpus[0]), ratio(&walls[1], &walls[0]));
+    let micros = |all: &[f64]| format!("{} µs", Summary::of(all.iter().map(|ns| ns / 1e3)).spread(0));
+    report.note(format!(
+        "A tick of all other sources beside the last line's machine: CPU without {}, with {}, ratio {}; time without {}, \
+         with {}, ratio {}.",
+        micros(&cpus[0]),
+        micros(&cpus[1]),
+        cpu.spread(3),
+        micros(&walls[0]),
+        micros(&walls[1]),
+        wall.spread(3)
+    ));
+    report.note(
+        "The stand-in takes 3 ms over a GPU's power and 20 ms over each window, as real drivers do; its other calls are \
+         quick, and real ones are not. It has no events. What it computes itself runs on the agent's thread and counts as if it were the \
+         agent's: CPU is an upper bound.",
+    );
+    report.note(
+        "Allocations are of a round, the wrapper's included: lists of processes, of who they are, and of field values. \
+         The thread has to itself what it allocates; a tick of the agent only takes it in.",
+    );
+    report.aim(
+        format!("the CPU of other sources' ticks stays: ratio {}, at most {AIM}", cpu.spread(3)),
+        cpu.median <= AIM,
+    );
+    report.aim(
+        format!("the time of other sources' ticks stays: ratio {}, at most {AIM}", wall.spread(3)),
+        wall.median <= AIM,
+    );
+    drop(cgroup);
+    processes.into_iter().for_each(|mut process| drop(process.wait()));
+    Ok(report)
+}
+
+fn plural(processes: usize) -> String {
+    if processes == 1 { "1 process".to_owned() } else { format!("{processes} processes") }
+}
+
+fn machine(case: &Case, pids: &[u32]) -> Nvml {
+    let gpu = |index: usize| {
+        let mut gpu = nvml::gpu(&format!("GPU-{index:02}"));
+        match case.counters {
+            Some(bits) => gpu["pcie"]["bits"] = json!(bits),
+            None => {
+                gpu["pcie"]["counters"] = Value::Null;
+                gpu["pcie"]["throughput"] = json!([1_000_000, 2_000_000]);
+            }
+        }
+        let holders = pids.iter().take(case.processes).map(|pid| json!({"pid": pid, "bytes": 1 << 20}));
+        gpu["processes"] = holders.collect();
+        gpu["calls"] = json!({"nvmlDeviceGetPowerUsage": {"sleep_ms": 3}});
+        gpu
+    };
+    // Waiting for errors is sleep with a real library, and looking at a file again and again with the stand-in.
+    let calls = json!({"nvmlEventSetCreate": {"error": 3}});
+    Nvml::new(json!({"driver": "555.42", "calls": calls, "gpus": (0..case.gpus).map(gpu).collect::<Vec<_>>()}))
+}
+
+/// An agent's rounds in this process, which are dropped with it.
+struct Agent {
+    round: Round,
+    engine: Engine,
+}
+
+/// What one tick took.
+#[derive(Default)]
+struct Tick {
+    /// Nanoseconds of CPU, for what is of GPUs and for the rest.
+    gpu: u64,
+    others: u64,
+    /// Nanoseconds of the rest by the clock.
+    wall: u64,
+    /// The nanoseconds of the GPUs' round that came in with it.
+    round: Option<u64>,
+}
+
+impl Agent {
+    fn open(nvml: Option<&Nvml>) -> Result<Agent> {
+        let mut config = Config::default();
+        config.kernel.measure = Duration::ZERO;
+        config.gpu.enabled = if nvml.is_some() { "on" } else { "off" }.to_owned();
+        config.gpu.library = nvml.map(Nvml::library);
+        if let Some((name, value)) = nvml.map(Nvml::environment) {
+            // SAFETY: the threads of the round before, which may read the environment, were waited for.
+            unsafe { std::env::set_var(name, value) };
+        }
+        let round = Round::open(&config, Kernel::open(&config)?, Own::open()?, Vec::new())?;
+        let mut agent = Agent { round, engine: Engine::new() };
+        let engine = &mut agent.engine;
+        agent.round.begin(&mut |sample| drop(engine.apply(&sample)));
+        Ok(agent)
+    }
+
+    fn tick(&mut self) -> Tick {
+        let mut tick = Tick::default();
+        let (begun, clock) = (cpu_ns(), Instant::now());
+        let (mut last, mut last_clock) = (begun, clock);
+        let mut gpu_wall = 0;
+        let engine = &mut self.engine;
+        self.round.read(&mut |sample: Sample| {
+            // What comes before a GPU's sample is the fetching of it.
+            let of_gpus = match &sample.reading {
+                Reading::Gpu(_) => true,
+                Reading::Source(source) if source.source == "gpu" => {
+                    tick.round = Some(source.ns);
+                    true
+                }
+                _ => false,
+            };
+            drop(engine.apply(&sample));
+            let (now, now_clock) = (cpu_ns(), Instant::now());
+            if of_gpus {
+                tick.gpu += now - last;
+                gpu_wall += (now_clock - last_clock).as_nanos() as u64;
+            }
+            (last, last_clock) = (now, now_clock);
+        });
+        tick.others = cpu_ns() - begun - tick.gpu;
+        tick.wall = (clock.elapsed().as_nanos() as u64).saturating_sub(gpu_wall);
+        tick
+    }
+
+    /// Waits for the end of the threads that it started.
+    fn end(self) {
+        drop(self.round);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while gpu_thread().is_some() && Instant::now() < deadline {
+            sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// Median nanoseconds of CPU and by the clock that a tick takes without what is of GPUs.
+fn others(nvml: Option<&Nvml>) -> Result<(f64, f64)> {
+    let mut agent = Agent::open(nvml)?;
+    let mut ticks = Vec::new();
+    for number in 0..WARM + TICKS {
+        sleep(PAUSE);
+        let tick = agent.tick();
+        if number >= WARM {
+            ticks.push(tick);
+        }
+    }
+    agent.end();
+    let median = |of: fn(&Tick) -> u64| Summary::of(ticks.iter().map(|tick| of(tick) as f64)).median;
+    Ok((median(|tick| tick.others), median(|tick| tick.wall)))
+}
+
+/// What a round takes, in nanoseconds but for the allocations.
+struct Thread {
+    round: f64,
+    cpu: f64,
+    allocations: f64,
+    /// Of the tick that takes it in.
+    fold: f64,
+}
+
+fn thread(nvml: &Nvml) -> Result<Thread> {
+    let mut agent = Agent::open(Some(nvml))?;
+    let mut warm = 0;
+    while warm < 2 {
+        sleep(PAUSE);
+        warm += usize::from(agent.tick().round.is_some());
+    }
+    let tasks = gpu_thread().context("no thread that asks NVML")?;
+    let (before, allocated, begun) = (run_ns(&tasks)?, allocation::others(), Instant::now());
+    let (mut rounds, mut folds) = (Vec::new(), Vec::new());
+    while begun.elapsed() < WATCH {
+        sleep(PAUSE);
+        let tick = agent.tick();
+        if let Some(round) = tick.round {
+            rounds.push(round as f64);
+            folds.push(tick.gpu as f64);
+        }
+    }
+    let count = rounds.len() as f64;
+    let cpu = (run_ns(&tasks)? - before) as f64 / count;
+    let allocations = (allocation::others() - allocated) as f64 / count;
+    agent.end();
+    Ok(Thread { round: Summary::of(rounds).median, cpu, allocations, fold: Summary::of(folds).median })
+}
+
+/// Where the kernel tells of the thread that asks NVML.
+fn gpu_thread() -> Option<PathBuf> {
+    let tasks = fs::read_dir("/proc/self/task").ok()?.filter_map(|task| Some(task.ok()?.path()));
+    tasks.into_iter().find(|task| fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim() == "headroom-gpu"))
+}
+
+/// Nanoseconds that a thread ran.
+fn run_ns(task: &Path) -> Result<u64> {
+    let text = fs::read_to_string(task.join("schedstat")).context("read a thread's schedstat")?;
+    text.split_whitespace().next().and_then(|ns| ns.parse().ok()).context("read a thread's schedstat")
+}
