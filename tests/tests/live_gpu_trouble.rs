@@ -3,16 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::fs;
-use std::path::Path;
-use std::process::{Child, Command};
-use std::thread::sleep;
-use std::time::Duration;
-
-use collector::sample::Reading;
-use collector::statistic::gpu;
 use collector_tests::agent::{Agent, headroom};
-use collector_tests::cgroup::Cgroup;
 use collector_tests::exposition::Exposition;
 use collector_tests::nvml::{host, up};
 use collector_tests::require::is_root;
@@ -119,50 +110,4 @@ fn whatever_hangs_for_ever_the_agent_goes_on_and_ends_when_it_is_told_to() {
         assert!(agent.log().contains(&format!("NVML does not answer: {call}")), "{function}: {}", agent.log());
         agent.stop();
     }
-}
-
-/// A process of this very number in the cgroup.
-fn numbered(cgroup: &Cgroup, pid: u32) -> Option<Child> {
-    for _ in 0..50 {
-        fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string()).ok()?;
-        let mut child = cgroup.spawn(Command::new("sleep").arg("600"));
-        if child.id() == pid {
-            return Some(child);
-        }
-        child.kill().unwrap();
-        child.wait().unwrap();
-    }
-    None
-}
-
-#[test]
-fn a_number_that_another_process_gets_is_not_the_old_ones() {
-    needs!(is_root(), "programs need root");
-    about!(Path::new("/proc/sys/kernel/ns_last_pid").exists(), "its kernel does not let a process's number be chosen");
-    let [one, two] = ["gpu-before", "gpu-after"].map(Cgroup::new);
-    let mut first = one.spawn(Command::new("sleep").arg("600"));
-    let pid = first.id();
-    let mut nvml = host(&["GPU-a"]);
-    nvml.scenario["gpus"][0]["processes"] = json!([{"pid": pid, "bytes": 77}]);
-    nvml.tell();
-    let agent = nvml.agent();
-    agent.scrape_until("the first", |it| it.values(HELD, &[A, ("workload", &one.path)]) == [77.0]);
-    first.kill().unwrap();
-    first.wait().unwrap();
-    let Some(_second) = numbered(&two, pid) else { panic!("no process got the number {pid}") };
-    let reused =
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap() + Duration::from_millis(300);
-    let seen = agent.scrape_until("the second", |it| it.values(HELD, &[A, ("workload", &two.path)]) == [77.0]);
-    assert!(!seen.has(HELD, &[A, ("workload", &one.path)]));
-    // Time for many lists: whose a process is may be remembered for some.
-    sleep(Duration::from_secs(2));
-    // In no list that was made since is it the first one's.
-    let [one, two] = [&one, &two].map(|cgroup| Some(cgroup.memory_id()));
-    let lists = agent.stop().into_iter().filter(|sample| u128::from(sample.time) > reused.as_nanos());
-    let holders = lists.filter_map(|sample| match sample.reading {
-        Reading::Gpu(gpu::Reading::Held { holders, .. }) => Some(holders),
-        _ => None,
-    });
-    let owners: Vec<_> = holders.flatten().map(|holder| holder.cgroup.map(|cgroup| cgroup.id)).collect();
-    assert!(owners.contains(&two) && !owners.contains(&one), "{owners:?}, of {one:?} and then {two:?}");
 }
