@@ -84,6 +84,10 @@ impl Engine {
                 view.coverage.source(source);
                 None
             }
+            Reading::Delivery(delivery) => {
+                view.coverage.delivery(delivery);
+                None
+            }
             Reading::Name(name) => {
                 view.workloads.named(name.cgroup, &name.names);
                 return oom::release(view);

@@ -16,14 +16,17 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::cli::exit::{Exit, Failure};
 use crate::config::Config;
-use crate::engine::Engine;
+use crate::engine::{Engine, Outcome};
 use crate::http::{BindError, Exposition, Limits, Listener, serve};
 use crate::metric::{self, Format};
 use crate::pressure::{self, Stall, Trigger};
 use crate::privilege;
 use crate::round::Round;
 use crate::sample::{ProbeState, Reading, Sample};
+use crate::sink;
+use crate::sink::outbox::Outbox;
 use crate::sink::record::Recorder;
+use crate::sink::target::Host;
 use crate::source::clock;
 use crate::source::host::trigger::{self, Armed};
 use crate::source::kernel::ring::Ring;
@@ -48,6 +51,7 @@ pub struct Options {
 /// With an exit code of its own for each of: privileges that are missing, another instance running, an address that
 /// cannot be bound, too few probes attached.
 pub fn run(config: &Config, options: &Options) -> Result<(), Failure> {
+    let targets = sink::target::targets(config).map_err(|error| Failure::new(Exit::Config, error))?;
     let own = Own::open()?;
     privilege::check()?;
     let _lock = privilege::lock(&config.lock)?;
@@ -63,7 +67,9 @@ pub fn run(config: &Config, options: &Options) -> Result<(), Failure> {
     let triggers = arm(config);
     privilege::drop_unneeded(config.transfer.enabled)?;
     trim();
-    runtime.block_on(collect(config, own, kernel, triggers, listener, recorder))?;
+    // Its threads inherit the capabilities that are left.
+    let outbox = Outbox::start(&config.journal, &Host::of(config, listener.address()), targets)?;
+    runtime.block_on(collect(config, own, kernel, triggers, listener, recorder, outbox))?;
     Ok(())
 }
 
@@ -183,6 +189,7 @@ async fn collect(
     triggers: Vec<Armed>,
     listener: Listener,
     mut recorder: Option<Recorder>,
+    mut outbox: Outbox,
 ) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
@@ -202,7 +209,8 @@ async fn collect(
     let endpoint = tokio::spawn(serve(listener, shared.clone(), Limits::default(), shed.clone(), stopped));
     tracing::info!("metrics at http://{address}/metrics");
 
-    let losses = vec![("http", shed), ("series", left_out)];
+    let losses = [("http", shed), ("series", left_out)].into_iter().chain(outbox.losses()).collect();
+    let mut fares = outbox.fares.clone();
     let mut round = Round::open(config, kernel, own, losses)?;
     let mut fold = |sample: Sample| {
         if let Some(recorder) = &mut recorder {
@@ -210,7 +218,7 @@ async fn collect(
         }
         let end_of_round = sample.reading == Reading::Tick;
         let outcomes = shared.engine().apply(&sample);
-        outcomes.iter().for_each(crate::sink::log::write);
+        tell(&mut outbox, sample.time, outcomes);
         if end_of_round {
             shared.ticked.store(clock::monotonic_ns(), Ordering::Relaxed);
             if let Some(lost) = recorder.as_mut().and_then(|recorder| recorder.flush()) {
@@ -219,8 +227,8 @@ async fn collect(
         }
     };
     round.begin(&mut fold);
-    let mut tell = |reading| fold(Sample { time: clock::unix_ns(), reading: Reading::Pressure(reading) });
-    triggers.iter().for_each(|armed| tell(pressure::Reading::Trigger(armed.trigger)));
+    let mut say = |reading| fold(Sample { time: clock::unix_ns(), reading: Reading::Pressure(reading) });
+    triggers.iter().for_each(|armed| say(pressure::Reading::Trigger(armed.trigger)));
     let mut stalls = watch(triggers)?;
     let critical = readable(&round.kernel.critical)?;
     let bulk = readable(&round.kernel.bulk)?;
@@ -242,7 +250,10 @@ async fn collect(
                 fold(Sample { time: clock::unix_ns(), reading });
             }
             name = round.names.next() => fold(name),
-            _ = tick.tick() => round.read(&mut fold),
+            _ = tick.tick() => {
+                fares.read(&mut fold);
+                round.read(&mut fold);
+            }
             ready = bulk.readable() => {
                 let more = round.drain_bulk(&mut fold);
                 ready.context("wait for the bulk ring")?.retain_ready_if(more);
@@ -252,11 +263,23 @@ async fn collect(
     tracing::info!("stopping");
     // What came in since the last round is still worth recording and logging.
     round.read(&mut fold);
-    shared.engine().finish().iter().for_each(crate::sink::log::write);
+    let left = shared.engine().finish();
+    tell(&mut outbox, clock::unix_ns(), left);
     drop(stop);
     endpoint.await.context("the HTTP endpoint")?.context("the HTTP endpoint")?;
     // Dropping the round detaches the programs.
+    drop(round);
+    // It waits for the journal and for receivers, though not for long; nothing else is left to do.
+    outbox.close();
     Ok(())
+}
+
+/// Logs what the engine told, and passes it on.
+fn tell(outbox: &mut Outbox, time: u64, outcomes: Vec<Outcome>) {
+    for outcome in outcomes {
+        sink::log::write(&outcome);
+        outbox.tell(time, outcome);
+    }
 }
 
 /// Passes on what each trigger has to tell, as soon as it fires.

@@ -39,6 +39,8 @@ pub enum Reading {
     Process(Process),
     /// How one source fared in this round.
     Source(Source),
+    /// How one receiver of alerts fares.
+    Delivery(Delivery),
     /// What the kernel's files say of one cgroup.
     Statistics(Statistics),
     /// What the kernel's files say of the host, in absolute numbers. What is not there is not known any more.
@@ -186,6 +188,20 @@ pub struct Source {
     /// Why not, if not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+}
+
+/// How one receiver of alerts fares.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Delivery {
+    /// Which.
+    pub sink: std::sync::Arc<str>,
+    /// Alerts that it took.
+    pub delivered: u64,
+    /// Attempts that failed.
+    pub failed: u64,
+    /// Alerts that wait for it: not the growth, but the number.
+    pub queued: u64,
 }
 
 /// What the kernel's files say of one cgroup, in absolute numbers. What is not there is not known any more.

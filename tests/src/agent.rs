@@ -78,6 +78,7 @@ impl Agent {
         let mut command = headroom("run");
         command.arg("--config").arg(&file);
         command.arg("--record").arg(directory.join(record));
+        command.env("HEADROOM_JOURNAL_DIR", directory.join("journal"));
         command.stdout(Stdio::null()).stderr(File::create(directory.join("log")).unwrap());
         adjust(&mut command);
         let child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", binary().display()));

@@ -13,5 +13,6 @@ pub mod forest;
 pub mod loopback;
 pub mod nvml;
 pub mod provocation;
+pub mod receiver;
 pub mod record;
 pub mod require;

@@ -17,7 +17,9 @@ const LLVM: &[&str] = &["llvm-22-dev", "libpolly-22-dev", "zlib1g-dev", "libzstd
 const LLVM_PREFIX: &str = "/usr/lib/llvm-22";
 const LINKER: &[&str] = &["bpf-linker@0.13.0", "--no-default-features", "--features", "llvm-22", "--locked"];
 const CLIPPY: &[&str] = &["rust-web-clippy"];
-const WITNESS: &[&str] = &["fio"];
+/// What the tests compare with, each in a package of its own name. Debian's packages of the last two also start them as
+/// services; the tests start their own.
+const WITNESS: &[&str] = &["fio", "openssl", "prometheus", "prometheus-alertmanager"];
 
 /// For what the machine has to be ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +60,7 @@ pub fn setup(project: &Project) -> Result<()> {
     there(before.toolchain.rust, "Rust for the BPF target");
     there(before.toolchain.linker, "bpf-linker");
     there(before.clippy, "clippy for the BPF target");
-    there(before.witness, "fio");
+    there(before.witness, "fio, openssl, Prometheus, Alertmanager");
     ensure(project, Scope::All)?;
     let Toolchain { rust, linker } = find(project)?;
     let rust = match rust {
@@ -114,7 +116,7 @@ impl Gap {
             (self.toolchain.rust, "a Rust compiler for the BPF target"),
             (self.toolchain.linker, "bpf-linker"),
             (self.clippy, "clippy for the BPF target"),
-            (self.witness, "fio"),
+            (self.witness, "fio, openssl, Prometheus or Alertmanager"),
         ];
         parts.iter().filter(|(missing, _)| *missing).map(|(_, name)| *name).collect()
     }
@@ -129,7 +131,7 @@ fn gap(project: &Project, scope: Scope) -> Gap {
     Gap {
         toolchain: found.err().unwrap_or_default(),
         clippy: check && !nightly && !Path::new("/usr/bin/cargo-clippy").is_file(),
-        witness: test && !on_path("fio"),
+        witness: test && !WITNESS.iter().all(|program| on_path(program)),
     }
 }
 
@@ -155,7 +157,8 @@ fn advice(gap: &Gap, plan: &Plan) -> String {
         text += "  cargo install cargo-binstall && cargo binstall bpf-linker\n";
     }
     if gap.witness {
-        text += "\nfio is in every distribution, under that name.\n";
+        text +=
+            "\nfio and openssl are in every distribution, under that name; others may call the rest alertmanager.\n";
     }
     text.trim_end().to_owned()
 }
@@ -236,7 +239,8 @@ mod tests {
     fn what_is_installed_is_left_alone() {
         let installed: Vec<String> = LLVM.iter().chain(CLIPPY).map(|name| name.to_string()).collect();
         assert_eq!(plan(&EVERYTHING, &installed).packages, [COMPILER, WITNESS].concat());
-        assert_eq!(plan(&Gap { witness: true, ..Gap::default() }, &[]).packages, ["fio"]);
+        let fio = ["fio".to_owned()];
+        assert_eq!(plan(&Gap { witness: true, ..Gap::default() }, &fio).packages, WITNESS[1..]);
         let linker = Gap { toolchain: Missing { rust: false, linker: true }, ..Gap::default() };
         assert_eq!(plan(&linker, &installed), Plan { packages: Vec::new(), linker: true });
     }
@@ -245,13 +249,13 @@ mod tests {
     fn advice_names_every_command_of_both_ways() {
         let advice = advice(&EVERYTHING, &plan(&EVERYTHING, &[]));
         let expected = "\
-missing: a Rust compiler for the BPF target, bpf-linker, clippy for the BPF target, fio
+missing: a Rust compiler for the BPF target, bpf-linker, clippy for the BPF target, fio, openssl, Prometheus or Alertmanager
 
 On Debian 12:
 
   sudo apt-get update
   sudo apt-get install --no-install-recommends rustc-web cargo-web libstd-rust-web-dev-bpf llvm-22-dev libpolly-22-dev \
-zlib1g-dev libzstd-dev g++ rust-web-clippy fio
+zlib1g-dev libzstd-dev g++ rust-web-clippy fio openssl prometheus prometheus-alertmanager
   cargo xtask setup    # compiles bpf-linker, without root
 
 On any system with rustup:
@@ -259,7 +263,7 @@ On any system with rustup:
   rustup toolchain install nightly --component rust-src --component clippy
   cargo install cargo-binstall && cargo binstall bpf-linker
 
-fio is in every distribution, under that name.";
+fio and openssl are in every distribution, under that name; others may call the rest alertmanager.";
         assert_eq!(advice, expected);
     }
 
@@ -267,7 +271,7 @@ fio is in every distribution, under that name.";
     fn advice_for_one_package_is_short() {
         let gap = Gap { witness: true, ..Gap::default() };
         let advice = advice(&gap, &plan(&gap, &[]));
-        assert!(advice.contains("sudo apt-get install --no-install-recommends fio\n"), "{advice}");
+        assert!(advice.contains("sudo apt-get install --no-install-recommends fio openssl prometheus"), "{advice}");
         assert!(!advice.contains("rustup") && !advice.contains("bpf-linker"), "{advice}");
     }
 

@@ -56,7 +56,7 @@ pub fn test(project: &Project, args: &Args) -> Result<()> {
         bail!("the tests of GPUs load programs into the kernel: run them as root");
     }
     let live = args.layer != Some(Layer::Unit);
-    // fio is the live tests' witness; without root they do not run.
+    // The live tests have their witnesses; without root they do not run.
     setup::ensure(project, if live && root { Scope::Test } else { Scope::Build })?;
     let binary = build::compile(project, &build::Args::default())?;
     let run = |cargo: &mut Command| project::run(environment(cargo, &binary, args.require));

@@ -73,6 +73,7 @@ mod tests {
                 ("HEADROOM_KERNEL_BTF".into(), "/b".into()),
                 ("HEADROOM_GPU_LIBRARY".into(), "/c".into()),
                 ("HEADROOM_TICK".into(), "1500ms".into()),
+                ("HEADROOM_HOST".into(), "node1".into()),
             ],
             flags: Vec::new(),
         };

@@ -4,6 +4,7 @@ pub mod check_config;
 pub mod completions;
 pub mod doctor;
 pub mod exit;
+pub mod journal;
 pub mod log;
 pub mod man;
 pub mod replay;
@@ -35,6 +36,8 @@ use settings::Settings;
   headroom doctor               what this host can measure, and what is missing for the rest
   headroom run                  serve http://127.0.0.1:9843/metrics
   headroom workloads            who is here, and what each holds of its limit
+  headroom alerts               what fires
+  headroom events --follow      what happens
   headroom check-config         every setting, its value and where it is from
   headroom help run             flags, examples and exit codes of a verb
 "
@@ -50,6 +53,9 @@ enum Verb {
     Replay(replay::ReplayArgs),
     Doctor(doctor::DoctorArgs),
     Workloads(workloads::WorkloadsArgs),
+    Alerts(journal::AlertsArgs),
+    Incidents(journal::IncidentsArgs),
+    Events(journal::EventsArgs),
     CheckConfig(check_config::CheckConfigArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
@@ -78,6 +84,9 @@ fn verb(verb: &Verb) -> Result<(), Failure> {
         Verb::Replay(args) => replay::run(args, begin(&args.settings)?),
         Verb::Doctor(args) => doctor::run(args, begin(&args.settings)?),
         Verb::Workloads(args) => workloads::run(args, &begin(&args.settings)?),
+        Verb::Alerts(args) => journal::alerts(args, &begin(&args.settings)?),
+        Verb::Incidents(args) => journal::incidents(args, &begin(&args.settings)?),
+        Verb::Events(args) => journal::events(args, &begin(&args.settings)?),
         Verb::CheckConfig(args) => check_config::run(args),
         Verb::Completions(args) => completions::run(args),
         Verb::Man(args) => man::run(args),

@@ -40,6 +40,8 @@ pub enum Kind<C = Config> {
     Probes(Field<C, Vec<String>>),
     /// Any text but the empty one, which is nothing.
     Text(Field<C, String>),
+    /// The same, and not to be shown.
+    Secret(Field<C, String>),
     /// One of a few words, or nothing.
     OptionalChoice(Field<C, Option<String>>, &'static [&'static str]),
     /// A number, or nothing.
@@ -76,7 +78,7 @@ impl<C: Clone> Kind<C> {
             Kind::OptionalChoice(field, words) => *field(config) = Some(raw.word(words, &wanted)?),
             Kind::OptionalSwitch(field) => *field(config) = Some(raw.switch(&wanted)?),
             Kind::Number(field) => *field(config) = Some(raw.number(&wanted)?),
-            Kind::Text(field) => {
+            Kind::Text(field) | Kind::Secret(field) => {
                 let text = raw.text(&wanted)?;
                 *field(config) = Some(text).filter(|it| !it.is_empty()).ok_or_else(|| raw.mistaken(&wanted))?.into();
             }
@@ -111,7 +113,7 @@ impl<C: Clone> Kind<C> {
             Kind::Count(field, ..) => *field(to) = *field(from),
             Kind::Ring(field, ..) => *field(to) = *field(from),
             Kind::Switch(field) => *field(to) = *field(from),
-            Kind::Choice(field, _) | Kind::Text(field) => *field(to) = field(from).clone(),
+            Kind::Choice(field, _) | Kind::Text(field) | Kind::Secret(field) => *field(to) = field(from).clone(),
             Kind::Patterns(field) | Kind::Probes(field) => *field(to) = field(from).clone(),
             Kind::OptionalChoice(field, _) => *field(to) = field(from).clone(),
             Kind::Number(field) => *field(to) = *field(from),
@@ -138,6 +140,7 @@ impl<C: Clone> Kind<C> {
             Kind::Patterns(field) | Kind::Probes(field) => {
                 format!("[{}]", field(config).iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", "))
             }
+            Kind::Secret(field) => Some("\"…\"").filter(|_| !field(config).is_empty())?.to_owned(),
             Kind::Text(field) => Some(&*field(config)).filter(|it| !it.is_empty()).map(|it| quoted(it))?,
             Kind::OptionalChoice(field, _) => quoted(field(config).as_ref()?),
             Kind::Number(field) => format!("{:?}", (*field(config))?),
@@ -170,7 +173,7 @@ impl<C: Clone> Kind<C> {
                 [words @ .., last] => format!("{} or {last}", words.join(", ")),
                 [] => "a word".into(),
             },
-            Kind::Text(_) => "a text".into(),
+            Kind::Text(_) | Kind::Secret(_) => "a text".into(),
             Kind::Number(_) => "a number".into(),
             Kind::Texts(_) => "a table of texts, such as { name = \"text\" }".into(),
             Kind::Patterns(_) => "a list of names, * for any text".into(),
@@ -188,7 +191,7 @@ impl<C: Clone> Kind<C> {
             Kind::Ring(..) => "BYTES",
             Kind::Switch(_) | Kind::OptionalSwitch(_) => "BOOL",
             Kind::Choice(..) | Kind::OptionalChoice(..) => "WORD",
-            Kind::Text(_) => "TEXT",
+            Kind::Text(_) | Kind::Secret(_) => "TEXT",
             Kind::Texts(_) => "TABLE",
             Kind::Patterns(_) | Kind::Probes(_) => "NAMES",
         }

@@ -11,6 +11,7 @@ pub mod load;
 pub mod raw;
 pub mod rule;
 pub mod setting;
+pub mod sink;
 pub mod table;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -33,6 +34,8 @@ pub struct Config {
     pub lock: PathBuf,
     /// The agent's own `oom_score_adj`.
     pub oom_score_adj: i32,
+    /// What this host is called by receivers of alerts; empty is what it calls itself.
+    pub host: String,
     /// `[log]`
     pub log: Log,
     /// `[kernel]`
@@ -51,8 +54,22 @@ pub struct Config {
     pub transfer: Transfer,
     /// `[metrics]`
     pub metrics: Metrics,
+    /// `[journal]`
+    pub journal: Journal,
     /// `[[rule]]`
     pub rule: Vec<Entry<rule::Rule>>,
+    /// `[[sink.…]]`
+    pub sink: Sinks,
+}
+
+/// `[[sink.…]]`
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(test, derive(serde::Serialize))]
+pub struct Sinks {
+    /// `[[sink.webhook]]`
+    pub webhook: Vec<Entry<sink::Sink>>,
+    /// `[[sink.alertmanager]]`
+    pub alertmanager: Vec<Entry<sink::Sink>>,
 }
 
 /// `[log]`
@@ -181,6 +198,18 @@ pub struct Metrics {
     pub max_series: usize,
 }
 
+/// `[journal]`
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(test, derive(serde::Serialize))]
+pub struct Journal {
+    /// Where it is.
+    pub dir: PathBuf,
+    /// Whatever is older goes.
+    pub max_age: Duration,
+    /// Bytes on disk.
+    pub max_bytes: usize,
+}
+
 /// The shortest window that the kernel allows to those without CAP_SYS_RESOURCE.
 const WINDOW: Duration = Duration::from_secs(2);
 
@@ -206,6 +235,7 @@ impl Default for Config {
             rootfs: PathBuf::from("/"),
             lock: PathBuf::from("/run/headroom.lock"),
             oom_score_adj: -999,
+            host: String::new(),
             log: Log { level: "info".into(), format: "auto".into() },
             kernel: Kernel {
                 btf: None,
@@ -250,7 +280,13 @@ impl Default for Config {
             },
             transfer: Transfer { enabled: false, scan: Duration::from_secs(2) },
             metrics: Metrics { max_series: 200_000 },
+            journal: Journal {
+                dir: PathBuf::from("/var/lib/headroom"),
+                max_age: Duration::from_secs(30 * 24 * 3600),
+                max_bytes: 128 * 1024 * 1024,
+            },
             rule: Vec::new(),
+            sink: Sinks::default(),
         }
     }
 }

@@ -40,6 +40,7 @@ pub fn find(key: &str) -> Option<&'static Setting> {
 
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
+const YEARS: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// What the kernel allows (WINDOW_MIN_US and WINDOW_MAX_US in kernel/sched/psi.c).
 const WINDOW_MIN: Duration = Duration::from_millis(500);
 const WINDOW_MAX: Duration = Duration::from_secs(10);
@@ -78,6 +79,13 @@ pub const SETTINGS: &[Setting] = &[
         flag: None,
         kind: Kind::Integer(|config| &mut config.oom_score_adj, -1000, 1000),
         doc: "The agent's own oom_score_adj: at -999 it is the last that the kernel kills for memory.",
+    },
+    Setting {
+        key: "host",
+        flag: None,
+        kind: Kind::Text(|config| &mut config.host),
+        doc: "What this host is called by receivers of alerts. Unless set, what it calls itself: in a container, that may be \
+              another name.",
     },
     Setting {
         key: "log.level",
@@ -313,6 +321,26 @@ pub const SETTINGS: &[Setting] = &[
         flag: None,
         kind: Kind::Count(|config| &mut config.metrics.max_series, 1, 10_000_000),
         doc: "Series in one exposition. What is over is left out, and counted.",
+    },
+    Setting {
+        key: "journal.dir",
+        flag: Some("journal-dir"),
+        kind: Kind::Path(|config| &mut config.journal.dir),
+        doc: "The folder with the journal: alerts, incidents and other events, kept when the agent ends. \
+              If it cannot be written, the agent goes on without, and says so.",
+    },
+    Setting {
+        key: "journal.max_age",
+        flag: None,
+        kind: Kind::Duration(|config| &mut config.journal.max_age, Duration::from_secs(1), YEARS),
+        doc: "What is older is removed from the journal.",
+    },
+    Setting {
+        key: "journal.max_bytes",
+        flag: None,
+        kind: Kind::Count(|config| &mut config.journal.max_bytes, 1, 1 << 40),
+        doc: "Bytes of the journal on disk: the oldest entries make room for new ones, events before alerts and incidents. \
+              Less than 1048576 is as much as that. Its write-ahead log, of a few megabytes, is not part of it.",
     },
 ];
 

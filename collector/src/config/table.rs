@@ -10,10 +10,10 @@ use toml::de::DeValue;
 use super::error::{Error, Place, closest};
 use super::kind::Kind;
 use super::raw::Raw;
-use super::{Config, rule};
+use super::{Config, rule, sink};
 
 /// Every array of tables.
-pub const TABLES: &[&dyn AnyTable] = &[&rule::RULE];
+pub const TABLES: &[&dyn AnyTable] = &[&rule::RULE, &sink::WEBHOOK, &sink::ALERTMANAGER];
 
 /// One array of tables; each of its tables becomes a `T`.
 #[derive(Debug)]

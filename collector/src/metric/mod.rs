@@ -17,6 +17,7 @@ pub mod memory;
 pub mod oom;
 pub mod process;
 pub mod render;
+pub mod sink;
 pub mod statistic;
 pub mod transfer;
 pub mod usage;
@@ -175,6 +176,9 @@ pub const METRICS: &[Metric] = &[
     coverage::SOURCE_SECONDS,
     coverage::SAMPLES,
     coverage::CGROUP_EVENTS,
+    sink::DELIVERED,
+    sink::FAILURES,
+    sink::QUEUED,
     coverage::BPF_RUNS,
     coverage::BPF_RUN_SECONDS,
     process::CPU_SECONDS,

@@ -1,4 +1,54 @@
 //! Where outcomes and samples go.
 
+pub mod alertmanager;
+pub mod allowance;
+pub mod deliver;
+pub mod journal;
 pub mod log;
+pub mod outbox;
+pub mod post;
+pub mod queue;
+pub mod receiver;
 pub mod record;
+pub mod target;
+pub mod webhook;
+
+use std::time::{Duration, UNIX_EPOCH};
+
+/// A time in nanoseconds since the Unix epoch, as RFC 3339 has it.
+pub fn rfc3339(time: u64) -> String {
+    humantime::format_rfc3339_nanos(UNIX_EPOCH + Duration::from_nanos(time)).to_string()
+}
+
+#[cfg(test)]
+pub(crate) mod test {
+    //! Alerts and incidents to try things with.
+
+    use std::collections::BTreeMap;
+
+    use crate::alert::{Alert, Severity, State};
+    use crate::incident::Incident;
+
+    pub(crate) fn alert(name: &str, fired: u64) -> Alert {
+        Alert {
+            alert: name.into(),
+            severity: Severity::Warning,
+            labels: BTreeMap::from([("workload".to_owned(), "w".to_owned())]),
+            state: State::Firing,
+            started: fired,
+            fired,
+            resolved: None,
+            value: Some(0.5),
+            summary: "it is so".to_owned(),
+            action: "do this".to_owned(),
+            incident: None,
+        }
+    }
+
+    pub(crate) fn incident(id: &str) -> Incident {
+        let text = format!(
+            r#"{{"id": "{id}", "kind": "oom", "time": 5, "complete": false, "labels": {{}}, "title": "it was killed"}}"#
+        );
+        serde_json::from_str(&text).unwrap()
+    }
+}

@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use collector_common::lost;
 
 use super::grow;
-use crate::sample::{Probe, ProbeState, Process, Program, Reading, Source};
+use crate::sample::{Delivery, Probe, ProbeState, Process, Program, Reading, Source};
 use crate::signal::MALFORMED;
 
 /// The places in user space that can drop something; the kernel's are [`lost::NAMES`].
@@ -23,6 +24,10 @@ pub const STAGES: &[&str] = &[
     MALFORMED,
     "record",
     "http",
+    "outcome",
+    "event",
+    "journal",
+    "sink",
 ];
 
 /// Names of each sort that are kept. There are far fewer, unless a replayed file is not ours.
@@ -54,6 +59,8 @@ pub struct Coverage {
     pub programs: BTreeMap<Cow<'static, str>, Cost>,
     /// How each source fared last.
     pub sources: BTreeMap<Cow<'static, str>, Health>,
+    /// How each receiver of alerts fares, in numbers since the start.
+    pub sinks: BTreeMap<Arc<str>, Delivery>,
     /// What the agent itself costs.
     pub process: Option<Process>,
     /// Samples, in the order of [`ORIGINS`].
@@ -94,6 +101,7 @@ impl Default for Coverage {
             lost: stages.map(|stage| (Cow::Borrowed(*stage), 0)).collect(),
             programs: BTreeMap::new(),
             sources: BTreeMap::new(),
+            sinks: BTreeMap::new(),
             process: None,
             samples: Default::default(),
             cgroup_events: Default::default(),
@@ -155,10 +163,25 @@ impl Coverage {
         }
     }
 
+    pub(crate) fn delivery(&mut self, delivery: &Delivery) {
+        let room = self.sinks.len() < NAMES;
+        match self.sinks.get_mut(&delivery.sink) {
+            Some(known) => {
+                grow(&mut known.delivered, delivery.delivered);
+                grow(&mut known.failed, delivery.failed);
+                known.queued = delivery.queued;
+            }
+            None if room => {
+                self.sinks.insert(delivery.sink.clone(), delivery.clone());
+            }
+            None => self.lose(MALFORMED, 1),
+        }
+    }
+
     pub(crate) fn sample(&mut self, reading: &Reading) {
         let origin = match reading {
             Reading::Cgroup(_) | Reading::Name(_) | Reading::Statistics(_) => 1,
-            Reading::Start(_) | Reading::Tick | Reading::Process(_) | Reading::Source(_) => 2,
+            Reading::Start(_) | Reading::Tick | Reading::Process(_) | Reading::Source(_) | Reading::Delivery(_) => 2,
             Reading::Host(_) | Reading::Disk(_) | Reading::Filesystem(_) | Reading::Pressure(_) => 3,
             Reading::Gpu(_) => 4,
             _ => 0,
@@ -198,12 +221,13 @@ mod tests {
             coverage.lose(&name, 2);
             coverage.probe(&Probe { program: name.clone(), state: ProbeState::Attached, reason: None });
             coverage.program(1, &Program { program: name.clone().into(), runs: 1, ns: 1 });
+            coverage.delivery(&Delivery { sink: name.as_str().into(), delivered: 1, failed: 0, queued: 0 });
             coverage.source(&Source { source: name.into(), up: true, ns: 1, error: None });
         }
         let sizes = [coverage.lost.len(), coverage.probes.len(), coverage.programs.len(), coverage.sources.len()];
-        assert_eq!(sizes, [NAMES; 4]);
+        assert_eq!((sizes, coverage.sinks.len()), ([NAMES; 4], NAMES));
         let stages = (lost::STAGES + STAGES.len()) as u64;
         let over = 1000 - NAMES as u64;
-        assert_eq!(coverage.lost[MALFORMED], 2 * (over + stages) + 3 * over);
+        assert_eq!(coverage.lost[MALFORMED], 2 * (over + stages) + 4 * over);
     }
 }

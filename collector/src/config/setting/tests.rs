@@ -18,7 +18,8 @@ fn another(kind: &Kind) -> (String, String) {
         Kind::Switch(_) => ("true", false),
         Kind::Choice(_, words) => (words[words.len() - 1], true),
         Kind::Patterns(_) => return ("/a b/*, c".into(), r#"["/a b/*", "c"]"#.into()),
-        other @ (Kind::Text(_)
+        Kind::Text(_) => ("some text", true),
+        other @ (Kind::Secret(_)
         | Kind::OptionalChoice(..)
         | Kind::Number(_)
         | Kind::OptionalDuration(..)

@@ -134,8 +134,11 @@ fn agent() -> Result<Real> {
         let mut plain = headroom("run");
         plain.args(&arguments[1..]).stdout(Stdio::null());
         let directory = arguments.last().map(std::path::Path::new).and_then(|config| config.parent());
-        if let Some(log) = directory.and_then(|directory| fs::File::create(directory.join("log")).ok()) {
-            plain.stderr(log);
+        if let Some(directory) = directory {
+            plain.env("HEADROOM_JOURNAL_DIR", directory.join("journal"));
+            if let Ok(log) = fs::File::create(directory.join("log")) {
+                plain.stderr(log);
+            }
         }
         *command = plain;
     });

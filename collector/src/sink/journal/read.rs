@@ -1,0 +1,225 @@
+//! Reading the journal, with or without an agent that writes to it: for the verbs, and for the agent when it starts.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, anyhow};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, params};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::{APPLICATION, BUSY, FILE, VERSION};
+use crate::alert::Alert;
+use crate::incident::Incident;
+
+/// The journal, opened to read.
+pub struct Reader {
+    connection: Connection,
+}
+
+/// Something that happened, as it stands in the journal.
+#[derive(Debug, Serialize)]
+pub struct Event {
+    /// Its place in the order of writing.
+    pub id: u64,
+    /// When, in nanoseconds since the Unix epoch.
+    pub time: u64,
+    /// What, as [`Outcome`](crate::engine::Outcome) is written: an object with one field, named after the kind.
+    #[serde(flatten)]
+    pub what: Map<String, Value>,
+}
+
+/// An alert as it stands in the journal.
+#[derive(Debug, Serialize)]
+pub struct Told {
+    /// Its id.
+    pub id: u64,
+    /// When it was told, in nanoseconds since the Unix epoch.
+    pub time: u64,
+    /// The alert.
+    #[serde(flatten)]
+    pub alert: Alert,
+    /// What became of it on its way to each receiver.
+    pub deliveries: Vec<Delivery>,
+}
+
+/// What became of an alert on its way to one receiver.
+#[derive(Debug, PartialEq, Serialize)]
+pub struct Delivery {
+    /// The receiver.
+    pub sink: String,
+    /// pending, delivered, refused or dropped.
+    pub state: String,
+    /// When, in nanoseconds since the Unix epoch; absent while it is pending.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time: Option<u64>,
+}
+
+impl Reader {
+    /// Opens the journal in this folder.
+    ///
+    /// # Errors
+    /// If there is none, it may not be read, or it is not one.
+    pub fn open(dir: &Path) -> Result<Reader> {
+        let path = dir.join(FILE);
+        let context = || format!("the journal {}", path.display());
+        fs::metadata(&path).with_context(context)?;
+        // Where no agent runs, the files beside it are missing, and who may not make them can read it only as one that
+        // nobody writes to.
+        let wal = dir.join(format!("{FILE}-wal")).exists();
+        let opened = sound(open(&path, "mode=ro")).or_else(|error| match wal {
+            true => Err(error),
+            false => sound(open(&path, "immutable=1")),
+        });
+        Ok(Reader { connection: opened.with_context(context)? })
+    }
+
+    /// Over a connection that is open already.
+    pub(super) fn over(connection: Connection) -> Reader {
+        Reader { connection }
+    }
+
+    /// The connection again.
+    pub(super) fn into_connection(self) -> Connection {
+        self.connection
+    }
+
+    /// The alerts that fire, the first that fired first.
+    pub fn firing(&self) -> Result<Vec<Alert>> {
+        let alerts = self.rows("SELECT body FROM firing ORDER BY id", [], |row| row.get::<_, String>(0))?;
+        Ok(alerts.iter().filter_map(|body| parse(body)).collect())
+    }
+
+    /// The last alerts that were told, the newest last.
+    pub fn alerts(&self, limit: usize) -> Result<Vec<Told>> {
+        let statement = "SELECT id, time, body FROM alert ORDER BY id DESC LIMIT ?";
+        let rows = self.rows(statement, params![limit as i64], |row| {
+            Ok((unsigned(row, 0)?, unsigned(row, 1)?, row.get::<_, String>(2)?))
+        })?;
+        let told = rows.into_iter().rev().filter_map(|(id, time, body)| Some((id, time, parse(&body)?)));
+        told.map(|(id, time, alert)| Ok(Told { id, time, alert, deliveries: self.deliveries(id)? })).collect()
+    }
+
+    /// The last incidents, the newest last.
+    pub fn incidents(&self, limit: usize) -> Result<Vec<Incident>> {
+        let statement = "SELECT body FROM incident ORDER BY id DESC LIMIT ?";
+        let bodies = self.rows(statement, params![limit as i64], |row| row.get::<_, String>(0))?;
+        Ok(bodies.iter().rev().filter_map(|body| parse(body)).collect())
+    }
+
+    /// The incident of this id, or of the only one that begins with it.
+    pub fn incident(&self, id: &str) -> Result<Option<Incident>> {
+        let statement =
+            "SELECT body FROM incident WHERE substr(name, 1, length(?1)) = ?1 ORDER BY name = ?1 DESC LIMIT 2";
+        let bodies = self.rows(statement, params![id], |row| row.get::<_, String>(0))?;
+        let found: Vec<Incident> = bodies.iter().filter_map(|body| parse(body)).collect();
+        match found.as_slice() {
+            [first, ..] if first.id == id => Ok(Some(first.clone())),
+            [only] => Ok(Some(only.clone())),
+            [] => Ok(None),
+            _ => Err(anyhow!("several incidents begin with {id}")),
+        }
+    }
+
+    /// The newest incident.
+    pub fn last_incident(&self) -> Result<Option<Incident>> {
+        Ok(self.incidents(1)?.pop())
+    }
+
+    /// What was written after the event of this id, at most so much, in order.
+    pub fn events_after(&self, id: u64, limit: usize) -> Result<Vec<Event>> {
+        self.events("WHERE id > ?1 ORDER BY id LIMIT ?2", id, limit)
+    }
+
+    /// The last events, the newest last.
+    pub fn last_events(&self, limit: usize) -> Result<Vec<Event>> {
+        let mut events = self.events("WHERE id > ?1 ORDER BY id DESC LIMIT ?2", 0, limit)?;
+        events.reverse();
+        Ok(events)
+    }
+
+    /// Alerts that are on their way to this receiver, the first first.
+    pub fn pending(&self, sink: &str, limit: usize) -> Result<Vec<(u64, Alert)>> {
+        let statement = "SELECT alert.id, alert.body FROM delivery JOIN alert ON alert.id = delivery.alert
+            WHERE delivery.sink = ?1 AND delivery.state = 'pending' ORDER BY alert.id DESC LIMIT ?2";
+        let rows =
+            self.rows(statement, params![sink, limit as i64], |row| Ok((unsigned(row, 0)?, row.get::<_, String>(1)?)))?;
+        Ok(rows.into_iter().rev().filter_map(|(id, body)| Some((id, parse(&body)?))).collect())
+    }
+
+    /// The largest id that was ever given; 0 in an empty journal.
+    pub fn last_id(&self) -> Result<u64> {
+        let statement = "SELECT max(coalesce((SELECT max(id) FROM alert), 0), coalesce((SELECT max(id) FROM event), 0),
+            coalesce((SELECT max(id) FROM incident), 0), coalesce((SELECT max(alert) FROM delivery), 0),
+            coalesce((SELECT max(id) FROM firing), 0))";
+        self.connection.query_row(statement, [], |row| unsigned(row, 0)).context("read the journal")
+    }
+
+    fn events(&self, which: &str, after: u64, limit: usize) -> Result<Vec<Event>> {
+        // Each table on its own first: all rows of all of them would be sorted otherwise.
+        let one = |table: &str, tag: u8| format!("SELECT * FROM (SELECT id, time, body, {tag} FROM {table} {which})");
+        let (alerts, incidents, others) = (one("alert", 0), one("incident", 1), one("event", 2));
+        let order = which.split_once("ORDER").map_or("", |(_, order)| order);
+        let statement = format!("{alerts} UNION ALL {incidents} UNION ALL {others} ORDER {order}");
+        self.rows(&statement, params![after as i64, limit as i64], |row| {
+            let body = parse::<Value>(&row.get::<_, String>(2)?).unwrap_or_default();
+            let what = match (row.get::<_, u8>(3)?, body) {
+                (0, body) => Map::from_iter([("alert".to_owned(), body)]),
+                (1, body) => Map::from_iter([("incident".to_owned(), body)]),
+                (_, Value::Object(what)) => what,
+                _ => Map::new(),
+            };
+            Ok(Event { id: unsigned(row, 0)?, time: unsigned(row, 1)?, what })
+        })
+    }
+
+    fn deliveries(&self, alert: u64) -> Result<Vec<Delivery>> {
+        let statement = "SELECT sink, state, time FROM delivery WHERE alert = ? ORDER BY sink";
+        self.rows(statement, params![alert as i64], |row| {
+            let time: Option<i64> = row.get(2)?;
+            Ok(Delivery { sink: row.get(0)?, state: row.get(1)?, time: time.map(|time| time as u64) })
+        })
+    }
+
+    fn rows<T>(
+        &self,
+        statement: &str,
+        parameters: impl rusqlite::Params,
+        row: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>> {
+        let mut statement = self.connection.prepare(statement).context("read the journal")?;
+        let rows = statement.query_map(parameters, row).context("read the journal")?;
+        rows.collect::<Result<_, _>>().context("read the journal")
+    }
+}
+
+fn open(path: &Path, how: &str) -> Result<Connection> {
+    // Of a path in a URI these three have a meaning of their own.
+    let name = path.display().to_string().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(format!("file:{name}?{how}"), flags)?;
+    connection.busy_timeout(BUSY)?;
+    Ok(connection)
+}
+
+fn sound(connection: Result<Connection>) -> Result<Connection> {
+    let connection = connection?;
+    let number = |pragma: &str| connection.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0)).optional();
+    let (application, version) = (number("application_id")?, number("user_version")?);
+    match (application, version) {
+        (Some(APPLICATION), Some(VERSION)) => Ok(connection),
+        (Some(APPLICATION), Some(other)) => {
+            Err(anyhow!("its layout is version {other}, and this program reads version {VERSION}"))
+        }
+        _ => Err(anyhow!("it is not a journal of headroom")),
+    }
+}
+
+fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    row.get::<_, i64>(column).map(|number| number as u64)
+}
+
+/// What another version wrote may not be readable by this one: better the rest than nothing.
+fn parse<T: serde::de::DeserializeOwned>(body: &str) -> Option<T> {
+    serde_json::from_str(body).inspect_err(|error| tracing::warn!("skipped an entry of the journal: {error}")).ok()
+}

@@ -1,0 +1,277 @@
+//! The journal as a whole: what is written is read back, bounds hold, and a broken file is no end.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
+
+use super::thread::{Journal, Past, Started, Wanted};
+use super::write::{Entry, append};
+use super::*;
+use crate::alert::{Alert, State};
+use crate::engine::Outcome;
+use crate::incident::Incident;
+use crate::pressure::{self, Resource, Stall, Trigger};
+use crate::sink::test::{alert, incident};
+
+const LIMITS: Limits = Limits { max_age: Duration::from_secs(3600), max_bytes: 16 << 20 };
+const MINUTE: u64 = 60_000_000;
+
+/// A folder of its own, removed at the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Folder {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("headroom-journal-{}-{number}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn sinks(names: &[&str]) -> Arc<[Arc<str>]> {
+    names.iter().map(|name| Arc::from(*name)).collect()
+}
+
+fn told(id: u64, alert: Alert, to: &[&str]) -> Entry {
+    Entry::Outcome { id, time: id * 1000, outcome: Arc::new(Outcome::Alert(Box::new(alert))), sinks: sinks(to) }
+}
+
+fn befell(id: u64, incident: Incident) -> Entry {
+    Entry::Outcome { id, time: id * 1000, outcome: Arc::new(Outcome::Incident(Box::new(incident))), sinks: sinks(&[]) }
+}
+
+fn event(id: u64) -> Entry {
+    let trigger = Trigger { resource: Resource::Memory, kind: pressure::Kind::Waiting, threshold_ns: 5, window_ns: 10 };
+    let outcome = Outcome::Pressure(Stall { trigger, total_ns: Some(id) });
+    Entry::Outcome { id, time: id * 1000, outcome: Arc::new(outcome), sinks: sinks(&[]) }
+}
+
+fn resolved(name: &str) -> Alert {
+    Alert { state: State::Resolved, resolved: Some(9), ..alert(name, 1) }
+}
+
+fn names(alerts: &[Alert]) -> Vec<&str> {
+    alerts.iter().map(|alert| &*alert.alert).collect()
+}
+
+#[test]
+fn what_is_written_is_read_back() {
+    let folder = Folder::new();
+    let (mut connection, aside) = open(&folder.0, &LIMITS).unwrap();
+    assert!(aside.is_none());
+    let complete = Incident { complete: true, ..incident("i-1") };
+    let entries = [
+        event(1),
+        befell(2, incident("i-1")),
+        told(3, alert("Hot", 3), &["a", "b"]),
+        told(4, alert("Full", 4), &["a"]),
+        told(5, resolved("Full"), &["a"]),
+        befell(6, complete.clone()),
+        befell(7, incident("i-10")),
+        Entry::Progress { sink: "a".into(), alerts: vec![3, 4], progress: Progress::Delivered, time: 9 },
+    ];
+    append(&mut connection, &entries).unwrap();
+
+    let reader = Reader::open(&folder.0).unwrap();
+    assert_eq!(names(&reader.firing().unwrap()), ["Hot"]);
+    let all = reader.alerts(2).unwrap();
+    assert_eq!(
+        all.iter().map(|told| (told.id, told.alert.state)).collect::<Vec<_>>(),
+        [(4, State::Firing), (5, State::Resolved)]
+    );
+    assert_eq!(all[0].deliveries, [read::Delivery { sink: "a".into(), state: "delivered".into(), time: Some(9) }]);
+    let pending = |sink: &str| reader.pending(sink, 9).unwrap().iter().map(|(id, _)| *id).collect::<Vec<_>>();
+    assert_eq!((pending("a"), pending("b"), pending("c")), (vec![5], vec![3], vec![]));
+    assert_eq!(reader.incident("i-1").unwrap(), Some(complete), "not its namesake, and as it was told last");
+    assert_eq!(reader.incident("i-10").unwrap(), reader.last_incident().unwrap());
+    assert!(reader.incident("i").is_err(), "there are two");
+    assert!(reader.incident("j").unwrap().is_none() && reader.incident("%").unwrap().is_none());
+    let ids = |events: Vec<read::Event>| events.iter().map(|event| event.id).collect::<Vec<_>>();
+    assert_eq!(ids(reader.last_events(9).unwrap()), [1, 2, 3, 4, 5, 7]);
+    assert_eq!(ids(reader.last_events(2).unwrap()), [5, 7]);
+    assert_eq!(ids(reader.events_after(2, 2).unwrap()), [3, 4]);
+    let events = serde_json::to_value(reader.events_after(0, 3).unwrap()).unwrap();
+    assert_eq!(events[0]["pressure"]["total_ns"], 1);
+    assert_eq!((&events[1]["incident"]["id"], &events[2]["alert"]["alert"]), (&"i-1".into(), &"Hot".into()));
+    assert_eq!(reader.last_id().unwrap(), 7);
+}
+
+#[test]
+fn what_is_too_old_goes_and_what_fires_stays() {
+    let folder = Folder::new();
+    let (mut connection, _) = open(&folder.0, &LIMITS).unwrap();
+    let old = [event(1), befell(2, incident("i-1")), told(3, alert("Hot", 3), &["a"])];
+    let new = [event(70 * MINUTE), befell(71 * MINUTE, incident("i-2")), told(72 * MINUTE, alert("New", 4), &["a"])];
+    append(&mut connection, old.iter().chain(&new)).unwrap();
+    assert_eq!(tidy::tidy(&folder.0, &LIMITS, 80 * MINUTE).unwrap(), 0, "nothing was too much");
+    let reader = Reader::open(&folder.0).unwrap();
+    let left: Vec<u64> = reader.last_events(9).unwrap().iter().map(|event| event.id / MINUTE).collect();
+    assert_eq!(left, [70, 71, 72]);
+    assert_eq!(names(&reader.firing().unwrap()), ["Hot", "New"]);
+    assert_eq!(reader.pending("a", 9).unwrap().len(), 1);
+}
+
+#[test]
+fn the_file_stays_below_its_bound_and_keeps_the_newest() {
+    let folder = Folder::new();
+    let limits = Limits { max_bytes: 1 << 20, ..LIMITS };
+    let (mut connection, _) = open(&folder.0, &limits).unwrap();
+    let long = |id: u64| Alert { summary: "x".repeat(1000), ..alert("Hot", id) };
+    let (mut id, mut fullest, mut removed) = (0, 0, 0);
+    for _ in 0..60 {
+        let mut entries: Vec<Entry> = Vec::new();
+        for _ in 0..100 {
+            id += 2;
+            entries.extend([told(id, long(id), &["a"]), event(id + 1)]);
+        }
+        if append(&mut connection, &entries).is_err() {
+            // As the thread does it.
+            removed += tidy::tidy(&folder.0, &limits, 0).unwrap();
+            append(&mut connection, &entries).unwrap();
+        }
+        tidy::shorten(&folder.0, 256 << 10).unwrap();
+        fullest = fullest.max(size(&folder.0).0);
+    }
+    assert!(fullest <= limits.max_bytes && fullest > limits.max_bytes / 2, "{fullest}");
+    assert!(size(&folder.0).1 <= 8 << 20, "{:?}", size(&folder.0));
+    removed += tidy::tidy(&folder.0, &limits, 0).unwrap();
+    assert!(removed > 1000, "{removed}");
+    let (after, _) = size(&folder.0);
+    assert!(after <= limits.max_bytes / 5 * 4 + 64 * PAGE, "room is given back: {after}");
+    let reader = Reader::open(&folder.0).unwrap();
+    let told = reader.alerts(100_000).unwrap();
+    assert_eq!(told.last().unwrap().id, id);
+    assert!(told.len() > 50 && told[0].id > 2, "{} left from {}", told.len(), told[0].id);
+    assert_eq!(reader.pending("a", 100_000).unwrap().len(), told.len());
+}
+
+#[test]
+fn a_broken_file_is_set_aside_and_a_new_one_made() {
+    let folder = Folder::new();
+    let path = folder.0.join(FILE);
+    drop(open(&folder.0, &LIMITS).unwrap());
+    let whole = fs::read(&path).unwrap();
+    let mut torn = whole.clone();
+    torn[4096..12288].fill(0xa5);
+    let foreign = {
+        let other = folder.0.join("other");
+        Connection::open(&other).unwrap().execute_batch("CREATE TABLE mine (x)").unwrap();
+        fs::read(other).unwrap()
+    };
+    let mut newer = whole.clone();
+    newer[60..64].copy_from_slice(&(VERSION + 1).to_be_bytes());
+    for (bytes, reason) in [
+        (b"this is no database, but it is long enough to be taken for one".repeat(99), "not a database"),
+        (torn, ""),
+        (foreign, "another program's"),
+        (newer, "version 2"),
+    ] {
+        fs::write(&path, &bytes).unwrap();
+        let reader = Reader::open(&folder.0).map(|reader| reader.last_events(9));
+        assert!(!matches!(reader, Ok(Ok(_))), "{reason}");
+        let (mut connection, aside) = open(&folder.0, &LIMITS).unwrap();
+        let (aside, told) = aside.unwrap();
+        assert!(told.contains(reason), "{told}");
+        assert_eq!(fs::read(&aside).unwrap(), bytes);
+        append(&mut connection, &[event(1)]).unwrap();
+    }
+    let kept = fs::read_dir(&folder.0)
+        .unwrap()
+        .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().contains("corrupt"));
+    assert_eq!(kept.count(), 1, "only the last is kept");
+}
+
+/// Waits for what the thread does on its own.
+fn until(what: &str, done: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !done() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn start(dir: &Path) -> Started {
+    let wanted = Wanted { sinks: vec!["a".into(), "b".into()], pending: 10, incidents: 10 };
+    Journal::start(dir.to_owned(), LIMITS, wanted).unwrap()
+}
+
+#[test]
+fn the_thread_tells_of_the_past_and_writes_all_it_was_given() {
+    let folder = Folder::new();
+    let Started { journal, past, ended } = start(&folder.0);
+    let Past { firing, last, .. } = past.recv().unwrap();
+    assert!(firing.is_empty() && last == 0);
+    let written = journal.write(vec![told(1, alert("Hot", 1), &["a", "b"]), befell(2, incident("i-1"))]);
+    written.blocking_recv().unwrap();
+    assert_eq!(Reader::open(&folder.0).unwrap().last_id().unwrap(), 2, "it is there when it is said to be");
+    drop(journal.write(vec![Entry::Progress {
+        sink: "a".into(),
+        alerts: vec![1],
+        progress: Progress::Delivered,
+        time: 3,
+    }]));
+    drop(journal);
+    assert!(ended.recv().is_err());
+
+    let Past { firing, pending, incidents, last } = start(&folder.0).past.recv().unwrap();
+    assert_eq!((names(&firing), last), (vec!["Hot"], 2));
+    assert_eq!(incidents, [incident("i-1")]);
+    let ids: Vec<Vec<u64>> = pending.iter().map(|it| it.iter().map(|(id, _)| *id).collect()).collect();
+    assert_eq!(ids, [vec![], vec![1]]);
+}
+
+#[test]
+fn what_is_dear_waits_until_the_journal_can_be_written_and_the_rest_is_counted() {
+    let folder = Folder::new();
+    let dir = folder.0.join("later");
+    // Where a folder should be, is a file.
+    fs::write(&dir, "").unwrap();
+    let Started { journal, past, .. } = start(&dir);
+    assert!(past.recv().is_err());
+    assert!(journal.health.failing.load(Ordering::Relaxed));
+    let written = journal.write(vec![event(1), told(2, alert("Hot", 1), &["a"]), event(3)]);
+    written.blocking_recv().unwrap();
+    assert_eq!(journal.health.lost.load(Ordering::Relaxed), 2);
+    fs::remove_file(&dir).unwrap();
+    until("it is not written again", || !journal.health.failing.load(Ordering::Relaxed));
+    assert_eq!(Reader::open(&dir).unwrap().alerts(9).unwrap()[0].id, 2);
+
+    let thousands = (0..3000).map(|id| told(10 + id, alert("Hot", id), &["a"])).collect();
+    fs::remove_dir_all(&dir).unwrap();
+    fs::write(&dir, "").unwrap();
+    journal.write(thousands).blocking_recv().unwrap();
+    assert_eq!(journal.health.lost.load(Ordering::Relaxed), 2 + 2000, "what waits is bounded");
+}
+
+#[test]
+fn a_file_that_breaks_while_it_is_written_is_set_aside() {
+    let folder = Folder::new();
+    let Started { journal, past, .. } = start(&folder.0);
+    past.recv().unwrap();
+    journal.write(vec![told(1, alert("Hot", 1), &["a"])]).blocking_recv().unwrap();
+    tidy::tidy(&folder.0, &LIMITS, 0).unwrap();
+    let path = folder.0.join(FILE);
+    fs::write(&path, vec![0xa5; fs::metadata(&path).unwrap().len() as usize]).unwrap();
+    // Who writes goes on in its own log, until somebody else finds the file broken.
+    let error = tidy::tidy(&folder.0, &LIMITS, 0).unwrap_err();
+    journal.health.doubt(&anyhow::anyhow!("the disk is full"));
+    journal.write(vec![told(2, alert("Hot", 1), &["a"])]).blocking_recv().unwrap();
+    assert!(Reader::open(&folder.0).and_then(|reader| reader.last_id()).is_err());
+    journal.health.doubt(&error);
+    let id = std::cell::Cell::new(3);
+    until("the broken file is not noticed", || {
+        journal.write(vec![told(id.get(), alert("Hot", 1), &["a"])]).blocking_recv().unwrap();
+        let last = Reader::open(&folder.0).and_then(|reader| reader.last_id());
+        last.is_ok_and(|last| last == id.replace(id.get() + 1))
+    });
+    let aside = |name: &str| name.contains("corrupt") && !name.ends_with("-wal") && !name.ends_with("-shm");
+    let names = fs::read_dir(&folder.0).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert_eq!(names.filter(|name| aside(name)).count(), 1);
+}

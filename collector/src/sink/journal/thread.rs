@@ -1,0 +1,263 @@
+//! The thread that writes the journal: it may have to wait for the disk, and nobody else should. What cannot be written is
+//! kept for later if it is dear, up to a bound, and counted as lost otherwise.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use rusqlite::{Connection, ErrorCode};
+use tokio::sync::oneshot;
+
+use super::write::{Entry, append};
+use super::{FILE, Limits, Reader, is_beyond_use, open, tidy};
+use crate::alert::Alert;
+use crate::incident::Incident;
+use crate::source::clock;
+
+/// Requests that may wait.
+const QUEUE: usize = 256;
+
+/// Entries that are kept until the journal can be written again.
+const BACKLOG: usize = 1000;
+
+/// How long after a failure the journal is tried again without a new entry.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// What the journal says of the time before.
+#[derive(Debug, Default)]
+pub struct Past {
+    /// The alerts that fire.
+    pub firing: Vec<Alert>,
+    /// The alerts that are on their way to each receiver, in the order of the receivers that were asked for.
+    pub pending: Vec<Vec<(u64, Alert)>>,
+    /// The last incidents, the newest last.
+    pub incidents: Vec<Incident>,
+    /// The largest id that was ever given.
+    pub last: u64,
+}
+
+/// How much of it is wanted.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The receivers that there are.
+    pub sinks: Vec<Arc<str>>,
+    /// Pending alerts of each, the newest.
+    pub pending: usize,
+    /// Incidents, the newest.
+    pub incidents: usize,
+}
+
+/// How the journal fares.
+#[derive(Debug, Default)]
+pub struct Health {
+    /// Whether the last attempt to write failed.
+    pub failing: AtomicBool,
+    /// How long it took, in nanoseconds.
+    pub ns: AtomicU64,
+    /// Entries that were lost.
+    pub lost: Arc<AtomicU64>,
+    /// Somebody else found the file broken.
+    doubtful: AtomicBool,
+}
+
+impl Health {
+    /// Has the file looked at as a whole, if this is what becomes of one that is broken. Who writes may not notice for long:
+    /// what it wrote last it need not read.
+    pub fn doubt(&self, error: &anyhow::Error) {
+        if is_beyond_use(error) {
+            self.doubtful.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The thread, as others see it. When the last of these is dropped, it writes what it has and ends.
+#[derive(Clone)]
+pub struct Journal {
+    requests: SyncSender<Request>,
+    /// How it fares.
+    pub health: Arc<Health>,
+}
+
+/// The thread, just started.
+pub struct Started {
+    /// Where entries go.
+    pub journal: Journal,
+    /// What the journal says of the past comes here once it is open; nothing does if it cannot be opened.
+    pub past: Receiver<Past>,
+    /// Is hung up when the thread has written all it was given.
+    pub ended: Receiver<()>,
+}
+
+struct Request {
+    entries: Vec<Entry>,
+    done: oneshot::Sender<()>,
+}
+
+impl Journal {
+    /// Starts the thread.
+    pub fn start(dir: PathBuf, limits: Limits, wanted: Wanted) -> Result<Started> {
+        let (requests, received) = mpsc::sync_channel(QUEUE);
+        let (tell, past) = mpsc::sync_channel(1);
+        let (end, ended) = mpsc::sync_channel(0);
+        let health = Arc::new(Health::default());
+        let mut scribe =
+            Scribe { dir, limits, health: health.clone(), connection: None, again: None, backlog: VecDeque::new() };
+        let run = move || {
+            if let Some(past) = scribe.begin(&wanted) {
+                // Nobody is there any more if it took too long.
+                let _ = tell.send(past);
+            }
+            drop(tell);
+            scribe.run(&received);
+            drop(end);
+        };
+        std::thread::Builder::new().name("journal".into()).spawn(run).context("start the journal's thread")?;
+        Ok(Started { journal: Journal { requests, health }, past, ended })
+    }
+
+    /// Hands entries over, never waiting. What comes back ends when they are written, or cannot be.
+    pub fn write(&self, entries: Vec<Entry>) -> oneshot::Receiver<()> {
+        let (done, told) = oneshot::channel();
+        let count = entries.len() as u64;
+        if self.requests.try_send(Request { entries, done }).is_err() {
+            self.health.lost.fetch_add(count, Ordering::Relaxed);
+        }
+        told
+    }
+}
+
+/// Who writes.
+struct Scribe {
+    dir: PathBuf,
+    limits: Limits,
+    health: Arc<Health>,
+    connection: Option<Connection>,
+    /// When the journal, out of reach, is opened again.
+    again: Option<Instant>,
+    backlog: VecDeque<Entry>,
+}
+
+impl Scribe {
+    fn begin(&mut self, wanted: &Wanted) -> Option<Past> {
+        let opened = self.open();
+        let past = opened.and_then(|()| match self.connection.take() {
+            Some(connection) => {
+                let reader = Reader::over(connection);
+                let past = past(&reader, wanted);
+                self.connection = Some(reader.into_connection());
+                past
+            }
+            None => Ok(Past::default()),
+        });
+        past.map_err(|error| self.failed(&error)).ok()
+    }
+
+    fn run(&mut self, requests: &Receiver<Request>) {
+        loop {
+            match requests.recv_timeout(RETRY) {
+                Ok(Request { entries, done }) => {
+                    self.backlog.extend(entries);
+                    self.write();
+                    let _ = done.send(());
+                }
+                Err(RecvTimeoutError::Timeout) if self.backlog.is_empty() && self.connection.is_some() => {}
+                Err(RecvTimeoutError::Timeout) => self.write(),
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        if !self.backlog.is_empty() {
+            self.write();
+        }
+    }
+
+    /// Writes what is there. What is left of it then is dear, and not too much.
+    fn write(&mut self) {
+        let begun = clock::monotonic_ns();
+        match self.attempt() {
+            Ok(true) => {
+                self.backlog.clear();
+                self.health.ns.store(clock::monotonic_ns().saturating_sub(begun), Ordering::Relaxed);
+                if self.health.failing.swap(false, Ordering::Relaxed) {
+                    tracing::info!("the journal is written again");
+                }
+            }
+            Ok(false) => {}
+            Err(error) => self.failed(&error),
+        }
+        let before = self.backlog.len();
+        self.backlog.retain(Entry::is_dear);
+        let over = self.backlog.len().saturating_sub(BACKLOG);
+        self.backlog.drain(..over);
+        self.health.lost.fetch_add((before - self.backlog.len()) as u64, Ordering::Relaxed);
+    }
+
+    fn failed(&mut self, error: &anyhow::Error) {
+        self.again = Some(Instant::now() + RETRY);
+        if !self.health.failing.swap(true, Ordering::Relaxed) {
+            tracing::error!("the journal cannot be written, alerts are delivered all the same: {error:#}");
+        }
+    }
+
+    /// `false` if it is too early for another attempt.
+    fn attempt(&mut self) -> Result<bool> {
+        // Somebody may have removed the file, and what is written to it then is lost.
+        if self.connection.is_some() && !self.dir.join(FILE).exists() {
+            tracing::error!("the journal is gone, and made anew");
+            self.connection = None;
+        }
+        if self.health.doubtful.swap(false, Ordering::Relaxed) {
+            self.connection = None;
+        }
+        for last in [false, true] {
+            if self.connection.is_none() {
+                if self.again.is_some_and(|again| Instant::now() < again) {
+                    return Ok(false);
+                }
+                self.open()?;
+            }
+            let Some(connection) = &mut self.connection else { return Ok(false) };
+            let Err(error) = append(connection, &self.backlog) else { return Ok(true) };
+            let code = error.chain().find_map(|cause| cause.downcast_ref::<rusqlite::Error>()?.sqlite_error_code());
+            match code {
+                // Opened again, it is looked at as a whole, and set aside.
+                Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) if !last => self.connection = None,
+                Some(ErrorCode::DiskFull) if !last => {
+                    // Where the bound is what is full, this makes room; where it is the disk, perhaps.
+                    tidy::tidy(&self.dir, &self.limits, 0).map_err(|_| error)?;
+                }
+                _ => {
+                    self.connection = None;
+                    return Err(error);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    fn open(&mut self) -> Result<()> {
+        let (connection, aside) = open(&self.dir, &self.limits)?;
+        if let Some((aside, reason)) = aside {
+            tracing::error!(
+                "the journal was beyond use, and is now {}; a new one has begun: {reason}",
+                aside.display()
+            );
+        }
+        self.connection = Some(connection);
+        self.again = None;
+        Ok(())
+    }
+}
+
+fn past(reader: &Reader, wanted: &Wanted) -> Result<Past> {
+    let pending = wanted.sinks.iter().map(|sink| reader.pending(sink, wanted.pending));
+    Ok(Past {
+        firing: reader.firing()?,
+        pending: pending.collect::<Result<_>>()?,
+        incidents: reader.incidents(wanted.incidents)?,
+        last: reader.last_id()?,
+    })
+}

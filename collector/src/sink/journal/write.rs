@@ -1,0 +1,124 @@
+//! Writing to the journal: several entries in one transaction. Knows no thread and no retry.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use rusqlite::{Connection, Transaction, params};
+use serde_json::to_string;
+
+use super::Progress;
+use crate::alert::State;
+use crate::engine::Outcome;
+
+/// One thing to be written.
+#[derive(Clone, Debug)]
+pub enum Entry {
+    /// What the engine told.
+    Outcome {
+        /// Its id.
+        id: u64,
+        /// When, in nanoseconds since the Unix epoch.
+        time: u64,
+        /// What.
+        outcome: Arc<Outcome>,
+        /// Who is to receive it, if it is an alert.
+        sinks: Arc<[Arc<str>]>,
+    },
+    /// What became of alerts on their way.
+    Progress {
+        /// To whom.
+        sink: Arc<str>,
+        /// The alerts' ids.
+        alerts: Vec<u64>,
+        /// What became of them.
+        progress: Progress,
+        /// When, in nanoseconds since the Unix epoch.
+        time: u64,
+    },
+}
+
+impl Entry {
+    /// Whether it is worth keeping until the journal can be written again.
+    pub fn is_dear(&self) -> bool {
+        match self {
+            Entry::Outcome { outcome, .. } => matches!(**outcome, Outcome::Alert(_) | Outcome::Incident(_)),
+            Entry::Progress { .. } => true,
+        }
+    }
+}
+
+/// Writes all entries, or none.
+pub fn append<'a>(connection: &mut Connection, entries: impl IntoIterator<Item = &'a Entry>) -> Result<()> {
+    let transaction = connection.transaction().context("begin")?;
+    for entry in entries {
+        match entry {
+            Entry::Outcome { id, time, outcome, sinks } => {
+                match &**outcome {
+                    Outcome::Alert(alert) => {
+                        let body = to_string(alert)?;
+                        let state = match alert.state {
+                            State::Firing => "firing",
+                            State::Resolved => "resolved",
+                        };
+                        transaction
+                            .prepare_cached("INSERT OR REPLACE INTO alert VALUES (?, ?, ?, ?, ?)")?
+                            .execute(params![*id as i64, *time as i64, alert.severity.label(), state, body])?;
+                        let labels = to_string(&alert.labels)?;
+                        match alert.state {
+                            State::Firing => transaction
+                                .prepare_cached("INSERT OR REPLACE INTO firing VALUES (?, ?, ?, ?)")?
+                                .execute(params![&*alert.alert, labels, *id as i64, body])?,
+                            State::Resolved => transaction
+                                .prepare_cached("DELETE FROM firing WHERE alert = ? AND labels = ?")?
+                                .execute(params![&*alert.alert, labels])?,
+                        };
+                        for sink in &**sinks {
+                            deliver(&transaction, sink, *id, Progress::Pending, None)?;
+                        }
+                    }
+                    Outcome::Incident(incident) => {
+                        // Told again, it keeps its place among the rest.
+                        transaction
+                            .prepare_cached(
+                                "INSERT INTO incident VALUES (?, ?, ?, ?, ?)
+                             ON CONFLICT (name) DO UPDATE SET body = excluded.body",
+                            )?
+                            .execute(params![
+                                *id as i64,
+                                incident.id,
+                                *time as i64,
+                                incident.kind.name(),
+                                to_string(incident)?
+                            ])?;
+                    }
+                    other => {
+                        transaction
+                            .prepare_cached("INSERT OR REPLACE INTO event VALUES (?, ?, ?)")?
+                            .execute(params![*id as i64, *time as i64, to_string(other)?])?;
+                    }
+                }
+            }
+            Entry::Progress { sink, alerts, progress, time } => {
+                for alert in alerts {
+                    deliver(&transaction, sink, *alert, *progress, Some(*time))?;
+                }
+            }
+        }
+    }
+    transaction.commit().context("commit")
+}
+
+fn deliver(
+    transaction: &Transaction<'_>,
+    sink: &str,
+    alert: u64,
+    progress: Progress,
+    time: Option<u64>,
+) -> rusqlite::Result<usize> {
+    transaction.prepare_cached("INSERT OR REPLACE INTO delivery VALUES (?, ?, ?, ?)")?.execute(params![
+        sink,
+        alert as i64,
+        progress.label(),
+        time.map(|time| time as i64)
+    ])
+}

@@ -1,0 +1,130 @@
+//! A webhook: alerts as JSON of our own, signed if there is a secret.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use hmac::{Hmac, KeyInit, Mac};
+use serde::Serialize;
+use sha2::Sha256;
+
+use super::queue::Message;
+use super::rfc3339;
+use crate::alert::{Severity, State};
+use crate::incident::Incident;
+
+/// The header with the signature: `sha256=` and the HMAC-SHA256 of the body under the secret, in hexadecimal.
+pub const SIGNATURE: &str = "x-headroom-signature";
+
+/// The layout of the body; it changes with whatever a receiver could stumble over.
+const VERSION: u32 = 1;
+
+#[derive(Serialize)]
+struct Body<'a> {
+    version: u32,
+    host: &'a str,
+    agent: &'static str,
+    alerts: Vec<Item<'a>>,
+}
+
+#[derive(Serialize)]
+struct Item<'a> {
+    /// The same when it is delivered again.
+    id: String,
+    alert: &'a str,
+    severity: Severity,
+    state: State,
+    labels: &'a BTreeMap<String, String>,
+    started: String,
+    fired: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resolved: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<f64>,
+    summary: &'a str,
+    action: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    incident: Option<Evidence<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Evidence<'a> {
+    Whole(Box<Incident>),
+    Id { id: &'a str },
+}
+
+/// The body that tells of these alerts, each with its incident where that is still at hand.
+pub fn body(host: &str, messages: &[Arc<Message>], incident: impl Fn(&str) -> Option<Incident>) -> Vec<u8> {
+    let alerts = messages.iter().map(|message| item(message, &incident)).collect();
+    let body = Body { version: VERSION, host, agent: env!("CARGO_PKG_VERSION"), alerts };
+    // Strings and numbers: it can be written.
+    serde_json::to_vec(&body).unwrap_or_default()
+}
+
+fn item<'a>(message: &'a Message, incident: impl Fn(&str) -> Option<Incident>) -> Item<'a> {
+    let alert = &message.alert;
+    Item {
+        id: message.id.to_string(),
+        alert: &alert.alert,
+        severity: alert.severity,
+        state: alert.state,
+        labels: &alert.labels,
+        started: rfc3339(alert.started),
+        fired: rfc3339(alert.fired),
+        resolved: alert.resolved.map(rfc3339),
+        value: alert.value,
+        summary: &alert.summary,
+        action: &alert.action,
+        incident: alert.incident.as_deref().map(|id| match incident(id) {
+            Some(whole) => Evidence::Whole(Box::new(whole)),
+            None => Evidence::Id { id },
+        }),
+    }
+}
+
+/// The value of [`SIGNATURE`].
+pub fn signature(secret: &str, body: &[u8]) -> String {
+    // A key of any length will do.
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.as_bytes()) else { return String::new() };
+    mac.update(body);
+    let hex = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    format!("sha256={hex}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sink::test::{alert, incident};
+    use serde_json::{Value, json};
+
+    #[test]
+    fn the_signature_is_that_of_rfc_4231() {
+        // Its test cases 2, and 6 with a key longer than a block.
+        let signed = signature("Jefe", b"what do ya want for nothing?");
+        assert_eq!(signed, "sha256=5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+        let mac = Hmac::<Sha256>::new_from_slice(&[0xaa; 131]).unwrap();
+        let mac = mac.chain_update("Test Using Larger Than Block-Size Key - Hash Key First").finalize().into_bytes();
+        assert_eq!(mac[..4], [0x60, 0xe4, 0x31, 0x59]);
+    }
+
+    #[test]
+    fn an_alert_comes_with_its_incident_where_that_is_at_hand() {
+        let with = |id: &str| {
+            let mut alert = alert("HostOom", 1_700_000_000_123_456_789);
+            alert.incident = Some(id.to_owned());
+            Arc::new(Message { id: 7, alert })
+        };
+        let whole = |id: &str| (id == "known").then(|| incident(id));
+        let body: Value = serde_json::from_slice(&body("node1", &[with("known"), with("gone")], whole)).unwrap();
+        assert_eq!((&body["version"], &body["host"]), (&json!(1), &json!("node1")));
+        let [first, second] = body["alerts"].as_array().unwrap().as_slice() else { panic!("{body}") };
+        assert_eq!(
+            (&first["id"], &first["alert"], &first["state"]),
+            (&json!("7"), &json!("HostOom"), &json!("firing"))
+        );
+        assert_eq!(first["fired"], json!("2023-11-14T22:13:20.123456789Z"));
+        assert_eq!(first["incident"]["title"], json!("it was killed"));
+        assert_eq!(second["incident"], json!({"id": "gone"}));
+        assert!(first.get("resolved").is_none());
+    }
+}

@@ -1,0 +1,225 @@
+//! A receiver of alerts on loopback: plain HTTP/1.1 or TLS, answering well or badly, and remembering what came.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use collector::source::clock;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+use crate::agent::PATIENCE;
+
+/// What it does with a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// 200.
+    Well,
+    /// This status.
+    Status(u16),
+    /// 307 to this URL.
+    Redirect(String),
+    /// It reads the request, and never answers.
+    Hang,
+    /// It closes in the middle of the request.
+    Close,
+    /// It closes in the middle of the answer.
+    Half,
+}
+
+/// One request that came.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// When all of it had come, in nanoseconds since the Unix epoch.
+    pub time: u64,
+    /// Method, path and headers, as they came.
+    pub head: String,
+    /// The body.
+    pub body: Vec<u8>,
+    /// Whether it was answered well.
+    pub accepted: bool,
+}
+
+impl Request {
+    /// The value of a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut headers = self.head.lines().filter_map(|line| line.split_once(": "));
+        headers.find(|(header, _)| header.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    /// The body as JSON.
+    pub fn json(&self) -> serde_json::Value {
+        let text = String::from_utf8_lossy(&self.body);
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+    }
+
+    /// The alerts of a webhook's body.
+    pub fn alerts(&self) -> Vec<serde_json::Value> {
+        self.json()["alerts"].as_array().cloned().unwrap_or_default()
+    }
+}
+
+/// A listening receiver. Dropped, it listens no more.
+pub struct Receiver {
+    /// Where it listens.
+    pub address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    answer: Mutex<Answer>,
+    requests: Mutex<Vec<Request>>,
+    open: AtomicBool,
+    tls: Option<Arc<ServerConfig>>,
+}
+
+impl Receiver {
+    /// One that answers like this, for now.
+    pub fn start(answer: Answer) -> Receiver {
+        Receiver::listen("127.0.0.1:0".parse().unwrap(), answer, None)
+    }
+
+    /// One at this address, which must be free.
+    pub fn at(address: SocketAddr, answer: Answer) -> Receiver {
+        Receiver::listen(address, answer, None)
+    }
+
+    /// One that speaks TLS with a certificate of its own making for `localhost`, which is given as PEM.
+    pub fn tls(answer: Answer) -> (Receiver, String) {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let config = config.with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key).unwrap();
+        let receiver = Receiver::listen("127.0.0.1:0".parse().unwrap(), answer, Some(Arc::new(config)));
+        (receiver, made.cert.pem())
+    }
+
+    fn listen(address: SocketAddr, answer: Answer, tls: Option<Arc<ServerConfig>>) -> Receiver {
+        let listener = TcpListener::bind(address).unwrap();
+        let address = listener.local_addr().unwrap();
+        let shared =
+            Arc::new(Shared { answer: Mutex::new(answer), requests: Mutex::default(), open: true.into(), tls });
+        let serving = shared.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                if !serving.open.load(Ordering::SeqCst) {
+                    break;
+                }
+                let (serving, Ok(stream)) = (serving.clone(), stream) else { continue };
+                std::thread::spawn(move || serving.serve(stream));
+            }
+        });
+        Receiver { address, shared }
+    }
+
+    /// `http://ADDRESS/hook`.
+    pub fn url(&self) -> String {
+        match self.shared.tls {
+            Some(_) => format!("https://localhost:{}/hook", self.address.port()),
+            None => format!("http://{}/hook", self.address),
+        }
+    }
+
+    /// Answers like this from now on.
+    pub fn answer(&self, answer: Answer) {
+        *self.shared.answer.lock().unwrap_or_else(PoisonError::into_inner) = answer;
+    }
+
+    /// What came so far.
+    pub fn requests(&self) -> Vec<Request> {
+        self.shared.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The ids of all alerts that a webhook's requests brought and that were answered well, in the order of their coming.
+    pub fn ids(&self) -> Vec<u64> {
+        let accepted = self.requests().into_iter().filter(|request| request.accepted);
+        let alerts = accepted.flat_map(|request| request.alerts());
+        alerts.map(|alert| alert["id"].as_str().unwrap().parse().unwrap()).collect()
+    }
+
+    /// Waits until what came is as it should be.
+    pub fn until(&self, what: &str, done: impl Fn(&[Request]) -> bool) -> Vec<Request> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let requests = self.requests();
+            if done(&requests) {
+                return requests;
+            }
+            assert!(Instant::now() < deadline, "{what}: {} requests came", requests.len());
+            sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.shared.open.store(false, Ordering::SeqCst);
+        // Wakes the listener, which then ends and frees the address.
+        let _ = TcpStream::connect(self.address);
+    }
+}
+
+trait Stream: Read + Write {}
+impl<T: Read + Write> Stream for T {}
+
+impl Shared {
+    fn serve(&self, socket: TcpStream) {
+        let _ = socket.set_read_timeout(Some(PATIENCE));
+        let Ok(raw) = socket.try_clone() else { return };
+        let mut stream: Box<dyn Stream> = match &self.tls {
+            Some(config) => Box::new(StreamOwned::new(ServerConnection::new(config.clone()).unwrap(), socket)),
+            None => Box::new(socket),
+        };
+        // Several requests may come over one connection.
+        while self.exchange(&mut *stream).is_some() {}
+        let _ = raw.shutdown(Shutdown::Both);
+    }
+
+    fn exchange(&self, stream: &mut dyn Stream) -> Option<()> {
+        let mut bytes = Vec::new();
+        let mut chunk = [0; 4096];
+        let (head, length) = loop {
+            let count = stream.read(&mut chunk).ok().filter(|count| *count > 0)?;
+            bytes.extend_from_slice(&chunk[..count]);
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            if let Some((head, _)) = text.split_once("\r\n\r\n") {
+                let length = head.lines().find_map(|line| {
+                    let (name, value) = line.split_once(": ")?;
+                    name.eq_ignore_ascii_case("content-length").then(|| value.parse::<usize>().ok())?
+                });
+                break (head.to_owned(), length.unwrap_or(0));
+            }
+        };
+        let answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if answer == Answer::Close {
+            return None;
+        }
+        let mut body = bytes.split_off(head.len() + 4);
+        while body.len() < length {
+            let count = stream.read(&mut chunk).ok().filter(|count| *count > 0)?;
+            body.extend_from_slice(&chunk[..count]);
+        }
+        let accepted = answer == Answer::Well;
+        let request = Request { time: clock::unix_ns(), head, body, accepted };
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner).push(request);
+        let response = match answer {
+            Answer::Well => "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_owned(),
+            Answer::Status(code) => format!("HTTP/1.1 {code} So\r\nContent-Length: 3\r\n\r\nwhy"),
+            Answer::Redirect(url) => format!("HTTP/1.1 307 There\r\nLocation: {url}\r\nContent-Length: 0\r\n\r\n"),
+            Answer::Half => "HTTP/1.1 2".to_owned(),
+            Answer::Hang => {
+                // Until whoever asked gives up.
+                let _ = stream.read(&mut chunk);
+                return None;
+            }
+            Answer::Close => return None,
+        };
+        stream.write_all(response.as_bytes()).ok()?;
+        stream.flush().ok()?;
+        (response.len() > 10).then_some(())
+    }
+}
