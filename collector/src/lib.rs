@@ -6,6 +6,7 @@
 pub mod alert;
 pub mod cli;
 pub mod config;
+pub mod dashboard;
 pub mod docs;
 pub mod engine;
 pub mod http;
@@ -17,6 +18,7 @@ pub mod privilege;
 pub mod round;
 pub mod run;
 pub mod sample;
+pub mod service;
 pub mod signal;
 pub mod sink;
 pub mod source;

@@ -23,6 +23,7 @@ use crate::pressure::{self, Stall, Trigger};
 use crate::privilege;
 use crate::round::Round;
 use crate::sample::{ProbeState, Reading, Sample};
+use crate::service::Manager;
 use crate::sink;
 use crate::sink::outbox::Outbox;
 use crate::sink::record::Recorder;
@@ -212,6 +213,7 @@ async fn collect(
     let losses = [("http", shed), ("series", left_out)].into_iter().chain(outbox.losses()).collect();
     let mut fares = outbox.fares.clone();
     let mut round = Round::open(config, kernel, own, losses)?;
+    let mut manager = Manager::new();
     let mut fold = |sample: Sample| {
         if let Some(recorder) = &mut recorder {
             recorder.write(&sample);
@@ -253,6 +255,7 @@ async fn collect(
             _ = tick.tick() => {
                 fares.read(&mut fold);
                 round.read(&mut fold);
+                manager.round();
             }
             ready = bulk.readable() => {
                 let more = round.drain_bulk(&mut fold);
@@ -261,6 +264,7 @@ async fn collect(
         }
     }
     tracing::info!("stopping");
+    manager.stopping();
     // What came in since the last round is still worth recording and logging.
     round.read(&mut fold);
     let left = shared.engine().finish();

@@ -4,6 +4,7 @@ mod bench;
 mod build;
 mod check;
 mod cut_btf;
+mod dist;
 mod project;
 mod run;
 mod setup;
@@ -53,6 +54,8 @@ enum Verb {
     Test(test::Args),
     /// Measure what the probes and the collector cost
     Bench(bench::Args),
+    /// Build what is shipped: the release binary, a Debian package, manual page and completions, in `target/dist`
+    Dist(dist::Args),
     /// Cut a kernel's BTF down to what the layout resolver reads: a fixture for its tests
     CutBtf {
         /// The whole BTF: `/sys/kernel/btf/vmlinux` of that kernel
@@ -71,6 +74,7 @@ fn main() -> ExitCode {
         Verb::Check => check::check(&project),
         Verb::Test(args) => test::test(&project, &args),
         Verb::Bench(args) => bench::bench(&project, &args),
+        Verb::Dist(args) => dist::dist(&project, &args),
         Verb::CutBtf { input, output } => cut_btf::run(&input, &output),
     });
     match outcome {

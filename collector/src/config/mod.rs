@@ -233,7 +233,7 @@ impl Default for Config {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9843),
             tick: Duration::from_secs(1),
             rootfs: PathBuf::from("/"),
-            lock: PathBuf::from("/run/headroom.lock"),
+            lock: PathBuf::from("/run/headroom/lock"),
             oom_score_adj: -999,
             host: String::new(),
             log: Log { level: "info".into(), format: "auto".into() },

@@ -1,0 +1,207 @@
+//! What is shipped beside the binary: the unit, the package, the manifest of Kubernetes, the dashboard, and what Prometheus
+//! is to load, each judged by the program that will have to read it.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use collector_tests::agent::{binary, scratch};
+use collector_tests::needs;
+use k8s_openapi::api::apps::v1::DaemonSet;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ServiceAccount};
+use serde_json::Value;
+
+/// The unit's exposure that is allowed, in tenths: of ten, and the less the better.
+const EXPOSURE: &str = "40";
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn on_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+/// Runs a command that has to succeed, and gives what it said.
+fn run(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    assert!(output.status.success(), "{command:?} ended with {}:\n{said}", output.status);
+    said
+}
+
+#[test]
+fn the_unit_is_sound_and_leaves_little_exposed() {
+    needs!(on_path("systemd-analyze"), "systemd-analyze (Debian: systemd) judges the unit");
+    let folder = scratch();
+    let unit = folder.join("headroom.service");
+    // The path of the program is checked, too.
+    let text = read("deploy/systemd/headroom.service").replace("/usr/bin/headroom", binary().to_str().unwrap());
+    fs::write(&unit, text).unwrap();
+    let said = run(Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&unit));
+    assert!(!said.contains("headroom.service:"), "{said}");
+    let mut security = Command::new("systemd-analyze");
+    security.args(["security", "--no-pager", "--offline=true", "--threshold", EXPOSURE]).arg(&unit);
+    run(&mut security);
+    fs::remove_dir_all(folder).unwrap();
+}
+
+/// Installs the package into a folder, as if that were the host's root.
+struct Installed(PathBuf);
+
+impl Installed {
+    fn dpkg(&self) -> Command {
+        let mut dpkg = Command::new("dpkg");
+        dpkg.arg(format!("--root={}", self.0.display()));
+        // Nothing else is installed there, not even a shell for the scripts: they run outside, told of the folder.
+        dpkg.args(["--force-depends", "--force-not-root", "--force-script-chrootless", "--force-bad-path"]);
+        // Nor may they reach the service manager of this host.
+        dpkg.env("PATH", format!("{}:{}", self.file("stub").display(), std::env::var("PATH").unwrap()));
+        dpkg
+    }
+
+    /// Puts programs before the real ones that do no more than say how they were called.
+    fn stub(&self) {
+        fs::create_dir_all(self.file("stub")).unwrap();
+        for name in ["systemctl", "deb-systemd-helper", "deb-systemd-invoke"] {
+            let stub = self.file("stub").join(name);
+            fs::write(&stub, format!("#!/bin/sh\necho {name} \"$@\" >> {}\n", self.file("calls").display())).unwrap();
+            fs::set_permissions(&stub, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+    }
+
+    fn file(&self, path: &str) -> PathBuf {
+        self.0.join(path)
+    }
+}
+
+#[test]
+fn the_package_installs_into_a_root_of_its_own_and_leaves_nothing() {
+    needs!(on_path("dpkg") && on_path("dpkg-shlibdeps"), "dpkg and dpkg-dev make and install the package");
+    needs!(collector_tests::require::is_root(), "what a package installs belongs to root");
+    run(Command::new(env!("CARGO")).current_dir(root()).args(["xtask", "dist", "--dev"]));
+    let target = binary().ancestors().nth(2).unwrap().join("dist");
+    let packages = fs::read_dir(&target).unwrap().map(|entry| entry.unwrap().path());
+    let deb = packages.filter(|path| path.to_string_lossy().contains("/headroom_")).max().unwrap();
+    let installed = Installed(scratch());
+    fs::create_dir_all(installed.file("var/lib/dpkg")).unwrap();
+    fs::write(installed.file("var/lib/dpkg/status"), "").unwrap();
+    installed.stub();
+    run(installed.dpkg().arg("--install").arg(&deb));
+    let calls = fs::read_to_string(installed.file("calls")).unwrap();
+    assert!(calls.contains("deb-systemd-helper enable headroom.service"), "{calls}");
+
+    let headroom = installed.file("usr/bin/headroom");
+    let version = run(Command::new(&headroom).arg("--version"));
+    assert_eq!(version.trim(), format!("headroom {}", env!("CARGO_PKG_VERSION")));
+    // The packaged configuration is a good one, and sets nothing.
+    let config = installed.file("etc/headroom/headroom.toml");
+    run(Command::new(&headroom).arg("check-config").arg("--config").arg(&config));
+    run(Command::new("bash").arg("-n").arg(installed.file("usr/share/bash-completion/completions/headroom")));
+    // What is packed quickly is not compressed.
+    let page = fs::read_to_string(installed.file("usr/share/man/man8/headroom.8")).unwrap();
+    assert!(page.contains(".TH headroom 8"), "{page:.200}");
+    let unit = ["usr/lib/systemd/system", "lib/systemd/system"].map(|folder| installed.file(folder));
+    assert!(unit.iter().any(|folder| folder.join("headroom.service").is_file()));
+    for file in ["usr/share/headroom/grafana/headroom.json", "usr/share/headroom/prometheus/prometheus.yml"] {
+        assert!(installed.file(file).is_file(), "{file}");
+    }
+
+    fs::create_dir_all(installed.file("var/lib/headroom")).unwrap();
+    fs::write(installed.file("var/lib/headroom/journal.db"), "").unwrap();
+    run(installed.dpkg().args(["--remove", "headroom"]));
+    assert!(installed.file("var/lib/headroom/journal.db").exists() && config.exists(), "kept for the next time");
+    run(installed.dpkg().args(["--purge", "headroom"]));
+    for file in ["usr/bin/headroom", "etc/headroom", "usr/share/headroom", "var/lib/headroom"] {
+        assert!(!installed.file(file).exists(), "{file} is left behind");
+    }
+    fs::remove_dir_all(&installed.0).unwrap();
+}
+
+/// What Kubernetes would make of a manifest: a key that it does not know is gone, a type that it does not expect an error.
+fn understood(manifest: &Value) -> Value {
+    fn as_type<T: serde::Serialize + serde::de::DeserializeOwned>(manifest: &Value) -> Value {
+        let typed: T = serde_json::from_value(manifest.clone()).unwrap();
+        serde_json::to_value(typed).unwrap()
+    }
+    match manifest["kind"].as_str().unwrap() {
+        "Namespace" => as_type::<Namespace>(manifest),
+        "ServiceAccount" => as_type::<ServiceAccount>(manifest),
+        "ConfigMap" => as_type::<ConfigMap>(manifest),
+        "DaemonSet" => as_type::<DaemonSet>(manifest),
+        kind => panic!("{kind} is a kind that nobody expects here"),
+    }
+}
+
+fn manifests() -> Vec<Value> {
+    let text = read("deploy/kubernetes/daemonset.yaml");
+    let documents = serde_norway::Deserializer::from_str(&text);
+    documents.map(|document| serde::Deserialize::deserialize(document).unwrap()).collect()
+}
+
+#[test]
+fn kubernetes_understands_every_word_of_the_manifest() {
+    let manifests = manifests();
+    let kinds: Vec<&str> = manifests.iter().map(|manifest| manifest["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["Namespace", "ServiceAccount", "ConfigMap", "DaemonSet"]);
+    for manifest in &manifests {
+        assert_eq!(understood(manifest), *manifest);
+    }
+    // A slip is seen.
+    let mut slip = manifests[3].clone();
+    slip["spec"]["template"]["spec"]["hostPid"] = true.into();
+    assert_ne!(understood(&slip), slip);
+}
+
+#[test]
+fn the_manifest_configures_the_agent_that_is_built() {
+    let manifests = manifests();
+    let folder = scratch();
+    let file = folder.join("headroom.toml");
+    fs::write(&file, manifests[2]["data"]["headroom.toml"].as_str().unwrap()).unwrap();
+    run(Command::new(binary()).arg("check-config").arg("--config").arg(&file));
+    let pod = &manifests[3]["spec"]["template"]["spec"];
+    let container = &pod["containers"][0];
+    let names = |list: &Value| -> BTreeSet<String> {
+        list.as_array().unwrap().iter().map(|item| item["name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names(&container["volumeMounts"]), names(&pod["volumes"]), "each volume is mounted");
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn prometheus_loads_what_it_is_given_and_parses_every_query_of_the_dashboard() {
+    needs!(on_path("promtool"), "promtool (Debian: prometheus) judges queries and rules");
+    let prometheus = root().join("deploy/prometheus");
+    run(Command::new("promtool").args(["check", "config"]).arg(prometheus.join("prometheus.yml")));
+
+    let dashboard: Value = serde_json::from_str(&read("deploy/grafana/headroom.json")).unwrap();
+    let targets = dashboard["panels"].as_array().unwrap().iter().filter_map(|panel| panel["targets"].as_array());
+    let queries: Vec<&str> = targets.flatten().map(|target| target["expr"].as_str().unwrap()).collect();
+    assert!(queries.len() >= collector::metric::METRICS.len());
+    // What Grafana puts in.
+    let plain = |query: &str| {
+        let query = query.replace("$__rate_interval", "5m").replace("$top", "10");
+        query.replace("$instance", ".*").replace("$workload", ".*")
+    };
+    let rule =
+        |(index, query): (usize, &&str)| serde_json::json!({ "record": format!("q{index}"), "expr": plain(query) });
+    let rules: Vec<Value> = queries.iter().enumerate().map(rule).collect();
+    let folder = scratch();
+    let file = folder.join("queries.yml");
+    // JSON is YAML.
+    fs::write(&file, serde_json::json!({ "groups": [{ "name": "dashboard", "rules": rules }] }).to_string()).unwrap();
+    let said = run(Command::new("promtool").args(["check", "rules"]).arg(&file));
+    assert!(said.contains(&format!("{} rules found", queries.len())), "{said}");
+    fs::remove_dir_all(folder).unwrap();
+}

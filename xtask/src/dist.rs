@@ -1,0 +1,77 @@
+//! `cargo xtask dist`: what is shipped, in `target/dist`: the binary, its manual page and completions, and a Debian package
+//! of all that with the unit and the configuration.
+//!
+//! What the package holds is declared in `collector/Cargo.toml`; cargo-deb makes it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::build;
+use crate::project::{self, Project};
+use crate::setup::{self, Scope};
+use crate::toolchain;
+
+const PACKAGER: &[&str] = &["cargo-deb@3.8.0", "--no-default-features", "--locked"];
+
+/// The shells that get completions, and the files that these look for.
+const COMPLETIONS: [(&str, &str); 3] = [("bash", "headroom.bash"), ("fish", "headroom.fish"), ("zsh", "_headroom")];
+
+/// How to make it.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct Args {
+    /// Package what is quick to build, to look at the package
+    #[arg(long)]
+    dev: bool,
+}
+
+/// Builds all of it.
+pub fn dist(project: &Project, args: &Args) -> Result<()> {
+    setup::ensure(project, Scope::Build)?;
+    let packager = packager(project)?;
+    let binary = build::compile(project, &build::Args { release: !args.dev })?;
+    project::say(project::STEP, "dist: manual page, completions");
+    document(&binary)?;
+    let dist = project.target.join("dist");
+    fs::create_dir_all(&dist).with_context(|| format!("make {}", dist.display()))?;
+    project::say(project::STEP, "dist: Debian package");
+    let mut deb = Command::new(packager);
+    deb.current_dir(&project.root).args(["--package", "collector", "--no-build", "--output"]).arg(&dist);
+    match args.dev {
+        true => deb.args(["--profile", "dev", "--fast"]),
+        // What a backtrace needs to name lines is a package of its own.
+        false => deb.args(["--profile", "release", "--dbgsym"]),
+    };
+    project::run(deb.env("CARGO_TARGET_DIR", &project.target))?;
+    let shipped = dist.join("headroom");
+    fs::copy(&binary, &shipped).with_context(|| format!("copy the binary to {}", shipped.display()))?;
+    project::say(project::STEP, &format!("dist: everything is in {}", dist.display()));
+    Ok(())
+}
+
+/// Has the binary write its manual page and completions beside itself, where the package looks for them.
+fn document(binary: &Path) -> Result<()> {
+    let folder = binary.with_file_name("dist");
+    fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
+    write(binary, &["man"], &folder.join("headroom.8"))?;
+    COMPLETIONS.iter().try_for_each(|(shell, file)| write(binary, &["completions", shell], &folder.join(file)))
+}
+
+fn write(binary: &Path, verb: &[&str], to: &Path) -> Result<()> {
+    let file = fs::File::create(to).with_context(|| format!("write {}", to.display()))?;
+    project::run(Command::new(binary).args(verb).stdout(file))
+}
+
+/// cargo-deb, compiled into the project's own target folder where it is missing.
+fn packager(project: &Project) -> Result<PathBuf> {
+    let root = project.target.join(toolchain::TOOLS);
+    let program = root.join("bin/cargo-deb");
+    if !program.is_file() {
+        project::say(project::STEP, &format!("cargo-deb: compiled into {}, a minute or two", root.display()));
+        // How fast it packs matters less than how long it takes to compile.
+        project::run(project.cargo("install").args(PACKAGER).arg("--debug").arg("--root").arg(&root))?;
+    }
+    Ok(program)
+}
