@@ -19,6 +19,7 @@ pub const PAGES: &[Page] = &[
     ("deploy/headroom.toml", example),
     ("docs/config.md", config),
     ("docs/metrics.md", crate::metric::document),
+    ("docs/rules.md", crate::rule::document::document),
     ("docs/signals.md", signals),
 ];
 

@@ -7,9 +7,11 @@ use serde::Serialize;
 use crate::alert::Alert;
 use crate::incident::Incident;
 use crate::pressure;
+use crate::rule::Rules;
 use crate::sample::{Reading, Sample};
 use crate::signal::{Named, block, cgroup, compaction, fault, kswapd, oom, reclaim, transfer};
 use crate::view::View;
+use crate::view::alert::{self, Alerts};
 
 /// A fact worth telling somebody about at once, with the workloads in it named.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -48,11 +50,24 @@ impl Engine {
         Engine::default()
     }
 
-    /// Folds one sample into the view. What comes back is worth telling at once; mostly nothing.
+    /// An engine that has seen nothing, and looks at these rules.
+    pub fn with(rules: Arc<Rules>) -> Engine {
+        let view = View { alerts: Alerts::new(rules), ..View::default() };
+        Engine { view: Arc::new(view), version: 0 }
+    }
+
+    /// Folds one sample into the view. What comes back is worth telling at once, facts before the alerts that come of them;
+    /// mostly nothing.
     pub fn apply(&mut self, sample: &Sample) -> Vec<Outcome> {
         self.version += 1;
         // Copies only while somebody still reads the previous state.
         let view = Arc::make_mut(&mut self.view);
+        let mut outcomes = Engine::fold(view, sample);
+        alert::apply(view, sample.time, &sample.reading, &mut outcomes);
+        outcomes
+    }
+
+    fn fold(view: &mut View, sample: &Sample) -> Vec<Outcome> {
         let time = sample.time;
         view.observe(time, &sample.reading);
         let outcome = match &sample.reading {
@@ -121,18 +136,28 @@ impl Engine {
             Reading::Fault(reading) => fault::fold(view, time, reading),
             Reading::Block(reading) => block::fold(view, time, reading),
             Reading::Transfer(reading) => transfer::fold(view, time, reading),
+            // The alerts' own.
+            Reading::Restored(_) => None,
         };
         outcome.into_iter().collect()
     }
 
     /// What was still held back, at the end of all samples.
     pub fn finish(&mut self) -> Vec<Outcome> {
-        oom::release_all(Arc::make_mut(&mut self.view))
+        let view = Arc::make_mut(&mut self.view);
+        let mut outcomes = oom::release_all(view);
+        alert::end(view, &mut outcomes);
+        outcomes
     }
 
     /// The state so far. Holding on to a clone of it makes the next [`Engine::apply`] copy the state.
     pub fn view(&self) -> &Arc<View> {
         &self.view
+    }
+
+    #[cfg(test)]
+    pub(crate) fn view_mut(&mut self) -> &mut View {
+        Arc::make_mut(&mut self.view)
     }
 
     /// Moves with each sample: equal versions, equal views.

@@ -16,6 +16,7 @@ pub mod metric;
 pub mod pressure;
 pub mod privilege;
 pub mod round;
+pub mod rule;
 pub mod run;
 pub mod sample;
 pub mod service;

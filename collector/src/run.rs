@@ -22,6 +22,7 @@ use crate::metric::{self, Format};
 use crate::pressure::{self, Stall, Trigger};
 use crate::privilege;
 use crate::round::Round;
+use crate::rule::Rules;
 use crate::sample::{ProbeState, Reading, Sample};
 use crate::service::Manager;
 use crate::sink;
@@ -196,7 +197,7 @@ async fn collect(
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
     let left_out = Arc::new(AtomicU64::new(0));
     let shared = Arc::new(Shared {
-        engine: Mutex::new(Engine::new()),
+        engine: Mutex::new(Engine::with(Arc::new(Rules::new(&config.rule)?))),
         max_series: config.metrics.max_series,
         tick_ns: config.tick.as_nanos() as u64,
         ticked: AtomicU64::new(0),
@@ -212,6 +213,7 @@ async fn collect(
 
     let losses = [("http", shed), ("series", left_out)].into_iter().chain(outbox.losses()).collect();
     let mut fares = outbox.fares.clone();
+    let restored = std::mem::take(&mut outbox.restored);
     let mut round = Round::open(config, kernel, own, losses)?;
     let mut manager = Manager::new();
     let mut fold = |sample: Sample| {
@@ -229,6 +231,7 @@ async fn collect(
         }
     };
     round.begin(&mut fold);
+    restored.into_iter().for_each(|alert| fold(Sample { time: clock::unix_ns(), reading: Reading::Restored(alert) }));
     let mut say = |reading| fold(Sample { time: clock::unix_ns(), reading: Reading::Pressure(reading) });
     triggers.iter().for_each(|armed| say(pressure::Reading::Trigger(armed.trigger)));
     let mut stalls = watch(triggers)?;

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::alert::Alert;
 use crate::identity::Names;
 use crate::pressure;
 use crate::signal::{block, cgroup, compaction, fault, kswapd, oom, reclaim, transfer};
@@ -71,6 +72,8 @@ pub enum Reading {
     Block(block::Reading),
     /// See [`transfer`].
     Transfer(transfer::Reading),
+    /// An alert that fired when the agent was last stopped; comes after the start.
+    Restored(Alert),
 }
 
 /// What of the host the fold needs to know.

@@ -76,7 +76,7 @@ fn help_and_version() {
     assert!(err(&alone).contains("Usage: headroom <COMMAND>"), "{}", err(&alone));
     let help = run(&["--help"]);
     assert_eq!((code(&help), err(&help)), (0, ""));
-    for verb in ["run", "replay", "doctor", "check-config", "completions", "man"] {
+    for verb in ["run", "replay", "doctor", "rules", "check-config", "completions", "man"] {
         assert!(out(&help).contains(&format!("\n  {verb} ")), "{verb}");
         let help = run(&[verb, "--help"]);
         assert_eq!(code(&help), 0, "{verb}");
@@ -167,6 +167,40 @@ fn a_wrong_file_is_refused_with_line_column_and_key() {
 }
 
 #[test]
+fn rules_are_shown_as_the_file_makes_them_and_a_wrong_one_is_refused() {
+    let text = "[[rule]]\nalert = \"HostMemoryHigh\"\nabove = 0.5\n\n[[rule]]\nalert = \"GpuHot\"\nenabled = false\n";
+    let path = file("rules.toml", text);
+    let table = run(&["rules", "--config", &path]);
+    assert_eq!((code(&table), err(&table)), (0, ""));
+    let line = |name: &str| {
+        let line = out(&table).lines().find(|line| line.starts_with(&format!("{name} "))).unwrap();
+        line.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(line("HostMemoryHigh"), "HostMemoryHigh warning changed headroom_host_memory_used_ratio > 0.5, for 5m");
+    assert!(line("GpuHot").starts_with("GpuHot off changed "), "{}", line("GpuHot"));
+    assert!(line("GpuPcieBusy").starts_with("GpuPcieBusy off default "), "{}", line("GpuPcieBusy"));
+
+    let json: serde_json::Value = serde_json::from_str(out(&run(&["rules", "--json", "--config", &path]))).unwrap();
+    let rules = json["rules"].as_array().unwrap();
+    let rule = rules.iter().find(|rule| rule["alert"] == "GpuHot").unwrap();
+    assert_eq!((&rule["enabled"], &rule["summary"]), (&false.into(), &"GPU {labels.gpu} has {value} °C".into()));
+
+    let exported = run(&["rules", "--format", "prometheus", "--config", &path]);
+    assert!(out(&exported).contains("expr: \"headroom_host_memory_used_ratio > 0.5\"\n        for: 5m\n"));
+    assert!(!out(&exported).contains("GpuHot"));
+
+    assert_eq!(
+        refused(
+            "bad-rules.toml",
+            "[[rule]]\nalert = \"HostMemoryHigh\"\nabove = 0.5\nclear = 0.6\n\n[[rule]]\nalert = \"Mine\"\n"
+        ),
+        "headroom: error: 2 errors in the configuration\n  \
+         bad-rules.toml:4:9: rule.clear: 0.6 contradicts above = 0.5: it would be over at once\n  \
+         bad-rules.toml:6:1: rule.metric: is missing: a rule looks at a metric, or waits for an event\n"
+    );
+}
+
+#[test]
 fn a_file_may_be_empty_and_as_large_as_the_limit() {
     for (name, content) in [("empty.toml", String::new()), ("limit.toml", "#".repeat(1024 * 1024))] {
         let output = run(&["check-config", "--config", &file(name, content)]);
@@ -176,7 +210,7 @@ fn a_file_may_be_empty_and_as_large_as_the_limit() {
 
 #[test]
 fn a_wrong_configuration_is_refused_by_every_verb_that_reads_it() {
-    for verb in [&["check-config"][..], &["run"], &["doctor"], &["replay", "/dev/null"]] {
+    for verb in [&["check-config"][..], &["run"], &["doctor"], &["rules"], &["replay", "/dev/null"]] {
         let folder = run(&[verb, &["--config", env!("CARGO_TARGET_TMPDIR")]].concat());
         assert_eq!(code(&folder), 3, "{verb:?}");
         assert!(err(&folder).contains("is a directory"), "{verb:?}: {}", err(&folder));

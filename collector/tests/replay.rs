@@ -1,13 +1,17 @@
-//! Samples in, exposition out: each `tests/fixtures/replay/NAME.jsonl` gives `NAME.prom`. `BLESS=1` writes these anew.
+//! Samples in, exposition and alerts out: each `tests/fixtures/replay/NAME.jsonl` gives `NAME.prom` and, with the rules that
+//! come with the agent, `NAME.alerts`. `BLESS=1` writes these anew.
 
 #![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::{env, fs};
 
 use collector::engine::{Engine, Outcome};
 use collector::metric::{Format, render};
+use collector::rule::Rules;
 use collector::source::replay::samples;
 
 fn root() -> &'static Path {
@@ -47,6 +51,44 @@ fn every_recording_gives_its_exposition() {
         }
     }
     assert!(names >= 7, "{names} recordings");
+}
+
+/// A line for each alert of a recording: when, whether it holds, and what is said.
+#[test]
+fn every_recording_gives_its_alerts() {
+    let rules = Arc::new(Rules::new(&[]).unwrap());
+    let mut fired = BTreeSet::new();
+    for entry in fs::read_dir(root().join("tests/fixtures/replay")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "jsonl") {
+            continue;
+        }
+        let mut engine = Engine::with(rules.clone());
+        let mut text = String::new();
+        for sample in samples(fs::read(&path).unwrap().as_slice()) {
+            let sample = sample.unwrap();
+            for outcome in engine.apply(&sample) {
+                if let Outcome::Alert(alert) = outcome {
+                    fired.insert(alert.alert.clone());
+                    let labels: Vec<String> =
+                        alert.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+                    let (state, severity) = (format!("{:?}", alert.state).to_lowercase(), alert.severity.label());
+                    let seconds = (sample.time / 1_000_000_000) % 1_000_000;
+                    let (name, labels, summary) = (&alert.alert, labels.join(","), &alert.summary);
+                    writeln!(text, "{seconds} {state} {severity} {name}{{{labels}}} {summary}").unwrap();
+                }
+            }
+        }
+        let alerts = path.with_extension("alerts");
+        if !text.is_empty() || alerts.exists() {
+            golden(&alerts, &text);
+        }
+        let metrics = render(engine.view(), Format::OpenMetrics, 100_000).text;
+        check(&metrics).unwrap_or_else(|why| panic!("{}: {why}", path.display()));
+    }
+    for name in ["HostMemoryCritical", "WorkloadMemoryNearLimit", "WorkloadMemoryPressure", "SourceStale", "GpuXid"] {
+        assert!(fired.contains(name), "{name} never fired");
+    }
 }
 
 #[test]

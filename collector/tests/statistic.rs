@@ -1,5 +1,5 @@
 //! Forty cgroups through the reader and the engine: in steady state nothing is allocated for them, however many
-//! files there are and however they change. On trees of plain files, which is enough for that.
+//! files there are and however they change. On trees of plain files, which is enough for that. And the rules look at them.
 
 #![allow(clippy::unwrap_used)]
 
@@ -7,14 +7,18 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use collector::engine::Engine;
-use collector::sample::{Reading, Sample, Start};
+use collector::rule::Rules;
+use collector::sample::{self, Probe, ProbeState, Reading, Sample, Start};
 use collector::signal::cgroup;
 use collector::source::cgroup::{Hierarchies, walk};
 use collector::source::root::Root;
 use collector::source::statistic::{Limits, Reader};
 use collector::statistic::workload::Statistic;
+use collector::statistic::{Statistic as _, host};
+use collector_common::SIGNALS;
 
 const CGROUPS: usize = 40;
 const PERIOD: u64 = 5;
@@ -172,4 +176,51 @@ fn a_tick_allocates_nothing_while_cgroups_are_looked_for_in_vain() {
     }
     assert!(usages >= 4 * CGROUPS && joined == 0, "{usages} usages, {joined} joins");
     fs::remove_dir_all(root).unwrap();
+}
+
+/// A thousand workloads whose counters grow and whose gauges move below all thresholds, and the rules that come with the
+/// agent.
+#[test]
+fn a_look_at_the_rules_allocates_nothing() {
+    const WORKLOADS: u64 = 1000;
+    let mut engine = Engine::with(Arc::new(Rules::new(&[]).unwrap()));
+    let mut time = 1_700_000_000_000_000_000;
+    let start = Start {
+        version: String::new(),
+        kernel: String::new(),
+        memory_hierarchy: 0,
+        io_hierarchy: 0,
+        workload_max: WORKLOADS as usize + 1,
+        workload_grace: 0,
+        own: None,
+    };
+    engine.apply(&Sample { time, reading: Reading::Start(start) });
+    for probe in SIGNALS.iter().flat_map(|signal| signal.probes) {
+        let probe = Probe { program: probe.program.into(), state: ProbeState::Attached, reason: None };
+        engine.apply(&Sample { time, reading: Reading::Probe(probe) });
+    }
+    let id = |number| cgroup::Id { hierarchy: 0, id: number };
+    for number in 1..=WORKLOADS {
+        let born = cgroup::Reading::Born { id: id(number), path: format!("/system.slice/job-{number}.service") };
+        engine.apply(&Sample { time, reading: Reading::Cgroup(born) });
+    }
+    let mut told = 0;
+    for round in 1..100u64 {
+        time += 1_000_000_000;
+        let host = host::Statistic::ALL.iter().map(|statistic| (*statistic, 1_000_000 * (round % 3) + 1_000_000_000));
+        engine.apply(&Sample { time, reading: Reading::Host(host.collect()) });
+        for number in 1..=WORKLOADS {
+            let values = Statistic::ALL.iter().filter(|it| **it != Statistic::MemoryLimit).map(|it| (*it, round));
+            let values = sample::Statistics { cgroup: id(number), values: values.collect() };
+            engine.apply(&Sample { time, reading: Reading::Statistics(values) });
+        }
+        let tick = Sample { time, reading: Reading::Tick };
+        let before = ALLOCATIONS.get();
+        let outcomes = engine.apply(&tick);
+        let allocations = ALLOCATIONS.get() - before;
+        told += outcomes.len();
+        // The first finds all series, and what is over its threshold here is told a while later.
+        assert!(round == 1 || !outcomes.is_empty() || allocations == 0, "{allocations} allocations in round {round}");
+    }
+    assert!(told < 20, "{told} alerts leave no quiet rounds");
 }

@@ -8,6 +8,7 @@ pub mod journal;
 pub mod log;
 pub mod man;
 pub mod replay;
+pub mod rules;
 pub mod run;
 pub mod settings;
 pub mod workloads;
@@ -53,6 +54,7 @@ enum Verb {
     Replay(replay::ReplayArgs),
     Doctor(doctor::DoctorArgs),
     Workloads(workloads::WorkloadsArgs),
+    Rules(rules::RulesArgs),
     Alerts(journal::AlertsArgs),
     Incidents(journal::IncidentsArgs),
     Events(journal::EventsArgs),
@@ -84,6 +86,7 @@ fn verb(verb: &Verb) -> Result<(), Failure> {
         Verb::Replay(args) => replay::run(args, begin(&args.settings)?),
         Verb::Doctor(args) => doctor::run(args, begin(&args.settings)?),
         Verb::Workloads(args) => workloads::run(args, &begin(&args.settings)?),
+        Verb::Rules(args) => rules::run(args, &begin(&args.settings)?),
         Verb::Alerts(args) => journal::alerts(args, &begin(&args.settings)?),
         Verb::Incidents(args) => journal::incidents(args, &begin(&args.settings)?),
         Verb::Events(args) => journal::events(args, &begin(&args.settings)?),

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Write, stdout};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 
@@ -11,6 +12,7 @@ use super::settings::Settings;
 use crate::config::Config;
 use crate::engine::{Engine, Outcome};
 use crate::metric::{self, Format};
+use crate::rule::Rules;
 use crate::source::replay::{self, Why};
 
 /// Feed a recording through the engine and print the metrics at its end
@@ -33,7 +35,7 @@ pub struct ReplayArgs {
     /// Skip the lines that are not samples, and say how many there were, instead of stopping at the first
     #[arg(long)]
     pub skip_broken: bool,
-    /// Print the events (OOM kills, stalls, slow or failed IO, …) as JSON lines instead of the metrics
+    /// Print the events (OOM kills, stalls, slow or failed IO, alerts, …) as JSON lines instead of the metrics
     #[arg(long)]
     pub events: bool,
     /// See there
@@ -50,7 +52,8 @@ pub fn run(args: &ReplayArgs, config: Config) -> Result<(), Failure> {
     let name = args.recording.display();
     let file = File::open(&args.recording).with_context(|| format!("open {name}"))?;
     let mut out = BufWriter::new(stdout().lock());
-    let mut engine = Engine::new();
+    let rules = Rules::new(&config.rule).map_err(|errors| Failure::new(Exit::Config, errors))?;
+    let mut engine = Engine::with(Arc::new(rules));
     let mut skipped = 0u64;
     for sample in replay::samples(BufReader::new(file)) {
         match sample {

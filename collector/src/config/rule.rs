@@ -7,6 +7,7 @@ use super::kind::Kind;
 use super::table::{Key, Table};
 use crate::alert::Severity;
 use crate::incident;
+use crate::rule::Rules;
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -83,7 +84,7 @@ pub const RULE: Table<Rule> = Table {
             kind: Kind::Texts(|rule| &mut rule.labels),
             required: false,
             doc: "Which series, or which incidents: for each of these labels a regular expression that must match the whole \
-                  of its value. A label that is not there has the empty value.",
+                  of its value, or with a ! before it must not. A label that is not there has the empty value.",
         },
         Key {
             name: "rate",
@@ -115,8 +116,8 @@ pub const RULE: Table<Rule> = Table {
             name: "clear",
             kind: Kind::Number(|rule| &mut rule.clear),
             required: false,
-            doc: "Once it fires, the rule holds until the number is no longer above (or below) this: what swings about the \
-                  threshold then does not come and go. Unless set, it is the threshold itself.",
+            doc: "Once it fires, an above rule holds until the number is below this, and a below rule until it is above: what \
+                  swings about the threshold then does not come and go. Unless set, it is over at the threshold.",
         },
         Key {
             name: "for",
@@ -152,7 +153,7 @@ pub const RULE: Table<Rule> = Table {
         },
     ],
     field: |config| &mut config.rule,
-    check: |_| Vec::new(),
+    check: |rules| Rules::new(rules).err().map_or(Vec::new(), |errors| errors.0),
 };
 
 const KINDS: &[&str] = &{

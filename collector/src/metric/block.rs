@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use collector_common::histogram;
+
 use super::render::{Emit, Value};
 use super::{Kind, Metric, Need, Unit};
 use crate::signal::block::Operation;
@@ -63,6 +65,27 @@ pub const ERRORS: Metric = Metric {
     needs: &[COMPLETED],
     read: |view, emit| devices(view, |labels, io| emit.counter(labels, Value::Int(io.errors), io.created)),
 };
+
+/// Slow ones.
+pub const SLOW: Metric = Metric {
+    name: "headroom_block_io_slow_total",
+    kind: Kind::Counter,
+    unit: None,
+    help: "Block IO for which the device took longer than 1.05 s: what its service histogram has beyond that edge.",
+    labels: BY_DEVICE,
+    needs: &[TIMED],
+    read: |view, emit| {
+        devices(view, |labels, io| {
+            let slow =
+                io.service[SLOW_BUCKET + 1..histogram::BUCKETS].iter().fold(0u64, |sum, n| sum.saturating_add(*n));
+            emit.rare(labels, Value::Int(slow), io.created)
+        })
+    },
+};
+
+/// The bucket that ends at 1.05 s.
+const SLOW_BUCKET: usize = 20;
+const _: () = assert!(matches!(histogram::edge_ns(SLOW_BUCKET), Some(1_048_576_000)));
 
 /// IOs of a workload.
 pub const WORKLOAD_IOS: Metric = Metric {

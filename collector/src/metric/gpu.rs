@@ -10,6 +10,8 @@ use Statistic::*;
 
 const GPU: &[&str] = &["gpu", "uuid"];
 const DIRECTION: &[&str] = &["gpu", "uuid", "direction"];
+/// A GPU that is busy for as much of the time needs its link.
+const BUSY_PERCENT: u64 = 50;
 const HOST_TO_DEVICE: &str = "host_to_device";
 const DEVICE_TO_HOST: &str = "device_to_host";
 
@@ -48,6 +50,23 @@ pub const MEMORY: Metric = Metric {
         let states = [("total", MemoryTotal), ("used", MemoryUsed), ("free", MemoryFree), ("reserved", MemoryReserved)];
         each(view, emit, &states, Value::Int)
     },
+};
+
+/// How full.
+pub const MEMORY_USED: Metric = Metric {
+    read: |view, emit| {
+        for gpu in view.gpus.iter() {
+            let (Some(used), Some(free)) = (gpu.values.get(MemoryUsed), gpu.values.get(MemoryFree)) else { continue };
+            if let all @ 1.. = used.saturating_add(free) {
+                emit.gauge(&[&gpu.device.gpu, &gpu.device.uuid], Value::Float(used as f64 / all as f64))?;
+            }
+        }
+        Ok(())
+    },
+    ..gauge(
+        "headroom_gpu_memory_used_ratio",
+        "The share of the GPU's memory that is used, of what can be: used / (used + free).",
+    )
 };
 
 /// Time with anything running.
@@ -159,7 +178,7 @@ pub const XID_ERRORS: Metric = Metric {
     read: |view, emit| {
         for (uuid, xids) in view.gpus.xids() {
             for (code, (created, count)) in &xids.codes {
-                emit.counter(&[&xids.gpu, uuid, &code.to_string()], Value::Int(*count), *created)?;
+                emit.counter(&[&xids.gpu, uuid, itoa::Buffer::new().format(*code)], Value::Int(*count), *created)?;
             }
         }
         Ok(())
@@ -214,6 +233,30 @@ pub const PCIE_LINK_USED: Metric = Metric {
     ..gauge(
         "headroom_gpu_pcie_link_used_ratio",
         "Share of the negotiated PCIe link that was in use in the last gpu.interval, by direction as the host sees it.",
+    )
+};
+
+/// What is left of it while it is needed.
+pub const PCIE_BUSY_LINK: Metric = Metric {
+    read: |view, emit| {
+        for gpu in view.gpus.iter() {
+            let value = |statistic| gpu.values.get(statistic);
+            let link = |generation, width| Some(value(width)? << value(generation)?.min(32));
+            let (Some(now), Some(most)) = (link(PcieGeneration, PcieWidth), link(PcieGenerationMax, PcieWidthMax))
+            else {
+                continue;
+            };
+            let busy = value(Utilization).is_some_and(|percent| percent >= BUSY_PERCENT);
+            if busy && most > 0 {
+                let share = (now as f64 / most as f64).min(1.0);
+                emit.gauge(&[&gpu.device.gpu, &gpu.device.uuid], Value::Float(share))?;
+            }
+        }
+        Ok(())
+    },
+    ..gauge(
+        "headroom_gpu_pcie_busy_link_ratio",
+        "What the PCIe link carries as it is negotiated now, as a share of what GPU and slot can have, each generation counted as twice the one before; only while the GPU is at least half busy, for an idle link goes down by design.",
     )
 };
 

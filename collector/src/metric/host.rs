@@ -53,7 +53,7 @@ pub const KSWAPD_AWAKE_SECONDS: Metric = Metric {
     needs: &[&[&["kswapd_sleep", "kswapd_wake"]]],
     read: |view, emit| {
         for (number, node) in &view.host.nodes {
-            emit.counter(&[&number.to_string()], Value::seconds(node.awake_ns), node.created)?;
+            emit.counter(&[itoa::Buffer::new().format(*number)], Value::seconds(node.awake_ns), node.created)?;
         }
         Ok(())
     },
@@ -69,7 +69,7 @@ pub const KSWAPD_WAKES: Metric = Metric {
     needs: &[&[&["kswapd_wake"]]],
     read: |view, emit| {
         for (number, node) in &view.host.nodes {
-            emit.counter(&[&number.to_string()], Value::Int(node.wakes), node.created)?;
+            emit.counter(&[itoa::Buffer::new().format(*number)], Value::Int(node.wakes), node.created)?;
         }
         Ok(())
     },

@@ -2,7 +2,7 @@
 
 use super::host_statistic::rows;
 use super::render::Value;
-use super::{Kind, Metric};
+use super::{Kind, Metric, Unit};
 use crate::statistic::host::Statistic;
 
 rows! {
@@ -44,6 +44,36 @@ rows! {
         "Time in which all tasks of the host that had anything to do waited for the resource (PSI full); irq: were kept from running by interrupts."
         { ["memory"] MemoryPressureFull, ["io"] IoPressureFull, ["irq"] IrqPressureFull }
 }
+
+/// Busy, on average.
+pub const AVERAGE_BUSY: Metric = Metric {
+    name: "headroom_host_cpu_average_busy_seconds_total",
+    kind: Kind::Counter,
+    unit: Some(Unit::Seconds),
+    help: "Time in which a CPU did anything but idle and wait for IO, on average over the host's CPUs: its rate is the share of all CPU time that is used.",
+    labels: &[],
+    needs: &[],
+    read: |view, emit| {
+        let values = &view.host.statistics;
+        let busy = [
+            Statistic::CpuUser,
+            Statistic::CpuNice,
+            Statistic::CpuSystem,
+            Statistic::CpuIrq,
+            Statistic::CpuSoftirq,
+            Statistic::CpuSteal,
+            Statistic::CpuGuest,
+            Statistic::CpuGuestNice,
+        ];
+        let busy: u64 = busy.into_iter().filter_map(|mode| values.get(mode)).fold(0, u64::saturating_add);
+        match values.get(Statistic::Cpus) {
+            Some(cpus @ 1..) if values.get(Statistic::CpuUser).is_some() => {
+                emit.statistic_since(&[], busy / cpus, values.get(Statistic::BootTime).unwrap_or(0))
+            }
+            _ => Ok(()),
+        }
+    },
+};
 
 /// Load averages.
 pub const LOAD: Metric = Metric {

@@ -44,6 +44,28 @@ pub const INODES_FREE: Metric = Metric {
     ..gauge("headroom_host_filesystem_inodes_free", "How many more files the filesystem can hold.")
 };
 
+/// How full.
+pub const USED_RATIO: Metric = Metric {
+    read: |view, emit| {
+        for (mountpoint, filesystem) in &view.host.filesystems {
+            let value = |statistic| filesystem.values.as_ref()?.get(statistic);
+            let values = [Statistic::Size, Statistic::Free, Statistic::Available].map(value);
+            let [Some(size), Some(free), Some(available)] = values else { continue };
+            let used = size.saturating_sub(free);
+            // What only root may use is nobody's.
+            if let usable @ 1.. = used.saturating_add(available) {
+                let labels = [&*filesystem.device, mountpoint, &filesystem.fstype];
+                emit.gauge(&labels, Value::Float(used as f64 / usable as f64))?;
+            }
+        }
+        Ok(())
+    },
+    ..gauge(
+        "headroom_host_filesystem_used_ratio",
+        "The share of what others than root can use that is used, as df has it.",
+    )
+};
+
 /// Whether it can be written.
 pub const READ_ONLY: Metric = Metric {
     read: |view, emit| figures(view, emit, Statistic::ReadOnly),

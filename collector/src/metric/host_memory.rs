@@ -97,6 +97,20 @@ pub const USED_RATIO: Metric = Metric {
     read: |view, emit| ratio(view, emit, Statistic::MemoryAvailable, Statistic::MemoryTotal),
 };
 
+/// How much can be had.
+pub const AVAILABLE_RATIO: Metric = Metric {
+    name: "headroom_host_memory_available_ratio",
+    kind: Kind::Gauge,
+    unit: None,
+    help: "The share of memory that new processes can have without swapping: available / total.",
+    labels: &[],
+    needs: &[],
+    read: |view, emit| {
+        let left = left(view, Statistic::MemoryAvailable, Statistic::MemoryTotal);
+        left.map_or(Ok(()), |left| emit.gauge(&[], Value::Float(left)))
+    },
+};
+
 /// How full swap is.
 pub const SWAP_USED_RATIO: Metric = Metric {
     name: "headroom_host_swap_used_ratio",
@@ -109,14 +123,14 @@ pub const SWAP_USED_RATIO: Metric = Metric {
 };
 
 /// One less the share that is left.
-fn ratio(view: &View, emit: &mut Emit<'_, '_>, left: Statistic, total: Statistic) -> fmt::Result {
+fn ratio(view: &View, emit: &mut Emit<'_, '_>, part: Statistic, total: Statistic) -> fmt::Result {
+    left(view, part, total).map_or(Ok(()), |left| emit.gauge(&[], Value::Float(1.0 - left)))
+}
+
+/// The share that is left.
+fn left(view: &View, left: Statistic, total: Statistic) -> Option<f64> {
     let values = &view.host.statistics;
-    match (values.get(left), values.get(total)) {
-        (Some(left), Some(total)) if total > 0 => {
-            // In a container, what is left may be the host's and the total its own.
-            let left = left.min(total) as f64 / total as f64;
-            emit.gauge(&[], Value::Float(1.0 - left))
-        }
-        _ => Ok(()),
-    }
+    let (left, total) = (values.get(left)?, values.get(total).filter(|total| *total > 0)?);
+    // In a container, what is left may be the host's and the total its own.
+    Some(left.min(total) as f64 / total as f64)
 }

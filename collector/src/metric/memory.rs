@@ -1,9 +1,12 @@
 //! What memory workloads have, and how near to their limits they are.
 
-use super::render::Value;
+use std::fmt;
+
+use super::render::{Emit, Value};
 use super::statistic::rows;
 use super::{Kind, Metric, Unit, WORKLOAD};
 use crate::statistic::workload::Statistic;
+use crate::view::View;
 
 const BYTES: Option<Unit> = Some(Unit::Bytes);
 
@@ -64,20 +67,33 @@ rows! {
 
 /// How near to its limit.
 pub const LIMIT_USED_RATIO: Metric = Metric {
-    name: "headroom_workload_memory_limit_used_ratio",
-    kind: Kind::Gauge,
-    unit: None,
-    help: "Memory charged to the workload as a share of its limit; absent if there is none.",
-    labels: &WORKLOAD,
-    needs: &[],
-    read: |view, emit| {
-        for workload in view.workloads.iter() {
-            let numbers = [Statistic::MemoryCurrent, Statistic::MemoryLimit].map(|it| workload.statistics.get(it));
-            // Nothing is a share of nothing.
-            if let [Some(current), Some(limit @ 1..)] = numbers {
-                emit.gauge(&workload.labels(), Value::Float(current as f64 / limit as f64))?;
-            }
-        }
-        Ok(())
-    },
+    read: |view, emit| shares(view, emit, Statistic::MemoryCurrent),
+    ..ratio(
+        "headroom_workload_memory_limit_used_ratio",
+        "Memory charged to the workload as a share of its limit; absent if there is none.",
+    )
 };
+
+/// How near what it needs is.
+pub const LIMIT_WORKING_SET_RATIO: Metric = Metric {
+    read: |view, emit| shares(view, emit, Statistic::MemoryWorkingSet),
+    ..ratio(
+        "headroom_workload_memory_limit_working_set_ratio",
+        "Memory charged to the workload less the page cache that was not used lately, as a share of its limit; absent if there is none.",
+    )
+};
+
+const fn ratio(name: &'static str, help: &'static str) -> Metric {
+    Metric { name, kind: Kind::Gauge, unit: None, help, labels: &WORKLOAD, needs: &[], read: |_, _| Ok(()) }
+}
+
+fn shares(view: &View, emit: &mut Emit<'_, '_>, part: Statistic) -> fmt::Result {
+    for workload in view.workloads.iter() {
+        let numbers = [part, Statistic::MemoryLimit].map(|it| workload.statistics.get(it));
+        // Nothing is a share of nothing.
+        if let [Some(part), Some(limit @ 1..)] = numbers {
+            emit.gauge(&workload.labels(), Value::Float(part as f64 / limit as f64))?;
+        }
+    }
+    Ok(())
+}

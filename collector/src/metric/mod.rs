@@ -1,6 +1,7 @@
 //! The catalogue of metrics: what can be observed, declared once. A row gives the exposition and the documentation; rows
 //! only read the view, and know neither where a number came from nor who asks for it.
 
+pub mod alert;
 pub mod block;
 pub mod coverage;
 pub mod document;
@@ -53,6 +54,7 @@ pub const METRICS: &[Metric] = &[
     host_memory::HUGE_PAGES_FREE,
     host_memory::HUGE_PAGES_RESERVED,
     host_memory::USED_RATIO,
+    host_memory::AVAILABLE_RATIO,
     host_memory::SWAP_TOTAL,
     host_memory::SWAP_FREE,
     host_memory::SWAP_CACHED,
@@ -75,6 +77,7 @@ pub const METRICS: &[Metric] = &[
     host_cpu::PRESSURE_STALLED,
     host_cpu::PRESSURE_EVENTS,
     host_cpu::SECONDS,
+    host_cpu::AVERAGE_BUSY,
     host_cpu::CPUS,
     host_cpu::LOAD,
     host_cpu::TASKS,
@@ -98,10 +101,12 @@ pub const METRICS: &[Metric] = &[
     host_filesystem::AVAILABLE,
     host_filesystem::INODES,
     host_filesystem::INODES_FREE,
+    host_filesystem::USED_RATIO,
     host_filesystem::READ_ONLY,
     host_filesystem::UP,
     gpu::INFO,
     gpu::MEMORY,
+    gpu::MEMORY_USED,
     gpu::UTILIZATION,
     gpu::MEMORY_UTILIZATION,
     gpu::TEMPERATURE,
@@ -119,6 +124,7 @@ pub const METRICS: &[Metric] = &[
     gpu::PCIE_BYTES,
     gpu::PCIE_LINK,
     gpu::PCIE_LINK_USED,
+    gpu::PCIE_BUSY_LINK,
     gpu::PCIE_GENERATION,
     gpu::PCIE_WIDTH,
     gpu::PCIE_REPLAYS,
@@ -127,6 +133,7 @@ pub const METRICS: &[Metric] = &[
     block::QUEUE_SECONDS,
     block::BYTES,
     block::ERRORS,
+    block::SLOW,
     oom::KILLS,
     oom::LIMIT_KILLS,
     workload::INFO,
@@ -142,6 +149,7 @@ pub const METRICS: &[Metric] = &[
     memory::HIGH,
     memory::SWAP_LIMIT,
     memory::LIMIT_USED_RATIO,
+    memory::LIMIT_WORKING_SET_RATIO,
     memory::EVENTS,
     memory::UNDER_OOM,
     usage::PRESSURE_WAITING_SECONDS,
@@ -170,6 +178,8 @@ pub const METRICS: &[Metric] = &[
     transfer::PINNED_BYTES,
     transfer::DEVICE_BYTES,
     transfer::REFUSED,
+    alert::ALERTS,
+    alert::FIRED,
     coverage::BUILD_INFO,
     coverage::PROBE_STATE,
     coverage::SOURCE_UP,
@@ -220,6 +230,12 @@ pub struct Metric {
     pub needs: &'static [Need],
     /// Reads its series off the view, in an order that depends on the view alone.
     pub read: fn(&View, &mut Emit<'_, '_>) -> fmt::Result,
+}
+
+impl fmt::Debug for Metric {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
 }
 
 /// Alternatives, each a list of programs that must all be attached.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use collector_common::lost;
 
-use super::grow;
+use super::{alert, grow};
 use crate::sample::{Delivery, Probe, ProbeState, Process, Program, Reading, Source};
 use crate::signal::MALFORMED;
 
@@ -22,6 +22,8 @@ pub const STAGES: &[&str] = &[
     "gpu",
     "gpu_pcie",
     MALFORMED,
+    alert::STAGE,
+    alert::SERIES_STAGE,
     "record",
     "http",
     "outcome",
@@ -181,7 +183,8 @@ impl Coverage {
     pub(crate) fn sample(&mut self, reading: &Reading) {
         let origin = match reading {
             Reading::Cgroup(_) | Reading::Name(_) | Reading::Statistics(_) => 1,
-            Reading::Start(_) | Reading::Tick | Reading::Process(_) | Reading::Source(_) | Reading::Delivery(_) => 2,
+            Reading::Start(_) | Reading::Tick | Reading::Process(_) | Reading::Source(_) => 2,
+            Reading::Delivery(_) | Reading::Restored(_) => 2,
             Reading::Host(_) | Reading::Disk(_) | Reading::Filesystem(_) | Reading::Pressure(_) => 3,
             Reading::Gpu(_) => 4,
             _ => 0,

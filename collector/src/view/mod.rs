@@ -1,6 +1,7 @@
 //! The bounded state that samples fold into. It knows workloads by name, not how anything was measured; it does no IO and
 //! has no clock. Once every workload has been seen, folding counters into it allocates nothing.
 
+pub mod alert;
 pub mod coverage;
 pub mod gpu;
 pub mod held;
@@ -9,6 +10,7 @@ pub mod victim;
 pub mod workload;
 
 use crate::sample::{Reading, Start};
+use alert::Alerts;
 use coverage::Coverage;
 use gpu::Gpus;
 use held::Held;
@@ -35,6 +37,8 @@ pub struct View {
     pub victims: Victims,
     /// Kills that are not told yet.
     pub held: Held,
+    /// What fires.
+    pub alerts: Alerts,
     /// What can be seen, what was lost, and what seeing costs.
     pub coverage: Coverage,
 }
@@ -57,7 +61,7 @@ impl View {
     /// The source came up. When it does so again, all of its counters begin anew, and so does the view.
     pub(crate) fn start(&mut self, time: u64, start: &Start) {
         if self.build.is_some() {
-            *self = View { time, ..View::default() };
+            *self = View { time, alerts: self.alerts.anew(), ..View::default() };
         }
         self.started = time;
         self.build = Some(Build { version: start.version.clone(), kernel: start.kernel.clone() });

@@ -10,6 +10,7 @@ mod machine;
 mod probe;
 mod report;
 mod ring;
+mod rule;
 mod scrape;
 mod statistic;
 mod transfer;
@@ -30,7 +31,7 @@ static ALLOCATOR: allocation::Counting = allocation::Counting;
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask bench")]
 struct Arguments {
-    /// What to measure: fault, block, ring, idle, scrape, workloads, gpu, transfer [default: all]
+    /// What to measure: fault, block, ring, idle, scrape, rule, workloads, gpu, transfer [default: all]
     names: Vec<String>,
     /// How often each thing is measured [default: each benchmark's own]
     #[arg(long, value_name = "N")]
@@ -46,12 +47,13 @@ struct Arguments {
 /// A benchmark: its name, its rounds unless told otherwise, and what measures.
 type Benchmark = (&'static str, usize, fn(usize) -> Result<Report>);
 
-const BENCHMARKS: [Benchmark; 8] = [
+const BENCHMARKS: [Benchmark; 9] = [
     ("fault", 30, fault::measure),
     ("block", 20, block::measure),
     ("ring", 20, ring::measure),
     ("idle", 200, idle::measure),
     ("scrape", 7, scrape::measure),
+    ("rule", 200, rule::measure),
     ("workloads", 20, workloads::measure),
     ("gpu", 20, gpu::measure),
     ("transfer", 30, transfer::measure),

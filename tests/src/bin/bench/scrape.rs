@@ -16,13 +16,13 @@ use crate::report::Report;
 use crate::statistic::Summary;
 
 const SIZES: [usize; 3] = [100, 1_000, 10_000];
-const NOW: u64 = 1_700_000_000_000_000_000;
+pub const NOW: u64 = 1_700_000_000_000_000_000;
 /// Near linear: a hundred times as many workloads take at most three hundred times as long.
 const AIM: f64 = 1.24;
 
 /// How much happens in the workloads.
 #[derive(Clone, Copy, PartialEq)]
-enum Life {
+pub enum Life {
     /// Every family has every series.
     Everything,
     /// All take page faults, a third does IO, a tenth reclaims, one in a hundred was hit by an OOM kill.
@@ -67,7 +67,7 @@ pub fn measure(rounds: usize) -> Result<Report> {
 }
 
 fn row(report: &mut Report, life: Life, format: Format, size: usize, rounds: usize) -> Result<f64> {
-    let (engine, fold_ns) = host(life, size);
+    let (engine, fold_ns) = host(Engine::new(), life, size);
     let mut text = String::new();
     let mut timed = || {
         let begun = Instant::now();
@@ -96,7 +96,8 @@ fn row(report: &mut Report, life: Life, format: Format, size: usize, rounds: usi
 }
 
 impl Life {
-    fn name(self) -> &'static str {
+    /// What it is called.
+    pub fn name(self) -> &'static str {
         match self {
             Life::Everything => "everything",
             Life::Usual => "usual",
@@ -117,8 +118,7 @@ fn name(format: Format) -> &'static str {
 }
 
 /// A host with this many workloads, and the nanoseconds that folding one counter sample took.
-fn host(life: Life, size: usize) -> (Engine, f64) {
-    let mut engine = Engine::new();
+pub fn host(mut engine: Engine, life: Life, size: usize) -> (Engine, f64) {
     let mut apply = |reading| drop(engine.apply(&Sample { time: NOW, reading }));
     apply(Reading::Start(Start {
         version: "0.1.0".into(),
@@ -133,7 +133,6 @@ fn host(life: Life, size: usize) -> (Engine, f64) {
         let program = probe.program.to_owned();
         apply(Reading::Probe(Probe { program, state: ProbeState::Attached, reason: None }));
     }
-    let id = |workload: usize| cgroup::Id { hierarchy: 0, id: workload as u64 + 1 };
     for workload in 0..size {
         apply(Reading::Cgroup(cgroup::Reading::Born { id: id(workload), path: path(workload) }));
     }
@@ -144,6 +143,11 @@ fn host(life: Life, size: usize) -> (Engine, f64) {
     let fold_ns = begun.elapsed().as_nanos() as f64 / count as f64;
     apply(Reading::Tick);
     (engine, fold_ns)
+}
+
+/// The cgroup of a workload.
+pub fn id(workload: usize) -> cgroup::Id {
+    cgroup::Id { hierarchy: 0, id: workload as u64 + 1 }
 }
 
 fn readings(life: Life, workload: usize, id: cgroup::Id) -> Vec<Reading> {

@@ -1,0 +1,101 @@
+//! What fires, as series of its own: what Prometheus' `ALERTS` is for its rules.
+
+use super::render::Value;
+use super::{Kind, Metric, WORKLOAD};
+
+/// Every label that a series of the catalogue can have, but for those of infos, which no rule can look at.
+pub const LABELS: [&str; 33] = {
+    let [workload, namespace, pod, container] = WORKLOAD;
+    [
+        workload,
+        namespace,
+        pod,
+        container,
+        "alert",
+        "severity",
+        "access",
+        "by",
+        "clock",
+        "device",
+        "direction",
+        "event",
+        "fstype",
+        "gpu",
+        "kind",
+        "memory",
+        "minutes",
+        "mode",
+        "mountpoint",
+        "node",
+        "operation",
+        "probe",
+        "program",
+        "reason",
+        "resource",
+        "scope",
+        "sink",
+        "source",
+        "stage",
+        "state",
+        "type",
+        "uuid",
+        "xid",
+    ]
+};
+
+/// What fires.
+pub const ALERTS: Metric = Metric {
+    name: "headroom_alerts",
+    kind: Kind::Gauge,
+    unit: None,
+    help: "1 for each alert that fires, under the labels of what it is about; there is no series for what does not fire.",
+    labels: &LABELS,
+    needs: &[],
+    read: |view, emit| {
+        let mut values = [""; LABELS.len()];
+        for firing in view.alerts.firing() {
+            let (alert, severity) = (&*firing.rule.name, firing.rule.severity.label());
+            values.iter_mut().zip(LABELS).for_each(|(value, name)| {
+                *value = match name {
+                    "alert" => alert,
+                    "severity" => severity,
+                    _ => firing.label(name),
+                };
+            });
+            emit.gauge(&values, Value::Int(1))?;
+        }
+        Ok(())
+    },
+};
+
+/// How often it fired.
+pub const FIRED: Metric = Metric {
+    name: "headroom_alerts_fired_total",
+    kind: Kind::Counter,
+    unit: None,
+    help: "How often the rule fired since the agent started; an event does so each time.",
+    labels: &["alert", "severity"],
+    needs: &[],
+    read: |view, emit| {
+        for (rule, fired) in view.alerts.fired() {
+            emit.counter(&[&rule.name, rule.severity.label()], Value::Int(fired), view.started)?;
+        }
+        Ok(())
+    },
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metric::METRICS;
+
+    #[test]
+    fn an_alert_can_have_the_labels_of_any_series() {
+        let others = METRICS.iter().filter(|metric| metric.kind != Kind::Info && metric.name != ALERTS.name);
+        let all = others.flat_map(|metric| metric.labels);
+        let missing: Vec<_> = all.clone().filter(|label| !LABELS.contains(label)).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+        let needless: Vec<_> = LABELS.iter().filter(|label| !all.clone().any(|other| other == *label)).collect();
+        assert!(needless.is_empty(), "{needless:?}");
+    }
+}

@@ -1,0 +1,178 @@
+//! Rules: conditions on the catalogue's metrics, and kinds of incidents, that somebody is to be told of. Data, not code: the
+//! pack that comes with the agent is `default.toml`, and the operator's file changes it and adds to it. What holds now is
+//! none of a rule's business: [`crate::view::alert`] knows.
+
+pub mod document;
+pub mod evaluate;
+pub mod export;
+pub mod parse;
+pub mod pattern;
+pub mod template;
+pub mod xid;
+
+use std::sync::Arc;
+
+use crate::alert::Severity;
+use crate::config::error::Errors;
+use crate::config::rule::Rule as Raw;
+use crate::config::table::Entry;
+use crate::incident::Kind;
+use crate::metric::{Metric, Part};
+use pattern::Pattern;
+use template::Template;
+
+/// Every rule, by place in the pack and then in the file.
+#[derive(Debug, Default)]
+pub struct Rules(pub Vec<Rule>);
+
+/// One rule.
+#[derive(Debug)]
+pub struct Rule {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Whether it is looked at.
+    pub enabled: bool,
+    /// Whose it is.
+    pub origin: Origin,
+    /// How urgent it is.
+    pub severity: Severity,
+    /// When it holds.
+    pub condition: Condition,
+    /// What is the case.
+    pub summary: Template,
+    /// What to do.
+    pub action: Template,
+}
+
+/// Whose a rule is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The agent's.
+    Pack,
+    /// The agent's, changed by the operator.
+    Changed,
+    /// The operator's.
+    Own,
+}
+
+impl Origin {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Origin::Pack => "default",
+            Origin::Changed => "changed",
+            Origin::Own => "own",
+        }
+    }
+}
+
+/// When a rule holds.
+#[derive(Debug)]
+pub enum Condition {
+    /// While a number is on one side of another.
+    Threshold(Threshold),
+    /// For a while after an incident.
+    Event(Event),
+}
+
+/// A number, and what it must not be.
+#[derive(Debug)]
+pub struct Threshold {
+    /// The metric.
+    pub metric: &'static Metric,
+    /// What of it.
+    pub part: Part,
+    /// Which of its series: the index of a label, and what it must be.
+    pub matches: Vec<(usize, Pattern)>,
+    /// How the number comes from the series.
+    pub change: Option<Change>,
+    /// The side on which the rule holds.
+    pub side: Side,
+    /// The threshold.
+    pub threshold: f64,
+    /// Where it is over, if not at the threshold.
+    pub clear: Option<f64>,
+    /// For how long it must hold, in nanoseconds.
+    pub lasting: u64,
+}
+
+/// How a series changes, over so many nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A counter's growth per second.
+    Rate(u64),
+    /// A gauge's slope per second.
+    Slope(u64),
+}
+
+impl Change {
+    /// Over how many nanoseconds.
+    pub fn window(self) -> u64 {
+        let (Change::Rate(window) | Change::Slope(window)) = self;
+        window
+    }
+}
+
+/// The side of the threshold on which a rule holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Above it.
+    Above,
+    /// Below it.
+    Below,
+}
+
+/// A kind of incident.
+#[derive(Debug)]
+pub struct Event {
+    /// Which.
+    pub kind: Kind,
+    /// Which of them: a label, and what it must be.
+    pub matches: Vec<(&'static str, Pattern)>,
+    /// How long after the last one it is over, in nanoseconds.
+    pub hold: u64,
+}
+
+impl Rules {
+    /// The pack, and what the operator's file makes of it.
+    ///
+    /// # Errors
+    /// Everything that is wrong with what the file says, each with its place.
+    pub fn new(own: &[Entry<Raw>]) -> Result<Rules, Errors> {
+        parse::parse(own)
+    }
+
+    /// Those that are looked at.
+    pub fn enabled(&self) -> impl Iterator<Item = &Rule> {
+        self.0.iter().filter(|rule| rule.enabled)
+    }
+
+    /// The rule of this name.
+    pub fn find(&self, name: &str) -> Option<(usize, &Rule)> {
+        self.0.iter().enumerate().find(|(_, rule)| &*rule.name == name)
+    }
+}
+
+impl Threshold {
+    /// Whether it holds for this number.
+    pub fn holds(&self, number: f64) -> bool {
+        match self.side {
+            Side::Above => number > self.threshold,
+            Side::Below => number < self.threshold,
+        }
+    }
+
+    /// Whether it still holds for this number once it did.
+    pub fn still_holds(&self, number: f64) -> bool {
+        match (self.clear, self.side) {
+            (None, _) => self.holds(number),
+            (Some(clear), Side::Above) => number >= clear,
+            (Some(clear), Side::Below) => number <= clear,
+        }
+    }
+
+    /// Whether the rule is about the series with these labels.
+    pub fn matches(&self, labels: &[&str]) -> bool {
+        self.matches.iter().all(|(index, pattern)| labels.get(*index).is_some_and(|value| pattern.matches(value)))
+    }
+}

@@ -1,0 +1,368 @@
+//! From `[[rule]]` tables to [`Rules`]: the pack's, changed by and added to by the operator's; and all that can be wrong
+//! with them.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::pattern::Pattern;
+use super::template::Template;
+use super::{Change, Condition, Event, Origin, Rule, Rules, Side, Threshold};
+use crate::alert::Severity;
+use crate::config::error::{Error, Errors, closest};
+use crate::config::rule::{RULE, Rule as Raw};
+use crate::config::table::Entry;
+use crate::config::{Config, file};
+use crate::incident::Kind;
+use crate::metric::alert::LABELS;
+use crate::metric::{self, METRICS, Part};
+
+/// The pack.
+pub const PACK: &str = include_str!("default.toml");
+
+/// How long an alert of an event holds unless the rule says otherwise.
+const HOLD: Duration = Duration::from_secs(300);
+
+/// More than this is no list of rules that anybody wrote.
+const RULES: usize = 1000;
+
+/// What says itself which rules hold, or exists in an exposition alone: no rule can look at it.
+const BLIND: [&str; 3] = ["headroom_alerts", "headroom_alerts_fired_total", "headroom_series"];
+
+/// One threshold in three keys: who gives one of them gives them all.
+const THRESHOLD: [&str; 3] = ["above", "below", "clear"];
+
+/// What makes one rule, as the keys of a table: from the pack, from the file, or both.
+struct Draft {
+    entry: Entry<Raw>,
+    origin: Origin,
+}
+
+pub(super) fn parse(own: &[Entry<Raw>]) -> Result<Rules, Errors> {
+    let mut pack = Config::default();
+    let (_, mut errors) = file::apply(Path::new("default.toml"), PACK, &mut pack);
+    let mut drafts: Vec<_> = pack.rule.into_iter().map(|entry| Draft { entry, origin: Origin::Pack }).collect();
+    for entry in own {
+        let name = &entry.value.alert;
+        match drafts.iter_mut().find(|draft| draft.entry.value.alert == *name) {
+            Some(draft) if draft.origin == Origin::Pack => draft.change(entry),
+            Some(draft) => {
+                let text = format!("there is a rule {name} already, at {}", draft.entry.place);
+                errors.push(Error { place: entry.place("alert").clone(), key: Some("rule.alert".into()), text });
+            }
+            None => drafts.push(Draft { entry: entry.clone(), origin: Origin::Own }),
+        }
+    }
+    if let Some(draft) = drafts.get(RULES) {
+        let text = format!("these are more than {RULES} rules");
+        errors.push(Error { place: draft.entry.place.clone(), key: Some("rule".into()), text });
+        drafts.truncate(RULES);
+    }
+    let mut rules = Vec::new();
+    for draft in &drafts {
+        match draft.rule() {
+            Ok(rule) => rules.push(rule),
+            Err((key, text)) => {
+                let known = drafts.iter().filter(|other| other.origin == Origin::Pack).map(|it| &*it.entry.value.alert);
+                // Somebody who wanted to change a rule and mistyped its name has made a new one that lacks everything.
+                let hint = match draft.origin {
+                    Origin::Own if key == "metric" => closest(&draft.entry.value.alert.to_lowercase(), known.clone())
+                        .or_else(|| known.clone().find(|name| name.eq_ignore_ascii_case(&draft.entry.value.alert)))
+                        .map(|name| format!("; did you mean to change {name}?")),
+                    _ => None,
+                };
+                let place = draft.entry.place(key).clone();
+                let text = text + &hint.unwrap_or_default();
+                errors.push(Error { place, key: Some(format!("rule.{key}")), text });
+            }
+        }
+    }
+    if errors.is_empty() { Ok(Rules(rules)) } else { Err(Errors(errors)) }
+}
+
+/// What is wrong, and the key it concerns.
+type Wrong = (&'static str, String);
+
+impl Draft {
+    /// Puts what a table of the file sets over what the pack does.
+    fn change(&mut self, own: &Entry<Raw>) {
+        self.origin = Origin::Changed;
+        if THRESHOLD.iter().any(|key| own.sets(key)) {
+            let raw = &mut self.entry.value;
+            (raw.above, raw.below, raw.clear) = (None, None, None);
+        }
+        for key in RULE.keys.iter().filter(|key| own.sets(key.name)) {
+            key.kind.copy(&mut self.entry.value, &own.value);
+        }
+        // From here on a mistake is the file's: the pack alone has none.
+        self.entry.place = own.place.clone();
+        self.entry.set = own.set.clone();
+    }
+
+    fn rule(&self) -> Result<Rule, Wrong> {
+        let raw = &self.entry.value;
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        if !raw.alert.chars().all(plain) || raw.alert.starts_with(|c: char| c.is_ascii_digit()) {
+            return Err(("alert", format!("{:?} is not a name: letters, digits and _", raw.alert)));
+        }
+        let (condition, labels) = match &raw.event {
+            Some(event) => (Condition::Event(self.event(event)?), &LABELS[..]),
+            None => {
+                let threshold = self.threshold()?;
+                let labels = threshold.metric.labels;
+                (Condition::Threshold(threshold), labels)
+            }
+        };
+        let severity = match raw.severity.as_deref() {
+            Some("critical") => Severity::Critical,
+            Some("info") => Severity::Info,
+            Some(_) => Severity::Warning,
+            None => return Err(("severity", "is missing".into())),
+        };
+        let template = |key: &'static str, text: &str| {
+            if text.is_empty() {
+                return Err((key, "is missing".into()));
+            }
+            Template::new(text, labels, raw.event.is_some()).map_err(|error| (key, error))
+        };
+        Ok(Rule {
+            name: Arc::from(&*raw.alert),
+            enabled: raw.enabled.unwrap_or(true),
+            origin: self.origin,
+            severity,
+            condition,
+            summary: template("summary", &raw.summary)?,
+            action: template("action", &raw.action)?,
+        })
+    }
+
+    fn event(&self, name: &str) -> Result<Event, Wrong> {
+        let raw = &self.entry.value;
+        let alone = [
+            ("metric", !raw.metric.is_empty()),
+            ("rate", raw.rate.is_some()),
+            ("slope", raw.slope.is_some()),
+            ("above", raw.above.is_some()),
+            ("below", raw.below.is_some()),
+            ("clear", raw.clear.is_some()),
+            ("for", raw.lasting.is_some()),
+        ];
+        if let Some((key, _)) = alone.iter().find(|(_, given)| *given) {
+            return Err((key, "an event has none: it fires at once".into()));
+        }
+        let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.name() == name) else {
+            return Err(("event", format!("there is no incident {name}")));
+        };
+        let matches = raw.labels.iter().map(|(label, pattern)| {
+            let known = LABELS.iter().find(|known| *known == label);
+            let known = known.ok_or_else(|| no_label(label, &LABELS))?;
+            Ok((*known, Pattern::new(pattern)?))
+        });
+        let matches = matches.collect::<Result<_, String>>().map_err(|error| ("match", error))?;
+        Ok(Event { kind, matches, hold: nanoseconds(raw.hold.unwrap_or(HOLD)) })
+    }
+
+    fn threshold(&self) -> Result<Threshold, Wrong> {
+        let raw = &self.entry.value;
+        if raw.metric.is_empty() {
+            return Err(("metric", "is missing: a rule looks at a metric, or waits for an event".into()));
+        }
+        let Some((metric, part)) = Part::find(&raw.metric) else {
+            return Err(("metric", no_metric(&raw.metric)));
+        };
+        if BLIND.contains(&metric.name) {
+            return Err(("metric", format!("a rule cannot look at {}", metric.name)));
+        }
+        if metric.kind == metric::Kind::Info {
+            return Err(("metric", format!("{} is always 1: there is nothing to look at", metric.name)));
+        }
+        if raw.hold.is_some() {
+            return Err(("hold", "is for events; clear and for are for metrics".into()));
+        }
+        let (side, threshold) = match (raw.above, raw.below) {
+            (Some(above), None) => (Side::Above, above),
+            (None, Some(below)) => (Side::Below, below),
+            (None, None) => return Err(("above", "is missing, and so is below".into())),
+            (Some(_), Some(_)) => return Err(("below", "contradicts above: a rule has one of them".into())),
+        };
+        if let Some(clear) = raw.clear {
+            let (wrong, other) = match side {
+                Side::Above => (clear > threshold, "above"),
+                Side::Below => (clear < threshold, "below"),
+            };
+            if wrong {
+                return Err(("clear", format!("{clear} contradicts {other} = {threshold}: it would be over at once")));
+            }
+        }
+        let change = match (raw.rate, raw.slope, part.grows(metric)) {
+            (Some(_), Some(_), _) => return Err(("slope", "contradicts rate: a rule has one of them".into())),
+            (None, None, true) => {
+                let text = format!("{} only ever grows: give a rate, such as rate = \"1m\"", raw.metric);
+                return Err(("metric", text));
+            }
+            (Some(_), None, false) => return Err(("rate", format!("{} is not a counter: give a slope", raw.metric))),
+            (None, Some(_), true) => return Err(("slope", format!("{} is a counter: give a rate", raw.metric))),
+            (Some(rate), None, true) => Some(Change::Rate(nanoseconds(rate))),
+            (None, Some(slope), false) => Some(Change::Slope(nanoseconds(slope))),
+            (None, None, false) => None,
+        };
+        let matches = raw.labels.iter().map(|(label, pattern)| {
+            let index = metric.labels.iter().position(|known| known == label);
+            let index = index.ok_or_else(|| no_label(label, metric.labels))?;
+            Ok((index, Pattern::new(pattern)?))
+        });
+        let matches = matches.collect::<Result<_, String>>().map_err(|error| ("match", error))?;
+        let lasting = nanoseconds(raw.lasting.unwrap_or_default());
+        Ok(Threshold { metric, part, matches, change, side, threshold, clear: raw.clear, lasting })
+    }
+}
+
+fn no_label(label: &str, known: &[&str]) -> String {
+    let hint = closest(label, known.iter().copied()).map(|hint| format!("; did you mean {hint}?"));
+    let hint = hint.unwrap_or_else(|| match known {
+        [] => "; the metric has none".into(),
+        known => format!("; there are {}", known.join(", ")),
+    });
+    format!("there is no label {label}{hint}")
+}
+
+fn no_metric(name: &str) -> String {
+    if METRICS.iter().any(|it| it.name == name && it.kind == metric::Kind::Histogram) {
+        return format!("{name} is a histogram: a rule looks at {name}_sum or {name}_count");
+    }
+    // Compared without the prefix: letters that are always right would make everything look close.
+    let bare = |name: &'static str| name.trim_start_matches("headroom_");
+    let hint = closest(name.trim_start_matches("headroom_"), METRICS.iter().map(|metric| bare(metric.name)));
+    let hint = hint.map(|hint| format!("; did you mean headroom_{hint}?")).unwrap_or_default();
+    format!("there is no metric {name:?}{hint}")
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The rules of a file, or what is wrong with it.
+    fn rules(text: &str) -> Result<Rules, String> {
+        let mut config = Config::default();
+        let (_, errors) = file::apply(Path::new("a.toml"), text, &mut config);
+        assert_eq!(errors, [], "{text}");
+        Rules::new(&config.rule).map_err(|errors| errors.to_string())
+    }
+
+    const GOOD: &str = "[[rule]]\nalert = \"A\"\nmetric = \"headroom_host_memory_used_ratio\"\nabove = 0.5\n\
+        severity = \"info\"\nsummary = \"s\"\naction = \"a\"\n";
+
+    #[test]
+    fn the_pack_is_good() {
+        let rules = Rules::new(&[]).unwrap();
+        assert!(rules.0.len() >= 40, "{}", rules.0.len());
+        assert!(rules.0.iter().all(|rule| rule.origin == Origin::Pack));
+    }
+
+    #[test]
+    fn a_table_changes_a_rule_of_the_pack_and_leaves_the_rest() {
+        let pack = Rules::new(&[]).unwrap();
+        let changed = rules("[[rule]]\nalert = \"HostMemoryHigh\"\nabove = 0.5\n").unwrap();
+        assert_eq!(changed.0.len(), pack.0.len());
+        let (old, new) = (pack.find("HostMemoryHigh").unwrap().1, changed.find("HostMemoryHigh").unwrap().1);
+        assert_eq!((new.origin, new.severity, &new.summary), (Origin::Changed, old.severity, &old.summary));
+        let (Condition::Threshold(old), Condition::Threshold(new)) = (&old.condition, &new.condition) else { panic!() };
+        assert!(old.clear.is_some());
+        assert_eq!((new.threshold, new.clear, new.lasting), (0.5, None, old.lasting));
+
+        let off = rules("[[rule]]\nalert = \"HostMemoryHigh\"\nenabled = false\n").unwrap();
+        assert!(!off.find("HostMemoryHigh").unwrap().1.enabled);
+        assert_eq!(off.enabled().count() + 1, pack.enabled().count());
+    }
+
+    #[test]
+    fn a_new_rule_is_put_behind_the_pack() {
+        let rules = rules(GOOD).unwrap();
+        let last = rules.0.last().unwrap();
+        assert_eq!((&*last.name, last.origin, last.enabled), ("A", Origin::Own, true));
+    }
+
+    #[test]
+    fn what_is_wrong_is_refused_with_its_place() {
+        for (from, to, wanted) in [
+            (
+                "used_ratio",
+                "usde_ratio",
+                "a.toml:3:10: rule.metric: there is no metric \"headroom_host_memory_usde_ratio\"; did you mean headroom_host_memory_used_ratio?",
+            ),
+            (
+                "headroom_host_memory_used_ratio",
+                "headroom_major_fault_seconds",
+                "rule.metric: headroom_major_fault_seconds is a histogram: a rule looks at",
+            ),
+            (
+                "headroom_host_memory_used_ratio",
+                "headroom_oom_kills_total",
+                "a.toml:3:10: rule.metric: headroom_oom_kills_total only ever grows: give a rate",
+            ),
+            ("headroom_host_memory_used_ratio", "headroom_series", "a rule cannot look at headroom_series"),
+            ("metric = \"headroom_host_memory_used_ratio\"\n", "", "a.toml:1:1: rule.metric: is missing"),
+            ("above = 0.5\n", "", "a.toml:1:1: rule.above: is missing, and so is below"),
+            ("above = 0.5", "above = 0.5\nbelow = 0.1", "a.toml:5:9: rule.below: contradicts above"),
+            ("above = 0.5", "above = 0.5\nclear = 0.6", "a.toml:5:9: rule.clear: 0.6 contradicts above = 0.5"),
+            ("above = 0.5", "below = 0.5\nclear = 0.4", "a.toml:5:9: rule.clear: 0.4 contradicts below = 0.5"),
+            (
+                "above = 0.5",
+                "above = 0.5\nrate = \"1m\"",
+                "a.toml:5:8: rule.rate: headroom_host_memory_used_ratio is not a counter",
+            ),
+            ("above = 0.5", "above = 0.5\nhold = \"1m\"", "a.toml:5:8: rule.hold: is for events"),
+            ("above = 0.5", "above = 0.5\nevent = \"oom\"", "rule.metric: an event has none"),
+            (
+                "above = 0.5",
+                "above = 0.5\nmatch = { gpu = \"0\" }",
+                "a.toml:5:9: rule.match: there is no label gpu; the metric has none",
+            ),
+            ("severity = \"info\"\n", "", "a.toml:1:1: rule.severity: is missing"),
+            (
+                "summary = \"s\"",
+                "summary = \"{valeu}\"",
+                "a.toml:6:11: rule.summary: {valeu}: there is no such field; did you mean {value}?",
+            ),
+            (
+                "action = \"a\"",
+                "action = \"{labels.pod}\"",
+                "a.toml:7:10: rule.action: {labels.pod}: there is no such label",
+            ),
+            ("action = \"a\"\n", "", "a.toml:1:1: rule.action: is missing"),
+            ("alert = \"A\"", "alert = \"A b\"", "a.toml:2:9: rule.alert: \"A b\" is not a name"),
+        ] {
+            let text = GOOD.replacen(from, to, 1);
+            let error = rules(&text).unwrap_err();
+            assert!(error.contains(wanted), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn labels_are_checked_against_the_metric() {
+        let text = GOOD.replace("headroom_host_memory_used_ratio", "headroom_source_up");
+        let with = |label: &str| text.replace("above", &format!("match = {{ {label} }}\nabove"));
+        assert!(rules(&with("source = \"gpu|host\"")).is_ok());
+        assert!(rules(&with("sorce = \"gpu\"")).unwrap_err().contains("no label sorce; did you mean source?"));
+        assert!(rules(&with("source = \"(\"")).unwrap_err().contains("rule.match: \"(\" is not a regular expression"));
+    }
+
+    #[test]
+    fn a_name_can_be_given_once_and_a_mistyped_one_is_guessed() {
+        let error = rules(&format!("{GOOD}{GOOD}")).unwrap_err();
+        assert_eq!(error, "a.toml:9:9: rule.alert: there is a rule A already, at a.toml:1:1");
+        let error = rules("[[rule]]\nalert = \"HostMemoryHihg\"\nabove = 0.5\n").unwrap_err();
+        assert!(error.contains("did you mean to change HostMemoryHigh?"), "{error}");
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_reported() {
+        let one = GOOD.replace("above", "below = 1\nabove");
+        let error = rules(&format!("{one}{}", GOOD.replace("\"A\"", "\"B\"").replace("\"s\"", "\"{\""))).unwrap_err();
+        assert!(error.starts_with("2 errors in the configuration\n"), "{error}");
+    }
+}
