@@ -18,6 +18,7 @@ pub const PAGES: &[Page] = &[
     ("deploy/grafana/headroom.json", crate::dashboard::document),
     ("deploy/headroom.toml", example),
     ("docs/config.md", config),
+    ("docs/incidents.md", crate::incident::document),
     ("docs/metrics.md", crate::metric::document),
     ("docs/rules.md", crate::rule::document::document),
     ("docs/signals.md", signals),

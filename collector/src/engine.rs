@@ -10,8 +10,8 @@ use crate::pressure;
 use crate::rule::Rules;
 use crate::sample::{Reading, Sample};
 use crate::signal::{Named, block, cgroup, compaction, fault, kswapd, oom, reclaim, transfer};
-use crate::view::View;
 use crate::view::alert::{self, Alerts};
+use crate::view::{View, incident};
 
 /// A fact worth telling somebody about at once, with the workloads in it named.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -37,8 +37,14 @@ pub enum Outcome {
     Alert(Box<Alert>),
 }
 
+impl From<Incident> for Outcome {
+    fn from(incident: Incident) -> Outcome {
+        Outcome::Incident(Box::new(incident))
+    }
+}
+
 /// The state, and the only way to change it.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Engine {
     view: Arc<View>,
     version: u64,
@@ -70,6 +76,7 @@ impl Engine {
     fn fold(view: &mut View, sample: &Sample) -> Vec<Outcome> {
         let time = sample.time;
         view.observe(time, &sample.reading);
+        let mut outcomes = Vec::new();
         let outcome = match &sample.reading {
             Reading::Start(start) => {
                 view.start(time, start);
@@ -77,7 +84,8 @@ impl Engine {
             }
             Reading::Tick => {
                 view.tick(time);
-                return oom::release(view);
+                outcomes = oom::release(view);
+                None
             }
             Reading::Probe(probe) => {
                 view.coverage.probe(probe);
@@ -105,10 +113,11 @@ impl Engine {
             }
             Reading::Name(name) => {
                 view.workloads.named(name.cgroup, &name.names);
-                return oom::release(view);
+                outcomes = oom::release(view);
+                None
             }
             Reading::Statistics(statistics) => {
-                view.workloads.measured(statistics.cgroup, &statistics.values);
+                view.workloads.measured(time, statistics.cgroup, &statistics.values, statistics.turn);
                 None
             }
             Reading::Host(values) => {
@@ -139,13 +148,18 @@ impl Engine {
             // The alerts' own.
             Reading::Restored(_) => None,
         };
-        outcome.into_iter().collect()
+        outcomes.extend(outcome);
+        let incidents = incident::fold(view, time, &sample.reading, &outcomes);
+        outcomes.extend(incidents.into_iter().map(Outcome::from));
+        outcomes
     }
 
     /// What was still held back, at the end of all samples.
     pub fn finish(&mut self) -> Vec<Outcome> {
         let view = Arc::make_mut(&mut self.view);
         let mut outcomes = oom::release_all(view);
+        let incidents = incident::finish(view, &outcomes);
+        outcomes.extend(incidents.into_iter().map(Outcome::from));
         alert::end(view, &mut outcomes);
         outcomes
     }

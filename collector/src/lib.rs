@@ -4,6 +4,7 @@
 //! [`metric`] reads the view. [`round`] reads the sources once a tick; only [`run`] wires these together.
 
 pub mod alert;
+pub mod amount;
 pub mod cli;
 pub mod config;
 pub mod dashboard;

@@ -215,4 +215,7 @@ pub struct Statistics {
     pub cgroup: cgroup::Id,
     /// The numbers.
     pub values: Values,
+    /// Whether those that are read less often than every tick are of this moment, too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub turn: bool,
 }

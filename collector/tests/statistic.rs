@@ -211,7 +211,7 @@ fn a_look_at_the_rules_allocates_nothing() {
         engine.apply(&Sample { time, reading: Reading::Host(host.collect()) });
         for number in 1..=WORKLOADS {
             let values = Statistic::ALL.iter().filter(|it| **it != Statistic::MemoryLimit).map(|it| (*it, round));
-            let values = sample::Statistics { cgroup: id(number), values: values.collect() };
+            let values = sample::Statistics { cgroup: id(number), values: values.collect(), turn: false };
             engine.apply(&Sample { time, reading: Reading::Statistics(values) });
         }
         let tick = Sample { time, reading: Reading::Tick };

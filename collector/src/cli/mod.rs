@@ -4,6 +4,7 @@ pub mod check_config;
 pub mod completions;
 pub mod doctor;
 pub mod exit;
+pub mod explain;
 pub mod journal;
 pub mod log;
 pub mod man;
@@ -39,6 +40,7 @@ use settings::Settings;
   headroom workloads            who is here, and what each holds of its limit
   headroom alerts               what fires
   headroom events --follow      what happens
+  headroom explain              the last incident: what happened, why, and the minute before
   headroom check-config         every setting, its value and where it is from
   headroom help run             flags, examples and exit codes of a verb
 "
@@ -58,6 +60,7 @@ enum Verb {
     Alerts(journal::AlertsArgs),
     Incidents(journal::IncidentsArgs),
     Events(journal::EventsArgs),
+    Explain(explain::ExplainArgs),
     CheckConfig(check_config::CheckConfigArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
@@ -90,6 +93,10 @@ fn verb(verb: &Verb) -> Result<(), Failure> {
         Verb::Alerts(args) => journal::alerts(args, &begin(&args.settings)?),
         Verb::Incidents(args) => journal::incidents(args, &begin(&args.settings)?),
         Verb::Events(args) => journal::events(args, &begin(&args.settings)?),
+        Verb::Explain(args) => {
+            begin(&args.settings)?;
+            explain::run(args)
+        }
         Verb::CheckConfig(args) => check_config::run(args),
         Verb::Completions(args) => completions::run(args),
         Verb::Man(args) => man::run(args),

@@ -1,12 +1,17 @@
 //! An incident: a fact worth explaining, with its evidence. Knows neither how the evidence is gathered nor where incidents
 //! go.
 
+pub mod cause;
+mod document;
 mod evidence;
+pub mod page;
+pub mod shape;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use document::document;
 pub use evidence::{
     Change, Consumer, Evidence, Figures, Held, History, Holder, Host, Limit, Lines, LostGpu, Source, Storm, Task,
     Victim, What,

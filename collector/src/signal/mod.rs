@@ -171,7 +171,7 @@ fn comm(bytes: &Comm) -> String {
 #[cfg(test)]
 pub(crate) mod test {
     use super::*;
-    use crate::engine::Engine;
+    use crate::engine::{Engine, Outcome};
     use crate::sample::Start;
 
     pub const CONTEXT: Context = Context { page_size: 4096, clock_offset_ns: 1_000 };
@@ -196,6 +196,16 @@ pub(crate) mod test {
             engine.apply(&Sample { time: 10, reading });
         }
         engine
+    }
+
+    /// Folds a sample, and gives the facts that came of it, without what is made of them.
+    pub fn facts(engine: &mut Engine, sample: &Sample) -> Vec<Outcome> {
+        facts_of(engine.apply(sample))
+    }
+
+    pub fn facts_of(outcomes: Vec<Outcome>) -> Vec<Outcome> {
+        let made = |outcome: &Outcome| matches!(outcome, Outcome::Incident(_) | Outcome::Alert(_));
+        outcomes.into_iter().filter(|outcome| !made(outcome)).collect()
     }
 
     pub fn counters(map: &str, key: RowKey, growth: &[u64]) -> Vec<Reading> {

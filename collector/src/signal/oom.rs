@@ -202,7 +202,7 @@ mod tests {
     use super::*;
     use crate::sample::{self, Sample};
     use crate::signal::decode_record;
-    use crate::signal::test::{CONTEXT, ID, engine};
+    use crate::signal::test::{CONTEXT, ID, engine, facts, facts_of};
 
     fn victim() -> Victim {
         let mut victim = Victim::new_zeroed();
@@ -241,7 +241,7 @@ mod tests {
         let mut engine = engine();
         let mut record = victim();
         record.trigger_cgroup = collector_common::cgroup::Id { id: 999, hierarchy: ID.hierarchy };
-        let outcomes = engine.apply(&decode_record(record.as_bytes(), &CONTEXT).unwrap());
+        let outcomes = facts(&mut engine, &decode_record(record.as_bytes(), &CONTEXT).unwrap());
         let [Outcome::OomKill(kill)] = outcomes.as_slice() else { panic!("{outcomes:?}") };
         assert_eq!((kill.workload.as_deref(), kill.trigger_workload.as_deref()), (Some("/a"), None));
         let workload = engine.view().workloads.iter().find(|workload| &*workload.name == "/a").unwrap();
@@ -258,10 +258,10 @@ mod tests {
         let mut record = victim();
         record.cgroup.id = young.id;
         let kill = decode_record(record.as_bytes(), &CONTEXT).unwrap();
-        let told = |outcomes: Vec<Outcome>| match outcomes.as_slice() {
+        let told = |outcomes: Vec<Outcome>| match facts_of(outcomes).as_slice() {
             [] => None,
             [Outcome::OomKill(kill)] => Some((kill.time, kill.workload.as_deref().unwrap().to_owned())),
-            _ => panic!("{outcomes:?}"),
+            other => panic!("{other:?}"),
         };
         let young_engine = || {
             let mut engine = engine();
@@ -290,9 +290,9 @@ mod tests {
         let mut told = 0;
         for pid in 0..100 {
             record.victim.pid = 5000 + pid;
-            told += engine.apply(&decode_record(record.as_bytes(), &CONTEXT).unwrap()).len();
+            told += facts(&mut engine, &decode_record(record.as_bytes(), &CONTEXT).unwrap()).len();
         }
-        assert_eq!((told, engine.finish().len()), (37, 64), "what is held back is bounded");
+        assert_eq!((told, facts_of(engine.finish()).len()), (37, 64), "what is held back is bounded");
     }
 
     #[test]
@@ -301,7 +301,7 @@ mod tests {
         let mut record = victim();
         let outcomes = (0..3).map(|thread| {
             record.victim.tid = 1234 + thread;
-            engine.apply(&decode_record(record.as_bytes(), &CONTEXT).unwrap()).len()
+            facts(&mut engine, &decode_record(record.as_bytes(), &CONTEXT).unwrap()).len()
         });
         assert_eq!(outcomes.collect::<Vec<_>>(), [1, 0, 0]);
         let workload = engine.view().workloads.iter().find(|workload| &*workload.name == "/a").unwrap();

@@ -103,7 +103,9 @@ pub fn write(outcome: &Outcome) {
             );
         }
         Outcome::Incident(incident) => {
-            tracing::info!(incident = incident.id, kind = incident.kind.name(), "{}", incident.title);
+            let (id, state) = (&incident.id, if incident.complete { " is complete" } else { "" });
+            let (kind, cause) = (incident.kind.name(), &incident.cause);
+            tracing::info!(incident = id, kind, cause = cause.rule, "incident {id}{state}: {}", cause.sentence);
         }
         Outcome::Alert(alert) => tracing::warn!(
             alert = &*alert.alert,

@@ -93,6 +93,8 @@ pub struct Health {
     pub up: bool,
     /// How long it took, in nanoseconds.
     pub ns: u64,
+    /// Why not everything could be.
+    pub error: Option<String>,
 }
 
 impl Default for Coverage {
@@ -154,7 +156,7 @@ impl Coverage {
     }
 
     pub(crate) fn source(&mut self, source: &Source) {
-        let health = Health { up: source.up, ns: source.ns };
+        let health = Health { up: source.up, ns: source.ns, error: source.error.clone() };
         let room = self.sources.len() < NAMES;
         match self.sources.get_mut(&source.source) {
             Some(known) => *known = health,

@@ -31,6 +31,8 @@ pub struct Gpus {
     gpus: BTreeMap<Arc<str>, Gpu>,
     /// Errors outlive the numbers: a GPU that is lost is one whose errors are asked for.
     xids: BTreeMap<Arc<str>, Xids>,
+    /// Those that went since somebody asked.
+    gone: Vec<Gpu>,
 }
 
 /// One GPU.
@@ -113,6 +115,23 @@ impl Gpus {
         self.gpus.values().filter_map(held).collect()
     }
 
+    /// The one with this uuid.
+    pub fn get(&self, uuid: &str) -> Option<&Gpu> {
+        self.gpus.get(uuid)
+    }
+
+    /// Those that went since the last call, as they were.
+    pub(crate) fn gone(&mut self) -> Vec<Gpu> {
+        std::mem::take(&mut self.gone)
+    }
+
+    /// Who holds memory of any of them now.
+    pub(crate) fn holding(&self, time: u64) -> impl Iterator<Item = &Holder> {
+        let last = self.gpus.values().filter_map(|gpu| gpu.moments.back());
+        let recent = last.filter(move |moment| time.saturating_sub(moment.time) <= RECENT_NS);
+        recent.flat_map(|moment| &moment.holders)
+    }
+
     pub(crate) fn fold(&mut self, time: u64, reading: &Reading, coverage: &mut Coverage) {
         match reading {
             Reading::Device { device, values } => {
@@ -139,7 +158,7 @@ impl Gpus {
                 }
             }
             Reading::Xid { uuid, code } => self.xid(time, uuid, *code, coverage),
-            Reading::Gone { uuid } => drop(self.gpus.remove(uuid)),
+            Reading::Gone { uuid } => self.gone.extend(self.gpus.remove(uuid)),
         }
     }
 
@@ -197,7 +216,7 @@ mod tests {
     use crate::engine::{Engine, Outcome};
     use crate::sample::{self, Sample};
     use crate::signal::oom;
-    use crate::signal::test::{ID, engine};
+    use crate::signal::test::{ID, engine, facts};
     use crate::statistic::gpu::Statistic;
 
     const SECOND: u64 = 1_000_000_000;
@@ -236,7 +255,7 @@ mod tests {
         hold(&mut engine, at(9), "GPU-c", &[(9, None, Some(3))]);
         // What was read when the victim was gone already came before the kill was told.
         hold(&mut engine, at(11), "GPU-a", &[(8, Some(ID), Some(20))]);
-        let outcomes = engine.apply(&Sample { time: at(10), reading: kill(7, Some(ID)) });
+        let outcomes = facts(&mut engine, &Sample { time: at(10), reading: kill(7, Some(ID)) });
         let [Outcome::OomKill(kill)] = &outcomes[..] else { panic!("{outcomes:?}") };
         let held: Vec<_> = kill.gpus.iter().map(|it| (&*it.uuid, it.process_bytes, it.workload_bytes)).collect();
         assert_eq!(held, [("GPU-a", Some(100), Some(120)), ("GPU-b", None, Some(50))]);

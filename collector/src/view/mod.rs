@@ -2,19 +2,25 @@
 //! has no clock. Once every workload has been seen, folding counters into it allocates nothing.
 
 pub mod alert;
+pub mod change;
 pub mod coverage;
 pub mod gpu;
 pub mod held;
+pub mod history;
 pub mod host;
+pub mod incident;
 pub mod victim;
 pub mod workload;
 
 use crate::sample::{Reading, Start};
 use alert::Alerts;
+use change::Changes;
 use coverage::Coverage;
 use gpu::Gpus;
 use held::Held;
+use history::{History, Seen};
 use host::Host;
+use incident::Incidents;
 use victim::Victims;
 use workload::Workloads;
 
@@ -39,6 +45,12 @@ pub struct View {
     pub held: Held,
     /// What fires.
     pub alerts: Alerts,
+    /// The last minute.
+    pub history: History,
+    /// What changed of late.
+    pub changes: Changes,
+    /// Incidents that are not complete yet.
+    pub incidents: Incidents,
     /// What can be seen, what was lost, and what seeing costs.
     pub coverage: Coverage,
 }
@@ -70,6 +82,10 @@ impl View {
 
     pub(crate) fn tick(&mut self, time: u64) {
         self.workloads.tick(time, &mut self.coverage);
+        let before = self.history.last();
+        let mut write = self.history.begin(time, Seen::of(&self.coverage));
+        self.workloads.record(time, before, &mut write, &self.gpus, &mut self.changes);
+        self.history.end(write, &self.host, &self.gpus);
     }
 }
 

@@ -6,16 +6,19 @@ use std::sync::Arc;
 
 use super::coverage::Coverage;
 use super::held::PATIENCE_NS;
+use super::history::Track;
 use crate::identity::{Identity, Names};
 use crate::sample::Start;
 use crate::signal::cgroup::Id;
 
 pub use amounts::{Amounts, Io, Reclaim, Stalls, Transfer};
+pub use lately::Lately;
 use member::{Member, Top};
 use pending::Pending;
 pub use statistics::Statistics;
 
 mod amounts;
+mod lately;
 mod member;
 mod pending;
 mod statistics;
@@ -48,6 +51,10 @@ pub struct Workload {
     pub amounts: Amounts,
     /// What the kernel's files say of its cgroups.
     pub statistics: Statistics,
+    /// Its last minute.
+    pub track: Track,
+    /// What became of it of late.
+    pub lately: Lately,
     /// Its cgroups that are alive.
     live: usize,
     /// Since when it has none.
@@ -73,6 +80,7 @@ impl Workload {
         self.created = self.created.min(newer.created);
         self.amounts.add(&newer.amounts);
         self.statistics.absorb(&newer.statistics);
+        self.track.absorb(newer.track);
         self.empty_since = if self.live > 0 { None } else { newer.empty_since };
         if newer.live > 0 {
             self.empty_since = None;
@@ -135,6 +143,11 @@ impl Workloads {
             slots: vec![Workload::other(time)],
             ..Workloads::default()
         }
+    }
+
+    /// The memory controller's hierarchy: 0 is cgroup v2.
+    pub fn memory_hierarchy(&self) -> u64 {
+        self.hierarchies[0]
     }
 
     /// Every workload, those in their grace included: `other`, then the rest by name.

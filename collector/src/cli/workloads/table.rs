@@ -1,6 +1,7 @@
 //! Workloads as a table for people.
 
 use super::Row;
+use crate::amount::bytes;
 
 /// What is not known.
 const UNKNOWN: &str = "–";
@@ -81,38 +82,10 @@ fn cells(row: &Row) -> [String; COLUMNS] {
     ]
 }
 
-/// Bytes with three figures and a binary unit.
-fn bytes(bytes: u64) -> String {
-    const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    let mut amount = bytes as f64;
-    let mut unit = 0;
-    while amount >= 999.5 && unit + 1 < UNITS.len() {
-        amount /= 1024.0;
-        unit += 1;
-    }
-    let digits = match amount {
-        _ if unit == 0 => 0,
-        amount if amount < 9.995 => 2,
-        amount if amount < 99.95 => 1,
-        _ => 0,
-    };
-    format!("{amount:.digits$} {}", UNITS[unit])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::summary::Line;
-
-    #[test]
-    fn bytes_have_three_figures() {
-        let shown = [0, 1, 999, 1000, 1024, 10_240, 1 << 20, 5 << 29, 999 << 30, 1000 << 30, u64::MAX].map(bytes);
-        let wanted = [
-            "0 B", "1 B", "999 B", "0.98 KiB", "1.00 KiB", "10.0 KiB", "1.00 MiB", "2.50 GiB", "999 GiB", "0.98 TiB",
-            "16.0 EiB",
-        ];
-        assert_eq!(shown, wanted);
-    }
 
     fn rows() -> Vec<Row> {
         let line = |name: &str, agent| Line { workload: name.into(), kind: "service".into(), agent, ..Line::default() };

@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::identity::Identity;
 use crate::sample::{Reading, Sample, Source, Statistics};
 use crate::signal::cgroup::{self, Id};
+use crate::signal::oom;
 use handle::Descriptors;
 use join::Processes;
 use tree::{Due, Part, Read, Tree, Troubles};
@@ -123,6 +124,9 @@ impl Reader {
 
     /// Hears of what happens to cgroups.
     pub fn follow(&mut self, reading: &Reading) {
+        if let Reading::Oom(oom::Reading::Kill(kill)) = reading {
+            return self.killed(kill);
+        }
         let Reading::Cgroup(reading) = reading else { return };
         let memory = self.trees[0].hierarchy.id;
         match reading {
@@ -235,6 +239,18 @@ impl Reader {
         }
     }
 
+    /// Whose limit a kill was for, and how it stood, is worth reading at once: everything of the victim's cgroup and of
+    /// those above it has its turn.
+    fn killed(&mut self, kill: &oom::Kill) {
+        let path = kill.cgroup.and_then(|id| self.get(id)).map(|workload| workload.path.clone());
+        for workload in self.workloads.iter_mut().flatten() {
+            let rest = path.as_ref().and_then(|path| path.strip_prefix(&*workload.path));
+            if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
+                workload.new = true;
+            }
+        }
+    }
+
     /// What moves is closed, and begins anew at its new path.
     fn renamed(&mut self, id: Id, path: &str) {
         let old = self.get(id).map(|workload| workload.path.clone());
@@ -333,9 +349,11 @@ impl Workload {
                 Read::Gone => gone = Some(at),
                 // What did not change is said from time to time all the same: somebody may have begun to listen.
                 Read::Same if due == Due::Tick => {}
-                Read::Same | Read::Changed => {
-                    say(Reading::Statistics(Statistics { cgroup: part.id, values: part.values.clone() }))
-                }
+                Read::Same | Read::Changed => say(Reading::Statistics(Statistics {
+                    cgroup: part.id,
+                    values: part.values.clone(),
+                    turn: due >= Due::Turn,
+                })),
             }
         }
         // The kernel tells of the deaths of memory cgroups; until then they are of no use, and closed.

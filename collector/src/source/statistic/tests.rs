@@ -77,7 +77,7 @@ impl Host {
     fn round(&mut self) -> Round {
         let mut round = Round::default();
         self.reader.read(&mut |sample| match sample.reading {
-            Reading::Statistics(Statistics { cgroup, values }) => round.statistics.push((cgroup, values)),
+            Reading::Statistics(Statistics { cgroup, values, .. }) => round.statistics.push((cgroup, values)),
             Reading::Cgroup(reading) => round.cgroups.push(reading),
             Reading::Source(source) => round.source = Some(source),
             other => panic!("{other:?}"),

@@ -272,7 +272,7 @@ fn thousands_of_alerts_at_once_are_bounded_and_counted() {
     let memory = |host: &mut Host, id: u64, bytes: u64| {
         let values = workload::Values::from_iter([(workload::Statistic::MemoryCurrent, bytes)]);
         let cgroup = Id { hierarchy: 5, id };
-        host.apply(Reading::Statistics(sample::Statistics { cgroup, values }));
+        host.apply(Reading::Statistics(sample::Statistics { cgroup, values, turn: true }));
     };
     for id in 1..=MANY {
         let born = cgroup::Reading::Born { id: Id { hierarchy: 5, id }, path: format!("/w{id}") };

@@ -8,7 +8,7 @@ use super::{Amounts, CGROUPS_PER_WORKLOAD, OTHER_SLOT, Workload, Workloads};
 use crate::identity::Identity;
 use crate::signal::MALFORMED;
 use crate::signal::cgroup::Id;
-use crate::statistic::workload::Values;
+use crate::statistic::workload::{Statistic, Values};
 use crate::view::coverage::Coverage;
 
 /// A workload's own cgroup.
@@ -47,6 +47,11 @@ impl Top {
 }
 
 impl Member {
+    /// Where it is; empty if nobody said.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
     /// The path of its workload's own cgroup, if it belongs there because of it.
     pub fn own(&self) -> Option<&str> {
         (self.top > 0).then(|| &self.path[..self.top])
@@ -135,10 +140,14 @@ impl Workloads {
     }
 
     /// What a cgroup's files say now. Workloads without series of their own have no statistics.
-    pub(crate) fn measured(&mut self, id: Id, values: &Values) {
+    pub(crate) fn measured(&mut self, time: u64, id: Id, values: &Values, turn: bool) {
         let Some(member) = self.cgroups.get_mut(&id) else { return };
         if member.slot != OTHER_SLOT && member.dead_since.is_none() {
-            self.slots[member.slot].statistics.measure(&mut member.last, values);
+            let workload = &mut self.slots[member.slot];
+            workload.statistics.measure(&mut member.last, values);
+            if turn && values.get(Statistic::MemoryCurrent).is_some() {
+                workload.lately.parts_read = Some(time);
+            }
         }
     }
 

@@ -86,7 +86,11 @@ impl Host {
                 Statistic::MemoryLimit => (*statistic, 1 << 40),
                 _ => (*statistic, 1 << 20),
             });
-            host.apply(Reading::Statistics(Statistics { cgroup: id(workload), values: numbers.collect() }));
+            host.apply(Reading::Statistics(Statistics {
+                cgroup: id(workload),
+                values: numbers.collect(),
+                turn: false,
+            }));
         }
         for _ in 0..SETTLED {
             host.tick();

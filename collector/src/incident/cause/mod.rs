@@ -1,0 +1,74 @@
+//! Why it happened: rules in order, of which the first that applies is the cause. Each looks at the evidence of one incident
+//! alone, and says with which numbers. Where the evidence does not reach, the cause is not known.
+
+mod facts;
+mod gpu;
+mod oom;
+mod pressure;
+#[cfg(test)]
+mod tests;
+
+use super::{Cause, Incident, Kind};
+use facts::Facts;
+
+/// One rule.
+#[derive(Debug)]
+pub struct Rule {
+    /// Its name.
+    pub name: &'static str,
+    /// Incidents that it looks at.
+    pub kinds: &'static [Kind],
+    /// When it applies, for people.
+    pub when: &'static str,
+    find: fn(&Facts<'_>) -> Option<Finding>,
+}
+
+/// All of them, in their order.
+pub const RULES: &[Rule] = &[
+    oom::PINNED,
+    oom::GROWN_BY_ANOTHER,
+    oom::PARENTS_LIMIT,
+    oom::PAGE_CACHE,
+    oom::SUDDEN_SPIKE,
+    oom::SLOW_LEAK,
+    oom::LIMIT_TOO_LOW,
+    oom::OWN_LIMIT,
+    oom::HOST_BY_ANOTHER,
+    oom::HOST_BY_VICTIM,
+    pressure::PAGE_CACHE_THRASH,
+    pressure::NEAR_ITS_LIMIT,
+    pressure::HOST_SHORT,
+    pressure::SWAPPING,
+    pressure::IO_BY_ONE,
+    gpu::XID,
+    gpu::DRIVER_GONE,
+];
+
+/// The name of what no rule explains.
+pub const NOT_KNOWN: &str = "not_known";
+
+/// What a rule found.
+struct Finding {
+    sentence: String,
+    next: String,
+    numbers: Vec<(&'static str, Option<f64>)>,
+}
+
+/// The cause of an incident.
+pub fn find(incident: &Incident) -> Cause {
+    let facts = Facts::of(incident);
+    let rules = RULES.iter().filter(|rule| rule.kinds.contains(&incident.kind));
+    let found = rules.filter_map(|rule| Some((rule.name, (rule.find)(&facts)?))).next();
+    let (rule, finding) = found.unwrap_or_else(|| (NOT_KNOWN, unknown(&facts)));
+    let numbers = finding.numbers.into_iter().filter_map(|(name, number)| Some((name.to_owned(), number?)));
+    Cause { rule: rule.to_owned(), sentence: finding.sentence, next: finding.next, numbers: numbers.collect() }
+}
+
+/// What is said where no rule applies: what there is, and what is missing.
+fn unknown(facts: &Facts<'_>) -> Finding {
+    match facts.incident.kind {
+        Kind::Oom => oom::unknown(facts),
+        Kind::MemoryPressure | Kind::IoPressure => pressure::unknown(facts),
+        Kind::GpuLost => gpu::unknown(facts),
+    }
+}

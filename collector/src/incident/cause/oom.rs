@@ -1,0 +1,374 @@
+//! The causes of OOM kills.
+
+use super::facts::{Facts, grown};
+use super::{Finding, Rule};
+use crate::amount::{bytes, percent, seconds};
+use crate::incident::shape::Shape;
+use crate::incident::{Consumer, Kind};
+use crate::signal::oom::Scope;
+use crate::view::history::Series;
+
+const KINDS: &[Kind] = &[Kind::Oom];
+
+/// What is pinned is worth naming from this part of what there was on.
+const PINNED_SHARE: f64 = 0.25;
+/// Somebody grew if it is by this part of the limit or the host's memory.
+const GREW: f64 = 0.1;
+/// Cache is most of it from here on.
+const CACHE: f64 = 0.5;
+
+pub(super) const PINNED: Rule = Rule {
+    name: "pinned_memory",
+    kinds: KINDS,
+    when: "The victim's workload had pinned a quarter or more of its limit (or of the host's memory) for GPUs, and that growth is half or more of what its memory grew by.",
+    find: |facts| {
+        let figures = facts.figures()?;
+        let pinned = figures.pinned_bytes?;
+        let (whole, of) = match facts.own() {
+            Some(hit) => (hit.bytes, "its limit"),
+            None if facts.is_host() => (facts.evidence.host.total_bytes?, "the host's memory"),
+            None => return None,
+        };
+        let growth = |series| {
+            let points = facts.points(series);
+            Some(points.last()?.1 - points.first()?.1)
+        };
+        let (grew, memory) = (growth(Series::Pinned)?, growth(Series::Memory)?);
+        let share = pinned as f64 / whole as f64;
+        if share < PINNED_SHARE || grew <= 0.0 || grew < memory / 2.0 {
+            return None;
+        }
+        Some(Finding {
+            sentence: format!(
+                "{} had pinned {} of host memory for GPUs, {} of {of}, {} more than when the last minute began: what is pinned can neither be swapped nor dropped",
+                figures.workload, bytes(pinned), percent(share), bytes(grew as u64),
+            ),
+            next: "Look for pinned buffers that are allocated again and again (offloading, data loaders with pin_memory); make the pool smaller, or the limit larger by what has to stay pinned.".to_owned(),
+            numbers: vec![
+                ("pinned_bytes", Some(pinned as f64)),
+                ("pinned_growth_bytes", Some(grew)),
+                ("whole_bytes", Some(whole as f64)),
+            ],
+        })
+    },
+};
+
+/// Of those within the limit, the one that grew most, if it is not the victim's workload and grew more than that.
+fn other<'a>(facts: &Facts<'a>, among: &'a [Consumer], whole: u64) -> Option<(&'a Consumer, Option<&'a Consumer>)> {
+    let whose = facts.whose()?;
+    let growth = |consumer: &Consumer| consumer.growth_bytes.unwrap_or(0);
+    let other = among.iter().filter(|it| it.workload != whose).max_by_key(|it| growth(it))?;
+    let own = among.iter().find(|it| it.workload == whose);
+    let own_growth = own.map_or(0, growth).max(0);
+    let more = other.memory_bytes > own.and_then(|own| own.memory_bytes);
+    (growth(other) as f64 >= GREW * whole as f64 && growth(other) >= 2 * own_growth && more).then_some((other, own))
+}
+
+/// What the victim held itself, and why it was chosen all the same.
+fn held(facts: &Facts<'_>, own: Option<&Consumer>) -> String {
+    let Some(victim) = facts.victim() else { return String::new() };
+    let held = own.and_then(|own| own.memory_bytes).map_or(String::new(), |held| format!(" held {}", bytes(held)));
+    let chosen = match victim.score_adj {
+        adj if adj > 0 => format!("; {} was chosen with an oom_score_adj of {adj}", victim.comm),
+        _ => String::new(),
+    };
+    match held.is_empty() {
+        true => chosen,
+        false => format!(", while {}{held}{chosen}", facts.whose().unwrap_or("the victim's workload")),
+    }
+}
+
+pub(super) const GROWN_BY_ANOTHER: Rule = Rule {
+    name: "grown_by_another",
+    kinds: KINDS,
+    when: "The limit is that of a cgroup above the victim's workload, and another workload below it holds more, and grew in the last minute by a tenth or more of the limit and by twice or more what the victim's did.",
+    find: |facts| {
+        let hit = facts.hit().filter(|hit| !hit.limit.own)?;
+        let (other, own) = other(facts, &facts.evidence.within, hit.bytes)?;
+        let grown = grown(other, span(facts));
+        Some(Finding {
+            sentence: format!(
+                "{} filled the {} that {} allows to all below it: it held {}{grown}{}",
+                other.workload,
+                bytes(hit.bytes),
+                hit.workload,
+                bytes(other.memory_bytes.unwrap_or(0)),
+                held(facts, own),
+            ),
+            next: format!(
+                "Give {} a limit of its own below that of {}, or find out why it grew; the victim did nothing unusual.",
+                other.workload, hit.workload,
+            ),
+            numbers: vec![
+                ("limit_bytes", Some(hit.bytes as f64)),
+                ("other_bytes", other.memory_bytes.map(|bytes| bytes as f64)),
+                ("other_growth_bytes", other.growth_bytes.map(|bytes| bytes as f64)),
+                ("victim_workload_bytes", own.and_then(|own| own.memory_bytes).map(|bytes| bytes as f64)),
+            ],
+        })
+    },
+};
+
+pub(super) const PARENTS_LIMIT: Rule = Rule {
+    name: "parents_limit",
+    kinds: KINDS,
+    when: "The limit is that of a cgroup above the victim's workload.",
+    find: |facts| {
+        let hit = facts.hit().filter(|hit| !hit.limit.own)?;
+        let whose = facts.whose().unwrap_or("the victim's workload");
+        let top = facts.evidence.within.first().filter(|top| top.memory_bytes.is_some());
+        let most = match top {
+            Some(top) => {
+                let held = bytes(top.memory_bytes.unwrap_or(0));
+                format!("; {} held most of it when last read: {held}{}", top.workload, grown(top, span(facts)))
+            }
+            None => "; who below it held most was not read before the kill".to_owned(),
+        };
+        Some(Finding {
+            sentence: format!(
+                "Not {whose} itself was at a limit but {}, which allows {} to all below it{most}",
+                hit.workload,
+                bytes(hit.bytes)
+            ),
+            next: format!(
+                "Raise the limit of {}, or give those below it limits of their own that fit into it together.",
+                hit.workload
+            ),
+            numbers: vec![
+                ("limit_bytes", Some(hit.bytes as f64)),
+                ("used_bytes", hit.limit.used_bytes.map(|bytes| bytes as f64)),
+                ("top_bytes", top.and_then(|top| top.memory_bytes).map(|bytes| bytes as f64)),
+            ],
+        })
+    },
+};
+
+pub(super) const PAGE_CACHE: Rule = Rule {
+    name: "page_cache",
+    kinds: KINDS,
+    when: "The limit is its own; half or more of its memory was page cache (read within 30 s before), and it read more than that in the last minute.",
+    find: |facts| {
+        let hit = facts.own()?;
+        let (cache, share) = facts.cache()?;
+        let read = facts.read_bytes()?;
+        (share >= CACHE && read > cache).then(|| Finding {
+            sentence: format!(
+                "{} of the memory of {} was page cache, and it read {} in the last minute: it drops and reads again what does not fit into its limit of {}",
+                percent(share), hit.workload, bytes(read), bytes(hit.bytes),
+            ),
+            next: "Raise the limit by what it reads again and again, or have it read past the page cache (direct IO); see whether it writes or locks many pages that cannot be dropped.".to_owned(),
+            numbers: vec![
+                ("limit_bytes", Some(hit.bytes as f64)),
+                ("cache_bytes", Some(cache as f64)),
+                ("read_bytes", Some(read as f64)),
+            ],
+        })
+    },
+};
+
+pub(super) const SUDDEN_SPIKE: Rule = Rule {
+    name: "sudden_spike",
+    kinds: KINDS,
+    when: "The limit is its own; its memory rose by 30 % of it or more within 10 s, three times as fast as before, or evenly and so fast that it fills the limit within a minute.",
+    find: |facts| {
+        let hit = facts.own()?;
+        let Shape::Spike { growth, seconds: took } = facts.shape(hit.bytes) else { return None };
+        Some(Finding {
+            sentence: format!(
+                "{} grew by {} within {} and hit its own limit of {}",
+                hit.workload, bytes(growth as u64), seconds(took), bytes(hit.bytes),
+            ),
+            next: "See what it began to do then (a load of a model, a large request, a batch); if that is as it should be, the limit has to have room for it.".to_owned(),
+            numbers: vec![
+                ("limit_bytes", Some(hit.bytes as f64)),
+                ("growth_bytes", Some(growth)),
+                ("growth_seconds", Some(took)),
+            ],
+        })
+    },
+};
+
+pub(super) const SLOW_LEAK: Rule = Rule {
+    name: "slow_leak",
+    kinds: KINDS,
+    when: "The limit is its own; its memory rose on a straight line for 15 s or longer, by 3 % or more, and so slowly that filling the limit takes more than a minute.",
+    find: |facts| {
+        let hit = facts.own()?;
+        let Shape::Leak { growth, seconds: took } = facts.shape(hit.bytes) else { return None };
+        let rate = growth / took;
+        Some(Finding {
+            sentence: format!(
+                "{} grew steadily, by {} in the last {} ({}/s), until it hit its own limit of {}: that looks like a leak",
+                hit.workload,
+                bytes(growth as u64),
+                seconds(took),
+                bytes(rate as u64),
+                bytes(hit.bytes),
+            ),
+            next: "See whether it also grows without new work; a higher limit only makes it last longer.".to_owned(),
+            numbers: vec![
+                ("limit_bytes", Some(hit.bytes as f64)),
+                ("growth_bytes", Some(growth)),
+                ("growth_seconds", Some(took)),
+                ("growth_bytes_per_second", Some(rate)),
+            ],
+        })
+    },
+};
+
+pub(super) const LIMIT_TOO_LOW: Rule = Rule {
+    name: "limit_too_low",
+    kinds: KINDS,
+    when: "The limit is its own, and its memory had been within a tenth of it for 15 s or longer.",
+    find: |facts| {
+        let hit = facts.own()?;
+        let Shape::Steady { seconds: took } = facts.shape(hit.bytes) else { return None };
+        let stalled: f64 = facts.points(Series::Stalls).iter().map(|(_, stalls)| stalls).sum();
+        let waited =
+            if stalled >= 0.1 { format!("; its tasks spent {} making room", seconds(stalled)) } else { String::new() };
+        Some(Finding {
+            sentence: format!(
+                "{} had been at its own limit of {} for the last {}: the limit is too low for what it works with{waited}",
+                hit.workload,
+                bytes(hit.bytes),
+                seconds(took),
+            ),
+            next: "Raise the limit, or have it work with less (fewer workers, smaller batches or caches).".to_owned(),
+            numbers: vec![
+                ("limit_bytes", Some(hit.bytes as f64)),
+                ("near_limit_seconds", Some(took)),
+                ("stall_seconds", Some(stalled)),
+            ],
+        })
+    },
+};
+
+pub(super) const OWN_LIMIT: Rule = Rule {
+    name: "own_limit",
+    kinds: KINDS,
+    when: "The limit is its own; how its memory came there is not to be seen.",
+    find: |facts| {
+        let hit = facts.own()?;
+        let read = hit.limit.used_bytes.map_or(String::new(), |used| {
+            format!(": {} of it were used when that was last read", percent(used as f64 / hit.bytes as f64))
+        });
+        Some(Finding {
+            sentence: format!("{} hit its own limit of {}{read}", hit.workload, bytes(hit.bytes)),
+            next: "Compare the limit with what it needs at its busiest, and look at its memory over a longer time than a minute.".to_owned(),
+            numbers: vec![
+                ("limit_bytes", Some(hit.bytes as f64)),
+                ("used_bytes", hit.limit.used_bytes.map(|bytes| bytes as f64)),
+            ],
+        })
+    },
+};
+
+/// Memory of the host that is used, and what of it the workloads are charged.
+fn host_used(facts: &Facts<'_>) -> Option<(u64, u64)> {
+    let host = &facts.evidence.host;
+    Some((host.total_bytes?, host.total_bytes?.saturating_sub(host.available_bytes?)))
+}
+
+/// The workload that filled the host: the one that grew most, if that is worth it, else the one that holds most, if it
+/// holds a quarter or more.
+fn filler<'a>(facts: &Facts<'a>) -> Option<(&'a Consumer, u64)> {
+    let (total, _) = host_used(facts)?;
+    let consumers = &facts.evidence.consumers;
+    let part = |number: i64, share: f64| number as f64 >= share * total as f64;
+    let grew = consumers.iter().max_by_key(|it| it.growth_bytes).filter(|it| part(it.growth_bytes.unwrap_or(0), GREW));
+    let holds = || consumers.iter().max_by_key(|it| it.memory_bytes);
+    let holds = || holds().filter(|it| part(it.memory_bytes.unwrap_or(0) as i64, 0.25));
+    Some((grew.or_else(holds)?, total))
+}
+
+fn host_finding(facts: &Facts<'_>, filler: &Consumer, total: u64, tail: &str, next: String) -> Finding {
+    let held = bytes(filler.memory_bytes.unwrap_or(0));
+    Finding {
+        sentence: format!(
+            "The host ran out of memory: {} held {held} of its {}{}{tail}",
+            filler.workload,
+            bytes(total),
+            grown(filler, span(facts)),
+        ),
+        next,
+        numbers: vec![
+            ("total_bytes", Some(total as f64)),
+            ("available_bytes", facts.evidence.host.available_bytes.map(|bytes| bytes as f64)),
+            ("held_bytes", filler.memory_bytes.map(|bytes| bytes as f64)),
+            ("growth_bytes", filler.growth_bytes.map(|bytes| bytes as f64)),
+        ],
+    }
+}
+
+pub(super) const HOST_BY_ANOTHER: Rule = Rule {
+    name: "host_exhausted_by_another",
+    kinds: KINDS,
+    when: "The host was out of memory, and another workload than the victim's grew most in the last minute, by a tenth of the host's memory or more; or, where none did, holds most, a quarter or more.",
+    find: |facts| {
+        let whose = facts.whose().filter(|_| facts.is_host())?;
+        let (filler, total) = filler(facts).filter(|(filler, _)| filler.workload != whose)?;
+        let own = facts.evidence.consumers.iter().find(|it| it.workload == whose);
+        let next = format!(
+            "Limit the memory of {} (MemoryMax=, a container's limit), or move it; the victim was merely the kernel's choice.",
+            filler.workload
+        );
+        Some(host_finding(facts, filler, total, &held(facts, own), next))
+    },
+};
+
+pub(super) const HOST_BY_VICTIM: Rule = Rule {
+    name: "host_exhausted",
+    kinds: KINDS,
+    when: "The host was out of memory, and the victim's workload is the one that grew most, or holds most (as above).",
+    find: |facts| {
+        let whose = facts.whose().filter(|_| facts.is_host())?;
+        let (filler, total) = filler(facts).filter(|(filler, _)| filler.workload == whose)?;
+        let next = format!(
+            "Limit the memory of {whose} (MemoryMax=, a container's limit) to what the host can spare, so that it fails alone."
+        );
+        Some(host_finding(facts, filler, total, "", next))
+    },
+};
+
+/// How long the history is, in seconds.
+fn span(facts: &Facts<'_>) -> Option<f64> {
+    let ago = &facts.evidence.history.ago;
+    Some(ago.first()? - ago.last()?).filter(|span| *span > 0.0)
+}
+
+pub(super) fn unknown(facts: &Facts<'_>) -> Finding {
+    let whose = facts.whose().unwrap_or("an unknown workload");
+    let (sentence, next) = match facts.evidence.scope {
+        Some(Scope::Memcg) => {
+            let limit = facts.evidence.limit.as_ref();
+            let named = limit.and_then(|limit| limit.workload.as_deref());
+            match named {
+                Some(named) => (
+                    format!("The limit of {named} was hit, but how large it is could not be read"),
+                    "See memory.max of that cgroup; where it is gone already, see how whoever made it sets its limit.".to_owned(),
+                ),
+                None => (
+                    format!("A memory limit was hit by {whose}, but whose is not known: this kernel does not say, and the limits above it that could be read do not tell"),
+                    "The kernel log (dmesg) names the cgroup whose limit was hit, after “oom_memcg=”.".to_owned(),
+                ),
+            }
+        }
+        Some(Scope::Host) => (
+            "The host ran out of memory, but no workload is charged with enough of it to explain that".to_owned(),
+            "See what the kernel itself holds: MemAvailable, Slab and Unevictable in /proc/meminfo, huge pages, and memory that drivers pinned.".to_owned(),
+        ),
+        _ => (
+            "The kernel did not say whose memory was out".to_owned(),
+            "The kernel log (dmesg) says it, after “constraint=”.".to_owned(),
+        ),
+    };
+    let host = &facts.evidence.host;
+    Finding {
+        sentence,
+        next,
+        numbers: vec![
+            ("total_bytes", host.total_bytes.filter(|_| facts.is_host()).map(|bytes| bytes as f64)),
+            ("available_bytes", host.available_bytes.filter(|_| facts.is_host()).map(|bytes| bytes as f64)),
+        ],
+    }
+}

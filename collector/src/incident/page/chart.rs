@@ -1,0 +1,78 @@
+//! Series as lines of blocks.
+
+use super::shown;
+use super::text::{Paint, Text};
+use crate::incident::Lines;
+use crate::view::history::Series;
+
+const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+const NAME: usize = 22;
+
+/// A line of blocks for each series that was ever more than nothing, with the lowest and the highest of it.
+pub(super) fn lines(page: &mut Text, lines: &Lines) {
+    let known =
+        |series: &Series| lines.get(series.name()).is_some_and(|line| line.iter().flatten().any(|it| *it > 0.0));
+    for series in Series::ALL.into_iter().filter(known) {
+        let Some(line) = lines.get(series.name()) else { continue };
+        let values = || line.iter().flatten().copied();
+        let (low, high) = (values().fold(f64::INFINITY, f64::min), values().fold(0.0, f64::max));
+        let range = match (shown(series, low), shown(series, high)) {
+            (low, high) if low == high => low,
+            (low, high) => format!("{low} … {high}"),
+        };
+        let room = page.width.saturating_sub(NAME + 4 + range.chars().count()).max(8);
+        let blocks = spark(line, room.min(line.len()));
+        page.raw(Paint::Plain, &format!("  {:NAME$}{blocks}  {range}", name(series)));
+    }
+}
+
+/// A number of points as so many blocks, from nothing up to the highest; a gap where nothing is known. Of points that share
+/// a block the highest shows.
+pub(super) fn spark(points: &[Option<f64>], width: usize) -> String {
+    let most = points.iter().flatten().copied().fold(0.0, f64::max);
+    let block = |part: &[Option<f64>]| {
+        let value = part.iter().flatten().copied().reduce(f64::max);
+        value.map_or(' ', |value| {
+            let height = if most > 0.0 { (value / most * 7.0).round().clamp(0.0, 7.0) } else { 0.0 };
+            BLOCKS[height as usize]
+        })
+    };
+    let width = width.clamp(1, points.len().max(1));
+    let edge = |column: usize| column * points.len() / width;
+    (0..width).map(|column| block(&points[edge(column)..edge(column + 1)])).collect()
+}
+
+fn name(series: Series) -> &'static str {
+    match series {
+        Series::Memory => "memory",
+        Series::Swap => "swap",
+        Series::MemoryWaiting => "some wait for memory",
+        Series::MemoryStalled => "all wait for memory",
+        Series::IoWaiting => "some wait for IO",
+        Series::IoStalled => "all wait for IO",
+        Series::Stalls => "making room (s/s)",
+        Series::MajorFaults => "major faults",
+        Series::Read => "read",
+        Series::Write => "written",
+        Series::HostToDevice => "to GPUs",
+        Series::DeviceToHost => "from GPUs",
+        Series::Vram => "GPU memory",
+        Series::Pinned => "pinned",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn points_are_as_high_as_they_are() {
+        let points = [Some(0.0), Some(1.0), None, Some(7.0), Some(3.0)];
+        assert_eq!(spark(&points, 5), "▁▂ █▄");
+        assert_eq!(spark(&points, 99), "▁▂ █▄");
+        assert_eq!(spark(&points, 2), "▂█", "of those that share a place the highest");
+        assert_eq!(spark(&[Some(0.0), Some(0.0)], 2), "▁▁");
+        assert_eq!(spark(&[None], 3), " ");
+        assert_eq!(spark(&[], 3), " ");
+    }
+}

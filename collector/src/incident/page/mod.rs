@@ -1,0 +1,296 @@
+//! An incident as a page for a terminal. Knows nothing of terminals but a width, and whether to colour.
+
+mod chart;
+mod text;
+
+use super::{Change, Consumer, Evidence, Figures, Incident, Kind, Limit, Source, Victim, What};
+use crate::amount::{bytes, date, percent, seconds};
+use crate::view::history::Series;
+use text::{Paint, Text};
+
+/// Changes that are shown.
+const CHANGES: usize = 10;
+/// Victims that are shown one by one.
+const VICTIMS: usize = 8;
+
+/// The page, `width` columns wide as far as names allow.
+pub fn page(incident: &Incident, width: usize, colour: bool) -> String {
+    let mut page = Text::new(width, colour);
+    let evidence = &incident.evidence;
+    page.line(Paint::Bold, &incident.title);
+    let state = if incident.complete { "" } else { ", not complete yet" };
+    page.line(
+        Paint::Dim,
+        &format!("{} · {} · incident {}{state}", moment(incident.time), kind(incident.kind), incident.id),
+    );
+    page.head("Why");
+    let known = if incident.cause.rule == super::cause::NOT_KNOWN { Paint::Plain } else { Paint::Red };
+    page.paragraph(known, &incident.cause.sentence);
+    page.head("Next");
+    page.paragraph(Paint::Plain, &incident.cause.next);
+    if !evidence.kills.is_empty() {
+        killed(&mut page, evidence);
+    }
+    if let Some(limit) = &evidence.limit {
+        page.head("Limit");
+        page.paragraph(Paint::Plain, &limit_text(limit));
+    }
+    if let Some(gpu) = &evidence.gpu {
+        lost(&mut page, gpu);
+    }
+    if let Some(figures) = &evidence.workload {
+        page.head(&format!("Workload {}", figures.workload));
+        page.paragraph(Paint::Plain, &figures_text(figures, incident.time));
+    }
+    let limited = evidence.limit.as_ref().and_then(|limit| limit.workload.as_deref()).unwrap_or("the limit");
+    consumers(&mut page, &format!("Who held most below {limited}"), &evidence.within);
+    let most = match incident.kind {
+        Kind::MemoryPressure | Kind::IoPressure => "Who waited most on this host",
+        Kind::Oom | Kind::GpuLost => "Who held most on this host",
+    };
+    consumers(&mut page, most, &evidence.consumers);
+    if evidence.host.total_bytes.is_some() {
+        page.head("Host");
+        page.paragraph(Paint::Plain, &host_text(evidence));
+    }
+    let whose = evidence.workload.as_ref().map_or("the workload", |figures| &figures.workload);
+    let history = &evidence.history;
+    for (name, lines) in [(whose, &history.workload), (limited, &history.limited), ("the host", &history.host)] {
+        if !lines.is_empty() {
+            page.head(&format!("The last {} of {name}", span(&history.ago)));
+            chart::lines(&mut page, lines);
+        }
+    }
+    changes(&mut page, incident);
+    page.finish()
+}
+
+fn killed(page: &mut Text, evidence: &Evidence) {
+    page.head(&match evidence.killed {
+        0 | 1 => "Killed".to_owned(),
+        several => format!("Killed: {several} processes"),
+    });
+    for victim in evidence.kills.iter().take(VICTIMS) {
+        page.paragraph(Paint::Plain, &victim_text(victim));
+        for held in &victim.gpus {
+            let known = |bytes_held: Option<u64>| bytes_held.map_or("an unknown amount".to_owned(), bytes);
+            let of = held.workload_bytes.map_or(String::new(), |all| format!(", of {} of its workload", bytes(all)));
+            page.paragraph(Paint::Plain, &format!("  held of GPU {}: {}{of}", held.gpu, known(held.process_bytes)));
+        }
+    }
+    let rest = evidence.killed.saturating_sub(evidence.kills.len().min(VICTIMS) as u64);
+    if rest > 0 {
+        page.paragraph(Paint::Dim, &format!("and {rest} more"));
+    }
+}
+
+fn victim_text(victim: &Victim) -> String {
+    let parts = [
+        ("anon", victim.anon_bytes),
+        ("file", victim.file_bytes),
+        ("shared", victim.shmem_bytes),
+        ("swap", victim.swap_bytes),
+        ("at most", victim.peak_bytes),
+    ];
+    let whose = victim.workload.as_deref().unwrap_or("an unknown workload");
+    let mut text = format!("{} ({}) in {whose}: ", victim.comm, victim.pid);
+    text += &listed(&parts).unwrap_or_else(|| "what it held is not known".to_owned());
+    text += &format!("; user {}, oom_score_adj {}", victim.uid, victim.score_adj);
+    let trigger = &victim.trigger;
+    if trigger.pid != victim.pid {
+        let whose = trigger.workload.as_deref().map_or(String::new(), |whose| format!(" in {whose}"));
+        text += &format!("; asked for by {} ({}){whose}", trigger.comm, trigger.pid);
+    }
+    text
+}
+
+fn limit_text(limit: &Limit) -> String {
+    let whose = limit.workload.as_deref().unwrap_or("an unknown cgroup");
+    let much = limit.bytes.map_or("of an unknown size".to_owned(), bytes);
+    let used = limit.used_bytes.map_or(String::new(), |used| format!("; {} used when last read", bytes(used)));
+    let source = match limit.source {
+        Source::Kernel => "the kernel names it",
+        Source::Only => "the only one that can have been",
+        Source::Refused => "it refused memory at that time",
+        Source::Unknown => "not certain",
+    };
+    format!("{much}, of {whose} ({source}){used}")
+}
+
+fn figures_text(figures: &Figures, time: u64) -> String {
+    let whole = [
+        ("memory", figures.memory_bytes),
+        ("limit", figures.limit_bytes),
+        ("throttled above", figures.high_bytes),
+        ("at most", figures.peak_bytes),
+        ("swap", figures.swap_bytes),
+        ("pinned for GPUs", figures.pinned_bytes),
+    ];
+    let parts = [
+        ("anon", figures.anon_bytes),
+        ("page cache", figures.file_bytes.map(|file| file.saturating_sub(figures.shmem_bytes.unwrap_or(0)))),
+        ("shared", figures.shmem_bytes),
+        ("kernel", figures.kernel_bytes),
+    ];
+    let read = figures.parts_read.map_or(String::new(), |read| match time.checked_sub(read) {
+        Some(age) => format!(" (read {} before)", seconds(age as f64 / 1e9)),
+        None => " (read after that)".to_owned(),
+    });
+    let texts = [listed(&whole), listed(&parts).map(|parts| format!("{parts}{read}"))];
+    let known: Vec<String> = texts.into_iter().flatten().collect();
+    if known.is_empty() { "nothing of it had been read".to_owned() } else { known.join("; ") }
+}
+
+fn host_text(evidence: &Evidence) -> String {
+    let host = &evidence.host;
+    let swap = host.swap_total_bytes.zip(host.swap_free_bytes).map(|(total, free)| total.saturating_sub(free));
+    let parts = [
+        ("memory", host.total_bytes),
+        ("available", host.available_bytes),
+        ("free", host.free_bytes),
+        ("anon", host.anon_bytes),
+        ("cached", host.cached_bytes),
+        ("shared", host.shmem_bytes),
+        ("slab", host.slab_bytes),
+        ("unevictable", host.unevictable_bytes),
+        ("dirty", host.dirty_bytes),
+        ("swap used", swap.filter(|_| host.swap_total_bytes > Some(0))),
+    ];
+    listed(&parts).unwrap_or_default()
+}
+
+/// `anon 1.00 GiB, file 3 B`, of what is known.
+fn listed(parts: &[(&str, Option<u64>)]) -> Option<String> {
+    let known = parts.iter().filter_map(|(name, amount)| Some(format!("{name} {}", bytes((*amount)?))));
+    let text = known.collect::<Vec<_>>().join(", ");
+    (!text.is_empty()).then_some(text)
+}
+
+fn consumers(page: &mut Text, head: &str, consumers: &[Consumer]) {
+    if consumers.is_empty() {
+        return;
+    }
+    page.head(head);
+    let signed = |growth: i64| format!("{}{}", if growth < 0 { "-" } else { "+" }, bytes(growth.unsigned_abs()));
+    type Column = (&'static str, fn(&Consumer) -> Option<String>);
+    let columns: [Column; 8] = [
+        ("MEMORY", |it| it.memory_bytes.map(bytes)),
+        ("LIMIT", |it| it.limit_bytes.map(bytes)),
+        ("SWAP", |it| it.swap_bytes.filter(|swap| *swap > 0).map(bytes)),
+        ("VRAM", |it| it.vram_bytes.map(bytes)),
+        ("PINNED", |it| it.pinned_bytes.filter(|pinned| *pinned > 0).map(bytes)),
+        ("WAITED", |it| it.waiting_seconds.filter(|waited| *waited > 0.0).map(seconds)),
+        ("STALLS", |it| it.stall_seconds.filter(|stalls| *stalls > 0.0).map(seconds)),
+        ("IO", |it| it.io_bytes.filter(|io| *io > 0).map(bytes)),
+    ];
+    let mut table: Vec<Vec<String>> = vec![Vec::new(); consumers.len() + 1];
+    let known = |cell: Option<String>| cell.unwrap_or_else(|| "–".to_owned());
+    let mut put = |name: &str, cells: Vec<Option<String>>| {
+        if cells.iter().any(Option::is_some) {
+            table[0].push(name.to_owned());
+            table[1..].iter_mut().zip(cells).for_each(|(row, cell)| row.push(known(cell)));
+        }
+    };
+    put("WORKLOAD", consumers.iter().map(|it| Some(it.workload.clone())).collect());
+    put("MEMORY", consumers.iter().map(columns[0].1).collect());
+    put("GROWTH", consumers.iter().map(|it| it.growth_bytes.map(signed)).collect());
+    for (name, of) in &columns[1..] {
+        put(name, consumers.iter().map(of).collect());
+    }
+    let lines: Vec<Vec<Option<f64>>> =
+        consumers.iter().map(|it| it.memory.iter().map(|value| value.map(|value| value as f64)).collect()).collect();
+    page.table(&table, &lines);
+}
+
+fn lost(page: &mut Text, gpu: &super::LostGpu) {
+    page.head(&format!("GPU {}", gpu.gpu));
+    let mut text = format!("{}, {}, driver {}", gpu.model, gpu.uuid, gpu.driver);
+    let last = [
+        gpu.temperature.map(|degrees| format!("{degrees} °C")),
+        gpu.power.map(|watts| format!("{watts:.0} W")),
+        gpu.ecc_uncorrected.map(|errors| format!("{errors} uncorrected memory errors")),
+    ];
+    let last: Vec<String> = last.into_iter().flatten().collect();
+    if !last.is_empty() {
+        text += &format!("; last {}", last.join(", "));
+    }
+    page.paragraph(Paint::Plain, &text);
+    page.paragraph(Paint::Plain, &format!("{} lost in that second, {} left", gpu.lost, gpu.left));
+    if !gpu.xids.is_empty() {
+        let codes: Vec<String> = gpu.xids.iter().map(u64::to_string).collect();
+        page.paragraph(Paint::Plain, &format!("reported XID {}", codes.join(", ")));
+    }
+    for holder in &gpu.holders {
+        let held = holder.bytes.map_or("an unknown amount".to_owned(), bytes);
+        page.paragraph(Paint::Plain, &format!("{} held {held} of it", holder.workload));
+    }
+    if let Some(error) = &gpu.error {
+        page.paragraph(Paint::Plain, &format!("its source says: {error}"));
+    }
+}
+
+fn changes(page: &mut Text, incident: &Incident) {
+    let changes = &incident.evidence.changes;
+    if changes.is_empty() {
+        return;
+    }
+    page.head("What changed before");
+    for change in &changes[changes.len().saturating_sub(CHANGES)..] {
+        page.paragraph(Paint::Plain, &change_text(change, incident.time));
+    }
+}
+
+fn change_text(change: &Change, time: u64) -> String {
+    let (of, limit) = (&change.of, |limit: Option<u64>| limit.map_or("none".to_owned(), bytes));
+    let what = match change.what {
+        What::Agent => "headroom began to look".to_owned(),
+        What::Came => format!("{of} came"),
+        What::Went => format!("{of} went"),
+        What::Limit => {
+            format!("the memory limit of {of} went from {} to {}", limit(change.before), limit(change.after))
+        }
+        What::Xid => format!("GPU {of} reported XID {}", change.after.unwrap_or(0)),
+        What::GpuCame => format!("GPU {of} came"),
+        What::GpuWent => format!("GPU {of} went"),
+    };
+    let apart = seconds(change.time.abs_diff(time) as f64 / 1e9);
+    format!("{apart} {}: {what}", if change.time > time { "after" } else { "before" })
+}
+
+/// What the values of a series are shown as.
+fn shown(series: Series, value: f64) -> String {
+    let name = series.name();
+    match () {
+        () if name.ends_with("bytes_per_second") => format!("{}/s", bytes(value as u64)),
+        () if name.ends_with("bytes") => bytes(value as u64),
+        () if name.ends_with("ratio") => percent(value),
+        () if name.starts_with("stall") => seconds(value),
+        () => format!("{value:.0}/s"),
+    }
+}
+
+fn kind(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Oom => "OOM kill",
+        Kind::MemoryPressure => "memory pressure",
+        Kind::IoPressure => "IO pressure",
+        Kind::GpuLost => "lost GPU",
+    }
+}
+
+/// A moment, to the millisecond.
+pub fn moment(time: u64) -> String {
+    let [year, month, day, hour, minute, second] = date(time);
+    let millis = time / 1_000_000 % 1000;
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{millis:03} UTC")
+}
+
+fn span(ago: &[f64]) -> String {
+    match ago {
+        [first, .., last] => seconds(first - last),
+        _ => "second".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

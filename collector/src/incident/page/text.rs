@@ -1,0 +1,124 @@
+//! Lines of a given width: paragraphs that are broken at spaces, and tables.
+
+use super::chart;
+
+/// How a line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Paint {
+    Plain,
+    Bold,
+    Dim,
+    Red,
+}
+
+impl Paint {
+    fn code(self) -> &'static str {
+        match self {
+            Paint::Plain => "",
+            Paint::Bold => "\x1b[1m",
+            Paint::Dim => "\x1b[2m",
+            Paint::Red => "\x1b[31m",
+        }
+    }
+}
+
+const PLAIN: &str = "\x1b[0m";
+const INDENT: usize = 2;
+/// Narrower than this nothing can be shown, and wider than that nobody reads.
+const WIDTHS: (usize, usize) = (40, 120);
+
+pub(super) struct Text {
+    text: String,
+    pub width: usize,
+    colour: bool,
+}
+
+impl Text {
+    pub fn new(width: usize, colour: bool) -> Text {
+        Text { text: String::new(), width: width.clamp(WIDTHS.0, WIDTHS.1), colour }
+    }
+
+    /// What begins a part.
+    pub fn head(&mut self, head: &str) {
+        self.text.push('\n');
+        self.line(Paint::Bold, head);
+    }
+
+    /// A paragraph, from the left.
+    pub fn line(&mut self, paint: Paint, text: &str) {
+        self.broken(paint, text, 0);
+    }
+
+    /// A paragraph, a little to the right.
+    pub fn paragraph(&mut self, paint: Paint, text: &str) {
+        self.broken(paint, text, INDENT);
+    }
+
+    /// A line as it is.
+    pub fn raw(&mut self, paint: Paint, line: &str) {
+        let codes = self.colour && paint != Paint::Plain;
+        self.text.push_str(if codes { paint.code() } else { "" });
+        // What a process calls itself must not speak to the terminal.
+        self.text.extend(line.trim_end().chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }));
+        self.text.push_str(if codes { PLAIN } else { "" });
+        self.text.push('\n');
+    }
+
+    fn broken(&mut self, paint: Paint, text: &str, indent: usize) {
+        let mut line = " ".repeat(indent);
+        let mut empty = true;
+        for word in text.split(' ') {
+            if !empty && line.chars().count() + 1 + word.chars().count() > self.width {
+                self.raw(paint, &line);
+                line = " ".repeat(if indent == 0 { 0 } else { indent + INDENT });
+                empty = true;
+            }
+            if !empty {
+                line.push(' ');
+            }
+            line.push_str(word);
+            empty = false;
+        }
+        self.raw(paint, &line);
+    }
+
+    /// Rows under their heads, the first column on the left and the rest on the right, each with what is drawn of it where
+    /// there is room.
+    pub fn table(&mut self, rows: &[Vec<String>], lines: &[Vec<Option<f64>>]) {
+        let columns = rows.first().map_or(0, Vec::len);
+        let widest = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+        let mut widths: Vec<usize> = (0..columns).map(widest).collect();
+        let rest: usize = widths.iter().skip(1).map(|width| width + 2).sum();
+        if let Some(first) = widths.first_mut() {
+            *first = (*first).min(self.width.saturating_sub(rest + INDENT).max(12));
+        }
+        let room = self.width.saturating_sub(widths.iter().map(|width| width + 2).sum::<usize>() + INDENT);
+        for (number, row) in rows.iter().enumerate() {
+            let mut text = " ".repeat(INDENT);
+            for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
+                let cell = short(cell, *width);
+                let padding = " ".repeat(width.saturating_sub(cell.chars().count()));
+                text += &if column == 0 { format!("{cell}{padding}") } else { format!("  {padding}{cell}") };
+            }
+            let drawn = number.checked_sub(1).and_then(|line| lines.get(line));
+            if let Some(line) = drawn.filter(|line| room >= 8 && line.iter().any(Option::is_some)) {
+                text += &format!("  {}", chart::spark(line, room.min(line.len())));
+            }
+            self.raw(if number == 0 { Paint::Dim } else { Paint::Plain }, &text);
+        }
+    }
+
+    pub fn finish(self) -> String {
+        self.text
+    }
+}
+
+/// The end of a text that is too long: names differ there.
+pub(super) fn short(text: &str, width: usize) -> String {
+    let count = text.chars().count();
+    if count <= width {
+        return text.to_owned();
+    }
+    let end: String = text.chars().skip(count - width.saturating_sub(1)).collect();
+    format!("…{end}")
+}

@@ -1,0 +1,169 @@
+//! What became of workloads of late, and how they lie in one another: what explaining an incident asks for.
+
+use super::{OTHER_SLOT, Workload, Workloads};
+use crate::incident::{Change, What};
+use crate::signal::cgroup::Id;
+use crate::statistic::workload::Statistic;
+use crate::view::change::Changes;
+use crate::view::gpu::Gpus;
+use crate::view::history::Write;
+
+/// What is remembered of a workload from tick to tick.
+#[derive(Clone, Debug, Default)]
+pub struct Lately {
+    /// Memory of GPUs that it holds; absent if none, or if the driver does not know.
+    vram: Option<u64>,
+    /// Its memory limit, if that is known.
+    limit: Option<Option<u64>>,
+    /// How often memory was refused to it.
+    refusals: Option<u64>,
+    /// When it last was.
+    pub refused: Option<u64>,
+    /// When limits and parts of memory were read last.
+    pub parts_read: Option<u64>,
+}
+
+impl Workload {
+    /// Whether any cgroup of it is alive.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.live > 0
+    }
+
+    /// Since when it has no cgroup.
+    pub(crate) fn gone_since(&self) -> Option<u64> {
+        self.empty_since
+    }
+
+    /// Its memory limit, once its files have been read: absent is unlimited.
+    pub(crate) fn memory_limit(&self) -> Option<Option<u64>> {
+        self.statistics.get(Statistic::MemoryCurrent)?;
+        Some(self.statistics.get(Statistic::MemoryLimit))
+    }
+
+    /// Takes down what is new, and gives the limit before, if it is another.
+    fn look(&mut self, time: u64, before: Option<u64>) -> Option<Change> {
+        // The first is where a kill is next; v1 only counts what was refused before reclaim.
+        let count = |statistic| self.statistics.get(statistic);
+        let now = count(Statistic::MemoryEventOom).or(count(Statistic::MemoryEventMax));
+        // What a workload has that came since the tick before, it has since then.
+        let young = before.is_some_and(|before| self.created > before);
+        let origin = self.lately.refusals.or(young.then_some(0));
+        if origin.zip(now).is_some_and(|(before, now)| now > before) {
+            self.lately.refused = Some(time);
+        }
+        self.lately.refusals = now.or(self.lately.refusals);
+        let limit = if self.is_alive() { self.memory_limit() } else { None };
+        let (before, after) = (self.lately.limit, limit?);
+        self.lately.limit = limit;
+        // Made only for a change: this is done for every workload at every tick.
+        let change = |before| Change { time, what: What::Limit, of: self.name.to_string(), before, after };
+        before.filter(|before| *before != after).map(change)
+    }
+}
+
+impl Workloads {
+    /// A tick: everybody's point of the history, and what changed.
+    pub(crate) fn record(&mut self, time: u64, before: Option<u64>, write: &mut Write, gpus: &Gpus, log: &mut Changes) {
+        let Workloads { slots, cgroups, .. } = self;
+        slots.iter_mut().for_each(|workload| workload.lately.vram = None);
+        for holder in gpus.holding(time) {
+            let slot = holder.cgroup.and_then(|id| cgroups.get(&id)).map_or(OTHER_SLOT, |member| member.slot);
+            let vram = &mut slots[slot].lately.vram;
+            *vram = holder.bytes.map(|bytes| vram.unwrap_or(0).saturating_add(bytes)).or(*vram);
+        }
+        for (slot, workload) in slots.iter_mut().enumerate() {
+            if workload.name.is_empty() {
+                continue;
+            }
+            let alive = workload.is_alive() || slot == OTHER_SLOT;
+            write.workload(workload, alive, workload.lately.vram);
+            if let Some(change) = workload.look(time, before) {
+                log.add(change);
+            }
+        }
+    }
+
+    /// The path of a cgroup, if that is known.
+    pub(crate) fn path(&self, id: Id) -> Option<&str> {
+        self.cgroups.get(&id).map(|member| member.path()).filter(|path| !path.is_empty())
+    }
+
+    /// The cgroups at a path and above it, nearest first, with the workload whose own each is; it is nobody's if it is
+    /// nested in one.
+    pub(crate) fn above<'a>(&'a self, path: &'a str) -> impl Iterator<Item = (&'a str, Option<&'a Workload>)> {
+        let ends = path.rmatch_indices('/').map(|(at, _)| at).filter(|at| *at > 0);
+        let paths = std::iter::once(path).chain(ends.map(|at| &path[..at]));
+        paths.map(|path| (path, self.tops.get(path).map(|top| &self.slots[top.slot])))
+    }
+
+    /// Every workload's own cgroups, those in which others lie before these.
+    pub(crate) fn nested(&self) -> Vec<(&str, &Workload)> {
+        let mut tops: Vec<(&str, &Workload)> =
+            self.tops.iter().map(|(path, top)| (&**path, &self.slots[top.slot])).collect();
+        // A slash comes before everything else, or siblings would come between one and what lies in it.
+        tops.sort_unstable_by(|(one, _), (two, _)| {
+            let key = |path: &'_ str| path.bytes().map(|byte| if byte == b'/' { 0 } else { byte }).collect::<Vec<_>>();
+            key(one).cmp(&key(two))
+        });
+        tops
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::engine::Engine;
+    use crate::sample::{Reading, Sample, Statistics};
+    use crate::signal::cgroup::{self, Id};
+    use crate::signal::test::{ID, engine};
+    use crate::statistic::workload::{Statistic, Values};
+
+    fn say(engine: &mut Engine, time: u64, numbers: &[(Statistic, u64)]) {
+        let values: Values = numbers.iter().copied().collect();
+        let statistics = Statistics { cgroup: ID, values, turn: true };
+        engine.apply(&Sample { time, reading: Reading::Statistics(statistics) });
+        engine.apply(&Sample { time, reading: Reading::Tick });
+    }
+
+    #[test]
+    fn a_limit_that_is_set_is_a_change_and_one_that_is_met_is_none() {
+        let mut engine = engine();
+        let current = (Statistic::MemoryCurrent, 1);
+        for (time, limit) in [(100, None), (101, None), (102, Some(7)), (103, Some(9)), (104, Some(9)), (105, None)] {
+            let limit = limit.map(|limit| (Statistic::MemoryLimit, limit));
+            say(&mut engine, time, &[Some(current), limit].into_iter().flatten().collect::<Vec<_>>());
+        }
+        let changes: Vec<_> = engine.view().changes.iter().map(|it| (it.time, it.before, it.after)).collect();
+        assert_eq!(changes, [(102, None, Some(7)), (103, Some(7), Some(9)), (105, Some(9), None)]);
+        assert_eq!(engine.view().workloads.of(ID).unwrap().lately.parts_read, Some(105));
+    }
+
+    #[test]
+    fn refusals_are_dated_when_they_grow() {
+        let mut engine = engine();
+        let refused = |engine: &Engine| engine.view().workloads.of(ID).unwrap().lately.refused;
+        for (time, count, wanted) in [(100, 5, None), (101, 5, None), (102, 6, Some(102)), (103, 6, Some(102))] {
+            say(&mut engine, time, &[(Statistic::MemoryCurrent, 1), (Statistic::MemoryEventMax, count)]);
+            assert_eq!(refused(&engine), wanted, "{time}");
+        }
+    }
+
+    #[test]
+    fn paths_lead_up_and_what_lies_in_another_follows_it() {
+        let mut engine = engine();
+        for (id, path) in [(80, "/a/b"), (81, "/a-b"), (82, "/docker-4f1c2a9b4f1c.scope/nested")] {
+            let born = cgroup::Reading::Born { id: Id { id, ..ID }, path: path.into() };
+            engine.apply(&Sample { time: 20, reading: Reading::Cgroup(born) });
+        }
+        let workloads = &engine.view().workloads;
+        let above = |path| {
+            let above = workloads.above(path);
+            above.map(|(path, workload)| (path.to_owned(), workload.map(|it| it.name.to_string()))).collect::<Vec<_>>()
+        };
+        let named = |path: &str| (path.to_owned(), Some(path.to_owned()));
+        assert_eq!(above("/a/b/c"), [("/a/b/c".to_owned(), None), named("/a/b"), named("/a")]);
+        assert_eq!(above("/"), [("/".to_owned(), None)]);
+        let nested: Vec<_> = workloads.nested().into_iter().map(|(path, _)| path.to_owned()).collect();
+        assert_eq!(nested[..3], ["/a", "/a/b", "/a-b"]);
+        assert_eq!(workloads.path(Id { id: 80, ..ID }), Some("/a/b"));
+    }
+}
