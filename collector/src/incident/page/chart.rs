@@ -7,6 +7,8 @@ use crate::view::history::Series;
 
 const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 const NAME: usize = 22;
+/// Blocks that are worth drawing.
+const LEAST: usize = 8;
 
 /// A line of blocks for each series that was ever more than nothing, with the lowest and the highest of it.
 pub(super) fn lines(page: &mut Text, lines: &Lines) {
@@ -20,7 +22,12 @@ pub(super) fn lines(page: &mut Text, lines: &Lines) {
             (low, high) if low == high => low,
             (low, high) => format!("{low} … {high}"),
         };
-        let room = page.width.saturating_sub(NAME + 4 + range.chars().count()).max(8);
+        // A page too narrow for both shows the blocks.
+        let room = page.width.saturating_sub(NAME + 2);
+        let (room, range) = match room.checked_sub(2 + range.chars().count()) {
+            Some(room) if room >= LEAST => (room, range),
+            _ => (room, String::new()),
+        };
         let blocks = spark(line, room.min(line.len()));
         page.raw(Paint::Plain, &format!("  {:NAME$}{blocks}  {range}", name(series)));
     }

@@ -38,6 +38,16 @@ pub fn page(incident: &Incident, width: usize, colour: bool) -> String {
     if let Some(gpu) = &evidence.gpu {
         lost(&mut page, gpu);
     }
+    if let Some(storm) = &evidence.storm {
+        let time =
+            |time: Option<f64>, who: &str| time.map(|time| format!("{who} of the host waited for {}", seconds(time)));
+        let texts = [time(storm.waited_seconds, "some task"), time(storm.stalled_seconds, "all tasks")];
+        let known: Vec<String> = texts.into_iter().flatten().collect();
+        if !known.is_empty() {
+            page.head("Waited");
+            page.paragraph(Paint::Plain, &format!("{}, in the last {}", known.join(", "), span(&evidence.history.ago)));
+        }
+    }
     if let Some(figures) = &evidence.workload {
         page.head(&format!("Workload {}", figures.workload));
         page.paragraph(Paint::Plain, &figures_text(figures, incident.time));

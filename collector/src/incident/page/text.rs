@@ -24,6 +24,8 @@ impl Paint {
 
 const PLAIN: &str = "\x1b[0m";
 const INDENT: usize = 2;
+/// What is left of a name, at least.
+const NAME: usize = 12;
 /// Narrower than this nothing can be shown, and wider than that nobody reads.
 const WIDTHS: (usize, usize) = (40, 120);
 
@@ -88,9 +90,14 @@ impl Text {
         let columns = rows.first().map_or(0, Vec::len);
         let widest = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
         let mut widths: Vec<usize> = (0..columns).map(widest).collect();
-        let rest: usize = widths.iter().skip(1).map(|width| width + 2).sum();
+        // What does not fit is left out, from the right: the first columns say most.
+        let rest = |widths: &[usize]| widths.iter().skip(1).map(|width| width + 2).sum::<usize>();
+        while INDENT + NAME + rest(&widths) > self.width && widths.len() > 2 {
+            widths.pop();
+        }
+        let rest = rest(&widths);
         if let Some(first) = widths.first_mut() {
-            *first = (*first).min(self.width.saturating_sub(rest + INDENT).max(12));
+            *first = (*first).min(self.width.saturating_sub(rest + INDENT).max(NAME));
         }
         let room = self.width.saturating_sub(widths.iter().map(|width| width + 2).sum::<usize>() + INDENT);
         for (number, row) in rows.iter().enumerate() {

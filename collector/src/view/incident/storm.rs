@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use super::consumer::Order;
 use super::{Open, evidence, labels, open};
 use crate::amount::seconds;
-use crate::incident::{Incident, Kind, Storm, cause};
+use crate::incident::{Consumer, Incident, Kind, Storm, cause};
 use crate::pressure::{self, Resource, Stall};
 use crate::view::View;
 use crate::view::history::{Series, Window};
@@ -44,10 +44,6 @@ impl Gathering {
         self.stalls.iter().filter_map(|stalls| stalls.back().copied()).max_by_key(|moment| moment.time)
     }
 
-    fn first(&self) -> Option<Moment> {
-        self.stalls.iter().filter_map(|stalls| stalls.front().copied()).min_by_key(|moment| moment.time)
-    }
-
     fn is_calm(&self, time: u64) -> bool {
         self.last().is_none_or(|last| time.saturating_sub(last.time) > CALM_NS.max(GAP * last.window_ns))
     }
@@ -75,7 +71,7 @@ pub(super) fn stalled(view: &mut View, time: u64, stall: &Stall) -> Vec<Incident
         stalls.pop_front();
     }
     stalls.push_back(moment);
-    let enough = stalls.len() == WINDOWS;
+    let first = stalls.front().filter(|_| stalls.len() == WINDOWS).map(|moment| moment.time);
     if gathering.raging {
         gathering.count += 1;
         let (count, open) = (gathering.count, &mut view.incidents.open);
@@ -84,11 +80,10 @@ pub(super) fn stalled(view: &mut View, time: u64, stall: &Stall) -> Vec<Incident
         }
         return Vec::new();
     }
-    if !enough {
-        return Vec::new();
-    }
-    (gathering.raging, gathering.count) = (true, gathering.stalls.iter().map(|stalls| stalls.len() as u64).sum());
-    let (count, first) = (gathering.count, gathering.first().map_or(time, |first| first.time));
+    let Some(first) = first else { return Vec::new() };
+    let since = gathering.stalls.iter().flatten().filter(|moment| moment.time >= first);
+    let count = since.count() as u64;
+    (gathering.raging, gathering.count) = (true, count);
     let mut incident = Incident::new(kind, view.incidents.id(time), time);
     let storm = Storm {
         resource: Some(stall.trigger.resource),
@@ -145,8 +140,12 @@ pub(super) fn complete(view: &View, incident: &mut Incident, last: u64) {
 fn gather(view: &View, incident: &mut Incident, order: Order, until: u64) {
     let window = view.history.window(until);
     let mut evidence = evidence::of_host(view, &window, order, None);
-    // Whoever waited most is whom it befell.
-    let most = evidence.consumers.first().map(|most| most.workload.clone());
+    // Whoever waited most is whom it befell; without anybody known to have waited, it is nobody in particular.
+    let waited = |most: &&Consumer| {
+        let stalls = most.stall_seconds.filter(|_| incident.kind == Kind::MemoryPressure);
+        most.waiting_seconds > Some(0.0) || stalls > Some(0.0)
+    };
+    let most = evidence.consumers.first().filter(waited).map(|most| most.workload.clone());
     let workload = most.as_deref().and_then(|most| view.workloads.iter().find(|workload| &*workload.name == most));
     evidence.history.ago = evidence::ago(&window, incident.time);
     if let Some(workload) = workload {
@@ -154,7 +153,7 @@ fn gather(view: &View, incident: &mut Incident, order: Order, until: u64) {
         evidence.workload = Some(evidence::figures(workload, &window));
     }
     evidence.changes = evidence::changes(view, until, most.as_deref().as_slice());
-    evidence.storm = incident.evidence.storm.take().map(|storm| waited(view, &window, storm));
+    evidence.storm = incident.evidence.storm.take().map(|storm| total(view, &window, storm));
     if incident.labels.is_empty() {
         incident.labels = labels(workload);
     }
@@ -164,7 +163,7 @@ fn gather(view: &View, incident: &mut Incident, order: Order, until: u64) {
 }
 
 /// How long tasks waited, in the part of the history that the storm has.
-fn waited(view: &View, window: &Window, storm: Storm) -> Storm {
+fn total(view: &View, window: &Window, storm: Storm) -> Storm {
     let (some, full) = match storm.resource {
         Some(Resource::Io) => (Series::IoWaiting, Series::IoStalled),
         _ => (Series::MemoryWaiting, Series::MemoryStalled),

@@ -273,6 +273,18 @@ fn several_windows_in_a_row_are_a_storm_and_it_is_told_once() {
 }
 
 #[test]
+fn whom_nobody_saw_waiting_did_not_wait_most() {
+    let mut engine = host(5);
+    seconds(&mut engine, 2..10, |cgroup, second| cgroup * second);
+    let told: Vec<_> =
+        [5, 7, 9].iter().flat_map(|at| stall(&mut engine, at * SECOND + HALF, pressure::Resource::Memory)).collect();
+    let [begun] = told.as_slice() else { panic!("{told:?}") };
+    assert_eq!((begun.labels.len(), &begun.evidence.workload), (0, &None));
+    assert_eq!(begun.title, "Tasks of the host waited for memory: 3 alarms within 4.0 s");
+    assert!(begun.evidence.consumers.iter().any(|it| it.workload == "/d" && it.growth_bytes > Some(0)));
+}
+
+#[test]
 fn windows_far_apart_are_no_storm_and_a_long_one_is_told_while_it_lasts() {
     let mut engine = host(5);
     let told: usize =
