@@ -8,10 +8,13 @@ use anyhow::{Context as _, anyhow};
 
 use super::exit::{Exit, Failure};
 use super::settings::Settings;
+use crate::config::Config;
 use crate::engine::{Engine, Outcome};
 use crate::incident::{Incident, page};
 use crate::source::replay::{self, Why};
 
+/// What stands for the newest.
+const LAST: &str = "last";
 /// How wide a page is where nobody says.
 const WIDTH: usize = 100;
 
@@ -19,14 +22,18 @@ const WIDTH: usize = 100;
 ///
 /// An incident is an OOM kill, a time of pressure on memory or IO, or a lost GPU. The page shows who was killed and what
 /// it held, whose limit was hit, who held most then, and the last minute second by second.
+///
+/// Reads the journal: it needs no agent that runs.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_long_help = "Examples:
-  The last incident of a recording (`headroom run --record FILE`):
+  The last incident:
+    headroom explain
+  One of those that `headroom incidents` lists:
+    headroom explain 20261121T144105.123456
+  Its cause, for a script:
+    headroom explain --json 20261121T1441 | jq -r .cause.sentence
+  The last one of a recording (`headroom run --record FILE`):
     headroom explain --replay FILE
-  Which there are in it:
-    headroom replay --events FILE | jq -r 'select(.incident) | .incident | .id + \" \" + .title'
-  The cause of one, for a script:
-    headroom explain --replay FILE --json 20261121T144105.123456 | jq -r .cause.sentence
 ")]
 pub struct ExplainArgs {
     /// Which: its id, or the beginning of it that no other has; or `last`
@@ -34,7 +41,7 @@ pub struct ExplainArgs {
     pub id: String,
     /// Explain what is in a recording, instead of what this host's agent saw
     #[arg(long, value_name = "FILE")]
-    pub replay: PathBuf,
+    pub replay: Option<PathBuf>,
     /// Print the incident as a JSON object
     #[arg(long)]
     pub json: bool,
@@ -47,17 +54,32 @@ pub struct ExplainArgs {
 ///
 /// # Errors
 /// If there is none of that id, or several.
-pub fn run(args: &ExplainArgs) -> Result<(), Failure> {
-    let incidents = recorded(&args.replay)?;
-    let incident = find(&incidents, &args.id).map_err(|why| Failure::new(Exit::Failure, anyhow!("{why}")))?;
+pub fn run(args: &ExplainArgs, config: &Config) -> Result<(), Failure> {
+    let incident = match &args.replay {
+        Some(recording) => find(&recorded(recording)?, &args.id).cloned(),
+        None => written(config, &args.id)?.ok_or_else(|| absent(&args.id)),
+    };
+    let incident = incident.map_err(|why| {
+        Failure::new(Exit::Failure, anyhow!("{why}")).hint("`headroom incidents` lists those of this host's journal")
+    })?;
     let text = if args.json {
-        serde_json::to_string_pretty(incident).context("write JSON")? + "\n"
+        serde_json::to_string_pretty(&incident).context("write JSON")? + "\n"
     } else {
         let out = stdout();
         let colour = out.is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        page::page(incident, width(), colour)
+        page::page(&incident, width(), colour)
     };
     super::print(&text)
+}
+
+/// The incident of the journal that is meant.
+fn written(config: &Config, id: &str) -> Result<Option<Incident>, Failure> {
+    let reader = super::journal::open(config)?;
+    Ok(if id == LAST { reader.last_incident()? } else { reader.incident(id)? })
+}
+
+fn absent(id: &str) -> String {
+    if id == LAST { "there was no incident".to_owned() } else { format!("there is no incident {id}") }
 }
 
 /// The incidents of a recording, each as it was told last.
@@ -88,20 +110,20 @@ fn take(incidents: &mut Vec<Incident>, outcome: Outcome) {
 ///
 /// # Errors
 /// Why none is.
-pub fn find<'a>(incidents: &'a [Incident], id: &str) -> Result<&'a Incident, String> {
-    if id == "last" {
-        return incidents.iter().max_by(|one, two| one.id.cmp(&two.id)).ok_or("there was no incident".to_owned());
+fn find<'a>(incidents: &'a [Incident], id: &str) -> Result<&'a Incident, String> {
+    if id == LAST {
+        return incidents.iter().max_by(|one, two| one.id.cmp(&two.id)).ok_or_else(|| absent(id));
     }
     let mut found = incidents.iter().filter(|incident| incident.id.starts_with(id));
     match (found.next(), found.next()) {
         (Some(incident), None) => Ok(incident),
         (Some(one), Some(two)) => Err(format!("several incidents begin with {id}: {}, {}, …", one.id, two.id)),
-        _ => Err(format!("there is no incident {id}, of {}", incidents.len())),
+        _ => Err(absent(id)),
     }
 }
 
 /// How wide the terminal is.
-pub fn width() -> usize {
+fn width() -> usize {
     terminal_size::terminal_size().map_or(WIDTH, |(width, _)| width.0.into())
 }
 
@@ -118,7 +140,7 @@ mod tests {
         assert_eq!(found("last"), Ok("20261122T2"));
         assert_eq!(found("20261121"), Ok("20261121T1"));
         assert!(found("20261122").unwrap_err().starts_with("several incidents begin with 20261122"));
-        assert_eq!(found("2027").unwrap_err(), "there is no incident 2027, of 3");
+        assert_eq!(found("2027").unwrap_err(), "there is no incident 2027");
         assert_eq!(find(&[], "last").unwrap_err(), "there was no incident");
     }
 }

@@ -93,10 +93,7 @@ fn verb(verb: &Verb) -> Result<(), Failure> {
         Verb::Alerts(args) => journal::alerts(args, &begin(&args.settings)?),
         Verb::Incidents(args) => journal::incidents(args, &begin(&args.settings)?),
         Verb::Events(args) => journal::events(args, &begin(&args.settings)?),
-        Verb::Explain(args) => {
-            begin(&args.settings)?;
-            explain::run(args)
-        }
+        Verb::Explain(args) => explain::run(args, &begin(&args.settings)?),
         Verb::CheckConfig(args) => check_config::run(args),
         Verb::Completions(args) => completions::run(args),
         Verb::Man(args) => man::run(args),
