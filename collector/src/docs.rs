@@ -17,6 +17,7 @@ pub type Page = (&'static str, fn() -> String);
 pub const PAGES: &[Page] = &[
     ("deploy/grafana/headroom.json", crate::dashboard::document),
     ("deploy/headroom.toml", example),
+    ("deploy/prometheus/rules.yml", rules),
     ("docs/config.md", config),
     ("docs/incidents.md", crate::incident::document),
     ("docs/metrics.md", crate::metric::document),
@@ -90,6 +91,12 @@ Durations are numbers with a unit: `\"100ms\"`, `\"1s\"`, `\"1m 30s\"`. A file, 
         }
     }
     page
+}
+
+/// The rules that come with the agent, for Prometheus.
+fn rules() -> String {
+    // The pack is good: a test says so.
+    crate::rule::export::export(&crate::rule::Rules::new(&[]).unwrap_or_default())
 }
 
 /// The configuration that comes with the package: every key, none of them set.

@@ -3,7 +3,12 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
 use collector_tests::agent::{Agent, headroom};
+use collector_tests::cgroup::Cgroup;
 use collector_tests::exposition::Exposition;
 use collector_tests::nvml::{host, up};
 use collector_tests::require::is_root;
@@ -110,4 +115,55 @@ fn whatever_hangs_for_ever_the_agent_goes_on_and_ends_when_it_is_told_to() {
         assert!(agent.log().contains(&format!("NVML does not answer: {call}")), "{function}: {}", agent.log());
         agent.stop();
     }
+}
+
+/// A process that sleeps in a cgroup; dropped, it ends.
+struct Sleeper(Child);
+
+impl Sleeper {
+    fn new(cgroup: &Cgroup) -> Sleeper {
+        // It must not hold on to what the test writes to: whoever waits for the end of that would wait for it.
+        let [input, output, error] = [(); 3].map(|()| Stdio::null());
+        Sleeper(cgroup.spawn(Command::new("sleep").arg("600").stdin(input).stdout(output).stderr(error)))
+    }
+
+    /// One of this very number.
+    fn numbered(cgroup: &Cgroup, pid: u32) -> Option<Sleeper> {
+        (0..100).find_map(|_| {
+            fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string()).ok()?;
+            Some(Sleeper::new(cgroup)).filter(|sleeper| sleeper.0.id() == pid)
+        })
+    }
+}
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_number_that_another_process_gets_is_not_the_old_ones() {
+    needs!(is_root(), "programs need root");
+    about!(Path::new("/proc/sys/kernel/ns_last_pid").exists(), "its kernel does not let a process's number be chosen");
+    let [one, two] = ["gpu-before", "gpu-after"].map(Cgroup::new);
+    let first = Sleeper::new(&one);
+    let pid = first.0.id();
+    let mut nvml = host(&["GPU-a"]);
+    nvml.scenario["gpus"][0]["processes"] = json!([{"pid": pid, "bytes": 77}]);
+    nvml.tell();
+    let agent = nvml.agent();
+    let held = |it: &Exposition, cgroup: &Cgroup| it.values(HELD, &[A, ("workload", &cgroup.path)]);
+    agent.scrape_until("the first", |it| held(it, &one) == [77.0]);
+    drop(first);
+    let second = Sleeper::numbered(&two, pid);
+    assert!(second.is_some(), "no process got the number {pid}");
+    // The first list that was made since says it, and each after that.
+    agent.scrape_until("the second", |it| held(it, &two) == [77.0]);
+    for _ in 0..5 {
+        let seen = agent.settle();
+        assert_eq!((held(&seen, &one), held(&seen, &two)), (Vec::new(), vec![77.0]));
+    }
+    agent.stop();
 }

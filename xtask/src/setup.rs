@@ -17,9 +17,12 @@ const LLVM: &[&str] = &["llvm-22-dev", "libpolly-22-dev", "zlib1g-dev", "libzstd
 const LLVM_PREFIX: &str = "/usr/lib/llvm-22";
 const LINKER: &[&str] = &["bpf-linker@0.13.0", "--no-default-features", "--features", "llvm-22", "--locked"];
 const CLIPPY: &[&str] = &["rust-web-clippy"];
-/// What the tests compare with, each in a package of its own name. Debian's packages of the last two also start them as
-/// services; the tests start their own.
-const WITNESS: &[&str] = &["fio", "openssl", "prometheus", "prometheus-alertmanager"];
+/// What the tests compare with. Debian's packages of Prometheus and Alertmanager also start them as services; the tests start
+/// their own.
+const WITNESS: &[&str] = &["fio", "openssl", "prometheus", "prometheus-alertmanager", "systemd", "dpkg-dev"];
+/// The programs of these that the tests call.
+const PROGRAMS: &[&str] =
+    &["fio", "openssl", "prometheus", "prometheus-alertmanager", "systemd-analyze", "dpkg-shlibdeps"];
 
 /// For what the machine has to be ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +63,7 @@ pub fn setup(project: &Project) -> Result<()> {
     there(before.toolchain.rust, "Rust for the BPF target");
     there(before.toolchain.linker, "bpf-linker");
     there(before.clippy, "clippy for the BPF target");
-    there(before.witness, "fio, openssl, Prometheus, Alertmanager");
+    there(before.witness, "fio, openssl, Prometheus, Alertmanager, systemd-analyze, dpkg-dev");
     ensure(project, Scope::All)?;
     let Toolchain { rust, linker } = find(project)?;
     let rust = match rust {
@@ -116,7 +119,7 @@ impl Gap {
             (self.toolchain.rust, "a Rust compiler for the BPF target"),
             (self.toolchain.linker, "bpf-linker"),
             (self.clippy, "clippy for the BPF target"),
-            (self.witness, "fio, openssl, Prometheus or Alertmanager"),
+            (self.witness, "fio, openssl, Prometheus, Alertmanager, systemd-analyze or dpkg-dev"),
         ];
         parts.iter().filter(|(missing, _)| *missing).map(|(_, name)| *name).collect()
     }
@@ -131,7 +134,7 @@ fn gap(project: &Project, scope: Scope) -> Gap {
     Gap {
         toolchain: found.err().unwrap_or_default(),
         clippy: check && !nightly && !Path::new("/usr/bin/cargo-clippy").is_file(),
-        witness: test && !WITNESS.iter().all(|program| on_path(program)),
+        witness: test && !PROGRAMS.iter().all(|program| on_path(program)),
     }
 }
 
@@ -249,13 +252,13 @@ mod tests {
     fn advice_names_every_command_of_both_ways() {
         let advice = advice(&EVERYTHING, &plan(&EVERYTHING, &[]));
         let expected = "\
-missing: a Rust compiler for the BPF target, bpf-linker, clippy for the BPF target, fio, openssl, Prometheus or Alertmanager
+missing: a Rust compiler for the BPF target, bpf-linker, clippy for the BPF target, fio, openssl, Prometheus, Alertmanager, systemd-analyze or dpkg-dev
 
 On Debian 12:
 
   sudo apt-get update
   sudo apt-get install --no-install-recommends rustc-web cargo-web libstd-rust-web-dev-bpf llvm-22-dev libpolly-22-dev \
-zlib1g-dev libzstd-dev g++ rust-web-clippy fio openssl prometheus prometheus-alertmanager
+zlib1g-dev libzstd-dev g++ rust-web-clippy fio openssl prometheus prometheus-alertmanager systemd dpkg-dev
   cargo xtask setup    # compiles bpf-linker, without root
 
 On any system with rustup:
