@@ -11,6 +11,7 @@ pub mod cuda;
 pub mod exposition;
 pub mod forest;
 pub mod loopback;
+pub mod monitor;
 pub mod nvml;
 pub mod provocation;
 pub mod receiver;

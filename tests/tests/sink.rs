@@ -4,7 +4,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use collector::alert::{Alert, Severity, State};
@@ -15,7 +17,7 @@ use collector::sink::journal::Reader;
 use collector::sink::outbox::{Fares, Outbox};
 use collector::sink::post::Post;
 use collector::sink::target::{Host, Speaks, Target};
-use collector_tests::agent::{PATIENCE, scratch};
+use collector_tests::agent::{PATIENCE, headroom, scratch};
 use collector_tests::receiver::{Answer, Receiver};
 
 const TIMEOUT: Duration = Duration::from_millis(500);
@@ -124,8 +126,7 @@ fn every_alert_arrives_signed_and_in_order() {
 }
 
 fn openssl_hmac(secret: &str, body: &[u8]) -> String {
-    use std::io::Write;
-    use std::process::{Command, Stdio};
+    use std::io::Write as _;
     let mut openssl = Command::new("openssl")
         .args(["dgst", "-sha256", "-hmac", secret, "-r"])
         .stdin(Stdio::piped())
@@ -231,6 +232,33 @@ fn what_was_not_delivered_is_after_a_restart() {
     assert_eq!(receiver.ids().len(), 10);
     assert!(other.requests().is_empty(), "who was not there then is not told of it");
     assert_eq!(bench.end("hook"), vec!["delivered"; 10]);
+}
+
+#[test]
+fn who_follows_the_events_sees_new_ones_as_they_come() {
+    let mut bench = Bench::start(Vec::new());
+    bench.tell(0..2);
+    let dir = bench.dir.clone();
+    let is_there = |id| Reader::open(&dir).is_ok_and(|reader| reader.alerts(9).unwrap().len() == id);
+    let deadline = Instant::now() + PATIENCE;
+    while !is_there(2) {
+        assert!(Instant::now() < deadline, "nothing is written");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let mut follow = headroom("events");
+    follow.args(["--follow", "--json", "--limit", "1", "--journal-dir"]).arg(&dir);
+    let mut follow = follow.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(follow.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut next = || -> serde_json::Value { serde_json::from_str(&lines.next().unwrap()).unwrap() };
+    assert_eq!(next()["alert"]["summary"], "number 1");
+    bench.tell(2..4);
+    assert_eq!((&next()["alert"]["summary"], &next()["alert"]["summary"]), (&"number 2".into(), &"number 3".into()));
+    follow.kill().unwrap();
+    follow.wait().unwrap();
+    bench.end("nobody");
+    let output = headroom("alerts").arg("--journal-dir").arg(&dir).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "there is no journal any more");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("`headroom run` makes it"));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `cargo xtask bench NAME…`: what the probes and the collector cost. Every figure that is judged is a ratio of two
 //! measurements that took turns in one run: absolute figures belong to the machine.
 
+mod alert;
 mod allocation;
 mod block;
 mod fault;
@@ -31,7 +32,7 @@ static ALLOCATOR: allocation::Counting = allocation::Counting;
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask bench")]
 struct Arguments {
-    /// What to measure: fault, block, ring, idle, scrape, rule, workloads, gpu, transfer [default: all]
+    /// What to measure: fault, block, ring, idle, scrape, rule, workloads, gpu, transfer, alert [default: all]
     names: Vec<String>,
     /// How often each thing is measured [default: each benchmark's own]
     #[arg(long, value_name = "N")]
@@ -47,7 +48,7 @@ struct Arguments {
 /// A benchmark: its name, its rounds unless told otherwise, and what measures.
 type Benchmark = (&'static str, usize, fn(usize) -> Result<Report>);
 
-const BENCHMARKS: [Benchmark; 9] = [
+const BENCHMARKS: [Benchmark; 10] = [
     ("fault", 30, fault::measure),
     ("block", 20, block::measure),
     ("ring", 20, ring::measure),
@@ -57,6 +58,7 @@ const BENCHMARKS: [Benchmark; 9] = [
     ("workloads", 20, workloads::measure),
     ("gpu", 20, gpu::measure),
     ("transfer", 30, transfer::measure),
+    ("alert", 200, alert::measure),
 ];
 
 fn main() -> ExitCode {

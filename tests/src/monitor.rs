@@ -1,0 +1,110 @@
+//! A real Prometheus and a real Alertmanager on loopback, each with a folder of its own.
+
+use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::agent::{PATIENCE, scratch};
+
+/// A running server. Dropped, it is killed and its folder removed.
+pub struct Server {
+    child: Child,
+    directory: PathBuf,
+    /// `127.0.0.1:PORT`.
+    pub address: String,
+}
+
+/// Whether a program can be run.
+pub fn installed(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+impl Server {
+    /// Alertmanager, which tells nobody.
+    pub fn alertmanager() -> Server {
+        let directory = scratch();
+        let config = directory.join("alertmanager.yml");
+        fs::write(&config, "route:\n  receiver: nobody\nreceivers:\n  - name: nobody\n").unwrap();
+        let mut command = Command::new("prometheus-alertmanager");
+        command.arg(format!("--config.file={}", config.display())).arg("--cluster.listen-address=");
+        command.arg(format!("--storage.path={}", directory.join("data").display()));
+        Server::start(command, directory)
+    }
+
+    /// Prometheus, which scrapes this address every second and looks at the rules in a file as often.
+    pub fn prometheus(target: &str, rules: &Path) -> Server {
+        let directory = scratch();
+        let config = directory.join("prometheus.yml");
+        let text = format!(
+            "global:\n  scrape_interval: 1s\n  evaluation_interval: 1s\nrule_files: [{rules:?}]\nscrape_configs:\n  \
+             - job_name: headroom\n    static_configs: [{{ targets: [{target:?}] }}]\n"
+        );
+        fs::write(&config, text).unwrap();
+        let mut command = Command::new("prometheus");
+        command.arg(format!("--config.file={}", config.display()));
+        command.arg(format!("--storage.tsdb.path={}", directory.join("data").display()));
+        Server::start(command, directory)
+    }
+
+    fn start(mut command: Command, directory: PathBuf) -> Server {
+        // A port that is free now: the servers do not say which they would choose.
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let log = File::create(directory.join("log")).unwrap();
+        command.arg(format!("--web.listen-address={address}")).stdin(Stdio::null());
+        command.stdout(Stdio::null()).stderr(log);
+        let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let server = Server { child, directory, address };
+        server.until("/-/ready", |answer| answer.starts_with("HTTP/1.0 200"));
+        server
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.directory.join("log")).unwrap_or_default()
+    }
+
+    fn until(&self, path: &str, done: impl Fn(&str) -> bool) -> String {
+        let deadline = Instant::now() + 2 * PATIENCE;
+        loop {
+            let answer = get(&self.address, path);
+            if done(&answer) {
+                return answer;
+            }
+            assert!(Instant::now() < deadline, "{path}: {answer}\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Asks its API until the answer is as it should be.
+    pub fn ask(&self, path: &str, done: impl Fn(&Value) -> bool) -> Value {
+        let parse = |answer: &str| {
+            let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+            serde_json::from_str::<Value>(body).ok()
+        };
+        let answer = self.until(path, |answer| parse(answer).is_some_and(|value| done(&value)));
+        parse(&answer).unwrap()
+    }
+}
+
+/// By HTTP/1.0, so that nothing comes in chunks.
+fn get(address: &str, path: &str) -> String {
+    let Ok(mut stream) = TcpStream::connect(address) else { return String::new() };
+    let _ = stream.set_read_timeout(Some(PATIENCE));
+    let mut response = Vec::new();
+    let _ = stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: test\r\n\r\n").as_bytes());
+    let _ = stream.read_to_end(&mut response);
+    String::from_utf8_lossy(&response).into_owned()
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
