@@ -50,7 +50,7 @@ pub fn check() -> Result<(), Failure> {
 pub fn lock(path: &Path) -> Result<File, Failure> {
     // The folder of the default is made by the service manager, and by hand by nobody.
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        fs::create_dir_all(folder).with_context(|| format!("make {} for the lock file", folder.display()))?;
+        fs::create_dir_all(folder).with_context(|| format!("make the folder of the lock file {}", path.display()))?;
     }
     let open = File::options().create(true).write(true).truncate(false).open(path);
     let file = open.with_context(|| format!("open the lock file {}", path.display()))?;

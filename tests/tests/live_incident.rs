@@ -20,6 +20,9 @@ use collector_tests::require::is_root;
 const MIB: u64 = 1 << 20;
 const CONFIG: &str = "tick = \"200ms\"\n[workload]\nstat_interval = \"1s\"\n";
 
+/// The history goes by seconds: what is to show in it takes more than one.
+const SECONDS: Duration = Duration::from_millis(1500);
+
 fn provoke(cgroup: &Cgroup, arguments: &[&str]) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_provoke"));
     cgroup.spawn(command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::null()))
@@ -89,8 +92,10 @@ fn a_kill_at_its_own_limit_is_explained() {
     let cgroup = parent.child("tight");
     cgroup.limit(64 * MIB);
     let mut other = sleeper(&sibling, &["anon=209715200"]);
+    until_read(&agent, &sibling, 200 * MIB, None);
     until_read(&agent, &cgroup, 0, Some(64 * MIB));
     until_read(&agent, &parent, 0, Some(512 * MIB));
+    std::thread::sleep(SECONDS);
     let mut hog = provoke(&cgroup, &["hog", "anon=268435456", "comm=the hog"]);
     assert!(was_killed(&mut hog));
     let record = agent.directory().join("record.jsonl");
@@ -137,6 +142,7 @@ fn a_kill_at_its_parents_limit_is_explained() {
     until_read(&agent, &small, 20 * MIB, None);
     until_read(&agent, &big, 50 * MIB, None);
     until_read(&agent, &parent, 70 * MIB, Some(96 * MIB));
+    std::thread::sleep(SECONDS);
     let mut hog = provoke(&big, &["hog", "anon=104857600", "score=900", "comm=hog"]);
     assert!(was_killed(&mut hog));
     let (told_first, last) = told(&finish(agent, hog.id()), hog.id());
@@ -176,6 +182,7 @@ fn an_innocent_bystander_is_called_one() {
         .map(|step| {
             let child = sleeper(&grower, &["anon=18874368"]);
             until_read(&agent, &grower, step * 18 * MIB, None);
+            std::thread::sleep(SECONDS);
             child
         })
         .collect();

@@ -8,6 +8,10 @@ use crate::alert::Alert;
 use crate::rule::evaluate::{Phase, Turn, Window, step};
 use crate::rule::{Change, Rule, Threshold};
 
+/// How long what a series said is remembered though it is missing and nothing is told of it, in nanoseconds: a source may
+/// skip a tick or two. In a storm of short-lived workloads a minute of it would be megabytes.
+const GAP: u64 = 5_000_000_000;
+
 /// When a tick is.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Round {
@@ -152,7 +156,7 @@ impl Track {
                 Phase::Firing { .. } => true,
                 Phase::Pending { .. } | Phase::Idle if !seen => {
                     series.phase = Phase::Idle;
-                    series.window.is_some() && !absent(series)
+                    series.window.is_some() && now.elapsed.saturating_sub(series.elapsed) < GAP
                 }
                 Phase::Pending { .. } => true,
                 Phase::Idle => series.window.is_some(),
