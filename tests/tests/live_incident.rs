@@ -63,11 +63,14 @@ fn told(samples: &[Sample], pid: u32) -> (Incident, Incident) {
     let mut engine = Engine::new();
     let mut outcomes: Vec<Outcome> = samples.iter().flat_map(|sample| engine.apply(sample)).collect();
     outcomes.extend(engine.finish());
-    let of = |outcome: Outcome| match outcome {
-        Outcome::Incident(it) if it.evidence.kills.iter().any(|kill| kill.pid == pid) => Some(*it),
+    let incident = |outcome: Outcome| match outcome {
+        Outcome::Incident(it) => Some(*it),
         _ => None,
     };
-    let told: Vec<Incident> = outcomes.into_iter().filter_map(of).collect();
+    let all: Vec<Incident> = outcomes.into_iter().filter_map(incident).collect();
+    // Of several that are killed together, the first that is told may be another.
+    let whose = all.iter().find(|it| it.evidence.kills.iter().any(|kill| kill.pid == pid)).map(|it| it.id.clone());
+    let told: Vec<Incident> = all.into_iter().filter(|it| Some(&it.id) == whose.as_ref()).collect();
     let [first, last] = told.as_slice() else { panic!("incidents with {pid}: {told:#?}") };
     assert_eq!((first.kind, &first.id, first.complete, last.complete), (Kind::Oom, &last.id, false, true));
     (first.clone(), last.clone())
