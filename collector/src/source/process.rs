@@ -70,14 +70,17 @@ mod tests {
     #[test]
     fn an_opened_file_and_touched_memory_show() {
         let own = Own::open().unwrap();
-        let before = own.read().unwrap();
-        let files: Vec<_> = (0..20).map(|_| File::open("/dev/null").unwrap()).collect();
-        let memory = vec![1u8; 32 << 20];
-        let after = own.read().unwrap();
-        assert!(after.open_fds >= before.open_fds + 20 - 8, "{before:?} {after:?}");
-        assert!(after.resident_bytes >= before.resident_bytes + (24 << 20), "{before:?} {after:?}");
-        assert!(after.cpu_ns >= before.cpu_ns);
-        assert!(after.virtual_bytes >= after.resident_bytes);
-        drop((files, memory));
+        // The other tests are threads of this process: now and then they give back more than this one takes.
+        let shows = (0..100).any(|_| {
+            let before = own.read().unwrap();
+            let files: Vec<_> = (0..20).map(|_| File::open("/dev/null").unwrap()).collect();
+            let memory = vec![1u8; 32 << 20];
+            let after = own.read().unwrap();
+            drop((files, memory));
+            assert!(after.cpu_ns >= before.cpu_ns);
+            assert!(after.virtual_bytes >= after.resident_bytes);
+            after.open_fds >= before.open_fds + 20 && after.resident_bytes >= before.resident_bytes + (24 << 20)
+        });
+        assert!(shows);
     }
 }
