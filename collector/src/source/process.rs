@@ -65,6 +65,11 @@ impl Own {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::c_void;
+    use std::ptr::null_mut;
+
+    use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+
     use super::*;
 
     #[test]
@@ -74,13 +79,38 @@ mod tests {
         let shows = (0..100).any(|_| {
             let before = own.read().unwrap();
             let files: Vec<_> = (0..20).map(|_| File::open("/dev/null").unwrap()).collect();
-            let memory = vec![1u8; 32 << 20];
+            let memory = Fresh::touched();
             let after = own.read().unwrap();
             drop((files, memory));
             assert!(after.cpu_ns >= before.cpu_ns);
             assert!(after.virtual_bytes >= after.resident_bytes);
-            after.open_fds >= before.open_fds + 20 && after.resident_bytes >= before.resident_bytes + (24 << 20)
+            after.open_fds >= before.open_fds + 20
+                && after.resident_bytes >= before.resident_bytes + Fresh::BYTES as u64
         });
         assert!(shows);
+    }
+
+    /// Memory that no allocator had before: what one gives may be resident already.
+    struct Fresh(*mut c_void);
+
+    impl Fresh {
+        const BYTES: usize = 32 << 20;
+
+        fn touched() -> Fresh {
+            let access = ProtFlags::READ | ProtFlags::WRITE;
+            // SAFETY: a new mapping, which nothing else refers to, is written to from its start to its end.
+            unsafe {
+                let memory = mmap_anonymous(null_mut(), Fresh::BYTES, access, MapFlags::PRIVATE).unwrap();
+                memory.cast::<u8>().write_bytes(1, Fresh::BYTES);
+                Fresh(memory)
+            }
+        }
+    }
+
+    impl Drop for Fresh {
+        fn drop(&mut self) {
+            // SAFETY: mapped by `touched`, and nothing refers to it.
+            unsafe { munmap(self.0, Fresh::BYTES).unwrap() };
+        }
     }
 }
