@@ -9,12 +9,13 @@ use std::path::{Path, PathBuf};
 use collector_common::SIGNALS;
 
 /// The folders with our own Rust sources.
-const SOURCES: [&str; 9] = [
+const SOURCES: [&str; 10] = [
     "collector-common/src",
     "collector-ebpf/src",
     "collector/src",
     "collector/tests",
     "tests/cuda/src",
+    "tests/kubernetes/tests",
     "tests/src",
     "tests/nvml/src",
     "tests/tests",
