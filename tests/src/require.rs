@@ -10,6 +10,11 @@ pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
+/// Whether this machine is a test's own, a virtual one that `cargo xtask test vm` booted: anything may be done to it.
+pub fn own_machine() -> bool {
+    env::var_os("HEADROOM_MACHINE").is_some()
+}
+
 /// Says that a test cannot run here. With `--require`, that is a failure.
 pub fn skip(why: &str) {
     assert!(env::var_os(REQUIRE).is_none(), "this test is required and cannot run: {why}");

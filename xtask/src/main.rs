@@ -10,6 +10,7 @@ mod run;
 mod setup;
 mod test;
 mod toolchain;
+mod vm;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -50,6 +51,8 @@ enum Verb {
     /// A test that cannot run fails: cargo xtask test --require
     /// GPUs, against stand-ins:      cargo xtask test gpu
     /// GPUs, against a real one:     cargo xtask test gpu --hardware
+    /// Other kernels, emulated:      cargo xtask test vm
+    /// Two of them, and one test:    cargo xtask test vm 5.10 7.2 -- a_kill
     #[command(verbatim_doc_comment)]
     Test(test::Args),
     /// Measure what the probes and the collector cost

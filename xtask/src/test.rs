@@ -11,6 +11,7 @@ use anyhow::{Result, bail};
 use crate::build;
 use crate::project::{self, Project};
 use crate::setup::{self, Scope};
+use crate::vm;
 
 /// Which tests, and how.
 #[derive(Debug, clap::Args)]
@@ -24,6 +25,8 @@ pub struct Args {
     /// A test that cannot run on this machine fails
     #[arg(long)]
     require: bool,
+    #[command(flatten)]
+    vm: vm::Args,
     /// Names of tests, and options of the test harness
     #[arg(last = true)]
     filter: Vec<String>,
@@ -37,6 +40,8 @@ enum Layer {
     Live,
     /// What is about GPUs, of the live ones: against stand-ins, unless --hardware is given
     Gpu,
+    /// What depends on the kernel, of the live ones and more, on other kernels in virtual machines
+    Vm,
 }
 
 /// The test that is run on hardware, and against stand-ins otherwise.
@@ -55,6 +60,14 @@ pub fn test(project: &Project, args: &Args) -> Result<()> {
     if args.layer == Some(Layer::Gpu) && !root {
         bail!("the tests of GPUs load programs into the kernel: run them as root");
     }
+    if args.layer == Some(Layer::Vm) {
+        setup::ensure(project, Scope::Build)?;
+        let binary = build::compile(project, &build::Args::default())?;
+        return vm::test(project, &args.vm, &binary, &args.filter);
+    }
+    if args.vm.given() {
+        bail!("kernels are for virtual machines: cargo xtask test vm");
+    }
     let live = args.layer != Some(Layer::Unit);
     // Without the witnesses most tests run all the same.
     let witnesses = args.require || live && root;
@@ -68,10 +81,12 @@ pub fn test(project: &Project, args: &Args) -> Result<()> {
         project::say(project::STEP, "test: replayed samples, built objects");
         let mut cargo = project.cargo("test");
         cargo.args(["--package", "collector-tests", "--lib", "--bins"]);
-        for target in project.tests.iter().filter(|target| !is_live(target) && *target != HARDWARE) {
+        for target in project.tests.iter().filter(|target| is_plain(target)) {
             cargo.args(["--test", target]);
         }
         run(cargo.arg("--").args(&args.filter))?;
+        project::say(project::STEP, "test: the manifest of Kubernetes");
+        run(project.cargo("test").args(["--package", "kubernetes-tests", "--"]).args(&args.filter))?;
     }
     if live && root {
         project::say(project::STEP, "test: the live kernel");
@@ -112,8 +127,9 @@ fn hardware(project: &Project, args: &Args, root: bool) -> Result<()> {
     project::run(environment(cargo.args(&args.filter).env("HEADROOM_HARDWARE", "1"), &binary, true))
 }
 
-fn is_live(target: &str) -> bool {
-    target.starts_with("live")
+/// Whether a target needs neither this kernel nor another.
+fn is_plain(target: &str) -> bool {
+    !target.starts_with("live") && !target.starts_with("vm_") && target != HARDWARE
 }
 
 /// What the tests are told: where the built binary is, and whether one that cannot run must fail.

@@ -1,5 +1,5 @@
-//! `hog [anon=BYTES] [shmem=BYTES] [file=PATH] [threads=N] [score=ADJ] [uid=UID] [comm=NAME]`: takes memory, the
-//! anonymous last and by N threads at once, then ends.
+//! `hog [anon=BYTES] [shmem=BYTES] [file=PATH] [threads=N] [score=ADJ] [uid=UID] [comm=NAME] [rounds=N]`: takes
+//! memory, the anonymous last, by N threads at once and N times over, then ends.
 
 use std::fs::{self, File};
 
@@ -27,7 +27,7 @@ pub fn run(arguments: &[String]) {
             let part = memory.part(index, count);
             scope.spawn(move || part.write());
         }
-        memory.part(0, count).write();
+        (0..number(arguments, "rounds").unwrap_or(1)).for_each(|_| memory.part(0, count).write());
     });
 }
 

@@ -1,0 +1,85 @@
+//! One virtual machine: an emulated PC that boots a kernel, runs what is on its disk, and is gone.
+//!
+//! Emulated even where the processor could run it itself: that needs rights and a host that lets it, and kernels that stand
+//! it. Delays are true to the clock; what anything costs is not.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use super::kernel::Kernel;
+
+/// Megabytes. Below 768 the kernel does without huge pages, and other tests would not fit.
+const MEMORY: &str = "1024";
+/// Of the second disk, for whatever a test does with it.
+const SPARE: u64 = 512 << 20;
+const COMMAND_LINE: &str = "console=ttyS0 panic=-1 oops=panic nokaslr mitigations=off random.trust_cpu=on tsc=reliable \
+    no_timer_check audit=0 selinux=0 apparmor=0 psi=1 rcupdate.rcu_expedited=1 quiet loglevel=4";
+
+/// What a machine leaves behind.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What the tests printed.
+    pub tests: String,
+    /// The end of what the kernel and the tests' programs printed.
+    pub console: String,
+    /// Whether it was ended because it took too long.
+    pub late: bool,
+    /// How long it ran.
+    pub wall: Duration,
+}
+
+/// Boots it, and waits for its end.
+pub fn run(folder: &Path, kernel: &Kernel, disk: &Path, archive: &Path, limit: Duration) -> Result<Outcome> {
+    let at = |end: &str| folder.join(format!("{}.{end}", kernel.name));
+    let (tests, console, spare) = (at("tests"), at("console"), at("spare"));
+    File::create(&spare).and_then(|file| file.set_len(SPARE)).context("make the second disk")?;
+    let mut qemu = Command::new("qemu-system-x86_64");
+    qemu.args(["-nodefaults", "-no-user-config", "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max"]);
+    qemu.args(["-m", MEMORY, "-smp", "2", "-display", "none", "-no-reboot"]);
+    qemu.arg("-serial").arg(file("file:", &console)).arg("-serial").arg(file("file:", &tests));
+    qemu.arg("-kernel").arg(kernel.image()).arg("-initrd").arg(archive).args(["-append", COMMAND_LINE]);
+    // Each machine writes to a copy of its own, which is gone with it.
+    for (name, path) in [("system", disk), ("spare", &spare)] {
+        qemu.arg("-drive").arg(file(&format!("id={name},format=raw,if=none,cache=unsafe,snapshot=on,file="), path));
+        qemu.args(["-device", &format!("virtio-blk-pci,drive={name}")]);
+    }
+    let begun = Instant::now();
+    let log = File::create(at("qemu")).context("make qemu's log")?;
+    let mut child = Guard(
+        qemu.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn().context("run qemu-system-x86_64")?,
+    );
+    let late = loop {
+        if child.0.try_wait().context("wait for qemu")?.is_some() {
+            break false;
+        }
+        if begun.elapsed() > limit {
+            break true;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    drop(child);
+    let _ = fs::remove_file(&spare);
+    let read = |path: &PathBuf| String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).replace('\r', "");
+    let (tests, mut console) = (read(&tests), read(&console));
+    console += &read(&at("qemu"));
+    Ok(Outcome { tests, console, late, wall: begun.elapsed() })
+}
+
+/// An option that ends with a path; qemu wants a comma in one twice.
+fn file(option: &str, path: &Path) -> String {
+    format!("{option}{}", path.display().to_string().replace(',', ",,"))
+}
+
+/// Ended when dropped, however this ends.
+struct Guard(Child);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
