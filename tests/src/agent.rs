@@ -1,11 +1,12 @@
 //! The built `headroom` as a child process, with a configuration, an endpoint and a record of its own.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use collector::sample::{Reading, Sample};
@@ -21,8 +22,17 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 pub struct Agent {
     child: Child,
     directory: PathBuf,
+    record: Mutex<Record>,
     /// `127.0.0.1:PORT`.
     pub address: String,
+}
+
+/// What was read of its record so far.
+#[derive(Default)]
+struct Record {
+    /// Up to this byte.
+    read: u64,
+    samples: Vec<Sample>,
 }
 
 /// The binary that is tested: what `cargo xtask test` built, or the one beside this test.
@@ -82,7 +92,7 @@ impl Agent {
         command.stdout(Stdio::null()).stderr(File::create(directory.join("log")).unwrap());
         adjust(&mut command);
         let child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", binary().display()));
-        Agent { child, directory, address: String::new() }
+        Agent { child, directory, record: Mutex::default(), address: String::new() }
     }
 
     /// Its process id.
@@ -142,7 +152,7 @@ impl Agent {
 
     /// Waits until everything that happened before this call has been read: two whole rounds.
     pub fn settle(&self) -> Exposition {
-        let rounds = || self.samples().iter().filter(|sample| sample.reading == Reading::Tick).count();
+        let rounds = || self.read_on().samples.iter().filter(|sample| sample.reading == Reading::Tick).count();
         let (begun, deadline) = (rounds(), Instant::now() + PATIENCE);
         while rounds() < begun + 2 {
             assert!(Instant::now() < deadline, "no end of a round:\n{}", self.log());
@@ -153,9 +163,24 @@ impl Agent {
 
     /// The samples recorded so far; a line that is being written is left out.
     pub fn samples(&self) -> Vec<Sample> {
-        let text = fs::read_to_string(self.directory.join("record.jsonl")).unwrap_or_default();
-        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-        whole.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
+        self.read_on().samples.clone()
+    }
+
+    /// Reads what was recorded since the last time: a long record is not read again and again.
+    fn read_on(&self) -> MutexGuard<'_, Record> {
+        let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut text = Vec::new();
+        if let Ok(mut file) = File::open(self.directory.join("record.jsonl")) {
+            file.seek(SeekFrom::Start(record.read)).unwrap();
+            file.read_to_end(&mut text).unwrap();
+        }
+        let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        for line in text[..whole].split_inclusive(|byte| *byte == b'\n') {
+            let sample = serde_json::from_slice(line);
+            record.samples.push(sample.unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(line))));
+        }
+        record.read += whole as u64;
+        record
     }
 
     /// Sends it a signal.
