@@ -170,11 +170,9 @@ impl Finder {
         let uprobes = Uprobes::find().context("this kernel has no uprobes (CONFIG_UPROBE_EVENTS)")?;
         let mut links = Vec::new();
         for program in &self.programs {
-            for function in program.functions {
-                if let Some(&offset) = offsets.get(function) {
-                    let link = uprobes.attach(program.fd.as_fd(), &file, offset, program.returns);
-                    links.push(link.with_context(|| format!("attach {} to {function}", program.name))?);
-                }
+            for (offset, function) in places(program.functions, &offsets) {
+                let link = uprobes.attach(program.fd.as_fd(), &file, offset, program.returns);
+                links.push(link.with_context(|| format!("attach {} to {function}", program.name))?);
             }
         }
         tracing::info!("{} functions of {} are watched", offsets.len(), mapped.path.display());
@@ -186,7 +184,24 @@ impl Finder {
     }
 }
 
+/// Where these functions begin. Two names of one place are one: a program that is attached there twice counts twice.
+fn places(functions: &[&'static str], offsets: &BTreeMap<&'static str, u64>) -> BTreeMap<u64, &'static str> {
+    functions.iter().filter_map(|function| Some((*offsets.get(function)?, *function))).collect()
+}
+
 /// The process ended before or while it was looked at.
 fn is_gone(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_names_of_one_place_are_attached_to_once() {
+        let offsets = BTreeMap::from([("cuMemFree", 64), ("cuMemFree_v2", 64), ("cuMemAlloc_v2", 96), ("other", 7)]);
+        let places = places(&["cuMemFree", "cuMemFree_v2", "cuMemAlloc_v2", "absent"], &offsets);
+        assert_eq!(places.into_keys().collect::<Vec<_>>(), [64, 96]);
+    }
 }

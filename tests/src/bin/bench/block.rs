@@ -92,7 +92,7 @@ fn percent(ratio: f64) -> String {
 }
 
 /// Reads for a while; reads a second.
-fn iops(path: &Path, depth: usize) -> Result<f64> {
+pub fn iops(path: &Path, depth: usize) -> Result<f64> {
     let stop = AtomicBool::new(false);
     let begun = Instant::now();
     let reads = std::thread::scope(|scope| {
@@ -103,6 +103,13 @@ fn iops(path: &Path, depth: usize) -> Result<f64> {
         readers.into_iter().map(|reader| reader.join().unwrap_or_else(|_| Ok(0))).sum::<Result<u64>>()
     })?;
     Ok(reads as f64 / begun.elapsed().as_secs_f64())
+}
+
+/// Reads this many blocks from the start, past the page cache.
+pub fn read(path: &Path, count: u64, block: u64) -> Result<()> {
+    let file = direct(path)?;
+    let mut buffer = Aligned::new()?;
+    (0..count).try_for_each(|index| file.read_exact_at(buffer.bytes(), index * block)).context("read directly")
 }
 
 fn reader(path: &Path, seed: u64, stop: &AtomicBool) -> Result<u64> {

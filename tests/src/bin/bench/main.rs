@@ -8,6 +8,8 @@ mod fault;
 mod gpu;
 mod idle;
 mod machine;
+mod peer;
+mod peers;
 mod probe;
 mod report;
 mod ring;
@@ -32,7 +34,7 @@ static ALLOCATOR: allocation::Counting = allocation::Counting;
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask bench")]
 struct Arguments {
-    /// What to measure: fault, block, ring, idle, scrape, rule, workloads, gpu, transfer, alert [default: all]
+    /// What to measure: fault, block, ring, idle, scrape, rule, workloads, gpu, transfer, alert, peers [default: all]
     names: Vec<String>,
     /// How often each thing is measured [default: each benchmark's own]
     #[arg(long, value_name = "N")]
@@ -48,7 +50,7 @@ struct Arguments {
 /// A benchmark: its name, its rounds unless told otherwise, and what measures.
 type Benchmark = (&'static str, usize, fn(usize) -> Result<Report>);
 
-const BENCHMARKS: [Benchmark; 10] = [
+const BENCHMARKS: [Benchmark; 11] = [
     ("fault", 30, fault::measure),
     ("block", 20, block::measure),
     ("ring", 20, ring::measure),
@@ -59,6 +61,7 @@ const BENCHMARKS: [Benchmark; 10] = [
     ("gpu", 20, gpu::measure),
     ("transfer", 30, transfer::measure),
     ("alert", 200, alert::measure),
+    ("peers", 10, peers::measure),
 ];
 
 fn main() -> ExitCode {
