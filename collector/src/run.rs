@@ -17,6 +17,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::cli::exit::{Exit, Failure};
 use crate::config::Config;
 use crate::engine::{Engine, Outcome};
+use crate::http::access::Access;
 use crate::http::{BindError, Exposition, Limits, Listener, serve};
 use crate::metric::{self, Format};
 use crate::pressure::{self, Stall, Trigger};
@@ -54,11 +55,12 @@ pub struct Options {
 /// cannot be bound, too few probes attached.
 pub fn run(config: &Config, options: &Options) -> Result<(), Failure> {
     let targets = sink::target::targets(config).map_err(|error| Failure::new(Exit::Config, error))?;
+    let access = access(config)?;
     let own = Own::open()?;
     privilege::check()?;
     let _lock = privilege::lock(&config.lock)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
-    let _inside = runtime.enter();
+    let inside = runtime.enter();
     let listener = Listener::bind(config.listen).map_err(|error| address(config, error))?;
     let recorder = options.record.as_deref().map(Recorder::create).transpose()?;
     // Lowering it needs a capability that is dropped further down.
@@ -70,9 +72,21 @@ pub fn run(config: &Config, options: &Options) -> Result<(), Failure> {
     privilege::drop_unneeded(config.transfer.enabled)?;
     trim();
     // Its threads inherit the capabilities that are left.
-    let outbox = Outbox::start(&config.journal, &Host::of(config, listener.address()), targets)?;
-    runtime.block_on(collect(config, own, kernel, triggers, listener, recorder, outbox))?;
-    Ok(())
+    let host = Host::of(config, access.scheme(), listener.address());
+    let outbox = Outbox::start(&config.journal, &host, targets)?;
+    let done = runtime.block_on(collect(config, own, kernel, triggers, (listener, access), recorder, outbox));
+    // Neither a password that is being checked nor a disk that hangs is waited for.
+    drop(inside);
+    runtime.shutdown_background();
+    Ok(done?)
+}
+
+/// On which terms the endpoint answers.
+///
+/// # Errors
+/// All that is wrong with the file that says so, and with what it names.
+pub fn access(config: &Config) -> Result<Arc<Access>, Failure> {
+    Access::open(config.web_config.as_deref()).map_err(|errors| Failure::new(Exit::Config, errors))
 }
 
 /// Gives the kernel back what only the start needed: its BTF, parsed, is tens of megabytes, and the C library keeps what
@@ -189,7 +203,7 @@ async fn collect(
     own: Own,
     kernel: Kernel,
     triggers: Vec<Armed>,
-    listener: Listener,
+    (listener, access): (Listener, Arc<Access>),
     mut recorder: Option<Recorder>,
     mut outbox: Outbox,
 ) -> Result<()> {
@@ -206,10 +220,10 @@ async fn collect(
     });
     let shed = Arc::new(AtomicU64::new(0));
     let (stop, stopped) = oneshot::channel::<()>();
-    let address = listener.address();
+    let (scheme, address) = (access.scheme(), listener.address());
     let stopped = async { drop(stopped.await) };
-    let endpoint = tokio::spawn(serve(listener, shared.clone(), Limits::default(), shed.clone(), stopped));
-    tracing::info!("metrics at http://{address}/metrics");
+    let endpoint = tokio::spawn(serve(listener, access, shared.clone(), Limits::default(), shed.clone(), stopped));
+    tracing::info!("metrics at {scheme}://{address}/metrics");
 
     let losses = [("http", shed), ("series", left_out)].into_iter().chain(outbox.losses()).collect();
     let mut fares = outbox.fares.clone();

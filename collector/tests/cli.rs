@@ -224,6 +224,22 @@ fn a_wrong_configuration_is_refused_by_every_verb_that_reads_it() {
 }
 
 #[test]
+fn a_web_configuration_that_is_wrong_is_refused_before_anything_is_done() {
+    let web = file("web.yml", "basic_auth_users:\n  alice: hunter2\n");
+    // Should it be taken, `run` ends for want of a probe or of a privilege, and not with the configuration's code.
+    for verb in ["check-config", "run"] {
+        let output = run(&[verb, "--config", "/dev/null", "--web-config-file", &web]);
+        assert_eq!(code(&output), 3, "{verb}: {}", err(&output));
+        assert!(
+            err(&output).contains(&format!("{web}:2:3: basic_auth_users.alice: is not a bcrypt hash")),
+            "{}",
+            err(&output)
+        );
+        assert!(!err(&output).contains("hunter2"), "{}", err(&output));
+    }
+}
+
+#[test]
 fn a_name_that_is_not_text_is_a_name_all_the_same() {
     let name = OsStr::from_bytes(b"/nowhere/\xff.toml");
     let output = headroom(&["check-config", "--config"]).arg(name).output().unwrap();

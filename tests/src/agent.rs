@@ -112,15 +112,25 @@ impl Agent {
             if let Some(status) = self.child.try_wait().unwrap() {
                 panic!("the agent ended with {status}:\n{}", self.log());
             }
-            if let Some(address) = self.log().split("http://").nth(1).and_then(|rest| rest.split("/metrics").next()) {
-                self.address = address.to_owned();
-                if get(&self.address, "/-/ready", "").starts_with("HTTP/1.1 200") {
+            if let Some((scheme, address)) = self.told() {
+                self.address = address;
+                // Who wants TLS or a password must be asked by who knows them: that it listens is all there is to see.
+                let answer = get(&self.address, "/-/ready", "");
+                if scheme == "https" || answer.starts_with("HTTP/1.1 401") || answer.starts_with("HTTP/1.1 200") {
                     return;
                 }
             }
             assert!(Instant::now() < deadline, "the agent is not ready:\n{}", self.log());
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Where it says that its metrics are: how it is spoken to, and its address.
+    fn told(&self) -> Option<(String, String)> {
+        let log = self.log();
+        let url = log.split("metrics at ").nth(1)?.split("/metrics").next()?;
+        let (scheme, address) = url.split_once("://")?;
+        Some((scheme.to_owned(), address.to_owned()))
     }
 
     /// What it logged so far.

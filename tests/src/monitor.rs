@@ -37,13 +37,14 @@ impl Server {
         Server::start(command, directory)
     }
 
-    /// Prometheus, which scrapes this address every second and looks at the rules in a file as often.
-    pub fn prometheus(target: &str, rules: &Path) -> Server {
+    /// Prometheus, which scrapes this address every second and looks at the rules in a file as often. `how` are further
+    /// lines of what it knows of the job.
+    pub fn prometheus(target: &str, rules: &Path, how: &str) -> Server {
         let directory = scratch();
         let config = directory.join("prometheus.yml");
         let text = format!(
             "global:\n  scrape_interval: 1s\n  evaluation_interval: 1s\nrule_files: [{rules:?}]\nscrape_configs:\n  \
-             - job_name: headroom\n    static_configs: [{{ targets: [{target:?}] }}]\n"
+             - job_name: headroom\n    static_configs: [{{ targets: [{target:?}] }}]\n{how}"
         );
         fs::write(&config, text).unwrap();
         let mut command = Command::new("prometheus");

@@ -5,6 +5,7 @@
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use collector_tests::agent::{Agent, get, headroom, scratch};
@@ -82,7 +83,7 @@ fn prometheus_scrapes_the_agent_and_an_exported_rule_fires_on_an_oom_kill() {
     assert!(good, "{said}");
 
     let agent = Agent::start("tick = \"500ms\"\n");
-    let prometheus = Server::prometheus(&agent.address, &rules);
+    let prometheus = Server::prometheus(&agent.address, &rules, "");
     let targets = prometheus.ask("/api/v1/targets", |answer| answer["data"]["activeTargets"][0]["health"] == "up");
     assert_eq!(targets["data"]["activeTargets"][0]["lastError"], "");
     let text = get(&agent.address, "/metrics", "Accept: text/plain\r\n");
@@ -99,6 +100,60 @@ fn prometheus_scrapes_the_agent_and_an_exported_rule_fires_on_an_oom_kill() {
     let alerts = prometheus.ask("/api/v1/alerts", |answer| find(&answer["data"]["alerts"], "OomKill", path).is_some());
     let alert = find(&alerts["data"]["alerts"], "OomKill", path).unwrap();
     assert_eq!((&alert["state"], &alert["labels"]["severity"]), (&"firing".into(), &"critical".into()));
+    agent.stop();
+    fs::remove_dir_all(directory).unwrap();
+}
+
+/// The agent's certificate, and Prometheus' own, each good for the other.
+fn certificates(directory: &Path) {
+    for (name, names) in [("server", &["127.0.0.1"] as &[&str]), ("client", &["prometheus.example.com"])] {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let made = rcgen::generate_simple_self_signed(names).unwrap();
+        fs::write(directory.join(format!("{name}.crt")), made.cert.pem()).unwrap();
+        fs::write(directory.join(format!("{name}.key")), made.signing_key.serialize_pem()).unwrap();
+    }
+}
+
+#[test]
+fn prometheus_scrapes_the_agent_over_tls_with_a_password() {
+    needs!(is_root(), "loading eBPF programs needs root");
+    needs!(installed("prometheus"), "there is no prometheus: cargo xtask setup");
+    let directory = scratch();
+    certificates(&directory);
+    let web = directory.join("web.yml");
+    // The hash is one that others made, of this password.
+    let text = "tls_server_config:\n  cert_file: server.crt\n  key_file: server.key\n  \
+                client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: client.crt\n\
+                basic_auth_users:\n  prometheus: $2y$10$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi\n";
+    fs::write(&web, text).unwrap();
+    let mut agent = Agent::spawn("tick = \"500ms\"\n", |command| {
+        command.arg("--web-config-file").arg(&web);
+    });
+    agent.await_ready();
+    let rules = directory.join("rules.yml");
+    fs::write(&rules, "groups: []\n").unwrap();
+    let scrape = |password: &str, certificate: &str| {
+        let file = |name: &str| directory.join(name).display().to_string();
+        let tls = format!(
+            "    scheme: https\n    tls_config: {{ ca_file: {:?}, cert_file: {:?}, key_file: {:?} }}\n",
+            file("server.crt"),
+            file(&format!("{certificate}.crt")),
+            file(&format!("{certificate}.key"))
+        );
+        let basic = format!("    basic_auth: {{ username: prometheus, password: {password} }}\n");
+        let prometheus = Server::prometheus(&agent.address, &rules, &format!("{tls}{basic}"));
+        let health = |answer: &Value| answer["data"]["activeTargets"][0]["health"].as_str().map(str::to_owned);
+        let tried = |answer: &Value| health(answer).is_some_and(|health| health != "unknown");
+        let targets = prometheus.ask("/api/v1/targets", tried);
+        let target = &targets["data"]["activeTargets"][0];
+        (target["health"].as_str().unwrap().to_owned(), target["lastError"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(scrape("fakepassword", "client"), ("up".to_owned(), String::new()));
+    let (health, error) = scrape("wrong", "client");
+    assert!(health == "down" && error.contains("401"), "{health}: {error}");
+    // The server's is not one that the agent's file vouches for.
+    let (health, error) = scrape("fakepassword", "server");
+    assert!(health == "down" && error.contains("tls"), "{health}: {error}");
     agent.stop();
     fs::remove_dir_all(directory).unwrap();
 }

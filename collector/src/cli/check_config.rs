@@ -8,8 +8,8 @@ use crate::config::table::TABLES;
 
 /// Check the configuration and show every value with its origin
 ///
-/// Reads the file, the environment and the flags as `run` does, and touches nothing else. What is printed is itself a
-/// valid file.
+/// Reads the file, the environment and the flags as `run` does, and the files that `web_config` names; touches nothing
+/// else. What is printed is itself a valid file.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_long_help = "Examples:
   Before a restart:
@@ -52,7 +52,9 @@ pub fn text(effective: &Effective) -> String {
 
 /// Checks the configuration.
 pub fn run(args: &CheckConfigArgs) -> Result<(), Failure> {
-    super::print(&text(&args.settings.load()?))
+    let effective = args.settings.load()?;
+    crate::run::access(&effective.config)?;
+    super::print(&text(&effective))
 }
 
 #[cfg(test)]
@@ -72,6 +74,7 @@ mod tests {
                 ("HEADROOM_KERNEL_DISABLE".into(), "fault,oom".into()),
                 ("HEADROOM_KERNEL_BTF".into(), "/b".into()),
                 ("HEADROOM_GPU_LIBRARY".into(), "/c".into()),
+                ("HEADROOM_WEB_CONFIG".into(), "/d".into()),
                 ("HEADROOM_TICK".into(), "1500ms".into()),
                 ("HEADROOM_HOST".into(), "node1".into()),
             ],

@@ -26,6 +26,8 @@ use table::Entry;
 pub struct Config {
     /// Address of the HTTP listener.
     pub listen: SocketAddr,
+    /// On which terms it answers: TLS, passwords.
+    pub web_config: Option<PathBuf>,
     /// How often counters are read.
     pub tick: Duration,
     /// Where the host's root is mounted.
@@ -231,6 +233,7 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9843),
+            web_config: None,
             tick: Duration::from_secs(1),
             rootfs: PathBuf::from("/"),
             lock: PathBuf::from("/run/headroom/lock"),

@@ -56,6 +56,13 @@ pub const SETTINGS: &[Setting] = &[
               Port 0 takes any free port; 0.0.0.0:9843 or [::]:9843 opens it to the network.",
     },
     Setting {
+        key: "web_config",
+        flag: Some("web-config-file"),
+        kind: Kind::OptionalPath(|config| &mut config.web_config),
+        doc: "A web configuration file as Prometheus' exporters know it: TLS, clients' certificates, passwords and headers of \
+              the HTTP listener; docs/access.md has its keys. Unless set, whoever reaches the listener is answered.",
+    },
+    Setting {
         key: "tick",
         flag: Some("tick"),
         kind: Kind::Duration(|config| &mut config.tick, Duration::from_millis(10), Duration::from_secs(60)),

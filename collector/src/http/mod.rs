@@ -1,6 +1,7 @@
 //! The read-only TCP endpoint: `/metrics`, `/api/v1/workloads`, `/-/healthy`, `/-/ready`. Knows HTTP and what a client may cost; must not know
 //! what is published: an [`Exposition`] says that.
 
+pub mod access;
 mod negotiation;
 mod route;
 mod server;
@@ -35,9 +36,9 @@ pub struct Limits {
     pub connections: usize,
     /// Expositions held in memory at once, from being rendered until their client has read them.
     pub scrapes: usize,
-    /// How long a scrape waits for its turn before it is answered 503 and counted.
+    /// How long a scrape, or a password, waits for its turn before it is answered 503 and counted.
     pub queue: Duration,
-    /// How long a client may take to send the head of its request.
+    /// How long a client may take for the handshake of TLS, and again to send the head of its request.
     pub head: Duration,
     /// Bytes in the head of a request, at least 8 KiB; one with more is refused.
     pub head_bytes: usize,

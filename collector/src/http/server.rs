@@ -1,5 +1,6 @@
 //! Connections and what each may cost. Knows nothing of paths and contents.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
 use std::io::{self, ErrorKind, Read, Write};
@@ -9,16 +10,25 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use anyhow::{Context as _, Result};
 use axum::Router;
+use axum::body::Body;
+use axum::response::Response;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use rustix::net::sockopt;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tower::ServiceExt as _;
 
+use super::access::{Access, Terms, Verdict};
 use super::{Exposition, Limits, route};
 
 /// Connections that wait in the kernel to be accepted.
@@ -29,6 +39,11 @@ const SEND_BUFFER: usize = 128 * 1024;
 /// What is answered to a connection too many.
 const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\n\
     content-length: 21\r\nconnection: close\r\n\r\ntoo many connections\n";
+/// What is answered to one who does not speak TLS where it is spoken.
+const PLAIN: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\n\
+    content-length: 27\r\nconnection: close\r\n\r\nonly HTTPS is spoken here.\n";
+/// How a connection that speaks TLS begins: with a record of its handshake (RFC 8446, section 5.1).
+const HANDSHAKE: u8 = 22;
 
 /// A bound address. Connections wait in the kernel until [`serve`] takes them.
 #[derive(Debug)]
@@ -86,12 +101,13 @@ impl std::error::Error for BindError {
     }
 }
 
-/// Answers requests until `shutdown` resolves, then gives responses in flight [`Limits::grace`] to finish. Whatever is
-/// refused because there is too much of it is added to `shed`.
+/// Answers those who have `access` until `shutdown` resolves, then gives responses in flight [`Limits::grace`] to finish.
+/// Whatever is refused because there is too much of it is added to `shed`.
 ///
 /// Fails only if the listener cannot be handed to the runtime.
 pub async fn serve(
     listener: Listener,
+    access: Arc<Access>,
     exposition: Arc<dyn Exposition>,
     limits: Limits,
     shed: Arc<AtomicU64>,
@@ -99,6 +115,7 @@ pub async fn serve(
 ) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener.socket)?;
     let router = route::router(exposition, &limits, shed.clone());
+    let desk = Arc::new(Desk { access, router, limits, shed });
     let mut connections = JoinSet::new();
     let (stop, stopped) = watch::channel(());
     let mut shutdown = pin!(shutdown);
@@ -114,10 +131,10 @@ pub async fn serve(
             }
             stream = accept(&listener) => {
                 if connections.len() < limits.connections {
-                    connections.spawn(connection(stream, router.clone(), limits, stopped.clone()));
+                    connections.spawn(desk.clone().attend(stream, stopped.clone()));
                 } else {
-                    shed.fetch_add(1, Ordering::Relaxed);
-                    refuse(stream);
+                    desk.shed.fetch_add(1, Ordering::Relaxed);
+                    refuse(stream, BUSY);
                 }
             }
         }
@@ -146,40 +163,104 @@ async fn accept(listener: &tokio::net::TcpListener) -> TcpStream {
     }
 }
 
-/// One request, one response. Scrapes are seconds apart, and a connection kept alive between them would hold a place for
-/// nothing; hyper's timeout for heads runs while idle too, and would close it just as a scrape every five seconds comes.
-async fn connection(stream: TcpStream, router: Router, limits: Limits, mut stopped: watch::Receiver<()>) {
-    // Only a hint: without it the last packet of a response may wait for an acknowledgement.
-    stream.set_nodelay(true).ok();
-    let mut connection = pin!(
-        http1::Builder::new()
-            .keep_alive(false)
-            .half_close(true)
-            .timer(TokioTimer::new())
-            .header_read_timeout(limits.head)
-            // hyper panics below its own minimum.
-            .max_buf_size(limits.head_bytes.max(8 * 1024))
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
-    );
-    let answered = async {
+/// What all connections share.
+struct Desk {
+    access: Arc<Access>,
+    router: Router,
+    limits: Limits,
+    shed: Arc<AtomicU64>,
+}
+
+impl Desk {
+    /// Sees to it that a connection has an end.
+    async fn attend(self: Arc<Desk>, stream: TcpStream, stopped: watch::Receiver<()>) {
+        // Only a hint: without it the last packet of a response may wait for an acknowledgement.
+        stream.set_nodelay(true).ok();
+        let limits = self.limits;
+        match timeout(limits.head + limits.response, self.greet(stream, stopped)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!("connection broken: {error:#}"),
+            Err(_) => tracing::debug!("connection too slow"),
+        }
+    }
+
+    /// Comes to terms about TLS. Who has not got that far when the endpoint ends is not waited for.
+    async fn greet(self: Arc<Desk>, stream: TcpStream, mut stopped: watch::Receiver<()>) -> Result<()> {
+        let terms = tokio::select! {
+            terms = self.access.terms() => terms,
+            _ = stopped.changed() => return Ok(()),
+        };
+        let Some(tls) = terms.tls.clone() else { return self.converse(stream, terms, stopped).await };
+        let shaken = async {
+            let mut first = [0];
+            if stream.peek(&mut first).await? == 1 && first[0] != HANDSHAKE {
+                refuse(stream, PLAIN);
+                return Ok(None);
+            }
+            TlsAcceptor::from(tls).accept(stream).await.map(Some)
+        };
+        let shaken = tokio::select! {
+            shaken = timeout(self.limits.head, shaken) => shaken.context("TLS handshake too slow")?,
+            _ = stopped.changed() => return Ok(()),
+        };
+        match shaken.context("TLS handshake")? {
+            Some(stream) => self.converse(stream, terms, stopped).await,
+            None => Ok(()),
+        }
+    }
+
+    /// One request, one response. Scrapes are seconds apart, and a connection kept alive between them would hold a place for
+    /// nothing; hyper's timeout for heads runs while idle too, and would close it just as a scrape every five seconds comes.
+    async fn converse(
+        self: Arc<Desk>,
+        stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+        terms: Arc<Terms>,
+        mut stopped: watch::Receiver<()>,
+    ) -> Result<()> {
+        let limits = self.limits;
+        let service = service_fn(move |request: Request<Incoming>| {
+            let (desk, terms) = (self.clone(), terms.clone());
+            async move { Ok::<_, Infallible>(desk.answer(request, &terms).await) }
+        });
+        let mut connection = pin!(
+            http1::Builder::new()
+                .keep_alive(false)
+                .half_close(true)
+                .timer(TokioTimer::new())
+                .header_read_timeout(limits.head)
+                // hyper panics below its own minimum.
+                .max_buf_size(limits.head_bytes.max(8 * 1024))
+                .serve_connection(TokioIo::new(stream), service)
+        );
         tokio::select! {
-            result = connection.as_mut() => return result,
+            result = connection.as_mut() => return Ok(result?),
             _ = stopped.changed() => connection.as_mut().graceful_shutdown(),
         }
-        connection.await
-    };
-    match timeout(limits.head + limits.response, answered).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "connection broken"),
-        Err(_) => tracing::debug!("connection too slow"),
+        Ok(connection.await?)
+    }
+
+    async fn answer(&self, request: Request<Incoming>, terms: &Terms) -> Response {
+        let verdict = self.access.admit(terms, request.headers(), self.limits.queue).await;
+        if verdict == Verdict::Busy {
+            self.shed.fetch_add(1, Ordering::Relaxed);
+        }
+        let mut response = match verdict.refusal() {
+            Some(refusal) => refusal,
+            None => match self.router.clone().oneshot(request.map(Body::new)).await {
+                Ok(response) => response,
+                Err(never) => match never {},
+            },
+        };
+        response.headers_mut().extend(terms.headers());
+        response
     }
 }
 
 /// Never waits. The socket is new, so the answer fits into its buffer; and what was already sent is read, as closing
 /// over unread bytes resets the connection and may take the answer with it.
-fn refuse(stream: TcpStream) {
+fn refuse(stream: TcpStream, answer: &[u8]) {
     let Ok(mut stream) = stream.into_std() else { return };
     let _ = stream.read(&mut [0; 4096]);
-    let _ = stream.write(BUSY);
+    let _ = stream.write(answer);
     let _ = stream.shutdown(Shutdown::Write);
 }

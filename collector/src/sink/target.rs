@@ -44,7 +44,7 @@ pub struct Host {
 
 impl Host {
     /// The name that is configured, or else what the host calls itself.
-    pub fn of(config: &Config, listens: SocketAddr) -> Host {
+    pub fn of(config: &Config, scheme: &str, listens: SocketAddr) -> Host {
         let name = match config.host.as_str() {
             "" => rustix::system::uname().nodename().to_string_lossy().into_owned(),
             name => name.to_owned(),
@@ -54,7 +54,7 @@ impl Host {
             true => format!("{name}:{}", listens.port()),
             false => listens.to_string(),
         };
-        Host { name, url: format!("http://{authority}/metrics") }
+        Host { name, url: format!("{scheme}://{authority}/metrics") }
     }
 }
 
@@ -152,9 +152,9 @@ mod tests {
     #[test]
     fn who_listens_everywhere_is_found_by_name() {
         let config = Config { host: "node1".into(), ..Config::default() };
-        let url = |listens: &str| Host::of(&config, listens.parse().unwrap()).url;
+        let url = |listens: &str| Host::of(&config, "http", listens.parse().unwrap()).url;
         assert_eq!(url("0.0.0.0:9843"), "http://node1:9843/metrics");
         assert_eq!(url("127.0.0.1:9843"), "http://127.0.0.1:9843/metrics");
-        assert!(!Host::of(&Config::default(), config.listen).name.is_empty());
+        assert!(!Host::of(&Config::default(), "https", config.listen).name.is_empty());
     }
 }

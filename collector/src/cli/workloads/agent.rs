@@ -56,6 +56,8 @@ async fn get(address: SocketAddr) -> Result<Bytes> {
     let response = sender.send_request(request).await?;
     match response.status() {
         StatusCode::OK => {}
+        StatusCode::UNAUTHORIZED => bail!("it asks for a password (web_config), which this command does not know"),
+        StatusCode::BAD_REQUEST => bail!("it answers HTTPS alone (web_config), which this command does not speak"),
         status => bail!("it answers {status}"),
     }
     let body = Limited::new(response.into_body(), LARGEST).collect().await;
