@@ -105,9 +105,9 @@ impl Cgroup {
         let _ = fs::write(self.memory().join(swap), "0");
     }
 
-    /// The kernel's own count of OOM kills in it.
+    /// The kernel's own count of OOM kills in it, those below it left out.
     pub fn kills(&self) -> u64 {
-        let file = if self.is_v2() { "memory.events" } else { "memory.oom_control" };
+        let file = if self.is_v2() { "memory.events.local" } else { "memory.oom_control" };
         let text = fs::read_to_string(self.memory().join(file)).unwrap();
         let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
         count.unwrap_or_else(|| panic!("{file} counts no kills:\n{text}")).trim().parse().unwrap()
