@@ -44,10 +44,15 @@ impl Cgroup {
 
     /// Makes one below this one.
     pub fn child(&self, name: &str) -> Cgroup {
+        self.divide();
+        Cgroup::at(&format!("{}/{name}", self.path))
+    }
+
+    /// Has the memory of what is below it accounted by itself: on cgroup v2 that is asked for.
+    pub fn divide(&self) {
         if self.is_v2() {
             fs::write(self.memory().join("cgroup.subtree_control"), "+memory").unwrap();
         }
-        Cgroup::at(&format!("{}/{name}", self.path))
     }
 
     fn at(path: &str) -> Cgroup {

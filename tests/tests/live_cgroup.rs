@@ -33,7 +33,9 @@ struct Nest {
 
 impl Nest {
     fn new(name: &str) -> Nest {
-        Nest { parent: Cgroup::new(name), children: Vec::new() }
+        let parent = Cgroup::new(name);
+        parent.divide();
+        Nest { parent, children: Vec::new() }
     }
 
     /// Makes one and gives its id.
