@@ -18,8 +18,36 @@ const ATTACH: [Capability; 2] = [Capability::CAP_BPF, Capability::CAP_PERFMON];
 const KEEP: [Capability; 3] = [Capability::CAP_BPF, Capability::CAP_PERFMON, Capability::CAP_DAC_READ_SEARCH];
 
 /// What is kept besides where transfers are watched: processes of others are looked into, and uprobes are attached while
-/// the agent runs, which not every kernel allows to CAP_PERFMON.
+/// the agent runs, which Linux 6.16 and newer, and stable kernels of before, do not allow to CAP_PERFMON.
 const TRANSFER: [Capability; 2] = [Capability::CAP_SYS_PTRACE, Capability::CAP_SYS_ADMIN];
+
+/// What is lost without a capability that the agent can do without.
+const LOST: [(Capability, &str); 4] = [
+    (
+        Capability::CAP_DAC_READ_SEARCH,
+        "what only root may read: containers and pods may be without their names, filesystems below such folders without \
+         figures",
+    ),
+    (
+        Capability::CAP_SYS_PTRACE,
+        "what other users' processes have loaded: where transfers are watched, theirs are not seen",
+    ),
+    (
+        Capability::CAP_SYS_RESOURCE,
+        "oom_score_adj stays as it is; before Linux 6.4 the kernel does not tell of pressure at once; on Linux 5.10 the maps \
+         may be too large for the limit of locked memory",
+    ),
+    (
+        Capability::CAP_SYS_ADMIN,
+        "how long the programs run is not measured; where transfers are watched, Linux 6.16 and newer, and older kernels \
+         that were changed as well, attach no uprobes",
+    ),
+];
+
+/// The capabilities that this process has not got and can do without, each with what that costs.
+pub fn lost() -> impl Iterator<Item = &'static (Capability, &'static str)> {
+    LOST.iter().filter(|(capability, _)| !has(*capability))
+}
 
 /// Whether this process has a capability.
 pub fn has(capability: Capability) -> bool {
@@ -71,7 +99,8 @@ pub fn protect(oom_score_adj: i32) {
     }
 }
 
-/// Gives up every capability but those that are still needed.
+/// Gives up every capability but those that are still needed, for good: no program that is started from here on has
+/// more, not even as root.
 pub fn drop_unneeded(transfer: bool) -> anyhow::Result<()> {
     let held = caps::read(None, CapSet::Permitted).context("read the capabilities")?;
     let more = TRANSFER.into_iter().filter(|_| transfer);
@@ -79,6 +108,14 @@ pub fn drop_unneeded(transfer: bool) -> anyhow::Result<()> {
     if !held.contains(&Capability::CAP_BPF) && held.contains(&Capability::CAP_SYS_ADMIN) {
         keep.insert(Capability::CAP_SYS_ADMIN);
     }
+    // It takes a capability to do without the others; who has not got it is held by no_new_privs alone.
+    if held.contains(&Capability::CAP_SETPCAP) {
+        let bounding = caps::read(None, CapSet::Bounding).context("read the bounding set")?;
+        for capability in bounding.difference(&keep) {
+            caps::drop(None, CapSet::Bounding, *capability).context("drop from the bounding set")?;
+        }
+    }
+    rustix::thread::set_no_new_privs(true).context("set no_new_privs")?;
     caps::clear(None, CapSet::Inheritable).context("drop inheritable capabilities")?;
     caps::set(None, CapSet::Effective, &keep).context("drop effective capabilities")?;
     caps::set(None, CapSet::Permitted, &keep).context("drop permitted capabilities")

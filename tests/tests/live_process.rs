@@ -3,9 +3,14 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use caps::{CapSet, Capability, CapsHashSet};
 use collector_tests::agent::{Agent, get};
 use collector_tests::cgroup::Cgroup;
 use collector_tests::exposition::Exposition;
@@ -21,11 +26,16 @@ const RUNS: &str = "headroom_bpf_runs_total";
 const KEPT: u64 = 1 << 2 | 1 << 38 | 1 << 39;
 const CAP_SYS_RESOURCE: u64 = 1 << 24;
 
+/// A line of a process's status.
+fn status(process: &str, name: &str) -> String {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+    line.trim_start_matches(':').trim().to_owned()
+}
+
 /// A set of capabilities of a process, as /proc tells.
 fn capabilities(process: &str, set: &str) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix(set)).unwrap();
-    u64::from_str_radix(line.trim_start_matches(':').trim(), 16).unwrap()
+    u64::from_str_radix(&status(process, set), 16).unwrap()
 }
 
 fn score(pid: u32) -> i32 {
@@ -53,6 +63,86 @@ fn once_attached_it_keeps_only_the_capabilities_it_needs() {
     // With that, everything still works.
     let exposition = agent.settle();
     assert_eq!(exposition.sum("headroom_source_up", &[("source", "kernel")]), 1.0, "{}", exposition.text);
+}
+
+/// Tries what is forbidden, in the agent's place if one is given: with the same sets of capabilities, then another program.
+/// Gives the capabilities that were left, and of each attempt its name, the capability that it takes, and the errno.
+fn attempts(file: &Path, other: u32, agent: Option<&Agent>) -> (u64, Vec<(String, Capability, i32)>) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_provoke"));
+    let node = file.with_extension("node");
+    command.arg("forbidden").arg(file).arg(other.to_string()).arg(&node);
+    if let Some(agent) = agent {
+        let pid = agent.pid().to_string();
+        let of = |set| -> CapsHashSet {
+            let bits = capabilities(&pid, set);
+            caps::all().into_iter().filter(|capability| bits & capability.bitmask() != 0).collect()
+        };
+        let (bounding, effective, permitted) = (of("CapBnd"), of("CapEff"), of("CapPrm"));
+        let gone: Vec<_> = caps::read(None, CapSet::Bounding).unwrap().difference(&bounding).copied().collect();
+        let bound = status(&pid, "NoNewPrivs") == "1";
+        let enter = move || {
+            let all = gone.iter().try_for_each(|capability| caps::drop(None, CapSet::Bounding, *capability));
+            all.and_then(|()| caps::clear(None, CapSet::Inheritable))
+                .and_then(|()| caps::set(None, CapSet::Effective, &effective))
+                .and_then(|()| caps::set(None, CapSet::Permitted, &permitted))
+                .map_err(std::io::Error::other)?;
+            Ok(rustix::thread::set_no_new_privs(bound)?)
+        };
+        // SAFETY: between fork and exec there are system calls, and memory is allocated by one thread alone.
+        unsafe { command.pre_exec(enter) };
+    }
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let _ = fs::remove_file(node);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let mut lines = text.lines().map(|line| line.split('\t').collect::<Vec<_>>());
+    let left = u64::from_str_radix(lines.next().unwrap()[1], 16).unwrap();
+    let tried = lines.map(|line| (line[0].to_owned(), line[1].parse().unwrap(), line[2].parse().unwrap()));
+    (left, tried.collect())
+}
+
+#[test]
+fn in_its_place_nothing_can_be_done_that_it_has_no_business_doing() {
+    needs!(is_root(), "programs need root");
+    let agent = Agent::start(CONFIG);
+    let pid = agent.pid().to_string();
+    let expected = KEPT & capabilities("self", "CapEff");
+    assert_eq!(capabilities(&pid, "CapBnd") & capabilities("self", "CapEff"), expected);
+    assert_eq!(status(&pid, "NoNewPrivs"), "1");
+
+    // Somebody else's file, and somebody else.
+    let file = agent.directory().join("others");
+    fs::write(&file, "secret").unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    std::os::unix::fs::chown(&file, Some(65534), Some(65534)).unwrap();
+    let mut other = Command::new(env!("CARGO_BIN_EXE_provoke"));
+    // Its cgroup ends it, however the test ends.
+    let cgroup = Cgroup::new("other");
+    let mut other = cgroup.spawn(other.args(["sleeper", "uid=65534"]).stdout(Stdio::piped()));
+    let mut line = String::new();
+    BufReader::new(other.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "ready\n");
+
+    let (left, tried) = attempts(&file, other.id(), Some(&agent));
+    // Not even another program as root has more.
+    assert_eq!(left, expected);
+    let refused = |errno: i32| [libc::EPERM, libc::EACCES].contains(&errno);
+    for (name, capability, errno) in &tried {
+        // A kernel without modules loads none for anybody.
+        let held = expected & capability.bitmask() != 0;
+        assert!(if held { *errno == 0 } else { refused(*errno) || *errno == libc::ENOSYS }, "{name}: {errno}");
+    }
+    // The witness that it is for want of the capability: with it, the same is not refused.
+    let (left, tried) = attempts(&file, other.id(), None);
+    let mut proven = 0;
+    for (name, capability, errno) in tried.iter().filter(|(_, capability, _)| left & capability.bitmask() != 0) {
+        assert!(!refused(*errno), "{name} with {capability}: {errno}");
+        proven += 1;
+    }
+    eprintln!("{proven} of {} attempts are not refused to those with their capabilities", tried.len());
+    assert!(proven >= 5, "this root can do next to nothing itself");
+    other.kill().unwrap();
+    other.wait().unwrap();
 }
 
 #[test]

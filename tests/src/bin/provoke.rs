@@ -9,6 +9,8 @@ mod compact;
 mod cuda;
 #[path = "../provoke/dirty.rs"]
 mod dirty;
+#[path = "../provoke/forbidden.rs"]
+mod forbidden;
 #[path = "../provoke/hog.rs"]
 mod hog;
 #[path = "../provoke/hold.rs"]
@@ -40,6 +42,7 @@ fn main() {
     match (verb.as_str(), &arguments[..]) {
         ("compact", _) => compact::run(),
         ("cuda", _) => cuda::run(),
+        ("forbidden", [file, pid, name]) => forbidden::run(file, pid.parse().unwrap(), name),
         ("hog", _) => hog::run(&options),
         ("sleeper", _) => sleeper::run(&options),
         ("thrash", _) => thrash::run(&options),

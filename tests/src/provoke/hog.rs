@@ -16,10 +16,7 @@ pub fn run(arguments: &[String]) {
     }
     Memory::shared(size(arguments, "shmem")).write();
     // As the last thing before the kill, for afterwards nothing else may be allowed.
-    if let Some(uid) = number(arguments, "uid") {
-        // SAFETY: no preconditions.
-        assert_eq!(unsafe { libc::setuid(uid as libc::uid_t) }, 0, "setuid: {}", std::io::Error::last_os_error());
-    }
+    become_another(arguments);
     let memory = Memory::anonymous(size(arguments, "anon"));
     let count = number(arguments, "threads").unwrap_or(1) as usize;
     std::thread::scope(|scope| {
@@ -38,5 +35,13 @@ pub fn dress(arguments: &[String]) {
     }
     if let Some(name) = text(arguments, "comm") {
         fs::write("/proc/self/comm", name).unwrap();
+    }
+}
+
+/// The user whose process it is from here on, if one is given.
+pub fn become_another(arguments: &[String]) {
+    if let Some(uid) = number(arguments, "uid") {
+        // SAFETY: no preconditions.
+        assert_eq!(unsafe { libc::setuid(uid as libc::uid_t) }, 0, "setuid: {}", std::io::Error::last_os_error());
     }
 }

@@ -1,4 +1,4 @@
-//! `sleeper anon=BYTES [score=ADJ] [comm=NAME]`: takes memory, says `ready`, and waits for its end.
+//! `sleeper [anon=BYTES] [score=ADJ] [uid=UID] [comm=NAME]`: takes memory, says `ready`, and waits for its end.
 
 use crate::memory::Memory;
 use crate::option::size;
@@ -6,6 +6,7 @@ use crate::option::size;
 pub fn run(arguments: &[String]) {
     crate::hog::dress(arguments);
     Memory::anonymous(size(arguments, "anon")).write();
+    crate::hog::become_another(arguments);
     println!("ready");
     loop {
         std::thread::park();
