@@ -58,6 +58,7 @@ pub fn run(config: &Config, options: &Options) -> Result<(), Failure> {
     let access = access(config)?;
     let own = Own::open()?;
     privilege::check()?;
+    privilege::lost().for_each(|(capability, cost)| tracing::info!("without {capability}: {cost}"));
     let _lock = privilege::lock(&config.lock)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
     let inside = runtime.enter();

@@ -9,9 +9,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use caps::Capability;
 use collector::sample::{Reading, Sample};
 
 use crate::exposition::Exposition;
+use crate::user;
 
 /// How long anything that the agent does may take before a test gives up: the machines are slow at times.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -55,7 +57,12 @@ pub fn scratch() -> PathBuf {
 
 /// A command that runs `headroom VERB` untouched by the environment's own configuration.
 pub fn headroom(verb: &str) -> Command {
-    let mut command = Command::new(binary());
+    headroom_at(&binary(), verb)
+}
+
+/// The same with the binary in another place.
+pub fn headroom_at(binary: &Path, verb: &str) -> Command {
+    let mut command = Command::new(binary);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("HEADROOM_") {
             command.env_remove(name);
@@ -80,18 +87,36 @@ impl Agent {
 
     /// The same with a record elsewhere than in its own directory, where alone it is read back.
     pub fn spawn_recording(config: &str, record: &Path, adjust: impl FnOnce(&mut Command)) -> Agent {
+        Agent::launch(&binary(), scratch(), config, record, adjust)
+    }
+
+    /// Starts it as a user who is nobody else, with exactly these capabilities, and without waiting.
+    pub fn spawn_as_user(capabilities: &[Capability], config: &str) -> Agent {
         let directory = scratch();
+        let installed = user::install(&directory);
+        Agent::launch(&installed, directory, config, "record.jsonl".as_ref(), |command| {
+            user::turn(command, capabilities)
+        })
+    }
+
+    fn launch(
+        binary: &Path,
+        directory: PathBuf,
+        config: &str,
+        record: &Path,
+        adjust: impl FnOnce(&mut Command),
+    ) -> Agent {
         let file = directory.join("headroom.toml");
         let lock = directory.join("lock");
         let head = format!("listen = \"127.0.0.1:0\"\nlock = {lock:?}\n");
         fs::write(&file, format!("{head}{config}")).unwrap();
-        let mut command = headroom("run");
+        let mut command = headroom_at(binary, "run");
         command.arg("--config").arg(&file);
         command.arg("--record").arg(directory.join(record));
         command.env("HEADROOM_JOURNAL_DIR", directory.join("journal"));
         command.stdout(Stdio::null()).stderr(File::create(directory.join("log")).unwrap());
         adjust(&mut command);
-        let child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", binary().display()));
+        let child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", binary.display()));
         Agent { child, directory, record: Mutex::default(), address: String::new() }
     }
 

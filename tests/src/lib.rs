@@ -17,3 +17,4 @@ pub mod provocation;
 pub mod receiver;
 pub mod record;
 pub mod require;
+pub mod user;

@@ -47,6 +47,8 @@ struct Findings {
     architecture: &'static str,
     btf: Fact,
     capabilities: Fact,
+    /// What else is missing of them, and what that costs.
+    lost: Vec<String>,
     cgroup: Fact,
     pressure: Fact,
     gpu: Fact,
@@ -130,6 +132,7 @@ fn look(config: &Config) -> Findings {
                 false => format!("missing: {}", names.join(", ")),
             },
         },
+        lost: privilege::lost().map(|(capability, cost)| format!("without {capability}: {cost}")).collect(),
         cgroup: match &hierarchies {
             Ok(found) => Fact { ok: true, is: mounts(found) },
             Err(error) => Fact { ok: false, is: format!("{error:#}") },
@@ -192,12 +195,16 @@ fn describe(findings: &Findings, colour: bool) -> Result<String, fmt::Error> {
         true => format!("\x1b[{code}m{word:<11}\x1b[0m"),
         false => format!("{word:<11}"),
     };
-    let Findings { version, kernel, architecture, btf, capabilities, cgroup, pressure, gpu, error, probes } = findings;
+    let Findings { version, kernel, architecture, btf, capabilities, lost, cgroup, pressure, gpu, error, probes } =
+        findings;
     writeln!(text, "headroom {version} on Linux {kernel} ({architecture})\n")?;
     let facts = [("BTF", btf), ("capability", capabilities), ("cgroup", cgroup), ("pressure", pressure), ("gpu", gpu)];
     for (name, fact) in facts {
         let mark = if fact.ok { paint("32", "ok") } else { paint("31", "missing") };
         writeln!(text, "{name:<12}{mark} {}", fact.is)?;
+        if name == "capability" {
+            lost.iter().try_for_each(|lost| writeln!(text, "{:<24}{lost}", ""))?;
+        }
     }
     if let Some(error) = error {
         writeln!(text, "\nNo probe was tried: {error}")?;

@@ -44,7 +44,13 @@ impl Uprobes {
         let event =
             unsafe { libc::syscall(libc::SYS_perf_event_open, &raw const attr, pid, cpu, group, PERF_FLAG_FD_CLOEXEC) };
         if event < 0 {
-            return Err(io::Error::last_os_error());
+            return Err(match io::Error::last_os_error() {
+                // Linux 6.16 took it back that CAP_PERFMON is enough, and older kernels were changed as well.
+                error if error.kind() == io::ErrorKind::PermissionDenied => {
+                    io::Error::other(format!("{error}: it takes CAP_SYS_ADMIN on this kernel"))
+                }
+                error => error,
+            });
         }
         // SAFETY: the kernel just gave it to us.
         let event = unsafe { OwnedFd::from_raw_fd(event as i32) };
