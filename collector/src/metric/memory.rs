@@ -4,9 +4,11 @@ use std::fmt;
 
 use super::render::{Emit, Value};
 use super::statistic::rows;
-use super::{Kind, Metric, Unit, WORKLOAD};
+use super::{Metric, Unit, WORKLOAD};
+use crate::identity::Kind;
 use crate::statistic::workload::Statistic;
 use crate::view::View;
+use crate::view::workload::Workload;
 
 const BYTES: Option<Unit> = Some(Unit::Bytes);
 
@@ -67,7 +69,7 @@ rows! {
 
 /// How near to its limit.
 pub const LIMIT_USED_RATIO: Metric = Metric {
-    read: |view, emit| shares(view, emit, Statistic::MemoryCurrent),
+    read: |view, emit| view.workloads.iter().try_for_each(|it| share(emit, it, Statistic::MemoryCurrent)),
     ..ratio(
         "headroom_workload_memory_limit_used_ratio",
         "Memory charged to the workload as a share of its limit; absent if there is none.",
@@ -76,24 +78,92 @@ pub const LIMIT_USED_RATIO: Metric = Metric {
 
 /// How near what it needs is.
 pub const LIMIT_WORKING_SET_RATIO: Metric = Metric {
-    read: |view, emit| shares(view, emit, Statistic::MemoryWorkingSet),
+    read: |view, emit| {
+        for workload in view.workloads.iter().filter(|workload| !is_sum(view, workload)) {
+            share(emit, workload, Statistic::MemoryWorkingSet)?;
+        }
+        Ok(())
+    },
     ..ratio(
         "headroom_workload_memory_limit_working_set_ratio",
-        "Memory charged to the workload less the page cache that was not used lately, as a share of its limit; absent if there is none.",
+        "Memory charged to the workload less the page cache that was not used lately, as a share of its limit; absent if there is none, and for a pod whose limit is no more than the sum of its containers' limits.",
     )
 };
 
 const fn ratio(name: &'static str, help: &'static str) -> Metric {
-    Metric { name, kind: Kind::Gauge, unit: None, help, labels: &WORKLOAD, needs: &[], read: |_, _| Ok(()) }
+    Metric { name, kind: super::Kind::Gauge, unit: None, help, labels: &WORKLOAD, needs: &[], read: |_, _| Ok(()) }
 }
 
-fn shares(view: &View, emit: &mut Emit<'_, '_>, part: Statistic) -> fmt::Result {
-    for workload in view.workloads.iter() {
-        let numbers = [part, Statistic::MemoryLimit].map(|it| workload.statistics.get(it));
+fn share(emit: &mut Emit<'_, '_>, workload: &Workload, part: Statistic) -> fmt::Result {
+    match [part, Statistic::MemoryLimit].map(|it| workload.statistics.get(it)) {
         // Nothing is a share of nothing.
-        if let [Some(part), Some(limit @ 1..)] = numbers {
-            emit.gauge(&workload.labels(), Value::Float(part as f64 / limit as f64))?;
+        [Some(part), Some(limit @ 1..)] => emit.gauge(&workload.labels(), Value::Float(part as f64 / limit as f64)),
+        _ => Ok(()),
+    }
+}
+
+/// The kernel rounds each limit down to pages of at most this many bytes, and so their sum.
+const PAGE: u64 = 64 << 10;
+
+/// Whether this is a pod whose limit the kubelet added up from its containers': then one of theirs is reached first, and that
+/// one is worth telling of.
+fn is_sum(view: &View, pod: &Workload) -> bool {
+    let (Kind::Pod, Some(limit)) = (pod.identity.kind, pod.statistics.get(Statistic::MemoryLimit)) else {
+        return false;
+    };
+    let uid = &pod.identity.pod_uid;
+    let containers = view.workloads.iter().filter(|it| it.identity.kind == Kind::Container && it.is_alive());
+    let limits =
+        containers.filter(|it| it.identity.pod_uid == *uid).map(|it| it.statistics.get(Statistic::MemoryLimit));
+    let sum = limits.flatten().fold(0u64, |sum, limit| sum.saturating_add(limit).saturating_add(PAGE));
+    limit <= sum
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::engine::Engine;
+    use crate::metric::{METRICS, Part, visit};
+    use crate::sample::{Reading, Sample, Start, Statistics};
+    use crate::signal::cgroup::{self, Id};
+    use crate::signal::test::{ID, start};
+    use crate::statistic::workload::Statistic::{MemoryCurrent, MemoryLimit, MemoryWorkingSet};
+
+    const MIB: u64 = 1 << 20;
+    const POD: &str = "/kubepods/burstable/pod6f0f2b3c-8c1d-4e2a-9f6b-0123456789ab";
+
+    /// One more cgroup, its working set and its limit.
+    fn add(engine: &mut Engine, id: u64, path: &str, set: u64, limit: Option<u64>) {
+        let id = Id { id, ..ID };
+        let born = cgroup::Reading::Born { id, path: path.into() };
+        let limit = limit.map(|limit| (MemoryLimit, limit * MIB));
+        let values = [(MemoryCurrent, set * MIB), (MemoryWorkingSet, set * MIB)].into_iter().chain(limit).collect();
+        let statistics = Statistics { cgroup: id, values, turn: true };
+        for reading in [Reading::Cgroup(born), Reading::Statistics(statistics)] {
+            engine.apply(&Sample { time: 100, reading });
         }
     }
-    Ok(())
+
+    fn shown(engine: &Engine) -> Vec<f64> {
+        let metric = METRICS.iter().find(|it| it.name == super::LIMIT_WORKING_SET_RATIO.name).unwrap();
+        let mut shown = Vec::new();
+        visit(engine.view(), metric, Part::Whole, &mut |_, number, _| shown.push(number));
+        shown.sort_by(f64::total_cmp);
+        shown
+    }
+
+    #[test]
+    fn a_pod_is_not_near_a_limit_that_its_containers_reach_first() {
+        let mut engine = Engine::new();
+        let start = Start { workload_max: 10, ..start() };
+        engine.apply(&Sample { time: 10, reading: Reading::Start(start) });
+        let container = |digit: char| format!("{POD}/{}", digit.to_string().repeat(64));
+        add(&mut engine, 90, POD, 15, Some(30));
+        assert_eq!(shown(&engine), [0.5], "the limit is its own");
+        add(&mut engine, 91, &container('a'), 4, Some(10));
+        assert_eq!(shown(&engine), [0.4, 0.5], "a container without limits, or an own limit above the sum");
+        add(&mut engine, 92, &container('b'), 2, Some(20));
+        assert_eq!(shown(&engine), [0.1, 0.4], "the sum of its containers'");
+        add(&mut engine, 93, "/kubepods/burstable/pod7f0f2b3c-8c1d-4e2a-9f6b-0123456789ab", 9, Some(10));
+        assert_eq!(shown(&engine), [0.1, 0.4, 0.9], "another pod");
+    }
 }
