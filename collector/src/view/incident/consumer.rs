@@ -43,23 +43,26 @@ pub(super) fn list(
     whose: Option<&str>,
 ) -> Vec<Consumer> {
     let entries = entries(view, window, within);
-    let score = |entry: &Entry<'_>| -> f64 {
+    // How long it waited comes first; how much it read and wrote tells apart those of whom nobody knows that.
+    let score = |entry: &Entry<'_>| -> [f64; 2] {
         let track = &entry.workload.track;
         let total = |series| window.total(track, series);
+        // Whoever has others below it waits whenever one of these does.
+        let waited = |series| total(series).filter(|_| entry.below.is_empty());
         let io = || Some(total(Series::Read)? + total(Series::Write)?);
         let score = match order {
-            Order::Memory => entry.memory,
-            // Whoever has others below it waits whenever one of these does.
-            Order::MemoryWaiting if entry.below.is_empty() => total(Series::MemoryWaiting).or(total(Series::Stalls)),
-            Order::MemoryWaiting => total(Series::Stalls),
-            Order::IoWaiting if entry.below.is_empty() => total(Series::IoWaiting).or_else(io),
-            Order::IoWaiting => io(),
+            Order::Memory => [entry.memory, None],
+            Order::MemoryWaiting => [waited(Series::MemoryWaiting).or(total(Series::Stalls)), None],
+            Order::IoWaiting => [waited(Series::IoWaiting), io()],
         };
-        score.unwrap_or(-1.0)
+        score.map(|number| number.unwrap_or(0.0).max(0.0))
     };
-    let scores: Vec<f64> = entries.iter().map(score).collect();
-    let mut places: Vec<usize> = (0..entries.len()).filter(|place| scores[*place] > 0.0).collect();
-    places.sort_by(|one, two| scores[*two].total_cmp(&scores[*one]));
+    let scores: Vec<[f64; 2]> = entries.iter().map(score).collect();
+    let mut places: Vec<usize> = (0..entries.len()).filter(|place| scores[*place] != [0.0; 2]).collect();
+    places.sort_by(|one, two| {
+        let ([one, less], [two, more]) = (scores[*one], scores[*two]);
+        two.total_cmp(&one).then(more.total_cmp(&less))
+    });
     places.truncate(FIRST);
     let mut grown: Vec<usize> = (0..entries.len()).filter(|place| entries[*place].growth > Some(0.0)).collect();
     grown.sort_by_key(|place| Reverse(entries[*place].growth.unwrap_or(0.0) as i64));
