@@ -79,27 +79,34 @@ struct Shared {
 impl Receiver {
     /// One that answers like this, for now.
     pub fn start(answer: Answer) -> Receiver {
-        Receiver::listen("127.0.0.1:0".parse().unwrap(), answer, None)
+        Receiver::on(TcpListener::bind("127.0.0.1:0").unwrap(), answer)
     }
 
-    /// One at this address, which must be free.
-    pub fn at(address: SocketAddr, answer: Answer) -> Receiver {
-        Receiver::listen(address, answer, None)
+    /// One that takes over a listening socket.
+    pub fn on(listener: TcpListener, answer: Answer) -> Receiver {
+        Receiver::serve(listener, answer, None)
     }
 
     /// One that speaks TLS with a certificate of its own making for `localhost`, which is given as PEM.
     pub fn tls(answer: Answer) -> (Receiver, String) {
-        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        let config = config.with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key).unwrap();
-        let receiver = Receiver::listen("127.0.0.1:0".parse().unwrap(), answer, Some(Arc::new(config)));
-        (receiver, made.cert.pem())
+        Receiver::certified(answer, "localhost", 4096)
     }
 
-    fn listen(address: SocketAddr, answer: Answer, tls: Option<Arc<ServerConfig>>) -> Receiver {
-        let listener = TcpListener::bind(address).unwrap();
+    /// The same with a certificate for this name, good until the beginning of this year.
+    pub fn certified(answer: Answer, name: &str, until: i32) -> (Receiver, String) {
+        let mut wanted = rcgen::CertificateParams::new([name.to_owned()]).unwrap();
+        wanted.not_after = rcgen::date_time_ymd(until, 1, 1);
+        let pair = rcgen::KeyPair::generate().unwrap();
+        let made = wanted.self_signed(&pair).unwrap();
+        let key = PrivateKeyDer::try_from(pair.serialize_der()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let config = config.with_no_client_auth().with_single_cert(vec![made.der().clone()], key).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        (Receiver::serve(listener, answer, Some(Arc::new(config))), made.pem())
+    }
+
+    fn serve(listener: TcpListener, answer: Answer, tls: Option<Arc<ServerConfig>>) -> Receiver {
         let address = listener.local_addr().unwrap();
         let shared =
             Arc::new(Shared { answer: Mutex::new(answer), requests: Mutex::default(), open: true.into(), tls });
@@ -110,7 +117,7 @@ impl Receiver {
                     break;
                 }
                 let (serving, Ok(stream)) = (serving.clone(), stream) else { continue };
-                std::thread::spawn(move || serving.serve(stream));
+                std::thread::spawn(move || serving.answer(stream));
             }
         });
         Receiver { address, shared }
@@ -167,7 +174,7 @@ trait Stream: Read + Write {}
 impl<T: Read + Write> Stream for T {}
 
 impl Shared {
-    fn serve(&self, socket: TcpStream) {
+    fn answer(&self, socket: TcpStream) {
         let _ = socket.set_read_timeout(Some(PATIENCE));
         let Ok(raw) = socket.try_clone() else { return };
         let mut stream: Box<dyn Stream> = match &self.tls {

@@ -5,17 +5,20 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use collector_tests::agent::{Agent, headroom, scratch};
 use collector_tests::cgroup::Cgroup;
 use collector_tests::needs;
 use collector_tests::receiver::{Answer, Receiver, Request};
 use collector_tests::require::is_root;
+use rustix::net::{AddressFamily, SocketType, bind, getsockname, listen, socket};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -177,5 +180,110 @@ fn what_fires_when_the_agent_is_killed_is_not_told_twice_and_its_end_is_not_lost
     assert_eq!(states(), ["firing", "resolved"]);
     agent.stop();
     assert!(ask(&journal, &["alerts"]).as_array().unwrap().iter().all(|alert| alert["alert"] != "Always"));
+    fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
+fn a_receiver_that_is_down_for_a_minute_gets_all_of_it_and_keeps_no_other_waiting() {
+    needs!(is_root(), "loading eBPF programs needs root");
+    const DOWN: Duration = Duration::from_secs(60);
+    const BACK: Duration = Duration::from_secs(120);
+    // The port is kept, and nobody listens there.
+    let port = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    bind(&port, &"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap()).unwrap();
+    let address = std::net::SocketAddr::try_from(getsockname(&port).unwrap()).unwrap();
+    let (alive, dir) = (Receiver::start(Answer::Well), scratch());
+    let down = format!("[[sink.webhook]]\nname = \"down\"\nurl = \"http://{address}/hook\"\ntimeout = \"1s\"\n");
+    let agent = start(&dir.join("journal"), &format!("{}{down}", hook(&alive)));
+    let (begun, mut kills) = (Instant::now(), Vec::new());
+    while begun.elapsed() < DOWN {
+        let cgroup = Cgroup::new("down");
+        kill_in(&cgroup);
+        alive.until("the alert where all is well", |requests| !about(requests, &cgroup.path).is_empty());
+        kills.push(cgroup.path.clone());
+        sleep(DOWN / 20);
+    }
+    let down = [("sink", "down")];
+    let seen = agent.settle();
+    let waiting = seen.sum("headroom_sink_queued", &down);
+    assert!(waiting >= kills.len() as f64, "{waiting} wait, after {} kills", kills.len());
+    assert!(seen.sum("headroom_sink_failures_total", &down) >= 2.0, "{}", seen.text);
+    assert_eq!(seen.sum("headroom_sink_queued", &[("sink", "hook")]), 0.0);
+    assert!(agent.log().contains("alerts are not delivered, and will be tried again"), "{}", agent.log());
+
+    listen(&port, 64).unwrap();
+    let risen = Receiver::on(TcpListener::from(port), Answer::Well);
+    // It is tried again after half a minute at the latest.
+    let deadline = Instant::now() + BACK;
+    while !kills.iter().all(|path| !about(&risen.requests(), path).is_empty()) {
+        assert!(Instant::now() < deadline, "{} of {} arrived", risen.ids().len(), kills.len());
+        sleep(Duration::from_millis(50));
+    }
+    let queued = |sink| agent.scrape().sum("headroom_sink_queued", &[("sink", sink)]);
+    while queued("down") + queued("hook") > 0.0 {
+        assert!(Instant::now() < deadline, "{} wait", queued("down"));
+        sleep(Duration::from_millis(50));
+    }
+    let sets = [&alive, &risen].map(|it| it.ids().into_iter().collect::<BTreeSet<u64>>());
+    eprintln!("{} kills, {} alerts", kills.len(), sets[0].len());
+    assert_eq!(sets[0], sets[1], "both got the same");
+    assert!(agent.log().contains("alerts are delivered again"), "{}", agent.log());
+    agent.stop();
+    fs::remove_dir_all(dir).unwrap();
+}
+
+/// A server of plain HTTP that makes nothing of TLS, and says so.
+fn deaf() -> std::net::SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n");
+        }
+    });
+    address
+}
+
+#[test]
+fn what_is_wrong_with_a_receivers_certificate_is_said_and_counted() {
+    needs!(is_root(), "loading eBPF programs needs root");
+    let dir = scratch();
+    let (good, pem) = Receiver::tls(Answer::Well);
+    let (expired, expired_pem) = Receiver::certified(Answer::Well, "localhost", 2001);
+    let (named, named_pem) = Receiver::certified(Answer::Well, "elsewhere.example.com", 4096);
+    let plain = deaf();
+    let http = good.url().replace("https", "http");
+    let https = format!("https://localhost:{}/hook", plain.port());
+    let cases = [
+        ("good", good.url(), &pem, ""),
+        ("expired", expired.url(), &expired_pem, "expired"),
+        ("named", named.url(), &named_pem, "not valid for name"),
+        ("unknown", good.url(), &expired_pem, "invalid peer certificate"),
+        ("plain", http, &pem, "does not speak plain HTTP"),
+        ("tls", https, &pem, "does not speak TLS"),
+    ];
+    let mut config = ALWAYS.to_owned();
+    for (name, url, pem, _) in &cases {
+        let ca = dir.join(format!("{name}.pem"));
+        fs::write(&ca, pem).unwrap();
+        config += &format!("[[sink.webhook]]\nname = {name:?}\nurl = {url:?}\ntimeout = \"2s\"\nca = {ca:?}\n");
+    }
+    let agent = start(&dir.join("journal"), &config);
+    let delivered = |sink: &str| agent.scrape().sum("headroom_sink_delivered_total", &[("sink", sink)]);
+    agent.scrape_until("the failures", |it| {
+        let failed = |name| it.sum("headroom_sink_failures_total", &[("sink", name)]) >= 2.0;
+        cases[1..].iter().all(|(name, ..)| failed(*name))
+    });
+    good.until("the alert", |requests| !requests.is_empty());
+    let log = agent.log();
+    for (name, _, _, words) in &cases[1..] {
+        let line = log.lines().find(|line| line.contains("are not delivered") && line.contains(&format!("{name:?}")));
+        let line = line.unwrap_or_else(|| panic!("nothing is said of {name}:\n{log}"));
+        assert!(line.contains(words), "{line}");
+        assert_eq!(delivered(name), 0.0, "{name}");
+    }
+    assert!([&expired, &named].iter().all(|it| it.requests().is_empty()));
+    agent.stop();
     fs::remove_dir_all(dir).unwrap();
 }

@@ -77,7 +77,10 @@ impl Post {
             map.insert(HeaderName::from_static(name), value);
         }
         let sent = self.client.post(self.url.clone()).headers(map).body(body).send().await;
-        let response = sent.map_err(|error| Failure::Later(chain(&error.without_url())))?;
+        let response = sent.map_err(|error| {
+            let error = error.without_url();
+            Failure::Later(chain(&error) + misspoken(&error))
+        })?;
         let status = response.status();
         if status.is_success() {
             return Ok(());
@@ -123,6 +126,26 @@ fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+/// What two who speak different protocols say of each other helps nobody: this does.
+fn misspoken(error: &(dyn std::error::Error + 'static)) -> &'static str {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
+            return "; it does not speak plain HTTP: is its URL https://?";
+        }
+        // What an IO error was made of is not among its causes.
+        let mut inner = error;
+        while let Some(within) = inner.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+            inner = within;
+        }
+        if let Some(rustls::Error::InvalidMessage(_)) = inner.downcast_ref() {
+            return "; it does not speak TLS: is its URL http://?";
+        }
+        cause = error.source();
+    }
+    ""
 }
 
 #[cfg(test)]
