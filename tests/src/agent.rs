@@ -80,6 +80,13 @@ impl Agent {
         agent
     }
 
+    /// The same without a record, whose disk may be slow.
+    pub fn start_silent(config: &str) -> Agent {
+        let mut agent = Agent::spawn_recording(config, "/dev/null".as_ref(), |_| {});
+        agent.await_ready();
+        agent
+    }
+
     /// Starts it without waiting; `adjust` may change the command.
     pub fn spawn(config: &str, adjust: impl FnOnce(&mut Command)) -> Agent {
         Agent::spawn_recording(config, "record.jsonl".as_ref(), adjust)
@@ -161,6 +168,20 @@ impl Agent {
     /// What it logged so far.
     pub fn log(&self) -> String {
         fs::read_to_string(self.directory.join("log")).unwrap_or_default()
+    }
+
+    /// How many OOM kills it has told of.
+    pub fn kills(&self) -> usize {
+        self.log().lines().filter(|line| line.contains("OOM kill of ") && line.contains("trigger_pid")).count()
+    }
+
+    /// Waits until it has told of so many.
+    pub fn await_kills(&self, count: usize) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.kills() < count {
+            assert!(Instant::now() < deadline, "{} kills of {count} are told:\n{}", self.kills(), self.log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// Everything it publishes now.

@@ -118,15 +118,26 @@ impl Cgroup {
         count.unwrap_or_else(|| panic!("{file} counts no kills:\n{text}")).trim().parse().unwrap()
     }
 
+    /// The most memory that was ever charged to it, in bytes, if the kernel says so.
+    pub fn peak(&self) -> Option<u64> {
+        let file = if self.is_v2() { "memory.peak" } else { "memory.max_usage_in_bytes" };
+        fs::read_to_string(self.memory().join(file)).ok()?.trim().parse().ok()
+    }
+
     /// Runs a command in it: joined before the command begins.
     pub fn spawn(&self, command: &mut Command) -> Child {
+        self.enclose(command);
+        command.spawn().unwrap()
+    }
+
+    /// Makes a command join it before it begins.
+    pub fn enclose(&self, command: &mut Command) {
         use std::os::unix::process::CommandExt;
         let files: Vec<PathBuf> = self.directories().iter().map(|directory| directory.join("cgroup.procs")).collect();
         // SAFETY: between fork and exec only open, write and close are called.
         unsafe {
             command.pre_exec(move || files.iter().try_for_each(|file| fs::write(file, "0")));
         }
-        command.spawn().unwrap()
     }
 
     fn processes(directory: &Path) -> Vec<i32> {

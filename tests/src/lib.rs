@@ -6,15 +6,19 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
 pub mod agent;
+pub mod bpf;
 pub mod cgroup;
 pub mod cuda;
 pub mod exposition;
 pub mod forest;
+pub mod load;
 pub mod loopback;
 pub mod monitor;
 pub mod nvml;
+pub mod process;
 pub mod provocation;
 pub mod receiver;
 pub mod record;
 pub mod require;
+pub mod soak;
 pub mod user;

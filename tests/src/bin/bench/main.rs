@@ -15,6 +15,7 @@ mod report;
 mod ring;
 mod rule;
 mod scrape;
+mod soak;
 mod statistic;
 mod transfer;
 mod workloads;
@@ -34,14 +35,18 @@ static ALLOCATOR: allocation::Counting = allocation::Counting;
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask bench")]
 struct Arguments {
-    /// What to measure: fault, block, ring, idle, scrape, rule, workloads, gpu, transfer, alert, peers [default: all]
+    /// What to measure: fault, block, ring, idle, scrape, rule, workloads, gpu, transfer, alert, peers; and soak, whose rounds
+    /// are minutes [default: all but soak]
     names: Vec<String>,
     /// How often each thing is measured [default: each benchmark's own]
     #[arg(long, value_name = "N")]
     rounds: Option<usize>,
-    /// Put the results into docs/cost.md
+    /// Put the results into docs/cost.md, those of soak into docs/reliability.md
     #[arg(long)]
     write: bool,
+    /// Draw what soak finds as a PNG
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
     /// Fail if an aim is missed
     #[arg(long)]
     strict: bool,
@@ -64,6 +69,9 @@ const BENCHMARKS: [Benchmark; 11] = [
     ("peers", 10, peers::measure),
 ];
 
+/// What takes long, and is measured only by name: its minutes unless told otherwise.
+const SOAK: (&str, usize) = ("soak", 20);
+
 fn main() -> ExitCode {
     match run(&Arguments::parse()) {
         Ok(true) => ExitCode::SUCCESS,
@@ -78,23 +86,30 @@ fn main() -> ExitCode {
 /// Whether all is well: every aim is met, or nobody insists.
 fn run(arguments: &Arguments) -> Result<bool> {
     let chosen = |name: &str| arguments.names.is_empty() || arguments.names.iter().any(|chosen| chosen == name);
-    if let Some(unknown) = arguments.names.iter().find(|name| !BENCHMARKS.iter().any(|(known, ..)| known == name)) {
-        bail!("there is no benchmark {unknown}: {}", BENCHMARKS.map(|(name, ..)| name).join(", "));
+    let known = || BENCHMARKS.map(|(name, ..)| name).into_iter().chain([SOAK.0]);
+    if let Some(unknown) = arguments.names.iter().find(|name| !known().any(|known| known == **name)) {
+        bail!("there is no benchmark {unknown}: {}", known().collect::<Vec<_>>().join(", "));
     }
     if !rustix::process::geteuid().is_root() {
         bail!("the benchmarks attach the programs: run them as root");
     }
-    let document = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/cost.md"));
+    let docs = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs"));
     let mut met = true;
-    for (name, rounds, measure) in BENCHMARKS.into_iter().filter(|(name, ..)| chosen(name)) {
-        let rounds = arguments.rounds.unwrap_or(rounds).max(1);
-        let report = measure(rounds).with_context(|| format!("bench {name}"))?;
+    let mut publish = |name, rounds, report: Result<Report>, document: &str| -> Result<()> {
+        let report = report.with_context(|| format!("bench {name}"))?;
         met &= report.met();
         let section = Section { name, rounds, report };
         println!("\n{section}");
-        if arguments.write {
-            section.write(&document)?;
-        }
+        if arguments.write { section.write(&docs.join(document)) } else { Ok(()) }
+    };
+    let rounds = |rounds| arguments.rounds.unwrap_or(rounds).max(1);
+    for (name, count, measure) in BENCHMARKS.into_iter().filter(|(name, ..)| chosen(name)) {
+        publish(name, rounds(count), measure(rounds(count)), "cost.md")?;
+    }
+    let (name, minutes) = SOAK;
+    if arguments.names.iter().any(|chosen| chosen == name) {
+        let minutes = rounds(minutes);
+        publish(name, minutes, soak::measure(minutes, arguments.plot.as_deref()), "reliability.md")?;
     }
     Ok(met || !arguments.strict)
 }

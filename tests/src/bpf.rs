@@ -1,0 +1,51 @@
+//! What a process has of BPF, and whether the kernel still has it when the process is gone.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::time::{Duration, Instant};
+
+use crate::agent::PATIENCE;
+
+/// Programs and maps that a process has open, or that are loaded.
+#[derive(Debug, Default, PartialEq)]
+pub struct Objects {
+    /// By their ids.
+    pub programs: BTreeSet<u32>,
+    /// By their ids.
+    pub maps: BTreeSet<u32>,
+}
+
+impl Objects {
+    /// Of a process, as /proc tells.
+    pub fn of(pid: u32) -> Objects {
+        let mut objects = Objects::default();
+        for entry in fs::read_dir(format!("/proc/{pid}/fdinfo")).unwrap() {
+            let text = fs::read_to_string(entry.unwrap().path()).unwrap_or_default();
+            let id =
+                |name| -> Option<u32> { text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok()) };
+            // A link's descriptor names its program as well.
+            objects.programs.extend(id("prog_id:"));
+            objects.maps.extend(id("map_id:"));
+        }
+        objects
+    }
+
+    /// Those of them that the kernel still has.
+    pub fn left(&self) -> Objects {
+        let programs = aya::programs::loaded_programs().filter_map(|program| Some(program.ok()?.id()));
+        let maps = aya::maps::loaded_maps().filter_map(|map| Some(map.ok()?.id()));
+        Objects {
+            programs: programs.filter(|id| self.programs.contains(id)).collect(),
+            maps: maps.filter(|id| self.maps.contains(id)).collect(),
+        }
+    }
+
+    /// The kernel frees them a moment after the last descriptor is closed.
+    pub fn await_gone(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.left() != Objects::default() {
+            assert!(Instant::now() < deadline, "left in the kernel: {:?}", self.left());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
