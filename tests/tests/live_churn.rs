@@ -20,56 +20,13 @@ use collector_tests::cgroup::Cgroup;
 use collector_tests::exposition::Exposition;
 use collector_tests::forest::Forest;
 use collector_tests::needs;
-use collector_tests::record::lost;
+use collector_tests::process::{descriptors, resident};
+use collector_tests::record::{lost, told};
 use collector_tests::require::is_root;
 
 const CURRENT: &str = "headroom_workload_memory_current_bytes";
 const EVENTS: &str = "headroom_cgroup_events_total";
 const MIB: u64 = 1 << 20;
-
-/// Births and deaths that the kernel told of, not the walk: of these cgroups, and of all others.
-fn told(samples: &[Sample], ours: &HashSet<u64>, memory: u64) -> [u64; 4] {
-    let mut counts = [0; 4];
-    let mut walking = false;
-    for sample in samples {
-        let Reading::Cgroup(change) = &sample.reading else { continue };
-        let (id, death) = match change {
-            Change::Walk => {
-                walking = true;
-                continue;
-            }
-            Change::Walked => {
-                walking = false;
-                continue;
-            }
-            Change::Born { id, .. } if !walking => (id, 0),
-            Change::Died { id } => (id, 1),
-            _ => continue,
-        };
-        let foreign = id.hierarchy != memory || !ours.contains(&id.id);
-        counts[2 * usize::from(foreign) + death] += 1;
-    }
-    counts
-}
-
-/// Descriptors that a process has open: of files below a path, and of what is neither a cgroup's nor a connection nor of the
-/// journal, of which another is opened with the first thing that is written.
-fn descriptors(pid: u32, below: &str) -> (usize, usize) {
-    let links = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
-    let targets: Vec<String> =
-        links.filter_map(|link| fs::read_link(link.path()).ok()).map(|it| it.display().to_string()).collect();
-    let left_out =
-        |it: &str| it.starts_with("/sys/fs/cgroup/") || it.starts_with("socket:") || it.contains("/journal/journal.db");
-    let others = targets.iter().filter(|it| !left_out(it));
-    (targets.iter().filter(|it| it.contains(below)).count(), others.count())
-}
-
-/// Resident memory of a process that no file is behind, in bytes.
-fn resident(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
-}
 
 fn lost_of(exposition: &Exposition, stage: &str) -> f64 {
     exposition.sum("headroom_lost_total", &[("stage", stage)])

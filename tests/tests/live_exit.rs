@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::net::TcpListener;
@@ -11,6 +10,7 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use collector_tests::agent::{Agent, PATIENCE, headroom, scratch};
+use collector_tests::bpf::Objects;
 use collector_tests::needs;
 use collector_tests::require::is_root;
 use rustix::process::Signal;
@@ -21,48 +21,6 @@ const CONFIG: &str = "tick = \"100ms\"\n";
 const CAP_SYS_ADMIN: libc::c_ulong = 21;
 const CAP_PERFMON: libc::c_ulong = 38;
 const CAP_BPF: libc::c_ulong = 39;
-
-/// Programs and maps that a process has open, or that are loaded.
-#[derive(Debug, Default, PartialEq)]
-struct Objects {
-    programs: BTreeSet<u32>,
-    maps: BTreeSet<u32>,
-}
-
-impl Objects {
-    /// Of a process, as /proc tells.
-    fn of(pid: u32) -> Objects {
-        let mut objects = Objects::default();
-        for entry in fs::read_dir(format!("/proc/{pid}/fdinfo")).unwrap() {
-            let text = fs::read_to_string(entry.unwrap().path()).unwrap_or_default();
-            let id =
-                |name| -> Option<u32> { text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok()) };
-            // A link's descriptor names its program as well.
-            objects.programs.extend(id("prog_id:"));
-            objects.maps.extend(id("map_id:"));
-        }
-        objects
-    }
-
-    /// Those of them that the kernel still has.
-    fn left(&self) -> Objects {
-        let programs = aya::programs::loaded_programs().filter_map(|program| Some(program.ok()?.id()));
-        let maps = aya::maps::loaded_maps().filter_map(|map| Some(map.ok()?.id()));
-        Objects {
-            programs: programs.filter(|id| self.programs.contains(id)).collect(),
-            maps: maps.filter(|id| self.maps.contains(id)).collect(),
-        }
-    }
-
-    /// The kernel frees them a moment after the last descriptor is closed.
-    fn await_gone(&self) {
-        let deadline = Instant::now() + PATIENCE;
-        while self.left() != Objects::default() {
-            assert!(Instant::now() < deadline, "left in the kernel: {:?}", self.left());
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-}
 
 /// Runs a command that ends by itself, or is ended by the test's patience.
 fn run(command: &mut Command) -> (i32, String) {
