@@ -1,5 +1,5 @@
 //! `io OPERATION FILE BLOCK COUNT CGROUP…`: joins the cgroups, then reads or writes `COUNT` blocks from the start of a file
-//! or device, past the page cache; or issues `COUNT` flushes, or a discard of `COUNT` blocks. Prints how many succeeded
+//! or device, past the page cache, or of a file again and again (`reread`); or issues `COUNT` flushes, or a discard of `COUNT` blocks. Prints how many succeeded
 //! and how many failed.
 
 use std::fs::{File, OpenOptions};
@@ -16,7 +16,7 @@ const BLKDISCARD: libc::c_ulong = 0x1277;
 
 pub fn run(operation: &str, file: &str, block: usize, count: usize, cgroups: &[&str]) {
     let mut open = OpenOptions::new();
-    open.read(true).write(operation != "read").custom_flags(libc::O_DIRECT);
+    open.read(true).write(!operation.ends_with("read")).custom_flags(libc::O_DIRECT);
     let file = open.open(file).unwrap_or_else(|error| panic!("{file}: {error}"));
     // Page-aligned, as direct IO wants it.
     // SAFETY: a new mapping, which nothing else refers to, at least `block` bytes long.
@@ -30,11 +30,13 @@ pub fn run(operation: &str, file: &str, block: usize, count: usize, cgroups: &[&
     // SAFETY: the call has no preconditions.
     assert_eq!(unsafe { libc::mlockall(libc::MCL_CURRENT) }, 0, "{}", std::io::Error::last_os_error());
     join(cgroups);
+    let length = file.metadata().unwrap().len();
     let mut failed = 0;
     for index in 0..count {
         let offset = (index * block) as u64;
         let done = match operation {
             "read" => file.read_exact_at(buffer, offset),
+            "reread" => file.read_exact_at(buffer, offset % length),
             "write" => file.write_all_at(buffer, offset),
             "flush" => file.sync_data(),
             "discard" => discard(&file, offset, block as u64),
