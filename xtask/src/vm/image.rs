@@ -69,6 +69,8 @@ pub fn disk(
     fs::set_permissions(root.join("tmp"), PermissionsExt::from_mode(0o1777))?;
     fs::copy(BUSYBOX, root.join("usr/bin/busybox")).with_context(|| format!("copy {BUSYBOX}"))?;
     symlink("busybox", root.join("usr/bin/sh")).context("make sh")?;
+    // What the kernel itself calls.
+    symlink("../bin/busybox", root.join("usr/sbin/modprobe")).context("make modprobe")?;
     fs::write(root.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n")?;
 
     let mut libraries = BTreeSet::new();
