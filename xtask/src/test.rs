@@ -73,31 +73,38 @@ pub fn test(project: &Project, args: &Args) -> Result<()> {
     let witnesses = args.require || live && root;
     setup::ensure(project, if witnesses { Scope::Test } else { Scope::Build })?;
     let binary = build::compile(project, &build::Args::default())?;
-    let run = |cargo: &mut Command| project::run(environment(cargo, &binary, args.require));
+    // One that fails keeps no other from being run: whoever waited for it wants to know of all.
+    let mut failed = Vec::new();
+    let mut run = |cargo: &mut Command| failed.extend(project::run(environment(cargo, &binary, args.require)).err());
+    let tests = || {
+        let mut cargo = project.cargo("test");
+        cargo.arg("--no-fail-fast");
+        cargo
+    };
 
     if !matches!(args.layer, Some(Layer::Live | Layer::Gpu)) {
         project::say(project::STEP, "test: units");
-        run(project.cargo("test").arg("--").args(&args.filter))?;
+        run(tests().arg("--").args(&args.filter));
         project::say(project::STEP, "test: replayed samples, built objects");
-        let mut cargo = project.cargo("test");
+        let mut cargo = tests();
         cargo.args(["--package", "collector-tests", "--lib", "--bins"]);
         for target in project.tests.iter().filter(|target| is_plain(target)) {
             cargo.args(["--test", target]);
         }
-        run(cargo.arg("--").args(&args.filter))?;
+        run(cargo.arg("--").args(&args.filter));
         project::say(project::STEP, "test: the manifest of Kubernetes");
-        run(project.cargo("test").args(["--package", "kubernetes-tests", "--"]).args(&args.filter))?;
+        run(tests().args(["--package", "kubernetes-tests", "--"]).args(&args.filter));
     }
     if live && root {
         project::say(project::STEP, "test: the live kernel");
-        let mut cargo = project.cargo("test");
+        let mut cargo = tests();
         // A pattern that matches nothing is an error of cargo's: live tests cannot get lost unseen.
         cargo.args(["--package", "collector-tests", "--test", HARDWARE]);
         match args.layer {
             Some(Layer::Gpu) => cargo.args(GPU.iter().flat_map(|target| ["--test", target])),
             _ => cargo.args(["--test", "live*"]),
         };
-        run(cargo.args(["--", "--test-threads=1"]).args(&args.filter))?;
+        run(cargo.args(["--", "--test-threads=1"]).args(&args.filter));
     } else if live {
         let how = "the live kernel's tests need root: sudo --preserve-env env \"PATH=$PATH\" \"HOME=$HOME\" cargo xtask test live";
         if args.require || args.layer == Some(Layer::Live) {
@@ -105,7 +112,7 @@ pub fn test(project: &Project, args: &Args) -> Result<()> {
         }
         project::say(project::NOTE, &format!("skipped: {how}"));
     }
-    Ok(())
+    failed.into_iter().next().map_or(Ok(()), Err)
 }
 
 /// Compares with a real GPU, and has the test say what it found.
