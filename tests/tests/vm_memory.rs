@@ -97,6 +97,8 @@ impl Drop for Swap {
 fn a_host_without_memory_kills_and_no_cgroup_is_to_blame() {
     needs!(own_machine(), OWN);
     fs::write("/proc/sys/vm/overcommit_memory", "1").unwrap();
+    // Where the kernel can, it gives up before all programs' pages are read from the disk over and over.
+    let _ = fs::write("/sys/kernel/mm/lru_gen/min_ttl_ms", "1000");
     let agent = Agent::start(CONFIG);
     let cgroup = Cgroup::new("exhaust");
     let before = vmstat("oom_kill ");
