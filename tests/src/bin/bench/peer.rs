@@ -106,7 +106,8 @@ impl Peer {
         let said = [output.stdout, output.stderr].concat();
         let text = String::from_utf8_lossy(&said).into_owned();
         let number = |word: &&str| word.trim_start_matches('v').starts_with(|c: char| c.is_ascii_digit());
-        Some(text.split_whitespace().find(number).unwrap_or("of an unknown version").trim_end_matches(',').to_owned())
+        let version = text.split_whitespace().find(number).unwrap_or("of an unknown version");
+        Some(version.trim_end_matches([',', ')']).to_owned())
     }
 
     /// It, with a first word.
