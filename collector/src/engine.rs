@@ -122,6 +122,7 @@ impl Engine {
             }
             Reading::Host(values) => {
                 view.host.statistics.advance(values);
+                outcomes.extend(view.host.missed(time).into_iter().map(Outcome::Pressure));
                 None
             }
             Reading::Disk(reading) => {

@@ -98,7 +98,7 @@ pub const PRESSURE_EVENTS: Metric = Metric {
     name: "headroom_host_pressure_events_total",
     kind: Kind::Counter,
     unit: None,
-    help: "How often the kernel told that tasks of the host waited for longer than the threshold within the window: some (waiting) or all (stalled). At most once a window.",
+    help: "How often tasks of the host, some (waiting) or all (stalled), waited for longer than the threshold within the window: as the kernel told, or a tick saw where the kernel kept silent. At most once a window.",
     labels: &["resource", "kind"],
     needs: &[],
     read: |view, emit| {

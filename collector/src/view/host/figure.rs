@@ -34,6 +34,36 @@ pub struct Watch {
     pub created: u64,
     /// How often it told.
     pub events: u64,
+    /// When it last did, or began to watch.
+    told: u64,
+    /// What had been waited at a tick, and when: the start of a window of our own.
+    from: Option<(u64, u64)>,
+}
+
+impl Watch {
+    /// Whether what was waited in a window of our own is over the threshold, and the kernel kept silent.
+    ///
+    /// Without CAP_SYS_RESOURCE the kernel looks at its triggers where it averages, every two seconds, and whoever reads the
+    /// file just before that, as we do at a tick, averages in its stead without a look at the triggers (psi_show and
+    /// psi_avgs_work of kernel/sched/psi.c): it can miss window after window.
+    fn missed(&mut self, time: u64, total: u64) -> bool {
+        let window = self.trigger.window_ns;
+        let (began, before) = *self.from.get_or_insert((time, total));
+        let elapsed = time.saturating_sub(began);
+        if elapsed < window {
+            return false;
+        }
+        self.from = Some((time, total));
+        let waited = u128::from(total.saturating_sub(before)) * u128::from(window);
+        let over = waited >= u128::from(self.trigger.threshold_ns) * u128::from(elapsed);
+        // Ticks that are too far apart say nothing of a window. The kernel is late by a part of one.
+        over && elapsed < 2 * window && 2 * time.saturating_sub(self.told) >= 3 * window
+    }
+
+    fn tell(&mut self, time: u64) {
+        grow(&mut self.events, 1);
+        self.told = time;
+    }
 }
 
 impl Host {
@@ -76,7 +106,12 @@ impl Host {
             pressure::Reading::Stall(stall) => stall,
         };
         let Trigger { resource, kind, .. } = stall.trigger;
-        grow(&mut watch(&mut self.triggers, stall.trigger, time).events, 1);
+        let watch = watch(&mut self.triggers, stall.trigger, time);
+        // It tells once a window: a tick told of the same wait before it did.
+        if watch.events > 0 && 2 * time.saturating_sub(watch.told) < watch.trigger.window_ns {
+            return None;
+        }
+        watch.tell(time);
         // Whoever looks before the next tick sees what was waited until now.
         if let (Some(statistic), Some(total)) = (pressure::statistic(resource, kind), stall.total_ns)
             && self.statistics.get(statistic).is_some_and(|before| before < total)
@@ -85,13 +120,26 @@ impl Host {
         }
         Some(stall.clone())
     }
+
+    /// At a tick: the stalls over a threshold that the kernel did not tell of.
+    pub(crate) fn missed(&mut self, time: u64) -> Vec<Stall> {
+        let Host { triggers, statistics, .. } = self;
+        let missed = triggers.iter_mut().filter_map(|((resource, kind), watch)| {
+            let total = statistics.get(pressure::statistic(*resource, *kind)?)?;
+            watch.missed(time, total).then(|| {
+                watch.tell(time);
+                Stall { trigger: watch.trigger, total_ns: Some(total) }
+            })
+        });
+        missed.collect()
+    }
 }
 
 type Watches = BTreeMap<(pressure::Resource, pressure::Kind), Watch>;
 
 fn watch(watches: &mut Watches, trigger: Trigger, time: u64) -> &mut Watch {
     let watch = watches.entry((trigger.resource, trigger.kind));
-    let watch = watch.or_insert(Watch { trigger, created: time, events: 0 });
+    let watch = watch.or_insert(Watch { trigger, created: time, events: 0, told: time, from: None });
     watch.trigger = trigger;
     watch
 }
@@ -148,15 +196,44 @@ mod tests {
         assert_eq!(host.pressure(5, &pressure::Reading::Trigger(trigger)), None);
         assert_eq!(host.triggers[&(resource, kind)].events, 0);
         let full = host::Statistic::MemoryPressureFull;
-        for (total_ns, known, wanted) in
-            [(Some(9), None, None), (Some(9), Some(8), Some(9)), (Some(7), Some(8), Some(8))]
+        for (time, total_ns, known, wanted) in
+            [(6, Some(9), None, None), (8, Some(9), Some(8), Some(9)), (10, Some(7), Some(8), Some(8))]
         {
             host.statistics.put(full, known);
             let stall = Stall { trigger, total_ns };
-            assert_eq!(host.pressure(6, &pressure::Reading::Stall(stall.clone())), Some(stall));
+            assert_eq!(host.pressure(time, &pressure::Reading::Stall(stall.clone())), Some(stall));
             assert_eq!(host.statistics.get(full), wanted);
         }
         let watch = &host.triggers[&(resource, kind)];
         assert_eq!((watch.events, watch.created), (3, 5));
+    }
+    #[test]
+    fn what_the_kernel_does_not_tell_in_time_a_tick_does() {
+        const MS: u64 = 1_000_000;
+        let mut host = Host::default();
+        let (resource, kind) = (Resource::Io, Kind::Waiting);
+        let trigger = Trigger { resource, kind, threshold_ns: 100 * MS, window_ns: 2000 * MS };
+        host.pressure(0, &pressure::Reading::Trigger(trigger));
+        let mut told = Vec::new();
+        for second in 1..=20u64 {
+            // Half of the time from the third second to the fourteenth; the kernel speaks once, then falls silent.
+            let waited = 500 * MS * second.clamp(3, 14);
+            host.statistics.put(host::Statistic::IoPressureSome, Some(waited));
+            let missed = host.missed(second * 1000 * MS);
+            assert!(missed.iter().all(|it| *it == Stall { trigger, total_ns: Some(waited) }), "{missed:?}");
+            told.extend(missed.iter().map(|_| second * 1000));
+            // Once of its own, and once just after a tick has told of the same.
+            if second == 3 || second == 7 {
+                let stall = Stall { trigger, total_ns: None };
+                let time = second * 1000 + 300;
+                let taken = host.pressure(time * MS, &pressure::Reading::Stall(stall));
+                told.extend(taken.map(|_| time));
+            }
+        }
+        assert_eq!(told, [3300, 7000, 11000, 15000]);
+        assert_eq!(host.triggers[&(resource, kind)].events, 4);
+        // A tick that is late by windows cannot tell when it was.
+        host.statistics.put(host::Statistic::IoPressureSome, Some(50_000 * MS));
+        assert_eq!(host.missed(60_000 * MS), []);
     }
 }
