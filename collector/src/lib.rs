@@ -27,3 +27,4 @@ pub mod source;
 pub mod statistic;
 pub mod summary;
 pub mod view;
+pub mod xid;

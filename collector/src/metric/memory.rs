@@ -7,7 +7,6 @@ use super::statistic::rows;
 use super::{Metric, Unit, WORKLOAD};
 use crate::identity::Kind;
 use crate::statistic::workload::Statistic;
-use crate::view::View;
 use crate::view::workload::Workload;
 
 const BYTES: Option<Unit> = Some(Unit::Bytes);
@@ -79,10 +78,8 @@ pub const LIMIT_USED_RATIO: Metric = Metric {
 /// How near what it needs is.
 pub const LIMIT_WORKING_SET_RATIO: Metric = Metric {
     read: |view, emit| {
-        for workload in view.workloads.iter().filter(|workload| !is_sum(view, workload)) {
-            share(emit, workload, Statistic::MemoryWorkingSet)?;
-        }
-        Ok(())
+        let mut own = view.workloads.iter().filter(|it| it.identity.kind != Kind::Pod || !it.is_limited_below());
+        own.try_for_each(|it| share(emit, it, Statistic::MemoryWorkingSet))
     },
     ..ratio(
         "headroom_workload_memory_limit_working_set_ratio",
@@ -100,23 +97,6 @@ fn share(emit: &mut Emit<'_, '_>, workload: &Workload, part: Statistic) -> fmt::
         [Some(part), Some(limit @ 1..)] => emit.gauge(&workload.labels(), Value::Float(part as f64 / limit as f64)),
         _ => Ok(()),
     }
-}
-
-/// The kernel rounds each limit down to pages of at most this many bytes, and so their sum.
-const PAGE: u64 = 64 << 10;
-
-/// Whether this is a pod whose limit the kubelet added up from its containers': then one of theirs is reached first, and that
-/// one is worth telling of.
-fn is_sum(view: &View, pod: &Workload) -> bool {
-    let (Kind::Pod, Some(limit)) = (pod.identity.kind, pod.statistics.get(Statistic::MemoryLimit)) else {
-        return false;
-    };
-    let uid = &pod.identity.pod_uid;
-    let containers = view.workloads.iter().filter(|it| it.identity.kind == Kind::Container && it.is_alive());
-    let limits =
-        containers.filter(|it| it.identity.pod_uid == *uid).map(|it| it.statistics.get(Statistic::MemoryLimit));
-    let sum = limits.flatten().fold(0u64, |sum, limit| sum.saturating_add(limit).saturating_add(PAGE));
-    limit <= sum
 }
 
 #[cfg(test)]
@@ -138,7 +118,7 @@ mod tests {
         let limit = limit.map(|limit| (MemoryLimit, limit * MIB));
         let values = [(MemoryCurrent, set * MIB), (MemoryWorkingSet, set * MIB)].into_iter().chain(limit).collect();
         let statistics = Statistics { cgroup: id, values, turn: true };
-        for reading in [Reading::Cgroup(born), Reading::Statistics(statistics)] {
+        for reading in [Reading::Cgroup(born), Reading::Statistics(statistics), Reading::Tick] {
             engine.apply(&Sample { time: 100, reading });
         }
     }

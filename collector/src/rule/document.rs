@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::xid::{XIDS, Xid};
 use super::{Change, Condition, Rule, Rules, Side, Threshold};
 use crate::metric::Part;
+use crate::xid::{XIDS, Xid};
 
 /// The page `docs/rules.md`.
 pub fn document() -> String {

@@ -8,7 +8,6 @@ pub mod export;
 pub mod parse;
 pub mod pattern;
 pub mod template;
-pub mod xid;
 
 use std::sync::Arc;
 

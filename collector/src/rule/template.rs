@@ -3,8 +3,8 @@
 
 use std::fmt::{self, Write as _};
 
-use super::xid;
 use crate::config::error::closest;
+use crate::xid;
 
 /// A sentence with gaps.
 #[derive(Clone, Debug, PartialEq)]

@@ -79,22 +79,38 @@ impl<'a> Facts<'a> {
         shape::of(&points)
     }
 
-    /// What the page cache of the workload makes of its memory, shared memory not counted, if the parts are fresh enough to
-    /// say it.
-    pub fn cache(&self) -> Option<(u64, f64)> {
+    /// What of the workload's memory is page cache that it drops and reads again and again: cache, shared memory not counted,
+    /// is half of it or more, and more than that was read from block devices within the history. Absent too if the parts are
+    /// not fresh enough to say it.
+    pub fn reread(&self) -> Option<Reread> {
         let figures = self.figures()?;
         let age = self.incident.time.saturating_sub(figures.parts_read?);
-        let cache = figures.file_bytes?.saturating_sub(figures.shmem_bytes?);
         let memory = figures.memory_bytes.filter(|memory| *memory > 0)?;
-        (age <= FRESH_NS).then_some((cache.min(memory), cache.min(memory) as f64 / memory as f64))
+        let cache = figures.file_bytes?.saturating_sub(figures.shmem_bytes?).min(memory);
+        let share = cache as f64 / memory as f64;
+        let read = total(&self.points(Series::Read))?;
+        (age <= FRESH_NS && share >= CACHE && read > cache).then_some(Reread { cache, share, read })
     }
 
-    /// What was read from block devices within the history.
-    pub fn read_bytes(&self) -> Option<u64> {
-        total(&self.points(Series::Read))
+    /// How long the history is, in seconds.
+    pub fn span(&self) -> Option<f64> {
+        let ago = &self.evidence.history.ago;
+        Some(ago.first()? - ago.last()?).filter(|span| *span > 0.0)
     }
 }
 
+/// Page cache that does not stay.
+pub(super) struct Reread {
+    /// Bytes of it.
+    pub cache: u64,
+    /// What it makes of the workload's memory.
+    pub share: f64,
+    /// Bytes read within the history.
+    pub read: u64,
+}
+
+/// Cache is most of a workload's memory from here on.
+const CACHE: f64 = 0.5;
 /// Parts of memory that were read longer ago than this say nothing about a moment.
 const FRESH_NS: u64 = 30_000_000_000;
 

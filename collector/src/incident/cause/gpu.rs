@@ -3,36 +3,12 @@
 use super::facts::Facts;
 use super::{Finding, Rule};
 use crate::incident::{Kind, LostGpu};
+use crate::xid;
 
 const KINDS: &[Kind] = &[Kind::GpuLost];
 
-/// Errors (XIDs) after which a GPU is not to be used, in NVIDIA's words, and what they ask for. From the catalogue in NVIDIA's
-/// documentation of XID errors; the ones that name the cause come first.
-const FATAL: [(u64, &str, &str); 12] = [
-    (48, "an uncorrectable memory error", RESET),
-    (94, "a contained memory error", RESET),
-    (95, "an uncontained memory error", RESET),
-    (64, "a row of memory that could not be replaced", REPLACE),
-    (
-        74,
-        "an error on NVLink",
-        "See the link and the bridge (`nvidia-smi nvlink -e`), reset the GPU, and have it seen to if that comes again.",
-    ),
-    (62, "a halt of the GPU's internal microcontroller", RESET),
-    (119, "no answer of the GPU system processor", RESET),
-    (120, "an error of the GPU system processor", RESET),
-    (140, "unrecovered memory errors", RESET),
-    (143, "a failure of its initialisation", RESET),
-    (
-        79,
-        "that it fell off the bus",
-        "Reboot the host; see power, temperature and seating of the card, and the PCIe errors in the kernel log (AER).",
-    ),
-    (154, "that it needs recovery", RESET),
-];
-
-const RESET: &str = "Drain it and reset the GPU (`nvidia-smi --gpu-reset`), or reboot the host; if the error comes back, run NVIDIA's field diagnostics.";
-const REPLACE: &str = "Drain it; the card has to be replaced if a reset does not mend it.";
+/// Errors (XIDs) after which a GPU is not to be used; the ones that name the cause come before those that follow from it.
+const FATAL: [u64; 12] = [48, 94, 95, 64, 74, 62, 119, 120, 140, 143, 79, 154];
 
 fn gpu<'a>(facts: &Facts<'a>) -> Option<&'a LostGpu> {
     facts.evidence.gpu.as_ref()
@@ -44,10 +20,11 @@ pub(super) const XID: Rule = Rule {
     when: "The GPU reported an error (XID) of those that make it unusable, within the last minute.",
     find: |facts| {
         let gpu = gpu(facts)?;
-        let (code, meaning, next) = FATAL.iter().find(|(code, ..)| gpu.xids.contains(code))?;
+        let code = FATAL.iter().find(|code| gpu.xids.contains(code))?;
+        let name = code.to_string();
         Some(Finding {
-            sentence: format!("GPU {} ({}) reported XID {code}: {meaning}", gpu.gpu, gpu.model),
-            next: (*next).to_owned(),
+            sentence: format!("GPU {} ({}) reported XID {}", gpu.gpu, gpu.model, xid::meaning(&name)),
+            next: xid::action(&name).to_owned(),
             numbers: vec![
                 ("xid", Some(*code as f64)),
                 ("ecc_uncorrected_errors", gpu.ecc_uncorrected.map(|errors| errors as f64)),

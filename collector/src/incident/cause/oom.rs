@@ -1,6 +1,6 @@
 //! The causes of OOM kills.
 
-use super::facts::{Facts, grown};
+use super::facts::{Facts, Reread, grown};
 use super::{Finding, Rule};
 use crate::amount::{bytes, percent, seconds};
 use crate::incident::shape::Shape;
@@ -14,8 +14,6 @@ const KINDS: &[Kind] = &[Kind::Oom];
 const PINNED_SHARE: f64 = 0.25;
 /// Somebody grew if it is by this part of the limit or the host's memory.
 const GREW: f64 = 0.1;
-/// Cache is most of it from here on.
-const CACHE: f64 = 0.5;
 
 pub(super) const PINNED: Rule = Rule {
     name: "pinned_memory",
@@ -85,7 +83,7 @@ pub(super) const GROWN_BY_ANOTHER: Rule = Rule {
     find: |facts| {
         let hit = facts.hit().filter(|hit| !hit.limit.own)?;
         let (other, own) = other(facts, &facts.evidence.within, hit.bytes)?;
-        let grown = grown(other, span(facts));
+        let grown = grown(other, facts.span());
         Some(Finding {
             sentence: format!(
                 "{} filled the {} that {} allows to all below it: it held {}{grown}{}",
@@ -120,7 +118,7 @@ pub(super) const PARENTS_LIMIT: Rule = Rule {
         let most = match top {
             Some(top) => {
                 let held = bytes(top.memory_bytes.unwrap_or(0));
-                format!("; {} held most of it when last read: {held}{}", top.workload, grown(top, span(facts)))
+                format!("; {} held most of it when last read: {held}{}", top.workload, grown(top, facts.span()))
             }
             None => "; who below it held most was not read before the kill".to_owned(),
         };
@@ -149,9 +147,8 @@ pub(super) const PAGE_CACHE: Rule = Rule {
     when: "The limit is its own; half or more of its memory was page cache (read within 30 s before), and it read more than that in the last minute.",
     find: |facts| {
         let hit = facts.own()?;
-        let (cache, share) = facts.cache()?;
-        let read = facts.read_bytes()?;
-        (share >= CACHE && read > cache).then(|| Finding {
+        let Reread { cache, share, read } = facts.reread()?;
+        Some(Finding {
             sentence: format!(
                 "{} of the memory of {} was page cache, and it read {} in the last minute: it drops and reads again what does not fit into its limit of {}",
                 percent(share), hit.workload, bytes(read), bytes(hit.bytes),
@@ -263,16 +260,10 @@ pub(super) const OWN_LIMIT: Rule = Rule {
     },
 };
 
-/// Memory of the host that is used, and what of it the workloads are charged.
-fn host_used(facts: &Facts<'_>) -> Option<(u64, u64)> {
-    let host = &facts.evidence.host;
-    Some((host.total_bytes?, host.total_bytes?.saturating_sub(host.available_bytes?)))
-}
-
 /// The workload that filled the host: the one that grew most, if that is worth it, else the one that holds most, if it
 /// holds a quarter or more.
 fn filler<'a>(facts: &Facts<'a>) -> Option<(&'a Consumer, u64)> {
-    let (total, _) = host_used(facts)?;
+    let total = facts.evidence.host.total_bytes?;
     let consumers = &facts.evidence.consumers;
     let part = |number: i64, share: f64| number as f64 >= share * total as f64;
     let grew = consumers.iter().max_by_key(|it| it.growth_bytes).filter(|it| part(it.growth_bytes.unwrap_or(0), GREW));
@@ -288,7 +279,7 @@ fn host_finding(facts: &Facts<'_>, filler: &Consumer, total: u64, tail: &str, ne
             "The host ran out of memory: {} held {held} of its {}{}{tail}",
             filler.workload,
             bytes(total),
-            grown(filler, span(facts)),
+            grown(filler, facts.span()),
         ),
         next,
         numbers: vec![
@@ -329,12 +320,6 @@ pub(super) const HOST_BY_VICTIM: Rule = Rule {
         Some(host_finding(facts, filler, total, "", next))
     },
 };
-
-/// How long the history is, in seconds.
-fn span(facts: &Facts<'_>) -> Option<f64> {
-    let ago = &facts.evidence.history.ago;
-    Some(ago.first()? - ago.last()?).filter(|span| *span > 0.0)
-}
 
 pub(super) fn unknown(facts: &Facts<'_>) -> Finding {
     let whose = facts.whose().unwrap_or("an unknown workload");

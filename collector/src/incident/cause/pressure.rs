@@ -1,6 +1,6 @@
 //! The causes of long waits for memory and for IO. The workload of the incident is the one that waited most.
 
-use super::facts::{Facts, grown};
+use super::facts::{Facts, Reread, grown};
 use super::{Finding, Rule};
 use crate::amount::{bytes, percent, seconds};
 use crate::incident::{Consumer, Kind};
@@ -11,8 +11,6 @@ const IO: &[Kind] = &[Kind::IoPressure];
 
 /// Who uses this part of its limit is at it.
 const NEAR: f64 = 0.9;
-/// Page cache is most of it from here on.
-const CACHE: f64 = 0.5;
 /// Less than this part of the host's memory available is short.
 const SHORT: f64 = 0.1;
 /// Whoever did this part of the IO did it.
@@ -31,8 +29,7 @@ fn at_limit<'a>(facts: &Facts<'a>) -> Option<(&'a str, u64, u64)> {
 fn waited(facts: &Facts<'_>) -> Option<(f64, String)> {
     let name = &facts.figures()?.workload;
     let consumer = facts.evidence.consumers.iter().find(|it| it.workload == *name)?;
-    let ago = &facts.evidence.history.ago;
-    let span = seconds(ago.first()? - ago.last()?);
+    let span = seconds(facts.span()?);
     match (consumer.waiting_seconds, consumer.stall_seconds) {
         (Some(waiting), _) if waiting > 0.0 => {
             Some((waiting, format!("some task of it waited for {} of {span}", seconds(waiting))))
@@ -50,9 +47,8 @@ pub(super) const PAGE_CACHE_THRASH: Rule = Rule {
     when: "The workload that waited most uses 90 % of its own limit or more, half of that or more is page cache (read within 30 s before), and it read more than that from its disks in the last minute.",
     find: |facts| {
         let (name, memory, limit) = at_limit(facts)?;
-        let (cache, share) = facts.cache()?;
-        let read = facts.read_bytes()?;
-        (share >= CACHE && read > cache).then(|| Finding {
+        let Reread { cache, share, read } = facts.reread()?;
+        Some(Finding {
             sentence: format!(
                 "{name} reads again and again what does not fit into its limit of {}: {} of its memory is page cache, and it read {} in the last minute",
                 bytes(limit), percent(share), bytes(read),
@@ -103,12 +99,10 @@ pub(super) const HOST_SHORT: Rule = Rule {
             return None;
         }
         let consumers = &facts.evidence.consumers;
-        let ago = &facts.evidence.history.ago;
-        let span = ago.first().zip(ago.last()).map(|(first, last)| first - last);
         let grew = consumers.iter().max_by_key(|it| it.growth_bytes);
         let grew = grew.filter(|it| it.growth_bytes.unwrap_or(0) as f64 >= 0.05 * total as f64);
         let who = |who: &Consumer| {
-            format!("; {} holds {}{}", who.workload, bytes(who.memory_bytes.unwrap_or(0)), grown(who, span))
+            format!("; {} holds {}{}", who.workload, bytes(who.memory_bytes.unwrap_or(0)), grown(who, facts.span()))
         };
         let most = grew.or_else(|| consumers.iter().max_by_key(|it| it.memory_bytes));
         Some(Finding {

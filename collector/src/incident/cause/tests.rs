@@ -315,7 +315,7 @@ fn a_gpu_that_is_lost() {
         incident.evidence.gpu = Some(gpu);
         incident.clone()
     };
-    because(&lost(|gpu| gpu.xids = vec![79]), "gpu_error", &["GPU 3 (H100) reported XID 79", "fell off the bus"]);
+    because(&lost(|gpu| gpu.xids = vec![79]), "gpu_error", &["GPU 3 (H100) reported XID 79", "fallen off the bus"]);
     because(&lost(|gpu| gpu.xids = vec![79, 48]), "gpu_error", &["XID 48"]);
     because(&lost(|gpu| gpu.xids = vec![13]), NOT_KNOWN, &["XID 13 before, which does not explain"]);
     because(&lost(|_| {}), NOT_KNOWN, &["reported no error"]);

@@ -3,8 +3,10 @@
 mod chart;
 mod text;
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use super::{Change, Consumer, Evidence, Figures, Incident, Kind, Limit, Source, Victim, What};
-use crate::amount::{bytes, date, percent, seconds};
+use crate::amount::{bytes, percent, seconds};
 use crate::view::history::Series;
 use text::{Paint, Text};
 
@@ -290,9 +292,8 @@ fn kind(kind: Kind) -> &'static str {
 
 /// A moment, to the millisecond.
 pub fn moment(time: u64) -> String {
-    let [year, month, day, hour, minute, second] = date(time);
-    let millis = time / 1_000_000 % 1000;
-    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{millis:03} UTC")
+    let moment = humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_nanos(time)).to_string();
+    moment.replace('T', " ").replace('Z', " UTC")
 }
 
 fn span(ago: &[f64]) -> String {

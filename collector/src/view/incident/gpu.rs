@@ -1,6 +1,6 @@
 //! A GPU's loss as an incident.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use super::consumer::Order;
 use super::{evidence, open};
@@ -83,8 +83,8 @@ fn gather(view: &View, incident: &mut Incident) {
     let errors = view.changes.iter().filter(near).filter(|it| it.what == What::Xid && *it.of == *gpu.gpu);
     gpu.xids = errors.filter_map(|change| change.after).collect();
     // Each once, however often it came.
-    let mut seen = BTreeMap::new();
-    gpu.xids.retain(|code| seen.insert(*code, ()).is_none());
+    let mut seen = BTreeSet::new();
+    gpu.xids.retain(|code| seen.insert(*code));
     let left = view.gpus.iter().filter(|gpu| gpu.device.parent.is_none());
     gpu.left = left.count() as u64;
     let together = |change: &&Change| change.time.abs_diff(time) <= super::APART_NS && change.what == What::GpuWent;

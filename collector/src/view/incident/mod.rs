@@ -11,8 +11,8 @@ mod storm;
 mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, UNIX_EPOCH};
 
-use crate::amount::date;
 use crate::engine::Outcome;
 use crate::incident::{Incident, Kind, cause};
 use crate::sample::Reading;
@@ -112,8 +112,8 @@ impl Incidents {
     /// An id of its own: the date and time (UTC), to the microsecond.
     fn id(&mut self, time: u64) -> String {
         self.last = (time / 1000).max(self.last + 1);
-        let [year, month, day, hour, minute, second] = date(self.last * 1000);
-        format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}.{:06}", self.last % 1_000_000)
+        let moment = humantime::format_rfc3339_micros(UNIX_EPOCH + Duration::from_micros(self.last));
+        moment.to_string().replace(['-', ':', 'Z'], "")
     }
 }
 

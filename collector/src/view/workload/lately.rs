@@ -1,6 +1,7 @@
 //! What became of workloads of late, and how they lie in one another: what explaining an incident asks for.
 
 use super::{OTHER_SLOT, Workload, Workloads};
+use crate::identity::Kind;
 use crate::incident::{Change, What};
 use crate::signal::cgroup::Id;
 use crate::statistic::workload::Statistic;
@@ -15,6 +16,8 @@ pub struct Lately {
     vram: Option<u64>,
     /// Its memory limit, if that is known.
     limit: Option<Option<u64>>,
+    /// The memory limits of the containers right below it, added up.
+    limits_below: u64,
     /// How often memory was refused to it.
     refusals: Option<u64>,
     /// When it last was.
@@ -40,6 +43,12 @@ impl Workload {
         Some(self.statistics.get(Statistic::MemoryLimit))
     }
 
+    /// Whether its memory limit is no more than those of its containers together, as the kubelet sets a pod's: then one of
+    /// theirs is reached first.
+    pub(crate) fn is_limited_below(&self) -> bool {
+        self.statistics.get(Statistic::MemoryLimit).is_some_and(|limit| limit <= self.lately.limits_below)
+    }
+
     /// Takes down what is new, and gives the limit before, if it is another.
     fn look(&mut self, time: u64, before: Option<u64>) -> Option<Change> {
         // The first is where a kill is next; v1 only counts what was refused before reclaim.
@@ -61,15 +70,30 @@ impl Workload {
     }
 }
 
+/// The kernel rounds a limit down to a page, of at most this many bytes, and so each part of a sum.
+const PAGE: u64 = 64 << 10;
+
 impl Workloads {
     /// A tick: everybody's point of the history, and what changed.
     pub(crate) fn record(&mut self, time: u64, before: Option<u64>, write: &mut Write, gpus: &Gpus, log: &mut Changes) {
-        let Workloads { slots, cgroups, .. } = self;
-        slots.iter_mut().for_each(|workload| workload.lately.vram = None);
+        let Workloads { slots, cgroups, tops, .. } = self;
+        slots.iter_mut().for_each(|workload| (workload.lately.vram, workload.lately.limits_below) = (None, 0));
         for holder in gpus.holding(time) {
             let slot = holder.cgroup.and_then(|id| cgroups.get(&id)).map_or(OTHER_SLOT, |member| member.slot);
             let vram = &mut slots[slot].lately.vram;
             *vram = holder.bytes.map(|bytes| vram.unwrap_or(0).saturating_add(bytes)).or(*vram);
+        }
+        for place in 0..slots.len() {
+            let container = Some(&slots[place]).filter(|it| it.identity.kind == Kind::Container && it.is_alive());
+            let limit = container.and_then(|it| Some((it.statistics.get(Statistic::MemoryLimit)?, &it.identity.top)));
+            let Some((limit, (above, _))) = limit.and_then(|(limit, path)| Some((limit, path.rsplit_once('/')?)))
+            else {
+                continue;
+            };
+            if let Some(top) = tops.get(above) {
+                let below = &mut slots[top.slot].lately.limits_below;
+                *below = below.saturating_add(limit).saturating_add(PAGE);
+            }
         }
         for (slot, workload) in slots.iter_mut().enumerate() {
             if workload.name.is_empty() {
