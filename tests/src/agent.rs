@@ -80,9 +80,9 @@ impl Agent {
         agent
     }
 
-    /// The same without a record, whose disk may be slow.
-    pub fn start_silent(config: &str) -> Agent {
-        let mut agent = Agent::spawn_recording(config, "/dev/null".as_ref(), |_| {});
+    /// The same without a record, which has a cost of its own.
+    pub fn start_unrecorded(config: &str) -> Agent {
+        let mut agent = Agent::launch(&binary(), scratch(), config, None, |_| {});
         agent.await_ready();
         agent
     }
@@ -94,14 +94,14 @@ impl Agent {
 
     /// The same with a record elsewhere than in its own directory, where alone it is read back.
     pub fn spawn_recording(config: &str, record: &Path, adjust: impl FnOnce(&mut Command)) -> Agent {
-        Agent::launch(&binary(), scratch(), config, record, adjust)
+        Agent::launch(&binary(), scratch(), config, Some(record), adjust)
     }
 
     /// Starts it as a user who is nobody else, with exactly these capabilities, and without waiting.
     pub fn spawn_as_user(capabilities: &[Capability], config: &str) -> Agent {
         let directory = scratch();
         let installed = user::install(&directory);
-        Agent::launch(&installed, directory, config, "record.jsonl".as_ref(), |command| {
+        Agent::launch(&installed, directory, config, Some("record.jsonl".as_ref()), |command| {
             user::turn(command, capabilities)
         })
     }
@@ -110,7 +110,7 @@ impl Agent {
         binary: &Path,
         directory: PathBuf,
         config: &str,
-        record: &Path,
+        record: Option<&Path>,
         adjust: impl FnOnce(&mut Command),
     ) -> Agent {
         let file = directory.join("headroom.toml");
@@ -119,7 +119,9 @@ impl Agent {
         fs::write(&file, format!("{head}{config}")).unwrap();
         let mut command = headroom_at(binary, "run");
         command.arg("--config").arg(&file);
-        command.arg("--record").arg(directory.join(record));
+        if let Some(record) = record {
+            command.arg("--record").arg(directory.join(record));
+        }
         command.env("HEADROOM_JOURNAL_DIR", directory.join("journal"));
         command.stdout(Stdio::null()).stderr(File::create(directory.join("log")).unwrap());
         adjust(&mut command);

@@ -14,6 +14,7 @@ pub mod forest;
 pub mod load;
 pub mod loopback;
 pub mod monitor;
+pub mod mount;
 pub mod nvml;
 pub mod process;
 pub mod provocation;

@@ -19,12 +19,6 @@ pub struct Server {
     pub address: String,
 }
 
-/// Whether a program can be run.
-pub fn installed(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
-}
-
 impl Server {
     /// Alertmanager, which tells nobody.
     pub fn alertmanager() -> Server {

@@ -1,4 +1,4 @@
-//! What the kernel says of a process: its memory, its descriptors, its CPU time.
+//! What the kernel says of a process, its memory, its descriptors, its CPU time; and of the host.
 
 use std::fs;
 use std::time::Duration;
@@ -38,4 +38,18 @@ pub fn cpu(pid: u32) -> Duration {
 /// All descriptors that a process has open.
 pub fn all_descriptors(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
+}
+
+/// The sum of all numbers in /proc/vmstat whose names start so; 0 where this kernel has none.
+pub fn vmstat(name: &str) -> u64 {
+    let text = fs::read_to_string("/proc/vmstat").unwrap();
+    let lines = text.lines().filter_map(|line| line.split_once(' '));
+    lines.filter(|(key, _)| key.starts_with(name)).map(|(_, value)| value.parse::<u64>().unwrap()).sum()
+}
+
+/// A number of bytes in /proc/meminfo.
+pub fn meminfo(name: &str) -> u64 {
+    let text = fs::read_to_string("/proc/meminfo").unwrap();
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
+    value.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
 }

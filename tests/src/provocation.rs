@@ -1,6 +1,7 @@
 //! `provoke` as a child process: it joins its cgroups, does its deed, and reports two numbers.
 
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
@@ -41,6 +42,18 @@ impl Provocation {
         let status = self.child.wait().unwrap();
         assert!(status.success(), "it ended with {status}");
     }
+}
+
+/// Waits until a child with a piped output says that it is ready, as `provoke sleeper` does.
+pub fn await_ready(child: &mut Child) {
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "ready\n");
+}
+
+/// Waits for a child's end, and tells whether it was killed.
+pub fn was_killed(child: &mut Child) -> bool {
+    child.wait().unwrap().signal() == Some(libc::SIGKILL)
 }
 
 impl Drop for Provocation {

@@ -1,9 +1,14 @@
-//! Adding up what an agent recorded.
+//! Finding and adding up what an agent recorded.
 
 use std::collections::HashSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 
 use collector::sample::{Lost, Reading, Sample};
+use collector::signal::block;
 use collector::signal::cgroup::Reading as Change;
+use collector::signal::oom::{Kill, Reading as Oom};
 
 /// How much was lost at a stage.
 pub fn lost(samples: &[Sample], stage: &str) -> u64 {
@@ -37,4 +42,24 @@ pub fn told(samples: &[Sample], ours: &HashSet<u64>, memory: u64) -> [u64; 4] {
         counts[2 * usize::from(foreign) + death] += 1;
     }
     counts
+}
+
+/// The kills of a process.
+pub fn kills_of(samples: &[Sample], pid: u32) -> Vec<&Kill> {
+    let kill = |sample| match sample {
+        &Sample { reading: Reading::Oom(Oom::Kill(ref kill)), .. } if kill.pid == pid => Some(kill),
+        _ => None,
+    };
+    samples.iter().filter_map(kill).collect()
+}
+
+/// The IOs of a device, such as `/dev/sda`, that were sent one by one.
+pub fn ios_of<'a>(samples: &'a [Sample], device: &Path) -> Vec<&'a block::Io> {
+    let number = fs::metadata(device).unwrap().rdev();
+    let number = block::Device { major: libc::major(number), minor: libc::minor(number) };
+    let io = |sample: &'a Sample| match &sample.reading {
+        Reading::Block(block::Reading::Io(io)) if io.device == number => Some(io),
+        _ => None,
+    };
+    samples.iter().filter_map(io).collect()
 }

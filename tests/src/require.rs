@@ -15,6 +15,12 @@ pub fn own_machine() -> bool {
     env::var_os("HEADROOM_MACHINE").is_some()
 }
 
+/// Whether a program can be run.
+pub fn installed(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
 /// Says that a test cannot run here. With `--require`, that is a failure.
 pub fn skip(why: &str) {
     assert!(env::var_os(REQUIRE).is_none(), "this test is required and cannot run: {why}");

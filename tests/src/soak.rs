@@ -31,7 +31,7 @@ pub struct Point {
 /// What came of it.
 #[derive(Debug)]
 pub struct Soak {
-    /// Second by second.
+    /// Second by second, with a scrape each.
     pub points: Vec<Point>,
     /// Descriptors that are neither of cgroups' files nor of connections, before the load and after its end.
     pub descriptors: (usize, usize),
@@ -41,23 +41,20 @@ pub struct Soak {
     pub kills: (u64, u64),
     /// What the rings lost of both.
     pub lost: u64,
-    /// Scrapes, and how many of them were answered well.
-    pub scrapes: (u64, u64),
 }
 
 impl Soak {
     /// Runs it for so long, and tells of each second.
     pub fn run(duration: Duration, mut each: impl FnMut(&Point)) -> Soak {
-        let agent = Agent::start_silent("[workload]\ngrace = \"2s\"\n[kernel]\nmeasure = \"0s\"\n");
+        let agent = Agent::start_unrecorded("[workload]\ngrace = \"2s\"\n[kernel]\nmeasure = \"0s\"\n");
         let told = |agent: &Agent| agent.scrape().sum("headroom_cgroup_events_total", &[]) as u64;
         let (before, events) = (process::descriptors(agent.pid(), "/").1, told(&agent));
         let load = Load::start(PAUSE);
-        let (begun, mut points, mut answered) = (Instant::now(), Vec::<Point>::new(), 0);
+        let (begun, mut points) = (Instant::now(), Vec::<Point>::new());
         let (mut cpu, mut last) = (process::cpu(agent.pid()), begun);
         while begun.elapsed() < duration {
             sleep(SECOND);
             let (now, used, seen) = (Instant::now(), process::cpu(agent.pid()), agent.scrape());
-            answered += 1;
             let point = Point {
                 seconds: begun.elapsed().as_secs_f64(),
                 resident: process::resident(agent.pid()),
@@ -83,7 +80,6 @@ impl Soak {
             cgroups: (done.cgroups.load(Ordering::Relaxed), told(&agent) - events),
             kills: (done.kills.load(Ordering::Relaxed), agent.kills() as u64),
             lost: seen.sum("headroom_lost_total", &[("stage", "ring_critical")]) as u64,
-            scrapes: (points.len() as u64, answered),
             points,
         }
     }

@@ -6,13 +6,13 @@ use std::fs::{self, File, OpenOptions};
 use std::os::linux::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use collector::sample::{Reading, Sample};
 use collector::signal::block;
 use collector_tests::agent::{Agent, scratch};
 use collector_tests::cgroup::Cgroup;
 use collector_tests::exposition::Exposition;
 use collector_tests::loopback::{Loop, disk_stats};
 use collector_tests::provocation::Provocation;
+use collector_tests::record::ios_of;
 use collector_tests::require::{is_root, skip};
 use collector_tests::{about, needs};
 
@@ -184,17 +184,6 @@ fn flushes_and_discards_are_told_apart() {
     assert!(lost < 5.0, "{lost} IOs were lost in flight");
 }
 
-/// The IOs of one device that were sent one by one.
-fn single<'a>(samples: &'a [Sample], device: &Loop) -> Vec<&'a block::Io> {
-    let number = fs::metadata(device.device()).unwrap().st_rdev();
-    let number = block::Device { major: libc::major(number), minor: libc::minor(number) };
-    let io = |sample: &'a Sample| match &sample.reading {
-        Reading::Block(block::Reading::Io(io)) if io.device == number => Some(io),
-        _ => None,
-    };
-    samples.iter().filter_map(io).collect()
-}
-
 #[test]
 fn every_failed_io_is_counted_and_sent() {
     needs!(is_root(), "loop devices and programs need root");
@@ -212,7 +201,7 @@ fn every_failed_io_is_counted_and_sent() {
     // A failed IO is an IO as well.
     assert_seen("read", of(&exposition, &format!("{SERVICE}_count"), &device, "read"), 272);
     let samples = agent.stop();
-    let ios = single(&samples, &device);
+    let ios = ios_of(&samples, &device.device());
     assert_eq!(ios.len() as u64, failed, "IOs sent one by one");
     let right = |io: &&block::Io| io.status != 0 && io.operation == block::Operation::Read && io.cgroup.is_some();
     assert!(ios.iter().all(right), "{ios:?}");
@@ -228,7 +217,7 @@ fn slow_io_is_sent_one_by_one() {
     assert_eq!(issue(&cgroup, "write", &device.device(), 8192, 20), (20, 0));
     let exposition = agent.settle();
     let samples = agent.stop();
-    let ios = single(&samples, &device);
+    let ios = ios_of(&samples, &device.device());
     assert_eq!(ios.len(), 20);
     assert_eq!(of(&exposition, &format!("{SERVICE}_count"), &device, "write"), 20.0);
     for io in &ios {

@@ -3,8 +3,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
-use std::io::{BufRead as _, BufReader};
-use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -15,6 +13,7 @@ use collector::statistic::workload::Statistic;
 use collector_tests::agent::{Agent, PATIENCE, headroom};
 use collector_tests::cgroup::Cgroup;
 use collector_tests::needs;
+use collector_tests::provocation::{await_ready, was_killed};
 use collector_tests::require::is_root;
 
 const MIB: u64 = 1 << 20;
@@ -31,14 +30,8 @@ fn provoke(cgroup: &Cgroup, arguments: &[&str]) -> Child {
 /// Starts a process that holds memory, and waits until it does.
 fn sleeper(cgroup: &Cgroup, arguments: &[&str]) -> Child {
     let mut child = provoke(cgroup, &[&["sleeper"], arguments].concat());
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    assert_eq!(line, "ready\n");
+    await_ready(&mut child);
     child
-}
-
-fn was_killed(child: &mut Child) -> bool {
-    child.wait().unwrap().signal() == Some(libc::SIGKILL)
 }
 
 /// Waits until the agent has read so much of a cgroup, and its limit where it has one.

@@ -5,7 +5,7 @@
 
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -13,42 +13,13 @@ use collector::sink::journal::Reader;
 use collector_tests::agent::{Agent, PATIENCE, scratch};
 use collector_tests::cgroup::Cgroup;
 use collector_tests::loopback::Loop;
-use collector_tests::monitor::installed;
+use collector_tests::mount::Mount;
 use collector_tests::needs;
 use collector_tests::receiver::{Answer, Receiver, Request};
-use collector_tests::require::is_root;
+use collector_tests::require::{installed, is_root};
 
 const UP: &str = "headroom_source_up";
 const JOURNAL: [(&str, &str); 1] = [("source", "journal")];
-
-/// A filesystem in memory. Dropped, it is unmounted.
-struct Disk(PathBuf);
-
-impl Disk {
-    /// Of two megabytes, or why there can be none.
-    fn mount(options: &str) -> Result<Disk, String> {
-        let directory = scratch();
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &format!("size=2m{options}"), "tmpfs"]).arg(&directory);
-        let output = mount.output().map_err(|error| error.to_string())?;
-        match output.status.success() {
-            true => Ok(Disk(directory)),
-            false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
-        }
-    }
-
-    fn remount(&self, options: &str) {
-        let status = Command::new("mount").args(["-o", &format!("remount,{options}")]).arg(&self.0).status().unwrap();
-        assert!(status.success());
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
-        let _ = fs::remove_dir(&self.0);
-    }
-}
 
 fn start(journal: &Path, receiver: &Receiver) -> Agent {
     let config = format!("tick = \"100ms\"\n[[sink.webhook]]\nname = \"hook\"\nurl = {:?}\n", receiver.url());
@@ -79,7 +50,7 @@ fn is_written(journal: &Path, workload: &str) -> bool {
 #[test]
 fn a_full_disk_delays_no_alert_and_the_journal_has_it_later() {
     needs!(is_root(), "loading eBPF programs needs root");
-    let disk = Disk::mount("");
+    let disk = Mount::tmpfs("size=2m");
     needs!(disk.is_ok(), disk.as_ref().err().map_or("", String::as_str));
     let (disk, receiver) = (disk.unwrap(), Receiver::start(Answer::Well));
     let agent = start(&disk.0, &receiver);
@@ -109,7 +80,7 @@ fn a_full_disk_delays_no_alert_and_the_journal_has_it_later() {
 #[test]
 fn a_read_only_disk_is_said_and_written_once_it_can_be() {
     needs!(is_root(), "loading eBPF programs needs root");
-    let disk = Disk::mount(",ro");
+    let disk = Mount::tmpfs("size=2m,ro");
     needs!(disk.is_ok(), disk.as_ref().err().map_or("", String::as_str));
     let (disk, receiver) = (disk.unwrap(), Receiver::start(Answer::Well));
     let agent = start(&disk.0, &receiver);
@@ -149,8 +120,7 @@ fn a_disk_that_hangs_keeps_no_alert_back() {
     let device = device.unwrap();
     let made = Command::new("mkfs.ext4").arg("-q").arg(device.device()).status().unwrap();
     assert!(made.success());
-    let disk = Disk(scratch());
-    assert!(Command::new("mount").arg(device.device()).arg(&disk.0).status().unwrap().success());
+    let disk = Mount::device(&device.device()).unwrap();
 
     let receiver = Receiver::start(Answer::Well);
     let agent = start(&disk.0, &receiver);

@@ -10,9 +10,9 @@ use std::process::{Command, Stdio};
 
 use collector_tests::agent::{Agent, get, headroom, scratch};
 use collector_tests::cgroup::Cgroup;
-use collector_tests::monitor::{Server, installed};
+use collector_tests::monitor::Server;
 use collector_tests::needs;
-use collector_tests::require::is_root;
+use collector_tests::require::{installed, is_root};
 use serde_json::Value;
 
 /// Has the kernel kill a process in this cgroup.

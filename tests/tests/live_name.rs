@@ -4,13 +4,13 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::fs;
-use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use collector_tests::agent::{Agent, headroom, scratch};
 use collector_tests::cgroup::Cgroup;
 use collector_tests::needs;
+use collector_tests::provocation::was_killed;
 use collector_tests::require::is_root;
 
 const KILLS: &str = "headroom_oom_kills_total";
@@ -20,10 +20,6 @@ fn hog(cgroup: &Cgroup) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_provoke"));
     command.args(["hog", "anon=67108864"]).stdout(Stdio::null()).stderr(Stdio::null());
     cgroup.spawn(&mut command)
-}
-
-fn was_killed(mut child: Child) -> bool {
-    child.wait().unwrap().signal() == Some(libc::SIGKILL)
 }
 
 /// Docker's books in a folder of the test's own, which goes with it.
@@ -65,7 +61,7 @@ fn a_kill_deep_in_a_container_is_the_container_s_by_name() {
     let container = parent.child(&format!("docker-{id}.scope"));
     container.limit(32 * MIB);
     let inner = container.child("inner.scope");
-    assert!(was_killed(hog(&inner)));
+    assert!(was_killed(&mut hog(&inner)));
     let kills = inner.kills() as f64;
     assert_eq!(kills, 1.0);
 
@@ -100,7 +96,7 @@ fn a_name_that_comes_late_takes_the_counters_along() {
     let parent = Cgroup::new("late");
     let container = parent.child(&format!("docker-{id}.scope"));
     container.limit(32 * MIB);
-    assert!(was_killed(hog(&container)));
+    assert!(was_killed(&mut hog(&container)));
     let (short, kills) = (format!("docker/{}", &id[..12]), container.kills() as f64);
     agent.scrape_until("the kill", |exposition| exposition.sum(KILLS, &[("workload", &short)]) == kills);
     docker.enter(&id, "late");

@@ -4,17 +4,18 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
-use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use collector::sample::{Reading, Sample};
-use collector::signal::oom::{Kill, Reading as Oom, Scope};
+use collector::sample::Sample;
+use collector::signal::oom::{Kill, Scope};
 use collector_tests::agent::{Agent, PATIENCE, headroom, scratch};
 use collector_tests::cgroup::Cgroup;
 use collector_tests::needs;
+use collector_tests::provocation::{await_ready, was_killed};
+use collector_tests::record::kills_of;
 use collector_tests::require::is_root;
 
 const KILLS: &str = "headroom_oom_kills_total";
@@ -29,27 +30,13 @@ fn provoke(arguments: &[&str]) -> Command {
 /// Starts it and waits until it says that it is ready.
 fn ready(cgroup: &Cgroup, arguments: &[&str]) -> Child {
     let mut child = cgroup.spawn(&mut provoke(arguments));
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    assert_eq!(line, "ready\n");
+    await_ready(&mut child);
     child
-}
-
-fn was_killed(child: &mut Child) -> bool {
-    child.wait().unwrap().signal() == Some(libc::SIGKILL)
-}
-
-fn kills_of(samples: &[Sample], pid: u32) -> Vec<Kill> {
-    let kill = |sample: &Sample| match &sample.reading {
-        Reading::Oom(Oom::Kill(kill)) if kill.pid == pid => Some(kill.clone()),
-        _ => None,
-    };
-    samples.iter().filter_map(kill).collect()
 }
 
 fn only_kill_of(samples: &[Sample], pid: u32) -> Kill {
     let kills = kills_of(samples, pid);
-    let [kill] = kills.as_slice() else { panic!("kills of {pid}: {kills:?}") };
+    let [kill] = kills[..] else { panic!("kills of {pid}: {kills:?}") };
     kill.clone()
 }
 

@@ -16,6 +16,7 @@ use collector::signal::reclaim::{Kind, Reading as Reclaim};
 use collector_tests::agent::{Agent, PATIENCE, scratch};
 use collector_tests::cgroup::Cgroup;
 use collector_tests::exposition::Exposition;
+use collector_tests::process::{meminfo, vmstat};
 use collector_tests::record::lost;
 use collector_tests::require::is_root;
 use collector_tests::{about, needs};
@@ -64,20 +65,6 @@ impl Drop for Sparse {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.directory);
     }
-}
-
-/// A number in /proc/vmstat; 0 where this kernel has none of that name.
-fn vmstat(name: &str) -> u64 {
-    let text = fs::read_to_string("/proc/vmstat").unwrap();
-    let lines = text.lines().filter_map(|line| line.split_once(' '));
-    lines.filter(|(key, _)| key.starts_with(name)).map(|(_, value)| value.parse::<u64>().unwrap()).sum()
-}
-
-/// A number of bytes in /proc/meminfo.
-fn meminfo(name: &str) -> u64 {
-    let text = fs::read_to_string("/proc/meminfo").unwrap();
-    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
-    value.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
 }
 
 /// One of /proc/sys/vm, as it was before again once this is dropped, or after a few seconds even if the test is killed.

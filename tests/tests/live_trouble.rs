@@ -7,7 +7,6 @@ use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::Ordering;
 use std::thread::sleep;
@@ -20,6 +19,7 @@ use collector_tests::bpf::Objects;
 use collector_tests::cgroup::Cgroup;
 use collector_tests::forest::Forest;
 use collector_tests::load::Load;
+use collector_tests::mount::Mount;
 use collector_tests::needs;
 use collector_tests::process::{descriptors, resident};
 use collector_tests::record::{lost, told};
@@ -164,31 +164,10 @@ fn stopped_for_ten_seconds_in_a_storm_it_counts_what_it_lost_and_goes_on() {
     assert!(early.is_subset(&killed) && killed.contains(&late), "{early:?}, {late}: {killed:?}");
 }
 
-/// A filesystem in memory of one megabyte. Dropped, it is unmounted.
-struct Disk(PathBuf);
-
-impl Disk {
-    fn mount() -> Result<Disk, String> {
-        let directory = scratch();
-        let mut mount = Command::new("mount");
-        let output = mount.args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(&directory).output();
-        let output = output.map_err(|error| error.to_string())?;
-        let why = String::from_utf8_lossy(&output.stderr).into_owned();
-        if output.status.success() { Ok(Disk(directory)) } else { Err(why) }
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
-        let _ = fs::remove_dir(&self.0);
-    }
-}
-
 #[test]
 fn a_disk_that_fills_up_with_its_journal_and_its_record_costs_these_and_nothing_else() {
     needs!(is_root(), "loading eBPF programs needs root");
-    let disk = Disk::mount();
+    let disk = Mount::tmpfs("size=1m");
     needs!(disk.is_ok(), disk.as_ref().err().map_or("", String::as_str));
     let disk = disk.unwrap();
     let (record, journal) = (disk.0.join("record.jsonl"), disk.0.join("journal"));

@@ -10,6 +10,7 @@ use std::process::Command;
 
 use collector_tests::agent::{binary, scratch};
 use collector_tests::needs;
+use collector_tests::require::{installed, is_root};
 use serde_json::Value;
 
 /// The unit's exposure that is allowed, in tenths: of ten, and the less the better.
@@ -23,11 +24,6 @@ fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-fn on_path(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
-}
-
 /// Runs a command that has to succeed, and gives what it said.
 fn run(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
@@ -39,7 +35,7 @@ fn run(command: &mut Command) -> String {
 
 #[test]
 fn the_unit_is_sound_and_leaves_little_exposed() {
-    needs!(on_path("systemd-analyze"), "systemd-analyze (Debian: systemd) judges the unit");
+    needs!(installed("systemd-analyze"), "systemd-analyze (Debian: systemd) judges the unit");
     let folder = scratch();
     let unit = folder.join("headroom.service");
     // The path of the program is checked, too.
@@ -84,50 +80,50 @@ impl Installed {
 
 #[test]
 fn the_package_installs_into_a_root_of_its_own_and_leaves_nothing() {
-    needs!(on_path("dpkg") && on_path("dpkg-shlibdeps"), "dpkg and dpkg-dev make and install the package");
-    needs!(collector_tests::require::is_root(), "what a package installs belongs to root");
+    needs!(installed("dpkg") && installed("dpkg-shlibdeps"), "dpkg and dpkg-dev make and install the package");
+    needs!(is_root(), "what a package installs belongs to root");
     run(Command::new(env!("CARGO")).current_dir(root()).args(["xtask", "dist", "--dev"]));
     let target = binary().ancestors().nth(2).unwrap().join("dist");
     let packages = fs::read_dir(&target).unwrap().map(|entry| entry.unwrap().path());
     let deb = packages.filter(|path| path.to_string_lossy().contains("/headroom_")).max().unwrap();
-    let installed = Installed(scratch());
-    fs::create_dir_all(installed.file("var/lib/dpkg")).unwrap();
-    fs::write(installed.file("var/lib/dpkg/status"), "").unwrap();
-    installed.stub();
-    run(installed.dpkg().arg("--install").arg(&deb));
-    let calls = fs::read_to_string(installed.file("calls")).unwrap();
+    let host = Installed(scratch());
+    fs::create_dir_all(host.file("var/lib/dpkg")).unwrap();
+    fs::write(host.file("var/lib/dpkg/status"), "").unwrap();
+    host.stub();
+    run(host.dpkg().arg("--install").arg(&deb));
+    let calls = fs::read_to_string(host.file("calls")).unwrap();
     assert!(calls.contains("deb-systemd-helper enable headroom.service"), "{calls}");
 
-    let headroom = installed.file("usr/bin/headroom");
+    let headroom = host.file("usr/bin/headroom");
     let version = run(Command::new(&headroom).arg("--version"));
     assert_eq!(version.trim(), format!("headroom {}", env!("CARGO_PKG_VERSION")));
     // The packaged configuration is a good one, and sets nothing.
-    let config = installed.file("etc/headroom/headroom.toml");
+    let config = host.file("etc/headroom/headroom.toml");
     run(Command::new(&headroom).arg("check-config").arg("--config").arg(&config));
-    run(Command::new("bash").arg("-n").arg(installed.file("usr/share/bash-completion/completions/headroom")));
+    run(Command::new("bash").arg("-n").arg(host.file("usr/share/bash-completion/completions/headroom")));
     // What is packed quickly is not compressed.
-    let page = fs::read_to_string(installed.file("usr/share/man/man8/headroom.8")).unwrap();
+    let page = fs::read_to_string(host.file("usr/share/man/man8/headroom.8")).unwrap();
     assert!(page.contains(".TH headroom 8"), "{page:.200}");
-    let unit = ["usr/lib/systemd/system", "lib/systemd/system"].map(|folder| installed.file(folder));
+    let unit = ["usr/lib/systemd/system", "lib/systemd/system"].map(|folder| host.file(folder));
     assert!(unit.iter().any(|folder| folder.join("headroom.service").is_file()));
     for file in ["usr/share/headroom/grafana/headroom.json", "usr/share/headroom/prometheus/prometheus.yml"] {
-        assert!(installed.file(file).is_file(), "{file}");
+        assert!(host.file(file).is_file(), "{file}");
     }
 
-    fs::create_dir_all(installed.file("var/lib/headroom")).unwrap();
-    fs::write(installed.file("var/lib/headroom/journal.db"), "").unwrap();
-    run(installed.dpkg().args(["--remove", "headroom"]));
-    assert!(installed.file("var/lib/headroom/journal.db").exists() && config.exists(), "kept for the next time");
-    run(installed.dpkg().args(["--purge", "headroom"]));
+    fs::create_dir_all(host.file("var/lib/headroom")).unwrap();
+    fs::write(host.file("var/lib/headroom/journal.db"), "").unwrap();
+    run(host.dpkg().args(["--remove", "headroom"]));
+    assert!(host.file("var/lib/headroom/journal.db").exists() && config.exists(), "kept for the next time");
+    run(host.dpkg().args(["--purge", "headroom"]));
     for file in ["usr/bin/headroom", "etc/headroom", "usr/share/headroom", "var/lib/headroom"] {
-        assert!(!installed.file(file).exists(), "{file} is left behind");
+        assert!(!host.file(file).exists(), "{file} is left behind");
     }
-    fs::remove_dir_all(&installed.0).unwrap();
+    fs::remove_dir_all(&host.0).unwrap();
 }
 
 #[test]
 fn prometheus_loads_what_it_is_given_and_parses_every_query_of_the_dashboard() {
-    needs!(on_path("promtool"), "promtool (Debian: prometheus) judges queries and rules");
+    needs!(installed("promtool"), "promtool (Debian: prometheus) judges queries and rules");
     let prometheus = root().join("deploy/prometheus");
     run(Command::new("promtool").args(["check", "config"]).arg(prometheus.join("prometheus.yml")));
 

@@ -26,8 +26,20 @@ const SOURCES: [&str; 10] = [
 const LINES: usize = 400;
 
 /// What decides: the fold, its state, what signals mean, and the catalogue.
-const PURE: [&str; 11] =
-    ["alert", "amount", "engine", "identity", "incident", "pressure", "rule", "view", "signal", "statistic", "metric"];
+const PURE: [&str; 12] = [
+    "alert",
+    "amount",
+    "engine",
+    "identity",
+    "incident",
+    "pressure",
+    "rule",
+    "view",
+    "signal",
+    "statistic",
+    "metric",
+    "xid",
+];
 
 /// IO, clocks and runtimes. A path is refused if it is one of these, or goes through it.
 const IMPURE: [&str; 12] = [

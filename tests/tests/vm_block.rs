@@ -3,15 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 
-use collector::sample::{Reading, Sample};
-use collector::signal::block;
 use collector_tests::agent::Agent;
 use collector_tests::cgroup::Cgroup;
 use collector_tests::loopback::disk_stats;
 use collector_tests::needs;
 use collector_tests::provocation::Provocation;
+use collector_tests::record::ios_of;
 use collector_tests::require::own_machine;
 
 const SERVICE: &str = "headroom_block_io_service_seconds";
@@ -24,17 +23,6 @@ fn read(cgroup: &Cgroup, name: &str, count: u64) -> (u64, u64) {
     let report = provocation.report();
     provocation.end();
     report
-}
-
-/// The IOs of a device that were sent one by one.
-fn single<'a>(samples: &'a [Sample], name: &str) -> Vec<&'a block::Io> {
-    let number = fs::metadata(format!("/dev/{name}")).unwrap().rdev();
-    let number = block::Device { major: libc::major(number), minor: libc::minor(number) };
-    let io = |sample: &'a Sample| match &sample.reading {
-        Reading::Block(block::Reading::Io(io)) if io.device == number => Some(io),
-        _ => None,
-    };
-    samples.iter().filter_map(io).collect()
 }
 
 #[test]
@@ -57,7 +45,7 @@ fn a_slow_disk_takes_as_long_as_it_takes() {
     eprintln!("{count} reads, {mean} s each, {witness} s by the kernel");
     assert!(mean >= SECONDS && mean <= witness * 1.1 + 0.001, "{mean} s, {witness} s by the kernel");
     let samples = agent.stop();
-    let slow = single(&samples, "nullb0");
+    let slow = ios_of(&samples, "/dev/nullb0".as_ref());
     assert_eq!(slow.len() as f64, count, "each was over the threshold");
     let id = cgroup.memory_id();
     assert!(slow.iter().all(|io| io.status == 0 && io.cgroup.is_some_and(|cgroup| cgroup.id == id)), "{slow:?}");
@@ -85,6 +73,6 @@ fn a_disk_with_a_bad_sector_fails_there_and_nowhere_else() {
     eprintln!("{count} reads, {} by the kernel", after.reads - before.reads);
     assert_eq!(count, 512.0);
     let samples = agent.stop();
-    let [bad] = single(&samples, &name)[..] else { panic!("not one that failed") };
+    let [bad] = ios_of(&samples, &Path::new("/dev").join(&name))[..] else { panic!("not one that failed") };
     assert!(bad.status != 0 && bad.cgroup.is_some_and(|of| of.id == cgroup.memory_id()), "{bad:?}");
 }

@@ -3,16 +3,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
 use std::fs::{self, File};
-use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use collector::sample::{Reading, Sample};
-use collector::signal::oom::{Kill, Reading as Oom, Scope};
+use collector::signal::oom::Scope;
 use collector_tests::agent::{Agent, scratch};
 use collector_tests::cgroup::Cgroup;
 use collector_tests::loopback::disk_stats;
+use collector_tests::process::{meminfo, vmstat};
+use collector_tests::provocation::was_killed;
+use collector_tests::record::kills_of;
 use collector_tests::require::own_machine;
 use collector_tests::{about, needs};
 
@@ -29,31 +30,11 @@ fn provoke(cgroup: &Cgroup, arguments: &[&str]) -> Child {
     cgroup.spawn(command.args(arguments).stdout(Stdio::null()).stderr(Stdio::null()))
 }
 
-fn was_killed(child: &mut Child) -> bool {
-    child.wait().unwrap().signal() == Some(libc::SIGKILL)
-}
-
-fn kills_of(samples: &[Sample], pid: u32) -> Vec<&Kill> {
-    let kill = |sample| match sample {
-        &Sample { reading: Reading::Oom(Oom::Kill(ref kill)), .. } if kill.pid == pid => Some(kill),
-        _ => None,
-    };
-    samples.iter().filter_map(kill).collect()
-}
-
 /// The first number after a word at the start of a line; of all lines that start so, the sum.
 fn number(file: &Path, word: &str) -> u64 {
     let text = fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     let lines = text.lines().filter_map(|line| line.strip_prefix(word));
     lines.map(|rest| rest.split_whitespace().next().unwrap().parse::<u64>().unwrap()).sum()
-}
-
-fn vmstat(word: &str) -> u64 {
-    number(Path::new("/proc/vmstat"), word)
-}
-
-fn memory() -> u64 {
-    number(Path::new("/proc/meminfo"), "MemTotal:") * 1024
 }
 
 /// Major faults of the children that were waited for (getrusage(2)).
@@ -101,10 +82,10 @@ fn a_host_without_memory_kills_and_no_cgroup_is_to_blame() {
     let _ = fs::write("/sys/kernel/mm/lru_gen/min_ttl_ms", "1000");
     let agent = Agent::start(CONFIG);
     let cgroup = Cgroup::new("exhaust");
-    let before = vmstat("oom_kill ");
-    let mut hog = provoke(&cgroup, &["hog", &format!("anon={}", memory()), "score=500", "comm=hog"]);
+    let before = vmstat("oom_kill");
+    let mut hog = provoke(&cgroup, &["hog", &format!("anon={}", meminfo("MemTotal")), "score=500", "comm=hog"]);
     assert!(was_killed(&mut hog), "it survived");
-    assert_eq!((vmstat("oom_kill ") - before, cgroup.kills()), (1, 1));
+    assert_eq!((vmstat("oom_kill") - before, cgroup.kills()), (1, 1));
 
     let labels = [("workload", cgroup.path.as_str()), ("scope", "host")];
     agent.scrape_until("the kill", |exposition| exposition.sum(KILLS, &labels) > 0.0);
@@ -117,7 +98,7 @@ fn a_host_without_memory_kills_and_no_cgroup_is_to_blame() {
     assert_eq!((kill.scope, kill.limited, kill.comm.as_str()), (Scope::Host, None, "hog"));
     // Linux 5.10 does not tell.
     if let Some(anon) = kill.anon_bytes {
-        assert!(anon > memory() / 4 && anon < memory(), "{anon}");
+        assert!(anon > meminfo("MemTotal") / 4 && anon < meminfo("MemTotal"), "{anon}");
     }
 }
 
@@ -144,12 +125,12 @@ fn a_group_is_killed_together_and_each_of_it_once() {
 #[test]
 fn a_host_that_swaps_stalls_whoever_wants_more() {
     needs!(own_machine(), OWN);
-    let _swap = Swap::compressed(memory() / 2);
+    let _swap = Swap::compressed(meminfo("MemTotal") / 2);
     let agent = Agent::start(CONFIG);
     let cgroup = Cgroup::new("swapped");
     let (stalled, woken) = (vmstat("allocstall"), vmstat("pageoutrun"));
     let begun = Instant::now();
-    let status = provoke(&cgroup, &["hog", &format!("anon={}", memory() / 100 * 115)]).wait().unwrap();
+    let status = provoke(&cgroup, &["hog", &format!("anon={}", meminfo("MemTotal") / 100 * 115)]).wait().unwrap();
     let wall = begun.elapsed().as_secs_f64();
     assert!(status.success(), "{status}");
     let exposition = agent.settle();
@@ -257,8 +238,10 @@ fn every_page_that_comes_back_from_swap_is_a_major_fault() {
     assert!(all >= told, "each was timed");
     let pressure = [labels[0], ("resource", "memory")];
     let waited = exposition.sum("headroom_workload_pressure_waiting_seconds_total", &pressure);
-    let kernel = number(&cgroup.memory().join("memory.pressure"), "some avg10=");
-    assert!(waited > 0.0, "the kernel says {kernel} % in 10 s");
+    let text = fs::read_to_string(cgroup.memory().join("memory.pressure")).unwrap();
+    let total = text.lines().next().unwrap().rsplit_once("total=").unwrap().1;
+    let kernel = total.parse::<f64>().unwrap() / 1e6;
+    assert!(kernel > 0.0 && (waited / kernel - 1.0).abs() < 0.02, "{waited} s waited, {kernel} s by the kernel");
 }
 
 #[test]

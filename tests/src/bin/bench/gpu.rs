@@ -2,7 +2,7 @@
 //! which takes as long over a call as a real one is known to.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ use collector_tests::nvml::{self, Nvml};
 use serde_json::{Value, json};
 
 use crate::allocation;
-use crate::machine::cpu_ns;
+use crate::machine::{cpu_ns, run_ns};
 use crate::report::Report;
 use crate::statistic::{Summary, alternate, ratio};
 
@@ -286,10 +286,4 @@ fn thread(nvml: &Nvml) -> Result<Thread> {
 fn gpu_thread() -> Option<PathBuf> {
     let tasks = fs::read_dir("/proc/self/task").ok()?.filter_map(|task| Some(task.ok()?.path()));
     tasks.into_iter().find(|task| fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim() == "headroom-gpu"))
-}
-
-/// Nanoseconds that a thread ran.
-fn run_ns(task: &Path) -> Result<u64> {
-    let text = fs::read_to_string(task.join("schedstat")).context("read a thread's schedstat")?;
-    text.split_whitespace().next().and_then(|ns| ns.parse().ok()).context("read a thread's schedstat")
 }

@@ -1,12 +1,11 @@
 //! What the agent costs a host on which nothing happens.
 
 use std::collections::HashSet;
-use std::fs;
-use std::process::{Command, Stdio};
+use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use collector::config::Config;
 use collector::engine::Engine;
 use collector::round::Round;
@@ -15,10 +14,10 @@ use collector::signal::block::{self, Device};
 use collector::signal::{compaction, reclaim};
 use collector::source::kernel::Kernel;
 use collector::source::process::Own;
-use collector_tests::agent::{Agent, headroom};
+use collector_tests::agent::Agent;
 
 use crate::allocation;
-use crate::machine::{self, cpu_ns};
+use crate::machine::{self, cpu_ns, run_ns};
 use crate::report::Report;
 use crate::statistic::Summary;
 
@@ -128,35 +127,16 @@ struct Real {
 }
 
 fn agent() -> Result<Real> {
-    let mut agent = Agent::spawn("", |command: &mut Command| {
-        // The same, but without recording what it sees.
-        let arguments: Vec<_> = command.get_args().take_while(|argument| *argument != "--record").collect();
-        let mut plain = headroom("run");
-        plain.args(&arguments[1..]).stdout(Stdio::null());
-        let directory = arguments.last().map(std::path::Path::new).and_then(|config| config.parent());
-        if let Some(directory) = directory {
-            plain.env("HEADROOM_JOURNAL_DIR", directory.join("journal"));
-            if let Ok(log) = fs::File::create(directory.join("log")) {
-                plain.stderr(log);
-            }
-        }
-        *command = plain;
-    });
-    agent.await_ready();
+    let agent = Agent::start_unrecorded("");
     // The programs are measured in the first ten seconds: that is not the steady state.
     sleep(Duration::from_secs(12));
     let pid = agent.pid().to_string();
-    let before = run_ns(&pid)?;
+    // It has one thread.
+    let task = Path::new("/proc").join(&pid);
+    let before = run_ns(&task)?;
     sleep(WATCH);
-    let micros = (run_ns(&pid)? - before) as f64 / 1e3 / WATCH.as_secs_f64();
+    let micros = (run_ns(&task)? - before) as f64 / 1e3 / WATCH.as_secs_f64();
     Ok(Real { micros, resident: machine::resident(&pid)? })
-}
-
-/// Nanoseconds that a process's only thread ran.
-fn run_ns(pid: &str) -> Result<u64> {
-    let path = format!("/proc/{pid}/schedstat");
-    let text = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
-    text.split_whitespace().next().and_then(|ns| ns.parse().ok()).with_context(|| format!("read {path}"))
 }
 
 fn mib(bytes: u64) -> String {

@@ -1,6 +1,7 @@
 //! The machine that is measured on: which it is, and a CPU to oneself.
 
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -52,4 +53,12 @@ pub fn resident(process: &str) -> Result<(u64, u64)> {
 pub fn cpu_ns() -> u64 {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// Nanoseconds that a thread ran, by its folder in /proc (`schedstat`, Documentation/scheduler/sched-stats.rst).
+pub fn run_ns(task: &Path) -> Result<u64> {
+    let path = task.join("schedstat");
+    let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+    let first = text.split_whitespace().next().and_then(|ns| ns.parse().ok());
+    first.with_context(|| format!("read {}", path.display()))
 }

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use collector_tests::agent::{get, headroom, scratch};
 
+use crate::machine::run_ns;
+
 /// How long one may take until it answers.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long one that does not answer scrapes is given to attach, and to say what went wrong.
@@ -180,12 +182,9 @@ impl Running {
     /// CPU time of all its threads in nanoseconds (/proc/PID/task/TID/schedstat).
     pub fn cpu_ns(&self) -> Result<u64> {
         let tasks = format!("/proc/{}/task", self.child.id());
-        let mut sum = 0;
-        for task in fs::read_dir(&tasks).with_context(|| format!("read {tasks}"))? {
-            let text = fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
-            sum += text.split_whitespace().next().and_then(|ns| ns.parse::<u64>().ok()).unwrap_or(0);
-        }
-        Ok(sum)
+        let threads = fs::read_dir(&tasks).with_context(|| format!("read {tasks}"))?;
+        // One that has just ended adds nothing.
+        Ok(threads.flatten().map(|task| run_ns(&task.path()).unwrap_or(0)).sum())
     }
 
     /// Its process id.

@@ -1,0 +1,46 @@
+//! Filesystems of a test's own.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::agent::scratch;
+
+/// A mounted filesystem. Dropped, it is unmounted.
+pub struct Mount(
+    /// Where.
+    pub PathBuf,
+);
+
+impl Mount {
+    /// One in memory with these options, such as `size=2m`; or why there can be none.
+    pub fn tmpfs(options: &str) -> Result<Mount, String> {
+        Mount::new(["-t", "tmpfs", "-o", options, "tmpfs"].map(OsStr::new))
+    }
+
+    /// That of a device; or why not.
+    pub fn device(device: &Path) -> Result<Mount, String> {
+        Mount::new([device.as_os_str()])
+    }
+
+    fn new<'a>(arguments: impl IntoIterator<Item = &'a OsStr>) -> Result<Mount, String> {
+        let mount = Mount(scratch());
+        let output = Command::new("mount").args(arguments).arg(&mount.0).output().map_err(|error| error.to_string())?;
+        let why = String::from_utf8_lossy(&output.stderr).into_owned();
+        if output.status.success() { Ok(mount) } else { Err(why) }
+    }
+
+    /// With other options.
+    pub fn remount(&self, options: &str) {
+        let status = Command::new("mount").args(["-o", &format!("remount,{options}")]).arg(&self.0).status().unwrap();
+        assert!(status.success());
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).stderr(std::process::Stdio::null()).status();
+        let _ = fs::remove_dir(&self.0);
+    }
+}
