@@ -24,6 +24,11 @@ pub enum Operation {
 /// How many operations there are.
 pub const OPERATIONS: usize = 5;
 
+/// The map of requests that are under way, by address.
+pub const IN_FLIGHT: &str = "IN_FLIGHT";
+/// Its key, where no request is, since when every request is seen, in nanoseconds of the monotonic clock.
+pub const ATTACHED: u64 = 0;
+
 /// Words of a device's row.
 pub mod device_word {
     use crate::histogram;

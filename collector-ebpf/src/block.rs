@@ -47,6 +47,13 @@ pub fn block_rq_complete_raw(ctx: RawTracePointContext) -> i32 {
     complete::<Probed>(ctx.arg(0), ctx.arg(1), ctx.arg(2)).unwrap_or(0)
 }
 
+/// Since when every request is seen.
+#[inline(always)]
+fn attached_ns() -> u64 {
+    // SAFETY: nobody deletes it; what a full map has dropped was long ago.
+    unsafe { IN_FLIGHT.get(block::ATTACHED) }.copied().unwrap_or(0)
+}
+
 /// Takes note of a request's arrival, and gives when it was issued: zero if that is not known.
 #[inline(always)]
 fn arrive(request: u64) -> u64 {
@@ -89,18 +96,20 @@ fn complete<M: Memory>(rq: Address, status: i32, bytes: u32) -> Option<i32> {
     }
     // SAFETY: the helper has no preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
+    let made_ns: u64 = M::read(rq, layout!(request_start_time_ns));
     let mut issued_ns = arrive(rq as u64);
     if issued_ns == 0 {
         if status == 0 {
-            // Issued before the program was attached.
-            emit::lost(Stage::InFlight);
+            // Nothing is lost of one that was under way when the programs were attached.
+            if made_ns >= attached_ns() {
+                emit::lost(Stage::InFlight);
+            }
             charge::<M>(rq, operation, bytes, 1, 0);
             return None;
         }
         // Failed before it was issued.
         issued_ns = now;
     }
-    let made_ns: u64 = M::read(rq, layout!(request_start_time_ns));
     let queue_ns = if made_ns == 0 { 0 } else { issued_ns.saturating_sub(made_ns) };
     let service_ns = now.saturating_sub(issued_ns);
     if made_ns != 0 {

@@ -104,7 +104,7 @@ pub static TRANSFER_PROCESSES: HashMap<u32, transfer::Process> = HashMap::with_m
 pub static STOPWATCH: HashMap<u64, Started> = HashMap::with_max_entries(16384, 0);
 /// When a request was issued, by its address; zero once it has arrived. The kernel uses the memory of its requests again and
 /// again, and so the entries stay: making and removing one for each IO would cost more than everything else about it. Those
-/// that were not used for long make room.
+/// that were not used for long make room. At [`collector_common::block::ATTACHED`] is none.
 #[map]
 pub static IN_FLIGHT: LruHashMap<u64, u64> = LruHashMap::with_max_entries(16384, 0);
 /// The latest reclaim of a thread: the cause of the OOM kill that may follow.

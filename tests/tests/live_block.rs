@@ -185,6 +185,26 @@ fn flushes_and_discards_are_told_apart() {
 }
 
 #[test]
+fn what_was_under_way_at_the_start_is_not_lost() {
+    needs!(is_root(), "loop devices and programs need root");
+    const READERS: usize = 8;
+    let Some((device, _folder)) = device(64 * MIB) else { return };
+    let cgroup = Cgroup::new("busy");
+    let path = device.device();
+    let verb = ["io", "reread", path.to_str().unwrap(), &MIB.to_string(), "1000000000"];
+    let start = || Provocation::within(env!("CARGO_BIN_EXE_provoke"), &verb, &cgroup);
+    let _readers: Vec<Provocation> = (0..READERS).map(|_| start()).collect();
+    for _ in 0..3 {
+        let agent = Agent::start(CONFIG);
+        let exposition = agent.settle();
+        let ios = exposition.sum(WORKLOAD_IOS, &[("workload", cgroup.path.as_str()), ("operation", "read")]);
+        assert!(ios > 0.0, "it read nothing:\n{}", exposition.text);
+        assert_eq!(exposition.sum("headroom_lost_total", &[("stage", "in_flight")]), 0.0, "of {ios}");
+        agent.stop();
+    }
+}
+
+#[test]
 fn every_failed_io_is_counted_and_sent() {
     needs!(is_root(), "loop devices and programs need root");
     let Some((device, _folder)) = device(16 * MIB) else { return };

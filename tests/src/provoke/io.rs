@@ -3,6 +3,7 @@
 //! and how many failed.
 
 use std::fs::{File, OpenOptions};
+use std::io::{Seek as _, SeekFrom};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::ptr::null_mut;
@@ -30,7 +31,8 @@ pub fn run(operation: &str, file: &str, block: usize, count: usize, cgroups: &[&
     // SAFETY: the call has no preconditions.
     assert_eq!(unsafe { libc::mlockall(libc::MCL_CURRENT) }, 0, "{}", std::io::Error::last_os_error());
     join(cgroups);
-    let length = file.metadata().unwrap().len();
+    // Of a device its metadata do not tell it.
+    let length = (&file).seek(SeekFrom::End(0)).unwrap();
     let mut failed = 0;
     for index in 0..count {
         let offset = (index * block) as u64;

@@ -10,7 +10,7 @@ use aya::maps::Stack;
 use aya::programs::perf_event::{PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent as PerfSoftwareEvent};
 use aya::programs::{Program, ProgramError};
 use aya::{Btf, Ebpf, EbpfLoader};
-use collector_common::block::Operation;
+use collector_common::block::{self, Operation};
 use collector_common::layout::{GLOBAL as LAYOUT, Layout};
 use collector_common::ring::Ring;
 use collector_common::settings::{GLOBAL as SETTINGS, OPERATIONS, Settings};
@@ -20,6 +20,7 @@ use zerocopy::IntoBytes;
 use crate::config::Config;
 use crate::sample::{self, ProbeState};
 use crate::source::cgroup::Hierarchies;
+use crate::source::clock;
 use crate::source::transfer::finder;
 
 use super::layout::{self, Resolved, Unmet};
@@ -60,6 +61,8 @@ pub fn load(all: &Config, slots: u32, hierarchies: &Hierarchies) -> Result<Loade
         None => Btf::from_sys_fs().ok(),
     };
     let mut probes = BTreeMap::new();
+    // While they are attached one after the other, an IO of which only the end is seen is none that was lost.
+    all_is_seen_since(&mut ebpf, u64::MAX)?;
     for (signal, probe) in every_probe() {
         let (state, reason) = fate(all, &resolved, &probes, signal, probe).unwrap_or_else(|| {
             match attach(&mut ebpf, probe, btf.as_ref()) {
@@ -70,8 +73,16 @@ pub fn load(all: &Config, slots: u32, hierarchies: &Hierarchies) -> Result<Loade
         });
         probes.insert(probe.program, sample::Probe { program: probe.program.to_owned(), state, reason });
     }
+    all_is_seen_since(&mut ebpf, clock::monotonic_ns())?;
     let probes = every_probe().filter_map(|(_, probe)| probes.remove(probe.program)).collect();
     Ok(Loaded { ebpf, probes, resolved })
+}
+
+/// Tells the programs from when on they see all of every IO.
+fn all_is_seen_since(ebpf: &mut Ebpf, ns: u64) -> Result<()> {
+    let map = ebpf.map_mut(block::IN_FLIGHT).with_context(|| format!("no map {}", block::IN_FLIGHT))?;
+    let mut requests: aya::maps::HashMap<_, u64, u64> = map.try_into()?;
+    requests.insert(block::ATTACHED, ns, 0).context("say when the programs were attached")
 }
 
 /// Whether a probe sees, or will once there is a library.
