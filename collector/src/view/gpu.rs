@@ -57,10 +57,11 @@ pub struct Xids {
     pub codes: BTreeMap<u64, (u64, u64)>,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Moment {
     time: u64,
-    holders: Vec<Holder>,
+    /// The same of moments between which nothing changed, as is the rule.
+    holders: Arc<[Holder]>,
 }
 
 /// What the victim of a kill held of one GPU.
@@ -129,7 +130,7 @@ impl Gpus {
     pub(crate) fn holding(&self, time: u64) -> impl Iterator<Item = &Holder> {
         let last = self.gpus.values().filter_map(|gpu| gpu.moments.back());
         let recent = last.filter(move |moment| time.saturating_sub(moment.time) <= RECENT_NS);
-        recent.flat_map(|moment| &moment.holders)
+        recent.flat_map(|moment| &*moment.holders)
     }
 
     pub(crate) fn fold(&mut self, time: u64, reading: &Reading, coverage: &mut Coverage) {
@@ -194,14 +195,13 @@ impl Gpu {
         let before = self.moments.iter().rev().nth(1).map(|moment| moment.time);
         let last = self.moments.back().map(|moment| moment.time);
         let crowded = last.zip(before).is_some_and(|(last, before)| last.saturating_sub(before) < APART_NS);
-        let mut moment = match crowded || self.moments.len() < MOMENTS {
-            true if crowded => self.moments.pop_back().unwrap_or_default(),
-            true => Moment::default(),
-            false => self.moments.pop_front().unwrap_or_default(),
-        };
-        moment.time = time;
-        moment.holders.clear();
-        moment.holders.extend_from_slice(holders);
+        let same = self.moments.back().filter(|last| *last.holders == *holders).map(|last| last.holders.clone());
+        if crowded {
+            self.moments.pop_back();
+        } else if self.moments.len() == MOMENTS {
+            self.moments.pop_front();
+        }
+        let moment = Moment { time, holders: same.unwrap_or_else(|| holders.into()) };
         self.moments.push_back(moment);
     }
 }
