@@ -235,7 +235,9 @@ fn every_page_that_comes_back_from_swap_is_a_major_fault() {
     eprintln!("{told} major faults, {all} of the host timed, {witness} by getrusage");
     assert!(witness > 10_000, "{witness} major faults: it did not thrash");
     assert_eq!(told, witness as f64);
-    assert!(all >= told, "each was timed");
+    // The kernel also counts a fault that it had to try again, though another had brought the page meanwhile: nothing was
+    // waited for (mm_account_fault of mm/memory.c, FAULT_FLAG_TRIED).
+    assert!(all >= 0.999 * told, "{all} were timed of {told}");
     let pressure = [labels[0], ("resource", "memory")];
     let waited = exposition.sum("headroom_workload_pressure_waiting_seconds_total", &pressure);
     let text = fs::read_to_string(cgroup.memory().join("memory.pressure")).unwrap();

@@ -63,7 +63,7 @@ pub fn test(project: &Project, args: &Args) -> Result<()> {
     if args.layer == Some(Layer::Vm) {
         setup::ensure(project, Scope::Build)?;
         let binary = build::compile(project, &build::Args::default())?;
-        return vm::test(project, &args.vm, &binary, &args.filter);
+        return vm::test(&vm::prepare(project, &args.vm)?, &binary, &args.filter);
     }
     if args.vm.given() {
         bail!("kernels are for virtual machines: cargo xtask test vm");
@@ -111,6 +111,15 @@ pub fn test(project: &Project, args: &Args) -> Result<()> {
             bail!("{how}");
         }
         project::say(project::NOTE, &format!("skipped: {how}"));
+    }
+    // What a filter picks is looked for here alone.
+    if args.layer.is_none() && args.filter.is_empty() {
+        project::say(project::STEP, "test: other kernels");
+        match vm::prepare(project, &vm::Args::default()) {
+            Ok(machines) => failed.extend(vm::test(&machines, &binary, vm::QUICK).err()),
+            // Not this machine's fault, but that of the way to Debian's archive.
+            Err(why) => project::say(project::ERROR, &format!("no other kernels were tried: {why:#}")),
+        }
     }
     failed.into_iter().next().map_or(Ok(()), Err)
 }

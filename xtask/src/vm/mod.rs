@@ -38,6 +38,19 @@ const TESTS: &[&str] = &[
     "vm_block",
     "vm_probe",
 ];
+/// Of each signal those that are quick in an emulated machine: what `cargo xtask test` alone has each kernel show.
+pub const QUICK: &[&str] = &[
+    "every_probe_is_attached_or_another_sees_the_same",
+    "a_kill_is_told_as_the_kernel_log_tells_it",
+    "a_group_is_killed_together_and_each_of_it_once",
+    "memory_that_is_asked_back_costs_only_who_asks",
+    "a_dropped_file_mapping_gives_one_major_fault_a_page",
+    "a_slow_disk_takes_as_long_as_it_takes",
+    "a_disk_with_a_bad_sector_fails_there_and_nowhere_else",
+    "writeback_is_charged_to_whoever_wrote",
+    "what_a_full_ring_drops_is_counted_to_the_last_and_the_kill_arrives",
+    "pressure_is_told_before_the_next_tick",
+];
 /// What making and running a machine takes, and the packages of Debian that have it.
 const PROGRAMS: [(&str, &str); 10] = [
     ("qemu-system-x86_64", "qemu-system-x86"),
@@ -52,7 +65,7 @@ const PROGRAMS: [(&str, &str); 10] = [
     ("losetup", "mount"),
 ];
 /// What a machine may take before it is ended.
-const LIMIT: Duration = Duration::from_secs(30 * 60);
+const LIMIT: Duration = Duration::from_secs(60 * 60);
 /// How many run at once.
 const AT_ONCE: usize = 2;
 
@@ -75,20 +88,35 @@ impl Args {
     }
 }
 
-/// Boots each kernel, and prints what passed where. `binary` is the built `headroom`, `filter` goes to every test program.
-pub fn test(project: &Project, args: &Args, binary: &Path, filter: &[String]) -> Result<()> {
+/// What the machines are made of.
+pub struct Machines<'a> {
+    project: &'a Project,
+    folder: PathBuf,
+    kernels: Vec<Kernel>,
+    /// Two of these would write the same files.
+    _lock: std::fs::File,
+}
+
+/// Installs what is missing, and fetches the kernels.
+pub fn prepare<'a>(project: &'a Project, args: &Args) -> Result<Machines<'a>> {
     let folder = project.target.join("vm");
     std::fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
-    // Two of these would write the same files.
     let lock = std::fs::File::create(folder.join("lock")).context("make a lock")?;
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).context("wait for another run")?;
     ensure(&folder)?;
     let kernels = kernels(args, &folder)?;
+    Ok(Machines { project, folder, kernels, _lock: lock })
+}
+
+/// Boots each kernel, and prints what passed where. `binary` is the built `headroom`, `filter` goes to every test program.
+pub fn test<T: AsRef<str>>(machines: &Machines<'_>, binary: &Path, filter: &[T]) -> Result<()> {
+    let Machines { project, folder, kernels, .. } = machines;
+    let filter: Vec<&str> = filter.iter().map(AsRef::as_ref).collect();
     let (programs, mut files) = build(project)?;
     files.push(binary.to_owned());
     let mut expected = Vec::new();
     for program in &programs {
-        expected.extend(tests(program, filter)?);
+        expected.extend(tests(program, &filter)?);
     }
     if expected.is_empty() {
         bail!("no test has such a name");
@@ -96,7 +124,7 @@ pub fn test(project: &Project, args: &Args, binary: &Path, filter: &[String]) ->
     let words: String = filter.iter().map(|word| format!(" {word}")).collect();
     let environment = format!("export HEADROOM_BIN={}\nfilter={words:?}\n", binary.display());
     project::say(project::STEP, &format!("vm: {} tests on {} kernels", expected.len(), kernels.len()));
-    let disk = image::disk(&folder, &programs, &files, &environment, &kernels).context("make the disk")?;
+    let disk = image::disk(folder, &programs, &files, &environment, kernels).context("make the disk")?;
 
     let queue = Mutex::new(kernels.iter().enumerate());
     let done: Mutex<Vec<(usize, Verdicts)>> = Mutex::new(Vec::new());
@@ -104,7 +132,7 @@ pub fn test(project: &Project, args: &Args, binary: &Path, filter: &[String]) ->
         loop {
             let next = queue.lock().map_err(|_| anyhow::anyhow!("another machine's thread is dead"))?.next();
             let Some((index, kernel)) = next else { return Ok(()) };
-            let verdicts = boot(&folder, kernel, &disk, &expected).with_context(|| format!("boot {}", kernel.name))?;
+            let verdicts = boot(folder, kernel, &disk, &expected).with_context(|| format!("boot {}", kernel.name))?;
             done.lock().map_err(|_| anyhow::anyhow!("another machine's thread is dead"))?.push((index, verdicts));
         }
     };
@@ -239,7 +267,7 @@ fn build(project: &Project) -> Result<(Vec<Program>, Vec<PathBuf>)> {
 }
 
 /// The tests of a program that the filter leaves.
-fn tests(program: &Program, filter: &[String]) -> Result<Vec<String>> {
+fn tests(program: &Program, filter: &[&str]) -> Result<Vec<String>> {
     let mut list = Command::new(&program.path);
     let output = list.args(["--list", "--format", "terse"]).args(filter).output();
     let output = output.with_context(|| format!("run {}", program.path.display()))?;
