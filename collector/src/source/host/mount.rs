@@ -52,11 +52,12 @@ fn mount(line: &[u8], root: &Path) -> Option<Mount> {
     // A device's name may be empty, so that here every single blank counts.
     let mut right = line[end + 3..].split(|byte| *byte == b' ');
     let (fstype, device) = (right.next()?, right.next()?);
-    let relative = mountpoint.strip_prefix(b"/")?;
+    // However many slashes it begins with: with one left, it would take the place of the root.
+    let relative = Path::new(OsStr::from_bytes(&mountpoint)).strip_prefix("/").ok()?;
     let shown = |bytes: &[u8]| Arc::from(String::from_utf8_lossy(bytes));
     Some(Mount {
         mountpoint: shown(&mountpoint),
-        path: root.join(OsStr::from_bytes(relative)),
+        path: root.join(relative),
         device: shown(&unescape(device)),
         fstype: shown(&unescape(fstype)),
     })
@@ -85,6 +86,12 @@ mod tests {
         assert_eq!(&*found[1].mountpoint, "/caf\u{fffd}");
         assert_eq!(found[1].path.as_os_str().as_bytes(), b"/host/caf\xe9");
         assert_eq!(&*found[1].device, "srv:/x");
+    }
+
+    #[test]
+    fn nothing_leads_out_of_the_root() {
+        let found = mounts(b"1 0 0:1 / //etc rw - ext4 /dev/vda rw\n2 1 0:2 / etc rw - ext4 /dev/vdb rw\n");
+        assert_eq!(found.iter().map(|mount| &*mount.path).collect::<Vec<_>>(), [Path::new("/host/etc")]);
     }
 
     #[test]
