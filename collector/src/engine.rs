@@ -196,6 +196,19 @@ mod tests {
     }
 
     #[test]
+    fn stalls_of_an_endless_window_are_folded() {
+        let mut engine = engine();
+        let (resource, kind) = (pressure::Resource::Memory, pressure::Kind::Stalled);
+        let trigger = pressure::Trigger { resource, kind, threshold_ns: 0, window_ns: u64::MAX };
+        for time in [20, u64::MAX] {
+            let stall = pressure::Stall { trigger, total_ns: None };
+            let outcomes = engine.apply(&Sample { time, reading: Reading::Pressure(pressure::Reading::Stall(stall)) });
+            assert!(matches!(outcomes[..], [Outcome::Pressure(_), ..]), "{outcomes:?}");
+            engine.apply(&Sample { time, reading: Reading::Tick });
+        }
+    }
+
+    #[test]
     fn a_second_start_begins_anew() {
         let mut engine = engine();
         let counts = fault::Reading::Counts { cgroup: Some(ID), counts: [1; 8] };

@@ -88,6 +88,11 @@ impl Summary {
     }
 }
 
+/// No more than there can be: a recording may say anything.
+fn sum(amounts: impl Iterator<Item = u64>) -> u64 {
+    amounts.fold(0, u64::saturating_add)
+}
+
 const KILLS: Need = &[&["oom_mark_victim"]];
 
 impl Line {
@@ -113,10 +118,30 @@ impl Line {
             memory_waiting_seconds: seconds(Statistic::MemoryPressureSome),
             io_waiting_seconds: seconds(Statistic::IoPressureSome),
             cpu_waiting_seconds: seconds(Statistic::CpuPressureSome),
-            reclaim_stalls: stalls.then(|| reclaim.iter().map(|reclaim| reclaim.stalls).sum()),
-            reclaim_stall_seconds: stalls.then(|| reclaim.iter().map(|reclaim| reclaim.ns).sum::<u64>() as f64 / 1e9),
+            reclaim_stalls: stalls.then(|| sum(reclaim.iter().map(|reclaim| reclaim.stalls))),
+            reclaim_stall_seconds: stalls.then(|| sum(reclaim.iter().map(|reclaim| reclaim.ns)) as f64 / 1e9),
             oom_kills: statistic(Statistic::MemoryEventOomKill)
-                .or_else(|| kills.then(|| workload.amounts.oom_kills.iter().sum())),
+                .or_else(|| kills.then(|| sum(workload.amounts.oom_kills.iter().copied()))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::{Reading, Sample};
+    use crate::signal::reclaim::{self, Kind};
+    use crate::signal::test::{ID, engine};
+
+    #[test]
+    fn what_a_recording_says_may_be_more_than_there_can_be() {
+        let mut engine = engine();
+        for kind in [Kind::Direct, Kind::Memcg] {
+            let (stalls, ns) = (u64::MAX, u64::MAX);
+            let counts = reclaim::Reading::Counts { cgroup: Some(ID), kind, stalls, ns, bytes: 0, target_bytes: 0 };
+            engine.apply(&Sample { time: 20, reading: Reading::Reclaim(counts) });
+        }
+        let workload = engine.view().workloads.iter().find(|workload| &*workload.identity.top == "/a").unwrap();
+        assert_eq!(Line::of(workload, true, true).reclaim_stalls, Some(u64::MAX));
     }
 }

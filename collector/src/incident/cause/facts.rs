@@ -123,7 +123,9 @@ fn total(points: &[(f64, f64)]) -> Option<u64> {
 /// `, having grown by 5 GiB in the last 20 s`, or nothing.
 pub(super) fn grown(consumer: &Consumer, span: Option<f64>) -> String {
     match (consumer.growth_bytes, span) {
-        (Some(growth), Some(span)) if growth > 0 && growth as u64 * 50 >= consumer.memory_bytes.unwrap_or(0) => {
+        (Some(growth), Some(span))
+            if growth > 0 && (growth as u64).saturating_mul(50) >= consumer.memory_bytes.unwrap_or(0) =>
+        {
             format!(", having grown by {} in the last {}", bytes(growth as u64), seconds(span))
         }
         _ => String::new(),

@@ -155,7 +155,7 @@ pub(super) const IO_BY_ONE: Rule = Rule {
     kinds: IO,
     when: "One workload did half of all IO of the last minute or more.",
     find: |facts| {
-        let all: u64 = facts.evidence.consumers.iter().filter_map(|it| it.io_bytes).sum();
+        let all: u64 = facts.evidence.consumers.iter().filter_map(|it| it.io_bytes).fold(0, u64::saturating_add);
         let most = facts.evidence.consumers.iter().max_by_key(|it| it.io_bytes)?;
         let io = most.io_bytes.filter(|io| *io > 0 && *io as f64 >= MOST * all as f64)?;
         Some(Finding {

@@ -57,7 +57,8 @@ impl Watch {
         let waited = u128::from(total.saturating_sub(before)) * u128::from(window);
         let over = waited >= u128::from(self.trigger.threshold_ns) * u128::from(elapsed);
         // Ticks that are too far apart say nothing of a window. The kernel is late by a part of one.
-        over && elapsed < 2 * window && 2 * time.saturating_sub(self.told) >= 3 * window
+        let silent = time.saturating_sub(self.told);
+        over && elapsed < window.saturating_mul(2) && silent.saturating_mul(2) >= window.saturating_mul(3)
     }
 
     fn tell(&mut self, time: u64) {
@@ -108,7 +109,7 @@ impl Host {
         let Trigger { resource, kind, .. } = stall.trigger;
         let watch = watch(&mut self.triggers, stall.trigger, time);
         // It tells once a window: a tick told of the same wait before it did.
-        if watch.events > 0 && 2 * time.saturating_sub(watch.told) < watch.trigger.window_ns {
+        if watch.events > 0 && time.saturating_sub(watch.told).saturating_mul(2) < watch.trigger.window_ns {
             return None;
         }
         watch.tell(time);
@@ -207,6 +208,19 @@ mod tests {
         let watch = &host.triggers[&(resource, kind)];
         assert_eq!((watch.events, watch.created), (3, 5));
     }
+
+    #[test]
+    fn a_window_may_be_longer_than_any_time() {
+        let mut host = Host::default();
+        let trigger = Trigger { resource: Resource::Io, kind: Kind::Waiting, threshold_ns: 0, window_ns: u64::MAX };
+        host.statistics.put(host::Statistic::IoPressureSome, Some(0));
+        for time in [0, u64::MAX] {
+            let stall = Stall { trigger, total_ns: None };
+            assert_eq!(host.pressure(time, &pressure::Reading::Stall(stall.clone())), Some(stall));
+            assert_eq!(host.missed(time), []);
+        }
+    }
+
     #[test]
     fn what_the_kernel_does_not_tell_in_time_a_tick_does() {
         const MS: u64 = 1_000_000;

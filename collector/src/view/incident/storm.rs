@@ -45,7 +45,7 @@ impl Gathering {
     }
 
     fn is_calm(&self, time: u64) -> bool {
-        self.last().is_none_or(|last| time.saturating_sub(last.time) > CALM_NS.max(GAP * last.window_ns))
+        self.last().is_none_or(|last| time.saturating_sub(last.time) > CALM_NS.max(GAP.saturating_mul(last.window_ns)))
     }
 }
 
@@ -63,7 +63,7 @@ pub(super) fn stalled(view: &mut View, time: u64, stall: &Stall) -> Vec<Incident
     let gathering = &mut view.incidents.storms.0[place];
     let stalls = &mut gathering.stalls[stall.trigger.kind as usize];
     let moment = Moment { time, window_ns: stall.trigger.window_ns };
-    let near = |last: &Moment| time.saturating_sub(last.time) <= GAP * moment.window_ns;
+    let near = |last: &Moment| time.saturating_sub(last.time) <= GAP.saturating_mul(moment.window_ns);
     if !stalls.back().is_some_and(near) {
         stalls.clear();
     }
