@@ -79,7 +79,8 @@ impl Hierarchies {
         Hierarchies::parse(&read("cgroup")?, &read("mountinfo")?, root)
     }
 
-    fn parse(cgroups: &str, mounts: &str, root: &Root) -> Result<Hierarchies> {
+    /// The same from the texts of a process' `cgroup` and `mountinfo`.
+    pub fn parse(cgroups: &str, mounts: &str, root: &Root) -> Result<Hierarchies> {
         let find = |name: &str| locate(name, cgroups, mounts, root);
         let mut others = ["", "", "cpu", "cpuacct", "pids", ""]
             .map(|name| Some(name).filter(|name| !name.is_empty()).and_then(|name| find(name).ok()));

@@ -11,6 +11,6 @@ pub mod process;
 pub mod replay;
 pub mod root;
 pub mod statistic;
-mod text;
+pub mod text;
 pub mod transfer;
 mod watch;

@@ -126,7 +126,11 @@ impl File {
         File::parse(path, text)
     }
 
-    fn parse(path: &Path, text: String) -> Result<File, Errors> {
+    /// Makes sense of its text.
+    ///
+    /// # Errors
+    /// As of [`File::read`], but for those of reading.
+    pub fn parse(path: &Path, text: String) -> Result<File, Errors> {
         // Of nothing but comments, the parser says that the file ends too soon.
         let empty = text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'));
         let document: Option<Document> = match empty {

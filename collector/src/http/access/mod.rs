@@ -2,7 +2,7 @@
 //! while the agent runs. Knows nothing of what is answered.
 
 mod certificate;
-mod file;
+pub mod file;
 mod password;
 
 use std::path::{Path, PathBuf};

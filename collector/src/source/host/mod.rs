@@ -2,12 +2,12 @@
 //! allocated. One small file for each of the kernel's; none knows what becomes of the numbers.
 
 mod cpu;
-mod disk;
+pub mod disk;
 mod file;
 pub mod filesystem;
 mod memory;
-mod mount;
-mod pattern;
+pub mod mount;
+pub mod pattern;
 mod reclaim;
 pub mod trigger;
 mod zram;
@@ -28,11 +28,11 @@ use filesystem::Filesystems;
 use mount::Exclude;
 use pattern::Patterns;
 
-/// Files whose numbers are the host's.
-type Parse = fn(&[u8], &Units, &mut Values);
+/// Takes down what a file says.
+pub type Parse = fn(&[u8], &Units, &mut Values);
 
-/// Its name, and whether every host has it.
-const FILES: [(&str, bool, Parse); 8] = [
+/// Files whose numbers are the host's: the name, whether every host has it, and how it is read.
+pub const FILES: [(&str, bool, Parse); 8] = [
     ("meminfo", true, |text, _, values| memory::parse(text, values)),
     ("vmstat", true, |text, units, values| reclaim::parse(text, units.page, values)),
     ("stat", true, |text, units, values| cpu::parse(text, units.tick_ns, values)),
@@ -57,9 +57,11 @@ fn waits(text: &[u8], values: &mut Values, statistics: [Option<Statistic>; 2]) {
 }
 
 /// What the kernel's numbers are in.
-struct Units {
-    page: u64,
-    tick_ns: u64,
+pub struct Units {
+    /// Bytes a page.
+    pub page: u64,
+    /// Nanoseconds a clock tick.
+    pub tick_ns: u64,
 }
 
 /// The host's files.
