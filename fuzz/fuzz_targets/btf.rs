@@ -1,0 +1,21 @@
+//! A kernel's BTF → the layout that the programs are told.
+
+#![no_main]
+
+use btf_rs::Btf;
+use collector::source::kernel::layout::{LayoutError, Unmet, resolve};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let Ok(btf) = Btf::from_bytes(bytes) else { return };
+    match resolve(&btf) {
+        Ok(resolved) => {
+            for (program, Unmet::Unsupported(why) | Unmet::Unneeded(why)) in &resolved.unmet {
+                assert!(!why.is_empty(), "{program}");
+            }
+            assert_eq!(resolve(&btf).expect("it did before"), resolved);
+        }
+        Err(LayoutError::Attribution(why)) => assert!(!why.is_empty()),
+        Err(other) => panic!("{other}"),
+    }
+});

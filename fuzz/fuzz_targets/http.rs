@@ -1,0 +1,128 @@
+//! Bytes of a client → the endpoint over a socket, one that answers everybody and one that wants a password. Whatever
+//! comes, an answer is whole and none is of a server that is broken.
+
+#![no_main]
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+use collector::engine::Engine;
+use collector::http::access::Access;
+use collector::http::{Exposition, Format, Limits, Listener, serve};
+use collector::metric;
+use collector::source::replay::samples;
+use libfuzzer_sys::fuzz_target;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::runtime::{Builder, Runtime};
+
+const RECORDING: &[u8] = include_bytes!("../../tests/fixtures/replay/everything.jsonl");
+/// The password of `scraper` is `headroom`.
+const WEB: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/web.yml");
+/// 408 and 503 are for who is slow and for too many; the rest is the client's own doing.
+const STATUSES: [u16; 10] = [200, 400, 401, 404, 405, 408, 413, 414, 431, 503];
+
+static SERVER: LazyLock<Server> = LazyLock::new(Server::start);
+
+struct Server {
+    runtime: Runtime,
+    open: SocketAddr,
+    locked: SocketAddr,
+}
+
+fuzz_target!(|request: &[u8]| {
+    let server = &*SERVER;
+    let open = server.runtime.block_on(ask(server.open, request));
+    check(request, &open);
+    // A password that was not seen before takes a millisecond: only those who send one are asked for it.
+    if request.windows(6).any(|six| six.eq_ignore_ascii_case(b"basic ")) {
+        let locked = server.runtime.block_on(ask(server.locked, request));
+        check(request, &locked);
+        assert!(status(&locked) != Some(200) || status(&open) == Some(200));
+    }
+});
+
+impl Server {
+    fn start() -> Server {
+        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let begin = |access: Option<&str>| {
+            let listener = Listener::bind(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0)).expect("an address");
+            let address = listener.address();
+            let access = Access::open(access.map(Path::new)).expect("terms");
+            let exposition = std::sync::Arc::new(Page::new());
+            let never = std::future::pending();
+            runtime.spawn(serve(listener, access, exposition, Limits::default(), Default::default(), never));
+            address
+        };
+        let (open, locked) = (begin(None), begin(Some(WEB)));
+        Server { runtime, open, locked }
+    }
+}
+
+/// Everything that comes back until the server closes; nothing where it closes over what it did not read.
+async fn ask(address: SocketAddr, request: &[u8]) -> Vec<u8> {
+    let mut stream = TcpStream::connect(address).await.expect("the server still accepts");
+    let mut answer = Vec::new();
+    let sent = stream.write_all(request).await.and(stream.shutdown().await);
+    if sent.is_err() || stream.read_to_end(&mut answer).await.is_err() {
+        answer.clear();
+    }
+    // Else so many ports would soon be waiting for the end of their connections that none is left.
+    stream.set_zero_linger().expect("a socket lingers as it is told");
+    answer
+}
+
+fn status(answer: &[u8]) -> Option<u16> {
+    let line = answer.strip_prefix(b"HTTP/1.1 ").or(answer.strip_prefix(b"HTTP/1.0 "))?;
+    std::str::from_utf8(line.get(..3)?).ok()?.parse().ok()
+}
+
+/// As many bytes follow the head as it says, or none where the request was for the head alone.
+fn check(request: &[u8], answer: &[u8]) {
+    if answer.is_empty() {
+        return;
+    }
+    let shown = || (String::from_utf8_lossy(request).into_owned(), String::from_utf8_lossy(answer).into_owned());
+    assert!(status(answer).is_some_and(|status| STATUSES.contains(&status)), "{:?}", shown());
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap_or_else(|| panic!("{:?}", shown()));
+    let head = String::from_utf8_lossy(&answer[..end]).to_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+    let length: usize = length.and_then(|length| length.parse().ok()).unwrap_or_else(|| panic!("{:?}", shown()));
+    let body = answer.len() - end - 4;
+    assert!(body == length || body == 0, "{:?}", shown());
+}
+
+/// The view after a recording.
+struct Page {
+    engine: Engine,
+}
+
+impl Page {
+    fn new() -> Page {
+        let mut engine = Engine::new();
+        for sample in samples(RECORDING) {
+            engine.apply(&sample.expect("a recording of ours"));
+        }
+        Page { engine }
+    }
+}
+
+impl Exposition for Page {
+    fn metrics(&self, format: Format) -> Bytes {
+        metric::render(self.engine.view(), format, 1000).text.into()
+    }
+
+    fn workloads(&self) -> Bytes {
+        Bytes::from_static(b"{}")
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        Err("not yet".to_owned())
+    }
+
+    fn healthy(&self) -> Result<(), String> {
+        Ok(())
+    }
+}

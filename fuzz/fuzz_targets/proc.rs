@@ -1,0 +1,88 @@
+//! The files of /proc that tell of the host: memory, reclaim, CPUs, load, pressure, disks, mounts.
+
+#![no_main]
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use collector::source::host::disk::Disks;
+use collector::source::host::mount::{self, Exclude, Mount};
+use collector::source::host::pattern::Patterns;
+use collector::source::host::{FILES, Units};
+use collector::source::text::{fields, lines, number};
+use collector::statistic::host::Values;
+use libfuzzer_sys::fuzz_target;
+
+const UNITS: Units = Units { page: 4096, tick_ns: 10_000_000 };
+/// The disks of a host: what no folder here has is none.
+const SYS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/host/6.18/sys");
+
+fuzz_target!(|text: &[u8]| {
+    for field in lines(text).flat_map(fields) {
+        let digits = std::str::from_utf8(field).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+        assert_eq!(number(field), digits.and_then(|digits| digits.parse().ok()));
+    }
+    // A newer kernel may say more.
+    let more = [text, b"\nnovelty 1\n"].concat();
+    for (name, _, parse) in FILES.into_iter().filter(|(name, ..)| *name != "loadavg") {
+        let [plain, newer] = [text, &more].map(|text| {
+            let mut values = Values::new();
+            parse(text, &UNITS, &mut values);
+            values
+        });
+        assert_eq!(plain, newer, "{name}");
+    }
+    FILES.into_iter().for_each(|(_, _, parse)| parse(text, &UNITS, &mut Values::new()));
+    check_disks(text);
+    check_mounts(text);
+});
+
+/// The same is told of the same text, and at the end of each disk that it is gone.
+fn check_disks(text: &[u8]) {
+    let mut disks = Disks::new(Path::new(SYS), Patterns::new(&["loop*".to_owned()]));
+    let mut read = |text: &[u8]| {
+        let mut told = Vec::new();
+        disks.read(text, &mut |reading| told.push(reading));
+        told
+    };
+    let first = read(text);
+    assert_eq!(read(text), first);
+    let names: HashSet<_> = first.iter().map(|reading| reading.device.clone()).collect();
+    let gone = read(b"");
+    assert!(gone.iter().all(|reading| reading.values.is_none() && names.contains(&reading.device)));
+    assert_eq!(gone.len(), names.len());
+}
+
+/// No mount is outside the root, none is there twice, and what is written as the kernel does is read as it was.
+fn check_mounts(text: &[u8]) {
+    let root = Path::new("/host");
+    let exclude =
+        Exclude { mountpoints: Patterns::new(&["/proc/*".to_owned()]), types: Patterns::new(&["tmpfs".to_owned()]) };
+    let mounts = mount::parse(text, root, &exclude);
+    let points: HashSet<_> = mounts.iter().map(|mount| &mount.mountpoint).collect();
+    assert_eq!(points.len(), mounts.len());
+    assert!(mounts.iter().all(|mount| mount.path.starts_with(root)), "{mounts:?}");
+    let line = |Mount { mountpoint, device, fstype, .. }: &Mount| {
+        let [mountpoint, device, fstype] = [mountpoint, device, fstype].map(|name| escaped(name));
+        format!("36 35 98:0 / {mountpoint} rw - {fstype} {device} rw\n")
+    };
+    let written: String = mounts.iter().map(line).collect();
+    let again = mount::parse(written.as_bytes(), root, &exclude);
+    let shown = |mounts: &[Mount]| -> Vec<_> {
+        mounts
+            .iter()
+            .map(|Mount { mountpoint, device, fstype, .. }| [mountpoint, device, fstype].map(Arc::clone))
+            .collect()
+    };
+    assert_eq!(shown(&again), shown(&mounts), "{written}");
+}
+
+/// As the kernel writes names (`mangle`, fs/seq_file.c).
+fn escaped(name: &str) -> String {
+    let escape = |c: char| match c {
+        ' ' | '\t' | '\n' | '\\' => format!("\\{:03o}", u32::from(c)),
+        c => c.to_string(),
+    };
+    name.chars().map(escape).collect()
+}

@@ -1,0 +1,28 @@
+//! A recording → samples → the engine with its rules, and all that is made of the view.
+
+#![no_main]
+
+use std::sync::{Arc, LazyLock};
+
+use collector::engine::Engine;
+use collector::rule::Rules;
+use collector::source::replay::samples;
+use headroom_fuzz::{check_outcome, check_record, check_view};
+use libfuzzer_sys::fuzz_target;
+
+static RULES: LazyLock<Arc<Rules>> = LazyLock::new(|| Arc::new(Rules::new(&[]).expect("the agent's own rules")));
+
+fuzz_target!(|recording: &[u8]| {
+    let mut engine = Engine::with(RULES.clone());
+    for sample in samples(recording) {
+        match sample {
+            Ok(sample) => {
+                check_record(&sample);
+                engine.apply(&sample).iter().for_each(check_outcome);
+            }
+            Err(error) => assert!(error.line > 0 && error.to_string().starts_with("line ")),
+        }
+    }
+    engine.finish().iter().for_each(check_outcome);
+    check_view(&engine);
+});
