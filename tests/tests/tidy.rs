@@ -9,11 +9,13 @@ use std::path::{Path, PathBuf};
 use collector_common::SIGNALS;
 
 /// The folders with our own Rust sources.
-const SOURCES: [&str; 10] = [
+const SOURCES: [&str; 12] = [
     "collector-common/src",
     "collector-ebpf/src",
     "collector/src",
     "collector/tests",
+    "fuzz/fuzz_targets",
+    "fuzz/src",
     "tests/cuda/src",
     "tests/kubernetes/tests",
     "tests/src",

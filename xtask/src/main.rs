@@ -5,6 +5,7 @@ mod build;
 mod check;
 mod cut_btf;
 mod dist;
+mod fuzz;
 mod project;
 mod run;
 mod setup;
@@ -55,6 +56,17 @@ enum Verb {
     /// Two of them, and one test:    cargo xtask test vm 5.10 7.2 -- a_kill
     #[command(verbatim_doc_comment)]
     Test(test::Args),
+    /// Feed what reads others' input with whatever breaks it, by cargo-fuzz
+    ///
+    /// Every target for a minute:         cargo xtask fuzz
+    /// Two of them, for ten:              cargo xtask fuzz btf http --seconds 600
+    /// What made one crash, once more:    cargo xtask fuzz btf -- fuzz/artifacts/btf/crash-…
+    /// All, and the table into the docs:  cargo xtask fuzz --seconds 600 --write
+    ///
+    /// It takes Rust's nightly (rustup toolchain install nightly --profile minimal). What was found is begun with the next
+    /// time; it lies in cargo's target folder. A crash becomes a unit test beside the code that it is in.
+    #[command(verbatim_doc_comment)]
+    Fuzz(fuzz::Args),
     /// Measure what the probes and the collector cost
     Bench(bench::Args),
     /// Build what is shipped: the release binary, a Debian package, manual page and completions, in `target/dist`
@@ -76,6 +88,7 @@ fn main() -> ExitCode {
         Verb::Run(args) => run::run(&project, &args),
         Verb::Check => check::check(&project),
         Verb::Test(args) => test::test(&project, &args),
+        Verb::Fuzz(args) => fuzz::fuzz(&project, &args),
         Verb::Bench(args) => bench::bench(&project, &args),
         Verb::Dist(args) => dist::dist(&project, &args),
         Verb::CutBtf { input, output } => cut_btf::run(&input, &output),

@@ -3,6 +3,7 @@
 //! Two ways lead to an eBPF toolchain. Debian's packages, which need no second Rust and which this installs as root; and
 //! rustup's nightly, which this uses where it finds it, and otherwise explains.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -93,12 +94,12 @@ pub fn ensure(project: &Project, scope: Scope) -> Result<()> {
         project::say(project::STEP, &format!("[1/{count}] Debian packages: all there"));
     }
     if plan.linker {
-        let root = project.target.join(toolchain::TOOLS);
+        let root = tools(project);
         project::say(
             project::STEP,
             &format!("[2/{count}] bpf-linker, compiled into {}: a minute or two", root.display()),
         );
-        project::run(&mut install_linker(project, &root))?;
+        project::run(install(project, LINKER).env("LLVM_PREFIX", LLVM_PREFIX))?;
     }
     project::say(project::STEP, &format!("[{count}/{count}] looking again"));
     let left = self::gap(project, scope);
@@ -111,6 +112,32 @@ pub fn ensure(project: &Project, scope: Scope) -> Result<()> {
 /// The toolchain, which [`ensure`] has put there.
 pub fn find(project: &Project) -> Result<Toolchain> {
     toolchain::find(&targets(project)).map_err(|missing| anyhow::anyhow!("{missing}: run `cargo xtask setup`"))
+}
+
+/// `cargo install` of a program into the project's own folder.
+pub fn install(project: &Project, words: &[&str]) -> Command {
+    let mut command = project.cargo("install");
+    // Else cargo ends by advising to add the folder to PATH, which nobody needs to.
+    command.env("PATH", path(project)).args(words).arg("--root").arg(tools(project));
+    // Without this cargo would keep a few hundred megabytes of intermediate files among the project's own.
+    command.env_remove("CARGO_TARGET_DIR").env_remove("CARGO_BUILD_TARGET_DIR");
+    command
+}
+
+/// Whether there is such a program, among ours or on PATH.
+pub fn is_tool(project: &Project, program: &str) -> bool {
+    tools(project).join("bin").join(program).is_file() || on_path(program)
+}
+
+/// PATH with the project's own programs at its end.
+pub fn path(project: &Project) -> OsString {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain([tools(project).join("bin")]);
+    std::env::join_paths(folders).unwrap_or(path.clone())
+}
+
+fn tools(project: &Project) -> PathBuf {
+    project.target.join(toolchain::TOOLS)
 }
 
 impl Gap {
@@ -209,19 +236,6 @@ fn apt() -> Command {
     let mut command = Command::new("apt-get");
     // It must not ask: nobody may be there to answer.
     command.env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null());
-    command
-}
-
-fn install_linker(project: &Project, root: &Path) -> Command {
-    let mut command = project.cargo("install");
-    // Else cargo ends by advising to add the folder to PATH, which nobody needs to.
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    if let Ok(path) = std::env::join_paths(std::env::split_paths(&path).chain([root.join("bin")])) {
-        command.env("PATH", path);
-    }
-    command.args(LINKER).arg("--root").arg(root).env("LLVM_PREFIX", LLVM_PREFIX);
-    // Without this cargo would keep a few hundred megabytes of intermediate files among the project's own.
-    command.env_remove("CARGO_TARGET_DIR").env_remove("CARGO_BUILD_TARGET_DIR");
     command
 }
 

@@ -133,7 +133,8 @@ fn linker(targets: &[PathBuf]) -> Option<PathBuf> {
     ours.chain(std::env::split_paths(&path)).map(|folder| folder.join("bpf-linker")).find(|file| file.is_file())
 }
 
-fn scrub(command: &mut Command) {
+/// Takes from a command what this process was told about its own cargo and compiler.
+pub fn scrub(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         if name.to_str().is_some_and(is_foreign) {
             command.env_remove(&name);
