@@ -67,11 +67,13 @@ pub fn fuzz(project: &Project, args: &Args) -> Result<()> {
     if !args.inputs.is_empty() {
         bail!("inputs are for one target: cargo xtask fuzz TARGET -- INPUT");
     }
-    let jobs = args.jobs.or(thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
+    let cpus = thread::available_parallelism().ok();
+    let jobs = args.jobs.or(cpus).map_or(1, NonZeroUsize::get);
     let hunts = hunt_all(&place, &targets, args.seconds, jobs)?;
     anstream::println!("{}", report::table(&hunts));
     if args.write {
-        let how = format!("{} targets at once, {} s each, on {jobs} CPUs", jobs.min(targets.len()), args.seconds);
+        let cpus = cpus.map_or(1, NonZeroUsize::get);
+        let how = format!("{} targets at once, {} s each, on {cpus} CPUs", jobs.min(targets.len()), args.seconds);
         report::write(&project.root.join("docs/reliability.md"), &how, &hunts)?;
     }
     report::verdict(&hunts)
