@@ -275,3 +275,19 @@ fn tests(program: &Program, filter: &[&str]) -> Result<Vec<String>> {
     let names = text.lines().filter_map(|line| line.strip_suffix(": test"));
     Ok(names.map(|name| format!("{}::{name}", program.name)).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One that is called otherwise now would be left out unseen.
+    #[test]
+    fn the_quick_ones_are_tests() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/tests");
+        let source = |target: &&str| std::fs::read_to_string(folder.join(format!("{target}.rs"))).unwrap();
+        let sources: String = TESTS.iter().map(source).collect();
+        for name in QUICK {
+            assert!(sources.contains(&format!("fn {name}()")), "{name}");
+        }
+    }
+}
