@@ -100,8 +100,9 @@ fn complete<M: Memory>(rq: Address, status: i32, bytes: u32) -> Option<i32> {
     let mut issued_ns = arrive(rq as u64);
     if issued_ns == 0 {
         if status == 0 {
-            // Nothing is lost of one that was under way when the programs were attached.
-            if made_ns >= attached_ns() {
+            // Nothing is lost of one that was under way when the programs were attached. When it was made is not known of a
+            // device without statistics.
+            if made_ns == 0 || made_ns >= attached_ns() {
                 emit::lost(Stage::InFlight);
             }
             charge::<M>(rq, operation, bytes, 1, 0);
