@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::statistics::Last;
-use super::{Amounts, CGROUPS_PER_WORKLOAD, OTHER_SLOT, Workload, Workloads};
+use super::{CGROUPS_PER_WORKLOAD, OTHER_SLOT, Workload, Workloads};
 use crate::identity::Identity;
 use crate::signal::MALFORMED;
 use crate::signal::cgroup::Id;
@@ -162,10 +162,13 @@ impl Workloads {
         self.deliver(id, slot);
         let member = self.stray(known.as_deref().unwrap_or_default(), slot);
         self.settle(id, Member { joined: true, ..member }, time);
-        // What its path alone made of it was nobody, and needs no grace.
-        let before = before.map(|slot| &mut self.slots[slot]);
-        if let Some(nobody) = before.filter(|workload| workload.live == 0 && workload.amounts == Amounts::default()) {
+        // What its path alone made of it was nobody: what that was charged before is the workload's, and no grace is due.
+        let Some(before) = before.filter(|&before| before != slot && before != OTHER_SLOT) else { return };
+        let nobody = &mut self.slots[before];
+        if nobody.live == 0 && !self.tops.contains_key(&nobody.identity.top) {
             nobody.empty_since = Some(0);
+            let amounts = std::mem::take(&mut nobody.amounts);
+            self.slots[slot].amounts.add(&amounts);
         }
     }
 

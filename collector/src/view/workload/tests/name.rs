@@ -91,18 +91,23 @@ fn a_cgroup_that_joined_belongs_where_its_processes_are() {
     let mut world = World::new(9);
     world.born(memory(1), "/ml", 2);
     world.born(io(1), "/elsewhere", 2);
+    world.charge(io(1), 5);
     world.joined(io(1), memory(1));
     world.tick(50 + GRACE);
-    assert_eq!(world.charged(), [("other", 0), ("/ml", 0)], "nothing was ever at that path");
+    assert_eq!(
+        world.charged(),
+        [("other", 0), ("/ml", 5)],
+        "nothing was ever at that path, and what came early is not lost"
+    );
     world.joined(Id { hierarchy: 4, id: 1 }, memory(1));
     world.joined(Id { hierarchy: 4, id: 2 }, memory(99));
     world.charge(io(1), 1);
     world.charge(Id { hierarchy: 4, id: 1 }, 2);
-    assert_eq!(world.charged(), [("other", 0), ("/ml", 3)]);
+    assert_eq!(world.charged(), [("other", 0), ("/ml", 8)]);
     world.born(io(1), "/elsewhere", 60);
     world.charge(io(1), 4);
     world.tick(50 + GRACE);
-    assert_eq!(world.charged(), [("other", 0), ("/ml", 7)], "met again on a walk, it stays where it joined");
+    assert_eq!(world.charged(), [("other", 0), ("/ml", 12)], "met again on a walk, it stays where it joined");
     world.workloads.died(memory(1), 200);
     world.workloads.died(io(1), 200);
     world.tick(200 + GRACE);
@@ -110,6 +115,23 @@ fn a_cgroup_that_joined_belongs_where_its_processes_are() {
     world.workloads.died(Id { hierarchy: 4, id: 1 }, 300);
     world.tick(300 + GRACE);
     assert_eq!(world.workloads.count(), 0);
+}
+
+#[test]
+fn a_cgroup_that_joins_takes_nothing_along_from_a_workload_that_there_is_or_was() {
+    for dies in [false, true] {
+        let mut world = World::new(9);
+        world.born(memory(1), "/ml", 2);
+        world.born(memory(2), "/web", 2);
+        world.born(io(1), "/web", 2);
+        world.charge(io(1), 5);
+        if dies {
+            world.workloads.died(memory(2), 3);
+        }
+        world.joined(io(1), memory(1));
+        world.charge(io(1), 1);
+        assert_eq!(world.charged(), [("other", 0), ("/ml", 1), ("/web", 5)]);
+    }
 }
 
 #[test]
