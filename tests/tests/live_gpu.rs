@@ -86,6 +86,41 @@ fn bytes_are_counted_both_ways_and_across_a_wrap() {
     }
 }
 
+/// Each of the two sources says something else: whose word is taken shows in the bytes.
+#[test]
+fn counters_that_wrap_give_way_to_averages_and_come_back_where_there_are_none() {
+    needs!(is_root(), "programs need root");
+    let ratio = |it: &Exposition| it.sum(BYTES, &[A, TO]) / it.sum(BYTES, &[A, FROM]);
+    for (bits, wanted) in [(32, 4.0), (33, 4.0), (64, 0.5)] {
+        let mut nvml = host(&["GPU-a"]);
+        let start = u64::from(u32::MAX) - 100_000;
+        let counters =
+            |sent: f64, received: f64| json!([{"base": start, "rate": sent}, {"base": start, "rate": received}]);
+        nvml.scenario["gpus"][0]["pcie"]["bits"] = json!(bits);
+        nvml.scenario["gpus"][0]["pcie"]["counters"] = counters(2e6, 1e6);
+        // More than 32 bits can tell in a round.
+        nvml.scenario["gpus"][0]["pcie"]["averaged"] = counters(5e9, 20e9);
+        nvml.tell();
+        let agent = nvml.agent();
+        let most = if bits == 64 { 1e6 } else { 10e9 };
+        let seen = agent.scrape_until("bytes", |it| it.sum(BYTES, &[A, FROM]) > most);
+        assert!((ratio(&seen) / wanted - 1.0).abs() < 0.05, "{bits} bits: {}", ratio(&seen));
+        assert_eq!(seen.sum("headroom_lost_total", &[("stage", "gpu_pcie")]), 0.0, "{bits} bits");
+        if bits != 64 {
+            let share = seen.sum("headroom_gpu_pcie_link_used_ratio", &[A, TO]);
+            assert!((0.5..0.8).contains(&share), "{share}");
+            // From now on they are refused.
+            nvml.change("/calls", json!({"nvmlGpmSampleGet": {"error": 3}}));
+            let seen = agent.settle();
+            let later =
+                agent.scrape_until("counters", |it| it.sum(BYTES, &[A, FROM]) > seen.sum(BYTES, &[A, FROM]) + 1e6);
+            let grown = later.sum(BYTES, &[A]) - seen.sum(BYTES, &[A]);
+            assert!(grown < 1e9, "{bits} bits: {grown} more");
+            assert_eq!(up(&later), Some(1.0));
+        }
+    }
+}
+
 #[test]
 fn what_the_link_cannot_have_carried_is_counted_as_doubtful_alone() {
     needs!(is_root(), "programs need root");

@@ -103,10 +103,13 @@ fn whatever_hangs_for_ever_the_agent_goes_on_and_ends_when_it_is_told_to() {
         ("nvmlInit_v2", "start"),
         ("nvmlDeviceGetCount_v2", "count"),
         ("nvmlDeviceGetFieldValues", "PCIe counters"),
+        ("nvmlGpmSampleGet", "PCIe averages"),
         ("nvmlDeviceGetComputeRunningProcesses_v3", "compute processes"),
         ("nvmlEventSetWait_v2", "events"),
     ] {
         let mut nvml = host(&["GPU-a"]);
+        nvml.scenario["gpus"][0]["pcie"]["bits"] = json!(32);
+        nvml.scenario["gpus"][0]["pcie"]["averaged"] = json!([{}, {}]);
         nvml.change("/calls", json!({function: {"hang": true}}));
         let agent = nvml.agent();
         let seen = agent.scrape_until(function, |it| up(it) == Some(0.0));

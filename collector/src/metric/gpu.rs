@@ -202,7 +202,7 @@ pub const PCIE_BYTES: Metric = Metric {
     read: |view, emit| each(view, emit, &[(HOST_TO_DEVICE, HostToDevice), (DEVICE_TO_HOST, DeviceToHost)], Value::Int),
     ..counter(
         "headroom_gpu_pcie_bytes_total",
-        "Bytes over the GPU's PCIe link since the agent met it, by direction as the host sees it: host_to_device is what the GPU received. By the driver's own counters; where it has none, 20 ms in every gpu.interval are measured and taken for the whole of it.",
+        "Bytes over the GPU's PCIe link since the agent met it, by direction as the host sees it: host_to_device is what the GPU received. By the driver's own counters; where they wrap at 32 bits, by what the GPU itself averages (Hopper and newer); where there is neither, 20 ms in every gpu.interval are measured and taken for the whole of it.",
     )
 };
 

@@ -4,6 +4,7 @@
 //! A handle of a GPU is its index plus one; of a MIG device that, and the device's own index plus one times 256.
 
 mod answer;
+mod average;
 mod process;
 mod scenario;
 

@@ -123,6 +123,8 @@ pub struct Pcie {
     pub bits: u32,
     /// KB/s sent and received, for `nvmlDeviceGetPcieThroughput`.
     pub throughput: Option<[u32; 2]>,
+    /// Bytes sent and received, for what is averaged between two samples (GPM).
+    pub averaged: Option<[Counter; 2]>,
 }
 
 /// One process on a GPU.

@@ -15,7 +15,7 @@ type Call = fn(&Device<'_>) -> Result<(), NvmlError>;
 
 const FIELDS: [FieldId; 2] = [FieldId(NVML_FI_DEV_PCIE_COUNT_TX_BYTES), FieldId(NVML_FI_DEV_PCIE_COUNT_RX_BYTES)];
 
-const CALLS: [(&str, Call); 19] = [
+const CALLS: [(&str, Call); 20] = [
     ("nvmlDeviceGetMemoryInfo_v2", |device| device.memory_info().map(drop)),
     ("nvmlDeviceGetUtilizationRates", |device| device.utilization_rates().map(drop)),
     ("nvmlDeviceGetTemperature", |device| device.temperature(TemperatureSensor::Gpu).map(drop)),
@@ -36,6 +36,7 @@ const CALLS: [(&str, Call); 19] = [
         device.field_values_for(&FIELDS)?.into_iter().try_for_each(|sample| sample?.value.map(drop))
     }),
     ("nvmlDeviceGetPcieThroughput", |device| device.pcie_throughput(PcieUtilCounter::Receive).map(drop)),
+    ("nvmlGpmSampleGet", |device| device.gpm_sample().map(drop)),
     ("nvmlDeviceGetComputeRunningProcesses_v3", |device| device.running_compute_processes().map(drop)),
     ("nvmlDeviceGetGraphicsRunningProcesses_v3", |device| device.running_graphics_processes().map(drop)),
     ("nvmlDeviceGetUUID", |device| device.uuid().map(drop)),

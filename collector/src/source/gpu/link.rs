@@ -7,6 +7,7 @@ use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::structs::device::FieldId;
 use nvml_wrapper::sys_exports::field_id::{NVML_FI_DEV_PCIE_COUNT_RX_BYTES, NVML_FI_DEV_PCIE_COUNT_TX_BYTES};
 
+use super::average::{Average, Averages};
 use super::device::{Meaning, meaning};
 use super::pcie::{self, Count, Way};
 use crate::source::clock;
@@ -34,6 +35,8 @@ enum How {
     Unknown,
     /// By the driver's own counters.
     Counters,
+    /// By what the GPU averages over the time between two samples.
+    Averages,
     /// By looking for 20 ms at a time.
     Windows,
     /// Not at all.
@@ -43,8 +46,12 @@ enum How {
 impl Link {
     /// When its counters have to be read again (CLOCK_MONOTONIC), if that cannot wait for the next round.
     pub fn due(&self) -> Option<u64> {
-        let narrow = self.how == How::Counters && self.ways.iter().any(|way| way.narrow);
-        narrow.then(|| self.counted.saturating_add(pcie::cadence(self.most)))
+        let often = self.how == How::Counters && self.is_narrow();
+        often.then(|| self.counted.saturating_add(pcie::cadence(self.most)))
+    }
+
+    fn is_narrow(&self) -> bool {
+        self.ways.iter().any(|way| way.narrow)
     }
 
     /// Reads its counters if they have to be. What goes wrong the next round will meet again.
@@ -58,9 +65,10 @@ impl Link {
     ///
     /// # Errors
     /// The GPU is lost, or NVML is over.
-    pub fn read(
+    pub fn read<'n>(
         &mut self,
-        device: &Device<'_>,
+        device: &Device<'n>,
+        averages: &mut Option<Averages<'n>>,
         watch: &Watch,
         values: &mut Values,
     ) -> Result<Option<String>, NvmlError> {
@@ -68,16 +76,15 @@ impl Link {
         // An idle link is slow, and may have been fast a moment ago.
         let most = link(PcieGenerationMax, PcieWidthMax).max(values.get(PcieLink));
         self.most = most.unwrap_or_else(pcie::fastest);
-        let read = match self.how {
-            How::Unknown => self.count(device, watch).or_else(|_| self.look(device, watch)),
-            How::Counters => self.count(device, watch),
-            How::Windows => self.look(device, watch),
-            How::Not => return Ok(None),
-        };
-        match read {
-            Ok(()) => {
+        if self.how == How::Not {
+            return Ok(None);
+        }
+        match self.take(device, averages, watch) {
+            Ok(new) => {
                 let (now, most) = (clock::monotonic_ns(), self.most);
-                self.ways.iter_mut().for_each(|way| way.rate(now, most));
+                if new {
+                    self.ways.iter_mut().for_each(|way| way.rate(now, most));
+                }
                 let [to, from] = &self.ways;
                 values.set(HostToDevice, to.total);
                 values.set(DeviceToHost, from.total);
@@ -93,6 +100,36 @@ impl Link {
                 }
                 Meaning::Failed => Ok(Some(format!("PCIe bytes: {error}"))),
             },
+        }
+    }
+
+    /// By the best that there is: counters that do not wrap, averages, counters that do, windows. Whether it says anything
+    /// new.
+    fn take<'n>(
+        &mut self,
+        device: &Device<'n>,
+        averages: &mut Option<Averages<'n>>,
+        watch: &Watch,
+    ) -> Result<bool, NvmlError> {
+        match self.how {
+            How::Windows => return self.look(device, watch).map(|()| true),
+            How::Averages => match self.average(device, averages, watch) {
+                Err(_) if averages.is_none() => {
+                    // Counters are met anew.
+                    self.ways.iter_mut().for_each(Way::forget);
+                    self.how = How::Unknown;
+                }
+                read => return read,
+            },
+            _ => {}
+        }
+        let mut read = self.count(device, watch).map(|()| true);
+        if self.is_narrow() || self.how == How::Unknown {
+            read = self.average(device, averages, watch).or(read);
+        }
+        match read {
+            Err(_) if self.how == How::Unknown => self.look(device, watch).map(|()| true),
+            read => read,
         }
     }
 
@@ -119,7 +156,7 @@ impl Link {
                 SampleValue::F64(_) => return Err(NvmlError::NotSupported),
             };
         }
-        let narrow = self.ways.iter().any(|way| way.narrow) || counts.iter().any(|it| matches!(it, Count::Narrow(_)));
+        let narrow = self.is_narrow() || counts.iter().any(|it| matches!(it, Count::Narrow(_)));
         if narrow && pcie::cadence(self.most) < OFTEN_NS {
             return Err(NvmlError::NotSupported);
         }
@@ -127,6 +164,35 @@ impl Link {
         self.ways.iter_mut().zip(counts).for_each(|(way, count)| way.count(count, now, most));
         (self.counted, self.how) = (now, How::Counters);
         Ok(())
+    }
+
+    /// What is averaged, if it says anything new.
+    ///
+    /// # Errors
+    /// Nothing is, and from now on it is not asked for; or the GPU is lost, or NVML is over.
+    fn average<'n>(
+        &mut self,
+        device: &Device<'n>,
+        averages: &mut Option<Averages<'n>>,
+        watch: &Watch,
+    ) -> Result<bool, NvmlError> {
+        let read = averages.as_mut().map_or(Err(NvmlError::NotSupported), |them| them.read(device, watch));
+        let (now, most) = (clock::monotonic_ns(), self.most);
+        match read {
+            Ok(Average::Rates(rates)) => {
+                self.ways.iter_mut().zip(rates).for_each(|(way, rate)| way.measure(rate, now, most));
+            }
+            Ok(Average::Begun) => self.ways.iter_mut().for_each(|way| way.begin(now)),
+            Ok(Average::Early) => return Ok(false),
+            Err(error) => {
+                if !matches!(meaning(&error), Meaning::Lost | Meaning::Over) {
+                    *averages = None;
+                }
+                return Err(error);
+            }
+        }
+        self.how = How::Averages;
+        Ok(true)
     }
 
     fn look(&mut self, device: &Device<'_>, watch: &Watch) -> Result<(), NvmlError> {

@@ -2,6 +2,7 @@
 //! makes them, and past a deadline it is left alone with what it waits for, its GPUs' series vanish, and another thread
 //! tries again, later and later. Where there is no library, nothing is read and nothing is said.
 
+mod average;
 mod device;
 mod holder;
 mod library;

@@ -87,6 +87,16 @@ impl Way {
         self.total = self.total.saturating_add(growth);
     }
 
+    /// Rates count from `now` on: what went before is not known.
+    pub fn begin(&mut self, now: u64) {
+        self.last = Some((0, now));
+    }
+
+    /// The next counter is met anew.
+    pub fn forget(&mut self) {
+        self.last = None;
+    }
+
     /// Takes in a rate (bytes per second), measured at `now`, and takes it for all the time since the one before.
     pub fn measure(&mut self, rate: u64, now: u64, most: u64) {
         let Some((_, then)) = self.last.replace((0, now)) else { return };

@@ -13,6 +13,7 @@ use nvml_wrapper::event::EventSet;
 use nvml_wrapper::{Device, Nvml};
 use nvml_wrapper_sys::bindings::nvmlEventTypeXidCriticalError;
 
+use super::average::Averages;
 use super::device::{self, Meaning, meaning};
 use super::holder::Holders;
 use super::link::Link;
@@ -47,6 +48,8 @@ pub struct Context<'a> {
 struct Card<'n> {
     device: Device<'n>,
     about: Arc<About>,
+    /// What averages its link, if anything does.
+    averages: Option<Averages<'n>>,
     lost: bool,
 }
 
@@ -123,7 +126,9 @@ fn find<'n>(nvml: &'n Nvml, watch: &Watch) -> Result<Found<'n>, NvmlError> {
     for index in 0..watch.call("count", || nvml.device_count())? {
         let card = watch.call("handle", || {
             let device = nvml.device_by_index(index)?;
-            about(&device, index.to_string(), &driver, None).map(|about| Card { device, about, lost: false })
+            let about = about(&device, index.to_string(), &driver, None)?;
+            let averages = Averages::new(nvml, &device);
+            Ok::<_, NvmlError>(Card { device, about, averages, lost: false })
         });
         match card {
             Ok(card) => {
@@ -146,7 +151,7 @@ fn divide<'n>(cards: &mut Vec<Card<'n>>, parent: usize, driver: &Arc<str>) {
             // Not every number has a device.
             let device = device.mig_device_by_index(index).ok()?;
             let about = about(&device, format!("{}:{index}", of.gpu), driver, Some(of)).ok()?;
-            Some(Card { device, about, lost: false })
+            Some(Card { device, about, averages: None, lost: false })
         };
         let parts: Vec<_> = (0..most).filter_map(part).collect();
         cards.extend(parts);
@@ -232,14 +237,14 @@ fn round(cards: &mut [Card<'_>], context: &mut Context<'_>) -> Result<Option<Str
     Ok(wrong)
 }
 
-fn read(card: &Card<'_>, context: &mut Context<'_>) -> Result<Option<String>, NvmlError> {
-    let Card { device, about, .. } = card;
+fn read(card: &mut Card<'_>, context: &mut Context<'_>) -> Result<Option<String>, NvmlError> {
+    let Card { device, about, averages, .. } = card;
     let mut values = Values::new();
     let mut failed = device::read(device, context.watch, &mut values)?;
     let whole = about.parent.is_none();
     if whole {
         let link = context.links.entry(about.uuid.clone()).or_default();
-        failed = failed.or(link.read(device, context.watch, &mut values)?);
+        failed = failed.or(link.read(device, averages, context.watch, &mut values)?);
     }
     if !context.told.contains(&about.uuid) {
         context.told.push(about.uuid.clone());
