@@ -4,7 +4,7 @@
 use super::consumer::Order;
 use super::{APART_NS, Open, consumer, evidence, labels, limit, open};
 use crate::amount::bytes;
-use crate::incident::{Figures, Incident, Kind, Source, Task, Victim, cause};
+use crate::incident::{Consumer, Figures, Incident, Kind, Source, Task, Victim, cause};
 use crate::signal::cgroup::Id;
 use crate::signal::oom::{Kill, Named, Scope};
 use crate::view::View;
@@ -71,6 +71,10 @@ pub(super) fn complete(view: &View, incident: &mut Incident, first: Option<&Firs
             peak_bytes: now.peak_bytes.max(figures.peak_bytes),
             ..std::mem::take(figures)
         };
+        let same = |consumer: &&mut Consumer| consumer.workload == figures.workload;
+        for consumer in incident.evidence.consumers.iter_mut().filter(same) {
+            consumer.limit_bytes = figures.limit_bytes;
+        }
     }
     judge(view, incident, first);
 }
