@@ -16,7 +16,7 @@ use crate::exposition::Exposition;
 use crate::user;
 
 /// How long anything that the agent does may take before a test gives up: the machines are slow at times.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
