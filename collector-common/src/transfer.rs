@@ -101,6 +101,9 @@ const TO_DEVICE: &[&str] =
 const TO_HOST: &[&str] =
     &["cuMemcpyDtoH_v2", "cuMemcpyDtoH_v2_ptds", "cuMemcpyDtoHAsync_v2", "cuMemcpyDtoHAsync_v2_ptsz"];
 const ANY: &[&str] = &["cuMemcpy", "cuMemcpy_ptds", "cuMemcpyAsync", "cuMemcpyAsync_ptsz"];
+// From CUDA 12.8 on; the second form has one argument less, behind those that count.
+const BATCH: &[&str] =
+    &["cuMemcpyBatchAsync", "cuMemcpyBatchAsync_ptsz", "cuMemcpyBatchAsync_v2", "cuMemcpyBatchAsync_v2_ptsz"];
 const COPY: &[&str] = &[
     TO_DEVICE[0],
     TO_DEVICE[1],
@@ -114,6 +117,10 @@ const COPY: &[&str] = &[
     ANY[1],
     ANY[2],
     ANY[3],
+    BATCH[0],
+    BATCH[1],
+    BATCH[2],
+    BATCH[3],
 ];
 const PIN: &[&str] = &["cuMemHostAlloc", "cuMemAllocHost_v2"];
 const REGISTER: &[&str] = &["cuMemHostRegister_v2"];
@@ -142,13 +149,14 @@ const fn after(program: &'static str, functions: &'static [&'static str], gives:
 pub const SIGNAL: Signal = Signal {
     name: "transfer",
     summary: "Copies between host and GPU, pinned host memory and device memory, as processes ask the CUDA driver for \
-              them: copies of one dimension, and allocations but those through virtual address ranges (`cuMemCreate`) \
+              them: copies of one dimension, also in batches, and allocations but those through virtual address ranges (`cuMemCreate`) \
               and pitched or managed ones. Off unless `transfer.enabled` is set.",
     probes: &[
         after("transfer_copy_end", COPY, "copies"),
         at("transfer_to_device", TO_DEVICE, "copies from host to device"),
         at("transfer_to_host", TO_HOST, "copies from device to host"),
         at("transfer_copy", ANY, "copies whose direction follows from their addresses alone"),
+        at("transfer_batch", BATCH, "copies in batches"),
         after("transfer_release_end", RELEASE, "releases of pinned host memory and of device memory"),
         at("transfer_unpin", UNPIN, "releases of pinned host memory"),
         at("transfer_free", FREE, "releases of device memory"),

@@ -35,7 +35,7 @@ pub struct Call {
     pub stack: u64,
     pub ns: u64,
     pub bytes: u64,
-    /// What is allocated or released, or where the driver will write that.
+    /// Of copies, how many they are; else what is allocated or released, or where the driver will write that.
     pub address: u64,
     /// A [`transfer::Direction`] or [`transfer::Memory`].
     pub kind: u32,

@@ -18,27 +18,52 @@ use crate::{counter, emit};
 
 /// No direction: both ends are on devices.
 const NONE: u32 = DIRECTIONS as u32;
+/// Copies of a batch that are looked at.
+const BATCH: u64 = 4096;
 
 #[uprobe]
 pub fn transfer_to_device(ctx: ProbeContext) -> u32 {
-    begin(&ctx, 0, argument(&ctx, 2), Direction::HostToDevice as u32, 0)
+    begin(&ctx, 1, argument(&ctx, 2), Direction::HostToDevice as u32, 0)
 }
 
 #[uprobe]
 pub fn transfer_to_host(ctx: ProbeContext) -> u32 {
-    begin(&ctx, 0, argument(&ctx, 2), Direction::DeviceToHost as u32, 0)
+    begin(&ctx, 1, argument(&ctx, 2), Direction::DeviceToHost as u32, 0)
 }
 
 #[uprobe]
 pub fn transfer_copy(ctx: ProbeContext) -> u32 {
-    let (to, from) = (argument(&ctx, 0), argument(&ctx, 1));
-    let direction = match (known(to), known(from)) {
-        (Some(Memory::Device), Some(Memory::Pinned)) => Direction::HostToDevice as u32,
-        (Some(Memory::Pinned), Some(Memory::Device)) => Direction::DeviceToHost as u32,
-        (Some(Memory::Device), Some(Memory::Device)) => NONE,
+    begin(&ctx, 1, argument(&ctx, 2), direction(argument(&ctx, 0), argument(&ctx, 1)), 0)
+}
+
+/// Where the first of a batch goes, all of it goes.
+#[uprobe]
+pub fn transfer_batch(ctx: ProbeContext) -> u32 {
+    let (sizes, count) = (argument(&ctx, 2), argument(&ctx, 3));
+    // SAFETY: the helper checks the addresses that it reads.
+    let ends = unsafe {
+        (bpf_probe_read_user(argument(&ctx, 0) as *const u64), bpf_probe_read_user(argument(&ctx, 1) as *const u64))
+    };
+    let direction = match ends {
+        (Ok(to), Ok(from)) => direction(to, from),
         _ => Direction::Unknown as u32,
     };
-    begin(&ctx, 0, argument(&ctx, 2), direction, 0)
+    let (mut bytes, mut copies) = (0u64, 0);
+    while copies < BATCH {
+        if copies >= count {
+            break;
+        }
+        // SAFETY: as above.
+        let Ok(size) = (unsafe { bpf_probe_read_user((sizes as *const u64).wrapping_add(copies as usize)) }) else {
+            break;
+        };
+        bytes = bytes.wrapping_add(size);
+        copies += 1;
+    }
+    if copies < count {
+        emit::lost(Stage::Transfer);
+    }
+    begin(&ctx, copies, bytes, direction, 0)
 }
 
 #[uretprobe]
@@ -52,7 +77,7 @@ pub fn transfer_copy_end(ctx: RetProbeContext) -> u32 {
     // SAFETY: the helper has no preconditions.
     let ns = unsafe { bpf_ktime_get_ns() }.saturating_sub(call.ns);
     if let Some(row) = TRANSFER.get_ptr_mut(slot::current()) {
-        counter::add(row, word::CALLS + direction as usize, 1);
+        counter::add(row, word::CALLS + direction as usize, call.address);
         counter::add(row, word::BYTES + direction as usize, call.bytes);
     }
     counter::observe_at(&TRANSFER_TIME, direction, ns);
@@ -217,19 +242,41 @@ fn refused(call: &Call, code: u32) -> u32 {
     0
 }
 
-/// What this address is the beginning of, if that was seen.
+/// Which way a copy goes that does not say.
 #[inline(always)]
-fn known(address: u64) -> Option<Memory> {
+fn direction(to: u64, from: u64) -> u32 {
+    match (end_of_copy(to), end_of_copy(from)) {
+        (End::Device | End::Unseen, End::Host) => Direction::HostToDevice as u32,
+        (End::Host, End::Device | End::Unseen) => Direction::DeviceToHost as u32,
+        (End::Device, End::Device) => NONE,
+        _ => Direction::Unknown as u32,
+    }
+}
+
+/// What one end of a copy is.
+enum End {
+    Device,
+    Host,
+    /// Memory of a device that was allocated unseen or begins further down, or of the host that was never touched.
+    Unseen,
+}
+
+/// What was allocated here says it. Of what was not, the process can read the host's memory: the driver keeps the addresses
+/// of a device's free of anything else (CUDA C++ Programming Guide, Unified Virtual Address Space).
+#[inline(always)]
+fn end_of_copy(address: u64) -> End {
     let is = |memory: Memory| {
         // SAFETY: a single word, which cannot be read half.
         unsafe { TRANSFER_ALLOCATIONS.get(allocation(address, memory as u32)) }.is_some()
     };
+    // SAFETY: the helper checks the address that it reads.
+    let readable = || unsafe { bpf_probe_read_user(address as *const u8) }.is_ok();
     if is(Memory::Device) {
-        Some(Memory::Device)
-    } else if is(Memory::Pinned) {
-        Some(Memory::Pinned)
+        End::Device
+    } else if readable() {
+        End::Host
     } else {
-        None
+        End::Unseen
     }
 }
 

@@ -78,6 +78,11 @@ impl Cuda {
         assert_eq!(self.say(&format!("copy {function} {to} {from} {bytes} {times}")).0, 0);
     }
 
+    /// So many copies in a batch, one behind the other.
+    pub fn batch(&mut self, function: &str, to: u64, from: u64, bytes: u64, count: u64) {
+        assert_eq!(self.say(&format!("batch {function} {to} {from} {bytes} {count}")).0, 0);
+    }
+
     /// The address of what was allocated.
     pub fn allocate(&mut self, function: &str, bytes: u64) -> u64 {
         let (code, address) = self.say(&format!("allocate {function} {bytes}"));

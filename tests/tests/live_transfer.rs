@@ -117,6 +117,44 @@ fn the_direction_of_a_copy_that_does_not_say_follows_from_what_was_allocated() {
     assert_copies(&exposition, &cgroup, "host_to_device", 3, 300);
     assert_copies(&exposition, &cgroup, "device_to_host", 12, 12_000);
     assert_copies(&exposition, &cgroup, "unknown", 48, 480);
+    // What begins further down, or was allocated unseen, shows by whether the process could read it.
+    cuda.copy("cuMemcpyAsync", device + 4096, pinned + 8192, 100, 128);
+    cuda.copy("cuMemcpy", pinned + 4096, device + 8192, 100, 256);
+    let exposition = agent.settle();
+    assert_copies(&exposition, &cgroup, "host_to_device", 3 + 128, 300 + 12_800);
+    assert_copies(&exposition, &cgroup, "device_to_host", 12 + 256, 12_000 + 25_600);
+    assert_copies(&exposition, &cgroup, "unknown", 48, 480);
+    let _ = fs::remove_dir_all(folder);
+}
+
+#[test]
+fn a_batch_is_as_many_copies_as_it_has() {
+    needs!(is_root(), "cgroups and programs need root");
+    let _turn = turn();
+    let folder = scratch();
+    let library = install(&folder);
+    let cgroup = Cgroup::new("batch");
+    let mut cuda = Cuda::with(PROGRAM, &cgroup, &library);
+    let agent = Agent::start(CONFIG);
+    await_library(&agent);
+    let device = cuda.allocate("cuMemAlloc_v2", 64 << 20);
+    let pinned = cuda.allocate("cuMemHostAlloc", 64 << 20);
+    // As a model server moves blocks of its cache out and in again.
+    cuda.batch("cuMemcpyBatchAsync", pinned + 4096, device + 4096, 8192, 1000);
+    cuda.batch("cuMemcpyBatchAsync_v2", device + 4096, pinned + 4096, 4096, 500);
+    cuda.batch("cuMemcpyBatchAsync_v2_ptsz", device, pinned, 16, 4096);
+    cuda.batch("cuMemcpyBatchAsync_ptsz", 0x1000, 0x2000, 10, 7);
+    let lost = |it: &Exposition| it.sum("headroom_lost_total", &[("stage", "transfer")]);
+    let exposition = agent.settle();
+    assert_copies(&exposition, &cgroup, "device_to_host", 1000, 8_192_000);
+    assert_copies(&exposition, &cgroup, "host_to_device", 500 + 4096, 2_048_000 + 65_536);
+    assert_copies(&exposition, &cgroup, "unknown", 7, 70);
+    assert_eq!(lost(&exposition), 0.0);
+    // Of more than are looked at the rest is a loss.
+    cuda.batch("cuMemcpyBatchAsync", pinned, device, 1, 5000);
+    let exposition = agent.settle();
+    assert_copies(&exposition, &cgroup, "device_to_host", 1000 + 4096, 8_192_000 + 4096);
+    assert_eq!(lost(&exposition), 1.0);
     let _ = fs::remove_dir_all(folder);
 }
 

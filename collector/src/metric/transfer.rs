@@ -27,7 +27,7 @@ pub const TRANSFERS: Metric = Metric {
     name: "headroom_workload_gpu_transfers_total",
     kind: Kind::Counter,
     unit: None,
-    help: "Copies between host and GPU that the workload's processes had the CUDA driver do; host_to_device is from the host's memory to the GPU's, unknown is a copy of which the direction cannot be told. Absent for a workload that never did any.",
+    help: "Copies between host and GPU that the workload's processes had the CUDA driver do; host_to_device is from the host's memory to the GPU's, unknown is a copy of which the direction cannot be told. A batch is as many as it has copies, and goes where its first one goes. Absent for a workload that never did any.",
     labels: BY_DIRECTION,
     needs: COPIES,
     read: |view, emit| copies(view, emit, |transfer| &transfer.calls),

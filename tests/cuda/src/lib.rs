@@ -159,6 +159,36 @@ async_copies! {
     cuMemcpyAsync_ptsz(to: u64, from: u64);
 }
 
+macro_rules! batches {
+    ($($name:ident($($more:ident: $of:ty),*);)*) => {$(
+        /// Copies in a batch.
+        #[unsafe(no_mangle)]
+        pub extern "C" fn $name(
+            to: *const u64,
+            from: *const u64,
+            bytes: *const usize,
+            count: usize,
+            attributes: *const c_void,
+            indices: *const usize,
+            attribute_count: usize,
+            $($more: $of,)*
+            stream: *mut c_void,
+        ) -> u32 {
+            let _ = (to, from, bytes, attributes, indices, attribute_count, $($more,)* stream);
+            let code = finish(stringify!($name), count);
+            std::hint::black_box(count);
+            code
+        }
+    )*};
+}
+
+batches! {
+    cuMemcpyBatchAsync(failed: *mut usize);
+    cuMemcpyBatchAsync_ptsz(failed: *mut usize);
+    cuMemcpyBatchAsync_v2();
+    cuMemcpyBatchAsync_v2_ptsz();
+}
+
 /// Pinned host memory.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuMemHostAlloc(pointer: *mut *mut c_void, bytes: usize, _flags: u32) -> u32 {
@@ -176,6 +206,8 @@ pub unsafe extern "C" fn cuMemHostAlloc(pointer: *mut *mut c_void, bytes: usize,
         if memory.is_null() {
             return OUT_OF_MEMORY;
         }
+        // What is pinned is there.
+        memory.write_bytes(0, bytes);
         pointer.write(memory.cast());
         pinned(|pinned| pinned.insert(memory as usize, (bytes, true)));
     }

@@ -35,6 +35,14 @@ pub fn run() {
                 let codes: u32 = (0..times).map(|_| copy(number(2), number(3), number(4), 0, 0)).sum();
                 (codes, 0)
             }
+            // NAME TO FROM BYTES COUNT: as many copies at once, each behind the one before.
+            "batch" => {
+                let (bytes, count) = (number(4), number(5));
+                let ends = |from: u64| (0..count).map(|index| from + index * bytes).collect::<Vec<u64>>();
+                let (to, from, sizes) = (ends(number(2)), ends(number(3)), vec![bytes; count as usize]);
+                let arrays = [&to, &from, &sizes].map(|array| array.as_ptr() as u64);
+                (batch(function(library, words[1]), arrays, count, words[1].contains("_v2")), 0)
+            }
             // NAME BYTES
             "allocate" => {
                 let mut address = 0u64;
@@ -51,6 +59,17 @@ pub fn run() {
         println!("{code} {value}");
         stdout().flush().unwrap();
     }
+}
+
+/// Copies in a batch, in the order of the default stream (`CUmemcpyAttributes` of cuda.h: an order of access, two hints of
+/// two numbers each, flags).
+fn batch(function: Function, [to, from, sizes]: [u64; 3], count: u64, second: bool) -> u32 {
+    type Batch = extern "C" fn(u64, u64, u64, u64, u64, u64, u64, u64, u64) -> u32;
+    // SAFETY: it is one of those with so many arguments, or one less.
+    let batch = unsafe { std::mem::transmute::<Function, Batch>(function) };
+    let (attributes, first, mut failed) = ([1u32, 0, 0, 0, 0, 0], 0u64, 0u64);
+    let failed = if second { 0 } else { &raw mut failed as u64 };
+    batch(to, from, sizes, count, attributes.as_ptr() as u64, &raw const first as u64, 1, failed, 0)
 }
 
 /// Starts the driver on the first GPU that it shows, as CUDA's runtime does.
