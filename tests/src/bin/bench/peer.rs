@@ -10,12 +10,26 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use collector_tests::agent::{get, headroom, scratch};
 
-use crate::machine::run_ns;
+use crate::machine::{resident, run_ns};
 
 /// How long one may take until it answers.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long one that does not answer scrapes is given to attach, and to say what went wrong.
 const MOMENT: Duration = Duration::from_secs(2);
+
+/// Each of the processes' arguments, or why there can be none.
+type Processes = Result<Vec<Vec<String>>>;
+
+/// How one tells what it saw.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Tells {
+    /// It answers scrapes.
+    Scraped,
+    /// It writes it down, and reads these parts of it out for who asks.
+    Dumped(&'static [&'static str]),
+    /// It prints it, at its end at the latest.
+    Printed,
+}
 
 /// What is compared.
 pub struct Peer {
@@ -23,74 +37,116 @@ pub struct Peer {
     pub name: &'static str,
     /// The program that is looked for, and what has it say its version.
     program: (&'static str, &'static str),
-    /// Debian's package of it.
-    pub package: &'static str,
-    /// Whether it is scraped; else it prints what it saw at its end.
-    pub scraped: bool,
-    /// Its arguments, given an address to listen on and a folder of its own.
-    arguments: fn(&str, &Path) -> Result<Vec<String>>,
+    /// Where it is got.
+    pub install: &'static str,
+    /// How it is asked.
+    pub tells: Tells,
+    /// The arguments of each of its processes, given an address to listen on and a folder of its own.
+    arguments: fn(&str, &Path) -> Processes,
 }
 
-fn words(words: &[&str]) -> Result<Vec<String>> {
-    Ok(words.iter().map(|word| (*word).to_owned()).collect())
+/// One process.
+fn words(words: &[&str]) -> Processes {
+    Ok(vec![words.iter().map(|word| (*word).to_owned()).collect()])
+}
+
+/// A configuration of its own, and its path.
+fn config(folder: &Path, name: &str, text: &str) -> Result<String> {
+    let path = folder.join(name);
+    fs::write(&path, text).context("write a configuration")?;
+    Ok(path.display().to_string())
+}
+
+/// An address that was free a moment ago, and nobody else here takes one.
+fn address() -> Result<String> {
+    let bound = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    Ok(bound.context("find a port")?.to_string())
+}
+
+/// Where cgroup v2 is mounted.
+fn cgroup2() -> Result<String> {
+    let mounts = fs::read_to_string("/proc/mounts").context("read /proc/mounts")?;
+    let mount = mounts.lines().find(|line| line.split(' ').nth(2) == Some("cgroup2"));
+    let path = mount.and_then(|line| line.split(' ').nth(1)).context("cgroup v2 is not mounted")?;
+    Ok(path.to_owned())
 }
 
 /// This agent first.
-pub const PEERS: [Peer; 6] = [
+pub const PEERS: [Peer; 8] = [
     Peer {
         name: "Headroom",
         program: ("headroom", "--version"),
-        package: "headroom",
-        scraped: true,
+        install: "cargo xtask build",
+        tells: Tells::Scraped,
         arguments: |address, folder| {
-            let config = folder.join("headroom.toml");
             let text = format!(
                 "listen = {address:?}\nlock = {:?}\n[journal]\ndir = {:?}\n",
                 folder.join("lock"),
                 folder.join("journal")
             );
-            fs::write(&config, text).context("write a configuration")?;
-            words(&["--config", &config.display().to_string()])
+            words(&["--config", &config(folder, "headroom.toml", &text)?])
         },
     },
     Peer {
         name: "node_exporter",
         program: ("prometheus-node-exporter", "--version"),
-        package: "prometheus-node-exporter",
-        scraped: true,
+        install: "Debian: prometheus-node-exporter",
+        tells: Tells::Scraped,
         arguments: |address, _| words(&[&format!("--web.listen-address={address}"), "--log.level=error"]),
     },
     Peer {
         name: "process-exporter",
         program: ("prometheus-process-exporter", "-version"),
-        package: "prometheus-process-exporter",
-        scraped: true,
+        install: "Debian: prometheus-process-exporter",
+        tells: Tells::Scraped,
         arguments: |address, folder| {
-            let config = folder.join("process.yml");
-            fs::write(&config, "process_names:\n  - name: \"{{.Comm}}\"\n    cmdline: [\".+\"]\n")
-                .context("write a configuration")?;
-            words(&["-web.listen-address", address, "-config.path", &config.display().to_string()])
+            let text = "process_names:\n  - name: \"{{.Comm}}\"\n    cmdline: [\".+\"]\n";
+            words(&["-web.listen-address", address, "-config.path", &config(folder, "process.yml", text)?])
+        },
+    },
+    Peer {
+        name: "Rezolus",
+        program: ("rezolus", "--version"),
+        install: "cargo install rezolus --locked",
+        tells: Tells::Scraped,
+        // One samples, and one asks it each second for who scrapes: its package starts both.
+        arguments: |listen, folder| {
+            let source = address()?;
+            let agent = config(folder, "agent.toml", &format!("[general]\nlisten = {source:?}\n"))?;
+            let text = format!("[general]\nlisten = {listen:?}\nsource = {source:?}\n[log]\n[prometheus]\n");
+            Ok([words(&[&agent])?, words(&["exporter", &config(folder, "exporter.toml", &text)?])?].concat())
+        },
+    },
+    Peer {
+        name: "below",
+        program: ("below", "--version"),
+        install: "CLANG=clang-16 cargo install below --locked",
+        tells: Tells::Dumped(&["system", "disk"]),
+        arguments: |_, folder| {
+            let (store, cgroups) = (folder.join("store"), cgroup2()?);
+            let text = format!("log_dir = {folder:?}\nstore_dir = {store:?}\ncgroup_root = {cgroups:?}\n");
+            words(&["--config", &config(folder, "below.conf", &text)?, "record"])
         },
     },
     Peer {
         name: "biolatency (libbpf-tools)",
         program: ("biolatency", "--version"),
-        package: "libbpf-tools",
-        scraped: false,
+        install: "Debian: libbpf-tools",
+        tells: Tells::Printed,
         arguments: |_, _| words(&["--disk"]),
     },
     Peer {
         name: "oomkill (libbpf-tools)",
         program: ("oomkill", "--version"),
-        package: "libbpf-tools",
-        scraped: false,
+        install: "Debian: libbpf-tools",
+        tells: Tells::Printed,
         arguments: |_, _| words(&[]),
     },
     Peer {
         name: "bpftrace, the same three tracepoints",
         program: ("bpftrace", "--version"),
-        package: "bpftrace",
-        scraped: false,
+        install: "Debian: bpftrace",
+        tells: Tells::Printed,
         arguments: |_, _| {
             words(&[
                 "-e",
@@ -126,25 +182,25 @@ impl Peer {
     }
 
     /// Starts it and waits until it works.
-    pub fn start(&self) -> Result<Running> {
+    pub fn start(&'static self) -> Result<Running> {
         let folder = scratch();
-        // Free a moment ago, and nobody else here takes one.
-        let address =
-            TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).context("find a port")?;
-        let address = address.to_string();
-        let mut command = self.command(None);
-        command.args((self.arguments)(&address, &folder)?).stdin(Stdio::null());
+        let address = address()?;
+        let processes = (self.arguments)(&address, &folder)?;
         let output = File::create(folder.join("output")).context("make a file for its output")?;
-        command.stdout(output.try_clone().context("make a file for its output")?).stderr(output);
-        let child = command.spawn().with_context(|| format!("start {}", self.name))?;
-        let mut running = Running { child, address, folder };
+        let mut running = Running { peer: self, processes, children: Vec::new(), address, folder };
+        let output = || output.try_clone().context("make a file for its output");
+        for arguments in &running.processes {
+            let mut command = self.command(None);
+            command.args(arguments).stdin(Stdio::null()).stdout(output()?).stderr(output()?);
+            running.children.push(command.spawn().with_context(|| format!("start {}", self.name))?);
+        }
         let begun = Instant::now();
         loop {
-            if running.child.try_wait().context("look after it")?.is_some() {
+            if running.ended()? {
                 let said = running.output();
                 bail!("{}", said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it ended without a word"));
             }
-            let works = if self.scraped { running.scrape().is_some() } else { begun.elapsed() > MOMENT };
+            let works = if self.tells == Tells::Printed { begun.elapsed() > MOMENT } else { running.tell().is_some() };
             if works {
                 return Ok(running);
             }
@@ -156,40 +212,75 @@ impl Peer {
 
 /// One that runs. Dropped, it is ended.
 pub struct Running {
-    child: Child,
+    peer: &'static Peer,
+    processes: Vec<Vec<String>>,
+    children: Vec<Child>,
     address: String,
     folder: PathBuf,
 }
 
 impl Running {
-    /// What it publishes, if it answers.
-    pub fn scrape(&self) -> Option<String> {
-        let response = get(&self.address, "/metrics", "");
-        let (head, body) = response.split_once("\r\n\r\n")?;
-        head.contains(" 200 ").then(|| body.to_owned())
+    /// What it has to tell at the moment, if anything.
+    pub fn tell(&self) -> Option<String> {
+        let told = match self.peer.tells {
+            Tells::Scraped => {
+                let response = get(&self.address, "/metrics", "");
+                let (head, body) = response.split_once("\r\n\r\n")?;
+                head.contains(" 200 ").then(|| body.to_owned())?
+            }
+            Tells::Dumped(parts) => parts.iter().map(|part| self.dump(part)).collect::<Option<String>>()?,
+            Tells::Printed => return None,
+        };
+        // Some answer before they know anything.
+        Some(told).filter(|told| !told.is_empty())
+    }
+
+    /// The last sample that it wrote down, as metrics.
+    fn dump(&self, part: &str) -> Option<String> {
+        let (_, global) = self.processes.first()?.split_last()?;
+        let mut command = self.peer.command(None);
+        command.args(global).args(["dump", part, "--begin", "now", "--output-format", "openmetrics"]);
+        let output = command.stdin(Stdio::null()).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// Ends it as a person at a terminal would; everything that it printed.
     pub fn end(mut self) -> Result<String> {
-        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), rustix::process::Signal::INT)?;
+        for child in &self.children {
+            rustix::process::kill_process(rustix::process::Pid::from_child(child), rustix::process::Signal::INT)?;
+        }
         let begun = Instant::now();
-        while self.child.try_wait()?.is_none() && begun.elapsed() < PATIENCE {
+        while !self.ended()? && begun.elapsed() < PATIENCE {
             sleep(Duration::from_millis(20));
         }
         Ok(self.output())
     }
 
-    /// CPU time of all its threads in nanoseconds (/proc/PID/task/TID/schedstat).
-    pub fn cpu_ns(&self) -> Result<u64> {
-        let tasks = format!("/proc/{}/task", self.child.id());
-        let threads = fs::read_dir(&tasks).with_context(|| format!("read {tasks}"))?;
-        // One that has just ended adds nothing.
-        Ok(threads.flatten().map(|task| run_ns(&task.path()).unwrap_or(0)).sum())
+    /// Whether one of its processes has.
+    fn ended(&mut self) -> Result<bool> {
+        for child in &mut self.children {
+            if child.try_wait().context("look after it")?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
-    /// Its process id.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
+    /// CPU time of all its threads in nanoseconds (/proc/PID/task/TID/schedstat).
+    pub fn cpu_ns(&self) -> Result<u64> {
+        let mut sum = 0;
+        for child in &self.children {
+            let tasks = format!("/proc/{}/task", child.id());
+            let threads = fs::read_dir(&tasks).with_context(|| format!("read {tasks}"))?;
+            // One that has just ended adds nothing.
+            sum += threads.flatten().map(|task| run_ns(&task.path()).unwrap_or(0)).sum::<u64>();
+        }
+        Ok(sum)
+    }
+
+    /// Resident memory of all its processes in bytes.
+    pub fn resident(&self) -> Result<u64> {
+        self.children.iter().map(|child| Ok(resident(&child.id().to_string())?.0)).sum()
     }
 
     fn output(&self) -> String {
@@ -199,8 +290,10 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        for child in &mut self.children {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
         let _ = fs::remove_dir_all(&self.folder);
     }
 }

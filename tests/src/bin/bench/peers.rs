@@ -13,8 +13,7 @@ use collector_tests::loopback::Loop;
 
 use crate::block;
 use crate::fault;
-use crate::machine;
-use crate::peer::{PEERS, Peer, Running};
+use crate::peer::{PEERS, Peer, Running, Tells};
 use crate::report::Report;
 use crate::statistic::{alternate, ratio};
 
@@ -25,6 +24,8 @@ const SCRAPES: u32 = 20;
 /// Direct reads that each is to see.
 const READS: u64 = 2000;
 const BLOCK: u64 = 4096;
+/// How long what happened is given to be told: some look each five seconds only.
+const SETTLE: Duration = Duration::from_millis(6100);
 
 /// Measures each that is there, this agent first.
 pub fn measure(rounds: usize) -> Result<Report> {
@@ -45,7 +46,7 @@ pub fn measure(rounds: usize) -> Result<Report> {
     let device = Loop::new(&folder, 256 << 20).map_err(anyhow::Error::msg)?;
     for peer in &PEERS {
         let Some(version) = peer.version() else {
-            report.note(format!("{} is not installed (Debian: {}).", peer.name, peer.package));
+            report.note(format!("{} is not installed ({}).", peer.name, peer.install));
             continue;
         };
         let name = format!("{} {version}", peer.name);
@@ -65,15 +66,18 @@ pub fn measure(rounds: usize) -> Result<Report> {
     Ok(report)
 }
 
-fn row(peer: &Peer, device: &Loop, rounds: usize) -> Result<[String; 8]> {
+fn row(peer: &'static Peer, device: &Loop, rounds: usize) -> Result<[String; 8]> {
     let running = peer.start()?;
     // This agent has the kernel measure its programs for a while, and others settle too.
     sleep(Duration::from_secs(11));
     let before = running.cpu_ns()?;
     sleep(WATCH);
     let idle = (running.cpu_ns()? - before) as f64 / 1e6 / WATCH.as_secs_f64();
-    let resident = machine::resident(&running.pid().to_string())?.0;
-    let (cpu, bytes) = if peer.scraped { scrapes(&running)? } else { ("–".to_owned(), "–".to_owned()) };
+    let resident = running.resident()?;
+    let (cpu, bytes) = match peer.tells {
+        Tells::Scraped => scrapes(&running)?,
+        _ => ("–".to_owned(), "–".to_owned()),
+    };
     let (kill, reads) = facts(peer, running, device)?;
 
     let mut rates = Vec::new();
@@ -106,7 +110,7 @@ fn scrapes(running: &Running) -> Result<(String, String)> {
     let before = running.cpu_ns()?;
     let mut bytes = 0;
     for _ in 0..SCRAPES {
-        bytes += running.scrape().context("it does not answer any more")?.len();
+        bytes += running.tell().context("it does not answer any more")?.len();
         // Each is of a new second: what is kept for those who ask twice does not count.
         sleep(Duration::from_millis(1050));
     }
@@ -116,7 +120,7 @@ fn scrapes(running: &Running) -> Result<(String, String)> {
 
 /// What it says of a kill and of reads that were made while it looked on.
 fn facts(peer: &Peer, running: Running, device: &Loop) -> Result<(String, String)> {
-    let before = running.scrape().unwrap_or_default();
+    let before = running.tell().unwrap_or_default();
     let cgroup = Cgroup::new("peers");
     cgroup.limit(16 << 20);
     let mut hog = cgroup.spawn(Command::new("tail").arg("/dev/zero").stdout(Stdio::null()).stderr(Stdio::null()));
@@ -126,16 +130,17 @@ fn facts(peer: &Peer, running: Running, device: &Loop) -> Result<(String, String
     let reads = device.stats().reads;
     block::read(&device.device(), READS, BLOCK)?;
     let reads = device.stats().reads - reads;
-    sleep(Duration::from_millis(2100));
-    let after = running.scrape().unwrap_or_default();
-    let printed = if peer.scraped { String::new() } else { running.end()? };
+    sleep(SETTLE);
+    let after = running.tell().unwrap_or_default();
+    let printed = if peer.tells == Tells::Printed { running.end()? } else { String::new() };
     Ok((kill(&before, &after, &printed, &cgroup.path, pid), seen(&before, &after, &printed, &device.name, reads)))
 }
 
 /// In how many words it tells of the kill: that there was one, and whose.
 fn kill(before: &str, after: &str, printed: &str, path: &str, pid: u32) -> String {
     let grown = |name: &str| sum(after, name, "") - sum(before, name, "");
-    let counted = ["headroom_oom_kills_total", "node_vmstat_oom_kill"].into_iter().find(|name| grown(name) >= 1.0);
+    let names = ["headroom_oom_kills_total", "node_vmstat_oom_kill", "system_vm_oom_kill"];
+    let counted = names.into_iter().find(|name| grown(name) >= 1.0);
     let named = lines(after, "headroom_oom_kills_total").any(|line| line.contains(path));
     let printed = printed.contains("oom") || printed.contains(&pid.to_string());
     match (counted, named, printed) {
@@ -149,13 +154,20 @@ fn kill(before: &str, after: &str, printed: &str, path: &str, pid: u32) -> Strin
 
 /// How many of the reads it counted for the device.
 fn seen(before: &str, after: &str, printed: &str, device: &str, reads: u64) -> String {
-    let names = ["headroom_block_io_service_seconds_count", "node_disk_reads_completed_total"];
-    let label = format!("device=\"{device}\"");
-    let grown = names.map(|name| sum(after, name, &label) - sum(before, name, &label));
-    match (grown.into_iter().find(|grown| *grown > 0.0), histogram(printed, device)) {
-        (Some(grown), _) => format!("{grown:.0} of {reads}"),
-        (None, Some(count)) => format!("{count} of {reads}, as a histogram"),
-        (None, None) => "nothing".to_owned(),
+    let count = |name: &str, label: &str| sum(after, name, label) - sum(before, name, label);
+    let grown = |name: &str, label: &str| Some(count(name, label)).filter(|grown| *grown > 0.0);
+    let names = [
+        ("headroom_block_io_service_seconds_count", "device"),
+        ("node_disk_reads_completed_total", "device"),
+        ("disk_read_completed", "disk"),
+    ];
+    let own = names.into_iter().find_map(|(name, key)| grown(name, &format!("{key}=\"{device}\"")));
+    let all = grown("blockio_operations", "op=\"read\"");
+    match (own, all, histogram(printed, device)) {
+        (Some(own), _, _) => format!("{own:.0} of {reads}"),
+        (None, Some(all), _) => format!("{all:.0}, of all devices together"),
+        (None, None, Some(count)) => format!("{count} of {reads}, as a histogram"),
+        (None, None, None) => "nothing".to_owned(),
     }
 }
 
@@ -172,9 +184,9 @@ fn lines<'a>(text: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
     text.lines().filter(move |line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])))
 }
 
-/// The sum of a metric's series that have this among their labels.
+/// The sum of a metric's series that have this among their labels. A time may follow the value.
 fn sum(text: &str, name: &str, label: &str) -> f64 {
-    let value = |line: &str| line.rsplit(' ').next()?.parse::<f64>().ok();
+    let value = |line: &str| line.rsplit('}').next()?.split(' ').nth(1)?.parse::<f64>().ok();
     lines(text, name).filter(|line| line.contains(label)).filter_map(value).sum()
 }
 
@@ -195,5 +207,7 @@ mod tests {
     fn series_are_summed_by_their_labels() {
         let text = "a{device=\"x\"} 1\na{device=\"y\"} 2\nab{device=\"x\"} 4\na 8\n";
         assert_eq!((sum(text, "a", ""), sum(text, "a", "device=\"x\"")), (11.0, 1.0));
+        let timed = "a{op=\"read\", unit=\"{}\"} 1 1795651645001\na{op=\"write\", unit=\"{}\"} 2 1795651645001\na 4 1795651645001\n";
+        assert_eq!((sum(timed, "a", ""), sum(timed, "a", "op=\"read\"")), (7.0, 1.0));
     }
 }
