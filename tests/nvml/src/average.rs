@@ -3,7 +3,10 @@
 use std::ffi::c_uint;
 use std::time::Instant;
 
-use nvml_wrapper_sys::bindings::*;
+use nvml_wrapper_sys::bindings::{
+    nvmlGpmMetricId_t_NVML_GPM_METRIC_PCIE_RX_PER_SEC as RECEIVED,
+    nvmlGpmMetricId_t_NVML_GPM_METRIC_PCIE_TX_PER_SEC as SENT, *,
+};
 
 use crate::answer::*;
 
@@ -84,8 +87,8 @@ pub unsafe extern "C" fn nvmlGpmMetricsGet(to: *mut nvmlGpmMetricsGet_t) -> Retu
         let seconds = after.when.duration_since(before.when).as_secs_f64();
         for metric in asked.metrics.iter_mut().take(asked.numMetrics as usize) {
             let way = match metric.metricId {
-                nvmlGpmMetricId_t_NVML_GPM_METRIC_PCIE_TX_PER_SEC => 0,
-                nvmlGpmMetricId_t_NVML_GPM_METRIC_PCIE_RX_PER_SEC => 1,
+                SENT => 0,
+                RECEIVED => 1,
                 _ => {
                     metric.nvmlReturn = UNSUPPORTED;
                     continue;

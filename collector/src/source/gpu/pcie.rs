@@ -199,6 +199,21 @@ mod tests {
     }
 
     #[test]
+    fn what_begins_anew_counts_from_there_on() {
+        let mut way = Way::default();
+        way.begin(0);
+        way.measure(500, 2 * SECOND, 1_000);
+        assert_eq!(way.total, 1_000);
+        way.begin(100 * SECOND);
+        way.measure(500, 101 * SECOND, 1_000);
+        assert_eq!(way.total, 1_500, "of the time in between nothing is known");
+        way.forget();
+        way.count(Count::Narrow(7_000), 102 * SECOND, 1_000);
+        way.count(Count::Narrow(7_100), 103 * SECOND, 1_000);
+        assert_eq!((way.total, way.doubtful), (1_600, 0), "and a counter is met anew");
+    }
+
+    #[test]
     fn the_share_in_use_is_of_the_time_between() {
         let mut way = Way::default();
         way.rate(0, 100);

@@ -68,7 +68,7 @@ pub fn measure(rounds: usize) -> Result<Report> {
 
 fn row(peer: &'static Peer, device: &Loop, rounds: usize) -> Result<[String; 8]> {
     let running = peer.start()?;
-    // This agent has the kernel measure its programs for a while, and others settle too.
+    // What is done once, at the start, is over by then.
     sleep(Duration::from_secs(11));
     let before = running.cpu_ns()?;
     sleep(WATCH);
