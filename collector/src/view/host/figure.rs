@@ -36,8 +36,10 @@ pub struct Watch {
     pub events: u64,
     /// When it last did, or began to watch.
     told: u64,
-    /// What had been waited at a tick, and when: the start of a window of our own.
+    /// When a window of our own began, and what had been waited by then.
     from: Option<(u64, u64)>,
+    /// The same of the window before it.
+    before: Option<(u64, u64)>,
 }
 
 impl Watch {
@@ -53,12 +55,27 @@ impl Watch {
         if elapsed < window {
             return false;
         }
-        self.from = Some((time, total));
+        self.before = self.from.replace((time, total));
         let waited = u128::from(total.saturating_sub(before)) * u128::from(window);
         let over = waited >= u128::from(self.trigger.threshold_ns) * u128::from(elapsed);
         // Ticks that are too far apart say nothing of a window. The kernel is late by a part of one.
         let silent = time.saturating_sub(self.told);
         over && elapsed < window.saturating_mul(2) && silent.saturating_mul(2) >= window.saturating_mul(3)
+    }
+
+    /// Whether even half of the threshold can have been waited in the window before `time`, by when `total` had been.
+    ///
+    /// Without CAP_SYS_RESOURCE the kernel's triggers begin with a counter that stands still and go on with another
+    /// (psi_trigger_create takes the total of PSI_POLL, update_triggers that of PSI_AVGS): at first all that was ever waited
+    /// on this host seems to have been waited since.
+    fn can_be(&self, time: u64, total: u64) -> bool {
+        let begin = time.saturating_sub(self.trigger.window_ns).max(self.created);
+        let known = [self.from, self.before];
+        let within = known.iter().flatten().find(|(then, _)| *then <= begin);
+        // Of what went before the first that is known, all may have been waited.
+        let Some((then, waited)) = within.or_else(|| known.iter().rev().flatten().next()) else { return true };
+        let most = total.saturating_sub(*waited).saturating_add(then.saturating_sub(begin));
+        most.saturating_mul(2) >= self.trigger.threshold_ns
     }
 
     fn tell(&mut self, time: u64) {
@@ -112,6 +129,9 @@ impl Host {
         if watch.events > 0 && time.saturating_sub(watch.told).saturating_mul(2) < watch.trigger.window_ns {
             return None;
         }
+        if stall.total_ns.is_some_and(|total| !watch.can_be(time, total)) {
+            return None;
+        }
         watch.tell(time);
         // Whoever looks before the next tick sees what was waited until now.
         if let (Some(statistic), Some(total)) = (pressure::statistic(resource, kind), stall.total_ns)
@@ -140,7 +160,7 @@ type Watches = BTreeMap<(pressure::Resource, pressure::Kind), Watch>;
 
 fn watch(watches: &mut Watches, trigger: Trigger, time: u64) -> &mut Watch {
     let watch = watches.entry((trigger.resource, trigger.kind));
-    let watch = watch.or_insert(Watch { trigger, created: time, events: 0, told: time, from: None });
+    let watch = watch.or_insert(Watch { trigger, created: time, events: 0, told: time, from: None, before: None });
     watch.trigger = trigger;
     watch
 }
@@ -219,6 +239,27 @@ mod tests {
             assert_eq!(host.pressure(time, &pressure::Reading::Stall(stall.clone())), Some(stall));
             assert_eq!(host.missed(time), []);
         }
+    }
+
+    #[test]
+    fn what_cannot_have_been_waited_is_not_believed() {
+        const MS: u64 = 1_000_000;
+        let mut host = Host::default();
+        let (resource, kind) = (Resource::Io, Kind::Stalled);
+        let trigger = Trigger { resource, kind, threshold_ns: 1000 * MS, window_ns: 2000 * MS };
+        host.pressure(10_000 * MS, &pressure::Reading::Trigger(trigger));
+        // Long ago tasks waited for a minute; since then nobody did, until the twentieth second.
+        let waited = |ms: u64| 60_000 + ms.saturating_sub(20_000);
+        let mut told = Vec::new();
+        for ms in (10_100..24_000).step_by(1000) {
+            host.statistics.put(host::Statistic::IoPressureFull, Some(waited(ms) * MS));
+            told.extend(host.missed(ms * MS).iter().map(|_| ms));
+            let ms = ms + 400;
+            let stall = Stall { trigger, total_ns: Some(waited(ms) * MS) };
+            told.extend(host.pressure(ms * MS, &pressure::Reading::Stall(stall)).map(|_| ms));
+        }
+        // Half a second of the first of these windows was waited in, and all of the next.
+        assert_eq!(told, [20_500, 21_500, 22_500, 23_500]);
     }
 
     #[test]
