@@ -149,8 +149,8 @@ const fn after(program: &'static str, functions: &'static [&'static str], gives:
 pub const SIGNAL: Signal = Signal {
     name: "transfer",
     summary: "Copies between host and GPU, pinned host memory and device memory, as processes ask the CUDA driver for \
-              them: copies of one dimension, also in batches, and allocations but those through virtual address ranges (`cuMemCreate`) \
-              and pitched or managed ones. Off unless `transfer.enabled` is set.",
+              them: copies of one dimension, also in batches, and allocations but those through virtual address \
+              ranges (`cuMemCreate`) and pitched or managed ones. Off unless `transfer.enabled` is set.",
     probes: &[
         after("transfer_copy_end", COPY, "copies"),
         at("transfer_to_device", TO_DEVICE, "copies from host to device"),

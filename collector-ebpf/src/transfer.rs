@@ -273,7 +273,7 @@ fn end_of_copy(address: u64) -> End {
     let readable = || unsafe { bpf_probe_read_user(address as *const u8) }.is_ok();
     if is(Memory::Device) {
         End::Device
-    } else if readable() {
+    } else if is(Memory::Pinned) || readable() {
         End::Host
     } else {
         End::Unseen

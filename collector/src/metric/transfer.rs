@@ -49,7 +49,7 @@ pub const SECONDS: Metric = Metric {
     name: "headroom_gpu_transfer_seconds",
     kind: Kind::Histogram,
     unit: Some(Unit::Seconds),
-    help: "Copies between host and GPU, by how long the calling thread was in the CUDA driver: the whole copy where the call waits for it, and only the asking where it does not.",
+    help: "Copies between host and GPU, by how long the calling thread was in the CUDA driver: the whole copy where the call waits for it, and only the asking where it does not. A batch is one here.",
     labels: &["direction"],
     needs: COPIES,
     read: |view, emit| {

@@ -4,10 +4,10 @@
 
 use std::time::Duration;
 
+use nvml_wrapper::Device;
 use nvml_wrapper::enums::gpm::GpmMetricId;
 use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::gpm::{GpmSample, gpm_metrics_get};
-use nvml_wrapper::{Device, Nvml};
 
 use crate::source::clock;
 use crate::source::watch::Watch;
@@ -20,8 +20,8 @@ const MEBIBYTE: f64 = 1_048_576.0;
 const APART: Duration = Duration::from_millis(200);
 
 /// The averages of one GPU.
+#[derive(Default)]
 pub struct Averages<'n> {
-    nvml: &'n Nvml,
     /// The last sample, and when it was taken (CLOCK_MONOTONIC).
     last: Option<(GpmSample<'n>, u64)>,
 }
@@ -39,12 +39,12 @@ pub enum Average {
 
 impl<'n> Averages<'n> {
     /// `None` if this GPU or driver has none.
-    pub fn new(nvml: &'n Nvml, device: &Device<'_>) -> Option<Averages<'n>> {
+    pub fn new(device: &Device<'n>) -> Option<Averages<'n>> {
         // What is let go of has to be freed, and read with the rest.
-        let lib = nvml.lib();
+        let lib = device.nvml().lib();
         let whole = lib.nvmlGpmSampleFree.is_ok() && lib.nvmlGpmSampleGet.is_ok() && lib.nvmlGpmMetricsGet.is_ok();
         let supported = whole && lib.nvmlGpmQueryDeviceSupport.is_ok() && device.gpm_support().unwrap_or(false);
-        supported.then_some(Averages { nvml, last: None })
+        supported.then(Averages::default)
     }
 
     /// What went over the link since this was last asked.
@@ -60,7 +60,7 @@ impl<'n> Averages<'n> {
         };
         // What the GPU receives is what the host sends.
         let ways = [GpmMetricId::PcieRxPerSec, GpmMetricId::PcieTxPerSec];
-        let averages = gpm_metrics_get(self.nvml, before, &sample, &ways)?;
+        let averages = gpm_metrics_get(device.nvml(), before, &sample, &ways)?;
         self.last = Some((sample, now));
         let mut rates = [0; 2];
         for (rate, average) in rates.iter_mut().zip(averages) {

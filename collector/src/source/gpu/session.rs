@@ -127,7 +127,7 @@ fn find<'n>(nvml: &'n Nvml, watch: &Watch) -> Result<Found<'n>, NvmlError> {
         let card = watch.call("handle", || {
             let device = nvml.device_by_index(index)?;
             let about = about(&device, index.to_string(), &driver, None)?;
-            let averages = Averages::new(nvml, &device);
+            let averages = Averages::new(&device);
             Ok::<_, NvmlError>(Card { device, about, averages, lost: false })
         });
         match card {

@@ -121,6 +121,22 @@ fn a_kill_is_told_at_once_and_completed_under_the_same_id() {
 }
 
 #[test]
+fn a_limit_that_is_read_after_the_kill_stands_beside_the_victim() {
+    let mut engine = host(5);
+    seconds(&mut engine, 2..20, |_, second| 20 + second);
+    let limit = |incident: &Incident, name: &str| {
+        let of = incident.evidence.consumers.iter().find(|it| it.workload == name).unwrap();
+        of.limit_bytes
+    };
+    let told = killed(&mut engine, 19 * SECOND + HALF, kill(7, 4, oom::Scope::Memcg));
+    assert_eq!(limit(&told[0], "/d"), None);
+    say(&mut engine, 20 * SECOND, id(4), &[(Statistic::MemoryCurrent, MIB), (Statistic::MemoryLimit, 40 * MIB)]);
+    tick(&mut engine, 20);
+    let told = tick(&mut engine, 21);
+    assert_eq!([limit(&told[0], "/d"), limit(&told[0], "/a/c")], [Some(40 * MIB), None]);
+}
+
+#[test]
 fn kills_of_one_shortage_are_one_incident() {
     let mut engine = host(5);
     seconds(&mut engine, 2..5, |_, _| 30);
