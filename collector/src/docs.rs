@@ -9,6 +9,8 @@ use crate::config::Config;
 use crate::config::load::{DEFAULT_FILE, FILE_VARIABLE};
 use crate::config::setting::SETTINGS;
 use crate::config::table::{Column, TABLES};
+use crate::exposition::SERIES;
+use crate::metric::METRICS;
 
 /// A page: its path in the repository, and what must stand there.
 pub type Page = (&'static str, fn() -> String);
@@ -20,7 +22,7 @@ pub const PAGES: &[Page] = &[
     ("deploy/prometheus/rules.yml", rules),
     ("docs/config.md", config),
     ("docs/incidents.md", crate::incident::document),
-    ("docs/metrics.md", crate::metric::document),
+    ("docs/metrics.md", metrics),
     ("docs/rules.md", crate::rule::document::document),
     ("docs/signals.md", signals),
 ];
@@ -37,6 +39,10 @@ disable = ["fault", "block_rq_issue"]
 [workload]
 max = 500
 "#;
+
+fn metrics() -> String {
+    crate::metric::document::document(METRICS.iter().chain([&SERIES]))
+}
 
 fn config() -> String {
     let mut page = format!(

@@ -5,21 +5,26 @@
 
 pub mod alert;
 pub mod amount;
+pub mod cgroup;
 pub mod cli;
 pub mod config;
+pub mod count;
 pub mod dashboard;
 pub mod docs;
 pub mod engine;
+pub mod exposition;
 pub mod http;
 pub mod identity;
 pub mod incident;
 pub mod metric;
+pub mod outcome;
 pub mod pressure;
 pub mod privilege;
 pub mod round;
 pub mod rule;
 pub mod run;
 pub mod sample;
+pub mod series;
 pub mod service;
 pub mod signal;
 pub mod sink;

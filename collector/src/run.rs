@@ -16,10 +16,11 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::cli::exit::{Exit, Failure};
 use crate::config::Config;
-use crate::engine::{Engine, Outcome};
+use crate::engine::Engine;
+use crate::exposition::{self, Format};
 use crate::http::access::Access;
 use crate::http::{BindError, Exposition, Limits, Listener, serve};
-use crate::metric::{self, Format};
+use crate::outcome::Outcome;
 use crate::pressure::{self, Stall, Trigger};
 use crate::privilege;
 use crate::round::Round;
@@ -169,7 +170,7 @@ impl Exposition for Shared {
         {
             return bytes.clone();
         }
-        let metric::Exposition { text, left_out } = metric::render(engine.view(), format, self.max_series);
+        let exposition::Exposition { text, left_out } = exposition::render(engine.view(), format, self.max_series);
         self.left_out.fetch_add(left_out, Ordering::Relaxed);
         let bytes = Bytes::from(text);
         *rendered = Some((engine.version(), format, bytes.clone()));

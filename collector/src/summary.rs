@@ -3,8 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::metric::Need;
 use crate::metric::host::RECLAIM;
+use crate::metric::row::Need;
 use crate::statistic::workload::Statistic;
 use crate::view::View;
 use crate::view::workload::Workload;
@@ -129,9 +129,9 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::test::{ID, engine};
     use crate::sample::{Reading, Sample};
     use crate::signal::reclaim::{self, Kind};
-    use crate::signal::test::{ID, engine};
 
     #[test]
     fn what_a_recording_says_may_be_more_than_there_can_be() {

@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use collector::alert::State;
-use collector::engine::{Engine, Outcome};
+use collector::engine::Engine;
+use collector::exposition::{Format, render};
 use collector::incident::Kind;
-use collector::metric::{Format, render};
+use collector::outcome::Outcome;
 use collector::rule::Rules;
 use collector::sample::{Reading, Sample};
 use collector::source::replay::samples;

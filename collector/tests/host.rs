@@ -11,7 +11,7 @@ use std::{env, fs};
 
 use collector::config::Config;
 use collector::engine::Engine;
-use collector::metric::{Format, render};
+use collector::exposition::{Format, render};
 use collector::sample::{Reading, Sample};
 use collector::source::host::Host;
 use collector::source::root::Root;

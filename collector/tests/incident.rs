@@ -6,8 +6,9 @@
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-use collector::engine::{Engine, Outcome};
+use collector::engine::Engine;
 use collector::incident::{Incident, cause, page};
+use collector::outcome::Outcome;
 use collector::sink::journal::{self, write::Entry};
 use collector::source::replay::samples;
 

@@ -9,8 +9,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::{env, fs};
 
-use collector::engine::{Engine, Outcome};
-use collector::metric::{Format, render};
+use collector::engine::Engine;
+use collector::exposition::{Format, render};
+use collector::outcome::Outcome;
 use collector::rule::Rules;
 use collector::source::replay::samples;
 

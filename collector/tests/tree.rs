@@ -10,7 +10,7 @@ use std::{env, fs};
 
 use collector::config::Config;
 use collector::engine::Engine;
-use collector::metric::{Format, render};
+use collector::exposition::{Format, render};
 use collector::sample::{Reading, Sample, Start};
 use collector::signal::cgroup::Reading as Change;
 use collector::source::cgroup::{Hierarchies, walk};

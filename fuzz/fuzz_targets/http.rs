@@ -11,7 +11,7 @@ use bytes::Bytes;
 use collector::engine::Engine;
 use collector::http::access::Access;
 use collector::http::{Exposition, Format, Limits, Listener, serve};
-use collector::metric;
+use collector::exposition;
 use collector::source::replay::samples;
 use libfuzzer_sys::fuzz_target;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -111,7 +111,7 @@ impl Page {
 
 impl Exposition for Page {
     fn metrics(&self, format: Format) -> Bytes {
-        metric::render(self.engine.view(), format, 1000).text.into()
+        exposition::render(self.engine.view(), format, 1000).text.into()
     }
 
     fn workloads(&self) -> Bytes {

@@ -5,7 +5,7 @@
 
 use collector::engine::Engine;
 use collector::sample::{Reading, Sample};
-use collector::signal::{Context, decode_record};
+use collector::signal::{Context, decode};
 use headroom_fuzz::{check_outcome, check_record, check_view};
 use libfuzzer_sys::fuzz_target;
 
@@ -20,7 +20,7 @@ fuzz_target!(|ring: &[u8]| {
     let mut last = 0;
     while let Some((length, tail)) = rest.split_first_chunk() {
         let (record, tail) = tail.split_at(usize::from(u16::from_le_bytes(*length)).min(tail.len()));
-        match decode_record(record, &CONTEXT) {
+        match decode::record(record, &CONTEXT) {
             Ok(sample) => {
                 check_record(&sample);
                 engine.apply(&sample).iter().for_each(check_outcome);

@@ -1,9 +1,10 @@
 //! What several targets do with what comes out: an engine that has begun, a sample written and read again, and all that
 //! is made of the view. Knows nothing of what was fed.
 
-use collector::engine::{Engine, Outcome};
+use collector::engine::Engine;
+use collector::outcome::Outcome;
 use collector::incident::page;
-use collector::metric::{self, Format};
+use collector::exposition::{self, Format};
 use collector::sample::Sample;
 use collector::summary::Summary;
 
@@ -30,7 +31,7 @@ pub fn check_outcome(outcome: &Outcome) {
 /// Whatever the names in it, an exposition has nothing but its own lines, and the summary is JSON.
 pub fn check_view(engine: &Engine) {
     for format in [Format::OpenMetrics, Format::Text] {
-        let text = metric::render(engine.view(), format, SERIES).text;
+        let text = exposition::render(engine.view(), format, SERIES).text;
         for line in text.split_terminator('\n') {
             let known = ["headroom_", "process_", "# HELP ", "# TYPE ", "# UNIT ", "# EOF"];
             assert!(known.iter().any(|start| line.starts_with(start)), "{line:?}");

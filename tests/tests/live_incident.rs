@@ -6,8 +6,9 @@
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use collector::engine::{Engine, Outcome};
+use collector::engine::Engine;
 use collector::incident::{Incident, Kind, Source};
+use collector::outcome::Outcome;
 use collector::sample::{Reading, Sample};
 use collector::statistic::workload::Statistic;
 use collector_tests::agent::{Agent, PATIENCE, headroom};

@@ -57,7 +57,7 @@ fn tallies(samples: &[Sample]) -> Vec<Tally> {
     let mut rounds = Vec::new();
     for sample in samples {
         match &sample.reading {
-            Reading::Block(Block::Device { service, .. }) => tally.counted += collector::view::host::count(service),
+            Reading::Block(Block::Device { service, .. }) => tally.counted += collector::count::count(service),
             Reading::Block(Block::Io(_)) => tally.received += 1,
             Reading::Lost(Lost { stage, count }) if stage == "ring_bulk" => tally.lost += count,
             Reading::Tick => rounds.push(tally),
@@ -78,7 +78,7 @@ fn of_device(samples: &[Sample], name: &str) -> (u64, u64) {
     for sample in samples {
         match &sample.reading {
             Reading::Block(Block::Device { device, service, .. }) if *device == wanted => {
-                counted += collector::view::host::count(service);
+                counted += collector::count::count(service);
             }
             Reading::Block(Block::Io(io)) if io.device == wanted => received += 1,
             _ => {}

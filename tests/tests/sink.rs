@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use collector::alert::{Alert, Severity, State};
 use collector::config;
-use collector::engine::Outcome;
+use collector::outcome::Outcome;
 use collector::sample::{Delivery, Reading};
 use collector::sink::journal::Reader;
 use collector::sink::outbox::{Fares, Outbox};

@@ -9,8 +9,9 @@ use anyhow::{Context as _, anyhow};
 use super::exit::{Exit, Failure};
 use super::settings::Settings;
 use crate::config::Config;
-use crate::engine::{Engine, Outcome};
+use crate::engine::Engine;
 use crate::incident::{Incident, page};
+use crate::outcome::Outcome;
 use crate::source::replay::{self, Why};
 
 /// What stands for the newest.

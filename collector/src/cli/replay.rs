@@ -10,8 +10,9 @@ use anyhow::{Context as _, anyhow};
 use super::exit::{Exit, Failure};
 use super::settings::Settings;
 use crate::config::Config;
-use crate::engine::{Engine, Outcome};
-use crate::metric::{self, Format};
+use crate::engine::Engine;
+use crate::exposition::{self, Format};
+use crate::outcome::Outcome;
 use crate::rule::Rules;
 use crate::source::replay::{self, Why};
 
@@ -81,7 +82,7 @@ pub fn run(args: &ReplayArgs, config: Config) -> Result<(), Failure> {
         tracing::warn!("{skipped} lines of {name} are no samples");
     }
     if !args.events {
-        let metrics = metric::render(engine.view(), Format::OpenMetrics, config.metrics.max_series);
+        let metrics = exposition::render(engine.view(), Format::OpenMetrics, config.metrics.max_series);
         out.write_all(metrics.text.as_bytes()).context("write the metrics")?;
     }
     out.flush().context("write to standard output")?;

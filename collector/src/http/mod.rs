@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-pub use crate::metric::Format;
+pub use crate::exposition::Format;
 pub use server::{BindError, Listener, serve};
 
 /// Where the workloads are listed.

@@ -1,6 +1,6 @@
 //! Jobs: Slurm's and Nomad's.
 
-use super::path::{Component, components};
+use super::component::{Component, components};
 use super::unit::number;
 use super::{Finding, Kind};
 

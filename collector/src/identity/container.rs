@@ -1,6 +1,6 @@
 //! Containers, by what their engines call the cgroups.
 
-use super::path::Component;
+use super::component::Component;
 use super::{Finding, Kind};
 
 /// What stands around a container's id in the name of its cgroup, and which engine writes it so.

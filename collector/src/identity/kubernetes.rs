@@ -1,7 +1,8 @@
 //! Pods and their containers, as the kubelet lays out their cgroups under its two cgroup drivers. They are found however
 //! deep they are nested: a node may itself be a container.
 
-use super::path::{Component, components, outermost};
+use super::component::{Component, components};
+use super::path::outermost;
 use super::{Finding, Kind, container};
 
 /// The classes of pods that have a cgroup between the pods and the root of them all; guaranteed pods have none.

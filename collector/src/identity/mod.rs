@@ -2,6 +2,7 @@
 //! it knows how systemd, container engines, Kubernetes and batch systems lay out their cgroups, and no cgroup in particular.
 
 mod batch;
+mod component;
 mod container;
 mod kubernetes;
 mod path;

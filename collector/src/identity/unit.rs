@@ -1,6 +1,6 @@
 //! systemd's units, the system's and the users'. They stand in slices, a user's below the user's own manager.
 
-use super::path::Component;
+use super::component::Component;
 use super::text::unescape;
 use super::{Finding, Kind};
 

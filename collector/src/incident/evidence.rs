@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::pressure::Resource;
 use crate::signal::oom::Scope;
-pub use crate::view::gpu::Held;
+pub use crate::statistic::gpu::Held;
 
 /// What is known of an incident.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -1,7 +1,6 @@
 //! What fires, as series of its own: what Prometheus' `ALERTS` is for its rules.
 
-use super::render::Value;
-use super::{Kind, Metric, WORKLOAD};
+use super::row::{Kind, Metric, Value, WORKLOAD};
 
 /// Every label that a series of the catalogue can have, but for those of infos, which no rule can look at.
 pub const LABELS: [&str; 33] = {
@@ -53,16 +52,17 @@ pub const ALERTS: Metric = Metric {
     needs: &[],
     read: |view, emit| {
         let mut values = [""; LABELS.len()];
-        for firing in view.alerts.firing() {
-            let (alert, severity) = (&*firing.rule.name, firing.rule.severity.label());
-            values.iter_mut().zip(LABELS).for_each(|(value, name)| {
-                *value = match name {
-                    "alert" => alert,
-                    "severity" => severity,
-                    _ => firing.label(name),
-                };
-            });
-            emit.gauge(&values, Value::Int(1))?;
+        for rule in &view.firing.0 {
+            for labels in &rule.alerts {
+                values.iter_mut().zip(LABELS).for_each(|(value, name)| {
+                    *value = match name {
+                        "alert" => &rule.name,
+                        "severity" => rule.severity.label(),
+                        _ => labels.get(name).map_or("", String::as_str),
+                    };
+                });
+                emit.gauge(&values, Value::Int(1))?;
+            }
         }
         Ok(())
     },
@@ -77,8 +77,8 @@ pub const FIRED: Metric = Metric {
     labels: &["alert", "severity"],
     needs: &[],
     read: |view, emit| {
-        for (rule, fired) in view.alerts.fired() {
-            emit.counter(&[&rule.name, rule.severity.label()], Value::Int(fired), view.started)?;
+        for rule in &view.firing.0 {
+            emit.counter(&[&rule.name, rule.severity.label()], Value::Int(rule.fired), view.started)?;
         }
         Ok(())
     },

@@ -4,18 +4,18 @@ use std::fmt;
 
 use collector_common::histogram;
 
-use super::render::{Emit, Value};
-use super::{Kind, Metric, Need, Unit};
+use super::row::{Emit, Kind, Metric, Need, Unit, Value, workload_and};
+use crate::count::count;
 use crate::signal::block::Operation;
 use crate::view::View;
-use crate::view::host::{DeviceIo, count};
+use crate::view::host::DeviceIo;
 use crate::view::workload::Io;
 
 const COMPLETED: Need = &[&["block_rq_complete"], &["block_rq_complete_raw"]];
 const TIMED: Need = &[&["block_rq_complete", "block_rq_issue"], &["block_rq_complete_raw", "block_rq_issue"]];
 
 const BY_DEVICE: &[&str] = &["device", "operation"];
-const BY_WORKLOAD: &[&str] = &super::workload_and("operation");
+const BY_WORKLOAD: &[&str] = &workload_and("operation");
 
 /// Service time.
 pub const SERVICE_SECONDS: Metric = Metric {
@@ -131,7 +131,7 @@ fn devices(view: &View, mut each: impl FnMut(&[&str], &DeviceIo) -> fmt::Result)
     Ok(())
 }
 
-fn workloads(view: &View, emit: &mut Emit<'_, '_>, value: fn(&Io) -> Value) -> fmt::Result {
+fn workloads(view: &View, emit: &mut Emit<'_>, value: fn(&Io) -> Value) -> fmt::Result {
     for workload in view.workloads.iter() {
         let [name, namespace, pod, container] = workload.labels();
         for (operation, io) in Operation::ALL.into_iter().zip(&workload.amounts.block) {

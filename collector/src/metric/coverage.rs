@@ -1,7 +1,6 @@
 //! What can be seen, what was lost, and what the programs cost.
 
-use super::render::Value;
-use super::{Kind, Metric, Unit};
+use super::row::{Kind, Metric, Unit, Value};
 use crate::sample::ProbeState;
 use crate::view::coverage::{CGROUP_EVENTS as EVENTS, ORIGINS};
 
@@ -166,23 +165,9 @@ pub const LOST: Metric = Metric {
     read: |view, emit| {
         for (stage, &lost) in &view.coverage.lost {
             // This exposition's own cut is not in the view yet.
-            let cut = if stage == super::render::STAGE { emit.left_out() } else { 0 };
+            let cut = if stage == "series" { emit.left_out() } else { 0 };
             emit.counter(&[stage], Value::Int(lost.saturating_add(cut)), view.started)?;
         }
         Ok(())
-    },
-};
-
-/// Series.
-pub const SERIES: Metric = Metric {
-    name: "headroom_series",
-    kind: Kind::Gauge,
-    unit: None,
-    help: "Series in this exposition, this one included.",
-    labels: &[],
-    needs: &[],
-    read: |_, emit| {
-        let series = emit.series() + 1;
-        emit.gauge(&[], Value::Int(series))
     },
 };

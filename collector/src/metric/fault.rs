@@ -2,7 +2,7 @@
 
 use collector_common::fault::word;
 
-use super::{Kind, Metric, Need, Unit, WORKLOAD, render::Value};
+use super::row::{Kind, Metric, Need, Unit, Value, WORKLOAD};
 
 const MAJOR: Need = &[&["fault_major"]];
 

@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use super::render::{Emit, Value};
-use super::{Kind, Metric, Unit, WORKLOAD};
+use super::row::{Emit, Kind, Metric, Unit, Value, WORKLOAD};
 use crate::statistic::gpu::{REASONS, Statistic};
 use crate::view::View;
 use Statistic::*;
@@ -320,7 +319,7 @@ fn thousandth(number: u64) -> Value {
 }
 
 /// A series for each of these that is known, with the value of the last label if there is one.
-fn each(view: &View, emit: &mut Emit<'_, '_>, series: &[(&str, Statistic)], value: fn(u64) -> Value) -> fmt::Result {
+fn each(view: &View, emit: &mut Emit<'_>, series: &[(&str, Statistic)], value: fn(u64) -> Value) -> fmt::Result {
     let kind = emit.metric().kind;
     let labels = emit.metric().labels.len();
     for gpu in view.gpus.iter() {

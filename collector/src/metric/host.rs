@@ -2,7 +2,7 @@
 
 use collector_common::reclaim::KINDS;
 
-use super::{Kind, Metric, Need, Unit, render::Value};
+use super::row::{Kind, Metric, Need, Unit, Value};
 use crate::signal::reclaim;
 
 /// The programs that see reclaim, by [`reclaim::Kind`].

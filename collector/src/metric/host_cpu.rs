@@ -1,8 +1,7 @@
 //! What the host's CPUs do, and what is waited for.
 
 use super::host_statistic::rows;
-use super::render::Value;
-use super::{Kind, Metric, Unit};
+use super::row::{Kind, Metric, Unit, Value};
 use crate::statistic::host::Statistic;
 
 rows! {

@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use super::render::Emit;
-use super::{Kind, Metric, Unit};
+use super::row::{Emit, Kind, Metric, Unit};
 use crate::statistic::disk::Statistic;
 use crate::view::View;
 use Statistic::*;
@@ -90,7 +89,7 @@ pub const IN_FLIGHT: Metric = Metric {
 
 fn operations(
     view: &View,
-    emit: &mut Emit<'_, '_>,
+    emit: &mut Emit<'_>,
     [read, write, discard]: [Statistic; 3],
     flush: Option<Statistic>,
 ) -> fmt::Result {
@@ -103,7 +102,7 @@ fn operations(
     Ok(())
 }
 
-fn disks(view: &View, emit: &mut Emit<'_, '_>, statistic: Statistic, operation: &[&str]) -> fmt::Result {
+fn disks(view: &View, emit: &mut Emit<'_>, statistic: Statistic, operation: &[&str]) -> fmt::Result {
     for (device, values) in &view.host.disks {
         let Some(number) = values.get(statistic) else { continue };
         let labels = [&**device, operation.first().copied().unwrap_or_default()];

@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use super::render::{Emit, Value};
-use super::{Kind, Metric, Unit};
+use super::row::{Emit, Kind, Metric, Unit, Value};
 use crate::statistic::filesystem::Statistic;
 use crate::view::View;
 use crate::view::host::Filesystem;
@@ -85,11 +84,11 @@ const fn gauge(name: &'static str, help: &'static str) -> Metric {
     Metric { name, kind: Kind::Gauge, unit: None, help, labels: LABELS, needs: &[], read: |_, _| Ok(()) }
 }
 
-fn figures(view: &View, emit: &mut Emit<'_, '_>, statistic: Statistic) -> fmt::Result {
+fn figures(view: &View, emit: &mut Emit<'_>, statistic: Statistic) -> fmt::Result {
     each(view, emit, |filesystem| filesystem.values.as_ref()?.get(statistic))
 }
 
-fn each(view: &View, emit: &mut Emit<'_, '_>, value: impl Fn(&Filesystem) -> Option<u64>) -> fmt::Result {
+fn each(view: &View, emit: &mut Emit<'_>, value: impl Fn(&Filesystem) -> Option<u64>) -> fmt::Result {
     for (mountpoint, filesystem) in &view.host.filesystems {
         if let Some(value) = value(filesystem) {
             emit.gauge(&[&filesystem.device, mountpoint, &filesystem.fstype], Value::Int(value))?;

@@ -3,8 +3,7 @@
 use std::fmt;
 
 use super::host_statistic::rows;
-use super::render::{Emit, Value};
-use super::{Kind, Metric};
+use super::row::{Emit, Kind, Metric, Value};
 use crate::statistic::host::Statistic;
 use crate::view::View;
 
@@ -123,7 +122,7 @@ pub const SWAP_USED_RATIO: Metric = Metric {
 };
 
 /// One less the share that is left.
-fn ratio(view: &View, emit: &mut Emit<'_, '_>, part: Statistic, total: Statistic) -> fmt::Result {
+fn ratio(view: &View, emit: &mut Emit<'_>, part: Statistic, total: Statistic) -> fmt::Result {
     left(view, part, total).map_or(Ok(()), |left| emit.gauge(&[], Value::Float(1.0 - left)))
 }
 

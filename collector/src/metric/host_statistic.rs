@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::render::Emit;
+use super::row::Emit;
 use crate::statistic::host::Statistic;
 use crate::view::View;
 
@@ -17,9 +17,9 @@ macro_rules! rows {
         { $([$($value:literal),*] $statistic:ident),+ $(,)? }
     )+) => {$(
         $(#[$about])*
-        pub const $const: $crate::metric::Metric = $crate::metric::Metric {
+        pub const $const: $crate::metric::row::Metric = $crate::metric::row::Metric {
             name: $name,
-            kind: $crate::metric::Kind::$kind,
+            kind: $crate::metric::row::Kind::$kind,
             unit: $crate::metric::host_statistic::unit!($unit),
             help: $help,
             labels: &[$($($label),+)?],
@@ -39,13 +39,13 @@ macro_rules! unit {
         None
     };
     ($unit:ident) => {
-        Some($crate::metric::Unit::$unit)
+        Some($crate::metric::row::Unit::$unit)
     };
 }
 pub(super) use unit;
 
 /// Writes those that are known.
-pub(super) fn emit(view: &View, emit: &mut Emit<'_, '_>, series: &[Series]) -> fmt::Result {
+pub(super) fn emit(view: &View, emit: &mut Emit<'_>, series: &[Series]) -> fmt::Result {
     let values = &view.host.statistics;
     let boot = values.get(Statistic::BootTime).unwrap_or(0);
     for (labels, statistic) in series {
@@ -58,28 +58,34 @@ pub(super) fn emit(view: &View, emit: &mut Emit<'_, '_>, series: &[Series]) -> f
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::metric::{Format, render};
+    use crate::metric::METRICS;
+    use crate::metric::row::Kind;
+    use crate::metric::visit::{Part, visit};
     use crate::statistic::host::Values;
     use crate::statistic::{Nature, Statistic as _};
+
+    /// The host's series: name, kind, number, and when it began.
+    fn shown(view: &View) -> Vec<(&'static str, Kind, f64, u64)> {
+        let mut shown = Vec::new();
+        for metric in METRICS.iter().filter(|metric| metric.name.starts_with("headroom_host_")) {
+            let part = if metric.kind == Kind::Histogram { Part::Count } else { Part::Whole };
+            visit(view, metric, part, &mut |_, number, created| {
+                shown.push((metric.name, metric.kind, number, created));
+            });
+        }
+        shown
+    }
 
     #[test]
     fn every_statistic_is_shown_and_a_counter_as_one() {
         for statistic in Statistic::ALL.iter().copied() {
             let mut view = View::default();
-            let shown = |view: &View| {
-                let text = render(&Arc::new(view.clone()), Format::OpenMetrics, 1000).text;
-                text.lines().filter(|line| line.starts_with("headroom_host_")).map(str::to_owned).collect::<Vec<_>>()
-            };
-            assert_eq!(shown(&view), Vec::<String>::new());
+            assert_eq!(shown(&view), []);
             view.host.statistics = Values::from_iter([(statistic, 7)]);
-            // Without a time of boot there is nothing to say of when it began.
             let series = shown(&view);
             assert_eq!(series.len(), 1, "{statistic:?}: {series:?}");
-            let name = series[0].split(['{', ' ']).next().unwrap();
-            assert_eq!(name.ends_with("_total"), statistic.nature() == Nature::Counter, "{series:?}");
+            assert_eq!(series[0].1 == Kind::Counter, statistic.nature() == Nature::Counter, "{series:?}");
         }
     }
 
@@ -88,8 +94,8 @@ mod tests {
         let mut view = View::default();
         let values = [(Statistic::ContextSwitches, 7), (Statistic::BootTime, 1_500_000_000)];
         view.host.statistics = Values::from_iter(values);
-        let text = render(&Arc::new(view), Format::OpenMetrics, 1000).text;
-        assert!(text.contains("headroom_host_context_switches_created 1.500\n"), "{text}");
-        assert!(text.contains("headroom_host_boot_time_seconds 1.5\n"), "{text}");
+        let series = shown(&view);
+        assert!(series.contains(&("headroom_host_context_switches_total", Kind::Counter, 7.0, 1_500_000_000)));
+        assert!(series.contains(&("headroom_host_boot_time_seconds", Kind::Gauge, 1.5, 0)), "{series:?}");
     }
 }

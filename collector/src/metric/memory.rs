@@ -2,9 +2,8 @@
 
 use std::fmt;
 
-use super::render::{Emit, Value};
+use super::row::{self, Emit, Metric, Unit, Value, WORKLOAD};
 use super::statistic::rows;
-use super::{Metric, Unit, WORKLOAD};
 use crate::identity::Kind;
 use crate::statistic::workload::Statistic;
 use crate::view::workload::Workload;
@@ -88,10 +87,10 @@ pub const LIMIT_WORKING_SET_RATIO: Metric = Metric {
 };
 
 const fn ratio(name: &'static str, help: &'static str) -> Metric {
-    Metric { name, kind: super::Kind::Gauge, unit: None, help, labels: &WORKLOAD, needs: &[], read: |_, _| Ok(()) }
+    Metric { name, kind: row::Kind::Gauge, unit: None, help, labels: &WORKLOAD, needs: &[], read: |_, _| Ok(()) }
 }
 
-fn share(emit: &mut Emit<'_, '_>, workload: &Workload, part: Statistic) -> fmt::Result {
+fn share(emit: &mut Emit<'_>, workload: &Workload, part: Statistic) -> fmt::Result {
     match [part, Statistic::MemoryLimit].map(|it| workload.statistics.get(it)) {
         // Nothing is a share of nothing.
         [Some(part), Some(limit @ 1..)] => emit.gauge(&workload.labels(), Value::Float(part as f64 / limit as f64)),
@@ -101,11 +100,13 @@ fn share(emit: &mut Emit<'_, '_>, workload: &Workload, part: Statistic) -> fmt::
 
 #[cfg(test)]
 mod tests {
+    use crate::cgroup::Id;
     use crate::engine::Engine;
-    use crate::metric::{METRICS, Part, visit};
+    use crate::engine::test::{ID, start};
+    use crate::metric::METRICS;
+    use crate::metric::visit::{Part, visit};
     use crate::sample::{Reading, Sample, Start, Statistics};
-    use crate::signal::cgroup::{self, Id};
-    use crate::signal::test::{ID, start};
+    use crate::signal::cgroup;
     use crate::statistic::workload::Statistic::{MemoryCurrent, MemoryLimit, MemoryWorkingSet};
 
     const MIB: u64 = 1 << 20;

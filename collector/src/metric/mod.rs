@@ -17,21 +17,17 @@ mod host_statistic;
 pub mod memory;
 pub mod oom;
 pub mod process;
-pub mod render;
+pub mod row;
 pub mod sink;
 pub mod statistic;
 pub mod transfer;
 pub mod usage;
+pub mod visit;
 pub mod workload;
 
-use std::fmt;
+use row::Metric;
 
-use crate::view::View;
-
-pub use document::document;
-pub use render::{Emit, Exposition, Part, render, visit};
-
-/// The order in which families are rendered. What the series cap may cut comes before what tells of the cut.
+/// In the order in which families are rendered: what the cap on series may cut comes before what tells of the cut.
 pub const METRICS: &[Metric] = &[
     host_memory::TOTAL,
     host_memory::AVAILABLE,
@@ -199,117 +195,7 @@ pub const METRICS: &[Metric] = &[
     process::START_TIME,
     coverage::WORKLOADS,
     coverage::LOST,
-    coverage::SERIES,
 ];
-
-/// The labels that name a workload: the first of every metric that is a workload's. Their values are
-/// [`Workload::labels`](crate::view::workload::Workload::labels).
-pub const WORKLOAD: [&str; 4] = ["workload", "namespace", "pod", "container"];
-
-/// Those, and then one more.
-const fn workload_and(label: &'static str) -> [&'static str; 5] {
-    let [workload, namespace, pod, container] = WORKLOAD;
-    [workload, namespace, pod, container, label]
-}
-
-/// One family of metrics.
-#[derive(Clone, Copy)]
-pub struct Metric {
-    /// Its name in full: of a counter with `_total`, of an info with `_info`, each with the unit before.
-    pub name: &'static str,
-    /// What sort of number it is.
-    pub kind: Kind,
-    /// `seconds` or `bytes`, as it stands in the name.
-    pub unit: Option<Unit>,
-    /// What it says, and from whose viewpoint.
-    pub help: &'static str,
-    /// The names of its labels, in the order in which `read` gives their values.
-    pub labels: &'static [&'static str],
-    /// What must be attached for it to be known; a part of its series for each. Without any of them there is no series.
-    /// Empty if it does not come from a probe.
-    pub needs: &'static [Need],
-    /// Reads its series off the view, in an order that depends on the view alone.
-    pub read: fn(&View, &mut Emit<'_, '_>) -> fmt::Result,
-}
-
-impl fmt::Debug for Metric {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name)
-    }
-}
-
-/// Alternatives, each a list of programs that must all be attached.
-pub type Need = &'static [&'static [&'static str]];
-
-/// What sort of number a metric is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Only ever grows.
-    Counter,
-    /// Goes up and down.
-    Gauge,
-    /// Durations, by length.
-    Histogram,
-    /// Always 1; the labels are what it says.
-    Info,
-}
-
-/// The unit of a metric.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unit {
-    /// Seconds.
-    Seconds,
-    /// Bytes.
-    Bytes,
-}
-
-impl Unit {
-    /// As it stands in the name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Unit::Seconds => "seconds",
-            Unit::Bytes => "bytes",
-        }
-    }
-}
-
-/// How an exposition is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// OpenMetrics 1.0.
-    OpenMetrics,
-    /// Prometheus' text format 0.0.4.
-    Text,
-}
-
-impl Format {
-    /// The value of `Content-Type`.
-    pub const fn content_type(self) -> &'static str {
-        match self {
-            Format::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
-            Format::Text => "text/plain; version=0.0.4; charset=utf-8",
-        }
-    }
-}
-
-impl Metric {
-    /// Its name without what its kind and its unit add: what OpenMetrics calls the family, less the unit.
-    pub fn stem(&self) -> &'static str {
-        let suffix = match self.kind {
-            Kind::Counter => "_total",
-            Kind::Info => "_info",
-            Kind::Gauge | Kind::Histogram => "",
-        };
-        let family = self.name.strip_suffix(suffix).unwrap_or(self.name);
-        let unit = self.unit.and_then(|unit| family.strip_suffix(unit.name())?.strip_suffix('_'));
-        unit.unwrap_or(family)
-    }
-
-    /// Whether the number of its series depends on what runs on the host, so that the cap holds for it.
-    pub fn capped(&self) -> bool {
-        self.labels.iter().any(|label| matches!(*label, "workload" | "device" | "gpu"))
-    }
-}
 
 #[cfg(test)]
 mod tests {
@@ -317,6 +203,7 @@ mod tests {
 
     use collector_common::SIGNALS;
 
+    use super::row::{Kind, Unit, WORKLOAD};
     use super::*;
 
     #[test]
@@ -358,6 +245,5 @@ mod tests {
         let last = METRICS.iter().rposition(Metric::capped).unwrap();
         let lost = METRICS.iter().position(|metric| metric.name == "headroom_lost_total").unwrap();
         assert!(last < lost);
-        assert_eq!(METRICS.last().unwrap().name, "headroom_series", "it counts all before it");
     }
 }

@@ -1,6 +1,6 @@
 //! OOM kills, from the viewpoint of the victim and from that of the limit.
 
-use super::{Kind, Metric, Need, WORKLOAD, render::Value};
+use super::row::{Kind, Metric, Need, Value, WORKLOAD, workload_and};
 use crate::signal::oom::Scope;
 
 const VICTIM: Need = &[&["oom_mark_victim"]];
@@ -12,7 +12,7 @@ pub const KILLS: Metric = Metric {
     kind: Kind::Counter,
     unit: None,
     help: "Processes of the workload that the OOM killer killed, by whose memory was out: a memory cgroup's (memcg) or the host's.",
-    labels: &super::workload_and("scope"),
+    labels: &workload_and("scope"),
     needs: &[VICTIM],
     read: |view, emit| {
         for workload in view.workloads.iter() {

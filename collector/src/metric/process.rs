@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use super::render::{Emit, Value};
-use super::{Kind, Metric, Unit};
+use super::row::{Emit, Kind, Metric, Unit, Value};
 use crate::sample::Process;
 use crate::view::View;
 
@@ -57,12 +56,12 @@ const fn gauge(
     name: &'static str,
     unit: Option<Unit>,
     help: &'static str,
-    read: fn(&View, &mut Emit<'_, '_>) -> fmt::Result,
+    read: fn(&View, &mut Emit<'_>) -> fmt::Result,
 ) -> Metric {
     Metric { name, kind: Kind::Gauge, unit, help, labels: &[], needs: &[], read }
 }
 
-fn figure(view: &View, emit: &mut Emit<'_, '_>, value: fn(&Process) -> Value) -> fmt::Result {
+fn figure(view: &View, emit: &mut Emit<'_>, value: fn(&Process) -> Value) -> fmt::Result {
     match &view.coverage.process {
         Some(process) => emit.gauge(&[], value(process)),
         None => Ok(()),

@@ -1,7 +1,6 @@
 //! Receivers of alerts.
 
-use super::render::Value;
-use super::{Kind, Metric};
+use super::row::{Kind, Metric, Value};
 
 /// What arrived.
 pub const DELIVERED: Metric = Metric {

@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use super::render::{Emit, Value};
-use super::{Kind, Metric, Need, Unit, WORKLOAD};
+use super::row::{Emit, Kind, Metric, Need, Unit, Value, WORKLOAD, workload_and};
 use crate::signal::transfer::{Direction, Memory};
 use crate::view::View;
 use crate::view::workload::Transfer;
@@ -19,8 +18,8 @@ const PINNED: Need = &[
 ];
 const DEVICE: Need = &[&["transfer_allocation_end", "transfer_allocate", "transfer_release_end", "transfer_free"]];
 
-const BY_DIRECTION: &[&str] = &super::workload_and("direction");
-const BY_MEMORY: &[&str] = &super::workload_and("memory");
+const BY_DIRECTION: &[&str] = &workload_and("direction");
+const BY_MEMORY: &[&str] = &workload_and("memory");
 
 /// Copies.
 pub const TRANSFERS: Metric = Metric {
@@ -107,7 +106,7 @@ pub const REFUSED: Metric = Metric {
     },
 };
 
-fn copies(view: &View, emit: &mut Emit<'_, '_>, amounts: fn(&Transfer) -> &[u64; Direction::ALL.len()]) -> fmt::Result {
+fn copies(view: &View, emit: &mut Emit<'_>, amounts: fn(&Transfer) -> &[u64; Direction::ALL.len()]) -> fmt::Result {
     for workload in view.workloads.iter() {
         let [name, namespace, pod, container] = workload.labels();
         for direction in Direction::ALL {
@@ -122,7 +121,7 @@ fn copies(view: &View, emit: &mut Emit<'_, '_>, amounts: fn(&Transfer) -> &[u64;
 }
 
 /// Only of workloads that have anything to do with a GPU: most have not.
-fn held(view: &View, emit: &mut Emit<'_, '_>, memory: Memory) -> fmt::Result {
+fn held(view: &View, emit: &mut Emit<'_>, memory: Memory) -> fmt::Result {
     for workload in view.workloads.iter() {
         let transfer = &workload.amounts.transfer;
         if *transfer != Transfer::default() {

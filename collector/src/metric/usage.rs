@@ -1,6 +1,6 @@
 //! What workloads use and wait for besides memory: CPUs and block devices, as the kernel's files tell.
 
-use super::Unit;
+use super::row::Unit;
 use super::statistic::rows;
 
 const SECONDS: Option<Unit> = Some(Unit::Seconds);

@@ -2,15 +2,15 @@
 
 use std::fmt;
 
-use super::host::{COMPACTION, RECLAIM};
-use super::render::{Emit, Value};
-use super::{Kind, Metric, Unit, WORKLOAD};
+use super::host::COMPACTION;
+use super::host::RECLAIM;
+use super::row::{Emit, Kind, Metric, Unit, Value, WORKLOAD, workload_and};
 use crate::identity::Identity;
 use crate::signal::reclaim;
 use crate::view::View;
 use crate::view::workload::{OTHER, Reclaim, Stalls};
 
-const BY_KIND: &[&str] = &super::workload_and("kind");
+const BY_KIND: &[&str] = &workload_and("kind");
 
 /// Which there are.
 pub const INFO: Metric = Metric {
@@ -100,7 +100,7 @@ pub const COMPACTION_STALLS: Metric = Metric {
     read: |view, emit| compactions(view, emit, |stalls| Value::Int(stalls.stalls)),
 };
 
-fn reclaims(view: &View, emit: &mut Emit<'_, '_>, value: fn(&Reclaim) -> Value) -> fmt::Result {
+fn reclaims(view: &View, emit: &mut Emit<'_>, value: fn(&Reclaim) -> Value) -> fmt::Result {
     for workload in view.workloads.iter() {
         let [name, namespace, pod, container] = workload.labels();
         for (need, kind) in reclaim::Kind::ALL.into_iter().enumerate() {
@@ -113,7 +113,7 @@ fn reclaims(view: &View, emit: &mut Emit<'_, '_>, value: fn(&Reclaim) -> Value) 
     Ok(())
 }
 
-fn compactions(view: &View, emit: &mut Emit<'_, '_>, value: fn(&Stalls) -> Value) -> fmt::Result {
+fn compactions(view: &View, emit: &mut Emit<'_>, value: fn(&Stalls) -> Value) -> fmt::Result {
     for workload in view.workloads.iter() {
         emit.counter(&workload.labels(), value(&workload.amounts.compaction), workload.created)?;
     }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::{Change, Condition, Rule, Rules, Side, Threshold};
-use crate::metric::Part;
+use crate::metric::visit::Part;
 use crate::xid::{XIDS, Xid};
 
 /// The page `docs/rules.md`.

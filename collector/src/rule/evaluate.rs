@@ -157,7 +157,8 @@ fn seconds(ns: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metric::{Part, host_memory};
+    use crate::metric::host_memory;
+    use crate::metric::visit::Part;
     use proptest::prelude::*;
 
     const S: u64 = 1_000_000_000;

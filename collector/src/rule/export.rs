@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::template::{Form, Piece, Template, Word};
 use super::{Change, Condition, Event, Rule, Rules, Side, Threshold};
 use crate::incident::Kind;
-use crate::metric::Part;
+use crate::metric::visit::Part;
 
 /// A counter that stands for a kind of incident, and what it must grow by; not every kind has one.
 fn counter(kind: Kind) -> Option<&'static str> {

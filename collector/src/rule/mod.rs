@@ -16,7 +16,8 @@ use crate::config::error::Errors;
 use crate::config::rule::Rule as Raw;
 use crate::config::table::Entry;
 use crate::incident::Kind;
-use crate::metric::{Metric, Part};
+use crate::metric::row::Metric;
+use crate::metric::visit::Part;
 use pattern::Pattern;
 use template::Template;
 

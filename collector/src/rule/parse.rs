@@ -14,8 +14,10 @@ use crate::config::rule::{RULE, Rule as Raw};
 use crate::config::table::Entry;
 use crate::config::{Config, file};
 use crate::incident::Kind;
+use crate::metric::METRICS;
 use crate::metric::alert::LABELS;
-use crate::metric::{self, METRICS, Part};
+use crate::metric::row as metric;
+use crate::metric::visit::Part;
 
 /// The pack.
 pub const PACK: &str = include_str!("default.toml");
@@ -25,9 +27,6 @@ const HOLD: Duration = Duration::from_secs(300);
 
 /// More than this is no list of rules that anybody wrote.
 const RULES: usize = 1000;
-
-/// What says itself which rules hold, or exists in an exposition alone: no rule can look at it.
-const BLIND: [&str; 3] = ["headroom_alerts", "headroom_alerts_fired_total", "headroom_series"];
 
 /// One threshold in three keys: who gives one of them gives them all.
 const THRESHOLD: [&str; 3] = ["above", "below", "clear"];
@@ -170,9 +169,6 @@ impl Draft {
         let Some((metric, part)) = Part::find(&raw.metric) else {
             return Err(("metric", no_metric(&raw.metric)));
         };
-        if BLIND.contains(&metric.name) {
-            return Err(("metric", format!("a rule cannot look at {}", metric.name)));
-        }
         if metric.kind == metric::Kind::Info {
             return Err(("metric", format!("{} is always 1: there is nothing to look at", metric.name)));
         }
@@ -304,7 +300,7 @@ mod tests {
                 "headroom_oom_kills_total",
                 "a.toml:3:10: rule.metric: headroom_oom_kills_total only ever grows: give a rate",
             ),
-            ("headroom_host_memory_used_ratio", "headroom_series", "a rule cannot look at headroom_series"),
+            ("headroom_host_memory_used_ratio", "headroom_series", "there is no metric \"headroom_series\""),
             ("metric = \"headroom_host_memory_used_ratio\"\n", "", "a.toml:1:1: rule.metric: is missing"),
             ("above = 0.5\n", "", "a.toml:1:1: rule.above: is missing, and so is below"),
             ("above = 0.5", "above = 0.5\nbelow = 0.1", "a.toml:5:9: rule.below: contradicts above"),

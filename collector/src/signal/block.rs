@@ -6,10 +6,9 @@ use collector_common::block::{self, DeviceOperation, OPERATIONS, device_word, wo
 use serde::{Deserialize, Serialize};
 use zerocopy::FromBytes;
 
-use super::cgroup::Id;
-use super::{Histogram, Named, RowKey, cgroup_of, row};
-use crate::engine::Outcome;
-use crate::view::{View, grow};
+use super::{RowKey, cgroup_of, row};
+use crate::cgroup::Id;
+use crate::count::Histogram;
 
 /// A block device's number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -147,7 +146,7 @@ pub struct OnDevice {
     pub io: Io,
 }
 
-pub(super) fn decode(record: &block::Io) -> Result<Reading, &'static str> {
+pub(crate) fn decode(record: &block::Io) -> Result<Reading, &'static str> {
     Ok(Reading::Io(Io {
         cgroup: Id::from_record(record.cgroup),
         device: Device::from_kernel(record.device.device),
@@ -159,7 +158,7 @@ pub(super) fn decode(record: &block::Io) -> Result<Reading, &'static str> {
     }))
 }
 
-pub(super) fn device(key: RowKey, growth: &[u64]) -> Option<Reading> {
+pub(crate) fn device(key: RowKey, growth: &[u64]) -> Option<Reading> {
     let RowKey::Hash(key) = key else { return None };
     let key = DeviceOperation::read_from_bytes(&key).ok()?;
     let words: &[u64; device_word::COUNT] = row(growth)?;
@@ -173,7 +172,7 @@ pub(super) fn device(key: RowKey, growth: &[u64]) -> Option<Reading> {
     })
 }
 
-pub(super) fn workload(key: RowKey, growth: &[u64], emit: &mut dyn FnMut(Reading)) -> Option<()> {
+pub(crate) fn workload(key: RowKey, growth: &[u64], emit: &mut dyn FnMut(Reading)) -> Option<()> {
     let words: &[u64; OPERATIONS * word::COUNT] = row(growth)?;
     let cgroup = cgroup_of(key)?;
     for (operation, words) in Operation::ALL.into_iter().zip(words.chunks_exact(word::COUNT)) {
@@ -190,54 +189,14 @@ pub(super) fn workload(key: RowKey, growth: &[u64], emit: &mut dyn FnMut(Reading
     Some(())
 }
 
-/// Folds one reading into the view.
-pub fn fold(view: &mut View, time: u64, reading: &Reading) -> Option<Outcome> {
-    match reading {
-        Reading::Device { device, operation, queue, service, bytes, errors } => {
-            match view.host.device_io(*device, *operation, time) {
-                Some(amounts) => {
-                    crate::view::host::grow_histogram(&mut amounts.queue, queue);
-                    crate::view::host::grow_histogram(&mut amounts.service, service);
-                    grow(&mut amounts.bytes, *bytes);
-                    grow(&mut amounts.errors, *errors);
-                }
-                None => view.coverage.lose("device", 1),
-            }
-            None
-        }
-        Reading::Name { device, name } => {
-            if view.host.name_device(*device, name).is_none() {
-                view.coverage.lose("device", 1);
-            }
-            None
-        }
-        Reading::Workload { cgroup, operation, ios, bytes, ns } => {
-            let amounts = &mut view.workloads.charge(*cgroup).block[*operation as usize];
-            grow(&mut amounts.ios, *ios);
-            grow(&mut amounts.bytes, *bytes);
-            grow(&mut amounts.ns, *ns);
-            None
-        }
-        Reading::Io(io) => {
-            let device = match view.host.devices.get(&io.device) {
-                Some(device) => device.name.clone(),
-                None => io.device.to_string().into(),
-            };
-            let named = Box::new(Named::new(view, time, io.cgroup, OnDevice { device, io: io.clone() }));
-            Some(if io.status == 0 { Outcome::SlowIo(named) } else { Outcome::FailedIo(named) })
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use collector_common::ring::{Header, Kind};
-    use zerocopy::{FromZeros, IntoBytes};
+
+    use zerocopy::IntoBytes;
 
     use super::*;
-    use crate::sample::{self, Sample};
-    use crate::signal::decode_record;
-    use crate::signal::test::{CONTEXT, ID, counters, engine, malformed};
+    use crate::engine::test::{counters, malformed};
+    use crate::sample::{self};
 
     const NVME: Device = Device { major: 259, minor: 3 };
 
@@ -259,29 +218,5 @@ mod tests {
         assert_eq!((queue[0], queue[27], service[0], service[27]), (0, 27, 28, 55));
         assert_eq!((*bytes, *errors), (56, 57));
         assert_eq!(counters("BLOCK", key(NVME, 5), &words), malformed());
-    }
-
-    #[test]
-    fn an_io_is_slow_or_failed_and_names_its_device() {
-        let mut engine = engine();
-        let name = Reading::Name { device: NVME, name: "nvme0n1".into() };
-        engine.apply(&Sample { time: 1, reading: sample::Reading::Block(name) });
-        let mut record = block::Io::new_zeroed();
-        record.header = Header::new(Kind::BlockIo, 5);
-        record.cgroup = collector_common::cgroup::Id { id: ID.id, hierarchy: ID.hierarchy };
-        record.device.device = NVME.major << 20 | NVME.minor;
-        let outcomes = engine.apply(&decode_record(record.as_bytes(), &CONTEXT).unwrap());
-        let [Outcome::SlowIo(io)] = outcomes.as_slice() else { panic!("{outcomes:?}") };
-        assert_eq!((&*io.fact.device, io.workload.as_deref()), ("nvme0n1", Some("/a")));
-
-        record.status = -5;
-        record.device.device = 8 << 20;
-        record.cgroup = Default::default();
-        let outcomes = engine.apply(&decode_record(record.as_bytes(), &CONTEXT).unwrap());
-        let [Outcome::FailedIo(io)] = outcomes.as_slice() else { panic!("{outcomes:?}") };
-        assert_eq!((&*io.fact.device, io.workload.as_deref()), ("8:0", None));
-
-        record.device.operation = 5;
-        assert_eq!(decode_record(record.as_bytes(), &CONTEXT).unwrap_err().why, "no such operation");
     }
 }

@@ -4,26 +4,7 @@ use collector_common::cgroup::{CHANGE_HEAD, Change, Event};
 use serde::{Deserialize, Serialize};
 use zerocopy::{FromZeros, IntoBytes};
 
-use crate::engine::Outcome;
-use crate::view::View;
-use crate::view::coverage::CgroupEvent;
-
-/// A cgroup: its hierarchy, and its id in there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Id {
-    /// 0 is v2.
-    pub hierarchy: u64,
-    /// The inode number of its directory.
-    pub id: u64,
-}
-
-impl Id {
-    /// The id in a record; `None` where the record says that there is none.
-    pub fn from_record(id: collector_common::cgroup::Id) -> Option<Id> {
-        (id.id != 0).then_some(Id { hierarchy: id.hierarchy, id: id.id })
-    }
-}
+pub use crate::cgroup::Id;
 
 /// What is read of cgroups. Paths are absolute, from the root of the hierarchy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -70,7 +51,7 @@ pub enum Reading {
 }
 
 /// Decodes a [`Change`], of which only the used part of the path is there.
-pub(super) fn decode(bytes: &[u8]) -> Result<Reading, &'static str> {
+pub(crate) fn decode(bytes: &[u8]) -> Result<Reading, &'static str> {
     let mut change = Change::new_zeroed();
     if bytes.len() < CHANGE_HEAD || bytes.len() > size_of::<Change>() {
         return Err("wrong size");
@@ -93,33 +74,6 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Reading, &'static str> {
         event if event == Event::Attach as u32 => Ok(Reading::Attached { id, pid: change.pid }),
         _ => Err("no such event"),
     }
-}
-
-/// Folds one reading into the view.
-pub fn fold(view: &mut View, time: u64, reading: &Reading) -> Option<Outcome> {
-    match reading {
-        Reading::Walk => view.workloads.walk(),
-        Reading::Walked => view.workloads.walked(time),
-        Reading::Born { id, path } => {
-            if !view.workloads.walking() {
-                view.coverage.cgroup_event(CgroupEvent::Born);
-            }
-            view.workloads.born(*id, path, time, &mut view.coverage);
-        }
-        Reading::Died { id } => {
-            if view.workloads.hears(*id) {
-                view.coverage.cgroup_event(CgroupEvent::Died);
-            }
-            view.workloads.died(*id, time);
-        }
-        Reading::Renamed { id, path } => {
-            view.coverage.cgroup_event(CgroupEvent::Renamed);
-            view.workloads.renamed(*id, path, time, &mut view.coverage);
-        }
-        Reading::Joined { id, with } => view.workloads.joined(*id, *with, time, &mut view.coverage),
-        Reading::Attached { .. } => view.coverage.cgroup_event(CgroupEvent::Attached),
-    }
-    None
 }
 
 #[cfg(test)]
@@ -169,20 +123,6 @@ mod tests {
         let mut bytes = change(2, b"");
         bytes[16..24].fill(0);
         assert_eq!(decode(&bytes), Err("no cgroup"));
-    }
-
-    #[test]
-    fn a_joined_cgroup_that_leaves_is_no_death() {
-        use crate::sample::{Reading as Any, Sample};
-        use crate::signal::test::{ID, engine};
-        let mut engine = engine();
-        let joined = super::Id { hierarchy: 77, id: 1 };
-        for reading in
-            [Reading::Joined { id: joined, with: ID }, Reading::Died { id: joined }, Reading::Died { id: ID }]
-        {
-            engine.apply(&Sample { time: 20, reading: Any::Cgroup(reading) });
-        }
-        assert_eq!(engine.view().coverage.cgroup_events[CgroupEvent::Died as usize], 1);
     }
 
     #[test]

@@ -3,10 +3,9 @@
 use collector_common::reclaim::{self, word};
 use serde::{Deserialize, Serialize};
 
-use super::cgroup::Id;
-use super::{Context, Histogram, Named, RowKey, cgroup_of, comm, index_of, row};
-use crate::engine::Outcome;
-use crate::view::{View, grow};
+use super::{Context, RowKey, cgroup_of, comm, index_of, row};
+use crate::cgroup::Id;
+use crate::count::Histogram;
 
 /// Why a task had to reclaim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,7 +90,7 @@ pub struct Stall {
     pub comm: String,
 }
 
-pub(super) fn decode(record: &reclaim::Stall, context: &Context) -> Result<Reading, &'static str> {
+pub(crate) fn decode(record: &reclaim::Stall, context: &Context) -> Result<Reading, &'static str> {
     Ok(Reading::Stall(Stall {
         cgroup: Id::from_record(record.cgroup),
         kind: Kind::from_u32(record.kind).ok_or("no such kind of reclaim")?,
@@ -104,7 +103,7 @@ pub(super) fn decode(record: &reclaim::Stall, context: &Context) -> Result<Readi
     }))
 }
 
-pub(super) fn counts(key: RowKey, growth: &[u64], context: &Context, emit: &mut dyn FnMut(Reading)) -> Option<()> {
+pub(crate) fn counts(key: RowKey, growth: &[u64], context: &Context, emit: &mut dyn FnMut(Reading)) -> Option<()> {
     let words: &[u64; reclaim::KINDS * word::COUNT] = row(growth)?;
     let cgroup = cgroup_of(key)?;
     let bytes = |pages: u64| pages.saturating_mul(context.page_size);
@@ -123,43 +122,16 @@ pub(super) fn counts(key: RowKey, growth: &[u64], context: &Context, emit: &mut 
     Some(())
 }
 
-pub(super) fn time(key: RowKey, growth: &[u64]) -> Option<Reading> {
+pub(crate) fn time(key: RowKey, growth: &[u64]) -> Option<Reading> {
     Some(Reading::Time { kind: Kind::from_u32(index_of(key)?)?, histogram: *row(growth)? })
-}
-
-/// Folds one reading into the view.
-pub fn fold(view: &mut View, time: u64, reading: &Reading) -> Option<Outcome> {
-    match reading {
-        Reading::Counts { cgroup, kind, stalls, ns, bytes, target_bytes } => {
-            // Only newer kernels tell whose memory it was: the first amount proves that this one does.
-            view.coverage.target_told |= *target_bytes > 0;
-            let amounts = &mut view.workloads.charge(*cgroup).reclaim[*kind as usize];
-            grow(&mut amounts.stalls, *stalls);
-            grow(&mut amounts.ns, *ns);
-            grow(&mut amounts.bytes, *bytes);
-            grow(&mut amounts.target_bytes, *target_bytes);
-            None
-        }
-        Reading::Time { kind, histogram } => {
-            crate::view::host::grow_histogram(&mut view.host.reclaim[*kind as usize], histogram);
-            None
-        }
-        Reading::Stall(stall) => {
-            let named = Named::new(view, time, stall.cgroup, stall.clone());
-            Some(Outcome::ReclaimStall(Box::new(named)))
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use collector_common::ring::{Header, Kind as RecordKind};
-    use zerocopy::{FromZeros, IntoBytes};
 
     use super::*;
-    use crate::sample::{self, Sample};
-    use crate::signal::decode_record;
-    use crate::signal::test::{CONTEXT, ID, counters, engine, malformed};
+    use crate::engine::test::{ID, counters, malformed};
+    use crate::sample::{self};
 
     #[test]
     fn one_row_holds_two_kinds_and_a_quiet_one_is_left_out() {
@@ -180,34 +152,5 @@ mod tests {
     fn a_histogram_of_no_kind_is_malformed() {
         let histogram = Histogram::default();
         assert_eq!(counters("RECLAIM_TIME", RowKey::Index(2), &histogram), malformed());
-    }
-
-    #[test]
-    fn counts_add_up_in_the_workload_and_the_first_target_is_noticed() {
-        let mut engine = engine();
-        for target_bytes in [0, 5] {
-            assert!(!engine.view().coverage.target_told);
-            let counts =
-                Reading::Counts { cgroup: Some(ID), kind: Kind::Direct, stalls: 1, ns: 10, bytes: 100, target_bytes };
-            assert!(engine.apply(&Sample { time: 20, reading: sample::Reading::Reclaim(counts) }).is_empty());
-        }
-        assert!(engine.view().coverage.target_told);
-        let workload = engine.view().workloads.iter().find(|workload| &*workload.name == "/a").unwrap();
-        let direct = &workload.amounts.reclaim[0];
-        assert_eq!((direct.stalls, direct.ns, direct.bytes, direct.target_bytes), (2, 20, 200, 5));
-    }
-
-    #[test]
-    fn a_stall_names_who_waited() {
-        let mut record = reclaim::Stall::new_zeroed();
-        record.header = Header::new(RecordKind::ReclaimStall, 5);
-        record.cgroup = collector_common::cgroup::Id { id: ID.id, hierarchy: ID.hierarchy };
-        record.kind = 1;
-        record.pages = 2;
-        let outcomes = engine().apply(&decode_record(record.as_bytes(), &CONTEXT).unwrap());
-        let [Outcome::ReclaimStall(named)] = outcomes.as_slice() else { panic!("{outcomes:?}") };
-        assert_eq!((named.workload.as_deref(), named.fact.bytes), (Some("/a"), 8192));
-        record.kind = 2;
-        assert_eq!(decode_record(record.as_bytes(), &CONTEXT).unwrap_err().why, "no such kind of reclaim");
     }
 }

@@ -14,7 +14,7 @@ use super::journal::write::Entry;
 use super::journal::{Limits, Progress, tidy};
 use super::queue::Message;
 use super::receiver::{Incidents, Receiver};
-use crate::engine::Outcome;
+use crate::outcome::Outcome;
 use crate::source::clock;
 
 /// Outcomes that are written in one go.

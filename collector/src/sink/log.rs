@@ -1,9 +1,9 @@
 //! Outcomes as log lines: a sentence for the reader, fields for the machine.
 
-use crate::engine::Outcome;
+use crate::outcome::Outcome;
 use crate::pressure::{Kind, Resource, Trigger};
 use crate::signal::oom::Scope;
-use crate::view::gpu::Held;
+use crate::statistic::gpu::Held;
 
 const UNKNOWN: &str = "(unknown)";
 

@@ -21,7 +21,7 @@ use super::receiver::{INCIDENTS, Incidents, Language, Receiver};
 use super::target::{Host, Speaks, Target};
 use crate::alert::Alert;
 use crate::config;
-use crate::engine::Outcome;
+use crate::outcome::Outcome;
 use crate::sample::{Delivery, Reading, Sample, Source};
 use crate::source::clock;
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::signal::cgroup::Id;
+use crate::cgroup::Id;
 
 super::statistics! {
     /// One statistic of a GPU.
@@ -152,4 +152,19 @@ pub struct Holder {
     /// How much; absent if the driver does not know.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
+}
+
+/// What the victim of a kill held of one GPU.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Held {
+    /// The GPU's number.
+    pub gpu: Arc<str>,
+    /// Its uuid.
+    pub uuid: Arc<str>,
+    /// When that was read, in nanoseconds since the Unix epoch.
+    pub time: u64,
+    /// What the process held; absent if it held none, or the driver does not know.
+    pub process_bytes: Option<u64>,
+    /// What all processes of its workload held, it included.
+    pub workload_bytes: Option<u64>,
 }

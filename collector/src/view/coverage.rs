@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use collector_common::lost;
 
-use super::{alert, grow};
+use crate::count::grow;
 use crate::sample::{Delivery, Probe, ProbeState, Process, Program, Reading, Source};
-use crate::signal::MALFORMED;
+use crate::signal::decode::MALFORMED;
 
 /// The places in user space that can drop something; the kernel's are [`lost::NAMES`].
 pub const STAGES: &[&str] = &[
@@ -22,8 +22,8 @@ pub const STAGES: &[&str] = &[
     "gpu",
     "gpu_pcie",
     MALFORMED,
-    alert::STAGE,
-    alert::SERIES_STAGE,
+    "alert",
+    "alert_series",
     "record",
     "http",
     "outcome",

@@ -4,13 +4,11 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use super::coverage::Coverage;
-use super::grow;
 use super::workload::{OTHER, Workload, Workloads};
-use crate::signal::cgroup::Id;
-use crate::statistic::gpu::{Device, Holder, Reading, Values};
+use crate::cgroup::Id;
+use crate::count::grow;
+use crate::statistic::gpu::{Device, Held, Holder, Reading, Values};
 
 /// GPUs that are kept, MIG devices included; more are counted as lost, stage `gpu`.
 const GPUS: usize = 256;
@@ -62,21 +60,6 @@ struct Moment {
     time: u64,
     /// The same of moments between which nothing changed, as is the rule.
     holders: Arc<[Holder]>,
-}
-
-/// What the victim of a kill held of one GPU.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Held {
-    /// The GPU's number.
-    pub gpu: Arc<str>,
-    /// Its uuid.
-    pub uuid: Arc<str>,
-    /// When that was read, in nanoseconds since the Unix epoch.
-    pub time: u64,
-    /// What the process held; absent if it held none, or the driver does not know.
-    pub process_bytes: Option<u64>,
-    /// What all processes of its workload held, it included.
-    pub workload_bytes: Option<u64>,
 }
 
 impl Gpus {
@@ -213,10 +196,11 @@ fn sum<'a>(holders: impl Iterator<Item = &'a Holder>) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{Engine, Outcome};
+    use crate::engine::Engine;
+    use crate::engine::test::{ID, engine, facts};
+    use crate::outcome::Outcome;
     use crate::sample::{self, Sample};
     use crate::signal::oom;
-    use crate::signal::test::{ID, engine, facts};
     use crate::statistic::gpu::Statistic;
 
     const SECOND: u64 = 1_000_000_000;

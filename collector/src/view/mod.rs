@@ -1,27 +1,21 @@
 //! The bounded state that samples fold into. It knows workloads by name, not how anything was measured; it does no IO and
 //! has no clock. Once every workload has been seen, folding counters into it allocates nothing.
 
-pub mod alert;
 pub mod change;
 pub mod coverage;
+pub mod firing;
 pub mod gpu;
-pub mod held;
 pub mod history;
 pub mod host;
-pub mod incident;
-pub mod victim;
 pub mod workload;
 
 use crate::sample::{Reading, Start};
-use alert::Alerts;
 use change::Changes;
 use coverage::Coverage;
+use firing::Firing;
 use gpu::Gpus;
-use held::Held;
 use history::{History, Seen};
 use host::Host;
-use incident::Incidents;
-use victim::Victims;
 use workload::Workloads;
 
 /// Everything that is known.
@@ -39,18 +33,12 @@ pub struct View {
     pub workloads: Workloads,
     /// GPUs.
     pub gpus: Gpus,
-    /// Whom the OOM killer killed of late.
-    pub victims: Victims,
-    /// Kills that are not told yet.
-    pub held: Held,
-    /// What fires.
-    pub alerts: Alerts,
+    /// Which alerts fire.
+    pub firing: Firing,
     /// The last minute.
     pub history: History,
     /// What changed of late.
     pub changes: Changes,
-    /// Incidents that are not complete yet.
-    pub incidents: Incidents,
     /// What can be seen, what was lost, and what seeing costs.
     pub coverage: Coverage,
 }
@@ -70,11 +58,8 @@ impl View {
         self.coverage.sample(reading);
     }
 
-    /// The source came up. When it does so again, all of its counters begin anew, and so does the view.
+    /// The source came up.
     pub(crate) fn start(&mut self, time: u64, start: &Start) {
-        if self.build.is_some() {
-            *self = View { time, alerts: self.alerts.anew(), ..View::default() };
-        }
         self.started = time;
         self.build = Some(Build { version: start.version.clone(), kernel: start.kernel.clone() });
         self.workloads = Workloads::new(time, start);
@@ -87,9 +72,4 @@ impl View {
         self.workloads.record(time, before, &mut write, &self.gpus, &mut self.changes);
         self.history.end(write, &self.host, &self.gpus);
     }
-}
-
-/// Adds growth to a counter. An absurd amount from a broken source saturates instead of wrapping back to little.
-pub(crate) fn grow(counter: &mut u64, growth: u64) {
-    *counter = counter.saturating_add(growth);
 }

@@ -3,8 +3,8 @@
 use crate::amount::{bytes, seconds};
 use crate::incident::shape::{self, Shape};
 use crate::incident::{Consumer, Evidence, Figures, Incident, Limit, Source, Victim, What};
+use crate::series::Series;
 use crate::signal::oom::Scope;
-use crate::view::history::Series;
 
 /// An incident, as the rules look at it.
 pub(super) struct Facts<'a> {

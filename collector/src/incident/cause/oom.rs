@@ -5,8 +5,8 @@ use super::{Finding, Rule};
 use crate::amount::{bytes, percent, seconds};
 use crate::incident::shape::Shape;
 use crate::incident::{Consumer, Kind};
+use crate::series::Series;
 use crate::signal::oom::Scope;
-use crate::view::history::Series;
 
 const KINDS: &[Kind] = &[Kind::Oom];
 

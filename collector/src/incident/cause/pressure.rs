@@ -4,7 +4,7 @@ use super::facts::{Facts, Reread, grown};
 use super::{Finding, Rule};
 use crate::amount::{bytes, percent, seconds};
 use crate::incident::{Consumer, Kind};
-use crate::view::history::Series;
+use crate::series::Series;
 
 const MEMORY: &[Kind] = &[Kind::MemoryPressure];
 const IO: &[Kind] = &[Kind::IoPressure];

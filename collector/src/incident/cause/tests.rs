@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::incident::{Change, Consumer, Evidence, Figures, Host, Limit, LostGpu, Source, Storm, Victim, What};
+use crate::series::Series;
 use crate::signal::oom::Scope;
-use crate::view::history::Series;
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;

@@ -1,13 +1,14 @@
 //! An incident as a page for a terminal. Knows nothing of terminals but a width, and whether to colour.
 
 mod chart;
+mod spark;
 mod text;
 
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::{Change, Consumer, Evidence, Figures, Incident, Kind, Limit, Source, Victim, What};
 use crate::amount::{bytes, percent, seconds};
-use crate::view::history::Series;
+use crate::series::Series;
 use text::{Paint, Text};
 
 /// Changes that are shown.

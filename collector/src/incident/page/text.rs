@@ -1,6 +1,6 @@
 //! Lines of a given width: paragraphs that are broken at spaces, and tables.
 
-use super::chart;
+use super::spark::spark;
 
 /// How a line looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,7 +109,7 @@ impl Text {
             }
             let drawn = number.checked_sub(1).and_then(|line| lines.get(line));
             if let Some(line) = drawn.filter(|line| room >= 8 && line.iter().any(Option::is_some)) {
-                text += &format!("  {}", chart::spark(line, room.min(line.len())));
+                text += &format!("  {}", spark(line, room.min(line.len())));
             }
             self.raw(if number == 0 { Paint::Dim } else { Paint::Plain }, &text);
         }

@@ -24,7 +24,7 @@ pub struct Event {
     pub id: u64,
     /// When, in nanoseconds since the Unix epoch.
     pub time: u64,
-    /// What, as [`Outcome`](crate::engine::Outcome) is written: an object with one field, named after the kind.
+    /// What, as [`Outcome`](crate::outcome::Outcome) is written: an object with one field, named after the kind.
     #[serde(flatten)]
     pub what: Map<String, Value>,
 }

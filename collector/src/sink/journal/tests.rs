@@ -8,8 +8,8 @@ use super::thread::{Journal, Past, Started, Wanted};
 use super::write::{Entry, append};
 use super::*;
 use crate::alert::{Alert, State};
-use crate::engine::Outcome;
 use crate::incident::Incident;
+use crate::outcome::Outcome;
 use crate::pressure::{self, Resource, Stall, Trigger};
 use crate::sink::test::{alert, incident};
 

@@ -8,7 +8,7 @@ use serde_json::to_string;
 
 use super::Progress;
 use crate::alert::State;
-use crate::engine::Outcome;
+use crate::outcome::Outcome;
 
 /// One thing to be written.
 #[derive(Clone, Debug)]

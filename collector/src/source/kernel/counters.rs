@@ -13,7 +13,7 @@ use collector_common::{Counters, Key, SIGNALS, lost};
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::sample::Reading;
-use crate::signal::{self, Context, RowKey, cgroup};
+use crate::signal::{Context, RowKey, cgroup, decode};
 
 use super::bpf::{self, Rows};
 
@@ -42,7 +42,7 @@ impl CounterMaps {
         self.slots.refresh()?;
         for table in &mut self.tables {
             let slots = &self.slots;
-            table.read(slots, &mut |map, key, growth| signal::decode_counters(map, key, growth, context, emit))?;
+            table.read(slots, &mut |map, key, growth| decode::counters(map, key, growth, context, emit))?;
         }
         Ok(())
     }

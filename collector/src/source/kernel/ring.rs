@@ -5,7 +5,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use aya::maps::{MapData, RingBuf};
 
 use crate::sample::Sample;
-use crate::signal::{self, Context, Malformed};
+use crate::signal::Context;
+use crate::signal::decode::{self, Malformed};
 
 /// Records that are taken in one go: a storm must not keep the agent from its other duties.
 const BURST: usize = 64 * 1024;
@@ -24,7 +25,7 @@ impl Ring {
         let mut taken = 0;
         while taken < BURST {
             let Some(record) = self.0.next() else { return (taken, false) };
-            sink(signal::decode_record(&record, context));
+            sink(decode::record(&record, context));
             taken += 1;
         }
         (taken, true)

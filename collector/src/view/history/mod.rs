@@ -4,13 +4,12 @@
 //! All tracks have their points at the same places of a ring, so that the times are kept once.
 
 mod read;
-mod series;
 #[cfg(test)]
 mod tests;
 mod write;
 
+use crate::series::{COUNT, Series};
 pub(crate) use read::Window;
-pub use series::{COUNT, Series};
 pub(crate) use write::{Seen, Write};
 
 /// Points that are kept: a minute of them, and a few more, because seconds are not all of one length.

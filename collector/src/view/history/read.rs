@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{History, KEPT, REACH_NS, Series, Track, place};
+use super::{History, KEPT, REACH_NS, Track, place};
+use crate::series::Series;
 
 /// The points of the minute before a moment, oldest first: their numbers and times.
 #[derive(Clone, Debug, Default)]

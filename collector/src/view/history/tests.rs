@@ -1,10 +1,11 @@
 //! Histories of made-up hosts.
 
 use super::*;
+use crate::cgroup::Id;
 use crate::engine::Engine;
+use crate::engine::test::{ID, engine};
 use crate::sample::{self, Reading, Sample};
-use crate::signal::cgroup::{self, Id};
-use crate::signal::test::{ID, engine};
+use crate::signal::cgroup;
 use crate::signal::{fault, reclaim};
 use crate::statistic::workload::{Statistic, Values};
 use crate::view::View;

@@ -2,8 +2,8 @@
 
 use collector_common::{fault, histogram};
 
-use super::series::Nature;
-use super::{APART_NS, COUNT, History, KEPT, NOTHING, Point, Points, Series, Track, UNKNOWN, place};
+use super::{APART_NS, History, KEPT, NOTHING, Point, Points, Track, UNKNOWN, place};
+use crate::series::{COUNT, Nature, Series};
 use crate::signal::block::Operation;
 use crate::statistic::gpu;
 use crate::statistic::host::Statistic as OfHost;

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Host;
+use crate::count::grow;
 use crate::pressure::{self, Stall, Trigger};
 use crate::statistic::{disk, filesystem};
 use crate::view::coverage::Coverage;
-use crate::view::grow;
 
 /// Disks that are kept; more are counted as lost, stage `disk`.
 const DISKS: usize = 256;

@@ -2,8 +2,8 @@
 
 use collector_common::{block, fault, reclaim, transfer};
 
+use crate::count::grow;
 use crate::signal::oom::Scope;
-use crate::view::grow;
 
 /// All of a workload's counters.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -3,9 +3,9 @@
 use std::cmp::Ordering;
 
 use super::{OTHER_SLOT, Workload, Workloads};
+use crate::cgroup::Id;
 use crate::identity::Kind;
 use crate::incident::{Change, What};
-use crate::signal::cgroup::Id;
 use crate::statistic::workload::Statistic;
 use crate::view::change::Changes;
 use crate::view::gpu::Gpus;
@@ -144,10 +144,11 @@ fn in_depth(one: &str, two: &str) -> Ordering {
 
 #[cfg(test)]
 mod tests {
+    use crate::cgroup::Id;
     use crate::engine::Engine;
+    use crate::engine::test::{ID, engine};
     use crate::sample::{Reading, Sample, Statistics};
-    use crate::signal::cgroup::{self, Id};
-    use crate::signal::test::{ID, engine};
+    use crate::signal::cgroup;
     use crate::statistic::workload::{Statistic, Values};
 
     fn say(engine: &mut Engine, time: u64, numbers: &[(Statistic, u64)]) {

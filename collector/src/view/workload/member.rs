@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::statistics::Last;
 use super::{CGROUPS_PER_WORKLOAD, OTHER_SLOT, Workload, Workloads};
+use crate::cgroup::Id;
 use crate::identity::Identity;
-use crate::signal::MALFORMED;
-use crate::signal::cgroup::Id;
+use crate::signal::decode::MALFORMED;
 use crate::statistic::workload::{Statistic, Values};
 use crate::view::coverage::Coverage;
 

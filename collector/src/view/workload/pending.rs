@@ -1,7 +1,7 @@
 //! What cgroups are charged that nobody has heard of yet: the amounts wait for the birth, a while.
 
 use super::Amounts;
-use crate::signal::cgroup::Id;
+use crate::cgroup::Id;
 use crate::view::coverage::Coverage;
 
 /// Unknown cgroups whose amounts are kept apart, and for how many ticks, until their birth is heard of.

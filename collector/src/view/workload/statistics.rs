@@ -1,9 +1,9 @@
 //! What the statistics of a workload's cgroups make together. Cgroups come and go under one workload, when a service is
 //! restarted for instance: its counters go on and never back, its levels are those of the living.
 
+use crate::count::grow;
 use crate::statistic::workload::{COUNT, Statistic, Values};
 use crate::statistic::{Nature, Statistic as _};
-use crate::view::grow;
 
 /// The statistics of a workload.
 #[derive(Clone, Debug)]

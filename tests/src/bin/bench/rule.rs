@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use collector::engine::Engine;
-use collector::metric::{Format, render};
+use collector::exposition::{Format, render};
 use collector::rule::Rules;
 use collector::sample::{Reading, Sample, Statistics};
 use collector::statistic::Statistic as _;

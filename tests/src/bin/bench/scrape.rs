@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use collector::engine::Engine;
-use collector::metric::{Format, render};
+use collector::exposition::{Format, render};
 use collector::sample::{Probe, ProbeState, Reading, Sample, Start};
 use collector::signal::{block, cgroup, compaction, fault, oom, reclaim};
 use flate2::Compression;

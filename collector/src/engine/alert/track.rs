@@ -1,0 +1,237 @@
+//! The series of one rule: which of them hold, and since when.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use super::{ABSENT, FIRING, Filling, Labels, SERIES, Times};
+use crate::alert::Alert;
+use crate::rule::evaluate::{Phase, Turn, Window, step};
+use crate::rule::{Change, Rule, Threshold};
+
+/// How long what a series said is remembered though it is missing and nothing is told of it, in nanoseconds: a source may
+/// skip a tick or two. In a storm of short-lived workloads a minute of it would be megabytes.
+const GAP: u64 = 5_000_000_000;
+
+/// When a tick is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Round {
+    /// By the host's clock, in nanoseconds since the Unix epoch.
+    pub time: u64,
+    /// By what has gone by.
+    pub elapsed: u64,
+    /// The how manyth it is.
+    pub number: u64,
+    /// When the agent started, by the host's clock.
+    pub started: u64,
+}
+
+/// What a series says.
+#[derive(Clone, Copy)]
+pub(super) struct Seen<'a> {
+    pub labels: &'a [&'a str],
+    pub number: f64,
+    pub created: u64,
+}
+
+/// The series that are followed: of a rule about a rate or a slope all, of others those that hold or did.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Track {
+    /// In the order in which the metric gives them, so that the next one is mostly the one that comes.
+    series: Vec<Series>,
+    /// Where to look for one that is not: by the hash of its labels.
+    index: HashMap<u64, usize>,
+    next: usize,
+    /// Series that were followed in this tick.
+    places: usize,
+    /// The order is no longer that of the metric.
+    disordered: bool,
+    /// Alerts that found no room since that was asked.
+    pub refused: u64,
+    /// Series that found none.
+    pub overflown: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Series {
+    labels: Box<[Box<str>]>,
+    phase: Phase,
+    window: Option<Box<Window>>,
+    /// What it said last.
+    number: Option<f64>,
+    /// The tick at which it was seen last, and what had gone by then.
+    round: u64,
+    elapsed: u64,
+    /// Its place among all that were seen then.
+    place: usize,
+    /// It was counted that there is no room for it to fire.
+    counted: bool,
+}
+
+impl Track {
+    /// How many fire.
+    pub fn firing(&self) -> usize {
+        self.series.iter().filter(|series| matches!(series.phase, Phase::Firing { .. })).count()
+    }
+
+    /// A tick begins.
+    pub fn begin(&mut self) {
+        (self.next, self.places) = (0, 0);
+    }
+
+    /// Looks at one series. `firing` are the alerts that fire, of all rules.
+    pub fn see(
+        &mut self,
+        rule: &Rule,
+        threshold: &Threshold,
+        now: &Round,
+        seen: Seen<'_>,
+        firing: &mut usize,
+        tell: &mut dyn FnMut(Alert),
+    ) {
+        let follow = threshold.change.is_some();
+        let found = if self.series.is_empty() { None } else { self.find(seen.labels) };
+        let index = match found {
+            Some(index) => index,
+            None if !follow && !threshold.holds(seen.number) => return,
+            None if self.series.len() >= SERIES => {
+                self.overflown += 1;
+                return;
+            }
+            None => self.insert(seen.labels, now),
+        };
+        self.disordered |= index != self.next;
+        self.next = index + 1;
+        let series = &mut self.series[index];
+        if series.round == now.number && series.window.is_some() {
+            // The same labels twice; the exposition would be wrong, too.
+            return;
+        }
+        (series.round, series.elapsed, series.place) = (now.number, now.elapsed, self.places);
+        self.places += 1;
+        let number = match threshold.change {
+            None => Some((seen.number, true)),
+            Some(change) => {
+                // A counter that began at zero while the agent looked has grown by all that it says.
+                let fresh = matches!(change, Change::Rate(_)) && seen.created > 0 && seen.created >= now.started;
+                let window =
+                    series.window.get_or_insert_with(|| Box::new(Window::new(now.elapsed, seen.number, fresh)));
+                window.change(change, now.elapsed, seen.number)
+            }
+        };
+        series.number = number.map(|(number, _)| number).or(series.number);
+        let before = series.phase;
+        match step(threshold, &mut series.phase, number, now.elapsed) {
+            Turn::Nothing => {}
+            Turn::Fire { .. } if *firing >= FIRING => {
+                // It is still pending, and asked for again at the next tick.
+                self.refused += u64::from(!std::mem::replace(&mut series.counted, true));
+            }
+            Turn::Fire { since } => {
+                *firing += 1;
+                series.counted = false;
+                let (started, fired) = (now.time.saturating_sub(since), now.time);
+                series.phase = Phase::Firing { started, fired };
+                tell(series.alert(rule, threshold, Times { started, fired, resolved: None }));
+            }
+            Turn::Resolve => {
+                *firing = firing.saturating_sub(1);
+                series.resolve(rule, threshold, before, now, tell);
+            }
+        }
+    }
+
+    /// A tick is over: what was not seen in it is on its way out.
+    pub fn end(&mut self, rule: &Rule, threshold: &Threshold, now: &Round, tell: &mut dyn FnMut(Alert)) {
+        let before = self.series.len();
+        let absent = |series: &Series| now.elapsed.saturating_sub(series.elapsed) >= ABSENT;
+        self.series.retain_mut(|series| {
+            let seen = series.round == now.number;
+            match series.phase {
+                Phase::Firing { .. } if !seen && absent(series) => {
+                    let phase = std::mem::take(&mut series.phase);
+                    series.resolve(rule, threshold, phase, now, tell);
+                    false
+                }
+                Phase::Firing { .. } => true,
+                Phase::Pending { .. } | Phase::Idle if !seen => {
+                    series.phase = Phase::Idle;
+                    series.window.is_some() && now.elapsed.saturating_sub(series.elapsed) < GAP
+                }
+                Phase::Pending { .. } => true,
+                Phase::Idle => series.window.is_some(),
+            }
+        });
+        if self.disordered || self.series.len() < before {
+            self.order(now);
+        }
+    }
+
+    /// Puts one that fires among the series; `false` if there is no room.
+    pub fn restore(&mut self, labels: &[&str], phase: Phase, number: Option<f64>, elapsed: u64, round: u64) -> bool {
+        if self.series.len() >= SERIES {
+            return false;
+        }
+        let index = self
+            .find(labels)
+            .unwrap_or_else(|| self.insert(labels, &Round { time: 0, elapsed, number: round, started: 0 }));
+        self.series[index].phase = phase;
+        self.series[index].number = number;
+        true
+    }
+
+    /// Where the series is. Mostly at the place after the one before.
+    fn find(&self, labels: &[&str]) -> Option<usize> {
+        let same = |index: &usize| self.series.get(*index).is_some_and(|series| series.has(labels));
+        let next = Some(self.next).filter(same);
+        next.or_else(|| self.index.get(&hash(labels.iter().copied())).copied().filter(same))
+    }
+
+    fn insert(&mut self, labels: &[&str], now: &Round) -> usize {
+        let index = self.series.len();
+        self.index.insert(hash(labels.iter().copied()), index);
+        self.series.push(Series {
+            labels: labels.iter().map(|value| Box::from(*value)).collect(),
+            phase: Phase::Idle,
+            window: None,
+            number: None,
+            round: now.number,
+            elapsed: now.elapsed,
+            place: 0,
+            counted: false,
+        });
+        index
+    }
+
+    /// Puts the series into the order in which they came, those that did not behind.
+    fn order(&mut self, now: &Round) {
+        self.series.sort_unstable_by_key(|series| if series.round == now.number { series.place } else { usize::MAX });
+        self.index.clear();
+        for (index, series) in self.series.iter().enumerate() {
+            self.index.insert(hash(series.labels.iter().map(|value| &**value)), index);
+        }
+        self.disordered = false;
+    }
+}
+
+impl Series {
+    fn has(&self, labels: &[&str]) -> bool {
+        self.labels.len() == labels.len() && self.labels.iter().zip(labels).all(|(ours, other)| **ours == **other)
+    }
+
+    fn alert(&self, rule: &Rule, threshold: &Threshold, times: Times) -> Alert {
+        let labels = Labels::Series(threshold.metric.labels, &self.labels);
+        super::alert(rule, times, &Filling { value: self.number, labels, title: "" }, None)
+    }
+
+    fn resolve(&self, rule: &Rule, threshold: &Threshold, was: Phase, now: &Round, tell: &mut dyn FnMut(Alert)) {
+        if let Phase::Firing { started, fired } = was {
+            tell(self.alert(rule, threshold, Times { started, fired, resolved: Some(now.time) }));
+        }
+    }
+}
+
+fn hash<'a>(labels: impl Iterator<Item = &'a str>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    labels.for_each(|label| label.hash(&mut hasher));
+    hasher.finish()
+}

@@ -1,0 +1,143 @@
+//! Who held, grew and waited most. A workload that others lie in is charged with what these hold: here it has what is left.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use crate::incident::Consumer;
+use crate::series::Series;
+use crate::statistic::workload::Statistic;
+use crate::view::View;
+use crate::view::history::Window;
+use crate::view::workload::Workload;
+
+/// Those that come first in the order, and those that grew most and are not among them.
+const FIRST: usize = 8;
+const GREW: usize = 3;
+
+/// What is most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// Memory.
+    Memory,
+    /// Waiting for memory.
+    MemoryWaiting,
+    /// Waiting for IO.
+    IoWaiting,
+}
+
+/// Somebody, and who lies in it.
+struct Entry<'v> {
+    workload: &'v Workload,
+    below: Vec<usize>,
+    /// What is its alone.
+    memory: Option<f64>,
+    growth: Option<f64>,
+    swap: Option<f64>,
+}
+
+/// Those at the top, at and below the cgroup `within` if that is given; and `whose`, wherever it stands.
+pub(super) fn list(
+    view: &View,
+    window: &Window,
+    order: Order,
+    within: Option<&str>,
+    whose: Option<&str>,
+) -> Vec<Consumer> {
+    let entries = entries(view, window, within);
+    // How long it waited comes first; how much it read and wrote tells apart those of whom nobody knows that.
+    let score = |entry: &Entry<'_>| -> [f64; 2] {
+        let track = &entry.workload.track;
+        let total = |series| window.total(track, series);
+        // Whoever has others below it waits whenever one of these does.
+        let waited = |series| total(series).filter(|_| entry.below.is_empty());
+        let io = || Some(total(Series::Read)? + total(Series::Write)?);
+        let score = match order {
+            Order::Memory => [entry.memory, None],
+            Order::MemoryWaiting => [waited(Series::MemoryWaiting).or(total(Series::Stalls)), None],
+            Order::IoWaiting => [waited(Series::IoWaiting), io()],
+        };
+        score.map(|number| number.unwrap_or(0.0).max(0.0))
+    };
+    let scores: Vec<[f64; 2]> = entries.iter().map(score).collect();
+    let mut places: Vec<usize> = (0..entries.len()).filter(|place| scores[*place] != [0.0; 2]).collect();
+    places.sort_by(|one, two| {
+        let ([one, less], [two, more]) = (scores[*one], scores[*two]);
+        two.total_cmp(&one).then(more.total_cmp(&less))
+    });
+    places.truncate(FIRST);
+    let mut grown: Vec<usize> = (0..entries.len()).filter(|place| entries[*place].growth > Some(0.0)).collect();
+    grown.sort_by_key(|place| Reverse(entries[*place].growth.unwrap_or(0.0) as i64));
+    let own = entries.iter().position(|it| Some(&*it.workload.name) == whose && it.memory.is_some());
+    for place in grown.into_iter().take(GREW).chain(own) {
+        if !places.contains(&place) {
+            places.push(place);
+        }
+    }
+    places.into_iter().map(|place| consumer(&entries, place, window, order)).collect()
+}
+
+fn entries<'v>(view: &'v View, window: &Window, within: Option<&str>) -> Vec<Entry<'v>> {
+    let lies_in = |path: &str, in_: &str| path.strip_prefix(in_).is_some_and(|rest| rest.starts_with('/'));
+    let mut entries: Vec<Entry<'v>> = Vec::new();
+    let mut open: Vec<(&str, usize)> = Vec::new();
+    let mut known: BTreeMap<*const Workload, usize> = BTreeMap::new();
+    for (path, workload) in view.workloads.nested() {
+        if within.is_some_and(|within| path != within && !lies_in(path, within)) {
+            continue;
+        }
+        while open.last().is_some_and(|(above, _)| *above != "/" && !lies_in(path, above)) {
+            open.pop();
+        }
+        // One with cgroups at several paths is where the first of them is.
+        let place = *known.entry(workload).or_insert(entries.len());
+        if place == entries.len() {
+            let track = &workload.track;
+            let memory = window.newest(track, Series::Memory);
+            let growth = window.growth(track, Series::Memory);
+            let swap = window.newest(track, Series::Swap);
+            entries.push(Entry { workload, below: Vec::new(), memory, growth, swap });
+            if let Some((_, above)) = open.last() {
+                let above = &mut entries[*above];
+                above.below.push(place);
+                for (whole, part) in [(&mut above.memory, memory), (&mut above.growth, growth), (&mut above.swap, swap)]
+                {
+                    *whole = whole.map(|whole| whole - part.unwrap_or(0.0));
+                }
+            }
+        }
+        open.push((path, place));
+    }
+    entries
+}
+
+fn consumer(entries: &[Entry<'_>], place: usize, window: &Window, order: Order) -> Consumer {
+    let Entry { workload, below, memory, growth, swap } = &entries[place];
+    let track = &workload.track;
+    let bytes = |number: Option<f64>| number.map(|number| number.max(0.0) as u64);
+    let waiting = match order {
+        Order::IoWaiting => Series::IoWaiting,
+        Order::Memory | Order::MemoryWaiting => Series::MemoryWaiting,
+    };
+    let total = |series| window.total(track, series);
+    let mut line = window.column(track, Series::Memory);
+    for other in below {
+        let part = window.column(&entries[*other].workload.track, Series::Memory);
+        for (whole, part) in line.iter_mut().zip(part) {
+            *whole = whole.map(|whole| (whole - part.unwrap_or(0.0)).max(0.0));
+        }
+    }
+    let millis = |seconds: f64| (seconds * 1e3).round() / 1e3;
+    Consumer {
+        workload: workload.name.to_string(),
+        memory_bytes: bytes(*memory),
+        growth_bytes: growth.map(|growth| growth as i64),
+        limit_bytes: workload.statistics.get(Statistic::MemoryLimit),
+        swap_bytes: bytes(*swap),
+        vram_bytes: bytes(window.newest(track, Series::Vram)),
+        pinned_bytes: bytes(window.newest(track, Series::Pinned)),
+        waiting_seconds: total(waiting).filter(|_| below.is_empty()).map(millis),
+        stall_seconds: total(Series::Stalls).map(millis),
+        io_bytes: bytes(total(Series::Read).zip(total(Series::Write)).map(|(read, written)| read + written)),
+        memory: line.into_iter().map(bytes).collect(),
+    }
+}

@@ -1,0 +1,98 @@
+//! Gathering the evidence: what the view knew at a moment.
+
+use crate::incident::{Change, Evidence, Figures, History, Host, What};
+use crate::series::Series;
+use crate::statistic::host::Statistic as OfHost;
+use crate::statistic::workload::Statistic;
+use crate::view::View;
+use crate::view::history::Window;
+use crate::view::workload::Workload;
+
+use super::consumer;
+
+/// Changes that are told, and how far back they reach, in nanoseconds: comings and goings are many.
+const CHANGES: usize = 20;
+const CAME: u64 = 120_000_000_000;
+const CHANGED: u64 = 900_000_000_000;
+/// Who came this soon after the agent was there before.
+const FIRST: u64 = 2_000_000_000;
+
+/// What is known of the host at a moment, and who held what of its memory.
+pub(super) fn of_host(view: &View, window: &Window, order: consumer::Order, whose: Option<&str>) -> Evidence {
+    Evidence {
+        read: window.times().last(),
+        consumers: consumer::list(view, window, order, None, whose),
+        host: host(view),
+        history: History { host: window.lines(&view.history.host), ..History::default() },
+        ..Evidence::default()
+    }
+}
+
+/// How many seconds before `time` each point is.
+pub(super) fn ago(window: &Window, time: u64) -> Vec<f64> {
+    let seconds = |at: u64| (time as f64 - at as f64) / 1e9;
+    window.times().map(|at| (seconds(at) * 1e3).round() / 1e3).collect()
+}
+
+/// What a workload held.
+pub(super) fn figures(workload: &Workload, window: &Window) -> Figures {
+    let statistic = |statistic| workload.statistics.get(statistic);
+    let level = |series| window.newest(&workload.track, series).map(|value| value as u64);
+    Figures {
+        workload: workload.name.to_string(),
+        kind: workload.identity.kind.label().to_owned(),
+        cgroup: workload.identity.top.to_string(),
+        memory_bytes: level(Series::Memory),
+        peak_bytes: statistic(Statistic::MemoryPeak),
+        limit_bytes: statistic(Statistic::MemoryLimit),
+        high_bytes: statistic(Statistic::MemoryHigh),
+        swap_bytes: level(Series::Swap),
+        anon_bytes: statistic(Statistic::MemoryAnon),
+        file_bytes: statistic(Statistic::MemoryFile),
+        shmem_bytes: statistic(Statistic::MemoryShmem),
+        kernel_bytes: statistic(Statistic::MemoryKernel),
+        parts_read: workload.lately.parts_read,
+        pinned_bytes: level(Series::Pinned),
+    }
+}
+
+fn host(view: &View) -> Host {
+    let get = |statistic| view.host.statistics.get(statistic);
+    Host {
+        total_bytes: get(OfHost::MemoryTotal),
+        available_bytes: get(OfHost::MemoryAvailable),
+        free_bytes: get(OfHost::MemoryFree),
+        anon_bytes: get(OfHost::MemoryAnon),
+        cached_bytes: get(OfHost::MemoryCached),
+        shmem_bytes: get(OfHost::MemoryShmem),
+        slab_bytes: get(OfHost::MemorySlab),
+        unevictable_bytes: get(OfHost::MemoryUnevictable),
+        dirty_bytes: get(OfHost::MemoryDirty),
+        swap_total_bytes: get(OfHost::SwapTotal),
+        swap_free_bytes: get(OfHost::SwapFree),
+    }
+}
+
+/// What changed before a moment, the latest of it; what concerns `whose` rather than the rest.
+pub(super) fn changes(view: &View, time: u64, whose: &[&str]) -> Vec<Change> {
+    let lately = |at: u64, reach: u64| at <= time && time - at <= reach;
+    let change = |time, what, of: &str| Change { time, what, of: of.to_owned(), before: None, after: None };
+    let mut changes: Vec<Change> = view.changes.iter().filter(|it| lately(it.time, CHANGED)).cloned().collect();
+    if lately(view.started, CAME) {
+        changes.push(change(view.started, What::Agent, "headroom"));
+    }
+    for workload in view.workloads.iter().skip(1) {
+        if lately(workload.created, CAME) && workload.created > view.started.saturating_add(FIRST) {
+            changes.push(change(workload.created, What::Came, &workload.name));
+        }
+        if let Some(gone) = workload.gone_since().filter(|gone| lately(*gone, CAME)) {
+            changes.push(change(gone, What::Went, &workload.name));
+        }
+    }
+    let concerns = |change: &Change| whose.contains(&change.of.as_str());
+    // The ones to leave out come first.
+    changes.sort_by_key(|change| (concerns(change) || !matches!(change.what, What::Came | What::Went), change.time));
+    changes.drain(..changes.len().saturating_sub(CHANGES));
+    changes.sort_by_key(|change| change.time);
+    changes
+}

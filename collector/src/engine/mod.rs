@@ -1,0 +1,195 @@
+//! [`Engine::apply`]: the one pure fold. Everything that decides anything is behind it; no IO, no clock, no await. The view
+//! is what it folds into and what others read; rules, open incidents and kills that wait for a name are its own.
+
+mod alert;
+mod block;
+mod cgroup;
+mod compaction;
+mod fault;
+mod held;
+mod incident;
+mod kswapd;
+mod oom;
+mod reclaim;
+#[cfg(test)]
+pub(crate) mod test;
+mod transfer;
+mod victim;
+
+use std::sync::Arc;
+
+use crate::cgroup::Id;
+use crate::outcome::{Named, Outcome};
+use crate::rule::Rules;
+use crate::sample::{Reading, Sample};
+use crate::view::View;
+use alert::Alerts;
+use held::Held;
+use incident::Incidents;
+use victim::Victims;
+
+/// The state, and the only way to change it.
+#[derive(Clone, Debug, Default)]
+pub struct Engine {
+    view: Arc<View>,
+    /// Rules, and which of their series hold.
+    alerts: Alerts,
+    /// Incidents that are not complete yet.
+    incidents: Incidents,
+    /// Kills that wait for a name.
+    held: Held,
+    /// Processes that the OOM killer killed lately.
+    victims: Victims,
+    version: u64,
+}
+
+impl Engine {
+    /// An engine that has seen nothing and has no rules.
+    pub fn new() -> Engine {
+        Engine::default()
+    }
+
+    /// An engine that has seen nothing and evaluates these rules.
+    pub fn with(rules: Arc<Rules>) -> Engine {
+        let alerts = Alerts::new(rules);
+        let view = View { firing: alerts.none_fires(), ..View::default() };
+        Engine { view: Arc::new(view), alerts, ..Engine::default() }
+    }
+
+    /// Folds one sample into the view. What comes back is worth telling at once, facts before the alerts that come of them;
+    /// mostly nothing.
+    pub fn apply(&mut self, sample: &Sample) -> Vec<Outcome> {
+        self.version += 1;
+        let time = sample.time;
+        let mut outcomes = self.fold(time, &sample.reading);
+        let Engine { view, alerts, incidents, .. } = self;
+        let view = Arc::make_mut(view);
+        let explained = incident::fold(incidents, view, time, &sample.reading, &outcomes);
+        outcomes.extend(explained.into_iter().map(Outcome::from));
+        alert::apply(alerts, view, time, &sample.reading, &mut outcomes);
+        outcomes
+    }
+
+    fn fold(&mut self, time: u64, reading: &Reading) -> Vec<Outcome> {
+        if matches!(reading, Reading::Start(_)) && self.view.build.is_some() {
+            self.restart(time);
+        }
+        let Engine { view, held, victims, .. } = self;
+        // Copies only while somebody still reads the previous state.
+        let view = Arc::make_mut(view);
+        view.observe(time, reading);
+        let mut outcomes = Vec::new();
+        match reading {
+            Reading::Start(start) => view.start(time, start),
+            Reading::Tick => {
+                view.tick(time);
+                outcomes = oom::release(view, held);
+            }
+            Reading::Probe(probe) => view.coverage.probe(probe),
+            Reading::Lost(lost) => view.coverage.lose(&lost.stage, lost.count),
+            Reading::Program(program) => view.coverage.program(time, program),
+            Reading::Process(process) => view.coverage.process = Some(process.clone()),
+            Reading::Source(source) => view.coverage.source(source),
+            Reading::Delivery(delivery) => view.coverage.delivery(delivery),
+            Reading::Name(name) => {
+                view.workloads.named(name.cgroup, &name.names);
+                outcomes = oom::release(view, held);
+            }
+            Reading::Statistics(statistics) => {
+                view.workloads.measured(time, statistics.cgroup, &statistics.values, statistics.turn);
+            }
+            Reading::Host(values) => {
+                view.host.statistics.advance(values);
+                outcomes.extend(view.host.missed(time).into_iter().map(Outcome::Pressure));
+            }
+            Reading::Disk(reading) => view.host.disk(reading, &mut view.coverage),
+            Reading::Filesystem(reading) => view.host.filesystem(reading, &mut view.coverage),
+            Reading::Gpu(reading) => view.gpus.fold(time, reading, &mut view.coverage),
+            Reading::Pressure(reading) => outcomes.extend(view.host.pressure(time, reading).map(Outcome::Pressure)),
+            Reading::Cgroup(reading) => outcomes.extend(cgroup::fold(view, time, reading)),
+            Reading::Oom(reading) => outcomes.extend(oom::fold(view, victims, held, time, reading)),
+            Reading::Reclaim(reading) => outcomes.extend(reclaim::fold(view, time, reading)),
+            Reading::Kswapd(reading) => outcomes.extend(kswapd::fold(view, time, reading)),
+            Reading::Compaction(reading) => outcomes.extend(compaction::fold(view, time, reading)),
+            Reading::Fault(reading) => outcomes.extend(fault::fold(view, time, reading)),
+            Reading::Block(reading) => outcomes.extend(block::fold(view, time, reading)),
+            Reading::Transfer(reading) => outcomes.extend(transfer::fold(view, time, reading)),
+            // The alerts' own.
+            Reading::Restored(_) => {}
+        }
+        outcomes
+    }
+
+    /// The source came up again: all of its counters begin anew, and so does everything that was made of them.
+    fn restart(&mut self, time: u64) {
+        let alerts = self.alerts.anew();
+        let view = View { time, firing: alerts.none_fires(), ..View::default() };
+        *self = Engine { view: Arc::new(view), alerts, version: self.version, ..Engine::default() };
+    }
+
+    /// What was still held back, at the end of all samples.
+    pub fn finish(&mut self) -> Vec<Outcome> {
+        let Engine { view, alerts, incidents, held, .. } = self;
+        let view = Arc::make_mut(view);
+        let mut outcomes = oom::release_all(view, held);
+        let explained = incident::finish(incidents, view, &outcomes);
+        outcomes.extend(explained.into_iter().map(Outcome::from));
+        alert::end(alerts, view, &mut outcomes);
+        outcomes
+    }
+
+    /// The state so far. Holding on to a clone of it makes the next [`Engine::apply`] copy the state.
+    pub fn view(&self) -> &Arc<View> {
+        &self.view
+    }
+
+    /// Moves with each sample: equal versions, equal views.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+}
+
+/// A fact with the name of the workload that it is about.
+fn named<T>(view: &View, time: u64, cgroup: Option<Id>, fact: T) -> Named<T> {
+    Named { time, workload: cgroup.and_then(|id| view.workloads.name(id)), fact }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::test::{ID, engine, start};
+    use super::*;
+    use crate::pressure;
+    use crate::signal::fault;
+
+    #[test]
+    fn the_version_moves_with_each_sample_and_an_older_view_stays_as_it_was() {
+        let mut engine = engine();
+        let (before, version) = (engine.view().clone(), engine.version());
+        engine.apply(&Sample { time: 99, reading: Reading::Tick });
+        assert_eq!(engine.version(), version + 1);
+        assert_eq!((before.time, engine.view().time), (10, 99));
+    }
+
+    #[test]
+    fn stalls_of_an_endless_window_are_folded() {
+        let mut engine = engine();
+        let (resource, kind) = (pressure::Resource::Memory, pressure::Kind::Stalled);
+        let trigger = pressure::Trigger { resource, kind, threshold_ns: 0, window_ns: u64::MAX };
+        for time in [20, u64::MAX] {
+            let stall = pressure::Stall { trigger, total_ns: None };
+            let outcomes = engine.apply(&Sample { time, reading: Reading::Pressure(pressure::Reading::Stall(stall)) });
+            assert!(matches!(outcomes[..], [Outcome::Pressure(_), ..]), "{outcomes:?}");
+            engine.apply(&Sample { time, reading: Reading::Tick });
+        }
+    }
+
+    #[test]
+    fn a_second_start_begins_anew() {
+        let mut engine = engine();
+        let counts = fault::Reading::Counts { cgroup: Some(ID), counts: [1; 8] };
+        engine.apply(&Sample { time: 20, reading: Reading::Fault(counts) });
+        engine.apply(&Sample { time: 30, reading: Reading::Start(start()) });
+        assert_eq!(engine.view().workloads.iter().count(), 1);
+        assert_eq!(engine.view().started, 30);
+    }
+}

@@ -1,0 +1,333 @@
+//! The exposition: prometheus-client writes it, row by row of the catalogue. What its text encoder lacks is added here:
+//! `_created`, edges of buckets as the standard wants them, Prometheus' own text format, and the cap on series. It knows the
+//! view through the catalogue's rows alone.
+
+use std::fmt::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use collector_common::histogram;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{
+    CounterValueEncoder, DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeLabel, EncodeLabelSet,
+    GaugeValueEncoder, LabelSetEncoder, MetricEncoder, NoLabelSet, text,
+};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::{self, Registry};
+
+use crate::count::{Histogram, count};
+use crate::metric::METRICS;
+use crate::metric::row::{Kind, Metric, Target, Unit, Value, seconds};
+use crate::view::View;
+
+/// The stage of `headroom_lost_total` that counts series over the cap.
+pub const STAGE: &str = "series";
+
+/// Samples of one histogram: its buckets, sum and count.
+const HISTOGRAM_SERIES: u64 = histogram::BUCKETS as u64 + 2;
+
+/// How an exposition is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// OpenMetrics 1.0.
+    OpenMetrics,
+    /// Prometheus' text format 0.0.4.
+    Text,
+}
+
+impl Format {
+    /// The value of `Content-Type`.
+    pub const fn content_type(self) -> &'static str {
+        match self {
+            Format::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Format::Text => "text/plain; version=0.0.4; charset=utf-8",
+        }
+    }
+}
+
+/// Series in the exposition: a row that is known only at the end of it, and so to no rule.
+pub const SERIES: Metric = Metric {
+    name: "headroom_series",
+    kind: Kind::Gauge,
+    unit: None,
+    help: "Series in this exposition, this one included.",
+    labels: &[],
+    needs: &[],
+    read: |_, _| Ok(()),
+};
+
+/// What a scraper gets.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Exposition {
+    /// The text, in the format that was asked for.
+    pub text: String,
+    /// Series over the cap. The text counts them already; to be counted from now on, they go to the engine as lost,
+    /// stage [`STAGE`].
+    pub left_out: u64,
+}
+
+/// Renders the view. Over `max_series`, families and workloads at the end of their order are left out.
+pub fn render(view: &Arc<View>, format: Format, max_series: usize) -> Exposition {
+    let created = Arc::new(AtomicU64::new(0));
+    let left_out = Arc::new(AtomicU64::new(0));
+    let page = Page { view: view.clone(), format, max_series, created: created.clone(), left_out: left_out.clone() };
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(page));
+    let mut sheet = Sheet { text: String::new(), line: 0, format, created };
+    let written = match format {
+        Format::OpenMetrics => text::encode(&mut sheet, &registry),
+        Format::Text => text::encode_registry(&mut sheet, &registry),
+    };
+    debug_assert!(written.is_ok(), "writing to a string cannot fail");
+    Exposition { text: sheet.text, left_out: left_out.load(Ordering::Relaxed) }
+}
+
+/// A family is opened, and so its head written, with its first series.
+enum Family<'a, 'b> {
+    Closed(&'a mut DescriptorEncoder<'b>),
+    Open(MetricEncoder<'a>),
+    Failed,
+}
+
+impl<'a> Family<'a, '_> {
+    fn open(&mut self, metric: &'static Metric, format: Format) -> Result<&mut MetricEncoder<'a>, fmt::Error> {
+        if let Family::Closed(_) = self
+            && let Family::Closed(encoder) = std::mem::replace(self, Family::Failed)
+        {
+            let kind = match (metric.kind, format) {
+                (Kind::Counter, _) => MetricType::Counter,
+                (Kind::Info, Format::OpenMetrics) => MetricType::Info,
+                (Kind::Gauge | Kind::Info, _) => MetricType::Gauge,
+                (Kind::Histogram, _) => MetricType::Histogram,
+            };
+            let (name, unit) = match format {
+                Format::OpenMetrics => (metric.stem(), metric.unit.map(unit)),
+                Format::Text => (metric.name, None),
+            };
+            *self = Family::Open(encoder.encode_descriptor(name, metric.help, unit, kind)?);
+        }
+        match self {
+            Family::Open(encoder) => Ok(encoder),
+            Family::Closed(_) | Family::Failed => Err(fmt::Error),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Default)]
+struct Tally {
+    series: u64,
+    left_out: u64,
+    full: bool,
+}
+
+#[derive(Debug)]
+struct Page {
+    view: Arc<View>,
+    format: Format,
+    max_series: usize,
+    created: Arc<AtomicU64>,
+    left_out: Arc<AtomicU64>,
+}
+
+impl Collector for Page {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut tally = Tally::default();
+        for metric in METRICS {
+            let mut writer = Writer { page: self, family: Family::Closed(&mut encoder), tally };
+            metric.write(&self.view, &mut writer)?;
+            tally = writer.tally;
+        }
+        let mut writer = Writer { page: self, family: Family::Closed(&mut encoder), tally };
+        writer.gauge(&SERIES, &[], Value::Int(tally.series + 1))?;
+        self.left_out.store(tally.left_out, Ordering::Relaxed);
+        // What comes after the last family belongs to none.
+        self.created.store(0, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// Where the series of one family become text.
+struct Writer<'a, 'b> {
+    page: &'a Page,
+    family: Family<'a, 'b>,
+    tally: Tally,
+}
+
+impl Target for Writer<'_, '_> {
+    fn counter(&mut self, metric: &'static Metric, labels: &[&str], value: Value, created: u64) -> fmt::Result {
+        let text = self.page.format == Format::Text;
+        self.write(metric, labels, 1, created, |encoder| match text {
+            // The encoder would add a second `_total`: in this format it is part of the family's name.
+            true => encoder.encode_gauge(&Number(value)),
+            false => encoder.encode_counter::<NoLabelSet, _, u64>(&Number(value), None),
+        })
+    }
+
+    fn gauge(&mut self, metric: &'static Metric, labels: &[&str], value: Value) -> fmt::Result {
+        self.write(metric, labels, 1, 0, |encoder| encoder.encode_gauge(&Number(value)))
+    }
+
+    fn histogram(
+        &mut self,
+        metric: &'static Metric,
+        labels: &[&str],
+        histogram: &Histogram,
+        created: u64,
+    ) -> fmt::Result {
+        let edge = |index| histogram::edge_ns(index).map_or(f64::INFINITY, seconds);
+        let buckets: [(f64, u64); histogram::BUCKETS] = std::array::from_fn(|index| (edge(index), histogram[index]));
+        let sum = seconds(histogram[histogram::SUM]);
+        self.write(metric, labels, HISTOGRAM_SERIES, created, |encoder| {
+            encoder.encode_histogram::<NoLabelSet>(sum, count(histogram), &buckets, None)
+        })
+    }
+
+    fn info(&mut self, metric: &'static Metric, labels: &[&str]) -> fmt::Result {
+        let set = Labels { names: metric.labels, values: labels };
+        match self.page.format {
+            Format::OpenMetrics => self.write(metric, &[], 1, 0, |encoder| encoder.encode_info(&set)),
+            Format::Text => self.gauge(metric, labels, Value::Int(1)),
+        }
+    }
+
+    fn left_out(&self) -> u64 {
+        self.tally.left_out
+    }
+}
+
+impl Writer<'_, '_> {
+    fn write(
+        &mut self,
+        metric: &'static Metric,
+        labels: &[&str],
+        series: u64,
+        created: u64,
+        encode: impl FnOnce(&mut MetricEncoder<'_>) -> fmt::Result,
+    ) -> fmt::Result {
+        let over = self.tally.full || self.tally.series + series > self.page.max_series as u64;
+        if over && metric.capped() {
+            // Nothing small slips in after something big was cut: which series are there stays easy to foretell.
+            self.tally.full = true;
+            self.tally.left_out += series;
+            return Ok(());
+        }
+        self.tally.series += series;
+        self.page.created.store(created, Ordering::Relaxed);
+        let encoder = self.family.open(metric, self.page.format)?;
+        if labels.is_empty() {
+            return encode(encoder);
+        }
+        debug_assert_eq!(labels.len(), metric.labels.len(), "labels of {}", metric.name);
+        let labels = Labels { names: metric.labels, values: labels };
+        encode(&mut encoder.encode_family(&labels)?)
+    }
+}
+
+/// Takes the encoder's text and sees to each line as it ends.
+struct Sheet {
+    text: String,
+    /// Where the line began.
+    line: usize,
+    format: Format,
+    created: Arc<AtomicU64>,
+}
+
+impl Write for Sheet {
+    fn write_str(&mut self, part: &str) -> fmt::Result {
+        if part == "\n" {
+            return self.end_line();
+        }
+        // A quote within a label's value is escaped, so that this can only be the edge of a bucket.
+        if self.text.ends_with("{le=\"")
+            && let Ok(edge) = part.parse::<f64>()
+            && edge.is_finite()
+        {
+            return canonical(&mut self.text, edge);
+        }
+        self.text.push_str(part);
+        Ok(())
+    }
+}
+
+impl Sheet {
+    fn end_line(&mut self) -> fmt::Result {
+        let line = self.line..self.text.len();
+        self.text.push('\n');
+        let created = self.created.load(Ordering::Relaxed);
+        if created > 0 && self.format == Format::OpenMetrics && !self.text[line.clone()].starts_with('#') {
+            let name = self.text[line.clone()].find(['{', ' ']).map_or(line.end, |end| line.start + end);
+            let value = self.text[line.clone()].rfind(' ').map_or(line.end, |end| line.start + end);
+            let family = self.text[line.start..name].strip_suffix("_total");
+            let family = family.or_else(|| self.text[line.start..name].strip_suffix("_count")).map(str::len);
+            if let Some(length) = family {
+                self.text.extend_from_within(line.start..line.start + length);
+                self.text.push_str("_created");
+                self.text.extend_from_within(name..value);
+                writeln!(self.text, " {}.{:03}", created / 1_000_000_000, created / 1_000_000 % 1000)?;
+            }
+        }
+        self.line = self.text.len();
+        Ok(())
+    }
+}
+
+struct Labels<'a> {
+    names: &'static [&'static str],
+    values: &'a [&'a str],
+}
+
+impl EncodeLabelSet for Labels<'_> {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
+        // To Prometheus a label with an empty value and none are the same.
+        let present = self.names.iter().zip(self.values).filter(|(_, value)| !value.is_empty());
+        present.map(|(name, value)| (*name, *value)).try_for_each(|label| label.encode(encoder.encode_label()))
+    }
+}
+
+/// A number as the encoder takes it.
+#[derive(Debug)]
+struct Number(Value);
+
+impl EncodeCounterValue for Number {
+    fn encode(&self, encoder: &mut CounterValueEncoder<'_>) -> fmt::Result {
+        match &self.0 {
+            Value::Int(value) => EncodeCounterValue::encode(value, encoder),
+            Value::Float(value) => EncodeCounterValue::encode(value, encoder),
+        }
+    }
+}
+
+impl EncodeGaugeValue for Number {
+    fn encode(&self, encoder: &mut GaugeValueEncoder<'_>) -> fmt::Result {
+        match &self.0 {
+            Value::Int(value) => EncodeGaugeValue::encode(value, encoder),
+            Value::Float(value) => EncodeGaugeValue::encode(value, encoder),
+        }
+    }
+}
+
+fn unit(unit: Unit) -> &'static registry::Unit {
+    match unit {
+        Unit::Seconds => &registry::Unit::Seconds,
+        Unit::Bytes => &registry::Unit::Bytes,
+    }
+}
+
+/// Writes an edge as OpenMetrics wants it, which is as Go's `%g` does: a scraper may compare edges as text.
+fn canonical(text: &mut String, edge: f64) -> fmt::Result {
+    if edge >= 1e-4 {
+        return write!(text, "{edge:?}");
+    }
+    let start = text.len();
+    write!(text, "{edge:e}")?;
+    // Go writes two digits of exponent.
+    if let Some(exponent) = text[start..].find("e-").map(|at| start + at + 2)
+        && text.len() - exponent == 1
+    {
+        text.insert(exponent, '0');
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

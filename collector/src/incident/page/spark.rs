@@ -1,0 +1,35 @@
+//! A series as one line of blocks.
+
+const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+
+/// A number of points as so many blocks, from nothing up to the highest; a gap where nothing is known. Of points that share
+/// a block the highest shows.
+pub(super) fn spark(points: &[Option<f64>], width: usize) -> String {
+    let most = points.iter().flatten().copied().fold(0.0, f64::max);
+    let block = |part: &[Option<f64>]| {
+        let value = part.iter().flatten().copied().reduce(f64::max);
+        value.map_or(' ', |value| {
+            let height = if most > 0.0 { (value / most * 7.0).round().clamp(0.0, 7.0) } else { 0.0 };
+            BLOCKS[height as usize]
+        })
+    };
+    let width = width.clamp(1, points.len().max(1));
+    let edge = |column: usize| column * points.len() / width;
+    (0..width).map(|column| block(&points[edge(column)..edge(column + 1)])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn points_are_as_high_as_they_are() {
+        let points = [Some(0.0), Some(1.0), None, Some(7.0), Some(3.0)];
+        assert_eq!(spark(&points, 5), "▁▂ █▄");
+        assert_eq!(spark(&points, 99), "▁▂ █▄");
+        assert_eq!(spark(&points, 2), "▂█", "of those that share a place the highest");
+        assert_eq!(spark(&[Some(0.0), Some(0.0)], 2), "▁▁");
+        assert_eq!(spark(&[None], 3), " ");
+        assert_eq!(spark(&[], 3), " ");
+    }
+}

@@ -1,0 +1,236 @@
+//! [`Metric`], a row of the catalogue: a name, what it says, what must be attached for it, and the function that reads its series
+//! off the view. [`Emit`] is what a row writes to, and [`Target`] what stands behind it: a page, or somebody who looks at numbers.
+
+use std::fmt;
+
+use crate::count::Histogram;
+use crate::view::View;
+
+/// The labels that name a workload: the first of every metric that is a workload's. Their values are
+/// [`Workload::labels`](crate::view::workload::Workload::labels).
+pub const WORKLOAD: [&str; 4] = ["workload", "namespace", "pod", "container"];
+
+/// Those, and then one more.
+pub(super) const fn workload_and(label: &'static str) -> [&'static str; 5] {
+    let [workload, namespace, pod, container] = WORKLOAD;
+    [workload, namespace, pod, container, label]
+}
+
+/// One family of metrics.
+#[derive(Clone, Copy)]
+pub struct Metric {
+    /// Its name in full: of a counter with `_total`, of an info with `_info`, each with the unit before.
+    pub name: &'static str,
+    /// What sort of number it is.
+    pub kind: Kind,
+    /// `seconds` or `bytes`, as it stands in the name.
+    pub unit: Option<Unit>,
+    /// What it says, and from whose viewpoint.
+    pub help: &'static str,
+    /// The names of its labels, in the order in which `read` gives their values.
+    pub labels: &'static [&'static str],
+    /// What must be attached for it to be known; a part of its series for each. Without any of them there is no series.
+    /// Empty if it does not come from a probe.
+    pub needs: &'static [Need],
+    /// Reads its series off the view, in an order that depends on the view alone.
+    pub read: fn(&View, &mut Emit<'_>) -> fmt::Result,
+}
+
+impl fmt::Debug for Metric {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// Alternatives, each a list of programs that must all be attached.
+pub type Need = &'static [&'static [&'static str]];
+
+/// What sort of number a metric is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only ever grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Durations, by length.
+    Histogram,
+    /// Always 1; the labels are what it says.
+    Info,
+}
+
+/// The unit of a metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Seconds.
+    Seconds,
+    /// Bytes.
+    Bytes,
+}
+
+impl Unit {
+    /// As it stands in the name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Unit::Seconds => "seconds",
+            Unit::Bytes => "bytes",
+        }
+    }
+}
+
+impl Metric {
+    /// Its name without what its kind and its unit add: what OpenMetrics calls the family, less the unit.
+    pub fn stem(&self) -> &'static str {
+        let suffix = match self.kind {
+            Kind::Counter => "_total",
+            Kind::Info => "_info",
+            Kind::Gauge | Kind::Histogram => "",
+        };
+        let family = self.name.strip_suffix(suffix).unwrap_or(self.name);
+        let unit = self.unit.and_then(|unit| family.strip_suffix(unit.name())?.strip_suffix('_'));
+        unit.unwrap_or(family)
+    }
+
+    /// Whether the number of its series depends on what runs on the host, so that the cap holds for it.
+    pub fn capped(&self) -> bool {
+        self.labels.iter().any(|label| matches!(*label, "workload" | "device" | "gpu"))
+    }
+}
+
+/// The number of one series.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Value {
+    Int(u64),
+    Float(f64),
+}
+
+impl Value {
+    /// Nanoseconds as seconds.
+    pub fn seconds(ns: u64) -> Value {
+        Value::Float(seconds(ns))
+    }
+
+    /// As a floating-point number.
+    pub fn number(self) -> f64 {
+        match self {
+            Value::Int(value) => value as f64,
+            Value::Float(value) => value,
+        }
+    }
+
+    fn is_zero(self) -> bool {
+        self.number() == 0.0
+    }
+}
+
+/// Nanoseconds as seconds.
+pub fn seconds(ns: u64) -> f64 {
+    ns as f64 / 1e9
+}
+
+/// What series are written to. Labels are values only, in the order of [`Metric::labels`]; an empty value is no label.
+/// `created` is when a counter began at zero, in nanoseconds since the Unix epoch; zero where that is not known.
+pub trait Target {
+    fn counter(&mut self, metric: &'static Metric, labels: &[&str], value: Value, created: u64) -> fmt::Result;
+    fn gauge(&mut self, metric: &'static Metric, labels: &[&str], value: Value) -> fmt::Result;
+    fn histogram(
+        &mut self,
+        metric: &'static Metric,
+        labels: &[&str],
+        histogram: &Histogram,
+        created: u64,
+    ) -> fmt::Result;
+    /// A series whose labels are what it says. Most formats write a gauge of 1.
+    fn info(&mut self, metric: &'static Metric, labels: &[&str]) -> fmt::Result {
+        self.gauge(metric, labels, Value::Int(1))
+    }
+    /// Series that were left out so far because there was no room.
+    fn left_out(&self) -> u64 {
+        0
+    }
+}
+
+/// What a row of the catalogue writes its series to.
+pub struct Emit<'a> {
+    metric: &'static Metric,
+    /// A bit for each of [`Metric::needs`] that is met.
+    seen: u32,
+    target: &'a mut dyn Target,
+}
+
+impl Metric {
+    /// Writes all series of the metric that this host can know to `target`.
+    pub fn write(&'static self, view: &View, target: &mut dyn Target) -> fmt::Result {
+        match self.seen(view) {
+            Some(seen) => (self.read)(view, &mut Emit { metric: self, seen, target }),
+            None => Ok(()),
+        }
+    }
+
+    /// A bit for each of [`Metric::needs`] that is met; `None` if none of them is.
+    fn seen(&self, view: &View) -> Option<u32> {
+        let bit = |(index, need): (usize, &Need)| u32::from(view.coverage.sees(need)) << index;
+        let seen = self.needs.iter().enumerate().map(bit).sum();
+        (seen != 0 || self.needs.is_empty()).then_some(seen)
+    }
+}
+
+impl Emit<'_> {
+    /// What is being written.
+    pub fn metric(&self) -> &'static Metric {
+        self.metric
+    }
+
+    /// Whether the programs of one of [`Metric::needs`], by its index, are attached.
+    pub fn sees(&self, need: usize) -> bool {
+        self.seen & 1 << need != 0
+    }
+
+    /// See [`Target::left_out`].
+    pub fn left_out(&self) -> u64 {
+        self.target.left_out()
+    }
+
+    /// See [`Target::counter`].
+    pub fn counter(&mut self, labels: &[&str], value: Value, created: u64) -> fmt::Result {
+        self.target.counter(self.metric, labels, value, created)
+    }
+
+    /// Writes one counter of something that most workloads never see, once it has happened: a zero for each would make
+    /// the exposition half as long again, and tell nobody anything.
+    pub fn rare(&mut self, labels: &[&str], value: Value, created: u64) -> fmt::Result {
+        if value.is_zero() { Ok(()) } else { self.counter(labels, value, created) }
+    }
+
+    /// See [`Target::gauge`].
+    pub fn gauge(&mut self, labels: &[&str], value: Value) -> fmt::Result {
+        self.target.gauge(self.metric, labels, value)
+    }
+
+    /// See [`Target::info`].
+    pub fn info(&mut self, labels: &[&str]) -> fmt::Result {
+        self.target.info(self.metric, labels)
+    }
+
+    /// See [`Target::histogram`].
+    pub fn histogram(&mut self, labels: &[&str], histogram: &Histogram, created: u64) -> fmt::Result {
+        self.target.histogram(self.metric, labels, histogram, created)
+    }
+
+    /// Writes one number that the kernel keeps: nanoseconds if the metric is one of seconds. When the kernel's counters
+    /// began is not known.
+    pub fn statistic(&mut self, labels: &[&str], number: u64) -> fmt::Result {
+        self.statistic_since(labels, number, 0)
+    }
+
+    /// The same of something whose beginning is known.
+    pub fn statistic_since(&mut self, labels: &[&str], number: u64, created: u64) -> fmt::Result {
+        let value = match self.metric.unit {
+            Some(Unit::Seconds) => Value::seconds(number),
+            Some(Unit::Bytes) | None => Value::Int(number),
+        };
+        match self.metric.kind {
+            Kind::Counter => self.counter(labels, value, created),
+            Kind::Gauge | Kind::Histogram | Kind::Info => self.gauge(labels, value),
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! A family's series as numbers: what rules look at. The same rows as are rendered, and no text is made.
+
+use std::fmt;
+
+use collector_common::histogram;
+
+use super::METRICS;
+use super::row::{Kind, Metric, Target, Value, seconds};
+use crate::count::{Histogram, count};
+use crate::view::View;
+
+/// What of a family is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The number.
+    Whole,
+    /// A histogram's sum.
+    Sum,
+    /// A histogram's count.
+    Count,
+}
+
+impl Part {
+    /// The metric, and the part of it, that a name stands for: of a histogram it ends in `_sum` or `_count`.
+    pub fn find(name: &str) -> Option<(&'static Metric, Part)> {
+        let named = |name: &str| METRICS.iter().find(|metric| metric.name == name);
+        let part = |suffix, part| {
+            let metric = named(name.strip_suffix(suffix)?).filter(|metric| metric.kind == Kind::Histogram)?;
+            Some((metric, part))
+        };
+        let whole = named(name).filter(|metric| metric.kind != Kind::Histogram).map(|metric| (metric, Part::Whole));
+        whole.or_else(|| part("_sum", Part::Sum)).or_else(|| part("_count", Part::Count))
+    }
+
+    /// Whether it only ever grows.
+    pub fn grows(self, metric: &Metric) -> bool {
+        matches!(metric.kind, Kind::Counter | Kind::Histogram)
+    }
+}
+
+/// Hands each series of a metric to `visit`: the values of its labels, its number, and when it began at zero in
+/// nanoseconds since the Unix epoch (zero if that is not known, or is no matter). What this host cannot see has none.
+pub fn visit(view: &View, metric: &'static Metric, part: Part, visit: &mut dyn FnMut(&[&str], f64, u64)) {
+    // A visitor cannot fail.
+    let _ = metric.write(view, &mut Visitor { part, visit });
+}
+
+struct Visitor<'a> {
+    part: Part,
+    visit: &'a mut dyn FnMut(&[&str], f64, u64),
+}
+
+impl Target for Visitor<'_> {
+    fn counter(&mut self, _: &'static Metric, labels: &[&str], value: Value, created: u64) -> fmt::Result {
+        (self.visit)(labels, value.number(), created);
+        Ok(())
+    }
+
+    fn gauge(&mut self, _: &'static Metric, labels: &[&str], value: Value) -> fmt::Result {
+        (self.visit)(labels, value.number(), 0);
+        Ok(())
+    }
+
+    fn histogram(&mut self, _: &'static Metric, labels: &[&str], histogram: &Histogram, created: u64) -> fmt::Result {
+        let number = match self.part {
+            Part::Sum => seconds(histogram[histogram::SUM]),
+            Part::Whole | Part::Count => count(histogram) as f64,
+        };
+        (self.visit)(labels, number, created);
+        Ok(())
+    }
+}

@@ -1,0 +1,162 @@
+//! What belongs to the host as a whole: histograms of stalls, memory nodes, block devices.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use collector_common::block::OPERATIONS;
+use collector_common::{kswapd, reclaim, transfer};
+
+use crate::count::Histogram;
+use crate::pressure::{self, Resource};
+use crate::signal::block::{Device, Operation};
+use crate::statistic;
+pub use figure::{Filesystem, Watch};
+
+mod figure;
+
+/// Devices that are kept; more are counted as lost, stage `device`.
+const DEVICES: usize = 256;
+
+/// The state of the host.
+#[derive(Clone, Debug, Default)]
+pub struct Host {
+    /// The lengths of reclaim stalls, by [`crate::signal::reclaim::Kind`].
+    pub reclaim: [Histogram; reclaim::KINDS],
+    /// The lengths of compaction stalls.
+    pub compaction: Histogram,
+    /// The lengths of faults that needed IO.
+    pub major_fault: Histogram,
+    /// How long copies between host and GPU took, by [`crate::signal::transfer::Direction`].
+    pub transfer: [Histogram; transfer::DIRECTIONS],
+    /// Memory nodes whose kswapd was ever seen awake.
+    pub nodes: BTreeMap<u32, Node>,
+    /// Block devices that did any IO or have a name.
+    pub devices: BTreeMap<Device, BlockDevice>,
+    /// What the kernel's files say of the host as a whole.
+    pub statistics: statistic::host::Values,
+    /// The same of each disk.
+    pub disks: BTreeMap<Arc<str>, statistic::disk::Values>,
+    /// How full filesystems are, by mount point.
+    pub filesystems: BTreeMap<Arc<str>, Filesystem>,
+    /// What the kernel watches.
+    pub triggers: BTreeMap<(Resource, pressure::Kind), Watch>,
+}
+
+/// One memory node.
+#[derive(Clone, Debug, Default)]
+pub struct Node {
+    /// When it was first seen.
+    pub created: u64,
+    /// Nanoseconds kswapd was awake.
+    pub awake_ns: u64,
+    /// How often it was woken from sleep.
+    pub wakes: u64,
+}
+
+/// One block device.
+#[derive(Clone, Debug)]
+pub struct BlockDevice {
+    /// Its name; its number until that is known.
+    pub name: Arc<str>,
+    /// What it did, by [`Operation`]; absent for what it never did.
+    pub operations: [Option<Box<DeviceIo>>; OPERATIONS],
+}
+
+/// What a device did of one operation.
+#[derive(Clone, Debug, Default)]
+pub struct DeviceIo {
+    /// When it first did.
+    pub created: u64,
+    /// Times from the making of a request to its issue.
+    pub queue: Histogram,
+    /// Times from issue to completion.
+    pub service: Histogram,
+    /// Bytes completed.
+    pub bytes: u64,
+    /// Requests that ended with an error.
+    pub errors: u64,
+}
+
+impl Host {
+    /// The node with this number; `None` beyond the last that the kernel side counts.
+    pub(crate) fn node(&mut self, node: u32, time: u64) -> Option<&mut Node> {
+        let new = || Node { created: time, ..Node::default() };
+        (node < kswapd::NODES).then(|| self.nodes.entry(node).or_insert_with(new))
+    }
+
+    /// What the device did of this operation; `None` for one device too many.
+    pub(crate) fn device_io(&mut self, device: Device, operation: Operation, time: u64) -> Option<&mut DeviceIo> {
+        let new = || Box::new(DeviceIo { created: time, ..DeviceIo::default() });
+        Some(self.device(device)?.operations[operation as usize].get_or_insert_with(new))
+    }
+
+    /// Gives a device its name; `None` for one device too many. Numbers and names are used again when a device goes and
+    /// another comes: what went by either of them before is not the same device, and its figures leave.
+    pub(crate) fn name_device(&mut self, device: Device, name: &str) -> Option<()> {
+        self.devices.retain(|&other, known| (other == device) == (&*known.name == name) || unnamed(other, known, name));
+        self.device(device)?.name = name.into();
+        Some(())
+    }
+
+    fn device(&mut self, device: Device) -> Option<&mut BlockDevice> {
+        if self.devices.len() >= DEVICES && !self.devices.contains_key(&device) {
+            return None;
+        }
+        let new = || BlockDevice { name: device.to_string().into(), operations: Default::default() };
+        Some(self.devices.entry(device).or_insert_with(new))
+    }
+}
+
+fn unnamed(device: Device, known: &BlockDevice, name: &str) -> bool {
+    &*known.name != name && *known.name == *device.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: Device = Device { major: 259, minor: 0 };
+    const B: Device = Device { major: 259, minor: 1 };
+
+    fn names(host: &Host) -> Vec<&str> {
+        host.devices.values().map(|device| &*device.name).collect()
+    }
+
+    #[test]
+    fn io_before_the_name_is_kept_under_it() {
+        let mut host = Host::default();
+        host.device_io(A, Operation::Read, 1).unwrap().bytes = 7;
+        assert_eq!(names(&host), ["259:0"]);
+        host.name_device(A, "nvme0n1").unwrap();
+        assert_eq!(names(&host), ["nvme0n1"]);
+        assert_eq!(host.devices[&A].operations[0].as_ref().unwrap().bytes, 7);
+        host.name_device(A, "nvme0n1").unwrap();
+        assert!(host.devices[&A].operations[0].is_some(), "the same name again changes nothing");
+    }
+
+    #[test]
+    fn a_name_belongs_to_one_device_and_a_number_to_one_name() {
+        let mut host = Host::default();
+        host.name_device(A, "nvme0n1").unwrap();
+        host.device_io(A, Operation::Read, 1).unwrap().bytes = 7;
+        host.name_device(B, "nvme0n1").unwrap();
+        assert_eq!(names(&host), ["nvme0n1"]);
+        assert!(host.devices[&B].operations[0].is_none());
+
+        host.device_io(B, Operation::Read, 1).unwrap().bytes = 7;
+        host.name_device(B, "nvme9n1").unwrap();
+        assert_eq!(names(&host), ["nvme9n1"]);
+        assert!(host.devices[&B].operations[0].is_none());
+    }
+
+    #[test]
+    fn devices_are_bounded() {
+        let mut host = Host::default();
+        for minor in 0..DEVICES as u32 {
+            assert!(host.device_io(Device { major: 8, minor }, Operation::Read, 1).is_some());
+        }
+        assert!(host.device_io(A, Operation::Read, 1).is_none());
+        assert!(host.name_device(A, "nvme0n1").is_none());
+        assert!(host.device_io(Device { major: 8, minor: 0 }, Operation::Write, 1).is_some());
+    }
+}

@@ -1,0 +1,286 @@
+//! Tests of the workloads: who is charged, from birth to the end of the grace.
+
+use super::*;
+use crate::signal::decode::MALFORMED;
+
+mod books;
+mod name;
+
+const MEMORY: u64 = 5;
+const IO: u64 = 3;
+const GRACE: u64 = 60;
+
+struct World {
+    workloads: Workloads,
+    coverage: Coverage,
+}
+
+impl World {
+    fn new(max: usize) -> World {
+        let start = Start {
+            version: String::new(),
+            kernel: String::new(),
+            memory_hierarchy: MEMORY,
+            io_hierarchy: IO,
+            workload_max: max,
+            workload_grace: GRACE,
+            own: None,
+        };
+        World { workloads: Workloads::new(1, &start), coverage: Coverage::default() }
+    }
+
+    fn born(&mut self, id: Id, path: &str, time: u64) {
+        self.workloads.born(id, path, time, &mut self.coverage);
+    }
+
+    fn renamed(&mut self, id: Id, path: &str) {
+        self.workloads.renamed(id, path, 50, &mut self.coverage);
+    }
+
+    fn joined(&mut self, id: Id, with: Id) {
+        self.workloads.joined(id, with, 50, &mut self.coverage);
+    }
+
+    /// The host says the name of a container.
+    fn named(&mut self, id: Id, name: &str) {
+        self.workloads.named(id, &Names { name: Some(name.into()), ..Names::default() });
+    }
+
+    fn tick(&mut self, time: u64) {
+        self.workloads.tick(time, &mut self.coverage);
+    }
+
+    fn charge(&mut self, id: Id, kills: u64) {
+        self.workloads.charge(Some(id)).limit_kills += kills;
+    }
+
+    /// Every workload with what it was charged.
+    fn charged(&self) -> Vec<(&str, u64)> {
+        self.workloads.iter().map(|workload| (&*workload.name, workload.amounts.limit_kills)).collect()
+    }
+}
+
+fn memory(id: u64) -> Id {
+    Id { hierarchy: MEMORY, id }
+}
+
+fn io(id: u64) -> Id {
+    Id { hierarchy: IO, id }
+}
+
+#[test]
+fn the_cgroups_of_two_hierarchies_at_one_path_are_one_workload() {
+    let mut world = World::new(9);
+    world.born(memory(1), "/a", 2);
+    world.born(io(1), "/a", 3);
+    world.born(Id { hierarchy: 4, id: 1 }, "/cpu", 3);
+    world.charge(memory(1), 1);
+    world.charge(io(1), 2);
+    assert_eq!(world.charged(), [("other", 0), ("/a", 3)]);
+
+    world.workloads.died(memory(1), 10);
+    world.tick(10 + GRACE);
+    assert_eq!(world.workloads.count(), 1, "it lives while one of its cgroups does");
+    world.workloads.died(io(1), 100);
+    world.tick(99 + GRACE);
+    assert_eq!(world.workloads.count(), 1, "it stays for the grace");
+    world.tick(100 + GRACE);
+    assert_eq!(world.charged(), [("other", 0)]);
+    assert_eq!(world.workloads.name(io(1)), None);
+}
+
+#[test]
+fn counts_read_after_the_death_find_their_workload() {
+    let mut world = World::new(9);
+    world.born(memory(1), "/a", 2);
+    world.workloads.died(memory(1), 10);
+    world.charge(memory(1), 1);
+    assert_eq!(world.charged(), [("other", 0), ("/a", 1)]);
+}
+
+#[test]
+fn born_again_within_the_grace_it_continues_and_after_it_begins_anew() {
+    let mut world = World::new(9);
+    world.born(memory(1), "/a", 2);
+    world.charge(memory(1), 1);
+    world.workloads.died(memory(1), 10);
+    world.born(memory(2), "/a", 20);
+    world.charge(memory(2), 1);
+    world.tick(10 + GRACE);
+    assert_eq!(world.charged(), [("other", 0), ("/a", 2)]);
+
+    world.workloads.died(memory(2), 100);
+    world.tick(100 + GRACE);
+    world.born(memory(3), "/a", 200);
+    assert_eq!(world.charged(), [("other", 0), ("/a", 0)]);
+    assert_eq!(world.workloads.iter().last().unwrap().created, 200);
+}
+
+#[test]
+fn what_a_walk_does_not_meet_is_dead() {
+    let mut world = World::new(9);
+    world.born(memory(1), "/a", 2);
+    world.born(memory(2), "/b", 2);
+    world.workloads.walked(3);
+    world.workloads.walk();
+    world.born(memory(1), "/a", 5);
+    world.born(memory(3), "/c", 5);
+    world.workloads.walked(6);
+    world.tick(6 + GRACE);
+    assert_eq!(world.charged(), [("other", 0), ("/a", 0), ("/c", 0)]);
+}
+
+#[test]
+fn a_walk_finds_a_move_that_went_unseen() {
+    let mut world = World::new(9);
+    world.born(memory(1), "/a", 2);
+    world.charge(memory(1), 1);
+    world.born(memory(1), "/b", 3);
+    world.charge(memory(1), 1);
+    assert_eq!(world.charged(), [("other", 0), ("/a", 1), ("/b", 1)]);
+    world.tick(3 + GRACE);
+    assert_eq!(world.charged(), [("other", 0), ("/b", 1)]);
+}
+
+#[test]
+fn one_workload_too_many_goes_to_other_until_there_is_room() {
+    let mut world = World::new(1);
+    world.born(memory(1), "/a", 2);
+    world.born(memory(2), "/b", 2);
+    world.charge(memory(2), 1);
+    assert_eq!(world.charged(), [("other", 1), ("/a", 0)]);
+    assert_eq!(world.coverage.lost["workload"], 1);
+    assert_eq!(world.workloads.name(memory(2)).as_deref(), Some("other"));
+    world.workloads.died(memory(1), 3);
+    world.tick(3 + GRACE);
+    world.born(memory(2), "/b", 100);
+    world.charge(memory(2), 1);
+    assert_eq!(world.charged(), [("other", 1), ("/b", 1)]);
+}
+
+#[test]
+fn the_dead_make_room_for_the_living() {
+    let mut world = World::new(2);
+    world.born(memory(1), "/a", 2);
+    world.born(memory(2), "/b", 2);
+    world.workloads.died(memory(2), 10);
+    world.born(memory(3), "/c", 11);
+    assert_eq!(world.charged(), [("other", 0), ("/a", 0), ("/c", 0)]);
+    assert_eq!(world.workloads.name(memory(2)), None);
+    world.tick(12);
+    assert_eq!(world.coverage.lost["workload"], 1, "its series left before their grace was over");
+
+    // A storm of short lives, and one that stays.
+    for id in 10..1000 {
+        world.born(memory(id), &format!("/short/{id}"), 12);
+        world.workloads.died(memory(id), 12);
+    }
+    world.workloads.died(memory(3), 13);
+    world.born(memory(1000), "/stays", 13);
+    world.charge(memory(1000), 1);
+    assert_eq!(world.charged().last(), Some(&("/stays", 1)));
+}
+
+#[test]
+fn cgroups_are_bounded_too() {
+    let mut world = World::new(1);
+    for id in 0..100 {
+        world.born(memory(id), "/a", 2);
+    }
+    assert_eq!(world.workloads.cgroups.len(), CGROUPS_PER_WORKLOAD);
+    assert_eq!(world.coverage.lost["workload"], 100 - CGROUPS_PER_WORKLOAD as u64);
+}
+
+#[test]
+fn other_never_dies() {
+    let mut world = World::new(0);
+    world.born(memory(1), "/a", 2);
+    world.workloads.died(memory(1), 3);
+    world.tick(u64::MAX);
+    world.charge(memory(1), 1);
+    assert_eq!(world.workloads.iter().count(), 1);
+}
+
+#[test]
+fn a_rename_takes_along_what_is_below_and_the_other_hierarchy_follows() {
+    let mut world = World::new(9);
+    for id in [memory, io] {
+        world.born(id(1), "/a", 2);
+        world.born(id(2), "/a/x", 2);
+        world.born(id(3), "/ab", 2);
+    }
+    world.charge(memory(2), 1);
+    world.renamed(memory(1), "/z");
+    world.renamed(io(1), "/z");
+    world.charge(io(2), 1);
+    assert_eq!(world.charged(), [("other", 0), ("/ab", 0), ("/z", 0), ("/z/x", 2)]);
+}
+
+#[test]
+fn a_rename_onto_a_workload_joins_it() {
+    let mut world = World::new(9);
+    world.born(memory(1), "/a", 2);
+    world.born(memory(2), "/b", 2);
+    world.workloads.died(memory(2), 3);
+    world.charge(memory(1), 1);
+    world.renamed(memory(1), "/b");
+    world.charge(memory(1), 1);
+    assert_eq!(world.charged(), [("other", 0), ("/a", 1), ("/b", 1)]);
+    world.tick(50 + GRACE);
+    assert_eq!(world.charged(), [("other", 0), ("/b", 1)]);
+}
+
+#[test]
+fn a_rename_of_an_unknown_cgroup_is_a_birth() {
+    let mut world = World::new(9);
+    world.renamed(memory(1), "/a");
+    assert_eq!(world.workloads.name(memory(1)).as_deref(), Some("/a"));
+}
+
+#[test]
+fn amounts_wait_for_the_birth() {
+    let mut world = World::new(9);
+    world.charge(memory(1), 1);
+    world.charge(memory(1), 1);
+    assert_eq!(world.charged(), [("other", 0)]);
+    world.born(memory(1), "/a", 2);
+    assert_eq!(world.charged(), [("other", 0), ("/a", 2)]);
+    assert_eq!(world.coverage.lost["unknown_cgroup"], 0);
+}
+
+#[test]
+fn amounts_that_waited_in_vain_go_to_other() {
+    let mut world = World::new(9);
+    world.charge(memory(1), 1);
+    for time in 0..u64::from(pending::TICKS) {
+        assert_eq!(world.charged(), [("other", 0)]);
+        world.tick(time);
+    }
+    assert_eq!(world.charged(), [("other", 1)]);
+    assert_eq!(world.coverage.lost["unknown_cgroup"], 1);
+}
+
+#[test]
+fn not_everything_can_wait() {
+    let mut world = World::new(9);
+    for id in 0..1000 {
+        world.charge(memory(id), 1);
+    }
+    assert_eq!(world.charged(), [("other", 1000 - pending::KEPT as u64)]);
+    world.tick(1);
+    assert_eq!(world.coverage.lost["unknown_cgroup"], 1000 - pending::KEPT as u64);
+}
+
+#[test]
+fn a_path_that_could_pass_for_other_is_refused() {
+    let mut world = World::new(9);
+    world.born(memory(1), "other", 2);
+    world.renamed(memory(1), "other");
+    assert_eq!(world.workloads.count(), 0);
+    assert_eq!(world.coverage.lost[MALFORMED], 2);
+}
+
+/// The path of a container of Docker's, by a digit of its id.
+fn docker(digit: char) -> String {
+    format!("/docker/{}", digit.to_string().repeat(64))
+}
