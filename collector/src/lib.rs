@@ -5,6 +5,7 @@
 
 pub mod alert;
 pub mod amount;
+pub mod api;
 pub mod cgroup;
 pub mod cli;
 pub mod config;
@@ -30,6 +31,6 @@ pub mod signal;
 pub mod sink;
 pub mod source;
 pub mod statistic;
-pub mod summary;
+
 pub mod view;
 pub mod xid;

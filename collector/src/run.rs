@@ -14,6 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::api::workloads::Summary;
 use crate::cli::exit::{Exit, Failure};
 use crate::config::Config;
 use crate::engine::Engine;
@@ -37,7 +38,6 @@ use crate::source::kernel::ring::Ring;
 use crate::source::kernel::{Kernel, load};
 use crate::source::process::Own;
 use crate::source::root::Root;
-use crate::summary::Summary;
 
 /// A tick that is this many ticks late means that the agent hangs.
 const LATE_TICKS: u64 = 10;

@@ -6,7 +6,7 @@ use collector::outcome::Outcome;
 use collector::incident::page;
 use collector::exposition::{self, Format};
 use collector::sample::Sample;
-use collector::summary::Summary;
+use collector::api::workloads::Summary;
 
 /// Series in one exposition, at the most.
 const SERIES: usize = 10_000;

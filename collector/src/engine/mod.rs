@@ -8,6 +8,8 @@ mod compaction;
 mod fault;
 mod held;
 mod incident;
+#[cfg(test)]
+mod known;
 mod kswapd;
 mod oom;
 mod reclaim;

@@ -20,7 +20,7 @@ pub const WORKLOADS: &str = "/api/v1/workloads";
 pub trait Exposition: Send + Sync + 'static {
     /// Every metric as it stands, rendered.
     fn metrics(&self, format: Format) -> Bytes;
-    /// Every workload as it stands, as JSON: a [`crate::summary::Summary`].
+    /// Every workload as it stands, as JSON: a [`crate::api::workloads::Summary`].
     fn workloads(&self) -> Bytes;
     /// Whether the figures can be relied on yet; if not, why.
     fn ready(&self) -> Result<(), String>;

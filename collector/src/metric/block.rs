@@ -4,15 +4,12 @@ use std::fmt;
 
 use collector_common::histogram;
 
-use super::row::{Emit, Kind, Metric, Need, Unit, Value, workload_and};
+use super::row::{Emit, Kind, Metric, Unit, Value, workload_and};
 use crate::count::count;
-use crate::signal::block::Operation;
+use crate::signal::block::{COMPLETED, Operation, TIMED};
 use crate::view::View;
 use crate::view::host::DeviceIo;
 use crate::view::workload::Io;
-
-const COMPLETED: Need = &[&["block_rq_complete"], &["block_rq_complete_raw"]];
-const TIMED: Need = &[&["block_rq_complete", "block_rq_issue"], &["block_rq_complete_raw", "block_rq_issue"]];
 
 const BY_DEVICE: &[&str] = &["device", "operation"];
 const BY_WORKLOAD: &[&str] = &workload_and("operation");

@@ -2,6 +2,7 @@
 
 use super::row::{Kind, Metric, Unit, Value};
 use crate::sample::ProbeState;
+use crate::signal::cgroup;
 use crate::view::coverage::{CGROUP_EVENTS as EVENTS, ORIGINS};
 
 const STATES: [(ProbeState, &str); 6] = [
@@ -100,7 +101,7 @@ pub const CGROUP_EVENTS: Metric = Metric {
     unit: None,
     help: "Births, deaths and renames of cgroups, and moves of processes into them, in all hierarchies.",
     labels: &["event"],
-    needs: &[&[&["cgroup_mkdir"]], &[&["cgroup_rmdir"]], &[&["cgroup_rename"]], &[&["cgroup_attach_task"]]],
+    needs: &cgroup::EVENTS,
     read: |view, emit| {
         for (need, event) in EVENTS.into_iter().enumerate() {
             if emit.sees(need) {

@@ -2,9 +2,8 @@
 
 use collector_common::fault::word;
 
-use super::row::{Kind, Metric, Need, Unit, Value, WORKLOAD};
-
-const MAJOR: Need = &[&["fault_major"]];
+use super::row::{Kind, Metric, Unit, Value, WORKLOAD};
+use crate::signal::fault;
 
 /// How long major faults took.
 pub const MAJOR_FAULT_SECONDS: Metric = Metric {
@@ -13,12 +12,7 @@ pub const MAJOR_FAULT_SECONDS: Metric = Metric {
     unit: Some(Unit::Seconds),
     help: "Page faults that had to wait for IO on a file or on swap (not those on swapped-out shared memory), by how long the faulting task waited.",
     labels: &[],
-    needs: &[&[
-        &["fault_file_exit", "fault_file_entry"],
-        &["fault_swap_exit", "fault_swap_entry"],
-        &["fault_file_kretprobe", "fault_file_kprobe"],
-        &["fault_swap_kretprobe", "fault_swap_kprobe"],
-    ]],
+    needs: &[fault::MAJOR_TIME],
     read: |view, emit| emit.histogram(&[], &view.host.major_fault, view.started),
 };
 
@@ -36,7 +30,7 @@ pub const PAGE_FAULTS: Metric = Metric {
     unit: None,
     help: "Page faults taken by the workload's tasks, by mode and access; both are any where the kernel tells no more.",
     labels: &["workload", "namespace", "pod", "container", "mode", "access"],
-    needs: &[&[&["fault_user"]], &[&["fault_kernel"]], &[&["fault_any"]]],
+    needs: &fault::FAULTS,
     read: |view, emit| {
         for workload in view.workloads.iter() {
             let [name, namespace, pod, container] = workload.labels();
@@ -65,7 +59,7 @@ pub const MAJOR_PAGE_FAULTS: Metric = Metric {
     unit: None,
     help: "Page faults of the workload's tasks that needed IO.",
     labels: &WORKLOAD,
-    needs: &[MAJOR],
+    needs: &[fault::MAJOR],
     read: |view, emit| {
         for workload in view.workloads.iter() {
             let faults = workload.amounts.faults[word::MAJOR];

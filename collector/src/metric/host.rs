@@ -1,17 +1,7 @@
 //! What belongs to the host as a whole.
 
-use collector_common::reclaim::KINDS;
-
-use super::row::{Kind, Metric, Need, Unit, Value};
-use crate::signal::reclaim;
-
-/// The programs that see reclaim, by [`reclaim::Kind`].
-pub(crate) const RECLAIM: &[Need] =
-    &[&[&["reclaim_direct_end", "reclaim_direct_begin"]], &[&["reclaim_memcg_end", "reclaim_memcg_begin"]]];
-const _: () = assert!(RECLAIM.len() == KINDS);
-
-/// The programs that see compaction.
-pub(super) const COMPACTION: &[Need] = &[&[&["compaction_end", "compaction_begin"]]];
+use super::row::{Kind, Metric, Unit, Value};
+use crate::signal::{compaction, kswapd, reclaim};
 
 /// How long reclaim stalls were.
 pub const RECLAIM_STALL_SECONDS: Metric = Metric {
@@ -20,7 +10,7 @@ pub const RECLAIM_STALL_SECONDS: Metric = Metric {
     unit: Some(Unit::Seconds),
     help: "Stalls of tasks that had to free memory before they got any, by why: for the host (direct) or for a cgroup's limit (memcg).",
     labels: &["kind"],
-    needs: RECLAIM,
+    needs: &reclaim::STALLS,
     read: |view, emit| {
         for kind in reclaim::Kind::ALL {
             if !emit.sees(kind as usize) {
@@ -39,7 +29,7 @@ pub const COMPACTION_STALL_SECONDS: Metric = Metric {
     unit: Some(Unit::Seconds),
     help: "Stalls of tasks that had to compact memory before they got a contiguous block.",
     labels: &[],
-    needs: COMPACTION,
+    needs: &[compaction::STALLS],
     read: |view, emit| emit.histogram(&[], &view.host.compaction, view.started),
 };
 
@@ -50,7 +40,7 @@ pub const KSWAPD_AWAKE_SECONDS: Metric = Metric {
     unit: Some(Unit::Seconds),
     help: "Time in which the kernel's background reclaim of a memory node was awake, the short naps between its passes included.",
     labels: &["node"],
-    needs: &[&[&["kswapd_sleep", "kswapd_wake"]]],
+    needs: &[kswapd::AWAKE],
     read: |view, emit| {
         for (number, node) in &view.host.nodes {
             emit.counter(&[itoa::Buffer::new().format(*number)], Value::seconds(node.awake_ns), node.created)?;
@@ -66,7 +56,7 @@ pub const KSWAPD_WAKES: Metric = Metric {
     unit: None,
     help: "How often the kernel's background reclaim of a memory node was woken from sleep.",
     labels: &["node"],
-    needs: &[&[&["kswapd_wake"]]],
+    needs: &[kswapd::WAKES],
     read: |view, emit| {
         for (number, node) in &view.host.nodes {
             emit.counter(&[itoa::Buffer::new().format(*number)], Value::Int(node.wakes), node.created)?;

@@ -1,10 +1,7 @@
 //! OOM kills, from the viewpoint of the victim and from that of the limit.
 
-use super::row::{Kind, Metric, Need, Value, WORKLOAD, workload_and};
-use crate::signal::oom::Scope;
-
-const VICTIM: Need = &[&["oom_mark_victim"]];
-const LIMIT: Need = &[&["oom_mark_victim", "oom_kill_process"], &["oom_mark_victim", "oom_kill_process_kprobe"]];
+use super::row::{Kind, Metric, Value, WORKLOAD, workload_and};
+use crate::signal::oom::{self, Scope};
 
 /// Kills by victim.
 pub const KILLS: Metric = Metric {
@@ -13,7 +10,7 @@ pub const KILLS: Metric = Metric {
     unit: None,
     help: "Processes of the workload that the OOM killer killed, by whose memory was out: a memory cgroup's (memcg) or the host's.",
     labels: &workload_and("scope"),
-    needs: &[VICTIM],
+    needs: &[oom::KILLS],
     read: |view, emit| {
         for workload in view.workloads.iter() {
             let [name, namespace, pod, container] = workload.labels();
@@ -37,8 +34,7 @@ pub const LIMIT_KILLS: Metric = Metric {
     unit: None,
     help: "Processes that the OOM killer killed because the workload was at its own memory limit, whosever they were.",
     labels: &WORKLOAD,
-    // Some kernels tell the limit with the kill itself; that shows with the first such kill.
-    needs: &[LIMIT, VICTIM],
+    needs: &[oom::LIMITS, oom::KILLS],
     read: |view, emit| {
         if !emit.sees(0) && !view.coverage.limit_told {
             return Ok(());

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use crate::count::Histogram;
+use crate::signal::Need;
 use crate::view::View;
 
 /// The labels that name a workload: the first of every metric that is a workload's. Their values are
@@ -41,9 +42,6 @@ impl fmt::Debug for Metric {
         f.write_str(self.name)
     }
 }
-
-/// Alternatives, each a list of programs that must all be attached.
-pub type Need = &'static [&'static [&'static str]];
 
 /// What sort of number a metric is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,21 +2,10 @@
 
 use std::fmt;
 
-use super::row::{Emit, Kind, Metric, Need, Unit, Value, WORKLOAD, workload_and};
-use crate::signal::transfer::{Direction, Memory};
+use super::row::{Emit, Kind, Metric, Unit, Value, WORKLOAD, workload_and};
+use crate::signal::transfer::{COPIES, Direction, HELD, Memory};
 use crate::view::View;
 use crate::view::workload::Transfer;
-
-const TO_DEVICE: Need = &[&["transfer_copy_end", "transfer_to_device"]];
-const TO_HOST: Need = &[&["transfer_copy_end", "transfer_to_host"]];
-const ANY: Need = &[&["transfer_copy_end", "transfer_copy"]];
-/// In the order of the directions.
-const COPIES: &[Need] = &[TO_DEVICE, TO_HOST, ANY];
-const PINNED: Need = &[
-    &["transfer_allocation_end", "transfer_pin", "transfer_release_end", "transfer_unpin"],
-    &["transfer_allocation_end", "transfer_register", "transfer_release_end", "transfer_unpin"],
-];
-const DEVICE: Need = &[&["transfer_allocation_end", "transfer_allocate", "transfer_release_end", "transfer_free"]];
 
 const BY_DIRECTION: &[&str] = &workload_and("direction");
 const BY_MEMORY: &[&str] = &workload_and("memory");
@@ -28,7 +17,7 @@ pub const TRANSFERS: Metric = Metric {
     unit: None,
     help: "Copies between host and GPU that the workload's processes had the CUDA driver do; host_to_device is from the host's memory to the GPU's, unknown is a copy of which the direction cannot be told. A batch is as many as it has copies, and goes where its first one goes. Absent for a workload that never did any.",
     labels: BY_DIRECTION,
-    needs: COPIES,
+    needs: &COPIES,
     read: |view, emit| copies(view, emit, |transfer| &transfer.calls),
 };
 
@@ -39,7 +28,7 @@ pub const BYTES: Metric = Metric {
     unit: Some(Unit::Bytes),
     help: "Bytes of these copies, as the processes asked for them: the bus carries a little more.",
     labels: BY_DIRECTION,
-    needs: COPIES,
+    needs: &COPIES,
     read: |view, emit| copies(view, emit, |transfer| &transfer.bytes),
 };
 
@@ -50,7 +39,7 @@ pub const SECONDS: Metric = Metric {
     unit: Some(Unit::Seconds),
     help: "Copies between host and GPU, by how long the calling thread was in the CUDA driver: the whole copy where the call waits for it, and only the asking where it does not. A batch is one here.",
     labels: &["direction"],
-    needs: COPIES,
+    needs: &COPIES,
     read: |view, emit| {
         for direction in Direction::ALL {
             if emit.sees(direction as usize) {
@@ -68,7 +57,7 @@ pub const PINNED_BYTES: Metric = Metric {
     unit: Some(Unit::Bytes),
     help: "Host memory that the workload's processes had the CUDA driver allocate pinned, or pin where it was, and hold: what was so before the agent came is not in it.",
     labels: &WORKLOAD,
-    needs: &[PINNED],
+    needs: &[HELD[Memory::Pinned as usize]],
     read: |view, emit| held(view, emit, Memory::Pinned),
 };
 
@@ -79,7 +68,7 @@ pub const DEVICE_BYTES: Metric = Metric {
     unit: Some(Unit::Bytes),
     help: "GPU memory that the workload's processes asked the CUDA driver for by name and hold: neither what the driver takes for itself, nor virtual address ranges, nor what was so before the agent came.",
     labels: &WORKLOAD,
-    needs: &[DEVICE],
+    needs: &[HELD[Memory::Device as usize]],
     read: |view, emit| held(view, emit, Memory::Device),
 };
 
@@ -90,7 +79,7 @@ pub const REFUSED: Metric = Metric {
     unit: None,
     help: "Allocations of pinned host memory and of GPU memory that the CUDA driver refused the workload's processes, for whatever reason.",
     labels: BY_MEMORY,
-    needs: &[PINNED, DEVICE],
+    needs: &HELD,
     read: |view, emit| {
         for workload in view.workloads.iter() {
             let [name, namespace, pod, container] = workload.labels();
@@ -125,8 +114,7 @@ fn held(view: &View, emit: &mut Emit<'_>, memory: Memory) -> fmt::Result {
     for workload in view.workloads.iter() {
         let transfer = &workload.amounts.transfer;
         if *transfer != Transfer::default() {
-            let bytes = transfer.held[memory as usize].max(0) as u64;
-            emit.gauge(&workload.labels(), Value::Int(bytes))?;
+            emit.gauge(&workload.labels(), Value::Int(transfer.bytes_held(memory)))?;
         }
     }
     Ok(())

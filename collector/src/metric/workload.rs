@@ -2,11 +2,9 @@
 
 use std::fmt;
 
-use super::host::COMPACTION;
-use super::host::RECLAIM;
 use super::row::{Emit, Kind, Metric, Unit, Value, WORKLOAD, workload_and};
 use crate::identity::Identity;
-use crate::signal::reclaim;
+use crate::signal::{compaction, reclaim};
 use crate::view::View;
 use crate::view::workload::{OTHER, Reclaim, Stalls};
 
@@ -38,7 +36,7 @@ pub const RECLAIM_STALL_SECONDS: Metric = Metric {
     unit: Some(Unit::Seconds),
     help: "Time that the workload's tasks waited while they had to free memory, summed over the tasks.",
     labels: BY_KIND,
-    needs: RECLAIM,
+    needs: &reclaim::STALLS,
     read: |view, emit| reclaims(view, emit, |reclaim| Value::seconds(reclaim.ns)),
 };
 
@@ -49,7 +47,7 @@ pub const RECLAIM_STALLS: Metric = Metric {
     unit: None,
     help: "How often a task of the workload had to free memory before it got any.",
     labels: BY_KIND,
-    needs: RECLAIM,
+    needs: &reclaim::STALLS,
     read: |view, emit| reclaims(view, emit, |reclaim| Value::Int(reclaim.stalls)),
 };
 
@@ -60,7 +58,7 @@ pub const RECLAIMED_BYTES: Metric = Metric {
     unit: Some(Unit::Bytes),
     help: "Memory that the workload's tasks freed while they waited, whosever it was.",
     labels: BY_KIND,
-    needs: RECLAIM,
+    needs: &reclaim::STALLS,
     read: |view, emit| reclaims(view, emit, |reclaim| Value::Int(reclaim.bytes)),
 };
 
@@ -71,7 +69,7 @@ pub const RECLAIM_TARGET_BYTES: Metric = Metric {
     unit: Some(Unit::Bytes),
     help: "Memory that was freed from the workload and what is below it, whoever waited for it; only where the kernel tells (7.1 and newer).",
     labels: BY_KIND,
-    needs: RECLAIM,
+    needs: &reclaim::STALLS,
     read: |view, emit| match view.coverage.target_told {
         true => reclaims(view, emit, |reclaim| Value::Int(reclaim.target_bytes)),
         false => Ok(()),
@@ -85,7 +83,7 @@ pub const COMPACTION_STALL_SECONDS: Metric = Metric {
     unit: Some(Unit::Seconds),
     help: "Time that the workload's tasks waited while they had to compact memory, summed over the tasks.",
     labels: &WORKLOAD,
-    needs: COMPACTION,
+    needs: &[compaction::STALLS],
     read: |view, emit| compactions(view, emit, |stalls| Value::seconds(stalls.ns)),
 };
 
@@ -96,7 +94,7 @@ pub const COMPACTION_STALLS: Metric = Metric {
     unit: None,
     help: "How often a task of the workload had to compact memory before it got a contiguous block.",
     labels: &WORKLOAD,
-    needs: COMPACTION,
+    needs: &[compaction::STALLS],
     read: |view, emit| compactions(view, emit, |stalls| Value::Int(stalls.stalls)),
 };
 

@@ -6,9 +6,14 @@ use collector_common::block::{self, DeviceOperation, OPERATIONS, device_word, wo
 use serde::{Deserialize, Serialize};
 use zerocopy::FromBytes;
 
-use super::{RowKey, cgroup_of, row};
+use super::{Need, RowKey, cgroup_of, row};
 use crate::cgroup::Id;
 use crate::count::Histogram;
+
+/// For IOs and their bytes.
+pub const COMPLETED: Need = &[&["block_rq_complete"], &["block_rq_complete_raw"]];
+/// For how long they took.
+pub const TIMED: Need = &[&["block_rq_complete", "block_rq_issue"], &["block_rq_complete_raw", "block_rq_issue"]];
 
 /// A block device's number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

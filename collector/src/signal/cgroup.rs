@@ -4,7 +4,12 @@ use collector_common::cgroup::{CHANGE_HEAD, Change, Event};
 use serde::{Deserialize, Serialize};
 use zerocopy::{FromZeros, IntoBytes};
 
+use super::Need;
 pub use crate::cgroup::Id;
+
+/// For births, deaths, renames and moves of processes.
+pub const EVENTS: [Need; 4] =
+    [&[&["cgroup_mkdir"]], &[&["cgroup_rmdir"]], &[&["cgroup_rename"]], &[&["cgroup_attach_task"]]];
 
 /// What is read of cgroups. Paths are absolute, from the root of the hierarchy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

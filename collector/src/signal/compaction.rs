@@ -3,9 +3,12 @@
 use collector_common::compaction::{self, word};
 use serde::{Deserialize, Serialize};
 
-use super::{RowKey, cgroup_of, comm, row};
+use super::{Need, RowKey, cgroup_of, comm, row};
 use crate::cgroup::Id;
 use crate::count::Histogram;
+
+/// For stalls.
+pub const STALLS: Need = &[&["compaction_end", "compaction_begin"]];
 
 /// What is read of compaction.
 // A histogram on the heap would be an allocation a tick.

@@ -3,9 +3,21 @@
 use collector_common::fault::word;
 use serde::{Deserialize, Serialize};
 
-use super::{RowKey, cgroup_of, row};
+use super::{Need, RowKey, cgroup_of, row};
 use crate::cgroup::Id;
 use crate::count::Histogram;
+
+/// For faults by mode and access: in user mode, in kernel mode, and where the kernel tells no more.
+pub const FAULTS: [Need; 3] = [&[&["fault_user"]], &[&["fault_kernel"]], &[&["fault_any"]]];
+/// For major faults.
+pub const MAJOR: Need = &[&["fault_major"]];
+/// For how long these took.
+pub const MAJOR_TIME: Need = &[
+    &["fault_file_exit", "fault_file_entry"],
+    &["fault_swap_exit", "fault_swap_entry"],
+    &["fault_file_kretprobe", "fault_file_kprobe"],
+    &["fault_swap_kretprobe", "fault_swap_kprobe"],
+];
 
 /// What is read of page faults.
 // A histogram on the heap would be an allocation a tick.

@@ -3,7 +3,12 @@
 use collector_common::kswapd::{NODES, word};
 use serde::{Deserialize, Serialize};
 
-use super::{RowKey, index_of, row};
+use super::{Need, RowKey, index_of, row};
+
+/// For how long it was awake.
+pub const AWAKE: Need = &[&["kswapd_sleep", "kswapd_wake"]];
+/// For how often it was woken.
+pub const WAKES: Need = &[&["kswapd_wake"]];
 
 /// What is read of one node's kswapd.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -35,6 +35,10 @@ pub enum RowKey {
     Hash([u8; 8]),
 }
 
+/// What must be attached for a number to be known: alternatives, each a list of programs that must all be. Each signal declares
+/// its own once, and whoever shows, keeps or explains the number asks for the same.
+pub type Need = &'static [&'static [&'static str]];
+
 /// The growth as a row of exactly `N` words.
 fn row<const N: usize>(growth: &[u64]) -> Option<&[u64; N]> {
     growth.try_into().ok()

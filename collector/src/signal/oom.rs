@@ -6,9 +6,14 @@ use std::sync::Arc;
 use collector_common::oom::{UNKNOWN, Victim};
 use serde::{Deserialize, Serialize};
 
-use super::{Context, comm};
+use super::{Context, Need, comm};
 use crate::cgroup::Id;
 use crate::statistic::gpu;
+
+/// For kills, by victim.
+pub const KILLS: Need = &[&["oom_mark_victim"]];
+/// For whose limit was hit. Some kernels tell it with the kill itself; that shows with the first such kill.
+pub const LIMITS: Need = &[&["oom_mark_victim", "oom_kill_process"], &["oom_mark_victim", "oom_kill_process_kprobe"]];
 
 /// What is read of OOM kills.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -3,9 +3,13 @@
 use collector_common::reclaim::{self, word};
 use serde::{Deserialize, Serialize};
 
-use super::{Context, RowKey, cgroup_of, comm, index_of, row};
+use super::{Context, Need, RowKey, cgroup_of, comm, index_of, row};
 use crate::cgroup::Id;
 use crate::count::Histogram;
+
+/// For stalls, by [`Kind`].
+pub const STALLS: [Need; reclaim::KINDS] =
+    [&[&["reclaim_direct_end", "reclaim_direct_begin"]], &[&["reclaim_memcg_end", "reclaim_memcg_begin"]]];
 
 /// Why a task had to reclaim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

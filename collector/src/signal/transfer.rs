@@ -3,9 +3,24 @@
 use collector_common::transfer::{self, word};
 use serde::{Deserialize, Serialize};
 
-use super::{RowKey, cgroup_of, comm, index_of, row};
+use super::{Need, RowKey, cgroup_of, comm, index_of, row};
 use crate::cgroup::Id;
 use crate::count::Histogram;
+
+/// For copies, by [`Direction`].
+pub const COPIES: [Need; transfer::DIRECTIONS] = [
+    &[&["transfer_copy_end", "transfer_to_device"]],
+    &[&["transfer_copy_end", "transfer_to_host"]],
+    &[&["transfer_copy_end", "transfer_copy"]],
+];
+/// For what is held, by [`Memory`]. Without seeing what is given back, the number would only ever grow.
+pub const HELD: [Need; transfer::MEMORIES] = [
+    &[
+        &["transfer_allocation_end", "transfer_pin", "transfer_release_end", "transfer_unpin"],
+        &["transfer_allocation_end", "transfer_register", "transfer_release_end", "transfer_unpin"],
+    ],
+    &[&["transfer_allocation_end", "transfer_allocate", "transfer_release_end", "transfer_free"]],
+];
 
 /// Where a copy goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

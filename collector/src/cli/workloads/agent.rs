@@ -14,9 +14,9 @@ use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
 
+use crate::api::workloads::Summary;
 use crate::config::Config;
 use crate::http::WORKLOADS;
-use crate::summary::Summary;
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(5);

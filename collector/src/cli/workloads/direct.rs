@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 
+use crate::api::workloads::Summary;
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::sample::{Reading, Sample};
@@ -12,7 +13,6 @@ use crate::source::kernel;
 use crate::source::name::{self, Answers};
 use crate::source::root::Root;
 use crate::source::statistic::{Limits, Reader};
-use crate::summary::Summary;
 
 /// The host, read directly.
 pub struct Direct {

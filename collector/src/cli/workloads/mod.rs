@@ -14,8 +14,8 @@ use serde::Serialize;
 
 use super::exit::Failure;
 use super::settings::Settings;
+use crate::api::workloads::{Line, Summary};
 use crate::config::Config;
-use crate::summary::{Line, Summary};
 
 /// List who is here: memory against its limit, pressure, stalls and kills
 ///

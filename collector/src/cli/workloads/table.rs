@@ -67,9 +67,13 @@ fn cells(row: &Row) -> [String; COLUMNS] {
     let known = |cell: Option<String>| cell.unwrap_or_else(|| UNKNOWN.to_owned());
     let count = |number: Option<u64>| known(number.map(|number| number.to_string()));
     let share = |ratio: Option<f64>| known(ratio.map(|ratio| format!("{:.1}%", 100.0 * ratio)));
-    let mine = if line.agent { " *" } else { "" };
+    let mark = match (line.agent, line.gone) {
+        (true, _) => " *",
+        (_, true) => " (gone)",
+        _ => "",
+    };
     [
-        format!("{}{mine}", line.workload),
+        format!("{}{mark}", line.workload),
         line.kind.clone(),
         known(line.memory_bytes.map(bytes)),
         known(line.memory_limit_bytes.map(bytes)),
@@ -85,7 +89,7 @@ fn cells(row: &Row) -> [String; COLUMNS] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::summary::Line;
+    use crate::api::workloads::Line;
 
     fn rows() -> Vec<Row> {
         let line = |name: &str, agent| Line { workload: name.into(), kind: "service".into(), agent, ..Line::default() };

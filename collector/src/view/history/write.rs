@@ -1,10 +1,13 @@
 //! Writing the history: at every tick, for every workload. What is read of whom is here.
 
-use collector_common::{fault, histogram};
+use collector_common::fault::word;
+use collector_common::histogram;
 
 use super::{APART_NS, History, KEPT, NOTHING, Point, Points, Track, UNKNOWN, place};
 use crate::series::{COUNT, Nature, Series};
 use crate::signal::block::Operation;
+use crate::signal::transfer::{Direction, Memory};
+use crate::signal::{Need, block, fault, reclaim, transfer};
 use crate::statistic::gpu;
 use crate::statistic::host::Statistic as OfHost;
 use crate::statistic::workload::Statistic;
@@ -19,22 +22,20 @@ pub(crate) struct Seen {
     stalls: bool,
     faults: bool,
     io: bool,
-    copies: bool,
+    /// To GPUs, and from them.
+    copies: [bool; 2],
     pinned: bool,
 }
 
 impl Seen {
     pub(crate) fn of(coverage: &Coverage) -> Seen {
-        let sees = |alternatives: &[&[&str]]| coverage.sees(alternatives);
+        let sees = |need: Need| coverage.sees(need);
         Seen {
-            stalls: sees(&[
-                &["reclaim_direct_end", "reclaim_direct_begin"],
-                &["reclaim_memcg_end", "reclaim_memcg_begin"],
-            ]),
-            faults: sees(&[&["fault_major"]]),
-            io: sees(&[&["block_rq_complete"], &["block_rq_complete_raw"]]),
-            copies: sees(&[&["transfer_copy_end", "transfer_to_device"]]),
-            pinned: sees(&[&["transfer_allocation_end", "transfer_pin"]]),
+            stalls: reclaim::STALLS.into_iter().any(sees),
+            faults: sees(fault::MAJOR),
+            io: sees(block::COMPLETED),
+            copies: [Direction::HostToDevice, Direction::DeviceToHost].map(|to| sees(transfer::COPIES[to as usize])),
+            pinned: sees(transfer::HELD[Memory::Pinned as usize]),
         }
     }
 }
@@ -168,15 +169,14 @@ fn workload_numbers(workload: &Workload, alive: bool, vram: Option<u64>, seen: S
     put(Series::IoStalled, counter(Statistic::IoPressureFull));
     let reclaim = amounts.reclaim.iter().map(|reclaim| reclaim.ns).fold(amounts.compaction.ns, u64::saturating_add);
     put(Series::Stalls, only(seen.stalls, reclaim));
-    put(Series::MajorFaults, only(seen.faults, amounts.faults[fault::word::MAJOR]));
+    put(Series::MajorFaults, only(seen.faults, amounts.faults[word::MAJOR]));
     put(Series::Read, io(Operation::Read, Statistic::IoReadBytes));
     put(Series::Write, io(Operation::Write, Statistic::IoWriteBytes));
     let [to, from, _] = amounts.transfer.bytes;
-    put(Series::HostToDevice, only(seen.copies, to));
-    put(Series::DeviceToHost, only(seen.copies, from));
+    put(Series::HostToDevice, only(seen.copies[0], to));
+    put(Series::DeviceToHost, only(seen.copies[1], from));
     put(Series::Vram, known(vram));
-    let [pinned, _] = amounts.transfer.held;
-    put(Series::Pinned, only(seen.pinned && alive, u64::try_from(pinned).unwrap_or(0)));
+    put(Series::Pinned, only(seen.pinned && alive, amounts.transfer.bytes_held(Memory::Pinned)));
     numbers
 }
 

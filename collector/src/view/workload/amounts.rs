@@ -4,6 +4,7 @@ use collector_common::{block, fault, reclaim, transfer};
 
 use crate::count::grow;
 use crate::signal::oom::Scope;
+use crate::signal::transfer::Memory;
 
 /// All of a workload's counters.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -71,6 +72,11 @@ pub struct Transfer {
 }
 
 impl Transfer {
+    /// What it holds of this memory, in bytes. What was held before the agent came can be given back, and is no debt.
+    pub fn bytes_held(&self, memory: Memory) -> u64 {
+        u64::try_from(self.held[memory as usize]).unwrap_or(0)
+    }
+
     fn add(&mut self, other: &Transfer) {
         let Transfer { calls, bytes, refused, held } = other;
         self.calls.iter_mut().zip(calls).for_each(|(sum, more)| grow(sum, *more));

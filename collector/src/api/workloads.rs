@@ -3,8 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::metric::host::RECLAIM;
-use crate::metric::row::Need;
+use crate::count::sum;
+use crate::signal::transfer::Memory;
+use crate::signal::{oom, reclaim, transfer};
 use crate::statistic::workload::Statistic;
 use crate::view::View;
 use crate::view::workload::Workload;
@@ -39,6 +40,9 @@ pub struct Line {
     /// Whether the agent itself is in it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub agent: bool,
+    /// Whether it is gone: its series stay a while, so that a last look can see them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub gone: bool,
     /// Memory charged to it and what is below it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_bytes: Option<u64>,
@@ -51,6 +55,9 @@ pub struct Line {
     /// Swap that it uses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub swap_bytes: Option<u64>,
+    /// Host memory that it holds pinned for GPUs; only an agent sees that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pinned_bytes: Option<u64>,
     /// CPU time since it was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu_seconds: Option<f64>,
@@ -69,7 +76,8 @@ pub struct Line {
     /// For how long, summed over the tasks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reclaim_stall_seconds: Option<f64>,
-    /// Its processes that were killed for memory: by the kernel's own count where it has one.
+    /// Its processes that the OOM killer killed while the agent ran, as `headroom_oom_kills_total` has it. Without an agent,
+    /// the kernel's own count since the cgroup was made, on cgroup v2 with what is nested in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oom_kills: Option<u64>,
 }
@@ -77,26 +85,29 @@ pub struct Line {
 impl Summary {
     /// What the view knows.
     pub fn of(view: &View) -> Summary {
-        let stalls = RECLAIM.iter().any(|need| view.coverage.sees(need));
-        let kills = view.coverage.sees(KILLS);
+        let known = Known {
+            stalls: reclaim::STALLS.iter().any(|need| view.coverage.sees(need)),
+            kills: view.coverage.sees(oom::KILLS),
+            pinned: view.coverage.sees(transfer::HELD[Memory::Pinned as usize]),
+        };
         let own = view.workloads.own();
         let line = |workload: &Workload| Line {
             agent: own.is_some_and(|own| std::ptr::eq(own, workload)),
-            ..Line::of(workload, stalls, kills)
+            ..Line::of(workload, &known)
         };
         Summary { time: view.time, workloads: view.workloads.iter().map(line).collect() }
     }
 }
 
-/// No more than there can be: a recording may say anything.
-fn sum(amounts: impl Iterator<Item = u64>) -> u64 {
-    amounts.fold(0, u64::saturating_add)
+/// Which of the kernel's numbers are known.
+struct Known {
+    stalls: bool,
+    kills: bool,
+    pinned: bool,
 }
 
-const KILLS: Need = &[&["oom_mark_victim"]];
-
 impl Line {
-    fn of(workload: &Workload, stalls: bool, kills: bool) -> Line {
+    fn of(workload: &Workload, known: &Known) -> Line {
         let statistic = |statistic| workload.statistics.get(statistic);
         let seconds = |name| statistic(name).map(|ns| ns as f64 / 1e9);
         let named = |name: &str| (!name.is_empty()).then(|| name.to_owned());
@@ -110,18 +121,22 @@ impl Line {
             container: named(container),
             cgroup: workload.identity.top.to_string(),
             agent: false,
+            gone: workload.gone_since().is_some(),
             memory_bytes: statistic(Statistic::MemoryCurrent),
             memory_working_set_bytes: statistic(Statistic::MemoryWorkingSet),
             memory_limit_bytes: statistic(Statistic::MemoryLimit),
             swap_bytes: statistic(Statistic::MemorySwap),
+            pinned_bytes: known.pinned.then(|| workload.amounts.transfer.bytes_held(Memory::Pinned)),
             cpu_seconds: seconds(Statistic::CpuUsage),
             memory_waiting_seconds: seconds(Statistic::MemoryPressureSome),
             io_waiting_seconds: seconds(Statistic::IoPressureSome),
             cpu_waiting_seconds: seconds(Statistic::CpuPressureSome),
-            reclaim_stalls: stalls.then(|| sum(reclaim.iter().map(|reclaim| reclaim.stalls))),
-            reclaim_stall_seconds: stalls.then(|| sum(reclaim.iter().map(|reclaim| reclaim.ns)) as f64 / 1e9),
-            oom_kills: statistic(Statistic::MemoryEventOomKill)
-                .or_else(|| kills.then(|| sum(workload.amounts.oom_kills.iter().copied()))),
+            reclaim_stalls: known.stalls.then(|| sum(reclaim.iter().map(|reclaim| reclaim.stalls))),
+            reclaim_stall_seconds: known.stalls.then(|| sum(reclaim.iter().map(|reclaim| reclaim.ns)) as f64 / 1e9),
+            oom_kills: match known.kills {
+                true => Some(sum(workload.amounts.oom_kills.iter().copied())),
+                false => statistic(Statistic::MemoryEventOomKill),
+            },
         }
     }
 }
@@ -131,7 +146,7 @@ mod tests {
     use super::*;
     use crate::engine::test::{ID, engine};
     use crate::sample::{Reading, Sample};
-    use crate::signal::reclaim::{self, Kind};
+    use crate::signal::reclaim::Kind;
 
     #[test]
     fn what_a_recording_says_may_be_more_than_there_can_be() {
@@ -142,6 +157,9 @@ mod tests {
             engine.apply(&Sample { time: 20, reading: Reading::Reclaim(counts) });
         }
         let workload = engine.view().workloads.iter().find(|workload| &*workload.identity.top == "/a").unwrap();
-        assert_eq!(Line::of(workload, true, true).reclaim_stalls, Some(u64::MAX));
+        assert_eq!(
+            Line::of(workload, &Known { stalls: true, kills: true, pinned: false }).reclaim_stalls,
+            Some(u64::MAX)
+        );
     }
 }

@@ -1,0 +1,3 @@
+//! The types of every answer: built from the view, and parsed by clients.
+
+pub mod workloads;
