@@ -24,6 +24,7 @@ pub mod service;
 pub mod signal;
 pub mod sink;
 pub mod source;
+pub mod spelling;
 pub mod statistic;
 pub mod summary;
 pub mod view;

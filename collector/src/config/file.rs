@@ -9,10 +9,11 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::Config;
-use super::error::{Error, Place, closest};
+use super::error::{Error, Place};
 use super::raw::Raw;
 use super::setting::{SETTINGS, Setting, find};
 use super::table::{AnyTable, TABLES};
+use crate::spelling::closest;
 
 /// The largest file that is read, in bytes.
 pub const MAX: u64 = 1024 * 1024;

@@ -3,11 +3,12 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::error::{Error, Errors, Place, closest};
+use super::error::{Error, Errors, Place};
 use super::raw::Raw;
 use super::setting::{SETTINGS, Setting};
 use super::table::TABLES;
 use super::{Config, file};
+use crate::spelling::closest;
 
 /// The file that is read if no other is named, and that need not exist.
 pub const DEFAULT_FILE: &str = "/etc/headroom/headroom.toml";

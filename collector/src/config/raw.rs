@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
-use super::error::closest;
+use crate::spelling::closest;
 
 /// A value as a layer gives it.
 #[derive(Clone, Copy, Debug)]

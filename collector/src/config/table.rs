@@ -7,10 +7,11 @@ use std::fmt::Write as _;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::error::{Error, Place, closest};
+use super::error::{Error, Place};
 use super::kind::Kind;
 use super::raw::Raw;
 use super::{Config, rule, sink};
+use crate::spelling::closest;
 
 /// Every array of tables.
 pub const TABLES: &[&dyn AnyTable] = &[&rule::RULE, &sink::WEBHOOK, &sink::ALERTMANAGER];

@@ -9,13 +9,14 @@ use super::pattern::Pattern;
 use super::template::Template;
 use super::{Change, Condition, Event, Origin, Rule, Rules, Side, Threshold};
 use crate::alert::Severity;
-use crate::config::error::{Error, Errors, closest};
+use crate::config::error::{Error, Errors};
 use crate::config::rule::{RULE, Rule as Raw};
 use crate::config::table::Entry;
 use crate::config::{Config, file};
 use crate::incident::Kind;
 use crate::metric::alert::LABELS;
 use crate::metric::{self, METRICS, Part};
+use crate::spelling::closest;
 
 /// The pack.
 pub const PACK: &str = include_str!("default.toml");
