@@ -30,6 +30,7 @@ pub mod service;
 pub mod signal;
 pub mod sink;
 pub mod source;
+pub mod spelling;
 pub mod statistic;
 
 pub mod view;

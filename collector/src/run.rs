@@ -17,6 +17,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::api::workloads::Summary;
 use crate::cli::exit::{Exit, Failure};
 use crate::config::Config;
+use crate::config::load::Effective;
 use crate::engine::Engine;
 use crate::exposition::{self, Format};
 use crate::http::access::Access;
@@ -25,7 +26,6 @@ use crate::outcome::Outcome;
 use crate::pressure::{self, Stall, Trigger};
 use crate::privilege;
 use crate::round::Round;
-use crate::rule::Rules;
 use crate::sample::{ProbeState, Reading, Sample};
 use crate::service::Manager;
 use crate::sink;
@@ -54,7 +54,8 @@ pub struct Options {
 /// # Errors
 /// With an exit code of its own for each of: privileges that are missing, another instance running, an address that
 /// cannot be bound, too few probes attached.
-pub fn run(config: &Config, options: &Options) -> Result<(), Failure> {
+pub fn run(effective: &Effective, options: &Options) -> Result<(), Failure> {
+    let config = &effective.config;
     let targets = sink::target::targets(config).map_err(|error| Failure::new(Exit::Config, error))?;
     let access = access(config)?;
     let own = Own::open()?;
@@ -76,7 +77,7 @@ pub fn run(config: &Config, options: &Options) -> Result<(), Failure> {
     // Its threads inherit the capabilities that are left.
     let host = Host::of(config, access.scheme(), listener.address());
     let outbox = Outbox::start(&config.journal, &host, targets)?;
-    let done = runtime.block_on(collect(config, own, kernel, triggers, (listener, access), recorder, outbox));
+    let done = runtime.block_on(collect(effective, own, kernel, triggers, (listener, access), recorder, outbox));
     // Neither a password that is being checked nor a disk that hangs is waited for.
     drop(inside);
     runtime.shutdown_background();
@@ -201,7 +202,7 @@ impl Exposition for Shared {
 }
 
 async fn collect(
-    config: &Config,
+    Effective { config, rules, .. }: &Effective,
     own: Own,
     kernel: Kernel,
     triggers: Vec<Armed>,
@@ -213,7 +214,7 @@ async fn collect(
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
     let left_out = Arc::new(AtomicU64::new(0));
     let shared = Arc::new(Shared {
-        engine: Mutex::new(Engine::with(Arc::new(Rules::new(&config.rule)?))),
+        engine: Mutex::new(Engine::with(rules.clone())),
         max_series: config.metrics.max_series,
         tick_ns: config.tick.as_nanos() as u64,
         ticked: AtomicU64::new(0),

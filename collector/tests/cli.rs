@@ -210,7 +210,24 @@ fn a_file_may_be_empty_and_as_large_as_the_limit() {
 
 #[test]
 fn a_wrong_configuration_is_refused_by_every_verb_that_reads_it() {
-    for verb in [&["check-config"][..], &["run"], &["doctor"], &["rules"], &["replay", "/dev/null"]] {
+    let rule = file("bad-rule.toml", "[[rule]]\nalert = \"HostMemoryHigh\"\nmetric = \"headroom_no_such_metric\"\n");
+    for verb in [
+        &["check-config"][..],
+        &["run"],
+        &["doctor"],
+        &["rules"],
+        &["replay", "/dev/null"],
+        &["workloads"],
+        &["alerts"],
+        &["incidents"],
+        &["events"],
+        &["explain"],
+    ] {
+        let bad = run(&[verb, &["--config", &rule]].concat());
+        assert_eq!((code(&bad), out(&bad)), (3, ""), "{verb:?}: {}", err(&bad));
+        let wanted =
+            format!("headroom: error: {rule}:3:10: rule.metric: there is no metric \"headroom_no_such_metric\"");
+        assert!(err(&bad).starts_with(&wanted), "{verb:?}: {}", err(&bad));
         let folder = run(&[verb, &["--config", env!("CARGO_TARGET_TMPDIR")]].concat());
         assert_eq!(code(&folder), 3, "{verb:?}");
         assert!(err(&folder).contains("is a directory"), "{verb:?}: {}", err(&folder));

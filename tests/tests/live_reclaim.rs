@@ -158,7 +158,7 @@ fn a_workload_over_its_limit_stalls_no_longer_than_it_ran() {
                 }
             }
             Reading::Reclaim(Reclaim::Time { kind: Kind::Memcg, histogram }) => {
-                in_histogram += collector::view::host::count(histogram);
+                in_histogram += collector::count::count(histogram);
             }
             _ => {}
         }

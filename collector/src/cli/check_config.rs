@@ -2,9 +2,9 @@
 
 use super::exit::Failure;
 use super::settings::Settings;
+use crate::config::catalogue::TABLES;
 use crate::config::load::{DEFAULT_FILE, Effective};
 use crate::config::setting::SETTINGS;
-use crate::config::table::TABLES;
 
 /// Check the configuration and show every value with its origin
 ///

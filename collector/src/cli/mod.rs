@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::config::Config;
+use crate::config::load::Effective;
 use exit::{Exit, Failure};
 use settings::Settings;
 
@@ -85,26 +85,26 @@ pub fn main() -> ExitCode {
 
 fn verb(verb: &Verb) -> Result<(), Failure> {
     match verb {
-        Verb::Run(args) => run::run(args, begin(&args.settings)?),
+        Verb::Run(args) => run::run(args, &begin(&args.settings)?),
         Verb::Replay(args) => replay::run(args, begin(&args.settings)?),
-        Verb::Doctor(args) => doctor::run(args, begin(&args.settings)?),
-        Verb::Workloads(args) => workloads::run(args, &begin(&args.settings)?),
-        Verb::Rules(args) => rules::run(args, &begin(&args.settings)?),
-        Verb::Alerts(args) => journal::alerts(args, &begin(&args.settings)?),
-        Verb::Incidents(args) => journal::incidents(args, &begin(&args.settings)?),
-        Verb::Events(args) => journal::events(args, &begin(&args.settings)?),
-        Verb::Explain(args) => explain::run(args, &begin(&args.settings)?),
+        Verb::Doctor(args) => doctor::run(args, begin(&args.settings)?.config),
+        Verb::Workloads(args) => workloads::run(args, &begin(&args.settings)?.config),
+        Verb::Rules(args) => rules::run(args, &begin(&args.settings)?.rules),
+        Verb::Alerts(args) => journal::alerts(args, &begin(&args.settings)?.config),
+        Verb::Incidents(args) => journal::incidents(args, &begin(&args.settings)?.config),
+        Verb::Events(args) => journal::events(args, &begin(&args.settings)?.config),
+        Verb::Explain(args) => explain::run(args, &begin(&args.settings)?.config),
         Verb::CheckConfig(args) => check_config::run(args),
         Verb::Completions(args) => completions::run(args),
         Verb::Man(args) => man::run(args),
     }
 }
 
-/// The configuration; and from here on there is a log.
-fn begin(settings: &Settings) -> Result<Config, Failure> {
-    let config = settings.load()?.config;
-    log::start(&config)?;
-    Ok(config)
+/// Loads the configuration and starts the log.
+fn begin(settings: &Settings) -> Result<Effective, Failure> {
+    let effective = settings.load()?;
+    log::start(&effective.config)?;
+    Ok(effective)
 }
 
 fn command() -> clap::Command {

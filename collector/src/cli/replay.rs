@@ -3,17 +3,15 @@
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Write, stdout};
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 
 use super::exit::{Exit, Failure};
 use super::settings::Settings;
-use crate::config::Config;
+use crate::config::load::Effective;
 use crate::engine::Engine;
 use crate::exposition::{self, Format};
 use crate::outcome::Outcome;
-use crate::rule::Rules;
 use crate::source::replay::{self, Why};
 
 /// Feed a recording through the engine and print the metrics at its end
@@ -49,12 +47,11 @@ pub struct ReplayArgs {
 /// # Errors
 /// At the first line that is no sample, unless these are skipped. A last line that was cut off is always let go, with a
 /// warning: so ends the recording of an agent that was killed.
-pub fn run(args: &ReplayArgs, config: Config) -> Result<(), Failure> {
+pub fn run(args: &ReplayArgs, Effective { config, rules, .. }: Effective) -> Result<(), Failure> {
     let name = args.recording.display();
     let file = File::open(&args.recording).with_context(|| format!("open {name}"))?;
     let mut out = BufWriter::new(stdout().lock());
-    let rules = Rules::new(&config.rule).map_err(|errors| Failure::new(Exit::Config, errors))?;
-    let mut engine = Engine::with(Arc::new(rules));
+    let mut engine = Engine::with(rules);
     let mut skipped = 0u64;
     for sample in replay::samples(BufReader::new(file)) {
         match sample {

@@ -3,9 +3,8 @@
 use clap::ValueEnum;
 use serde::Serialize;
 
-use super::exit::{Exit, Failure};
+use super::exit::Failure;
 use super::settings::Settings;
-use crate::config::Config;
 use crate::rule::document::condition;
 use crate::rule::export::export;
 use crate::rule::{Rule, Rules};
@@ -47,13 +46,12 @@ pub enum Format {
 }
 
 /// Shows them.
-pub fn run(args: &RulesArgs, config: &Config) -> Result<(), Failure> {
-    let rules = Rules::new(&config.rule).map_err(|errors| Failure::new(Exit::Config, errors))?;
+pub fn run(args: &RulesArgs, rules: &Rules) -> Result<(), Failure> {
     super::print(&match args.format {
-        _ if args.json => json(&rules)?,
-        Format::Json => json(&rules)?,
-        Format::Table => table(&rules),
-        Format::Prometheus => export(&rules),
+        _ if args.json => json(rules)?,
+        Format::Json => json(rules)?,
+        Format::Table => table(rules),
+        Format::Prometheus => export(rules),
     })
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::exit::Failure;
 use super::settings::Settings;
-use crate::config::Config;
+use crate::config::load::Effective;
 use crate::run::Options;
 
 /// Measure this host and serve what is found, until told to stop
@@ -23,8 +23,8 @@ pub struct RunArgs {
 }
 
 /// Runs the agent until it is told to stop.
-pub fn run(args: &RunArgs, config: Config) -> Result<(), Failure> {
-    crate::run::run(&config, &Options { record: args.record.clone() })
+pub fn run(args: &RunArgs, effective: &Effective) -> Result<(), Failure> {
+    crate::run::run(effective, &Options { record: args.record.clone() })
 }
 
 fn after() -> String {

@@ -9,8 +9,8 @@ use super::exit::{Exit, Failure};
 use crate::config::Config;
 use crate::config::kind::Kind;
 use crate::config::load::{DEFAULT_FILE, Effective, FILE_VARIABLE, Layers, load};
-use crate::config::raw::Raw;
 use crate::config::setting::{SETTINGS, Setting};
+use crate::config::value::Value;
 
 const FILE: &str = "config";
 /// The heading of these flags in a help text.
@@ -76,7 +76,9 @@ fn arg(setting: &'static Setting) -> Option<Arg> {
         .value_name(setting.kind.placeholder())
         .help_heading(HEADING)
         .help(format!("{} {default}[env: {}]", setting.doc, setting.variable()))
-        .value_parser(|text: &str| setting.kind.set(&mut Config::default(), Raw::Text(text)).map(|()| text.to_owned()));
+        .value_parser(|text: &str| {
+            setting.kind.set(&mut Config::default(), Value::Text(text)).map(|()| text.to_owned())
+        });
     Some(match setting.kind {
         Kind::Path(_) | Kind::OptionalPath(_) => arg.value_hint(ValueHint::FilePath),
         // Completions can offer these.

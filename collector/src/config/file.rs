@@ -1,48 +1,18 @@
 //! The file layer: TOML text → settings, with the place of each. Knows nothing of the other layers.
 
-use std::fs::File;
-use std::io::{ErrorKind, Read};
 use std::ops::Range;
 use std::path::Path;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::Config;
-use super::error::{Error, Place, closest};
-use super::raw::Raw;
+use super::catalogue::TABLES;
+use super::entry::AnyTable;
+use super::error::{Error, Place};
+use super::section::Config;
 use super::setting::{SETTINGS, Setting, find};
-use super::table::{AnyTable, TABLES};
-
-/// The largest file that is read, in bytes.
-pub const MAX: u64 = 1024 * 1024;
-
-/// The text of a file; `None` if there is none.
-pub fn read(path: &Path) -> Result<Option<String>, Error> {
-    let error = |text: String| Error { place: Place::File(path.to_owned()), key: None, text };
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(absent) if absent.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(other) => return Err(error(format!("cannot be opened: {other}"))),
-    };
-    let mut bytes = Vec::new();
-    // Not by the length that the file claims: a pipe or a device claims none.
-    match file.take(MAX + 1).read_to_end(&mut bytes) {
-        Ok(_) => {}
-        Err(directory) if directory.kind() == ErrorKind::IsADirectory => {
-            return Err(error("is a directory, and should be a TOML file".into()));
-        }
-        Err(other) => return Err(error(format!("cannot be read: {other}"))),
-    }
-    if bytes.len() as u64 > MAX {
-        return Err(error(format!("is larger than {MAX} bytes")));
-    }
-    String::from_utf8(bytes).map(Some).map_err(|error| {
-        let valid = error.utf8_error().valid_up_to();
-        let before = String::from_utf8_lossy(&error.as_bytes()[..valid]).into_owned();
-        Error { place: place(path, &before, valid), key: None, text: "is not UTF-8 from here on".into() }
-    })
-}
+use super::value::Value;
+use crate::spelling::closest;
 
 /// Sets in the configuration what the text says. Gives each setting that was set with its place, and all errors.
 pub fn apply(path: &Path, text: &str, config: &mut Config) -> (Vec<(&'static Setting, Place)>, Vec<Error>) {
@@ -93,7 +63,7 @@ impl Layer<'_> {
     }
 
     /// An array of tables.
-    fn entries(&mut self, table: &dyn AnyTable, at: Range<usize>, value: &Spanned<DeValue<'_>>) {
+    fn entries(&mut self, table: &dyn AnyTable<Config>, at: Range<usize>, value: &Spanned<DeValue<'_>>) {
         let name = table.name();
         let DeValue::Array(entries) = value.get_ref() else {
             return self.error(at, Some(name), format!("is a list of tables: write [[{name}]] and its keys below"));
@@ -105,7 +75,7 @@ impl Layer<'_> {
     }
 
     fn value(&mut self, setting: &'static Setting, value: &Spanned<DeValue<'_>>) {
-        match setting.kind.set(self.config, Raw::Toml(value.get_ref())) {
+        match setting.kind.set(self.config, Value::Toml(value.get_ref())) {
             Ok(()) => self.set.push((setting, place(self.path, self.text, value.span().start))),
             Err(text) => self.error(value.span(), Some(setting.key), text),
         }
@@ -146,7 +116,7 @@ fn closest_key(key: &str) -> Option<&'static str> {
     elsewhere.or_else(|| closest(key, SETTINGS.iter().map(|setting| setting.key)))
 }
 
-fn place(path: &Path, text: &str, offset: usize) -> Place {
+pub(super) fn place(path: &Path, text: &str, offset: usize) -> Place {
     // The byte order mark is not a column that anybody sees.
     let before = text.get(..offset).unwrap_or(text).trim_start_matches('\u{feff}');
     let line = before.rsplit('\n').next().unwrap_or_default();
@@ -212,21 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_readable_text_is_refused() {
-        let refusal = |path: &str| read(Path::new(path)).unwrap_err().to_string();
-        assert_eq!(refusal("/"), "/: is a directory, and should be a TOML file");
-        // Endless, and says that it is empty.
-        assert_eq!(refusal("/dev/zero"), "/dev/zero: is larger than 1048576 bytes");
-        // Can be opened, and not read.
-        assert!(refusal("/proc/self/mem").starts_with("/proc/self/mem: cannot be read: "));
-        assert!(refusal("/dev/null/a").starts_with("/dev/null/a: cannot be opened: "));
-        assert!(refusal("/a\0b").contains("cannot be opened"));
-    }
-
-    #[test]
-    fn a_file_may_be_absent_or_empty() {
-        assert_eq!(read(Path::new("/nowhere/headroom.toml")).unwrap(), None);
-        assert_eq!(read(Path::new("/dev/null")).unwrap().as_deref(), Some(""));
+    fn a_text_may_be_empty() {
         assert_eq!(errors(""), [""; 0]);
         assert_eq!(errors("\n\r\n# nothing\n"), [""; 0]);
     }

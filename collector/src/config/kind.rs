@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use collector_common::SIGNALS;
 
-use super::Config;
-use super::raw::Raw;
+use super::secret::Secret;
+use super::value::Value;
 
 /// The field that a value goes to; its type is how the value is read and written.
 type Field<C, T> = fn(&mut C) -> &mut T;
 
-/// What a value may be, and where in a `C` it goes: in [`Config`], or in one table of an array of them.
+/// What a value may be, and where in a `C` it goes: the whole configuration, or one table of an array.
 #[derive(Debug)]
-pub enum Kind<C = Config> {
+pub enum Kind<C> {
     /// An IP address and a port.
     Address(Field<C, SocketAddr>),
     /// A length of time, within bounds.
@@ -41,7 +41,7 @@ pub enum Kind<C = Config> {
     /// Any text but the empty one, which is nothing.
     Text(Field<C, String>),
     /// The same, and not to be shown.
-    Secret(Field<C, String>),
+    Secret(Field<C, Secret>),
     /// One of a few words, or nothing.
     OptionalChoice(Field<C, Option<String>>, &'static [&'static str]),
     /// A number, or nothing.
@@ -50,77 +50,53 @@ pub enum Kind<C = Config> {
     OptionalDuration(Field<C, Option<Duration>>, Duration, Duration),
     /// True, false or nothing.
     OptionalSwitch(Field<C, Option<bool>>),
-    /// Texts by name.
-    Texts(Field<C, BTreeMap<String, String>>),
+    /// Texts by name, or nothing.
+    Texts(Field<C, Option<BTreeMap<String, String>>>),
 }
 
 impl<C: Clone> Kind<C> {
     /// Reads the value into its field; if it is not one, says why and leaves the field alone.
-    pub fn set(&self, config: &mut C, raw: Raw<'_>) -> Result<(), String> {
+    pub fn set(&self, config: &mut C, value: Value<'_>) -> Result<(), String> {
         let wanted = self.describe();
         match *self {
             Kind::Address(field) => {
-                *field(config) = raw.text(&wanted)?.parse().map_err(|_| raw.mistaken(&wanted))?;
+                *field(config) = value.text(&wanted)?.parse().map_err(|_| value.mistaken(&wanted))?;
             }
-            Kind::Duration(field, min, max) => *field(config) = raw.duration(min, max, &wanted)?,
-            Kind::OptionalDuration(field, min, max) => *field(config) = Some(raw.duration(min, max, &wanted)?),
-            Kind::Path(field) => *field(config) = path(raw.text(&wanted)?).ok_or_else(|| raw.mistaken(&wanted))?,
+            Kind::Duration(field, min, max) => *field(config) = value.duration(min, max, &wanted)?,
+            Kind::OptionalDuration(field, min, max) => *field(config) = Some(value.duration(min, max, &wanted)?),
+            Kind::Path(field) => *field(config) = path(value.text(&wanted)?).ok_or_else(|| value.mistaken(&wanted))?,
             // An empty variable takes back what the file says.
-            Kind::OptionalPath(field) => *field(config) = path(raw.text(&wanted)?),
-            Kind::Integer(field, min, max) => *field(config) = raw.integer(min, max, &wanted)?,
-            Kind::Count(field, min, max) => *field(config) = raw.integer(min, max, &wanted)?,
+            Kind::OptionalPath(field) => *field(config) = path(value.text(&wanted)?),
+            Kind::Integer(field, min, max) => *field(config) = value.integer(min, max, &wanted)?,
+            Kind::Count(field, min, max) => *field(config) = value.integer(min, max, &wanted)?,
             Kind::Ring(field, min, max) => {
-                let bytes = raw.integer(min, max, &wanted)?;
-                *field(config) = Some(bytes).filter(|n| n.is_power_of_two()).ok_or_else(|| raw.mistaken(&wanted))?;
+                let bytes = value.integer(min, max, &wanted)?;
+                *field(config) = Some(bytes).filter(|n| n.is_power_of_two()).ok_or_else(|| value.mistaken(&wanted))?;
             }
-            Kind::Switch(field) => *field(config) = raw.switch(&wanted)?,
-            Kind::Choice(field, words) => *field(config) = raw.word(words, &wanted)?,
-            Kind::OptionalChoice(field, words) => *field(config) = Some(raw.word(words, &wanted)?),
-            Kind::OptionalSwitch(field) => *field(config) = Some(raw.switch(&wanted)?),
-            Kind::Number(field) => *field(config) = Some(raw.number(&wanted)?),
-            Kind::Text(field) | Kind::Secret(field) => {
-                let text = raw.text(&wanted)?;
-                *field(config) = Some(text).filter(|it| !it.is_empty()).ok_or_else(|| raw.mistaken(&wanted))?.into();
-            }
-            Kind::Texts(field) => *field(config) = raw.texts(&wanted)?,
+            Kind::Switch(field) => *field(config) = value.switch(&wanted)?,
+            Kind::Choice(field, words) => *field(config) = value.word(words, &wanted)?,
+            Kind::OptionalChoice(field, words) => *field(config) = Some(value.word(words, &wanted)?),
+            Kind::OptionalSwitch(field) => *field(config) = Some(value.switch(&wanted)?),
+            Kind::Number(field) => *field(config) = Some(value.number(&wanted)?),
+            Kind::Text(field) => *field(config) = some_text(value, &wanted)?,
+            Kind::Secret(field) => *field(config) = some_text(value, &wanted)?.into(),
+            Kind::Texts(field) => *field(config) = Some(value.texts(&wanted)?),
             Kind::Patterns(field) => {
-                let names = raw.list(&wanted)?;
+                let names = value.list(&wanted)?;
                 if names.iter().any(String::is_empty) {
-                    return Err(Raw::Text("").mistaken("a name"));
+                    return Err(Value::Text("").mistaken("a name"));
                 }
                 *field(config) = names;
             }
             Kind::Probes(field) => {
-                let names = raw.list(&wanted)?;
+                let names = value.list(&wanted)?;
                 if let Some(name) = names.iter().find(|name| !probes().any(|known| known == name.as_str())) {
-                    return Err(Raw::Text(name).unknown("the name of a signal or a program", probes()));
+                    return Err(Value::Text(name).unknown("the name of a signal or a program", probes()));
                 }
                 *field(config) = names;
             }
         }
         Ok(())
-    }
-
-    /// Gives one the value of another.
-    pub fn copy(&self, to: &mut C, from: &C) {
-        let from = &mut from.clone();
-        match *self {
-            Kind::Address(field) => *field(to) = *field(from),
-            Kind::Duration(field, ..) => *field(to) = *field(from),
-            Kind::Path(field) => *field(to) = field(from).clone(),
-            Kind::OptionalPath(field) => *field(to) = field(from).clone(),
-            Kind::Integer(field, ..) => *field(to) = *field(from),
-            Kind::Count(field, ..) => *field(to) = *field(from),
-            Kind::Ring(field, ..) => *field(to) = *field(from),
-            Kind::Switch(field) => *field(to) = *field(from),
-            Kind::Choice(field, _) | Kind::Text(field) | Kind::Secret(field) => *field(to) = field(from).clone(),
-            Kind::Patterns(field) | Kind::Probes(field) => *field(to) = field(from).clone(),
-            Kind::OptionalChoice(field, _) => *field(to) = field(from).clone(),
-            Kind::Number(field) => *field(to) = *field(from),
-            Kind::OptionalDuration(field, ..) => *field(to) = *field(from),
-            Kind::OptionalSwitch(field) => *field(to) = *field(from),
-            Kind::Texts(field) => *field(to) = field(from).clone(),
-        }
     }
 
     /// The value in this configuration, as TOML; `None` where it is absent.
@@ -146,10 +122,7 @@ impl<C: Clone> Kind<C> {
             Kind::Number(field) => format!("{:?}", (*field(config))?),
             Kind::OptionalDuration(field, ..) => quoted(&humantime::format_duration((*field(config))?).to_string()),
             Kind::OptionalSwitch(field) => (*field(config))?.to_string(),
-            Kind::Texts(field) => {
-                let texts = Some(&*field(config)).filter(|texts| !texts.is_empty())?;
-                toml::Value::from(texts.clone()).to_string()
-            }
+            Kind::Texts(field) => toml::Value::from(field(config).clone()?).to_string(),
         })
     }
 
@@ -205,6 +178,11 @@ fn probes() -> impl Iterator<Item = &'static str> {
         .flat_map(|signal| std::iter::once(signal.name).chain(signal.probes.iter().map(|probe| probe.program)))
 }
 
+fn some_text(value: Value<'_>, wanted: &str) -> Result<String, String> {
+    let text = value.text(wanted)?;
+    if text.is_empty() { Err(value.mistaken(wanted)) } else { Ok(text.to_owned()) }
+}
+
 fn path(text: &str) -> Option<PathBuf> {
     (!text.is_empty()).then(|| PathBuf::from(text))
 }
@@ -212,84 +190,4 @@ fn path(text: &str) -> Option<PathBuf> {
 /// A TOML string.
 fn quoted(text: &str) -> String {
     toml::Value::from(text).to_string()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::setting::find;
-    use toml::de::DeValue;
-
-    fn refusal(key: &str, raw: Raw<'_>) -> String {
-        let mut config = Config::default();
-        let refusal = find(key).unwrap().kind.set(&mut config, raw).expect_err(key);
-        assert_eq!(config, Config::default(), "{key} was refused, and set");
-        refusal
-    }
-
-    #[test]
-    fn what_cannot_be_is_refused_with_what_can() {
-        for (key, text, wanted) in [
-            ("listen", "9843", "\"9843\" is not an IP address and a port, such as 127.0.0.1:9843"),
-            ("listen", "127.0.0.1:65536", "\"127.0.0.1:65536\" is not an IP"),
-            ("listen", "localhost:9843", "\"localhost:9843\" is not an IP"),
-            ("tick", "", "\"\" is not a duration from \"10ms\" to \"1m\""),
-            ("tick", "0s", "\"0s\" is not a duration"),
-            ("tick", "61s", "\"61s\" is not a duration"),
-            ("tick", "-1s", "\"-1s\" is not a duration"),
-            ("tick", "soon", "\"soon\" is not a duration"),
-            ("tick", "99999999999999999999y", "is not a duration"),
-            ("lock", "", "\"\" is not a path"),
-            ("oom_score_adj", "-1001", "\"-1001\" is not an integer from -1000 to 1000"),
-            ("workload.max", "0", "\"0\" is not an integer from 1 to 100000"),
-            ("workload.max", "1e3", "\"1e3\" is not an integer"),
-            ("metrics.max_series", "-1", "\"-1\" is not an integer"),
-            ("kernel.bulk_ring", "4097", "\"4097\" is not a power of two from 4096 to 1073741824"),
-            ("kernel.bulk_ring", "2048", "\"2048\" is not a power of two"),
-            ("kernel.critical_ring", "4294967296", "\"4294967296\" is not a power of two"),
-            ("kernel.debug", "yes", "\"yes\" is not true or false"),
-            ("log.level", "wran", "\"wran\" is not error, warn, info, debug or trace; did you mean \"warn\"?"),
-            ("log.level", "INFO", "did you mean \"info\"?"),
-            ("log.format", "xml", "\"xml\" is not auto, pretty or json"),
-            ("disk.exclude", "loop*,,ram*", "\"\" is not a name"),
-            ("pressure.memory_window", "11s", "\"11s\" is not a duration from \"500ms\" to \"10s\""),
-            ("kernel.disable", "fault,,block", "\"\" is not the name of a signal or a program"),
-            ("kernel.disable", "fualt", "\"fualt\" is not the name of a signal or a program; did you mean \"fault\"?"),
-        ] {
-            let refusal = refusal(key, Raw::Text(text));
-            assert!(refusal.contains(wanted), "{key}: {refusal}");
-        }
-    }
-
-    #[test]
-    fn a_value_of_another_type_is_refused() {
-        for (key, toml, wanted) in [
-            ("tick", "1", "1 is not a duration from \"10ms\" to \"1m\", in quotes"),
-            ("lock", "true", "true is not a path, in quotes"),
-            ("listen", "{}", "a section is not"),
-            ("log.level", "[]", "a list is not"),
-            ("workload.max", "\"7\"", "\"7\" is not an integer"),
-            ("workload.max", "7.5", "7.5 is not an integer"),
-            ("workload.max", "0xffffffffffffffffffff", "is not an integer"),
-            ("kernel.debug", "1", "1 is not true or false"),
-            ("kernel.disable", "\"fault\"", "\"fault\" is not a list of signals or programs"),
-            ("kernel.disable", "[1]", "1 is not a name, in quotes"),
-            ("kernel.btf", "1979-05-27", "1979-05-27 is not a path"),
-        ] {
-            let value = DeValue::parse(toml).unwrap();
-            let refusal = refusal(key, Raw::Toml(value.get_ref()));
-            assert!(refusal.contains(wanted), "{key}: {refusal}");
-        }
-    }
-
-    #[test]
-    fn the_empty_text_takes_back_a_list_and_an_optional_path() {
-        let mut config = Config::default();
-        config.kernel.btf = Some("/a".into());
-        config.kernel.disable = vec!["fault".into()];
-        for key in ["kernel.btf", "kernel.disable"] {
-            find(key).unwrap().kind.set(&mut config, Raw::Text("")).unwrap();
-        }
-        assert_eq!(config, Config::default());
-    }
 }

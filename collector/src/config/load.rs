@@ -1,22 +1,24 @@
-//! Puts the layers on top of each other: defaults, the file, `HEADROOM_*`, flags.
+//! Puts the layers on top of each other: defaults, the file, `HEADROOM_*`, flags. The only file of the configuration that
+//! reads anything.
 
 use std::ffi::OsString;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::error::{Error, Errors, Place, closest};
-use super::raw::Raw;
+use super::environment::{is_foreign, unknown};
+use super::error::{Error, Errors, Place};
+use super::section::Config;
 use super::setting::{SETTINGS, Setting};
-use super::table::TABLES;
-use super::{Config, file};
+use super::value::Value;
+use super::{catalogue, file};
+use crate::rule::Rules;
 
 /// The file that is read if no other is named, and that need not exist.
 pub const DEFAULT_FILE: &str = "/etc/headroom/headroom.toml";
 
-/// The variable that names the file, where no flag does.
-pub const FILE_VARIABLE: &str = "HEADROOM_CONFIG";
-
-/// Variables that begin like ours and are for the project's own tests.
-const TEST_VARIABLES: &[&str] = &["HEADROOM_BIN", "HEADROOM_REQUIRE"];
+pub use super::environment::FILE_VARIABLE;
 
 /// What is put over the defaults.
 #[derive(Clone, Debug, Default)]
@@ -29,11 +31,13 @@ pub struct Layers {
     pub flags: Vec<(&'static Setting, String)>,
 }
 
-/// The outcome of all layers.
+/// The configuration that all layers make together.
 #[derive(Clone, Debug)]
 pub struct Effective {
-    /// The values.
+    /// Every value, defaults included.
     pub config: Config,
+    /// The rules of the pack, with what the file changes and adds: checked here, and nowhere else.
+    pub rules: Arc<Rules>,
     /// The file that was read, if one was.
     pub file: Option<PathBuf>,
     /// Where the values that are not defaults come from; the last word on a setting is the last in the list.
@@ -47,13 +51,16 @@ impl Effective {
     }
 }
 
-/// Puts the layers on top of each other, and says all that is wrong with them.
+/// Puts the layers on top of each other.
+///
+/// # Errors
+/// Everything that is wrong with them.
 pub fn load(layers: &Layers) -> Result<Effective, Errors> {
     load_from(layers, Path::new(DEFAULT_FILE))
 }
 
 fn load_from(layers: &Layers, default_file: &Path) -> Result<Effective, Errors> {
-    let mut effective = Effective { config: Config::default(), file: None, origins: Vec::new() };
+    let mut effective = Effective { config: Config::default(), rules: Arc::default(), file: None, origins: Vec::new() };
     let mut errors = Vec::new();
 
     let variables = layers.environment.iter().filter_map(|(name, value)| {
@@ -78,8 +85,7 @@ fn load_from(layers: &Layers, default_file: &Path) -> Result<Effective, Errors> 
                     text: "is not UTF-8".into(),
                 }),
             },
-            None if name == FILE_VARIABLE || TEST_VARIABLES.contains(&name.as_str()) => {}
-            None if service_link(name, &value.to_string_lossy()) => {}
+            None if name == FILE_VARIABLE || is_foreign(name, &value.to_string_lossy()) => {}
             None => errors.push(unknown(name)),
         }
     }
@@ -88,15 +94,17 @@ fn load_from(layers: &Layers, default_file: &Path) -> Result<Effective, Errors> 
         effective.set(setting, value, Place::Flag(flag), &mut errors);
     }
     if errors.is_empty() {
-        // What is wrong between tables that are each right; half-read ones would seem wrong in more ways than they are.
-        errors.extend(TABLES.iter().flat_map(|table| table.check(&effective.config)));
+        match catalogue::check(&effective.config) {
+            Ok(rules) => effective.rules = Arc::new(rules),
+            Err(wrong) => errors = wrong,
+        }
     }
     if errors.is_empty() { Ok(effective) } else { Err(Errors(errors)) }
 }
 
 impl Effective {
     fn read(&mut self, path: &Path, required: bool, errors: &mut Vec<Error>) {
-        match file::read(path) {
+        match read(path) {
             Ok(Some(text)) => {
                 let (set, mut wrong) = file::apply(path, &text, &mut self.config);
                 self.file = Some(path.to_owned());
@@ -113,35 +121,41 @@ impl Effective {
     }
 
     fn set(&mut self, setting: &'static Setting, value: &str, place: Place, errors: &mut Vec<Error>) {
-        match setting.kind.set(&mut self.config, Raw::Text(value)) {
+        match setting.kind.set(&mut self.config, Value::Text(value)) {
             Ok(()) => self.origins.push((setting, place)),
             Err(text) => errors.push(Error { place, key: Some(setting.key.into()), text }),
         }
     }
 }
 
-fn unknown(name: &str) -> Error {
-    let known: Vec<_> = SETTINGS.iter().map(Setting::variable).chain([FILE_VARIABLE.to_owned()]).collect();
-    let prefix = |name: &str| name.trim_start_matches("HEADROOM_").to_lowercase();
-    let bare: Vec<_> = known.iter().map(|name| prefix(name)).collect();
-    // Compared without the prefix: nine letters that are always right would make everything look close.
-    let hint = closest(&prefix(name), bare.iter().map(String::as_str))
-        .map(|name| format!("; did you mean HEADROOM_{}?", name.to_uppercase()))
-        .unwrap_or_default();
-    Error { place: Place::Variable(name.to_owned()), key: None, text: format!("there is no such variable{hint}") }
-}
+/// The largest file that is read, in bytes.
+const MAX: u64 = 1024 * 1024;
 
-/// Whether this variable comes from Kubernetes, which puts the address of every Service of the namespace into every
-/// container: a Service named `headroom` must not keep the agent from starting.
-fn service_link(name: &str, value: &str) -> bool {
-    let is_url = ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme));
-    let port = ["_TCP", "_UDP", "_SCTP"].iter().any(|protocol| {
-        let parts = name.split_once("_PORT_").and_then(|(_, rest)| rest.split_once(protocol));
-        parts.is_some_and(|(number, rest)| {
-            number.parse::<u16>().is_ok() && ["", "_PROTO", "_PORT", "_ADDR"].contains(&rest)
-        })
-    });
-    name.ends_with("_SERVICE_HOST") || name.contains("_SERVICE_PORT") || (name.ends_with("_PORT") && is_url) || port
+/// The text of a file; `None` if there is none.
+fn read(path: &Path) -> Result<Option<String>, Error> {
+    let error = |text: String| Error { place: Place::File(path.to_owned()), key: None, text };
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(absent) if absent.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(other) => return Err(error(format!("cannot be opened: {other}"))),
+    };
+    let mut bytes = Vec::new();
+    // Not by the length that the file claims: a pipe or a device claims none.
+    match file.take(MAX + 1).read_to_end(&mut bytes) {
+        Ok(_) => {}
+        Err(directory) if directory.kind() == ErrorKind::IsADirectory => {
+            return Err(error("is a directory, and should be a TOML file".into()));
+        }
+        Err(other) => return Err(error(format!("cannot be read: {other}"))),
+    }
+    if bytes.len() as u64 > MAX {
+        return Err(error(format!("is larger than {MAX} bytes")));
+    }
+    String::from_utf8(bytes).map(Some).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let before = String::from_utf8_lossy(&error.as_bytes()[..valid]).into_owned();
+        Error { place: file::place(path, &before, valid), key: None, text: "is not UTF-8 from here on".into() }
+    })
 }
 
 #[cfg(test)]
@@ -268,5 +282,19 @@ mod tests {
         let mut layers = layers(&[("HEADROOM_TICK", "never")]);
         layers.flags.push((find("tick").unwrap(), "1s".into()));
         assert!(refusal(&layers).starts_with("HEADROOM_TICK: tick: "));
+    }
+
+    #[test]
+    fn what_is_no_readable_text_is_refused() {
+        let refusal = |path: &str| read(Path::new(path)).unwrap_err().to_string();
+        assert_eq!(refusal("/"), "/: is a directory, and should be a TOML file");
+        // Endless, and says that it is empty.
+        assert_eq!(refusal("/dev/zero"), "/dev/zero: is larger than 1048576 bytes");
+        // Can be opened, and not read.
+        assert!(refusal("/proc/self/mem").starts_with("/proc/self/mem: cannot be read: "));
+        assert!(refusal("/dev/null/a").starts_with("/dev/null/a: cannot be opened: "));
+        assert!(refusal("/a\0b").contains("cannot be opened"));
+        assert_eq!(read(Path::new("/nowhere/headroom.toml")).unwrap(), None);
+        assert_eq!(read(Path::new("/dev/null")).unwrap().as_deref(), Some(""));
     }
 }

@@ -1,20 +1,18 @@
-//! Rules: conditions on the catalogue's metrics, and kinds of incidents, that somebody is to be told of. Data, not code: the
-//! pack that comes with the agent is `default.toml`, and the operator's file changes it and adds to it. What holds now is
-//! none of a rule's business: [`crate::view::alert`] knows.
+//! Rules: conditions on metrics, and kinds of incidents, that raise alerts. Data, not code: the pack that comes with the
+//! agent is `default.toml`, and the operator's file changes it and adds to it. Knows neither which file a rule is from nor
+//! which rules hold now.
 
 pub mod document;
 pub mod evaluate;
 pub mod export;
 pub mod parse;
 pub mod pattern;
+pub mod raw;
 pub mod template;
 
 use std::sync::Arc;
 
 use crate::alert::Severity;
-use crate::config::error::Errors;
-use crate::config::rule::Rule as Raw;
-use crate::config::table::Entry;
 use crate::incident::Kind;
 use crate::metric::row::Metric;
 use crate::metric::visit::Part;
@@ -133,15 +131,20 @@ pub struct Event {
     pub hold: u64,
 }
 
-impl Rules {
-    /// The pack, and what the operator's file makes of it.
-    ///
-    /// # Errors
-    /// Everything that is wrong with what the file says, each with its place.
-    pub fn new(own: &[Entry<Raw>]) -> Result<Rules, Errors> {
-        parse::parse(own)
-    }
+/// One thing that is wrong with a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    /// Which of the rules that were given, from 0; `None` is one of the pack.
+    pub rule: Option<usize>,
+    /// The key, as a file has it; `None` is the rule as a whole.
+    pub key: Option<&'static str>,
+    /// What is wrong, and where it helps, what would be right.
+    pub text: String,
+    /// Which of the rules before it has the same name, if that is what is wrong.
+    pub earlier: Option<usize>,
+}
 
+impl Rules {
     /// Those that are looked at.
     pub fn enabled(&self) -> impl Iterator<Item = &Rule> {
         self.0.iter().filter(|rule| rule.enabled)

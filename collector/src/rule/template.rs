@@ -3,7 +3,7 @@
 
 use std::fmt::{self, Write as _};
 
-use crate::config::error::closest;
+use crate::spelling::closest;
 use crate::xid;
 
 /// A sentence with gaps.

@@ -84,7 +84,9 @@ fn target(sink: &Sink, name: String, alertmanager: bool) -> Result<Target> {
     }
     let speaks = match (alertmanager, &sink.secret_file) {
         (true, _) => Speaks::Alertmanager,
-        (false, None) => Speaks::Webhook(Some(sink.secret.clone()).filter(|secret| !secret.is_empty())),
+        (false, None) => {
+            Speaks::Webhook(Some(&sink.secret).filter(|it| !it.is_empty()).map(|it| it.reveal().to_owned()))
+        }
         (false, Some(path)) => {
             let secret = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
             let secret = secret.trim_end_matches(['\n', '\r']);

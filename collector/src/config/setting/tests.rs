@@ -1,14 +1,15 @@
 //! That every setting is declared right.
 
 use super::*;
-use crate::config::raw::Raw;
-use crate::config::table::TABLES;
-use crate::config::{Config, file};
-use serde_json::Value;
+use crate::config::catalogue::TABLES;
+use crate::config::file;
+use crate::config::value::Value;
+use serde_json::Value as Json;
 use std::path::Path;
+use toml::de::DeValue;
 
 /// A value that is no default, as text and as TOML.
-fn another(kind: &Kind) -> (String, String) {
+fn another(kind: &Kind<Config>) -> (String, String) {
     let (text, quoted) = match kind {
         Kind::Address(_) => ("[::1]:1", true),
         Kind::Duration(..) => ("3s", true),
@@ -45,7 +46,7 @@ fn every_setting_arrives_from_text_and_from_a_file() {
     for setting in SETTINGS {
         let (text, toml) = another(&setting.kind);
         let mut config = Config::default();
-        setting.kind.set(&mut config, Raw::Text(&text)).unwrap();
+        setting.kind.set(&mut config, Value::Text(&text)).unwrap();
         assert_only(setting, &config);
         assert_eq!(setting.kind.show(&config), Some(toml.clone()), "{}", setting.key);
 
@@ -59,7 +60,7 @@ fn every_setting_arrives_from_text_and_from_a_file() {
 
 #[test]
 fn every_field_has_a_setting() {
-    fn walk(prefix: &str, value: &Value) {
+    fn walk(prefix: &str, value: &Json) {
         for (name, value) in value.as_object().unwrap_or_else(|| panic!("no setting for {prefix}")) {
             let key = format!("{prefix}{name}");
             if find(&key).is_none() && TABLES.iter().all(|table| table.name() != key) {
@@ -80,4 +81,77 @@ fn keys_differ_and_sections_are_in_one_piece() {
         assert!(SETTINGS[first..i].iter().all(|other| other.section().0 == section), "{}", setting.key);
     }
     assert_eq!(SETTINGS[0].section().0, None, "keys of no section come first");
+}
+
+fn refusal(key: &str, value: Value<'_>) -> String {
+    let mut config = Config::default();
+    let refusal = find(key).unwrap().kind.set(&mut config, value).expect_err(key);
+    assert_eq!(config, Config::default(), "{key} was refused, and set");
+    refusal
+}
+
+#[test]
+fn what_cannot_be_is_refused_with_what_can() {
+    for (key, text, wanted) in [
+        ("listen", "9843", "\"9843\" is not an IP address and a port, such as 127.0.0.1:9843"),
+        ("listen", "127.0.0.1:65536", "\"127.0.0.1:65536\" is not an IP"),
+        ("listen", "localhost:9843", "\"localhost:9843\" is not an IP"),
+        ("tick", "", "\"\" is not a duration from \"10ms\" to \"1m\""),
+        ("tick", "0s", "\"0s\" is not a duration"),
+        ("tick", "61s", "\"61s\" is not a duration"),
+        ("tick", "-1s", "\"-1s\" is not a duration"),
+        ("tick", "soon", "\"soon\" is not a duration"),
+        ("tick", "99999999999999999999y", "is not a duration"),
+        ("lock", "", "\"\" is not a path"),
+        ("oom_score_adj", "-1001", "\"-1001\" is not an integer from -1000 to 1000"),
+        ("workload.max", "0", "\"0\" is not an integer from 1 to 100000"),
+        ("workload.max", "1e3", "\"1e3\" is not an integer"),
+        ("metrics.max_series", "-1", "\"-1\" is not an integer"),
+        ("kernel.bulk_ring", "4097", "\"4097\" is not a power of two from 4096 to 1073741824"),
+        ("kernel.bulk_ring", "2048", "\"2048\" is not a power of two"),
+        ("kernel.critical_ring", "4294967296", "\"4294967296\" is not a power of two"),
+        ("kernel.debug", "yes", "\"yes\" is not true or false"),
+        ("log.level", "wran", "\"wran\" is not error, warn, info, debug or trace; did you mean \"warn\"?"),
+        ("log.level", "INFO", "did you mean \"info\"?"),
+        ("log.format", "xml", "\"xml\" is not auto, pretty or json"),
+        ("disk.exclude", "loop*,,ram*", "\"\" is not a name"),
+        ("pressure.memory_window", "11s", "\"11s\" is not a duration from \"500ms\" to \"10s\""),
+        ("kernel.disable", "fault,,block", "\"\" is not the name of a signal or a program"),
+        ("kernel.disable", "fualt", "\"fualt\" is not the name of a signal or a program; did you mean \"fault\"?"),
+    ] {
+        let refusal = refusal(key, Value::Text(text));
+        assert!(refusal.contains(wanted), "{key}: {refusal}");
+    }
+}
+
+#[test]
+fn a_value_of_another_type_is_refused() {
+    for (key, toml, wanted) in [
+        ("tick", "1", "1 is not a duration from \"10ms\" to \"1m\", in quotes"),
+        ("lock", "true", "true is not a path, in quotes"),
+        ("listen", "{}", "a section is not"),
+        ("log.level", "[]", "a list is not"),
+        ("workload.max", "\"7\"", "\"7\" is not an integer"),
+        ("workload.max", "7.5", "7.5 is not an integer"),
+        ("workload.max", "0xffffffffffffffffffff", "is not an integer"),
+        ("kernel.debug", "1", "1 is not true or false"),
+        ("kernel.disable", "\"fault\"", "\"fault\" is not a list of signals or programs"),
+        ("kernel.disable", "[1]", "1 is not a name, in quotes"),
+        ("kernel.btf", "1979-05-27", "1979-05-27 is not a path"),
+    ] {
+        let value = DeValue::parse(toml).unwrap();
+        let refusal = refusal(key, Value::Toml(value.get_ref()));
+        assert!(refusal.contains(wanted), "{key}: {refusal}");
+    }
+}
+
+#[test]
+fn the_empty_text_takes_back_a_list_and_an_optional_path() {
+    let mut config = Config::default();
+    config.kernel.btf = Some("/a".into());
+    config.kernel.disable = vec!["fault".into()];
+    for key in ["kernel.btf", "kernel.disable"] {
+        find(key).unwrap().kind.set(&mut config, Value::Text("")).unwrap();
+    }
+    assert_eq!(config, Config::default());
 }

@@ -1,10 +1,7 @@
 //! Alerts through the engine: samples in, alerts out.
 
-use std::path::Path;
-
 use super::*;
 use crate::cgroup::Id;
-use crate::config::{Config, file};
 use crate::engine::Engine;
 use crate::engine::test::start;
 use crate::incident::{self, Incident};
@@ -22,10 +19,7 @@ const BEGIN: u64 = 1_700_000_000 * S;
 
 /// These rules and no others.
 fn rules(text: &str) -> Arc<Rules> {
-    let mut config = Config::default();
-    let (_, errors) = file::apply(Path::new("a.toml"), text, &mut config);
-    assert_eq!(errors, []);
-    let mut rules = Rules::new(&config.rule).unwrap();
+    let mut rules = Rules::new(&crate::rule::raw::read(text).unwrap()).unwrap();
     rules.0.retain(|rule| rule.origin != crate::rule::Origin::Pack);
     Arc::new(rules)
 }

@@ -27,7 +27,8 @@ const SETTLED: u64 = 1_500;
 /// Measures all three in turns.
 pub fn measure(rounds: usize) -> Result<Report> {
     let _pinned = Pinned::new()?;
-    let rules = Arc::new(Rules::new(&[])?);
+    let rules = Rules::new(&[]).map_err(|errors| anyhow::anyhow!("the agent's own rules: {errors:?}"))?;
+    let rules = Arc::new(rules);
     let mut report = Report::new(&["what", "µs, median (quartiles)", "min", "allocations"]);
     for life in [Life::Usual, Life::Everything] {
         let (mut with, mut without) = (Host::new(Engine::with(rules.clone()), life), Host::new(Engine::new(), life));

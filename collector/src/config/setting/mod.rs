@@ -1,9 +1,9 @@
-//! [`SETTINGS`]: every key that can be set, declared once. A new field of [`Config`](super::Config) is a row here, and
-//! nothing else.
+//! [`SETTINGS`]: every key that can be set, declared once. A new field of [`Config`] is a row here, and nothing else.
 
 use std::time::Duration;
 
 use super::kind::Kind;
+use super::section::Config;
 
 /// One key.
 #[derive(Debug)]
@@ -13,7 +13,7 @@ pub struct Setting {
     /// Its flag, without dashes, if it has one.
     pub flag: Option<&'static str>,
     /// What may be set.
-    pub kind: Kind,
+    pub kind: Kind<Config>,
     /// What it does: whole sentences for the documentation and the help.
     pub doc: &'static str,
 }

@@ -1,4 +1,4 @@
-//! [`Raw`]: a value as a layer gives it, before it is known to be one. `wanted` is what it should be, in words that go
+//! [`Value`]: a value as a layer gives it, before it is known to be one. `wanted` is what it should be, in words that go
 //! after "is not".
 
 use std::collections::BTreeMap;
@@ -6,33 +6,33 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
-use super::error::closest;
+use crate::spelling::closest;
 
 /// A value as a layer gives it.
 #[derive(Clone, Copy, Debug)]
-pub enum Raw<'a> {
+pub enum Value<'a> {
     /// From the environment or the command line.
     Text(&'a str),
     /// From the file.
     Toml(&'a DeValue<'a>),
 }
 
-impl Raw<'_> {
+impl Value<'_> {
     /// Text, as it is.
     pub fn text(&self, wanted: &str) -> Result<&str, String> {
         match self {
-            Raw::Text(text) => Ok(text),
-            Raw::Toml(DeValue::String(text)) => Ok(text),
-            Raw::Toml(_) => Err(self.mistaken(&format!("{wanted}, in quotes"))),
+            Value::Text(text) => Ok(text),
+            Value::Toml(DeValue::String(text)) => Ok(text),
+            Value::Toml(_) => Err(self.mistaken(&format!("{wanted}, in quotes"))),
         }
     }
 
     /// An integer within bounds.
     pub fn integer<T: TryFrom<i64> + PartialOrd>(&self, min: T, max: T, wanted: &str) -> Result<T, String> {
         let integer: Option<i64> = match self {
-            Raw::Text(text) => text.parse().ok(),
-            Raw::Toml(DeValue::Integer(integer)) => i64::from_str_radix(integer.as_str(), integer.radix()).ok(),
-            Raw::Toml(_) => None,
+            Value::Text(text) => text.parse().ok(),
+            Value::Toml(DeValue::Integer(integer)) => i64::from_str_radix(integer.as_str(), integer.radix()).ok(),
+            Value::Toml(_) => None,
         };
         let value = integer.and_then(|integer| T::try_from(integer).ok());
         value.filter(|value| (min..=max).contains(value)).ok_or_else(|| self.mistaken(wanted))
@@ -41,12 +41,12 @@ impl Raw<'_> {
     /// Any number there is; what is none (NaN, infinity) is refused.
     pub fn number(&self, wanted: &str) -> Result<f64, String> {
         let number: Option<f64> = match self {
-            Raw::Text(text) => text.parse().ok(),
-            Raw::Toml(DeValue::Integer(integer)) => {
+            Value::Text(text) => text.parse().ok(),
+            Value::Toml(DeValue::Integer(integer)) => {
                 i64::from_str_radix(integer.as_str(), integer.radix()).ok().map(|integer| integer as f64)
             }
-            Raw::Toml(DeValue::Float(float)) => float.as_str().parse().ok(),
-            Raw::Toml(_) => None,
+            Value::Toml(DeValue::Float(float)) => float.as_str().parse().ok(),
+            Value::Toml(_) => None,
         };
         number.filter(|number| number.is_finite()).ok_or_else(|| self.mistaken(wanted))
     }
@@ -66,10 +66,10 @@ impl Raw<'_> {
 
     /// Texts by name: a table in the file, and nothing elsewhere.
     pub fn texts(&self, wanted: &str) -> Result<BTreeMap<String, String>, String> {
-        let Raw::Toml(DeValue::Table(table)) = self else { return Err(self.mistaken(wanted)) };
+        let Value::Toml(DeValue::Table(table)) = self else { return Err(self.mistaken(wanted)) };
         let texts = table.iter().map(|(name, value)| {
             let name = name.get_ref();
-            let text = Raw::Toml(value.get_ref()).text("a text").map(str::to_owned);
+            let text = Value::Toml(value.get_ref()).text("a text").map(str::to_owned);
             Ok((name.to_string(), text.map_err(|error| format!("{name}: {error}"))?))
         });
         texts.collect()
@@ -78,8 +78,8 @@ impl Raw<'_> {
     /// True or false.
     pub fn switch(&self, wanted: &str) -> Result<bool, String> {
         match self {
-            Raw::Text("true") | Raw::Toml(DeValue::Boolean(true)) => Ok(true),
-            Raw::Text("false") | Raw::Toml(DeValue::Boolean(false)) => Ok(false),
+            Value::Text("true") | Value::Toml(DeValue::Boolean(true)) => Ok(true),
+            Value::Text("false") | Value::Toml(DeValue::Boolean(false)) => Ok(false),
             _ => Err(self.mistaken(wanted)),
         }
     }
@@ -88,27 +88,27 @@ impl Raw<'_> {
     pub fn list(&self, wanted: &str) -> Result<Vec<String>, String> {
         match self {
             // An empty variable switches off what the file lists.
-            Raw::Text(text) if text.trim().is_empty() => Ok(Vec::new()),
-            Raw::Text(text) => Ok(text.split(',').map(|name| name.trim().to_owned()).collect()),
-            Raw::Toml(DeValue::Array(values)) => values
+            Value::Text(text) if text.trim().is_empty() => Ok(Vec::new()),
+            Value::Text(text) => Ok(text.split(',').map(|name| name.trim().to_owned()).collect()),
+            Value::Toml(DeValue::Array(values)) => values
                 .iter()
-                .map(|value| Ok(Raw::Toml(value.get_ref()).text("a name")?.to_owned()))
+                .map(|value| Ok(Value::Toml(value.get_ref()).text("a name")?.to_owned()))
                 .collect::<Result<_, String>>(),
-            Raw::Toml(_) => Err(self.mistaken(wanted)),
+            Value::Toml(_) => Err(self.mistaken(wanted)),
         }
     }
 
     /// That this is not what was wanted.
     pub fn mistaken(&self, wanted: &str) -> String {
         let shown = match self {
-            Raw::Text(text) => excerpt(text),
-            Raw::Toml(DeValue::String(text)) => excerpt(text),
-            Raw::Toml(DeValue::Integer(integer)) => integer.to_string(),
-            Raw::Toml(DeValue::Float(float)) => float.to_string(),
-            Raw::Toml(DeValue::Boolean(switch)) => switch.to_string(),
-            Raw::Toml(DeValue::Datetime(time)) => time.to_string(),
-            Raw::Toml(DeValue::Array(_)) => "a list".into(),
-            Raw::Toml(DeValue::Table(_)) => "a section".into(),
+            Value::Text(text) => excerpt(text),
+            Value::Toml(DeValue::String(text)) => excerpt(text),
+            Value::Toml(DeValue::Integer(integer)) => integer.to_string(),
+            Value::Toml(DeValue::Float(float)) => float.to_string(),
+            Value::Toml(DeValue::Boolean(switch)) => switch.to_string(),
+            Value::Toml(DeValue::Datetime(time)) => time.to_string(),
+            Value::Toml(DeValue::Array(_)) => "a list".into(),
+            Value::Toml(DeValue::Table(_)) => "a section".into(),
         };
         format!("{shown} is not {wanted}")
     }
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn an_excerpt_of_a_long_value_is_enough() {
-        let mistaken = Raw::Text(&"ä".repeat(1000)).mistaken("short");
+        let mistaken = Value::Text(&"ä".repeat(1000)).mistaken("short");
         assert_eq!(mistaken, format!("\"{}\"… is not short", "ä".repeat(80)));
     }
 }

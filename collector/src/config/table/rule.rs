@@ -1,55 +1,21 @@
-//! `[[rule]]`: a rule as the file has it. What a rule means is none of its business.
+//! `[[rule]]`: its keys; and where in the file a rule is wrong. What a rule means is none of its business.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::kind::Kind;
-use super::table::{Key, Table};
 use crate::alert::Severity;
+use crate::config::entry::{Entry, Key, Table};
+use crate::config::error::{Error, Place};
+use crate::config::kind::Kind;
+use crate::config::section::Config;
 use crate::incident;
-use crate::rule::Rules;
+use crate::rule::raw::Raw;
+use crate::rule::{self, Rules};
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// A rule as the file has it: nothing of it is required but its name, for it may change one that there is already.
-#[derive(Clone, Debug, Default, PartialEq)]
-#[cfg_attr(test, derive(serde::Serialize))]
-pub struct Rule {
-    /// Its name.
-    pub alert: String,
-    /// Whether it is looked at.
-    pub enabled: Option<bool>,
-    /// The metric that it looks at.
-    pub metric: String,
-    /// The kind of incident that it waits for.
-    pub event: Option<String>,
-    /// What the labels must be, each a regular expression for the whole of it.
-    pub labels: BTreeMap<String, String>,
-    /// A counter's growth per second over this time is looked at.
-    pub rate: Option<Duration>,
-    /// A gauge's slope per second over this time is looked at.
-    pub slope: Option<Duration>,
-    /// It holds above this.
-    pub above: Option<f64>,
-    /// It holds below this.
-    pub below: Option<f64>,
-    /// It is over on the other side of this.
-    pub clear: Option<f64>,
-    /// For how long it must hold.
-    pub lasting: Option<Duration>,
-    /// How long after the last incident it is over.
-    pub hold: Option<Duration>,
-    /// How urgent it is.
-    pub severity: Option<String>,
-    /// What is the case.
-    pub summary: String,
-    /// What to do.
-    pub action: String,
-}
-
 /// `[[rule]]`.
-pub const RULE: Table<Rule> = Table {
+pub const RULE: Table<Config, Raw> = Table {
     name: "rule",
     doc: "A condition on a metric, or a kind of incident, that somebody is to be told of. docs/rules.md has the rules that \
           there are already: one with the name of one of these changes what it sets, and leaves the rest as it is.",
@@ -153,7 +119,8 @@ pub const RULE: Table<Rule> = Table {
         },
     ],
     field: |config| &mut config.rule,
-    check: |rules| Rules::new(rules).err().map_or(Vec::new(), |errors| errors.0),
+    // `catalogue::check` has them checked where they become rules.
+    check: |_| Vec::new(),
 };
 
 const KINDS: &[&str] = &{
@@ -184,3 +151,122 @@ severity = "warning"
 summary = "{labels.device} is busy {value:percent} of the time"
 action = "Look who writes: headroom workloads --sort io"
 "#;
+
+/// The rules of the pack, with what these tables change and add.
+///
+/// # Errors
+/// Everything that is wrong with them, each with its place in the file.
+pub fn rules(entries: &[Entry<Raw>]) -> Result<Rules, Vec<Error>> {
+    let own: Vec<Raw> = entries.iter().map(|entry| entry.value.clone()).collect();
+    Rules::new(&own).map_err(|errors| errors.into_iter().map(|error| locate(error, entries)).collect())
+}
+
+fn locate(error: rule::Error, entries: &[Entry<Raw>]) -> Error {
+    let entry = |index: Option<usize>| index.and_then(|index| entries.get(index));
+    let place = match (entry(error.rule), error.key) {
+        (Some(entry), Some(key)) => entry.place(key).clone(),
+        (Some(entry), None) => entry.place.clone(),
+        // A test says that the pack is good.
+        (None, _) => Place::File("default.toml".into()),
+    };
+    let text = match entry(error.earlier) {
+        Some(earlier) => format!("{}, at {}", error.text, earlier.place),
+        None => error.text,
+    };
+    Error { place, key: Some(error.key.map_or("rule".to_owned(), |key| format!("rule.{key}"))), text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::file::apply;
+    use crate::rule::parse::PACK;
+    use crate::rule::raw;
+    use std::path::Path;
+
+    fn entries(text: &str) -> Vec<Entry<Raw>> {
+        let mut config = Config::default();
+        let (_, errors) = apply(Path::new("a.toml"), text, &mut config);
+        assert_eq!(errors, [], "{text}");
+        config.rule
+    }
+
+    /// What is wrong with the rules of a file.
+    fn wrong(text: &str) -> Vec<String> {
+        rules(&entries(text)).unwrap_err().iter().map(ToString::to_string).collect()
+    }
+
+    const GOOD: &str = "[[rule]]\nalert = \"A\"\nmetric = \"headroom_host_memory_used_ratio\"\nabove = 0.5\n\
+        severity = \"info\"\nsummary = \"s\"\naction = \"a\"\n";
+
+    #[test]
+    fn both_readers_of_a_rule_read_the_same() {
+        for text in
+            [PACK, EXAMPLE, GOOD, "[[rule]]\nalert = \"A\"\nmatch = {}\nhold = \"2m\"\nbelow = 1\nslope = \"1s\"\n"]
+        {
+            let ours: Vec<_> = entries(text).into_iter().map(|entry| entry.value).collect();
+            assert_eq!(ours, raw::read(text).unwrap());
+        }
+    }
+
+    #[test]
+    fn a_mistake_is_told_at_the_key_or_else_at_the_table() {
+        for (from, to, wanted) in [
+            (
+                "used_ratio",
+                "usde_ratio",
+                "a.toml:3:10: rule.metric: there is no metric \"headroom_host_memory_usde_ratio\"; did you mean headroom_host_memory_used_ratio?",
+            ),
+            ("above = 0.5", "above = 0.5\nclear = 0.6", "a.toml:5:9: rule.clear: 0.6 contradicts above = 0.5"),
+            ("above = 0.5", "above = 0.5\nhold = \"1m\"", "a.toml:5:8: rule.hold: is for events"),
+            (
+                "above = 0.5",
+                "above = 0.5\nmatch = { gpu = \"0\" }",
+                "a.toml:5:9: rule.match: there is no label gpu; the metric has none",
+            ),
+            ("severity = \"info\"\n", "", "a.toml:1:1: rule.severity: is missing"),
+            ("alert = \"A\"", "alert = \"A b\"", "a.toml:2:9: rule.alert: \"A b\" is not a name"),
+        ] {
+            let text = GOOD.replacen(from, to, 1);
+            let wrong = wrong(&text);
+            assert!(wrong.len() == 1 && wrong[0].starts_with(wanted), "{text}: {wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_mistake_in_a_changed_rule_is_the_files() {
+        let change = "\n[[rule]]\nalert = \"HostMemoryHigh\"\n";
+        assert_eq!(
+            wrong(&format!("{change}summary = \"{{\"\n")),
+            ["a.toml:4:11: rule.summary: a { without its }; {{ is a brace"]
+        );
+        // Of a key that the file does not set: at the table that made it wrong.
+        let wrong = wrong(&format!(
+            "{change}metric = \"headroom_oom_kills_total\"\nabove = 1\nrate = \"1m\"\n\
+            [[rule]]\nalert = \"GpuHot\"\nmetric = \"headroom_oom_kills_total\"\n"
+        ));
+        assert!(wrong.len() == 1 && wrong[0].starts_with("a.toml:9:10: rule.metric: "), "{wrong:?}");
+    }
+
+    #[test]
+    fn a_second_rule_of_a_name_is_told_where_the_first_is() {
+        assert_eq!(
+            wrong(&format!("{GOOD}{GOOD}")),
+            ["a.toml:9:9: rule.alert: there is a rule A already, at a.toml:1:1"]
+        );
+        let change = "[[rule]]\nalert = \"GpuHot\"\nenabled = false\n";
+        assert_eq!(
+            wrong(&format!("{change}{change}")),
+            ["a.toml:5:9: rule.alert: there is a rule GpuHot already, at a.toml:1:1"]
+        );
+    }
+
+    #[test]
+    fn more_rules_than_anybody_writes_are_refused_at_the_first_that_is_too_many() {
+        let text: String = (0..1000).map(|number| GOOD.replace("\"A\"", &format!("\"A{number}\""))).collect();
+        let wrong = wrong(&text);
+        let pack = raw::read(PACK).unwrap().len();
+        let line = (1000 - pack) * GOOD.lines().count() + 1;
+        assert_eq!(wrong, [format!("a.toml:{line}:1: rule: these are more than 1000 rules")]);
+    }
+}

@@ -1,0 +1,107 @@
+//! [`TABLES`]: every array of tables; and what can be wrong between tables that are each right.
+
+use super::entry::AnyTable;
+use super::error::Error;
+use super::section::Config;
+use super::table::{rule, sink};
+use crate::rule::Rules;
+
+/// Every array of tables, in the order of the documentation.
+pub const TABLES: &[&dyn AnyTable<Config>] = &[&rule::RULE, &sink::WEBHOOK, &sink::ALERTMANAGER];
+
+/// The rules of a configuration, unless something is wrong with its tables.
+///
+/// # Errors
+/// Everything that is wrong. A configuration that could not be read in full would seem wrong in more ways than it is.
+pub fn check(config: &Config) -> Result<Rules, Vec<Error>> {
+    let (rules, mut errors) = match rule::rules(&config.rule) {
+        Ok(rules) => (rules, Vec::new()),
+        Err(errors) => (Rules::default(), errors),
+    };
+    errors.extend(TABLES.iter().flat_map(|table| table.check(config)));
+    if errors.is_empty() { Ok(rules) } else { Err(errors) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::file::apply;
+    use crate::config::setting::find;
+    use std::path::Path;
+
+    /// The configuration of a text, and all that is wrong with it.
+    fn read(text: &str) -> (Config, Vec<String>) {
+        let mut config = Config::default();
+        let (_, errors) = apply(Path::new("a.toml"), text, &mut config);
+        (config, errors.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn tables_come_in_the_order_of_the_file_with_the_place_of_each_value() {
+        let text = "[[rule]]\nalert = \"B\"\nabove = 1\n\n[[rule]]\nmatch.device = \"x\"\nalert = \"A\"\n[log]\nlevel = \"warn\"\n";
+        let (config, errors) = read(text);
+        assert_eq!(errors, [""; 0]);
+        let names: Vec<_> = config.rule.iter().map(|entry| &*entry.value.alert).collect();
+        assert_eq!(names, ["B", "A"]);
+        let [b, a] = &config.rule[..] else { panic!() };
+        assert_eq!((b.value.above, b.place("above").to_string()), (Some(1.0), "a.toml:3:9".into()));
+        assert_eq!(a.value.labels.as_ref().unwrap()["device"], "x");
+        assert_eq!(a.place("above"), &a.place);
+        assert_eq!(config.log.level, "warn");
+    }
+
+    #[test]
+    fn each_error_names_line_column_and_key() {
+        for (text, wanted) in [
+            ("[[rule]]\nabove = 1\n", "a.toml:1:1: rule.alert: is missing"),
+            (
+                "[[rule]]\nalert = \"A\"\nabvoe = 1\n",
+                "a.toml:3:1: rule.abvoe: there is no such key; did you mean above?",
+            ),
+            ("[[rule]]\nalert = \"A\"\nabove = \"1\"\n", "a.toml:3:9: rule.above: \"1\" is not a number"),
+            ("[[rule]]\nalert = \"A\"\nabove = nan\n", "a.toml:3:9: rule.above: nan is not a number"),
+            ("[[rule]]\nalert = \"\"\n", "a.toml:2:9: rule.alert: \"\" is not a text"),
+            ("[[rule]]\nalert = \"A\"\nfor = \"soon\"\n", "a.toml:3:7: rule.for: \"soon\" is not a duration from"),
+            ("[[rule]]\nalert = \"A\"\nfor = \"2days\"\n", "a.toml:3:7: rule.for: \"2days\" is not a duration from"),
+            ("[[rule]]\nalert = \"A\"\nrate = \"0s\"\n", "a.toml:3:8: rule.rate: \"0s\" is not a duration from"),
+            ("[[rule]]\nalert = \"A\"\nseverity = \"warn\"\n", "severity: \"warn\" is not info, warning or critical"),
+            ("[[rule]]\nalert = \"A\"\nevent = \"oom_kill\"\n", "rule.event: \"oom_kill\" is not oom, memory_pressure"),
+            ("[[rule]]\nalert = \"A\"\nenabled = 1\n", "a.toml:3:11: rule.enabled: 1 is not true or false"),
+            ("[[rule]]\nalert = \"A\"\nmatch = \"x\"\n", "a.toml:3:9: rule.match: \"x\" is not a table of texts"),
+            ("[[rule]]\nalert = \"A\"\n[rule.match]\ngpu = 1\n", "rule.match: gpu: 1 is not a text, in quotes"),
+            ("[rule]\nalert = \"A\"\n", "a.toml:1:2: rule: is a list of tables: write [[rule]] and its keys below"),
+            ("rule = [1]", "a.toml:1:9: rule: 1 is not a table [[rule]]"),
+            (
+                "[[rules]]\nalert = \"A\"\n",
+                "a.toml:1:3: rules: there is no such list of tables; did you mean [[rule]]?",
+            ),
+            ("[log]\n[[log.rule]]\nalert = \"A\"\n", "a.toml:2:7: log.rule: there is no such list of tables"),
+        ] {
+            let (config, errors) = read(text);
+            assert!(errors.len() == 1 && errors[0].contains(wanted), "{text:?}: {errors:#?}");
+            assert_eq!(config, Config::default(), "{text:?} was refused, and taken");
+        }
+    }
+
+    #[test]
+    fn what_is_shown_is_read_back() {
+        let (config, errors) = read(rule::RULE.example);
+        assert_eq!(errors, [""; 0]);
+        let text: String = TABLES.iter().map(|table| table.show(&config)).collect();
+        assert_eq!(read(&text).0, config, "{text}");
+        assert!(text.contains("above = 0.92 ") && text.contains("# a.toml:3:9\n"), "{text}");
+    }
+
+    #[test]
+    fn names_differ_and_are_no_settings() {
+        for (index, table) in TABLES.iter().enumerate() {
+            assert!(TABLES[..index].iter().all(|other| other.name() != table.name()));
+            assert!(find(table.name()).is_none(), "{}", table.name());
+            assert!(table.doc().ends_with('.'), "{}", table.name());
+            for (index, column) in table.columns().iter().enumerate() {
+                assert!(table.columns()[..index].iter().all(|other| other.name != column.name), "{}", column.name);
+                assert!(column.doc.ends_with('.') && !column.doc.contains('|'), "{}", column.name);
+            }
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! `[[sink.webhook]]` and `[[sink.alertmanager]]`: who is sent alerts.
+
+use std::time::Duration;
+
+use reqwest::Url;
+
+use crate::config::entry::{Entry, Key, Table};
+use crate::config::error::Error;
+use crate::config::kind::Kind;
+use crate::config::section::Config;
+use crate::config::sink::Sink;
+
+const SEVERITIES: &[&str] = &["info", "warning", "critical"];
+const TIMEOUT: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(300));
+
+const NAME: Key<Sink> = Key {
+    name: "name",
+    kind: Kind::Text(|sink| &mut sink.name),
+    required: false,
+    doc: "What it is called in metrics, in the journal and in the log. Unless set, after the host and port of the URL. \
+          An alert that was under way when the agent ended is delivered later to the receiver of the same name.",
+};
+const TIMEOUT_KEY: Key<Sink> = Key {
+    name: "timeout",
+    kind: Kind::Duration(|sink| &mut sink.timeout, TIMEOUT.0, TIMEOUT.1),
+    required: false,
+    doc: "How long an answer may take. Without one the alert is sent again later, as after every failure.",
+};
+const SEVERITY: Key<Sink> = Key {
+    name: "severity",
+    kind: Kind::Choice(|sink| &mut sink.severity, SEVERITIES),
+    required: false,
+    doc: "The least urgent alerts that it is told of.",
+};
+const CA: Key<Sink> = Key {
+    name: "ca",
+    kind: Kind::OptionalPath(|sink| &mut sink.ca),
+    required: false,
+    doc: "A PEM file with the certificates that are trusted, in place of the system's.",
+};
+
+/// `[[sink.webhook]]`
+pub const WEBHOOK: Table<Config, Sink> = Table {
+    name: "sink.webhook",
+    doc: "A receiver of alerts as JSON: see [sinks.md](sinks.md) for what it gets.",
+    example: "\
+[[sink.webhook]]
+url = \"https://hooks.example.com/headroom\"
+secret_file = \"/etc/headroom/secret\"
+severity = \"warning\"
+",
+    keys: &[
+        Key {
+            name: "url",
+            kind: Kind::Text(|sink| &mut sink.url),
+            required: true,
+            doc: "Where alerts are posted to: an http or https URL. Redirects are not followed.",
+        },
+        NAME,
+        Key {
+            name: "secret",
+            kind: Kind::Secret(|sink| &mut sink.secret),
+            required: false,
+            doc: "What bodies are signed with: the header X-Headroom-Signature is `sha256=` and the HMAC-SHA256 of the \
+                  body, in hexadecimal. Unless set, they are not signed.",
+        },
+        Key {
+            name: "secret_file",
+            kind: Kind::OptionalPath(|sink| &mut sink.secret_file),
+            required: false,
+            doc: "A file with the secret; a line break at its end is not part of it.",
+        },
+        SEVERITY,
+        TIMEOUT_KEY,
+        CA,
+    ],
+    field: |config| &mut config.sink.webhook,
+    check,
+};
+
+/// `[[sink.alertmanager]]`
+pub const ALERTMANAGER: Table<Config, Sink> = Table {
+    name: "sink.alertmanager",
+    doc: "An Alertmanager, told by its API, version 2. Of a cluster each member is a table of its own.",
+    example: "\
+[[sink.alertmanager]]
+url = \"http://alertmanager.example.com:9093/\"
+",
+    keys: &[
+        Key {
+            name: "url",
+            kind: Kind::Text(|sink| &mut sink.url),
+            required: true,
+            doc: "Where it is: an http or https URL, without `api/v2/alerts`.",
+        },
+        NAME,
+        SEVERITY,
+        TIMEOUT_KEY,
+        CA,
+    ],
+    field: |config| &mut config.sink.alertmanager,
+    check,
+};
+
+fn check(sinks: &[Entry<Sink>]) -> Vec<Error> {
+    let mut errors = Vec::new();
+    for (index, sink) in sinks.iter().enumerate() {
+        let mut error = |key: &str, text: String| {
+            errors.push(Error { place: sink.place(key).clone(), key: Some(key.to_owned()), text });
+        };
+        let value = &sink.value;
+        match Url::parse(&value.url) {
+            Ok(url) if matches!(url.scheme(), "http" | "https") => {}
+            Ok(url) => error("url", format!("{:?} is not http or https", url.scheme())),
+            // Not what it says: there may be a password in it.
+            Err(why) => error("url", format!("is not a URL, such as https://example.com/path: {why}")),
+        }
+        if !value.secret.is_empty() && value.secret_file.is_some() {
+            error("secret_file", "there is a secret already".into());
+        }
+        if sinks[..index].iter().any(|other| other.value.name() == value.name()) {
+            error("name", format!("{:?} is the name of another: give each a `name` of its own", value.name()));
+        }
+    }
+    errors
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Config;
+    use crate::config::catalogue::{TABLES, check};
+    use crate::config::file::apply;
+    use std::path::Path;
+
+    /// What is wrong with a file.
+    fn errors(text: &str) -> Vec<String> {
+        let mut config = Config::default();
+        let (_, mut errors) = apply(Path::new("a.toml"), text, &mut config);
+        errors.extend(check(&config).err().unwrap_or_default());
+        errors.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn each_error_names_line_and_key() {
+        let good = "url = \"http://a.example.com/\"\n";
+        for (text, wanted) in [
+            ("[[sink.webhook]]\nname = \"a\"".to_owned(), "a.toml:1:1: sink.webhook.url: is missing"),
+            ("[[sink.webhook]]\nurl = \"/path\"".to_owned(), "a.toml:2:7: url: is not a URL"),
+            ("[[sink.webhook]]\nurl = \"ftp://a/\"".to_owned(), "a.toml:2:7: url: \"ftp\" is not http or https"),
+            (
+                format!("[[sink.webhook]]\n{good}severity = \"high\""),
+                "a.toml:3:12: sink.webhook.severity: \"high\" is not",
+            ),
+            (format!("[[sink.webhook]]\n{good}timeout = \"0s\""), "a.toml:3:11: sink.webhook.timeout: \"0s\" is not"),
+            (
+                format!("[[sink.webhook]]\n{good}[[sink.webhook]]\n{good}"),
+                "a.toml:3:1: name: \"a.example.com\" is the name",
+            ),
+            (
+                format!("[[sink.webhook]]\n{good}secret = \"x\"\nsecret_file = \"/y\""),
+                "a.toml:4:15: secret_file: there is",
+            ),
+            (
+                format!("[[sink.alertmanager]]\n{good}secret = \"x\""),
+                "a.toml:3:1: sink.alertmanager.secret: there is no",
+            ),
+        ] {
+            let errors = errors(&text);
+            assert!(errors.len() == 1 && errors[0].starts_with(wanted), "{text:?}: {errors:?}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_not_shown() {
+        let mut config = Config::default();
+        let text = "[[sink.webhook]]\nurl = \"http://a.example.com/\"\nsecret = \"hush hush\"";
+        apply(Path::new("a.toml"), text, &mut config);
+        let shown: String = TABLES.iter().map(|table| table.show(&config)).collect();
+        let shown = format!("{shown}{config:?}");
+        assert!(
+            shown.contains("a.example.com") && shown.contains("secret = \"…\"") && !shown.contains("hush"),
+            "{shown}"
+        );
+        assert_eq!(config.sink.webhook[0].value.secret.reveal(), "hush hush");
+    }
+}
