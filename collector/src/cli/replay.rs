@@ -1,4 +1,4 @@
-//! `headroom replay`: a recording, fed through the same engine as the live samples were.
+//! `headroom replay`: feeds a recording through the engine that also takes the live samples.
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Write, stdout};
@@ -45,8 +45,8 @@ pub struct ReplayArgs {
 /// Replays the recording.
 ///
 /// # Errors
-/// At the first line that is no sample, unless these are skipped. A last line that was cut off is always let go, with a
-/// warning: so ends the recording of an agent that was killed.
+/// At the first line that is not a sample, unless such lines are skipped. A last line that was cut off only gives a warning:
+/// that is how the recording of a killed agent ends.
 pub fn run(args: &ReplayArgs, Effective { config, rules, .. }: Effective) -> Result<(), Failure> {
     let name = args.recording.display();
     let file = File::open(&args.recording).with_context(|| format!("open {name}"))?;

@@ -1,4 +1,4 @@
-//! `headroom rules`: what the agent tells of, as its configuration has it.
+//! `headroom rules`: the rules that are evaluated on this host, as its configuration makes them.
 
 use clap::ValueEnum;
 use serde::Serialize;
@@ -15,7 +15,7 @@ use crate::rule::{Rule, Rules};
 /// privileges.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_long_help = "Examples:
-  What can be told, and when:
+  All rules and their conditions:
     headroom rules
   The same rules for Prometheus:
     headroom rules --format prometheus > /etc/prometheus/rules/headroom.yml
@@ -23,7 +23,7 @@ use crate::rule::{Rule, Rules};
     headroom rules --json | jq '.rules[] | select(.origin != \"default\") | .alert'
 ")]
 pub struct RulesArgs {
-    /// How they are written: a table, json, or the alerting rules of Prometheus
+    /// The output format: a table, json, or alerting rules for Prometheus
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Table)]
     pub format: Format,
     /// The same as --format json
@@ -34,7 +34,7 @@ pub struct RulesArgs {
     pub settings: Settings,
 }
 
-/// How rules are written.
+/// The output format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// A line each.
@@ -45,7 +45,7 @@ pub enum Format {
     Prometheus,
 }
 
-/// Shows them.
+/// Prints the rules.
 pub fn run(args: &RulesArgs, rules: &Rules) -> Result<(), Failure> {
     super::print(&match args.format {
         _ if args.json => json(rules)?,
@@ -55,7 +55,7 @@ pub fn run(args: &RulesArgs, rules: &Rules) -> Result<(), Failure> {
     })
 }
 
-/// A line for each, the urgent ones first.
+/// A line a rule, the most urgent first.
 fn table(rules: &Rules) -> String {
     let mut sorted: Vec<&Rule> = rules.0.iter().collect();
     sorted.sort_by_key(|rule| (!rule.enabled, std::cmp::Reverse(rule.severity)));

@@ -16,7 +16,7 @@ const FILE: &str = "config";
 /// The heading of these flags in a help text.
 pub const HEADING: &str = "Settings";
 
-/// What the command line says of the configuration.
+/// The settings that are given on the command line.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     file: Option<PathBuf>,
@@ -24,7 +24,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The configuration, with the file and the environment below what the command line says.
+    /// Loads the configuration: the file, then the environment, then these flags.
     pub fn load(&self) -> Result<Effective, Failure> {
         let layers =
             Layers { file: self.file.clone(), environment: std::env::vars_os().collect(), flags: self.flags.clone() };

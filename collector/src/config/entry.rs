@@ -25,7 +25,7 @@ pub struct Table<C: 'static, T: 'static> {
     pub keys: &'static [Key<T>],
     /// Where they go.
     pub field: fn(&mut C) -> &mut Vec<Entry<T>>,
-    /// What is wrong although each key has a value that it can have. Called with all tables, or none.
+    /// Finds what is wrong between keys and between tables. Called with all tables, and only if each could be read.
     pub check: fn(&[Entry<T>]) -> Vec<Error>,
 }
 
@@ -46,10 +46,10 @@ pub struct Key<T: 'static> {
 #[derive(Clone, Debug)]
 #[cfg_attr(test, derive(serde::Serialize))]
 pub struct Entry<T> {
-    /// What it says.
+    /// Its values.
     #[cfg_attr(test, serde(skip))]
     pub value: T,
-    /// Where it begins.
+    /// Where the table begins.
     #[cfg_attr(test, serde(skip))]
     pub place: Place,
     /// The keys that are set, in the order of the file.
@@ -57,7 +57,7 @@ pub struct Entry<T> {
     pub set: Vec<(&'static str, Place)>,
 }
 
-/// Two tables are the same if they say the same, wherever they stand.
+/// Two tables are equal if their values are, wherever they are set.
 impl<T: PartialEq> PartialEq for Entry<T> {
     fn eq(&self, other: &Self) -> bool {
         self.value == other.value
@@ -65,13 +65,13 @@ impl<T: PartialEq> PartialEq for Entry<T> {
 }
 
 impl<T> Entry<T> {
-    /// Where the value of a key stands; the table itself, if the key is not set.
+    /// Where this key is set; the table itself, if it is not.
     pub fn place(&self, key: &str) -> &Place {
         self.set.iter().find(|(name, _)| *name == key).map_or(&self.place, |(_, place)| place)
     }
 }
 
-/// A [`Table`], whatever it is of.
+/// A [`Table`] of any type.
 pub trait AnyTable<C>: Sync {
     /// Its name.
     fn name(&self) -> &'static str;

@@ -3,22 +3,22 @@
 use std::fmt;
 use std::path::PathBuf;
 
-/// All that is wrong with the configuration; never empty.
+/// Everything that is wrong with the configuration; never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Errors(pub Vec<Error>);
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
-    /// Where.
+    /// Where the mistake is.
     pub place: Place,
-    /// The key it concerns, as far as it concerns one.
+    /// The key that is wrong, if it is a single one.
     pub key: Option<String>,
     /// What is wrong, and where it helps, what would be right.
     pub text: String,
 }
 
-/// Where a value stands, or an error.
+/// Where a value is set, or a mistake made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
     /// A whole file.

@@ -14,7 +14,7 @@ use super::setting::{SETTINGS, Setting, find};
 use super::value::Value;
 use crate::spelling::closest;
 
-/// Sets in the configuration what the text says. Gives each setting that was set with its place, and all errors.
+/// Sets what the text sets. Returns each setting that was set, with its place; and everything that is wrong.
 pub fn apply(path: &Path, text: &str, config: &mut Config) -> (Vec<(&'static Setting, Place)>, Vec<Error>) {
     let mut layer = Layer { path, text, config, set: Vec::new(), errors: Vec::new() };
     let (table, errors) = DeTable::parse_recoverable(text);
@@ -109,7 +109,7 @@ fn sections() -> impl Iterator<Item = &'static str> {
     SETTINGS.iter().filter_map(|setting| setting.section().0).chain(tables)
 }
 
-/// The key that was meant: one in another section with the same name, or else one that is spelled much the same.
+/// The key that was probably meant: of the same name in another section, or else with a similar one.
 fn closest_key(key: &str) -> Option<&'static str> {
     let name = key.rsplit('.').next();
     let elsewhere = SETTINGS.iter().map(|setting| setting.key).find(|other| other.rsplit('.').next() == name);

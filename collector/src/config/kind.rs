@@ -38,9 +38,9 @@ pub enum Kind<C> {
     Patterns(Field<C, Vec<String>>),
     /// Names of signals and of programs.
     Probes(Field<C, Vec<String>>),
-    /// Any text but the empty one, which is nothing.
+    /// A text; the empty one is not set, and cannot be.
     Text(Field<C, String>),
-    /// The same, and not to be shown.
+    /// A text that is not shown.
     Secret(Field<C, Secret>),
     /// One of a few words, or nothing.
     OptionalChoice(Field<C, Option<String>>, &'static [&'static str]),
@@ -55,7 +55,10 @@ pub enum Kind<C> {
 }
 
 impl<C: Clone> Kind<C> {
-    /// Reads the value into its field; if it is not one, says why and leaves the field alone.
+    /// Reads the value into its field.
+    ///
+    /// # Errors
+    /// Why it is refused; the field keeps its value.
     pub fn set(&self, config: &mut C, value: Value<'_>) -> Result<(), String> {
         let wanted = self.describe();
         match *self {

@@ -10,19 +10,19 @@ use super::secret::Secret;
 /// One receiver.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sink {
-    /// What it is called; empty is after its host.
+    /// Empty: named after its host.
     pub name: String,
     /// Where alerts are posted to.
     pub url: String,
-    /// What bodies are signed with; empty is not at all. Of webhooks alone.
+    /// The key that signs bodies; empty: they are not signed. Only webhooks have one.
     pub secret: Secret,
-    /// A file with that, in place of it.
+    /// A file with the secret, instead of `secret`.
     pub secret_file: Option<PathBuf>,
     /// How long an answer may take.
     pub timeout: Duration,
-    /// Less urgent alerts are not for it.
+    /// Less urgent alerts are not sent to it.
     pub severity: String,
-    /// The certificates that are trusted, in place of the system's.
+    /// Certificates to trust, instead of the system's.
     pub ca: Option<PathBuf>,
 }
 
@@ -41,7 +41,7 @@ impl Default for Sink {
 }
 
 impl Sink {
-    /// What it is called: its name, or else the host that it is on.
+    /// Its name, or else the host and port of its URL.
     pub fn name(&self) -> String {
         match Url::parse(&self.url) {
             Ok(url) if self.name.is_empty() => {

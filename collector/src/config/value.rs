@@ -1,5 +1,5 @@
-//! [`Value`]: a value as a layer gives it, before it is known to be one. `wanted` is what it should be, in words that go
-//! after "is not".
+//! [`Value`]: a value as a layer gives it, before it is checked. `wanted` says what it must be, in words that go after
+//! "is not".
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -38,7 +38,7 @@ impl Value<'_> {
         value.filter(|value| (min..=max).contains(value)).ok_or_else(|| self.mistaken(wanted))
     }
 
-    /// Any number there is; what is none (NaN, infinity) is refused.
+    /// A finite number.
     pub fn number(&self, wanted: &str) -> Result<f64, String> {
         let number: Option<f64> = match self {
             Value::Text(text) => text.parse().ok(),
@@ -98,7 +98,7 @@ impl Value<'_> {
         }
     }
 
-    /// That this is not what was wanted.
+    /// The message that this is not what was wanted.
     pub fn mistaken(&self, wanted: &str) -> String {
         let shown = match self {
             Value::Text(text) => excerpt(text),
@@ -113,14 +113,14 @@ impl Value<'_> {
         format!("{shown} is not {wanted}")
     }
 
-    /// The same, with the known word that was most likely meant.
+    /// The same, with the known word that was probably meant.
     pub fn unknown(&self, wanted: &str, known: impl Iterator<Item = &'static str>) -> String {
         let hint = self.text(wanted).ok().and_then(|text| closest(text, known));
         self.mistaken(wanted) + &hint.map(|name| format!("; did you mean {name:?}?")).unwrap_or_default()
     }
 }
 
-/// The text in quotes, and no more of it than a line of an error message should hold.
+/// The text in quotes, cut to what fits in a line of an error message.
 fn excerpt(text: &str) -> String {
     match text.char_indices().nth(80) {
         Some((end, _)) => format!("{:?}…", &text[..end]),

@@ -19,7 +19,7 @@ use crate::metric::visit::Part;
 use pattern::Pattern;
 use template::Template;
 
-/// Every rule, by place in the pack and then in the file.
+/// All rules: those of the pack in its order, then the operator's in the order of the file.
 #[derive(Debug, Default)]
 pub struct Rules(pub Vec<Rule>);
 
@@ -28,28 +28,28 @@ pub struct Rules(pub Vec<Rule>);
 pub struct Rule {
     /// Its name.
     pub name: Arc<str>,
-    /// Whether it is looked at.
+    /// A rule that is off is shown, and never evaluated.
     pub enabled: bool,
-    /// Whose it is.
+    /// Who wrote it.
     pub origin: Origin,
     /// How urgent it is.
     pub severity: Severity,
     /// When it holds.
     pub condition: Condition,
-    /// What is the case.
+    /// What is wrong.
     pub summary: Template,
     /// What to do.
     pub action: Template,
 }
 
-/// Whose a rule is.
+/// Who wrote a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// The agent's.
+    /// It came with the agent.
     Pack,
-    /// The agent's, changed by the operator.
+    /// It came with the agent, and the operator changed it.
     Changed,
-    /// The operator's.
+    /// The operator wrote it.
     Own,
 }
 
@@ -67,30 +67,30 @@ impl Origin {
 /// When a rule holds.
 #[derive(Debug)]
 pub enum Condition {
-    /// While a number is on one side of another.
+    /// While a metric is above or below a threshold.
     Threshold(Threshold),
     /// For a while after an incident.
     Event(Event),
 }
 
-/// A number, and what it must not be.
+/// A metric above or below a threshold.
 #[derive(Debug)]
 pub struct Threshold {
     /// The metric.
     pub metric: &'static Metric,
-    /// What of it.
+    /// Which number of a histogram.
     pub part: Part,
-    /// Which of its series: the index of a label, and what it must be.
+    /// Which of its series: the index of a label, and the pattern for its value.
     pub matches: Vec<(usize, Pattern)>,
-    /// How the number comes from the series.
+    /// Look at how the series changes, instead of at its value.
     pub change: Option<Change>,
     /// The side on which the rule holds.
     pub side: Side,
     /// The threshold.
     pub threshold: f64,
-    /// Where it is over, if not at the threshold.
+    /// Where a rule that holds ceases to, if not at the threshold.
     pub clear: Option<f64>,
-    /// For how long it must hold, in nanoseconds.
+    /// How long it must hold before it fires, in nanoseconds.
     pub lasting: u64,
 }
 
@@ -125,9 +125,9 @@ pub enum Side {
 pub struct Event {
     /// Which.
     pub kind: Kind,
-    /// Which of them: a label, and what it must be.
+    /// Which of them: a label, and the pattern for its value.
     pub matches: Vec<(&'static str, Pattern)>,
-    /// How long after the last one it is over, in nanoseconds.
+    /// How long after the last one the alert ends, in nanoseconds.
     pub hold: u64,
 }
 
@@ -145,12 +145,12 @@ pub struct Error {
 }
 
 impl Rules {
-    /// Those that are looked at.
+    /// The rules that are evaluated.
     pub fn enabled(&self) -> impl Iterator<Item = &Rule> {
         self.0.iter().filter(|rule| rule.enabled)
     }
 
-    /// The rule of this name.
+    /// The rule of this name, and its index.
     pub fn find(&self, name: &str) -> Option<(usize, &Rule)> {
         self.0.iter().enumerate().find(|(_, rule)| &*rule.name == name)
     }

@@ -16,15 +16,15 @@ use crate::metric::row as metric;
 use crate::metric::visit::Part;
 use crate::spelling::closest;
 
-/// The pack.
+/// The rules that come with the agent.
 pub const PACK: &str = include_str!("default.toml");
 
-/// How long an alert of an event holds unless the rule says otherwise.
+/// How long an alert of an event lasts unless the rule says otherwise.
 const HOLD: Duration = Duration::from_secs(300);
 
 const SEVERITIES: [Severity; 3] = [Severity::Info, Severity::Warning, Severity::Critical];
 
-/// More than this is no list of rules that anybody wrote.
+/// Nobody writes more by hand; what a program wrote must not make every tick slow.
 const RULES: usize = 1000;
 
 /// A rule on its way: from the pack, from the operator, or both.

@@ -59,8 +59,9 @@ pub const SETTINGS: &[Setting] = &[
         key: "web_config",
         flag: Some("web-config-file"),
         kind: Kind::OptionalPath(|config| &mut config.web_config),
-        doc: "A web configuration file as Prometheus' exporters know it: TLS, clients' certificates, passwords and headers of \
-              the HTTP listener; docs/access.md has its keys. Unless set, whoever reaches the listener is answered.",
+        doc: "A web configuration file as Prometheus' exporters have it: TLS, client certificates, passwords and \
+              headers of the HTTP listener; docs/access.md lists its keys. Unless set, anybody who reaches the \
+              listener is answered.",
     },
     Setting {
         key: "tick",
@@ -85,27 +86,26 @@ pub const SETTINGS: &[Setting] = &[
         key: "oom_score_adj",
         flag: None,
         kind: Kind::Integer(|config| &mut config.oom_score_adj, -1000, 1000),
-        doc: "The agent's own oom_score_adj: at -999 it is the last that the kernel kills for memory.",
+        doc: "The agent's own oom_score_adj. At -999 it is the last process that the kernel kills for memory.",
     },
     Setting {
         key: "host",
         flag: None,
         kind: Kind::Text(|config| &mut config.host),
-        doc: "What this host is called by receivers of alerts. Unless set, what it calls itself: in a container, that may be \
-              another name.",
+        doc: "This host's name in alerts. Unless set, its host name, which in a container may be another.",
     },
     Setting {
         key: "log.level",
         flag: Some("log-level"),
         kind: Kind::Choice(|config| &mut config.log.level, &["error", "warn", "info", "debug", "trace"]),
-        doc: "The least urgent messages that are logged.",
+        doc: "Log messages of this level and of more urgent ones.",
     },
     Setting {
         key: "log.format",
         flag: Some("log-format"),
         kind: Kind::Choice(|config| &mut config.log.format, &["auto", "pretty", "json"]),
-        doc: "How messages are written to stderr: pretty is for people, json is one object a line, \
-              auto is pretty on a terminal and json elsewhere.",
+        doc: "How messages are written to stderr: pretty is for people, json is one object a line, auto is \
+              pretty on a terminal and json elsewhere.",
     },
     Setting {
         key: "kernel.btf",
@@ -118,7 +118,7 @@ pub const SETTINGS: &[Setting] = &[
         key: "kernel.disable",
         flag: None,
         kind: Kind::Probes(|config| &mut config.kernel.disable),
-        doc: "Signals, or single programs of them, that are not attached; docs/signals.md names them all.",
+        doc: "Signals, or single programs of them, that are not attached; docs/signals.md lists their names.",
     },
     Setting {
         key: "kernel.stall",
@@ -163,98 +163,100 @@ pub const SETTINGS: &[Setting] = &[
         key: "workload.max",
         flag: None,
         kind: Kind::Count(|config| &mut config.workload.max, 1, 100_000),
-        doc: "Workloads that have series of their own. The rest is summed as workload \"other\", and counted.",
+        doc: "Most workloads with series of their own. The rest is summed as workload \"other\", and counted.",
     },
     Setting {
         key: "workload.grace",
         flag: None,
         kind: Kind::Duration(|config| &mut config.workload.grace, Duration::ZERO, DAY),
-        doc: "How long the series of a dead workload stay, so that a last scrape can see them. \
-              Where the living need the room, the first to die leave earlier, and that is counted.",
+        doc: "How long the series of a dead workload stay, so that one more scrape sees them. If living \
+              workloads need the room, those that died first go earlier, and that is counted.",
     },
     Setting {
         key: "workload.kubelet",
         flag: None,
         kind: Kind::Path(|config| &mut config.workload.kubelet),
-        doc: "Where the kubelet has its folders containers and pods: \
-              what is in them is called after pods and their containers.",
+        doc: "The kubelet's log folder, with its folders containers and pods: workloads are named after pods and \
+              containers found there.",
     },
     Setting {
         key: "workload.docker",
         flag: None,
         kind: Kind::Path(|config| &mut config.workload.docker),
-        doc: "Docker's data-root, where the names of its containers are. \
-              A user's own Docker is looked for in the user's home.",
+        doc: "Docker's data-root, for the names of its containers. A user's rootless Docker is found in the \
+              user's home.",
     },
     Setting {
         key: "workload.podman",
         flag: None,
         kind: Kind::Path(|config| &mut config.workload.podman),
-        doc: "Podman's graphRoot, where the names of its containers are. \
-              A user's own Podman is looked for in the user's home.",
+        doc: "Podman's graphRoot, for the names of its containers. A user's rootless Podman is found in the \
+              user's home.",
     },
     Setting {
         key: "workload.stat_interval",
         flag: None,
         kind: Kind::Duration(|config| &mut config.workload.stat_interval, Duration::from_millis(10), HOUR),
-        doc: "How often a workload's memory.stat is read, which costs the kernel more than all the rest, and what seldom \
-              changes, such as limits. In each tick an equal share of the workloads has its turn.",
+        doc: "How often each workload's memory.stat is read, which is the most costly file for the kernel, and \
+              what seldom changes, such as limits. Each tick reads an equal share of the workloads.",
     },
     Setting {
         key: "pressure.memory_waiting",
         flag: None,
         kind: Kind::Duration(|config| &mut config.pressure.memory_waiting, Duration::ZERO, WINDOW_MAX),
-        doc: "The kernel tells at once, and it is logged and counted, when some task of the host waited for memory for \
-              this long within pressure.memory_window; \"0s\" is never. The host's pressure is counted in any case.",
+        doc: "Set a PSI trigger: the kernel reports at once when some task waited for memory for this long \
+              within pressure.memory_window. Each report is logged and counted. \"0s\" sets no trigger; pressure \
+              is measured in any case.",
     },
     Setting {
         key: "pressure.memory_stalled",
         flag: None,
         kind: Kind::Duration(|config| &mut config.pressure.memory_stalled, Duration::ZERO, WINDOW_MAX),
-        doc: "The same when all tasks that had anything to do waited for memory.",
+        doc: "The same, when all tasks that had work to do waited for memory at the same time.",
     },
     Setting {
         key: "pressure.memory_window",
         flag: None,
         kind: Kind::Duration(|config| &mut config.pressure.memory_window, WINDOW_MIN, WINDOW_MAX),
-        doc: "The window of both; the kernel tells at most once a window. \
-              Without CAP_SYS_RESOURCE it takes Linux 6.4, and a multiple of two seconds.",
+        doc: "The window of both triggers; each fires at most once a window. Without CAP_SYS_RESOURCE, triggers \
+              need Linux 6.4 and a window that is a multiple of two seconds.",
     },
     Setting {
         key: "pressure.io_waiting",
         flag: None,
         kind: Kind::Duration(|config| &mut config.pressure.io_waiting, Duration::ZERO, WINDOW_MAX),
-        doc: "The same when some task waited for IO, which on many hosts is nothing special.",
+        doc: "The same, when some task waited for IO, which is normal on many hosts.",
     },
     Setting {
         key: "pressure.io_stalled",
         flag: None,
         kind: Kind::Duration(|config| &mut config.pressure.io_stalled, Duration::ZERO, WINDOW_MAX),
-        doc: "The same when all tasks that had anything to do waited for IO.",
+        doc: "The same, when all tasks that had work to do waited for IO at the same time.",
     },
     Setting {
         key: "pressure.io_window",
         flag: None,
         kind: Kind::Duration(|config| &mut config.pressure.io_window, WINDOW_MIN, WINDOW_MAX),
-        doc: "The window of both.",
+        doc: "The window of both IO triggers.",
     },
     Setting {
         key: "pressure.cpu_waiting",
         flag: None,
         kind: Kind::Duration(|config| &mut config.pressure.cpu_waiting, Duration::ZERO, WINDOW_MAX),
-        doc: "The same when some task waited for a CPU, which on many hosts is nothing special.",
+        doc: "The same, when some task waited for a CPU, which is normal on many hosts.",
     },
     Setting {
         key: "pressure.cpu_window",
         flag: None,
         kind: Kind::Duration(|config| &mut config.pressure.cpu_window, WINDOW_MIN, WINDOW_MAX),
-        doc: "Its window.",
+        doc: "The window of the CPU trigger.",
     },
     Setting {
         key: "disk.exclude",
         flag: None,
         kind: Kind::Patterns(|config| &mut config.disk.exclude),
-        doc: "Disks of which the kernel's own counts are left out; * is any text. Partitions always are.",
+        doc: "Disks without statistics of their own (headroom_host_disk_…); * is any text. Partitions never have \
+              any.",
     },
     Setting {
         key: "filesystem.exclude",
@@ -272,82 +274,85 @@ pub const SETTINGS: &[Setting] = &[
         key: "filesystem.interval",
         flag: None,
         kind: Kind::Duration(|config| &mut config.filesystem.interval, Duration::ZERO, HOUR),
-        doc: "How often filesystems are asked how full they are; never more often than every tick.",
+        doc: "How often filesystems are asked for their size and use; at most once a tick.",
     },
     Setting {
         key: "filesystem.deadline",
         flag: None,
         kind: Kind::Duration(|config| &mut config.filesystem.deadline, Duration::from_millis(10), HOUR),
-        doc: "How long a filesystem may take to answer. One of a server that is gone may never do so: its series vanish, \
-              and the others are not kept waiting.",
+        doc: "How long a filesystem may take to answer. If one takes longer, such as NFS whose server is gone, \
+              its series vanish, and the others are not delayed.",
     },
     Setting {
         key: "gpu.enabled",
         flag: None,
         kind: Kind::Choice(|config| &mut config.gpu.enabled, &["auto", "on", "off"]),
-        doc: "Whether GPUs are read through NVIDIA's NVML: auto does where its library is found, and says nothing where it \
-              is not; on says that it is missing.",
+        doc: "Whether GPUs are read through NVIDIA's NVML: auto reads them if its library is found, and is \
+              silent if not; on reports a missing library; off does not look.",
     },
     Setting {
         key: "gpu.library",
         flag: None,
         kind: Kind::OptionalPath(|config| &mut config.gpu.library),
-        doc: "NVML's library, libnvidia-ml.so.1. Unless set, it is looked for where the linker and the usual drivers' \
-              packages have it, and every minute anew.",
+        doc: "NVML's library, libnvidia-ml.so.1. Unless set, it is looked for where the linker and the usual \
+              driver packages have it, again every minute.",
     },
     Setting {
         key: "gpu.interval",
         flag: None,
         kind: Kind::Duration(|config| &mut config.gpu.interval, Duration::from_millis(50), HOUR),
-        doc: "How often GPUs are read, by a thread of their own.",
+        doc: "How often GPUs are read, on a thread of their own.",
     },
     Setting {
         key: "gpu.deadline",
         flag: None,
         kind: Kind::Duration(|config| &mut config.gpu.deadline, Duration::from_millis(10), HOUR),
-        doc: "How long one call of the library may take; starting it may take ten times as long. A driver that is sick may \
-              keep a caller for ever: past this its series vanish, and another thread tries again, later and later.",
+        doc: "How long one NVML call may take; starting the library may take ten times as long. A sick driver \
+              may never answer: after this time its series vanish, and another thread tries again, at growing \
+              intervals.",
     },
     Setting {
         key: "transfer.enabled",
         flag: None,
         kind: Kind::Switch(|config| &mut config.transfer.enabled),
-        doc: "Watch what processes ask the CUDA driver for: copies between host and GPU, pinned host memory, device memory. \
-              Each such call then takes longer, by some microseconds, and in a virtual machine by up to twenty; and the agent keeps CAP_SYS_PTRACE and \
-              CAP_SYS_ADMIN: libraries are found, and probes attached to them, as processes load them.",
+        doc: "Watch calls of the CUDA driver: copies between host and GPU, pinned host memory, device memory. \
+              Each such call then takes some microseconds longer, in a virtual machine up to twenty. The agent \
+              keeps CAP_SYS_PTRACE and CAP_SYS_ADMIN, because it finds libraries and attaches probes to them as \
+              processes load them.",
     },
     Setting {
         key: "transfer.scan",
         flag: None,
         kind: Kind::Duration(|config| &mut config.transfer.scan, Duration::from_millis(100), HOUR),
-        doc: "How often is looked for processes that have loaded a CUDA driver library that is not known yet. A process is \
-              looked at when it is new, and again after twice the time each, up to once a minute.",
+        doc: "How often to look for processes that have loaded a CUDA driver library that is not known yet. A \
+              process is looked at when it is new, and then at intervals that double, up to once a minute.",
     },
     Setting {
         key: "metrics.max_series",
         flag: None,
         kind: Kind::Count(|config| &mut config.metrics.max_series, 1, 10_000_000),
-        doc: "Series in one exposition. What is over is left out, and counted.",
+        doc: "Most series in one exposition. The rest is left out, and counted.",
     },
     Setting {
         key: "journal.dir",
         flag: Some("journal-dir"),
         kind: Kind::Path(|config| &mut config.journal.dir),
-        doc: "The folder with the journal: alerts, incidents and other events, kept when the agent ends. \
-              If it cannot be written, the agent goes on without, and says so.",
+        doc: "The folder of the journal, which keeps alerts, incidents and other events over restarts. If it \
+              cannot be written, the agent logs that and goes on without.",
     },
     Setting {
         key: "journal.max_age",
         flag: None,
         kind: Kind::Duration(|config| &mut config.journal.max_age, Duration::from_secs(1), YEARS),
-        doc: "What is older is removed from the journal.",
+        doc: "Older entries are removed from the journal.",
     },
     Setting {
         key: "journal.max_bytes",
         flag: None,
         kind: Kind::Count(|config| &mut config.journal.max_bytes, 1, 1 << 40),
-        doc: "Bytes of the journal on disk: the oldest entries make room for new ones, events before alerts and incidents. \
-              Less than 1048576 is as much as that. Its write-ahead log, of a few megabytes, is not part of it.",
+        doc: "Most bytes of the journal on disk: the oldest entries make room for new ones, events before alerts \
+              and incidents. Anything below 1048576 counts as 1048576. The write-ahead log, a few megabytes, is \
+              not included.",
     },
 ];
 

@@ -17,60 +17,60 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 /// `[[rule]]`.
 pub const RULE: Table<Config, Raw> = Table {
     name: "rule",
-    doc: "A condition on a metric, or a kind of incident, that somebody is to be told of. docs/rules.md has the rules that \
-          there are already: one with the name of one of these changes what it sets, and leaves the rest as it is.",
+    doc: "A condition on a metric, or a kind of incident, that raises an alert. docs/rules.md lists the rules that come with \
+          the agent: a rule with the name of one of these changes the keys that it sets, and leaves the others as they are.",
     example: EXAMPLE,
     keys: &[
         Key {
             name: "alert",
             kind: Kind::Text(|rule| &mut rule.alert),
             required: true,
-            doc: "The name: of a rule that there is already, which is then changed, or of a new one.",
+            doc: "The name of a new rule, or of one that comes with the agent, which is then changed.",
         },
         Key {
             name: "enabled",
             kind: Kind::OptionalSwitch(|rule| &mut rule.enabled),
             required: false,
-            doc: "false switches the rule off, and true one that is off unless asked for.",
+            doc: "false switches the rule off; true switches on a rule that is off by default.",
         },
         Key {
             name: "metric",
             kind: Kind::Text(|rule| &mut rule.metric),
             required: false,
-            doc: "The metric that it looks at, as docs/metrics.md has it; of a histogram its name with _sum or _count.",
+            doc: "The metric, as docs/metrics.md lists it; for a histogram, its name with _sum or _count.",
         },
         Key {
             name: "event",
             kind: Kind::OptionalChoice(|rule| &mut rule.event, KINDS),
             required: false,
-            doc: "Instead of a metric, a kind of incident: each one fires at once.",
+            doc: "A kind of incident instead of a metric: each one raises an alert at once.",
         },
         Key {
             name: "match",
             kind: Kind::Texts(|rule| &mut rule.labels),
             required: false,
-            doc: "Which series, or which incidents: for each of these labels a regular expression that must match the whole \
-                  of its value, or with a ! before it must not. A label that is not there has the empty value.",
+            doc: "Which series, or which incidents: for each label a regular expression that must match its whole value; \
+                  with a ! in front it must not match. A missing label has the empty value.",
         },
         Key {
             name: "rate",
             kind: Kind::OptionalDuration(|rule| &mut rule.rate, SECOND, DAY),
             required: false,
-            doc: "Look at how much a counter grew per second over this time. Seconds per second are a share of time.",
+            doc: "Look at a counter's growth per second over this time. Seconds per second are a share of time.",
         },
         Key {
             name: "slope",
             kind: Kind::OptionalDuration(|rule| &mut rule.slope, SECOND, DAY),
             required: false,
-            doc: "Look at how fast a gauge grows, per second: the slope of the straight line that fits the values of this \
-                  time best.",
+            doc: "Look at a gauge's growth per second over this time: the slope of the straight line that fits its values \
+                  best.",
         },
         Key {
             name: "above",
             kind: Kind::Number(|rule| &mut rule.above),
             required: false,
             doc: "The rule holds while the number is above this. \
-                  One of above, below and clear replaces all three of the rule that is changed.",
+                  Setting one of above, below and clear replaces all three of a rule that is changed.",
         },
         Key {
             name: "below",
@@ -82,40 +82,40 @@ pub const RULE: Table<Config, Raw> = Table {
             name: "clear",
             kind: Kind::Number(|rule| &mut rule.clear),
             required: false,
-            doc: "Once it fires, an above rule holds until the number is below this, and a below rule until it is above: what \
-                  swings about the threshold then does not come and go. Unless set, it is over at the threshold.",
+            doc: "Once it fires, an above rule holds until the number is below this, and a below rule until it is above, so \
+                  that a number near the threshold does not fire again and again. Unless set, the threshold.",
         },
         Key {
             name: "for",
             kind: Kind::OptionalDuration(|rule| &mut rule.lasting, Duration::ZERO, DAY),
             required: false,
-            doc: "For how long it must hold before it fires; at once unless set.",
+            doc: "How long the rule must hold before it fires. Unless set, it fires at once.",
         },
         Key {
             name: "hold",
             kind: Kind::OptionalDuration(|rule| &mut rule.hold, SECOND, DAY),
             required: false,
-            doc: "How long after the last incident an alert of an event is over; \"5m\" unless set.",
+            doc: "How long after the last incident the alert of an event ends; \"5m\" unless set.",
         },
         Key {
             name: "severity",
             kind: Kind::OptionalChoice(|rule| &mut rule.severity, SEVERITIES),
             required: false,
-            doc: "How urgent it is: critical is to be looked at now, warning within the day, info is worth knowing.",
+            doc: "How urgent it is: look at critical now, at warning within the day; info is worth knowing.",
         },
         Key {
             name: "summary",
             kind: Kind::Text(|rule| &mut rule.summary),
             required: false,
-            doc: "What is the case, in a sentence. {value} is the number, {value:percent}, {value:bytes} and \
-                  {value:duration} are the same for people, {labels.workload} is the value of a label; {title} is what an \
-                  incident says of itself; {{ is a brace.",
+            doc: "What is wrong, in a sentence. {value} is the number; {value:percent}, {value:bytes} and \
+                  {value:duration} write it for people; {labels.workload} is the value of a label; {title} is an incident's \
+                  title; {{ is a brace.",
         },
         Key {
             name: "action",
             kind: Kind::Text(|rule| &mut rule.action),
             required: false,
-            doc: "What whoever is told should do, in the same way.",
+            doc: "What to do, with the same fields.",
         },
     ],
     field: |config| &mut config.rule,
@@ -135,12 +135,12 @@ const KINDS: &[&str] = &{
 
 const SEVERITIES: &[&str] = &[Severity::Info.label(), Severity::Warning.label(), Severity::Critical.label()];
 
-const EXAMPLE: &str = r#"[[rule]]                     # a change to a rule that there is
+const EXAMPLE: &str = r#"[[rule]]                     # changes a rule of the agent
 alert = "HostMemoryHigh"
 above = 0.92
 clear = 0.88
 
-[[rule]]                     # a new one
+[[rule]]                     # a new rule
 alert = "ScratchDiskBusy"
 metric = "headroom_host_disk_busy_seconds_total"
 match = { device = "nvme[12]n1" }
@@ -149,7 +149,7 @@ above = 0.9
 for = "5m"
 severity = "warning"
 summary = "{labels.device} is busy {value:percent} of the time"
-action = "Look who writes: headroom workloads --sort io"
+action = "Check which workload writes: headroom workloads --sort io"
 "#;
 
 /// The rules of the pack, with what these tables change and add.

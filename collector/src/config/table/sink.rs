@@ -17,32 +17,32 @@ const NAME: Key<Sink> = Key {
     name: "name",
     kind: Kind::Text(|sink| &mut sink.name),
     required: false,
-    doc: "What it is called in metrics, in the journal and in the log. Unless set, after the host and port of the URL. \
-          An alert that was under way when the agent ended is delivered later to the receiver of the same name.",
+    doc: "The receiver's name in metrics, in the journal and in the log. Unless set, the host and port of the URL. \
+          An alert that was not delivered yet when the agent ended is delivered later, to the receiver of the same name.",
 };
 const TIMEOUT_KEY: Key<Sink> = Key {
     name: "timeout",
     kind: Kind::Duration(|sink| &mut sink.timeout, TIMEOUT.0, TIMEOUT.1),
     required: false,
-    doc: "How long an answer may take. Without one the alert is sent again later, as after every failure.",
+    doc: "How long the receiver may take to answer. If it does not, the alert is sent again later, as after every failure.",
 };
 const SEVERITY: Key<Sink> = Key {
     name: "severity",
     kind: Kind::Choice(|sink| &mut sink.severity, SEVERITIES),
     required: false,
-    doc: "The least urgent alerts that it is told of.",
+    doc: "Send alerts of this severity and of more urgent ones.",
 };
 const CA: Key<Sink> = Key {
     name: "ca",
     kind: Kind::OptionalPath(|sink| &mut sink.ca),
     required: false,
-    doc: "A PEM file with the certificates that are trusted, in place of the system's.",
+    doc: "A PEM file with certificates to trust, instead of the system's.",
 };
 
 /// `[[sink.webhook]]`
 pub const WEBHOOK: Table<Config, Sink> = Table {
     name: "sink.webhook",
-    doc: "A receiver of alerts as JSON: see [sinks.md](sinks.md) for what it gets.",
+    doc: "A receiver of alerts as JSON: [sinks.md](sinks.md) shows what it gets.",
     example: "\
 [[sink.webhook]]
 url = \"https://hooks.example.com/headroom\"
@@ -54,15 +54,15 @@ severity = \"warning\"
             name: "url",
             kind: Kind::Text(|sink| &mut sink.url),
             required: true,
-            doc: "Where alerts are posted to: an http or https URL. Redirects are not followed.",
+            doc: "The http or https URL that alerts are posted to. Redirects are not followed.",
         },
         NAME,
         Key {
             name: "secret",
             kind: Kind::Secret(|sink| &mut sink.secret),
             required: false,
-            doc: "What bodies are signed with: the header X-Headroom-Signature is `sha256=` and the HMAC-SHA256 of the \
-                  body, in hexadecimal. Unless set, they are not signed.",
+            doc: "The key that signs each body: the header X-Headroom-Signature is `sha256=` and the HMAC-SHA256 of the \
+                  body, in hexadecimal. Unless set, bodies are not signed.",
         },
         Key {
             name: "secret_file",
@@ -81,7 +81,7 @@ severity = \"warning\"
 /// `[[sink.alertmanager]]`
 pub const ALERTMANAGER: Table<Config, Sink> = Table {
     name: "sink.alertmanager",
-    doc: "An Alertmanager, told by its API, version 2. Of a cluster each member is a table of its own.",
+    doc: "An Alertmanager, by version 2 of its API. For a cluster, write one table for each member.",
     example: "\
 [[sink.alertmanager]]
 url = \"http://alertmanager.example.com:9093/\"
@@ -91,7 +91,7 @@ url = \"http://alertmanager.example.com:9093/\"
             name: "url",
             kind: Kind::Text(|sink| &mut sink.url),
             required: true,
-            doc: "Where it is: an http or https URL, without `api/v2/alerts`.",
+            doc: "Its http or https URL, without `api/v2/alerts`.",
         },
         NAME,
         SEVERITY,
