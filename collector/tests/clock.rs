@@ -13,9 +13,9 @@ use collector::engine::Engine;
 use collector::exposition::{Format, render};
 use collector::incident::Kind;
 use collector::outcome::Outcome;
+use collector::recording::samples;
 use collector::rule::Rules;
 use collector::sample::{Reading, Sample};
-use collector::source::replay::samples;
 
 const HOUR: i64 = 3_600_000_000_000;
 const YEARS: i64 = 30 * 365 * 24 * HOUR;

@@ -9,8 +9,8 @@ use std::{env, fs};
 use collector::engine::Engine;
 use collector::incident::{Incident, cause, page};
 use collector::outcome::Outcome;
+use collector::recording::samples;
 use collector::sink::journal::{self, write::Entry};
-use collector::source::replay::samples;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("tests/fixtures/incident")

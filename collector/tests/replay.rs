@@ -12,8 +12,8 @@ use std::{env, fs};
 use collector::engine::Engine;
 use collector::exposition::{Format, render};
 use collector::outcome::Outcome;
+use collector::recording::samples;
 use collector::rule::Rules;
-use collector::source::replay::samples;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()

@@ -12,7 +12,7 @@ use collector::engine::Engine;
 use collector::http::access::Access;
 use collector::http::{Exposition, Format, Limits, Listener, serve};
 use collector::exposition;
-use collector::source::replay::samples;
+use collector::recording::samples;
 use libfuzzer_sys::fuzz_target;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;

@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 
 use collector::engine::Engine;
 use collector::rule::Rules;
-use collector::source::replay::samples;
+use collector::recording::samples;
 use headroom_fuzz::{check_outcome, check_record, check_view};
 use libfuzzer_sys::fuzz_target;
 

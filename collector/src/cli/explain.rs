@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::engine::Engine;
 use crate::incident::{Incident, page};
 use crate::outcome::Outcome;
-use crate::source::replay::{self, Why};
+use crate::recording::{self, Why};
 
 /// What stands for the newest.
 const LAST: &str = "last";
@@ -88,7 +88,7 @@ fn recorded(path: &Path) -> Result<Vec<Incident>, Failure> {
     let name = path.display();
     let file = File::open(path).with_context(|| format!("open {name}"))?;
     let (mut engine, mut incidents) = (Engine::new(), Vec::new());
-    for sample in replay::samples(BufReader::new(file)) {
+    for sample in recording::samples(BufReader::new(file)) {
         match sample {
             Ok(sample) => engine.apply(&sample).into_iter().for_each(|outcome| take(&mut incidents, outcome)),
             Err(error) if matches!(error.why, Why::Cut) => tracing::warn!("{name}:{error}"),

@@ -12,7 +12,7 @@ use crate::config::load::Effective;
 use crate::engine::Engine;
 use crate::exposition::{self, Format};
 use crate::outcome::Outcome;
-use crate::source::replay::{self, Why};
+use crate::recording::{self, Why};
 
 /// Feed a recording through the engine and print the metrics at its end
 ///
@@ -53,7 +53,7 @@ pub fn run(args: &ReplayArgs, Effective { config, rules, .. }: Effective) -> Res
     let mut out = BufWriter::new(stdout().lock());
     let mut engine = Engine::with(rules);
     let mut skipped = 0u64;
-    for sample in replay::samples(BufReader::new(file)) {
+    for sample in recording::samples(BufReader::new(file)) {
         match sample {
             Ok(sample) => {
                 for outcome in engine.apply(&sample) {

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::engine::Engine;
 use crate::metric::visit::{Part, visit};
+use crate::recording::samples;
 use crate::sample::{Probe, ProbeState, Reading, Sample, Start};
 use crate::signal::cgroup::{self, Id};
 use crate::signal::{block, reclaim};
-use crate::source::replay::samples;
 
 /// An engine with all programs attached and a workload at each path.
 fn engine<'a>(paths: impl IntoIterator<Item = &'a str>) -> Engine {

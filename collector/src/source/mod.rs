@@ -8,7 +8,6 @@ pub mod kernel;
 pub mod name;
 mod pressure;
 pub mod process;
-pub mod replay;
 pub mod root;
 pub mod statistic;
 pub mod text;

@@ -1,4 +1,4 @@
-//! Recorded samples as a source: JSON lines in, samples out. It knows nothing of what they mean.
+//! A recording: JSON lines in, samples out. It knows neither where the lines come from nor what samples mean.
 
 use std::fmt;
 use std::io::{self, BufRead, Read};

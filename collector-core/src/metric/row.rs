@@ -88,6 +88,11 @@ impl Metric {
         unit.unwrap_or(family)
     }
 
+    /// Whether it says which alerts fire.
+    pub fn tells_of_alerts(&self) -> bool {
+        self.labels.contains(&"alert")
+    }
+
     /// Whether the number of its series depends on what runs on the host, so that the cap holds for it.
     pub fn capped(&self) -> bool {
         self.labels.iter().any(|label| matches!(*label, "workload" | "device" | "gpu"))

@@ -167,6 +167,10 @@ impl Draft {
         let Some((metric, part)) = Part::find(&raw.metric) else {
             return Err(("metric", no_metric(&raw.metric)));
         };
+        // It would follow what it does itself.
+        if metric.tells_of_alerts() {
+            return Err(("metric", format!("{} says which rules hold: a rule cannot look at it", metric.name)));
+        }
         if metric.kind == metric::Kind::Info {
             return Err(("metric", format!("{} is always 1: there is nothing to look at", metric.name)));
         }
@@ -298,6 +302,7 @@ mod tests {
                 "0: metric: headroom_oom_kills_total only ever grows: give a rate",
             ),
             ("headroom_host_memory_used_ratio", "headroom_series", "there is no metric \"headroom_series\""),
+            ("headroom_host_memory_used_ratio", "headroom_alerts", "a rule cannot look at it"),
             ("metric = \"headroom_host_memory_used_ratio\"\n", "", "0: metric: is missing"),
             ("above = 0.5\n", "", "0: above: is missing, and so is below"),
             ("above = 0.5", "above = 0.5\nbelow = 0.1", "0: below: contradicts above"),
