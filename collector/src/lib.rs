@@ -1,15 +1,19 @@
 //! Headroom's collector: everything in user space.
 //!
 //! Data flows one way: a [`source`] produces [`sample::Sample`]s, [`engine::Engine`] folds them into the [`view`], and
-//! [`metric`] reads the view. [`round`] reads the sources once a tick; only [`run`] wires these together.
+//! [`metric`] reads the view. [`round`] reads the sources once a tick; [`agent`] wires these together.
 
+pub mod agent;
 pub mod alert;
 pub mod amount;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod dashboard;
+pub mod deliver;
 pub mod docs;
 pub mod engine;
+pub mod exit;
 pub mod http;
 pub mod identity;
 pub mod incident;
@@ -18,7 +22,6 @@ pub mod pressure;
 pub mod privilege;
 pub mod round;
 pub mod rule;
-pub mod run;
 pub mod sample;
 pub mod service;
 pub mod signal;

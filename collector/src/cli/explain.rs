@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 
-use super::exit::{Exit, Failure};
 use super::settings::Settings;
 use crate::config::Config;
 use crate::engine::{Engine, Outcome};
+use crate::exit::{Exit, Failure};
 use crate::incident::{Incident, page};
 use crate::source::replay::{self, Why};
 

@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 
-use super::exit::{Exit, Failure};
 use super::settings::Settings;
 use crate::config::Config;
 use crate::engine::{Engine, Outcome};
+use crate::exit::{Exit, Failure};
 use crate::metric::{self, Format};
 use crate::rule::Rules;
 use crate::source::replay::{self, Why};

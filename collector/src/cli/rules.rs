@@ -3,9 +3,9 @@
 use clap::ValueEnum;
 use serde::Serialize;
 
-use super::exit::{Exit, Failure};
 use super::settings::Settings;
 use crate::config::Config;
+use crate::exit::{Exit, Failure};
 use crate::rule::document::condition;
 use crate::rule::export::export;
 use crate::rule::{Rule, Rules};

@@ -12,9 +12,9 @@ use anyhow::{Context as _, bail};
 use clap::ValueEnum;
 use serde::Serialize;
 
-use super::exit::Failure;
 use super::settings::Settings;
 use crate::config::Config;
+use crate::exit::Failure;
 use crate::summary::{Line, Summary};
 
 /// List who is here: memory against its limit, pressure, stalls and kills

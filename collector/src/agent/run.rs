@@ -14,9 +14,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::cli::exit::{Exit, Failure};
+use crate::clock;
 use crate::config::Config;
+use crate::deliver::outbox::Outbox;
+use crate::deliver::target::{self, Host};
 use crate::engine::{Engine, Outcome};
+use crate::exit::{Exit, Failure};
 use crate::http::access::Access;
 use crate::http::{BindError, Exposition, Limits, Listener, serve};
 use crate::metric::{self, Format};
@@ -27,10 +30,7 @@ use crate::rule::Rules;
 use crate::sample::{ProbeState, Reading, Sample};
 use crate::service::Manager;
 use crate::sink;
-use crate::sink::outbox::Outbox;
 use crate::sink::record::Recorder;
-use crate::sink::target::Host;
-use crate::source::clock;
 use crate::source::host::trigger::{self, Armed};
 use crate::source::kernel::ring::Ring;
 use crate::source::kernel::{Kernel, load};
@@ -54,7 +54,7 @@ pub struct Options {
 /// With an exit code of its own for each of: privileges that are missing, another instance running, an address that
 /// cannot be bound, too few probes attached.
 pub fn run(config: &Config, options: &Options) -> Result<(), Failure> {
-    let targets = sink::target::targets(config).map_err(|error| Failure::new(Exit::Config, error))?;
+    let targets = target::targets(config).map_err(|error| Failure::new(Exit::Config, error))?;
     let access = access(config)?;
     let own = Own::open()?;
     privilege::check()?;
@@ -227,7 +227,7 @@ async fn collect(
     tracing::info!("metrics at {scheme}://{address}/metrics");
 
     let losses = [("http", shed), ("series", left_out)].into_iter().chain(outbox.losses()).collect();
-    let mut fares = outbox.fares.clone();
+    let mut health = outbox.health.clone();
     let restored = std::mem::take(&mut outbox.restored);
     let mut round = Round::open(config, kernel, own, losses)?;
     let mut manager = Manager::new();
@@ -271,7 +271,7 @@ async fn collect(
             }
             name = round.names.next() => fold(name),
             _ = tick.tick() => {
-                fares.read(&mut fold);
+                health.read(&mut fold);
                 round.read(&mut fold);
                 manager.round();
             }
@@ -300,7 +300,7 @@ async fn collect(
 fn tell(outbox: &mut Outbox, time: u64, outcomes: Vec<Outcome>) {
     for outcome in outcomes {
         sink::log::write(&outcome);
-        outbox.tell(time, outcome);
+        outbox.publish(time, outcome);
     }
 }
 

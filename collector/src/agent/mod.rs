@@ -1,0 +1,5 @@
+//! `headroom run`.
+
+mod run;
+
+pub use run::{Options, access, run, trim};
