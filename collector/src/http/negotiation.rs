@@ -6,7 +6,7 @@
 use axum::http::header::{ACCEPT, ACCEPT_ENCODING};
 use axum::http::{HeaderMap, HeaderName};
 
-use super::Format;
+use crate::metric::Format;
 
 /// The format to answer in.
 pub fn format(headers: &HeaderMap) -> Format {

@@ -9,7 +9,7 @@ pub mod thread;
 pub mod tidy;
 pub mod write;
 
-pub use file::{Limits, Progress};
+pub use file::{Limits, Progress, open};
 pub use read::Reader;
 
 #[cfg(test)]
