@@ -1,17 +1,20 @@
 //! Headroom's collector: all IO in user space. What decides is in [`collector_core`].
 //!
 //! Data flows one way: a [`source`] produces samples, the core's engine folds them into the view, and whoever shows something
-//! reads the view. [`round`] reads the sources once a tick; only [`run`] wires these together.
+//! reads the view. [`round`] reads the sources once a tick; [`agent`] wires these together.
 
+pub mod agent;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod dashboard;
+pub mod deliver;
 pub mod docs;
+pub mod exit;
 pub mod exposition;
 pub mod http;
 pub mod privilege;
 pub mod round;
-pub mod run;
 pub mod service;
 pub mod sink;
 pub mod source;

@@ -9,7 +9,7 @@ use caps::{CapSet, Capability, CapsHashSet};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
-use crate::cli::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure};
 
 /// What loading and attaching takes; CAP_SYS_ADMIN stands for both, and is all that kernels before 5.8 know.
 const ATTACH: [Capability; 2] = [Capability::CAP_BPF, Capability::CAP_PERFMON];

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Result;
 
+use crate::clock;
 use crate::config::Config;
 use crate::sample::{Lost, Reading, Sample, Source};
-use crate::source::clock;
 use crate::source::gpu::Gpus;
 use crate::source::host::Host;
 use crate::source::kernel::Kernel;

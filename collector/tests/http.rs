@@ -378,6 +378,54 @@ fn ten_thousand_connections_are_answered_or_counted() {
     server.stop();
 }
 
+// ---- one body for all ----
+
+#[test]
+fn scrapes_of_one_snapshot_share_a_body_and_the_next_snapshot_has_its_own() {
+    const GZIP: &str = "GET /metrics HTTP/1.1\r\nhost: x\r\naccept-encoding: gzip\r\n\r\n";
+    let page = Page::of(LARGE);
+    page.keep();
+    let server = Server::start(LOOSE, page.clone());
+    let mut slow: Vec<_> = (0..8).map(|_| server.connect()).collect();
+    for client in &mut slow {
+        client.write_all(SCRAPE).unwrap();
+        client.peek(&mut [0]).unwrap();
+    }
+    assert_eq!(page.held(), 1, "eight clients do not read the same body");
+    assert_eq!(server.ask(GZIP).body, server.ask(GZIP).body);
+    assert_eq!(page.renders.load(Ordering::Relaxed), 1);
+    page.keep();
+    assert_eq!(server.get("/metrics").body.len(), LARGE);
+    assert_eq!((page.renders.load(Ordering::Relaxed), page.held()), (2, 2), "the slow clients still have the old one");
+    drop(slow);
+    eventually("the old body is dropped", || page.held() == 1);
+    server.stop();
+}
+
+#[test]
+fn health_is_answered_while_a_page_is_rendered_and_who_asks_meanwhile_waits_for_the_same() {
+    let page = Page::of(LARGE);
+    page.keep();
+    let (begun, go_on) = page.hold();
+    let server = Server::start(LOOSE, page.clone());
+    let mut clients: Vec<_> = (0..3).map(|_| server.connect()).collect();
+    for client in &mut clients {
+        client.write_all(SCRAPE).unwrap();
+    }
+    begun.recv_timeout(PATIENCE).expect("rendering begins");
+    for path in ["/-/healthy", "/-/ready", "/"] {
+        assert_eq!(server.get(path).status, 200, "{path}");
+    }
+    // Another page does not wait for this one.
+    assert_eq!(server.get("/api/v1/workloads").status, 200);
+    go_on.send(()).unwrap();
+    for client in clients {
+        assert_eq!(Reply::read(client).unwrap().body.len(), LARGE);
+    }
+    assert_eq!(page.renders.load(Ordering::Relaxed), 2, "the metrics once, the workloads once");
+    server.stop();
+}
+
 // ---- the end ----
 
 #[test]

@@ -5,13 +5,13 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use collector::engine::Engine;
 use collector::http::access::Access;
-use collector::http::{Exposition, Format, Limits, Listener, serve};
 use collector::exposition;
+use collector::http::{self, Exposition, Limits, Listener, Pages, Snapshot, SnapshotFuture, serve};
 use collector::recording::samples;
 use libfuzzer_sys::fuzz_target;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -51,7 +51,7 @@ impl Server {
             let listener = Listener::bind(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0)).expect("an address");
             let address = listener.address();
             let access = Access::open(access.map(Path::new)).expect("terms");
-            let exposition = std::sync::Arc::new(Page::new());
+            let exposition = Arc::new(Page(Arc::new(State::new())));
             let never = std::future::pending();
             runtime.spawn(serve(listener, access, exposition, Limits::default(), Default::default(), never));
             address
@@ -95,27 +95,39 @@ fn check(request: &[u8], answer: &[u8]) {
 }
 
 /// The view after a recording.
-struct Page {
+struct State {
     engine: Engine,
+    pages: Arc<Pages>,
 }
 
-impl Page {
-    fn new() -> Page {
+impl State {
+    fn new() -> State {
         let mut engine = Engine::new();
         for sample in samples(RECORDING) {
             engine.apply(&sample.expect("a recording of ours"));
         }
-        Page { engine }
+        State { engine, pages: Arc::default() }
     }
 }
 
-impl Exposition for Page {
-    fn metrics(&self, format: Format) -> Bytes {
-        exposition::render(self.engine.view(), format, 1000).text.into()
+impl Snapshot for State {
+    fn render(&self, page: http::Page) -> Bytes {
+        match page {
+            http::Page::Metrics(format) => exposition::render(self.engine.view(), format, 1000).text.into(),
+            http::Page::Workloads => Bytes::from_static(b"{}"),
+        }
     }
 
-    fn workloads(&self) -> Bytes {
-        Bytes::from_static(b"{}")
+    fn pages(&self) -> &Arc<Pages> {
+        &self.pages
+    }
+}
+
+struct Page(Arc<State>);
+
+impl Exposition for Page {
+    fn snapshot(&self) -> SnapshotFuture<'_> {
+        Box::pin(async { Some(self.0.clone() as Arc<dyn Snapshot>) })
     }
 
     fn ready(&self) -> Result<(), String> {

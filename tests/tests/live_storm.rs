@@ -8,10 +8,10 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use collector::clock;
 use collector::engine::Engine;
 use collector::incident::{Incident, Kind};
 use collector::outcome::Outcome;
-use collector::source::clock;
 use collector_tests::agent::{Agent, PATIENCE, scratch};
 use collector_tests::cgroup::Cgroup;
 use collector_tests::needs;

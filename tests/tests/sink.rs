@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 
 use collector::alert::{Alert, Severity, State};
 use collector::config;
+use collector::deliver::outbox::{DeliveryHealth, Outbox};
+use collector::deliver::post::Post;
+use collector::deliver::target::{Host, Protocol, Target};
 use collector::outcome::Outcome;
 use collector::sample::{Delivery, Reading};
 use collector::sink::journal::Reader;
-use collector::sink::outbox::{Fares, Outbox};
-use collector::sink::post::Post;
-use collector::sink::target::{Host, Speaks, Target};
 use collector_tests::agent::{PATIENCE, headroom, scratch};
 use collector_tests::receiver::{Answer, Receiver};
 
@@ -46,7 +46,12 @@ struct Bench {
 
 fn target(name: &str, url: &str, ca: Option<&Path>) -> Target {
     let post = Post::new(url.parse().unwrap(), TIMEOUT, ca).unwrap();
-    Target { name: name.to_owned(), severity: Severity::Info, post, speaks: Speaks::Webhook(Some("hush".to_owned())) }
+    Target {
+        name: name.to_owned(),
+        severity: Severity::Info,
+        post,
+        protocol: Protocol::Webhook("hush".to_owned().into()),
+    }
 }
 
 impl Bench {
@@ -61,16 +66,16 @@ impl Bench {
     }
 
     fn tell(&mut self, numbers: std::ops::Range<u64>) {
-        numbers.for_each(|number| self.outbox.tell(1, alert("Hot", number)));
+        numbers.for_each(|number| self.outbox.publish(1, alert("Hot", number)));
     }
 
     /// The figures of each receiver, added up, once they are as they should be.
     fn until(&self, what: &str, done: impl Fn(&BTreeMap<String, Delivery>) -> bool) {
-        let mut fares: Fares = self.outbox.fares.clone();
+        let mut health: DeliveryHealth = self.outbox.health.clone();
         let mut sums = BTreeMap::<String, Delivery>::new();
         let deadline = Instant::now() + PATIENCE;
         loop {
-            fares.read(&mut |sample| {
+            health.read(&mut |sample| {
                 if let Reading::Delivery(delivery) = sample.reading {
                     let sum = sums.entry(delivery.sink.to_string());
                     let sum = sum.or_insert(Delivery { delivered: 0, failed: 0, ..delivery.clone() });

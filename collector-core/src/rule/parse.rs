@@ -335,15 +335,6 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_may_look_at_what_fires() {
-        let alerts = "headroom_alerts\"\nmatch = { alert = \"Gpu.*\" }";
-        for metric in [alerts, "headroom_alerts_fired_total\"\nrate = \"1m\""] {
-            let text = GOOD.replace("headroom_host_memory_used_ratio\"", metric);
-            assert!(rules(&text).is_ok(), "{:?}", rules(&text));
-        }
-    }
-
-    #[test]
     fn labels_are_checked_against_the_metric() {
         let text = GOOD.replace("headroom_host_memory_used_ratio", "headroom_source_up");
         let with = |label: &str| text.replace("above", &format!("match = {{ {label} }}\nabove"));

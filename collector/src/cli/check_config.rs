@@ -1,10 +1,10 @@
 //! `headroom check-config`: the configuration as `run` would take it, and where each value is from.
 
-use super::exit::Failure;
 use super::settings::Settings;
 use crate::config::catalogue::TABLES;
 use crate::config::load::{DEFAULT_FILE, Effective};
 use crate::config::setting::SETTINGS;
+use crate::exit::Failure;
 
 /// Check the configuration and show every value with its origin
 ///
@@ -53,7 +53,7 @@ pub fn text(effective: &Effective) -> String {
 /// Checks the configuration.
 pub fn run(args: &CheckConfigArgs) -> Result<(), Failure> {
     let effective = args.settings.load()?;
-    crate::run::access(&effective.config)?;
+    crate::agent::access(&effective.config)?;
     super::print(&text(&effective))
 }
 

@@ -1,6 +1,6 @@
 //! `headroom completions`: what lets a shell complete verbs and flags.
 
-use super::exit::Failure;
+use crate::exit::Failure;
 
 /// Print the completions for a shell
 #[derive(clap::Args, Clone, Debug)]

@@ -8,9 +8,9 @@ use anyhow::Context as _;
 use collector_common::SIGNALS;
 use serde::Serialize;
 
-use super::exit::Failure;
 use super::settings::Settings;
 use crate::config::Config;
+use crate::exit::Failure;
 use crate::privilege;
 use crate::sample::{Probe, ProbeState};
 use crate::source::cgroup::{Controller, Hierarchies};

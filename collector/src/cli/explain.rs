@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 
-use super::exit::{Exit, Failure};
 use super::settings::Settings;
 use crate::config::Config;
 use crate::engine::Engine;
+use crate::exit::{Exit, Failure};
 use crate::incident::{Incident, page};
 use crate::outcome::Outcome;
 use crate::recording::{self, Why};

@@ -9,11 +9,11 @@ use anyhow::Context as _;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::exit::{Exit, Failure};
 use super::print;
 use super::settings::Settings;
 use crate::alert::{Alert, State};
 use crate::config::Config;
+use crate::exit::{Exit, Failure};
 use crate::sink::journal::Reader;
 use crate::sink::journal::read::Event;
 

@@ -7,10 +7,10 @@ use clap::{Args, Command};
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
 
-use super::exit::{Exit, Failure};
 use super::settings::{HEADING, Settings};
 use crate::config::load::{DEFAULT_FILE, FILE_VARIABLE};
 use crate::config::setting::{SETTINGS, find};
+use crate::exit::{Exit, Failure};
 
 /// Print the manual page
 #[derive(clap::Args, Clone, Debug)]

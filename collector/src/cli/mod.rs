@@ -3,7 +3,6 @@
 pub mod check_config;
 pub mod completions;
 pub mod doctor;
-pub mod exit;
 pub mod explain;
 pub mod journal;
 pub mod log;
@@ -22,7 +21,7 @@ use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::config::load::Effective;
-use exit::{Exit, Failure};
+use crate::exit::{Exit, Failure};
 use settings::Settings;
 
 /// How much headroom this host has, who is eating it, and what happened in the minute before the kill

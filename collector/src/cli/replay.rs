@@ -6,10 +6,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, anyhow};
 
-use super::exit::{Exit, Failure};
 use super::settings::Settings;
 use crate::config::load::Effective;
 use crate::engine::Engine;
+use crate::exit::{Exit, Failure};
 use crate::exposition::{self, Format};
 use crate::outcome::Outcome;
 use crate::recording::{self, Why};

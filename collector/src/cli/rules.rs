@@ -3,8 +3,8 @@
 use clap::ValueEnum;
 use serde::Serialize;
 
-use super::exit::Failure;
 use super::settings::Settings;
+use crate::exit::Failure;
 use crate::rule::document::condition;
 use crate::rule::export::export;
 use crate::rule::{Rule, Rules};

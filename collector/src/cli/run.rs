@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use super::exit::Failure;
 use super::settings::Settings;
+use crate::agent::{self, Options};
 use crate::config::load::Effective;
-use crate::run::Options;
+use crate::exit::Failure;
 
 /// Measure this host and serve what is found, until told to stop
 ///
@@ -24,7 +24,7 @@ pub struct RunArgs {
 
 /// Runs the agent until it is told to stop.
 pub fn run(args: &RunArgs, effective: &Effective) -> Result<(), Failure> {
-    crate::run::run(effective, &Options { record: args.record.clone() })
+    agent::run(effective, &Options { record: args.record.clone() })
 }
 
 fn after() -> String {
@@ -42,6 +42,6 @@ fn after() -> String {
 
 Exit status:
 {}",
-        super::exit::table()
+        crate::exit::table()
     )
 }

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgMatches, Command, ValueHint};
 
-use super::exit::{Exit, Failure};
 use crate::config::Config;
 use crate::config::kind::Kind;
 use crate::config::load::{DEFAULT_FILE, Effective, FILE_VARIABLE, Layers, load};
 use crate::config::setting::{SETTINGS, Setting};
 use crate::config::value::Value;
+use crate::exit::{Exit, Failure};
 
 const FILE: &str = "config";
 /// The heading of these flags in a help text.

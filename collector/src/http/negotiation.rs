@@ -6,7 +6,7 @@
 use axum::http::header::{ACCEPT, ACCEPT_ENCODING};
 use axum::http::{HeaderMap, HeaderName};
 
-use super::Format;
+use crate::exposition::Format;
 
 /// The format to answer in.
 pub fn format(headers: &HeaderMap) -> Format {

@@ -1,6 +1,5 @@
 //! What is answered on which path. Knows nothing of sockets.
 
-use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,17 +11,19 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use bytes::Bytes;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use super::{Exposition, Limits, WORKLOADS, negotiation};
+use super::body::Page;
+use super::exposition::Exposition;
+use super::limit::{Limits, RENDERS};
+use super::negotiation;
+
+/// Path of the list of workloads.
+pub const WORKLOADS: &str = "/api/v1/workloads";
 
 /// Below this many bytes, compression gains nothing: it all fits into a packet.
 const GZIP_MIN: usize = 1024;
-/// Bytes compressed in one go; less than a millisecond.
-const GZIP_PIECE: usize = 64 * 1024;
 
 const INDEX: &str = concat!(
     "<!DOCTYPE html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><title>Headroom</title></head>\n<body>\n",
@@ -39,6 +40,7 @@ const INDEX: &str = concat!(
 /// The routes. What is refused because there are too many scrapes is added to `shed`.
 pub fn router(exposition: Arc<dyn Exposition>, limits: &Limits, shed: Arc<AtomicU64>) -> Router {
     let scrapes = Arc::new(Semaphore::new(limits.scrapes));
+    let renders = Arc::new(Semaphore::new(RENDERS));
     Router::new()
         .route("/", get(Html(INDEX)))
         .route("/metrics", get(metrics))
@@ -50,19 +52,20 @@ pub fn router(exposition: Arc<dyn Exposition>, limits: &Limits, shed: Arc<Atomic
             "not found: there are /metrics, /api/v1/workloads, /-/healthy and /-/ready\n",
         ))
         .method_not_allowed_fallback(async || (StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered\n"))
-        .with_state(Endpoint { exposition, scrapes, queue: limits.queue, shed })
+        .with_state(Endpoint { exposition, scrapes, renders, queue: limits.queue, shed })
 }
 
 #[derive(Clone)]
 struct Endpoint {
     exposition: Arc<dyn Exposition>,
     scrapes: Arc<Semaphore>,
+    renders: Arc<Semaphore>,
     queue: Duration,
     shed: Arc<AtomicU64>,
 }
 
-/// A rendered exposition and its place among those that may be held at once. The place is given up with the last byte,
-/// not when the response is handed over: a client that does not read must not make room for the next.
+/// A body and the scrape's place among those that may go on at once. The place is given up with the last byte, not when the
+/// response is handed over: a client that does not read must not make room for the next.
 struct Held {
     body: Bytes,
     _place: OwnedSemaphorePermit,
@@ -76,31 +79,31 @@ impl AsRef<[u8]> for Held {
 
 async fn metrics(State(endpoint): State<Endpoint>, headers: HeaderMap) -> Response {
     let format = negotiation::format(&headers);
-    page(endpoint, &headers, format.content_type(), |exposition| exposition.metrics(format)).await
+    answer(endpoint, &headers, format.content_type(), Page::Metrics(format)).await
 }
 
 async fn workloads(State(endpoint): State<Endpoint>, headers: HeaderMap) -> Response {
-    page(endpoint, &headers, "application/json", |exposition| exposition.workloads()).await
+    answer(endpoint, &headers, "application/json", Page::Workloads).await
 }
 
 /// What may be large, when its turn comes.
-async fn page(
-    endpoint: Endpoint,
-    headers: &HeaderMap,
-    content_type: &'static str,
-    render: impl FnOnce(&dyn Exposition) -> Bytes,
-) -> Response {
-    let Ok(Ok(place)) = timeout(endpoint.queue, endpoint.scrapes.acquire_owned()).await else {
+async fn answer(endpoint: Endpoint, headers: &HeaderMap, content_type: &'static str, page: Page) -> Response {
+    let Ok(Ok(place)) = timeout(endpoint.queue, endpoint.scrapes.clone().acquire_owned()).await else {
         endpoint.shed.fetch_add(1, Ordering::Relaxed);
         return (StatusCode::SERVICE_UNAVAILABLE, "too many scrapes at once\n").into_response();
     };
-    let plain = render(&*endpoint.exposition);
-    let compress = plain.len() > GZIP_MIN && negotiation::gzip(headers);
-    let body = match compress {
-        true => gzip(&plain).await.map(Bytes::from),
-        false => Ok(plain),
+    let Some(snapshot) = endpoint.exposition.snapshot().await else {
+        return (StatusCode::SERVICE_UNAVAILABLE, "the agent is stopping\n").into_response();
     };
-    let Ok(body) = body else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
+    // While somebody holds a snapshot, its state cannot be changed in place: nobody does for longer than it is rendered.
+    let pages = snapshot.pages().clone();
+    let plain = pages.plain(page, &endpoint.renders, move || snapshot.render(page)).await;
+    let compress = negotiation::gzip(headers) && plain.as_ref().is_some_and(|plain| plain.len() > GZIP_MIN);
+    let body = match plain {
+        Some(plain) if compress => pages.gzip(page, &endpoint.renders, plain).await,
+        plain => plain,
+    };
+    let Some(body) = body else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
     let held = Bytes::from_owner(Held { body, _place: place });
     let mut response = held.into_response();
     let headers = response.headers_mut();
@@ -110,16 +113,6 @@ async fn page(
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }
     response
-}
-
-/// Other tasks get their turn between pieces: rings must be drained while an exposition of megabytes is compressed.
-async fn gzip(plain: &[u8]) -> io::Result<Vec<u8>> {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(plain.len() / 8), Compression::fast());
-    for piece in plain.chunks(GZIP_PIECE) {
-        encoder.write_all(piece)?;
-        tokio::task::yield_now().await;
-    }
-    encoder.finish()
 }
 
 async fn healthy(State(endpoint): State<Endpoint>) -> Response {

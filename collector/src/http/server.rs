@@ -29,7 +29,9 @@ use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 
 use super::access::{Access, Terms, Verdict};
-use super::{Exposition, Limits, route};
+use super::exposition::Exposition;
+use super::limit::Limits;
+use super::route;
 
 /// Connections that wait in the kernel to be accepted.
 const BACKLOG: i32 = 1024;
@@ -39,7 +41,7 @@ const SEND_BUFFER: usize = 128 * 1024;
 /// What is answered to a connection too many.
 const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\n\
     content-length: 21\r\nconnection: close\r\n\r\ntoo many connections\n";
-/// What is answered to one who does not speak TLS where it is spoken.
+/// What is answered to a client that speaks plain HTTP where TLS is asked for.
 const PLAIN: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\n\
     content-length: 27\r\nconnection: close\r\n\r\nonly HTTPS is spoken here.\n";
 /// How a connection that speaks TLS begins: with a record of its handshake (RFC 8446, section 5.1).
@@ -104,7 +106,7 @@ impl std::error::Error for BindError {
 /// Answers those who have `access` until `shutdown` resolves, then gives responses in flight [`Limits::grace`] to finish.
 /// Whatever is refused because there is too much of it is added to `shed`.
 ///
-/// Fails only if the listener cannot be handed to the runtime.
+/// Fails only if the listener cannot be handed to the runtime, whose blocking pool it uses up to [`POOL`](super::POOL).
 pub async fn serve(
     listener: Listener,
     access: Arc<Access>,
@@ -115,7 +117,7 @@ pub async fn serve(
 ) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener.socket)?;
     let router = route::router(exposition, &limits, shed.clone());
-    let desk = Arc::new(Desk { access, router, limits, shed });
+    let shared = Arc::new(Shared { access, router, limits, shed });
     let mut connections = JoinSet::new();
     let (stop, stopped) = watch::channel(());
     let mut shutdown = pin!(shutdown);
@@ -131,9 +133,9 @@ pub async fn serve(
             }
             stream = accept(&listener) => {
                 if connections.len() < limits.connections {
-                    connections.spawn(desk.clone().attend(stream, stopped.clone()));
+                    connections.spawn(shared.clone().limited(stream, stopped.clone()));
                 } else {
-                    desk.shed.fetch_add(1, Ordering::Relaxed);
+                    shared.shed.fetch_add(1, Ordering::Relaxed);
                     refuse(stream, BUSY);
                 }
             }
@@ -164,33 +166,33 @@ async fn accept(listener: &tokio::net::TcpListener) -> TcpStream {
 }
 
 /// What all connections share.
-struct Desk {
+struct Shared {
     access: Arc<Access>,
     router: Router,
     limits: Limits,
     shed: Arc<AtomicU64>,
 }
 
-impl Desk {
-    /// Sees to it that a connection has an end.
-    async fn attend(self: Arc<Desk>, stream: TcpStream, stopped: watch::Receiver<()>) {
+impl Shared {
+    /// Gives a connection an end.
+    async fn limited(self: Arc<Shared>, stream: TcpStream, stopped: watch::Receiver<()>) {
         // Only a hint: without it the last packet of a response may wait for an acknowledgement.
         stream.set_nodelay(true).ok();
         let limits = self.limits;
-        match timeout(limits.head + limits.response, self.greet(stream, stopped)).await {
+        match timeout(limits.head + limits.response, self.handshake(stream, stopped)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!("connection broken: {error:#}"),
             Err(_) => tracing::debug!("connection too slow"),
         }
     }
 
-    /// Comes to terms about TLS. Who has not got that far when the endpoint ends is not waited for.
-    async fn greet(self: Arc<Desk>, stream: TcpStream, mut stopped: watch::Receiver<()>) -> Result<()> {
+    /// Speaks TLS first where that is asked for. A handshake that is not over when the endpoint ends is not waited for.
+    async fn handshake(self: Arc<Shared>, stream: TcpStream, mut stopped: watch::Receiver<()>) -> Result<()> {
         let terms = tokio::select! {
             terms = self.access.terms() => terms,
             _ = stopped.changed() => return Ok(()),
         };
-        let Some(tls) = terms.tls.clone() else { return self.converse(stream, terms, stopped).await };
+        let Some(tls) = terms.tls.clone() else { return self.exchange(stream, terms, stopped).await };
         let shaken = async {
             let mut first = [0];
             if stream.peek(&mut first).await? == 1 && first[0] != HANDSHAKE {
@@ -204,23 +206,23 @@ impl Desk {
             _ = stopped.changed() => return Ok(()),
         };
         match shaken.context("TLS handshake")? {
-            Some(stream) => self.converse(stream, terms, stopped).await,
+            Some(stream) => self.exchange(stream, terms, stopped).await,
             None => Ok(()),
         }
     }
 
     /// One request, one response. Scrapes are seconds apart, and a connection kept alive between them would hold a place for
     /// nothing; hyper's timeout for heads runs while idle too, and would close it just as a scrape every five seconds comes.
-    async fn converse(
-        self: Arc<Desk>,
+    async fn exchange(
+        self: Arc<Shared>,
         stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
         terms: Arc<Terms>,
         mut stopped: watch::Receiver<()>,
     ) -> Result<()> {
         let limits = self.limits;
         let service = service_fn(move |request: Request<Incoming>| {
-            let (desk, terms) = (self.clone(), terms.clone());
-            async move { Ok::<_, Infallible>(desk.answer(request, &terms).await) }
+            let (shared, terms) = (self.clone(), terms.clone());
+            async move { Ok::<_, Infallible>(shared.answer(request, &terms).await) }
         });
         let mut connection = pin!(
             http1::Builder::new()

@@ -1,17 +1,8 @@
-//! Where outcomes and samples go.
+//! Where outcomes and samples are written: the log, the recording, the journal. Sending alerts elsewhere is `deliver`'s.
 
-pub mod alertmanager;
-pub mod allowance;
-pub mod deliver;
 pub mod journal;
 pub mod log;
-pub mod outbox;
-pub mod post;
-pub mod queue;
-pub mod receiver;
 pub mod record;
-pub mod target;
-pub mod webhook;
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -22,7 +13,7 @@ pub fn rfc3339(time: u64) -> String {
 
 #[cfg(test)]
 pub(crate) mod test {
-    //! Alerts and incidents to try things with.
+    //! Alerts and incidents for tests.
 
     use std::collections::BTreeMap;
 

@@ -1,7 +1,6 @@
 //! All IO in: whatever produces samples. A source knows where to read and nothing of what it means.
 
 pub mod cgroup;
-pub mod clock;
 pub mod gpu;
 pub mod host;
 pub mod kernel;
@@ -13,3 +12,6 @@ pub mod statistic;
 pub mod text;
 pub mod transfer;
 mod watch;
+
+// The clocks are not the sources' own.
+pub use crate::clock;

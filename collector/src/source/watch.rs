@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::source::clock;
+use crate::clock;
 
 /// What a thread and whoever waits for it share.
 #[derive(Debug)]

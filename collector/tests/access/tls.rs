@@ -7,7 +7,7 @@ use std::time::Duration;
 use std::{fs, thread};
 
 use collector::http::access::Access;
-use collector::http::{Exposition as _, Format, Limits};
+use collector::http::{Format, Limits};
 use rustls::version::{TLS12, TLS13};
 
 use crate::client::{Authority, Client, FOREIGN, Folder, TLS, as_user, basic, hash, users};

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use collector::http::access::Access;
-use collector::http::{Exposition, Format, Limits, Listener, serve};
+use collector::http::{self, Exposition, Format, Limits, Listener, Pages, Snapshot, SnapshotFuture, serve};
 use tokio::sync::oneshot;
 
 /// Longer than anything here takes, by far.
@@ -57,7 +57,9 @@ impl Server {
         let thread = thread::spawn({
             let shed = shed.clone();
             move || {
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                let page = Arc::new(Published(page));
+                let mut runtime = tokio::runtime::Builder::new_current_thread();
+                let runtime = runtime.enable_all().max_blocking_threads(http::POOL).build().unwrap();
                 runtime.block_on(async {
                     serve(listener, access, page, limits, shed, async { drop(stopped.await) }).await.unwrap();
                     end.send(()).unwrap();
@@ -104,10 +106,23 @@ pub fn connect(address: SocketAddr) -> TcpStream {
     socket
 }
 
-/// An exposition that knows how many copies of it are in use.
+/// An exposition that knows how many copies of it are in use. Each request gets a snapshot of its own, unless it is told to
+/// keep one.
 pub struct Page {
     body: Option<Arc<Vec<u8>>>,
     pub sick: AtomicBool,
+    /// What all requests share, if they do.
+    kept: Mutex<Option<Arc<Tick>>>,
+    /// How often a page was rendered.
+    pub renders: Arc<AtomicU64>,
+    /// Rendering begins by sending here and goes on when it has received, if there is anything.
+    gate: Mutex<Option<(mpsc::Sender<()>, mpsc::Receiver<()>)>>,
+}
+
+/// One snapshot of it.
+struct Tick {
+    page: Arc<Page>,
+    pages: Arc<Pages>,
 }
 
 struct InUse(Arc<Vec<u8>>);
@@ -120,12 +135,41 @@ impl AsRef<[u8]> for InUse {
 
 impl Page {
     pub fn small() -> Arc<Page> {
-        Arc::new(Page { body: None, sick: AtomicBool::new(false) })
+        Page::new(None)
     }
 
     pub fn of(size: usize) -> Arc<Page> {
         let body = b"headroom_lost_total 0\n".iter().copied().cycle().take(size).collect();
-        Arc::new(Page { body: Some(Arc::new(body)), sick: AtomicBool::new(false) })
+        Page::new(Some(Arc::new(body)))
+    }
+
+    fn new(body: Option<Arc<Vec<u8>>>) -> Arc<Page> {
+        let (sick, kept, renders, gate) = Default::default();
+        Arc::new(Page { body, sick, kept, renders, gate })
+    }
+
+    /// From now on all requests get the same snapshot.
+    pub fn keep(self: &Arc<Page>) {
+        *self.kept.lock().unwrap() = Some(self.tick());
+    }
+
+    /// The next rendering says when it begins, and waits to be told to go on.
+    pub fn hold(&self) -> (mpsc::Receiver<()>, mpsc::Sender<()>) {
+        let ((begin, begun), (go_on, wait)) = (mpsc::channel(), mpsc::channel());
+        *self.gate.lock().unwrap() = Some((begin, wait));
+        (begun, go_on)
+    }
+
+    pub fn metrics(&self, format: Format) -> Bytes {
+        match (&self.body, format) {
+            (Some(body), _) => Bytes::from_owner(InUse(body.clone())),
+            (None, Format::OpenMetrics) => Bytes::from_static(b"openmetrics\n"),
+            (None, Format::Text) => Bytes::from_static(b"text\n"),
+        }
+    }
+
+    fn tick(self: &Arc<Page>) -> Arc<Tick> {
+        Arc::new(Tick { page: self.clone(), pages: Arc::default() })
     }
 
     pub fn held(&self) -> usize {
@@ -137,25 +181,40 @@ impl Page {
     }
 }
 
-impl Exposition for Page {
-    fn metrics(&self, format: Format) -> Bytes {
-        match (&self.body, format) {
-            (Some(body), _) => Bytes::from_owner(InUse(body.clone())),
-            (None, Format::OpenMetrics) => Bytes::from_static(b"openmetrics\n"),
-            (None, Format::Text) => Bytes::from_static(b"text\n"),
-        }
-    }
+/// What the endpoint is given: the page, which has to know itself.
+struct Published(Arc<Page>);
 
-    fn workloads(&self) -> Bytes {
-        Bytes::from_static(b"{\"time\":1,\"workloads\":[]}")
+impl Exposition for Published {
+    fn snapshot(&self) -> SnapshotFuture<'_> {
+        let kept = self.0.kept.lock().unwrap().clone();
+        Box::pin(async { Some(kept.unwrap_or_else(|| self.0.tick()) as Arc<dyn Snapshot>) })
     }
 
     fn ready(&self) -> Result<(), String> {
-        self.verdict("no round of readings yet")
+        self.0.verdict("no round of readings yet")
     }
 
     fn healthy(&self) -> Result<(), String> {
-        self.verdict("the ring is stuck")
+        self.0.verdict("the ring is stuck")
+    }
+}
+
+impl Snapshot for Tick {
+    fn render(&self, page: http::Page) -> Bytes {
+        self.page.renders.fetch_add(1, Ordering::Relaxed);
+        let gate = self.page.gate.lock().unwrap().take();
+        if let Some((begin, wait)) = gate {
+            begin.send(()).unwrap();
+            wait.recv_timeout(PATIENCE).unwrap();
+        }
+        match page {
+            http::Page::Metrics(format) => self.page.metrics(format),
+            http::Page::Workloads => Bytes::from_static(b"{\"time\":1,\"workloads\":[]}"),
+        }
+    }
+
+    fn pages(&self) -> &Arc<Pages> {
+        &self.pages
     }
 }
 

@@ -3,12 +3,12 @@
 use anyhow::Result;
 
 use crate::api::workloads::Summary;
+use crate::clock;
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::sample::{Reading, Sample};
 use crate::signal::cgroup;
 use crate::source::cgroup::{Hierarchies, walk};
-use crate::source::clock;
 use crate::source::kernel;
 use crate::source::name::{self, Answers};
 use crate::source::root::Root;

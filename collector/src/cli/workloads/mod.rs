@@ -12,10 +12,10 @@ use anyhow::{Context as _, bail};
 use clap::ValueEnum;
 use serde::Serialize;
 
-use super::exit::Failure;
 use super::settings::Settings;
 use crate::api::workloads::{Line, Summary};
 use crate::config::Config;
+use crate::exit::Failure;
 
 /// List who is here: memory against its limit, pressure, stalls and kills
 ///

@@ -1,4 +1,4 @@
-//! Passwords (RFC 7617), checked against bcrypt hashes, which are slow on purpose: elsewhere than on the runtime's thread,
+//! Passwords (RFC 7617), checked against bcrypt hashes, which are slow on purpose: in the runtime's blocking pool,
 //! one at a time, and only when they were not found right before.
 
 use std::collections::{BTreeMap, HashSet};

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, params};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{APPLICATION, BUSY, FILE, VERSION};
+use super::file::{APPLICATION, BUSY, FILE, VERSION};
 use crate::alert::Alert;
 use crate::incident::Incident;
 
@@ -31,7 +31,7 @@ pub struct Event {
 
 /// An alert as it stands in the journal.
 #[derive(Debug, Serialize)]
-pub struct Told {
+pub struct StoredAlert {
     /// Its id.
     pub id: u64,
     /// When it was told, in nanoseconds since the Unix epoch.
@@ -91,13 +91,13 @@ impl Reader {
     }
 
     /// The last alerts that were told, the newest last.
-    pub fn alerts(&self, limit: usize) -> Result<Vec<Told>> {
+    pub fn alerts(&self, limit: usize) -> Result<Vec<StoredAlert>> {
         let statement = "SELECT id, time, body FROM alert ORDER BY id DESC LIMIT ?";
         let rows = self.rows(statement, params![limit as i64], |row| {
             Ok((unsigned(row, 0)?, unsigned(row, 1)?, row.get::<_, String>(2)?))
         })?;
         let told = rows.into_iter().rev().filter_map(|(id, time, body)| Some((id, time, parse(&body)?)));
-        told.map(|(id, time, alert)| Ok(Told { id, time, alert, deliveries: self.deliveries(id)? })).collect()
+        told.map(|(id, time, alert)| Ok(StoredAlert { id, time, alert, deliveries: self.deliveries(id)? })).collect()
     }
 
     /// The last incidents, the newest last.

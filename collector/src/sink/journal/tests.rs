@@ -1,12 +1,18 @@
 //! The journal as a whole: what is written is read back, bounds hold, and a broken file is no end.
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use rusqlite::Connection;
+
+use super::file::{FILE, Limits, PAGE, Progress, VERSION, open, size};
+use super::read::{self, Reader};
 use super::thread::{Journal, Past, Started, Wanted};
+use super::tidy;
 use super::write::{Entry, append};
-use super::*;
 use crate::alert::{Alert, State};
 use crate::incident::Incident;
 use crate::outcome::Outcome;

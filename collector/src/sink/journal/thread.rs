@@ -1,5 +1,6 @@
-//! The thread that writes the journal: it may have to wait for the disk, and nobody else should. What cannot be written is
-//! kept for later if it is dear, up to a bound, and counted as lost otherwise.
+//! The thread that writes the journal, which this file starts and owns: it may have to wait for the disk, and nobody else
+//! should. What cannot be written is kept for later if it is an alert or an incident, up to a bound; the rest is counted
+//! as lost.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -12,11 +13,13 @@ use anyhow::{Context as _, Result};
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::oneshot;
 
+use super::file::{FILE, Limits, is_beyond_use, open};
+use super::read::Reader;
+use super::tidy;
 use super::write::{Entry, append};
-use super::{FILE, Limits, Reader, is_beyond_use, open, tidy};
 use crate::alert::Alert;
+use crate::clock;
 use crate::incident::Incident;
-use crate::source::clock;
 
 /// Requests that may wait.
 const QUEUE: usize = 256;
@@ -27,7 +30,7 @@ const BACKLOG: usize = 1000;
 /// How long after a failure the journal is tried again without a new entry.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// What the journal says of the time before.
+/// What the journal knew when the agent started.
 #[derive(Debug, Default)]
 pub struct Past {
     /// The alerts that fire.
@@ -40,7 +43,7 @@ pub struct Past {
     pub last: u64,
 }
 
-/// How much of it is wanted.
+/// How much of the past to read.
 #[derive(Clone, Debug)]
 pub struct Wanted {
     /// The receivers that there are.
@@ -51,7 +54,7 @@ pub struct Wanted {
     pub incidents: usize,
 }
 
-/// How the journal fares.
+/// State of the journal, for metrics.
 #[derive(Debug, Default)]
 pub struct Health {
     /// Whether the last attempt to write failed.
@@ -74,15 +77,15 @@ impl Health {
     }
 }
 
-/// The thread, as others see it. When the last of these is dropped, it writes what it has and ends.
+/// Handle of the thread. When the last one is dropped, the thread writes what it has and ends.
 #[derive(Clone)]
 pub struct Journal {
     requests: SyncSender<Request>,
-    /// How it fares.
+    /// Its state.
     pub health: Arc<Health>,
 }
 
-/// The thread, just started.
+/// The thread, freshly started.
 pub struct Started {
     /// Where entries go.
     pub journal: Journal,
@@ -104,22 +107,22 @@ impl Journal {
         let (tell, past) = mpsc::sync_channel(1);
         let (end, ended) = mpsc::sync_channel(0);
         let health = Arc::new(Health::default());
-        let mut scribe =
-            Scribe { dir, limits, health: health.clone(), connection: None, again: None, backlog: VecDeque::new() };
+        let mut writer =
+            Writer { dir, limits, health: health.clone(), connection: None, again: None, backlog: VecDeque::new() };
         let run = move || {
-            if let Some(past) = scribe.begin(&wanted) {
+            if let Some(past) = writer.begin(&wanted) {
                 // Nobody is there any more if it took too long.
                 let _ = tell.send(past);
             }
             drop(tell);
-            scribe.run(&received);
+            writer.run(&received);
             drop(end);
         };
         std::thread::Builder::new().name("journal".into()).spawn(run).context("start the journal's thread")?;
         Ok(Started { journal: Journal { requests, health }, past, ended })
     }
 
-    /// Hands entries over, never waiting. What comes back ends when they are written, or cannot be.
+    /// Hands entries over, never waiting. The receiver resolves when they are written, or cannot be.
     pub fn write(&self, entries: Vec<Entry>) -> oneshot::Receiver<()> {
         let (done, told) = oneshot::channel();
         let count = entries.len() as u64;
@@ -130,8 +133,7 @@ impl Journal {
     }
 }
 
-/// Who writes.
-struct Scribe {
+struct Writer {
     dir: PathBuf,
     limits: Limits,
     health: Arc<Health>,
@@ -141,7 +143,7 @@ struct Scribe {
     backlog: VecDeque<Entry>,
 }
 
-impl Scribe {
+impl Writer {
     fn begin(&mut self, wanted: &Wanted) -> Option<Past> {
         let opened = self.open();
         let past = opened.and_then(|()| match self.connection.take() {
@@ -174,7 +176,7 @@ impl Scribe {
         }
     }
 
-    /// Writes what is there. What is left of it then is dear, and not too much.
+    /// Writes what is there. What remains for a retry is essential, and bounded.
     fn write(&mut self) {
         let begun = clock::monotonic_ns();
         match self.attempt() {
@@ -189,7 +191,7 @@ impl Scribe {
             Err(error) => self.failed(&error),
         }
         let before = self.backlog.len();
-        self.backlog.retain(Entry::is_dear);
+        self.backlog.retain(Entry::is_essential);
         let over = self.backlog.len().saturating_sub(BACKLOG);
         self.backlog.drain(..over);
         self.health.lost.fetch_add((before - self.backlog.len()) as u64, Ordering::Relaxed);

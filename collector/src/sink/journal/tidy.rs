@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use rusqlite::{Connection, params};
 
-use super::{Limits, reopen, size};
+use super::file::{Limits, reopen, size};
 
 /// Rows that are removed in one go: so long an alert may have to wait.
 const CHUNK: i64 = 500;

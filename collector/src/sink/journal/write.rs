@@ -6,40 +6,36 @@ use anyhow::{Context as _, Result};
 use rusqlite::{Connection, Transaction, params};
 use serde_json::to_string;
 
-use super::Progress;
+use super::file::Progress;
 use crate::alert::State;
 use crate::outcome::Outcome;
 
-/// One thing to be written.
+/// One entry to write.
 #[derive(Clone, Debug)]
 pub enum Entry {
-    /// What the engine told.
+    /// An outcome of the engine.
     Outcome {
-        /// Its id.
         id: u64,
-        /// When, in nanoseconds since the Unix epoch.
+        /// Nanoseconds since the Unix epoch.
         time: u64,
-        /// What.
         outcome: Arc<Outcome>,
-        /// Who is to receive it, if it is an alert.
+        /// Receivers that an alert is for.
         sinks: Arc<[Arc<str>]>,
     },
-    /// What became of alerts on their way.
+    /// What became of alerts on their way to a receiver.
     Progress {
-        /// To whom.
         sink: Arc<str>,
-        /// The alerts' ids.
+        /// Ids of the alerts.
         alerts: Vec<u64>,
-        /// What became of them.
         progress: Progress,
-        /// When, in nanoseconds since the Unix epoch.
+        /// Nanoseconds since the Unix epoch.
         time: u64,
     },
 }
 
 impl Entry {
-    /// Whether it is worth keeping until the journal can be written again.
-    pub fn is_dear(&self) -> bool {
+    /// Whether to keep it until the journal can be written again.
+    pub fn is_essential(&self) -> bool {
         match self {
             Entry::Outcome { outcome, .. } => matches!(**outcome, Outcome::Alert(_) | Outcome::Incident(_)),
             Entry::Progress { .. } => true,

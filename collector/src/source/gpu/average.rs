@@ -9,7 +9,7 @@ use nvml_wrapper::enums::gpm::GpmMetricId;
 use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::gpm::{GpmSample, gpm_metrics_get};
 
-use crate::source::clock;
+use crate::clock;
 use crate::source::watch::Watch;
 
 /// What the averages are in: MiB per second (nvml.h, `NVML_GPM_METRIC_PCIE_RX_PER_SEC`).

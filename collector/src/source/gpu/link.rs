@@ -10,7 +10,7 @@ use nvml_wrapper::sys_exports::field_id::{NVML_FI_DEV_PCIE_COUNT_RX_BYTES, NVML_
 use super::average::{Average, Averages};
 use super::device::{Meaning, meaning};
 use super::pcie::{self, Count, Way};
-use crate::source::clock;
+use crate::clock;
 use crate::source::watch::Watch;
 use crate::statistic::gpu::{Statistic, Values};
 use Statistic::*;

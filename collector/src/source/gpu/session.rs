@@ -18,7 +18,7 @@ use super::device::{self, Meaning, meaning};
 use super::holder::Holders;
 use super::link::Link;
 use super::{LATE, SOON};
-use crate::source::clock;
+use crate::clock;
 use crate::source::watch::Watch;
 use crate::statistic::gpu::{Device as About, Holder, Reading, Statistic, Values};
 

@@ -13,7 +13,7 @@ use rustix::fs::{StatVfsMountFlags, statvfs};
 
 use super::file::Kept;
 use super::mount::{Exclude, Mount, parse};
-use crate::source::clock;
+use crate::clock;
 use crate::statistic::filesystem::{Reading, State, Statistic, Values};
 use Statistic::*;
 

@@ -16,9 +16,9 @@ use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
 
+use crate::clock;
 use crate::config::Config;
 use crate::sample::{Reading, Source};
-use crate::source::clock;
 use crate::source::pressure;
 use crate::source::root::Root;
 use crate::statistic::host::{Statistic, Values};

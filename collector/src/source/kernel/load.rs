@@ -17,10 +17,10 @@ use collector_common::settings::{GLOBAL as SETTINGS, OPERATIONS, Settings};
 use collector_common::{Counters, Hook, Key, Probe, SIGNALS, Signal, SoftwareEvent, transfer};
 use zerocopy::IntoBytes;
 
+use crate::clock;
 use crate::config::Config;
 use crate::sample::{self, ProbeState};
 use crate::source::cgroup::Hierarchies;
-use crate::source::clock;
 use crate::source::transfer::finder;
 
 use super::layout::{self, Resolved, Unmet};

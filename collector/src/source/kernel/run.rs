@@ -7,8 +7,8 @@ use anyhow::{Context as _, Result};
 use aya::Ebpf;
 
 use super::bpf::{self, Statistics};
+use crate::clock;
 use crate::sample::{Lost, Program, Reading};
-use crate::source::clock;
 
 /// The stage of `headroom_lost_total` that counts runs of programs that did not happen.
 const MISSED: &str = "missed_run";

@@ -4,9 +4,9 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
+use collector::clock;
 use collector::sample::Reading;
 use collector::signal::oom;
-use collector::source::clock;
 use collector_tests::agent::Agent;
 use collector_tests::cgroup::Cgroup;
 use collector_tests::receiver::{Answer, Receiver, Request};

@@ -70,7 +70,7 @@ fn ticks(rounds: usize) -> Result<Ticks> {
     let config = Config::default();
     let kernel = Kernel::open(&config)?;
     let started = machine::resident("self")?;
-    collector::run::trim();
+    collector::agent::trim();
     let trimmed = machine::resident("self")?;
     let mut engine = Engine::new();
     let mut round = Round::open(&config, kernel, Own::open()?, Vec::new())?;

@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use aya::maps::RingBuf;
+use collector::clock;
 use collector::engine::Engine;
 use collector::sample::{Reading, Sample, Start};
 use collector::signal::{Context, cgroup};
-use collector::source::clock;
 use collector::source::kernel::bpf;
 use collector::source::kernel::counters::CounterMaps;
 use collector::source::kernel::ring::Ring;

@@ -1,4 +1,4 @@
-//! The clocks: the only file that reads one.
+//! The kernel's clocks, in nanoseconds.
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 

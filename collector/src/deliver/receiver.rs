@@ -1,5 +1,5 @@
-//! One receiver at work: takes from its queue, posts, and tries again, later and later, what did not arrive. Knows nothing of
-//! the others.
+//! One receiver's task: takes alerts from its queue, posts them, and retries with growing pauses. Knows nothing of the other
+//! receivers.
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
@@ -9,16 +9,17 @@ use std::time::Duration;
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::alertmanager::{self, Told};
-use super::journal::Progress;
-use super::journal::thread::Journal;
-use super::journal::write::Entry;
+use super::alertmanager::{self, Firing};
 use super::post::{Failure, Post};
 use super::queue::{Message, Queue};
 use super::webhook;
 use crate::alert::{Alert, Severity};
+use crate::clock;
+use crate::config::secret::Secret;
 use crate::incident::Incident;
-use crate::source::clock;
+use crate::sink::journal::Progress;
+use crate::sink::journal::thread::Journal;
+use crate::sink::journal::write::Entry;
 
 /// Alerts in one post.
 const BATCH: usize = 64;
@@ -51,19 +52,19 @@ impl Incidents {
     }
 }
 
-/// How a receiver is spoken to.
+/// What a receiver's posts are made from.
 pub enum Language {
     /// See [`webhook`].
     Webhook {
         /// This host's name.
         host: String,
         /// What bodies are signed with.
-        secret: Option<String>,
+        secret: Secret,
         /// Where incidents are.
         incidents: Arc<Incidents>,
     },
     /// See [`alertmanager`].
-    Alertmanager(Told),
+    Alertmanager(Firing),
 }
 
 /// One receiver.
@@ -82,7 +83,7 @@ impl Receiver {
         alert.severity >= self.severity
     }
 
-    /// Delivers what comes, for ever.
+    /// Delivers what is queued, for ever.
     pub async fn work(self: Arc<Self>, post: Post, mut language: Language, journal: Journal) {
         let mut again = Instant::now() + alertmanager::AGAIN;
         loop {
@@ -135,8 +136,8 @@ impl Receiver {
     }
 
     fn arrived(&self, language: &mut Language, journal: &Journal, batch: &[Arc<Message>]) {
-        if let Language::Alertmanager(told) = language {
-            told.accepted(batch);
+        if let Language::Alertmanager(firing) = language {
+            firing.accepted(batch);
         }
         self.queue.delivered.fetch_add(batch.len() as u64, Ordering::Relaxed);
         self.record(journal, batch, Progress::Delivered);
@@ -149,7 +150,7 @@ impl Receiver {
         self.record(journal, std::slice::from_ref(message), Progress::Refused);
     }
 
-    /// Has the journal know what became of these.
+    /// Has the journal write down what became of these.
     pub fn record(&self, journal: &Journal, messages: &[Arc<Message>], progress: Progress) {
         let alerts = messages.iter().map(|message| message.id).collect();
         let entry = Entry::Progress { sink: self.name.clone(), alerts, progress, time: clock::unix_ns() };
@@ -157,10 +158,10 @@ impl Receiver {
         drop(journal.write(vec![entry]));
     }
 
-    /// Tells an Alertmanager once more what fires.
+    /// Posts the firing alerts to an Alertmanager once more.
     async fn remind(&self, post: &Post, language: &Language) {
-        let Language::Alertmanager(told) = language else { return };
-        for body in told.again(clock::unix_ns(), BATCH) {
+        let Language::Alertmanager(firing) = language else { return };
+        for body in firing.again(clock::unix_ns(), BATCH) {
             if let Err(failure) = post.json(body, &[]).await {
                 self.queue.failed.fetch_add(1, Ordering::Relaxed);
                 tracing::warn!(sink = &*self.name, "what fires could not be told again: {}", failure.text());
@@ -174,10 +175,11 @@ async fn send(post: &Post, language: &Language, batch: &[Arc<Message>]) -> Resul
     match language {
         Language::Webhook { host, secret, incidents } => {
             let body = webhook::body(host, batch, |id| incidents.get(id));
-            let signature = secret.as_ref().map(|secret| (webhook::SIGNATURE, webhook::signature(secret, &body)));
+            let signed = !secret.is_empty();
+            let signature = signed.then(|| (webhook::SIGNATURE, webhook::signature(secret.reveal(), &body)));
             post.json(body, signature.as_slice()).await
         }
-        Language::Alertmanager(told) => post.json(told.body(batch, clock::unix_ns()), &[]).await,
+        Language::Alertmanager(firing) => post.json(firing.body(batch, clock::unix_ns()), &[]).await,
     }
 }
 

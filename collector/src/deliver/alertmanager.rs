@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::queue::Message;
-use super::rfc3339;
 use crate::alert::{Alert, State};
+use crate::sink::rfc3339;
 
 /// The path below the configured URL.
 pub const PATH: &str = "api/v2/alerts";
@@ -36,33 +36,33 @@ struct Item<'a> {
     generator_url: &'a str,
 }
 
-/// What one Alertmanager is told.
+/// The alerts that one Alertmanager knows to be firing.
 #[derive(Debug)]
-pub struct Told {
+pub struct Firing {
     host: String,
     generator: String,
     firing: BTreeMap<(Arc<str>, BTreeMap<String, String>), Alert>,
 }
 
-impl Told {
-    /// By this host, with this link to where the alerts come from, and with what fires already.
-    pub fn new(host: String, generator: String, firing: impl IntoIterator<Item = Alert>) -> Told {
-        let mut told = Told { host, generator, firing: BTreeMap::new() };
-        firing.into_iter().for_each(|alert| told.keep(&alert));
-        told
+impl Firing {
+    /// `generator` is the link to where the alerts come from; `firing` those that fire already.
+    pub fn new(host: String, generator: String, firing: impl IntoIterator<Item = Alert>) -> Firing {
+        let mut known = Firing { host, generator, firing: BTreeMap::new() };
+        firing.into_iter().for_each(|alert| known.keep(&alert));
+        known
     }
 
-    /// What tells of these.
+    /// The body that posts these.
     pub fn body(&self, messages: &[Arc<Message>], now: u64) -> Vec<u8> {
         self.write(messages.iter().map(|message| &message.alert), now)
     }
 
-    /// Alertmanager has them.
+    /// Alertmanager took them.
     pub fn accepted(&mut self, messages: &[Arc<Message>]) {
         messages.iter().for_each(|message| self.keep(&message.alert));
     }
 
-    /// What tells of all that fires, at most so many at once; nothing if nothing does.
+    /// Bodies that post all firing alerts, `most` in each; none if nothing fires.
     pub fn again(&self, now: u64, most: usize) -> Vec<Vec<u8>> {
         let alerts: Vec<&Alert> = self.firing.values().collect();
         alerts.chunks(most).map(|chunk| self.write(chunk.iter().copied(), now)).collect()
@@ -112,8 +112,8 @@ mod tests {
 
     const NOW: u64 = 1_700_000_000_000_000_000;
 
-    fn told() -> Told {
-        Told::new("node1".into(), "http://node1:9843/metrics".into(), [])
+    fn told() -> Firing {
+        Firing::new("node1".into(), "http://node1:9843/metrics".into(), [])
     }
 
     fn message(alert: Alert) -> Arc<Message> {
@@ -149,13 +149,13 @@ mod tests {
         for name in ["A", "B", "C"] {
             told.accepted(&[message(alert(name, NOW))]);
         }
-        let lengths = |told: &Told| -> Vec<usize> {
+        let lengths = |told: &Firing| -> Vec<usize> {
             told.again(NOW, 2).iter().map(|body| serde_json::from_slice::<Vec<Value>>(body).unwrap().len()).collect()
         };
         assert_eq!(lengths(&told), [2, 1]);
         told.accepted(&[message(resolved("B"))]);
         assert_eq!(lengths(&told), [2]);
-        let mut told = Told::new(String::new(), String::new(), [alert("A", NOW)]);
+        let mut told = Firing::new(String::new(), String::new(), [alert("A", NOW)]);
         assert_eq!(lengths(&told), [1], "what fired before the start does so, too");
         told.accepted(&[message(resolved("A"))]);
         assert!(told.again(NOW, 2).is_empty());

@@ -14,7 +14,6 @@ use crate::alert::Alert;
 pub struct Message {
     /// Its id in the journal.
     pub id: u64,
-    /// What is to be told.
     pub alert: Alert,
 }
 

@@ -1,4 +1,4 @@
-//! Who is told of alerts, as it is configured.
+//! The configured receivers of alerts.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -10,26 +10,24 @@ use super::alertmanager;
 use super::post::Post;
 use crate::alert::Severity;
 use crate::config::Config;
+use crate::config::secret::Secret;
 use crate::config::sink::Sink;
 
-/// A receiver as it is configured.
+/// A configured receiver.
 pub struct Target {
-    /// What it is called.
     pub name: String,
-    /// Less urgent alerts are not for it.
+    /// It gets no alerts less urgent than this.
     pub severity: Severity,
     /// Where alerts are posted to.
     pub post: Post,
-    /// How it is spoken to.
-    pub speaks: Speaks,
+    pub protocol: Protocol,
 }
 
-/// How a receiver is spoken to.
+/// What a receiver speaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Speaks {
-    /// As a webhook, signed with this secret if there is one.
-    Webhook(Option<String>),
-    /// As an Alertmanager.
+pub enum Protocol {
+    /// A webhook, signed with this secret unless that is empty.
+    Webhook(Secret),
     Alertmanager,
 }
 
@@ -58,7 +56,7 @@ impl Host {
     }
 }
 
-/// Every receiver of the configuration.
+/// All configured receivers.
 ///
 /// # Errors
 /// If a file that it names cannot be used, or two have one name.
@@ -82,16 +80,14 @@ fn target(sink: &Sink, name: String, alertmanager: bool) -> Result<Target> {
         let path = format!("{}/{}", url.path().trim_end_matches('/'), alertmanager::PATH);
         url.set_path(&path);
     }
-    let speaks = match (alertmanager, &sink.secret_file) {
-        (true, _) => Speaks::Alertmanager,
-        (false, None) => {
-            Speaks::Webhook(Some(&sink.secret).filter(|it| !it.is_empty()).map(|it| it.reveal().to_owned()))
-        }
+    let protocol = match (alertmanager, &sink.secret_file) {
+        (true, _) => Protocol::Alertmanager,
+        (false, None) => Protocol::Webhook(sink.secret.clone()),
         (false, Some(path)) => {
             let secret = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
             let secret = secret.trim_end_matches(['\n', '\r']);
             anyhow::ensure!(!secret.is_empty(), "{} is empty", path.display());
-            Speaks::Webhook(Some(secret.to_owned()))
+            Protocol::Webhook(secret.to_owned().into())
         }
     };
     let severity = match sink.severity.as_str() {
@@ -99,7 +95,7 @@ fn target(sink: &Sink, name: String, alertmanager: bool) -> Result<Target> {
         "warning" => Severity::Warning,
         _ => Severity::Info,
     };
-    Ok(Target { name, severity, post: Post::new(url, sink.timeout, sink.ca.as_deref())?, speaks })
+    Ok(Target { name, severity, post: Post::new(url, sink.timeout, sink.ca.as_deref())?, protocol })
 }
 
 #[cfg(test)]
@@ -129,13 +125,13 @@ mod tests {
             url = \"http://[::1]:9093/prefix/\"
         ";
         let targets = read(text).unwrap();
-        let told: Vec<_> = targets.iter().map(|it| (it.name.as_str(), it.severity, it.speaks.clone())).collect();
+        let told: Vec<_> = targets.iter().map(|it| (it.name.as_str(), it.severity, it.protocol.clone())).collect();
         assert_eq!(
             told,
             [
-                ("hooks.example.com", Severity::Critical, Speaks::Webhook(Some("hush".to_owned()))),
-                ("second", Severity::Info, Speaks::Webhook(None)),
-                ("[::1]:9093", Severity::Info, Speaks::Alertmanager),
+                ("hooks.example.com", Severity::Critical, Protocol::Webhook("hush".to_owned().into())),
+                ("second", Severity::Info, Protocol::Webhook(Secret::default())),
+                ("[::1]:9093", Severity::Info, Protocol::Alertmanager),
             ]
         );
         assert_eq!(targets[2].post.url(), "http://[::1]:9093/prefix/api/v2/alerts");

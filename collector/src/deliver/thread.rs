@@ -1,5 +1,6 @@
-//! The thread that delivers: what the engine tells is written to the journal, and then goes to each receiver that wants it.
-//! Everything on it takes turns and none of it blocks: the journal has a thread of its own.
+//! What runs on the delivery thread, which the outbox owns: outcomes are written to the journal, and then queued for each
+//! receiver that wants them. Nothing on it blocks: the journal has a thread of its own, and its maintenance runs in this
+//! runtime's pool.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,13 +10,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 
-use super::journal::thread::{Health, Journal};
-use super::journal::write::Entry;
-use super::journal::{Limits, Progress, tidy};
 use super::queue::Message;
 use super::receiver::{Incidents, Receiver};
+use crate::clock;
 use crate::outcome::Outcome;
-use crate::source::clock;
+use crate::sink::journal::thread::{Health, Journal};
+use crate::sink::journal::write::Entry;
+use crate::sink::journal::{Limits, Progress, tidy};
 
 /// Outcomes that are written in one go.
 const BATCH: usize = 256;
@@ -23,55 +24,53 @@ const BATCH: usize = 256;
 /// How long an alert waits for the journal. A disk that hangs is no reason to tell nobody.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How long receivers have at the end for what still waits.
+/// How long receivers have at shutdown for what is still queued.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// How often the journal's log is looked at, and after how many times it is tidied.
-const LOOK: (Duration, u32) = (Duration::from_secs(10), 6);
+/// How often the length of the journal's write-ahead log is checked.
+const CHECK_INTERVAL: Duration = Duration::from_secs(10);
+
+/// One in so many checks tidies the whole journal.
+const TIDY_EVERY: u32 = 6;
 
 /// Bytes of the journal's write-ahead log that are not worth moving.
 const LOG: u64 = 1 << 20;
 
-/// Something that the engine told.
-pub struct Told {
-    /// When, in nanoseconds since the Unix epoch.
+/// An outcome, published by the agent.
+pub struct Published {
+    /// Nanoseconds since the Unix epoch.
     pub time: u64,
-    /// What.
     pub outcome: Outcome,
 }
 
-/// Who passes on what is told.
+/// Writes outcomes down and queues alerts.
 pub struct Deliverer {
-    /// The journal.
     pub journal: Journal,
-    /// Where it is.
+    /// The journal's folder.
     pub dir: PathBuf,
-    /// Its bounds.
     pub limits: Limits,
-    /// Every receiver.
     pub receivers: Vec<Arc<Receiver>>,
-    /// The last incidents.
     pub incidents: Arc<Incidents>,
-    /// The largest id that was given.
+    /// The largest id given so far.
     pub last: u64,
 }
 
 impl Deliverer {
-    /// Until nobody has anything to tell any more; then the receivers have a little time.
-    pub async fn run(mut self, mut told: mpsc::Receiver<Told>) {
-        let mut look = interval_at(Instant::now() + LOOK.0, LOOK.0);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut care = Care::new(self.last);
+    /// Runs until the outbox is closed; then receivers get a little time for what is queued.
+    pub async fn run(mut self, mut published: mpsc::Receiver<Published>) {
+        let mut check = interval_at(Instant::now() + CHECK_INTERVAL, CHECK_INTERVAL);
+        check.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut maintenance = Maintenance::new(self.last);
         let mut late = None;
         let mut batch = Vec::new();
         loop {
             tokio::select! {
                 biased;
-                count = told.recv_many(&mut batch, BATCH) => match count {
+                count = published.recv_many(&mut batch, BATCH) => match count {
                     0 => break,
                     _ => self.pass_on(&mut batch, &mut late).await,
                 },
-                _ = look.tick() => care.take(&self.dir, self.limits, &self.journal.health),
+                _ = check.tick() => maintenance.start(&self.dir, self.limits, &self.journal.health),
             }
         }
         let deadline = Instant::now() + FAREWELL;
@@ -80,11 +79,11 @@ impl Deliverer {
         }
     }
 
-    /// Has them written, and then gives each receiver what it wants. `late` is what the journal still owes.
-    async fn pass_on(&mut self, batch: &mut Vec<Told>, late: &mut Option<oneshot::Receiver<()>>) {
+    /// Has them written, then queues them for each receiver. `late` is a write that the journal has not finished yet.
+    async fn pass_on(&mut self, batch: &mut Vec<Published>, late: &mut Option<oneshot::Receiver<()>>) {
         let mut entries = Vec::with_capacity(batch.len());
         let mut alerts = Vec::new();
-        for Told { time, outcome } in batch.drain(..) {
+        for Published { time, outcome } in batch.drain(..) {
             self.last = next(self.last, clock::unix_ns());
             let id = self.last;
             let mut sinks = Vec::new();
@@ -119,13 +118,13 @@ impl Deliverer {
     }
 }
 
-/// The id after this one; see [`journal`](super::journal).
+/// The id after this one; see [`journal`](crate::sink::journal).
 fn next(last: u64, now_ns: u64) -> u64 {
     (last + 1).max(now_ns / 1000)
 }
 
 /// Keeps the journal within its bounds.
-struct Care {
+struct Maintenance {
     begun: Instant,
     /// The time at `begun`, in microseconds since the Unix epoch.
     base: u64,
@@ -133,13 +132,14 @@ struct Care {
     running: Option<JoinHandle<()>>,
 }
 
-impl Care {
-    fn new(last: u64) -> Care {
-        Care { begun: Instant::now(), base: clock::unix_ns() / 1000, turn: LOOK.1 - 1, running: None }.bounded(last)
+impl Maintenance {
+    fn new(last: u64) -> Maintenance {
+        Maintenance { begun: Instant::now(), base: clock::unix_ns() / 1000, turn: TIDY_EVERY - 1, running: None }
+            .bounded(last)
     }
 
     /// A clock that was wrong, once, takes no more of the journal than a fortnight's worth.
-    fn bounded(mut self, last: u64) -> Care {
+    fn bounded(mut self, last: u64) -> Maintenance {
         const FORTNIGHT: u64 = 14 * 24 * 3600 * 1_000_000;
         if last > 0 {
             self.base = self.base.min(last.saturating_add(FORTNIGHT));
@@ -147,11 +147,11 @@ impl Care {
         self
     }
 
-    fn take(&mut self, dir: &Path, limits: Limits, health: &Arc<Health>) {
+    fn start(&mut self, dir: &Path, limits: Limits, health: &Arc<Health>) {
         if self.running.as_ref().is_some_and(|running| !running.is_finished()) {
             return;
         }
-        self.turn = (self.turn + 1) % LOOK.1;
+        self.turn = (self.turn + 1) % TIDY_EVERY;
         let whole = self.turn == 0;
         // By the time that has passed, and not by a clock that somebody may have set.
         let now = self.base + self.begun.elapsed().as_micros() as u64;
@@ -189,9 +189,9 @@ mod tests {
     #[tokio::test]
     async fn a_clock_that_is_far_ahead_at_the_start_does_not_take_the_whole_journal() {
         let now = clock::unix_ns() / 1000;
-        assert!(Care::new(0).base >= now && Care::new(now).base >= now);
+        assert!(Maintenance::new(0).base >= now && Maintenance::new(now).base >= now);
         let year = 365 * 24 * 3600 * 1_000_000;
-        assert!(Care::new(now - year).base < now - year / 2);
-        assert!(Care::new(now + year).base < now + year / 2, "entries of the future are none of its business");
+        assert!(Maintenance::new(now - year).base < now - year / 2);
+        assert!(Maintenance::new(now + year).base < now + year / 2, "entries of the future are none of its business");
     }
 }

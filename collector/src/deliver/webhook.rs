@@ -8,9 +8,9 @@ use serde::Serialize;
 use sha2::Sha256;
 
 use super::queue::Message;
-use super::rfc3339;
 use crate::alert::{Severity, State};
 use crate::incident::Incident;
+use crate::sink::rfc3339;
 
 /// The header with the signature: `sha256=` and the HMAC-SHA256 of the body under the secret, in hexadecimal.
 pub const SIGNATURE: &str = "x-headroom-signature";
@@ -53,7 +53,7 @@ enum Evidence<'a> {
     Id { id: &'a str },
 }
 
-/// The body that tells of these alerts, each with its incident where that is still at hand.
+/// The body that posts these alerts, each with its incident where that is still at hand.
 pub fn body(host: &str, messages: &[Arc<Message>], incident: impl Fn(&str) -> Option<Incident>) -> Vec<u8> {
     let alerts = messages.iter().map(|message| item(message, &incident)).collect();
     let body = Body { version: VERSION, host, agent: env!("CARGO_PKG_VERSION"), alerts };

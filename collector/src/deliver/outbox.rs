@@ -1,5 +1,5 @@
-//! Where the agent puts what its engine tells: never waiting, and counting what finds no room. Starts the threads that do
-//! the rest, and says how they fare.
+//! Where the agent puts outcomes: it never waits, and what finds no room is counted. Starts and owns the thread that
+//! delivers, has the journal start its own, and reports the health of both.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,46 +13,45 @@ use tokio::sync::mpsc;
 
 use super::alertmanager;
 use super::allowance::Allowance;
-use super::deliver::{Deliverer, Told};
-use super::journal::Limits;
-use super::journal::thread::{Health, Journal, Past, Started, Wanted};
 use super::queue::{Message, Queue};
 use super::receiver::{INCIDENTS, Incidents, Language, Receiver};
-use super::target::{Host, Speaks, Target};
+use super::target::{Host, Protocol, Target};
+use super::thread::{Deliverer, Published};
 use crate::alert::Alert;
+use crate::clock;
 use crate::config;
 use crate::outcome::Outcome;
 use crate::sample::{Delivery, Reading, Sample, Source};
-use crate::source::clock;
+use crate::sink::journal::Limits;
+use crate::sink::journal::thread::{Health, Journal, Past, Started, Wanted};
 
-/// Outcomes that may wait for the thread that delivers.
+/// Outcomes that may wait for the delivery thread.
 const OUTCOMES: usize = 4096;
 
 /// Alerts that may wait for one receiver.
 const QUEUE: usize = 10_000;
 
-/// Bytes that the journal may have in any case.
+/// The journal may always be this large, in bytes.
 const LEAST: u64 = 1 << 20;
 
-/// How long the start and the end wait for the journal.
+/// How long start and shutdown wait for the journal.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What the engine tells goes in here.
+/// Takes the engine's outcomes.
 pub struct Outbox {
-    sender: mpsc::Sender<Told>,
-    /// Ends, when the thread does.
+    sender: mpsc::Sender<Published>,
     thread: JoinHandle<()>,
     /// Is hung up when the journal's thread has ended.
     ended: Channel<()>,
     allowance: Allowance,
     lost: Lost,
-    /// How journal and receivers fare.
-    pub fares: Fares,
-    /// The alerts that fired when the agent last ended.
+    /// Reads the health of the journal and of each receiver.
+    pub health: DeliveryHealth,
+    /// Alerts that were firing when the agent last ended.
     pub restored: Vec<Alert>,
 }
 
-/// What was lost since it was last asked for, by stage.
+/// Counters of what was lost, by stage.
 struct Lost {
     outcomes: Arc<AtomicU64>,
     events: Arc<AtomicU64>,
@@ -60,14 +59,14 @@ struct Lost {
     alerts: Arc<AtomicU64>,
 }
 
-/// How the journal and the receivers fare.
+/// Health of the journal and of the receivers, as samples.
 #[derive(Clone)]
-pub struct Fares {
+pub struct DeliveryHealth {
     journal: Arc<Health>,
     receivers: Vec<(Arc<Receiver>, Totals)>,
 }
 
-/// What was read last of figures that only grow.
+/// Counters as they were last read.
 #[derive(Clone, Copy, Default)]
 struct Totals {
     delivered: u64,
@@ -75,7 +74,7 @@ struct Totals {
 }
 
 impl Outbox {
-    /// Starts the threads; waits, though not for ever, for what the journal says of the past.
+    /// Starts the threads. Waits a bounded time for what the journal knows of the past.
     pub fn start(config: &config::Journal, host: &Host, targets: Vec<Target>) -> Result<Outbox> {
         let dir = config.dir.clone();
         let limits = Limits { max_age: config.max_age, max_bytes: (config.max_bytes as u64).max(LEAST) };
@@ -94,20 +93,20 @@ impl Outbox {
             for (id, alert) in pending.next().unwrap_or_default() {
                 receiver.queue.push(Arc::new(Message { id, alert }));
             }
-            let language = match target.speaks {
-                Speaks::Webhook(secret) => {
+            let language = match target.protocol {
+                Protocol::Webhook(secret) => {
                     Language::Webhook { host: host.name.clone(), secret, incidents: incidents.clone() }
                 }
-                Speaks::Alertmanager => {
+                Protocol::Alertmanager => {
                     let wanted = firing.iter().filter(|alert| receiver.wants(alert)).cloned();
-                    Language::Alertmanager(alertmanager::Told::new(host.name.clone(), host.url.clone(), wanted))
+                    Language::Alertmanager(alertmanager::Firing::new(host.name.clone(), host.url.clone(), wanted))
                 }
             };
             work.push((receiver, target.post, language));
         }
         let receivers: Vec<_> = work.iter().map(|(receiver, ..)| receiver.clone()).collect();
-        let (sender, told) = mpsc::channel(OUTCOMES);
-        let fares = Fares {
+        let (sender, published) = mpsc::channel(OUTCOMES);
+        let health = DeliveryHealth {
             journal: journal.health.clone(),
             receivers: receivers.iter().map(|receiver| (receiver.clone(), Totals::default())).collect(),
         };
@@ -124,33 +123,33 @@ impl Outbox {
                 for (receiver, post, language) in work {
                     tokio::spawn(receiver.work(post, language, deliverer.journal.clone()));
                 }
-                deliverer.run(told).await;
+                deliverer.run(published).await;
             });
             // A name that is being looked up is not waited for.
             runtime.shutdown_background();
         };
         let thread = std::thread::Builder::new().name("deliver".into()).spawn(run).context("start a thread")?;
-        Ok(Outbox { sender, thread, ended, allowance: Allowance::default(), lost, fares, restored: firing })
+        Ok(Outbox { sender, thread, ended, allowance: Allowance::default(), lost, health, restored: firing })
     }
 
-    /// What is lost on the way, by stage.
+    /// What was lost on the way, by stage.
     pub fn losses(&self) -> [(&'static str, Arc<AtomicU64>); 4] {
         let Lost { outcomes, events, entries, alerts } = &self.lost;
         let of = |counter: &Arc<AtomicU64>| counter.clone();
         [("outcome", of(outcomes)), ("event", of(events)), ("journal", of(entries)), ("sink", of(alerts))]
     }
 
-    /// Takes what the engine told at this time. Alerts and incidents always pass, other events at a bounded rate.
-    pub fn tell(&mut self, time: u64, outcome: Outcome) {
-        let dear = matches!(outcome, Outcome::Alert(_) | Outcome::Incident(_));
-        if !dear && !self.allowance.allows(time) {
+    /// Takes an outcome of a sample of this time. Alerts and incidents always pass, other events at a bounded rate.
+    pub fn publish(&mut self, time: u64, outcome: Outcome) {
+        let essential = matches!(outcome, Outcome::Alert(_) | Outcome::Incident(_));
+        if !essential && !self.allowance.allows(time) {
             self.lost.events.fetch_add(1, Ordering::Relaxed);
-        } else if self.sender.try_send(Told { time, outcome }).is_err() {
+        } else if self.sender.try_send(Published { time, outcome }).is_err() {
             self.lost.outcomes.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Has what is left written and, for a moment, delivered.
+    /// Waits a bounded time until what is left is written and delivered.
     pub fn close(self) {
         drop(self.sender);
         if self.thread.join().is_err() {
@@ -162,8 +161,8 @@ impl Outbox {
     }
 }
 
-impl Fares {
-    /// Says how they fare now.
+impl DeliveryHealth {
+    /// Hands the present state to `fold`.
     pub fn read(&mut self, fold: &mut dyn FnMut(Sample)) {
         let time = clock::unix_ns();
         let mut say = |reading| fold(Sample { time, reading });

@@ -1,0 +1,64 @@
+//! The fold loop: waits for whatever has something to say, and folds it, the most urgent first. Reads, folds and answers
+//! asks for snapshots; nothing here waits for a client or a disk.
+
+use std::os::fd::OwnedFd;
+
+use anyhow::{Context as _, Result};
+use tokio::io::unix::AsyncFdReadyGuard;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::start::Agent;
+use crate::clock;
+use crate::pressure;
+use crate::sample::{Reading, Sample};
+
+/// Until the agent is told to stop, or cannot go on.
+pub async fn run(agent: &mut Agent) -> Result<()> {
+    let Agent {
+        fold, round, health, asks, stalls, critical, bulk, terminate, interrupt, manager, endpoint, tick, ..
+    } = agent;
+    let mut tick = interval(*tick);
+    // After a pause (a stopped process, a suspended host) one late round, not all that were missed.
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            ready = critical.readable() => {
+                let more = round.drain_critical(&mut |sample| fold.apply(sample));
+                ready.context("wait for the critical ring")?.retain_ready_if(more);
+            }
+            // Without a trigger nobody sends, and this is passed over.
+            Some(stall) = stalls.recv() => {
+                let reading = Reading::Pressure(pressure::Reading::Stall(stall));
+                fold.apply(Sample { time: clock::unix_ns(), reading });
+            }
+            name = round.names.next() => fold.apply(name),
+            _ = tick.tick() => {
+                fold.round(|fold| {
+                    health.read(fold);
+                    round.read(fold);
+                });
+                manager.round();
+            }
+            Some(ask) = asks.recv() => fold.answer(ask),
+            error = endpoint.failed() => return Err(error),
+            ready = bulk.readable() => {
+                let more = round.drain_bulk(&mut |sample| fold.apply(sample));
+                ready.context("wait for the bulk ring")?.retain_ready_if(more);
+            }
+        }
+    }
+}
+
+/// Keeps a ring's readiness while more is waiting.
+trait Retain {
+    fn retain_ready_if(self, more: bool);
+}
+
+impl Retain for AsyncFdReadyGuard<'_, OwnedFd> {
+    fn retain_ready_if(mut self, more: bool) {
+        if more { self.retain_ready() } else { self.clear_ready() }
+    }
+}

@@ -1,0 +1,199 @@
+//! Both ends without a kernel: a fold loop of the test's own, which answers when the test says so, and readers.
+
+use super::*;
+use crate::cgroup::Id;
+use crate::engine::Engine;
+use crate::exposition::Format;
+use crate::sample::Start;
+use crate::sample::{Lost, Probe, ProbeState, Reading, Sample};
+use crate::signal::{cgroup, fault};
+
+const TICK: u64 = 1_000_000_000;
+
+const ID: Id = Id { hierarchy: 5, id: 77 };
+
+/// An engine that knows the cgroup [`ID`] at `/a`.
+fn engine() -> Engine {
+    let mut engine = Engine::new();
+    let start = Start {
+        version: "0.1.0".into(),
+        kernel: "6.18.0".into(),
+        memory_hierarchy: ID.hierarchy,
+        io_hierarchy: ID.hierarchy,
+        workload_max: 3,
+        workload_grace: 60_000_000_000,
+        own: None,
+    };
+    for reading in [Reading::Start(start), Reading::Cgroup(cgroup::Reading::Born { id: ID, path: "/a".into() })] {
+        engine.apply(&Sample { time: 10, reading });
+    }
+    engine
+}
+
+/// A fold loop.
+struct Fake {
+    engine: Engine,
+    publisher: Publisher,
+    asks: mpsc::Receiver<Ask>,
+    snapshots: Arc<Snapshots>,
+    left_out: Arc<AtomicU64>,
+    time: u64,
+}
+
+impl Fake {
+    fn new(max_series: usize) -> Fake {
+        let left_out = Arc::<AtomicU64>::default();
+        let (publisher, asks, snapshots) = channel(TICK, max_series, left_out.clone());
+        Fake { engine: engine(), publisher, asks, snapshots: Arc::new(snapshots), left_out, time: 100 }
+    }
+
+    fn apply(&mut self, reading: Reading) {
+        self.time += 1;
+        self.engine.apply(&Sample { time: self.time, reading });
+    }
+
+    /// One round of readings.
+    fn tick(&mut self) {
+        self.publisher.release();
+        self.apply(Reading::Tick);
+        self.publisher.ticked();
+    }
+
+    /// Answers whoever has asked so far.
+    fn answer(&mut self) -> usize {
+        let waiting: Vec<Ask> = std::iter::from_fn(|| self.asks.try_recv().ok()).collect();
+        let count = waiting.len();
+        waiting.into_iter().for_each(|ask| self.publisher.answer(ask, self.engine.view()));
+        count
+    }
+
+    /// A reader's snapshot, and how often it had to ask the fold loop for it.
+    async fn read(&mut self) -> (Arc<Snapshot>, usize) {
+        let reader = tokio::spawn({
+            let snapshots = self.snapshots.clone();
+            async move { snapshots.current().await.unwrap() }
+        });
+        tokio::task::yield_now().await;
+        let asked = self.answer();
+        (reader.await.unwrap(), asked)
+    }
+}
+
+#[tokio::test]
+async fn all_that_ask_in_one_tick_share_a_snapshot_and_in_the_next_there_is_another() {
+    let mut fold = Fake::new(1000);
+    fold.tick();
+    let (first, asked) = fold.read().await;
+    assert_eq!((first.tick, asked), (1, 1));
+    // What comes in between two ticks is folded, and not to be seen before the next.
+    fold.apply(Reading::Tick);
+    let (second, asked) = fold.read().await;
+    assert_eq!(asked, 0, "while somebody holds it, the fold loop is not even asked");
+    assert!(Arc::ptr_eq(&first, &second));
+    drop((first, second));
+    let (third, asked) = fold.read().await;
+    assert_eq!((third.tick, third.time, asked), (1, 101, 0), "the fold loop keeps it until the next round");
+    drop(third);
+    fold.tick();
+    let (next, asked) = fold.read().await;
+    assert_eq!((next.tick, next.time, asked), (2, 103, 1));
+}
+
+#[tokio::test]
+async fn who_renders_for_long_holds_up_neither_the_fold_nor_other_readers() {
+    let mut fold = Fake::new(1000);
+    fold.tick();
+    // As if this one were being rendered, all the time.
+    let (held, _) = fold.read().await;
+    let before = Summary::of(&held.view);
+    for tick in 2..50 {
+        fold.tick();
+        assert_eq!(fold.engine.view().time, fold.time);
+        let (snapshot, _) = fold.read().await;
+        assert_eq!((snapshot.tick, snapshot.time), (tick, fold.time));
+    }
+    assert_eq!(Summary::of(&held.view), before);
+}
+
+#[tokio::test]
+async fn the_view_is_copied_once_in_a_tick_in_which_somebody_asked_and_else_never() {
+    let mut fold = Fake::new(1000);
+    fold.tick();
+    let address = |fold: &Fake| Arc::as_ptr(fold.engine.view());
+    let before = address(&fold);
+    let (held, _) = fold.read().await;
+    assert_eq!(Arc::as_ptr(&held.view), before, "a snapshot is a share, and no copy");
+    fold.apply(Reading::Tick);
+    let copy = address(&fold);
+    assert_ne!(copy, before);
+    (0..9).for_each(|_| fold.apply(Reading::Tick));
+    drop(fold.read().await);
+    fold.tick();
+    assert_eq!(address(&fold), copy, "one copy a tick, whoever still holds the old state");
+    drop(held);
+    let (snapshot, _) = fold.read().await;
+    drop(snapshot);
+    fold.tick();
+    assert_eq!(address(&fold), copy, "nobody holds it when the round begins: nothing is copied");
+}
+
+#[tokio::test]
+async fn metrics_and_workloads_of_one_tick_agree() {
+    let mut fold = Fake::new(1000);
+    fold.tick();
+    let turns = Arc::new(tokio::sync::Semaphore::new(2));
+    let mut bodies = Vec::new();
+    for page in [Page::Metrics(Format::Text), Page::Workloads, Page::Metrics(Format::Text)] {
+        let (snapshot, _) = fold.read().await;
+        let (pages, render) = (snapshot.pages.clone(), snapshot.clone());
+        let body = pages.plain(page, &turns, move || http::Snapshot::render(&*render, page)).await.unwrap();
+        bodies.push(body);
+        // The next tick shows it.
+        fold.apply(Reading::Lost(Lost { stage: "slot".into(), count: 7 }));
+    }
+    assert_eq!(bodies[0].as_ptr(), bodies[2].as_ptr(), "one body for all");
+    let text = String::from_utf8(bodies[0].to_vec()).unwrap();
+    assert!(!text.contains("headroom_lost_total{stage=\"slot\"} 7"), "{text}");
+    let summary: Summary = serde_json::from_slice(&bodies[1]).unwrap();
+    assert_eq!(summary.time, 101);
+    let (snapshot, _) = fold.read().await;
+    assert_eq!(summary, Summary::of(&snapshot.view));
+}
+
+#[tokio::test]
+async fn series_that_are_left_out_are_counted_once_for_each_body() {
+    let mut fold = Fake::new(1);
+    for program in ["fault_user", "fault_kernel"] {
+        let probe = Probe { program: program.into(), state: ProbeState::Attached, reason: None };
+        fold.apply(Reading::Probe(probe));
+    }
+    fold.apply(Reading::Fault(fault::Reading::Counts { cgroup: Some(ID), counts: [1; 8] }));
+    fold.tick();
+    let (snapshot, _) = fold.read().await;
+    let turns = Arc::new(tokio::sync::Semaphore::new(2));
+    let page = Page::Metrics(Format::OpenMetrics);
+    let mut counts = Vec::new();
+    for _ in 0..3 {
+        let render = snapshot.clone();
+        snapshot.pages.plain(page, &turns, move || http::Snapshot::render(&*render, page)).await.unwrap();
+        counts.push(fold.left_out.load(Ordering::Relaxed));
+    }
+    assert!(counts[0] > 0 && counts.iter().all(|count| *count == counts[0]), "{counts:?}");
+}
+
+#[tokio::test]
+async fn health_waits_for_nobody_and_the_end_of_the_fold_loop_is_no_snapshot() {
+    let mut fold = Fake::new(1000);
+    assert!(fold.snapshots.ready().is_err() && fold.snapshots.healthy().is_ok());
+    // Before the first tick there is a state, if a poor one.
+    assert_eq!(fold.read().await.0.tick, 0);
+    fold.tick();
+    assert_eq!((fold.snapshots.ready(), fold.snapshots.healthy()), (Ok(()), Ok(())));
+    fold.snapshots.pulse.ended.store(1, Ordering::Relaxed);
+    assert!(fold.snapshots.healthy().is_err(), "the last round was when the host started");
+    let Fake { snapshots, asks, publisher, .. } = fold;
+    let reader = tokio::spawn(async move { snapshots.current().await.is_none() });
+    tokio::task::yield_now().await;
+    drop((asks, publisher));
+    assert!(reader.await.unwrap());
+}
