@@ -2,8 +2,8 @@
 
 use super::render::Value;
 use super::{Kind, Metric, Unit};
-use crate::sample::ProbeState;
-use crate::view::coverage::{CGROUP_EVENTS as EVENTS, ORIGINS};
+use crate::sample::{Origin, ProbeState};
+use crate::view::coverage::CGROUP_EVENTS as EVENTS;
 
 const STATES: [(ProbeState, &str); 6] = [
     (ProbeState::Attached, "attached"),
@@ -87,8 +87,9 @@ pub const SAMPLES: Metric = Metric {
     labels: &["source"],
     needs: &[],
     read: |view, emit| {
-        for (origin, samples) in ORIGINS.into_iter().zip(view.coverage.samples) {
-            emit.counter(&[origin], Value::Int(samples), view.started)?;
+        for origin in Origin::ALL {
+            let samples = view.coverage.samples[origin as usize];
+            emit.counter(&[origin.label()], Value::Int(samples), view.started)?;
         }
         Ok(())
     },
