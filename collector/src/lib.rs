@@ -1,8 +1,9 @@
 //! Headroom's collector: everything in user space.
 //!
 //! Data flows one way: a [`source`] produces [`sample::Sample`]s, [`engine::Engine`] folds them into the [`view`], and
-//! [`metric`] reads the view. [`round`] reads the sources once a tick; only [`run`] wires these together.
+//! [`metric`] reads the view. [`agent::round`] reads the sources once a tick; only [`run`] wires these together.
 
+pub mod agent;
 pub mod alert;
 pub mod amount;
 pub mod cli;
@@ -16,7 +17,6 @@ pub mod incident;
 pub mod metric;
 pub mod pressure;
 pub mod privilege;
-pub mod round;
 pub mod rule;
 pub mod run;
 pub mod sample;

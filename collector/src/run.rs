@@ -14,6 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::agent::round::Round;
 use crate::cli::exit::{Exit, Failure};
 use crate::config::Config;
 use crate::engine::{Engine, Outcome};
@@ -22,7 +23,6 @@ use crate::http::{BindError, Exposition, Limits, Listener, serve};
 use crate::metric::{self, Format};
 use crate::pressure::{self, Stall, Trigger};
 use crate::privilege;
-use crate::round::Round;
 use crate::rule::Rules;
 use crate::sample::{ProbeState, Reading, Sample};
 use crate::service::Manager;
@@ -34,7 +34,6 @@ use crate::source::clock;
 use crate::source::host::trigger::{self, Armed};
 use crate::source::kernel::ring::Ring;
 use crate::source::kernel::{Kernel, load};
-use crate::source::process::Own;
 use crate::source::root::Root;
 use crate::summary::Summary;
 
@@ -56,7 +55,7 @@ pub struct Options {
 pub fn run(config: &Config, options: &Options) -> Result<(), Failure> {
     let targets = sink::target::targets(config).map_err(|error| Failure::new(Exit::Config, error))?;
     let access = access(config)?;
-    let own = Own::open()?;
+    let started = clock::unix_ns();
     privilege::check()?;
     privilege::lost().for_each(|(capability, cost)| tracing::info!("without {capability}: {cost}"));
     let _lock = privilege::lock(&config.lock)?;
@@ -75,7 +74,7 @@ pub fn run(config: &Config, options: &Options) -> Result<(), Failure> {
     // Its threads inherit the capabilities that are left.
     let host = Host::of(config, access.scheme(), listener.address());
     let outbox = Outbox::start(&config.journal, &host, targets)?;
-    let done = runtime.block_on(collect(config, own, kernel, triggers, (listener, access), recorder, outbox));
+    let done = runtime.block_on(collect(config, started, kernel, triggers, (listener, access), recorder, outbox));
     // Neither a password that is being checked nor a disk that hangs is waited for.
     drop(inside);
     runtime.shutdown_background();
@@ -201,7 +200,7 @@ impl Exposition for Shared {
 
 async fn collect(
     config: &Config,
-    own: Own,
+    started: u64,
     kernel: Kernel,
     triggers: Vec<Armed>,
     (listener, access): (Listener, Arc<Access>),
@@ -229,7 +228,7 @@ async fn collect(
     let losses = [("http", shed), ("series", left_out)].into_iter().chain(outbox.losses()).collect();
     let mut fares = outbox.fares.clone();
     let restored = std::mem::take(&mut outbox.restored);
-    let mut round = Round::open(config, kernel, own, losses)?;
+    let mut round = Round::open(config, kernel, started, losses)?;
     let mut manager = Manager::new();
     let mut fold = |sample: Sample| {
         if let Some(recorder) = &mut recorder {

@@ -7,11 +7,11 @@ use crate::engine::Engine;
 use crate::sample::{Reading, Sample};
 use crate::signal::cgroup;
 use crate::source::cgroup::{Hierarchies, walk};
-use crate::source::clock;
 use crate::source::kernel;
-use crate::source::name::{self, Answers};
+use crate::source::name::{self, Answers, Asker};
 use crate::source::root::Root;
 use crate::source::statistic::{Limits, Reader};
+use crate::source::{Source, clock};
 use crate::summary::Summary;
 
 /// The host, read directly.
@@ -30,7 +30,8 @@ impl Direct {
         let limits = Limits { period: 1, ..Limits::of(config) };
         let mut reader = Reader::open(&root, &hierarchies, limits)?;
         let mut engine = Engine::new();
-        let (mut asker, names) = name::start(&root, hierarchies.memory.id, &config.workload)?;
+        let (answering, names) = name::channel();
+        let mut asker = Asker::start(&root, &hierarchies, config, answering)?;
         let mut say = |reading| {
             reader.follow(&reading);
             asker.follow(&reading);
