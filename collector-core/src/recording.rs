@@ -5,7 +5,7 @@ use std::io::{self, BufRead, Read};
 
 use crate::sample::Sample;
 
-/// No line of ours is anywhere near as long; one that is does not end up in memory.
+/// Longest line, in bytes, that is read into memory; a sample is far shorter.
 const LINE: u64 = 1 << 20;
 
 /// Reads samples, one a line; blank lines are passed over. After a broken line it goes on with the next; after

@@ -76,6 +76,47 @@ pub enum Reading {
     Restored(Alert),
 }
 
+/// Where a reading comes from: the label `source` of `headroom_samples_total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The kernel's rings and maps.
+    Kernel,
+    /// Cgroups: their lives, files and names.
+    Cgroup,
+    /// The agent itself.
+    Agent,
+    /// The host's files.
+    Host,
+    /// NVML.
+    Gpu,
+}
+
+impl Origin {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Origin; 5] = [Origin::Kernel, Origin::Cgroup, Origin::Agent, Origin::Host, Origin::Gpu];
+
+    /// The label's value.
+    pub fn label(self) -> &'static str {
+        ["kernel", "cgroup", "agent", "host", "gpu"][self as usize]
+    }
+}
+
+impl Reading {
+    /// Where it comes from. Without a catch-all: whoever adds a reading has to say.
+    pub fn origin(&self) -> Origin {
+        match self {
+            Reading::Probe(_) | Reading::Program(_) | Reading::Lost(_) => Origin::Kernel,
+            Reading::Oom(_) | Reading::Reclaim(_) | Reading::Kswapd(_) | Reading::Compaction(_) => Origin::Kernel,
+            Reading::Fault(_) | Reading::Block(_) | Reading::Transfer(_) => Origin::Kernel,
+            Reading::Cgroup(_) | Reading::Name(_) | Reading::Statistics(_) => Origin::Cgroup,
+            Reading::Start(_) | Reading::Tick | Reading::Process(_) | Reading::Source(_) => Origin::Agent,
+            Reading::Delivery(_) | Reading::Restored(_) => Origin::Agent,
+            Reading::Host(_) | Reading::Disk(_) | Reading::Filesystem(_) | Reading::Pressure(_) => Origin::Host,
+            Reading::Gpu(_) => Origin::Gpu,
+        }
+    }
+}
+
 /// What of the host the fold needs to know.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -1,7 +1,7 @@
 //! Headroom's collector: all IO in user space. What decides is in [`collector_core`].
 //!
 //! Data flows one way: a [`source`] produces samples, the core's engine folds them into the view, and whoever shows something
-//! reads the view. [`round`] reads the sources once a tick; [`agent`] wires these together.
+//! reads the view. [`agent`] wires these together.
 
 pub mod agent;
 pub mod cli;
@@ -14,7 +14,6 @@ pub mod exit;
 pub mod exposition;
 pub mod http;
 pub mod privilege;
-pub mod round;
 pub mod service;
 pub mod sink;
 pub mod source;

@@ -13,8 +13,10 @@ use collector::config::Config;
 use collector::engine::Engine;
 use collector::exposition::{Format, render};
 use collector::sample::{Reading, Sample};
+use collector::source::filesystem::Filesystems;
 use collector::source::host::Host;
 use collector::source::root::Root;
+use collector::source::{self, Source};
 use collector::statistic::filesystem::{Statistic, Values};
 
 thread_local! {
@@ -45,19 +47,33 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("tests/fixtures/host")
 }
 
-/// The host whose root is this folder. Its filesystems are as full as their paths are long.
-fn host(root: PathBuf) -> Host {
+/// The host whose root is this folder, and its filesystems, which are as full as their paths are long.
+struct Files {
+    host: Host,
+    filesystems: Filesystems,
+}
+
+impl Files {
+    fn read(&mut self, tell: &mut dyn FnMut(Reading)) {
+        let sources: [(_, &mut dyn Source); 2] = [("host", &mut self.host), ("filesystem", &mut self.filesystems)];
+        sources.into_iter().for_each(|(name, it)| source::read(name, it, &mut |sample| tell(sample.reading)));
+    }
+}
+
+fn host(root: PathBuf) -> Files {
     let mut config = Config::default();
     config.filesystem.interval = std::time::Duration::ZERO;
     let length = root.as_os_str().len() as u64;
-    Host::new(&Root::new(root), &config).asking(Arc::new(move |path| {
+    let root = Root::new(root);
+    let filesystems = Filesystems::new(&root, &config.filesystem).asking(Arc::new(move |path| {
         let free = path.as_os_str().len() as u64 - length;
         Ok([(Statistic::Size, 4096), (Statistic::Free, free), (Statistic::ReadOnly, 0)].into_iter().collect::<Values>())
-    }))
+    }));
+    Files { host: Host::new(&root, &config), filesystems }
 }
 
 /// Everything it says until its filesystems have answered, as a recording would have it.
-fn read(host: &mut Host) -> Vec<Reading> {
+fn read(host: &mut Files) -> Vec<Reading> {
     let mut readings = Vec::new();
     let answered =
         |readings: &[Reading]| readings.iter().any(|it| matches!(it, Reading::Source(it) if it.source == "filesystem"));

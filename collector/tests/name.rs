@@ -12,7 +12,9 @@ use std::time::Duration;
 use collector::config::Config;
 use collector::sample::{Name, Reading, Sample};
 use collector::signal::cgroup::{self, Id};
-use collector::source::name::{Answers, Asker, start};
+use collector::source::Source as _;
+use collector::source::cgroup::Hierarchies;
+use collector::source::name::{Answers, Asker, channel};
 use collector::source::root::Root;
 
 /// What is on the heap, and the most that ever was.
@@ -64,7 +66,11 @@ impl Drop for Folder {
 
 /// An agent's end of it, on a v2 host.
 fn begin(root: &Path) -> (Asker, Answers) {
-    start(&Root::new(root), 0, &Config::default().workload).unwrap()
+    let root = Root::new(root);
+    let mounts = "27 24 0:22 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
+    let hierarchies = Hierarchies::parse("0::/\n", mounts, &root).unwrap();
+    let (answering, answers) = channel();
+    (Asker::start(&root, &hierarchies, &Config::default(), answering).unwrap(), answers)
 }
 
 fn born(asker: &mut Asker, id: u64, path: String) {
@@ -107,7 +113,7 @@ fn a_name_that_appears_after_the_cgroup_is_told_and_asked_for_once() {
     asker.follow(&Reading::Cgroup(cgroup::Reading::Died { id: Id { hierarchy: 0, id: 7 } }));
     born(&mut asker, 7, format!("/docker/{id}"));
     assert_eq!(answer(&mut answers, LONG), Some((7, "web".into())), "another cgroup with the same number");
-    assert_eq!(asker.lost().load(Ordering::Relaxed), 0);
+    asker.read(&mut |lost| panic!("{lost:?}"));
 }
 
 #[test]

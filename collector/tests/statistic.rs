@@ -16,6 +16,7 @@ use collector::signal::cgroup;
 use collector::source::cgroup::{Hierarchies, walk};
 use collector::source::root::Root;
 use collector::source::statistic::{Limits, Reader};
+use collector::source::{self, Source as _};
 use collector::statistic::workload::Statistic;
 use collector::statistic::{Statistic as _, host};
 use collector_common::SIGNALS;
@@ -97,7 +98,7 @@ fn steady(descriptors: usize) {
     for round in 0..4 * PERIOD as usize {
         (0..CGROUPS).for_each(|number| write(&root, number, round));
         let before = ALLOCATIONS.get();
-        reader.read(&mut |sample| {
+        source::read("cgroup", &mut reader, &mut |sample| {
             samples += 1;
             drop(engine.apply(&sample));
         });
@@ -166,7 +167,7 @@ fn a_tick_allocates_nothing_while_cgroups_are_looked_for_in_vain() {
     let (mut usages, mut joined) = (0, 0);
     for round in 0..4 * PERIOD {
         let before = ALLOCATIONS.get();
-        reader.read(&mut |sample| match sample.reading {
+        source::read("cgroup", &mut reader, &mut |sample| match sample.reading {
             Reading::Statistics(read) => usages += usize::from(read.values.get(Statistic::MemoryCurrent) == Some(4096)),
             Reading::Cgroup(cgroup::Reading::Joined { .. }) => joined += 1,
             _ => {}

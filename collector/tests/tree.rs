@@ -17,6 +17,7 @@ use collector::source::cgroup::{Hierarchies, walk};
 use collector::source::name::{self, Answers, Asker};
 use collector::source::root::Root;
 use collector::source::statistic::{Limits, Reader};
+use collector::source::{self, Source as _};
 
 use manifest::{Tree, folder};
 
@@ -58,7 +59,8 @@ impl Host {
         let hierarchies = Hierarchies::find(&root).unwrap();
         let limits = Limits { workloads: 1000, descriptors, period: 1 };
         let reader = Reader::open(&root, &hierarchies, limits).unwrap();
-        let (asker, answers) = name::start(&root, hierarchies.memory.id, &Config::default().workload).unwrap();
+        let (answering, answers) = name::channel();
+        let asker = Asker::start(&root, &hierarchies, &Config::default(), answering).unwrap();
         let mut host = Host { tree, hierarchies, reader, asker, answers, engine: Engine::new() };
         host.tell(Reading::Start(Start {
             version: "0.1.0".into(),
@@ -94,7 +96,7 @@ impl Host {
     /// What their files say; gives what was wrong, if anything.
     fn read(&mut self) -> Option<String> {
         let mut samples = Vec::new();
-        self.reader.read(&mut |sample| samples.push(sample.reading));
+        source::read("cgroup", &mut self.reader, &mut |sample| samples.push(sample.reading));
         let mut error = None;
         for reading in samples {
             if let Reading::Source(source) = &reading {

@@ -6,10 +6,10 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use collector::source::filesystem::mount::{self, Exclude, Mount};
 use collector::source::host::disk::Disks;
-use collector::source::host::mount::{self, Exclude, Mount};
-use collector::source::host::pattern::Patterns;
 use collector::source::host::{FILES, Units};
+use collector::source::pattern::Patterns;
 use collector::source::text::{fields, lines, number};
 use collector::statistic::host::Values;
 use libfuzzer_sys::fuzz_target;

@@ -1,9 +1,9 @@
 //! What can be seen, what was lost, and what the programs cost.
 
 use super::row::{Kind, Metric, Unit, Value};
-use crate::sample::ProbeState;
+use crate::sample::{Origin, ProbeState};
 use crate::signal::cgroup;
-use crate::view::coverage::{CGROUP_EVENTS as EVENTS, ORIGINS};
+use crate::view::coverage::CGROUP_EVENTS as EVENTS;
 
 const STATES: [(ProbeState, &str); 6] = [
     (ProbeState::Attached, "attached"),
@@ -87,8 +87,9 @@ pub const SAMPLES: Metric = Metric {
     labels: &["source"],
     needs: &[],
     read: |view, emit| {
-        for (origin, samples) in ORIGINS.into_iter().zip(view.coverage.samples) {
-            emit.counter(&[origin], Value::Int(samples), view.started)?;
+        for origin in Origin::ALL {
+            let samples = view.coverage.samples[origin as usize];
+            emit.counter(&[origin.label()], Value::Int(samples), view.started)?;
         }
         Ok(())
     },

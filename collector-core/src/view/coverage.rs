@@ -7,7 +7,7 @@ use std::sync::Arc;
 use collector_common::lost;
 
 use crate::count::grow;
-use crate::sample::{Delivery, Probe, ProbeState, Process, Program, Reading, Source};
+use crate::sample::{Delivery, Origin, Probe, ProbeState, Process, Program, Reading, Source};
 use crate::signal::decode::MALFORMED;
 
 /// The places in user space that can drop something; the kernel's are [`lost::NAMES`].
@@ -34,9 +34,6 @@ pub const STAGES: &[&str] = &[
 
 /// Names of each sort that are kept. There are far fewer, unless a replayed file is not ours.
 const NAMES: usize = 128;
-
-/// Where samples come from: the label `source` of `headroom_samples_total`.
-pub const ORIGINS: [&str; 5] = ["kernel", "cgroup", "agent", "host", "gpu"];
 
 /// What happens to cgroups, in the order of [`CgroupEvent`].
 pub const CGROUP_EVENTS: [&str; 4] = ["born", "died", "renamed", "attached"];
@@ -65,8 +62,8 @@ pub struct Coverage {
     pub sinks: BTreeMap<Arc<str>, Delivery>,
     /// What the agent itself costs.
     pub process: Option<Process>,
-    /// Samples, in the order of [`ORIGINS`].
-    pub samples: [u64; ORIGINS.len()],
+    /// Samples, by their [`Origin`].
+    pub samples: [u64; Origin::ALL.len()],
     /// Events of cgroups, in the order of [`CGROUP_EVENTS`].
     pub cgroup_events: [u64; CGROUP_EVENTS.len()],
     /// A kill came with the cgroup whose limit caused it, so this kernel can tell.
@@ -183,15 +180,7 @@ impl Coverage {
     }
 
     pub(crate) fn sample(&mut self, reading: &Reading) {
-        let origin = match reading {
-            Reading::Cgroup(_) | Reading::Name(_) | Reading::Statistics(_) => 1,
-            Reading::Start(_) | Reading::Tick | Reading::Process(_) | Reading::Source(_) => 2,
-            Reading::Delivery(_) | Reading::Restored(_) => 2,
-            Reading::Host(_) | Reading::Disk(_) | Reading::Filesystem(_) | Reading::Pressure(_) => 3,
-            Reading::Gpu(_) => 4,
-            _ => 0,
-        };
-        grow(&mut self.samples[origin], 1);
+        grow(&mut self.samples[reading.origin() as usize], 1);
     }
 
     pub(crate) fn cgroup_event(&mut self, event: CgroupEvent) {

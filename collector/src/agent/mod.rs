@@ -10,6 +10,7 @@
 
 mod endpoint;
 mod fold;
+pub mod round;
 mod run;
 pub mod snapshot;
 mod start;

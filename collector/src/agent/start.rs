@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 
 use super::endpoint::Endpoint;
 use super::fold::Fold;
+use super::round::Round;
 use super::snapshot::{self, Ask};
 use crate::clock;
 use crate::config::Config;
@@ -28,14 +29,12 @@ use crate::http::access::Access;
 use crate::http::{BindError, Listener};
 use crate::pressure::{self, Stall, Trigger};
 use crate::privilege;
-use crate::round::Round;
 use crate::sample::{ProbeState, Reading, Sample};
 use crate::service::Manager;
 use crate::sink::record::Recorder;
 use crate::source::host::trigger::{self, Armed};
 use crate::source::kernel::ring::Ring;
 use crate::source::kernel::{Kernel, load};
-use crate::source::process::Own;
 use crate::source::root::Root;
 
 /// What `headroom run` is given beside its configuration.
@@ -68,7 +67,7 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
     let config = &effective.config;
     let targets = target::targets(config).map_err(|error| Failure::new(Exit::Config, error))?;
     let access = access(config)?;
-    let own = Own::open()?;
+    let started = clock::unix_ns();
     privilege::check()?;
     privilege::lost().for_each(|(capability, cost)| tracing::info!("without {capability}: {cost}"));
     let lock = privilege::lock(&config.lock)?;
@@ -98,7 +97,7 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
 
     let losses = [("http", shed), ("series", left_out)].into_iter().chain(outbox.losses()).collect();
     let (health, restored) = (outbox.health.clone(), std::mem::take(&mut outbox.restored));
-    let mut round = Round::open(config, kernel, own, losses)?;
+    let mut round = Round::open(config, kernel, started, losses)?;
     let mut fold = Fold::new(engine, recorder, outbox, publisher);
     round.begin(&mut |sample| fold.apply(sample));
     let mut apply = |reading| fold.apply(Sample { time: clock::unix_ns(), reading });

@@ -2,23 +2,20 @@
 
 use std::fmt::{self, Write as _};
 use std::io::{IsTerminal, Write as _, stdout};
-use std::path::Path;
 
 use anyhow::Context as _;
 use collector_common::SIGNALS;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::settings::Settings;
 use crate::config::Config;
 use crate::exit::Failure;
 use crate::privilege;
 use crate::sample::{Probe, ProbeState};
-use crate::source::cgroup::{Controller, Hierarchies};
-use crate::source::gpu;
-use crate::source::host::trigger;
-use crate::source::kernel::{layout, load};
+use crate::source::Finding;
+use crate::source::catalogue::SOURCES;
+use crate::source::kernel::examine;
 use crate::source::root::Root;
-use crate::source::transfer::finder::Finder;
 
 /// Say what this host can and cannot measure, and why
 ///
@@ -45,24 +42,19 @@ struct Findings {
     version: &'static str,
     kernel: String,
     architecture: &'static str,
-    btf: Fact,
-    capabilities: Fact,
-    /// What else is missing of them, and what that costs.
+    /// What the sources say, in their order.
+    #[serde(flatten, serialize_with = "by_key")]
+    facts: Vec<Finding>,
+    /// Capabilities that the agent can do without, and what lacking them costs.
     lost: Vec<String>,
-    cgroup: Fact,
-    pressure: Fact,
-    gpu: Fact,
-    /// What keeps every probe from being tried.
+    /// Why no probe could be tried.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     probes: Vec<Verdict>,
 }
 
-/// Something that is as it should be, or not, and what it is.
-#[derive(Debug, Serialize)]
-struct Fact {
-    ok: bool,
-    is: String,
+fn by_key<S: Serializer>(facts: &[Finding], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(facts.iter().map(|fact| (fact.key, fact)))
 }
 
 #[derive(Debug, Serialize)]
@@ -73,7 +65,7 @@ struct Verdict {
     probe: Probe,
 }
 
-/// Looks at the host. What is missing is a finding, not an error.
+/// Examines the host. What is missing is a finding, not an error.
 pub fn run(args: &DoctorArgs, config: Config) -> Result<(), Failure> {
     let findings = look(&config);
     let mut out = stdout().lock();
@@ -87,30 +79,9 @@ pub fn run(args: &DoctorArgs, config: Config) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Attaches what can be attached, and looks once for libraries.
-fn try_probes(config: &Config, hierarchies: &Hierarchies) -> anyhow::Result<Vec<Probe>> {
-    // One slot does: nothing is counted here.
-    let loaded = load::load(config, 2, hierarchies)?;
-    let mut probes = loaded.probes;
-    let mut finder = Finder::new(&Root::new(&config.rootfs), load::waiting(&loaded.ebpf, &probes)?);
-    if config.transfer.enabled {
-        finder.scan(0, 1)?;
-    }
-    for found in finder.probes() {
-        probes.iter_mut().filter(|probe| probe.program == found.program).for_each(|probe| *probe = found.clone());
-    }
-    Ok(probes)
-}
-
 fn look(config: &Config) -> Findings {
-    let hierarchies = Hierarchies::find(&Root::new(&config.rootfs));
-    let missing = privilege::missing();
-    let tried = match (&hierarchies, missing.is_empty()) {
-        (Ok(hierarchies), true) => try_probes(config, hierarchies),
-        (Err(error), _) => Err(anyhow::anyhow!("{error:#}")),
-        (_, false) => Err(anyhow::anyhow!("probes are tried with these capabilities only")),
-    };
-    let (probes, error) = match tried {
+    let root = Root::new(&config.rootfs);
+    let (probes, error) = match examine::probes(config, &root) {
         Ok(probes) => (probes, None),
         Err(error) => (Vec::new(), Some(format!("{error:#}"))),
     };
@@ -119,73 +90,14 @@ fn look(config: &Config) -> Findings {
         let (signal, row) = every.clone().find(|(_, row)| row.program == probe.program)?;
         Some(Verdict { signal: signal.name, gives: row.gives, probe })
     });
-    let names: Vec<_> = missing.iter().map(ToString::to_string).collect();
     Findings {
         version: env!("CARGO_PKG_VERSION"),
         kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
         architecture: std::env::consts::ARCH,
-        btf: btf(config.kernel.btf.as_deref()),
-        capabilities: Fact {
-            ok: missing.is_empty(),
-            is: match names.is_empty() {
-                true => "all that attaching takes".to_owned(),
-                false => format!("missing: {}", names.join(", ")),
-            },
-        },
+        facts: SOURCES.iter().flat_map(|row| (row.examine)(config, &root)).collect(),
         lost: privilege::lost().map(|(capability, cost)| format!("without {capability}: {cost}")).collect(),
-        cgroup: match &hierarchies {
-            Ok(found) => Fact { ok: true, is: mounts(found) },
-            Err(error) => Fact { ok: false, is: format!("{error:#}") },
-        },
-        pressure: pressure(config),
-        gpu: gpus(config),
         error,
         probes: verdicts.collect(),
-    }
-}
-
-/// The mode, and where each controller is; those that are together in one go.
-fn mounts(hierarchies: &Hierarchies) -> String {
-    let places = hierarchies.all().into_iter().map(|hierarchy| {
-        let here = |controller: &&Controller| hierarchies.of(**controller).is_some_and(|it| it.id == hierarchy.id);
-        let names: Vec<_> = Controller::ALL.iter().filter(here).map(|controller| controller.name()).collect();
-        let part = if hierarchy.is_partial() { ", only a part of the host's" } else { "" };
-        format!("{} at {}{part}", names.join(", "), hierarchy.root.display())
-    });
-    format!("{}: {}", hierarchies.mode(), places.collect::<Vec<_>>().join("; "))
-}
-
-fn btf(path: Option<&Path>) -> Fact {
-    match layout::load(path) {
-        Ok(_) => Fact { ok: true, is: path.unwrap_or(Path::new(layout::VMLINUX)).display().to_string() },
-        Err(error) => Fact { ok: false, is: error.to_string() },
-    }
-}
-
-/// Whether the kernel would watch over all that is set.
-fn pressure(config: &Config) -> Fact {
-    let proc = Root::new(&config.rootfs).at("/proc");
-    let (mut armed, mut refused) = (Vec::new(), Vec::new());
-    for wanted in trigger::wanted(&config.pressure) {
-        let name = format!("{} {}", wanted.resource.label(), wanted.kind.label());
-        match trigger::arm(&proc, wanted) {
-            Ok(_) => armed.push(name),
-            Err(refusal) => refused.push(format!("no trigger for {name}: {}", refusal.reason)),
-        }
-    }
-    let is = match (armed.is_empty(), refused.is_empty()) {
-        (true, true) => "no trigger is set".to_owned(),
-        (false, true) => format!("triggers for {}", armed.join(", ")),
-        _ => refused.join("; "),
-    };
-    Fact { ok: refused.is_empty(), is }
-}
-
-/// Which GPUs there are, and what they cannot tell.
-fn gpus(config: &Config) -> Fact {
-    match gpu::examine(&config.gpu, &Root::new(&config.rootfs)) {
-        Ok(is) => Fact { ok: true, is },
-        Err(is) => Fact { ok: false, is },
     }
 }
 
@@ -195,14 +107,12 @@ fn describe(findings: &Findings, colour: bool) -> Result<String, fmt::Error> {
         true => format!("\x1b[{code}m{word:<11}\x1b[0m"),
         false => format!("{word:<11}"),
     };
-    let Findings { version, kernel, architecture, btf, capabilities, lost, cgroup, pressure, gpu, error, probes } =
-        findings;
+    let Findings { version, kernel, architecture, facts, lost, error, probes } = findings;
     writeln!(text, "headroom {version} on Linux {kernel} ({architecture})\n")?;
-    let facts = [("BTF", btf), ("capability", capabilities), ("cgroup", cgroup), ("pressure", pressure), ("gpu", gpu)];
-    for (name, fact) in facts {
-        let mark = if fact.ok { paint("32", "ok") } else { paint("31", "missing") };
-        writeln!(text, "{name:<12}{mark} {}", fact.is)?;
-        if name == "capability" {
+    for Finding { key, title, ok, is } in facts {
+        let mark = if *ok { paint("32", "ok") } else { paint("31", "missing") };
+        writeln!(text, "{title:<12}{mark} {is}")?;
+        if *key == examine::CAPABILITY {
             lost.iter().try_for_each(|lost| writeln!(text, "{:<24}{lost}", ""))?;
         }
     }

@@ -8,9 +8,10 @@ use anyhow::{Context as _, Result};
 use rustix::fs::{RawDir, SeekFrom, seek};
 use rustix::process::{Resource, getrlimit};
 
-use super::clock;
 use super::text::{fields, number};
-use crate::sample::Process;
+use super::{Health, Source};
+use crate::clock;
+use crate::sample::{Process, Reading, Sample};
 
 /// The agent's own /proc files.
 pub struct Own {
@@ -21,19 +22,18 @@ pub struct Own {
 }
 
 impl Own {
-    /// Opens them. The start time is now: this is called first of all.
-    pub fn open() -> Result<Own> {
+    /// Opens them. `started` is when the agent started, in nanoseconds since the Unix epoch.
+    pub fn open(started: u64) -> Result<Own> {
         let open = |path: &str| File::open(path).with_context(|| format!("open {path}"));
         Ok(Own {
             statm: open("/proc/self/statm")?,
             fds: open("/proc/self/fd")?,
             page_size: rustix::param::page_size() as u64,
-            start_time: clock::unix_ns(),
+            start_time: started,
         })
     }
 
-    /// What the agent costs by now.
-    pub fn read(&self) -> Result<Process> {
+    fn costs(&self) -> Result<Process> {
         let mut buffer = [0u8; 128];
         let length = self.statm.read_at(&mut buffer, 0).context("read /proc/self/statm")?;
         // size resident shared text lib data dt, in pages (proc_pid_statm(5))
@@ -63,6 +63,16 @@ impl Own {
     }
 }
 
+impl Source for Own {
+    /// Where /proc is not readable these numbers are absent; that alone makes no source unhealthy.
+    fn read(&mut self, emit: &mut dyn FnMut(Sample)) -> Health {
+        if let Ok(process) = self.costs() {
+            emit(Sample { time: clock::unix_ns(), reading: Reading::Process(process) });
+        }
+        Health::Silent
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::ffi::c_void;
@@ -74,13 +84,13 @@ mod tests {
 
     #[test]
     fn an_opened_file_and_touched_memory_show() {
-        let own = Own::open().unwrap();
+        let own = Own::open(7).unwrap();
         // The other tests are threads of this process: now and then they give back more than this one takes.
         let shows = (0..100).any(|_| {
-            let before = own.read().unwrap();
+            let before = own.costs().unwrap();
             let files: Vec<_> = (0..20).map(|_| File::open("/dev/null").unwrap()).collect();
             let memory = Fresh::touched();
-            let after = own.read().unwrap();
+            let after = own.costs().unwrap();
             drop((files, memory));
             assert!(after.cpu_ns >= before.cpu_ns);
             assert!(after.virtual_bytes >= after.resident_bytes);

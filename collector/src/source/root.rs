@@ -1,5 +1,5 @@
-//! Where the host's files are. In a container the host's root is mounted somewhere, and its /proc, /sys and /var are
-//! below that; nothing else knows the difference.
+//! Where the host's files are. In a container the host's root is mounted somewhere, with its /proc, /sys and /var
+//! below; no other file knows the difference.
 
 use std::path::{Path, PathBuf};
 
@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 pub struct Root(PathBuf);
 
 impl Root {
-    /// Where it is mounted; `/` is where it is for whoever runs on the host itself.
+    /// The host's root, mounted at `path`: `/` on the host itself.
     pub fn new(path: impl Into<PathBuf>) -> Root {
         Root(path.into())
     }
 
-    /// Where something of the host's is: `/var/log` is `/host/var/log` in here.
+    /// Translates a path of the host: `/var/log` may be `/host/var/log` here.
     pub fn at(&self, path: impl AsRef<Path>) -> PathBuf {
         let path = path.as_ref();
         self.0.join(path.strip_prefix("/").unwrap_or(path))

@@ -1,4 +1,4 @@
-//! Whether a thread of a source still answers: before each call that may hang it says by when it will be back.
+//! Notices that a source's thread hangs: before each call that may block, the thread notes when it must be back.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::clock;
 
-/// What a thread and whoever waits for it share.
+/// Shared by a thread and the source that owns it.
 #[derive(Debug)]
 pub struct Watch {
     deadline: Duration,
@@ -15,17 +15,17 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Calls may take this long.
+    /// A call may take as long as `deadline`.
     pub fn new(deadline: Duration) -> Watch {
         Watch { deadline, call: Mutex::new(None), over: AtomicBool::new(false) }
     }
 
-    /// Makes a call that may hang.
+    /// Makes a call that may block.
     pub fn call<T>(&self, name: &'static str, call: impl FnOnce() -> T) -> T {
         self.call_for(self.deadline, name, call)
     }
 
-    /// Makes a call that may take as long as this.
+    /// Makes a call that may take as long as `time`.
     pub fn call_for<T>(&self, time: Duration, name: &'static str, call: impl FnOnce() -> T) -> T {
         let by = clock::monotonic_ns().saturating_add(time.as_nanos() as u64);
         self.set(Some((by, name)));
@@ -39,18 +39,18 @@ impl Watch {
         self.deadline
     }
 
-    /// The call that is not back in time.
+    /// The call that has missed its deadline.
     pub fn late(&self) -> Option<&'static str> {
         let call = *self.call.lock().unwrap_or_else(PoisonError::into_inner);
         call.filter(|(by, _)| clock::monotonic_ns() > *by).map(|(_, name)| name)
     }
 
-    /// Tells the thread that nobody waits for it any more.
+    /// Tells the thread to end once it is back.
     pub fn give_up(&self) {
         self.over.store(true, Ordering::Relaxed);
     }
 
-    /// Whether nobody does.
+    /// Whether the thread should end.
     pub fn is_over(&self) -> bool {
         self.over.load(Ordering::Relaxed)
     }

@@ -8,9 +8,10 @@ use crate::config::Config;
 use crate::engine::Engine;
 use crate::sample::{Reading, Sample};
 use crate::signal::cgroup;
+use crate::source::Source;
 use crate::source::cgroup::{Hierarchies, walk};
 use crate::source::kernel;
-use crate::source::name::{self, Answers};
+use crate::source::name::{self, Answers, Asker};
 use crate::source::root::Root;
 use crate::source::statistic::{Limits, Reader};
 
@@ -30,7 +31,8 @@ impl Direct {
         let limits = Limits { period: 1, ..Limits::of(config) };
         let mut reader = Reader::open(&root, &hierarchies, limits)?;
         let mut engine = Engine::new();
-        let (mut asker, names) = name::start(&root, hierarchies.memory.id, &config.workload)?;
+        let (answering, names) = name::channel();
+        let mut asker = Asker::start(&root, &hierarchies, config, answering)?;
         let mut say = |reading| {
             reader.follow(&reading);
             asker.follow(&reading);

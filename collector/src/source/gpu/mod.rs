@@ -1,6 +1,6 @@
-//! NVIDIA's GPUs as a source, through NVML. Its calls take milliseconds, and with a sick driver for ever: a thread of its own
-//! makes them, and past a deadline it is left alone with what it waits for, its GPUs' series vanish, and another thread
-//! tries again, later and later. Where there is no library, nothing is read and nothing is said.
+//! NVIDIA's GPUs as a source, through NVML. Its calls take milliseconds, and with a broken driver may never return: a
+//! thread of its own makes them. A thread that misses its deadline is abandoned, its GPUs' series vanish, and another
+//! thread tries again after a growing pause. Without NVML's library the source reads nothing and shows no health.
 
 mod average;
 mod device;
@@ -19,45 +19,44 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
+use anyhow::{Error, Result};
 use nvml_wrapper::Nvml;
 
 use super::cgroup::{Hierarchies, Hierarchy};
-use super::clock;
 use super::root::Root;
 use super::watch::Watch;
+use super::{Finding, Health, Source};
+use crate::clock;
 use crate::config::{self, Config};
-use crate::sample::{Lost, Reading, Sample, Source};
+use crate::sample::{Lost, Reading, Sample};
 use crate::statistic::gpu;
 use holder::Holders;
 use library::Absent;
-use session::Context;
+use session::{Context, LATE, SOON};
 
-/// The stage of `headroom_lost_total` that counts readings for which there was no room.
+/// The stage of `headroom_lost_total` that counts readings dropped because the channel was full.
 const STAGE: &str = "gpu";
-/// The one that counts what the driver said of PCIe and cannot be.
+/// The stage that counts impossible PCIe numbers from the driver.
 const DOUBTFUL: &str = "gpu_pcie";
-/// Samples that wait to be fetched: the rounds of some seconds.
+/// Messages from the thread that wait to be fetched: the rounds of some seconds.
 const WAITING: usize = 4096;
-/// Threads that may be left alone at once.
+/// Threads that may be abandoned at once.
 const STUCK: usize = 4;
-/// How long after trouble NVML is tried again: doubled each time, up to the last.
-const SOON: Duration = Duration::from_secs(1);
-const LATE: Duration = Duration::from_secs(60);
-/// How often a library is looked for where there was none.
+/// How often the agent looks again for a missing library.
 const LOOK: Duration = Duration::from_secs(60);
 /// Starting NVML may take this many times as long as a call.
 const START: u32 = 10;
 
 /// The GPUs.
 pub struct Gpus {
-    settings: Option<Settings>,
+    settings: Settings,
     thread: Option<Thread>,
-    /// GPUs that were told of, and not yet that they are gone.
+    /// GPUs that the engine knows of.
     told: Vec<Arc<str>>,
-    /// Threads that are alive, the given up ones included.
+    /// Threads that are alive, the abandoned ones included.
     threads: Arc<()>,
     wait: Duration,
-    /// When there may be another thread (CLOCK_MONOTONIC).
+    /// When another thread may start (CLOCK_MONOTONIC).
     again: u64,
     error: Option<String>,
 }
@@ -71,16 +70,24 @@ struct Settings {
 
 struct Thread {
     watch: Arc<Watch>,
-    samples: Receiver<Sample>,
+    messages: Receiver<Message>,
     lost: Arc<AtomicU64>,
 }
 
+/// What the thread sends.
+// Boxed, each sample would be an allocation a tick.
+#[allow(clippy::large_enum_variant)]
+enum Message {
+    Sample(Sample),
+    /// A round is complete: its nanoseconds, and why something could not be read.
+    Round(u64, Option<String>),
+}
+
 impl Gpus {
-    /// Those of the host with this root.
-    pub fn new(config: &Config, root: &Root, hierarchies: &Hierarchies) -> Gpus {
-        let settings = Settings { config: config.gpu.clone(), root: root.clone(), memory: hierarchies.memory.clone() };
+    /// The GPUs of the host with this root.
+    pub fn new(root: &Root, hierarchies: &Hierarchies, config: &config::Gpu) -> Gpus {
         Gpus {
-            settings: (config.gpu.enabled != "off").then_some(settings),
+            settings: Settings { config: config.clone(), root: root.clone(), memory: hierarchies.memory.clone() },
             thread: None,
             told: Vec::new(),
             threads: Arc::new(()),
@@ -90,49 +97,72 @@ impl Gpus {
         }
     }
 
-    /// Passes on what was read since the last call. It never waits.
-    pub fn read(&mut self, fold: &mut dyn FnMut(Sample)) {
-        let Some(settings) = &self.settings else { return };
+    /// Gives up the thread, and reports its GPUs as gone.
+    fn abandon(&mut self, now: u64, why: &str, tell: &mut dyn FnMut(Reading)) {
+        if let Some(thread) = self.thread.take() {
+            thread.watch.give_up();
+        }
+        self.again = now.saturating_add(self.wait.as_nanos() as u64);
+        self.wait = (self.wait * 2).min(LATE);
+        for uuid in self.told.drain(..) {
+            tell(Reading::Gpu(gpu::Reading::Gone { uuid }));
+        }
+        say(&mut self.error, Some(why));
+    }
+}
+
+impl Source for Gpus {
+    fn read(&mut self, emit: &mut dyn FnMut(Sample)) -> Health {
         let now = clock::monotonic_ns();
         if self.thread.is_none() && now >= self.again && Arc::strong_count(&self.threads) <= STUCK {
-            self.thread = start(settings.clone(), self.threads.clone());
+            self.thread = start(self.settings.clone(), self.threads.clone());
         }
-        let Some(thread) = &self.thread else { return };
+        let Some(thread) = &self.thread else { return Health::Silent };
+        let mut health = Health::Silent;
         let over = loop {
-            match thread.samples.try_recv() {
-                Ok(sample) => {
+            match thread.messages.try_recv() {
+                Ok(Message::Sample(sample)) => {
                     follow(&mut self.told, &sample.reading);
-                    if let Reading::Source(source) = &sample.reading {
-                        say(&mut self.error, source.error.as_deref());
-                        if source.up {
-                            self.wait = SOON;
-                        }
+                    emit(sample);
+                }
+                Ok(Message::Round(ns, error)) => {
+                    say(&mut self.error, error.as_deref());
+                    if error.is_none() {
+                        self.wait = SOON;
                     }
-                    fold(sample);
+                    health = round(ns, error);
                 }
                 Err(TryRecvError::Empty) => {
                     break thread.watch.late().map(|call| format!("NVML does not answer: {call}"));
                 }
-                Err(TryRecvError::Disconnected) => break Some("the thread that asks NVML is gone".to_owned()),
+                Err(TryRecvError::Disconnected) => break Some("the thread that reads NVML is gone".to_owned()),
             }
         };
-        let mut tell = |reading| fold(Sample { time: clock::unix_ns(), reading });
+        let mut tell = |reading| emit(Sample { time: clock::unix_ns(), reading });
         let lost = thread.lost.swap(0, Ordering::Relaxed);
         if lost > 0 {
             tell(Reading::Lost(Lost { stage: STAGE.into(), count: lost }));
         }
-        if let Some(why) = over {
-            thread.watch.give_up();
-            self.thread = None;
-            self.again = now.saturating_add(self.wait.as_nanos() as u64);
-            self.wait = (self.wait * 2).min(LATE);
-            for uuid in self.told.drain(..) {
-                tell(Reading::Gpu(gpu::Reading::Gone { uuid }));
+        match over {
+            Some(why) => {
+                self.abandon(now, &why, &mut tell);
+                round(self.settings.config.deadline.as_nanos() as u64, Some(why))
             }
-            say(&mut self.error, Some(&why));
-            tell(source(settings.config.deadline.as_nanos() as u64, Some(why)));
+            None => health,
         }
     }
+
+    fn examine(config: &Config, root: &Root) -> Vec<Finding> {
+        let (ok, is) = match examine(&config.gpu, root) {
+            Ok(is) => (true, is),
+            Err(is) => (false, is),
+        };
+        vec![Finding { key: "gpu", title: "gpu", ok, is }]
+    }
+}
+
+fn round(ns: u64, error: Option<String>) -> Health {
+    Health::Round { ns, result: error.map_or(Ok(()), |error| Err(Error::msg(error))) }
 }
 
 impl Drop for Gpus {
@@ -165,13 +195,9 @@ fn follow(told: &mut Vec<Arc<str>>, reading: &Reading) {
     }
 }
 
-fn source(ns: u64, error: Option<String>) -> Reading {
-    Reading::Source(Source { source: "gpu".into(), up: error.is_none(), ns, error })
-}
-
 fn start(settings: Settings, alive: Arc<()>) -> Option<Thread> {
     let watch = Arc::new(Watch::new(settings.config.deadline));
-    let (sender, samples) = sync_channel(WAITING);
+    let (sender, messages) = sync_channel(WAITING);
     let lost = Arc::new(AtomicU64::new(0));
     let work = Work { settings, watch: watch.clone(), sender, lost: lost.clone() };
     let builder = thread::Builder::new().name("headroom-gpu".to_owned());
@@ -179,26 +205,27 @@ fn start(settings: Settings, alive: Arc<()>) -> Option<Thread> {
         work.run();
         drop(alive);
     });
-    spawned.is_ok().then_some(Thread { watch, samples, lost })
+    spawned.is_ok().then_some(Thread { watch, messages, lost })
 }
 
-/// What the thread has.
+/// What the thread works with.
 struct Work {
     settings: Settings,
     watch: Arc<Watch>,
-    sender: SyncSender<Sample>,
+    sender: SyncSender<Message>,
     lost: Arc<AtomicU64>,
 }
 
 impl Work {
-    /// The thread's life: one session after the other.
+    /// The thread: one NVML session after the other.
     fn run(self) {
         let Work { settings: Settings { config, root, memory }, watch, sender, lost } = self;
-        let send = |reading| {
-            let sent = sender.try_send(Sample { time: clock::unix_ns(), reading });
+        let hand = |message| {
+            let sent = sender.try_send(message);
             lost.fetch_add(sent.is_err().into(), Ordering::Relaxed);
             sent.is_ok()
         };
+        let send = |reading| hand(Message::Sample(Sample { time: clock::unix_ns(), reading }));
         let mut holders = Holders::new(&root, &memory);
         let (mut links, mut told) = (HashMap::new(), Vec::new());
         let (mut wait, mut renew) = (SOON, SOON);
@@ -223,7 +250,7 @@ impl Work {
                             if count > 0 {
                                 send(Reading::Lost(Lost { stage: DOUBTFUL.into(), count }));
                             }
-                            send(source(ns, error));
+                            hand(Message::Round(ns, error));
                         },
                     };
                     let trouble = session::run(&nvml, &mut context).err();
@@ -240,26 +267,26 @@ impl Work {
             if healthy {
                 renew = SOON;
             }
-            // Those that are still there when the next session begins stay.
+            // Without trouble the next session begins at once, and GPUs that it still finds stay.
             let Some(trouble) = trouble else { continue };
             for uuid in told.drain(..) {
                 send(Reading::Gpu(gpu::Reading::Gone { uuid }));
             }
-            send(source(clock::monotonic_ns() - begun, Some(trouble)));
+            hand(Message::Round(clock::monotonic_ns() - begun, Some(trouble)));
             wait = if healthy { SOON } else { (wait * 2).min(LATE) };
             nap(wait, &watch);
         }
     }
 }
 
-/// Ends a session. One that cannot be ended properly is left as it is.
+/// Ends a session, if this library can.
 fn stop(nvml: ManuallyDrop<Nvml>) {
     if nvml.lib().nvmlShutdown.is_ok() {
         drop(ManuallyDrop::into_inner(nvml));
     }
 }
 
-/// Waits, unless nobody waits for this thread any more.
+/// Sleeps, unless the thread should end.
 fn nap(time: Duration, watch: &Watch) {
     let until = clock::monotonic_ns() + time.as_nanos() as u64;
     while !watch.is_over() && clock::monotonic_ns() < until {
@@ -267,11 +294,8 @@ fn nap(time: Duration, watch: &Watch) {
     }
 }
 
-/// What the doctor says of GPUs.
-///
-/// # Errors
-/// Why they cannot be read.
-pub fn examine(config: &config::Gpu, root: &Root) -> Result<String, String> {
+/// Which GPUs there are, and what they cannot tell; or why they cannot be read.
+fn examine(config: &config::Gpu, root: &Root) -> Result<String, String> {
     if config.enabled == "off" {
         return Ok("switched off".to_owned());
     }

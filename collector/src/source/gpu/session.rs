@@ -17,11 +17,14 @@ use super::average::Averages;
 use super::device::{self, Meaning, meaning};
 use super::holder::Holders;
 use super::link::Link;
-use super::{LATE, SOON};
 use crate::clock;
 use crate::source::watch::Watch;
 use crate::statistic::gpu::{Device as About, Holder, Reading, Statistic, Values};
 
+/// How long after trouble NVML, or a GPU that was lost, is tried again: doubled each time, up to [`LATE`].
+pub const SOON: Duration = Duration::from_secs(1);
+/// The longest such wait.
+pub const LATE: Duration = Duration::from_secs(60);
 /// MIG devices come and go: where there are any, they are looked for this often.
 const RENEW: Duration = Duration::from_secs(30);
 /// What NVML says where it does not know the number.

@@ -4,8 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::pattern::Patterns;
 use super::zram::Zram;
+use crate::source::pattern::Patterns;
 use crate::source::text::{fields, lines, number};
 use crate::statistic::disk::{Reading, Statistic, Values};
 use Statistic::*;
@@ -112,7 +112,7 @@ impl Disks {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::host::test::Tree;
+    use crate::source::test::Tree;
 
     const VDA: &str = " 254       0 vda 10 1 80 7 20 2 160 8 3 9 15 4 0 96 5 6 11\n";
 

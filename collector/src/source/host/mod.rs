@@ -1,34 +1,28 @@
-//! The host as a source: memory, CPU, pressure, disks, filesystems. Files stay open, and in steady state nothing is
-//! allocated. One small file for each of the kernel's; none knows what becomes of the numbers.
+//! The host as a source: memory, CPU, pressure, disks. The kernel's files stay open. One small file here for each of
+//! the kernel's; none knows what becomes of the numbers.
 
 mod cpu;
 pub mod disk;
-mod file;
-pub mod filesystem;
 mod memory;
-pub mod mount;
-pub mod pattern;
 mod reclaim;
 pub mod trigger;
 mod zram;
 
 use std::path::Path;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, Result, anyhow};
 
+use super::kept::Kept;
+use super::pattern::Patterns;
+use super::root::Root;
+use super::{Finding, Health, Source, pressure};
 use crate::clock;
 use crate::config::Config;
-use crate::sample::{Reading, Source};
-use crate::source::pressure;
-use crate::source::root::Root;
+use crate::sample::{Reading, Sample};
 use crate::statistic::host::{Statistic, Values};
 use disk::Disks;
-use file::Kept;
-use filesystem::Filesystems;
-use mount::Exclude;
-use pattern::Patterns;
 
-/// Takes down what a file says.
+/// Reads what a file says.
 pub type Parse = fn(&[u8], &Units, &mut Values);
 
 /// Files whose numbers are the host's: the name, whether every host has it, and how it is read.
@@ -37,7 +31,7 @@ pub const FILES: [(&str, bool, Parse); 8] = [
     ("vmstat", true, |text, units, values| reclaim::parse(text, units.page, values)),
     ("stat", true, |text, units, values| cpu::parse(text, units.tick_ns, values)),
     ("loadavg", true, |text, _, values| cpu::parse_load(text, values)),
-    // Of the host as a whole all tasks never wait for a CPU; the kernel writes a zero there, which means nothing.
+    // Host-wide, `full` has no meaning for CPU: the kernel always writes zero.
     ("pressure/cpu", false, |text, _, values| waits(text, values, [Some(Statistic::CpuPressureSome), None])),
     ("pressure/memory", false, |text, _, values| {
         waits(text, values, [Some(Statistic::MemoryPressureSome), Some(Statistic::MemoryPressureFull)]);
@@ -56,7 +50,7 @@ fn waits(text: &[u8], values: &mut Values, statistics: [Option<Statistic>; 2]) {
     }
 }
 
-/// What the kernel's numbers are in.
+/// Units of the kernel's numbers.
 pub struct Units {
     /// Bytes a page.
     pub page: u64,
@@ -70,7 +64,6 @@ pub struct Host {
     units: Units,
     diskstats: Kept,
     disks: Disks,
-    filesystems: Filesystems,
     buffer: Vec<u8>,
 }
 
@@ -81,32 +74,22 @@ impl Host {
             page: rustix::param::page_size() as u64,
             tick_ns: 1_000_000_000 / rustix::param::clock_ticks_per_second().max(1),
         };
-        let exclude = Exclude {
-            mountpoints: Patterns::new(&config.filesystem.exclude),
-            types: Patterns::new(&config.filesystem.exclude_types),
-        };
         let proc = root.at("/proc");
-        let mountinfo = root.process().join("mountinfo");
-        let (interval, deadline) = (config.filesystem.interval, config.filesystem.deadline);
         Host {
             files: FILES.map(|(name, everywhere, parse)| (Kept::new(proc.join(name)), everywhere, parse)),
             units,
             diskstats: Kept::new(proc.join("diskstats")),
             disks: Disks::new(&root.at("/sys"), Patterns::new(&config.disk.exclude)),
-            filesystems: Filesystems::new(mountinfo, root.at("/"), exclude, interval, deadline),
             buffer: Vec::new(),
         }
     }
+}
 
-    /// The same with another way to ask a filesystem how full it is.
-    pub fn asking(mut self, ask: filesystem::Ask) -> Host {
-        self.filesystems = self.filesystems.asking(ask);
-        self
-    }
-
-    /// Reads everything once. What cannot be read is not there, and the source says why.
-    pub fn read(&mut self, tell: &mut dyn FnMut(Reading)) {
-        let begun = clock::monotonic_ns();
+impl Source for Host {
+    /// What cannot be read is absent from the host's numbers.
+    fn read(&mut self, emit: &mut dyn FnMut(Sample)) -> Health {
+        let time = clock::unix_ns();
+        let mut tell = |reading| emit(Sample { time, reading });
         let mut values = Values::new();
         let mut result = Ok(());
         for (file, everywhere, parse) in &mut self.files {
@@ -128,30 +111,22 @@ impl Host {
             result = result.and(zram.read(&mut self.buffer, &mut values).context("read a zram device"));
         }
         tell(Reading::Host(values));
-        tell(source("host", clock::monotonic_ns().saturating_sub(begun), result));
-        let over = self.filesystems.read(&mut self.buffer, &mut |filesystem| tell(Reading::Filesystem(filesystem)));
-        if let Some((ns, result)) = over {
-            tell(source("filesystem", ns, result));
-        }
+        Health::Read(result)
+    }
+
+    fn examine(config: &Config, root: &Root) -> Vec<Finding> {
+        vec![trigger::examine(&config.pressure, root)]
     }
 }
 
-/// A file that says nothing is no better than one that cannot be read.
-fn outcome(read: std::io::Result<bool>, path: &Path) -> anyhow::Result<()> {
+/// An empty file counts as unreadable.
+fn outcome(read: std::io::Result<bool>, path: &Path) -> Result<()> {
     match read {
         Ok(true) => Ok(()),
         Ok(false) => Err(anyhow!("{} says nothing", path.display())),
         Err(error) => Err(anyhow!(error).context(format!("read {}", path.display()))),
     }
 }
-
-fn source(source: &'static str, ns: u64, result: anyhow::Result<()>) -> Reading {
-    let error = result.err().map(|error| format!("{error:#}"));
-    Reading::Source(Source { source: source.into(), up: error.is_none(), ns, error })
-}
-
-#[cfg(test)]
-pub(crate) mod test;
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,5 @@
-//! The kernel's watch over pressure: a descriptor for each trigger, that becomes ready (EPOLLPRI) when tasks waited for
-//! longer than it allows (Documentation/accounting/psi.rst). Opened before capabilities are dropped: writing one takes
+//! The kernel's pressure triggers: a descriptor each, which becomes ready (EPOLLPRI) when tasks waited longer than its
+//! threshold (Documentation/accounting/psi.rst). Opened before capabilities are dropped: writing one takes
 //! CAP_SYS_RESOURCE, or, from Linux 6.4 on, a window of a multiple of two seconds.
 
 use std::fs::File;
@@ -10,15 +10,17 @@ use std::path::Path;
 
 use crate::config::Pressure;
 use crate::pressure::{Kind, Resource, Stall, Trigger};
+use crate::source::Finding;
+use crate::source::root::Root;
 
-/// A trigger that the kernel took.
+/// A trigger that the kernel accepted.
 pub struct Armed {
     /// What it watches.
     pub trigger: Trigger,
     file: File,
 }
 
-/// A trigger that the kernel did not take.
+/// A trigger that the kernel refused.
 #[derive(Debug)]
 pub struct Refused {
     /// Which.
@@ -27,7 +29,7 @@ pub struct Refused {
     pub reason: String,
 }
 
-/// What the operator wants watched.
+/// The configured triggers.
 pub fn wanted(config: &Pressure) -> impl Iterator<Item = Trigger> {
     let Pressure { memory_waiting, memory_stalled, memory_window, io_waiting, io_stalled, io_window, .. } = config;
     let rows = [
@@ -47,12 +49,31 @@ pub fn wanted(config: &Pressure) -> impl Iterator<Item = Trigger> {
     rows.map(trigger).into_iter().filter(|trigger| trigger.threshold_ns > 0)
 }
 
-/// Has the kernel watch, by the files in `proc`.
+/// Arms a trigger through the files in `proc`.
 pub fn arm(proc: &Path, trigger: Trigger) -> Result<Armed, Refused> {
     match write(proc, &trigger) {
         Ok(file) => Ok(Armed { trigger, file }),
         Err(error) => Err(Refused { trigger, reason: reason(&error, &trigger) }),
     }
+}
+
+/// Whether the kernel accepts every configured trigger.
+pub fn examine(config: &Pressure, root: &Root) -> Finding {
+    let proc = root.at("/proc");
+    let (mut armed, mut refused) = (Vec::new(), Vec::new());
+    for wanted in wanted(config) {
+        let name = format!("{} {}", wanted.resource.label(), wanted.kind.label());
+        match arm(&proc, wanted) {
+            Ok(_) => armed.push(name),
+            Err(refusal) => refused.push(format!("no trigger for {name}: {}", refusal.reason)),
+        }
+    }
+    let is = match (armed.is_empty(), refused.is_empty()) {
+        (true, true) => "no trigger is set".to_owned(),
+        (false, true) => format!("triggers for {}", armed.join(", ")),
+        _ => refused.join("; "),
+    };
+    Finding { key: "pressure", title: "pressure", ok: refused.is_empty(), is }
 }
 
 fn write(proc: &Path, trigger: &Trigger) -> io::Result<File> {
@@ -76,11 +97,11 @@ fn reason(error: &io::Error, trigger: &Trigger) -> String {
 }
 
 impl Armed {
-    /// What to tell once it has fired.
+    /// The stall to report once it has fired.
     pub fn stall(&self) -> Stall {
         let mut text = [0; 256];
         let total = self.file.read_at(&mut text, 0).ok().and_then(|length| {
-            let [some, full] = super::pressure::parse(&text[..length]);
+            let [some, full] = crate::source::pressure::parse(&text[..length]);
             if self.trigger.kind == Kind::Waiting { some } else { full }
         });
         Stall { trigger: self.trigger, total_ns: total }
@@ -97,7 +118,7 @@ impl AsRawFd for Armed {
 mod tests {
     use super::*;
     use crate::config::Config;
-    use crate::source::host::test::Tree;
+    use crate::source::test::Tree;
 
     const TRIGGER: Trigger = Trigger {
         resource: Resource::Memory,

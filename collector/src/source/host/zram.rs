@@ -4,7 +4,7 @@
 use std::io;
 use std::path::Path;
 
-use super::file::Kept;
+use crate::source::kept::Kept;
 use crate::source::text::{fields, number};
 use crate::statistic::host::{Statistic, Values};
 use Statistic::*;
@@ -40,7 +40,7 @@ impl Zram {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::host::test::Tree;
+    use crate::source::test::Tree;
 
     fn read(trees: &[&[(&str, &str)]]) -> Values {
         let mut values = Values::new();

@@ -1,7 +1,9 @@
-//! The kernel as a source: its rings, its counters, and the cgroups that both speak of.
+//! The kernel as a source: its rings, its counters, and the cgroups that both speak of. The agent opens it before the
+//! other sources, and waits for its rings between ticks.
 
 pub mod bpf;
 pub mod counters;
+pub mod examine;
 mod holding;
 pub mod layout;
 pub mod load;
@@ -19,9 +21,10 @@ use collector_common::lost::{self, Stage};
 use collector_common::ring::Ring as Which;
 
 use super::cgroup::{Hierarchies, walk};
-use super::clock;
 use super::root::Root;
 use super::transfer::finder;
+use super::{Finding, Health, Source};
+use crate::clock;
 use crate::config::Config;
 use crate::sample::{Lost, Probe, Reading, Sample, Start};
 use crate::signal::{Context, block, cgroup};
@@ -49,7 +52,7 @@ pub struct Kernel {
     /// Woken when it fills up.
     pub bulk: Ring,
     counters: CounterMaps,
-    /// Where transfers are watched.
+    /// Only where transfers are watched.
     holdings: Option<Holdings>,
     root: Root,
     hierarchies: Hierarchies,
@@ -95,7 +98,7 @@ impl Kernel {
         })
     }
 
-    /// Where the cgroups are that it speaks of.
+    /// The hierarchies whose cgroups its readings name.
     pub fn hierarchies(&self) -> &Hierarchies {
         &self.hierarchies
     }
@@ -105,7 +108,7 @@ impl Kernel {
         load::waiting(&self.ebpf, &self.probes)
     }
 
-    /// What comes before everything else: the host, and what became of each probe.
+    /// Emits what comes before everything else: facts about the host, and the state of each probe.
     pub fn begin(&mut self, sink: &mut dyn FnMut(Sample)) {
         let time = clock::unix_ns();
         sink(Sample { time, reading: Reading::Start(self.start.clone()) });
@@ -141,7 +144,7 @@ impl Kernel {
 
     /// Everything that is read once a tick. After a loss that may have hidden a cgroup's birth or death, or at the
     /// start, the tree is walked first.
-    pub fn tick(&mut self, sink: &mut dyn FnMut(Sample)) -> Result<()> {
+    fn tick(&mut self, sink: &mut dyn FnMut(Sample)) -> Result<()> {
         self.context.clock_offset_ns = clock::offset_ns();
         let time = clock::unix_ns();
         if self.walk_due {
@@ -193,7 +196,20 @@ impl Kernel {
     }
 }
 
-/// What of the host, and of the configuration, the fold needs to know.
+impl Source for Kernel {
+    fn read(&mut self, emit: &mut dyn FnMut(Sample)) -> Health {
+        // The rings first: a cgroup's birth comes before its counts.
+        self.drain_critical(emit);
+        self.drain_bulk(emit);
+        Health::Read(self.tick(emit))
+    }
+
+    fn examine(config: &Config, _root: &Root) -> Vec<Finding> {
+        vec![examine::btf(config.kernel.btf.as_deref()), examine::capability()]
+    }
+}
+
+/// Facts about the host and the configuration that the engine needs.
 pub fn start(config: &Config, hierarchies: &Hierarchies) -> Start {
     Start {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -206,7 +222,7 @@ pub fn start(config: &Config, hierarchies: &Hierarchies) -> Start {
     }
 }
 
-/// The programs that see, by the names that the catalogue has for them.
+/// Names of the programs that are attached or wait for a library.
 fn seeing(probes: &[Probe]) -> impl Iterator<Item = &'static str> {
     let sees = |name: &str| probes.iter().any(|probe| probe.program == name && load::sees(probe));
     SIGNALS.iter().flat_map(|signal| signal.probes).map(|probe| probe.program).filter(move |name| sees(name))

@@ -1,4 +1,5 @@
-//! Docker's and Podman's own books: a file a container, and one file for all. Rootless ones are in their users' homes.
+//! Docker's and Podman's own state: Docker has one file for each container, Podman one for all. Rootless engines keep
+//! theirs in their users' homes.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -34,7 +35,7 @@ pub(super) fn docker(data: &Path, id: &str) -> io::Result<Option<Names>> {
 /// Podman's name for a container.
 pub(super) fn podman(storage: &Path, id: &str) -> io::Result<Option<Names>> {
     for driver in ["overlay", "vfs", "btrfs"] {
-        // Containers that are to be removed when they end are in a book of their own.
+        // Containers that are removed when they end are in a file of their own.
         for book in ["containers.json", "volatile-containers.json"] {
             let path = storage.join(format!("{driver}-containers")).join(book);
             let Some(content) = read(&path, PODMAN)? else { continue };

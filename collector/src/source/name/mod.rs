@@ -1,7 +1,8 @@
-//! What the host calls containers and pods: passive reads of what the kubelet, Docker and Podman leave on disk, no API and
-//! no credentials. They happen on a thread of their own, because a disk may be slow and a directory long; asked is only
-//! when a container's or a pod's cgroup is born, and again a few times, because the name may appear after the cgroup.
+//! The names of containers and pods as a source: read from what the kubelet, Docker and Podman leave on disk, without
+//! an API or credentials. A thread of its own reads, because a disk may be slow and a directory long. It looks when a
+//! container's or a pod's cgroup is born, and a few times more, because the name may appear after the cgroup.
 
+mod ask;
 mod engine;
 mod file;
 mod kubelet;
@@ -16,70 +17,53 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use super::clock;
+use super::cgroup::Hierarchies;
 use super::root::Root;
-use crate::config;
-use crate::identity::{Identity, Names};
-use crate::sample::{Name, Reading, Sample};
+use super::{Health, Source};
+use crate::clock;
+use crate::config::Config;
+use crate::identity::Identity;
+use crate::sample::{Lost, Name, Reading, Sample};
 use crate::signal::cgroup;
-
+use ask::Ask;
 use lookup::Lookup;
 use queue::Queue;
 
 /// The stage of `headroom_lost_total` that counts names that could not be asked for or read.
-pub const STAGE: &str = "name";
+const STAGE: &str = "name";
 
-/// Questions, and answers, that can wait. A node has some hundred containers.
+/// Capacity of the channels to and from the thread. A node runs a few hundred containers.
 const WAITING: usize = 4096;
 
-/// Whose names are wanted.
-#[derive(Clone, Debug)]
-struct Ask {
-    cgroup: cgroup::Id,
-    identity: Identity,
+/// The sending end of [`Answers`].
+pub type Answering = tokio::sync::mpsc::Sender<Sample>;
+
+/// A channel for the names that are found.
+pub fn channel() -> (Answering, Answers) {
+    let (answering, answers) = tokio::sync::mpsc::channel(WAITING);
+    (answering, Answers(answers))
 }
 
-/// Starts the thread. Asked is for cgroups of the hierarchy `memory`.
-pub fn start(root: &Root, memory: u64, config: &config::Workload) -> Result<(Asker, Answers)> {
-    let lost = Arc::new(AtomicU64::new(0));
-    let (asks, asked) = sync_channel(WAITING);
-    let (answers, answered) = tokio::sync::mpsc::channel(WAITING);
-    let lookup = Lookup::new(root, config);
-    let thread = std::thread::Builder::new().name("headroom-name".into());
-    let failed = lost.clone();
-    thread.spawn(move || serve(&asked, &answers, lookup, &failed)).context("start the thread for names")?;
-    Ok((Asker { asks, lost, asked: HashMap::new(), memory, walk: 0 }, Answers(answered)))
-}
-
-/// Asks, as cgroups are born.
+/// Asks the thread for names as cgroups are born.
 pub struct Asker {
     asks: SyncSender<Ask>,
     lost: Arc<AtomicU64>,
-    /// What was asked for already, and on which walk it was last met.
+    /// Cgroups whose names were asked for, and the last walk that met them.
     asked: HashMap<cgroup::Id, u64>,
     memory: u64,
     walk: u64,
 }
 
 impl Asker {
-    /// Names that were lost since it was last reset.
-    pub fn lost(&self) -> Arc<AtomicU64> {
-        self.lost.clone()
-    }
-
-    /// Takes in what is told of cgroups.
-    pub fn follow(&mut self, reading: &Reading) {
-        match reading {
-            Reading::Cgroup(cgroup::Reading::Born { id, path }) if id.hierarchy == self.memory => {
-                self.born(*id, path);
-            }
-            Reading::Cgroup(cgroup::Reading::Died { id }) => {
-                self.asked.remove(id);
-            }
-            Reading::Cgroup(cgroup::Reading::Walk) => self.walk += 1,
-            Reading::Cgroup(cgroup::Reading::Walked) => self.asked.retain(|_, walk| *walk == self.walk),
-            _ => {}
-        }
+    /// Starts the thread. Only cgroups in the memory controller's hierarchy have names.
+    pub fn start(root: &Root, hierarchies: &Hierarchies, config: &Config, answering: Answering) -> Result<Asker> {
+        let lost = Arc::new(AtomicU64::new(0));
+        let (asks, asked) = sync_channel(WAITING);
+        let lookup = Lookup::new(root, &config.workload);
+        let thread = std::thread::Builder::new().name("headroom-name".into());
+        let failed = lost.clone();
+        thread.spawn(move || serve(&asked, &answering, lookup, &failed)).context("start the thread for names")?;
+        Ok(Asker { asks, lost, asked: HashMap::new(), memory: hierarchies.memory.id, walk: 0 })
     }
 
     fn born(&mut self, cgroup: cgroup::Id, path: &str) {
@@ -102,16 +86,41 @@ impl Asker {
     }
 }
 
-/// The names, as they are found.
+impl Source for Asker {
+    /// Emits only how many names were lost: the names themselves arrive through [`Answers`], without waiting for a tick.
+    fn read(&mut self, emit: &mut dyn FnMut(Sample)) -> Health {
+        let count = self.lost.swap(0, Ordering::Relaxed);
+        if count > 0 {
+            emit(Sample { time: clock::unix_ns(), reading: Reading::Lost(Lost { stage: STAGE.into(), count }) });
+        }
+        Health::Silent
+    }
+
+    fn follow(&mut self, reading: &Reading) {
+        match reading {
+            Reading::Cgroup(cgroup::Reading::Born { id, path }) if id.hierarchy == self.memory => {
+                self.born(*id, path);
+            }
+            Reading::Cgroup(cgroup::Reading::Died { id }) => {
+                self.asked.remove(id);
+            }
+            Reading::Cgroup(cgroup::Reading::Walk) => self.walk += 1,
+            Reading::Cgroup(cgroup::Reading::Walked) => self.asked.retain(|_, walk| *walk == self.walk),
+            _ => {}
+        }
+    }
+}
+
+/// Names, as the thread finds them.
 pub struct Answers(tokio::sync::mpsc::Receiver<Sample>);
 
 impl Answers {
-    /// The next, if there is one already.
+    /// The next name, if one is waiting.
     pub fn ready(&mut self) -> Option<Sample> {
         self.0.try_recv().ok()
     }
 
-    /// The next. Never comes back once the thread is gone.
+    /// Waits for the next name. Never returns once the thread has ended.
     pub async fn next(&mut self) -> Sample {
         match self.0.recv().await {
             Some(sample) => sample,
@@ -120,8 +129,8 @@ impl Answers {
     }
 }
 
-/// The thread: waits for questions, looks, and waits again for what was not there yet.
-fn serve(asked: &Receiver<Ask>, answers: &tokio::sync::mpsc::Sender<Sample>, mut lookup: Lookup, lost: &AtomicU64) {
+/// The thread: takes questions, looks, and looks again later for names that were not there yet.
+fn serve(asked: &Receiver<Ask>, answering: &Answering, mut lookup: Lookup, lost: &AtomicU64) {
     let mut queue = Queue::default();
     loop {
         let wait = queue.due().map(|due| Duration::from_nanos(due.saturating_sub(clock::monotonic_ns())));
@@ -133,30 +142,17 @@ fn serve(asked: &Receiver<Ask>, answers: &tokio::sync::mpsc::Sender<Sample>, mut
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
-        // All that came at once are looked for at once.
+        // One look serves all questions that arrived together.
         while let Some(ask) = queue.room().then(|| asked.try_recv().ok()).flatten() {
             queue.push(ask, clock::monotonic_ns());
         }
         let begun = clock::thread_ns();
         let failed = queue.look(clock::monotonic_ns(), |asks| lookup.look(asks), &mut |ask, names| {
             let reading = Reading::Name(Name { cgroup: ask.cgroup, names });
-            // Whoever is told stops last.
-            let _ = answers.blocking_send(Sample { time: clock::unix_ns(), reading });
+            // Fails only when the agent is stopping.
+            let _ = answering.blocking_send(Sample { time: clock::unix_ns(), reading });
         });
         queue.rest(clock::thread_ns() - begun, clock::monotonic_ns());
         lost.fetch_add(failed, Ordering::Relaxed);
     }
-}
-
-/// What looking for a name came to.
-#[derive(Clone, Debug, PartialEq)]
-enum Found {
-    /// All that there is to know.
-    Whole(Names),
-    /// The pod's; the container's may follow.
-    Part(Names),
-    /// Nothing, so far.
-    Nothing,
-    /// It may be there, and cannot be read.
-    Unreadable,
 }

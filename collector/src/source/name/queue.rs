@@ -1,6 +1,6 @@
-//! Which names are looked for when: at once, and then ever less often. Knows neither where names are nor the clock.
+//! When to look for each name: at once, then at growing intervals. Knows neither where names are stored nor the clock.
 
-use super::{Ask, Found};
+use super::ask::{Ask, Found};
 use crate::identity::Names;
 
 const MS: u64 = 1_000_000;
@@ -10,13 +10,13 @@ const MS: u64 = 1_000_000;
 const PAUSES: [u64; 9] =
     [20 * MS, 50 * MS, 100 * MS, 200 * MS, 500 * MS, 1_000 * MS, 2_000 * MS, 5_000 * MS, 15_000 * MS];
 
-/// After so many looks (370 ms) a part of the names is better than none.
+/// After this many looks (370 ms) the pod's names alone are handed on.
 const PATIENCE: usize = 4;
 
-/// Names that are looked for at a time.
+/// Names that may wait in the queue.
 const LENGTH: usize = 4096;
 
-/// Of a CPU's time, looking takes at most one part in so many, however long the directories are.
+/// Looking takes at most one in so many parts of a CPU's time, however long the directories are.
 const SHARE: u64 = 20;
 
 /// What is looked for.
@@ -40,7 +40,7 @@ impl Queue {
         self.waiting.len() < LENGTH
     }
 
-    /// One more, to be looked for at once. Without room the one that has waited the longest gives way; `true` if it did.
+    /// Adds one that is due at once. A full queue drops the one that has waited the longest, and returns `true`.
     pub fn push(&mut self, ask: Ask, now: u64) -> bool {
         let full = !self.room();
         if full {
@@ -50,13 +50,13 @@ impl Queue {
         full
     }
 
-    /// When there is something to do, if ever.
+    /// When the next look is due, if any is.
     pub fn due(&self) -> Option<u64> {
         self.waiting.iter().map(|waiting| waiting.due.max(self.resting_until)).min()
     }
 
-    /// Looks for all that are due, and tells what is found. Returns how many were given up because what there is could
-    /// not be read.
+    /// Looks for all that are due, and hands on what is found. Returns how many were given up because they could not be
+    /// read.
     pub fn look(
         &mut self,
         now: u64,
@@ -96,7 +96,7 @@ impl Queue {
         failed
     }
 
-    /// After a look that took so many nanoseconds of CPU time there is none for a while.
+    /// Pauses in proportion to the CPU time, in nanoseconds, that the last look took.
     pub fn rest(&mut self, took: u64, now: u64) {
         let until = now.saturating_add(took.saturating_mul(SHARE));
         self.resting_until = self.resting_until.max(until);

@@ -1,5 +1,5 @@
-//! The statistics of workloads' cgroups: the files stay open and are read anew at every tick. It hears of births and
-//! deaths from the kernel's word on them, and walks no tree.
+//! The statistics of workloads' cgroups as a source: their files stay open and are read every tick. Births and deaths
+//! come from the kernel source; this one walks no tree.
 
 pub mod file;
 pub mod handle;
@@ -10,24 +10,22 @@ pub mod tree;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Error, Result};
 
 use super::cgroup::Hierarchies;
-use super::clock;
 use super::root::Root;
+use super::{Finding, Health, Source};
+use crate::clock;
 use crate::config::Config;
 use crate::identity::Identity;
-use crate::sample::{Reading, Sample, Source, Statistics};
+use crate::sample::{Reading, Sample, Statistics};
 use crate::signal::cgroup::{self, Id};
 use crate::signal::oom;
 use handle::Descriptors;
 use join::Processes;
 use tree::{Due, Part, Read, Tree, Troubles};
 
-/// The label `source`.
-const SOURCE: &str = "cgroup";
-
-/// At every eighth turn, files are looked for that were not there before.
+/// Files that were absent are tried again at every eighth turn.
 const AGAIN: u64 = 8;
 
 /// How much is read, and how often.
@@ -42,7 +40,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// What the configuration says. From then on this process has all the descriptors that it may have.
+    /// The configured limits. Raises the limit on open files as far as this process may.
     pub fn of(config: &Config) -> Limits {
         let ticks = |time: Duration| time.as_nanos().div_ceil(config.tick.as_nanos().max(1));
         Limits {
@@ -53,7 +51,7 @@ impl Limits {
     }
 }
 
-/// Reads the statistics.
+/// Reads the statistics of every workload's cgroups.
 #[derive(Debug)]
 pub struct Reader {
     /// The memory controller's first.
@@ -61,20 +59,20 @@ pub struct Reader {
     processes: Processes,
     limits: Limits,
     descriptors: Descriptors,
-    /// Where workloads stay while they live; so turns are spread evenly.
+    /// A workload keeps its place while it lives, which spreads the turns evenly.
     workloads: Vec<Option<Workload>>,
     free: Vec<usize>,
     by_id: HashMap<Id, usize>,
-    /// Memory cgroups that were heard of since the last tick.
+    /// Memory cgroups that were born since the last tick.
     born: Vec<(Id, Box<str>)>,
     /// Cgroups of other hierarchies whose workloads are gone.
     left: Vec<Id>,
     ticks: u64,
     walk: u64,
     walking: bool,
-    /// Who belongs together is to be said again.
+    /// The next tick says again which cgroups belong together.
     rejoin: bool,
-    /// It was said that descriptors are short; that files cannot be read.
+    /// Already logged: descriptors are short; files cannot be read.
     said: (bool, bool),
 }
 
@@ -85,9 +83,9 @@ struct Workload {
     parts: Vec<(usize, Part)>,
     /// Nothing of it has been read yet.
     new: bool,
-    /// Processes came, so that cgroups elsewhere may be found by them.
+    /// Processes entered, by which its cgroups in other hierarchies may be found.
     entered: bool,
-    /// The walk on which it was last met.
+    /// The last walk that met it.
     walk: u64,
 }
 
@@ -122,78 +120,7 @@ impl Reader {
         self.descriptors.open()
     }
 
-    /// Hears of what happens to cgroups.
-    pub fn follow(&mut self, reading: &Reading) {
-        if let Reading::Oom(oom::Reading::Kill(kill)) = reading {
-            return self.killed(kill);
-        }
-        let Reading::Cgroup(reading) = reading else { return };
-        let memory = self.trees[0].hierarchy.id;
-        match reading {
-            cgroup::Reading::Walk => {
-                self.walk += 1;
-                self.walking = true;
-            }
-            cgroup::Reading::Walked if std::mem::take(&mut self.walking) => {
-                let unmet = |id: &Id| self.get(*id).is_some_and(|workload| workload.walk != self.walk);
-                let unmet: Vec<Id> = self.by_id.keys().copied().filter(unmet).collect();
-                unmet.into_iter().for_each(|id| self.remove(id));
-                self.rejoin = true;
-            }
-            cgroup::Reading::Born { id, path } if id.hierarchy == memory => self.born(*id, path),
-            cgroup::Reading::Died { id } if id.hierarchy == memory => self.died(*id),
-            cgroup::Reading::Died { id } => self.leave(*id),
-            cgroup::Reading::Renamed { id, path } if id.hierarchy == memory => self.renamed(*id, path),
-            cgroup::Reading::Attached { id, .. } => {
-                if let Some(&index) = self.by_id.get(id)
-                    && let Some(workload) = &mut self.workloads[index]
-                {
-                    workload.entered = true;
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// Reads what is due, and gives it in samples with word of how that went.
-    pub fn read(&mut self, sink: &mut dyn FnMut(Sample)) {
-        let begun = clock::monotonic_ns();
-        let mut say = |reading| sink(Sample { time: clock::unix_ns(), reading });
-        for id in self.left.drain(..) {
-            say(Reading::Cgroup(cgroup::Reading::Died { id }));
-        }
-        for (id, path) in std::mem::take(&mut self.born) {
-            self.admit(id, path);
-        }
-        let rejoin = std::mem::take(&mut self.rejoin);
-        let mut troubles = Troubles::default();
-        let Reader { trees, processes, limits, descriptors, workloads, by_id, ticks, .. } = self;
-        // Opening one costs more than reading it several times; but each that is open costs the kernel some 5 KiB.
-        let files: usize = trees.iter().map(Tree::files).sum();
-        descriptors.ample = by_id.len().saturating_mul(files) <= descriptors.budget();
-        for (index, workload) in workloads.iter_mut().enumerate() {
-            let Some(workload) = workload else { continue };
-            let turn = *ticks + index as u64;
-            let due = match turn.is_multiple_of(limits.period) || workload.new {
-                true if (turn / limits.period).is_multiple_of(AGAIN) => Due::All,
-                true => Due::Turn,
-                false => Due::Tick,
-            };
-            let seek = (due >= Due::Turn || workload.entered) && workload.parts.len() < trees.len();
-            let found = seek && workload.seek(trees, processes, descriptors);
-            if found || rejoin {
-                workload.say_joined(trees, &mut say);
-            }
-            workload.read(trees, due, descriptors, &mut troubles, &mut say);
-            (workload.new, workload.entered) = (false, false);
-        }
-        *ticks += 1;
-        let error = self.judge(&troubles);
-        let ns = clock::monotonic_ns().saturating_sub(begun);
-        say(Reading::Source(Source { source: SOURCE.into(), up: error.is_none(), ns, error }));
-    }
-
-    /// What went wrong; said once, until all is well again.
+    /// What went wrong. Logs it once, until all files can be read again.
     fn judge(&mut self, troubles: &Troubles) -> Option<String> {
         let (short, failing) = &mut self.said;
         if self.descriptors.was_short() && !std::mem::replace(short, true) {
@@ -226,7 +153,7 @@ impl Reader {
             workload.walk = self.walk;
             return;
         }
-        // Met at another path: its move went unseen.
+        // A walk met it at another path: its rename was missed.
         self.remove(id);
         self.born.push((id, path.into()));
     }
@@ -239,8 +166,7 @@ impl Reader {
         }
     }
 
-    /// Whose limit a kill was for, and how it stood, is worth reading at once: everything of the victim's cgroup and of
-    /// those above it has its turn.
+    /// After a kill, the limits and usage of the victim's cgroup and of those above it are read in full at the next tick.
     fn killed(&mut self, kill: &oom::Kill) {
         let path = kill.cgroup.and_then(|id| self.get(id)).map(|workload| workload.path.clone());
         for workload in self.workloads.iter_mut().flatten() {
@@ -251,7 +177,7 @@ impl Reader {
         }
     }
 
-    /// What moves is closed, and begins anew at its new path.
+    /// Closes what was renamed, with all below it, and opens it at its new path.
     fn renamed(&mut self, id: Id, path: &str) {
         let old = self.get(id).map(|workload| workload.path.clone());
         self.died(id);
@@ -305,6 +231,82 @@ impl Reader {
     }
 }
 
+impl Source for Reader {
+    fn read(&mut self, emit: &mut dyn FnMut(Sample)) -> Health {
+        let mut say = |reading| emit(Sample { time: clock::unix_ns(), reading });
+        for id in self.left.drain(..) {
+            say(Reading::Cgroup(cgroup::Reading::Died { id }));
+        }
+        for (id, path) in std::mem::take(&mut self.born) {
+            self.admit(id, path);
+        }
+        let rejoin = std::mem::take(&mut self.rejoin);
+        let mut troubles = Troubles::default();
+        let Reader { trees, processes, limits, descriptors, workloads, by_id, ticks, .. } = self;
+        // Opening one costs more than reading it several times; but each that is open costs the kernel some 5 KiB.
+        let files: usize = trees.iter().map(Tree::files).sum();
+        descriptors.ample = by_id.len().saturating_mul(files) <= descriptors.budget();
+        for (index, workload) in workloads.iter_mut().enumerate() {
+            let Some(workload) = workload else { continue };
+            let turn = *ticks + index as u64;
+            let due = match turn.is_multiple_of(limits.period) || workload.new {
+                true if (turn / limits.period).is_multiple_of(AGAIN) => Due::All,
+                true => Due::Turn,
+                false => Due::Tick,
+            };
+            let seek = (due >= Due::Turn || workload.entered) && workload.parts.len() < trees.len();
+            let found = seek && workload.seek(trees, processes, descriptors);
+            if found || rejoin {
+                workload.say_joined(trees, &mut say);
+            }
+            workload.read(trees, due, descriptors, &mut troubles, &mut say);
+            (workload.new, workload.entered) = (false, false);
+        }
+        *ticks += 1;
+        Health::Read(self.judge(&troubles).map_or(Ok(()), |error| Err(Error::msg(error))))
+    }
+
+    fn follow(&mut self, reading: &Reading) {
+        if let Reading::Oom(oom::Reading::Kill(kill)) = reading {
+            return self.killed(kill);
+        }
+        let Reading::Cgroup(reading) = reading else { return };
+        let memory = self.trees[0].hierarchy.id;
+        match reading {
+            cgroup::Reading::Walk => {
+                self.walk += 1;
+                self.walking = true;
+            }
+            cgroup::Reading::Walked if std::mem::take(&mut self.walking) => {
+                let unmet = |id: &Id| self.get(*id).is_some_and(|workload| workload.walk != self.walk);
+                let unmet: Vec<Id> = self.by_id.keys().copied().filter(unmet).collect();
+                unmet.into_iter().for_each(|id| self.remove(id));
+                self.rejoin = true;
+            }
+            cgroup::Reading::Born { id, path } if id.hierarchy == memory => self.born(*id, path),
+            cgroup::Reading::Died { id } if id.hierarchy == memory => self.died(*id),
+            cgroup::Reading::Died { id } => self.leave(*id),
+            cgroup::Reading::Renamed { id, path } if id.hierarchy == memory => self.renamed(*id, path),
+            cgroup::Reading::Attached { id, .. } => {
+                if let Some(&index) = self.by_id.get(id)
+                    && let Some(workload) = &mut self.workloads[index]
+                {
+                    workload.entered = true;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn examine(_config: &Config, root: &Root) -> Vec<Finding> {
+        let (ok, is) = match Hierarchies::find(root) {
+            Ok(found) => (true, found.describe()),
+            Err(error) => (false, format!("{error:#}")),
+        };
+        vec![Finding { key: "cgroup", title: "cgroup", ok, is }]
+    }
+}
+
 impl Workload {
     /// Looks for its cgroups in other hierarchies; `true` if any was found.
     fn seek(&mut self, trees: &[Tree], processes: &Processes, descriptors: &mut Descriptors) -> bool {
@@ -323,7 +325,7 @@ impl Workload {
         self.parts.len() > before
     }
 
-    /// Says which cgroups of other hierarchies are its. Where births are heard of, the path says it already.
+    /// Emits which cgroups of other hierarchies belong to it, unless their path says so already.
     fn say_joined(&self, trees: &[Tree], say: &mut dyn FnMut(Reading)) {
         let [(_, own), others @ ..] = self.parts.as_slice() else { return };
         for (tree, part) in others {
@@ -347,7 +349,7 @@ impl Workload {
         for (at, (tree, part)) in self.parts.iter_mut().enumerate() {
             match part.read(&trees[*tree], due, descriptors, troubles) {
                 Read::Gone => gone = Some(at),
-                // What did not change is said from time to time all the same: somebody may have begun to listen.
+                // An unchanged value is emitted once a turn: a recording may have begun since.
                 Read::Same if due == Due::Tick => {}
                 Read::Same | Read::Changed => say(Reading::Statistics(Statistics {
                     cgroup: part.id,
@@ -356,7 +358,7 @@ impl Workload {
                 })),
             }
         }
-        // The kernel tells of the deaths of memory cgroups; until then they are of no use, and closed.
+        // The kernel source reports the deaths of memory cgroups; here only the others' are.
         if let Some(at) = gone.filter(|at| *at > 0) {
             let (tree, part) = self.parts.remove(at);
             if !trees[tree].heard {

@@ -76,7 +76,7 @@ impl Host {
 
     fn round(&mut self) -> Round {
         let mut round = Round::default();
-        self.reader.read(&mut |sample| match sample.reading {
+        crate::source::read("cgroup", &mut self.reader, &mut |sample| match sample.reading {
             Reading::Statistics(Statistics { cgroup, values, .. }) => round.statistics.push((cgroup, values)),
             Reading::Cgroup(reading) => round.cgroups.push(reading),
             Reading::Source(source) => round.source = Some(source),
@@ -102,7 +102,7 @@ fn write(path: &Path, text: &str) {
 struct Round {
     statistics: Vec<(Id, Values)>,
     cgroups: Vec<cgroup::Reading>,
-    source: Option<Source>,
+    source: Option<crate::sample::Source>,
 }
 
 impl Round {

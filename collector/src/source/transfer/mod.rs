@@ -1,6 +1,6 @@
-//! The CUDA driver's library as a source: found in whatever process has loaded it, so that the programs of the signal
-//! `transfer` see its calls. A process that hangs in the kernel can keep whoever asks what it has mapped waiting, and
-//! attaching takes its time: all of it happens on a thread of its own. What the programs count is read with the rest.
+//! The CUDA driver's library as a source: finds it in the processes that have loaded it, and attaches the programs of
+//! the signal `transfer` to it. Reading the maps of a process that hangs in the kernel may block, and attaching is slow:
+//! a thread of its own does both. What the programs count is read by the kernel source.
 
 mod attach;
 pub mod finder;
@@ -11,21 +11,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Error, Result};
 
-use super::clock;
 use super::root::Root;
 use super::watch::Watch;
-use crate::sample::{Probe, Reading, Source};
+use super::{Health, Source};
+use crate::clock;
+use crate::sample::{Probe, Reading, Sample};
 use finder::{Finder, Program};
 
-/// A look that takes longer than this hangs.
+/// A scan of the processes that takes longer than this hangs.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Of a CPU's time, looking takes at most one part in so many, however many processes there are.
+/// Scanning takes at most one in so many parts of a CPU's time, however many processes there are.
 const SHARE: u64 = 50;
 
-/// The thread, and what it found out last.
+/// The thread that scans, and its last result.
 pub struct Transfers {
     shared: Arc<Shared>,
     thread: Thread,
@@ -38,7 +39,7 @@ struct Shared {
 
 #[derive(Default)]
 struct Told {
-    /// Those that changed and were not passed on yet.
+    /// Probes whose state changed since the last tick.
     changed: Vec<Probe>,
     problem: Option<String>,
     ns: u64,
@@ -54,18 +55,21 @@ impl Transfers {
         let thread = thread.spawn(move || mine.run(&mut finder, pause)).context("start the thread for libraries")?;
         Ok(Transfers { shared, thread: thread.thread().clone() })
     }
+}
 
-    /// Emits what changed, and how the source fares.
-    pub fn read(&self, emit: &mut dyn FnMut(Reading)) {
+impl Source for Transfers {
+    /// Emits the probes whose state changed.
+    fn read(&mut self, emit: &mut dyn FnMut(Sample)) -> Health {
+        let time = clock::unix_ns();
         let hangs = self.shared.watch.late().is_some();
-        // Held for moments only, and never while the thread asks anybody.
+        // The thread never holds it across a call that may block.
         let mut told = self.shared.told.lock().unwrap_or_else(PoisonError::into_inner);
-        told.changed.drain(..).for_each(|probe| emit(Reading::Probe(probe)));
+        told.changed.drain(..).for_each(|probe| emit(Sample { time, reading: Reading::Probe(probe) }));
         let error = match hangs {
-            true => Some("a process does not let itself be looked at".to_owned()),
+            true => Some("reading the maps of a process hangs".to_owned()),
             false => told.problem.clone(),
         };
-        emit(Reading::Source(Source { source: "transfer".into(), up: error.is_none(), ns: told.ns, error }));
+        Health::Round { ns: told.ns, result: error.map_or(Ok(()), |error| Err(Error::msg(error))) }
     }
 }
 

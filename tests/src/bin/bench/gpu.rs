@@ -8,12 +8,12 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use collector::agent::round::Round;
+use collector::clock;
 use collector::config::Config;
 use collector::engine::Engine;
-use collector::round::Round;
 use collector::sample::{Reading, Sample};
 use collector::source::kernel::Kernel;
-use collector::source::process::Own;
 use collector_tests::cgroup::Cgroup;
 use collector_tests::nvml::{self, Nvml};
 use serde_json::{Value, json};
@@ -196,7 +196,7 @@ impl Agent {
             // SAFETY: the threads of the round before, which may read the environment, were waited for.
             unsafe { std::env::set_var(name, value) };
         }
-        let round = Round::open(&config, Kernel::open(&config)?, Own::open()?, Vec::new())?;
+        let round = Round::open(&config, Kernel::open(&config)?, clock::unix_ns(), Vec::new())?;
         let mut agent = Agent { round, engine: Engine::new() };
         let engine = &mut agent.engine;
         agent.round.begin(&mut |sample| drop(engine.apply(&sample)));

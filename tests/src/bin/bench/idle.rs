@@ -6,14 +6,14 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::Result;
+use collector::agent::round::Round;
+use collector::clock;
 use collector::config::Config;
 use collector::engine::Engine;
-use collector::round::Round;
 use collector::sample::{Reading, Sample};
 use collector::signal::block::{self, Device};
 use collector::signal::{compaction, reclaim};
 use collector::source::kernel::Kernel;
-use collector::source::process::Own;
 use collector_tests::agent::Agent;
 
 use crate::allocation;
@@ -73,7 +73,7 @@ fn ticks(rounds: usize) -> Result<Ticks> {
     collector::agent::trim();
     let trimmed = machine::resident("self")?;
     let mut engine = Engine::new();
-    let mut round = Round::open(&config, kernel, Own::open()?, Vec::new())?;
+    let mut round = Round::open(&config, kernel, clock::unix_ns(), Vec::new())?;
     let mut events = 0;
     let mut rows = HashSet::new();
     let mut fold = |sample: Sample, events: &mut u64| {

@@ -15,6 +15,7 @@ use collector::source::cgroup::{Hierarchies, walk};
 use collector::source::root::Root;
 use collector::source::statistic::file::{FILES, Pace};
 use collector::source::statistic::{Limits, Reader, handle};
+use collector::source::{self, Source as _};
 use collector_tests::agent::Agent;
 use collector_tests::exposition::Exposition;
 use collector_tests::forest::Forest;
@@ -135,7 +136,7 @@ impl Host {
     fn tick(&mut self) -> f64 {
         let Host { reader, engine } = self;
         let begun = cpu_ns();
-        reader.read(&mut |sample| drop(engine.apply(&sample)));
+        source::read("cgroup", reader, &mut |sample| drop(engine.apply(&sample)));
         (cpu_ns() - begun) as f64
     }
 

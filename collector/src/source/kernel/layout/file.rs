@@ -6,10 +6,7 @@ use std::path::Path;
 
 use btf_rs::Btf;
 
-use super::LayoutError;
-
-/// Where a kernel built with `CONFIG_DEBUG_INFO_BTF` shows its BTF.
-pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
+use super::error::{LayoutError, VMLINUX};
 
 /// No kernel's BTF comes near this many bytes: whatever is larger was given by mistake.
 const MAX_BYTES: u64 = 256 << 20;

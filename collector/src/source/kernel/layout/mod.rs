@@ -5,21 +5,21 @@
 
 mod arguments;
 mod btf;
+mod error;
 mod field;
 mod file;
 mod prototype;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::{fmt, io};
 
 use btf_rs::Btf;
 use collector_common::layout::{ABSENT, Layout};
 use collector_common::{Hook, Probe, SIGNALS};
 
 use btf::Types;
+pub use error::{LayoutError, VMLINUX};
 use field::{ENUMS, FIELDS, Field, Need, REQUEST_PROGRAMS, Source};
-pub use file::{VMLINUX, load};
+pub use file::load;
 use prototype::{FUNCTIONS, Prototype, TRACEPOINTS};
 
 /// What a kernel's BTF says.
@@ -39,37 +39,6 @@ pub enum Unmet {
     /// The kernel gives the same another way.
     Unneeded(String),
 }
-
-/// Why there is no layout.
-#[derive(Debug)]
-pub enum LayoutError {
-    /// The kernel shows no BTF.
-    NoBtf,
-    /// The file cannot be read.
-    Unreadable(PathBuf, io::Error),
-    /// The file is not BTF, or broken.
-    NotBtf(PathBuf, String),
-    /// The way from a task to its memory cgroup, which every program takes, is not the one that is known.
-    Attribution(String),
-}
-
-impl fmt::Display for LayoutError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            LayoutError::NoBtf => write!(
-                f,
-                "{VMLINUX} does not exist: the kernel needs CONFIG_DEBUG_INFO_BTF, or its BTF given with --btf FILE"
-            ),
-            LayoutError::Unreadable(path, why) => {
-                write!(f, "cannot read the kernel's BTF from {}: {why}", path.display())
-            }
-            LayoutError::NotBtf(path, why) => write!(f, "{} is not BTF: {why}", path.display()),
-            LayoutError::Attribution(why) => write!(f, "no way from a task to its memory cgroup: {why}"),
-        }
-    }
-}
-
-impl std::error::Error for LayoutError {}
 
 /// Finds everything that the programs of the catalogue need to know. An error if no program could do its work.
 pub fn resolve(btf: &Btf) -> Result<Resolved, LayoutError> {

@@ -9,9 +9,9 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::root::Root;
-use super::text::{lines, number, unescape};
 use crate::signal::cgroup::Id;
+use crate::source::root::Root;
+use crate::source::text::{lines, number, unescape};
 
 /// What accounts for something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +121,17 @@ impl Hierarchies {
             }
         }
         all
+    }
+
+    /// The mode, and where each controller is mounted; those that share a mount are named together.
+    pub fn describe(&self) -> String {
+        let places = self.all().into_iter().map(|hierarchy| {
+            let here = |controller: &&Controller| self.of(**controller).is_some_and(|it| it.id == hierarchy.id);
+            let names: Vec<_> = Controller::ALL.iter().filter(here).map(|controller| controller.name()).collect();
+            let part = if hierarchy.is_partial() { ", only a part of the host's" } else { "" };
+            format!("{} at {}{part}", names.join(", "), hierarchy.root.display())
+        });
+        format!("{}: {}", self.mode(), places.collect::<Vec<_>>().join("; "))
     }
 
     /// In a word, for the doctor.

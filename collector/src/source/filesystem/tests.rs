@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
+use std::time::Duration;
 
 use super::*;
-use crate::source::host::test::Tree;
+use crate::source::test::Tree;
 
 fn line(number: usize, mountpoint: &str) -> String {
     format!("{number} 1 0:{number} / {mountpoint} rw - tmpfs d{number} rw\n")
@@ -26,10 +27,9 @@ impl Bench {
         ask: impl Fn(&Path) -> io::Result<Values> + Send + Sync + 'static,
     ) -> Bench {
         let tree = Tree::new();
-        let deadline = Duration::from_millis(deadline_ms);
-        let file = tree.0.join("mountinfo");
-        let filesystems = Filesystems::new(file, "/r".into(), Exclude::default(), Duration::ZERO, deadline);
-        let filesystems = filesystems.asking(Arc::new(ask));
+        let (interval, deadline) = (Duration::ZERO, Duration::from_millis(deadline_ms));
+        let config = config::Filesystem { exclude: Vec::new(), exclude_types: Vec::new(), interval, deadline };
+        let filesystems = Filesystems::new(&Root::new(&tree.0), &config).asking(Arc::new(ask));
         let bench = Bench { tree, filesystems, seen: BTreeMap::new(), last: None, rounds: 0 };
         bench.mount(mounts);
         bench
@@ -37,15 +37,16 @@ impl Bench {
 
     fn mount(&self, mounts: &[&str]) {
         let text: String = mounts.iter().enumerate().map(|(number, mount)| line(number + 2, mount)).collect();
-        self.tree.write("mountinfo", &text);
+        self.tree.write("proc/1/mountinfo", &text);
     }
 
     fn read(&mut self) {
         let seen = &mut self.seen;
-        let over = self.filesystems.read(&mut Vec::new(), &mut |reading| {
-            seen.insert(reading.mountpoint.to_string(), reading.state);
+        let health = self.filesystems.read(&mut |sample| match sample.reading {
+            sample::Reading::Filesystem(reading) => drop(seen.insert(reading.mountpoint.to_string(), reading.state)),
+            other => panic!("{other:?}"),
         });
-        if let Some((_, result)) = over {
+        if let Health::Round { result, .. } = health {
             self.rounds += 1;
             self.last = result.err().map(|error| format!("{error:#}"));
         }
@@ -81,16 +82,16 @@ fn a_tmpfs_of_this_host_is_as_big_as_it_is() {
 
 #[test]
 fn mounts_come_and_go() {
-    let mut bench = Bench::new(&["/a", "/b"], 60_000, |path| full(path.as_os_str().len() as u64));
+    let mut bench = Bench::new(&["/a", "/b"], 60_000, |path| full(path.file_name().unwrap().len() as u64));
     bench.round();
     assert_eq!(bench.last, None);
-    assert_eq!(bench.seen["/a"], State::Read(full(4).unwrap()));
+    assert_eq!(bench.seen["/a"], State::Read(full(1).unwrap()));
     bench.mount(&["/a", "/new"]);
     bench.round();
-    assert_eq!((&bench.seen["/b"], &bench.seen["/new"]), (&State::Gone, &State::Read(full(6).unwrap())));
-    std::fs::remove_file(bench.tree.0.join("mountinfo")).unwrap();
+    assert_eq!((&bench.seen["/b"], &bench.seen["/new"]), (&State::Gone, &State::Read(full(3).unwrap())));
+    std::fs::remove_file(bench.tree.0.join("proc/1/mountinfo")).unwrap();
     // The descriptor still reads what was there; another process's file would be gone.
-    bench.filesystems.mountinfo = Kept::new(bench.tree.0.join("mountinfo"));
+    bench.filesystems.mountinfo = Kept::new(bench.tree.0.join("proc/1/mountinfo"));
     bench.until(|bench| bench.last.is_some());
     assert_eq!(bench.seen["/a"], State::Gone);
     assert!(bench.last.unwrap().contains("mountinfo"));

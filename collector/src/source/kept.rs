@@ -1,11 +1,11 @@
-//! A file of the kernel's that is read again and again: it stays open. Knows nothing of what is in it.
+//! A kernel file that is read again and again and therefore stays open. Knows nothing of its content.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// The most that is read of one file; the kernel's own are far smaller.
+/// Largest file that is read, in bytes; the kernel's are far smaller.
 const MOST: usize = 16 << 20;
 
 /// A file that stays open.
@@ -25,7 +25,7 @@ impl Kept {
         &self.path
     }
 
-    /// The whole of it as it is now; `None` if there is no such file. After an error, it is opened anew the next time.
+    /// Its whole content; `None` if there is no such file. After an error the next read opens it again.
     pub fn read<'a>(&mut self, buffer: &'a mut Vec<u8>) -> io::Result<Option<&'a [u8]>> {
         match self.fill(buffer) {
             Ok(length) => Ok(Some(&buffer[..length])),
@@ -60,7 +60,7 @@ impl Kept {
     }
 }
 
-/// Whether there is no such thing on this host: no file, a device that was removed, a kernel that has it switched off.
+/// Whether this host has no such file, lost the device, or has the feature switched off in its kernel.
 fn is_absent(error: &io::Error) -> bool {
     const ABSENT: [i32; 3] = [libc::ENOENT, libc::ENODEV, libc::EOPNOTSUPP];
     error.raw_os_error().is_some_and(|code| ABSENT.contains(&code))
@@ -69,7 +69,7 @@ fn is_absent(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::host::test::Tree;
+    use crate::source::test::Tree;
     use std::fs;
 
     #[test]

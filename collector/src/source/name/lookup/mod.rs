@@ -1,25 +1,26 @@
-//! Where a name may be: which of the books to open for whom.
+//! Where a container's or a pod's name may be stored: which files to read for which cgroup.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Ask, Found, engine, kubelet};
+use super::ask::{Ask, Found};
+use super::{engine, kubelet};
 use crate::config;
 use crate::identity::{Identity, Names};
 use crate::source::root::Root;
 
-/// Complaints that are made; each is made once.
+/// Warnings that are logged at most, each once.
 const COMPLAINTS: usize = 64;
 
-/// Where rootless engines keep their books, in a user's home.
+/// Where rootless engines keep their state, in a user's home.
 const ROOTLESS_DOCKER: &str = ".local/share/docker";
 const ROOTLESS_PODMAN: &str = ".local/share/containers/storage";
 
-/// How an engine's books are read: where they are, and for which container.
+/// Reads the name of a container from an engine's state folder.
 type Look = fn(&Path, &str) -> io::Result<Option<Names>>;
 
-/// The books.
+/// Where this host's engines and kubelet keep their state.
 pub(super) struct Lookup {
     root: Root,
     kubelet: PathBuf,
@@ -29,7 +30,7 @@ pub(super) struct Lookup {
 }
 
 impl Lookup {
-    /// Those of the host with this root.
+    /// The lookup for the host with this root.
     pub fn new(root: &Root, config: &config::Workload) -> Lookup {
         let config::Workload { kubelet, docker, podman, .. } = config;
         Lookup {
@@ -41,7 +42,7 @@ impl Lookup {
         }
     }
 
-    /// What there is of each, in the same order. A directory is read once for all.
+    /// Looks for each, and answers in the same order. A directory is read once for all.
     pub fn look(&mut self, asks: &[&Ask]) -> Vec<Found> {
         let mut found = vec![Found::Nothing; asks.len()];
         let identities = || asks.iter().map(|ask| &ask.identity).enumerate();
@@ -95,7 +96,7 @@ impl Lookup {
         }
     }
 
-    /// Those that a directory that cannot be read may have had.
+    /// Marks what an unreadable directory may have held.
     fn note(
         &mut self,
         result: io::Result<()>,

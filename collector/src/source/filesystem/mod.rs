@@ -1,28 +1,34 @@
-//! How full the mounted filesystems are. One of a server that does not answer keeps whoever asks waiting, for ever if need
-//! be: a thread of its own asks, and past its deadline it is left to wait while another goes on with the rest.
+//! The mounted filesystems as a source: how full each is. Asking one whose server does not answer may block for ever:
+//! a thread of its own asks, and when it misses the deadline it is left waiting while another asks the rest.
+
+pub mod mount;
 
 use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, Result};
 use rustix::fs::{StatVfsMountFlags, statvfs};
 
-use super::file::Kept;
-use super::mount::{Exclude, Mount, parse};
+use super::kept::Kept;
+use super::pattern::Patterns;
+use super::root::Root;
+use super::{Health, Source};
 use crate::clock;
+use crate::config;
+use crate::sample::{self, Sample};
 use crate::statistic::filesystem::{Reading, State, Statistic, Values};
 use Statistic::*;
+use mount::{Exclude, Mount, parse};
 
 /// Threads that may wait for filesystems that do not answer. With all of them waiting, nobody asks the others.
 const STUCK: usize = 8;
-/// What a thread needs to ask a question, and to spare.
+/// Stack size of a thread that asks; more than it needs.
 const STACK: usize = 128 * 1024;
 
-/// Asks one filesystem.
+/// Asks one filesystem how full it is.
 pub type Ask = Arc<dyn Fn(&Path) -> io::Result<Values> + Send + Sync>;
 
 /// The mounted filesystems.
@@ -33,15 +39,16 @@ pub struct Filesystems {
     interval_ns: u64,
     deadline_ns: u64,
     ask: Ask,
-    /// The text that `watched` was made from.
+    /// The mountinfo that `watched` was made from.
     text: Vec<u8>,
     watched: Vec<Watched>,
-    /// When the last round began; none did yet.
+    /// When the last round began.
     begun: Option<u64>,
-    /// The round is not over.
+    /// A round is under way.
     open: bool,
     asked: Arc<Asked>,
     answers: Vec<Answer>,
+    buffer: Vec<u8>,
 }
 
 struct Watched {
@@ -59,7 +66,7 @@ enum Asking {
 
 type Answer = (Arc<Mount>, io::Result<Values>);
 
-/// What the threads share with whoever reads.
+/// Shared with the threads that ask.
 #[derive(Default)]
 struct Asked {
     state: Mutex<Questions>,
@@ -81,7 +88,7 @@ struct Questions {
 struct Busy {
     mount: Arc<Mount>,
     since: u64,
-    /// Nobody waits for it any more.
+    /// It missed its deadline: another thread has taken its place.
     stuck: bool,
 }
 
@@ -92,20 +99,16 @@ impl Asked {
 }
 
 impl Filesystems {
-    /// The mounts that `mountinfo` tells of, below `root`, asked every `interval` and given up after `deadline`.
-    pub fn new(
-        mountinfo: PathBuf,
-        root: PathBuf,
-        exclude: Exclude,
-        interval: Duration,
-        deadline: Duration,
-    ) -> Filesystems {
+    /// The filesystems of the host with this root.
+    pub fn new(root: &Root, config: &config::Filesystem) -> Filesystems {
+        let exclude =
+            Exclude { mountpoints: Patterns::new(&config.exclude), types: Patterns::new(&config.exclude_types) };
         Filesystems {
-            mountinfo: Kept::new(mountinfo),
-            root,
+            mountinfo: Kept::new(root.process().join("mountinfo")),
+            root: root.at("/"),
             exclude,
-            interval_ns: interval.as_nanos() as u64,
-            deadline_ns: deadline.as_nanos() as u64,
+            interval_ns: config.interval.as_nanos() as u64,
+            deadline_ns: config.deadline.as_nanos() as u64,
             ask: Arc::new(ask),
             text: Vec::new(),
             watched: Vec::new(),
@@ -113,6 +116,7 @@ impl Filesystems {
             open: false,
             asked: Arc::default(),
             answers: Vec::new(),
+            buffer: Vec::new(),
         }
     }
 
@@ -120,22 +124,6 @@ impl Filesystems {
     pub fn asking(mut self, ask: Ask) -> Filesystems {
         self.ask = ask;
         self
-    }
-
-    /// Passes on what has been answered since the last call, and begins a new round when it is time. It never waits.
-    /// Gives how long a round took, and whether all answered, once it is over.
-    pub fn read(&mut self, buffer: &mut Vec<u8>, tell: &mut dyn FnMut(Reading)) -> Option<(u64, anyhow::Result<()>)> {
-        let now = clock::monotonic_ns();
-        self.collect(now, tell);
-        let mut result = self.end(now);
-        if !self.open && self.begun.is_none_or(|begun| now.saturating_sub(begun) >= self.interval_ns) {
-            self.begun = Some(now);
-            match self.begin(buffer, tell) {
-                Ok(()) => self.open = true,
-                Err(error) => result = Some((0, Err(error))),
-            }
-        }
-        result
     }
 
     /// Takes the answers, and gives up those that are late.
@@ -179,7 +167,7 @@ impl Filesystems {
         }
     }
 
-    /// Sees to it that somebody asks, as long as not too many are stuck.
+    /// Starts a thread if all others are stuck, up to the bound.
     fn employ(&self, questions: &mut Questions) {
         let stuck = questions.busy.iter().filter(|busy| busy.stuck).count();
         if questions.waiting.is_empty() || questions.threads > stuck || stuck >= STUCK {
@@ -193,9 +181,9 @@ impl Filesystems {
     }
 
     /// The round is over when nobody is asked any more, but for those that were given up.
-    fn end(&mut self, now: u64) -> Option<(u64, anyhow::Result<()>)> {
+    fn end(&mut self, now: u64) -> Health {
         if !self.open || self.watched.iter().any(|watched| watched.state == Asking::Pending) {
-            return None;
+            return Health::Silent;
         }
         self.open = false;
         let bad = self.watched.iter().find(|watched| watched.state != Asking::Answered);
@@ -206,10 +194,29 @@ impl Filesystems {
         };
         // Whoever reads comes by once a tick: the answers may have been there for long.
         let last = self.asked.lock().answered.min(now);
-        Some((last.saturating_sub(self.begun.unwrap_or(now)), result))
+        Health::Round { ns: last.saturating_sub(self.begun.unwrap_or(now)), result }
     }
 
-    fn begin(&mut self, buffer: &mut Vec<u8>, tell: &mut dyn FnMut(Reading)) -> anyhow::Result<()> {
+    fn begin(&mut self, tell: &mut dyn FnMut(Reading)) -> Result<()> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let renewed = self.renew(&mut buffer, tell);
+        self.buffer = buffer;
+        renewed?;
+        let mut questions = self.asked.lock();
+        questions.waiting.reserve(self.watched.len());
+        for watched in &mut self.watched {
+            if matches!(watched.state, Asking::Answered | Asking::Refused) || !is_asked(&questions, &watched.mount) {
+                watched.state = Asking::Pending;
+                questions.waiting.push_back(watched.mount.clone());
+            }
+        }
+        self.employ(&mut questions);
+        self.asked.changed.notify_one();
+        Ok(())
+    }
+
+    /// Takes over what is mounted now.
+    fn renew(&mut self, buffer: &mut Vec<u8>, tell: &mut dyn FnMut(Reading)) -> Result<()> {
         let text = self.mountinfo.read(buffer).and_then(|text| text.ok_or_else(|| io::ErrorKind::NotFound.into()));
         match text {
             Ok(text) if text != self.text => {
@@ -224,20 +231,10 @@ impl Filesystems {
                 return Err(error).with_context(|| format!("read {}", self.mountinfo.path().display()));
             }
         }
-        let mut questions = self.asked.lock();
-        questions.waiting.reserve(self.watched.len());
-        for watched in &mut self.watched {
-            if matches!(watched.state, Asking::Answered | Asking::Refused) || !is_asked(&questions, &watched.mount) {
-                watched.state = Asking::Pending;
-                questions.waiting.push_back(watched.mount.clone());
-            }
-        }
-        self.employ(&mut questions);
-        self.asked.changed.notify_one();
         Ok(())
     }
 
-    /// Goes over to these mounts. One that was there before keeps what is known of it.
+    /// Watches these mounts from now on. A mount that was watched before keeps its state.
     fn watch(&mut self, mounts: Vec<Mount>, tell: &mut dyn FnMut(Reading)) {
         let mut before = std::mem::take(&mut self.watched);
         for mount in mounts {
@@ -252,6 +249,25 @@ impl Filesystems {
                 tell(reading(&mount, State::Gone));
             }
         }
+    }
+}
+
+impl Source for Filesystems {
+    /// Emits what has been answered since the last call, and begins a new round when it is time.
+    fn read(&mut self, emit: &mut dyn FnMut(Sample)) -> Health {
+        let time = clock::unix_ns();
+        let mut tell = |reading| emit(Sample { time, reading: sample::Reading::Filesystem(reading) });
+        let now = clock::monotonic_ns();
+        self.collect(now, &mut tell);
+        let mut health = self.end(now);
+        if !self.open && self.begun.is_none_or(|begun| now.saturating_sub(begun) >= self.interval_ns) {
+            self.begun = Some(now);
+            match self.begin(&mut tell) {
+                Ok(()) => self.open = true,
+                Err(error) => health = Health::Round { ns: 0, result: Err(error) },
+            }
+        }
+        health
     }
 }
 
@@ -272,7 +288,7 @@ fn reading(mount: &Mount, state: State) -> Reading {
     Reading { mountpoint: mountpoint.clone(), device: device.clone(), fstype: fstype.clone(), state }
 }
 
-/// A thread's life: one question after the other. Who was given up has a successor, and leaves with his answer.
+/// One thread: asks one filesystem after the other. One that missed its deadline was replaced, and ends with its answer.
 fn work(asked: &Asked, ask: &dyn Fn(&Path) -> io::Result<Values>) {
     let mut questions = asked.lock();
     while !questions.over {

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::pattern::Patterns;
+use crate::source::pattern::Patterns;
 use crate::source::text::{lines, unescape};
 
 /// One mounted filesystem.

@@ -1,4 +1,4 @@
-//! What the operator wants left out: names with `*` for any text, as in `loop*`.
+//! Name patterns with `*` for any text, as in `loop*`: what the operator excludes.
 
 /// Patterns of names.
 #[derive(Clone, Debug, Default)]

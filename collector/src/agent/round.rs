@@ -1,0 +1,97 @@
+//! One round: every source read once, in the order of the catalogue. Knows neither who asks for the samples nor when, and
+//! nothing of a source but that it is one; only the kernel, and the names, are reached between rounds too.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::Result;
+
+use crate::clock;
+use crate::config::Config;
+use crate::sample::{Lost, Reading, Sample};
+use crate::source::catalogue::{KERNEL, Opening, SOURCES};
+use crate::source::kernel::Kernel;
+use crate::source::name::{self, Answers};
+use crate::source::root::Root;
+use crate::source::{self, Source};
+
+/// The sources. In steady state a round allocates nothing.
+pub struct Round {
+    /// The kernel, whose rings wake the agent.
+    pub kernel: Kernel,
+    /// The host's names for containers and pods, which come between rounds too.
+    pub names: Answers,
+    others: Others,
+    losses: Vec<(&'static str, Arc<AtomicU64>)>,
+}
+
+/// All sources but the kernel, each with its name in the catalogue.
+struct Others(Vec<(&'static str, Box<dyn Source>)>);
+
+impl Others {
+    /// Of what the kernel tells, most is counts, which nobody follows.
+    fn follow(&mut self, reading: &Reading) {
+        if matches!(reading, Reading::Cgroup(_) | Reading::Oom(_)) {
+            self.0.iter_mut().for_each(|(_, source)| source.follow(reading));
+        }
+    }
+}
+
+impl Round {
+    /// Opens all sources but the kernel. `started` is when the agent started, in nanoseconds since the Unix epoch;
+    /// `losses` are counted elsewhere in the agent, by the stage at which they happen, and reset by each round.
+    pub fn open(
+        config: &Config,
+        kernel: Kernel,
+        started: u64,
+        losses: Vec<(&'static str, Arc<AtomicU64>)>,
+    ) -> Result<Round> {
+        let root = Root::new(&config.rootfs);
+        let (answering, names) = name::channel();
+        let opening = Opening { config, root: &root, kernel: &kernel, names: &answering, started };
+        let mut others = Vec::new();
+        for row in SOURCES {
+            others.extend((row.open)(&opening)?.map(|source| (row.name, source)));
+        }
+        Ok(Round { kernel, names, others: Others(others), losses })
+    }
+
+    /// Hands what comes before everything else to `fold`.
+    pub fn begin(&mut self, fold: &mut dyn FnMut(Sample)) {
+        self.kernel.begin(fold);
+    }
+
+    /// Drains the critical ring; `true` if more may be waiting.
+    pub fn drain_critical(&mut self, fold: &mut dyn FnMut(Sample)) -> bool {
+        let Round { kernel, others, .. } = self;
+        kernel.drain_critical(&mut |sample| {
+            others.follow(&sample.reading);
+            fold(sample);
+        })
+    }
+
+    /// Drains the bulk ring; `true` if more may be waiting.
+    pub fn drain_bulk(&mut self, fold: &mut dyn FnMut(Sample)) -> bool {
+        self.kernel.drain_bulk(fold)
+    }
+
+    /// Hands everything that is new to `fold`, and a [`Reading::Tick`] at the end.
+    pub fn read(&mut self, fold: &mut dyn FnMut(Sample)) {
+        let Round { kernel, others, losses, .. } = self;
+        source::read(SOURCES[KERNEL].name, kernel, &mut |sample| {
+            others.follow(&sample.reading);
+            fold(sample);
+        });
+        for (name, source) in &mut others.0 {
+            source::read(name, &mut **source, fold);
+        }
+        let time = clock::unix_ns();
+        for (stage, lost) in losses {
+            let count = lost.swap(0, Ordering::Relaxed);
+            if count > 0 {
+                fold(Sample { time, reading: Reading::Lost(Lost { stage: (*stage).into(), count }) });
+            }
+        }
+        fold(Sample { time, reading: Reading::Tick });
+    }
+}

@@ -1,0 +1,59 @@
+//! What the doctor says about the kernel: its BTF, the capabilities that attaching takes, and what becomes of each probe
+//! when it is tried. Nothing stays attached.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+
+use super::{layout, load};
+use crate::config::Config;
+use crate::privilege;
+use crate::sample::Probe;
+use crate::source::Finding;
+use crate::source::cgroup::Hierarchies;
+use crate::source::root::Root;
+use crate::source::transfer::finder::Finder;
+
+/// The key of what is said about capabilities.
+pub const CAPABILITY: &str = "capabilities";
+
+/// Whether the kernel's types are known.
+pub fn btf(path: Option<&Path>) -> Finding {
+    let (ok, is) = match layout::load(path) {
+        Ok(_) => (true, path.unwrap_or(Path::new(layout::VMLINUX)).display().to_string()),
+        Err(error) => (false, error.to_string()),
+    };
+    Finding { key: "btf", title: "BTF", ok, is }
+}
+
+/// Whether this process may attach programs.
+pub fn capability() -> Finding {
+    let missing: Vec<_> = privilege::missing().iter().map(ToString::to_string).collect();
+    let is = match missing.is_empty() {
+        true => "all that attaching takes".to_owned(),
+        false => format!("missing: {}", missing.join(", ")),
+    };
+    Finding { key: CAPABILITY, title: "capability", ok: missing.is_empty(), is }
+}
+
+/// Attaches what can be attached, and looks once for libraries.
+///
+/// # Errors
+/// Why no probe could be tried.
+pub fn probes(config: &Config, root: &Root) -> Result<Vec<Probe>> {
+    let hierarchies = Hierarchies::find(root)?;
+    if !privilege::missing().is_empty() {
+        bail!("probes are tried with these capabilities only");
+    }
+    // One slot does: nothing is counted here.
+    let loaded = load::load(config, 2, &hierarchies)?;
+    let mut probes = loaded.probes;
+    let mut finder = Finder::new(root, load::waiting(&loaded.ebpf, &probes)?);
+    if config.transfer.enabled {
+        finder.scan(0, 1)?;
+    }
+    for found in finder.probes() {
+        probes.iter_mut().filter(|probe| probe.program == found.program).for_each(|probe| *probe = found.clone());
+    }
+    Ok(probes)
+}
