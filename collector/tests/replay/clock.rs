@@ -1,8 +1,6 @@
 //! Clocks that jump, in the middle of a recording: back and forth by an hour, to the beginning of time, far ahead. Samples carry
 //! the only time that the fold knows, so this is what a host whose clock is set does to it. What happened is told all the same.
 
-#![allow(clippy::unwrap_used)]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,8 +1,6 @@
 //! Samples in, exposition and alerts out: each `tests/fixtures/replay/NAME.jsonl` gives `NAME.prom` and, with the rules that
 //! come with the agent, `NAME.alerts`. `BLESS=1` writes these anew.
 
-#![allow(clippy::unwrap_used)]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;

@@ -1,14 +1,11 @@
 //! Recordings of real kills in, incidents out: each `tests/fixtures/incident/NAME.jsonl` gives `NAME.incidents`, as they were
 //! told, a JSON line each, and `NAME.txt`, the page of the last. `BLESS=1` writes these anew.
 
-#![allow(clippy::unwrap_used)]
-
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use collector::engine::{Engine, Outcome};
 use collector::incident::{Incident, cause, page};
-use collector::sink::journal::{self, write::Entry};
 use collector::source::replay::samples;
 
 fn folder() -> PathBuf {
@@ -85,51 +82,4 @@ fn what_two_limits_leave_open_is_settled_by_what_is_read_after_the_kill() {
 fn processes_that_are_killed_together_are_one_incident() {
     let told = told("together");
     assert_eq!(told.iter().map(|it| it.evidence.killed).collect::<Vec<_>>(), [1, 4]);
-}
-
-/// `headroom VERB`, without any configuration but its own.
-fn headroom(arguments: &[&str]) -> (bool, String) {
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_headroom"));
-    command.args(arguments).env_clear();
-    let output = command.output().unwrap();
-    let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
-    (output.status.success(), text)
-}
-
-#[test]
-fn the_verb_explains_what_a_recording_and_what_the_journal_has() {
-    let recording = folder().join("bystander.jsonl");
-    let recording = recording.to_str().unwrap();
-    let page = fs::read_to_string(folder().join("bystander.txt")).unwrap();
-    assert_eq!(headroom(&["explain", "--replay", recording]), (true, page.clone()));
-    let (_, json) = headroom(&["explain", "--replay", recording, "--json"]);
-    let last = told("bystander").pop().unwrap();
-    assert_eq!(serde_json::from_str::<Incident>(&json).unwrap(), last);
-    let (found, why) = headroom(&["explain", "--replay", recording, "2027"]);
-    assert!(!found && why.contains("there is no incident 2027"), "{why}");
-    let (found, why) = headroom(&["explain", "--replay", "/nowhere"]);
-    assert!(!found && why.contains("/nowhere"), "{why}");
-
-    let dir = env::temp_dir().join(format!("headroom-explain-{}", std::process::id()));
-    fs::create_dir_all(&dir).unwrap();
-    let file = dir.join("headroom.toml");
-    fs::write(&file, format!("[journal]\ndir = {dir:?}\n")).unwrap();
-    let explain = |id: &str| headroom(&["explain", id, "--config", file.to_str().unwrap()]);
-    let (found, why) = explain("last");
-    assert!(!found && why.contains("journal"), "{why}");
-    let limits = journal::Limits { max_age: std::time::Duration::from_secs(1 << 40), max_bytes: 1 << 30 };
-    let (mut connection, _) = journal::open(&dir, &limits).unwrap();
-    let entry = |(id, incident): (u64, Incident)| Entry::Outcome {
-        id,
-        time: incident.time,
-        outcome: Outcome::from(incident).into(),
-        sinks: [].into(),
-    };
-    let entries: Vec<_> = (1..).zip(told("bystander")).map(entry).collect();
-    journal::write::append(&mut connection, &entries).unwrap();
-    assert_eq!(explain("last"), (true, page.clone()));
-    assert_eq!(explain(&last.id[..10]), (true, page));
-    let (found, why) = explain("2027");
-    assert!(!found && why.contains("there is no incident 2027") && why.contains("headroom incidents"), "{why}");
-    fs::remove_dir_all(dir).unwrap();
 }

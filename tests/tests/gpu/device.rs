@@ -1,8 +1,6 @@
 //! GPUs: the unmodified agent against a library that speaks NVML's C interface and has no GPU. What it publishes is
 //! compared with what the library was told to answer. No hardware is tested here.
 
-#![allow(clippy::unwrap_used)]
-
 use std::fs;
 use std::process::{Child, Command};
 

@@ -2,8 +2,6 @@
 //! CUDA driver. `cargo xtask test gpu --hardware` runs it on a real GPU and prints what it found, a section for
 //! docs/gpu.md; otherwise two stand-ins play the libraries, and what a GPU would do is told them as it happens.
 
-#![allow(clippy::unwrap_used)]
-
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};

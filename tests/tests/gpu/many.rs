@@ -1,8 +1,6 @@
 //! Sixteen GPUs, and two hundred processes on each of them: the unmodified agent tells of every one whose it is, and keeps
 //! to its limits when there are more workloads than it may tell apart.
 
-#![allow(clippy::unwrap_used)]
-
 use std::process::Command;
 
 use collector_tests::cgroup::Cgroup;

@@ -1,8 +1,6 @@
 //! Copies between host and GPU, pinned and device memory, against what a program asked of a stand-in for the CUDA driver's
 //! library.
 
-#![allow(clippy::unwrap_used)]
-
 use std::fs;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -1,8 +1,6 @@
 //! Drivers and GPUs that are not there, old, broken, gone in the middle of a question or silent for ever: the unmodified
 //! agent against a library that plays each. Everything else that the agent tells has to go on.
 
-#![allow(clippy::unwrap_used)]
-
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};

@@ -1,8 +1,6 @@
 //! Real OOM kills and real rules, from the kernel to a receiver: what arrives, what the journal says of it, and what becomes
 //! of alerts when the agent is killed. The receiver is this test's own.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read as _, Write as _};

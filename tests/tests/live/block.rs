@@ -1,7 +1,5 @@
 //! Block IO, against what the kernel counts for the device and what the test itself issued.
 
-#![allow(clippy::unwrap_used)]
-
 use std::fs::{self, File, OpenOptions};
 use std::os::linux::fs::MetadataExt;
 use std::path::{Path, PathBuf};

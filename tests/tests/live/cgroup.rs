@@ -1,8 +1,6 @@
 //! Births, deaths and renames of cgroups by the hundred: what the agent knows of them, beside what the test made and
 //! what is mounted.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
-
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::io;

@@ -1,7 +1,5 @@
 //! How the agent ends, and refuses to begin: exit codes, messages, and what is left of it in the kernel.
 
-#![allow(clippy::unwrap_used)]
-
 use std::fs::{self, File};
 use std::io;
 use std::net::TcpListener;

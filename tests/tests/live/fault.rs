@@ -1,7 +1,5 @@
 //! Page faults, against getrusage(2) of the process that took them.
 
-#![allow(clippy::unwrap_used)]
-
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::PathBuf;

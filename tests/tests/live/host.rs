@@ -1,8 +1,6 @@
 //! The host: what the agent says beside the kernel's own files, a filesystem that comes, one that hangs, and pressure
 //! that is told before the next tick.
 
-#![allow(clippy::unwrap_used)]
-
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::os::fd::AsRawFd;

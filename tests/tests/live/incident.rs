@@ -1,8 +1,6 @@
 //! Real OOM kills, explained: whose limit it was, who filled it, and that a bystander is called one. What the agent says is
 //! compared with what the test did.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
-
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 

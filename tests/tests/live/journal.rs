@@ -1,8 +1,6 @@
 //! The agent on disks that are full, read-only or hang: alerts are delivered, what is lost is counted, and the journal is written
 //! again when it can be. The disks are this test's own.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
-
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::Path;

@@ -1,7 +1,5 @@
 //! The agent within limits of its own: little memory, few descriptors, everybody asking at once, and the OOM killer next to it.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
-
 use std::fs;
 use std::net::TcpStream;
 use std::os::unix::process::CommandExt as _;

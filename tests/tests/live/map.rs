@@ -1,7 +1,5 @@
 //! Reading real maps in batches and key by key, and running a program by hand.
 
-#![allow(clippy::unwrap_used)]
-
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};

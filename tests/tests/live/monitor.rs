@@ -1,7 +1,5 @@
 //! The agent beside a real Prometheus and a real Alertmanager: what they take from it, in their own words.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
-
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt;

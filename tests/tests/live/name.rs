@@ -1,8 +1,6 @@
 //! Workloads by name, with real cgroups: a container that Docker's books have a name for, what is nested in it, and a name
 //! that comes late. The kernel's own count of the kills is the witness.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

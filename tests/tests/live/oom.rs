@@ -1,8 +1,6 @@
 //! OOM kills in throwaway cgroups: what the agent says of them, beside what the kernel's log, its counters, and the test
 //! itself know.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
-
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;

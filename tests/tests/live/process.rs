@@ -1,7 +1,5 @@
 //! The agent as a process: its privileges, its endpoint, its configuration, and what it puts up with.
 
-#![allow(clippy::unwrap_used)]
-
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;

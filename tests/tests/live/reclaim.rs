@@ -1,8 +1,6 @@
 //! Reclaim, kswapd and compaction, provoked on this machine without harm: what the agent counts, beside the clock, the
 //! kernel's own counters, and what the test did.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
-
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};

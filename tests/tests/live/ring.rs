@@ -1,8 +1,6 @@
 //! A ring that is far too small for what happens: what was produced is received or counted as lost, to the last one, and
 //! nothing of it keeps an OOM kill from being heard of. And what the agent records is what it publishes.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
-
 use std::fs::OpenOptions;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;

@@ -1,7 +1,5 @@
 //! Rules against the live kernel: a cgroup that comes near its limit and leaves it again, in the log and in the metrics.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
-
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};

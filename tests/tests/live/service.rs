@@ -1,7 +1,5 @@
 //! The agent as a service: what it tells the service manager, and what it does with no more than its unit allows.
 
-#![allow(clippy::unwrap_used)]
-
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::net::UnixDatagram;

@@ -1,8 +1,6 @@
 //! Half a minute under mixed load: the agent takes no more of the machine at the end than it did once it was warm, gives back what
 //! it opened, and every cgroup and every kill was told or counted as lost. `cargo xtask bench soak` does the same for longer.
 
-#![allow(clippy::unwrap_used)]
-
 use std::time::Duration;
 
 use collector_tests::needs;

@@ -1,7 +1,5 @@
 //! Statistics of workloads, against the kernel's files, against what the test's process took, and against getrusage(2).
 
-#![allow(clippy::unwrap_used)]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -1,8 +1,6 @@
 //! Pressure that lasts, and a GPU that is lost, as incidents: provoked for real, and compared with what the kernel says of
 //! pressure and with what the test did. The GPU is a stand-in's.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
-
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};

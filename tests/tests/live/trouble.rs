@@ -1,8 +1,6 @@
 //! What an agent may meet on a bad day, under load: being killed again and again, being stopped in a storm, a disk with no room
 //! at all, cgroups and processes made faster than anybody reads. It goes on, leaves nothing, and counts what it lost.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
-
 use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::io::Write as _;

@@ -1,8 +1,6 @@
 //! The agent as a user other than root: with exactly the capabilities that it needs it sees all that root sees, and with one
 //! less it says what that costs.
 
-#![allow(clippy::unwrap_used)]
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;

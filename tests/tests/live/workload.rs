@@ -1,7 +1,5 @@
 //! `headroom workloads`, with an agent and without one, beside what the kernel's files say and what the test does.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
-
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};

@@ -1,8 +1,5 @@
 //! The built binary, as a shell sees it: verbs, exit codes, and what is on stdout and on stderr. Needs no privileges.
 
-// To clippy the helpers of tests are no tests.
-#![allow(clippy::unwrap_used)]
-
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
@@ -10,9 +7,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
+use collector_tests::agent::binary;
+
 /// `headroom` with these arguments, and an environment of its own.
 fn headroom(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_headroom"));
+    let mut command = Command::new(binary());
     command.args(args).env_clear().stdin(Stdio::null());
     command
 }

@@ -1,7 +1,5 @@
 //! What the tests of the endpoint are made of: the endpoint itself on a thread, an exposition, and a client.
 
-#![allow(dead_code, reason = "each of the tests uses a part of it")]
-
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -1,10 +1,6 @@
 //! Files of real hosts in, exposition out: each tree `tests/fixtures/host/NAME` gives `NAME.prom`. `BLESS=1` writes these
 //! anew. The trees are what kernels of these versions wrote, copied as it was.
 
-#![allow(clippy::unwrap_used)]
-
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{env, fs};
@@ -16,30 +12,7 @@ use collector::sample::{Reading, Sample};
 use collector::source::host::Host;
 use collector::source::root::Root;
 use collector::statistic::filesystem::{Statistic, Values};
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-// SAFETY: everything is left to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // A thread that is going away is not measured any more.
-        let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller keeps the contract.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps the contract.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
+use collector_tests::allocation;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("tests/fixtures/host")
@@ -199,13 +172,13 @@ fn a_tick_allocates_nothing() {
             fold(&mut engine, read(&mut host));
         }
         let mut filesystems = 0;
-        let before = ALLOCATIONS.get();
+        let before = allocation::count();
         while filesystems < 100 {
             host.read(&mut |reading| {
                 filesystems += usize::from(matches!(reading, Reading::Filesystem(_)));
                 drop(engine.apply(&Sample { time: 1, reading }));
             });
         }
-        assert_eq!(ALLOCATIONS.get() - before, 0, "{name}");
+        assert_eq!(allocation::count() - before, 0, "{name}");
     }
 }

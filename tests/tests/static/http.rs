@@ -1,8 +1,6 @@
 //! The endpoint against real sockets: what it answers, and that no client can hold it up, fill its memory or keep it from
 //! ending. Waits are bounded (`PATIENCE`), so that a hang is a failure; nothing asserts how fast anything is.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
-
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,12 +9,11 @@ use std::thread;
 use std::time::Duration;
 
 use collector::http::{BindError, Limits, Listener};
+use collector_tests::alone;
 use flate2::read::GzDecoder;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use endpoint::{ANY_PORT, LOOSE, PATIENCE, Page, Reply, Server, connect, drain, eventually, resident};
-
-mod endpoint;
+use crate::endpoint::{ANY_PORT, LOOSE, PATIENCE, Page, Reply, Server, connect, drain, eventually, resident};
 
 const SCRAPE: &[u8] = b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n";
 /// More than a socket takes at once.
@@ -330,6 +327,7 @@ fn ten_thousand_connections_are_answered_or_counted() {
     const CLIENTS: usize = 10_000;
     const PLACES: usize = 256;
     const THREADS: usize = 8;
+    alone!();
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
     // Both ends live in this process; where it may not have as many descriptors, the clients come in waves.

@@ -1,12 +1,8 @@
 //! Names from the host, through the thread: found, found late, and found in a directory without end.
 
-#![allow(clippy::unwrap_used)]
-
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use collector::config::Config;
@@ -14,34 +10,7 @@ use collector::sample::{Name, Reading, Sample};
 use collector::signal::cgroup::{self, Id};
 use collector::source::name::{Answers, Asker, start};
 use collector::source::root::Root;
-
-/// What is on the heap, and the most that ever was.
-struct Counting;
-
-static HEAP: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call goes to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let heap = HEAP.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        PEAK.fetch_max(heap, Ordering::Relaxed);
-        // SAFETY: as the caller promised.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        HEAP.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: as the caller promised.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-/// One test at a time: they share the heap.
-static ALONE: Mutex<()> = Mutex::new(());
+use collector_tests::{allocation, alone};
 
 struct Folder(PathBuf);
 
@@ -88,7 +57,6 @@ const LONG: Duration = Duration::from_secs(300);
 
 #[test]
 fn a_name_that_appears_after_the_cgroup_is_told_and_asked_for_once() {
-    let _alone = ALONE.lock();
     let host = Folder::new("late");
     let (mut asker, mut answers) = begin(&host.0);
     let id = "4f1c2a9b".repeat(8);
@@ -113,24 +81,24 @@ fn a_name_that_appears_after_the_cgroup_is_told_and_asked_for_once() {
 #[test]
 fn a_directory_without_end_takes_no_memory() {
     const LINKS: usize = 200_000;
-    let _alone = ALONE.lock();
+    alone!();
     let host = Folder::new("links");
     let containers = host.0.join("var/log/containers");
     fs::create_dir_all(&containers).unwrap();
     for link in 0..LINKS {
         std::os::unix::fs::symlink("x", containers.join(format!("p{link}_ml_server-{link:064x}.log"))).unwrap();
     }
-    let before = HEAP.load(Ordering::Relaxed);
-    PEAK.store(before, Ordering::Relaxed);
-    let (mut asker, mut answers) = begin(&host.0);
-    for link in [0, LINKS / 2, LINKS - 1] {
-        born(&mut asker, link as u64, format!("/system.slice/cri-containerd-{link:064x}.scope"));
-    }
-    let mut told: Vec<_> = (0..3).map(|_| answer(&mut answers, LONG).unwrap()).collect();
+    let mut told = Vec::new();
+    let peak = allocation::peak(|| {
+        let (mut asker, mut answers) = begin(&host.0);
+        for link in [0, LINKS / 2, LINKS - 1] {
+            born(&mut asker, link as u64, format!("/system.slice/cri-containerd-{link:064x}.scope"));
+        }
+        told.extend((0..3).map(|_| answer(&mut answers, LONG).unwrap()));
+    });
     told.sort_unstable();
     let expected = [0, LINKS / 2, LINKS - 1].map(|link| (link as u64, format!("ml p{link} server")));
     assert_eq!(told, expected);
     // As a list the names alone are tens of megabytes; the channels take one.
-    let peak = PEAK.load(Ordering::Relaxed) - before;
     assert!(peak < 4 << 20, "{peak} bytes");
 }

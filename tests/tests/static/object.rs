@@ -1,7 +1,5 @@
 //! The built ELF object has what the catalogue names, and nothing that it does not.
 
-#![allow(clippy::unwrap_used)]
-
 use std::collections::BTreeMap;
 
 use aya_obj::generated::bpf_map_type;

@@ -1,7 +1,5 @@
 //! The rules as Prometheus' own tools see them: whether the export is valid, and whether its rules fire when the agent's do.
 
-#![allow(clippy::unwrap_used)]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,8 +1,6 @@
 //! What is shipped beside the binary: the unit, the package, the dashboard, and what Prometheus is to load, each judged by the
 //! program that will have to read it.
 
-#![allow(clippy::unwrap_used)]
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

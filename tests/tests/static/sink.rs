@@ -1,7 +1,5 @@
 //! Alerts on their way to receivers that answer well, badly, late or never. The receivers are this test's own.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader};

@@ -1,10 +1,6 @@
 //! Forty cgroups through the reader and the engine: in steady state nothing is allocated for them, however many
 //! files there are and however they change. On trees of plain files, which is enough for that. And the rules look at them.
 
-#![allow(clippy::unwrap_used)]
-
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -19,33 +15,10 @@ use collector::source::statistic::{Limits, Reader};
 use collector::statistic::workload::Statistic;
 use collector::statistic::{Statistic as _, host};
 use collector_common::SIGNALS;
+use collector_tests::allocation;
 
 const CGROUPS: usize = 40;
 const PERIOD: u64 = 5;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-// SAFETY: everything is left to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // A thread that is going away is not measured any more.
-        let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller keeps the contract.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps the contract.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 fn write(root: &Path, number: usize, round: usize) {
     let at = root.join(format!("sys/fs/cgroup/job-{number}"));
@@ -96,12 +69,12 @@ fn steady(descriptors: usize) {
     let mut samples = 0;
     for round in 0..4 * PERIOD as usize {
         (0..CGROUPS).for_each(|number| write(&root, number, round));
-        let before = ALLOCATIONS.get();
+        let before = allocation::count();
         reader.read(&mut |sample| {
             samples += 1;
             drop(engine.apply(&sample));
         });
-        let allocations = ALLOCATIONS.get() - before;
+        let allocations = allocation::count() - before;
         // The first round opens everything.
         assert!(round == 0 || allocations == 0, "{allocations} allocations in round {round}");
     }
@@ -165,13 +138,13 @@ fn a_tick_allocates_nothing_while_cgroups_are_looked_for_in_vain() {
     .unwrap();
     let (mut usages, mut joined) = (0, 0);
     for round in 0..4 * PERIOD {
-        let before = ALLOCATIONS.get();
+        let before = allocation::count();
         reader.read(&mut |sample| match sample.reading {
             Reading::Statistics(read) => usages += usize::from(read.values.get(Statistic::MemoryCurrent) == Some(4096)),
             Reading::Cgroup(cgroup::Reading::Joined { .. }) => joined += 1,
             _ => {}
         });
-        let allocations = ALLOCATIONS.get() - before;
+        let allocations = allocation::count() - before;
         assert!(round == 0 || allocations == 0, "{allocations} allocations in round {round}");
     }
     assert!(usages >= 4 * CGROUPS && joined == 0, "{usages} usages, {joined} joins");
@@ -215,9 +188,9 @@ fn a_look_at_the_rules_allocates_nothing() {
             engine.apply(&Sample { time, reading: Reading::Statistics(values) });
         }
         let tick = Sample { time, reading: Reading::Tick };
-        let before = ALLOCATIONS.get();
+        let before = allocation::count();
         let outcomes = engine.apply(&tick);
-        let allocations = ALLOCATIONS.get() - before;
+        let allocations = allocation::count() - before;
         told += outcomes.len();
         // The first finds all series, and what is over its threshold here is told a while later.
         assert!(round == 1 || !outcomes.is_empty() || allocations == 0, "{allocations} allocations in round {round}");

@@ -1,7 +1,5 @@
 //! The house rules, as far as a test can tell.
 
-#![allow(clippy::unwrap_used)]
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

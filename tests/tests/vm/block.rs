@@ -1,7 +1,5 @@
 //! Block devices that are slow and that fail, as only a machine of one's own has them.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
-
 use std::fs;
 use std::path::Path;
 

@@ -1,7 +1,5 @@
 //! What is done to memory only on a machine of one's own: the host runs out of it, swaps, and is made to reclaim.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
-
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

@@ -1,7 +1,5 @@
 //! Every probe on every kernel of the matrix.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 use collector_common::{Probe, SIGNALS};
 use collector_tests::agent::{Agent, headroom};
 use collector_tests::needs;

@@ -2,15 +2,12 @@
 //! that do them wrong, slowly or not at all. Waits are bounded, so that a hang is a failure; nothing asserts how fast
 //! anything is.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
-
 use std::process::{Command, Stdio};
 
-use crate::client::{Authority, FOREIGN, Folder, TLS, users};
-use crate::endpoint::LOOSE;
+use collector_tests::agent::binary;
 
-#[path = "../endpoint/mod.rs"]
-mod endpoint;
+use crate::endpoint::LOOSE;
+use client::{Authority, FOREIGN, Folder, TLS, users};
 
 mod client;
 mod password;
@@ -57,7 +54,7 @@ fn headroom_workloads_says_why_it_does_not_ask() {
         [(TLS.to_owned(), "it answers HTTPS alone"), (users(&[("a", FOREIGN)]), "it asks for a password")]
     {
         let server = folder.serve(&web, LOOSE);
-        let mut command = Command::new(env!("CARGO_BIN_EXE_headroom"));
+        let mut command = Command::new(binary());
         command.env_clear().args(["workloads", "--interval", "0s", "--config", "/dev/null"]);
         let output = command.args(["--listen", &server.address.to_string()]).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);

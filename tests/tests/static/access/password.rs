@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use collector::http::Limits;
 
-use crate::client::{FOREIGN, Folder, as_user, basic, hash, users};
+use super::client::{FOREIGN, Folder, as_user, basic, hash, users};
 use crate::endpoint::{LOOSE, Reply, eventually};
 
 #[test]

@@ -10,7 +10,7 @@ use collector::http::access::Access;
 use collector::http::{Exposition as _, Format, Limits};
 use rustls::version::{TLS12, TLS13};
 
-use crate::client::{Authority, Client, FOREIGN, Folder, TLS, as_user, basic, hash, users};
+use super::client::{Authority, Client, FOREIGN, Folder, TLS, as_user, basic, hash, users};
 use crate::endpoint::{LOOSE, PATIENCE, Page, Reply, Server, drain, eventually};
 
 /// Every method of IANA's registry but GET and HEAD, and some that nobody has registered. CONNECT has no path to ask for.

@@ -62,7 +62,7 @@ impl Tree {
 
 /// The files of a manifest below a folder.
 pub fn folder() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/tree"))
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/tree"))
 }
 
 /// Each line that is not indented, with those that are and follow it.

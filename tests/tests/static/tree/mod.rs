@@ -1,8 +1,6 @@
 //! Hosts of every kind, read by the real sources: each `tests/fixtures/tree/NAME.tree` gives the workloads' families in
 //! `NAME.prom`. `BLESS=1` writes these anew. What a few of the numbers must be was reckoned by hand from the files.
 
-#![allow(clippy::unwrap_used)]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -20,9 +18,7 @@ use collector::source::statistic::{Limits, Reader};
 
 use manifest::{Tree, folder};
 
-#[path = "tree/manifest.rs"]
 mod manifest;
-#[path = "tree/trouble.rs"]
 mod trouble;
 
 const GIB: f64 = 1_073_741_824.0;
