@@ -134,7 +134,7 @@ fn queue_and_service_time_are_the_devices_own_time() {
     // Between the program's look at the clock and the kernel's own lies the program itself.
     about!(
         !own_machine(),
-        "emulated, the end of a request takes a third of its time: vm_block has a disk that is slow"
+        "emulated, the end of a request takes a third of its time: vm/block.rs has a disk that is slow"
     );
     let folder = Folder(scratch());
     let device = Loop::new(&folder.0, 64 * MIB).and_then(|device| device.bypass_cache().map(|()| device));

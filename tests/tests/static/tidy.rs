@@ -108,6 +108,28 @@ fn a_file_has_one_subject_and_says_which() {
     assert_none("files that do not say what they know (`//!` on the first line)", &silent);
 }
 
+/// A file that no other declares is compiled by nobody: its tests would be lost unseen.
+#[test]
+fn every_file_of_tests_is_a_module() {
+    let mut lost = Vec::new();
+    for path in ["collector/tests", "tests/tests"].iter().flat_map(|folder| files(&root().join(folder))) {
+        let (stem, folder) = (path.file_stem().unwrap().to_str().unwrap(), path.parent().unwrap());
+        let (module, parent) = match stem {
+            "main" => continue,
+            "mod" => (folder.file_name().unwrap().to_str().unwrap(), folder.parent().unwrap()),
+            _ => (stem, folder),
+        };
+        let declared = |file: &str| {
+            let text = fs::read_to_string(parent.join(file)).unwrap_or_default();
+            text.lines().any(|line| line == format!("mod {module};"))
+        };
+        if !declared("main.rs") && !declared("mod.rs") {
+            lost.push(name(&path));
+        }
+    }
+    assert_none("files of tests that are no module of a test program", &lost);
+}
+
 #[test]
 fn a_signal_has_the_same_stem_in_all_three_crates() {
     let mut missing = Vec::new();
