@@ -6,6 +6,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
 pub mod agent;
+pub mod allocation;
+pub mod alone;
 pub mod bpf;
 pub mod cgroup;
 pub mod cuda;

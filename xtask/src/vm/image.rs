@@ -39,13 +39,22 @@ const BUSYBOX: &str = "/bin/busybox";
 /// Bytes of the disk: room for what the tests write.
 const SIZE: &str = "6G";
 
-/// A program that is run in the machine, under the name of its test target.
+/// A program that is run in the machine, with the tests that it is to run.
 #[derive(Clone, Debug)]
 pub struct Program {
-    /// `live_oom`.
-    pub name: String,
+    /// `live`.
+    pub target: String,
     /// Where it lies, here and there.
     pub path: PathBuf,
+    /// `oom::a_kill`: at least one, for without a name it runs all.
+    pub tests: Vec<String>,
+}
+
+impl Program {
+    /// Its tests, as they are told from those of other targets.
+    pub fn names(&self) -> impl Iterator<Item = String> {
+        self.tests.iter().map(|test| format!("{}::{test}", self.target))
+    }
 }
 
 /// Makes the disk: the tests, what they call (`files`, at the same places), and the modules of all kernels.
@@ -75,7 +84,8 @@ pub fn disk(
 
     let mut libraries = BTreeSet::new();
     let own: Vec<PathBuf> = PROGRAMS.iter().map(|program| which(program)).collect::<Result<_>>()?;
-    for file in tests.iter().map(|test| &test.path).chain(files).chain(&own) {
+    let programs: BTreeSet<&PathBuf> = tests.iter().map(|test| &test.path).chain(files).chain(&own).collect();
+    for file in programs {
         place(&root, file, true)?;
         libraries.extend(self::libraries(file)?);
     }
@@ -94,7 +104,8 @@ pub fn disk(
         project::run(Command::new("depmod").arg("--basedir").arg(&root).arg(&kernel.release))?;
     }
     fs::write(root.join("modules"), MODULES.join("\n") + "\n")?;
-    let programs: String = tests.iter().map(|test| format!("{} {}\n", test.name, test.path.display())).collect();
+    let line = |test: &Program| format!("{} {} {}\n", test.target, test.path.display(), test.tests.join(" "));
+    let programs: String = tests.iter().map(line).collect();
     fs::write(root.join("programs"), programs)?;
     fs::write(root.join("environment"), environment)?;
     executable(&root.join("init"), INIT)?;

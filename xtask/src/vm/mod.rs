@@ -9,6 +9,7 @@ mod kernel;
 mod machine;
 mod report;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
@@ -22,34 +23,25 @@ use image::Program;
 use kernel::Kernel;
 use report::{Verdict, Verdicts};
 
-/// The test targets that depend on the kernel. The others would show the same in every machine, or want one that is quick.
-const TESTS: &[&str] = &[
-    "live_oom",
-    "live_reclaim",
-    "live_fault",
-    "live_block",
-    "live_cgroup",
-    "live_ring",
-    "live_maps",
-    "live_statistic",
-    "live_host",
-    "live_transfer",
-    "vm_memory",
-    "vm_block",
-    "vm_probe",
+/// The test targets, and of each the modules that depend on the kernel. The others would show the same in every machine, or
+/// want one that is quick.
+const TESTS: &[(&str, &[&str])] = &[
+    ("live", &["oom", "reclaim", "fault", "block", "cgroup", "ring", "map", "statistic", "host"]),
+    ("gpu", &["transfer"]),
+    ("vm", &["memory", "block", "probe"]),
 ];
 /// Of each signal those that are quick in an emulated machine: what `cargo xtask test` alone has each kernel show.
 pub const QUICK: &[&str] = &[
-    "every_probe_is_attached_or_another_sees_the_same",
-    "a_kill_is_told_as_the_kernel_log_tells_it",
-    "a_group_is_killed_together_and_each_of_it_once",
-    "memory_that_is_asked_back_costs_only_who_asks",
-    "a_dropped_file_mapping_gives_one_major_fault_a_page",
-    "a_slow_disk_takes_as_long_as_it_takes",
-    "a_disk_with_a_bad_sector_fails_there_and_nowhere_else",
-    "writeback_is_charged_to_whoever_wrote",
-    "what_a_full_ring_drops_is_counted_to_the_last_and_the_kill_arrives",
-    "pressure_is_told_before_the_next_tick",
+    "probe::every_probe_is_attached_or_another_sees_the_same",
+    "oom::a_kill_is_told_as_the_kernel_log_tells_it",
+    "memory::a_group_is_killed_together_and_each_of_it_once",
+    "memory::memory_that_is_asked_back_costs_only_who_asks",
+    "fault::a_dropped_file_mapping_gives_one_major_fault_a_page",
+    "block::a_slow_disk_takes_as_long_as_it_takes",
+    "block::a_disk_with_a_bad_sector_fails_there_and_nowhere_else",
+    "block::writeback_is_charged_to_whoever_wrote",
+    "ring::what_a_full_ring_drops_is_counted_to_the_last_and_the_kill_arrives",
+    "host::pressure_is_told_before_the_next_tick",
 ];
 /// What making and running a machine takes, and the packages of Debian that have it.
 const PROGRAMS: [(&str, &str); 10] = [
@@ -108,21 +100,19 @@ pub fn prepare<'a>(project: &'a Project, args: &Args) -> Result<Machines<'a>> {
     Ok(Machines { project, folder, kernels, _lock: lock })
 }
 
-/// Boots each kernel, and prints what passed where. `binary` is the built `headroom`, `filter` goes to every test program.
+/// Boots each kernel, and prints what passed where. `binary` is the built `headroom`; `filter` picks tests as with every test
+/// program.
 pub fn test<T: AsRef<str>>(machines: &Machines<'_>, binary: &Path, filter: &[T]) -> Result<()> {
     let Machines { project, folder, kernels, .. } = machines;
     let filter: Vec<&str> = filter.iter().map(AsRef::as_ref).collect();
-    let (programs, mut files) = build(project)?;
+    let (targets, mut files) = build(project)?;
     files.push(binary.to_owned());
-    let mut expected = Vec::new();
-    for program in &programs {
-        expected.extend(tests(program, &filter)?);
-    }
+    let programs = programs(&targets, &filter)?;
+    let expected: Vec<String> = programs.iter().flat_map(Program::names).collect();
     if expected.is_empty() {
         bail!("no test has such a name");
     }
-    let words: String = filter.iter().map(|word| format!(" {word}")).collect();
-    let environment = format!("export HEADROOM_BIN={}\nfilter={words:?}\n", binary.display());
+    let environment = format!("export HEADROOM_BIN={}\n", binary.display());
     project::say(project::STEP, &format!("vm: {} tests on {} kernels", expected.len(), kernels.len()));
     let disk = image::disk(folder, &programs, &files, &environment, kernels).context("make the disk")?;
 
@@ -232,23 +222,23 @@ fn ensure(folder: &Path) -> Result<()> {
     }
 }
 
-/// Builds the test programs, and what they call.
-fn build(project: &Project) -> Result<(Vec<Program>, Vec<PathBuf>)> {
+/// Builds the test targets, and what they call.
+fn build(project: &Project) -> Result<(BTreeMap<String, PathBuf>, Vec<PathBuf>)> {
     let mut cargo = project.cargo("test");
     cargo.args(["--package", "collector-tests", "--no-run", "--message-format=json-render-diagnostics"]);
-    for target in TESTS {
+    for (target, _) in TESTS {
         cargo.args(["--test", target]);
     }
     let output = cargo.stderr(Stdio::inherit()).output().context("run cargo test")?;
     if !output.status.success() {
         bail!("the tests do not build");
     }
-    let (mut programs, mut files) = (Vec::new(), Vec::new());
+    let (mut targets, mut files) = (BTreeMap::new(), Vec::new());
     for line in String::from_utf8_lossy(&output.stdout).lines() {
         let message: Value = serde_json::from_str(line).context("cargo says something unexpected")?;
         let (name, kind) = (message["target"]["name"].as_str().unwrap_or_default(), &message["target"]["kind"][0]);
         match (message["executable"].as_str(), kind.as_str()) {
-            (Some(path), Some("test")) => programs.push(Program { name: name.to_owned(), path: path.into() }),
+            (Some(path), Some("test")) => drop(targets.insert(name.to_owned(), path.into())),
             // A benchmark is none of theirs.
             (Some(path), Some("bin")) if name == "provoke" => files.push(path.into()),
             (None, Some("cdylib")) => {
@@ -258,36 +248,78 @@ fn build(project: &Project) -> Result<(Vec<Program>, Vec<PathBuf>)> {
             _ => {}
         }
     }
-    let place = |program: &Program| TESTS.iter().position(|name| *name == program.name);
-    programs.sort_by_key(place);
-    if programs.len() != TESTS.len() || files.is_empty() {
-        bail!("cargo built {} of {} test programs", programs.len(), TESTS.len());
+    if targets.len() != TESTS.len() || files.is_empty() {
+        bail!("cargo built {} of {} test targets", targets.len(), TESTS.len());
     }
-    Ok((programs, files))
+    Ok((targets, files))
 }
 
-/// The tests of a program that the filter leaves.
-fn tests(program: &Program, filter: &[&str]) -> Result<Vec<String>> {
-    let mut list = Command::new(&program.path);
-    let output = list.args(["--list", "--format", "terse"]).args(filter).output();
-    let output = output.with_context(|| format!("run {}", program.path.display()))?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let names = text.lines().filter_map(|line| line.strip_suffix(": test"));
-    Ok(names.map(|name| format!("{}::{name}", program.name)).collect())
+/// What is run, a program a module: should one end a machine's test process, the other modules' tests still run.
+fn programs(targets: &BTreeMap<String, PathBuf>, filter: &[&str]) -> Result<Vec<Program>> {
+    let mut programs = Vec::new();
+    for (target, modules) in TESTS {
+        let path = targets.get(*target).with_context(|| format!("cargo built no {target}"))?;
+        // A program knows best what the words of a filter mean to it.
+        let list = Command::new(path).args(["--list", "--format", "terse"]).args(filter).output();
+        let list = list.with_context(|| format!("run {}", path.display()))?;
+        let list = String::from_utf8_lossy(&list.stdout).into_owned();
+        for module in *modules {
+            let tests = within(&list, module);
+            if !tests.is_empty() {
+                programs.push(Program { target: (*target).to_owned(), path: path.clone(), tests });
+            }
+        }
+    }
+    Ok(programs)
+}
+
+/// Of a program's list, the tests of one module.
+fn within(list: &str, module: &str) -> Vec<String> {
+    let names = list.lines().filter_map(|line| line.strip_suffix(": test"));
+    names.filter(|name| name.split("::").next() == Some(module)).map(str::to_owned).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn source(file: &str) -> String {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/tests").join(file);
+        std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    fn modules(target: &str) -> Vec<String> {
+        let text = source(&format!("{target}/main.rs"));
+        let names = text.lines().filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';'));
+        names.map(str::to_owned).collect()
+    }
+
     /// One that is called otherwise now would be left out unseen.
     #[test]
-    fn the_quick_ones_are_tests() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/tests");
-        let source = |target: &&str| std::fs::read_to_string(folder.join(format!("{target}.rs"))).unwrap();
-        let sources: String = TESTS.iter().map(source).collect();
-        for name in QUICK {
-            assert!(sources.contains(&format!("fn {name}()")), "{name}");
+    fn the_modules_are_there_and_of_the_machines_own_all() {
+        for (target, named) in TESTS {
+            let there = modules(target);
+            let missing: Vec<_> = named.iter().filter(|module| !there.contains(&module.to_string())).collect();
+            assert!(missing.is_empty(), "{target} has no {missing:?}");
+            assert!(*target != "vm" || there.len() == named.len(), "{there:?}");
         }
+    }
+
+    #[test]
+    fn the_quick_ones_are_tests() {
+        for name in QUICK {
+            let (module, test) = name.split_once("::").unwrap();
+            let targets = TESTS.iter().filter(|(_, modules)| modules.contains(&module));
+            let found = targets.filter(|(target, _)| {
+                source(&format!("{target}/{module}.rs")).contains(&format!("#[test]\nfn {test}()"))
+            });
+            assert_eq!(found.count(), 1, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_module_is_told_from_one_whose_name_begins_the_same() {
+        let list = "oom::a: test\noom::deep::b: test\noomph::c: test\nroom::oom::d: test\nhost::oom: test\noom::e: benchmark\n";
+        assert_eq!(within(list, "oom"), ["oom::a", "oom::deep::b"]);
     }
 }

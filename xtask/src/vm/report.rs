@@ -110,70 +110,70 @@ mod tests {
     use super::*;
 
     const TEXT: &str = "\
-### live_oom
+### live
 
 running 3 tests
-test a_kill ... ok
-test a_name ... ok
-test a_limit ... FAILED
+test oom::a_kill ... ok
+test oom::a_name ... ok
+test oom::a_limit ... FAILED
 
 successes:
 
----- a_kill stdout ----
+---- oom::a_kill stdout ----
 anon-rss: log 1, sample 1
 
----- a_name stdout ----
+---- oom::a_name stdout ----
 not about this host: it has no names
 
 successes:
-    a_kill
-    a_name
+    oom::a_kill
+    oom::a_name
 
 failures:
 
----- a_limit stdout ----
-thread 'a_limit' panicked at live_oom.rs:7:
+---- oom::a_limit stdout ----
+thread 'oom::a_limit' panicked at oom.rs:7:
 no
 
 failures:
-    a_limit
+    oom::a_limit
 
 test result: FAILED. 2 passed; 1 failed; 0 ignored
 ### ended 101
-### live_ring
+### live
 running 1 tests
-test it_overflows ... ";
+test ring::it_overflows ... ";
 
     fn verdicts() -> Verdicts {
-        let expected = ["a_kill", "a_limit", "a_name"].map(|test| format!("live_oom::{test}"));
-        read(TEXT, &[&expected[..], &["live_ring::it_overflows".to_owned()]].concat())
+        let expected = ["a_kill", "a_limit", "a_name"].map(|test| format!("live::oom::{test}"));
+        read(TEXT, &[&expected[..], &["live::ring::it_overflows".to_owned()]].concat())
     }
 
     #[test]
     fn each_test_has_its_verdict() {
         let verdicts = verdicts();
-        assert_eq!(verdicts["live_oom::a_kill"], Verdict::Passed);
-        assert_eq!(verdicts["live_oom::a_name"], Verdict::Elsewhere("it has no names".into()));
-        let Verdict::Failed(said) = &verdicts["live_oom::a_limit"] else { panic!("it failed") };
-        assert!(said.starts_with("thread 'a_limit' panicked"), "{said}");
+        assert_eq!(verdicts["live::oom::a_kill"], Verdict::Passed);
+        assert_eq!(verdicts["live::oom::a_name"], Verdict::Elsewhere("it has no names".into()));
+        let Verdict::Failed(said) = &verdicts["live::oom::a_limit"] else { panic!("it failed") };
+        assert!(said.starts_with("thread 'oom::a_limit' panicked"), "{said}");
         assert_eq!(count(&verdicts), (1, 1, 2));
     }
 
     #[test]
     fn a_machine_that_dies_leaves_tests_without_an_end() {
         assert_eq!(read("", &["a::b".to_owned()])["a::b"], Verdict::Missing);
-        assert_eq!(verdicts()["live_ring::it_overflows"], Verdict::Missing);
+        assert_eq!(verdicts()["live::ring::it_overflows"], Verdict::Missing);
     }
 
     #[test]
     fn the_table_has_a_column_a_kernel() {
-        let none = read("", &["live_oom::a_kill".to_owned()]);
+        let none = read("", &["live::oom::a_kill".to_owned()]);
         let table = table(&[("5.10".into(), verdicts()), ("7.2".into(), none)]);
         let lines: Vec<&str> = table.lines().collect();
         assert_eq!(lines[0].split_whitespace().collect::<Vec<_>>(), ["5.10", "7.2"]);
-        assert_eq!(lines[1].split_whitespace().collect::<Vec<_>>(), ["live_oom::a_kill", "yes", "DIED"]);
-        assert_eq!(lines[2].split_whitespace().collect::<Vec<_>>(), ["live_oom::a_limit", "FAILED", "DIED"]);
-        assert_eq!(lines[3].split_whitespace().collect::<Vec<_>>(), ["live_oom::a_name", "(1)", "DIED"]);
+        assert_eq!(lines[1].split_whitespace().collect::<Vec<_>>(), ["live::oom::a_kill", "yes", "DIED"]);
+        assert_eq!(lines[2].split_whitespace().collect::<Vec<_>>(), ["live::oom::a_limit", "FAILED", "DIED"]);
+        assert_eq!(lines[3].split_whitespace().collect::<Vec<_>>(), ["live::oom::a_name", "(1)", "DIED"]);
         assert_eq!(lines[5], "(1) not about this host: it has no names");
     }
 }

@@ -18,10 +18,10 @@ use collector_tests::cgroup::Cgroup;
 use collector_tests::nvml::{self, Nvml};
 use serde_json::{Value, json};
 
-use crate::allocation;
 use crate::machine::{cpu_ns, run_ns};
 use crate::report::Report;
 use crate::statistic::{Summary, alternate, ratio};
+use collector_tests::allocation;
 
 const GPUS: usize = 16;
 const PROCESSES: usize = 200;

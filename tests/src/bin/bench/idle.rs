@@ -16,10 +16,10 @@ use collector::signal::{compaction, reclaim};
 use collector::source::kernel::Kernel;
 use collector_tests::agent::Agent;
 
-use crate::allocation;
 use crate::machine::{self, cpu_ns, run_ns};
 use crate::report::Report;
 use crate::statistic::Summary;
+use collector_tests::allocation;
 
 /// Rounds before the measurement: everything has been seen once.
 const WARM: usize = 20;

@@ -2,7 +2,6 @@
 //! measurements that took turns in one run: absolute figures belong to the machine.
 
 mod alert;
-mod allocation;
 mod block;
 mod fault;
 mod gpu;
@@ -26,6 +25,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
 
+use collector_tests::allocation;
 use report::{Report, Section};
 
 #[global_allocator]

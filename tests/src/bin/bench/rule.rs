@@ -12,11 +12,11 @@ use collector::statistic::Statistic as _;
 use collector::statistic::host;
 use collector::statistic::workload::Statistic;
 
-use crate::allocation;
 use crate::machine::Pinned;
 use crate::report::Report;
 use crate::scrape::{Life, NOW, host as filled, id};
 use crate::statistic::{Summary, alternate, ratio};
+use collector_tests::allocation;
 
 const WORKLOADS: usize = 1_000;
 /// Looking at all rules costs at most this share of writing one exposition.

@@ -1,0 +1,355 @@
+//! GPUs: the unmodified agent against a library that speaks NVML's C interface and has no GPU. What it publishes is
+//! compared with what the library was told to answer. No hardware is tested here.
+
+use std::fs;
+use std::process::{Child, Command};
+
+use collector_tests::agent::headroom;
+use collector_tests::cgroup::Cgroup;
+use collector_tests::exposition::Exposition;
+use collector_tests::needs;
+use collector_tests::nvml::{Nvml, host, up};
+use collector_tests::require::is_root;
+use serde_json::json;
+
+const TO: (&str, &str) = ("direction", "host_to_device");
+const FROM: (&str, &str) = ("direction", "device_to_host");
+const BYTES: &str = "headroom_gpu_pcie_bytes_total";
+const MEMORY: &str = "headroom_gpu_memory_bytes";
+const HELD: &str = "headroom_workload_gpu_memory_bytes";
+const A: (&str, &str) = ("uuid", "GPU-a");
+const B: (&str, &str) = ("uuid", "GPU-b");
+
+/// A process in a cgroup, which goes with it.
+fn sleeper(cgroup: &Cgroup) -> Child {
+    cgroup.spawn(Command::new("sleep").arg("600"))
+}
+
+#[test]
+fn every_number_is_what_the_library_says() {
+    needs!(is_root(), "programs need root");
+    let nvml = host(&["GPU-a"]);
+    let agent = nvml.agent();
+    let seen = agent.scrape_until("the link's use", |it| it.has("headroom_gpu_pcie_link_used_ratio", &[A]));
+    let info = [A, ("gpu", "0"), ("model", "Stand-in H100"), ("driver", "555.42")];
+    assert_eq!(seen.values("headroom_gpu_info", &info), [1.0]);
+    for (name, label, value) in [
+        (MEMORY, Some(("state", "total")), (80u64 << 30) as f64),
+        (MEMORY, Some(("state", "used")), (10u64 << 30) as f64),
+        (MEMORY, Some(("state", "reserved")), (1u64 << 30) as f64),
+        (MEMORY, Some(("state", "free")), (69u64 << 30) as f64),
+        ("headroom_gpu_utilization_ratio", None, 0.37),
+        ("headroom_gpu_memory_utilization_ratio", None, 0.12),
+        ("headroom_gpu_temperature_celsius", None, 61.0),
+        ("headroom_gpu_power_watts", None, 312.5),
+        ("headroom_gpu_power_limit_watts", None, 350.0),
+        ("headroom_gpu_energy_joules_total", None, 5.0),
+        ("headroom_gpu_clock_hertz", Some(("clock", "memory")), 1593e6),
+        ("headroom_gpu_throttle", Some(("reason", "sw_power_cap")), 1.0),
+        ("headroom_gpu_throttle", Some(("reason", "hw_slowdown")), 0.0),
+        ("headroom_gpu_ecc_errors_total", Some(("kind", "corrected")), 3.0),
+        ("headroom_gpu_ecc_errors_total", Some(("kind", "uncorrected")), 1.0),
+        ("headroom_gpu_remapped_rows_total", Some(("kind", "correctable")), 2.0),
+        ("headroom_gpu_row_remap_pending", None, 1.0),
+        ("headroom_gpu_row_remap_failed", None, 0.0),
+        ("headroom_gpu_pcie_link_generation", Some(("state", "current")), 4.0),
+        ("headroom_gpu_pcie_link_width", Some(("state", "max")), 16.0),
+        ("headroom_gpu_pcie_replays_total", None, 2.0),
+        ("headroom_gpu_mig", None, 0.0),
+    ] {
+        let labels: Vec<_> = [A].into_iter().chain(label).collect();
+        assert_eq!(seen.values(name, &labels), [value], "{name} {label:?}");
+    }
+    let link = seen.sum("headroom_gpu_pcie_link_bytes_per_second", &[A]);
+    assert!((31.5e9..31.6e9).contains(&link), "{link}");
+    assert_eq!(up(&seen), Some(1.0));
+    assert!(!seen.has("headroom_gpu_xid_errors_total", &[]));
+}
+
+#[test]
+fn bytes_are_counted_both_ways_and_across_a_wrap() {
+    needs!(is_root(), "programs need root");
+    for (bits, start) in [(64, 7u64 << 40), (32, (1 << 32) - 5_000), (33, (1 << 32) - 5_000)] {
+        let mut nvml = host(&["GPU-a"]);
+        nvml.scenario["gpus"][0]["pcie"]["bits"] = json!(bits);
+        nvml.scenario["gpus"][0]["pcie"]["counters"] = json!([{"base": start}, {"base": start}]);
+        nvml.tell();
+        let agent = nvml.agent();
+        agent.scrape_until("a counter", |it| it.has(BYTES, &[A]));
+        // The GPU sends what the device gives the host.
+        nvml.change("/gpus/0/pcie/counters", json!([{"base": start + 9_000}, {"base": start + 70_000}]));
+        let seen = agent.scrape_until("bytes", |it| it.sum(BYTES, &[A, TO]) > 0.0 && it.sum(BYTES, &[A, FROM]) > 0.0);
+        assert_eq!([TO, FROM].map(|way| seen.sum(BYTES, &[A, way])), [70_000.0, 9_000.0], "{bits} bits");
+        assert_eq!(seen.sum("headroom_lost_total", &[("stage", "gpu_pcie")]), 0.0, "{bits} bits");
+    }
+}
+
+/// Each of the two sources says something else: whose word is taken shows in the bytes.
+#[test]
+fn counters_that_wrap_give_way_to_averages_and_come_back_where_there_are_none() {
+    needs!(is_root(), "programs need root");
+    let ratio = |it: &Exposition| it.sum(BYTES, &[A, TO]) / it.sum(BYTES, &[A, FROM]);
+    for (bits, wanted) in [(32, 4.0), (33, 4.0), (64, 0.5)] {
+        let mut nvml = host(&["GPU-a"]);
+        let start = u64::from(u32::MAX) - 100_000;
+        let counters =
+            |sent: f64, received: f64| json!([{"base": start, "rate": sent}, {"base": start, "rate": received}]);
+        nvml.scenario["gpus"][0]["pcie"]["bits"] = json!(bits);
+        nvml.scenario["gpus"][0]["pcie"]["counters"] = counters(2e6, 1e6);
+        // More than 32 bits can tell in a round.
+        nvml.scenario["gpus"][0]["pcie"]["averaged"] = counters(5e9, 20e9);
+        nvml.tell();
+        let agent = nvml.agent();
+        let most = if bits == 64 { 1e6 } else { 10e9 };
+        let seen = agent.scrape_until("bytes", |it| it.sum(BYTES, &[A, FROM]) > most);
+        assert!((ratio(&seen) / wanted - 1.0).abs() < 0.05, "{bits} bits: {}", ratio(&seen));
+        assert_eq!(seen.sum("headroom_lost_total", &[("stage", "gpu_pcie")]), 0.0, "{bits} bits");
+        if bits != 64 {
+            let share = seen.sum("headroom_gpu_pcie_link_used_ratio", &[A, TO]);
+            assert!((0.5..0.8).contains(&share), "{share}");
+            // From now on they are refused.
+            nvml.change("/calls", json!({"nvmlGpmSampleGet": {"error": 3}}));
+            let seen = agent.settle();
+            let later =
+                agent.scrape_until("counters", |it| it.sum(BYTES, &[A, FROM]) > seen.sum(BYTES, &[A, FROM]) + 1e6);
+            let grown = later.sum(BYTES, &[A]) - seen.sum(BYTES, &[A]);
+            assert!(grown < 1e9, "{bits} bits: {grown} more");
+            assert_eq!(up(&later), Some(1.0));
+        }
+    }
+}
+
+#[test]
+fn what_the_link_cannot_have_carried_is_counted_as_doubtful_alone() {
+    needs!(is_root(), "programs need root");
+    let mut nvml = host(&["GPU-a"]);
+    let agent = nvml.agent();
+    agent.scrape_until("a counter", |it| it.has(BYTES, &[A]));
+    let lost = |it: &Exposition| it.sum("headroom_lost_total", &[("stage", "gpu_pcie")]);
+    for counters in [json!([{"base": 1000}, {"base": 1u64 << 50}]), json!([{"base": 1000}, {"base": 1u64 << 40}])] {
+        let before = lost(&agent.scrape());
+        nvml.change("/gpus/0/pcie/counters", counters);
+        let seen = agent.scrape_until("the doubt", |it| lost(it) > before);
+        assert_eq!(seen.sum(BYTES, &[A]), 0.0);
+    }
+}
+
+#[test]
+fn where_there_is_no_counter_the_link_is_looked_at_and_lies_are_left_out() {
+    needs!(is_root(), "programs need root");
+    let mut nvml = host(&["GPU-a"]);
+    // 1 GB/s from the GPU; to it a thousand times what the link carries.
+    nvml.scenario["gpus"][0]["pcie"]["counters"] = json!(null);
+    nvml.scenario["gpus"][0]["pcie"]["throughput"] = json!([1_000_000, 3_000_000_000u32]);
+    nvml.tell();
+    let agent = nvml.agent();
+    let seen = agent.scrape_until("bytes", |it| it.sum(BYTES, &[A, FROM]) > 1e8);
+    assert_eq!(seen.values(BYTES, &[A, TO]), [0.0]);
+    assert!(seen.sum("headroom_lost_total", &[("stage", "gpu_pcie")]) > 0.0);
+    let share = seen.sum("headroom_gpu_pcie_link_used_ratio", &[A, FROM]);
+    assert!(share <= 1.0, "{share}");
+}
+
+#[test]
+fn memory_belongs_to_the_workload_of_the_process_that_holds_it() {
+    needs!(is_root(), "programs need root");
+    let cgroups = [Cgroup::new("gpu-one"), Cgroup::new("gpu-two")];
+    let [one, two] = cgroups.each_ref().map(|cgroup| sleeper(cgroup).id());
+    let mut nvml = host(&["GPU-a", "GPU-b"]);
+    let gone = u32::MAX / 4;
+    nvml.scenario["gpus"][0]["processes"] =
+        json!([{"pid": one, "bytes": 5000}, {"pid": two, "bytes": 70}, {"pid": gone, "bytes": 3}]);
+    // One that computes and draws is in both lists.
+    nvml.scenario["gpus"][0]["graphics"] = json!([{"pid": one, "bytes": 5000}]);
+    nvml.scenario["gpus"][1]["processes"] = json!([{"pid": one, "bytes": 11}, {"pid": two}]);
+    nvml.tell();
+    let agent = nvml.agent();
+    let workload = |cgroup: &Cgroup| ("workload".to_owned(), cgroup.path.clone());
+    let [one_name, two_name] = cgroups.each_ref().map(workload);
+    let [one_label, two_label] = [("workload", &*one_name.1), ("workload", &*two_name.1)];
+    let seen = agent.scrape_until("the holders", |it| it.has(HELD, &[A, one_label]) && it.has(HELD, &[B, one_label]));
+    assert_eq!(seen.values(HELD, &[A, one_label]), [5000.0]);
+    assert_eq!(seen.values(HELD, &[A, two_label]), [70.0]);
+    assert_eq!(seen.values(HELD, &[B, one_label]), [11.0]);
+    assert!(!seen.has(HELD, &[B, two_label]), "not available is absent");
+    assert_eq!(seen.values(HELD, &[A, ("workload", "other")]), [3.0], "of a process that is gone");
+    nvml.change("/gpus/0/processes", json!([{"pid": two, "bytes": 71}]));
+    nvml.change("/gpus/0/graphics", json!([]));
+    agent.scrape_until("what is held now", |it| {
+        !it.has(HELD, &[A, one_label]) && it.values(HELD, &[A, two_label]) == [71.0]
+    });
+}
+
+#[test]
+fn a_kill_tells_what_its_victim_held() {
+    needs!(is_root(), "programs need root");
+    let cgroup = Cgroup::new("gpu-kill");
+    let holder = sleeper(&cgroup).id();
+    let mut nvml = host(&["GPU-a"]);
+    nvml.scenario["gpus"][0]["processes"] = json!([{"pid": holder, "bytes": 12345678}]);
+    nvml.tell();
+    let agent = nvml.agent();
+    agent.scrape_until("the holder", |it| it.has(HELD, &[A, ("workload", &cgroup.path)]));
+    cgroup.limit(8 << 20);
+    let mut hog = cgroup.spawn(Command::new(env!("CARGO_BIN_EXE_provoke")).args(["hog", "anon=67108864"]));
+    hog.wait().unwrap();
+    agent.scrape_until("the kill", |it| it.sum("headroom_oom_kills_total", &[("workload", &cgroup.path)]) > 0.0);
+    agent.settle();
+    let log = agent.log();
+    let line = log.lines().find(|line| line.contains("OOM kill of") && line.contains(&cgroup.path)).unwrap();
+    assert!(line.contains("12345678 bytes of the workload"), "{line}");
+}
+
+#[test]
+fn mig_devices_are_gpus_with_a_parent() {
+    needs!(is_root(), "programs need root");
+    let cgroup = Cgroup::new("gpu-mig");
+    let process = sleeper(&cgroup).id();
+    let mut nvml = host(&["GPU-a"]);
+    let part = |uuid: &str, instance: u32| {
+        json!({"uuid": uuid, "name": "Stand-in MIG", "instance": [instance, 0],
+            "memory": {"total": 100, "used": 40, "reserved": 10}, "processes": []})
+    };
+    nvml.scenario["gpus"][0]["mig"] = json!([part("MIG-x", 1), part("MIG-y", 2)]);
+    nvml.scenario["gpus"][0]["mig"][1]["processes"] = json!([{"pid": process, "bytes": 33}]);
+    nvml.tell();
+    let agent = nvml.agent();
+    let seen = agent
+        .scrape_until("the parts", |it| it.has(HELD, &[("uuid", "MIG-y")]) && it.has(MEMORY, &[("uuid", "MIG-x")]));
+    assert_eq!(seen.values("headroom_gpu_info", &[("uuid", "MIG-y"), ("parent", "GPU-a"), ("gpu", "0:1")]), [1.0]);
+    assert_eq!(seen.values(MEMORY, &[("uuid", "MIG-x"), ("state", "free")]), [50.0]);
+    assert_eq!(seen.values(HELD, &[("uuid", "MIG-y"), ("workload", &cgroup.path)]), [33.0]);
+    assert_eq!(seen.values(HELD, &[("workload", &cgroup.path)]), [33.0], "and it is counted once");
+    assert_eq!(seen.values("headroom_gpu_mig", &[A]), [1.0]);
+    assert!(!seen.has("headroom_gpu_utilization_ratio", &[("uuid", "MIG-x")]));
+}
+
+#[test]
+fn errors_are_counted_by_their_number() {
+    needs!(is_root(), "programs need root");
+    let mut nvml = host(&["GPU-a", "GPU-b"]);
+    let agent = nvml.agent();
+    agent.scrape_until("the GPUs", |it| it.has(MEMORY, &[B]));
+    nvml.change("/xids", json!([{"gpu": 1, "code": 79}, {"gpu": 0, "code": 31}, {"gpu": 1, "code": 79}]));
+    let xids = "headroom_gpu_xid_errors_total";
+    let seen = agent.scrape_until("the errors", |it| it.sum(xids, &[]) >= 3.0);
+    assert_eq!(seen.values(xids, &[B, ("xid", "79")]), [2.0]);
+    assert_eq!(seen.values(xids, &[A, ("xid", "31")]), [1.0]);
+}
+
+#[test]
+fn a_gpu_that_is_lost_vanishes_and_comes_back_and_the_other_stays() {
+    needs!(is_root(), "programs need root");
+    let mut nvml = host(&["GPU-a", "GPU-b"]);
+    let agent = nvml.agent();
+    agent.scrape_until("both", |it| it.has(MEMORY, &[A]) && it.has(MEMORY, &[B]) && up(it) == Some(1.0));
+    // NVML_ERROR_GPU_IS_LOST, whatever it is asked.
+    nvml.change("/gpus/0/calls", json!({"*": {"error": 15}}));
+    let seen = agent.scrape_until("the loss", |it| !it.has(MEMORY, &[A]) && up(it) == Some(0.0));
+    assert!(seen.has(MEMORY, &[B]), "{}", seen.text);
+    nvml.change("/gpus/0/calls", json!({}));
+    agent.scrape_until("both again", |it| it.has(MEMORY, &[A]) && it.has(MEMORY, &[B]) && up(it) == Some(1.0));
+    assert!(agent.log().contains("GPU 0"), "{}", agent.log());
+}
+
+#[test]
+fn a_driver_that_is_loaded_again_is_met_again() {
+    needs!(is_root(), "programs need root");
+    let mut nvml = host(&["GPU-a"]);
+    let agent = nvml.agent();
+    agent.scrape_until("the GPU", |it| it.has(MEMORY, &[A]));
+    // NVML_ERROR_DRIVER_NOT_LOADED while it is gone.
+    nvml.scenario["load"] = json!(1);
+    nvml.change("/calls", json!({"nvmlInit_v2": {"error": 9}}));
+    agent.scrape_until("the end of the driver", |it| !it.has(MEMORY, &[A]) && up(it) == Some(0.0));
+    nvml.scenario["driver"] = json!("560.00");
+    nvml.change("/calls", json!({}));
+    agent.scrape_until("the new driver", |it| {
+        it.has("headroom_gpu_info", &[A, ("driver", "560.00")]) && up(it) == Some(1.0)
+    });
+}
+
+#[test]
+fn a_driver_that_hangs_takes_its_series_along_and_nothing_else() {
+    needs!(is_root(), "programs need root");
+    let mut nvml = host(&["GPU-a"]);
+    let agent = nvml.agent();
+    agent.scrape_until("the GPU", |it| it.has(MEMORY, &[A]));
+    nvml.change("/calls", json!({"nvmlDeviceGetPowerUsage": {"hang": true}}));
+    let seen = agent.scrape_until("the hang", |it| !it.has(MEMORY, &[A]) && up(it) == Some(0.0));
+    assert_eq!(seen.values("headroom_source_up", &[("source", "kernel")]), [1.0]);
+    // Rounds go on.
+    agent.settle();
+    assert!(agent.log().contains("NVML does not answer: power"), "{}", agent.log());
+    let threads = || {
+        let tasks = fs::read_dir(format!("/proc/{}/task", agent.pid())).unwrap();
+        let names = tasks.map(|task| fs::read_to_string(task.unwrap().path().join("comm")).unwrap_or_default());
+        names.filter(|name| name.trim() == "headroom-gpu").count()
+    };
+    assert!(threads() <= 4, "{}", threads());
+    nvml.change("/calls", json!({}));
+    agent.scrape_until("the GPU again", |it| it.has(MEMORY, &[A]) && up(it) == Some(1.0));
+}
+
+#[test]
+fn what_is_not_supported_is_absent_and_the_doctor_says_why() {
+    needs!(is_root(), "programs need root");
+    let mut nvml = host(&["GPU-a"]);
+    nvml.scenario["gpus"][0] =
+        json!({"uuid": "GPU-a", "name": "Plain", "memory": {"total": 100, "used": 40, "reserved": 10}});
+    nvml.tell();
+    // An old driver, which has the first version of this call alone.
+    nvml.without("nvmlDeviceGetMemoryInfo_v2");
+    let agent = nvml.agent();
+    let seen = agent.scrape_until("the GPU", |it| it.has(MEMORY, &[A]));
+    assert_eq!(seen.values(MEMORY, &[A, ("state", "used")]), [50.0]);
+    assert!(!seen.has(MEMORY, &[A, ("state", "reserved")]));
+    for name in [BYTES, HELD, "headroom_gpu_power_watts", "headroom_gpu_ecc_errors_total", "headroom_gpu_throttle"] {
+        assert!(!seen.has(name, &[]), "{name}");
+    }
+    assert_eq!(up(&seen), Some(1.0));
+    let said = doctor(&nvml);
+    assert!(said.contains("GPU 0: Plain, without") && said.contains("power (the requested operation"), "{said}");
+}
+
+/// What the doctor says of GPUs.
+fn doctor(nvml: &Nvml) -> String {
+    let (name, value) = nvml.environment();
+    let config = nvml.library().with_file_name("headroom.toml");
+    fs::write(&config, nvml.config()).unwrap();
+    let output = headroom("doctor").arg("--config").arg(config).env(name, value).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().find(|line| line.starts_with("gpu")).unwrap_or(&text).to_owned()
+}
+
+#[test]
+fn a_library_of_no_use_is_told_of_with_the_reason() {
+    needs!(is_root(), "programs need root");
+    type Spoil = fn(&mut Nvml);
+    let cases: [(Spoil, &str); 5] = [
+        (|nvml| fs::remove_file(nvml.library()).unwrap(), "does not exist"),
+        (|nvml| nvml.change("/calls", json!({"nvmlInit_v2": {"error": 9}})), "no driver"),
+        (|nvml| nvml.change("/calls", json!({"nvmlInit_v2": {"error": 18}})), "another version than the driver"),
+        (|nvml| nvml.without("nvmlInit_v2"), "nvmlInit_v2"),
+        // The machine in the head of the ELF file is none that there is.
+        (
+            |nvml| {
+                let mut bytes = fs::read(nvml.library()).unwrap();
+                bytes[18..20].copy_from_slice(&[0xf0, 0x0f]);
+                fs::write(nvml.library(), bytes).unwrap();
+            },
+            "cannot be loaded",
+        ),
+    ];
+    for (spoil, why) in cases {
+        let mut nvml = host(&["GPU-a"]);
+        nvml.change("/calls", json!({}));
+        spoil(&mut nvml);
+        let said = doctor(&nvml);
+        assert!(said.contains("missing") && said.contains(why), "{why}: {said}");
+        let agent = nvml.agent();
+        let seen = agent.scrape_until(why, |it| up(it) == Some(0.0));
+        assert!(!seen.has(MEMORY, &[]));
+        assert!(agent.log().contains(why), "{}", agent.log());
+    }
+}

@@ -1,0 +1,279 @@
+//! Cgroups that come and go by the thousand while the agent reads their files: every one is seen or counted as lost, and
+//! nothing of them remains, neither in memory nor open. What is more than the agent keeps is counted, and in `other`.
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use collector::sample::{Reading, Sample};
+use collector::signal::cgroup::Reading as Change;
+use collector_tests::agent::{Agent, PATIENCE, scratch};
+use collector_tests::cgroup::Cgroup;
+use collector_tests::exposition::Exposition;
+use collector_tests::forest::Forest;
+use collector_tests::needs;
+use collector_tests::process::{descriptors, resident};
+use collector_tests::record::{lost, told};
+use collector_tests::require::is_root;
+
+const CURRENT: &str = "headroom_workload_memory_current_bytes";
+const EVENTS: &str = "headroom_cgroup_events_total";
+const MIB: u64 = 1 << 20;
+
+fn lost_of(exposition: &Exposition, stage: &str) -> f64 {
+    exposition.sum("headroom_lost_total", &[("stage", stage)])
+}
+
+/// Workloads below a path that have series of this name.
+fn shown(exposition: &Exposition, name: &str, below: &str) -> usize {
+    let is_below = |labels: &std::collections::BTreeMap<String, String>| {
+        labels.get("workload").is_some_and(|workload| workload.starts_with(below))
+    };
+    exposition.samples.iter().filter(|sample| sample.0 == name && is_below(&sample.1)).count()
+}
+
+#[test]
+fn every_cgroup_is_seen_or_counted_and_nothing_of_it_remains() {
+    needs!(is_root(), "loading eBPF programs needs root");
+    const WAVES: usize = 20;
+    const WAVE: usize = 100;
+    // A measurement that ends meanwhile would give back a descriptor.
+    let config = "tick = \"100ms\"\n[kernel]\nmeasure = \"0s\"\n[workload]\nmax = 4000\ngrace = \"500ms\"\n";
+    let agent = Agent::start(config);
+    let mut forest = Forest::new("churn");
+    let wave_files = format!("{}/w", forest.path);
+    let memory = forest.memory_hierarchy();
+    let below = format!("{}/", forest.path);
+    agent.scrape_until("the parent", |exposition| exposition.has(CURRENT, &[("workload", &forest.path)]));
+    let nothing_left = |exposition: &Exposition| shown(exposition, "headroom_workload_info", &below) == 0;
+
+    let (mut ids, mut open, mut most_open, mut sizes) = (HashSet::new(), Vec::new(), 0, Vec::new());
+    for wave in 0..WAVES {
+        // Every second wave stays until its files are open; the others are gone at once.
+        let stays = wave % 2 == 0;
+        for number in 0..WAVE {
+            ids.insert(forest.make(format!("w{wave}n{number}")));
+            if !stays {
+                forest.clear();
+            }
+        }
+        if stays {
+            let all = |exposition: &Exposition| shown(exposition, CURRENT, &below) == WAVE;
+            agent.scrape_until("a wave's statistics", all);
+            most_open = most_open.max(descriptors(agent.pid(), &wave_files).0);
+            forest.clear();
+        }
+        agent.scrape_until("the end of a wave", nothing_left);
+        agent.settle();
+        open.push(descriptors(agent.pid(), &wave_files));
+        sizes.push(resident(agent.pid()));
+    }
+    eprintln!("descriptors {open:?}, at most {most_open}; resident {sizes:?}");
+    assert!(most_open >= WAVE, "files are kept open: {most_open}");
+    assert!(open.iter().all(|left| *left == (0, open[0].1)), "{open:?}");
+    // What a thousand cgroups more leave behind: not a kilobyte each.
+    let (early, late) = (sizes[WAVES / 2 - 1], sizes[WAVES - 1]);
+    assert!(late <= early + 512 * 1024, "{early}, {late} after as many cgroups again: {sizes:?}");
+
+    let exposition = agent.settle();
+    let shown_events = |event| exposition.sum(EVENTS, &[("event", event)]);
+    let (shown_born, shown_died) = (shown_events("born"), shown_events("died"));
+    drop(forest);
+    let samples = agent.stop();
+    let ticks = samples.iter().rposition(|sample| sample.reading == Reading::Tick).unwrap();
+    let [born, died, foreign_born, foreign_died] = told(&samples[..=ticks], &ids, memory);
+    let lost = lost(&samples, "ring_critical");
+    let made = (WAVES * WAVE) as u64;
+    eprintln!("{born} births, {died} deaths, {lost} lost; of others {foreign_born}, {foreign_died}");
+    assert_eq!((ids.len() as u64, born + died + lost), (made, 2 * made));
+    // The parent's end, which came after the scrape, is among those of others.
+    assert!(shown_born <= (born + foreign_born) as f64 && shown_born >= born as f64, "{shown_born} shown");
+    assert!(shown_died <= (died + foreign_died) as f64 && shown_died >= died as f64, "{shown_died} shown");
+}
+
+#[test]
+fn a_cgroup_that_is_in_many_hierarchies_dies_once_in_each_that_is_told_of() {
+    needs!(is_root(), "loading eBPF programs needs root");
+    const CGROUPS: usize = 20;
+    let agent = Agent::start("tick = \"100ms\"\n[workload]\ngrace = \"500ms\"\n");
+    let before = agent.settle();
+    let events = |exposition: &Exposition, event| exposition.sum(EVENTS, &[("event", event)]);
+    let cgroups: Vec<Cgroup> = (0..CGROUPS).map(|_| Cgroup::everywhere("many")).collect();
+    let all = |exposition: &Exposition| cgroups.iter().all(|it| exposition.has(CURRENT, &[("workload", &it.path)]));
+    agent.scrape_until("their statistics", all);
+    drop(cgroups);
+    let gone = |exposition: &Exposition| !exposition.text.contains("/headroom-test-many-");
+    agent.scrape_until("their end", gone);
+    let after = agent.settle();
+    let told = |event| events(&after, event) - events(&before, event);
+    let samples = agent.stop();
+    let lost = lost(&samples, "ring_critical");
+    eprintln!("{} births, {} deaths, {lost} lost", told("born"), told("died"));
+    // Others on this machine may come and go meanwhile, but hardly die by the dozen.
+    assert!(told("died") < told("born") + CGROUPS as f64 / 2.0 + lost as f64, "{} and {}", told("born"), told("died"));
+    assert!(told("born") + lost as f64 >= CGROUPS as f64);
+}
+
+#[test]
+fn a_short_lived_container_that_is_killed_has_its_name_in_the_log_and_in_the_series() {
+    needs!(is_root(), "loading eBPF programs needs root");
+    let books = scratch();
+    let id = format!("{:016x}", std::process::id()).repeat(4);
+    let book = books.join("containers").join(&id);
+    fs::create_dir_all(&book).unwrap();
+    fs::write(book.join("config.v2.json"), format!("{{\"ID\":\"{id}\",\"Name\":\"/doomed\",\"Config\":{{}}}}"))
+        .unwrap();
+    let config = format!("tick = \"100ms\"\n[workload]\ngrace = \"60s\"\ndocker = {books:?}\n");
+    let agent = Agent::start(&config);
+
+    let parent = Cgroup::new("docker");
+    let container = parent.child(&id);
+    container.limit(8 * MIB);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_provoke"));
+    let mut hog = container.spawn(command.args(["hog", "anon=67108864"]).stdout(Stdio::null()));
+    assert_eq!(hog.wait().unwrap().signal(), Some(libc::SIGKILL), "it survived");
+    assert_eq!(container.kills(), 1);
+    drop(container);
+
+    let named = [("workload", "docker/doomed")];
+    let kills = |exposition: &Exposition| exposition.sum("headroom_oom_kills_total", &named);
+    let exposition = agent.scrape_until("the kill", |exposition| kills(exposition) > 0.0);
+    assert_eq!(kills(&exposition), 1.0);
+    assert!(!exposition.text.contains(&format!("docker/{}", &id[..12])), "it has another name as well");
+    let log = agent.log();
+    let line = log.lines().find(|line| line.contains("OOM kill of")).unwrap_or_else(|| panic!("no kill in {log}"));
+    // The kill may be told before the name was found: then the log has the container's id.
+    let told = [" in docker/doomed:".to_owned(), format!(" in docker/{}:", &id[..12])];
+    assert!(told.iter().any(|name| line.contains(name)), "{line}");
+    fs::remove_dir_all(books).unwrap();
+}
+
+#[test]
+fn the_dead_stay_for_the_grace_and_leave_after_it() {
+    needs!(is_root(), "loading eBPF programs needs root");
+    let agent = Agent::start("tick = \"100ms\"\n[workload]\ngrace = \"8s\"\n");
+    let cgroup = Cgroup::new("late");
+    let (path, dead) = (cgroup.path.clone(), cgroup.memory_id());
+    let labels = [("workload", path.as_str())];
+    agent.scrape_until("the cgroup", |exposition| exposition.has(CURRENT, &labels));
+    drop(cgroup);
+    let died = |sample: &Sample| matches!(&sample.reading, Reading::Cgroup(Change::Died { id }) if id.id == dead);
+    let deadline = Instant::now() + PATIENCE;
+    while !agent.samples().iter().any(died) {
+        assert!(Instant::now() < deadline, "nobody died");
+        sleep(Duration::from_millis(20));
+    }
+    assert!(agent.scrape().has("headroom_workload_info", &labels), "gone before the grace was over");
+    agent.scrape_until("its end", |exposition| !exposition.has("headroom_workload_info", &labels));
+}
+
+#[test]
+fn what_is_over_the_cap_is_other_and_counted() {
+    needs!(is_root(), "loading eBPF programs needs root");
+    const MAX: usize = 40;
+    const MADE: usize = 100;
+    let agent = Agent::start(&format!("tick = \"100ms\"\n[workload]\nmax = {MAX}\ngrace = \"500ms\"\n"));
+    let before = agent.settle();
+    let mut forest = Forest::new("cap");
+    let below = format!("{}/", forest.path);
+    let ids: HashSet<u64> = (0..MADE).map(|number| forest.make(format!("n{number}"))).collect();
+    let over = |exposition: &Exposition| lost_of(exposition, "workload") - lost_of(&before, "workload");
+    let exposition = agent.scrape_until("them all", |exposition| {
+        shown(exposition, "headroom_workload_info", &below) as f64 + over(exposition) >= MADE as f64
+    });
+    let own = shown(&exposition, "headroom_workload_info", &below);
+    assert_eq!(exposition.sum("headroom_workloads", &[]), MAX as f64);
+    let exposition = agent.scrape_until("their statistics", |exposition| shown(exposition, CURRENT, &below) >= own);
+    assert_eq!(shown(&exposition, CURRENT, &below), own);
+    // A process in the last of them, which is one too many: its faults are `other`'s.
+    let faults =
+        |exposition: &Exposition| exposition.sum("headroom_workload_page_faults_total", &[("workload", "other")]);
+    let earlier = faults(&exposition);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_provoke"));
+    command.args(["hog", "anon=20480000"]).stdout(Stdio::null());
+    assert!(forest.spawn_in_last(&mut command).wait().unwrap().success());
+    let exposition = agent.settle();
+    assert!(faults(&exposition) >= earlier + 5000.0, "{earlier}, then {}", faults(&exposition));
+    let counted = over(&exposition);
+
+    // Once there is room again, newcomers are taken in.
+    forest.clear();
+    agent.scrape_until("their end", |exposition| shown(exposition, "headroom_workload_info", &below) == 0);
+    forest.make("late");
+    let late = format!("{below}late");
+    agent.scrape_until("a newcomer", |exposition| exposition.has(CURRENT, &[("workload", &late)]));
+    let memory = forest.memory_hierarchy();
+    drop(forest);
+    let [_, _, foreign, _] = told(&agent.stop(), &ids, memory);
+    eprintln!("{own} shown, {counted} counted, {foreign} others born");
+    // The parent and the newcomer are among the others.
+    let all = own as f64 + counted;
+    assert!(all >= MADE as f64 && all <= MADE as f64 + foreign as f64, "{own} + {counted} of {MADE}");
+}
+
+#[test]
+fn cgroups_have_any_names_and_statistics_go_on_under_a_new_one() {
+    needs!(is_root(), "loading eBPF programs needs root");
+    let agent = Agent::start("tick = \"100ms\"\n[workload]\ngrace = \"500ms\"\nstat_interval = \"100ms\"\n");
+    let mut forest = Forest::new("odd");
+    let long = "x".repeat(255);
+    let names: Vec<&[u8]> = vec![
+        b"a b",
+        b"  ",
+        "ünï→✓".as_bytes(),
+        b"back\\slash",
+        b"quote\"d",
+        b"{a=\"b\"} 1",
+        b"%s",
+        b"-rf",
+        long.as_bytes(),
+    ];
+    let mut ids = HashMap::new();
+    for name in &names {
+        ids.insert(forest.make(OsStr::from_bytes(name)), String::from_utf8_lossy(name).into_owned());
+    }
+    // The kernel itself refuses a line break: /proc/PID/cgroup could not be read.
+    let refused = fs::create_dir(forest.directory().join("new\nline")).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::InvalidInput, "{refused}");
+    let exposition = agent.scrape_until("all of them", |exposition| {
+        shown(exposition, "headroom_workload_info", &format!("{}/", forest.path)) >= names.len()
+    });
+    let measured = |agent: &Agent| -> HashSet<u64> {
+        let statistics = |sample: &Sample| match &sample.reading {
+            Reading::Statistics(statistics) if !statistics.values.is_empty() => Some(statistics.cgroup.id),
+            _ => None,
+        };
+        agent.samples().iter().filter_map(statistics).collect()
+    };
+    agent.settle();
+    let measured = measured(&agent);
+    for (id, name) in &ids {
+        assert!(measured.contains(id), "nothing is known of {name:?}:\n{}", exposition.text);
+    }
+    if !forest.is_v2() {
+        let old = forest.directory().join("a b");
+        let limit = 123 * MIB;
+        fs::write(old.join("memory.limit_in_bytes"), limit.to_string()).unwrap();
+        let above = forest.path.clone();
+        let limits = |exposition: &Exposition, name: &str| {
+            let workload = format!("{above}/{name}");
+            exposition.values("headroom_workload_memory_limit_bytes", &[("workload", &workload)])
+        };
+        agent.scrape_until("the limit", |exposition| limits(exposition, "a b") == [limit as f64]);
+        fs::rename(&old, forest.directory().join("c d")).unwrap();
+        forest.renamed("a b", "c d");
+        let exposition = agent.scrape_until("the new name", |exposition| limits(exposition, "c d") == [limit as f64]);
+        assert_eq!(limits(&exposition, "a b"), Vec::<f64>::new());
+        // It is read at its new place.
+        let limit = 124 * MIB;
+        fs::write(forest.directory().join("c d/memory.limit_in_bytes"), limit.to_string()).unwrap();
+        agent.scrape_until("the new limit", |exposition| limits(exposition, "c d") == [limit as f64]);
+        assert_eq!(limits(&agent.scrape(), "a b"), Vec::<f64>::new());
+    }
+}

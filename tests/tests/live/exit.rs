@@ -1,0 +1,221 @@
+//! How the agent ends, and refuses to begin: exit codes, messages, and what is left of it in the kernel.
+
+use std::fs::{self, File};
+use std::io;
+use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use collector_tests::agent::{Agent, PATIENCE, headroom, scratch};
+use collector_tests::bpf::Objects;
+use collector_tests::needs;
+use collector_tests::require::is_root;
+use rustix::process::Signal;
+
+const CONFIG: &str = "tick = \"100ms\"\n";
+
+/// Numbers of include/uapi/linux/capability.h.
+const CAP_SYS_ADMIN: libc::c_ulong = 21;
+const CAP_PERFMON: libc::c_ulong = 38;
+const CAP_BPF: libc::c_ulong = 39;
+
+/// Runs a command that ends by itself, or is ended by the test's patience.
+fn run(command: &mut Command) -> (i32, String) {
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    let text = format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+    (status.code().unwrap_or_else(|| panic!("ended by {status}: {text}")), text)
+}
+
+/// `headroom run` with a lock of its own, on any free port.
+fn agent() -> Command {
+    let mut command = headroom("run");
+    let lock = std::env::temp_dir().join(format!("headroom-test-lock-{}", std::process::id()));
+    command.env("HEADROOM_LOCK", lock).env("HEADROOM_LISTEN", "127.0.0.1:0");
+    // Should it start after all, the test must not wait for ever.
+    // SAFETY: alarm is safe between fork and exec, and holds across it.
+    unsafe {
+        command.pre_exec(|| {
+            libc::alarm(PATIENCE.as_secs() as u32);
+            Ok(())
+        });
+    }
+    command
+}
+
+/// Without these capabilities, whoever the process is.
+fn without(command: &mut Command, capabilities: &'static [libc::c_ulong]) {
+    let drop_all = move || {
+        let dropped = |capability: &libc::c_ulong| {
+            // SAFETY: takes two numbers. What is not in the bounding set is not given to root at exec.
+            unsafe { libc::prctl(libc::PR_CAPBSET_DROP, *capability, 0, 0, 0) == 0 }
+        };
+        if capabilities.iter().all(dropped) { Ok(()) } else { Err(io::Error::last_os_error()) }
+    };
+    // SAFETY: the closure only makes system calls.
+    unsafe { command.pre_exec(drop_all) };
+}
+
+#[test]
+fn a_signal_ends_it_well_and_nothing_is_left_in_the_kernel() {
+    needs!(is_root(), "programs need root");
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut agent = Agent::start(CONFIG);
+        let objects = Objects::of(agent.pid());
+        assert!(objects.programs.len() >= 10 && objects.maps.len() >= 10, "{objects:?}");
+        assert_eq!(objects.left(), objects);
+        let begun = Instant::now();
+        agent.signal(signal);
+        let status = agent.wait();
+        let took = begun.elapsed();
+        eprintln!("{signal:?}: {status} after {took:?}");
+        assert_eq!(status.code(), Some(0), "{}", agent.log());
+        assert!(took < Duration::from_secs(10), "{took:?}");
+        objects.await_gone();
+    }
+}
+
+#[test]
+fn killed_it_leaves_nothing_in_the_kernel_and_the_next_one_starts() {
+    needs!(is_root(), "programs need root");
+    let directory = scratch();
+    let start = || {
+        let mut agent = Agent::spawn(CONFIG, |command| {
+            command.arg("--lock").arg(directory.join("lock"));
+        });
+        agent.await_ready();
+        agent
+    };
+    let mut agent = start();
+    let objects = Objects::of(agent.pid());
+    agent.signal(Signal::KILL);
+    assert_eq!(agent.wait().code(), None);
+    objects.await_gone();
+    start().stop();
+    fs::remove_dir_all(directory).unwrap();
+}
+
+#[test]
+fn a_second_instance_and_a_taken_port_are_refused() {
+    needs!(is_root(), "programs need root");
+    let agent = Agent::start(CONFIG);
+    let lock = agent.directory().join("lock");
+    let (code, text) = run(headroom("run").arg("--lock").arg(&lock).args(["--listen", "127.0.0.1:0"]));
+    assert_eq!(code, 5, "{text}");
+    assert!(text.contains("another instance is running") && text.contains(lock.to_str().unwrap()), "{text}");
+
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let (code, text) = run(self::agent().args(["--listen", &address]));
+    assert_eq!(code, 6, "{text}");
+    assert!(text.contains(&address), "{text}");
+    // Neither has harmed the first.
+    agent.stop();
+}
+
+#[test]
+fn without_capabilities_it_names_what_is_missing() {
+    needs!(is_root(), "dropping capabilities needs root");
+    let mut command = agent();
+    without(&mut command, &[CAP_SYS_ADMIN, CAP_BPF]);
+    let (code, text) = run(&mut command);
+    assert_eq!(code, 4, "{text}");
+    assert!(text.contains("CAP_BPF") && !text.contains("CAP_PERFMON,"), "{text}");
+
+    let mut command = agent();
+    without(&mut command, &[CAP_SYS_ADMIN, CAP_BPF, CAP_PERFMON]);
+    let (code, text) = run(&mut command);
+    assert_eq!(code, 4, "{text}");
+    assert!(text.contains("CAP_BPF") && text.contains("CAP_PERFMON"), "{text}");
+}
+
+#[test]
+fn the_doctor_needs_no_privilege_and_says_what_is_missing() {
+    let mut command = headroom("doctor");
+    if is_root() {
+        without(&mut command, &[CAP_SYS_ADMIN, CAP_BPF, CAP_PERFMON]);
+    }
+    let (code, text) = run(&mut command);
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("missing: CAP_BPF, CAP_PERFMON"), "{text}");
+    assert!(text.contains("No probe was tried"), "{text}");
+}
+
+#[test]
+fn a_wrong_configuration_is_refused_before_anything_is_touched() {
+    let directory = scratch();
+    let (file, lock) = (directory.join("headroom.toml"), directory.join("lock"));
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    fs::write(&file, format!("listen = \"{address}\"\nlock = {lock:?}\ntick = \"soon\"\n")).unwrap();
+    let (code, text) = run(headroom("run").arg("--config").arg(&file));
+    // Neither the taken port nor a missing privilege is spoken of: the configuration comes first.
+    assert_eq!(code, 3, "{text}");
+    assert!(text.contains("tick") && text.contains(":3:"), "{text}");
+    assert!(!lock.exists());
+    fs::remove_dir_all(directory).unwrap();
+}
+
+#[test]
+fn btf_that_is_garbage_or_missing_is_a_clear_error() {
+    needs!(is_root(), "without root it is the privileges that are missing");
+    let directory = scratch();
+    let garbage = directory.join("garbage");
+    fs::write(&garbage, [0x5a; 4096]).unwrap();
+    for path in [garbage, directory.join("missing"), directory.clone(), "/dev/null".into()] {
+        let (code, text) = run(agent().arg("--btf").arg(&path));
+        assert_eq!(code, 1, "{text}");
+        assert!(text.contains(path.to_str().unwrap()) && text.contains("BTF"), "{text}");
+        assert!(!text.contains("panicked"), "{text}");
+    }
+    fs::remove_dir_all(directory).unwrap();
+}
+
+/// From here on, bpf(2) with this command is refused, as container runtimes do it.
+fn refuse(command: u32) -> io::Result<()> {
+    // Offsets into `struct seccomp_data`.
+    const NUMBER: u32 = 0;
+    const FIRST_ARGUMENT: u32 = if cfg!(target_endian = "little") { 16 } else { 20 };
+    let statement = |code: u32, k| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k };
+    let unless = |k, jf| libc::sock_filter { code: (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16, jt: 0, jf, k };
+    let load = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
+    let mut filter = [
+        statement(load, NUMBER),
+        unless(libc::SYS_bpf as u32, 3),
+        statement(load, FIRST_ARGUMENT),
+        unless(command, 1),
+        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
+        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW),
+    ];
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+    // SAFETY: the kernel copies the filter, which lives until then.
+    match unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+#[test]
+fn with_too_few_probes_it_gives_up() {
+    needs!(is_root(), "programs need root");
+    let mut command = agent();
+    // SAFETY: the closure only makes a system call.
+    unsafe { command.pre_exec(|| refuse(aya_obj::generated::bpf_cmd::BPF_RAW_TRACEPOINT_OPEN as u32)) };
+    let (code, text) = run(&mut command);
+    assert_eq!(code, 7, "{text}");
+    assert!(text.contains("probes could be attached") && text.contains("headroom doctor"), "{text}");
+    assert!(text.contains("not permitted"), "{text}");
+}
+
+#[test]
+fn a_lock_that_cannot_be_made_is_an_error() {
+    needs!(is_root(), "without root it is the privileges that are missing");
+    let directory = scratch();
+    let file = directory.join("file");
+    File::create(&file).unwrap();
+    let lock = file.join("lock");
+    let (code, text) = run(agent().arg("--lock").arg(&lock));
+    assert_eq!(code, 1, "{text}");
+    assert!(text.contains(lock.to_str().unwrap()), "{text}");
+    fs::remove_dir_all(directory).unwrap();
+}

@@ -1,0 +1,29 @@
+//! What loads programs into this machine's kernel: as root, and one test at a time.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+
+mod alert;
+mod block;
+mod cgroup;
+mod churn;
+mod exit;
+mod fault;
+mod host;
+mod incident;
+mod journal;
+mod limit;
+mod map;
+mod monitor;
+mod name;
+mod oom;
+mod process;
+mod reclaim;
+mod ring;
+mod rule;
+mod service;
+mod soak;
+mod statistic;
+mod storm;
+mod trouble;
+mod user;
+mod workload;

@@ -1,0 +1,107 @@
+//! Workloads by name, with real cgroups: a container that Docker's books have a name for, what is nested in it, and a name
+//! that comes late. The kernel's own count of the kills is the witness.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use collector_tests::agent::{Agent, headroom, scratch};
+use collector_tests::cgroup::Cgroup;
+use collector_tests::needs;
+use collector_tests::provocation::was_killed;
+use collector_tests::require::is_root;
+
+const KILLS: &str = "headroom_oom_kills_total";
+const MIB: u64 = 1 << 20;
+
+fn hog(cgroup: &Cgroup) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_provoke"));
+    command.args(["hog", "anon=67108864"]).stdout(Stdio::null()).stderr(Stdio::null());
+    cgroup.spawn(&mut command)
+}
+
+/// Docker's books in a folder of the test's own, which goes with it.
+struct Docker(PathBuf);
+
+impl Docker {
+    fn agent(&self) -> Agent {
+        Agent::start(&format!("tick = \"100ms\"\n[workload]\ndocker = {:?}\n", self.0))
+    }
+
+    fn enter(&self, id: &str, name: &str) {
+        let folder = self.0.join("containers").join(id);
+        fs::create_dir_all(&folder).unwrap();
+        // Docker writes it as a whole, too.
+        fs::write(folder.join("new"), format!(r#"{{"ID":"{id}","Name":"/{name}","Config":{{}}}}"#)).unwrap();
+        fs::rename(folder.join("new"), folder.join("config.v2.json")).unwrap();
+    }
+}
+
+impl Drop for Docker {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// An id that no other test has, nor its first twelve digits.
+fn id(digit: u32) -> String {
+    format!("{digit:02x}{:08x}{:054x}", std::process::id(), 0)
+}
+
+#[test]
+fn a_kill_deep_in_a_container_is_the_container_s_by_name() {
+    needs!(is_root(), "loading eBPF programs needs root");
+    let docker = Docker(scratch());
+    let id = id(1);
+    docker.enter(&id, "web");
+    let agent = docker.agent();
+    let parent = Cgroup::new("docker");
+    let container = parent.child(&format!("docker-{id}.scope"));
+    container.limit(32 * MIB);
+    let inner = container.child("inner.scope");
+    assert!(was_killed(&mut hog(&inner)));
+    let kills = inner.kills() as f64;
+    assert_eq!(kills, 1.0);
+
+    let workload = [("workload", "docker/web")];
+    agent.scrape_until("the kill", |exposition| exposition.sum(KILLS, &workload) == kills);
+    let exposition = agent.settle();
+    let identity =
+        [("workload", "docker/web"), ("kind", "container"), ("container_id", &id), ("cgroup", &container.path)];
+    assert_eq!(exposition.values("headroom_workload_info", &identity), [1.0], "{}", exposition.text);
+    assert!(!exposition.text.contains("inner.scope"), "what is nested has no series of its own");
+    let line = "in docker/web: a memory cgroup was at its limit";
+    assert!(agent.log().contains(line), "{}", agent.log());
+    assert_eq!(told(agent.directory()), 1);
+    drop((inner, container));
+    agent.stop();
+}
+
+/// Kills in `docker/web` of which a replay of the recording tells.
+fn told(directory: &Path) -> usize {
+    let output = headroom("replay").arg("--events").arg(directory.join("record.jsonl")).output().unwrap();
+    let events = String::from_utf8(output.stdout).unwrap();
+    let named = |line: &&str| line.contains("oom_kill") && line.contains(r#""workload":"docker/web""#);
+    events.lines().filter(named).count()
+}
+
+#[test]
+fn a_name_that_comes_late_takes_the_counters_along() {
+    needs!(is_root(), "loading eBPF programs needs root");
+    let docker = Docker(scratch());
+    let id = id(2);
+    let agent = docker.agent();
+    let parent = Cgroup::new("late");
+    let container = parent.child(&format!("docker-{id}.scope"));
+    container.limit(32 * MIB);
+    assert!(was_killed(&mut hog(&container)));
+    let (short, kills) = (format!("docker/{}", &id[..12]), container.kills() as f64);
+    agent.scrape_until("the kill", |exposition| exposition.sum(KILLS, &[("workload", &short)]) == kills);
+    docker.enter(&id, "late");
+    let named = [("workload", "docker/late")];
+    let exposition = agent.scrape_until("the name", |exposition| exposition.has(KILLS, &named));
+    assert_eq!(exposition.sum(KILLS, &named), kills);
+    assert!(!exposition.text.contains(&format!("\"{short}\"")), "{}", exposition.text);
+    drop(container);
+    agent.stop();
+}

@@ -1,0 +1,315 @@
+//! Reclaim, kswapd and compaction, provoked on this machine without harm: what the agent counts, beside the clock, the
+//! kernel's own counters, and what the test did.
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use collector::sample::{Reading, Sample};
+use collector::signal::compaction::Reading as Compaction;
+use collector::signal::reclaim::{Kind, Reading as Reclaim};
+use collector_tests::agent::{Agent, PATIENCE, scratch};
+use collector_tests::cgroup::Cgroup;
+use collector_tests::exposition::Exposition;
+use collector_tests::process::{meminfo, vmstat};
+use collector_tests::record::lost;
+use collector_tests::require::is_root;
+use collector_tests::{about, needs};
+
+const STALLS: &str = "headroom_workload_reclaim_stalls_total";
+const STALL_SECONDS: &str = "headroom_workload_reclaim_stall_seconds_total";
+const HOST_COUNT: &str = "headroom_host_reclaim_stall_seconds_count";
+const HOST_SUM: &str = "headroom_host_reclaim_stall_seconds_sum";
+const AWAKE: &str = "headroom_host_kswapd_awake_seconds_total";
+const MIB: u64 = 1 << 20;
+
+fn provoke(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_provoke"));
+    command.args(arguments).stdout(Stdio::null());
+    command
+}
+
+/// A file of holes: reading it fills the page cache with clean pages, at the speed of memory.
+struct Sparse {
+    directory: PathBuf,
+}
+
+impl Sparse {
+    fn new(bytes: u64) -> Sparse {
+        let directory = scratch();
+        File::create(directory.join("sparse")).unwrap().set_len(bytes).unwrap();
+        Sparse { directory }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.join("sparse")
+    }
+
+    fn argument(&self) -> String {
+        format!("file={}", self.path().display())
+    }
+
+    /// The pages of a file in memory cannot be dropped: reading such a one provokes nothing.
+    fn is_on_disk(&self) -> bool {
+        const IN_MEMORY: [i64; 2] = [0x0102_1994, 0x8584_58f6]; // tmpfs, ramfs (include/uapi/linux/magic.h)
+        !IN_MEMORY.contains(&(rustix::fs::statfs(self.path()).unwrap().f_type as i64))
+    }
+}
+
+impl Drop for Sparse {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// One of /proc/sys/vm, as it was before again once this is dropped, or after a few seconds even if the test is killed.
+struct Sysctl {
+    path: PathBuf,
+    before: String,
+    watchdog: Child,
+}
+
+impl Sysctl {
+    fn set(name: &str, value: u64, at_most: Duration) -> Sysctl {
+        let path = Path::new("/proc/sys/vm").join(name);
+        let before = fs::read_to_string(&path).unwrap().trim().to_owned();
+        let script = format!("sleep {}; echo {before} > {}", at_most.as_secs(), path.display());
+        let watchdog = Command::new("sh").args(["-c", &script]).spawn().unwrap();
+        fs::write(&path, value.to_string()).unwrap();
+        Sysctl { path, before, watchdog }
+    }
+}
+
+impl Drop for Sysctl {
+    fn drop(&mut self) {
+        fs::write(&self.path, &self.before).unwrap();
+        let _ = self.watchdog.kill();
+        let _ = self.watchdog.wait();
+    }
+}
+
+/// Drops the page cache that a test filled.
+struct DropCaches;
+
+impl Drop for DropCaches {
+    fn drop(&mut self) {
+        let _ = fs::write("/proc/sys/vm/drop_caches", "1");
+    }
+}
+
+/// The kernel's own count of charges that went over the limit.
+fn limit_hits(cgroup: &Cgroup) -> u64 {
+    let read = |file: &str| fs::read_to_string(cgroup.memory().join(file)).unwrap();
+    let text = if cgroup.is_v2() { read("memory.events") } else { format!("max {}", read("memory.failcnt")) };
+    text.lines().find_map(|line| line.strip_prefix("max ")).unwrap().trim().parse().unwrap()
+}
+
+#[test]
+fn a_workload_over_its_limit_stalls_no_longer_than_it_ran() {
+    needs!(is_root(), "loading eBPF programs needs root");
+    let sparse = Sparse::new(128 * MIB);
+    needs!(sparse.is_on_disk(), "the temporary directory is in memory: set TMPDIR");
+    let agent = Agent::start("tick = \"100ms\"\n[kernel]\nstall = \"0s\"\n");
+    let cgroup = Cgroup::new("thrash");
+    cgroup.limit(64 * MIB);
+    let id = cgroup.memory_id();
+
+    let begun = Instant::now();
+    let status = cgroup.spawn(&mut provoke(&["thrash", &sparse.argument(), "rounds=8"])).wait().unwrap();
+    let wall = begun.elapsed();
+    assert!(status.success(), "{status}");
+
+    let exposition = agent.settle();
+    let labels = [("workload", cgroup.path.as_str()), ("kind", "memcg")];
+    let (stalls, seconds) = (exposition.sum(STALLS, &labels), exposition.sum(STALL_SECONDS, &labels));
+    let reclaimed = exposition.sum("headroom_workload_reclaimed_bytes_total", &labels);
+    let (host_count, host_sum) = (exposition.sum(HOST_COUNT, &labels[1..]), exposition.sum(HOST_SUM, &labels[1..]));
+    eprintln!("{stalls} stalls of {seconds} s in {wall:?}, {reclaimed} bytes; host {host_count}, {host_sum} s");
+    assert!(stalls > 0.0 && seconds > 0.0);
+    assert!(seconds <= wall.as_secs_f64(), "{seconds} s in {wall:?}");
+    // A charge that does not fit is tried again in a smaller batch before anything is reclaimed for it.
+    let hits = limit_hits(&cgroup) as f64;
+    eprintln!("the limit was hit {hits} times");
+    assert!(stalls <= hits && hits <= 4.0 * stalls, "{stalls} stalls, but the limit was hit {hits} times");
+    assert!(host_count >= stalls && host_sum >= seconds - 1e-6);
+    // Eight rounds of twice the limit: at the least, half of what was read had to go again.
+    assert!(reclaimed >= (512 * MIB) as f64, "{reclaimed}");
+    let others: f64 = exposition.sum(STALLS, &labels[1..]) - stalls;
+    assert_eq!(host_count, stalls + others, "the host's are the sum of the workloads'");
+
+    let samples = agent.stop();
+    let (mut counted, mut told, mut told_ns, mut in_histogram, mut told_by_host) = (0, 0, 0, 0, 0);
+    for sample in &samples {
+        match &sample.reading {
+            Reading::Reclaim(Reclaim::Counts { cgroup: Some(cgroup), kind: Kind::Memcg, stalls, .. }) => {
+                counted += if cgroup.id == id { *stalls } else { 0 };
+            }
+            Reading::Reclaim(Reclaim::Stall(stall)) if stall.kind == Kind::Memcg => {
+                told_by_host += 1;
+                if stall.cgroup.is_some_and(|cgroup| cgroup.id == id) {
+                    assert_eq!(stall.comm, "provoke");
+                    told += 1;
+                    told_ns += stall.ns;
+                }
+            }
+            Reading::Reclaim(Reclaim::Time { kind: Kind::Memcg, histogram }) => {
+                in_histogram += collector::count::count(histogram);
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(counted as f64, stalls, "the record is the scrape");
+    let lost = lost(&samples, "ring_bulk");
+    eprintln!("{counted} counted, {told} told one by one, {lost} lost; host {in_histogram}, {told_by_host}");
+    if lost == 0 {
+        assert_eq!(told, counted, "every stall is over a threshold of nothing");
+        assert!((told_ns as f64 / 1e9 - seconds).abs() < 1e-6, "{told_ns} ns told, {seconds} s counted");
+    } else {
+        assert!(told < counted && counted - told <= lost, "{counted} counted, {told} told, {lost} lost");
+    }
+}
+
+#[test]
+fn kswapd_is_awake_while_it_frees_the_page_cache() {
+    needs!(is_root(), "loading eBPF programs needs root");
+    let total = meminfo("MemTotal");
+    let sparse = Sparse::new(2 * total);
+    needs!(sparse.is_on_disk(), "the temporary directory is in memory: set TMPDIR");
+    let (scanned, runs) = (vmstat("pgscan_kswapd"), vmstat("pageoutrun"));
+    let agent = Agent::start("tick = \"100ms\"\n");
+    let _clean = DropCaches;
+    let begun = Instant::now();
+    {
+        // It wakes when less than 30 % is free, and not only when next to nothing is.
+        let _early = Sysctl::set("watermark_scale_factor", 3000, Duration::from_secs(120));
+        fill(&sparse, total, || vmstat("pgscan_kswapd") > scanned);
+    }
+    assert!(vmstat("pgscan_kswapd") > scanned, "kswapd was not provoked");
+    let awake = |exposition: &Exposition| exposition.sum(AWAKE, &[]);
+    let exposition = agent.scrape_until("kswapd", |exposition| awake(exposition) > 0.0);
+    let wall = begun.elapsed().as_secs_f64();
+    let nodes = exposition.values(AWAKE, &[]);
+    let wakes = exposition.sum("headroom_host_kswapd_wakes_total", &[]);
+    eprintln!("awake {nodes:?} s of {wall} s, woken {wakes} times");
+    assert!(nodes.iter().all(|seconds| *seconds <= wall), "awake for {nodes:?} s of {wall} s");
+    let runs = vmstat("pageoutrun") - runs;
+    assert!(wakes <= runs as f64, "woken {wakes} times, but it ran {runs} times");
+    assert!(wakes >= 1.0 && exposition.has(AWAKE, &[("node", "0")]));
+}
+
+/// How often direct reclaim is tried to be provoked.
+const ATTEMPTS: usize = 10;
+
+/// Reads on until `enough`, but no more than the whole of the memory and a half; two at once, for it is much.
+fn fill(sparse: &Sparse, total: u64, enough: impl Fn() -> bool + Sync) {
+    let file = File::open(sparse.path()).unwrap();
+    let half = |begin: u64| {
+        let mut buffer = vec![0; MIB as usize];
+        for offset in (begin..begin + total / 4 * 3).step_by(buffer.len()) {
+            file.read_exact_at(&mut buffer, offset).unwrap();
+            if offset % (32 * MIB) == 0 && enough() {
+                return;
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| half(0));
+        half((total / 4 * 3).next_multiple_of(32 * MIB));
+    });
+}
+
+#[test]
+fn direct_reclaim_stalls_whoever_reads_on() {
+    needs!(is_root(), "loading eBPF programs needs root");
+    let total = meminfo("MemTotal");
+    about!(total >= 8 << 30, "too little memory to raise the kernel's reserve without harm");
+    let sparse = Sparse::new(2 * total);
+    needs!(sparse.is_on_disk(), "the temporary directory is in memory: set TMPDIR");
+    let before = vmstat("allocstall");
+    let agent = Agent::start("tick = \"100ms\"\n");
+    let cgroup = Cgroup::new("direct");
+    let _clean = DropCaches;
+    fill(&sparse, total, || meminfo("MemFree") < 3 << 29);
+    // Whoever reclaims must find enough at once: clean pages of the file, several times what the reserve is raised by.
+    let clean = meminfo("Active(file)") + meminfo("Inactive(file)") - meminfo("Dirty");
+    assert!(clean > 4 << 30, "the page cache did not fill: {clean}");
+
+    let stalled = vmstat("allocstall");
+    // Another file, for of the first everything is in the cache.
+    let more = Sparse::new(total);
+    let mut reader = cgroup.spawn(&mut provoke(&["thrash", &more.argument(), "threads=4"]));
+    let begun = Instant::now();
+    // On a busy machine the reader may not get to run while it is scarce: once more then.
+    for _ in 0..ATTEMPTS {
+        // A little more than is free: everybody has to free some, for a moment.
+        let reserve = (meminfo("MemFree") + 1024 * MIB) / 1024;
+        let _reserve = Sysctl::set("min_free_kbytes", reserve, Duration::from_secs(5));
+        let scarce = Instant::now();
+        while vmstat("allocstall") < stalled + 50 && scarce.elapsed() < Duration::from_secs(2) {
+            sleep(Duration::from_millis(5));
+        }
+        if vmstat("allocstall") > stalled {
+            break;
+        }
+    }
+    let _ = reader.kill();
+    let _ = reader.wait();
+    let wall = begun.elapsed();
+    let exposition = agent.settle();
+    assert!(vmstat("allocstall") > stalled, "direct reclaim was not provoked");
+    let kernel = vmstat("allocstall") - before;
+
+    let direct = [("kind", "direct")];
+    let own = [("workload", cgroup.path.as_str()), direct[0]];
+    let (host, own_stalls) = (exposition.sum(HOST_COUNT, &direct), exposition.sum(STALLS, &own));
+    let seconds = exposition.sum(STALL_SECONDS, &own);
+    let lost = exposition.sum("headroom_lost_total", &[("stage", "stopwatch")]);
+    eprintln!("kernel {kernel}, host {host}, reader {own_stalls} of {seconds} s in {wall:?}, lost {lost}");
+    assert!(host >= 1.0 && own_stalls >= 1.0);
+    // The kernel counts once more where it tries again within one stall.
+    assert!(host <= kernel as f64, "{host} told, {kernel} counted by the kernel");
+    assert!(host + lost >= kernel as f64 / 2.0, "{host} told, {lost} lost, {kernel} counted by the kernel");
+    assert_eq!(exposition.sum(STALLS, &direct), host, "the host's are the sum of the workloads'");
+    assert!(seconds <= 4.0 * wall.as_secs_f64(), "four threads, {seconds} s in {wall:?}");
+}
+
+#[test]
+fn who_compacts_is_stalled_by_it() {
+    needs!(is_root(), "loading eBPF programs needs root");
+    needs!(Path::new("/proc/sys/vm/compact_memory").exists(), "this kernel cannot compact memory");
+    let agent = Agent::start("tick = \"100ms\"\n[kernel]\nstall = \"0s\"\n");
+    let cgroup = Cgroup::new("compact");
+    let id = cgroup.memory_id();
+    let scanned = || vmstat("compact_migrate_scanned") + vmstat("compact_free_scanned");
+    let before = scanned();
+    let begun = Instant::now();
+    let deadline = begun + PATIENCE;
+    let mut rounds = 0;
+    // With nothing to move there is nothing to see: once more then.
+    while scanned() == before && Instant::now() < deadline {
+        assert!(cgroup.spawn(&mut provoke(&["compact"])).wait().unwrap().success());
+        rounds += 1;
+    }
+    let wall = begun.elapsed().as_secs_f64();
+    assert!(scanned() > before, "compaction was not provoked");
+
+    let exposition = agent.settle();
+    let labels = [("workload", cgroup.path.as_str())];
+    let stalls = exposition.sum("headroom_workload_compaction_stalls_total", &labels);
+    let seconds = exposition.sum("headroom_workload_compaction_stall_seconds_total", &labels);
+    let host = exposition.sum("headroom_host_compaction_stall_seconds_count", &[]);
+    eprintln!("{rounds} writes, {stalls} stalls of {seconds} s in {wall} s; host {host}");
+    assert!(stalls >= 1.0 && host >= stalls);
+    assert!(seconds > 0.0 && seconds <= wall, "{seconds} s in {wall} s");
+    let told = |sample: &&Sample| match &sample.reading {
+        Reading::Compaction(Compaction::Stall(stall)) => stall.cgroup.is_some_and(|cgroup| cgroup.id == id),
+        _ => false,
+    };
+    let samples = agent.stop();
+    let lost = lost(&samples, "ring_bulk");
+    let told = samples.iter().filter(told).count() as u64;
+    assert!(told <= stalls as u64 && told + lost >= stalls as u64, "{told} told, {lost} lost, {stalls} counted");
+}

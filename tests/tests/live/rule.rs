@@ -1,0 +1,75 @@
+//! Rules against the live kernel: a cgroup that comes near its limit and leaves it again, in the log and in the metrics.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use collector_tests::agent::{Agent, PATIENCE};
+use collector_tests::cgroup::Cgroup;
+use collector_tests::needs;
+use collector_tests::require::is_root;
+use rustix::process::Signal;
+
+const MIB: u64 = 1 << 20;
+
+/// Dropped, it is killed.
+struct Holder(Child);
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn an_alert_fires_near_the_limit_and_is_over_away_from_it() {
+    needs!(is_root(), "loading eBPF programs needs root");
+    let cgroup = Cgroup::new("rule");
+    cgroup.limit(64 * MIB);
+    let config = "[workload]\nstat_interval = \"1s\"\n[[rule]]\nalert = \"WorkloadMemoryNearLimit\"\nabove = 0.7\nclear = 0.5\nfor = \"1s\"\n";
+    let agent = Agent::start(config);
+    let labels = [("alert", "WorkloadMemoryNearLimit"), ("workload", cgroup.path.as_str()), ("severity", "warning")];
+    assert!(!agent.settle().has("headroom_alerts", &labels));
+
+    let mut command = Command::new(env!("CARGO_BIN_EXE_provoke"));
+    command.args(["sleeper", &format!("anon={}", 52 * MIB)]).stdout(Stdio::piped());
+    let mut holder = Holder(cgroup.spawn(&mut command));
+    let mut line = String::new();
+    BufReader::new(holder.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let fires = agent.scrape_until("the alert fires", |page| page.has("headroom_alerts", &labels));
+    assert_eq!(fires.values("headroom_alerts", &labels), [1.0]);
+    let fired = [("alert", "WorkloadMemoryNearLimit")];
+    assert!(fires.sum("headroom_alerts_fired_total", &fired) >= 1.0);
+    let sentence = format!("{} needs ", cgroup.path);
+    await_log(&agent, &sentence, "Firing");
+
+    drop(holder);
+    agent.scrape_until("the alert is over", |page| !page.has("headroom_alerts", &labels));
+    await_log(&agent, &sentence, "Resolved");
+
+    // The same samples give the same alerts.
+    let record = agent.directory().join("record.jsonl");
+    let (config, copy) = (agent.directory().join("headroom.toml"), agent.directory().join("copy.jsonl"));
+    agent.signal(Signal::STOP);
+    std::fs::copy(&record, &copy).unwrap();
+    let mut replay = collector_tests::agent::headroom("replay");
+    let output = replay.arg("--events").arg("--config").arg(&config).arg(&copy).output().unwrap();
+    agent.signal(Signal::CONT);
+    let events = String::from_utf8(output.stdout).unwrap();
+    let told = |state: &str| {
+        let line = |line: &&str| line.contains(&sentence) && line.contains(&format!("\"state\":\"{state}\""));
+        events.lines().filter(line).count()
+    };
+    assert_eq!((told("firing"), told("resolved")), (1, 1), "{events}");
+}
+
+/// Waits for a line of the log with the sentence and the state.
+fn await_log(agent: &Agent, sentence: &str, state: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    let there = |log: String| log.lines().any(|line| line.contains(sentence) && line.contains(state));
+    while !there(agent.log()) {
+        assert!(Instant::now() < deadline, "{sentence}{state} is not in\n{}", agent.log());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}

@@ -1,0 +1,226 @@
+//! Statistics of workloads, against the kernel's files, against what the test's process took, and against getrusage(2).
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use collector::source::cgroup::Controller;
+use collector_tests::agent::{Agent, scratch};
+use collector_tests::cgroup::Cgroup;
+use collector_tests::exposition::Exposition;
+use collector_tests::loopback::Loop;
+use collector_tests::provocation::Provocation;
+use collector_tests::require::{is_root, skip};
+use collector_tests::{about, needs};
+
+const CONFIG: &str = "tick = \"100ms\"\n[workload]\nstat_interval = \"100ms\"\n";
+const MIB: u64 = 1 << 20;
+const ANON: u64 = 96 * MIB;
+const SHMEM: u64 = 48 * MIB;
+const FILE: u64 = 64 * MIB;
+const LIMIT: u64 = 512 * MIB;
+const CPU_MS: u64 = 1500;
+
+/// A loop device over a file of its own.
+struct Disk(Loop, PathBuf);
+
+impl Disk {
+    fn new() -> Option<Disk> {
+        let directory = scratch();
+        let device = Loop::new(&directory, FILE).map_err(|why| skip(&why)).ok();
+        device.map(|device| Disk(device, directory))
+    }
+
+    /// Newer kernels count a device's IO for v1 only once it is limited in some cgroup.
+    fn count_io(&self, cgroup: &Cgroup) {
+        if !cgroup.is_v2() {
+            let numbers = fs::read_to_string(Path::new("/sys/block").join(&self.0.name).join("dev")).unwrap();
+            let limit = format!("{} {}", numbers.trim(), 1u64 << 50);
+            fs::write(cgroup.file(Controller::Io, "blkio.throttle.read_bps_device"), limit).unwrap();
+        }
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.1);
+    }
+}
+
+/// A process that holds memory of each sort and has used CPU time, in these cgroups.
+struct Holder {
+    provocation: Provocation,
+    /// CPU time since it joined, in seconds.
+    cpu: f64,
+    directory: PathBuf,
+}
+
+impl Holder {
+    fn start(device: Option<&Disk>, cgroups: &[&Cgroup]) -> Holder {
+        let directory = scratch();
+        let device = device.map_or("-".into(), |device| device.0.device().into_os_string().into_string().unwrap());
+        let [anon, shmem, file, cpu] = [ANON, SHMEM, FILE, CPU_MS].map(|number| number.to_string());
+        let path = directory.join("held");
+        let verb = ["hold", &anon, &shmem, path.to_str().unwrap(), &file, &device, &cpu];
+        // The memory controller's last, so that joining the others is not charged.
+        let procs: Vec<PathBuf> = cgroups.iter().rev().flat_map(|cgroup| cgroup.procs()).collect();
+        let mut provocation = Provocation::start(env!("CARGO_BIN_EXE_provoke"), &verb, &procs);
+        let (after, before) = provocation.report();
+        Holder { provocation, cpu: (after - before) as f64 / 1e6, directory }
+    }
+
+    fn end(self) {
+        self.provocation.end();
+        fs::remove_dir_all(self.directory).unwrap();
+    }
+}
+
+/// The one number of a file.
+fn single(path: &Path) -> f64 {
+    let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    text.trim().parse().unwrap_or_else(|error| panic!("{}: {error}: {text}", path.display()))
+}
+
+/// The sum of the numbers at the end of lines that hold this.
+fn keyed(path: &Path, key: &str) -> f64 {
+    let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let lines = text.lines().filter(|line| line.contains(key));
+    lines.map(|line| line.rsplit([' ', '=']).next().unwrap().parse::<f64>().unwrap()).sum()
+}
+
+#[track_caller]
+fn assert_near(what: &str, found: f64, wanted: f64) {
+    eprintln!("{what}: {found}, {wanted} wanted");
+    assert!((found - wanted).abs() <= wanted * 0.02, "{what}: {found}, {wanted} wanted");
+}
+
+fn metric(exposition: &Exposition, cgroup: &Cgroup, name: &str) -> f64 {
+    let name = format!("headroom_workload_{name}");
+    let values = exposition.values(&name, &[("workload", &cgroup.path)]);
+    assert_eq!(values.len(), 1, "{name} of {}:\n{}", cgroup.path, exposition.text);
+    values[0]
+}
+
+#[test]
+fn memory_is_what_was_taken_and_what_the_files_say() {
+    needs!(is_root(), "cgroups and programs need root");
+    let agent = Agent::start(CONFIG);
+    let cgroup = Cgroup::everywhere("statistic");
+    cgroup.limit(LIMIT);
+    let holder = Holder::start(None, &[&cgroup]);
+    let exposition = agent.settle();
+    let metric = |name: &str| metric(&exposition, &cgroup, name);
+
+    assert_near("anon", metric("memory_anon_bytes"), ANON as f64);
+    assert_near("shmem", metric("memory_shmem_bytes"), SHMEM as f64);
+    assert_near("file", metric("memory_file_bytes"), (FILE + SHMEM) as f64);
+    assert_eq!(metric("memory_limit_bytes"), LIMIT as f64);
+    let [current, stat] = match cgroup.is_v2() {
+        true => ["memory.current", "memory.stat"],
+        false => ["memory.usage_in_bytes", "memory.stat"],
+    };
+    let [current, stat] = [current, stat].map(|name| cgroup.memory().join(name));
+    assert_near("current", metric("memory_current_bytes"), single(&current));
+    let total = if cgroup.is_v2() { "" } else { "total_" };
+    let key = format!("{total}inactive_file ");
+    let text = fs::read_to_string(&stat).unwrap();
+    let inactive: f64 = text.lines().find_map(|line| line.strip_prefix(&key)).unwrap().parse().unwrap();
+    assert_near("working set", metric("memory_working_set_bytes"), single(&current) - inactive);
+    // On cgroup v2 the kernel has told this sum since 5.18.
+    if !cgroup.is_v2() || text.lines().any(|line| line.starts_with("kernel ")) {
+        assert!(metric("memory_kernel_bytes") > 0.0);
+    }
+    let ratio = metric("memory_limit_used_ratio");
+    assert_near("share of the limit", ratio, single(&current) / LIMIT as f64);
+    holder.end();
+}
+
+#[test]
+fn cpu_pressure_and_io_are_what_the_kernel_says() {
+    needs!(is_root(), "cgroups and programs need root");
+    let agent = Agent::start(CONFIG);
+    let cgroup = Cgroup::everywhere("usage");
+    let Some(device) = Disk::new() else { return };
+    device.count_io(&cgroup);
+    let holder = Holder::start(Some(&device), &[&cgroup]);
+    let exposition = agent.settle();
+    let labels = |label: (&'static str, &'static str)| [("workload", cgroup.path.as_str()), label];
+    assert_near("CPU", metric(&exposition, &cgroup, "cpu_seconds_total"), holder.cpu);
+
+    let read = exposition.sum("headroom_workload_io_bytes_total", &labels(("operation", "read")));
+    assert_near("bytes read", read, FILE as f64);
+    if !cgroup.is_v2() {
+        let file = cgroup.file(Controller::Io, "blkio.throttle.io_service_bytes_recursive");
+        assert_eq!(read, keyed(&file, " Read "));
+        let reads = exposition.sum("headroom_workload_ios_total", &labels(("operation", "read")));
+        let file = cgroup.file(Controller::Io, "blkio.throttle.io_serviced_recursive");
+        assert_eq!(reads, keyed(&file, " Read "));
+    }
+    for (resource, file) in [("cpu", "cpu.pressure"), ("memory", "memory.pressure"), ("io", "io.pressure")] {
+        let waiting = "headroom_workload_pressure_waiting_seconds_total";
+        let file = cgroup.file(Controller::Pressure, file);
+        // No such file: pressure is not measured, and not to be seen.
+        let Ok(text) = fs::read_to_string(&file) else {
+            assert!(!exposition.has(waiting, &labels(("resource", resource))));
+            continue;
+        };
+        let some = text.lines().find(|line| line.starts_with("some ")).unwrap();
+        let now: f64 = some.rsplit('=').next().unwrap().parse::<f64>().unwrap() / 1e6;
+        let seen = exposition.sum(waiting, &labels(("resource", resource)));
+        assert!(exposition.has(waiting, &labels(("resource", resource))));
+        // The process does nothing any more.
+        assert_near(resource, seen, now);
+    }
+    holder.end();
+}
+
+#[test]
+fn cgroups_of_one_process_are_one_workload_wherever_they_are() {
+    needs!(is_root(), "cgroups and programs need root");
+    let agent = Agent::start(CONFIG);
+    let memory = Cgroup::only("joined-memory", Controller::Memory);
+    about!(!memory.is_v2(), "on cgroup v2 all controllers have the same cgroup");
+    let cpuacct = Cgroup::only("joined-cpuacct", Controller::Cpuacct);
+    let io = Cgroup::only("joined-io", Controller::Io);
+    let Some(device) = Disk::new() else { return };
+    device.count_io(&io);
+    let holder = Holder::start(Some(&device), &[&memory, &cpuacct, &io]);
+    let joined = |exposition: &Exposition| {
+        let labels = [("workload", memory.path.as_str())];
+        let names = ["headroom_workload_cpu_seconds_total", "headroom_workload_io_bytes_total"];
+        names.iter().all(|name| exposition.has(name, &labels))
+    };
+    agent.scrape_until("the joined cgroups", joined);
+    let exposition = agent.settle();
+    assert_near("anon", metric(&exposition, &memory, "memory_anon_bytes"), ANON as f64);
+    assert_near("CPU", metric(&exposition, &memory, "cpu_seconds_total"), holder.cpu);
+    let read = [("workload", memory.path.as_str()), ("operation", "read")];
+    assert_near("bytes read", exposition.sum("headroom_workload_io_bytes_total", &read), FILE as f64);
+    // What the programs see of the joined cgroup is the workload's as well.
+    assert!(exposition.sum("headroom_workload_block_bytes_total", &read) > 0.0, "{}", exposition.text);
+    for other in [&cpuacct, &io] {
+        let labels = [("workload", other.path.as_str())];
+        assert!(!exposition.has("headroom_workload_cpu_seconds_total", &labels));
+        assert!(!exposition.has("headroom_workload_io_bytes_total", &labels));
+    }
+    holder.end();
+}
+
+#[test]
+fn cgroups_that_come_and_go_leave_no_descriptor_and_no_trouble() {
+    needs!(is_root(), "cgroups and programs need root");
+    let agent = Agent::start("tick = \"20ms\"\n[workload]\nstat_interval = \"20ms\"\ngrace = \"0s\"\n");
+    let before = agent.settle().sum("process_open_fds", &[]);
+    for _ in 0..10 {
+        let cgroups: Vec<Cgroup> = (0..20).map(|_| Cgroup::everywhere("churn")).collect();
+        let last = cgroups.last().unwrap().path.clone();
+        agent.scrape_until("its memory", |exposition| {
+            exposition.has("headroom_workload_memory_current_bytes", &[("workload", &last)])
+        });
+    }
+    let exposition = agent.scrape_until("the end of all", |exposition| {
+        // The connection of this scrape.
+        exposition.sum("process_open_fds", &[]) <= before + 1.0
+    });
+    assert_eq!(exposition.sum("headroom_source_up", &[("source", "cgroup")]), 1.0);
+    assert!(!agent.log().contains("cannot be read"), "{}", agent.log());
+}

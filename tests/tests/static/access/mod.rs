@@ -1,0 +1,64 @@
+//! Who is answered, and who is not: TLS, clients' certificates and passwords against real handshakes, and against clients
+//! that do them wrong, slowly or not at all. Waits are bounded, so that a hang is a failure; nothing asserts how fast
+//! anything is.
+
+use std::process::{Command, Stdio};
+
+use collector_tests::agent::binary;
+
+use crate::endpoint::LOOSE;
+use client::{Authority, FOREIGN, Folder, TLS, users};
+
+mod client;
+mod password;
+mod tls;
+
+#[test]
+fn curl_comes_to_the_same_terms() {
+    let installed = Command::new("curl").arg("--version").stdout(Stdio::null()).status().is_ok();
+    if !installed {
+        eprintln!("curl is not installed: left out");
+        return;
+    }
+    let authority = Authority::new();
+    let folder = Folder::with(&authority);
+    let identity = authority.issue(&["curl"]);
+    folder.write("client.crt", &identity.pem);
+    folder.write("client.key", &identity.key_pem);
+    let required = "  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: ca.crt\n";
+    let server = folder.serve(&format!("{TLS}{required}{}", users(&[("alice", FOREIGN)])), LOOSE);
+    let curl = |arguments: &[&str]| {
+        let mut curl = Command::new("curl");
+        curl.current_dir(&folder.0).args(["--silent", "--show-error", "--noproxy", "*", "--cacert", "ca.crt"]);
+        curl.args(["--write-out", "%{http_code}", "--max-time", "30"]).args(arguments);
+        let output = curl.arg(format!("https://localhost:{}/metrics", server.address.port())).output().unwrap();
+        (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let mine = ["--cert", "client.crt", "--key", "client.key"];
+    assert_eq!(curl(&[&mine[..], &["--user", "alice:fakepassword"]].concat()), (true, "text\n200".to_owned()));
+    assert_eq!(curl(&[&mine[..], &["--user", "alice:wrong"]].concat()).1, "a user and a password are needed\n401");
+    assert_eq!(curl(&mine).1, "a user and a password are needed\n401");
+    assert_eq!(curl(&["--user", "alice:fakepassword"]), (false, "000".to_owned()));
+    let posted = [&mine[..], &["--user", "alice:fakepassword", "--data", "x"]].concat();
+    assert_eq!(curl(&posted).1, "only GET and HEAD are answered\n405");
+    server.stop();
+}
+
+// ---- our own client ----
+
+#[test]
+fn headroom_workloads_says_why_it_does_not_ask() {
+    let authority = Authority::new();
+    let folder = Folder::with(&authority);
+    for (web, wanted) in
+        [(TLS.to_owned(), "it answers HTTPS alone"), (users(&[("a", FOREIGN)]), "it asks for a password")]
+    {
+        let server = folder.serve(&web, LOOSE);
+        let mut command = Command::new(binary());
+        command.env_clear().args(["workloads", "--interval", "0s", "--config", "/dev/null"]);
+        let output = command.args(["--listen", &server.address.to_string()]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains(wanted) && said.contains("the cgroups are read instead"), "{said}");
+        server.stop();
+    }
+}

@@ -1,0 +1,282 @@
+//! What the tests of the endpoint are made of: the endpoint itself on a thread, an exposition, and a client.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use collector::http::access::Access;
+use collector::http::{self, Exposition, Format, Limits, Listener, Pages, Snapshot, SnapshotFuture, serve};
+use tokio::sync::oneshot;
+
+/// Longer than anything here takes, by far.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// Limits that never strike, for tests to tighten.
+pub const LOOSE: Limits = Limits {
+    connections: 1024,
+    scrapes: 64,
+    queue: PATIENCE,
+    head: PATIENCE,
+    head_bytes: 16 * 1024,
+    response: PATIENCE,
+    grace: Duration::from_millis(200),
+};
+
+/// One test at a time: some count this process's memory and descriptors.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// The endpoint on a thread of its own.
+pub struct Server {
+    pub address: SocketAddr,
+    shed: Arc<AtomicU64>,
+    stop: Option<oneshot::Sender<()>>,
+    pub ended: mpsc::Receiver<()>,
+    thread: JoinHandle<()>,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Server {
+    pub fn start(limits: Limits, page: Arc<Page>) -> Server {
+        Server::with(Access::open(None).unwrap(), limits, page)
+    }
+
+    pub fn with(access: Arc<Access>, limits: Limits, page: Arc<Page>) -> Server {
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let listener = Listener::bind(ANY_PORT).unwrap();
+        let address = listener.address();
+        let shed = Arc::new(AtomicU64::new(0));
+        let (stop, stopped) = oneshot::channel();
+        let (end, ended) = mpsc::channel();
+        let thread = thread::spawn({
+            let shed = shed.clone();
+            move || {
+                let page = Arc::new(Published(page));
+                let mut runtime = tokio::runtime::Builder::new_current_thread();
+                let runtime = runtime.enable_all().max_blocking_threads(http::POOL).build().unwrap();
+                runtime.block_on(async {
+                    serve(listener, access, page, limits, shed, async { drop(stopped.await) }).await.unwrap();
+                    end.send(()).unwrap();
+                });
+            }
+        });
+        Server { address, shed, stop: Some(stop), ended, thread, _alone: alone }
+    }
+
+    pub fn connect(&self) -> TcpStream {
+        connect(self.address)
+    }
+
+    pub fn ask(&self, request: &str) -> Reply {
+        let mut socket = self.connect();
+        // A refused connection is closed already.
+        let _ = socket.write_all(request.as_bytes());
+        Reply::read(socket).unwrap_or_else(|| panic!("no answer to {request:.200}"))
+    }
+
+    pub fn get(&self, path: &str) -> Reply {
+        self.ask(&format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n"))
+    }
+
+    pub fn shed(&self) -> u64 {
+        self.shed.load(Ordering::Relaxed)
+    }
+
+    pub fn ask_to_stop(&mut self) {
+        drop(self.stop.take());
+    }
+
+    /// Panics if the server did.
+    pub fn stop(mut self) {
+        self.ask_to_stop();
+        self.thread.join().unwrap();
+    }
+}
+
+pub fn connect(address: SocketAddr) -> TcpStream {
+    let socket = TcpStream::connect(address).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_write_timeout(Some(PATIENCE)).unwrap();
+    socket
+}
+
+/// An exposition that knows how many copies of it are in use. Each request gets a snapshot of its own, unless it is told to
+/// keep one.
+pub struct Page {
+    body: Option<Arc<Vec<u8>>>,
+    pub sick: AtomicBool,
+    /// What all requests share, if they do.
+    kept: Mutex<Option<Arc<Tick>>>,
+    /// How often a page was rendered.
+    pub renders: Arc<AtomicU64>,
+    /// Rendering begins by sending here and goes on when it has received, if there is anything.
+    gate: Mutex<Option<(mpsc::Sender<()>, mpsc::Receiver<()>)>>,
+}
+
+/// One snapshot of it.
+struct Tick {
+    page: Arc<Page>,
+    pages: Arc<Pages>,
+}
+
+struct InUse(Arc<Vec<u8>>);
+
+impl AsRef<[u8]> for InUse {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Page {
+    pub fn small() -> Arc<Page> {
+        Page::new(None)
+    }
+
+    pub fn of(size: usize) -> Arc<Page> {
+        let body = b"headroom_lost_total 0\n".iter().copied().cycle().take(size).collect();
+        Page::new(Some(Arc::new(body)))
+    }
+
+    fn new(body: Option<Arc<Vec<u8>>>) -> Arc<Page> {
+        let (sick, kept, renders, gate) = Default::default();
+        Arc::new(Page { body, sick, kept, renders, gate })
+    }
+
+    /// From now on all requests get the same snapshot.
+    pub fn keep(self: &Arc<Page>) {
+        *self.kept.lock().unwrap() = Some(self.tick());
+    }
+
+    /// The next rendering says when it begins, and waits to be told to go on.
+    pub fn hold(&self) -> (mpsc::Receiver<()>, mpsc::Sender<()>) {
+        let ((begin, begun), (go_on, wait)) = (mpsc::channel(), mpsc::channel());
+        *self.gate.lock().unwrap() = Some((begin, wait));
+        (begun, go_on)
+    }
+
+    pub fn metrics(&self, format: Format) -> Bytes {
+        match (&self.body, format) {
+            (Some(body), _) => Bytes::from_owner(InUse(body.clone())),
+            (None, Format::OpenMetrics) => Bytes::from_static(b"openmetrics\n"),
+            (None, Format::Text) => Bytes::from_static(b"text\n"),
+        }
+    }
+
+    fn tick(self: &Arc<Page>) -> Arc<Tick> {
+        Arc::new(Tick { page: self.clone(), pages: Arc::default() })
+    }
+
+    pub fn held(&self) -> usize {
+        self.body.as_ref().map_or(0, |body| Arc::strong_count(body) - 1)
+    }
+
+    fn verdict(&self, reason: &str) -> Result<(), String> {
+        if self.sick.load(Ordering::Relaxed) { Err(reason.into()) } else { Ok(()) }
+    }
+}
+
+/// What the endpoint is given: the page, which has to know itself.
+struct Published(Arc<Page>);
+
+impl Exposition for Published {
+    fn snapshot(&self) -> SnapshotFuture<'_> {
+        let kept = self.0.kept.lock().unwrap().clone();
+        Box::pin(async { Some(kept.unwrap_or_else(|| self.0.tick()) as Arc<dyn Snapshot>) })
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        self.0.verdict("no round of readings yet")
+    }
+
+    fn healthy(&self) -> Result<(), String> {
+        self.0.verdict("the ring is stuck")
+    }
+}
+
+impl Snapshot for Tick {
+    fn render(&self, page: http::Page) -> Bytes {
+        self.page.renders.fetch_add(1, Ordering::Relaxed);
+        let gate = self.page.gate.lock().unwrap().take();
+        if let Some((begin, wait)) = gate {
+            begin.send(()).unwrap();
+            wait.recv_timeout(PATIENCE).unwrap();
+        }
+        match page {
+            http::Page::Metrics(format) => self.page.metrics(format),
+            http::Page::Workloads => Bytes::from_static(b"{\"time\":1,\"workloads\":[]}"),
+        }
+    }
+
+    fn pages(&self) -> &Arc<Pages> {
+        &self.pages
+    }
+}
+
+pub struct Reply {
+    pub status: u16,
+    head: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Reply {
+    /// Reads until the server closes; `None` if it did so without an answer. Panics if it does not close.
+    pub fn read(mut socket: impl Read) -> Option<Reply> {
+        let mut bytes = Vec::new();
+        if let Err(error) = socket.read_to_end(&mut bytes) {
+            assert!(is_reset(error.kind()), "not closed: {error}");
+        }
+        let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
+        let body = bytes.split_off(end + 4);
+        let head = String::from_utf8(bytes).unwrap();
+        let mut lines = head.trim_end().lines();
+        let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
+        let head = lines.filter_map(|line| line.split_once(": ")).map(|(k, v)| (k.to_lowercase(), v.into())).collect();
+        Some(Reply { status, head, body })
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head.iter().find(|(key, _)| key == name).map(|(_, value)| &**value)
+    }
+
+    pub fn text(&self) -> std::borrow::Cow<'_, str> {
+        String::from_utf8_lossy(&self.body)
+    }
+}
+
+/// Reads until the server closes, and keeps only the count of bytes. Panics if it does not close.
+pub fn drain(socket: &mut TcpStream) -> usize {
+    let mut buffer = vec![0; 64 * 1024];
+    let mut total = 0;
+    loop {
+        match socket.read(&mut buffer) {
+            Ok(0) => return total,
+            Ok(read) => total += read,
+            Err(error) => {
+                assert!(is_reset(error.kind()), "not closed: {error}");
+                return total;
+            }
+        }
+    }
+}
+
+fn is_reset(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::ConnectionReset | ErrorKind::BrokenPipe)
+}
+
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < PATIENCE, "never: {what}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Bytes of this process in memory.
+pub fn resident() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * rustix::param::page_size()
+}

@@ -1,0 +1,460 @@
+//! The endpoint against real sockets: what it answers, and that no client can hold it up, fill its memory or keep it from
+//! ending. Waits are bounded (`PATIENCE`), so that a hang is a failure; nothing asserts how fast anything is.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Barrier, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use collector::http::{BindError, Limits, Listener};
+use collector_tests::alone;
+use flate2::read::GzDecoder;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::endpoint::{ANY_PORT, LOOSE, PATIENCE, Page, Reply, Server, connect, drain, eventually, resident};
+
+const SCRAPE: &[u8] = b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n";
+/// More than a socket takes at once.
+const LARGE: usize = 32 << 20;
+
+// ---- what is answered ----
+
+#[test]
+fn metrics_come_in_the_format_that_is_asked_for() {
+    let server = Server::start(LOOSE, Page::small());
+    let text = ("text/plain; version=0.0.4; charset=utf-8", "text\n");
+    let open_metrics = ("application/openmetrics-text; version=1.0.0; charset=utf-8", "openmetrics\n");
+    for (accept, (content_type, body)) in [
+        ("", text),
+        ("accept: */*\r\n", text),
+        (
+            "accept: application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,\
+             text/plain;version=0.0.4;q=0.3,*/*;q=0.2\r\n",
+            open_metrics,
+        ),
+        ("accept: text/plain;q=0.2\r\nAccept: application/openmetrics-text\r\n", open_metrics),
+        ("accept: \u{fffd}garbage;;q=\r\n", text),
+    ] {
+        let reply = server.ask(&format!("GET /metrics HTTP/1.1\r\nhost: x\r\n{accept}\r\n"));
+        assert_eq!((reply.status, reply.header("content-type")), (200, Some(content_type)), "{accept}");
+        assert_eq!(reply.body, body.as_bytes(), "{accept}");
+        assert_eq!(reply.header("content-length"), Some(&*body.len().to_string()));
+    }
+    server.stop();
+}
+
+#[test]
+fn large_expositions_are_compressed_for_those_who_ask() {
+    const ASK: &str = "GET /metrics HTTP/1.1\r\nhost: x\r\naccept-encoding: gzip\r\n\r\n";
+    let server = Server::start(LOOSE, Page::of(300_000));
+    let plain = server.get("/metrics");
+    assert_eq!((plain.header("content-encoding"), plain.body.len()), (None, 300_000));
+    let packed = server.ask(ASK);
+    assert_eq!(packed.header("content-encoding"), Some("gzip"));
+    assert_eq!(packed.header("vary"), Some("accept, accept-encoding"));
+    assert!(packed.body.len() < plain.body.len() / 10);
+    let mut unpacked = Vec::new();
+    GzDecoder::new(&packed.body[..]).read_to_end(&mut unpacked).unwrap();
+    assert_eq!(unpacked, plain.body);
+    server.stop();
+
+    let server = Server::start(LOOSE, Page::small());
+    let reply = server.ask(ASK);
+    assert_eq!((reply.header("content-encoding"), &*reply.body), (None, &b"text\n"[..]));
+    server.stop();
+}
+
+#[test]
+fn workloads_are_json() {
+    let server = Server::start(LOOSE, Page::small());
+    let reply = server.get("/api/v1/workloads");
+    assert_eq!((reply.status, reply.header("content-type")), (200, Some("application/json")));
+    assert_eq!(&*reply.body, b"{\"time\":1,\"workloads\":[]}");
+    server.stop();
+}
+
+#[test]
+fn health_and_readiness_say_why_not() {
+    let page = Page::small();
+    let server = Server::start(LOOSE, page.clone());
+    for (path, body) in [("/-/healthy", "healthy\n"), ("/-/ready", "ready\n")] {
+        let reply = server.get(path);
+        assert_eq!((reply.status, &*reply.body), (200, body.as_bytes()), "{path}");
+    }
+    page.sick.store(true, Ordering::Relaxed);
+    for (path, reason) in [("/-/healthy", "the ring is stuck\n"), ("/-/ready", "no round of readings yet\n")] {
+        let reply = server.get(path);
+        assert_eq!((reply.status, &*reply.body), (503, reason.as_bytes()), "{path}");
+    }
+    server.stop();
+}
+
+#[test]
+fn other_paths_and_methods_get_a_helpful_refusal() {
+    let server = Server::start(LOOSE, Page::small());
+    let index = server.get("/");
+    assert_eq!((index.status, index.header("content-type")), (200, Some("text/html; charset=utf-8")));
+    for part in ["href=\"/metrics\"", env!("CARGO_PKG_VERSION")] {
+        assert!(index.text().contains(part), "{part}");
+    }
+    for path in ["/metric", "/metrics/", "/../etc/passwd", "/%00", "//", "/-/", "http://x/nothing"] {
+        let reply = server.get(path);
+        assert_eq!(reply.status, 404, "{path}");
+        assert!(reply.text().contains("/metrics"), "{path}");
+    }
+    for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "BREW"] {
+        for path in ["/metrics", "/-/healthy", "/-/ready", "/"] {
+            let reply = server.ask(&format!("{method} {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n"));
+            assert_eq!((reply.status, reply.header("allow")), (405, Some("GET,HEAD")), "{method} {path}");
+        }
+    }
+    for line in ["CONNECT x:1", "OPTIONS *"] {
+        let reply = server.ask(&format!("{line} HTTP/1.1\r\nhost: x\r\n\r\n"));
+        assert!((400..500).contains(&reply.status), "{line}: {}", reply.status);
+    }
+    server.stop();
+}
+
+#[test]
+fn head_is_get_without_the_body() {
+    let server = Server::start(LOOSE, Page::of(5000));
+    let reply = server.ask("HEAD /metrics HTTP/1.1\r\nhost: x\r\n\r\n");
+    assert_eq!((reply.status, reply.header("content-length"), reply.body.len()), (200, Some("5000"), 0));
+    assert_eq!(server.ask("HEAD /-/ready HTTP/1.0\r\n\r\n").status, 200);
+    server.stop();
+}
+
+#[test]
+fn request_bodies_are_not_read() {
+    let server = Server::start(LOOSE, Page::small());
+    // The body never comes, and nobody waits for it.
+    for head in [
+        "POST /metrics HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000000\r\n\r\nab",
+        "POST /metrics HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 10\r\n\r\n",
+        "POST /metrics HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n5\r\nab",
+    ] {
+        assert_eq!(server.ask(head).status, 405, "{head}");
+    }
+    assert_eq!(server.ask("GET /metrics HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n").body, b"text\n");
+    server.stop();
+}
+
+#[test]
+fn a_connection_carries_one_request() {
+    let server = Server::start(LOOSE, Page::small());
+    // Of pipelined requests, the first is answered.
+    let reply = server.ask(&"GET /-/ready HTTP/1.1\r\nhost: x\r\n\r\n".repeat(50));
+    assert_eq!((reply.status, reply.header("connection"), &*reply.body), (200, Some("close"), &b"ready\n"[..]));
+    server.stop();
+}
+
+#[test]
+fn a_half_closed_client_gets_its_whole_answer() {
+    let server = Server::start(LOOSE, Page::of(LARGE));
+    let mut client = server.connect();
+    client.write_all(SCRAPE).unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(Reply::read(client).unwrap().body.len(), LARGE);
+    // Half-closed in the middle of the head, and before it: there is no request to answer.
+    for sent in ["GET /metr", ""] {
+        let mut client = server.connect();
+        client.write_all(sent.as_bytes()).unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        assert_ne!(Reply::read(client).map(|reply| reply.status), Some(200));
+    }
+    server.stop();
+}
+
+#[test]
+fn a_taken_address_is_told_from_a_wrong_one() {
+    let holder = TcpListener::bind(ANY_PORT).unwrap();
+    let taken = holder.local_addr().unwrap();
+    let error = Listener::bind(taken).unwrap_err();
+    assert!(matches!(error, BindError::InUse(address) if address == taken), "{error:?}");
+    assert!(error.to_string().contains(&taken.to_string()));
+    // Set aside for documentation: never an address of this machine.
+    let error = Listener::bind("203.0.113.1:0".parse().unwrap()).unwrap_err();
+    assert!(matches!(error, BindError::Other(..)), "{error:?}");
+}
+
+// ---- hostile clients ----
+
+#[test]
+fn garbage_is_refused() {
+    let server = Server::start(LOOSE, Page::small());
+    let tls = [&[0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3][..], &[0xa5; 512][..]].concat();
+    let noise: Vec<u8> = (0..4096u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    for (what, bytes) in [
+        ("a TLS hello", &tls[..]),
+        ("HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"),
+        ("HTTP/0.9", b"GET /metrics\r\n\r\n"),
+        ("zeroes", &[0; 1024]),
+        ("noise", &noise),
+        ("a control character", b"GET /metrics HTTP/1.1\r\naccept: \x01\r\n\r\n"),
+        ("no name", b"GET /metrics HTTP/1.1\r\n: x\r\n\r\n"),
+        ("two lengths", b"GET /metrics HTTP/1.1\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n"),
+        ("a wrong length", b"POST / HTTP/1.1\r\ncontent-length: -1\r\n\r\n"),
+    ] {
+        let mut client = server.connect();
+        client.write_all(bytes).unwrap();
+        let status = Reply::read(client).map(|reply| reply.status);
+        assert!(status.is_none_or(|status| status == 400), "{what}: {status:?}");
+        assert_eq!(server.get("/-/ready").status, 200, "after {what}");
+    }
+    server.stop();
+}
+
+#[test]
+fn huge_heads_are_refused() {
+    let server = Server::start(LOOSE, Page::small());
+    let long = "x".repeat(1 << 20);
+    let many = "a: b\r\n".repeat(1000);
+    for head in [
+        format!("GET /metrics HTTP/1.1\r\nhost: x\r\ncookie: {long}\r\n\r\n"),
+        format!("GET /{long} HTTP/1.1\r\nhost: x\r\n\r\n"),
+        format!("GET /metrics HTTP/1.1\r\nhost: x\r\n{many}\r\n"),
+        long,
+    ] {
+        let mut client = server.connect();
+        // The server may close while this is still being sent.
+        let _ = client.write_all(head.as_bytes());
+        let status = Reply::read(client).map(|reply| reply.status);
+        assert!(status.is_none_or(|status| [400, 414, 431].contains(&status)), "{status:?}");
+    }
+    assert_eq!(server.get("/metrics").status, 200);
+    server.stop();
+}
+
+#[test]
+fn slow_heads_are_cut_off_and_hold_up_nobody() {
+    let server = Server::start(Limits { head: Duration::from_secs(1), ..LOOSE }, Page::small());
+    let mut slow: Vec<_> = (0..200).map(|_| server.connect()).collect();
+    let dripping = Arc::new(AtomicBool::new(true));
+    let (first, started) = mpsc::channel();
+    let drip = thread::spawn({
+        let dripping = dripping.clone();
+        let mut sockets: Vec<_> = slow.iter().map(|socket| socket.try_clone().unwrap()).collect();
+        move || {
+            let head = b"GET /metrics HTTP/1.1\r\nx: ".iter().chain(std::iter::repeat(&b'x'));
+            for byte in head.take_while(|_| dripping.load(Ordering::Relaxed)) {
+                sockets.iter_mut().for_each(|socket| drop(socket.write(&[*byte])));
+                let _ = first.send(());
+                thread::sleep(Duration::from_millis(20));
+            }
+        }
+    });
+    started.recv_timeout(PATIENCE).unwrap();
+    for _ in 0..20 {
+        assert_eq!(server.get("/metrics").body, b"text\n");
+    }
+    // Each is closed although its bytes keep coming.
+    for client in &mut slow {
+        assert_eq!(drain(client), 0);
+    }
+    dripping.store(false, Ordering::Relaxed);
+    drip.join().unwrap();
+    assert_eq!((server.get("/metrics").status, server.shed()), (200, 0));
+    server.stop();
+}
+
+#[test]
+fn a_client_that_does_not_read_is_cut_off_and_its_memory_freed() {
+    let page = Page::of(LARGE);
+    let limits = Limits { head: Duration::from_secs(1), response: Duration::from_secs(1), ..LOOSE };
+    let server = Server::start(limits, page.clone());
+    let mut client = server.connect();
+    client.write_all(SCRAPE).unwrap();
+    client.peek(&mut [0]).unwrap();
+    assert_eq!(page.held(), 1);
+    assert_eq!(server.get("/-/ready").status, 200);
+    eventually("the response is dropped", || page.held() == 0);
+    let read = drain(&mut client);
+    assert!(read < LARGE, "{read}");
+    server.stop();
+}
+
+#[test]
+fn a_client_that_reads_slowly_gets_everything() {
+    let server = Server::start(Limits { head: Duration::from_millis(300), ..LOOSE }, Page::of(LARGE));
+    let mut client = server.connect();
+    client.write_all(SCRAPE).unwrap();
+    client.peek(&mut [0]).unwrap();
+    // The limit for the head is over while the response is in flight, and must not strike there.
+    thread::sleep(Duration::from_millis(900));
+    assert_eq!(Reply::read(client).unwrap().body.len(), LARGE);
+    server.stop();
+}
+
+#[test]
+fn scrapes_over_the_limit_wait_and_then_are_refused() {
+    let page = Page::of(LARGE);
+    let server = Server::start(Limits { scrapes: 1, queue: Duration::from_millis(100), ..LOOSE }, page.clone());
+    let mut client = server.connect();
+    client.write_all(SCRAPE).unwrap();
+    client.peek(&mut [0]).unwrap();
+    assert_eq!((server.get("/metrics").status, server.shed()), (503, 1));
+    assert_eq!(server.get("/-/ready").status, 200);
+    assert_eq!(page.held(), 1);
+    drop(client);
+    eventually("its place is free again", || page.held() == 0);
+    assert_eq!(server.get("/metrics").body.len(), LARGE);
+    server.stop();
+}
+
+#[test]
+fn clients_that_leave_in_the_middle_leave_nothing_behind() {
+    let page = Page::of(8 << 20);
+    let server = Server::start(Limits { connections: 4, ..LOOSE }, page.clone());
+    for round in 0..50 {
+        eventually("a place is free", || server.get("/-/ready").status == 200);
+        let mut client = server.connect();
+        client.write_all(SCRAPE).unwrap();
+        if round % 2 == 0 {
+            // Too many connections at once, or a response cut short: either way it leaves in the middle.
+            let _ = client.read(&mut [0; 1000]);
+        }
+    }
+    eventually("every response is dropped", || page.held() == 0);
+    eventually("a place is free", || server.get("/-/ready").status == 200);
+    assert_eq!(server.get("/metrics").body.len(), 8 << 20);
+    server.stop();
+}
+
+#[test]
+fn ten_thousand_connections_are_answered_or_counted() {
+    const CLIENTS: usize = 10_000;
+    const PLACES: usize = 256;
+    const THREADS: usize = 8;
+    alone!();
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
+    // Both ends live in this process; where it may not have as many descriptors, the clients come in waves.
+    let room = limit.maximum.map_or(usize::MAX, |most| most as usize).saturating_sub(PLACES + 256);
+    let wave = CLIENTS.min(room) / THREADS * THREADS;
+    assert!(wave >= 2 * PLACES, "RLIMIT_NOFILE is too low: {limit:?}");
+
+    let page = Page::of(5000);
+    let server = Server::start(Limits { connections: PLACES, scrapes: 8, ..LOOSE }, page.clone());
+    assert_eq!(server.get("/metrics").status, 200);
+    let (address, before) = (server.address, resident());
+    let (mut answered, mut refused) = (0, 0);
+    while answered + refused < CLIENTS {
+        let connected = Barrier::new(THREADS + 1);
+        let measured = Barrier::new(THREADS + 1);
+        let attack = || {
+            let sockets: Vec<_> = (0..wave / THREADS).map(|_| connect(address)).collect();
+            connected.wait();
+            measured.wait();
+            let ask = |mut socket: TcpStream| {
+                // One that was refused is closed already.
+                let _ = socket.write_all(SCRAPE);
+                Reply::read(socket).expect("an answer").status
+            };
+            sockets.into_iter().map(ask).collect::<Vec<_>>()
+        };
+        thread::scope(|scope| {
+            let attackers: [_; THREADS] = std::array::from_fn(|_| scope.spawn(attack));
+            connected.wait();
+            let growth = resident().saturating_sub(before);
+            measured.wait();
+            assert!(growth < 64 << 20, "{growth} bytes for {wave} connections");
+            for status in attackers.into_iter().flat_map(|attacker| attacker.join().unwrap()) {
+                match status {
+                    200 => answered += 1,
+                    503 => refused += 1,
+                    other => panic!("{other}"),
+                }
+            }
+        });
+    }
+    // The first of a wave hold their places until all are connected, so no more than these get in.
+    assert!(answered >= PLACES && refused > 0, "{answered} answered, {refused} refused");
+    assert_eq!(server.shed(), refused as u64);
+    assert_eq!((server.get("/metrics").body.len(), page.held()), (5000, 0));
+    server.stop();
+}
+
+// ---- one body for all ----
+
+#[test]
+fn scrapes_of_one_snapshot_share_a_body_and_the_next_snapshot_has_its_own() {
+    const GZIP: &str = "GET /metrics HTTP/1.1\r\nhost: x\r\naccept-encoding: gzip\r\n\r\n";
+    let page = Page::of(LARGE);
+    page.keep();
+    let server = Server::start(LOOSE, page.clone());
+    let mut slow: Vec<_> = (0..8).map(|_| server.connect()).collect();
+    for client in &mut slow {
+        client.write_all(SCRAPE).unwrap();
+        client.peek(&mut [0]).unwrap();
+    }
+    assert_eq!(page.held(), 1, "eight clients do not read the same body");
+    assert_eq!(server.ask(GZIP).body, server.ask(GZIP).body);
+    assert_eq!(page.renders.load(Ordering::Relaxed), 1);
+    page.keep();
+    assert_eq!(server.get("/metrics").body.len(), LARGE);
+    assert_eq!((page.renders.load(Ordering::Relaxed), page.held()), (2, 2), "the slow clients still have the old one");
+    drop(slow);
+    eventually("the old body is dropped", || page.held() == 1);
+    server.stop();
+}
+
+#[test]
+fn health_is_answered_while_a_page_is_rendered_and_who_asks_meanwhile_waits_for_the_same() {
+    let page = Page::of(LARGE);
+    page.keep();
+    let (begun, go_on) = page.hold();
+    let server = Server::start(LOOSE, page.clone());
+    let mut clients: Vec<_> = (0..3).map(|_| server.connect()).collect();
+    for client in &mut clients {
+        client.write_all(SCRAPE).unwrap();
+    }
+    begun.recv_timeout(PATIENCE).expect("rendering begins");
+    for path in ["/-/healthy", "/-/ready", "/"] {
+        assert_eq!(server.get(path).status, 200, "{path}");
+    }
+    // Another page does not wait for this one.
+    assert_eq!(server.get("/api/v1/workloads").status, 200);
+    go_on.send(()).unwrap();
+    for client in clients {
+        assert_eq!(Reply::read(client).unwrap().body.len(), LARGE);
+    }
+    assert_eq!(page.renders.load(Ordering::Relaxed), 2, "the metrics once, the workloads once");
+    server.stop();
+}
+
+// ---- the end ----
+
+#[test]
+fn shutdown_waits_for_no_slow_client() {
+    let page = Page::of(LARGE);
+    let mut server = Server::start(LOOSE, page.clone());
+    let mut clients: Vec<_> = (0..20).map(|_| server.connect()).collect();
+    for client in &mut clients[..10] {
+        client.write_all(b"GET /metr").unwrap();
+    }
+    clients[10].write_all(SCRAPE).unwrap();
+    clients[10].peek(&mut [0]).unwrap();
+    server.ask_to_stop();
+    // Every other limit is `PATIENCE`: had it waited for one of these, it would not be done by then.
+    server.ended.recv_timeout(PATIENCE / 3).expect("serve returns");
+    assert_eq!(page.held(), 0);
+    assert!(TcpStream::connect(server.address).is_err());
+    server.stop();
+}
+
+#[test]
+fn shutdown_lets_a_response_in_flight_finish() {
+    let mut server = Server::start(Limits { grace: PATIENCE, ..LOOSE }, Page::of(LARGE));
+    let idle = server.connect();
+    let mut client = server.connect();
+    client.write_all(SCRAPE).unwrap();
+    client.peek(&mut [0]).unwrap();
+    server.ask_to_stop();
+    // A client that has sent nothing is not waited for, with all the grace in the world.
+    assert!(Reply::read(idle).is_none());
+    assert_eq!(Reply::read(client).unwrap().body.len(), LARGE);
+    server.ended.recv_timeout(PATIENCE / 3).expect("serve returns");
+    server.stop();
+}

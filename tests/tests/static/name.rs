@@ -1,0 +1,109 @@
+//! Names from the host, through the thread: found, found late, and found in a directory without end.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use collector::config::Config;
+use collector::sample::{Name, Reading, Sample};
+use collector::signal::cgroup::{self, Id};
+use collector::source::Source as _;
+use collector::source::cgroup::Hierarchies;
+use collector::source::name::{Answers, Asker, channel};
+use collector::source::root::Root;
+use collector_tests::{allocation, alone};
+
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        // In memory, where there is such a place: on a disk so many links take minutes.
+        let memory = Path::new("/dev/shm");
+        let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+        let path = parent.join(format!("headroom-{name}-{}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// An agent's end of it, on a v2 host.
+fn begin(root: &Path) -> (Asker, Answers) {
+    let root = Root::new(root);
+    let mounts = "27 24 0:22 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
+    let hierarchies = Hierarchies::parse("0::/\n", mounts, &root).unwrap();
+    let (answering, answers) = channel();
+    (Asker::start(&root, &hierarchies, &Config::default(), answering).unwrap(), answers)
+}
+
+fn born(asker: &mut Asker, id: u64, path: String) {
+    asker.follow(&Reading::Cgroup(cgroup::Reading::Born { id: Id { hierarchy: 0, id }, path }));
+}
+
+/// The next answer; `None` if none comes for a while.
+fn answer(answers: &mut Answers, patience: Duration) -> Option<(u64, String)> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let next = runtime.block_on(async { tokio::time::timeout(patience, answers.next()).await.ok() });
+    next.map(|Sample { reading, .. }| match reading {
+        Reading::Name(Name { cgroup, names }) => {
+            let known = [names.namespace, names.pod, names.container, names.name];
+            (cgroup.id, known.into_iter().flatten().collect::<Vec<_>>().join(" "))
+        }
+        other => panic!("{other:?}"),
+    })
+}
+
+const LONG: Duration = Duration::from_secs(300);
+
+#[test]
+fn a_name_that_appears_after_the_cgroup_is_told_and_asked_for_once() {
+    let host = Folder::new("late");
+    let (mut asker, mut answers) = begin(&host.0);
+    let id = "4f1c2a9b".repeat(8);
+    for _ in 0..3 {
+        born(&mut asker, 7, format!("/docker/{id}"));
+    }
+    born(&mut asker, 8, format!("/docker/{id}/nested"));
+    born(&mut asker, 9, "/system.slice/a.service".into());
+    assert_eq!(answer(&mut answers, Duration::from_millis(200)), None);
+    let folder = host.0.join("var/lib/docker/containers").join(&id);
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("config.v2.json"), r#"{"Name":"/web"}"#).unwrap();
+    assert_eq!(answer(&mut answers, LONG), Some((7, "web".into())));
+    assert_eq!(answer(&mut answers, Duration::from_millis(200)), None);
+
+    asker.follow(&Reading::Cgroup(cgroup::Reading::Died { id: Id { hierarchy: 0, id: 7 } }));
+    born(&mut asker, 7, format!("/docker/{id}"));
+    assert_eq!(answer(&mut answers, LONG), Some((7, "web".into())), "another cgroup with the same number");
+    asker.read(&mut |lost| panic!("{lost:?}"));
+}
+
+#[test]
+fn a_directory_without_end_takes_no_memory() {
+    const LINKS: usize = 200_000;
+    alone!();
+    let host = Folder::new("links");
+    let containers = host.0.join("var/log/containers");
+    fs::create_dir_all(&containers).unwrap();
+    for link in 0..LINKS {
+        std::os::unix::fs::symlink("x", containers.join(format!("p{link}_ml_server-{link:064x}.log"))).unwrap();
+    }
+    let mut told = Vec::new();
+    let peak = allocation::peak(|| {
+        let (mut asker, mut answers) = begin(&host.0);
+        for link in [0, LINKS / 2, LINKS - 1] {
+            born(&mut asker, link as u64, format!("/system.slice/cri-containerd-{link:064x}.scope"));
+        }
+        told.extend((0..3).map(|_| answer(&mut answers, LONG).unwrap()));
+    });
+    told.sort_unstable();
+    let expected = [0, LINKS / 2, LINKS - 1].map(|link| (link as u64, format!("ml p{link} server")));
+    assert_eq!(told, expected);
+    // As a list the names alone are tens of megabytes; the channels take one.
+    assert!(peak < 4 << 20, "{peak} bytes");
+}

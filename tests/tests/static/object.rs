@@ -1,0 +1,137 @@
+//! The built ELF object has what the catalogue names, and nothing that it does not.
+
+use std::collections::BTreeMap;
+
+use aya_obj::generated::bpf_map_type;
+use aya_obj::{Map, Object, ProgramSection};
+use collector::source::kernel::load::OBJECT;
+use collector_common::ring::{Kind, Ring};
+use collector_common::{
+    Hook, Key, Probe, SIGNALS, block, cgroup, compaction, layout, lost, oom, reclaim, settings, transfer,
+};
+use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
+
+/// Not the catalogue's, but the benchmarks': see `collector-ebpf/src/bench.rs`.
+const BENCH: [&str; 2] = ["flood", "empty"];
+
+fn parsed() -> Object {
+    Object::parse(OBJECT).unwrap()
+}
+
+fn probes() -> impl Iterator<Item = &'static Probe> {
+    SIGNALS.iter().flat_map(|signal| signal.probes)
+}
+
+/// The name of the ELF section that holds each program: it says what the program is made for.
+fn sections() -> BTreeMap<String, String> {
+    let elf = object::File::parse(OBJECT).unwrap();
+    let symbols = elf.symbols().filter(|symbol| symbol.kind() == object::SymbolKind::Text && symbol.is_global());
+    let named = symbols.filter_map(|symbol| {
+        let section = elf.section_by_index(symbol.section_index()?).ok()?;
+        Some((symbol.name().ok()?.to_owned(), section.name().ok()?.to_owned()))
+    });
+    // What is called by programs lies in the plain text section.
+    named.filter(|(_, section)| section != ".text").collect()
+}
+
+#[test]
+fn every_probe_has_its_program_of_the_right_kind() {
+    let (object, sections) = (parsed(), sections());
+    for Probe { program, hook, .. } in probes() {
+        let made = object.programs.get(*program).unwrap_or_else(|| panic!("no program {program}"));
+        let right = match hook {
+            Hook::RawTracepoint { .. } => matches!(made.section, ProgramSection::RawTracePoint),
+            Hook::TypedTracepoint { .. } => matches!(made.section, ProgramSection::BtfTracePoint),
+            Hook::Entry(_) => matches!(made.section, ProgramSection::FEntry { .. }),
+            Hook::Exit(_) => matches!(made.section, ProgramSection::FExit { .. }),
+            Hook::Kprobe(_) => matches!(made.section, ProgramSection::KProbe),
+            Hook::Kretprobe(_) => matches!(made.section, ProgramSection::KRetProbe),
+            Hook::LibraryEntry(_) => matches!(made.section, ProgramSection::UProbe { .. }),
+            Hook::LibraryReturn(_) => matches!(made.section, ProgramSection::URetProbe { .. }),
+            Hook::Software(_) => matches!(made.section, ProgramSection::PerfEvent),
+        };
+        assert!(right, "{program} is {:?}, and should be for {hook:?}", made.section);
+        let target = match hook {
+            Hook::RawTracepoint { name, .. } => format!("raw_tp/{name}"),
+            Hook::TypedTracepoint { name, .. } => format!("tp_btf/{name}"),
+            Hook::Entry(function) => format!("fentry/{function}"),
+            Hook::Exit(function) => format!("fexit/{function}"),
+            Hook::Kprobe(function) => format!("kprobe/{function}"),
+            Hook::Kretprobe(function) => format!("kretprobe/{function}"),
+            Hook::Software(_) => "perf_event".to_owned(),
+            Hook::LibraryEntry(_) => "uprobe".to_owned(),
+            Hook::LibraryReturn(_) => "uretprobe".to_owned(),
+        };
+        assert_eq!(sections.get(*program), Some(&target), "{program}");
+    }
+}
+
+#[test]
+fn no_program_is_missing_from_the_catalogue() {
+    for program in parsed().programs.keys() {
+        let named = probes().any(|probe| probe.program == program) || BENCH.contains(&program.as_str());
+        assert!(named, "no signal names the program {program}");
+    }
+}
+
+#[test]
+fn names_are_given_once_and_alternatives_come_after_what_they_replace() {
+    let names: Vec<_> = probes().map(|probe| probe.program).collect();
+    for (index, probe) in probes().enumerate() {
+        assert!(!names[..index].contains(&probe.program), "{} twice", probe.program);
+        if let Some(first) = probe.instead_of {
+            assert!(names[..index].contains(&first), "{} comes before {first}", probe.program);
+        }
+    }
+}
+
+#[test]
+fn every_counter_map_has_rows_of_the_catalogues_size() {
+    let object = parsed();
+    for counters in SIGNALS.iter().flat_map(|signal| signal.counters).chain([&lost::COUNTERS]) {
+        let map = object.maps.get(counters.map).unwrap_or_else(|| panic!("no map {}", counters.map));
+        let (kind, key) = match counters.key {
+            Key::Slot | Key::Index => (bpf_map_type::BPF_MAP_TYPE_PERCPU_ARRAY, 4),
+            Key::Hash => (bpf_map_type::BPF_MAP_TYPE_PERCPU_HASH, 8),
+        };
+        let (made, expected) = ((map.map_type(), map.key_size(), map.value_size()), (kind as u32, key));
+        assert_eq!(made, (expected.0, expected.1, 8 * counters.words as u32), "map {}", counters.map);
+    }
+}
+
+#[test]
+fn the_rings_are_rings_and_the_globals_are_as_large_as_what_is_written_to_them() {
+    let object = parsed();
+    for ring in [Ring::Critical, Ring::Bulk] {
+        let kind = object.maps.get(ring.map()).map(Map::map_type);
+        assert_eq!(kind, Some(bpf_map_type::BPF_MAP_TYPE_RINGBUF as u32), "ring {}", ring.map());
+    }
+    let elf = object::File::parse(OBJECT).unwrap();
+    for (name, size) in
+        [(layout::GLOBAL, size_of::<layout::Layout>()), (settings::GLOBAL, size_of::<settings::Settings>())]
+    {
+        let symbol = elf.symbols().find(|symbol| symbol.name() == Ok(name)).unwrap_or_else(|| panic!("no {name}"));
+        assert_eq!(symbol.size(), size as u64, "{name}");
+        let section = elf.section_by_index(symbol.section_index().unwrap()).unwrap();
+        let read_only = section.name().unwrap().starts_with(".rodata");
+        assert!(read_only, "{name} is in {:?}: the verifier would not know its value", section.name());
+    }
+}
+
+#[test]
+fn records_have_the_size_of_their_types_and_a_kind_each() {
+    let records: Vec<_> = SIGNALS.iter().filter_map(|signal| signal.record).collect();
+    for (index, record) in records.iter().enumerate() {
+        let (size, ring) = match record.kind {
+            Kind::OomKill => (size_of::<oom::Victim>(), Ring::Critical),
+            Kind::CgroupChange => (size_of::<cgroup::Change>() - cgroup::PATH, Ring::Critical),
+            Kind::ReclaimStall => (size_of::<reclaim::Stall>(), Ring::Bulk),
+            Kind::CompactionStall => (size_of::<compaction::Stall>(), Ring::Bulk),
+            Kind::BlockIo => (size_of::<block::Io>(), Ring::Bulk),
+            Kind::AllocationRefused => (size_of::<transfer::Refusal>(), Ring::Bulk),
+        };
+        assert_eq!((record.size, record.ring), (size, ring), "{:?}", record.kind);
+        assert_eq!(Kind::from_u32(record.kind as u32), Some(record.kind));
+        assert!(records[..index].iter().all(|other| other.kind != record.kind), "{:?} twice", record.kind);
+    }
+}

@@ -1,0 +1,192 @@
+//! The rules as Prometheus' own tools see them: whether the export is valid, and whether its rules fire when the agent's do.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use collector::metric::METRICS;
+use collector::rule::{Rules, export, raw};
+use collector_tests::needs;
+
+const WHY: &str = "promtool is not installed (Debian: prometheus)";
+
+fn promtool() -> bool {
+    Command::new("promtool").arg("--version").output().is_ok()
+}
+
+/// Runs promtool in a folder with these files, and gives what it says.
+#[track_caller]
+fn run(name: &str, args: &[&str], files: &[(&str, &str)]) -> String {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("rules-{name}"));
+    fs::create_dir_all(&folder).unwrap();
+    for (file, text) in files {
+        fs::write(folder.join(file), text).unwrap();
+    }
+    let output = Command::new("promtool").args(args).current_dir(&folder).output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8(said).unwrap();
+    assert!(output.status.success(), "{said}");
+    said
+}
+
+fn pack() -> String {
+    export::export(&Rules::new(&[]).unwrap())
+}
+
+#[test]
+fn the_export_is_valid() {
+    needs!(promtool(), WHY);
+    let said = run("pack", &["check", "rules", "rules.yml"], &[("rules.yml", &pack())]);
+    let count = Rules::new(&[]).unwrap().enabled().count();
+    // One is about an incident that has no metric.
+    assert!(said.contains(&format!("SUCCESS: {} rules found", count - 1)), "{said}");
+}
+
+/// A rule on every metric of the catalogue, with every kind of gap: whatever an operator writes can be exported.
+#[test]
+fn a_rule_on_any_metric_can_be_exported() {
+    needs!(promtool(), WHY);
+    let mut text = String::new();
+    for (number, metric) in METRICS.iter().enumerate() {
+        let suffix = match metric.kind {
+            collector::metric::row::Kind::Histogram => "_sum",
+            collector::metric::row::Kind::Info => continue,
+            _ => "",
+        };
+        if metric.tells_of_alerts() {
+            continue;
+        }
+        let change = match metric.kind {
+            collector::metric::row::Kind::Gauge if number % 2 == 0 => "slope = \"90s\"\n",
+            collector::metric::row::Kind::Gauge => "",
+            _ => "rate = \"1h 30m\"\n",
+        };
+        let labels: String = metric.labels.iter().map(|label| format!("{{labels.{label}}} ")).collect();
+        let matches: Vec<String> = metric.labels.iter().map(|label| format!("{label} = '!\"a\\.b\"|x.*'")).collect();
+        text += &format!(
+            "[[rule]]\nalert = \"Rule{number}\"\nmetric = \"{}{suffix}\"\n{change}match = {{ {} }}\nabove = -1.5e-7\nclear = -2.0\nfor = \"1500ms\"\n\
+             severity = \"info\"\nsummary = '''{labels}: \"{{value}}\" {{value:percent}} {{value:bytes}}\n{{value:duration}} {{{{ }}}} \\ # é'''\naction = \"a: b\"\n",
+            metric.name,
+            matches.join(", "),
+        );
+    }
+    let exported = export::export(&Rules::new(&raw::read(&text).unwrap()).unwrap());
+    run("any", &["check", "rules", "rules.yml"], &[("rules.yml", &exported)]);
+}
+
+const CASES: &str = r#"
+rule_files: [rules.yml]
+evaluation_interval: 15s
+tests:
+  - name: a threshold that has to hold for a while, and only while it holds
+    interval: 15s
+    input_series:
+      - series: headroom_host_memory_used_ratio
+        values: 0.5 0.93x24 0.5x10
+    alert_rule_test:
+      - {alertname: HostMemoryHigh, eval_time: 5m, exp_alerts: []}
+      - alertname: HostMemoryHigh
+        eval_time: 5m15s
+        exp_alerts:
+          - exp_labels: {severity: warning}
+            exp_annotations:
+              summary: Host memory is 93% used
+              action: "Find the workload that grew (headroom workloads). Give it a memory limit, move it, or stop what is not needed before the kernel chooses."
+      - {alertname: HostMemoryHigh, eval_time: 7m, exp_alerts: []}
+      - {alertname: HostMemoryCritical, eval_time: 5m30s, exp_alerts: []}
+  - name: the rate of a counter, by its labels
+    interval: 15s
+    input_series:
+      - series: headroom_host_pressure_waiting_seconds_total{resource="memory"}
+        values: 0+7.5x40
+      - series: headroom_host_pressure_waiting_seconds_total{resource="cpu"}
+        values: 0+15x40
+    alert_rule_test:
+      - alertname: HostMemoryPressure
+        eval_time: 4m
+        exp_alerts:
+          - exp_labels: {severity: warning, resource: memory}
+            exp_annotations:
+              summary: Some task waited for memory 50% of the last minute
+              action: "Memory is short although it may not look full: page cache that is in use is thrown away and read again. Look who is reclaimed from (headroom workloads), and leave the host more room."
+  - name: the first of a counter that was not there before, and its end
+    interval: 15s
+    input_series:
+      - series: headroom_gpu_xid_errors_total{gpu="0",uuid="GPU-a",xid="79"}
+        values: _x20 1x60
+      - series: headroom_gpu_xid_errors_total{gpu="0",uuid="GPU-a",xid="13"}
+        values: _x20 1x60
+      - series: headroom_gpu_xid_errors_total{gpu="0",uuid="GPU-a",xid="999"}
+        values: _x20 1x60
+    alert_rule_test:
+      - {alertname: GpuXidCritical, eval_time: 4m, exp_alerts: []}
+      - alertname: GpuXidCritical
+        eval_time: 6m
+        exp_alerts:
+          - exp_labels: {severity: critical, gpu: "0", uuid: GPU-a, xid: "79"}
+            exp_annotations:
+              summary: "GPU 0: XID 79"
+              action: "docs/rules.md says what the number means and what to do"
+      - alertname: GpuXid
+        eval_time: 6m
+        exp_alerts:
+          - exp_labels: {severity: warning, gpu: "0", uuid: GPU-a, xid: "13"}
+            exp_annotations:
+              summary: "GPU 0: XID 13"
+              action: "docs/rules.md says what the number means and what to do"
+      - alertname: GpuXidUnknown
+        eval_time: 6m
+        exp_alerts:
+          - exp_labels: {severity: warning, gpu: "0", uuid: GPU-a, xid: "999"}
+            exp_annotations:
+              summary: "GPU 0: XID 999"
+              action: "docs/rules.md says what the number means and what to do"
+      - {alertname: GpuXidCritical, eval_time: 12m, exp_alerts: []}
+  - name: below, and an event by its counter
+    interval: 15s
+    input_series:
+      - series: headroom_source_up{source="gpu"}
+        values: 1x4 0x20
+      - series: headroom_oom_kills_total{scope="memcg",workload="ollama.service"}
+        values: 0x8 1x40
+    alert_rule_test:
+      - alertname: SourceStale
+        eval_time: 4m
+        exp_alerts:
+          - exp_labels: {severity: warning, source: gpu}
+            exp_annotations:
+              summary: Headroom cannot read gpu
+              action: "Its metrics are missing or old, and no rule looks at them. headroom doctor and the agent's log say why."
+      - {alertname: OomKill, eval_time: 1m45s, exp_alerts: []}
+      - alertname: OomKill
+        eval_time: 3m
+        exp_alerts:
+          - exp_labels: {severity: critical, scope: memcg, workload: ollama.service}
+            exp_annotations:
+              summary: OomKill of ollama.service
+              action: "headroom explain last says why: an own limit that is too low is to be raised; a host that another workload has exhausted needs a limit for that one."
+      - {alertname: OomKill, eval_time: 9m, exp_alerts: []}
+  - name: growth that goes on, and a step that does not
+    interval: 60s
+    input_series:
+      - series: headroom_workload_gpu_memory_bytes{workload="leaks",gpu="0",uuid="GPU-a"}
+        values: 0+30000000x60
+      - series: headroom_workload_gpu_memory_bytes{workload="loads",gpu="0",uuid="GPU-a"}
+        values: 0x5 20000000000x55
+    alert_rule_test:
+      - {alertname: GpuMemoryLeak, eval_time: 25m, exp_alerts: []}
+      - alertname: GpuMemoryLeak
+        eval_time: 45m
+        exp_alerts:
+          - exp_labels: {severity: warning, workload: leaks, gpu: "0", uuid: GPU-a}
+            exp_annotations:
+              summary: leaks has grown on GPU 0 for half an hour, now by 488.3kiB a second
+              action: "It keeps what it should free: tensors in a list, a cache without bound, graphs captured anew. Restart it before the GPU is full, and look at torch.cuda.memory_summary()."
+"#;
+
+#[test]
+fn exported_rules_fire_when_they_should_and_only_then() {
+    needs!(promtool(), WHY);
+    let files = [("rules.yml", &*pack()), ("cases.yml", CASES)];
+    run("cases", &["test", "rules", "cases.yml"], &files);
+}

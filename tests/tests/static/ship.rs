@@ -1,0 +1,147 @@
+//! What is shipped beside the binary: the unit, the package, the dashboard, and what Prometheus is to load, each judged by the
+//! program that will have to read it.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use collector_tests::agent::{binary, scratch};
+use collector_tests::needs;
+use collector_tests::require::{installed, is_root};
+use serde_json::Value;
+
+/// The unit's exposure that is allowed, in tenths: of ten, and the less the better.
+const EXPOSURE: &str = "40";
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Runs a command that has to succeed, and gives what it said.
+fn run(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    assert!(output.status.success(), "{command:?} ended with {}:\n{said}", output.status);
+    said
+}
+
+#[test]
+fn the_unit_is_sound_and_leaves_little_exposed() {
+    needs!(installed("systemd-analyze"), "systemd-analyze (Debian: systemd) judges the unit");
+    let folder = scratch();
+    let unit = folder.join("headroom.service");
+    // The path of the program is checked, too.
+    let text = read("deploy/systemd/headroom.service").replace("/usr/bin/headroom", binary().to_str().unwrap());
+    fs::write(&unit, text).unwrap();
+    let said = run(Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&unit));
+    assert!(!said.contains("headroom.service:"), "{said}");
+    let mut security = Command::new("systemd-analyze");
+    security.args(["security", "--no-pager", "--offline=true", "--threshold", EXPOSURE]).arg(&unit);
+    run(&mut security);
+    fs::remove_dir_all(folder).unwrap();
+}
+
+/// Installs the package into a folder, as if that were the host's root.
+struct Installed(PathBuf);
+
+impl Installed {
+    fn dpkg(&self) -> Command {
+        let mut dpkg = Command::new("dpkg");
+        dpkg.arg(format!("--root={}", self.0.display()));
+        // Nothing else is installed there, not even a shell for the scripts: they run outside, told of the folder.
+        dpkg.args(["--force-depends", "--force-not-root", "--force-script-chrootless", "--force-bad-path"]);
+        // Nor may they reach the service manager of this host.
+        dpkg.env("PATH", format!("{}:{}", self.file("stub").display(), std::env::var("PATH").unwrap()));
+        dpkg
+    }
+
+    /// Puts programs before the real ones that do no more than say how they were called.
+    fn stub(&self) {
+        fs::create_dir_all(self.file("stub")).unwrap();
+        for name in ["systemctl", "deb-systemd-helper", "deb-systemd-invoke"] {
+            let stub = self.file("stub").join(name);
+            fs::write(&stub, format!("#!/bin/sh\necho {name} \"$@\" >> {}\n", self.file("calls").display())).unwrap();
+            fs::set_permissions(&stub, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+    }
+
+    fn file(&self, path: &str) -> PathBuf {
+        self.0.join(path)
+    }
+}
+
+#[test]
+fn the_package_installs_into_a_root_of_its_own_and_leaves_nothing() {
+    needs!(installed("dpkg") && installed("dpkg-shlibdeps"), "dpkg and dpkg-dev make and install the package");
+    needs!(is_root(), "what a package installs belongs to root");
+    run(Command::new(env!("CARGO")).current_dir(root()).args(["xtask", "dist", "--dev"]));
+    let target = binary().ancestors().nth(2).unwrap().join("dist");
+    let packages = fs::read_dir(&target).unwrap().map(|entry| entry.unwrap().path());
+    let deb = packages.filter(|path| path.to_string_lossy().contains("/headroom_")).max().unwrap();
+    let host = Installed(scratch());
+    fs::create_dir_all(host.file("var/lib/dpkg")).unwrap();
+    fs::write(host.file("var/lib/dpkg/status"), "").unwrap();
+    host.stub();
+    run(host.dpkg().arg("--install").arg(&deb));
+    let calls = fs::read_to_string(host.file("calls")).unwrap();
+    assert!(calls.contains("deb-systemd-helper enable headroom.service"), "{calls}");
+
+    let headroom = host.file("usr/bin/headroom");
+    let version = run(Command::new(&headroom).arg("--version"));
+    assert_eq!(version.trim(), format!("headroom {}", env!("CARGO_PKG_VERSION")));
+    // The packaged configuration is a good one, and sets nothing.
+    let config = host.file("etc/headroom/headroom.toml");
+    run(Command::new(&headroom).arg("check-config").arg("--config").arg(&config));
+    run(Command::new("bash").arg("-n").arg(host.file("usr/share/bash-completion/completions/headroom")));
+    // What is packed quickly is not compressed.
+    let page = fs::read_to_string(host.file("usr/share/man/man8/headroom.8")).unwrap();
+    assert!(page.contains(".TH headroom 8"), "{page:.200}");
+    let unit = ["usr/lib/systemd/system", "lib/systemd/system"].map(|folder| host.file(folder));
+    assert!(unit.iter().any(|folder| folder.join("headroom.service").is_file()));
+    for file in ["usr/share/headroom/grafana/headroom.json", "usr/share/headroom/prometheus/prometheus.yml"] {
+        assert!(host.file(file).is_file(), "{file}");
+    }
+
+    fs::create_dir_all(host.file("var/lib/headroom")).unwrap();
+    fs::write(host.file("var/lib/headroom/journal.db"), "").unwrap();
+    run(host.dpkg().args(["--remove", "headroom"]));
+    assert!(host.file("var/lib/headroom/journal.db").exists() && config.exists(), "kept for the next time");
+    run(host.dpkg().args(["--purge", "headroom"]));
+    for file in ["usr/bin/headroom", "etc/headroom", "usr/share/headroom", "var/lib/headroom"] {
+        assert!(!host.file(file).exists(), "{file} is left behind");
+    }
+    fs::remove_dir_all(&host.0).unwrap();
+}
+
+#[test]
+fn prometheus_loads_what_it_is_given_and_parses_every_query_of_the_dashboard() {
+    needs!(installed("promtool"), "promtool (Debian: prometheus) judges queries and rules");
+    let prometheus = root().join("deploy/prometheus");
+    run(Command::new("promtool").args(["check", "config"]).arg(prometheus.join("prometheus.yml")));
+
+    let dashboard: Value = serde_json::from_str(&read("deploy/grafana/headroom.json")).unwrap();
+    let targets = dashboard["panels"].as_array().unwrap().iter().filter_map(|panel| panel["targets"].as_array());
+    let queries: Vec<&str> = targets.flatten().map(|target| target["expr"].as_str().unwrap()).collect();
+    assert!(queries.len() >= collector::metric::METRICS.len());
+    // What Grafana puts in.
+    let plain = |query: &str| {
+        let query = query.replace("$__rate_interval", "5m").replace("$top", "10");
+        query.replace("$instance", ".*").replace("$workload", ".*")
+    };
+    let rule =
+        |(index, query): (usize, &&str)| serde_json::json!({ "record": format!("q{index}"), "expr": plain(query) });
+    let rules: Vec<Value> = queries.iter().enumerate().map(rule).collect();
+    let folder = scratch();
+    let file = folder.join("queries.yml");
+    // JSON is YAML.
+    fs::write(&file, serde_json::json!({ "groups": [{ "name": "dashboard", "rules": rules }] }).to_string()).unwrap();
+    let said = run(Command::new("promtool").args(["check", "rules"]).arg(&file));
+    assert!(said.contains(&format!("{} rules found", queries.len())), "{said}");
+    fs::remove_dir_all(folder).unwrap();
+}

@@ -1,0 +1,302 @@
+//! Alerts on their way to receivers that answer well, badly, late or never. The receivers are this test's own.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use collector::alert::{Alert, Severity, State};
+use collector::config;
+use collector::deliver::outbox::{DeliveryHealth, Outbox};
+use collector::deliver::post::Post;
+use collector::deliver::target::{Host, Protocol, Target};
+use collector::outcome::Outcome;
+use collector::sample::{Delivery, Reading};
+use collector::sink::journal::Reader;
+use collector_tests::agent::{PATIENCE, headroom, scratch};
+use collector_tests::receiver::{Answer, Receiver};
+
+const TIMEOUT: Duration = Duration::from_millis(500);
+
+fn alert(name: &str, number: u64) -> Outcome {
+    Outcome::Alert(Box::new(Alert {
+        alert: name.into(),
+        severity: Severity::Warning,
+        labels: BTreeMap::from([("workload".to_owned(), format!("w{number}"))]),
+        state: State::Firing,
+        started: 1_700_000_000_000_000_000,
+        fired: 1_700_000_000_000_000_000,
+        resolved: None,
+        value: Some(0.5),
+        summary: format!("number {number}"),
+        action: "look".to_owned(),
+        incident: None,
+    }))
+}
+
+/// An outbox with a journal of its own.
+struct Bench {
+    outbox: Outbox,
+    dir: PathBuf,
+}
+
+fn target(name: &str, url: &str, ca: Option<&Path>) -> Target {
+    let post = Post::new(url.parse().unwrap(), TIMEOUT, ca).unwrap();
+    Target {
+        name: name.to_owned(),
+        severity: Severity::Info,
+        post,
+        protocol: Protocol::Webhook("hush".to_owned().into()),
+    }
+}
+
+impl Bench {
+    fn start(targets: Vec<Target>) -> Bench {
+        Bench::over(scratch(), targets)
+    }
+
+    fn over(dir: PathBuf, targets: Vec<Target>) -> Bench {
+        let journal = config::Journal { dir: dir.clone(), ..config::Config::default().journal };
+        let host = Host { name: "node1".to_owned(), url: "http://node1:9843/metrics".to_owned() };
+        Bench { outbox: Outbox::start(&journal, &host, targets).unwrap(), dir }
+    }
+
+    fn tell(&mut self, numbers: std::ops::Range<u64>) {
+        numbers.for_each(|number| self.outbox.publish(1, alert("Hot", number)));
+    }
+
+    /// The figures of each receiver, added up, once they are as they should be.
+    fn until(&self, what: &str, done: impl Fn(&BTreeMap<String, Delivery>) -> bool) {
+        let mut health: DeliveryHealth = self.outbox.health.clone();
+        let mut sums = BTreeMap::<String, Delivery>::new();
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            health.read(&mut |sample| {
+                if let Reading::Delivery(delivery) = sample.reading {
+                    let sum = sums.entry(delivery.sink.to_string());
+                    let sum = sum.or_insert(Delivery { delivered: 0, failed: 0, ..delivery.clone() });
+                    sum.delivered += delivery.delivered;
+                    sum.failed += delivery.failed;
+                    sum.queued = delivery.queued;
+                }
+            });
+            if done(&sums) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{what}: {sums:?}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn lost(&self, stage: &str) -> u64 {
+        let counter = self.outbox.losses().into_iter().find(|(name, _)| *name == stage).unwrap().1;
+        counter.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Ends it, and gives the state of each delivery to a receiver as the journal has it.
+    fn end(self, sink: &str) -> Vec<String> {
+        self.outbox.close();
+        let alerts = Reader::open(&self.dir).unwrap().alerts(usize::MAX >> 1).unwrap();
+        let states = alerts.into_iter().flat_map(|told| told.deliveries);
+        let states = states.filter(|delivery| delivery.sink == sink).map(|delivery| delivery.state).collect();
+        fs::remove_dir_all(&self.dir).unwrap();
+        states
+    }
+}
+
+#[test]
+fn every_alert_arrives_signed_and_in_order() {
+    let receiver = Receiver::start(Answer::Well);
+    let mut bench = Bench::start(vec![target("hook", &receiver.url(), None)]);
+    bench.tell(0..300);
+    bench.until("all of them", |sums| sums["hook"].delivered == 300 && sums["hook"].queued == 0);
+    let requests = receiver.requests();
+    let summaries: Vec<String> =
+        requests.iter().flat_map(|it| it.alerts()).map(|alert| alert["summary"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(summaries, (0..300).map(|number| format!("number {number}")).collect::<Vec<_>>());
+    let ids = receiver.ids();
+    assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
+    for request in &requests {
+        assert!(request.head.starts_with("POST /hook HTTP/1.1"), "{}", request.head);
+        assert_eq!(request.json()["host"], "node1");
+        // openssl is the witness: its own HMAC over what came.
+        let signature = request.header("X-Headroom-Signature").unwrap();
+        assert_eq!(signature, format!("sha256={}", openssl_hmac("hush", &request.body)));
+    }
+    assert_eq!(bench.end("hook"), vec!["delivered"; 300]);
+}
+
+fn openssl_hmac(secret: &str, body: &[u8]) -> String {
+    use std::io::Write as _;
+    let mut openssl = Command::new("openssl")
+        .args(["dgst", "-sha256", "-hmac", secret, "-r"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    openssl.stdin.take().unwrap().write_all(body).unwrap();
+    let output = openssl.wait_with_output().unwrap();
+    String::from_utf8(output.stdout).unwrap().split_whitespace().next().unwrap().to_owned()
+}
+
+#[test]
+fn whatever_a_receiver_does_it_is_tried_again_until_it_answers_well() {
+    let elsewhere = Receiver::start(Answer::Well);
+    for bad in [
+        Answer::Status(500),
+        Answer::Status(404),
+        Answer::Redirect(elsewhere.url()),
+        Answer::Hang,
+        Answer::Close,
+        Answer::Half,
+    ] {
+        let receiver = Receiver::start(bad.clone());
+        let mut bench = Bench::start(vec![target("hook", &receiver.url(), None)]);
+        bench.tell(0..3);
+        bench.until(&format!("{bad:?} fails"), |sums| sums["hook"].failed >= 2);
+        receiver.answer(Answer::Well);
+        bench.until(&format!("{bad:?} is over"), |sums| sums["hook"].delivered == 3);
+        let ids = receiver.ids();
+        assert_eq!(ids.len(), 3, "{bad:?}: each once, when all is well");
+        assert_eq!(bench.lost("sink"), 0);
+        assert_eq!(bench.end("hook"), vec!["delivered"; 3], "{bad:?}");
+    }
+    assert!(elsewhere.requests().is_empty(), "no redirect is followed");
+}
+
+#[test]
+fn one_alert_that_is_refused_keeps_no_other_back() {
+    let receiver = Receiver::start(Answer::Status(422));
+    let mut bench = Bench::start(vec![target("hook", &receiver.url(), None)]);
+    bench.tell(0..5);
+    bench.until("they are refused", |sums| sums["hook"].queued == 0 && sums["hook"].failed >= 5);
+    assert_eq!(bench.lost("sink"), 5);
+    let (before, tries) = (receiver.requests().len(), receiver.requests());
+    assert!(tries.iter().filter(|request| request.alerts().len() == 1).count() >= 5, "each on its own");
+    receiver.answer(Answer::Well);
+    bench.tell(5..6);
+    bench.until("the next", |sums| sums["hook"].delivered == 1);
+    assert_eq!(receiver.requests().len(), before + 1);
+    let mut states = bench.end("hook");
+    assert_eq!(states.pop().unwrap(), "delivered");
+    assert_eq!(states, ["refused"; 5]);
+}
+
+#[test]
+fn a_dead_receiver_delays_nobody_and_thousands_of_alerts_are_bounded() {
+    let (dead, alive) = (Receiver::start(Answer::Hang), Receiver::start(Answer::Well));
+    let targets = vec![target("dead", &dead.url(), None), target("alive", &alive.url(), None)];
+    let mut bench = Bench::start(targets);
+    const MANY: u64 = 10_500;
+    for part in 0..MANY / 500 {
+        bench.tell(part * 500..part * 500 + 500);
+        // More at once than the channel holds would be counted as lost before they reach a receiver.
+        bench.until("the living gets them", |sums| sums["alive"].delivered == part * 500 + 500);
+    }
+    assert_eq!(bench.lost("outcome") + bench.lost("journal"), 0);
+    let lost = bench.lost("sink");
+    assert!((MANY - 10_000 - 64..=MANY - 10_000).contains(&lost), "{lost} were too many for the dead");
+    dead.answer(Answer::Well);
+    bench.until("the dead rises", |sums| sums["dead"].delivered == MANY - lost);
+    let ids = dead.ids();
+    assert!(ids.is_sorted(), "in order");
+    let states = bench.end("dead");
+    assert_eq!(states.iter().filter(|state| *state == "dropped").count() as u64, lost);
+    assert_eq!(states.iter().filter(|state| *state == "delivered").count() as u64, MANY - lost);
+}
+
+#[test]
+fn more_at_once_than_there_is_room_for_is_counted() {
+    let receiver = Receiver::start(Answer::Well);
+    let mut bench = Bench::start(vec![target("hook", &receiver.url(), None)]);
+    const MANY: u64 = 50_000;
+    bench.tell(0..MANY);
+    let lost = bench.lost("outcome");
+    bench.until("the rest", |sums| sums["hook"].delivered + lost == MANY);
+    assert_eq!(bench.end("hook").len() as u64, MANY - lost);
+}
+
+#[test]
+fn what_was_not_delivered_is_after_a_restart() {
+    let receiver = Receiver::start(Answer::Status(503));
+    let mut bench = Bench::start(vec![target("hook", &receiver.url(), None)]);
+    bench.tell(0..10);
+    bench.until("they fail", |sums| sums["hook"].failed >= 1);
+    let dir = bench.dir.clone();
+    bench.outbox.close();
+    receiver.answer(Answer::Well);
+    let other = Receiver::start(Answer::Well);
+    let targets = vec![target("new", &other.url(), None), target("hook", &receiver.url(), None)];
+    let bench = Bench::over(dir, targets);
+    assert_eq!(bench.outbox.restored.len(), 10);
+    bench.until("they arrive", |sums| sums["hook"].delivered == 10);
+    assert_eq!(receiver.ids().len(), 10);
+    assert!(other.requests().is_empty(), "who was not there then is not told of it");
+    assert_eq!(bench.end("hook"), vec!["delivered"; 10]);
+}
+
+#[test]
+fn who_follows_the_events_sees_new_ones_as_they_come() {
+    let mut bench = Bench::start(Vec::new());
+    bench.tell(0..2);
+    let dir = bench.dir.clone();
+    let is_there = |id| Reader::open(&dir).is_ok_and(|reader| reader.alerts(9).unwrap().len() == id);
+    let deadline = Instant::now() + PATIENCE;
+    while !is_there(2) {
+        assert!(Instant::now() < deadline, "nothing is written");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let mut follow = headroom("events");
+    follow.args(["--follow", "--json", "--limit", "1", "--journal-dir"]).arg(&dir);
+    let mut follow = follow.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(follow.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut next = || -> serde_json::Value { serde_json::from_str(&lines.next().unwrap()).unwrap() };
+    assert_eq!(next()["alert"]["summary"], "number 1");
+    bench.tell(2..4);
+    assert_eq!((&next()["alert"]["summary"], &next()["alert"]["summary"]), (&"number 2".into(), &"number 3".into()));
+    follow.kill().unwrap();
+    follow.wait().unwrap();
+    bench.end("nobody");
+    let output = headroom("alerts").arg("--journal-dir").arg(&dir).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "there is no journal any more");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("`headroom run` makes it"));
+}
+
+#[test]
+fn a_certificate_that_nobody_vouches_for_is_no_receiver_until_it_is_trusted() {
+    let (receiver, pem) = Receiver::tls(Answer::Well);
+    let dir = scratch();
+    let (ca, other) = (dir.join("ca.pem"), dir.join("other.pem"));
+    fs::write(&ca, pem).unwrap();
+    fs::write(&other, Receiver::tls(Answer::Well).1).unwrap();
+    let targets = vec![
+        target("trusting", &receiver.url(), Some(&ca)),
+        target("strict", &receiver.url(), Some(&other)),
+        // Plain HTTP to a port that speaks TLS.
+        target("plain", &receiver.url().replace("https", "http"), None),
+    ];
+    let mut bench = Bench::start(targets);
+    bench.tell(0..4);
+    bench.until("it arrives where it may", |sums| {
+        sums["trusting"].delivered == 4 && sums["strict"].failed >= 2 && sums["plain"].failed >= 2
+    });
+    assert_eq!(receiver.ids().len(), 4);
+    assert_eq!(bench.end("strict"), vec!["pending"; 4]);
+    fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
+fn a_disk_that_is_full_delays_no_alert() {
+    let receiver = Receiver::start(Answer::Well);
+    // There can be no folder below a file.
+    let dir = scratch();
+    let file = dir.join("file");
+    fs::write(&file, "").unwrap();
+    let mut bench = Bench::over(file.join("journal"), vec![target("hook", &receiver.url(), None)]);
+    bench.tell(0..5);
+    bench.until("they arrive", |sums| sums["hook"].delivered == 5);
+    bench.outbox.close();
+    fs::remove_dir_all(dir).unwrap();
+}

@@ -1,0 +1,200 @@
+//! Forty cgroups through the reader and the engine: in steady state nothing is allocated for them, however many
+//! files there are and however they change. On trees of plain files, which is enough for that. And the rules look at them.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use collector::engine::Engine;
+use collector::rule::Rules;
+use collector::sample::{self, Probe, ProbeState, Reading, Sample, Start};
+use collector::signal::cgroup;
+use collector::source::cgroup::{Hierarchies, walk};
+use collector::source::root::Root;
+use collector::source::statistic::{Limits, Reader};
+use collector::source::{self, Source as _};
+use collector::statistic::workload::Statistic;
+use collector::statistic::{Statistic as _, host};
+use collector_common::SIGNALS;
+use collector_tests::allocation;
+
+const CGROUPS: usize = 40;
+const PERIOD: u64 = 5;
+
+fn write(root: &Path, number: usize, round: usize) {
+    let at = root.join(format!("sys/fs/cgroup/job-{number}"));
+    fs::create_dir_all(&at).unwrap();
+    let pressure = format!("some avg10=0.00 avg60=0.00 avg300=0.00 total={round}\nfull avg10=0.00 total={round}\n");
+    for (file, text) in [
+        ("memory.current", format!("{}\n", 4096 * (number + round))),
+        ("memory.max", "max\n".into()),
+        ("memory.stat", format!("anon {round}\nfile {number}\ninactive_file 0\nnew_key 1\n")),
+        ("memory.events", format!("max {round}\noom_kill 0\n")),
+        ("memory.pressure", pressure.clone()),
+        ("cpu.pressure", pressure),
+        ("cpu.stat", format!("usage_usec {round}\nnr_periods 0\n")),
+        ("io.stat", format!("259:0 rbytes={round} wbytes=0\n")),
+    ] {
+        fs::write(at.join(file), text).unwrap();
+    }
+}
+
+fn steady(descriptors: usize) {
+    let root = std::env::temp_dir().join(format!("headroom-steady-{}-{descriptors}", std::process::id()));
+    fs::create_dir_all(root.join("proc/1")).unwrap();
+    fs::write(root.join("proc/1/cgroup"), "0::/\n").unwrap();
+    fs::write(root.join("proc/1/mountinfo"), "27 24 0:22 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n").unwrap();
+    (0..CGROUPS).for_each(|number| write(&root, number, 0));
+
+    let host = Root::new(&root);
+    let hierarchies = Hierarchies::find(&host).unwrap();
+    let limits = Limits { workloads: CGROUPS, descriptors, period: PERIOD };
+    let (mut reader, mut engine) = (Reader::open(&host, &hierarchies, limits).unwrap(), Engine::new());
+    let start = Start {
+        version: String::new(),
+        kernel: String::new(),
+        memory_hierarchy: 0,
+        io_hierarchy: 0,
+        workload_max: CGROUPS + 1,
+        workload_grace: 0,
+        own: None,
+    };
+    engine.apply(&Sample { time: 1, reading: Reading::Start(start) });
+    walk(&hierarchies.memory, &mut |id, path| {
+        let reading = Reading::Cgroup(cgroup::Reading::Born { id, path: path.to_owned() });
+        reader.follow(&reading);
+        engine.apply(&Sample { time: 1, reading });
+    })
+    .unwrap();
+
+    let mut samples = 0;
+    for round in 0..4 * PERIOD as usize {
+        (0..CGROUPS).for_each(|number| write(&root, number, round));
+        let before = allocation::count();
+        source::read("cgroup", &mut reader, &mut |sample| {
+            samples += 1;
+            drop(engine.apply(&sample));
+        });
+        let allocations = allocation::count() - before;
+        // The first round opens everything.
+        assert!(round == 0 || allocations == 0, "{allocations} allocations in round {round}");
+    }
+    // What is not kept open is read at its cgroup's turn.
+    let (times, oldest) = if descriptors > 100 * CGROUPS { (4 * PERIOD, 0) } else { (4, PERIOD - 1) };
+    assert!(samples >= times as usize * CGROUPS, "{samples} samples of {CGROUPS} cgroups that changed each time");
+    for workload in engine.view().workloads.iter().filter(|workload| workload.name.contains("job-")) {
+        let number: u64 = workload.name.rsplit('-').next().unwrap().parse().unwrap();
+        let last = 4 * PERIOD - 1;
+        let round = workload.statistics.get(Statistic::MemoryPressureSome).unwrap() / 1000;
+        assert!((last - oldest..=last).contains(&round), "{round} of {last}");
+        let current = workload.statistics.get(Statistic::MemoryCurrent).unwrap() / 4096 - number;
+        assert!((last - oldest..=last).contains(&current), "{current} of {last}");
+        assert_eq!(workload.statistics.get(Statistic::MemoryFile), Some(number));
+        assert_eq!(workload.statistics.get(Statistic::MemoryLimit), None);
+    }
+    assert_eq!(engine.view().workloads.count(), CGROUPS + 1, "and the root");
+    fs::remove_dir_all(root).unwrap();
+}
+
+#[test]
+fn a_tick_allocates_nothing_with_all_files_open() {
+    steady(100_000);
+}
+
+#[test]
+fn a_tick_allocates_nothing_with_few_files_open() {
+    steady(10);
+}
+
+/// Processes of all workloads share a cgroup of another controller, which so is nobody's, and is looked for for ever.
+#[test]
+fn a_tick_allocates_nothing_while_cgroups_are_looked_for_in_vain() {
+    let root = std::env::temp_dir().join(format!("headroom-vain-{}", std::process::id()));
+    let write = |path: &str, text: &str| {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    write("proc/1/cgroup", "4:memory:/\n3:cpuacct:/\n2:blkio:/\n");
+    let mounts =
+        ["memory", "cpuacct", "blkio"].map(|name| format!("2 1 0:2 / /cg/{name} rw - cgroup cgroup rw,{name}\n"));
+    write("proc/1/mountinfo", &mounts.concat());
+    let pids: Vec<usize> = (1000..1000 + CGROUPS).collect();
+    for pid in &pids {
+        write(&format!("cg/memory/job-{pid}/memory.usage_in_bytes"), "4096\n");
+        write(&format!("cg/memory/job-{pid}/cgroup.procs"), &format!("{pid}\n"));
+        write(&format!("proc/{pid}/cgroup"), &format!("4:memory:/job-{pid}\n3:cpuacct:/shared\n2:blkio:/\n"));
+    }
+    write("cg/cpuacct/shared/cgroup.procs", &pids.iter().map(|pid| format!("{pid}\n")).collect::<String>());
+    write("cg/cpuacct/shared/cpuacct.usage", "7\n");
+    write("cg/blkio/cgroup.procs", "1\n");
+
+    let host = Root::new(&root);
+    let hierarchies = Hierarchies::find(&host).unwrap();
+    let limits = Limits { workloads: CGROUPS, descriptors: 1000, period: PERIOD };
+    let mut reader = Reader::open(&host, &hierarchies, limits).unwrap();
+    walk(&hierarchies.memory, &mut |id, path| {
+        reader.follow(&Reading::Cgroup(cgroup::Reading::Born { id, path: path.to_owned() }));
+    })
+    .unwrap();
+    let (mut usages, mut joined) = (0, 0);
+    for round in 0..4 * PERIOD {
+        let before = allocation::count();
+        source::read("cgroup", &mut reader, &mut |sample| match sample.reading {
+            Reading::Statistics(read) => usages += usize::from(read.values.get(Statistic::MemoryCurrent) == Some(4096)),
+            Reading::Cgroup(cgroup::Reading::Joined { .. }) => joined += 1,
+            _ => {}
+        });
+        let allocations = allocation::count() - before;
+        assert!(round == 0 || allocations == 0, "{allocations} allocations in round {round}");
+    }
+    assert!(usages >= 4 * CGROUPS && joined == 0, "{usages} usages, {joined} joins");
+    fs::remove_dir_all(root).unwrap();
+}
+
+/// A thousand workloads whose counters grow and whose gauges move below all thresholds, and the rules that come with the
+/// agent.
+#[test]
+fn a_look_at_the_rules_allocates_nothing() {
+    const WORKLOADS: u64 = 1000;
+    let mut engine = Engine::with(Arc::new(Rules::new(&[]).unwrap()));
+    let mut time = 1_700_000_000_000_000_000;
+    let start = Start {
+        version: String::new(),
+        kernel: String::new(),
+        memory_hierarchy: 0,
+        io_hierarchy: 0,
+        workload_max: WORKLOADS as usize + 1,
+        workload_grace: 0,
+        own: None,
+    };
+    engine.apply(&Sample { time, reading: Reading::Start(start) });
+    for probe in SIGNALS.iter().flat_map(|signal| signal.probes) {
+        let probe = Probe { program: probe.program.into(), state: ProbeState::Attached, reason: None };
+        engine.apply(&Sample { time, reading: Reading::Probe(probe) });
+    }
+    let id = |number| cgroup::Id { hierarchy: 0, id: number };
+    for number in 1..=WORKLOADS {
+        let born = cgroup::Reading::Born { id: id(number), path: format!("/system.slice/job-{number}.service") };
+        engine.apply(&Sample { time, reading: Reading::Cgroup(born) });
+    }
+    let mut told = 0;
+    for round in 1..100u64 {
+        time += 1_000_000_000;
+        let host = host::Statistic::ALL.iter().map(|statistic| (*statistic, 1_000_000 * (round % 3) + 1_000_000_000));
+        engine.apply(&Sample { time, reading: Reading::Host(host.collect()) });
+        for number in 1..=WORKLOADS {
+            let values = Statistic::ALL.iter().filter(|it| **it != Statistic::MemoryLimit).map(|it| (*it, round));
+            let values = sample::Statistics { cgroup: id(number), values: values.collect(), turn: false };
+            engine.apply(&Sample { time, reading: Reading::Statistics(values) });
+        }
+        let tick = Sample { time, reading: Reading::Tick };
+        let before = allocation::count();
+        let outcomes = engine.apply(&tick);
+        let allocations = allocation::count() - before;
+        told += outcomes.len();
+        // The first finds all series, and what is over its threshold here is told a while later.
+        assert!(round == 1 || !outcomes.is_empty() || allocations == 0, "{allocations} allocations in round {round}");
+    }
+    assert!(told < 20, "{told} alerts leave no quiet rounds");
+}

@@ -1,0 +1,116 @@
+//! Files of a host as one text, and putting them where they can be read. Knows nothing of what the files mean.
+//!
+//! A line that begins with a slash is a path; what follows, indented by four, are the lines of the file. `PATH -> TARGET`
+//! is a link. `PATH like KERNEL` is a cgroup: a folder with all the files that this kernel makes, of which
+//! `FILE TEXT` sets the one number, or the line that begins with the same word, `FILE:` the lines that follow, indented by
+//! eight, and `-FILE` is not there. `#` begins a comment.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::{env, fs};
+
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+/// A host's files below a folder of their own. Dropped, they are removed.
+pub struct Tree {
+    /// Where they are: the host's root.
+    pub root: PathBuf,
+}
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.root);
+    }
+}
+
+impl Tree {
+    /// Puts down what the manifest says; `kernel` gives the files of a cgroup.
+    pub fn plant(manifest: &str, kernel: impl Fn(&str) -> String) -> Tree {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let root = env::temp_dir().join(format!("headroom-tree-{}-{number}", std::process::id()));
+        let tree = Tree { root };
+        for (head, lines) in entries(manifest) {
+            if let Some((path, target)) = head.split_once(" -> ") {
+                let path = tree.at(path);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                std::os::unix::fs::symlink(target, path).unwrap();
+            } else if let Some((path, kind)) = head.split_once(" like ") {
+                for (name, text) in cgroup(&kernel(kind), &lines) {
+                    tree.write(&format!("{path}/{name}"), &text);
+                }
+            } else {
+                tree.write(head, &text(&lines));
+            }
+        }
+        tree
+    }
+
+    /// Where something of the host's is.
+    pub fn at(&self, path: &str) -> PathBuf {
+        assert!(path.starts_with('/'), "{path}");
+        self.root.join(&path[1..])
+    }
+
+    /// Writes one file, and makes its folders.
+    pub fn write(&self, path: &str, text: &str) {
+        let path = self.at(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+}
+
+/// The files of a manifest below a folder.
+pub fn folder() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/tree"))
+}
+
+/// Each line that is not indented, with those that are and follow it.
+fn entries(manifest: &str) -> Vec<(&str, Vec<&str>)> {
+    let mut entries: Vec<(&str, Vec<&str>)> = Vec::new();
+    for line in manifest.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        match line.strip_prefix("    ") {
+            Some(line) => entries.last_mut().unwrap_or_else(|| panic!("of which file? {line}")).1.push(line),
+            None => entries.push((line, Vec::new())),
+        }
+    }
+    entries
+}
+
+fn text(lines: &[&str]) -> String {
+    lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
+/// The files of one cgroup: a kernel's, and what is different about this one.
+fn cgroup(kernel: &str, changes: &[&str]) -> BTreeMap<String, String> {
+    let mut files: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (name, lines) in entries(kernel) {
+        files.insert(name.to_owned(), lines.into_iter().map(str::to_owned).collect());
+    }
+    let mut whole = None;
+    for change in changes {
+        if let Some(line) = change.strip_prefix("    ") {
+            let name: &String = whole.as_ref().unwrap_or_else(|| panic!("of which file? {line}"));
+            files.get_mut(name).unwrap().push(line.to_owned());
+            continue;
+        }
+        let (name, value) = change.split_once(' ').unwrap_or((change, ""));
+        let name = name.trim_start_matches('-').trim_end_matches(':').to_owned();
+        let lines = files.get_mut(&name).unwrap_or_else(|| panic!("this kernel has no {name}"));
+        if change.starts_with('-') {
+            files.remove(&name);
+        } else if change.ends_with(':') {
+            lines.clear();
+            whole = Some(name);
+        } else {
+            let word = value.split(' ').next();
+            match lines.iter().position(|line| line.split(' ').next() == word) {
+                Some(at) => value.clone_into(&mut lines[at]),
+                None if lines.len() <= 1 => *lines = vec![value.to_owned()],
+                None => panic!("{name} has no such line: {value}"),
+            }
+        }
+    }
+    let text = |lines: Vec<String>| lines.iter().map(|line| format!("{line}\n")).collect();
+    files.into_iter().map(|(name, lines)| (name, text(lines))).collect()
+}

@@ -1,0 +1,40 @@
+//! Every probe on every kernel of the matrix.
+
+use collector_common::{Probe, SIGNALS};
+use collector_tests::agent::{Agent, headroom};
+use collector_tests::needs;
+use collector_tests::require::own_machine;
+
+/// Signals that are off unless they are asked for.
+const ASKED_FOR: &[&str] = &["transfer"];
+
+/// Whether it may be unneeded: the next best way to see what another sees, or what only some kernels do not tell at once.
+fn is_spare(probe: &Probe) -> bool {
+    probe.instead_of.is_some() || probe.program == "oom_process_exit"
+}
+
+/// The matrix has no kernel that lacks anything: what is unsupported or failed on one of them is a fault of ours.
+#[test]
+fn every_probe_is_attached_or_another_sees_the_same() {
+    needs!(own_machine(), "other kernels are in machines of their own: cargo xtask test vm");
+    let agent = Agent::start("");
+    let exposition = agent.scrape();
+    let holds = |program, state| exposition.sum("headroom_probe_state", &[("probe", program), ("state", state)]) == 1.0;
+    let signals = SIGNALS.iter().filter(|signal| !ASKED_FOR.contains(&signal.name));
+    let probes: Vec<&Probe> = signals.flat_map(|signal| signal.probes).collect();
+    for probe in &probes {
+        let right = holds(probe.program, "attached") || is_spare(probe) && holds(probe.program, "unneeded");
+        assert!(right, "{} is not attached:\n{}\n{}", probe.program, exposition.text, agent.log());
+    }
+    // One way of several must be there.
+    for spare in probes.iter().filter_map(|probe| Some((probe.program, probe.instead_of?))) {
+        assert!(holds(spare.0, "attached") != holds(spare.1, "attached"), "{spare:?}");
+    }
+    // The doctor says the same.
+    let output = headroom("doctor").arg("--json").output().unwrap();
+    let findings: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    for verdict in findings["probes"].as_array().unwrap() {
+        let (program, state) = (verdict["program"].as_str().unwrap(), verdict["state"].as_str().unwrap());
+        assert_eq!(exposition.sum("headroom_probe_state", &[("probe", program), ("state", state)]), 1.0, "{verdict}");
+    }
+}
