@@ -8,6 +8,7 @@
 pub mod agent;
 pub mod allocation;
 pub mod alone;
+pub mod binary;
 pub mod bpf;
 pub mod cgroup;
 pub mod cuda;

@@ -9,7 +9,7 @@ use std::process::Command;
 
 use caps::{CapSet, Capability, CapsHashSet};
 
-use crate::agent::binary;
+use crate::binary::binary;
 
 /// The number of the user and of his group: nobody's on any system that was looked at.
 pub const ID: u32 = 64_321;

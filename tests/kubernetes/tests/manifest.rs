@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 
-use collector_tests::agent::{binary, scratch};
+use collector_tests::agent::scratch;
+use collector_tests::binary::binary;
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ServiceAccount};
 use serde_json::Value;

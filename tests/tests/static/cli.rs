@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
-use collector_tests::agent::binary;
+use collector_tests::binary::binary;
 
 /// `headroom` with these arguments, and an environment of its own.
 fn headroom(args: &[&str]) -> Command {

@@ -8,7 +8,8 @@ use std::time::Duration;
 use collector::incident::Incident;
 use collector::outcome::Outcome;
 use collector::sink::journal::{self, write::Entry};
-use collector_tests::agent::{binary, scratch};
+use collector_tests::agent::scratch;
+use collector_tests::binary::binary;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("tests/fixtures/incident")

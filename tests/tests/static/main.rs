@@ -8,6 +8,7 @@ mod cli;
 mod endpoint;
 mod explain;
 mod host;
+mod house;
 mod http;
 mod name;
 mod object;

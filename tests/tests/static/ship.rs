@@ -6,7 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use collector_tests::agent::{binary, scratch};
+use collector_tests::agent::scratch;
+use collector_tests::binary::binary;
 use collector_tests::needs;
 use collector_tests::require::{installed, is_root};
 use serde_json::Value;

@@ -4,7 +4,7 @@
 
 use std::process::{Command, Stdio};
 
-use collector_tests::agent::binary;
+use collector_tests::binary::binary;
 
 use crate::endpoint::LOOSE;
 use client::{Authority, FOREIGN, Folder, TLS, users};
