@@ -35,7 +35,7 @@ pub trait Source {
     /// its own, and emits what that has found by now.
     fn read(&mut self, emit: &mut dyn FnMut(Sample)) -> Health;
 
-    /// Hears every event of cgroups and of the OOM killer, before the engine does.
+    /// Hears what the kernel tells of cgroups and of the OOM killer, event by event, before the engine does.
     fn follow(&mut self, _reading: &Reading) {}
 
     /// What this host can and cannot give through this source, and why. Works without an agent and without privileges,
