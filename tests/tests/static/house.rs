@@ -195,7 +195,7 @@ fn circles<T: Ord + Clone>(mut arrows: BTreeSet<(T, T)>) -> Vec<Vec<(T, T)>> {
     let mut found = Vec::new();
     while let Some(nodes) = circle(&arrows) {
         let way: Vec<(T, T)> = nodes.iter().cloned().zip(nodes.iter().cloned().cycle().skip(1)).collect();
-        way.iter().for_each(|arrow| drop(arrows.remove(arrow)));
+        arrows.retain(|arrow| !way.contains(arrow));
         found.push(way);
     }
     found
