@@ -28,7 +28,12 @@ impl Recorder {
     /// Creates or truncates the file.
     pub fn create(path: &Path) -> Result<Recorder> {
         let file = File::create(path).with_context(|| format!("record to {}", path.display()))?;
-        Ok(Recorder { file, path: path.to_owned(), buffer: Vec::new(), buffered: 0, lost: 0, torn: false })
+        Ok(Recorder::over(file, path))
+    }
+
+    /// Over a file that is open; the path is for the log alone.
+    pub fn over(file: File, path: &Path) -> Recorder {
+        Recorder { file, path: path.to_owned(), buffer: Vec::new(), buffered: 0, lost: 0, torn: false }
     }
 
     /// Takes one sample down.
