@@ -29,12 +29,24 @@ pub enum Stage {
     Transfer = 9,
 }
 
+impl Stage {
+    /// By number.
+    pub const ALL: [Stage; STAGES] = [
+        Stage::RingCritical,
+        Stage::RingBulk,
+        Stage::Slot,
+        Stage::Stopwatch,
+        Stage::InFlight,
+        Stage::Device,
+        Stage::Victim,
+        Stage::Node,
+        Stage::Path,
+        Stage::Transfer,
+    ];
+}
+
 /// How many stages there are.
 pub const STAGES: usize = 10;
-
-/// Every stage with the label it has in `headroom_lost_total`.
-pub const NAMES: [&str; STAGES] =
-    ["ring_critical", "ring_bulk", "slot", "stopwatch", "in_flight", "device", "victim", "node", "path", "transfer"];
 
 /// The map: one row, a word a stage.
 pub const COUNTERS: Counters = Counters { map: "LOST", key: Key::Index, words: STAGES };

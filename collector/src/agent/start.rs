@@ -36,6 +36,7 @@ use crate::source::host::trigger::{self, Armed};
 use crate::source::kernel::ring::Ring;
 use crate::source::kernel::{Kernel, load};
 use crate::source::root::Root;
+use crate::stage::Stage;
 
 /// What `headroom run` is given beside its configuration.
 #[derive(Clone, Debug, Default)]
@@ -95,7 +96,7 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
     let endpoint = Endpoint::start(listener, access, Arc::new(snapshots), shed.clone())?;
     tracing::info!("metrics at {url}");
 
-    let losses = [("http", shed), ("series", left_out)].into_iter().chain(outbox.losses()).collect();
+    let losses = [(Stage::Http, shed), (Stage::Series, left_out)].into_iter().chain(outbox.losses()).collect();
     let (health, restored) = (outbox.health.clone(), std::mem::take(&mut outbox.restored));
     let mut round = Round::open(config, kernel, started, losses)?;
     let mut fold = Fold::new(engine, recorder, outbox, publisher);

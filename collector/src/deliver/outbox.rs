@@ -24,6 +24,7 @@ use crate::outcome::Outcome;
 use crate::sample::{Delivery, Reading, Sample, Source};
 use crate::sink::journal::Limits;
 use crate::sink::journal::thread::{Health, Journal, Past, Started, Wanted};
+use crate::stage::Stage;
 
 /// Outcomes that may wait for the delivery thread.
 const OUTCOMES: usize = 4096;
@@ -133,10 +134,15 @@ impl Outbox {
     }
 
     /// What was lost on the way, by stage.
-    pub fn losses(&self) -> [(&'static str, Arc<AtomicU64>); 4] {
+    pub fn losses(&self) -> [(Stage, Arc<AtomicU64>); 4] {
         let Lost { outcomes, events, entries, alerts } = &self.lost;
         let of = |counter: &Arc<AtomicU64>| counter.clone();
-        [("outcome", of(outcomes)), ("event", of(events)), ("journal", of(entries)), ("sink", of(alerts))]
+        [
+            (Stage::Outcome, of(outcomes)),
+            (Stage::Event, of(events)),
+            (Stage::Journal, of(entries)),
+            (Stage::Sink, of(alerts)),
+        ]
     }
 
     /// Takes an outcome of a sample of this time. Alerts and incidents always pass, other events at a bounded rate.

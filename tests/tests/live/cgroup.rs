@@ -13,6 +13,7 @@ use collector::signal::cgroup::Reading as Change;
 use collector::signal::fault::Reading as Fault;
 use collector::source::cgroup::Hierarchies;
 use collector::source::root::Root;
+use collector::stage::Stage;
 use collector_tests::agent::Agent;
 use collector_tests::cgroup::Cgroup;
 use collector_tests::exposition::Exposition;
@@ -126,7 +127,7 @@ fn every_birth_and_death_is_told_and_nothing_of_the_dead_remains() {
         births += born;
         deaths += died;
     }
-    let lost = lost(&samples, "ring_critical");
+    let lost = lost(&samples, Stage::RingCritical);
     eprintln!("{births} births, {deaths} deaths, {lost} lost");
     assert_eq!(births + deaths + lost, 2 * CGROUPS);
 }
@@ -182,7 +183,7 @@ fn slots_go_from_the_dead_to_the_living_and_nobody_pays_for_another() {
     assert!(counted + others >= touched_by_all, "{counted} and {others} of {touched_by_all}");
     assert!(whole > 1 + 2 * 64, "slots are given back: {whole} cgroups had one");
     // That a cgroup found no slot is counted each time that a CPU looked for one.
-    let slotless = lost(&samples, "slot");
+    let slotless = lost(&samples, Stage::Slot);
     eprintln!("lost: slot {slotless}, workload {}", lost_of(&exposition, "workload"));
     assert_eq!(slotless > 0, others > 0);
     assert!(own.len() == made.len() || others > 0, "{} of {} had a slot", own.len(), made.len());
@@ -309,7 +310,7 @@ fn after_a_loss_the_living_are_found_again() {
     let told = told(&samples);
     let births: u64 = ids.iter().filter_map(|id| told.get(id)).map(|(born, _)| born).sum();
     let deaths: u64 = told.values().map(|(_, died)| died).sum();
-    let lost = lost(&samples, "ring_critical");
+    let lost = lost(&samples, Stage::RingCritical);
     eprintln!("{births} births and {deaths} deaths told, {lost} lost, {last_heard} samples before");
     assert!(births < CGROUPS, "the ring did not overflow");
     assert!(births + deaths + lost >= CGROUPS + 20, "{births} + {deaths} + {lost}: more is missing than was counted");

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use collector::sample::{Reading, Sample};
 use collector::signal::compaction::Reading as Compaction;
 use collector::signal::reclaim::{Kind, Reading as Reclaim};
+use collector::stage::Stage;
 use collector_tests::agent::{Agent, PATIENCE, scratch};
 use collector_tests::cgroup::Cgroup;
 use collector_tests::exposition::Exposition;
@@ -162,7 +163,7 @@ fn a_workload_over_its_limit_stalls_no_longer_than_it_ran() {
         }
     }
     assert_eq!(counted as f64, stalls, "the record is the scrape");
-    let lost = lost(&samples, "ring_bulk");
+    let lost = lost(&samples, Stage::RingBulk);
     eprintln!("{counted} counted, {told} told one by one, {lost} lost; host {in_histogram}, {told_by_host}");
     if lost == 0 {
         assert_eq!(told, counted, "every stall is over a threshold of nothing");
@@ -309,7 +310,7 @@ fn who_compacts_is_stalled_by_it() {
         _ => false,
     };
     let samples = agent.stop();
-    let lost = lost(&samples, "ring_bulk");
+    let lost = lost(&samples, Stage::RingBulk);
     let told = samples.iter().filter(told).count() as u64;
     assert!(told <= stalls as u64 && told + lost >= stalls as u64, "{told} told, {lost} lost, {stalls} counted");
 }

@@ -15,6 +15,7 @@ use collector::deliver::target::{Host, Protocol, Target};
 use collector::outcome::Outcome;
 use collector::sample::{Delivery, Reading};
 use collector::sink::journal::Reader;
+use collector::stage::Stage;
 use collector_tests::agent::{PATIENCE, headroom, scratch};
 use collector_tests::receiver::{Answer, Receiver};
 
@@ -90,8 +91,8 @@ impl Bench {
         }
     }
 
-    fn lost(&self, stage: &str) -> u64 {
-        let counter = self.outbox.losses().into_iter().find(|(name, _)| *name == stage).unwrap().1;
+    fn lost(&self, stage: Stage) -> u64 {
+        let counter = self.outbox.losses().into_iter().find(|(at, _)| *at == stage).unwrap().1;
         counter.load(std::sync::atomic::Ordering::Relaxed)
     }
 
@@ -160,7 +161,7 @@ fn whatever_a_receiver_does_it_is_tried_again_until_it_answers_well() {
         bench.until(&format!("{bad:?} is over"), |sums| sums["hook"].delivered == 3);
         let ids = receiver.ids();
         assert_eq!(ids.len(), 3, "{bad:?}: each once, when all is well");
-        assert_eq!(bench.lost("sink"), 0);
+        assert_eq!(bench.lost(Stage::Sink), 0);
         assert_eq!(bench.end("hook"), vec!["delivered"; 3], "{bad:?}");
     }
     assert!(elsewhere.requests().is_empty(), "no redirect is followed");
@@ -172,7 +173,7 @@ fn one_alert_that_is_refused_keeps_no_other_back() {
     let mut bench = Bench::start(vec![target("hook", &receiver.url(), None)]);
     bench.tell(0..5);
     bench.until("they are refused", |sums| sums["hook"].queued == 0 && sums["hook"].failed >= 5);
-    assert_eq!(bench.lost("sink"), 5);
+    assert_eq!(bench.lost(Stage::Sink), 5);
     let (before, tries) = (receiver.requests().len(), receiver.requests());
     assert!(tries.iter().filter(|request| request.alerts().len() == 1).count() >= 5, "each on its own");
     receiver.answer(Answer::Well);
@@ -195,8 +196,8 @@ fn a_dead_receiver_delays_nobody_and_thousands_of_alerts_are_bounded() {
         // More at once than the channel holds would be counted as lost before they reach a receiver.
         bench.until("the living gets them", |sums| sums["alive"].delivered == part * 500 + 500);
     }
-    assert_eq!(bench.lost("outcome") + bench.lost("journal"), 0);
-    let lost = bench.lost("sink");
+    assert_eq!(bench.lost(Stage::Outcome) + bench.lost(Stage::Journal), 0);
+    let lost = bench.lost(Stage::Sink);
     assert!((MANY - 10_000 - 64..=MANY - 10_000).contains(&lost), "{lost} were too many for the dead");
     dead.answer(Answer::Well);
     bench.until("the dead rises", |sums| sums["dead"].delivered == MANY - lost);
@@ -213,7 +214,7 @@ fn more_at_once_than_there_is_room_for_is_counted() {
     let mut bench = Bench::start(vec![target("hook", &receiver.url(), None)]);
     const MANY: u64 = 50_000;
     bench.tell(0..MANY);
-    let lost = bench.lost("outcome");
+    let lost = bench.lost(Stage::Outcome);
     bench.until("the rest", |sums| sums["hook"].delivered + lost == MANY);
     assert_eq!(bench.end("hook").len() as u64, MANY - lost);
 }

@@ -9,6 +9,7 @@ use super::history::Track;
 use crate::cgroup::Id;
 use crate::identity::{Identity, Names};
 use crate::sample::Start;
+use crate::stage::Stage;
 
 pub use amounts::{Amounts, Io, Reclaim, Stalls, Transfer};
 pub use lately::Lately;
@@ -214,7 +215,7 @@ impl Workloads {
         if let Some(until) = time.checked_sub(self.grace) {
             self.release(until);
         }
-        coverage.lose("workload", std::mem::take(&mut self.early));
+        coverage.lose(Stage::Workload, std::mem::take(&mut self.early));
         self.pending.tick(&mut self.slots[OTHER_SLOT].amounts, coverage);
     }
 
