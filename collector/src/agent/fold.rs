@@ -1,6 +1,7 @@
 //! The engine, and all that takes what goes in and what comes out: the recording, the log, the outbox, the snapshots.
 //! Belongs to the fold loop alone; nothing in it waits.
 
+use super::snapshot::{Ask, Publisher};
 use crate::clock;
 use crate::deliver::outbox::Outbox;
 use crate::engine::Engine;
@@ -8,8 +9,6 @@ use crate::outcome::Outcome;
 use crate::sample::{Reading, Sample};
 use crate::sink::log;
 use crate::sink::record::Recorder;
-
-use super::snapshot::{Ask, Publisher};
 
 /// Takes every sample of the agent.
 pub struct Fold {

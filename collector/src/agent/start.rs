@@ -60,7 +60,7 @@ pub struct Agent {
     pub endpoint: Endpoint,
     pub tick: Duration,
     /// Held until the end: one instance at a time.
-    pub lock: File,
+    pub _lock: File,
 }
 
 /// Starts it. Called in the runtime that the fold loop will run in.
@@ -71,7 +71,7 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
     let started = clock::unix_ns();
     privilege::check()?;
     privilege::lost().for_each(|(capability, cost)| tracing::info!("without {capability}: {cost}"));
-    let lock = privilege::lock(&config.lock)?;
+    let _lock = privilege::lock(&config.lock)?;
     let listener = Listener::bind(config.listen).map_err(|error| address(config, error))?;
     let recorder = options.record.as_deref().map(Recorder::create).transpose()?;
     // Lowering it needs a capability that is dropped further down.
@@ -109,7 +109,21 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
     let stalls = watch(triggers)?;
     let (critical, bulk) = (readable(&round.kernel.critical)?, readable(&round.kernel.bulk)?);
     let (manager, tick) = (Manager::new(), config.tick);
-    Ok(Agent { fold, round, health, asks, stalls, critical, bulk, terminate, interrupt, manager, endpoint, tick, lock })
+    Ok(Agent {
+        fold,
+        round,
+        health,
+        asks,
+        stalls,
+        critical,
+        bulk,
+        terminate,
+        interrupt,
+        manager,
+        endpoint,
+        tick,
+        _lock,
+    })
 }
 
 /// The terms on which the endpoint answers.

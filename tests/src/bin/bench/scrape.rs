@@ -60,9 +60,7 @@ pub fn measure(rounds: usize) -> Result<Report> {
     }
     report.note("Paths as Kubernetes makes them, of about 190 bytes, on a cgroup v2 host; no cap on series.");
     report.note("`usual`: all workloads take page faults, a third does IO, a tenth reclaims, one in a hundred was OOM-killed; `everything`: all do all.");
-    report.note(
-        "Compression at the endpoint's level; a scrape that finds the same view as the one before renders nothing.",
-    );
+    report.note("Compression at the endpoint's level; scrapes of one tick share what is rendered and compressed.");
     Ok(report)
 }
 
