@@ -11,6 +11,7 @@ mod host;
 mod http;
 mod name;
 mod object;
+mod purity;
 mod rule;
 mod ship;
 mod sink;
