@@ -11,8 +11,8 @@ const SOURCES: [&str; 13] = [
     "collector-common/src",
     "collector-ebpf/src",
     "collector-core/src",
+    "collector-core/tests",
     "collector/src",
-    "collector/tests",
     "fuzz/fuzz_targets",
     "fuzz/src",
     "tests/cuda/src",
@@ -81,7 +81,7 @@ fn a_file_has_one_subject_and_says_which() {
 #[test]
 fn every_file_of_tests_is_a_module() {
     let mut lost = Vec::new();
-    for path in ["collector/tests", "tests/tests"].iter().flat_map(|folder| files(&root().join(folder))) {
+    for path in ["collector-core/tests", "tests/tests"].iter().flat_map(|folder| files(&root().join(folder))) {
         let (stem, folder) = (path.file_stem().unwrap().to_str().unwrap(), path.parent().unwrap());
         let (module, parent) = match stem {
             "main" => continue,
