@@ -43,7 +43,7 @@ const PACKAGES: [&str; 15] = [
 ];
 
 /// Whose direct dependencies these must not be, those of its tests included.
-const MANIFESTS: [&str; 1] = ["collector-core/Cargo.toml"];
+const MANIFESTS: [&str; 2] = ["collector-core/Cargo.toml", "fuzz/core/Cargo.toml"];
 
 #[test]
 fn the_core_names_neither_io_nor_a_clock() {
