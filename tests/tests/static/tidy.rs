@@ -7,14 +7,15 @@ use std::path::{Path, PathBuf};
 use collector_common::SIGNALS;
 
 /// The folders with our own Rust sources.
-const SOURCES: [&str; 13] = [
+const SOURCES: [&str; 14] = [
     "collector-common/src",
     "collector-ebpf/src",
     "collector-core/src",
     "collector-core/tests",
     "collector/src",
-    "fuzz/fuzz_targets",
-    "fuzz/src",
+    "fuzz/collector/fuzz_targets",
+    "fuzz/core/fuzz_targets",
+    "fuzz/core/src",
     "tests/cuda/src",
     "tests/kubernetes/tests",
     "tests/src",

@@ -1,7 +1,8 @@
 //! `cargo xtask fuzz`: what reads others' input is fed by libFuzzer, and what it did is put in a table.
 //!
-//! The targets are the files of `fuzz/fuzz_targets`, and `fuzz/corpus` has what each begins with. What is found on the way
-//! goes below cargo's target folder, and what makes a target crash to `fuzz/artifacts`.
+//! `fuzz/` has a package for each crate that is fed: the targets are the files of its `fuzz_targets`, and its `corpus` has what
+//! each begins with. What is found on the way goes below cargo's target folder, and what makes a target crash to
+//! `fuzz/artifacts`.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -22,13 +23,15 @@ mod report;
 use report::Hunt;
 
 const CARGO_FUZZ: &[&str] = &["cargo-fuzz@0.13.2", "--locked"];
+/// The packages. Those in `core` link nothing else of ours.
+const PACKAGES: [&str; 2] = ["collector", "core"];
 /// Seconds that one input may take: far more than any does, on a machine that is busy with others too.
 const TIMEOUT: u32 = 30;
 
 /// What to fuzz, and for how long.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Which targets: the files in fuzz/fuzz_targets [default: all]
+    /// Which targets: the files in fuzz/*/fuzz_targets [default: all]
     #[arg(value_name = "TARGET")]
     targets: Vec<String>,
     /// For how long each is fed
@@ -48,10 +51,17 @@ pub struct Args {
 /// Where things are.
 struct Place {
     root: PathBuf,
-    /// What is committed: targets and what they begin with.
+    /// What is committed: packages with targets and what these begin with.
     fuzz: PathBuf,
     /// What is made: binaries, logs, what was found.
     made: PathBuf,
+}
+
+/// Something to feed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Target {
+    name: String,
+    package: &'static str,
 }
 
 /// Sets up, builds, and feeds; an error if something crashed.
@@ -79,21 +89,25 @@ pub fn fuzz(project: &Project, args: &Args) -> Result<()> {
     report::verdict(&hunts)
 }
 
-/// The names of the targets that there are.
-fn targets(fuzz: &Path) -> Result<Vec<String>> {
-    let folder = fuzz.join("fuzz_targets");
-    let entries = fs::read_dir(&folder).with_context(|| format!("read {}", folder.display()))?;
-    let names = entries.flatten().filter_map(|entry| Some(entry.path().file_stem()?.to_str()?.to_owned()));
-    let mut names: Vec<_> = names.collect();
-    names.sort();
-    Ok(names)
+/// The targets that there are, by name.
+fn targets(fuzz: &Path) -> Result<Vec<Target>> {
+    let mut targets = Vec::new();
+    for package in PACKAGES {
+        let folder = fuzz.join(package).join("fuzz_targets");
+        let entries = fs::read_dir(&folder).with_context(|| format!("read {}", folder.display()))?;
+        let names = entries.flatten().filter_map(|entry| Some(entry.path().file_stem()?.to_str()?.to_owned()));
+        targets.extend(names.map(|name| Target { name, package }));
+    }
+    targets.sort();
+    Ok(targets)
 }
 
-fn choose(there: Vec<String>, asked: &[String]) -> Result<Vec<String>> {
-    if let Some(unknown) = asked.iter().find(|name| !there.contains(name)) {
-        bail!("there is no target {unknown}: there are {}", there.join(", "));
+fn choose(there: Vec<Target>, asked: &[String]) -> Result<Vec<Target>> {
+    if let Some(unknown) = asked.iter().find(|name| there.iter().all(|target| target.name != **name)) {
+        let names: Vec<_> = there.iter().map(|target| &*target.name).collect();
+        bail!("there is no target {unknown}: there are {}", names.join(", "));
     }
-    Ok(there.into_iter().filter(|name| asked.is_empty() || asked.contains(name)).collect())
+    Ok(there.into_iter().filter(|target| asked.is_empty() || asked.contains(&target.name)).collect())
 }
 
 /// Installs what can be installed, and says what else is missing.
@@ -121,26 +135,34 @@ fn nightly(project: &Project) -> Command {
     command
 }
 
-fn build(project: &Project, place: &Place, targets: &[String]) -> Result<()> {
+fn build(project: &Project, place: &Place, targets: &[Target]) -> Result<()> {
     project::say(project::STEP, "build: the targets, with nightly and its address sanitizer");
-    let mut cargo = nightly(project);
-    cargo.args(["cargo", "fuzz", "build", "--fuzz-dir"]).arg(&place.fuzz).arg("--target-dir").arg(&place.made);
-    // One or all is what it can build.
-    if let [target] = targets {
-        cargo.arg(target);
+    for package in PACKAGES {
+        let wanted: Vec<_> = targets.iter().filter(|target| target.package == package).collect();
+        if wanted.is_empty() {
+            continue;
+        }
+        let mut cargo = nightly(project);
+        cargo.args(["cargo", "fuzz", "build", "--fuzz-dir"]).arg(place.fuzz.join(package));
+        cargo.arg("--target-dir").arg(&place.made);
+        // One or all is what it can build.
+        if let [target] = &*wanted {
+            cargo.arg(&target.name);
+        }
+        project::run(&mut cargo)?;
     }
-    project::run(&mut cargo)
+    Ok(())
 }
 
 /// Feeds all of them, so many at once. In the order of the targets, whichever ends first.
-fn hunt_all(place: &Place, targets: &[String], seconds: u64, jobs: usize) -> Result<Vec<Hunt>> {
-    let waiting: Mutex<VecDeque<&String>> = Mutex::new(targets.iter().collect());
+fn hunt_all(place: &Place, targets: &[Target], seconds: u64, jobs: usize) -> Result<Vec<Hunt>> {
+    let waiting: Mutex<VecDeque<&Target>> = Mutex::new(targets.iter().collect());
     let work = || -> Result<Vec<Hunt>> {
         let mut hunts = Vec::new();
         let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         while let Some(target) = next() {
-            project::say(project::STEP, &format!("fuzz: {target}, {seconds} s"));
-            hunts.push(hunt(place, target, seconds).with_context(|| format!("fuzz {target}"))?);
+            project::say(project::STEP, &format!("fuzz: {}, {seconds} s", target.name));
+            hunts.push(hunt(place, target, seconds).with_context(|| format!("fuzz {}", target.name))?);
         }
         Ok(hunts)
     };
@@ -156,9 +178,10 @@ fn hunt_all(place: &Place, targets: &[String], seconds: u64, jobs: usize) -> Res
     Ok(hunts)
 }
 
-fn hunt(place: &Place, target: &str, seconds: u64) -> Result<Hunt> {
-    let found = place.made.join("corpus").join(target);
-    let artifacts = place.fuzz.join("artifacts").join(target);
+fn hunt(place: &Place, target: &Target, seconds: u64) -> Result<Hunt> {
+    let name = &target.name;
+    let found = place.made.join("corpus").join(name);
+    let artifacts = place.fuzz.join("artifacts").join(name);
     for folder in [&found, &artifacts] {
         fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
     }
@@ -166,20 +189,20 @@ fn hunt(place: &Place, target: &str, seconds: u64) -> Result<Hunt> {
     command.arg(format!("-artifact_prefix={}/", artifacts.display()));
     command.args([format!("-max_total_time={seconds}"), format!("-timeout={TIMEOUT}"), "-print_final_stats=1".into()]);
     // What is new goes to the first.
-    command.args([&found, &place.fuzz.join("corpus").join(target)]);
+    command.args([&found, &place.fuzz.join(target.package).join("corpus").join(name)]);
     let output = command.stdin(Stdio::null()).output().context("run it")?;
-    let log = place.made.join(format!("{target}.log"));
+    let log = place.made.join(format!("{name}.log"));
     fs::write(&log, &output.stderr).with_context(|| format!("write {}", log.display()))?;
     let words = String::from_utf8_lossy(&output.stderr);
-    Ok(Hunt::read(target, &words, output.status.success(), &place.root, &log))
+    Ok(Hunt::read(name, &words, output.status.success(), &place.root, &log))
 }
 
 impl Place {
     /// A target, to be told what to do.
-    fn command(&self, target: &str) -> Command {
+    fn command(&self, target: &Target) -> Command {
         // cargo-fuzz names the platform that it builds for, also where it is this one.
         let platform = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-        let mut command = Command::new(self.made.join(platform).join("release").join(target));
+        let mut command = Command::new(self.made.join(platform).join("release").join(&target.name));
         command.current_dir(&self.root).env("RUST_BACKTRACE", "1");
         command
     }
@@ -191,24 +214,32 @@ mod tests {
 
     #[test]
     fn the_targets_are_the_files() {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        let names = targets(&root.join("fuzz")).unwrap();
-        assert!(names.contains(&"record".to_owned()));
-        let manifest = fs::read_to_string(root.join("fuzz/Cargo.toml")).unwrap();
-        for name in &names {
-            assert!(manifest.contains(&format!("path = \"fuzz_targets/{name}.rs\"")), "{name} is not built");
-            let seeds = fs::read_dir(root.join("fuzz/corpus").join(name)).unwrap();
-            assert!(seeds.count() > 0, "{name} has nothing to begin with");
+        let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz");
+        let targets = targets(&fuzz).unwrap();
+        let record = Target { name: "record".to_owned(), package: "core" };
+        assert!(targets.contains(&record), "{targets:?}");
+        // What is made of them has the name alone.
+        assert!(targets.windows(2).all(|two| two[0].name != two[1].name), "{targets:?}");
+        for package in PACKAGES {
+            let folder = fuzz.join(package);
+            let manifest = fs::read_to_string(folder.join("Cargo.toml")).unwrap();
+            let names: Vec<_> = targets.iter().filter(|it| it.package == package).map(|it| &it.name).collect();
+            for name in &names {
+                assert!(manifest.contains(&format!("path = \"fuzz_targets/{name}.rs\"")), "{name} is not built");
+                let seeds = fs::read_dir(folder.join("corpus").join(name)).unwrap();
+                assert!(seeds.count() > 0, "{name} has nothing to begin with");
+            }
+            assert_eq!(manifest.matches("[[bin]]").count(), names.len(), "{package}");
         }
-        assert_eq!(manifest.matches("[[bin]]").count(), names.len());
     }
 
     #[test]
     fn a_target_that_is_not_there_is_named_with_those_that_are() {
-        let there = || vec!["btf".to_owned(), "http".to_owned()];
+        let target = |name: &str, package| Target { name: name.to_owned(), package };
+        let there = || vec![target("btf", "collector"), target("record", "core")];
         assert_eq!(choose(there(), &[]).unwrap(), there());
-        assert_eq!(choose(there(), &["http".to_owned()]).unwrap(), ["http"]);
-        let error = choose(there(), &["htttp".to_owned()]).unwrap_err();
-        assert_eq!(error.to_string(), "there is no target htttp: there are btf, http");
+        assert_eq!(choose(there(), &["record".to_owned()]).unwrap(), [target("record", "core")]);
+        let error = choose(there(), &["recrod".to_owned()]).unwrap_err();
+        assert_eq!(error.to_string(), "there is no target recrod: there are btf, record");
     }
 }
