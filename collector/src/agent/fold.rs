@@ -1,5 +1,5 @@
 //! The engine, and all that takes what goes in and what comes out: the recording, the log, the outbox, the snapshots.
-//! Belongs to the fold loop alone; nothing in it waits.
+//! Belongs to the fold loop alone; nothing in it waits, but for the disk of a recording while one is made.
 
 use crate::clock;
 use crate::deliver::outbox::Outbox;

@@ -1,5 +1,5 @@
 //! The fold loop: waits for whatever has something to say, and folds it, the most urgent first. Reads, folds and answers
-//! asks for snapshots; nothing here waits for a client or a disk.
+//! asks for snapshots; nothing here waits for a client, nor for a disk but that of a recording.
 
 use std::os::fd::OwnedFd;
 
