@@ -11,7 +11,7 @@ use crate::stage::Stage;
 /// Names of each sort that are kept. There are far fewer, unless a replayed file is not ours.
 const NAMES: usize = 128;
 
-/// What happens to cgroups, in the order of [`CgroupEvent`].
+/// What happens to cgroups, in the order of `CgroupEvent`.
 pub const CGROUP_EVENTS: [&str; 4] = ["born", "died", "renamed", "attached"];
 
 /// What happened to a cgroup.

@@ -1,5 +1,5 @@
 //! The engine, and all that takes what goes in and what comes out: the recording, the log, the outbox, the snapshots.
-//! Belongs to the fold loop alone; nothing in it waits.
+//! Belongs to the fold loop alone; nothing in it waits, but for the disk of a recording while one is made.
 
 use super::snapshot::{Ask, Publisher};
 use crate::clock;
@@ -121,7 +121,7 @@ mod tests {
         let config = Config::default();
         let journal = crate::config::Journal { dir: dir.clone(), ..config.journal };
         let host = Host { name: "node1".into(), url: "http://node1:9843/metrics".into() };
-        let outbox = Outbox::start(&journal, &host, Vec::new()).unwrap();
+        let (outbox, _) = Outbox::start(&journal, &host, Vec::new()).unwrap();
         let rules = std::sync::Arc::new(Rules::new(&[]).unwrap());
         let (publisher, ..) = snapshot::channel(SECOND, 100, Default::default());
         let mut fold = Fold::new(Engine::with(rules.clone()), Some(recorder), outbox, publisher);

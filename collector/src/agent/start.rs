@@ -18,6 +18,7 @@ use super::endpoint::Endpoint;
 use super::fold::Fold;
 use super::round::Round;
 use super::snapshot::{self, Ask};
+use crate::alert::Alert;
 use crate::clock;
 use crate::config::Config;
 use crate::config::load::Effective;
@@ -52,6 +53,8 @@ pub struct Agent {
     pub health: DeliveryHealth,
     pub asks: mpsc::Receiver<Ask>,
     pub stalls: mpsc::Receiver<Stall>,
+    /// Alerts that fired before the start, from a journal that was late with them.
+    pub restored: mpsc::Receiver<Vec<Alert>>,
     pub critical: AsyncFd<OwnedFd>,
     pub bulk: AsyncFd<OwnedFd>,
     pub terminate: Signal,
@@ -60,7 +63,7 @@ pub struct Agent {
     pub endpoint: Endpoint,
     pub tick: Duration,
     /// Held until the end: one instance at a time.
-    pub _lock: File,
+    pub lock: File,
 }
 
 /// Starts it. Called in the runtime that the fold loop will run in.
@@ -71,7 +74,7 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
     let started = clock::unix_ns();
     privilege::check()?;
     privilege::lost().for_each(|(capability, cost)| tracing::info!("without {capability}: {cost}"));
-    let _lock = privilege::lock(&config.lock)?;
+    let lock = privilege::lock(&config.lock)?;
     let listener = Listener::bind(config.listen).map_err(|error| address(config, error))?;
     let recorder = options.record.as_deref().map(Recorder::create).transpose()?;
     // Lowering it needs a capability that is dropped further down.
@@ -84,7 +87,7 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
     trim();
     // The threads that are started from here on inherit the capabilities that are left.
     let host = Host::of(config, access.scheme(), listener.address());
-    let mut outbox = Outbox::start(&config.journal, &host, targets)?;
+    let (outbox, mut restored) = Outbox::start(&config.journal, &host, targets)?;
     let terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
     let interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
 
@@ -97,12 +100,15 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
     tracing::info!("metrics at {url}");
 
     let losses = [(Stage::Http, shed), (Stage::Series, left_out)].into_iter().chain(outbox.losses()).collect();
-    let (health, restored) = (outbox.health.clone(), std::mem::take(&mut outbox.restored));
+    let health = outbox.health.clone();
     let mut round = Round::open(config, kernel, started, losses)?;
     let mut fold = Fold::new(engine, recorder, outbox, publisher);
     round.begin(&mut |sample| fold.apply(sample));
     let mut apply = |reading| fold.apply(Sample { time: clock::unix_ns(), reading });
-    restored.into_iter().for_each(|alert| apply(Reading::Restored(alert)));
+    // What the journal says later, the fold loop takes.
+    if let Ok(alerts) = restored.try_recv() {
+        alerts.into_iter().for_each(|alert| apply(Reading::Restored(alert)));
+    }
     for armed in &triggers {
         apply(Reading::Pressure(pressure::Reading::Trigger(armed.trigger)));
     }
@@ -115,6 +121,7 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
         health,
         asks,
         stalls,
+        restored,
         critical,
         bulk,
         terminate,
@@ -122,7 +129,7 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
         manager,
         endpoint,
         tick,
-        _lock,
+        lock,
     })
 }
 

@@ -18,6 +18,7 @@ use collector::sink::journal::Reader;
 use collector::stage::Stage;
 use collector_tests::agent::{PATIENCE, headroom, scratch};
 use collector_tests::receiver::{Answer, Receiver};
+use tokio::sync::mpsc::Receiver as Channel;
 
 const TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -40,6 +41,8 @@ fn alert(name: &str, number: u64) -> Outcome {
 /// An outbox with a journal of its own.
 struct Bench {
     outbox: Outbox,
+    /// Alerts that fired before the start.
+    restored: Channel<Vec<Alert>>,
     dir: PathBuf,
 }
 
@@ -61,7 +64,8 @@ impl Bench {
     fn over(dir: PathBuf, targets: Vec<Target>) -> Bench {
         let journal = config::Journal { dir: dir.clone(), ..config::Config::default().journal };
         let host = Host { name: "node1".to_owned(), url: "http://node1:9843/metrics".to_owned() };
-        Bench { outbox: Outbox::start(&journal, &host, targets).unwrap(), dir }
+        let (outbox, restored) = Outbox::start(&journal, &host, targets).unwrap();
+        Bench { outbox, restored, dir }
     }
 
     fn tell(&mut self, numbers: std::ops::Range<u64>) {
@@ -230,8 +234,8 @@ fn what_was_not_delivered_is_after_a_restart() {
     receiver.answer(Answer::Well);
     let other = Receiver::start(Answer::Well);
     let targets = vec![target("new", &other.url(), None), target("hook", &receiver.url(), None)];
-    let bench = Bench::over(dir, targets);
-    assert_eq!(bench.outbox.restored.len(), 10);
+    let mut bench = Bench::over(dir, targets);
+    assert_eq!(bench.restored.try_recv().unwrap().len(), 10);
     bench.until("they arrive", |sums| sums["hook"].delivered == 10);
     assert_eq!(receiver.ids().len(), 10);
     assert!(other.requests().is_empty(), "who was not there then is not told of it");

@@ -103,6 +103,8 @@ pub(super) fn apply(alerts: &mut Alerts, view: &mut View, time: u64, reading: &R
     event::incidents(alerts, &rules, time, outcomes);
     match reading {
         Reading::Tick => tick(alerts, view, &rules, time, outcomes),
+        // A journal that is late may tell of what has fired again since.
+        Reading::Restored(alert) if view.firing.has(alert) => {}
         Reading::Restored(alert) if restore(alerts, &rules, time, alert, outcomes) => view.firing.restore(alert),
         _ => {}
     }

@@ -180,6 +180,12 @@ fn a_restored_alert_is_no_second_page_and_is_over_when_it_no_longer_holds() {
             "{what}: {over:?}"
         );
     }
+    let mut host = Host::new(MEMORY);
+    let again = host.memory(95).remove(0);
+    assert_eq!(host.apply(Reading::Restored(Alert { fired: 1, ..fired.clone() })), []);
+    let over = host.memory(50).remove(0);
+    assert_eq!(over.fired, again.fired, "a journal that is late tells nothing new of what has fired again");
+
     let resolved = Alert { state: State::Resolved, ..fired };
     assert_eq!(Host::new(MEMORY).apply(Reading::Restored(resolved)), []);
 }

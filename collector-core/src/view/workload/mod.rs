@@ -1,5 +1,5 @@
 //! Workloads: which there are, by which names, and what they are charged. Which cgroups belong to them is in
-//! [`member`](self); of how names come about it knows nothing.
+//! `member.rs`; of how names come about it knows nothing.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -62,7 +62,7 @@ pub struct Workload {
 }
 
 impl Workload {
-    /// The values of the labels that name it ([`crate::metric::WORKLOAD`]); empty where there is none.
+    /// The values of the labels that name it ([`crate::metric::row::WORKLOAD`]); empty where there is none.
     pub fn labels(&self) -> [&str; 4] {
         let Names { namespace, pod, container, .. } = &self.names;
         let [namespace, pod, container] = [namespace, pod, container].map(|name| name.as_deref().unwrap_or_default());
