@@ -1,4 +1,48 @@
-//! Amounts as people read them.
+//! Amounts: their units, and how people read them.
+
+/// The unit that a name ends in; without one it is a count, or a share of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    Seconds,
+    Bytes,
+}
+
+impl Unit {
+    /// As it stands in a name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Unit::Seconds => "seconds",
+            Unit::Bytes => "bytes",
+        }
+    }
+
+    /// The unit of what has this name.
+    pub(crate) const fn of(name: &str) -> Option<Unit> {
+        if ends(name, Unit::Seconds.name()) {
+            Some(Unit::Seconds)
+        } else if ends(name, Unit::Bytes.name()) {
+            Some(Unit::Bytes)
+        } else {
+            None
+        }
+    }
+}
+
+/// [`str::ends_with`] at compile time.
+const fn ends(name: &str, end: &str) -> bool {
+    let (name, end) = (name.as_bytes(), end.as_bytes());
+    let mut left = end.len();
+    if left > name.len() {
+        return false;
+    }
+    while left > 0 {
+        if name[name.len() - end.len() + left - 1] != end[left - 1] {
+            return false;
+        }
+        left -= 1;
+    }
+    true
+}
 
 /// Bytes with three figures and a binary unit.
 pub fn bytes(bytes: u64) -> String {
@@ -39,6 +83,14 @@ pub fn seconds(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_says_its_unit() {
+        let names = ["memory_bytes", "cpu_seconds", "bytes", "yes", "reclaim_stalls", "bytes_per_second"];
+        let [memory, cpu, bytes, yes, stalls, rate] = names.map(Unit::of);
+        assert_eq!([memory, cpu, bytes], [Some(Unit::Bytes), Some(Unit::Seconds), Some(Unit::Bytes)]);
+        assert_eq!([yes, stalls, rate], [None; 3]);
+    }
 
     #[test]
     fn bytes_have_three_figures() {

@@ -3,11 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::count::sum;
-use crate::signal::transfer::Memory;
-use crate::signal::{oom, reclaim, transfer};
-use crate::statistic::workload::Statistic;
 use crate::view::View;
+use crate::view::number::{Known, Number};
 use crate::view::workload::Workload;
 
 /// All workloads at one moment.
@@ -85,34 +82,22 @@ pub struct Line {
 impl Summary {
     /// What the view knows.
     pub fn of(view: &View) -> Summary {
-        let known = Known {
-            stalls: reclaim::STALLS.iter().any(|need| view.coverage.sees(need)),
-            kills: view.coverage.sees(oom::KILLS),
-            pinned: view.coverage.sees(transfer::HELD[Memory::Pinned as usize]),
-        };
+        let known = Known::of(&view.coverage);
         let own = view.workloads.own();
         let line = |workload: &Workload| Line {
             agent: own.is_some_and(|own| std::ptr::eq(own, workload)),
-            ..Line::of(workload, &known)
+            ..Line::of(workload, known)
         };
         Summary { time: view.time, workloads: view.workloads.iter().map(line).collect() }
     }
 }
 
-/// Which of the kernel's numbers are known.
-struct Known {
-    stalls: bool,
-    kills: bool,
-    pinned: bool,
-}
-
 impl Line {
-    fn of(workload: &Workload, known: &Known) -> Line {
-        let statistic = |statistic| workload.statistics.get(statistic);
-        let seconds = |name| statistic(name).map(|ns| ns as f64 / 1e9);
+    fn of(workload: &Workload, known: Known) -> Line {
+        let number = |number: Number| number.of(workload, known);
+        let seconds = |number: Number| number.value(workload, known);
         let named = |name: &str| (!name.is_empty()).then(|| name.to_owned());
         let [name, namespace, pod, container] = workload.labels();
-        let reclaim = &workload.amounts.reclaim;
         Line {
             workload: name.to_owned(),
             kind: workload.identity.kind.label().to_owned(),
@@ -122,21 +107,18 @@ impl Line {
             cgroup: workload.identity.top.to_string(),
             agent: false,
             gone: workload.gone_since().is_some(),
-            memory_bytes: statistic(Statistic::MemoryCurrent),
-            memory_working_set_bytes: statistic(Statistic::MemoryWorkingSet),
-            memory_limit_bytes: statistic(Statistic::MemoryLimit),
-            swap_bytes: statistic(Statistic::MemorySwap),
-            pinned_bytes: known.pinned.then(|| workload.amounts.transfer.bytes_held(Memory::Pinned)),
-            cpu_seconds: seconds(Statistic::CpuUsage),
-            memory_waiting_seconds: seconds(Statistic::MemoryPressureSome),
-            io_waiting_seconds: seconds(Statistic::IoPressureSome),
-            cpu_waiting_seconds: seconds(Statistic::CpuPressureSome),
-            reclaim_stalls: known.stalls.then(|| sum(reclaim.iter().map(|reclaim| reclaim.stalls))),
-            reclaim_stall_seconds: known.stalls.then(|| sum(reclaim.iter().map(|reclaim| reclaim.ns)) as f64 / 1e9),
-            oom_kills: match known.kills {
-                true => Some(sum(workload.amounts.oom_kills.iter().copied())),
-                false => statistic(Statistic::MemoryEventOomKill),
-            },
+            memory_bytes: number(Number::Memory),
+            memory_working_set_bytes: number(Number::WorkingSet),
+            memory_limit_bytes: number(Number::Limit),
+            swap_bytes: number(Number::Swap),
+            pinned_bytes: number(Number::Pinned),
+            cpu_seconds: seconds(Number::Cpu),
+            memory_waiting_seconds: seconds(Number::MemoryWaiting),
+            io_waiting_seconds: seconds(Number::IoWaiting),
+            cpu_waiting_seconds: seconds(Number::CpuWaiting),
+            reclaim_stalls: number(Number::ReclaimStalls),
+            reclaim_stall_seconds: seconds(Number::ReclaimStall),
+            oom_kills: number(Number::OomKills),
         }
     }
 }
@@ -145,8 +127,9 @@ impl Line {
 mod tests {
     use super::*;
     use crate::engine::test::{ID, engine};
-    use crate::sample::{Reading, Sample};
-    use crate::signal::reclaim::Kind;
+    use crate::sample::{Reading, Sample, Statistics};
+    use crate::signal::reclaim::{self, Kind};
+    use crate::statistic::{Statistic as _, workload as statistic};
 
     #[test]
     fn what_a_recording_says_may_be_more_than_there_can_be() {
@@ -157,9 +140,21 @@ mod tests {
             engine.apply(&Sample { time: 20, reading: Reading::Reclaim(counts) });
         }
         let workload = engine.view().workloads.iter().find(|workload| &*workload.identity.top == "/a").unwrap();
-        assert_eq!(
-            Line::of(workload, &Known { stalls: true, kills: true, pinned: false }).reclaim_stalls,
-            Some(u64::MAX)
-        );
+        assert_eq!(Line::of(workload, Known::MET).reclaim_stalls, Some(u64::MAX));
+    }
+
+    #[test]
+    fn each_figure_is_the_number_of_its_name() {
+        let mut engine = engine();
+        let values = statistic::Statistic::ALL.iter().map(|it| (*it, 1_000_000_000 + *it as u64)).collect();
+        engine.apply(&Sample { time: 20, reading: Reading::Statistics(Statistics { cgroup: ID, values, turn: true }) });
+        let workload = engine.view().workloads.of(ID).unwrap();
+        let line = serde_json::to_value(Line::of(workload, Known::MET)).unwrap();
+        let figures: Vec<_> = line.as_object().unwrap().iter().filter(|(_, value)| value.is_number()).collect();
+        assert_eq!(figures.len(), 12, "{figures:?}");
+        for (name, value) in figures {
+            let number = Number::ALL.iter().find(|number| number.name() == name).unwrap();
+            assert_eq!(value.as_f64(), number.value(workload, Known::MET), "{name}");
+        }
     }
 }

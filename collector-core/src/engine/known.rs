@@ -11,9 +11,9 @@ use crate::metric::METRICS;
 use crate::metric::visit::{Part, visit};
 use crate::outcome::Outcome;
 use crate::sample::{Probe, ProbeState, Reading, Sample, Start, Statistics};
-use crate::series::Series;
 use crate::signal::{block, cgroup, fault, oom, reclaim, transfer};
 use crate::statistic::workload::{Statistic, Values};
+use crate::view::number::{Known, Number};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -69,42 +69,63 @@ fn shown(engine: &Engine, name: &str, label: &str) -> bool {
     shown
 }
 
+/// The metric, and the label in it, that shows a number which a probe counts.
+fn metric(number: Number) -> (&'static str, &'static str) {
+    match number {
+        Number::BlockRead => ("headroom_workload_block_bytes_total", "read"),
+        Number::BlockWritten => ("headroom_workload_block_bytes_total", "write"),
+        Number::ReclaimStalls => ("headroom_workload_reclaim_stalls_total", ""),
+        Number::ReclaimStall | Number::Stall => ("headroom_workload_reclaim_stall_seconds_total", ""),
+        Number::CompactionStalls => ("headroom_workload_compaction_stalls_total", ""),
+        Number::CompactionStall => ("headroom_workload_compaction_stall_seconds_total", ""),
+        Number::MajorFaults => ("headroom_workload_major_page_faults_total", ""),
+        Number::OomKills => ("headroom_oom_kills_total", ""),
+        Number::HostToDevice => ("headroom_workload_gpu_transfer_bytes_total", "host_to_device"),
+        Number::DeviceToHost => ("headroom_workload_gpu_transfer_bytes_total", "device_to_host"),
+        Number::Pinned => ("headroom_workload_pinned_host_bytes", ""),
+        Number::GpuAllocated => ("headroom_workload_gpu_allocated_bytes", ""),
+        other => panic!("which metric shows {other:?}?"),
+    }
+}
+
+/// What is said of the workload `/a`: the line of the summary, its figures and its place among the consumers of the incident.
+fn said(engine: &Engine, incident: &Incident) -> [serde_json::Value; 3] {
+    let summary = Summary::of(engine.view());
+    let line = summary.workloads.iter().find(|line| line.workload == "/a").unwrap();
+    let evidence = &incident.evidence;
+    let consumer = evidence.consumers.iter().find(|consumer| consumer.workload == "/a").unwrap();
+    let figures = evidence.workload.as_ref().unwrap();
+    [serde_json::to_value(line), serde_json::to_value(figures), serde_json::to_value(consumer)].map(Result::unwrap)
+}
+
 #[test]
 fn metric_history_summary_and_incident_know_the_same() {
     let programs = SIGNALS.iter().flat_map(|signal| signal.probes).map(|probe| probe.program);
+    let (engine, incident) = engine("");
+    let everything = said(&engine, &incident);
+    // Pinned memory in all three; reclaim stalls, their time and kills in the line, and stalls among the consumers.
+    let compared = Number::ALL.iter().filter(|number| !number.needs().is_empty());
+    let compared = compared.flat_map(|number| everything.iter().filter(|all| all.get(number.name()).is_some()));
+    assert_eq!(compared.count(), 7);
     let mut hidden = 0;
     for missing in std::iter::once("").chain(programs) {
-        let (engine, incident) = engine(missing);
-        let summary = Summary::of(engine.view());
-        let line = summary.workloads.iter().find(|line| line.workload == "/a").unwrap();
-        let evidence = &incident.evidence;
-        let kept = |series: Series| evidence.history.workload.contains_key(series.name());
-        let figures = evidence.workload.as_ref().unwrap();
-        let consumer = evidence.consumers.iter().find(|consumer| consumer.workload == "/a").unwrap();
-        for (name, label, known) in [
-            (
-                "headroom_workload_pinned_host_bytes",
-                "",
-                vec![
-                    kept(Series::Pinned),
-                    figures.pinned_bytes.is_some(),
-                    consumer.pinned_bytes.is_some(),
-                    line.pinned_bytes.is_some(),
-                ],
-            ),
-            ("headroom_workload_gpu_transfer_bytes_total", "host_to_device", vec![kept(Series::HostToDevice)]),
-            ("headroom_workload_gpu_transfer_bytes_total", "device_to_host", vec![kept(Series::DeviceToHost)]),
-            ("headroom_workload_major_page_faults_total", "", vec![kept(Series::MajorFaults)]),
-            ("headroom_workload_block_bytes_total", "read", vec![kept(Series::Read)]),
-            ("headroom_workload_block_bytes_total", "write", vec![kept(Series::Write), consumer.io_bytes.is_some()]),
-            (
-                "headroom_workload_reclaim_stalls_total",
-                "",
-                vec![kept(Series::Stalls), line.reclaim_stalls.is_some(), consumer.stall_seconds.is_some()],
-            ),
-            ("headroom_oom_kills_total", "", vec![line.oom_kills.is_some()]),
-        ] {
+        let (engine, incident) = self::engine(missing);
+        let view = engine.view();
+        let workload = view.workloads.of(ID).unwrap();
+        let said = said(&engine, &incident);
+        for number in Number::ALL.iter().copied().filter(|number| !number.needs().is_empty()) {
+            let (name, label) = metric(number);
             let shown = shown(&engine, name, label);
+            let mut known = vec![number.of(workload, Known::of(&view.coverage)).is_some()];
+            if let Some(series) = number.series() {
+                known.push(incident.evidence.history.workload.contains_key(series.name()));
+            }
+            for (now, _) in said.iter().zip(&everything).filter(|(_, all)| all.get(number.name()).is_some()) {
+                known.push(now.get(number.name()).is_some());
+            }
+            if matches!(number, Number::BlockRead | Number::BlockWritten) {
+                known.push(said[2].get("io_bytes").is_some());
+            }
             assert!(known.iter().all(|known| *known == shown), "{name} {label} without {missing}: {shown} {known:?}");
             hidden += usize::from(!shown);
         }

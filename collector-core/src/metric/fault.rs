@@ -2,7 +2,8 @@
 
 use collector_common::fault::word;
 
-use super::row::{Kind, Metric, Unit, Value, WORKLOAD};
+use super::number::rows;
+use super::row::{Kind, Metric, Unit, Value};
 use crate::signal::fault;
 
 /// How long major faults took.
@@ -52,19 +53,8 @@ pub const PAGE_FAULTS: Metric = Metric {
     },
 };
 
-/// Major faults.
-pub const MAJOR_PAGE_FAULTS: Metric = Metric {
-    name: "headroom_workload_major_page_faults_total",
-    kind: Kind::Counter,
-    unit: None,
-    help: "Page faults of the workload's tasks that needed IO.",
-    labels: &WORKLOAD,
-    needs: &[fault::MAJOR],
-    read: |view, emit| {
-        for workload in view.workloads.iter() {
-            let faults = workload.amounts.faults[word::MAJOR];
-            emit.counter(&workload.labels(), Value::Int(faults), workload.created)?;
-        }
-        Ok(())
-    },
-};
+rows! {
+    /// Major faults.
+    MAJOR_PAGE_FAULTS = "headroom_workload_major_page_faults_total",
+        "Page faults of the workload's tasks that needed IO.", MajorFaults;
+}

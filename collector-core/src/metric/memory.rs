@@ -2,72 +2,71 @@
 
 use std::fmt;
 
-use super::row::{self, Emit, Metric, Unit, Value, WORKLOAD};
-use super::statistic::rows;
+use super::number::rows;
+use super::row::{self, Emit, Metric, Value, WORKLOAD};
 use crate::identity::Kind;
-use crate::statistic::workload::Statistic;
+use crate::view::View;
+use crate::view::number::{Known, Number};
 use crate::view::workload::Workload;
-
-const BYTES: Option<Unit> = Some(Unit::Bytes);
 
 rows! {
     /// Charged now.
-    CURRENT = Gauge "headroom_workload_memory_current_bytes", BYTES,
-        "Memory charged to the workload, page cache and what the kernel keeps for it included.", MemoryCurrent;
+    CURRENT = "headroom_workload_memory_current_bytes",
+        "Memory charged to the workload, page cache and what the kernel keeps for it included.", Memory;
     /// As cAdvisor has it.
-    WORKING_SET = Gauge "headroom_workload_memory_working_set_bytes", BYTES,
+    WORKING_SET = "headroom_workload_memory_working_set_bytes",
         "Memory charged to the workload less the page cache that was not used lately: what the kubelet evicts by.",
-        MemoryWorkingSet;
+        WorkingSet;
     /// Of no file.
-    ANON = Gauge "headroom_workload_memory_anon_bytes", BYTES,
-        "Memory of the workload that belongs to no file: heaps, stacks, private mappings.", MemoryAnon;
+    ANON = "headroom_workload_memory_anon_bytes",
+        "Memory of the workload that belongs to no file: heaps, stacks, private mappings.", Anon;
     /// Page cache.
-    FILE = Gauge "headroom_workload_memory_file_bytes", BYTES,
-        "Page cache charged to the workload, shared memory and tmpfs included.", MemoryFile;
+    FILE = "headroom_workload_memory_file_bytes",
+        "Page cache charged to the workload, shared memory and tmpfs included.", File;
     /// Shared memory.
-    SHMEM = Gauge "headroom_workload_memory_shmem_bytes", BYTES,
-        "Shared memory and tmpfs charged to the workload.", MemoryShmem;
+    SHMEM = "headroom_workload_memory_shmem_bytes",
+        "Shared memory and tmpfs charged to the workload.", Shmem;
     /// The kernel's.
-    KERNEL = Gauge "headroom_workload_memory_kernel_bytes", BYTES,
-        "Memory that the kernel keeps for the workload: page tables, stacks, slab, sockets.", MemoryKernel;
+    KERNEL = "headroom_workload_memory_kernel_bytes",
+        "Memory that the kernel keeps for the workload: page tables, stacks, slab, sockets.", Kernel;
     /// In swap.
-    SWAP = Gauge "headroom_workload_memory_swap_bytes", BYTES,
-        "Memory of the workload that is in swap.", MemorySwap;
+    SWAP = "headroom_workload_memory_swap_bytes",
+        "Memory of the workload that is in swap.", Swap;
     /// The most.
-    PEAK = Gauge "headroom_workload_memory_peak_bytes", BYTES,
-        "The most memory that was ever charged to the workload, summed over its cgroups.", MemoryPeak;
+    PEAK = "headroom_workload_memory_peak_bytes",
+        "The most memory that was ever charged to the workload, summed over its cgroups.", Peak;
     /// The hard limit.
-    LIMIT = Gauge "headroom_workload_memory_limit_bytes", BYTES,
-        "The workload's own memory limit, at which the kernel kills; absent if there is none.", MemoryLimit;
+    LIMIT = "headroom_workload_memory_limit_bytes",
+        "The workload's own memory limit, at which the kernel kills; absent if there is none.", Limit;
     /// The soft limit.
-    HIGH = Gauge "headroom_workload_memory_high_bytes", BYTES,
-        "The memory above which the workload is throttled (cgroup v2); absent if there is no such limit.", MemoryHigh;
+    HIGH = "headroom_workload_memory_high_bytes",
+        "The memory above which the workload is throttled (cgroup v2); absent if there is no such limit.", High;
     /// The limit on swap.
-    SWAP_LIMIT = Gauge "headroom_workload_memory_swap_limit_bytes", BYTES,
-        "The swap that the workload may use; absent if there is no limit.", MemorySwapLimit;
+    SWAP_LIMIT = "headroom_workload_memory_swap_limit_bytes",
+        "The swap that the workload may use; absent if there is no limit.", SwapLimit;
     /// Paused for memory.
-    UNDER_OOM = Gauge "headroom_workload_memory_under_oom", None,
+    UNDER_OOM = "headroom_workload_memory_under_oom",
         "Cgroups of the workload that are out of memory and wait, because they are not to be killed (cgroup v1).",
-        MemoryUnderOom;
+        UnderOom;
 }
 
 rows! {
     /// Run-ins with limits.
-    EVENTS = Counter "headroom_workload_memory_events_total", None,
+    EVENTS = "headroom_workload_memory_events_total",
         "Times that the workload was reclaimed from although protected (low), throttled (high), at its limit (max), out of memory (oom), and its processes killed for it (oom_kill, all at once: oom_group_kill).",
         "event" {
-            "low": MemoryEventLow,
-            "high": MemoryEventHigh,
-            "max": MemoryEventMax,
-            "oom": MemoryEventOom,
-            "oom_kill": MemoryEventOomKill,
-            "oom_group_kill": MemoryEventOomGroupKill,
+            "low": EventsLow,
+            "high": EventsHigh,
+            "max": EventsMax,
+            "oom": EventsOom,
+            "oom_kill": EventsOomKill,
+            "oom_group_kill": EventsOomGroupKill,
         };
 }
 
 /// How near to its limit.
 pub const LIMIT_USED_RATIO: Metric = Metric {
-    read: |view, emit| view.workloads.iter().try_for_each(|it| share(emit, it, Statistic::MemoryCurrent)),
+    read: |view, emit| shares(view, emit, Number::Memory, |_| true),
     ..ratio(
         "headroom_workload_memory_limit_used_ratio",
         "Memory charged to the workload as a share of its limit; absent if there is none.",
@@ -77,8 +76,7 @@ pub const LIMIT_USED_RATIO: Metric = Metric {
 /// How near what it needs is.
 pub const LIMIT_WORKING_SET_RATIO: Metric = Metric {
     read: |view, emit| {
-        let mut own = view.workloads.iter().filter(|it| it.identity.kind != Kind::Pod || !it.is_limited_below());
-        own.try_for_each(|it| share(emit, it, Statistic::MemoryWorkingSet))
+        shares(view, emit, Number::WorkingSet, |it| it.identity.kind != Kind::Pod || !it.is_limited_below())
     },
     ..ratio(
         "headroom_workload_memory_limit_working_set_ratio",
@@ -90,12 +88,15 @@ const fn ratio(name: &'static str, help: &'static str) -> Metric {
     Metric { name, kind: row::Kind::Gauge, unit: None, help, labels: &WORKLOAD, needs: &[], read: |_, _| Ok(()) }
 }
 
-fn share(emit: &mut Emit<'_>, workload: &Workload, part: Statistic) -> fmt::Result {
-    match [part, Statistic::MemoryLimit].map(|it| workload.statistics.get(it)) {
+/// A number of those that `shown` chooses, by their limits.
+fn shares(view: &View, emit: &mut Emit<'_>, part: Number, shown: fn(&Workload) -> bool) -> fmt::Result {
+    for workload in view.workloads.iter().filter(|it| shown(it)) {
         // Nothing is a share of nothing.
-        [Some(part), Some(limit @ 1..)] => emit.gauge(&workload.labels(), Value::Float(part as f64 / limit as f64)),
-        _ => Ok(()),
+        if let [Some(part), Some(limit @ 1..)] = [part, Number::Limit].map(|it| it.of(workload, Known::MET)) {
+            emit.gauge(&workload.labels(), Value::Float(part as f64 / limit as f64))?;
+        }
     }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+pub use crate::amount::Unit;
 use crate::count::Histogram;
 use crate::signal::Need;
 use crate::view::View;
@@ -54,25 +55,6 @@ pub enum Kind {
     Histogram,
     /// Always 1; the labels are what it says.
     Info,
-}
-
-/// The unit of a metric.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unit {
-    /// Seconds.
-    Seconds,
-    /// Bytes.
-    Bytes,
-}
-
-impl Unit {
-    /// As it stands in the name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Unit::Seconds => "seconds",
-            Unit::Bytes => "bytes",
-        }
-    }
 }
 
 impl Metric {

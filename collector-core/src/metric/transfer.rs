@@ -5,6 +5,7 @@ use std::fmt;
 use super::row::{Emit, Kind, Metric, Unit, Value, WORKLOAD, workload_and};
 use crate::signal::transfer::{COPIES, Direction, HELD, Memory};
 use crate::view::View;
+use crate::view::number::{Known, Number};
 use crate::view::workload::Transfer;
 
 const BY_DIRECTION: &[&str] = &workload_and("direction");
@@ -57,8 +58,8 @@ pub const PINNED_BYTES: Metric = Metric {
     unit: Some(Unit::Bytes),
     help: "Host memory that the workload's processes had the CUDA driver allocate pinned, or pin where it was, and hold: what was so before the agent came is not in it.",
     labels: &WORKLOAD,
-    needs: &[HELD[Memory::Pinned as usize]],
-    read: |view, emit| held(view, emit, Memory::Pinned),
+    needs: Number::Pinned.needs(),
+    read: |view, emit| held(view, emit, Number::Pinned),
 };
 
 /// Device memory.
@@ -68,8 +69,8 @@ pub const DEVICE_BYTES: Metric = Metric {
     unit: Some(Unit::Bytes),
     help: "GPU memory that the workload's processes asked the CUDA driver for by name and hold: neither what the driver takes for itself, nor virtual address ranges, nor what was so before the agent came.",
     labels: &WORKLOAD,
-    needs: &[HELD[Memory::Device as usize]],
-    read: |view, emit| held(view, emit, Memory::Device),
+    needs: Number::GpuAllocated.needs(),
+    read: |view, emit| held(view, emit, Number::GpuAllocated),
 };
 
 /// Allocations that were refused.
@@ -110,11 +111,10 @@ fn copies(view: &View, emit: &mut Emit<'_>, amounts: fn(&Transfer) -> &[u64; Dir
 }
 
 /// Only of workloads that have anything to do with a GPU: most have not.
-fn held(view: &View, emit: &mut Emit<'_>, memory: Memory) -> fmt::Result {
-    for workload in view.workloads.iter() {
-        let transfer = &workload.amounts.transfer;
-        if *transfer != Transfer::default() {
-            emit.gauge(&workload.labels(), Value::Int(transfer.bytes_held(memory)))?;
+fn held(view: &View, emit: &mut Emit<'_>, number: Number) -> fmt::Result {
+    for workload in view.workloads.iter().filter(|it| it.amounts.transfer != Transfer::default()) {
+        if let Some(bytes) = number.of(workload, Known::MET) {
+            emit.gauge(&workload.labels(), Value::Int(bytes))?;
         }
     }
     Ok(())

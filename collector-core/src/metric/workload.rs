@@ -2,11 +2,12 @@
 
 use std::fmt;
 
-use super::row::{Emit, Kind, Metric, Unit, Value, WORKLOAD, workload_and};
+use super::number::rows;
+use super::row::{Emit, Kind, Metric, Unit, Value, workload_and};
 use crate::identity::Identity;
-use crate::signal::{compaction, reclaim};
+use crate::signal::reclaim;
 use crate::view::View;
-use crate::view::workload::{OTHER, Reclaim, Stalls};
+use crate::view::workload::{OTHER, Reclaim};
 
 const BY_KIND: &[&str] = &workload_and("kind");
 
@@ -76,27 +77,14 @@ pub const RECLAIM_TARGET_BYTES: Metric = Metric {
     },
 };
 
-/// Time stalled.
-pub const COMPACTION_STALL_SECONDS: Metric = Metric {
-    name: "headroom_workload_compaction_stall_seconds_total",
-    kind: Kind::Counter,
-    unit: Some(Unit::Seconds),
-    help: "Time that the workload's tasks waited while they had to compact memory, summed over the tasks.",
-    labels: &WORKLOAD,
-    needs: &[compaction::STALLS],
-    read: |view, emit| compactions(view, emit, |stalls| Value::seconds(stalls.ns)),
-};
-
-/// Stalls.
-pub const COMPACTION_STALLS: Metric = Metric {
-    name: "headroom_workload_compaction_stalls_total",
-    kind: Kind::Counter,
-    unit: None,
-    help: "How often a task of the workload had to compact memory before it got a contiguous block.",
-    labels: &WORKLOAD,
-    needs: &[compaction::STALLS],
-    read: |view, emit| compactions(view, emit, |stalls| Value::Int(stalls.stalls)),
-};
+rows! {
+    /// Time stalled.
+    COMPACTION_STALL_SECONDS = "headroom_workload_compaction_stall_seconds_total",
+        "Time that the workload's tasks waited while they had to compact memory, summed over the tasks.", CompactionStall;
+    /// Stalls.
+    COMPACTION_STALLS = "headroom_workload_compaction_stalls_total",
+        "How often a task of the workload had to compact memory before it got a contiguous block.", CompactionStalls;
+}
 
 fn reclaims(view: &View, emit: &mut Emit<'_>, value: fn(&Reclaim) -> Value) -> fmt::Result {
     for workload in view.workloads.iter() {
@@ -107,13 +95,6 @@ fn reclaims(view: &View, emit: &mut Emit<'_>, value: fn(&Reclaim) -> Value) -> f
                 emit.counter(&[name, namespace, pod, container, kind.label()], amount, workload.created)?;
             }
         }
-    }
-    Ok(())
-}
-
-fn compactions(view: &View, emit: &mut Emit<'_>, value: fn(&Stalls) -> Value) -> fmt::Result {
-    for workload in view.workloads.iter() {
-        emit.counter(&workload.labels(), value(&workload.amounts.compaction), workload.created)?;
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ pub mod firing;
 pub mod gpu;
 pub mod history;
 pub mod host;
+pub mod number;
 pub mod workload;
 
 use crate::sample::{Reading, Start};
@@ -14,9 +15,10 @@ use change::Changes;
 use coverage::Coverage;
 use firing::Firing;
 use gpu::Gpus;
-use history::{History, Seen};
+use history::History;
 use host::Host;
-use workload::Workloads;
+use number::{Known, Number};
+use workload::{Workload, Workloads};
 
 /// Everything that is known.
 #[derive(Clone, Debug, Default)]
@@ -68,8 +70,13 @@ impl View {
     pub(crate) fn tick(&mut self, time: u64) {
         self.workloads.tick(time, &mut self.coverage);
         let before = self.history.last();
-        let mut write = self.history.begin(time, Seen::of(&self.coverage));
-        self.workloads.record(time, before, &mut write, &self.gpus, &mut self.changes);
-        self.history.end(write, &self.host, &self.gpus);
+        let mut write = self.history.begin(time);
+        let known = Known::of(&self.coverage);
+        let mut keep = |workload: &mut Workload, alive| {
+            let point = number::point(workload, alive, known);
+            write.workload(&mut workload.track, point, &number::ORIGIN);
+        };
+        self.workloads.record(time, before, self.gpus.holding(time), &mut self.changes, &mut keep);
+        self.history.end(write, self.host.point(&self.gpus, known.has(Number::Stall)));
     }
 }

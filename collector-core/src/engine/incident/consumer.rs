@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use crate::incident::Consumer;
 use crate::series::Series;
-use crate::statistic::workload::Statistic;
 use crate::view::View;
 use crate::view::history::Window;
+use crate::view::number::{Known, Number};
 use crate::view::workload::Workload;
 
 /// Those that come first in the order, and those that grew most and are not among them.
@@ -73,7 +73,8 @@ pub(super) fn list(
             places.push(place);
         }
     }
-    places.into_iter().map(|place| consumer(&entries, place, window, order)).collect()
+    let known = Known::of(&view.coverage);
+    places.into_iter().map(|place| consumer(&entries, place, window, order, known)).collect()
 }
 
 fn entries<'v>(view: &'v View, window: &Window, within: Option<&str>) -> Vec<Entry<'v>> {
@@ -110,7 +111,7 @@ fn entries<'v>(view: &'v View, window: &Window, within: Option<&str>) -> Vec<Ent
     entries
 }
 
-fn consumer(entries: &[Entry<'_>], place: usize, window: &Window, order: Order) -> Consumer {
+fn consumer(entries: &[Entry<'_>], place: usize, window: &Window, order: Order, known: Known) -> Consumer {
     let Entry { workload, below, memory, growth, swap } = &entries[place];
     let track = &workload.track;
     let bytes = |number: Option<f64>| number.map(|number| number.max(0.0) as u64);
@@ -131,7 +132,7 @@ fn consumer(entries: &[Entry<'_>], place: usize, window: &Window, order: Order) 
         workload: workload.name.to_string(),
         memory_bytes: bytes(*memory),
         growth_bytes: growth.map(|growth| growth as i64),
-        limit_bytes: workload.statistics.get(Statistic::MemoryLimit),
+        limit_bytes: Number::Limit.of(workload, known),
         swap_bytes: bytes(*swap),
         vram_bytes: bytes(window.newest(track, Series::Vram)),
         pinned_bytes: bytes(window.newest(track, Series::Pinned)),

@@ -3,9 +3,9 @@
 use crate::incident::{Change, Evidence, Figures, History, Host, What};
 use crate::series::Series;
 use crate::statistic::host::Statistic as OfHost;
-use crate::statistic::workload::Statistic;
 use crate::view::View;
 use crate::view::history::Window;
+use crate::view::number::{Known, Number};
 use crate::view::workload::Workload;
 
 use super::consumer;
@@ -35,22 +35,23 @@ pub(super) fn ago(window: &Window, time: u64) -> Vec<f64> {
 }
 
 /// What a workload held.
-pub(super) fn figures(workload: &Workload, window: &Window) -> Figures {
-    let statistic = |statistic| workload.statistics.get(statistic);
+pub(super) fn figures(view: &View, workload: &Workload, window: &Window) -> Figures {
+    let known = Known::of(&view.coverage);
+    let now = |number: Number| number.of(workload, known);
     let level = |series| window.newest(&workload.track, series).map(|value| value as u64);
     Figures {
         workload: workload.name.to_string(),
         kind: workload.identity.kind.label().to_owned(),
         cgroup: workload.identity.top.to_string(),
         memory_bytes: level(Series::Memory),
-        peak_bytes: statistic(Statistic::MemoryPeak),
-        limit_bytes: statistic(Statistic::MemoryLimit),
-        high_bytes: statistic(Statistic::MemoryHigh),
+        peak_bytes: now(Number::Peak),
+        limit_bytes: now(Number::Limit),
+        high_bytes: now(Number::High),
         swap_bytes: level(Series::Swap),
-        anon_bytes: statistic(Statistic::MemoryAnon),
-        file_bytes: statistic(Statistic::MemoryFile),
-        shmem_bytes: statistic(Statistic::MemoryShmem),
-        kernel_bytes: statistic(Statistic::MemoryKernel),
+        anon_bytes: now(Number::Anon),
+        file_bytes: now(Number::File),
+        shmem_bytes: now(Number::Shmem),
+        kernel_bytes: now(Number::Kernel),
         parts_read: workload.lately.parts_read,
         pinned_bytes: level(Series::Pinned),
     }

@@ -48,7 +48,7 @@ pub(super) fn killed(incidents: &mut Incidents, view: &View, named: &Named) -> V
     history.ago = evidence::ago(&window, *time);
     if let Some(workload) = workload {
         history.workload = window.lines(&workload.track);
-        incident.evidence.workload = Some(evidence::figures(workload, &window));
+        incident.evidence.workload = Some(evidence::figures(view, workload, &window));
     }
     incident.evidence.scope = Some(kill.scope);
     incident.evidence.kills = vec![victim(named)];
@@ -64,7 +64,7 @@ pub(super) fn complete(view: &View, incident: &mut Incident, first: Option<&Firs
     let workload = first.kill.cgroup.and_then(|id| view.workloads.of(id));
     if let (Some(workload), Some(figures)) = (workload, &mut incident.evidence.workload) {
         // Less those that fell with the kill.
-        let now = evidence::figures(workload, &view.history.window(first.time));
+        let now = evidence::figures(view, workload, &view.history.window(first.time));
         *figures = Figures {
             limit_bytes: now.limit_bytes.or(figures.limit_bytes),
             high_bytes: now.high_bytes.or(figures.high_bytes),

@@ -152,7 +152,7 @@ fn gather(view: &View, incident: &mut Incident, order: Order, until: u64) {
     evidence.history.ago = evidence::ago(&window, incident.time);
     if let Some(workload) = workload {
         evidence.history.workload = window.lines(&workload.track);
-        evidence.workload = Some(evidence::figures(workload, &window));
+        evidence.workload = Some(evidence::figures(view, workload, &window));
     }
     evidence.changes = evidence::changes(view, until, most.as_deref().as_slice());
     evidence.storm = incident.evidence.storm.take().map(|storm| total(view, &window, storm));

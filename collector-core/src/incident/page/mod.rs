@@ -132,11 +132,11 @@ fn limit_text(limit: &Limit) -> String {
 
 fn figures_text(figures: &Figures, time: u64) -> String {
     let whole = [
-        ("memory", figures.memory_bytes),
+        (Series::Memory.label(), figures.memory_bytes),
         ("limit", figures.limit_bytes),
         ("throttled above", figures.high_bytes),
         ("at most", figures.peak_bytes),
-        ("swap", figures.swap_bytes),
+        (Series::Swap.label(), figures.swap_bytes),
         ("pinned for GPUs", figures.pinned_bytes),
     ];
     let parts = [

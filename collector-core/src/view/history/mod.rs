@@ -10,7 +10,6 @@ mod write;
 
 use crate::series::{COUNT, Series};
 pub(crate) use read::Window;
-pub(crate) use write::{Seen, Write};
 
 /// Points that are kept: a minute of them, and a few more, because seconds are not all of one length.
 const KEPT: usize = 68;
@@ -23,8 +22,8 @@ pub(crate) const REACH_NS: u64 = 60_000_000_000;
 /// and half the memory.
 type Point = [f32; COUNT];
 
-/// What is not known of a counter.
-const UNKNOWN: u64 = u64::MAX;
+/// A number that is not known.
+pub(crate) const UNKNOWN: u64 = u64::MAX;
 const NOTHING: Point = [f32::NAN; COUNT];
 
 /// When the points are, and the host's.

@@ -13,6 +13,7 @@ use crate::statistic;
 pub use figure::{Filesystem, Watch};
 
 mod figure;
+mod point;
 
 /// Devices that are kept; more are counted as lost, stage `device`.
 const DEVICES: usize = 256;

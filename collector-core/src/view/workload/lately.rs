@@ -6,10 +6,9 @@ use super::{OTHER_SLOT, Workload, Workloads};
 use crate::cgroup::Id;
 use crate::identity::Kind;
 use crate::incident::{Change, What};
+use crate::statistic::gpu::Holder;
 use crate::statistic::workload::Statistic;
 use crate::view::change::Changes;
-use crate::view::gpu::Gpus;
-use crate::view::history::Write;
 
 /// What is remembered of a workload from tick to tick.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +36,11 @@ impl Workload {
     /// Since when it has no cgroup.
     pub(crate) fn gone_since(&self) -> Option<u64> {
         self.empty_since
+    }
+
+    /// Memory of GPUs that it held at the last tick, if that is known.
+    pub(crate) fn vram(&self) -> Option<u64> {
+        self.lately.vram
     }
 
     /// Its memory limit, once its files have been read: absent is unlimited.
@@ -76,11 +80,18 @@ impl Workload {
 const PAGE: u64 = 64 << 10;
 
 impl Workloads {
-    /// A tick: everybody's point of the history, and what changed.
-    pub(crate) fn record(&mut self, time: u64, before: Option<u64>, write: &mut Write, gpus: &Gpus, log: &mut Changes) {
+    /// A tick: what changed, and for each workload `keep`, with whether it is alive. `holding` hold memory of GPUs now.
+    pub(crate) fn record<'h>(
+        &mut self,
+        time: u64,
+        before: Option<u64>,
+        holding: impl Iterator<Item = &'h Holder>,
+        log: &mut Changes,
+        keep: &mut impl FnMut(&mut Workload, bool),
+    ) {
         let Workloads { slots, cgroups, tops, .. } = self;
         slots.iter_mut().for_each(|workload| (workload.lately.vram, workload.lately.limits_below) = (None, 0));
-        for holder in gpus.holding(time) {
+        for holder in holding {
             let slot = holder.cgroup.and_then(|id| cgroups.get(&id)).map_or(OTHER_SLOT, |member| member.slot);
             let vram = &mut slots[slot].lately.vram;
             *vram = holder.bytes.map(|bytes| vram.unwrap_or(0).saturating_add(bytes)).or(*vram);
@@ -102,7 +113,7 @@ impl Workloads {
                 continue;
             }
             let alive = workload.is_alive() || slot == OTHER_SLOT;
-            write.workload(workload, alive, workload.lately.vram);
+            keep(workload, alive);
             if let Some(change) = workload.look(time, before) {
                 log.add(change);
             }

@@ -2,6 +2,7 @@
 
 use super::Row;
 use crate::amount::bytes;
+use crate::view::number::Number;
 
 /// What is not known.
 const UNKNOWN: &str = "–";
@@ -12,8 +13,15 @@ const RED: &str = "\x1b[31m";
 const BOLD: &str = "\x1b[1m";
 const PLAIN: &str = "\x1b[0m";
 
-const HEAD: [&str; COLUMNS] =
-    ["WORKLOAD", "KIND", "MEMORY", "LIMIT", "USED", "SWAP", "CPU", "PRESSURE", "STALLS", "KILLS"];
+/// Columns that show a number as it is have its label; the others are made of several.
+fn head() -> [String; COLUMNS] {
+    let of = |number: Number| number.label().to_uppercase();
+    let [memory, limit, swap] = [Number::Memory, Number::Limit, Number::Swap].map(of);
+    let [stalls, kills] = [Number::ReclaimStalls, Number::OomKills].map(of);
+    let [workload, kind, used, cpu, pressure] = ["WORKLOAD", "KIND", "USED", "CPU", "PRESSURE"].map(str::to_owned);
+    [workload, kind, memory, limit, used, swap, cpu, pressure, stalls, kills]
+}
+
 const COLUMNS: usize = 10;
 /// Columns before this one are text, and stand on the left.
 const NUMBERS: usize = 2;
@@ -23,13 +31,13 @@ const KILLS: usize = 9;
 /// A line a workload, under a head.
 pub fn table(rows: &[Row], colour: bool) -> String {
     let cells: Vec<[String; COLUMNS]> = rows.iter().map(cells).collect();
+    let head = head();
     let width = |column: usize| {
         let cells = cells.iter().map(|cells| cells[column].chars().count());
-        cells.chain([HEAD[column].len()]).max().unwrap_or(0)
+        cells.chain([head[column].len()]).max().unwrap_or(0)
     };
     let widths: [usize; COLUMNS] = std::array::from_fn(width);
     let mut text = String::new();
-    let head = HEAD.map(str::to_owned);
     line(&mut text, &head, &widths, |_| colour.then_some(BOLD));
     for (row, cells) in rows.iter().zip(&cells) {
         let alarming = |column| match column {

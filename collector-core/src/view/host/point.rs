@@ -1,0 +1,38 @@
+//! What the history keeps of the host.
+
+use collector_common::histogram;
+
+use super::Host;
+use crate::series::{COUNT, Series};
+use crate::statistic::gpu;
+use crate::statistic::host::Statistic;
+use crate::view::gpu::Gpus;
+use crate::view::history::UNKNOWN;
+
+impl Host {
+    /// Its numbers at a tick; `stalls`, whether reclaim is seen.
+    pub(crate) fn point(&self, gpus: &Gpus, stalls: bool) -> [u64; COUNT] {
+        let get = |statistic| self.statistics.get(statistic);
+        let used = |total, free| get(total).zip(get(free)).map(|(total, free)| total.saturating_sub(free));
+        let mut numbers = [UNKNOWN; COUNT];
+        let mut put = |series: Series, number: Option<u64>| numbers[series as usize] = number.unwrap_or(UNKNOWN);
+        put(Series::Memory, used(Statistic::MemoryTotal, Statistic::MemoryAvailable));
+        put(Series::Swap, used(Statistic::SwapTotal, Statistic::SwapFree));
+        put(Series::MemoryWaiting, get(Statistic::MemoryPressureSome));
+        put(Series::MemoryStalled, get(Statistic::MemoryPressureFull));
+        put(Series::IoWaiting, get(Statistic::IoPressureSome));
+        put(Series::IoStalled, get(Statistic::IoPressureFull));
+        let times = self.reclaim.iter().chain([&self.compaction]).map(|histogram| histogram[histogram::SUM]);
+        put(Series::Stalls, stalls.then(|| times.fold(0, u64::saturating_add)));
+        put(Series::MajorFaults, get(Statistic::MajorPageFaults));
+        let cards = || gpus.iter().filter(|gpu| gpu.device.parent.is_none());
+        let sum = |statistic| {
+            let known = cards().filter_map(|gpu| gpu.values.get(statistic));
+            known.fold(None, |sum: Option<u64>, more| Some(sum.unwrap_or(0).saturating_add(more)))
+        };
+        put(Series::HostToDevice, sum(gpu::Statistic::HostToDevice));
+        put(Series::DeviceToHost, sum(gpu::Statistic::DeviceToHost));
+        put(Series::Vram, sum(gpu::Statistic::MemoryUsed));
+        numbers
+    }
+}

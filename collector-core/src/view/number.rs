@@ -1,0 +1,302 @@
+//! The numbers of a workload, a row each: name, label for people, what must be attached for it, and where it is read. Metrics,
+//! history, summary and incidents take these from here; who asks, and what becomes of the number, is not known here.
+
+use Source::{Driver, File};
+use Statistic::*;
+use collector_common::fault::word;
+
+use super::coverage::Coverage;
+use super::history::UNKNOWN;
+use super::workload::{Amounts, Workload};
+use crate::amount::Unit;
+use crate::count::sum;
+use crate::series::{self, Series};
+use crate::signal::block::Operation;
+use crate::signal::transfer::{Direction, Memory};
+use crate::signal::{Need, block, compaction, fault, oom, reclaim, transfer};
+use crate::statistic::workload::Statistic;
+use crate::statistic::{Kind, Statistic as _};
+
+/// Declares the numbers: `Variant = name, label, source;`, with `series Variant` for those that the history keeps.
+macro_rules! numbers {
+    ($($(#[$what:meta])* $number:ident = $name:expr, $label:expr, $source:expr $(, series $series:ident)?;)+) => {
+        /// One number of a workload.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Number {
+            $($(#[$what])* $number,)+
+        }
+
+        const ROWS: &[Row] = &[$(Row { name: $name, label: $label, source: $source },)+];
+
+        impl Number {
+            pub const ALL: &'static [Number] = &[$(Number::$number,)+];
+
+            /// The series of the history that is made of it.
+            pub fn series(self) -> Option<Series> {
+                match self {
+                    $($(Number::$number => Some(Series::$series),)?)+
+                    _ => None,
+                }
+            }
+        }
+
+        /// Where the counters of a new workload begin: nowhere, where the kernel may have counted before it was seen.
+        pub(crate) const ORIGIN: [u64; series::COUNT] = {
+            let mut origin = [UNKNOWN; series::COUNT];
+            $($(origin[Series::$series as usize] = Number::$number.origin();)?)+
+            origin
+        };
+
+        /// What the history keeps of a workload. Written out, without a loop: this is done for every workload at every tick.
+        pub(crate) fn point(workload: &Workload, alive: bool, known: Known) -> [u64; series::COUNT] {
+            let mut point = [UNKNOWN; series::COUNT];
+            $($(point[Series::$series as usize] = Number::$number.now(workload, alive, known);)?)+
+            point
+        }
+    };
+}
+
+struct Row {
+    name: &'static str,
+    label: &'static str,
+    source: Source,
+}
+
+#[derive(Clone, Copy)]
+enum Source {
+    /// A file of the kernel's.
+    File(Statistic),
+    /// What the GPU driver lists at the tick.
+    Driver,
+    /// What is counted while the programs of one of these needs are attached; else the kernel's own count, if it has one.
+    Probe { needs: &'static [Need], kind: Kind, read: fn(&Amounts) -> u64, or: Option<Statistic> },
+}
+
+const fn counted(needs: &'static [Need], read: fn(&Amounts) -> u64) -> Source {
+    Source::Probe { needs, kind: Kind::Counter, read, or: None }
+}
+
+const fn counted_or(needs: &'static [Need], read: fn(&Amounts) -> u64, or: Statistic) -> Source {
+    Source::Probe { needs, kind: Kind::Counter, read, or: Some(or) }
+}
+
+const fn held(needs: &'static [Need], read: fn(&Amounts) -> u64) -> Source {
+    Source::Probe { needs, kind: Kind::Gauge, read, or: None }
+}
+
+const TO_GPU: &[Need] = &[transfer::COPIES[Direction::HostToDevice as usize]];
+const FROM_GPU: &[Need] = &[transfer::COPIES[Direction::DeviceToHost as usize]];
+const PINNED: &[Need] = &[transfer::HELD[Memory::Pinned as usize]];
+const ALLOCATED: &[Need] = &[transfer::HELD[Memory::Device as usize]];
+
+numbers! {
+    /// Charged to it and what is below it, the page cache included.
+    Memory = Series::Memory.name(), Series::Memory.label(), File(MemoryCurrent), series Memory;
+    /// Less the page cache that was not used lately.
+    WorkingSet = "memory_working_set_bytes", "working set", File(MemoryWorkingSet);
+    Limit = "memory_limit_bytes", "limit", File(MemoryLimit);
+    High = "memory_high_bytes", "throttled above", File(MemoryHigh);
+    Peak = "memory_peak_bytes", "at most", File(MemoryPeak);
+    Anon = "memory_anon_bytes", "anon", File(MemoryAnon);
+    /// Shared memory and tmpfs included.
+    File = "memory_file_bytes", "file", File(MemoryFile);
+    Shmem = "memory_shmem_bytes", "shared", File(MemoryShmem);
+    Kernel = "memory_kernel_bytes", "kernel", File(MemoryKernel);
+    Swap = Series::Swap.name(), Series::Swap.label(), File(MemorySwap), series Swap;
+    SwapLimit = "swap_limit_bytes", "swap limit", File(MemorySwapLimit);
+    UnderOom = "memory_under_oom", "out of memory", File(MemoryUnderOom);
+    EventsLow = "memory_events_low", "reclaimed though protected", File(MemoryEventLow);
+    EventsHigh = "memory_events_high", "throttled", File(MemoryEventHigh);
+    EventsMax = "memory_events_max", "at its limit", File(MemoryEventMax);
+    EventsOom = "memory_events_oom", "out of memory", File(MemoryEventOom);
+    EventsOomKill = "memory_events_oom_kill", "killed", File(MemoryEventOomKill);
+    EventsOomGroupKill = "memory_events_oom_group_kill", "killed as a whole", File(MemoryEventOomGroupKill);
+
+    MemoryWaiting = "memory_waiting_seconds", "some waited for memory", File(MemoryPressureSome), series MemoryWaiting;
+    MemoryStalled = "memory_stalled_seconds", "all waited for memory", File(MemoryPressureFull), series MemoryStalled;
+    CpuWaiting = "cpu_waiting_seconds", "some waited for a CPU", File(CpuPressureSome);
+    CpuStalled = "cpu_stalled_seconds", "all waited for a CPU", File(CpuPressureFull);
+    IoWaiting = "io_waiting_seconds", "some waited for IO", File(IoPressureSome), series IoWaiting;
+    IoStalled = "io_stalled_seconds", "all waited for IO", File(IoPressureFull), series IoStalled;
+
+    Cpu = "cpu_seconds", "CPU", File(CpuUsage);
+    CpuInUser = "cpu_user_seconds", "CPU in user space", File(CpuUser);
+    CpuInKernel = "cpu_system_seconds", "CPU in the kernel", File(CpuSystem);
+    Periods = "cpu_periods", "quota periods", File(CpuPeriods);
+    ThrottledPeriods = "cpu_throttled_periods", "throttled periods", File(CpuThrottledPeriods);
+    Throttled = "cpu_throttled_seconds", "throttled", File(CpuThrottled);
+
+    /// As the kernel charges it: where devices are stacked, each counts.
+    ReadBytes = "io_read_bytes", "read", File(IoReadBytes);
+    WriteBytes = "io_written_bytes", "written", File(IoWriteBytes);
+    DiscardBytes = "io_discarded_bytes", "discarded", File(IoDiscardBytes);
+    Reads = "io_reads", "reads", File(IoReads);
+    Writes = "io_writes", "writes", File(IoWrites);
+    Discards = "io_discards", "discards", File(IoDiscards);
+    /// As the block layer completes it.
+    BlockRead = "block_read_bytes", "read from disks",
+        counted_or(&[block::COMPLETED], |it| it.block[Operation::Read as usize].bytes, IoReadBytes), series Read;
+    BlockWritten = "block_written_bytes", "written to disks",
+        counted_or(&[block::COMPLETED], |it| it.block[Operation::Write as usize].bytes, IoWriteBytes), series Write;
+
+    ReclaimStalls = "reclaim_stalls", "stalls",
+        counted(&reclaim::STALLS, |it| sum(it.reclaim.iter().map(|reclaim| reclaim.stalls)));
+    ReclaimStall = "reclaim_stall_seconds", "reclaiming", counted(&reclaim::STALLS, reclaim_ns);
+    CompactionStalls = "compaction_stalls", "compaction stalls", counted(&[compaction::STALLS], |it| it.compaction.stalls);
+    CompactionStall = "compaction_stall_seconds", "compacting", counted(&[compaction::STALLS], |it| it.compaction.ns);
+    /// Reclaim and compaction.
+    Stall = "stall_seconds", "making room",
+        counted(&reclaim::STALLS, |it| reclaim_ns(it).saturating_add(it.compaction.ns)), series Stalls;
+    MajorFaults = "major_faults", "major faults", counted(&[fault::MAJOR], |it| it.faults[word::MAJOR]), series MajorFaults;
+    /// While the agent runs, or else the kernel's own count since the cgroup was made, on cgroup v2 with what is nested in it.
+    OomKills = "oom_kills", "kills", counted_or(&[oom::KILLS], |it| sum(it.oom_kills.iter().copied()), MemoryEventOomKill);
+
+    HostToDevice = "host_to_device_bytes", "copied to GPUs",
+        counted(TO_GPU, |it| it.transfer.bytes[Direction::HostToDevice as usize]), series HostToDevice;
+    DeviceToHost = "device_to_host_bytes", "copied from GPUs",
+        counted(FROM_GPU, |it| it.transfer.bytes[Direction::DeviceToHost as usize]), series DeviceToHost;
+    Vram = Series::Vram.name(), Series::Vram.label(), Driver, series Vram;
+    Pinned = Series::Pinned.name(), Series::Pinned.label(),
+        held(PINNED, |it| it.transfer.bytes_held(Memory::Pinned)), series Pinned;
+    /// As the CUDA driver was asked by name.
+    GpuAllocated = "gpu_allocated_bytes", "GPU memory allocated",
+        held(ALLOCATED, |it| it.transfer.bytes_held(Memory::Device));
+}
+
+fn reclaim_ns(amounts: &Amounts) -> u64 {
+    sum(amounts.reclaim.iter().map(|reclaim| reclaim.ns))
+}
+
+impl Number {
+    const fn row(self) -> &'static Row {
+        &ROWS[self as usize]
+    }
+
+    /// Its name, which ends in its unit if it has one.
+    pub const fn name(self) -> &'static str {
+        self.row().name
+    }
+
+    /// Its name for people.
+    pub const fn label(self) -> &'static str {
+        self.row().label
+    }
+
+    pub const fn unit(self) -> Option<Unit> {
+        Unit::of(self.row().name)
+    }
+
+    pub const fn kind(self) -> Kind {
+        match self.row().source {
+            File(statistic) => Statistic::KINDS[statistic as usize],
+            Driver => Kind::Gauge,
+            Source::Probe { kind, .. } => kind,
+        }
+    }
+
+    /// What must be attached for it to be known: one of these. Empty if it does not come from a probe.
+    pub const fn needs(self) -> &'static [Need] {
+        match self.row().source {
+            Source::Probe { needs, .. } => needs,
+            File(_) | Driver => &[],
+        }
+    }
+
+    /// Whether the agent alone counts it, from nothing: a new workload has had all of it since the agent saw it.
+    pub(crate) const fn is_own(self) -> bool {
+        matches!(self.row().source, Source::Probe { kind: Kind::Counter, .. })
+    }
+
+    const fn origin(self) -> u64 {
+        if self.is_own() { 0 } else { UNKNOWN }
+    }
+
+    /// The number of a workload, if it is known; a time in nanoseconds.
+    #[inline]
+    pub fn of(self, workload: &Workload, known: Known) -> Option<u64> {
+        match self.row().source {
+            File(statistic) => workload.statistics.get(statistic),
+            Driver => workload.vram(),
+            Source::Probe { read, .. } if known.has(self) => Some(read(&workload.amounts)),
+            Source::Probe { or, .. } => workload.statistics.get(or?),
+        }
+    }
+
+    /// The same in the unit of its name.
+    pub fn value(self, workload: &Workload, known: Known) -> Option<f64> {
+        let number = self.of(workload, known)? as f64;
+        Some(if self.unit() == Some(Unit::Seconds) { number / 1e9 } else { number })
+    }
+
+    /// What a tick finds. The last gauges of a dead workload stay to be seen, but they are not what it has now.
+    #[inline(always)]
+    fn now(self, workload: &Workload, alive: bool, known: Known) -> u64 {
+        let fresh = alive || matches!(self.kind(), Kind::Counter) || matches!(self.row().source, Driver);
+        if fresh { self.of(workload, known).unwrap_or(UNKNOWN) } else { UNKNOWN }
+    }
+}
+
+/// Which numbers are known, by what is attached. Found out once for many workloads.
+#[derive(Clone, Copy, Debug)]
+pub struct Known(u64);
+
+const _: () = assert!(Number::ALL.len() <= u64::BITS as usize);
+
+impl Known {
+    /// For whoever has asked for the needs already.
+    pub(crate) const MET: Known = Known(u64::MAX);
+
+    pub fn of(coverage: &Coverage) -> Known {
+        let known = |number: &&Number| number.needs().iter().any(|need| coverage.sees(need));
+        Known(Number::ALL.iter().filter(known).map(|number| 1 << *number as usize).sum())
+    }
+
+    /// Whether one of its needs is met.
+    pub(crate) fn has(self, number: Number) -> bool {
+        self.0 & 1 << number as usize != 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_end_in_their_units() {
+        let mut names: Vec<_> = Number::ALL.iter().map(|number| number.name()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Number::ALL.len());
+        for number in Number::ALL {
+            let row = number.row();
+            let time =
+                matches!(row.source, File(it) if it.name().contains("pressure") || it.name().starts_with("cpu_u"));
+            assert!(!time || number.unit() == Some(Unit::Seconds), "{number:?}");
+        }
+    }
+
+    #[test]
+    fn each_series_is_made_of_one_number() {
+        for series in Series::ALL {
+            let numbers: Vec<_> = Number::ALL.iter().filter(|number| number.series() == Some(series)).collect();
+            let [number] = numbers[..] else { panic!("{series:?}: {numbers:?}") };
+            let counts = number.kind() == Kind::Counter;
+            assert_eq!(counts, series.kind() != series::Kind::Gauge, "{number:?}");
+            assert!(counts || (number.name(), number.label()) == (series.name(), series.label()), "{number:?}");
+        }
+    }
+
+    #[test]
+    fn without_its_probe_a_number_is_the_kernels_own_or_none() {
+        let mut workload = Workload::default();
+        workload.amounts.oom_kills = [1, 0, 2];
+        let all = Known::MET;
+        assert_eq!(Number::OomKills.of(&workload, all), Some(3));
+        assert_eq!(Number::OomKills.of(&workload, Known(0)), None);
+        for number in Number::ALL {
+            let probe = !number.needs().is_empty();
+            assert_eq!(number.of(&workload, all).is_some(), probe, "{number:?}");
+            assert_eq!(number.of(&workload, Known(0)), None, "{number:?}");
+        }
+    }
+}
