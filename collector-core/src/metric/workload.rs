@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::row::{Emit, Kind, Metric, Unit, Value, WORKLOAD, workload_and};
 use crate::identity::Identity;
-use crate::signal::{compaction, reclaim};
+use crate::signal::{compaction, dirty, reclaim};
 use crate::view::View;
 use crate::view::workload::{OTHER, Reclaim, Stalls};
 
@@ -98,6 +98,28 @@ pub const COMPACTION_STALLS: Metric = Metric {
     read: |view, emit| compactions(view, emit, |stalls| Value::Int(stalls.stalls)),
 };
 
+/// Time told to wait.
+pub const DIRTY_WAIT_SECONDS: Metric = Metric {
+    name: "headroom_workload_dirty_wait_seconds_total",
+    kind: Kind::Counter,
+    unit: Some(Unit::Seconds),
+    help: "Time that the workload's tasks were told to sleep because too many dirty pages waited to be written, summed over the tasks; what they really slept may be shorter.",
+    labels: &WORKLOAD,
+    needs: &[dirty::WAITS],
+    read: |view, emit| dirty_waits(view, emit, |dirty| Value::seconds(dirty.ns)),
+};
+
+/// Waits.
+pub const DIRTY_WAITS: Metric = Metric {
+    name: "headroom_workload_dirty_waits_total",
+    kind: Kind::Counter,
+    unit: None,
+    help: "How often a task of the workload was told to sleep because too many dirty pages waited to be written.",
+    labels: &WORKLOAD,
+    needs: &[dirty::WAITS],
+    read: |view, emit| dirty_waits(view, emit, |dirty| Value::Int(dirty.waits)),
+};
+
 fn reclaims(view: &View, emit: &mut Emit<'_>, value: fn(&Reclaim) -> Value) -> fmt::Result {
     for workload in view.workloads.iter() {
         let [name, namespace, pod, container] = workload.labels();
@@ -114,6 +136,13 @@ fn reclaims(view: &View, emit: &mut Emit<'_>, value: fn(&Reclaim) -> Value) -> f
 fn compactions(view: &View, emit: &mut Emit<'_>, value: fn(&Stalls) -> Value) -> fmt::Result {
     for workload in view.workloads.iter() {
         emit.counter(&workload.labels(), value(&workload.amounts.compaction), workload.created)?;
+    }
+    Ok(())
+}
+
+fn dirty_waits(view: &View, emit: &mut Emit<'_>, value: fn(&dirty::Counts) -> Value) -> fmt::Result {
+    for workload in view.workloads.iter() {
+        emit.counter(&workload.labels(), value(&workload.amounts.counted.dirty), workload.created)?;
     }
     Ok(())
 }
