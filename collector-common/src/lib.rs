@@ -1,7 +1,7 @@
 //! What crosses from the eBPF programs to the collector, declared once for both: the records in the rings, the counters
 //! in the maps, the kernel layout handed to the programs, and [`SIGNALS`], the catalogue of what can be seen.
 //!
-//! One file a signal. The same stem exists in `collector-ebpf` (how the signal is seen) and in `collector/src/signal`
+//! One file a signal. The same stem exists in `collector-ebpf` (how the signal is seen) and in `collector-core/src/signal`
 //! (what it means). This crate knows nothing of aya, of maps as objects, or of the meaning of a number.
 
 #![no_std]
@@ -9,6 +9,7 @@
 pub mod block;
 pub mod cgroup;
 pub mod compaction;
+pub mod dirty;
 pub mod fault;
 pub mod histogram;
 pub mod kswapd;
@@ -29,6 +30,7 @@ pub const SIGNALS: &[Signal] = &[
     fault::SIGNAL,
     block::SIGNAL,
     cgroup::SIGNAL,
+    dirty::SIGNAL,
     transfer::SIGNAL,
 ];
 

@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use crate::alert::Alert;
 use crate::identity::Names;
 use crate::pressure;
-use crate::signal::{block, cgroup, compaction, fault, kswapd, oom, reclaim, transfer};
+use crate::signal::cgroup;
+use crate::signal::counted::Counted;
+use crate::signal::table::signals;
 use crate::stage::Stage;
 use crate::statistic::workload::Values;
 use crate::statistic::{disk, filesystem, gpu, host};
@@ -21,61 +23,73 @@ pub struct Sample {
     pub reading: Reading,
 }
 
-/// What was read. Amounts are the growth since the previous reading of the same thing, unless a field says otherwise.
-// Histograms lie in the readings themselves: on the heap each would be an allocation a tick.
-#[allow(clippy::large_enum_variant)]
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Reading {
-    /// The source came up: what of the host the fold needs to know.
-    Start(Start),
-    /// What became of one probe.
-    Probe(Probe),
-    /// A round of readings is complete.
-    Tick,
-    /// Something was dropped.
-    Lost(Lost),
-    /// What one eBPF program cost while the kernel measured it.
-    Program(Program),
-    /// What the agent itself costs.
-    Process(Process),
-    /// How one source fared in this round.
-    Source(Source),
-    /// How one receiver of alerts fares.
-    Delivery(Delivery),
-    /// What the kernel's files say of one cgroup.
-    Statistics(Statistics),
-    /// What the kernel's files say of the host, in absolute numbers. What is not there is not known any more.
-    Host(host::Values),
-    /// See [`disk`].
-    Disk(disk::Reading),
-    /// See [`filesystem`].
-    Filesystem(filesystem::Reading),
-    /// See [`gpu`].
-    Gpu(gpu::Reading),
-    /// See [`pressure`].
-    Pressure(pressure::Reading),
-    /// See [`cgroup`].
-    Cgroup(cgroup::Reading),
-    /// What the host calls a cgroup's container or pod.
-    Name(Name),
-    /// See [`oom`].
-    Oom(oom::Reading),
-    /// See [`reclaim`].
-    Reclaim(reclaim::Reading),
-    /// See [`kswapd`].
-    Kswapd(kswapd::Reading),
-    /// See [`compaction`].
-    Compaction(compaction::Reading),
-    /// See [`fault`].
-    Fault(fault::Reading),
-    /// See [`block`].
-    Block(block::Reading),
-    /// See [`transfer`].
-    Transfer(transfer::Reading),
-    /// An alert that fired when the agent was last stopped; comes after the start.
-    Restored(Alert),
+macro_rules! readings {
+    (
+        folded { $(
+            $signal:ident: $Reading:ident from $Origin:ident, record [$($Kind:ident)?], maps [$($map:literal => $counters:ident),*];
+        )* }
+        counted { $($counted:ident: $Counted:ident, $counted_map:literal;)* }
+    ) => {
+        /// What was read. Amounts are the growth since the previous reading of the same thing, unless a field says otherwise.
+        // Histograms lie in the readings themselves: on the heap each would be an allocation a tick.
+        #[allow(clippy::large_enum_variant)]
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum Reading {
+            /// The source came up: what of the host the fold needs to know.
+            Start(Start),
+            /// What became of one probe.
+            Probe(Probe),
+            /// A round of readings is complete.
+            Tick,
+            /// Something was dropped.
+            Lost(Lost),
+            /// What one eBPF program cost while the kernel measured it.
+            Program(Program),
+            /// What the agent itself costs.
+            Process(Process),
+            /// How one source fared in this round.
+            Source(Source),
+            /// How one receiver of alerts fares.
+            Delivery(Delivery),
+            /// What the kernel's files say of one cgroup.
+            Statistics(Statistics),
+            /// What the kernel's files say of the host, in absolute numbers. What is not there is not known any more.
+            Host(host::Values),
+            /// See [`disk`].
+            Disk(disk::Reading),
+            /// See [`filesystem`].
+            Filesystem(filesystem::Reading),
+            /// See [`gpu`].
+            Gpu(gpu::Reading),
+            /// See [`pressure`].
+            Pressure(pressure::Reading),
+            /// What the host calls a cgroup's container or pod.
+            Name(Name),
+            $($Reading(crate::signal::$signal::Reading),)*
+            $($Counted(Counted<crate::signal::$counted::Counts>),)*
+            /// An alert that fired when the agent was last stopped; comes after the start.
+            Restored(Alert),
+        }
+
+        impl Reading {
+            /// Where it comes from. Without a catch-all: whoever adds a reading has to say.
+            pub fn origin(&self) -> Origin {
+                match self {
+                    Reading::Probe(_) | Reading::Program(_) | Reading::Lost(_) => Origin::Kernel,
+                    $(Reading::$Reading(_) => Origin::$Origin,)*
+                    $(Reading::$Counted(_) => Origin::Kernel,)*
+                    Reading::Name(_) | Reading::Statistics(_) => Origin::Cgroup,
+                    Reading::Start(_) | Reading::Tick | Reading::Process(_) | Reading::Source(_) => Origin::Agent,
+                    Reading::Delivery(_) | Reading::Restored(_) => Origin::Agent,
+                    Reading::Host(_) | Reading::Disk(_) | Reading::Filesystem(_) | Reading::Pressure(_) => Origin::Host,
+                    Reading::Gpu(_) => Origin::Gpu,
+                }
+            }
+        }
+    };
 }
+signals!(readings);
 
 /// Where a reading comes from: the label `source` of `headroom_samples_total`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,22 +113,6 @@ impl Origin {
     /// The label's value.
     pub fn label(self) -> &'static str {
         ["kernel", "cgroup", "agent", "host", "gpu"][self as usize]
-    }
-}
-
-impl Reading {
-    /// Where it comes from. Without a catch-all: whoever adds a reading has to say.
-    pub fn origin(&self) -> Origin {
-        match self {
-            Reading::Probe(_) | Reading::Program(_) | Reading::Lost(_) => Origin::Kernel,
-            Reading::Oom(_) | Reading::Reclaim(_) | Reading::Kswapd(_) | Reading::Compaction(_) => Origin::Kernel,
-            Reading::Fault(_) | Reading::Block(_) | Reading::Transfer(_) => Origin::Kernel,
-            Reading::Cgroup(_) | Reading::Name(_) | Reading::Statistics(_) => Origin::Cgroup,
-            Reading::Start(_) | Reading::Tick | Reading::Process(_) | Reading::Source(_) => Origin::Agent,
-            Reading::Delivery(_) | Reading::Restored(_) => Origin::Agent,
-            Reading::Host(_) | Reading::Disk(_) | Reading::Filesystem(_) | Reading::Pressure(_) => Origin::Host,
-            Reading::Gpu(_) => Origin::Gpu,
-        }
     }
 }
 

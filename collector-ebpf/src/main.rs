@@ -1,5 +1,5 @@
 //! The eBPF programs: how each signal is seen. One file a signal, with the same stem as in `collector-common` (what it
-//! is) and in `collector/src/signal` (what it means).
+//! is) and in `collector-core/src/signal` (what it means).
 //!
 //! A program counts what can be counted and sends only what is rare. It knows nothing of names, units or rates, and
 //! nothing of the kernel's layout but what `LAYOUT` tells it.
@@ -13,6 +13,7 @@ mod block;
 mod cgroup;
 mod compaction;
 mod counter;
+mod dirty;
 mod emit;
 mod fault;
 mod kernel;

@@ -1,4 +1,5 @@
-//! Every map, under the name by which the collector finds it. Sizes that depend on the host are set by the loader.
+//! Maps, under the names by which the collector finds them. Sizes that depend on the host are set by the loader. A map that
+//! one signal alone uses may stand in that signal's file.
 
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf, Stack};

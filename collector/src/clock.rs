@@ -1,6 +1,6 @@
 //! The kernel's clocks, in nanoseconds.
 
-use rustix::time::{ClockId, Timespec, clock_gettime};
+use rustix::time::{ClockId, Timespec, clock_getres, clock_gettime};
 
 /// CLOCK_MONOTONIC in nanoseconds: what the programs date their records by (`bpf_ktime_get_ns`).
 pub fn monotonic_ns() -> u64 {
@@ -25,6 +25,12 @@ pub fn cpu_ns() -> u64 {
 /// CPU time of this thread in nanoseconds.
 pub fn thread_ns() -> u64 {
     nanoseconds(clock_gettime(ClockId::ThreadCPUTime))
+}
+
+/// Nanoseconds a jiffy, from the kernel itself: its coarse clocks are as coarse as its tick (`TICK_NSEC`), by which `jiffies`
+/// moves, whatever CONFIG_HZ is.
+pub fn jiffy_ns() -> u64 {
+    nanoseconds(clock_getres(ClockId::MonotonicCoarse))
 }
 
 /// What is added to CLOCK_MONOTONIC to get the time since the epoch. It moves when somebody sets the clock: ask again

@@ -25,4 +25,6 @@ pub mod receiver;
 pub mod record;
 pub mod require;
 pub mod soak;
+pub mod sysctl;
+pub mod trace;
 pub mod user;

@@ -19,6 +19,11 @@ impl Mount {
         Mount::new(["-t", "tmpfs", "-o", options, "tmpfs"].map(OsStr::new))
     }
 
+    /// The kernel's tracing; or why not.
+    pub fn tracefs() -> Result<Mount, String> {
+        Mount::new(["-t", "tracefs", "tracefs"].map(OsStr::new))
+    }
+
     /// That of a device; or why not.
     pub fn device(device: &Path) -> Result<Mount, String> {
         Mount::new([device.as_os_str()])

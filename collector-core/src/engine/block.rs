@@ -1,13 +1,12 @@
 //! block: IO of devices and of workloads, and single IOs that were slow or failed.
 
-use super::named;
+use super::{State, named};
 use crate::count::{grow, grow_histogram};
 use crate::outcome::Outcome;
 use crate::signal::block::{OnDevice, Reading};
 use crate::stage::Stage;
-use crate::view::View;
 
-pub(super) fn fold(view: &mut View, time: u64, reading: &Reading) -> Option<Outcome> {
+pub(super) fn fold(State { view, .. }: State<'_>, time: u64, reading: &Reading) -> Option<Outcome> {
     match reading {
         Reading::Device { device, operation, queue, service, bytes, errors } => {
             match view.host.device_io(*device, *operation, time) {

@@ -1,11 +1,11 @@
 //! cgroup: births, deaths, renames and joins of cgroups.
 
+use super::State;
 use crate::outcome::Outcome;
 use crate::signal::cgroup::Reading;
-use crate::view::View;
 use crate::view::coverage::CgroupEvent;
 
-pub(super) fn fold(view: &mut View, time: u64, reading: &Reading) -> Option<Outcome> {
+pub(super) fn fold(State { view, .. }: State<'_>, time: u64, reading: &Reading) -> Option<Outcome> {
     match reading {
         Reading::Walk => view.workloads.walk(),
         Reading::Walked => view.workloads.walked(time),

@@ -1,12 +1,11 @@
 //! compaction: who had to move pages before an allocation, and for how long.
 
-use super::named;
+use super::{State, named};
 use crate::count::{grow, grow_histogram};
 use crate::outcome::Outcome;
 use crate::signal::compaction::Reading;
-use crate::view::View;
 
-pub(super) fn fold(view: &mut View, time: u64, reading: &Reading) -> Option<Outcome> {
+pub(super) fn fold(State { view, .. }: State<'_>, time: u64, reading: &Reading) -> Option<Outcome> {
     match reading {
         Reading::Counts { cgroup, stalls, ns } => {
             let amounts = &mut view.workloads.charge(*cgroup).compaction;

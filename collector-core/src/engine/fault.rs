@@ -1,11 +1,11 @@
 //! fault: page faults by workload, and the time of major faults.
 
+use super::State;
 use crate::count::{grow, grow_histogram};
 use crate::outcome::Outcome;
 use crate::signal::fault::Reading;
-use crate::view::View;
 
-pub(super) fn fold(view: &mut View, _time: u64, reading: &Reading) -> Option<Outcome> {
+pub(super) fn fold(State { view, .. }: State<'_>, _time: u64, reading: &Reading) -> Option<Outcome> {
     match reading {
         Reading::Counts { cgroup, counts } => {
             let faults = &mut view.workloads.charge(*cgroup).faults;

@@ -1,12 +1,12 @@
 //! kswapd: how long background reclaim of each memory node was awake.
 
+use super::State;
 use crate::count::grow;
 use crate::outcome::Outcome;
 use crate::signal::kswapd::Reading;
 use crate::stage::Stage;
-use crate::view::View;
 
-pub(super) fn fold(view: &mut View, time: u64, reading: &Reading) -> Option<Outcome> {
+pub(super) fn fold(State { view, .. }: State<'_>, time: u64, reading: &Reading) -> Option<Outcome> {
     match view.host.node(reading.node, time) {
         Some(node) => {
             grow(&mut node.awake_ns, reading.awake_ns);

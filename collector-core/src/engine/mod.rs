@@ -24,6 +24,8 @@ use crate::cgroup::Id;
 use crate::outcome::{Named, Outcome};
 use crate::rule::Rules;
 use crate::sample::{Reading, Sample};
+use crate::signal::counted::Count;
+use crate::signal::table::signals;
 use crate::view::View;
 use alert::Alerts;
 use held::Held;
@@ -43,6 +45,13 @@ pub struct Engine {
     /// Processes that the OOM killer killed lately.
     victims: Victims,
     version: u64,
+}
+
+/// What a signal's fold may change.
+struct State<'a> {
+    view: &'a mut View,
+    held: &'a mut Held,
+    victims: &'a mut Victims,
 }
 
 impl Engine {
@@ -69,56 +78,6 @@ impl Engine {
         let explained = incident::fold(incidents, view, time, &sample.reading, &outcomes);
         outcomes.extend(explained.into_iter().map(Outcome::from));
         alert::apply(alerts, view, time, &sample.reading, &mut outcomes);
-        outcomes
-    }
-
-    fn fold(&mut self, time: u64, reading: &Reading) -> Vec<Outcome> {
-        if matches!(reading, Reading::Start(_)) && self.view.build.is_some() {
-            self.restart(time);
-        }
-        let Engine { view, held, victims, .. } = self;
-        // Copies only while somebody still reads the previous state.
-        let view = Arc::make_mut(view);
-        view.observe(time, reading);
-        let mut outcomes = Vec::new();
-        match reading {
-            Reading::Start(start) => view.start(time, start),
-            Reading::Tick => {
-                view.tick(time);
-                outcomes = oom::release(view, held);
-            }
-            Reading::Probe(probe) => view.coverage.probe(probe),
-            Reading::Lost(lost) => view.coverage.lose(lost.stage, lost.count),
-            Reading::Program(program) => view.coverage.program(time, program),
-            Reading::Process(process) => view.coverage.process = Some(process.clone()),
-            Reading::Source(source) => view.coverage.source(source),
-            Reading::Delivery(delivery) => view.coverage.delivery(delivery),
-            Reading::Name(name) => {
-                view.workloads.named(name.cgroup, &name.names);
-                outcomes = oom::release(view, held);
-            }
-            Reading::Statistics(statistics) => {
-                view.workloads.measured(time, statistics.cgroup, &statistics.values, statistics.turn);
-            }
-            Reading::Host(values) => {
-                view.host.statistics.advance(values);
-                outcomes.extend(view.host.missed(time).into_iter().map(Outcome::Pressure));
-            }
-            Reading::Disk(reading) => view.host.disk(reading, &mut view.coverage),
-            Reading::Filesystem(reading) => view.host.filesystem(reading, &mut view.coverage),
-            Reading::Gpu(reading) => view.gpus.fold(time, reading, &mut view.coverage),
-            Reading::Pressure(reading) => outcomes.extend(view.host.pressure(time, reading).map(Outcome::Pressure)),
-            Reading::Cgroup(reading) => outcomes.extend(cgroup::fold(view, time, reading)),
-            Reading::Oom(reading) => outcomes.extend(oom::fold(view, victims, held, time, reading)),
-            Reading::Reclaim(reading) => outcomes.extend(reclaim::fold(view, time, reading)),
-            Reading::Kswapd(reading) => outcomes.extend(kswapd::fold(view, time, reading)),
-            Reading::Compaction(reading) => outcomes.extend(compaction::fold(view, time, reading)),
-            Reading::Fault(reading) => outcomes.extend(fault::fold(view, time, reading)),
-            Reading::Block(reading) => outcomes.extend(block::fold(view, time, reading)),
-            Reading::Transfer(reading) => outcomes.extend(transfer::fold(view, time, reading)),
-            // The alerts' own.
-            Reading::Restored(_) => {}
-        }
         outcomes
     }
 
@@ -150,6 +109,66 @@ impl Engine {
         self.version
     }
 }
+
+macro_rules! fold {
+    (
+        folded { $(
+            $signal:ident: $Reading:ident from $Origin:ident, record [$($Kind:ident)?], maps [$($map:literal => $counters:ident),*];
+        )* }
+        counted { $($counted:ident: $Counted:ident, $counted_map:literal;)* }
+    ) => {
+        impl Engine {
+            fn fold(&mut self, time: u64, reading: &Reading) -> Vec<Outcome> {
+                if matches!(reading, Reading::Start(_)) && self.view.build.is_some() {
+                    self.restart(time);
+                }
+                let Engine { view, held, victims, .. } = self;
+                // Copies only while somebody still reads the previous state.
+                let view = Arc::make_mut(view);
+                view.observe(time, reading);
+                let mut outcomes = Vec::new();
+                match reading {
+                    Reading::Start(start) => view.start(time, start),
+                    Reading::Tick => {
+                        view.tick(time);
+                        outcomes = oom::release(view, held);
+                    }
+                    Reading::Probe(probe) => view.coverage.probe(probe),
+                    Reading::Lost(lost) => view.coverage.lose(lost.stage, lost.count),
+                    Reading::Program(program) => view.coverage.program(time, program),
+                    Reading::Process(process) => view.coverage.process = Some(process.clone()),
+                    Reading::Source(source) => view.coverage.source(source),
+                    Reading::Delivery(delivery) => view.coverage.delivery(delivery),
+                    Reading::Name(name) => {
+                        view.workloads.named(name.cgroup, &name.names);
+                        outcomes = oom::release(view, held);
+                    }
+                    Reading::Statistics(statistics) => {
+                        view.workloads.measured(time, statistics.cgroup, &statistics.values, statistics.turn);
+                    }
+                    Reading::Host(values) => {
+                        view.host.statistics.advance(values);
+                        outcomes.extend(view.host.missed(time).into_iter().map(Outcome::Pressure));
+                    }
+                    Reading::Disk(reading) => view.host.disk(reading, &mut view.coverage),
+                    Reading::Filesystem(reading) => view.host.filesystem(reading, &mut view.coverage),
+                    Reading::Gpu(reading) => view.gpus.fold(time, reading, &mut view.coverage),
+                    Reading::Pressure(reading) => outcomes.extend(view.host.pressure(time, reading).map(Outcome::Pressure)),
+                    $(Reading::$Reading(reading) => {
+                        outcomes.extend($signal::fold(State { view, held, victims }, time, reading));
+                    })*
+                    $(Reading::$Counted(reading) => {
+                        view.workloads.charge(reading.cgroup).counted.$counted.add(&reading.counts);
+                    })*
+                    // The alerts' own.
+                    Reading::Restored(_) => {}
+                }
+                outcomes
+            }
+        }
+    };
+}
+signals!(fold);
 
 /// A fact with the name of the workload that it is about.
 fn named<T>(view: &View, time: u64, cgroup: Option<Id>, fact: T) -> Named<T> {

@@ -1,19 +1,13 @@
 //! oom: counts kills, tells a kill from one more marked thread of the same process, and names who is in it.
 
+use super::State;
 use super::held::{Held, PATIENCE_NS, expects_names};
-use super::victim::Victims;
 use crate::cgroup::Id;
 use crate::outcome::Outcome;
 use crate::signal::oom::{Kill, Named, Reading};
 use crate::view::View;
 
-pub(super) fn fold(
-    view: &mut View,
-    victims: &mut Victims,
-    held: &mut Held,
-    time: u64,
-    reading: &Reading,
-) -> Option<Outcome> {
+pub(super) fn fold(State { view, held, victims }: State<'_>, time: u64, reading: &Reading) -> Option<Outcome> {
     let Reading::Kill(kill) = reading;
     if !victims.mark(time, kill.pid, kill.tid) {
         return None;

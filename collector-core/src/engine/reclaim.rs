@@ -1,12 +1,11 @@
 //! reclaim: who had to free memory and for how long, and whose memory it was.
 
-use super::named;
+use super::{State, named};
 use crate::count::{grow, grow_histogram};
 use crate::outcome::Outcome;
 use crate::signal::reclaim::Reading;
-use crate::view::View;
 
-pub(super) fn fold(view: &mut View, time: u64, reading: &Reading) -> Option<Outcome> {
+pub(super) fn fold(State { view, .. }: State<'_>, time: u64, reading: &Reading) -> Option<Outcome> {
     match reading {
         Reading::Counts { cgroup, kind, stalls, ns, bytes, target_bytes } => {
             // Only newer kernels tell whose memory it was: the first amount proves that this one does.

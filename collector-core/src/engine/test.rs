@@ -7,7 +7,7 @@ use crate::sample::{Lost, Reading, Sample, Start};
 use crate::signal::{Context, RowKey, cgroup, decode};
 use crate::stage::Stage;
 
-pub const CONTEXT: Context = Context { page_size: 4096, clock_offset_ns: 1_000 };
+pub const CONTEXT: Context = Context { page_size: 4096, clock_offset_ns: 1_000, jiffy_ns: 4_000_000 };
 pub const ID: Id = Id { hierarchy: 5, id: 77 };
 
 pub fn start() -> Start {

@@ -1,12 +1,11 @@
 //! transfer: copies between host and GPU, what workloads hold, and refused allocations.
 
-use super::named;
+use super::{State, named};
 use crate::count::{grow, grow_histogram};
 use crate::outcome::Outcome;
 use crate::signal::transfer::Reading;
-use crate::view::View;
 
-pub(super) fn fold(view: &mut View, time: u64, reading: &Reading) -> Option<Outcome> {
+pub(super) fn fold(State { view, .. }: State<'_>, time: u64, reading: &Reading) -> Option<Outcome> {
     match reading {
         Reading::Counts { cgroup, calls, bytes, refused } => {
             let amounts = &mut view.workloads.charge(*cgroup).transfer;

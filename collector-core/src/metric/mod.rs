@@ -163,6 +163,8 @@ pub const METRICS: &[Metric] = &[
     workload::RECLAIM_TARGET_BYTES,
     workload::COMPACTION_STALL_SECONDS,
     workload::COMPACTION_STALLS,
+    workload::DIRTY_WAIT_SECONDS,
+    workload::DIRTY_WAITS,
     fault::PAGE_FAULTS,
     fault::MAJOR_PAGE_FAULTS,
     block::WORKLOAD_IOS,

@@ -3,9 +3,9 @@
 use std::fmt;
 
 use super::number::rows;
-use super::row::{Emit, Kind, Metric, Unit, Value, workload_and};
+use super::row::{Emit, Kind, Metric, Unit, Value, WORKLOAD, workload_and};
 use crate::identity::Identity;
-use crate::signal::reclaim;
+use crate::signal::{dirty, reclaim};
 use crate::view::View;
 use crate::view::workload::{OTHER, Reclaim};
 
@@ -86,6 +86,28 @@ rows! {
         "How often a task of the workload had to compact memory before it got a contiguous block.", CompactionStalls;
 }
 
+/// Time told to wait.
+pub const DIRTY_WAIT_SECONDS: Metric = Metric {
+    name: "headroom_workload_dirty_wait_seconds_total",
+    kind: Kind::Counter,
+    unit: Some(Unit::Seconds),
+    help: "Time that the workload's tasks were told to sleep because too many dirty pages waited to be written, summed over the tasks; what they really slept may be shorter.",
+    labels: &WORKLOAD,
+    needs: &[dirty::WAITS],
+    read: |view, emit| dirty_waits(view, emit, |dirty| Value::seconds(dirty.ns)),
+};
+
+/// Waits.
+pub const DIRTY_WAITS: Metric = Metric {
+    name: "headroom_workload_dirty_waits_total",
+    kind: Kind::Counter,
+    unit: None,
+    help: "How often a task of the workload was told to sleep because too many dirty pages waited to be written.",
+    labels: &WORKLOAD,
+    needs: &[dirty::WAITS],
+    read: |view, emit| dirty_waits(view, emit, |dirty| Value::Int(dirty.waits)),
+};
+
 fn reclaims(view: &View, emit: &mut Emit<'_>, value: fn(&Reclaim) -> Value) -> fmt::Result {
     for workload in view.workloads.iter() {
         let [name, namespace, pod, container] = workload.labels();
@@ -95,6 +117,13 @@ fn reclaims(view: &View, emit: &mut Emit<'_>, value: fn(&Reclaim) -> Value) -> f
                 emit.counter(&[name, namespace, pod, container, kind.label()], amount, workload.created)?;
             }
         }
+    }
+    Ok(())
+}
+
+fn dirty_waits(view: &View, emit: &mut Emit<'_>, value: fn(&dirty::Counts) -> Value) -> fmt::Result {
+    for workload in view.workloads.iter() {
+        emit.counter(&workload.labels(), value(&workload.amounts.counted.dirty), workload.created)?;
     }
     Ok(())
 }

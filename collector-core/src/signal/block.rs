@@ -6,7 +6,7 @@ use collector_common::block::{self, DeviceOperation, OPERATIONS, device_word, wo
 use serde::{Deserialize, Serialize};
 use zerocopy::FromBytes;
 
-use super::{Need, RowKey, cgroup_of, row};
+use super::{Context, Need, RowKey, cgroup_of, exact, row};
 use crate::cgroup::Id;
 use crate::count::Histogram;
 
@@ -151,7 +151,8 @@ pub struct OnDevice {
     pub io: Io,
 }
 
-pub(crate) fn decode(record: &block::Io) -> Result<Reading, &'static str> {
+pub(crate) fn record(bytes: &[u8], _context: &Context) -> Result<Reading, &'static str> {
+    let record: block::Io = exact(bytes)?;
     Ok(Reading::Io(Io {
         cgroup: Id::from_record(record.cgroup),
         device: Device::from_kernel(record.device.device),
@@ -163,21 +164,22 @@ pub(crate) fn decode(record: &block::Io) -> Result<Reading, &'static str> {
     }))
 }
 
-pub(crate) fn device(key: RowKey, growth: &[u64]) -> Option<Reading> {
+pub(crate) fn device(key: RowKey, growth: &[u64], _context: &Context, emit: &mut dyn FnMut(Reading)) -> Option<()> {
     let RowKey::Hash(key) = key else { return None };
     let key = DeviceOperation::read_from_bytes(&key).ok()?;
     let words: &[u64; device_word::COUNT] = row(growth)?;
-    Some(Reading::Device {
+    emit(Reading::Device {
         device: Device::from_kernel(key.device),
         operation: Operation::from_u32(key.operation)?,
         queue: *words[device_word::QUEUE..].first_chunk()?,
         service: *words[device_word::SERVICE..].first_chunk()?,
         bytes: words[device_word::BYTES],
         errors: words[device_word::ERRORS],
-    })
+    });
+    Some(())
 }
 
-pub(crate) fn workload(key: RowKey, growth: &[u64], emit: &mut dyn FnMut(Reading)) -> Option<()> {
+pub(crate) fn workload(key: RowKey, growth: &[u64], _context: &Context, emit: &mut dyn FnMut(Reading)) -> Option<()> {
     let words: &[u64; OPERATIONS * word::COUNT] = row(growth)?;
     let cgroup = cgroup_of(key)?;
     for (operation, words) in Operation::ALL.into_iter().zip(words.chunks_exact(word::COUNT)) {

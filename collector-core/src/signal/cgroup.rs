@@ -4,7 +4,7 @@ use collector_common::cgroup::{CHANGE_HEAD, Change, Event};
 use serde::{Deserialize, Serialize};
 use zerocopy::{FromZeros, IntoBytes};
 
-use super::Need;
+use super::{Context, Need};
 pub use crate::cgroup::Id;
 
 /// For births, deaths, renames and moves of processes.
@@ -56,7 +56,7 @@ pub enum Reading {
 }
 
 /// Decodes a [`Change`], of which only the used part of the path is there.
-pub(crate) fn decode(bytes: &[u8]) -> Result<Reading, &'static str> {
+pub(crate) fn record(bytes: &[u8], _context: &Context) -> Result<Reading, &'static str> {
     let mut change = Change::new_zeroed();
     if bytes.len() < CHANGE_HEAD || bytes.len() > size_of::<Change>() {
         return Err("wrong size");
@@ -86,6 +86,7 @@ mod tests {
     use collector_common::ring::{Header, Kind};
 
     use super::*;
+    use crate::engine::test::CONTEXT;
 
     fn change(event: u32, path: &[u8]) -> Vec<u8> {
         let mut change = Change::new_zeroed();
@@ -98,36 +99,40 @@ mod tests {
         change.as_bytes()[..CHANGE_HEAD + path.len()].to_vec()
     }
 
+    fn decoded(bytes: &[u8]) -> Result<Reading, &'static str> {
+        record(bytes, &CONTEXT)
+    }
+
     const ID: Id = Id { hierarchy: 1, id: 9 };
 
     #[test]
     fn every_event_is_decoded() {
-        assert_eq!(decode(&change(1, b"/a/b\0")), Ok(Reading::Born { id: ID, path: "/a/b".into() }));
-        assert_eq!(decode(&change(2, b"")), Ok(Reading::Died { id: ID }));
-        assert_eq!(decode(&change(3, b"/a/c")), Ok(Reading::Renamed { id: ID, path: "/a/c".into() }));
-        assert_eq!(decode(&change(4, b"/a")), Ok(Reading::Attached { id: ID, pid: 42 }));
+        assert_eq!(decoded(&change(1, b"/a/b\0")), Ok(Reading::Born { id: ID, path: "/a/b".into() }));
+        assert_eq!(decoded(&change(2, b"")), Ok(Reading::Died { id: ID }));
+        assert_eq!(decoded(&change(3, b"/a/c")), Ok(Reading::Renamed { id: ID, path: "/a/c".into() }));
+        assert_eq!(decoded(&change(4, b"/a")), Ok(Reading::Attached { id: ID, pid: 42 }));
     }
 
     #[test]
     fn the_padding_after_the_path_is_no_part_of_it() {
         let mut bytes = change(1, b"/a");
         bytes.extend([0; 6]);
-        assert_eq!(decode(&bytes), Ok(Reading::Born { id: ID, path: "/a".into() }));
+        assert_eq!(decoded(&bytes), Ok(Reading::Born { id: ID, path: "/a".into() }));
     }
 
     #[test]
     fn what_is_wrong_is_named() {
-        assert_eq!(decode(&change(5, b"/a")), Err("no such event"));
-        assert_eq!(decode(&change(1, b"")), Err("a path that is not absolute"));
-        assert_eq!(decode(&change(1, b"other")), Err("a path that is not absolute"));
+        assert_eq!(decoded(&change(5, b"/a")), Err("no such event"));
+        assert_eq!(decoded(&change(1, b"")), Err("a path that is not absolute"));
+        assert_eq!(decoded(&change(1, b"other")), Err("a path that is not absolute"));
         let mut bytes = change(1, b"/abc");
         bytes.pop();
-        assert_eq!(decode(&bytes), Err("a path beyond the record's end"));
+        assert_eq!(decoded(&bytes), Err("a path beyond the record's end"));
         bytes.extend([b'x'; 2000]);
-        assert_eq!(decode(&bytes), Err("wrong size"));
+        assert_eq!(decoded(&bytes), Err("wrong size"));
         let mut bytes = change(2, b"");
         bytes[16..24].fill(0);
-        assert_eq!(decode(&bytes), Err("no cgroup"));
+        assert_eq!(decoded(&bytes), Err("no cgroup"));
     }
 
     #[test]

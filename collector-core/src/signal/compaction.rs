@@ -3,7 +3,7 @@
 use collector_common::compaction::{self, word};
 use serde::{Deserialize, Serialize};
 
-use super::{Need, RowKey, cgroup_of, comm, row};
+use super::{Context, Need, RowKey, cgroup_of, comm, exact, row};
 use crate::cgroup::Id;
 use crate::count::Histogram;
 
@@ -52,22 +52,25 @@ pub struct Stall {
     pub comm: String,
 }
 
-pub(crate) fn decode(record: &compaction::Stall) -> Reading {
-    Reading::Stall(Stall {
+pub(crate) fn record(bytes: &[u8], _context: &Context) -> Result<Reading, &'static str> {
+    let record: compaction::Stall = exact(bytes)?;
+    Ok(Reading::Stall(Stall {
         cgroup: Id::from_record(record.cgroup),
         ns: record.ns,
         pid: record.task.pid,
         tid: record.task.tid,
         comm: comm(&record.task.comm),
-    })
+    }))
 }
 
-pub(crate) fn counts(key: RowKey, growth: &[u64]) -> Option<Reading> {
+pub(crate) fn counts(key: RowKey, growth: &[u64], _context: &Context, emit: &mut dyn FnMut(Reading)) -> Option<()> {
     let words: &[u64; word::COUNT] = row(growth)?;
-    Some(Reading::Counts { cgroup: cgroup_of(key)?, stalls: words[word::STALLS], ns: words[word::NS] })
+    emit(Reading::Counts { cgroup: cgroup_of(key)?, stalls: words[word::STALLS], ns: words[word::NS] });
+    Some(())
 }
 
-pub(crate) fn time(key: RowKey, growth: &[u64]) -> Option<Reading> {
+pub(crate) fn time(key: RowKey, growth: &[u64], _context: &Context, emit: &mut dyn FnMut(Reading)) -> Option<()> {
     (key == RowKey::Index(0)).then_some(())?;
-    Some(Reading::Time { histogram: *row(growth)? })
+    emit(Reading::Time { histogram: *row(growth)? });
+    Some(())
 }

@@ -1,11 +1,13 @@
-//! Which record and which map belongs to which signal: bytes of a ring, and growth of a row of counters, become samples and
-//! readings. Never panics, whatever the bytes.
+//! Bytes of a ring, and growth of a row of counters, become samples and readings: each signal decodes its own. Never panics,
+//! whatever the bytes.
 
 use collector_common::lost;
 use collector_common::ring::{Header, Kind};
-use zerocopy::{FromBytes, Immutable, KnownLayout};
+use zerocopy::FromBytes;
 
-use super::{Context, RowKey, block, cgroup, compaction, fault, kswapd, oom, reclaim, row, transfer};
+use super::counted::Counted;
+use super::table::signals;
+use super::{Context, RowKey, row};
 use crate::sample::{Lost, Reading, Sample};
 use crate::stage::Stage;
 
@@ -31,19 +33,8 @@ pub fn record(bytes: &[u8], context: &Context) -> Result<Sample, Malformed> {
     let Ok((header, _)) = Header::read_from_prefix(bytes) else {
         return Err(Malformed { kind: 0, why: "shorter than a header" });
     };
-    let reading = match Kind::from_u32(header.kind) {
-        Some(Kind::OomKill) => exact(bytes).and_then(|record| oom::decode(&record, context)).map(Reading::Oom),
-        Some(Kind::CgroupChange) => cgroup::decode(bytes).map(Reading::Cgroup),
-        Some(Kind::ReclaimStall) => {
-            exact(bytes).and_then(|record| reclaim::decode(&record, context)).map(Reading::Reclaim)
-        }
-        Some(Kind::CompactionStall) => exact(bytes).map(|record| compaction::decode(&record)).map(Reading::Compaction),
-        Some(Kind::BlockIo) => exact(bytes).and_then(|record| block::decode(&record)).map(Reading::Block),
-        Some(Kind::AllocationRefused) => {
-            exact(bytes).and_then(|record| transfer::decode(&record)).map(Reading::Transfer)
-        }
-        None => Err("no such kind"),
-    };
+    let kind = Kind::from_u32(header.kind).ok_or("no such kind");
+    let reading = kind.and_then(|kind| reading(kind, bytes, context));
     match reading {
         Ok(reading) => Ok(Sample { time: header.time_ns.saturating_add(context.clock_offset_ns), reading }),
         Err(why) => Err(Malformed { kind: header.kind, why }),
@@ -54,24 +45,47 @@ pub fn record(bytes: &[u8], context: &Context) -> Result<Sample, Malformed> {
 /// signal says is counted as lost, stage `malformed`. Allocates nothing.
 pub fn counters(map: &str, key: RowKey, growth: &[u64], context: &Context, emit: &mut dyn FnMut(Reading)) {
     let decoded = match map {
-        "RECLAIM" => reclaim::counts(key, growth, context, &mut |reading| emit(Reading::Reclaim(reading))),
-        "RECLAIM_TIME" => reclaim::time(key, growth).map(|reading| emit(Reading::Reclaim(reading))),
-        "KSWAPD" => kswapd::counts(key, growth).map(|reading| emit(Reading::Kswapd(reading))),
-        "COMPACTION" => compaction::counts(key, growth).map(|reading| emit(Reading::Compaction(reading))),
-        "COMPACTION_TIME" => compaction::time(key, growth).map(|reading| emit(Reading::Compaction(reading))),
-        "FAULT" => fault::counts(key, growth).map(|reading| emit(Reading::Fault(reading))),
-        "MAJOR_FAULT_TIME" => fault::time(key, growth).map(|reading| emit(Reading::Fault(reading))),
-        "BLOCK" => block::device(key, growth).map(|reading| emit(Reading::Block(reading))),
-        "BLOCK_IO" => block::workload(key, growth, &mut |reading| emit(Reading::Block(reading))),
-        "TRANSFER" => transfer::counts(key, growth).map(|reading| emit(Reading::Transfer(reading))),
-        "TRANSFER_TIME" => transfer::time(key, growth).map(|reading| emit(Reading::Transfer(reading))),
         "LOST" => losses(key, growth, emit),
-        _ => None,
+        map => readings(map, key, growth, context, emit),
     };
     if decoded.is_none() {
         emit(Reading::Lost(Lost { stage: Stage::Malformed, count: 1 }));
     }
 }
+
+macro_rules! decode {
+    (
+        folded { $(
+            $signal:ident: $Reading:ident from $Origin:ident, record [$($Kind:ident)?], maps [$($map:literal => $counters:ident),*];
+        )* }
+        counted { $($counted:ident: $Counted:ident, $counted_map:literal;)* }
+    ) => {
+        fn reading(kind: Kind, bytes: &[u8], context: &Context) -> Result<Reading, &'static str> {
+            match kind {
+                $($(Kind::$Kind => super::$signal::record(bytes, context).map(Reading::$Reading),)?)*
+            }
+        }
+
+        fn readings(
+            map: &str,
+            key: RowKey,
+            growth: &[u64],
+            context: &Context,
+            emit: &mut dyn FnMut(Reading),
+        ) -> Option<()> {
+            match map {
+                $($(
+                    $map => super::$signal::$counters(key, growth, context, &mut |reading| emit(Reading::$Reading(reading))),
+                )*)*
+                $(
+                    $counted_map => Counted::from_row(key, growth, context).map(|counted| emit(Reading::$Counted(counted))),
+                )*
+                _ => None,
+            }
+        }
+    };
+}
+signals!(decode);
 
 fn losses(key: RowKey, growth: &[u64], emit: &mut dyn FnMut(Reading)) -> Option<()> {
     let counts: &[u64; lost::STAGES] = row(growth)?;
@@ -80,11 +94,6 @@ fn losses(key: RowKey, growth: &[u64], emit: &mut dyn FnMut(Reading)) -> Option<
         emit(Reading::Lost(Lost { stage: stage.into(), count }));
     }
     Some(())
-}
-
-/// The bytes as a record of a fixed size.
-fn exact<T: FromBytes + KnownLayout + Immutable>(bytes: &[u8]) -> Result<T, &'static str> {
-    T::read_from_bytes(bytes).map_err(|_| "wrong size")
 }
 
 #[cfg(test)]

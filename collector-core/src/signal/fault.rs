@@ -3,7 +3,7 @@
 use collector_common::fault::word;
 use serde::{Deserialize, Serialize};
 
-use super::{Need, RowKey, cgroup_of, row};
+use super::{Context, Need, RowKey, cgroup_of, row};
 use crate::cgroup::Id;
 use crate::count::Histogram;
 
@@ -40,11 +40,13 @@ pub enum Reading {
     },
 }
 
-pub(crate) fn counts(key: RowKey, growth: &[u64]) -> Option<Reading> {
-    Some(Reading::Counts { cgroup: cgroup_of(key)?, counts: *row(growth)? })
+pub(crate) fn counts(key: RowKey, growth: &[u64], _context: &Context, emit: &mut dyn FnMut(Reading)) -> Option<()> {
+    emit(Reading::Counts { cgroup: cgroup_of(key)?, counts: *row(growth)? });
+    Some(())
 }
 
-pub(crate) fn time(key: RowKey, growth: &[u64]) -> Option<Reading> {
+pub(crate) fn time(key: RowKey, growth: &[u64], _context: &Context, emit: &mut dyn FnMut(Reading)) -> Option<()> {
     (key == RowKey::Index(0)).then_some(())?;
-    Some(Reading::MajorTime { histogram: *row(growth)? })
+    emit(Reading::MajorTime { histogram: *row(growth)? });
+    Some(())
 }

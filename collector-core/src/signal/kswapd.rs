@@ -3,7 +3,7 @@
 use collector_common::kswapd::{NODES, word};
 use serde::{Deserialize, Serialize};
 
-use super::{Need, RowKey, index_of, row};
+use super::{Context, Need, RowKey, index_of, row};
 
 /// For how long it was awake.
 pub const AWAKE: Need = &[&["kswapd_sleep", "kswapd_wake"]];
@@ -22,8 +22,9 @@ pub struct Reading {
     pub wakes: u64,
 }
 
-pub(crate) fn counts(key: RowKey, growth: &[u64]) -> Option<Reading> {
+pub(crate) fn counts(key: RowKey, growth: &[u64], _context: &Context, emit: &mut dyn FnMut(Reading)) -> Option<()> {
     let words: &[u64; word::COUNT] = row(growth)?;
     let node = index_of(key).filter(|&node| node < NODES)?;
-    Some(Reading { node, awake_ns: words[word::AWAKE_NS], wakes: words[word::WAKES] })
+    emit(Reading { node, awake_ns: words[word::AWAKE_NS], wakes: words[word::WAKES] });
+    Some(())
 }

@@ -1,17 +1,21 @@
-//! What the signals mean, one file each: the readings, and how records and counters become readings. [`decode`] knows which
-//! record and which map is whose. Pure: no IO, no clock, no aya, and nothing of what readings are folded into.
+//! What the signals mean, one file each: the readings, and how records and counters become readings. [`table`] lists them,
+//! and says which record and which map is whose. Pure: no IO, no clock, no aya, and nothing of what readings are folded into.
 
 pub mod block;
 pub mod cgroup;
 pub mod compaction;
+pub mod counted;
 pub mod decode;
+pub mod dirty;
 pub mod fault;
 pub mod kswapd;
 pub mod oom;
 pub mod reclaim;
+pub(crate) mod table;
 pub mod transfer;
 
 use collector_common::ring::Comm;
+use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 use crate::cgroup::Id;
 
@@ -22,6 +26,8 @@ pub struct Context {
     pub page_size: u64,
     /// What is added to a record's CLOCK_MONOTONIC to get nanoseconds since the Unix epoch.
     pub clock_offset_ns: u64,
+    /// Nanoseconds a jiffy, the kernel's tick.
+    pub jiffy_ns: u64,
 }
 
 /// What a row of counters belongs to.
@@ -38,6 +44,11 @@ pub enum RowKey {
 /// What must be attached for a number to be known: alternatives, each a list of programs that must all be. Each signal declares
 /// its own once, and whoever shows, keeps or explains the number asks for the same.
 pub type Need = &'static [&'static [&'static str]];
+
+/// The bytes as a record of a fixed size.
+fn exact<T: FromBytes + KnownLayout + Immutable>(bytes: &[u8]) -> Result<T, &'static str> {
+    T::read_from_bytes(bytes).map_err(|_| "wrong size")
+}
 
 /// The growth as a row of exactly `N` words.
 fn row<const N: usize>(growth: &[u64]) -> Option<&[u64; N]> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use collector_common::oom::{UNKNOWN, Victim};
 use serde::{Deserialize, Serialize};
 
-use super::{Context, Need, comm};
+use super::{Context, Need, comm, exact};
 use crate::cgroup::Id;
 use crate::statistic::gpu;
 
@@ -118,7 +118,8 @@ pub struct Named {
     pub kill: Kill,
 }
 
-pub(crate) fn decode(record: &Victim, context: &Context) -> Result<Reading, &'static str> {
+pub(crate) fn record(bytes: &[u8], context: &Context) -> Result<Reading, &'static str> {
+    let record: Victim = exact(bytes)?;
     let bytes = |pages: u64| (pages != UNKNOWN).then(|| pages.saturating_mul(context.page_size));
     Ok(Reading::Kill(Kill {
         cgroup: Id::from_record(record.cgroup),

@@ -3,7 +3,7 @@
 use collector_common::reclaim::{self, word};
 use serde::{Deserialize, Serialize};
 
-use super::{Context, Need, RowKey, cgroup_of, comm, index_of, row};
+use super::{Context, Need, RowKey, cgroup_of, comm, exact, index_of, row};
 use crate::cgroup::Id;
 use crate::count::Histogram;
 
@@ -94,7 +94,8 @@ pub struct Stall {
     pub comm: String,
 }
 
-pub(crate) fn decode(record: &reclaim::Stall, context: &Context) -> Result<Reading, &'static str> {
+pub(crate) fn record(bytes: &[u8], context: &Context) -> Result<Reading, &'static str> {
+    let record: reclaim::Stall = exact(bytes)?;
     Ok(Reading::Stall(Stall {
         cgroup: Id::from_record(record.cgroup),
         kind: Kind::from_u32(record.kind).ok_or("no such kind of reclaim")?,
@@ -126,8 +127,9 @@ pub(crate) fn counts(key: RowKey, growth: &[u64], context: &Context, emit: &mut 
     Some(())
 }
 
-pub(crate) fn time(key: RowKey, growth: &[u64]) -> Option<Reading> {
-    Some(Reading::Time { kind: Kind::from_u32(index_of(key)?)?, histogram: *row(growth)? })
+pub(crate) fn time(key: RowKey, growth: &[u64], _context: &Context, emit: &mut dyn FnMut(Reading)) -> Option<()> {
+    emit(Reading::Time { kind: Kind::from_u32(index_of(key)?)?, histogram: *row(growth)? });
+    Some(())
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use collector_common::transfer::{self, word};
 use serde::{Deserialize, Serialize};
 
-use super::{Need, RowKey, cgroup_of, comm, index_of, row};
+use super::{Context, Need, RowKey, cgroup_of, comm, exact, index_of, row};
 use crate::cgroup::Id;
 use crate::count::Histogram;
 
@@ -130,7 +130,8 @@ pub struct Refusal {
     pub comm: String,
 }
 
-pub(crate) fn decode(record: &transfer::Refusal) -> Result<Reading, &'static str> {
+pub(crate) fn record(bytes: &[u8], _context: &Context) -> Result<Reading, &'static str> {
+    let record: transfer::Refusal = exact(bytes)?;
     Ok(Reading::Refused(Refusal {
         cgroup: Id::from_record(record.cgroup),
         memory: *Memory::ALL.get(record.memory as usize).ok_or("no such memory")?,
@@ -142,19 +143,21 @@ pub(crate) fn decode(record: &transfer::Refusal) -> Result<Reading, &'static str
     }))
 }
 
-pub(crate) fn counts(key: RowKey, growth: &[u64]) -> Option<Reading> {
+pub(crate) fn counts(key: RowKey, growth: &[u64], _context: &Context, emit: &mut dyn FnMut(Reading)) -> Option<()> {
     let words: &[u64; word::COUNT] = row(growth)?;
-    Some(Reading::Counts {
+    emit(Reading::Counts {
         cgroup: cgroup_of(key)?,
         calls: row(&words[word::CALLS..word::BYTES]).copied()?,
         bytes: row(&words[word::BYTES..word::FAILURES]).copied()?,
         refused: row(&words[word::FAILURES..]).copied()?,
-    })
+    });
+    Some(())
 }
 
-pub(crate) fn time(key: RowKey, growth: &[u64]) -> Option<Reading> {
+pub(crate) fn time(key: RowKey, growth: &[u64], _context: &Context, emit: &mut dyn FnMut(Reading)) -> Option<()> {
     let direction = *Direction::ALL.get(index_of(key)? as usize)?;
-    Some(Reading::Time { direction, histogram: *row(growth)? })
+    emit(Reading::Time { direction, histogram: *row(growth)? });
+    Some(())
 }
 
 #[cfg(test)]

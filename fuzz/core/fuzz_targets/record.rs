@@ -9,7 +9,7 @@ use collector_core::signal::{Context, decode};
 use headroom_fuzz_core::{check_outcome, check_record, check_view};
 use libfuzzer_sys::fuzz_target;
 
-const CONTEXT: Context = Context { page_size: 4096, clock_offset_ns: 1_795_248_009_000_000_000 };
+const CONTEXT: Context = Context { page_size: 4096, clock_offset_ns: 1_795_248_009_000_000_000, jiffy_ns: 4_000_000 };
 const START: &str = r#"{"time":1795248009000000000,"reading":{"start":{"version":"0","kernel":"6.18.0",
     "memory_hierarchy":0,"io_hierarchy":0,"workload_max":100,"workload_grace":60000000000}}}"#;
 

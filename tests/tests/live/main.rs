@@ -6,6 +6,7 @@ mod alert;
 mod block;
 mod cgroup;
 mod churn;
+mod dirty;
 mod exit;
 mod fault;
 mod host;

@@ -4,7 +4,7 @@
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,7 @@ use collector_tests::exposition::Exposition;
 use collector_tests::process::{meminfo, vmstat};
 use collector_tests::record::lost;
 use collector_tests::require::is_root;
+use collector_tests::sysctl::Sysctl;
 use collector_tests::{about, needs};
 
 const STALLS: &str = "headroom_workload_reclaim_stalls_total";
@@ -63,32 +64,6 @@ impl Sparse {
 impl Drop for Sparse {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.directory);
-    }
-}
-
-/// One of /proc/sys/vm, as it was before again once this is dropped, or after a few seconds even if the test is killed.
-struct Sysctl {
-    path: PathBuf,
-    before: String,
-    watchdog: Child,
-}
-
-impl Sysctl {
-    fn set(name: &str, value: u64, at_most: Duration) -> Sysctl {
-        let path = Path::new("/proc/sys/vm").join(name);
-        let before = fs::read_to_string(&path).unwrap().trim().to_owned();
-        let script = format!("sleep {}; echo {before} > {}", at_most.as_secs(), path.display());
-        let watchdog = Command::new("sh").args(["-c", &script]).spawn().unwrap();
-        fs::write(&path, value.to_string()).unwrap();
-        Sysctl { path, before, watchdog }
-    }
-}
-
-impl Drop for Sysctl {
-    fn drop(&mut self) {
-        fs::write(&self.path, &self.before).unwrap();
-        let _ = self.watchdog.kill();
-        let _ = self.watchdog.wait();
     }
 }
 

@@ -26,7 +26,7 @@ use report::{Verdict, Verdicts};
 /// The test targets, and of each the modules that depend on the kernel. The others would show the same in every machine, or
 /// want one that is quick.
 const TESTS: &[(&str, &[&str])] = &[
-    ("live", &["oom", "reclaim", "fault", "block", "cgroup", "ring", "map", "statistic", "host"]),
+    ("live", &["oom", "reclaim", "fault", "block", "dirty", "cgroup", "ring", "map", "statistic", "host"]),
     ("gpu", &["transfer"]),
     ("vm", &["memory", "block", "probe"]),
 ];
@@ -40,6 +40,7 @@ pub const QUICK: &[&str] = &[
     "block::a_slow_disk_takes_as_long_as_it_takes",
     "block::a_disk_with_a_bad_sector_fails_there_and_nowhere_else",
     "block::writeback_is_charged_to_whoever_wrote",
+    "dirty::a_writer_waits_as_long_as_the_kernel_tells_it_to",
     "ring::what_a_full_ring_drops_is_counted_to_the_last_and_the_kill_arrives",
     "host::pressure_is_told_before_the_next_tick",
 ];

@@ -3,6 +3,7 @@
 use collector_common::{block, fault, reclaim, transfer};
 
 use crate::count::grow;
+use crate::signal::counted::Sums;
 use crate::signal::oom::Scope;
 use crate::signal::transfer::Memory;
 
@@ -21,6 +22,8 @@ pub struct Amounts {
     pub faults: [u64; fault::word::COUNT],
     /// Block IO that it caused, by [`crate::signal::block::Operation`].
     pub block: [Io; block::OPERATIONS],
+    /// What is only counted, by signal.
+    pub counted: Sums,
     /// What it does with GPUs, as far as the CUDA driver is asked.
     pub transfer: Transfer,
 }
@@ -89,7 +92,7 @@ impl Transfer {
 impl Amounts {
     /// Adds another's counters to these.
     pub(super) fn add(&mut self, other: &Amounts) {
-        let Amounts { oom_kills, limit_kills, reclaim, compaction, faults, block, transfer } = other;
+        let Amounts { oom_kills, limit_kills, reclaim, compaction, faults, block, counted, transfer } = other;
         self.oom_kills.iter_mut().zip(oom_kills).for_each(|(sum, more)| grow(sum, *more));
         grow(&mut self.limit_kills, *limit_kills);
         for (sum, more) in self.reclaim.iter_mut().zip(reclaim) {
@@ -106,6 +109,7 @@ impl Amounts {
             grow(&mut sum.bytes, more.bytes);
             grow(&mut sum.ns, more.ns);
         }
+        self.counted.add(counted);
         self.transfer.add(transfer);
     }
 }
@@ -125,6 +129,7 @@ mod tests {
             compaction: Stalls { stalls: 1, ns: 1 },
             faults: [1; 8],
             block: [io; 5],
+            counted: Sums::ones(),
             transfer: Transfer { calls: [1; 3], bytes: [1; 3], refused: [1; 2], held: [1; 2] },
         };
         let mut sum = Amounts::default();

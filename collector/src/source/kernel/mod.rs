@@ -85,7 +85,11 @@ impl Kernel {
             counters: CounterMaps::new(&mut ebpf, slots)?,
             holdings: config.transfer.enabled.then(|| Holdings::new(&mut ebpf)).transpose()?,
             start: start(config, &hierarchies),
-            context: Context { page_size: rustix::param::page_size() as u64, clock_offset_ns: clock::offset_ns() },
+            context: Context {
+                page_size: rustix::param::page_size() as u64,
+                clock_offset_ns: clock::offset_ns(),
+                jiffy_ns: clock::jiffy_ns(),
+            },
             quarantine_ns: QUARANTINE_NS.max(2 * config.tick.as_nanos() as u64),
             walk_due: true,
             devices: HashSet::new(),

@@ -103,7 +103,7 @@ impl Bench {
             counters: CounterMaps::new(&mut ebpf, probe::SLOTS)?,
             ebpf,
             engine,
-            context: Context { page_size: 4096, clock_offset_ns: clock::offset_ns() },
+            context: Context { page_size: 4096, clock_offset_ns: clock::offset_ns(), jiffy_ns: clock::jiffy_ns() },
             received: 0,
         })
     }

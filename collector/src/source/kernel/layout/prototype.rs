@@ -30,6 +30,7 @@ const fn setting(arguments: &'static [&'static str], slot: Slot, value: u32) -> 
     Form { arguments, sets: Some((slot, value)) }
 }
 
+const ULONG: &str = "unsigned long";
 const FAULT: &[Form] = &[form(&["unsigned long", "struct pt_regs *", "unsigned long"])];
 const KSWAPD: &[Form] = &[form(&["int"])];
 const RECLAIM_BEGIN: &[Form] = &[
@@ -41,6 +42,19 @@ const RECLAIM_END: &[Form] = &[
     setting(&["unsigned long"], slot!(reclaim_end_memcg), ABSENT),
 ];
 const REQUEST: &[Form] = &[form(&["struct request *"])];
+// Nothing else that it passes is signed; the last is when the task came.
+const DIRTY: &[Form] = &[
+    setting(
+        &["struct bdi_writeback *", ULONG, ULONG, ULONG, ULONG, ULONG, ULONG, ULONG, ULONG, ULONG, "long", ULONG],
+        slot!(dirty_pause),
+        10,
+    ),
+    setting(
+        &["struct bdi_writeback *", "struct dirty_throttle_control *", ULONG, ULONG, ULONG, ULONG, "long", ULONG],
+        slot!(dirty_pause),
+        6,
+    ),
+];
 const CGROUP: &[Form] = &[form(&["struct cgroup *", "const char *"])];
 const VM_FAULT: &[Form] = &[form(&["struct vm_fault *"])];
 
@@ -74,6 +88,7 @@ pub const TRACEPOINTS: &[Prototype] = &[
             form(&["struct request *", "int", "unsigned int"]),
         ],
     ),
+    on("balance_dirty_pages", DIRTY),
     on("cgroup_mkdir", CGROUP),
     on("cgroup_rmdir", CGROUP),
     on("cgroup_rename", CGROUP),

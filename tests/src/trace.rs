@@ -1,0 +1,41 @@
+//! The kernel's own tracing, as a witness: what a tracepoint says in its own words.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::mount::Mount;
+
+/// A buffer of our own, so that nobody else's tracing is disturbed. Dropped, it is gone.
+pub struct Trace {
+    instance: PathBuf,
+    _mount: Mount,
+}
+
+impl Trace {
+    /// Records this event from now on where `filter` holds; or why it cannot.
+    pub fn of(event: &str, filter: &str) -> Result<Trace, String> {
+        let mount = Mount::tracefs()?;
+        let instance = mount.0.join(format!("instances/headroom-{}", std::process::id()));
+        fs::create_dir(&instance).map_err(|error| format!("a buffer in tracefs: {error}"))?;
+        let trace = Trace { instance, _mount: mount };
+        let (filter_of, enable) = (format!("events/{event}/filter"), format!("events/{event}/enable"));
+        for (file, text) in [("buffer_size_kb", "4096"), (&filter_of, filter), (&enable, "1")] {
+            fs::write(trace.instance.join(file), text).map_err(|error| format!("{file}: {error}"))?;
+        }
+        Ok(trace)
+    }
+
+    /// The lines of what this thread did.
+    pub fn of_thread(&self, tid: u32) -> Vec<String> {
+        let text = fs::read_to_string(self.instance.join("trace")).unwrap();
+        assert!(!text.contains("LOST"), "the buffer was too small");
+        let of = |line: &&str| line.split(" [").next().is_some_and(|head| head.trim().ends_with(&format!("-{tid}")));
+        text.lines().filter(|line| !line.starts_with('#')).filter(of).map(str::to_owned).collect()
+    }
+}
+
+impl Drop for Trace {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.instance);
+    }
+}

@@ -1,0 +1,103 @@
+//! A writer that makes pages dirty faster than they are written: what the agent says it was told to wait, beside what the
+//! kernel's own tracing says, and the clock.
+
+use std::fs::{self, File};
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use collector::clock::{jiffy_ns, monotonic_ns};
+use collector_tests::agent::{Agent, scratch};
+use collector_tests::cgroup::Cgroup;
+use collector_tests::require::is_root;
+use collector_tests::sysctl::Sysctl;
+use collector_tests::trace::Trace;
+use collector_tests::{about, needs};
+
+const MIB: u64 = 1 << 20;
+/// What the host may hold of dirty pages meanwhile.
+const LIMIT: u64 = 16 * MIB;
+const WRITTEN: u64 = 128 * MIB;
+/// How often the writer is tried: a fast disk may keep up with it.
+const ATTEMPTS: usize = 5;
+/// tmpfs, ramfs (include/uapi/linux/magic.h): their pages are never written.
+const IN_MEMORY: [i64; 2] = [0x0102_1994, 0x8584_58f6];
+
+/// The milliseconds in a line of the tracepoint.
+fn pause(line: &str) -> u64 {
+    let pause = line.split_whitespace().find_map(|word| word.strip_prefix("pause=")).unwrap();
+    pause.parse().unwrap()
+}
+
+#[test]
+fn a_writer_waits_as_long_as_the_kernel_tells_it_to() {
+    needs!(is_root(), "loading eBPF programs needs root");
+    let folder = scratch();
+    let file = folder.join("dirty");
+    File::create(&file).unwrap();
+    let on_disk = !IN_MEMORY.contains(&(rustix::fs::statfs(&file).unwrap().f_type as i64));
+    needs!(on_disk, "the temporary directory is in memory: set TMPDIR");
+    let trace = Trace::of("writeback/balance_dirty_pages", "pause > 0");
+    about!(trace.is_ok(), format!("no tracefs to compare with: {:?}", trace.as_ref().err()));
+    let trace = trace.unwrap();
+    let agent = Agent::start("tick = \"100ms\"\n");
+    let (cgroup, idle) = (Cgroup::new("dirty"), Cgroup::new("clean"));
+
+    let begun = Instant::now();
+    let mut told: Vec<u64> = Vec::new();
+    {
+        let _limit = Sysctl::instead("dirty_bytes", LIMIT, "dirty_ratio", Duration::from_secs(120));
+        for _ in 0..ATTEMPTS {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_provoke"));
+            command.args(["dirty", file.to_str().unwrap(), &WRITTEN.to_string()]).stdout(Stdio::null());
+            let mut writer = cgroup.spawn(&mut command);
+            assert!(writer.wait().unwrap().success());
+            told.extend(trace.of_thread(writer.id()).iter().map(|line| pause(line)));
+            if !told.is_empty() {
+                break;
+            }
+        }
+    }
+    let wall = begun.elapsed().as_secs_f64();
+    let exposition = agent.settle();
+    let _ = fs::remove_dir_all(&folder);
+    assert!(!told.is_empty(), "nobody was told to wait");
+
+    let of = |metric: &str, cgroup: &Cgroup| exposition.sum(metric, &[("workload", cgroup.path.as_str())]);
+    let waits = of("headroom_workload_dirty_waits_total", &cgroup);
+    let seconds = of("headroom_workload_dirty_wait_seconds_total", &cgroup);
+    let kernel = told.iter().sum::<u64>() as f64 / 1e3;
+    eprintln!("{waits} waits of {seconds} s in {wall} s; the kernel says {} of {kernel} s", told.len());
+    assert_eq!(waits, told.len() as f64, "the kernel says {told:?}");
+    // It rounds each down to milliseconds.
+    let rounding = 0.001 * waits + 1e-6;
+    assert!(seconds >= kernel - 1e-6 && seconds <= kernel + rounding, "{seconds} s, the kernel says {kernel} s");
+    // Each sleep may end up to a tick early.
+    let early = waits * jiffy_ns() as f64 / 1e9;
+    assert!(seconds > 0.0 && seconds - early <= wall, "{seconds} s in {wall} s");
+    assert_eq!(of("headroom_workload_dirty_waits_total", &idle), 0.0, "who writes nothing waits for nothing");
+}
+
+/// The kernel's count of jiffies, and when at the earliest and latest it was read.
+fn jiffies() -> Option<(u64, u64, u64)> {
+    let before = monotonic_ns();
+    let text = fs::read_to_string("/proc/timer_list").ok()?;
+    let jiffies = text.lines().rev().find_map(|line| line.strip_prefix("jiffies: "))?;
+    Some((jiffies.trim().parse().ok()?, before, monotonic_ns()))
+}
+
+#[test]
+fn a_jiffy_is_as_long_as_the_kernels_own_count_says() {
+    needs!(is_root(), "/proc/timer_list is root's");
+    let first = jiffies();
+    about!(first.is_some(), "this kernel does not tell its jiffies");
+    sleep(Duration::from_secs(2));
+    let ((first, earliest, by), (last, from, latest)) = (first.unwrap(), jiffies().unwrap());
+    let ns = (last - first) * jiffy_ns();
+    let hertz = 1e9 / jiffy_ns() as f64;
+    eprintln!("{} jiffies at {hertz} Hz: {ns} ns, in {} to {} ns", last - first, from - by, latest - earliest);
+    assert!([100.0, 250.0, 300.0, 1000.0].iter().any(|usual| (hertz / usual - 1.0f64).abs() < 0.02), "{hertz} Hz");
+    // Each count is cut to whole jiffies, and may wait for a tick to be brought up to date.
+    let slack = 2 * jiffy_ns();
+    assert!(ns + slack >= from - by && ns <= latest - earliest + slack);
+}
