@@ -8,6 +8,7 @@ pub mod amount;
 pub mod api;
 pub mod cgroup;
 pub mod count;
+pub mod decode;
 pub mod engine;
 pub mod identity;
 pub mod incident;

@@ -19,6 +19,6 @@ pub mod sink;
 pub mod source;
 
 pub use collector_core::{
-    alert, amount, api, cgroup, count, engine, identity, incident, metric, outcome, pressure, recording, rule, sample,
-    series, signal, spelling, stage, statistic, view, xid,
+    alert, amount, api, cgroup, count, decode, engine, identity, incident, metric, outcome, pressure, recording, rule,
+    sample, series, signal, spelling, stage, statistic, view, xid,
 };

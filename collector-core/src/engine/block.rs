@@ -51,10 +51,10 @@ mod tests {
     use zerocopy::{FromZeros, IntoBytes};
 
     use super::*;
+    use crate::decode::record as decode_record;
     use crate::engine::test::{CONTEXT, ID, engine};
     use crate::sample::{self, Sample};
     use crate::signal::block::Device;
-    use crate::signal::decode::record as decode_record;
 
     const NVME: Device = Device { major: 259, minor: 3 };
 

@@ -58,9 +58,9 @@ mod tests {
     use zerocopy::IntoBytes;
 
     use super::*;
+    use crate::decode::record as decode_record;
     use crate::engine::test::{CONTEXT, ID, engine, facts, facts_of};
     use crate::sample::{self, Sample};
-    use crate::signal::decode::record as decode_record;
     use crate::signal::oom::test::victim;
 
     #[test]

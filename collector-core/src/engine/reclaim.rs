@@ -35,9 +35,9 @@ mod tests {
     use zerocopy::{FromZeros, IntoBytes};
 
     use super::*;
+    use crate::decode::record as decode_record;
     use crate::engine::test::{CONTEXT, ID, engine};
     use crate::sample::{self, Sample};
-    use crate::signal::decode::record as decode_record;
     use crate::signal::reclaim::Kind;
 
     #[test]

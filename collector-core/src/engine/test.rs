@@ -2,9 +2,10 @@
 
 use super::Engine;
 use crate::cgroup::Id;
+use crate::decode;
 use crate::outcome::Outcome;
 use crate::sample::{Lost, Reading, Sample, Start};
-use crate::signal::{Context, RowKey, cgroup, decode};
+use crate::signal::{Context, RowKey, cgroup};
 use crate::stage::Stage;
 
 pub const CONTEXT: Context = Context { page_size: 4096, clock_offset_ns: 1_000, jiffy_ns: 4_000_000 };

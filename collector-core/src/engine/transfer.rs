@@ -36,10 +36,10 @@ mod tests {
     use zerocopy::{FromZeros, IntoBytes};
 
     use super::*;
+    use crate::decode::record as decode_record;
     use crate::engine::test::{CONTEXT, ID, counters, engine};
     use crate::sample::{self, Sample};
     use crate::signal::RowKey;
-    use crate::signal::decode::record as decode_record;
     use crate::signal::transfer::Memory;
 
     #[test]

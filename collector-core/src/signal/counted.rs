@@ -26,7 +26,7 @@ pub struct Counted<T> {
 }
 
 impl<T: Count> Counted<T> {
-    pub(super) fn from_row(key: RowKey, growth: &[u64], context: &Context) -> Option<Counted<T>> {
+    pub(crate) fn from_row(key: RowKey, growth: &[u64], context: &Context) -> Option<Counted<T>> {
         Some(Counted { cgroup: cgroup_of(key)?, counts: T::from_row(growth, context)? })
     }
 }

@@ -5,7 +5,6 @@ pub mod block;
 pub mod cgroup;
 pub mod compaction;
 pub mod counted;
-pub mod decode;
 pub mod dirty;
 pub mod fault;
 pub mod kswapd;
@@ -51,7 +50,7 @@ fn exact<T: FromBytes + KnownLayout + Immutable>(bytes: &[u8]) -> Result<T, &'st
 }
 
 /// The growth as a row of exactly `N` words.
-fn row<const N: usize>(growth: &[u64]) -> Option<&[u64; N]> {
+pub(crate) fn row<const N: usize>(growth: &[u64]) -> Option<&[u64; N]> {
     growth.try_into().ok()
 }
 

@@ -175,9 +175,9 @@ mod tests {
 
     use super::test::victim;
     use super::*;
+    use crate::decode::record as decode_record;
     use crate::engine::test::{CONTEXT, ID};
     use crate::sample::{self, Sample};
-    use crate::signal::decode::record as decode_record;
 
     #[test]
     fn pages_become_bytes_and_the_unknown_is_absent() {

@@ -5,7 +5,8 @@
 
 use collector_core::engine::Engine;
 use collector_core::sample::{Reading, Sample};
-use collector_core::signal::{Context, decode};
+use collector_core::decode;
+use collector_core::signal::{Context};
 use headroom_fuzz_core::{check_outcome, check_record, check_view};
 use libfuzzer_sys::fuzz_target;
 

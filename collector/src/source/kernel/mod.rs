@@ -232,7 +232,7 @@ fn seeing(probes: &[Probe]) -> impl Iterator<Item = &'static str> {
     SIGNALS.iter().flat_map(|signal| signal.probes).map(|probe| probe.program).filter(move |name| sees(name))
 }
 
-fn malformed_sample(malformed: &crate::signal::decode::Malformed) -> Sample {
+fn malformed_sample(malformed: &crate::decode::Malformed) -> Sample {
     tracing::warn!("a record that cannot be read: {malformed}");
     Sample { time: clock::unix_ns(), reading: Reading::Lost(Lost { stage: Stage::Malformed, count: 1 }) }
 }

@@ -4,9 +4,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use aya::maps::{MapData, RingBuf};
 
+use crate::decode::{self, Malformed};
 use crate::sample::Sample;
 use crate::signal::Context;
-use crate::signal::decode::{self, Malformed};
 
 /// Records that are taken in one go: a storm must not keep the agent from its other duties.
 const BURST: usize = 64 * 1024;

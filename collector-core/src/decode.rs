@@ -5,10 +5,10 @@ use collector_common::lost;
 use collector_common::ring::{Header, Kind};
 use zerocopy::FromBytes;
 
-use super::counted::Counted;
-use super::table::signals;
-use super::{Context, RowKey, row};
 use crate::sample::{Lost, Reading, Sample};
+use crate::signal::counted::Counted;
+use crate::signal::table::signals;
+use crate::signal::{Context, RowKey, row};
 use crate::stage::Stage;
 
 /// A record that is not what the programs send.
@@ -62,7 +62,7 @@ macro_rules! decode {
     ) => {
         fn reading(kind: Kind, bytes: &[u8], context: &Context) -> Result<Reading, &'static str> {
             match kind {
-                $($(Kind::$Kind => super::$signal::record(bytes, context).map(Reading::$Reading),)?)*
+                $($(Kind::$Kind => crate::signal::$signal::record(bytes, context).map(Reading::$Reading),)?)*
             }
         }
 
@@ -75,7 +75,7 @@ macro_rules! decode {
         ) -> Option<()> {
             match map {
                 $($(
-                    $map => super::$signal::$counters(key, growth, context, &mut |reading| emit(Reading::$Reading(reading))),
+                    $map => crate::signal::$signal::$counters(key, growth, context, &mut |reading| emit(Reading::$Reading(reading))),
                 )*)*
                 $(
                     $counted_map => Counted::from_row(key, growth, context).map(|counted| emit(Reading::$Counted(counted))),
