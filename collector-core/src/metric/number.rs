@@ -11,13 +11,16 @@ use crate::view::number::{Known, Number};
 /// A series for each workload and each of these: the number, and the value of the label that tells it from the others;
 /// there is none where there is one number alone.
 pub(super) fn read(view: &View, emit: &mut Emit<'_>, series: &[(Number, &str)]) -> fmt::Result {
+    // Several in one row are all read from files.
+    let own = series.iter().any(|(number, _)| number.is_own());
     for workload in view.workloads.iter() {
+        let created = if own { workload.created } else { 0 };
         let [name, namespace, pod, container] = workload.labels();
         for (number, label) in series {
             let Some(value) = number.of(workload, Known::MET) else { continue };
             let labels = [name, namespace, pod, container, *label];
             let labels = if label.is_empty() { &labels[..4] } else { &labels };
-            emit.statistic_since(labels, value, if number.is_own() { workload.created } else { 0 })?;
+            emit.statistic_since(labels, value, created)?;
         }
     }
     Ok(())

@@ -212,7 +212,7 @@ impl Number {
     }
 
     /// The number of a workload, if it is known; a time in nanoseconds.
-    #[inline]
+    #[inline(always)]
     pub fn of(self, workload: &Workload, known: Known) -> Option<u64> {
         match self.row().source {
             File(statistic) => workload.statistics.get(statistic),
