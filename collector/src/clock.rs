@@ -2,7 +2,7 @@
 
 use rustix::time::{ClockId, Timespec, clock_getres, clock_gettime};
 
-/// CLOCK_MONOTONIC in nanoseconds: what the programs date their records by (`bpf_ktime_get_ns`).
+/// CLOCK_MONOTONIC in nanoseconds: the timestamps of the programs' records (`bpf_ktime_get_ns`).
 pub fn monotonic_ns() -> u64 {
     nanoseconds(clock_gettime(ClockId::Monotonic))
 }
@@ -12,7 +12,7 @@ pub fn unix_ns() -> u64 {
     nanoseconds(clock_gettime(ClockId::Realtime))
 }
 
-/// Nanoseconds since the host started, the time it was suspended included: what the kernel dates processes by.
+/// Nanoseconds since the host started, including time suspended: the kernel's start times of processes.
 pub fn boot_ns() -> u64 {
     nanoseconds(clock_gettime(ClockId::Boottime))
 }
@@ -27,14 +27,13 @@ pub fn thread_ns() -> u64 {
     nanoseconds(clock_gettime(ClockId::ThreadCPUTime))
 }
 
-/// Nanoseconds a jiffy, from the kernel itself: its coarse clocks are as coarse as its tick (`TICK_NSEC`), by which `jiffies`
-/// moves, whatever CONFIG_HZ is.
+/// Nanoseconds per jiffy, from the kernel itself: its coarse clocks have the resolution of its tick (`TICK_NSEC`), which moves
+/// `jiffies`, whatever CONFIG_HZ is.
 pub fn jiffy_ns() -> u64 {
     nanoseconds(clock_getres(ClockId::MonotonicCoarse))
 }
 
-/// What is added to CLOCK_MONOTONIC to get the time since the epoch. It moves when somebody sets the clock: ask again
-/// every tick.
+/// Offset from CLOCK_MONOTONIC to the time since the epoch. It changes when the clock is set: read it every tick.
 pub fn offset_ns() -> u64 {
     unix_ns().wrapping_sub(monotonic_ns())
 }

@@ -1,5 +1,5 @@
-//! What the process may do, and that it is the only one: checked before anything is attached, given up once everything
-//! is.
+//! Capabilities and the instance lock: checked before anything is attached; capabilities that are no longer needed are
+//! dropped once everything is attached.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -11,50 +11,49 @@ use rustix::io::Errno;
 
 use crate::exit::{Exit, Failure};
 
-/// What loading and attaching takes; CAP_SYS_ADMIN stands for both, and is all that kernels before 5.8 know.
+/// Needed to load and attach programs. CAP_SYS_ADMIN covers both, and is all that kernels before 5.8 know.
 const ATTACH: [Capability; 2] = [Capability::CAP_BPF, Capability::CAP_PERFMON];
 
-/// What is kept: the maps and programs are used on, and the trees of cgroupfs and procfs are walked.
+/// Kept while the agent runs: maps and programs stay in use, and the trees of cgroupfs and procfs are walked.
 const KEEP: [Capability; 3] = [Capability::CAP_BPF, Capability::CAP_PERFMON, Capability::CAP_DAC_READ_SEARCH];
 
-/// What is kept besides where transfers are watched: processes of others are looked into, and uprobes are attached while
-/// the agent runs, which Linux 6.16 and newer, and stable kernels of before, do not allow to CAP_PERFMON.
+/// Kept too where transfers are watched: the agent reads other users' processes and attaches uprobes while it runs, for
+/// which CAP_PERFMON is not enough on Linux 6.16 and newer and on stable kernels with the backported change.
 const TRANSFER: [Capability; 2] = [Capability::CAP_SYS_PTRACE, Capability::CAP_SYS_ADMIN];
 
-/// What is lost without a capability that the agent can do without.
-const LOST: [(Capability, &str); 4] = [
+/// Optional capabilities, each with what is lost without it.
+const OPTIONAL: [(Capability, &str); 4] = [
     (
         Capability::CAP_DAC_READ_SEARCH,
-        "what only root may read: containers and pods may be without their names, filesystems below such folders without \
-         figures",
+        "files that only root may read cannot be read: containers and pods may lack names, and filesystems below such \
+         directories lack figures",
     ),
     (
         Capability::CAP_SYS_PTRACE,
-        "what other users' processes have loaded: where transfers are watched, theirs are not seen",
+        "other users' processes cannot be inspected: where transfers are watched, their transfers are not seen",
     ),
     (
         Capability::CAP_SYS_RESOURCE,
-        "oom_score_adj stays as it is; before Linux 6.4 the kernel does not tell of pressure at once; on Linux 5.10 the maps \
-         may be too large for the limit of locked memory",
+        "oom_score_adj cannot be lowered; before Linux 6.4 PSI triggers cannot be armed; on Linux 5.10 the maps may exceed \
+         the limit of locked memory",
     ),
     (
         Capability::CAP_SYS_ADMIN,
-        "how long the programs run is not measured; where transfers are watched, Linux 6.16 and newer, and older kernels \
-         that were changed as well, attach no uprobes",
+        "the run time of the programs is not measured; where transfers are watched, uprobes cannot be attached on Linux \
+         6.16 and newer, nor on older kernels with the backported change",
     ),
 ];
 
-/// The capabilities that this process has not got and can do without, each with what that costs.
+/// The optional capabilities that this process lacks, each with what is lost without it.
 pub fn lost() -> impl Iterator<Item = &'static (Capability, &'static str)> {
-    LOST.iter().filter(|(capability, _)| !has(*capability))
+    OPTIONAL.iter().filter(|(capability, _)| !has(*capability))
 }
 
-/// Whether this process has a capability.
 pub fn has(capability: Capability) -> bool {
     caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false)
 }
 
-/// The capabilities that are needed and missing.
+/// The required capabilities that this process lacks.
 pub fn missing() -> Vec<Capability> {
     if has(Capability::CAP_SYS_ADMIN) {
         return Vec::new();
@@ -62,23 +61,24 @@ pub fn missing() -> Vec<Capability> {
     ATTACH.into_iter().filter(|capability| !has(*capability)).collect()
 }
 
-/// Refuses to go on without what attaching takes.
+/// Fails if a capability that attaching needs is missing.
 pub fn check() -> Result<(), Failure> {
     let missing = missing();
     if missing.is_empty() {
         return Ok(());
     }
     let names: Vec<_> = missing.iter().map(Capability::to_string).collect();
-    let error = anyhow!("loading eBPF programs takes {}, which this process has not got", names.join(" and "));
+    let error = anyhow!("loading eBPF programs needs {}, which this process lacks", names.join(" and "));
     Err(Failure::new(Exit::Privilege, error)
         .hint("run it as root (`sudo headroom run`), or give it these capabilities"))
 }
 
-/// Makes sure that no other instance runs; holds as long as the file is open.
+/// Makes sure that no other instance runs. The lock holds as long as the file is open.
 pub fn lock(path: &Path) -> Result<File, Failure> {
-    // The folder of the default is made by the service manager, and by hand by nobody.
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        fs::create_dir_all(folder).with_context(|| format!("make the folder of the lock file {}", path.display()))?;
+    // The service manager creates the default directory; a manual run has to create it.
+    if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
+        fs::create_dir_all(directory)
+            .with_context(|| format!("create the directory of the lock file {}", path.display()))?;
     }
     let open = File::options().create(true).write(true).truncate(false).open(path);
     let file = open.with_context(|| format!("open the lock file {}", path.display()))?;
@@ -92,15 +92,15 @@ pub fn lock(path: &Path) -> Result<File, Failure> {
     }
 }
 
-/// Makes the kernel's OOM killer choose others. The observer is of no use if it dies with what it observes.
+/// Makes the OOM killer choose other processes: an observer that dies with what it observes is of no use.
 pub fn protect(oom_score_adj: i32) {
     if let Err(error) = fs::write("/proc/self/oom_score_adj", oom_score_adj.to_string()) {
-        tracing::warn!("oom_score_adj stays as it is (lowering it takes CAP_SYS_RESOURCE): {error}");
+        tracing::warn!("oom_score_adj could not be set (lowering it needs CAP_SYS_RESOURCE): {error}");
     }
 }
 
-/// Gives up every capability but those that are still needed, for good: no program that is started from here on has
-/// more, not even as root.
+/// Drops every capability that is no longer needed, for good: programs that are started later cannot regain them, not
+/// even as root.
 pub fn drop_unneeded(transfer: bool) -> anyhow::Result<()> {
     let held = caps::read(None, CapSet::Permitted).context("read the capabilities")?;
     let more = TRANSFER.into_iter().filter(|_| transfer);
@@ -108,7 +108,7 @@ pub fn drop_unneeded(transfer: bool) -> anyhow::Result<()> {
     if !held.contains(&Capability::CAP_BPF) && held.contains(&Capability::CAP_SYS_ADMIN) {
         keep.insert(Capability::CAP_SYS_ADMIN);
     }
-    // It takes a capability to do without the others; who has not got it is held by no_new_privs alone.
+    // Dropping from the bounding set needs CAP_SETPCAP; without it, no_new_privs alone prevents regaining capabilities.
     if held.contains(&Capability::CAP_SETPCAP) {
         let bounding = caps::read(None, CapSet::Bounding).context("read the bounding set")?;
         for capability in bounding.difference(&keep) {

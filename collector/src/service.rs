@@ -1,17 +1,17 @@
-//! What the service manager is told (sd_notify(3)): that the agent is ready, that it is alive, that it stops. Where nobody
-//! asked to be told, nothing is said.
+//! Notifies the service manager (sd_notify(3)) that the agent is ready, alive or stopping. Does nothing where no
+//! service manager asked for notifications.
 
 use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
 
-/// The service manager, if there is one.
+/// The connection to the service manager, if there is one.
 #[derive(Debug)]
 pub struct Manager {
-    /// How often it wants to hear that the agent is alive.
+    /// Interval between keep-alive messages.
     watchdog: Option<Duration>,
     ready: bool,
-    heard: Instant,
+    last_keepalive: Instant,
 }
 
 impl Default for Manager {
@@ -21,37 +21,39 @@ impl Default for Manager {
 }
 
 impl Manager {
-    /// Asks the environment (`NOTIFY_SOCKET`, `WATCHDOG_USEC`).
+    /// Reads the environment (`NOTIFY_SOCKET`, `WATCHDOG_USEC`).
     pub fn new() -> Manager {
-        Manager { watchdog: sd_notify::watchdog_enabled().map(often), ready: false, heard: Instant::now() }
+        Manager {
+            watchdog: sd_notify::watchdog_enabled().map(keepalive_interval),
+            ready: false,
+            last_keepalive: Instant::now(),
+        }
     }
 
-    /// A round of readings is complete: the first makes the agent ready, each shows that it is alive.
+    /// Reports a complete round of readings: the first makes the agent ready, each shows that it is alive.
     pub fn round(&mut self) {
         if !self.ready {
             self.ready = true;
-            tell(&[NotifyState::Ready]);
+            notify(&[NotifyState::Ready]);
         }
-        if self.watchdog.is_some_and(|often| self.heard.elapsed() >= often) {
-            self.heard = Instant::now();
-            tell(&[NotifyState::Watchdog]);
+        if self.watchdog.is_some_and(|interval| self.last_keepalive.elapsed() >= interval) {
+            self.last_keepalive = Instant::now();
+            notify(&[NotifyState::Watchdog]);
         }
     }
 
-    /// The agent ends.
     pub fn stopping(&self) {
-        tell(&[NotifyState::Stopping]);
+        notify(&[NotifyState::Stopping]);
     }
 }
 
-/// Twice in the time after which it is taken for dead, as sd_watchdog_enabled(3) recommends, and once more for ticks that
-/// come late.
-fn often(watchdog: Duration) -> Duration {
+/// Twice within the timeout, as sd_watchdog_enabled(3) recommends, plus one for ticks that come late.
+fn keepalive_interval(watchdog: Duration) -> Duration {
     watchdog / 3
 }
 
-fn tell(state: &[NotifyState<'_>]) {
+fn notify(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
-        tracing::debug!("the service manager cannot be told: {error}");
+        tracing::debug!("could not notify the service manager: {error}");
     }
 }

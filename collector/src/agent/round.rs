@@ -1,5 +1,5 @@
-//! One round: every source read once, in the order of the catalogue. Knows neither who asks for the samples nor when, and
-//! nothing of a source but that it is one; only the kernel, and the names, are reached between rounds too.
+//! One round: every source is read once, in the order of the catalogue. Knows nothing about who consumes the samples or
+//! when, and nothing about a source beyond the trait; only the kernel and the names are also read between rounds.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,26 +11,26 @@ use crate::config::Config;
 use crate::sample::{Lost, Reading, Sample};
 use crate::source::catalogue::{KERNEL, Opening, SOURCES};
 use crate::source::kernel::Kernel;
-use crate::source::name::{self, Answers};
+use crate::source::name::{self, NameReceiver};
 use crate::source::root::Root;
 use crate::source::{self, Source};
 use crate::stage::Stage;
 
-/// The sources. In steady state a round allocates nothing.
+/// The open sources. In steady state a round allocates nothing.
 pub struct Round {
-    /// The kernel, whose rings wake the agent.
+    /// Its rings wake the agent.
     pub kernel: Kernel,
-    /// The host's names for containers and pods, which come between rounds too.
-    pub names: Answers,
+    /// Names of containers and pods, which arrive between rounds too.
+    pub names: NameReceiver,
     others: Others,
     losses: Vec<(Stage, Arc<AtomicU64>)>,
 }
 
-/// All sources but the kernel, each with its name in the catalogue.
+/// All sources except the kernel, each with its name in the catalogue.
 struct Others(Vec<(&'static str, Box<dyn Source>)>);
 
 impl Others {
-    /// Of what the kernel tells, most is counts, which nobody follows.
+    /// Passes on cgroup and OOM events. Most other readings are counts, which no source follows.
     fn follow(&mut self, reading: &Reading) {
         if matches!(reading, Reading::Cgroup(_) | Reading::Oom(_)) {
             self.0.iter_mut().for_each(|(_, source)| source.follow(reading));
@@ -39,12 +39,12 @@ impl Others {
 }
 
 impl Round {
-    /// Opens all sources but the kernel. `started` is when the agent started, in nanoseconds since the Unix epoch;
-    /// `losses` are counted elsewhere in the agent, by the stage at which they happen, and reset by each round.
+    /// Opens all sources except the kernel. `started` is the agent's start in nanoseconds since the Unix epoch.
+    /// `losses` are counted elsewhere in the agent, by stage, and reset by each round.
     pub fn open(config: &Config, kernel: Kernel, started: u64, losses: Vec<(Stage, Arc<AtomicU64>)>) -> Result<Round> {
         let root = Root::new(&config.rootfs);
-        let (answering, names) = name::channel();
-        let opening = Opening { config, root: &root, kernel: &kernel, names: &answering, started };
+        let (sender, names) = name::channel();
+        let opening = Opening { config, root: &root, kernel: &kernel, names: &sender, started };
         let mut others = Vec::new();
         for row in SOURCES {
             others.extend((row.open)(&opening)?.map(|source| (row.name, source)));
@@ -52,7 +52,7 @@ impl Round {
         Ok(Round { kernel, names, others: Others(others), losses })
     }
 
-    /// Hands what comes before everything else to `fold`.
+    /// Emits the samples that come before everything else.
     pub fn begin(&mut self, fold: &mut dyn FnMut(Sample)) {
         self.kernel.begin(fold);
     }
@@ -71,7 +71,7 @@ impl Round {
         self.kernel.drain_bulk(fold)
     }
 
-    /// Hands everything that is new to `fold`, and a [`Reading::Tick`] at the end.
+    /// Emits everything new, and a [`Reading::Tick`] at the end.
     pub fn read(&mut self, fold: &mut dyn FnMut(Sample)) {
         let Round { kernel, others, losses, .. } = self;
         source::read(SOURCES[KERNEL].name, kernel, &mut |sample| {

@@ -180,12 +180,12 @@ fn report(kernel: &Kernel) -> Result<(), Failure> {
 /// Has the kernel watch over pressure. One that it refuses costs no more than itself.
 fn arm(config: &Config) -> Vec<Armed> {
     let proc = Root::new(&config.rootfs).at("/proc");
-    let armed = trigger::wanted(&config.pressure).map(|wanted| trigger::arm(&proc, wanted));
+    let armed = trigger::configured(&config.pressure).map(|trigger| trigger::arm(&proc, trigger));
     let told = armed.inspect(|armed| {
         if let Err(refused) = armed {
             let Trigger { resource, kind, .. } = refused.trigger;
             let (resource, kind) = (resource.label(), kind.label());
-            tracing::warn!(resource, kind, reason = refused.reason, "the kernel does not watch over this pressure");
+            tracing::warn!(resource, kind, reason = refused.reason, "PSI trigger could not be armed");
         }
     });
     told.filter_map(Result::ok).collect()

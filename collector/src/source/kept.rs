@@ -1,31 +1,29 @@
-//! A kernel file that is read again and again and therefore stays open. Knows nothing of its content.
+//! A kernel file that stays open because it is read repeatedly. Knows nothing about its content.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// Largest file that is read, in bytes; the kernel's are far smaller.
-const MOST: usize = 16 << 20;
+/// Limit on the size of a file in bytes; the kernel's are far smaller.
+const MAX_BYTES: usize = 16 << 20;
 
-/// A file that stays open.
-pub struct Kept {
+pub struct KeptFile {
     path: PathBuf,
     file: Option<File>,
 }
 
-impl Kept {
-    /// The file at this path, whether it is there or not.
-    pub fn new(path: PathBuf) -> Kept {
-        Kept { path, file: None }
+impl KeptFile {
+    /// The file need not exist yet.
+    pub fn new(path: PathBuf) -> KeptFile {
+        KeptFile { path, file: None }
     }
 
-    /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Its whole content; `None` if there is no such file. After an error the next read opens it again.
+    /// The whole content; `None` if there is no such file. After an error the next read opens it again.
     pub fn read<'a>(&mut self, buffer: &'a mut Vec<u8>) -> io::Result<Option<&'a [u8]>> {
         match self.fill(buffer) {
             Ok(length) => Ok(Some(&buffer[..length])),
@@ -44,12 +42,12 @@ impl Kept {
         let mut length = 0;
         loop {
             if length == buffer.len() {
-                if length >= MOST {
-                    return Err(io::Error::new(ErrorKind::FileTooLarge, "it does not end"));
+                if length >= MAX_BYTES {
+                    return Err(io::Error::new(ErrorKind::FileTooLarge, "the file does not end"));
                 }
                 buffer.resize((2 * length).max(4096), 0);
             }
-            // Most of the kernel's files come a page at a time.
+            // Most kernel files return one page per read.
             match file.read_at(&mut buffer[length..], length as u64) {
                 Ok(0) => return Ok(length),
                 Ok(more) => length += more,
@@ -60,7 +58,7 @@ impl Kept {
     }
 }
 
-/// Whether this host has no such file, lost the device, or has the feature switched off in its kernel.
+/// Whether the file does not exist, its device is gone, or its kernel feature is off.
 fn is_absent(error: &io::Error) -> bool {
     const ABSENT: [i32; 3] = [libc::ENOENT, libc::ENODEV, libc::EOPNOTSUPP];
     error.raw_os_error().is_some_and(|code| ABSENT.contains(&code))
@@ -73,10 +71,10 @@ mod tests {
     use std::fs;
 
     #[test]
-    fn it_follows_what_becomes_of_the_file() {
+    fn each_read_returns_the_current_content() {
         let tree = Tree::new();
         let (path, mut buffer) = (tree.0.join("a"), Vec::new());
-        let mut kept = Kept::new(path.clone());
+        let mut kept = KeptFile::new(path.clone());
         assert_eq!(kept.read(&mut buffer).unwrap(), None);
         fs::write(&path, "one").unwrap();
         assert_eq!(kept.read(&mut buffer).unwrap(), Some(&b"one"[..]));
@@ -88,17 +86,17 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_an_error_and_not_nothing() {
+    fn an_unreadable_file_is_an_error() {
         let tree = Tree::new();
-        let error = Kept::new(tree.0.clone()).read(&mut Vec::new()).unwrap_err();
+        let error = KeptFile::new(tree.0.clone()).read(&mut Vec::new()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::IsADirectory);
-        let mut endless = Kept::new("/dev/zero".into());
+        let mut endless = KeptFile::new("/dev/zero".into());
         assert_eq!(endless.read(&mut Vec::new()).unwrap_err().kind(), ErrorKind::FileTooLarge);
     }
 
     #[test]
-    fn a_file_of_many_pages_is_whole() {
-        let mut kept = Kept::new("/proc/self/smaps".into());
+    fn a_file_of_many_pages_is_read_in_full() {
+        let mut kept = KeptFile::new("/proc/self/smaps".into());
         let mut buffer = Vec::new();
         let text = kept.read(&mut buffer).unwrap().unwrap();
         assert!(text.len() > 4096 && text.ends_with(b"\n"), "{}", text.len());

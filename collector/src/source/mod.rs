@@ -1,5 +1,5 @@
-//! All IO in: what every source does, how one is read, and what it can say about this host. Knows no source in particular
-//! (`catalogue.rs` lists them), and nothing of what readings mean.
+//! All input: the trait of sources, reading one, and its findings about this host. Knows no particular source
+//! (`catalogue.rs` lists them), and nothing about what readings mean.
 
 pub mod catalogue;
 pub mod cgroup;
@@ -29,17 +29,17 @@ use crate::config::Config;
 use crate::sample::{self, Reading, Sample};
 use root::Root;
 
-/// Whatever produces samples. In steady state neither `read` nor `follow` allocates.
+/// A producer of samples. In steady state neither `read` nor `follow` allocates.
 pub trait Source {
-    /// Emits everything that is new. Called once a tick, and never waits: a source whose calls may block has a thread of
-    /// its own, and emits what that has found by now.
+    /// Emits everything new. Called once a tick, and never blocks: a source whose calls may block has its own thread,
+    /// and emits what that thread has found by now.
     fn read(&mut self, emit: &mut dyn FnMut(Sample)) -> Health;
 
-    /// Hears what the kernel tells of cgroups and of the OOM killer, event by event, before the engine does.
+    /// Receives the kernel's cgroup and OOM events one by one, before the engine does.
     fn follow(&mut self, _reading: &Reading) {}
 
-    /// What this host can and cannot give through this source, and why. Works without an agent and without privileges,
-    /// and changes nothing.
+    /// What this host supports through this source, and why not. Works without an agent and without privileges, and
+    /// changes nothing.
     fn examine(_config: &Config, _root: &Root) -> Vec<Finding>
     where
         Self: Sized,
@@ -48,43 +48,41 @@ pub trait Source {
     }
 }
 
-/// How reading a source went.
+/// The outcome of reading a source.
 #[derive(Debug)]
 pub enum Health {
-    /// It was read just now; an error says why something could not be read.
+    /// It was read just now; the error says what could not be read.
     Read(Result<()>),
-    /// A thread of its own completed a round since the last call, which took `ns` nanoseconds.
+    /// The source's own thread completed a round since the last call.
     Round {
-        /// Nanoseconds.
+        /// Duration in nanoseconds.
         ns: u64,
-        /// Why something could not be read.
         result: Result<()>,
     },
-    /// Nothing new is known of its health, or it has none to show.
+    /// Nothing new is known about its health, or it reports none.
     Silent,
 }
 
-/// Something that the doctor says about this host.
+/// One line of `headroom doctor` about this host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// Its key in JSON.
+    /// Key in JSON.
     #[serde(skip)]
     pub key: &'static str,
-    /// What it is called in text.
+    /// Label in text.
     #[serde(skip)]
     pub title: &'static str,
-    /// Whether everything it speaks of works.
     pub ok: bool,
     /// What was found, or why it does not work.
     pub is: String,
 }
 
-/// Reads a source, and emits how that went: [`Reading::Source`] comes from nowhere else.
+/// Reads a source and emits its health. Nothing else emits [`Reading::Source`].
 pub fn read(name: &'static str, source: &mut dyn Source, emit: &mut dyn FnMut(Sample)) {
-    let begun = clock::monotonic_ns();
+    let started = clock::monotonic_ns();
     let (ns, result) = match source.read(emit) {
         Health::Silent => return,
-        Health::Read(result) => (clock::monotonic_ns().saturating_sub(begun), result),
+        Health::Read(result) => (clock::monotonic_ns().saturating_sub(started), result),
         Health::Round { ns, result } => (ns, result),
     };
     let error = result.err().map(|error| format!("{error:#}"));
@@ -96,10 +94,10 @@ pub fn read(name: &'static str, source: &mut dyn Source, emit: &mut dyn FnMut(Sa
 mod tests {
     use super::*;
 
-    /// Answers as it was told to.
-    struct Puppet(Vec<Health>);
+    /// Returns the given results, last first.
+    struct Scripted(Vec<Health>);
 
-    impl Source for Puppet {
+    impl Source for Scripted {
         fn read(&mut self, emit: &mut dyn FnMut(Sample)) -> Health {
             emit(Sample { time: 7, reading: Reading::Tick });
             self.0.pop().unwrap()
@@ -110,16 +108,16 @@ mod tests {
     fn health_follows_the_readings_and_says_why() {
         let failed = || Err(anyhow::anyhow!("no such file").context("read a"));
         let answers = vec![Health::Silent, Health::Round { ns: 5, result: Ok(()) }, Health::Read(failed())];
-        let mut puppet = Puppet(answers);
-        let mut told = Vec::new();
+        let mut scripted = Scripted(answers);
+        let mut readings = Vec::new();
         for _ in 0..3 {
-            read("puppet", &mut puppet, &mut |sample| told.push(sample.reading));
+            read("scripted", &mut scripted, &mut |sample| readings.push(sample.reading));
         }
-        let [Reading::Tick, Reading::Source(down), Reading::Tick, Reading::Source(up), Reading::Tick] = &told[..]
+        let [Reading::Tick, Reading::Source(down), Reading::Tick, Reading::Source(up), Reading::Tick] = &readings[..]
         else {
-            panic!("{told:?}")
+            panic!("{readings:?}")
         };
-        assert_eq!((&*down.source, down.up, down.error.as_deref()), ("puppet", false, Some("read a: no such file")));
+        assert_eq!((&*down.source, down.up, down.error.as_deref()), ("scripted", false, Some("read a: no such file")));
         assert_eq!((up.up, up.ns, &up.error), (true, 5, &None));
     }
 }

@@ -1,23 +1,21 @@
 //! Name patterns with `*` for any text, as in `loop*`: what the operator excludes.
 
-/// Patterns of names.
 #[derive(Clone, Debug, Default)]
 pub struct Patterns(Vec<String>);
 
 impl Patterns {
-    /// These patterns.
     pub fn new(patterns: &[String]) -> Patterns {
         Patterns(patterns.to_vec())
     }
 
-    /// Whether one of them is the name.
+    /// Whether any pattern matches the name.
     pub fn matches(&self, name: &str) -> bool {
-        self.0.iter().any(|pattern| is(pattern.as_bytes(), name.as_bytes()))
+        self.0.iter().any(|pattern| matches(pattern.as_bytes(), name.as_bytes()))
     }
 }
 
-/// On a mismatch, the last star takes one byte more: linear but for stars times length.
-fn is(pattern: &[u8], name: &[u8]) -> bool {
+/// On a mismatch the last star takes one more byte: worst case is stars times length.
+fn matches(pattern: &[u8], name: &[u8]) -> bool {
     let (mut at, mut seen) = (0, 0);
     let mut star = None;
     while seen < name.len() {
@@ -48,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_star_is_any_text() {
+    fn a_star_matches_any_text() {
         for (pattern, name, wanted) in [
             ("loop*", "loop12", true),
             ("loop*", "loo", false),

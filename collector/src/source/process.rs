@@ -1,4 +1,4 @@
-//! The agent itself as a source: what it costs. Reads without allocating, from descriptors that stay open.
+//! The agent's own resource usage as a source. Reads without allocating, from descriptors that stay open.
 
 use std::fs::File;
 use std::mem::MaybeUninit;
@@ -13,19 +13,18 @@ use super::{Health, Source};
 use crate::clock;
 use crate::sample::{Process, Reading, Sample};
 
-/// The agent's own /proc files.
-pub struct Own {
+pub struct OwnProcess {
     statm: File,
     fds: File,
     page_size: u64,
     start_time: u64,
 }
 
-impl Own {
-    /// Opens them. `started` is when the agent started, in nanoseconds since the Unix epoch.
-    pub fn open(started: u64) -> Result<Own> {
+impl OwnProcess {
+    /// `started` is the agent's start in nanoseconds since the Unix epoch.
+    pub fn open(started: u64) -> Result<OwnProcess> {
         let open = |path: &str| File::open(path).with_context(|| format!("open {path}"));
-        Ok(Own {
+        Ok(OwnProcess {
             statm: open("/proc/self/statm")?,
             fds: open("/proc/self/fd")?,
             page_size: rustix::param::page_size() as u64,
@@ -33,7 +32,7 @@ impl Own {
         })
     }
 
-    fn costs(&self) -> Result<Process> {
+    fn usage(&self) -> Result<Process> {
         let mut buffer = [0u8; 128];
         let length = self.statm.read_at(&mut buffer, 0).context("read /proc/self/statm")?;
         // size resident shared text lib data dt, in pages (proc_pid_statm(5))
@@ -63,10 +62,10 @@ impl Own {
     }
 }
 
-impl Source for Own {
-    /// Where /proc is not readable these numbers are absent; that alone makes no source unhealthy.
+impl Source for OwnProcess {
+    /// If /proc is not readable these numbers are absent; that alone makes no source unhealthy.
     fn read(&mut self, emit: &mut dyn FnMut(Sample)) -> Health {
-        if let Ok(process) = self.costs() {
+        if let Ok(process) = self.usage() {
             emit(Sample { time: clock::unix_ns(), reading: Reading::Process(process) });
         }
         Health::Silent
@@ -83,24 +82,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_opened_file_and_touched_memory_show() {
-        let own = Own::open(7).unwrap();
-        // The other tests are threads of this process: now and then they give back more than this one takes.
-        let shows = (0..100).any(|_| {
-            let before = own.costs().unwrap();
+    fn open_files_and_touched_memory_are_counted() {
+        let own = OwnProcess::open(7).unwrap();
+        // Other tests run as threads of this process and may free more than this one allocates: try several times.
+        let counted = (0..100).any(|_| {
+            let before = own.usage().unwrap();
             let files: Vec<_> = (0..20).map(|_| File::open("/dev/null").unwrap()).collect();
             let memory = Fresh::touched();
-            let after = own.costs().unwrap();
+            let after = own.usage().unwrap();
             drop((files, memory));
             assert!(after.cpu_ns >= before.cpu_ns);
             assert!(after.virtual_bytes >= after.resident_bytes);
             after.open_fds >= before.open_fds + 20
                 && after.resident_bytes >= before.resident_bytes + Fresh::BYTES as u64
         });
-        assert!(shows);
+        assert!(counted);
     }
 
-    /// Memory that no allocator had before: what one gives may be resident already.
+    /// Memory straight from the kernel: what an allocator returns may be resident already.
     struct Fresh(*mut c_void);
 
     impl Fresh {

@@ -1,9 +1,8 @@
-//! Where the host's files are. In a container the host's root is mounted somewhere, with its /proc, /sys and /var
-//! below; no other file knows the difference.
+//! Where the host's files are. In a container the host's root is mounted at some directory, with /proc, /sys and /var
+//! below it; no other file knows the difference.
 
 use std::path::{Path, PathBuf};
 
-/// The host's root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Root(PathBuf);
 
@@ -19,7 +18,7 @@ impl Root {
         self.0.join(path.strip_prefix("/").unwrap_or(path))
     }
 
-    /// The process whose files in /proc show the host: in a container the first one, elsewhere this one.
+    /// The process whose files in /proc show the host: process 1 if this is a container, else this process.
     pub fn process(&self) -> PathBuf {
         let process = if self.is_host() { "/proc/self" } else { "/proc/1" };
         self.at(process)

@@ -1,4 +1,4 @@
-//! Trees of files for the tests.
+//! Temporary trees of files for tests.
 
 use std::fs;
 use std::path::PathBuf;
@@ -6,11 +6,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
-/// A directory of its own, removed when dropped.
+/// A temporary directory, removed when dropped.
 pub struct Tree(pub PathBuf);
 
 impl Tree {
-    /// An empty one.
     pub fn new() -> Tree {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("headroom-tree-{}-{number}", std::process::id()));
@@ -18,7 +17,7 @@ impl Tree {
         Tree(path)
     }
 
-    /// Writes a file in it, and the directories that it takes.
+    /// Writes a file in it, and creates its parent directories.
     pub fn write(&self, name: &str, text: &str) {
         let path = self.0.join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -1,22 +1,22 @@
-//! The kernel's text files, piece by piece, without allocating. Bytes, not `str`: names in them need not be UTF-8.
+//! Splits the kernel's text files without allocating. Works on bytes, not `str`: names in them need not be UTF-8.
 
-/// The lines of a text.
+/// The lines that are not empty.
 pub fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty())
 }
 
-/// The fields of a line: what blanks stand between.
+/// The fields of a line, separated by blanks or tabs.
 pub fn fields(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     line.split(|byte| *byte == b' ' || *byte == b'\t').filter(|field| !field.is_empty())
 }
 
-/// What is before the first of these, and what after.
+/// The text before and after the first `at`.
 pub fn cut(text: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
     let at = text.iter().position(|byte| *byte == at)?;
     Some((&text[..at], &text[at + 1..]))
 }
 
-/// A decimal number, and nothing else; `None` also for one that no 64 bits hold.
+/// A decimal number and nothing else; `None` if it does not fit 64 bits.
 pub fn number(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
@@ -57,7 +57,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_number_is_a_number() {
+    fn only_decimal_digits_are_a_number() {
         assert_eq!(number(b"0"), Some(0));
         assert_eq!(number(b"18446744073709551615"), Some(u64::MAX));
         assert_eq!(number(b"18446744073709551616"), None);
@@ -68,12 +68,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_number_comes_back(value: u64) {
+        fn every_number_round_trips(value: u64) {
             prop_assert_eq!(number(value.to_string().as_bytes()), Some(value));
         }
 
         #[test]
-        fn no_bytes_are_too_odd(bytes: Vec<u8>) {
+        fn any_bytes_are_accepted(bytes: Vec<u8>) {
             for line in lines(&bytes) {
                 fields(line).for_each(|field| {
                     let plain = std::str::from_utf8(field).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
@@ -83,7 +83,7 @@ mod tests {
         }
 
         #[test]
-        fn what_the_kernel_escapes_comes_back(name in prop::collection::vec(1u8..=255, 1..20)) {
+        fn unescape_reverses_the_kernels_escaping(name in prop::collection::vec(1u8..=255, 1..20)) {
             let mut escaped = Vec::new();
             for byte in &name {
                 match byte {

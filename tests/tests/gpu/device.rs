@@ -328,8 +328,8 @@ fn a_library_of_no_use_is_told_of_with_the_reason() {
     type Spoil = fn(&mut Nvml);
     let cases: [(Spoil, &str); 5] = [
         (|nvml| fs::remove_file(nvml.library()).unwrap(), "does not exist"),
-        (|nvml| nvml.change("/calls", json!({"nvmlInit_v2": {"error": 9}})), "no driver"),
-        (|nvml| nvml.change("/calls", json!({"nvmlInit_v2": {"error": 18}})), "another version than the driver"),
+        (|nvml| nvml.change("/calls", json!({"nvmlInit_v2": {"error": 9}})), "the driver is not loaded"),
+        (|nvml| nvml.change("/calls", json!({"nvmlInit_v2": {"error": 18}})), "does not match the driver"),
         (|nvml| nvml.without("nvmlInit_v2"), "nvmlInit_v2"),
         // The machine in the head of the ELF file is none that there is.
         (

@@ -29,7 +29,7 @@ fn kernel(exposition: &Exposition) -> f64 {
 fn without_a_library_nothing_is_read_and_nothing_is_said_unless_it_is_asked_for() {
     needs!(is_root(), "programs need root");
     let doctor = String::from_utf8(headroom("doctor").output().unwrap().stdout).unwrap();
-    about!(doctor.contains("there is no libnvidia-ml.so.1"), "it has a driver's library");
+    about!(doctor.contains("libnvidia-ml.so.1 was not found"), "it has a driver's library");
     let agent = Agent::start("tick = \"100ms\"\n[gpu]\ninterval = \"50ms\"\n");
     let seen = agent.settle();
     assert_eq!((up(&seen), kernel(&seen)), (None, 1.0));
@@ -38,7 +38,7 @@ fn without_a_library_nothing_is_read_and_nothing_is_said_unless_it_is_asked_for(
     let agent = Agent::start("tick = \"100ms\"\n[gpu]\nenabled = \"on\"\n");
     let seen = agent.scrape_until("the lack", |it| up(it) == Some(0.0));
     assert_eq!(kernel(&seen), 1.0);
-    assert!(agent.log().contains("there is no libnvidia-ml.so.1"), "{}", agent.log());
+    assert!(agent.log().contains("libnvidia-ml.so.1 was not found"), "{}", agent.log());
 }
 
 /// A driver from before these functions.

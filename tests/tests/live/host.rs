@@ -325,5 +325,5 @@ fn what_is_not_watched_has_no_events() {
     let agent = Agent::start("tick = \"100ms\"\n[pressure]\nmemory_stalled = \"3s\"\nmemory_window = \"2s\"\n");
     let exposition = agent.settle();
     assert!(!exposition.has(EVENTS, &[("resource", "memory"), ("kind", "stalled")]), "{}", exposition.text);
-    assert!(agent.log().contains("its threshold is longer than its window"), "{}", agent.log());
+    assert!(agent.log().contains("the threshold is longer than the window"), "{}", agent.log());
 }

@@ -87,7 +87,7 @@ fn without_what_attaching_takes_it_ends_and_names_it() {
         let left: Vec<_> = NEEDED.into_iter().filter(|capability| *capability != missing).collect();
         let mut agent = Agent::spawn_as_user(&left, CONFIG);
         assert_eq!(agent.wait().code(), Some(4), "{}", agent.log());
-        assert!(agent.log().contains(&format!("takes {missing}, which this process has not got")), "{}", agent.log());
+        assert!(agent.log().contains(&format!("needs {missing}, which this process lacks")), "{}", agent.log());
     }
     let mut agent = Agent::spawn_as_user(&[], CONFIG);
     assert_eq!(agent.wait().code(), Some(4));
@@ -153,7 +153,7 @@ fn who_may_look_into_processes_and_attach_to_them_sees_their_transfers() {
     let exposition = agent.scrape_until("a verdict", |now| is(now, "attached") || is(now, "failed"));
     if is(&exposition, "failed") {
         let word = last_word(&agent);
-        assert!(word.reason.as_ref().unwrap().contains("takes CAP_SYS_ADMIN on this kernel"), "{word:?}");
+        assert!(word.reason.as_ref().unwrap().contains("this kernel needs CAP_SYS_ADMIN"), "{word:?}");
     }
     agent.stop();
 
@@ -181,18 +181,18 @@ fn the_doctor_says_what_each_missing_capability_costs() {
         String::from_utf8(output.stdout).unwrap()
     };
     let text = doctor(&NEEDED);
-    assert!(text.contains("all that attaching takes") && text.contains("attached"), "{text}");
+    assert!(text.contains("all that attaching needs") && text.contains("attached"), "{text}");
     for (capability, costs) in [
-        (CAP_SYS_PTRACE, "what other users' processes have loaded"),
-        (CAP_SYS_RESOURCE, "oom_score_adj stays as it is"),
-        (CAP_SYS_ADMIN, "how long the programs run"),
+        (CAP_SYS_PTRACE, "other users' processes cannot be inspected"),
+        (CAP_SYS_RESOURCE, "oom_score_adj cannot be lowered"),
+        (CAP_SYS_ADMIN, "the run time of the programs"),
     ] {
         let line = text.lines().find(|line| line.contains(&format!("without {capability}: ")));
         assert!(line.is_some_and(|line| line.contains(costs)), "{capability}: {text}");
     }
     assert!(!text.contains("without CAP_DAC_READ_SEARCH"), "{text}");
     let text = doctor(&[CAP_BPF, CAP_PERFMON]);
-    assert!(text.contains("without CAP_DAC_READ_SEARCH: what only root may read"), "{text}");
+    assert!(text.contains("without CAP_DAC_READ_SEARCH: files that only root may read"), "{text}");
     let text = doctor(&[CAP_DAC_READ_SEARCH]);
     assert!(text.contains("missing: CAP_BPF, CAP_PERFMON") && text.contains("No probe was tried"), "{text}");
 }

@@ -38,7 +38,7 @@ fn host(root: PathBuf) -> Files {
     config.filesystem.interval = std::time::Duration::ZERO;
     let length = root.as_os_str().len() as u64;
     let root = Root::new(root);
-    let filesystems = Filesystems::new(&root, &config.filesystem).asking(Arc::new(move |path| {
+    let filesystems = Filesystems::new(&root, &config.filesystem).with_query(Arc::new(move |path| {
         let free = path.as_os_str().len() as u64 - length;
         Ok([(Statistic::Size, 4096), (Statistic::Free, free), (Statistic::ReadOnly, 0)].into_iter().collect::<Values>())
     }));
@@ -146,7 +146,7 @@ fn what_cannot_be_read_any_more_vanishes_and_the_source_says_so() {
                 })
                 .collect();
             assert!(
-                reasons.iter().any(|why| why.contains(file) && why.contains("says nothing")),
+                reasons.iter().any(|why| why.contains(file) && why.contains("contains no known values")),
                 "{file}: {reasons:?}"
             );
             let text = fold(&mut engine, readings);

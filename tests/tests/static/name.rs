@@ -1,4 +1,4 @@
-//! Names from the host, through the thread: found, found late, and found in a directory without end.
+//! NameReceiver from the host, through the thread: found, found late, and found in a directory without end.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use collector::sample::{Name, Reading, Sample};
 use collector::signal::cgroup::{self, Id};
 use collector::source::Source as _;
 use collector::source::cgroup::Hierarchies;
-use collector::source::name::{Answers, Asker, channel};
+use collector::source::name::{NameReceiver, NameSource, channel};
 use collector::source::root::Root;
 use collector_tests::{allocation, alone};
 
@@ -33,20 +33,20 @@ impl Drop for Folder {
 }
 
 /// An agent's end of it, on a v2 host.
-fn begin(root: &Path) -> (Asker, Answers) {
+fn begin(root: &Path) -> (NameSource, NameReceiver) {
     let root = Root::new(root);
     let mounts = "27 24 0:22 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
     let hierarchies = Hierarchies::parse("0::/\n", mounts, &root).unwrap();
     let (answering, answers) = channel();
-    (Asker::start(&root, &hierarchies, &Config::default(), answering).unwrap(), answers)
+    (NameSource::start(&root, &hierarchies, &Config::default(), answering).unwrap(), answers)
 }
 
-fn born(asker: &mut Asker, id: u64, path: String) {
+fn born(asker: &mut NameSource, id: u64, path: String) {
     asker.follow(&Reading::Cgroup(cgroup::Reading::Born { id: Id { hierarchy: 0, id }, path }));
 }
 
 /// The next answer; `None` if none comes for a while.
-fn answer(answers: &mut Answers, patience: Duration) -> Option<(u64, String)> {
+fn answer(answers: &mut NameReceiver, patience: Duration) -> Option<(u64, String)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let next = runtime.block_on(async { tokio::time::timeout(patience, answers.next()).await.ok() });
     next.map(|Sample { reading, .. }| match reading {

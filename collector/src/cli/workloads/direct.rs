@@ -11,7 +11,7 @@ use crate::signal::cgroup;
 use crate::source::Source;
 use crate::source::cgroup::{Hierarchies, walk};
 use crate::source::kernel;
-use crate::source::name::{self, Answers, Asker};
+use crate::source::name::{self, NameReceiver, NameSource};
 use crate::source::root::Root;
 use crate::source::statistic::{Limits, Reader};
 
@@ -19,7 +19,7 @@ use crate::source::statistic::{Limits, Reader};
 pub struct Direct {
     engine: Engine,
     reader: Reader,
-    names: Answers,
+    names: NameReceiver,
 }
 
 impl Direct {
@@ -32,7 +32,7 @@ impl Direct {
         let mut reader = Reader::open(&root, &hierarchies, limits)?;
         let mut engine = Engine::new();
         let (answering, names) = name::channel();
-        let mut asker = Asker::start(&root, &hierarchies, config, answering)?;
+        let mut asker = NameSource::start(&root, &hierarchies, config, answering)?;
         let mut say = |reading| {
             reader.follow(&reading);
             asker.follow(&reading);
@@ -50,7 +50,7 @@ impl Direct {
     /// What the files say now.
     pub fn read(&mut self) -> Result<Summary> {
         let Direct { engine, reader, names } = self;
-        while let Some(name) = names.ready() {
+        while let Some(name) = names.try_next() {
             engine.apply(&name);
         }
         reader.read(&mut |sample| drop(engine.apply(&sample)));

@@ -1,4 +1,4 @@
-//! cgroupfs: where the hierarchies are mounted, and which cgroups there are.
+//! cgroupfs: where the hierarchies are mounted, and which cgroups exist.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -13,25 +13,22 @@ use crate::signal::cgroup::Id;
 use crate::source::root::Root;
 use crate::source::text::{lines, number, unescape};
 
-/// What accounts for something.
+/// A cgroup controller, or what is read like one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Controller {
-    /// Memory.
     Memory,
-    /// Block IO; v1 calls it blkio.
+    /// Block IO; `blkio` in v1.
     Io,
-    /// CPU time handed out, and with v2 the time used.
+    /// CPU bandwidth and throttling; in v2 also CPU time used.
     Cpu,
-    /// CPU time used; only v1 has it.
+    /// CPU time used; v1 only.
     Cpuacct,
-    /// Processes.
     Pids,
-    /// Pressure: no controller, but found in every cgroup of v2, also where v1 has all the controllers.
+    /// Pressure. Not a controller, but found in every cgroup of v2, even where v1 has all the controllers.
     Pressure,
 }
 
 impl Controller {
-    /// All of them.
     pub const ALL: [Controller; 6] = [
         Controller::Memory,
         Controller::Io,
@@ -41,36 +38,33 @@ impl Controller {
         Controller::Pressure,
     ];
 
-    /// What it is called.
     pub fn name(self) -> &'static str {
         ["memory", "io", "cpu", "cpuacct", "pids", "pressure"][self as usize]
     }
 }
 
-/// Where each controller's cgroups are. With cgroup v2 it is the same place for all.
+/// The mounted hierarchy of each controller. With cgroup v2 it is the same for all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hierarchies {
-    /// Where tasks' memory is accounted.
     pub memory: Hierarchy,
-    /// Where block IO is accounted.
     pub io: Hierarchy,
-    /// The rest, by [`Controller`].
+    /// The other controllers, indexed by [`Controller`].
     others: [Option<Hierarchy>; Controller::ALL.len()],
 }
 
 /// One mounted hierarchy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hierarchy {
-    /// Its id: 0 is v2.
+    /// Hierarchy id; 0 is v2.
     pub id: u64,
-    /// Where it is mounted.
+    /// Mount point.
     pub root: PathBuf,
-    /// The path of the cgroup that is to be found there; empty if it is the hierarchy's root.
+    /// Path of the cgroup at the mount point; empty if it is the hierarchy's root.
     pub prefix: String,
 }
 
 impl Hierarchies {
-    /// Reads where they are from the host's /proc.
+    /// Reads the mounted hierarchies from the host's /proc.
     pub fn find(root: &Root) -> Result<Hierarchies> {
         let read = |name: &str| {
             let path = root.process().join(name);
@@ -79,25 +73,26 @@ impl Hierarchies {
         Hierarchies::parse(&read("cgroup")?, &read("mountinfo")?, root)
     }
 
-    /// The same from the texts of a process' `cgroup` and `mountinfo`.
+    /// Parses the content of a process's `cgroup` and `mountinfo`.
     pub fn parse(cgroups: &str, mounts: &str, root: &Root) -> Result<Hierarchies> {
         let find = |name: &str| locate(name, cgroups, mounts, root);
         let mut others = ["", "", "cpu", "cpuacct", "pids", ""]
             .map(|name| Some(name).filter(|name| !name.is_empty()).and_then(|name| find(name).ok()));
         others[Controller::Pressure as usize] = mounted(0, "", mounts, root);
-        // v2 says with `cpu` what v1 says with both: it is not to be counted twice.
+        // In v2 `cpu` covers both of v1's controllers: do not count it twice.
         let is_v2 = |hierarchy: &Option<Hierarchy>| hierarchy.as_ref().is_some_and(|hierarchy| hierarchy.id == 0);
         if is_v2(&others[Controller::Cpu as usize]) || is_v2(&others[Controller::Cpuacct as usize]) {
             others[Controller::Cpuacct as usize] = None;
         }
         let memory = find("memory")?;
-        // No line may also mean that the kernel has no such controller; a tree of v2 beside v1 proves nothing.
+        // A missing line may also mean that the kernel lacks the controller; a v2 tree beside v1 does not prove that it
+        // exists.
         let pids = &mut others[Controller::Pids as usize];
         *pids = pids.take_if(|pids| pids.id != 0 || memory.id == 0);
         Ok(Hierarchies { memory, io: find("blkio")?, others })
     }
 
-    /// The hierarchy that a controller is in, if it is mounted.
+    /// The hierarchy of a controller, if it is mounted.
     pub fn of(&self, controller: Controller) -> Option<&Hierarchy> {
         match controller {
             Controller::Memory => Some(&self.memory),
@@ -106,13 +101,13 @@ impl Hierarchies {
         }
     }
 
-    /// Those that cgroups are named and charged by, memory and io, each once.
+    /// The hierarchies of memory and io, by which cgroups are named and charged, without duplicates.
     pub fn distinct(&self) -> impl Iterator<Item = &Hierarchy> {
         let io = Some(&self.io).filter(|io| io.id != self.memory.id);
         std::iter::once(&self.memory).chain(io)
     }
 
-    /// All, each once; the memory controller's comes first.
+    /// All hierarchies without duplicates; the memory controller's comes first.
     pub fn all(&self) -> Vec<&Hierarchy> {
         let mut all: Vec<&Hierarchy> = Vec::new();
         for hierarchy in Controller::ALL.iter().filter_map(|controller| self.of(*controller)) {
@@ -123,33 +118,33 @@ impl Hierarchies {
         all
     }
 
-    /// The mode, and where each controller is mounted; those that share a mount are named together.
+    /// The mode and the mount point of each controller, grouped by mount point.
     pub fn describe(&self) -> String {
         let places = self.all().into_iter().map(|hierarchy| {
             let here = |controller: &&Controller| self.of(**controller).is_some_and(|it| it.id == hierarchy.id);
             let names: Vec<_> = Controller::ALL.iter().filter(here).map(|controller| controller.name()).collect();
-            let part = if hierarchy.is_partial() { ", only a part of the host's" } else { "" };
+            let part = if hierarchy.is_partial() { ", only part of the host's hierarchy" } else { "" };
             format!("{} at {}{part}", names.join(", "), hierarchy.root.display())
         });
         format!("{}: {}", self.mode(), places.collect::<Vec<_>>().join("; "))
     }
 
-    /// In a word, for the doctor.
+    /// Short form for the doctor.
     pub fn mode(&self) -> &'static str {
         let v2 = [Controller::Memory, Controller::Io, Controller::Cpu]
             .map(|controller| self.of(controller).is_some_and(|hierarchy| hierarchy.id == 0));
         match (v2.contains(&true), v2.contains(&false) && self.all().len() > 1) {
             (true, true) => "hybrid",
             (true, false) => "v2",
-            // A tree of v2 with no controllers beside v1 is what systemd calls hybrid, and it tells of pressure.
+            // systemd calls a v2 tree without controllers beside v1 hybrid; it provides pressure.
             (false, _) if self.of(Controller::Pressure).is_some() => "v1, with a v2 tree for pressure",
             (false, _) => "v1",
         }
     }
 }
 
-/// A v1 controller has its own line in `/proc/self/cgroup` (`4:memory:/path`) and its own mount, perhaps together with
-/// others; one that has none is v2's (`0::/path`).
+/// A v1 controller has its own line in `/proc/self/cgroup` (`4:memory:/path`) and its own mount, possibly shared with
+/// other controllers; without such a line it belongs to v2 (`0::/path`).
 fn locate(controller: &str, cgroups: &str, mounts: &str, root: &Root) -> Result<Hierarchy> {
     let v1 = cgroups.lines().find_map(|line| {
         let mut fields = line.splitn(3, ':');
@@ -162,7 +157,7 @@ fn locate(controller: &str, cgroups: &str, mounts: &str, root: &Root) -> Result<
     bail!("no mounted cgroup hierarchy has the {controller} controller: mount cgroup2 on /sys/fs/cgroup");
 }
 
-/// Where a hierarchy is mounted: the mount that shows the most of it.
+/// The mount of a hierarchy; of several, the one that shows the most of it.
 fn mounted(id: u64, controller: &str, mounts: &str, root: &Root) -> Option<Hierarchy> {
     let (kind, option) = if id == 0 { ("cgroup2", None) } else { ("cgroup", Some(controller)) };
     let found = mounts.lines().filter_map(|line| {
@@ -180,8 +175,8 @@ fn mounted(id: u64, controller: &str, mounts: &str, root: &Root) -> Option<Hiera
     found.min_by_key(|hierarchy| hierarchy.prefix.len())
 }
 
-/// The path of the cgroup that a mount shows. Seen from within a cgroup namespace, it begins with `/..` for each level
-/// that the mount reaches beyond the namespace.
+/// The path of the cgroup that a mount shows. Inside a cgroup namespace it starts with one `/..` per level by which the
+/// mount reaches beyond the namespace.
 fn prefix(shown: &str) -> String {
     let mut path = shown;
     while let Some(rest) = path.strip_prefix("/..").filter(|rest| rest.is_empty() || rest.starts_with('/')) {
@@ -190,49 +185,49 @@ fn prefix(shown: &str) -> String {
     path.trim_end_matches('/').to_owned()
 }
 
-/// The path in a hierarchy that a `/proc/PID/cgroup` tells (`4:memory:/path`, v2 `0::/path`), unless the cgroup was
-/// removed.
+/// The path in a hierarchy from the content of `/proc/PID/cgroup` (`4:memory:/path`, v2 `0::/path`); `None` if the
+/// cgroup was removed.
 pub fn path_in(text: &[u8], hierarchy: u64) -> Option<&str> {
     let line = lines(text).find_map(|line| {
         let mut fields = line.splitn(3, |byte| *byte == b':');
         (number(fields.next()?)? == hierarchy).then_some(fields.nth(1)?)
     });
-    // A cgroup that was removed while processes were in it has a mark at its end.
+    // The kernel appends ` (deleted)` if the cgroup was removed while processes were in it.
     std::str::from_utf8(line?).ok().filter(|path| path.starts_with('/') && !path.ends_with(" (deleted)"))
 }
 
 impl Hierarchy {
-    /// Where the cgroup at this path is, from the mount's root and without a slash before it; `None` if it is not to be
-    /// seen there.
+    /// The path relative to the mount point, without a leading slash; `None` if the mount does not show it.
     pub fn relative<'a>(&self, path: &'a str) -> Option<&'a str> {
         let rest = path.strip_prefix(self.prefix.as_str())?;
         if rest.is_empty() { Some(rest) } else { rest.strip_prefix('/') }
     }
 
-    /// The cgroup at this path, if it is there to be seen.
+    /// The cgroup at this path, if it is visible.
     pub fn cgroup_at(&self, path: &str) -> Option<Id> {
         let directory = self.root.join(self.relative(path.trim_end_matches('/'))?);
         Some(Id { hierarchy: self.id, id: fs::metadata(directory).ok()?.ino() })
     }
 
-    /// Whether only a part of the hierarchy is to be seen: in a cgroup namespace, or through a bind mount.
+    /// Whether only part of the hierarchy is visible: in a cgroup namespace, or through a bind mount.
     pub fn is_partial(&self) -> bool {
         match self.id {
-            // The root alone lacks the one, and has the other (Documentation/admin-guide/cgroup-v2.rst).
+            // Only the root has no cgroup.type (v2), and only the root has cgroup.sane_behavior (v1)
+            // (Documentation/admin-guide/cgroup-v2.rst).
             0 => self.root.join("cgroup.type").exists(),
             _ => !self.root.join("cgroup.sane_behavior").exists(),
         }
     }
 }
 
-/// The memory cgroup that this process is in, if it can be told; found by its own mounts, wherever the host's are.
+/// This process's memory cgroup, if it can be determined. Uses the process's own mounts, not the host's.
 pub fn own() -> Option<Id> {
     let memory = Hierarchies::find(&Root::default()).ok()?.memory;
     memory.cgroup_at(path_in(&fs::read("/proc/self/cgroup").ok()?, memory.id)?)
 }
 
-/// Every cgroup of a hierarchy, its root included: its id and its path from the root (`/` is the root itself). A
-/// directory that vanishes meanwhile is left out: its death is an event of its own.
+/// Calls `found` with the id and path of every cgroup of a hierarchy, including the root (`/`). A directory that
+/// vanishes during the walk is skipped: its death is a separate event.
 pub fn walk(hierarchy: &Hierarchy, found: &mut dyn FnMut(Id, &str)) -> Result<()> {
     let root = fs::metadata(&hierarchy.root).with_context(|| format!("walk {}", hierarchy.root.display()))?;
     let id = |inode| Id { hierarchy: hierarchy.id, id: inode };

@@ -1,4 +1,4 @@
-//! Tests of where the hierarchies are, on every sort of host.
+//! Tests of finding the hierarchies on v1, v2 and hybrid hosts.
 
 use std::path::Path;
 
@@ -20,7 +20,7 @@ fn parse(cgroups: &str, mounts: &str) -> Hierarchies {
 }
 
 #[test]
-fn on_v1_each_controller_is_where_its_own_mount_is() {
+fn on_v1_each_controller_has_its_own_mount() {
     let found = parse(CGROUPS, V1);
     assert_eq!(found.mode(), "v1");
     assert_eq!(found.memory, hierarchy(4, "/sys/fs/cgroup/memory"));
@@ -34,7 +34,7 @@ fn on_v1_each_controller_is_where_its_own_mount_is() {
 }
 
 #[test]
-fn a_v2_tree_beside_v1_tells_of_pressure() {
+fn a_v2_tree_beside_v1_provides_pressure() {
     let found = parse(&format!("{CGROUPS}0::/e\n"), &format!("{V1}{UNIFIED}"));
     assert_eq!(found.mode(), "v1, with a v2 tree for pressure");
     assert_eq!(found.of(Controller::Pressure), Some(&hierarchy(0, "/sys/fs/cgroup/unified")));
@@ -42,7 +42,7 @@ fn a_v2_tree_beside_v1_tells_of_pressure() {
 }
 
 #[test]
-fn on_v2_all_are_at_one_place() {
+fn on_v2_all_controllers_share_one_hierarchy() {
     let found = parse("0::/c\n", V2);
     assert_eq!(found.mode(), "v2");
     assert_eq!(found.all(), [&hierarchy(0, "/sys/fs/cgroup")]);
@@ -60,11 +60,11 @@ fn controllers_of_v1_and_v2_may_be_mixed() {
     assert_eq!((found.memory.id, found.io.id), (0, 3));
     let found = parse("4:memory:/a\n2:cpuacct:/c\n0::/e\n", &format!("{V1}{UNIFIED}"));
     assert_eq!((found.memory.id, found.io.id), (4, 0));
-    assert_eq!(found.of(Controller::Cpuacct), None, "v2 has it with `cpu`");
+    assert_eq!(found.of(Controller::Cpuacct), None, "covered by `cpu` in v2");
 }
 
 #[test]
-fn nothing_mounted_is_an_error_that_says_what_to_do() {
+fn without_a_mount_the_error_says_what_to_do() {
     for (cgroups, mounts) in [("0::/\n", "garbage\n1 2 - \n - \n"), ("4:memory:/\n", V2), ("", "")] {
         let error = Hierarchies::parse(cgroups, mounts, &Root::default()).unwrap_err().to_string();
         assert!(error.contains("mount cgroup2"), "{error}");
@@ -72,7 +72,7 @@ fn nothing_mounted_is_an_error_that_says_what_to_do() {
 }
 
 #[test]
-fn in_a_container_mounts_are_below_the_hosts_root() {
+fn in_a_container_mounts_are_below_the_host_root() {
     let found = Hierarchies::parse("0::/c\n", V2, &Root::new("/host")).unwrap();
     assert_eq!(found.memory.root, Path::new("/host/sys/fs/cgroup"));
 
@@ -88,7 +88,7 @@ fn in_a_container_mounts_are_below_the_hosts_root() {
 }
 
 #[test]
-fn of_several_mounts_the_one_that_shows_the_most_counts() {
+fn the_mount_that_shows_the_most_is_used() {
     let part = "27 24 0:22 /docker/abc /part rw - cgroup2 cgroup2 rw\n";
     let found = parse("0::/\n", part).memory;
     assert_eq!((found.root.as_path(), found.prefix.as_str()), (Path::new("/part"), "/docker/abc"));
@@ -127,7 +127,7 @@ fn a_walk_finds_every_directory_with_its_inode() {
 }
 
 #[test]
-fn a_process_says_where_it_is() {
+fn path_in_parses_proc_pid_cgroup() {
     let text = b"12:cpu,cpuacct:/a\n4:memory:/b c/d\n1:name=systemd:/e:f\n0::/g (deleted)\n";
     for (hierarchy, path) in [(12, Some("/a")), (4, Some("/b c/d")), (1, Some("/e:f")), (0, None), (3, None)] {
         assert_eq!(path_in(text, hierarchy), path);

@@ -1,5 +1,6 @@
-//! The mounted filesystems as a source: how full each is. Asking one whose server does not answer may block for ever:
-//! a thread of its own asks, and when it misses the deadline it is left waiting while another asks the rest.
+//! The mounted filesystems as a source: how full each is. statvfs on a filesystem whose server does not answer may
+//! block forever: a separate thread calls it. A thread that misses the deadline is left blocked, and another one
+//! continues with the rest.
 
 pub mod mount;
 
@@ -12,7 +13,7 @@ use std::thread;
 use anyhow::{Context as _, Result};
 use rustix::fs::{StatVfsMountFlags, statvfs};
 
-use super::kept::Kept;
+use super::kept::KeptFile;
 use super::pattern::Patterns;
 use super::root::Root;
 use super::{Health, Source};
@@ -23,41 +24,40 @@ use crate::statistic::filesystem::{Reading, State, Statistic, Values};
 use Statistic::*;
 use mount::{Exclude, Mount, parse};
 
-/// Threads that may wait for filesystems that do not answer. With all of them waiting, nobody asks the others.
-const STUCK: usize = 8;
-/// Stack size of a thread that asks; more than it needs.
+/// Limit on threads blocked on filesystems that do not answer. Once it is reached, no filesystem is read.
+const MAX_STUCK: usize = 8;
+/// Stack size of a worker thread in bytes; more than it needs.
 const STACK: usize = 128 * 1024;
 
-/// Asks one filesystem how full it is.
-pub type Ask = Arc<dyn Fn(&Path) -> io::Result<Values> + Send + Sync>;
+/// Reads the usage of one filesystem; may block.
+pub type Query = Arc<dyn Fn(&Path) -> io::Result<Values> + Send + Sync>;
 
-/// The mounted filesystems.
 pub struct Filesystems {
-    mountinfo: Kept,
+    mountinfo: KeptFile,
     root: PathBuf,
     exclude: Exclude,
     interval_ns: u64,
     deadline_ns: u64,
-    ask: Ask,
-    /// The mountinfo that `watched` was made from.
+    query: Query,
+    /// The mountinfo from which `mounts` was built.
     text: Vec<u8>,
-    watched: Vec<Watched>,
-    /// When the last round began.
-    begun: Option<u64>,
-    /// A round is under way.
-    open: bool,
-    asked: Arc<Asked>,
+    mounts: Vec<Watched>,
+    /// Start of the last round (CLOCK_MONOTONIC, in nanoseconds).
+    started: Option<u64>,
+    /// A round is in progress.
+    in_progress: bool,
+    shared: Arc<Shared>,
     answers: Vec<Answer>,
     buffer: Vec<u8>,
 }
 
 struct Watched {
     mount: Arc<Mount>,
-    state: Asking,
+    status: Status,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Asking {
+enum Status {
     Answered,
     Refused,
     Pending,
@@ -66,204 +66,203 @@ enum Asking {
 
 type Answer = (Arc<Mount>, io::Result<Values>);
 
-/// Shared with the threads that ask.
+/// Shared with the worker threads.
 #[derive(Default)]
-struct Asked {
-    state: Mutex<Questions>,
+struct Shared {
+    state: Mutex<Queue>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct Questions {
+struct Queue {
     waiting: VecDeque<Arc<Mount>>,
     busy: Vec<Busy>,
     answers: Vec<Answer>,
-    /// When the last answer came.
+    /// Time of the last answer (CLOCK_MONOTONIC, in nanoseconds).
     answered: u64,
-    /// Threads, the stuck ones included.
+    /// Number of threads, including the stuck ones.
     threads: usize,
-    over: bool,
+    stop: bool,
 }
 
 struct Busy {
     mount: Arc<Mount>,
     since: u64,
-    /// It missed its deadline: another thread has taken its place.
+    /// It missed its deadline: another thread took over.
     stuck: bool,
 }
 
-impl Asked {
-    fn lock(&self) -> MutexGuard<'_, Questions> {
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Filesystems {
-    /// The filesystems of the host with this root.
     pub fn new(root: &Root, config: &config::Filesystem) -> Filesystems {
         let exclude =
             Exclude { mountpoints: Patterns::new(&config.exclude), types: Patterns::new(&config.exclude_types) };
         Filesystems {
-            mountinfo: Kept::new(root.process().join("mountinfo")),
+            mountinfo: KeptFile::new(root.process().join("mountinfo")),
             root: root.at("/"),
             exclude,
             interval_ns: config.interval.as_nanos() as u64,
             deadline_ns: config.deadline.as_nanos() as u64,
-            ask: Arc::new(ask),
+            query: Arc::new(query),
             text: Vec::new(),
-            watched: Vec::new(),
-            begun: None,
-            open: false,
-            asked: Arc::default(),
+            mounts: Vec::new(),
+            started: None,
+            in_progress: false,
+            shared: Arc::default(),
             answers: Vec::new(),
             buffer: Vec::new(),
         }
     }
 
-    /// The same with another way to ask.
-    pub fn asking(mut self, ask: Ask) -> Filesystems {
-        self.ask = ask;
+    /// Replaces the query, for tests.
+    pub fn with_query(mut self, query: Query) -> Filesystems {
+        self.query = query;
         self
     }
 
-    /// Takes the answers, and gives up those that are late.
-    fn collect(&mut self, now: u64, tell: &mut dyn FnMut(Reading)) {
-        let asked = self.asked.clone();
-        let mut questions = asked.lock();
-        std::mem::swap(&mut questions.answers, &mut self.answers);
-        for busy in &mut questions.busy {
+    /// Emits the answers, and marks filesystems past the deadline as hung.
+    fn collect(&mut self, now: u64, emit: &mut dyn FnMut(Reading)) {
+        let shared = self.shared.clone();
+        let mut queue = shared.lock();
+        std::mem::swap(&mut queue.answers, &mut self.answers);
+        for busy in &mut queue.busy {
             if !busy.stuck && now.saturating_sub(busy.since) > self.deadline_ns {
                 busy.stuck = true;
-                self.hang(&busy.mount, tell);
+                self.mark_hung(&busy.mount, emit);
             }
         }
-        self.employ(&mut questions);
-        if questions.threads == 0 || questions.busy.iter().filter(|busy| busy.stuck).count() == questions.threads {
-            // There is nobody to ask the rest.
-            while let Some(mount) = questions.waiting.pop_front() {
-                self.hang(&mount, tell);
+        self.start_thread(&mut queue);
+        if queue.threads == 0 || queue.busy.iter().filter(|busy| busy.stuck).count() == queue.threads {
+            // No thread is left to query the rest.
+            while let Some(mount) = queue.waiting.pop_front() {
+                self.mark_hung(&mount, emit);
             }
         }
-        drop(questions);
+        drop(queue);
         let mut answers = std::mem::take(&mut self.answers);
         for (mount, answer) in answers.drain(..) {
-            let Some(watched) = self.watched.iter_mut().find(|watched| Arc::ptr_eq(&watched.mount, &mount)) else {
+            let Some(entry) = self.mounts.iter_mut().find(|entry| Arc::ptr_eq(&entry.mount, &mount)) else {
                 continue;
             };
-            let (asking, state) = match answer {
-                Ok(values) => (Asking::Answered, State::Read(values)),
-                Err(_) => (Asking::Refused, State::Refused),
+            let (status, state) = match answer {
+                Ok(values) => (Status::Answered, State::Read(values)),
+                Err(_) => (Status::Refused, State::Refused),
             };
-            watched.state = asking;
-            tell(reading(&mount, state));
+            entry.status = status;
+            emit(reading(&mount, state));
         }
         self.answers = answers;
     }
 
-    fn hang(&mut self, mount: &Arc<Mount>, tell: &mut dyn FnMut(Reading)) {
-        if let Some(watched) = self.watched.iter_mut().find(|watched| Arc::ptr_eq(&watched.mount, mount)) {
-            watched.state = Asking::Hung;
-            tell(reading(mount, State::Hung));
+    fn mark_hung(&mut self, mount: &Arc<Mount>, emit: &mut dyn FnMut(Reading)) {
+        if let Some(entry) = self.mounts.iter_mut().find(|entry| Arc::ptr_eq(&entry.mount, mount)) {
+            entry.status = Status::Hung;
+            emit(reading(mount, State::Hung));
         }
     }
 
-    /// Starts a thread if all others are stuck, up to the bound.
-    fn employ(&self, questions: &mut Questions) {
-        let stuck = questions.busy.iter().filter(|busy| busy.stuck).count();
-        if questions.waiting.is_empty() || questions.threads > stuck || stuck >= STUCK {
+    /// Starts a thread if all others are stuck, up to [`MAX_STUCK`].
+    fn start_thread(&self, queue: &mut Queue) {
+        let stuck = queue.busy.iter().filter(|busy| busy.stuck).count();
+        if queue.waiting.is_empty() || queue.threads > stuck || stuck >= MAX_STUCK {
             return;
         }
-        let (asked, ask) = (self.asked.clone(), self.ask.clone());
+        let (shared, query) = (self.shared.clone(), self.query.clone());
         let builder = thread::Builder::new().name("filesystem".to_owned()).stack_size(STACK);
-        if builder.spawn(move || work(&asked, &*ask)).is_ok() {
-            questions.threads += 1;
+        if builder.spawn(move || run_worker(&shared, &*query)).is_ok() {
+            queue.threads += 1;
         }
     }
 
-    /// The round is over when nobody is asked any more, but for those that were given up.
-    fn end(&mut self, now: u64) -> Health {
-        if !self.open || self.watched.iter().any(|watched| watched.state == Asking::Pending) {
+    /// Ends the round once no query is pending; hung ones do not count.
+    fn finish_round(&mut self, now: u64) -> Health {
+        if !self.in_progress || self.mounts.iter().any(|entry| entry.status == Status::Pending) {
             return Health::Silent;
         }
-        self.open = false;
-        let bad = self.watched.iter().find(|watched| watched.state != Asking::Answered);
+        self.in_progress = false;
+        let bad = self.mounts.iter().find(|entry| entry.status != Status::Answered);
         let result = match bad {
             None => Ok(()),
-            Some(bad) if bad.state == Asking::Hung => Err(anyhow::anyhow!("{} does not answer", bad.mount.mountpoint)),
-            Some(bad) => Err(anyhow::anyhow!("{} refuses to answer", bad.mount.mountpoint)),
+            Some(bad) if bad.status == Status::Hung => Err(anyhow::anyhow!("{} does not answer", bad.mount.mountpoint)),
+            Some(bad) => Err(anyhow::anyhow!("{} cannot be queried", bad.mount.mountpoint)),
         };
-        // Whoever reads comes by once a tick: the answers may have been there for long.
-        let last = self.asked.lock().answered.min(now);
-        Health::Round { ns: last.saturating_sub(self.begun.unwrap_or(now)), result }
+        // This runs once a tick: the last answer may be older than now.
+        let last = self.shared.lock().answered.min(now);
+        Health::Round { ns: last.saturating_sub(self.started.unwrap_or(now)), result }
     }
 
-    fn begin(&mut self, tell: &mut dyn FnMut(Reading)) -> Result<()> {
+    fn start_round(&mut self, emit: &mut dyn FnMut(Reading)) -> Result<()> {
         let mut buffer = std::mem::take(&mut self.buffer);
-        let renewed = self.renew(&mut buffer, tell);
+        let refreshed = self.refresh_mounts(&mut buffer, emit);
         self.buffer = buffer;
-        renewed?;
-        let mut questions = self.asked.lock();
-        questions.waiting.reserve(self.watched.len());
-        for watched in &mut self.watched {
-            if matches!(watched.state, Asking::Answered | Asking::Refused) || !is_asked(&questions, &watched.mount) {
-                watched.state = Asking::Pending;
-                questions.waiting.push_back(watched.mount.clone());
+        refreshed?;
+        let mut queue = self.shared.lock();
+        queue.waiting.reserve(self.mounts.len());
+        for entry in &mut self.mounts {
+            if matches!(entry.status, Status::Answered | Status::Refused) || !is_queued(&queue, &entry.mount) {
+                entry.status = Status::Pending;
+                queue.waiting.push_back(entry.mount.clone());
             }
         }
-        self.employ(&mut questions);
-        self.asked.changed.notify_one();
+        self.start_thread(&mut queue);
+        self.shared.changed.notify_one();
         Ok(())
     }
 
-    /// Takes over what is mounted now.
-    fn renew(&mut self, buffer: &mut Vec<u8>, tell: &mut dyn FnMut(Reading)) -> Result<()> {
+    /// Reads the current mounts.
+    fn refresh_mounts(&mut self, buffer: &mut Vec<u8>, emit: &mut dyn FnMut(Reading)) -> Result<()> {
         let text = self.mountinfo.read(buffer).and_then(|text| text.ok_or_else(|| io::ErrorKind::NotFound.into()));
         match text {
             Ok(text) if text != self.text => {
                 text.clone_into(&mut self.text);
                 let mounts = parse(text, &self.root, &self.exclude);
-                self.watch(mounts, tell);
+                self.set_mounts(mounts, emit);
             }
             Ok(_) => {}
             Err(error) => {
                 self.text.clear();
-                self.watch(Vec::new(), tell);
+                self.set_mounts(Vec::new(), emit);
                 return Err(error).with_context(|| format!("read {}", self.mountinfo.path().display()));
             }
         }
         Ok(())
     }
 
-    /// Watches these mounts from now on. A mount that was watched before keeps its state.
-    fn watch(&mut self, mounts: Vec<Mount>, tell: &mut dyn FnMut(Reading)) {
-        let mut before = std::mem::take(&mut self.watched);
+    /// Replaces the mounts. A mount that was known before keeps its status.
+    fn set_mounts(&mut self, mounts: Vec<Mount>, emit: &mut dyn FnMut(Reading)) {
+        let mut before = std::mem::take(&mut self.mounts);
         for mount in mounts {
-            let watched = match before.iter().position(|known| *known.mount == mount) {
+            let entry = match before.iter().position(|known| *known.mount == mount) {
                 Some(place) => before.swap_remove(place),
-                None => Watched { mount: Arc::new(mount), state: Asking::Answered },
+                None => Watched { mount: Arc::new(mount), status: Status::Answered },
             };
-            self.watched.push(watched);
+            self.mounts.push(entry);
         }
         for Watched { mount, .. } in before {
-            if self.watched.iter().all(|watched| watched.mount.mountpoint != mount.mountpoint) {
-                tell(reading(&mount, State::Gone));
+            if self.mounts.iter().all(|entry| entry.mount.mountpoint != mount.mountpoint) {
+                emit(reading(&mount, State::Gone));
             }
         }
     }
 }
 
 impl Source for Filesystems {
-    /// Emits what has been answered since the last call, and begins a new round when it is time.
+    /// Emits the answers since the last call, and starts a new round when it is due.
     fn read(&mut self, emit: &mut dyn FnMut(Sample)) -> Health {
         let time = clock::unix_ns();
-        let mut tell = |reading| emit(Sample { time, reading: sample::Reading::Filesystem(reading) });
+        let mut emit = |reading| emit(Sample { time, reading: sample::Reading::Filesystem(reading) });
         let now = clock::monotonic_ns();
-        self.collect(now, &mut tell);
-        let mut health = self.end(now);
-        if !self.open && self.begun.is_none_or(|begun| now.saturating_sub(begun) >= self.interval_ns) {
-            self.begun = Some(now);
-            match self.begin(&mut tell) {
-                Ok(()) => self.open = true,
+        self.collect(now, &mut emit);
+        let mut health = self.finish_round(now);
+        if !self.in_progress && self.started.is_none_or(|started| now.saturating_sub(started) >= self.interval_ns) {
+            self.started = Some(now);
+            match self.start_round(&mut emit) {
+                Ok(()) => self.in_progress = true,
                 Err(error) => health = Health::Round { ns: 0, result: Err(error) },
             }
         }
@@ -273,14 +272,14 @@ impl Source for Filesystems {
 
 impl Drop for Filesystems {
     fn drop(&mut self) {
-        self.asked.lock().over = true;
-        self.asked.changed.notify_all();
+        self.shared.lock().stop = true;
+        self.shared.changed.notify_all();
     }
 }
 
-fn is_asked(questions: &Questions, mount: &Arc<Mount>) -> bool {
-    let busy = questions.busy.iter().map(|busy| &busy.mount);
-    busy.chain(&questions.waiting).any(|other| Arc::ptr_eq(other, mount))
+fn is_queued(queue: &Queue, mount: &Arc<Mount>) -> bool {
+    let busy = queue.busy.iter().map(|busy| &busy.mount);
+    busy.chain(&queue.waiting).any(|other| Arc::ptr_eq(other, mount))
 }
 
 fn reading(mount: &Mount, state: State) -> Reading {
@@ -288,37 +287,38 @@ fn reading(mount: &Mount, state: State) -> Reading {
     Reading { mountpoint: mountpoint.clone(), device: device.clone(), fstype: fstype.clone(), state }
 }
 
-/// One thread: asks one filesystem after the other. One that missed its deadline was replaced, and ends with its answer.
-fn work(asked: &Asked, ask: &dyn Fn(&Path) -> io::Result<Values>) {
-    let mut questions = asked.lock();
-    while !questions.over {
-        let Some(mount) = questions.waiting.pop_front() else {
-            questions = asked.changed.wait(questions).unwrap_or_else(PoisonError::into_inner);
+/// A worker thread: queries one filesystem after the other. A thread that missed its deadline has been replaced, and
+/// ends after its answer.
+fn run_worker(shared: &Shared, query: &dyn Fn(&Path) -> io::Result<Values>) {
+    let mut queue = shared.lock();
+    while !queue.stop {
+        let Some(mount) = queue.waiting.pop_front() else {
+            queue = shared.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
             continue;
         };
-        questions.busy.push(Busy { mount: mount.clone(), since: clock::monotonic_ns(), stuck: false });
-        drop(questions);
-        let answer = ask(&mount.path);
-        questions = asked.lock();
-        let place = questions.busy.iter().position(|busy| Arc::ptr_eq(&busy.mount, &mount));
-        questions.answered = clock::monotonic_ns();
-        let stuck = place.is_some_and(|place| questions.busy.swap_remove(place).stuck);
-        questions.answers.push((mount, answer));
+        queue.busy.push(Busy { mount: mount.clone(), since: clock::monotonic_ns(), stuck: false });
+        drop(queue);
+        let answer = query(&mount.path);
+        queue = shared.lock();
+        let place = queue.busy.iter().position(|busy| Arc::ptr_eq(&busy.mount, &mount));
+        queue.answered = clock::monotonic_ns();
+        let stuck = place.is_some_and(|place| queue.busy.swap_remove(place).stuck);
+        queue.answers.push((mount, answer));
         if stuck {
             break;
         }
     }
-    questions.threads -= 1;
+    queue.threads -= 1;
 }
 
-fn ask(path: &Path) -> io::Result<Values> {
+fn query(path: &Path) -> io::Result<Values> {
     let found = statvfs(path)?;
     let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
     let mut values = Values::new();
     values.set(Size, bytes(found.f_blocks));
     values.set(Free, bytes(found.f_bfree));
     values.set(Available, bytes(found.f_bavail));
-    // Filesystems without a table of inodes have zero of zero.
+    // Filesystems without an inode table report 0 of 0.
     if found.f_files > 0 {
         values.set(Inodes, found.f_files);
         values.set(InodesFree, found.f_ffree);

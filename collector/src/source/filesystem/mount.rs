@@ -1,5 +1,5 @@
-//! `/proc/PID/mountinfo`: what is mounted where. A line is
-//! `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue` (proc_pid_mountinfo(5)).
+//! Parses `/proc/PID/mountinfo`. A line is `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root
+//! rw,errors=continue` (proc_pid_mountinfo(5)).
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -12,26 +12,22 @@ use crate::source::text::{lines, unescape};
 /// One mounted filesystem.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
-    /// Where, as it is shown: bytes that are no UTF-8 are replaced.
+    /// Mount point for display; bytes that are not UTF-8 are replaced.
     pub mountpoint: Arc<str>,
-    /// The same, to be opened.
+    /// Path to open: the mount point below the host's root.
     pub path: PathBuf,
-    /// What.
     pub device: Arc<str>,
-    /// Its type.
     pub fstype: Arc<str>,
 }
 
-/// What the operator wants left out.
+/// Mounts that are not read.
 #[derive(Clone, Debug, Default)]
 pub struct Exclude {
-    /// By mount point.
     pub mountpoints: Patterns,
-    /// By type.
     pub types: Patterns,
 }
 
-/// The mounts to look at. What lies hidden below another mount at the same place is not among them.
+/// The mounts to read. A mount that is hidden by a later one at the same mount point is not included.
 pub fn parse(text: &[u8], root: &Path, exclude: &Exclude) -> Vec<Mount> {
     let mut mounts: Vec<Mount> = Vec::new();
     for line in lines(text) {
@@ -49,10 +45,10 @@ pub fn parse(text: &[u8], root: &Path, exclude: &Exclude) -> Vec<Mount> {
 fn mount(line: &[u8], root: &Path) -> Option<Mount> {
     let end = line.windows(3).position(|three| three == b" - ")?;
     let mountpoint = unescape(line[..end].split(|byte| *byte == b' ').nth(4)?);
-    // A device's name may be empty, so that here every single blank counts.
+    // A device name may be empty, so every single blank counts.
     let mut right = line[end + 3..].split(|byte| *byte == b' ');
     let (fstype, device) = (right.next()?, right.next()?);
-    // However many slashes it begins with: with one left, it would take the place of the root.
+    // Strip all leading slashes: with one left, `join` would replace the root.
     let relative = Path::new(OsStr::from_bytes(&mountpoint)).strip_prefix("/").ok()?;
     let shown = |bytes: &[u8]| Arc::from(String::from_utf8_lossy(bytes));
     Some(Mount {
@@ -77,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_unescaped_for_the_eye_and_for_the_kernel() {
+    fn names_are_unescaped_for_display_and_for_opening() {
         let text = b"27 1 254:0 / /a\\040b\\012c rw - ext4 /dev/my\\134disk rw\n28 1 0:9 / /caf\xe9 rw a:1 b - nfs4 srv:/x rw\n";
         let found = mounts(text);
         assert_eq!(&*found[0].mountpoint, "/a b\nc");
@@ -89,24 +85,24 @@ mod tests {
     }
 
     #[test]
-    fn nothing_leads_out_of_the_root() {
+    fn paths_stay_below_the_root() {
         let found = mounts(b"1 0 0:1 / //etc rw - ext4 /dev/vda rw\n2 1 0:2 / etc rw - ext4 /dev/vdb rw\n");
         assert_eq!(found.iter().map(|mount| &*mount.path).collect::<Vec<_>>(), [Path::new("/host/etc")]);
     }
 
     #[test]
-    fn what_is_excluded_or_hidden_is_left_out() {
+    fn excluded_and_hidden_mounts_are_skipped() {
         let text = b"1 0 0:1 / / rw - ext4 /dev/vda rw\n2 1 0:2 / /proc rw - proc proc rw\n3 1 0:3 / /run/x/y rw - tmpfs t rw\n\
                      4 1 0:4 / /shm rw - tmpfs first rw\n5 4 0:5 / /shm rw - tmpfs second rw\n6 5 0:6 / /shm rw - proc p rw\n\
                      7 1 0:7 / /empty rw - tmpfs  rw\n";
         let found: Vec<_> = mounts(text).iter().map(|mount| (mount.mountpoint.clone(), mount.device.clone())).collect();
-        // Whatever is visible at /shm is excluded, and what is below it cannot be asked.
+        // The visible mount at /shm is excluded, and the ones below it cannot be queried.
         assert_eq!(found, [("/".into(), "/dev/vda".into()), ("/empty".into(), "".into())]);
     }
 
     proptest! {
         #[test]
-        fn no_text_is_too_odd(bytes: Vec<u8>, escapes in "([\\\\0-9 -]{0,9}/?){0,9}") {
+        fn any_text_is_accepted(bytes: Vec<u8>, escapes in "([\\\\0-9 -]{0,9}/?){0,9}") {
             mounts(&bytes);
             mounts(format!("1 2 0:1 / /{escapes} rw - {escapes} {escapes}\n").as_bytes());
         }

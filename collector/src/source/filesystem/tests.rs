@@ -1,4 +1,4 @@
-//! Filesystems that answer, refuse, hang and come back.
+//! Tests with filesystems that answer, fail, hang and recover.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,12 +24,12 @@ impl Bench {
     fn new(
         mounts: &[&str],
         deadline_ms: u64,
-        ask: impl Fn(&Path) -> io::Result<Values> + Send + Sync + 'static,
+        query: impl Fn(&Path) -> io::Result<Values> + Send + Sync + 'static,
     ) -> Bench {
         let tree = Tree::new();
         let (interval, deadline) = (Duration::ZERO, Duration::from_millis(deadline_ms));
         let config = config::Filesystem { exclude: Vec::new(), exclude_types: Vec::new(), interval, deadline };
-        let filesystems = Filesystems::new(&Root::new(&tree.0), &config).asking(Arc::new(ask));
+        let filesystems = Filesystems::new(&Root::new(&tree.0), &config).with_query(Arc::new(query));
         let bench = Bench { tree, filesystems, seen: BTreeMap::new(), last: None, rounds: 0 };
         bench.mount(mounts);
         bench
@@ -52,7 +52,7 @@ impl Bench {
         }
     }
 
-    /// Reads until it holds. It either comes to pass, or the test never ends.
+    /// Reads until the condition holds, or forever.
     fn until(&mut self, done: impl Fn(&Bench) -> bool) {
         while !done(self) {
             self.read();
@@ -71,17 +71,17 @@ fn full(size: u64) -> io::Result<Values> {
 }
 
 #[test]
-fn a_tmpfs_of_this_host_is_as_big_as_it_is() {
-    let found = ask(Path::new("/")).unwrap();
+fn the_query_agrees_with_statvfs() {
+    let found = query(Path::new("/")).unwrap();
     let witness = statvfs("/").unwrap();
     assert_eq!(found.get(Size), Some(witness.f_blocks * witness.f_frsize));
     assert!(found.get(Available) <= found.get(Size));
-    assert!(ask(Path::new("/nowhere at all")).is_err());
-    assert_eq!(ask(Path::new("/proc")).unwrap().get(Inodes), None);
+    assert!(query(Path::new("/nowhere at all")).is_err());
+    assert_eq!(query(Path::new("/proc")).unwrap().get(Inodes), None);
 }
 
 #[test]
-fn mounts_come_and_go() {
+fn added_and_removed_mounts_are_reported() {
     let mut bench = Bench::new(&["/a", "/b"], 60_000, |path| full(path.file_name().unwrap().len() as u64));
     bench.round();
     assert_eq!(bench.last, None);
@@ -90,25 +90,25 @@ fn mounts_come_and_go() {
     bench.round();
     assert_eq!((&bench.seen["/b"], &bench.seen["/new"]), (&State::Gone, &State::Read(full(3).unwrap())));
     std::fs::remove_file(bench.tree.0.join("proc/1/mountinfo")).unwrap();
-    // The descriptor still reads what was there; another process's file would be gone.
-    bench.filesystems.mountinfo = Kept::new(bench.tree.0.join("proc/1/mountinfo"));
+    // The open descriptor still reads the old content; another process's file would be gone.
+    bench.filesystems.mountinfo = KeptFile::new(bench.tree.0.join("proc/1/mountinfo"));
     bench.until(|bench| bench.last.is_some());
     assert_eq!(bench.seen["/a"], State::Gone);
     assert!(bench.last.unwrap().contains("mountinfo"));
 }
 
 #[test]
-fn one_that_refuses_says_so_and_the_others_are_read() {
+fn a_failing_filesystem_does_not_stop_the_others() {
     let refuse = |path: &Path| if path.ends_with("b") { Err(io::ErrorKind::PermissionDenied.into()) } else { full(1) };
     let mut bench = Bench::new(&["/a", "/b", "/c"], 60_000, refuse);
     bench.round();
     assert_eq!(bench.seen["/b"], State::Refused);
     assert_eq!(bench.seen["/c"], State::Read(full(1).unwrap()));
-    assert_eq!(bench.last.as_deref(), Some("/b refuses to answer"));
+    assert_eq!(bench.last.as_deref(), Some("/b cannot be queried"));
 }
 
 #[test]
-fn one_that_hangs_keeps_one_thread_and_nothing_else() {
+fn a_hung_filesystem_blocks_only_one_thread() {
     let (release, held) = mpsc::channel::<()>();
     let held = Mutex::new(held);
     let asked = Arc::new(AtomicUsize::new(0));
@@ -125,7 +125,7 @@ fn one_that_hangs_keeps_one_thread_and_nothing_else() {
         bench.seen.clear();
         bench.round();
         assert_eq!(bench.last.as_deref(), Some("/b does not answer"));
-        // What is known stays known; it is not asked again while it hangs.
+        // Hung is reported once; it is not queried again while it hangs.
         assert_eq!(bench.seen.get("/b"), None);
         assert_eq!(
             (&bench.seen["/a"], &bench.seen["/c"]),
@@ -133,17 +133,17 @@ fn one_that_hangs_keeps_one_thread_and_nothing_else() {
         );
     }
     assert_eq!(asked.load(Ordering::Relaxed), 1);
-    assert_eq!(bench.filesystems.asked.lock().threads, 2);
+    assert_eq!(bench.filesystems.shared.lock().threads, 2);
     drop(release);
     bench.until(|bench| bench.seen.get("/b") == Some(&State::Read(full(1).unwrap())));
     bench.round();
     assert_eq!(bench.last, None);
-    bench.until(|bench| bench.filesystems.asked.lock().threads == 1);
+    bench.until(|bench| bench.filesystems.shared.lock().threads == 1);
 }
 
 #[test]
-fn many_that_hang_are_bounded_and_nobody_shows_old_figures() {
-    let names: Vec<String> = (0..STUCK + 3).map(|number| format!("/{number}")).chain(["/z".to_owned()]).collect();
+fn stuck_threads_are_bounded_and_no_stale_values_are_shown() {
+    let names: Vec<String> = (0..MAX_STUCK + 3).map(|number| format!("/{number}")).chain(["/z".to_owned()]).collect();
     let mounts: Vec<&str> = names.iter().map(String::as_str).collect();
     let held = Arc::new((Mutex::new(false), Condvar::new()));
     let door = held.clone();
@@ -155,18 +155,18 @@ fn many_that_hang_are_bounded_and_nobody_shows_old_figures() {
         full(1)
     });
     bench.until(|bench| bench.seen.get("/z") == Some(&State::Hung));
-    assert_eq!(bench.filesystems.asked.lock().threads, STUCK);
+    assert_eq!(bench.filesystems.shared.lock().threads, MAX_STUCK);
     assert_eq!(bench.seen.len(), names.len());
     bench.round();
-    assert_eq!(bench.filesystems.asked.lock().threads, STUCK);
+    assert_eq!(bench.filesystems.shared.lock().threads, MAX_STUCK);
     *held.0.lock().unwrap() = true;
     held.1.notify_all();
     bench.until(|bench| bench.seen.values().all(|state| matches!(state, State::Read(_))) && bench.last.is_none());
-    assert!(bench.filesystems.asked.lock().threads <= 1);
+    assert!(bench.filesystems.shared.lock().threads <= 1);
 }
 
 #[test]
-fn one_that_hangs_can_be_mounted_anew() {
+fn a_hung_filesystem_can_be_mounted_again() {
     let (_release, held) = mpsc::channel::<()>();
     let held = Mutex::new(Some(held));
     let mut bench = Bench::new(&["/a"], 10, move |_| {

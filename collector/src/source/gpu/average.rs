@@ -1,6 +1,6 @@
-//! What a GPU from Hopper on averages over the time between two samples that it is asked for (GPM, GPU Performance
-//! Monitoring). It misses nothing and cannot wrap, and is asked once a round: counters of 32 bits would have to be read some
-//! thirty times a second, and each reading keeps a CPU busy for up to half a millisecond.
+//! PCIe throughput from GPM (GPU Performance Monitoring, Hopper and newer): the average between two samples. It misses
+//! nothing and cannot wrap, and one sample per round is enough. 32-bit counters would have to be read some thirty times
+//! a second, and each read keeps a CPU busy for up to half a millisecond.
 
 use std::time::Duration;
 
@@ -12,55 +12,54 @@ use nvml_wrapper::gpm::{GpmSample, gpm_metrics_get};
 use crate::clock;
 use crate::source::watch::Watch;
 
-/// What the averages are in: MiB per second (nvml.h, `NVML_GPM_METRIC_PCIE_RX_PER_SEC`).
+/// Unit of the averages: MiB per second (nvml.h, `NVML_GPM_METRIC_PCIE_RX_PER_SEC`).
 const MEBIBYTE: f64 = 1_048_576.0;
 
-/// The least time from one sample to the next. Those of an H100 are 100 ms apart at least: asked sooner, it averages over
-/// another time than the caller takes it for.
-const APART: Duration = Duration::from_millis(200);
+/// Minimum time between two samples. An H100 updates its samples every 100 ms at best: sampled sooner, the average
+/// covers another time span than the caller assumes.
+const MIN_INTERVAL: Duration = Duration::from_millis(200);
 
-/// The averages of one GPU.
 #[derive(Default)]
 pub struct Averages<'n> {
-    /// The last sample, and when it was taken (CLOCK_MONOTONIC).
+    /// The last sample and its time (CLOCK_MONOTONIC, in nanoseconds).
     last: Option<(GpmSample<'n>, u64)>,
 }
 
-/// What the averages say.
+/// The result of one reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Average {
-    /// They begin now.
-    Begun,
-    /// It is too soon to say.
-    Early,
-    /// Bytes per second to the GPU and from it, since they last said anything.
+    /// First sample: no average yet.
+    Started,
+    /// Too soon after the last sample.
+    TooSoon,
+    /// Bytes per second to the GPU and from it, since the last sample.
     Rates([u64; 2]),
 }
 
 impl<'n> Averages<'n> {
-    /// `None` if this GPU or driver has none.
+    /// `None` if this GPU or driver does not support GPM.
     pub fn new(device: &Device<'n>) -> Option<Averages<'n>> {
-        // What is let go of has to be freed, and read with the rest.
+        // Every call that is needed must exist, including the one that frees a sample.
         let lib = device.nvml().lib();
-        let whole = lib.nvmlGpmSampleFree.is_ok() && lib.nvmlGpmSampleGet.is_ok() && lib.nvmlGpmMetricsGet.is_ok();
-        let supported = whole && lib.nvmlGpmQueryDeviceSupport.is_ok() && device.gpm_support().unwrap_or(false);
+        let complete = lib.nvmlGpmSampleFree.is_ok() && lib.nvmlGpmSampleGet.is_ok() && lib.nvmlGpmMetricsGet.is_ok();
+        let supported = complete && lib.nvmlGpmQueryDeviceSupport.is_ok() && device.gpm_support().unwrap_or(false);
         supported.then(Averages::default)
     }
 
-    /// What went over the link since this was last asked.
+    /// Takes a sample, and computes the average since the last one.
     pub fn read(&mut self, device: &Device<'n>, watch: &Watch) -> Result<Average, NvmlError> {
         let now = clock::monotonic_ns();
-        if self.last.as_ref().is_some_and(|(_, then)| u128::from(now - then) < APART.as_nanos()) {
-            return Ok(Average::Early);
+        if self.last.as_ref().is_some_and(|(_, then)| u128::from(now - then) < MIN_INTERVAL.as_nanos()) {
+            return Ok(Average::TooSoon);
         }
         let sample = watch.call("PCIe averages", || device.gpm_sample())?;
         let Some((before, _)) = &self.last else {
             self.last = Some((sample, now));
-            return Ok(Average::Begun);
+            return Ok(Average::Started);
         };
-        // What the GPU receives is what the host sends.
-        let ways = [GpmMetricId::PcieRxPerSec, GpmMetricId::PcieTxPerSec];
-        let averages = gpm_metrics_get(device.nvml(), before, &sample, &ways)?;
+        // The GPU's RX is host to device.
+        let directions = [GpmMetricId::PcieRxPerSec, GpmMetricId::PcieTxPerSec];
+        let averages = gpm_metrics_get(device.nvml(), before, &sample, &directions)?;
         self.last = Some((sample, now));
         let mut rates = [0; 2];
         for (rate, average) in rates.iter_mut().zip(averages) {

@@ -1,4 +1,4 @@
-//! One GPU, or MIG device of one: what is asked of it, as a table, and what became of each question.
+//! One GPU or MIG device: the table of values that are queried, and what each error means.
 
 use nvml_wrapper::Device;
 use nvml_wrapper::enum_wrappers::device::{Clock, EccCounter, MemoryError, TemperatureSensor};
@@ -10,10 +10,10 @@ use crate::source::watch::Watch;
 use crate::statistic::gpu::{Statistic, Values};
 use Statistic::*;
 
-type Ask = fn(&Device<'_>, &mut Values) -> Result<(), NvmlError>;
+type Query = fn(&Device<'_>, &mut Values) -> Result<(), NvmlError>;
 
-/// What is asked, by what the doctor calls it.
-const QUESTIONS: [(&str, Ask); 18] = [
+/// The queries, by the names that the doctor shows.
+const QUERIES: [(&str, Query); 18] = [
     ("memory", memory),
     ("utilization", |device, values| {
         let rates = device.utilization_rates()?;
@@ -62,7 +62,7 @@ fn clock(device: &Device<'_>, values: &mut Values, clock: Clock, statistic: Stat
     set(values, statistic, u64::from(device.clock_info(clock)?) * 1_000_000)
 }
 
-/// Older drivers know the first version alone, in which what is reserved is a part of what is used.
+/// Older drivers support only version 1 of the call, in which reserved memory counts as used.
 fn memory(device: &Device<'_>, values: &mut Values) -> Result<(), NvmlError> {
     let (total, used, free) = match device.memory_info() {
         Ok(memory) => {
@@ -72,7 +72,7 @@ fn memory(device: &Device<'_>, values: &mut Values) -> Result<(), NvmlError> {
         Err(NvmlError::FailedToLoadSymbol(_) | NvmlError::UnexpectedVariant(_)) => {
             let call = device.nvml().lib().nvmlDeviceGetMemoryInfo.as_ref().map_err(|_| NvmlError::FunctionNotFound)?;
             let mut memory = nvmlMemory_t { total: 0, free: 0, used: 0 };
-            // SAFETY: the handle is the device's, and the library writes what it is given.
+            // SAFETY: the handle is the device's, and the pointers are valid for writing.
             nvml_try(unsafe { call(device.handle(), &mut memory) })?;
             (memory.total, memory.used, memory.free)
         }
@@ -84,11 +84,11 @@ fn memory(device: &Device<'_>, values: &mut Values) -> Result<(), NvmlError> {
     Ok(())
 }
 
-/// The wrapper has no such call.
+/// nvml-wrapper has no wrapper for this call.
 fn remapped(device: &Device<'_>, values: &mut Values) -> Result<(), NvmlError> {
     let call = device.nvml().lib().nvmlDeviceGetRemappedRows.as_ref().map_err(|_| NvmlError::FunctionNotFound)?;
     let (mut corrected, mut uncorrected, mut pending, mut failed) = (0, 0, 0, 0);
-    // SAFETY: the handle is the device's, and the library writes what it is given.
+    // SAFETY: the handle is the device's, and the pointers are valid for writing.
     nvml_try(unsafe { call(device.handle(), &mut corrected, &mut uncorrected, &mut pending, &mut failed) })?;
     let numbers = [corrected, uncorrected, pending, failed];
     let statistics = [RemappedCorrectable, RemappedUncorrectable, RemapPending, RemapFailed];
@@ -96,20 +96,19 @@ fn remapped(device: &Device<'_>, values: &mut Values) -> Result<(), NvmlError> {
     Ok(())
 }
 
-/// What an error of NVML means.
+/// How to treat an NVML error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meaning {
-    /// There is no such number here.
+    /// This device or driver does not provide the value.
     Unsupported,
-    /// This once it could not be had.
+    /// The value could not be read this time.
     Failed,
-    /// This GPU is of no use any more.
+    /// This GPU is lost.
     Lost,
-    /// NVML has to be started anew.
-    Over,
+    /// NVML must be restarted.
+    Restart,
 }
 
-/// What it means.
 pub fn meaning(error: &NvmlError) -> Meaning {
     match error {
         NvmlError::NotSupported
@@ -125,31 +124,33 @@ pub fn meaning(error: &NvmlError) -> Meaning {
         NvmlError::Uninitialized
         | NvmlError::DriverNotLoaded
         | NvmlError::LibRmVersionMismatch
-        | NvmlError::LibraryNotFound => Meaning::Over,
+        | NvmlError::LibraryNotFound => Meaning::Restart,
         _ => Meaning::Failed,
     }
 }
 
-/// Asks everything. What this GPU has not got is absent; what could not be read is, too, and the first reason comes along.
+/// Reads every value. Values that are not supported or could not be read are absent; returns the reason of the first
+/// that could not be read.
 ///
 /// # Errors
-/// The GPU is lost, or NVML is over.
+/// The GPU is lost, or NVML must be restarted.
 pub fn read(device: &Device<'_>, watch: &Watch, values: &mut Values) -> Result<Option<String>, NvmlError> {
     let mut failed = None;
-    for (name, ask) in QUESTIONS {
-        let Err(error) = watch.call(name, || ask(device, values)) else { continue };
+    for (name, query) in QUERIES {
+        let Err(error) = watch.call(name, || query(device, values)) else { continue };
         match meaning(&error) {
             Meaning::Unsupported => {}
             Meaning::Failed => failed = failed.or_else(|| Some(format!("{name}: {error}"))),
-            Meaning::Lost | Meaning::Over => return Err(error),
+            Meaning::Lost | Meaning::Restart => return Err(error),
         }
     }
     Ok(failed)
 }
 
-/// What this GPU has not got, with the reason.
+/// The values that this GPU does not provide, with the reason.
 pub fn unsupported(device: &Device<'_>) -> Vec<String> {
     let mut values = Values::new();
-    let ask = |(name, ask): (&str, Ask)| ask(device, &mut values).err().map(|error| format!("{name} ({error})"));
-    QUESTIONS.into_iter().filter_map(ask).collect()
+    let query =
+        |(name, query): (&str, Query)| query(device, &mut values).err().map(|error| format!("{name} ({error})"));
+    QUERIES.into_iter().filter_map(query).collect()
 }

@@ -1,4 +1,4 @@
-//! Which memory cgroup a process is in that holds memory of a GPU. NVML gives a number alone, and numbers are used again.
+//! The memory cgroups of processes that hold GPU memory. NVML reports only pids, and pids are reused.
 
 use std::collections::HashMap;
 use std::fs;
@@ -8,10 +8,10 @@ use crate::signal::cgroup::Id;
 use crate::source::cgroup::{Hierarchy, path_in};
 use crate::source::root::Root;
 
-/// Rounds after which it is looked up again: a process may be moved.
-const ROUNDS: u64 = 10;
+/// Rounds after which a process's cgroup is read again: the process may be moved.
+const REFRESH_ROUNDS: u64 = 10;
 
-/// Where processes are.
+/// Maps pids to memory cgroups, with a cache.
 pub struct Holders {
     proc: PathBuf,
     memory: Hierarchy,
@@ -28,7 +28,6 @@ struct Known {
 }
 
 impl Holders {
-    /// Of the host with this root.
     pub fn new(root: &Root, memory: &Hierarchy) -> Holders {
         Holders {
             proc: root.at("/proc"),
@@ -39,41 +38,41 @@ impl Holders {
         }
     }
 
-    /// Begins a round of questions, and forgets whom the last did not ask for.
-    pub fn begin(&mut self) {
+    /// Starts a round, and forgets processes that the last round did not list.
+    pub fn begin_round(&mut self) {
         let round = self.round;
         self.known.retain(|_, known| known.seen == round);
         self.round += 1;
     }
 
-    /// The memory cgroup of a process that NVML listed at `listed` (ns since boot); `None` if it is gone, also where its
-    /// number is another's by now.
+    /// The memory cgroup of a process that NVML listed at `listed` (ns since boot); `None` if the process is gone, even
+    /// if its pid has been reused.
     pub fn cgroup(&mut self, pid: u32, listed: u64) -> Option<Id> {
         let round = self.round;
         if let Some(known) = self.known.get(&pid).filter(|known| known.seen == round) {
             return known.cgroup;
         }
-        let folder = self.proc.join(pid.to_string());
-        let started = started(&fs::read_to_string(folder.join("stat")).ok()?)?;
+        let directory = self.proc.join(pid.to_string());
+        let started = start_ticks(&fs::read_to_string(directory.join("stat")).ok()?)?;
         if started > listed / self.tick_ns {
             self.known.remove(&pid);
             return None;
         }
         let known = self.known.get_mut(&pid).filter(|known| known.started == started);
-        if let Some(known) = known.filter(|known| known.cgroup.is_some() && round - known.looked_up < ROUNDS) {
+        if let Some(known) = known.filter(|known| known.cgroup.is_some() && round - known.looked_up < REFRESH_ROUNDS) {
             known.seen = round;
             return known.cgroup;
         }
-        let told = fs::read(folder.join("cgroup")).unwrap_or_default();
-        let cgroup = path_in(&told, self.memory.id).and_then(|path| self.memory.cgroup_at(path));
+        let text = fs::read(directory.join("cgroup")).unwrap_or_default();
+        let cgroup = path_in(&text, self.memory.id).and_then(|path| self.memory.cgroup_at(path));
         self.known.insert(pid, Known { started, cgroup, looked_up: round, seen: round });
         cgroup
     }
 }
 
-/// When a process started, in the kernel's ticks since boot: the 22nd number of `stat`, whose second may be any text in
-/// brackets (proc_pid_stat(5)).
-fn started(stat: &str) -> Option<u64> {
+/// Start time of a process in clock ticks since boot: field 22 of `stat`, whose second field may contain any text in
+/// parentheses (proc_pid_stat(5)).
+fn start_ticks(stat: &str) -> Option<u64> {
     stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()
 }
 
@@ -88,18 +87,18 @@ mod tests {
     impl Tree {
         fn new(name: &str) -> Tree {
             let path = std::env::temp_dir().join(format!("headroom-holder-{}-{name}", std::process::id()));
-            for folder in ["proc", "cgroup/a", "cgroup/b"] {
-                fs::create_dir_all(path.join(folder)).unwrap();
+            for directory in ["proc", "cgroup/a", "cgroup/b"] {
+                fs::create_dir_all(path.join(directory)).unwrap();
             }
             Tree(path)
         }
 
         fn process(&self, pid: u32, started: u64, cgroup: &str) {
-            let folder = self.0.join("proc").join(pid.to_string());
-            fs::create_dir_all(&folder).unwrap();
+            let directory = self.0.join("proc").join(pid.to_string());
+            fs::create_dir_all(&directory).unwrap();
             let stat = format!("{pid} (a) b) 1 () S 1 1 1 0 -1 4 1 0 0 0 1 2 0 0 20 0 1 0 {started} 9 9\n");
-            fs::write(folder.join("stat"), stat).unwrap();
-            fs::write(folder.join("cgroup"), format!("3:cpu:/z\n0::{cgroup}\n")).unwrap();
+            fs::write(directory.join("stat"), stat).unwrap();
+            fs::write(directory.join("cgroup"), format!("3:cpu:/z\n0::{cgroup}\n")).unwrap();
         }
 
         fn holders(&self) -> Holders {
@@ -119,49 +118,49 @@ mod tests {
     }
 
     #[test]
-    fn a_process_is_where_the_kernel_says() {
+    fn the_cgroup_is_read_from_proc() {
         let tree = Tree::new("where");
         tree.process(7, 100, "/a");
         tree.process(8, 100, "/");
         tree.process(9, 100, "/c (deleted)");
         let mut holders = tree.holders();
-        holders.begin();
+        holders.begin_round();
         let found = [7, 8, 9, 10].map(|pid| holders.cgroup(pid, 5_000_000_000));
         assert_eq!(found, [tree.id("a"), tree.id(""), None, None]);
         assert!(Path::new(&tree.0).exists());
     }
 
     #[test]
-    fn a_number_that_is_used_again_is_not_the_process_that_was_listed() {
+    fn a_reused_pid_is_not_the_listed_process() {
         let tree = Tree::new("reuse");
         tree.process(7, 100, "/a");
         let mut holders = tree.holders();
-        let mut ask = |listed_ticks: u64| {
-            holders.begin();
+        let mut lookup = |listed_ticks: u64| {
+            holders.begin_round();
             holders.cgroup(7, listed_ticks * 10_000_000)
         };
-        assert_eq!(ask(200), tree.id("a"));
-        // Another process of that number, started after the list was made.
+        assert_eq!(lookup(200), tree.id("a"));
+        // Another process with the same pid, started after the list was made.
         tree.process(7, 300, "/b");
-        assert_eq!(ask(250), None);
-        assert_eq!(ask(400), tree.id("b"), "and now it is the one that is listed");
+        assert_eq!(lookup(250), None);
+        assert_eq!(lookup(400), tree.id("b"), "listed after its start");
     }
 
     #[test]
-    fn one_that_moved_is_found_again_and_one_that_ended_is_forgotten() {
+    fn a_moved_process_is_found_and_an_ended_one_forgotten() {
         let tree = Tree::new("move");
         tree.process(7, 100, "/a");
         let mut holders = tree.holders();
-        let mut ask = || {
-            holders.begin();
+        let mut lookup = || {
+            holders.begin_round();
             (holders.cgroup(7, u64::MAX / 2), holders.known.len())
         };
-        assert_eq!(ask(), (tree.id("a"), 1));
+        assert_eq!(lookup(), (tree.id("a"), 1));
         tree.process(7, 100, "/b");
-        let found: Vec<_> = (0..ROUNDS).map(|_| ask().0).collect();
+        let found: Vec<_> = (0..REFRESH_ROUNDS).map(|_| lookup().0).collect();
         assert_eq!(found.last(), Some(&tree.id("b")));
         fs::remove_dir_all(tree.0.join("proc/7")).unwrap();
-        assert_eq!(ask().0, None);
-        assert_eq!(ask(), (None, 0));
+        assert_eq!(lookup().0, None);
+        assert_eq!(lookup(), (None, 0));
     }
 }

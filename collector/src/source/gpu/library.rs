@@ -1,4 +1,4 @@
-//! NVML's library: where it is, and why it cannot be used. Loading it starts it.
+//! Finds and loads NVML's library, and explains failures. Loading it also initializes it.
 
 use std::path::{Path, PathBuf};
 
@@ -7,11 +7,11 @@ use nvml_wrapper::error::NvmlError;
 
 use crate::source::root::Root;
 
-/// The name that the linker knows it by.
+/// The library's soname.
 const NAME: &str = "libnvidia-ml.so.1";
 
-/// Where drivers' packages, container toolkits and operators put it.
-const FOLDERS: [&str; 9] = [
+/// Where driver packages, container toolkits and operators install it.
+const DIRECTORIES: [&str; 9] = [
     "/usr/lib/x86_64-linux-gnu",
     "/usr/lib/aarch64-linux-gnu",
     "/usr/lib64",
@@ -23,29 +23,29 @@ const FOLDERS: [&str; 9] = [
     "/run/opengl-driver/lib",
 ];
 
-/// Why NVML is not there.
+/// Why NVML cannot be used.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Absent {
-    /// There is no library.
+    /// The library is not installed.
     Missing,
-    /// There is one, and this is why it is of no use.
-    Useless(String),
+    /// The library exists but cannot be used, with the reason.
+    Unusable(String),
 }
 
-/// Loads and starts the library.
+/// Loads and initializes the library. `set` is the configured path.
 pub fn open(set: Option<&Path>, root: &Root) -> Result<Nvml, Absent> {
     if let Some(path) = set {
         return match path.exists() {
             true => load(path),
-            false => Err(Absent::Useless(format!("{} does not exist", path.display()))),
+            false => Err(Absent::Unusable(format!("{} does not exist", path.display()))),
         };
     }
-    // The linker's own places first. It says in words alone that there is none.
+    // Try the linker's search path first. Only the error text says that the library was not found.
     let mut result = match load(Path::new(NAME)) {
-        Err(Absent::Useless(why)) if why.contains("No such file") => Err(Absent::Missing),
+        Err(Absent::Unusable(why)) if why.contains("No such file") => Err(Absent::Missing),
         result => result,
     };
-    for path in usual(root).into_iter().filter(|path| path.exists()) {
+    for path in well_known(root).into_iter().filter(|path| path.exists()) {
         if result.is_ok() {
             break;
         }
@@ -54,26 +54,28 @@ pub fn open(set: Option<&Path>, root: &Root) -> Result<Nvml, Absent> {
     result
 }
 
-fn usual(root: &Root) -> Vec<PathBuf> {
-    FOLDERS.iter().map(|folder| root.at(folder).join(NAME)).collect()
+fn well_known(root: &Root) -> Vec<PathBuf> {
+    DIRECTORIES.iter().map(|directory| root.at(directory).join(NAME)).collect()
 }
 
 fn load(path: &Path) -> Result<Nvml, Absent> {
-    Nvml::builder().lib_path(path.as_os_str()).init().map_err(|error| Absent::Useless(reason(&error, path)))
+    Nvml::builder().lib_path(path.as_os_str()).init().map_err(|error| Absent::Unusable(reason(&error, path)))
 }
 
-/// In words, with what to do about it where that is known.
+/// The error as text, with what to do about it where known.
 fn reason(error: &NvmlError, path: &Path) -> String {
     let path = path.display();
     match error {
-        // The linker's own words begin with the path.
+        // The linker's message starts with the path.
         NvmlError::LibloadingError(error) => format!("the library cannot be loaded: {error}"),
-        NvmlError::FailedToLoadSymbol(symbol) => format!("{path} is no NVML, or far too old: {symbol}"),
-        NvmlError::DriverNotLoaded => format!("{path} is there, but no driver: is the kernel module nvidia loaded?"),
-        NvmlError::LibRmVersionMismatch => {
-            format!("{path} is of another version than the driver: reload the driver, or restart the host")
+        NvmlError::FailedToLoadSymbol(symbol) => format!("{path} is not NVML, or too old: {symbol}"),
+        NvmlError::DriverNotLoaded => {
+            format!("{path} is installed, but the driver is not loaded: check the kernel module nvidia")
         }
-        error => format!("{path} does not start: {error}"),
+        NvmlError::LibRmVersionMismatch => {
+            format!("the version of {path} does not match the driver: reload the driver, or restart the host")
+        }
+        error => format!("{path} could not be initialized: {error}"),
     }
 }
 
@@ -82,12 +84,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_without_the_library_misses_it_and_nothing_else() {
+    fn a_host_without_the_library_reports_it_as_missing() {
         assert!(matches!(open(None, &Root::new("/nowhere")), Err(Absent::Missing)));
     }
 
     #[test]
-    fn what_cannot_be_used_says_why() {
+    fn an_unusable_library_gives_the_reason() {
         let file = std::env::temp_dir().join(format!("headroom-nvml-{}", std::process::id()));
         std::fs::write(&file, "no library").unwrap();
         for (path, wanted) in [
@@ -95,11 +97,11 @@ mod tests {
             (&*file, "cannot be loaded"),
             (Path::new("libc.so.6"), "does not exist"),
         ] {
-            let Err(Absent::Useless(why)) = open(Some(path), &Root::default()) else { panic!("{path:?}") };
+            let Err(Absent::Unusable(why)) = open(Some(path), &Root::default()) else { panic!("{path:?}") };
             assert!(why.contains(wanted), "{why}");
         }
-        let Err(Absent::Useless(why)) = load(Path::new("libc.so.6")) else { panic!("libc is no NVML") };
-        assert!(why.contains("no NVML") && why.contains("nvmlInit_v2"), "{why}");
+        let Err(Absent::Unusable(why)) = load(Path::new("libc.so.6")) else { panic!("libc is not NVML") };
+        assert!(why.contains("is not NVML") && why.contains("nvmlInit_v2"), "{why}");
         std::fs::remove_file(file).unwrap();
     }
 }

@@ -1,4 +1,4 @@
-//! The PCIe link of one GPU: which way its bytes can be counted on this driver, and when that has to be done.
+//! The PCIe link of one GPU: how its bytes can be counted with this driver, and when its counters must be read.
 
 use nvml_wrapper::Device;
 use nvml_wrapper::enum_wrappers::device::PcieUtilCounter;
@@ -9,62 +9,62 @@ use nvml_wrapper::sys_exports::field_id::{NVML_FI_DEV_PCIE_COUNT_RX_BYTES, NVML_
 
 use super::average::{Average, Averages};
 use super::device::{Meaning, meaning};
-use super::pcie::{self, Count, Way};
+use super::pcie::{self, Count, Direction};
 use crate::clock;
 use crate::source::watch::Watch;
 use crate::statistic::gpu::{Statistic, Values};
 use Statistic::*;
 
-/// A counter that wraps in less than twice this is not worth reading that often.
-const OFTEN_NS: u64 = 10_000_000;
+/// A counter that would have to be read more often than this is not used.
+const MIN_CADENCE_NS: u64 = 10_000_000;
 
-/// One link. To the GPU comes first, as everywhere.
+/// One link. Host to device comes first, as everywhere.
 #[derive(Debug, Default)]
 pub struct Link {
-    ways: [Way; 2],
-    how: How,
-    most: u64,
-    counted: u64,
-    doubtful: u64,
+    directions: [Direction; 2],
+    method: Method,
+    max_rate: u64,
+    counted_at: u64,
+    implausible: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum How {
+enum Method {
     /// Not tried yet.
     #[default]
     Unknown,
-    /// By the driver's own counters.
+    /// The driver's byte counters.
     Counters,
-    /// By what the GPU averages over the time between two samples.
+    /// GPM averages between two samples.
     Averages,
-    /// By looking for 20 ms at a time.
+    /// Throughput over windows of 20 ms.
     Windows,
-    /// Not at all.
-    Not,
+    /// Not supported.
+    Unsupported,
 }
 
 impl Link {
-    /// When its counters have to be read again (CLOCK_MONOTONIC), if that cannot wait for the next round.
+    /// When its counters must be read again (CLOCK_MONOTONIC, in nanoseconds), if that cannot wait for the next round.
     pub fn due(&self) -> Option<u64> {
-        let often = self.how == How::Counters && self.is_narrow();
-        often.then(|| self.counted.saturating_add(pcie::cadence(self.most)))
+        let needed = self.method == Method::Counters && self.is_narrow();
+        needed.then(|| self.counted_at.saturating_add(pcie::cadence(self.max_rate)))
     }
 
     fn is_narrow(&self) -> bool {
-        self.ways.iter().any(|way| way.narrow)
+        self.directions.iter().any(|direction| direction.narrow)
     }
 
-    /// Reads its counters if they have to be. What goes wrong the next round will meet again.
+    /// Reads its counters if that is due. The next round reports any error.
     pub fn count_if_due(&mut self, device: &Device<'_>, watch: &Watch) {
         if self.due().is_some_and(|due| due <= clock::monotonic_ns()) {
             let _ = self.count(device, watch);
         }
     }
 
-    /// What went over it, into the values.
+    /// Adds the totals and rates to the values.
     ///
     /// # Errors
-    /// The GPU is lost, or NVML is over.
+    /// The GPU is lost, or NVML must be restarted.
     pub fn read<'n>(
         &mut self,
         device: &Device<'n>,
@@ -73,19 +73,19 @@ impl Link {
         values: &mut Values,
     ) -> Result<Option<String>, NvmlError> {
         let link = |generation, width| pcie::link(values.get(generation)?, values.get(width)?);
-        // An idle link is slow, and may have been fast a moment ago.
-        let most = link(PcieGenerationMax, PcieWidthMax).max(values.get(PcieLink));
-        self.most = most.unwrap_or_else(pcie::fastest);
-        if self.how == How::Not {
+        // An idle link is slow now but may have been fast a moment ago.
+        let max_rate = link(PcieGenerationMax, PcieWidthMax).max(values.get(PcieLink));
+        self.max_rate = max_rate.unwrap_or_else(pcie::fastest);
+        if self.method == Method::Unsupported {
             return Ok(None);
         }
-        match self.take(device, averages, watch) {
+        match self.measure(device, averages, watch) {
             Ok(new) => {
-                let (now, most) = (clock::monotonic_ns(), self.most);
+                let (now, max_rate) = (clock::monotonic_ns(), self.max_rate);
                 if new {
-                    self.ways.iter_mut().for_each(|way| way.rate(now, most));
+                    self.directions.iter_mut().for_each(|direction| direction.rate(now, max_rate));
                 }
-                let [to, from] = &self.ways;
+                let [to, from] = &self.directions;
                 values.set(HostToDevice, to.total);
                 values.set(DeviceToHost, from.total);
                 values.put(HostToDeviceRate, to.rate);
@@ -93,9 +93,9 @@ impl Link {
                 Ok(None)
             }
             Err(error) => match meaning(&error) {
-                Meaning::Lost | Meaning::Over => Err(error),
+                Meaning::Lost | Meaning::Restart => Err(error),
                 Meaning::Unsupported => {
-                    self.how = if self.how == How::Counters { How::Unknown } else { How::Not };
+                    self.method = if self.method == Method::Counters { Method::Unknown } else { Method::Unsupported };
                     Ok(None)
                 }
                 Meaning::Failed => Ok(Some(format!("PCIe bytes: {error}"))),
@@ -103,44 +103,44 @@ impl Link {
         }
     }
 
-    /// By the best that there is: counters that do not wrap, averages, counters that do, windows. Whether it says anything
-    /// new.
-    fn take<'n>(
+    /// Uses the best method available: counters that do not wrap, averages, counters that wrap, windows. Returns
+    /// whether there is new data.
+    fn measure<'n>(
         &mut self,
         device: &Device<'n>,
         averages: &mut Option<Averages<'n>>,
         watch: &Watch,
     ) -> Result<bool, NvmlError> {
-        match self.how {
-            How::Windows => return self.look(device, watch).map(|()| true),
-            How::Averages => match self.average(device, averages, watch) {
+        match self.method {
+            Method::Windows => return self.sample_window(device, watch).map(|()| true),
+            Method::Averages => match self.average(device, averages, watch) {
                 Err(_) if averages.is_none() => {
-                    // Counters are met anew.
-                    self.ways.iter_mut().for_each(Way::forget);
-                    self.how = How::Unknown;
+                    // The next counter value is a new starting point.
+                    self.directions.iter_mut().for_each(Direction::forget);
+                    self.method = Method::Unknown;
                 }
                 read => return read,
             },
             _ => {}
         }
         let mut read = self.count(device, watch).map(|()| true);
-        if self.is_narrow() || self.how == How::Unknown {
+        if self.is_narrow() || self.method == Method::Unknown {
             read = self.average(device, averages, watch).or(read);
         }
         match read {
-            Err(_) if self.how == How::Unknown => self.look(device, watch).map(|()| true),
+            Err(_) if self.method == Method::Unknown => self.sample_window(device, watch).map(|()| true),
             read => read,
         }
     }
 
-    /// What could not be, since this was last asked.
-    pub fn doubtful(&mut self) -> u64 {
-        let sum = self.ways.iter().map(|way| way.doubtful).sum();
-        sum - std::mem::replace(&mut self.doubtful, sum)
+    /// The number of implausible values since the last call.
+    pub fn implausible(&mut self) -> u64 {
+        let sum = self.directions.iter().map(|direction| direction.implausible).sum();
+        sum - std::mem::replace(&mut self.implausible, sum)
     }
 
     fn count(&mut self, device: &Device<'_>, watch: &Watch) -> Result<(), NvmlError> {
-        // What the GPU receives is what the host sends.
+        // The GPU's RX is host to device.
         let fields = [FieldId(NVML_FI_DEV_PCIE_COUNT_RX_BYTES), FieldId(NVML_FI_DEV_PCIE_COUNT_TX_BYTES)];
         let samples = watch.call("PCIe counters", || device.field_values_for(&fields))?;
         let now = clock::monotonic_ns();
@@ -151,57 +151,60 @@ impl Link {
             *count = match sample.value? {
                 SampleValue::U64(value) => Count::Wide(value),
                 SampleValue::U32(value) => Count::Narrow(value),
-                // A signed counter counts up to half of it.
+                // A signed counter counts up to half the range.
                 SampleValue::I64(value) => Count::Wide(value.max(0) as u64),
                 SampleValue::F64(_) => return Err(NvmlError::NotSupported),
             };
         }
         let narrow = self.is_narrow() || counts.iter().any(|it| matches!(it, Count::Narrow(_)));
-        if narrow && pcie::cadence(self.most) < OFTEN_NS {
+        if narrow && pcie::cadence(self.max_rate) < MIN_CADENCE_NS {
             return Err(NvmlError::NotSupported);
         }
-        let most = self.most;
-        self.ways.iter_mut().zip(counts).for_each(|(way, count)| way.count(count, now, most));
-        (self.counted, self.how) = (now, How::Counters);
+        let max_rate = self.max_rate;
+        self.directions.iter_mut().zip(counts).for_each(|(direction, count)| direction.count(count, now, max_rate));
+        (self.counted_at, self.method) = (now, Method::Counters);
         Ok(())
     }
 
-    /// What is averaged, if it says anything new.
+    /// Reads the averages; returns whether there is new data.
     ///
     /// # Errors
-    /// Nothing is, and from now on it is not asked for; or the GPU is lost, or NVML is over.
+    /// Averages are not available, and are not tried again; or the GPU is lost, or NVML must be restarted.
     fn average<'n>(
         &mut self,
         device: &Device<'n>,
         averages: &mut Option<Averages<'n>>,
         watch: &Watch,
     ) -> Result<bool, NvmlError> {
-        let read = averages.as_mut().map_or(Err(NvmlError::NotSupported), |them| them.read(device, watch));
-        let (now, most) = (clock::monotonic_ns(), self.most);
+        let read = averages.as_mut().map_or(Err(NvmlError::NotSupported), |averages| averages.read(device, watch));
+        let (now, max_rate) = (clock::monotonic_ns(), self.max_rate);
         match read {
             Ok(Average::Rates(rates)) => {
-                self.ways.iter_mut().zip(rates).for_each(|(way, rate)| way.measure(rate, now, most));
+                self.directions
+                    .iter_mut()
+                    .zip(rates)
+                    .for_each(|(direction, rate)| direction.measure(rate, now, max_rate));
             }
-            Ok(Average::Begun) => self.ways.iter_mut().for_each(|way| way.begin(now)),
-            Ok(Average::Early) => return Ok(false),
+            Ok(Average::Started) => self.directions.iter_mut().for_each(|direction| direction.begin(now)),
+            Ok(Average::TooSoon) => return Ok(false),
             Err(error) => {
-                if !matches!(meaning(&error), Meaning::Lost | Meaning::Over) {
+                if !matches!(meaning(&error), Meaning::Lost | Meaning::Restart) {
                     *averages = None;
                 }
                 return Err(error);
             }
         }
-        self.how = How::Averages;
+        self.method = Method::Averages;
         Ok(true)
     }
 
-    fn look(&mut self, device: &Device<'_>, watch: &Watch) -> Result<(), NvmlError> {
-        let most = self.most;
-        for (way, counter) in self.ways.iter_mut().zip([PcieUtilCounter::Receive, PcieUtilCounter::Send]) {
+    fn sample_window(&mut self, device: &Device<'_>, watch: &Watch) -> Result<(), NvmlError> {
+        let max_rate = self.max_rate;
+        for (direction, counter) in self.directions.iter_mut().zip([PcieUtilCounter::Receive, PcieUtilCounter::Send]) {
             let kilobytes = watch.call("PCIe throughput", || device.pcie_throughput(counter))?;
-            way.measure(u64::from(kilobytes) * 1000, clock::monotonic_ns(), most);
+            direction.measure(u64::from(kilobytes) * 1000, clock::monotonic_ns(), max_rate);
         }
-        self.how = How::Windows;
+        self.method = Method::Windows;
         Ok(())
     }
 }

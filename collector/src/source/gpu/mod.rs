@@ -1,6 +1,7 @@
-//! NVIDIA's GPUs as a source, through NVML. Its calls take milliseconds, and with a broken driver may never return: a
-//! thread of its own makes them. A thread that misses its deadline is abandoned, its GPUs' series vanish, and another
-//! thread tries again after a growing pause. Without NVML's library the source reads nothing and shows no health.
+//! NVIDIA GPUs as a source, through NVML. Its calls take milliseconds, and with a broken driver may never return: a
+//! separate thread makes them. A thread that misses its deadline is abandoned, the series of its GPUs vanish, and
+//! another thread tries again after a growing delay. Without NVML's library the source reads nothing and reports no
+//! health.
 
 mod average;
 mod device;
@@ -33,28 +34,27 @@ use crate::stage::Stage;
 use crate::statistic::gpu;
 use holder::Holders;
 use library::Absent;
-use session::{Context, LATE, SOON};
+use session::{Context, RETRY_MAX, RETRY_MIN};
 
-/// Messages from the thread that wait to be fetched: the rounds of some seconds.
-const WAITING: usize = 4096;
-/// Threads that may be abandoned at once.
-const STUCK: usize = 4;
-/// How often the agent looks again for a missing library.
-const LOOK: Duration = Duration::from_secs(60);
-/// Starting NVML may take this many times as long as a call.
-const START: u32 = 10;
+/// Capacity of the channel from the thread: a few seconds of rounds.
+const CHANNEL_CAPACITY: usize = 4096;
+/// Limit on threads that are alive, including abandoned ones.
+const MAX_THREADS: usize = 4;
+/// How often a missing library is looked for again.
+const LIBRARY_CHECK_INTERVAL: Duration = Duration::from_secs(60);
+/// Starting NVML may take this many times the deadline of a call.
+const START_FACTOR: u32 = 10;
 
-/// The GPUs.
 pub struct Gpus {
     settings: Settings,
     thread: Option<Thread>,
-    /// GPUs that the engine knows of.
-    told: Vec<Arc<str>>,
-    /// Threads that are alive, the abandoned ones included.
+    /// GPUs that the engine knows about.
+    reported: Vec<Arc<str>>,
+    /// Its strong count is the number of live threads, abandoned ones included, plus one.
     threads: Arc<()>,
-    wait: Duration,
-    /// When another thread may start (CLOCK_MONOTONIC).
-    again: u64,
+    retry_delay: Duration,
+    /// Earliest start of another thread (CLOCK_MONOTONIC, in nanoseconds).
+    retry_at: u64,
     error: Option<String>,
 }
 
@@ -71,47 +71,45 @@ struct Thread {
     lost: Arc<AtomicU64>,
 }
 
-/// What the thread sends.
-// Boxed, each sample would be an allocation a tick.
+// Boxing would allocate for each sample.
 #[allow(clippy::large_enum_variant)]
 enum Message {
     Sample(Sample),
-    /// A round is complete: its nanoseconds, and why something could not be read.
+    /// A finished round: its nanoseconds, and why something could not be read.
     Round(u64, Option<String>),
 }
 
 impl Gpus {
-    /// The GPUs of the host with this root.
     pub fn new(root: &Root, hierarchies: &Hierarchies, config: &config::Gpu) -> Gpus {
         Gpus {
             settings: Settings { config: config.clone(), root: root.clone(), memory: hierarchies.memory.clone() },
             thread: None,
-            told: Vec::new(),
+            reported: Vec::new(),
             threads: Arc::new(()),
-            wait: SOON,
-            again: 0,
+            retry_delay: RETRY_MIN,
+            retry_at: 0,
             error: None,
         }
     }
 
-    /// Gives up the thread, and reports its GPUs as gone.
-    fn abandon(&mut self, now: u64, why: &str, tell: &mut dyn FnMut(Reading)) {
+    /// Abandons the thread, and reports its GPUs as gone.
+    fn abandon(&mut self, now: u64, why: &str, send: &mut dyn FnMut(Reading)) {
         if let Some(thread) = self.thread.take() {
-            thread.watch.give_up();
+            thread.watch.request_stop();
         }
-        self.again = now.saturating_add(self.wait.as_nanos() as u64);
-        self.wait = (self.wait * 2).min(LATE);
-        for uuid in self.told.drain(..) {
-            tell(Reading::Gpu(gpu::Reading::Gone { uuid }));
+        self.retry_at = now.saturating_add(self.retry_delay.as_nanos() as u64);
+        self.retry_delay = (self.retry_delay * 2).min(RETRY_MAX);
+        for uuid in self.reported.drain(..) {
+            send(Reading::Gpu(gpu::Reading::Gone { uuid }));
         }
-        say(&mut self.error, Some(why));
+        log_change(&mut self.error, Some(why));
     }
 }
 
 impl Source for Gpus {
     fn read(&mut self, emit: &mut dyn FnMut(Sample)) -> Health {
         let now = clock::monotonic_ns();
-        if self.thread.is_none() && now >= self.again && Arc::strong_count(&self.threads) <= STUCK {
+        if self.thread.is_none() && now >= self.retry_at && Arc::strong_count(&self.threads) <= MAX_THREADS {
             self.thread = start(self.settings.clone(), self.threads.clone());
         }
         let Some(thread) = &self.thread else { return Health::Silent };
@@ -119,30 +117,30 @@ impl Source for Gpus {
         let over = loop {
             match thread.messages.try_recv() {
                 Ok(Message::Sample(sample)) => {
-                    follow(&mut self.told, &sample.reading);
+                    follow(&mut self.reported, &sample.reading);
                     emit(sample);
                 }
                 Ok(Message::Round(ns, error)) => {
-                    say(&mut self.error, error.as_deref());
+                    log_change(&mut self.error, error.as_deref());
                     if error.is_none() {
-                        self.wait = SOON;
+                        self.retry_delay = RETRY_MIN;
                     }
                     health = round(ns, error);
                 }
                 Err(TryRecvError::Empty) => {
-                    break thread.watch.late().map(|call| format!("NVML does not answer: {call}"));
+                    break thread.watch.overdue().map(|call| format!("NVML does not answer: {call}"));
                 }
-                Err(TryRecvError::Disconnected) => break Some("the thread that reads NVML is gone".to_owned()),
+                Err(TryRecvError::Disconnected) => break Some("the NVML thread ended unexpectedly".to_owned()),
             }
         };
-        let mut tell = |reading| emit(Sample { time: clock::unix_ns(), reading });
+        let mut send = |reading| emit(Sample { time: clock::unix_ns(), reading });
         let lost = thread.lost.swap(0, Ordering::Relaxed);
         if lost > 0 {
-            tell(Reading::Lost(Lost { stage: Stage::Gpu, count: lost }));
+            send(Reading::Lost(Lost { stage: Stage::Gpu, count: lost }));
         }
         match over {
             Some(why) => {
-                self.abandon(now, &why, &mut tell);
+                self.abandon(now, &why, &mut send);
                 round(self.settings.config.deadline.as_nanos() as u64, Some(why))
             }
             None => health,
@@ -165,36 +163,36 @@ fn round(ns: u64, error: Option<String>) -> Health {
 impl Drop for Gpus {
     fn drop(&mut self) {
         if let Some(thread) = &self.thread {
-            thread.watch.give_up();
+            thread.watch.request_stop();
         }
     }
 }
 
-/// Logs what is wrong, once.
-fn say(known: &mut Option<String>, now: Option<&str>) {
+/// Logs the problem when it changes.
+fn log_change(known: &mut Option<String>, now: Option<&str>) {
     if known.as_deref() == now {
         return;
     }
     match now {
-        Some(reason) => tracing::warn!(reason, "GPUs cannot all be read"),
+        Some(reason) => tracing::warn!(reason, "not all GPUs can be read"),
         None => tracing::info!("all GPUs can be read again"),
     }
     *known = now.map(str::to_owned);
 }
 
-fn follow(told: &mut Vec<Arc<str>>, reading: &Reading) {
+fn follow(reported: &mut Vec<Arc<str>>, reading: &Reading) {
     match reading {
-        Reading::Gpu(gpu::Reading::Device { device, .. }) if !told.contains(&device.uuid) => {
-            told.push(device.uuid.clone());
+        Reading::Gpu(gpu::Reading::Device { device, .. }) if !reported.contains(&device.uuid) => {
+            reported.push(device.uuid.clone());
         }
-        Reading::Gpu(gpu::Reading::Gone { uuid }) => told.retain(|told| told != uuid),
+        Reading::Gpu(gpu::Reading::Gone { uuid }) => reported.retain(|reported| reported != uuid),
         _ => {}
     }
 }
 
 fn start(settings: Settings, alive: Arc<()>) -> Option<Thread> {
     let watch = Arc::new(Watch::new(settings.config.deadline));
-    let (sender, messages) = sync_channel(WAITING);
+    let (sender, messages) = sync_channel(CHANNEL_CAPACITY);
     let lost = Arc::new(AtomicU64::new(0));
     let work = Work { settings, watch: watch.clone(), sender, lost: lost.clone() };
     let builder = thread::Builder::new().name("headroom-gpu".to_owned());
@@ -205,7 +203,7 @@ fn start(settings: Settings, alive: Arc<()>) -> Option<Thread> {
     spawned.is_ok().then_some(Thread { watch, messages, lost })
 }
 
-/// What the thread works with.
+/// The thread's state.
 struct Work {
     settings: Settings,
     watch: Arc<Watch>,
@@ -214,24 +212,24 @@ struct Work {
 }
 
 impl Work {
-    /// The thread: one NVML session after the other.
+    /// The thread's main loop: one NVML session after the other.
     fn run(self) {
         let Work { settings: Settings { config, root, memory }, watch, sender, lost } = self;
-        let hand = |message| {
+        let try_send = |message| {
             let sent = sender.try_send(message);
             lost.fetch_add(sent.is_err().into(), Ordering::Relaxed);
             sent.is_ok()
         };
-        let send = |reading| hand(Message::Sample(Sample { time: clock::unix_ns(), reading }));
+        let send = |reading| try_send(Message::Sample(Sample { time: clock::unix_ns(), reading }));
         let mut holders = Holders::new(&root, &memory);
-        let (mut links, mut told) = (HashMap::new(), Vec::new());
-        let (mut wait, mut renew) = (SOON, SOON);
-        while !watch.is_over() {
-            let begun = clock::monotonic_ns();
-            let nvml =
-                watch.call_for(config.deadline * START, "start", || library::open(config.library.as_deref(), &root));
+        let (mut links, mut reported) = (HashMap::new(), Vec::new());
+        let (mut retry_delay, mut refresh) = (RETRY_MIN, RETRY_MIN);
+        while !watch.should_stop() {
+            let started = clock::monotonic_ns();
+            let nvml = watch
+                .call_for(config.deadline * START_FACTOR, "start", || library::open(config.library.as_deref(), &root));
             let mut healthy = false;
-            let trouble = match nvml {
+            let problem = match nvml {
                 Ok(nvml) => {
                     let nvml = ManuallyDrop::new(nvml);
                     let mut context = Context {
@@ -239,83 +237,83 @@ impl Work {
                         interval: config.interval,
                         holders: &mut holders,
                         links: &mut links,
-                        told: &mut told,
-                        tell: &mut |reading| send(Reading::Gpu(reading)),
-                        renew: &mut renew,
+                        reported: &mut reported,
+                        send: &mut |reading| send(Reading::Gpu(reading)),
+                        refresh: &mut refresh,
                         round: &mut |ns, count, error| {
                             healthy |= error.is_none();
                             if count > 0 {
                                 send(Reading::Lost(Lost { stage: Stage::GpuPcie, count }));
                             }
-                            hand(Message::Round(ns, error));
+                            try_send(Message::Round(ns, error));
                         },
                     };
-                    let trouble = session::run(&nvml, &mut context).err();
+                    let problem = session::run(&nvml, &mut context).err();
                     watch.call("stop", || stop(nvml));
-                    trouble
+                    problem
                 }
                 Err(Absent::Missing) if config.enabled == "auto" => {
-                    nap(LOOK, &watch);
+                    sleep_until_stop(LIBRARY_CHECK_INTERVAL, &watch);
                     continue;
                 }
-                Err(Absent::Missing) => Some("there is no libnvidia-ml.so.1".to_owned()),
-                Err(Absent::Useless(why)) => Some(why),
+                Err(Absent::Missing) => Some("libnvidia-ml.so.1 was not found".to_owned()),
+                Err(Absent::Unusable(why)) => Some(why),
             };
             if healthy {
-                renew = SOON;
+                refresh = RETRY_MIN;
             }
-            // Without trouble the next session begins at once, and GPUs that it still finds stay.
-            let Some(trouble) = trouble else { continue };
-            for uuid in told.drain(..) {
+            // Without an error the next session starts at once, and GPUs that it still finds stay reported.
+            let Some(problem) = problem else { continue };
+            for uuid in reported.drain(..) {
                 send(Reading::Gpu(gpu::Reading::Gone { uuid }));
             }
-            hand(Message::Round(clock::monotonic_ns() - begun, Some(trouble)));
-            wait = if healthy { SOON } else { (wait * 2).min(LATE) };
-            nap(wait, &watch);
+            try_send(Message::Round(clock::monotonic_ns() - started, Some(problem)));
+            retry_delay = if healthy { RETRY_MIN } else { (retry_delay * 2).min(RETRY_MAX) };
+            sleep_until_stop(retry_delay, &watch);
         }
     }
 }
 
-/// Ends a session, if this library can.
+/// Shuts NVML down, if this library can.
 fn stop(nvml: ManuallyDrop<Nvml>) {
     if nvml.lib().nvmlShutdown.is_ok() {
         drop(ManuallyDrop::into_inner(nvml));
     }
 }
 
-/// Sleeps, unless the thread should end.
-fn nap(time: Duration, watch: &Watch) {
+/// Sleeps until `time` is over or the thread should stop.
+fn sleep_until_stop(time: Duration, watch: &Watch) {
     let until = clock::monotonic_ns() + time.as_nanos() as u64;
-    while !watch.is_over() && clock::monotonic_ns() < until {
+    while !watch.should_stop() && clock::monotonic_ns() < until {
         thread::sleep(Duration::from_millis(100).min(time));
     }
 }
 
-/// Which GPUs there are, and what they cannot tell; or why they cannot be read.
+/// Describes the GPUs and their unsupported values, or why they cannot be read.
 fn examine(config: &config::Gpu, root: &Root) -> Result<String, String> {
     if config.enabled == "off" {
-        return Ok("switched off".to_owned());
+        return Ok("disabled (gpu.enabled)".to_owned());
     }
     let (sender, answer) = std::sync::mpsc::channel();
     let (library, root): (Option<PathBuf>, Root) = (config.library.clone(), root.clone());
-    let asked = thread::Builder::new().name("headroom-gpu".to_owned());
-    let asked = asked.spawn(move || sender.send(look(library, &root)));
-    asked.map_err(|error| format!("no thread to ask: {error}"))?;
-    match answer.recv_timeout(config.deadline * START) {
-        Ok(Err(Absent::Missing)) if config.enabled == "auto" => Ok("none: there is no libnvidia-ml.so.1".to_owned()),
-        Ok(Err(Absent::Missing)) => Err("there is no libnvidia-ml.so.1".to_owned()),
-        Ok(Err(Absent::Useless(why))) => Err(why),
+    let spawned = thread::Builder::new().name("headroom-gpu".to_owned());
+    let spawned = spawned.spawn(move || sender.send(describe(library, &root)));
+    spawned.map_err(|error| format!("could not start a thread: {error}"))?;
+    match answer.recv_timeout(config.deadline * START_FACTOR) {
+        Ok(Err(Absent::Missing)) if config.enabled == "auto" => Ok("none: libnvidia-ml.so.1 was not found".to_owned()),
+        Ok(Err(Absent::Missing)) => Err("libnvidia-ml.so.1 was not found".to_owned()),
+        Ok(Err(Absent::Unusable(why))) => Err(why),
         Ok(Ok(found)) => Ok(found),
         Err(_) => Err("NVML does not answer".to_owned()),
     }
 }
 
-fn look(library: Option<PathBuf>, root: &Root) -> Result<String, Absent> {
+fn describe(library: Option<PathBuf>, root: &Root) -> Result<String, Absent> {
     let nvml = ManuallyDrop::new(library::open(library.as_deref(), root)?);
-    let useless = |error| Absent::Useless(format!("which GPUs there are: {error}"));
+    let unusable = |error| Absent::Unusable(format!("could not list the GPUs: {error}"));
     let driver = nvml.sys_driver_version().unwrap_or_default();
     let mut text = format!("driver {driver}");
-    for index in 0..nvml.device_count().map_err(useless)? {
+    for index in 0..nvml.device_count().map_err(unusable)? {
         text += &match nvml.device_by_index(index) {
             Ok(device) => {
                 let unsupported = device::unsupported(&device);

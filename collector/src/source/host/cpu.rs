@@ -1,14 +1,14 @@
-//! `/proc/stat` and `/proc/loadavg`: what the CPUs do.
+//! Parses `/proc/stat` and `/proc/loadavg`.
 
 use crate::source::text::{fields, lines, number};
 use crate::statistic::host::{Statistic, Values};
 use Statistic::*;
 
-/// The modes of a line `cpu  843251 8316 …`, in its order (proc_stat(5)).
+/// Modes in the order of a line `cpu  843251 8316 …` (proc_stat(5)).
 const MODES: [Statistic; 10] =
     [CpuUser, CpuNice, CpuSystem, CpuIdle, CpuIowait, CpuIrq, CpuSoftirq, CpuSteal, CpuGuest, CpuGuestNice];
 
-/// The kernel counts a guest's time as the user's too.
+/// The kernel counts guest time as user time too.
 const GUESTS: [(Statistic, Statistic); 2] = [(CpuUser, CpuGuest), (CpuNice, CpuGuestNice)];
 
 const COUNTS: &[(&[u8], Statistic)] = &[
@@ -18,7 +18,7 @@ const COUNTS: &[(&[u8], Statistic)] = &[
     (b"procs_blocked", TasksBlocked),
 ];
 
-/// Reads what is known of `/proc/stat`, whose clock ticks last `tick_ns`.
+/// Parses `/proc/stat`. A clock tick lasts `tick_ns`.
 pub fn parse(text: &[u8], tick_ns: u64, values: &mut Values) {
     for line in lines(text) {
         let mut fields = fields(line);
@@ -43,7 +43,7 @@ pub fn parse(text: &[u8], tick_ns: u64, values: &mut Values) {
     }
 }
 
-/// Reads `/proc/loadavg`: `3.50 1.64 1.26 5/135 24971`.
+/// Parses `/proc/loadavg`: `3.50 1.64 1.26 5/135 24971`.
 pub fn parse_load(text: &[u8], values: &mut Values) {
     for (load, field) in [Load1, Load5, Load15].into_iter().zip(fields(text)) {
         values.put(load, hundredths(field));
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_is_counted_once() {
+    fn guest_time_is_counted_once() {
         let values =
             parsed("cpu  100 20 3 4 5 6 7 8 60 9\ncpu0 1 1\ncpu1 1 1\nbtime 1795248009\nctxt 12\nintr 1 0 0\n");
         let ticks: Vec<_> = MODES.iter().map(|mode| values.get(*mode).unwrap() / 10_000_000).collect();
@@ -79,15 +79,15 @@ mod tests {
     }
 
     #[test]
-    fn modes_that_are_not_there_are_absent() {
+    fn missing_modes_are_absent() {
         let values = parsed("cpu  1 2 3 4\ncpux\nctxt\nprocesses -1\n");
         assert_eq!((values.get(CpuIdle), values.get(CpuIowait)), (Some(40_000_000), None));
         assert_eq!((values.get(Cpus), values.get(ContextSwitches), values.get(Forks)), (Some(0), None, None));
-        assert_eq!(parsed("cpu 1 1 1 1 1 1 1 1 7 7").get(CpuUser), Some(0), "a guest longer than the user");
+        assert_eq!(parsed("cpu 1 1 1 1 1 1 1 1 7 7").get(CpuUser), Some(0), "more guest time than user time");
     }
 
     #[test]
-    fn loads_are_hundredths() {
+    fn loads_are_parsed_in_hundredths() {
         let load = |text: &str| {
             let mut values = Values::new();
             parse_load(text.as_bytes(), &mut values);

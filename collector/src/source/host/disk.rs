@@ -1,5 +1,5 @@
-//! `/proc/diskstats`: the kernel's own count of every disk's IO. A line is `254 0 vda`, and then numbers
-//! (Documentation/admin-guide/iostats.rst): eleven since ever, four of discards, two of flushes.
+//! Parses `/proc/diskstats`: the kernel's IO counters of every disk. A line is `254 0 vda` followed by numbers
+//! (Documentation/admin-guide/iostats.rst): eleven on all kernels, then four for discards, then two for flushes.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,60 +10,60 @@ use crate::source::text::{fields, lines, number};
 use crate::statistic::disk::{Reading, Statistic, Values};
 use Statistic::*;
 
-/// The kernel counts in sectors of this many bytes, whatever the disk's are.
-const SECTOR: u64 = 512;
+/// The kernel counts in sectors of 512 bytes, whatever the disk's sector size.
+const SECTOR_BYTES: u64 = 512;
 const MS: u64 = 1_000_000;
 
-/// The numbers of a line, in its order, and what each becomes when it is multiplied.
+/// The numbers in the order of a line, each with its factor to base units.
 const FIELDS: [(Statistic, u64); 17] = [
     (Reads, 1),
     (ReadsMerged, 1),
-    (ReadBytes, SECTOR),
+    (ReadBytes, SECTOR_BYTES),
     (ReadTime, MS),
     (Writes, 1),
     (WritesMerged, 1),
-    (WriteBytes, SECTOR),
+    (WriteBytes, SECTOR_BYTES),
     (WriteTime, MS),
     (InFlight, 1),
     (Busy, MS),
     (Waiting, MS),
     (Discards, 1),
     (DiscardsMerged, 1),
-    (DiscardBytes, SECTOR),
+    (DiscardBytes, SECTOR_BYTES),
     (DiscardTime, MS),
     (Flushes, 1),
     (FlushTime, MS),
 ];
 
-/// Every block device that diskstats named last time: what is known of it need not be looked up again.
+/// The block devices of the last `/proc/diskstats`, cached so that each is looked up in sysfs only once.
 pub struct Disks {
     /// `/sys/block`.
-    folder: PathBuf,
+    directory: PathBuf,
     exclude: Patterns,
     known: Vec<Known>,
 }
 
 struct Known {
     name: Arc<str>,
-    /// Neither a partition nor excluded.
+    /// False for partitions and excluded devices.
     shown: bool,
     zram: Option<Zram>,
     seen: bool,
 }
 
 impl Disks {
-    /// The disks below `sys`, but for the excluded.
+    /// The disks below `sys` except the excluded.
     pub fn new(sys: &Path, exclude: Patterns) -> Disks {
-        Disks { folder: sys.join("block"), exclude, known: Vec::new() }
+        Disks { directory: sys.join("block"), exclude, known: Vec::new() }
     }
 
-    /// Passes on what the text says of each disk, and which are gone. Without a text, all are.
-    pub fn read(&mut self, text: &[u8], tell: &mut dyn FnMut(Reading)) {
+    /// Emits the values of each disk, and which disks are gone. With an empty text, all are gone.
+    pub fn read(&mut self, text: &[u8], emit: &mut dyn FnMut(Reading)) {
         self.known.iter_mut().for_each(|known| known.seen = false);
-        for (place, line) in lines(text).enumerate() {
+        for (index, line) in lines(text).enumerate() {
             let mut fields = fields(line);
             let Some(Ok(name)) = fields.nth(2).map(std::str::from_utf8) else { continue };
-            let known = self.find(place, name);
+            let known = self.find_or_add(index, name);
             known.seen = true;
             if !known.shown {
                 continue;
@@ -72,37 +72,37 @@ impl Disks {
             for ((statistic, unit), value) in FIELDS.into_iter().zip(fields) {
                 values.put(statistic, number(value).map(|value| value.saturating_mul(unit)));
             }
-            tell(Reading { device: known.name.clone(), values: Some(values) });
+            emit(Reading { device: known.name.clone(), values: Some(values) });
         }
         self.known.retain(|known| {
             if known.shown && !known.seen {
-                tell(Reading { device: known.name.clone(), values: None });
+                emit(Reading { device: known.name.clone(), values: None });
             }
             known.seen
         });
     }
 
-    /// The zram devices among them.
+    /// The zram devices.
     pub fn zrams(&mut self) -> impl Iterator<Item = &mut Zram> {
         self.known.iter_mut().filter_map(|known| known.zram.as_mut())
     }
 
-    /// What is known of a device: mostly it is where it was last time.
-    fn find(&mut self, place: usize, name: &str) -> &mut Known {
-        let found = match self.known.get(place) {
-            Some(known) if &*known.name == name => Some(place),
+    /// Finds or adds a device; usually it has the same index as last time.
+    fn find_or_add(&mut self, index: usize, name: &str) -> &mut Known {
+        let found = match self.known.get(index) {
+            Some(known) if &*known.name == name => Some(index),
             _ => self.known.iter().position(|known| &*known.name == name),
         };
-        let place = found.unwrap_or_else(|| {
-            self.known.push(self.look(name));
+        let index = found.unwrap_or_else(|| {
+            self.known.push(self.inspect(name));
             self.known.len() - 1
         });
-        &mut self.known[place]
+        &mut self.known[index]
     }
 
-    fn look(&self, name: &str) -> Known {
-        // Whole disks alone have a folder there; a slash in a name (cciss/c0d0) is a ! in it.
-        let directory = self.folder.join(name.replace('/', "!"));
+    fn inspect(&self, name: &str) -> Known {
+        // Only whole disks have a directory there; a slash in a name (cciss/c0d0) becomes a `!`.
+        let directory = self.directory.join(name.replace('/', "!"));
         let shown = !self.exclude.matches(name) && directory.is_dir();
         let zram = name.strip_prefix("zram").is_some_and(|rest| number(rest.as_bytes()).is_some());
         Known { name: name.into(), shown, zram: zram.then(|| Zram::new(&directory)), seen: true }
@@ -124,26 +124,26 @@ mod tests {
     }
 
     fn read(disks: &mut Disks, text: &str) -> Vec<(String, Option<Values>)> {
-        let mut told = Vec::new();
-        disks.read(text.as_bytes(), &mut |reading| told.push((reading.device.to_string(), reading.values)));
-        told
+        let mut readings = Vec::new();
+        disks.read(text.as_bytes(), &mut |reading| readings.push((reading.device.to_string(), reading.values)));
+        readings
     }
 
     #[test]
-    fn numbers_come_in_base_units() {
+    fn numbers_are_converted_to_base_units() {
         let (_tree, mut disks) = disks(&["vda"], "");
-        let told = read(&mut disks, VDA);
+        let readings = read(&mut disks, VDA);
         let numbers =
             [10, 1, 80 * 512, 7 * MS, 20, 2, 160 * 512, 8 * MS, 3, 9 * MS, 15 * MS, 4, 0, 96 * 512, 5 * MS, 6, 11 * MS];
         let expected = FIELDS.into_iter().zip(numbers).map(|((statistic, _), value)| (statistic, value)).collect();
-        assert_eq!(told, [("vda".to_owned(), Some(expected))]);
+        assert_eq!(readings, [("vda".to_owned(), Some(expected))]);
     }
 
     #[test]
-    fn old_kernels_have_fewer_numbers_and_bad_ones_are_absent() {
+    fn missing_and_malformed_numbers_are_absent() {
         let (_tree, mut disks) = disks(&["vda"], "");
-        let told = read(&mut disks, "254 0 vda 1 2 3 x 5 6 7 8 9 10 11\n");
-        let values = told[0].1.as_ref().unwrap();
+        let readings = read(&mut disks, "254 0 vda 1 2 3 x 5 6 7 8 9 10 11\n");
+        let values = readings[0].1.as_ref().unwrap();
         assert_eq!(
             [Reads, ReadTime, Waiting, Discards, Flushes].map(|it| values.get(it)),
             [Some(1), None, Some(11 * MS), None, None]
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn partitions_and_the_excluded_are_left_out() {
+    fn partitions_and_excluded_disks_are_skipped() {
         let (_tree, mut disks) = disks(&["vda", "loop0", "cciss!c0d0"], "loop*");
         let text = VDA.to_owned() + "254 1 vda1 1\n7 0 loop0 1\n104 0 cciss/c0d0 1\n";
         let names: Vec<_> = read(&mut disks, &text).into_iter().map(|(name, _)| name).collect();
@@ -163,12 +163,12 @@ mod tests {
     }
 
     #[test]
-    fn a_disk_that_is_gone_is_told_once() {
+    fn a_removed_disk_is_reported_once() {
         let (_tree, mut disks) = disks(&["vda", "vdb"], "");
         let both = VDA.to_owned() + "254 16 vdb 1\n";
         assert_eq!(read(&mut disks, &both).len(), 2);
-        let told = read(&mut disks, "254 16 vdb 2\n");
-        assert!(matches!(&told[..], [(b, Some(_)), (a, None)] if b == "vdb" && a == "vda"), "{told:?}");
+        let readings = read(&mut disks, "254 16 vdb 2\n");
+        assert!(matches!(&readings[..], [(b, Some(_)), (a, None)] if b == "vdb" && a == "vda"), "{readings:?}");
         assert!(matches!(&read(&mut disks, "254 16 vdb 2\n")[..], [(name, Some(_))] if name == "vdb"));
         assert!(matches!(&read(&mut disks, "")[..], [(name, None)] if name == "vdb"));
         assert_eq!(read(&mut disks, ""), []);

@@ -1,5 +1,5 @@
-//! `/proc/meminfo`: what memory and swap are used for. Its lines are `MemTotal:       24684096 kB`
-//! (proc_meminfo(5)); numbers of huge pages have no unit.
+//! Parses `/proc/meminfo`. Its lines are `MemTotal:       24684096 kB` (proc_meminfo(5)); counts of huge pages have no
+//! unit.
 
 use crate::source::text::{fields, lines, number};
 use crate::statistic::host::{Statistic, Values};
@@ -38,7 +38,6 @@ const HUGE: &[(&[u8], Statistic)] = &[
     (b"HugePages_Rsvd", MemoryHugePagesReserved),
 ];
 
-/// Reads what is known of the text.
 pub fn parse(text: &[u8], values: &mut Values) {
     let mut huge_page = None;
     for line in lines(text) {
@@ -57,7 +56,7 @@ pub fn parse(text: &[u8], values: &mut Values) {
         }
     }
     for (_, statistic) in HUGE {
-        // Pages of which nobody knows the size are no bytes.
+        // Without the page size a count of pages cannot be converted to bytes.
         let bytes = values.get(*statistic).zip(huge_page).map(|(pages, size)| pages.saturating_mul(size));
         values.put(*statistic, bytes);
     }
@@ -74,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn units_become_bytes() {
+    fn values_are_converted_to_bytes() {
         let text = "MemTotal:       24684096 kB\nHugePages_Total:       3\nHugePages_Free:        2\nHugepagesize:       2048 kB\n";
         let expected = [
             (MemoryTotal, 24_684_096 * 1024),
@@ -85,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_new_or_odd_is_absent() {
+    fn missing_unknown_and_malformed_lines_are_absent() {
         let text = "MemTotal: 1 kB\nMemFree: many kB\nNovelty: 7 kB\nDirty 3 kB\n:\nCached:\nSwapFree: -1 kB\n\
                     SwapTotal: 99999999999999999999 kB\nHugePages_Total: 3\nActive(anon): 9 kB\n";
         assert_eq!(parsed(text), Values::from_iter([(MemoryTotal, 1024)]));

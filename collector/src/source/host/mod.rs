@@ -1,5 +1,5 @@
-//! The host as a source: memory, CPU, pressure, disks. The kernel's files stay open. One small file here for each of
-//! the kernel's; none knows what becomes of the numbers.
+//! The host as a source: memory, CPU, pressure, disks. The kernel's files stay open. Each file here parses one of the
+//! kernel's; none knows how the numbers are used.
 
 mod cpu;
 pub mod disk;
@@ -12,7 +12,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow};
 
-use super::kept::Kept;
+use super::kept::KeptFile;
 use super::pattern::Patterns;
 use super::root::Root;
 use super::{Finding, Health, Source, pressure};
@@ -22,27 +22,27 @@ use crate::sample::{Reading, Sample};
 use crate::statistic::host::{Statistic, Values};
 use disk::Disks;
 
-/// Reads what a file says.
+/// Parses the content of a file.
 pub type Parse = fn(&[u8], &Units, &mut Values);
 
-/// Files whose numbers are the host's: the name, whether every host has it, and how it is read.
+/// Files with numbers of the whole host: name, whether it must exist, parser.
 pub const FILES: [(&str, bool, Parse); 8] = [
     ("meminfo", true, |text, _, values| memory::parse(text, values)),
     ("vmstat", true, |text, units, values| reclaim::parse(text, units.page, values)),
     ("stat", true, |text, units, values| cpu::parse(text, units.tick_ns, values)),
     ("loadavg", true, |text, _, values| cpu::parse_load(text, values)),
-    // Host-wide, `full` has no meaning for CPU: the kernel always writes zero.
-    ("pressure/cpu", false, |text, _, values| waits(text, values, [Some(Statistic::CpuPressureSome), None])),
+    // Host-wide, `full` is undefined for CPU: the kernel always writes zero.
+    ("pressure/cpu", false, |text, _, values| pressure_totals(text, values, [Some(Statistic::CpuPressureSome), None])),
     ("pressure/memory", false, |text, _, values| {
-        waits(text, values, [Some(Statistic::MemoryPressureSome), Some(Statistic::MemoryPressureFull)]);
+        pressure_totals(text, values, [Some(Statistic::MemoryPressureSome), Some(Statistic::MemoryPressureFull)]);
     }),
     ("pressure/io", false, |text, _, values| {
-        waits(text, values, [Some(Statistic::IoPressureSome), Some(Statistic::IoPressureFull)]);
+        pressure_totals(text, values, [Some(Statistic::IoPressureSome), Some(Statistic::IoPressureFull)]);
     }),
-    ("pressure/irq", false, |text, _, values| waits(text, values, [None, Some(Statistic::IrqPressureFull)])),
+    ("pressure/irq", false, |text, _, values| pressure_totals(text, values, [None, Some(Statistic::IrqPressureFull)])),
 ];
 
-fn waits(text: &[u8], values: &mut Values, statistics: [Option<Statistic>; 2]) {
+fn pressure_totals(text: &[u8], values: &mut Values, statistics: [Option<Statistic>; 2]) {
     for (statistic, total) in statistics.into_iter().zip(pressure::parse(text)) {
         if let Some(statistic) = statistic {
             values.put(statistic, total);
@@ -50,25 +50,22 @@ fn waits(text: &[u8], values: &mut Values, statistics: [Option<Statistic>; 2]) {
     }
 }
 
-/// Units of the kernel's numbers.
 pub struct Units {
-    /// Bytes a page.
+    /// Bytes per page.
     pub page: u64,
-    /// Nanoseconds a clock tick.
+    /// Nanoseconds per clock tick.
     pub tick_ns: u64,
 }
 
-/// The host's files.
 pub struct Host {
-    files: [(Kept, bool, Parse); FILES.len()],
+    files: [(KeptFile, bool, Parse); FILES.len()],
     units: Units,
-    diskstats: Kept,
+    diskstats: KeptFile,
     disks: Disks,
     buffer: Vec<u8>,
 }
 
 impl Host {
-    /// The host with this root.
     pub fn new(root: &Root, config: &Config) -> Host {
         let units = Units {
             page: rustix::param::page_size() as u64,
@@ -76,9 +73,9 @@ impl Host {
         };
         let proc = root.at("/proc");
         Host {
-            files: FILES.map(|(name, everywhere, parse)| (Kept::new(proc.join(name)), everywhere, parse)),
+            files: FILES.map(|(name, required, parse)| (KeptFile::new(proc.join(name)), required, parse)),
             units,
-            diskstats: Kept::new(proc.join("diskstats")),
+            diskstats: KeptFile::new(proc.join("diskstats")),
             disks: Disks::new(&root.at("/sys"), Patterns::new(&config.disk.exclude)),
             buffer: Vec::new(),
         }
@@ -86,31 +83,31 @@ impl Host {
 }
 
 impl Source for Host {
-    /// What cannot be read is absent from the host's numbers.
+    /// Values that cannot be read are absent from the host's numbers.
     fn read(&mut self, emit: &mut dyn FnMut(Sample)) -> Health {
         let time = clock::unix_ns();
-        let mut tell = |reading| emit(Sample { time, reading });
+        let mut emit_reading = |reading| emit(Sample { time, reading });
         let mut values = Values::new();
         let mut result = Ok(());
-        for (file, everywhere, parse) in &mut self.files {
+        for (file, required, parse) in &mut self.files {
             let read = file.read(&mut self.buffer).map(|text| match text {
                 Some(text) => {
                     let before = values.clone();
                     parse(text, &self.units, &mut values);
                     values != before
                 }
-                None => !*everywhere,
+                None => !*required,
             });
             result = result.and(outcome(read, file.path()));
         }
         let read = self.diskstats.read(&mut self.buffer);
         let text = read.as_ref().ok().copied().flatten().unwrap_or_default();
-        self.disks.read(text, &mut |disk| tell(Reading::Disk(disk)));
+        self.disks.read(text, &mut |disk| emit_reading(Reading::Disk(disk)));
         result = result.and(outcome(read.map(|_| true), self.diskstats.path()));
         for zram in self.disks.zrams() {
             result = result.and(zram.read(&mut self.buffer, &mut values).context("read a zram device"));
         }
-        tell(Reading::Host(values));
+        emit_reading(Reading::Host(values));
         Health::Read(result)
     }
 
@@ -119,11 +116,11 @@ impl Source for Host {
     }
 }
 
-/// An empty file counts as unreadable.
+/// A file without any known values counts as unreadable.
 fn outcome(read: std::io::Result<bool>, path: &Path) -> Result<()> {
     match read {
         Ok(true) => Ok(()),
-        Ok(false) => Err(anyhow!("{} says nothing", path.display())),
+        Ok(false) => Err(anyhow!("{} contains no known values", path.display())),
         Err(error) => Err(anyhow!(error).context(format!("read {}", path.display()))),
     }
 }
@@ -152,7 +149,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_file_is_too_odd(bytes: Vec<u8>, lines in prop::collection::vec((0..KEYS.len(), "( -?[0-9]{1,21}| kB| total=[0-9]{1,21}){0,12}"), 0..20)) {
+        fn any_content_is_accepted(bytes: Vec<u8>, lines in prop::collection::vec((0..KEYS.len(), "( -?[0-9]{1,21}| kB| total=[0-9]{1,21}){0,12}"), 0..20)) {
             let text: String = lines.iter().map(|(key, rest)| format!("{}{rest}\n", KEYS[*key])).collect();
             for (_, _, parse) in FILES {
                 for text in [&bytes[..], text.as_bytes()] {

@@ -1,15 +1,17 @@
-//! `/proc/vmstat`: reclaim, refaults, swapping and faults since the host started. Its lines are `pgfault 476065070`.
+//! Parses `/proc/vmstat`: reclaim, refaults, swapping and faults since the host started. Its lines are `pgfault
+//! 476065070`.
 //!
-//! A page that is reclaimed is counted by type (`pgsteal_anon`, `pgsteal_file`) and by reclaimer (`pgsteal_kswapd`, …),
-//! but by reclaimer only if the host as a whole was short of memory (`!cgroup_reclaim(sc)` in mm/vmscan.c). So what is
-//! counted by type and by no reclaimer was freed for the limit of a cgroup. The same holds for `pgscan_*`. Newer kernels
-//! count that by reclaimer as well, as their statistics of memory nodes: of what was freed for whom they then say nothing.
+//! A reclaimed page is counted by type (`pgsteal_anon`, `pgsteal_file`) and by reclaimer (`pgsteal_kswapd`, …), but by
+//! reclaimer only if the host as a whole was short of memory (`!cgroup_reclaim(sc)` in mm/vmscan.c). So pages counted
+//! by type but by no reclaimer were freed for a cgroup's limit. The same holds for `pgscan_*`. Newer kernels keep these
+//! counters per memory node and count cgroup reclaim by reclaimer as well: on them, cgroup reclaim cannot be told
+//! apart.
 
 use crate::source::text::{fields, lines, number};
 use crate::statistic::host::{RECLAIMED, SCANNED, Statistic, Values, sum};
 use Statistic::*;
 
-/// Pages, which become bytes.
+/// Counted in pages; converted to bytes.
 const PAGES: &[(&[u8], Statistic)] = &[
     (b"pgsteal_kswapd", ReclaimedKswapd),
     (b"pgsteal_direct", ReclaimedDirect),
@@ -31,16 +33,15 @@ const COUNTS: &[(&[u8], Statistic)] = &[
     (b"oom_kill", OomKills),
 ];
 
-/// Pages by type; both kinds must be there for their sum to mean anything.
+/// Pages by type; the sum is valid only if both are present.
 const TYPES: [(&[u8], &[u8]); 2] = [(b"pgsteal_anon", b"pgsteal_file"), (b"pgscan_anon", b"pgscan_file")];
 
-/// The first of the events in the file.
+/// The first event counter in the file; node counters come before it.
 const FIRST_EVENT: &[u8] = b"pgpgin";
 
-/// Reads what is known of the text.
 pub fn parse(text: &[u8], page_size: u64, values: &mut Values) {
     let mut types = [(None, None); 2];
-    // What is counted for each node comes first, then the events of the whole host.
+    // Node counters come first, then the events of the whole host.
     let (mut events, mut by_node) = (false, false);
     for line in lines(text) {
         let mut fields = fields(line);
@@ -53,7 +54,7 @@ pub fn parse(text: &[u8], page_size: u64, values: &mut Values) {
         } else if let Some((_, statistic)) = COUNTS.iter().find(|(name, _)| *name == key) {
             values.set(*statistic, value);
         } else if key.starts_with(b"allocstall_") {
-            // One for each zone.
+            // One line per zone.
             values.add(AllocationStalls, value);
         } else {
             for (names, (anon, file)) in TYPES.iter().zip(&mut types) {
@@ -66,8 +67,8 @@ pub fn parse(text: &[u8], page_size: u64, values: &mut Values) {
         }
     }
     let [stolen, scanned] = types.map(|(anon, file)| Some(anon?.saturating_add(file?)));
-    let rest = |all: Option<u64>, by| all.filter(|_| !by_node).map(|all| all.saturating_sub(sum(values, by)));
-    let (reclaimed, scanned) = (rest(stolen, &RECLAIMED), rest(scanned, &SCANNED));
+    let remainder = |all: Option<u64>, by| all.filter(|_| !by_node).map(|all| all.saturating_sub(sum(values, by)));
+    let (reclaimed, scanned) = (remainder(stolen, &RECLAIMED), remainder(scanned, &SCANNED));
     values.put(ReclaimedCgroup, reclaimed);
     values.put(ScannedCgroup, scanned);
 }
@@ -95,19 +96,19 @@ mod tests {
     }
 
     #[test]
-    fn without_both_types_nobody_knows_what_cgroups_reclaimed() {
+    fn cgroup_reclaim_is_absent_without_both_types() {
         let values = parsed("pgpgin 1\npgsteal_kswapd 1\npgsteal_file 2\nworkingset_refault 3\npgsteal_anon\n");
         assert_eq!(values, Values::from_iter([(ReclaimedKswapd, 4096)]));
     }
 
     #[test]
-    fn counters_that_were_not_read_at_one_moment_do_not_wrap() {
+    fn skewed_counters_do_not_underflow() {
         let values = parsed("pgpgin 1\npgsteal_kswapd 10\npgsteal_anon 4\npgsteal_file 5\n");
         assert_eq!(values.get(ReclaimedCgroup), Some(0));
     }
 
     #[test]
-    fn a_kernel_that_counts_for_each_node_does_not_tell_cgroups_apart() {
+    fn cgroup_reclaim_is_absent_with_node_counters() {
         let node = parsed("pgsteal_kswapd 10\npgsteal_direct 20\npgsteal_anon 12\npgsteal_file 18\npgpgin 1\n");
         assert_eq!((node.get(ReclaimedCgroup), node.get(ReclaimedDirect)), (None, Some(20 * 4096)));
     }
@@ -119,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn this_kernel_counts_as_it_says() {
+    fn the_running_kernels_counters_add_up() {
         let text = std::fs::read_to_string("/proc/vmstat").unwrap();
         let pages = |name: &str| -> u64 {
             let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
@@ -133,7 +134,7 @@ mod tests {
             assert!(types >= reclaimers, "{prefix}: {types} by type, {reclaimers} by reclaimer");
             assert_eq!(sum(&values, &by), reclaimers * 4096);
             match values.get(cgroup) {
-                Some(rest) => assert_eq!(sum(&values, &by) + rest, types * 4096),
+                Some(remainder) => assert_eq!(sum(&values, &by) + remainder, types * 4096),
                 None => assert_eq!(reclaimers, types, "{prefix}"),
             }
         }

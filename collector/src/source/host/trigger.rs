@@ -1,6 +1,6 @@
-//! The kernel's pressure triggers: a descriptor each, which becomes ready (EPOLLPRI) when tasks waited longer than its
-//! threshold (Documentation/accounting/psi.rst). Opened before capabilities are dropped: writing one takes
-//! CAP_SYS_RESOURCE, or, from Linux 6.4 on, a window of a multiple of two seconds.
+//! PSI triggers: one descriptor each, which becomes ready (EPOLLPRI) when tasks stalled for longer than its threshold
+//! (Documentation/accounting/psi.rst). Armed before capabilities are dropped: arming needs CAP_SYS_RESOURCE or, from
+//! Linux 6.4 on, a window that is a multiple of two seconds.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -15,7 +15,6 @@ use crate::source::root::Root;
 
 /// A trigger that the kernel accepted.
 pub struct Armed {
-    /// What it watches.
     pub trigger: Trigger,
     file: File,
 }
@@ -23,14 +22,12 @@ pub struct Armed {
 /// A trigger that the kernel refused.
 #[derive(Debug)]
 pub struct Refused {
-    /// Which.
     pub trigger: Trigger,
-    /// Why.
     pub reason: String,
 }
 
 /// The configured triggers.
-pub fn wanted(config: &Pressure) -> impl Iterator<Item = Trigger> {
+pub fn configured(config: &Pressure) -> impl Iterator<Item = Trigger> {
     let Pressure { memory_waiting, memory_stalled, memory_window, io_waiting, io_stalled, io_window, .. } = config;
     let rows = [
         (Resource::Memory, Kind::Waiting, memory_waiting, memory_window),
@@ -49,7 +46,7 @@ pub fn wanted(config: &Pressure) -> impl Iterator<Item = Trigger> {
     rows.map(trigger).into_iter().filter(|trigger| trigger.threshold_ns > 0)
 }
 
-/// Arms a trigger through the files in `proc`.
+/// Arms a trigger through the files below `proc`.
 pub fn arm(proc: &Path, trigger: Trigger) -> Result<Armed, Refused> {
     match write(proc, &trigger) {
         Ok(file) => Ok(Armed { trigger, file }),
@@ -57,20 +54,20 @@ pub fn arm(proc: &Path, trigger: Trigger) -> Result<Armed, Refused> {
     }
 }
 
-/// Whether the kernel accepts every configured trigger.
+/// Reports whether the kernel accepts every configured trigger.
 pub fn examine(config: &Pressure, root: &Root) -> Finding {
     let proc = root.at("/proc");
     let (mut armed, mut refused) = (Vec::new(), Vec::new());
-    for wanted in wanted(config) {
-        let name = format!("{} {}", wanted.resource.label(), wanted.kind.label());
-        match arm(&proc, wanted) {
+    for trigger in configured(config) {
+        let name = format!("{} {}", trigger.resource.label(), trigger.kind.label());
+        match arm(&proc, trigger) {
             Ok(_) => armed.push(name),
-            Err(refusal) => refused.push(format!("no trigger for {name}: {}", refusal.reason)),
+            Err(refusal) => refused.push(format!("{name}: PSI trigger could not be armed: {}", refusal.reason)),
         }
     }
     let is = match (armed.is_empty(), refused.is_empty()) {
-        (true, true) => "no trigger is set".to_owned(),
-        (false, true) => format!("triggers for {}", armed.join(", ")),
+        (true, true) => "no PSI trigger is configured".to_owned(),
+        (false, true) => format!("PSI triggers for {}", armed.join(", ")),
         _ => refused.join("; "),
     };
     Finding { key: "pressure", title: "pressure", ok: refused.is_empty(), is }
@@ -80,24 +77,26 @@ fn write(proc: &Path, trigger: &Trigger) -> io::Result<File> {
     let path = proc.join("pressure").join(trigger.resource.label());
     let mut file = File::options().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     let [threshold, window] = [trigger.threshold_ns, trigger.window_ns].map(|ns| ns / 1000);
-    // In one write: the kernel takes each for a trigger of its own, and wants the zero at its end.
+    // In one write, because the kernel takes each write for a separate trigger. It expects a terminating zero byte.
     file.write_all(format!("{} {threshold} {window}\0", trigger.kind.word()).as_bytes())?;
     Ok(file)
 }
 
 fn reason(error: &io::Error, trigger: &Trigger) -> String {
     let why = match error.raw_os_error() {
-        _ if trigger.threshold_ns > trigger.window_ns => "its threshold is longer than its window",
-        Some(libc::ENOENT | libc::EOPNOTSUPP) => "this kernel keeps no pressure (CONFIG_PSI, or psi=1 at boot)",
-        Some(libc::EPERM | libc::EACCES) => "it takes CAP_SYS_RESOURCE, or Linux 6.4",
-        Some(libc::EINVAL) => "without CAP_SYS_RESOURCE, its window must be a multiple of 2s",
+        _ if trigger.threshold_ns > trigger.window_ns => "the threshold is longer than the window",
+        Some(libc::ENOENT | libc::EOPNOTSUPP) => {
+            "PSI is not available in this kernel (it needs CONFIG_PSI, or psi=1 at boot)"
+        }
+        Some(libc::EPERM | libc::EACCES) => "it needs CAP_SYS_RESOURCE, or Linux 6.4",
+        Some(libc::EINVAL) => "without CAP_SYS_RESOURCE, the window must be a multiple of 2s",
         _ => return error.to_string(),
     };
     format!("{why} ({error})")
 }
 
 impl Armed {
-    /// The stall to report once it has fired.
+    /// The stall to report after it fired.
     pub fn stall(&self) -> Stall {
         let mut text = [0; 256];
         let total = self.file.read_at(&mut text, 0).ok().and_then(|length| {
@@ -128,7 +127,7 @@ mod tests {
     };
 
     #[test]
-    fn the_kernel_is_told_in_its_words() {
+    fn a_trigger_is_written_in_the_kernels_format() {
         let tree = Tree::new();
         tree.write("pressure/memory", "");
         let armed = arm(&tree.0, TRIGGER).ok().unwrap();
@@ -140,25 +139,25 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_says_why() {
+    fn a_refusal_gives_the_reason() {
         let tree = Tree::new();
         let refusal = arm(&tree.0, TRIGGER).err().unwrap();
         assert!(refusal.reason.contains("CONFIG_PSI"), "{refusal:?}");
-        for (code, window_ns, wanted) in [
+        for (code, window_ns, expected) in [
             (libc::EPERM, 2_000_000_000, "CAP_SYS_RESOURCE"),
             (libc::EINVAL, 1_000_000_000, "multiple of 2s"),
-            (libc::EINVAL, 1, "longer than its window"),
+            (libc::EINVAL, 1, "longer than the window"),
             (libc::EIO, 2_000_000_000, "Input/output"),
         ] {
             let reason = reason(&io::Error::from_raw_os_error(code), &Trigger { window_ns, ..TRIGGER });
-            assert!(reason.contains(wanted), "{reason}");
+            assert!(reason.contains(expected), "{reason}");
         }
     }
 
     #[test]
-    fn what_is_set_to_zero_is_not_wanted() {
+    fn a_zero_threshold_disables_a_trigger() {
         let mut config = Config::default().pressure;
-        let kinds = |config: &Pressure| wanted(config).map(|it| (it.resource, it.kind)).collect::<Vec<_>>();
+        let kinds = |config: &Pressure| configured(config).map(|it| (it.resource, it.kind)).collect::<Vec<_>>();
         let defaults =
             [(Resource::Memory, Kind::Waiting), (Resource::Memory, Kind::Stalled), (Resource::Io, Kind::Stalled)];
         assert_eq!(kinds(&config), defaults);

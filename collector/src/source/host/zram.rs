@@ -1,28 +1,27 @@
-//! `/sys/block/zram*/mm_stat`: what compressed swap holds and takes. Its first three numbers are original, compressed and
-//! used bytes (Documentation/admin-guide/blockdev/zram.rst).
+//! Parses `/sys/block/zram*/mm_stat`: original, compressed and used bytes of compressed swap, its first three numbers
+//! (Documentation/admin-guide/blockdev/zram.rst).
 
 use std::io;
 use std::path::Path;
 
-use crate::source::kept::Kept;
+use crate::source::kept::KeptFile;
 use crate::source::text::{fields, number};
 use crate::statistic::host::{Statistic, Values};
 use Statistic::*;
 
-/// One device.
 pub struct Zram {
-    initstate: Kept,
-    mm_stat: Kept,
+    initstate: KeptFile,
+    mm_stat: KeptFile,
 }
 
 impl Zram {
-    /// The device in this directory.
+    /// The device with this directory in sysfs.
     pub fn new(directory: &Path) -> Zram {
-        let kept = |name| Kept::new(directory.join(name));
-        Zram { initstate: kept("initstate"), mm_stat: kept("mm_stat") }
+        let file = |name| KeptFile::new(directory.join(name));
+        Zram { initstate: file("initstate"), mm_stat: file("mm_stat") }
     }
 
-    /// Adds its figures. A device that was never set up (the module makes one unasked) adds none.
+    /// Adds its values. A device that was never set up adds none: the module creates one by default.
     pub fn read(&mut self, buffer: &mut Vec<u8>, values: &mut Values) -> io::Result<()> {
         if self.initstate.read(buffer)?.is_none_or(|state| state.trim_ascii() != b"1") {
             return Ok(());
@@ -53,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn devices_are_summed_and_idle_ones_are_none() {
+    fn devices_are_summed_and_unused_ones_add_nothing() {
         let used = [
             ("initstate", "1\n"),
             ("mm_stat", "  1000      300     4096        0     4096        0        0        0        0\n"),

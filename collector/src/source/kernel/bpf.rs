@@ -1,13 +1,13 @@
-//! The bpf(2) commands that aya has no wrapper for: reading a map in batches, a program's run statistics, and a test run.
+//! bpf(2) commands that aya does not wrap: batched map reads, run statistics of a program, and test runs.
 //!
-//! A batched read costs one system call for hundreds of rows instead of two a row.
+//! A batched read needs one system call for hundreds of rows instead of two per row.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use aya_obj::generated::{bpf_attr, bpf_cmd, bpf_prog_info};
 
-/// ENOTSUPP: the kernel's own "not supported", which the C library has no name for.
+/// ENOTSUPP: the kernel's internal "not supported", which libc does not define.
 const ENOTSUPP: i32 = 524;
 
 /// Reads rows of a map in the order of its keys or buckets.
@@ -18,13 +18,13 @@ pub struct Rows {
     chunk: usize,
     keys: Vec<u8>,
     values: Vec<u8>,
-    /// Some maps of some kernels cannot be read in batches (per-CPU arrays before 5.13): then key by key.
+    /// Some maps cannot be read in batches (per-CPU arrays before 5.13): they are read key by key.
     batched: bool,
 }
 
 impl Rows {
-    /// For a map with keys of `key_size` bytes and values of `value_size` bytes (a per-CPU map's: of all CPUs together,
-    /// each rounded up to 8), read `chunk` rows at a time.
+    /// For a map with keys of `key_size` and values of `value_size` bytes, read in chunks of `chunk` rows. The value of
+    /// a per-CPU map is the values of all CPUs, each rounded up to 8 bytes.
     pub fn new(key_size: usize, value_size: usize, chunk: usize) -> Rows {
         Rows {
             key_size,
@@ -36,17 +36,18 @@ impl Rows {
         }
     }
 
-    /// The same, but key by key from the start, as on a kernel that has no batches for the map.
+    /// Reads key by key, as on a kernel without batches for the map.
     pub fn without_batches(self) -> Rows {
         Rows { batched: false, ..self }
     }
 
-    /// Calls `row` with each key and value of a map. Rows that come or go meanwhile may be missed, none is shown half.
+    /// Calls `row` with each key and value of a map. Rows that are added or removed meanwhile may be missed; no row is
+    /// torn.
     pub fn each(&mut self, map: BorrowedFd<'_>, row: impl FnMut(&[u8], &[u8])) -> io::Result<()> {
         self.first(map, usize::MAX, row)
     }
 
-    /// The same for the first `limit` rows only.
+    /// Like [`Rows::each`], for the first `limit` rows only.
     pub fn first(&mut self, map: BorrowedFd<'_>, limit: usize, mut row: impl FnMut(&[u8], &[u8])) -> io::Result<()> {
         if self.batched {
             match self.batches(map, limit, &mut row) {
@@ -58,24 +59,24 @@ impl Rows {
     }
 
     fn batches(&mut self, map: BorrowedFd<'_>, limit: usize, row: &mut impl FnMut(&[u8], &[u8])) -> io::Result<()> {
-        // What the kernel keeps in here is a key (arrays) or the number of a bucket (hashes).
-        let mut place = [0u8; 64];
+        // The kernel's cursor: a key (arrays) or a bucket number (hashes).
+        let mut cursor = [0u8; 64];
         let mut next = [0u8; 64];
-        let mut begun = false;
-        let mut left = limit;
-        while left > 0 {
+        let mut started = false;
+        let mut remaining = limit;
+        while remaining > 0 {
             let mut attr = empty();
-            attr.batch.in_batch = if begun { place.as_ptr() as u64 } else { 0 };
+            attr.batch.in_batch = if started { cursor.as_ptr() as u64 } else { 0 };
             attr.batch.out_batch = next.as_mut_ptr() as u64;
             attr.batch.keys = self.keys.as_mut_ptr() as u64;
             attr.batch.values = self.values.as_mut_ptr() as u64;
-            attr.batch.count = self.chunk.min(left) as u32;
+            attr.batch.count = self.chunk.min(remaining) as u32;
             attr.batch.map_fd = map.as_raw_fd() as u32;
             let result = command(bpf_cmd::BPF_MAP_LOOKUP_BATCH, &mut attr);
             let end = match &result {
                 Ok(_) => false,
                 Err(error) if error.raw_os_error() == Some(libc::ENOENT) => true,
-                // One bucket holds more than the buffers: they grow, and the same bucket is asked for again.
+                // A bucket is larger than the buffers: grow them, and read the same bucket again.
                 Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => {
                     self.chunk *= 2;
                     self.keys.resize(self.key_size * self.chunk, 0);
@@ -84,7 +85,7 @@ impl Rows {
                 }
                 Err(_) => return result.map(|_| ()),
             };
-            // SAFETY: the kernel wrote this member, and any bit pattern is a number.
+            // SAFETY: the kernel wrote this member, and any bit pattern is a valid number.
             let count = unsafe { attr.batch.count } as usize;
             let keys = self.keys.chunks_exact(self.key_size);
             let values = self.values.chunks_exact(self.value_size);
@@ -92,31 +93,31 @@ impl Rows {
             if end {
                 break;
             }
-            left -= count.min(left);
-            place = next;
-            begun = true;
+            remaining -= count.min(remaining);
+            cursor = next;
+            started = true;
         }
         Ok(())
     }
 
     fn one_by_one(&mut self, map: BorrowedFd<'_>, limit: usize, mut row: impl FnMut(&[u8], &[u8])) -> io::Result<()> {
         let (key, rest) = self.keys.split_at_mut(self.key_size);
-        // Without batches the buffer for keys is free but for its first: the second holds the next key.
+        // Without batches only the first key of the buffer is used; the second holds the next key.
         let mut spare = [0u8; 64];
         let next = if rest.len() >= self.key_size { &mut rest[..self.key_size] } else { &mut spare[..self.key_size] };
-        let mut begun = false;
+        let mut started = false;
         for _ in 0..limit {
             let mut attr = empty();
             let element = element(&mut attr);
             element.map_fd = map.as_raw_fd() as u32;
-            element.key = if begun { key.as_ptr() as u64 } else { 0 };
+            element.key = if started { key.as_ptr() as u64 } else { 0 };
             element.__bindgen_anon_1.next_key = next.as_mut_ptr() as u64;
             match command(bpf_cmd::BPF_MAP_GET_NEXT_KEY, &mut attr) {
                 Err(error) if error.raw_os_error() == Some(libc::ENOENT) => break,
                 other => other?,
             };
             key.copy_from_slice(next);
-            begun = true;
+            started = true;
             match lookup(map, key, &mut self.values[..self.value_size]) {
                 Err(error) if error.raw_os_error() == Some(libc::ENOENT) => continue,
                 other => other?,
@@ -146,19 +147,19 @@ pub fn delete(map: BorrowedFd<'_>, key: &[u8]) -> io::Result<()> {
     command(bpf_cmd::BPF_MAP_DELETE_ELEM, &mut attr).map(|_| ())
 }
 
-/// What the kernel counted of a program's runs.
+/// The kernel's run counters of a program.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Statistics {
-    /// Runs while it measured.
+    /// Number of runs while run statistics were enabled.
     pub runs: u64,
-    /// Their time in nanoseconds.
+    /// Run time in nanoseconds while run statistics were enabled.
     pub ns: u64,
-    /// Runs that did not happen, because it was running on that CPU already (counted from 5.12).
+    /// Runs that were skipped because the program was already running on that CPU (counted from 5.12).
     pub misses: u64,
 }
 
 impl Statistics {
-    /// What came on top of what there was before.
+    /// The increase since `before`.
     pub fn since(self, before: Statistics) -> Statistics {
         Statistics {
             runs: self.runs.saturating_sub(before.runs),
@@ -168,9 +169,9 @@ impl Statistics {
     }
 }
 
-/// What became of a program's runs so far.
+/// Reads the run counters of a program.
 pub fn statistics(program: BorrowedFd<'_>) -> io::Result<Statistics> {
-    // SAFETY: a C struct of numbers, for which zero is a value.
+    // SAFETY: a C struct of numbers, for which zero is valid.
     let mut info: bpf_prog_info = unsafe { std::mem::zeroed() };
     let mut attr = empty();
     attr.info.bpf_fd = program.as_raw_fd() as u32;
@@ -180,7 +181,7 @@ pub fn statistics(program: BorrowedFd<'_>) -> io::Result<Statistics> {
     Ok(Statistics { runs: info.run_cnt, ns: info.run_time_ns, misses: info.recursion_misses })
 }
 
-/// Runs a raw tracepoint program once, with `arguments` as the tracepoint's.
+/// Runs a raw tracepoint program once, with `arguments` as the tracepoint's arguments.
 pub fn test_run(program: BorrowedFd<'_>, arguments: &[u64]) -> io::Result<()> {
     let mut attr = empty();
     attr.test.prog_fd = program.as_raw_fd() as u32;
@@ -194,17 +195,17 @@ fn is_unsupported(error: &io::Error) -> bool {
 }
 
 fn empty() -> bpf_attr {
-    // SAFETY: a union of C structs of numbers, for which zero is a value; the kernel wants the unused rest zeroed.
+    // SAFETY: a union of C structs of numbers, for which zero is valid; the kernel requires unused bytes to be zero.
     unsafe { std::mem::zeroed() }
 }
 
 fn element(attr: &mut bpf_attr) -> &mut aya_obj::generated::bpf_attr__bindgen_ty_2 {
-    // SAFETY: every member of the union is valid when zeroed, and this one is about to be the one in use.
+    // SAFETY: every member of the union is valid when zeroed, and this one is about to be used.
     unsafe { &mut attr.__bindgen_anon_2 }
 }
 
 fn command(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<i64> {
-    // SAFETY: the callers fill the attribute with live buffers of the sizes that the map or program was made with.
+    // SAFETY: callers set live buffers of the sizes with which the map or program was created.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command as libc::c_long, attr, size_of::<bpf_attr>()) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }

@@ -1,7 +1,7 @@
-//! Reading the counter maps once a tick: what has grown since the last time, row by row.
+//! Reads the counter maps once a tick, and emits the growth of each row since the last time.
 //!
-//! Every value is a row of words that only grow ([`collector_common::Counters`]), so that one way of reading serves all
-//! signals; what a word means is the signal's business. In steady state nothing is allocated.
+//! Every value is a row of words that only grow ([`collector_common::Counters`]), so one reader serves all signals; the
+//! signals know the meaning of the words. In steady state nothing is allocated.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
@@ -18,12 +18,12 @@ use crate::signal::{Context, RowKey, cgroup};
 
 use super::bpf::{self, Rows};
 
-/// Rows that one system call reads at the most: a bound on the buffers on hosts with many CPUs.
+/// Maximum number of rows per system call: bounds the buffers on hosts with many CPUs.
 const CHUNK: usize = 128;
-/// Dead cgroups that are remembered, in case a late IO brings one back.
-const REMEMBERED: usize = 4096;
+/// Number of dead cgroups that are remembered, in case a late IO brings one back.
+const MAX_DEAD: usize = 4096;
 
-/// All counter maps, and who owns which slot.
+/// All counter maps, and the owner of each slot.
 pub struct CounterMaps {
     tables: Vec<Table>,
     slots: Slots,
@@ -38,7 +38,7 @@ impl CounterMaps {
         Ok(CounterMaps { tables, slots: Slots::new(ebpf, slots)? })
     }
 
-    /// Emits a reading for everything that has grown since the last call.
+    /// Emits a reading for each row that has grown since the last call.
     pub fn read(&mut self, context: &Context, emit: &mut dyn FnMut(Reading)) -> Result<()> {
         self.slots.refresh()?;
         for table in &mut self.tables {
@@ -48,32 +48,32 @@ impl CounterMaps {
         Ok(())
     }
 
-    /// The cgroup died at `now` (CLOCK_MONOTONIC, in nanoseconds): its slot is free after `quarantine` more, when no IO
-    /// of it can be under way any more and its last counts have been read.
+    /// Marks a cgroup as dead at `now` (CLOCK_MONOTONIC, in nanoseconds). Its slot becomes free after `quarantine`,
+    /// when no IO of it can be in flight and its last counts have been read.
     pub fn retire(&mut self, cgroup: cgroup::Id, now: u64, quarantine: u64) {
         self.slots.dying.push_back((now.saturating_add(quarantine), cgroup));
     }
 
-    /// Gives back the slots whose quarantine is over.
+    /// Frees the slots whose quarantine is over.
     pub fn release(&mut self, now: u64) -> Result<()> {
         self.slots.release(now)
     }
 
-    /// Every cgroup that owns a slot.
+    /// All cgroups that own a slot.
     pub fn owners(&self) -> impl Iterator<Item = cgroup::Id> {
         self.slots.owners.iter().flatten().copied()
     }
 }
 
-/// One counter map and what it held when it was last read.
+/// One counter map, and its last values.
 struct Table {
     spec: Counters,
     map: MapData,
     cpus: usize,
     rows: Rows,
-    /// For slots and indices: row after row.
+    /// Last values of slots and indices, row after row.
     seen: Vec<u64>,
-    /// For hashes.
+    /// Last values of hashes.
     seen_by_key: HashMap<[u8; 8], Vec<u64>>,
     sum: Vec<u64>,
 }
@@ -84,7 +84,7 @@ impl Table {
         let (map, key_size) = match map {
             Map::PerCpuArray(map) => (map, 4),
             Map::PerCpuHashMap(map) => (map, 8),
-            _ => anyhow::bail!("map {} is of a kind that holds no counters", spec.map),
+            _ => anyhow::bail!("map {} is not a per-CPU array or hash", spec.map),
         };
         let entries = map.info().with_context(|| format!("describe map {}", spec.map))?.max_entries() as usize;
         let words = if spec.key == Key::Hash { 0 } else { entries * spec.words };
@@ -147,13 +147,13 @@ struct Slots {
     map: MapData,
     free: Stack<MapData, u32>,
     rows: Rows,
-    /// By slot.
+    /// Indexed by slot.
     owners: Vec<Option<cgroup::Id>>,
-    /// Slots that lost their owner at the last round, and are free once what was counted in them since has been read.
+    /// Slots that lost their owner in the last round. They are freed once their remaining counts have been read.
     leaving: HashSet<u32>,
-    /// The dead, with the time at which their slots are free.
+    /// Dead cgroups, with the time at which their slots become free.
     dying: VecDeque<(u64, cgroup::Id)>,
-    /// The dead whose slots are free, the oldest first.
+    /// Dead cgroups whose slots have been freed, the oldest first.
     dead: VecDeque<cgroup::Id>,
     is_dead: HashSet<cgroup::Id>,
 }
@@ -163,7 +163,7 @@ impl Slots {
         let take = |ebpf: &mut aya::Ebpf, name: &str| {
             ebpf.take_map(name).with_context(|| format!("the object has no map {name}"))
         };
-        let Map::HashMap(map) = take(ebpf, "SLOTS")? else { anyhow::bail!("map SLOTS is no hash") };
+        let Map::HashMap(map) = take(ebpf, "SLOTS")? else { anyhow::bail!("map SLOTS is not a hash") };
         Ok(Slots {
             map,
             free: Stack::try_from(take(ebpf, "FREE")?).context("map FREE")?,
@@ -176,14 +176,14 @@ impl Slots {
         })
     }
 
-    /// Rows that can hold anything: slot 0, and all up to the highest that is or was owned.
+    /// Number of rows that may be in use: slot 0, and all up to the highest slot with a current or recent owner.
     fn in_use(&self) -> usize {
         let leaving = self.leaving.iter().max().map_or(1, |&highest| highest as usize + 1);
         self.owners.iter().rposition(Option::is_some).map_or(leaving, |highest| leaving.max(highest + 1))
     }
 
-    /// Whom a slot's counts are charged to, which is nobody for slot 0 and for what a late IO of the dead left behind;
-    /// `None` for a slot that was taken a moment ago, whose counts wait until its owner is known.
+    /// The cgroup to charge a slot's counts to: `Some(None)` for slot 0 and for late IO of dead cgroups; `None` for a
+    /// slot that was just taken, whose counts wait until its owner is known.
     fn owner(&self, slot: usize) -> Option<Option<cgroup::Id>> {
         let owner = self.owners.get(slot).copied().flatten();
         let known = owner.is_some() || slot == 0 || self.leaving.contains(&(slot as u32));
@@ -210,8 +210,8 @@ impl Slots {
             && due <= now
         {
             self.dying.pop_front();
-            self.disown(id)?;
-            if self.dead.len() == REMEMBERED
+            self.remove_owner(id)?;
+            if self.dead.len() == MAX_DEAD
                 && let Some(oldest) = self.dead.pop_front()
             {
                 self.is_dead.remove(&oldest);
@@ -219,18 +219,18 @@ impl Slots {
             self.dead.push_back(id);
             self.is_dead.insert(id);
         }
-        // A late IO may have taken a slot for a cgroup that was done with.
+        // A late IO may have taken a slot for a cgroup whose slot was freed already.
         for slot in 1..self.owners.len() {
             if let Some(id) = self.owners[slot]
                 && self.is_dead.contains(&id)
             {
-                self.disown(id)?;
+                self.remove_owner(id)?;
             }
         }
         Ok(())
     }
 
-    fn disown(&mut self, cgroup: cgroup::Id) -> Result<()> {
+    fn remove_owner(&mut self, cgroup: cgroup::Id) -> Result<()> {
         let key = collector_common::cgroup::Id { id: cgroup.id, hierarchy: cgroup.hierarchy };
         let map = self.map.fd().as_fd();
         let mut slot = 0u32;

@@ -1,5 +1,5 @@
-//! What the doctor says about the kernel: its BTF, the capabilities that attaching takes, and what becomes of each probe
-//! when it is tried. Nothing stays attached.
+//! The doctor's findings about the kernel: its BTF, the capabilities that attaching needs, and the outcome of trying
+//! each probe. Nothing stays attached.
 
 use std::path::Path;
 
@@ -14,10 +14,10 @@ use crate::source::cgroup::Hierarchies;
 use crate::source::root::Root;
 use crate::source::transfer::finder::Finder;
 
-/// The key of what is said about capabilities.
+/// Key of the finding about capabilities.
 pub const CAPABILITY: &str = "capabilities";
 
-/// Whether the kernel's types are known.
+/// Whether the kernel's BTF can be read.
 pub fn btf(path: Option<&Path>) -> Finding {
     let (ok, is) = match layout::load(path) {
         Ok(_) => (true, path.unwrap_or(Path::new(layout::VMLINUX)).display().to_string()),
@@ -30,22 +30,22 @@ pub fn btf(path: Option<&Path>) -> Finding {
 pub fn capability() -> Finding {
     let missing: Vec<_> = privilege::missing().iter().map(ToString::to_string).collect();
     let is = match missing.is_empty() {
-        true => "all that attaching takes".to_owned(),
+        true => "all that attaching needs".to_owned(),
         false => format!("missing: {}", missing.join(", ")),
     };
     Finding { key: CAPABILITY, title: "capability", ok: missing.is_empty(), is }
 }
 
-/// Attaches what can be attached, and looks once for libraries.
+/// Attaches what can be attached, and looks for libraries once.
 ///
 /// # Errors
 /// Why no probe could be tried.
 pub fn probes(config: &Config, root: &Root) -> Result<Vec<Probe>> {
     let hierarchies = Hierarchies::find(root)?;
     if !privilege::missing().is_empty() {
-        bail!("probes are tried with these capabilities only");
+        bail!("probes can only be tried with these capabilities");
     }
-    // One slot does: nothing is counted here.
+    // Nothing is counted here, so one slot is enough.
     let loaded = load::load(config, 2, &hierarchies)?;
     let mut probes = loaded.probes;
     let mut finder = Finder::new(root, load::waiting(&loaded.ebpf, &probes)?);

@@ -1,6 +1,6 @@
-//! What processes hold of pinned host memory and of device memory, as the programs add it up by process. A process that
-//! has ended holds nothing, whether it gave anything back or not: each is watched through a descriptor of its own, so
-//! that neither a zombie nor another process with its number passes for it.
+//! How much pinned host memory and device memory processes hold, as the programs sum it up per process. A process that
+//! has ended holds nothing, whatever it freed: each is watched through a pidfd, so that neither a zombie nor a process
+//! with a reused pid is mistaken for it.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -19,7 +19,7 @@ use crate::sample::Reading;
 use crate::signal::cgroup;
 use crate::signal::transfer;
 
-/// Rows that one system call reads at the most.
+/// Maximum number of rows per system call.
 const CHUNK: usize = 256;
 
 /// What processes hold.
@@ -30,12 +30,11 @@ pub struct Holdings {
     known: BTreeMap<u32, Known>,
 }
 
-/// One process.
 struct Known {
-    /// Readable once the process has ended; absent where it had before it could be opened.
+    /// Readable once the process has ended; absent if it had ended before it could be opened.
     process: Option<OwnedFd>,
-    /// What was told of it.
-    told: Process,
+    /// The last reported state.
+    reported: Process,
     ended: bool,
 }
 
@@ -54,31 +53,31 @@ impl Holdings {
         })
     }
 
-    /// Emits by how much each process's holdings changed since the last call.
+    /// Emits the change of each process's holdings since the last call.
     pub fn read(&mut self, emit: &mut dyn FnMut(Reading)) -> Result<()> {
         let Holdings { processes, allocations, rows, known } = self;
         rows.each(processes.fd().as_fd(), |key, value| {
             let (Ok(pid), Ok(process)) = (u32::read_from_bytes(key), Process::read_from_bytes(value)) else { return };
             let known = known.entry(pid).or_insert_with(|| Known {
                 process: open(pid),
-                told: Process { bytes: [0; MEMORIES], ..process },
+                reported: Process { bytes: [0; MEMORIES], ..process },
                 ended: false,
             });
-            tell(&mut known.told, process.bytes, emit);
+            emit_change(&mut known.reported, process.bytes, emit);
         })
         .with_context(|| format!("read map {PROCESSES}"))?;
         for process in known.values_mut() {
             process.ended = process.process.as_ref().is_none_or(has_ended);
         }
         if known.values().any(|process| process.ended) {
-            forget(processes, allocations, known, emit)?;
+            remove_ended(processes, allocations, known, emit)?;
         }
         Ok(())
     }
 }
 
-/// Gives back what the ended held. What they allocated is forgotten too: their numbers will be others' one day.
-fn forget(
+/// Reports that ended processes hold nothing, and removes their allocations from the maps: their pids will be reused.
+fn remove_ended(
     processes: &MapData,
     allocations: &MapData,
     known: &mut BTreeMap<u32, Known>,
@@ -96,28 +95,28 @@ fn forget(
     }
     for (pid, process) in known.iter_mut().filter(|(_, process)| process.ended) {
         remove(processes, pid.as_bytes())?;
-        tell(&mut process.told, [0; MEMORIES], emit);
+        emit_change(&mut process.reported, [0; MEMORIES], emit);
     }
     known.retain(|_, process| !process.ended);
     Ok(())
 }
 
-fn tell(told: &mut Process, now: [u64; MEMORIES], emit: &mut dyn FnMut(Reading)) {
-    if told.bytes == now {
+fn emit_change(reported: &mut Process, now: [u64; MEMORIES], emit: &mut dyn FnMut(Reading)) {
+    if reported.bytes == now {
         return;
     }
     let mut bytes = [0; MEMORIES];
-    for ((grown, now), before) in bytes.iter_mut().zip(now).zip(told.bytes) {
+    for ((grown, now), before) in bytes.iter_mut().zip(now).zip(reported.bytes) {
         *grown = now.wrapping_sub(before) as i64;
     }
-    told.bytes = now;
-    let cgroup = cgroup::Id::from_record(told.cgroup);
+    reported.bytes = now;
+    let cgroup = cgroup::Id::from_record(reported.cgroup);
     emit(Reading::Transfer(transfer::Reading::Held { cgroup, bytes }));
 }
 
 fn remove(map: &MapData, key: &[u8]) -> Result<()> {
     match bpf::delete(map.fd().as_fd(), key) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).context("forget an ended process"),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).context("remove an ended process"),
         _ => Ok(()),
     }
 }
@@ -138,11 +137,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_told_is_the_change_and_nothing_if_there_is_none() {
-        let mut told = Process { bytes: [0; 2], cgroup: collector_common::cgroup::Id { id: 7, hierarchy: 5 } };
+    fn only_changes_are_emitted() {
+        let mut reported = Process { bytes: [0; 2], cgroup: collector_common::cgroup::Id { id: 7, hierarchy: 5 } };
         let mut changes = Vec::new();
         for now in [[100, 0], [100, 0], [60, 5], [0, 0]] {
-            tell(&mut told, now, &mut |reading| match reading {
+            emit_change(&mut reported, now, &mut |reading| match reading {
                 Reading::Transfer(transfer::Reading::Held { cgroup: Some(id), bytes }) if id.id == 7 => {
                     changes.push(bytes);
                 }
@@ -153,14 +152,14 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_process_shows_while_it_is_a_zombie() {
+    fn a_zombie_counts_as_ended() {
         let mut child = std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
         let process = open(child.id()).unwrap();
         assert!(!has_ended(&process));
         drop(child.stdin.take());
         let mut watched = [PollFd::new(&process, PollFlags::IN)];
         poll(&mut watched, None).unwrap();
-        assert!(has_ended(&process), "it was not waited for yet");
+        assert!(has_ended(&process), "before it is reaped");
         child.wait().unwrap();
         assert!(open(u32::MAX).is_none());
     }

@@ -1,4 +1,4 @@
-//! Loading the programs and attaching each to its hook; what becomes of each is said, not guessed.
+//! Loads the programs and attaches each to its hook; reports the outcome for each.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -25,82 +25,82 @@ use crate::source::transfer::finder;
 
 use super::layout::{self, Resolved, Unmet};
 
-/// The programs, built for this very collector.
+/// The programs, built together with this collector.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/collector-ebpf"));
 
-/// Where the perf subsystem shows that it knows kprobes.
+/// Exists if the perf subsystem supports kprobes.
 const KPROBES: &str = "/sys/bus/event_source/devices/kprobe";
 
-/// Every log level, and none (aya-log's numbers).
+/// aya-log's numbers for every log level and for none.
 const LOG_ALL: u8 = 5;
 const LOG_NONE: u8 = 0;
 
-/// The loaded object, and what became of its probes.
+/// The loaded object, and the state of its probes.
 pub struct Loaded {
-    /// Holds the programs and their links: they are detached when it is dropped.
+    /// Owns the programs and their links; dropping it detaches them.
     pub ebpf: Ebpf,
     /// In the order of the catalogue.
     pub probes: Vec<sample::Probe>,
-    /// What the programs know of the kernel.
+    /// The kernel's layout as the programs know it.
     pub resolved: Resolved,
 }
 
-/// Loads the object and attaches what this kernel can attach.
+/// Loads the object and attaches what this kernel supports.
 ///
 /// # Errors
-/// When nothing at all can be loaded: the kernel's BTF is missing or lacks what every probe needs, or the kernel
-/// refuses the object's maps. A probe that cannot be attached is no error, but a state of that probe.
+/// Nothing can be loaded: the kernel's BTF is missing or lacks what every probe needs, or the kernel refuses the
+/// object's maps. A probe that cannot be attached is not an error, but a state of that probe.
 pub fn load(all: &Config, slots: u32, hierarchies: &Hierarchies) -> Result<Loaded> {
     let config = &all.kernel;
     let resolved = layout::resolve(&layout::load(config.btf.as_deref())?)?;
     let mut ebpf = create(all, slots, hierarchies, &resolved)?;
-    // Before anything is attached: a count that finds no slot is lost to its cgroup.
+    // Fill before anything is attached: a count that finds no free slot is not charged to its cgroup.
     free_slots(&mut ebpf, slots)?;
     let btf = match &config.btf {
         Some(path) => Btf::parse_file(path, aya::Endianness::default()).ok(),
         None => Btf::from_sys_fs().ok(),
     };
     let mut probes = BTreeMap::new();
-    // While they are attached one after the other, an IO of which only the end is seen is none that was lost.
-    all_is_seen_since(&mut ebpf, u64::MAX)?;
-    for (signal, probe) in every_probe() {
-        let (state, reason) = fate(all, &resolved, &probes, signal, probe).unwrap_or_else(|| {
+    // While programs are attached one after the other, an IO whose start was missed does not count as lost.
+    set_attached_since(&mut ebpf, u64::MAX)?;
+    for (signal, probe) in all_probes() {
+        let (state, reason) = skip_reason(all, &resolved, &probes, signal, probe).unwrap_or_else(|| {
             match attach(&mut ebpf, probe, btf.as_ref()) {
-                Ok(()) if is_of_a_library(probe.hook) => (ProbeState::Waiting, Some(finder::NO_LIBRARY.to_owned())),
+                Ok(()) if is_library_hook(probe.hook) => (ProbeState::Waiting, Some(finder::NO_LIBRARY.to_owned())),
                 Ok(()) => (ProbeState::Attached, None),
-                Err(error) => (on_failure(probe.hook), Some(format!("{error:#}"))),
+                Err(error) => (failure_state(probe.hook), Some(format!("{error:#}"))),
             }
         });
         probes.insert(probe.program, sample::Probe { program: probe.program.to_owned(), state, reason });
     }
-    all_is_seen_since(&mut ebpf, clock::monotonic_ns())?;
-    let probes = every_probe().filter_map(|(_, probe)| probes.remove(probe.program)).collect();
+    set_attached_since(&mut ebpf, clock::monotonic_ns())?;
+    let probes = all_probes().filter_map(|(_, probe)| probes.remove(probe.program)).collect();
     Ok(Loaded { ebpf, probes, resolved })
 }
 
-/// Tells the programs from when on they see all of every IO.
-fn all_is_seen_since(ebpf: &mut Ebpf, ns: u64) -> Result<()> {
+/// Tells the programs since when they see both ends of every IO (CLOCK_MONOTONIC, in nanoseconds).
+fn set_attached_since(ebpf: &mut Ebpf, ns: u64) -> Result<()> {
     let map = ebpf.map_mut(block::IN_FLIGHT).with_context(|| format!("no map {}", block::IN_FLIGHT))?;
     let mut requests: aya::maps::HashMap<_, u64, u64> = map.try_into()?;
-    requests.insert(block::ATTACHED, ns, 0).context("say when the programs were attached")
+    requests.insert(block::ATTACHED, ns, 0).context("store when the programs were attached")
 }
 
-/// Whether a probe sees, or will once there is a library.
-pub fn sees(probe: &sample::Probe) -> bool {
+/// Whether a probe is attached, or will be once a library is loaded.
+pub fn is_active(probe: &sample::Probe) -> bool {
     matches!(probe.state, ProbeState::Attached | ProbeState::Waiting)
 }
 
-/// The programs that are loaded and wait for a library.
+/// The loaded programs that wait for a library.
 pub fn waiting(ebpf: &Ebpf, probes: &[sample::Probe]) -> Result<Vec<finder::Program>> {
     let mut waiting = Vec::new();
-    for (_, probe) in every_probe() {
+    for (_, probe) in all_probes() {
         let (functions, returns) = match probe.hook {
             Hook::LibraryEntry(functions) => (functions, false),
             Hook::LibraryReturn(functions) => (functions, true),
             _ => continue,
         };
         if let Some(program) = ebpf.program(probe.program)
-            && probes.iter().any(|told| told.program == probe.program && sees(told))
+            && probes.iter().any(|found| found.program == probe.program && is_active(found))
         {
             let fd =
                 program.fd().and_then(|fd| Ok(fd.as_fd().try_clone_to_owned()?)).context("a program's descriptor")?;
@@ -110,17 +110,17 @@ pub fn waiting(ebpf: &Ebpf, probes: &[sample::Probe]) -> Result<Vec<finder::Prog
     Ok(waiting)
 }
 
-/// Too little is left to be of use: more than half of what this kernel should be able to show cannot be seen.
+/// Whether too little works to be useful: more probes failed than were attached.
 pub fn too_few(probes: &[sample::Probe]) -> bool {
     let count = |state| probes.iter().filter(|probe| probe.state == state).count();
     count(ProbeState::Failed) > count(ProbeState::Attached)
 }
 
-fn every_probe() -> impl Iterator<Item = (&'static Signal, &'static Probe)> {
+fn all_probes() -> impl Iterator<Item = (&'static Signal, &'static Probe)> {
     SIGNALS.iter().flat_map(|signal| signal.probes.iter().map(move |probe| (signal, probe)))
 }
 
-/// Creates the maps and parses the programs, none of which is attached yet.
+/// Creates the maps and parses the programs; attaches nothing.
 fn create(all: &Config, slots: u32, hierarchies: &Hierarchies, resolved: &Resolved) -> Result<Ebpf> {
     let config = &all.kernel;
     let settings = Settings {
@@ -151,22 +151,22 @@ fn create(all: &Config, slots: u32, hierarchies: &Hierarchies, resolved: &Resolv
             loader.map_max_entries(map, 1);
         }
     }
-    // Before 5.11 maps are charged to this limit; where it cannot be raised (no CAP_SYS_RESOURCE), newer kernels do not
-    // mind, and older ones say so when the first map is created.
+    // Before 5.11 maps count against this limit. If it cannot be raised (no CAP_SYS_RESOURCE), newer kernels do not
+    // need it, and older ones fail when the first map is created.
     let unlimited = rustix::process::Rlimit { current: None, maximum: None };
     let _ = rustix::process::setrlimit(rustix::process::Resource::Memlock, unlimited);
-    loader.load(OBJECT).map_err(|error| anyhow!("{}", chain(&error))).context("load the eBPF object")
+    loader.load(OBJECT).map_err(|error| anyhow!("{}", error_chain(&error))).context("load the eBPF object")
 }
 
-/// Every slot but 0 is free, before the first program asks for one.
+/// Marks every slot except 0 as free.
 fn free_slots(ebpf: &mut Ebpf, slots: u32) -> Result<()> {
     let map = ebpf.map_mut("FREE").context("the object has no map FREE")?;
     let mut free: Stack<_, u32> = Stack::try_from(map).context("map FREE")?;
-    // The lowest on top, so that the rows in use stay together and few need to be read.
+    // Push the lowest last, so that used rows stay together and few need to be read.
     (1..slots).rev().try_for_each(|slot| free.push(slot, 0)).context("fill map FREE")
 }
 
-/// What each of this kernel's `REQ_OP_*` numbers is to us.
+/// Maps this kernel's `REQ_OP_*` numbers to ours.
 fn operations(layout: &Layout) -> [u8; OPERATIONS] {
     let mut table = [Operation::Other as u8; OPERATIONS];
     let known = [
@@ -184,8 +184,8 @@ fn operations(layout: &Layout) -> [u8; OPERATIONS] {
     table
 }
 
-/// What becomes of a probe that is not even tried.
-fn fate(
+/// The state and reason of a probe that is not attempted; `None` if it is.
+fn skip_reason(
     config: &Config,
     resolved: &Resolved,
     probes: &BTreeMap<&str, sample::Probe>,
@@ -196,12 +196,12 @@ fn fate(
         return Some((ProbeState::Disabled, Some("transfer.enabled is not set".to_owned())));
     }
     if config.kernel.disable.iter().any(|name| name == signal.name || name == probe.program) {
-        return Some((ProbeState::Disabled, Some("kernel.disable names it".to_owned())));
+        return Some((ProbeState::Disabled, Some("disabled by kernel.disable".to_owned())));
     }
     if let Some(first) = probe.instead_of
         && probes.get(first).is_some_and(|probe| probe.state == ProbeState::Attached)
     {
-        return Some((ProbeState::Unneeded, Some(format!("{first} sees the same"))));
+        return Some((ProbeState::Unneeded, Some(format!("{first} covers it"))));
     }
     match resolved.unmet.get(probe.program)? {
         Unmet::Unneeded(reason) => Some((ProbeState::Unneeded, Some(reason.clone()))),
@@ -209,19 +209,19 @@ fn fate(
     }
 }
 
-/// Whether the configuration asks for a signal at all.
+/// Whether the configuration enables a signal.
 fn is_wanted(config: &Config, signal: &Signal) -> bool {
     signal.name != transfer::SIGNAL.name || config.transfer.enabled
 }
 
-/// Such a program is loaded now, and attached once there is a library.
-pub fn is_of_a_library(hook: Hook) -> bool {
+/// Whether the program is loaded now, but attached only once a process has loaded the library.
+pub fn is_library_hook(hook: Hook) -> bool {
     matches!(hook, Hook::LibraryEntry(_) | Hook::LibraryReturn(_))
 }
 
-/// Raw tracepoints and their arguments are resolved before they are tried: one that then fails is broken. The other hooks
-/// depend on how the kernel was built and locked down, which only trying tells.
-fn on_failure(hook: Hook) -> ProbeState {
+/// Raw tracepoints and their arguments are resolved beforehand, so failing to attach one is a fault. The other hooks
+/// depend on the kernel's build and lockdown, which only an attempt reveals.
+fn failure_state(hook: Hook) -> ProbeState {
     match hook {
         Hook::RawTracepoint { .. } => ProbeState::Failed,
         _ => ProbeState::Unsupported,
@@ -230,7 +230,7 @@ fn on_failure(hook: Hook) -> ProbeState {
 
 fn attach(ebpf: &mut Ebpf, probe: &Probe, btf: Option<&Btf>) -> Result<()> {
     let program = ebpf.program_mut(probe.program).context("the object has no such program")?;
-    let btf = || btf.context("it needs the kernel's own BTF");
+    let btf = || btf.context("it needs the kernel's BTF");
     let done: Result<(), ProgramError> = match (probe.hook, program) {
         (Hook::RawTracepoint { name, .. }, Program::RawTracePoint(program)) => {
             program.load().and_then(|()| program.attach(name).map(drop))
@@ -260,33 +260,33 @@ fn attach(ebpf: &mut Ebpf, probe: &Probe, btf: Option<&Btf>) -> Result<()> {
             program.load().and_then(|()| {
                 cpus.into_iter().try_for_each(|cpu| {
                     let scope = PerfEventScope::AllProcessesOneCpu { cpu };
-                    // Every event, not one in so many.
+                    // Every event, without sampling.
                     let policy = SamplePolicy::Period(1);
                     program.attach(PerfEventConfig::Software(event), scope, policy, false).map(drop)
                 })
             })
         }
-        (hook, _) => bail!("the object's program is of another kind than {hook:?}"),
+        (hook, _) => bail!("the object's program does not match the hook {hook:?}"),
     };
     done.map_err(|error| {
         if let ProgramError::LoadError { verifier_log, .. } = &error {
             tracing::debug!(program = probe.program, "verifier: {verifier_log}");
         }
-        anyhow!("{}", chain(&error))
+        anyhow!("{}", error_chain(&error))
     })
 }
 
 /// An error and its causes, without the verifier's log, which may be megabytes.
-fn chain(error: &(dyn Error + 'static)) -> String {
+fn error_chain(error: &(dyn Error + 'static)) -> String {
     if let Some(ProgramError::LoadError { io_error, verifier_log }) = error.downcast_ref() {
         let log = verifier_log.to_string();
-        // Below the reason the verifier sums up its work.
+        // The reason precedes the verifier's statistics.
         let summary = ["processed ", "stack depth ", "verification time ", "max_states"];
-        let last =
+        let reason =
             log.lines().rfind(|line| !line.trim().is_empty() && !summary.iter().any(|start| line.starts_with(start)));
-        return match last {
-            Some(line) => format!("the kernel refuses the program: {io_error} ({})", line.trim()),
-            None => format!("the kernel refuses the program: {io_error}"),
+        return match reason {
+            Some(line) => format!("the kernel rejected the program: {io_error} ({})", line.trim()),
+            None => format!("the kernel rejected the program: {io_error}"),
         };
     }
     let mut text = error.to_string();

@@ -1,4 +1,4 @@
-//! The kernel as a source: its rings, its counters, and the cgroups that both speak of. The agent opens it before the
+//! The kernel as a source: its rings, its counters, and the cgroups that both refer to. The agent opens it before the
 //! other sources, and waits for its rings between ticks.
 
 pub mod bpf;
@@ -17,7 +17,7 @@ use aya::Ebpf;
 use aya::maps::RingBuf;
 use aya_log::EbpfLogger;
 use collector_common::SIGNALS;
-use collector_common::ring::Ring as Which;
+use collector_common::ring::Ring as RingName;
 
 use super::cgroup::{Hierarchies, walk};
 use super::root::Root;
@@ -34,25 +34,25 @@ use holding::Holdings;
 use ring::Ring;
 use run::Runs;
 
-/// How long a dead cgroup keeps its slot, in nanoseconds: its IO may still be under way, and its last counts are read at
-/// the next tick.
+/// How long a dead cgroup keeps its slot, in nanoseconds: its IO may still be in flight, and its last counts are read
+/// at the next tick.
 const QUARANTINE_NS: u64 = 2_000_000_000;
 
-/// The probes whose misses may have hidden a cgroup.
-const CGROUPS: &[collector_common::Probe] = collector_common::cgroup::SIGNAL.probes;
+/// Probes whose missed runs may hide a cgroup's birth or death.
+const CGROUP_PROBES: &[collector_common::Probe] = collector_common::cgroup::SIGNAL.probes;
 
-/// The kernel, open.
+/// The loaded programs, with their rings and maps.
 pub struct Kernel {
-    /// Dropped, it detaches every program.
+    /// Dropping it detaches every program.
     ebpf: Ebpf,
-    /// What became of each probe.
+    /// The state of each probe.
     pub probes: Vec<Probe>,
-    /// Woken for each record.
+    /// Wakes the agent for each record.
     pub critical: Ring,
-    /// Woken when it fills up.
+    /// Wakes the agent when it fills up.
     pub bulk: Ring,
     counters: CounterMaps,
-    /// Only where transfers are watched.
+    /// Only if transfers are watched.
     holdings: Option<Holdings>,
     root: Root,
     hierarchies: Hierarchies,
@@ -70,18 +70,18 @@ impl Kernel {
     pub fn open(config: &Config) -> Result<Kernel> {
         let root = Root::new(&config.rootfs);
         let hierarchies = Hierarchies::find(&root)?;
-        // Slot 0 is everybody's; a workload has one slot in each hierarchy.
+        // Slot 0 is shared by everything without a slot; a workload has one slot in each hierarchy.
         let slots = 1 + config.workload.max * hierarchies.distinct().count();
         let slots = u32::try_from(slots).unwrap_or(u32::MAX).min(u32::from(u16::MAX));
         let load::Loaded { mut ebpf, probes, .. } = load::load(config, slots, &hierarchies)?;
-        let ring = |ebpf: &mut Ebpf, which: Which| -> Result<Ring> {
-            let map = ebpf.take_map(which.map()).context("the object lacks a ring")?;
-            Ok(Ring::new(RingBuf::try_from(map).with_context(|| format!("map {}", which.map()))?))
+        let ring = |ebpf: &mut Ebpf, name: RingName| -> Result<Ring> {
+            let map = ebpf.take_map(name.map()).context("the object lacks a ring")?;
+            Ok(Ring::new(RingBuf::try_from(map).with_context(|| format!("map {}", name.map()))?))
         };
         let logger = if config.kernel.debug { EbpfLogger::init(&mut ebpf).map(Some) } else { Ok(None) };
         Ok(Kernel {
-            critical: ring(&mut ebpf, Which::Critical)?,
-            bulk: ring(&mut ebpf, Which::Bulk)?,
+            critical: ring(&mut ebpf, RingName::Critical)?,
+            bulk: ring(&mut ebpf, RingName::Bulk)?,
             counters: CounterMaps::new(&mut ebpf, slots)?,
             holdings: config.transfer.enabled.then(|| Holdings::new(&mut ebpf)).transpose()?,
             start: start(config, &hierarchies),
@@ -94,7 +94,7 @@ impl Kernel {
             walk_due: true,
             devices: HashSet::new(),
             logger: logger.context("open the programs' debug log")?,
-            runs: Runs::new(seeing(&probes), config.kernel.measure),
+            runs: Runs::new(active(&probes), config.kernel.measure),
             ebpf,
             probes,
             root,
@@ -102,17 +102,17 @@ impl Kernel {
         })
     }
 
-    /// The hierarchies whose cgroups its readings name.
+    /// The hierarchies of the cgroups in its readings.
     pub fn hierarchies(&self) -> &Hierarchies {
         &self.hierarchies
     }
 
-    /// The programs that are loaded and wait for a library.
+    /// The loaded programs that wait for a library.
     pub fn waiting(&self) -> Result<Vec<finder::Program>> {
         load::waiting(&self.ebpf, &self.probes)
     }
 
-    /// Emits what comes before everything else: facts about the host, and the state of each probe.
+    /// Emits the samples that come before everything else: facts about the host, and the state of each probe.
     pub fn begin(&mut self, sink: &mut dyn FnMut(Sample)) {
         let time = clock::unix_ns();
         sink(Sample { time, reading: Reading::Start(self.start.clone()) });
@@ -146,8 +146,8 @@ impl Kernel {
         more
     }
 
-    /// Everything that is read once a tick. After a loss that may have hidden a cgroup's birth or death, or at the
-    /// start, the tree is walked first.
+    /// Reads everything that is due once a tick. At the start, and after a loss that may have hidden a cgroup's birth
+    /// or death, walks the tree first.
     fn tick(&mut self, sink: &mut dyn FnMut(Sample)) -> Result<()> {
         self.context.clock_offset_ns = clock::offset_ns();
         let time = clock::unix_ns();
@@ -157,7 +157,7 @@ impl Kernel {
         let Kernel { counters, context, devices, walk_due, root, .. } = self;
         counters.read(context, &mut |reading| {
             match &reading {
-                Reading::Lost(Lost { stage, .. }) if is_blinding(*stage) => *walk_due = true,
+                Reading::Lost(Lost { stage, .. }) if may_hide_cgroups(*stage) => *walk_due = true,
                 Reading::Block(block::Reading::Device { device, .. }) if devices.insert(*device) => {
                     let name =
                         Reading::Block(block::Reading::Name { device: *device, name: device_name(root, *device) });
@@ -175,24 +175,24 @@ impl Kernel {
             logger.flush();
         }
         let Kernel { runs, ebpf, walk_due, .. } = self;
-        let mut missed = |name| *walk_due |= CGROUPS.iter().any(|probe| probe.program == name);
+        let mut missed = |name| *walk_due |= CGROUP_PROBES.iter().any(|probe| probe.program == name);
         runs.read(ebpf, &mut missed, &mut |reading| sink(Sample { time, reading }))
     }
 
     fn walk(&mut self, time: u64, sink: &mut dyn FnMut(Sample)) -> Result<()> {
         self.walk_due = false;
-        let mut living = HashSet::new();
-        let mut say = |reading| sink(Sample { time, reading: Reading::Cgroup(reading) });
-        say(cgroup::Reading::Walk);
+        let mut alive = HashSet::new();
+        let mut emit = |reading| sink(Sample { time, reading: Reading::Cgroup(reading) });
+        emit(cgroup::Reading::Walk);
         for hierarchy in self.hierarchies.distinct() {
             walk(hierarchy, &mut |id, path| {
-                living.insert(id);
-                say(cgroup::Reading::Born { id, path: path.to_owned() });
+                alive.insert(id);
+                emit(cgroup::Reading::Born { id, path: path.to_owned() });
             })?;
         }
-        say(cgroup::Reading::Walked);
+        emit(cgroup::Reading::Walked);
         let now = clock::monotonic_ns();
-        let dead: Vec<_> = self.counters.owners().filter(|owner| !living.contains(owner)).collect();
+        let dead: Vec<_> = self.counters.owners().filter(|owner| !alive.contains(owner)).collect();
         for cgroup in dead {
             self.counters.retire(cgroup, now, self.quarantine_ns);
         }
@@ -202,7 +202,7 @@ impl Kernel {
 
 impl Source for Kernel {
     fn read(&mut self, emit: &mut dyn FnMut(Sample)) -> Health {
-        // The rings first: a cgroup's birth comes before its counts.
+        // Rings first: a cgroup's birth comes before its counts.
         self.drain_critical(emit);
         self.drain_bulk(emit);
         Health::Read(self.tick(emit))
@@ -227,22 +227,22 @@ pub fn start(config: &Config, hierarchies: &Hierarchies) -> Start {
 }
 
 /// Names of the programs that are attached or wait for a library.
-fn seeing(probes: &[Probe]) -> impl Iterator<Item = &'static str> {
-    let sees = |name: &str| probes.iter().any(|probe| probe.program == name && load::sees(probe));
-    SIGNALS.iter().flat_map(|signal| signal.probes).map(|probe| probe.program).filter(move |name| sees(name))
+fn active(probes: &[Probe]) -> impl Iterator<Item = &'static str> {
+    let is_active = |name: &str| probes.iter().any(|probe| probe.program == name && load::is_active(probe));
+    SIGNALS.iter().flat_map(|signal| signal.probes).map(|probe| probe.program).filter(move |name| is_active(name))
 }
 
 fn malformed_sample(malformed: &crate::decode::Malformed) -> Sample {
-    tracing::warn!("a record that cannot be read: {malformed}");
+    tracing::warn!("malformed record from an eBPF program: {malformed}");
     Sample { time: clock::unix_ns(), reading: Reading::Lost(Lost { stage: Stage::Malformed, count: 1 }) }
 }
 
-/// Stages whose loss may have hidden a cgroup.
-fn is_blinding(stage: Stage) -> bool {
+/// Whether a loss at this stage may have hidden a cgroup's birth or death.
+fn may_hide_cgroups(stage: Stage) -> bool {
     matches!(stage, Stage::RingCritical | Stage::Path)
 }
 
-/// The kernel's name of a block device, or its numbers where it is gone already.
+/// The kernel's name of a block device, or its numbers if it is gone.
 fn device_name(root: &Root, device: block::Device) -> String {
     let numbers = format!("{}:{}", device.major, device.minor);
     let link = std::fs::read_link(root.at("/sys/dev/block").join(&numbers)).ok();
@@ -255,11 +255,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_device_is_named_as_the_host_names_it() {
+    fn a_device_has_the_hosts_name_for_it() {
         let root = std::env::temp_dir().join(format!("headroom-device-{}", std::process::id()));
-        let folder = root.join("sys/dev/block");
-        std::fs::create_dir_all(&folder).unwrap();
-        std::os::unix::fs::symlink("../../devices/pci0/block/hosts-own", folder.join("8:1")).unwrap();
+        let directory = root.join("sys/dev/block");
+        std::fs::create_dir_all(&directory).unwrap();
+        std::os::unix::fs::symlink("../../devices/pci0/block/hosts-own", directory.join("8:1")).unwrap();
         let named =
             [(8, 1), (8, 2)].map(|(major, minor)| device_name(&Root::new(&root), block::Device { major, minor }));
         std::fs::remove_dir_all(&root).unwrap();

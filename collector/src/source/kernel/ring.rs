@@ -1,4 +1,4 @@
-//! Draining a ring: from the mapped pages straight into samples, without a copy of the record.
+//! Drains a ring: decodes records straight from the mapped pages, without copying them.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -8,19 +8,18 @@ use crate::decode::{self, Malformed};
 use crate::sample::Sample;
 use crate::signal::Context;
 
-/// Records that are taken in one go: a storm must not keep the agent from its other duties.
+/// Maximum number of records per call: an event storm must not keep the agent from its other work.
 const BURST: usize = 64 * 1024;
 
-/// One of the two rings, on the reader's side.
+/// The reading side of one of the two rings.
 pub struct Ring(RingBuf<MapData>);
 
 impl Ring {
-    /// Over the map that the loader made.
     pub fn new(map: RingBuf<MapData>) -> Ring {
         Ring(map)
     }
 
-    /// Hands every waiting record to `sink`, decoded; gives the number taken and whether more may be waiting.
+    /// Decodes every waiting record and passes it to `sink`; returns the number taken and whether more may be waiting.
     pub fn drain(&mut self, context: &Context, sink: &mut dyn FnMut(Result<Sample, Malformed>)) -> (usize, bool) {
         let mut taken = 0;
         while taken < BURST {

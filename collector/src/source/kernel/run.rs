@@ -1,4 +1,4 @@
-//! The programs' runs: those that did not happen, and, while the kernel measures them, how many there were and their time.
+//! The programs' runs: skipped runs, and, while the kernel measures them, the number and time of runs.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
@@ -11,29 +11,29 @@ use crate::clock;
 use crate::sample::{Lost, Program, Reading};
 use crate::stage::Stage;
 
-/// The runs of the programs that see.
+/// The run counters of the active programs.
 pub struct Runs {
-    /// Each with what the kernel said last.
+    /// Each with its last counters.
     programs: Vec<(&'static str, Statistics)>,
     measurement: Option<Measurement>,
 }
 
-/// The kernel measures the programs while `window` is held; it costs each run two readings of the clock, which is why it
-/// is let go after a while.
+/// The kernel measures the programs while `window` is open. It costs each run two clock readings, so it ends after a
+/// while.
 struct Measurement {
     _window: Option<OwnedFd>,
     until: u64,
 }
 
 impl Runs {
-    /// Of these programs, which are measured for as long as that from now on.
+    /// The counters of these programs, measured for `measure` from now on.
     pub fn new(programs: impl Iterator<Item = &'static str>, measure: Duration) -> Runs {
         let programs = programs.map(|name| (name, Statistics::default())).collect();
         Runs { programs, measurement: (!measure.is_zero()).then(|| Measurement::begin(measure)) }
     }
 
-    /// Emits what is new since this was last asked. A program that an interrupt would start again on its own CPU is not
-    /// run: what it would have seen is lost, and `missed` is told which one it was.
+    /// Emits the changes since the last call. The kernel skips a run if an interrupt would start the program again on
+    /// its own CPU: the event is lost, and `missed` is called with the program's name.
     pub fn read(
         &mut self,
         ebpf: &Ebpf,
@@ -43,7 +43,7 @@ impl Runs {
         for (name, before) in &mut self.programs {
             let Some(program) = ebpf.program(name) else { continue };
             let fd = program.fd().context("a program's descriptor")?;
-            let now = bpf::statistics(fd.as_fd()).with_context(|| format!("ask about the runs of {name}"))?;
+            let now = bpf::statistics(fd.as_fd()).with_context(|| format!("read the run statistics of {name}"))?;
             let Statistics { runs, ns, misses } = now.since(std::mem::replace(before, now));
             if misses > 0 {
                 missed(name);
@@ -64,7 +64,7 @@ impl Measurement {
     fn begin(length: Duration) -> Measurement {
         let window = aya::sys::enable_stats(aya::sys::Stats::RunTime);
         if let Err(error) = &window {
-            tracing::info!("the kernel does not measure the programs' run time: {error}");
+            tracing::info!("could not enable run statistics of eBPF programs: {error}");
         }
         let until = clock::monotonic_ns().saturating_add(length.as_nanos() as u64);
         Measurement { _window: window.ok(), until }

@@ -1,5 +1,5 @@
-//! Docker's and Podman's own state: Docker has one file for each container, Podman one for all. Rootless engines keep
-//! theirs in their users' homes.
+//! Reads the state files of Docker and Podman: Docker has one file per container, Podman one for all. Rootless engines
+//! keep theirs in their users' homes.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,47 +10,47 @@ use super::file::read;
 use crate::identity::Names;
 use crate::source::root::Root;
 
-/// Docker's file of one container has some ten kilobytes.
-const DOCKER: u64 = 4 << 20;
+/// Size limit in bytes; Docker's file of one container has about 10 KB.
+const DOCKER_MAX: u64 = 4 << 20;
 
-/// Podman's file of all containers has about a kilobyte for each.
-const PODMAN: u64 = 16 << 20;
+/// Size limit in bytes; Podman's file of all containers has about 1 KB per container.
+const PODMAN_MAX: u64 = 16 << 20;
 
-const PASSWD: u64 = 1 << 20;
+const PASSWD_MAX: u64 = 1 << 20;
 
-/// Docker's name for a container; of one that Kubernetes runs, Kubernetes' names.
+/// Docker's name of a container; for a container that Kubernetes runs, the names in Kubernetes.
 pub(super) fn docker(data: &Path, id: &str) -> io::Result<Option<Names>> {
     let path = data.join("containers").join(id).join("config.v2.json");
-    let Some(content) = read(&path, DOCKER)? else { return Ok(None) };
+    let Some(content) = read(&path, DOCKER_MAX)? else { return Ok(None) };
     let Container { name, config } = serde_json::from_slice(&content)?;
     let Labels { namespace, pod, container } = config.labels.unwrap_or_default();
     if let (Some(namespace), Some(pod)) = (namespace, pod) {
-        // The container that holds a pod's namespaces is called POD, and is nobody's.
+        // The sandbox container that holds a pod's namespaces is called POD; it has no name in Kubernetes.
         let container = container.filter(|name| name != "POD").map(Into::into);
         return Ok(Some(Names { namespace: Some(namespace.into()), pod: Some(pod.into()), container, name: None }));
     }
-    Ok(known(name.strip_prefix('/').unwrap_or(&name)))
+    Ok(names_of(name.strip_prefix('/').unwrap_or(&name)))
 }
 
-/// Podman's name for a container.
+/// Podman's name of a container.
 pub(super) fn podman(storage: &Path, id: &str) -> io::Result<Option<Names>> {
     for driver in ["overlay", "vfs", "btrfs"] {
-        // Containers that are removed when they end are in a file of their own.
-        for book in ["containers.json", "volatile-containers.json"] {
-            let path = storage.join(format!("{driver}-containers")).join(book);
-            let Some(content) = read(&path, PODMAN)? else { continue };
+        // Containers that are removed when they end are listed in a separate file.
+        for file in ["containers.json", "volatile-containers.json"] {
+            let path = storage.join(format!("{driver}-containers")).join(file);
+            let Some(content) = read(&path, PODMAN_MAX)? else { continue };
             let entries: Vec<Entry<'_>> = serde_json::from_slice(&content)?;
             if let Some(entry) = entries.into_iter().find(|entry| entry.id == id) {
-                return Ok(entry.names.unwrap_or_default().first().and_then(|name| known(name)));
+                return Ok(entry.names.unwrap_or_default().first().and_then(|name| names_of(name)));
             }
         }
     }
     Ok(None)
 }
 
-/// The home of a user, from the host's list of users.
+/// A user's home directory from the host's /etc/passwd.
 pub(super) fn home(root: &Root, uid: &str) -> io::Result<Option<PathBuf>> {
-    let Some(content) = read(&root.at("/etc/passwd"), PASSWD)? else { return Ok(None) };
+    let Some(content) = read(&root.at("/etc/passwd"), PASSWD_MAX)? else { return Ok(None) };
     // name:password:uid:gid:comment:home:shell (passwd(5))
     let content = String::from_utf8_lossy(&content);
     let home = content.lines().find_map(|line| {
@@ -60,7 +60,7 @@ pub(super) fn home(root: &Root, uid: &str) -> io::Result<Option<PathBuf>> {
     Ok(home.filter(|home| home.starts_with('/')).map(|home| root.at(home)))
 }
 
-fn known(name: &str) -> Option<Names> {
+fn names_of(name: &str) -> Option<Names> {
     (!name.is_empty()).then(|| Names { name: Some(name.into()), ..Names::default() })
 }
 

@@ -1,4 +1,4 @@
-//! Reading what others write: files of bounded size, and directories of any length in bounded memory.
+//! Reads files of bounded size, and directories of any length in bounded memory.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -8,12 +8,12 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags, RawDir, open};
 
-/// Bytes of a directory that are in memory at a time.
+/// Buffer size in bytes for reading a directory.
 const BUFFER: usize = 32 * 1024;
 
-/// A file's content; `None` where there is no file. One that is longer than `longest` is an error, and is not read.
-pub(super) fn read(path: &Path, longest: u64) -> io::Result<Option<Vec<u8>>> {
-    // A fifo in the place of the file must not hold us up.
+/// A file's content; `None` if there is no file. A file longer than `max_bytes` is an error.
+pub(super) fn read(path: &Path, max_bytes: u64) -> io::Result<Option<Vec<u8>>> {
+    // A fifo at this path must not block.
     let file = match open(path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty()) {
         Ok(fd) => File::from(fd),
         Err(error) => return absent(error.into()),
@@ -22,14 +22,14 @@ pub(super) fn read(path: &Path, longest: u64) -> io::Result<Option<Vec<u8>>> {
         return Err(io::Error::other("not a file"));
     }
     let mut content = Vec::new();
-    file.take(longest + 1).read_to_end(&mut content)?;
-    if content.len() as u64 > longest {
-        return Err(io::Error::other(format!("longer than {longest} bytes")));
+    file.take(max_bytes + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > max_bytes {
+        return Err(io::Error::other(format!("longer than {max_bytes} bytes")));
     }
     Ok(Some(content))
 }
 
-/// Hands over the names in a directory, until told to stop. A directory that is not there has none.
+/// Calls `each` with the names in a directory until it breaks. A missing directory counts as empty.
 pub(super) fn scan(path: &Path, each: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> io::Result<()> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::DIRECTORY;
     let directory = match open(path, flags, Mode::empty()) {
@@ -58,25 +58,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_file_of_reasonable_size_is_an_error_and_what_is_missing_is_not() {
-        let folder = std::env::temp_dir().join(format!("headroom-name-file-{}", std::process::id()));
-        std::fs::create_dir_all(folder.join("folder")).unwrap();
-        std::fs::write(folder.join("file"), "12345").unwrap();
-        rustix::fs::mknodat(rustix::fs::CWD, folder.join("fifo"), rustix::fs::FileType::Fifo, Mode::RWXU, 0).unwrap();
-        assert_eq!(read(&folder.join("file"), 5).unwrap().as_deref(), Some(&b"12345"[..]));
-        assert_eq!(read(&folder.join("none"), 5).unwrap(), None);
-        assert_eq!(read(&folder.join("file/below"), 5).unwrap(), None);
-        for (name, longest) in [("file", 4), ("folder", 99), ("fifo", 99)] {
-            assert!(read(&folder.join(name), longest).is_err(), "{name}");
+    fn only_a_missing_file_is_not_an_error() {
+        let directory = std::env::temp_dir().join(format!("headroom-name-file-{}", std::process::id()));
+        std::fs::create_dir_all(directory.join("folder")).unwrap();
+        std::fs::write(directory.join("file"), "12345").unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, directory.join("fifo"), rustix::fs::FileType::Fifo, Mode::RWXU, 0)
+            .unwrap();
+        assert_eq!(read(&directory.join("file"), 5).unwrap().as_deref(), Some(&b"12345"[..]));
+        assert_eq!(read(&directory.join("none"), 5).unwrap(), None);
+        assert_eq!(read(&directory.join("file/below"), 5).unwrap(), None);
+        for (name, max_bytes) in [("file", 4), ("folder", 99), ("fifo", 99)] {
+            assert!(read(&directory.join(name), max_bytes).is_err(), "{name}");
         }
         let mut seen = 0;
-        scan(&folder, &mut |_| {
+        scan(&directory, &mut |_| {
             seen += 1;
             ControlFlow::Break(())
         })
         .unwrap();
         assert_eq!(seen, 1);
-        assert!(scan(&folder.join("none"), &mut |_| ControlFlow::Continue(())).is_ok());
-        std::fs::remove_dir_all(&folder).unwrap();
+        assert!(scan(&directory.join("none"), &mut |_| ControlFlow::Continue(())).is_ok());
+        std::fs::remove_dir_all(&directory).unwrap();
     }
 }

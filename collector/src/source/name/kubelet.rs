@@ -1,5 +1,6 @@
-//! The kubelet's: `/var/log/containers/<pod>_<namespace>_<container>-<id>.log` for each container that runs, and
-//! `/var/log/pods/<namespace>_<pod>_<uid>/` for each pod. Kubernetes' names have no `_` in them.
+//! Reads names from the kubelet's directories: `/var/log/containers/<pod>_<namespace>_<container>-<id>.log` for each
+//! running container, and `/var/log/pods/<namespace>_<pod>_<uid>/` for each pod. Names in Kubernetes do not contain
+//! `_`.
 
 use std::collections::HashMap;
 use std::io;
@@ -9,27 +10,27 @@ use std::path::Path;
 use super::file::scan;
 use crate::identity::Names;
 
-/// Hands over the names of those of the containers, by their ids, that have a link.
+/// Finds the names of wanted containers, by container id.
 pub(super) fn containers(
     logs: &Path,
     wanted: &mut HashMap<&str, Vec<usize>>,
     found: &mut dyn FnMut(usize, Names),
 ) -> io::Result<()> {
-    pick(&logs.join("containers"), wanted, container, found)
+    scan_for(&logs.join("containers"), wanted, container, found)
 }
 
-/// Hands over the names of those of the pods, by their uids, that have a directory.
+/// Finds the names of wanted pods, by uid.
 pub(super) fn pods(
     logs: &Path,
     wanted: &mut HashMap<&str, Vec<usize>>,
     found: &mut dyn FnMut(usize, Names),
 ) -> io::Result<()> {
-    pick(&logs.join("pods"), wanted, pod, found)
+    scan_for(&logs.join("pods"), wanted, pod, found)
 }
 
-/// Looks for all at once, keeps nothing of what is not wanted, and stops with the last that is.
-fn pick(
-    folder: &Path,
+/// Scans once for all wanted ids, and stops after the last match.
+fn scan_for(
+    directory: &Path,
     wanted: &mut HashMap<&str, Vec<usize>>,
     parse: fn(&str) -> Option<(&str, Names)>,
     found: &mut dyn FnMut(usize, Names),
@@ -37,12 +38,12 @@ fn pick(
     if wanted.is_empty() {
         return Ok(());
     }
-    scan(folder, &mut |entry| {
+    scan(directory, &mut |entry| {
         let parsed = std::str::from_utf8(entry).ok().and_then(parse);
         if let Some((id, names)) = parsed
-            && let Some(places) = wanted.remove(id)
+            && let Some(indices) = wanted.remove(id)
         {
-            places.into_iter().for_each(|place| found(place, names.clone()));
+            indices.into_iter().for_each(|index| found(index, names.clone()));
         }
         if wanted.is_empty() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })
@@ -55,8 +56,8 @@ fn container(link: &str) -> Option<(&str, Names)> {
     Some((id, names(namespace, pod, Some(container))?))
 }
 
-fn pod(folder: &str) -> Option<(&str, Names)> {
-    let mut parts = folder.splitn(3, '_');
+fn pod(directory: &str) -> Option<(&str, Names)> {
+    let mut parts = directory.splitn(3, '_');
     let (namespace, pod, uid) = (parts.next()?, parts.next()?, parts.next()?);
     Some((uid, names(namespace, pod, None)?))
 }
@@ -82,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn links_and_folders_are_taken_apart() {
+    fn links_and_directories_are_parsed() {
         for (link, expected) in [
             ("vllm-0_ml_server-4f1c.log", Some("4f1c ml vllm-0 server")),
             ("a.b-7d9f_kube-system_x-y-4f1c.log", Some("4f1c kube-system a.b-7d9f x-y")),

@@ -1,13 +1,13 @@
-//! The names of containers and pods as a source: read from what the kubelet, Docker and Podman leave on disk, without
-//! an API or credentials. A thread of its own reads, because a disk may be slow and a directory long. It looks when a
-//! container's or a pod's cgroup is born, and a few times more, because the name may appear after the cgroup.
+//! The names of containers and pods as a source: read from the files of the kubelet, Docker and Podman, without an API
+//! or credentials. A separate thread reads, because a disk may be slow and a directory long. It looks a name up when
+//! the cgroup of a container or pod is born, and again a few times, because the name may appear after the cgroup.
 
-mod ask;
 mod engine;
 mod file;
 mod kubelet;
 mod lookup;
 mod queue;
+mod request;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,46 +26,46 @@ use crate::identity::Identity;
 use crate::sample::{Lost, Name, Reading, Sample};
 use crate::signal::cgroup;
 use crate::stage::Stage;
-use ask::Ask;
 use lookup::Lookup;
 use queue::Queue;
+use request::Request;
 
 /// Capacity of the channels to and from the thread. A node runs a few hundred containers.
-const WAITING: usize = 4096;
+const CHANNEL_CAPACITY: usize = 4096;
 
-/// The sending end of [`Answers`].
-pub type Answering = tokio::sync::mpsc::Sender<Sample>;
+/// The sending end of [`NameReceiver`].
+pub type NameSender = tokio::sync::mpsc::Sender<Sample>;
 
 /// A channel for the names that are found.
-pub fn channel() -> (Answering, Answers) {
-    let (answering, answers) = tokio::sync::mpsc::channel(WAITING);
-    (answering, Answers(answers))
+pub fn channel() -> (NameSender, NameReceiver) {
+    let (sender, receiver) = tokio::sync::mpsc::channel(CHANNEL_CAPACITY);
+    (sender, NameReceiver(receiver))
 }
 
-/// Asks the thread for names as cgroups are born.
-pub struct Asker {
-    asks: SyncSender<Ask>,
+/// Requests names from the thread as cgroups are born.
+pub struct NameSource {
+    requests: SyncSender<Request>,
     lost: Arc<AtomicU64>,
-    /// Cgroups whose names were asked for, and the last walk that met them.
-    asked: HashMap<cgroup::Id, u64>,
-    memory: u64,
+    /// Cgroups whose names were requested, each with the last walk that met it.
+    requested: HashMap<cgroup::Id, u64>,
+    memory_hierarchy: u64,
     walk: u64,
 }
 
-impl Asker {
+impl NameSource {
     /// Starts the thread. Only cgroups in the memory controller's hierarchy have names.
-    pub fn start(root: &Root, hierarchies: &Hierarchies, config: &Config, answering: Answering) -> Result<Asker> {
+    pub fn start(root: &Root, hierarchies: &Hierarchies, config: &Config, sender: NameSender) -> Result<NameSource> {
         let lost = Arc::new(AtomicU64::new(0));
-        let (asks, asked) = sync_channel(WAITING);
+        let (requests, requested) = sync_channel(CHANNEL_CAPACITY);
         let lookup = Lookup::new(root, &config.workload);
         let thread = std::thread::Builder::new().name("headroom-name".into());
         let failed = lost.clone();
-        thread.spawn(move || serve(&asked, &answering, lookup, &failed)).context("start the thread for names")?;
-        Ok(Asker { asks, lost, asked: HashMap::new(), memory: hierarchies.memory.id, walk: 0 })
+        thread.spawn(move || serve(&requested, &sender, lookup, &failed)).context("start the thread for names")?;
+        Ok(NameSource { requests, lost, requested: HashMap::new(), memory_hierarchy: hierarchies.memory.id, walk: 0 })
     }
 
     fn born(&mut self, cgroup: cgroup::Id, path: &str) {
-        if let Some(walk) = self.asked.get_mut(&cgroup) {
+        if let Some(walk) = self.requested.get_mut(&cgroup) {
             *walk = self.walk;
             return;
         }
@@ -73,9 +73,9 @@ impl Asker {
         if !identity.has_names() || *identity.top != *path {
             return;
         }
-        match self.asks.try_send(Ask { cgroup, identity }) {
+        match self.requests.try_send(Request { cgroup, identity }) {
             Ok(()) => {
-                self.asked.insert(cgroup, self.walk);
+                self.requested.insert(cgroup, self.walk);
             }
             Err(_) => {
                 self.lost.fetch_add(1, Ordering::Relaxed);
@@ -84,8 +84,8 @@ impl Asker {
     }
 }
 
-impl Source for Asker {
-    /// Emits only how many names were lost: the names themselves arrive through [`Answers`], without waiting for a tick.
+impl Source for NameSource {
+    /// Emits only the number of lost names: the names themselves arrive through [`NameReceiver`], between ticks too.
     fn read(&mut self, emit: &mut dyn FnMut(Sample)) -> Health {
         let count = self.lost.swap(0, Ordering::Relaxed);
         if count > 0 {
@@ -96,25 +96,25 @@ impl Source for Asker {
 
     fn follow(&mut self, reading: &Reading) {
         match reading {
-            Reading::Cgroup(cgroup::Reading::Born { id, path }) if id.hierarchy == self.memory => {
+            Reading::Cgroup(cgroup::Reading::Born { id, path }) if id.hierarchy == self.memory_hierarchy => {
                 self.born(*id, path);
             }
             Reading::Cgroup(cgroup::Reading::Died { id }) => {
-                self.asked.remove(id);
+                self.requested.remove(id);
             }
             Reading::Cgroup(cgroup::Reading::Walk) => self.walk += 1,
-            Reading::Cgroup(cgroup::Reading::Walked) => self.asked.retain(|_, walk| *walk == self.walk),
+            Reading::Cgroup(cgroup::Reading::Walked) => self.requested.retain(|_, walk| *walk == self.walk),
             _ => {}
         }
     }
 }
 
-/// Names, as the thread finds them.
-pub struct Answers(tokio::sync::mpsc::Receiver<Sample>);
+/// Receives names as the thread finds them.
+pub struct NameReceiver(tokio::sync::mpsc::Receiver<Sample>);
 
-impl Answers {
-    /// The next name, if one is waiting.
-    pub fn ready(&mut self) -> Option<Sample> {
+impl NameReceiver {
+    /// The next name, if one is ready.
+    pub fn try_next(&mut self) -> Option<Sample> {
         self.0.try_recv().ok()
     }
 
@@ -127,30 +127,30 @@ impl Answers {
     }
 }
 
-/// The thread: takes questions, looks, and looks again later for names that were not there yet.
-fn serve(asked: &Receiver<Ask>, answering: &Answering, mut lookup: Lookup, lost: &AtomicU64) {
+/// The thread's main loop: takes requests, looks names up, and retries those that were not found yet.
+fn serve(requested: &Receiver<Request>, sender: &NameSender, mut lookup: Lookup, lost: &AtomicU64) {
     let mut queue = Queue::default();
     loop {
         let wait = queue.due().map(|due| Duration::from_nanos(due.saturating_sub(clock::monotonic_ns())));
-        match asked.recv_timeout(wait.unwrap_or(Duration::MAX)) {
-            Ok(ask) => {
-                let gave_way = queue.push(ask, clock::monotonic_ns());
-                lost.fetch_add(gave_way.into(), Ordering::Relaxed);
+        match requested.recv_timeout(wait.unwrap_or(Duration::MAX)) {
+            Ok(request) => {
+                let dropped = queue.push(request, clock::monotonic_ns());
+                lost.fetch_add(dropped.into(), Ordering::Relaxed);
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
-        // One look serves all questions that arrived together.
-        while let Some(ask) = queue.room().then(|| asked.try_recv().ok()).flatten() {
-            queue.push(ask, clock::monotonic_ns());
+        // One lookup serves all requests that arrived together.
+        while let Some(request) = queue.has_room().then(|| requested.try_recv().ok()).flatten() {
+            queue.push(request, clock::monotonic_ns());
         }
-        let begun = clock::thread_ns();
-        let failed = queue.look(clock::monotonic_ns(), |asks| lookup.look(asks), &mut |ask, names| {
-            let reading = Reading::Name(Name { cgroup: ask.cgroup, names });
+        let started = clock::thread_ns();
+        let failed = queue.run_due(clock::monotonic_ns(), |requests| lookup.find(requests), &mut |request, names| {
+            let reading = Reading::Name(Name { cgroup: request.cgroup, names });
             // Fails only when the agent is stopping.
-            let _ = answering.blocking_send(Sample { time: clock::unix_ns(), reading });
+            let _ = sender.blocking_send(Sample { time: clock::unix_ns(), reading });
         });
-        queue.rest(clock::thread_ns() - begun, clock::monotonic_ns());
+        queue.throttle(clock::thread_ns() - started, clock::monotonic_ns());
         lost.fetch_add(failed, Ordering::Relaxed);
     }
 }

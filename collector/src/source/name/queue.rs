@@ -1,92 +1,92 @@
-//! When to look for each name: at once, then at growing intervals. Knows neither where names are stored nor the clock.
+//! Schedules lookups: one at once, then retries at growing intervals. Knows neither where names are stored nor the
+//! clock.
 
-use super::ask::{Ask, Found};
+use super::request::{Found, Request};
 use crate::identity::Names;
 
 const MS: u64 = 1_000_000;
 
-/// How long after each look the next one is; after the last there is none. The kubelet links a container's log when the
-/// container has started, which may take it seconds.
-const PAUSES: [u64; 9] =
+/// Delays before the next lookup; after the last there is none. The kubelet links a container's log only once the
+/// container has started, which may take seconds.
+const RETRY_DELAYS: [u64; 9] =
     [20 * MS, 50 * MS, 100 * MS, 200 * MS, 500 * MS, 1_000 * MS, 2_000 * MS, 5_000 * MS, 15_000 * MS];
 
-/// After this many looks (370 ms) the pod's names alone are handed on.
-const PATIENCE: usize = 4;
+/// After this many lookups (370 ms) a pod's names alone are reported.
+const PARTIAL_AFTER: usize = 4;
 
-/// Names that may wait in the queue.
-const LENGTH: usize = 4096;
+/// Limit on the length of the queue.
+const MAX_LENGTH: usize = 4096;
 
-/// Looking takes at most one in so many parts of a CPU's time, however long the directories are.
-const SHARE: u64 = 20;
+/// Lookups use at most 1/20 of a CPU, however long the directories are.
+const CPU_SHARE: u64 = 20;
 
-/// What is looked for.
+/// The requests that are waiting.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     waiting: Vec<Waiting>,
-    resting_until: u64,
+    throttled_until: u64,
 }
 
 #[derive(Debug)]
 struct Waiting {
-    ask: Ask,
-    looks: usize,
+    request: Request,
+    lookups: usize,
     due: u64,
-    told: bool,
+    reported: bool,
 }
 
 impl Queue {
-    /// Whether one more fits.
-    pub fn room(&self) -> bool {
-        self.waiting.len() < LENGTH
+    pub fn has_room(&self) -> bool {
+        self.waiting.len() < MAX_LENGTH
     }
 
-    /// Adds one that is due at once. A full queue drops the one that has waited the longest, and returns `true`.
-    pub fn push(&mut self, ask: Ask, now: u64) -> bool {
-        let full = !self.room();
+    /// Adds a request that is due at once. If the queue is full, drops the oldest request and returns `true`.
+    pub fn push(&mut self, request: Request, now: u64) -> bool {
+        let full = !self.has_room();
         if full {
             self.waiting.remove(0);
         }
-        self.waiting.push(Waiting { ask, looks: 0, due: now, told: false });
+        self.waiting.push(Waiting { request, lookups: 0, due: now, reported: false });
         full
     }
 
-    /// When the next look is due, if any is.
+    /// When the next lookup is due, if any.
     pub fn due(&self) -> Option<u64> {
-        self.waiting.iter().map(|waiting| waiting.due.max(self.resting_until)).min()
+        self.waiting.iter().map(|waiting| waiting.due.max(self.throttled_until)).min()
     }
 
-    /// Looks for all that are due, and hands on what is found. Returns how many were given up because they could not be
-    /// read.
-    pub fn look(
+    /// Looks up all requests that are due, and reports the names found. Returns the number of requests given up as
+    /// unreadable.
+    pub fn run_due(
         &mut self,
         now: u64,
-        look: impl FnOnce(&[&Ask]) -> Vec<Found>,
-        tell: &mut dyn FnMut(&Ask, Names),
+        lookup: impl FnOnce(&[&Request]) -> Vec<Found>,
+        report: &mut dyn FnMut(&Request, Names),
     ) -> u64 {
         let is_due = |waiting: &Waiting| waiting.due <= now;
-        if now < self.resting_until || !self.waiting.iter().any(is_due) {
+        if now < self.throttled_until || !self.waiting.iter().any(is_due) {
             return 0;
         }
-        let due: Vec<&Ask> =
-            self.waiting.iter().filter(|waiting| is_due(waiting)).map(|waiting| &waiting.ask).collect();
-        let mut found = look(&due).into_iter();
+        let due: Vec<&Request> =
+            self.waiting.iter().filter(|waiting| is_due(waiting)).map(|waiting| &waiting.request).collect();
+        let mut found = lookup(&due).into_iter();
         let mut failed = 0;
         self.waiting.retain_mut(|waiting| {
             if waiting.due > now {
                 return true;
             }
-            let found = found.next().unwrap_or(Found::Nothing);
-            waiting.looks += 1;
-            let pause = PAUSES.get(waiting.looks - 1);
+            let found = found.next().unwrap_or(Found::NotFound);
+            waiting.lookups += 1;
+            let pause = RETRY_DELAYS.get(waiting.lookups - 1);
             failed += u64::from(pause.is_none() && found == Found::Unreadable);
             match found {
-                Found::Whole(names) => {
-                    tell(&waiting.ask, names);
+                Found::Complete(names) => {
+                    report(&waiting.request, names);
                     return false;
                 }
-                Found::Part(names) if waiting.looks >= PATIENCE && !waiting.told => {
-                    tell(&waiting.ask, names);
-                    waiting.told = true;
+                Found::Partial(names) if waiting.lookups >= PARTIAL_AFTER && !waiting.reported => {
+                    report(&waiting.request, names);
+                    waiting.reported = true;
                 }
                 _ => {}
             }
@@ -96,10 +96,10 @@ impl Queue {
         failed
     }
 
-    /// Pauses in proportion to the CPU time, in nanoseconds, that the last look took.
-    pub fn rest(&mut self, took: u64, now: u64) {
-        let until = now.saturating_add(took.saturating_mul(SHARE));
-        self.resting_until = self.resting_until.max(until);
+    /// Pauses in proportion to the CPU time in nanoseconds that the last lookup took.
+    pub fn throttle(&mut self, took: u64, now: u64) {
+        let until = now.saturating_add(took.saturating_mul(CPU_SHARE));
+        self.throttled_until = self.throttled_until.max(until);
     }
 }
 
@@ -109,75 +109,80 @@ mod tests {
     use crate::identity::Identity;
     use crate::signal::cgroup::Id;
 
-    fn ask(id: u64) -> Ask {
-        Ask { cgroup: Id { hierarchy: 0, id }, identity: Identity::of("/") }
+    fn request(id: u64) -> Request {
+        Request { cgroup: Id { hierarchy: 0, id }, identity: Identity::of("/") }
     }
 
     fn names(name: &str) -> Names {
         Names { name: Some(name.into()), ..Names::default() }
     }
 
-    /// Looks whenever it is due; what is found depends on the time. Gives what was told when, how often was looked, and
-    /// how many were given up.
+    /// Runs each lookup when it is due; the result depends on the time. Returns the reported names with their times,
+    /// the number of lookups, and the number given up.
     fn run(queue: &mut Queue, found: impl Fn(u64) -> Found) -> (Vec<(u64, Names)>, usize, u64) {
-        let (mut told, mut looks, mut failed) = (Vec::new(), 0, 0);
+        let (mut reported, mut lookups, mut failed) = (Vec::new(), 0, 0);
         while let Some(now) = queue.due() {
-            let look = |asks: &[&Ask]| vec![found(now); asks.len()];
-            failed += queue.look(now, look, &mut |_, names| told.push((now, names)));
-            looks += 1;
+            let lookup = |requests: &[&Request]| vec![found(now); requests.len()];
+            failed += queue.run_due(now, lookup, &mut |_, names| reported.push((now, names)));
+            lookups += 1;
         }
-        (told, looks, failed)
+        (reported, lookups, failed)
     }
 
     #[test]
-    fn a_name_that_appears_late_is_found_and_then_no_longer_looked_for() {
+    fn a_late_name_is_found_and_lookups_stop() {
         let mut queue = Queue::default();
-        queue.push(ask(1), 0);
-        let (told, looks, failed) =
-            run(&mut queue, |now| if now < 300 * MS { Found::Nothing } else { Found::Whole(names("a")) });
-        assert_eq!((told, looks, failed), (vec![(370 * MS, names("a"))], 5, 0));
+        queue.push(request(1), 0);
+        let (reported, lookups, failed) =
+            run(&mut queue, |now| if now < 300 * MS { Found::NotFound } else { Found::Complete(names("a")) });
+        assert_eq!((reported, lookups, failed), (vec![(370 * MS, names("a"))], 5, 0));
     }
 
     #[test]
-    fn a_name_that_never_appears_is_given_up_and_counted_only_if_it_could_not_be_read() {
-        for (found, expected) in [(Found::Nothing, 0), (Found::Unreadable, 1)] {
+    fn a_missing_name_is_counted_only_if_unreadable() {
+        for (found, expected) in [(Found::NotFound, 0), (Found::Unreadable, 1)] {
             let mut queue = Queue::default();
-            queue.push(ask(1), 0);
-            assert_eq!(run(&mut queue, |_| found.clone()), (vec![], PAUSES.len() + 1, expected));
+            queue.push(request(1), 0);
+            assert_eq!(run(&mut queue, |_| found.clone()), (vec![], RETRY_DELAYS.len() + 1, expected));
         }
     }
 
     #[test]
-    fn a_part_is_told_after_a_while_and_the_rest_when_it_comes() {
+    fn partial_names_are_reported_after_a_delay() {
         let mut queue = Queue::default();
-        queue.push(ask(1), 0);
-        let (told, ..) =
-            run(&mut queue, |now| if now < 1000 * MS { Found::Part(names("p")) } else { Found::Whole(names("w")) });
-        assert_eq!(told, [(170 * MS, names("p")), (1870 * MS, names("w"))]);
+        queue.push(request(1), 0);
+        let (reported, ..) =
+            run(
+                &mut queue,
+                |now| if now < 1000 * MS { Found::Partial(names("p")) } else { Found::Complete(names("w")) },
+            );
+        assert_eq!(reported, [(170 * MS, names("p")), (1870 * MS, names("w"))]);
     }
 
     #[test]
-    fn a_long_look_is_followed_by_a_long_rest() {
+    fn lookups_are_throttled_by_cpu_time() {
         let mut queue = Queue::default();
-        queue.push(ask(1), 0);
-        assert_eq!(queue.look(0, |_| vec![Found::Nothing], &mut |_, _| {}), 0);
-        queue.rest(1000 * MS, 1000 * MS);
-        queue.push(ask(2), 1001 * MS);
+        queue.push(request(1), 0);
+        assert_eq!(queue.run_due(0, |_| vec![Found::NotFound], &mut |_, _| {}), 0);
+        queue.throttle(1000 * MS, 1000 * MS);
+        queue.push(request(2), 1001 * MS);
         assert_eq!(queue.due(), Some(21_000 * MS));
-        let look = |_: &[&Ask]| panic!("too early");
-        assert_eq!(queue.look(20_999 * MS, look, &mut |_, _| {}), 0);
-        queue.rest(0, 20_000 * MS);
-        assert_eq!(queue.due(), Some(21_000 * MS), "a short look does not end the rest");
-        let mut told = 0;
-        queue.look(21_000 * MS, |asks| vec![Found::Whole(names("a")); asks.len()], &mut |_, _| told += 1);
-        assert_eq!(told, 2, "both at once");
+        let lookup = |_: &[&Request]| panic!("too early");
+        assert_eq!(queue.run_due(20_999 * MS, lookup, &mut |_, _| {}), 0);
+        queue.throttle(0, 20_000 * MS);
+        assert_eq!(queue.due(), Some(21_000 * MS), "a short lookup does not end the pause");
+        let mut reported = 0;
+        queue.run_due(21_000 * MS, |requests| vec![Found::Complete(names("a")); requests.len()], &mut |_, _| {
+            reported += 1
+        });
+        assert_eq!(reported, 2, "both at once");
     }
 
     #[test]
     fn the_queue_is_bounded() {
         let mut queue = Queue::default();
-        let pushed = (0..=LENGTH as u64).filter(|&id| queue.push(ask(id), 0));
-        assert_eq!(pushed.collect::<Vec<_>>(), [LENGTH as u64]);
-        assert_eq!((queue.waiting.len(), queue.waiting[0].ask.cgroup.id), (LENGTH, 1));
+        let pushed = (0..=MAX_LENGTH as u64).filter(|&id| queue.push(request(id), 0));
+        assert_eq!(pushed.collect::<Vec<_>>(), [MAX_LENGTH as u64]);
+        assert_eq!((queue.waiting.len(), queue.waiting[0].request.cgroup.id), (MAX_LENGTH, 1));
     }
 }

@@ -1,4 +1,4 @@
-//! Descriptors: kept open as long as there are enough of them, and read into one buffer.
+//! File descriptors of cgroup files: kept open up to a limit, and read into one shared buffer.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -7,31 +7,29 @@ use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::{Errno, pread};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Descriptors that are left to everything else: connections, rings, maps, the record.
-const OTHERS: u64 = 768;
+/// Descriptors reserved for everything else: connections, rings, maps, recordings.
+const RESERVED: u64 = 768;
 
-/// The buffer at first, and at most. A cgroup on a host with a thousand disks has 100 KB of `io.stat`.
+/// Initial and maximum size of the buffer in bytes. On a host with a thousand disks `io.stat` of a cgroup has 100 KB.
 const BUFFER: usize = 16 * 1024;
 const BUFFER_MAX: usize = 1024 * 1024;
 
-/// One file of one cgroup.
 #[derive(Debug)]
 pub enum Handle {
-    /// Opened for each reading: not opened yet, not worth a descriptor, or there was none left.
+    /// Opened for each reading: new, not worth keeping open, or no descriptor was free.
     Closed,
-    /// Open.
     Open(OwnedFd),
-    /// There is no such file.
+    /// The file does not exist.
     Absent,
-    /// It cannot be read.
+    /// The file could not be read.
     Failed,
 }
 
-/// How many descriptors may be held, how many are, and the one buffer.
+/// The descriptor budget, its use, and the shared buffer.
 #[derive(Debug)]
 pub struct Descriptors {
-    /// There are enough for every file of every cgroup, those included that are not read at every tick.
-    pub ample: bool,
+    /// The budget covers every file of every cgroup, including those that are not read every tick.
+    pub enough_for_all: bool,
     budget: usize,
     open: usize,
     /// A file stayed closed because the budget was used up.
@@ -39,32 +37,29 @@ pub struct Descriptors {
     buffer: Vec<u8>,
 }
 
-/// Takes all the descriptors that this process may have, and gives how many of them are for the files of cgroups.
+/// Raises the soft limit on descriptors to the hard limit, and returns how many may be used for cgroup files.
 pub fn raise() -> usize {
     let limit = getrlimit(Resource::Nofile);
     let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
     let limit = if raised.is_ok() { limit.maximum } else { limit.current };
-    let spare = limit.unwrap_or(u64::MAX).saturating_sub(OTHERS);
+    let spare = limit.unwrap_or(u64::MAX).saturating_sub(RESERVED);
     usize::try_from(spare).unwrap_or(usize::MAX)
 }
 
 impl Descriptors {
-    /// May hold this many.
     pub fn new(budget: usize) -> Descriptors {
-        Descriptors { ample: false, budget, open: 0, short: false, buffer: vec![0; BUFFER] }
+        Descriptors { enough_for_all: false, budget, open: 0, short: false, buffer: vec![0; BUFFER] }
     }
 
-    /// How many are held.
+    /// Number of descriptors in use.
     pub fn open(&self) -> usize {
         self.open
     }
 
-    /// How many may be.
     pub fn budget(&self) -> usize {
         self.budget
     }
 
-    /// Whether no more can be held.
     pub fn is_full(&self) -> bool {
         self.open >= self.budget
     }
@@ -74,8 +69,7 @@ impl Descriptors {
         std::mem::take(&mut self.short)
     }
 
-    /// Reads a file from its beginning to its end; with `keep`, its descriptor stays open if there is room, otherwise it
-    /// is closed.
+    /// Reads a whole file. With `keep`, its descriptor stays open if there is room; otherwise it is closed.
     pub fn read(
         &mut self,
         directory: BorrowedFd<'_>,
@@ -94,7 +88,7 @@ impl Descriptors {
             _ => {
                 let opened = openat(directory, name, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::empty());
                 if matches!(opened, Err(Errno::MFILE | Errno::NFILE)) {
-                    // Others need more than was thought: what is open stays, and no more.
+                    // The process needs more descriptors than reserved: keep what is open, but open no more.
                     self.budget = self.open;
                     self.short = true;
                 }
@@ -113,12 +107,12 @@ impl Descriptors {
         Ok(&self.buffer[..length])
     }
 
-    /// The same for a file that is only ever read once.
+    /// Reads a whole file without keeping it open.
     pub fn read_once(&mut self, directory: BorrowedFd<'_>, name: &CStr) -> Result<&[u8], Errno> {
         self.read(directory, name, &mut Handle::Closed, false)
     }
 
-    /// Closes it, if it is open, and leaves it as `then`.
+    /// Closes the handle if it is open, and sets it to `then`.
     pub fn close(&mut self, handle: &mut Handle, then: Handle) {
         if let Handle::Open(_) = std::mem::replace(handle, then) {
             self.open -= 1;
@@ -126,8 +120,8 @@ impl Descriptors {
     }
 }
 
-/// cgroupfs makes the text anew for each reading from the beginning, and gives as much as fits: what does not fit is read
-/// again as a whole, so that it is of one moment.
+/// cgroupfs generates the text on each read from offset 0 and returns what fits. If it does not fit, it is read again
+/// as a whole, so that the content is consistent.
 fn fill(fd: BorrowedFd<'_>, buffer: &mut Vec<u8>) -> Result<usize, Errno> {
     loop {
         match pread(fd, &mut buffer[..], 0) {
@@ -144,7 +138,7 @@ mod tests {
     use super::*;
     use std::fs::{self, File};
 
-    fn folder(name: &str) -> (std::path::PathBuf, File) {
+    fn test_directory(name: &str) -> (std::path::PathBuf, File) {
         let path = std::env::temp_dir().join(format!("headroom-handle-{name}-{}", std::process::id()));
         fs::create_dir_all(&path).unwrap();
         let directory = File::open(&path).unwrap();
@@ -152,8 +146,8 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_stays_open_is_read_anew_each_time() {
-        let (path, directory) = folder("open");
+    fn an_open_file_is_read_again_each_time() {
+        let (path, directory) = test_directory("open");
         let (mut descriptors, mut handle) = (Descriptors::new(1), Handle::Closed);
         for text in ["1\n", "22222\n", ""] {
             fs::write(path.join("a"), text).unwrap();
@@ -170,13 +164,13 @@ mod tests {
         assert!(descriptors.read(directory.as_fd(), c"a", &mut other, true).is_ok());
         assert!(matches!(other, Handle::Open(_)), "there is room again");
         assert_eq!(descriptors.read(directory.as_fd(), c"a", &mut other, false), Ok(&b""[..]));
-        assert!(matches!(other, Handle::Closed) && descriptors.open() == 0, "it need not stay");
+        assert!(matches!(other, Handle::Closed) && descriptors.open() == 0, "closed without `keep`");
         fs::remove_dir_all(path).unwrap();
     }
 
     #[test]
-    fn a_long_file_is_read_as_a_whole_and_an_endless_one_not_at_all() {
-        let (path, directory) = folder("long");
+    fn long_files_are_read_whole_and_endless_ones_fail() {
+        let (path, directory) = test_directory("long");
         let mut descriptors = Descriptors::new(0);
         for length in [BUFFER - 1, BUFFER, BUFFER + 1, 5 * BUFFER] {
             let text = vec![b'x'; length];

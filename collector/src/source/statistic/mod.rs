@@ -1,5 +1,5 @@
 //! The statistics of workloads' cgroups as a source: their files stay open and are read every tick. Births and deaths
-//! come from the kernel source; this one walks no tree.
+//! come from the kernel source; this one does not walk the tree.
 
 pub mod file;
 pub mod handle;
@@ -23,24 +23,24 @@ use crate::signal::cgroup::{self, Id};
 use crate::signal::oom;
 use handle::Descriptors;
 use join::Processes;
-use tree::{Due, Part, Read, Tree, Troubles};
+use tree::{Due, Failures, Part, Read, Tree};
 
-/// Files that were absent are tried again at every eighth turn.
-const AGAIN: u64 = 8;
+/// Absent files are tried again every eighth turn.
+const RETRY_ABSENT_TURNS: u64 = 8;
 
-/// How much is read, and how often.
+/// Limits on what is read.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Workloads that are read.
+    /// Number of workloads.
     pub workloads: usize,
-    /// Descriptors that are held.
+    /// Number of descriptors kept open.
     pub descriptors: usize,
-    /// Ticks from one turn of a workload to its next.
+    /// Ticks between two turns of a workload.
     pub period: u64,
 }
 
 impl Limits {
-    /// The configured limits. Raises the limit on open files as far as this process may.
+    /// The configured limits. Raises the limit on open files as far as possible.
     pub fn of(config: &Config) -> Limits {
         let ticks = |time: Duration| time.as_nanos().div_ceil(config.tick.as_nanos().max(1));
         Limits {
@@ -51,46 +51,44 @@ impl Limits {
     }
 }
 
-/// Reads the statistics of every workload's cgroups.
 #[derive(Debug)]
 pub struct Reader {
-    /// The memory controller's first.
+    /// The memory controller's comes first.
     trees: Vec<Tree>,
     processes: Processes,
     limits: Limits,
     descriptors: Descriptors,
-    /// A workload keeps its place while it lives, which spreads the turns evenly.
+    /// A workload keeps its index while it lives, which spreads the turns evenly over the ticks.
     workloads: Vec<Option<Workload>>,
     free: Vec<usize>,
     by_id: HashMap<Id, usize>,
     /// Memory cgroups that were born since the last tick.
     born: Vec<(Id, Box<str>)>,
-    /// Cgroups of other hierarchies whose workloads are gone.
-    left: Vec<Id>,
+    /// Cgroups of hierarchies without events whose workloads are gone.
+    orphaned: Vec<Id>,
     ticks: u64,
     walk: u64,
     walking: bool,
-    /// The next tick says again which cgroups belong together.
-    rejoin: bool,
-    /// Already logged: descriptors are short; files cannot be read.
-    said: (bool, bool),
+    /// Emit all `Joined` readings again at the next tick.
+    emit_joined: bool,
+    /// Already logged: too few descriptors; unreadable files.
+    logged: (bool, bool),
 }
 
 #[derive(Debug)]
 struct Workload {
     path: Box<str>,
-    /// Its cgroups with their trees; that of the memory controller first.
+    /// Its cgroups, each with the index of its tree; the memory controller's comes first.
     parts: Vec<(usize, Part)>,
-    /// Nothing of it has been read yet.
+    /// Read at least the files of a turn at the next tick.
     new: bool,
-    /// Processes entered, by which its cgroups in other hierarchies may be found.
+    /// Processes entered it, which may reveal its cgroups in other hierarchies.
     entered: bool,
-    /// The last walk that met it.
+    /// The last walk that found it.
     walk: u64,
 }
 
 impl Reader {
-    /// Opens the hierarchies.
     pub fn open(root: &Root, hierarchies: &Hierarchies, limits: Limits) -> Result<Reader> {
         Ok(Reader {
             trees: Tree::all(hierarchies)?,
@@ -101,40 +99,40 @@ impl Reader {
             free: Vec::new(),
             by_id: HashMap::new(),
             born: Vec::new(),
-            left: Vec::new(),
+            orphaned: Vec::new(),
             ticks: 0,
             walk: 0,
             walking: false,
-            rejoin: false,
-            said: (false, false),
+            emit_joined: false,
+            logged: (false, false),
         })
     }
 
-    /// How many workloads are read.
+    /// Number of workloads that are read.
     pub fn count(&self) -> usize {
         self.by_id.len()
     }
 
-    /// How many files are kept open.
+    /// Number of files kept open.
     pub fn open_files(&self) -> usize {
         self.descriptors.open()
     }
 
-    /// What went wrong. Logs it once, until all files can be read again.
-    fn judge(&mut self, troubles: &Troubles) -> Option<String> {
-        let (short, failing) = &mut self.said;
+    /// Returns the error of this round, if any; logs it once until all files can be read again.
+    fn check_failures(&mut self, failures: &Failures) -> Option<String> {
+        let (short, failing) = &mut self.logged;
         if self.descriptors.was_short() && !std::mem::replace(short, true) {
             let budget = self.descriptors.budget();
             tracing::warn!(
-                "{budget} descriptors do not hold the files of all cgroups open: the rest is read once in workload.stat_interval; raise the limit on open files (LimitNOFILE=)"
+                "{budget} descriptors are too few to keep the files of all cgroups open: the rest is read once per workload.stat_interval; raise the limit on open files (LimitNOFILE=)"
             );
         }
-        if troubles.count == 0 {
+        if failures.count == 0 {
             *failing = false;
             return None;
         }
-        let first = troubles.first.map(|(name, why)| format!(", the first {}: {why}", name.to_string_lossy()));
-        let error = format!("{} files of cgroups cannot be read{}", troubles.count, first.unwrap_or_default());
+        let first = failures.first.map(|(name, why)| format!(", first {}: {why}", name.to_string_lossy()));
+        let error = format!("{} cgroup files could not be read{}", failures.count, first.unwrap_or_default());
         if !std::mem::replace(failing, true) {
             tracing::warn!("{error}");
         }
@@ -153,20 +151,20 @@ impl Reader {
             workload.walk = self.walk;
             return;
         }
-        // A walk met it at another path: its rename was missed.
+        // A walk found it at another path: its rename was missed.
         self.remove(id);
         self.born.push((id, path.into()));
     }
 
     fn died(&mut self, id: Id) {
         self.remove(id);
-        // Most that die so soon were the last to be born.
-        if let Some(unborn) = self.born.iter().rposition(|(other, _)| *other == id) {
-            self.born.remove(unborn);
+        // A cgroup that dies this early is usually the latest born.
+        if let Some(index) = self.born.iter().rposition(|(other, _)| *other == id) {
+            self.born.remove(index);
         }
     }
 
-    /// After a kill, the limits and usage of the victim's cgroup and of those above it are read in full at the next tick.
+    /// After an OOM kill, reads the limits and usage of the victim's cgroup and its ancestors in full at the next tick.
     fn killed(&mut self, kill: &oom::Kill) {
         let path = kill.cgroup.and_then(|id| self.get(id)).map(|workload| workload.path.clone());
         for workload in self.workloads.iter_mut().flatten() {
@@ -177,7 +175,7 @@ impl Reader {
         }
     }
 
-    /// Closes what was renamed, with all below it, and opens it at its new path.
+    /// Reopens a renamed cgroup and all below it at the new path.
     fn renamed(&mut self, id: Id, path: &str) {
         let old = self.get(id).map(|workload| workload.path.clone());
         self.died(id);
@@ -199,8 +197,8 @@ impl Reader {
         if full || self.by_id.contains_key(&id) || *Identity::of(&path).top != *path {
             return;
         }
-        let Some(place) = self.trees[0].place(&path) else { return };
-        let parts = vec![(0, Part::new(&self.trees[0], id, place))];
+        let Some(location) = self.trees[0].location(&path) else { return };
+        let parts = vec![(0, Part::new(&self.trees[0], id, location))];
         let workload = Workload { path, parts, new: true, entered: true, walk: self.walk };
         let index = self.free.pop().unwrap_or_else(|| {
             self.workloads.push(None);
@@ -215,14 +213,14 @@ impl Reader {
         self.free.push(index);
         for (tree, mut part) in self.workloads[index].take().into_iter().flat_map(|workload| workload.parts) {
             part.close(&mut self.descriptors);
-            if !self.trees[tree].heard {
-                self.left.push(part.id);
+            if !self.trees[tree].has_events {
+                self.orphaned.push(part.id);
             }
         }
     }
 
-    /// A cgroup of another hierarchy than the memory controller's is gone.
-    fn leave(&mut self, id: Id) {
+    /// Removes a cgroup of another hierarchy than the memory controller's.
+    fn remove_part(&mut self, id: Id) {
         for workload in self.workloads.iter_mut().flatten() {
             if let Some(at) = workload.parts.iter().skip(1).position(|(_, part)| part.id == id) {
                 workload.parts.remove(at + 1).1.close(&mut self.descriptors);
@@ -233,37 +231,37 @@ impl Reader {
 
 impl Source for Reader {
     fn read(&mut self, emit: &mut dyn FnMut(Sample)) -> Health {
-        let mut say = |reading| emit(Sample { time: clock::unix_ns(), reading });
-        for id in self.left.drain(..) {
-            say(Reading::Cgroup(cgroup::Reading::Died { id }));
+        let mut emit_reading = |reading| emit(Sample { time: clock::unix_ns(), reading });
+        for id in self.orphaned.drain(..) {
+            emit_reading(Reading::Cgroup(cgroup::Reading::Died { id }));
         }
         for (id, path) in std::mem::take(&mut self.born) {
             self.admit(id, path);
         }
-        let rejoin = std::mem::take(&mut self.rejoin);
-        let mut troubles = Troubles::default();
+        let emit_joined = std::mem::take(&mut self.emit_joined);
+        let mut failures = Failures::default();
         let Reader { trees, processes, limits, descriptors, workloads, by_id, ticks, .. } = self;
-        // Opening one costs more than reading it several times; but each that is open costs the kernel some 5 KiB.
+        // Opening a file costs more than reading it several times, but each open file costs the kernel some 5 KiB.
         let files: usize = trees.iter().map(Tree::files).sum();
-        descriptors.ample = by_id.len().saturating_mul(files) <= descriptors.budget();
+        descriptors.enough_for_all = by_id.len().saturating_mul(files) <= descriptors.budget();
         for (index, workload) in workloads.iter_mut().enumerate() {
             let Some(workload) = workload else { continue };
             let turn = *ticks + index as u64;
             let due = match turn.is_multiple_of(limits.period) || workload.new {
-                true if (turn / limits.period).is_multiple_of(AGAIN) => Due::All,
+                true if (turn / limits.period).is_multiple_of(RETRY_ABSENT_TURNS) => Due::All,
                 true => Due::Turn,
                 false => Due::Tick,
             };
-            let seek = (due >= Due::Turn || workload.entered) && workload.parts.len() < trees.len();
-            let found = seek && workload.seek(trees, processes, descriptors);
-            if found || rejoin {
-                workload.say_joined(trees, &mut say);
+            let search = (due >= Due::Turn || workload.entered) && workload.parts.len() < trees.len();
+            let found = search && workload.find_parts(trees, processes, descriptors);
+            if found || emit_joined {
+                workload.emit_joined(trees, &mut emit_reading);
             }
-            workload.read(trees, due, descriptors, &mut troubles, &mut say);
+            workload.read(trees, due, descriptors, &mut failures, &mut emit_reading);
             (workload.new, workload.entered) = (false, false);
         }
         *ticks += 1;
-        Health::Read(self.judge(&troubles).map_or(Ok(()), |error| Err(Error::msg(error))))
+        Health::Read(self.check_failures(&failures).map_or(Ok(()), |error| Err(Error::msg(error))))
     }
 
     fn follow(&mut self, reading: &Reading) {
@@ -278,14 +276,14 @@ impl Source for Reader {
                 self.walking = true;
             }
             cgroup::Reading::Walked if std::mem::take(&mut self.walking) => {
-                let unmet = |id: &Id| self.get(*id).is_some_and(|workload| workload.walk != self.walk);
-                let unmet: Vec<Id> = self.by_id.keys().copied().filter(unmet).collect();
-                unmet.into_iter().for_each(|id| self.remove(id));
-                self.rejoin = true;
+                let missing = |id: &Id| self.get(*id).is_some_and(|workload| workload.walk != self.walk);
+                let missing: Vec<Id> = self.by_id.keys().copied().filter(missing).collect();
+                missing.into_iter().for_each(|id| self.remove(id));
+                self.emit_joined = true;
             }
             cgroup::Reading::Born { id, path } if id.hierarchy == memory => self.born(*id, path),
             cgroup::Reading::Died { id } if id.hierarchy == memory => self.died(*id),
-            cgroup::Reading::Died { id } => self.leave(*id),
+            cgroup::Reading::Died { id } => self.remove_part(*id),
             cgroup::Reading::Renamed { id, path } if id.hierarchy == memory => self.renamed(*id, path),
             cgroup::Reading::Attached { id, .. } => {
                 if let Some(&index) = self.by_id.get(id)
@@ -308,30 +306,30 @@ impl Source for Reader {
 }
 
 impl Workload {
-    /// Looks for its cgroups in other hierarchies; `true` if any was found.
-    fn seek(&mut self, trees: &[Tree], processes: &Processes, descriptors: &mut Descriptors) -> bool {
+    /// Searches its cgroups in other hierarchies; `true` if any was found.
+    fn find_parts(&mut self, trees: &[Tree], processes: &Processes, descriptors: &mut Descriptors) -> bool {
         let before = self.parts.len();
         for (index, tree) in trees.iter().enumerate().skip(1) {
             if self.parts.iter().any(|(other, _)| *other == index) {
                 continue;
             }
             let Some((_, own)) = self.parts.first() else { continue };
-            let found = join::find([&trees[0], tree], (&self.path, own.id, own.place()), processes, descriptors);
-            if let Some((id, place)) = found {
-                self.parts.push((index, Part::new(tree, id, place)));
+            let found = join::find([&trees[0], tree], (&self.path, own.id, own.location()), processes, descriptors);
+            if let Some((id, location)) = found {
+                self.parts.push((index, Part::new(tree, id, location)));
                 self.new = true;
             }
         }
         self.parts.len() > before
     }
 
-    /// Emits which cgroups of other hierarchies belong to it, unless their path says so already.
-    fn say_joined(&self, trees: &[Tree], say: &mut dyn FnMut(Reading)) {
+    /// Emits which cgroups of other hierarchies belong to it, unless their path implies it.
+    fn emit_joined(&self, trees: &[Tree], emit_reading: &mut dyn FnMut(Reading)) {
         let [(_, own), others @ ..] = self.parts.as_slice() else { return };
         for (tree, part) in others {
-            let known = trees[*tree].heard && trees[*tree].is_at(&self.path, part.place());
-            if !known {
-                say(Reading::Cgroup(cgroup::Reading::Joined { id: part.id, with: own.id }));
+            let implied = trees[*tree].has_events && trees[*tree].is_at(&self.path, part.location());
+            if !implied {
+                emit_reading(Reading::Cgroup(cgroup::Reading::Joined { id: part.id, with: own.id }));
             }
         }
     }
@@ -341,28 +339,29 @@ impl Workload {
         trees: &[Tree],
         due: Due,
         descriptors: &mut Descriptors,
-        troubles: &mut Troubles,
-        say: &mut dyn FnMut(Reading),
+        failures: &mut Failures,
+        emit_reading: &mut dyn FnMut(Reading),
     ) {
         let due = if self.new { due.max(Due::Turn) } else { due };
         let mut gone = None;
         for (at, (tree, part)) in self.parts.iter_mut().enumerate() {
-            match part.read(&trees[*tree], due, descriptors, troubles) {
+            match part.read(&trees[*tree], due, descriptors, failures) {
                 Read::Gone => gone = Some(at),
-                // An unchanged value is emitted once a turn: a recording may have begun since.
+                // Unchanged values are emitted once per turn: a recording may have started since.
                 Read::Same if due == Due::Tick => {}
-                Read::Same | Read::Changed => say(Reading::Statistics(Statistics {
+                Read::Same | Read::Changed => emit_reading(Reading::Statistics(Statistics {
                     cgroup: part.id,
                     values: part.values.clone(),
                     turn: due >= Due::Turn,
                 })),
             }
         }
-        // The kernel source reports the deaths of memory cgroups; here only the others' are.
+        // The kernel source reports deaths of memory cgroups; here only those of hierarchies without events are
+        // reported.
         if let Some(at) = gone.filter(|at| *at > 0) {
             let (tree, part) = self.parts.remove(at);
-            if !trees[tree].heard {
-                say(Reading::Cgroup(cgroup::Reading::Died { id: part.id }));
+            if !trees[tree].has_events {
+                emit_reading(Reading::Cgroup(cgroup::Reading::Died { id: part.id }));
             }
         }
     }

@@ -1,9 +1,9 @@
-//! The shapes of the kernel's files, over bytes and without allocating. What is no number is left out, and so is what is
-//! no line of that shape: a newer kernel may say more than this one knows.
+//! Parsers for the formats of the kernel's files, on bytes and without allocating. Values that are not numbers and
+//! lines of another format are skipped: newer kernels may add some.
 
 use crate::source::text::{cut, lines, number};
 
-/// The one number of a file; `None` for `max`, for nothing, and for what is no number.
+/// A file with one number; `None` for `max`, an empty file, and anything else.
 pub fn single(text: &[u8]) -> Option<u64> {
     number(text.trim_ascii())
 }
@@ -17,7 +17,7 @@ pub fn flat(text: &[u8], mut found: impl FnMut(&[u8], u64)) {
     }
 }
 
-/// Lines of `8:0 key=value key=value`, one a device.
+/// Lines of `8:0 key=value key=value`, one per device.
 pub fn nested(text: &[u8], mut found: impl FnMut(&[u8], u64)) {
     for line in lines(text) {
         for pair in line.split(|byte| *byte == b' ').skip(1) {
@@ -28,7 +28,7 @@ pub fn nested(text: &[u8], mut found: impl FnMut(&[u8], u64)) {
     }
 }
 
-/// Lines of `8:0 Operation value`, one a device and operation.
+/// Lines of `8:0 Operation value`, one per device and operation.
 pub fn throttle(text: &[u8], mut found: impl FnMut(&[u8], u64)) {
     for line in lines(text) {
         let mut fields = line.split(|byte| *byte == b' ').skip(1);
@@ -56,25 +56,25 @@ mod tests {
     }
 
     #[test]
-    fn the_kernels_own_files_are_read() {
+    fn the_kernels_formats_are_parsed() {
         assert_eq!(single(b"4096\n"), Some(4096));
         assert_eq!(single(b"max\n"), None);
         let stat = b"anon 8192\nfile 0\nworkingset_refault_anon 18446744073709551615\n";
-        let wanted = [("anon", 8192), ("file", 0), ("workingset_refault_anon", u64::MAX)];
-        assert_eq!(all(|found| flat(stat, found)), pairs(&wanted));
+        let expected = [("anon", 8192), ("file", 0), ("workingset_refault_anon", u64::MAX)];
+        assert_eq!(all(|found| flat(stat, found)), pairs(&expected));
         let io = b"259:0 rbytes=1 wbytes=2 rios=3\n8:0 rbytes=4\n253:1 \n";
-        let wanted = [("rbytes", 1), ("wbytes", 2), ("rios", 3), ("rbytes", 4)];
-        assert_eq!(all(|found| nested(io, found)), pairs(&wanted));
+        let expected = [("rbytes", 1), ("wbytes", 2), ("rios", 3), ("rbytes", 4)];
+        assert_eq!(all(|found| nested(io, found)), pairs(&expected));
         let blkio = b"8:0 Read 5\n8:0 Write 6\n8:0 Total 11\nTotal 11\n";
         assert_eq!(all(|found| throttle(blkio, found)), pairs(&[("Read", 5), ("Write", 6), ("Total", 11)]));
     }
 
     #[test]
-    fn what_is_odd_is_left_out_and_the_rest_is_read() {
+    fn malformed_parts_are_skipped_and_the_rest_is_parsed() {
         for text in ["", "\n", " ", "-1", "1 2", "0x10", "18446744073709551616", "1e3", "1.5", "١"] {
             assert_eq!(single(text.as_bytes()), None, "{text:?}");
         }
-        assert_eq!(single(b"18446744073709551615"), Some(u64::MAX), "no line break at the end");
+        assert_eq!(single(b"18446744073709551615"), Some(u64::MAX), "no newline at the end");
         assert_eq!(all(|found| flat(b"a\n\nb 1\nc -1\nd 2 3\n e 4\nf  5\n g", found)), pairs(&[("b", 1), ("f", 5)]));
         assert_eq!(all(|found| nested(b"a=1\n8:0 b=2 =3 c= d=x e\n", found)), pairs(&[("b", 2), ("", 3)]));
         assert_eq!(
@@ -89,7 +89,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_makes_it_panic(text in prop::collection::vec(any::<u8>(), 0..400)) {
+        fn any_bytes_are_accepted(text in prop::collection::vec(any::<u8>(), 0..400)) {
             single(&text);
             flat(&text, |_, _| {});
             nested(&text, |_, _| {});
@@ -97,7 +97,7 @@ mod tests {
         }
 
         #[test]
-        fn nothing_like_a_file_makes_it_panic(text in "([a-z]{0,4}|[0-9]{0,24}|[ =:\n-])*") {
+        fn any_text_is_accepted(text in "([a-z]{0,4}|[0-9]{0,24}|[ =:\n-])*") {
             let text = text.as_bytes();
             single(text);
             flat(text, |_, _| {});
@@ -106,18 +106,18 @@ mod tests {
         }
 
         #[test]
-        fn a_number_is_read_as_it_was_written(value: u64) {
+        fn numbers_round_trip(value: u64) {
             prop_assert_eq!(single(format!("{value}\n").as_bytes()), Some(value));
         }
 
         #[test]
-        fn lines_of_keys_are_read_as_they_were_written(wanted in prop::collection::vec((key(), any::<u64>()), 0..40)) {
-            let text: String = wanted.iter().map(|(key, value)| format!("{key} {value}\n")).collect();
-            prop_assert_eq!(all(|found| flat(text.as_bytes(), found)), wanted);
+        fn lines_of_keys_round_trip(expected in prop::collection::vec((key(), any::<u64>()), 0..40)) {
+            let text: String = expected.iter().map(|(key, value)| format!("{key} {value}\n")).collect();
+            prop_assert_eq!(all(|found| flat(text.as_bytes(), found)), expected);
         }
 
         #[test]
-        fn lines_of_devices_are_read_as_they_were_written(
+        fn lines_of_devices_round_trip(
             devices in prop::collection::vec(prop::collection::vec((key(), any::<u64>()), 0..8), 0..8)
         ) {
             let line = |pairs: &Pairs| {

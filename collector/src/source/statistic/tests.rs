@@ -1,4 +1,4 @@
-//! Tests of the reader on trees of plain files, below roots of their own.
+//! Tests of the reader on trees of plain files below temporary roots.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -17,7 +17,7 @@ const LIMITS: Limits = Limits { workloads: 100, descriptors: 1000, period: 4 };
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
-/// A host that is a folder.
+/// A host root in a temporary directory.
 struct Host {
     at: PathBuf,
     reader: Reader,
@@ -67,7 +67,7 @@ impl Host {
         id
     }
 
-    /// Makes a cgroup of v2 with some memory, and tells of its birth.
+    /// Creates a v2 cgroup with some memory, and reports its birth.
     fn make(&mut self, name: &str, bytes: u64) -> Id {
         self.write(&format!("{name}/memory.current"), &format!("{bytes}\n"));
         self.write(&format!("{name}/memory.stat"), &format!("anon {bytes}\ninactive_file 0\n"));
@@ -97,7 +97,7 @@ fn write(path: &Path, text: &str) {
     fs::write(path, text).unwrap();
 }
 
-/// What one round gave.
+/// The readings of one round.
 #[derive(Default)]
 struct Round {
     statistics: Vec<(Id, Values)>,
@@ -129,12 +129,12 @@ fn a_cgroup_is_read_from_its_birth_to_its_death() {
 }
 
 #[test]
-fn what_does_not_change_is_said_at_each_turn_alone() {
+fn unchanged_values_are_emitted_once_per_turn() {
     let mut host = Host::v2(LIMITS);
     let id = host.make("a", 4096);
-    let said: Vec<bool> = (0..13).map(|_| host.round().get(id, S::MemoryCurrent).is_some()).collect();
+    let emitted: Vec<bool> = (0..13).map(|_| host.round().get(id, S::MemoryCurrent).is_some()).collect();
     let turns: Vec<bool> = (0..13).map(|tick| tick % 4 == 0).collect();
-    assert_eq!(said, turns);
+    assert_eq!(emitted, turns);
 }
 
 #[test]
@@ -156,12 +156,12 @@ fn turns_are_spread_over_the_ticks() {
 }
 
 #[test]
-fn what_lives_and_dies_between_two_ticks_leaves_nothing() {
+fn a_cgroup_that_dies_before_the_next_tick_leaves_nothing() {
     let mut host = Host::v2(LIMITS);
     let id = host.make("a", 1);
     host.follow(cgroup::Reading::Died { id });
     assert_eq!((host.round().statistics.len(), host.reader.count()), (0, 0));
-    // Its death is yet to be heard of.
+    // Removed, but its death is not reported yet.
     let id = host.make("b", 1);
     fs::remove_dir_all(host.path("b")).unwrap();
     let round = host.round();
@@ -181,7 +181,7 @@ fn another_cgroup_at_the_same_path_is_not_taken_for_the_first() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_absent_and_said() {
+fn an_unreadable_file_is_absent_and_reported() {
     let mut host = Host::v2(LIMITS);
     let id = host.make("a", 7);
     // A directory where a file should be.
@@ -189,25 +189,26 @@ fn a_file_that_cannot_be_read_is_absent_and_said() {
     for tick in 0..3 {
         let round = host.round();
         let error = round.source.as_ref().unwrap().error.as_deref().unwrap();
-        assert!(error.starts_with("1 files of cgroups cannot be read"), "{tick}: {error}");
+        assert!(error.starts_with("1 cgroup files could not be read"), "{tick}: {error}");
         assert!(!round.is_up());
         assert_eq!(round.get(id, S::MemoryEventMax), None);
     }
     fs::remove_dir(host.path("a/memory.events")).unwrap();
     host.write("a/memory.events", "max 3\n");
     let up: Vec<_> = (0..LIMITS.period).map(|_| host.round()).collect();
-    assert!(up.iter().any(|round| round.get(id, S::MemoryEventMax) == Some(3)), "it is tried again at its turn");
+    assert!(up.iter().any(|round| round.get(id, S::MemoryEventMax) == Some(3)), "retried at its turn");
     assert!(host.round().is_up());
 }
 
 #[test]
-fn files_that_appear_later_are_found_and_those_that_vanish_forgotten() {
-    // Not enough to keep them open: an open file of cgroupfs says that it vanished, this file system's would not.
+fn files_that_appear_are_read_and_files_that_vanish_are_absent() {
+    // Too few descriptors to keep files open: an open cgroupfs file reports its removal, one of this filesystem does
+    // not.
     let mut host = Host::v2(Limits { descriptors: 4, ..LIMITS });
     let id = host.make("a", 7);
     host.round();
     host.write("a/io.stat", "8:0 rbytes=5\n");
-    let found = (0..LIMITS.period * AGAIN).any(|_| host.round().get(id, S::IoReadBytes) == Some(5));
+    let found = (0..LIMITS.period * RETRY_ABSENT_TURNS).any(|_| host.round().get(id, S::IoReadBytes) == Some(5));
     assert!(found);
     fs::remove_file(host.path("a/memory.stat")).unwrap();
     let rounds: Vec<_> = (0..LIMITS.period).map(|_| host.round()).collect();
@@ -218,7 +219,7 @@ fn files_that_appear_later_are_found_and_those_that_vanish_forgotten() {
 }
 
 #[test]
-fn without_descriptors_everything_is_read_all_the_same() {
+fn with_few_descriptors_everything_is_still_read() {
     let mut host = Host::v2(Limits { descriptors: 3, ..LIMITS });
     let ids: Vec<Id> = (0..10).map(|number| host.make(&format!("a{number}"), number)).collect();
     for _ in 0..=LIMITS.period {
@@ -233,7 +234,7 @@ fn without_descriptors_everything_is_read_all_the_same() {
     for number in 0..10 {
         host.write(&format!("a{number}/memory.current"), "77\n");
     }
-    // What is not kept open is read at its turn.
+    // Files that are not kept open are read at the workload's turn.
     let rounds: Vec<_> = (0..LIMITS.period).map(|_| host.round()).collect();
     let at_once = ids.iter().filter(|id| rounds[0].get(**id, S::MemoryCurrent) == Some(77)).count();
     assert!((1..ids.len()).contains(&at_once), "{at_once} of them in the first round");
@@ -244,7 +245,7 @@ fn without_descriptors_everything_is_read_all_the_same() {
 }
 
 #[test]
-fn no_more_workloads_are_read_than_have_series() {
+fn the_number_of_workloads_is_limited() {
     let mut host = Host::v2(Limits { workloads: 2, ..LIMITS });
     let first = host.make("a", 1);
     host.make("b", 1);
@@ -257,7 +258,7 @@ fn no_more_workloads_are_read_than_have_series() {
 }
 
 #[test]
-fn neither_the_root_nor_what_is_nested_is_read() {
+fn the_root_and_nested_cgroups_are_not_read() {
     let mut host = Host::v2(LIMITS);
     host.write("memory.current", "1\n");
     host.born(0, "/", "");
@@ -269,7 +270,7 @@ fn neither_the_root_nor_what_is_nested_is_read() {
 }
 
 #[test]
-fn a_walk_finds_the_living_and_forgets_the_dead() {
+fn a_walk_adds_new_cgroups_and_removes_dead_ones() {
     let mut host = Host::v2(LIMITS);
     let (a, b) = (host.make("a", 1), host.make("b", 2));
     host.round();
@@ -290,7 +291,7 @@ fn a_walk_finds_the_living_and_forgets_the_dead() {
 }
 
 #[test]
-fn a_renamed_cgroup_is_read_at_its_new_place_and_all_below_it() {
+fn a_renamed_cgroup_and_all_below_it_are_read_at_the_new_path() {
     let mut host = Host::v2(LIMITS);
     let (a, below) = (host.make("a", 1), host.make("a/b", 2));
     host.round();
@@ -316,12 +317,12 @@ fn on_v1_cgroups_at_the_same_path_are_one_workload() {
     assert_eq!(round.get(memory, S::MemoryCurrent), Some(5));
     assert_eq!(round.get(io, S::IoReadBytes), Some(6));
     assert_eq!((round.get(cpu, S::CpuUsage), round.get(cpu, S::CpuPeriods)), (Some(7), Some(8)));
-    // Births of the io controller's are heard of; of the others somebody must tell.
+    // The io hierarchy has events; for the others a Joined reading is needed.
     assert_eq!(round.cgroups, [cgroup::Reading::Joined { id: cpu, with: memory }]);
     host.follow(cgroup::Reading::Walk);
     host.follow(cgroup::Reading::Born { id: memory, path: "/a".into() });
     host.follow(cgroup::Reading::Walked);
-    assert_eq!(host.round().cgroups, [cgroup::Reading::Joined { id: cpu, with: memory }], "and again after a walk");
+    assert_eq!(host.round().cgroups, [cgroup::Reading::Joined { id: cpu, with: memory }], "emitted again after a walk");
 
     host.follow(cgroup::Reading::Died { id: memory });
     assert_eq!(host.round().cgroups, [cgroup::Reading::Died { id: cpu }]);
@@ -340,33 +341,33 @@ fn on_v1_cgroups_elsewhere_are_found_by_their_processes() {
     host.write("memory/other/cgroup.procs", "");
     let memory = host.born(4, "/m", "memory/m");
     let cpu = host.id(2, "cpu,cpuacct/jobs/c");
-    assert_eq!(host.round().cgroups, [], "nobody is in it yet");
+    assert_eq!(host.round().cgroups, [], "no process is in it yet");
 
     let enter = |pid: u32, memory: &str| {
         let text = format!("4:memory:{memory}\n3:blkio:/other\n2:cpu,cpuacct:/jobs/c\n");
         write(&host.at.join(format!("proc/{pid}/cgroup")), &text);
     };
-    // The third has ended meanwhile.
+    // The third process has ended.
     enter(42, "/m");
     enter(41, "/other");
     host.write("memory/m/cgroup.procs", "42\n");
     host.follow(cgroup::Reading::Attached { id: memory, pid: 42 });
-    assert_eq!(host.round().cgroups, [], "its processes do not agree");
+    assert_eq!(host.round().cgroups, [], "its processes disagree");
 
     write(&host.at.join("proc/41/cgroup"), "4:memory:/m/nested\n2:cpu,cpuacct:/jobs/c\n");
-    // `nested` is a workload of its own by its path.
+    // By its path `nested` is a separate workload.
     host.follow(cgroup::Reading::Attached { id: memory, pid: 41 });
     assert_eq!(host.round().cgroups, []);
     write(&host.at.join("proc/41/cgroup"), "4:memory:/m\n2:cpu,cpuacct:/jobs/c\n");
     host.follow(cgroup::Reading::Attached { id: memory, pid: 41 });
     let round = host.round();
-    // What is in blkio:/other belongs to the memory cgroup at that path.
+    // blkio:/other belongs to the memory cgroup at that path.
     assert_eq!(round.cgroups, [cgroup::Reading::Joined { id: cpu, with: memory }]);
     assert_eq!(round.get(cpu, S::CpuUsage), Some(7));
 
     fs::remove_dir_all(host.path("cpu,cpuacct/jobs")).unwrap();
-    // Of a plain file the reading goes on when it is removed; of cgroupfs' it ends with ENODEV.
-    let died = (0..AGAIN * LIMITS.period).flat_map(|_| host.round().cgroups).collect::<Vec<_>>();
+    // An open plain file stays readable after its removal; a cgroupfs file returns ENODEV.
+    let died = (0..RETRY_ABSENT_TURNS * LIMITS.period).flat_map(|_| host.round().cgroups).collect::<Vec<_>>();
     assert_eq!(died, [cgroup::Reading::Died { id: cpu }]);
     assert_eq!(host.reader.count(), 1);
 }

@@ -1,5 +1,5 @@
-//! One file of the CUDA driver's library: opened as a process sees it, and where the functions are in it. Whoever wrote the
-//! file may mean harm: it is opened without leaving the process's root, and believed nothing that is out of its bounds.
+//! One CUDA driver library file: opens it as a process sees it, and finds the offsets of functions in it. The file may
+//! be malicious: it is opened without leaving the process's root, and offsets outside its bounds are rejected.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,20 +12,18 @@ use object::read::ReadCache;
 use object::{Architecture, Object, ObjectSegment, ObjectSymbol};
 use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2};
 
-/// The drivers' libraries have some tens of megabytes.
-const SIZE: u64 = 1 << 30;
+/// Size limit in bytes; driver libraries have some tens of megabytes.
+const MAX_SIZE: u64 = 1 << 30;
 
-/// Which file it is: device and inode.
+/// Device and inode.
 pub type Id = (u64, u64);
 
-/// Why a file cannot be used.
 #[derive(Debug)]
 pub enum Unusable {
-    /// It cannot be opened or read.
     Unreadable(io::Error),
-    /// It is no library that a process could have loaded.
+    /// Not a library that a process could have loaded.
     NotLibrary(String),
-    /// It is made for other machines.
+    /// Built for another architecture.
     Foreign(Architecture),
 }
 
@@ -35,7 +33,7 @@ impl fmt::Display for Unusable {
             Unusable::Unreadable(error) => write!(f, "it cannot be read: {error}"),
             Unusable::NotLibrary(why) => write!(f, "it is not a library: {why}"),
             Unusable::Foreign(architecture) => {
-                write!(f, "it is made for {architecture:?} and not for {}", std::env::consts::ARCH)
+                write!(f, "it is built for {architecture:?}, not for {}", std::env::consts::ARCH)
             }
         }
     }
@@ -49,25 +47,25 @@ impl From<io::Error> for Unusable {
     }
 }
 
-/// Opens `path` as it is below `root`, links in it included.
+/// Opens `path` relative to `root`; symlinks resolve below `root` too.
 pub fn open_below(root: &Path, path: &Path) -> Result<(File, Id), Unusable> {
     let directory = open(root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
     let directory = directory.map_err(io::Error::from)?;
-    // A pipe at that path must not keep us waiting for its other end.
+    // A fifo at that path must not block.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
     let file = openat2(&directory, path, flags, Mode::empty(), ResolveFlags::IN_ROOT).map_err(io::Error::from)?;
     let file = File::from(file);
     let metadata = file.metadata()?;
     if !metadata.is_file() {
-        return Err(Unusable::NotLibrary("no regular file".into()));
+        return Err(Unusable::NotLibrary("not a regular file".into()));
     }
-    if metadata.len() > SIZE {
-        return Err(Unusable::NotLibrary(format!("{} bytes are too many", metadata.len())));
+    if metadata.len() > MAX_SIZE {
+        return Err(Unusable::NotLibrary(format!("{} bytes are more than a library has", metadata.len())));
     }
     Ok((file, (metadata.dev(), metadata.ino())))
 }
 
-/// Where each of the wanted functions that it has begins in the file.
+/// The file offsets of those wanted functions that the library defines.
 pub fn functions<'a>(file: &File, wanted: &[&'a str]) -> Result<BTreeMap<&'a str, u64>, Unusable> {
     let not_library = |error: object::Error| Unusable::NotLibrary(error.to_string());
     let cache = ReadCache::new(file);
@@ -87,7 +85,7 @@ pub fn functions<'a>(file: &File, wanted: &[&'a str]) -> Result<BTreeMap<&'a str
     Ok(found)
 }
 
-/// Where in the file an address of a loaded segment is.
+/// The file offset of an address in a loaded segment.
 fn offset<'data, R: object::ReadRef<'data>>(elf: &object::File<'data, R>, address: u64) -> Option<u64> {
     elf.segments().find_map(|segment| {
         let within = address.checked_sub(segment.address())?;
@@ -118,9 +116,9 @@ mod tests {
         file
     }
 
-    /// The C library's `malloc` as this process has it: its address less where its file is mapped.
+    /// Checked against this process's `malloc`: its address minus the start of the file's mapping.
     #[test]
-    fn a_function_is_where_the_loaded_library_has_it() {
+    fn offsets_match_the_loaded_library() {
         let address = libc::malloc as *const () as usize as u64;
         let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
         let (start, at, path) = maps
@@ -140,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_library_of_this_machine_is_refused_with_a_reason() {
+    fn foreign_and_malformed_files_are_refused_with_a_reason() {
         let mut own = std::fs::read("/proc/self/exe").unwrap();
         for (name, content, why) in
             [("empty", b"".as_slice(), "not a library"), ("text", b"#!/bin/sh\n", "not a library")]
@@ -151,17 +149,17 @@ mod tests {
         // e_machine: 22 is S390.
         own[18..20].copy_from_slice(&[22, 0]);
         let refused = functions(&file("foreign", &own), &["malloc"]).unwrap_err().to_string();
-        assert!(refused.contains("it is made for S390x and not for"), "{refused}");
+        assert!(refused.contains("it is built for S390x, not for"), "{refused}");
         own.truncate(100);
         assert!(functions(&file("cut", &own), &["malloc"]).is_err());
     }
 
     #[test]
-    fn nothing_but_a_file_below_the_root_is_opened() {
+    fn only_regular_files_below_the_root_are_opened() {
         for (root, path) in [("/", "/dev/null"), ("/", "/proc"), ("/", "/nowhere"), ("/nowhere", "/dev/null")] {
             assert!(open_below(Path::new(root), Path::new(path)).is_err(), "{root} {path}");
         }
-        // What leads out of a root leads nowhere.
+        // A symlink out of the root does not resolve.
         let root = std::env::temp_dir().join(format!("headroom-root-{}", std::process::id()));
         std::fs::create_dir(&root).unwrap();
         std::os::unix::fs::symlink("/proc/self/exe", root.join("out")).unwrap();

@@ -1,6 +1,6 @@
 //! The CUDA driver's library as a source: finds it in the processes that have loaded it, and attaches the programs of
-//! the signal `transfer` to it. Reading the maps of a process that hangs in the kernel may block, and attaching is slow:
-//! a thread of its own does both. What the programs count is read by the kernel source.
+//! the signal `transfer` to it. Reading the maps of a process that hangs in the kernel may block, and attaching is
+//! slow: a separate thread does both. The kernel source reads the programs' counters.
 
 mod attach;
 pub mod finder;
@@ -20,25 +20,24 @@ use crate::clock;
 use crate::sample::{Probe, Reading, Sample};
 use finder::{Finder, Program};
 
-/// A scan of the processes that takes longer than this hangs.
+/// A scan of the processes that takes longer than this counts as hung.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Scanning takes at most one in so many parts of a CPU's time, however many processes there are.
-const SHARE: u64 = 50;
+/// Scanning uses at most 1/50 of a CPU, however many processes there are.
+const CPU_SHARE: u64 = 50;
 
-/// The thread that scans, and its last result.
 pub struct Transfers {
     shared: Arc<Shared>,
     thread: Thread,
 }
 
 struct Shared {
-    told: Mutex<Told>,
+    status: Mutex<Status>,
     watch: Watch,
 }
 
 #[derive(Default)]
-struct Told {
+struct Status {
     /// Probes whose state changed since the last tick.
     changed: Vec<Probe>,
     problem: Option<String>,
@@ -46,13 +45,14 @@ struct Told {
 }
 
 impl Transfers {
-    /// Starts the thread.
     pub fn start(root: &Root, programs: Vec<Program>, pause: Duration) -> Result<Transfers> {
-        let shared = Arc::new(Shared { told: Mutex::default(), watch: Watch::new(DEADLINE) });
+        let shared = Arc::new(Shared { status: Mutex::default(), watch: Watch::new(DEADLINE) });
         let mut finder = Finder::new(root, programs);
         let mine = shared.clone();
         let thread = thread::Builder::new().name("headroom-cuda".into());
-        let thread = thread.spawn(move || mine.run(&mut finder, pause)).context("start the thread for libraries")?;
+        let thread = thread
+            .spawn(move || mine.run(&mut finder, pause))
+            .context("start the thread that scans for CUDA libraries")?;
         Ok(Transfers { shared, thread: thread.thread().clone() })
     }
 }
@@ -61,44 +61,44 @@ impl Source for Transfers {
     /// Emits the probes whose state changed.
     fn read(&mut self, emit: &mut dyn FnMut(Sample)) -> Health {
         let time = clock::unix_ns();
-        let hangs = self.shared.watch.late().is_some();
-        // The thread never holds it across a call that may block.
-        let mut told = self.shared.told.lock().unwrap_or_else(PoisonError::into_inner);
-        told.changed.drain(..).for_each(|probe| emit(Sample { time, reading: Reading::Probe(probe) }));
-        let error = match hangs {
-            true => Some("reading the maps of a process hangs".to_owned()),
-            false => told.problem.clone(),
+        let hung = self.shared.watch.overdue().is_some();
+        // The thread never holds this lock across a call that may block.
+        let mut status = self.shared.status.lock().unwrap_or_else(PoisonError::into_inner);
+        status.changed.drain(..).for_each(|probe| emit(Sample { time, reading: Reading::Probe(probe) }));
+        let error = match hung {
+            true => Some("reading the maps of a process does not return".to_owned()),
+            false => status.problem.clone(),
         };
-        Health::Round { ns: told.ns, result: error.map_or(Ok(()), |error| Err(Error::msg(error))) }
+        Health::Round { ns: status.ns, result: error.map_or(Ok(()), |error| Err(Error::msg(error))) }
     }
 }
 
 impl Drop for Transfers {
     fn drop(&mut self) {
-        self.shared.watch.give_up();
+        self.shared.watch.request_stop();
         self.thread.unpark();
     }
 }
 
 impl Shared {
     fn run(&self, finder: &mut Finder, pause: Duration) {
-        let mut passed_on: Vec<Probe> = Vec::new();
-        while !self.watch.is_over() {
-            let (begun, cpu) = (clock::monotonic_ns(), clock::thread_ns());
-            let scan = || finder.scan(begun, pause.as_nanos() as u64);
+        let mut reported: Vec<Probe> = Vec::new();
+        while !self.watch.should_stop() {
+            let (started, cpu) = (clock::monotonic_ns(), clock::thread_ns());
+            let scan = || finder.scan(started, pause.as_nanos() as u64);
             let failed = self.watch.call("processes", scan).err().map(|error| format!("{error:#}"));
             let probes = finder.probes();
             {
-                let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-                for probe in probes.iter().filter(|probe| !passed_on.contains(probe)) {
-                    told.changed.retain(|waiting| waiting.program != probe.program);
-                    told.changed.push(probe.clone());
+                let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+                for probe in probes.iter().filter(|probe| !reported.contains(probe)) {
+                    status.changed.retain(|waiting| waiting.program != probe.program);
+                    status.changed.push(probe.clone());
                 }
-                told.problem = failed.or_else(|| finder.problem_told());
-                told.ns = clock::monotonic_ns().saturating_sub(begun);
+                status.problem = failed.or_else(|| finder.problem());
+                status.ns = clock::monotonic_ns().saturating_sub(started);
             }
-            passed_on = probes;
-            let rest = Duration::from_nanos((clock::thread_ns() - cpu).saturating_mul(SHARE));
+            reported = probes;
+            let rest = Duration::from_nanos((clock::thread_ns() - cpu).saturating_mul(CPU_SHARE));
             thread::park_timeout(pause.max(rest));
         }
     }

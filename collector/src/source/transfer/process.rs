@@ -1,67 +1,65 @@
-//! Which processes have a CUDA driver's library mapped, and which of them are looked at when. Reading what a process has
-//! mapped costs the kernel and, for a moment, the process: a new process is looked at at once, and again after twice the
-//! time each, for it may load the library at any time.
+//! Finds the CUDA driver libraries that processes have mapped, and schedules which process to inspect when. Reading a
+//! process's maps costs the kernel and, briefly, the process: a new process is inspected at once, and then at doubling
+//! intervals, because it may load the library at any time.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-/// A process that is older than this is looked at this often, in nanoseconds.
-const SLOWEST: u64 = 60_000_000_000;
-/// Bytes of one process's maps that are read.
-const LONGEST: u64 = 64 << 20;
+/// Longest interval between inspections of a process, in nanoseconds.
+const MAX_INTERVAL_NS: u64 = 60_000_000_000;
+/// Limit on the bytes read of one process's maps.
+const MAX_BYTES: u64 = 64 << 20;
 
 /// A file that a process has mapped.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Mapped {
-    /// Device and inode, as the kernel writes them.
+    /// Device and inode as in `/proc/PID/maps`.
     pub id: String,
-    /// Its inode.
     pub inode: u64,
-    /// Where it was when it was mapped, in the process's own root.
+    /// Path when it was mapped, in the process's root.
     pub path: PathBuf,
-    /// It was removed since, or another one is in its place.
+    /// The file was removed or replaced since.
     pub deleted: bool,
 }
 
-/// Who is due.
+/// When each process is inspected next.
 #[derive(Debug, Default)]
 pub struct Schedule {
     due: HashMap<u32, (u64, u64)>,
 }
 
 impl Schedule {
-    /// Of the processes that there are now, those that are to be looked at.
+    /// Those of the current processes that are due for inspection.
     pub fn due(&mut self, pids: &[u32], now: u64, pause: u64) -> Vec<u32> {
         let mut due = Vec::new();
         let before = std::mem::take(&mut self.due);
         for &pid in pids {
-            let (mut at, mut wait) = before.get(&pid).copied().unwrap_or((now, pause));
+            let (mut at, mut interval) = before.get(&pid).copied().unwrap_or((now, pause));
             if at <= now {
                 due.push(pid);
-                at = now.saturating_add(wait);
-                wait = wait.saturating_mul(2).min(SLOWEST.max(pause));
+                at = now.saturating_add(interval);
+                interval = interval.saturating_mul(2).min(MAX_INTERVAL_NS.max(pause));
             }
-            self.due.insert(pid, (at, wait));
+            self.due.insert(pid, (at, interval));
         }
         due
     }
 }
 
-/// Every process.
 pub fn processes(proc: &Path) -> io::Result<Vec<u32>> {
     let names = fs::read_dir(proc)?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     Ok(names.collect())
 }
 
-/// The libraries of the CUDA driver that a process has mapped.
+/// The CUDA driver libraries that a process has mapped.
 pub fn mapped(proc: &Path, pid: u32) -> io::Result<Vec<Mapped>> {
     let maps = File::open(proc.join(pid.to_string()).join("maps"))?;
-    parse(BufReader::with_capacity(64 * 1024, maps.take(LONGEST)))
+    parse(BufReader::with_capacity(64 * 1024, maps.take(MAX_BYTES)))
 }
 
-/// Lines of `START-END PERM OFFSET DEVICE INODE  PATH` (proc_pid_maps(5)).
+/// Parses lines of `START-END PERM OFFSET DEVICE INODE  PATH` (proc_pid_maps(5)).
 fn parse(mut maps: impl BufRead) -> io::Result<Vec<Mapped>> {
     let mut found: Vec<Mapped> = Vec::new();
     let mut line = Vec::new();
@@ -70,7 +68,7 @@ fn parse(mut maps: impl BufRead) -> io::Result<Vec<Mapped>> {
         if maps.read_until(b'\n', &mut line)? == 0 {
             return Ok(found);
         }
-        // A path may have anything in it but is the last of the line.
+        // A path may contain any character but is the last field.
         let Ok(line) = std::str::from_utf8(&line) else { continue };
         let Some(start) = line.find('/') else { continue };
         let (head, path) = line.split_at(start);
@@ -88,7 +86,7 @@ fn parse(mut maps: impl BufRead) -> io::Result<Vec<Mapped>> {
     }
 }
 
-/// `libcuda.so.1`, `libcuda.so.570.124.06`; and not the runtime's `libcudart.so.12`.
+/// Matches `libcuda.so.1` and `libcuda.so.570.124.06`, but not the runtime's `libcudart.so.12`.
 fn is_driver(name: &str) -> bool {
     name.strip_prefix("libcuda.so").is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
@@ -109,7 +107,7 @@ mod tests {
 ";
 
     #[test]
-    fn the_drivers_libraries_are_found_in_maps_once_each() {
+    fn each_driver_library_in_maps_is_found_once() {
         let found = parse(MAPS.as_bytes()).unwrap();
         let expected = [
             ("fe:01 1234", 1234, "/usr/lib/x86_64-linux-gnu/libcuda.so.570.124.06", false),
@@ -121,24 +119,24 @@ mod tests {
     }
 
     #[test]
-    fn a_process_is_looked_at_at_once_and_then_ever_less_often() {
+    fn a_process_is_inspected_at_doubling_intervals() {
         const S: u64 = 1_000_000_000;
         let mut schedule = Schedule::default();
-        let mut looks = Vec::new();
+        let mut inspected = Vec::new();
         for second in 0..400 {
             if schedule.due(&[7], second * S, S) == [7] {
-                looks.push(second);
+                inspected.push(second);
             }
         }
-        assert_eq!(looks, [0, 1, 3, 7, 15, 31, 63, 123, 183, 243, 303, 363]);
-        assert_eq!(schedule.due(&[8, 7], 364 * S, S), [8], "a new one");
+        assert_eq!(inspected, [0, 1, 3, 7, 15, 31, 63, 123, 183, 243, 303, 363]);
+        assert_eq!(schedule.due(&[8, 7], 364 * S, S), [8], "a new process");
         assert!(schedule.due(&[], 365 * S, S).is_empty());
-        assert!(schedule.due.is_empty(), "the dead are forgotten");
-        assert_eq!(schedule.due(&[7], 366 * S, S), [7], "its number is another's now");
+        assert!(schedule.due.is_empty(), "ended processes are forgotten");
+        assert_eq!(schedule.due(&[7], 366 * S, S), [7], "a process with a reused pid is new");
     }
 
     #[test]
-    fn a_process_that_is_gone_is_an_error_and_this_one_has_no_driver() {
+    fn an_ended_process_is_an_error() {
         let proc = Path::new("/proc");
         assert_eq!(mapped(proc, u32::MAX).unwrap_err().kind(), io::ErrorKind::NotFound);
         assert_eq!(mapped(proc, std::process::id()).unwrap(), []);

@@ -12,7 +12,7 @@ use collector::exposition::{Format, render};
 use collector::sample::{Reading, Sample, Start};
 use collector::signal::cgroup::Reading as Change;
 use collector::source::cgroup::{Hierarchies, walk};
-use collector::source::name::{self, Answers, Asker};
+use collector::source::name::{self, NameReceiver, NameSource};
 use collector::source::root::Root;
 use collector::source::statistic::{Limits, Reader};
 use collector::source::{self, Source as _};
@@ -39,8 +39,8 @@ struct Host {
     tree: Tree,
     hierarchies: Hierarchies,
     reader: Reader,
-    asker: Asker,
-    answers: Answers,
+    asker: NameSource,
+    answers: NameReceiver,
     engine: Engine,
 }
 
@@ -56,7 +56,7 @@ impl Host {
         let limits = Limits { workloads: 1000, descriptors, period: 1 };
         let reader = Reader::open(&root, &hierarchies, limits).unwrap();
         let (answering, answers) = name::channel();
-        let asker = Asker::start(&root, &hierarchies, &Config::default(), answering).unwrap();
+        let asker = NameSource::start(&root, &hierarchies, &Config::default(), answering).unwrap();
         let mut host = Host { tree, hierarchies, reader, asker, answers, engine: Engine::new() };
         host.tell(Reading::Start(Start {
             version: "0.1.0".into(),

@@ -142,7 +142,7 @@ fn what_may_not_be_read_is_told_and_the_rest_is_read() {
                 become_nobody();
                 let mut host = opened(plain_at(&tree));
                 let error = host.read().expect("nobody noticed");
-                assert!(error.contains("2 files") && error.contains("memory.current"), "{error}");
+                assert!(error.contains("2 cgroup files") && error.contains("memory.current"), "{error}");
                 assert_eq!(host.value(CURRENT, &[JOB]), None);
                 assert_eq!(host.value("headroom_workload_memory_peak_bytes", &[JOB]), Some(0.0));
                 assert!(host.read().is_some(), "it is still so");

@@ -1,6 +1,6 @@
-//! Questions to a kernel's BTF: what a tracepoint passes, what a function takes.
+//! Queries a kernel's BTF for the arguments of tracepoints and functions.
 //!
-//! Knows nothing of what is expected, and trusts the BTF no more than `btf.rs` does.
+//! Knows nothing about the expected arguments, and trusts the BTF no more than `btf.rs` does.
 
 use btf_rs::{BtfType, Type};
 
@@ -19,7 +19,7 @@ impl Types<'_> {
         let mut arguments = self
             .arguments(&format!("btf_trace_{name}"), is_prototype)
             .ok_or_else(|| format!("this kernel has no tracepoint {name}"))?;
-        // The first is whatever the listener registered itself with.
+        // The first argument is the listener's own data pointer.
         if arguments.is_empty() || arguments.remove(0) != "void *" {
             return Err(format!("the prototype of tracepoint {name} is malformed"));
         }
@@ -45,7 +45,7 @@ impl Types<'_> {
         })
     }
 
-    /// A type as C spells it. Integers go by size and sign: their names depend on the compiler that built the kernel.
+    /// A type, spelt as in C. Integers go by size and sign: their names depend on the compiler that built the kernel.
     fn spell(&self, id: u32) -> String {
         let mut stars = String::new();
         let mut constant = "";
@@ -60,7 +60,7 @@ impl Types<'_> {
             };
             let base = match &r#type {
                 Type::Ptr(t) => {
-                    // What is constant so far is the pointer itself, which is the callee's business.
+                    // So far `const` applies to the pointer itself, which matters only to the callee.
                     constant = "";
                     stars.insert_str(0, if stars.is_empty() { " *" } else { "*" });
                     id = t.get_type_id().unwrap_or(0);
@@ -90,7 +90,7 @@ impl Types<'_> {
                 Type::Enum64(t) => format!("enum {}", self.name(t)),
                 other => other.name().into(),
             };
-            // Only what is pointed to can be constant for the caller.
+            // Only a pointee can be constant for the caller.
             let constant = if stars.is_empty() { "" } else { constant };
             return format!("{constant}{base}{stars}");
         }

@@ -1,16 +1,16 @@
-//! Questions to a kernel's BTF: where a field lies, what an enumerator is worth. `arguments.rs` has more.
+//! Queries a kernel's BTF for field offsets and enumerator values; `arguments.rs` has more queries.
 //!
-//! Knows nothing of what the programs want. Every id, size and offset in the BTF may be absurd: an answer that does not
-//! hold together is a reason, in words for the operator, and never a loop or a panic.
+//! Knows nothing about what the programs need. Every id, size and offset in the BTF may be invalid: an inconsistent
+//! answer is an error text for the operator, and never a loop or a panic.
 
 use std::collections::{HashMap, HashSet};
 
 use btf_rs::{Array, Btf, BtfType, Struct, Type};
 
-/// How many typedefs, qualifiers and arrays may lie on top of each other; real kernels have fewer than ten.
+/// Limit on nested typedefs, qualifiers and arrays; real kernels have fewer than ten.
 pub(super) const DEPTH: usize = 32;
 
-/// How many anonymous structs and unions a struct may have in it; real ones have some dozens.
+/// Limit on anonymous structs and unions in a struct; real ones have some dozens.
 const NESTED: usize = 256;
 
 /// A kernel's types.
@@ -20,7 +20,7 @@ pub struct Types<'a> {
 }
 
 impl<'a> Types<'a> {
-    /// The types in `btf`, with the enumerators of the enums that have one of these names (`""`: no name).
+    /// The types in `btf`, and the enumerators of the enums with these names (`""`: unnamed).
     pub fn new(btf: &'a Btf, enums: &[&str]) -> Types<'a> {
         let mut types = Types { btf, enumerators: HashMap::new() };
         for name in enums {
@@ -29,19 +29,18 @@ impl<'a> Types<'a> {
         types
     }
 
-    /// The value of an enumerator.
     pub fn enumerator(&self, name: &str) -> Result<u32, String> {
         self.enumerators.get(name).copied().ok_or_else(|| format!("no enumerator {name} in the kernel's BTF"))
     }
 
-    /// The byte offset of a field, spelt as in C: `css_set.subsys[memory_cgrp_id]`, the index an enumerator. A field of
-    /// any other size than `width` bytes is not the one that is known; a `width` of 0 takes any.
+    /// The byte offset of a field, spelt as in C: `css_set.subsys[memory_cgrp_id]`, where the index is an enumerator.
+    /// Fails if the field's size is not `width` bytes; a `width` of 0 accepts any.
     pub fn offset(&self, expression: &str, width: usize) -> Result<u32, String> {
         let mut steps = expression.split('.');
         let name = steps.next().unwrap_or_default();
         let mut answer = Err(format!("no struct {name} in the kernel's BTF"));
         for r#type in self.named(name) {
-            // A forward declaration or a function may have the same name, and even another struct of some driver.
+            // A forward declaration, a function or some driver's struct may have the same name.
             if let Type::Struct(container) = r#type {
                 answer = self.walk(container, steps.clone(), width).map_err(|why| format!("{expression}: {why}"));
                 if answer.is_ok() {
@@ -52,7 +51,7 @@ impl<'a> Types<'a> {
         answer
     }
 
-    /// Every type of that name. What the BTF cannot resolve is as good as not there.
+    /// Every type with that name. Types that cannot be resolved are skipped.
     pub(super) fn named(&self, name: &str) -> Vec<Type> {
         self.btf.resolve_types_by_name(name).unwrap_or_default()
     }
@@ -89,29 +88,29 @@ impl<'a> Types<'a> {
             };
             let (Type::Struct(container) | Type::Union(container)) = &at else { return Err("not in a struct") };
             let (id, bytes) = self.member(container, field, &mut HashSet::new()).ok_or("no such field")?;
-            offset = offset.checked_add(bytes).ok_or("absurd offset")?;
-            at = self.target(id).ok_or("the field's type is broken")?;
+            offset = offset.checked_add(bytes).ok_or("invalid offset")?;
+            at = self.target(id).ok_or("the field's type is invalid")?;
             if let Some(index) = index {
                 let Type::Array(array) = &at else { return Err("not an array") };
                 let index = self.enumerator(index).map_err(|_| "no such index")?;
-                let (element, size) = self.element(array).ok_or("the array's type is broken")?;
-                // An array of unknown length claims to have no elements.
+                let (element, size) = self.element(array).ok_or("the array's type is invalid")?;
+                // An array of unknown length has a length of zero.
                 if array.len() != 0 && index as usize >= array.len() {
-                    return Err("the array ends before");
+                    return Err("index beyond the array's end");
                 }
                 let bytes = u32::try_from(size).ok().and_then(|size| size.checked_mul(index));
-                offset = bytes.and_then(|bytes| offset.checked_add(bytes)).ok_or("absurd offset")?;
+                offset = bytes.and_then(|bytes| offset.checked_add(bytes)).ok_or("invalid offset")?;
                 at = element;
             }
         }
         match self.size(&at, DEPTH) {
             Some(size) if width == 0 || size == width => Ok(offset),
-            _ => Err("not of the size that is known"),
+            _ => Err("unexpected size"),
         }
     }
 
-    /// A field's type and its byte offset. Anonymous structs and unions count as part of what they are in; each is
-    /// searched once, so that one that contains itself ends.
+    /// A field's type and byte offset. Fields of anonymous structs and unions count as fields of their parent; each is
+    /// searched once, so a recursive one ends.
     fn member(&self, container: &Struct, name: &str, searched: &mut HashSet<u32>) -> Option<(u32, u32)> {
         container.members.iter().find_map(|member| {
             let id = member.get_type_id()?;
@@ -158,7 +157,7 @@ impl<'a> Types<'a> {
     fn size(&self, r#type: &Type, depth: usize) -> Option<usize> {
         match r#type {
             Type::Int(t) => Some(t.size()),
-            // The programs run on 64-bit kernels only.
+            // The programs run only on 64-bit kernels.
             Type::Ptr(_) => Some(8),
             Type::Struct(t) | Type::Union(t) => Some(t.size()),
             Type::Enum(t) => Some(t.size()),
@@ -184,16 +183,16 @@ mod tests {
         u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap())
     }
 
-    /// Where the types begin and end.
+    /// The byte range of the types.
     fn types(bytes: &[u8]) -> std::ops::Range<usize> {
         HEADER..HEADER + word(bytes, 12) as usize
     }
 
-    /// Where the type of this kind and name begins.
+    /// The offset of the type with this kind and name.
     fn find(bytes: &[u8], kind: u32, name: &str) -> usize {
         let strings = types(bytes).end;
-        let wanted = [b"\0", name.as_bytes(), b"\0"].concat();
-        let name = 1 + bytes[strings..].windows(wanted.len()).position(|window| window == wanted).unwrap() as u32;
+        let needle = [b"\0", name.as_bytes(), b"\0"].concat();
+        let name = 1 + bytes[strings..].windows(needle.len()).position(|window| window == needle).unwrap() as u32;
         types(bytes).step_by(4).find(|at| word(bytes, *at) == name && word(bytes, at + 4) >> 24 & 0x7f == kind).unwrap()
     }
 
@@ -218,37 +217,37 @@ mod tests {
     }
 
     #[test]
-    fn an_expression_that_leads_nowhere_says_where_it_ends() {
+    fn an_unresolvable_expression_says_where_it_fails() {
         let btf = Btf::from_bytes(&fixture("6.12")).unwrap();
         let types = Types::new(&btf, ENUMS);
         let why = |expression, width| types.offset(expression, width).unwrap_err();
         assert_eq!(types.offset("mm_struct.rss_stat[MM_ANONPAGES].count", 8), Ok(872));
         assert_eq!(why("nonesuch.pid", 4), "no struct nonesuch in the kernel's BTF");
         assert_eq!(why("task_struct.nonesuch", 4), "task_struct.nonesuch: no such field");
-        assert_eq!(why("task_struct.pid", 8), "task_struct.pid: not of the size that is known");
+        assert_eq!(why("task_struct.pid", 8), "task_struct.pid: unexpected size");
         assert_eq!(why("task_struct.pid.x", 4), "task_struct.pid.x: not in a struct");
         assert_eq!(why("task_struct.pid[memory_cgrp_id]", 4), "task_struct.pid[memory_cgrp_id]: not an array");
         assert_eq!(why("css_set.subsys[NONESUCH]", 8), "css_set.subsys[NONESUCH]: no such index");
-        // 30 is beyond the controllers of any kernel.
+        // No kernel has 30 controllers.
         let types = Types { enumerators: [("far".into(), 30)].into(), ..types };
         let why = types.offset("css_set.subsys[far]", 8).unwrap_err();
-        assert_eq!(why, "css_set.subsys[far]: the array ends before");
+        assert_eq!(why, "css_set.subsys[far]: index beyond the array's end");
     }
 
     #[test]
-    fn a_typedef_of_itself_ends() {
+    fn a_recursive_typedef_ends() {
         let mut bytes = fixture("6.12");
         let own = id(&bytes, "pid_t");
         set(&mut bytes, 8, "pid_t", own);
-        assert_eq!(reason(&bytes, "oom_mark_victim"), "task_struct.pid: the field's type is broken");
+        assert_eq!(reason(&bytes, "oom_mark_victim"), "task_struct.pid: the field's type is invalid");
         let own = id(&bytes, "btf_trace_block_rq_issue");
         set(&mut bytes, 8, "btf_trace_block_rq_issue", own);
         assert_eq!(reason(&bytes, "block_rq_issue"), "this kernel has no tracepoint block_rq_issue");
     }
 
     #[test]
-    fn a_struct_in_itself_ends() {
-        // All that mm_struct has is one anonymous struct: its first member's type is the word after the member's name.
+    fn a_recursive_struct_ends() {
+        // mm_struct consists of one anonymous struct: its member's type follows the member's name.
         let mut bytes = fixture("6.12");
         let (at, own) = (find(&bytes, 4, "mm_struct") + 16, id(&bytes, "mm_struct"));
         put(&mut bytes, at, own);
@@ -256,11 +255,11 @@ mod tests {
     }
 
     #[test]
-    fn structs_nested_without_measure_are_not_followed() {
+    fn nesting_is_limited() {
         let mut bytes = fixture("6.12");
         let (end, first) = (types(&bytes).end, Btf::from_bytes(&bytes).unwrap().base().type_id_range().1 + 1);
         let deep = 100_000;
-        // Each an anonymous struct of one anonymous member, which is the next one.
+        // Each is an anonymous struct with one anonymous member, the next one.
         let nested = (first..first + deep).flat_map(|id| [0, 4 << 24 | 1, 8, 0, (id + 1) % (first + deep), 0]);
         let nested: Vec<u8> = nested.flat_map(u32::to_le_bytes).collect();
         let grown = word(&bytes, 12) + nested.len() as u32;
@@ -273,34 +272,34 @@ mod tests {
     }
 
     #[test]
-    fn an_id_out_of_range_is_a_type_that_is_not_there() {
+    fn an_id_out_of_range_is_a_missing_type() {
         let mut bytes = fixture("6.12");
         set(&mut bytes, 8, "btf_trace_block_rq_issue", u32::MAX);
         assert_eq!(reason(&bytes, "block_rq_issue"), "this kernel has no tracepoint block_rq_issue");
     }
 
     #[test]
-    fn a_field_of_another_size_is_not_taken() {
+    fn a_field_of_unexpected_size_is_rejected() {
         let mut bytes = fixture("6.12");
         set(&mut bytes, 1, "short int", 4);
-        assert_eq!(reason(&bytes, "oom_mark_victim"), "signal_struct.oom_score_adj: not of the size that is known");
+        assert_eq!(reason(&bytes, "oom_mark_victim"), "signal_struct.oom_score_adj: unexpected size");
     }
 
     #[test]
-    fn siblings_that_disagree_are_not_both_served() {
+    fn siblings_with_different_forms_are_not_both_supported() {
         let mut bytes = fixture("7.1");
-        // Like the page fault, whose first argument is an unsigned long, too; but there is no mem_cgroup after it.
+        // Give it the page fault's prototype: its first argument is an unsigned long too, but no mem_cgroup follows.
         let btf = Btf::from_bytes(&bytes).unwrap();
         let Type::Typedef(fault) = &btf.resolve_types_by_name("btf_trace_page_fault_user").unwrap()[0] else {
             panic!()
         };
         set(&mut bytes, 8, "btf_trace_mm_vmscan_memcg_reclaim_end", fault.get_type_id().unwrap());
-        assert!(reason(&bytes, "reclaim_memcg_end").ends_with("which is not the form that its sibling has"));
+        assert!(reason(&bytes, "reclaim_memcg_end").ends_with("which differs from the form of its sibling"));
         assert!(!resolve_bytes(&bytes).unwrap().unmet.contains_key("reclaim_direct_end"));
     }
 
     #[test]
-    fn any_word_may_be_absurd() {
+    fn any_word_may_be_invalid() {
         for kernel in ["5.10.218", "7.3"] {
             let whole = fixture(kernel);
             let last = Btf::from_bytes(&whole).unwrap().base().type_id_range().1;
@@ -326,7 +325,7 @@ mod tests {
                     }
                 }
             }
-            // Refused by the reader, refused by the resolver, harmless: all three must have been seen.
+            // All three outcomes must occur: rejected by the parser, rejected by the resolver, harmless.
             assert!(outcomes.iter().all(|n| *n > 100), "{kernel}: {outcomes:?}");
         }
     }

@@ -1,21 +1,19 @@
-//! Why there is no layout, in words for the operator. Knows nothing of how one is found.
+//! Errors of resolving the layout, as text for the operator.
 
 use std::path::PathBuf;
 use std::{fmt, io};
 
-/// Where a kernel built with `CONFIG_DEBUG_INFO_BTF` shows its BTF.
+/// BTF of a kernel built with `CONFIG_DEBUG_INFO_BTF`.
 pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
-/// Why there is no layout.
 #[derive(Debug)]
 pub enum LayoutError {
-    /// The kernel shows no BTF.
+    /// The kernel provides no BTF.
     NoBtf,
-    /// The file cannot be read.
     Unreadable(PathBuf, io::Error),
-    /// The file is not BTF, or broken.
+    /// The file is not BTF, or is damaged.
     NotBtf(PathBuf, String),
-    /// The way from a task to its memory cgroup, which every program takes, is not the one that is known.
+    /// The path from a task to its memory cgroup, which every program follows, is not a known one.
     Attribution(String),
 }
 
@@ -24,13 +22,15 @@ impl fmt::Display for LayoutError {
         match self {
             LayoutError::NoBtf => write!(
                 f,
-                "{VMLINUX} does not exist: the kernel needs CONFIG_DEBUG_INFO_BTF, or its BTF given with --btf FILE"
+                "{VMLINUX} does not exist: build the kernel with CONFIG_DEBUG_INFO_BTF, or pass its BTF with --btf FILE"
             ),
             LayoutError::Unreadable(path, why) => {
                 write!(f, "cannot read the kernel's BTF from {}: {why}", path.display())
             }
             LayoutError::NotBtf(path, why) => write!(f, "{} is not BTF: {why}", path.display()),
-            LayoutError::Attribution(why) => write!(f, "no way from a task to its memory cgroup: {why}"),
+            LayoutError::Attribution(why) => {
+                write!(f, "cannot resolve the path from a task to its memory cgroup: {why}")
+            }
         }
     }
 }

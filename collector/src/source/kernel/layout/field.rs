@@ -1,13 +1,11 @@
-//! Where each field of the layout comes from, and which programs cannot do without it. Nothing but data.
+//! The source of each field of the layout, and which programs need it. Only data.
 
 use collector_common::layout::Layout;
 
-/// A field of the layout: its name, and where to write it.
+/// A field of the layout: name and accessor.
 #[derive(Clone, Copy)]
 pub struct Slot {
-    /// The field's name.
     pub name: &'static str,
-    /// The field.
     pub of: fn(&mut Layout) -> &mut u32,
 }
 
@@ -20,47 +18,44 @@ pub(super) use slot;
 
 /// One field of the layout.
 pub struct Field {
-    /// Which.
     pub slot: Slot,
-    /// Where its value is found.
     pub source: Source,
-    /// Who cannot do without it.
     pub need: Need,
 }
 
-/// Where a value is found.
+/// Source of a value.
 pub enum Source {
-    /// The byte offset of a kernel's field of so many bytes (0: any number), spelt as in C; the first of these that exists.
+    /// The byte offset of a kernel's field of the given size in bytes (0: any), spelt as in C; the first that exists is
+    /// used.
     Offset(&'static [&'static str], usize),
     /// The value of an enumerator.
     Value(&'static str),
 }
 
-/// Who cannot do without a field.
+/// The programs that need a field.
 pub enum Need {
-    /// Every program: it is part of the way from a task to its memory cgroup.
+    /// Every program: it is on the path from a task to its memory cgroup.
     All,
-    /// These programs.
     Programs(&'static [&'static str]),
-    /// None: they go without it.
+    /// No program; it is optional.
     None,
 }
 
 use Need::{All, None, Programs};
 use Source::{Offset, Value};
 
-/// The enums whose enumerators are read; those of the counts of resident pages have no name.
+/// The enums whose enumerators are read; `""` is the unnamed enum of the resident page counters.
 pub const ENUMS: &[&str] = &["cgroup_subsys_id", "req_op", "req_opf", "vm_fault_reason", "bpf_func_id", ""];
 
 /// The programs that read a victim's task.
 const OOM: Need = Programs(&["oom_mark_victim", "oom_process_exit"]);
-/// The programs that find out whose limit was hit.
+/// The programs that find the cgroup whose limit was hit.
 const LIMITED: Need = Programs(&["oom_kill_process", "oom_kill_process_kprobe"]);
-/// The programs that tell a kernel thread from a task that waits.
+/// The programs that distinguish kernel threads from other tasks.
 const COMPACTION: Need = Programs(&["compaction_begin", "compaction_end"]);
-/// The programs that read how deep a cgroup is.
+/// The programs that read a cgroup's level.
 const CGROUP: Need = Programs(&["cgroup_mkdir", "cgroup_rmdir", "cgroup_rename", "cgroup_attach_task"]);
-/// The programs that read how a fault went.
+/// The programs that read the result of a fault.
 const MAJOR: Need = Programs(&["fault_file_exit", "fault_swap_exit", "fault_file_kretprobe", "fault_swap_kretprobe"]);
 /// The programs that read a request.
 pub const REQUEST_PROGRAMS: &[&str] = &["block_rq_complete", "block_rq_complete_raw", "block_rq_issue"];
@@ -93,7 +88,7 @@ pub const FIELDS: &[Field] = fields! {
     signal_oom_score_adj: Offset(&["signal_struct.oom_score_adj"], 2), OOM;
     signal_maxrss: Offset(&["signal_struct.maxrss"], 8), None;
     cred_uid: Offset(&["cred.uid"], 4), OOM;
-    // Up to 6.1 one struct with an array in it, from 6.2 an array of per-CPU counters.
+    // Up to 6.1 a struct with an array, from 6.2 an array of per-CPU counters.
     mm_rss_file: Offset(&["mm_struct.rss_stat[MM_FILEPAGES].count", "mm_struct.rss_stat.count[MM_FILEPAGES]"], 8), None;
     mm_rss_anon: Offset(&["mm_struct.rss_stat[MM_ANONPAGES].count", "mm_struct.rss_stat.count[MM_ANONPAGES]"], 8), None;
     mm_rss_swap: Offset(&["mm_struct.rss_stat[MM_SWAPENTS].count", "mm_struct.rss_stat.count[MM_SWAPENTS]"], 8), None;

@@ -1,4 +1,4 @@
-//! Where BTF comes from: the running kernel, or a file. Knows nothing of what is in it.
+//! Reads BTF from the running kernel or a file. Knows nothing about its content.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -8,10 +8,10 @@ use btf_rs::Btf;
 
 use super::error::{LayoutError, VMLINUX};
 
-/// No kernel's BTF comes near this many bytes: whatever is larger was given by mistake.
+/// Size limit in bytes; no kernel's BTF comes near it.
 const MAX_BYTES: u64 = 256 << 20;
 
-/// Reads the BTF in the file at `path`, or else the running kernel's.
+/// Reads the BTF in the file at `path`, or the running kernel's.
 pub fn load(path: Option<&Path>) -> Result<Btf, LayoutError> {
     let file = path.unwrap_or(Path::new(VMLINUX));
     let bytes = match read(file) {
@@ -22,7 +22,7 @@ pub fn load(path: Option<&Path>) -> Result<Btf, LayoutError> {
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
-    // A pipe or a device would block or never end.
+    // A pipe or device might block or never end.
     if !std::fs::metadata(path)?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
     }
@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_says_so() {
+    fn an_unreadable_file_gives_the_reason() {
         assert!(
             refused(Path::new("/nonexistent.btf")).starts_with("cannot read the kernel's BTF from /nonexistent.btf: ")
         );
@@ -97,7 +97,7 @@ mod tests {
                 })
                 .collect();
             assert!(parse(&noise).is_err());
-            // Behind a header that is right, some of it may parse; then there is nothing to find.
+            // After a valid header some noise may parse; then resolving must fail.
             let header = fixture("6.12")[..24].to_vec();
             noise.splice(..0, header);
             assert!(

@@ -1,7 +1,7 @@
-//! The running kernel's layout from its BTF, and which programs this kernel cannot serve.
+//! The running kernel's layout from its BTF, and which programs this kernel does not support.
 //!
-//! What is looked for is data, in `field.rs` and `prototype.rs`; how BTF answers is in `btf.rs` and `arguments.rs`, where it comes from in
-//! `file.rs`. Nothing here knows what the programs do with it, nor loads any.
+//! The fields and prototypes are data, in `field.rs` and `prototype.rs`; `btf.rs` and `arguments.rs` query BTF,
+//! `file.rs` reads it. Nothing here knows how the programs use the layout, or loads any.
 
 mod arguments;
 mod btf;
@@ -22,25 +22,25 @@ use field::{ENUMS, FIELDS, Field, Need, REQUEST_PROGRAMS, Source};
 pub use file::load;
 use prototype::{FUNCTIONS, Prototype, TRACEPOINTS};
 
-/// What a kernel's BTF says.
+/// The result for one kernel's BTF.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Resolved {
-    /// What the programs are told.
+    /// The layout that is passed to the programs.
     pub layout: Layout,
-    /// The programs that have no place on this kernel, by name.
+    /// The programs that cannot or need not run on this kernel, by name.
     pub unmet: BTreeMap<&'static str, Unmet>,
 }
 
-/// Why a program has no place on this kernel, in words for the operator.
+/// Why a program does not run on this kernel, as text for the operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unmet {
-    /// The kernel has not got what it needs.
+    /// The kernel lacks what it needs.
     Unsupported(String),
-    /// The kernel gives the same another way.
+    /// The kernel provides the same in another way.
     Unneeded(String),
 }
 
-/// Finds everything that the programs of the catalogue need to know. An error if no program could do its work.
+/// Resolves everything that the programs of the catalogue need. An error if no program could work.
 pub fn resolve(btf: &Btf) -> Result<Resolved, LayoutError> {
     let types = Types::new(btf, ENUMS);
     let mut layout = Layout::EMPTY;
@@ -49,9 +49,9 @@ pub fn resolve(btf: &Btf) -> Result<Resolved, LayoutError> {
         unmet.entry(program).or_insert_with(|| Unmet::Unsupported(why.into()));
     };
 
-    let mut agreed = BTreeMap::new();
+    let mut chosen = BTreeMap::new();
     for probe in SIGNALS.iter().flat_map(|signal| signal.probes) {
-        if let Err(why) = check(probe, &types, &mut layout, &mut agreed) {
+        if let Err(why) = check(probe, &types, &mut layout, &mut chosen) {
             unsupported(probe.program, &why);
         }
     }
@@ -63,7 +63,7 @@ pub fn resolve(btf: &Btf) -> Result<Resolved, LayoutError> {
             (Err(_), Need::None) => {}
         }
     }
-    // The helper is named where every helper is; there is no other trace of it before a program is loaded.
+    // The helper is an enumerator in BTF; there is no other sign of it before a program is loaded.
     layout.task_btf = types.enumerator("BPF_FUNC_get_current_task_btf").is_ok().into();
     if layout.request_rq_disk == ABSENT && layout.queue_disk == ABSENT {
         let why = "neither request.rq_disk nor request_queue.disk in the kernel's BTF";
@@ -72,19 +72,19 @@ pub fn resolve(btf: &Btf) -> Result<Resolved, LayoutError> {
     if layout.victim_is_pid != 1 {
         let why = match layout.victim_is_pid {
             0 => "oom:mark_victim carries the victim's task",
-            _ => "there is no oom:mark_victim that it would complete",
+            _ => "oom:mark_victim, which it would complement, does not exist",
         };
         unmet.entry("oom_process_exit").or_insert_with(|| Unmet::Unneeded(why.into()));
     }
     Ok(Resolved { layout, unmet })
 }
 
-/// Whether the probe's hook exists and passes what is expected; notes what follows from the form of it.
+/// Checks that the probe's hook exists and passes the expected arguments; stores what follows from their form.
 fn check(
     probe: &Probe,
     types: &Types<'_>,
     layout: &mut Layout,
-    agreed: &mut BTreeMap<&'static str, u32>,
+    chosen: &mut BTreeMap<&'static str, u32>,
 ) -> Result<(), String> {
     let (name, arguments, prototypes) = match probe.hook {
         Hook::RawTracepoint { name, .. } | Hook::TypedTracepoint { name, .. } => {
@@ -100,10 +100,10 @@ fn check(
         return Err(passes("no program expects"));
     };
     let fits = |wanted: &[&str]| arguments.len() >= wanted.len() && wanted.iter().zip(&arguments).all(|(w, a)| w == a);
-    let form = forms.iter().find(|form| fits(form.arguments)).ok_or_else(|| passes("is no form that is known"))?;
+    let form = forms.iter().find(|form| fits(form.arguments)).ok_or_else(|| passes("is not a known form"))?;
     if let Some((slot, value)) = form.sets {
-        if *agreed.entry(slot.name).or_insert(value) != value {
-            return Err(passes("is not the form that its sibling has"));
+        if *chosen.entry(slot.name).or_insert(value) != value {
+            return Err(passes("differs from the form of its sibling"));
         }
         *(slot.of)(layout) = value;
     }
@@ -130,11 +130,11 @@ fn find(field: &Field, types: &Types<'_>) -> Result<u32, String> {
 mod tests {
     use super::*;
 
-    /// The kernels whose BTF, reduced by `cargo xtask cut-btf`, is among the fixtures.
+    /// Kernels with a BTF fixture, reduced by `cargo xtask cut-btf`.
     const KERNELS: [&str; 8] = ["5.10.218", "5.10.262", "6.1", "6.12", "6.18", "7.1", "7.2", "7.3"];
     const X: u32 = ABSENT;
 
-    /// What they must resolve to, per kernel: read off `bpftool btf dump` of the complete BTF of Debian's amd64 kernels.
+    /// The expected values per kernel: read from `bpftool btf dump` of the complete BTF of Debian's amd64 kernels.
     #[rustfmt::skip]
     const LAYOUTS: &[(&str, [u32; 8])] = &[
         ("task_btf", [0, 0, 1, 1, 1, 1, 1, 1]),
@@ -196,10 +196,10 @@ mod tests {
         resolve(&Btf::from_bytes(bytes).unwrap())
     }
 
-    /// The same BTF after one name in it was changed: as if the kernel had not got what had it.
+    /// The same BTF with one name changed, as if the kernel lacked what has that name.
     fn without(mut bytes: Vec<u8>, name: &str) -> Vec<u8> {
-        let wanted = [b"\0", name.as_bytes(), b"\0"].concat();
-        let at = bytes.windows(wanted.len()).rposition(|window| window == wanted).unwrap();
+        let needle = [b"\0", name.as_bytes(), b"\0"].concat();
+        let at = bytes.windows(needle.len()).rposition(|window| window == needle).unwrap();
         bytes[at + 1] = b'?';
         bytes
     }
@@ -218,9 +218,10 @@ mod tests {
     fn every_kernel_resolves_to_its_own_layout() {
         for (i, kernel) in KERNELS.iter().enumerate() {
             let resolved = resolve_bytes(&fixture(kernel)).unwrap();
-            let wanted: Vec<_> = LAYOUTS.iter().map(|(name, values)| (*name, values[i])).collect();
-            assert_eq!(resolved.layout.fields().collect::<Vec<_>>(), wanted, "{kernel}");
-            // The one kernel here whose mark carries the pid alone needs the victim's exit; all else is met everywhere.
+            let expected: Vec<_> = LAYOUTS.iter().map(|(name, values)| (*name, values[i])).collect();
+            assert_eq!(resolved.layout.fields().collect::<Vec<_>>(), expected, "{kernel}");
+            // Only this kernel's tracepoint passes just a pid and needs the victim's exit; everything else is resolved
+            // everywhere.
             let unneeded = Unmet::Unneeded("oom:mark_victim carries the victim's task".into());
             let unmet = if *kernel == "5.10.218" { BTreeMap::new() } else { [("oom_process_exit", unneeded)].into() };
             assert_eq!(resolved.unmet, unmet, "{kernel}");
@@ -233,21 +234,25 @@ mod tests {
             return eprintln!("not run: this kernel has no {VMLINUX}");
         }
         let layout = resolve(&load(None).unwrap()).unwrap().layout;
-        // A task is at least this far from its cgroups on every kernel, and the thread's id beside the process's.
+        // On every kernel `cgroups` is at least this far into a task, and the tgid follows the pid.
         assert!(layout.task_cgroups > 512 && layout.task_tgid == layout.task_pid + 4, "{layout:?}");
     }
 
     #[test]
-    fn without_the_way_to_the_memory_cgroup_there_is_no_layout() {
-        let way = ["task_struct", "cgroups", "css_set", "subsys", "memory_cgrp_id", "cgroup_subsys_state", "serial_nr"];
-        for name in way.into_iter().chain(["kn", "root", "cgroup_root", "hierarchy_id", "kernfs_node", "id"]) {
+    fn without_the_path_to_the_memory_cgroup_there_is_no_layout() {
+        let path =
+            ["task_struct", "cgroups", "css_set", "subsys", "memory_cgrp_id", "cgroup_subsys_state", "serial_nr"];
+        for name in path.into_iter().chain(["kn", "root", "cgroup_root", "hierarchy_id", "kernfs_node", "id"]) {
             let error = resolve_bytes(&without(fixture("6.12"), name)).unwrap_err().to_string();
-            assert!(error.starts_with("no way from a task to its memory cgroup: ") && error.contains(name), "{error}");
+            assert!(
+                error.starts_with("cannot resolve the path from a task to its memory cgroup: ") && error.contains(name),
+                "{error}"
+            );
         }
     }
 
     #[test]
-    fn what_is_missing_costs_the_programs_that_need_it_and_no_others() {
+    fn a_missing_name_affects_only_the_programs_that_need_it() {
         let block = ["block_rq_complete", "block_rq_complete_raw", "block_rq_issue"].as_slice();
         let cgroup = ["cgroup_attach_task", "cgroup_mkdir", "cgroup_rename", "cgroup_rmdir"].as_slice();
         let file = ["fault_file_entry", "fault_file_exit", "fault_file_kprobe", "fault_file_kretprobe"].as_slice();
@@ -259,10 +264,14 @@ mod tests {
             (
                 "pt_regs",
                 &["fault_kernel", "fault_user"],
-                "(unsigned long, struct ?t_regs *, unsigned long), which is no",
+                "(unsigned long, struct ?t_regs *, unsigned long), which is not a known form",
+            ),
+            (
+                "gfp_t",
+                &["reclaim_direct_begin", "reclaim_memcg_begin"],
+                "passes (int, ?fp_t), which is not a known form",
             ),
             ("bdi_writeback", &["dirty_wait"], "balance_dirty_pages passes (struct ?di_writeback *, unsigned long,"),
-            ("gfp_t", &["reclaim_direct_begin", "reclaim_memcg_begin"], "passes (int, ?fp_t), which is no form"),
             ("level", cgroup, "cgroup.level: no such field"),
             ("memcg", &["oom_kill_process", "oom_kill_process_kprobe"], "oom_control.memcg: no such field"),
             ("oom_score_adj", &["oom_mark_victim", "oom_process_exit"], "signal_struct.oom_score_adj: no such field"),

@@ -1,24 +1,23 @@
-//! What the programs expect to be passed: the arguments of the tracepoints and functions they are on, in every form that
-//! is known, and what follows from the form. Nothing but data.
+//! The arguments that the programs expect of their tracepoints and functions, in every known form, and what follows
+//! from the form. Only data.
 
 use collector_common::layout::{ABSENT, Layout};
 
 use super::field::{Slot, slot};
 
-/// What one hook passes.
+/// The known argument lists of one hook.
 pub struct Prototype {
-    /// The tracepoint's or function's name.
     pub name: &'static str,
-    /// What its first arguments may be; those beyond are not read (kernels append some now and then). The first form
-    /// that fits is taken.
+    /// Possible first arguments; later ones are not read (kernels sometimes append some). The first form that fits is
+    /// used.
     pub forms: &'static [Form],
 }
 
-/// A form that the arguments may have.
+/// One argument list.
 pub struct Form {
     /// The types of the first arguments, spelt as in C.
     pub arguments: &'static [&'static str],
-    /// What it means for the layout. Two hooks that set the same field must agree.
+    /// The layout field that follows from it. Two hooks that set the same field must agree.
     pub sets: Option<(Slot, u32)>,
 }
 
@@ -62,7 +61,6 @@ const fn on(name: &'static str, forms: &'static [Form]) -> Prototype {
     Prototype { name, forms }
 }
 
-/// The tracepoints.
 pub const TRACEPOINTS: &[Prototype] = &[
     on(
         "mark_victim",
@@ -75,7 +73,7 @@ pub const TRACEPOINTS: &[Prototype] = &[
     on("mm_vmscan_memcg_reclaim_end", RECLAIM_END),
     on("mm_vmscan_kswapd_wake", KSWAPD),
     on("mm_vmscan_kswapd_sleep", KSWAPD),
-    // Who compacts is the current task; the arguments are not read.
+    // The current task compacts; the arguments are not read.
     on("mm_compaction_begin", &[form(&[])]),
     on("mm_compaction_end", &[form(&[])]),
     on("page_fault_user", FAULT),
@@ -95,7 +93,6 @@ pub const TRACEPOINTS: &[Prototype] = &[
     on("cgroup_attach_task", &[form(&["struct cgroup *", "const char *", "struct task_struct *"])]),
 ];
 
-/// The functions.
 pub const FUNCTIONS: &[Prototype] = &[
     on("filemap_fault", VM_FAULT),
     on("do_swap_page", VM_FAULT),
@@ -110,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_tables_name_what_is_in_the_catalogue() {
+    fn the_tables_match_the_catalogue() {
         let probes: Vec<&Probe> = SIGNALS.iter().flat_map(|signal| signal.probes).collect();
         for field in FIELDS {
             if let Need::Programs(programs) = field.need {

@@ -1,36 +1,35 @@
-//! Where a container's or a pod's name may be stored: which files to read for which cgroup.
+//! Finds the names of containers and pods: which files to read for which cgroup.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::ask::{Ask, Found};
+use super::request::{Found, Request};
 use super::{engine, kubelet};
 use crate::config;
 use crate::identity::{Identity, Names};
 use crate::source::root::Root;
 
-/// Warnings that are logged at most, each once.
-const COMPLAINTS: usize = 64;
+/// Limit on logged warnings; each is logged once.
+const MAX_WARNINGS: usize = 64;
 
-/// Where rootless engines keep their state, in a user's home.
+/// State directories of rootless engines below the user's home.
 const ROOTLESS_DOCKER: &str = ".local/share/docker";
 const ROOTLESS_PODMAN: &str = ".local/share/containers/storage";
 
-/// Reads the name of a container from an engine's state folder.
-type Look = fn(&Path, &str) -> io::Result<Option<Names>>;
+/// Reads the names of a container from an engine's state directory.
+type Read = fn(&Path, &str) -> io::Result<Option<Names>>;
 
-/// Where this host's engines and kubelet keep their state.
+/// The state directories of this host's engines and kubelet.
 pub(super) struct Lookup {
     root: Root,
     kubelet: PathBuf,
     docker: PathBuf,
     podman: PathBuf,
-    complaints: HashSet<(PathBuf, io::ErrorKind)>,
+    warnings: HashSet<(PathBuf, io::ErrorKind)>,
 }
 
 impl Lookup {
-    /// The lookup for the host with this root.
     pub fn new(root: &Root, config: &config::Workload) -> Lookup {
         let config::Workload { kubelet, docker, podman, .. } = config;
         Lookup {
@@ -38,86 +37,86 @@ impl Lookup {
             kubelet: root.at(kubelet),
             docker: root.at(docker),
             podman: root.at(podman),
-            complaints: HashSet::new(),
+            warnings: HashSet::new(),
         }
     }
 
-    /// Looks for each, and answers in the same order. A directory is read once for all.
-    pub fn look(&mut self, asks: &[&Ask]) -> Vec<Found> {
-        let mut found = vec![Found::Nothing; asks.len()];
-        let identities = || asks.iter().map(|ask| &ask.identity).enumerate();
+    /// Returns a result per request, in the same order. Each directory is read once for all requests.
+    pub fn find(&mut self, requests: &[&Request]) -> Vec<Found> {
+        let mut found = vec![Found::NotFound; requests.len()];
+        let identities = || requests.iter().map(|request| &request.identity).enumerate();
         let of_engines = |identity: &Identity| matches!(identity.runtime, "docker" | "podman");
-        for (place, identity) in identities().filter(|(_, identity)| of_engines(identity)) {
-            found[place] = self.engine(identity);
+        for (index, identity) in identities().filter(|(_, identity)| of_engines(identity)) {
+            found[index] = self.engine(identity);
         }
         let mut containers: HashMap<&str, Vec<usize>> = HashMap::new();
         let mut pods: HashMap<&str, Vec<usize>> = HashMap::new();
-        for (place, identity) in identities().filter(|(place, _)| !matches!(found[*place], Found::Whole(_))) {
+        for (index, identity) in identities().filter(|(index, _)| !matches!(found[*index], Found::Complete(_))) {
             if let Some(id) = &identity.container_id {
-                containers.entry(id).or_default().push(place);
+                containers.entry(id).or_default().push(index);
             }
         }
-        let result = kubelet::containers(&self.kubelet, &mut containers, &mut |place, names| {
-            found[place] = Found::Whole(names);
+        let result = kubelet::containers(&self.kubelet, &mut containers, &mut |index, names| {
+            found[index] = Found::Complete(names);
         });
-        self.note(result, "containers", containers.into_values().flatten(), &mut found);
-        for (place, identity) in identities().filter(|(place, _)| !matches!(found[*place], Found::Whole(_))) {
+        self.mark_unreadable(result, "containers", containers.into_values().flatten(), &mut found);
+        for (index, identity) in identities().filter(|(index, _)| !matches!(found[*index], Found::Complete(_))) {
             if let Some(uid) = &identity.pod_uid {
-                pods.entry(uid).or_default().push(place);
+                pods.entry(uid).or_default().push(index);
             }
         }
-        let result = kubelet::pods(&self.kubelet, &mut pods, &mut |place, names| {
-            let whole = asks[place].identity.container_id.is_none();
-            found[place] = if whole { Found::Whole(names) } else { Found::Part(names) };
+        let result = kubelet::pods(&self.kubelet, &mut pods, &mut |index, names| {
+            let complete = requests[index].identity.container_id.is_none();
+            found[index] = if complete { Found::Complete(names) } else { Found::Partial(names) };
         });
-        self.note(result, "pods", pods.into_values().flatten(), &mut found);
+        self.mark_unreadable(result, "pods", pods.into_values().flatten(), &mut found);
         found
     }
 
     fn engine(&mut self, identity: &Identity) -> Found {
-        let Some(id) = &identity.container_id else { return Found::Nothing };
-        let (look, system, rootless): (Look, _, _) = match identity.runtime {
+        let Some(id) = &identity.container_id else { return Found::NotFound };
+        let (read, system, rootless): (Read, _, _) = match identity.runtime {
             "docker" => (engine::docker, &self.docker, ROOTLESS_DOCKER),
             _ => (engine::podman, &self.podman, ROOTLESS_PODMAN),
         };
-        let own = match user(&identity.name).map(|uid| engine::home(&self.root, uid)) {
+        let home = match user(&identity.name).map(|uid| engine::home(&self.root, uid)) {
             Some(Ok(home)) => home.map(|home| home.join(rootless)),
             _ => None,
         };
-        let book = own.as_deref().unwrap_or(system);
-        match look(book, id) {
-            Ok(Some(names)) => Found::Whole(names),
-            Ok(None) => Found::Nothing,
+        let directory = home.as_deref().unwrap_or(system);
+        match read(directory, id) {
+            Ok(Some(names)) => Found::Complete(names),
+            Ok(None) => Found::NotFound,
             Err(error) => {
-                let book = book.to_owned();
-                self.complain(&book, &error);
+                let directory = directory.to_owned();
+                self.warn_once(&directory, &error);
                 Found::Unreadable
             }
         }
     }
 
-    /// Marks what an unreadable directory may have held.
-    fn note(
+    /// Marks requests as unreadable whose names an unreadable directory may contain.
+    fn mark_unreadable(
         &mut self,
         result: io::Result<()>,
-        folder: &str,
+        name: &str,
         missing: impl Iterator<Item = usize>,
         found: &mut [Found],
     ) {
         let Err(error) = result else { return };
-        self.complain(&self.kubelet.join(folder), &error);
-        missing.for_each(|place| found[place] = Found::Unreadable);
+        self.warn_once(&self.kubelet.join(name), &error);
+        missing.for_each(|index| found[index] = Found::Unreadable);
     }
 
-    fn complain(&mut self, book: &Path, error: &io::Error) {
-        let complaint = (book.to_owned(), error.kind());
-        if self.complaints.len() < COMPLAINTS && self.complaints.insert(complaint) {
-            tracing::warn!("names of containers in {} cannot be read: {error}", book.display());
+    fn warn_once(&mut self, directory: &Path, error: &io::Error) {
+        let warning = (directory.to_owned(), error.kind());
+        if self.warnings.len() < MAX_WARNINGS && self.warnings.insert(warning) {
+            tracing::warn!("could not read names of containers from {}: {error}", directory.display());
         }
     }
 }
 
-/// The user whose container it is, if it is not the system's: `user-1000/docker/…`.
+/// The uid of a rootless container's user: `user-1000/docker/…`.
 fn user(name: &str) -> Option<&str> {
     name.strip_prefix("user-")?.split_once('/').map(|(uid, _)| uid)
 }

@@ -1,4 +1,4 @@
-//! Tests of the lookup, in folders that look like a host's.
+//! Tests of the lookup in directories laid out like a host's.
 
 use std::fs;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -9,7 +9,7 @@ use crate::signal::cgroup::Id;
 
 const UID: &str = "2b6e1f3c-98aa-4b1d-9d7e-0123456789ab";
 
-/// A host of our own, which goes when it is done with.
+/// A temporary host root, removed when dropped.
 struct Host(PathBuf);
 
 impl Host {
@@ -29,9 +29,9 @@ impl Host {
         Lookup::new(&Root::new(&self.0), &Config::default().workload)
     }
 
-    /// What is found for each path, in words.
-    fn look(&self, paths: &[String]) -> Vec<String> {
-        told(self.lookup().look(&asks(paths).iter().collect::<Vec<_>>()))
+    /// The result for each path, as text.
+    fn find(&self, paths: &[String]) -> Vec<String> {
+        texts(self.lookup().find(&requests(paths).iter().collect::<Vec<_>>()))
     }
 }
 
@@ -41,23 +41,23 @@ impl Drop for Host {
     }
 }
 
-fn asks(paths: &[String]) -> Vec<Ask> {
-    let ask = |path: &String| Ask { cgroup: Id { hierarchy: 0, id: 1 }, identity: Identity::of(path) };
-    paths.iter().map(ask).collect()
+fn requests(paths: &[String]) -> Vec<Request> {
+    let request = |path: &String| Request { cgroup: Id { hierarchy: 0, id: 1 }, identity: Identity::of(path) };
+    paths.iter().map(request).collect()
 }
 
-fn told(found: Vec<Found>) -> Vec<String> {
+fn texts(found: Vec<Found>) -> Vec<String> {
     let words = |names: Names| {
         let Names { namespace, pod, container, name } = names;
         [namespace, pod, container, name].into_iter().flatten().collect::<Vec<_>>().join(" ")
     };
-    let tell = |found| match found {
-        Found::Whole(names) => words(names),
-        Found::Part(names) => format!("{} …", words(names)),
-        Found::Nothing => "-".into(),
+    let text = |found| match found {
+        Found::Complete(names) => words(names),
+        Found::Partial(names) => format!("{} …", words(names)),
+        Found::NotFound => "-".into(),
         Found::Unreadable => "!".into(),
     };
-    found.into_iter().map(tell).collect()
+    found.into_iter().map(text).collect()
 }
 
 fn id(digit: char) -> String {
@@ -65,7 +65,7 @@ fn id(digit: char) -> String {
 }
 
 #[test]
-fn docker_tells_the_name_and_of_a_pod_s_container_kubernetes_names() {
+fn docker_config_gives_the_name_or_the_kubernetes_names() {
     let host = Host::new();
     let config = |digit: char, content: &str| {
         host.write(&format!("var/lib/docker/containers/{}/config.v2.json", id(digit)), content);
@@ -83,11 +83,11 @@ fn docker_tells_the_name_and_of_a_pod_s_container_kubernetes_names() {
     config('e', r#"{"Name":"/cut"#);
     config('f', r#"{"Name":7}"#);
     let paths = ['a', 'b', 'c', 'd', 'e', 'f', '0'].map(|digit| format!("/system.slice/docker-{}.scope", id(digit)));
-    assert_eq!(host.look(&paths), ["web", "plain", "ml vllm-0 server", "ml vllm-0", "!", "!", "-"]);
+    assert_eq!(host.find(&paths), ["web", "plain", "ml vllm-0 server", "ml vllm-0", "!", "!", "-"]);
 }
 
 #[test]
-fn podman_has_two_books_and_users_have_their_own() {
+fn podman_has_two_files_and_users_have_their_own() {
     let host = Host::new();
     let entry = |digit: char, name: &str| format!(r#"{{"id":"{}","names":["{name}"],"layer":"x"}}"#, id(digit));
     let storage = "var/lib/containers/storage/overlay-containers";
@@ -111,13 +111,13 @@ fn podman_has_two_books_and_users_have_their_own() {
         format!("{user}/docker-{}.scope", id('c')),
         format!("/user.slice/user-7.slice/user@7.service/user.slice/libpod-{}.scope", id('c')),
     ];
-    assert_eq!(host.look(&paths), ["web", "tool", "-", "hers", "her-docker", "-"]);
+    assert_eq!(host.find(&paths), ["web", "tool", "-", "hers", "her-docker", "-"]);
     host.write(&format!("{storage}/containers.json"), "[{]");
-    assert_eq!(host.look(&paths[..1]), ["!"]);
+    assert_eq!(host.find(&paths[..1]), ["!"]);
 }
 
 #[test]
-fn the_kubelet_s_links_name_containers_and_its_folders_pods() {
+fn kubelet_links_name_containers_and_directories_name_pods() {
     let host = Host::new();
     host.write(&format!("var/log/containers/vllm-0_ml_server-{}.log", id('a')), "");
     host.write("var/log/containers/README", "");
@@ -133,25 +133,25 @@ fn the_kubelet_s_links_name_containers_and_its_folders_pods() {
         "/kubepods/pod8f3a5c1e9d7b4f20a1c3e5f70b2d4f68".into(),
     ];
     let server = "ml vllm-0 server";
-    assert_eq!(host.look(&paths), ["ml vllm-0", server, "ml vllm-0 …", "ml vllm-0", server, server, "-"]);
+    assert_eq!(host.find(&paths), ["ml vllm-0", server, "ml vllm-0 …", "ml vllm-0", server, server, "-"]);
 }
 
 #[test]
-fn a_book_that_cannot_be_read_is_complained_of_once() {
+fn an_unreadable_directory_is_logged_once() {
     let host = Host::new();
     fs::create_dir_all(host.0.join("var/log")).unwrap();
     std::os::unix::fs::symlink("containers", host.0.join("var/log/containers")).unwrap();
-    let asks = asks(&[format!("/kubepods/pod{UID}/{}", id('a'))]);
+    let requests = requests(&[format!("/kubepods/pod{UID}/{}", id('a'))]);
     let mut lookup = host.lookup();
     for _ in 0..3 {
-        assert_eq!(lookup.look(&asks.iter().collect::<Vec<_>>()), [Found::Unreadable]);
+        assert_eq!(lookup.find(&requests.iter().collect::<Vec<_>>()), [Found::Unreadable]);
     }
-    assert_eq!(lookup.complaints.len(), 1);
+    assert_eq!(lookup.warnings.len(), 1);
 }
 
 #[test]
-fn without_any_books_nothing_is_found_and_nothing_is_wrong() {
+fn without_any_files_nothing_is_found_and_nothing_is_wrong() {
     let host = Host::new();
     let paths = [format!("/docker/{}", id('a')), format!("/libpod_parent/libpod-{}", id('a'))];
-    assert_eq!(host.look(&paths), ["-", "-"]);
+    assert_eq!(host.find(&paths), ["-", "-"]);
 }

@@ -1,5 +1,5 @@
-//! Which files of a cgroup are read, how often, and what each says: as data. Their meaning is told in
-//! Documentation/admin-guide/cgroup-v2.rst and, for v1, in Documentation/admin-guide/cgroup-v1 of the kernel.
+//! The table of cgroup files: which are read, how often, and their format. Their meaning is documented in the kernel's
+//! Documentation/admin-guide/cgroup-v2.rst and, for v1, Documentation/admin-guide/cgroup-v1.
 
 use std::ffi::CStr;
 
@@ -8,59 +8,55 @@ use crate::source::cgroup::Controller;
 use crate::source::pressure;
 use crate::statistic::workload::{Statistic as S, Values};
 
-/// A file that cgroups have.
+/// One file of a cgroup.
 #[derive(Debug)]
 pub struct File {
-    /// Its name.
     pub name: &'static CStr,
-    /// Whose it is.
     pub controller: Controller,
-    /// Whether it is a file of v2.
+    /// False for v1.
     pub v2: bool,
-    /// How often it is read.
     pub pace: Pace,
-    /// What it says.
     pub format: Format,
 }
 
 /// How often a file is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
-    /// Every tick: it stays open.
+    /// Every tick; the file stays open.
     Tick,
-    /// At the cgroup's turn, once in `workload.stat_interval`, because reading it is costly or it seldom changes.
+    /// Once per `workload.stat_interval`, at the cgroup's turn: reading it is expensive or it seldom changes.
     Turn,
 }
 
-/// What a file says.
+/// Format of a file.
 #[derive(Debug)]
 pub enum Format {
     /// One number.
     Single(S),
-    /// One number of bytes, where a huge one means that there is no limit (v1).
+    /// One number of bytes; a huge one means no limit (v1).
     Bytes(S),
-    /// What memory and swap may be together, in bytes (v1).
+    /// Limit on memory plus swap in bytes (v1).
     MemoryAndSwap(S),
-    /// Numbers by key, each to be multiplied.
+    /// Numbers by key, each with a factor.
     Flat(&'static [(&'static str, S, u64)]),
-    /// Numbers by device and key: of all devices together.
+    /// Numbers by device and key, summed over devices.
     Nested(&'static [(&'static str, S)]),
-    /// Numbers by device and operation (v1): of all devices together. No device is nothing known: from 6.10 on the kernel
-    /// counts a device's IO only once it is limited in some cgroup.
+    /// Numbers by device and operation (v1), summed over devices. Without devices the values are unknown: from 6.10 on
+    /// the kernel counts a device's IO only once some cgroup limits it.
     Throttle(&'static [(&'static str, S)]),
-    /// Stall times, some and full.
+    /// Stall times `some` and `full`.
     Pressure(S, S),
 }
 
-/// v1 has no word for unlimited: it is the largest number of whole pages that a signed 64-bit number holds, and pages
-/// have up to 64 KiB (`PAGE_COUNTER_MAX`, include/linux/page_counter.h).
+/// v1 shows no limit as the largest number of whole pages that fits a signed 64-bit number; pages have up to 64 KiB
+/// (`PAGE_COUNTER_MAX`, include/linux/page_counter.h).
 const UNLIMITED: u64 = i64::MAX as u64 - 0x1_0000;
 
 const MICROSECOND: u64 = 1000;
-/// `USER_HZ` is 100 on every architecture that there are eBPF programs for (include/asm-generic/param.h).
+/// `USER_HZ` is 100 on every architecture with eBPF support (include/asm-generic/param.h).
 const USER_TICK: u64 = 10_000_000;
 
-/// All of them. One that refers to another's number comes after it.
+/// A file that needs another file's value comes after it.
 pub const FILES: &[File] = &[
     v2(c"memory.current", Controller::Memory, Pace::Tick, Format::Single(S::MemoryCurrent)),
     v2(c"memory.swap.current", Controller::Memory, Pace::Tick, Format::Single(S::MemorySwap)),
@@ -191,7 +187,7 @@ const fn v2(name: &'static CStr, controller: Controller, pace: Pace, format: For
 }
 
 impl Format {
-    /// Takes down what the file says. What it does not say is not known.
+    /// Parses the content. Values that are missing from it become unknown.
     pub fn read(&self, text: &[u8], values: &mut Values) {
         self.forget(values);
         match *self {
@@ -210,7 +206,7 @@ impl Format {
                 }
             }),
             Format::Nested(keys) => {
-                // No line is no IO yet.
+                // An empty file means no IO yet.
                 keys.iter().for_each(|(_, statistic)| values.set(*statistic, 0));
                 parse::nested(text, |key, value| add(keys, key, value, values));
             }
@@ -223,7 +219,7 @@ impl Format {
         }
     }
 
-    /// Takes down that the file cannot be read.
+    /// Marks the file's values as unknown.
     pub fn forget(&self, values: &mut Values) {
         match *self {
             Format::Single(one) | Format::Bytes(one) | Format::MemoryAndSwap(one) => values.put(one, None),
@@ -242,8 +238,7 @@ fn add(keys: &[(&str, S)], key: &[u8], value: u64, values: &mut Values) {
     }
 }
 
-/// What follows from several files of one moment: the working set as cAdvisor has it, which is what the kubelet evicts
-/// by.
+/// Values computed from several files: the working set as in cAdvisor, by which the kubelet evicts.
 pub fn derive(values: &mut Values) {
     let current = values.get(S::MemoryCurrent).zip(values.get(S::MemoryInactiveFile));
     values.put(S::MemoryWorkingSet, current.map(|(current, inactive)| current.saturating_sub(inactive)));

@@ -1,4 +1,4 @@
-//! Tests of what each file says.
+//! Tests of each file format.
 
 use super::*;
 use proptest::prelude::*;
@@ -31,7 +31,7 @@ fn the_files_of_v2() {
             "some avg10=0.00 avg60=0.00 avg300=0.00 total=7\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=1\n",
         ),
     ];
-    let wanted = [
+    let expected = [
         (S::MemoryCurrent, 100),
         (S::MemoryHigh, 4096),
         (S::MemoryEventLow, 1),
@@ -52,7 +52,7 @@ fn the_files_of_v2() {
         (S::IoWrites, 4),
         (S::IoDiscards, 6),
     ];
-    assert_eq!(values(true, &files), wanted);
+    assert_eq!(values(true, &files), expected);
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn the_files_of_v1() {
         (c"cpu.stat", "nr_periods 4\nnr_throttled 2\nthrottled_time 77\nnr_bursts 0\nburst_time 0\n"),
         (c"blkio.throttle.io_service_bytes_recursive", blkio),
     ];
-    let wanted = [
+    let expected = [
         (S::MemoryCurrent, 1000),
         (S::MemoryLimit, 4096),
         (S::MemoryInactiveFile, 50),
@@ -94,21 +94,21 @@ fn the_files_of_v1() {
         (S::IoWriteBytes, 6),
         (S::IoDiscardBytes, 0),
     ];
-    assert_eq!(values(false, &files), wanted);
+    assert_eq!(values(false, &files), expected);
 }
 
 #[test]
-fn a_huge_limit_of_v1_is_none() {
+fn a_huge_v1_limit_is_unlimited() {
     for page in [4096, 16384, 65536] {
         let unlimited = (i64::MAX as u64 / page * page).to_string();
         assert_eq!(values(false, &[(c"memory.limit_in_bytes", &unlimited)]), []);
     }
     let both = [(c"memory.limit_in_bytes", "max"), (c"memory.memsw.limit_in_bytes", "4096")];
-    assert_eq!(values(false, &both), [], "how much of it is swap cannot be told");
+    assert_eq!(values(false, &both), [], "the share of swap is unknown");
 }
 
 #[test]
-fn what_a_file_no_longer_says_is_not_known() {
+fn values_missing_from_a_file_become_unknown() {
     let mut values = Values::new();
     read(c"memory.events", true, "max 1\noom_kill 2\n", &mut values);
     read(c"memory.events", true, "max 3\n", &mut values);
@@ -120,10 +120,10 @@ fn what_a_file_no_longer_says_is_not_known() {
 }
 
 #[test]
-fn an_empty_file_of_io_is_no_io() {
+fn an_empty_io_file_means_no_io() {
     assert_eq!(values(true, &[(c"io.stat", "")]).iter().map(|(_, value)| value).sum::<u64>(), 0);
     assert_eq!(values(true, &[(c"io.stat", "")]).len(), 6);
-    assert_eq!(values(false, &[(c"blkio.throttle.io_serviced_recursive", "Total 0\n")]), [], "or none that is counted");
+    assert_eq!(values(false, &[(c"blkio.throttle.io_serviced_recursive", "Total 0\n")]), [], "v1 may not count IO");
     assert_eq!(values(true, &[(c"io.stat", "8:0 rbytes=18446744073709551615\n8:16 rbytes=1\n")])[0].1, u64::MAX);
 }
 
@@ -135,13 +135,13 @@ fn absurd_numbers_saturate() {
 }
 
 #[test]
-fn the_working_set_is_what_is_used_less_idle_page_cache() {
+fn the_working_set_is_usage_minus_inactive_file() {
     let mut values = Values::from_iter([(S::MemoryCurrent, 100), (S::MemoryInactiveFile, 30)]);
     derive(&mut values);
     assert_eq!(values.get(S::MemoryWorkingSet), Some(70));
     values.set(S::MemoryInactiveFile, 300);
     derive(&mut values);
-    assert_eq!(values.get(S::MemoryWorkingSet), Some(0), "two reads are not of quite the same moment");
+    assert_eq!(values.get(S::MemoryWorkingSet), Some(0), "the two files are read at slightly different times");
     values.put(S::MemoryCurrent, None);
     derive(&mut values);
     assert_eq!(values.get(S::MemoryWorkingSet), None);
@@ -149,7 +149,7 @@ fn the_working_set_is_what_is_used_less_idle_page_cache() {
 
 proptest! {
     #[test]
-    fn whatever_a_file_says_only_its_own_statistics_change(
+    fn a_file_changes_only_its_own_statistics(
         file in 0..FILES.len(),
         text in prop::collection::vec(any::<u8>(), 0..200),
     ) {
