@@ -1,7 +1,7 @@
-//! `cargo xtask fuzz`: what reads others' input is fed by libFuzzer, and what it did is put in a table.
+//! `cargo xtask fuzz`: fuzzes the parsers of untrusted input with libFuzzer, and prints a table of the results.
 //!
-//! The targets are the files of `fuzz/fuzz_targets`, and `fuzz/corpus` has what each begins with. What is found on the way
-//! goes below cargo's target folder, and what makes a target crash to `fuzz/artifacts`.
+//! The targets are the files in `fuzz/fuzz_targets`, and `fuzz/corpus` holds the inputs that each starts with. New inputs go
+//! below cargo's target folder, and inputs that crash a target to `fuzz/artifacts`.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -19,42 +19,41 @@ use crate::toolchain;
 
 mod report;
 
-use report::Hunt;
+use report::Outcome;
 
 const CARGO_FUZZ: &[&str] = &["cargo-fuzz@0.13.2", "--locked"];
-/// Seconds that one input may take: far more than any does, on a machine that is busy with others too.
+/// Seconds that one input may take: far more than any needs, even on a busy machine.
 const TIMEOUT: u32 = 30;
 
-/// What to fuzz, and for how long.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Which targets: the files in fuzz/fuzz_targets [default: all]
     #[arg(value_name = "TARGET")]
     targets: Vec<String>,
-    /// For how long each is fed
+    /// Seconds to run each target
     #[arg(long, default_value_t = 60)]
     seconds: u64,
-    /// How many at once [default: as many as there are CPUs]
+    /// Targets to run at once [default: number of CPUs]
     #[arg(long, value_name = "NUMBER")]
     jobs: Option<NonZeroUsize>,
-    /// Put the table into docs/reliability.md
+    /// Write the table to docs/reliability.md
     #[arg(long, conflicts_with = "targets")]
     write: bool,
-    /// Inputs that one target is to be fed once, or options of libFuzzer
+    /// Inputs to run once with one target, or options of libFuzzer
     #[arg(last = true, value_name = "INPUT", requires = "targets", conflicts_with_all = ["seconds", "jobs", "write"])]
     inputs: Vec<String>,
 }
 
-/// Where things are.
+/// Folders.
 struct Place {
     root: PathBuf,
-    /// What is committed: targets and what they begin with.
+    /// What is committed: targets and their initial inputs.
     fuzz: PathBuf,
-    /// What is made: binaries, logs, what was found.
+    /// What is generated: binaries, logs, new inputs.
     made: PathBuf,
 }
 
-/// Sets up, builds, and feeds; an error if something crashed.
+/// Installs what is missing, builds, and fuzzes; an error if a target crashed.
 pub fn fuzz(project: &Project, args: &Args) -> Result<()> {
     let place =
         Place { root: project.root.clone(), fuzz: project.root.join("fuzz"), made: project.target.join("fuzz") };
@@ -65,21 +64,21 @@ pub fn fuzz(project: &Project, args: &Args) -> Result<()> {
         return project::run(place.command(target).args(&args.inputs));
     }
     if !args.inputs.is_empty() {
-        bail!("inputs are for one target: cargo xtask fuzz TARGET -- INPUT");
+        bail!("inputs need one target: cargo xtask fuzz TARGET -- INPUT");
     }
     let cpus = thread::available_parallelism().ok();
     let jobs = args.jobs.or(cpus).map_or(1, NonZeroUsize::get);
-    let hunts = hunt_all(&place, &targets, args.seconds, jobs)?;
-    anstream::println!("{}", report::table(&hunts));
+    let outcomes = run_all(&place, &targets, args.seconds, jobs)?;
+    anstream::println!("{}", report::table(&outcomes));
     if args.write {
         let cpus = cpus.map_or(1, NonZeroUsize::get);
         let how = format!("{} targets at once, {} s each, on {cpus} CPUs", jobs.min(targets.len()), args.seconds);
-        report::write(&project.root.join("docs/reliability.md"), &how, &hunts)?;
+        report::write(&project.root.join("docs/reliability.md"), &how, &outcomes)?;
     }
-    report::verdict(&hunts)
+    report::verdict(&outcomes)
 }
 
-/// The names of the targets that there are.
+/// Names of all targets.
 fn targets(fuzz: &Path) -> Result<Vec<String>> {
     let folder = fuzz.join("fuzz_targets");
     let entries = fs::read_dir(&folder).with_context(|| format!("read {}", folder.display()))?;
@@ -91,18 +90,18 @@ fn targets(fuzz: &Path) -> Result<Vec<String>> {
 
 fn choose(there: Vec<String>, asked: &[String]) -> Result<Vec<String>> {
     if let Some(unknown) = asked.iter().find(|name| !there.contains(name)) {
-        bail!("there is no target {unknown}: there are {}", there.join(", "));
+        bail!("no target {unknown}: there are {}", there.join(", "));
     }
     Ok(there.into_iter().filter(|name| asked.is_empty() || asked.contains(name)).collect())
 }
 
-/// Installs what can be installed, and says what else is missing.
+/// Installs cargo-fuzz; an error if nightly Rust is missing.
 fn ensure(project: &Project) -> Result<()> {
     setup::ensure(project, Scope::Build)?;
     let mut rustc = nightly(project);
     let there = rustc.args(["rustc", "--version"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
     if !there.is_ok_and(|status| status.success()) {
-        bail!("fuzzing takes Rust's nightly: rustup toolchain install nightly --profile minimal");
+        bail!("fuzzing needs nightly Rust: rustup toolchain install nightly --profile minimal");
     }
     if !setup::is_tool(project, "cargo-fuzz") {
         project::say(project::STEP, "setup: cargo-fuzz, compiled into cargo's target folder: a minute or two");
@@ -111,12 +110,12 @@ fn ensure(project: &Project) -> Result<()> {
     Ok(())
 }
 
-/// Something of the nightly's, with our tools on its PATH.
+/// `rustup run nightly`, with the project's tools on PATH.
 fn nightly(project: &Project) -> Command {
     let mut command = Command::new("rustup");
     toolchain::scrub(&mut command);
     command.env("RUSTUP_AUTO_INSTALL", "0").env("PATH", setup::path(project)).current_dir(&project.root);
-    // The collector's build script looks for bpf-linker there.
+    // The collector's build script looks for bpf-linker in this folder.
     command.env("CARGO_TARGET_DIR", &project.target).args(["run", "nightly"]);
     command
 }
@@ -125,38 +124,38 @@ fn build(project: &Project, place: &Place, targets: &[String]) -> Result<()> {
     project::say(project::STEP, "build: the targets, with nightly and its address sanitizer");
     let mut cargo = nightly(project);
     cargo.args(["cargo", "fuzz", "build", "--fuzz-dir"]).arg(&place.fuzz).arg("--target-dir").arg(&place.made);
-    // One or all is what it can build.
+    // cargo-fuzz builds one target or all.
     if let [target] = targets {
         cargo.arg(target);
     }
     project::run(&mut cargo)
 }
 
-/// Feeds all of them, so many at once. In the order of the targets, whichever ends first.
-fn hunt_all(place: &Place, targets: &[String], seconds: u64, jobs: usize) -> Result<Vec<Hunt>> {
+/// Runs all targets, `jobs` at once. The results are sorted by target.
+fn run_all(place: &Place, targets: &[String], seconds: u64, jobs: usize) -> Result<Vec<Outcome>> {
     let waiting: Mutex<VecDeque<&String>> = Mutex::new(targets.iter().collect());
-    let work = || -> Result<Vec<Hunt>> {
-        let mut hunts = Vec::new();
+    let work = || -> Result<Vec<Outcome>> {
+        let mut outcomes = Vec::new();
         let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         while let Some(target) = next() {
             project::say(project::STEP, &format!("fuzz: {target}, {seconds} s"));
-            hunts.push(hunt(place, target, seconds).with_context(|| format!("fuzz {target}"))?);
+            outcomes.push(run_target(place, target, seconds).with_context(|| format!("fuzz {target}"))?);
         }
-        Ok(hunts)
+        Ok(outcomes)
     };
-    let mut hunts = Vec::new();
+    let mut outcomes = Vec::new();
     thread::scope(|scope| {
         let workers: Vec<_> = (0..jobs).map(|_| scope.spawn(work)).collect();
         for worker in workers {
-            hunts.extend(worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
+            outcomes.extend(worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
         }
         anyhow::Ok(())
     })?;
-    hunts.sort_by(|one, two| one.target.cmp(&two.target));
-    Ok(hunts)
+    outcomes.sort_by(|one, two| one.target.cmp(&two.target));
+    Ok(outcomes)
 }
 
-fn hunt(place: &Place, target: &str, seconds: u64) -> Result<Hunt> {
+fn run_target(place: &Place, target: &str, seconds: u64) -> Result<Outcome> {
     let found = place.made.join("corpus").join(target);
     let artifacts = place.fuzz.join("artifacts").join(target);
     for folder in [&found, &artifacts] {
@@ -165,19 +164,19 @@ fn hunt(place: &Place, target: &str, seconds: u64) -> Result<Hunt> {
     let mut command = place.command(target);
     command.arg(format!("-artifact_prefix={}/", artifacts.display()));
     command.args([format!("-max_total_time={seconds}"), format!("-timeout={TIMEOUT}"), "-print_final_stats=1".into()]);
-    // What is new goes to the first.
+    // libFuzzer writes new inputs to the first folder.
     command.args([&found, &place.fuzz.join("corpus").join(target)]);
     let output = command.stdin(Stdio::null()).output().context("run it")?;
     let log = place.made.join(format!("{target}.log"));
     fs::write(&log, &output.stderr).with_context(|| format!("write {}", log.display()))?;
     let words = String::from_utf8_lossy(&output.stderr);
-    Ok(Hunt::read(target, &words, output.status.success(), &place.root, &log))
+    Ok(Outcome::read(target, &words, output.status.success(), &place.root, &log))
 }
 
 impl Place {
-    /// A target, to be told what to do.
+    /// The command that runs a target.
     fn command(&self, target: &str) -> Command {
-        // cargo-fuzz names the platform that it builds for, also where it is this one.
+        // cargo-fuzz names the platform that it builds for, even if it is the host.
         let platform = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
         let mut command = Command::new(self.made.join(platform).join("release").join(target));
         command.current_dir(&self.root).env("RUST_BACKTRACE", "1");
@@ -198,17 +197,17 @@ mod tests {
         for name in &names {
             assert!(manifest.contains(&format!("path = \"fuzz_targets/{name}.rs\"")), "{name} is not built");
             let seeds = fs::read_dir(root.join("fuzz/corpus").join(name)).unwrap();
-            assert!(seeds.count() > 0, "{name} has nothing to begin with");
+            assert!(seeds.count() > 0, "{name} has no initial inputs");
         }
         assert_eq!(manifest.matches("[[bin]]").count(), names.len());
     }
 
     #[test]
-    fn a_target_that_is_not_there_is_named_with_those_that_are() {
+    fn an_unknown_target_is_named_with_those_that_exist() {
         let there = || vec!["btf".to_owned(), "http".to_owned()];
         assert_eq!(choose(there(), &[]).unwrap(), there());
         assert_eq!(choose(there(), &["http".to_owned()]).unwrap(), ["http"]);
         let error = choose(there(), &["htttp".to_owned()]).unwrap_err();
-        assert_eq!(error.to_string(), "there is no target htttp: there are btf, http");
+        assert_eq!(error.to_string(), "no target htttp: there are btf, http");
     }
 }
