@@ -17,7 +17,7 @@ use collector_tests::exposition::Exposition;
 use collector_tests::process::{meminfo, vmstat};
 use collector_tests::record::lost;
 use collector_tests::require::is_root;
-use collector_tests::{about, needs};
+use collector_tests::{applies, needs};
 
 const STALLS: &str = "headroom_workload_reclaim_stalls_total";
 const STALL_SECONDS: &str = "headroom_workload_reclaim_stall_seconds_total";
@@ -141,18 +141,18 @@ fn a_workload_over_its_limit_stalls_no_longer_than_it_ran() {
     assert_eq!(host_count, stalls + others, "the host's are the sum of the workloads'");
 
     let samples = agent.stop();
-    let (mut counted, mut told, mut told_ns, mut in_histogram, mut told_by_host) = (0, 0, 0, 0, 0);
+    let (mut counted, mut reported, mut reported_ns, mut in_histogram, mut reported_by_host) = (0, 0, 0, 0, 0);
     for sample in &samples {
         match &sample.reading {
             Reading::Reclaim(Reclaim::Counts { cgroup: Some(cgroup), kind: Kind::Memcg, stalls, .. }) => {
                 counted += if cgroup.id == id { *stalls } else { 0 };
             }
             Reading::Reclaim(Reclaim::Stall(stall)) if stall.kind == Kind::Memcg => {
-                told_by_host += 1;
+                reported_by_host += 1;
                 if stall.cgroup.is_some_and(|cgroup| cgroup.id == id) {
                     assert_eq!(stall.comm, "provoke");
-                    told += 1;
-                    told_ns += stall.ns;
+                    reported += 1;
+                    reported_ns += stall.ns;
                 }
             }
             Reading::Reclaim(Reclaim::Time { kind: Kind::Memcg, histogram }) => {
@@ -163,12 +163,17 @@ fn a_workload_over_its_limit_stalls_no_longer_than_it_ran() {
     }
     assert_eq!(counted as f64, stalls, "the record is the scrape");
     let lost = lost(&samples, "ring_bulk");
-    eprintln!("{counted} counted, {told} told one by one, {lost} lost; host {in_histogram}, {told_by_host}");
+    eprintln!(
+        "{counted} counted, {reported} reported one by one, {lost} lost; host {in_histogram}, {reported_by_host}"
+    );
     if lost == 0 {
-        assert_eq!(told, counted, "every stall is over a threshold of nothing");
-        assert!((told_ns as f64 / 1e9 - seconds).abs() < 1e-6, "{told_ns} ns told, {seconds} s counted");
+        assert_eq!(reported, counted, "every stall is over a threshold of nothing");
+        assert!((reported_ns as f64 / 1e9 - seconds).abs() < 1e-6, "{reported_ns} ns reported, {seconds} s counted");
     } else {
-        assert!(told < counted && counted - told <= lost, "{counted} counted, {told} told, {lost} lost");
+        assert!(
+            reported < counted && counted - reported <= lost,
+            "{counted} counted, {reported} reported, {lost} lost"
+        );
     }
 }
 
@@ -225,7 +230,7 @@ fn fill(sparse: &Sparse, total: u64, enough: impl Fn() -> bool + Sync) {
 fn direct_reclaim_stalls_whoever_reads_on() {
     needs!(is_root(), "loading eBPF programs needs root");
     let total = meminfo("MemTotal");
-    about!(total >= 8 << 30, "too little memory to raise the kernel's reserve without harm");
+    applies!(total >= 8 << 30, "too little memory to raise the kernel's reserve without harm");
     let sparse = Sparse::new(2 * total);
     needs!(sparse.is_on_disk(), "the temporary directory is in memory: set TMPDIR");
     let before = vmstat("allocstall");
@@ -270,8 +275,8 @@ fn direct_reclaim_stalls_whoever_reads_on() {
     eprintln!("kernel {kernel}, host {host}, reader {own_stalls} of {seconds} s in {wall:?}, lost {lost}");
     assert!(host >= 1.0 && own_stalls >= 1.0);
     // The kernel counts once more where it tries again within one stall.
-    assert!(host <= kernel as f64, "{host} told, {kernel} counted by the kernel");
-    assert!(host + lost >= kernel as f64 / 2.0, "{host} told, {lost} lost, {kernel} counted by the kernel");
+    assert!(host <= kernel as f64, "{host} reported, {kernel} counted by the kernel");
+    assert!(host + lost >= kernel as f64 / 2.0, "{host} reported, {lost} lost, {kernel} counted by the kernel");
     assert_eq!(exposition.sum(STALLS, &direct), host, "the host's are the sum of the workloads'");
     assert!(seconds <= 4.0 * wall.as_secs_f64(), "four threads, {seconds} s in {wall:?}");
 }
@@ -304,12 +309,15 @@ fn who_compacts_is_stalled_by_it() {
     eprintln!("{rounds} writes, {stalls} stalls of {seconds} s in {wall} s; host {host}");
     assert!(stalls >= 1.0 && host >= stalls);
     assert!(seconds > 0.0 && seconds <= wall, "{seconds} s in {wall} s");
-    let told = |sample: &&Sample| match &sample.reading {
+    let reported = |sample: &&Sample| match &sample.reading {
         Reading::Compaction(Compaction::Stall(stall)) => stall.cgroup.is_some_and(|cgroup| cgroup.id == id),
         _ => false,
     };
     let samples = agent.stop();
     let lost = lost(&samples, "ring_bulk");
-    let told = samples.iter().filter(told).count() as u64;
-    assert!(told <= stalls as u64 && told + lost >= stalls as u64, "{told} told, {lost} lost, {stalls} counted");
+    let reported = samples.iter().filter(reported).count() as u64;
+    assert!(
+        reported <= stalls as u64 && reported + lost >= stalls as u64,
+        "{reported} reported, {lost} lost, {stalls} counted"
+    );
 }

@@ -1,4 +1,4 @@
-//! The house rules, as far as a test can tell.
+//! The house rules that a test can check.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use collector_common::SIGNALS;
 
-/// The folders with our own Rust sources.
+/// Folders with the project's own Rust sources.
 const SOURCES: [&str; 12] = [
     "collector-common/src",
     "collector-ebpf/src",
@@ -22,10 +22,10 @@ const SOURCES: [&str; 12] = [
     "xtask/src",
 ];
 
-/// Lines of a file that is not a test. The aim is 60 to 300; past this it has more than one subject.
+/// Most lines of a file without tests. The aim is 60 to 300; a longer file has more than one subject.
 const LINES: usize = 400;
 
-/// What decides: the fold, its state, what signals mean, and the catalogue.
+/// Code that decides: the fold, its state, the meaning of signals, and the catalogue.
 const PURE: [&str; 12] = [
     "alert",
     "amount",
@@ -41,7 +41,7 @@ const PURE: [&str; 12] = [
     "xid",
 ];
 
-/// IO, clocks and runtimes. A path is refused if it is one of these, or goes through it.
+/// IO, clocks and runtimes. Paths that equal one of these or go through it are refused.
 const IMPURE: [&str; 12] = [
     "aya",
     "aya_obj",
@@ -61,7 +61,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
-/// Every Rust file under `folder`, or the file itself.
+/// Every Rust file in the folder, or the file itself.
 fn files(path: &Path) -> Vec<PathBuf> {
     if path.is_dir() {
         let entries = fs::read_dir(path).unwrap();
@@ -85,7 +85,7 @@ fn name(path: &Path) -> String {
     path.strip_prefix(root()).unwrap().display().to_string()
 }
 
-/// Fails with every line that was found wrong, not only the first.
+/// Fails with all lines that were found, not only the first.
 #[track_caller]
 fn assert_none(what: &str, found: &[String]) {
     assert!(found.is_empty(), "{what}:\n  {}", found.join("\n  "));
@@ -105,10 +105,10 @@ fn a_file_has_one_subject_and_says_which() {
         }
     }
     assert_none("files that are too long", &long);
-    assert_none("files that do not say what they know (`//!` on the first line)", &silent);
+    assert_none("files without a description (`//!` on the first line)", &silent);
 }
 
-/// A file that no other declares is compiled by nobody: its tests would be lost unseen.
+/// A file that no module declares is not compiled: its tests would be lost without notice.
 #[test]
 fn every_file_of_tests_is_a_module() {
     let mut lost = Vec::new();
@@ -127,11 +127,11 @@ fn every_file_of_tests_is_a_module() {
             lost.push(name(&path));
         }
     }
-    assert_none("files of tests that are no module of a test program", &lost);
+    assert_none("test files that no test program declares as a module", &lost);
 }
 
 #[test]
-fn a_signal_has_the_same_stem_in_all_three_crates() {
+fn a_signal_has_a_file_of_its_name_in_all_three_crates() {
     let mut missing = Vec::new();
     for signal in SIGNALS {
         for folder in ["collector-common/src", "collector-ebpf/src", "collector/src/signal"] {
@@ -141,7 +141,7 @@ fn a_signal_has_the_same_stem_in_all_three_crates() {
             }
         }
     }
-    assert_none("files that a signal lacks", &missing);
+    assert_none("files missing for a signal", &missing);
     let meanings = files(&root().join("collector/src/signal"));
     let stems: BTreeSet<_> = meanings.iter().filter_map(|path| path.file_stem()?.to_str()).collect();
     let signals: BTreeSet<_> = SIGNALS.iter().map(|signal| signal.name).chain(["mod"]).collect();
@@ -149,8 +149,8 @@ fn a_signal_has_the_same_stem_in_all_three_crates() {
 }
 
 #[test]
-fn nothing_is_left_for_later_or_true_on_one_machine_only() {
-    // Written in two halves, for this file is looked at as well.
+fn nothing_is_left_for_later_or_valid_on_one_machine_only() {
+    // Written in two halves, since this file is searched as well.
     let later = [
         concat!("TO", "DO"),
         concat!("FIX", "ME"),
@@ -164,7 +164,7 @@ fn nothing_is_left_for_later_or_true_on_one_machine_only() {
 }
 
 #[test]
-fn what_decides_is_pure() {
+fn code_that_decides_is_pure() {
     let mut found = Vec::new();
     for part in PURE {
         let path = root().join("collector/src").join(part);
@@ -179,7 +179,7 @@ fn what_decides_is_pure() {
 }
 
 #[test]
-fn the_shared_crate_depends_on_no_other_of_ours_and_nobody_on_the_binary() {
+fn the_shared_crate_depends_on_no_other_and_none_depends_on_the_binary() {
     let found = lines(&sources(), |line| line.starts_with("use ") || line.starts_with("pub use "));
     let upward = |line: &&String| {
         line.starts_with("collector-common/") && line.contains("use collector")
@@ -187,10 +187,10 @@ fn the_shared_crate_depends_on_no_other_of_ours_and_nobody_on_the_binary() {
             || line.starts_with("collector/src/") && line.contains("use collector_tests")
     };
     let found: Vec<_> = found.iter().filter(upward).cloned().collect();
-    assert_none("dependencies point one way", &found);
+    assert_none("dependencies in the wrong direction", &found);
 }
 
-/// `file:line: text` of the code lines (no comments) that `wanted` picks.
+/// `file:line: text` of the code lines, without comments, that `wanted` selects.
 fn lines(sources: &[(String, String)], wanted: impl Fn(&str) -> bool) -> Vec<String> {
     let numbered = sources.iter().flat_map(|(file, text)| text.lines().zip(1..).map(move |line| (file, line)));
     numbered
@@ -213,7 +213,7 @@ fn is_impure(line: &str) -> bool {
     })
 }
 
-/// Every path in a line; of one with braces, each that it stands for.
+/// Adds every path in a line; for one with braces, each path that it stands for.
 fn spell_out(line: &str, paths: &mut Vec<String>) {
     let is_path = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
     if let Some((head, tail)) = line.split_once("::{") {
@@ -226,7 +226,7 @@ fn spell_out(line: &str, paths: &mut Vec<String>) {
 }
 
 #[test]
-fn an_impure_line_is_known_by_what_it_names() {
+fn an_impure_line_is_recognised_by_what_it_names() {
     for line in [
         "use std::fs::File;",
         "use std::{collections, fs};",

@@ -120,7 +120,7 @@ mod tests {
         stat::slowest_unit_time_sec:    0\nstat::peak_rss_mb:              88\n";
 
     fn read(output: &str, good: bool) -> Outcome {
-        Outcome::read("btf", words, good, Path::new("/w"), Path::new("/t/btf.log"))
+        Outcome::read("btf", output, good, Path::new("/w"), Path::new("/t/btf.log"))
     }
 
     #[test]
