@@ -86,7 +86,7 @@ impl Nvml {
     /// Removes a function from the library by renaming it.
     pub fn without(&self, function: &str) {
         let name = format!("\0{function}\0");
-        self.spoil(name.as_bytes(), name.replacen("\0n", "\0x", 1).as_bytes());
+        self.patch(name.as_bytes(), name.replacen("\0n", "\0x", 1).as_bytes());
     }
 
     /// Configuration for the agent that uses it.

@@ -158,7 +158,7 @@ fn the_agent_agrees_with_a_program_that_does_known_things() {
     let workload = ("workload", cgroup.path.as_str());
     let agent = machine.agent();
     let seen = agent.scrape_until("the first GPU", |it| it.has("headroom_gpu_info", &[("gpu", "0")]));
-    let uuid = about(&seen, "uuid");
+    let uuid = info_label(&seen, "uuid");
     let one = ("uuid", uuid.as_str());
     assert_eq!(
         seen.sum("headroom_gpu_mig", &[one]),
@@ -277,7 +277,7 @@ fn head(machine: &Machine, seen: &Exposition) -> String {
         true => "",
         false => "**No hardware: stand-ins played both libraries.** ",
     };
-    let (model, driver) = (about(seen, "model"), about(seen, "driver"));
+    let (model, driver) = (info_label(seen, "model"), info_label(seen, "driver"));
     format!(
         "\n## Measured on {model}\n\n{what}`cargo xtask test gpu --hardware`, driver {driver}, Linux {}.\n\n",
         kernel.trim()
