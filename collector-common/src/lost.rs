@@ -28,11 +28,23 @@ pub enum Stage {
     Transfer = 9,
 }
 
-pub const STAGES: usize = 10;
+impl Stage {
+    /// In the order of their numbers.
+    pub const ALL: [Stage; STAGES] = [
+        Stage::RingCritical,
+        Stage::RingBulk,
+        Stage::Slot,
+        Stage::Stopwatch,
+        Stage::InFlight,
+        Stage::Device,
+        Stage::Victim,
+        Stage::Node,
+        Stage::Path,
+        Stage::Transfer,
+    ];
+}
 
-/// The value of label `stage` in `headroom_lost_total`, by [`Stage`].
-pub const NAMES: [&str; STAGES] =
-    ["ring_critical", "ring_bulk", "slot", "stopwatch", "in_flight", "device", "victim", "node", "path", "transfer"];
+pub const STAGES: usize = 10;
 
 /// The map `LOST`: one row, a word per stage.
 pub const COUNTERS: Counters = Counters { map: "LOST", key: Key::Index, words: STAGES };

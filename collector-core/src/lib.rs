@@ -20,6 +20,7 @@ pub mod sample;
 pub mod series;
 pub mod signal;
 pub mod spelling;
+pub mod stage;
 pub mod statistic;
 pub mod view;
 pub mod xid;

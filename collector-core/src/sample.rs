@@ -7,6 +7,7 @@ use crate::alert::Alert;
 use crate::identity::Names;
 use crate::pressure;
 use crate::signal::{block, cgroup, compaction, fault, kswapd, oom, reclaim, transfer};
+use crate::stage::Stage;
 use crate::statistic::workload::Values;
 use crate::statistic::{disk, filesystem, gpu, host};
 
@@ -183,8 +184,7 @@ pub enum ProbeState {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Lost {
-    /// Where: the label `stage` of `headroom_lost_total`.
-    pub stage: std::borrow::Cow<'static, str>,
+    pub stage: Stage,
     /// How many.
     pub count: u64,
 }

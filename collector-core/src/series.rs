@@ -1,6 +1,7 @@
-//! What the history is kept of, as a table.
+//! What the history is kept of, as a table: of the host, and of each workload. Knows neither where a number is read nor who
+//! shows it.
 
-use Nature::{Level, Rate};
+use Kind::{Gauge, Rate, Share};
 use Series::*;
 
 /// One series of the history.
@@ -36,12 +37,12 @@ pub enum Series {
     Pinned,
 }
 
-/// What becomes of a number.
+/// What a point of a series is.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Nature {
-    /// It is shown as it is.
-    Level,
-    /// It is a counter in units of so much, and shown as its growth in a second.
+pub enum Kind {
+    /// The number itself.
+    Gauge,
+    /// The growth in a second of a counter in units of so much.
     Rate(f64),
     /// The same of a time in nanoseconds that cannot pass faster than time.
     Share,
@@ -69,53 +70,80 @@ impl Series {
         Pinned,
     ];
 
-    /// Its name, which ends in its unit.
-    pub fn name(self) -> &'static str {
-        self.row().0
+    /// Its name, which ends in its unit: in JSON, and in the documentation.
+    pub const fn name(self) -> &'static str {
+        self.row().name
     }
 
-    /// What it is.
+    /// Its name on a page.
+    pub const fn label(self) -> &'static str {
+        self.row().label
+    }
+
+    /// What it is, in a sentence.
     pub fn what(self) -> &'static str {
-        self.row().1
+        self.row().what
     }
 
-    pub fn nature(self) -> Nature {
-        self.row().2
+    pub fn kind(self) -> Kind {
+        self.row().kind
     }
 
-    fn row(self) -> (&'static str, &'static str, Nature) {
+    const fn row(self) -> Row {
         const SECONDS: f64 = 1e-9;
         match self {
-            Memory => ("memory_bytes", "memory charged to the workload; of the host, what is not available", Level),
-            Swap => ("swap_bytes", "swap used", Level),
-            MemoryWaiting => (
+            Memory => row(
+                "memory_bytes",
+                "memory",
+                Gauge,
+                "memory charged to the workload; of the host, what is not available",
+            ),
+            Swap => row("swap_bytes", "swap", Gauge, "swap used"),
+            MemoryWaiting => row(
                 "memory_waiting_ratio",
+                "some wait for memory",
+                Share,
                 "share of the second in which some task waited for memory (PSI)",
-                Nature::Share,
             ),
-            MemoryStalled => ("memory_stalled_ratio", "share in which all tasks did", Nature::Share),
-            IoWaiting => {
-                ("io_waiting_ratio", "share of the second in which some task waited for IO (PSI)", Nature::Share)
-            }
-            IoStalled => ("io_stalled_ratio", "share in which all tasks did", Nature::Share),
-            Stalls => (
+            MemoryStalled => row("memory_stalled_ratio", "all wait for memory", Share, "share in which all tasks did"),
+            IoWaiting => row(
+                "io_waiting_ratio",
+                "some wait for IO",
+                Share,
+                "share of the second in which some task waited for IO (PSI)",
+            ),
+            IoStalled => row("io_stalled_ratio", "all wait for IO", Share, "share in which all tasks did"),
+            Stalls => row(
                 "stall_seconds_per_second",
-                "time in reclaim and compaction before memory was had, summed over the tasks",
+                "making room (s/s)",
                 Rate(SECONDS),
+                "time in reclaim and compaction before memory was had, summed over the tasks",
             ),
-            MajorFaults => ("major_faults_per_second", "page faults that needed IO", Rate(1.0)),
-            Read => ("read_bytes_per_second", "bytes read from block devices", Rate(1.0)),
-            Write => ("written_bytes_per_second", "bytes written to block devices", Rate(1.0)),
-            HostToDevice => (
+            MajorFaults => row("major_faults_per_second", "major faults", Rate(1.0), "page faults that needed IO"),
+            Read => row("read_bytes_per_second", "read", Rate(1.0), "bytes read from block devices"),
+            Write => row("written_bytes_per_second", "written", Rate(1.0), "bytes written to block devices"),
+            HostToDevice => row(
                 "host_to_device_bytes_per_second",
-                "bytes copied to GPUs: of the host over PCIe, of a workload as the CUDA driver was asked",
+                "to GPUs",
                 Rate(1.0),
+                "bytes copied to GPUs: of the host over PCIe, of a workload as the CUDA driver was asked",
             ),
-            DeviceToHost => ("device_to_host_bytes_per_second", "the same from GPUs", Rate(1.0)),
-            Vram => ("vram_bytes", "memory held of GPUs", Level),
-            Pinned => ("pinned_bytes", "host memory pinned for GPUs, as the CUDA driver was asked", Level),
+            DeviceToHost => row("device_to_host_bytes_per_second", "from GPUs", Rate(1.0), "the same from GPUs"),
+            Vram => row("vram_bytes", "GPU memory", Gauge, "memory held of GPUs"),
+            Pinned => row("pinned_bytes", "pinned", Gauge, "host memory pinned for GPUs, as the CUDA driver was asked"),
         }
     }
+}
+
+struct Row {
+    name: &'static str,
+    label: &'static str,
+    kind: Kind,
+    what: &'static str,
+}
+
+const fn row(name: &'static str, label: &'static str, kind: Kind, what: &'static str) -> Row {
+    Row { name, label, kind, what }
 }
 
 #[cfg(test)]
@@ -124,10 +152,12 @@ mod tests {
 
     #[test]
     fn each_has_its_place_and_a_name_of_its_own() {
-        let mut names: Vec<_> = Series::ALL.iter().map(|series| series.name()).collect();
         assert!(Series::ALL.iter().enumerate().all(|(index, series)| *series as usize == index));
-        names.sort_unstable();
-        names.dedup();
-        assert_eq!(names.len(), COUNT);
+        for name in [Series::name, Series::label] {
+            let mut names = Series::ALL.map(name).to_vec();
+            names.sort_unstable();
+            names.dedup();
+            assert_eq!(names.len(), COUNT);
+        }
     }
 }

@@ -23,6 +23,7 @@ pub const PAGES: &[Page] = &[
     ("deploy/prometheus/rules.yml", rules),
     ("docs/config.md", config),
     ("docs/incidents.md", crate::incident::document),
+    ("docs/losses.md", crate::stage::document),
     ("docs/metrics.md", metrics),
     ("docs/rules.md", crate::rule::document::document),
     ("docs/signals.md", signals),

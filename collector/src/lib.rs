@@ -20,5 +20,5 @@ pub mod source;
 
 pub use collector_core::{
     alert, amount, api, cgroup, count, engine, identity, incident, metric, outcome, pressure, recording, rule, sample,
-    series, signal, spelling, statistic, view, xid,
+    series, signal, spelling, stage, statistic, view, xid,
 };

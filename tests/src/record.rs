@@ -9,11 +9,12 @@ use collector::sample::{Lost, Reading, Sample};
 use collector::signal::block;
 use collector::signal::cgroup::Reading as Change;
 use collector::signal::oom::{Kill, Reading as Oom};
+use collector::stage::Stage;
 
 /// Records lost at a stage.
-pub fn lost(samples: &[Sample], stage: &str) -> u64 {
+pub fn lost(samples: &[Sample], stage: Stage) -> u64 {
     let count = |sample: &Sample| match &sample.reading {
-        Reading::Lost(Lost { stage: at, count }) if at == stage => *count,
+        Reading::Lost(Lost { stage: at, count }) if *at == stage => *count,
         _ => 0,
     };
     samples.iter().map(count).sum()

@@ -4,6 +4,7 @@ use super::named;
 use crate::count::{grow, grow_histogram};
 use crate::outcome::Outcome;
 use crate::signal::block::{OnDevice, Reading};
+use crate::stage::Stage;
 use crate::view::View;
 
 pub(super) fn fold(view: &mut View, time: u64, reading: &Reading) -> Option<Outcome> {
@@ -16,13 +17,13 @@ pub(super) fn fold(view: &mut View, time: u64, reading: &Reading) -> Option<Outc
                     grow(&mut amounts.bytes, *bytes);
                     grow(&mut amounts.errors, *errors);
                 }
-                None => view.coverage.lose("device", 1),
+                None => view.coverage.lose(Stage::Device, 1),
             }
             None
         }
         Reading::Name { device, name } => {
             if view.host.name_device(*device, name).is_none() {
-                view.coverage.lose("device", 1);
+                view.coverage.lose(Stage::Device, 1);
             }
             None
         }

@@ -3,6 +3,7 @@
 use crate::count::grow;
 use crate::outcome::Outcome;
 use crate::signal::kswapd::Reading;
+use crate::stage::Stage;
 use crate::view::View;
 
 pub(super) fn fold(view: &mut View, time: u64, reading: &Reading) -> Option<Outcome> {
@@ -11,7 +12,7 @@ pub(super) fn fold(view: &mut View, time: u64, reading: &Reading) -> Option<Outc
             grow(&mut node.awake_ns, reading.awake_ns);
             grow(&mut node.wakes, reading.wakes);
         }
-        None => view.coverage.lose("node", 1),
+        None => view.coverage.lose(Stage::Node, 1),
     }
     None
 }
@@ -31,7 +32,7 @@ mod tests {
         let mut engine = engine();
         let reading = sample::Reading::Kswapd(Reading { node: NODES, awake_ns: 1, wakes: 1 });
         engine.apply(&Sample { time: 1, reading });
-        assert_eq!(engine.view().coverage.lost["node"], 1);
+        assert_eq!(engine.view().coverage.lost(Stage::Node), 1);
         assert!(engine.view().host.nodes.is_empty());
     }
 }

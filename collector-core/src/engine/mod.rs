@@ -88,7 +88,7 @@ impl Engine {
                 outcomes = oom::release(view, held);
             }
             Reading::Probe(probe) => view.coverage.probe(probe),
-            Reading::Lost(lost) => view.coverage.lose(&lost.stage, lost.count),
+            Reading::Lost(lost) => view.coverage.lose(lost.stage, lost.count),
             Reading::Program(program) => view.coverage.program(time, program),
             Reading::Process(process) => view.coverage.process = Some(process.clone()),
             Reading::Source(source) => view.coverage.source(source),

@@ -5,6 +5,7 @@ use crate::cgroup::Id;
 use crate::outcome::Outcome;
 use crate::sample::{Lost, Reading, Sample, Start};
 use crate::signal::{Context, RowKey, cgroup, decode};
+use crate::stage::Stage;
 
 pub const CONTEXT: Context = Context { page_size: 4096, clock_offset_ns: 1_000 };
 pub const ID: Id = Id { hierarchy: 5, id: 77 };
@@ -47,5 +48,5 @@ pub fn counters(map: &str, key: RowKey, growth: &[u64]) -> Vec<Reading> {
 }
 
 pub fn malformed() -> Vec<Reading> {
-    vec![Reading::Lost(Lost { stage: "malformed".into(), count: 1 })]
+    vec![Reading::Lost(Lost { stage: Stage::Malformed, count: 1 })]
 }

@@ -3,6 +3,7 @@
 use super::row::{Kind, Metric, Unit, Value};
 use crate::sample::{Origin, ProbeState};
 use crate::signal::cgroup;
+use crate::stage::Stage;
 use crate::view::coverage::CGROUP_EVENTS as EVENTS;
 
 const STATES: [(ProbeState, &str); 6] = [
@@ -165,10 +166,14 @@ pub const LOST: Metric = Metric {
     labels: &["stage"],
     needs: &[],
     read: |view, emit| {
-        for (stage, &lost) in &view.coverage.lost {
+        for stage in Stage::ALL {
             // This exposition's own cut is not in the view yet.
-            let cut = if stage == "series" { emit.left_out() } else { 0 };
-            emit.counter(&[stage], Value::Int(lost.saturating_add(cut)), view.started)?;
+            let cut = if stage == Stage::Series { emit.left_out() } else { 0 };
+            let lost = view.coverage.lost(stage).saturating_add(cut);
+            // Only a recording of another version has some.
+            if stage != Stage::Unknown || lost > 0 {
+                emit.counter(&[stage.label()], Value::Int(lost), view.started)?;
+            }
         }
         Ok(())
     },

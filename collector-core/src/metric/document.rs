@@ -13,7 +13,8 @@ pub fn document<'a>(metrics: impl Iterator<Item = &'a Metric>) -> String {
          workload is first seen; OpenMetrics carries that time as `_created`. Histogram buckets are powers of two of a\n\
          microsecond, up to 33.6 s. A workload is named by `workload`, on Kubernetes also by `namespace`, `pod` and\n\
          `container` (a label without a value is left out); `other` is the sum of all that have no series of their own. A workload's series leave some time after its death (`workload.grace`). Of the series by\n\
-         workload or device, those over `metrics.max_series` are left out, and counted in `headroom_lost_total`. What\n\
+         workload or device, those over `metrics.max_series` are left out, and counted in `headroom_lost_total`, whose\n\
+         stages [losses.md](losses.md) lists. What\n\
          most workloads never see (a discard, say) has a series from its first time on.\n\n\
          | metric | type | labels | needs | what it says |\n|---|---|---|---|---|\n",
     );

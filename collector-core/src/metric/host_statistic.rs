@@ -63,7 +63,7 @@ mod tests {
     use crate::metric::row::Kind;
     use crate::metric::visit::{Part, visit};
     use crate::statistic::host::Values;
-    use crate::statistic::{Nature, Statistic as _};
+    use crate::statistic::{self, Statistic as _};
 
     /// The host's series: name, kind, number, and when it began.
     fn shown(view: &View) -> Vec<(&'static str, Kind, f64, u64)> {
@@ -85,7 +85,7 @@ mod tests {
             view.host.statistics = Values::from_iter([(statistic, 7)]);
             let series = shown(&view);
             assert_eq!(series.len(), 1, "{statistic:?}: {series:?}");
-            assert_eq!(series[0].1 == Kind::Counter, statistic.nature() == Nature::Counter, "{series:?}");
+            assert_eq!(series[0].1 == Kind::Counter, statistic.kind() == statistic::Kind::Counter, "{series:?}");
         }
     }
 

@@ -1,14 +1,13 @@
 //! Which record and which map belongs to which signal: bytes of a ring, and growth of a row of counters, become samples and
 //! readings. Never panics, whatever the bytes.
 
-use std::borrow::Cow;
-
 use collector_common::lost;
 use collector_common::ring::{Header, Kind};
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 use super::{Context, RowKey, block, cgroup, compaction, fault, kswapd, oom, reclaim, row, transfer};
 use crate::sample::{Lost, Reading, Sample};
+use crate::stage::Stage;
 
 /// A record that is not what the programs send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,18 +69,15 @@ pub fn counters(map: &str, key: RowKey, growth: &[u64], context: &Context, emit:
         _ => None,
     };
     if decoded.is_none() {
-        emit(Reading::Lost(Lost { stage: Cow::Borrowed(MALFORMED), count: 1 }));
+        emit(Reading::Lost(Lost { stage: Stage::Malformed, count: 1 }));
     }
 }
-
-/// The stage of what could not be decoded.
-pub const MALFORMED: &str = "malformed";
 
 fn losses(key: RowKey, growth: &[u64], emit: &mut dyn FnMut(Reading)) -> Option<()> {
     let counts: &[u64; lost::STAGES] = row(growth)?;
     (key == RowKey::Index(0)).then_some(())?;
-    for (stage, &count) in lost::NAMES.into_iter().zip(counts).filter(|(_, count)| **count > 0) {
-        emit(Reading::Lost(Lost { stage: Cow::Borrowed(stage), count }));
+    for (stage, &count) in lost::Stage::ALL.into_iter().zip(counts).filter(|(_, count)| **count > 0) {
+        emit(Reading::Lost(Lost { stage: stage.into(), count }));
     }
     Some(())
 }
@@ -192,7 +188,7 @@ mod tests {
         growth[lost::Stage::RingBulk as usize] = 4;
         assert_eq!(
             counters("LOST", RowKey::Index(0), &growth),
-            [Reading::Lost(Lost { stage: "ring_bulk".into(), count: 4 })]
+            [Reading::Lost(Lost { stage: Stage::RingBulk, count: 4 })]
         );
     }
 }

@@ -24,7 +24,7 @@ super::statistics! {
         /// Time for writes, in nanoseconds.
         WriteTime: Counter = "write_time",
         /// IOs under way.
-        InFlight: Level = "in_flight",
+        InFlight: Gauge = "in_flight",
         /// Time in which any IO was under way, in nanoseconds.
         Busy: Counter = "busy",
         /// That time multiplied by the number of IOs that were, in nanoseconds.

@@ -10,15 +10,15 @@ super::statistics! {
         /// What it can hold, in bytes.
         Size: Limit = "size",
         /// What is free, in bytes.
-        Free: Level = "free",
+        Free: Gauge = "free",
         /// What is free for others than root, in bytes.
-        Available: Level = "available",
+        Available: Gauge = "available",
         /// How many files it can hold; absent where there is no such limit.
         Inodes: Limit = "inodes",
         /// How many more it can hold.
-        InodesFree: Level = "inodes_free",
+        InodesFree: Gauge = "inodes_free",
         /// 1 if nothing can be written, else 0.
-        ReadOnly: Level = "read_only",
+        ReadOnly: Gauge = "read_only",
     }
 }
 

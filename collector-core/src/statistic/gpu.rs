@@ -12,33 +12,33 @@ super::statistics! {
         /// Its memory, in bytes.
         MemoryTotal: Limit = "memory_total",
         /// Of that, what processes have, in bytes.
-        MemoryUsed: Level = "memory_used",
+        MemoryUsed: Gauge = "memory_used",
         /// What nobody has, in bytes.
-        MemoryFree: Level = "memory_free",
+        MemoryFree: Gauge = "memory_free",
         /// What the driver and the firmware keep, in bytes.
-        MemoryReserved: Level = "memory_reserved",
+        MemoryReserved: Gauge = "memory_reserved",
         /// Share of the time in which anything ran, in percent.
-        Utilization: Level = "utilization",
+        Utilization: Gauge = "utilization",
         /// Share of the time in which its memory was read or written, in percent.
-        MemoryUtilization: Level = "memory_utilization",
+        MemoryUtilization: Gauge = "memory_utilization",
         /// Degrees Celsius.
-        Temperature: Level = "temperature",
+        Temperature: Gauge = "temperature",
         /// Milliwatts.
-        Power: Level = "power",
+        Power: Gauge = "power",
         /// The limit that holds, in milliwatts.
         PowerLimit: Limit = "power_limit",
         /// Millijoules since the driver was loaded.
         Energy: Counter = "energy",
         /// Graphics clock, in hertz.
-        ClockGraphics: Level = "clock_graphics",
+        ClockGraphics: Gauge = "clock_graphics",
         /// Clock of the streaming multiprocessors, in hertz.
-        ClockSm: Level = "clock_sm",
+        ClockSm: Gauge = "clock_sm",
         /// Memory clock, in hertz.
-        ClockMemory: Level = "clock_memory",
+        ClockMemory: Gauge = "clock_memory",
         /// Video clock, in hertz.
-        ClockVideo: Level = "clock_video",
+        ClockVideo: Gauge = "clock_video",
         /// What keeps the clocks down, as bits: see [`REASONS`].
-        Throttle: Level = "throttle",
+        Throttle: Gauge = "throttle",
         /// Memory errors corrected in the GPU's life.
         EccCorrected: Counter = "ecc_corrected",
         /// Memory errors that could not be.
@@ -48,19 +48,19 @@ super::statistics! {
         /// Rows of memory replaced for uncorrectable errors.
         RemappedUncorrectable: Counter = "remapped_uncorrectable",
         /// 1 if a row waits to be replaced at the next reset.
-        RemapPending: Level = "remap_pending",
+        RemapPending: Gauge = "remap_pending",
         /// 1 if one could not be replaced.
-        RemapFailed: Level = "remap_failed",
+        RemapFailed: Gauge = "remap_failed",
         /// Generation of the PCIe link, as negotiated now.
-        PcieGeneration: Level = "pcie_generation",
+        PcieGeneration: Gauge = "pcie_generation",
         /// Lanes of the link, as negotiated now.
-        PcieWidth: Level = "pcie_width",
+        PcieWidth: Gauge = "pcie_width",
         /// The highest generation that GPU and slot can have.
         PcieGenerationMax: Limit = "pcie_generation_max",
         /// The most lanes that they can have.
         PcieWidthMax: Limit = "pcie_width_max",
         /// Bytes per second that the negotiated link carries in each direction.
-        PcieLink: Level = "pcie_link",
+        PcieLink: Gauge = "pcie_link",
         /// Retries on the link.
         PcieReplays: Counter = "pcie_replays",
         /// Bytes sent to the GPU since it was met.
@@ -68,11 +68,11 @@ super::statistics! {
         /// Bytes that the GPU sent since it was met.
         DeviceToHost: Counter = "device_to_host",
         /// The latest rate to the GPU, in bytes per second.
-        HostToDeviceRate: Level = "host_to_device_rate",
+        HostToDeviceRate: Gauge = "host_to_device_rate",
         /// The latest rate from the GPU, in bytes per second.
-        DeviceToHostRate: Level = "device_to_host_rate",
+        DeviceToHostRate: Gauge = "device_to_host_rate",
         /// 1 if it is divided into MIG devices.
-        Mig: Level = "mig",
+        Mig: Gauge = "mig",
     }
 }
 

@@ -6,59 +6,59 @@ super::statistics! {
         /// Memory that the kernel has to give, in bytes.
         MemoryTotal: Limit = "memory_total",
         /// Memory that lies idle, in bytes.
-        MemoryFree: Level = "memory_free",
+        MemoryFree: Gauge = "memory_free",
         /// What new processes can have without swapping, as the kernel estimates it, in bytes.
-        MemoryAvailable: Level = "memory_available",
+        MemoryAvailable: Gauge = "memory_available",
         /// Cache of block devices, in bytes.
-        MemoryBuffers: Level = "memory_buffers",
+        MemoryBuffers: Gauge = "memory_buffers",
         /// Page cache, tmpfs and shared memory included, in bytes.
-        MemoryCached: Level = "memory_cached",
+        MemoryCached: Gauge = "memory_cached",
         /// Memory of no file, in bytes.
-        MemoryAnon: Level = "memory_anon",
+        MemoryAnon: Gauge = "memory_anon",
         /// Pages of files that processes have mapped, in bytes.
-        MemoryMapped: Level = "memory_mapped",
+        MemoryMapped: Gauge = "memory_mapped",
         /// Tmpfs and shared memory, in bytes.
-        MemoryShmem: Level = "memory_shmem",
+        MemoryShmem: Gauge = "memory_shmem",
         /// Page cache that waits to be written, in bytes.
-        MemoryDirty: Level = "memory_dirty",
+        MemoryDirty: Gauge = "memory_dirty",
         /// Page cache that is being written, in bytes.
-        MemoryWriteback: Level = "memory_writeback",
+        MemoryWriteback: Gauge = "memory_writeback",
         /// The kernel's own objects, in bytes.
-        MemorySlab: Level = "memory_slab",
+        MemorySlab: Gauge = "memory_slab",
         /// Of these, what it can free, in bytes.
-        MemorySlabReclaimable: Level = "memory_slab_reclaimable",
+        MemorySlabReclaimable: Gauge = "memory_slab_reclaimable",
         /// Page tables, in bytes.
-        MemoryPageTables: Level = "memory_page_tables",
+        MemoryPageTables: Gauge = "memory_page_tables",
         /// Memory that reclaim has to leave alone, in bytes.
-        MemoryUnevictable: Level = "memory_unevictable",
+        MemoryUnevictable: Gauge = "memory_unevictable",
         /// Memory promised to processes, in bytes.
-        MemoryCommitted: Level = "memory_committed",
+        MemoryCommitted: Gauge = "memory_committed",
         /// What may be promised under strict overcommitting, in bytes.
-        MemoryCommitLimit: Level = "memory_commit_limit",
+        MemoryCommitLimit: Gauge = "memory_commit_limit",
         /// Anonymous memory in transparent huge pages, in bytes.
-        MemoryAnonHugePages: Level = "memory_anon_huge_pages",
+        MemoryAnonHugePages: Gauge = "memory_anon_huge_pages",
         /// The pool of huge pages of the default size, in bytes.
-        MemoryHugePages: Level = "memory_huge_pages",
+        MemoryHugePages: Gauge = "memory_huge_pages",
         /// Of these, what is free, in bytes.
-        MemoryHugePagesFree: Level = "memory_huge_pages_free",
+        MemoryHugePagesFree: Gauge = "memory_huge_pages_free",
         /// Of these, what is promised, in bytes.
-        MemoryHugePagesReserved: Level = "memory_huge_pages_reserved",
+        MemoryHugePagesReserved: Gauge = "memory_huge_pages_reserved",
         /// Swap space, in bytes.
         SwapTotal: Limit = "swap_total",
         /// Swap space that is free, in bytes.
-        SwapFree: Level = "swap_free",
+        SwapFree: Gauge = "swap_free",
         /// What is in swap and in memory, in bytes.
-        SwapCached: Level = "swap_cached",
+        SwapCached: Gauge = "swap_cached",
         /// What zswap holds, before compression, in bytes.
-        ZswapOriginal: Level = "zswap_original",
+        ZswapOriginal: Gauge = "zswap_original",
         /// The same, compressed, in bytes.
-        ZswapCompressed: Level = "zswap_compressed",
+        ZswapCompressed: Gauge = "zswap_compressed",
         /// What all zram devices hold, before compression, in bytes.
-        ZramOriginal: Level = "zram_original",
+        ZramOriginal: Gauge = "zram_original",
         /// The same, compressed, in bytes.
-        ZramCompressed: Level = "zram_compressed",
+        ZramCompressed: Gauge = "zram_compressed",
         /// Memory that they take for it, in bytes.
-        ZramUsed: Level = "zram_used",
+        ZramUsed: Gauge = "zram_used",
         /// Bytes that kswapd freed.
         ReclaimedKswapd: Counter = "reclaimed_kswapd",
         /// Bytes that tasks freed before they got memory.
@@ -116,23 +116,23 @@ super::statistics! {
         /// Guests at low priority.
         CpuGuestNice: Counter = "cpu_guest_nice",
         /// CPUs that are online.
-        Cpus: Level = "cpus",
+        Cpus: Gauge = "cpus",
         /// Switches from one task to another.
         ContextSwitches: Counter = "context_switches",
         /// Tasks ever created.
         Forks: Counter = "forks",
         /// Tasks that run or could.
-        TasksRunning: Level = "tasks_running",
+        TasksRunning: Gauge = "tasks_running",
         /// Tasks that wait for IO.
-        TasksBlocked: Level = "tasks_blocked",
+        TasksBlocked: Gauge = "tasks_blocked",
         /// When the host started, in nanoseconds since the Unix epoch.
-        BootTime: Level = "boot_time",
+        BootTime: Gauge = "boot_time",
         /// The load average of a minute, in hundredths.
-        Load1: Level = "load1",
+        Load1: Gauge = "load1",
         /// Of five.
-        Load5: Level = "load5",
+        Load5: Gauge = "load5",
         /// Of fifteen.
-        Load15: Level = "load15",
+        Load15: Gauge = "load15",
         /// Time in which some task waited for a CPU, in nanoseconds.
         CpuPressureSome: Counter = "cpu_pressure_some",
         /// Time in which some task waited for memory, in nanoseconds.

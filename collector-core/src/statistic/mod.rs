@@ -16,11 +16,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// What sort of number a statistic is, and so what several cgroups' make together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Nature {
+pub enum Kind {
     /// Only ever grows: all sum up, those of the dead too.
     Counter,
     /// How much there is now: those of the living sum up.
-    Level,
+    Gauge,
     /// How much there may be; absent is unlimited. The living's sum up if each has one.
     Limit,
 }
@@ -31,12 +31,15 @@ pub trait Statistic: Copy + fmt::Debug + Eq + 'static {
     const ALL: &'static [Self];
     /// The name of each, in the same order.
     const NAMES: &'static [&'static str];
+    /// The kind of each, in the same order.
+    const KINDS: &'static [Kind];
 
     /// Its place in [`Statistic::ALL`].
     fn index(self) -> usize;
 
-    /// What sort of number it is.
-    fn nature(self) -> Nature;
+    fn kind(self) -> Kind {
+        Self::KINDS[self.index()]
+    }
 
     /// Its name.
     fn name(self) -> &'static str {
@@ -99,7 +102,7 @@ impl<S: Statistic, const N: usize> Values<S, N> {
         for statistic in S::ALL.iter().copied() {
             let (before, now) = (self.get(statistic), newer.get(statistic));
             let back = before.zip(now).is_some_and(|(before, now)| now < before && now >= before / 2);
-            if statistic.nature() != Nature::Counter || !back {
+            if statistic.kind() != Kind::Counter || !back {
                 self.put(statistic, now);
             }
         }
@@ -183,9 +186,9 @@ impl<'de, S: Statistic, const N: usize> Visitor<'de> for Names<S, N> {
 
 /// Declares the statistics of a subject: an enum `Statistic`, and `Values` of it.
 ///
-/// Each row is `/// What it is.` and `Variant: Nature = "name"`; the nature is one of [`Nature`].
+/// Each row is `/// What it is.` and `Variant: Kind = "name"`; the kind is one of [`Kind`].
 macro_rules! statistics {
-    ($(#[$about:meta])* { $($(#[$what:meta])* $variant:ident: $nature:ident = $name:literal,)+ }) => {
+    ($(#[$about:meta])* { $($(#[$what:meta])* $variant:ident: $kind:ident = $name:literal,)+ }) => {
         $(#[$about])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Statistic {
@@ -195,14 +198,10 @@ macro_rules! statistics {
         impl $crate::statistic::Statistic for Statistic {
             const ALL: &'static [Statistic] = &[$(Statistic::$variant,)+];
             const NAMES: &'static [&'static str] = &[$($name,)+];
+            const KINDS: &'static [$crate::statistic::Kind] = &[$($crate::statistic::Kind::$kind,)+];
 
             fn index(self) -> usize {
                 self as usize
-            }
-
-            fn nature(self) -> $crate::statistic::Nature {
-                const NATURES: &[$crate::statistic::Nature] = &[$($crate::statistic::Nature::$nature,)+];
-                NATURES[self as usize]
             }
         }
 

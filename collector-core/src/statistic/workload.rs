@@ -4,31 +4,31 @@ super::statistics! {
     /// One statistic of a cgroup.
     {
         /// Memory charged now, in bytes.
-        MemoryCurrent: Level = "memory_current",
+        MemoryCurrent: Gauge = "memory_current",
         /// The most that ever was, in bytes.
-        MemoryPeak: Level = "memory_peak",
+        MemoryPeak: Gauge = "memory_peak",
         /// Its hard limit, in bytes.
         MemoryLimit: Limit = "memory_limit",
         /// What it is throttled above, in bytes.
         MemoryHigh: Limit = "memory_high",
         /// What is charged less the page cache that was not used lately, both of one moment, in bytes.
-        MemoryWorkingSet: Level = "memory_working_set",
+        MemoryWorkingSet: Gauge = "memory_working_set",
         /// The page cache that was not used lately, in bytes.
-        MemoryInactiveFile: Level = "memory_inactive_file",
+        MemoryInactiveFile: Gauge = "memory_inactive_file",
         /// Memory of no file, in bytes.
-        MemoryAnon: Level = "memory_anon",
+        MemoryAnon: Gauge = "memory_anon",
         /// Page cache, tmpfs and shared memory included, in bytes.
-        MemoryFile: Level = "memory_file",
+        MemoryFile: Gauge = "memory_file",
         /// Tmpfs and shared memory, in bytes.
-        MemoryShmem: Level = "memory_shmem",
+        MemoryShmem: Gauge = "memory_shmem",
         /// What the kernel keeps for it, in bytes.
-        MemoryKernel: Level = "memory_kernel",
+        MemoryKernel: Gauge = "memory_kernel",
         /// Swap used, in bytes.
-        MemorySwap: Level = "memory_swap",
+        MemorySwap: Gauge = "memory_swap",
         /// Swap that it may use, in bytes.
         MemorySwapLimit: Limit = "memory_swap_limit",
         /// Whether its tasks wait for somebody to make room, because it is not to be killed (v1).
-        MemoryUnderOom: Level = "memory_under_oom",
+        MemoryUnderOom: Gauge = "memory_under_oom",
         /// Reclaims although it was below what is protected.
         MemoryEventLow: Counter = "memory_event_low",
         /// How often it was throttled for being above `high`.

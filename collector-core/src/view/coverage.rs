@@ -4,38 +4,14 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use collector_common::lost;
-
 use crate::count::grow;
 use crate::sample::{Delivery, Origin, Probe, ProbeState, Process, Program, Reading, Source};
-use crate::signal::decode::MALFORMED;
-
-/// The places in user space that can drop something; the kernel's are [`lost::NAMES`].
-pub const STAGES: &[&str] = &[
-    "workload",
-    "series",
-    "missed_run",
-    "unknown_cgroup",
-    "name",
-    "disk",
-    "filesystem",
-    "gpu",
-    "gpu_pcie",
-    MALFORMED,
-    "alert",
-    "alert_series",
-    "record",
-    "http",
-    "outcome",
-    "event",
-    "journal",
-    "sink",
-];
+use crate::stage::Stage;
 
 /// Names of each sort that are kept. There are far fewer, unless a replayed file is not ours.
 const NAMES: usize = 128;
 
-/// What happens to cgroups, in the order of [`CgroupEvent`].
+/// What happens to cgroups, in the order of `CgroupEvent`.
 pub const CGROUP_EVENTS: [&str; 4] = ["born", "died", "renamed", "attached"];
 
 /// What happened to a cgroup.
@@ -52,8 +28,8 @@ pub(crate) enum CgroupEvent {
 pub struct Coverage {
     /// What became of each probe, and why, by program.
     pub probes: BTreeMap<String, (ProbeState, Option<String>)>,
-    /// What was dropped, by stage.
-    pub lost: BTreeMap<Cow<'static, str>, u64>,
+    /// What was dropped, in the order of [`Stage::ALL`].
+    lost: [u64; Stage::ALL.len()],
     /// What each program cost while the kernel measured it.
     pub programs: BTreeMap<Cow<'static, str>, Cost>,
     /// How each source fared last.
@@ -96,10 +72,9 @@ pub struct Health {
 
 impl Default for Coverage {
     fn default() -> Coverage {
-        let stages = lost::NAMES.iter().chain(STAGES);
         Coverage {
             probes: BTreeMap::new(),
-            lost: stages.map(|stage| (Cow::Borrowed(*stage), 0)).collect(),
+            lost: [0; Stage::ALL.len()],
             programs: BTreeMap::new(),
             sources: BTreeMap::new(),
             sinks: BTreeMap::new(),
@@ -119,30 +94,27 @@ impl Coverage {
         alternatives.iter().any(|programs| programs.iter().all(attached))
     }
 
-    /// Counts a loss. A stage that nobody knows is kept too, up to a bound.
-    pub(crate) fn lose(&mut self, stage: &str, count: u64) {
-        let room = self.lost.len() < NAMES;
-        match self.lost.get_mut(stage) {
-            Some(lost) => grow(lost, count),
-            None if room => {
-                self.lost.insert(Cow::Owned(stage.to_owned()), count);
-            }
-            None => grow(self.lost.entry(Cow::Borrowed(MALFORMED)).or_default(), count),
-        }
+    pub(crate) fn lose(&mut self, stage: Stage, count: u64) {
+        grow(&mut self.lost[stage as usize], count);
+    }
+
+    /// How much was dropped there.
+    pub fn lost(&self, stage: Stage) -> u64 {
+        self.lost[stage as usize]
     }
 
     pub(crate) fn probe(&mut self, probe: &Probe) {
         if self.probes.len() < NAMES || self.probes.contains_key(&probe.program) {
             self.probes.insert(probe.program.clone(), (probe.state, probe.reason.clone()));
         } else {
-            self.lose(MALFORMED, 1);
+            self.lose(Stage::Malformed, 1);
         }
     }
 
     pub(crate) fn program(&mut self, time: u64, program: &Program) {
         if !self.programs.contains_key(&program.program) {
             if self.programs.len() >= NAMES {
-                return self.lose(MALFORMED, 1);
+                return self.lose(Stage::Malformed, 1);
             }
             self.programs.insert(program.program.clone(), Cost { created: time, ..Cost::default() });
         }
@@ -160,7 +132,7 @@ impl Coverage {
             None if room => {
                 self.sources.insert(source.source.clone(), health);
             }
-            None => self.lose(MALFORMED, 1),
+            None => self.lose(Stage::Malformed, 1),
         }
     }
 
@@ -175,7 +147,7 @@ impl Coverage {
             None if room => {
                 self.sinks.insert(delivery.sink.clone(), delivery.clone());
             }
-            None => self.lose(MALFORMED, 1),
+            None => self.lose(Stage::Malformed, 1),
         }
     }
 
@@ -212,16 +184,13 @@ mod tests {
         let mut coverage = Coverage::default();
         for name in 0..1000 {
             let name = format!("name{name}");
-            coverage.lose(&name, 2);
             coverage.probe(&Probe { program: name.clone(), state: ProbeState::Attached, reason: None });
             coverage.program(1, &Program { program: name.clone().into(), runs: 1, ns: 1 });
             coverage.delivery(&Delivery { sink: name.as_str().into(), delivered: 1, failed: 0, queued: 0 });
             coverage.source(&Source { source: name.into(), up: true, ns: 1, error: None });
         }
-        let sizes = [coverage.lost.len(), coverage.probes.len(), coverage.programs.len(), coverage.sources.len()];
-        assert_eq!((sizes, coverage.sinks.len()), ([NAMES; 4], NAMES));
-        let stages = (lost::STAGES + STAGES.len()) as u64;
-        let over = 1000 - NAMES as u64;
-        assert_eq!(coverage.lost[MALFORMED], 2 * (over + stages) + 4 * over);
+        let sizes = [coverage.probes.len(), coverage.programs.len(), coverage.sources.len(), coverage.sinks.len()];
+        assert_eq!(sizes, [NAMES; 4]);
+        assert_eq!(coverage.lost(Stage::Malformed), 4 * (1000 - NAMES as u64));
     }
 }

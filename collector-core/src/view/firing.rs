@@ -42,6 +42,11 @@ impl Firing {
         }
     }
 
+    /// Whether an alert of this rule with these labels fires.
+    pub(crate) fn has(&self, alert: &Alert) -> bool {
+        self.0.iter().any(|rule| rule.name == alert.alert && rule.alerts.contains(&alert.labels))
+    }
+
     fn rule(&mut self, name: &str) -> Option<&mut RuleState> {
         self.0.iter_mut().find(|rule| *rule.name == *name)
     }

@@ -8,6 +8,7 @@ use super::coverage::Coverage;
 use super::workload::{OTHER, Workload, Workloads};
 use crate::cgroup::Id;
 use crate::count::grow;
+use crate::stage::Stage;
 use crate::statistic::gpu::{Device, Held, Holder, Reading, Values};
 
 /// GPUs that are kept, MIG devices included; more are counted as lost, stage `gpu`.
@@ -129,13 +130,13 @@ impl Gpus {
                     let gpu = Gpu { created: time, device, values, moments: VecDeque::with_capacity(MOMENTS) };
                     self.gpus.insert(gpu.device.uuid.clone(), gpu);
                 } else {
-                    coverage.lose("gpu", 1);
+                    coverage.lose(Stage::Gpu, 1);
                 }
             }
             Reading::Held { uuid, holders } => {
                 let kept = &holders[..holders.len().min(HOLDERS)];
                 if kept.len() < holders.len() {
-                    coverage.lose("gpu", (holders.len() - kept.len()) as u64);
+                    coverage.lose(Stage::Gpu, (holders.len() - kept.len()) as u64);
                 }
                 if let Some(gpu) = self.gpus.get_mut(uuid) {
                     gpu.hold(time, kept);
@@ -149,12 +150,12 @@ impl Gpus {
     fn xid(&mut self, time: u64, uuid: &Arc<str>, code: u64, coverage: &mut Coverage) {
         let gpu = self.gpus.get(uuid).map(|gpu| gpu.device.gpu.clone());
         if !self.xids.contains_key(uuid) && (self.xids.len() >= GPUS || gpu.is_none()) {
-            return coverage.lose("gpu", 1);
+            return coverage.lose(Stage::Gpu, 1);
         }
         let new = || Xids { gpu: gpu.clone().unwrap_or_default(), codes: BTreeMap::new() };
         let codes = &mut self.xids.entry(uuid.clone()).or_insert_with(new).codes;
         if codes.len() >= CODES && !codes.contains_key(&code) {
-            return coverage.lose("gpu", 1);
+            return coverage.lose(Stage::Gpu, 1);
         }
         grow(&mut codes.entry(code).or_insert((time, 0)).1, 1);
     }
@@ -298,7 +299,7 @@ mod tests {
         assert_eq!(gpus.iter().count(), 0);
         let xids: Vec<_> = gpus.xids().map(|(uuid, xids)| (&**uuid, xids.codes[&79])).collect();
         assert_eq!(xids, [("GPU-a", (5, 2))]);
-        assert_eq!(engine.view().coverage.lost["gpu"], 1);
+        assert_eq!(engine.view().coverage.lost(Stage::Gpu), 1);
     }
 
     #[test]
@@ -314,7 +315,7 @@ mod tests {
         assert_eq!((gpus.iter().count(), gpus.xids["GPU-000"].codes.len()), (GPUS, CODES));
         assert_eq!(gpus.gpus["GPU-000"].moments[0].holders.len(), HOLDERS);
         let errors = (GPUS + 5 - CODES) as u64;
-        assert_eq!(engine.view().coverage.lost["gpu"], 5 + errors + 3);
+        assert_eq!(engine.view().coverage.lost(Stage::Gpu), 5 + errors + 3);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The thread that serves HTTP, with a runtime of its own: sockets, TLS, rendering and compression never run where rings
 //! are drained.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::thread::{self, JoinHandle};
@@ -15,7 +16,8 @@ use crate::http::{Exposition, Limits, Listener, POOL, serve};
 /// The thread, as the fold loop sees it. Dropped, it ends after its grace.
 pub struct Endpoint {
     stop: oneshot::Sender<()>,
-    ended: oneshot::Receiver<Result<()>>,
+    /// None once it has ended.
+    ended: Option<oneshot::Receiver<Result<()>>>,
     thread: JoinHandle<()>,
 }
 
@@ -40,16 +42,15 @@ impl Endpoint {
             let _ = end.send(served.context("the HTTP endpoint"));
         };
         let thread = thread::Builder::new().name("serve".into()).spawn(run).context("start the thread that serves")?;
-        Ok(Endpoint { stop, ended, thread })
+        Ok(Endpoint { stop, ended: Some(ended), thread })
     }
 
-    /// Waits for its end, which nobody asked for, and says why.
+    /// Waits for an end that nobody asked for, and says why it came.
     pub async fn failed(&mut self) -> anyhow::Error {
-        match (&mut self.ended).await {
-            Ok(Ok(())) => anyhow!("the HTTP endpoint ended by itself"),
-            Ok(Err(error)) => error,
-            Err(_) => anyhow!("the HTTP endpoint panicked"),
-        }
+        let Some(ended) = &mut self.ended else { return pending().await };
+        let how = ended.await;
+        self.ended = None;
+        verdict(how).err().unwrap_or_else(|| anyhow!("the HTTP endpoint ended by itself"))
     }
 
     /// Tells it to stop, and gives what resolves when it has.
@@ -57,10 +58,35 @@ impl Endpoint {
         let Endpoint { stop, ended, thread } = self;
         drop(stop);
         async move {
-            let ended = ended.await.unwrap_or_else(|_| Err(anyhow!("the HTTP endpoint panicked")));
+            let how = match ended {
+                Some(ended) => verdict(ended.await),
+                None => Ok(()),
+            };
             // There is nothing left for it to do.
             let _ = thread.join();
-            ended
+            how
         }
+    }
+}
+
+fn verdict(ended: Result<Result<()>, oneshot::error::RecvError>) -> Result<()> {
+    ended.unwrap_or_else(|_| Err(anyhow!("the thread that serves HTTP panicked")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_told_once_and_stopping_then_waits_for_nothing() {
+        let (stop, _stopped) = oneshot::channel();
+        let (end, ended) = oneshot::channel();
+        let thread = thread::spawn(move || {
+            let _end = end;
+            panic!("provoked by a test");
+        });
+        let mut endpoint = Endpoint { stop, ended: Some(ended), thread };
+        assert!(endpoint.failed().await.to_string().contains("panicked"));
+        assert!(endpoint.stop().await.is_ok());
     }
 }

@@ -1,5 +1,5 @@
 //! `headroom run`: start → run → stop. What the agent consists of is started here; a source, the outbox and the journal
-//! start the threads that they own themselves, and say so.
+//! start the threads that they own themselves, and say so; `http` spawns tasks on the runtime that it is given.
 //!
 //! | thread | does |
 //! |---|---|

@@ -14,6 +14,7 @@ use crate::source::kernel::Kernel;
 use crate::source::name::{self, Answers};
 use crate::source::root::Root;
 use crate::source::{self, Source};
+use crate::stage::Stage;
 
 /// The sources. In steady state a round allocates nothing.
 pub struct Round {
@@ -22,7 +23,7 @@ pub struct Round {
     /// The host's names for containers and pods, which come between rounds too.
     pub names: Answers,
     others: Others,
-    losses: Vec<(&'static str, Arc<AtomicU64>)>,
+    losses: Vec<(Stage, Arc<AtomicU64>)>,
 }
 
 /// All sources but the kernel, each with its name in the catalogue.
@@ -40,12 +41,7 @@ impl Others {
 impl Round {
     /// Opens all sources but the kernel. `started` is when the agent started, in nanoseconds since the Unix epoch;
     /// `losses` are counted elsewhere in the agent, by the stage at which they happen, and reset by each round.
-    pub fn open(
-        config: &Config,
-        kernel: Kernel,
-        started: u64,
-        losses: Vec<(&'static str, Arc<AtomicU64>)>,
-    ) -> Result<Round> {
+    pub fn open(config: &Config, kernel: Kernel, started: u64, losses: Vec<(Stage, Arc<AtomicU64>)>) -> Result<Round> {
         let root = Root::new(&config.rootfs);
         let (answering, names) = name::channel();
         let opening = Opening { config, root: &root, kernel: &kernel, names: &answering, started };
@@ -89,7 +85,7 @@ impl Round {
         for (stage, lost) in losses {
             let count = lost.swap(0, Ordering::Relaxed);
             if count > 0 {
-                fold(Sample { time, reading: Reading::Lost(Lost { stage: (*stage).into(), count }) });
+                fold(Sample { time, reading: Reading::Lost(Lost { stage: *stage, count }) });
             }
         }
         fold(Sample { time, reading: Reading::Tick });

@@ -1,5 +1,5 @@
 //! The fold loop: waits for whatever has something to say, and folds it, the most urgent first. Reads, folds and answers
-//! asks for snapshots; nothing here waits for a client or a disk.
+//! asks for snapshots; nothing here waits for a client, nor for a disk but that of a recording.
 
 use std::os::fd::OwnedFd;
 
@@ -15,7 +15,20 @@ use crate::sample::{Reading, Sample};
 /// Until the agent is told to stop, or cannot go on.
 pub async fn run(agent: &mut Agent) -> Result<()> {
     let Agent {
-        fold, round, health, asks, stalls, critical, bulk, terminate, interrupt, manager, endpoint, tick, ..
+        fold,
+        round,
+        health,
+        asks,
+        stalls,
+        restored,
+        critical,
+        bulk,
+        terminate,
+        interrupt,
+        manager,
+        endpoint,
+        tick,
+        ..
     } = agent;
     let mut tick = interval(*tick);
     // After a pause (a stopped process, a suspended host) one late round, not all that were missed.
@@ -33,6 +46,10 @@ pub async fn run(agent: &mut Agent) -> Result<()> {
             Some(stall) = stalls.recv() => {
                 let reading = Reading::Pressure(pressure::Reading::Stall(stall));
                 fold.apply(Sample { time: clock::unix_ns(), reading });
+            }
+            Some(alerts) = restored.recv() => {
+                let time = clock::unix_ns();
+                alerts.into_iter().for_each(|alert| fold.apply(Sample { time, reading: Reading::Restored(alert) }));
             }
             name = round.names.next() => fold.apply(name),
             _ = tick.tick() => {

@@ -18,6 +18,7 @@ use super::endpoint::Endpoint;
 use super::fold::Fold;
 use super::round::Round;
 use super::snapshot::{self, Ask};
+use crate::alert::Alert;
 use crate::clock;
 use crate::config::Config;
 use crate::config::load::Effective;
@@ -36,6 +37,7 @@ use crate::source::host::trigger::{self, Armed};
 use crate::source::kernel::ring::Ring;
 use crate::source::kernel::{Kernel, load};
 use crate::source::root::Root;
+use crate::stage::Stage;
 
 /// What `headroom run` is given beside its configuration.
 #[derive(Clone, Debug, Default)]
@@ -51,6 +53,8 @@ pub struct Agent {
     pub health: DeliveryHealth,
     pub asks: mpsc::Receiver<Ask>,
     pub stalls: mpsc::Receiver<Stall>,
+    /// Alerts that fired before the start, from a journal that was late with them.
+    pub restored: mpsc::Receiver<Vec<Alert>>,
     pub critical: AsyncFd<OwnedFd>,
     pub bulk: AsyncFd<OwnedFd>,
     pub terminate: Signal,
@@ -83,7 +87,7 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
     trim();
     // The threads that are started from here on inherit the capabilities that are left.
     let host = Host::of(config, access.scheme(), listener.address());
-    let mut outbox = Outbox::start(&config.journal, &host, targets)?;
+    let (outbox, mut restored) = Outbox::start(&config.journal, &host, targets)?;
     let terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
     let interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
 
@@ -95,20 +99,38 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
     let endpoint = Endpoint::start(listener, access, Arc::new(snapshots), shed.clone())?;
     tracing::info!("metrics at {url}");
 
-    let losses = [("http", shed), ("series", left_out)].into_iter().chain(outbox.losses()).collect();
-    let (health, restored) = (outbox.health.clone(), std::mem::take(&mut outbox.restored));
+    let losses = [(Stage::Http, shed), (Stage::Series, left_out)].into_iter().chain(outbox.losses()).collect();
+    let health = outbox.health.clone();
     let mut round = Round::open(config, kernel, started, losses)?;
     let mut fold = Fold::new(engine, recorder, outbox, publisher);
     round.begin(&mut |sample| fold.apply(sample));
     let mut apply = |reading| fold.apply(Sample { time: clock::unix_ns(), reading });
-    restored.into_iter().for_each(|alert| apply(Reading::Restored(alert)));
+    // What the journal says later, the fold loop takes.
+    if let Ok(alerts) = restored.try_recv() {
+        alerts.into_iter().for_each(|alert| apply(Reading::Restored(alert)));
+    }
     for armed in &triggers {
         apply(Reading::Pressure(pressure::Reading::Trigger(armed.trigger)));
     }
     let stalls = watch(triggers)?;
     let (critical, bulk) = (readable(&round.kernel.critical)?, readable(&round.kernel.bulk)?);
     let (manager, tick) = (Manager::new(), config.tick);
-    Ok(Agent { fold, round, health, asks, stalls, critical, bulk, terminate, interrupt, manager, endpoint, tick, lock })
+    Ok(Agent {
+        fold,
+        round,
+        health,
+        asks,
+        stalls,
+        restored,
+        critical,
+        bulk,
+        terminate,
+        interrupt,
+        manager,
+        endpoint,
+        tick,
+        lock,
+    })
 }
 
 /// The terms on which the endpoint answers.

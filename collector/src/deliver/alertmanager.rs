@@ -45,11 +45,9 @@ pub struct Firing {
 }
 
 impl Firing {
-    /// `generator` is the link to where the alerts come from; `firing` those that fire already.
-    pub fn new(host: String, generator: String, firing: impl IntoIterator<Item = Alert>) -> Firing {
-        let mut known = Firing { host, generator, firing: BTreeMap::new() };
-        firing.into_iter().for_each(|alert| known.keep(&alert));
-        known
+    /// `generator` is the link to where the alerts come from.
+    pub fn new(host: String, generator: String) -> Firing {
+        Firing { host, generator, firing: BTreeMap::new() }
     }
 
     /// The body that posts these.
@@ -60,6 +58,15 @@ impl Firing {
     /// Alertmanager took them.
     pub fn accepted(&mut self, messages: &[Arc<Message>]) {
         messages.iter().for_each(|message| self.keep(&message.alert));
+    }
+
+    /// These fire, too, from before the agent started, unless something newer is known of them.
+    pub fn restore(&mut self, alerts: Vec<Alert>) {
+        for alert in alerts {
+            if !self.firing.contains_key(&(alert.alert.clone(), alert.labels.clone())) {
+                self.keep(&alert);
+            }
+        }
     }
 
     /// Bodies that post all firing alerts, `most` in each; none if nothing fires.
@@ -113,7 +120,7 @@ mod tests {
     const NOW: u64 = 1_700_000_000_000_000_000;
 
     fn told() -> Firing {
-        Firing::new("node1".into(), "http://node1:9843/metrics".into(), [])
+        Firing::new("node1".into(), "http://node1:9843/metrics".into())
     }
 
     fn message(alert: Alert) -> Arc<Message> {
@@ -155,8 +162,12 @@ mod tests {
         assert_eq!(lengths(&told), [2, 1]);
         told.accepted(&[message(resolved("B"))]);
         assert_eq!(lengths(&told), [2]);
-        let mut told = Firing::new(String::new(), String::new(), [alert("A", NOW)]);
-        assert_eq!(lengths(&told), [1], "what fired before the start does so, too");
+        let mut told = Firing::new(String::new(), String::new());
+        told.accepted(&[message(alert("A", NOW))]);
+        told.restore(vec![alert("A", 1), alert("B", 1)]);
+        assert_eq!(lengths(&told), [2], "what fired before the start does so, too");
+        assert_eq!(told.firing.values().map(|alert| alert.fired).collect::<Vec<_>>(), [NOW, 1]);
+        told.accepted(&[message(resolved("B"))]);
         told.accepted(&[message(resolved("A"))]);
         assert!(told.again(NOW, 2).is_empty());
     }

@@ -1,9 +1,9 @@
 //! Where the agent puts outcomes: it never waits, and what finds no room is counted. Starts and owns the thread that
 //! delivers, has the journal start its own, and reports the health of both.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver as Channel, RecvTimeoutError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use super::alertmanager;
 use super::allowance::Allowance;
-use super::queue::{Message, Queue};
+use super::queue::Queue;
 use super::receiver::{INCIDENTS, Incidents, Language, Receiver};
 use super::target::{Host, Protocol, Target};
 use super::thread::{Deliverer, Published};
@@ -23,7 +23,8 @@ use crate::config;
 use crate::outcome::Outcome;
 use crate::sample::{Delivery, Reading, Sample, Source};
 use crate::sink::journal::Limits;
-use crate::sink::journal::thread::{Health, Journal, Past, Started, Wanted};
+use crate::sink::journal::thread::{Health, Journal, Started, Wanted};
+use crate::stage::Stage;
 
 /// Outcomes that may wait for the delivery thread.
 const OUTCOMES: usize = 4096;
@@ -47,8 +48,6 @@ pub struct Outbox {
     lost: Lost,
     /// Reads the health of the journal and of each receiver.
     pub health: DeliveryHealth,
-    /// Alerts that were firing when the agent last ended.
-    pub restored: Vec<Alert>,
 }
 
 /// Counters of what was lost, by stage.
@@ -63,6 +62,8 @@ struct Lost {
 #[derive(Clone)]
 pub struct DeliveryHealth {
     journal: Arc<Health>,
+    /// The journal has not said yet what it knows of the past.
+    late: Arc<AtomicBool>,
     receivers: Vec<(Arc<Receiver>, Totals)>,
 }
 
@@ -74,32 +75,38 @@ struct Totals {
 }
 
 impl Outbox {
-    /// Starts the threads. Waits a bounded time for what the journal knows of the past.
-    pub fn start(config: &config::Journal, host: &Host, targets: Vec<Target>) -> Result<Outbox> {
+    /// Starts the threads. Waits a bounded time for what the journal knows of the past. The alerts that were firing when the
+    /// agent last ended come by the channel: they are there at once, unless the journal needs longer.
+    pub fn start(
+        config: &config::Journal,
+        host: &Host,
+        targets: Vec<Target>,
+    ) -> Result<(Outbox, mpsc::Receiver<Vec<Alert>>)> {
         let dir = config.dir.clone();
         let limits = Limits { max_age: config.max_age, max_bytes: (config.max_bytes as u64).max(LEAST) };
         let lost = Arc::new(AtomicU64::new(0));
         let sinks: Vec<Arc<str>> = targets.iter().map(|target| target.name.as_str().into()).collect();
         let wanted = Wanted { sinks: sinks.clone(), pending: QUEUE, incidents: INCIDENTS };
         let Started { journal, past, ended } = Journal::start(dir.clone(), limits, wanted)?;
-        let Past { firing, pending, incidents: recent, last } = past.recv_timeout(PATIENCE).unwrap_or_default();
+        let read = past.recv_timeout(PATIENCE);
+        if matches!(read, Err(RecvTimeoutError::Timeout)) {
+            tracing::error!(
+                "the journal takes longer than {PATIENCE:?}: the agent goes on, and what fired before the start is not known yet"
+            );
+        }
+        let read = read.ok().flatten();
+        let late = Arc::new(AtomicBool::new(read.is_none()));
         let incidents = Arc::new(Incidents::default());
-        recent.into_iter().for_each(|incident| incidents.keep(Arc::new(incident)));
-        let mut pending = pending.into_iter();
         let mut work = Vec::new();
         for (target, name) in targets.into_iter().zip(sinks) {
-            let receiver =
-                Arc::new(Receiver { name, severity: target.severity, queue: Queue::new(QUEUE, lost.clone()) });
-            for (id, alert) in pending.next().unwrap_or_default() {
-                receiver.queue.push(Arc::new(Message { id, alert }));
-            }
+            let queue = Queue::new(QUEUE, lost.clone());
+            let receiver = Arc::new(Receiver { name, severity: target.severity, queue, restored: Mutex::default() });
             let language = match target.protocol {
                 Protocol::Webhook(secret) => {
                     Language::Webhook { host: host.name.clone(), secret, incidents: incidents.clone() }
                 }
                 Protocol::Alertmanager => {
-                    let wanted = firing.iter().filter(|alert| receiver.wants(alert)).cloned();
-                    Language::Alertmanager(alertmanager::Firing::new(host.name.clone(), host.url.clone(), wanted))
+                    Language::Alertmanager(alertmanager::Firing::new(host.name.clone(), host.url.clone()))
                 }
             };
             work.push((receiver, target.post, language));
@@ -108,6 +115,7 @@ impl Outbox {
         let (sender, published) = mpsc::channel(OUTCOMES);
         let health = DeliveryHealth {
             journal: journal.health.clone(),
+            late: late.clone(),
             receivers: receivers.iter().map(|receiver| (receiver.clone(), Totals::default())).collect(),
         };
         let lost = Lost {
@@ -116,27 +124,44 @@ impl Outbox {
             entries: journal.health.lost.clone(),
             alerts: lost,
         };
-        let deliverer = Deliverer { journal, dir, limits, receivers: receivers.clone(), incidents, last };
+        let (restore, restored) = mpsc::channel(1);
+        let mut deliverer = Deliverer {
+            journal,
+            dir,
+            limits,
+            receivers: receivers.clone(),
+            incidents,
+            last: 0,
+            restored: restore,
+            late,
+        };
+        let past = read.is_none().then_some(past);
+        read.into_iter().for_each(|read| deliverer.restore(read));
         let runtime = Builder::new_current_thread().enable_all().build().context("start a runtime")?;
         let run = move || {
             runtime.block_on(async move {
                 for (receiver, post, language) in work {
                     tokio::spawn(receiver.work(post, language, deliverer.journal.clone()));
                 }
-                deliverer.run(published).await;
+                deliverer.run(published, past).await;
             });
             // A name that is being looked up is not waited for.
             runtime.shutdown_background();
         };
         let thread = std::thread::Builder::new().name("deliver".into()).spawn(run).context("start a thread")?;
-        Ok(Outbox { sender, thread, ended, allowance: Allowance::default(), lost, health, restored: firing })
+        Ok((Outbox { sender, thread, ended, allowance: Allowance::default(), lost, health }, restored))
     }
 
     /// What was lost on the way, by stage.
-    pub fn losses(&self) -> [(&'static str, Arc<AtomicU64>); 4] {
+    pub fn losses(&self) -> [(Stage, Arc<AtomicU64>); 4] {
         let Lost { outcomes, events, entries, alerts } = &self.lost;
         let of = |counter: &Arc<AtomicU64>| counter.clone();
-        [("outcome", of(outcomes)), ("event", of(events)), ("journal", of(entries)), ("sink", of(alerts))]
+        [
+            (Stage::Outcome, of(outcomes)),
+            (Stage::Event, of(events)),
+            (Stage::Journal, of(entries)),
+            (Stage::Sink, of(alerts)),
+        ]
     }
 
     /// Takes an outcome of a sample of this time. Alerts and incidents always pass, other events at a bounded rate.
@@ -167,11 +192,16 @@ impl DeliveryHealth {
         let time = clock::unix_ns();
         let mut say = |reading| fold(Sample { time, reading });
         let failing = self.journal.failing.load(Ordering::Relaxed);
+        let late = self.late.load(Ordering::Relaxed);
         say(Reading::Source(Source {
             source: "journal".into(),
-            up: !failing,
+            up: !failing && !late,
             ns: self.journal.ns.load(Ordering::Relaxed),
-            error: failing.then(|| "it cannot be written".to_owned()),
+            error: match (failing, late) {
+                (true, _) => Some("it cannot be written".to_owned()),
+                (false, true) => Some("it cannot be read yet".to_owned()),
+                (false, false) => None,
+            },
         }));
         for (receiver, before) in &mut self.receivers {
             let queue = &receiver.queue;
@@ -185,5 +215,64 @@ impl DeliveryHealth {
             }));
             *before = Totals { delivered, failed };
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::time::Instant;
+
+    use rusqlite::Connection;
+
+    use super::*;
+    use crate::alert::{Alert, Severity};
+    use crate::deliver::post::Post;
+    use crate::sink::test::{alert, incident};
+
+    /// Whether the journal is up, and how many alerts wait for the receiver.
+    fn state(outbox: &Outbox) -> (bool, u64) {
+        let mut state = (false, 0);
+        outbox.health.clone().read(&mut |sample| match sample.reading {
+            Reading::Source(source) => state.0 = source.up,
+            Reading::Delivery(delivery) => state.1 = delivery.queued,
+            _ => {}
+        });
+        state
+    }
+
+    #[test]
+    fn what_a_journal_that_is_late_says_of_the_past_is_taken_up_when_it_comes() {
+        let dir = std::env::temp_dir().join(format!("headroom-outbox-{}", std::process::id()));
+        let start = || {
+            // Nobody listens there: alerts wait.
+            let post = Post::new("http://127.0.0.1:9/".parse().unwrap(), Duration::from_secs(1), None).unwrap();
+            let target = Target { name: "a".into(), severity: Severity::Info, post, protocol: Protocol::Alertmanager };
+            let config = config::Journal { dir: dir.clone(), ..config::Config::default().journal };
+            let host = Host { name: "node1".into(), url: "http://node1:9843/metrics".into() };
+            Outbox::start(&config, &host, vec![target]).unwrap()
+        };
+        let (mut outbox, mut restored) = start();
+        assert_eq!(restored.try_recv().unwrap(), []);
+        outbox.publish(1, Outcome::Incident(Box::new(incident("i-1"))));
+        outbox.publish(2, Outcome::Alert(Box::new(alert("Hot", 2))));
+        outbox.close();
+
+        let lock = Connection::open(dir.join(crate::sink::journal::file::FILE)).unwrap();
+        lock.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE").unwrap();
+        let (mut outbox, mut restored) = start();
+        assert!(restored.try_recv().is_err() && state(&outbox) == (false, 0), "the agent goes on");
+        outbox.publish(3, Outcome::Alert(Box::new(alert("New", 3))));
+        drop(lock);
+        let names = |alerts: Vec<Alert>| alerts.iter().map(|alert| alert.alert.to_string()).collect::<Vec<_>>();
+        assert_eq!(names(restored.blocking_recv().unwrap()), ["Hot"], "and not what is new");
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while state(&outbox) != (true, 2) {
+            assert!(Instant::now() < deadline, "{:?}", state(&outbox));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        outbox.close();
+        assert_eq!(names(start().1.try_recv().unwrap()), ["Hot", "New"]);
+        fs::remove_dir_all(dir).unwrap();
     }
 }

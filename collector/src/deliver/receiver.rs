@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
@@ -45,6 +45,16 @@ impl Incidents {
         kept.push_back(incident);
     }
 
+    /// Puts older ones, the newest last, before those that are kept.
+    pub fn restore(&self, past: Vec<Incident>) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for incident in past.into_iter().rev() {
+            if kept.len() < INCIDENTS && !kept.iter().any(|other| other.id == incident.id) {
+                kept.push_front(Arc::new(incident));
+            }
+        }
+    }
+
     /// The one of this id, if it is still at hand.
     pub fn get(&self, id: &str) -> Option<Incident> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -75,12 +85,24 @@ pub struct Receiver {
     pub severity: Severity,
     /// What waits for it.
     pub queue: Queue,
+    /// Alerts that fired before the agent started, until its task takes them.
+    pub restored: Mutex<Vec<Alert>>,
 }
 
 impl Receiver {
     /// Whether an alert is for it.
     pub fn wants(&self, alert: &Alert) -> bool {
         alert.severity >= self.severity
+    }
+
+    /// These fired before the agent started, as the journal has it.
+    pub fn restore(&self, alerts: &[Alert]) {
+        let wanted = alerts.iter().filter(|alert| self.wants(alert)).cloned();
+        self.restored().extend(wanted);
+    }
+
+    fn restored(&self) -> MutexGuard<'_, Vec<Alert>> {
+        self.restored.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Delivers what is queued, for ever.
@@ -92,12 +114,23 @@ impl Receiver {
                 batch = self.queue.take(BATCH) => batch,
                 () = sleep_until(again) => {
                     again = Instant::now() + alertmanager::AGAIN;
+                    self.take_up(&mut language);
                     self.remind(&post, &language).await;
                     continue;
                 }
             };
+            // Before the batch, which may tell that one of them is over.
+            self.take_up(&mut language);
             self.deliver(&post, &mut language, &journal, &batch).await;
             self.queue.done(batch.len());
+        }
+    }
+
+    /// Only an Alertmanager is told again of what fires.
+    fn take_up(&self, language: &mut Language) {
+        let restored = std::mem::take(&mut *self.restored());
+        if let Language::Alertmanager(firing) = language {
+            firing.restore(restored);
         }
     }
 
@@ -214,7 +247,13 @@ mod tests {
         assert!(incidents.get("0").is_none());
         let complete = Incident { complete: true, ..incident("1") };
         incidents.keep(Arc::new(complete.clone()));
-        assert_eq!(incidents.get("1"), Some(complete));
+        assert_eq!(incidents.get("1").as_ref(), Some(&complete));
         assert!(incidents.get("2").is_some(), "told again, it takes no other's place");
+        let incidents = Incidents::default();
+        incidents.keep(Arc::new(complete.clone()));
+        incidents.restore((0..=INCIDENTS).map(|number| incident(&number.to_string())).collect());
+        assert_eq!(incidents.get("1"), Some(complete), "what is known is newer");
+        let ids: Vec<String> = incidents.0.lock().unwrap().iter().map(|incident| incident.id.clone()).collect();
+        assert_eq!((ids.len(), &*ids[0], &*ids[62], &*ids[63]), (INCIDENTS, "2", "64", "1"));
     }
 }

@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -12,9 +13,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 
 use super::queue::Message;
 use super::receiver::{Incidents, Receiver};
+use crate::alert::Alert;
 use crate::clock;
 use crate::outcome::Outcome;
-use crate::sink::journal::thread::{Health, Journal};
+use crate::sink::journal::thread::{Health, Journal, Past};
 use crate::sink::journal::write::Entry;
 use crate::sink::journal::{Limits, Progress, tidy};
 
@@ -53,11 +55,37 @@ pub struct Deliverer {
     pub incidents: Arc<Incidents>,
     /// The largest id given so far.
     pub last: u64,
+    /// Where the fold loop takes alerts that fired before the start.
+    pub restored: mpsc::Sender<Vec<Alert>>,
+    /// The journal has not said yet what it knows of the past.
+    pub late: Arc<AtomicBool>,
 }
 
 impl Deliverer {
-    /// Runs until the outbox is closed; then receivers get a little time for what is queued.
-    pub async fn run(mut self, mut published: mpsc::Receiver<Published>) {
+    /// Takes over what the journal knows of the past: at the start, or whenever it comes.
+    pub fn restore(&mut self, past: Past) {
+        let Past { firing, pending, incidents, last } = past;
+        self.last = self.last.max(last);
+        self.incidents.restore(incidents);
+        for (receiver, pending) in self.receivers.iter().zip(pending) {
+            // Before the fold loop can say that one of them is over.
+            receiver.restore(&firing);
+            for (id, alert) in pending {
+                receiver.queue.push(Arc::new(Message { id, alert }));
+            }
+        }
+        // There is room for the only one; the agent may be stopping.
+        let _ = self.restored.try_send(firing);
+    }
+
+    /// Runs until the outbox is closed; then receivers get a little time for what is queued. `past` is waited for if the
+    /// journal was late with it.
+    pub async fn run(
+        mut self,
+        mut published: mpsc::Receiver<Published>,
+        past: Option<std::sync::mpsc::Receiver<Option<Past>>>,
+    ) {
+        let mut past = past.map(|past| spawn_blocking(move || past.iter().flatten().next()));
         let mut check = interval_at(Instant::now() + CHECK_INTERVAL, CHECK_INTERVAL);
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut maintenance = Maintenance::new(self.last);
@@ -70,6 +98,15 @@ impl Deliverer {
                     0 => break,
                     _ => self.pass_on(&mut batch, &mut late).await,
                 },
+                read = async { past.as_mut()?.await.ok().flatten() }, if past.is_some() => {
+                    past = None;
+                    self.late.store(false, Ordering::Relaxed);
+                    if let Some(read) = read {
+                        tracing::info!("the journal was read: {} alerts from before the start fire", read.firing.len());
+                        maintenance = maintenance.bounded(read.last);
+                        self.restore(read);
+                    }
+                }
                 _ = check.tick() => maintenance.start(&self.dir, self.limits, &self.journal.health),
             }
         }

@@ -20,9 +20,6 @@ use crate::metric::METRICS;
 use crate::metric::row::{Kind, Metric, Target, Unit, Value, seconds};
 use crate::view::View;
 
-/// The stage of `headroom_lost_total` that counts series over the cap.
-pub const STAGE: &str = "series";
-
 /// Samples of one histogram: its buckets, sum and count.
 const HISTOGRAM_SERIES: u64 = histogram::BUCKETS as u64 + 2;
 
@@ -62,7 +59,7 @@ pub struct Exposition {
     /// The text, in the format that was asked for.
     pub text: String,
     /// Series over the cap. The text counts them already; to be counted from now on, they go to the engine as lost,
-    /// stage [`STAGE`].
+    /// [`Stage::Series`](crate::stage::Stage::Series).
     pub left_out: u64,
 }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 
 use crate::sample::{Lost, Sample};
+use crate::stage::Stage;
 
 /// Samples are kept until the end of the round, but never more than this.
 const BUFFER: usize = 1 << 20;
@@ -27,7 +28,12 @@ impl Recorder {
     /// Creates or truncates the file.
     pub fn create(path: &Path) -> Result<Recorder> {
         let file = File::create(path).with_context(|| format!("record to {}", path.display()))?;
-        Ok(Recorder { file, path: path.to_owned(), buffer: Vec::new(), buffered: 0, lost: 0, torn: false })
+        Ok(Recorder::over(file, path))
+    }
+
+    /// Over a file that is open; the path is for the log alone.
+    pub fn over(file: File, path: &Path) -> Recorder {
+        Recorder { file, path: path.to_owned(), buffer: Vec::new(), buffered: 0, lost: 0, torn: false }
     }
 
     /// Takes one sample down.
@@ -52,7 +58,7 @@ impl Recorder {
     pub fn flush(&mut self) -> Option<Lost> {
         self.write_out();
         let count = std::mem::take(&mut self.lost);
-        (count > 0).then_some(Lost { stage: "record".into(), count })
+        (count > 0).then_some(Lost { stage: Stage::Record, count })
     }
 
     fn write_out(&mut self) {
@@ -83,7 +89,7 @@ mod tests {
     #[test]
     fn samples_are_read_back_as_they_were_written() {
         let path = std::env::temp_dir().join(format!("headroom-record-{}", std::process::id()));
-        let sample = Sample { time: 7, reading: Reading::Lost(Lost { stage: "slot".into(), count: 3 }) };
+        let sample = Sample { time: 7, reading: Reading::Lost(Lost { stage: Stage::Slot, count: 3 }) };
         let mut recorder = Recorder::create(&path).unwrap();
         recorder.write(&sample);
         recorder.write(&Sample { time: 8, reading: Reading::Tick });
@@ -100,7 +106,7 @@ mod tests {
         for time in 0..5 {
             recorder.write(&Sample { time, reading: Reading::Tick });
         }
-        assert_eq!(recorder.flush(), Some(Lost { stage: "record".into(), count: 5 }));
+        assert_eq!(recorder.flush(), Some(Lost { stage: Stage::Record, count: 5 }));
         assert_eq!(recorder.flush(), None);
     }
 }

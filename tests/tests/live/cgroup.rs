@@ -13,6 +13,7 @@ use collector::signal::cgroup::Reading as Change;
 use collector::signal::fault::Reading as Fault;
 use collector::source::cgroup::Hierarchies;
 use collector::source::root::Root;
+use collector::stage::Stage;
 use collector_tests::agent::Agent;
 use collector_tests::cgroup::Cgroup;
 use collector_tests::exposition::Exposition;
@@ -126,7 +127,7 @@ fn every_creation_and_removal_is_reported_and_no_removed_cgroup_remains() {
         births += born;
         deaths += died;
     }
-    let lost = lost(&samples, "ring_critical");
+    let lost = lost(&samples, Stage::RingCritical);
     eprintln!("{births} births, {deaths} deaths, {lost} lost");
     assert_eq!(births + deaths + lost, 2 * CGROUPS);
 }
@@ -182,7 +183,7 @@ fn slots_are_reused_and_no_cgroup_is_charged_for_another() {
     assert!(counted + others >= touched_by_all, "{counted} and {others} of {touched_by_all}");
     assert!(whole > 1 + 2 * 64, "slots are returned: {whole} cgroups had one");
     // A cgroup without a slot is counted at each lookup by a CPU.
-    let slotless = lost(&samples, "slot");
+    let slotless = lost(&samples, Stage::Slot);
     eprintln!("lost: slot {slotless}, workload {}", lost_of(&exposition, "workload"));
     assert_eq!(slotless > 0, others > 0);
     assert!(own.len() == made.len() || others > 0, "{} of {} had a slot", own.len(), made.len());
@@ -309,7 +310,7 @@ fn after_lost_records_a_walk_finds_the_present_cgroups() {
     let reported = reported(&samples);
     let births: u64 = ids.iter().filter_map(|id| reported.get(id)).map(|(born, _)| born).sum();
     let deaths: u64 = reported.values().map(|(_, died)| died).sum();
-    let lost = lost(&samples, "ring_critical");
+    let lost = lost(&samples, Stage::RingCritical);
     eprintln!("{births} births and {deaths} deaths reported, {lost} lost, {last_heard} samples before");
     assert!(births < CGROUPS, "the ring did not overflow");
     assert!(births + deaths + lost >= CGROUPS + 20, "{births} + {deaths} + {lost}: more is missing than was counted");

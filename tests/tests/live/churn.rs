@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use collector::sample::{Reading, Sample};
 use collector::signal::cgroup::Reading as Change;
+use collector::stage::Stage;
 use collector_tests::agent::{Agent, PATIENCE, scratch};
 use collector_tests::cgroup::Cgroup;
 use collector_tests::exposition::Exposition;
@@ -88,7 +89,7 @@ fn every_cgroup_is_seen_or_counted_and_nothing_of_it_remains() {
     let samples = agent.stop();
     let ticks = samples.iter().rposition(|sample| sample.reading == Reading::Tick).unwrap();
     let [born, died, foreign_born, foreign_died] = reported(&samples[..=ticks], &ids, memory);
-    let lost = lost(&samples, "ring_critical");
+    let lost = lost(&samples, Stage::RingCritical);
     let made = (WAVES * WAVE) as u64;
     eprintln!("{born} births, {died} deaths, {lost} lost; of others {foreign_born}, {foreign_died}");
     assert_eq!((ids.len() as u64, born + died + lost), (made, 2 * made));
@@ -113,7 +114,7 @@ fn a_cgroup_in_several_hierarchies_is_removed_once_in_each_that_is_reported() {
     let after = agent.settle();
     let reported = |event| events(&after, event) - events(&before, event);
     let samples = agent.stop();
-    let lost = lost(&samples, "ring_critical");
+    let lost = lost(&samples, Stage::RingCritical);
     eprintln!("{} births, {} deaths, {lost} lost", reported("born"), reported("died"));
     // Others on this machine may come and go meanwhile, but hardly by the dozen.
     assert!(

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use collector::sample::{Reading, Sample};
 use collector::signal::compaction::Reading as Compaction;
 use collector::signal::reclaim::{Kind, Reading as Reclaim};
+use collector::stage::Stage;
 use collector_tests::agent::{Agent, PATIENCE, scratch};
 use collector_tests::cgroup::Cgroup;
 use collector_tests::exposition::Exposition;
@@ -162,7 +163,7 @@ fn a_workload_over_its_limit_stalls_no_longer_than_it_ran() {
         }
     }
     assert_eq!(counted as f64, stalls, "the record is the scrape");
-    let lost = lost(&samples, "ring_bulk");
+    let lost = lost(&samples, Stage::RingBulk);
     eprintln!(
         "{counted} counted, {reported} reported one by one, {lost} lost; host {in_histogram}, {reported_by_host}"
     );
@@ -314,7 +315,7 @@ fn who_compacts_is_stalled_by_it() {
         _ => false,
     };
     let samples = agent.stop();
-    let lost = lost(&samples, "ring_bulk");
+    let lost = lost(&samples, Stage::RingBulk);
     let reported = samples.iter().filter(reported).count() as u64;
     assert!(
         reported <= stalls as u64 && reported + lost >= stalls as u64,

@@ -10,6 +10,7 @@ use std::time::Instant;
 use collector::sample::{Lost, Reading, Sample};
 use collector::signal::block::{Device, Reading as Block};
 use collector::signal::oom::Reading as Oom;
+use collector::stage::Stage;
 use collector_tests::agent::{Agent, PATIENCE, headroom, scratch};
 use collector_tests::cgroup::Cgroup;
 use collector_tests::exposition::Exposition;
@@ -57,7 +58,7 @@ fn tallies(samples: &[Sample]) -> Vec<Tally> {
         match &sample.reading {
             Reading::Block(Block::Device { service, .. }) => tally.counted += collector::count::count(service),
             Reading::Block(Block::Io(_)) => tally.received += 1,
-            Reading::Lost(Lost { stage, count }) if stage == "ring_bulk" => tally.lost += count,
+            Reading::Lost(Lost { stage, count }) if *stage == Stage::RingBulk => tally.lost += count,
             Reading::Tick => rounds.push(tally),
             _ => {}
         }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use collector::sample::{Reading, Sample};
 use collector::signal::oom::Reading as Oom;
+use collector::stage::Stage;
 use collector_tests::agent::{Agent, get, scratch};
 use collector_tests::bpf::Objects;
 use collector_tests::cgroup::Cgroup;
@@ -149,7 +150,7 @@ fn stopped_for_ten_seconds_during_a_storm_it_counts_what_it_lost_and_continues()
     drop(forest);
     let samples = agent.stop();
     let [born, died, others_born, others_died] = reported(&samples, &ids, memory);
-    let lost = lost(&samples, "ring_critical");
+    let lost = lost(&samples, Stage::RingCritical);
     // The remaining one may have been removed after the last round.
     let produced = 2 * ids.len() as u64 - 1;
     eprintln!(
@@ -241,7 +242,7 @@ fn cgroups_and_processes_made_as_fast_as_possible_are_all_accounted_for() {
     }
     let samples = agent.stop();
     let [born, died, ..] = reported(&samples, &all, memory);
-    let lost = lost(&samples, "ring_critical");
+    let lost = lost(&samples, Stage::RingCritical);
     eprintln!("{} cgroups: {born} births, {died} deaths, {lost} lost; after each {after:?}", all.len());
     let produced = 2 * all.len() as u64;
     assert!(born + died + lost >= produced && born + died <= produced, "{born} + {died} + {lost}: {produced}");

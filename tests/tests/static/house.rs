@@ -195,7 +195,7 @@ fn cycles<T: Ord + Clone>(mut edges: BTreeSet<(T, T)>) -> Vec<Vec<(T, T)>> {
     let mut found = Vec::new();
     while let Some(nodes) = cycle(&edges) {
         let way: Vec<(T, T)> = nodes.iter().cloned().zip(nodes.iter().cloned().cycle().skip(1)).collect();
-        way.iter().for_each(|edge| drop(edges.remove(edge)));
+        edges.retain(|edge| !way.contains(edge));
         found.push(way);
     }
     found

@@ -12,6 +12,7 @@ mod house;
 mod http;
 mod name;
 mod object;
+mod purity;
 mod rule;
 mod ship;
 mod sink;

@@ -15,8 +15,10 @@ use collector::deliver::target::{Host, Protocol, Target};
 use collector::outcome::Outcome;
 use collector::sample::{Delivery, Reading};
 use collector::sink::journal::Reader;
+use collector::stage::Stage;
 use collector_tests::agent::{PATIENCE, headroom, scratch};
 use collector_tests::receiver::{Answer, Receiver};
+use tokio::sync::mpsc::Receiver as Channel;
 
 const TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -39,6 +41,8 @@ fn alert(name: &str, number: u64) -> Outcome {
 /// An outbox with a journal of its own.
 struct Bench {
     outbox: Outbox,
+    /// Alerts that fired before the start.
+    restored: Channel<Vec<Alert>>,
     dir: PathBuf,
 }
 
@@ -60,7 +64,8 @@ impl Bench {
     fn over(dir: PathBuf, targets: Vec<Target>) -> Bench {
         let journal = config::Journal { dir: dir.clone(), ..config::Config::default().journal };
         let host = Host { name: "node1".to_owned(), url: "http://node1:9843/metrics".to_owned() };
-        Bench { outbox: Outbox::start(&journal, &host, targets).unwrap(), dir }
+        let (outbox, restored) = Outbox::start(&journal, &host, targets).unwrap();
+        Bench { outbox, restored, dir }
     }
 
     fn publish(&mut self, numbers: std::ops::Range<u64>) {
@@ -90,8 +95,8 @@ impl Bench {
         }
     }
 
-    fn lost(&self, stage: &str) -> u64 {
-        let counter = self.outbox.losses().into_iter().find(|(name, _)| *name == stage).unwrap().1;
+    fn lost(&self, stage: Stage) -> u64 {
+        let counter = self.outbox.losses().into_iter().find(|(at, _)| *at == stage).unwrap().1;
         counter.load(std::sync::atomic::Ordering::Relaxed)
     }
 
@@ -160,7 +165,7 @@ fn a_delivery_is_retried_after_every_failure_until_it_succeeds() {
         bench.until(&format!("{bad:?} is over"), |sums| sums["hook"].delivered == 3);
         let ids = receiver.ids();
         assert_eq!(ids.len(), 3, "{bad:?}: each once, in the end");
-        assert_eq!(bench.lost("sink"), 0);
+        assert_eq!(bench.lost(Stage::Sink), 0);
         assert_eq!(bench.end("hook"), vec!["delivered"; 3], "{bad:?}");
     }
     assert!(elsewhere.requests().is_empty(), "no redirect is followed");
@@ -172,7 +177,7 @@ fn one_refused_alert_delays_no_other() {
     let mut bench = Bench::start(vec![target("hook", &receiver.url(), None)]);
     bench.publish(0..5);
     bench.until("they are refused", |sums| sums["hook"].queued == 0 && sums["hook"].failed >= 5);
-    assert_eq!(bench.lost("sink"), 5);
+    assert_eq!(bench.lost(Stage::Sink), 5);
     let (before, tries) = (receiver.requests().len(), receiver.requests());
     assert!(tries.iter().filter(|request| request.alerts().len() == 1).count() >= 5, "each on its own");
     receiver.answer(Answer::Accept);
@@ -195,8 +200,8 @@ fn a_dead_receiver_delays_no_other_and_its_queue_is_bounded() {
         // With more than the channel holds at once, some would be counted as lost before they reach a receiver.
         bench.until("delivery to the working receiver", |sums| sums["alive"].delivered == part * 500 + 500);
     }
-    assert_eq!(bench.lost("outcome") + bench.lost("journal"), 0);
-    let lost = bench.lost("sink");
+    assert_eq!(bench.lost(Stage::Outcome) + bench.lost(Stage::Journal), 0);
+    let lost = bench.lost(Stage::Sink);
     assert!((MANY - 10_000 - 64..=MANY - 10_000).contains(&lost), "{lost} did not fit into the dead one's queue");
     dead.answer(Answer::Accept);
     bench.until("the dead one works again", |sums| sums["dead"].delivered == MANY - lost);
@@ -213,7 +218,7 @@ fn alerts_beyond_the_room_in_the_channel_are_counted() {
     let mut bench = Bench::start(vec![target("hook", &receiver.url(), None)]);
     const MANY: u64 = 50_000;
     bench.publish(0..MANY);
-    let lost = bench.lost("outcome");
+    let lost = bench.lost(Stage::Outcome);
     bench.until("the rest", |sums| sums["hook"].delivered + lost == MANY);
     assert_eq!(bench.end("hook").len() as u64, MANY - lost);
 }
@@ -229,8 +234,8 @@ fn undelivered_alerts_are_delivered_after_a_restart() {
     receiver.answer(Answer::Accept);
     let other = Receiver::start(Answer::Accept);
     let targets = vec![target("new", &other.url(), None), target("hook", &receiver.url(), None)];
-    let bench = Bench::over(dir, targets);
-    assert_eq!(bench.outbox.restored.len(), 10);
+    let mut bench = Bench::over(dir, targets);
+    assert_eq!(bench.restored.try_recv().unwrap().len(), 10);
     bench.until("they arrive", |sums| sums["hook"].delivered == 10);
     assert_eq!(receiver.ids().len(), 10);
     assert!(other.requests().is_empty(), "a new receiver does not get old alerts");

@@ -1,7 +1,7 @@
 //! `cargo xtask fuzz`: fuzzes the parsers of untrusted input with libFuzzer, and prints a table of the results.
 //!
-//! The targets are the files in `fuzz/fuzz_targets`, and `fuzz/corpus` holds the inputs that each starts with. New inputs go
-//! below cargo's target folder, and inputs that crash a target to `fuzz/artifacts`.
+//! `fuzz/` has a package for each crate that is fuzzed. Its targets are the files in `fuzz_targets`, and `corpus` holds the inputs
+//! that each starts with. New inputs go below cargo's target folder, and inputs that crash a target to `fuzz/artifacts`.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -22,12 +22,14 @@ mod report;
 use report::Outcome;
 
 const CARGO_FUZZ: &[&str] = &["cargo-fuzz@0.13.2", "--locked"];
+/// The packages. `core` links only the core of the project.
+const PACKAGES: [&str; 2] = ["collector", "core"];
 /// Seconds that one input may take: far more than any needs, even on a busy machine.
 const TIMEOUT: u32 = 30;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Which targets: the files in fuzz/fuzz_targets [default: all]
+    /// Which targets: the files in fuzz/*/fuzz_targets [default: all]
     #[arg(value_name = "TARGET")]
     targets: Vec<String>,
     /// Seconds to run each target
@@ -47,10 +49,16 @@ pub struct Args {
 /// Folders.
 struct Place {
     root: PathBuf,
-    /// What is committed: targets and their initial inputs.
+    /// What is committed: packages with targets and their initial inputs.
     fuzz: PathBuf,
     /// What is generated: binaries, logs, new inputs.
     made: PathBuf,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Target {
+    name: String,
+    package: &'static str,
 }
 
 /// Installs what is missing, builds, and fuzzes; an error if a target crashed.
@@ -78,21 +86,25 @@ pub fn fuzz(project: &Project, args: &Args) -> Result<()> {
     report::verdict(&outcomes)
 }
 
-/// Names of all targets.
-fn targets(fuzz: &Path) -> Result<Vec<String>> {
-    let folder = fuzz.join("fuzz_targets");
-    let entries = fs::read_dir(&folder).with_context(|| format!("read {}", folder.display()))?;
-    let names = entries.flatten().filter_map(|entry| Some(entry.path().file_stem()?.to_str()?.to_owned()));
-    let mut names: Vec<_> = names.collect();
-    names.sort();
-    Ok(names)
+/// All targets, sorted by name.
+fn targets(fuzz: &Path) -> Result<Vec<Target>> {
+    let mut targets = Vec::new();
+    for package in PACKAGES {
+        let folder = fuzz.join(package).join("fuzz_targets");
+        let entries = fs::read_dir(&folder).with_context(|| format!("read {}", folder.display()))?;
+        let names = entries.flatten().filter_map(|entry| Some(entry.path().file_stem()?.to_str()?.to_owned()));
+        targets.extend(names.map(|name| Target { name, package }));
+    }
+    targets.sort();
+    Ok(targets)
 }
 
-fn choose(there: Vec<String>, asked: &[String]) -> Result<Vec<String>> {
-    if let Some(unknown) = asked.iter().find(|name| !there.contains(name)) {
-        bail!("no target {unknown}: there are {}", there.join(", "));
+fn choose(there: Vec<Target>, asked: &[String]) -> Result<Vec<Target>> {
+    if let Some(unknown) = asked.iter().find(|name| there.iter().all(|target| target.name != **name)) {
+        let names: Vec<_> = there.iter().map(|target| &*target.name).collect();
+        bail!("no target {unknown}: there are {}", names.join(", "));
     }
-    Ok(there.into_iter().filter(|name| asked.is_empty() || asked.contains(name)).collect())
+    Ok(there.into_iter().filter(|target| asked.is_empty() || asked.contains(&target.name)).collect())
 }
 
 /// Installs cargo-fuzz; an error if nightly Rust is missing.
@@ -120,26 +132,34 @@ fn nightly(project: &Project) -> Command {
     command
 }
 
-fn build(project: &Project, place: &Place, targets: &[String]) -> Result<()> {
+fn build(project: &Project, place: &Place, targets: &[Target]) -> Result<()> {
     project::say(project::STEP, "build: the targets, with nightly and its address sanitizer");
-    let mut cargo = nightly(project);
-    cargo.args(["cargo", "fuzz", "build", "--fuzz-dir"]).arg(&place.fuzz).arg("--target-dir").arg(&place.made);
-    // cargo-fuzz builds one target or all.
-    if let [target] = targets {
-        cargo.arg(target);
+    for package in PACKAGES {
+        let wanted: Vec<_> = targets.iter().filter(|target| target.package == package).collect();
+        if wanted.is_empty() {
+            continue;
+        }
+        let mut cargo = nightly(project);
+        cargo.args(["cargo", "fuzz", "build", "--fuzz-dir"]).arg(place.fuzz.join(package));
+        cargo.arg("--target-dir").arg(&place.made);
+        // cargo-fuzz builds one target or all.
+        if let [target] = &*wanted {
+            cargo.arg(&target.name);
+        }
+        project::run(&mut cargo)?;
     }
-    project::run(&mut cargo)
+    Ok(())
 }
 
 /// Runs all targets, `jobs` at once. The results are sorted by target.
-fn run_all(place: &Place, targets: &[String], seconds: u64, jobs: usize) -> Result<Vec<Outcome>> {
-    let waiting: Mutex<VecDeque<&String>> = Mutex::new(targets.iter().collect());
+fn run_all(place: &Place, targets: &[Target], seconds: u64, jobs: usize) -> Result<Vec<Outcome>> {
+    let waiting: Mutex<VecDeque<&Target>> = Mutex::new(targets.iter().collect());
     let work = || -> Result<Vec<Outcome>> {
         let mut outcomes = Vec::new();
         let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         while let Some(target) = next() {
-            project::say(project::STEP, &format!("fuzz: {target}, {seconds} s"));
-            outcomes.push(run_target(place, target, seconds).with_context(|| format!("fuzz {target}"))?);
+            project::say(project::STEP, &format!("fuzz: {}, {seconds} s", target.name));
+            outcomes.push(run_target(place, target, seconds).with_context(|| format!("fuzz {}", target.name))?);
         }
         Ok(outcomes)
     };
@@ -155,9 +175,10 @@ fn run_all(place: &Place, targets: &[String], seconds: u64, jobs: usize) -> Resu
     Ok(outcomes)
 }
 
-fn run_target(place: &Place, target: &str, seconds: u64) -> Result<Outcome> {
-    let found = place.made.join("corpus").join(target);
-    let artifacts = place.fuzz.join("artifacts").join(target);
+fn run_target(place: &Place, target: &Target, seconds: u64) -> Result<Outcome> {
+    let name = &target.name;
+    let found = place.made.join("corpus").join(name);
+    let artifacts = place.fuzz.join("artifacts").join(name);
     for folder in [&found, &artifacts] {
         fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
     }
@@ -165,20 +186,20 @@ fn run_target(place: &Place, target: &str, seconds: u64) -> Result<Outcome> {
     command.arg(format!("-artifact_prefix={}/", artifacts.display()));
     command.args([format!("-max_total_time={seconds}"), format!("-timeout={TIMEOUT}"), "-print_final_stats=1".into()]);
     // libFuzzer writes new inputs to the first folder.
-    command.args([&found, &place.fuzz.join("corpus").join(target)]);
+    command.args([&found, &place.fuzz.join(target.package).join("corpus").join(name)]);
     let output = command.stdin(Stdio::null()).output().context("run it")?;
-    let log = place.made.join(format!("{target}.log"));
+    let log = place.made.join(format!("{name}.log"));
     fs::write(&log, &output.stderr).with_context(|| format!("write {}", log.display()))?;
     let words = String::from_utf8_lossy(&output.stderr);
-    Ok(Outcome::read(target, &words, output.status.success(), &place.root, &log))
+    Ok(Outcome::read(name, &words, output.status.success(), &place.root, &log))
 }
 
 impl Place {
     /// The command that runs a target.
-    fn command(&self, target: &str) -> Command {
+    fn command(&self, target: &Target) -> Command {
         // cargo-fuzz names the platform that it builds for, even if it is the host.
         let platform = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-        let mut command = Command::new(self.made.join(platform).join("release").join(target));
+        let mut command = Command::new(self.made.join(platform).join("release").join(&target.name));
         command.current_dir(&self.root).env("RUST_BACKTRACE", "1");
         command
     }
@@ -190,24 +211,32 @@ mod tests {
 
     #[test]
     fn the_targets_are_the_files() {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        let names = targets(&root.join("fuzz")).unwrap();
-        assert!(names.contains(&"record".to_owned()));
-        let manifest = fs::read_to_string(root.join("fuzz/Cargo.toml")).unwrap();
-        for name in &names {
-            assert!(manifest.contains(&format!("path = \"fuzz_targets/{name}.rs\"")), "{name} is not built");
-            let seeds = fs::read_dir(root.join("fuzz/corpus").join(name)).unwrap();
-            assert!(seeds.count() > 0, "{name} has no initial inputs");
+        let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz");
+        let targets = targets(&fuzz).unwrap();
+        let record = Target { name: "record".to_owned(), package: "core" };
+        assert!(targets.contains(&record), "{targets:?}");
+        // Binaries and logs are named after the target alone.
+        assert!(targets.windows(2).all(|two| two[0].name != two[1].name), "{targets:?}");
+        for package in PACKAGES {
+            let folder = fuzz.join(package);
+            let manifest = fs::read_to_string(folder.join("Cargo.toml")).unwrap();
+            let names: Vec<_> = targets.iter().filter(|it| it.package == package).map(|it| &it.name).collect();
+            for name in &names {
+                assert!(manifest.contains(&format!("path = \"fuzz_targets/{name}.rs\"")), "{name} is not built");
+                let seeds = fs::read_dir(folder.join("corpus").join(name)).unwrap();
+                assert!(seeds.count() > 0, "{name} has no initial inputs");
+            }
+            assert_eq!(manifest.matches("[[bin]]").count(), names.len(), "{package}");
         }
-        assert_eq!(manifest.matches("[[bin]]").count(), names.len());
     }
 
     #[test]
     fn an_unknown_target_is_named_with_those_that_exist() {
-        let there = || vec!["btf".to_owned(), "http".to_owned()];
+        let target = |name: &str, package| Target { name: name.to_owned(), package };
+        let there = || vec![target("btf", "collector"), target("record", "core")];
         assert_eq!(choose(there(), &[]).unwrap(), there());
-        assert_eq!(choose(there(), &["http".to_owned()]).unwrap(), ["http"]);
-        let error = choose(there(), &["htttp".to_owned()]).unwrap_err();
-        assert_eq!(error.to_string(), "no target htttp: there are btf, http");
+        assert_eq!(choose(there(), &["record".to_owned()]).unwrap(), [target("record", "core")]);
+        let error = choose(there(), &["recrod".to_owned()]).unwrap_err();
+        assert_eq!(error.to_string(), "no target recrod: there are btf, record");
     }
 }

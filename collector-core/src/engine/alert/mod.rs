@@ -13,19 +13,16 @@ use crate::outcome::Outcome;
 use crate::rule::evaluate::Phase;
 use crate::rule::{Condition, Rule, Rules};
 use crate::sample::Reading;
+use crate::stage::Stage;
 use crate::view::View;
 use crate::view::firing::{Firing, RuleState};
 use event::Told;
 use track::{Round, Track};
 
-/// Series that are followed for one rule; more are counted as lost, stage [`SERIES_STAGE`], and not looked at.
+/// Series that are followed for one rule; more are counted as lost, [`Stage::AlertSeries`], and not looked at.
 const SERIES: usize = 10_000;
-/// Alerts that fire at the same time; more wait until there is room, and are counted once each, stage [`STAGE`].
+/// Alerts that fire at the same time; more wait until there is room, and are counted once each, [`Stage::Alert`].
 const FIRING: usize = 1000;
-/// The stage of `headroom_lost_total` that counts alerts that could not fire.
-pub const STAGE: &str = "alert";
-/// The stage that counts series that could not be followed.
-pub const SERIES_STAGE: &str = "alert_series";
 /// How long a series may be absent before its alert is over: a source that comes back is no new fire.
 const ABSENT: u64 = 60_000_000_000;
 /// Between two ticks no more time than this goes by, whatever the clock says.
@@ -106,6 +103,8 @@ pub(super) fn apply(alerts: &mut Alerts, view: &mut View, time: u64, reading: &R
     event::incidents(alerts, &rules, time, outcomes);
     match reading {
         Reading::Tick => tick(alerts, view, &rules, time, outcomes),
+        // A journal that is late may tell of what has fired again since.
+        Reading::Restored(alert) if view.firing.has(alert) => {}
         Reading::Restored(alert) if restore(alerts, &rules, time, alert, outcomes) => view.firing.restore(alert),
         _ => {}
     }
@@ -159,10 +158,10 @@ fn tick(alerts: &mut Alerts, view: &mut View, rules: &Rules, time: u64, outcomes
         }
     }
     if refused > 0 {
-        view.coverage.lose(STAGE, refused);
+        view.coverage.lose(Stage::Alert, refused);
     }
     if overflown > 0 {
-        view.coverage.lose(SERIES_STAGE, overflown);
+        view.coverage.lose(Stage::AlertSeries, overflown);
     }
 }
 

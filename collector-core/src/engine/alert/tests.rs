@@ -10,6 +10,7 @@ use crate::metric::visit::Part;
 use crate::sample;
 use crate::sample::{Sample, Source};
 use crate::signal::cgroup;
+use crate::stage::Stage;
 use crate::statistic::gpu;
 use crate::statistic::host::{Statistic, Values};
 use crate::statistic::workload;
@@ -64,8 +65,8 @@ impl Host {
         self.tick()
     }
 
-    fn lost(&self, stage: &str) -> u64 {
-        self.engine.view().coverage.lost[stage]
+    fn lost(&self, stage: Stage) -> u64 {
+        self.engine.view().coverage.lost(stage)
     }
 
     /// The series that tell of alerts, as an exposition has them.
@@ -179,6 +180,12 @@ fn a_restored_alert_is_no_second_page_and_is_over_when_it_no_longer_holds() {
             "{what}: {over:?}"
         );
     }
+    let mut host = Host::new(MEMORY);
+    let again = host.memory(95).remove(0);
+    assert_eq!(host.apply(Reading::Restored(Alert { fired: 1, ..fired.clone() })), []);
+    let over = host.memory(50).remove(0);
+    assert_eq!(over.fired, again.fired, "a journal that is late tells nothing new of what has fired again");
+
     let resolved = Alert { state: State::Resolved, ..fired };
     assert_eq!(Host::new(MEMORY).apply(Reading::Restored(resolved)), []);
 }
@@ -187,7 +194,7 @@ fn a_restored_alert_is_no_second_page_and_is_over_when_it_no_longer_holds() {
 fn a_restored_rate_is_not_over_before_its_window_is_full() {
     let text = "[[rule]]\nalert = \"Lost\"\nmetric = \"headroom_lost_total\"\nmatch = { stage = \"disk\" }\nrate = \"10s\"\nabove = 0\n\
         severity = \"info\"\nsummary = \"{labels.stage}\"\naction = \"a\"\n";
-    let lose = |host: &mut Host| host.apply(Reading::Lost(sample::Lost { stage: "disk".into(), count: 1 }));
+    let lose = |host: &mut Host| host.apply(Reading::Lost(sample::Lost { stage: Stage::Disk, count: 1 }));
     let mut host = Host::new(text);
     assert_eq!(host.tick(), []);
     lose(&mut host);
@@ -289,8 +296,8 @@ fn thousands_of_alerts_at_once_are_bounded_and_counted() {
         memory(&mut host, id, 10);
     }
     let fired = host.tick();
-    assert_eq!((fired.len(), host.lost(STAGE)), (FIRING, MANY - FIRING as u64));
-    assert_eq!((host.tick(), host.lost(STAGE)), (Vec::new(), MANY - FIRING as u64), "each is counted once");
+    assert_eq!((fired.len(), host.lost(Stage::Alert)), (FIRING, MANY - FIRING as u64));
+    assert_eq!((host.tick(), host.lost(Stage::Alert)), (Vec::new(), MANY - FIRING as u64), "each is counted once");
     assert_eq!(firing(&host.engine), FIRING);
     // Those that waited fire as there is room.
     let first: u64 = fired[0].labels["workload"][2..].parse().unwrap();

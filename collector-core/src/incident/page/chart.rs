@@ -29,25 +29,6 @@ pub(super) fn lines(page: &mut Text, lines: &Lines) {
             _ => (room, String::new()),
         };
         let blocks = spark(line, room.min(line.len()));
-        page.raw(Paint::Plain, &format!("  {:NAME$}{blocks}  {range}", name(series)));
-    }
-}
-
-fn name(series: Series) -> &'static str {
-    match series {
-        Series::Memory => "memory",
-        Series::Swap => "swap",
-        Series::MemoryWaiting => "some wait for memory",
-        Series::MemoryStalled => "all wait for memory",
-        Series::IoWaiting => "some wait for IO",
-        Series::IoStalled => "all wait for IO",
-        Series::Stalls => "making room (s/s)",
-        Series::MajorFaults => "major faults",
-        Series::Read => "read",
-        Series::Write => "written",
-        Series::HostToDevice => "to GPUs",
-        Series::DeviceToHost => "from GPUs",
-        Series::Vram => "GPU memory",
-        Series::Pinned => "pinned",
+        page.raw(Paint::Plain, &format!("  {:NAME$}{blocks}  {range}", series.label()));
     }
 }

@@ -4,7 +4,7 @@ use collector_common::fault::word;
 use collector_common::histogram;
 
 use super::{APART_NS, History, KEPT, NOTHING, Point, Points, Track, UNKNOWN, place};
-use crate::series::{COUNT, Nature, Series};
+use crate::series::{COUNT, Kind, Series};
 use crate::signal::block::Operation;
 use crate::signal::transfer::{Direction, Memory};
 use crate::signal::{Need, block, fault, reclaim, transfer};
@@ -133,12 +133,12 @@ impl Write {
                 let known = now != UNKNOWN && before != UNKNOWN && now >= before;
                 self.seconds.filter(|_| known).map_or(f64::NAN, |seconds| (now - before) as f64 / seconds)
             };
-            point[index] = match series.nature() {
-                Nature::Level if now == UNKNOWN => f32::NAN,
-                Nature::Level => now as f32,
-                Nature::Rate(unit) => (growth() * unit) as f32,
+            point[index] = match series.kind() {
+                Kind::Gauge if now == UNKNOWN => f32::NAN,
+                Kind::Gauge => now as f32,
+                Kind::Rate(unit) => (growth() * unit) as f32,
                 // Not `min`, which prefers a number to none.
-                Nature::Share => (growth() / 1e9).clamp(0.0, 1.0) as f32,
+                Kind::Share => (growth() / 1e9).clamp(0.0, 1.0) as f32,
             };
         }
         point

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::Host;
 use crate::count::grow;
 use crate::pressure::{self, Stall, Trigger};
+use crate::stage::Stage;
 use crate::statistic::{disk, filesystem};
 use crate::view::coverage::Coverage;
 
@@ -92,7 +93,7 @@ impl Host {
             (Some(known), Some(values)) => known.advance(values),
             (Some(_), None) => drop(self.disks.remove(device)),
             (None, Some(values)) if room => drop(self.disks.insert(device.clone(), values.clone())),
-            (None, Some(_)) => coverage.lose("disk", 1),
+            (None, Some(_)) => coverage.lose(Stage::Disk, 1),
             (None, None) => {}
         }
     }
@@ -110,7 +111,7 @@ impl Host {
         match self.filesystems.get_mut(mountpoint) {
             Some(known) => *known = filesystem,
             None if room => drop(self.filesystems.insert(mountpoint.clone(), filesystem)),
-            None => coverage.lose("filesystem", 1),
+            None => coverage.lose(Stage::Filesystem, 1),
         }
     }
 
@@ -187,7 +188,7 @@ mod tests {
         for number in 0..DISKS {
             say(number.to_string(), Some(1));
         }
-        assert_eq!((host.disks.len(), coverage.lost["disk"]), (DISKS, 1));
+        assert_eq!((host.disks.len(), coverage.lost(Stage::Disk)), (DISKS, 1));
     }
 
     #[test]
@@ -206,7 +207,7 @@ mod tests {
         for number in 0..FILESYSTEMS + 2 {
             say(format!("/{number}"), State::Hung);
         }
-        assert_eq!((host.filesystems.len(), coverage.lost["filesystem"]), (FILESYSTEMS, 2));
+        assert_eq!((host.filesystems.len(), coverage.lost(Stage::Filesystem)), (FILESYSTEMS, 2));
     }
 
     #[test]

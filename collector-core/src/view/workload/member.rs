@@ -7,7 +7,7 @@ use super::statistics::Last;
 use super::{CGROUPS_PER_WORKLOAD, OTHER_SLOT, Workload, Workloads};
 use crate::cgroup::Id;
 use crate::identity::Identity;
-use crate::signal::decode::MALFORMED;
+use crate::stage::Stage;
 use crate::statistic::workload::{Statistic, Values};
 use crate::view::coverage::Coverage;
 
@@ -112,7 +112,7 @@ impl Workloads {
             return;
         }
         if !path.starts_with('/') {
-            return coverage.lose(MALFORMED, 1);
+            return coverage.lose(Stage::Malformed, 1);
         }
         if let Some(member) = self.cgroups.get(&id) {
             // Known; perhaps at another path, if its move went unseen or it came over the cap when there was no room.
@@ -124,7 +124,7 @@ impl Workloads {
         let room = self.room();
         let member = if room { self.member(path, time) } else { None };
         if member.is_none() {
-            coverage.lose("workload", 1);
+            coverage.lose(Stage::Workload, 1);
         }
         let slot = member.as_ref().map_or(OTHER_SLOT, |member| member.slot);
         self.deliver(id, slot);
@@ -157,7 +157,7 @@ impl Workloads {
         let before = self.cgroups.get(&id).map(|member| member.slot);
         let known = self.cgroups.get(&id).map(|member| member.path.clone());
         if known.is_none() && !self.room() {
-            return coverage.lose("workload", 1);
+            return coverage.lose(Stage::Workload, 1);
         }
         self.deliver(id, slot);
         let member = self.stray(known.as_deref().unwrap_or_default(), slot);

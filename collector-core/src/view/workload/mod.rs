@@ -1,5 +1,5 @@
 //! Workloads: which there are, by which names, and what they are charged. Which cgroups belong to them is in
-//! [`member`](self); of how names come about it knows nothing.
+//! `member.rs`; of how names come about it knows nothing.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use super::history::Track;
 use crate::cgroup::Id;
 use crate::identity::{Identity, Names};
 use crate::sample::Start;
+use crate::stage::Stage;
 
 pub use amounts::{Amounts, Io, Reclaim, Stalls, Transfer};
 pub use lately::Lately;
@@ -61,7 +62,7 @@ pub struct Workload {
 }
 
 impl Workload {
-    /// The values of the labels that name it ([`crate::metric::WORKLOAD`]); empty where there is none.
+    /// The values of the labels that name it ([`crate::metric::row::WORKLOAD`]); empty where there is none.
     pub fn labels(&self) -> [&str; 4] {
         let Names { namespace, pod, container, .. } = &self.names;
         let [namespace, pod, container] = [namespace, pod, container].map(|name| name.as_deref().unwrap_or_default());
@@ -214,7 +215,7 @@ impl Workloads {
         if let Some(until) = time.checked_sub(self.grace) {
             self.release(until);
         }
-        coverage.lose("workload", std::mem::take(&mut self.early));
+        coverage.lose(Stage::Workload, std::mem::take(&mut self.early));
         self.pending.tick(&mut self.slots[OTHER_SLOT].amounts, coverage);
     }
 

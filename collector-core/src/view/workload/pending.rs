@@ -2,6 +2,7 @@
 
 use super::Amounts;
 use crate::cgroup::Id;
+use crate::stage::Stage;
 use crate::view::coverage::Coverage;
 
 /// Unknown cgroups whose amounts are kept apart, and for how many ticks, until their birth is heard of.
@@ -50,10 +51,10 @@ impl Pending {
             let waits = waiting.ticks < TICKS;
             if !waits {
                 other.add(&waiting.amounts);
-                coverage.lose("unknown_cgroup", 1);
+                coverage.lose(Stage::UnknownCgroup, 1);
             }
             waits
         });
-        coverage.lose("unknown_cgroup", std::mem::take(&mut self.overflow));
+        coverage.lose(Stage::UnknownCgroup, std::mem::take(&mut self.overflow));
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::count::grow;
 use crate::statistic::workload::{COUNT, Statistic, Values};
-use crate::statistic::{Nature, Statistic as _};
+use crate::statistic::{Kind, Statistic as _};
 
 /// The statistics of a workload.
 #[derive(Clone, Debug)]
@@ -37,7 +37,7 @@ impl Statistics {
     pub fn get(&self, statistic: Statistic) -> Option<u64> {
         let index = statistic.index();
         let unlimited = || self.holders[index] < self.holders[Statistic::MemoryCurrent.index()];
-        let known = self.known[index] && !(statistic.nature() == Nature::Limit && unlimited());
+        let known = self.known[index] && !(statistic.kind() == Kind::Limit && unlimited());
         let sum = match statistic {
             // A part of what is charged that is read less often: what was given back since then is in it no more.
             Statistic::MemoryWorkingSet => self.sums[index].min(self.get(Statistic::MemoryCurrent).unwrap_or(u64::MAX)),
@@ -54,10 +54,10 @@ impl Statistics {
             let index = statistic.index();
             let (before, now) = (last.held[index].then_some(last.numbers[index]), values.get(*statistic));
             let sum = &mut self.sums[index];
-            match (statistic.nature(), now) {
-                (Nature::Counter, Some(now)) => grow(sum, now.saturating_sub(last.numbers[index])),
-                (Nature::Counter, None) => {}
-                (Nature::Level | Nature::Limit, now) => {
+            match (statistic.kind(), now) {
+                (Kind::Counter, Some(now)) => grow(sum, now.saturating_sub(last.numbers[index])),
+                (Kind::Counter, None) => {}
+                (Kind::Gauge | Kind::Limit, now) => {
                     // What is left of the dead makes room for the living.
                     let others = if self.holders[index] > 0 { sum.wrapping_sub(before.unwrap_or(0)) } else { 0 };
                     if before.is_some() || now.is_some() {
@@ -86,7 +86,7 @@ impl Statistics {
                 continue;
             }
             self.holders[index] -= 1;
-            if statistic.nature() != Nature::Counter && self.holders[index] > 0 {
+            if statistic.kind() != Kind::Counter && self.holders[index] > 0 {
                 self.sums[index] = self.sums[index].wrapping_sub(last.numbers[index]);
             }
         }
@@ -97,8 +97,8 @@ impl Statistics {
         for statistic in Statistic::ALL {
             let index = statistic.index();
             let (sum, more) = (&mut self.sums[index], newer.sums[index]);
-            match (statistic.nature(), self.holders[index] > 0, newer.holders[index] > 0) {
-                (Nature::Counter, ..) => grow(sum, more),
+            match (statistic.kind(), self.holders[index] > 0, newer.holders[index] > 0) {
+                (Kind::Counter, ..) => grow(sum, more),
                 (_, true, true) => *sum = sum.wrapping_add(more),
                 (_, false, _) if newer.known[index] => *sum = more,
                 _ => {}

@@ -7,6 +7,7 @@ use crate::exposition::Format;
 use crate::sample::Start;
 use crate::sample::{Lost, Probe, ProbeState, Reading, Sample};
 use crate::signal::{cgroup, fault};
+use crate::stage::Stage;
 
 const TICK: u64 = 1_000_000_000;
 
@@ -149,7 +150,7 @@ async fn metrics_and_workloads_of_one_tick_agree() {
         let body = pages.plain(page, &turns, move || http::Snapshot::render(&*render, page)).await.unwrap();
         bodies.push(body);
         // The next tick shows it.
-        fold.apply(Reading::Lost(Lost { stage: "slot".into(), count: 7 }));
+        fold.apply(Reading::Lost(Lost { stage: Stage::Slot, count: 7 }));
     }
     assert_eq!(bodies[0].as_ptr(), bodies[2].as_ptr(), "one body for all");
     let text = String::from_utf8(bodies[0].to_vec()).unwrap();

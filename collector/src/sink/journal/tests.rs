@@ -212,7 +212,7 @@ fn start(dir: &Path) -> Started {
 fn the_thread_tells_of_the_past_and_writes_all_it_was_given() {
     let folder = Folder::new();
     let Started { journal, past, ended } = start(&folder.0);
-    let Past { firing, last, .. } = past.recv().unwrap();
+    let Past { firing, last, .. } = past.recv().unwrap().unwrap();
     assert!(firing.is_empty() && last == 0);
     let written = journal.write(vec![told(1, alert("Hot", 1), &["a", "b"]), befell(2, incident("i-1"))]);
     written.blocking_recv().unwrap();
@@ -226,7 +226,7 @@ fn the_thread_tells_of_the_past_and_writes_all_it_was_given() {
     drop(journal);
     assert!(ended.recv().is_err());
 
-    let Past { firing, pending, incidents, last } = start(&folder.0).past.recv().unwrap();
+    let Past { firing, pending, incidents, last } = start(&folder.0).past.recv().unwrap().unwrap();
     assert_eq!((names(&firing), last), (vec!["Hot"], 2));
     assert_eq!(incidents, [incident("i-1")]);
     let ids: Vec<Vec<u64>> = pending.iter().map(|it| it.iter().map(|(id, _)| *id).collect()).collect();
@@ -240,13 +240,14 @@ fn what_is_dear_waits_until_the_journal_can_be_written_and_the_rest_is_counted()
     // Where a folder should be, is a file.
     fs::write(&dir, "").unwrap();
     let Started { journal, past, .. } = start(&dir);
-    assert!(past.recv().is_err());
+    assert!(past.recv().unwrap().is_none());
     assert!(journal.health.failing.load(Ordering::Relaxed));
     let written = journal.write(vec![event(1), told(2, alert("Hot", 1), &["a"]), event(3)]);
     written.blocking_recv().unwrap();
     assert_eq!(journal.health.lost.load(Ordering::Relaxed), 2);
     fs::remove_file(&dir).unwrap();
     until("it is not written again", || !journal.health.failing.load(Ordering::Relaxed));
+    assert!(past.recv().unwrap().is_some() && past.recv().is_err(), "it is read once, before anything is written");
     assert_eq!(Reader::open(&dir).unwrap().alerts(9).unwrap()[0].id, 2);
 
     let thousands = (0..3000).map(|id| told(10 + id, alert("Hot", id), &["a"])).collect();

@@ -89,8 +89,8 @@ pub struct Journal {
 pub struct Started {
     /// Where entries go.
     pub journal: Journal,
-    /// What the journal says of the past comes here once it is open; nothing does if it cannot be opened.
-    pub past: Receiver<Past>,
+    /// What the journal says of the past comes here once it could be read; before that, None if it could not at once.
+    pub past: Receiver<Option<Past>>,
     /// Is hung up when the thread has written all it was given.
     pub ended: Receiver<()>,
 }
@@ -104,15 +104,24 @@ impl Journal {
     /// Starts the thread.
     pub fn start(dir: PathBuf, limits: Limits, wanted: Wanted) -> Result<Started> {
         let (requests, received) = mpsc::sync_channel(QUEUE);
-        let (tell, past) = mpsc::sync_channel(1);
+        // Room for both: this thread waits for nobody.
+        let (tell, past) = mpsc::sync_channel(2);
         let (end, ended) = mpsc::sync_channel(0);
         let health = Arc::new(Health::default());
-        let mut writer =
-            Writer { dir, limits, health: health.clone(), connection: None, again: None, backlog: VecDeque::new() };
+        let mut writer = Writer {
+            dir,
+            limits,
+            health: health.clone(),
+            unread: Some((wanted, tell.clone())),
+            connection: None,
+            again: None,
+            backlog: VecDeque::new(),
+        };
         let run = move || {
-            if let Some(past) = writer.begin(&wanted) {
-                // Nobody is there any more if it took too long.
-                let _ = tell.send(past);
+            if let Err(error) = writer.open() {
+                writer.failed(&error);
+                // Who waits for the past need not wait on.
+                let _ = tell.send(None);
             }
             drop(tell);
             writer.run(&received);
@@ -137,6 +146,8 @@ struct Writer {
     dir: PathBuf,
     limits: Limits,
     health: Arc<Health>,
+    /// How much of the past is wanted and who wants it, until it was read.
+    unread: Option<(Wanted, SyncSender<Option<Past>>)>,
     connection: Option<Connection>,
     /// When the journal, out of reach, is opened again.
     again: Option<Instant>,
@@ -144,20 +155,6 @@ struct Writer {
 }
 
 impl Writer {
-    fn begin(&mut self, wanted: &Wanted) -> Option<Past> {
-        let opened = self.open();
-        let past = opened.and_then(|()| match self.connection.take() {
-            Some(connection) => {
-                let reader = Reader::over(connection);
-                let past = past(&reader, wanted);
-                self.connection = Some(reader.into_connection());
-                past
-            }
-            None => Ok(Past::default()),
-        });
-        past.map_err(|error| self.failed(&error)).ok()
-    }
-
     fn run(&mut self, requests: &Receiver<Request>) {
         loop {
             match requests.recv_timeout(RETRY) {
@@ -248,7 +245,14 @@ impl Writer {
                 aside.display()
             );
         }
-        self.connection = Some(connection);
+        let reader = Reader::over(connection);
+        // Before anything new is written.
+        if let Some((wanted, tell)) = &self.unread {
+            // Whoever wanted it may have left.
+            let _ = tell.send(Some(past(&reader, wanted)?));
+            self.unread = None;
+        }
+        self.connection = Some(reader.into_connection());
         self.again = None;
         Ok(())
     }

@@ -29,15 +29,12 @@ use super::{Finding, Health, Source};
 use crate::clock;
 use crate::config::{self, Config};
 use crate::sample::{Lost, Reading, Sample};
+use crate::stage::Stage;
 use crate::statistic::gpu;
 use holder::Holders;
 use library::Absent;
 use session::{Context, LATE, SOON};
 
-/// The stage of `headroom_lost_total` that counts readings dropped because the channel was full.
-const STAGE: &str = "gpu";
-/// The stage that counts impossible PCIe numbers from the driver.
-const DOUBTFUL: &str = "gpu_pcie";
 /// Messages from the thread that wait to be fetched: the rounds of some seconds.
 const WAITING: usize = 4096;
 /// Threads that may be abandoned at once.
@@ -141,7 +138,7 @@ impl Source for Gpus {
         let mut tell = |reading| emit(Sample { time: clock::unix_ns(), reading });
         let lost = thread.lost.swap(0, Ordering::Relaxed);
         if lost > 0 {
-            tell(Reading::Lost(Lost { stage: STAGE.into(), count: lost }));
+            tell(Reading::Lost(Lost { stage: Stage::Gpu, count: lost }));
         }
         match over {
             Some(why) => {
@@ -248,7 +245,7 @@ impl Work {
                         round: &mut |ns, count, error| {
                             healthy |= error.is_none();
                             if count > 0 {
-                                send(Reading::Lost(Lost { stage: DOUBTFUL.into(), count }));
+                                send(Reading::Lost(Lost { stage: Stage::GpuPcie, count }));
                             }
                             hand(Message::Round(ns, error));
                         },

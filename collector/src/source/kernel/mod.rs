@@ -17,7 +17,6 @@ use aya::Ebpf;
 use aya::maps::RingBuf;
 use aya_log::EbpfLogger;
 use collector_common::SIGNALS;
-use collector_common::lost::{self, Stage};
 use collector_common::ring::Ring as Which;
 
 use super::cgroup::{Hierarchies, walk};
@@ -28,6 +27,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::sample::{Lost, Probe, Reading, Sample, Start};
 use crate::signal::{Context, block, cgroup};
+use crate::stage::Stage;
 
 use counters::CounterMaps;
 use holding::Holdings;
@@ -153,7 +153,7 @@ impl Kernel {
         let Kernel { counters, context, devices, walk_due, root, .. } = self;
         counters.read(context, &mut |reading| {
             match &reading {
-                Reading::Lost(Lost { stage, .. }) if is_blinding(stage) => *walk_due = true,
+                Reading::Lost(Lost { stage, .. }) if is_blinding(*stage) => *walk_due = true,
                 Reading::Block(block::Reading::Device { device, .. }) if devices.insert(*device) => {
                     let name =
                         Reading::Block(block::Reading::Name { device: *device, name: device_name(root, *device) });
@@ -230,12 +230,12 @@ fn seeing(probes: &[Probe]) -> impl Iterator<Item = &'static str> {
 
 fn malformed_sample(malformed: &crate::signal::decode::Malformed) -> Sample {
     tracing::warn!("a record that cannot be read: {malformed}");
-    Sample { time: clock::unix_ns(), reading: Reading::Lost(Lost { stage: "malformed".into(), count: 1 }) }
+    Sample { time: clock::unix_ns(), reading: Reading::Lost(Lost { stage: Stage::Malformed, count: 1 }) }
 }
 
 /// Stages whose loss may have hidden a cgroup.
-fn is_blinding(stage: &str) -> bool {
-    [Stage::RingCritical, Stage::Path].iter().any(|blinding| lost::NAMES[*blinding as usize] == stage)
+fn is_blinding(stage: Stage) -> bool {
+    matches!(stage, Stage::RingCritical | Stage::Path)
 }
 
 /// The kernel's name of a block device, or its numbers where it is gone already.

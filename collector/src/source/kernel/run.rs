@@ -9,9 +9,7 @@ use aya::Ebpf;
 use super::bpf::{self, Statistics};
 use crate::clock;
 use crate::sample::{Lost, Program, Reading};
-
-/// The stage of `headroom_lost_total` that counts runs of programs that did not happen.
-const MISSED: &str = "missed_run";
+use crate::stage::Stage;
 
 /// The runs of the programs that see.
 pub struct Runs {
@@ -49,7 +47,7 @@ impl Runs {
             let Statistics { runs, ns, misses } = now.since(std::mem::replace(before, now));
             if misses > 0 {
                 missed(name);
-                sink(Reading::Lost(Lost { stage: MISSED.into(), count: misses }));
+                sink(Reading::Lost(Lost { stage: Stage::MissedRun, count: misses }));
             }
             if self.measurement.is_some() {
                 sink(Reading::Program(Program { program: (*name).into(), runs, ns }));

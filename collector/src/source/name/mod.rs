@@ -25,12 +25,10 @@ use crate::config::Config;
 use crate::identity::Identity;
 use crate::sample::{Lost, Name, Reading, Sample};
 use crate::signal::cgroup;
+use crate::stage::Stage;
 use ask::Ask;
 use lookup::Lookup;
 use queue::Queue;
-
-/// The stage of `headroom_lost_total` that counts names that could not be asked for or read.
-const STAGE: &str = "name";
 
 /// Capacity of the channels to and from the thread. A node runs a few hundred containers.
 const WAITING: usize = 4096;
@@ -91,7 +89,7 @@ impl Source for Asker {
     fn read(&mut self, emit: &mut dyn FnMut(Sample)) -> Health {
         let count = self.lost.swap(0, Ordering::Relaxed);
         if count > 0 {
-            emit(Sample { time: clock::unix_ns(), reading: Reading::Lost(Lost { stage: STAGE.into(), count }) });
+            emit(Sample { time: clock::unix_ns(), reading: Reading::Lost(Lost { stage: Stage::Name, count }) });
         }
         Health::Silent
     }

@@ -63,14 +63,15 @@ fn reports(request: &Request, workload: &str) -> bool {
     alerts.any(|alert| alert["labels"]["workload"] == workload && alert["state"] == "firing")
 }
 
-struct Quantiles {
-    p50: f64,
-    p99: f64,
-    most: f64,
+/// What a tail is judged by.
+pub struct Quantiles {
+    pub p50: f64,
+    pub p99: f64,
+    pub most: f64,
 }
 
 impl Quantiles {
-    fn of(mut values: Vec<f64>) -> Quantiles {
+    pub fn of(mut values: Vec<f64>) -> Quantiles {
         values.sort_by(f64::total_cmp);
         // Nearest rank: the 198th of 200 values.
         let at = |share: f64| {
@@ -80,7 +81,7 @@ impl Quantiles {
         Quantiles { p50: at(0.5), p99: at(0.99), most: at(1.0) }
     }
 
-    fn cells(&self, name: &str) -> [String; 4] {
+    pub fn cells(&self, name: &str) -> [String; 4] {
         [name.to_owned(), format!("{:.1}", self.p50), format!("{:.1}", self.p99), format!("{:.1}", self.most)]
     }
 }

@@ -14,6 +14,7 @@ mod report;
 mod ring;
 mod rule;
 mod scrape;
+mod serve;
 mod soak;
 mod statistic;
 mod transfer;
@@ -35,8 +36,8 @@ static ALLOCATOR: allocation::Counting = allocation::Counting;
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask bench")]
 struct Arguments {
-    /// What to measure: fault, block, ring, idle, scrape, rule, workloads, gpu, transfer, alert, peers; and soak, whose rounds
-    /// are minutes [default: all except soak]
+    /// What to measure: fault, block, ring, idle, scrape, serve, rule, workloads, gpu, transfer, alert, peers; and soak, whose
+    /// rounds are minutes [default: all except soak]
     names: Vec<String>,
     /// Number of measurements [default: each benchmark's own]
     #[arg(long, value_name = "N")]
@@ -55,12 +56,13 @@ struct Arguments {
 /// Name, default number of rounds, and function of a benchmark.
 type Benchmark = (&'static str, usize, fn(usize) -> Result<Report>);
 
-const BENCHMARKS: [Benchmark; 11] = [
+const BENCHMARKS: [Benchmark; 12] = [
     ("fault", 30, fault::measure),
     ("block", 20, block::measure),
     ("ring", 20, ring::measure),
     ("idle", 200, idle::measure),
     ("scrape", 7, scrape::measure),
+    ("serve", 200, serve::measure),
     ("rule", 200, rule::measure),
     ("workloads", 20, workloads::measure),
     ("gpu", 20, gpu::measure),

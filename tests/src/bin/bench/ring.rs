@@ -12,7 +12,7 @@ use collector::signal::{Context, cgroup};
 use collector::source::kernel::bpf;
 use collector::source::kernel::counters::CounterMaps;
 use collector::source::kernel::ring::Ring;
-use collector_common::lost::{self, Stage};
+use collector::stage::Stage;
 use collector_common::ring::Ring as Which;
 
 use crate::machine::Pinned;
@@ -134,7 +134,7 @@ impl Bench {
     fn lost(&mut self) -> Result<u64> {
         let mut count = 0;
         self.counters.read(&self.context, &mut |reading| match reading {
-            Reading::Lost(lost) if lost.stage == lost::NAMES[Stage::RingBulk as usize] => count += lost.count,
+            Reading::Lost(lost) if lost.stage == Stage::RingBulk => count += lost.count,
             _ => {}
         })?;
         Ok(count)

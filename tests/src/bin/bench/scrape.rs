@@ -60,7 +60,7 @@ pub fn measure(rounds: usize) -> Result<Report> {
     }
     report.note("Paths like those of Kubernetes, about 190 bytes long, on a host with cgroup v2; no cap on series.");
     report.note("`usual`: all workloads have page faults, a third does IO, a tenth reclaims, one in a hundred was OOM-killed; `everything`: all do everything.");
-    report.note("Compression at the endpoint's level; a scrape of the same view as the last one renders nothing.");
+    report.note("Compression at the endpoint's level; scrapes of one tick share one rendering and compression.");
     Ok(report)
 }
 

@@ -1,7 +1,7 @@
 //! Tests of the workloads: who is charged, from birth to the end of the grace.
 
 use super::*;
-use crate::signal::decode::MALFORMED;
+use crate::stage::Stage;
 
 mod books;
 mod name;
@@ -149,7 +149,7 @@ fn one_workload_too_many_goes_to_other_until_there_is_room() {
     world.born(memory(2), "/b", 2);
     world.charge(memory(2), 1);
     assert_eq!(world.charged(), [("other", 1), ("/a", 0)]);
-    assert_eq!(world.coverage.lost["workload"], 1);
+    assert_eq!(world.coverage.lost(Stage::Workload), 1);
     assert_eq!(world.workloads.name(memory(2)).as_deref(), Some("other"));
     world.workloads.died(memory(1), 3);
     world.tick(3 + GRACE);
@@ -168,7 +168,7 @@ fn the_dead_make_room_for_the_living() {
     assert_eq!(world.charged(), [("other", 0), ("/a", 0), ("/c", 0)]);
     assert_eq!(world.workloads.name(memory(2)), None);
     world.tick(12);
-    assert_eq!(world.coverage.lost["workload"], 1, "its series left before their grace was over");
+    assert_eq!(world.coverage.lost(Stage::Workload), 1, "its series left before their grace was over");
 
     // A storm of short lives, and one that stays.
     for id in 10..1000 {
@@ -188,7 +188,7 @@ fn cgroups_are_bounded_too() {
         world.born(memory(id), "/a", 2);
     }
     assert_eq!(world.workloads.cgroups.len(), CGROUPS_PER_WORKLOAD);
-    assert_eq!(world.coverage.lost["workload"], 100 - CGROUPS_PER_WORKLOAD as u64);
+    assert_eq!(world.coverage.lost(Stage::Workload), 100 - CGROUPS_PER_WORKLOAD as u64);
 }
 
 #[test]
@@ -245,7 +245,7 @@ fn amounts_wait_for_the_birth() {
     assert_eq!(world.charged(), [("other", 0)]);
     world.born(memory(1), "/a", 2);
     assert_eq!(world.charged(), [("other", 0), ("/a", 2)]);
-    assert_eq!(world.coverage.lost["unknown_cgroup"], 0);
+    assert_eq!(world.coverage.lost(Stage::UnknownCgroup), 0);
 }
 
 #[test]
@@ -257,7 +257,7 @@ fn amounts_that_waited_in_vain_go_to_other() {
         world.tick(time);
     }
     assert_eq!(world.charged(), [("other", 1)]);
-    assert_eq!(world.coverage.lost["unknown_cgroup"], 1);
+    assert_eq!(world.coverage.lost(Stage::UnknownCgroup), 1);
 }
 
 #[test]
@@ -268,7 +268,7 @@ fn not_everything_can_wait() {
     }
     assert_eq!(world.charged(), [("other", 1000 - pending::KEPT as u64)]);
     world.tick(1);
-    assert_eq!(world.coverage.lost["unknown_cgroup"], 1000 - pending::KEPT as u64);
+    assert_eq!(world.coverage.lost(Stage::UnknownCgroup), 1000 - pending::KEPT as u64);
 }
 
 #[test]
@@ -277,7 +277,7 @@ fn a_path_that_could_pass_for_other_is_refused() {
     world.born(memory(1), "other", 2);
     world.renamed(memory(1), "other");
     assert_eq!(world.workloads.count(), 0);
-    assert_eq!(world.coverage.lost[MALFORMED], 2);
+    assert_eq!(world.coverage.lost(Stage::Malformed), 2);
 }
 
 /// The path of a container of Docker's, by a digit of its id.

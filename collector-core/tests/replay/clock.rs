@@ -2,28 +2,21 @@
 //! the only time that the fold knows, so this is what a host whose clock is set does to it. What happened is told all the same.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use collector::alert::State;
-use collector::engine::Engine;
-use collector::exposition::{Format, render};
-use collector::incident::Kind;
-use collector::outcome::Outcome;
-use collector::recording::samples;
-use collector::rule::Rules;
-use collector::sample::{Reading, Sample};
+use collector_core::alert::State;
+use collector_core::engine::Engine;
+use collector_core::incident::Kind;
+use collector_core::outcome::Outcome;
+use collector_core::rule::Rules;
+use collector_core::sample::{Reading, Sample};
+
+use crate::fixture::{recordings, samples};
+use crate::golden::Series;
+use crate::series;
 
 const HOUR: i64 = 3_600_000_000_000;
 const YEARS: i64 = 30 * 365 * 24 * HOUR;
-
-fn recordings() -> Vec<PathBuf> {
-    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures");
-    let folders = ["replay", "incident"].map(|folder| fs::read_dir(fixtures.join(folder)).unwrap());
-    let files = folders.into_iter().flatten().map(|entry| entry.unwrap().path());
-    files.filter(|path| path.extension().is_some_and(|extension| extension == "jsonl")).collect()
-}
 
 /// What a recording comes to.
 #[derive(Debug, Default, PartialEq)]
@@ -35,7 +28,7 @@ struct Told {
     /// Incidents, by kind.
     incidents: BTreeMap<Kind, BTreeSet<String>>,
     /// The counters of the host.
-    counters: BTreeMap<String, String>,
+    counters: BTreeMap<Series, f64>,
 }
 
 fn fold(samples: impl Iterator<Item = Sample>) -> Told {
@@ -73,16 +66,16 @@ fn fold(samples: impl Iterator<Item = Sample>) -> Told {
             _ => {}
         }
     }
-    let text = render(engine.view(), Format::OpenMetrics, 100_000).text;
-    let lines = text.lines().filter(|line| line.starts_with("headroom_host_") && line.contains("_total"));
-    told.counters = lines.map(|line| line.rsplit_once(' ').unwrap()).map(|(a, b)| (a.into(), b.into())).collect();
+    let series = series::Told::of(engine.view()).series.into_iter();
+    told.counters =
+        series.filter(|((name, _), _)| name.starts_with("headroom_host_") && name.ends_with("_total")).collect();
     told
 }
 
 #[test]
 fn whatever_the_clock_does_what_happened_is_told_once() {
-    for path in recordings() {
-        let all: Vec<Sample> = samples(fs::read(&path).unwrap().as_slice()).map(Result::unwrap).collect();
+    for path in ["replay", "incident"].into_iter().flat_map(recordings) {
+        let all = samples(&path);
         let expected = fold(all.iter().cloned());
         for (jump, back) in
             [(HOUR, false), (-HOUR, false), (i64::MIN, false), (YEARS, false), (HOUR, true), (-HOUR, true)]

@@ -10,6 +10,8 @@ use crate::sample::{Probe, ProbeState, Reading, Sample, Start};
 use crate::signal::cgroup::{self, Id};
 use crate::signal::{block, reclaim};
 
+mod golden;
+
 /// An engine with all programs attached and a workload at each path.
 fn engine<'a>(paths: impl IntoIterator<Item = &'a str>) -> Engine {
     let mut engine = Engine::new();
@@ -172,10 +174,10 @@ fn canonical_edges_are_as_go_writes_them() {
 fn a_visitor_is_told_what_a_page_says() {
     let mut series = 0;
     for recording in [
-        include_str!("../../../tests/fixtures/replay/everything.jsonl"),
-        include_str!("../../../tests/fixtures/replay/statistic.jsonl"),
-        include_str!("../../../tests/fixtures/replay/gpu.jsonl"),
-        include_str!("../../../tests/fixtures/replay/transfer.jsonl"),
+        include_str!("../../../../tests/fixtures/replay/everything.jsonl"),
+        include_str!("../../../../tests/fixtures/replay/statistic.jsonl"),
+        include_str!("../../../../tests/fixtures/replay/gpu.jsonl"),
+        include_str!("../../../../tests/fixtures/replay/transfer.jsonl"),
     ] {
         let mut engine = Engine::new();
         samples(recording.as_bytes()).for_each(|sample| drop(engine.apply(&sample.unwrap())));

@@ -9,8 +9,8 @@ use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use collector::engine::Engine;
-use collector::http::access::Access;
 use collector::exposition;
+use collector::http::access::Access;
 use collector::http::{self, Exposition, Limits, Listener, Pages, Snapshot, SnapshotFuture, serve};
 use collector::recording::samples;
 use libfuzzer_sys::fuzz_target;
@@ -18,7 +18,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
 
-const RECORDING: &[u8] = include_bytes!("../../tests/fixtures/replay/everything.jsonl");
+const RECORDING: &[u8] = include_bytes!("../../../tests/fixtures/replay/everything.jsonl");
 /// The password of `scraper` is `headroom`.
 const WEB: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/web.yml");
 /// 408 and 503 are for who is slow and for too many; the rest is the client's own doing.

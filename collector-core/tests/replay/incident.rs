@@ -1,24 +1,17 @@
 //! Recordings of real kills in, incidents out: each `tests/fixtures/incident/NAME.jsonl` gives `NAME.incidents`, as they were
 //! told, a JSON line each, and `NAME.txt`, the page of the last. `BLESS=1` writes these anew.
 
-use std::path::{Path, PathBuf};
-use std::{env, fs};
+use collector_core::engine::Engine;
+use collector_core::incident::{Incident, cause, page};
+use collector_core::outcome::Outcome;
 
-use collector::engine::Engine;
-use collector::incident::{Incident, cause, page};
-use collector::outcome::Outcome;
-use collector::recording::samples;
-
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("tests/fixtures/incident")
-}
+use crate::fixture::{folder, golden, recordings, samples};
 
 /// Incidents as they are told, first to last.
 fn told(name: &str) -> Vec<Incident> {
-    let text = fs::read_to_string(folder().join(name).with_extension("jsonl")).unwrap();
+    let samples = samples(&folder("incident").join(name).with_extension("jsonl"));
     let mut engine = Engine::new();
-    let mut outcomes: Vec<Outcome> =
-        samples(text.as_bytes()).flat_map(|sample| engine.apply(&sample.unwrap())).collect();
+    let mut outcomes: Vec<Outcome> = samples.iter().flat_map(|sample| engine.apply(sample)).collect();
     outcomes.extend(engine.finish());
     let incident = |outcome| match outcome {
         Outcome::Incident(incident) => Some(*incident),
@@ -27,29 +20,16 @@ fn told(name: &str) -> Vec<Incident> {
     outcomes.into_iter().filter_map(incident).collect()
 }
 
-fn golden(path: &Path, actual: &str) {
-    if env::var_os("BLESS").is_some() {
-        fs::write(path, actual).unwrap();
-    }
-    let expected = fs::read_to_string(path).unwrap_or_default();
-    let difference = expected.lines().zip(actual.lines()).find(|(expected, actual)| expected != actual);
-    assert!(expected == actual, "{} differs: {difference:?}; BLESS=1 writes it anew", path.display());
-}
-
 #[test]
 fn every_recording_gives_its_incidents() {
-    let mut names = 0;
-    for entry in fs::read_dir(folder()).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_some_and(|extension| extension == "jsonl") {
-            let told = told(path.file_stem().unwrap().to_str().unwrap());
-            let lines: Vec<String> = told.iter().map(|it| serde_json::to_string(it).unwrap() + "\n").collect();
-            golden(&path.with_extension("incidents"), &lines.concat());
-            golden(&path.with_extension("txt"), &page::page(told.last().unwrap(), 100, false));
-            names += 1;
-        }
+    let recordings = recordings("incident");
+    for path in &recordings {
+        let told = told(path.file_stem().unwrap().to_str().unwrap());
+        let lines: Vec<String> = told.iter().map(|it| serde_json::to_string(it).unwrap() + "\n").collect();
+        golden(&path.with_extension("incidents"), &lines.concat());
+        golden(&path.with_extension("txt"), &page::page(told.last().unwrap(), 100, false));
     }
-    assert_eq!(names, 4, "recordings");
+    assert_eq!(recordings.len(), 4, "recordings");
 }
 
 #[test]

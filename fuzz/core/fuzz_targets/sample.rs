@@ -4,10 +4,10 @@
 
 use std::sync::{Arc, LazyLock};
 
-use collector::engine::Engine;
-use collector::rule::Rules;
-use collector::recording::samples;
-use headroom_fuzz::{check_outcome, check_record, check_view};
+use collector_core::engine::Engine;
+use collector_core::recording::samples;
+use collector_core::rule::Rules;
+use headroom_fuzz_core::{check_outcome, check_record, check_view};
 use libfuzzer_sys::fuzz_target;
 
 static RULES: LazyLock<Arc<Rules>> = LazyLock::new(|| Arc::new(Rules::new(&[]).expect("the agent's own rules")));

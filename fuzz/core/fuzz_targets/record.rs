@@ -3,10 +3,10 @@
 
 #![no_main]
 
-use collector::engine::Engine;
-use collector::sample::{Reading, Sample};
-use collector::signal::{Context, decode};
-use headroom_fuzz::{check_outcome, check_record, check_view};
+use collector_core::engine::Engine;
+use collector_core::sample::{Reading, Sample};
+use collector_core::signal::{Context, decode};
+use headroom_fuzz_core::{check_outcome, check_record, check_view};
 use libfuzzer_sys::fuzz_target;
 
 const CONTEXT: Context = Context { page_size: 4096, clock_offset_ns: 1_795_248_009_000_000_000 };

@@ -16,7 +16,7 @@ use libfuzzer_sys::fuzz_target;
 
 const UNITS: Units = Units { page: 4096, tick_ns: 10_000_000 };
 /// The disks of a host: what no folder here has is none.
-const SYS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/host/6.18/sys");
+const SYS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/host/6.18/sys");
 
 fuzz_target!(|text: &[u8]| {
     for field in lines(text).flat_map(fields) {

@@ -1,0 +1,31 @@
+//! A recording → the pages of its view, in both formats: whatever the names in it, they have nothing but their own lines.
+
+#![no_main]
+
+use std::sync::{Arc, LazyLock};
+
+use collector::engine::Engine;
+use collector::exposition::{self, Format};
+use collector::recording::samples;
+use collector::rule::Rules;
+use libfuzzer_sys::fuzz_target;
+
+/// Series in one exposition, at the most.
+const SERIES: usize = 10_000;
+
+static RULES: LazyLock<Arc<Rules>> = LazyLock::new(|| Arc::new(Rules::new(&[]).expect("the agent's own rules")));
+
+fuzz_target!(|recording: &[u8]| {
+    let mut engine = Engine::with(RULES.clone());
+    for sample in samples(recording).flatten() {
+        engine.apply(&sample);
+    }
+    for format in [Format::OpenMetrics, Format::Text] {
+        let text = exposition::render(engine.view(), format, SERIES).text;
+        for line in text.split_terminator('\n') {
+            let known = ["headroom_", "process_", "# HELP ", "# TYPE ", "# UNIT ", "# EOF"];
+            assert!(known.iter().any(|start| line.starts_with(start)), "{line:?}");
+        }
+        assert_eq!(text.ends_with("# EOF\n"), format == Format::OpenMetrics);
+    }
+});

@@ -1,0 +1,68 @@
+//! What several targets do with what comes out: a sample written and read again, an outcome told, and all that is made of the
+//! view. Knows nothing of what was fed.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use collector_core::api::workloads::Summary;
+use collector_core::count::Histogram;
+use collector_core::engine::Engine;
+use collector_core::incident::page;
+use collector_core::metric::METRICS;
+use collector_core::metric::row::{Metric, Target, Value};
+use collector_core::outcome::Outcome;
+use collector_core::sample::Sample;
+
+/// A sample that is recorded comes back as it was.
+pub fn check_record(sample: &Sample) {
+    let line = serde_json::to_string(sample).expect("a sample can be written");
+    assert!(!line.contains('\n'), "a sample is one line: {line}");
+    let again: Sample = serde_json::from_str(&line).unwrap_or_else(|why| panic!("{why}: {line}"));
+    assert_eq!(&again, sample, "{line}");
+}
+
+/// What is told of can be sent, and shown without harm to a terminal.
+pub fn check_outcome(outcome: &Outcome) {
+    serde_json::to_string(outcome).expect("an outcome can be written");
+    if let Outcome::Incident(incident) = outcome {
+        let page = page::page(incident, 100, false);
+        assert!(!page.contains(|c: char| c.is_control() && c != '\n'), "{page:?}");
+    }
+}
+
+/// Every row of the catalogue has a value for each of its labels and no series twice, and the summary is JSON.
+pub fn check_view(engine: &Engine) {
+    for metric in METRICS {
+        metric.write(engine.view(), &mut Seen::default()).expect("a set takes everything");
+    }
+    let summary = Summary::of(engine.view());
+    let json = serde_json::to_vec(&summary).expect("a summary can be written");
+    assert_eq!(serde_json::from_slice::<Summary>(&json).expect("a summary can be read"), summary);
+}
+
+/// The labels of one metric's series.
+#[derive(Default)]
+struct Seen(BTreeSet<Vec<String>>);
+
+impl Seen {
+    fn add(&mut self, metric: &'static Metric, labels: &[&str]) -> fmt::Result {
+        assert_eq!(labels.len(), metric.labels.len(), "{metric:?}: {labels:?}");
+        let labels: Vec<_> = labels.iter().map(|label| label.to_string()).collect();
+        assert!(self.0.insert(labels.clone()), "{metric:?} has this series twice: {labels:?}");
+        Ok(())
+    }
+}
+
+impl Target for Seen {
+    fn counter(&mut self, metric: &'static Metric, labels: &[&str], _: Value, _: u64) -> fmt::Result {
+        self.add(metric, labels)
+    }
+
+    fn gauge(&mut self, metric: &'static Metric, labels: &[&str], _: Value) -> fmt::Result {
+        self.add(metric, labels)
+    }
+
+    fn histogram(&mut self, metric: &'static Metric, labels: &[&str], _: &Histogram, _: u64) -> fmt::Result {
+        self.add(metric, labels)
+    }
+}
