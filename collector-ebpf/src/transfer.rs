@@ -242,7 +242,7 @@ fn refused(call: &Call, code: u32) -> u32 {
     0
 }
 
-/// Direction of a copy whose function does not tell it.
+/// Direction of a copy whose function does not say it.
 #[inline(always)]
 fn direction(to: u64, from: u64) -> u32 {
     match (side(to), side(from)) {

@@ -1,4 +1,4 @@
-//! A receiver of alerts on loopback, over plain HTTP/1.1 or TLS. It answers as told, and stores all requests.
+//! A receiver of alerts on loopback, over plain HTTP/1.1 or TLS. It answers as configured, and stores all requests.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};

@@ -21,7 +21,7 @@ const COMPLETIONS: [(&str, &str); 3] = [("bash", "headroom.bash"), ("fish", "hea
 
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct Args {
-    /// Package a debug build: quick, to look at the package
+    /// Package a debug build, which is quick, to inspect the package
     #[arg(long)]
     dev: bool,
 }

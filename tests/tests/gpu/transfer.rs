@@ -115,7 +115,7 @@ fn the_direction_of_a_copy_without_one_follows_from_the_allocations() {
     assert_copies(&exposition, &cgroup, "host_to_device", 3, 300);
     assert_copies(&exposition, &cgroup, "device_to_host", 12, 12_000);
     assert_copies(&exposition, &cgroup, "unknown", 48, 480);
-    // Addresses inside an allocation, or whose allocation was not seen, are told by whether the process can read them.
+    // Addresses inside an allocation, or whose allocation was not seen, are distinguished by whether the process can read them.
     cuda.copy("cuMemcpyAsync", device + 4096, pinned + 8192, 100, 128);
     cuda.copy("cuMemcpy", pinned + 4096, device + 8192, 100, 256);
     let exposition = agent.settle();

@@ -1,4 +1,4 @@
-//! Reclaim, kswapd and compaction, provoked on this machine without harm: what the agent counts, beside the clock, the
+//! Reclaim, kswapd and compaction, provoked on this machine without harm: the agent's counts, compared with the clock, the
 //! kernel's own counters, and what the test did.
 
 use std::fs::{self, File};
@@ -33,7 +33,7 @@ fn provoke(arguments: &[&str]) -> Command {
     command
 }
 
-/// A file of holes: reading it fills the page cache with clean pages, at the speed of memory.
+/// A sparse file: reading it fills the page cache with clean pages, at the speed of memory.
 struct Sparse {
     directory: PathBuf,
 }
@@ -53,7 +53,7 @@ impl Sparse {
         format!("file={}", self.path().display())
     }
 
-    /// The pages of a file in memory cannot be dropped: reading such a one provokes nothing.
+    /// Pages of a file in memory cannot be dropped: reading it would not provoke reclaim.
     fn is_on_disk(&self) -> bool {
         const IN_MEMORY: [i64; 2] = [0x0102_1994, 0x8584_58f6]; // tmpfs, ramfs (include/uapi/linux/magic.h)
         !IN_MEMORY.contains(&(rustix::fs::statfs(self.path()).unwrap().f_type as i64))
@@ -66,7 +66,7 @@ impl Drop for Sparse {
     }
 }
 
-/// One of /proc/sys/vm, as it was before again once this is dropped, or after a few seconds even if the test is killed.
+/// A value in /proc/sys/vm. Restored when dropped, or after a few seconds even if the test is killed.
 struct Sysctl {
     path: PathBuf,
     before: String,
@@ -92,7 +92,7 @@ impl Drop for Sysctl {
     }
 }
 
-/// Drops the page cache that a test filled.
+/// When dropped, drops the page cache that a test filled.
 struct DropCaches;
 
 impl Drop for DropCaches {
@@ -101,7 +101,7 @@ impl Drop for DropCaches {
     }
 }
 
-/// The kernel's own count of charges that went over the limit.
+/// The kernel's own count of charges over the limit.
 fn limit_hits(cgroup: &Cgroup) -> u64 {
     let read = |file: &str| fs::read_to_string(cgroup.memory().join(file)).unwrap();
     let text = if cgroup.is_v2() { read("memory.events") } else { format!("max {}", read("memory.failcnt")) };
@@ -131,15 +131,15 @@ fn a_workload_over_its_limit_stalls_no_longer_than_it_ran() {
     eprintln!("{stalls} stalls of {seconds} s in {wall:?}, {reclaimed} bytes; host {host_count}, {host_sum} s");
     assert!(stalls > 0.0 && seconds > 0.0);
     assert!(seconds <= wall.as_secs_f64(), "{seconds} s in {wall:?}");
-    // A charge that does not fit is tried again in a smaller batch before anything is reclaimed for it.
+    // A charge that does not fit is first retried in a smaller batch, without reclaim.
     let hits = limit_hits(&cgroup) as f64;
     eprintln!("the limit was hit {hits} times");
     assert!(stalls <= hits && hits <= 4.0 * stalls, "{stalls} stalls, but the limit was hit {hits} times");
     assert!(host_count >= stalls && host_sum >= seconds - 1e-6);
-    // Eight rounds of twice the limit: at the least, half of what was read had to go again.
+    // Eight rounds of twice the limit: at least half of what was read had to be reclaimed.
     assert!(reclaimed >= (512 * MIB) as f64, "{reclaimed}");
     let others: f64 = exposition.sum(STALLS, &labels[1..]) - stalls;
-    assert_eq!(host_count, stalls + others, "the host's are the sum of the workloads'");
+    assert_eq!(host_count, stalls + others, "the host's count is the sum of the workloads'");
 
     let samples = agent.stop();
     let (mut counted, mut reported, mut reported_ns, mut in_histogram, mut reported_by_host) = (0, 0, 0, 0, 0);
@@ -162,13 +162,11 @@ fn a_workload_over_its_limit_stalls_no_longer_than_it_ran() {
             _ => {}
         }
     }
-    assert_eq!(counted as f64, stalls, "the record is the scrape");
+    assert_eq!(counted as f64, stalls, "record and scrape agree");
     let lost = lost(&samples, Stage::RingBulk);
-    eprintln!(
-        "{counted} counted, {reported} reported one by one, {lost} lost; host {in_histogram}, {reported_by_host}"
-    );
+    eprintln!("{counted} counted, {reported} sent as records, {lost} lost; host {in_histogram}, {reported_by_host}");
     if lost == 0 {
-        assert_eq!(reported, counted, "every stall is over a threshold of nothing");
+        assert_eq!(reported, counted, "every stall is over a threshold of zero");
         assert!((reported_ns as f64 / 1e9 - seconds).abs() < 1e-6, "{reported_ns} ns reported, {seconds} s counted");
     } else {
         assert!(
@@ -189,7 +187,7 @@ fn kswapd_is_awake_while_it_frees_the_page_cache() {
     let _clean = DropCaches;
     let begun = Instant::now();
     {
-        // It wakes when less than 30 % is free, and not only when next to nothing is.
+        // It wakes when less than 30 % is free, instead of only when next to nothing is.
         let _early = Sysctl::set("watermark_scale_factor", 3000, Duration::from_secs(120));
         fill(&sparse, total, || vmstat("pgscan_kswapd") > scanned);
     }
@@ -206,10 +204,10 @@ fn kswapd_is_awake_while_it_frees_the_page_cache() {
     assert!(wakes >= 1.0 && exposition.has(AWAKE, &[("node", "0")]));
 }
 
-/// How often direct reclaim is tried to be provoked.
+/// Attempts to provoke direct reclaim.
 const ATTEMPTS: usize = 10;
 
-/// Reads on until `enough`, but no more than the whole of the memory and a half; two at once, for it is much.
+/// Reads until `enough`, but at most one and a half times the memory; with two readers, since it is much.
 fn fill(sparse: &Sparse, total: u64, enough: impl Fn() -> bool + Sync) {
     let file = File::open(sparse.path()).unwrap();
     let half = |begin: u64| {
@@ -228,7 +226,7 @@ fn fill(sparse: &Sparse, total: u64, enough: impl Fn() -> bool + Sync) {
 }
 
 #[test]
-fn direct_reclaim_stalls_whoever_reads_on() {
+fn direct_reclaim_stalls_the_task_that_reads() {
     needs!(is_root(), "loading eBPF programs needs root");
     let total = meminfo("MemTotal");
     applies!(total >= 8 << 30, "too little memory to raise the kernel's reserve without harm");
@@ -239,18 +237,18 @@ fn direct_reclaim_stalls_whoever_reads_on() {
     let cgroup = Cgroup::new("direct");
     let _clean = DropCaches;
     fill(&sparse, total, || meminfo("MemFree") < 3 << 29);
-    // Whoever reclaims must find enough at once: clean pages of the file, several times what the reserve is raised by.
+    // Reclaim must find enough at once: clean pages of the file, several times the increase of the reserve.
     let clean = meminfo("Active(file)") + meminfo("Inactive(file)") - meminfo("Dirty");
     assert!(clean > 4 << 30, "the page cache did not fill: {clean}");
 
     let stalled = vmstat("allocstall");
-    // Another file, for of the first everything is in the cache.
+    // Another file, since all of the first one is in the cache.
     let more = Sparse::new(total);
     let mut reader = cgroup.spawn(&mut provoke(&["thrash", &more.argument(), "threads=4"]));
     let begun = Instant::now();
-    // On a busy machine the reader may not get to run while it is scarce: once more then.
+    // On a busy machine the reader may not run while memory is scarce: then retry.
     for _ in 0..ATTEMPTS {
-        // A little more than is free: everybody has to free some, for a moment.
+        // A little more than is free: every task has to reclaim, for a moment.
         let reserve = (meminfo("MemFree") + 1024 * MIB) / 1024;
         let _reserve = Sysctl::set("min_free_kbytes", reserve, Duration::from_secs(5));
         let scarce = Instant::now();
@@ -275,15 +273,15 @@ fn direct_reclaim_stalls_whoever_reads_on() {
     let lost = exposition.sum("headroom_lost_total", &[("stage", "stopwatch")]);
     eprintln!("kernel {kernel}, host {host}, reader {own_stalls} of {seconds} s in {wall:?}, lost {lost}");
     assert!(host >= 1.0 && own_stalls >= 1.0);
-    // The kernel counts once more where it tries again within one stall.
+    // The kernel counts again where it retries within one stall.
     assert!(host <= kernel as f64, "{host} reported, {kernel} counted by the kernel");
     assert!(host + lost >= kernel as f64 / 2.0, "{host} reported, {lost} lost, {kernel} counted by the kernel");
-    assert_eq!(exposition.sum(STALLS, &direct), host, "the host's are the sum of the workloads'");
+    assert_eq!(exposition.sum(STALLS, &direct), host, "the host's count is the sum of the workloads'");
     assert!(seconds <= 4.0 * wall.as_secs_f64(), "four threads, {seconds} s in {wall:?}");
 }
 
 #[test]
-fn who_compacts_is_stalled_by_it() {
+fn the_task_that_compacts_is_stalled() {
     needs!(is_root(), "loading eBPF programs needs root");
     needs!(Path::new("/proc/sys/vm/compact_memory").exists(), "this kernel cannot compact memory");
     let agent = Agent::start("tick = \"100ms\"\n[kernel]\nstall = \"0s\"\n");
@@ -294,7 +292,7 @@ fn who_compacts_is_stalled_by_it() {
     let begun = Instant::now();
     let deadline = begun + PATIENCE;
     let mut rounds = 0;
-    // With nothing to move there is nothing to see: once more then.
+    // With nothing to move there is nothing to count: then retry.
     while scanned() == before && Instant::now() < deadline {
         assert!(cgroup.spawn(&mut provoke(&["compact"])).wait().unwrap().success());
         rounds += 1;

@@ -27,9 +27,9 @@ struct Files {
 }
 
 impl Files {
-    fn read(&mut self, tell: &mut dyn FnMut(Reading)) {
+    fn read(&mut self, emit: &mut dyn FnMut(Reading)) {
         let sources: [(_, &mut dyn Source); 2] = [("host", &mut self.host), ("filesystem", &mut self.filesystems)];
-        sources.into_iter().for_each(|(name, it)| source::read(name, it, &mut |sample| tell(sample.reading)));
+        sources.into_iter().for_each(|(name, it)| source::read(name, it, &mut |sample| emit(sample.reading)));
     }
 }
 

@@ -103,11 +103,11 @@ fn host(forest: &Forest, size: usize, descriptors: usize, period: u64) -> Result
     let limits = Limits { workloads: usize::MAX, descriptors, period };
     let reader = Reader::open(&Root::default(), &hierarchies, limits)?;
     let mut host = Host { reader, engine: Engine::new() };
-    let mut tell = |reading: Reading| {
+    let mut emit = |reading: Reading| {
         host.reader.follow(&reading);
         host.engine.apply(&Sample { time: 1, reading });
     };
-    tell(Reading::Start(Start {
+    emit(Reading::Start(Start {
         version: "0.1.0".into(),
         kernel: "6.18.0".into(),
         memory_hierarchy: hierarchies.memory.id,
@@ -122,7 +122,7 @@ fn host(forest: &Forest, size: usize, descriptors: usize, period: u64) -> Result
     for hierarchy in hierarchies.distinct() {
         walk(hierarchy, &mut |id, path| {
             if ours(path) {
-                tell(Reading::Cgroup(cgroup::Reading::Born { id, path: path.to_owned() }));
+                emit(Reading::Cgroup(cgroup::Reading::Born { id, path: path.to_owned() }));
             }
         })?;
     }
