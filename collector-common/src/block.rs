@@ -1,62 +1,57 @@
-//! block: IO of block devices, by device and by the cgroup that caused it.
+//! block: block device IO, per device and per cgroup that caused it.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::ring::{Header, Kind, Ring};
 use crate::{Counters, Hook, Key, Probe, Record, Signal, cgroup};
 
-/// What a request does. The numbers index the counters.
+/// Type of a request. The numbers index the counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Operation {
-    /// Reads.
     Read = 0,
-    /// Writes.
     Write = 1,
     /// Discards and secure erases.
     Discard = 2,
-    /// Flushes of the device's cache.
+    /// Flushes of the device's write cache.
     Flush = 3,
     /// Everything else: write zeroes, zone management, driver commands.
     Other = 4,
 }
 
-/// How many operations there are.
 pub const OPERATIONS: usize = 5;
 
-/// The map of requests that are under way, by address.
+/// Map of requests in flight: request address → time of issue.
 pub const IN_FLIGHT: &str = "IN_FLIGHT";
-/// Its key, where no request is, since when every request is seen, in nanoseconds of the monotonic clock.
+/// Key in that map that no request has. Its value is when the programs were attached, in nanoseconds of CLOCK_MONOTONIC: every
+/// request issued after that is seen.
 pub const ATTACHED: u64 = 0;
 
 /// Words of a device's row.
 pub mod device_word {
     use crate::histogram;
-    /// A histogram of the time from the making of the request to its issue.
+    /// Histogram of the time from creation of the request to its issue.
     pub const QUEUE: usize = 0;
-    /// A histogram of the time from issue to completion.
+    /// Histogram of the time from issue to completion.
     pub const SERVICE: usize = histogram::WORDS;
-    /// Bytes completed.
     pub const BYTES: usize = 2 * histogram::WORDS;
-    /// Requests that ended with an error.
+    /// Requests that completed with an error.
     pub const ERRORS: usize = BYTES + 1;
-    /// Words a row.
+    /// Words per row.
     pub const COUNT: usize = ERRORS + 1;
 }
 
 /// Words of one operation in a cgroup's row.
 pub mod word {
-    /// Requests completed.
     pub const IOS: usize = 0;
-    /// Bytes completed.
     pub const BYTES: usize = 1;
-    /// Nanoseconds from issue to completion, summed.
+    /// Sum of the time from issue to completion, in nanoseconds.
     pub const NS: usize = 2;
-    /// Words an operation.
+    /// Words per operation.
     pub const COUNT: usize = 3;
 }
 
-/// The key of a device's row: eight bytes.
+/// Key of a device's row: eight bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct DeviceOperation {
@@ -66,35 +61,32 @@ pub struct DeviceOperation {
     pub operation: u32,
 }
 
-/// Devices × operations that are counted; one beyond is counted as lost.
+/// Rows: pairs of device and operation that can be counted. Any more are counted as lost.
 pub const ROWS: u32 = 512;
 
-/// An IO that failed, or took at least the threshold.
+/// An IO that failed, or took at least `Settings::slow_io_ns`.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Io {
-    /// What every record starts with; the time is the completion.
+    /// The time is the completion's.
     pub header: Header,
-    /// The block cgroup that caused it (the bio's, so that writeback is charged to its owner); zero if none.
+    /// The block cgroup that caused it, taken from the bio, so that writeback is charged to its owner; zero if there is none.
     pub cgroup: cgroup::Id,
-    /// Nanoseconds from the making of the request to its issue; zero where the kernel does not keep its time.
+    /// Nanoseconds from creation to issue; zero where the kernel does not record the creation.
     pub queue_ns: u64,
     /// Nanoseconds from issue to completion.
     pub service_ns: u64,
-    /// Device and operation.
     pub device: DeviceOperation,
-    /// Bytes completed.
     pub bytes: u32,
-    /// The kernel's status: a `blk_status_t`, or a negative errno before 6.1; zero is success.
+    /// Kernel status: a `blk_status_t`, or before 6.1 a negative errno. Zero is success.
     pub status: i32,
 }
 
-const COMPLETE: &str = "block IO, its bytes, times and errors";
+const COMPLETE: &str = "block IO: bytes, latency and errors";
 
-/// See the module.
 pub const SIGNAL: Signal = Signal {
     name: "block",
-    summary: "Block IO: queue and service time, bytes and errors, by device and by the cgroup that caused it.",
+    summary: "Block device IO: queue time, service time, bytes and errors, per device and per cgroup that caused it.",
     probes: &[
         Probe {
             program: "block_rq_complete",
@@ -102,7 +94,7 @@ pub const SIGNAL: Signal = Signal {
             gives: COMPLETE,
             instead_of: None,
         },
-        // For a kernel whose BTF comes from a file.
+        // For kernels whose BTF comes from a file: typed tracepoints need the kernel's own.
         Probe {
             program: "block_rq_complete_raw",
             hook: Hook::RawTracepoint { category: "block", name: "block_rq_complete" },
@@ -112,7 +104,7 @@ pub const SIGNAL: Signal = Signal {
         Probe {
             program: "block_rq_issue",
             hook: Hook::RawTracepoint { category: "block", name: "block_rq_issue" },
-            gives: "the queue and service time of block IO",
+            gives: "queue time and service time of block IO",
             instead_of: None,
         },
     ],

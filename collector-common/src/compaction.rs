@@ -1,4 +1,4 @@
-//! compaction: a task had to move pages about before it got a contiguous block.
+//! compaction: a task had to move pages to get a contiguous block of memory.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -7,25 +7,25 @@ use crate::{Counters, Hook, Key, Probe, Record, Signal, cgroup, histogram};
 
 /// Words of a cgroup's row.
 pub mod word {
-    /// Stalls of the cgroup's tasks.
+    /// Stalls of tasks in the cgroup.
     pub const STALLS: usize = 0;
-    /// Their time in nanoseconds.
+    /// Sum of their time in nanoseconds.
     pub const NS: usize = 1;
-    /// Words a row.
+    /// Words per row.
     pub const COUNT: usize = 2;
 }
 
-/// A stall that lasted at least the threshold.
+/// A stall that took at least `Settings::stall_ns`.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Stall {
-    /// What every record starts with; the time is the stall's end.
+    /// The time is the end of the stall.
     pub header: Header,
-    /// The memory cgroup of the task that waited.
+    /// Memory cgroup of the stalled task.
     pub cgroup: cgroup::Id,
-    /// How long it waited.
+    /// Duration in nanoseconds.
     pub ns: u64,
-    /// Who waited.
+    /// The stalled task.
     pub task: Task,
 }
 
@@ -34,10 +34,9 @@ const fn probe(program: &'static str, name: &'static str) -> Probe {
     Probe { program, hook, gives: "compaction stalls", instead_of: None }
 }
 
-/// See the module.
 pub const SIGNAL: Signal = Signal {
     name: "compaction",
-    summary: "Stalls of tasks that had to compact memory; the kernel's own background threads do not stall anybody and are left out.",
+    summary: "Tasks stalled in memory compaction. The kernel's background threads stall nobody and are left out.",
     probes: &[probe("compaction_end", "mm_compaction_end"), probe("compaction_begin", "mm_compaction_begin")],
     counters: &[
         Counters { map: "COMPACTION", key: Key::Slot, words: word::COUNT },

@@ -1,30 +1,28 @@
-//! fault: page faults by who took them and how, and the time of those that needed IO.
+//! fault: page faults by mode and access, and the time of major faults.
 
 use crate::{Counters, Hook, Key, Probe, Signal, SoftwareEvent, histogram};
 
 /// Words of a cgroup's row.
 pub mod word {
-    /// Faults in user mode: a read, a write, an instruction fetch.
+    /// Faults in user mode: three words, indexed by [`Access`].
     pub const USER: usize = 0;
-    /// Faults in kernel mode, in the same order.
+    /// Faults in kernel mode, likewise.
     pub const KERNEL: usize = 3;
-    /// Faults of which only the number is known (where no tracepoint tells more).
+    /// Faults whose mode and access are unknown, because there is no tracepoint.
     pub const ANY: usize = 6;
-    /// Faults that needed IO.
+    /// Major faults: those that needed IO.
     pub const MAJOR: usize = 7;
-    /// Words a row.
+    /// Words per row.
     pub const COUNT: usize = 8;
 }
 
-/// What the access was that faulted; an index from [`word::USER`] or [`word::KERNEL`].
+/// Type of the access that faulted; an offset from [`word::USER`] or [`word::KERNEL`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Access {
-    /// A read.
     Read = 0,
-    /// A write.
     Write = 1,
-    /// An instruction fetch.
+    /// Instruction fetch.
     Execute = 2,
 }
 
@@ -33,26 +31,25 @@ const fn tracepoint(program: &'static str, name: &'static str, gives: &'static s
 }
 
 const fn latency(program: &'static str, hook: Hook, instead_of: Option<&'static str>) -> Probe {
-    Probe { program, hook, gives: "the time of major faults", instead_of }
+    Probe { program, hook, gives: "time of major faults", instead_of }
 }
 
-/// See the module.
 pub const SIGNAL: Signal = Signal {
     name: "fault",
-    summary: "Page faults, by mode and access; major faults, and how long they took.",
+    summary: "Page faults by mode and access; number and time of major faults.",
     probes: &[
         tracepoint("fault_user", "page_fault_user", "page faults in user mode, by access"),
         tracepoint("fault_kernel", "page_fault_kernel", "page faults in kernel mode, by access"),
         Probe {
             program: "fault_any",
             hook: Hook::Software(SoftwareEvent::PageFaults),
-            gives: "page faults, without mode and access, where no tracepoint sees them (arm64)",
+            gives: "page faults without mode and access, where there is no tracepoint (arm64)",
             instead_of: Some("fault_user"),
         },
         Probe {
             program: "fault_major",
             hook: Hook::Software(SoftwareEvent::MajorFaults),
-            gives: "the number of major faults",
+            gives: "number of major faults",
             instead_of: None,
         },
         latency("fault_file_exit", Hook::Exit("filemap_fault"), None),

@@ -1,15 +1,15 @@
-//! Buckets and values: the one definition that the programs count by and the collector publishes.
+//! The buckets of histograms: one definition for the programs that count and the collector that publishes.
 //!
-//! Bucket `i` holds durations up to and including 2^i microseconds; the last one holds all that were longer. The edges
-//! are thus the same in the kernel and in the exposition, and no sample is ever moved across one.
+//! Bucket `i` holds durations up to and including 2^i microseconds; the last one holds all longer ones. The edges are
+//! the same in the kernel and in the exposition, so no sample moves from one bucket to another.
 
-/// Buckets with an upper edge: 1 µs to 2^25 µs (33.6 s).
+/// Buckets with an upper edge, from 1 µs to 2^25 µs (33.6 s).
 pub const EDGES: usize = 26;
-/// All buckets, the open one included.
+/// All buckets, including the open one.
 pub const BUCKETS: usize = EDGES + 1;
 /// 64-bit words of a histogram in a map: the buckets, then the sum in nanoseconds.
 pub const WORDS: usize = BUCKETS + 1;
-/// Where the sum stands.
+/// Index of the sum.
 pub const SUM: usize = BUCKETS;
 
 /// The bucket that holds a duration of `ns` nanoseconds.
@@ -23,7 +23,7 @@ pub const fn bucket(ns: u64) -> usize {
     if index < EDGES { index } else { EDGES }
 }
 
-/// The upper edge of bucket `index` in nanoseconds, itself included; `None` for the open one.
+/// Upper edge of bucket `index` in nanoseconds, inclusive; `None` for the open bucket.
 pub const fn edge_ns(index: usize) -> Option<u64> {
     if index < EDGES { Some(1000 << index) } else { None }
 }

@@ -1,11 +1,11 @@
-//! The running kernel's layout, as far as the programs read it: resolved from BTF at start, handed over as one
-//! read-only global, so that one binary is right on every kernel.
+//! Offsets, argument positions and enum values of the running kernel, as far as the programs need them. Resolved from BTF
+//! when the agent starts and passed to the programs as one read-only global, so that one binary works on every kernel.
 //!
-//! An offset that this kernel lacks is [`ABSENT`]; whoever reads it then goes without, and says so.
+//! What this kernel does not have is [`ABSENT`]: code that needs it must do without.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// The global's name in the ELF object.
+/// Name of the global in the ELF object.
 pub const GLOBAL: &str = "LAYOUT";
 
 /// This kernel has no such field or argument.
@@ -13,16 +13,15 @@ pub const ABSENT: u32 = u32::MAX;
 
 macro_rules! layout {
     ($($(#[$doc:meta])* $field:ident,)*) => {
-        /// Byte offsets, argument positions and enum values of the running kernel.
+        /// Byte offsets, argument positions and enum values.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
         #[repr(C)]
         pub struct Layout { $($(#[$doc])* pub $field: u32,)* }
 
         impl Layout {
-            /// A layout in which everything is [`ABSENT`].
             pub const EMPTY: Layout = Layout { $($field: ABSENT,)* };
 
-            /// Every field with its name, for the doctor and the tests.
+            /// Every field with its name.
             pub fn fields(&self) -> impl Iterator<Item = (&'static str, u32)> {
                 [$((stringify!($field), self.$field),)*].into_iter()
             }
@@ -31,18 +30,18 @@ macro_rules! layout {
 }
 
 layout! {
-    // What every page fault reads comes first: it shares a cache line.
-    /// 1 if `bpf_get_current_task_btf` exists (5.11), so that the current task is read by direct loads; else 0.
+    // The fields read at every page fault come first: they share a cache line.
+    /// 1 if `bpf_get_current_task_btf` exists (5.11), so that direct loads can read the current task; otherwise 0.
     task_btf,
     /// `task_struct.cgroups`.
     task_cgroups,
     /// `css_set.subsys[memory_cgrp_id]`.
     css_set_memory,
-    /// `cgroup_subsys_state.serial_nr`: unique over the kernel's uptime.
+    /// `cgroup_subsys_state.serial_nr`: unique while the kernel is up.
     css_serial_nr,
-    /// `task_struct.pid`: the thread's id.
+    /// `task_struct.pid`: the thread id.
     task_pid,
-    /// `task_struct.tgid`: the process's id.
+    /// `task_struct.tgid`: the process id.
     task_tgid,
     /// `task_struct.comm`.
     task_comm,
@@ -72,25 +71,25 @@ layout! {
     signal_maxrss,
     /// `cred.uid`.
     cred_uid,
-    /// The signed 64-bit count of `mm_struct.rss_stat` at `MM_FILEPAGES`.
+    /// Signed 64-bit count `MM_FILEPAGES` of `mm_struct.rss_stat`.
     mm_rss_file,
-    /// The same at `MM_ANONPAGES`.
+    /// Count `MM_ANONPAGES`.
     mm_rss_anon,
-    /// The same at `MM_SWAPENTS`.
+    /// Count `MM_SWAPENTS`.
     mm_rss_swap,
-    /// The same at `MM_SHMEMPAGES`.
+    /// Count `MM_SHMEMPAGES`.
     mm_rss_shmem,
     /// `mm_struct.hiwater_rss`.
     mm_hiwater_rss,
-    /// 1 if `oom:mark_victim` passes the victim's pid alone, 0 if its task.
+    /// 1 if `oom:mark_victim` passes only the victim's pid, 0 if it passes the task.
     victim_is_pid,
     /// `mem_cgroup.css`.
     mem_cgroup_css,
     /// `oom_control.memcg`.
     oom_control_memcg,
-    /// The position of the order among the arguments of `mm_vmscan_*_reclaim_begin` (0 before 7.1, then 1).
+    /// Position of the allocation order among the arguments of `mm_vmscan_*_reclaim_begin` (0 before 7.1, then 1).
     reclaim_begin_order,
-    /// The position of the target `mem_cgroup` among the arguments of `mm_vmscan_*_reclaim_end` (from 7.1).
+    /// Position of the target `mem_cgroup` among the arguments of `mm_vmscan_*_reclaim_end` (from 7.1).
     reclaim_end_memcg,
     /// The position of the pause among the arguments of `balance_dirty_pages` (6.12 and older: 10, 6.18 and newer: 6).
     dirty_pause,
@@ -104,7 +103,7 @@ layout! {
     request_data_len,
     /// `request.bio`.
     request_bio,
-    /// `request.start_time_ns`: when the request was made; zero in a device that keeps no statistics (`queue/iostats`).
+    /// `request.start_time_ns`: when the request was created; zero for a device that keeps no statistics (`queue/iostats`).
     request_start_time_ns,
     /// `request_queue.disk` (from 5.17).
     queue_disk,

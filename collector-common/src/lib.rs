@@ -1,8 +1,8 @@
-//! What crosses from the eBPF programs to the collector, declared once for both: the records in the rings, the counters
-//! in the maps, the kernel layout handed to the programs, and [`SIGNALS`], the catalogue of what can be seen.
+//! The interface between the eBPF programs and the collector, declared once for both: records in the rings, counters in
+//! the maps, the kernel layout and the settings passed to the programs, and [`SIGNALS`], the catalogue of signals.
 //!
-//! One file a signal. The same stem exists in `collector-ebpf` (how the signal is seen) and in `collector-core/src/signal`
-//! (what it means). This crate knows nothing of aya, of maps as objects, or of the meaning of a number.
+//! One file per signal. A file of the same name is in `collector-ebpf` (its programs) and in `collector-core/src/signal`
+//! (its meaning). This crate knows nothing of aya, of loaded maps, or of what the numbers mean.
 
 #![no_std]
 
@@ -21,7 +21,7 @@ pub mod ring;
 pub mod settings;
 pub mod transfer;
 
-/// Every kind of kernel fact that Headroom can see, in the order in which the documentation lists them.
+/// Every signal, in the order of the documentation.
 pub const SIGNALS: &[Signal] = &[
     oom::SIGNAL,
     reclaim::SIGNAL,
@@ -34,113 +34,102 @@ pub const SIGNALS: &[Signal] = &[
     transfer::SIGNAL,
 ];
 
-/// One kind of kernel fact: where it is seen, and what of it crosses to user space.
+/// A kind of kernel event: the probes that see it, and what reaches user space.
 #[derive(Clone, Copy, Debug)]
 pub struct Signal {
-    /// The stem of its three files; what `kernel.disable` names.
+    /// Name of its three files, and in `kernel.disable`.
     pub name: &'static str,
-    /// One sentence for the documentation.
+    /// Text for the documentation.
     pub summary: &'static str,
-    /// The eBPF programs that see it, in the order in which they are attached: an end before its begin, so that no
-    /// begin goes unmatched.
+    /// Its programs, in the order in which they are attached: the end of an operation before its begin, so that no begin
+    /// stays without an end.
     pub probes: &'static [Probe],
-    /// The maps in which the kernel counts it.
     pub counters: &'static [Counters],
-    /// The record it sends through a ring, where a single event is worth one.
+    /// Its record, if it reports single events.
     pub record: Option<Record>,
 }
 
-/// One eBPF program on one hook.
+/// An eBPF program and its hook.
 #[derive(Clone, Copy, Debug)]
 pub struct Probe {
-    /// The program's name in the ELF object.
+    /// Name in the ELF object.
     pub program: &'static str,
-    /// What it is attached to.
     pub hook: Hook,
-    /// What is seen with it, and so is missing without it.
+    /// What it reports, and so is missing without it. For the documentation and `headroom doctor`.
     pub gives: &'static str,
-    /// Attached only if the named program could not be: the next best way to see the same.
+    /// Fallback for this program: attached only if that one could not be.
     pub instead_of: Option<&'static str>,
 }
 
 /// What a program is attached to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hook {
-    /// A raw tracepoint: no tracefs needed, and the arguments as the kernel passes them.
+    /// Raw tracepoint: needs no tracefs, and gets the arguments as the kernel passes them.
     RawTracepoint {
-        /// The tracepoint's subsystem, for the reader; raw tracepoints are found by their name alone.
+        /// Subsystem, for the documentation only: raw tracepoints are found by name.
         category: &'static str,
-        /// The tracepoint's name.
         name: &'static str,
     },
-    /// The same with arguments typed by the kernel's own BTF (tp_btf), so that the program may follow their pointers
-    /// without a helper's call for each step: for what is hot.
-    TypedTracepoint {
-        /// As above.
-        category: &'static str,
-        /// As above.
-        name: &'static str,
-    },
-    /// The entry of a kernel function, through a BPF trampoline (fentry).
+    /// Raw tracepoint with arguments typed by the kernel's own BTF (tp_btf): the program can follow their pointers without a
+    /// helper call per step. For hot paths.
+    TypedTracepoint { category: &'static str, name: &'static str },
+    /// Entry of a kernel function, through a BPF trampoline (fentry).
     Entry(&'static str),
-    /// The return of a kernel function, through a BPF trampoline (fexit).
+    /// Return of a kernel function, through a BPF trampoline (fexit).
     Exit(&'static str),
-    /// The entry of a kernel function, through a kprobe.
+    /// Entry of a kernel function, through a kprobe.
     Kprobe(&'static str),
-    /// The return of a kernel function, through a kretprobe.
+    /// Return of a kernel function, through a kretprobe.
     Kretprobe(&'static str),
-    /// A software event of the perf subsystem, on every CPU.
+    /// Software event of perf, on every CPU.
     Software(SoftwareEvent),
-    /// The entries of these functions of a library, through uprobes: in each file of the library that is found.
+    /// Entries of these library functions, through uprobes in each file of the library that is found.
     LibraryEntry(&'static [&'static str]),
-    /// The returns of the same, through uretprobes.
+    /// Returns of these library functions, through uretprobes.
     LibraryReturn(&'static [&'static str]),
 }
 
-/// The perf software events in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SoftwareEvent {
-    /// `PERF_COUNT_SW_PAGE_FAULTS`: every fault taken by a task.
+    /// `PERF_COUNT_SW_PAGE_FAULTS`: every page fault of a task.
     PageFaults,
-    /// `PERF_COUNT_SW_PAGE_FAULTS_MAJ`: every fault that needed IO.
+    /// `PERF_COUNT_SW_PAGE_FAULTS_MAJ`: every page fault that needed IO.
     MajorFaults,
 }
 
-/// A map in which the kernel counts: every value is a row of `words` 64-bit counters that only ever grow.
+/// A map of counters. Each value is a row of `words` 64-bit counters that only grow.
 #[derive(Clone, Copy, Debug)]
 pub struct Counters {
-    /// The map's name in the ELF object.
+    /// Name in the ELF object.
     pub map: &'static str,
-    /// How its rows are found.
     pub key: Key,
-    /// 64-bit words a row.
+    /// 64-bit words per row.
     pub words: usize,
 }
 
-/// What a row of counters belongs to.
+/// What the rows of a map are keyed by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Key {
-    /// A cgroup, by its slot (see [`cgroup::Id`]).
+    /// Slot of a cgroup (see [`cgroup::Id`]).
     Slot,
-    /// A small index whose meaning the signal gives.
+    /// Small index; the signal defines its meaning.
     Index,
-    /// Eight bytes whose meaning the signal gives.
+    /// Eight bytes; the signal defines their meaning.
     Hash,
 }
 
 /// A record that a signal sends through a ring.
 #[derive(Clone, Copy, Debug)]
 pub struct Record {
-    /// Which kind: the first word of every record.
+    /// First word of every record.
     pub kind: ring::Kind,
-    /// Through which ring.
     pub ring: ring::Ring,
-    /// Its size in bytes; for a record with a variable tail, the size of its fixed part.
+    /// Size in bytes; for a record with a variable tail, of its fixed part.
     pub size: usize,
 }
 
 const _: () = {
-    // The object's programs are found by name: no two may share one.
+    // A signal without a probe can report nothing.
     let mut i = 0;
     while i < SIGNALS.len() {
         assert!(!SIGNALS[i].probes.is_empty());

@@ -1,36 +1,35 @@
-//! The places in the kernel that can drop something, each with a counter: no loss goes unseen.
+//! Places in the kernel where data can be dropped. Each has a counter, so that no loss goes unnoticed.
 
 use crate::{Counters, Key};
 
-/// Where something was dropped on the kernel's side. The numbers index the map `LOST`.
+/// Where data was dropped in the kernel. The numbers index the map `LOST`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Stage {
-    /// A record found the critical ring full.
+    /// The critical ring was full.
     RingCritical = 0,
-    /// A record found the bulk ring full.
+    /// The bulk ring was full.
     RingBulk = 1,
-    /// A cgroup found no slot of its own, counted each time that a CPU looked for one; its counts went to the workload
-    /// `other`.
+    /// No free slot for a cgroup; counted once per lookup by a CPU. Its counts went to the workload `other`.
     Slot = 2,
-    /// A begin could not be noted, or an end came without its begin: that one stall is missing.
+    /// The begin of a stall could not be stored, or an end came without a begin: that stall is missing.
     Stopwatch = 3,
-    /// An IO could not be noted at its issue, or completed without one: its times are missing.
+    /// The issue of an IO could not be stored, or an IO completed without one: its times are missing.
     InFlight = 4,
-    /// A device and operation found no row: its IO is missing from the device's figures.
+    /// No free row for a device and operation: this IO is missing from the device's counters.
     Device = 5,
-    /// An OOM victim known by its pid alone could not be kept until its exit.
+    /// An OOM victim of which only the pid is known could not be stored until its exit.
     Victim = 6,
-    /// A memory node beyond [`crate::kswapd::NODES`].
+    /// A memory node at or above [`crate::kswapd::NODES`].
     Node = 7,
-    /// A cgroup's path was longer than a record holds.
+    /// A cgroup's path did not fit into the record.
     Path = 8,
-    /// A call of the CUDA driver, or what it allocated, found no room: it is missing from the workload's transfers.
+    /// No room for a call of the CUDA driver or for its allocation: it is missing from the workload's transfers.
     Transfer = 9,
 }
 
 impl Stage {
-    /// By number.
+    /// In the order of their numbers.
     pub const ALL: [Stage; STAGES] = [
         Stage::RingCritical,
         Stage::RingBulk,
@@ -45,8 +44,7 @@ impl Stage {
     ];
 }
 
-/// How many stages there are.
 pub const STAGES: usize = 10;
 
-/// The map: one row, a word a stage.
+/// The map `LOST`: one row, a word per stage.
 pub const COUNTERS: Counters = Counters { map: "LOST", key: Key::Index, words: STAGES };

@@ -1,65 +1,61 @@
-//! oom: the kernel chose a victim and killed it.
+//! oom: OOM kills.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::ring::{Header, Kind, Ring, Task};
 use crate::{Hook, Probe, Record, Signal, cgroup};
 
-/// A number of pages that this kernel could not tell.
+/// A number of pages that could not be read on this kernel.
 pub const UNKNOWN: u64 = u64::MAX;
 
-/// Whose memory was out.
+/// What ran out of memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Scope {
-    /// The kernel gave nothing to tell by.
+    /// Nothing in the kernel shows which.
     Unknown = 0,
-    /// A memory cgroup's, at its limit.
+    /// A memory cgroup reached its limit.
     Memcg = 1,
-    /// The host's.
+    /// The host.
     Host = 2,
 }
 
-/// One killed process. Sizes are in pages, or [`UNKNOWN`].
+/// A killed process. Sizes are in pages, or [`UNKNOWN`].
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Victim {
-    /// What every record starts with; the time is that of the mark.
+    /// The time is that of `oom:mark_victim`.
     pub header: Header,
-    /// The memory cgroup of the victim: the one that is charged.
+    /// Memory cgroup of the victim: the one that is charged.
     pub cgroup: cgroup::Id,
-    /// The memory cgroup of the task that asked for memory.
+    /// Memory cgroup of the task that asked for memory.
     pub trigger_cgroup: cgroup::Id,
-    /// The memory cgroup whose limit was hit; zero where the kernel did not tell, or the host was out of memory.
+    /// Memory cgroup whose limit was reached; zero if unknown, or if the host was out of memory.
     pub limited: cgroup::Id,
-    /// Anonymous pages resident.
+    /// Resident anonymous pages.
     pub anon: u64,
-    /// File pages resident.
+    /// Resident file pages.
     pub file: u64,
-    /// Shared memory pages resident.
+    /// Resident pages of shared memory.
     pub shmem: u64,
-    /// Pages swapped out.
     pub swap: u64,
-    /// The most pages that were ever resident.
+    /// Peak of resident pages.
     pub peak: u64,
-    /// The victim.
     pub victim: Task,
-    /// The task in whose context the kill happened.
+    /// Task in whose context the kill happened.
     pub trigger: Task,
-    /// The victim's user, in the initial user namespace.
+    /// Uid of the victim in the initial user namespace.
     pub uid: u32,
-    /// The victim's `oom_score_adj`.
     pub score_adj: i32,
     /// A [`Scope`].
     pub scope: u32,
-    /// Set aside, zero.
+    /// Always zero.
     pub reserved: u32,
 }
 
-/// See the module.
 pub const SIGNAL: Signal = Signal {
     name: "oom",
-    summary: "OOM kills: the victim, what it held, who asked for the memory, and whose limit was hit.",
+    summary: "OOM kills: the victim, the memory that it held, the task that asked for memory, and whose limit was reached.",
     probes: &[
         Probe {
             program: "oom_mark_victim",
@@ -70,19 +66,19 @@ pub const SIGNAL: Signal = Signal {
         Probe {
             program: "oom_process_exit",
             hook: Hook::RawTracepoint { category: "sched", name: "sched_process_exit" },
-            gives: "the victim's facts where the mark carries its pid alone",
+            gives: "the victim's memory and user, on kernels where `mark_victim` passes only a pid",
             instead_of: None,
         },
         Probe {
             program: "oom_kill_process",
             hook: Hook::Entry("oom_kill_process"),
-            gives: "the memory cgroup whose limit caused an OOM kill",
+            gives: "the memory cgroup whose limit caused the OOM kill",
             instead_of: None,
         },
         Probe {
             program: "oom_kill_process_kprobe",
             hook: Hook::Kprobe("oom_kill_process"),
-            gives: "the memory cgroup whose limit caused an OOM kill",
+            gives: "the memory cgroup whose limit caused the OOM kill",
             instead_of: Some("oom_kill_process"),
         },
     ],

@@ -1,4 +1,4 @@
-//! reclaim: a task had to free memory before it got any: direct reclaim for the host, memcg reclaim for a limit.
+//! reclaim: a task had to free memory before its allocation could succeed, for the host (direct) or for a cgroup (memcg).
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -15,40 +15,39 @@ pub enum Kind {
     Memcg = 1,
 }
 
-/// How many kinds there are.
 pub const KINDS: usize = 2;
 
 /// Words of one kind in a cgroup's row.
 pub mod word {
-    /// Stalls of the cgroup's tasks.
+    /// Stalls of tasks in the cgroup.
     pub const STALLS: usize = 0;
-    /// Their time in nanoseconds.
+    /// Sum of their time in nanoseconds.
     pub const NS: usize = 1;
-    /// Pages that the cgroup's tasks reclaimed in them.
+    /// Pages that these tasks reclaimed meanwhile.
     pub const PAGES: usize = 2;
-    /// Pages reclaimed *from* the cgroup and what is below it, whoever waited (from kernel 7.1 on).
+    /// Pages reclaimed *from* the cgroup and its descendants, whichever task stalled (kernel 7.1 and later).
     pub const TARGET_PAGES: usize = 3;
-    /// Words a kind.
+    /// Words per kind.
     pub const COUNT: usize = 4;
 }
 
-/// A stall that lasted at least the threshold.
+/// A stall that took at least `Settings::stall_ns`.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Stall {
-    /// What every record starts with; the time is the stall's end.
+    /// The time is the end of the stall.
     pub header: Header,
-    /// The memory cgroup of the task that waited.
+    /// Memory cgroup of the stalled task.
     pub cgroup: cgroup::Id,
-    /// How long it waited.
+    /// Duration in nanoseconds.
     pub ns: u64,
-    /// Pages that it reclaimed meanwhile.
+    /// Pages reclaimed meanwhile.
     pub pages: u64,
-    /// Who waited.
+    /// The stalled task.
     pub task: Task,
     /// A [`Kind`].
     pub kind: u32,
-    /// The order of the allocation that had to wait (2^order pages).
+    /// Order of the allocation that stalled (2^order pages).
     pub order: u32,
 }
 
@@ -56,10 +55,9 @@ const fn probe(program: &'static str, name: &'static str, gives: &'static str) -
     Probe { program, hook: Hook::RawTracepoint { category: "vmscan", name }, gives, instead_of: None }
 }
 
-/// See the module.
 pub const SIGNAL: Signal = Signal {
     name: "reclaim",
-    summary: "Stalls of tasks that had to free memory before they got any.",
+    summary: "Tasks stalled in reclaim: they had to free memory before their allocation could succeed.",
     probes: &[
         probe("reclaim_direct_end", "mm_vmscan_direct_reclaim_end", "direct reclaim stalls"),
         probe("reclaim_direct_begin", "mm_vmscan_direct_reclaim_begin", "direct reclaim stalls"),

@@ -1,107 +1,99 @@
-//! transfer: copies between host and GPU, pinned host memory and device memory, as a process asks the CUDA driver for them.
-//! Seen by uprobes on the driver's library, one by one as such files are found.
+//! transfer: copies between host and GPU, pinned host memory and device memory, as processes request them from the CUDA
+//! driver. Seen by uprobes in each file of the driver's library, attached when the agent finds the file.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::ring::{Header, Kind, Ring, Task};
 use crate::{Counters, Hook, Key, Probe, Record, Signal, cgroup, histogram};
 
-/// Where a copy goes. The numbers index the counters.
+/// Direction of a copy. The numbers index the counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Direction {
-    /// From host memory to a GPU's.
     HostToDevice = 0,
-    /// From a GPU's memory to the host's.
     DeviceToHost = 1,
-    /// The call does not say, and of one end at least it is not known what it is.
+    /// The call does not say, and at least one of the two addresses is of unknown memory.
     Unknown = 2,
 }
 
-/// How many directions there are.
 pub const DIRECTIONS: usize = 3;
 
-/// What is allocated. The numbers index the counters.
+/// Type of memory. The numbers index the counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Memory {
-    /// Host memory that the driver has pinned, allocated or registered.
+    /// Host memory that the driver pinned: allocated or registered.
     Pinned = 0,
-    /// A GPU's memory.
+    /// GPU memory.
     Device = 1,
 }
 
-/// How many sorts of memory there are.
 pub const MEMORIES: usize = 2;
 
 /// Words of a cgroup's row.
 pub mod word {
     use super::{DIRECTIONS, MEMORIES};
-    /// Copies that the driver took, by [`super::Direction`].
+    /// Successful copies, by [`super::Direction`].
     pub const CALLS: usize = 0;
-    /// Their bytes, by [`super::Direction`].
+    /// Bytes of these copies, by [`super::Direction`].
     pub const BYTES: usize = DIRECTIONS;
     /// Allocations that the driver refused, by [`super::Memory`].
     pub const FAILURES: usize = 2 * DIRECTIONS;
-    /// Words a row.
+    /// Words per row.
     pub const COUNT: usize = FAILURES + MEMORIES;
 }
 
-/// What a process holds and who is charged for it: the value of the map [`PROCESSES`], by process id.
+/// What a process holds and which cgroup is charged: the value in the map [`PROCESSES`], whose key is the process id.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Process {
-    /// Bytes, by [`Memory`].
+    /// Bytes held, by [`Memory`].
     pub bytes: [u64; MEMORIES],
-    /// The memory cgroup in which it first allocated.
+    /// Memory cgroup in which the process first allocated.
     pub cgroup: cgroup::Id,
 }
 
-/// The key of the map [`ALLOCATIONS`], whose values are bytes.
+/// Key in the map [`ALLOCATIONS`], whose values are sizes in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Allocation {
-    /// The process.
     pub pid: u32,
     /// A [`Memory`].
     pub memory: u32,
-    /// Where it begins.
     pub address: u64,
 }
 
-/// The map of [`Process`]es.
+/// Map of [`Process`]es.
 pub const PROCESSES: &str = "TRANSFER_PROCESSES";
-/// The map of [`Allocation`]s.
+/// Map of [`Allocation`]s.
 pub const ALLOCATIONS: &str = "TRANSFER_ALLOCATIONS";
-/// The map of calls that are under way, by thread.
+/// Map of calls in progress, by thread id.
 pub const CALLS: &str = "TRANSFER_CALLS";
 
-/// The driver refused an allocation.
+/// An allocation that the driver refused.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Refusal {
-    /// What every record starts with.
     pub header: Header,
-    /// The memory cgroup of the task that asked.
+    /// Memory cgroup of the task.
     pub cgroup: cgroup::Id,
-    /// How many bytes it asked for.
+    /// Bytes requested.
     pub bytes: u64,
-    /// Who asked.
     pub task: Task,
     /// A [`Memory`].
     pub memory: u32,
-    /// The driver's answer (`CUresult`): 2 is out of memory.
+    /// Result of the driver (`CUresult`): 2 is out of memory.
     pub code: u32,
 }
 
-/// Where the driver's functions take the size of a copy for granted to be 64 bits: the `_v2` forms. With `_ptds` and
-/// `_ptsz` the same are meant for programs whose threads have a default stream each.
+/// The `_v2` forms pass the size of a copy in 64 bits. The `_ptds` and `_ptsz` forms are the same for programs built with
+/// a default stream per thread.
 const TO_DEVICE: &[&str] =
     &["cuMemcpyHtoD_v2", "cuMemcpyHtoD_v2_ptds", "cuMemcpyHtoDAsync_v2", "cuMemcpyHtoDAsync_v2_ptsz"];
 const TO_HOST: &[&str] =
     &["cuMemcpyDtoH_v2", "cuMemcpyDtoH_v2_ptds", "cuMemcpyDtoHAsync_v2", "cuMemcpyDtoHAsync_v2_ptsz"];
 const ANY: &[&str] = &["cuMemcpy", "cuMemcpy_ptds", "cuMemcpyAsync", "cuMemcpyAsync_ptsz"];
-// From CUDA 12.8 on; the second form has one argument less, behind those that count.
+// From CUDA 12.8 on. The second form has one argument less, after those that are read here.
 const BATCH: &[&str] =
     &["cuMemcpyBatchAsync", "cuMemcpyBatchAsync_ptsz", "cuMemcpyBatchAsync_v2", "cuMemcpyBatchAsync_v2_ptsz"];
 const COPY: &[&str] = &[
@@ -137,33 +129,32 @@ const UNPIN: &[&str] = &["cuMemFreeHost", "cuMemHostUnregister"];
 const FREE: &[&str] = &["cuMemFree_v2", "cuMemFreeAsync", "cuMemFreeAsync_ptsz"];
 const RELEASE: &[&str] = &[UNPIN[0], UNPIN[1], FREE[0], FREE[1], FREE[2]];
 
-const fn at(program: &'static str, functions: &'static [&'static str], gives: &'static str) -> Probe {
+const fn entry(program: &'static str, functions: &'static [&'static str], gives: &'static str) -> Probe {
     Probe { program, hook: Hook::LibraryEntry(functions), gives, instead_of: None }
 }
 
-const fn after(program: &'static str, functions: &'static [&'static str], gives: &'static str) -> Probe {
+const fn exit(program: &'static str, functions: &'static [&'static str], gives: &'static str) -> Probe {
     Probe { program, hook: Hook::LibraryReturn(functions), gives, instead_of: None }
 }
 
-/// See the module.
 pub const SIGNAL: Signal = Signal {
     name: "transfer",
-    summary: "Copies between host and GPU, pinned host memory and device memory, as processes ask the CUDA driver for \
-              them: copies of one dimension, also in batches, and allocations but those through virtual address \
-              ranges (`cuMemCreate`) and pitched or managed ones. Off unless `transfer.enabled` is set.",
+    summary: "Copies between host and GPU, pinned host memory and device memory, as processes request them from the \
+              CUDA driver: copies of one dimension, single and in batches, and all allocations except virtual address \
+              ranges (`cuMemCreate`), pitched memory and managed memory. Off unless `transfer.enabled` is set.",
     probes: &[
-        after("transfer_copy_end", COPY, "copies"),
-        at("transfer_to_device", TO_DEVICE, "copies from host to device"),
-        at("transfer_to_host", TO_HOST, "copies from device to host"),
-        at("transfer_copy", ANY, "copies whose direction follows from their addresses alone"),
-        at("transfer_batch", BATCH, "copies in batches"),
-        after("transfer_release_end", RELEASE, "releases of pinned host memory and of device memory"),
-        at("transfer_unpin", UNPIN, "releases of pinned host memory"),
-        at("transfer_free", FREE, "releases of device memory"),
-        after("transfer_allocation_end", ALLOCATION, "pinned host memory and device memory"),
-        at("transfer_pin", PIN, "pinned host memory that the driver allocates"),
-        at("transfer_register", REGISTER, "host memory that is pinned where it is"),
-        at("transfer_allocate", ALLOCATE, "device memory"),
+        exit("transfer_copy_end", COPY, "copies"),
+        entry("transfer_to_device", TO_DEVICE, "copies from host to device"),
+        entry("transfer_to_host", TO_HOST, "copies from device to host"),
+        entry("transfer_copy", ANY, "copies whose direction only their addresses show"),
+        entry("transfer_batch", BATCH, "batches of copies"),
+        exit("transfer_release_end", RELEASE, "releases of pinned host memory and of device memory"),
+        entry("transfer_unpin", UNPIN, "releases of pinned host memory"),
+        entry("transfer_free", FREE, "releases of device memory"),
+        exit("transfer_allocation_end", ALLOCATION, "pinned host memory and device memory"),
+        entry("transfer_pin", PIN, "pinned host memory that the driver allocates"),
+        entry("transfer_register", REGISTER, "existing host memory that the driver pins"),
+        entry("transfer_allocate", ALLOCATE, "device memory"),
     ],
     counters: &[
         Counters { map: "TRANSFER", key: Key::Slot, words: word::COUNT },

@@ -1,5 +1,5 @@
-//! Not signals: a burst of made-up records, for the benchmark of the rings and the tests of their overflow, and a program
-//! that does nothing, which tells what being called at all costs. The agent never loads them.
+//! For benchmarks and tests only: a program that sends a burst of made-up records, to measure and overflow the rings, and
+//! an empty program, to measure the cost of a call. The agent never loads them.
 
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::raw_tracepoint;
@@ -10,10 +10,10 @@ use collector_common::ring::{Header, Kind, Ring};
 
 use crate::emit;
 
-/// Records a run: as many as the verifier unrolls without complaint.
+/// Records per run: about as many as the verifier can unroll.
 const RECORDS: u32 = 1024;
 
-/// Run by hand (BPF_PROG_TEST_RUN), never attached.
+/// Run with BPF_PROG_TEST_RUN, never attached.
 #[raw_tracepoint(tracepoint = "sys_enter")]
 pub fn flood(ctx: RawTracePointContext) -> i32 {
     let id: u64 = ctx.arg(0);
@@ -33,7 +33,7 @@ pub fn flood(ctx: RawTracePointContext) -> i32 {
     0
 }
 
-/// The floor under the cost of every other program.
+/// The least that any program on a tracepoint costs.
 #[raw_tracepoint(tracepoint = "page_fault_user")]
 pub fn empty(_ctx: RawTracePointContext) -> i32 {
     0

@@ -47,19 +47,19 @@ pub fn block_rq_complete_raw(ctx: RawTracePointContext) -> i32 {
     complete::<Probed>(ctx.arg(0), ctx.arg(1), ctx.arg(2)).unwrap_or(0)
 }
 
-/// Since when every request is seen.
+/// When the programs were attached: every request issued after that is seen.
 #[inline(always)]
 fn attached_ns() -> u64 {
-    // SAFETY: nobody deletes it; what a full map has dropped was long ago.
+    // SAFETY: nobody deletes it, and the map is LRU: if it was dropped, that was long ago.
     unsafe { IN_FLIGHT.get(block::ATTACHED) }.copied().unwrap_or(0)
 }
 
-/// Takes note of a request's arrival, and gives when it was issued: zero if that is not known.
+/// Takes the time of issue of a completed request; zero if unknown.
 #[inline(always)]
 fn arrive(request: u64) -> u64 {
     let mut issued_ns = 0;
     if let Some(issued) = IN_FLIGHT.get_ptr_mut(request) {
-        // SAFETY: from a successful lookup; a request is completed by one CPU, and not issued again before.
+        // SAFETY: from a successful lookup; one CPU completes a request, and it is not issued again before.
         unsafe {
             issued_ns = *issued;
             *issued = 0;
@@ -70,14 +70,14 @@ fn arrive(request: u64) -> u64 {
 
 #[inline(always)]
 fn complete<M: Memory>(rq: Address, status: i32, bytes: u32) -> Option<i32> {
-    // A request may complete in parts; it is done with the last.
+    // A request can complete in parts; the last part completes it.
     let done = bytes >= M::read(rq, layout!(request_data_len));
-    // No disk: a driver talks to the device itself (a SCSI inquiry, say), which is no block IO.
+    // No disk: a command of the driver to the device itself (SCSI inquiry), which is not block IO.
     let device = device::<M>(rq)?;
     let operation = operation(M::read(rq, layout!(request_cmd_flags)));
     let key = DeviceOperation { device, operation };
-    // Who asks for a flush does so with an empty write, or with one that ends a second time, empty, once the cache is
-    // flushed: neither was with the device. The flush itself is a request of its own.
+    // A flush is requested by an empty write, or by a write that completes a second time, empty, after the flush: neither
+    // went to the device. The flush itself is a request of its own.
     if bytes == 0 && operation == Operation::Write as u32 {
         return None;
     }
@@ -100,15 +100,15 @@ fn complete<M: Memory>(rq: Address, status: i32, bytes: u32) -> Option<i32> {
     let mut issued_ns = arrive(rq as u64);
     if issued_ns == 0 {
         if status == 0 {
-            // Nothing is lost of one that was under way when the programs were attached. When it was made is not known of a
-            // device without statistics.
+            // A request issued before the programs were attached is not a loss. A device without statistics does not record
+            // when a request was created.
             if made_ns == 0 || made_ns >= attached_ns() {
                 emit::lost(Stage::InFlight);
             }
             charge::<M>(rq, operation, bytes, 1, 0);
             return None;
         }
-        // Failed before it was issued.
+        // It failed before it was issued.
         issued_ns = now;
     }
     let queue_ns = if made_ns == 0 { 0 } else { issued_ns.saturating_sub(made_ns) };
@@ -133,8 +133,8 @@ fn complete<M: Memory>(rq: Address, status: i32, bytes: u32) -> Option<i32> {
     None
 }
 
-/// Counts for the cgroup that caused it; a flush belongs to none. A real call: its registers are its own, which spares the
-/// verifier of every kernel a path on which one of the caller's is not set.
+/// Adds to the row of the cgroup that caused the IO; a flush belongs to no cgroup. Not inlined: with registers of its own,
+/// the verifiers of all kernels accept it; inlined, there is a path on which a register of the caller is not set.
 #[inline(never)]
 fn charge<M: Memory>(rq: Address, operation: u32, bytes: u32, ios: u64, service_ns: u64) -> u64 {
     let css = css::<M>(rq);
@@ -150,7 +150,7 @@ fn charge<M: Memory>(rq: Address, operation: u32, bytes: u32, ios: u64, service_
     0
 }
 
-/// The kernel's `dev_t` of the whole disk.
+/// `dev_t` of the whole disk.
 #[inline(always)]
 fn device<M: Memory>(rq: Address) -> Option<u32> {
     let disk: Address = if layout!(request_rq_disk) != ABSENT {
@@ -164,20 +164,20 @@ fn device<M: Memory>(rq: Address) -> Option<u32> {
     Some(M::read::<u32>(disk, layout!(disk_major)) << 20 | M::read::<u32>(disk, layout!(disk_first_minor)))
 }
 
-/// Looked up rather than compared: the verifier would follow each outcome to the end of the program.
+/// A table instead of comparisons: the verifier would follow each outcome to the end of the program.
 #[inline(always)]
 fn operation(flags: u32) -> u32 {
     let operation = constant(&SETTINGS.operations[(flags & OPERATION_MASK) as usize % OPERATIONS]) as u32;
     if operation < block::OPERATIONS as u32 { operation } else { Operation::Other as u32 }
 }
 
-/// The io controller's state of the cgroup that the bio belongs to: for writeback its owner, not the kworker.
+/// State of the bio's cgroup in the io controller: for writeback that is the owner, not the kworker.
 #[inline(always)]
 fn css<M: Memory>(rq: Address) -> Css {
     let bio: Address = M::read(rq, layout!(request_bio));
     let blkg: Address = M::read(bio, layout!(bio_blkg));
     let blkcg: Address = M::read(blkg, layout!(blkg_blkcg));
-    Css::seen_by::<M>(blkcg.wrapping_add(layout!(blkcg_css) as usize))
+    Css::at_with::<M>(blkcg.wrapping_add(layout!(blkcg_css) as usize))
 }
 
 #[inline(always)]
@@ -189,7 +189,7 @@ fn row(key: &DeviceOperation) -> Option<*mut [u64; device_word::COUNT]> {
     if let Some(row) = BLOCK.get_ptr_mut(key) {
         return Some(row);
     }
-    // Whoever comes second finds the first one's row.
+    // If another CPU was first, its row is used.
     let _ = BLOCK.insert(key, &ZERO, BPF_NOEXIST as u64);
     BLOCK.get_ptr_mut(key)
 }

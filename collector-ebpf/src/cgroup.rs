@@ -33,7 +33,7 @@ pub fn cgroup_attach_task(ctx: RawTracePointContext) -> i32 {
     change(&ctx, Event::Attach, pid).unwrap_or(0)
 }
 
-/// All of these happen under the kernel's one `cgroup_mutex`, so that this CPU's record cannot be written twice at once.
+/// All these tracepoints run under the kernel's `cgroup_mutex`, so this CPU's record is never written twice at once.
 #[inline(always)]
 fn change(ctx: &RawTracePointContext, event: Event, pid: u32) -> Option<i32> {
     let cgroup: Address = ctx.arg(0);
@@ -43,8 +43,8 @@ fn change(ctx: &RawTracePointContext, event: Event, pid: u32) -> Option<i32> {
         return None;
     }
     let record = CHANGE.get_ptr_mut(0)?;
-    // SAFETY: from a successful lookup, and ours alone, see above; the helper checks the path's address itself and
-    // writes at most `PATH` bytes, its NUL included.
+    // SAFETY: from a successful lookup, and not shared, see above; the helper checks the path's address itself and
+    // writes at most `PATH` bytes, including the NUL.
     let length = unsafe {
         (*record).header = Header::new(Kind::CgroupChange, bpf_ktime_get_ns());
         (*record).cgroup = id;
@@ -56,7 +56,7 @@ fn change(ctx: &RawTracePointContext, event: Event, pid: u32) -> Option<i32> {
     if length == PATH as i64 {
         emit::lost(Stage::Path);
     }
-    // The mask tells the verifier what the helper promises, without the NUL.
+    // The mask shows the verifier the bound that the helper guarantees, without the NUL.
     let length = (length - 1).max(0) as usize & (PATH - 1);
     // SAFETY: as above.
     unsafe { (*record).path_len = length as u32 };

@@ -11,8 +11,8 @@ use crate::slot::{self, Controller};
 use crate::stopwatch::{self, Lap};
 use crate::{counter, emit};
 
-/// `PF_KTHREAD` of include/linux/sched.h: the task is a kernel thread. A define, so that BTF does not have it; the
-/// value has not changed since it was introduced in 2.6.27.
+/// `PF_KTHREAD` of include/linux/sched.h: the task is a kernel thread. BTF has no macros; the value has not changed since
+/// 2.6.27 introduced it.
 const PF_KTHREAD: u32 = 0x0020_0000;
 
 #[raw_tracepoint(tracepoint = "mm_compaction_begin")]
@@ -47,7 +47,7 @@ pub fn compaction_end(_ctx: RawTracePointContext) -> i32 {
     0
 }
 
-/// kcompactd and its like compact so that nobody has to wait: that is no stall.
+/// Kernel threads such as kcompactd compact so that no task has to wait: that is not a stall.
 #[inline(always)]
 fn is_background() -> bool {
     read::<u32>(kernel::current_task(), layout!(task_flags)) & PF_KTHREAD != 0

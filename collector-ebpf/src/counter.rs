@@ -1,4 +1,4 @@
-//! Counting in a row of a map.
+//! Counters and histograms in the rows of maps.
 
 use core::arch::asm;
 
@@ -6,11 +6,11 @@ use collector_common::histogram;
 
 use crate::map::Histogram;
 
-/// Adds to one word of a row. Atomic, because from some kernels on a program can be preempted between load and store,
-/// and an interrupt's completion can come between at any time: "exactly N faults" allows for neither.
+/// Adds to one word of a row. Atomic: on newer kernels a program can be preempted between load and store, and an interrupt
+/// can complete IO at any time. Counts must be exact.
 #[inline(always)]
 pub fn add<const N: usize>(row: *mut [u64; N], word: usize, amount: u64) {
-    // The atomic types have no addition on this target: it is written out.
+    // The atomic types have no addition on this target, so it is inline assembly.
     // SAFETY: rows come from successful map lookups, words are checked against the row's length by the verifier.
     unsafe {
         let word = row.cast::<u64>().add(word);
@@ -18,10 +18,10 @@ pub fn add<const N: usize>(row: *mut [u64; N], word: usize, amount: u64) {
     }
 }
 
-/// Adds one duration to the histogram that starts at `first` in a row.
+/// Adds a duration to the histogram that starts at word `first` of a row.
 #[inline(always)]
 pub fn observe<const N: usize>(row: *mut [u64; N], first: usize, ns: u64) {
-    // The mask tells the verifier what `bucket` promises.
+    // The mask shows the verifier the bound of `bucket`.
     let bucket = histogram::bucket(ns) & 31;
     if bucket < histogram::BUCKETS {
         add(row, first + bucket, 1);
@@ -29,7 +29,7 @@ pub fn observe<const N: usize>(row: *mut [u64; N], first: usize, ns: u64) {
     add(row, first + histogram::SUM, ns);
 }
 
-/// Adds one duration to a map's histogram at `index`.
+/// Adds a duration to the histogram at `index` of a map.
 #[inline(always)]
 pub fn observe_at(map: &aya_ebpf::maps::PerCpuArray<Histogram>, index: u32, ns: u64) {
     if let Some(row) = map.get_ptr_mut(index) {

@@ -1,4 +1,4 @@
-//! Sending a record: reserve, or count the loss.
+//! Sends records through the rings, and counts those that find no room.
 
 use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
 use aya_ebpf::maps::RingBuf;
@@ -9,7 +9,6 @@ use crate::counter;
 use crate::kernel::setting;
 use crate::map::{BULK, CRITICAL, LOST};
 
-/// Counts something dropped.
 #[inline(always)]
 pub fn lost(stage: Stage) {
     if let Some(row) = LOST.get_ptr_mut(0) {
@@ -17,7 +16,6 @@ pub fn lost(stage: Stage) {
     }
 }
 
-/// Sends a record of fixed size.
 #[inline(always)]
 pub fn send<T: 'static>(ring: Ring, record: T) {
     let (map, stage) = place(ring);
@@ -30,7 +28,7 @@ pub fn send<T: 'static>(ring: Ring, record: T) {
     }
 }
 
-/// Sends a record whose size is known only now, and bounded for the verifier.
+/// Sends a record whose size is known only at run time. The caller bounds it for the verifier.
 #[inline(always)]
 pub fn send_bytes(ring: Ring, bytes: &[u8]) {
     let (map, stage) = place(ring);
@@ -47,7 +45,7 @@ fn place(ring: Ring) -> (&'static RingBuf, Stage) {
     }
 }
 
-/// Critical records wake the reader at once; bulk ones only when enough have gathered, for the reader comes by anyway.
+/// Critical records wake the reader at once; bulk records only once enough wait, since the reader also reads every tick.
 #[inline(always)]
 fn wake(ring: Ring) -> u64 {
     let wake = match ring {

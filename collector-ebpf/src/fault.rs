@@ -36,7 +36,7 @@ pub fn fault_file_entry(_ctx: FEntryContext) -> i32 {
     begin(Lap::FileFault)
 }
 
-// Both functions take one argument, so that argument 1 of an exit is the value returned.
+// Both functions have one argument, so that argument 1 at the exit is the return value.
 #[fexit(function = "filemap_fault")]
 pub fn fault_file_exit(ctx: FExitContext) -> i32 {
     end(Lap::FileFault, ctx.arg(1))
@@ -72,8 +72,8 @@ pub fn fault_swap_kretprobe(ctx: RetProbeContext) -> i32 {
     end(Lap::SwapFault, ctx.ret())
 }
 
-/// What an x86 page fault's error code says (Intel SDM vol. 3, 4.7: bit 1 is a write, bit 4 an instruction fetch), or a
-/// RISC-V one's cause (privileged ISA, table 14: 12 fetch, 13 load, 15 store).
+/// From the error code of an x86 page fault (Intel SDM vol. 3, 4.7: bit 1 is a write, bit 4 an instruction fetch), or the
+/// cause of a RISC-V one (privileged ISA, table 14: 12 fetch, 13 load, 15 store).
 #[inline(always)]
 fn access(code: u64) -> Access {
     let (write, execute) = if cfg!(bpf_target_arch = "riscv64") {

@@ -1,7 +1,7 @@
-//! Reading the kernel's structures, through offsets that were resolved when the agent started.
+//! Reads the kernel's structures, at offsets that were resolved when the agent started.
 //!
-//! The offsets are read-only globals: the verifier knows their values, and drops the branches that this kernel does not
-//! take, calls to helpers that it lacks included.
+//! The offsets are read-only globals. The verifier knows their values and drops branches that this kernel does not take,
+//! including calls of helpers that it does not have.
 
 use core::mem::MaybeUninit;
 
@@ -13,11 +13,11 @@ use collector_common::layout::{ABSENT, Layout};
 use collector_common::ring::Task;
 use collector_common::settings::{OPERATIONS, Settings};
 
-/// Written by the loader before the programs are verified.
+/// Written by the loader before verification.
 #[unsafe(no_mangle)]
 pub static LAYOUT: Layout = Layout::EMPTY;
 
-/// Written by the loader before the programs are verified.
+/// Written by the loader before verification.
 #[unsafe(no_mangle)]
 pub static SETTINGS: Settings = Settings {
     stall_ns: 0,
@@ -28,13 +28,13 @@ pub static SETTINGS: Settings = Settings {
     io_hierarchy: 0,
 };
 
-/// The value of a field of [`LAYOUT`].
+/// Reads a field of [`LAYOUT`].
 macro_rules! layout {
     ($field:ident) => {
         $crate::kernel::constant(&$crate::kernel::LAYOUT.$field)
     };
 }
-/// The value of a field of [`SETTINGS`].
+/// Reads a field of [`SETTINGS`].
 macro_rules! setting {
     ($field:ident) => {
         $crate::kernel::constant(&$crate::kernel::SETTINGS.$field)
@@ -42,19 +42,19 @@ macro_rules! setting {
 }
 pub(crate) use {layout, setting};
 
-/// Reads a global as the loader wrote it: the compiler must not use the value that it sees here.
+/// Reads a global as the loader wrote it. Volatile, so that the compiler does not use the value in this source.
 #[inline(always)]
 pub fn constant<T: Copy>(global: &'static T) -> T {
     // SAFETY: a plain read of a valid reference.
     unsafe { core::ptr::from_ref(global).read_volatile() }
 }
 
-/// Some address in the kernel.
+/// An address in kernel memory.
 pub type Address = *const u8;
 
-/// Copies a `T`, for which all zeroes must be a value, from `base + offset`. What cannot be read, or does not exist on
-/// this kernel, is zero: so the helper leaves it, and a chain of reads needs no branch for each link, which the verifier
-/// of older kernels would follow one by one.
+/// Copies a `T` from `base + offset`; all zeroes must be a valid `T`. The result is zero if the address cannot be read or the
+/// field does not exist on this kernel. So a chain of reads needs no branch per step, each of which the verifiers of older
+/// kernels would follow.
 #[inline(always)]
 pub fn read<T: Copy>(base: Address, offset: u32) -> T {
     let mut value = MaybeUninit::<T>::zeroed();
@@ -63,17 +63,17 @@ pub fn read<T: Copy>(base: Address, offset: u32) -> T {
         // SAFETY: the helper writes `size_of::<T>()` bytes, and checks the address that it reads itself.
         unsafe { bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, from.cast()) };
     }
-    // SAFETY: zeroed, and then only written by the helper.
+    // SAFETY: zeroed, then written only by the helper.
     unsafe { value.assume_init() }
 }
 
-/// How a program gets at the kernel's memory.
+/// Ways to read kernel memory.
 pub trait Memory {
-    /// The `T` at `base + offset`, as [`read`] has it.
+    /// Reads a `T` at `base + offset`, like [`read`].
     fn read<T: Copy>(base: Address, offset: u32) -> T;
 }
 
-/// Through a helper, from any address.
+/// With a helper, from any address.
 pub struct Probed;
 
 impl Memory for Probed {
@@ -83,49 +83,48 @@ impl Memory for Probed {
     }
 }
 
-/// Directly, along pointers whose types the verifier knows: those of a typed tracepoint's arguments, and what they point
-/// to. A load costs next to nothing, a helper's call some 20 ns.
+/// Directly, through pointers whose types the verifier knows: the arguments of a typed tracepoint, and what they point to.
+/// A load costs next to nothing, a helper call about 20 ns.
 pub struct Typed;
 
 impl Memory for Typed {
     #[inline(always)]
     fn read<T: Copy>(base: Address, offset: u32) -> T {
         if offset == ABSENT {
-            // SAFETY: for which all zeroes must be a value.
+            // SAFETY: all zeroes must be a valid `T`, see `read`.
             return unsafe { MaybeUninit::zeroed().assume_init() };
         }
-        // SAFETY: the verifier refuses the program if the pointer's type is not known; a fault in such a load reads as zero.
+        // SAFETY: the verifier rejects the program if it does not know the pointer's type; a faulting load reads as zero.
         unsafe { load(base, offset) }
     }
 }
 
-/// Argument `index` of a raw tracepoint, where the index is known only when the agent starts. Copied, because the
-/// verifier of older kernels refuses loads from the context at anything but a literal offset.
+/// Argument `index` of a raw tracepoint, for an index known only when the agent starts. Copied with a helper, because the
+/// verifiers of older kernels reject loads from the context at a variable offset.
 #[inline(always)]
 pub fn argument<T: Copy>(context: &impl EbpfContext, index: u32) -> T {
     read(context.as_ptr() as Address, if index == ABSENT { ABSENT } else { index * 8 })
 }
 
-/// The process and thread that run now: `tgid << 32 | tid`.
+/// Ids of the current process and thread: `tgid << 32 | tid`.
 #[inline(always)]
 pub fn current_ids() -> u64 {
     bpf_get_current_pid_tgid()
 }
 
-/// The thread that runs now.
 #[inline(always)]
 pub fn current_tid() -> u32 {
     current_ids() as u32
 }
 
-/// The task that runs now, as an address for [`read`].
+/// Address of the current task, for [`read`].
 #[inline(always)]
 pub fn current_task() -> Address {
     // SAFETY: the helper has no preconditions.
     unsafe { bpf_get_current_task() as Address }
 }
 
-/// The task that runs now, as a record names it.
+/// The current task, for a record.
 #[inline(always)]
 pub fn current() -> Task {
     let ids = current_ids();
@@ -133,7 +132,8 @@ pub fn current() -> Task {
     Task { pid: (ids >> 32) as u32, tid: ids as u32, comm }
 }
 
-/// A cgroup's state of one controller, and the number that is its alone while the kernel is up; both zero for none.
+/// State of a cgroup in one controller, with its serial number, which is unique while the kernel is up. Both are zero if
+/// there is none.
 #[derive(Clone, Copy)]
 pub struct Css {
     pub address: Address,
@@ -141,15 +141,15 @@ pub struct Css {
 }
 
 impl Css {
-    /// The memory controller's state of the task that runs now. This is the hot path of every page fault: three loads
-    /// where the kernel lets a program load directly.
+    /// Of the current task, in the memory controller. On the hot path of every page fault: three loads where the kernel
+    /// allows direct loads.
     #[inline(always)]
     pub fn current() -> Css {
         if layout!(task_btf) != 1 {
             return Css::of_task(current_task());
         }
-        // SAFETY: from 5.11 on the verifier types these pointers by BTF, checks each offset against the type, and a
-        // fault in such a load reads as zero.
+        // SAFETY: from 5.11 on the verifier types these pointers by BTF and checks each offset against the type; a faulting
+        // load reads as zero.
         unsafe {
             let task = bpf_get_current_task_btf() as Address;
             let cgroups = load::<Address>(task, layout!(task_cgroups));
@@ -159,39 +159,38 @@ impl Css {
         }
     }
 
-    /// The memory controller's state of any task.
+    /// Of any task, in the memory controller.
     #[inline(always)]
     pub fn of_task(task: Address) -> Css {
         let cgroups: Address = read(task, layout!(task_cgroups));
         Css::at(read(cgroups, layout!(css_set_memory)))
     }
 
-    /// The state at this address.
     #[inline(always)]
     pub fn at(address: Address) -> Css {
-        Css::seen_by::<Probed>(address)
+        Css::at_with::<Probed>(address)
     }
 
-    /// The same, for a program that may have another way to the kernel's memory.
+    /// For programs that may read kernel memory directly.
     #[inline(always)]
-    pub fn seen_by<M: Memory>(address: Address) -> Css {
+    pub fn at_with<M: Memory>(address: Address) -> Css {
         Css { address, serial: M::read(address, layout!(css_serial_nr)) }
     }
 
-    /// The state of a `struct mem_cgroup`.
+    /// Of a `struct mem_cgroup`.
     #[inline(always)]
     pub fn of_memcg(memcg: Address) -> Css {
         Css::at(memcg.wrapping_add(layout!(mem_cgroup_css) as usize))
     }
 
-    /// Which cgroup it is; all zero if it cannot be told.
+    /// All zero if it cannot be read.
     #[inline(always)]
     pub fn id(self) -> Id {
         cgroup_id(read(self.address, layout!(css_cgroup)))
     }
 }
 
-/// Which cgroup a `struct cgroup` is; all zero if it cannot be told.
+/// Id of a `struct cgroup`; all zero if it cannot be read.
 #[inline(always)]
 pub fn cgroup_id(cgroup: Address) -> Id {
     let kn: Address = read(cgroup, layout!(cgroup_kn));
@@ -199,10 +198,10 @@ pub fn cgroup_id(cgroup: Address) -> Id {
     Id { id: read(kn, layout!(kn_id)), hierarchy: read::<u32>(root, layout!(root_hierarchy_id)) as u64 }
 }
 
-/// A direct load from a pointer that the verifier knows by its type.
+/// Direct load through a pointer whose type the verifier knows.
 ///
 /// # Safety
-/// `base` must come from a helper or load that gives a BTF-typed pointer; anything else is refused at load time.
+/// `base` must come from a helper or load that returns a BTF-typed pointer; the verifier rejects anything else.
 #[inline(always)]
 unsafe fn load<T: Copy>(base: Address, offset: u32) -> T {
     // SAFETY: as above.

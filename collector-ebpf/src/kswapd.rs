@@ -20,9 +20,9 @@ pub fn kswapd_sleep(ctx: RawTracePointContext) -> i32 {
     mark(ctx.arg(0), 0)
 }
 
-/// Accounts the time since the last mark, if it was awake, and notes since when it is awake now. One thread a node does
-/// all of this, so that nothing races. It wakes again for every pass without having slept: accounting at each keeps the
-/// figure current while it is awake for minutes.
+/// Adds the time since the last mark if kswapd was awake, and stores since when it is awake now. One thread per node runs
+/// this, so nothing races. kswapd wakes again for every pass without having slept: counting at each wake keeps the counter
+/// current even when it is awake for minutes.
 #[inline(always)]
 fn mark(node: i32, since: u64) -> i32 {
     let (Some(awake), Some(row)) = (KSWAPD_SINCE.get_ptr_mut(node as u32), KSWAPD.get_ptr_mut(node as u32)) else {

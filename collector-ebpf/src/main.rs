@@ -1,8 +1,8 @@
-//! The eBPF programs: how each signal is seen. One file a signal, with the same stem as in `collector-common` (what it
-//! is) and in `collector-core/src/signal` (what it means).
+//! The eBPF programs. One file per signal, with the same name as in `collector-common` (its records and counters) and in
+//! `collector-core/src/signal` (its meaning).
 //!
-//! A program counts what can be counted and sends only what is rare. It knows nothing of names, units or rates, and
-//! nothing of the kernel's layout but what `LAYOUT` tells it.
+//! Programs count frequent events and send records only of rare ones. They know nothing of names, units or rates, and
+//! nothing of the kernel's layout except what is in `LAYOUT`.
 
 #![no_std]
 #![no_main]

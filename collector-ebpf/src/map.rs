@@ -1,19 +1,18 @@
-//! Maps, under the names by which the collector finds them. Sizes that depend on the host are set by the loader. A map that
-//! one signal alone uses may stand in that signal's file.
+//! Maps, under the names by which the collector finds them. The loader sets sizes that depend on the host. A map of one signal
+//! may be in the file of that signal.
 
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf, Stack};
 use collector_common::{block, cgroup, compaction, fault, histogram, kswapd, lost, oom, reclaim, transfer};
 
-/// A histogram.
 pub type Histogram = [u64; histogram::WORDS];
 
-/// What a thread began, see [`crate::stopwatch`].
+/// Begin of an operation of a thread, see [`crate::stopwatch`].
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Started {
     pub ns: u64,
-    /// Whatever the begin knows and the end wants.
+    /// Data from the begin that the end needs.
     pub note: u64,
 }
 
@@ -28,19 +27,19 @@ pub struct Cause {
     pub limited: cgroup::Id,
 }
 
-/// What a thread asked the CUDA driver for, see [`crate::transfer`].
+/// A call of the CUDA driver in progress, see [`crate::transfer`].
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Call {
-    /// Where its stack was.
+    /// Stack pointer at entry.
     pub stack: u64,
     pub ns: u64,
     pub bytes: u64,
-    /// Of copies, how many they are; else what is allocated or released, or where the driver will write that.
+    /// For copies, their number; otherwise the address allocated or released, or where the driver will write it.
     pub address: u64,
     /// A [`transfer::Direction`] or [`transfer::Memory`].
     pub kind: u32,
-    /// Whether `address` is where the driver writes.
+    /// 1 if `address` is where the driver will write the address.
     pub indirect: u32,
 }
 
@@ -51,13 +50,13 @@ pub static BULK: RingBuf = RingBuf::with_byte_size(1024 * 1024, 0);
 #[map]
 pub static LOST: PerCpuArray<[u64; lost::STAGES]> = PerCpuArray::with_max_entries(1, 0);
 
-/// cgroup → slot, the row that is its own in the maps below.
+/// cgroup → slot, the index of its row in the maps below.
 #[map]
 pub static SLOTS: HashMap<cgroup::Id, u32> = HashMap::with_max_entries(2048, 0);
-/// Slots that are free.
+/// Free slots.
 #[map]
 pub static FREE: Stack<u32> = Stack::with_max_entries(2048, 0);
-/// The last cgroup looked up on this CPU, see [`crate::slot`]; memory, io.
+/// The last cgroup looked up on this CPU, see [`crate::slot`]: memory, io.
 #[map]
 pub static CACHE: PerCpuArray<u64> = PerCpuArray::with_max_entries(2, 0);
 
@@ -79,7 +78,7 @@ pub static COMPACTION_TIME: PerCpuArray<Histogram> = PerCpuArray::with_max_entri
 pub static MAJOR_FAULT_TIME: PerCpuArray<Histogram> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 pub static KSWAPD: PerCpuArray<[u64; kswapd::word::COUNT]> = PerCpuArray::with_max_entries(kswapd::NODES, 0);
-/// Since when a node's kswapd is awake; zero while it sleeps. Not counted per CPU: the thread may move.
+/// Since when the node's kswapd is awake; zero while it sleeps. Not per CPU, because the thread may migrate.
 #[map]
 pub static KSWAPD_SINCE: Array<u64> = Array::with_max_entries(kswapd::NODES, 0);
 #[map]
@@ -90,36 +89,35 @@ pub static BLOCK: PerCpuHashMap<block::DeviceOperation, [u64; block::device_word
 pub static TRANSFER: PerCpuArray<[u64; transfer::word::COUNT]> = PerCpuArray::with_max_entries(2048, 0);
 #[map]
 pub static TRANSFER_TIME: PerCpuArray<Histogram> = PerCpuArray::with_max_entries(transfer::DIRECTIONS as u32, 0);
-/// The driver's call that a thread is in, see [`crate::transfer`].
+/// Calls of the CUDA driver in progress, by thread id, see [`crate::transfer`].
 #[map]
 pub static TRANSFER_CALLS: HashMap<u32, Call> = HashMap::with_max_entries(16384, 0);
-/// What is allocated, and its bytes.
+/// Sizes of allocations in bytes.
 #[map]
 pub static TRANSFER_ALLOCATIONS: HashMap<transfer::Allocation, u64> = HashMap::with_max_entries(65536, 0);
-/// What each process holds.
 #[map]
 pub static TRANSFER_PROCESSES: HashMap<u32, transfer::Process> = HashMap::with_max_entries(4096, 0);
 
-/// What a thread began and has not ended, see [`crate::stopwatch`].
+/// Operations that began and have not ended, by thread and kind, see [`crate::stopwatch`].
 #[map]
 pub static STOPWATCH: HashMap<u64, Started> = HashMap::with_max_entries(16384, 0);
-/// When a request was issued, by its address; zero once it has arrived. The kernel uses the memory of its requests again and
-/// again, and so the entries stay: making and removing one for each IO would cost more than everything else about it. Those
-/// that were not used for long make room. At [`collector_common::block::ATTACHED`] is none.
+/// Time of issue, by address of the request; zero once it has completed. The kernel reuses the memory of requests, so entries
+/// stay: adding and deleting one per IO would cost more than the rest of the program. Entries that were not used for long are
+/// evicted. The key [`collector_common::block::ATTACHED`] is no request.
 #[map]
 pub static IN_FLIGHT: LruHashMap<u64, u64> = LruHashMap::with_max_entries(16384, 0);
-/// The latest reclaim of a thread: the cause of the OOM kill that may follow.
+/// The last reclaim of a thread: the cause of an OOM kill that may follow.
 #[map]
 pub static LAST_RECLAIM: LruHashMap<u32, Cause> = LruHashMap::with_max_entries(4096, 0);
-/// The OOM kill that a thread is about to do.
+/// The OOM kill that a thread is about to perform.
 #[map]
 pub static OOM_CAUSE: LruHashMap<u32, Cause> = LruHashMap::with_max_entries(256, 0);
-/// Victims known by their pid alone, until they exit.
+/// Victims of which only the pid is known, until they exit.
 #[map]
 pub static PENDING: HashMap<u32, oom::Victim> = HashMap::with_max_entries(1024, 0);
-/// Where an OOM record is put together.
+/// Buffer for an OOM record.
 #[map]
 pub static VICTIM: PerCpuArray<oom::Victim> = PerCpuArray::with_max_entries(1, 0);
-/// Where a cgroup record is put together: it is larger than a program's stack.
+/// Buffer for a cgroup record, which is larger than a program's stack.
 #[map]
 pub static CHANGE: PerCpuArray<cgroup::Change> = PerCpuArray::with_max_entries(1, 0);

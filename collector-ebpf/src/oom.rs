@@ -14,17 +14,17 @@ use crate::emit;
 use crate::kernel::{self, Address, Css, layout, read};
 use crate::map::{Cause, LAST_RECLAIM, OOM_CAUSE, PENDING, VICTIM};
 
-/// A cause older than this belongs to something else: the kill follows within the time that the kernel needs to print
-/// its report, to a slow serial console if it must.
+/// Older causes belong to another event: the kill follows as soon as the kernel has printed its report, which can be slow on
+/// a serial console.
 const FRESH_NS: u64 = 30_000_000_000;
 
-/// `oom:mark_victim` runs in the killer's context: the victim is the argument. It runs under the kernel's `oom_lock`, so
-/// that this CPU's record cannot be written twice at once.
+/// `oom:mark_victim` runs in the context of the killer; the victim is the argument. It runs under the kernel's `oom_lock`,
+/// so this CPU's record is never written twice at once.
 #[raw_tracepoint(tracepoint = "mark_victim")]
 #[allow(clippy::needless_borrows_for_generic_args, reason = "by value it would be copied to the stack")]
 pub fn oom_mark_victim(ctx: RawTracePointContext) -> i32 {
     let Some(record) = VICTIM.get_ptr_mut(0) else { return 0 };
-    // SAFETY: from a successful lookup, and ours alone, see above.
+    // SAFETY: from a successful lookup, and not shared, see above.
     let record = unsafe { &mut *record };
     mark(record);
     if layout!(victim_is_pid) != 1 {
@@ -40,7 +40,7 @@ pub fn oom_mark_victim(ctx: RawTracePointContext) -> i32 {
     0
 }
 
-/// Attached only where the mark carries a pid: the exit of that thread brings the rest.
+/// Attached only where `mark_victim` passes a pid: the rest is read when that thread exits.
 #[raw_tracepoint(tracepoint = "sched_process_exit")]
 pub fn oom_process_exit(ctx: RawTracePointContext) -> i32 {
     let task: Address = ctx.arg(0);
@@ -62,7 +62,7 @@ pub fn oom_kill_process_kprobe(ctx: ProbeContext) -> i32 {
     ctx.arg(0).map_or(0, note)
 }
 
-/// Takes down whose limit the `struct oom_control` names; none is the host's.
+/// Stores which cgroup's limit the `struct oom_control` names; null means that the host is out of memory.
 #[inline(always)]
 fn note(control: Address) -> i32 {
     let memcg: Address = read(control, layout!(oom_control_memcg));
@@ -73,23 +73,23 @@ fn note(control: Address) -> i32 {
     } else {
         Cause { ns, scope: Scope::Memcg as u64, limited: Css::of_memcg(memcg).id() }
     };
-    // As with the latest reclaim: the map makes room by itself.
+    // The map evicts old entries, like `LAST_RECLAIM`.
     let _ = OOM_CAUSE.insert(kernel::current_tid(), cause, 0);
     0
 }
 
-/// What the OOM killer said itself, or else the reclaim that failed.
+/// From the OOM killer itself if it was seen, otherwise from the reclaim that failed.
 #[inline(always)]
 fn cause(tid: u32, now: u64) -> Cause {
     let fresh = |cause: &&Cause| now.saturating_sub(cause.ns) < FRESH_NS;
     // SAFETY: written by this thread alone.
-    let told = unsafe { OOM_CAUSE.get(tid) }.filter(fresh).copied();
+    let noted = unsafe { OOM_CAUSE.get(tid) }.filter(fresh).copied();
     // SAFETY: as above.
-    let cause = told.or_else(|| unsafe { LAST_RECLAIM.get(tid) }.filter(fresh).copied());
+    let cause = noted.or_else(|| unsafe { LAST_RECLAIM.get(tid) }.filter(fresh).copied());
     cause.unwrap_or(Cause { ns: 0, scope: Scope::Unknown as u64, limited: Id::default() })
 }
 
-/// Everything but the victim itself.
+/// Fills in everything except the victim.
 #[inline(always)]
 fn mark(record: &mut Victim) {
     // SAFETY: the helper has no preconditions.
@@ -102,7 +102,7 @@ fn mark(record: &mut Victim) {
     record.scope = cause.scope as u32;
 }
 
-/// Fills in the victim and sends the record. At its exit a task has no `mm` any more: what that held stays unknown.
+/// Fills in the victim and sends the record. An exiting task no longer has an `mm`: its counts stay unknown.
 #[inline(always)]
 fn send(ctx: &impl EbpfContext, task: Address, record: &mut Victim) -> i32 {
     record.cgroup = Css::of_task(task).id();
@@ -124,20 +124,20 @@ fn send(ctx: &impl EbpfContext, task: Address, record: &mut Victim) -> i32 {
         record.file = pages(mm, layout!(mm_rss_file));
         record.shmem = pages(mm, layout!(mm_rss_shmem));
         record.swap = pages(mm, layout!(mm_rss_swap));
-        // The high-water mark is brought up to date only now and then: the kernel takes the larger of the two as well
+        // The high-water mark is updated only now and then: the larger of the two is the peak, as in the kernel
         // (get_mm_hiwater_rss).
         let resident = record.anon + record.file + record.shmem;
         record.peak = resident.max(read(mm, layout!(mm_hiwater_rss)));
     }
     debug!(ctx, "oom: victim {}, trigger {}", record.victim.pid, record.trigger.pid);
-    // SAFETY: the record is all numbers, without padding.
+    // SAFETY: the record consists of numbers, without padding.
     emit::send_bytes(Ring::Critical, unsafe {
         core::slice::from_raw_parts(core::ptr::from_ref(record).cast::<u8>(), size_of::<Victim>())
     });
     0
 }
 
-/// One of the counts of an `mm`. It is kept per CPU and summed now and then, and may read as slightly negative.
+/// A count of an `mm`. It is kept per CPU and summed now and then, so it can be slightly negative.
 #[inline(always)]
 fn pages(mm: Address, offset: u32) -> u64 {
     read::<i64>(mm, offset).max(0) as u64

@@ -55,7 +55,7 @@ fn end(ctx: &RawTracePointContext, lap: Lap, kind: Kind, scope: Scope) -> i32 {
     let mut limited = Id::default();
     if layout!(reclaim_end_memcg) != ABSENT {
         let memcg: Address = argument(ctx, layout!(reclaim_end_memcg));
-        // The host's own reclaim has none.
+        // Null for the host's own reclaim.
         if !memcg.is_null() {
             let target = Css::of_memcg(memcg);
             if let Some(row) = RECLAIM.get_ptr_mut(slot::of(target, Controller::Memory)) {
@@ -80,11 +80,11 @@ fn end(ctx: &RawTracePointContext, lap: Lap, kind: Kind, scope: Scope) -> i32 {
     0
 }
 
-/// An OOM kill is the failure of a reclaim by the same thread, moments before: which kind it was tells whose memory was
+/// An OOM kill follows a failed reclaim of the same thread within moments. The kind of that reclaim shows whose memory ran
 /// out, without a probe on the OOM killer itself.
 #[inline(always)]
 fn remember(now: u64, scope: Scope, limited: Id) {
     let cause = Cause { ns: now, scope: scope as u64, limited };
-    // The map forgets its oldest entry by itself; a cause that is missing makes a scope unknown, not a kill unseen.
+    // The map evicts its oldest entries. Without an entry a kill is still reported, with an unknown scope.
     let _ = LAST_RECLAIM.insert(kernel::current_tid(), cause, 0);
 }

@@ -1,12 +1,12 @@
-//! Slots: every cgroup that something is counted for has a small number, its row in each of the counter maps.
+//! Slots: each cgroup that has counts gets a small number, the index of its row in the counter maps.
 //!
-//! A slot is taken here at the first count, and given back by the collector some time after the cgroup died. Slot 0 is
-//! everybody's who found none.
+//! A program takes a slot at the first count. The collector returns it some time after the cgroup was removed. Slot 0 is
+//! shared by all cgroups that found no free slot.
 //!
-//! Finding the slot of the running task on every page fault must cost next to nothing: each CPU remembers the last one.
-//! What it remembers is keyed by the `serial_nr` of the controller's state, which the kernel never gives out twice, and
-//! not by an address, which it does; so there is nothing to invalidate. Serial and slot share one word, for a program
-//! may be preempted by another on the same CPU and must not leave the serial of one beside the slot of the other.
+//! Finding the slot of the current task must cost next to nothing, since it happens on every page fault. So each CPU caches
+//! the last slot. The key is the `serial_nr` of the controller state, which the kernel never reuses, and not its address,
+//! which it does; so nothing needs to be invalidated. Serial and slot share one word, because another program can preempt
+//! this one on the same CPU and must not mix the serial of one cgroup with the slot of another.
 
 use aya_ebpf::bindings::BPF_NOEXIST;
 use collector_common::cgroup::Id;
@@ -19,7 +19,7 @@ use crate::map::{CACHE, FREE, SLOTS};
 const SLOT_BITS: u32 = 16;
 const SLOT_MASK: u64 = (1 << SLOT_BITS) - 1;
 
-/// Which of a CPU's two memories is used.
+/// Index of the cached word.
 #[derive(Clone, Copy)]
 #[repr(u32)]
 pub enum Controller {
@@ -27,30 +27,29 @@ pub enum Controller {
     Io = 1,
 }
 
-/// The slot of the running task's memory cgroup.
+/// Slot of the current task's memory cgroup.
 #[inline(always)]
 pub fn current() -> u32 {
     of(Css::current(), Controller::Memory)
 }
 
-/// The slot of a cgroup's controller state.
 #[inline(always)]
 pub fn of(css: Css, controller: Controller) -> u32 {
     let Some(cached) = CACHE.get_ptr_mut(controller as u32) else { return 0 };
-    // SAFETY: from a successful lookup; one word, read and written whole.
+    // SAFETY: from a successful lookup; one word, read and written at once.
     let word = unsafe { cached.read_volatile() };
     if word >> SLOT_BITS == css.serial {
         return (word & SLOT_MASK) as u32;
     }
     let slot = find(css);
-    // That there is none is remembered too: on a host with more cgroups than slots every fault would come all this way.
-    // A slot that comes free is then found when this CPU is next used by another cgroup.
+    // A failed lookup is cached too: on a host with more cgroups than slots every fault would be slow. A slot that becomes
+    // free is then found after this CPU has run another cgroup.
     // SAFETY: as above.
     unsafe { cached.write_volatile(css.serial << SLOT_BITS | slot as u64) };
     slot
 }
 
-/// A real call: the way past the cache is long, and would otherwise stand in every program several times.
+/// Not inlined: the slow path is long, and would be in every program several times.
 #[inline(never)]
 fn find(css: Css) -> u32 {
     let id = css.id();
@@ -62,7 +61,7 @@ fn find(css: Css) -> u32 {
 
 #[inline(always)]
 fn get(id: &Id) -> Option<u32> {
-    // SAFETY: a value is a single word, which cannot be read half.
+    // SAFETY: the value is a single word, which is read at once.
     unsafe { SLOTS.get(id) }.copied().filter(|slot| (*slot as u64) <= SLOT_MASK)
 }
 

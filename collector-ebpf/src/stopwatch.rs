@@ -1,4 +1,4 @@
-//! How long a thread was in something: noted at its begin, taken at its end.
+//! Times operations of threads from begin to end.
 
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use collector_common::lost::Stage;
@@ -7,7 +7,7 @@ use crate::emit;
 use crate::kernel::current_tid;
 use crate::map::{STOPWATCH, Started};
 
-/// What can be timed; a thread can be in several at once, one inside the other.
+/// Operations that can be timed. A thread can be in several at once, one inside the other.
 #[derive(Clone, Copy)]
 #[repr(u64)]
 pub enum Lap {
@@ -18,17 +18,16 @@ pub enum Lap {
     SwapFault = 4,
 }
 
-/// An end.
+/// A timed operation that has ended.
 #[derive(Clone, Copy)]
 pub struct Stopped {
-    /// The time of the end.
+    /// Time of the end.
     pub now: u64,
-    /// How long it took.
+    /// Duration in nanoseconds.
     pub ns: u64,
     pub note: u64,
 }
 
-/// Notes that the running thread begins something.
 #[inline(always)]
 pub fn start(lap: Lap, note: u64) {
     // SAFETY: the helper has no preconditions.
@@ -38,8 +37,8 @@ pub fn start(lap: Lap, note: u64) {
     }
 }
 
-/// Takes what the running thread began. `None` is counted as lost: the begin came before the programs were attached, or
-/// found no room.
+/// Takes the time since [`start`]. `None` is counted as lost: the begin was before the programs were attached, or found no
+/// room.
 #[inline(always)]
 pub fn stop(lap: Lap) -> Option<Stopped> {
     let key = key(lap);

@@ -1,7 +1,7 @@
 //! transfer: see `collector_common::transfer`.
 //!
-//! The driver's functions may call each other: what a thread is in is known by where its stack was at the entry, and what
-//! it calls further down is part of it.
+//! Functions of the driver can call each other. The stack pointer at entry identifies the outermost call; calls further down
+//! the stack are part of it and not counted.
 
 use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_probe_read_user};
@@ -16,9 +16,9 @@ use crate::map::{Call, TRANSFER, TRANSFER_ALLOCATIONS, TRANSFER_CALLS, TRANSFER_
 use crate::slot::{self, Controller};
 use crate::{counter, emit};
 
-/// No direction: both ends are on devices.
+/// No direction: both addresses are in GPU memory.
 const NONE: u32 = DIRECTIONS as u32;
-/// Copies of a batch that are looked at.
+/// Most copies of a batch that are read.
 const BATCH: u64 = 4096;
 
 #[uprobe]
@@ -36,7 +36,7 @@ pub fn transfer_copy(ctx: ProbeContext) -> u32 {
     begin(&ctx, 1, argument(&ctx, 2), direction(argument(&ctx, 0), argument(&ctx, 1)), 0)
 }
 
-/// Where the first of a batch goes, all of it goes.
+/// The direction of the first copy is taken for the whole batch.
 #[uprobe]
 pub fn transfer_batch(ctx: ProbeContext) -> u32 {
     let (sizes, count) = (argument(&ctx, 2), argument(&ctx, 3));
@@ -69,7 +69,7 @@ pub fn transfer_batch(ctx: ProbeContext) -> u32 {
 #[uretprobe]
 pub fn transfer_copy_end(ctx: RetProbeContext) -> u32 {
     let Some(call) = end(&ctx) else { return 0 };
-    // The mask tells the verifier what the comparison promises.
+    // The mask shows the verifier the bound of the comparison below.
     let direction = call.kind & 3;
     if ctx.ret::<u32>() != 0 || direction >= NONE {
         return 0;
@@ -134,7 +134,7 @@ pub fn transfer_free(ctx: ProbeContext) -> u32 {
 pub fn transfer_release_end(ctx: RetProbeContext) -> u32 {
     let Some(call) = end(&ctx) else { return 0 };
     if ctx.ret::<u32>() != 0 {
-        // It is still there.
+        // The release failed: it is still allocated.
         keep_at(allocation(call.address, call.kind), call.bytes);
     } else {
         charge(call.kind, call.bytes.wrapping_neg());
@@ -142,18 +142,18 @@ pub fn transfer_release_end(ctx: RetProbeContext) -> u32 {
     0
 }
 
-/// What is released is forgotten before the driver does it: a moment later it may give the address to another thread.
+/// The allocation is removed before the driver releases it: right after, the driver can give the address to another thread.
 #[inline(always)]
 fn release(ctx: &ProbeContext, memory: Memory) -> u32 {
     let address = argument(ctx, 0);
     let key = allocation(address, memory as u32);
-    // SAFETY: a single word, which cannot be read half.
+    // SAFETY: a single word, which is read at once.
     let Some(bytes) = (unsafe { TRANSFER_ALLOCATIONS.get(key) }).copied() else { return 0 };
     let _ = TRANSFER_ALLOCATIONS.remove(key);
     begin(ctx, address, bytes, memory as u32, 0)
 }
 
-/// A call of the function that was being noted when the thread's stack was further up is part of that one.
+/// A call within another one, further down the stack, is part of that one.
 #[inline(always)]
 fn begin(ctx: &ProbeContext, address: u64, bytes: u64, kind: u32, indirect: u32) -> u32 {
     let (tid, stack) = (kernel::current_tid(), stack(ctx));
@@ -169,14 +169,14 @@ fn begin(ctx: &ProbeContext, address: u64, bytes: u64, kind: u32, indirect: u32)
     0
 }
 
-/// Takes what the running thread began; `None` at the end of what was called further down, or began before the probes
-/// were there.
+/// Takes the call that the thread began. `None` at the end of an inner call, or of one that began before the probes were
+/// attached.
 #[inline(always)]
 fn end(ctx: &RetProbeContext) -> Option<Call> {
     let tid = kernel::current_tid();
     // SAFETY: only this thread writes or removes its entry.
     let call = unsafe { TRANSFER_CALLS.get(tid) }.copied()?;
-    // Some architectures return by taking the address off the stack.
+    // Some architectures pop the return address off the stack.
     let popped = stack(ctx).wrapping_sub(call.stack);
     if popped != 0 && popped != 8 {
         return None;
@@ -188,8 +188,8 @@ fn end(ctx: &RetProbeContext) -> Option<Call> {
 #[inline(always)]
 fn keep(call: &Call) {
     let key = allocation(call.address, call.kind);
-    // The end of a context frees what is in it without a call for each.
-    // SAFETY: a single word, which cannot be read half.
+    // When a context ends, the driver frees all that is in it without a call for each: the address may still have an entry.
+    // SAFETY: a single word, which is read at once.
     let before = unsafe { TRANSFER_ALLOCATIONS.get(key) }.copied().unwrap_or(0);
     keep_at(key, call.bytes);
     charge(call.kind, call.bytes.wrapping_sub(before));
@@ -202,14 +202,14 @@ fn keep_at(key: Allocation, bytes: u64) {
     }
 }
 
-/// Adds to what the running process holds.
+/// Adds to what the current process holds.
 #[inline(never)]
 fn charge(kind: u32, bytes: u64) -> u32 {
     let pid = pid();
     let mut process = TRANSFER_PROCESSES.get_ptr_mut(pid);
     if process.is_none() {
         let new = Process { bytes: [0; MEMORIES], cgroup: Css::current().id() };
-        // Another thread may be first: then its entry is used.
+        // If another thread was first, its entry is used.
         let _ = TRANSFER_PROCESSES.insert(pid, new, aya_ebpf::bindings::BPF_NOEXIST as u64);
         process = TRANSFER_PROCESSES.get_ptr_mut(pid);
     }
@@ -242,41 +242,41 @@ fn refused(call: &Call, code: u32) -> u32 {
     0
 }
 
-/// Which way a copy goes that does not say.
+/// Direction of a copy whose function does not say it.
 #[inline(always)]
 fn direction(to: u64, from: u64) -> u32 {
-    match (end_of_copy(to), end_of_copy(from)) {
-        (End::Device | End::Unseen, End::Host) => Direction::HostToDevice as u32,
-        (End::Host, End::Device | End::Unseen) => Direction::DeviceToHost as u32,
-        (End::Device, End::Device) => NONE,
+    match (side(to), side(from)) {
+        (Side::Device | Side::Unseen, Side::Host) => Direction::HostToDevice as u32,
+        (Side::Host, Side::Device | Side::Unseen) => Direction::DeviceToHost as u32,
+        (Side::Device, Side::Device) => NONE,
         _ => Direction::Unknown as u32,
     }
 }
 
-/// What one end of a copy is.
-enum End {
+/// The memory at one end of a copy.
+enum Side {
     Device,
     Host,
-    /// Memory of a device that was allocated unseen or begins further down, or of the host that was never touched.
+    /// GPU memory whose allocation was not seen or that begins at a lower address, or host memory that was never touched.
     Unseen,
 }
 
-/// What was allocated here says it. Of what was not, the process can read the host's memory: the driver keeps the addresses
-/// of a device's free of anything else (CUDA C++ Programming Guide, Unified Virtual Address Space).
+/// Known if its allocation was seen. Otherwise, memory that the process can read is the host's: the driver reserves the
+/// addresses of GPU memory (CUDA C++ Programming Guide, Unified Virtual Address Space).
 #[inline(always)]
-fn end_of_copy(address: u64) -> End {
+fn side(address: u64) -> Side {
     let is = |memory: Memory| {
-        // SAFETY: a single word, which cannot be read half.
+        // SAFETY: a single word, which is read at once.
         unsafe { TRANSFER_ALLOCATIONS.get(allocation(address, memory as u32)) }.is_some()
     };
     // SAFETY: the helper checks the address that it reads.
     let readable = || unsafe { bpf_probe_read_user(address as *const u8) }.is_ok();
     if is(Memory::Device) {
-        End::Device
+        Side::Device
     } else if is(Memory::Pinned) || readable() {
-        End::Host
+        Side::Host
     } else {
-        End::Unseen
+        Side::Unseen
     }
 }
 
@@ -295,7 +295,6 @@ fn argument(ctx: &ProbeContext, index: usize) -> u64 {
     ctx.arg(index).unwrap_or(0)
 }
 
-/// The thread's stack pointer.
 #[inline(always)]
 fn stack(ctx: &impl EbpfContext) -> u64 {
     #[cfg(bpf_target_arch = "x86_64")]

@@ -1,4 +1,4 @@
-//! The built `headroom` as a child process, with a configuration, an endpoint and a record of its own.
+//! The built `headroom` as a child process, with its own configuration, endpoint and record.
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -16,12 +16,12 @@ use crate::binary::binary;
 use crate::exposition::Exposition;
 use crate::user;
 
-/// How long anything that the agent does may take before a test gives up: the machines are slow at times.
+/// How long the agent may take for anything before a test fails. Machines are slow at times.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
-/// A running agent. Dropped, it is killed and its files are removed.
+/// A running agent. When dropped, it is killed and its files are removed.
 pub struct Agent {
     child: Child,
     directory: PathBuf,
@@ -33,12 +33,12 @@ pub struct Agent {
 /// What was read of its record so far.
 #[derive(Default)]
 struct Record {
-    /// Up to this byte.
+    /// Offset in bytes.
     read: u64,
     samples: Vec<Sample>,
 }
 
-/// A directory of its own for one test.
+/// Creates a directory for one test.
 pub fn scratch() -> PathBuf {
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let directory = std::env::temp_dir().join(format!("headroom-test-{}-{number}", std::process::id()));
@@ -46,12 +46,12 @@ pub fn scratch() -> PathBuf {
     directory
 }
 
-/// A command that runs `headroom VERB` untouched by the environment's own configuration.
+/// A command that runs `headroom VERB`, without any configuration from the environment.
 pub fn headroom(verb: &str) -> Command {
     headroom_at(&binary(), verb)
 }
 
-/// The same with the binary in another place.
+/// The same for a binary in another place.
 pub fn headroom_at(binary: &Path, verb: &str) -> Command {
     let mut command = Command::new(binary);
     for (name, _) in std::env::vars_os() {
@@ -64,36 +64,36 @@ pub fn headroom_at(binary: &Path, verb: &str) -> Command {
 }
 
 impl Agent {
-    /// Starts it with this configuration (TOML, without `listen` and `lock`), and waits until it is ready.
+    /// Starts an agent with this configuration (TOML, without `listen` and `lock`), and waits until it is ready.
     pub fn start(config: &str) -> Agent {
         let mut agent = Agent::spawn(config, |_| {});
         agent.await_ready();
         agent
     }
 
-    /// The same without a record, which has a cost of its own.
+    /// The same without a record, which has a cost.
     pub fn start_unrecorded(config: &str) -> Agent {
         let mut agent = Agent::launch(&binary(), scratch(), config, None, |_| {});
         agent.await_ready();
         agent
     }
 
-    /// Starts it without waiting; `adjust` may change the command.
+    /// Starts an agent without waiting; `adjust` may change the command.
     pub fn spawn(config: &str, adjust: impl FnOnce(&mut Command)) -> Agent {
         Agent::spawn_recording(config, "record.jsonl".as_ref(), adjust)
     }
 
-    /// The same with a record elsewhere than in its own directory, where alone it is read back.
+    /// The same with a record at another path. [`Agent::samples`] then reads nothing.
     pub fn spawn_recording(config: &str, record: &Path, adjust: impl FnOnce(&mut Command)) -> Agent {
         Agent::launch(&binary(), scratch(), config, Some(record), adjust)
     }
 
-    /// Starts it as a user who is nobody else, with exactly these capabilities, and without waiting.
+    /// Starts an agent as an unprivileged user with exactly these capabilities, without waiting.
     pub fn spawn_as_user(capabilities: &[Capability], config: &str) -> Agent {
         let directory = scratch();
         let installed = user::install(&directory);
         Agent::launch(&installed, directory, config, Some("record.jsonl".as_ref()), |command| {
-            user::turn(command, capabilities)
+            user::run_as(command, capabilities)
         })
     }
 
@@ -120,12 +120,11 @@ impl Agent {
         Agent { child, directory, record: Mutex::default(), address: String::new() }
     }
 
-    /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Where its configuration, lock, log and record are.
+    /// Directory of its configuration, lock, log and record.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
@@ -137,9 +136,9 @@ impl Agent {
             if let Some(status) = self.child.try_wait().unwrap() {
                 panic!("the agent ended with {status}:\n{}", self.log());
             }
-            if let Some((scheme, address)) = self.told() {
+            if let Some((scheme, address)) = self.endpoint() {
                 self.address = address;
-                // Who wants TLS or a password must be asked by who knows them: that it listens is all there is to see.
+                // With TLS or a password this cannot ask: that the agent listens must do.
                 let answer = get(&self.address, "/-/ready", "");
                 if scheme == "https" || answer.starts_with("HTTP/1.1 401") || answer.starts_with("HTTP/1.1 200") {
                     return;
@@ -150,34 +149,34 @@ impl Agent {
         }
     }
 
-    /// Where it says that its metrics are: how it is spoken to, and its address.
-    fn told(&self) -> Option<(String, String)> {
+    /// Scheme and address of its metrics, from its log.
+    fn endpoint(&self) -> Option<(String, String)> {
         let log = self.log();
         let url = log.split("metrics at ").nth(1)?.split("/metrics").next()?;
         let (scheme, address) = url.split_once("://")?;
         Some((scheme.to_owned(), address.to_owned()))
     }
 
-    /// What it logged so far.
+    /// Its log so far.
     pub fn log(&self) -> String {
         fs::read_to_string(self.directory.join("log")).unwrap_or_default()
     }
 
-    /// How many OOM kills it has told of.
+    /// OOM kills in its log so far.
     pub fn kills(&self) -> usize {
         self.log().lines().filter(|line| line.contains("OOM kill of ") && line.contains("trigger_pid")).count()
     }
 
-    /// Waits until it has told of so many.
+    /// Waits until its log has this many OOM kills.
     pub fn await_kills(&self, count: usize) {
         let deadline = Instant::now() + PATIENCE;
         while self.kills() < count {
-            assert!(Instant::now() < deadline, "{} kills of {count} are told:\n{}", self.kills(), self.log());
+            assert!(Instant::now() < deadline, "{} of {count} kills are reported:\n{}", self.kills(), self.log());
             std::thread::sleep(Duration::from_millis(50));
         }
     }
 
-    /// Everything it publishes now.
+    /// Everything that it publishes now.
     pub fn scrape(&self) -> Exposition {
         let accept = "Accept: application/openmetrics-text; version=1.0.0\r\n";
         let response = get(&self.address, "/metrics", accept);
@@ -186,7 +185,7 @@ impl Agent {
         Exposition::parse(body)
     }
 
-    /// Scrapes until `done` holds, and gives that exposition.
+    /// Scrapes until `done` holds, and returns that exposition.
     pub fn scrape_until(&self, what: &str, done: impl Fn(&Exposition) -> bool) -> Exposition {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -194,28 +193,28 @@ impl Agent {
             if done(&exposition) {
                 return exposition;
             }
-            assert!(Instant::now() < deadline, "{what} is not to be seen:\n{}", exposition.text);
+            assert!(Instant::now() < deadline, "{what} did not appear:\n{}", exposition.text);
             std::thread::sleep(Duration::from_millis(50));
         }
     }
 
-    /// Waits until everything that happened before this call has been read: two whole rounds.
+    /// Waits for two whole rounds: then the agent has read everything that happened before this call.
     pub fn settle(&self) -> Exposition {
         let rounds = || self.read_on().samples.iter().filter(|sample| sample.reading == Reading::Tick).count();
         let (begun, deadline) = (rounds(), Instant::now() + PATIENCE);
         while rounds() < begun + 2 {
-            assert!(Instant::now() < deadline, "no end of a round:\n{}", self.log());
+            assert!(Instant::now() < deadline, "no round ended:\n{}", self.log());
             std::thread::sleep(Duration::from_millis(20));
         }
         self.scrape()
     }
 
-    /// The samples recorded so far; a line that is being written is left out.
+    /// Samples recorded so far, without a line that is still being written.
     pub fn samples(&self) -> Vec<Sample> {
         self.read_on().samples.clone()
     }
 
-    /// Reads what was recorded since the last time: a long record is not read again and again.
+    /// Reads only what was recorded since the last call.
     fn read_on(&self) -> MutexGuard<'_, Record> {
         let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
         let mut text = Vec::new();
@@ -232,25 +231,24 @@ impl Agent {
         record
     }
 
-    /// Sends it a signal.
     pub fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
-    /// Waits for its end.
+    /// Waits until it exits.
     pub fn wait(&mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
-            assert!(Instant::now() < deadline, "the agent does not end:\n{}", self.log());
+            assert!(Instant::now() < deadline, "the agent does not exit:\n{}", self.log());
             std::thread::sleep(Duration::from_millis(5));
         }
     }
 
-    /// Stops it as systemd would, and gives all it recorded.
+    /// Stops it as systemd would, and returns everything that it recorded.
     pub fn stop(mut self) -> Vec<Sample> {
         self.signal(rustix::process::Signal::TERM);
         let status = self.wait();
@@ -267,7 +265,7 @@ impl Drop for Agent {
     }
 }
 
-/// A plain HTTP GET: the whole response, empty if there is none.
+/// A plain HTTP GET: the whole response; empty if there is none.
 pub fn get(address: &str, path: &str, headers: &str) -> String {
     let Ok(mut stream) = TcpStream::connect(address) else { return String::new() };
     let _ = stream.set_read_timeout(Some(PATIENCE));

@@ -1,4 +1,4 @@
-//! An allocator that counts: the calls of each thread, and while somebody watches, the bytes on the heap.
+//! An allocator that counts the calls of each thread and, during [`peak`], the bytes on the heap.
 //!
 //! A program that measures declares it: `#[global_allocator] static ALLOCATOR: Counting = Counting;`.
 
@@ -15,7 +15,7 @@ thread_local! {
     static COUNT: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Allocations of the calling thread so far: other threads do not disturb it.
+/// Allocations of the calling thread so far; other threads do not count.
 pub fn count() -> u64 {
     COUNT.get()
 }
@@ -25,12 +25,12 @@ pub fn others() -> u64 {
     TOTAL.load(Ordering::Relaxed).saturating_sub(count())
 }
 
-/// The most bytes by which the heap of the whole process grew while this was done: for a process that does nothing else.
-pub fn peak(deed: impl FnOnce()) -> usize {
+/// Largest growth of the process's heap during `action`, in bytes. The process must do nothing else.
+pub fn peak(action: impl FnOnce()) -> usize {
     HEAP.store(0, Ordering::SeqCst);
     PEAK.store(0, Ordering::SeqCst);
     WATCHED.store(true, Ordering::SeqCst);
-    deed();
+    action();
     WATCHED.store(false, Ordering::SeqCst);
     usize::try_from(PEAK.load(Ordering::SeqCst)).unwrap_or_default()
 }
@@ -40,7 +40,7 @@ pub struct Counting;
 
 fn tick() {
     TOTAL.fetch_add(1, Ordering::Relaxed);
-    // A thread that is going away is not measured any more.
+    // A thread that is exiting is no longer counted.
     let _ = COUNT.try_with(|count| count.set(count.get() + 1));
 }
 
@@ -52,7 +52,7 @@ fn change(taken: usize, given_back: usize) {
     }
 }
 
-// SAFETY: everything is left to the system's allocator.
+// SAFETY: all calls are passed to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         tick();

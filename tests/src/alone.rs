@@ -1,14 +1,14 @@
-//! Tests that measure or change the whole process: each runs in a process of its own, beside those that run meanwhile.
+//! For tests that measure or change the whole process: each runs in a process of its own.
 
 use std::env;
 use std::process::Command;
 
-/// Set in the process that has one test alone.
+/// Set in a process that runs a single test.
 const ALONE: &str = "HEADROOM_ALONE";
 
-/// Whether this process is the test's own. If not, one is made, which runs the test by this name, and its end is waited for.
+/// Whether this process runs a single test. If not, starts a process that runs the test, and waits for it.
 ///
-/// `path` is the path of something in the test's body.
+/// `path` is the path of an item in the test's body.
 pub fn is_alone(path: &str) -> bool {
     if env::var_os(ALONE).is_some() {
         return true;
@@ -17,14 +17,14 @@ pub fn is_alone(path: &str) -> bool {
     let name = path.split_once("::").and_then(|(_, rest)| rest.rsplit_once("::")).unwrap().0;
     let mut command = Command::new(env::current_exe().unwrap());
     let output = command.args(["--exact", name, "--nocapture", "--test-threads=1"]).env(ALONE, "1").output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    eprintln!("{said}");
-    assert!(output.status.success(), "in a process of its own, {name} ended with {}", output.status);
-    assert!(said.contains("1 passed"), "there is no test {name}");
+    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    eprintln!("{text}");
+    assert!(output.status.success(), "{name} ended with {} in a process of its own", output.status);
+    assert!(text.contains("1 passed"), "no test is named {name}");
     false
 }
 
-/// Goes on in a process that has this test alone; in any other, returns once that has ended.
+/// Continues in a process that runs only this test. In any other process, returns once that one has ended.
 #[macro_export]
 macro_rules! alone {
     () => {

@@ -1,4 +1,4 @@
-//! What a process has of BPF, and whether the kernel still has it when the process is gone.
+//! BPF objects of a process, and whether the kernel still has them when the process is gone.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -6,31 +6,29 @@ use std::time::{Duration, Instant};
 
 use crate::agent::PATIENCE;
 
-/// Programs and maps that a process has open, or that are loaded.
+/// Ids of programs and maps that a process has open, or that are loaded.
 #[derive(Debug, Default, PartialEq)]
 pub struct Objects {
-    /// By their ids.
     pub programs: BTreeSet<u32>,
-    /// By their ids.
     pub maps: BTreeSet<u32>,
 }
 
 impl Objects {
-    /// Of a process, as /proc tells.
+    /// Of a process, from /proc.
     pub fn of(pid: u32) -> Objects {
         let mut objects = Objects::default();
         for entry in fs::read_dir(format!("/proc/{pid}/fdinfo")).unwrap() {
             let text = fs::read_to_string(entry.unwrap().path()).unwrap_or_default();
             let id =
                 |name| -> Option<u32> { text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok()) };
-            // A link's descriptor names its program as well.
+            // The descriptor of a link also names its program.
             objects.programs.extend(id("prog_id:"));
             objects.maps.extend(id("map_id:"));
         }
         objects
     }
 
-    /// Those of them that the kernel still has.
+    /// Those that the kernel still has.
     pub fn left(&self) -> Objects {
         let programs = aya::programs::loaded_programs().filter_map(|program| Some(program.ok()?.id()));
         let maps = aya::maps::loaded_maps().filter_map(|map| Some(map.ok()?.id()));
@@ -40,11 +38,11 @@ impl Objects {
         }
     }
 
-    /// The kernel frees them a moment after the last descriptor is closed.
+    /// Waits until all are gone: the kernel frees them a moment after the last descriptor is closed.
     pub fn await_gone(&self) {
         let deadline = Instant::now() + PATIENCE;
         while self.left() != Objects::default() {
-            assert!(Instant::now() < deadline, "left in the kernel: {:?}", self.left());
+            assert!(Instant::now() < deadline, "still in the kernel: {:?}", self.left());
             std::thread::sleep(Duration::from_millis(20));
         }
     }

@@ -1,4 +1,4 @@
-//! Throwaway cgroups, on v1 and v2 alike.
+//! Temporary cgroups, on v1 and v2 alike.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -13,43 +13,43 @@ use collector::source::root::Root;
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
-/// A cgroup in one or more hierarchies. Dropped, its processes are killed and it is removed.
+/// A cgroup in one or more hierarchies. When dropped, its processes are killed and it is removed.
 pub struct Cgroup {
-    /// Its path from the root of its hierarchies: how the agent names it.
+    /// Path from the root of its hierarchies: its name in the agent.
     pub path: String,
     hierarchies: Hierarchies,
-    /// Those that it is in.
+    /// The hierarchies that it is in.
     trees: Vec<Hierarchy>,
 }
 
 impl Cgroup {
-    /// Makes one whose name begins with `name`, in the memory hierarchy and, where that is another, in the io hierarchy.
+    /// Makes a cgroup with this prefix in the memory hierarchy and, if that is another, in the io hierarchy.
     pub fn new(name: &str) -> Cgroup {
         Cgroup::at(&fresh(name))
     }
 
-    /// Makes one in every hierarchy that has a controller or tells of pressure.
+    /// Makes a cgroup in every hierarchy that has a controller or reports pressure.
     pub fn everywhere(name: &str) -> Cgroup {
         let hierarchies = Hierarchies::find(&Root::default()).unwrap();
         let trees = hierarchies.all().into_iter().cloned().collect();
         Cgroup::within(&fresh(name), hierarchies, trees)
     }
 
-    /// Makes one in the hierarchy of one controller alone.
+    /// Makes a cgroup in the hierarchy of one controller.
     pub fn only(name: &str, controller: Controller) -> Cgroup {
         let hierarchies = Hierarchies::find(&Root::default()).unwrap();
         let trees = vec![hierarchies.of(controller).unwrap().clone()];
         Cgroup::within(&fresh(name), hierarchies, trees)
     }
 
-    /// Makes one below this one.
+    /// Makes a cgroup below this one.
     pub fn child(&self, name: &str) -> Cgroup {
-        self.divide();
+        self.delegate_memory();
         Cgroup::at(&format!("{}/{name}", self.path))
     }
 
-    /// Has the memory of what is below it accounted by itself: on cgroup v2 that is asked for.
-    pub fn divide(&self) {
+    /// Enables memory accounting for each cgroup below this one, which cgroup v2 does not do by itself.
+    pub fn delegate_memory(&self) {
         if self.is_v2() {
             fs::write(self.memory().join("cgroup.subtree_control"), "+memory").unwrap();
         }
@@ -83,55 +83,55 @@ impl Cgroup {
         self.hierarchies.memory.root.join(&self.path[1..])
     }
 
-    /// A file of it in a controller's hierarchy.
+    /// Its file in a controller's hierarchy.
     pub fn file(&self, controller: Controller, name: &str) -> PathBuf {
         self.hierarchies.of(controller).unwrap().root.join(&self.path[1..]).join(name)
     }
 
-    /// The files that a process writes `0` to when it joins: the memory hierarchy's last, so that joining the others is
-    /// not charged.
+    /// Files to which a process writes `0` to join. The memory hierarchy comes last, so that joining the others is not
+    /// charged.
     pub fn procs(&self) -> Vec<PathBuf> {
         self.directories().iter().rev().map(|directory| directory.join("cgroup.procs")).collect()
     }
 
-    /// Its id in the memory hierarchy: the inode of its directory.
+    /// Id in the memory hierarchy: the inode number of its directory.
     pub fn memory_id(&self) -> u64 {
         fs::metadata(self.memory()).unwrap().ino()
     }
 
-    /// Sets the memory limit in bytes, without swap.
+    /// Sets the memory limit in bytes, and allows no swap.
     pub fn limit(&self, bytes: u64) {
         let (file, swap) = match self.is_v2() {
             true => ("memory.max", "memory.swap.max"),
             false => ("memory.limit_in_bytes", "memory.swappiness"),
         };
         fs::write(self.memory().join(file), bytes.to_string()).unwrap();
-        // A kernel without swap accounting has no such file, and no swap to go to here.
+        // A kernel without swap accounting has no such file, and there is no swap here either.
         let _ = fs::write(self.memory().join(swap), "0");
     }
 
-    /// The kernel's own count of OOM kills in it, those below it left out.
+    /// The kernel's count of OOM kills in this cgroup, without those below.
     pub fn kills(&self) -> u64 {
         let file = if self.is_v2() { "memory.events.local" } else { "memory.oom_control" };
         let text = fs::read_to_string(self.memory().join(file)).unwrap();
         let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
-        count.unwrap_or_else(|| panic!("{file} counts no kills:\n{text}")).trim().parse().unwrap()
+        count.unwrap_or_else(|| panic!("{file} has no count of kills:\n{text}")).trim().parse().unwrap()
     }
 
-    /// The most memory that was ever charged to it, in bytes, if the kernel says so.
+    /// Peak of memory charged to it in bytes, if the kernel has it.
     pub fn peak(&self) -> Option<u64> {
         let file = if self.is_v2() { "memory.peak" } else { "memory.max_usage_in_bytes" };
         fs::read_to_string(self.memory().join(file)).ok()?.trim().parse().ok()
     }
 
-    /// Runs a command in it: joined before the command begins.
+    /// Runs a command in it.
     pub fn spawn(&self, command: &mut Command) -> Child {
-        self.enclose(command);
+        self.join_before_exec(command);
         command.spawn().unwrap()
     }
 
-    /// Makes a command join it before it begins.
-    pub fn enclose(&self, command: &mut Command) {
+    /// Makes a command join it before exec.
+    pub fn join_before_exec(&self, command: &mut Command) {
         use std::os::unix::process::CommandExt;
         let files: Vec<PathBuf> = self.directories().iter().map(|directory| directory.join("cgroup.procs")).collect();
         // SAFETY: between fork and exec only open, write and close are called.

@@ -1,4 +1,4 @@
-//! A process that calls the stand-in for the CUDA driver's library, word by word as a test says.
+//! A process that calls the stand-in for the CUDA driver's library, as a test commands.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use crate::cgroup::Cgroup;
 
-/// Copies the stand-in, which is built with the tests, into a folder, under the library's name.
+/// Copies the stand-in, which is built with the tests, into a folder under the library's name.
 pub fn install(folder: &Path) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let beside = |folder: &Path| {
@@ -21,7 +21,7 @@ pub fn install(folder: &Path) -> PathBuf {
     library
 }
 
-/// The process. Dropped, it is killed.
+/// The process. When dropped, it is killed.
 pub struct Cuda {
     child: Child,
     input: ChildStdin,
@@ -29,13 +29,13 @@ pub struct Cuda {
 }
 
 impl Cuda {
-    /// Starts it in a cgroup, without the library; `program` is `env!("CARGO_BIN_EXE_provoke")`.
+    /// Starts it in a cgroup, without loading the library; `program` is `env!("CARGO_BIN_EXE_provoke")`.
     pub fn start(program: &str, cgroup: &Cgroup) -> Cuda {
         Cuda::spawn(Command::new(program), cgroup)
     }
 
-    /// Starts it so that the driver shows it this GPU alone.
-    pub fn seeing(program: &str, cgroup: &Cgroup, uuid: &str) -> Cuda {
+    /// Starts it so that the driver shows only this GPU.
+    pub fn with_visible_gpu(program: &str, cgroup: &Cgroup, uuid: &str) -> Cuda {
         let mut command = Command::new(program);
         command.env("CUDA_VISIBLE_DEVICES", uuid);
         Cuda::spawn(command, cgroup)
@@ -47,25 +47,24 @@ impl Cuda {
         Cuda { child, input, output }
     }
 
-    /// Starts it and has it load the library.
+    /// Starts it, and has it load the library.
     pub fn with(program: &str, cgroup: &Cgroup, library: &Path) -> Cuda {
         let mut cuda = Cuda::start(program, cgroup);
         cuda.load(library);
         cuda
     }
 
-    /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// Has it load the library.
     pub fn load(&mut self, library: &Path) {
-        assert_eq!(self.say(&format!("load {}", library.display())), (0, 0));
+        assert_eq!(self.send(&format!("load {}", library.display())), (0, 0));
     }
 
-    /// Says one line; the driver's code and a number.
-    pub fn say(&mut self, line: &str) -> (u32, u64) {
+    /// Sends one command; returns the driver's code and a number.
+    pub fn send(&mut self, line: &str) -> (u32, u64) {
         writeln!(self.input, "{line}").unwrap();
         let mut answer = String::new();
         self.output.read_line(&mut answer).unwrap();
@@ -73,29 +72,29 @@ impl Cuda {
         (code.parse().unwrap(), value.parse().unwrap())
     }
 
-    /// So many copies by this function.
+    /// Copies `times` times with this function.
     pub fn copy(&mut self, function: &str, to: u64, from: u64, bytes: u64, times: u64) {
-        assert_eq!(self.say(&format!("copy {function} {to} {from} {bytes} {times}")).0, 0);
+        assert_eq!(self.send(&format!("copy {function} {to} {from} {bytes} {times}")).0, 0);
     }
 
-    /// So many copies in a batch, one behind the other.
+    /// Copies in a batch of `count`, one after the other in memory.
     pub fn batch(&mut self, function: &str, to: u64, from: u64, bytes: u64, count: u64) {
-        assert_eq!(self.say(&format!("batch {function} {to} {from} {bytes} {count}")).0, 0);
+        assert_eq!(self.send(&format!("batch {function} {to} {from} {bytes} {count}")).0, 0);
     }
 
-    /// The address of what was allocated.
+    /// Allocates, and returns the address.
     pub fn allocate(&mut self, function: &str, bytes: u64) -> u64 {
-        let (code, address) = self.say(&format!("allocate {function} {bytes}"));
+        let (code, address) = self.send(&format!("allocate {function} {bytes}"));
         assert_eq!(code, 0);
         address
     }
 
-    /// A call with an address, which must succeed.
+    /// Calls a function with an address. The call must succeed.
     pub fn call(&mut self, function: &str, address: u64) {
-        assert_eq!(self.say(&format!("call {function} {address}")).0, 0);
+        assert_eq!(self.send(&format!("call {function} {address}")).0, 0);
     }
 
-    /// Lets it end of itself, holding what it holds.
+    /// Lets it exit by itself, without freeing what it holds.
     pub fn end(self) {
         let Cuda { mut child, input, output } = self;
         drop((input, output));

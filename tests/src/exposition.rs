@@ -1,28 +1,26 @@
-//! Reading an OpenMetrics exposition, strictly enough for the tests. Knows nothing of the agent's own types.
+//! A parser of OpenMetrics, strict enough for the tests. Knows nothing of the agent's own types.
 
 use std::collections::BTreeMap;
 
-/// Labels by name.
 pub type Labels = BTreeMap<String, String>;
 
-/// A parsed exposition.
 #[derive(Clone, Debug)]
 pub struct Exposition {
-    /// As it came.
+    /// As received.
     pub text: String,
     /// Every sample: name, labels, value.
     pub samples: Vec<(String, Labels, f64)>,
 }
 
 impl Exposition {
-    /// Parses it. Anything that is not OpenMetrics fails the test.
+    /// Panics on anything that is not OpenMetrics.
     pub fn parse(text: &str) -> Exposition {
         assert!(text.ends_with("# EOF\n"), "no EOF: {}", &text[text.len().saturating_sub(200)..]);
         let samples = text.lines().filter(|line| !line.starts_with('#')).map(sample).collect();
         Exposition { text: text.to_owned(), samples }
     }
 
-    /// The values of all samples of this name whose labels include these.
+    /// Values of all samples with this name and at least these labels.
     pub fn values(&self, name: &str, labels: &[(&str, &str)]) -> Vec<f64> {
         let wanted = |sample: &&(String, Labels, f64)| {
             sample.0 == name && labels.iter().all(|(key, value)| sample.1.get(*key).is_some_and(|have| have == value))
@@ -30,12 +28,12 @@ impl Exposition {
         self.samples.iter().filter(wanted).map(|sample| sample.2).collect()
     }
 
-    /// Their sum; 0 where there is none.
+    /// Their sum; 0 if there are none.
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         self.values(name, labels).iter().sum()
     }
 
-    /// Whether there is any.
+    /// Whether there are any.
     pub fn has(&self, name: &str, labels: &[(&str, &str)]) -> bool {
         !self.values(name, labels).is_empty()
     }

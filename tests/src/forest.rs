@@ -1,4 +1,4 @@
-//! Many throwaway cgroups below one, made and removed quickly. They go even if whoever made them is killed.
+//! Many temporary cgroups below one, made and removed quickly. They are removed even if the test is killed.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -16,14 +16,14 @@ use collector::source::root::Root;
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
-/// Removes the folders that it is given once whoever started it is gone: then there is an end to its input.
+/// Removes the folders in its arguments once its parent is gone, which ends its input.
 const WATCH: &str = r#"trap '' HUP INT TERM; read -r line; find "$@" -depth -type d -delete 2>/dev/null"#;
 
-/// Cgroups below one of its own. Dropped, all are removed.
+/// Cgroups below one of their own. When dropped, all are removed.
 pub struct Forest {
-    /// The path of the one, from the root of its hierarchies.
+    /// Path of that one, from the root of its hierarchies.
     pub path: String,
-    /// Where it is; in the memory hierarchy first.
+    /// Its directories; that in the memory hierarchy comes first.
     directories: Vec<PathBuf>,
     memory: Hierarchy,
     children: Vec<OsString>,
@@ -31,13 +31,13 @@ pub struct Forest {
 }
 
 impl Forest {
-    /// In the memory hierarchy alone; its name begins with `name`.
+    /// In the memory hierarchy only; the name starts with `name`.
     pub fn new(name: &str) -> Forest {
         let hierarchies = Hierarchies::find(&Root::default()).unwrap();
         Forest::within(name, &[&hierarchies.memory])
     }
 
-    /// In every hierarchy that has a controller or tells of pressure.
+    /// In every hierarchy that has a controller or reports pressure.
     pub fn everywhere(name: &str) -> Forest {
         Forest::within(name, &Hierarchies::find(&Root::default()).unwrap().all())
     }
@@ -48,14 +48,14 @@ impl Forest {
         let directories: Vec<PathBuf> = hierarchies.iter().map(|hierarchy| hierarchy.root.join(&path[1..])).collect();
         let mut watch = Command::new("sh");
         watch.args(["-c", WATCH, "sh"]).args(&directories).stdin(Stdio::piped()).stdout(Stdio::null());
-        // Not of our group: what is sent to us from a terminal is not sent to it.
+        // In a process group of its own, so that it does not get signals from a terminal.
         let watch = watch.process_group(0).spawn().unwrap();
         for directory in &directories {
             fs::create_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
         }
         let forest = Forest { path, directories, memory: hierarchies[0].clone(), children: Vec::new(), watch };
         if forest.is_v2() {
-            // What the root hands down; the rest is not to be seen in them.
+            // Only controllers that the root enables can be enabled.
             for controller in ["+memory", "+cpu", "+io"] {
                 let _ = fs::write(forest.directory().join("cgroup.subtree_control"), controller);
             }
@@ -63,7 +63,7 @@ impl Forest {
         forest
     }
 
-    /// Makes one more, and gives its id in the memory hierarchy.
+    /// Makes one more, and returns its id in the memory hierarchy.
     pub fn make(&mut self, name: impl AsRef<OsStr>) -> u64 {
         for directory in &self.directories {
             let path = directory.join(name.as_ref());
@@ -73,19 +73,19 @@ impl Forest {
         fs::metadata(self.directory().join(name.as_ref())).unwrap().ino()
     }
 
-    /// How many there are, the one above them not counted.
+    /// Number of cgroups, without the one above them.
     pub fn count(&self) -> usize {
         self.children.len()
     }
 
-    /// Removes all but the one above them.
+    /// Removes all except the one above them.
     pub fn clear(&mut self) {
         for name in std::mem::take(&mut self.children) {
             self.directories.iter().for_each(|directory| remove(&directory.join(&name)));
         }
     }
 
-    /// One has another name from now on.
+    /// Records that one was renamed.
     pub fn renamed(&mut self, old: &str, new: &str) {
         let child = self.children.iter_mut().find(|child| *child == old).unwrap();
         *child = new.into();
@@ -104,12 +104,11 @@ impl Forest {
         self.memory.id == 0
     }
 
-    /// The id of the memory hierarchy.
     pub fn memory_hierarchy(&self) -> u64 {
         self.memory.id
     }
 
-    /// The one above all, in the memory hierarchy.
+    /// Directory of the one above all, in the memory hierarchy.
     pub fn directory(&self) -> &Path {
         &self.directories[0]
     }
@@ -124,7 +123,7 @@ impl Drop for Forest {
     }
 }
 
-/// A cgroup whose last process just ended may be busy for a moment more; one that stays so is left to the watch.
+/// A cgroup can be busy for a moment after its last process ended. If it stays busy, the watcher removes it.
 fn remove(directory: &Path) {
     for _ in 0..1000 {
         match fs::remove_dir(directory) {

@@ -1,9 +1,9 @@
-//! What the tests share: the agent as a child process, throwaway cgroups, and reading an exposition.
+//! What the tests share: the agent as a child process, temporary cgroups, and a parser of expositions.
 //!
-//! The tests run the built `headroom` and look at what it publishes; what they compare it with comes from the kernel's
-//! own files or from what the test itself did, never from the agent.
+//! The tests run the built `headroom` and check what it publishes. They compare it with the kernel's own files or with
+//! what the test itself did, never with the agent's own numbers.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot continue fails")]
 
 pub mod agent;
 pub mod allocation;

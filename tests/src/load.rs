@@ -1,5 +1,5 @@
-//! Mixed load: cgroups that come and go, OOM kills, page faults and block IO, all at once until it is dropped. What was done is
-//! counted here, by whom it was done to and not by the agent.
+//! Mixed load until it is dropped: cgroups that come and go, OOM kills, page faults and block IO, all at once. It counts what it
+//! did itself, without the agent.
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
@@ -14,17 +14,17 @@ use crate::agent::scratch;
 use crate::cgroup::Cgroup;
 use crate::forest::Forest;
 
-/// Memory that a process may have before it is killed.
+/// Memory limit of the processes that are to be killed.
 const LIMIT: u64 = 16 << 20;
-/// Bytes of the file that is read past the page cache.
+/// Size of the file that is read past the page cache.
 const FILE: usize = 8 << 20;
-/// Cgroups that are there at the same time, made and removed together.
+/// Cgroups that exist at the same time, made and removed together.
 const WAVE: usize = 20;
 
-/// What was done.
+/// What the load did.
 #[derive(Debug, Default)]
 pub struct Done {
-    /// Cgroups that were made, and removed.
+    /// Cgroups made and removed.
     pub cgroups: AtomicU64,
     /// Processes that the kernel killed.
     pub kills: AtomicU64,
@@ -32,9 +32,8 @@ pub struct Done {
     pub rounds: AtomicU64,
 }
 
-/// The load. Dropped, it ends and leaves nothing.
+/// The load. When dropped, it ends and removes everything.
 pub struct Load {
-    /// What it did so far.
     pub done: Arc<Done>,
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
@@ -42,14 +41,14 @@ pub struct Load {
 }
 
 impl Load {
-    /// From now on, with this pause after each wave of cgroups and after each kill.
+    /// Starts the load, with this pause after each wave of cgroups and after each kill.
     pub fn start(pause: Duration) -> Load {
         let folder = scratch();
         let file = folder.join("blocks");
         fs::write(&file, vec![7; FILE]).unwrap();
         let (done, stop) = (Arc::<Done>::default(), Arc::<AtomicBool>::default());
         let mut load = Load { done, stop, threads: Vec::new(), folder };
-        load.again(move |done| {
+        load.repeat(move |done| {
             let mut forest = Forest::new("load-wave");
             for number in 0..WAVE {
                 forest.make(format!("n{number}"));
@@ -58,15 +57,15 @@ impl Load {
             done.cgroups.fetch_add(1 + WAVE as u64, Ordering::Relaxed);
             sleep(pause);
         });
-        load.again(move |done| {
+        load.repeat(move |done| {
             let cgroup = Cgroup::new("load");
             cgroup.limit(LIMIT);
-            // It looks for the last line of something that has none.
+            // tail looks for the last line of endless input, and fills its memory.
             let killed = run(&cgroup, Command::new("tail").arg("/dev/zero"));
             done.kills.fetch_add(u64::from(killed), Ordering::Relaxed);
             sleep(pause);
         });
-        load.again(move |done| {
+        load.repeat(move |done| {
             let cgroup = Cgroup::new("load");
             run(&cgroup, Command::new("dd").args(["if=/dev/zero", "of=/dev/null", "bs=32M", "count=2"]));
             let input = format!("if={}", file.display());
@@ -76,18 +75,18 @@ impl Load {
         load
     }
 
-    /// Does this again and again.
-    fn again(&mut self, deed: impl Fn(&Done) + Send + 'static) {
+    /// Repeats this until the load ends.
+    fn repeat(&mut self, action: impl Fn(&Done) + Send + 'static) {
         let (done, stop) = (self.done.clone(), self.stop.clone());
         self.threads.push(std::thread::spawn(move || {
             while !stop.load(Ordering::Relaxed) {
-                deed(&done);
+                action(&done);
             }
         }));
     }
 }
 
-/// Runs it in a cgroup, and says whether it was killed.
+/// Runs a command in a cgroup; whether it was killed.
 fn run(cgroup: &Cgroup, command: &mut Command) -> bool {
     let status = cgroup.spawn(command.stdout(Stdio::null()).stderr(Stdio::null())).wait().unwrap();
     status.signal() == Some(libc::SIGKILL)
@@ -98,7 +97,7 @@ impl Drop for Load {
         self.stop.store(true, Ordering::Relaxed);
         for thread in self.threads.drain(..) {
             let ended = thread.join();
-            assert!(ended.is_ok() || std::thread::panicking(), "the load ended before its time");
+            assert!(ended.is_ok() || std::thread::panicking(), "the load ended too early");
         }
         let _ = fs::remove_dir_all(&self.folder);
     }

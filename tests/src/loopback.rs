@@ -1,44 +1,40 @@
-//! A loop device of its own: block IO that nobody else adds to.
+//! A loop device for one test: nobody else does IO on it.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A loop device over a file. Dropped, it is detached and the file removed.
+/// A loop device over a file. When dropped, it is detached and the file removed.
 pub struct Loop {
     /// `loop7`.
     pub name: String,
     file: PathBuf,
 }
 
-/// The device's line in /proc/diskstats, as far as the tests need it.
+/// Fields of the device's line in /proc/diskstats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DiskStats {
-    /// Reads completed.
     pub reads: u64,
-    /// Sectors of 512 bytes read.
+    /// In sectors of 512 bytes.
     pub sectors_read: u64,
-    /// Milliseconds spent reading.
+    /// Time spent reading.
     pub read_ms: u64,
-    /// Writes completed.
     pub writes: u64,
-    /// Sectors of 512 bytes written.
+    /// In sectors of 512 bytes.
     pub sectors_written: u64,
-    /// Milliseconds spent writing.
+    /// Time spent writing.
     pub write_ms: u64,
-    /// Discards completed.
     pub discards: u64,
-    /// Flushes completed.
     pub flushes: u64,
 }
 
 impl Loop {
-    /// One over a file of this size below `directory`, or why there can be none.
+    /// Makes one over a file of this size in `directory`; an error says why there can be none.
     pub fn new(directory: &Path, bytes: u64) -> Result<Loop, String> {
         let file = directory.join("disk");
         let made = File::create(&file).unwrap();
-        // Written out, for a read of a hole would not be a read.
+        // Written, since reading a hole does no IO.
         let block = vec![0xa5; 1 << 20];
         for offset in (0..bytes).step_by(block.len()) {
             made.write_all_at(&block, offset).unwrap();
@@ -58,7 +54,7 @@ impl Loop {
         Path::new("/dev").join(&self.name)
     }
 
-    /// Makes it pass its IO on to the disk below, past the page cache; or why it cannot.
+    /// Makes it bypass the page cache of the disk below; an error says why it cannot.
     pub fn bypass_cache(&self) -> Result<(), String> {
         let output = Command::new("losetup").arg("--direct-io=on").arg(self.device()).output();
         let output = output.map_err(|error| format!("losetup: {error}"))?;
@@ -71,13 +67,12 @@ impl Loop {
         &self.file
     }
 
-    /// What the kernel counted.
     pub fn stats(&self) -> DiskStats {
         disk_stats(&self.name)
     }
 }
 
-/// What the kernel counted for a device (Documentation/admin-guide/iostats.rst).
+/// The kernel's counters of a device (Documentation/admin-guide/iostats.rst).
 pub fn disk_stats(name: &str) -> DiskStats {
     let text = fs::read_to_string("/proc/diskstats").unwrap();
     let line = text.lines().find(|line| line.split_whitespace().nth(2) == Some(name));

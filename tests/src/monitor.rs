@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::agent::{PATIENCE, scratch};
 
-/// A running server. Dropped, it is killed and its folder removed.
+/// A running server. When dropped, it is killed and its folder removed.
 pub struct Server {
     child: Child,
     directory: PathBuf,
@@ -20,7 +20,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Alertmanager, which tells nobody.
+    /// Alertmanager without receivers.
     pub fn alertmanager() -> Server {
         let directory = scratch();
         let config = directory.join("alertmanager.yml");
@@ -31,8 +31,8 @@ impl Server {
         Server::start(command, directory)
     }
 
-    /// Prometheus, which scrapes this address every second and looks at the rules in a file as often. `how` are further
-    /// lines of what it knows of the job.
+    /// Prometheus, which scrapes this address and evaluates the rules in a file every second. `how` holds further lines of the
+    /// job's configuration.
     pub fn prometheus(target: &str, rules: &Path, how: &str) -> Server {
         let directory = scratch();
         let config = directory.join("prometheus.yml");
@@ -48,7 +48,7 @@ impl Server {
     }
 
     fn start(mut command: Command, directory: PathBuf) -> Server {
-        // A port that is free now: the servers do not say which they would choose.
+        // A port that is free now: the servers do not report a port that they choose.
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
         let log = File::create(directory.join("log")).unwrap();
         command.arg(format!("--web.listen-address={address}")).stdin(Stdio::null());
@@ -75,7 +75,7 @@ impl Server {
         }
     }
 
-    /// Asks its API until the answer is as it should be.
+    /// Queries its API until the answer satisfies `done`.
     pub fn ask(&self, path: &str, done: impl Fn(&Value) -> bool) -> Value {
         let parse = |answer: &str| {
             let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
@@ -86,7 +86,7 @@ impl Server {
     }
 }
 
-/// By HTTP/1.0, so that nothing comes in chunks.
+/// With HTTP/1.0, so that the body is not chunked.
 fn get(address: &str, path: &str) -> String {
     let Ok(mut stream) = TcpStream::connect(address) else { return String::new() };
     let _ = stream.set_read_timeout(Some(PATIENCE));

@@ -1,4 +1,4 @@
-//! Filesystems of a test's own.
+//! File systems mounted for one test.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -7,24 +7,24 @@ use std::process::Command;
 
 use crate::agent::scratch;
 
-/// A mounted filesystem. Dropped, it is unmounted.
+/// A mounted file system. When dropped, it is unmounted.
 pub struct Mount(
-    /// Where.
+    /// Mount point.
     pub PathBuf,
 );
 
 impl Mount {
-    /// One in memory with these options, such as `size=2m`; or why there can be none.
+    /// A tmpfs with these options, such as `size=2m`; an error says why there can be none.
     pub fn tmpfs(options: &str) -> Result<Mount, String> {
         Mount::new(["-t", "tmpfs", "-o", options, "tmpfs"].map(OsStr::new))
     }
 
-    /// The kernel's tracing; or why not.
+    /// The kernel's tracing files; an error says why they cannot be mounted.
     pub fn tracefs() -> Result<Mount, String> {
         Mount::new(["-t", "tracefs", "tracefs"].map(OsStr::new))
     }
 
-    /// That of a device; or why not.
+    /// The file system on a device; an error says why it cannot be mounted.
     pub fn device(device: &Path) -> Result<Mount, String> {
         Mount::new([device.as_os_str()])
     }
@@ -36,7 +36,7 @@ impl Mount {
         if output.status.success() { Ok(mount) } else { Err(why) }
     }
 
-    /// With other options.
+    /// Remounts it with other options.
     pub fn remount(&self, options: &str) {
         let status = Command::new("mount").args(["-o", &format!("remount,{options}")]).arg(&self.0).status().unwrap();
         assert!(status.success());

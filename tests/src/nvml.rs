@@ -1,4 +1,4 @@
-//! The stand-in for NVML's library: building it, spoiling copies of it, and changing what it answers.
+//! The stand-in for NVML's library: builds it, patches copies of it, and changes its answers.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,13 +12,13 @@ use crate::exposition::Exposition;
 
 static BUILT: OnceLock<PathBuf> = OnceLock::new();
 
-/// The built library.
+/// Path of the built library.
 pub fn library() -> &'static Path {
     BUILT.get_or_init(|| {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut command = Command::new(cargo);
         command.args(["build", "--quiet", "--package", "nvml-stand-in", "--message-format", "json"]);
-        // What is measured runs in the same thread: it should not be slower than need be.
+        // Measurements run in the same thread as the library: build it with optimizations for them.
         if !cfg!(debug_assertions) {
             command.arg("--release");
         }
@@ -34,46 +34,45 @@ pub fn library() -> &'static Path {
     })
 }
 
-/// A copy of the library of one's own, and what it answers. Dropped, its files are removed.
+/// A copy of the library with its answers. When dropped, its files are removed.
 pub struct Nvml {
     folder: PathBuf,
-    /// What it answers; to be told by [`Nvml::tell`].
+    /// The answers; call [`Nvml::apply`] after a change.
     pub scenario: Value,
 }
 
 impl Nvml {
-    /// One that answers this.
     pub fn new(scenario: Value) -> Nvml {
         let nvml = Nvml { folder: scratch(), scenario };
         fs::copy(library(), nvml.library()).unwrap();
-        nvml.tell();
+        nvml.apply();
         nvml
     }
 
-    /// Where it is.
+    /// Its path.
     pub fn library(&self) -> PathBuf {
         self.folder.join("libnvidia-ml.so.1")
     }
 
-    /// From now on it answers what the scenario says now.
-    pub fn tell(&self) {
+    /// Makes the library answer with the scenario as it is now.
+    pub fn apply(&self) {
         let new = self.folder.join("new");
         fs::write(&new, self.scenario.to_string()).unwrap();
         fs::rename(new, self.folder.join("scenario.json")).unwrap();
     }
 
-    /// Changes the scenario, and tells it.
+    /// Changes a value of the scenario, and applies it.
     pub fn change(&mut self, pointer: &str, value: Value) {
         let (parent, name) = pointer.rsplit_once('/').unwrap();
         match self.scenario.pointer_mut(parent).unwrap() {
             Value::Array(items) => items[name.parse::<usize>().unwrap()] = value,
             other => other[name] = value,
         }
-        self.tell();
+        self.apply();
     }
 
-    /// Replaces bytes in the library, which must be there.
-    pub fn spoil(&self, from: &[u8], to: &[u8]) {
+    /// Replaces bytes in the library, which must exist.
+    pub fn patch(&self, from: &[u8], to: &[u8]) {
         assert_eq!(from.len(), to.len());
         let mut bytes = fs::read(self.library()).unwrap();
         let places: Vec<_> = (0..bytes.len() - from.len()).filter(|at| bytes[*at..].starts_with(from)).collect();
@@ -84,23 +83,23 @@ impl Nvml {
         fs::write(self.library(), bytes).unwrap();
     }
 
-    /// A library that has no such function: its name is another.
+    /// Removes a function from the library by renaming it.
     pub fn without(&self, function: &str) {
         let name = format!("\0{function}\0");
-        self.spoil(name.as_bytes(), name.replacen("\0n", "\0x", 1).as_bytes());
+        self.patch(name.as_bytes(), name.replacen("\0n", "\0x", 1).as_bytes());
     }
 
-    /// What the configuration needs.
+    /// Configuration for the agent that uses it.
     pub fn config(&self) -> String {
         format!("[gpu]\nlibrary = {:?}\ninterval = \"50ms\"\ndeadline = \"500ms\"\n", self.library())
     }
 
-    /// An agent that uses it.
+    /// Starts an agent that uses it.
     pub fn agent(&self) -> Agent {
         self.agent_with("")
     }
 
-    /// The same with more in its configuration.
+    /// The same with more configuration.
     pub fn agent_with(&self, more: &str) -> Agent {
         let config = format!("tick = \"100ms\"\n{}{more}", self.config());
         let (name, value) = self.environment();
@@ -111,7 +110,7 @@ impl Nvml {
         agent
     }
 
-    /// The environment that it wants.
+    /// Environment variable for the library.
     pub fn environment(&self) -> (&'static str, PathBuf) {
         ("NVML_STAND_IN", self.folder.join("scenario.json"))
     }
@@ -123,17 +122,17 @@ impl Drop for Nvml {
     }
 }
 
-/// A host with such GPUs.
+/// A host with these GPUs.
 pub fn host(gpus: &[&str]) -> Nvml {
     Nvml::new(json!({"driver": "555.42", "gpus": gpus.iter().map(|uuid| gpu(uuid)).collect::<Vec<_>>()}))
 }
 
-/// Whether GPUs can be read; `None` if nothing is said of it.
+/// Whether GPUs can be read; `None` without the metric.
 pub fn up(exposition: &Exposition) -> Option<f64> {
     exposition.values("headroom_source_up", &[("source", "gpu")]).first().copied()
 }
 
-/// A GPU that can tell all.
+/// A GPU that answers everything.
 pub fn gpu(uuid: &str) -> Value {
     json!({
         "uuid": uuid, "name": "Stand-in H100",

@@ -1,4 +1,4 @@
-//! `provoke` as a child process: it joins its cgroups, does its deed, and reports two numbers.
+//! `provoke` as a child process: it joins its cgroups, does its work, and reports two numbers.
 
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::ExitStatusExt as _;
@@ -7,25 +7,25 @@ use std::process::{Child, Command, Stdio};
 
 use crate::cgroup::Cgroup;
 
-/// A running `provoke`, which stays until it is told to go on. Dropped, it is killed.
+/// A running `provoke`, which stays until [`Provocation::end`]. When dropped, it is killed.
 pub struct Provocation {
     child: Child,
 }
 
 impl Provocation {
-    /// `program` is `env!("CARGO_BIN_EXE_provoke")`, which only the tests know; `verb` its words.
+    /// `program` is `env!("CARGO_BIN_EXE_provoke")`, which only the tests know; `verb` holds its arguments.
     pub fn start(program: &str, verb: &[&str], cgroups: &[PathBuf]) -> Provocation {
         let mut command = Command::new(program);
         command.args(verb).args(cgroups).stdin(Stdio::piped()).stdout(Stdio::piped());
         Provocation { child: command.spawn().unwrap_or_else(|error| panic!("{program}: {error}")) }
     }
 
-    /// Starts it in a throwaway cgroup.
+    /// Starts it in a temporary cgroup.
     pub fn within(program: &str, verb: &[&str], cgroup: &Cgroup) -> Provocation {
         Provocation::start(program, verb, &cgroup.procs())
     }
 
-    /// The two numbers that it reports once its deed is done. It stays.
+    /// The two numbers that it reports after its work. It keeps running.
     pub fn report(&mut self) -> (u64, u64) {
         let mut line = String::new();
         BufReader::new(self.child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
@@ -36,7 +36,7 @@ impl Provocation {
         (first, second)
     }
 
-    /// Lets it go, and waits for its end.
+    /// Lets it exit, and waits for it.
     pub fn end(mut self) {
         drop(self.child.stdin.take());
         let status = self.child.wait().unwrap();
@@ -44,14 +44,14 @@ impl Provocation {
     }
 }
 
-/// Waits until a child with a piped output says that it is ready, as `provoke sleeper` does.
+/// Waits until a child with piped output prints that it is ready, as `provoke sleeper` does.
 pub fn await_ready(child: &mut Child) {
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     assert_eq!(line, "ready\n");
 }
 
-/// Waits for a child's end, and tells whether it was killed.
+/// Waits until a child exits; whether it was killed.
 pub fn was_killed(child: &mut Child) -> bool {
     child.wait().unwrap().signal() == Some(libc::SIGKILL)
 }

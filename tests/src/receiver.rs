@@ -1,4 +1,4 @@
-//! A receiver of alerts on loopback: plain HTTP/1.1 or TLS, answering well or badly, and remembering what came.
+//! A receiver of alerts on loopback, over plain HTTP/1.1 or TLS. It answers as configured, and stores all requests.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -13,58 +13,54 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::agent::PATIENCE;
 
-/// What it does with a request.
+/// How it answers a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// 200.
-    Well,
-    /// This status.
+    /// Status 200.
+    Accept,
+    /// Another status.
     Status(u16),
-    /// 307 to this URL.
+    /// Status 307 to this URL.
     Redirect(String),
-    /// It reads the request, and never answers.
+    /// Reads the request, and never answers.
     Hang,
-    /// It closes in the middle of the request.
+    /// Closes the connection in the middle of the request.
     Close,
-    /// It closes in the middle of the answer.
+    /// Closes the connection in the middle of the answer.
     Half,
 }
 
-/// One request that came.
+/// A request.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// When all of it had come, in nanoseconds since the Unix epoch.
+    /// When it was complete, in nanoseconds since the Unix epoch.
     pub time: u64,
-    /// Method, path and headers, as they came.
+    /// Method, path and headers, as received.
     pub head: String,
-    /// The body.
     pub body: Vec<u8>,
-    /// Whether it was answered well.
+    /// Whether the answer was a success.
     pub accepted: bool,
 }
 
 impl Request {
-    /// The value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut headers = self.head.lines().filter_map(|line| line.split_once(": "));
         headers.find(|(header, _)| header.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
-    /// The body as JSON.
     pub fn json(&self) -> serde_json::Value {
         let text = String::from_utf8_lossy(&self.body);
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
     }
 
-    /// The alerts of a webhook's body.
+    /// The alerts in a webhook's body.
     pub fn alerts(&self) -> Vec<serde_json::Value> {
         self.json()["alerts"].as_array().cloned().unwrap_or_default()
     }
 }
 
-/// A listening receiver. Dropped, it listens no more.
+/// A listening receiver. When dropped, it stops listening.
 pub struct Receiver {
-    /// Where it listens.
     pub address: SocketAddr,
     shared: Arc<Shared>,
 }
@@ -77,22 +73,22 @@ struct Shared {
 }
 
 impl Receiver {
-    /// One that answers like this, for now.
+    /// Answers like this until [`Receiver::answer`] changes it.
     pub fn start(answer: Answer) -> Receiver {
         Receiver::on(TcpListener::bind("127.0.0.1:0").unwrap(), answer)
     }
 
-    /// One that takes over a listening socket.
+    /// Takes over a listening socket.
     pub fn on(listener: TcpListener, answer: Answer) -> Receiver {
         Receiver::serve(listener, answer, None)
     }
 
-    /// One that speaks TLS with a certificate of its own making for `localhost`, which is given as PEM.
+    /// Speaks TLS with a self-signed certificate for `localhost`, which is returned as PEM.
     pub fn tls(answer: Answer) -> (Receiver, String) {
         Receiver::certified(answer, "localhost", 4096)
     }
 
-    /// The same with a certificate for this name, good until the beginning of this year.
+    /// The same with a certificate for this name, valid until the beginning of this year.
     pub fn certified(answer: Answer, name: &str, until: i32) -> (Receiver, String) {
         let mut wanted = rcgen::CertificateParams::new([name.to_owned()]).unwrap();
         wanted.not_after = rcgen::date_time_ymd(until, 1, 1);
@@ -136,19 +132,19 @@ impl Receiver {
         *self.shared.answer.lock().unwrap_or_else(PoisonError::into_inner) = answer;
     }
 
-    /// What came so far.
+    /// Requests so far.
     pub fn requests(&self) -> Vec<Request> {
         self.shared.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The ids of all alerts that a webhook's requests brought and that were answered well, in the order of their coming.
+    /// Ids of all alerts in successful requests of a webhook, in the order of arrival.
     pub fn ids(&self) -> Vec<u64> {
         let accepted = self.requests().into_iter().filter(|request| request.accepted);
         let alerts = accepted.flat_map(|request| request.alerts());
         alerts.map(|alert| alert["id"].as_str().unwrap().parse().unwrap()).collect()
     }
 
-    /// Waits until what came is as it should be.
+    /// Waits until the requests satisfy `done`.
     pub fn until(&self, what: &str, done: impl Fn(&[Request]) -> bool) -> Vec<Request> {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -165,7 +161,7 @@ impl Receiver {
 impl Drop for Receiver {
     fn drop(&mut self) {
         self.shared.open.store(false, Ordering::SeqCst);
-        // Wakes the listener, which then ends and frees the address.
+        // Wakes the listener, which then exits and releases the address.
         let _ = TcpStream::connect(self.address);
     }
 }
@@ -181,7 +177,7 @@ impl Shared {
             Some(config) => Box::new(StreamOwned::new(ServerConnection::new(config.clone()).unwrap(), socket)),
             None => Box::new(socket),
         };
-        // Several requests may come over one connection.
+        // A connection may carry several requests.
         while self.exchange(&mut *stream).is_some() {}
         let _ = raw.shutdown(Shutdown::Both);
     }
@@ -210,16 +206,16 @@ impl Shared {
             let count = stream.read(&mut chunk).ok().filter(|count| *count > 0)?;
             body.extend_from_slice(&chunk[..count]);
         }
-        let accepted = answer == Answer::Well;
+        let accepted = answer == Answer::Accept;
         let request = Request { time: clock::unix_ns(), head, body, accepted };
         self.requests.lock().unwrap_or_else(PoisonError::into_inner).push(request);
         let response = match answer {
-            Answer::Well => "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_owned(),
+            Answer::Accept => "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_owned(),
             Answer::Status(code) => format!("HTTP/1.1 {code} So\r\nContent-Length: 3\r\n\r\nwhy"),
             Answer::Redirect(url) => format!("HTTP/1.1 307 There\r\nLocation: {url}\r\nContent-Length: 0\r\n\r\n"),
             Answer::Half => "HTTP/1.1 2".to_owned(),
             Answer::Hang => {
-                // Until whoever asked gives up.
+                // Until the client gives up.
                 let _ = stream.read(&mut chunk);
                 return None;
             }

@@ -1,4 +1,4 @@
-//! Finding and adding up what an agent recorded.
+//! Searches and sums over what an agent recorded.
 
 use std::collections::HashSet;
 use std::fs;
@@ -11,7 +11,7 @@ use collector::signal::cgroup::Reading as Change;
 use collector::signal::oom::{Kill, Reading as Oom};
 use collector::stage::Stage;
 
-/// How much was lost at a stage.
+/// Records lost at a stage.
 pub fn lost(samples: &[Sample], stage: Stage) -> u64 {
     let count = |sample: &Sample| match &sample.reading {
         Reading::Lost(Lost { stage: at, count }) if *at == stage => *count,
@@ -20,8 +20,8 @@ pub fn lost(samples: &[Sample], stage: Stage) -> u64 {
     samples.iter().map(count).sum()
 }
 
-/// Births and deaths that the kernel told of, not the walk: of these cgroups, and of all others.
-pub fn told(samples: &[Sample], ours: &HashSet<u64>, memory: u64) -> [u64; 4] {
+/// Cgroups created and removed as reported by the kernel, not found by a walk: of these cgroups, and of all others.
+pub fn reported(samples: &[Sample], ours: &HashSet<u64>, memory: u64) -> [u64; 4] {
     let mut counts = [0; 4];
     let mut walking = false;
     for sample in samples {
@@ -45,7 +45,7 @@ pub fn told(samples: &[Sample], ours: &HashSet<u64>, memory: u64) -> [u64; 4] {
     counts
 }
 
-/// The kills of a process.
+/// OOM kills of a process.
 pub fn kills_of(samples: &[Sample], pid: u32) -> Vec<&Kill> {
     let kill = |sample| match sample {
         &Sample { reading: Reading::Oom(Oom::Kill(ref kill)), .. } if kill.pid == pid => Some(kill),
@@ -54,7 +54,7 @@ pub fn kills_of(samples: &[Sample], pid: u32) -> Vec<&Kill> {
     samples.iter().filter_map(kill).collect()
 }
 
-/// The IOs of a device, such as `/dev/sda`, that were sent one by one.
+/// Single IOs of a device, such as `/dev/sda`.
 pub fn ios_of<'a>(samples: &'a [Sample], device: &Path) -> Vec<&'a block::Io> {
     let number = fs::metadata(device).unwrap().rdev();
     let number = block::Device { major: libc::major(number), minor: libc::minor(number) };

@@ -1,33 +1,32 @@
-//! Tests that need something of the machine: they say why they cannot run, and fail for it when `--require` is given.
+//! Requirements of tests. A test that cannot run here says why, and fails with `--require`.
 
 use std::env;
 
 /// Set by `cargo xtask test --require`.
 const REQUIRE: &str = "HEADROOM_REQUIRE";
 
-/// Whether this process is root.
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Whether this machine is a test's own, a virtual one that `cargo xtask test vm` booted: anything may be done to it.
+/// Whether this is a virtual machine that `cargo xtask test vm` booted for the tests: anything may be done to it.
 pub fn own_machine() -> bool {
     env::var_os("HEADROOM_MACHINE").is_some()
 }
 
-/// Whether a program can be run.
+/// Whether a program is installed.
 pub fn installed(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 
-/// Says that a test cannot run here. With `--require`, that is a failure.
+/// Reports that a test cannot run here. With `--require`, that is a failure.
 pub fn skip(why: &str) {
     assert!(env::var_os(REQUIRE).is_none(), "this test is required and cannot run: {why}");
     eprintln!("skipped: {why}");
 }
 
-/// Returns from the test, saying why, unless the condition holds.
+/// Returns from the test with a message unless the condition holds.
 #[macro_export]
 macro_rules! needs {
     ($condition:expr, $why:expr) => {
@@ -38,13 +37,13 @@ macro_rules! needs {
     };
 }
 
-/// Returns from a test that is about another kind of host, saying so, unless the condition holds. No failure even with
-/// `--require`: nothing that could be installed or granted would let it run on this one.
+/// Returns with a message from a test that does not apply to this kind of host. Never a failure, even with `--require`:
+/// nothing that could be installed or granted would make it run here.
 #[macro_export]
-macro_rules! about {
+macro_rules! applies {
     ($condition:expr, $why:expr) => {
         if !$condition {
-            eprintln!("not about this host: {}", $why);
+            eprintln!("does not apply to this host: {}", $why);
             return;
         }
     };

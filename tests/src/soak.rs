@@ -1,4 +1,4 @@
-//! A long time under mixed load: what an agent takes of the machine, second by second, and whether what it told and what it
+//! A long run under mixed load: the agent's use of resources, second by second, and whether what it reported and what it
 //! counted as lost add up to what was done.
 
 use std::sync::atomic::Ordering;
@@ -9,46 +9,46 @@ use crate::agent::Agent;
 use crate::load::Load;
 use crate::process;
 
-/// The pause after each deed of the load: some two hundred workloads are known at any time.
+/// Pause after each step of the load. With it, about two hundred workloads are known at any time.
 const PAUSE: Duration = Duration::from_millis(200);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// One second.
+/// Measurements of one second.
 #[derive(Clone, Copy, Debug)]
 pub struct Point {
-    /// Since the beginning of the load.
+    /// Since the start of the load.
     pub seconds: f64,
-    /// Resident memory that no file is behind, in bytes.
+    /// Resident anonymous memory in bytes.
     pub resident: u64,
-    /// Descriptors, those of cgroups' files included.
+    /// Open descriptors, including those of cgroup files.
     pub descriptors: usize,
-    /// CPU time since the point before, as a share of the time.
+    /// CPU time since the previous point, as a share of the time.
     pub cpu: f64,
-    /// All that was lost so far, at every stage.
+    /// Everything lost so far, at all stages.
     pub lost: f64,
 }
 
-/// What came of it.
+/// The result.
 #[derive(Debug)]
 pub struct Soak {
-    /// Second by second, with a scrape each.
+    /// One per second, with a scrape each.
     pub points: Vec<Point>,
-    /// Descriptors that are neither of cgroups' files nor of connections, before the load and after its end.
+    /// Open descriptors except of cgroup files and connections, before the load and after it.
     pub descriptors: (usize, usize),
-    /// Cgroups that were made and removed; births and deaths that were told, those of others included.
+    /// Cgroups made and removed by the load; cgroups reported as created or removed, including those of others.
     pub cgroups: (u64, u64),
-    /// Processes that were killed for memory; kills that were told.
+    /// Processes that were OOM-killed; kills that were reported.
     pub kills: (u64, u64),
-    /// What the rings lost of both.
+    /// Records of either kind that the rings lost.
     pub lost: u64,
 }
 
 impl Soak {
-    /// Runs it for so long, and tells of each second.
+    /// Runs the load for this duration, and calls `each` every second.
     pub fn run(duration: Duration, mut each: impl FnMut(&Point)) -> Soak {
         let agent = Agent::start_unrecorded("[workload]\ngrace = \"2s\"\n[kernel]\nmeasure = \"0s\"\n");
-        let told = |agent: &Agent| agent.scrape().sum("headroom_cgroup_events_total", &[]) as u64;
-        let (before, events) = (process::descriptors(agent.pid(), "/").1, told(&agent));
+        let reported = |agent: &Agent| agent.scrape().sum("headroom_cgroup_events_total", &[]) as u64;
+        let (before, events) = (process::descriptors(agent.pid(), "/").1, reported(&agent));
         let load = Load::start(PAUSE);
         let (begun, mut points) = (Instant::now(), Vec::<Point>::new());
         let (mut cpu, mut last) = (process::cpu(agent.pid()), begun);
@@ -68,7 +68,7 @@ impl Soak {
         }
         let done = load.done.clone();
         drop(load);
-        // Alerts about it fire on for a while.
+        // Alerts about the load keep firing for a while.
         let ours = |workload: Option<&String>| workload.is_some_and(|name| name.starts_with("/headroom-test-load-"));
         agent.scrape_until("that nothing of the load is left", |it| {
             !it.samples.iter().any(|it| it.0 == "headroom_workload_info" && ours(it.1.get("workload")))
@@ -77,7 +77,7 @@ impl Soak {
         let after = process::descriptors(agent.pid(), "/").1;
         Soak {
             descriptors: (before, after),
-            cgroups: (done.cgroups.load(Ordering::Relaxed), told(&agent) - events),
+            cgroups: (done.cgroups.load(Ordering::Relaxed), reported(&agent) - events),
             kills: (done.kills.load(Ordering::Relaxed), agent.kills() as u64),
             lost: seen.sum("headroom_lost_total", &[("stage", "ring_critical")]) as u64,
             points,

@@ -1,4 +1,4 @@
-//! A user who is neither root nor anybody else, and who has exactly the capabilities that a test gives him.
+//! An unprivileged user with exactly the capabilities that a test gives it.
 
 use std::fs;
 use std::io;
@@ -11,10 +11,10 @@ use caps::{CapSet, Capability, CapsHashSet};
 
 use crate::binary::binary;
 
-/// The number of the user and of his group: nobody's on any system that was looked at.
+/// Its uid and gid, which no known system uses.
 pub const ID: u32 = 64_321;
 
-/// Gives him a folder, and in it the binary that is tested: where that was built, he may not be let in.
+/// Creates a folder for this user with a copy of the binary under test: it may not be able to reach the original.
 pub fn install(folder: &Path) -> PathBuf {
     let program = folder.join("headroom");
     fs::hard_link(binary(), &program).or_else(|_| fs::copy(binary(), &program).map(drop)).unwrap();
@@ -23,10 +23,10 @@ pub fn install(folder: &Path) -> PathBuf {
     program
 }
 
-/// Has a command run as him. As at a login, everything else is given up on the way.
-pub fn turn(command: &mut Command, capabilities: &[Capability]) {
+/// Makes a command run as this user, with these capabilities only and no supplementary groups.
+pub fn run_as(command: &mut Command, capabilities: &[Capability]) {
     let wanted: CapsHashSet = capabilities.iter().copied().collect();
-    let turn = move || {
+    let become_user = move || {
         // SAFETY: system calls with numbers, and with a list of none.
         let done = unsafe {
             [
@@ -45,5 +45,5 @@ pub fn turn(command: &mut Command, capabilities: &[Capability]) {
         kept.map_err(io::Error::other)
     };
     // SAFETY: between fork and exec there are system calls; what memory is taken, one thread alone takes.
-    unsafe { command.pre_exec(turn) };
+    unsafe { command.pre_exec(become_user) };
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: what the probes and the collector cost.
+//! `cargo xtask bench`: the cost of the probes and the collector.
 
 use anyhow::Result;
 
@@ -6,7 +6,6 @@ use crate::build;
 use crate::project::{self, Project};
 use crate::setup::{self, Scope};
 
-/// What to measure.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Names of benchmarks, and their options [default: all]
@@ -14,7 +13,7 @@ pub struct Args {
     names: Vec<String>,
 }
 
-/// Sets up, builds for release, and measures; the benchmarks find the built binary in `HEADROOM_BIN`.
+/// Installs what is missing, builds for release, and measures. The benchmarks get the binary in `HEADROOM_BIN`.
 pub fn bench(project: &Project, args: &Args) -> Result<()> {
     setup::ensure(project, Scope::Test)?;
     let binary = build::compile(project, &build::Args { release: true })?;

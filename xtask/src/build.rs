@@ -1,4 +1,4 @@
-//! `cargo xtask build`: the binary `headroom`, eBPF programs included.
+//! `cargo xtask build`: the binary `headroom` with its eBPF programs.
 
 use std::path::PathBuf;
 
@@ -7,17 +7,16 @@ use anyhow::Result;
 use crate::project::{self, Project};
 use crate::setup::{self, Scope};
 
-/// How to build.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
-// A group is named after its struct, and every verb's is `Args`.
+// Clap names a group after its struct, and the struct of every verb is `Args`.
 #[group(skip)]
 pub struct Args {
-    /// Build what is shipped, not what is quick to build
+    /// Build for release instead of debug
     #[arg(long)]
     pub release: bool,
 }
 
-/// Sets up, builds, and says where the binary is.
+/// Installs what is missing, builds, and prints where the binary is.
 pub fn build(project: &Project, args: &Args) -> Result<()> {
     setup::ensure(project, Scope::Build)?;
     let binary = compile(project, args)?;
@@ -25,7 +24,7 @@ pub fn build(project: &Project, args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Builds `headroom` and gives its path.
+/// Builds `headroom` and returns its path.
 pub fn compile(project: &Project, args: &Args) -> Result<PathBuf> {
     let mut cargo = project.cargo("build");
     cargo.args(["--package", "collector", "--bin", "headroom"]);

@@ -1,4 +1,4 @@
-//! `cargo xtask check`: what a change must pass before its tests.
+//! `cargo xtask check`: what a change must pass before its tests run.
 
 use std::process::Stdio;
 
@@ -31,7 +31,7 @@ pub fn check(project: &Project) -> Result<()> {
         cargo.args(["--quiet", "--package", "collector", "--lib", "docs"]);
         cargo
     };
-    // A filter that matches no test passes.
+    // A filter that matches no test would pass.
     let list = docs().args(["--", "--list"]).stderr(Stdio::inherit()).output().context("run cargo test")?;
     if list.status.success() && !String::from_utf8_lossy(&list.stdout).contains(": test") {
         bail!("the collector has no test named `docs`");

@@ -1,7 +1,7 @@
-//! `cut-btf`: reduces a kernel's BTF to what the collector reads of it, so that it is small enough for a fixture.
+//! `cut-btf`: reduces a kernel's BTF to what the collector reads, so that it is small enough for a fixture.
 //!
-//! Kept are the prototypes of the hooks in the catalogue, and of some structs and enums the members named here. Any other
-//! type that one of these refers to keeps its name and size, and loses its content.
+//! It keeps the prototypes of the hooks in the catalogue, and the members and enumerators listed here. Other types that these
+//! refer to keep their name and size, and lose their content.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use btf_rs::{Btf, BtfType, Struct, Type};
 use collector_common::{Hook, SIGNALS};
 
-/// The structs whose members are kept, those named here.
+/// Structs, and their members that are kept.
 const STRUCTS: &[(&str, &[&str])] = &[
     ("task_struct", &["pid", "tgid", "comm", "flags", "mm", "signal", "cred", "cgroups"]),
     ("css_set", &["subsys"]),
@@ -34,7 +34,7 @@ const STRUCTS: &[(&str, &[&str])] = &[
     ("blkcg", &["css"]),
 ];
 
-/// The enumerators that are kept. An enum that has none of them is not looked at.
+/// Enumerators that are kept. An enum that has none of them is skipped.
 const ENUMERATORS: &[&str] = &[
     "memory_cgrp_id",
     "MM_FILEPAGES",
@@ -47,12 +47,12 @@ const ENUMERATORS: &[&str] = &[
     "REQ_OP_DISCARD",
     "REQ_OP_SECURE_ERASE",
     "VM_FAULT_MAJOR",
-    // The helper in question, and one that every kernel has.
+    // The helper that the layout looks for, and one that every kernel has.
     "BPF_FUNC_get_current_task_btf",
     "BPF_FUNC_get_current_task",
 ];
 
-/// Cuts the BTF in `input` and writes what is left, little-endian, to `output`.
+/// Reduces the BTF in `input` and writes the result, little-endian, to `output`.
 pub fn run(input: &Path, output: &Path) -> Result<()> {
     let btf = Btf::from_file(input).with_context(|| format!("read the BTF in {}", input.display()))?;
     let cut = Cut::new(&btf).all().with_context(|| format!("cut the BTF in {}", input.display()))?;
@@ -79,12 +79,13 @@ mod kind {
     pub const ENUM64: u32 = 19;
 }
 
-/// A copy in the making.
+/// The reduced copy, being built.
 struct Cut<'a> {
     btf: &'a Btf,
-    /// Ids here by ids there. The members that an anonymous struct keeps depend on what it is in, but each is in one only.
+    /// Id in the input → id in the output. The kept members of an anonymous struct depend on the struct around it, but each is in
+    /// only one.
     ids: HashMap<u32, u32>,
-    /// The types, id 1 first, as words.
+    /// Types as words, from id 1.
     types: Vec<Vec<u32>>,
     strings: Vec<u8>,
     offsets: BTreeMap<String, u32>,
@@ -133,14 +134,15 @@ impl<'a> Cut<'a> {
         Ok(())
     }
 
-    /// The id here of a type there. An anonymous struct keeps the members in `wanted`: those of what it is in.
+    /// Id in the output of a type in the input. An anonymous struct keeps the members in `wanted`, which are those of the struct
+    /// around it.
     fn id(&mut self, there: u32, wanted: &[&str]) -> Result<u32> {
         if let Some(here) = self.ids.get(&there) {
             return Ok(*here);
         }
         self.types.push(Vec::new());
         let here = self.types.len() as u32;
-        // Before what it refers to, which may well refer back.
+        // Before the types that it refers to, which may refer back to it.
         self.ids.insert(there, here);
         let words = self.words(self.btf.resolve_type_by_id(there)?, wanted)?;
         self.types[here as usize - 1] = words;
@@ -148,7 +150,7 @@ impl<'a> Cut<'a> {
     }
 
     fn words(&mut self, r#type: Type, wanted: &[&str]) -> Result<Vec<u32>> {
-        let target = |r#type: &dyn BtfType| r#type.get_type_id().context("a type that refers to none");
+        let target = |r#type: &dyn BtfType| r#type.get_type_id().context("a type without the type that it refers to");
         let size = |bytes: usize| bytes as u32;
         Ok(match &r#type {
             Type::Int(t) => {
@@ -158,7 +160,7 @@ impl<'a> Cut<'a> {
             Type::Ptr(t) => vec![0, info(kind::PTR, 0, 0), self.id(target(t)?, &[])?],
             Type::Array(t) => {
                 let element = self.id(target(t)?, &[])?;
-                // The reader does not tell the type of the index; it is always one and the same, and never looked at.
+                // The reader does not give the type of the index; it is always this one, and never read.
                 let int = self.btf.resolve_ids_by_name("unsigned int")?;
                 let index = self.id(*int.first().context("no unsigned int")?, &[])?;
                 vec![0, info(kind::ARRAY, 0, 0), 0, element, index, size(t.len())]
@@ -201,7 +203,7 @@ impl<'a> Cut<'a> {
             Type::TypeTag(t) => {
                 vec![self.name(t)?, info(kind::TYPE_TAG, 0, t.is_attribute().into()), self.id(target(t)?, wanted)?]
             }
-            other => bail!("a type that nothing here should refer to: {}", other.name()),
+            other => bail!("unexpected type: {}", other.name()),
         })
     }
 
@@ -234,7 +236,7 @@ impl<'a> Cut<'a> {
         Ok(words)
     }
 
-    /// Whether an anonymous struct or union, or one in it, has one of these members.
+    /// Whether an anonymous struct or union, or one inside it, has one of these members.
     fn holds(&self, id: u32, wanted: &[&str]) -> Result<bool> {
         let (Type::Struct(container) | Type::Union(container)) = self.btf.resolve_type_by_id(id)? else {
             return Ok(false);
@@ -305,7 +307,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_cut_is_cut_no_further() {
+    fn a_reduced_file_is_reduced_no_further() {
         let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/btf");
         let mut seen = 0;
         for fixture in fs::read_dir(fixtures).unwrap() {
@@ -318,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_btf_is_refused() {
+    fn a_file_that_is_not_btf_is_an_error() {
         let manifest = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"));
         let error = run(manifest, Path::new("/nonexistent/out.btf")).unwrap_err();
         assert!(format!("{error:#}").starts_with("read the BTF in "), "{error:#}");

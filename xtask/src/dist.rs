@@ -1,7 +1,7 @@
-//! `cargo xtask dist`: what is shipped, in `target/dist`: the binary, its manual page and completions, and a Debian package
-//! of all that with the unit and the configuration.
+//! `cargo xtask dist`: builds the release in `target/dist`: the binary, its manual page and completions, and a Debian package
+//! of all these with the systemd unit and the configuration.
 //!
-//! What the package holds is declared in `collector/Cargo.toml`; cargo-deb makes it.
+//! `collector/Cargo.toml` declares the content of the package; cargo-deb makes it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,18 +16,16 @@ use crate::toolchain;
 
 const PACKAGER: &[&str] = &["cargo-deb@3.8.0", "--no-default-features", "--locked"];
 
-/// The shells that get completions, and the files that these look for.
+/// Shells that get completions, and the names under which they look for the files.
 const COMPLETIONS: [(&str, &str); 3] = [("bash", "headroom.bash"), ("fish", "headroom.fish"), ("zsh", "_headroom")];
 
-/// How to make it.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct Args {
-    /// Package what is quick to build, to look at the package
+    /// Package a debug build, which is quick, to inspect the package
     #[arg(long)]
     dev: bool,
 }
 
-/// Builds all of it.
 pub fn dist(project: &Project, args: &Args) -> Result<()> {
     setup::ensure(project, Scope::Build)?;
     let packager = packager(project)?;
@@ -41,17 +39,17 @@ pub fn dist(project: &Project, args: &Args) -> Result<()> {
     deb.current_dir(&project.root).args(["--package", "collector", "--no-build", "--output"]).arg(&dist);
     match args.dev {
         true => deb.args(["--profile", "dev", "--fast"]),
-        // What a backtrace needs to name lines is a package of its own.
+        // Debug information, for line numbers in backtraces, goes into a package of its own.
         false => deb.args(["--profile", "release", "--dbgsym"]),
     };
     project::run(deb.env("CARGO_TARGET_DIR", &project.target))?;
     let shipped = dist.join("headroom");
     fs::copy(&binary, &shipped).with_context(|| format!("copy the binary to {}", shipped.display()))?;
-    project::say(project::STEP, &format!("dist: everything is in {}", dist.display()));
+    project::say(project::STEP, &format!("dist: built in {}", dist.display()));
     Ok(())
 }
 
-/// Has the binary write its manual page and completions beside itself, where the package looks for them.
+/// Has the binary write its manual page and completions beside itself, where the package expects them.
 fn document(binary: &Path) -> Result<()> {
     let folder = binary.with_file_name("dist");
     fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
@@ -64,13 +62,13 @@ fn write(binary: &Path, verb: &[&str], to: &Path) -> Result<()> {
     project::run(Command::new(binary).args(verb).stdout(file))
 }
 
-/// cargo-deb, compiled into the project's own target folder where it is missing.
+/// Path of cargo-deb, compiled into the project's target folder if it is missing.
 fn packager(project: &Project) -> Result<PathBuf> {
     let root = project.target.join(toolchain::TOOLS);
     let program = root.join("bin/cargo-deb");
     if !program.is_file() {
         project::say(project::STEP, &format!("cargo-deb: compiled into {}, a minute or two", root.display()));
-        // How fast it packs matters less than how long it takes to compile.
+        // A debug build: it compiles faster, and packing is quick enough.
         project::run(project.cargo("install").args(PACKAGER).arg("--debug").arg("--root").arg(&root))?;
     }
     Ok(program)

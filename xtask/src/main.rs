@@ -1,4 +1,4 @@
-//! Headroom's development tasks: arguments → verb → exit code. One file a verb.
+//! Headroom's development tasks: arguments → verb → exit code. One file per verb.
 
 mod bench;
 mod build;
@@ -22,8 +22,8 @@ use project::Project;
 
 /// Builds, runs and tests Headroom.
 ///
-/// On a fresh Debian machine with Rust, as root, two commands are enough: `cargo xtask run` and `cargo xtask test`. Each
-/// first installs what it needs and does not find.
+/// On a fresh Debian machine with Rust, two commands are enough, as root: `cargo xtask run` and `cargo xtask test`. Both
+/// first install what is missing.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = true)]
 struct Args {
@@ -35,47 +35,47 @@ struct Args {
 enum Verb {
     /// Install what building, checking and testing need: the eBPF toolchain, clippy for it, fio
     ///
-    /// Installs Debian's packages (as root), and compiles bpf-linker into cargo's target folder. What is there is left
-    /// alone. On other systems it says what to install by hand.
+    /// Installs Debian packages (as root) and compiles bpf-linker into cargo's target folder. What is installed already stays
+    /// as it is. On other systems it prints what to install.
     Setup,
-    /// Build the binary `headroom`, eBPF programs included
+    /// Build the binary `headroom` with its eBPF programs
     Build(build::Args),
     /// Build and run the collector: `cargo xtask run -- --listen 127.0.0.1:9000`
     Run(run::Args),
-    /// What a change must pass before its tests: fmt, clippy (host and eBPF), generated docs up to date
+    /// Check formatting, clippy (host and eBPF) and generated docs: what a change must pass before its tests run
     Check,
-    /// Build and run every test that this machine can run
+    /// Build, and run every test that this machine can run
     ///
     /// Everything:                   cargo xtask test
     /// Without the live kernel:      cargo xtask test unit
     /// One live test:                cargo xtask test live -- oom
-    /// A test that cannot run fails: cargo xtask test --require
+    /// Fail tests that cannot run:   cargo xtask test --require
     /// GPUs, against stand-ins:      cargo xtask test gpu
     /// GPUs, against a real one:     cargo xtask test gpu --hardware
     /// Other kernels, emulated:      cargo xtask test vm
-    /// Two of them, and one test:    cargo xtask test vm 5.10 7.2 -- a_kill
+    /// Two of them, one test:        cargo xtask test vm 5.10 7.2 -- a_kill
     #[command(verbatim_doc_comment)]
     Test(test::Args),
-    /// Feed what reads others' input with whatever breaks it, by cargo-fuzz
+    /// Fuzz the parsers of untrusted input with cargo-fuzz
     ///
-    /// Every target for a minute:         cargo xtask fuzz
-    /// Two of them, for ten:              cargo xtask fuzz btf http --seconds 600
-    /// What made one crash, once more:    cargo xtask fuzz btf -- fuzz/artifacts/btf/crash-…
-    /// All, and the table into the docs:  cargo xtask fuzz --seconds 600 --write
+    /// Every target for a minute:           cargo xtask fuzz
+    /// Two targets for ten minutes:         cargo xtask fuzz btf http --seconds 600
+    /// Reproduce a crash:                   cargo xtask fuzz btf -- fuzz/artifacts/btf/crash-…
+    /// All, with the table in the docs:     cargo xtask fuzz --seconds 600 --write
     ///
-    /// It takes Rust's nightly (rustup toolchain install nightly --profile minimal). What was found is begun with the next
-    /// time; it lies in cargo's target folder. A crash becomes a unit test beside the code that it is in.
+    /// Needs nightly Rust (rustup toolchain install nightly --profile minimal). Inputs found by one run, in cargo's target folder,
+    /// are used by the next. Turn a crash into a unit test beside the code that crashed.
     #[command(verbatim_doc_comment)]
     Fuzz(fuzz::Args),
-    /// Measure what the probes and the collector cost
+    /// Measure the cost of the probes and the collector
     Bench(bench::Args),
-    /// Build what is shipped: the release binary, a Debian package, manual page and completions, in `target/dist`
+    /// Build the release: binary, Debian package, manual page and completions, in `target/dist`
     Dist(dist::Args),
-    /// Cut a kernel's BTF down to what the layout resolver reads: a fixture for its tests
+    /// Reduce a kernel's BTF to what the layout resolver reads, for use as a test fixture
     CutBtf {
-        /// The whole BTF: `/sys/kernel/btf/vmlinux` of that kernel
+        /// Full BTF: `/sys/kernel/btf/vmlinux` of that kernel
         input: PathBuf,
-        /// The fixture
+        /// Fixture to write
         output: PathBuf,
     },
 }
@@ -108,12 +108,12 @@ mod tests {
     use clap::CommandFactory;
 
     #[test]
-    fn the_arguments_are_sound() {
+    fn the_arguments_are_valid() {
         Args::command().debug_assert();
     }
 
     #[test]
-    fn arguments_after_the_dashes_are_the_collectors() {
+    fn arguments_after_the_dashes_go_to_the_collector() {
         let args = Args::parse_from(["cargo xtask", "run", "--release", "--", "--release", "--listen", "[::1]:1"]);
         let Verb::Run(run) = args.verb else { panic!("not run") };
         assert!(run.build.release);

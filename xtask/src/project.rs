@@ -1,6 +1,6 @@
-//! The workspace as the verbs see it: its folders, its test targets, and cargo run in it.
+//! The workspace: its folders, its test targets, and cargo commands in it.
 //!
-//! Knows nothing of what any verb is for.
+//! Knows nothing of the verbs.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -9,28 +9,26 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-/// The style of a step's first word.
+/// Style of a step's first word.
 pub const STEP: &str = "\x1b[1;32m";
-/// The style of what was left out.
+/// Style of a note about what was skipped.
 pub const NOTE: &str = "\x1b[1;33m";
-/// The style of what went wrong.
+/// Style of an error.
 pub const ERROR: &str = "\x1b[1;31m";
 
-/// Where things are.
 #[derive(Debug)]
 pub struct Project {
-    /// The workspace.
+    /// The workspace's root folder.
     pub root: PathBuf,
     /// Cargo's target folder.
     pub target: PathBuf,
-    /// The test targets of `collector-tests`.
     pub tests: Vec<String>,
 }
 
 impl Project {
-    /// Asks cargo.
+    /// From `cargo metadata`.
     pub fn find() -> Result<Project> {
-        // Of the checkout this was built in, wherever it was called from.
+        // Of the checkout that this was built in, whatever the current directory.
         let mut command = cargo("metadata");
         command.args(["--no-deps", "--format-version", "1", "--manifest-path"]);
         command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml")).stderr(Stdio::inherit());
@@ -38,7 +36,7 @@ impl Project {
         if !output.status.success() {
             bail!("cargo metadata failed");
         }
-        Project::parse(&output.stdout).context("cargo metadata says something unexpected")
+        Project::parse(&output.stdout).context("parse the output of cargo metadata")
     }
 
     fn parse(metadata: &[u8]) -> Result<Project> {
@@ -55,7 +53,7 @@ impl Project {
         })
     }
 
-    /// `cargo VERB`, to run in the workspace.
+    /// `cargo VERB` in the workspace's root.
     pub fn cargo(&self, verb: &str) -> Command {
         let mut command = cargo(verb);
         command.current_dir(&self.root);
@@ -63,7 +61,7 @@ impl Project {
     }
 }
 
-/// Runs a command that speaks for itself.
+/// Runs a command with its output on the terminal.
 pub fn run(command: &mut Command) -> Result<()> {
     let name = command.get_program().to_string_lossy().into_owned();
     let status = command.status().with_context(|| format!("run {name}"))?;
@@ -74,20 +72,19 @@ pub fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Whether this process may load programs into the kernel and install packages.
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// One line to the developer, its first word (up to a `:` or `]`) in this style on a terminal.
+/// Prints a line for the developer. On a terminal its first word, up to a `:` or `]`, has this style.
 pub fn say(style: &str, line: &str) {
     let end = line.find([':', ']']).map_or(0, |end| end + 1);
     let (head, rest) = line.split_at(end);
     anstream::eprintln!("{style}{head}\x1b[0m{rest}");
 }
 
-/// The cargo this runs under, free of what that one told this process about the package xtask: build scripts that watch
-/// such variables would run again for nothing.
+/// The cargo that runs this, without the variables that it set about the package xtask: build scripts that watch such
+/// variables would run again for nothing.
 fn cargo(verb: &str) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
     for (name, _) in std::env::vars_os() {
@@ -115,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn strange_metadata_is_an_error() {
+    fn unexpected_metadata_is_an_error() {
         assert!(Project::parse(b"{}").is_err());
         assert!(Project::parse(b"[").is_err());
     }

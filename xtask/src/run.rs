@@ -1,4 +1,4 @@
-//! `cargo xtask run`: the collector, built and started.
+//! `cargo xtask run`: builds and starts the collector.
 
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -10,12 +10,11 @@ use crate::build;
 use crate::project::{self, Project};
 use crate::setup::{self, Scope};
 
-/// What to run.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
     pub build: build::Args,
-    /// Show GPUs that are not there: the same agent, with a stand-in for NVIDIA's library
+    /// Show GPUs that do not exist: the agent uses a stand-in for NVIDIA's library
     #[arg(long)]
     pub gpu_demo: bool,
     /// Arguments of `headroom run`
@@ -23,7 +22,7 @@ pub struct Args {
     pub args: Vec<String>,
 }
 
-/// Sets up, builds, and becomes the collector, so that signals and the exit code are its own.
+/// Installs what is missing, builds, and becomes the collector with exec, so that its signals and exit code pass through.
 pub fn run(project: &Project, args: &Args) -> Result<()> {
     setup::ensure(project, Scope::Build)?;
     let binary = build::compile(project, &args.build)?;
@@ -40,20 +39,16 @@ pub fn run(project: &Project, args: &Args) -> Result<()> {
         .with_context(|| format!("run {}", binary.display()))
 }
 
-/// Builds the stand-in, and gives the environment that has the agent use it.
+/// Builds the stand-in, and returns the environment variables that make the agent use it.
 fn demo(project: &Project) -> Result<[(&'static str, PathBuf); 2]> {
     project::run(project.cargo("build").args(["--package", "nvml-stand-in"]))?;
-    project::say(
-        project::NOTE,
-        "GPU DEMO: there is no GPU here. Every number of a GPU is made up by a stand-in for NVML.",
-    );
+    project::say(project::NOTE, "GPU DEMO: there is no GPU here. Every GPU number comes from a stand-in for NVML.");
     let scenario = project.root.join("tests/fixtures/nvml/demo.json");
-    project::say(project::NOTE, &format!("GPU DEMO: what it says is in {}", scenario.display()));
+    project::say(project::NOTE, &format!("GPU DEMO: the numbers come from {}", scenario.display()));
     let library = project.target.join("debug/libnvidia_ml.so");
     Ok([("HEADROOM_GPU_LIBRARY", library), ("NVML_STAND_IN", scenario)])
 }
 
-/// The command for a shell.
 fn as_root(binary: &Path, args: &[String]) -> String {
     let words = [binary.to_string_lossy().into_owned(), "run".to_owned()];
     let words: Vec<String> = words.iter().chain(args).map(|word| quote(word)).collect();

@@ -1,7 +1,7 @@
-//! `cargo xtask setup`: what building, checking and testing need, installed where it is missing.
+//! `cargo xtask setup`: installs what building, checking and testing need and what is missing.
 //!
-//! Two ways lead to an eBPF toolchain. Debian's packages, which need no second Rust and which this installs as root; and
-//! rustup's nightly, which this uses where it finds it, and otherwise explains.
+//! There are two eBPF toolchains: Debian's packages, which need no second Rust and which this installs as root; and rustup's
+//! nightly, which this uses where it finds it, and otherwise explains.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -13,58 +13,56 @@ use crate::project::{self, Project};
 use crate::toolchain::{self, Missing, Rust, Toolchain};
 
 const COMPILER: &[&str] = &["rustc-web", "cargo-web", "libstd-rust-web-dev-bpf"];
-// bpf-linker is linked against the LLVM that Debian's Rust is built with: it reads what that one writes.
+// bpf-linker must link the same LLVM that Debian's Rust uses, to read its bitcode.
 const LLVM: &[&str] = &["llvm-22-dev", "libpolly-22-dev", "zlib1g-dev", "libzstd-dev", "g++"];
 const LLVM_PREFIX: &str = "/usr/lib/llvm-22";
 const LINKER: &[&str] = &["bpf-linker@0.13.0", "--no-default-features", "--features", "llvm-22", "--locked"];
 const CLIPPY: &[&str] = &["rust-web-clippy"];
-/// What the tests compare with. Debian's packages of Prometheus and Alertmanager also start them as services; the tests start
-/// their own.
-const WITNESS: &[&str] = &["fio", "openssl", "prometheus", "prometheus-alertmanager", "systemd", "dpkg-dev"];
-/// The programs of these that the tests call.
+/// Programs that the tests compare with. Debian's packages of Prometheus and Alertmanager also start them as services; the
+/// tests start their own.
+const REFERENCE: &[&str] = &["fio", "openssl", "prometheus", "prometheus-alertmanager", "systemd", "dpkg-dev"];
+/// Those of their programs that the tests call.
 const PROGRAMS: &[&str] =
     &["fio", "openssl", "prometheus", "prometheus-alertmanager", "systemd-analyze", "dpkg-shlibdeps"];
 
-/// For what the machine has to be ready.
+/// What the machine must be ready for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// To compile.
     Build,
-    /// To compile and to check.
+    /// Building and checking.
     Check,
-    /// To compile, and to test as root.
+    /// Building, and testing as root.
     Test,
-    /// For everything.
     All,
 }
 
-/// What of it is not there.
+/// What is missing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Gap {
     toolchain: Missing,
     clippy: bool,
-    witness: bool,
+    reference: bool,
 }
 
-/// What to do about it.
+/// What to install.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Plan {
     packages: Vec<&'static str>,
     linker: bool,
 }
 
-/// Installs whatever is missing, and says what is there.
+/// Installs what is missing, and prints what is there already.
 pub fn setup(project: &Project) -> Result<()> {
     let before = gap(project, Scope::All);
-    let there = |missing: bool, what: &str| {
+    let report = |missing: bool, what: &str| {
         if !missing {
-            project::say(project::STEP, &format!("there: {what}"));
+            project::say(project::STEP, &format!("found: {what}"));
         }
     };
-    there(before.toolchain.rust, "Rust for the BPF target");
-    there(before.toolchain.linker, "bpf-linker");
-    there(before.clippy, "clippy for the BPF target");
-    there(before.witness, "fio, openssl, Prometheus, Alertmanager, systemd-analyze, dpkg-dev");
+    report(before.toolchain.rust, "Rust for the BPF target");
+    report(before.toolchain.linker, "bpf-linker");
+    report(before.clippy, "clippy for the BPF target");
+    report(before.reference, "fio, openssl, Prometheus, Alertmanager, systemd-analyze, dpkg-dev");
     ensure(project, Scope::All)?;
     let Toolchain { rust, linker } = find(project)?;
     let rust = match rust {
@@ -75,7 +73,7 @@ pub fn setup(project: &Project) -> Result<()> {
     Ok(())
 }
 
-/// Installs what this scope lacks; silent and quick where it lacks nothing.
+/// Installs what is missing for this scope; silent and quick if nothing is.
 pub fn ensure(project: &Project, scope: Scope) -> Result<()> {
     let gap = gap(project, scope);
     if gap == Gap::default() {
@@ -91,7 +89,7 @@ pub fn ensure(project: &Project, scope: Scope) -> Result<()> {
         project::say(project::STEP, &format!("[1/{count}] Debian packages: {}", plan.packages.join(" ")));
         project::run(apt().args(["install", "--yes", "--no-install-recommends"]).args(&plan.packages))?;
     } else {
-        project::say(project::STEP, &format!("[1/{count}] Debian packages: all there"));
+        project::say(project::STEP, &format!("[1/{count}] Debian packages: already installed"));
     }
     if plan.linker {
         let root = tools(project);
@@ -101,35 +99,35 @@ pub fn ensure(project: &Project, scope: Scope) -> Result<()> {
         );
         project::run(install(project, LINKER).env("LLVM_PREFIX", LLVM_PREFIX))?;
     }
-    project::say(project::STEP, &format!("[{count}/{count}] looking again"));
+    project::say(project::STEP, &format!("[{count}/{count}] checking"));
     let left = self::gap(project, scope);
     if left != Gap::default() {
-        bail!("still not there after the installation: {}", left.names().join(", "));
+        bail!("still missing after the installation: {}", left.names().join(", "));
     }
     Ok(())
 }
 
-/// The toolchain, which [`ensure`] has put there.
+/// The toolchain; call [`ensure`] first.
 pub fn find(project: &Project) -> Result<Toolchain> {
     toolchain::find(&targets(project)).map_err(|missing| anyhow::anyhow!("{missing}: run `cargo xtask setup`"))
 }
 
-/// `cargo install` of a program into the project's own folder.
+/// `cargo install` of a program into the project's target folder.
 pub fn install(project: &Project, words: &[&str]) -> Command {
     let mut command = project.cargo("install");
-    // Else cargo ends by advising to add the folder to PATH, which nobody needs to.
+    // Otherwise cargo ends with advice to add the folder to PATH, which is not needed.
     command.env("PATH", path(project)).args(words).arg("--root").arg(tools(project));
-    // Without this cargo would keep a few hundred megabytes of intermediate files among the project's own.
+    // Otherwise cargo would keep a few hundred megabytes of intermediate files in the project's target folder.
     command.env_remove("CARGO_TARGET_DIR").env_remove("CARGO_BUILD_TARGET_DIR");
     command
 }
 
-/// Whether there is such a program, among ours or on PATH.
+/// Whether this program is installed, in the project's folder or on PATH.
 pub fn is_tool(project: &Project, program: &str) -> bool {
     tools(project).join("bin").join(program).is_file() || on_path(program)
 }
 
-/// PATH with the project's own programs at its end.
+/// PATH, with the folder of the project's own programs at its end.
 pub fn path(project: &Project) -> OsString {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain([tools(project).join("bin")]);
@@ -146,7 +144,7 @@ impl Gap {
             (self.toolchain.rust, "a Rust compiler for the BPF target"),
             (self.toolchain.linker, "bpf-linker"),
             (self.clippy, "clippy for the BPF target"),
-            (self.witness, "fio, openssl, Prometheus, Alertmanager, systemd-analyze or dpkg-dev"),
+            (self.reference, "fio, openssl, Prometheus, Alertmanager, systemd-analyze or dpkg-dev"),
         ];
         parts.iter().filter(|(missing, _)| *missing).map(|(_, name)| *name).collect()
     }
@@ -154,20 +152,24 @@ impl Gap {
 
 fn gap(project: &Project, scope: Scope) -> Gap {
     let found = toolchain::find(&targets(project));
-    // A nightly comes with its clippy.
+    // nightly comes with clippy.
     let nightly = matches!(found, Ok(Toolchain { rust: Rust::Nightly, .. }));
     let check = matches!(scope, Scope::Check | Scope::All);
     let test = matches!(scope, Scope::Test | Scope::All);
     Gap {
         toolchain: found.err().unwrap_or_default(),
         clippy: check && !nightly && !Path::new("/usr/bin/cargo-clippy").is_file(),
-        witness: test && !PROGRAMS.iter().all(|program| on_path(program)),
+        reference: test && !PROGRAMS.iter().all(|program| on_path(program)),
     }
 }
 
 fn plan(gap: &Gap, installed: &[String]) -> Plan {
-    let parts =
-        [(gap.toolchain.rust, COMPILER), (gap.toolchain.linker, LLVM), (gap.clippy, CLIPPY), (gap.witness, WITNESS)];
+    let parts = [
+        (gap.toolchain.rust, COMPILER),
+        (gap.toolchain.linker, LLVM),
+        (gap.clippy, CLIPPY),
+        (gap.reference, REFERENCE),
+    ];
     let wanted = parts.iter().filter(|(missing, _)| *missing).flat_map(|(_, packages)| *packages);
     let packages = wanted.filter(|package| !installed.iter().any(|name| name == *package));
     Plan { packages: packages.copied().collect(), linker: gap.toolchain.linker }
@@ -186,15 +188,15 @@ fn advice(gap: &Gap, plan: &Plan) -> String {
         text += "  rustup toolchain install nightly --component rust-src --component clippy\n";
         text += "  cargo install cargo-binstall && cargo binstall bpf-linker\n";
     }
-    if gap.witness {
+    if gap.reference {
         text +=
-            "\nfio and openssl are in every distribution, under that name; others may call the rest alertmanager.\n";
+            "\nfio and openssl have these names in every distribution. Others may differ: alertmanager, for example.\n";
     }
     text.trim_end().to_owned()
 }
 
 fn targets(project: &Project) -> [PathBuf; 2] {
-    // The same as the collector's build script looks at.
+    // The collector's build script looks in the same folders.
     [project.target.clone(), project.root.join("target")]
 }
 
@@ -203,30 +205,30 @@ fn on_path(program: &str) -> bool {
     std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 
-/// The Debian packages of ours that are installed; none where there is no dpkg.
+/// Names of the required Debian packages that are installed; empty without dpkg.
 fn installed() -> Vec<String> {
     let mut query = Command::new("dpkg-query");
     query.args(["--show", "--showformat", "${Package} ${db:Status-Status}\n"]);
-    let output = query.args([COMPILER, LLVM, CLIPPY, WITNESS].concat()).stderr(Stdio::null()).output();
+    let output = query.args([COMPILER, LLVM, CLIPPY, REFERENCE].concat()).stderr(Stdio::null()).output();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
     let names = text.lines().filter_map(|line| line.strip_suffix(" installed"));
     names.map(str::to_owned).collect()
 }
 
-/// Whether apt can install these, after asking its servers: its lists may be missing or old.
+/// Whether apt can install these. Asks its servers first, since its lists may be missing or old.
 fn available(packages: &[&str]) -> bool {
     if !on_path("apt-get") {
         return false;
     }
     project::say(project::STEP, "apt-get: update");
     if let Err(error) = project::run(apt().args(["update", "-qq"])) {
-        project::say(project::NOTE, &format!("apt-get: {error}; going on with the lists there are"));
+        project::say(project::NOTE, &format!("apt-get: {error}; continuing with the present lists"));
     }
     let policy = Command::new("apt-cache").arg("policy").args(packages).env("LC_ALL", "C").output();
     policy.is_ok_and(|output| candidates(&String::from_utf8_lossy(&output.stdout)) == packages.len())
 }
 
-/// How many packages `apt-cache policy` has a version of to install.
+/// Number of packages for which `apt-cache policy` has a version to install.
 fn candidates(policy: &str) -> usize {
     let candidates = policy.lines().filter_map(|line| line.trim().strip_prefix("Candidate: "));
     candidates.filter(|version| *version != "(none)").count()
@@ -234,7 +236,7 @@ fn candidates(policy: &str) -> usize {
 
 fn apt() -> Command {
     let mut command = Command::new("apt-get");
-    // It must not ask: nobody may be there to answer.
+    // It must not prompt: there may be nobody to answer.
     command.env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null());
     command
 }
@@ -243,27 +245,27 @@ fn apt() -> Command {
 mod tests {
     use super::*;
 
-    const EVERYTHING: Gap = Gap { toolchain: Missing { rust: true, linker: true }, clippy: true, witness: true };
+    const EVERYTHING: Gap = Gap { toolchain: Missing { rust: true, linker: true }, clippy: true, reference: true };
 
     #[test]
     fn a_fresh_machine_gets_everything() {
         let plan = plan(&EVERYTHING, &[]);
-        assert_eq!(plan.packages, [COMPILER, LLVM, CLIPPY, WITNESS].concat());
+        assert_eq!(plan.packages, [COMPILER, LLVM, CLIPPY, REFERENCE].concat());
         assert!(plan.linker);
     }
 
     #[test]
-    fn what_is_installed_is_left_alone() {
+    fn installed_packages_are_left_alone() {
         let installed: Vec<String> = LLVM.iter().chain(CLIPPY).map(|name| name.to_string()).collect();
-        assert_eq!(plan(&EVERYTHING, &installed).packages, [COMPILER, WITNESS].concat());
+        assert_eq!(plan(&EVERYTHING, &installed).packages, [COMPILER, REFERENCE].concat());
         let fio = ["fio".to_owned()];
-        assert_eq!(plan(&Gap { witness: true, ..Gap::default() }, &fio).packages, WITNESS[1..]);
+        assert_eq!(plan(&Gap { reference: true, ..Gap::default() }, &fio).packages, REFERENCE[1..]);
         let linker = Gap { toolchain: Missing { rust: false, linker: true }, ..Gap::default() };
         assert_eq!(plan(&linker, &installed), Plan { packages: Vec::new(), linker: true });
     }
 
     #[test]
-    fn advice_names_every_command_of_both_ways() {
+    fn advice_names_every_command_for_both_toolchains() {
         let advice = advice(&EVERYTHING, &plan(&EVERYTHING, &[]));
         let expected = "\
 missing: a Rust compiler for the BPF target, bpf-linker, clippy for the BPF target, fio, openssl, Prometheus, Alertmanager, systemd-analyze or dpkg-dev
@@ -280,13 +282,13 @@ On any system with rustup:
   rustup toolchain install nightly --component rust-src --component clippy
   cargo install cargo-binstall && cargo binstall bpf-linker
 
-fio and openssl are in every distribution, under that name; others may call the rest alertmanager.";
+fio and openssl have these names in every distribution. Others may differ: alertmanager, for example.";
         assert_eq!(advice, expected);
     }
 
     #[test]
     fn advice_for_one_package_is_short() {
-        let gap = Gap { witness: true, ..Gap::default() };
+        let gap = Gap { reference: true, ..Gap::default() };
         let advice = advice(&gap, &plan(&gap, &[]));
         assert!(advice.contains("sudo apt-get install --no-install-recommends fio openssl prometheus"), "{advice}");
         assert!(!advice.contains("rustup") && !advice.contains("bpf-linker"), "{advice}");

@@ -1,7 +1,7 @@
-//! `cargo xtask test`: every test that this machine can run.
+//! `cargo xtask test`: runs every test that this machine can run.
 //!
-//! The test targets `live` and `gpu` of `collector-tests` load programs into this kernel: they need root, and run one test at
-//! a time, since the kernel's counters and tracepoints are everybody's.
+//! The test targets `live` and `gpu` of `collector-tests` load programs into this kernel. They need root, and run one test at
+//! a time, since they share the kernel's counters and tracepoints.
 
 use std::path::Path;
 use std::process::Command;
@@ -13,16 +13,15 @@ use crate::project::{self, Project};
 use crate::setup::{self, Scope};
 use crate::vm;
 
-/// Which tests, and how.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Which tests [default: all]
     #[arg(value_enum)]
     layer: Option<Layer>,
-    /// Compare with what a real GPU does, and say what each call of its driver costs; with `gpu`
+    /// Compare with a real GPU, and print what each call of its driver costs; with `gpu`
     #[arg(long)]
     hardware: bool,
-    /// A test that cannot run on this machine fails
+    /// Fail tests that cannot run on this machine
     #[arg(long)]
     require: bool,
     #[command(flatten)]
@@ -34,28 +33,27 @@ pub struct Args {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Layer {
-    /// What needs neither root nor a kernel that lets itself be traced
+    /// Tests that need neither root nor a kernel that can be traced
     Unit,
-    /// What loads the programs into this machine's kernel, as root
+    /// Tests that load the programs into this machine's kernel, as root
     Live,
-    /// What is about GPUs, of the live ones: against stand-ins, unless --hardware is given
+    /// The live tests of GPUs: with stand-ins, or a real GPU with --hardware
     Gpu,
-    /// What depends on the kernel, of the live ones and more, on other kernels in virtual machines
+    /// Tests that depend on the kernel, on other kernels in virtual machines
     Vm,
 }
 
-/// The test target that needs no kernel, the one that loads programs into this one, and the one that is about GPUs.
 const STATIC: &str = "static";
 const LIVE: &str = "live";
 const GPU: &str = "gpu";
-/// All test targets of `collector-tests`. One that no layer runs would get lost unseen.
+/// All test targets of `collector-tests`. A target that no layer runs would go unnoticed.
 const TARGETS: [&str; 4] = [STATIC, LIVE, GPU, "vm"];
-/// What `gpu` has that is run on hardware, and against stand-ins otherwise.
+/// The module of `gpu` that runs on a real GPU with `--hardware`, and with stand-ins otherwise.
 const HARDWARE: &str = "hardware::";
-/// Where NVIDIA's kernel module says that it is loaded.
+/// Exists while NVIDIA's kernel module is loaded.
 const DRIVER: &str = "/proc/driver/nvidia/version";
 
-/// Sets up, builds, and tests.
+/// Installs what is missing, builds, and tests.
 pub fn test(project: &Project, args: &Args) -> Result<()> {
     let root = project::is_root();
     if let Some(target) = project.tests.iter().find(|target| !TARGETS.contains(&target.as_str())) {
@@ -65,7 +63,7 @@ pub fn test(project: &Project, args: &Args) -> Result<()> {
         return hardware(project, args, root);
     }
     if args.layer == Some(Layer::Gpu) && !root {
-        bail!("the tests of GPUs load programs into the kernel: run them as root");
+        bail!("GPU tests load programs into the kernel: run them as root");
     }
     if args.layer == Some(Layer::Vm) {
         setup::ensure(project, Scope::Build)?;
@@ -76,11 +74,11 @@ pub fn test(project: &Project, args: &Args) -> Result<()> {
         bail!("kernels are for virtual machines: cargo xtask test vm");
     }
     let live = args.layer != Some(Layer::Unit);
-    // Without the witnesses most tests run all the same.
-    let witnesses = args.require || live && root;
-    setup::ensure(project, if witnesses { Scope::Test } else { Scope::Build })?;
+    // Most tests also run without the reference programs.
+    let reference = args.require || live && root;
+    setup::ensure(project, if reference { Scope::Test } else { Scope::Build })?;
     let binary = build::compile(project, &build::Args::default())?;
-    // One that fails keeps no other from being run: whoever waited for it wants to know of all.
+    // Run all of them even if one fails, to report every failure.
     let mut failed = Vec::new();
     let mut run = |cargo: &mut Command| failed.extend(project::run(environment(cargo, &binary, args.require)).err());
     let tests = || {
@@ -96,7 +94,7 @@ pub fn test(project: &Project, args: &Args) -> Result<()> {
         let mut cargo = tests();
         cargo.args(["--package", "collector-tests", "--lib", "--bins", "--test", STATIC]);
         run(cargo.arg("--").args(&args.filter));
-        project::say(project::STEP, "test: the manifest of Kubernetes");
+        project::say(project::STEP, "test: the Kubernetes manifest");
         run(tests().args(["--package", "kubernetes-tests", "--"]).args(&args.filter));
     }
     if live && root {
@@ -108,38 +106,38 @@ pub fn test(project: &Project, args: &Args) -> Result<()> {
         }
         run(cargo.args(["--", "--test-threads=1"]).args(&args.filter));
     } else if live {
-        let how = "the live kernel's tests need root: sudo --preserve-env env \"PATH=$PATH\" \"HOME=$HOME\" cargo xtask test live";
+        let how = "tests of the live kernel need root: sudo --preserve-env env \"PATH=$PATH\" \"HOME=$HOME\" cargo xtask test live";
         if args.require || args.layer == Some(Layer::Live) {
             bail!("{how}");
         }
         project::say(project::NOTE, &format!("skipped: {how}"));
     }
-    // What a filter picks is looked for here alone.
+    // A filter applies to this kernel's tests only.
     if args.layer.is_none() && args.filter.is_empty() {
         project::say(project::STEP, "test: other kernels");
         match vm::prepare(project, &vm::Args::default()) {
             Ok(machines) => failed.extend(vm::test(&machines, &binary, vm::QUICK).err()),
-            Err(why) if args.require => failed.push(why.context("no other kernels were tried")),
+            Err(why) if args.require => failed.push(why.context("other kernels were not tested")),
             Err(why) => project::say(project::NOTE, &format!("skipped: other kernels: {why:#}")),
         }
     }
     failed.into_iter().next().map_or(Ok(()), Err)
 }
 
-/// Compares with a real GPU, and has the test say what it found.
+/// Compares with a real GPU, and has the test print what it found.
 fn hardware(project: &Project, args: &Args, root: bool) -> Result<()> {
     if args.layer != Some(Layer::Gpu) {
-        bail!("--hardware is about GPUs: cargo xtask test gpu --hardware");
+        bail!("--hardware is for GPUs: cargo xtask test gpu --hardware");
     }
     if !Path::new(DRIVER).exists() {
-        bail!("there is no NVIDIA driver here: {DRIVER} does not exist. Without --hardware stand-ins play a GPU");
+        bail!("no NVIDIA driver: {DRIVER} does not exist. Run without --hardware to test with stand-ins");
     }
     if !root {
         bail!("the programs are loaded into the kernel: run this as root");
     }
-    // To the harness, names are alternatives: another would add tests that are about stand-ins.
+    // The harness takes several names as alternatives: another name would add tests of stand-ins.
     if let Some(name) = args.filter.iter().find(|word| !word.starts_with('-')) {
-        bail!("--hardware runs one test, and takes no names: {name}");
+        bail!("--hardware runs one test and takes no names: {name}");
     }
     setup::ensure(project, Scope::Build)?;
     let binary = build::compile(project, &build::Args::default())?;
@@ -149,7 +147,7 @@ fn hardware(project: &Project, args: &Args, root: bool) -> Result<()> {
     project::run(environment(cargo.args(&args.filter).env("HEADROOM_HARDWARE", "1"), &binary, true))
 }
 
-/// What the tests are told: where the built binary is, and whether one that cannot run must fail.
+/// Environment of the tests: where the built binary is, and whether a test that cannot run must fail.
 fn environment<'a>(cargo: &'a mut Command, binary: &Path, require: bool) -> &'a mut Command {
     cargo.env("HEADROOM_BIN", binary);
     if require {
@@ -162,9 +160,9 @@ fn environment<'a>(cargo: &'a mut Command, binary: &Path, require: bool) -> &'a 
 mod tests {
     use super::*;
 
-    /// A filter that matches nothing passes.
+    /// A filter that matches nothing would pass.
     #[test]
-    fn what_is_run_on_hardware_is_there() {
+    fn the_module_for_hardware_exists() {
         let gpu = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/tests").join(GPU).join("main.rs");
         let module = HARDWARE.trim_end_matches("::");
         assert!(std::fs::read_to_string(gpu).unwrap().contains(&format!("\nmod {module};\n")));

@@ -1,48 +1,45 @@
-//! Where the eBPF toolchain is, and how it is called.
+//! Finds the eBPF toolchain and calls it.
 //!
-//! Shared by path with the collector's build script, hence std alone, and nothing in here that only one of the two
-//! needs. It looks and never installs; `setup.rs` does that.
+//! The collector's build script includes this file by path. So it uses std alone, and has nothing that only one of the two
+//! needs. It only looks; `setup.rs` installs.
 
 use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// What the eBPF programs are compiled for.
+/// Target of the eBPF programs.
 pub const TARGET: &str = "bpfel-unknown-none";
 
-/// Where `cargo xtask setup` puts tools, below cargo's target folder.
+/// Folder of the tools that `cargo xtask setup` installs, below cargo's target folder.
 pub const TOOLS: &str = "tools";
 
-/// A compiler and a linker for eBPF, both there.
+/// A compiler and a linker for eBPF.
 #[derive(Debug)]
 pub struct Toolchain {
-    /// The compiler.
     pub rust: Rust,
-    /// The path of bpf-linker.
+    /// Path of bpf-linker.
     pub linker: PathBuf,
 }
 
 /// A Rust compiler that can compile for [`TARGET`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rust {
-    /// Debian's, which comes with a compiled `core` for the target.
+    /// Debian's, with a compiled `core` for the target.
     Debian,
-    /// rustup's nightly, which compiles `core` from its sources.
+    /// rustup's nightly, which compiles `core` from source.
     Nightly,
 }
 
-/// What of the toolchain is not there.
+/// The missing parts of the toolchain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Missing {
-    /// No compiler.
     pub rust: bool,
-    /// No bpf-linker.
+    /// bpf-linker.
     pub linker: bool,
 }
 
-/// Finds the toolchain; bpf-linker is looked for below each of `targets`, which are target folders of cargo, and then on
-/// PATH.
+/// Finds the toolchain. Looks for bpf-linker below each of `targets`, which are target folders of cargo, and then on PATH.
 pub fn find(targets: &[PathBuf]) -> Result<Toolchain, Missing> {
     match (rust(), linker(targets)) {
         (Some(rust), Some(linker)) => Ok(Toolchain { rust, linker }),
@@ -51,10 +48,10 @@ pub fn find(targets: &[PathBuf]) -> Result<Toolchain, Missing> {
 }
 
 impl Toolchain {
-    /// `cargo VERB` for the eBPF programs of the workspace in the folder `root`, to be loaded into a kernel of this
-    /// `arch` (as `CARGO_CFG_TARGET_ARCH` spells it), with its output below `target_dir`. Arguments may follow.
+    /// `cargo VERB` for the eBPF programs of the workspace in the folder `root`, for kernels of this `arch` (as in
+    /// `CARGO_CFG_TARGET_ARCH`), with its output below `target_dir`. The caller may add arguments.
     ///
-    /// Nothing of the cargo, the rustup or the user's flags that this process runs under gets through: they are for the
+    /// It clears the variables of cargo, rustup and the user's compiler flags that this process runs with: they are for the
     /// host's compiler.
     pub fn cargo(&self, verb: &str, root: &Path, arch: &str, target_dir: &Path) -> Command {
         let mut command = match self.rust {
@@ -64,7 +61,7 @@ impl Toolchain {
                 let mut command = Command::new(cargo);
                 scrub(&mut command);
                 command.env("CARGO", "/usr/bin/cargo").env("RUSTC", "/usr/bin/rustc").arg(verb);
-                // Inline assembly is unstable on this target: this allows it, to the crates that use it alone.
+                // Inline assembly is unstable on this target. Only the crates that use it are allowed to.
                 command.env("RUSTC_BOOTSTRAP", "aya_ebpf,collector_ebpf");
                 command
             }
@@ -80,9 +77,9 @@ impl Toolchain {
         let cfg = format!("--cfg=bpf_target_arch=\"{arch}\"");
         let flags = [cfg.as_ref(), "-Cdebuginfo=2".as_ref(), "-Clink-arg=--btf".as_ref(), linker.as_os_str()];
         command
-            // An empty wrapper also overrides one in the user's configuration, which may not know this compiler.
+            // An empty wrapper overrides one in the user's configuration, which may not know this compiler.
             .env("RUSTC_WRAPPER", "")
-            // The one source of flags that overrides all others.
+            // This variable overrides all other sources of flags.
             .env("CARGO_ENCODED_RUSTFLAGS", flags.join(OsStr::new("\x1f")))
             .current_dir(root)
             .args(["--package", "collector-ebpf", "--release", "--target", TARGET, "--target-dir"])
@@ -105,7 +102,7 @@ fn rust() -> Option<Rust> {
         return Some(Rust::Debian);
     }
     let mut nightly = Command::new("rustup");
-    // To look must not be to install.
+    // Looking for the toolchain must not install it.
     nightly.env("RUSTUP_AUTO_INSTALL", "0").args(["run", "nightly", "rustc"]);
     let source = sysroot(nightly)?.join("lib/rustlib/src/rust/library/core/src/lib.rs");
     source.is_file().then_some(Rust::Nightly)
@@ -133,7 +130,7 @@ fn linker(targets: &[PathBuf]) -> Option<PathBuf> {
     ours.chain(std::env::split_paths(&path)).map(|folder| folder.join("bpf-linker")).find(|file| file.is_file())
 }
 
-/// Takes from a command what this process was told about its own cargo and compiler.
+/// Removes the variables that describe this process's own cargo and compiler.
 pub fn scrub(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         if name.to_str().is_some_and(is_foreign) {
@@ -142,8 +139,8 @@ pub fn scrub(command: &mut Command) {
     }
 }
 
-/// Whether this variable speaks of another compiler's build. What says where cargo finds its crates, how it draws, and
-/// how many jobs may run stays.
+/// Whether this variable describes the build of another compiler. Variables that say where cargo finds crates, how it prints,
+/// and how many jobs may run are kept.
 fn is_foreign(name: &str) -> bool {
     const KEPT: &[&str] = &[
         "CARGO_HOME",
@@ -186,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_named_in_one_sentence() {
+    fn missing_parts_are_named_in_one_sentence() {
         let both = Missing { rust: true, linker: true };
         assert_eq!(both.to_string(), "the eBPF toolchain is missing (a Rust compiler for the BPF target, bpf-linker)");
         let linker = Missing { rust: false, linker: true };
@@ -194,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn debian_builds_with_its_own_compiler_and_compiled_core() {
+    fn debian_builds_with_its_own_compiler_and_its_compiled_core() {
         let command = command(Rust::Debian, "build");
         let expected =
             "/usr/bin/cargo build --package collector-ebpf --release --target bpfel-unknown-none --target-dir /o";
@@ -214,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn clippy_is_the_compilers_own() {
+    fn clippy_belongs_to_the_compiler() {
         assert!(line(&command(Rust::Debian, "clippy")).starts_with("/usr/bin/cargo-clippy clippy --package "));
         assert!(
             line(&command(Rust::Nightly, "clippy")).starts_with("rustup run nightly cargo clippy -Zbuild-std=core ")
@@ -222,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_reach_the_compiler_whole() {
+    fn flags_reach_the_compiler_unchanged() {
         let flags = env(&command(Rust::Debian, "build"), "CARGO_ENCODED_RUSTFLAGS").unwrap();
         let flags: Vec<&str> = flags.to_str().unwrap().split('\x1f').collect();
         let expected = ["--cfg=bpf_target_arch=\"x86_64\"", "-Cdebuginfo=2", "-Clink-arg=--btf"];
@@ -231,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hosts_compiler_stays_outside() {
+    fn variables_of_the_hosts_compiler_are_removed() {
         for name in ["RUSTC", "RUSTC_WORKSPACE_WRAPPER", "RUSTFLAGS", "RUSTUP_TOOLCHAIN", "CARGO", "LD_LIBRARY_PATH"] {
             assert!(is_foreign(name), "{name}");
         }

@@ -1,10 +1,10 @@
-//! A stand-in for the CUDA driver's library: the entry points that Headroom watches, with their C ABI, and no GPU. Copies
-//! move nothing; what is allocated on the device is addresses of a range of its own; the next call fails on demand.
+//! A stand-in for the CUDA driver's library: the functions that Headroom watches, with their C ABI, without a GPU. Copies
+//! move nothing, device memory is only addresses from a range of its own, and a test can make the next call fail.
 //!
-//! Signatures are those of `cuda.h` (12.x); `CUresult`, `CUdeviceptr`, `size_t` and streams are what they are there.
+//! Signatures are those of `cuda.h` (12.x), with its `CUresult`, `CUdeviceptr`, `size_t` and streams.
 
 #![allow(non_snake_case, reason = "the driver's names")]
-// The contract of each function is the driver's: pointers are valid, or never followed.
+// Each function has the contract of the driver's: pointers are valid, or never followed.
 #![allow(clippy::missing_safety_doc)]
 
 use std::alloc::{Layout, alloc, dealloc};
@@ -20,29 +20,28 @@ const INVALID: u32 = 1;
 /// `CUDA_ERROR_OUT_OF_MEMORY`
 const OUT_OF_MEMORY: u32 = 2;
 
-/// Where a page begins.
+/// Page size.
 const PAGE: usize = 4096;
 
-/// The next device address: far from anything that a process has mapped.
+/// Next device address: far from anything that a process maps.
 static DEVICE: AtomicU64 = AtomicU64::new(0x0002_0000_0000);
-/// What the next call answers.
+/// Result of the next call.
 static FAILURE: AtomicU32 = AtomicU32::new(SUCCESS);
-/// What is pinned: its bytes, and whether it was allocated here.
+/// Pinned memory by address: its size, and whether it was allocated here.
 static PINNED: Mutex<Option<HashMap<usize, (usize, bool)>>> = Mutex::new(None);
 
-/// Makes the next call answer `code`. The driver has nothing of the sort.
+/// Makes the next call return `code`. The real driver has no such function.
 #[unsafe(no_mangle)]
 pub extern "C" fn stand_in_fail(code: u32) {
     FAILURE.store(code, Ordering::Relaxed);
 }
 
-/// The driver starts, and has one GPU.
 #[unsafe(no_mangle)]
 pub extern "C" fn cuInit(_flags: u32) -> u32 {
     answer()
 }
 
-/// That GPU.
+/// The only GPU.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuDeviceGet(device: *mut c_int, ordinal: c_int) -> u32 {
     if ordinal != 0 {
@@ -53,7 +52,7 @@ pub unsafe extern "C" fn cuDeviceGet(device: *mut c_int, ordinal: c_int) -> u32 
     answer()
 }
 
-/// A context, which is nothing here.
+/// Contexts are null here.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuDevicePrimaryCtxRetain(context: *mut *mut c_void, _device: c_int) -> u32 {
     // SAFETY: the caller's pointer is valid by the driver's contract.
@@ -61,20 +60,19 @@ pub unsafe extern "C" fn cuDevicePrimaryCtxRetain(context: *mut *mut c_void, _de
     answer()
 }
 
-/// Nothing to do.
 #[unsafe(no_mangle)]
 pub extern "C" fn cuCtxSetCurrent(context: *mut c_void) -> u32 {
     std::hint::black_box(context);
     answer()
 }
 
-/// Everything is done already.
+/// All work is done already.
 #[unsafe(no_mangle)]
 pub extern "C" fn cuCtxSynchronize() -> u32 {
     answer()
 }
 
-/// Where a function is, by its name without a version: how CUDA's runtime finds the driver's.
+/// Address of a function by its name without a version: how CUDA's runtime finds functions of the driver.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuGetProcAddress_v2(
     symbol: *const c_char,
@@ -97,7 +95,7 @@ pub unsafe extern "C" fn cuGetProcAddress_v2(
     answer()
 }
 
-/// What this call is to answer before it does anything.
+/// The result that [`stand_in_fail`] set for this call.
 fn answer() -> u32 {
     FAILURE.swap(SUCCESS, Ordering::Relaxed)
 }
@@ -108,7 +106,6 @@ fn pinned<T>(with: impl FnOnce(&mut HashMap<usize, (usize, bool)>) -> T) -> T {
 
 macro_rules! copies {
     ($($name:ident($($argument:ident: $of:ty),*);)*) => {$(
-        /// A copy.
         #[unsafe(no_mangle)]
         pub extern "C" fn $name($($argument: $of),*, bytes: usize) -> u32 {
             let _ = ($($argument),*);
@@ -121,7 +118,7 @@ macro_rules! copies {
 
 macro_rules! async_copies {
     ($($name:ident($($argument:ident: $of:ty),*);)*) => {$(
-        /// A copy that is only asked for.
+        /// An asynchronous copy.
         #[unsafe(no_mangle)]
         pub extern "C" fn $name($($argument: $of),*, bytes: usize, stream: *mut c_void) -> u32 {
             let _ = ($($argument),*, stream);
@@ -132,9 +129,8 @@ macro_rules! async_copies {
     )*};
 }
 
-/// Answers a copy. The name makes each a function of its own: equal ones would be folded into one address. It is called,
-/// and not made a part of them or jumped to, so that they begin by saving a register, as a function that does something
-/// does.
+/// Result of a copy. The name keeps the callers different: the linker would fold equal functions into one address. Not
+/// inlined and not a tail call, so that the callers begin by saving a register, like real functions.
 #[inline(never)]
 fn finish(name: &'static str, bytes: usize) -> u32 {
     std::hint::black_box((name, bytes));
@@ -161,7 +157,6 @@ async_copies! {
 
 macro_rules! batches {
     ($($name:ident($($more:ident: $of:ty),*);)*) => {$(
-        /// Copies in a batch.
         #[unsafe(no_mangle)]
         pub extern "C" fn $name(
             to: *const u64,
@@ -189,7 +184,6 @@ batches! {
     cuMemcpyBatchAsync_v2_ptsz();
 }
 
-/// Pinned host memory.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuMemHostAlloc(pointer: *mut *mut c_void, bytes: usize, _flags: u32) -> u32 {
     let code = answer();
@@ -200,13 +194,13 @@ pub unsafe extern "C" fn cuMemHostAlloc(pointer: *mut *mut c_void, bytes: usize,
     if bytes == 0 {
         return INVALID;
     }
-    // SAFETY: of more than no bytes; the caller's pointer is valid by the driver's contract.
+    // SAFETY: the size is not zero; the caller's pointer is valid by the driver's contract.
     unsafe {
         let memory = alloc(layout);
         if memory.is_null() {
             return OUT_OF_MEMORY;
         }
-        // What is pinned is there.
+        // Pinned memory is resident.
         memory.write_bytes(0, bytes);
         pointer.write(memory.cast());
         pinned(|pinned| pinned.insert(memory as usize, (bytes, true)));
@@ -214,14 +208,13 @@ pub unsafe extern "C" fn cuMemHostAlloc(pointer: *mut *mut c_void, bytes: usize,
     SUCCESS
 }
 
-/// The same; it calls the other, so that one call of the driver's is seen inside another.
+/// Calls [`cuMemHostAlloc`], so that one call of the driver happens inside another.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuMemAllocHost_v2(pointer: *mut *mut c_void, bytes: usize) -> u32 {
-    // SAFETY: as there.
+    // SAFETY: by the same contract.
     std::hint::black_box(unsafe { cuMemHostAlloc(pointer, bytes, 0) })
 }
 
-/// Gives it back.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuMemFreeHost(pointer: *mut c_void) -> u32 {
     let code = answer();
@@ -230,12 +223,12 @@ pub unsafe extern "C" fn cuMemFreeHost(pointer: *mut c_void) -> u32 {
     }
     let Some((bytes, true)) = pinned(|pinned| pinned.remove(&(pointer as usize))) else { return INVALID };
     let Ok(layout) = Layout::from_size_align(bytes, PAGE) else { return INVALID };
-    // SAFETY: allocated above with this very layout, and out of the books only now.
+    // SAFETY: allocated with this layout, and removed from `PINNED` only now.
     unsafe { dealloc(pointer.cast(), layout) };
     SUCCESS
 }
 
-/// Pins what the caller has.
+/// Pins memory of the caller.
 #[unsafe(no_mangle)]
 pub extern "C" fn cuMemHostRegister_v2(pointer: *mut c_void, bytes: usize, _flags: u32) -> u32 {
     let code = answer();
@@ -245,7 +238,6 @@ pub extern "C" fn cuMemHostRegister_v2(pointer: *mut c_void, bytes: usize, _flag
     code
 }
 
-/// Lets go of it.
 #[unsafe(no_mangle)]
 pub extern "C" fn cuMemHostUnregister(pointer: *mut c_void) -> u32 {
     let code = answer();
@@ -269,13 +261,11 @@ fn allocate(pointer: *mut u64, bytes: usize) -> u32 {
     SUCCESS
 }
 
-/// Device memory.
 #[unsafe(no_mangle)]
 pub extern "C" fn cuMemAlloc_v2(pointer: *mut u64, bytes: usize) -> u32 {
     allocate(pointer, bytes)
 }
 
-/// Gives it back.
 #[unsafe(no_mangle)]
 pub extern "C" fn cuMemFree_v2(pointer: u64) -> u32 {
     std::hint::black_box(pointer);
@@ -284,14 +274,12 @@ pub extern "C" fn cuMemFree_v2(pointer: u64) -> u32 {
 
 macro_rules! streams {
     ($($allocate:ident, $free:ident;)*) => {$(
-        /// Device memory, in the order of a stream.
         #[unsafe(no_mangle)]
         pub extern "C" fn $allocate(pointer: *mut u64, bytes: usize, _stream: *mut c_void) -> u32 {
             std::hint::black_box(stringify!($allocate));
             allocate(pointer, bytes)
         }
 
-        /// Gives it back.
         #[unsafe(no_mangle)]
         pub extern "C" fn $free(pointer: u64, _stream: *mut c_void) -> u32 {
             std::hint::black_box((stringify!($free), pointer));
@@ -305,7 +293,6 @@ streams! {
     cuMemAllocAsync_ptsz, cuMemFreeAsync_ptsz;
 }
 
-/// Device memory of a pool, in the order of a stream.
 #[unsafe(no_mangle)]
 pub extern "C" fn cuMemAllocFromPoolAsync(
     pointer: *mut u64,
@@ -316,7 +303,6 @@ pub extern "C" fn cuMemAllocFromPoolAsync(
     allocate(pointer, bytes)
 }
 
-/// The same.
 #[unsafe(no_mangle)]
 pub extern "C" fn cuMemAllocFromPoolAsync_ptsz(
     pointer: *mut u64,

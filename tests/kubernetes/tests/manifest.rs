@@ -1,4 +1,4 @@
-//! The manifest of Kubernetes, judged by Kubernetes' own types.
+//! The Kubernetes manifest, checked with Kubernetes' own types.
 
 #![allow(clippy::unwrap_used)]
 
@@ -12,8 +12,8 @@ use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ServiceAccount};
 use serde_json::Value;
 
-/// What Kubernetes would make of a manifest: a key that it does not know is gone, a type that it does not expect an error.
-fn understood(manifest: &Value) -> Value {
+/// A manifest as Kubernetes reads it: unknown keys are dropped, wrong types are an error.
+fn parsed(manifest: &Value) -> Value {
     fn as_type<T: serde::Serialize + serde::de::DeserializeOwned>(manifest: &Value) -> Value {
         let typed: T = serde_json::from_value(manifest.clone()).unwrap();
         serde_json::to_value(typed).unwrap()
@@ -23,7 +23,7 @@ fn understood(manifest: &Value) -> Value {
         "ServiceAccount" => as_type::<ServiceAccount>(manifest),
         "ConfigMap" => as_type::<ConfigMap>(manifest),
         "DaemonSet" => as_type::<DaemonSet>(manifest),
-        kind => panic!("{kind} is a kind that nobody expects here"),
+        kind => panic!("unexpected kind {kind}"),
     }
 }
 
@@ -35,21 +35,21 @@ fn manifests() -> Vec<Value> {
 }
 
 #[test]
-fn kubernetes_understands_every_word_of_the_manifest() {
+fn kubernetes_knows_every_key_of_the_manifest() {
     let manifests = manifests();
     let kinds: Vec<&str> = manifests.iter().map(|manifest| manifest["kind"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["Namespace", "ServiceAccount", "ConfigMap", "DaemonSet"]);
     for manifest in &manifests {
-        assert_eq!(understood(manifest), *manifest);
+        assert_eq!(parsed(manifest), *manifest);
     }
-    // A slip is seen.
-    let mut slip = manifests[3].clone();
-    slip["spec"]["template"]["spec"]["hostPid"] = true.into();
-    assert_ne!(understood(&slip), slip);
+    // A mistake is noticed.
+    let mut mistake = manifests[3].clone();
+    mistake["spec"]["template"]["spec"]["hostPid"] = true.into();
+    assert_ne!(parsed(&mistake), mistake);
 }
 
 #[test]
-fn the_manifest_configures_the_agent_that_is_built() {
+fn the_agent_accepts_the_manifests_configuration() {
     let manifests = manifests();
     let folder = scratch();
     let file = folder.join("headroom.toml");

@@ -1,4 +1,4 @@
-//! Answering as NVML does: whether the scenario lets a call answer, whom it is about, and writing what it says.
+//! Answers calls: whether the scenario allows an answer, which device the call is for, and how the answer is written.
 
 use std::ffi::{c_char, c_uint};
 use std::ptr;
@@ -11,9 +11,8 @@ use nvml_wrapper_sys::bindings::*;
 
 use crate::scenario::{Call, Gpu, Scenario, now};
 
-/// What every function gives back.
 pub type Return = nvmlReturn_t;
-/// An answer, or what is given back instead.
+/// An answer, or the error to return.
 pub type Answer<T> = Result<T, Return>;
 
 pub const UNINITIALIZED: Return = nvmlReturn_enum_NVML_ERROR_UNINITIALIZED;
@@ -23,9 +22,9 @@ pub const SHORT: Return = nvmlReturn_enum_NVML_ERROR_INSUFFICIENT_SIZE;
 pub const NOT_FOUND: Return = nvmlReturn_enum_NVML_ERROR_NOT_FOUND;
 pub const TIMEOUT: Return = nvmlReturn_enum_NVML_ERROR_TIMEOUT;
 
-/// The load of the driver that was initialised last, plus one; 0 is none.
+/// `Scenario::load` at the last initialisation, plus one; 0 if there was none.
 pub static LOAD: AtomicU64 = AtomicU64::new(0);
-/// Behaves as the scenario says, and only then answers.
+/// Sleeps, hangs or fails as the scenario says, and returns the scenario.
 pub fn behave(call: impl Fn(&Scenario) -> Call) -> Answer<Arc<Scenario>> {
     let begun = Instant::now();
     loop {
@@ -39,7 +38,7 @@ pub fn behave(call: impl Fn(&Scenario) -> Call) -> Answer<Arc<Scenario>> {
     }
 }
 
-/// Asks the host.
+/// A call for the host.
 pub fn host(name: &str) -> Answer<Arc<Scenario>> {
     let scenario = behave(|scenario| scenario.calls.get(name).copied().unwrap_or_default())?;
     if name != "nvmlInit_v2" && LOAD.load(Ordering::Relaxed) != scenario.load + 1 {
@@ -48,13 +47,13 @@ pub fn host(name: &str) -> Answer<Arc<Scenario>> {
     Ok(scenario)
 }
 
-/// The index of a GPU, and of its MIG device.
+/// Index of the GPU, and of its MIG device.
 pub fn place(device: nvmlDevice_t) -> (usize, Option<usize>) {
     let handle = device as usize;
     ((handle & 0xff).wrapping_sub(1), (handle >> 8).checked_sub(1))
 }
 
-/// Whom a handle is about.
+/// The GPU or MIG device of a handle.
 pub fn find(scenario: &Scenario, device: nvmlDevice_t) -> Answer<&Gpu> {
     let (index, mig) = place(device);
     let gpu = scenario.gpus.get(index).ok_or(INVALID)?;
@@ -64,7 +63,7 @@ pub fn find(scenario: &Scenario, device: nvmlDevice_t) -> Answer<&Gpu> {
     }
 }
 
-/// Asks one GPU.
+/// A call for one GPU.
 pub fn gpu<T>(device: nvmlDevice_t, name: &str, answer: impl FnOnce(&Gpu) -> Answer<T>) -> Answer<T> {
     host(name)?;
     let scenario = behave(|scenario| {
@@ -74,36 +73,35 @@ pub fn gpu<T>(device: nvmlDevice_t, name: &str, answer: impl FnOnce(&Gpu) -> Ans
     answer(find(&scenario, device)?)
 }
 
-/// What is given back.
 pub fn result(answer: Answer<()>) -> Return {
     answer.err().unwrap_or(nvmlReturn_enum_NVML_SUCCESS)
 }
 
-/// Writes an answer to where the caller wants it.
+/// Writes an answer through the caller's pointer.
 ///
 /// # Safety
-/// `to` is null or may be written.
+/// `to` must be null or valid for a write.
 pub unsafe fn give<T>(answer: Answer<T>, to: *mut T) -> Return {
     result(answer.and_then(|value| {
         if to.is_null() {
             return Err(INVALID);
         }
-        // SAFETY: the caller says so.
+        // SAFETY: by the contract of this function.
         unsafe { to.write(value) };
         Ok(())
     }))
 }
 
-/// Writes a text with its end.
+/// Writes a string with its NUL.
 ///
 /// # Safety
-/// `to` has room for `length` bytes.
+/// `to` must be valid for writes of `length` bytes.
 pub unsafe fn give_text(answer: Answer<String>, to: *mut c_char, length: c_uint) -> Return {
     result(answer.and_then(|text| {
         if text.len() >= length as usize {
             return Err(SHORT);
         }
-        // SAFETY: the text and its end have room there.
+        // SAFETY: the string and its NUL fit.
         unsafe {
             ptr::copy_nonoverlapping(text.as_ptr().cast(), to, text.len());
             to.add(text.len()).write(0);

@@ -1,4 +1,4 @@
-//! What a GPU averages between two samples (GPM). A sample is what its counters were, and when.
+//! Averages between two samples of a GPU (GPM). A sample holds the counters and the time.
 
 use std::ffi::c_uint;
 use std::time::Instant;
@@ -10,51 +10,43 @@ use nvml_wrapper_sys::bindings::{
 
 use crate::answer::*;
 
-/// What a handle of a sample leads to.
+/// The sample behind a handle.
 struct Sample {
     when: Instant,
     /// Bytes sent and received.
     bytes: [u64; 2],
 }
 
-/// As NVML has it.
-///
 /// # Safety
-/// The pointer is good for reads and writes.
+/// `to` must be valid for reads and writes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nvmlGpmQueryDeviceSupport(device: nvmlDevice_t, to: *mut nvmlGpmSupport_t) -> Return {
     let answer = gpu(device, "nvmlGpmQueryDeviceSupport", |gpu| {
         Ok(c_uint::from(gpu.pcie.is_some_and(|pcie| pcie.averaged.is_some())))
     });
-    // SAFETY: as the caller says.
+    // SAFETY: by the contract of this function.
     unsafe { give(answer, &raw mut (*to).isSupportedDevice) }
 }
 
-/// As NVML has it.
-///
 /// # Safety
-/// The pointer is good for a write.
+/// `to` must be valid for a write.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nvmlGpmSampleAlloc(to: *mut nvmlGpmSample_t) -> Return {
     let answer = host("nvmlGpmSampleAlloc").map(|_| Box::into_raw(Box::<Option<Sample>>::default()));
-    // SAFETY: as the caller says.
+    // SAFETY: by the contract of this function.
     unsafe { give(answer.map(|sample| sample.cast()), to) }
 }
 
-/// As NVML has it.
-///
 /// # Safety
-/// The sample is one that was allocated and not freed.
+/// The sample must be allocated and not freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nvmlGpmSampleFree(sample: nvmlGpmSample_t) -> Return {
-    // SAFETY: as the caller says.
+    // SAFETY: by the contract of this function.
     result(host("nvmlGpmSampleFree").map(|_| drop(unsafe { Box::from_raw(sample.cast::<Option<Sample>>()) })))
 }
 
-/// As NVML has it.
-///
 /// # Safety
-/// The sample is one that was allocated and not freed.
+/// The sample must be allocated and not freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nvmlGpmSampleGet(device: nvmlDevice_t, sample: nvmlGpmSample_t) -> Return {
     let answer = gpu(device, "nvmlGpmSampleGet", |gpu| {
@@ -64,23 +56,23 @@ pub unsafe extern "C" fn nvmlGpmSampleGet(device: nvmlDevice_t, sample: nvmlGpmS
         let bytes = bytes.map(|(counter, way)| counter.now(format!("{} averaged {way}", gpu.uuid)));
         Ok(Some(Sample { when: Instant::now(), bytes }))
     });
-    // SAFETY: as the caller says.
+    // SAFETY: by the contract of this function.
     unsafe { give(answer, sample.cast()) }
 }
 
-/// As NVML has it: of each metric the average from one sample to the other.
+/// Of each metric, the average between the two samples.
 ///
 /// # Safety
-/// The pointer is good for reads and writes, and what it leads to has two samples.
+/// `to` must be valid for reads and writes, and hold two samples.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nvmlGpmMetricsGet(to: *mut nvmlGpmMetricsGet_t) -> Return {
     result(host("nvmlGpmMetricsGet").and_then(|_| {
-        // SAFETY: as the caller says.
+        // SAFETY: by the contract of this function.
         let asked = unsafe { &mut *to };
         if asked.version != NVML_GPM_METRICS_GET_VERSION {
             return Err(nvmlReturn_enum_NVML_ERROR_ARGUMENT_VERSION_MISMATCH);
         }
-        // SAFETY: as the caller says.
+        // SAFETY: by the contract of this function.
         let samples =
             [asked.sample1, asked.sample2].map(|sample| unsafe { (*sample.cast::<Option<Sample>>()).as_ref() });
         let [Some(before), Some(after)] = samples else { return Err(INVALID) };

@@ -1,7 +1,7 @@
 //! A `libnvidia-ml.so.1` for hosts without a GPU: the real C interface, as far as Headroom uses it, with answers from a
-//! [`scenario`]. No metric that comes of it says anything about any hardware.
+//! [`scenario`]. Its numbers say nothing about any hardware.
 //!
-//! A handle of a GPU is its index plus one; of a MIG device that, and the device's own index plus one times 256.
+//! The handle of a GPU is its index plus one. For a MIG device, 256 times its own index plus one is added.
 
 mod answer;
 mod average;
@@ -18,21 +18,19 @@ use answer::*;
 use nvml_wrapper_sys::bindings::*;
 use scenario::Gpu;
 
-/// Errors told so far.
-static TOLD: AtomicUsize = AtomicUsize::new(0);
+/// Xid events delivered so far.
+static DELIVERED: AtomicUsize = AtomicUsize::new(0);
 
-/// Functions that ask one GPU for one value: the name, the type, and where it is in the scenario.
+/// Functions that read one value of one GPU: name, type, and field of the scenario.
 macro_rules! values {
     ($($name:ident: $type:ty = $answer:expr;)+) => {$(
-        /// As NVML has it.
-        ///
         /// # Safety
-        /// The pointer is good for a write.
+        /// `to` must be valid for a write.
         #[unsafe(no_mangle)]
         pub unsafe extern "C" fn $name(device: nvmlDevice_t, to: *mut $type) -> Return {
             let answer: fn(&Gpu) -> Option<$type> = $answer;
             let answer = gpu(device, stringify!($name), |gpu| answer(gpu).ok_or(UNSUPPORTED));
-            // SAFETY: as the caller says.
+            // SAFETY: by the contract of this function.
             unsafe { give(answer, to) }
         }
     )+};
@@ -58,59 +56,49 @@ values! {
     nvmlDeviceGetMemoryInfo: nvmlMemory_t = |gpu| gpu.memory.map(|memory| nvmlMemory_t {
         total: memory.total,
         free: memory.total - memory.used - memory.reserved,
-        // The first version has no room for what is reserved, and calls it used.
+        // The first version has no field for reserved memory, and counts it as used.
         used: memory.used + memory.reserved,
     });
 }
 
-/// As NVML has it.
 #[unsafe(no_mangle)]
 pub extern "C" fn nvmlInit_v2() -> Return {
     result(host("nvmlInit_v2").map(|scenario| LOAD.store(scenario.load + 1, Ordering::Relaxed)))
 }
 
-/// As NVML has it.
 #[unsafe(no_mangle)]
 pub extern "C" fn nvmlShutdown() -> Return {
     result(host("nvmlShutdown").map(drop))
 }
 
-/// As NVML has it.
-///
 /// # Safety
-/// The pointer is good for as many bytes.
+/// `to` must be valid for writes of `length` bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nvmlSystemGetDriverVersion(to: *mut c_char, length: c_uint) -> Return {
     let answer = host("nvmlSystemGetDriverVersion").map(|scenario| scenario.driver.clone());
-    // SAFETY: as the caller says.
+    // SAFETY: by the contract of this function.
     unsafe { give_text(answer, to, length) }
 }
 
-/// As NVML has it.
-///
 /// # Safety
-/// The pointer is good for a write.
+/// `to` must be valid for a write.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nvmlDeviceGetCount_v2(to: *mut c_uint) -> Return {
-    // SAFETY: as the caller says.
+    // SAFETY: by the contract of this function.
     unsafe { give(host("nvmlDeviceGetCount_v2").map(|scenario| scenario.gpus.len() as c_uint), to) }
 }
 
-/// As NVML has it.
-///
 /// # Safety
-/// The pointer is good for a write.
+/// `to` must be valid for a write.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nvmlDeviceGetHandleByIndex_v2(index: c_uint, to: *mut nvmlDevice_t) -> Return {
     let handle = (index as usize + 1) as nvmlDevice_t;
-    // SAFETY: as the caller says.
+    // SAFETY: by the contract of this function.
     unsafe { give(gpu(handle, "nvmlDeviceGetHandleByIndex_v2", |_| Ok(handle)), to) }
 }
 
-/// As NVML has it.
-///
 /// # Safety
-/// The pointer is good for a write.
+/// `to` must be valid for a write.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nvmlDeviceGetMigDeviceHandleByIndex(
     device: nvmlDevice_t,
@@ -121,37 +109,31 @@ pub unsafe extern "C" fn nvmlDeviceGetMigDeviceHandleByIndex(
         let found = gpu.mig.as_ref().ok_or(UNSUPPORTED)?.get(index as usize).is_some();
         found.then(|| (device as usize + ((index as usize + 1) << 8)) as nvmlDevice_t).ok_or(NOT_FOUND)
     });
-    // SAFETY: as the caller says.
+    // SAFETY: by the contract of this function.
     unsafe { give(answer, to) }
 }
 
-/// As NVML has it.
-///
 /// # Safety
-/// The pointer is good for as many bytes.
+/// `to` must be valid for writes of `length` bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nvmlDeviceGetUUID(device: nvmlDevice_t, to: *mut c_char, length: c_uint) -> Return {
-    // SAFETY: as the caller says.
+    // SAFETY: by the contract of this function.
     unsafe { give_text(gpu(device, "nvmlDeviceGetUUID", |gpu| Ok(gpu.uuid.clone())), to, length) }
 }
 
-/// As NVML has it.
-///
 /// # Safety
-/// The pointer is good for as many bytes.
+/// `to` must be valid for writes of `length` bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nvmlDeviceGetName(device: nvmlDevice_t, to: *mut c_char, length: c_uint) -> Return {
-    // SAFETY: as the caller says.
+    // SAFETY: by the contract of this function.
     unsafe { give_text(gpu(device, "nvmlDeviceGetName", |gpu| Ok(gpu.name.clone())), to, length) }
 }
 
-/// As NVML has it.
-///
 /// # Safety
-/// The pointer is good for reads and writes.
+/// `to` must be valid for reads and writes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nvmlDeviceGetMemoryInfo_v2(device: nvmlDevice_t, to: *mut nvmlMemory_v2_t) -> Return {
-    // SAFETY: as the caller says.
+    // SAFETY: by the contract of this function.
     let version = unsafe { (*to).version };
     let answer = gpu(device, "nvmlDeviceGetMemoryInfo_v2", |gpu| {
         if version as usize != size_of::<nvmlMemory_v2_t>() | 2 << 24 {
@@ -161,38 +143,32 @@ pub unsafe extern "C" fn nvmlDeviceGetMemoryInfo_v2(device: nvmlDevice_t, to: *m
         let free = memory.total - memory.used - memory.reserved;
         Ok(nvmlMemory_v2_t { version, total: memory.total, reserved: memory.reserved, free, used: memory.used })
     });
-    // SAFETY: as the caller says.
+    // SAFETY: by the contract of this function.
     unsafe { give(answer, to) }
 }
 
-/// As NVML has it.
-///
 /// # Safety
-/// The pointer is good for a write.
+/// `to` must be valid for a write.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nvmlDeviceGetTemperature(device: nvmlDevice_t, sensor: c_uint, to: *mut c_uint) -> Return {
     let answer = gpu(device, "nvmlDeviceGetTemperature", |gpu| gpu.temperature.ok_or(UNSUPPORTED));
-    // SAFETY: as the caller says.
+    // SAFETY: by the contract of this function.
     unsafe { give(if sensor == 0 { answer } else { Err(INVALID) }, to) }
 }
 
-/// As NVML has it.
-///
 /// # Safety
-/// The pointer is good for a write.
+/// `to` must be valid for a write.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nvmlDeviceGetClockInfo(device: nvmlDevice_t, clock: c_uint, to: *mut c_uint) -> Return {
     let answer = gpu(device, "nvmlDeviceGetClockInfo", |gpu| {
         gpu.clocks.ok_or(UNSUPPORTED)?.get(clock as usize).copied().ok_or(INVALID)
     });
-    // SAFETY: as the caller says.
+    // SAFETY: by the contract of this function.
     unsafe { give(answer, to) }
 }
 
-/// As NVML has it.
-///
 /// # Safety
-/// The pointer is good for a write.
+/// `to` must be valid for a write.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nvmlDeviceGetTotalEccErrors(
     device: nvmlDevice_t,
@@ -203,14 +179,12 @@ pub unsafe extern "C" fn nvmlDeviceGetTotalEccErrors(
     let answer = gpu(device, "nvmlDeviceGetTotalEccErrors", |gpu| {
         gpu.ecc.ok_or(UNSUPPORTED)?.get(kind as usize).copied().ok_or(INVALID)
     });
-    // SAFETY: as the caller says.
+    // SAFETY: by the contract of this function.
     unsafe { give(answer, to) }
 }
 
-/// As NVML has it.
-///
 /// # Safety
-/// The pointers are good for a write each.
+/// Each pointer must be valid for a write.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nvmlDeviceGetRemappedRows(
     device: nvmlDevice_t,
@@ -222,16 +196,14 @@ pub unsafe extern "C" fn nvmlDeviceGetRemappedRows(
     let answer = gpu(device, "nvmlDeviceGetRemappedRows", |gpu| gpu.remapped.ok_or(UNSUPPORTED));
     result(answer.map(|numbers| {
         for (to, number) in [corrected, uncorrected, pending, failed].into_iter().zip(numbers) {
-            // SAFETY: as the caller says.
+            // SAFETY: by the contract of this function.
             unsafe { to.write(number) };
         }
     }))
 }
 
-/// As NVML has it.
-///
 /// # Safety
-/// The pointers are good for a write each.
+/// Each pointer must be valid for a write.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nvmlDeviceGetMigMode(
     device: nvmlDevice_t,
@@ -243,15 +215,15 @@ pub unsafe extern "C" fn nvmlDeviceGetMigMode(
         Some(_) => Err(UNSUPPORTED),
     });
     result(answer.map(|on: c_uint| {
-        // SAFETY: as the caller says.
+        // SAFETY: by the contract of this function.
         unsafe { (current.write(on), pending.write(on)) };
     }))
 }
 
-/// As NVML has it: it looks at the link for 20 ms, unless the scenario says otherwise.
+/// Measures the link for 20 ms, like the real one, unless the scenario says otherwise.
 ///
 /// # Safety
-/// The pointer is good for a write.
+/// `to` must be valid for a write.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nvmlDeviceGetPcieThroughput(device: nvmlDevice_t, way: c_uint, to: *mut c_uint) -> Return {
     let answer = gpu(device, "nvmlDeviceGetPcieThroughput", |gpu| {
@@ -259,14 +231,12 @@ pub unsafe extern "C" fn nvmlDeviceGetPcieThroughput(device: nvmlDevice_t, way: 
         sleep(Duration::from_millis(20));
         throughput.get(way as usize).copied().ok_or(INVALID)
     });
-    // SAFETY: as the caller says.
+    // SAFETY: by the contract of this function.
     unsafe { give(answer, to) }
 }
 
-/// As NVML has it.
-///
 /// # Safety
-/// The pointer is good for reads and writes of as many values.
+/// `values` must be valid for reads and writes of `count` values.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nvmlDeviceGetFieldValues(
     device: nvmlDevice_t,
@@ -275,7 +245,7 @@ pub unsafe extern "C" fn nvmlDeviceGetFieldValues(
 ) -> Return {
     result(gpu(device, "nvmlDeviceGetFieldValues", |gpu| {
         for index in 0..count as usize {
-            // SAFETY: as the caller says.
+            // SAFETY: by the contract of this function.
             let value = unsafe { &mut *values.add(index) };
             let way = match value.fieldId {
                 field_id::NVML_FI_DEV_PCIE_COUNT_TX_BYTES => 0,
@@ -303,42 +273,36 @@ pub unsafe extern "C" fn nvmlDeviceGetFieldValues(
     }))
 }
 
-/// As NVML has it.
-///
 /// # Safety
-/// The pointer is good for a write.
+/// `to` must be valid for a write.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nvmlEventSetCreate(to: *mut nvmlEventSet_t) -> Return {
-    // SAFETY: as the caller says.
+    // SAFETY: by the contract of this function.
     unsafe { give(host("nvmlEventSetCreate").map(|_| ptr::dangling_mut()), to) }
 }
 
-/// As NVML has it.
 #[unsafe(no_mangle)]
 pub extern "C" fn nvmlEventSetFree(_set: nvmlEventSet_t) -> Return {
     result(host("nvmlEventSetFree").map(drop))
 }
 
-/// As NVML has it.
 #[unsafe(no_mangle)]
 pub extern "C" fn nvmlDeviceRegisterEvents(device: nvmlDevice_t, _types: c_ulonglong, _set: nvmlEventSet_t) -> Return {
     result(gpu(device, "nvmlDeviceRegisterEvents", |_| Ok(())))
 }
 
-/// As NVML has it.
-///
 /// # Safety
-/// The pointer is good for a write.
+/// `to` must be valid for a write.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nvmlEventSetWait_v2(_set: nvmlEventSet_t, to: *mut nvmlEventData_t, ms: c_uint) -> Return {
     let until = Instant::now() + Duration::from_millis(ms.into());
     let answer = loop {
         let answer =
-            host("nvmlEventSetWait_v2").map(|scenario| scenario.xids.get(TOLD.load(Ordering::Relaxed)).copied());
+            host("nvmlEventSetWait_v2").map(|scenario| scenario.xids.get(DELIVERED.load(Ordering::Relaxed)).copied());
         match answer {
             Err(error) => break Err(error),
             Ok(Some(xid)) => {
-                TOLD.fetch_add(1, Ordering::Relaxed);
+                DELIVERED.fetch_add(1, Ordering::Relaxed);
                 break Ok(nvmlEventData_t {
                     device: (xid.gpu + 1) as nvmlDevice_t,
                     eventType: nvmlEventTypeXidCriticalError.into(),
@@ -351,6 +315,6 @@ pub unsafe extern "C" fn nvmlEventSetWait_v2(_set: nvmlEventSet_t, to: *mut nvml
             Ok(None) => sleep(Duration::from_millis(5)),
         }
     };
-    // SAFETY: as the caller says.
+    // SAFETY: by the contract of this function.
     unsafe { give(answer, to) }
 }

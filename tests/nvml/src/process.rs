@@ -7,10 +7,10 @@ use nvml_wrapper_sys::bindings::*;
 use crate::answer::{Return, SHORT, UNSUPPORTED, gpu, result};
 use crate::scenario::{Gpu, Process};
 
-/// Writes a list of processes as NVML does: without room it says how many there are.
+/// Writes a list of processes. Without room it returns only their number.
 ///
 /// # Safety
-/// `infos` has room for `count`.
+/// `infos` must have room for `count` entries.
 unsafe fn list(
     device: nvmlDevice_t,
     name: &str,
@@ -20,17 +20,17 @@ unsafe fn list(
 ) -> Return {
     result(gpu(device, name, |gpu| {
         let own = of(gpu).ok_or(UNSUPPORTED)?.iter().map(|process| (process, gpu.instance));
-        // A GPU lists those on its MIG devices, too.
+        // A GPU also lists the processes on its MIG devices.
         let parts = gpu.mig.iter().flatten().flat_map(|mig| of(mig).into_iter().flatten().map(|it| (it, mig.instance)));
         let all: Vec<_> = own.chain(parts).collect();
-        // SAFETY: as the caller says.
+        // SAFETY: by the contract of this function.
         let room = unsafe { count.replace(all.len() as c_uint) } as usize;
         if room < all.len() {
             return Err(SHORT);
         }
         for (index, (process, instance)) in all.into_iter().enumerate() {
             let [gpu_instance, compute_instance] = instance.unwrap_or([u32::MAX; 2]);
-            // SAFETY: there is room.
+            // SAFETY: `index` is below `count`.
             unsafe {
                 infos.add(index).write(nvmlProcessInfo_t {
                     pid: process.pid,
@@ -44,30 +44,26 @@ unsafe fn list(
     }))
 }
 
-/// As NVML has it.
-///
 /// # Safety
-/// `infos` has room for `count`.
+/// `infos` must have room for `count` entries.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nvmlDeviceGetComputeRunningProcesses_v3(
     device: nvmlDevice_t,
     count: *mut c_uint,
     infos: *mut nvmlProcessInfo_t,
 ) -> Return {
-    // SAFETY: as the caller says.
+    // SAFETY: by the contract of this function.
     unsafe { list(device, "nvmlDeviceGetComputeRunningProcesses_v3", count, infos, |gpu| gpu.processes.as_ref()) }
 }
 
-/// As NVML has it.
-///
 /// # Safety
-/// `infos` has room for `count`.
+/// `infos` must have room for `count` entries.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nvmlDeviceGetGraphicsRunningProcesses_v3(
     device: nvmlDevice_t,
     count: *mut c_uint,
     infos: *mut nvmlProcessInfo_t,
 ) -> Return {
-    // SAFETY: as the caller says.
+    // SAFETY: by the contract of this function.
     unsafe { list(device, "nvmlDeviceGetGraphicsRunningProcesses_v3", count, infos, |gpu| gpu.graphics.as_ref()) }
 }

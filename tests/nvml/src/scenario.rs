@@ -1,4 +1,4 @@
-//! What the stand-in answers: a JSON file that is read again whenever it has changed. It knows nothing of the C interface.
+//! The answers of the stand-in, from a JSON file that is read again whenever it changes. Knows nothing of the C interface.
 
 use std::collections::HashMap;
 use std::fs;
@@ -8,52 +8,48 @@ use std::time::{Instant, SystemTime};
 
 use serde::Deserialize;
 
-/// The variable that names the file.
+/// Environment variable with the path of the file.
 pub const VARIABLE: &str = "NVML_STAND_IN";
 
-/// A host with GPUs. What is not set is not supported.
+/// A host with GPUs. Values that are absent are "not supported".
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Scenario {
-    /// The driver's version.
+    /// Version.
     pub driver: String,
-    /// Another number is another load of the driver: whoever initialised before has to do it again.
+    /// A new number means that the driver was reloaded: clients must initialise again.
     pub load: u64,
-    /// How functions behave, by name.
+    /// Behaviour of functions, by name.
     pub calls: HashMap<String, Call>,
-    /// The GPUs.
     pub gpus: Vec<Gpu>,
-    /// Errors that happened, oldest first; each is told once.
+    /// Xid events, oldest first; each is delivered once.
     pub xids: Vec<Xid>,
 }
 
-/// How a function behaves before it answers.
+/// Behaviour of a function before it answers.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Call {
-    /// It takes this many milliseconds.
     pub sleep_ms: u64,
-    /// It does not come back while this is set.
+    /// It does not return while this is set.
     pub hang: bool,
-    /// It answers with this error (`nvmlReturn_t`).
+    /// It returns this error (`nvmlReturn_t`); 0 is none.
     pub error: u32,
 }
 
-/// One GPU, or one MIG device of one.
+/// A GPU, or a MIG device of one.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Gpu {
-    /// Its identity.
     pub uuid: String,
-    /// The model.
+    /// Model.
     pub name: String,
-    /// How functions behave for this one, by name; `*` is every function.
+    /// Behaviour of functions for this one, by name; `*` is every function.
     pub calls: HashMap<String, Call>,
-    /// Bytes.
     pub memory: Option<Memory>,
     /// Percent, of the GPU and of its memory.
     pub utilization: Option<[u32; 2]>,
-    /// Degrees.
+    /// Degrees Celsius.
     pub temperature: Option<u32>,
     /// Milliwatts.
     pub power: Option<u32>,
@@ -63,19 +59,18 @@ pub struct Gpu {
     pub energy: Option<Counter>,
     /// Megahertz: graphics, SM, memory, video.
     pub clocks: Option<[u32; 4]>,
-    /// Bits.
+    /// Bit mask.
     pub throttle: Option<u64>,
     /// Corrected, uncorrected.
     pub ecc: Option<[u64; 2]>,
     /// Corrected, uncorrected, pending, failed.
     pub remapped: Option<[u32; 4]>,
-    /// The link.
     pub pcie: Option<Pcie>,
-    /// Those that compute.
+    /// Compute processes.
     pub processes: Option<Vec<Process>>,
-    /// Those that draw.
+    /// Graphics processes.
     pub graphics: Option<Vec<Process>>,
-    /// MIG is on, with these devices.
+    /// MIG devices; absent if MIG is off.
     pub mig: Option<Vec<Gpu>>,
     /// Of a MIG device: its GPU instance and its compute instance.
     pub instance: Option<[u32; 2]>,
@@ -85,25 +80,24 @@ pub struct Gpu {
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Memory {
-    /// All.
     pub total: u64,
-    /// Of processes.
+    /// Used by processes.
     pub used: u64,
-    /// The driver's.
+    /// Reserved by the driver.
     pub reserved: u64,
 }
 
-/// A number that may grow by itself.
+/// A number that may grow.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Counter {
-    /// What it is without growing.
+    /// Value at the first read.
     pub base: u64,
-    /// How much is added in a second, from the first time it was asked for.
+    /// Growth per second since the first read.
     pub rate: f64,
 }
 
-/// The link.
+/// The PCIe link.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Pcie {
@@ -111,39 +105,36 @@ pub struct Pcie {
     pub generation: u32,
     /// Negotiated.
     pub width: u32,
-    /// The most that GPU and slot can do.
+    /// Maximum of GPU and slot.
     pub max_generation: u32,
-    /// The most that GPU and slot can do.
+    /// Maximum of GPU and slot.
     pub max_width: u32,
-    /// Retries.
     pub replays: Option<u32>,
-    /// Bytes sent by the GPU, and received, as field values of `bits` bits.
+    /// Bytes sent and received by the GPU, as field values of `bits` bits.
     pub counters: Option<[Counter; 2]>,
-    /// 64; or 32 and the type says so; or 33, which is 32 in a type of 64.
+    /// 64; or 32 with a 32-bit type; or 33 for 32 bits in a 64-bit type.
     pub bits: u32,
     /// KB/s sent and received, for `nvmlDeviceGetPcieThroughput`.
     pub throughput: Option<[u32; 2]>,
-    /// Bytes sent and received, for what is averaged between two samples (GPM).
+    /// Bytes sent and received, for averages between two samples (GPM).
     pub averaged: Option<[Counter; 2]>,
 }
 
-/// One process on a GPU.
+/// A process on a GPU.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Process {
-    /// Its id.
     pub pid: u32,
     /// Bytes; absent is "not available".
     pub bytes: Option<u64>,
 }
 
-/// One error.
+/// An Xid event.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Xid {
-    /// The GPU's index.
+    /// Index of the GPU.
     pub gpu: usize,
-    /// The error's number.
     pub code: u64,
 }
 
@@ -152,7 +143,7 @@ type Stamp = (SystemTime, u64);
 static CACHE: Mutex<Option<(Stamp, Arc<Scenario>)>> = Mutex::new(None);
 static GROWN: Mutex<Option<HashMap<String, (Instant, f64)>>> = Mutex::new(None);
 
-/// The scenario as it is now. Without a readable one the last goes on: a test may be writing it.
+/// The scenario as it is now. If the file cannot be read, the last one: a test may be writing it.
 pub fn now() -> Arc<Scenario> {
     let mut cache = CACHE.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(path) = std::env::var_os(VARIABLE).map(PathBuf::from) else { return Arc::default() };
@@ -180,7 +171,7 @@ fn parse(text: &[u8]) -> Result<Scenario, String> {
 }
 
 impl Counter {
-    /// What it is now; `name` is what tells it from all others.
+    /// Present value; `name` identifies the counter.
     pub fn now(self, name: String) -> u64 {
         let mut grown = GROWN.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();

@@ -1,7 +1,7 @@
-//! How a process in a test's cgroup misbehaves: `provoke VERB …`, a file each. It fails loudly: a provocation that did not
-//! happen must not pass for one that went unseen.
+//! Misbehaviour of a process in a test's cgroup: `provoke VERB …`, one file per verb. It panics if anything fails: what did not
+//! happen must not look like something that the agent missed.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a provocation that cannot go on fails")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a provocation that cannot continue fails")]
 
 #[path = "../provoke/compact.rs"]
 mod compact;
@@ -57,6 +57,6 @@ fn main() {
             io::run(operation, file, block.parse().unwrap(), count.parse().unwrap(), cgroups);
         }
         ("dirty", [file, bytes, cgroups @ ..]) => dirty::run(file, bytes.parse().unwrap(), cgroups),
-        _ => panic!("no such verb, or not its arguments: {verb:?} {arguments:?}"),
+        _ => panic!("unknown verb or wrong arguments: {verb:?} {arguments:?}"),
     }
 }

@@ -1,10 +1,10 @@
-//! Calls the CUDA driver's functions of a library given by its path, as it is told line by line on its standard input;
-//! answers each with the driver's code and a number. Ends, without giving anything back, when there is no more input.
+//! Calls functions of a CUDA driver library, as commanded line by line on standard input. Answers each line with the driver's
+//! code and a number. Exits at the end of the input without freeing anything.
 
 use std::ffi::{CString, c_char, c_void};
 use std::io::{BufRead as _, Write as _, stdin, stdout};
 
-/// Two to five numbers or pointers: the same registers on all of our architectures.
+/// Two to five numbers or pointers, which are passed in the same registers on all supported architectures.
 type Function = extern "C" fn(u64, u64, u64, u64, u64) -> u32;
 
 pub fn run() {
@@ -16,13 +16,13 @@ pub fn run() {
         let (code, value) = match words[0] {
             "load" => {
                 let path = CString::new(words[1]).unwrap();
-                // SAFETY: the stand-in's initialisers are none.
+                // SAFETY: the stand-in has no initialisers.
                 library = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW) };
                 assert!(!library.is_null(), "{} cannot be loaded", words[1]);
                 (0, 0)
             }
             "open" => (open(library), 0),
-            // NAME EXPORTED: whether the runtime would get the exported function by that name.
+            // NAME EXPORTED: whether the CUDA runtime would get the exported function by that name.
             "same" => same(library, words[1], words[2]),
             "hide" => (hide(words[1], words[2]), 0),
             "fail" => {
@@ -35,7 +35,7 @@ pub fn run() {
                 let codes: u32 = (0..times).map(|_| copy(number(2), number(3), number(4), 0, 0)).sum();
                 (codes, 0)
             }
-            // NAME TO FROM BYTES COUNT: as many copies at once, each behind the one before.
+            // NAME TO FROM BYTES COUNT: this many copies at once, one after the other in memory.
             "batch" => {
                 let (bytes, count) = (number(4), number(5));
                 let ends = |from: u64| (0..count).map(|index| from + index * bytes).collect::<Vec<u64>>();
@@ -54,25 +54,25 @@ pub fn run() {
                 let bytes = if words.len() > 3 { number(3) } else { 0 };
                 (function(library, words[1])(number(2), bytes, 0, 0, 0), 0)
             }
-            other => panic!("no such word: {other}"),
+            other => panic!("unknown command: {other}"),
         };
         println!("{code} {value}");
         stdout().flush().unwrap();
     }
 }
 
-/// Copies in a batch, in the order of the default stream (`CUmemcpyAttributes` of cuda.h: an order of access, two hints of
+/// Copies in a batch, in the order of the default stream (`CUmemcpyAttributes` of cuda.h: the order of access, two hints of
 /// two numbers each, flags).
 fn batch(function: Function, [to, from, sizes]: [u64; 3], count: u64, second: bool) -> u32 {
     type Batch = extern "C" fn(u64, u64, u64, u64, u64, u64, u64, u64, u64) -> u32;
-    // SAFETY: it is one of those with so many arguments, or one less.
+    // SAFETY: the function has this many arguments, or one less.
     let batch = unsafe { std::mem::transmute::<Function, Batch>(function) };
     let (attributes, first, mut failed) = ([1u32, 0, 0, 0, 0, 0], 0u64, 0u64);
     let failed = if second { 0 } else { &raw mut failed as u64 };
     batch(to, from, sizes, count, attributes.as_ptr() as u64, &raw const first as u64, 1, failed, 0)
 }
 
-/// Starts the driver on the first GPU that it shows, as CUDA's runtime does.
+/// Initialises the driver on the first GPU, as CUDA's runtime does.
 fn open(library: *mut c_void) -> u32 {
     let (mut device, mut context) = (0i32, 0u64);
     let (device_at, context_at) = (&raw mut device as u64, &raw mut context as u64);
@@ -87,26 +87,26 @@ fn open(library: *mut c_void) -> u32 {
     function(library, "cuCtxSetCurrent")(context, 0, 0, 0, 0)
 }
 
-/// The driver's code, and 1 if both are one function.
+/// The driver's code, and 1 if both names give the same function.
 fn same(library: *mut c_void, name: &str, exported: &str) -> (u32, u64) {
     let name = CString::new(name).unwrap();
     let (mut found, mut status) = (0u64, 0i32);
     let at = (&raw mut found as u64, &raw mut status as u64);
-    // As of CUDA 12.0, which every driver with this function knows.
+    // CUDA 12.0, which every driver with this function supports.
     let code = function(library, "cuGetProcAddress_v2")(name.as_ptr() as u64, at.0, 12_000, 0, at.1);
     (code, u64::from(found == function(library, exported) as *const () as u64))
 }
 
 fn function(library: *mut c_void, name: &str) -> Function {
     let name = CString::new(name).unwrap();
-    // SAFETY: the library is loaded, or null, which stands for this program.
+    // SAFETY: the library is loaded, or null, which means this program.
     let symbol = unsafe { libc::dlsym(library, name.as_ptr()) };
     assert!(!symbol.is_null(), "no {name:?}");
-    // SAFETY: each function takes numbers and pointers only, no more than five, and returns a number or nothing.
+    // SAFETY: each function takes at most five numbers or pointers, and returns a number or nothing.
     unsafe { std::mem::transmute::<*mut c_void, Function>(symbol) }
 }
 
-/// Puts a copy of the file into a folder that only this process's mounts show, as a container's are.
+/// Copies the file into a folder that is visible only in this process's mount namespace, as in a container.
 fn hide(file: &str, folder: &str) -> u32 {
     let content = std::fs::read(file).unwrap();
     let call = |what: &str, result: i32| assert_eq!(result, 0, "{what}: {}", std::io::Error::last_os_error());

@@ -1,5 +1,5 @@
-//! `dirty FILE BYTES CGROUP…`: joins the cgroups, then writes through the page cache and leaves the pages dirty, for
-//! somebody else to write back.
+//! `dirty FILE BYTES CGROUP…`: joins the cgroups, then writes through the page cache and leaves the pages dirty, to be
+//! written back by another process.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt as _;

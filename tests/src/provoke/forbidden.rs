@@ -1,6 +1,6 @@
-//! Attempts at what an agent has no business doing. One line each: `NAME CAPABILITY ERRNO`, 0 where it was allowed; the
-//! first has the capabilities that there are. Whoever may do it does no harm with it: what is asked for does not exist, or
-//! is over with this process.
+//! Tries operations that an agent must not be able to do. Prints a line for each: `NAME CAPABILITY ERRNO`, 0 if it was allowed;
+//! the first line lists the capabilities. It does no harm if allowed: the targets do not exist, or the effect ends with this
+//! process.
 
 use std::ffi::CString;
 use std::fs;
@@ -8,10 +8,10 @@ use std::io;
 
 use libc::{AF_INET, AT_FDCWD, CLONE_NEWUTS, IPPROTO_ICMP, O_RDONLY, O_WRONLY, PTRACE_SEIZE, S_IFCHR, SOCK_RAW};
 
-/// The user and the group `nobody`.
+/// Uid and gid of `nobody`.
 const NOBODY: usize = 65534;
 
-/// Tries everything: on a file and a process of another user's, and with a new name in a folder.
+/// Tries all of them: on a file and a process of another user, and with a new name in a folder.
 pub fn run(file: &str, pid: i32, name: &str) {
     let [file, name] = [file, name].map(|text| CString::new(text).unwrap());
     let [file, name, root] = [&*file, &*name, c"/"].map(|text| text.as_ptr().addr());
@@ -23,9 +23,9 @@ pub fn run(file: &str, pid: i32, name: &str) {
         ("chown", "CAP_CHOWN", libc::SYS_fchownat, [at, file, NOBODY, NOBODY]),
         ("kill", "CAP_KILL", libc::SYS_kill, [pid, 0, 0, 0]),
         ("ptrace", "CAP_SYS_PTRACE", libc::SYS_ptrace, [PTRACE_SEIZE as usize, pid, 0, 0]),
-        // The null device, once more.
+        // Another null device.
         ("mknod", "CAP_MKNOD", libc::SYS_mknodat, [at, name, S_IFCHR as usize | 0o600, 0x103]),
-        // A filesystem of the type "/".
+        // A file system of type "/".
         ("mount", "CAP_SYS_ADMIN", libc::SYS_mount, [root, root, root, 0]),
         ("unshare", "CAP_SYS_ADMIN", libc::SYS_unshare, [CLONE_NEWUTS as usize, 0, 0, 0]),
         ("module", "CAP_SYS_MODULE", libc::SYS_init_module, [0; 4]),
@@ -42,7 +42,7 @@ pub fn run(file: &str, pid: i32, name: &str) {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     println!("has\t{}\t0", status.lines().find_map(|line| line.strip_prefix("CapEff:\t")).unwrap());
     for (name, capability, number, [a, b, c, d]) in attempts {
-        // SAFETY: the texts outlive the call, the rest are numbers; there is one thread, which ends soon after.
+        // SAFETY: the strings outlive the call, the rest are numbers; there is one thread, which exits soon after.
         let done = unsafe { libc::syscall(number, a, b, c, d, 0) };
         let errno = if done < 0 { io::Error::last_os_error().raw_os_error().unwrap() } else { 0 };
         println!("{name}\t{capability}\t{errno}");

@@ -1,5 +1,5 @@
-//! `hog [anon=BYTES] [shmem=BYTES] [file=PATH] [threads=N] [score=ADJ] [uid=UID] [comm=NAME] [rounds=N]`: takes
-//! memory, the anonymous last, by N threads at once and N times over, then ends.
+//! `hog [anon=BYTES] [shmem=BYTES] [file=PATH] [threads=N] [score=ADJ] [uid=UID] [comm=NAME] [rounds=N]`: allocates
+//! memory, anonymous memory last, in N threads at once and N times, then exits.
 
 use std::fs::{self, File};
 
@@ -10,12 +10,12 @@ pub fn run(arguments: &[String]) {
     dress(arguments);
     if let Some(path) = text(arguments, "file") {
         let memory = Memory::file(&File::open(path).unwrap());
-        // Or reclaim takes the file's pages before anybody is killed.
+        // Otherwise reclaim takes the file's pages before anything is killed.
         memory.lock();
         memory.read();
     }
     Memory::shared(size(arguments, "shmem")).write();
-    // As the last thing before the kill, for afterwards nothing else may be allowed.
+    // Last before the kill, since the new user may not be allowed anything else.
     become_another(arguments);
     let memory = Memory::anonymous(size(arguments, "anon"));
     let count = number(arguments, "threads").unwrap_or(1) as usize;
@@ -28,7 +28,7 @@ pub fn run(arguments: &[String]) {
     });
 }
 
-/// What the kernel's report shows of a process beside its memory.
+/// Sets what the kernel's OOM report shows of a process besides its memory.
 pub fn dress(arguments: &[String]) {
     if let Some(score) = number(arguments, "score") {
         fs::write("/proc/self/oom_score_adj", score.to_string()).unwrap();
@@ -38,7 +38,7 @@ pub fn dress(arguments: &[String]) {
     }
 }
 
-/// The user whose process it is from here on, if one is given.
+/// Switches to the given user, if any.
 pub fn become_another(arguments: &[String]) {
     if let Some(uid) = number(arguments, "uid") {
         // SAFETY: no preconditions.

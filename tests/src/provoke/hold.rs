@@ -1,7 +1,6 @@
-//! `hold ANON SHMEM FILE BYTES DEVICE CPU CGROUP…`: joins the cgroups, takes memory of each sort (bytes; those of the file
-//! it writes anew), reads as many bytes of the device past the page cache, unless that is `-`, and spins for CPU
-//! milliseconds. Reports the CPU time that the kernel says it used, in microseconds: all of it, and that of its beginning
-//! before it joined.
+//! `hold ANON SHMEM FILE BYTES DEVICE CPU CGROUP…`: joins the cgroups, allocates memory of each type (in bytes; writes the
+//! file), reads as many bytes of the device past the page cache, unless that is `-`, and spins for CPU milliseconds.
+//! Reports its CPU time from the kernel in microseconds: the total, and that before it joined.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
@@ -10,7 +9,7 @@ use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use crate::join::join;
 use crate::memory::Memory;
 
-/// Where it writes, and how much.
+/// Bytes per write and per read.
 const BLOCK: usize = 1 << 20;
 
 pub fn run(anon: usize, shmem: usize, (path, bytes): (&str, usize), device: &str, cpu_ms: u64, cgroups: &[&str]) {
@@ -19,7 +18,7 @@ pub fn run(anon: usize, shmem: usize, (path, bytes): (&str, usize), device: &str
     let mut file = File::create(path).unwrap();
     let block = vec![7; BLOCK];
     (0..bytes / BLOCK).for_each(|_| file.write_all(&block).unwrap());
-    // Or writeback is charged, and its buffers, while somebody compares.
+    // Otherwise writeback and its buffers are charged during the comparison.
     file.sync_all().unwrap();
     drop(block);
     if device != "-" {
@@ -37,7 +36,7 @@ pub fn run(anon: usize, shmem: usize, (path, bytes): (&str, usize), device: &str
 fn read_past_the_cache(path: &str, bytes: usize) {
     let file = OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(path).unwrap();
     let mut memory = vec![0; BLOCK + 4096];
-    // Page-aligned, as direct IO wants it.
+    // Page-aligned, as direct IO requires.
     let start = memory.as_ptr().align_offset(4096);
     for offset in (0..bytes).step_by(BLOCK) {
         file.read_exact_at(&mut memory[start..start + BLOCK], offset as u64).unwrap();
@@ -46,7 +45,7 @@ fn read_past_the_cache(path: &str, bytes: usize) {
 
 /// CPU time of this process so far, user and system, in microseconds (getrusage(2)).
 fn cpu_us() -> u64 {
-    // SAFETY: a C struct of numbers, for which zero is a value, and which the call fills in.
+    // SAFETY: a C struct of numbers, for which zero is valid, and which the call fills in.
     let usage = unsafe {
         let mut usage: libc::rusage = std::mem::zeroed();
         assert_eq!(libc::getrusage(libc::RUSAGE_SELF, &mut usage), 0);

@@ -1,6 +1,6 @@
 //! `io OPERATION FILE BLOCK COUNT CGROUP…`: joins the cgroups, then reads or writes `COUNT` blocks from the start of a file
-//! or device, past the page cache, or of a file again and again (`reread`); or issues `COUNT` flushes, or a discard of `COUNT` blocks. Prints how many succeeded
-//! and how many failed.
+//! or device, past the page cache, or the same blocks of a file repeatedly (`reread`); or issues `COUNT` flushes, or a discard
+//! of `COUNT` blocks. Prints how many succeeded and how many failed.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Seek as _, SeekFrom};
@@ -19,19 +19,19 @@ pub fn run(operation: &str, file: &str, block: usize, count: usize, cgroups: &[&
     let mut open = OpenOptions::new();
     open.read(true).write(!operation.ends_with("read")).custom_flags(libc::O_DIRECT);
     let file = open.open(file).unwrap_or_else(|error| panic!("{file}: {error}"));
-    // Page-aligned, as direct IO wants it.
-    // SAFETY: a new mapping, which nothing else refers to, at least `block` bytes long.
+    // Page-aligned, as direct IO requires.
+    // SAFETY: a new mapping of at least `block` bytes, to which nothing else refers.
     let buffer = unsafe {
         let length = block.max(4096);
         let memory = mmap_anonymous(null_mut(), length, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE).unwrap();
         std::slice::from_raw_parts_mut(memory.cast::<u8>(), block)
     };
     buffer.fill(0x5a);
-    // Else a page of this program that is not in memory would be read from another disk meanwhile.
+    // Otherwise a page of this program could be read from another disk meanwhile.
     // SAFETY: the call has no preconditions.
     assert_eq!(unsafe { libc::mlockall(libc::MCL_CURRENT) }, 0, "{}", std::io::Error::last_os_error());
     join(cgroups);
-    // Of a device its metadata do not tell it.
+    // The metadata of a device do not have its size.
     let length = (&file).seek(SeekFrom::End(0)).unwrap();
     let mut failed = 0;
     for index in 0..count {
@@ -42,7 +42,7 @@ pub fn run(operation: &str, file: &str, block: usize, count: usize, cgroups: &[&
             "write" => file.write_all_at(buffer, offset),
             "flush" => file.sync_data(),
             "discard" => discard(&file, offset, block as u64),
-            _ => panic!("no such operation: {operation}"),
+            _ => panic!("unknown operation: {operation}"),
         };
         failed += usize::from(done.is_err());
     }

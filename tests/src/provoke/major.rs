@@ -1,4 +1,4 @@
-//! `major FILE PAGES CGROUP…`: joins the cgroups, then touches that many pages of a file that are not in the page cache.
+//! `major FILE PAGES CGROUP…`: joins the cgroups, then touches this many pages of a file that are not in the page cache.
 
 use std::fs::File;
 use std::ptr::null_mut;
@@ -9,14 +9,14 @@ use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap};
 use crate::join::{faults, join, report};
 
 const PAGE: usize = 4096;
-/// From one touched page to the next: their neighbours stay out of the cache.
+/// Distance between touched pages, so that their neighbours stay out of the cache.
 const STRIDE: usize = 16 * PAGE;
 
 pub fn run(file: &str, pages: usize, cgroups: &[&str]) {
     let file = File::open(file).unwrap();
     let length = file.metadata().unwrap().len() as usize;
     assert!(length >= pages * STRIDE, "the file is too small");
-    // What is not written back yet cannot be dropped.
+    // Pages that are not yet written back cannot be dropped.
     file.sync_all().unwrap();
     fadvise(&file, 0, None, FileAdvice::DontNeed).unwrap();
     // SAFETY: a new mapping of a file that nobody changes.

@@ -4,14 +4,14 @@ use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::ptr;
 
-/// Mapped memory that stays mapped until the process ends.
+/// Memory that stays mapped until the process exits.
 #[derive(Clone, Copy)]
 pub struct Memory {
     start: *mut u8,
     bytes: usize,
 }
 
-// SAFETY: plain memory, that nothing but `touch` accesses, and that with volatile bytes.
+// SAFETY: plain memory, accessed byte by byte with volatile reads and writes.
 unsafe impl Send for Memory {}
 
 impl Memory {
@@ -25,7 +25,7 @@ impl Memory {
         Memory::map(bytes, libc::MAP_SHARED | libc::MAP_ANONYMOUS, None)
     }
 
-    /// A whole file, read-only in effect.
+    /// A whole file. The mapping allows writes, but nothing writes.
     pub fn file(file: &File) -> Memory {
         Memory::map(file.metadata().unwrap().len() as usize, libc::MAP_PRIVATE, Some(file))
     }
@@ -39,13 +39,13 @@ impl Memory {
         // SAFETY: a new mapping, at an address of the kernel's choice.
         let start = unsafe { libc::mmap(ptr::null_mut(), bytes, protection, flags, fd, 0) };
         assert_ne!(start, libc::MAP_FAILED, "mmap: {}", std::io::Error::last_os_error());
-        // One fault a page, whatever the host's policy of huge pages; a kernel without these refuses, and that is fine.
+        // One fault per page, whatever the host's policy for huge pages. A kernel without huge pages returns an error.
         // SAFETY: advice on the mapping that was just made.
         unsafe { libc::madvise(start, bytes, libc::MADV_NOHUGEPAGE) };
         Memory { start: start.cast(), bytes }
     }
 
-    /// The part of it that the `index`th of `count` threads touches.
+    /// The part that thread `index` of `count` touches.
     pub fn part(self, index: usize, count: usize) -> Memory {
         let bytes = self.bytes / count;
         // SAFETY: within the mapping.
@@ -68,7 +68,7 @@ impl Memory {
         }
     }
 
-    /// Keeps it resident.
+    /// Locks it in memory.
     pub fn lock(self) {
         // SAFETY: within the mapping.
         let result = unsafe { libc::mlock(self.start.cast(), self.bytes) };

@@ -1,6 +1,5 @@
-//! Asks NVML what the agent asks, and says of each call how long it took: a line each of the name, the median and the most
-//! in nanoseconds, and `ok` or the error. Of the counters of PCIe bytes it says the type and the value: a line of `field`,
-//! the number, the type and the value.
+//! Calls the NVML functions that the agent uses, and prints a line for each: name, median and maximum time in nanoseconds,
+//! and `ok` or the error. For counters of PCIe bytes it also prints a line of `field`, the number, the type and the value.
 
 use std::time::Instant;
 

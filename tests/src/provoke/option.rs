@@ -1,16 +1,15 @@
 //! `KEY=VALUE` arguments.
 
-/// The value of a key.
 pub fn text<'a>(arguments: &'a [String], key: &str) -> Option<&'a str> {
     arguments.iter().find_map(|argument| argument.strip_prefix(key)?.strip_prefix('='))
 }
 
-/// The same as a number; anything else is a mistake of the test.
+/// As a number; panics on anything else.
 pub fn number(arguments: &[String], key: &str) -> Option<i64> {
     text(arguments, key).map(|value| value.parse().unwrap_or_else(|_| panic!("{key}={value}: not a number")))
 }
 
-/// The same as a size in bytes, 0 where it is not given.
+/// As a size in bytes; 0 if absent.
 pub fn size(arguments: &[String], key: &str) -> usize {
     usize::try_from(number(arguments, key).unwrap_or(0)).unwrap()
 }

@@ -1,4 +1,4 @@
-//! `sleeper [anon=BYTES] [score=ADJ] [uid=UID] [comm=NAME]`: takes memory, says `ready`, and waits for its end.
+//! `sleeper [anon=BYTES] [score=ADJ] [uid=UID] [comm=NAME]`: allocates memory, prints `ready`, and waits to be killed.
 
 use crate::memory::Memory;
 use crate::option::size;

@@ -1,4 +1,4 @@
-//! `thrash file=PATH [rounds=N] [threads=N]`: reads a file that is larger than the cgroup's limit again and again.
+//! `thrash file=PATH [rounds=N] [threads=N]`: reads a file larger than the cgroup's limit again and again.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;

@@ -1,5 +1,5 @@
-//! `touch ACCESS PAGES CGROUP…`: joins the cgroups, then touches fresh pages one by one: `write` or `read` from user
-//! mode, or `kernel`, where the kernel writes them in a read(2).
+//! `touch ACCESS PAGES CGROUP…`: joins the cgroups, then touches fresh pages one by one: `write` or `read` in user mode, or
+//! `kernel`, where the kernel writes them in a read(2).
 
 use std::ptr::null_mut;
 
@@ -7,16 +7,16 @@ use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous};
 
 use crate::join::{faults, join, report};
 
-/// Bytes of a page. Larger ones would be touched more often than once, which is no fault.
+/// Page size. With larger pages some touches would not fault.
 const PAGE: usize = 4096;
 
 pub fn run(access: &str, pages: usize, cgroups: &[&str]) {
     let zero = std::fs::File::open("/dev/zero").unwrap();
     let length = pages * PAGE;
-    // SAFETY: a new mapping, which nothing else refers to.
+    // SAFETY: a new mapping, to which nothing else refers.
     let memory = unsafe {
         let memory = mmap_anonymous(null_mut(), length, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE).unwrap();
-        // Else the kernel may fill many pages at one fault.
+        // Otherwise the kernel may fill many pages on one fault.
         madvise(memory, length, Advice::LinuxNoHugepage).unwrap();
         memory.cast::<u8>()
     };
@@ -30,11 +30,11 @@ pub fn run(access: &str, pages: usize, cgroups: &[&str]) {
         // SAFETY: as above.
         "read" => (0..pages).for_each(|index| assert_eq!(unsafe { page(index).read_volatile() }, 0)),
         "kernel" => {
-            // SAFETY: the mapping is ours, and not in use meanwhile.
+            // SAFETY: the mapping belongs to this function, and nothing else uses it now.
             let buffer = unsafe { std::slice::from_raw_parts_mut(memory, length) };
             assert_eq!(rustix::io::read(&zero, buffer).unwrap(), length);
         }
-        _ => panic!("no such access: {access}"),
+        _ => panic!("unknown access: {access}"),
     }
     report(before);
 }

@@ -1,5 +1,5 @@
-//! GPUs: the unmodified agent against a library that speaks NVML's C interface and has no GPU. What it publishes is
-//! compared with what the library was told to answer. No hardware is tested here.
+//! GPUs: the built agent with a library that has NVML's C interface and no GPU. What it publishes is compared with the
+//! library's answers. No hardware is tested here.
 
 use std::fs;
 use std::process::{Child, Command};
@@ -20,13 +20,13 @@ const HELD: &str = "headroom_workload_gpu_memory_bytes";
 const A: (&str, &str) = ("uuid", "GPU-a");
 const B: (&str, &str) = ("uuid", "GPU-b");
 
-/// A process in a cgroup, which goes with it.
+/// A process in a cgroup, which kills it when dropped.
 fn sleeper(cgroup: &Cgroup) -> Child {
     cgroup.spawn(Command::new("sleep").arg("600"))
 }
 
 #[test]
-fn every_number_is_what_the_library_says() {
+fn every_number_is_the_librarys() {
     needs!(is_root(), "programs need root");
     let nvml = host(&["GPU-a"]);
     let agent = nvml.agent();
@@ -67,16 +67,16 @@ fn every_number_is_what_the_library_says() {
 }
 
 #[test]
-fn bytes_are_counted_both_ways_and_across_a_wrap() {
+fn bytes_are_counted_in_both_directions_and_across_a_wrap() {
     needs!(is_root(), "programs need root");
     for (bits, start) in [(64, 7u64 << 40), (32, (1 << 32) - 5_000), (33, (1 << 32) - 5_000)] {
         let mut nvml = host(&["GPU-a"]);
         nvml.scenario["gpus"][0]["pcie"]["bits"] = json!(bits);
         nvml.scenario["gpus"][0]["pcie"]["counters"] = json!([{"base": start}, {"base": start}]);
-        nvml.tell();
+        nvml.apply();
         let agent = nvml.agent();
         agent.scrape_until("a counter", |it| it.has(BYTES, &[A]));
-        // The GPU sends what the device gives the host.
+        // The GPU sends what goes from device to host.
         nvml.change("/gpus/0/pcie/counters", json!([{"base": start + 9_000}, {"base": start + 70_000}]));
         let seen = agent.scrape_until("bytes", |it| it.sum(BYTES, &[A, TO]) > 0.0 && it.sum(BYTES, &[A, FROM]) > 0.0);
         assert_eq!([TO, FROM].map(|way| seen.sum(BYTES, &[A, way])), [70_000.0, 9_000.0], "{bits} bits");
@@ -84,9 +84,9 @@ fn bytes_are_counted_both_ways_and_across_a_wrap() {
     }
 }
 
-/// Each of the two sources says something else: whose word is taken shows in the bytes.
+/// The two sources give different numbers, so the bytes show which one is used.
 #[test]
-fn counters_that_wrap_give_way_to_averages_and_come_back_where_there_are_none() {
+fn counters_that_wrap_are_replaced_by_averages_while_there_are_any() {
     needs!(is_root(), "programs need root");
     let ratio = |it: &Exposition| it.sum(BYTES, &[A, TO]) / it.sum(BYTES, &[A, FROM]);
     for (bits, wanted) in [(32, 4.0), (33, 4.0), (64, 0.5)] {
@@ -96,9 +96,9 @@ fn counters_that_wrap_give_way_to_averages_and_come_back_where_there_are_none() 
             |sent: f64, received: f64| json!([{"base": start, "rate": sent}, {"base": start, "rate": received}]);
         nvml.scenario["gpus"][0]["pcie"]["bits"] = json!(bits);
         nvml.scenario["gpus"][0]["pcie"]["counters"] = counters(2e6, 1e6);
-        // More than 32 bits can tell in a round.
+        // More than a 32-bit counter can count in a round.
         nvml.scenario["gpus"][0]["pcie"]["averaged"] = counters(5e9, 20e9);
-        nvml.tell();
+        nvml.apply();
         let agent = nvml.agent();
         let most = if bits == 64 { 1e6 } else { 10e9 };
         let seen = agent.scrape_until("bytes", |it| it.sum(BYTES, &[A, FROM]) > most);
@@ -107,7 +107,7 @@ fn counters_that_wrap_give_way_to_averages_and_come_back_where_there_are_none() 
         if bits != 64 {
             let share = seen.sum("headroom_gpu_pcie_link_used_ratio", &[A, TO]);
             assert!((0.5..0.8).contains(&share), "{share}");
-            // From now on they are refused.
+            // From now on averages are refused.
             nvml.change("/calls", json!({"nvmlGpmSampleGet": {"error": 3}}));
             let seen = agent.settle();
             let later =
@@ -120,7 +120,7 @@ fn counters_that_wrap_give_way_to_averages_and_come_back_where_there_are_none() 
 }
 
 #[test]
-fn what_the_link_cannot_have_carried_is_counted_as_doubtful_alone() {
+fn more_bytes_than_the_link_can_carry_are_counted_as_doubtful_only() {
     needs!(is_root(), "programs need root");
     let mut nvml = host(&["GPU-a"]);
     let agent = nvml.agent();
@@ -135,13 +135,13 @@ fn what_the_link_cannot_have_carried_is_counted_as_doubtful_alone() {
 }
 
 #[test]
-fn where_there_is_no_counter_the_link_is_looked_at_and_lies_are_left_out() {
+fn without_counters_the_link_is_measured_and_impossible_values_are_left_out() {
     needs!(is_root(), "programs need root");
     let mut nvml = host(&["GPU-a"]);
-    // 1 GB/s from the GPU; to it a thousand times what the link carries.
+    // 1 GB/s from the GPU; in the other direction a thousand times what the link can carry.
     nvml.scenario["gpus"][0]["pcie"]["counters"] = json!(null);
     nvml.scenario["gpus"][0]["pcie"]["throughput"] = json!([1_000_000, 3_000_000_000u32]);
-    nvml.tell();
+    nvml.apply();
     let agent = nvml.agent();
     let seen = agent.scrape_until("bytes", |it| it.sum(BYTES, &[A, FROM]) > 1e8);
     assert_eq!(seen.values(BYTES, &[A, TO]), [0.0]);
@@ -159,10 +159,10 @@ fn memory_belongs_to_the_workload_of_the_process_that_holds_it() {
     let gone = u32::MAX / 4;
     nvml.scenario["gpus"][0]["processes"] =
         json!([{"pid": one, "bytes": 5000}, {"pid": two, "bytes": 70}, {"pid": gone, "bytes": 3}]);
-    // One that computes and draws is in both lists.
+    // A process that computes and draws is in both lists.
     nvml.scenario["gpus"][0]["graphics"] = json!([{"pid": one, "bytes": 5000}]);
     nvml.scenario["gpus"][1]["processes"] = json!([{"pid": one, "bytes": 11}, {"pid": two}]);
-    nvml.tell();
+    nvml.apply();
     let agent = nvml.agent();
     let workload = |cgroup: &Cgroup| ("workload".to_owned(), cgroup.path.clone());
     let [one_name, two_name] = cgroups.each_ref().map(workload);
@@ -171,7 +171,7 @@ fn memory_belongs_to_the_workload_of_the_process_that_holds_it() {
     assert_eq!(seen.values(HELD, &[A, one_label]), [5000.0]);
     assert_eq!(seen.values(HELD, &[A, two_label]), [70.0]);
     assert_eq!(seen.values(HELD, &[B, one_label]), [11.0]);
-    assert!(!seen.has(HELD, &[B, two_label]), "not available is absent");
+    assert!(!seen.has(HELD, &[B, two_label]), "absent if not available");
     assert_eq!(seen.values(HELD, &[A, ("workload", "other")]), [3.0], "of a process that is gone");
     nvml.change("/gpus/0/processes", json!([{"pid": two, "bytes": 71}]));
     nvml.change("/gpus/0/graphics", json!([]));
@@ -181,13 +181,13 @@ fn memory_belongs_to_the_workload_of_the_process_that_holds_it() {
 }
 
 #[test]
-fn a_kill_tells_what_its_victim_held() {
+fn a_kill_shows_what_its_victim_held() {
     needs!(is_root(), "programs need root");
     let cgroup = Cgroup::new("gpu-kill");
     let holder = sleeper(&cgroup).id();
     let mut nvml = host(&["GPU-a"]);
     nvml.scenario["gpus"][0]["processes"] = json!([{"pid": holder, "bytes": 12345678}]);
-    nvml.tell();
+    nvml.apply();
     let agent = nvml.agent();
     agent.scrape_until("the holder", |it| it.has(HELD, &[A, ("workload", &cgroup.path)]));
     cgroup.limit(8 << 20);
@@ -212,7 +212,7 @@ fn mig_devices_are_gpus_with_a_parent() {
     };
     nvml.scenario["gpus"][0]["mig"] = json!([part("MIG-x", 1), part("MIG-y", 2)]);
     nvml.scenario["gpus"][0]["mig"][1]["processes"] = json!([{"pid": process, "bytes": 33}]);
-    nvml.tell();
+    nvml.apply();
     let agent = nvml.agent();
     let seen = agent
         .scrape_until("the parts", |it| it.has(HELD, &[("uuid", "MIG-y")]) && it.has(MEMORY, &[("uuid", "MIG-x")]));
@@ -225,7 +225,7 @@ fn mig_devices_are_gpus_with_a_parent() {
 }
 
 #[test]
-fn errors_are_counted_by_their_number() {
+fn errors_are_counted_by_code() {
     needs!(is_root(), "programs need root");
     let mut nvml = host(&["GPU-a", "GPU-b"]);
     let agent = nvml.agent();
@@ -238,12 +238,12 @@ fn errors_are_counted_by_their_number() {
 }
 
 #[test]
-fn a_gpu_that_is_lost_vanishes_and_comes_back_and_the_other_stays() {
+fn a_lost_gpu_vanishes_and_comes_back_and_the_other_stays() {
     needs!(is_root(), "programs need root");
     let mut nvml = host(&["GPU-a", "GPU-b"]);
     let agent = nvml.agent();
     agent.scrape_until("both", |it| it.has(MEMORY, &[A]) && it.has(MEMORY, &[B]) && up(it) == Some(1.0));
-    // NVML_ERROR_GPU_IS_LOST, whatever it is asked.
+    // Every call returns NVML_ERROR_GPU_IS_LOST.
     nvml.change("/gpus/0/calls", json!({"*": {"error": 15}}));
     let seen = agent.scrape_until("the loss", |it| !it.has(MEMORY, &[A]) && up(it) == Some(0.0));
     assert!(seen.has(MEMORY, &[B]), "{}", seen.text);
@@ -253,7 +253,7 @@ fn a_gpu_that_is_lost_vanishes_and_comes_back_and_the_other_stays() {
 }
 
 #[test]
-fn a_driver_that_is_loaded_again_is_met_again() {
+fn a_reloaded_driver_is_used_again() {
     needs!(is_root(), "programs need root");
     let mut nvml = host(&["GPU-a"]);
     let agent = nvml.agent();
@@ -270,7 +270,7 @@ fn a_driver_that_is_loaded_again_is_met_again() {
 }
 
 #[test]
-fn a_driver_that_hangs_takes_its_series_along_and_nothing_else() {
+fn a_driver_that_hangs_removes_its_series_and_nothing_else() {
     needs!(is_root(), "programs need root");
     let mut nvml = host(&["GPU-a"]);
     let agent = nvml.agent();
@@ -278,7 +278,7 @@ fn a_driver_that_hangs_takes_its_series_along_and_nothing_else() {
     nvml.change("/calls", json!({"nvmlDeviceGetPowerUsage": {"hang": true}}));
     let seen = agent.scrape_until("the hang", |it| !it.has(MEMORY, &[A]) && up(it) == Some(0.0));
     assert_eq!(seen.values("headroom_source_up", &[("source", "kernel")]), [1.0]);
-    // Rounds go on.
+    // Rounds continue.
     agent.settle();
     assert!(agent.log().contains("NVML does not answer: power"), "{}", agent.log());
     let threads = || {
@@ -292,13 +292,13 @@ fn a_driver_that_hangs_takes_its_series_along_and_nothing_else() {
 }
 
 #[test]
-fn what_is_not_supported_is_absent_and_the_doctor_says_why() {
+fn unsupported_values_are_absent_and_the_doctor_says_why() {
     needs!(is_root(), "programs need root");
     let mut nvml = host(&["GPU-a"]);
     nvml.scenario["gpus"][0] =
         json!({"uuid": "GPU-a", "name": "Plain", "memory": {"total": 100, "used": 40, "reserved": 10}});
-    nvml.tell();
-    // An old driver, which has the first version of this call alone.
+    nvml.apply();
+    // An old driver, which has only the first version of this call.
     nvml.without("nvmlDeviceGetMemoryInfo_v2");
     let agent = nvml.agent();
     let seen = agent.scrape_until("the GPU", |it| it.has(MEMORY, &[A]));
@@ -312,7 +312,7 @@ fn what_is_not_supported_is_absent_and_the_doctor_says_why() {
     assert!(said.contains("GPU 0: Plain, without") && said.contains("power (the requested operation"), "{said}");
 }
 
-/// What the doctor says of GPUs.
+/// The doctor's text on GPUs.
 fn doctor(nvml: &Nvml) -> String {
     let (name, value) = nvml.environment();
     let config = nvml.library().with_file_name("headroom.toml");
@@ -323,7 +323,7 @@ fn doctor(nvml: &Nvml) -> String {
 }
 
 #[test]
-fn a_library_of_no_use_is_told_of_with_the_reason() {
+fn an_unusable_library_is_reported_with_the_reason() {
     needs!(is_root(), "programs need root");
     type Spoil = fn(&mut Nvml);
     let cases: [(Spoil, &str); 5] = [
@@ -331,7 +331,7 @@ fn a_library_of_no_use_is_told_of_with_the_reason() {
         (|nvml| nvml.change("/calls", json!({"nvmlInit_v2": {"error": 9}})), "the driver is not loaded"),
         (|nvml| nvml.change("/calls", json!({"nvmlInit_v2": {"error": 18}})), "does not match the driver"),
         (|nvml| nvml.without("nvmlInit_v2"), "nvmlInit_v2"),
-        // The machine in the head of the ELF file is none that there is.
+        // The machine type in the ELF header does not exist.
         (
             |nvml| {
                 let mut bytes = fs::read(nvml.library()).unwrap();

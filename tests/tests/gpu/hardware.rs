@@ -1,6 +1,6 @@
-//! What the unmodified agent says of a GPU, against a program that copies, allocates and pins known amounts through the
-//! CUDA driver. `cargo xtask test gpu --hardware` runs it on a real GPU and prints what it found, a section for
-//! docs/gpu.md; otherwise two stand-ins play the libraries, and what a GPU would do is told them as it happens.
+//! The built agent's numbers for a GPU, compared with a program that copies, allocates and pins known amounts through the CUDA
+//! driver. `cargo xtask test gpu --hardware` runs it on a real GPU and prints its findings as a section for docs/gpu.md.
+//! Otherwise two stand-ins play the libraries, and the test feeds them what a GPU would do.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -36,14 +36,14 @@ const BYTES: &str = "headroom_workload_gpu_transfer_bytes_total";
 const VRAM: u64 = 512 << 20;
 const HOST: u64 = 192 << 20;
 const BLOCK: u64 = 64 << 20;
-/// What a driver may take for its own use along with an allocation.
+/// Most that a driver may take for itself along with an allocation.
 const EXTRA: u64 = 64 << 20;
-/// Packets' headers, and requests the other way, are counted along with what they carry.
+/// Headers of packets, and requests in the other direction, are counted along with the data.
 const OVERHEAD: std::ops::RangeInclusive<f64> = 0.98..=1.35;
-/// More than this, in bytes a second, and somebody else is using the GPU.
+/// Bytes per second; with more, another program uses the GPU.
 const QUIET: f64 = 20e6;
 
-/// The libraries that the program and the agent use.
+/// The libraries for the program and the agent.
 enum Machine {
     Real,
     StandIn { nvml: Box<Nvml>, folder: PathBuf, counted: [u64; 2], used: u64 },
@@ -67,13 +67,13 @@ impl Machine {
             Machine::StandIn { nvml, .. } => nvml.config(),
         };
         let config = format!("tick = \"100ms\"\n{gpu}[transfer]\nenabled = true\nscan = \"100ms\"\n");
-        let mut agent = Agent::spawn(&config, |command| self.tell(command));
+        let mut agent = Agent::spawn(&config, |command| self.configure(command));
         agent.await_ready();
         agent
     }
 
-    /// What a process needs to be told so that it uses the right NVML.
-    fn tell(&self, command: &mut Command) {
+    /// Sets the environment with which a process uses the right NVML.
+    fn configure(&self, command: &mut Command) {
         if let Machine::StandIn { nvml, .. } = self {
             let (name, value) = nvml.environment();
             command.env(name, value);
@@ -92,7 +92,7 @@ impl Machine {
         if self.is_real() { 80 } else { 8 }
     }
 
-    /// The program's process holds so much more of the GPU's memory. A real GPU knows.
+    /// Adds to the GPU memory that the program's process holds. Only for the stand-in.
     fn allocated(&mut self, pid: u32, bytes: u64) {
         if let Machine::StandIn { nvml, used, .. } = self {
             // The driver takes a little for itself.
@@ -102,24 +102,24 @@ impl Machine {
         }
     }
 
-    /// It sent and received so much. A real GPU knows.
+    /// Adds to the bytes sent and received. Only for the stand-in.
     fn moved(&mut self, received: u64, sent: u64) {
         if let Machine::StandIn { nvml, counted, .. } = self {
-            // A twelfth more for the headers; the first counter is what the GPU sends.
+            // One twelfth more for the headers; the first counter is what the GPU sends.
             *counted = [counted[0] + sent + sent / 12, counted[1] + received + received / 12];
             let [sent, received] = *counted;
             nvml.change("/gpus/0/pcie/counters", json!([{"base": sent}, {"base": received}]));
         }
     }
 
-    /// What each call costs, and what the counters are.
+    /// Cost of each call, and types of the counters.
     fn ask(&self) -> Vec<Vec<String>> {
         let mut command = Command::new(PROGRAM);
         command.args(["nvml", "50"]);
         if let Machine::StandIn { nvml, .. } = self {
             command.arg(nvml.library());
         }
-        self.tell(&mut command);
+        self.configure(&mut command);
         let output = command.output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let text = String::from_utf8(output.stdout).unwrap();
@@ -135,15 +135,15 @@ impl Drop for Machine {
     }
 }
 
-/// A label of the series of `headroom_gpu_info` that is about the first GPU.
-fn about(seen: &Exposition, label: &str) -> String {
+/// A label of the series of `headroom_gpu_info` for the first GPU.
+fn info_label(seen: &Exposition, label: &str) -> String {
     let mut lines = seen.text.lines().filter(|line| line.starts_with("headroom_gpu_info{"));
     let line = lines.find(|line| line.contains("gpu=\"0\"")).unwrap_or_else(|| panic!("no GPU 0:\n{}", seen.text));
     let value = line.split(&format!("{label}=\"")).nth(1).and_then(|rest| rest.split('"').next());
     value.unwrap_or_else(|| panic!("no {label}: {line}")).to_owned()
 }
 
-/// How much the GPU's counters grew from one exposition to another.
+/// Growth of the GPU's counters from one exposition to another.
 fn growth(before: &Exposition, after: &Exposition, uuid: &str) -> [f64; 2] {
     [TO, FROM].map(|way| after.sum(PCIE, &[("uuid", uuid), way]) - before.sum(PCIE, &[("uuid", uuid), way]))
 }
@@ -158,19 +158,23 @@ fn the_agent_agrees_with_a_program_that_does_known_things() {
     let workload = ("workload", cgroup.path.as_str());
     let agent = machine.agent();
     let seen = agent.scrape_until("the first GPU", |it| it.has("headroom_gpu_info", &[("gpu", "0")]));
-    let uuid = about(&seen, "uuid");
+    let uuid = info_label(&seen, "uuid");
     let one = ("uuid", uuid.as_str());
-    assert_eq!(seen.sum("headroom_gpu_mig", &[one]), 0.0, "GPU 0 is divided into MIG devices: switch MIG off for this");
+    assert_eq!(
+        seen.sum("headroom_gpu_mig", &[one]),
+        0.0,
+        "GPU 0 is divided into MIG devices: switch MIG off for this test"
+    );
     let mut report = head(&machine, &seen);
 
-    let mut cuda = Cuda::seeing(PROGRAM, &cgroup, &uuid);
+    let mut cuda = Cuda::with_visible_gpu(PROGRAM, &cgroup, &uuid);
     cuda.load(&machine.cuda());
-    assert_eq!(cuda.say("open").0, 0, "the driver does not start");
+    assert_eq!(cuda.send("open").0, 0, "the driver does not start");
     agent.scrape_until("the library", |it| {
         it.sum("headroom_probe_state", &[("probe", "transfer_copy_end"), ("state", "attached")]) == 1.0
     });
 
-    // The first allocation of a context brings what the driver needs once.
+    // The first allocation of a context includes what the driver needs once.
     let first = cuda.allocate("cuMemAlloc_v2", 4096);
     machine.allocated(cuda.pid(), 4096);
     let before = agent.scrape_until("the holder", |it| it.has(HELD, &[one, workload]));
@@ -203,7 +207,7 @@ fn the_agent_agrees_with_a_program_that_does_known_things() {
     for (function, way, other, to, from) in
         [("cuMemcpyHtoD_v2", TO, FROM, device, pinned), ("cuMemcpyDtoH_v2", FROM, TO, pinned, device)]
     {
-        // What went before has been read by then.
+        // Earlier copies have been read by then.
         sleep(Duration::from_millis(500));
         let before = agent.settle();
         cuda.copy(function, to, from, BLOCK, times);
@@ -232,7 +236,7 @@ fn the_agent_agrees_with_a_program_that_does_known_things() {
         }
     }
     if !counted {
-        report += "- This driver has no counters of PCIe bytes: what the link carried was not compared.\n";
+        report += "- This driver has no counters of PCIe bytes: traffic on the link was not compared.\n";
     }
     cuda.call("cuMemFreeHost", pinned);
     cuda.call("cuMemFree_v2", device);
@@ -246,24 +250,24 @@ fn the_agent_agrees_with_a_program_that_does_known_things() {
         ("cuMemAlloc", "cuMemAlloc_v2"),
         ("cuMemHostAlloc", "cuMemHostAlloc"),
     ] {
-        let is = match cuda.say(&format!("same {name} {exported}")) {
+        let is = match cuda.send(&format!("same {name} {exported}")) {
             (0, 1) => "is the exported",
             (0, _) => "**is not** the exported",
             _ => "could not be asked for; the exported is",
         };
-        let _ = writeln!(report, "- What CUDA's runtime gets by the name `{name}` {is} `{exported}`.");
+        let _ = writeln!(report, "- CUDA's runtime gets for the name `{name}` {is} `{exported}`.");
     }
     println!("{report}{}", costs(&asked));
     cuda.end();
     assert_eq!(seen.sum("headroom_lost_total", &[("stage", "transfer")]), 0.0);
 }
 
-/// Nobody else may be using the link. Gives what is there now.
+/// Fails if another program uses the link. Returns the exposition after that check.
 fn quiet(agent: &Agent, before: Exposition, uuid: &str) -> Exposition {
     sleep(Duration::from_secs(1));
     let now = agent.settle();
     let busy: f64 = growth(&before, &now, uuid).iter().sum();
-    assert!(busy <= 3.0 * QUIET, "the GPU is in use: {busy} bytes went over its link while nothing was asked of it");
+    assert!(busy <= 3.0 * QUIET, "the GPU is in use: {busy} bytes went over its link while the program did nothing");
     now
 }
 
@@ -273,14 +277,14 @@ fn head(machine: &Machine, seen: &Exposition) -> String {
         true => "",
         false => "**No hardware: stand-ins played both libraries.** ",
     };
-    let (model, driver) = (about(seen, "model"), about(seen, "driver"));
+    let (model, driver) = (info_label(seen, "model"), info_label(seen, "driver"));
     format!(
         "\n## Measured on {model}\n\n{what}`cargo xtask test gpu --hardware`, driver {driver}, Linux {}.\n\n",
         kernel.trim()
     )
 }
 
-/// What was asked, as Markdown.
+/// The results of `Machine::ask` as Markdown.
 fn costs(asked: &[Vec<String>]) -> String {
     let mut text = String::new();
     for line in asked.iter().filter(|line| line[0] == "field") {

@@ -1,6 +1,6 @@
-//! GPUs and their driver: as root, against libraries that play them, or against a real one.
+//! GPUs and their driver: as root, with stand-ins for the libraries, or a real GPU.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot continue fails")]
 
 mod device;
 mod hardware;

@@ -1,5 +1,5 @@
-//! Sixteen GPUs, and two hundred processes on each of them: the unmodified agent tells of every one whose it is, and keeps
-//! to its limits when there are more workloads than it may tell apart.
+//! Sixteen GPUs with two hundred processes each: the built agent assigns each process to its workload, and keeps its limits
+//! when there are more workloads than it may distinguish.
 
 use std::process::Command;
 
@@ -19,7 +19,7 @@ fn uuid(index: usize) -> String {
     format!("GPU-{index:02}")
 }
 
-/// What the process of this number in its group holds of that GPU: no two sums of a group are alike.
+/// Bytes that this process of this group holds on this GPU: all sums of groups differ.
 fn bytes(gpu: usize, group: usize, process: usize) -> u64 {
     (1 << 30) + ((gpu as u64) << 20) + ((group as u64) << 10) + process as u64
 }
@@ -28,7 +28,7 @@ fn expected(gpu: usize, group: usize) -> f64 {
     (0..PROCESSES).map(|process| bytes(gpu, group, process)).sum::<u64>() as f64
 }
 
-/// The groups, and a library with all of their processes on every GPU.
+/// The groups, and a library with all their processes on every GPU.
 fn machine() -> (Vec<Cgroup>, Nvml) {
     let groups: Vec<Cgroup> = (0..GROUPS).map(|_| Cgroup::new("gpu-many")).collect();
     let pids: Vec<Vec<u32>> = groups
@@ -50,13 +50,13 @@ fn machine() -> (Vec<Cgroup>, Nvml) {
 }
 
 #[test]
-fn of_thousands_of_holders_each_is_told_whose_it_is() {
+fn thousands_of_processes_are_assigned_to_their_workloads() {
     needs!(is_root(), "cgroups and programs need root");
     let (groups, nvml) = machine();
     let agent = nvml.agent();
     let all = |it: &Exposition| it.values(HELD, &[]).len() >= GPUS * GROUPS && up(it) == Some(1.0);
     let seen = agent.scrape_until("all holders", all);
-    assert_eq!(seen.values(HELD, &[]).len(), GPUS * GROUPS, "nobody else holds anything");
+    assert_eq!(seen.values(HELD, &[]).len(), GPUS * GROUPS, "no other workload holds anything");
     for gpu in 0..GPUS {
         for (group, cgroup) in groups.iter().enumerate() {
             let held = seen.values(HELD, &[("uuid", &uuid(gpu)), ("workload", &cgroup.path)]);
@@ -67,7 +67,7 @@ fn of_thousands_of_holders_each_is_told_whose_it_is() {
 }
 
 #[test]
-fn what_is_past_the_limit_on_workloads_is_held_by_the_others_and_none_of_it_is_missing() {
+fn memory_of_workloads_over_the_limit_is_in_other_and_none_is_missing() {
     needs!(is_root(), "cgroups and programs need root");
     let (groups, nvml) = machine();
     let agent = nvml.agent_with("[workload]\nmax = 5\n");

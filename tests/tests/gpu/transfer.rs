@@ -1,5 +1,5 @@
-//! Copies between host and GPU, pinned and device memory, against what a program asked of a stand-in for the CUDA driver's
-//! library.
+//! Copies between host and GPU, pinned memory and device memory, compared with what a program requested from a stand-in for the
+//! CUDA driver's library.
 
 use std::fs;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -21,14 +21,14 @@ const PINNED: &str = "headroom_workload_pinned_host_bytes";
 const DEVICE: &str = "headroom_workload_gpu_allocated_bytes";
 const REFUSED: &str = "headroom_workload_gpu_allocation_failures_total";
 
-/// The agent looks at every process: one of another test would do as well for it.
+/// One test at a time: the agent searches all processes, and would also find another test's.
 static TURN: Mutex<()> = Mutex::new(());
 
 fn turn() -> MutexGuard<'static, ()> {
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Waits until the library is being watched.
+/// Waits until the library has probes.
 fn await_library(agent: &Agent) {
     agent.scrape_until("an attached probe", |now| state(now, "transfer_copy_end", "attached") == 1.0);
 }
@@ -70,11 +70,11 @@ fn copies_are_counted_by_call_byte_and_direction() {
     {
         cuda.copy(function, host, device, 1 << (10 * index), 7);
     }
-    // More than 32 bits hold, and a copy that failed.
+    // More than 32 bits can count, and a copy that failed.
     cuda.copy("cuMemcpyHtoD_v2", device, host, 5 << 32, 1);
-    cuda.say("fail 1");
-    assert_eq!(cuda.say(&format!("copy cuMemcpyHtoD_v2 {device} {host} 4096 1")).0, 1);
-    // A process of another workload, which started after the library was found.
+    cuda.send("fail 1");
+    assert_eq!(cuda.send(&format!("copy cuMemcpyHtoD_v2 {device} {host} 4096 1")).0, 1);
+    // A process of another workload, started after the library was found.
     let mut second = Cuda::with(PROGRAM, &other, &library);
     second.copy("cuMemcpyHtoDAsync_v2", device, host, 3, 1000);
 
@@ -91,7 +91,7 @@ fn copies_are_counted_by_call_byte_and_direction() {
 }
 
 #[test]
-fn the_direction_of_a_copy_that_does_not_say_follows_from_what_was_allocated() {
+fn the_direction_of_a_copy_without_one_follows_from_the_allocations() {
     needs!(is_root(), "cgroups and programs need root");
     let _turn = turn();
     let folder = scratch();
@@ -109,13 +109,13 @@ fn the_direction_of_a_copy_that_does_not_say_follows_from_what_was_allocated() {
     cuda.copy("cuMemcpyAsync_ptsz", pinned, another, 1000, 8);
     cuda.copy("cuMemcpy", device, 0x1000, 10, 16);
     cuda.copy("cuMemcpy", 0x1000, 0x2000, 10, 32);
-    // From one place on the device to another: neither direction.
+    // Between two addresses on the device: neither direction.
     cuda.copy("cuMemcpyAsync", device, another, 10, 64);
     let exposition = agent.settle();
     assert_copies(&exposition, &cgroup, "host_to_device", 3, 300);
     assert_copies(&exposition, &cgroup, "device_to_host", 12, 12_000);
     assert_copies(&exposition, &cgroup, "unknown", 48, 480);
-    // What begins further down, or was allocated unseen, shows by whether the process could read it.
+    // Addresses inside an allocation, or whose allocation was not seen, are distinguished by whether the process can read them.
     cuda.copy("cuMemcpyAsync", device + 4096, pinned + 8192, 100, 128);
     cuda.copy("cuMemcpy", pinned + 4096, device + 8192, 100, 256);
     let exposition = agent.settle();
@@ -126,7 +126,7 @@ fn the_direction_of_a_copy_that_does_not_say_follows_from_what_was_allocated() {
 }
 
 #[test]
-fn a_batch_is_as_many_copies_as_it_has() {
+fn a_batch_counts_as_many_copies_as_it_has() {
     needs!(is_root(), "cgroups and programs need root");
     let _turn = turn();
     let folder = scratch();
@@ -137,7 +137,7 @@ fn a_batch_is_as_many_copies_as_it_has() {
     await_library(&agent);
     let device = cuda.allocate("cuMemAlloc_v2", 64 << 20);
     let pinned = cuda.allocate("cuMemHostAlloc", 64 << 20);
-    // As a model server moves blocks of its cache out and in again.
+    // As a model server moves blocks of its cache out and back in.
     cuda.batch("cuMemcpyBatchAsync", pinned + 4096, device + 4096, 8192, 1000);
     cuda.batch("cuMemcpyBatchAsync_v2", device + 4096, pinned + 4096, 4096, 500);
     cuda.batch("cuMemcpyBatchAsync_v2_ptsz", device, pinned, 16, 4096);
@@ -148,7 +148,7 @@ fn a_batch_is_as_many_copies_as_it_has() {
     assert_copies(&exposition, &cgroup, "host_to_device", 500 + 4096, 2_048_000 + 65_536);
     assert_copies(&exposition, &cgroup, "unknown", 7, 70);
     assert_eq!(lost(&exposition), 0.0);
-    // Of more than are looked at the rest is a loss.
+    // Copies of a batch over the limit are counted as lost.
     cuda.batch("cuMemcpyBatchAsync", pinned, device, 1, 5000);
     let exposition = agent.settle();
     assert_copies(&exposition, &cgroup, "device_to_host", 1000 + 4096, 8_192_000 + 4096);
@@ -157,7 +157,7 @@ fn a_batch_is_as_many_copies_as_it_has() {
 }
 
 #[test]
-fn pinned_and_device_memory_go_up_and_down_and_end_with_their_process() {
+fn pinned_and_device_memory_grow_shrink_and_end_with_their_process() {
     needs!(is_root(), "cgroups and programs need root");
     let _turn = turn();
     let folder = scratch();
@@ -171,11 +171,11 @@ fn pinned_and_device_memory_go_up_and_down_and_end_with_their_process() {
         [PINNED, DEVICE].map(|name| exposition.sum(name, &[("workload", &cgroup.path)]) as u64)
     };
     let first = cuda.allocate("cuMemHostAlloc", 3 << 20);
-    // It calls the other: one allocation all the same.
+    // It calls the other function: still one allocation.
     let second = cuda.allocate("cuMemAllocHost_v2", 5 << 20);
     let own = vec![0u8; 4096];
     let registered = own.as_ptr() as u64;
-    assert_eq!(cuda.say(&format!("call cuMemHostRegister_v2 {registered} 4096")).0, 0);
+    assert_eq!(cuda.send(&format!("call cuMemHostRegister_v2 {registered} 4096")).0, 0);
     let device = cuda.allocate("cuMemAlloc_v2", 7 << 30);
     let stream = cuda.allocate("cuMemAllocAsync", 1 << 30);
     let pool = cuda.allocate("cuMemAllocFromPoolAsync", 1 << 20);
@@ -187,10 +187,10 @@ fn pinned_and_device_memory_go_up_and_down_and_end_with_their_process() {
     cuda.call("cuMemFreeAsync", pool);
     assert_eq!(held(&cgroup), [5 << 20, 1 << 30]);
 
-    // What the driver does not take back is still held; what it was not asked for never was.
-    cuda.say("fail 999");
-    assert_eq!(cuda.say(&format!("call cuMemFreeHost {second}")).0, 999);
-    cuda.say(&format!("call cuMemFree_v2 {}", 0xdead));
+    // A release that failed changes nothing, nor does one of an unknown address.
+    cuda.send("fail 999");
+    assert_eq!(cuda.send(&format!("call cuMemFreeHost {second}")).0, 999);
+    cuda.send(&format!("call cuMemFree_v2 {}", 0xdead));
     assert_eq!(held(&cgroup), [5 << 20, 1 << 30]);
     cuda.call("cuMemFreeHost", second);
     cuda.call("cuMemFreeAsync_ptsz", stream);
@@ -200,12 +200,12 @@ fn pinned_and_device_memory_go_up_and_down_and_end_with_their_process() {
     cuda.allocate("cuMemAlloc_v2", 9 << 30);
     assert_eq!(held(&cgroup), [9 << 20, 9 << 30]);
     cuda.end();
-    assert_eq!(held(&cgroup), [0, 0], "it ended without a word");
+    assert_eq!(held(&cgroup), [0, 0], "the process exited without freeing it");
     let _ = fs::remove_dir_all(folder);
 }
 
 #[test]
-fn refused_allocations_are_counted_and_told() {
+fn refused_allocations_are_counted_and_reported() {
     needs!(is_root(), "cgroups and programs need root");
     let _turn = turn();
     let folder = scratch();
@@ -217,14 +217,14 @@ fn refused_allocations_are_counted_and_told() {
     for (function, bytes, code) in
         [("cuMemAlloc_v2", 1u64 << 40, 2), ("cuMemAllocAsync", 77, 2), ("cuMemHostAlloc", 8, 304)]
     {
-        cuda.say(&format!("fail {code}"));
-        assert_eq!(cuda.say(&format!("allocate {function} {bytes}")).0, code);
+        cuda.send(&format!("fail {code}"));
+        assert_eq!(cuda.send(&format!("allocate {function} {bytes}")).0, code);
     }
     let exposition = agent.settle();
     let refused = |memory| exposition.sum(REFUSED, &[("workload", &cgroup.path), ("memory", memory)]);
     assert_eq!((refused("device"), refused("pinned_host")), (2.0, 1.0));
     let pid = cuda.pid();
-    let told: Vec<_> = agent
+    let reported: Vec<_> = agent
         .stop()
         .into_iter()
         .filter_map(|sample| match sample.reading {
@@ -236,12 +236,12 @@ fn refused_allocations_are_counted_and_told() {
         .map(|refusal| (refusal.pid, refusal.comm, refusal.bytes, refusal.code))
         .collect();
     let expected = [(1 << 40, 2), (77, 2), (8, 304)].map(|(bytes, code)| (pid, "provoke".to_owned(), bytes, code));
-    assert_eq!(told, expected);
+    assert_eq!(reported, expected);
     let _ = fs::remove_dir_all(folder);
 }
 
-/// The process starts, and loads the library, when the agent has been running for long; the library is where only that
-/// process's mounts show it.
+/// The process starts and loads the library long after the agent has started. The library is visible only in that process's
+/// mount namespace.
 #[test]
 fn a_library_that_appears_later_in_another_mount_namespace_is_found() {
     needs!(is_root(), "cgroups, mounts and programs need root");
@@ -256,8 +256,8 @@ fn a_library_that_appears_later_in_another_mount_namespace_is_found() {
     assert!(!before.has(SECONDS, &[]));
     let cgroup = Cgroup::new("hidden");
     let mut cuda = Cuda::start(PROGRAM, &cgroup);
-    cuda.say(&format!("hide {} {}", library.display(), hidden.display()));
-    assert!(fs::read_dir(&hidden).unwrap().next().is_none(), "it is to be seen from here");
+    cuda.send(&format!("hide {} {}", library.display(), hidden.display()));
+    assert!(fs::read_dir(&hidden).unwrap().next().is_none(), "it is visible from here");
     cuda.load(&hidden.join("libcuda.so.1"));
     await_library(&agent);
     cuda.copy("cuMemcpyDtoH_v2", 0x1000, 0x2_0000_0000, 4096, 3);
@@ -268,12 +268,12 @@ fn a_library_that_appears_later_in_another_mount_namespace_is_found() {
 }
 
 #[test]
-fn an_old_driver_lacks_functions_and_the_rest_is_seen() {
+fn an_old_driver_lacks_functions_and_the_rest_is_counted() {
     needs!(is_root(), "cgroups and programs need root");
     let _turn = turn();
     let folder = scratch();
     let library = install(&folder);
-    // The same library, with other names for what old ones have not got.
+    // The same library, with the functions that old drivers lack renamed.
     let mut content = fs::read(&library).unwrap();
     for name in ["cuMemcpy\0", "cuMemcpy_ptds\0", "cuMemcpyAsync\0", "cuMemcpyAsync_ptsz\0"] {
         let wanted = [b"\0", name.as_bytes()].concat();
@@ -295,15 +295,15 @@ fn an_old_driver_lacks_functions_and_the_rest_is_seen() {
     let mut doctor = headroom("doctor");
     let config = folder.join("doctor.toml");
     fs::write(&config, "[transfer]\nenabled = true\n").unwrap();
-    let told = doctor.arg("--config").arg(&config).output().unwrap();
-    let told = String::from_utf8(told.stdout).unwrap();
-    assert!(told.contains("libcuda.so.1 has no cuMemcpy, cuMemcpy_ptds"), "{told}");
+    let reported = doctor.arg("--config").arg(&config).output().unwrap();
+    let reported = String::from_utf8(reported.stdout).unwrap();
+    assert!(reported.contains("libcuda.so.1 has no cuMemcpy, cuMemcpy_ptds"), "{reported}");
     let _ = fs::remove_dir_all(folder);
 }
 
-/// A process goes on with a library of which the file is gone.
+/// A process keeps using a library whose file is gone.
 #[test]
-fn a_library_that_was_removed_is_told() {
+fn a_removed_library_is_reported() {
     needs!(is_root(), "cgroups and programs need root");
     let _turn = turn();
     let folder = scratch();
@@ -319,7 +319,7 @@ fn a_library_that_was_removed_is_told() {
 }
 
 #[test]
-fn unless_it_is_switched_on_nothing_is_watched() {
+fn without_transfer_enabled_nothing_is_attached() {
     needs!(is_root(), "cgroups and programs need root");
     let _turn = turn();
     let agent = Agent::start("tick = \"100ms\"\n");

@@ -1,5 +1,5 @@
-//! Drivers and GPUs that are not there, old, broken, gone in the middle of a question or silent for ever: the unmodified
-//! agent against a library that plays each. Everything else that the agent tells has to go on.
+//! Drivers and GPUs that are missing, old, broken, lost during a call, or that hang: the built agent with a stand-in that plays
+//! each. Everything else that the agent reports must continue.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use collector_tests::cgroup::Cgroup;
 use collector_tests::exposition::Exposition;
 use collector_tests::nvml::{host, up};
 use collector_tests::require::is_root;
-use collector_tests::{about, needs};
+use collector_tests::{applies, needs};
 use serde_json::json;
 
 const MEMORY: &str = "headroom_gpu_memory_bytes";
@@ -26,10 +26,10 @@ fn kernel(exposition: &Exposition) -> f64 {
 }
 
 #[test]
-fn without_a_library_nothing_is_read_and_nothing_is_said_unless_it_is_asked_for() {
+fn without_a_library_nothing_is_read_or_logged_unless_gpus_are_required() {
     needs!(is_root(), "programs need root");
     let doctor = String::from_utf8(headroom("doctor").output().unwrap().stdout).unwrap();
-    about!(doctor.contains("libnvidia-ml.so.1 was not found"), "it has a driver's library");
+    applies!(doctor.contains("libnvidia-ml.so.1 was not found"), "it has a driver's library");
     let agent = Agent::start("tick = \"100ms\"\n[gpu]\ninterval = \"50ms\"\n");
     let seen = agent.settle();
     assert_eq!((up(&seen), kernel(&seen)), (None, 1.0));
@@ -43,7 +43,7 @@ fn without_a_library_nothing_is_read_and_nothing_is_said_unless_it_is_asked_for(
 
 /// A driver from before these functions.
 #[test]
-fn an_old_driver_has_what_it_has() {
+fn an_old_driver_gives_the_numbers_that_it_has() {
     needs!(is_root(), "programs need root");
     let nvml = host(&["GPU-a"]);
     for function in [
@@ -68,10 +68,10 @@ fn an_old_driver_has_what_it_has() {
     }
 }
 
-/// Whichever question it is that finds the GPU gone: nothing stays of it, not even what was answered before, and the next
-/// GPU is asked all the same.
+/// Whichever call finds the GPU lost: none of its series stays, not even values that were read before, and the next GPU is
+/// still read.
 #[test]
-fn a_gpu_that_falls_off_the_bus_in_the_middle_takes_all_of_its_own_along_and_nothing_else() {
+fn a_gpu_lost_during_a_round_takes_all_of_its_series_and_nothing_else() {
     needs!(is_root(), "programs need root");
     let mut nvml = host(&["GPU-a", "GPU-b"]);
     let agent = nvml.agent();
@@ -92,10 +92,10 @@ fn a_gpu_that_falls_off_the_bus_in_the_middle_takes_all_of_its_own_along_and_not
     }
 }
 
-/// Whichever call it is that never comes back, from the start or later: all else goes on, the agent says which it was, and
-/// ends when it is told to.
+/// Whichever call hangs, at the start or later: everything else continues, the agent reports the call, and exits when it is
+/// stopped.
 #[test]
-fn whatever_hangs_for_ever_the_agent_goes_on_and_ends_when_it_is_told_to() {
+fn whichever_call_hangs_the_agent_continues_and_stops_on_request() {
     needs!(is_root(), "programs need root");
     for (function, call) in [
         ("nvmlInit_v2", "start"),
@@ -118,17 +118,17 @@ fn whatever_hangs_for_ever_the_agent_goes_on_and_ends_when_it_is_told_to() {
     }
 }
 
-/// A process that sleeps in a cgroup; dropped, it ends.
+/// A sleeping process in a cgroup. When dropped, it is killed.
 struct Sleeper(Child);
 
 impl Sleeper {
     fn new(cgroup: &Cgroup) -> Sleeper {
-        // It must not hold on to what the test writes to: whoever waits for the end of that would wait for it.
+        // It must not hold the test's output open: a reader would wait for its end.
         let [input, output, error] = [(); 3].map(|()| Stdio::null());
         Sleeper(cgroup.spawn(Command::new("sleep").arg("600").stdin(input).stdout(output).stderr(error)))
     }
 
-    /// One of this very number.
+    /// With this pid.
     fn numbered(cgroup: &Cgroup, pid: u32) -> Option<Sleeper> {
         (0..100).find_map(|_| {
             fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string()).ok()?;
@@ -145,22 +145,22 @@ impl Drop for Sleeper {
 }
 
 #[test]
-fn a_number_that_another_process_gets_is_not_the_old_ones() {
+fn a_reused_pid_is_assigned_to_the_new_workload() {
     needs!(is_root(), "programs need root");
-    about!(Path::new("/proc/sys/kernel/ns_last_pid").exists(), "its kernel does not let a process's number be chosen");
+    applies!(Path::new("/proc/sys/kernel/ns_last_pid").exists(), "its kernel does not allow choosing a pid");
     let [one, two] = ["gpu-before", "gpu-after"].map(Cgroup::new);
     let first = Sleeper::new(&one);
     let pid = first.0.id();
     let mut nvml = host(&["GPU-a"]);
     nvml.scenario["gpus"][0]["processes"] = json!([{"pid": pid, "bytes": 77}]);
-    nvml.tell();
+    nvml.apply();
     let agent = nvml.agent();
     let held = |it: &Exposition, cgroup: &Cgroup| it.values(HELD, &[A, ("workload", &cgroup.path)]);
     agent.scrape_until("the first", |it| held(it, &one) == [77.0]);
     drop(first);
     let second = Sleeper::numbered(&two, pid);
-    assert!(second.is_some(), "no process got the number {pid}");
-    // The first list that was made since says it, and each after that.
+    assert!(second.is_some(), "no process got the pid {pid}");
+    // The first list after the reuse shows it, and each one after that.
     agent.scrape_until("the second", |it| held(it, &two) == [77.0]);
     for _ in 0..5 {
         let seen = agent.settle();

@@ -1,5 +1,5 @@
-//! Real OOM kills and real rules, from the kernel to a receiver: what arrives, what the journal says of it, and what becomes
-//! of alerts when the agent is killed. The receiver is this test's own.
+//! Real OOM kills and real rules, from the kernel to a receiver: what arrives, what the journal says, and what happens to
+//! alerts when the agent is killed. The test runs the receiver.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -22,7 +22,7 @@ use serde_json::Value;
 
 const MIB: u64 = 1 << 20;
 
-/// Has the kernel kill a process in this cgroup.
+/// Makes the kernel kill a process in this cgroup.
 fn kill_in(cgroup: &Cgroup) {
     cgroup.limit(16 * MIB);
     let mut provoke = Command::new(env!("CARGO_BIN_EXE_provoke"));
@@ -35,7 +35,7 @@ fn hook(receiver: &Receiver) -> String {
     format!("[[sink.webhook]]\nname = \"hook\"\nurl = {:?}\nsecret = \"hush\"\ntimeout = \"1s\"\n", receiver.url())
 }
 
-/// An agent over a journal that outlives it.
+/// Starts an agent with a journal that outlives it.
 fn start(journal: &Path, config: &str) -> Agent {
     let mut agent = Agent::spawn(&format!("tick = \"100ms\"\n{config}"), |command| {
         command.env("HEADROOM_JOURNAL_DIR", journal);
@@ -44,27 +44,27 @@ fn start(journal: &Path, config: &str) -> Agent {
     agent
 }
 
-/// What a verb prints about this journal, as JSON.
+/// Output of a verb on this journal, as JSON.
 fn ask(journal: &Path, arguments: &[&str]) -> Value {
     let mut command = headroom(arguments[0]);
     let output = command.args(&arguments[1..]).arg("--json").arg("--journal-dir").arg(journal).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    // Events are a line each.
+    // One event per line.
     let lines = || text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     serde_json::from_str(&text).unwrap_or_else(|_| Value::Array(lines()))
 }
 
-/// The alerts about a workload, as they arrived.
+/// Alerts for a workload, as received.
 fn about(requests: &[Request], workload: &str) -> Vec<Value> {
     let alerts = requests.iter().filter(|request| request.accepted).flat_map(Request::alerts);
     alerts.filter(|alert| alert["labels"]["workload"] == workload).collect()
 }
 
 #[test]
-fn an_oom_kill_reaches_the_receiver_and_the_journal_tells_of_it_without_an_agent() {
+fn an_oom_kill_reaches_the_receiver_and_the_journal_shows_it_without_an_agent() {
     needs!(is_root(), "loading eBPF programs needs root");
-    let (receiver, dir) = (Receiver::start(Answer::Well), scratch());
+    let (receiver, dir) = (Receiver::start(Answer::Accept), scratch());
     let journal = dir.join("journal");
     let agent = start(&journal, &hook(&receiver));
     let cgroup = Cgroup::new("alert");
@@ -77,7 +77,7 @@ fn an_oom_kill_reaches_the_receiver_and_the_journal_tells_of_it_without_an_agent
         (&"OomKill".into(), &"firing".into(), &"critical".into())
     );
     assert!(alert["summary"].as_str().unwrap().contains("hog"), "{alert}");
-    assert_eq!(alert["incident"]["kind"], "oom", "the incident comes along: {alert}");
+    assert_eq!(alert["incident"]["kind"], "oom", "the incident is included: {alert}");
     let incident = alert["incident"]["id"].as_str().unwrap().to_owned();
     agent.scrape_until("the receipt", |it| it.sum("headroom_sink_delivered_total", &[("sink", "hook")]) >= 1.0);
 
@@ -85,12 +85,12 @@ fn an_oom_kill_reaches_the_receiver_and_the_journal_tells_of_it_without_an_agent
     let ours = |alert: &&Value| alert["labels"]["workload"] == path;
     assert_eq!(firing.as_array().unwrap().iter().filter(ours).count(), 1, "{firing}");
     agent.stop();
-    // All of it once more, when nobody runs.
+    // The same again without a running agent.
     assert_eq!(ask(&journal, &["alerts"]), firing);
     let all = ask(&journal, &["alerts", "--all"]);
-    let told = all.as_array().unwrap().iter().find(ours).unwrap();
+    let reported = all.as_array().unwrap().iter().find(ours).unwrap();
     assert_eq!(
-        (&told["id"].to_string(), &told["deliveries"][0]["state"]),
+        (&reported["id"].to_string(), &reported["deliveries"][0]["state"]),
         (&alert["id"].as_str().unwrap().to_owned(), &"delivered".into())
     );
     let incidents = ask(&journal, &["incidents"]);
@@ -109,12 +109,12 @@ fn an_oom_kill_reaches_the_receiver_and_the_journal_tells_of_it_without_an_agent
 #[test]
 fn killed_at_any_moment_the_agent_loses_no_alert_of_its_journal() {
     needs!(is_root(), "loading eBPF programs needs root");
-    let (receiver, dir) = (Receiver::start(Answer::Well), scratch());
+    let (receiver, dir) = (Receiver::start(Answer::Accept), scratch());
     let journal = dir.join("journal");
     let mut random = u64::from(std::process::id());
     for round in 0..9 {
-        // In some rounds nothing gets through before the end.
-        receiver.answer(if round % 3 == 1 { Answer::Status(500) } else { Answer::Well });
+        // In some rounds nothing is delivered before the end.
+        receiver.answer(if round % 3 == 1 { Answer::Status(500) } else { Answer::Accept });
         let mut agent = start(&journal, &hook(&receiver));
         for _ in 0..3 {
             kill_in(&Cgroup::new("crash"));
@@ -124,7 +124,7 @@ fn killed_at_any_moment_the_agent_loses_no_alert_of_its_journal() {
         agent.signal(Signal::KILL);
         assert_eq!(agent.wait().signal(), Some(libc::SIGKILL));
     }
-    receiver.answer(Answer::Well);
+    receiver.answer(Answer::Accept);
     let agent = start(&journal, &hook(&receiver));
     agent.scrape_until("the end of the queue", |it| it.values("headroom_sink_queued", &[("sink", "hook")]) == [0.0]);
     agent.stop();
@@ -132,11 +132,12 @@ fn killed_at_any_moment_the_agent_loses_no_alert_of_its_journal() {
     let arrived: BTreeSet<u64> = receiver.ids().into_iter().collect();
     let all = ask(&journal, &["alerts", "--all", "--limit", "100000"]);
     let all = all.as_array().unwrap();
-    let written: BTreeSet<u64> = all.iter().map(|told| told["id"].as_u64().unwrap()).collect();
+    let written: BTreeSet<u64> = all.iter().map(|reported| reported["id"].as_u64().unwrap()).collect();
     eprintln!("{} written, {} arrived, {} times", written.len(), arrived.len(), receiver.ids().len());
     assert!(written.len() >= 9, "{} alerts", written.len());
-    assert_eq!(written, arrived, "what is in the journal and what arrived");
-    let states: BTreeSet<&str> = all.iter().map(|told| told["deliveries"][0]["state"].as_str().unwrap()).collect();
+    assert_eq!(written, arrived, "alerts in the journal and alerts that arrived");
+    let states: BTreeSet<&str> =
+        all.iter().map(|reported| reported["deliveries"][0]["state"].as_str().unwrap()).collect();
     assert_eq!(states, BTreeSet::from(["delivered"]));
     assert!(!fs::read_dir(&journal).unwrap().any(|it| it.unwrap().file_name().to_string_lossy().contains("corrupt")));
     fs::remove_dir_all(dir).unwrap();
@@ -153,9 +154,9 @@ action = \"none\"
 ";
 
 #[test]
-fn what_fires_when_the_agent_is_killed_is_not_told_twice_and_its_end_is_not_lost() {
+fn after_a_kill_of_the_agent_an_alert_that_fires_is_not_sent_twice_and_its_end_is_not_lost() {
     needs!(is_root(), "loading eBPF programs needs root");
-    let (receiver, dir) = (Receiver::start(Answer::Well), scratch());
+    let (receiver, dir) = (Receiver::start(Answer::Accept), scratch());
     let journal = dir.join("journal");
     let states = || -> Vec<String> {
         let alerts = receiver.requests().iter().flat_map(Request::alerts).collect::<Vec<_>>();
@@ -172,7 +173,7 @@ fn what_fires_when_the_agent_is_killed_is_not_told_twice_and_its_end_is_not_lost
         agent.wait();
         assert_eq!(states(), ["firing"], "one fire, one page");
     }
-    // The rule is gone, and with it what it told of.
+    // The rule is gone, and with it what its alert describes.
     let agent = start(&journal, &hook(&receiver));
     receiver.until("the end", |_| states().len() > 1);
     assert_eq!(states(), ["firing", "resolved"]);
@@ -182,22 +183,22 @@ fn what_fires_when_the_agent_is_killed_is_not_told_twice_and_its_end_is_not_lost
 }
 
 #[test]
-fn a_receiver_that_is_down_for_a_minute_gets_all_of_it_and_keeps_no_other_waiting() {
+fn a_receiver_that_is_down_for_a_minute_gets_everything_and_delays_no_other() {
     needs!(is_root(), "loading eBPF programs needs root");
     const DOWN: Duration = Duration::from_secs(60);
     const BACK: Duration = Duration::from_secs(120);
-    // The port is kept, and nobody listens there.
+    // The port is reserved, and nobody listens on it.
     let port = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
     bind(&port, &"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap()).unwrap();
     let address = std::net::SocketAddr::try_from(getsockname(&port).unwrap()).unwrap();
-    let (alive, dir) = (Receiver::start(Answer::Well), scratch());
+    let (alive, dir) = (Receiver::start(Answer::Accept), scratch());
     let down = format!("[[sink.webhook]]\nname = \"down\"\nurl = \"http://{address}/hook\"\ntimeout = \"1s\"\n");
     let agent = start(&dir.join("journal"), &format!("{}{down}", hook(&alive)));
     let (begun, mut kills) = (Instant::now(), Vec::new());
     while begun.elapsed() < DOWN {
         let cgroup = Cgroup::new("down");
         kill_in(&cgroup);
-        alive.until("the alert where all is well", |requests| !about(requests, &cgroup.path).is_empty());
+        alive.until("the alert at the working receiver", |requests| !about(requests, &cgroup.path).is_empty());
         kills.push(cgroup.path.clone());
         sleep(DOWN / 20);
     }
@@ -210,8 +211,8 @@ fn a_receiver_that_is_down_for_a_minute_gets_all_of_it_and_keeps_no_other_waitin
     assert!(agent.log().contains("alerts are not delivered, and will be tried again"), "{}", agent.log());
 
     listen(&port, 64).unwrap();
-    let risen = Receiver::on(TcpListener::from(port), Answer::Well);
-    // It is tried again after half a minute at the latest.
+    let risen = Receiver::on(TcpListener::from(port), Answer::Accept);
+    // The agent retries after half a minute at the latest.
     let deadline = Instant::now() + BACK;
     while !kills.iter().all(|path| !about(&risen.requests(), path).is_empty()) {
         assert!(Instant::now() < deadline, "{} of {} arrived", risen.ids().len(), kills.len());
@@ -224,13 +225,13 @@ fn a_receiver_that_is_down_for_a_minute_gets_all_of_it_and_keeps_no_other_waitin
     }
     let sets = [&alive, &risen].map(|it| it.ids().into_iter().collect::<BTreeSet<u64>>());
     eprintln!("{} kills, {} alerts", kills.len(), sets[0].len());
-    assert_eq!(sets[0], sets[1], "both got the same");
+    assert_eq!(sets[0], sets[1], "both got the same alerts");
     assert!(agent.log().contains("alerts are delivered again"), "{}", agent.log());
     agent.stop();
     fs::remove_dir_all(dir).unwrap();
 }
 
-/// A server of plain HTTP that makes nothing of TLS, and says so.
+/// A server of plain HTTP that answers TLS with an error.
 fn deaf() -> std::net::SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -244,12 +245,12 @@ fn deaf() -> std::net::SocketAddr {
 }
 
 #[test]
-fn what_is_wrong_with_a_receivers_certificate_is_said_and_counted() {
+fn a_receivers_certificate_error_is_logged_and_counted() {
     needs!(is_root(), "loading eBPF programs needs root");
     let dir = scratch();
-    let (good, pem) = Receiver::tls(Answer::Well);
-    let (expired, expired_pem) = Receiver::certified(Answer::Well, "localhost", 2001);
-    let (named, named_pem) = Receiver::certified(Answer::Well, "elsewhere.example.com", 4096);
+    let (good, pem) = Receiver::tls(Answer::Accept);
+    let (expired, expired_pem) = Receiver::certified(Answer::Accept, "localhost", 2001);
+    let (named, named_pem) = Receiver::certified(Answer::Accept, "elsewhere.example.com", 4096);
     let plain = deaf();
     let http = good.url().replace("https", "http");
     let https = format!("https://localhost:{}/hook", plain.port());
@@ -277,7 +278,7 @@ fn what_is_wrong_with_a_receivers_certificate_is_said_and_counted() {
     let log = agent.log();
     for (name, _, _, words) in &cases[1..] {
         let line = log.lines().find(|line| line.contains("are not delivered") && line.contains(&format!("{name:?}")));
-        let line = line.unwrap_or_else(|| panic!("nothing is said of {name}:\n{log}"));
+        let line = line.unwrap_or_else(|| panic!("no line about {name}:\n{log}"));
         assert!(line.contains(words), "{line}");
         assert_eq!(delivered(name), 0.0, "{name}");
     }

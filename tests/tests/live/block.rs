@@ -1,4 +1,4 @@
-//! Block IO, against what the kernel counts for the device and what the test itself issued.
+//! Block IO, compared with the kernel's counters of the device and what the test itself issued.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::linux::fs::MetadataExt;
@@ -12,7 +12,7 @@ use collector_tests::loopback::{Loop, disk_stats};
 use collector_tests::provocation::Provocation;
 use collector_tests::record::ios_of;
 use collector_tests::require::{is_root, own_machine, skip};
-use collector_tests::{about, needs};
+use collector_tests::{applies, needs};
 
 const CONFIG: &str = "tick = \"100ms\"\n";
 const SERVICE: &str = "headroom_block_io_service_seconds";
@@ -24,7 +24,7 @@ const WORKLOAD_BYTES: &str = "headroom_workload_block_bytes_total";
 
 const MIB: u64 = 1 << 20;
 
-/// A loop device over a file in memory: what it does causes no IO of another device.
+/// A loop device over a file in memory: its IO causes no IO of another device.
 fn device(bytes: u64) -> Option<(Loop, Folder)> {
     let memory = Path::new("/dev/shm");
     let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
@@ -43,7 +43,7 @@ impl Drop for Folder {
     }
 }
 
-/// Issues IO from within a cgroup; gives how many succeeded and failed.
+/// Issues IO from within a cgroup; returns how many succeeded and failed.
 fn issue(cgroup: &Cgroup, operation: &str, device: &Path, block: u64, count: u64) -> (u64, u64) {
     let verb = ["io", operation, device.to_str().unwrap(), &block.to_string(), &count.to_string()];
     let mut provocation = Provocation::within(env!("CARGO_BIN_EXE_provoke"), &verb, cgroup);
@@ -53,36 +53,42 @@ fn issue(cgroup: &Cgroup, operation: &str, device: &Path, block: u64, count: u64
     report
 }
 
-/// What the exposition says of one device and operation.
+/// The exposition's value for one device and operation.
 fn of(exposition: &Exposition, name: &str, device: &Loop, operation: &str) -> f64 {
     exposition.sum(name, &[("device", &device.name), ("operation", operation)])
 }
 
 #[track_caller]
-fn assert_within(share: f64, floor: f64, what: &str, value: f64, witness: f64) {
-    eprintln!("{what}: {value:.6}, witness {witness:.6}");
-    assert!((value - witness).abs() <= (witness * share).max(floor), "{what}: {value}, but {witness} by the witness");
+fn assert_within(share: f64, floor: f64, what: &str, value: f64, reference: f64) {
+    eprintln!("{what}: {value:.6}, reference {reference:.6}");
+    assert!(
+        (value - reference).abs() <= (reference * share).max(floor),
+        "{what}: {value}, but {reference} by the reference"
+    );
 }
 
-/// At most one completion in this many may be one that the kernel counts and the program does not see. Mostly there is
-/// none; on a nested VM (6.18) some three in a hundred thousand passed the tracepoint, as ftrace showed, without a run of
-/// the program, and the kernel counted neither a run nor a miss of it (`run_cnt`, `recursion_misses`).
+/// At most one completion in this many may be counted by the kernel and not by the program. Usually there is none; on a
+/// nested VM (6.18) about three in a hundred thousand passed the tracepoint, as ftrace showed, without a run of the program,
+/// and the kernel counted neither a run nor a miss of it (`run_cnt`, `recursion_misses`).
 const UNSEEN: u64 = 2000;
 
-/// As many IOs as the witness says, but for those that the kernel kept from the program; gives how many those are.
+/// Fails unless all IOs of the reference are counted, except the few of [`UNSEEN`]; returns how many are missing.
 #[track_caller]
-fn assert_seen(what: &str, count: f64, witness: u64) -> u64 {
-    eprintln!("{what}: {count} of {witness} IOs");
-    let unseen = witness as f64 - count;
-    assert!((0.0..=witness.div_ceil(UNSEEN) as f64).contains(&unseen), "{what}: {count}, but {witness} by the witness");
+fn assert_seen(what: &str, count: f64, reference: u64) -> u64 {
+    eprintln!("{what}: {count} of {reference} IOs");
+    let unseen = reference as f64 - count;
+    assert!(
+        (0.0..=reference.div_ceil(UNSEEN) as f64).contains(&unseen),
+        "{what}: {count}, but {reference} by the reference"
+    );
     unseen as u64
 }
 
-/// Exactly as many bytes as the witness says, unless IOs were unseen.
+/// Fails unless the bytes are exactly the reference's, or less for unseen IOs.
 #[track_caller]
-fn assert_bytes(what: &str, bytes: f64, witness: u64, unseen: u64) {
-    let least = witness.saturating_sub(unseen * MIB);
-    assert!((least as f64..=witness as f64).contains(&bytes), "{what}: {bytes}, but {witness} by the witness");
+fn assert_bytes(what: &str, bytes: f64, reference: u64, unseen: u64) {
+    let least = reference.saturating_sub(unseen * MIB);
+    assert!((least as f64..=reference as f64).contains(&bytes), "{what}: {bytes}, but {reference} by the reference");
 }
 
 #[test]
@@ -101,11 +107,11 @@ fn ios_and_bytes_are_the_devices_own() {
     }
     let exposition = agent.settle();
     let after = device.stats();
-    let witness = [
+    let reference = [
         ("read", after.reads - before.reads, after.sectors_read - before.sectors_read),
         ("write", after.writes - before.writes, after.sectors_written - before.sectors_written),
     ];
-    for ((operation, ios, sectors), (issued_ios, issued_bytes)) in witness.into_iter().zip(issued) {
+    for ((operation, ios, sectors), (issued_ios, issued_bytes)) in reference.into_iter().zip(issued) {
         assert!(ios >= issued_ios && sectors * 512 == issued_bytes, "{before:?} {after:?} {issued:?}");
         eprintln!("{operation}: {ios} IOs, {} bytes", sectors * 512);
         let mut unseen = 0;
@@ -126,16 +132,13 @@ fn ios_and_bytes_are_the_devices_own() {
     }
 }
 
-/// The device's own time, too, begins when a request is made; it is kept in milliseconds, so that the loop device here
+/// The device's own time also starts when a request is created. The kernel keeps it in milliseconds, so the loop device here
 /// waits for a disk, and the IO is large.
 #[test]
-fn queue_and_service_time_are_the_devices_own_time() {
+fn queue_and_service_time_add_up_to_the_devices_own_time() {
     needs!(is_root(), "loop devices and programs need root");
-    // Between the program's look at the clock and the kernel's own lies the program itself.
-    about!(
-        !own_machine(),
-        "emulated, the end of a request takes a third of its time: vm/block.rs has a disk that is slow"
-    );
+    // The program itself runs between its clock read and the kernel's.
+    applies!(!own_machine(), "emulated, the end of a request takes a third of its time: vm/block.rs has a slow disk");
     let folder = Folder(scratch());
     let device = Loop::new(&folder.0, 64 * MIB).and_then(|device| device.bypass_cache().map(|()| device));
     needs!(device.is_ok(), device.as_ref().err().map_or("", String::as_str));
@@ -152,18 +155,18 @@ fn queue_and_service_time_are_the_devices_own_time() {
     let after = device.stats();
     for (operation, ms) in [("read", after.read_ms - before.read_ms), ("write", after.write_ms - before.write_ms)] {
         let sum = |name| of(&exposition, &format!("{name}_sum"), &device, operation);
-        // The witness rounds to milliseconds.
+        // The reference rounds to milliseconds.
         assert_within(0.1, 0.002, &format!("{operation} seconds"), sum(QUEUE) + sum(SERVICE), ms as f64 / 1e3);
     }
 }
 
 #[test]
-fn flushes_and_discards_are_told_apart() {
+fn flushes_and_discards_are_distinguished() {
     needs!(is_root(), "loop devices and programs need root");
     let Some((device, _folder)) = device(16 * MIB) else { return };
     let agent = Agent::start(CONFIG);
     let cgroup = Cgroup::new("flush");
-    // IO of the rest of the machine that was under way at the start is among the lost.
+    // IO of the rest of the machine that was in flight at the start counts as lost.
     let lost = |exposition: &Exposition| exposition.sum("headroom_lost_total", &[("stage", "in_flight")]);
     let lost_before = lost(&agent.settle());
     let before = device.stats();
@@ -180,7 +183,7 @@ fn flushes_and_discards_are_told_apart() {
     assert_eq!(of(&exposition, BYTES, &device, "discard"), (discards * MIB) as f64);
     let workload = [("workload", cgroup.path.as_str()), ("operation", "discard")];
     assert_eq!(exposition.sum(WORKLOAD_BYTES, &workload), (discards * MIB) as f64);
-    // Who asks for a flush does so with an empty write, which never reaches the device: it is no IO, nor is it lost.
+    // A flush is requested by an empty write, which never reaches the device: it is neither an IO nor lost.
     assert_eq!(of(&exposition, &format!("{SERVICE}_count"), &device, "write"), 1.0);
     assert_eq!(exposition.sum(WORKLOAD_IOS, &[("workload", cgroup.path.as_str()), ("operation", "write")]), 1.0);
     let lost = lost(&exposition) - lost_before;
@@ -188,9 +191,9 @@ fn flushes_and_discards_are_told_apart() {
 }
 
 #[test]
-fn what_was_under_way_at_the_start_is_not_lost() {
+fn io_in_flight_at_the_start_is_not_lost() {
     needs!(is_root(), "loop devices and programs need root");
-    // Enough for one under way at any time, and not so many that an emulated processor is left with nothing else.
+    // Enough to have IO in flight at any time, and few enough to leave CPU time on an emulated processor.
     const READERS: usize = 2;
     let Some((device, _folder)) = device(64 * MIB) else { return };
     let cgroup = Cgroup::new("busy");
@@ -202,7 +205,7 @@ fn what_was_under_way_at_the_start_is_not_lost() {
         let agent = Agent::start(CONFIG);
         let exposition = agent.settle();
         let ios = exposition.sum(WORKLOAD_IOS, &[("workload", cgroup.path.as_str()), ("operation", "read")]);
-        assert!(ios > 0.0, "it read nothing:\n{}", exposition.text);
+        assert!(ios > 0.0, "nothing was read:\n{}", exposition.text);
         assert_eq!(exposition.sum("headroom_lost_total", &[("stage", "in_flight")]), 0.0, "of {ios}");
         agent.stop();
     }
@@ -214,28 +217,28 @@ fn every_failed_io_is_counted_and_sent() {
     let Some((device, _folder)) = device(16 * MIB) else { return };
     let agent = Agent::start(CONFIG);
     let cgroup = Cgroup::new("errors");
-    // Whatever lies behind the file's new end cannot be read any more.
+    // Blocks behind the new end of the file can no longer be read.
     OpenOptions::new().write(true).open(device.file()).unwrap().set_len(MIB).unwrap();
     let (read, failed) = issue(&cgroup, "read", &device.device(), 4096, 272);
-    about!(failed > 0, "its loop device reads zeros behind the end of its file (Linux 5.10)");
+    applies!(failed > 0, "its loop device reads zeros beyond the end of its file (Linux 5.10)");
     assert_eq!((read, failed), (256, 16));
     let exposition = agent.settle();
     let errors = of(&exposition, ERRORS, &device, "read");
     assert_eq!(errors, failed as f64, "{}", exposition.text);
-    // A failed IO is an IO as well.
+    // A failed IO is counted as an IO, too.
     assert_seen("read", of(&exposition, &format!("{SERVICE}_count"), &device, "read"), 272);
     let samples = agent.stop();
     let ios = ios_of(&samples, &device.device());
-    assert_eq!(ios.len() as u64, failed, "IOs sent one by one");
+    assert_eq!(ios.len() as u64, failed, "IOs sent as records");
     let right = |io: &&block::Io| io.status != 0 && io.operation == block::Operation::Read && io.cgroup.is_some();
     assert!(ios.iter().all(right), "{ios:?}");
 }
 
 #[test]
-fn slow_io_is_sent_one_by_one() {
+fn slow_io_is_sent_as_records() {
     needs!(is_root(), "loop devices and programs need root");
     let Some((device, _folder)) = device(16 * MIB) else { return };
-    // Everything is slow.
+    // Every IO counts as slow.
     let agent = Agent::start(&format!("{CONFIG}[kernel]\nslow_io = \"0s\"\n"));
     let cgroup = Cgroup::new("slow");
     assert_eq!(issue(&cgroup, "write", &device.device(), 8192, 20), (20, 0));
@@ -247,14 +250,14 @@ fn slow_io_is_sent_one_by_one() {
     for io in &ios {
         assert_eq!((io.operation, io.bytes, io.status), (block::Operation::Write, 8192, 0), "{io:?}");
     }
-    // The histogram and the records tell of the same times.
+    // The histogram and the records have the same times.
     let seconds = ios.iter().map(|io| io.service_ns).sum::<u64>() as f64 / 1e9;
     let sum = of(&exposition, &format!("{SERVICE}_sum"), &device, "write");
     assert_within(1e-6, 1e-9, "seconds", sum, seconds);
 }
 
 #[test]
-fn the_disk_below_the_temporary_files_shows_under_its_name() {
+fn the_disk_of_the_temporary_directory_shows_under_its_name() {
     needs!(is_root(), "programs need root");
     const READ: u64 = 8 * MIB;
     let folder = Folder(scratch());
@@ -263,7 +266,7 @@ fn the_disk_below_the_temporary_files_shows_under_its_name() {
     std::os::unix::fs::FileExt::write_all_at(&file, &vec![3; READ as usize], 0).unwrap();
     file.sync_all().unwrap();
     let disk = whole_disk(file.metadata().unwrap().st_dev());
-    needs!(disk.is_some(), "the temporary files are on no disk");
+    needs!(disk.is_some(), "the temporary directory is not on a disk");
     let disk = disk.unwrap();
 
     let before = disk_stats(&disk);
@@ -272,7 +275,7 @@ fn the_disk_below_the_temporary_files_shows_under_its_name() {
     assert_eq!(issue(&cgroup, "read", &path, MIB, READ / MIB), (READ / MIB, 0));
     let exposition = agent.settle();
     let after = disk_stats(&disk);
-    // Others read from it too: between what was issued here, and what the disk did since before the agent started.
+    // Others read from it too: the value is between what was issued here and what the disk did since before the start.
     let bytes = exposition.sum(BYTES, &[("device", &disk), ("operation", "read")]);
     let most = ((after.sectors_read - before.sectors_read) * 512) as f64;
     eprintln!("{disk}: {bytes} bytes read, of {most}");
@@ -281,7 +284,7 @@ fn the_disk_below_the_temporary_files_shows_under_its_name() {
     assert!(exposition.sum(WORKLOAD_BYTES, &workload) >= READ as f64);
 }
 
-/// The name of the disk that a file system's device number belongs to, if there is one.
+/// Name of the disk of a file system's device number, if it has one.
 fn whole_disk(device: u64) -> Option<String> {
     let link = format!("/sys/dev/block/{}:{}", libc::major(device), libc::minor(device));
     let path = fs::canonicalize(link).ok()?;
@@ -290,10 +293,13 @@ fn whole_disk(device: u64) -> Option<String> {
 }
 
 #[test]
-fn writeback_is_charged_to_whoever_wrote() {
+fn writeback_is_charged_to_the_cgroup_that_wrote() {
     needs!(is_root(), "loop devices and programs need root");
     let cgroup = Cgroup::new("writeback");
-    about!(cgroup.is_v2(), "on cgroup v1 the kernel charges writeback to the root: it takes v2 with the io controller");
+    applies!(
+        cgroup.is_v2(),
+        "on cgroup v1 the kernel charges writeback to the root: it takes v2 with the io controller"
+    );
     let controllers = fs::read_to_string(cgroup.memory().join("cgroup.controllers")).unwrap();
     needs!(
         ["io", "memory"].iter().all(|name| controllers.split_whitespace().any(|have| have == *name)),
@@ -304,7 +310,7 @@ fn writeback_is_charged_to_whoever_wrote() {
     const WRITTEN: u64 = 16 * MIB;
     let path = device.device();
     let verb = ["dirty", path.to_str().unwrap(), &WRITTEN.to_string()];
-    // The file stays open here: the last one to close a block device writes it back himself.
+    // The file stays open here: the last process to close a block device writes it back itself.
     let outside = OpenOptions::new().write(true).open(&path).unwrap();
     let mut provocation = Provocation::within(env!("CARGO_BIN_EXE_provoke"), &verb, &cgroup);
     provocation.report();

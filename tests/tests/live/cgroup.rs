@@ -1,5 +1,5 @@
-//! Births, deaths and renames of cgroups by the hundred: what the agent knows of them, beside what the test made and
-//! what is mounted.
+//! Hundreds of cgroups created, removed and renamed: what the agent knows of them, compared with what the test did and what is
+//! mounted.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs;
@@ -19,12 +19,12 @@ use collector_tests::cgroup::Cgroup;
 use collector_tests::exposition::Exposition;
 use collector_tests::record::lost;
 use collector_tests::require::is_root;
-use collector_tests::{about, needs};
+use collector_tests::{applies, needs};
 use rustix::process::Signal;
 
 const FAULTS: &str = "headroom_workload_page_faults_total";
 
-/// Directories in the memory hierarchy below a cgroup; dropped, they are removed.
+/// Directories in the memory hierarchy below a cgroup. When dropped, they are removed.
 struct Nest {
     parent: Cgroup,
     children: Vec<PathBuf>,
@@ -33,11 +33,11 @@ struct Nest {
 impl Nest {
     fn new(name: &str) -> Nest {
         let parent = Cgroup::new(name);
-        parent.divide();
+        parent.delegate_memory();
         Nest { parent, children: Vec::new() }
     }
 
-    /// Makes one and gives its id.
+    /// Makes one, and returns its id.
     fn make(&mut self, name: &str) -> u64 {
         let directory = self.parent.memory().join(name);
         fs::create_dir(&directory).unwrap();
@@ -61,7 +61,7 @@ impl Drop for Nest {
     }
 }
 
-/// The paths of all cgroups there are, of the hierarchies that matter.
+/// Paths of all cgroups in the relevant hierarchies.
 fn paths_on_disk() -> BTreeSet<String> {
     fn below(root: &Path, directory: &Path, paths: &mut BTreeSet<String>) {
         let path = directory.strip_prefix(root).unwrap().display();
@@ -78,30 +78,30 @@ fn paths_on_disk() -> BTreeSet<String> {
     paths
 }
 
-/// The paths of all workloads that the agent shows.
+/// Paths of all workloads that the agent shows.
 fn workloads(exposition: &Exposition) -> BTreeSet<String> {
     let infos = exposition.samples.iter().filter(|sample| sample.0 == "headroom_workload_info");
     infos.map(|(_, labels, _)| labels["workload"].clone()).collect()
 }
 
-/// How often the kernel told of the birth and of the death of each cgroup; what a walk met is left out.
-fn told(samples: &[Sample]) -> HashMap<u64, (u64, u64)> {
-    let mut told: HashMap<u64, (u64, u64)> = HashMap::new();
+/// How often the kernel reported the creation and the removal of each cgroup; cgroups found by a walk do not count.
+fn reported(samples: &[Sample]) -> HashMap<u64, (u64, u64)> {
+    let mut reported: HashMap<u64, (u64, u64)> = HashMap::new();
     let mut walking = false;
     for sample in samples {
         match &sample.reading {
             Reading::Cgroup(Change::Walk) => walking = true,
             Reading::Cgroup(Change::Walked) => walking = false,
-            Reading::Cgroup(Change::Born { id, .. }) if !walking => told.entry(id.id).or_default().0 += 1,
-            Reading::Cgroup(Change::Died { id }) => told.entry(id.id).or_default().1 += 1,
+            Reading::Cgroup(Change::Born { id, .. }) if !walking => reported.entry(id.id).or_default().0 += 1,
+            Reading::Cgroup(Change::Died { id }) => reported.entry(id.id).or_default().1 += 1,
             _ => {}
         }
     }
-    told
+    reported
 }
 
 #[test]
-fn every_birth_and_death_is_told_and_nothing_of_the_dead_remains() {
+fn every_creation_and_removal_is_reported_and_no_removed_cgroup_remains() {
     needs!(is_root(), "loading eBPF programs needs root");
     const CGROUPS: u64 = 2000;
     let agent = Agent::start("tick = \"100ms\"\n[workload]\nmax = 4000\ngrace = \"1s\"\n");
@@ -119,11 +119,11 @@ fn every_birth_and_death_is_told_and_nothing_of_the_dead_remains() {
     assert!(workloads(&exposition).contains(&nest.parent.path));
 
     let samples = agent.stop();
-    let told = told(&samples);
+    let reported = reported(&samples);
     let (mut births, mut deaths) = (0, 0);
     for id in &ids {
-        let (born, died) = told.get(id).copied().unwrap_or_default();
-        assert!(born <= 1 && died <= 1, "{id} was born {born} times and died {died} times");
+        let (born, died) = reported.get(id).copied().unwrap_or_default();
+        assert!(born <= 1 && died <= 1, "{id} was created {born} times and removed {died} times");
         births += born;
         deaths += died;
     }
@@ -133,10 +133,10 @@ fn every_birth_and_death_is_told_and_nothing_of_the_dead_remains() {
 }
 
 #[test]
-fn slots_go_from_the_dead_to_the_living_and_nobody_pays_for_another() {
+fn slots_are_reused_and_no_cgroup_is_charged_for_another() {
     needs!(is_root(), "loading eBPF programs needs root");
-    // In each wave more cgroups than there are slots, quicker than slots are given back: some find none, and count as
-    // `other`. Before the next wave the dead have given back theirs.
+    // Each wave has more cgroups than there are slots, faster than slots are returned: some find none, and count as
+    // `other`. Before the next wave the removed ones have returned theirs.
     const WAVES: u64 = 4;
     const WAVE: u64 = 160;
     let agent = Agent::start("tick = \"100ms\"\n[workload]\nmax = 64\ngrace = \"10m\"\n");
@@ -148,7 +148,7 @@ fn slots_go_from_the_dead_to_the_living_and_nobody_pays_for_another() {
             std::thread::sleep(std::time::Duration::from_millis(2500));
         }
         let id = nest.make(&format!("n{number}"));
-        // Each takes a number of faults of its own.
+        // Each has its own number of faults.
         let touched = 100 + number % 7 * 100;
         let taken = touch(nest.children.last().unwrap(), touched);
         assert!(taken >= touched, "{taken} faults for {touched} pages");
@@ -161,7 +161,7 @@ fn slots_go_from_the_dead_to_the_living_and_nobody_pays_for_another() {
     let (mut own, mut others) = (HashMap::<u64, u64>::new(), 0);
     for sample in &samples {
         if let Reading::Fault(Fault::Counts { cgroup, counts }) = &sample.reading {
-            // The row's last word counts major faults, which are in the others already.
+            // The row's last word counts major faults, which are included in the others.
             let faults: u64 = counts[..counts.len() - 1].iter().sum();
             match cgroup {
                 Some(cgroup) if made.contains_key(&cgroup.id) => *own.entry(cgroup.id).or_default() += faults,
@@ -173,7 +173,7 @@ fn slots_go_from_the_dead_to_the_living_and_nobody_pays_for_another() {
     let (mut counted, mut touched_by_all) = (0, 0);
     for (id, (touched, taken)) in &made {
         let faults = own.get(id).copied().unwrap_or(0);
-        // The kernel's own accesses on behalf of the process fault too, and are none of its own count.
+        // The kernel's own accesses for the process also fault, and are not in the process's count.
         assert!(faults <= taken + 50, "{id} took {taken} faults, and was charged {faults}");
         counted += faults;
         touched_by_all += touched;
@@ -181,18 +181,18 @@ fn slots_go_from_the_dead_to_the_living_and_nobody_pays_for_another() {
     let whole = made.iter().filter(|(id, (touched, _))| own.get(id).is_some_and(|faults| faults >= touched)).count();
     eprintln!("{touched_by_all} touched; {counted} charged to {} cgroups, {others} to other; {whole} whole", own.len());
     assert!(counted + others >= touched_by_all, "{counted} and {others} of {touched_by_all}");
-    assert!(whole > 1 + 2 * 64, "slots are given back: {whole} cgroups had one");
-    // That a cgroup found no slot is counted each time that a CPU looked for one.
+    assert!(whole > 1 + 2 * 64, "slots are returned: {whole} cgroups had one");
+    // A cgroup without a slot is counted at each lookup by a CPU.
     let slotless = lost(&samples, Stage::Slot);
     eprintln!("lost: slot {slotless}, workload {}", lost_of(&exposition, "workload"));
     assert_eq!(slotless > 0, others > 0);
     assert!(own.len() == made.len() || others > 0, "{} of {} had a slot", own.len(), made.len());
-    // Within the grace, as many as ever lived have died; `other` stands for those over the cap.
+    // Within the grace period all cgroups have been removed; `other` has those over the limit.
     assert!(lost_of(&exposition, "workload") >= (WAVES * WAVE - 64) as f64);
     assert!(exposition.sum("headroom_workloads", &[]) <= 64.0);
     let other = exposition.sum(FAULTS, &[("workload", "other")]);
-    assert!(other >= others as f64, "{other} of other, of {others} that nobody else could be charged");
-    // The dead made room for the living, and took their counts with them. Those that still show have their own.
+    assert!(other >= others as f64, "{other} in other, but {others} were not charged to a cgroup");
+    // Removed workloads made room for new ones, and took their counts with them. Those that still show have their own.
     let mut shown = 0;
     for (id, path) in &paths {
         let counts = exposition.values(FAULTS, &[("workload", path)]);
@@ -201,15 +201,15 @@ fn slots_go_from_the_dead_to_the_living_and_nobody_pays_for_another() {
             shown += 1;
         }
     }
-    assert!(shown > 0, "the last to die still show");
+    assert!(shown > 0, "the last removed ones still show");
 }
 
 fn lost_of(exposition: &Exposition, stage: &str) -> f64 {
     exposition.sum("headroom_lost_total", &[("stage", stage)])
 }
 
-/// Runs a process in a cgroup that touches this many pages; gives the faults that the kernel counted for it.
-#[allow(clippy::zombie_processes, reason = "wait4 waits for it, and tells what it used")]
+/// Runs a process in a cgroup that touches this many pages; returns the kernel's count of its faults.
+#[allow(clippy::zombie_processes, reason = "wait4 waits for it, and returns what it used")]
 fn touch(directory: &Path, pages: u64) -> u64 {
     use std::os::unix::process::CommandExt;
     let mut command = Command::new(env!("CARGO_BIN_EXE_provoke"));
@@ -227,7 +227,7 @@ fn touch(directory: &Path, pages: u64) -> u64 {
     (usage.ru_minflt + usage.ru_majflt) as u64
 }
 
-/// A cgroup whose last process just ended may be busy for a moment more.
+/// A cgroup can be busy for a moment after its last process ended.
 fn remove(directory: &Path) {
     for _ in 0..1000 {
         match fs::remove_dir(directory) {
@@ -241,10 +241,10 @@ fn remove(directory: &Path) {
 }
 
 #[test]
-fn the_series_go_with_the_new_name() {
+fn the_series_move_to_the_new_name() {
     needs!(is_root(), "loading eBPF programs needs root");
     let mut cgroup = Cgroup::new("old");
-    about!(!cgroup.is_v2(), "cgroups have no new names on cgroup v2");
+    applies!(!cgroup.is_v2(), "cgroup v2 has no renames");
     let agent = Agent::start("tick = \"100ms\"\n[workload]\ngrace = \"1s\"\n");
     let hog = |cgroup: &Cgroup| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_provoke"));
@@ -266,7 +266,7 @@ fn the_series_go_with_the_new_name() {
     inner.path = format!("{new}/inner");
     let exposition = agent.scrape_until("the new name", |exposition| workloads(exposition).contains(&inner.path));
     let moved = faults(&exposition, &inner.path);
-    assert_eq!(moved, before, "nobody ran meanwhile");
+    assert_eq!(moved, before, "nothing ran meanwhile");
     hog(&inner);
     let after = faults(&agent.settle(), &inner.path);
     assert!(after >= before + 1000.0, "{before}, then {after}");
@@ -279,12 +279,12 @@ fn the_series_go_with_the_new_name() {
 }
 
 #[test]
-fn after_a_loss_the_living_are_found_again() {
+fn after_lost_records_a_walk_finds_the_present_cgroups() {
     needs!(is_root(), "loading eBPF programs needs root");
     const CGROUPS: u64 = 500;
     let agent = Agent::start("tick = \"100ms\"\n[kernel]\ncritical_ring = 4096\n[workload]\ngrace = \"1s\"\n");
     let mut nest = Nest::new("unseen");
-    // These die unseen, those are born unseen.
+    // The agent sees neither the removal of these nor the creation of those.
     let dead: HashSet<String> = (0..20).map(|number| format!("{}/dead{number}", nest.parent.path)).collect();
     for number in 0..20 {
         nest.make(&format!("dead{number}"));
@@ -299,7 +299,7 @@ fn after_a_loss_the_living_are_found_again() {
     agent.signal(Signal::CONT);
 
     let living = nest.children.len();
-    let exposition = agent.scrape_until("the living, and they alone", |exposition| {
+    let exposition = agent.scrape_until("the present cgroups, and no others", |exposition| {
         let shown = workloads(exposition);
         shown == paths_on_disk() && dead.iter().all(|path| !shown.contains(path))
     });
@@ -307,11 +307,11 @@ fn after_a_loss_the_living_are_found_again() {
     assert_eq!(workloads(&exposition).iter().filter(|path| path.starts_with(&below)).count(), living);
 
     let samples = agent.stop();
-    let told = told(&samples);
-    let births: u64 = ids.iter().filter_map(|id| told.get(id)).map(|(born, _)| born).sum();
-    let deaths: u64 = told.values().map(|(_, died)| died).sum();
+    let reported = reported(&samples);
+    let births: u64 = ids.iter().filter_map(|id| reported.get(id)).map(|(born, _)| born).sum();
+    let deaths: u64 = reported.values().map(|(_, died)| died).sum();
     let lost = lost(&samples, Stage::RingCritical);
-    eprintln!("{births} births and {deaths} deaths told, {lost} lost, {last_heard} samples before");
+    eprintln!("{births} births and {deaths} deaths reported, {lost} lost, {last_heard} samples before");
     assert!(births < CGROUPS, "the ring did not overflow");
     assert!(births + deaths + lost >= CGROUPS + 20, "{births} + {deaths} + {lost}: more is missing than was counted");
 }

@@ -1,5 +1,5 @@
-//! Cgroups that come and go by the thousand while the agent reads their files: every one is seen or counted as lost, and
-//! nothing of them remains, neither in memory nor open. What is more than the agent keeps is counted, and in `other`.
+//! Thousands of cgroups that come and go while the agent reads their files: each is seen or counted as lost, and nothing of
+//! them remains, neither in memory nor as open files. Those over the agent's limit are counted, and are in `other`.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
@@ -20,7 +20,7 @@ use collector_tests::exposition::Exposition;
 use collector_tests::forest::Forest;
 use collector_tests::needs;
 use collector_tests::process::{descriptors, resident};
-use collector_tests::record::{lost, told};
+use collector_tests::record::{lost, reported};
 use collector_tests::require::is_root;
 
 const CURRENT: &str = "headroom_workload_memory_current_bytes";
@@ -44,7 +44,7 @@ fn every_cgroup_is_seen_or_counted_and_nothing_of_it_remains() {
     needs!(is_root(), "loading eBPF programs needs root");
     const WAVES: usize = 20;
     const WAVE: usize = 100;
-    // A measurement that ends meanwhile would give back a descriptor.
+    // The end of a measurement meanwhile would close a descriptor.
     let config = "tick = \"100ms\"\n[kernel]\nmeasure = \"0s\"\n[workload]\nmax = 4000\ngrace = \"500ms\"\n";
     let agent = Agent::start(config);
     let mut forest = Forest::new("churn");
@@ -56,7 +56,7 @@ fn every_cgroup_is_seen_or_counted_and_nothing_of_it_remains() {
 
     let (mut ids, mut open, mut most_open, mut sizes) = (HashSet::new(), Vec::new(), 0, Vec::new());
     for wave in 0..WAVES {
-        // Every second wave stays until its files are open; the others are gone at once.
+        // Every second wave stays until its files are open; the others are removed at once.
         let stays = wave % 2 == 0;
         for number in 0..WAVE {
             ids.insert(forest.make(format!("w{wave}n{number}")));
@@ -78,7 +78,7 @@ fn every_cgroup_is_seen_or_counted_and_nothing_of_it_remains() {
     eprintln!("descriptors {open:?}, at most {most_open}; resident {sizes:?}");
     assert!(most_open >= WAVE, "files are kept open: {most_open}");
     assert!(open.iter().all(|left| *left == (0, open[0].1)), "{open:?}");
-    // What a thousand cgroups more leave behind: not a kilobyte each.
+    // Growth by another thousand cgroups: less than a kilobyte each.
     let (early, late) = (sizes[WAVES / 2 - 1], sizes[WAVES - 1]);
     assert!(late <= early + 512 * 1024, "{early}, {late} after as many cgroups again: {sizes:?}");
 
@@ -88,18 +88,18 @@ fn every_cgroup_is_seen_or_counted_and_nothing_of_it_remains() {
     drop(forest);
     let samples = agent.stop();
     let ticks = samples.iter().rposition(|sample| sample.reading == Reading::Tick).unwrap();
-    let [born, died, foreign_born, foreign_died] = told(&samples[..=ticks], &ids, memory);
+    let [born, died, foreign_born, foreign_died] = reported(&samples[..=ticks], &ids, memory);
     let lost = lost(&samples, Stage::RingCritical);
     let made = (WAVES * WAVE) as u64;
     eprintln!("{born} births, {died} deaths, {lost} lost; of others {foreign_born}, {foreign_died}");
     assert_eq!((ids.len() as u64, born + died + lost), (made, 2 * made));
-    // The parent's end, which came after the scrape, is among those of others.
+    // The removal of the parent, after the scrape, is among those of others.
     assert!(shown_born <= (born + foreign_born) as f64 && shown_born >= born as f64, "{shown_born} shown");
     assert!(shown_died <= (died + foreign_died) as f64 && shown_died >= died as f64, "{shown_died} shown");
 }
 
 #[test]
-fn a_cgroup_that_is_in_many_hierarchies_dies_once_in_each_that_is_told_of() {
+fn a_cgroup_in_several_hierarchies_is_removed_once_in_each_that_is_reported() {
     needs!(is_root(), "loading eBPF programs needs root");
     const CGROUPS: usize = 20;
     let agent = Agent::start("tick = \"100ms\"\n[workload]\ngrace = \"500ms\"\n");
@@ -112,13 +112,18 @@ fn a_cgroup_that_is_in_many_hierarchies_dies_once_in_each_that_is_told_of() {
     let gone = |exposition: &Exposition| !exposition.text.contains("/headroom-test-many-");
     agent.scrape_until("their end", gone);
     let after = agent.settle();
-    let told = |event| events(&after, event) - events(&before, event);
+    let reported = |event| events(&after, event) - events(&before, event);
     let samples = agent.stop();
     let lost = lost(&samples, Stage::RingCritical);
-    eprintln!("{} births, {} deaths, {lost} lost", told("born"), told("died"));
-    // Others on this machine may come and go meanwhile, but hardly die by the dozen.
-    assert!(told("died") < told("born") + CGROUPS as f64 / 2.0 + lost as f64, "{} and {}", told("born"), told("died"));
-    assert!(told("born") + lost as f64 >= CGROUPS as f64);
+    eprintln!("{} births, {} deaths, {lost} lost", reported("born"), reported("died"));
+    // Others on this machine may come and go meanwhile, but hardly by the dozen.
+    assert!(
+        reported("died") < reported("born") + CGROUPS as f64 / 2.0 + lost as f64,
+        "{} and {}",
+        reported("born"),
+        reported("died")
+    );
+    assert!(reported("born") + lost as f64 >= CGROUPS as f64);
 }
 
 #[test]
@@ -146,17 +151,17 @@ fn a_short_lived_container_that_is_killed_has_its_name_in_the_log_and_in_the_ser
     let kills = |exposition: &Exposition| exposition.sum("headroom_oom_kills_total", &named);
     let exposition = agent.scrape_until("the kill", |exposition| kills(exposition) > 0.0);
     assert_eq!(kills(&exposition), 1.0);
-    assert!(!exposition.text.contains(&format!("docker/{}", &id[..12])), "it has another name as well");
+    assert!(!exposition.text.contains(&format!("docker/{}", &id[..12])), "it also has another name");
     let log = agent.log();
     let line = log.lines().find(|line| line.contains("OOM kill of")).unwrap_or_else(|| panic!("no kill in {log}"));
-    // The kill may be told before the name was found: then the log has the container's id.
-    let told = [" in docker/doomed:".to_owned(), format!(" in docker/{}:", &id[..12])];
-    assert!(told.iter().any(|name| line.contains(name)), "{line}");
+    // The kill may be logged before the name was found, with the container's id.
+    let reported = [" in docker/doomed:".to_owned(), format!(" in docker/{}:", &id[..12])];
+    assert!(reported.iter().any(|name| line.contains(name)), "{line}");
     fs::remove_dir_all(books).unwrap();
 }
 
 #[test]
-fn the_dead_stay_for_the_grace_and_leave_after_it() {
+fn removed_workloads_stay_for_the_grace_period() {
     needs!(is_root(), "loading eBPF programs needs root");
     let agent = Agent::start("tick = \"100ms\"\n[workload]\ngrace = \"8s\"\n");
     let cgroup = Cgroup::new("late");
@@ -170,12 +175,12 @@ fn the_dead_stay_for_the_grace_and_leave_after_it() {
         assert!(Instant::now() < deadline, "nobody died");
         sleep(Duration::from_millis(20));
     }
-    assert!(agent.scrape().has("headroom_workload_info", &labels), "gone before the grace was over");
+    assert!(agent.scrape().has("headroom_workload_info", &labels), "gone before the grace period was over");
     agent.scrape_until("its end", |exposition| !exposition.has("headroom_workload_info", &labels));
 }
 
 #[test]
-fn what_is_over_the_cap_is_other_and_counted() {
+fn workloads_over_the_limit_are_counted_in_other() {
     needs!(is_root(), "loading eBPF programs needs root");
     const MAX: usize = 40;
     const MADE: usize = 100;
@@ -192,7 +197,7 @@ fn what_is_over_the_cap_is_other_and_counted() {
     assert_eq!(exposition.sum("headroom_workloads", &[]), MAX as f64);
     let exposition = agent.scrape_until("their statistics", |exposition| shown(exposition, CURRENT, &below) >= own);
     assert_eq!(shown(&exposition, CURRENT, &below), own);
-    // A process in the last of them, which is one too many: its faults are `other`'s.
+    // A process in the last one, which is over the limit: its faults count for `other`.
     let faults =
         |exposition: &Exposition| exposition.sum("headroom_workload_page_faults_total", &[("workload", "other")]);
     let earlier = faults(&exposition);
@@ -203,7 +208,7 @@ fn what_is_over_the_cap_is_other_and_counted() {
     assert!(faults(&exposition) >= earlier + 5000.0, "{earlier}, then {}", faults(&exposition));
     let counted = over(&exposition);
 
-    // Once there is room again, newcomers are taken in.
+    // Once there is room again, new ones are accepted.
     forest.clear();
     agent.scrape_until("their end", |exposition| shown(exposition, "headroom_workload_info", &below) == 0);
     forest.make("late");
@@ -211,15 +216,15 @@ fn what_is_over_the_cap_is_other_and_counted() {
     agent.scrape_until("a newcomer", |exposition| exposition.has(CURRENT, &[("workload", &late)]));
     let memory = forest.memory_hierarchy();
     drop(forest);
-    let [_, _, foreign, _] = told(&agent.stop(), &ids, memory);
+    let [_, _, foreign, _] = reported(&agent.stop(), &ids, memory);
     eprintln!("{own} shown, {counted} counted, {foreign} others born");
-    // The parent and the newcomer are among the others.
+    // The parent and the new one are among the others.
     let all = own as f64 + counted;
     assert!(all >= MADE as f64 && all <= MADE as f64 + foreign as f64, "{own} + {counted} of {MADE}");
 }
 
 #[test]
-fn cgroups_have_any_names_and_statistics_go_on_under_a_new_one() {
+fn cgroups_can_have_any_name_and_statistics_continue_after_a_rename() {
     needs!(is_root(), "loading eBPF programs needs root");
     let agent = Agent::start("tick = \"100ms\"\n[workload]\ngrace = \"500ms\"\nstat_interval = \"100ms\"\n");
     let mut forest = Forest::new("odd");
@@ -239,7 +244,7 @@ fn cgroups_have_any_names_and_statistics_go_on_under_a_new_one() {
     for name in &names {
         ids.insert(forest.make(OsStr::from_bytes(name)), String::from_utf8_lossy(name).into_owned());
     }
-    // The kernel itself refuses a line break: /proc/PID/cgroup could not be read.
+    // The kernel refuses a line break, with which /proc/PID/cgroup could not be parsed.
     let refused = fs::create_dir(forest.directory().join("new\nline")).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::InvalidInput, "{refused}");
     let exposition = agent.scrape_until("all of them", |exposition| {
@@ -271,7 +276,7 @@ fn cgroups_have_any_names_and_statistics_go_on_under_a_new_one() {
         forest.renamed("a b", "c d");
         let exposition = agent.scrape_until("the new name", |exposition| limits(exposition, "c d") == [limit as f64]);
         assert_eq!(limits(&exposition, "a b"), Vec::<f64>::new());
-        // It is read at its new place.
+        // It is read at its new path.
         let limit = 124 * MIB;
         fs::write(forest.directory().join("c d/memory.limit_in_bytes"), limit.to_string()).unwrap();
         agent.scrape_until("the new limit", |exposition| limits(exposition, "c d") == [limit as f64]);

@@ -12,7 +12,7 @@ use collector_tests::cgroup::Cgroup;
 use collector_tests::require::is_root;
 use collector_tests::sysctl::Sysctl;
 use collector_tests::trace::Trace;
-use collector_tests::{about, needs};
+use collector_tests::{applies, needs};
 
 const MIB: u64 = 1 << 20;
 /// What the host may hold of dirty pages meanwhile.
@@ -38,7 +38,7 @@ fn a_writer_waits_as_long_as_the_kernel_tells_it_to() {
     let on_disk = !IN_MEMORY.contains(&(rustix::fs::statfs(&file).unwrap().f_type as i64));
     needs!(on_disk, "the temporary directory is in memory: set TMPDIR");
     let trace = Trace::of("writeback/balance_dirty_pages", "pause > 0");
-    about!(trace.is_ok(), format!("no tracefs to compare with: {:?}", trace.as_ref().err()));
+    applies!(trace.is_ok(), format!("no tracefs to compare with: {:?}", trace.as_ref().err()));
     let trace = trace.unwrap();
     let agent = Agent::start("tick = \"100ms\"\n");
     let (cgroup, idle) = (Cgroup::new("dirty"), Cgroup::new("clean"));
@@ -90,7 +90,7 @@ fn jiffies() -> Option<(u64, u64, u64)> {
 fn a_jiffy_is_as_long_as_the_kernels_own_count_says() {
     needs!(is_root(), "/proc/timer_list is root's");
     let first = jiffies();
-    about!(first.is_some(), "this kernel does not tell its jiffies");
+    applies!(first.is_some(), "this kernel does not tell its jiffies");
     sleep(Duration::from_secs(2));
     let ((first, earliest, by), (last, from, latest)) = (first.unwrap(), jiffies().unwrap());
     let ns = (last - first) * jiffy_ns();

@@ -1,4 +1,4 @@
-//! How the agent ends, and refuses to begin: exit codes, messages, and what is left of it in the kernel.
+//! How the agent exits, and refuses to start: exit codes, messages, and what is left of it in the kernel.
 
 use std::fs::{self, File};
 use std::io;
@@ -20,7 +20,7 @@ const CAP_SYS_ADMIN: libc::c_ulong = 21;
 const CAP_PERFMON: libc::c_ulong = 38;
 const CAP_BPF: libc::c_ulong = 39;
 
-/// Runs a command that ends by itself, or is ended by the test's patience.
+/// Runs a command until it exits, or the test's patience runs out.
 fn run(command: &mut Command) -> (i32, String) {
     let Output { status, stdout, stderr } = command.output().unwrap();
     let text = format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
@@ -32,7 +32,7 @@ fn agent() -> Command {
     let mut command = headroom("run");
     let lock = std::env::temp_dir().join(format!("headroom-test-lock-{}", std::process::id()));
     command.env("HEADROOM_LOCK", lock).env("HEADROOM_LISTEN", "127.0.0.1:0");
-    // Should it start after all, the test must not wait for ever.
+    // If it starts after all, the test must not wait forever.
     // SAFETY: alarm is safe between fork and exec, and holds across it.
     unsafe {
         command.pre_exec(|| {
@@ -43,7 +43,7 @@ fn agent() -> Command {
     command
 }
 
-/// Without these capabilities, whoever the process is.
+/// Drops these capabilities, whatever the process has.
 fn without(command: &mut Command, capabilities: &'static [libc::c_ulong]) {
     let drop_all = move || {
         let dropped = |capability: &libc::c_ulong| {
@@ -57,7 +57,7 @@ fn without(command: &mut Command, capabilities: &'static [libc::c_ulong]) {
 }
 
 #[test]
-fn a_signal_ends_it_well_and_nothing_is_left_in_the_kernel() {
+fn a_signal_stops_it_cleanly_and_nothing_is_left_in_the_kernel() {
     needs!(is_root(), "programs need root");
     for signal in [Signal::TERM, Signal::INT] {
         let mut agent = Agent::start(CONFIG);
@@ -76,7 +76,7 @@ fn a_signal_ends_it_well_and_nothing_is_left_in_the_kernel() {
 }
 
 #[test]
-fn killed_it_leaves_nothing_in_the_kernel_and_the_next_one_starts() {
+fn after_a_kill_nothing_is_left_in_the_kernel_and_the_next_one_starts() {
     needs!(is_root(), "programs need root");
     let directory = scratch();
     let start = || {
@@ -109,12 +109,12 @@ fn a_second_instance_and_a_taken_port_are_refused() {
     let (code, text) = run(self::agent().args(["--listen", &address]));
     assert_eq!(code, 6, "{text}");
     assert!(text.contains(&address), "{text}");
-    // Neither has harmed the first.
+    // Neither has harmed the first agent.
     agent.stop();
 }
 
 #[test]
-fn without_capabilities_it_names_what_is_missing() {
+fn missing_capabilities_are_named() {
     needs!(is_root(), "dropping capabilities needs root");
     let mut command = agent();
     without(&mut command, &[CAP_SYS_ADMIN, CAP_BPF]);
@@ -142,14 +142,14 @@ fn the_doctor_needs_no_privilege_and_says_what_is_missing() {
 }
 
 #[test]
-fn a_wrong_configuration_is_refused_before_anything_is_touched() {
+fn a_wrong_configuration_is_refused_before_anything_else() {
     let directory = scratch();
     let (file, lock) = (directory.join("headroom.toml"), directory.join("lock"));
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     fs::write(&file, format!("listen = \"{address}\"\nlock = {lock:?}\ntick = \"soon\"\n")).unwrap();
     let (code, text) = run(headroom("run").arg("--config").arg(&file));
-    // Neither the taken port nor a missing privilege is spoken of: the configuration comes first.
+    // The taken port and missing privileges are not mentioned: the configuration comes first.
     assert_eq!(code, 3, "{text}");
     assert!(text.contains("tick") && text.contains(":3:"), "{text}");
     assert!(!lock.exists());
@@ -158,7 +158,7 @@ fn a_wrong_configuration_is_refused_before_anything_is_touched() {
 
 #[test]
 fn btf_that_is_garbage_or_missing_is_a_clear_error() {
-    needs!(is_root(), "without root it is the privileges that are missing");
+    needs!(is_root(), "without root the privileges are missing first");
     let directory = scratch();
     let garbage = directory.join("garbage");
     fs::write(&garbage, [0x5a; 4096]).unwrap();
@@ -171,7 +171,7 @@ fn btf_that_is_garbage_or_missing_is_a_clear_error() {
     fs::remove_dir_all(directory).unwrap();
 }
 
-/// From here on, bpf(2) with this command is refused, as container runtimes do it.
+/// From here on this command of bpf(2) is refused, as by container runtimes.
 fn refuse(command: u32) -> io::Result<()> {
     // Offsets into `struct seccomp_data`.
     const NUMBER: u32 = 0;
@@ -196,7 +196,7 @@ fn refuse(command: u32) -> io::Result<()> {
 }
 
 #[test]
-fn with_too_few_probes_it_gives_up() {
+fn with_too_few_probes_it_exits() {
     needs!(is_root(), "programs need root");
     let mut command = agent();
     // SAFETY: the closure only makes a system call.
@@ -208,8 +208,8 @@ fn with_too_few_probes_it_gives_up() {
 }
 
 #[test]
-fn a_lock_that_cannot_be_made_is_an_error() {
-    needs!(is_root(), "without root it is the privileges that are missing");
+fn a_lock_that_cannot_be_created_is_an_error() {
+    needs!(is_root(), "without root the privileges are missing first");
     let directory = scratch();
     let file = directory.join("file");
     File::create(&file).unwrap();

@@ -1,4 +1,4 @@
-//! Page faults, against getrusage(2) of the process that took them.
+//! Page faults, compared with getrusage(2) of the process that took them.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -9,17 +9,17 @@ use collector_tests::cgroup::Cgroup;
 use collector_tests::exposition::Exposition;
 use collector_tests::provocation::Provocation;
 use collector_tests::require::is_root;
-use collector_tests::{about, needs};
+use collector_tests::{applies, needs};
 
 const FAULTS: &str = "headroom_workload_page_faults_total";
 const MAJOR: &str = "headroom_workload_major_page_faults_total";
 const CONFIG: &str = "tick = \"100ms\"\n[workload]\ngrace = \"10m\"\n";
 
-/// Faults that the witness does not see: the process takes them between joining the cgroup and its first getrusage, and
-/// after its second while it prints; twice a dozen pages of the C library and of the stack at the most.
+/// Faults that the reference does not include: the process takes them between joining the cgroup and its first getrusage, and
+/// after its second one while it prints; each time a dozen pages of the C library and of the stack at most.
 const TAIL: f64 = 64.0;
 
-/// Starts `touch`; waits until it is done.
+/// Starts `touch`, and waits until it is done.
 fn touch(access: &str, pages: u64, cgroups: &[PathBuf]) -> (Provocation, u64) {
     let mut provocation =
         Provocation::start(env!("CARGO_BIN_EXE_provoke"), &["touch", access, &pages.to_string()], cgroups);
@@ -29,14 +29,14 @@ fn touch(access: &str, pages: u64, cgroups: &[PathBuf]) -> (Provocation, u64) {
 }
 
 #[track_caller]
-fn assert_charged(exposition: &Exposition, workload: &str, witness: u64, tail: f64) {
+fn assert_charged(exposition: &Exposition, workload: &str, reference: u64, tail: f64) {
     let charged = exposition.sum(FAULTS, &[("workload", workload)]);
-    let unseen = charged - witness as f64;
-    assert!((0.0..=tail).contains(&unseen), "{workload}: {charged} charged, {witness} by getrusage");
-    eprintln!("{workload}: {charged} charged, {witness} by getrusage");
+    let unseen = charged - reference as f64;
+    assert!((0.0..=tail).contains(&unseen), "{workload}: {charged} charged, {reference} by getrusage");
+    eprintln!("{workload}: {charged} charged, {reference} by getrusage");
 }
 
-/// The faults of one sort lie within the tail of what was provoked.
+/// Faults of one kind are within the tail of what was provoked.
 #[track_caller]
 fn assert_sort(exposition: &Exposition, workload: &str, mode: &str, access: &str, pages: u64) {
     let count = exposition.sum(FAULTS, &[("workload", workload), ("mode", mode), ("access", access)]);
@@ -51,24 +51,24 @@ fn every_touched_page_is_one_fault_of_its_cgroup_by_mode_and_access() {
     let running: Vec<_> = sorts
         .map(|(verb, mode, access)| {
             let cgroup = Cgroup::new(verb);
-            let (provocation, witness) = touch(verb, 5000, &cgroup.procs());
-            (cgroup, provocation, witness, mode, access)
+            let (provocation, reference) = touch(verb, 5000, &cgroup.procs());
+            (cgroup, provocation, reference, mode, access)
         })
         .into();
     let exposition = agent.settle();
-    for (cgroup, _, witness, mode, access) in &running {
-        assert_charged(&exposition, &cgroup.path, *witness, TAIL);
+    for (cgroup, _, reference, mode, access) in &running {
+        assert_charged(&exposition, &cgroup.path, *reference, TAIL);
         assert_sort(&exposition, &cgroup.path, mode, access, 5000);
     }
     running.into_iter().for_each(|(_, provocation, ..)| provocation.end());
 }
 
 #[test]
-fn two_at_once_get_exactly_their_own() {
+fn two_processes_at_once_are_counted_separately() {
     needs!(is_root(), "cgroups and programs need root");
     let agent = Agent::start(CONFIG);
     let program = env!("CARGO_BIN_EXE_provoke");
-    // Started both before either has reported: on two CPUs they run side by side, on one they take turns.
+    // Both start before either has reported: on two CPUs they run in parallel, on one in turns.
     let mut running: Vec<_> = [("first", 70_000), ("second", 40_000)]
         .map(|(name, pages): (_, u64)| {
             let cgroup = Cgroup::new(name);
@@ -79,34 +79,34 @@ fn two_at_once_get_exactly_their_own() {
         .into();
     let witnesses: Vec<u64> = running.iter_mut().map(|(_, provocation, _)| provocation.report().0).collect();
     let exposition = agent.settle();
-    for ((cgroup, _, pages), witness) in running.iter().zip(witnesses) {
-        assert!(witness >= *pages);
-        assert_charged(&exposition, &cgroup.path, witness, TAIL);
+    for ((cgroup, _, pages), reference) in running.iter().zip(witnesses) {
+        assert!(reference >= *pages);
+        assert_charged(&exposition, &cgroup.path, reference, TAIL);
     }
 }
 
-/// The kernel uses the memory of dead cgroups again for new ones: whoever remembers a cgroup by an address would charge
-/// the next one's faults to the last one.
+/// The kernel reuses the memory of removed cgroups: a program that identified a cgroup by its address would charge the faults
+/// of the next one to the last one.
 #[test]
 fn short_lived_cgroups_are_never_charged_for_each_other() {
     needs!(is_root(), "cgroups and programs need root");
     const CGROUPS: u64 = 200;
-    // The process's end is charged as well: its address space is taken down without faults, but the C library's exit
-    // handlers touch a few pages more.
+    // The exit of the process is charged as well: taking down its address space causes no faults, but the C library's exit
+    // handlers touch a few more pages.
     const EXIT: f64 = 32.0;
     let agent = Agent::start(CONFIG);
     let charged: Vec<_> = (0..CGROUPS)
         .map(|index| {
             let cgroup = Cgroup::new("short");
-            // Further apart than the tail, so that a neighbour's count cannot be taken for its own.
-            let (provocation, witness) = touch("write", 100 + 200 * (index % 10), &cgroup.procs());
+            // Further apart than the tail, so that a neighbour's count cannot be mistaken for it.
+            let (provocation, reference) = touch("write", 100 + 200 * (index % 10), &cgroup.procs());
             provocation.end();
-            (cgroup.path.clone(), witness)
+            (cgroup.path.clone(), reference)
         })
         .collect();
     let exposition = agent.settle();
-    for (path, witness) in &charged {
-        assert_charged(&exposition, path, *witness, TAIL + EXIT);
+    for (path, reference) in &charged {
+        assert_charged(&exposition, path, *reference, TAIL + EXIT);
     }
     assert_eq!(exposition.sum("headroom_lost_total", &[("stage", "slot")]), 0.0);
 }
@@ -117,14 +117,14 @@ fn on_a_hybrid_host_the_memory_controllers_cgroup_is_charged() {
     needs!(is_root(), "cgroups and programs need root");
     let cgroup = Cgroup::new("hybrid");
     let unified = PathBuf::from("/sys/fs/cgroup/unified");
-    about!(!cgroup.is_v2() && unified.join("cgroup.procs").exists(), "memory is not on v1 beside a v2 tree");
+    applies!(!cgroup.is_v2() && unified.join("cgroup.procs").exists(), "memory is not on v1 beside a v2 tree");
     let agent = Agent::start(CONFIG);
     let other = Directory::new(unified.join(format!("headroom-test-unified-{}", std::process::id())));
     let mut cgroups = cgroup.procs();
     cgroups.insert(0, other.0.join("cgroup.procs"));
-    let (provocation, witness) = touch("write", 3000, &cgroups);
+    let (provocation, reference) = touch("write", 3000, &cgroups);
     let exposition = agent.settle();
-    assert_charged(&exposition, &cgroup.path, witness, TAIL);
+    assert_charged(&exposition, &cgroup.path, reference, TAIL);
     let name = format!("/{}", other.0.file_name().unwrap().to_string_lossy());
     assert!(!exposition.has(FAULTS, &[("workload", &name)]), "{}", exposition.text);
     provocation.end();
@@ -151,7 +151,7 @@ impl Drop for Directory {
     }
 }
 
-/// A file on a disk: `None` where there is none.
+/// A file on a disk; `None` if there is no disk.
 struct Fresh(PathBuf);
 
 impl Fresh {
@@ -174,17 +174,17 @@ impl Drop for Fresh {
 }
 
 #[test]
-fn a_dropped_file_mapping_gives_one_major_fault_a_page() {
+fn a_dropped_file_mapping_gives_one_major_fault_per_page() {
     needs!(is_root(), "cgroups and programs need root");
     let fresh = Fresh::new(8 << 20);
-    needs!(fresh.is_some(), "the folder for temporary files is in memory: there is no IO to wait for");
+    needs!(fresh.is_some(), "the temporary directory is in memory: there is no IO to wait for");
     let Fresh(file) = fresh.as_ref().unwrap();
     let agent = Agent::start(CONFIG);
     let cgroup = Cgroup::new("major");
     let verb = ["major", file.to_str().unwrap(), "64"];
     let mut provocation = Provocation::within(env!("CARGO_BIN_EXE_provoke"), &verb, &cgroup);
     let (minor, major) = provocation.report();
-    // Nobody else maps this file, and the rest of what the process touches was in memory before.
+    // No other process maps this file, and the rest of what the process touches was in memory before.
     assert_eq!(major, 64);
     let exposition = agent.settle();
     assert_eq!(exposition.sum(MAJOR, &[("workload", &cgroup.path)]), 64.0, "{}", exposition.text);
@@ -193,7 +193,7 @@ fn a_dropped_file_mapping_gives_one_major_fault_a_page() {
     provocation.end();
 }
 
-/// The latency histogram has at least the 64 where some probe sees it; else it is absent, and each probe says why.
+/// The latency histogram has at least the 64 if some probe is attached; otherwise it is absent, and each probe says why.
 fn assert_latency(exposition: &Exposition) {
     let attached = |probe| exposition.sum("headroom_probe_state", &[("probe", probe), ("state", "attached")]) == 1.0;
     let pairs = [("fault_file_exit", "fault_file_entry"), ("fault_file_kretprobe", "fault_file_kprobe")];
@@ -219,11 +219,11 @@ fn without_the_tracepoints_the_software_event_counts_the_same() {
         exposition.sum("headroom_probe_state", &[("probe", probe), ("state", state)])
     };
     let cgroup = Cgroup::new("any");
-    let (provocation, witness) = touch("write", 5000, &cgroup.procs());
+    let (provocation, reference) = touch("write", 5000, &cgroup.procs());
     let exposition = agent.settle();
     assert_eq!(state(&exposition, "fault_any", "attached"), 1.0, "{}", exposition.text);
     assert_eq!(state(&exposition, "fault_user", "disabled"), 1.0);
-    assert_charged(&exposition, &cgroup.path, witness, TAIL);
+    assert_charged(&exposition, &cgroup.path, reference, TAIL);
     assert_sort(&exposition, &cgroup.path, "any", "any", 5000);
     assert!(!exposition.has(FAULTS, &[("workload", &cgroup.path), ("mode", "user")]));
     provocation.end();

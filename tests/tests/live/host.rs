@@ -1,5 +1,5 @@
-//! The host: what the agent says beside the kernel's own files, a filesystem that comes, one that hangs, and pressure
-//! that is told before the next tick.
+//! The host: the agent's numbers compared with the kernel's files, a file system that is mounted, one that hangs, and pressure
+//! that is reported before the next tick.
 
 use std::ffi::CString;
 use std::fs::{self, File};
@@ -21,14 +21,14 @@ const FREE: &str = "headroom_host_filesystem_free_bytes";
 const UP: &str = "headroom_host_filesystem_up";
 const EVENTS: &str = "headroom_host_pressure_events_total";
 
-/// The number after a key in a file of /proc, and what comes after a colon, too.
+/// The number after a key in a file of /proc, with or without a colon.
 fn number(text: &str, key: &str) -> Option<f64> {
     let mut lines = text.lines().filter_map(|line| line.split_once(|c: char| c == ':' || c.is_whitespace()));
     let (_, rest) = lines.find(|(name, _)| *name == key)?;
     rest.split_whitespace().next()?.parse().ok()
 }
 
-/// A metric's name, its labels, and the kernel's value.
+/// Name, labels, and the kernel's value of a metric.
 type Counter = (&'static str, Vec<(&'static str, &'static str)>, f64);
 
 /// The kernel's counters, in the units of the metrics.
@@ -73,7 +73,7 @@ fn counters() -> Vec<Counter> {
 }
 
 #[test]
-fn memory_is_what_meminfo_says() {
+fn memory_matches_meminfo() {
     needs!(is_root(), "programs need root");
     let agent = Agent::start(CONFIG);
     let exposition = agent.settle();
@@ -93,7 +93,7 @@ fn memory_is_what_meminfo_says() {
     ] {
         let [value] = exposition.values(name, &[])[..] else { panic!("{name}:\n{}", exposition.text) };
         eprintln!("{name}: {value}, {key} {}", bytes(key));
-        // Others take and free memory meanwhile: within a share of all of it.
+        // Others allocate and free memory meanwhile: equal within a share of the total.
         assert!((value - bytes(key)).abs() <= tolerance * total, "{name}: {value}, but {}", bytes(key));
     }
     let share = 1.0 - bytes("MemAvailable") / total;
@@ -104,7 +104,7 @@ fn memory_is_what_meminfo_says() {
 }
 
 #[test]
-fn counters_are_between_what_the_kernel_said_before_and_after() {
+fn counters_are_between_the_kernels_values_before_and_after() {
     needs!(is_root(), "programs need root");
     let agent = Agent::start(CONFIG);
     let before = counters();
@@ -113,15 +113,18 @@ fn counters_are_between_what_the_kernel_said_before_and_after() {
     let after = counters();
     for ((name, labels, low), (_, _, high)) in before.into_iter().zip(after) {
         let [value] = exposition.values(name, &labels)[..] else { panic!("{name} {labels:?}:\n{}", exposition.text) };
-        // The kernel sums some of them up CPU by CPU, and does not stop these.
+        // The kernel sums some of them CPU by CPU, without stopping them.
         assert!((low - 0.02..=high + 0.02).contains(&value), "{name} {labels:?}: {low} ≤ {value} ≤ {high}");
     }
     let reclaimed = exposition.sum("headroom_host_reclaimed_bytes_total", &[]);
     let vmstat = fs::read_to_string("/proc/vmstat").unwrap();
-    let witness = ["pgsteal_anon", "pgsteal_file"].map(|key| number(&vmstat, key).unwrap()).iter().sum::<f64>();
-    let witness = witness * rustix::param::page_size() as f64;
-    eprintln!("reclaimed: {reclaimed}, by type {witness}");
-    assert!(reclaimed <= witness && reclaimed >= witness * 0.98 - 256.0 * MIB as f64, "{reclaimed}, but {witness}");
+    let reference = ["pgsteal_anon", "pgsteal_file"].map(|key| number(&vmstat, key).unwrap()).iter().sum::<f64>();
+    let reference = reference * rustix::param::page_size() as f64;
+    eprintln!("reclaimed: {reclaimed}, by type {reference}");
+    assert!(
+        reclaimed <= reference && reclaimed >= reference * 0.98 - 256.0 * MIB as f64,
+        "{reclaimed}, but {reference}"
+    );
     let boot = exposition.sum("headroom_host_boot_time_seconds", &[]);
     let btime = number(&fs::read_to_string("/proc/stat").unwrap(), "btime").unwrap();
     assert!((boot - btime).abs() <= 1.0, "{boot}, but {btime}");
@@ -155,7 +158,7 @@ fn a_disks_io_is_what_the_kernel_counts() {
         assert_eq!(of("headroom_host_disk_io_seconds_total", operation), ms as f64 / 1e3, "{operation}");
     }
     assert_eq!(of("headroom_host_disk_ios_total", "flush"), stats.flushes as f64);
-    // By default, loop devices are none.
+    // Loop devices are left out by default.
     let agent = Agent::start(CONFIG);
     let name = [("device", device.name.as_str())];
     assert!(!agent.settle().has("headroom_host_disk_ios_total", &name));
@@ -170,7 +173,7 @@ impl Drop for Folder {
     }
 }
 
-/// A mount of this test's. Dropped, it is taken away at once, whoever is still waiting there.
+/// A mount of this test. When dropped, it is detached at once, even if processes still wait in it.
 struct Mount(Folder);
 
 impl Mount {
@@ -203,7 +206,7 @@ fn of(exposition: &Exposition, name: &str, mountpoint: &str) -> Option<f64> {
 }
 
 #[test]
-fn a_filesystem_shows_how_full_it_is_and_leaves_when_it_is_unmounted() {
+fn a_file_system_shows_its_free_space_and_vanishes_when_unmounted() {
     needs!(is_root(), "mounts and programs need root");
     let agent = Agent::start(CONFIG);
     let mount = match Mount::new("tmpfs", "size=8m") {
@@ -225,12 +228,12 @@ fn a_filesystem_shows_how_full_it_is_and_leaves_when_it_is_unmounted() {
 }
 
 #[test]
-fn a_filesystem_that_hangs_keeps_nobody_waiting() {
+fn a_file_system_that_hangs_delays_nothing_else() {
     needs!(is_root(), "mounts and programs need root");
     let server = File::options().read(true).write(true).open("/dev/fuse");
     needs!(server.is_ok(), "no /dev/fuse");
     let server = server.unwrap();
-    // A server that never answers: whoever asks waits until it is gone.
+    // A server that never answers: every call waits until it is gone.
     let options = format!("fd={},rootmode=40000,user_id=0,group_id=0", server.as_raw_fd());
     let mount = match Mount::new("fuse", &options) {
         Ok(mount) => mount,
@@ -241,7 +244,7 @@ fn a_filesystem_that_hangs_keeps_nobody_waiting() {
     let source = |exposition: &Exposition| exposition.sum("headroom_source_up", &[("source", "filesystem")]);
     let hung = agent.scrape_until("that it hangs", |exposition| of(exposition, UP, &path) == Some(0.0));
     assert_eq!(of(&hung, SIZE, &path), None);
-    // The rounds go on, and so do the others' figures.
+    // Rounds continue, and so do the numbers of the others.
     let settled = agent.settle();
     assert_eq!((of(&settled, UP, &path), source(&settled)), (Some(0.0), 0.0), "{}", settled.text);
     assert!(settled.values(UP, &[]).contains(&1.0), "{}", settled.text);
@@ -250,8 +253,8 @@ fn a_filesystem_that_hangs_keeps_nobody_waiting() {
     let before = threads();
     agent.settle();
     agent.settle();
-    assert_eq!(threads(), before, "a thread for each question");
-    // Once the server is gone the kernel answers in its place, and when it is unmounted nothing is left of it.
+    assert_eq!(threads(), before, "each call left a thread");
+    // Once the server is gone the kernel answers instead, and after unmounting nothing is left.
     drop(server);
     drop(mount);
     agent
@@ -260,7 +263,7 @@ fn a_filesystem_that_hangs_keeps_nobody_waiting() {
 }
 
 #[test]
-fn an_agent_stops_though_a_filesystem_hangs() {
+fn the_agent_stops_although_a_file_system_hangs() {
     needs!(is_root(), "mounts and programs need root");
     let server = File::options().read(true).write(true).open("/dev/fuse");
     needs!(server.is_ok(), "no /dev/fuse");
@@ -278,10 +281,10 @@ fn an_agent_stops_though_a_filesystem_hangs() {
 }
 
 #[test]
-fn pressure_is_told_before_the_next_tick() {
+fn pressure_is_reported_before_the_next_tick() {
     needs!(is_root(), "programs need root");
-    needs!(Path::new("/proc/pressure/memory").exists(), "this kernel keeps no pressure");
-    // The kernel tells within two seconds, the next tick is in sixty.
+    needs!(Path::new("/proc/pressure/memory").exists(), "this kernel does not measure pressure");
+    // The kernel reports within two seconds; the next tick is in sixty.
     let agent = Agent::start("tick = \"1m\"\n[pressure]\nmemory_waiting = \"20ms\"\nmemory_stalled = \"0s\"\n");
     let waiting = [("resource", "memory"), ("kind", "waiting")];
     let before = agent.scrape();
@@ -299,9 +302,9 @@ fn pressure_is_told_before_the_next_tick() {
     let events = before.sum(EVENTS, &waiting);
     let total = "headroom_host_pressure_waiting_seconds_total";
     let memory = [("resource", "memory")];
-    // The first telling may be of what the agent's own start waited for.
+    // The first report may be of what the agent's own start waited for.
     let least = before.sum(total, &memory) + 0.02;
-    let told = agent.scrape_until("pressure", |exposition| {
+    let reported = agent.scrape_until("pressure", |exposition| {
         exposition.sum(EVENTS, &waiting) > events && exposition.sum(total, &memory) >= least
     });
     child.kill().unwrap();
@@ -309,19 +312,19 @@ fn pressure_is_told_before_the_next_tick() {
 
     let log = agent.log();
     assert!(log.contains("some tasks of the host waited for memory"), "{log}");
-    // No tick came between: what only a tick brings stands still, and what the kernel told with it does not.
+    // There was no tick meanwhile: numbers that only a tick reads stay, and those of the trigger do not.
     let switches = "headroom_host_context_switches_total";
-    assert_eq!(told.values(switches, &[]), before.values(switches, &[]));
+    assert_eq!(reported.values(switches, &[]), before.values(switches, &[]));
 }
 
 #[test]
-fn what_is_not_watched_has_no_events() {
+fn resources_without_a_trigger_have_no_events() {
     needs!(is_root(), "programs need root");
     let off = "memory_waiting = \"0s\"\nmemory_stalled = \"0s\"\nio_stalled = \"0s\"\n";
     let agent = Agent::start(&format!("tick = \"100ms\"\n[pressure]\n{off}"));
     let exposition = agent.settle();
     assert!(!exposition.has(EVENTS, &[]), "{}", exposition.text);
-    // One that the kernel refuses costs itself alone.
+    // A trigger that the kernel refuses does not affect the others.
     let agent = Agent::start("tick = \"100ms\"\n[pressure]\nmemory_stalled = \"3s\"\nmemory_window = \"2s\"\n");
     let exposition = agent.settle();
     assert!(!exposition.has(EVENTS, &[("resource", "memory"), ("kind", "stalled")]), "{}", exposition.text);

@@ -1,5 +1,5 @@
-//! Real OOM kills, explained: whose limit it was, who filled it, and that a bystander is called one. What the agent says is
-//! compared with what the test did.
+//! Real OOM kills, explained: whose limit it was, who filled it, and that a bystander is named as one. Compared with what the
+//! test did.
 
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ use collector_tests::require::is_root;
 const MIB: u64 = 1 << 20;
 const CONFIG: &str = "tick = \"200ms\"\n[workload]\nstat_interval = \"1s\"\n";
 
-/// The history goes by seconds: what is to show in it takes more than one.
+/// The history has a resolution of one second, so an event must last longer to show.
 const SECONDS: Duration = Duration::from_millis(1500);
 
 fn provoke(cgroup: &Cgroup, arguments: &[&str]) -> Child {
@@ -33,7 +33,7 @@ fn sleeper(cgroup: &Cgroup, arguments: &[&str]) -> Child {
     child
 }
 
-/// Waits until the agent has read so much of a cgroup, and its limit where it has one.
+/// Waits until the agent has read this much memory of a cgroup, and its limit if it has one.
 fn until_read(agent: &Agent, cgroup: &Cgroup, bytes: u64, limit: Option<u64>) {
     let read = |sample: &Sample| match &sample.reading {
         Reading::Statistics(it) => {
@@ -45,13 +45,13 @@ fn until_read(agent: &Agent, cgroup: &Cgroup, bytes: u64, limit: Option<u64>) {
     };
     let deadline = Instant::now() + PATIENCE;
     while !agent.samples().iter().any(read) {
-        assert!(Instant::now() < deadline, "{} is not read:\n{}", cgroup.path, agent.log());
+        assert!(Instant::now() < deadline, "{} was not read:\n{}", cgroup.path, agent.log());
         std::thread::sleep(Duration::from_millis(50));
     }
 }
 
-/// What the agent's own record says: incidents as they were told, first and last.
-fn told(samples: &[Sample], pid: u32) -> (Incident, Incident) {
+/// Incidents in the agent's record: as reported first and last.
+fn reported(samples: &[Sample], pid: u32) -> (Incident, Incident) {
     let mut engine = Engine::new();
     let mut outcomes: Vec<Outcome> = samples.iter().flat_map(|sample| engine.apply(sample)).collect();
     outcomes.extend(engine.finish());
@@ -60,19 +60,19 @@ fn told(samples: &[Sample], pid: u32) -> (Incident, Incident) {
         _ => None,
     };
     let all: Vec<Incident> = outcomes.into_iter().filter_map(incident).collect();
-    // Of several that are killed together, the first that is told may be another.
+    // If several are killed together, the first one reported may be another.
     let whose = all.iter().find(|it| it.evidence.kills.iter().any(|kill| kill.pid == pid)).map(|it| it.id.clone());
-    let told: Vec<Incident> = all.into_iter().filter(|it| Some(&it.id) == whose.as_ref()).collect();
-    let [first, last] = told.as_slice() else { panic!("incidents with {pid}: {told:#?}") };
+    let reported: Vec<Incident> = all.into_iter().filter(|it| Some(&it.id) == whose.as_ref()).collect();
+    let [first, last] = reported.as_slice() else { panic!("incidents with {pid}: {reported:#?}") };
     assert_eq!((first.kind, &first.id, first.complete, last.complete), (Kind::Oom, &last.id, false, true));
     (first.clone(), last.clone())
 }
 
-/// Waits until the live agent has told of it to the end, then gives what it recorded.
+/// Waits until the agent has reported the incident completely, then returns its record.
 fn finish(agent: Agent, pid: u32) -> Vec<Sample> {
     let deadline = Instant::now() + PATIENCE;
     while !agent.log().contains(" is complete: ") {
-        assert!(Instant::now() < deadline, "{pid} is not told:\n{}", agent.log());
+        assert!(Instant::now() < deadline, "{pid} is not reported:\n{}", agent.log());
         std::thread::sleep(Duration::from_millis(50));
     }
     agent.stop()
@@ -101,7 +101,7 @@ fn a_kill_at_its_own_limit_is_explained() {
     }
     let page = headroom("explain").arg("--replay").arg(&record).output().unwrap();
     let page = String::from_utf8(page.stdout).unwrap();
-    let (_, last) = told(&agent.stop(), hog.id());
+    let (_, last) = reported(&agent.stop(), hog.id());
 
     assert_eq!(last.labels["workload"], cgroup.path);
     let limit = last.evidence.limit.as_ref().unwrap_or_else(|| panic!("{last:#?}"));
@@ -116,12 +116,12 @@ fn a_kill_at_its_own_limit_is_explained() {
     let holder = last.evidence.consumers.iter().find(|it| it.workload == sibling.path).unwrap();
     assert!((200 * MIB..220 * MIB).contains(&holder.memory_bytes.unwrap()), "{holder:?}");
     assert!(last.evidence.within.is_empty());
-    // A title that is longer than a line is on two.
+    // A title longer than a line is on two lines.
     let words = page.split_whitespace().collect::<Vec<_>>().join(" ");
     for part in [&last.title, "the hog", "64.0 MiB, of", "The last", "▁"] {
         assert!(words.contains(part), "{part}: {page}");
     }
-    assert!(!page.contains('\x1b'), "no colours into a pipe");
+    assert!(!page.contains('\x1b'), "no colours in a pipe");
     other.kill().unwrap();
     other.wait().unwrap();
 }
@@ -133,7 +133,7 @@ fn a_kill_at_its_parents_limit_is_explained() {
     let parent = Cgroup::new("shared");
     parent.limit(96 * MIB);
     let (big, small) = (parent.child("big"), parent.child("small"));
-    // Both have been there for as long as anybody looks, and the victim asks for what is too much.
+    // Both have held their memory from the start, and the victim asks for too much.
     let mut neighbour = sleeper(&small, &["anon=20971520"]);
     let mut first = sleeper(&big, &["anon=52428800"]);
     until_read(&agent, &small, 20 * MIB, None);
@@ -142,9 +142,9 @@ fn a_kill_at_its_parents_limit_is_explained() {
     std::thread::sleep(SECONDS);
     let mut hog = provoke(&big, &["hog", "anon=104857600", "score=900", "comm=hog"]);
     assert!(was_killed(&mut hog));
-    let (told_first, last) = told(&finish(agent, hog.id()), hog.id());
+    let (first_reported, last) = reported(&finish(agent, hog.id()), hog.id());
 
-    for incident in [&told_first, &last] {
+    for incident in [&first_reported, &last] {
         let limit = incident.evidence.limit.as_ref().unwrap_or_else(|| panic!("{incident:#?}"));
         assert_eq!((limit.workload.as_deref(), limit.own, limit.bytes), (Some(&*parent.path), false, Some(96 * MIB)));
         assert!([Source::Kernel, Source::Only].contains(&limit.source), "{limit:?}");
@@ -165,7 +165,7 @@ fn a_kill_at_its_parents_limit_is_explained() {
 }
 
 #[test]
-fn an_innocent_bystander_is_called_one() {
+fn an_innocent_bystander_is_named_as_one() {
     needs!(is_root(), "loading eBPF programs needs root");
     let agent = Agent::start(CONFIG);
     let parent = Cgroup::new("crowded");
@@ -174,7 +174,7 @@ fn an_innocent_bystander_is_called_one() {
     let mut victim = sleeper(&bystander, &["anon=20971520", "score=900", "comm=bystander"]);
     until_read(&agent, &bystander, 20 * MIB, None);
     until_read(&agent, &parent, 20 * MIB, Some(128 * MIB));
-    // Grows in steps that are read; the kernel chooses the other all the same.
+    // Grows in steps that are read; the kernel still chooses the other.
     let steps: Vec<Child> = (1..=5)
         .map(|step| {
             let child = sleeper(&grower, &["anon=18874368"]);
@@ -186,7 +186,7 @@ fn an_innocent_bystander_is_called_one() {
     let mut last_step = provoke(&grower, &["hog", "anon=31457280"]);
     assert!(was_killed(&mut victim));
     last_step.wait().unwrap();
-    let (_, incident) = told(&finish(agent, victim.id()), victim.id());
+    let (_, incident) = reported(&finish(agent, victim.id()), victim.id());
 
     assert_eq!(incident.labels["workload"], bystander.path);
     assert_eq!(incident.cause.rule, "grown_by_another", "{:?}", incident.cause);
@@ -203,17 +203,17 @@ fn an_innocent_bystander_is_called_one() {
 }
 
 #[test]
-fn processes_that_are_killed_together_are_one_incident() {
+fn processes_killed_together_are_one_incident() {
     needs!(is_root(), "loading eBPF programs needs root");
     let agent = Agent::start(CONFIG);
     let cgroup = Cgroup::new("together");
     cgroup.limit(64 * MIB);
     until_read(&agent, &cgroup, 0, Some(64 * MIB));
-    // Each alone is too much, all at once, and they are killed one after the other.
+    // Each alone is too large, all start at once, and they are killed one after the other.
     let mut hogs: Vec<Child> = (0..4).map(|_| provoke(&cgroup, &["hog", "anon=104857600"])).collect();
     let killed = hogs.iter_mut().map(was_killed).filter(|killed| *killed).count() as u64;
     assert_eq!((killed, cgroup.kills()), (4, 4));
-    let (_, last) = told(&finish(agent, hogs[0].id()), hogs[0].id());
+    let (_, last) = reported(&finish(agent, hogs[0].id()), hogs[0].id());
     assert_eq!((last.evidence.killed, last.evidence.kills.len()), (4, 4), "{last:#?}");
     assert!(last.title.contains("OOM kill of 4 processes"), "{}", last.title);
     assert!(last.evidence.limit.is_some_and(|limit| limit.own));

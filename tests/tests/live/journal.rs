@@ -1,5 +1,5 @@
-//! The agent on disks that are full, read-only or hang: alerts are delivered, what is lost is counted, and the journal is written
-//! again when it can be. The disks are this test's own.
+//! The agent on disks that are full, read-only or hang: alerts are delivered, losses are counted, and the journal is written
+//! again as soon as it can be. The test makes the disks.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -28,7 +28,7 @@ fn start(journal: &Path, receiver: &Receiver) -> Agent {
     agent
 }
 
-/// Has the kernel kill a process, and waits until the receiver knows. Gives the workload.
+/// Makes the kernel kill a process, and waits until the receiver has the alert. Returns the workload.
 fn kill_and_tell(receiver: &Receiver) -> String {
     let cgroup = Cgroup::new("disk");
     cgroup.limit(16 << 20);
@@ -42,7 +42,7 @@ fn kill_and_tell(receiver: &Receiver) -> String {
 
 fn is_written(journal: &Path, workload: &str) -> bool {
     let Ok(alerts) = Reader::open(journal).and_then(|reader| reader.alerts(1000)) else { return false };
-    alerts.iter().any(|told| told.alert.labels.get("workload").is_some_and(|it| it == workload))
+    alerts.iter().any(|reported| reported.alert.labels.get("workload").is_some_and(|it| it == workload))
 }
 
 #[test]
@@ -50,37 +50,37 @@ fn a_full_disk_delays_no_alert_and_the_journal_has_it_later() {
     needs!(is_root(), "loading eBPF programs needs root");
     let disk = Mount::tmpfs("size=2m");
     needs!(disk.is_ok(), disk.as_ref().err().map_or("", String::as_str));
-    let (disk, receiver) = (disk.unwrap(), Receiver::start(Answer::Well));
+    let (disk, receiver) = (disk.unwrap(), Receiver::start(Answer::Accept));
     let agent = start(&disk.0, &receiver);
     let filler = disk.0.join("filler");
     let mut file = File::create(&filler).unwrap();
     while file.write_all(&[7; 4096]).is_ok() {}
-    // The last page may have some room, and the journal's log some that it had before.
-    let mut told = Vec::new();
-    while told.len() < 20 && agent.scrape().values(UP, &JOURNAL) == [1.0] {
-        told.push(kill_and_tell(&receiver));
+    // The last page may have room, and the journal's log some that it had before.
+    let mut reported = Vec::new();
+    while reported.len() < 20 && agent.scrape().values(UP, &JOURNAL) == [1.0] {
+        reported.push(kill_and_tell(&receiver));
         agent.settle();
     }
-    assert_eq!(agent.scrape().values(UP, &JOURNAL), [0.0], "after {} kills", told.len());
-    told.push(kill_and_tell(&receiver));
+    assert_eq!(agent.scrape().values(UP, &JOURNAL), [0.0], "after {} kills", reported.len());
+    reported.push(kill_and_tell(&receiver));
     assert!(agent.log().contains("the journal cannot be written"), "{}", agent.log());
-    assert!(!is_written(&disk.0, told.last().unwrap()), "there is no room for it");
+    assert!(!is_written(&disk.0, reported.last().unwrap()), "there is no room for it");
 
     drop(file);
     fs::remove_file(filler).unwrap();
     agent.scrape_until("that it is written again", |it| it.values(UP, &JOURNAL) == [1.0]);
-    for workload in &told {
+    for workload in &reported {
         assert!(is_written(&disk.0, workload), "{workload} is missing");
     }
     agent.stop();
 }
 
 #[test]
-fn a_read_only_disk_is_said_and_written_once_it_can_be() {
+fn a_read_only_disk_is_reported_and_written_once_it_can_be() {
     needs!(is_root(), "loading eBPF programs needs root");
     let disk = Mount::tmpfs("size=2m,ro");
     needs!(disk.is_ok(), disk.as_ref().err().map_or("", String::as_str));
-    let (disk, receiver) = (disk.unwrap(), Receiver::start(Answer::Well));
+    let (disk, receiver) = (disk.unwrap(), Receiver::start(Answer::Accept));
     let agent = start(&disk.0, &receiver);
     let workload = kill_and_tell(&receiver);
     agent.scrape_until("that it is not written", |it| it.values(UP, &JOURNAL) == [0.0]);
@@ -90,7 +90,7 @@ fn a_read_only_disk_is_said_and_written_once_it_can_be() {
     agent.stop();
 }
 
-/// Keeps who writes to a filesystem waiting. Dropped, it lets them go on.
+/// Makes writers to a file system wait. When dropped, they continue.
 struct Frozen<'a>(&'a Path);
 
 impl Frozen<'_> {
@@ -108,10 +108,10 @@ impl Drop for Frozen<'_> {
 }
 
 #[test]
-fn a_disk_that_hangs_keeps_no_alert_back() {
+fn a_disk_that_hangs_delays_no_alert() {
     needs!(is_root(), "loading eBPF programs needs root");
     let tools = ["mkfs.ext4", "fsfreeze"].iter().all(|tool| installed(tool));
-    needs!(tools, "there is no mkfs.ext4 (e2fsprogs) or no fsfreeze (util-linux)");
+    needs!(tools, "mkfs.ext4 (e2fsprogs) or fsfreeze (util-linux) is not installed");
     let folder = scratch();
     let device = Loop::new(&folder, 32 << 20);
     needs!(device.is_ok(), device.as_ref().err().map_or("", String::as_str));
@@ -120,17 +120,17 @@ fn a_disk_that_hangs_keeps_no_alert_back() {
     assert!(made.success());
     let disk = Mount::device(&device.device()).unwrap();
 
-    let receiver = Receiver::start(Answer::Well);
+    let receiver = Receiver::start(Answer::Accept);
     let agent = start(&disk.0, &receiver);
     let first = kill_and_tell(&receiver);
     let frozen = Frozen::new(&disk.0);
-    let told = [kill_and_tell(&receiver), kill_and_tell(&receiver)];
+    let reported = [kill_and_tell(&receiver), kill_and_tell(&receiver)];
     agent.settle();
     assert!(agent.log().contains("the journal takes longer than"), "{}", agent.log());
     drop(frozen);
     let deadline = Instant::now() + PATIENCE;
-    while !told.iter().all(|workload| is_written(&disk.0, workload)) {
-        assert!(Instant::now() < deadline, "they are not written");
+    while !reported.iter().all(|workload| is_written(&disk.0, workload)) {
+        assert!(Instant::now() < deadline, "they were not written");
         std::thread::sleep(Duration::from_millis(20));
     }
     assert!(is_written(&disk.0, &first));
@@ -141,9 +141,9 @@ fn a_disk_that_hangs_keeps_no_alert_back() {
 }
 
 #[test]
-fn a_broken_journal_is_set_aside_loudly() {
+fn a_broken_journal_is_moved_aside_with_an_error() {
     needs!(is_root(), "loading eBPF programs needs root");
-    let (journal, receiver) = (scratch(), Receiver::start(Answer::Well));
+    let (journal, receiver) = (scratch(), Receiver::start(Answer::Accept));
     fs::write(journal.join("journal.db"), "not a journal at all, and long enough to be read as one".repeat(99))
         .unwrap();
     let agent = start(&journal, &receiver);

@@ -1,4 +1,4 @@
-//! The agent within limits of its own: little memory, few descriptors, everybody asking at once, and the OOM killer next to it.
+//! The agent with limits: little memory, few descriptors, many scrapes at once, and the OOM killer in its cgroup.
 
 use std::fs;
 use std::net::TcpStream;
@@ -22,7 +22,7 @@ const CONFIG: &str = "tick = \"100ms\"\n[kernel]\nmeasure = \"0s\"\n[workload]\n
 const CURRENT: &str = "headroom_workload_memory_current_bytes";
 const MIB: u64 = 1 << 20;
 
-/// Cgroups with files that are kept open, and waits until they are read.
+/// Makes cgroups whose files are kept open, and waits until they are read.
 fn plant(agent: &Agent, count: usize) -> Forest {
     let mut forest = Forest::everywhere("limit");
     for number in 0..count {
@@ -37,11 +37,11 @@ fn plant(agent: &Agent, count: usize) -> Forest {
 }
 
 #[test]
-fn under_load_it_lives_within_64_mebibytes() {
+fn under_load_it_needs_at_most_64_mebibytes() {
     needs!(is_root(), "loading eBPF programs needs root");
     let own = Cgroup::new("own");
     own.limit(64 * MIB);
-    let mut agent = Agent::spawn(CONFIG, |command| own.enclose(command));
+    let mut agent = Agent::spawn(CONFIG, |command| own.join_before_exec(command));
     agent.await_ready();
     let started = own.peak();
     let forest = plant(&agent, 200);
@@ -70,7 +70,7 @@ fn under_load_it_lives_within_64_mebibytes() {
     agent.stop();
 }
 
-/// An agent with so many descriptors.
+/// An agent with this limit on descriptors.
 fn with_descriptors(count: u64) -> Agent {
     let limit = move || setrlimit(Resource::Nofile, Rlimit { current: Some(count), maximum: Some(count) });
     let mut agent = Agent::spawn(CONFIG, |command| {
@@ -82,13 +82,13 @@ fn with_descriptors(count: u64) -> Agent {
 }
 
 #[test]
-fn with_few_descriptors_it_goes_on_and_says_so() {
+fn with_few_descriptors_it_continues_and_reports_it() {
     needs!(is_root(), "loading eBPF programs needs root");
     for limit in [512, 160] {
         let agent = with_descriptors(limit);
         let forest = plant(&agent, 60);
-        assert!(agent.log().contains("descriptors"), "nothing is said of them:\n{}", agent.log());
-        // Whoever connects and says nothing takes one, until there are none.
+        assert!(agent.log().contains("descriptors"), "no message about them:\n{}", agent.log());
+        // Each idle connection takes one, until none are left.
         let idle: Vec<TcpStream> = (0..limit).filter_map(|_| TcpStream::connect(&agent.address).ok()).collect();
         let cgroup = Cgroup::new("few");
         cgroup.limit(16 * MIB);
@@ -100,7 +100,7 @@ fn with_few_descriptors_it_goes_on_and_says_so() {
         drop(idle);
         let deadline = Instant::now() + PATIENCE;
         while !get(&agent.address, "/-/healthy", "").starts_with("HTTP/1.1 200") {
-            assert!(Instant::now() < deadline, "it does not answer any more:\n{}", agent.log());
+            assert!(Instant::now() < deadline, "it no longer answers:\n{}", agent.log());
             sleep(Duration::from_millis(100));
         }
         assert_eq!(agent.scrape().sum("headroom_source_up", &[("source", "kernel")]), 1.0);
@@ -110,7 +110,7 @@ fn with_few_descriptors_it_goes_on_and_says_so() {
 }
 
 #[test]
-fn with_too_few_descriptors_to_begin_it_says_what_is_missing() {
+fn with_too_few_descriptors_to_start_it_says_what_is_missing() {
     needs!(is_root(), "loading eBPF programs needs root");
     let directory = scratch();
     let mut command = headroom("run");
@@ -169,7 +169,7 @@ fn a_hundred_scrapes_at_once_are_answered_or_refused_and_counted() {
     agent.stop();
 }
 
-/// A process with so much memory, in a cgroup.
+/// A process with this much memory in a cgroup.
 fn sleeper(cgroup: &Cgroup, bytes: u64, score: i64) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_provoke"));
     command.args(["sleeper", &format!("anon={bytes}"), &format!("score={score}")]);
@@ -177,17 +177,17 @@ fn sleeper(cgroup: &Cgroup, bytes: u64, score: i64) -> Child {
 }
 
 #[test]
-fn the_oom_killer_takes_the_others_though_it_is_the_largest() {
+fn the_oom_killer_takes_the_others_although_the_agent_is_the_largest() {
     needs!(is_root(), "loading eBPF programs needs root");
     const KILLS: u64 = 10;
     let own = Cgroup::new("candidate");
-    let mut agent = Agent::spawn(CONFIG, |command| own.enclose(command));
+    let mut agent = Agent::spawn(CONFIG, |command| own.join_before_exec(command));
     agent.await_ready();
     agent.settle();
     let score = fs::read_to_string(format!("/proc/{}/oom_score_adj", agent.pid())).unwrap();
     let score: i64 = score.trim().parse().unwrap();
     assert!(score == -999 || agent.log().contains("CAP_SYS_RESOURCE"), "{score}: {}", agent.log());
-    // Where it may not be lowered the others' is raised: what counts is the distance, as a share of the limit.
+    // If the agent's score may not be lowered, the others' is raised: only the difference counts, as a share of the limit.
     let others = (score + 999).min(1000);
     let half = memory(agent.pid(), "VmRSS:") / 2;
     let file = if own.is_v2() { "memory.current" } else { "memory.usage_in_bytes" };
@@ -205,7 +205,7 @@ fn the_oom_killer_takes_the_others_though_it_is_the_largest() {
         child.wait().unwrap();
     }
     eprintln!(
-        "score {score}, others {others}: {} kills, {} told, of {} MiB each",
+        "score {score}, others {others}: {} kills, {} reported, of {} MiB each",
         own.kills(),
         agent.kills(),
         half / MIB

@@ -1,6 +1,6 @@
-//! What loads programs into this machine's kernel: as root, and one test at a time.
+//! Tests that load programs into this machine's kernel: as root, and one test at a time.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot continue fails")]
 
 mod alert;
 mod block;

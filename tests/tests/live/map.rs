@@ -1,4 +1,4 @@
-//! Reading real maps in batches and key by key, and running a program by hand.
+//! Reading real maps in batches and key by key, and running a program with BPF_PROG_TEST_RUN.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -17,10 +17,10 @@ use collector_common::ring::Ring;
 use collector_tests::needs;
 use collector_tests::require::is_root;
 
-/// Key → the first word of the value on every CPU (of a map that is not per CPU: the value).
+/// Key → first word of the value on every CPU (or the value, if the map is not per CPU).
 type Content = BTreeMap<u64, Vec<u64>>;
 
-/// A map of one of the four kinds, filled.
+/// A filled map of one of the four types.
 struct Filled {
     map: MapData,
     key_size: usize,
@@ -33,7 +33,7 @@ fn cpus() -> usize {
 }
 
 impl Filled {
-    /// With `rows` of `capacity` rows, or all of them if it is an array: those have no absent rows.
+    /// With `rows` of `capacity` rows, or all if it is an array, which has no absent rows.
     fn new(kind: bpf_map_type, capacity: u32, rows: u32) -> Filled {
         let (array, per_cpu) = match kind {
             BPF_MAP_TYPE_ARRAY => (true, false),
@@ -75,7 +75,7 @@ impl Filled {
         self.content.insert(key, values.to_vec());
     }
 
-    /// Every row, read `chunk` at a time. No row may come twice.
+    /// Every row, read `chunk` at a time. No row may be returned twice.
     fn read(&self, rows: &mut Rows) -> Content {
         let mut content = Content::new();
         rows.each(self.fd(), |key, value| {
@@ -102,11 +102,11 @@ const KINDS: [bpf_map_type; 4] =
     [BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_PERCPU_ARRAY, BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_PERCPU_HASH];
 
 #[test]
-fn every_row_of_every_kind_of_map_is_read_once_in_batches_of_any_size_and_key_by_key() {
+fn every_row_of_every_map_type_is_read_once_in_batches_of_any_size_and_key_by_key() {
     needs!(is_root(), "maps need root");
     for kind in KINDS {
         let filled = Filled::new(kind, 1000, 700);
-        // One at a time is less than any bucket with two keys: the kernel says ENOSPC, and the buffers grow.
+        // One at a time is less than a bucket with two keys: the kernel returns ENOSPC, and the buffers grow.
         for chunk in [1, 7, 128, 1000, 5000] {
             let mut rows = filled.rows(chunk);
             assert_eq!(filled.read(&mut rows), filled.content, "{kind:?} by {chunk}");
@@ -123,11 +123,11 @@ fn every_row_of_every_kind_of_map_is_read_once_in_batches_of_any_size_and_key_by
 }
 
 #[test]
-fn a_map_whose_kind_has_no_batches_is_read_key_by_key() {
+fn a_map_type_without_batches_is_read_key_by_key() {
     needs!(is_root(), "maps need root");
     for kind in KINDS {
         let filled = Filled::new(kind, 300, 200);
-        // In a buffer for many rows, and in one for a single row.
+        // With a buffer for many rows, and one for a single row.
         for chunk in [128, 1] {
             assert_eq!(filled.read(&mut filled.rows(chunk).without_batches()), filled.content, "{kind:?} by {chunk}");
         }
@@ -135,7 +135,7 @@ fn a_map_whose_kind_has_no_batches_is_read_key_by_key() {
 }
 
 #[test]
-fn the_first_rows_are_as_many_as_asked_for() {
+fn only_the_requested_number_of_rows_is_read() {
     needs!(is_root(), "maps need root");
     for kind in [BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_PERCPU_ARRAY] {
         let filled = Filled::new(kind, 1000, 1000);
@@ -160,7 +160,7 @@ fn an_empty_map_has_no_rows() {
 }
 
 #[test]
-fn a_key_is_gone_once_deleted_and_what_is_no_map_is_an_error() {
+fn a_deleted_key_is_gone_and_a_descriptor_that_is_not_a_map_is_an_error() {
     needs!(is_root(), "maps need root");
     let mut filled = Filled::new(BPF_MAP_TYPE_HASH, 10, 3);
     let key = 1u64.to_ne_bytes();
@@ -173,7 +173,7 @@ fn a_key_is_gone_once_deleted_and_what_is_no_map_is_an_error() {
 
     let file = File::open("/dev/null").unwrap();
     for mut rows in [filled.rows(8), filled.rows(8).without_batches()] {
-        rows.each(file.as_fd(), |_, _| panic!("a row of no map")).unwrap_err();
+        rows.each(file.as_fd(), |_, _| panic!("a row of something that is not a map")).unwrap_err();
     }
     bpf::lookup(file.as_fd(), &key, &mut value).unwrap_err();
     bpf::delete(file.as_fd(), &key).unwrap_err();
@@ -182,7 +182,7 @@ fn a_key_is_gone_once_deleted_and_what_is_no_map_is_an_error() {
 }
 
 #[test]
-fn a_program_run_by_hand_sends_its_records_and_is_measured() {
+fn a_test_run_of_a_program_sends_its_records_and_is_measured() {
     needs!(is_root(), "programs need root");
     const RUNS: u64 = 3;
     const RECORDS: usize = 1024;
@@ -198,7 +198,7 @@ fn a_program_run_by_hand_sends_its_records_and_is_measured() {
         bpf::test_run(program, &[run, 0]).unwrap();
     }
     let after = bpf::statistics(program).unwrap();
-    // A test run is no run of the kernel's own: from some kernels on it is measured, before them it is not.
+    // Some kernels measure test runs, and others do not.
     let bpf::Statistics { runs, ns, .. } = after.since(before);
     eprintln!("{runs} of {RUNS} runs measured, {ns} ns");
     assert!(runs == 0 || (runs == RUNS && ns > 0), "{runs} runs, {ns} ns");

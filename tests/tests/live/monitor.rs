@@ -1,4 +1,4 @@
-//! The agent beside a real Prometheus and a real Alertmanager: what they take from it, in their own words.
+//! The agent with a real Prometheus and a real Alertmanager: what they receive from it, according to their own APIs.
 
 use std::fs;
 use std::io::Write as _;
@@ -13,7 +13,7 @@ use collector_tests::needs;
 use collector_tests::require::{installed, is_root};
 use serde_json::Value;
 
-/// Has the kernel kill a process in this cgroup.
+/// Makes the kernel kill a process in this cgroup.
 fn kill_in(cgroup: &Cgroup) {
     cgroup.limit(16 << 20);
     let mut provoke = Command::new(env!("CARGO_BIN_EXE_provoke"));
@@ -29,7 +29,7 @@ fn find<'a>(alerts: &'a Value, name: &str, workload: &str) -> Option<&'a Value> 
 #[test]
 fn alertmanager_has_the_alert_of_an_oom_kill_until_it_resolves() {
     needs!(is_root(), "loading eBPF programs needs root");
-    needs!(installed("prometheus-alertmanager"), "there is no prometheus-alertmanager: cargo xtask setup");
+    needs!(installed("prometheus-alertmanager"), "prometheus-alertmanager is not installed: cargo xtask setup");
     let alertmanager = Server::alertmanager();
     let config = format!(
         "tick = \"100ms\"\nhost = \"node1\"\n[[sink.alertmanager]]\nurl = \"http://{}/\"\n[[rule]]\nalert = \"OomKill\"\nhold = \"6s\"\n",
@@ -46,14 +46,14 @@ fn alertmanager_has_the_alert_of_an_oom_kill_until_it_resolves() {
     assert!(alert["annotations"]["summary"].as_str().unwrap().contains("hog"), "{alert}");
     assert!(!alert["annotations"]["incident"].as_str().unwrap().is_empty(), "{alert}");
     assert_eq!(alert["generatorURL"], format!("http://{}/metrics", agent.address));
-    // It lists what is active: what has ended is gone.
+    // It lists active alerts only: resolved ones are gone.
     alertmanager.ask("/api/v2/alerts", |alerts| alerts.is_array() && find(alerts, "OomKill", path).is_none());
     let exposition = agent.scrape();
     assert_eq!(exposition.sum("headroom_sink_failures_total", &[]), 0.0, "{}", exposition.text);
     agent.stop();
 }
 
-/// What promtool says of something on its standard input.
+/// Runs promtool with this standard input; whether it succeeded, and its output.
 fn promtool(arguments: &[&str], input: &str) -> (bool, String) {
     let mut child = Command::new("promtool")
         .args(arguments)
@@ -71,7 +71,7 @@ fn promtool(arguments: &[&str], input: &str) -> (bool, String) {
 #[test]
 fn prometheus_scrapes_the_agent_and_an_exported_rule_fires_on_an_oom_kill() {
     needs!(is_root(), "loading eBPF programs needs root");
-    needs!(installed("prometheus") && installed("promtool"), "there is no prometheus: cargo xtask setup");
+    needs!(installed("prometheus") && installed("promtool"), "prometheus is not installed: cargo xtask setup");
     let directory = scratch();
     let rules = directory.join("rules.yml");
     let output = headroom("rules").args(["--format", "prometheus"]).output().unwrap();
@@ -88,7 +88,7 @@ fn prometheus_scrapes_the_agent_and_an_exported_rule_fires_on_an_oom_kill() {
     let (good, said) = promtool(&["check", "metrics"], text.split_once("\r\n\r\n").unwrap().1);
     assert!(good, "{said}");
 
-    // Its counter is there from the first kill on, and never was zero in Prometheus' eyes: the rule must see that, too.
+    // Its counter first appears with the first kill, so Prometheus never sees a zero: the rule must notice that, too.
     let cgroup = Cgroup::new("prometheus");
     kill_in(&cgroup);
     let path = cgroup.path.as_str();
@@ -102,7 +102,7 @@ fn prometheus_scrapes_the_agent_and_an_exported_rule_fires_on_an_oom_kill() {
     fs::remove_dir_all(directory).unwrap();
 }
 
-/// The agent's certificate, and Prometheus' own, each good for the other.
+/// The agent's certificate, and Prometheus' own, each trusted by the other.
 fn certificates(directory: &Path) {
     for (name, names) in [("server", &["127.0.0.1"] as &[&str]), ("client", &["prometheus.example.com"])] {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
@@ -115,11 +115,11 @@ fn certificates(directory: &Path) {
 #[test]
 fn prometheus_scrapes_the_agent_over_tls_with_a_password() {
     needs!(is_root(), "loading eBPF programs needs root");
-    needs!(installed("prometheus"), "there is no prometheus: cargo xtask setup");
+    needs!(installed("prometheus"), "prometheus is not installed: cargo xtask setup");
     let directory = scratch();
     certificates(&directory);
     let web = directory.join("web.yml");
-    // The hash is one that others made, of this password.
+    // A hash of this password made by other software.
     let text = "tls_server_config:\n  cert_file: server.crt\n  key_file: server.key\n  \
                 client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: client.crt\n\
                 basic_auth_users:\n  prometheus: $2y$10$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi\n";
@@ -149,7 +149,7 @@ fn prometheus_scrapes_the_agent_over_tls_with_a_password() {
     assert_eq!(scrape("fakepassword", "client"), ("up".to_owned(), String::new()));
     let (health, error) = scrape("wrong", "client");
     assert!(health == "down" && error.contains("401"), "{health}: {error}");
-    // The server's is not one that the agent's file vouches for.
+    // The server's certificate is not signed by the authority in the agent's file.
     let (health, error) = scrape("fakepassword", "server");
     assert!(health == "down" && error.contains("tls"), "{health}: {error}");
     agent.stop();

@@ -1,5 +1,5 @@
-//! Workloads by name, with real cgroups: a container that Docker's books have a name for, what is nested in it, and a name
-//! that comes late. The kernel's own count of the kills is the witness.
+//! Names of workloads with real cgroups: a container that has a name in Docker's state, a cgroup nested in it, and a name that
+//! appears late. Compared with the kernel's own count of the kills.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ fn hog(cgroup: &Cgroup) -> Child {
     cgroup.spawn(&mut command)
 }
 
-/// Docker's books in a folder of the test's own, which goes with it.
+/// Docker's state in a folder of the test, which is removed when dropped.
 struct Docker(PathBuf);
 
 impl Docker {
@@ -31,7 +31,7 @@ impl Docker {
     fn enter(&self, id: &str, name: &str) {
         let folder = self.0.join("containers").join(id);
         fs::create_dir_all(&folder).unwrap();
-        // Docker writes it as a whole, too.
+        // Docker also replaces the file as a whole.
         fs::write(folder.join("new"), format!(r#"{{"ID":"{id}","Name":"/{name}","Config":{{}}}}"#)).unwrap();
         fs::rename(folder.join("new"), folder.join("config.v2.json")).unwrap();
     }
@@ -43,13 +43,13 @@ impl Drop for Docker {
     }
 }
 
-/// An id that no other test has, nor its first twelve digits.
+/// An id that no other test uses, nor its first twelve digits.
 fn id(digit: u32) -> String {
     format!("{digit:02x}{:08x}{:054x}", std::process::id(), 0)
 }
 
 #[test]
-fn a_kill_deep_in_a_container_is_the_container_s_by_name() {
+fn a_kill_deep_in_a_container_counts_for_the_container_by_name() {
     needs!(is_root(), "loading eBPF programs needs root");
     let docker = Docker(scratch());
     let id = id(1);
@@ -69,16 +69,16 @@ fn a_kill_deep_in_a_container_is_the_container_s_by_name() {
     let identity =
         [("workload", "docker/web"), ("kind", "container"), ("container_id", &id), ("cgroup", &container.path)];
     assert_eq!(exposition.values("headroom_workload_info", &identity), [1.0], "{}", exposition.text);
-    assert!(!exposition.text.contains("inner.scope"), "what is nested has no series of its own");
+    assert!(!exposition.text.contains("inner.scope"), "nested cgroups have no series of their own");
     let line = "in docker/web: a memory cgroup was at its limit";
     assert!(agent.log().contains(line), "{}", agent.log());
-    assert_eq!(told(agent.directory()), 1);
+    assert_eq!(reported(agent.directory()), 1);
     drop((inner, container));
     agent.stop();
 }
 
-/// Kills in `docker/web` of which a replay of the recording tells.
-fn told(directory: &Path) -> usize {
+/// Kills in `docker/web` that a replay of the recording reports.
+fn reported(directory: &Path) -> usize {
     let output = headroom("replay").arg("--events").arg(directory.join("record.jsonl")).output().unwrap();
     let events = String::from_utf8(output.stdout).unwrap();
     let named = |line: &&str| line.contains("oom_kill") && line.contains(r#""workload":"docker/web""#);
@@ -86,7 +86,7 @@ fn told(directory: &Path) -> usize {
 }
 
 #[test]
-fn a_name_that_comes_late_takes_the_counters_along() {
+fn a_name_that_appears_late_keeps_the_counters() {
     needs!(is_root(), "loading eBPF programs needs root");
     let docker = Docker(scratch());
     let id = id(2);

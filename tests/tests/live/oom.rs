@@ -1,5 +1,5 @@
-//! OOM kills in throwaway cgroups: what the agent says of them, beside what the kernel's log, its counters, and the test
-//! itself know.
+//! OOM kills in temporary cgroups: what the agent reports, compared with the kernel's log, its counters, and what the test
+//! did.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
@@ -25,7 +25,7 @@ fn provoke(arguments: &[&str]) -> Command {
     command
 }
 
-/// Starts it and waits until it says that it is ready.
+/// Starts it, and waits until it is ready.
 fn ready(cgroup: &Cgroup, arguments: &[&str]) -> Child {
     let mut child = cgroup.spawn(&mut provoke(arguments));
     await_ready(&mut child);
@@ -51,7 +51,7 @@ impl KernelLog {
         open().map_err(|error: std::io::Error| format!("/dev/kmsg: {error}"))
     }
 
-    /// The kernel's line on the killing of a process.
+    /// The kernel's line on the kill of a process.
     fn killed(&mut self, pid: u32) -> String {
         let wanted = format!("Killed process {pid} (");
         let deadline = Instant::now() + PATIENCE;
@@ -65,10 +65,10 @@ impl KernelLog {
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    assert!(Instant::now() < deadline, "the kernel does not log the killing of {pid}");
+                    assert!(Instant::now() < deadline, "the kernel did not log the kill of {pid}");
                     std::thread::sleep(std::time::Duration::from_millis(10));
                 }
-                // EPIPE: what was to be read next has been overwritten; the next read goes on behind it.
+                // EPIPE: the next message was overwritten; the next read continues after it.
                 Err(error) => assert_eq!(error.kind(), ErrorKind::BrokenPipe, "{error}"),
             }
         }
@@ -83,7 +83,7 @@ fn figure(line: &str, key: &str) -> i64 {
 }
 
 #[test]
-fn a_kill_is_told_as_the_kernel_log_tells_it() {
+fn a_kill_is_reported_as_in_the_kernel_log() {
     needs!(is_root(), "loading eBPF programs needs root");
     let log = KernelLog::open();
     needs!(log.is_ok(), log.as_ref().err().map_or("", String::as_str));
@@ -118,19 +118,19 @@ fn a_kill_is_told_as_the_kernel_log_tells_it() {
     assert!(line.contains("(the hog)"), "{line}");
     assert_eq!((figure(&line, "UID:"), figure(&line, "oom_score_adj:")), (12345, 321));
     let figures = [("anon-rss:", kill.anon_bytes), ("file-rss:", kill.file_bytes), ("shmem-rss:", kill.shmem_bytes)];
-    for (key, told) in figures {
-        let Some(told) = told else { panic!("{key} is not known") };
+    for (key, reported) in figures {
+        let Some(reported) = reported else { panic!("{key} is not known") };
         let logged = figure(&line, key) * 1024;
-        let off = (told as i64 - logged).abs();
-        eprintln!("{key} log {logged}, sample {told}");
-        assert!(logged > 4 * MIB as i64 && off * 20 <= logged, "{key} {told}, but {line}");
+        let off = (reported as i64 - logged).abs();
+        eprintln!("{key} log {logged}, sample {reported}");
+        assert!(logged > 4 * MIB as i64 && off * 20 <= logged, "{key} {reported}, but {line}");
     }
     let (peak, resident) = (kill.peak_bytes.unwrap(), figures.iter().filter_map(|(_, bytes)| *bytes).sum::<u64>());
     assert!(peak >= resident && peak <= 80 * MIB, "{peak}, {resident}");
 }
 
 #[test]
-fn the_victim_is_charged_and_not_the_one_who_asked() {
+fn the_kill_counts_for_the_victim_and_not_for_the_task_that_asked() {
     needs!(is_root(), "loading eBPF programs needs root");
     let agent = Agent::start("tick = \"100ms\"\n");
     let limited = Cgroup::new("limited");
@@ -139,7 +139,7 @@ fn the_victim_is_charged_and_not_the_one_who_asked() {
     let mut sleeper = ready(&victims, &["sleeper", "anon=52428800", "score=900", "comm=sleeper"]);
     let mut asker = askers.spawn(&mut provoke(&["hog", "anon=41943040", "comm=asker"]));
     assert!(was_killed(&mut sleeper));
-    // A kernel may have killed it as well, for what the sleeper held is not free at once.
+    // The kernel may have killed it as well, since the sleeper's memory is not free at once.
     let asker_died = was_killed(&mut asker);
 
     let kills = |cgroup: &Cgroup| (cgroup.path.clone(), cgroup.kills());
@@ -154,7 +154,7 @@ fn the_victim_is_charged_and_not_the_one_who_asked() {
     }
 
     let (victim_id, asker_id, limited_id) = (victims.memory_id(), askers.memory_id(), limited.memory_id());
-    let told = limit_probe(&agent);
+    let reported = limit_probe(&agent);
     let kill = only_kill_of(&agent.samples(), sleeper.id());
     assert_eq!((kill.comm.as_str(), kill.score_adj), ("sleeper", 900));
     assert_eq!((kill.trigger_pid, kill.trigger_comm.as_str()), (asker.id(), "asker"));
@@ -162,10 +162,10 @@ fn the_victim_is_charged_and_not_the_one_who_asked() {
     assert_eq!(kill.scope, Scope::Memcg);
 
     let limit_kills = "headroom_oom_limit_kills_total";
-    let told = told || kill.limited.is_some();
-    assert_eq!(exposition.has(limit_kills, &[]), told, "the metric is there exactly if the kernel tells");
-    if told {
-        assert_eq!(kill.limited.unwrap().id, limited_id, "the limit was the parent's");
+    let reported = reported || kill.limited.is_some();
+    assert_eq!(exposition.has(limit_kills, &[]), reported, "the metric exists exactly if the kernel shows the limit");
+    if reported {
+        assert_eq!(kill.limited.unwrap().id, limited_id, "it was the parent's limit");
         assert_eq!(exposition.sum(limit_kills, &[("workload", &limited.path)]), all as f64);
         assert_eq!(exposition.sum(limit_kills, &[("workload", &victims.path)]), 0.0);
     }
@@ -177,7 +177,7 @@ fn limit_probe(agent: &Agent) -> bool {
     let attached = |probe: &str| {
         let states = |state| exposition.sum("headroom_probe_state", &[("probe", probe), ("state", state)]);
         let all = ["attached", "disabled", "unneeded", "unsupported", "failed"].map(states);
-        assert_eq!(all.iter().sum::<f64>(), 1.0, "{probe} is in one state: {all:?}");
+        assert_eq!(all.iter().sum::<f64>(), 1.0, "{probe} is in exactly one state: {all:?}");
         assert_eq!(all[1] + all[4], 0.0, "{probe} is neither disabled nor failed: {all:?}");
         all[0] == 1.0
     };
@@ -196,7 +196,7 @@ fn limit_probe(agent: &Agent) -> bool {
 }
 
 #[test]
-fn a_cgroup_that_lives_for_a_moment_is_named() {
+fn a_cgroup_that_exists_for_a_moment_is_named() {
     needs!(is_root(), "loading eBPF programs needs root");
     let agent = Agent::start("tick = \"100ms\"\n[workload]\ngrace = \"2s\"\n");
     let born = Instant::now();
@@ -206,11 +206,11 @@ fn a_cgroup_that_lives_for_a_moment_is_named() {
     let mut hog = cgroup.spawn(&mut provoke(&["hog", "anon=67108864"]));
     assert!(was_killed(&mut hog));
     drop(cgroup);
-    eprintln!("it lived for {:?}", born.elapsed());
+    eprintln!("it existed for {:?}", born.elapsed());
 
     let workload = [("workload", path.as_str())];
     agent.scrape_until("the kill", |exposition| exposition.sum(KILLS, &workload) == 1.0);
-    // The alert about it stays for longer.
+    // The alert about it stays longer.
     agent.scrape_until("the end of its series", |exposition| !exposition.has(KILLS, &workload));
     assert!(agent.log().contains(&format!("in {path}: a memory cgroup was at its limit")), "{}", agent.log());
 
@@ -235,8 +235,8 @@ fn a_process_of_many_threads_is_killed_once() {
         let kernel = cgroup.kills() as f64;
         agent.scrape_until("the kill", |exposition| exposition.sum(KILLS, &workload) >= kernel);
         assert_eq!(agent.settle().sum(KILLS, &workload), kernel);
-        let told = format!(" in {}: a memory cgroup was at its limit", cgroup.path);
-        assert_eq!(agent.log().matches(&told).count() as f64, kernel);
+        let reported = format!(" in {}: a memory cgroup was at its limit", cgroup.path);
+        assert_eq!(agent.log().matches(&reported).count() as f64, kernel);
         eprintln!("marks of {}: {}", hog.id(), kills_of(&agent.samples(), hog.id()).len());
     }
 }

@@ -1,4 +1,4 @@
-//! The agent as a process: its privileges, its endpoint, its configuration, and what it puts up with.
+//! The agent as a process: its privileges, its endpoint, its configuration, and how it handles disturbances.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -20,7 +20,7 @@ use rustix::process::Signal;
 const CONFIG: &str = "tick = \"100ms\"\n";
 const RUNS: &str = "headroom_bpf_runs_total";
 
-/// CAP_DAC_READ_SEARCH, CAP_PERFMON and CAP_BPF, by their numbers in include/uapi/linux/capability.h.
+/// CAP_DAC_READ_SEARCH, CAP_PERFMON and CAP_BPF, with their numbers in include/uapi/linux/capability.h.
 const KEPT: u64 = 1 << 2 | 1 << 38 | 1 << 39;
 const CAP_SYS_RESOURCE: u64 = 1 << 24;
 
@@ -31,7 +31,7 @@ fn status(process: &str, name: &str) -> String {
     line.trim_start_matches(':').trim().to_owned()
 }
 
-/// A set of capabilities of a process, as /proc tells.
+/// A set of capabilities of a process, from /proc.
 fn capabilities(process: &str, set: &str) -> u64 {
     u64::from_str_radix(&status(process, set), 16).unwrap()
 }
@@ -45,7 +45,7 @@ fn once_attached_it_keeps_only_the_capabilities_it_needs() {
     needs!(is_root(), "programs need root");
     let agent = Agent::start(CONFIG);
     let pid = agent.pid().to_string();
-    // What this test has not got itself cannot have been given.
+    // Capabilities that this test does not have cannot be passed on.
     let expected = KEPT & capabilities("self", "CapEff");
     for set in ["CapEff", "CapPrm"] {
         assert_eq!(capabilities(&pid, set), expected, "{set}");
@@ -58,13 +58,13 @@ fn once_attached_it_keeps_only_the_capabilities_it_needs() {
         let thread = thread.unwrap().file_name().into_string().unwrap();
         assert_eq!(capabilities(&format!("{pid}/task/{thread}"), "CapEff"), expected, "thread {thread}");
     }
-    // With that, everything still works.
+    // With these, everything still works.
     let exposition = agent.settle();
     assert_eq!(exposition.sum("headroom_source_up", &[("source", "kernel")]), 1.0, "{}", exposition.text);
 }
 
-/// Tries what is forbidden, in the agent's place if one is given: with the same sets of capabilities, then another program.
-/// Gives the capabilities that were left, and of each attempt its name, the capability that it takes, and the errno.
+/// Tries forbidden operations in another program, with the agent's sets of capabilities if one is given. Returns the remaining
+/// capabilities, and for each attempt its name, the capability that it needs, and the errno.
 fn attempts(file: &Path, other: u32, agent: Option<&Agent>) -> (u64, Vec<(String, Capability, i32)>) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_provoke"));
     let node = file.with_extension("node");
@@ -100,7 +100,7 @@ fn attempts(file: &Path, other: u32, agent: Option<&Agent>) -> (u64, Vec<(String
 }
 
 #[test]
-fn in_its_place_nothing_can_be_done_that_it_has_no_business_doing() {
+fn with_the_agents_capabilities_nothing_else_can_be_done() {
     needs!(is_root(), "programs need root");
     let agent = Agent::start(CONFIG);
     let pid = agent.pid().to_string();
@@ -108,13 +108,13 @@ fn in_its_place_nothing_can_be_done_that_it_has_no_business_doing() {
     assert_eq!(capabilities(&pid, "CapBnd") & capabilities("self", "CapEff"), expected);
     assert_eq!(status(&pid, "NoNewPrivs"), "1");
 
-    // Somebody else's file, and somebody else.
+    // A file and a process of another user.
     let file = agent.directory().join("others");
     fs::write(&file, "secret").unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     std::os::unix::fs::chown(&file, Some(65534), Some(65534)).unwrap();
     let mut other = Command::new(env!("CARGO_BIN_EXE_provoke"));
-    // Its cgroup ends it, however the test ends.
+    // The cgroup kills it, however the test ends.
     let cgroup = Cgroup::new("other");
     let mut other = cgroup.spawn(other.args(["sleeper", "uid=65534"]).stdout(Stdio::piped()));
     let mut line = String::new();
@@ -122,7 +122,7 @@ fn in_its_place_nothing_can_be_done_that_it_has_no_business_doing() {
     assert_eq!(line, "ready\n");
 
     let (left, tried) = attempts(&file, other.id(), Some(&agent));
-    // Not even another program as root has more.
+    // Running another program as root adds none.
     assert_eq!(left, expected);
     let refused = |errno: i32| [libc::EPERM, libc::EACCES].contains(&errno);
     for (name, capability, errno) in &tried {
@@ -130,7 +130,7 @@ fn in_its_place_nothing_can_be_done_that_it_has_no_business_doing() {
         let held = expected & capability.bitmask() != 0;
         assert!(if held { *errno == 0 } else { refused(*errno) || *errno == libc::ENOSYS }, "{name}: {errno}");
     }
-    // The witness that it is for want of the capability: with it, the same is not refused.
+    // The proof that the capability is missing: with it, the same operation is not refused.
     let (left, tried) = attempts(&file, other.id(), None);
     let mut proven = 0;
     for (name, capability, errno) in tried.iter().filter(|(_, capability, _)| left & capability.bitmask() != 0) {
@@ -138,15 +138,15 @@ fn in_its_place_nothing_can_be_done_that_it_has_no_business_doing() {
         proven += 1;
     }
     eprintln!("{proven} of {} attempts are not refused to those with their capabilities", tried.len());
-    assert!(proven >= 5, "this root can do next to nothing itself");
+    assert!(proven >= 5, "root itself can do next to nothing here");
     other.kill().unwrap();
     other.wait().unwrap();
 }
 
 #[test]
-fn its_oom_score_is_what_is_configured_or_it_says_why_not() {
+fn its_oom_score_is_as_configured_or_it_logs_why_not() {
     needs!(is_root(), "programs need root");
-    // Anybody may make himself a likelier victim.
+    // Every process may raise its own score.
     let agent = Agent::start(&format!("{CONFIG}oom_score_adj = 100\n"));
     assert_eq!(score(agent.pid()), 100);
     agent.stop();
@@ -180,7 +180,7 @@ fn the_environment_configures_it() {
 }
 
 #[test]
-fn it_says_that_it_is_ready_and_healthy() {
+fn it_reports_that_it_is_ready_and_healthy() {
     needs!(is_root(), "programs need root");
     let agent = Agent::start(CONFIG);
     for path in ["/-/ready", "/-/healthy"] {
@@ -190,7 +190,7 @@ fn it_says_that_it_is_ready_and_healthy() {
     assert!(get(&agent.address, "/nowhere", "").starts_with("HTTP/1.1 404"));
 }
 
-/// Faults of a process of this test's making: programs have run, whatever else happens on the machine.
+/// Page faults, so that programs have run whatever else happens on the machine.
 fn touch() {
     let cgroup = Cgroup::new("process");
     let verb = ["touch", "write", "2000"];
@@ -200,7 +200,7 @@ fn touch() {
 }
 
 #[test]
-fn the_programs_runs_are_measured_for_as_long_as_is_configured() {
+fn runs_of_programs_are_measured_for_the_configured_time() {
     needs!(is_root(), "programs need root");
     let agent = Agent::start(&format!("{CONFIG}[kernel]\nmeasure = \"1h\"\n"));
     touch();
@@ -210,7 +210,7 @@ fn the_programs_runs_are_measured_for_as_long_as_is_configured() {
     eprintln!("fault_user: {runs} runs, {:.0} ns each", seconds / runs * 1e9);
     assert!(runs >= 2000.0 && seconds > 0.0, "{runs} runs, {seconds} s");
     assert!(exposition.sum(RUNS, &[("program", "cgroup_mkdir")]) >= 1.0);
-    // What is not attached has no runs.
+    // A program that is not attached has no runs.
     assert!(!exposition.has(RUNS, &[("program", "fault_any")]));
     agent.stop();
 
@@ -222,9 +222,9 @@ fn the_programs_runs_are_measured_for_as_long_as_is_configured() {
 }
 
 #[test]
-fn the_programs_debug_messages_are_logged_on_demand() {
+fn debug_messages_of_programs_are_logged_on_request() {
     needs!(is_root(), "programs need root");
-    let told = |flag: &[&str]| {
+    let reported = |flag: &[&str]| {
         let mut agent = Agent::spawn(CONFIG, |command| {
             command.args(flag);
         });
@@ -237,15 +237,15 @@ fn the_programs_debug_messages_are_logged_on_demand() {
         agent.stop();
         log.contains(&format!("cgroup {id}: event 1,"))
     };
-    assert!(told(&["--kernel-debug"]));
-    assert!(!told(&[]));
+    assert!(reported(&["--kernel-debug"]));
+    assert!(!reported(&[]));
 }
 
 #[test]
-fn a_record_on_a_full_disk_costs_samples_and_says_so() {
+fn a_record_on_a_full_disk_loses_samples_and_reports_it() {
     needs!(is_root(), "programs need root");
     needs!(Path::new("/dev/full").exists(), "no /dev/full");
-    // The library waits for the record; here the record is lost, so that the exposition must do.
+    // The helpers wait for the record, which is lost here, so only the exposition can be used.
     let mut agent = Agent::spawn_recording(CONFIG, "/dev/full".as_ref(), |_| {});
     agent.await_ready();
     let lost = |exposition: &Exposition| exposition.sum("headroom_lost_total", &[("stage", "record")]);
@@ -257,12 +257,12 @@ fn a_record_on_a_full_disk_costs_samples_and_says_so() {
 }
 
 #[test]
-fn after_a_pause_it_goes_on() {
+fn after_a_pause_it_continues() {
     needs!(is_root(), "programs need root");
     let agent = Agent::start(CONFIG);
     agent.settle();
     agent.signal(Signal::STOP);
-    // Longer than what counts as hanging: ten ticks.
+    // Longer than ten ticks, which count as hanging.
     std::thread::sleep(Duration::from_secs(3));
     let cgroup = Cgroup::new("pause");
     let verb = ["touch", "write", "3000"];
@@ -270,7 +270,7 @@ fn after_a_pause_it_goes_on() {
     let (minor, _) = provocation.report();
     agent.signal(Signal::CONT);
     let exposition = agent.settle();
-    // What happened meanwhile was counted by the kernel.
+    // The kernel kept counting meanwhile.
     let faults = exposition.sum("headroom_workload_page_faults_total", &[("workload", &cgroup.path)]);
     assert!(faults >= minor as f64, "{faults} of {minor}");
     assert!(get(&agent.address, "/-/healthy", "").starts_with("HTTP/1.1 200"));

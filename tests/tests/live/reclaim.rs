@@ -1,4 +1,4 @@
-//! Reclaim, kswapd and compaction, provoked on this machine without harm: what the agent counts, beside the clock, the
+//! Reclaim, kswapd and compaction, provoked on this machine without harm: the agent's counts, compared with the clock, the
 //! kernel's own counters, and what the test did.
 
 use std::fs::{self, File};
@@ -19,7 +19,7 @@ use collector_tests::process::{meminfo, vmstat};
 use collector_tests::record::lost;
 use collector_tests::require::is_root;
 use collector_tests::sysctl::Sysctl;
-use collector_tests::{about, needs};
+use collector_tests::{applies, needs};
 
 const STALLS: &str = "headroom_workload_reclaim_stalls_total";
 const STALL_SECONDS: &str = "headroom_workload_reclaim_stall_seconds_total";
@@ -34,7 +34,7 @@ fn provoke(arguments: &[&str]) -> Command {
     command
 }
 
-/// A file of holes: reading it fills the page cache with clean pages, at the speed of memory.
+/// A sparse file: reading it fills the page cache with clean pages, at the speed of memory.
 struct Sparse {
     directory: PathBuf,
 }
@@ -54,7 +54,7 @@ impl Sparse {
         format!("file={}", self.path().display())
     }
 
-    /// The pages of a file in memory cannot be dropped: reading such a one provokes nothing.
+    /// Pages of a file in memory cannot be dropped: reading it would not provoke reclaim.
     fn is_on_disk(&self) -> bool {
         const IN_MEMORY: [i64; 2] = [0x0102_1994, 0x8584_58f6]; // tmpfs, ramfs (include/uapi/linux/magic.h)
         !IN_MEMORY.contains(&(rustix::fs::statfs(self.path()).unwrap().f_type as i64))
@@ -67,7 +67,7 @@ impl Drop for Sparse {
     }
 }
 
-/// Drops the page cache that a test filled.
+/// When dropped, drops the page cache that a test filled.
 struct DropCaches;
 
 impl Drop for DropCaches {
@@ -76,7 +76,7 @@ impl Drop for DropCaches {
     }
 }
 
-/// The kernel's own count of charges that went over the limit.
+/// The kernel's own count of charges over the limit.
 fn limit_hits(cgroup: &Cgroup) -> u64 {
     let read = |file: &str| fs::read_to_string(cgroup.memory().join(file)).unwrap();
     let text = if cgroup.is_v2() { read("memory.events") } else { format!("max {}", read("memory.failcnt")) };
@@ -106,29 +106,29 @@ fn a_workload_over_its_limit_stalls_no_longer_than_it_ran() {
     eprintln!("{stalls} stalls of {seconds} s in {wall:?}, {reclaimed} bytes; host {host_count}, {host_sum} s");
     assert!(stalls > 0.0 && seconds > 0.0);
     assert!(seconds <= wall.as_secs_f64(), "{seconds} s in {wall:?}");
-    // A charge that does not fit is tried again in a smaller batch before anything is reclaimed for it.
+    // A charge that does not fit is first retried in a smaller batch, without reclaim.
     let hits = limit_hits(&cgroup) as f64;
     eprintln!("the limit was hit {hits} times");
     assert!(stalls <= hits && hits <= 4.0 * stalls, "{stalls} stalls, but the limit was hit {hits} times");
     assert!(host_count >= stalls && host_sum >= seconds - 1e-6);
-    // Eight rounds of twice the limit: at the least, half of what was read had to go again.
+    // Eight rounds of twice the limit: at least half of what was read had to be reclaimed.
     assert!(reclaimed >= (512 * MIB) as f64, "{reclaimed}");
     let others: f64 = exposition.sum(STALLS, &labels[1..]) - stalls;
-    assert_eq!(host_count, stalls + others, "the host's are the sum of the workloads'");
+    assert_eq!(host_count, stalls + others, "the host's count is the sum of the workloads'");
 
     let samples = agent.stop();
-    let (mut counted, mut told, mut told_ns, mut in_histogram, mut told_by_host) = (0, 0, 0, 0, 0);
+    let (mut counted, mut reported, mut reported_ns, mut in_histogram, mut reported_by_host) = (0, 0, 0, 0, 0);
     for sample in &samples {
         match &sample.reading {
             Reading::Reclaim(Reclaim::Counts { cgroup: Some(cgroup), kind: Kind::Memcg, stalls, .. }) => {
                 counted += if cgroup.id == id { *stalls } else { 0 };
             }
             Reading::Reclaim(Reclaim::Stall(stall)) if stall.kind == Kind::Memcg => {
-                told_by_host += 1;
+                reported_by_host += 1;
                 if stall.cgroup.is_some_and(|cgroup| cgroup.id == id) {
                     assert_eq!(stall.comm, "provoke");
-                    told += 1;
-                    told_ns += stall.ns;
+                    reported += 1;
+                    reported_ns += stall.ns;
                 }
             }
             Reading::Reclaim(Reclaim::Time { kind: Kind::Memcg, histogram }) => {
@@ -137,14 +137,17 @@ fn a_workload_over_its_limit_stalls_no_longer_than_it_ran() {
             _ => {}
         }
     }
-    assert_eq!(counted as f64, stalls, "the record is the scrape");
+    assert_eq!(counted as f64, stalls, "record and scrape agree");
     let lost = lost(&samples, Stage::RingBulk);
-    eprintln!("{counted} counted, {told} told one by one, {lost} lost; host {in_histogram}, {told_by_host}");
+    eprintln!("{counted} counted, {reported} sent as records, {lost} lost; host {in_histogram}, {reported_by_host}");
     if lost == 0 {
-        assert_eq!(told, counted, "every stall is over a threshold of nothing");
-        assert!((told_ns as f64 / 1e9 - seconds).abs() < 1e-6, "{told_ns} ns told, {seconds} s counted");
+        assert_eq!(reported, counted, "every stall is over a threshold of zero");
+        assert!((reported_ns as f64 / 1e9 - seconds).abs() < 1e-6, "{reported_ns} ns reported, {seconds} s counted");
     } else {
-        assert!(told < counted && counted - told <= lost, "{counted} counted, {told} told, {lost} lost");
+        assert!(
+            reported < counted && counted - reported <= lost,
+            "{counted} counted, {reported} reported, {lost} lost"
+        );
     }
 }
 
@@ -159,7 +162,7 @@ fn kswapd_is_awake_while_it_frees_the_page_cache() {
     let _clean = DropCaches;
     let begun = Instant::now();
     {
-        // It wakes when less than 30 % is free, and not only when next to nothing is.
+        // It wakes when less than 30 % is free, instead of only when next to nothing is.
         let _early = Sysctl::set("watermark_scale_factor", 3000, Duration::from_secs(120));
         fill(&sparse, total, || vmstat("pgscan_kswapd") > scanned);
     }
@@ -176,10 +179,10 @@ fn kswapd_is_awake_while_it_frees_the_page_cache() {
     assert!(wakes >= 1.0 && exposition.has(AWAKE, &[("node", "0")]));
 }
 
-/// How often direct reclaim is tried to be provoked.
+/// Attempts to provoke direct reclaim.
 const ATTEMPTS: usize = 10;
 
-/// Reads on until `enough`, but no more than the whole of the memory and a half; two at once, for it is much.
+/// Reads until `enough`, but at most one and a half times the memory; with two readers, since it is much.
 fn fill(sparse: &Sparse, total: u64, enough: impl Fn() -> bool + Sync) {
     let file = File::open(sparse.path()).unwrap();
     let half = |begin: u64| {
@@ -198,10 +201,10 @@ fn fill(sparse: &Sparse, total: u64, enough: impl Fn() -> bool + Sync) {
 }
 
 #[test]
-fn direct_reclaim_stalls_whoever_reads_on() {
+fn direct_reclaim_stalls_the_task_that_reads() {
     needs!(is_root(), "loading eBPF programs needs root");
     let total = meminfo("MemTotal");
-    about!(total >= 8 << 30, "too little memory to raise the kernel's reserve without harm");
+    applies!(total >= 8 << 30, "too little memory to raise the kernel's reserve without harm");
     let sparse = Sparse::new(2 * total);
     needs!(sparse.is_on_disk(), "the temporary directory is in memory: set TMPDIR");
     let before = vmstat("allocstall");
@@ -209,18 +212,18 @@ fn direct_reclaim_stalls_whoever_reads_on() {
     let cgroup = Cgroup::new("direct");
     let _clean = DropCaches;
     fill(&sparse, total, || meminfo("MemFree") < 3 << 29);
-    // Whoever reclaims must find enough at once: clean pages of the file, several times what the reserve is raised by.
+    // Reclaim must find enough at once: clean pages of the file, several times the increase of the reserve.
     let clean = meminfo("Active(file)") + meminfo("Inactive(file)") - meminfo("Dirty");
     assert!(clean > 4 << 30, "the page cache did not fill: {clean}");
 
     let stalled = vmstat("allocstall");
-    // Another file, for of the first everything is in the cache.
+    // Another file, since all of the first one is in the cache.
     let more = Sparse::new(total);
     let mut reader = cgroup.spawn(&mut provoke(&["thrash", &more.argument(), "threads=4"]));
     let begun = Instant::now();
-    // On a busy machine the reader may not get to run while it is scarce: once more then.
+    // On a busy machine the reader may not run while memory is scarce: then retry.
     for _ in 0..ATTEMPTS {
-        // A little more than is free: everybody has to free some, for a moment.
+        // A little more than is free: every task has to reclaim, for a moment.
         let reserve = (meminfo("MemFree") + 1024 * MIB) / 1024;
         let _reserve = Sysctl::set("min_free_kbytes", reserve, Duration::from_secs(5));
         let scarce = Instant::now();
@@ -245,15 +248,15 @@ fn direct_reclaim_stalls_whoever_reads_on() {
     let lost = exposition.sum("headroom_lost_total", &[("stage", "stopwatch")]);
     eprintln!("kernel {kernel}, host {host}, reader {own_stalls} of {seconds} s in {wall:?}, lost {lost}");
     assert!(host >= 1.0 && own_stalls >= 1.0);
-    // The kernel counts once more where it tries again within one stall.
-    assert!(host <= kernel as f64, "{host} told, {kernel} counted by the kernel");
-    assert!(host + lost >= kernel as f64 / 2.0, "{host} told, {lost} lost, {kernel} counted by the kernel");
-    assert_eq!(exposition.sum(STALLS, &direct), host, "the host's are the sum of the workloads'");
+    // The kernel counts again where it retries within one stall.
+    assert!(host <= kernel as f64, "{host} reported, {kernel} counted by the kernel");
+    assert!(host + lost >= kernel as f64 / 2.0, "{host} reported, {lost} lost, {kernel} counted by the kernel");
+    assert_eq!(exposition.sum(STALLS, &direct), host, "the host's count is the sum of the workloads'");
     assert!(seconds <= 4.0 * wall.as_secs_f64(), "four threads, {seconds} s in {wall:?}");
 }
 
 #[test]
-fn who_compacts_is_stalled_by_it() {
+fn the_task_that_compacts_is_stalled() {
     needs!(is_root(), "loading eBPF programs needs root");
     needs!(Path::new("/proc/sys/vm/compact_memory").exists(), "this kernel cannot compact memory");
     let agent = Agent::start("tick = \"100ms\"\n[kernel]\nstall = \"0s\"\n");
@@ -264,7 +267,7 @@ fn who_compacts_is_stalled_by_it() {
     let begun = Instant::now();
     let deadline = begun + PATIENCE;
     let mut rounds = 0;
-    // With nothing to move there is nothing to see: once more then.
+    // With nothing to move there is nothing to count: then retry.
     while scanned() == before && Instant::now() < deadline {
         assert!(cgroup.spawn(&mut provoke(&["compact"])).wait().unwrap().success());
         rounds += 1;
@@ -280,12 +283,15 @@ fn who_compacts_is_stalled_by_it() {
     eprintln!("{rounds} writes, {stalls} stalls of {seconds} s in {wall} s; host {host}");
     assert!(stalls >= 1.0 && host >= stalls);
     assert!(seconds > 0.0 && seconds <= wall, "{seconds} s in {wall} s");
-    let told = |sample: &&Sample| match &sample.reading {
+    let reported = |sample: &&Sample| match &sample.reading {
         Reading::Compaction(Compaction::Stall(stall)) => stall.cgroup.is_some_and(|cgroup| cgroup.id == id),
         _ => false,
     };
     let samples = agent.stop();
     let lost = lost(&samples, Stage::RingBulk);
-    let told = samples.iter().filter(told).count() as u64;
-    assert!(told <= stalls as u64 && told + lost >= stalls as u64, "{told} told, {lost} lost, {stalls} counted");
+    let reported = samples.iter().filter(reported).count() as u64;
+    assert!(
+        reported <= stalls as u64 && reported + lost >= stalls as u64,
+        "{reported} reported, {lost} lost, {stalls} counted"
+    );
 }

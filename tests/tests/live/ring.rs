@@ -1,5 +1,5 @@
-//! A ring that is far too small for what happens: what was produced is received or counted as lost, to the last one, and
-//! nothing of it keeps an OOM kill from being heard of. And what the agent records is what it publishes.
+//! A ring that is far too small for the load: every record is received or counted as lost, and none of this delays an OOM
+//! kill. And the agent publishes what it records.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -21,11 +21,11 @@ use rustix::process::Signal;
 
 const MIB: u64 = 1 << 20;
 
-/// A buffer that direct IO takes.
+/// A buffer for direct IO.
 #[repr(C, align(4096))]
 struct Aligned([u8; 4096]);
 
-/// Reads from a device itself, 4 KiB at a time.
+/// Reads from a device past the page cache, 4 KiB at a time.
 fn read_directly(device: &Path, reads: u64) {
     let device = OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(device).unwrap();
     let mut buffer = Aligned([0; 4096]);
@@ -42,7 +42,7 @@ fn oom_kill(cgroup: &Cgroup) -> u32 {
     hog.id()
 }
 
-/// All IO since the agent started: what the kernel side counted, what was received one by one, and what was lost.
+/// All IO since the agent started: counted in the kernel, received as records, and lost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Tally {
     counted: u64,
@@ -66,7 +66,7 @@ fn tallies(samples: &[Sample]) -> Vec<Tally> {
     rounds
 }
 
-/// What was counted, and what was received one by one, of one device.
+/// IO of one device: counted, and received as records.
 fn of_device(samples: &[Sample], name: &str) -> (u64, u64) {
     let named = |sample: &Sample| match &sample.reading {
         Reading::Block(Block::Name { device, name: given }) if given == name => Some(*device),
@@ -87,17 +87,17 @@ fn of_device(samples: &[Sample], name: &str) -> (u64, u64) {
 }
 
 #[test]
-fn what_a_full_ring_drops_is_counted_to_the_last_and_the_kill_arrives() {
+fn every_record_that_a_full_ring_drops_is_counted_and_the_kill_arrives() {
     needs!(is_root(), "loading eBPF programs needs root");
     const READS: u64 = 1000;
     let directory = scratch();
     let device = Loop::new(&directory, 8 * MIB);
     needs!(device.is_ok(), device.as_ref().err().map_or("", String::as_str));
     let device = device.unwrap();
-    // Let udev and its like have their look at the new device first.
+    // Let udev and others read the new device first.
     std::thread::sleep(std::time::Duration::from_millis(500));
     let before = device.stats();
-    // Every IO is sent one by one; nothing else goes through this ring.
+    // Every IO is sent as a record; nothing else uses this ring.
     let config = "tick = \"100ms\"\n[kernel]\nbulk_ring = 4096\nslow_io = \"0s\"\nstall = \"1h\"\n";
     let agent = Agent::start(config);
     let cgroup = Cgroup::new("burst");
@@ -116,7 +116,7 @@ fn what_a_full_ring_drops_is_counted_to_the_last_and_the_kill_arrives() {
     agent.settle();
     let reads = device.stats().reads - before.reads;
     assert!(reads >= READS, "{reads} reads");
-    // The rings are read before the counters: between the two an IO may end. In some round none does.
+    // The rings are read before the counters, and an IO may complete in between. In some round none does.
     let deadline = Instant::now() + PATIENCE;
     let samples = loop {
         let samples = agent.samples();
@@ -131,7 +131,7 @@ fn what_a_full_ring_drops_is_counted_to_the_last_and_the_kill_arrives() {
     };
     let (counted, received) = of_device(&samples, &device.name);
     eprintln!("{}: {reads} by diskstats, {counted} counted, {received} received", device.name);
-    assert_eq!(counted, reads, "the kernel side counts what the kernel counts");
+    assert_eq!(counted, reads, "the program counts what the kernel counts");
     assert!(received < reads, "the ring did not overflow");
 
     let samples = agent.stop();
@@ -145,7 +145,7 @@ fn what_a_full_ring_drops_is_counted_to_the_last_and_the_kill_arrives() {
 }
 
 #[test]
-fn the_record_replayed_is_what_was_published() {
+fn the_replayed_record_equals_what_was_published() {
     needs!(is_root(), "loading eBPF programs needs root");
     let agent = Agent::start("tick = \"1s\"\n[kernel]\nmeasure = \"0s\"\n");
     let cgroup = Cgroup::new("replayed");
@@ -158,8 +158,8 @@ fn the_record_replayed_is_what_was_published() {
     let total = |exposition: &Exposition| exposition.sum("headroom_samples_total", &[]);
     let directory = scratch();
     let deadline = Instant::now() + PATIENCE;
-    // The record is written at the end of each round. Between two rounds, if nothing was sent meanwhile, it holds exactly
-    // the samples that the exposition was made of.
+    // The record is written at the end of each round. Between two rounds, if no record came meanwhile, it holds exactly
+    // the samples in the exposition.
     let (exposition, record) = loop {
         let exposition = agent.scrape();
         let record = std::fs::read_to_string(agent.directory().join("record.jsonl")).unwrap();

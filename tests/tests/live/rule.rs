@@ -1,4 +1,4 @@
-//! Rules against the live kernel: a cgroup that comes near its limit and leaves it again, in the log and in the metrics.
+//! Rules with the live kernel: a cgroup that comes close to its limit and recovers, in the log and in the metrics.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -12,7 +12,7 @@ use rustix::process::Signal;
 
 const MIB: u64 = 1 << 20;
 
-/// Dropped, it is killed.
+/// When dropped, it is killed.
 struct Holder(Child);
 
 impl Drop for Holder {
@@ -23,7 +23,7 @@ impl Drop for Holder {
 }
 
 #[test]
-fn an_alert_fires_near_the_limit_and_is_over_away_from_it() {
+fn an_alert_fires_near_the_limit_and_resolves_away_from_it() {
     needs!(is_root(), "loading eBPF programs needs root");
     let cgroup = Cgroup::new("rule");
     cgroup.limit(64 * MIB);
@@ -48,7 +48,7 @@ fn an_alert_fires_near_the_limit_and_is_over_away_from_it() {
     agent.scrape_until("the alert is over", |page| !page.has("headroom_alerts", &labels));
     await_log(&agent, &sentence, "Resolved");
 
-    // The same samples give the same alerts.
+    // Replaying the same samples gives the same alerts.
     let record = agent.directory().join("record.jsonl");
     let (config, copy) = (agent.directory().join("headroom.toml"), agent.directory().join("copy.jsonl"));
     agent.signal(Signal::STOP);
@@ -57,11 +57,11 @@ fn an_alert_fires_near_the_limit_and_is_over_away_from_it() {
     let output = replay.arg("--events").arg("--config").arg(&config).arg(&copy).output().unwrap();
     agent.signal(Signal::CONT);
     let events = String::from_utf8(output.stdout).unwrap();
-    let told = |state: &str| {
+    let reported = |state: &str| {
         let line = |line: &&str| line.contains(&sentence) && line.contains(&format!("\"state\":\"{state}\""));
         events.lines().filter(line).count()
     };
-    assert_eq!((told("firing"), told("resolved")), (1, 1), "{events}");
+    assert_eq!((reported("firing"), reported("resolved")), (1, 1), "{events}");
 }
 
 /// Waits for a line of the log with the sentence and the state.

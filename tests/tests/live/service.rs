@@ -1,4 +1,4 @@
-//! The agent as a service: what it tells the service manager, and what it does with no more than its unit allows.
+//! The agent as a service: its messages to the service manager, and what it can do with the capabilities of its unit.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -15,12 +15,12 @@ use rustix::process::{Pid, Signal, kill_process};
 
 const CONFIG: &str = "tick = \"100ms\"\n";
 
-/// What the agent said, until it said this.
+/// Messages of the agent up to this one.
 fn heard(socket: &UnixDatagram, wanted: &str) -> Vec<String> {
     let (mut heard, deadline) = (Vec::new(), Instant::now() + PATIENCE);
     socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
     while !heard.iter().any(|line| line == wanted) {
-        assert!(Instant::now() < deadline, "{wanted} was not said: {heard:?}");
+        assert!(Instant::now() < deadline, "{wanted} was not sent: {heard:?}");
         let mut buffer = [0; 1024];
         match socket.recv(&mut buffer) {
             Ok(length) => heard.extend(String::from_utf8_lossy(&buffer[..length]).lines().map(str::to_owned)),
@@ -32,7 +32,7 @@ fn heard(socket: &UnixDatagram, wanted: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_service_manager_hears_that_it_is_ready_alive_and_stopping() {
+fn the_service_manager_gets_ready_watchdog_and_stopping() {
     needs!(is_root(), "loading eBPF programs needs root");
     let folder = scratch();
     let path = folder.join("notify");
@@ -41,9 +41,9 @@ fn the_service_manager_hears_that_it_is_ready_alive_and_stopping() {
         command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "900000");
     });
     let first = heard(&socket, "READY=1");
-    assert_eq!(first, ["READY=1"], "nothing is said before it is ready");
+    assert_eq!(first, ["READY=1"], "nothing is sent before it is ready");
     agent.await_ready();
-    // One that hangs says nothing, and is restarted.
+    // An agent that hangs sends nothing, and is restarted.
     heard(&socket, "WATCHDOG=1");
     let pid = Pid::from_raw(agent.pid() as i32).unwrap();
     kill_process(pid, Signal::STOP).unwrap();
@@ -60,7 +60,7 @@ fn the_service_manager_hears_that_it_is_ready_alive_and_stopping() {
     fs::remove_dir_all(folder).unwrap();
 }
 
-/// The capabilities that the unit leaves.
+/// The capabilities that the unit allows.
 fn allowed() -> CapsHashSet {
     let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/systemd/headroom.service");
     let text = fs::read_to_string(unit).unwrap();
@@ -89,7 +89,7 @@ fn with_the_capabilities_of_its_unit_the_agent_sees_all_that_root_sees() {
         let gone: Vec<Capability> = caps::all().difference(&allowed).copied().collect();
         let drop = move || {
             for capability in &gone {
-                // One that this kernel does not know is not there to be dropped.
+                // A capability that this kernel does not know cannot be dropped.
                 // SAFETY: a system call with numbers alone.
                 unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(capability.index())) };
             }
@@ -101,7 +101,7 @@ fn with_the_capabilities_of_its_unit_the_agent_sees_all_that_root_sees() {
     agent.await_ready();
     let status = fs::read_to_string(format!("/proc/{}/status", agent.pid())).unwrap();
     let bounding = status.lines().find_map(|line| line.strip_prefix("CapBnd:\t")).unwrap();
-    // What this root was not given to begin with, it cannot leave either.
+    // Nor can it keep capabilities that this root did not have.
     let given = caps::read(None, CapSet::Bounding).unwrap();
     let bits: u64 = allowed.intersection(&given).map(|capability| capability.bitmask()).sum();
     assert_eq!(u64::from_str_radix(bounding, 16).unwrap(), bits);

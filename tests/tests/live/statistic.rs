@@ -1,4 +1,4 @@
-//! Statistics of workloads, against the kernel's files, against what the test's process took, and against getrusage(2).
+//! Statistics of workloads, compared with the kernel's files, what the test's process used, and getrusage(2).
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use collector_tests::exposition::Exposition;
 use collector_tests::loopback::Loop;
 use collector_tests::provocation::Provocation;
 use collector_tests::require::{is_root, skip};
-use collector_tests::{about, needs};
+use collector_tests::{applies, needs};
 
 const CONFIG: &str = "tick = \"100ms\"\n[workload]\nstat_interval = \"100ms\"\n";
 const MIB: u64 = 1 << 20;
@@ -30,7 +30,7 @@ impl Disk {
         device.map(|device| Disk(device, directory))
     }
 
-    /// Newer kernels count a device's IO for v1 only once it is limited in some cgroup.
+    /// Newer kernels count a device's IO for v1 only once some cgroup limits it.
     fn count_io(&self, cgroup: &Cgroup) {
         if !cgroup.is_v2() {
             let numbers = fs::read_to_string(Path::new("/sys/block").join(&self.0.name).join("dev")).unwrap();
@@ -46,10 +46,10 @@ impl Drop for Disk {
     }
 }
 
-/// A process that holds memory of each sort and has used CPU time, in these cgroups.
+/// A process in these cgroups that holds memory of each type and has used CPU time.
 struct Holder {
     provocation: Provocation,
-    /// CPU time since it joined, in seconds.
+    /// CPU time in seconds since it joined.
     cpu: f64,
     directory: PathBuf,
 }
@@ -61,7 +61,7 @@ impl Holder {
         let [anon, shmem, file, cpu] = [ANON, SHMEM, FILE, CPU_MS].map(|number| number.to_string());
         let path = directory.join("held");
         let verb = ["hold", &anon, &shmem, path.to_str().unwrap(), &file, &device, &cpu];
-        // The memory controller's last, so that joining the others is not charged.
+        // The memory controller comes last, so that joining the others is not charged.
         let procs: Vec<PathBuf> = cgroups.iter().rev().flat_map(|cgroup| cgroup.procs()).collect();
         let mut provocation = Provocation::start(env!("CARGO_BIN_EXE_provoke"), &verb, &procs);
         let (after, before) = provocation.report();
@@ -74,13 +74,13 @@ impl Holder {
     }
 }
 
-/// The one number of a file.
+/// The only number in a file.
 fn single(path: &Path) -> f64 {
     let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     text.trim().parse().unwrap_or_else(|error| panic!("{}: {error}: {text}", path.display()))
 }
 
-/// The sum of the numbers at the end of lines that hold this.
+/// Sum of the numbers at the end of lines that contain this key.
 fn keyed(path: &Path, key: &str) -> f64 {
     let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let lines = text.lines().filter(|line| line.contains(key));
@@ -101,7 +101,7 @@ fn metric(exposition: &Exposition, cgroup: &Cgroup, name: &str) -> f64 {
 }
 
 #[test]
-fn memory_is_what_was_taken_and_what_the_files_say() {
+fn memory_is_what_was_allocated_and_what_the_files_say() {
     needs!(is_root(), "cgroups and programs need root");
     let agent = Agent::start(CONFIG);
     let cgroup = Cgroup::everywhere("statistic");
@@ -125,7 +125,7 @@ fn memory_is_what_was_taken_and_what_the_files_say() {
     let text = fs::read_to_string(&stat).unwrap();
     let inactive: f64 = text.lines().find_map(|line| line.strip_prefix(&key)).unwrap().parse().unwrap();
     assert_near("working set", metric("memory_working_set_bytes"), single(&current) - inactive);
-    // On cgroup v2 the kernel has told this sum since 5.18.
+    // On cgroup v2 the kernel has this sum since 5.18.
     if !cgroup.is_v2() || text.lines().any(|line| line.starts_with("kernel ")) {
         assert!(metric("memory_kernel_bytes") > 0.0);
     }
@@ -158,7 +158,7 @@ fn cpu_pressure_and_io_are_what_the_kernel_says() {
     for (resource, file) in [("cpu", "cpu.pressure"), ("memory", "memory.pressure"), ("io", "io.pressure")] {
         let waiting = "headroom_workload_pressure_waiting_seconds_total";
         let file = cgroup.file(Controller::Pressure, file);
-        // No such file: pressure is not measured, and not to be seen.
+        // Without this file pressure is not measured, and there must be no metric.
         let Ok(text) = fs::read_to_string(&file) else {
             assert!(!exposition.has(waiting, &labels(("resource", resource))));
             continue;
@@ -167,18 +167,18 @@ fn cpu_pressure_and_io_are_what_the_kernel_says() {
         let now: f64 = some.rsplit('=').next().unwrap().parse::<f64>().unwrap() / 1e6;
         let seen = exposition.sum(waiting, &labels(("resource", resource)));
         assert!(exposition.has(waiting, &labels(("resource", resource))));
-        // The process does nothing any more.
+        // The process is idle now.
         assert_near(resource, seen, now);
     }
     holder.end();
 }
 
 #[test]
-fn cgroups_of_one_process_are_one_workload_wherever_they_are() {
+fn cgroups_of_one_process_in_several_hierarchies_are_one_workload() {
     needs!(is_root(), "cgroups and programs need root");
     let agent = Agent::start(CONFIG);
     let memory = Cgroup::only("joined-memory", Controller::Memory);
-    about!(!memory.is_v2(), "on cgroup v2 all controllers have the same cgroup");
+    applies!(!memory.is_v2(), "on cgroup v2 all controllers have the same cgroup");
     let cpuacct = Cgroup::only("joined-cpuacct", Controller::Cpuacct);
     let io = Cgroup::only("joined-io", Controller::Io);
     let Some(device) = Disk::new() else { return };
@@ -195,7 +195,7 @@ fn cgroups_of_one_process_are_one_workload_wherever_they_are() {
     assert_near("CPU", metric(&exposition, &memory, "cpu_seconds_total"), holder.cpu);
     let read = [("workload", memory.path.as_str()), ("operation", "read")];
     assert_near("bytes read", exposition.sum("headroom_workload_io_bytes_total", &read), FILE as f64);
-    // What the programs see of the joined cgroup is the workload's as well.
+    // What the programs count for the joined cgroup belongs to the workload as well.
     assert!(exposition.sum("headroom_workload_block_bytes_total", &read) > 0.0, "{}", exposition.text);
     for other in [&cpuacct, &io] {
         let labels = [("workload", other.path.as_str())];
@@ -206,7 +206,7 @@ fn cgroups_of_one_process_are_one_workload_wherever_they_are() {
 }
 
 #[test]
-fn cgroups_that_come_and_go_leave_no_descriptor_and_no_trouble() {
+fn cgroups_that_come_and_go_leave_no_descriptor_open_and_no_errors() {
     needs!(is_root(), "cgroups and programs need root");
     let agent = Agent::start("tick = \"20ms\"\n[workload]\nstat_interval = \"20ms\"\ngrace = \"0s\"\n");
     let before = agent.settle().sum("process_open_fds", &[]);
@@ -218,7 +218,7 @@ fn cgroups_that_come_and_go_leave_no_descriptor_and_no_trouble() {
         });
     }
     let exposition = agent.scrape_until("the end of all", |exposition| {
-        // The connection of this scrape.
+        // One more for the connection of this scrape.
         exposition.sum("process_open_fds", &[]) <= before + 1.0
     });
     assert_eq!(exposition.sum("headroom_source_up", &[("source", "cgroup")]), 1.0);

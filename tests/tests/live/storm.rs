@@ -1,5 +1,5 @@
-//! Pressure that lasts, and a GPU that is lost, as incidents: provoked for real, and compared with what the kernel says of
-//! pressure and with what the test did. The GPU is a stand-in's.
+//! Lasting pressure, and a lost GPU, as incidents: provoked for real, and compared with the kernel's pressure and what the test
+//! did. The GPU is a stand-in.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -19,11 +19,11 @@ use collector_tests::require::is_root;
 use serde_json::json;
 
 const MIB: u64 = 1 << 20;
-/// Alarms of one storm that the test waits for: the incident begins at the third.
+/// Pressure events of one storm that the test waits for: the incident starts at the third.
 const ALARMS: f64 = 4.0;
 /// Three of the kernel's windows, in nanoseconds.
 const WINDOWS: u64 = 6_000_000_000;
-/// The kernel looks for two seconds each time, and a storm is over after six.
+/// The kernel's window is two seconds, and a storm is over after six.
 const LONG: Duration = Duration::from_secs(120);
 
 fn provoke(cgroup: &Cgroup, arguments: &[&str]) -> Child {
@@ -31,7 +31,7 @@ fn provoke(cgroup: &Cgroup, arguments: &[&str]) -> Child {
     cgroup.spawn(command.args(arguments).stdout(Stdio::null()).stderr(Stdio::null()))
 }
 
-/// How long some task of the host has waited, in seconds, as the kernel says.
+/// How long some task of the host has waited, in seconds, according to the kernel.
 fn waited(resource: &str) -> f64 {
     let text = fs::read_to_string(format!("/proc/pressure/{resource}")).unwrap();
     let total = text.lines().next().unwrap().rsplit_once("total=").unwrap().1;
@@ -47,8 +47,8 @@ fn await_log(agent: &Agent, words: &[&str], patience: Duration) {
     }
 }
 
-/// The last incident of a kind that is complete, as it was told first and last.
-fn told(agent: Agent, kind: Kind) -> (Incident, Incident) {
+/// The last complete incident of a kind, as reported first and last.
+fn reported(agent: Agent, kind: Kind) -> (Incident, Incident) {
     let mut engine = Engine::new();
     let outcomes: Vec<Outcome> = agent.stop().iter().flat_map(|sample| engine.apply(sample)).collect();
     let incidents = outcomes.into_iter().filter_map(|outcome| match outcome {
@@ -62,7 +62,7 @@ fn told(agent: Agent, kind: Kind) -> (Incident, Incident) {
     (first.clone(), last.clone())
 }
 
-/// Has the host wait for a resource until the agent has heard of it often enough, then lets it calm down.
+/// Makes the host wait for a resource until the agent has reported it often enough, then stops.
 fn storm(resource: &'static str, kind: Kind, cgroup: &Cgroup, arguments: &[&str]) {
     let config = "tick = \"200ms\"\n[workload]\nstat_interval = \"1s\"\n[pressure]\nmemory_waiting = \"20ms\"\n\
                   memory_stalled = \"0s\"\nio_waiting = \"20ms\"\nio_stalled = \"0s\"\n";
@@ -78,7 +78,7 @@ fn storm(resource: &'static str, kind: Kind, cgroup: &Cgroup, arguments: &[&str]
     let most = waited(resource) - before;
     let name = if resource == "io" { "IO" } else { resource };
     await_log(&agent, &[kind.name(), " is complete: "], LONG);
-    let (first, last) = told(agent, kind);
+    let (first, last) = reported(agent, kind);
 
     eprintln!("{}\n{}: {}", last.title, last.cause.rule, last.cause.sentence);
     assert!(first.title.starts_with(&format!("Tasks of the host waited for {name}")), "{}", first.title);
@@ -86,13 +86,13 @@ fn storm(resource: &'static str, kind: Kind, cgroup: &Cgroup, arguments: &[&str]
     assert!(storm.stalls >= 3 && storm.stalls >= first.evidence.storm.as_ref().unwrap().stalls, "{storm:?}");
     let seconds = storm.waited_seconds.unwrap();
     assert!(seconds >= 3.0 * 0.02, "{seconds} s");
-    // Whose pressure the kernel tells of, where it does.
+    // The cgroup's pressure is only known if it has this file.
     let told_of = cgroup.procs().iter().any(|procs| procs.with_file_name("io.pressure").exists());
     if told_of {
         let ours = last.evidence.consumers.iter().find(|consumer| consumer.workload == cgroup.path);
         assert!(ours.and_then(|ours| ours.waiting_seconds) > Some(1.0), "{:#?}", last.evidence.consumers);
     }
-    // Unless others on this machine had begun before: then it is their storm, too, and longer than the test knows.
+    // Unless others on this machine started before: then the storm is also theirs, and longer than the test knows.
     if first.time > begun + WINDOWS {
         // What the agent's own start waited for is in the history, but not in what the test measured.
         assert!(seconds <= most + 10.0, "{seconds} s of {most} s");
@@ -103,9 +103,9 @@ fn storm(resource: &'static str, kind: Kind, cgroup: &Cgroup, arguments: &[&str]
 }
 
 #[test]
-fn waiting_for_memory_for_long_is_an_incident() {
+fn long_waits_for_memory_are_an_incident() {
     needs!(is_root(), "programs need root");
-    needs!(Path::new("/proc/pressure/memory").exists(), "this kernel keeps no pressure");
+    needs!(Path::new("/proc/pressure/memory").exists(), "this kernel does not measure pressure");
     let folder = scratch();
     let file = folder.join("sparse");
     File::create(&file).unwrap().set_len(256 * MIB).unwrap();
@@ -117,9 +117,9 @@ fn waiting_for_memory_for_long_is_an_incident() {
 }
 
 #[test]
-fn waiting_for_io_for_long_is_an_incident() {
+fn long_waits_for_io_are_an_incident() {
     needs!(is_root(), "programs need root");
-    needs!(Path::new("/proc/pressure/io").exists(), "this kernel keeps no pressure");
+    needs!(Path::new("/proc/pressure/io").exists(), "this kernel does not measure pressure");
     let folder = scratch();
     let file = folder.join("blocks");
     fs::write(&file, vec![7; 64 * MIB as usize]).unwrap();
@@ -131,27 +131,27 @@ fn waiting_for_io_for_long_is_an_incident() {
 }
 
 #[test]
-fn a_gpu_that_is_lost_is_an_incident_and_an_alert_with_who_held_it() {
+fn a_lost_gpu_is_an_incident_and_an_alert_with_the_workloads_that_held_it() {
     needs!(is_root(), "programs need root");
-    let (receiver, cgroup) = (Receiver::start(Answer::Well), Cgroup::new("held"));
+    let (receiver, cgroup) = (Receiver::start(Answer::Accept), Cgroup::new("held"));
     let holder = cgroup.spawn(Command::new("sleep").arg("600")).id();
     let mut nvml = host(&["GPU-a", "GPU-b"]);
     nvml.scenario["gpus"][0]["processes"] = json!([{"pid": holder, "bytes": 3u64 << 30}]);
-    nvml.tell();
+    nvml.apply();
     let agent = nvml.agent_with(&format!("[[sink.webhook]]\nurl = {:?}\n", receiver.url()));
     let held = [("uuid", "GPU-a"), ("workload", cgroup.path.as_str())];
     agent.scrape_until("the holder", |it| it.has("headroom_workload_gpu_memory_bytes", &held));
     nvml.change("/xids", json!([{"gpu": 0, "code": 79}]));
     let xid = [("uuid", "GPU-a"), ("xid", "79")];
     agent.scrape_until("the error", |it| it.sum("headroom_gpu_xid_errors_total", &xid) == 1.0);
-    // NVML_ERROR_GPU_IS_LOST, whatever it is asked.
+    // Every call returns NVML_ERROR_GPU_IS_LOST.
     nvml.change("/gpus/0/calls", json!({"*": {"error": 15}}));
     let lost = |alert: &serde_json::Value| alert["alert"] == "GpuLost" && alert["labels"]["uuid"] == "GPU-a";
     let requests = receiver.until("the alert", |requests| requests.iter().any(|it| it.alerts().iter().any(lost)));
     let alert = requests.iter().flat_map(|it| it.alerts()).find(lost).unwrap();
     assert_eq!((&alert["severity"], &alert["incident"]["kind"]), (&"critical".into(), &"gpu_lost".into()), "{alert}");
     await_log(&agent, &[Kind::GpuLost.name(), " is complete: "], PATIENCE);
-    let (_, last) = told(agent, Kind::GpuLost);
+    let (_, last) = reported(agent, Kind::GpuLost);
 
     assert_eq!(alert["incident"]["id"], last.id);
     let gpu = last.evidence.gpu.as_ref().unwrap();

@@ -1,5 +1,5 @@
-//! What an agent may meet on a bad day, under load: being killed again and again, being stopped in a storm, a disk with no room
-//! at all, cgroups and processes made faster than anybody reads. It goes on, leaves nothing, and counts what it lost.
+//! The agent under load on a bad day: killed again and again, stopped during a storm, a full disk, cgroups and processes made
+//! faster than anything can read. It continues, leaves nothing behind, and counts what it lost.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs;
@@ -21,7 +21,7 @@ use collector_tests::load::Load;
 use collector_tests::mount::Mount;
 use collector_tests::needs;
 use collector_tests::process::{descriptors, resident};
-use collector_tests::record::{lost, told};
+use collector_tests::record::{lost, reported};
 use collector_tests::require::is_root;
 use rustix::process::Signal;
 
@@ -29,7 +29,7 @@ const CONFIG: &str = "tick = \"100ms\"\n[kernel]\nmeasure = \"0s\"\n[workload]\n
 const MIB: u64 = 1 << 20;
 const CPU: &str = "headroom_workload_cpu_seconds_total";
 
-/// Has the kernel kill a process in a cgroup of its own, and gives its number.
+/// Makes the kernel kill a process in a cgroup of its own; returns the pid.
 fn kill() -> u32 {
     let cgroup = Cgroup::new("trouble");
     cgroup.limit(16 * MIB);
@@ -47,7 +47,7 @@ fn killed(samples: &[Sample]) -> BTreeSet<u32> {
     samples.iter().filter_map(pid).collect()
 }
 
-/// Memory cgroups right below the root.
+/// Memory cgroups directly below the root.
 fn cgroups() -> BTreeSet<String> {
     let parent = Cgroup::new("count").memory().parent().unwrap().to_owned();
     let entries = fs::read_dir(parent).unwrap().flatten();
@@ -55,7 +55,7 @@ fn cgroups() -> BTreeSet<String> {
     folders.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }
 
-/// A process that computes for ever; killed when it is dropped.
+/// A process that uses a CPU until it is killed, when dropped.
 struct Busy(Child);
 
 impl Drop for Busy {
@@ -66,7 +66,7 @@ impl Drop for Busy {
 }
 
 #[test]
-fn killed_again_and_again_under_load_it_leaves_nothing_and_counts_on() {
+fn killed_again_and_again_under_load_it_leaves_nothing_and_continues_counting() {
     needs!(is_root(), "loading eBPF programs needs root");
     const TIMES: u32 = 10;
     let (directory, before) = (scratch(), cgroups());
@@ -83,14 +83,14 @@ fn killed_again_and_again_under_load_it_leaves_nothing_and_counts_on() {
     for time in 0..TIMES {
         let mut agent = spawn();
         if time % 3 == 2 {
-            // Somewhere in the middle of its start.
+            // Somewhere during its start.
             sleep(Duration::from_millis(u64::from(time) * 40));
         } else {
             agent.await_ready();
             let seen = agent.scrape_until("the worker", |it| it.has(CPU, &own));
             seconds.push(seen.sum(CPU, &own));
         }
-        // What it has is looked at while it cannot make more.
+        // Stopped, so that it opens nothing while its descriptors are read.
         agent.signal(Signal::STOP);
         let objects = Objects::of(agent.pid());
         programs += objects.programs.len();
@@ -102,7 +102,7 @@ fn killed_again_and_again_under_load_it_leaves_nothing_and_counts_on() {
     agent.await_ready();
     let seen = agent.scrape_until("the worker", |it| it.has(CPU, &own));
     seconds.push(seen.sum(CPU, &own));
-    assert!(seconds.is_sorted(), "the kernel's own count goes on: {seconds:?}");
+    assert!(seconds.is_sorted(), "the kernel's own count continues: {seconds:?}");
     let pid = kill();
     agent.await_kills(1);
     agent.settle();
@@ -118,7 +118,7 @@ fn killed_again_and_again_under_load_it_leaves_nothing_and_counts_on() {
 }
 
 #[test]
-fn stopped_for_ten_seconds_in_a_storm_it_counts_what_it_lost_and_goes_on() {
+fn stopped_for_ten_seconds_during_a_storm_it_counts_what_it_lost_and_continues() {
     needs!(is_root(), "loading eBPF programs needs root");
     const STOPPED: Duration = Duration::from_secs(10);
     // Others on this machine may make and remove cgroups meanwhile, and move processes.
@@ -141,7 +141,7 @@ fn stopped_for_ten_seconds_in_a_storm_it_counts_what_it_lost_and_goes_on() {
     agent.signal(Signal::CONT);
     let below = format!("{}/left", forest.path);
     let current = "headroom_workload_memory_current_bytes";
-    // Its birth was lost, and it is found all the same.
+    // The record of its creation was lost, and it is found all the same.
     agent.scrape_until("what is left", |it| it.has(current, &[("workload", &below)]));
     let late = kill();
     agent.await_kills(4);
@@ -149,9 +149,9 @@ fn stopped_for_ten_seconds_in_a_storm_it_counts_what_it_lost_and_goes_on() {
     assert!(get(&agent.address, "/-/healthy", "").starts_with("HTTP/1.1 200"));
     drop(forest);
     let samples = agent.stop();
-    let [born, died, others_born, others_died] = told(&samples, &ids, memory);
+    let [born, died, others_born, others_died] = reported(&samples, &ids, memory);
     let lost = lost(&samples, Stage::RingCritical);
-    // The one that is left may have died after the last round.
+    // The remaining one may have been removed after the last round.
     let produced = 2 * ids.len() as u64 - 1;
     eprintln!(
         "{} cgroups: {born} births, {died} deaths, {lost} lost; of others {others_born}, {others_died}",
@@ -164,7 +164,7 @@ fn stopped_for_ten_seconds_in_a_storm_it_counts_what_it_lost_and_goes_on() {
 }
 
 #[test]
-fn a_disk_that_fills_up_with_its_journal_and_its_record_costs_these_and_nothing_else() {
+fn a_full_disk_costs_journal_and_record_and_nothing_else() {
     needs!(is_root(), "loading eBPF programs needs root");
     let disk = Mount::tmpfs("size=1m");
     needs!(disk.is_ok(), disk.as_ref().err().map_or("", String::as_str));
@@ -174,14 +174,14 @@ fn a_disk_that_fills_up_with_its_journal_and_its_record_costs_these_and_nothing_
         command.env("HEADROOM_JOURNAL_DIR", &journal);
     });
     agent.await_ready();
-    // What its record would have filled by and by.
+    // In place of what its record would have filled over time.
     let filler = disk.0.join("filler");
     let mut file = fs::File::create(&filler).unwrap();
     while file.write_all(&[7; 4096]).is_ok() {}
     let lost = |stage: &str| agent.scrape().sum("headroom_lost_total", &[("stage", stage)]);
     agent.scrape_until("a full disk", |it| it.sum("headroom_lost_total", &[("stage", "record")]) > 0.0);
     let (up, mut kills) = ([("source", "journal")], 0);
-    // The journal's last page may have some room, and its log some that it had before.
+    // The journal's last page may have room, and its log some that it had before.
     while kills < 30 && agent.scrape().values("headroom_source_up", &up) == [1.0] {
         kill();
         kills += 1;
@@ -193,7 +193,7 @@ fn a_disk_that_fills_up_with_its_journal_and_its_record_costs_these_and_nothing_
     assert!(agent.log().contains(record.to_str().unwrap()), "{}", agent.log());
     assert_eq!(agent.scrape().sum("headroom_source_up", &[("source", "kernel")]), 1.0);
     eprintln!("{kills} kills; {} samples of the record lost, {} of the journal", lost("record"), lost("journal"));
-    // What made the disk full goes, and the journal is written again.
+    // The file that filled the disk is removed, and the journal is written again.
     drop(file);
     fs::remove_file(filler).unwrap();
     agent.scrape_until("the journal", |it| it.values("headroom_source_up", &up) == [1.0]);
@@ -201,7 +201,7 @@ fn a_disk_that_fills_up_with_its_journal_and_its_record_costs_these_and_nothing_
     assert_eq!(agent.wait().code(), Some(0), "{}", agent.log());
 }
 
-/// Makes cgroups and processes in them as fast as it can, and gives the cgroups' ids.
+/// Makes cgroups and processes in them as fast as possible; returns the cgroups' ids.
 fn bomb(forest: &mut Forest, duration: Duration) -> HashSet<u64> {
     let (begun, mut ids) = (Instant::now(), HashSet::new());
     while begun.elapsed() < duration {
@@ -217,7 +217,7 @@ fn bomb(forest: &mut Forest, duration: Duration) -> HashSet<u64> {
 }
 
 #[test]
-fn cgroups_and_processes_that_are_made_as_fast_as_can_be_are_all_accounted_for() {
+fn cgroups_and_processes_made_as_fast_as_possible_are_all_accounted_for() {
     needs!(is_root(), "loading eBPF programs needs root");
     const LONG: Duration = Duration::from_secs(5);
     let agent = Agent::start(CONFIG);
@@ -241,7 +241,7 @@ fn cgroups_and_processes_that_are_made_as_fast_as_can_be_are_all_accounted_for()
         after.push(clean(&agent));
     }
     let samples = agent.stop();
-    let [born, died, ..] = told(&samples, &all, memory);
+    let [born, died, ..] = reported(&samples, &all, memory);
     let lost = lost(&samples, Stage::RingCritical);
     eprintln!("{} cgroups: {born} births, {died} deaths, {lost} lost; after each {after:?}", all.len());
     let produced = 2 * all.len() as u64;

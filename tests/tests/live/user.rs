@@ -1,5 +1,5 @@
-//! The agent as a user other than root: with exactly the capabilities that it needs it sees all that root sees, and with one
-//! less it says what that costs.
+//! The agent as an unprivileged user: with exactly the capabilities that it needs it sees all that root sees, and with one less
+//! it reports what is missing.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -38,14 +38,14 @@ fn start(capabilities: &[Capability], config: &str) -> Agent {
     agent
 }
 
-/// What became of each probe.
+/// State of each probe.
 fn states(agent: &Agent) -> BTreeMap<String, String> {
     let exposition = agent.scrape();
     let held = exposition.samples.iter().filter(|sample| sample.0 == "headroom_probe_state" && sample.2 == 1.0);
     held.map(|sample| (sample.1["probe"].clone(), sample.1["state"].clone())).collect()
 }
 
-/// Has the kernel kill a process in a cgroup, and waits until the agent counts it.
+/// Makes the kernel kill a process in a cgroup, and waits until the agent counts it.
 fn assert_sees_a_kill(agent: &Agent) {
     let cgroup = Cgroup::new("user");
     cgroup.limit(LIMITED);
@@ -81,7 +81,7 @@ fn with_three_capabilities_a_user_sees_all_that_root_sees() {
 }
 
 #[test]
-fn without_what_attaching_takes_it_ends_and_names_it() {
+fn without_the_capabilities_for_attaching_it_exits_and_names_them() {
     needs!(is_root(), "becoming another user takes root");
     for missing in [CAP_BPF, CAP_PERFMON] {
         let left: Vec<_> = NEEDED.into_iter().filter(|capability| *capability != missing).collect();
@@ -99,15 +99,15 @@ fn without_what_attaching_takes_it_ends_and_names_it() {
 }
 
 #[test]
-fn without_the_others_it_goes_on_and_says_what_that_costs() {
+fn without_the_others_it_continues_and_reports_what_is_missing() {
     needs!(is_root(), "becoming another user takes root");
-    // One less: what only root may read.
+    // One less: files that only root may read.
     let agent = start(&[CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE], CONFIG);
     let lost = |agent: &Agent, capability: Capability| agent.log().contains(&format!("without {capability}: "));
     assert!(lost(&agent, CAP_DAC_READ_SEARCH) && !lost(&agent, CAP_BPF), "{}", agent.log());
     assert_sees_a_kill(&agent);
     agent.stop();
-    // Those that nobody misses who does not ask for what they are for.
+    // The other capabilities are not missed unless their feature is used.
     let agent = start(&NEEDED, CONFIG);
     assert!(
         !lost(&agent, CAP_DAC_READ_SEARCH) && lost(&agent, CAP_SYS_ADMIN) && lost(&agent, CAP_SYS_RESOURCE),
@@ -117,7 +117,7 @@ fn without_the_others_it_goes_on_and_says_what_that_costs() {
     agent.stop();
 }
 
-/// What the agent says last of the probe that sees copies.
+/// The agent's last report on the probe of copies.
 fn last_word(agent: &Agent) -> Probe {
     let word = |sample: &Sample| match &sample.reading {
         Reading::Probe(probe) if probe.program == "transfer_copy_end" => Some(probe.clone()),
@@ -127,7 +127,7 @@ fn last_word(agent: &Agent) -> Probe {
 }
 
 #[test]
-fn who_may_look_into_processes_and_attach_to_them_sees_their_transfers() {
+fn with_the_capabilities_for_uprobes_transfers_are_counted() {
     needs!(is_root(), "becoming another user takes root");
     let folder = scratch();
     let library = install(&folder);
@@ -137,17 +137,17 @@ fn who_may_look_into_processes_and_attach_to_them_sees_their_transfers() {
         now.sum("headroom_probe_state", &[("probe", "transfer_copy_end"), ("state", state)]) == 1.0
     };
 
-    // Nobody else's processes.
+    // Processes of other users are invisible.
     let agent = start(&NEEDED, TRANSFERS);
     assert!(agent.log().contains("without CAP_SYS_PTRACE: "), "{}", agent.log());
     agent.settle();
-    // What they have mapped may be read with CAP_PERFMON from Linux 6.14 on, but their files are not to be opened.
+    // With CAP_PERFMON their mappings may be read from Linux 6.14 on, but their files cannot be opened.
     let word = last_word(&agent);
     assert!(matches!(word.state, ProbeState::Waiting | ProbeState::Failed), "{word:?}");
     assert!(word.reason.as_ref().unwrap().contains("Permission denied"), "{word:?}");
     agent.stop();
 
-    // From Linux 6.16 on, and on older ones that were changed as well, a uprobe takes more than CAP_PERFMON.
+    // From Linux 6.16 on, and on older ones with backports, a uprobe needs more than CAP_PERFMON.
     let may_look = [CAP_BPF, CAP_PERFMON, CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE];
     let agent = start(&may_look, TRANSFERS);
     let exposition = agent.scrape_until("a verdict", |now| is(now, "attached") || is(now, "failed"));
@@ -174,7 +174,7 @@ fn the_doctor_says_what_each_missing_capability_costs() {
     let doctor = |capabilities: &[Capability]| {
         let folder = scratch();
         let mut command = headroom_at(&user::install(&folder), "doctor");
-        user::turn(&mut command, capabilities);
+        user::run_as(&mut command, capabilities);
         let output = command.output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         fs::remove_dir_all(folder).unwrap();

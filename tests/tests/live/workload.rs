@@ -1,4 +1,4 @@
-//! `headroom workloads`, with an agent and without one, beside what the kernel's files say and what the test does.
+//! `headroom workloads`, with an agent and without one, compared with the kernel's files and what the test does.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -14,7 +14,7 @@ const MIB: u64 = 1 << 20;
 const HELD: u64 = 48 * MIB;
 const LIMIT: u64 = 64 * MIB;
 
-/// A process that holds memory, until it is dropped.
+/// A process that holds memory until it is dropped.
 struct Holder(Child);
 
 impl Holder {
@@ -36,7 +36,7 @@ impl Drop for Holder {
     }
 }
 
-/// What it prints for an agent that listens there.
+/// Output with an agent that listens on this address.
 fn workloads(listen: &str, arguments: &[&str]) -> String {
     let empty = scratch();
     fs::write(empty.join("empty.toml"), "").unwrap();
@@ -48,7 +48,7 @@ fn workloads(listen: &str, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The same as JSON, and in it this cgroup's workload.
+/// The same as JSON, and this cgroup's workload in it.
 fn json(listen: &str, cgroup: &Cgroup) -> (Value, Value) {
     let report: Value = serde_json::from_str(&workloads(listen, &["--json"])).unwrap();
     let found = report["workloads"].as_array().unwrap().iter().find(|row| row["cgroup"] == cgroup.path.as_str());
@@ -58,10 +58,10 @@ fn json(listen: &str, cgroup: &Cgroup) -> (Value, Value) {
 
 fn assert_holds(row: &Value, cgroup: &Cgroup) {
     let name = if cgroup.is_v2() { "memory.current" } else { "memory.usage_in_bytes" };
-    let witness: u64 = fs::read_to_string(cgroup.memory().join(name)).unwrap().trim().parse().unwrap();
+    let reference: u64 = fs::read_to_string(cgroup.memory().join(name)).unwrap().trim().parse().unwrap();
     let memory = row["memory_bytes"].as_u64().unwrap();
-    eprintln!("memory {memory}, witness {witness}, held {HELD}");
-    assert!(memory.abs_diff(witness) <= witness / 50 && memory.abs_diff(HELD) <= HELD / 20, "{memory} {witness}");
+    eprintln!("memory {memory}, reference {reference}, held {HELD}");
+    assert!(memory.abs_diff(reference) <= reference / 50 && memory.abs_diff(HELD) <= HELD / 20, "{memory} {reference}");
     assert_eq!(row["memory_limit_bytes"], LIMIT);
     let used = row["memory_limit_used_ratio"].as_f64().unwrap();
     assert!((used - memory as f64 / LIMIT as f64).abs() < 1e-9);
@@ -78,7 +78,7 @@ fn without_an_agent_the_cgroups_are_read() {
     assert_eq!(report["source"], "cgroups");
     assert_holds(&row, &cgroup);
     assert_eq!((&row["oom_kills"], row.get("reclaim_stalls")), (&0.into(), None));
-    // It sleeps; on v1 it is in no CPU cgroup of its own, and then nobody knows.
+    // It sleeps; on v1 it is in no CPU cgroup of its own, and then its CPU time is unknown.
     assert!(row["cpu_cores"].as_f64().is_none_or(|cores| cores < 0.5), "{row}");
 
     let table = workloads(&nobody, &["--sort", "used"]);
@@ -87,7 +87,7 @@ fn without_an_agent_the_cgroups_are_read() {
 }
 
 #[test]
-fn with_an_agent_it_is_asked_and_knows_kills_and_stalls() {
+fn a_running_agent_is_asked_and_knows_kills_and_stalls() {
     needs!(is_root(), "loading eBPF programs needs root");
     let cgroup = Cgroup::new("asked");
     cgroup.limit(LIMIT);
@@ -103,7 +103,7 @@ fn with_an_agent_it_is_asked_and_knows_kills_and_stalls() {
     assert_eq!(cgroup.kills(), 1);
     assert!(row["reclaim_stalls"].as_u64().unwrap() >= 1, "{row}");
     assert_eq!(row.get("agent"), None);
-    // The test and the agent it has started are in one cgroup.
+    // The test and its agent are in the same cgroup.
     let own: Vec<&Value> = report["workloads"].as_array().unwrap().iter().filter(|row| row["agent"] == true).collect();
     let [own] = own.as_slice() else { panic!("{own:?}") };
     let mine = fs::read_to_string("/proc/self/cgroup").unwrap();

@@ -1,4 +1,4 @@
-//! The built binary, as a shell sees it: verbs, exit codes, and what is on stdout and on stderr. Needs no privileges.
+//! The built binary as seen from a shell: verbs, exit codes, stdout and stderr. Needs no privileges.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -9,7 +9,7 @@ use std::process::{Command, Output, Stdio};
 
 use collector_tests::binary::binary;
 
-/// `headroom` with these arguments, and an environment of its own.
+/// `headroom` with these arguments and a clean environment.
 fn headroom(args: &[&str]) -> Command {
     let mut command = Command::new(binary());
     command.args(args).env_clear().stdin(Stdio::null());
@@ -32,14 +32,14 @@ fn err(output: &Output) -> &str {
     std::str::from_utf8(&output.stderr).unwrap()
 }
 
-/// A file of this name with this content, in the tests' own folder.
+/// Writes a file with this name and content in the tests' own folder; returns its path.
 fn file(name: &str, content: impl AsRef<[u8]>) -> String {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     fs::write(&path, content).unwrap();
     path.into_os_string().into_string().unwrap()
 }
 
-/// What `check-config` says of a file that it must refuse.
+/// Output of `check-config` on a file that it must refuse.
 fn refused(name: &str, content: impl AsRef<[u8]>) -> String {
     let path = file(name, content);
     let output = run(&["check-config", "--config", &path]);
@@ -48,11 +48,11 @@ fn refused(name: &str, content: impl AsRef<[u8]>) -> String {
     err(&output).replace(&path, name)
 }
 
-/// The program, if this machine has it; a test that does without says so.
+/// The program, if installed; otherwise its part of the test is skipped with a message.
 fn program(name: &str) -> Option<Command> {
     let found = Command::new(name).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
     if !found {
-        eprintln!("{name} is not installed: its part is left out");
+        eprintln!("{name} is not installed: its part is skipped");
     }
     found.then(|| Command::new(name))
 }
@@ -61,7 +61,7 @@ fn feed(mut command: Command, input: &[u8]) -> Output {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
-    // Beside, and not before, reading the output: both pipes may fill.
+    // Write while reading the output: both pipes may fill.
     std::thread::scope(|scope| {
         scope.spawn(move || stdin.write_all(input).unwrap());
         child.wait_with_output().unwrap()
@@ -89,7 +89,7 @@ fn help_and_version() {
 }
 
 #[test]
-fn wrong_arguments_end_with_2() {
+fn wrong_arguments_exit_with_2() {
     for args in [
         &["fly"][..],
         &["run", "--fast"],
@@ -114,7 +114,7 @@ fn wrong_arguments_end_with_2() {
 }
 
 #[test]
-fn layers_are_above_each_other_and_every_value_says_where_it_is_from() {
+fn each_source_of_settings_overrides_the_one_below_and_every_value_names_its_source() {
     let text = "tick = \"2s\"\nlisten = \"127.0.0.1:1\"\n[kernel]\nstall = \"3s\"\nslow_io = \"4s\"\n";
     let path = file("layers.toml", text);
     let mut command = headroom(&["check-config", "--config", &path, "--listen", "[::1]:2", "--kernel-debug"]);
@@ -136,7 +136,7 @@ fn layers_are_above_each_other_and_every_value_says_where_it_is_from() {
 }
 
 #[test]
-fn the_file_can_be_named_by_a_variable() {
+fn a_variable_can_name_the_file() {
     let path = file("variable.toml", "tick = \"7s\"");
     let output = headroom(&["check-config"]).env("HEADROOM_CONFIG", &path).output().unwrap();
     assert!(out(&output).contains("tick = \"7s\""), "{}", out(&output));
@@ -166,7 +166,7 @@ fn a_wrong_file_is_refused_with_line_column_and_key() {
 }
 
 #[test]
-fn rules_are_shown_as_the_file_makes_them_and_a_wrong_one_is_refused() {
+fn rules_are_shown_as_configured_and_a_wrong_one_is_refused() {
     let text = "[[rule]]\nalert = \"HostMemoryHigh\"\nabove = 0.5\n\n[[rule]]\nalert = \"GpuHot\"\nenabled = false\n";
     let path = file("rules.toml", text);
     let table = run(&["rules", "--config", &path]);
@@ -240,9 +240,9 @@ fn a_wrong_configuration_is_refused_by_every_verb_that_reads_it() {
 }
 
 #[test]
-fn a_web_configuration_that_is_wrong_is_refused_before_anything_is_done() {
+fn a_wrong_web_configuration_is_refused_before_anything_else() {
     let web = file("web.yml", "basic_auth_users:\n  alice: hunter2\n");
-    // Should it be taken, `run` ends for want of a probe or of a privilege, and not with the configuration's code.
+    // If it were accepted, `run` would fail for lack of probes or privileges, with another exit code.
     for verb in ["check-config", "run"] {
         let output = run(&[verb, "--config", "/dev/null", "--web-config-file", &web]);
         assert_eq!(code(&output), 3, "{verb}: {}", err(&output));
@@ -256,7 +256,7 @@ fn a_web_configuration_that_is_wrong_is_refused_before_anything_is_done() {
 }
 
 #[test]
-fn a_name_that_is_not_text_is_a_name_all_the_same() {
+fn a_file_name_that_is_not_utf8_works() {
     let name = OsStr::from_bytes(b"/nowhere/\xff.toml");
     let output = headroom(&["check-config", "--config"]).arg(name).output().unwrap();
     assert_eq!(code(&output), 3);
@@ -295,7 +295,7 @@ fn the_manual_page_renders() {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_failure_and_a_full_disk_is() {
+fn a_closed_pipe_is_no_error_and_a_full_disk_is() {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     let output = headroom(&["man"]).stdout(writer).stderr(Stdio::piped()).output().unwrap();

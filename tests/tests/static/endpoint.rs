@@ -1,4 +1,4 @@
-//! What the tests of the endpoint are made of: the endpoint itself on a thread, an exposition, and a client.
+//! Parts of the endpoint tests: the endpoint on a thread, an exposition, and a client.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
@@ -12,11 +12,11 @@ use collector::http::access::Access;
 use collector::http::{self, Exposition, Format, Limits, Listener, Pages, Snapshot, SnapshotFuture, serve};
 use tokio::sync::oneshot;
 
-/// Longer than anything here takes, by far.
+/// Far longer than anything here takes.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 pub const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
-/// Limits that never strike, for tests to tighten.
+/// Limits that no test reaches, to be tightened by tests.
 pub const LOOSE: Limits = Limits {
     connections: 1024,
     scrapes: 64,
@@ -27,7 +27,7 @@ pub const LOOSE: Limits = Limits {
     grace: Duration::from_millis(200),
 };
 
-/// One test at a time: some count this process's memory and descriptors.
+/// One test at a time, since some count this process's memory and descriptors.
 static ALONE: Mutex<()> = Mutex::new(());
 
 /// The endpoint on a thread of its own.
@@ -90,7 +90,7 @@ impl Server {
         drop(self.stop.take());
     }
 
-    /// Panics if the server did.
+    /// Panics if the server panicked.
     pub fn stop(mut self) {
         self.ask_to_stop();
         self.thread.join().unwrap();
@@ -104,20 +104,20 @@ pub fn connect(address: SocketAddr) -> TcpStream {
     socket
 }
 
-/// An exposition that knows how many copies of it are in use. Each request gets a snapshot of its own, unless it is told to
-/// keep one.
+/// An exposition that counts how many copies of it are in use. Each request gets a snapshot of its own, unless
+/// [`Page::keep`] was called.
 pub struct Page {
     body: Option<Arc<Vec<u8>>>,
     pub sick: AtomicBool,
-    /// What all requests share, if they do.
+    /// The snapshot that all requests share, if they do.
     kept: Mutex<Option<Arc<Tick>>>,
-    /// How often a page was rendered.
+    /// Number of renderings.
     pub renders: Arc<AtomicU64>,
-    /// Rendering begins by sending here and goes on when it has received, if there is anything.
+    /// If set, a rendering sends when it begins, and waits until it receives.
     gate: Mutex<Option<(mpsc::Sender<()>, mpsc::Receiver<()>)>>,
 }
 
-/// One snapshot of it.
+/// A snapshot of the page.
 struct Tick {
     page: Arc<Page>,
     pages: Arc<Pages>,
@@ -146,12 +146,12 @@ impl Page {
         Arc::new(Page { body, sick, kept, renders, gate })
     }
 
-    /// From now on all requests get the same snapshot.
+    /// Gives all requests the same snapshot from now on.
     pub fn keep(self: &Arc<Page>) {
         *self.kept.lock().unwrap() = Some(self.tick());
     }
 
-    /// The next rendering says when it begins, and waits to be told to go on.
+    /// Makes the next rendering report when it begins, and wait until it is told to continue.
     pub fn hold(&self) -> (mpsc::Receiver<()>, mpsc::Sender<()>) {
         let ((begin, begun), (go_on, wait)) = (mpsc::channel(), mpsc::channel());
         *self.gate.lock().unwrap() = Some((begin, wait));
@@ -179,7 +179,7 @@ impl Page {
     }
 }
 
-/// What the endpoint is given: the page, which has to know itself.
+/// The page for the endpoint; the page needs a reference to itself.
 struct Published(Arc<Page>);
 
 impl Exposition for Published {
@@ -223,7 +223,7 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// Reads until the server closes; `None` if it did so without an answer. Panics if it does not close.
+    /// Reads until the server closes; `None` if it closed without an answer. Panics if it does not close.
     pub fn read(mut socket: impl Read) -> Option<Reply> {
         let mut bytes = Vec::new();
         if let Err(error) = socket.read_to_end(&mut bytes) {
@@ -247,7 +247,7 @@ impl Reply {
     }
 }
 
-/// Reads until the server closes, and keeps only the count of bytes. Panics if it does not close.
+/// Reads until the server closes; returns only the number of bytes. Panics if it does not close.
 pub fn drain(socket: &mut TcpStream) -> usize {
     let mut buffer = vec![0; 64 * 1024];
     let mut total = 0;
@@ -275,7 +275,7 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Bytes of this process in memory.
+/// Resident memory of this process in bytes.
 pub fn resident() -> usize {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
     statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * rustix::param::page_size()

@@ -1,4 +1,4 @@
-//! `headroom explain` as a shell sees it: a recorded kill, from the recording itself and from a journal.
+//! `headroom explain` as seen from a shell: a recorded kill, from the recording and from a journal.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,13 +15,13 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("tests/fixtures/incident")
 }
 
-/// Incidents as they are told, first to last: the replay tests keep them true.
-fn told(name: &str) -> Vec<Incident> {
+/// Incidents of a fixture, first to last; the replay tests keep the fixture up to date.
+fn reported(name: &str) -> Vec<Incident> {
     let text = fs::read_to_string(folder().join(name).with_extension("incidents")).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// `headroom VERB`, without any configuration but its own.
+/// `headroom VERB` without any configuration from the environment.
 fn headroom(arguments: &[&str]) -> (bool, String) {
     let mut command = Command::new(binary());
     command.args(arguments).env_clear();
@@ -31,13 +31,13 @@ fn headroom(arguments: &[&str]) -> (bool, String) {
 }
 
 #[test]
-fn the_verb_explains_what_a_recording_and_what_the_journal_has() {
+fn explain_works_on_a_recording_and_on_the_journal() {
     let recording = folder().join("bystander.jsonl");
     let recording = recording.to_str().unwrap();
     let page = fs::read_to_string(folder().join("bystander.txt")).unwrap();
     assert_eq!(headroom(&["explain", "--replay", recording]), (true, page.clone()));
     let (_, json) = headroom(&["explain", "--replay", recording, "--json"]);
-    let last = told("bystander").pop().unwrap();
+    let last = reported("bystander").pop().unwrap();
     assert_eq!(serde_json::from_str::<Incident>(&json).unwrap(), last);
     let (found, why) = headroom(&["explain", "--replay", recording, "2027"]);
     assert!(!found && why.contains("there is no incident 2027"), "{why}");
@@ -58,7 +58,7 @@ fn the_verb_explains_what_a_recording_and_what_the_journal_has() {
         outcome: Outcome::from(incident).into(),
         sinks: [].into(),
     };
-    let entries: Vec<_> = (1..).zip(told("bystander")).map(entry).collect();
+    let entries: Vec<_> = (1..).zip(reported("bystander")).map(entry).collect();
     journal::write::append(&mut connection, &entries).unwrap();
     assert_eq!(explain("last"), (true, page.clone()));
     assert_eq!(explain(&last.id[..10]), (true, page));

@@ -1,5 +1,5 @@
-//! Files of real hosts in, exposition out: each tree `tests/fixtures/host/NAME` gives `NAME.prom`. `BLESS=1` writes these
-//! anew. The trees are what kernels of these versions wrote, copied as it was.
+//! Files of real hosts in, exposition out: each tree `tests/fixtures/host/NAME` gives `NAME.prom`. `BLESS=1` rewrites these.
+//! The trees are unchanged copies of what kernels of these versions wrote.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,16 +20,16 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("tests/fixtures/host")
 }
 
-/// The host whose root is this folder, and its filesystems, which are as full as their paths are long.
+/// The host with this folder as root. Each file system is as full as its path is long.
 struct Files {
     host: Host,
     filesystems: Filesystems,
 }
 
 impl Files {
-    fn read(&mut self, tell: &mut dyn FnMut(Reading)) {
+    fn read(&mut self, emit: &mut dyn FnMut(Reading)) {
         let sources: [(_, &mut dyn Source); 2] = [("host", &mut self.host), ("filesystem", &mut self.filesystems)];
-        sources.into_iter().for_each(|(name, it)| source::read(name, it, &mut |sample| tell(sample.reading)));
+        sources.into_iter().for_each(|(name, it)| source::read(name, it, &mut |sample| emit(sample.reading)));
     }
 }
 
@@ -45,7 +45,7 @@ fn host(root: PathBuf) -> Files {
     Files { host: Host::new(&root, &config), filesystems }
 }
 
-/// Everything it says until its filesystems have answered, as a recording would have it.
+/// Readings until its file systems have answered, as in a recording.
 fn read(host: &mut Files) -> Vec<Reading> {
     let mut readings = Vec::new();
     let answered =
@@ -84,13 +84,13 @@ fn every_host_gives_its_exposition() {
         }
         let expected = fs::read_to_string(&golden).unwrap_or_default();
         let difference = expected.lines().zip(text.lines()).find(|(expected, actual)| expected != actual);
-        assert!(expected == text, "{} differs: {difference:?}; BLESS=1 writes it anew", golden.display());
+        assert!(expected == text, "{} differs: {difference:?}; BLESS=1 rewrites it", golden.display());
         hosts += 1;
     }
     assert_eq!(hosts, 3);
 }
 
-/// A tree of its own that can be spoilt.
+/// A copy of a tree, which a test may damage.
 struct Copy(PathBuf);
 
 impl Copy {
@@ -120,7 +120,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 #[test]
-fn what_cannot_be_read_any_more_vanishes_and_the_source_says_so() {
+fn a_file_that_becomes_unreadable_removes_its_series_and_the_source_reports_it() {
     let tree = Copy::new("vanish");
     for (file, series) in [
         ("meminfo", "headroom_host_memory_total_bytes"),
@@ -159,19 +159,19 @@ fn what_cannot_be_read_any_more_vanishes_and_the_source_says_so() {
 }
 
 #[test]
-fn a_disk_that_leaves_takes_its_series_along() {
+fn a_removed_disk_takes_its_series_with_it() {
     let tree = Copy::new("disk");
     let (mut host, mut engine) = (host(tree.0.clone()), Engine::new());
     let series = "headroom_host_disk_ios_total{device=\"vda\"";
     assert!(fold(&mut engine, read(&mut host)).contains(series));
     fs::write(tree.0.join("proc/diskstats"), "").unwrap();
     let text = fold(&mut engine, read(&mut host));
-    // A host without disks is in order.
+    // A host without disks is healthy.
     assert!(!text.contains("headroom_host_disk") && text.contains("headroom_source_up{source=\"host\"} 1"), "{text}");
 }
 
 #[test]
-fn an_empty_host_says_nothing() {
+fn an_empty_host_gives_no_readings() {
     let tree = Copy::new("empty");
     fs::remove_dir_all(tree.0.join("proc")).unwrap();
     let text = fold(&mut Engine::new(), read(&mut host(tree.0.clone())));
@@ -183,7 +183,7 @@ fn an_empty_host_says_nothing() {
 fn a_tick_allocates_nothing() {
     for name in ["5.10", "6.18"] {
         let (mut host, mut engine) = (host(folder().join(name)), Engine::new());
-        // The first rounds open everything, and make room for the answers of filesystems.
+        // The first rounds open all files, and allocate for the answers of file systems.
         for _ in 0..10 {
             fold(&mut engine, read(&mut host));
         }

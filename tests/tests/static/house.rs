@@ -1,9 +1,9 @@
-//! The drawing of the house: which file imports from which, and that no arrow runs in a circle.
+//! Imports within each crate form no cycle, neither between files nor between folders.
 //!
-//! A file imports from another if its code, tests left out, names an item of it by a path that begins with `crate`, `self` or
-//! `super`. A module's own file (`mod.rs`, `lib.rs`) may put its children together: what it names of these is no arrow. Two things
-//! must hold: the files of a crate form no circle, and neither do the rooms of a folder, each a file or a whole folder, so that
-//! they can be drawn on floors with every arrow pointing down.
+//! A file imports from another if its code, without tests, names an item of it by a path that begins with `crate`, `self` or
+//! `super`. The file of a module itself (`mod.rs`, `lib.rs`) may combine its children: its paths to these are not imports. The
+//! test checks files of a crate, and the entries of each folder, where an entry is a file or a whole folder: so both can be
+//! arranged in layers that import only from lower ones.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use syn::visit::{self, Visit};
 
-/// The crates of the project, by the file that each begins with.
+/// The crates of the project, by their root files.
 const CRATES: [&str; 7] = [
     "collector-common/src/lib.rs",
     "collector-core/src/lib.rs",
@@ -22,21 +22,21 @@ const CRATES: [&str; 7] = [
     "tests/nvml/src/lib.rs",
 ];
 
-/// A module by the names that lead to it; the crate itself has none.
+/// Path of a module as its names; empty for the crate itself.
 type Module = Vec<String>;
 
-/// A crate as its sources have it: of each module its file, and which modules it imports from, with one of the names.
-struct House {
+/// A crate from its sources: the file of each module, and the modules that it imports from, with one of the names.
+struct Imports {
     files: BTreeMap<Module, PathBuf>,
-    arrows: BTreeMap<(Module, Module), String>,
+    edges: BTreeMap<(Module, Module), String>,
 }
 
-/// What one file says.
+/// What a file contains.
 #[derive(Default)]
 struct Reader {
-    /// The inline modules that we are in.
+    /// The inline modules around the present item.
     inside: Module,
-    /// Paths that begin with `crate`, `self` or `super`, and where.
+    /// Paths that begin with `crate`, `self` or `super`, and the module where they are.
     paths: Vec<(Module, Vec<String>)>,
     /// Modules that are files, and whether they are tests.
     modules: Vec<(Module, bool)>,
@@ -112,7 +112,7 @@ impl<'ast> Visit<'ast> for Reader {
     }
 }
 
-/// Where the file of a child module is.
+/// Path of the file of a child module.
 fn file_of(parent: &Path, root: bool, name: &[String]) -> PathBuf {
     let folder = match root || parent.ends_with("mod.rs") {
         true => parent.parent().unwrap().to_owned(),
@@ -123,9 +123,9 @@ fn file_of(parent: &Path, root: bool, name: &[String]) -> PathBuf {
     if file.exists() { file } else { path.join("mod.rs") }
 }
 
-impl House {
-    fn read(first: &Path) -> House {
-        let mut house = House { files: BTreeMap::new(), arrows: BTreeMap::new() };
+impl Imports {
+    fn read(first: &Path) -> Imports {
+        let mut imports = Imports { files: BTreeMap::new(), edges: BTreeMap::new() };
         let mut said = Vec::new();
         let mut open = vec![(Module::new(), first.to_owned())];
         while let Some((module, path)) = open.pop() {
@@ -136,22 +136,22 @@ impl House {
                 let file = file_of(&path, module.is_empty(), &child);
                 open.push(([module.clone(), child].concat(), file));
             }
-            house.files.insert(module.clone(), path);
+            imports.files.insert(module.clone(), path);
             said.push((module, reader.paths));
         }
         for (module, paths) in said {
             for (inside, path) in paths {
                 let here = [module.clone(), inside].concat();
-                let Some((to, name)) = house.resolve(&here, &path) else { continue };
+                let Some((to, name)) = imports.resolve(&here, &path) else { continue };
                 if to != module && !to.starts_with(&module) {
-                    house.arrows.entry((module.clone(), to)).or_insert(name);
+                    imports.edges.entry((module.clone(), to)).or_insert(name);
                 }
             }
         }
-        house
+        imports
     }
 
-    /// The file's module that a path leads to, and the name that is taken from it.
+    /// The module, among those that are files, that a path leads to, and the name that is imported from it.
     fn resolve(&self, here: &[String], path: &[String]) -> Option<(Module, String)> {
         let mut at = match path.first()?.as_str() {
             "crate" => Module::new(),
@@ -173,47 +173,47 @@ impl House {
         Some((at, name))
     }
 
-    /// The arrows between the rooms of a folder: its files, and its folders as a whole. Each with an arrow of files to show.
-    fn rooms(&self, folder: &[String]) -> BTreeMap<(String, String), (Module, Module)> {
-        let room = |module: &Module| module.strip_prefix(folder).and_then(|rest| rest.first()).cloned();
+    /// Imports between the entries of a folder, each with an example of an import between files.
+    fn entries(&self, folder: &[String]) -> BTreeMap<(String, String), (Module, Module)> {
+        let entry = |module: &Module| module.strip_prefix(folder).and_then(|rest| rest.first()).cloned();
         let between = |(from, to): &(Module, Module)| {
-            let (a, b) = (room(from)?, room(to)?);
+            let (a, b) = (entry(from)?, entry(to)?);
             (a != b).then_some(((a, b), (from.clone(), to.clone())))
         };
-        self.arrows.keys().filter_map(between).collect()
+        self.edges.keys().filter_map(between).collect()
     }
 
     fn show(&self, from: &Module, to: &Module) -> String {
-        let name = &self.arrows[&(from.clone(), to.clone())];
+        let name = &self.edges[&(from.clone(), to.clone())];
         let file = |module: &Module| self.files[module].strip_prefix(root()).unwrap().display().to_string();
-        format!("{} takes {name} from {}", file(from), file(to))
+        format!("{} imports {name} from {}", file(from), file(to))
     }
 }
 
-/// Circles, until none is left that shares no arrow with one of them.
-fn circles<T: Ord + Clone>(mut arrows: BTreeSet<(T, T)>) -> Vec<Vec<(T, T)>> {
+/// Cycles, until none is left that shares no import with one of them.
+fn cycles<T: Ord + Clone>(mut edges: BTreeSet<(T, T)>) -> Vec<Vec<(T, T)>> {
     let mut found = Vec::new();
-    while let Some(nodes) = circle(&arrows) {
+    while let Some(nodes) = cycle(&edges) {
         let way: Vec<(T, T)> = nodes.iter().cloned().zip(nodes.iter().cloned().cycle().skip(1)).collect();
-        arrows.retain(|arrow| !way.contains(arrow));
+        edges.retain(|edge| !way.contains(edge));
         found.push(way);
     }
     found
 }
 
-/// The nodes of a circle, in its order, if there is one.
-fn circle<T: Ord + Clone>(arrows: &BTreeSet<(T, T)>) -> Option<Vec<T>> {
-    let mut left: BTreeSet<T> = arrows.iter().flat_map(|(a, b)| [a.clone(), b.clone()]).collect();
-    // Whoever imports from nobody that is left is in no circle.
+/// The nodes of a cycle, in order, if there is one.
+fn cycle<T: Ord + Clone>(edges: &BTreeSet<(T, T)>) -> Option<Vec<T>> {
+    let mut left: BTreeSet<T> = edges.iter().flat_map(|(a, b)| [a.clone(), b.clone()]).collect();
+    // A node that imports from no remaining one is in no cycle.
     while let Some(ground) =
-        left.iter().find(|node| !arrows.iter().any(|(from, to)| from == *node && left.contains(to))).cloned()
+        left.iter().find(|node| !edges.iter().any(|(from, to)| from == *node && left.contains(to))).cloned()
     {
         left.remove(&ground);
     }
     let mut way = vec![left.first()?.clone()];
     loop {
         let last = way.last()?;
-        let next = arrows.iter().find(|(from, to)| from == last && left.contains(to))?.1.clone();
+        let next = edges.iter().find(|(from, to)| from == last && left.contains(to))?.1.clone();
         if let Some(begin) = way.iter().position(|node| *node == next) {
             return Some(way.split_off(begin));
         }
@@ -226,31 +226,31 @@ fn root() -> &'static Path {
 }
 
 #[test]
-fn no_import_runs_in_a_circle_between_files_or_between_rooms() {
+fn imports_form_no_cycle_between_files_or_folders() {
     let mut wrong = Vec::new();
     for first in CRATES {
-        let house = House::read(&root().join(first));
-        for circle in circles(house.arrows.keys().cloned().collect()) {
+        let imports = Imports::read(&root().join(first));
+        for cycle in cycles(imports.edges.keys().cloned().collect()) {
             wrong.push(format!("files of {first}:"));
-            wrong.extend(circle.iter().map(|(from, to)| house.show(from, to)));
+            wrong.extend(cycle.iter().map(|(from, to)| imports.show(from, to)));
         }
-        for folder in house.files.keys() {
-            let rooms = house.rooms(folder);
-            for circle in circles(rooms.keys().cloned().collect()) {
-                wrong.push(format!("rooms of {first} {}:", folder.join("::")));
-                wrong.extend(circle.iter().map(|arrow| house.show(&rooms[arrow].0, &rooms[arrow].1)));
+        for folder in imports.files.keys() {
+            let entries = imports.entries(folder);
+            for cycle in cycles(entries.keys().cloned().collect()) {
+                wrong.push(format!("entries of {first} {}:", folder.join("::")));
+                wrong.extend(cycle.iter().map(|edge| imports.show(&entries[edge].0, &entries[edge].1)));
             }
         }
     }
-    assert!(wrong.is_empty(), "imports that run in a circle:\n  {}", wrong.join("\n  "));
+    assert!(wrong.is_empty(), "imports that form a cycle:\n  {}", wrong.join("\n  "));
 }
 
 #[test]
-fn a_circle_is_found_with_its_nodes() {
-    fn arrows(text: &str) -> BTreeSet<(&str, &str)> {
-        text.split(' ').map(|arrow| arrow.split_once('>').unwrap()).collect()
+fn a_cycle_is_found_with_its_nodes() {
+    fn edges(text: &str) -> BTreeSet<(&str, &str)> {
+        text.split(' ').map(|edge| edge.split_once('>').unwrap()).collect()
     }
-    assert_eq!(circle(&arrows("a>b b>c a>c")), None);
-    assert_eq!(circle(&arrows("a>b b>c c>d d>b")), Some(vec!["b", "c", "d"]));
-    assert_eq!(circle(&arrows("x>y y>x a>b")), Some(vec!["x", "y"]));
+    assert_eq!(cycle(&edges("a>b b>c a>c")), None);
+    assert_eq!(cycle(&edges("a>b b>c c>d d>b")), Some(vec!["b", "c", "d"]));
+    assert_eq!(cycle(&edges("x>y y>x a>b")), Some(vec!["x", "y"]));
 }

@@ -1,5 +1,5 @@
-//! The endpoint against real sockets: what it answers, and that no client can hold it up, fill its memory or keep it from
-//! ending. Waits are bounded (`PATIENCE`), so that a hang is a failure; nothing asserts how fast anything is.
+//! The endpoint with real sockets: its answers, and that no client can block it, fill its memory or keep it from stopping.
+//! Waits are bounded (`PATIENCE`), so that a hang is a failure; nothing asserts a speed.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -16,13 +16,13 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::endpoint::{ANY_PORT, LOOSE, PATIENCE, Page, Reply, Server, connect, drain, eventually, resident};
 
 const SCRAPE: &[u8] = b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n";
-/// More than a socket takes at once.
+/// More than a socket buffers.
 const LARGE: usize = 32 << 20;
 
-// ---- what is answered ----
+// ---- answers ----
 
 #[test]
-fn metrics_come_in_the_format_that_is_asked_for() {
+fn metrics_come_in_the_requested_format() {
     let server = Server::start(LOOSE, Page::small());
     let text = ("text/plain; version=0.0.4; charset=utf-8", "text\n");
     let open_metrics = ("application/openmetrics-text; version=1.0.0; charset=utf-8", "openmetrics\n");
@@ -46,7 +46,7 @@ fn metrics_come_in_the_format_that_is_asked_for() {
 }
 
 #[test]
-fn large_expositions_are_compressed_for_those_who_ask() {
+fn large_expositions_are_compressed_on_request() {
     const ASK: &str = "GET /metrics HTTP/1.1\r\nhost: x\r\naccept-encoding: gzip\r\n\r\n";
     let server = Server::start(LOOSE, Page::of(300_000));
     let plain = server.get("/metrics");
@@ -76,7 +76,7 @@ fn workloads_are_json() {
 }
 
 #[test]
-fn health_and_readiness_say_why_not() {
+fn health_and_readiness_say_what_is_wrong() {
     let page = Page::small();
     let server = Server::start(LOOSE, page.clone());
     for (path, body) in [("/-/healthy", "healthy\n"), ("/-/ready", "ready\n")] {
@@ -92,7 +92,7 @@ fn health_and_readiness_say_why_not() {
 }
 
 #[test]
-fn other_paths_and_methods_get_a_helpful_refusal() {
+fn other_paths_and_methods_get_a_helpful_error() {
     let server = Server::start(LOOSE, Page::small());
     let index = server.get("/");
     assert_eq!((index.status, index.header("content-type")), (200, Some("text/html; charset=utf-8")));
@@ -129,7 +129,7 @@ fn head_is_get_without_the_body() {
 #[test]
 fn request_bodies_are_not_read() {
     let server = Server::start(LOOSE, Page::small());
-    // The body never comes, and nobody waits for it.
+    // The body never comes, and the server does not wait for it.
     for head in [
         "POST /metrics HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000000\r\n\r\nab",
         "POST /metrics HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 10\r\n\r\n",
@@ -144,7 +144,7 @@ fn request_bodies_are_not_read() {
 #[test]
 fn a_connection_carries_one_request() {
     let server = Server::start(LOOSE, Page::small());
-    // Of pipelined requests, the first is answered.
+    // The first of several pipelined requests is answered.
     let reply = server.ask(&"GET /-/ready HTTP/1.1\r\nhost: x\r\n\r\n".repeat(50));
     assert_eq!((reply.status, reply.header("connection"), &*reply.body), (200, Some("close"), &b"ready\n"[..]));
     server.stop();
@@ -157,7 +157,7 @@ fn a_half_closed_client_gets_its_whole_answer() {
     client.write_all(SCRAPE).unwrap();
     client.shutdown(Shutdown::Write).unwrap();
     assert_eq!(Reply::read(client).unwrap().body.len(), LARGE);
-    // Half-closed in the middle of the head, and before it: there is no request to answer.
+    // Half-closed in the middle of the head, or before it: there is no request to answer.
     for sent in ["GET /metr", ""] {
         let mut client = server.connect();
         client.write_all(sent.as_bytes()).unwrap();
@@ -168,13 +168,13 @@ fn a_half_closed_client_gets_its_whole_answer() {
 }
 
 #[test]
-fn a_taken_address_is_told_from_a_wrong_one() {
+fn an_address_in_use_and_a_wrong_one_are_different_errors() {
     let holder = TcpListener::bind(ANY_PORT).unwrap();
     let taken = holder.local_addr().unwrap();
     let error = Listener::bind(taken).unwrap_err();
     assert!(matches!(error, BindError::InUse(address) if address == taken), "{error:?}");
     assert!(error.to_string().contains(&taken.to_string()));
-    // Set aside for documentation: never an address of this machine.
+    // Reserved for documentation: never an address of this machine.
     let error = Listener::bind("203.0.113.1:0".parse().unwrap()).unwrap_err();
     assert!(matches!(error, BindError::Other(..)), "{error:?}");
 }
@@ -249,7 +249,7 @@ fn slow_heads_are_cut_off_and_hold_up_nobody() {
     for _ in 0..20 {
         assert_eq!(server.get("/metrics").body, b"text\n");
     }
-    // Each is closed although its bytes keep coming.
+    // Each is closed although it keeps sending.
     for client in &mut slow {
         assert_eq!(drain(client), 0);
     }
@@ -281,7 +281,7 @@ fn a_client_that_reads_slowly_gets_everything() {
     let mut client = server.connect();
     client.write_all(SCRAPE).unwrap();
     client.peek(&mut [0]).unwrap();
-    // The limit for the head is over while the response is in flight, and must not strike there.
+    // The time limit for the head passes during the response, and must not apply to it.
     thread::sleep(Duration::from_millis(900));
     assert_eq!(Reply::read(client).unwrap().body.len(), LARGE);
     server.stop();
@@ -304,7 +304,7 @@ fn scrapes_over_the_limit_wait_and_then_are_refused() {
 }
 
 #[test]
-fn clients_that_leave_in_the_middle_leave_nothing_behind() {
+fn clients_that_disconnect_in_the_middle_leave_nothing_behind() {
     let page = Page::of(8 << 20);
     let server = Server::start(Limits { connections: 4, ..LOOSE }, page.clone());
     for round in 0..50 {
@@ -312,7 +312,7 @@ fn clients_that_leave_in_the_middle_leave_nothing_behind() {
         let mut client = server.connect();
         client.write_all(SCRAPE).unwrap();
         if round % 2 == 0 {
-            // Too many connections at once, or a response cut short: either way it leaves in the middle.
+            // Refused for too many connections, or a response cut short: either way it disconnects in the middle.
             let _ = client.read(&mut [0; 1000]);
         }
     }
@@ -330,7 +330,7 @@ fn ten_thousand_connections_are_answered_or_counted() {
     alone!();
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
-    // Both ends live in this process; where it may not have as many descriptors, the clients come in waves.
+    // Both ends are in this process. If it may not have enough descriptors, the clients come in waves.
     let room = limit.maximum.map_or(usize::MAX, |most| most as usize).saturating_sub(PLACES + 256);
     let wave = CLIENTS.min(room) / THREADS * THREADS;
     assert!(wave >= 2 * PLACES, "RLIMIT_NOFILE is too low: {limit:?}");
@@ -348,7 +348,7 @@ fn ten_thousand_connections_are_answered_or_counted() {
             connected.wait();
             measured.wait();
             let ask = |mut socket: TcpStream| {
-                // One that was refused is closed already.
+                // A refused connection is closed already.
                 let _ = socket.write_all(SCRAPE);
                 Reply::read(socket).expect("an answer").status
             };
@@ -369,14 +369,14 @@ fn ten_thousand_connections_are_answered_or_counted() {
             }
         });
     }
-    // The first of a wave hold their places until all are connected, so no more than these get in.
+    // The first of a wave hold their places until all are connected, so only these get in.
     assert!(answered >= PLACES && refused > 0, "{answered} answered, {refused} refused");
     assert_eq!(server.shed(), refused as u64);
     assert_eq!((server.get("/metrics").body.len(), page.held()), (5000, 0));
     server.stop();
 }
 
-// ---- one body for all ----
+// ---- one body for all requests ----
 
 #[test]
 fn scrapes_of_one_snapshot_share_a_body_and_the_next_snapshot_has_its_own() {
@@ -401,7 +401,7 @@ fn scrapes_of_one_snapshot_share_a_body_and_the_next_snapshot_has_its_own() {
 }
 
 #[test]
-fn health_is_answered_while_a_page_is_rendered_and_who_asks_meanwhile_waits_for_the_same() {
+fn health_is_answered_during_a_rendering_and_other_requests_wait_for_the_same_one() {
     let page = Page::of(LARGE);
     page.keep();
     let (begun, go_on) = page.hold();
@@ -414,7 +414,7 @@ fn health_is_answered_while_a_page_is_rendered_and_who_asks_meanwhile_waits_for_
     for path in ["/-/healthy", "/-/ready", "/"] {
         assert_eq!(server.get(path).status, 200, "{path}");
     }
-    // Another page does not wait for this one.
+    // The other page does not wait for this one.
     assert_eq!(server.get("/api/v1/workloads").status, 200);
     go_on.send(()).unwrap();
     for client in clients {
@@ -424,7 +424,7 @@ fn health_is_answered_while_a_page_is_rendered_and_who_asks_meanwhile_waits_for_
     server.stop();
 }
 
-// ---- the end ----
+// ---- shutdown ----
 
 #[test]
 fn shutdown_waits_for_no_slow_client() {
@@ -437,7 +437,7 @@ fn shutdown_waits_for_no_slow_client() {
     clients[10].write_all(SCRAPE).unwrap();
     clients[10].peek(&mut [0]).unwrap();
     server.ask_to_stop();
-    // Every other limit is `PATIENCE`: had it waited for one of these, it would not be done by then.
+    // Every other limit is `PATIENCE`: if it waited for one of these, it would exceed the limit here.
     server.ended.recv_timeout(PATIENCE / 3).expect("serve returns");
     assert_eq!(page.held(), 0);
     assert!(TcpStream::connect(server.address).is_err());
@@ -452,7 +452,7 @@ fn shutdown_lets_a_response_in_flight_finish() {
     client.write_all(SCRAPE).unwrap();
     client.peek(&mut [0]).unwrap();
     server.ask_to_stop();
-    // A client that has sent nothing is not waited for, with all the grace in the world.
+    // It does not wait for a client that has sent nothing, however long the grace period is.
     assert!(Reply::read(idle).is_none());
     assert_eq!(Reply::read(client).unwrap().body.len(), LARGE);
     server.ended.recv_timeout(PATIENCE / 3).expect("serve returns");

@@ -1,7 +1,7 @@
-//! What needs neither root nor the live kernel: the built object, the built binary as a shell sees it, the endpoint over
-//! sockets, files of hosts that were recorded, what is shipped, and the house rules.
+//! Tests that need neither root nor the live kernel: the built object, the built binary as seen from a shell, the endpoint with
+//! sockets, recorded files of hosts, what is packaged, and the house rules.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot continue fails")]
 
 mod access;
 mod cli;

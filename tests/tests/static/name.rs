@@ -1,4 +1,4 @@
-//! NameReceiver from the host, through the thread: found, found late, and found in a directory without end.
+//! Names from the host, through the thread: found at once, found later, and found in an endless directory.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn new(name: &str) -> Folder {
-        // In memory, where there is such a place: on a disk so many links take minutes.
+        // In memory if possible: on a disk so many links take minutes.
         let memory = Path::new("/dev/shm");
         let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
         let path = parent.join(format!("headroom-{name}-{}", std::process::id()));
@@ -32,7 +32,7 @@ impl Drop for Folder {
     }
 }
 
-/// An agent's end of it, on a v2 host.
+/// The agent's end of the thread, on a host with cgroup v2.
 fn begin(root: &Path) -> (NameSource, NameReceiver) {
     let root = Root::new(root);
     let mounts = "27 24 0:22 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
@@ -45,7 +45,7 @@ fn born(asker: &mut NameSource, id: u64, path: String) {
     asker.follow(&Reading::Cgroup(cgroup::Reading::Born { id: Id { hierarchy: 0, id }, path }));
 }
 
-/// The next answer; `None` if none comes for a while.
+/// The next answer; `None` if none comes in time.
 fn answer(answers: &mut NameReceiver, patience: Duration) -> Option<(u64, String)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let next = runtime.block_on(async { tokio::time::timeout(patience, answers.next()).await.ok() });
@@ -61,7 +61,7 @@ fn answer(answers: &mut NameReceiver, patience: Duration) -> Option<(u64, String
 const LONG: Duration = Duration::from_secs(300);
 
 #[test]
-fn a_name_that_appears_after_the_cgroup_is_told_and_asked_for_once() {
+fn a_name_that_appears_after_the_cgroup_is_reported_once() {
     let host = Folder::new("late");
     let (mut asker, mut answers) = begin(&host.0);
     let id = "4f1c2a9b".repeat(8);
@@ -84,7 +84,7 @@ fn a_name_that_appears_after_the_cgroup_is_told_and_asked_for_once() {
 }
 
 #[test]
-fn a_directory_without_end_takes_no_memory() {
+fn an_endless_directory_takes_no_memory() {
     const LINKS: usize = 200_000;
     alone!();
     let host = Folder::new("links");
@@ -93,17 +93,17 @@ fn a_directory_without_end_takes_no_memory() {
     for link in 0..LINKS {
         std::os::unix::fs::symlink("x", containers.join(format!("p{link}_ml_server-{link:064x}.log"))).unwrap();
     }
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     let peak = allocation::peak(|| {
         let (mut asker, mut answers) = begin(&host.0);
         for link in [0, LINKS / 2, LINKS - 1] {
             born(&mut asker, link as u64, format!("/system.slice/cri-containerd-{link:064x}.scope"));
         }
-        told.extend((0..3).map(|_| answer(&mut answers, LONG).unwrap()));
+        reported.extend((0..3).map(|_| answer(&mut answers, LONG).unwrap()));
     });
-    told.sort_unstable();
+    reported.sort_unstable();
     let expected = [0, LINKS / 2, LINKS - 1].map(|link| (link as u64, format!("ml p{link} server")));
-    assert_eq!(told, expected);
-    // As a list the names alone are tens of megabytes; the channels take one.
+    assert_eq!(reported, expected);
+    // A list of the names alone would take tens of megabytes; the channels take one.
     assert!(peak < 4 << 20, "{peak} bytes");
 }

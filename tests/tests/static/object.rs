@@ -1,4 +1,4 @@
-//! The built ELF object has what the catalogue names, and nothing that it does not.
+//! The built ELF object has everything in the catalogue, and nothing else.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use collector_common::{
 };
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 
-/// Not the catalogue's, but the benchmarks': see `collector-ebpf/src/bench.rs`.
+/// For benchmarks, not in the catalogue: see `collector-ebpf/src/bench.rs`.
 const BENCH: [&str; 2] = ["flood", "empty"];
 
 fn parsed() -> Object {
@@ -22,7 +22,7 @@ fn probes() -> impl Iterator<Item = &'static Probe> {
     SIGNALS.iter().flat_map(|signal| signal.probes)
 }
 
-/// The name of the ELF section that holds each program: it says what the program is made for.
+/// Program → its ELF section, which names the type of hook.
 fn sections() -> BTreeMap<String, String> {
     let elf = object::File::parse(OBJECT).unwrap();
     let symbols = elf.symbols().filter(|symbol| symbol.kind() == object::SymbolKind::Text && symbol.is_global());
@@ -30,7 +30,7 @@ fn sections() -> BTreeMap<String, String> {
         let section = elf.section_by_index(symbol.section_index()?).ok()?;
         Some((symbol.name().ok()?.to_owned(), section.name().ok()?.to_owned()))
     });
-    // What is called by programs lies in the plain text section.
+    // Functions that programs call are in the plain text section.
     named.filter(|(_, section)| section != ".text").collect()
 }
 
@@ -75,7 +75,7 @@ fn no_program_is_missing_from_the_catalogue() {
 }
 
 #[test]
-fn names_are_given_once_and_alternatives_come_after_what_they_replace() {
+fn names_are_unique_and_fallbacks_come_after_what_they_replace() {
     let names: Vec<_> = probes().map(|probe| probe.program).collect();
     for (index, probe) in probes().enumerate() {
         assert!(!names[..index].contains(&probe.program), "{} twice", probe.program);
@@ -86,7 +86,7 @@ fn names_are_given_once_and_alternatives_come_after_what_they_replace() {
 }
 
 #[test]
-fn every_counter_map_has_rows_of_the_catalogues_size() {
+fn every_counter_map_has_rows_of_the_size_in_the_catalogue() {
     let object = parsed();
     for counters in SIGNALS.iter().flat_map(|signal| signal.counters).chain([&lost::COUNTERS]) {
         let map = object.maps.get(counters.map).unwrap_or_else(|| panic!("no map {}", counters.map));
@@ -100,7 +100,7 @@ fn every_counter_map_has_rows_of_the_catalogues_size() {
 }
 
 #[test]
-fn the_rings_are_rings_and_the_globals_are_as_large_as_what_is_written_to_them() {
+fn the_rings_are_rings_and_the_globals_have_the_size_of_their_types() {
     let object = parsed();
     for ring in [Ring::Critical, Ring::Bulk] {
         let kind = object.maps.get(ring.map()).map(Map::map_type);
@@ -119,7 +119,7 @@ fn the_rings_are_rings_and_the_globals_are_as_large_as_what_is_written_to_them()
 }
 
 #[test]
-fn records_have_the_size_of_their_types_and_a_kind_each() {
+fn records_have_the_size_of_their_types_and_distinct_kinds() {
     let records: Vec<_> = SIGNALS.iter().filter_map(|signal| signal.record).collect();
     for (index, record) in records.iter().enumerate() {
         let (size, ring) = match record.kind {

@@ -1,4 +1,4 @@
-//! What decides is pure: the core's sources name neither IO nor a clock, and it depends on nobody who would lend it one.
+//! Code that decides is pure: the core's sources name neither IO nor a clock, and no dependency provides one.
 
 use std::env;
 use std::fs;
@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::tidy::{assert_none, files, name, root};
 
-/// Refused, as is what lies within them. Of `std` itself and of its time, not by a name that hides which part is meant.
+/// Refused, with everything below them. `std` and `std::time` themselves are refused only under a name that hides the part used.
 const PATHS: [&str; 10] = [
     "std::env",
     "std::fs",
@@ -20,7 +20,7 @@ const PATHS: [&str; 10] = [
     "std::time::self",
 ];
 
-/// Refused wherever they come from.
+/// Refused whatever they are imported from.
 const NAMES: [&str; 2] = ["Instant", "SystemTime"];
 
 /// Packages that do IO, run tasks, or write a format.
@@ -42,7 +42,7 @@ const PACKAGES: [&str; 15] = [
     "tracing",
 ];
 
-/// Whose direct dependencies these must not be, those of its tests included.
+/// Manifests whose direct dependencies, including those of tests, must not be one of these.
 const MANIFESTS: [&str; 2] = ["collector-core/Cargo.toml", "fuzz/core/Cargo.toml"];
 
 #[test]
@@ -59,7 +59,7 @@ fn the_core_names_neither_io_nor_a_clock() {
 }
 
 #[test]
-fn the_core_depends_on_nobody_who_does_io() {
+fn the_core_has_no_dependency_that_does_io() {
     let mut found = Vec::new();
     for manifest in MANIFESTS {
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()));
@@ -77,7 +77,7 @@ fn the_core_depends_on_nobody_who_does_io() {
     assert_none("the core must do without IO, runtimes and formats", &found);
 }
 
-/// Line and path of all that is impure in a source file.
+/// Line and path of everything impure in a source file.
 fn impure(text: &str) -> Vec<(usize, String)> {
     let mut paths = paths(text);
     paths.retain(|(_, path)| {
@@ -90,8 +90,8 @@ fn impure(text: &str) -> Vec<(usize, String)> {
     paths
 }
 
-/// Every path in the code, with its line; of one with braces, however many lines they span, each that it stands for. What is
-/// renamed is `std::self`, as is `std` itself.
+/// Every path in the code with its line; for one with braces, over any number of lines, each path that it stands for. A rename of
+/// `std` counts as `std::self`.
 fn paths(text: &str) -> Vec<(usize, String)> {
     let mut words = Vec::new();
     for (line, number) in text.lines().zip(1..) {
@@ -124,7 +124,7 @@ fn split(code: &str) -> Vec<&str> {
     words
 }
 
-/// Adds the path that begins at a word, and says where to go on.
+/// Adds the path that begins at a word, and returns where to continue.
 fn path(words: &[(usize, &str)], mut at: usize, prefix: &str, paths: &mut Vec<(usize, String)>) -> usize {
     let word = |at: usize| words.get(at).map_or("", |(_, word)| *word);
     let is_name = |word: &str| word == "*" || word.starts_with(|c: char| c.is_alphabetic() || c == '_');
@@ -162,7 +162,7 @@ fn path(words: &[(usize, &str)], mut at: usize, prefix: &str, paths: &mut Vec<(u
 }
 
 #[test]
-fn what_is_impure_is_known_by_what_it_names() {
+fn an_impure_line_is_recognised_by_what_it_names() {
     for code in [
         "use std::fs::File;",
         "use std::{collections, fs};",
@@ -191,6 +191,6 @@ fn what_is_impure_is_known_by_what_it_names() {
 }
 
 #[test]
-fn a_line_is_told_as_it_stands() {
+fn a_path_has_the_line_where_it_ends() {
     assert_eq!(impure("use a::b;\nuse std::{\n    fmt,\n    fs,\n};\n"), [(4, "std::fs".to_owned())]);
 }

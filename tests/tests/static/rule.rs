@@ -1,4 +1,4 @@
-//! The rules as Prometheus' own tools see them: whether the export is valid, and whether its rules fire when the agent's do.
+//! The rules in Prometheus' own tools: whether the export is valid, and whether its rules fire when the agent's do.
 
 use std::fs;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ fn promtool() -> bool {
     Command::new("promtool").arg("--version").output().is_ok()
 }
 
-/// Runs promtool in a folder with these files, and gives what it says.
+/// Runs promtool in a folder with these files; returns its output.
 #[track_caller]
 fn run(name: &str, args: &[&str], files: &[(&str, &str)]) -> String {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("rules-{name}"));
@@ -38,11 +38,11 @@ fn the_export_is_valid() {
     needs!(promtool(), WHY);
     let said = run("pack", &["check", "rules", "rules.yml"], &[("rules.yml", &pack())]);
     let count = Rules::new(&[]).unwrap().enabled().count();
-    // One is about an incident that has no metric.
+    // The rule of incidents is left out: it has no metric.
     assert!(said.contains(&format!("SUCCESS: {} rules found", count - 1)), "{said}");
 }
 
-/// A rule on every metric of the catalogue, with every kind of gap: whatever an operator writes can be exported.
+/// A rule on every metric of the catalogue, with every way to treat gaps: whatever an operator writes can be exported.
 #[test]
 fn a_rule_on_any_metric_can_be_exported() {
     needs!(promtool(), WHY);

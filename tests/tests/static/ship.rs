@@ -1,5 +1,5 @@
-//! What is shipped beside the binary: the unit, the package, the dashboard, and what Prometheus is to load, each judged by the
-//! program that will have to read it.
+//! What is shipped with the binary: the unit, the package, the dashboard, and the files for Prometheus, each checked by the
+//! program that will read it.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -12,7 +12,7 @@ use collector_tests::needs;
 use collector_tests::require::{installed, is_root};
 use serde_json::Value;
 
-/// The unit's exposure that is allowed, in tenths: of ten, and the less the better.
+/// Highest allowed exposure of the unit, in tenths of systemd-analyze's scale from 0 to 10; lower is better.
 const EXPOSURE: &str = "40";
 
 fn root() -> &'static Path {
@@ -23,7 +23,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// Runs a command that has to succeed, and gives what it said.
+/// Runs a command that must succeed; returns its output.
 fn run(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let said = [output.stdout, output.stderr].concat();
@@ -33,8 +33,8 @@ fn run(command: &mut Command) -> String {
 }
 
 #[test]
-fn the_unit_is_sound_and_leaves_little_exposed() {
-    needs!(installed("systemd-analyze"), "systemd-analyze (Debian: systemd) judges the unit");
+fn the_unit_is_valid_and_has_low_exposure() {
+    needs!(installed("systemd-analyze"), "systemd-analyze (Debian: systemd) checks the unit");
     let folder = scratch();
     let unit = folder.join("headroom.service");
     // The path of the program is checked, too.
@@ -48,21 +48,21 @@ fn the_unit_is_sound_and_leaves_little_exposed() {
     fs::remove_dir_all(folder).unwrap();
 }
 
-/// Installs the package into a folder, as if that were the host's root.
+/// The package, installed into a folder as if that were the host's root.
 struct Installed(PathBuf);
 
 impl Installed {
     fn dpkg(&self) -> Command {
         let mut dpkg = Command::new("dpkg");
         dpkg.arg(format!("--root={}", self.0.display()));
-        // Nothing else is installed there, not even a shell for the scripts: they run outside, told of the folder.
+        // No other package is installed there, not even a shell for the scripts: they run outside, with the folder's path.
         dpkg.args(["--force-depends", "--force-not-root", "--force-script-chrootless", "--force-bad-path"]);
         // Nor may they reach the service manager of this host.
         dpkg.env("PATH", format!("{}:{}", self.file("stub").display(), std::env::var("PATH").unwrap()));
         dpkg
     }
 
-    /// Puts programs before the real ones that do no more than say how they were called.
+    /// Puts stubs in front of the real programs that only print how they were called.
     fn stub(&self) {
         fs::create_dir_all(self.file("stub")).unwrap();
         for name in ["systemctl", "deb-systemd-helper", "deb-systemd-invoke"] {
@@ -78,9 +78,9 @@ impl Installed {
 }
 
 #[test]
-fn the_package_installs_into_a_root_of_its_own_and_leaves_nothing() {
-    needs!(installed("dpkg") && installed("dpkg-shlibdeps"), "dpkg and dpkg-dev make and install the package");
-    needs!(is_root(), "what a package installs belongs to root");
+fn the_package_installs_into_a_folder_and_leaves_nothing_behind() {
+    needs!(installed("dpkg") && installed("dpkg-shlibdeps"), "dpkg and dpkg-dev build and install the package");
+    needs!(is_root(), "installed files belong to root");
     run(Command::new(env!("CARGO")).current_dir(root()).args(["xtask", "dist", "--dev"]));
     let target = binary().ancestors().nth(2).unwrap().join("dist");
     let packages = fs::read_dir(&target).unwrap().map(|entry| entry.unwrap().path());
@@ -96,11 +96,11 @@ fn the_package_installs_into_a_root_of_its_own_and_leaves_nothing() {
     let headroom = host.file("usr/bin/headroom");
     let version = run(Command::new(&headroom).arg("--version"));
     assert_eq!(version.trim(), format!("headroom {}", env!("CARGO_PKG_VERSION")));
-    // The packaged configuration is a good one, and sets nothing.
+    // The packaged configuration is valid, and sets nothing.
     let config = host.file("etc/headroom/headroom.toml");
     run(Command::new(&headroom).arg("check-config").arg("--config").arg(&config));
     run(Command::new("bash").arg("-n").arg(host.file("usr/share/bash-completion/completions/headroom")));
-    // What is packed quickly is not compressed.
+    // A package of a debug build is not compressed.
     let page = fs::read_to_string(host.file("usr/share/man/man8/headroom.8")).unwrap();
     assert!(page.contains(".TH headroom 8"), "{page:.200}");
     let unit = ["usr/lib/systemd/system", "lib/systemd/system"].map(|folder| host.file(folder));
@@ -112,7 +112,7 @@ fn the_package_installs_into_a_root_of_its_own_and_leaves_nothing() {
     fs::create_dir_all(host.file("var/lib/headroom")).unwrap();
     fs::write(host.file("var/lib/headroom/journal.db"), "").unwrap();
     run(host.dpkg().args(["--remove", "headroom"]));
-    assert!(host.file("var/lib/headroom/journal.db").exists() && config.exists(), "kept for the next time");
+    assert!(host.file("var/lib/headroom/journal.db").exists() && config.exists(), "kept for the next installation");
     run(host.dpkg().args(["--purge", "headroom"]));
     for file in ["usr/bin/headroom", "etc/headroom", "usr/share/headroom", "var/lib/headroom"] {
         assert!(!host.file(file).exists(), "{file} is left behind");
@@ -121,8 +121,8 @@ fn the_package_installs_into_a_root_of_its_own_and_leaves_nothing() {
 }
 
 #[test]
-fn prometheus_loads_what_it_is_given_and_parses_every_query_of_the_dashboard() {
-    needs!(installed("promtool"), "promtool (Debian: prometheus) judges queries and rules");
+fn prometheus_loads_its_files_and_parses_every_query_of_the_dashboard() {
+    needs!(installed("promtool"), "promtool (Debian: prometheus) checks queries and rules");
     let prometheus = root().join("deploy/prometheus");
     run(Command::new("promtool").args(["check", "config"]).arg(prometheus.join("prometheus.yml")));
 
@@ -130,7 +130,7 @@ fn prometheus_loads_what_it_is_given_and_parses_every_query_of_the_dashboard() {
     let targets = dashboard["panels"].as_array().unwrap().iter().filter_map(|panel| panel["targets"].as_array());
     let queries: Vec<&str> = targets.flatten().map(|target| target["expr"].as_str().unwrap()).collect();
     assert!(queries.len() >= collector::metric::METRICS.len());
-    // What Grafana puts in.
+    // Replaces Grafana's variables.
     let plain = |query: &str| {
         let query = query.replace("$__rate_interval", "5m").replace("$top", "10");
         query.replace("$instance", ".*").replace("$workload", ".*")

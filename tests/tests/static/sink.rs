@@ -1,4 +1,4 @@
-//! Alerts on their way to receivers that answer well, badly, late or never. The receivers are this test's own.
+//! Delivery of alerts to receivers that answer well, badly, late or never. The test runs the receivers.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -68,11 +68,11 @@ impl Bench {
         Bench { outbox, restored, dir }
     }
 
-    fn tell(&mut self, numbers: std::ops::Range<u64>) {
+    fn publish(&mut self, numbers: std::ops::Range<u64>) {
         numbers.for_each(|number| self.outbox.publish(1, alert("Hot", number)));
     }
 
-    /// The figures of each receiver, added up, once they are as they should be.
+    /// Waits until the figures of the receivers, summed over the records, satisfy `done`.
     fn until(&self, what: &str, done: impl Fn(&BTreeMap<String, Delivery>) -> bool) {
         let mut health: DeliveryHealth = self.outbox.health.clone();
         let mut sums = BTreeMap::<String, Delivery>::new();
@@ -100,11 +100,11 @@ impl Bench {
         counter.load(std::sync::atomic::Ordering::Relaxed)
     }
 
-    /// Ends it, and gives the state of each delivery to a receiver as the journal has it.
+    /// Stops it, and returns the state of each delivery to a receiver from the journal.
     fn end(self, sink: &str) -> Vec<String> {
         self.outbox.close();
         let alerts = Reader::open(&self.dir).unwrap().alerts(usize::MAX >> 1).unwrap();
-        let states = alerts.into_iter().flat_map(|told| told.deliveries);
+        let states = alerts.into_iter().flat_map(|reported| reported.deliveries);
         let states = states.filter(|delivery| delivery.sink == sink).map(|delivery| delivery.state).collect();
         fs::remove_dir_all(&self.dir).unwrap();
         states
@@ -113,9 +113,9 @@ impl Bench {
 
 #[test]
 fn every_alert_arrives_signed_and_in_order() {
-    let receiver = Receiver::start(Answer::Well);
+    let receiver = Receiver::start(Answer::Accept);
     let mut bench = Bench::start(vec![target("hook", &receiver.url(), None)]);
-    bench.tell(0..300);
+    bench.publish(0..300);
     bench.until("all of them", |sums| sums["hook"].delivered == 300 && sums["hook"].queued == 0);
     let requests = receiver.requests();
     let summaries: Vec<String> =
@@ -126,7 +126,7 @@ fn every_alert_arrives_signed_and_in_order() {
     for request in &requests {
         assert!(request.head.starts_with("POST /hook HTTP/1.1"), "{}", request.head);
         assert_eq!(request.json()["host"], "node1");
-        // openssl is the witness: its own HMAC over what came.
+        // openssl is the reference: it computes the HMAC of the body.
         let signature = request.header("X-Headroom-Signature").unwrap();
         assert_eq!(signature, format!("sha256={}", openssl_hmac("hush", &request.body)));
     }
@@ -147,8 +147,8 @@ fn openssl_hmac(secret: &str, body: &[u8]) -> String {
 }
 
 #[test]
-fn whatever_a_receiver_does_it_is_tried_again_until_it_answers_well() {
-    let elsewhere = Receiver::start(Answer::Well);
+fn a_delivery_is_retried_after_every_failure_until_it_succeeds() {
+    let elsewhere = Receiver::start(Answer::Accept);
     for bad in [
         Answer::Status(500),
         Answer::Status(404),
@@ -159,12 +159,12 @@ fn whatever_a_receiver_does_it_is_tried_again_until_it_answers_well() {
     ] {
         let receiver = Receiver::start(bad.clone());
         let mut bench = Bench::start(vec![target("hook", &receiver.url(), None)]);
-        bench.tell(0..3);
+        bench.publish(0..3);
         bench.until(&format!("{bad:?} fails"), |sums| sums["hook"].failed >= 2);
-        receiver.answer(Answer::Well);
+        receiver.answer(Answer::Accept);
         bench.until(&format!("{bad:?} is over"), |sums| sums["hook"].delivered == 3);
         let ids = receiver.ids();
-        assert_eq!(ids.len(), 3, "{bad:?}: each once, when all is well");
+        assert_eq!(ids.len(), 3, "{bad:?}: each once, in the end");
         assert_eq!(bench.lost(Stage::Sink), 0);
         assert_eq!(bench.end("hook"), vec!["delivered"; 3], "{bad:?}");
     }
@@ -172,16 +172,16 @@ fn whatever_a_receiver_does_it_is_tried_again_until_it_answers_well() {
 }
 
 #[test]
-fn one_alert_that_is_refused_keeps_no_other_back() {
+fn one_refused_alert_delays_no_other() {
     let receiver = Receiver::start(Answer::Status(422));
     let mut bench = Bench::start(vec![target("hook", &receiver.url(), None)]);
-    bench.tell(0..5);
+    bench.publish(0..5);
     bench.until("they are refused", |sums| sums["hook"].queued == 0 && sums["hook"].failed >= 5);
     assert_eq!(bench.lost(Stage::Sink), 5);
     let (before, tries) = (receiver.requests().len(), receiver.requests());
     assert!(tries.iter().filter(|request| request.alerts().len() == 1).count() >= 5, "each on its own");
-    receiver.answer(Answer::Well);
-    bench.tell(5..6);
+    receiver.answer(Answer::Accept);
+    bench.publish(5..6);
     bench.until("the next", |sums| sums["hook"].delivered == 1);
     assert_eq!(receiver.requests().len(), before + 1);
     let mut states = bench.end("hook");
@@ -190,21 +190,21 @@ fn one_alert_that_is_refused_keeps_no_other_back() {
 }
 
 #[test]
-fn a_dead_receiver_delays_nobody_and_thousands_of_alerts_are_bounded() {
-    let (dead, alive) = (Receiver::start(Answer::Hang), Receiver::start(Answer::Well));
+fn a_dead_receiver_delays_no_other_and_its_queue_is_bounded() {
+    let (dead, alive) = (Receiver::start(Answer::Hang), Receiver::start(Answer::Accept));
     let targets = vec![target("dead", &dead.url(), None), target("alive", &alive.url(), None)];
     let mut bench = Bench::start(targets);
     const MANY: u64 = 10_500;
     for part in 0..MANY / 500 {
-        bench.tell(part * 500..part * 500 + 500);
-        // More at once than the channel holds would be counted as lost before they reach a receiver.
-        bench.until("the living gets them", |sums| sums["alive"].delivered == part * 500 + 500);
+        bench.publish(part * 500..part * 500 + 500);
+        // With more than the channel holds at once, some would be counted as lost before they reach a receiver.
+        bench.until("delivery to the working receiver", |sums| sums["alive"].delivered == part * 500 + 500);
     }
     assert_eq!(bench.lost(Stage::Outcome) + bench.lost(Stage::Journal), 0);
     let lost = bench.lost(Stage::Sink);
-    assert!((MANY - 10_000 - 64..=MANY - 10_000).contains(&lost), "{lost} were too many for the dead");
-    dead.answer(Answer::Well);
-    bench.until("the dead rises", |sums| sums["dead"].delivered == MANY - lost);
+    assert!((MANY - 10_000 - 64..=MANY - 10_000).contains(&lost), "{lost} did not fit into the dead one's queue");
+    dead.answer(Answer::Accept);
+    bench.until("the dead one works again", |sums| sums["dead"].delivered == MANY - lost);
     let ids = dead.ids();
     assert!(ids.is_sorted(), "in order");
     let states = bench.end("dead");
@@ -213,44 +213,44 @@ fn a_dead_receiver_delays_nobody_and_thousands_of_alerts_are_bounded() {
 }
 
 #[test]
-fn more_at_once_than_there_is_room_for_is_counted() {
-    let receiver = Receiver::start(Answer::Well);
+fn alerts_beyond_the_room_in_the_channel_are_counted() {
+    let receiver = Receiver::start(Answer::Accept);
     let mut bench = Bench::start(vec![target("hook", &receiver.url(), None)]);
     const MANY: u64 = 50_000;
-    bench.tell(0..MANY);
+    bench.publish(0..MANY);
     let lost = bench.lost(Stage::Outcome);
     bench.until("the rest", |sums| sums["hook"].delivered + lost == MANY);
     assert_eq!(bench.end("hook").len() as u64, MANY - lost);
 }
 
 #[test]
-fn what_was_not_delivered_is_after_a_restart() {
+fn undelivered_alerts_are_delivered_after_a_restart() {
     let receiver = Receiver::start(Answer::Status(503));
     let mut bench = Bench::start(vec![target("hook", &receiver.url(), None)]);
-    bench.tell(0..10);
+    bench.publish(0..10);
     bench.until("they fail", |sums| sums["hook"].failed >= 1);
     let dir = bench.dir.clone();
     bench.outbox.close();
-    receiver.answer(Answer::Well);
-    let other = Receiver::start(Answer::Well);
+    receiver.answer(Answer::Accept);
+    let other = Receiver::start(Answer::Accept);
     let targets = vec![target("new", &other.url(), None), target("hook", &receiver.url(), None)];
     let mut bench = Bench::over(dir, targets);
     assert_eq!(bench.restored.try_recv().unwrap().len(), 10);
     bench.until("they arrive", |sums| sums["hook"].delivered == 10);
     assert_eq!(receiver.ids().len(), 10);
-    assert!(other.requests().is_empty(), "who was not there then is not told of it");
+    assert!(other.requests().is_empty(), "a new receiver does not get old alerts");
     assert_eq!(bench.end("hook"), vec!["delivered"; 10]);
 }
 
 #[test]
-fn who_follows_the_events_sees_new_ones_as_they_come() {
+fn following_the_events_shows_new_ones_as_they_come() {
     let mut bench = Bench::start(Vec::new());
-    bench.tell(0..2);
+    bench.publish(0..2);
     let dir = bench.dir.clone();
     let is_there = |id| Reader::open(&dir).is_ok_and(|reader| reader.alerts(9).unwrap().len() == id);
     let deadline = Instant::now() + PATIENCE;
     while !is_there(2) {
-        assert!(Instant::now() < deadline, "nothing is written");
+        assert!(Instant::now() < deadline, "nothing was written");
         std::thread::sleep(Duration::from_millis(10));
     }
     let mut follow = headroom("events");
@@ -259,23 +259,23 @@ fn who_follows_the_events_sees_new_ones_as_they_come() {
     let mut lines = BufReader::new(follow.stdout.take().unwrap()).lines().map(Result::unwrap);
     let mut next = || -> serde_json::Value { serde_json::from_str(&lines.next().unwrap()).unwrap() };
     assert_eq!(next()["alert"]["summary"], "number 1");
-    bench.tell(2..4);
+    bench.publish(2..4);
     assert_eq!((&next()["alert"]["summary"], &next()["alert"]["summary"]), (&"number 2".into(), &"number 3".into()));
     follow.kill().unwrap();
     follow.wait().unwrap();
     bench.end("nobody");
     let output = headroom("alerts").arg("--journal-dir").arg(&dir).output().unwrap();
-    assert_eq!(output.status.code(), Some(1), "there is no journal any more");
+    assert_eq!(output.status.code(), Some(1), "the journal is gone");
     assert!(String::from_utf8_lossy(&output.stderr).contains("`headroom run` makes it"));
 }
 
 #[test]
-fn a_certificate_that_nobody_vouches_for_is_no_receiver_until_it_is_trusted() {
-    let (receiver, pem) = Receiver::tls(Answer::Well);
+fn a_receiver_with_an_untrusted_certificate_gets_nothing_until_it_is_trusted() {
+    let (receiver, pem) = Receiver::tls(Answer::Accept);
     let dir = scratch();
     let (ca, other) = (dir.join("ca.pem"), dir.join("other.pem"));
     fs::write(&ca, pem).unwrap();
-    fs::write(&other, Receiver::tls(Answer::Well).1).unwrap();
+    fs::write(&other, Receiver::tls(Answer::Accept).1).unwrap();
     let targets = vec![
         target("trusting", &receiver.url(), Some(&ca)),
         target("strict", &receiver.url(), Some(&other)),
@@ -283,8 +283,8 @@ fn a_certificate_that_nobody_vouches_for_is_no_receiver_until_it_is_trusted() {
         target("plain", &receiver.url().replace("https", "http"), None),
     ];
     let mut bench = Bench::start(targets);
-    bench.tell(0..4);
-    bench.until("it arrives where it may", |sums| {
+    bench.publish(0..4);
+    bench.until("delivery where it is trusted", |sums| {
         sums["trusting"].delivered == 4 && sums["strict"].failed >= 2 && sums["plain"].failed >= 2
     });
     assert_eq!(receiver.ids().len(), 4);
@@ -293,14 +293,14 @@ fn a_certificate_that_nobody_vouches_for_is_no_receiver_until_it_is_trusted() {
 }
 
 #[test]
-fn a_disk_that_is_full_delays_no_alert() {
-    let receiver = Receiver::start(Answer::Well);
-    // There can be no folder below a file.
+fn a_full_disk_delays_no_alert() {
+    let receiver = Receiver::start(Answer::Accept);
+    // A folder below a file cannot be made.
     let dir = scratch();
     let file = dir.join("file");
     fs::write(&file, "").unwrap();
     let mut bench = Bench::over(file.join("journal"), vec![target("hook", &receiver.url(), None)]);
-    bench.tell(0..5);
+    bench.publish(0..5);
     bench.until("they arrive", |sums| sums["hook"].delivered == 5);
     bench.outbox.close();
     fs::remove_dir_all(dir).unwrap();

@@ -1,5 +1,5 @@
-//! Forty cgroups through the reader and the engine: in steady state nothing is allocated for them, however many
-//! files there are and however they change. On trees of plain files, which is enough for that. And the rules look at them.
+//! Forty cgroups through the reader and the engine: in steady state nothing is allocated for them, however many files there are
+//! and however they change. Trees of plain files are enough for that. The same for the evaluation of the rules.
 
 use std::fs;
 use std::path::Path;
@@ -76,10 +76,10 @@ fn steady(descriptors: usize) {
             drop(engine.apply(&sample));
         });
         let allocations = allocation::count() - before;
-        // The first round opens everything.
+        // The first round opens all files.
         assert!(round == 0 || allocations == 0, "{allocations} allocations in round {round}");
     }
-    // What is not kept open is read at its cgroup's turn.
+    // Files that are not kept open are read when it is their cgroup's turn.
     let (times, oldest) = if descriptors > 100 * CGROUPS { (4 * PERIOD, 0) } else { (4, PERIOD - 1) };
     assert!(samples >= times as usize * CGROUPS, "{samples} samples of {CGROUPS} cgroups that changed each time");
     for workload in engine.view().workloads.iter().filter(|workload| workload.name.contains("job-")) {
@@ -92,7 +92,7 @@ fn steady(descriptors: usize) {
         assert_eq!(workload.statistics.get(Statistic::MemoryFile), Some(number));
         assert_eq!(workload.statistics.get(Statistic::MemoryLimit), None);
     }
-    assert_eq!(engine.view().workloads.count(), CGROUPS + 1, "and the root");
+    assert_eq!(engine.view().workloads.count(), CGROUPS + 1, "including the root");
     fs::remove_dir_all(root).unwrap();
 }
 
@@ -106,9 +106,9 @@ fn a_tick_allocates_nothing_with_few_files_open() {
     steady(10);
 }
 
-/// Processes of all workloads share a cgroup of another controller, which so is nobody's, and is looked for for ever.
+/// Processes of all workloads share a cgroup of another controller. It belongs to no workload, and the search never ends.
 #[test]
-fn a_tick_allocates_nothing_while_cgroups_are_looked_for_in_vain() {
+fn a_tick_allocates_nothing_during_a_vain_search_for_cgroups() {
     let root = std::env::temp_dir().join(format!("headroom-vain-{}", std::process::id()));
     let write = |path: &str, text: &str| {
         let path = root.join(path);
@@ -152,10 +152,9 @@ fn a_tick_allocates_nothing_while_cgroups_are_looked_for_in_vain() {
     fs::remove_dir_all(root).unwrap();
 }
 
-/// A thousand workloads whose counters grow and whose gauges move below all thresholds, and the rules that come with the
-/// agent.
+/// A thousand workloads whose counters grow and whose gauges move below all thresholds, with the default rules.
 #[test]
-fn a_look_at_the_rules_allocates_nothing() {
+fn evaluating_the_rules_allocates_nothing() {
     const WORKLOADS: u64 = 1000;
     let mut engine = Engine::with(Arc::new(Rules::new(&[]).unwrap()));
     let mut time = 1_700_000_000_000_000_000;
@@ -178,7 +177,7 @@ fn a_look_at_the_rules_allocates_nothing() {
         let born = cgroup::Reading::Born { id: id(number), path: format!("/system.slice/job-{number}.service") };
         engine.apply(&Sample { time, reading: Reading::Cgroup(born) });
     }
-    let mut told = 0;
+    let mut reported = 0;
     for round in 1..100u64 {
         time += 1_000_000_000;
         let host = host::Statistic::ALL.iter().map(|statistic| (*statistic, 1_000_000 * (round % 3) + 1_000_000_000));
@@ -192,9 +191,9 @@ fn a_look_at_the_rules_allocates_nothing() {
         let before = allocation::count();
         let outcomes = engine.apply(&tick);
         let allocations = allocation::count() - before;
-        told += outcomes.len();
-        // The first finds all series, and what is over its threshold here is told a while later.
+        reported += outcomes.len();
+        // The first round finds all series; alerts for those over their threshold here come a while later.
         assert!(round == 1 || !outcomes.is_empty() || allocations == 0, "{allocations} allocations in round {round}");
     }
-    assert!(told < 20, "{told} alerts leave no quiet rounds");
+    assert!(reported < 20, "{reported} alerts leave no quiet rounds");
 }

@@ -1,4 +1,4 @@
-//! The house rules, as far as a test can tell.
+//! The house rules that a test can check.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use collector_common::SIGNALS;
 
-/// The folders with our own Rust sources.
+/// Folders with the project's own Rust sources.
 const SOURCES: [&str; 14] = [
     "collector-common/src",
     "collector-ebpf/src",
@@ -24,14 +24,14 @@ const SOURCES: [&str; 14] = [
     "xtask/src",
 ];
 
-/// Lines of a file that is not a test. The aim is 60 to 300; past this it has more than one subject.
+/// Most lines of a file without tests. The aim is 60 to 300; a longer file has more than one subject.
 const LINES: usize = 400;
 
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
-/// Every Rust file under `folder`, or the file itself.
+/// Every Rust file in the folder, or the file itself.
 pub fn files(path: &Path) -> Vec<PathBuf> {
     if path.is_dir() {
         let entries = fs::read_dir(path).unwrap();
@@ -55,7 +55,7 @@ pub fn name(path: &Path) -> String {
     path.strip_prefix(root()).unwrap().display().to_string()
 }
 
-/// Fails with every line that was found wrong, not only the first.
+/// Fails with all lines that were found, not only the first.
 #[track_caller]
 pub fn assert_none(what: &str, found: &[String]) {
     assert!(found.is_empty(), "{what}:\n  {}", found.join("\n  "));
@@ -75,10 +75,10 @@ fn a_file_has_one_subject_and_says_which() {
         }
     }
     assert_none("files that are too long", &long);
-    assert_none("files that do not say what they know (`//!` on the first line)", &silent);
+    assert_none("files without a description (`//!` on the first line)", &silent);
 }
 
-/// A file that no other declares is compiled by nobody: its tests would be lost unseen.
+/// A file that no module declares is not compiled: its tests would be lost without notice.
 #[test]
 fn every_file_of_tests_is_a_module() {
     let mut lost = Vec::new();
@@ -97,11 +97,11 @@ fn every_file_of_tests_is_a_module() {
             lost.push(name(&path));
         }
     }
-    assert_none("files of tests that are no module of a test program", &lost);
+    assert_none("test files that no test program declares as a module", &lost);
 }
 
 #[test]
-fn a_signal_has_the_same_stem_in_all_three_crates() {
+fn a_signal_has_a_file_of_its_name_in_all_three_crates() {
     let mut missing = Vec::new();
     for signal in SIGNALS {
         for folder in ["collector-common/src", "collector-ebpf/src", "collector-core/src/signal"] {
@@ -111,7 +111,7 @@ fn a_signal_has_the_same_stem_in_all_three_crates() {
             }
         }
     }
-    assert_none("files that a signal lacks", &missing);
+    assert_none("files missing for a signal", &missing);
     let meanings = files(&root().join("collector-core/src/signal"));
     let stems: BTreeSet<_> = meanings.iter().filter_map(|path| path.file_stem()?.to_str()).collect();
     let signals: BTreeSet<_> = SIGNALS.iter().map(|signal| signal.name).chain(["counted", "mod", "table"]).collect();
@@ -122,8 +122,8 @@ fn a_signal_has_the_same_stem_in_all_three_crates() {
 }
 
 #[test]
-fn nothing_is_left_for_later_or_true_on_one_machine_only() {
-    // Written in two halves, for this file is looked at as well.
+fn nothing_is_left_for_later_or_valid_on_one_machine_only() {
+    // Written in two halves, since this file is searched as well.
     let later = [
         concat!("TO", "DO"),
         concat!("FIX", "ME"),
@@ -137,7 +137,7 @@ fn nothing_is_left_for_later_or_true_on_one_machine_only() {
 }
 
 #[test]
-fn the_shared_crate_depends_on_no_other_of_ours_and_nobody_on_the_binary() {
+fn the_shared_crate_depends_on_no_other_and_none_depends_on_the_binary() {
     let found = lines(&sources(), |line| line.starts_with("use ") || line.starts_with("pub use "));
     let upward = |line: &&String| {
         line.starts_with("collector-common/") && line.contains("use collector")
@@ -145,10 +145,10 @@ fn the_shared_crate_depends_on_no_other_of_ours_and_nobody_on_the_binary() {
             || line.starts_with("collector/src/") && line.contains("use collector_tests")
     };
     let found: Vec<_> = found.iter().filter(upward).cloned().collect();
-    assert_none("dependencies point one way", &found);
+    assert_none("dependencies in the wrong direction", &found);
 }
 
-/// `file:line: text` of the code lines (no comments) that `wanted` picks.
+/// `file:line: text` of the code lines, without comments, that `wanted` selects.
 fn lines(sources: &[(String, String)], wanted: impl Fn(&str) -> bool) -> Vec<String> {
     let numbered = sources.iter().flat_map(|(file, text)| text.lines().zip(1..).map(move |line| (file, line)));
     numbered

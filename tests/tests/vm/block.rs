@@ -1,4 +1,4 @@
-//! Block devices that are slow and that fail, as only a machine of one's own has them.
+//! Block devices that are slow or that fail, which only a virtual machine of the tests has.
 
 use std::fs;
 use std::path::Path;
@@ -12,9 +12,9 @@ use collector_tests::record::ios_of;
 use collector_tests::require::own_machine;
 
 const SERVICE: &str = "headroom_block_io_service_seconds";
-const OWN: &str = "it has a machine with such disks: cargo xtask test vm";
+const OWN: &str = "it needs a machine with such disks: cargo xtask test vm";
 
-/// Reads this many blocks of 4 KiB from the start; gives how many could be read, and how many not.
+/// Reads this many blocks of 4 KiB from the start; returns how many succeeded and how many failed.
 fn read(cgroup: &Cgroup, name: &str, count: u64) -> (u64, u64) {
     let verb = ["io", "read", &format!("/dev/{name}"), "4096", &count.to_string()];
     let mut provocation = Provocation::within(env!("CARGO_BIN_EXE_provoke"), &verb, cgroup);
@@ -24,10 +24,10 @@ fn read(cgroup: &Cgroup, name: &str, count: u64) -> (u64, u64) {
 }
 
 #[test]
-fn a_slow_disk_takes_as_long_as_it_takes() {
+fn a_slow_disk_shows_its_real_latency() {
     needs!(own_machine(), OWN);
     const COUNT: u64 = 20;
-    /// What the device is told to take.
+    /// Latency that the device is set to.
     const SECONDS: f64 = 0.030;
     let agent = Agent::start("tick = \"100ms\"\n[kernel]\nslow_io = \"25ms\"\n");
     let cgroup = Cgroup::new("slow");
@@ -39,22 +39,22 @@ fn a_slow_disk_takes_as_long_as_it_takes() {
     let count = exposition.sum(&format!("{SERVICE}_count"), &labels);
     assert_eq!(count, (after.reads - before.reads) as f64);
     let mean = exposition.sum(&format!("{SERVICE}_sum"), &labels) / count;
-    let witness = (after.read_ms - before.read_ms) as f64 / 1e3 / count;
-    eprintln!("{count} reads, {mean} s each, {witness} s by the kernel");
-    assert!(mean >= SECONDS && mean <= witness * 1.1 + 0.001, "{mean} s, {witness} s by the kernel");
+    let reference = (after.read_ms - before.read_ms) as f64 / 1e3 / count;
+    eprintln!("{count} reads, {mean} s each, {reference} s by the kernel");
+    assert!(mean >= SECONDS && mean <= reference * 1.1 + 0.001, "{mean} s, {reference} s by the kernel");
     let samples = agent.stop();
     let slow = ios_of(&samples, "/dev/nullb0".as_ref());
-    assert_eq!(slow.len() as f64, count, "each was over the threshold");
+    assert_eq!(slow.len() as f64, count, "every read was over the threshold");
     let id = cgroup.memory_id();
     assert!(slow.iter().all(|io| io.status == 0 && io.cgroup.is_some_and(|cgroup| cgroup.id == id)), "{slow:?}");
 }
 
 #[test]
-fn a_disk_with_a_bad_sector_fails_there_and_nowhere_else() {
+fn a_bad_sector_fails_only_its_own_reads() {
     needs!(own_machine(), OWN);
     let model = |name: &str| fs::read_to_string(format!("/sys/block/{name}/device/model")).unwrap_or_default();
     let disks = fs::read_dir("/sys/block").unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let name = disks.into_iter().find(|name| model(name).starts_with("scsi_debug")).expect("no such disk");
+    let name = disks.into_iter().find(|name| model(name).starts_with("scsi_debug")).expect("no scsi_debug disk");
     // SDEBUG_OPT_MEDIUM_ERR (drivers/scsi/scsi_debug.c).
     fs::write("/sys/bus/pseudo/drivers/scsi_debug/opts", "2").unwrap();
     let agent = Agent::start("tick = \"100ms\"\n");
@@ -71,6 +71,6 @@ fn a_disk_with_a_bad_sector_fails_there_and_nowhere_else() {
     eprintln!("{count} reads, {} by the kernel", after.reads - before.reads);
     assert_eq!(count, 512.0);
     let samples = agent.stop();
-    let [bad] = ios_of(&samples, &Path::new("/dev").join(&name))[..] else { panic!("not one that failed") };
+    let [bad] = ios_of(&samples, &Path::new("/dev").join(&name))[..] else { panic!("not exactly one failed IO") };
     assert!(bad.status != 0 && bad.cgroup.is_some_and(|of| of.id == cgroup.memory_id()), "{bad:?}");
 }

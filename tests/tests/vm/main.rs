@@ -1,6 +1,6 @@
-//! What would harm a machine that others need: for one of its own, `cargo xtask test vm`.
+//! Tests that would harm a machine that others use. They run in virtual machines: `cargo xtask test vm`.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot continue fails")]
 
 mod block;
 mod memory;

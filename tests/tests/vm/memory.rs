@@ -1,4 +1,4 @@
-//! What is done to memory only on a machine of one's own: the host runs out of it, swaps, and is made to reclaim.
+//! Memory tests for virtual machines only: the host runs out of memory, swaps, and is made to reclaim.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use collector_tests::process::{meminfo, vmstat};
 use collector_tests::provocation::was_killed;
 use collector_tests::record::kills_of;
 use collector_tests::require::own_machine;
-use collector_tests::{about, needs};
+use collector_tests::{applies, needs};
 
 const CONFIG: &str = "tick = \"100ms\"\n";
 const KILLS: &str = "headroom_oom_kills_total";
@@ -21,14 +21,14 @@ const STALLS: &str = "headroom_workload_reclaim_stalls_total";
 const STALL_SECONDS: &str = "headroom_workload_reclaim_stall_seconds_total";
 const MAJOR: &str = "headroom_workload_major_page_faults_total";
 const MIB: u64 = 1 << 20;
-const OWN: &str = "it harms a machine: cargo xtask test vm";
+const OWN: &str = "it would harm this machine: cargo xtask test vm";
 
 fn provoke(cgroup: &Cgroup, arguments: &[&str]) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_provoke"));
     cgroup.spawn(command.args(arguments).stdout(Stdio::null()).stderr(Stdio::null()))
 }
 
-/// The first number after a word at the start of a line; of all lines that start so, the sum.
+/// The number after a word at the start of a line; the sum if several lines start so.
 fn number(file: &Path, word: &str) -> u64 {
     let text = fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     let lines = text.lines().filter_map(|line| line.strip_prefix(word));
@@ -46,11 +46,11 @@ fn major_faults_of_children() -> u64 {
     usage.ru_majflt as u64
 }
 
-/// A device that is swapped to. Dropped, it is not any more.
+/// A swap device. When dropped, it is no longer used.
 struct Swap(PathBuf);
 
 impl Swap {
-    /// On compressed memory.
+    /// On zram.
     fn compressed(bytes: u64) -> Swap {
         fs::write("/sys/block/zram0/reset", "1").unwrap();
         fs::write("/sys/block/zram0/disksize", bytes.to_string()).unwrap();
@@ -73,10 +73,10 @@ impl Drop for Swap {
 }
 
 #[test]
-fn a_host_without_memory_kills_and_no_cgroup_is_to_blame() {
+fn a_host_out_of_memory_kills_and_no_limit_is_blamed() {
     needs!(own_machine(), OWN);
     fs::write("/proc/sys/vm/overcommit_memory", "1").unwrap();
-    // Where the kernel can, it gives up before all programs' pages are read from the disk over and over.
+    // Where the kernel can, it gives up before it reads all programs' pages from the disk over and over.
     let _ = fs::write("/sys/kernel/mm/lru_gen/min_ttl_ms", "1000");
     let agent = Agent::start(CONFIG);
     let cgroup = Cgroup::new("exhaust");
@@ -92,16 +92,16 @@ fn a_host_without_memory_kills_and_no_cgroup_is_to_blame() {
     assert_eq!(exposition.sum(KILLS, &labels), 1.0);
     assert_eq!(exposition.sum("headroom_oom_limit_kills_total", &[]), 0.0, "no limit was the cause");
     let samples = agent.stop();
-    let [kill] = kills_of(&samples, hog.id())[..] else { panic!("not one kill of {}", hog.id()) };
+    let [kill] = kills_of(&samples, hog.id())[..] else { panic!("not exactly one kill of {}", hog.id()) };
     assert_eq!((kill.scope, kill.limited, kill.comm.as_str()), (Scope::Host, None, "hog"));
-    // Linux 5.10 does not tell.
+    // Linux 5.10 does not report it.
     if let Some(anon) = kill.anon_bytes {
         assert!(anon > meminfo("MemTotal") / 4 && anon < meminfo("MemTotal"), "{anon}");
     }
 }
 
 #[test]
-fn a_group_is_killed_together_and_each_of_it_once() {
+fn a_group_is_killed_together_and_each_process_is_counted_once() {
     needs!(own_machine(), OWN);
     let agent = Agent::start(CONFIG);
     let cgroup = Cgroup::new("group");
@@ -121,7 +121,7 @@ fn a_group_is_killed_together_and_each_of_it_once() {
 }
 
 #[test]
-fn a_host_that_swaps_stalls_whoever_wants_more() {
+fn on_a_host_that_swaps_allocating_tasks_stall() {
     needs!(own_machine(), OWN);
     let _swap = Swap::compressed(meminfo("MemTotal") / 2);
     let agent = Agent::start(CONFIG);
@@ -144,7 +144,7 @@ fn a_host_that_swaps_stalls_whoever_wants_more() {
         "kernel {stalled}, host {host}, own {own} of {seconds} s; kswapd {wakes} of {woken}, {awake} s; {wall} s"
     );
     assert!(own >= 1.0 && seconds > 0.0 && seconds <= wall);
-    assert!(host >= own && host <= stalled as f64, "the kernel counts once more where it tries again within one stall");
+    assert!(host >= own && host <= stalled as f64, "the kernel counts again where it retries within one stall");
     assert!(wakes >= 1.0 && wakes <= woken as f64 && awake > 0.0);
 }
 
@@ -162,14 +162,14 @@ fn above_memory_high_a_workload_is_slowed_and_not_killed() {
 
     let event = |name: &str| number(&cgroup.memory().join("memory.events"), &format!("{name} "));
     let exposition = agent.settle();
-    let told = |name| {
+    let reported = |name| {
         let labels = [("workload", cgroup.path.as_str()), ("event", name)];
         exposition.sum("headroom_workload_memory_events_total", &labels)
     };
-    eprintln!("high {} of {}", told("high"), event("high"));
-    assert!(event("high") > 0, "the limit was not met");
+    eprintln!("high {} of {}", reported("high"), event("high"));
+    assert!(event("high") > 0, "the limit was not reached");
     for name in ["low", "high", "max", "oom", "oom_kill"] {
-        assert_eq!(told(name), event(name) as f64, "{name}");
+        assert_eq!(reported(name), event(name) as f64, "{name}");
     }
     let labels = [("workload", cgroup.path.as_str()), ("kind", "memcg")];
     assert!(exposition.sum(STALLS, &labels) >= 1.0);
@@ -177,13 +177,13 @@ fn above_memory_high_a_workload_is_slowed_and_not_killed() {
     fs::remove_dir_all(directory).unwrap();
 }
 
-/// Whoever writes to `memory.reclaim` does the work: it is the writer that waits, and nobody else.
+/// The task that writes to `memory.reclaim` does the work: it waits, and no other task.
 #[test]
-fn memory_that_is_asked_back_costs_only_who_asks() {
+fn memory_reclaim_stalls_only_the_task_that_writes() {
     needs!(own_machine(), OWN);
     let (owner, asker) = (Cgroup::new("owner"), Cgroup::new("asker"));
     let file = owner.memory().join("memory.reclaim");
-    about!(file.exists(), "its kernel has no memory.reclaim");
+    applies!(file.exists(), "its kernel has no memory.reclaim");
     let directory = scratch();
     let sparse = directory.join("sparse");
     File::create(&sparse).unwrap().set_len(64 * MIB).unwrap();
@@ -200,7 +200,7 @@ fn memory_that_is_asked_back_costs_only_who_asks() {
 
     let exposition = agent.settle();
     let of = |name: &str, cgroup: &Cgroup| exposition.sum(name, &[("workload", cgroup.path.as_str())]);
-    assert_eq!(of(STALLS, &owner), 0.0, "the owner waited for nothing: {}", exposition.text);
+    assert_eq!(of(STALLS, &owner), 0.0, "the owner did not stall: {}", exposition.text);
     assert!(of(STALLS, &asker) >= 1.0 && of(STALL_SECONDS, &asker) > 0.0);
     let taken = "headroom_workload_reclaim_target_bytes_total";
     if exposition.has(taken, &[]) {
@@ -211,7 +211,7 @@ fn memory_that_is_asked_back_costs_only_who_asks() {
     fs::remove_dir_all(directory).unwrap();
 }
 
-/// Has a workload use twice its limit, over and over; gives it, and how many major faults the kernel says that took.
+/// Makes a workload use twice its limit, over and over; returns its cgroup and the kernel's count of its major faults.
 fn thrash() -> (Cgroup, u64) {
     let cgroup = Cgroup::new("thrash");
     fs::write(cgroup.memory().join("memory.max"), (48 * MIB).to_string()).unwrap();
@@ -222,20 +222,20 @@ fn thrash() -> (Cgroup, u64) {
 }
 
 #[test]
-fn every_page_that_comes_back_from_swap_is_a_major_fault() {
+fn every_page_read_back_from_swap_is_a_major_fault() {
     needs!(own_machine(), OWN);
     let _swap = Swap::compressed(256 * MIB);
     let agent = Agent::start(CONFIG);
-    let (cgroup, witness) = thrash();
+    let (cgroup, reference) = thrash();
     let exposition = agent.settle();
     let labels = [("workload", cgroup.path.as_str())];
-    let (told, all) = (exposition.sum(MAJOR, &labels), exposition.sum("headroom_major_fault_seconds_count", &[]));
-    eprintln!("{told} major faults, {all} of the host timed, {witness} by getrusage");
-    assert!(witness > 10_000, "{witness} major faults: it did not thrash");
-    assert_eq!(told, witness as f64);
-    // The kernel also counts a fault that it had to try again, though another had brought the page meanwhile: nothing was
-    // waited for (mm_account_fault of mm/memory.c, FAULT_FLAG_TRIED).
-    assert!(all >= 0.999 * told, "{all} were timed of {told}");
+    let (reported, all) = (exposition.sum(MAJOR, &labels), exposition.sum("headroom_major_fault_seconds_count", &[]));
+    eprintln!("{reported} major faults, {all} of the host timed, {reference} by getrusage");
+    assert!(reference > 10_000, "{reference} major faults: it did not thrash");
+    assert_eq!(reported, reference as f64);
+    // The kernel also counts a fault that it retried although another task had read the page meanwhile: nothing waited for
+    // that (mm_account_fault of mm/memory.c, FAULT_FLAG_TRIED).
+    assert!(all >= 0.999 * reported, "{all} were timed of {reported}");
     let pressure = [labels[0], ("resource", "memory")];
     let waited = exposition.sum("headroom_workload_pressure_waiting_seconds_total", &pressure);
     let text = fs::read_to_string(cgroup.memory().join("memory.pressure")).unwrap();
@@ -245,15 +245,15 @@ fn every_page_that_comes_back_from_swap_is_a_major_fault() {
 }
 
 #[test]
-fn swapping_to_a_disk_is_its_io() {
+fn swapping_is_counted_as_io_of_the_disk() {
     needs!(own_machine(), OWN);
     let _swap = Swap::on("/dev/vdb");
     let agent = Agent::start(CONFIG);
     let before = disk_stats("vdb");
-    let (cgroup, witness) = thrash();
+    let (cgroup, reference) = thrash();
     let exposition = agent.settle();
     let after = disk_stats("vdb");
-    assert_eq!(exposition.sum(MAJOR, &[("workload", &cgroup.path)]), witness as f64);
+    assert_eq!(exposition.sum(MAJOR, &[("workload", &cgroup.path)]), reference as f64);
     let sectors =
         [("read", after.sectors_read - before.sectors_read), ("write", after.sectors_written - before.sectors_written)];
     for (operation, sectors) in sectors {

@@ -5,18 +5,18 @@ use collector_tests::agent::{Agent, headroom};
 use collector_tests::needs;
 use collector_tests::require::own_machine;
 
-/// Signals that are off unless they are asked for.
+/// Signals that are off by default.
 const ASKED_FOR: &[&str] = &["transfer"];
 
-/// Whether it may be unneeded: the next best way to see what another sees, or what only some kernels do not tell at once.
+/// Whether this probe may be missing: a fallback, or one that not all kernels need.
 fn is_spare(probe: &Probe) -> bool {
     probe.instead_of.is_some() || probe.program == "oom_process_exit"
 }
 
-/// The matrix has no kernel that lacks anything: what is unsupported or failed on one of them is a fault of ours.
+/// The kernels of the matrix support everything: a probe that is unsupported or failed on one of them is a bug.
 #[test]
-fn every_probe_is_attached_or_another_sees_the_same() {
-    needs!(own_machine(), "other kernels are in machines of their own: cargo xtask test vm");
+fn every_probe_or_its_fallback_is_attached() {
+    needs!(own_machine(), "other kernels run in virtual machines: cargo xtask test vm");
     let agent = Agent::start("");
     let exposition = agent.scrape();
     let holds = |program, state| exposition.sum("headroom_probe_state", &[("probe", program), ("state", state)]) == 1.0;
@@ -26,11 +26,11 @@ fn every_probe_is_attached_or_another_sees_the_same() {
         let right = holds(probe.program, "attached") || is_spare(probe) && holds(probe.program, "unneeded");
         assert!(right, "{} is not attached:\n{}\n{}", probe.program, exposition.text, agent.log());
     }
-    // One way of several must be there.
+    // Of a probe and its fallbacks, one must be attached.
     for spare in probes.iter().filter_map(|probe| Some((probe.program, probe.instead_of?))) {
         assert!(holds(spare.0, "attached") != holds(spare.1, "attached"), "{spare:?}");
     }
-    // The doctor says the same.
+    // The doctor reports the same.
     let output = headroom("doctor").arg("--json").output().unwrap();
     let findings: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     for verdict in findings["probes"].as_array().unwrap() {

@@ -1,6 +1,6 @@
-//! Debian's packages from suites that this machine does not use: an apt state of its own, beside the system's.
+//! Debian packages from suites that this machine does not use, with an apt state separate from the system's.
 //!
-//! The servers are those that the machine's own sources name.
+//! The servers are those in the machine's own apt sources.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,17 +9,17 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
-/// Where kernels come from: of the archive, and of its security updates.
+/// Suites that have kernels: of the archive, and of its security updates.
 const SUITES: [&str; 2] =
     ["bullseye bookworm bookworm-backports trixie-backports", "bullseye-security bookworm-security"];
 
-/// The state.
+/// The separate apt state.
 pub struct Apt {
     folder: PathBuf,
 }
 
 impl Apt {
-    /// Makes or finds it below a folder, and asks the servers what there is.
+    /// Opens or creates it below a folder, and updates its lists from the servers.
     pub fn open(folder: &Path) -> Result<Apt> {
         for part in ["lists/partial", "cache/archives/partial", "parts", "debs"] {
             fs::create_dir_all(folder.join(part)).with_context(|| format!("make {}", folder.display()))?;
@@ -40,7 +40,7 @@ impl Apt {
         Ok(apt)
     }
 
-    /// Installs packages, the newest there are for this release of Debian, and removes none.
+    /// Installs the newest packages for this release of Debian, and removes none.
     pub fn install(&self, packages: &[&str]) -> Result<()> {
         let release = fs::read_to_string("/etc/os-release").context("read /etc/os-release")?;
         let codename = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME=")).unwrap_or("bookworm");
@@ -50,20 +50,19 @@ impl Apt {
         self.run(&mut install)
     }
 
-    /// The names of all packages that begin so.
+    /// Names of all packages with this prefix.
     pub fn names(&self, prefix: &str) -> Result<Vec<String>> {
         let output = self.command("apt-cache").args(["pkgnames", prefix]).output().context("run apt-cache")?;
         Ok(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
     }
 
-    /// Fetches a package and unpacks it into a folder. An error where it is not to be had any more: superseded packages
-    /// are listed, but gone.
+    /// Downloads a package and unpacks it into a folder. An error if it can no longer be downloaded: superseded packages are
+    /// still listed, but gone.
     pub fn unpack(&self, package: &str, into: &Path) -> Result<()> {
         let debs = self.folder.join("debs");
         let mut download = self.command("apt-get");
         self.run(download.args(["-qq", "download", package]).current_dir(&debs).stderr(Stdio::null()))?;
-        let found =
-            fs::read_dir(&debs).context("look for the package")?.filter_map(Result::ok).map(|entry| entry.path());
+        let found = fs::read_dir(&debs).context("find the package")?.filter_map(Result::ok).map(|entry| entry.path());
         let named = |path: &PathBuf| {
             path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&format!("{package}_")))
         };
@@ -84,14 +83,14 @@ impl Apt {
     }
 }
 
-/// The addresses of the archive and of its security updates.
+/// Addresses of the archive and of its security updates.
 fn archives() -> Result<[String; 2]> {
     let mut targets = Command::new("apt-get");
     targets.args(["indextargets", "--format", "$(REPO_URI) $(CODENAME)", "Created-By: Packages"]);
     let output = targets.output().context("run apt-get")?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let found = pick(&text);
-    found.context("apt's sources name no archive of Debian with its security updates: give a folder with --kernels")
+    found.context("apt's sources name no Debian archive with security updates: give a folder with --kernels")
 }
 
 fn pick(text: &str) -> Option<[String; 2]> {
@@ -106,10 +105,10 @@ fn source(uri: &str, suites: &str) -> String {
     format!("Types: deb\nURIs: {uri}\nSuites: {suites}\nComponents: main\nSigned-By: {KEYRING}\n\n")
 }
 
-/// Whether this system has apt at all.
+/// An error if this system has no apt.
 pub fn exists() -> Result<()> {
     if !Path::new("/usr/bin/apt-get").exists() {
-        bail!("kernels are fetched from Debian's archive, and there is no apt here: give a folder with --kernels");
+        bail!("kernels come from Debian's archive, and there is no apt here: give a folder with --kernels");
     }
     Ok(())
 }
@@ -119,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_archive_and_its_security_updates_are_told_apart() {
+    fn the_archive_and_its_security_updates_are_distinguished() {
         let text =
             "http://a/security/ bookworm-security\nhttp://a/debian/ bookworm-updates\nhttp://a/debian/ bookworm\n";
         assert_eq!(pick(text), Some(["http://a/debian/".to_owned(), "http://a/security/".to_owned()]));

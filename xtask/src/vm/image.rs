@@ -1,7 +1,7 @@
-//! What a virtual machine boots: one disk for all kernels with everything that is run, and for each kernel an archive that
-//! finds the disk.
+//! What a virtual machine boots: one disk for all kernels with everything that runs, and for each kernel an initramfs that
+//! mounts the disk.
 //!
-//! The programs are the very files that were built here, at their places, with this machine's C library beside them.
+//! The programs are the files built here, at the same paths, with this machine's C library.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,47 +17,47 @@ use crate::project;
 
 const INIT: &str = include_str!("init");
 const BOOT: &str = include_str!("boot");
-/// What the disk is reached with.
+/// Modules that the disk needs.
 const DISK: &[&str] = &["virtio_pci", "virtio_blk", "ext4"];
-/// What the tests need of a kernel, with parameters; a line each in the file `modules`. A kernel that has one built in, or
-/// not at all, says so on its console.
+/// Modules that the tests need, with parameters; one per line in the file `modules`. If a kernel has one built in or not at
+/// all, the console shows it.
 const MODULES: &[&str] = &[
     "loop",
     "zram",
     "fuse",
-    // 30 ms a request.
+    // 30 ms per request.
     "null_blk queue_mode=2 irqmode=2 completion_nsec=30000000 gb=1",
-    // Sectors 2048 to 2055 fail, once the test says so.
+    // Sectors 2048 to 2055 fail once the test enables it.
     "scsi_debug dev_size_mb=16 medium_error_start=2048 medium_error_count=8",
     "sd_mod",
 ];
-/// zram's compressors, which it loads by name, and loop's.
+/// zram's compressors, which it loads by name, and those of loop.
 const MORE: &[&str] = &["lzo-rle", "lz4", "lz4_compress", "zstd", "crc32c_generic", "crc32c-intel"];
-/// This machine's own programs that the tests call, where busybox's are others.
+/// Programs that the tests call from this machine, because busybox's differ.
 const PROGRAMS: &[&str] = &["losetup", "mount", "umount", "mkswap", "swapon", "swapoff", "dmesg"];
 const BUSYBOX: &str = "/bin/busybox";
-/// Bytes of the disk: room for what the tests write.
+/// Size of the disk: room for what the tests write.
 const SIZE: &str = "6G";
 
-/// A program that is run in the machine, with the tests that it is to run.
+/// A test program to run in the machine, and its tests to run.
 #[derive(Clone, Debug)]
 pub struct Program {
-    /// `live`.
+    /// Test target: `live`.
     pub target: String,
-    /// Where it lies, here and there.
+    /// The same here and in the machine.
     pub path: PathBuf,
-    /// `oom::a_kill`: at least one, for without a name it runs all.
+    /// Test names: `oom::a_kill`. At least one, since without a name the program runs all.
     pub tests: Vec<String>,
 }
 
 impl Program {
-    /// Its tests, as they are told from those of other targets.
+    /// Names that are unique across targets: `live::oom::a_kill`.
     pub fn names(&self) -> impl Iterator<Item = String> {
         self.tests.iter().map(|test| format!("{}::{test}", self.target))
     }
 }
 
-/// Makes the disk: the tests, what they call (`files`, at the same places), and the modules of all kernels.
+/// Makes the disk: the test programs, the `files` that they call (at the same paths), and the modules of all kernels.
 pub fn disk(
     folder: &Path,
     tests: &[Program],
@@ -78,7 +78,7 @@ pub fn disk(
     fs::set_permissions(root.join("tmp"), PermissionsExt::from_mode(0o1777))?;
     fs::copy(BUSYBOX, root.join("usr/bin/busybox")).with_context(|| format!("copy {BUSYBOX}"))?;
     symlink("busybox", root.join("usr/bin/sh")).context("make sh")?;
-    // What the kernel itself calls.
+    // The kernel calls modprobe.
     symlink("../bin/busybox", root.join("usr/sbin/modprobe")).context("make modprobe")?;
     fs::write(root.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n")?;
 
@@ -115,11 +115,11 @@ pub fn disk(
     let mut make = Command::new("mke2fs");
     make.args(["-q", "-t", "ext4", "-E", "lazy_itable_init=1,root_owner=0:0", "-O", "^has_journal", "-d"]);
     project::run(make.arg(&root).arg(&disk).arg(SIZE).stdout(Stdio::null()))?;
-    fs::remove_dir_all(&root).context("remove what is on the disk now")?;
+    fs::remove_dir_all(&root).context("remove the files that are now on the disk")?;
     Ok(disk)
 }
 
-/// Makes the archive that finds the disk with this kernel.
+/// Makes the initramfs of this kernel.
 pub fn archive(folder: &Path, kernel: &Kernel) -> Result<PathBuf> {
     let root = folder.join(format!("{}.root", kernel.name));
     let _ = fs::remove_dir_all(&root);
@@ -138,13 +138,13 @@ pub fn archive(folder: &Path, kernel: &Kernel) -> Result<PathBuf> {
     let mut pack = Command::new("sh");
     pack.args(["-c", "find . -print0 | cpio --null --create --format=newc --quiet --owner=0:0"]);
     project::run(pack.current_dir(&root).stdout(fs::File::create(&path)?))?;
-    fs::remove_dir_all(&root).context("remove what is in the archive now")?;
+    fs::remove_dir_all(&root).context("remove the files that are now in the archive")?;
     Ok(path)
 }
 
-/// Copies a file to its place below a root; programs without what only a debugger reads.
+/// Copies a file to the same path below a root. Programs lose their debug information.
 fn place(root: &Path, file: &Path, program: bool) -> Result<()> {
-    let target = root.join(file.strip_prefix("/").with_context(|| format!("{} is no whole path", file.display()))?);
+    let target = root.join(file.strip_prefix("/").with_context(|| format!("{} is not absolute", file.display()))?);
     let folder = target.parent().context("a file lies in a folder")?;
     fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
     if program {
@@ -154,7 +154,7 @@ fn place(root: &Path, file: &Path, program: bool) -> Result<()> {
     Ok(())
 }
 
-/// The shared libraries of a program, and what loads them.
+/// Shared libraries of a program, and the loader.
 fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
     let output = Command::new("ldd").arg(program).stderr(Stdio::null()).output().context("run ldd")?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -162,7 +162,7 @@ fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
     Ok(text.lines().filter_map(path).collect())
 }
 
-/// Installs a module, unpacked, below a folder; gives its path in there.
+/// Installs a module, unpacked, below a folder; returns its path in that folder.
 fn install(module: &Path, index: &Path, folder: &Path) -> Result<PathBuf> {
     let inner =
         module.strip_prefix(index).with_context(|| format!("{} is not in {}", module.display(), index.display()))?;
@@ -188,6 +188,6 @@ fn which(program: &str) -> Result<PathBuf> {
     let places = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"].map(|folder| Path::new(folder).join(program));
     match places.into_iter().find(|place| place.exists()) {
         Some(place) => Ok(place),
-        None => bail!("the tests call {program}, and it is not here"),
+        None => bail!("the tests call {program}, which is not installed here"),
     }
 }

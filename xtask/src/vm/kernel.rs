@@ -1,6 +1,6 @@
-//! The kernels of the matrix: which, where they come from, and how one is made ready to boot.
+//! The kernels of the matrix: where they come from, and how they are made ready to boot.
 //!
-//! A kernel is a folder: `vmlinux`, and `lib/modules/RELEASE` below it.
+//! A kernel is a folder with `vmlinux` and `lib/modules/RELEASE`.
 
 use std::cmp::Ordering;
 use std::fs;
@@ -15,34 +15,34 @@ use crate::project;
 /// A kernel of the matrix.
 #[derive(Debug)]
 pub struct Wanted {
-    /// What it is called here, and by whoever asks for it alone.
+    /// Name on the command line.
     pub name: &'static str,
-    /// What its version starts with, as Debian spells it.
+    /// Prefix of its version in Debian.
     version: &'static str,
-    /// Debian's packages of it, without the version.
+    /// Its Debian packages, without the version.
     packages: &'static [&'static str],
 }
 
-/// From 6.19 on Debian splits a kernel.
+/// From 6.19 on Debian splits a kernel into these packages.
 const SPLIT: &[&str] = &["linux-binary", "linux-modules", "linux-base"];
 const WHOLE: &[&str] = &["linux-image"];
 const FLAVOUR: &str = "-cloud-amd64";
 
 /// Oldest first.
 pub const MATRIX: [Wanted; 5] = [
-    // 5.10.218: oom:mark_victim passes nothing but the process's id.
+    // 5.10.218: oom:mark_victim passes only the process id.
     Wanted { name: "5.10", version: "5.10.0-30", packages: WHOLE },
     Wanted { name: "6.1", version: "6.1.0-", packages: WHOLE },
     Wanted { name: "6.12", version: "6.12.", packages: WHOLE },
     Wanted { name: "6.18", version: "6.18.", packages: WHOLE },
-    // From 7.1 on reclaim's arguments are in another order, and name the cgroup that is reclaimed from.
+    // From 7.1 on the arguments of the reclaim tracepoints are in another order, and include the cgroup reclaimed from.
     Wanted { name: "7.2", version: "7.2.", packages: SPLIT },
 ];
 
-/// A kernel that can be booted.
+/// A kernel that is ready to boot.
 #[derive(Clone, Debug)]
 pub struct Kernel {
-    /// See [`Wanted`]; of a folder's own kernel the folder's name.
+    /// Name in the matrix, or of its folder.
     pub name: String,
     folder: PathBuf,
     /// `uname -r`.
@@ -50,7 +50,7 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// One that lies in a folder, unpacked where only its compressed image is there.
+    /// The kernel in a folder. Unpacks the image if there is only a compressed one.
     pub fn at(folder: &Path) -> Result<Kernel> {
         let name = folder.file_name().context("a kernel's folder has a name")?.to_string_lossy().into_owned();
         let modules = folder.join("lib/modules");
@@ -69,8 +69,7 @@ impl Kernel {
         self.folder.join("vmlinux")
     }
 
-    /// The files of these modules and of those that they need, in the order in which they are loaded. One that is built in
-    /// has none.
+    /// Files of these modules and of their dependencies, in the order in which to load them. A module that is built in has none.
     pub fn modules(&self, names: &[&str]) -> Result<Vec<PathBuf>> {
         let mut files = Vec::new();
         for name in names {
@@ -88,7 +87,7 @@ impl Kernel {
         Ok(files)
     }
 
-    /// What depmod wrote about them, relative to the folder.
+    /// Index of modules that depmod wrote, relative to the folder.
     pub fn index(&self) -> PathBuf {
         self.folder.join("lib/modules").join(&self.release)
     }
@@ -102,17 +101,17 @@ impl Kernel {
         fs::write(&input, payload).context("write the payload")?;
         let mut command = Command::new(program);
         command.args(arguments).stdin(fs::File::open(&input)?).stdout(fs::File::create(&part)?).stderr(Stdio::null());
-        // What follows the payload's end is no part of it, and some of these say so with their exit status.
+        // Bytes follow the payload, and some of these programs return an error because of them.
         command.status().with_context(|| format!("run {program}"))?;
         fs::remove_file(&input)?;
         if !fs::read(&part)?.starts_with(b"\x7fELF") {
-            bail!("{program} makes no kernel of {}", packed.display());
+            bail!("{program} could not unpack {}", packed.display());
         }
-        fs::rename(&part, self.image()).context("put the kernel in its place")
+        fs::rename(&part, self.image()).context("move the kernel")
     }
 }
 
-/// The compressed kernel in a bzImage, and what unpacks it (Documentation/arch/x86/boot.rst: `payload_offset`, `payload_length`).
+/// The compressed kernel in a bzImage, and the program that unpacks it (Documentation/arch/x86/boot.rst: `payload_offset`, `payload_length`).
 fn payload(image: &[u8]) -> Result<(&'static str, &'static [&'static str], &[u8])> {
     const PROGRAMS: [(&[u8], &str, &[&str]); 4] = [
         (b"\x02\x21\x4c\x18", "lz4", &["-dc"]),
@@ -124,7 +123,7 @@ fn payload(image: &[u8]) -> Result<(&'static str, &'static [&'static str], &[u8]
         image.get(at..at + 4).map(|word| word.iter().rev().fold(0, |sum, byte| sum << 8 | usize::from(*byte)))
     };
     if image.get(0x202..0x206) != Some(b"HdrS") {
-        bail!("it is no bzImage");
+        bail!("it is not a bzImage");
     }
     let (Some(offset), Some(length), Some(sectors)) = (word(0x248), word(0x24c), image.get(0x1f1)) else {
         bail!("it is too short")
@@ -132,13 +131,13 @@ fn payload(image: &[u8]) -> Result<(&'static str, &'static [&'static str], &[u8]
     let sectors = if *sectors == 0 { 4 } else { usize::from(*sectors) };
     let begin = (sectors + 1) * 512 + offset;
     // Its last four bytes are the uncompressed size.
-    let payload = image.get(begin..begin + length.saturating_sub(4)).context("its payload is cut off")?;
+    let payload = image.get(begin..begin + length.saturating_sub(4)).context("its payload is truncated")?;
     let program =
-        PROGRAMS.iter().find(|(magic, ..)| payload.starts_with(magic)).context("its compression is not known")?;
+        PROGRAMS.iter().find(|(magic, ..)| payload.starts_with(magic)).context("its compression is unknown")?;
     Ok((program.1, program.2, payload))
 }
 
-/// All kernels in the folders of a folder.
+/// All kernels below a folder.
 pub fn in_folder(folder: &Path) -> Result<Vec<Kernel>> {
     let found = fs::read_dir(folder).with_context(|| format!("look for kernels in {}", folder.display()))?;
     let mut folders: Vec<PathBuf> = found.filter_map(Result::ok).map(|entry| entry.path()).collect();
@@ -147,7 +146,7 @@ pub fn in_folder(folder: &Path) -> Result<Vec<Kernel>> {
     folders.iter().map(|folder| Kernel::at(folder)).collect()
 }
 
-/// Fetches what is not there yet.
+/// Downloads the kernels that are missing.
 pub fn fetch(wanted: &[&Wanted], folder: &Path) -> Result<Vec<Kernel>> {
     let mut apt = None;
     let mut kernels = Vec::new();
@@ -159,15 +158,15 @@ pub fn fetch(wanted: &[&Wanted], folder: &Path) -> Result<Vec<Kernel>> {
                 project::say(project::STEP, "vm: kernels from Debian's archive");
                 apt = Some(Apt::open(&folder.join("apt"))?);
             }
-            let apt = apt.as_ref().context("apt was opened")?;
-            download(apt, wanted, &place).with_context(|| format!("fetch a kernel {}", wanted.name))?;
+            let apt = apt.as_ref().context("apt is not open")?;
+            download(apt, wanted, &place).with_context(|| format!("fetch kernel {}", wanted.name))?;
         }
         kernels.push(Kernel::at(&place)?);
     }
     Ok(kernels)
 }
 
-/// The newest version that is to be had whole.
+/// Downloads the newest version of which all packages can be had.
 fn download(apt: &Apt, wanted: &Wanted, place: &Path) -> Result<()> {
     let [first, ..] = wanted.packages else { bail!("no packages are named") };
     let prefix = format!("{first}-{}", wanted.version);
@@ -183,18 +182,18 @@ fn download(apt: &Apt, wanted: &Wanted, place: &Path) -> Result<()> {
         if fetched.is_ok() {
             settle(&part)?;
             let _ = fs::remove_dir_all(place);
-            return fs::rename(&part, place).context("put the kernel in its place");
+            return fs::rename(&part, place).context("move the kernel");
         }
     }
-    bail!("none of {} versions from {newest} on can be fetched", versions.len())
+    bail!("none of {} versions, from {newest} down, can be downloaded", versions.len())
 }
 
-/// The versions that the names of packages tell of, newest first.
+/// Versions in the names of packages, newest first.
 fn versions(names: &[String], package: &str, prefix: &str) -> Vec<String> {
     let version = |name: &String| {
         let rest = name.strip_prefix(package)?.strip_prefix('-')?;
         let rest = rest.strip_suffix("-unsigned").unwrap_or(rest).strip_suffix(FLAVOUR)?;
-        // Kernels that were built for an older release are others.
+        // Kernels rebuilt for an older release of Debian differ.
         (rest.starts_with(prefix) && !rest.contains(".deb11")).then(|| rest.to_owned())
     };
     let mut versions: Vec<String> = names.iter().filter_map(version).collect();
@@ -203,7 +202,7 @@ fn versions(names: &[String], package: &str, prefix: &str) -> Vec<String> {
     versions
 }
 
-/// As a person sorts them: by the numbers in them.
+/// Compares versions number by number.
 fn by_version(one: &str, other: &str) -> Ordering {
     let numbers = |text: &str| -> Vec<u64> {
         text.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse().ok()).collect()
@@ -211,7 +210,7 @@ fn by_version(one: &str, other: &str) -> Ordering {
     numbers(one).cmp(&numbers(other))
 }
 
-/// From the packages' places to ours, with the index that modprobe reads.
+/// Moves the packages' files to where this module expects them, and writes the index that modprobe reads.
 fn settle(folder: &Path) -> Result<()> {
     if !folder.join("lib/modules").is_dir() {
         let _ = fs::remove_dir_all(folder.join("lib"));
@@ -219,13 +218,13 @@ fn settle(folder: &Path) -> Result<()> {
     }
     let boot = [folder.join("boot"), folder.join("usr/lib"), folder.join("lib")];
     let image = boot.iter().find_map(|place| find(place, "vmlinuz", 4)).context("the packages hold no kernel")?;
-    fs::rename(image, folder.join("vmlinuz")).context("put the image in its place")?;
+    fs::rename(image, folder.join("vmlinuz")).context("move the image")?;
     let modules = folder.join("lib/modules");
     let release = fs::read_dir(&modules)?.filter_map(Result::ok).next().context("the packages hold no modules")?;
     project::run(Command::new("depmod").arg("--basedir").arg(folder).arg(release.file_name()))
 }
 
-/// A file whose name begins so, at most so deep below a folder.
+/// A file with this prefix, at most `depth` levels below a folder.
 fn find(folder: &Path, prefix: &str, depth: usize) -> Option<PathBuf> {
     let entries: Vec<PathBuf> = fs::read_dir(folder).ok()?.filter_map(Result::ok).map(|entry| entry.path()).collect();
     let named = |path: &&PathBuf| {
@@ -255,23 +254,23 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_for_an_older_release_is_another() {
+    fn a_kernel_for_an_older_release_does_not_match() {
         let names = ["linux-image-6.1.0-0.deb11.52-cloud-amd64", "linux-image-6.1.0-56-cloud-amd64"];
         assert_eq!(versions(&names.map(str::to_owned), "linux-image", "6.1.0-"), ["6.1.0-56"]);
     }
 
     #[test]
-    fn what_is_no_kernel_is_refused() {
+    fn a_file_that_is_not_a_kernel_is_an_error() {
         for bytes in [&b""[..], &[0; 0x300], b"\x7fELF"] {
             assert!(payload(bytes).is_err());
         }
         let mut image = vec![0; 4096];
         image[0x202..0x206].copy_from_slice(b"HdrS");
         image[0x24c] = 100;
-        assert_eq!(payload(&image).unwrap_err().to_string(), "its compression is not known");
+        assert_eq!(payload(&image).unwrap_err().to_string(), "its compression is unknown");
         image[2560..2564].copy_from_slice(b"\x28\xb5\x2f\xfd");
         assert_eq!(payload(&image).unwrap().0, "zstd");
         image[0x24e] = 1;
-        assert_eq!(payload(&image).unwrap_err().to_string(), "its payload is cut off");
+        assert_eq!(payload(&image).unwrap_err().to_string(), "its payload is truncated");
     }
 }

@@ -1,7 +1,7 @@
-//! One virtual machine: an emulated PC that boots a kernel, runs what is on its disk, and is gone.
+//! One virtual machine: an emulated PC that boots a kernel, runs what is on its disk, and is removed.
 //!
-//! Emulated even where the processor could run it itself: that needs rights and a host that lets it, and kernels that stand
-//! it. Delays are true to the clock; what anything costs is not.
+//! Always emulated: hardware virtualization needs permissions, support by the host, and kernels that work with it. Delays
+//! follow the clock; costs measured inside mean nothing.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -12,27 +12,26 @@ use anyhow::{Context, Result};
 
 use super::kernel::Kernel;
 
-/// Megabytes. Below 768 the kernel does without huge pages, and other tests would not fit.
+/// Megabytes. Below 768 the kernel disables huge pages, and other tests would not fit.
 const MEMORY: &str = "1024";
-/// Of the second disk, for whatever a test does with it.
+/// Bytes of the second disk, which tests may use as they like.
 const SPARE: u64 = 512 << 20;
 const COMMAND_LINE: &str = "console=ttyS0 panic=-1 oops=panic nokaslr mitigations=off random.trust_cpu=on tsc=reliable \
     no_timer_check audit=0 selinux=0 apparmor=0 psi=1 rcupdate.rcu_expedited=1 quiet loglevel=4";
 
-/// What a machine leaves behind.
+/// What a run of the machine produced.
 #[derive(Debug)]
 pub struct Outcome {
-    /// What the tests printed.
+    /// Output of the tests.
     pub tests: String,
-    /// The end of what the kernel and the tests' programs printed.
+    /// End of the output of the kernel and of the test programs.
     pub console: String,
-    /// Whether it was ended because it took too long.
+    /// Whether it was stopped because it took too long.
     pub late: bool,
-    /// How long it ran.
     pub wall: Duration,
 }
 
-/// Boots it, and waits for its end.
+/// Boots the machine and waits for its end.
 pub fn run(folder: &Path, kernel: &Kernel, disk: &Path, archive: &Path, limit: Duration) -> Result<Outcome> {
     let at = |end: &str| folder.join(format!("{}.{end}", kernel.name));
     let (tests, console, spare) = (at("tests"), at("console"), at("spare"));
@@ -42,7 +41,7 @@ pub fn run(folder: &Path, kernel: &Kernel, disk: &Path, archive: &Path, limit: D
     qemu.args(["-m", MEMORY, "-smp", "2", "-display", "none", "-no-reboot"]);
     qemu.arg("-serial").arg(file("file:", &console)).arg("-serial").arg(file("file:", &tests));
     qemu.arg("-kernel").arg(kernel.image()).arg("-initrd").arg(archive).args(["-append", COMMAND_LINE]);
-    // Each machine writes to a copy of its own, which is gone with it.
+    // Each machine writes to a temporary copy of the disk.
     for (name, path) in [("system", disk), ("spare", &spare)] {
         qemu.arg("-drive").arg(file(&format!("id={name},format=raw,if=none,cache=unsafe,snapshot=on,file="), path));
         qemu.args(["-device", &format!("virtio-blk-pci,drive={name}")]);
@@ -69,12 +68,12 @@ pub fn run(folder: &Path, kernel: &Kernel, disk: &Path, archive: &Path, limit: D
     Ok(Outcome { tests, console, late, wall: begun.elapsed() })
 }
 
-/// An option that ends with a path; qemu wants a comma in one twice.
+/// An option that ends with a path. In qemu a comma is escaped by another.
 fn file(option: &str, path: &Path) -> String {
     format!("{option}{}", path.display().to_string().replace(',', ",,"))
 }
 
-/// Ended when dropped, however this ends.
+/// Kills the process when dropped.
 struct Guard(Child);
 
 impl Drop for Guard {

@@ -1,6 +1,6 @@
 //! `cargo xtask test vm`: the live tests on other kernels, in small virtual machines with cgroup v2.
 //!
-//! Everything that depends on the kernel is run on each, by the programs that were built here. Debian's kernels are fetched
+//! Every test that depends on the kernel runs on each kernel, in the programs built here. Debian's kernels are downloaded
 //! once and kept in the target folder.
 
 mod apt;
@@ -23,28 +23,28 @@ use image::Program;
 use kernel::Kernel;
 use report::{Verdict, Verdicts};
 
-/// The test targets, and of each the modules that depend on the kernel. The others would show the same in every machine, or
-/// want one that is quick.
+/// Test targets, and the modules of each that depend on the kernel. The others would give the same result in every machine,
+/// or need a fast one.
 const TESTS: &[(&str, &[&str])] = &[
     ("live", &["oom", "reclaim", "fault", "block", "dirty", "cgroup", "ring", "map", "statistic", "host"]),
     ("gpu", &["transfer"]),
     ("vm", &["memory", "block", "probe"]),
 ];
-/// Of each signal those that are quick in an emulated machine: what `cargo xtask test` alone has each kernel show.
+/// Tests that are quick in an emulated machine, for each signal: `cargo xtask test` runs these on each kernel.
 pub const QUICK: &[&str] = &[
-    "probe::every_probe_is_attached_or_another_sees_the_same",
-    "oom::a_kill_is_told_as_the_kernel_log_tells_it",
-    "memory::a_group_is_killed_together_and_each_of_it_once",
-    "memory::memory_that_is_asked_back_costs_only_who_asks",
-    "fault::a_dropped_file_mapping_gives_one_major_fault_a_page",
-    "block::a_slow_disk_takes_as_long_as_it_takes",
-    "block::a_disk_with_a_bad_sector_fails_there_and_nowhere_else",
-    "block::writeback_is_charged_to_whoever_wrote",
+    "probe::every_probe_or_its_fallback_is_attached",
+    "oom::a_kill_is_reported_as_in_the_kernel_log",
+    "memory::a_group_is_killed_together_and_each_process_is_counted_once",
+    "memory::memory_reclaim_stalls_only_the_task_that_writes",
+    "fault::a_dropped_file_mapping_gives_one_major_fault_per_page",
+    "block::a_slow_disk_shows_its_real_latency",
+    "block::a_bad_sector_fails_only_its_own_reads",
+    "block::writeback_is_charged_to_the_cgroup_that_wrote",
     "dirty::a_writer_waits_as_long_as_the_kernel_tells_it_to",
-    "ring::what_a_full_ring_drops_is_counted_to_the_last_and_the_kill_arrives",
-    "host::pressure_is_told_before_the_next_tick",
+    "ring::every_record_that_a_full_ring_drops_is_counted_and_the_kill_arrives",
+    "host::pressure_is_reported_before_the_next_tick",
 ];
-/// What making and running a machine takes, and the packages of Debian that have it.
+/// Programs that make and run a machine, and the Debian packages that have them.
 const PROGRAMS: [(&str, &str); 10] = [
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("busybox", "busybox-static"),
@@ -57,40 +57,39 @@ const PROGRAMS: [(&str, &str); 10] = [
     ("strip", "binutils"),
     ("losetup", "mount"),
 ];
-/// What a machine may take before it is ended.
+/// A machine that runs longer is stopped.
 const LIMIT: Duration = Duration::from_secs(60 * 60);
-/// How many run at once.
+/// Machines that run at once.
 const AT_ONCE: usize = 2;
 
-/// Which kernels.
 #[derive(Debug, Default, clap::Args)]
 #[group(skip)]
 pub struct Args {
-    /// The kernels to boot, with `vm` [default: 5.10 6.1 6.12 6.18 7.2]
+    /// Kernels to boot, with `vm` [default: 5.10 6.1 6.12 6.18 7.2]
     #[arg(value_name = "KERNEL")]
     kernels: Vec<String>,
-    /// Where kernels are, a folder each with `vmlinuz` and `lib/modules`, in place of Debian's; with `vm`
+    /// Folder of kernels, each in a folder with `vmlinuz` and `lib/modules`, instead of Debian's; with `vm`
     #[arg(long = "kernels", value_name = "DIR")]
     folder: Option<PathBuf>,
 }
 
 impl Args {
-    /// Whether any was given.
+    /// Whether any option was given.
     pub fn given(&self) -> bool {
         !self.kernels.is_empty() || self.folder.is_some()
     }
 }
 
-/// What the machines are made of.
+/// What the machines need.
 pub struct Machines<'a> {
     project: &'a Project,
     folder: PathBuf,
     kernels: Vec<Kernel>,
-    /// Two of these would write the same files.
+    // Two runs at once would write the same files.
     _lock: std::fs::File,
 }
 
-/// Installs what is missing, and fetches the kernels.
+/// Installs what is missing, and downloads the kernels.
 pub fn prepare<'a>(project: &'a Project, args: &Args) -> Result<Machines<'a>> {
     let folder = project.target.join("vm");
     std::fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
@@ -101,8 +100,8 @@ pub fn prepare<'a>(project: &'a Project, args: &Args) -> Result<Machines<'a>> {
     Ok(Machines { project, folder, kernels, _lock: lock })
 }
 
-/// Boots each kernel, and prints what passed where. `binary` is the built `headroom`; `filter` picks tests as with every test
-/// program.
+/// Boots each kernel, and prints which tests passed where. `binary` is the built `headroom`; `filter` selects tests as in
+/// every test program.
 pub fn test<T: AsRef<str>>(machines: &Machines<'_>, binary: &Path, filter: &[T]) -> Result<()> {
     let Machines { project, folder, kernels, .. } = machines;
     let filter: Vec<&str> = filter.iter().map(AsRef::as_ref).collect();
@@ -111,7 +110,7 @@ pub fn test<T: AsRef<str>>(machines: &Machines<'_>, binary: &Path, filter: &[T])
     let programs = programs(&targets, &filter)?;
     let expected: Vec<String> = programs.iter().flat_map(Program::names).collect();
     if expected.is_empty() {
-        bail!("no test has such a name");
+        bail!("no test matches the filter");
     }
     let environment = format!("export HEADROOM_BIN={}\n", binary.display());
     project::say(project::STEP, &format!("vm: {} tests on {} kernels", expected.len(), kernels.len()));
@@ -121,10 +120,10 @@ pub fn test<T: AsRef<str>>(machines: &Machines<'_>, binary: &Path, filter: &[T])
     let done: Mutex<Vec<(usize, Verdicts)>> = Mutex::new(Vec::new());
     let work = || -> Result<()> {
         loop {
-            let next = queue.lock().map_err(|_| anyhow::anyhow!("another machine's thread is dead"))?.next();
+            let next = queue.lock().map_err(|_| anyhow::anyhow!("the thread of another machine panicked"))?.next();
             let Some((index, kernel)) = next else { return Ok(()) };
             let verdicts = boot(folder, kernel, &disk, &expected).with_context(|| format!("boot {}", kernel.name))?;
-            done.lock().map_err(|_| anyhow::anyhow!("another machine's thread is dead"))?.push((index, verdicts));
+            done.lock().map_err(|_| anyhow::anyhow!("the thread of another machine panicked"))?.push((index, verdicts));
         }
     };
     std::thread::scope(|scope| {
@@ -138,39 +137,39 @@ pub fn test<T: AsRef<str>>(machines: &Machines<'_>, binary: &Path, filter: &[T])
     conclude(&columns)
 }
 
-/// Boots one and reads what its tests say.
+/// Boots one kernel and reads the results of its tests.
 fn boot(folder: &Path, kernel: &Kernel, disk: &Path, expected: &[String]) -> Result<Verdicts> {
     let archive = image::archive(folder, kernel)?;
     let outcome = machine::run(folder, kernel, disk, &archive, LIMIT)?;
     let verdicts = report::read(&outcome.tests, expected);
-    let (passed, elsewhere, failed) = report::count(&verdicts);
+    let (passed, skipped, failed) = report::count(&verdicts);
     let seconds = outcome.wall.as_secs();
     let line =
-        format!("vm {}: {passed} passed, {failed} failed, {elsewhere} about other hosts ({seconds} s)", kernel.release);
+        format!("vm {}: {passed} passed, {failed} failed, {skipped} not applicable ({seconds} s)", kernel.release);
     project::say(if failed == 0 { project::STEP } else { project::ERROR }, &line);
     if outcome.late || verdicts.values().any(|verdict| *verdict == Verdict::Missing) {
         let why = if outcome.late { "took too long" } else { "died" };
         let lines: Vec<&str> = outcome.console.lines().collect();
         let end = lines[lines.len().saturating_sub(60)..].join("\n");
-        anstream::eprintln!("the machine with {} {why}; the end of its console:\n{end}", kernel.release);
+        anstream::eprintln!("the machine with {} {why}; end of its console:\n{end}", kernel.release);
     }
     Ok(verdicts)
 }
 
-/// Prints the table and what failed; fails if anything did.
+/// Prints the table and the output of failed tests; an error if there are any.
 fn conclude(columns: &[(String, Verdicts)]) -> Result<()> {
     let mut bad = 0;
     for (kernel, verdicts) in columns {
         for (name, verdict) in verdicts {
-            if let Verdict::Failed(said) = verdict {
-                anstream::eprintln!("---- {name}, kernel {kernel} ----\n{said}");
+            if let Verdict::Failed(output) = verdict {
+                anstream::eprintln!("---- {name}, kernel {kernel} ----\n{output}");
             }
         }
         bad += report::count(verdicts).2;
     }
     anstream::println!("{}", report::table(columns));
     if bad > 0 {
-        bail!("{bad} tests failed; all that they said is in the target folder, in `vm`");
+        bail!("{bad} tests failed; their whole output is in the target folder, in `vm`");
     }
     Ok(())
 }
@@ -181,7 +180,7 @@ fn kernels(args: &Args, folder: &Path) -> Result<Vec<Kernel>> {
         let names: Vec<&str> = kernel::MATRIX.iter().map(|wanted| wanted.name).collect();
         if let Some(unknown) = args.kernels.iter().find(|asked| !names.contains(&asked.as_str())) {
             bail!(
-                "no kernel {unknown}: there are {}, and any others in a folder given with --kernels",
+                "no kernel {unknown}: there are {}, and others can be given in a folder with --kernels",
                 names.join(", ")
             );
         }
@@ -191,12 +190,12 @@ fn kernels(args: &Args, folder: &Path) -> Result<Vec<Kernel>> {
     let mut kernels = kernel::in_folder(own)?;
     kernels.retain(|kernel| asked(&kernel.name));
     if kernels.is_empty() {
-        bail!("no such kernels in {}: it has a folder for each, with `vmlinuz` and `lib/modules`", own.display());
+        bail!("no such kernels in {}: it needs a folder for each, with `vmlinuz` and `lib/modules`", own.display());
     }
     Ok(kernels)
 }
 
-/// Installs what is missing of the programs, or says what to install.
+/// Installs the programs that are missing, or lists what to install.
 fn ensure(folder: &Path) -> Result<()> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let places: Vec<PathBuf> = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]).collect();
@@ -219,11 +218,11 @@ fn ensure(folder: &Path) -> Result<()> {
     apt::Apt::open(&folder.join("kernels/apt"))?.install(&packages).context(advice)?;
     match missing().as_slice() {
         [] => Ok(()),
-        left => bail!("still not there after the installation: {}", left.join(" ")),
+        left => bail!("still missing after the installation: {}", left.join(" ")),
     }
 }
 
-/// Builds the test targets, and what they call.
+/// Builds the test targets, and the programs that they call.
 fn build(project: &Project) -> Result<(BTreeMap<String, PathBuf>, Vec<PathBuf>)> {
     let mut cargo = project.cargo("test");
     cargo.args(["--package", "collector-tests", "--no-run", "--message-format=json-render-diagnostics"]);
@@ -232,15 +231,15 @@ fn build(project: &Project) -> Result<(BTreeMap<String, PathBuf>, Vec<PathBuf>)>
     }
     let output = cargo.stderr(Stdio::inherit()).output().context("run cargo test")?;
     if !output.status.success() {
-        bail!("the tests do not build");
+        bail!("the tests did not build");
     }
     let (mut targets, mut files) = (BTreeMap::new(), Vec::new());
     for line in String::from_utf8_lossy(&output.stdout).lines() {
-        let message: Value = serde_json::from_str(line).context("cargo says something unexpected")?;
+        let message: Value = serde_json::from_str(line).context("parse the output of cargo")?;
         let (name, kind) = (message["target"]["name"].as_str().unwrap_or_default(), &message["target"]["kind"][0]);
         match (message["executable"].as_str(), kind.as_str()) {
             (Some(path), Some("test")) => drop(targets.insert(name.to_owned(), path.into())),
-            // A benchmark is none of theirs.
+            // The tests do not call the benchmarks.
             (Some(path), Some("bin")) if name == "provoke" => files.push(path.into()),
             (None, Some("cdylib")) => {
                 let paths = message["filenames"].as_array().into_iter().flatten().filter_map(Value::as_str);
@@ -255,12 +254,12 @@ fn build(project: &Project) -> Result<(BTreeMap<String, PathBuf>, Vec<PathBuf>)>
     Ok((targets, files))
 }
 
-/// What is run, a program a module: should one end a machine's test process, the other modules' tests still run.
+/// The programs to run, one per module: if one ends the machine's test process, the other modules' tests still run.
 fn programs(targets: &BTreeMap<String, PathBuf>, filter: &[&str]) -> Result<Vec<Program>> {
     let mut programs = Vec::new();
     for (target, modules) in TESTS {
         let path = targets.get(*target).with_context(|| format!("cargo built no {target}"))?;
-        // A program knows best what the words of a filter mean to it.
+        // Only the program knows how it matches a filter.
         let list = Command::new(path).args(["--list", "--format", "terse"]).args(filter).output();
         let list = list.with_context(|| format!("run {}", path.display()))?;
         let list = String::from_utf8_lossy(&list.stdout).into_owned();
@@ -274,7 +273,7 @@ fn programs(targets: &BTreeMap<String, PathBuf>, filter: &[&str]) -> Result<Vec<
     Ok(programs)
 }
 
-/// Of a program's list, the tests of one module.
+/// The tests of one module in a program's list.
 fn within(list: &str, module: &str) -> Vec<String> {
     let names = list.lines().filter_map(|line| line.strip_suffix(": test"));
     names.filter(|name| name.split("::").next() == Some(module)).map(str::to_owned).collect()
@@ -295,9 +294,9 @@ mod tests {
         names.map(str::to_owned).collect()
     }
 
-    /// One that is called otherwise now would be left out unseen.
+    /// A renamed module would otherwise be left out without notice.
     #[test]
-    fn the_modules_are_there_and_of_the_machines_own_all() {
+    fn the_modules_exist_and_vm_is_complete() {
         for (target, named) in TESTS {
             let there = modules(target);
             let missing: Vec<_> = named.iter().filter(|module| !there.contains(&module.to_string())).collect();
@@ -307,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn the_quick_ones_are_tests() {
+    fn the_quick_tests_exist() {
         for name in QUICK {
             let (module, test) = name.split_once("::").unwrap();
             let targets = TESTS.iter().filter(|(_, modules)| modules.contains(&module));
@@ -319,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_module_is_told_from_one_whose_name_begins_the_same() {
+    fn a_module_differs_from_one_whose_name_starts_the_same() {
         let list = "oom::a: test\noom::deep::b: test\noomph::c: test\nroom::oom::d: test\nhost::oom: test\noom::e: benchmark\n";
         assert_eq!(within(list, "oom"), ["oom::a", "oom::deep::b"]);
     }

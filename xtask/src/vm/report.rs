@@ -1,43 +1,42 @@
-//! What the test programs printed, read; and the table of all kernels.
+//! Reads what the test programs printed, and makes the table of all kernels.
 //!
-//! Knows the words of Rust's test harness, and the lines that the machine's first process writes between programs.
+//! Knows the output of Rust's test harness, and the lines that the machine's init writes between programs.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-/// How a test ended.
+/// Result of a test.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It passed.
     Passed,
-    /// It is about another kind of host, for this reason.
-    Elsewhere(String),
-    /// It failed, and said this.
+    /// It does not apply to this kind of host, for this reason.
+    NotApplicable(String),
+    /// It failed, with this output.
     Failed(String),
-    /// It did not come to its end.
+    /// It did not finish.
     Missing,
 }
 
-/// All tests of one kernel: by `program::test`.
+/// All tests of one kernel, by `program::test`.
 pub type Verdicts = BTreeMap<String, Verdict>;
 
-/// What a test says that does not concern this kind of host (`about!` in the tests).
-const ELSEWHERE: &str = "not about this host: ";
+/// Printed by a test that does not apply to this kind of host (`applies!` in the tests).
+const NOT_APPLICABLE: &str = "does not apply to this host: ";
 
-/// Reads what one machine's tests printed. `expected` are all that there are.
+/// Reads the output of one machine. `expected` lists all tests.
 pub fn read(text: &str, expected: &[String]) -> Verdicts {
     let mut verdicts: Verdicts = expected.iter().map(|name| (name.clone(), Verdict::Missing)).collect();
     let mut program = "";
-    // The test whose output is being read, and that.
+    // The test whose output is being read, and that output.
     let mut block: Option<(String, String)> = None;
-    let mut said: BTreeMap<String, String> = BTreeMap::new();
+    let mut output: BTreeMap<String, String> = BTreeMap::new();
     for line in text.lines() {
         if let Some(name) = line.strip_prefix("### ") {
             program = name;
         } else if let Some(name) = line.strip_prefix("---- ").and_then(|rest| rest.strip_suffix(" stdout ----")) {
-            said.extend(block.replace((format!("{program}::{name}"), String::new())));
+            output.extend(block.replace((format!("{program}::{name}"), String::new())));
         } else if matches!(line, "successes:" | "failures:") || line.starts_with("test result: ") {
-            said.extend(block.take());
+            output.extend(block.take());
         } else if let Some((_, text)) = &mut block {
             let _ = writeln!(text, "{line}");
         } else if let Some((name, end)) = line.strip_prefix("test ").and_then(|rest| rest.split_once(" ... ")) {
@@ -49,28 +48,28 @@ pub fn read(text: &str, expected: &[String]) -> Verdicts {
             verdicts.insert(format!("{program}::{name}"), verdict);
         }
     }
-    said.extend(block);
-    for (name, text) in said {
-        let elsewhere = text.lines().find_map(|line| line.strip_prefix(ELSEWHERE)).map(str::to_owned);
-        match (verdicts.get_mut(&name), elsewhere) {
-            (Some(verdict @ Verdict::Passed), Some(why)) => *verdict = Verdict::Elsewhere(why),
-            (Some(Verdict::Failed(said)), _) => *said = text,
+    output.extend(block);
+    for (name, text) in output {
+        let skipped = text.lines().find_map(|line| line.strip_prefix(NOT_APPLICABLE)).map(str::to_owned);
+        match (verdicts.get_mut(&name), skipped) {
+            (Some(verdict @ Verdict::Passed), Some(why)) => *verdict = Verdict::NotApplicable(why),
+            (Some(Verdict::Failed(output)), _) => *output = text,
             _ => {}
         }
     }
     verdicts
 }
 
-/// How many ended how: passed, elsewhere, failed or missing.
+/// Numbers of tests: passed, not applicable, failed or missing.
 pub fn count(verdicts: &Verdicts) -> (usize, usize, usize) {
-    verdicts.values().fold((0, 0, 0), |(passed, elsewhere, failed), verdict| match verdict {
-        Verdict::Passed => (passed + 1, elsewhere, failed),
-        Verdict::Elsewhere(_) => (passed, elsewhere + 1, failed),
-        Verdict::Failed(_) | Verdict::Missing => (passed, elsewhere, failed + 1),
+    verdicts.values().fold((0, 0, 0), |(passed, skipped, failed), verdict| match verdict {
+        Verdict::Passed => (passed + 1, skipped, failed),
+        Verdict::NotApplicable(_) => (passed, skipped + 1, failed),
+        Verdict::Failed(_) | Verdict::Missing => (passed, skipped, failed + 1),
     })
 }
 
-/// One line a test, one column a kernel, and below it why tests are about other hosts.
+/// One line per test, one column per kernel, and below it why tests do not apply.
 pub fn table(kernels: &[(String, Verdicts)]) -> String {
     let names: Vec<&String> = kernels.first().map(|(_, verdicts)| verdicts.keys().collect()).unwrap_or_default();
     let width = names.iter().map(|name| name.len()).max().unwrap_or_default();
@@ -85,7 +84,7 @@ pub fn table(kernels: &[(String, Verdicts)]) -> String {
         for (_, verdicts) in kernels {
             let cell = match verdicts.get(name) {
                 Some(Verdict::Passed) => "yes".to_owned(),
-                Some(Verdict::Elsewhere(why)) => {
+                Some(Verdict::NotApplicable(why)) => {
                     let number = reasons.iter().position(|known| known == why).unwrap_or_else(|| {
                         reasons.push(why);
                         reasons.len() - 1
@@ -100,7 +99,7 @@ pub fn table(kernels: &[(String, Verdicts)]) -> String {
         text.push('\n');
     }
     for (index, why) in reasons.iter().enumerate() {
-        let _ = writeln!(text, "({}) not about this host: {why}", index + 1);
+        let _ = writeln!(text, "({}) does not apply to this host: {why}", index + 1);
     }
     text
 }
@@ -123,7 +122,7 @@ successes:
 anon-rss: log 1, sample 1
 
 ---- oom::a_name stdout ----
-not about this host: it has no names
+does not apply to this host: it has no names
 
 successes:
     oom::a_kill
@@ -150,23 +149,23 @@ test ring::it_overflows ... ";
     }
 
     #[test]
-    fn each_test_has_its_verdict() {
+    fn each_test_has_its_result() {
         let verdicts = verdicts();
         assert_eq!(verdicts["live::oom::a_kill"], Verdict::Passed);
-        assert_eq!(verdicts["live::oom::a_name"], Verdict::Elsewhere("it has no names".into()));
-        let Verdict::Failed(said) = &verdicts["live::oom::a_limit"] else { panic!("it failed") };
-        assert!(said.starts_with("thread 'oom::a_limit' panicked"), "{said}");
+        assert_eq!(verdicts["live::oom::a_name"], Verdict::NotApplicable("it has no names".into()));
+        let Verdict::Failed(output) = &verdicts["live::oom::a_limit"] else { panic!("it failed") };
+        assert!(output.starts_with("thread 'oom::a_limit' panicked"), "{output}");
         assert_eq!(count(&verdicts), (1, 1, 2));
     }
 
     #[test]
-    fn a_machine_that_dies_leaves_tests_without_an_end() {
+    fn a_machine_that_dies_leaves_tests_unfinished() {
         assert_eq!(read("", &["a::b".to_owned()])["a::b"], Verdict::Missing);
         assert_eq!(verdicts()["live::ring::it_overflows"], Verdict::Missing);
     }
 
     #[test]
-    fn the_table_has_a_column_a_kernel() {
+    fn the_table_has_a_column_per_kernel() {
         let none = read("", &["live::oom::a_kill".to_owned()]);
         let table = table(&[("5.10".into(), verdicts()), ("7.2".into(), none)]);
         let lines: Vec<&str> = table.lines().collect();
@@ -174,6 +173,6 @@ test ring::it_overflows ... ";
         assert_eq!(lines[1].split_whitespace().collect::<Vec<_>>(), ["live::oom::a_kill", "yes", "DIED"]);
         assert_eq!(lines[2].split_whitespace().collect::<Vec<_>>(), ["live::oom::a_limit", "FAILED", "DIED"]);
         assert_eq!(lines[3].split_whitespace().collect::<Vec<_>>(), ["live::oom::a_name", "(1)", "DIED"]);
-        assert_eq!(lines[5], "(1) not about this host: it has no names");
+        assert_eq!(lines[5], "(1) does not apply to this host: it has no names");
     }
 }

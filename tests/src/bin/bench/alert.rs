@@ -1,4 +1,4 @@
-//! How long it takes from the kernel's kill to the webhook.
+//! Time from an OOM kill in the kernel to the webhook.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
@@ -16,28 +16,28 @@ use crate::report::Report;
 const LIMIT: u64 = 16 << 20;
 const AIM: f64 = 50.0;
 
-/// Kills one process after the other, each in a cgroup of its own, and waits for the news of each.
+/// Kills processes one by one, each in a cgroup of its own, and waits for the notification of each.
 pub fn measure(rounds: usize) -> Result<Report> {
-    let receiver = Receiver::start(Answer::Well);
+    let receiver = Receiver::start(Answer::Accept);
     let agent = Agent::start(&format!("[[sink.webhook]]\nurl = {:?}\n", receiver.url()));
     let (mut killed, mut died) = (Vec::new(), Vec::new());
     let mut victims = Vec::new();
     for _ in 0..rounds {
         let cgroup = Cgroup::new("alert");
         cgroup.limit(LIMIT);
-        // It looks for the last line of something that has none.
+        // tail looks for the last line of endless input, and fills its memory.
         let mut hog = cgroup.spawn(Command::new("tail").arg("/dev/zero").stdout(Stdio::null()).stderr(Stdio::null()));
         let status = hog.wait().context("wait for the victim")?;
         let dead = clock::unix_ns();
         ensure!(status.signal() == Some(libc::SIGKILL), "the victim ended with {status}");
-        let about = |request: &&Request| tells_of(request, &cgroup.path);
+        let about = |request: &&Request| reports(request, &cgroup.path);
         let requests = receiver.until("the alert", |requests| requests.iter().any(|request| about(&request)));
         let arrived = requests.iter().find(about).map(|request| request.time).context("no request")?;
         died.push((arrived as f64 - dead as f64) / 1e6);
         victims.push((hog.id(), arrived));
     }
     let delivered = victims.len();
-    // The record has the moment at which the kernel chose its victim, by the kernel's clock.
+    // The record has the kernel's time stamp of the moment at which it chose the victim.
     let samples = agent.stop();
     for (pid, arrived) in victims {
         let kill = samples
@@ -47,18 +47,18 @@ pub fn measure(rounds: usize) -> Result<Report> {
         killed.push((arrived as f64 - kill.time as f64) / 1e6);
     }
     let (killed, died) = (Quantiles::of(killed), Quantiles::of(died));
-    let mut report = Report::new(&["ms until the webhook has all of the request", "p50", "p99", "slowest"]);
-    report.row(killed.cells("from the kernel's choice of its victim"));
-    report.row(died.cells("from the victim's death, as its parent sees it"));
+    let mut report = Report::new(&["ms until the webhook has the whole request", "p50", "p99", "slowest"]);
+    report.row(killed.cells("after the kernel chose its victim"));
+    report.row(died.cells("after the victim's death, as seen by its parent"));
     report.note("Each kill is of one process in a cgroup of its own with a limit of 16 MiB; ticks are a second apart.");
-    report.note("The first row's begin is the kernel's own time stamp; a kill is a while before the death.");
+    report.note("The first row starts at the kernel's own time stamp, a while before the death.");
     report.aim(format!("p99 under {AIM} ms: {:.1} ms", killed.p99), killed.p99 < AIM);
-    report.aim(format!("every one is delivered: {delivered} of {rounds}"), delivered == rounds);
+    report.aim(format!("all are delivered: {delivered} of {rounds}"), delivered == rounds);
     Ok(report)
 }
 
-/// Whether it brings the news that something fires for this workload.
-fn tells_of(request: &Request, workload: &str) -> bool {
+/// Whether this request reports that an alert for this workload fires.
+fn reports(request: &Request, workload: &str) -> bool {
     let mut alerts = request.alerts().into_iter();
     alerts.any(|alert| alert["labels"]["workload"] == workload && alert["state"] == "firing")
 }
@@ -73,7 +73,7 @@ pub struct Quantiles {
 impl Quantiles {
     pub fn of(mut values: Vec<f64>) -> Quantiles {
         values.sort_by(f64::total_cmp);
-        // The nearest rank: of 200 values the 198th.
+        // Nearest rank: the 198th of 200 values.
         let at = |share: f64| {
             let rank = (values.len() as f64 * share).ceil() as usize;
             values.get(rank.saturating_sub(1)).copied().unwrap_or(f64::NAN)

@@ -1,5 +1,5 @@
-//! What the probes cost block IO: 4 KiB direct random reads, of a real disk and of memory made to look like one, which
-//! no real disk is as quick as.
+//! Cost of the probes for block IO: 4 KiB direct random reads of a real disk, and of a loop device over memory, which is
+//! faster than any real disk.
 
 use std::alloc::{Layout, alloc, dealloc};
 use std::fs::{File, OpenOptions};
@@ -22,7 +22,7 @@ const PHASE: Duration = Duration::from_millis(400);
 const AIM: f64 = 0.99;
 const PROGRAMS: [&str; 2] = ["block_rq_issue", "block_rq_complete"];
 
-/// Reads with nothing attached and with all of the agent's programs, in turns.
+/// Reads with nothing attached and with all programs of the agent, alternately.
 pub fn measure(rounds: usize) -> Result<Report> {
     let head = [
         "4 KiB direct random reads",
@@ -51,12 +51,10 @@ pub fn measure(rounds: usize) -> Result<Report> {
         Err(why) => report.note(format!("No loop device: {why}.")),
     }
     report.note(format!(
-        "`with / without` is the median (quartiles) of {rounds} pairs of {} ms; {DEEP} at a time are as many threads.",
+        "`with / without` is the median (quartiles) of {rounds} pairs of {} ms; {DEEP} at a time use as many threads.",
         PHASE.as_millis()
     ));
-    report.note(
-        "`ns an IO` is what the kernel measured inside the two programs, its own readings of the clock included.",
-    );
+    report.note("`ns an IO` is what the kernel measured inside the programs, including its own reads of the clock.");
     others.note().into_iter().for_each(|note| report.note(note));
     Ok(report)
 }
@@ -91,7 +89,7 @@ fn percent(ratio: f64) -> String {
     format!("{:+.1} %", 100.0 * (ratio - 1.0))
 }
 
-/// Reads for a while; reads a second.
+/// Reads for a while; returns reads per second.
 pub fn iops(path: &Path, depth: usize) -> Result<f64> {
     let stop = AtomicBool::new(false);
     let begun = Instant::now();
@@ -128,7 +126,7 @@ fn reader(path: &Path, seed: u64, stop: &AtomicBool) -> Result<u64> {
     Ok(reads)
 }
 
-/// Nanoseconds that the three programs take for an IO, and what each of them takes for a run.
+/// Nanoseconds that the three programs take per IO, and each of them per run.
 fn run_time(path: &Path, depth: usize) -> Result<String> {
     let loaded = probe::attach(|_| {})?;
     let _measured = probe::measure()?;
@@ -151,7 +149,7 @@ fn direct(path: &Path) -> Result<File> {
 
 fn fill(path: &Path) -> Result<()> {
     let file = File::create(path).with_context(|| format!("create {}", path.display()))?;
-    // Written out, for a read of a hole would not be a read.
+    // Written, since reading a hole does no IO.
     let chunk = vec![0xa5; 1 << 20];
     (0..BYTES)
         .step_by(chunk.len())
@@ -160,13 +158,13 @@ fn fill(path: &Path) -> Result<()> {
     file.sync_all().context("write the file")
 }
 
-/// A buffer that may be read into directly.
+/// A buffer for direct reads.
 struct Aligned(*mut u8, Layout);
 
 impl Aligned {
     fn new() -> Result<Aligned> {
         let layout = Layout::from_size_align(BLOCK, BLOCK)?;
-        // SAFETY: the layout has a size.
+        // SAFETY: the size of the layout is not zero.
         let pointer = unsafe { alloc(layout) };
         anyhow::ensure!(!pointer.is_null(), "no memory for a buffer");
         // SAFETY: just allocated, of this size.
@@ -175,7 +173,7 @@ impl Aligned {
     }
 
     fn bytes(&mut self) -> &mut [u8] {
-        // SAFETY: allocated and initialised by `new`, and borrowed as long as the slice lives.
+        // SAFETY: allocated and initialised by `new`, and borrowed for as long as the slice lives.
         unsafe { std::slice::from_raw_parts_mut(self.0, BLOCK) }
     }
 }
@@ -187,7 +185,7 @@ impl Drop for Aligned {
     }
 }
 
-/// A directory that goes when it is dropped.
+/// A directory that is removed when dropped.
 struct Scratch(PathBuf);
 
 impl Scratch {

@@ -1,4 +1,4 @@
-//! What the probes cost a page fault: the hottest path that any of them is on.
+//! Cost of the probes for a page fault: the hottest path that any probe is on.
 
 use anyhow::{Context as _, Result};
 use rustix::mm::{Advice, MapFlags, ProtFlags};
@@ -10,15 +10,15 @@ use crate::statistic::{Summary, alternate, ratio};
 
 const BYTES: usize = 512 << 20;
 const PAGE: usize = 4096;
-/// Touches in a row; the quickest counts.
+/// Measurements in a row; the fastest counts.
 const REPEAT: usize = 2;
 const AIM: f64 = 1.03;
 
-/// The turns of an empty program and of all of the agent's; in the first there is none.
+/// Index of the measurement with an empty program. Index 0 has no program, the last all of the agent's.
 const EMPTY: usize = 1;
 const ALL: usize = 2;
 
-/// Touches fresh memory with no program attached, with an empty one, and with all of the agent's, in turns.
+/// Touches fresh memory with no program attached, with an empty one, and with all of the agent's, alternately.
 pub fn measure(rounds: usize) -> Result<Report> {
     let _pinned = Pinned::new()?;
     let mut others = Others::default();
@@ -48,7 +48,7 @@ pub fn measure(rounds: usize) -> Result<Report> {
 
     let (user, floor) = run_time(rounds.min(10))?;
     report.note(format!(
-        "The kernel's own measure of a run, its two readings of the clock included: `fault_user` {} ns, the empty program \
+        "The kernel's own measurement of a run, including its two reads of the clock: `fault_user` {} ns, the empty program \
          {} ns, so that the counting itself takes {:.1} ns.",
         user.spread(1),
         floor.spread(1),
@@ -59,20 +59,20 @@ pub fn measure(rounds: usize) -> Result<Report> {
     Ok(report)
 }
 
-/// Nanoseconds a fault, the less of a few.
+/// Nanoseconds per fault: the least of several measurements.
 pub fn quickest() -> Result<f64> {
     let times: Vec<f64> = (0..REPEAT).map(|_| touch()).collect::<Result<_>>()?;
     Ok(Summary::of(times).min)
 }
 
-/// Nanoseconds a fault: of CPU time, so that it does not count when somebody else has the CPU.
+/// Nanoseconds of CPU time per fault, so that time on other processes does not count.
 fn touch() -> Result<f64> {
-    // SAFETY: a mapping of its own, of which nothing else knows.
+    // SAFETY: a new mapping, to which nothing else refers.
     unsafe {
         let protection = ProtFlags::READ | ProtFlags::WRITE;
         let memory = rustix::mm::mmap_anonymous(std::ptr::null_mut(), BYTES, protection, MapFlags::PRIVATE)
             .context("map memory")?;
-        // A kernel without huge pages refuses, and needs no advice.
+        // A kernel without huge pages returns an error, and needs no advice.
         let _ = rustix::mm::madvise(memory, BYTES, Advice::LinuxNoHugepage);
         let begun = cpu_ns();
         for offset in (0..BYTES).step_by(PAGE) {
@@ -84,7 +84,7 @@ fn touch() -> Result<f64> {
     }
 }
 
-/// Nanoseconds a run, of `fault_user` and of the empty program, on the very same faults.
+/// Nanoseconds per run, of `fault_user` and of the empty program, on the same faults.
 fn run_time(rounds: usize) -> Result<(Summary, Summary)> {
     let loaded = probe::attach(|_| {})?;
     let floor = probe::attach_empty()?;

@@ -1,5 +1,5 @@
-//! What reading GPUs costs: the thread that asks, and the tick that takes in what it found. The library is a stand-in,
-//! which takes as long over a call as a real one is known to.
+//! Cost of reading GPUs: of the thread that reads them, and of the tick that takes in the results. The library is a stand-in
+//! whose calls take as long as a real one's.
 
 use std::fs;
 use std::path::PathBuf;
@@ -25,29 +25,29 @@ use collector_tests::allocation;
 
 const GPUS: usize = 16;
 const PROCESSES: usize = 200;
-/// Ticks before a measurement: everything has been seen once.
+/// Ticks before a measurement, so that everything has been seen once.
 const WARM: usize = 10;
 const TICKS: usize = 40;
 const PAUSE: Duration = Duration::from_millis(25);
-/// How long the thread is watched.
+/// How long the thread is measured.
 const WATCH: Duration = Duration::from_secs(8);
 const AIM: f64 = 1.02;
 
-/// What a machine has.
+/// A machine to simulate.
 struct Case {
     name: &'static str,
     gpus: usize,
     processes: usize,
-    /// How it tells what goes over its link.
+    /// How the GPU reports its PCIe traffic.
     link: Link,
 }
 
 enum Link {
-    /// By counters of so many bits.
+    /// With counters of this many bits.
     Counters(u32),
-    /// By averages, its counters being of 32 bits.
+    /// With averages, since its counters have 32 bits.
     Averages,
-    /// By windows of 20 ms in each direction.
+    /// With a measurement of 20 ms in each direction.
     Windows,
 }
 
@@ -59,10 +59,10 @@ const CASES: [Case; 6] = [
     Case { name: "16 GPUs, counters of 32 bits", gpus: GPUS, processes: PROCESSES, link: Link::Counters(32) },
     Case { name: "16 GPUs, windows of 20 ms", gpus: GPUS, processes: PROCESSES, link: Link::Windows },
 ];
-/// The one that the other sources are measured beside.
+/// Index of the case beside which the other sources are measured.
 const WORST: usize = 5;
 
-/// Watches the thread on each machine, then other sources without and with it, in turns.
+/// Measures the thread on each machine, then other sources without and with it, alternately.
 pub fn measure(rounds: usize) -> Result<Report> {
     let cgroup = Cgroup::new("bench-gpu");
     let processes: Vec<Child> =
@@ -112,25 +112,25 @@ pub fn measure(rounds: usize) -> Result<Report> {
         wall.spread(3)
     ));
     report.note(format!(
-        "Not in these: what the end of a tick folds, whose GPUs' memory it is for the history included: CPU without {}, with {}.",
+        "Not included: the end of a tick, which also assigns GPU memory to workloads for the history: CPU without {}, with {}.",
         micros(&ends[0]),
         micros(&ends[1])
     ));
     report.note(
-        "The stand-in takes 3 ms over a GPU's power and 20 ms over each window, as real drivers do; its other calls are \
+        "The stand-in takes 3 ms to read a GPU's power and 20 ms for each window, as real drivers do; its other calls are \
          quick, and real ones are not. It has no events. What it computes itself runs on the agent's thread and counts as if it were the \
          agent's: CPU is an upper bound.",
     );
     report.note(
-        "Allocations are of a round, the wrapper's included: lists of processes, of who they are, and of field values. \
+        "Allocations are per round, including the wrapper's: lists of processes, of their owners, and of field values. \
          The thread has to itself what it allocates; a tick of the agent only takes it in.",
     );
     report.aim(
-        format!("the CPU of other sources' ticks stays: ratio {}, at most {AIM}", cpu.spread(3)),
+        format!("the CPU time of other sources' ticks does not grow: ratio {}, at most {AIM}", cpu.spread(3)),
         cpu.median <= AIM,
     );
     report.aim(
-        format!("the time of other sources' ticks stays: ratio {}, at most {AIM}", wall.spread(3)),
+        format!("the time of other sources' ticks does not grow: ratio {}, at most {AIM}", wall.spread(3)),
         wall.median <= AIM,
     );
     drop(cgroup);
@@ -162,27 +162,27 @@ fn machine(case: &Case, pids: &[u32]) -> Nvml {
         gpu["calls"] = json!({"nvmlDeviceGetPowerUsage": {"sleep_ms": 3}});
         gpu
     };
-    // Waiting for errors is sleep with a real library, and looking at a file again and again with the stand-in.
+    // A real library sleeps while it waits for errors; the stand-in polls a file.
     let calls = json!({"nvmlEventSetCreate": {"error": 3}});
     Nvml::new(json!({"driver": "555.42", "calls": calls, "gpus": (0..case.gpus).map(gpu).collect::<Vec<_>>()}))
 }
 
-/// An agent's rounds in this process, which are dropped with it.
+/// The agent's rounds in this process.
 struct Agent {
     round: Round,
     engine: Engine,
 }
 
-/// What one tick took.
+/// Cost of one tick.
 #[derive(Default)]
 struct Tick {
-    /// Nanoseconds of CPU: for what is of GPUs, for the tick's own end, which knows of all sources, and for the rest.
+    /// CPU time in nanoseconds: for GPUs, for the end of the tick, which concerns all sources, and for the rest.
     gpu: u64,
     end: u64,
     others: u64,
-    /// Nanoseconds of the rest by the clock.
+    /// Wall time of the rest in nanoseconds.
     wall: u64,
-    /// The nanoseconds of the GPUs' round that came in with it.
+    /// Nanoseconds of the round of GPUs that this tick took in.
     round: Option<u64>,
 }
 
@@ -193,7 +193,7 @@ impl Agent {
         config.gpu.enabled = if nvml.is_some() { "on" } else { "off" }.to_owned();
         config.gpu.library = nvml.map(Nvml::library);
         if let Some((name, value)) = nvml.map(Nvml::environment) {
-            // SAFETY: the threads of the round before, which may read the environment, were waited for.
+            // SAFETY: the threads of the previous round, which may read the environment, have exited.
             unsafe { std::env::set_var(name, value) };
         }
         let round = Round::open(&config, Kernel::open(&config)?, clock::unix_ns(), Vec::new())?;
@@ -210,7 +210,7 @@ impl Agent {
         let mut left_out = 0;
         let engine = &mut self.engine;
         self.round.read(&mut |sample: Sample| {
-            // What comes before a GPU's sample is the fetching of it.
+            // The time before a GPU's sample is spent on fetching it.
             let of_gpus = match &sample.reading {
                 Reading::Gpu(_) => true,
                 Reading::Source(source) if source.source == "gpu" => {
@@ -237,7 +237,7 @@ impl Agent {
         tick
     }
 
-    /// Waits for the end of the threads that it started.
+    /// Waits until its threads have exited.
     fn end(self) {
         drop(self.round);
         let deadline = Instant::now() + Duration::from_secs(10);
@@ -247,8 +247,8 @@ impl Agent {
     }
 }
 
-/// Nanoseconds that a tick takes of CPU and by the clock without what is of GPUs and its end, and of CPU for its end: of all
-/// ticks the lower quartile, for whatever else the machine does can only make one slower.
+/// Nanoseconds per tick: CPU and wall time without GPUs and the end of the tick, and CPU time of the end. The lower quartile
+/// of all ticks, since other load on the machine can only make a tick slower.
 fn others(nvml: Option<&Nvml>) -> Result<[f64; 3]> {
     let mut agent = Agent::open(nvml)?;
     let mut ticks = Vec::new();
@@ -264,12 +264,12 @@ fn others(nvml: Option<&Nvml>) -> Result<[f64; 3]> {
     Ok([low(|tick| tick.others), low(|tick| tick.wall), low(|tick| tick.end)])
 }
 
-/// What a round takes, in nanoseconds but for the allocations.
+/// Cost of a round, in nanoseconds except for the allocations.
 struct Thread {
     round: f64,
     cpu: f64,
     allocations: f64,
-    /// Of the tick that takes it in.
+    /// Of the tick that takes in the round.
     fold: f64,
 }
 
@@ -280,7 +280,7 @@ fn thread(nvml: &Nvml) -> Result<Thread> {
         sleep(PAUSE);
         warm += usize::from(agent.tick().round.is_some());
     }
-    let tasks = gpu_thread().context("no thread that asks NVML")?;
+    let tasks = gpu_thread().context("the thread that reads NVML is missing")?;
     let (before, allocated, begun) = (run_ns(&tasks)?, allocation::others(), Instant::now());
     let (mut rounds, mut folds) = (Vec::new(), Vec::new());
     while begun.elapsed() < WATCH {
@@ -298,7 +298,7 @@ fn thread(nvml: &Nvml) -> Result<Thread> {
     Ok(Thread { round: Summary::of(rounds).median, cpu, allocations, fold: Summary::of(folds).median })
 }
 
-/// Where the kernel tells of the thread that asks NVML.
+/// Folder in /proc of the thread that reads NVML.
 fn gpu_thread() -> Option<PathBuf> {
     let tasks = fs::read_dir("/proc/self/task").ok()?.filter_map(|task| Some(task.ok()?.path()));
     tasks.into_iter().find(|task| fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim() == "headroom-gpu"))

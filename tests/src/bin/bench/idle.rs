@@ -1,4 +1,4 @@
-//! What the agent costs a host on which nothing happens.
+//! Cost of the agent on a host on which nothing happens.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -21,30 +21,27 @@ use crate::report::Report;
 use crate::statistic::Summary;
 use collector_tests::allocation;
 
-/// Rounds before the measurement: everything has been seen once.
+/// Rounds before the measurement, so that everything has been seen once.
 const WARM: usize = 20;
 const PAUSE: Duration = Duration::from_millis(20);
-/// How long the real agent is watched.
+/// How long the real agent is measured.
 const WATCH: Duration = Duration::from_secs(10);
 
-/// Plays the agent's rounds, and watches the real agent.
+/// Runs the agent's rounds in this process, and measures the built agent.
 pub fn measure(rounds: usize) -> Result<Report> {
     let mut report = Report::new(&["figure", "value"]);
     let mut row = |name: &str, value: String| report.row([name.to_owned(), value]);
     let ticks = ticks(rounds)?;
     row("CPU a tick, median (quartiles)", format!("{} µs", ticks.micros.spread(0)));
-    row("ticks in which no event came", format!("{} of {rounds}", ticks.quiet));
-    row("of those, ticks that allocated at all", format!("{}, {} times at most", ticks.allocating, ticks.most));
-    row("resident after the start, before memory is given back", mib(ticks.started.0));
-    row("resident, and of that anonymous, after", format!("{}, {}", mib(ticks.trimmed.0), mib(ticks.trimmed.1)));
+    row("ticks without an event", format!("{} of {rounds}", ticks.quiet));
+    row("ticks among them that allocated", format!("{}, {} times at most", ticks.allocating, ticks.most));
+    row("resident after the start, before memory is returned", mib(ticks.started.0));
+    row("resident, and anonymous part, afterwards", format!("{}, {}", mib(ticks.trimmed.0), mib(ticks.trimmed.1)));
     let real = agent()?;
     row("the built agent, ticks of 1 s: CPU a tick", format!("{:.0} µs", real.micros));
-    row(
-        "the built agent: resident, and of that anonymous",
-        format!("{}, {}", mib(real.resident.0), mib(real.resident.1)),
-    );
+    row("the built agent: resident, and anonymous part", format!("{}, {}", mib(real.resident.0), mib(real.resident.1)));
     report.note(
-        "An event is a record in a ring, such as the birth of a cgroup, or the first of its sort, such as a device's first flush: it may allocate, and its tick does not count.",
+        "An event is a record in a ring, such as a new cgroup, or the first of its kind, such as a device's first flush: it may allocate, and its tick does not count.",
     );
     report.note(
         "Ticks are 20 ms apart in the bench's own process, whose memory includes the bench; the built agent does not.",
@@ -108,7 +105,7 @@ fn is_first(rows: &mut HashSet<(Device, u32)>, reading: &Reading) -> bool {
     }
 }
 
-/// Whether something rare happened, rather than something counted.
+/// Whether this is a rare event, and not a counter.
 fn is_event(reading: &Reading) -> bool {
     matches!(
         reading,
@@ -128,7 +125,7 @@ struct Real {
 
 fn agent() -> Result<Real> {
     let agent = Agent::start_unrecorded("");
-    // The programs are measured in the first ten seconds: that is not the steady state.
+    // The agent measures its programs in the first ten seconds, which is not the steady state.
     sleep(Duration::from_secs(12));
     let pid = agent.pid().to_string();
     // It has one thread.

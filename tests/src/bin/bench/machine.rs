@@ -1,4 +1,4 @@
-//! The machine that is measured on: which it is, and a CPU to oneself.
+//! The machine that the benchmarks run on: its description, and pinning to a CPU.
 
 use std::fs;
 use std::path::Path;
@@ -12,16 +12,15 @@ pub fn describe() -> String {
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("an unnamed CPU");
     let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
-    // Not those that this thread may use: it may be pinned.
+    // Not the CPUs that this thread may use, since it may be pinned.
     let cpus = aya::util::online_cpus().map_or(1, |cpus| cpus.len());
     format!("Linux {kernel}, {cpus} × {}", model.trim_start_matches([':', ' ', '\t']))
 }
 
-/// Keeps the calling thread on one CPU while it is held: the last, for interrupts mostly go to the first.
+/// Keeps the calling thread on one CPU while it exists: the last one, since interrupts mostly go to the first.
 pub struct Pinned(CpuSet);
 
 impl Pinned {
-    /// From now on.
     pub fn new() -> Result<Pinned> {
         let before = sched_getaffinity(None).context("ask for this thread's CPUs")?;
         let online = aya::util::online_cpus().map_err(|(what, error)| anyhow::anyhow!("{what}: {error}"))?;
@@ -38,7 +37,7 @@ impl Drop for Pinned {
     }
 }
 
-/// Resident memory of a process (`self` or a number) in bytes: all, and what no file is behind.
+/// Resident memory of a process (`self` or a number) in bytes: all, and the anonymous part.
 pub fn resident(process: &str) -> Result<(u64, u64)> {
     let path = format!("/proc/{process}/status");
     let text = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
@@ -55,7 +54,7 @@ pub fn cpu_ns() -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
-/// Nanoseconds that a thread ran, by its folder in /proc (`schedstat`, Documentation/scheduler/sched-stats.rst).
+/// Nanoseconds that a thread has run, from its folder in /proc (`schedstat`, Documentation/scheduler/sched-stats.rst).
 pub fn run_ns(task: &Path) -> Result<u64> {
     let path = task.join("schedstat");
     let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;

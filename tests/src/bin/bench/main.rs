@@ -1,5 +1,5 @@
-//! `cargo xtask bench NAME…`: what the probes and the collector cost. Every figure that is judged is a ratio of two
-//! measurements that took turns in one run: absolute figures belong to the machine.
+//! `cargo xtask bench NAME…`: cost of the probes and the collector. Every figure with an aim is a ratio of two alternating
+//! measurements in one run, because absolute figures depend on the machine.
 
 mod alert;
 mod block;
@@ -32,20 +32,20 @@ use report::{Report, Section};
 #[global_allocator]
 static ALLOCATOR: allocation::Counting = allocation::Counting;
 
-/// Measures, and says which aims are met.
+/// Run benchmarks, and report which aims are met
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask bench")]
 struct Arguments {
     /// What to measure: fault, block, ring, idle, scrape, serve, rule, workloads, gpu, transfer, alert, peers; and soak, whose
-    /// rounds are minutes [default: all but soak]
+    /// rounds are minutes [default: all except soak]
     names: Vec<String>,
-    /// How often each thing is measured [default: each benchmark's own]
+    /// Number of measurements [default: each benchmark's own]
     #[arg(long, value_name = "N")]
     rounds: Option<usize>,
-    /// Put the results into docs/cost.md, those of soak into docs/reliability.md
+    /// Write the results to docs/cost.md, those of soak to docs/reliability.md
     #[arg(long)]
     write: bool,
-    /// Draw what soak finds as a PNG
+    /// Draw a chart of soak as PNG
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
     /// Fail if an aim is missed
@@ -53,7 +53,7 @@ struct Arguments {
     strict: bool,
 }
 
-/// A benchmark: its name, its rounds unless told otherwise, and what measures.
+/// Name, default number of rounds, and function of a benchmark.
 type Benchmark = (&'static str, usize, fn(usize) -> Result<Report>);
 
 const BENCHMARKS: [Benchmark; 12] = [
@@ -71,7 +71,7 @@ const BENCHMARKS: [Benchmark; 12] = [
     ("peers", 10, peers::measure),
 ];
 
-/// What takes long, and is measured only by name: its minutes unless told otherwise.
+/// Takes long, and runs only by name. Its default in minutes.
 const SOAK: (&str, usize) = ("soak", 20);
 
 fn main() -> ExitCode {
@@ -85,12 +85,12 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether all is well: every aim is met, or nobody insists.
+/// False if an aim is missed and `--strict` is given.
 fn run(arguments: &Arguments) -> Result<bool> {
     let chosen = |name: &str| arguments.names.is_empty() || arguments.names.iter().any(|chosen| chosen == name);
     let known = || BENCHMARKS.map(|(name, ..)| name).into_iter().chain([SOAK.0]);
     if let Some(unknown) = arguments.names.iter().find(|name| !known().any(|known| known == **name)) {
-        bail!("there is no benchmark {unknown}: {}", known().collect::<Vec<_>>().join(", "));
+        bail!("no benchmark {unknown}: there are {}", known().collect::<Vec<_>>().join(", "));
     }
     if !rustix::process::geteuid().is_root() {
         bail!("the benchmarks attach the programs: run them as root");

@@ -1,4 +1,4 @@
-//! Other agents that people run today, beside this one: what they are, and how one is started, scraped and ended.
+//! Other agents that are in use today, and this one: how each is started, read and stopped.
 
 use std::fs::{self, File};
 use std::net::TcpListener;
@@ -12,58 +12,56 @@ use collector_tests::agent::{get, headroom, scratch};
 
 use crate::machine::{resident, run_ns};
 
-/// How long one may take until it answers.
+/// How long an agent may take until it answers.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How long one that does not answer scrapes is given to attach, and to say what went wrong.
+/// How long an agent that answers no scrapes gets to attach, or to report an error.
 const MOMENT: Duration = Duration::from_secs(2);
 
-/// Each of the processes' arguments, or why there can be none.
+/// Arguments of each process, or why it cannot run here.
 type Processes = Result<Vec<Vec<String>>>;
 
-/// How one tells what it saw.
+/// How an agent reports what it saw.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Tells {
+pub enum Reporting {
     /// It answers scrapes.
     Scraped,
-    /// It writes it down, and reads these parts of it out for who asks.
+    /// It writes a file, and has a command that prints these parts of it.
     Dumped(&'static [&'static str]),
-    /// It prints it, at its end at the latest.
+    /// It prints to standard output, at exit at the latest.
     Printed,
 }
 
-/// What is compared.
+/// An agent to compare.
 pub struct Peer {
-    /// As its users call it.
+    /// Name by which its users know it.
     pub name: &'static str,
-    /// The program that is looked for, and what has it say its version.
+    /// Program to look for, and the argument that makes it print its version.
     program: (&'static str, &'static str),
-    /// Where it is got.
+    /// How to install it.
     pub install: &'static str,
-    /// How it is asked.
-    pub tells: Tells,
-    /// The arguments of each of its processes, given an address to listen on and a folder of its own.
+    pub reporting: Reporting,
+    /// Arguments of each of its processes, for an address to listen on and a folder of its own.
     arguments: fn(&str, &Path) -> Processes,
 }
 
-/// One process.
 fn words(words: &[&str]) -> Processes {
     Ok(vec![words.iter().map(|word| (*word).to_owned()).collect()])
 }
 
-/// A configuration of its own, and its path.
+/// Writes a configuration file, and returns its path.
 fn config(folder: &Path, name: &str, text: &str) -> Result<String> {
     let path = folder.join(name);
     fs::write(&path, text).context("write a configuration")?;
     Ok(path.display().to_string())
 }
 
-/// An address that was free a moment ago, and nobody else here takes one.
+/// An address that was free a moment ago.
 fn address() -> Result<String> {
     let bound = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
     Ok(bound.context("find a port")?.to_string())
 }
 
-/// Where cgroup v2 is mounted.
+/// Mount point of cgroup v2.
 fn cgroup2() -> Result<String> {
     let mounts = fs::read_to_string("/proc/mounts").context("read /proc/mounts")?;
     let mount = mounts.lines().find(|line| line.split(' ').nth(2) == Some("cgroup2"));
@@ -77,9 +75,9 @@ pub const PEERS: [Peer; 8] = [
         name: "Headroom",
         program: ("headroom", "--version"),
         install: "cargo xtask build",
-        tells: Tells::Scraped,
+        reporting: Reporting::Scraped,
         arguments: |address, folder| {
-            // The kernel measures its programs for ten seconds after a start, which costs more than they do.
+            // The kernel measures the programs for ten seconds after a start, which costs more than they do.
             let text = format!(
                 "listen = {address:?}\nlock = {:?}\n[kernel]\nmeasure = \"0s\"\n[journal]\ndir = {:?}\n",
                 folder.join("lock"),
@@ -92,14 +90,14 @@ pub const PEERS: [Peer; 8] = [
         name: "node_exporter",
         program: ("prometheus-node-exporter", "--version"),
         install: "Debian: prometheus-node-exporter",
-        tells: Tells::Scraped,
+        reporting: Reporting::Scraped,
         arguments: |address, _| words(&[&format!("--web.listen-address={address}"), "--log.level=error"]),
     },
     Peer {
         name: "process-exporter",
         program: ("prometheus-process-exporter", "-version"),
         install: "Debian: prometheus-process-exporter",
-        tells: Tells::Scraped,
+        reporting: Reporting::Scraped,
         arguments: |address, folder| {
             let text = "process_names:\n  - name: \"{{.Comm}}\"\n    cmdline: [\".+\"]\n";
             words(&["-web.listen-address", address, "-config.path", &config(folder, "process.yml", text)?])
@@ -109,8 +107,8 @@ pub const PEERS: [Peer; 8] = [
         name: "Rezolus",
         program: ("rezolus", "--version"),
         install: "cargo install rezolus --locked",
-        tells: Tells::Scraped,
-        // One samples, and one asks it each second for who scrapes: its package starts both.
+        reporting: Reporting::Scraped,
+        // One process samples, and one serves scrapes: its package starts both.
         arguments: |listen, folder| {
             let source = address()?;
             let agent = config(folder, "agent.toml", &format!("[general]\nlisten = {source:?}\n"))?;
@@ -122,7 +120,7 @@ pub const PEERS: [Peer; 8] = [
         name: "below",
         program: ("below", "--version"),
         install: "CLANG=clang-16 cargo install below --locked",
-        tells: Tells::Dumped(&["system", "disk"]),
+        reporting: Reporting::Dumped(&["system", "disk"]),
         arguments: |_, folder| {
             let (store, cgroups) = (folder.join("store"), cgroup2()?);
             let text = format!("log_dir = {folder:?}\nstore_dir = {store:?}\ncgroup_root = {cgroups:?}\n");
@@ -133,21 +131,21 @@ pub const PEERS: [Peer; 8] = [
         name: "biolatency (libbpf-tools)",
         program: ("biolatency", "--version"),
         install: "Debian: libbpf-tools",
-        tells: Tells::Printed,
+        reporting: Reporting::Printed,
         arguments: |_, _| words(&["--disk"]),
     },
     Peer {
         name: "oomkill (libbpf-tools)",
         program: ("oomkill", "--version"),
         install: "Debian: libbpf-tools",
-        tells: Tells::Printed,
+        reporting: Reporting::Printed,
         arguments: |_, _| words(&[]),
     },
     Peer {
         name: "bpftrace, the same three tracepoints",
         program: ("bpftrace", "--version"),
         install: "Debian: bpftrace",
-        tells: Tells::Printed,
+        reporting: Reporting::Printed,
         arguments: |_, _| {
             words(&[
                 "-e",
@@ -159,20 +157,20 @@ pub const PEERS: [Peer; 8] = [
 ];
 
 impl Peer {
-    /// Whether it is installed, and in which version.
+    /// The installed version, or `None` if it is not installed.
     pub fn version(&self) -> Option<String> {
         let output = self.command(Some(self.program.1)).stdin(Stdio::null()).output().ok()?;
-        let said = [output.stdout, output.stderr].concat();
-        let text = String::from_utf8_lossy(&said).into_owned();
+        let output = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8_lossy(&output).into_owned();
         let number = |word: &&str| word.trim_start_matches('v').starts_with(|c: char| c.is_ascii_digit());
-        let version = text.split_whitespace().find(number).unwrap_or("of an unknown version");
+        let version = text.split_whitespace().find(number).unwrap_or("unknown version");
         Some(version.trim_end_matches([',', ')']).to_owned())
     }
 
-    /// It, with a first word.
+    /// The command, with a first argument.
     fn command(&self, word: Option<&str>) -> Command {
         match (self.program.0, word) {
-            // As it was built, and untouched by this environment's configuration.
+            // The built binary, without any configuration from this environment.
             ("headroom", word) => headroom(word.unwrap_or("run")),
             (program, word) => {
                 let mut command = Command::new(program);
@@ -182,7 +180,7 @@ impl Peer {
         }
     }
 
-    /// Starts it and waits until it works.
+    /// Starts it, and waits until it works.
     pub fn start(&'static self) -> Result<Running> {
         let folder = scratch();
         let address = address()?;
@@ -198,10 +196,11 @@ impl Peer {
         let begun = Instant::now();
         loop {
             if running.ended()? {
-                let said = running.output();
-                bail!("{}", said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it ended without a word"));
+                let output = running.output();
+                bail!("{}", output.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it ended without a word"));
             }
-            let works = if self.tells == Tells::Printed { begun.elapsed() > MOMENT } else { running.tell().is_some() };
+            let works =
+                if self.reporting == Reporting::Printed { begun.elapsed() > MOMENT } else { running.read().is_some() };
             if works {
                 return Ok(running);
             }
@@ -211,7 +210,7 @@ impl Peer {
     }
 }
 
-/// One that runs. Dropped, it is ended.
+/// A running agent. When dropped, it is stopped.
 pub struct Running {
     peer: &'static Peer,
     processes: Vec<Vec<String>>,
@@ -221,22 +220,22 @@ pub struct Running {
 }
 
 impl Running {
-    /// What it has to tell at the moment, if anything.
-    pub fn tell(&self) -> Option<String> {
-        let told = match self.peer.tells {
-            Tells::Scraped => {
+    /// What it reports now, if anything.
+    pub fn read(&self) -> Option<String> {
+        let reported = match self.peer.reporting {
+            Reporting::Scraped => {
                 let response = get(&self.address, "/metrics", "");
                 let (head, body) = response.split_once("\r\n\r\n")?;
                 head.contains(" 200 ").then(|| body.to_owned())?
             }
-            Tells::Dumped(parts) => parts.iter().map(|part| self.dump(part)).collect::<Option<String>>()?,
-            Tells::Printed => return None,
+            Reporting::Dumped(parts) => parts.iter().map(|part| self.dump(part)).collect::<Option<String>>()?,
+            Reporting::Printed => return None,
         };
-        // Some answer before they know anything.
-        Some(told).filter(|told| !told.is_empty())
+        // Some answer before they have any data.
+        Some(reported).filter(|reported| !reported.is_empty())
     }
 
-    /// The last sample that it wrote down, as metrics.
+    /// The last sample that it wrote, as metrics.
     fn dump(&self, part: &str) -> Option<String> {
         let (_, global) = self.processes.first()?.split_last()?;
         let mut command = self.peer.command(None);
@@ -245,7 +244,7 @@ impl Running {
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    /// Ends it as a person at a terminal would; everything that it printed.
+    /// Stops it with an interrupt; returns everything that it printed.
     pub fn end(mut self) -> Result<String> {
         for child in &self.children {
             rustix::process::kill_process(rustix::process::Pid::from_child(child), rustix::process::Signal::INT)?;
@@ -257,10 +256,10 @@ impl Running {
         Ok(self.output())
     }
 
-    /// Whether one of its processes has.
+    /// Whether one of its processes has exited.
     fn ended(&mut self) -> Result<bool> {
         for child in &mut self.children {
-            if child.try_wait().context("look after it")?.is_some() {
+            if child.try_wait().context("check the process")?.is_some() {
                 return Ok(true);
             }
         }
@@ -273,7 +272,7 @@ impl Running {
         for child in &self.children {
             let tasks = format!("/proc/{}/task", child.id());
             let threads = fs::read_dir(&tasks).with_context(|| format!("read {tasks}"))?;
-            // One that has just ended adds nothing.
+            // A thread that has just exited adds nothing.
             sum += threads.flatten().map(|task| run_ns(&task.path()).unwrap_or(0)).sum::<u64>();
         }
         Ok(sum)

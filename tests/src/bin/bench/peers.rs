@@ -1,4 +1,4 @@
-//! Beside its peers: what others that are installed cost and see, at the same work in the same run.
+//! Compares the agent with others that are installed: what each costs and sees, for the same work in the same run.
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
@@ -13,21 +13,21 @@ use collector_tests::loopback::Loop;
 
 use crate::block;
 use crate::fault;
-use crate::peer::{PEERS, Peer, Running, Tells};
+use crate::peer::{PEERS, Peer, Reporting, Running};
 use crate::report::Report;
 use crate::statistic::{alternate, ratio};
 
-/// How long each is watched while nothing is asked of it.
+/// How long each is measured while idle.
 const WATCH: Duration = Duration::from_secs(10);
-/// What a scrape costs is taken from so many.
+/// Number of scrapes that are averaged.
 const SCRAPES: u32 = 20;
-/// Direct reads that each is to see.
+/// Direct reads that each should see.
 const READS: u64 = 2000;
 const BLOCK: u64 = 4096;
-/// How long what happened is given to be told: some look each five seconds only.
+/// Time for an agent to report what happened: some read only every five seconds.
 const SETTLE: Duration = Duration::from_millis(6100);
 
-/// Measures each that is there, this agent first.
+/// Measures each installed agent, this one first.
 pub fn measure(rounds: usize) -> Result<Report> {
     let head = [
         "agent",
@@ -37,8 +37,8 @@ pub fn measure(rounds: usize) -> Result<Report> {
         "KB a scrape",
         "page fault slower by",
         "direct reads, with / without",
-        "of one OOM kill it tells",
-        "of 2000 reads it tells",
+        "reports of one OOM kill",
+        "reports of 2000 reads",
     ];
     let mut report = Report::new(&head);
     let folder = Path::new("/dev/shm").join(format!("headroom-peers-{}", std::process::id()));
@@ -68,14 +68,14 @@ pub fn measure(rounds: usize) -> Result<Report> {
 
 fn row(peer: &'static Peer, device: &Loop, rounds: usize) -> Result<[String; 8]> {
     let running = peer.start()?;
-    // What is done once, at the start, is over by then.
+    // Work at the start is done by then.
     sleep(Duration::from_secs(11));
     let before = running.cpu_ns()?;
     sleep(WATCH);
     let idle = (running.cpu_ns()? - before) as f64 / 1e6 / WATCH.as_secs_f64();
     let resident = running.resident()?;
-    let (cpu, bytes) = match peer.tells {
-        Tells::Scraped => scrapes(&running)?,
+    let (cpu, bytes) = match peer.reporting {
+        Reporting::Scraped => scrapes(&running)?,
         _ => ("–".to_owned(), "–".to_owned()),
     };
     let (kill, reads) = facts(peer, running, device)?;
@@ -110,17 +110,17 @@ fn scrapes(running: &Running) -> Result<(String, String)> {
     let before = running.cpu_ns()?;
     let mut bytes = 0;
     for _ in 0..SCRAPES {
-        bytes += running.tell().context("it does not answer any more")?.len();
-        // Each is of a new second: what is kept for those who ask twice does not count.
+        bytes += running.read().context("it no longer answers")?.len();
+        // Wait for the next second, so that a cached answer does not count.
         sleep(Duration::from_millis(1050));
     }
     let ms = (running.cpu_ns()? - before) as f64 / 1e6 / f64::from(SCRAPES);
     Ok((format!("{ms:.2}"), format!("{:.0}", bytes as f64 / f64::from(SCRAPES) / 1e3)))
 }
 
-/// What it says of a kill and of reads that were made while it looked on.
+/// What it reports of a kill and of reads that happened while it ran.
 fn facts(peer: &Peer, running: Running, device: &Loop) -> Result<(String, String)> {
-    let before = running.tell().unwrap_or_default();
+    let before = running.read().unwrap_or_default();
     let cgroup = Cgroup::new("peers");
     cgroup.limit(16 << 20);
     let mut hog = cgroup.spawn(Command::new("tail").arg("/dev/zero").stdout(Stdio::null()).stderr(Stdio::null()));
@@ -131,12 +131,12 @@ fn facts(peer: &Peer, running: Running, device: &Loop) -> Result<(String, String
     block::read(&device.device(), READS, BLOCK)?;
     let reads = device.stats().reads - reads;
     sleep(SETTLE);
-    let after = running.tell().unwrap_or_default();
-    let printed = if peer.tells == Tells::Printed { running.end()? } else { String::new() };
+    let after = running.read().unwrap_or_default();
+    let printed = if peer.reporting == Reporting::Printed { running.end()? } else { String::new() };
     Ok((kill(&before, &after, &printed, &cgroup.path, pid), seen(&before, &after, &printed, &device.name, reads)))
 }
 
-/// In how many words it tells of the kill: that there was one, and whose.
+/// What it reports of the kill: that there was one, and of which process or cgroup.
 fn kill(before: &str, after: &str, printed: &str, path: &str, pid: u32) -> String {
     let grown = |name: &str| sum(after, name, "") - sum(before, name, "");
     let names = ["headroom_oom_kills_total", "node_vmstat_oom_kill", "system_vm_oom_kill"];
@@ -165,13 +165,13 @@ fn seen(before: &str, after: &str, printed: &str, device: &str, reads: u64) -> S
     let all = grown("blockio_operations", "op=\"read\"");
     match (own, all, histogram(printed, device)) {
         (Some(own), _, _) => format!("{own:.0} of {reads}"),
-        (None, Some(all), _) => format!("{all:.0}, of all devices together"),
+        (None, Some(all), _) => format!("{all:.0}, for all devices together"),
         (None, None, Some(count)) => format!("{count} of {reads}, as a histogram"),
         (None, None, None) => "nothing".to_owned(),
     }
 }
 
-/// The sum of what biolatency prints for a disk: `  16 -> 31   : 7   |***  |` below `disk = loop0`.
+/// Sum of what biolatency prints for a disk: `  16 -> 31   : 7   |***  |` below `disk = loop0`.
 fn histogram(printed: &str, device: &str) -> Option<u64> {
     let (_, rest) = printed.split_once(&format!("disk = {device}"))?;
     let own = rest.split("disk = ").next()?;
@@ -179,12 +179,12 @@ fn histogram(printed: &str, device: &str) -> Option<u64> {
     Some(own.lines().filter(|line| line.contains("->")).filter_map(count).sum())
 }
 
-/// The lines of a metric.
+/// Lines of a metric.
 fn lines<'a>(text: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
     text.lines().filter(move |line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])))
 }
 
-/// The sum of a metric's series that have this among their labels. A time may follow the value.
+/// Sum of a metric's series that have this label. A time stamp may follow the value.
 fn sum(text: &str, name: &str, label: &str) -> f64 {
     let value = |line: &str| line.rsplit('}').next()?.split(' ').nth(1)?.parse::<f64>().ok();
     lines(text, name).filter(|line| line.contains(label)).filter_map(value).sum()

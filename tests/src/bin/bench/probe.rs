@@ -1,4 +1,4 @@
-//! The agent's programs, attached for as long as they are measured.
+//! Attaches the agent's programs for a measurement.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::thread::sleep;
@@ -15,11 +15,11 @@ use collector::source::kernel::load::{Loaded, OBJECT, load};
 use collector::source::root::Root;
 use collector_common::SIGNALS;
 
-/// Slots for cgroups, as many as the agent has by default on a host with two hierarchies.
+/// Slots for cgroups: as many as the agent has by default on a host with two hierarchies.
 pub const SLOTS: u32 = 4001;
 
-/// Every program that this kernel can attach, as the agent attaches them by default; `adjust` may change its
-/// configuration. Dropped, they are detached.
+/// Attaches every program that this kernel supports, as the agent does by default; `adjust` may change the configuration. They
+/// are detached when the result is dropped.
 pub fn attach(adjust: impl FnOnce(&mut Config)) -> Result<Loaded> {
     let mut config = Config::default();
     adjust(&mut config);
@@ -31,14 +31,14 @@ pub fn attach(adjust: impl FnOnce(&mut Config)) -> Result<Loaded> {
     Ok(loaded)
 }
 
-/// A program that does nothing, attached where user page faults are counted.
+/// Attaches an empty program where user page faults are counted.
 pub fn attach_empty() -> Result<Ebpf> {
     let mut ebpf = EbpfLoader::new().load(OBJECT).context("load the eBPF object")?;
     raw(&mut ebpf, "empty")?.attach("page_fault_user").context("attach the empty program")?;
     Ok(ebpf)
 }
 
-/// One of the raw tracepoint programs that the agent itself never loads, verified.
+/// Loads a raw tracepoint program that the agent itself never loads.
 pub fn raw<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut RawTracePoint> {
     let Some(Program::RawTracePoint(program)) = ebpf.program_mut(name) else {
         anyhow::bail!("the object has no raw tracepoint program {name}");
@@ -47,9 +47,9 @@ pub fn raw<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut RawTracePoint> 
     Ok(program)
 }
 
-/// Makes the kernel measure every program until it is dropped.
+/// Makes the kernel measure all programs until the result is dropped.
 pub fn measure() -> Result<OwnedFd> {
-    aya::sys::enable_stats(aya::sys::Stats::RunTime).context("ask for run statistics")
+    aya::sys::enable_stats(aya::sys::Stats::RunTime).context("enable run statistics")
 }
 
 /// Runs and nanoseconds of a program while it was measured.
@@ -60,14 +60,14 @@ pub fn statistics(ebpf: &Ebpf, name: &str) -> Result<(u64, u64)> {
     Ok((statistics.runs, statistics.ns))
 }
 
-/// How long all measurements together wait for others to go away.
+/// How long all measurements together wait until no other agent is loaded.
 const PATIENCE: Duration = Duration::from_secs(120);
 const PAUSE: Duration = Duration::from_millis(100);
-/// Pauses that programs take at most until they are gone.
+/// Most pauses until programs are gone.
 const LINGER: usize = 10;
 
-/// Other agents on the machine spoil a measurement: their programs run beside ours, and what they have the kernel
-/// measure, it measures of ours too.
+/// Other agents on the machine spoil a measurement: their programs run too, and if they enable run statistics, the kernel
+/// also measures ours.
 #[derive(Debug, Default)]
 pub struct Others {
     waited: Duration,
@@ -76,7 +76,7 @@ pub struct Others {
 }
 
 impl Others {
-    /// Measures again and again until nobody else was there, or patience is at its end. Nothing of ours may be loaded
+    /// Repeats the measurement until no other agent was loaded, or patience runs out. None of our programs may be loaded
     /// before or after.
     pub fn without(&mut self, mut measure: impl FnMut() -> Result<f64>) -> Result<f64> {
         self.measured += 1;
@@ -87,7 +87,7 @@ impl Others {
             }
             let begun = Instant::now();
             let measurement = measure()?;
-            // What was ours is gone a little later than its last descriptor.
+            // Our programs are unloaded a little after their last descriptor is closed.
             if (0..LINGER).any(|_| gone()) {
                 return Ok(measurement);
             }
@@ -99,7 +99,7 @@ impl Others {
         }
     }
 
-    /// In words, if there is anything to say.
+    /// A note for the report, if needed.
     pub fn note(&self) -> Option<String> {
         let Others { spoiled, measured, .. } = self;
         let text = "measurements were taken beside another agent's programs: the ratios are too high or too low";
@@ -107,7 +107,7 @@ impl Others {
     }
 }
 
-/// Whether nothing is loaded; if something is, it gets a moment.
+/// Waits a moment until no program is loaded; whether that is so.
 fn gone() -> bool {
     let gone = !others();
     if !gone {

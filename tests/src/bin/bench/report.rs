@@ -1,5 +1,5 @@
-//! What a benchmark found: a table, a line on each figure, and whether the aims are met; for a terminal and for
-//! docs/cost.md alike.
+//! The result of a benchmark: a table, notes on the figures, and whether the aims are met; for a terminal and for
+//! docs/cost.md.
 
 use std::fmt;
 use std::fs;
@@ -9,7 +9,6 @@ use anyhow::{Context as _, Result};
 
 use crate::machine;
 
-/// What one benchmark found.
 #[derive(Debug, Default)]
 pub struct Report {
     head: Vec<String>,
@@ -19,22 +18,20 @@ pub struct Report {
 }
 
 impl Report {
-    /// An empty table.
     pub fn new(head: &[&str]) -> Report {
         Report { head: head.iter().map(|name| (*name).to_owned()).collect(), ..Report::default() }
     }
 
-    /// One line of the table.
     pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         self.rows.push(cells.into_iter().collect());
     }
 
-    /// One line on what the figures mean.
+    /// Adds a line on what the figures mean.
     pub fn note(&mut self, note: impl Into<String>) {
         self.notes.push(note.into());
     }
 
-    /// One aim, with the figure that it is judged by.
+    /// Adds an aim, with the figure that decides it.
     pub fn aim(&mut self, aim: impl Into<String>, met: bool) {
         self.aims.push((aim.into(), met));
     }
@@ -70,7 +67,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// A benchmark's place in the document.
+/// The section of a benchmark in the document.
 pub struct Section {
     pub name: &'static str,
     pub rounds: usize,
@@ -86,7 +83,7 @@ impl fmt::Display for Section {
 }
 
 impl Section {
-    /// Puts itself between its markers in the document.
+    /// Replaces the section between its markers in the document.
     pub fn write(&self, document: &Path) -> Result<()> {
         let text = fs::read_to_string(document).with_context(|| format!("read {}", document.display()))?;
         let (begin, end) = (format!("<!-- {} begins -->\n", self.name), format!("<!-- {} ends -->\n", self.name));

@@ -1,4 +1,4 @@
-//! How quickly the bulk ring is drained, decoded and folded on one core, and that what it loses is counted to the last.
+//! How fast one core drains the bulk ring, decodes and folds; and that every lost record is counted.
 
 use std::os::fd::AsFd;
 use std::time::Instant;
@@ -25,12 +25,12 @@ const RECORDS: u64 = 1024;
 const BYTES: u32 = 64 << 20;
 /// Runs that fit into the ring.
 const FITTING: u64 = 512;
-/// Runs that do not.
+/// Runs that overflow the ring.
 const OVERFLOWING: u64 = 1024;
 const CGROUP: cgroup::Id = cgroup::Id { hierarchy: 0, id: 42 };
 const AIM: f64 = 1e6;
 
-/// Fills the ring and drains it, in turns; at last fills it beyond what it holds.
+/// Fills and drains the ring, alternately; at the end fills it beyond its capacity.
 pub fn measure(rounds: usize) -> Result<Report> {
     let _pinned = Pinned::new()?;
     let mut bench = Bench::open()?;
@@ -51,7 +51,7 @@ pub fn measure(rounds: usize) -> Result<Report> {
     let mut report = Report::new(&["records", "millions a second, median (quartiles)", "slowest"]);
     let millions = Summary::of(rates.iter().map(|rate| rate / 1e6));
     report.row(["drained, decoded, folded".to_owned(), millions.spread(2), format!("{:.2}", millions.min)]);
-    report.note(format!("{} made-up slow IOs a round, on one CPU; logging them is not part of it.", FITTING * RECORDS));
+    report.note(format!("{} made-up slow IOs per round, on one CPU; without logging.", FITTING * RECORDS));
     let produced = OVERFLOWING * RECORDS;
     let accounted = lost_before == 0 && lost > 0 && received + lost == produced;
     report.note(format!(
@@ -60,7 +60,7 @@ pub fn measure(rounds: usize) -> Result<Report> {
         if accounted { "" } else { ": WRONG" }
     ));
     report.aim(format!("at least 1 million a second: {:.2} million", rate.median / 1e6), rate.median >= AIM);
-    report.aim("what is lost is counted to the last", accounted);
+    report.aim("every lost record is counted", accounted);
     Ok(report)
 }
 
@@ -75,7 +75,7 @@ struct Bench {
 
 impl Bench {
     fn open() -> Result<Bench> {
-        // Nothing real is to come between.
+        // No real records may come in between.
         let signals = collector_common::SIGNALS.iter().map(|signal| signal.name.to_owned());
         let mut ebpf = probe::attach(|config| {
             config.kernel.bulk_ring = BYTES;
@@ -114,7 +114,7 @@ impl Bench {
         (0..runs).try_for_each(|_| bpf::test_run(fd, &[CGROUP.id])).context("run `flood`")
     }
 
-    /// As the agent does; the records that arrived.
+    /// Drains like the agent does; returns the number of records.
     fn drain(&mut self) -> u64 {
         let Bench { ring, engine, context, received, .. } = self;
         let before = *received;
@@ -130,7 +130,7 @@ impl Bench {
         }
     }
 
-    /// What the bulk ring lost since the last time.
+    /// Records that the bulk ring lost since the last call.
     fn lost(&mut self) -> Result<u64> {
         let mut count = 0;
         self.counters.read(&self.context, &mut |reading| match reading {

@@ -1,4 +1,4 @@
-//! What the rules cost: a tick with those that come with the agent, beside one without and beside one scrape.
+//! Cost of the rules: a tick with the default rules, compared with one without and with a scrape.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,12 +19,12 @@ use crate::statistic::{Summary, alternate, ratio};
 use collector_tests::allocation;
 
 const WORKLOADS: usize = 1_000;
-/// Looking at all rules costs at most this share of writing one exposition.
+/// Evaluating all rules costs at most this share of writing one exposition.
 const SHARE: f64 = 0.2;
-/// Seconds after which what happened at the start is over for all windows.
+/// Seconds after which events of the start are outside all windows.
 const SETTLED: u64 = 1_500;
 
-/// Measures all three in turns.
+/// Measures all three, alternately.
 pub fn measure(rounds: usize) -> Result<Report> {
     let _pinned = Pinned::new()?;
     let rules = Rules::new(&[]).map_err(|errors| anyhow::anyhow!("the agent's own rules: {errors:?}"))?;
@@ -63,10 +63,10 @@ pub fn measure(rounds: usize) -> Result<Report> {
             format!("{name}: a tick with the rules takes at most {SHARE} of a scrape: {:.3}", share.median),
             share.median <= SHARE,
         );
-        report.aim(format!("{name}: it allocates nothing while nothing is told"), allocations == 0);
+        report.aim(format!("{name}: no allocation while no alert changes"), allocations == 0);
     }
     report.note(format!(
-        "{WORKLOADS} workloads, of which the kernel's files say all that they can; no alert is pending."
+        "{WORKLOADS} workloads with every number that the kernel's files can have; no alert is pending."
     ));
     Ok(report)
 }
@@ -103,7 +103,7 @@ impl Host {
         drop(self.engine.apply(&Sample { time: self.time, reading }));
     }
 
-    /// The microseconds that one takes.
+    /// Runs a tick; returns its time in microseconds.
     fn tick(&mut self) -> f64 {
         self.time += 1_000_000_000;
         let begun = Instant::now();

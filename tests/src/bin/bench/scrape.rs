@@ -1,4 +1,4 @@
-//! What a scrape costs, by the number of workloads.
+//! Cost of a scrape, by the number of workloads.
 
 use std::io::Write as _;
 use std::time::Instant;
@@ -17,15 +17,15 @@ use crate::statistic::Summary;
 
 const SIZES: [usize; 3] = [100, 1_000, 10_000];
 pub const NOW: u64 = 1_700_000_000_000_000_000;
-/// Near linear: a hundred times as many workloads take at most three hundred times as long.
+/// Exponent. Near linear: a hundred times as many workloads take at most three hundred times as long.
 const AIM: f64 = 1.24;
 
-/// How much happens in the workloads.
+/// How much the workloads do.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Life {
     /// Every family has every series.
     Everything,
-    /// All take page faults, a third does IO, a tenth reclaims, one in a hundred was hit by an OOM kill.
+    /// All have page faults, a third does IO, a tenth reclaims, one in a hundred was OOM-killed.
     Usual,
 }
 
@@ -58,9 +58,9 @@ pub fn measure(rounds: usize) -> Result<Report> {
             report.aim(aim, exponent <= AIM);
         }
     }
-    report.note("Paths as Kubernetes makes them, of about 190 bytes, on a cgroup v2 host; no cap on series.");
-    report.note("`usual`: all workloads take page faults, a third does IO, a tenth reclaims, one in a hundred was OOM-killed; `everything`: all do all.");
-    report.note("Compression at the endpoint's level; scrapes of one tick share what is rendered and compressed.");
+    report.note("Paths like those of Kubernetes, about 190 bytes long, on a host with cgroup v2; no cap on series.");
+    report.note("`usual`: all workloads have page faults, a third does IO, a tenth reclaims, one in a hundred was OOM-killed; `everything`: all do everything.");
+    report.note("Compression at the endpoint's level; scrapes of one tick share one rendering and compression.");
     Ok(report)
 }
 
@@ -94,7 +94,6 @@ fn row(report: &mut Report, life: Life, format: Format, size: usize, rounds: usi
 }
 
 impl Life {
-    /// What it is called.
     pub fn name(self) -> &'static str {
         match self {
             Life::Everything => "everything",
@@ -102,7 +101,7 @@ impl Life {
         }
     }
 
-    /// Whether this happens, of things that happen to one in `share`.
+    /// Whether this workload has something that one in `share` has.
     fn has(self, workload: usize, share: usize) -> bool {
         self == Life::Everything || workload.is_multiple_of(share)
     }
@@ -115,7 +114,7 @@ fn name(format: Format) -> &'static str {
     }
 }
 
-/// A host with this many workloads, and the nanoseconds that folding one counter sample took.
+/// A host with this many workloads, and the nanoseconds per sample to fold counters.
 pub fn host(mut engine: Engine, life: Life, size: usize) -> (Engine, f64) {
     let mut apply = |reading| drop(engine.apply(&Sample { time: NOW, reading }));
     apply(Reading::Start(Start {
@@ -143,13 +142,12 @@ pub fn host(mut engine: Engine, life: Life, size: usize) -> (Engine, f64) {
     (engine, fold_ns)
 }
 
-/// The cgroup of a workload.
 pub fn id(workload: usize) -> cgroup::Id {
     cgroup::Id { hierarchy: 0, id: workload as u64 + 1 }
 }
 
 fn readings(life: Life, workload: usize, id: cgroup::Id) -> Vec<Reading> {
-    // Amounts as long as real ones.
+    // Numbers with as many digits as real ones.
     let amount = 1_000_003 * (workload as u64 + 7);
     let cgroup = Some(id);
     let mut readings = vec![Reading::Fault(fault::Reading::Counts { cgroup, counts: [amount; 8] })];
@@ -197,7 +195,7 @@ fn path(workload: usize) -> String {
     )
 }
 
-/// All are of one shortage, and so of one incident: making thousands of these is not what is measured.
+/// All belong to one shortage, and so to one incident: thousands of incidents are not what is measured.
 fn kill(id: cgroup::Id, scope: oom::Scope) -> oom::Kill {
     oom::Kill {
         cgroup: Some(id),

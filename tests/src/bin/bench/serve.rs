@@ -1,5 +1,5 @@
-//! What serving costs the rings: the time from a record in the critical ring to its outcome while many scrape in a loop,
-//! beside the same while as many burn the same CPU and ask for nothing.
+//! Effect of serving on the rings: the time from a record in the critical ring to its outcome while many clients scrape in a
+//! loop, compared with the same while as many threads use the same CPU time without scraping.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -26,13 +26,13 @@ use crate::report::Report;
 const WORKLOADS: usize = 1_000;
 const SCRAPERS: usize = 24;
 const LIMIT: u64 = 16 << 20;
-/// Kills in one go, before the other side has its turn.
+/// Kills in a row, before the next side has its turn.
 const TURN: usize = 10;
-/// From when they begin to when they are counted.
+/// Time from the start of the others to the first kill.
 const WARM: Duration = Duration::from_secs(2);
 const AIM: f64 = 2.0;
 
-/// What happens beside the kills.
+/// What runs during the kills.
 #[derive(Clone, Copy, PartialEq)]
 enum Beside {
     Scrapers,
@@ -62,7 +62,7 @@ pub fn measure(rounds: usize) -> Result<Report> {
         for (side, (beside, _)) in SIDES.into_iter().enumerate() {
             let others = match beside {
                 Beside::Scrapers => Others::scrape(&agent.address),
-                // As much as the scrapers and whoever answered them took, right before.
+                // As much CPU time as the scrapers and the agent used just before.
                 Beside::Burners => Others::burn(shares[0]),
                 Beside::Nothing => Others::default(),
             };
@@ -84,7 +84,7 @@ pub fn measure(rounds: usize) -> Result<Report> {
     }
     let total = killed.iter().map(Vec::len).sum();
     agent.await_kills(total);
-    let told = told(&agent, total)?;
+    let reported = reported(&agent, total)?;
     let after = agent.scrape();
     let stages = after.samples.iter().filter(|(name, ..)| name == "headroom_lost_total");
     let lost: Vec<String> = stages
@@ -94,7 +94,7 @@ pub fn measure(rounds: usize) -> Result<Report> {
         .map(|(stage, count)| format!("{count} at {stage}"))
         .collect();
     let times = killed.map(|pids| {
-        let times = pids.iter().map(|pid| told.get(pid).copied().with_context(|| format!("no word of {pid}")));
+        let times = pids.iter().map(|pid| reported.get(pid).copied().with_context(|| format!("{pid} is not reported")));
         times.collect::<Result<Vec<_>>>().map(Quantiles::of)
     });
     let [scraped, burnt, quiet] = times;
@@ -104,10 +104,10 @@ pub fn measure(rounds: usize) -> Result<Report> {
         report.row(quantiles.cells(name));
     }
     report.note(format!(
-        "{WORKLOADS} workloads; {rounds} OOM kills on each side, {TURN} by turns. From the kernel's time stamp in the record to the agent's in the log."
+        "{WORKLOADS} workloads; {rounds} OOM kills on each side, {TURN} at a time alternately. From the kernel's time stamp in the record to the agent's in the log."
     ));
     report.note(format!(
-        "{:.0} scrapes a second of {:.1} MB, every second one compressed; {:.0} % of all CPUs were busy, and {:.0} % beside those that only burn.",
+        "{:.0} scrapes a second of {:.1} MB, every second one compressed; {:.0} % of all CPUs were busy, and {:.0} % beside the burners.",
         scrapes as f64 / seconds,
         after.text.len() as f64 / 1e6,
         busy[0] * 100.0,
@@ -115,29 +115,29 @@ pub fn measure(rounds: usize) -> Result<Report> {
     ));
     let ratio = scraped.p99 / burnt.p99;
     report.note(format!(
-        "Beside scrapers p50 is {:.2} times and p99 {:.2} times what it is beside nobody. Who burns never waits, and so takes more from the agent than who waits for answers.",
+        "Beside scrapers p50 is {:.2} times and p99 {:.2} times what it is beside nobody. Burners never wait, and so take more CPU time from the agent than clients that wait for answers.",
         scraped.p50 / quiet.p50,
         scraped.p99 / quiet.p99,
     ));
     report.aim(format!("p99 at most {AIM} times what it is beside as much CPU: {ratio:.2}"), ratio <= AIM);
-    let said = if lost.is_empty() { "nothing".to_owned() } else { lost.join(", ") };
-    report.aim(format!("nothing is lost: {said}"), lost.is_empty());
+    let stages = if lost.is_empty() { "nothing".to_owned() } else { lost.join(", ") };
+    report.aim(format!("nothing is lost: {stages}"), lost.is_empty());
     Ok(report)
 }
 
-/// Has the kernel kill a process; its id.
+/// Makes the kernel kill a process; returns its pid.
 fn kill() -> Result<u32> {
     let cgroup = Cgroup::new("serve-kill");
     cgroup.limit(LIMIT);
-    // It looks for the last line of something that has none.
+    // tail looks for the last line of endless input, and fills its memory.
     let mut hog = cgroup.spawn(Command::new("tail").arg("/dev/zero").stdout(Stdio::null()).stderr(Stdio::null()));
     let status = hog.wait().context("wait for the victim")?;
     ensure!(status.signal() == Some(libc::SIGKILL), "the victim ended with {status}");
     Ok(hog.id())
 }
 
-/// Milliseconds from each kill's record to its line in the log, by process.
-fn told(agent: &Agent, kills: usize) -> Result<BTreeMap<u32, f64>> {
+/// Milliseconds from each kill's record to its line in the log, by pid.
+fn reported(agent: &Agent, kills: usize) -> Result<BTreeMap<u32, f64>> {
     let mut logged = BTreeMap::new();
     for line in agent.log().lines().filter(|line| line.contains("OOM kill of ")) {
         let line: Value = serde_json::from_str(line).context("a line of the log")?;
@@ -153,16 +153,16 @@ fn told(agent: &Agent, kills: usize) -> Result<BTreeMap<u32, f64>> {
             let pid = event.what.get("oom_kill")?["kill"]["pid"].as_u64()? as u32;
             Some((pid, (logged.get(&pid)? - event.time as f64) / 1e6))
         });
-        let told: BTreeMap<u32, f64> = kills_in.collect();
-        if told.len() >= kills {
-            return Ok(told);
+        let reported: BTreeMap<u32, f64> = kills_in.collect();
+        if reported.len() >= kills {
+            return Ok(reported);
         }
-        ensure!(Instant::now() < deadline, "{} of {kills} kills are in the journal", told.len());
+        ensure!(Instant::now() < deadline, "{} of {kills} kills are in the journal", reported.len());
         sleep(Duration::from_millis(100));
     }
 }
 
-/// The others on the machine. They end when they are told to.
+/// The other threads. They end when `stop` is set.
 #[derive(Default)]
 struct Others {
     stop: Arc<AtomicBool>,
@@ -201,7 +201,7 @@ impl Others {
         })
     }
 
-    /// Together they take this share of all CPUs.
+    /// Threads that together use this share of all CPUs.
     fn burn(share: f64) -> Others {
         let cpus = aya::util::online_cpus().map_or(1, |cpus| cpus.len());
         let each = share * cpus as f64 / SCRAPERS as f64;
@@ -219,7 +219,7 @@ impl Others {
         self.counts[0].load(Ordering::Relaxed)
     }
 
-    /// Scrapes that were not answered.
+    /// Stops them; returns the number of scrapes that were not answered.
     fn end(self) -> u64 {
         self.stop.store(true, Ordering::Relaxed);
         self.threads.into_iter().for_each(|thread| drop(thread.join()));

@@ -1,4 +1,4 @@
-//! The agent under mixed load for many minutes: what it takes of the machine, and whether what it told adds up.
+//! The agent under mixed load for many minutes: its use of resources, and whether its counts add up.
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,23 +10,23 @@ use plotters::prelude::*;
 use crate::report::Report;
 use crate::statistic::Summary;
 
-/// A picture's size in dots.
+/// Size of the chart in pixels.
 const SIZE: (u32, u32) = (1200, 1000);
-/// The share of the time in which it warms up.
+/// Share of the time that counts as warm-up.
 const WARM: f64 = 0.1;
 const MIB: f64 = (1 << 20) as f64;
 
-/// A line of the picture and of the table: its name, and what it takes of a point.
+/// A row of the table and curve of the chart: its name, and its value at a point.
 type Line = (&'static str, fn(&Point) -> f64);
 
 const LINES: [Line; 4] = [
     ("anonymous memory, MiB", |point| point.resident as f64 / MIB),
-    ("descriptors, those of cgroups' files included", |point| point.descriptors as f64),
+    ("descriptors, including cgroup files", |point| point.descriptors as f64),
     ("CPU, % of one", |point| point.cpu * 100.0),
-    ("lost so far, all stages", |point| point.lost),
+    ("lost so far, at all stages", |point| point.lost),
 ];
 
-/// Runs it for so many minutes; the picture goes to `plot`.
+/// Runs for this many minutes; draws a chart to `plot`.
 pub fn measure(minutes: usize, plot: Option<&Path>) -> Result<Report> {
     let soak = Soak::run(Duration::from_secs(60 * minutes as u64), |point| {
         if (point.seconds as u64).is_multiple_of(10) {
@@ -48,14 +48,14 @@ pub fn measure(minutes: usize, plot: Option<&Path>) -> Result<Report> {
     }
     let Soak { descriptors, cgroups, kills, lost, .. } = &soak;
     report.note(format!(
-        "{minutes} minutes, a point a second; cgroups, OOM kills, page faults and direct reads at once."
+        "{minutes} minutes, a point per second; cgroups, OOM kills, page faults and direct reads at once."
     ));
     report.note(format!(
-        "{} cgroups were made and removed: {} births and deaths told, those of others included; {} processes killed: {} told; {lost} lost by the ring.",
+        "{} cgroups were made and removed: {} creations and removals reported, including those of others; {} processes killed: {} reported; {lost} lost by the ring.",
         cgroups.0, cgroups.1, kills.0, kills.1
     ));
     report.note(format!(
-        "Descriptors but for cgroups' files and connections: {} before, {} after.",
+        "Descriptors except cgroup files and connections: {} before, {} after.",
         descriptors.0, descriptors.1
     ));
     report.note(format!("{} scrapes, all answered.", soak.points.len()));
@@ -65,9 +65,9 @@ pub fn measure(minutes: usize, plot: Option<&Path>) -> Result<Report> {
     Ok(report)
 }
 
-/// The lines above each other, over time.
+/// Draws the curves above each other, over time.
 fn draw(path: &Path, points: &[Point]) -> Result<()> {
-    // The machine may have no fonts, and a picture that depends on it is another one everywhere.
+    // The machine may have no fonts, and with its own fonts the chart would differ between machines.
     plotters::style::register_font("sans-serif", FontStyle::Normal, epaint_default_fonts::UBUNTU_LIGHT)
         .map_err(|_| anyhow!("the font cannot be read"))?;
     let area = BitMapBackend::new(path, SIZE).into_drawing_area();

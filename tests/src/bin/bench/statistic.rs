@@ -1,9 +1,9 @@
-//! Numbers that noise can do little to: medians, quartiles, and minima; and taking turns, so that whatever else the
-//! machine does meets everything alike.
+//! Statistics that noise affects little: medians, quartiles and minima; and alternation, so that whatever else the machine
+//! does affects all measurements alike.
 
 use anyhow::Result;
 
-/// What many measurements of one thing say.
+/// Statistics of repeated measurements.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Summary {
     pub min: f64,
@@ -13,7 +13,7 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Of at least one measurement.
+    /// Needs at least one measurement.
     pub fn of(measurements: impl IntoIterator<Item = f64>) -> Summary {
         let mut sorted: Vec<f64> = measurements.into_iter().collect();
         sorted.sort_by(f64::total_cmp);
@@ -32,12 +32,12 @@ impl Summary {
     }
 }
 
-/// The ratio of two things, round by round.
+/// Ratios of the two measurements of each round.
 pub fn ratio(of: &[f64], to: &[f64]) -> Summary {
     Summary::of(of.iter().zip(to).map(|(of, to)| of / to))
 }
 
-/// Measures `N` things `rounds` times, in turns; each round begins with another.
+/// Measures `N` things `rounds` times, alternately; each round starts with another one.
 pub fn alternate<const N: usize>(
     rounds: usize,
     mut measure: impl FnMut(usize) -> Result<f64>,
@@ -57,20 +57,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quartiles_lie_between_measurements() {
+    fn quartiles_are_interpolated_between_measurements() {
         let summary = Summary::of([4.0, 1.0, 3.0, 2.0]);
         assert_eq!(summary, Summary { min: 1.0, median: 2.5, quartiles: (1.75, 3.25) });
         assert_eq!(Summary::of([7.0]), Summary { min: 7.0, median: 7.0, quartiles: (7.0, 7.0) });
     }
 
     #[test]
-    fn ratios_are_of_pairs() {
-        // Everything doubles in the second round: the ratio stays.
+    fn ratios_are_of_the_same_round() {
+        // Everything doubles in the second round: the ratio stays the same.
         assert_eq!(ratio(&[3.0, 6.0], &[2.0, 4.0]).quartiles, (1.5, 1.5));
     }
 
     #[test]
-    fn each_round_begins_with_another() {
+    fn each_round_starts_with_another() {
         let mut turns = Vec::new();
         let all = alternate::<2>(2, |which| {
             turns.push(which);

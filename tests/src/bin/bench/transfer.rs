@@ -1,5 +1,5 @@
-//! What watching the CUDA driver's library costs whoever calls it: the stand-in's functions, which do next to nothing, so
-//! that all that is measured is the watching.
+//! Cost of the uprobes for callers of the CUDA driver's library. The functions of the stand-in do next to nothing, so that
+//! only the probes are measured.
 
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt as _;
@@ -20,9 +20,9 @@ use crate::statistic::{Summary, alternate, ratio};
 
 /// Calls in a row.
 const CALLS: usize = 2_000;
-/// Such rows; the quickest counts.
+/// Number of rows; the fastest counts.
 const REPEAT: usize = 3;
-/// What a copy is compared with: a MiB over a link of generation 4 with 16 lanes, in nanoseconds.
+/// For comparison: the time of a 1 MiB copy over PCIe generation 4 with 16 lanes, in nanoseconds.
 const MEBIBYTE_NS: f64 = 33_300.0;
 
 /// Two to five numbers or pointers, as in `provoke cuda`.
@@ -31,7 +31,7 @@ type Function = extern "C" fn(u64, u64, u64, u64, u64) -> u32;
 const HOST: u64 = 0x1000;
 const DEVICE: u64 = 0x2_0000_0000;
 
-/// What is called, and how.
+/// Functions to call, and how.
 struct Case {
     name: &'static str,
     functions: &'static [&'static str],
@@ -50,12 +50,12 @@ const CASES: [Case; 6] = [
         call: |of| _ = of[0](HOST, DEVICE, 4096, 0, 0),
     },
     Case {
-        name: "a copy that does not say which way (cuMemcpy)",
+        name: "a copy without a direction (cuMemcpy)",
         functions: &["cuMemcpy"],
         call: |of| _ = of[0](DEVICE, HOST, 4096, 0, 0),
     },
     Case {
-        name: "memory of the device, allocated and freed",
+        name: "device memory, allocated and freed",
         functions: &["cuMemAlloc_v2", "cuMemFree_v2"],
         call: |of| {
             let mut address = 0u64;
@@ -64,27 +64,27 @@ const CASES: [Case; 6] = [
         },
     },
     Case {
-        name: "host memory, pinned and let go",
+        name: "host memory, pinned and unpinned",
         functions: &["cuMemHostRegister_v2", "cuMemHostUnregister"],
         call: |of| {
             of[0](HOST, 4096, 0, 0, 0);
             of[1](HOST, 0, 0, 0, 0);
         },
     },
-    Case { name: "a call that is not watched", functions: &["stand_in_fail"], call: |of| _ = of[0](0, 0, 0, 0, 0) },
+    Case { name: "a call without a probe", functions: &["stand_in_fail"], call: |of| _ = of[0](0, 0, 0, 0, 0) },
 ];
-/// Which of them is the copy that the notes are about.
+/// Index of the copy that the notes refer to.
 const COPY: usize = 0;
-/// Which is watched by nobody.
+/// Index of the call without a probe.
 const UNWATCHED: usize = CASES.len() - 1;
 
-/// Calls each without the programs and with them, in turns.
+/// Calls each function without the programs and with them, alternately.
 pub fn measure(rounds: usize) -> Result<Report> {
     let _pinned = Pinned::new()?;
     let folder = scratch();
     let library = install(&folder);
     let path = CString::new(library.as_os_str().as_bytes())?;
-    // SAFETY: the stand-in's initialisers are none.
+    // SAFETY: the stand-in has no initialisers.
     let handle = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW) };
     ensure!(!handle.is_null(), "the stand-in cannot be loaded");
     let function = |name: &str| {
@@ -92,7 +92,7 @@ pub fn measure(rounds: usize) -> Result<Report> {
         // SAFETY: the library is loaded.
         let symbol = unsafe { libc::dlsym(handle, name.as_ptr()) };
         ensure!(!symbol.is_null(), "the stand-in has no {name:?}");
-        // SAFETY: each function takes numbers and pointers only, no more than five, and returns a number or nothing.
+        // SAFETY: each function takes at most five numbers or pointers, and returns a number or nothing.
         Ok(unsafe { std::mem::transmute::<*mut libc::c_void, Function>(symbol) })
     };
     let functions: Vec<Vec<Function>> =
@@ -117,34 +117,34 @@ pub fn measure(rounds: usize) -> Result<Report> {
         more.push((slower.median, ratio.median));
     }
     report.note(format!(
-        "The stand-in's functions return at once, which no driver's do: the ratios are the worst there can be. A MiB takes \
+        "The stand-in's functions return at once, unlike those of a driver: the ratios are the worst case. A MiB takes \
          a link of generation 4 with 16 lanes {:.0} µs: watching adds {:.1} % to such a copy. Where a function does not \
          begin by saving a register, the kernel has to step over its first instruction, which takes several times as long.",
         MEBIBYTE_NS / 1e3,
         100.0 * more[COPY].0 / MEBIBYTE_NS
     ));
-    report.note(format!("CPU time of one thread on one CPU, {CALLS} calls in a row, the quickest of {REPEAT} rows."));
+    report.note(format!("CPU time of one thread on one CPU, {CALLS} calls in a row, the fastest of {REPEAT} rows."));
     let unwatched = more[UNWATCHED].1;
     report.aim(
-        format!("a call of the same library that is not watched costs what it did: ratio {unwatched:.3}, at most 1.02"),
+        format!("a call of the same library without a probe costs the same: ratio {unwatched:.3}, at most 1.02"),
         unwatched <= 1.02,
     );
     let _ = std::fs::remove_dir_all(folder);
     Ok(report)
 }
 
-/// The programs on the library, as the agent attaches them. Dropped, they are detached.
+/// Attaches the programs to the library, as the agent does. They are detached when the result is dropped.
 fn watch() -> Result<(load::Loaded, Finder)> {
     let loaded = probe::attach(|config| config.transfer.enabled = true)?;
     let mut finder = Finder::new(&Root::default(), load::waiting(&loaded.ebpf, &loaded.probes)?);
     finder.scan(0, Duration::from_secs(1).as_nanos() as u64)?;
     let missing = finder.probes().into_iter().find(|probe| probe.state != ProbeState::Attached);
     let missing = missing.map(|probe| format!("{}: {:?}", probe.program, probe.reason));
-    ensure!(missing.is_none(), "not all is watched: {}", missing.unwrap_or_default());
+    ensure!(missing.is_none(), "some probes are missing: {}", missing.unwrap_or_default());
     Ok((loaded, finder))
 }
 
-/// Nanoseconds of CPU time a call.
+/// Nanoseconds of CPU time per call.
 fn quickest(mut call: impl FnMut()) -> f64 {
     let row = || {
         let begun = cpu_ns();

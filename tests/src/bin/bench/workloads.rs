@@ -1,5 +1,5 @@
-//! What the statistics of workloads cost: a tick over a thousand cgroups beside what any program would do that opens,
-//! reads and closes the same files; ten times as many; and twenty thousand that come and go under the built agent.
+//! Cost of the statistics of workloads: a tick over a thousand cgroups, compared with opening, reading and closing the same
+//! files; ten times as many cgroups; and twenty thousand that come and go while the built agent runs.
 
 use std::hint::black_box;
 use std::path::PathBuf;
@@ -26,18 +26,18 @@ use crate::statistic::{Summary, alternate, ratio};
 
 const FEW: usize = 1_000;
 const MANY: usize = 10_000;
-/// At least so many times cheaper than opening, reading and closing.
+/// Least factor by which it is cheaper than opening, reading and closing.
 const CHEAPER: f64 = 3.0;
-/// Ten times as many cost at most so many times as much.
+/// Most growth of the cost for ten times as many cgroups.
 const GROWTH: f64 = 11.0;
-/// Ticks from one turn of a cgroup to the next, by default.
+/// Ticks between the turns of a cgroup, by default.
 const PERIOD: u64 = 10;
 
 const CHURN: usize = 20_000;
 const WAVE: usize = 250;
-/// What may be left of memory after half of the cgroups more.
+/// Most bytes by which memory may grow during the second half of the cgroups.
 const LEFT: u64 = 1 << 19;
-/// Longer than the dead stay.
+/// Longer than removed cgroups are kept.
 const GRACE: Duration = Duration::from_millis(2500);
 /// How long the agent may take for anything.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -65,10 +65,10 @@ pub fn measure(rounds: usize) -> Result<Report> {
         let mut many = host(&forest, MANY, budget, PERIOD)?;
         let of_many = many.ticks(rounds);
         let enough = many.reader.open_files() >= MANY * files(|pace| pace == Pace::Tick)?.len();
-        let what = if enough { "all kept open" } else { "descriptors short, the rest at its turn" };
+        let what = if enough { "all kept open" } else { "too few descriptors, the rest opened in turn" };
         row(&mut report, &many, &format!("as by default, {what}"), &of_many, None);
         drop(many);
-        // Before and after, for both at once need more descriptors than there may be.
+        // Before and after, since both at once may need too many descriptors.
         times.extend(host(&forest, FEW, budget, PERIOD)?.ticks(rounds));
         let growth = Summary::of(of_many).median / Summary::of(times).median;
         report.aim(
@@ -81,8 +81,8 @@ pub fn measure(rounds: usize) -> Result<Report> {
         }
     }
     churn(&mut report)?;
-    report.note("Cgroups without processes, in every hierarchy there is; CPU time of the one thread, the fold of what was read included. Parsing is not part of the naive side, only `std::fs::read` of each file.");
-    report.note("`everything due`: as if each cgroup had its turn in each tick, `memory.stat` and the limits included. `as by default`: a tenth has. `none has its turn`: what is read each tick, and no more.");
+    report.note("Cgroups without processes, in every hierarchy; CPU time of the one thread, including the fold of what was read. The naive side does not parse, it only calls `std::fs::read` for each file.");
+    report.note("`everything due`: as if each cgroup had its turn in each tick, including `memory.stat` and the limits. `as by default`: a tenth has. `none has its turn`: only what is read every tick.");
     Ok(report)
 }
 
@@ -92,7 +92,7 @@ fn grow(forest: &mut Forest, size: usize) {
     }
 }
 
-/// A reader that knows the first cgroups of a forest, and what they fold into.
+/// A reader that knows the first cgroups of a forest, and the engine that folds what it reads.
 struct Host {
     reader: Reader,
     engine: Engine,
@@ -103,11 +103,11 @@ fn host(forest: &Forest, size: usize, descriptors: usize, period: u64) -> Result
     let limits = Limits { workloads: usize::MAX, descriptors, period };
     let reader = Reader::open(&Root::default(), &hierarchies, limits)?;
     let mut host = Host { reader, engine: Engine::new() };
-    let mut tell = |reading: Reading| {
+    let mut emit = |reading: Reading| {
         host.reader.follow(&reading);
         host.engine.apply(&Sample { time: 1, reading });
     };
-    tell(Reading::Start(Start {
+    emit(Reading::Start(Start {
         version: "0.1.0".into(),
         kernel: "6.18.0".into(),
         memory_hierarchy: hierarchies.memory.id,
@@ -122,17 +122,17 @@ fn host(forest: &Forest, size: usize, descriptors: usize, period: u64) -> Result
     for hierarchy in hierarchies.distinct() {
         walk(hierarchy, &mut |id, path| {
             if ours(path) {
-                tell(Reading::Cgroup(cgroup::Reading::Born { id, path: path.to_owned() }));
+                emit(Reading::Cgroup(cgroup::Reading::Born { id, path: path.to_owned() }));
             }
         })?;
     }
-    // The first tick opens what stays open.
+    // The first tick opens the files that stay open.
     host.tick();
     Ok(host)
 }
 
 impl Host {
-    /// Nanoseconds of CPU that a tick takes.
+    /// Nanoseconds of CPU time of a tick.
     fn tick(&mut self) -> f64 {
         let Host { reader, engine } = self;
         let begun = cpu_ns();
@@ -158,7 +158,7 @@ fn row(report: &mut Report, host: &Host, what: &str, ns: &[f64], naive: Option<&
     ]);
 }
 
-/// Which files a cgroup has of those that are read so often, each with its hierarchy's mount.
+/// Files of a cgroup that are read at the wanted pace, each with the mount point of its hierarchy.
 fn files(wanted: impl Fn(Pace) -> bool) -> Result<Vec<(PathBuf, String)>> {
     let hierarchies = Hierarchies::find(&Root::default())?;
     let ours = FILES.iter().filter(|file| wanted(file.pace)).filter_map(|file| {
@@ -169,7 +169,7 @@ fn files(wanted: impl Fn(Pace) -> bool) -> Result<Vec<(PathBuf, String)>> {
     Ok(ours.collect())
 }
 
-/// The same files by their whole paths; those that are not there are left out.
+/// Full paths of the same files, without those that do not exist.
 fn paths(forest: &Forest, wanted: impl Fn(Pace) -> bool) -> Result<Vec<PathBuf>> {
     let files = files(wanted)?;
     let of = |number: usize| {
@@ -179,14 +179,14 @@ fn paths(forest: &Forest, wanted: impl Fn(Pace) -> bool) -> Result<Vec<PathBuf>>
     Ok((0..forest.count()).flat_map(of).filter(|path| fs::metadata(path).is_ok()).collect())
 }
 
-/// The kernel's own memory that it cannot reclaim, in bytes.
+/// Kernel memory that cannot be reclaimed, in bytes.
 fn unreclaimable() -> Result<u64> {
     let text = fs::read_to_string("/proc/meminfo").context("read /proc/meminfo")?;
     let line = text.lines().find_map(|line| line.strip_prefix("SUnreclaim:")).context("no SUnreclaim")?;
     Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
 }
 
-/// Nanoseconds of CPU that it takes to open, read and close them.
+/// Nanoseconds of CPU time to open, read and close these files.
 fn naive(paths: &[PathBuf]) -> f64 {
     let begun = cpu_ns();
     for path in paths {
@@ -218,12 +218,12 @@ fn cheaper(report: &mut Report, forest: &Forest, rounds: usize, budget: usize) -
     Ok(())
 }
 
-/// The growth where all files can be kept open: as many cgroups as that allows, in one hierarchy alone.
+/// Growth where all files can be kept open: with as many cgroups as that allows, in one hierarchy.
 fn within(report: &mut Report, rounds: usize, budget: usize) -> Result<()> {
     let hierarchies = Hierarchies::find(&Root::default())?;
     let memory = &hierarchies.memory.root;
     let each = files(|_| true)?.iter().filter(|(root, _)| root == memory).count();
-    // Ten tenths, and one more for the few.
+    // Ten parts for the many, and one for the few.
     let few = (budget / each.max(1) / 11).min(FEW);
     let mut forest = Forest::new("bench");
     grow(&mut forest, 10 * few);
@@ -244,7 +244,7 @@ fn within(report: &mut Report, rounds: usize, budget: usize) -> Result<()> {
     Ok(())
 }
 
-/// Cgroups by the thousand under the built agent.
+/// Thousands of cgroups while the built agent runs.
 fn churn(report: &mut Report) -> Result<()> {
     let config = "tick = \"100ms\"\n[kernel]\nmeasure = \"0s\"\n[workload]\ngrace = \"1s\"\n";
     let agent = Agent::start(config);
@@ -264,14 +264,14 @@ fn churn(report: &mut Report) -> Result<()> {
             forest.make(format!("n{made}"));
             made += 1;
         }
-        // Every other wave lives for some ticks.
+        // Every other wave lives for several ticks.
         if (made / WAVE).is_multiple_of(2) {
             sleep(Duration::from_millis(250));
             most_open = most_open.max(open()?);
         }
         forest.clear();
         if made % (CHURN / 10) == 0 {
-            // A scrape of all of them would cost more memory than they do.
+            // A scrape of all of them would use more memory than they do.
             sleep(GRACE);
             await_that(&agent, gone)?;
             sizes.push(machine::resident(&pid.to_string())?.1);
@@ -280,22 +280,22 @@ fn churn(report: &mut Report) -> Result<()> {
     let after = agent.settle();
     let open_after = open()?;
     let growth = |name: &str, label: (&str, &str)| after.sum(name, &[label]) - before.sum(name, &[label]);
-    let told = |event| growth("headroom_cgroup_events_total", ("event", event));
+    let reported = |event| growth("headroom_cgroup_events_total", ("event", event));
     let lost = growth("headroom_lost_total", ("stage", "ring_critical"));
-    let (born, died) = (told("born"), told("died"));
+    let (born, died) = (reported("born"), reported("died"));
     let kib = |bytes: &u64| (bytes >> 10).to_string();
     report.note(format!(
-        "{CHURN} cgroups under the built agent: {born} births and {died} deaths told, {lost} records lost; descriptors {open_before} before, {most_open} at most, {open_after} after; anonymous memory after each tenth, in KiB: {}.",
+        "{CHURN} cgroups with the built agent: {born} creations and {died} removals reported, {lost} records lost; descriptors {open_before} before, {most_open} at most, {open_after} after; anonymous memory after each tenth, in KiB: {}.",
         sizes.iter().map(kib).collect::<Vec<_>>().join(", ")
     ));
     report.aim(
-        format!("births and deaths told, and records lost, are the {} that were: {}", 2 * CHURN, born + died + lost),
+        format!("creations and removals reported, and records lost, add up to {}: {}", 2 * CHURN, born + died + lost),
         born + died + lost == 2.0 * CHURN as f64,
     );
-    report.aim(format!("no descriptor is left: {open_before}, then {open_after}"), open_after <= open_before);
+    report.aim(format!("no descriptor is left open: {open_before}, then {open_after}"), open_after <= open_before);
     let (half, end) = (sizes[sizes.len() / 2 - 1], sizes[sizes.len() - 1]);
     report.aim(
-        format!("memory stays: {} KiB after half of them, {} KiB after all", kib(&half), kib(&end)),
+        format!("memory does not grow: {} KiB after half of them, {} KiB after all", kib(&half), kib(&end)),
         end <= half + LEFT,
     );
     Ok(())
@@ -304,7 +304,7 @@ fn churn(report: &mut Report) -> Result<()> {
 fn await_that(agent: &Agent, done: impl Fn(&Exposition) -> bool) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     while !done(&agent.scrape()) {
-        (Instant::now() < deadline).then_some(()).context("the agent does not come after")?;
+        (Instant::now() < deadline).then_some(()).context("the agent does not catch up")?;
         sleep(Duration::from_millis(100));
     }
     Ok(())

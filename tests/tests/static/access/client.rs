@@ -1,4 +1,4 @@
-//! What the tests of access are made of: a folder with the web configuration, certificates, and clients.
+//! Parts of the access tests: a folder with the web configuration, certificates, and clients.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -17,10 +17,10 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, Support
 
 use crate::endpoint::{Page, Reply, Server};
 
-/// Made by others: the documentation of the format has it, for `fakepassword`.
+/// From the documentation of the format, for `fakepassword`: made by other software.
 pub const FOREIGN: &str = "$2y$10$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi";
 
-/// A folder with the file and what it names. Dropped, it is removed.
+/// A folder with the web configuration and the files that it names. When dropped, it is removed.
 pub struct Folder(pub PathBuf);
 
 impl Folder {
@@ -32,7 +32,7 @@ impl Folder {
         Folder(path)
     }
 
-    /// With a certificate of this authority's for `localhost`, and the authority's own.
+    /// With a certificate for `localhost` from this authority, and the authority's own certificate.
     pub fn with(authority: &Authority) -> Folder {
         let folder = Folder::new();
         authority.issue(&["localhost", "127.0.0.1"]).write(&folder);
@@ -41,7 +41,7 @@ impl Folder {
     }
 
     pub fn write(&self, name: &str, text: &str) {
-        // At once, as those do who renew certificates.
+        // Replaced by a rename, as tools that renew certificates do.
         fs::write(self.0.join("new"), text).unwrap();
         fs::rename(self.0.join("new"), self.0.join(name)).unwrap();
     }
@@ -120,12 +120,12 @@ impl Pair {
     }
 }
 
-/// One who trusts an authority.
+/// A client that trusts an authority.
 #[derive(Clone, Copy)]
 pub struct Client<'a> {
     pub authority: &'a Authority,
     pub identity: Option<&'a Pair>,
-    /// The only one it speaks, if it speaks but one.
+    /// The only TLS version that it supports, if set.
     pub version: Option<&'static SupportedProtocolVersion>,
 }
 
@@ -150,12 +150,12 @@ impl Client<'_> {
     /// The answer, or why there is none.
     pub fn ask(&self, server: &Server, request: &str) -> Result<Reply, String> {
         let mut stream = self.shake(server);
-        // In TLS 1.3 a client learns that it is refused when it reads.
+        // In TLS 1.3 a client learns of a refusal when it reads.
         let _ = stream.write_all(request.as_bytes());
         let mut bytes = Vec::new();
         match stream.read_to_end(&mut bytes) {
             Ok(_) => Reply::read(&*bytes).ok_or_else(|| "closed without an answer".to_owned()),
-            // After its answer to CONNECT, hyper leaves the connection as it is: nobody says that it ends.
+            // After its answer to CONNECT, hyper leaves the connection as it is, without a close.
             Err(error) => {
                 let whole = |reply: &Reply| reply.header("content-length") == Some(&*reply.body.len().to_string());
                 Reply::read(&*bytes).filter(whole).ok_or_else(|| error.to_string())
@@ -167,7 +167,7 @@ impl Client<'_> {
         self.ask(server, &format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n"))
     }
 
-    /// The certificate that the server shows.
+    /// The server's certificate.
     pub fn shown(&self, server: &Server) -> CertificateDer<'static> {
         let mut stream = self.shake(server);
         stream.write_all(b"GET /-/ready HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();

@@ -1,6 +1,5 @@
-//! Who is answered, and who is not: TLS, clients' certificates and passwords against real handshakes, and against clients
-//! that do them wrong, slowly or not at all. Waits are bounded, so that a hang is a failure; nothing asserts how fast
-//! anything is.
+//! Who gets an answer: TLS, client certificates and passwords with real handshakes, and clients that use them wrongly, slowly
+//! or not at all. Waits are bounded, so that a hang is a failure; nothing asserts a speed.
 
 use std::process::{Command, Stdio};
 
@@ -14,10 +13,10 @@ mod password;
 mod tls;
 
 #[test]
-fn curl_comes_to_the_same_terms() {
+fn curl_works_with_tls_and_passwords() {
     let installed = Command::new("curl").arg("--version").stdout(Stdio::null()).status().is_ok();
     if !installed {
-        eprintln!("curl is not installed: left out");
+        eprintln!("curl is not installed: skipped");
         return;
     }
     let authority = Authority::new();
@@ -44,10 +43,10 @@ fn curl_comes_to_the_same_terms() {
     server.stop();
 }
 
-// ---- our own client ----
+// ---- the project's own client ----
 
 #[test]
-fn headroom_workloads_says_why_it_does_not_ask() {
+fn headroom_workloads_says_why_it_does_not_ask_the_agent() {
     let authority = Authority::new();
     let folder = Folder::with(&authority);
     for (web, wanted) in

@@ -11,7 +11,7 @@ use super::client::{FOREIGN, Folder, as_user, basic, hash, users};
 use crate::endpoint::{LOOSE, Reply, eventually};
 
 #[test]
-fn only_who_knows_the_password_is_answered() {
+fn only_requests_with_the_password_are_answered() {
     let folder = Folder::new();
     let server = folder.serve(&users(&[("alice", FOREIGN), ("bob", &hash("b:ö"))]), LOOSE);
     let paths = ["/", "/metrics", "/api/v1/workloads", "/-/healthy", "/-/ready", "/nowhere"];
@@ -21,7 +21,7 @@ fn only_who_knows_the_password_is_answered() {
         assert_eq!((reply.status, ask), (401, Some("Basic realm=\"Headroom\", charset=\"UTF-8\"")), "{path}");
         assert!(!reply.text().contains("headroom_"), "{path}");
     }
-    // Twice: once anew, and once remembered.
+    // Twice: first hashed, then from the cache.
     for _ in 0..2 {
         for path in paths {
             let status = as_user(&server, path, "alice", "fakepassword").status;
@@ -56,7 +56,7 @@ fn only_who_knows_the_password_is_answered() {
 }
 
 #[test]
-fn a_changed_password_holds_at_once_and_none_is_not_taken_for_an_answer() {
+fn a_changed_password_applies_at_once_and_an_invalid_file_keeps_it() {
     let folder = Folder::new();
     let server = folder.serve(&users(&[("alice", &hash("old"))]), LOOSE);
     let status = |password| as_user(&server, "/metrics", "alice", password).status;
@@ -72,10 +72,10 @@ fn a_changed_password_holds_at_once_and_none_is_not_taken_for_an_answer() {
 }
 
 #[test]
-fn a_flood_of_wrong_passwords_keeps_nobody_waiting_who_was_right_before() {
+fn a_flood_of_wrong_passwords_does_not_delay_a_known_user() {
     const FLOOD: usize = 6;
     let folder = Folder::new();
-    // Each of mallory's takes some hundred milliseconds, one after the other; alice's next to nothing.
+    // Each of mallory's takes about a hundred milliseconds, one after the other; alice's are cached.
     let server =
         folder.serve(&users(&[("alice", &hash("right")), ("mallory", &bcrypt::hash("m", 12).unwrap())]), LOOSE);
     let status = |user, password| as_user(&server, "/metrics", user, password).status;
@@ -96,7 +96,7 @@ fn a_flood_of_wrong_passwords_keeps_nobody_waiting_who_was_right_before() {
             assert_eq!(status("alice", "right"), 200);
         }
         let done = refused.load(Ordering::SeqCst);
-        assert!(done < FLOOD, "the flood was over before it could have kept anybody waiting");
+        assert!(done < FLOOD, "the flood was over too early to delay anyone");
     });
     assert_eq!((refused.into_inner(), server.shed()), (FLOOD, 0));
     server.stop();

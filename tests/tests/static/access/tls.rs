@@ -1,4 +1,4 @@
-//! TLS, and clients' certificates.
+//! TLS and client certificates.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -13,13 +13,13 @@ use rustls::version::{TLS12, TLS13};
 use super::client::{Authority, Client, FOREIGN, Folder, TLS, as_user, basic, hash, users};
 use crate::endpoint::{LOOSE, PATIENCE, Page, Reply, Server, drain, eventually};
 
-/// Every method of IANA's registry but GET and HEAD, and some that nobody has registered. CONNECT has no path to ask for.
+/// Every method in IANA's registry except GET and HEAD, and some unregistered ones. CONNECT has no path.
 const METHODS: &str = "ACL BASELINE-CONTROL BIND CHECKIN CHECKOUT COPY DELETE LABEL LINK LOCK MERGE MKACTIVITY MKCALENDAR \
     MKCOL MKREDIRECTREF MKWORKSPACE MOVE OPTIONS ORDERPATCH PATCH POST PRI PROPFIND PROPPATCH PUT QUERY REBIND REPORT SEARCH \
     TRACE UNBIND UNCHECKOUT UNLINK UNLOCK UPDATE UPDATEREDIRECTREF VERSION-CONTROL BREW get head GETS";
 
 #[test]
-fn over_tls_everything_is_as_it_is_without() {
+fn over_tls_everything_works_as_without() {
     let authority = Authority::new();
     let folder = Folder::with(&authority);
     folder.write("web.yml", TLS);
@@ -39,7 +39,7 @@ fn over_tls_everything_is_as_it_is_without() {
 }
 
 #[test]
-fn versions_are_bounded() {
+fn tls_versions_are_bounded() {
     let authority = Authority::new();
     let folder = Folder::with(&authority);
     for (bound, good, bad) in [("min_version: TLS13", &TLS13, &TLS12), ("max_version: TLS12", &TLS12, &TLS13)] {
@@ -52,7 +52,7 @@ fn versions_are_bounded() {
 }
 
 #[test]
-fn nothing_but_get_and_head_is_answered() {
+fn only_get_and_head_are_answered() {
     let authority = Authority::new();
     let folder = Folder::with(&authority);
     let ask_all = |ask: &dyn Fn(&str) -> Reply, what: &str| {
@@ -75,7 +75,7 @@ fn nothing_but_get_and_head_is_answered() {
     let client = authority.client();
     ask_all(&|request| client.ask(&server, request).unwrap(), "TLS");
     server.stop();
-    // With a password they are refused as well, and without one they get no further than anybody else.
+    // With a password they are refused as well, and without one they are treated like all other requests.
     let server = folder.serve(&users(&[("alice", &hash("hunter2"))]), LOOSE);
     ask_all(
         &|request| server.ask(&request.replacen("\r\n", &format!("\r\n{}", basic("alice", "hunter2")), 1)),
@@ -100,7 +100,7 @@ fn the_headers_of_the_file_are_in_every_response() {
 }
 
 #[test]
-fn who_does_not_speak_tls_is_told_to() {
+fn a_client_without_tls_gets_an_explanation() {
     let authority = Authority::new();
     let folder = Folder::with(&authority);
     let server = folder.serve(TLS, LOOSE);
@@ -131,7 +131,7 @@ fn a_garbled_handshake_harms_nobody() {
         let mut client = server.connect();
         let _ = client.write_all(&bytes);
         let _ = client.shutdown(std::net::Shutdown::Write);
-        // An alert, the word that this is no HTTP, or nothing; and an end.
+        // An alert, a plain HTTP error, or nothing; then the end.
         assert!(drain(&mut client) < 512, "{what}");
         assert_eq!(authority.client().get(&server, "/-/ready").unwrap().status, 200, "after {what}");
     }
@@ -148,7 +148,7 @@ fn slow_handshakes_are_cut_off_and_hold_up_nobody() {
     thread::scope(|scope| {
         let mut sockets: Vec<_> = slow.iter().skip(50).map(|socket| socket.try_clone().unwrap()).collect();
         let dripping = &dripping;
-        // One half says nothing at all, the other a byte at a time.
+        // One half sends nothing at all, the other a byte at a time.
         scope.spawn(move || {
             let hello = [22, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3].into_iter().chain(std::iter::repeat(7));
             for byte in hello.take_while(|_| dripping.load(Ordering::Relaxed)) {
@@ -156,7 +156,7 @@ fn slow_handshakes_are_cut_off_and_hold_up_nobody() {
                 thread::sleep(Duration::from_millis(20));
             }
         });
-        // Others are answered meanwhile; on a slow machine it may take one more than a go.
+        // Others are answered meanwhile; on a slow machine it may take more than one attempt.
         eventually("an answer", || authority.client().get(&server, "/-/ready").is_ok_and(|reply| reply.status == 200));
         for client in &mut slow {
             assert!(drain(client) < 512);
@@ -168,7 +168,7 @@ fn slow_handshakes_are_cut_off_and_hold_up_nobody() {
 }
 
 #[test]
-fn the_end_waits_for_no_handshake() {
+fn shutdown_waits_for_no_handshake() {
     let authority = Authority::new();
     let folder = Folder::with(&authority);
     let mut server = folder.serve(TLS, Limits { grace: PATIENCE, ..LOOSE });
@@ -184,17 +184,17 @@ fn the_end_waits_for_no_handshake() {
 }
 
 #[test]
-fn a_renewed_certificate_is_shown_and_half_of_one_is_not() {
+fn a_renewed_certificate_is_used_and_half_of_one_is_not() {
     let authority = Authority::new();
     let folder = Folder::with(&authority);
     let server = folder.serve(TLS, LOOSE);
     let first = authority.client().shown(&server);
     let renewed = authority.issue(&["localhost"]);
     folder.write("server.crt", &renewed.pem);
-    // Its key is not there yet: until it is, the old one is good.
+    // Its key is not there yet: until then, the old one stays in use.
     assert_eq!(authority.client().shown(&server), first);
     folder.write("server.key", &renewed.key_pem);
-    // The files are read for each connection; on a slow machine, the one after it may be the first to see that.
+    // The files are read for each connection; on a slow machine, only the next connection may see the change.
     eventually("the renewed one", || authority.client().shown(&server) == renewed.certificate);
     assert_ne!(first, renewed.certificate);
     for (name, text) in
@@ -211,7 +211,7 @@ fn a_renewed_certificate_is_shown_and_half_of_one_is_not() {
 }
 
 #[test]
-fn what_the_file_names_is_checked_before_anything_is_served() {
+fn files_in_the_configuration_are_checked_before_anything_is_served() {
     let authority = Authority::new();
     let folder = Folder::with(&authority);
     let at = |line: usize, key: &str| format!("{}:{line}:3: tls_server_config.{key}: ", folder.web().display());
@@ -237,7 +237,7 @@ fn what_the_file_names_is_checked_before_anything_is_served() {
 }
 
 #[test]
-fn a_client_without_a_good_certificate_is_not_answered() {
+fn a_client_without_a_valid_certificate_is_not_answered() {
     let (authority, other) = (Authority::new(), Authority::new());
     let folder = Folder::with(&authority);
     let (mine, theirs) = (authority.issue(&["prometheus"]), other.issue(&["prometheus"]));
@@ -248,7 +248,7 @@ fn a_client_without_a_good_certificate_is_not_answered() {
         assert_eq!(client(Some(&mine)).get(&server, "/metrics").unwrap().status, 200);
         assert!(client(None).get(&server, "/metrics").err().unwrap().contains("alert"));
         assert!(client(Some(&theirs)).get(&server, "/metrics").err().unwrap().contains("alert"));
-        // It cannot be had without a restart either.
+        // The requirement cannot be removed without a restart either.
         folder.write("web.yml", TLS);
         assert!(client(None).get(&server, "/metrics").is_err());
         server.stop();

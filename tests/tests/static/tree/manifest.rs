@@ -1,9 +1,9 @@
-//! Files of a host as one text, and putting them where they can be read. Knows nothing of what the files mean.
+//! Files of a host in one text, and writing them to a folder. Knows nothing of what the files mean.
 //!
-//! A line that begins with a slash is a path; what follows, indented by four, are the lines of the file. `PATH -> TARGET`
-//! is a link. `PATH like KERNEL` is a cgroup: a folder with all the files that this kernel makes, of which
-//! `FILE TEXT` sets the one number, or the line that begins with the same word, `FILE:` the lines that follow, indented by
-//! eight, and `-FILE` is not there. `#` begins a comment.
+//! A line that begins with a slash is a path; the lines after it, indented by four, are the content of the file. `PATH -> TARGET`
+//! is a link. `PATH like KERNEL` is a cgroup: a folder with all files that this kernel makes. In it, `FILE TEXT` sets
+//! the only number or the line that begins with the same word, `FILE:` sets the lines that follow, indented by eight, and
+//! `-FILE` removes the file. `#` begins a comment.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,9 +12,9 @@ use std::{env, fs};
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
-/// A host's files below a folder of their own. Dropped, they are removed.
+/// A host's files in a folder of their own. When dropped, they are removed.
 pub struct Tree {
-    /// Where they are: the host's root.
+    /// The host's root folder.
     pub root: PathBuf,
 }
 
@@ -25,7 +25,7 @@ impl Drop for Tree {
 }
 
 impl Tree {
-    /// Puts down what the manifest says; `kernel` gives the files of a cgroup.
+    /// Writes the files of the manifest; `kernel` returns the files of a cgroup.
     pub fn plant(manifest: &str, kernel: impl Fn(&str) -> String) -> Tree {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let root = env::temp_dir().join(format!("headroom-tree-{}-{number}", std::process::id()));
@@ -46,13 +46,13 @@ impl Tree {
         tree
     }
 
-    /// Where something of the host's is.
+    /// Path of a file of the host.
     pub fn at(&self, path: &str) -> PathBuf {
         assert!(path.starts_with('/'), "{path}");
         self.root.join(&path[1..])
     }
 
-    /// Writes one file, and makes its folders.
+    /// Writes a file, and makes its folders.
     pub fn write(&self, path: &str, text: &str) {
         let path = self.at(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -60,17 +60,17 @@ impl Tree {
     }
 }
 
-/// The files of a manifest below a folder.
+/// Folder of the manifests.
 pub fn folder() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/tree"))
 }
 
-/// Each line that is not indented, with those that are and follow it.
+/// Each line without indentation, with the indented lines after it.
 fn entries(manifest: &str) -> Vec<(&str, Vec<&str>)> {
     let mut entries: Vec<(&str, Vec<&str>)> = Vec::new();
     for line in manifest.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
         match line.strip_prefix("    ") {
-            Some(line) => entries.last_mut().unwrap_or_else(|| panic!("of which file? {line}")).1.push(line),
+            Some(line) => entries.last_mut().unwrap_or_else(|| panic!("line without a file: {line}")).1.push(line),
             None => entries.push((line, Vec::new())),
         }
     }
@@ -81,7 +81,7 @@ fn text(lines: &[&str]) -> String {
     lines.iter().map(|line| format!("{line}\n")).collect()
 }
 
-/// The files of one cgroup: a kernel's, and what is different about this one.
+/// Files of a cgroup: the kernel's, with the changes for this one.
 fn cgroup(kernel: &str, changes: &[&str]) -> BTreeMap<String, String> {
     let mut files: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (name, lines) in entries(kernel) {
@@ -90,7 +90,7 @@ fn cgroup(kernel: &str, changes: &[&str]) -> BTreeMap<String, String> {
     let mut whole = None;
     for change in changes {
         if let Some(line) = change.strip_prefix("    ") {
-            let name: &String = whole.as_ref().unwrap_or_else(|| panic!("of which file? {line}"));
+            let name: &String = whole.as_ref().unwrap_or_else(|| panic!("line without a file: {line}"));
             files.get_mut(name).unwrap().push(line.to_owned());
             continue;
         }

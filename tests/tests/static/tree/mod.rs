@@ -1,5 +1,5 @@
 //! Hosts of every kind, read by the real sources: each `tests/fixtures/tree/NAME.tree` gives the workloads' families in
-//! `NAME.prom`. `BLESS=1` writes these anew. What a few of the numbers must be was reckoned by hand from the files.
+//! `NAME.prom`. `BLESS=1` rewrites these. Some expected numbers were computed by hand from the files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -24,14 +24,14 @@ mod trouble;
 
 const GIB: f64 = 1_073_741_824.0;
 
-/// How long a name may take: the thread that looks for it may have to wait for a CPU.
+/// Time limit for a name: the thread that looks for it may have to wait for a CPU.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The hosts, and how many names they have for workloads.
+/// The hosts, and the number of names that each has for workloads.
 const HOSTS: [(&str, usize); 6] =
     [("docker", 3), ("hybrid", 0), ("kubernetes", 13), ("slurm-v1", 0), ("slurm-v2", 0), ("v1", 1)];
 
-/// When all of it happens, in nanoseconds since the Unix epoch.
+/// Time of all readings, in nanoseconds since the Unix epoch.
 const NOW: u64 = 1_700_000_000_000_000_000;
 
 /// A host as the agent sees it.
@@ -49,7 +49,7 @@ impl Host {
         Host::with(tree, 1000)
     }
 
-    /// With so many descriptors for the files of cgroups.
+    /// With this many descriptors for the files of cgroups.
     fn with(tree: Tree, descriptors: usize) -> Host {
         let root = Root::new(&tree.root);
         let hierarchies = Hierarchies::find(&root).unwrap();
@@ -58,7 +58,7 @@ impl Host {
         let (answering, answers) = name::channel();
         let asker = NameSource::start(&root, &hierarchies, &Config::default(), answering).unwrap();
         let mut host = Host { tree, hierarchies, reader, asker, answers, engine: Engine::new() };
-        host.tell(Reading::Start(Start {
+        host.apply(Reading::Start(Start {
             version: "0.1.0".into(),
             kernel: "6.18.0".into(),
             memory_hierarchy: host.hierarchies.memory.id,
@@ -70,26 +70,26 @@ impl Host {
         host
     }
 
-    fn tell(&mut self, reading: Reading) {
+    fn apply(&mut self, reading: Reading) {
         self.reader.follow(&reading);
         self.asker.follow(&reading);
         self.engine.apply(&Sample { time: NOW, reading });
     }
 
-    /// Which cgroups there are.
+    /// Finds the cgroups.
     fn walk(&mut self) {
         let mut all = Vec::new();
         for hierarchy in self.hierarchies.distinct() {
             walk(hierarchy, &mut |id, path| all.push(Change::Born { id, path: path.to_owned() })).unwrap();
         }
-        // In an order of its own: a file system's is any.
+        // In an order of its own, since a file system returns any.
         all.sort_by_key(|change| format!("{change:?}").split_once("path").map(|(_, path)| path.to_owned()));
-        self.tell(Reading::Cgroup(Change::Walk));
-        all.into_iter().for_each(|change| self.tell(Reading::Cgroup(change)));
-        self.tell(Reading::Cgroup(Change::Walked));
+        self.apply(Reading::Cgroup(Change::Walk));
+        all.into_iter().for_each(|change| self.apply(Reading::Cgroup(change)));
+        self.apply(Reading::Cgroup(Change::Walked));
     }
 
-    /// What their files say; gives what was wrong, if anything.
+    /// Reads the cgroups' files; returns an error if there was one.
     fn read(&mut self) -> Option<String> {
         let mut samples = Vec::new();
         source::read("cgroup", &mut self.reader, &mut |sample| samples.push(sample.reading));
@@ -99,23 +99,23 @@ impl Host {
                 error.clone_from(&source.error);
                 assert_eq!(source.up, error.is_none());
             }
-            self.tell(reading);
+            self.apply(reading);
         }
-        self.tell(Reading::Tick);
+        self.apply(Reading::Tick);
         error
     }
 
-    /// What they are called: waits for so many names.
+    /// Waits for this many names.
     fn await_names(&mut self, count: usize) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         for number in 0..count {
             let next = async { tokio::time::timeout(PATIENCE, self.answers.next()).await };
             let sample = runtime.block_on(next).unwrap_or_else(|_| panic!("{number} of {count} names came"));
-            self.tell(sample.reading);
+            self.apply(sample.reading);
         }
     }
 
-    /// The families of workloads; of the probes', there are none.
+    /// The families of workloads; those of probes are left out.
     fn exposition(&self) -> String {
         let text = render(self.engine.view(), Format::OpenMetrics, 1_000_000).text;
         let ours = |line: &&str| {
@@ -125,7 +125,7 @@ impl Host {
         text.lines().filter(ours).map(|line| format!("{line}\n")).collect()
     }
 
-    /// The value of the one series with this name and these labels.
+    /// Value of the only series with this name and these labels.
     fn value(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
         let text = self.exposition();
         let mut found = text.lines().filter(|line| {
@@ -133,7 +133,7 @@ impl Host {
                 && labels.iter().all(|(key, value)| line.contains(&format!("{key}=\"{value}\"")))
         });
         let line = found.next()?;
-        assert_eq!(found.next(), None, "{name} {labels:?} is not one alone: {line}");
+        assert_eq!(found.next(), None, "{name} {labels:?} is not unique: {line}");
         Some(line.rsplit_once(' ').unwrap().1.parse().unwrap())
     }
 }
@@ -170,14 +170,14 @@ fn every_host_gives_its_exposition() {
             }
             let expected = fs::read_to_string(&golden).unwrap_or_default();
             let lines = expected.lines().zip(actual.lines()).find(|(expected, actual)| expected != actual);
-            assert!(expected == actual, "{name}.prom differs: {lines:?}; BLESS=1 writes it anew");
+            assert!(expected == actual, "{name}.prom differs: {lines:?}; BLESS=1 rewrites it");
             names.insert(name);
         }
     }
     assert_eq!(names, HOSTS.map(|(name, _)| name.to_owned()).into());
 }
 
-/// Metric · labels · value, if it has one.
+/// Metric, labels, and the value if there is one.
 type Row<'a> = (&'a str, &'a [(&'a str, &'a str)], Option<f64>);
 
 #[track_caller]
@@ -190,7 +190,7 @@ fn check(host: &Host, workload: (&str, &str), rows: &[Row<'_>]) {
 }
 
 #[test]
-fn on_kubernetes_pods_have_their_names_and_their_numbers() {
+fn on_kubernetes_pods_have_their_names_and_numbers() {
     let host = host("kubernetes");
     let labels = [("namespace", "ml"), ("pod", "vllm-0"), ("container", "server")];
     for (key, value) in labels {
@@ -248,9 +248,9 @@ fn on_kubernetes_pods_have_their_names_and_their_numbers() {
         &host,
         ("workload", "default/batch-import-28700-abcde/main"),
         &[
-            // What is nested in the container is in its numbers already.
+            // Cgroups nested in the container are included in its numbers.
             ("memory_current_bytes", &[], Some(1_073_405_952.0)),
-            // The kernel's numbers are not of one moment: more inactive than there is leaves nothing.
+            // The kernel does not read its numbers at one moment: more inactive than total leaves zero.
             ("memory_working_set_bytes", &[], Some(0.0)),
             ("memory_swap_bytes", &[], Some(2.0 * GIB)),
             ("memory_limit_bytes", &[], None),
@@ -263,9 +263,9 @@ fn on_kubernetes_pods_have_their_names_and_their_numbers() {
         &[("memory_current_bytes", &[], Some(1_073_405_952.0))],
     );
     check(&host, ("workload", "ml/vllm-0"), &[("memory_current_bytes", &[], Some(60_129_878_016.0))]);
-    // What holds the namespaces of a pod is not called after another container.
+    // The container that holds the namespaces of a pod is not named after another container.
     check(&host, ("workload", "ml/vllm-0/2b0000000000"), &[("memory_current_bytes", &[], Some(335_872.0))]);
-    // Numbers of the root are the host's, and none of a workload's.
+    // Numbers of the root are the host's, not a workload's.
     check(&host, ("workload", "/"), &[("memory_anon_bytes", &[], None), ("info", &[("kind", "root")], Some(1.0))]);
 }
 
@@ -295,7 +295,7 @@ fn on_a_systemd_host_units_and_containers_have_their_names() {
             // 8589934592 / 10737418240
             ("memory_limit_used_ratio", &[], Some(0.8)),
             ("memory_high_bytes", &[], Some(9.0 * GIB)),
-            // 5.10 has no sum of it, counts no kills of whole groups, and nobody as stalled by a lack of CPU.
+            // 5.10 does not have the sum, and counts neither kills of whole groups nor full stalls for CPU.
             ("memory_kernel_bytes", &[], None),
             ("memory_events_total", &[("event", "oom_group_kill")], None),
             ("memory_events_total", &[("event", "oom_kill")], Some(0.0)),
@@ -309,7 +309,7 @@ fn on_a_systemd_host_units_and_containers_have_their_names() {
         ("workload", "user-1000/ollama.service"),
         &[
             ("cpu_seconds_total", &[], Some(4.0)),
-            // systemd has not handed these controllers down to the user.
+            // systemd has not delegated these controllers to the user.
             ("cpu_throttled_seconds_total", &[], None),
             ("io_bytes_total", &[("operation", "read")], None),
         ],
@@ -317,7 +317,7 @@ fn on_a_systemd_host_units_and_containers_have_their_names() {
 }
 
 #[test]
-fn on_v1_the_controllers_have_their_parts_of_a_workload() {
+fn on_v1_each_controller_has_its_part_of_a_workload() {
     let host = host("v1");
     check(
         &host,
@@ -327,7 +327,7 @@ fn on_v1_the_controllers_have_their_parts_of_a_workload() {
             // 2147418112 - 67108864
             ("memory_working_set_bytes", &[], Some(2_080_309_248.0)),
             ("memory_limit_bytes", &[], Some(2.0 * GIB)),
-            // The sum of a cgroup and those below it, not its own.
+            // The sum of a cgroup and its descendants, not its own.
             ("memory_anon_bytes", &[], Some(1_996_423_168.0)),
             ("memory_swap_bytes", &[], Some(0.5 * GIB)),
             ("memory_kernel_bytes", &[], Some(16_777_216.0)),
@@ -342,7 +342,7 @@ fn on_v1_the_controllers_have_their_parts_of_a_workload() {
             ("io_bytes_total", &[("operation", "write")], Some(2_004_000.0)),
         ],
     );
-    // No limit is no series: 9223372036854771712 is what v1 calls unlimited.
+    // Without a limit there is no series: 9223372036854771712 is what v1 shows for no limit.
     check(
         &host,
         ("workload", "docker/0123456789ab"),
@@ -360,7 +360,7 @@ fn on_v1_the_controllers_have_their_parts_of_a_workload() {
 }
 
 #[test]
-fn on_a_hybrid_host_processes_tell_which_cgroups_belong_together() {
+fn on_a_hybrid_host_processes_show_which_cgroups_belong_together() {
     let host = host("hybrid");
     check(
         &host,
@@ -374,7 +374,7 @@ fn on_a_hybrid_host_processes_tell_which_cgroups_belong_together() {
             ("io_bytes_total", &[("operation", "write")], Some(12_288.0)),
         ],
     );
-    // Two share it: it is neither's.
+    // Two workloads share it: it belongs to neither.
     for name in ["/manager/worker-2", "/manager/worker-3"] {
         check(&host, ("workload", name), &[("cpu_seconds_total", &[], None)]);
     }

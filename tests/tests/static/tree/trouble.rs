@@ -1,4 +1,4 @@
-//! Hosts with something wrong: files that are empty, garbage, gone or not to be read, and cgroups with odd names.
+//! Hosts with defects: files that are empty, garbage, missing or unreadable, and cgroups with odd names.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -26,7 +26,7 @@ fn file(name: &str) -> String {
 }
 
 #[test]
-fn what_says_nothing_has_no_series_and_comes_back_when_it_does() {
+fn an_empty_file_has_no_series_until_it_has_content_again() {
     let mut host = opened(plain());
     assert_eq!(host.read(), None);
     let whole = host.exposition();
@@ -42,7 +42,7 @@ fn what_says_nothing_has_no_series_and_comes_back_when_it_does() {
         assert_eq!(host.read(), None, "{nonsense:?}");
         assert_eq!(host.value(CURRENT, &[JOB]), None, "{nonsense:?}");
         let series = host.exposition();
-        // Of IO alone silence says something: that there was none.
+        // Only for IO an empty file has a meaning: there was none.
         let left = series.lines().filter(|line| line.contains("workload=\"/job\""));
         let left: Vec<_> = left.filter(|line| !line.contains("_info{") && !line.contains("_io")).collect();
         assert_eq!(left, Vec::<&str>::new(), "{nonsense:?}");
@@ -53,7 +53,7 @@ fn what_says_nothing_has_no_series_and_comes_back_when_it_does() {
 }
 
 #[test]
-fn keys_that_are_new_missing_or_absurd_do_not_harm_the_others() {
+fn new_missing_or_absurd_keys_do_not_harm_the_others() {
     let mut host = opened(plain());
     host.tree.write(
         &file("memory.stat"),
@@ -69,7 +69,7 @@ fn keys_that_are_new_missing_or_absurd_do_not_harm_the_others() {
     assert_eq!(value("memory_anon_bytes", &[]), Some(18_446_744_073_709_551_615.0));
     assert_eq!(value("memory_file_bytes", &[]), None);
     assert_eq!(value("memory_shmem_bytes", &[]), Some(7.0));
-    // Nobody knows what was not used lately.
+    // Inactive memory is unknown.
     assert_eq!(value("memory_working_set_bytes", &[]), None);
     assert_eq!(value("memory_events_total", &[("event", "oom_kill")]), Some(3.0));
     assert_eq!(value("memory_events_total", &[("event", "low")],), None);
@@ -78,8 +78,8 @@ fn keys_that_are_new_missing_or_absurd_do_not_harm_the_others() {
 }
 
 #[test]
-fn what_vanishes_is_no_trouble_and_has_no_series() {
-    // With too few descriptors to keep all of them open: unlike cgroupfs, this file system goes on reading what is open.
+fn a_removed_cgroup_is_no_error_and_has_no_series() {
+    // With too few descriptors to keep all files open: unlike cgroupfs, this file system can still read open files that were removed.
     let mut host = Host::with(plain(), 8);
     host.walk();
     assert_eq!(host.read(), None);
@@ -91,7 +91,7 @@ fn what_vanishes_is_no_trouble_and_has_no_series() {
     assert_eq!(host.value(CURRENT, &[JOB]), Some(4096.0));
     std::fs::remove_dir_all(host.tree.at("/sys/fs/cgroup/job")).unwrap();
     assert_eq!(host.read(), None);
-    // Its end is heard of otherwise: a walk, here.
+    // The removal is noticed elsewhere: here, by a walk.
     host.walk();
     assert_eq!(host.read(), None);
     assert_eq!(host.reader.count(), 0);
@@ -99,7 +99,7 @@ fn what_vanishes_is_no_trouble_and_has_no_series() {
 }
 
 #[test]
-fn however_few_descriptors_there_are_the_numbers_are_the_same() {
+fn with_few_descriptors_the_numbers_are_the_same() {
     let host = |descriptors| {
         let mut host = Host::with(plant("docker"), descriptors);
         host.walk();
@@ -108,19 +108,19 @@ fn however_few_descriptors_there_are_the_numbers_are_the_same() {
         (host.reader.count(), host.reader.open_files(), host.exposition())
     };
     let (count, open, series) = host(1000);
-    // Twelve of each; of two of them eleven, for the user's services have no `io.stat`.
+    // Twelve files each; two cgroups have eleven, since the user's services have no `io.stat`.
     assert!(open == 12 * count - 2, "{open} files of {count} cgroups");
     for (descriptors, open) in [(0, 0), (1, 1), (20, 20)] {
         assert_eq!(host(descriptors), (count, open, series.clone()));
     }
-    // Enough for what is read at every tick, but not for the rest.
+    // Enough for files that are read every tick, but not for the rest.
     let (_, open, same) = host(8 * count);
     assert!(open <= 8 * count && open > 7 * count, "{open} files of {count} cgroups");
     assert_eq!(same, series);
 }
 
 #[test]
-fn what_may_not_be_read_is_told_and_the_rest_is_read() {
+fn an_unreadable_file_is_reported_and_the_rest_is_read() {
     let tree = plain();
     let forbid = |names: &[&str], mode: u32| {
         for name in names {
@@ -145,7 +145,7 @@ fn what_may_not_be_read_is_told_and_the_rest_is_read() {
                 assert!(error.contains("2 cgroup files") && error.contains("memory.current"), "{error}");
                 assert_eq!(host.value(CURRENT, &[JOB]), None);
                 assert_eq!(host.value("headroom_workload_memory_peak_bytes", &[JOB]), Some(0.0));
-                assert!(host.read().is_some(), "it is still so");
+                assert!(host.read().is_some(), "it is still unreadable");
                 host
             })
             .join()
@@ -156,12 +156,12 @@ fn what_may_not_be_read_is_told_and_the_rest_is_read() {
     assert_eq!(host.value(CURRENT, &[JOB]), Some(4096.0));
 }
 
-/// The same files; whoever has them from here does not remove them.
+/// The same tree, not removed when dropped.
 fn plain_at(tree: &Tree) -> Tree {
     Tree { root: tree.root.clone() }
 }
 
-/// This thread alone is no longer root, if it was.
+/// Gives up root, in this thread only.
 fn become_nobody() {
     // SAFETY: the call takes numbers, and changes this thread alone; the C library's wrapper would change all.
     let done = unsafe { libc::syscall(libc::SYS_setresuid, 65534, 65534, 65534) };
@@ -169,7 +169,7 @@ fn become_nobody() {
 }
 
 #[test]
-fn odd_names_are_names() {
+fn odd_names_are_valid_names() {
     let long = "x".repeat(255);
     let names =
         ["a b", "  ", "ünï→✓", "new\nline", "back\\slash", "quote\"d", "{brace}", "..a", "-rf", "%s", long.as_str()];
@@ -199,7 +199,7 @@ fn odd_names_are_names() {
         let found = workloads.iter().find(|(top, _)| **top == *format!("/{name}"));
         assert_eq!(found.map(|(_, current)| *current), Some(Some(1000 + number as u64)), "{name:?}");
     }
-    // One line a series, whatever is in the names.
+    // One line per series, whatever is in the names.
     let text = host.exposition();
     assert_eq!(text.lines().filter(|line| line.starts_with(CURRENT)).count(), names.len(), "{text}");
 }
