@@ -108,7 +108,7 @@ pub fn run(args: &WorkloadsArgs, config: &Config) -> Result<(), Failure> {
         Ok(agent) => Source::Agent(agent),
         Err(why) => {
             tracing::info!("{why:#}: the cgroups are read instead, which tell of no reclaim stalls");
-            Source::Direct(direct::Direct::open(config)?)
+            Source::Direct(Box::new(direct::Direct::open(config)?))
         }
     };
     let first = source.read()?;
@@ -131,7 +131,7 @@ pub fn run(args: &WorkloadsArgs, config: &Config) -> Result<(), Failure> {
 
 enum Source {
     Agent(agent::Agent),
-    Direct(direct::Direct),
+    Direct(Box<direct::Direct>),
 }
 
 impl Source {
