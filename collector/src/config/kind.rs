@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use collector_common::SIGNALS;
 
-use super::secret::Secret;
+use super::secret::{Secret, SecretUrl};
 use super::value::Value;
 
 /// The field that a value goes to; its type is how the value is read and written.
@@ -42,6 +42,8 @@ pub enum Kind<C> {
     Text(Field<C, String>),
     /// A text that is not shown.
     Secret(Field<C, Secret>),
+    /// A URL, shown without a password in it. Whether it is one is for the table to say.
+    Url(Field<C, SecretUrl>),
     /// One of a few words, or nothing.
     OptionalChoice(Field<C, Option<String>>, &'static [&'static str]),
     /// A number, or nothing.
@@ -83,6 +85,7 @@ impl<C: Clone> Kind<C> {
             Kind::Number(field) => *field(config) = Some(value.number(&wanted)?),
             Kind::Text(field) => *field(config) = some_text(value, &wanted)?,
             Kind::Secret(field) => *field(config) = some_text(value, &wanted)?.into(),
+            Kind::Url(field) => *field(config) = some_text(value, &wanted)?.into(),
             Kind::Texts(field) => *field(config) = Some(value.texts(&wanted)?),
             Kind::Patterns(field) => {
                 let names = value.list(&wanted)?;
@@ -121,6 +124,7 @@ impl<C: Clone> Kind<C> {
             }
             Kind::Secret(field) => Some("\"…\"").filter(|_| !field(config).is_empty())?.to_owned(),
             Kind::Text(field) => Some(&*field(config)).filter(|it| !it.is_empty()).map(|it| quoted(it))?,
+            Kind::Url(field) => Some(field(config).masked()).filter(|it| !it.is_empty()).map(|it| quoted(&it))?,
             Kind::OptionalChoice(field, _) => quoted(field(config).as_ref()?),
             Kind::Number(field) => format!("{:?}", (*field(config))?),
             Kind::OptionalDuration(field, ..) => quoted(&humantime::format_duration((*field(config))?).to_string()),
@@ -149,7 +153,7 @@ impl<C: Clone> Kind<C> {
                 [words @ .., last] => format!("{} or {last}", words.join(", ")),
                 [] => "a word".into(),
             },
-            Kind::Text(_) | Kind::Secret(_) => "a text".into(),
+            Kind::Text(_) | Kind::Secret(_) | Kind::Url(_) => "a text".into(),
             Kind::Number(_) => "a number".into(),
             Kind::Texts(_) => "a table of texts, such as { name = \"text\" }".into(),
             Kind::Patterns(_) => "a list of names, * for any text".into(),
@@ -167,7 +171,7 @@ impl<C: Clone> Kind<C> {
             Kind::Ring(..) => "BYTES",
             Kind::Switch(_) | Kind::OptionalSwitch(_) => "BOOL",
             Kind::Choice(..) | Kind::OptionalChoice(..) => "WORD",
-            Kind::Text(_) | Kind::Secret(_) => "TEXT",
+            Kind::Text(_) | Kind::Secret(_) | Kind::Url(_) => "TEXT",
             Kind::Texts(_) => "TABLE",
             Kind::Patterns(_) | Kind::Probes(_) => "NAMES",
         }

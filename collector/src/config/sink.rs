@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use reqwest::Url;
 
-use super::secret::Secret;
+use super::secret::{Secret, SecretUrl};
 
 /// One receiver.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,7 +13,7 @@ pub struct Sink {
     /// Empty: named after its host.
     pub name: String,
     /// Where alerts are posted to.
-    pub url: String,
+    pub url: SecretUrl,
     /// The key that signs bodies; empty: they are not signed. Only webhooks have one.
     pub secret: Secret,
     /// A file with the secret, instead of `secret`.
@@ -30,7 +30,7 @@ impl Default for Sink {
     fn default() -> Sink {
         Sink {
             name: String::new(),
-            url: String::new(),
+            url: SecretUrl::default(),
             secret: Secret::default(),
             secret_file: None,
             timeout: Duration::from_secs(10),
@@ -43,7 +43,7 @@ impl Default for Sink {
 impl Sink {
     /// Its name, or else the host and port of its URL.
     pub fn name(&self) -> String {
-        match Url::parse(&self.url) {
+        match Url::parse(self.url.reveal()) {
             Ok(url) if self.name.is_empty() => {
                 let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
                 format!("{}{port}", url.host_str().unwrap_or_default())

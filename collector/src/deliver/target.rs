@@ -75,7 +75,7 @@ pub fn targets(config: &Config) -> Result<Vec<Target>> {
 }
 
 fn target(sink: &Sink, name: String, alertmanager: bool) -> Result<Target> {
-    let mut url = Url::parse(&sink.url).context("its url")?;
+    let mut url = Url::parse(sink.url.reveal()).context("its url")?;
     if alertmanager {
         let path = format!("{}/{}", url.path().trim_end_matches('/'), alertmanager::PATH);
         url.set_path(&path);

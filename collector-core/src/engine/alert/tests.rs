@@ -180,7 +180,7 @@ fn a_restored_alert_is_no_second_page_and_is_over_when_it_no_longer_holds() {
             "{what}: {over:?}"
         );
     }
-    let mut host = Host::new(MEMORY);
+    let mut host = Host::new(&MEMORY.replace("\"2s\"", "\"0s\""));
     let again = host.memory(95).remove(0);
     assert_eq!(host.apply(Reading::Restored(Alert { fired: 1, ..fired.clone() })), []);
     let over = host.memory(50).remove(0);

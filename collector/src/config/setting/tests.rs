@@ -21,6 +21,7 @@ fn another(kind: &Kind<Config>) -> (String, String) {
         Kind::Patterns(_) => return ("/a b/*, c".into(), r#"["/a b/*", "c"]"#.into()),
         Kind::Text(_) => ("some text", true),
         other @ (Kind::Secret(_)
+        | Kind::Url(_)
         | Kind::OptionalChoice(..)
         | Kind::Number(_)
         | Kind::OptionalDuration(..)

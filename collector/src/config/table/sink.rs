@@ -52,7 +52,7 @@ severity = \"warning\"
     keys: &[
         Key {
             name: "url",
-            kind: Kind::Text(|sink| &mut sink.url),
+            kind: Kind::Url(|sink| &mut sink.url),
             required: true,
             doc: "The http or https URL that alerts are posted to. Redirects are not followed.",
         },
@@ -89,7 +89,7 @@ url = \"http://alertmanager.example.com:9093/\"
     keys: &[
         Key {
             name: "url",
-            kind: Kind::Text(|sink| &mut sink.url),
+            kind: Kind::Url(|sink| &mut sink.url),
             required: true,
             doc: "Its http or https URL, without `api/v2/alerts`.",
         },
@@ -109,7 +109,7 @@ fn check(sinks: &[Entry<Sink>]) -> Vec<Error> {
             errors.push(Error { place: sink.place(key).clone(), key: Some(key.to_owned()), text });
         };
         let value = &sink.value;
-        match Url::parse(&value.url) {
+        match Url::parse(value.url.reveal()) {
             Ok(url) if matches!(url.scheme(), "http" | "https") => {}
             Ok(url) => error("url", format!("{:?} is not http or https", url.scheme())),
             // Not what it says: there may be a password in it.
@@ -173,7 +173,7 @@ mod tests {
     #[test]
     fn a_secret_is_not_shown() {
         let mut config = Config::default();
-        let text = "[[sink.webhook]]\nurl = \"http://a.example.com/\"\nsecret = \"hush hush\"";
+        let text = "[[sink.webhook]]\nurl = \"http://me:hush@a.example.com/\"\nsecret = \"hush hush\"";
         apply(Path::new("a.toml"), text, &mut config);
         let shown: String = TABLES.iter().map(|table| table.show(&config)).collect();
         let shown = format!("{shown}{config:?}");
@@ -181,6 +181,8 @@ mod tests {
             shown.contains("a.example.com") && shown.contains("secret = \"…\"") && !shown.contains("hush"),
             "{shown}"
         );
-        assert_eq!(config.sink.webhook[0].value.secret.reveal(), "hush hush");
+        let webhook = &config.sink.webhook[0].value;
+        assert_eq!((webhook.secret.reveal(), webhook.url.reveal()), ("hush hush", "http://me:hush@a.example.com/"));
+        assert_eq!(webhook.name(), "a.example.com");
     }
 }
