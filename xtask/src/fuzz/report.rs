@@ -146,7 +146,7 @@ mod tests {
         assert_eq!(outcome.crash, Some(wanted));
         assert!(table(std::slice::from_ref(&outcome)).contains("|    ? |"));
         assert_eq!(verdict(&[outcome]).unwrap_err().to_string(), "1 of 1 targets crashed");
-        assert!(read("", false).crash.unwrap().contains("no input"));
+        assert!(read("", false).crash.unwrap().contains("without writing an input"));
     }
 
     #[test]
