@@ -75,7 +75,7 @@ impl Queue {
             if waiting.due > now {
                 return true;
             }
-            let found = found.next().unwrap_or(Found::NotFound);
+            let found = found.next().unwrap_or(Found::Absent);
             waiting.lookups += 1;
             let pause = RETRY_DELAYS.get(waiting.lookups - 1);
             failed += u64::from(pause.is_none() && found == Found::Unreadable);
@@ -134,13 +134,13 @@ mod tests {
         let mut queue = Queue::default();
         queue.push(request(1), 0);
         let (reported, lookups, failed) =
-            run(&mut queue, |now| if now < 300 * MS { Found::NotFound } else { Found::Complete(names("a")) });
+            run(&mut queue, |now| if now < 300 * MS { Found::Absent } else { Found::Complete(names("a")) });
         assert_eq!((reported, lookups, failed), (vec![(370 * MS, names("a"))], 5, 0));
     }
 
     #[test]
     fn a_missing_name_is_counted_only_if_unreadable() {
-        for (found, expected) in [(Found::NotFound, 0), (Found::Unreadable, 1)] {
+        for (found, expected) in [(Found::Absent, 0), (Found::Unreadable, 1)] {
             let mut queue = Queue::default();
             queue.push(request(1), 0);
             assert_eq!(run(&mut queue, |_| found.clone()), (vec![], RETRY_DELAYS.len() + 1, expected));
@@ -163,7 +163,7 @@ mod tests {
     fn lookups_are_throttled_by_cpu_time() {
         let mut queue = Queue::default();
         queue.push(request(1), 0);
-        assert_eq!(queue.run_due(0, |_| vec![Found::NotFound], &mut |_, _| {}), 0);
+        assert_eq!(queue.run_due(0, |_| vec![Found::Absent], &mut |_, _| {}), 0);
         queue.throttle(1000 * MS, 1000 * MS);
         queue.push(request(2), 1001 * MS);
         assert_eq!(queue.due(), Some(21_000 * MS));

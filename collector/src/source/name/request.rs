@@ -18,7 +18,7 @@ pub(super) enum Found {
     /// Only the pod's names; the container's may follow.
     Partial(Names),
     /// No names yet.
-    NotFound,
+    Absent,
     /// Names may exist, but cannot be read.
     Unreadable,
 }

@@ -43,7 +43,7 @@ impl Lookup {
 
     /// Returns a result per request, in the same order. Each directory is read once for all requests.
     pub fn find(&mut self, requests: &[&Request]) -> Vec<Found> {
-        let mut found = vec![Found::NotFound; requests.len()];
+        let mut found = vec![Found::Absent; requests.len()];
         let identities = || requests.iter().map(|request| &request.identity).enumerate();
         let of_engines = |identity: &Identity| matches!(identity.runtime, "docker" | "podman");
         for (index, identity) in identities().filter(|(_, identity)| of_engines(identity)) {
@@ -74,7 +74,7 @@ impl Lookup {
     }
 
     fn engine(&mut self, identity: &Identity) -> Found {
-        let Some(id) = &identity.container_id else { return Found::NotFound };
+        let Some(id) = &identity.container_id else { return Found::Absent };
         let (read, system, rootless): (Read, _, _) = match identity.runtime {
             "docker" => (engine::docker, &self.docker, ROOTLESS_DOCKER),
             _ => (engine::podman, &self.podman, ROOTLESS_PODMAN),
@@ -86,7 +86,7 @@ impl Lookup {
         let directory = home.as_deref().unwrap_or(system);
         match read(directory, id) {
             Ok(Some(names)) => Found::Complete(names),
-            Ok(None) => Found::NotFound,
+            Ok(None) => Found::Absent,
             Err(error) => {
                 let directory = directory.to_owned();
                 self.warn_once(&directory, &error);

@@ -54,7 +54,7 @@ fn texts(found: Vec<Found>) -> Vec<String> {
     let text = |found| match found {
         Found::Complete(names) => words(names),
         Found::Partial(names) => format!("{} …", words(names)),
-        Found::NotFound => "-".into(),
+        Found::Absent => "-".into(),
         Found::Unreadable => "!".into(),
     };
     found.into_iter().map(text).collect()
