@@ -266,7 +266,7 @@ fn who_follows_the_events_sees_new_ones_as_they_come() {
     bench.end("nobody");
     let output = headroom("alerts").arg("--journal-dir").arg(&dir).output().unwrap();
     assert_eq!(output.status.code(), Some(1), "there is no journal any more");
-    assert!(String::from_utf8_lossy(&output.stderr).contains("`headroom run` makes it"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("`headroom run` creates the journal"));
 }
 
 #[test]
