@@ -1,5 +1,5 @@
-//! The Grafana dashboard: a panel for each family of the catalogue. Knows what a panel and a query look like, and of the
-//! metrics only what their rows say.
+//! Generates the Grafana dashboard: one panel for each family of the catalogue. Knows panels and queries; knows metrics only
+//! through their catalogue rows.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::exposition::SERIES;
 use crate::metric::METRICS;
 use crate::metric::row::{Kind, Metric, Unit, WORKLOAD};
 
-/// The rows of the dashboard: how the names of their metrics begin, and what they are called. The first that fits counts.
+/// Rows of the dashboard: prefix of metric names, and title. The first match wins.
 const ROWS: [(&str, &str); 11] = [
     ("headroom_alerts", "Alerts"),
     ("headroom_oom_", "OOM kills"),
@@ -22,8 +22,7 @@ const ROWS: [(&str, &str); 11] = [
     ("", "Headroom itself"),
 ];
 
-/// Units of which the catalogue only says that they are neither bytes nor seconds, by how the names end: Grafana's own
-/// names, of the value and of its rate.
+/// Units other than bytes and seconds, by suffix of the metric name: Grafana's unit for the value and for its rate.
 const UNITS: [(&str, &str, &str); 4] = [
     ("_ratio", "percentunit", "percentunit"),
     ("_celsius", "celsius", "celsius"),
@@ -31,12 +30,12 @@ const UNITS: [(&str, &str, &str); 4] = [
     ("_joules_total", "joule", "watt"),
 ];
 
-/// Grid of a dashboard: columns, and the size of a panel.
+/// Grafana's grid: columns, and the size of a panel.
 const COLUMNS: usize = 24;
 const WIDTH: usize = 8;
 const HEIGHT: usize = 8;
 
-/// Where a query has them, Grafana puts in what is chosen above the panels.
+/// Label matchers with dashboard variables.
 const INSTANCE: &str = "instance=~\"$instance\"";
 const CHOSEN: &str = "workload=~\"$workload\"";
 
@@ -56,7 +55,7 @@ pub fn document() -> String {
         "templating": { "list": variables() },
         "panels": panels(),
     });
-    // The alternate form is pretty.
+    // `#` pretty-prints.
     format!("{dashboard:#}\n")
 }
 
@@ -140,13 +139,13 @@ fn panel(metric: &Metric, id: usize, place: Value) -> Value {
     })
 }
 
-/// What a panel of this metric asks Prometheus for, and how it calls each answer.
+/// The queries of a metric's panel, each with its legend.
 fn queries(metric: &Metric) -> Vec<(String, String)> {
     let (name, workload) = (metric.name, metric.labels.starts_with(&WORKLOAD));
     let chosen = if workload { format!("{INSTANCE},{CHOSEN}") } else { INSTANCE.to_owned() };
     let legend: Vec<String> = legend(metric).map(|label| format!("{{{{{label}}}}}")).collect();
     let legend = legend.join(" ");
-    // All of a thousand workloads in one panel show nothing.
+    // A panel with a thousand workloads is unreadable.
     let largest = |query: String| if workload { format!("topk($top, {query})") } else { query };
     match metric.kind {
         Kind::Counter => vec![(largest(format!("rate({name}{{{chosen}}}[$__rate_interval])")), legend)],
@@ -164,11 +163,11 @@ fn queries(metric: &Metric) -> Vec<(String, String)> {
     }
 }
 
-/// The labels that tell the lines of a panel apart.
+/// The labels in a panel's legend.
 fn legend(metric: &Metric) -> impl Iterator<Item = &'static str> {
-    // A workload's name holds its namespace, pod and container; a GPU's index is shorter than its UUID.
-    let told = |label: &&str| !["namespace", "pod", "container", "uuid"].contains(label);
-    std::iter::once("instance").chain(metric.labels.iter().copied().filter(told))
+    // A workload's name includes namespace, pod and container; a GPU's index is shorter than its UUID.
+    let shown = |label: &&str| !["namespace", "pod", "container", "uuid"].contains(label);
+    std::iter::once("instance").chain(metric.labels.iter().copied().filter(shown))
 }
 
 /// `headroom_host_memory_used_ratio` → `host memory used ratio`.
@@ -176,7 +175,7 @@ fn title(metric: &Metric) -> String {
     let name = metric.name.strip_prefix("headroom_").unwrap_or(metric.name);
     let name = name.strip_suffix("_total").unwrap_or(name).replace('_', " ");
     match metric.kind {
-        Kind::Counter => format!("{name}, a second"),
+        Kind::Counter => format!("{name} per second"),
         Kind::Gauge | Kind::Histogram | Kind::Info => name,
     }
 }
@@ -186,7 +185,7 @@ fn unit(metric: &Metric) -> &'static str {
     match metric.unit {
         Some(Unit::Bytes) if rate => "Bps",
         Some(Unit::Bytes) => "bytes",
-        // Seconds a second are a share of the time.
+        // Seconds per second are a share of time.
         Some(Unit::Seconds) if rate => "percentunit",
         Some(Unit::Seconds) => "s",
         None => match UNITS.iter().find(|(suffix, ..)| metric.name.ends_with(suffix)) {
@@ -204,7 +203,7 @@ fn unit(metric: &Metric) -> &'static str {
     }
 }
 
-/// Whether it is never below zero, so that its axis may begin there.
+/// Whether the value is never negative, so the axis starts at zero.
 fn unsigned(metric: &Metric) -> bool {
     !metric.name.ends_with("_celsius")
 }
@@ -218,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn each_family_has_one_panel_and_no_two_lie_on_each_other() {
+    fn each_family_has_one_panel_and_panels_do_not_overlap() {
         let panels = panels();
         let shown: Vec<&Value> = panels.iter().filter(|panel| panel["type"] != "row").collect();
         assert_eq!(shown.len(), METRICS.len() + 1);
@@ -229,13 +228,13 @@ mod tests {
             let [x, y, w, h] = ["x", "y", "w", "h"].map(|key| panel["gridPos"][key].as_u64().unwrap());
             assert!(x + w <= COLUMNS as u64);
             for cell in (x..x + w).flat_map(|x| (y..y + h).map(move |y| (x, y))) {
-                assert!(cells.insert(cell), "{} lies on another", panel["title"]);
+                assert!(cells.insert(cell), "{} overlaps another panel", panel["title"]);
             }
         }
     }
 
     #[test]
-    fn a_query_is_made_for_its_kind() {
+    fn queries_fit_the_kind_of_metric() {
         let query = |name| queries(of(name)).swap_remove(0);
         let (expr, legend) = query("headroom_workload_page_faults_total");
         let wanted = "topk($top, rate(headroom_workload_page_faults_total\
@@ -254,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn units_are_those_of_the_value_or_of_its_rate() {
+    fn units_fit_the_value_or_its_rate() {
         for (name, wanted) in [
             ("headroom_host_memory_used_ratio", "percentunit"),
             ("headroom_gpu_energy_joules_total", "watt"),

@@ -1,4 +1,4 @@
-//! The generated pages of documentation: each says what the code declares, and a test compares it with the file.
+//! Generates documentation and deployment files from the declarations in the code. A test compares each with its file.
 
 use std::fmt::Write as _;
 
@@ -13,10 +13,9 @@ use crate::config::setting::SETTINGS;
 use crate::exposition::SERIES;
 use crate::metric::METRICS;
 
-/// A page: its path in the repository, and what must stand there.
+/// A page: its path in the repository, and the function that generates its text.
 pub type Page = (&'static str, fn() -> String);
 
-/// All of them.
 pub const PAGES: &[Page] = &[
     ("deploy/grafana/headroom.json", crate::dashboard::document),
     ("deploy/headroom.toml", example),
@@ -50,19 +49,19 @@ fn config() -> String {
     let mut page = format!(
         "{GENERATED}# Configuration
 
-Headroom runs without any configuration. What is set comes from four layers, each over the one before:
+Headroom runs without any configuration. Settings come from four layers; each overrides the one before:
 
 1. the defaults below;
 2. one TOML file: `--config FILE`, else the file that `{FILE_VARIABLE}` names, else `{DEFAULT_FILE}` if it exists;
 3. environment variables: `HEADROOM_`, then the key in capitals with `_` for every dot. Lists are separated by commas;
-   the empty text is an empty list, or no path;
+   an empty value is an empty list, or no path;
 4. flags.
 
-Keys and `HEADROOM_*` variables that do not exist, and values that cannot be, are refused before anything is attached
-or bound: the message names file, line, column and key of everything that is wrong, and the exit code is 3 (2 for a
-flag). `headroom check-config` does no more than that check, and prints every value with its origin.
+Unknown keys, unknown `HEADROOM_*` variables and invalid values are errors. The agent reports them before it attaches or
+binds anything: the message names file, line, column and key of every mistake, and the exit code is 3 (2 for a flag).
+`headroom check-config` only does this check, and prints every value with its origin.
 
-Durations are numbers with a unit: `\"100ms\"`, `\"1s\"`, `\"1m 30s\"`. A file, for example:
+Durations are numbers with a unit: `\"100ms\"`, `\"1s\"`, `\"1m 30s\"`. An example:
 
 ```toml
 {EXAMPLE}```
@@ -84,11 +83,8 @@ Durations are numbers with a unit: `\"100ms\"`, `\"1s\"`, `\"1m 30s\"`. A file, 
     }
     for table in TABLES {
         line(&mut page, format_args!("\n## `[[{}]]`\n\n{}\n", table.name(), table.doc()));
-        line(&mut page, format_args!("There can be any number of them, in the file alone. For example:\n"));
-        line(
-            &mut page,
-            format_args!("```toml\n{}```\n\n| key | value | what it does |\n|---|---|---|", table.example()),
-        );
+        line(&mut page, format_args!("Any number of these tables is allowed, only in the file. An example:\n"));
+        line(&mut page, format_args!("```toml\n{}```\n\n| key | value | meaning |\n|---|---|---|", table.example()));
         for Column { name, wanted, default, required, doc } in table.columns() {
             let default = match default {
                 Some(default) => format!("; default: `{default}`"),
@@ -101,17 +97,17 @@ Durations are numbers with a unit: `\"100ms\"`, `\"1s\"`, `\"1m 30s\"`. A file, 
     page
 }
 
-/// The rules that come with the agent, for Prometheus.
+/// The built-in rules, for Prometheus.
 fn rules() -> String {
-    // The pack is good: a test says so.
+    // A test checks that the built-in rules are valid.
     crate::rule::export::export(&crate::rule::Rules::new(&[]).unwrap_or_default())
 }
 
-/// The configuration that comes with the package: every key, none of them set.
+/// The packaged configuration file: every key, all commented out.
 fn example() -> String {
     let mut page = String::from(
-        "# Headroom's configuration: every key, with its default. Take away the `#` before what is to be set.\n\
-         # `headroom check-config` says whether the file is right, and what holds.\n",
+        "# Headroom's configuration: every key with its default. Remove the `#` in front of a key to set it.\n\
+         # `headroom check-config` checks this file and prints the effective settings.\n",
     );
     let mut current = None;
     for setting in SETTINGS {
@@ -138,7 +134,7 @@ fn example() -> String {
     page
 }
 
-/// A text in lines of at most this many bytes, where its words allow.
+/// Breaks a text into lines of at most `width` bytes, unless a word is longer.
 fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
@@ -157,23 +153,23 @@ fn signals() -> String {
     let mut page = format!(
         "{GENERATED}# Signals
 
-Every kind of kernel fact that Headroom can see: the probes that see it, in the order in which they are attached, and
-what of it crosses to user space. `kernel.disable` takes the names of signals and of programs. A probe with an
-alternative is replaced by it where this kernel refuses it; `headroom doctor` says which probes are attached, and why
-the others are not.
+A signal is one kind of kernel event that Headroom observes. Each section lists its probes in the order in which they are
+attached, and the data that they send to user space. `kernel.disable` takes names of signals and of programs. If the
+kernel rejects a probe, an alternative (column \"instead of\") replaces it. `headroom doctor` shows which probes are attached,
+and why the others are not.
 "
     );
     for signal in SIGNALS {
         line(&mut page, format_args!("\n## {}\n\n{}\n", signal.name, signal.summary));
-        page += "| program | hook | gives | instead of |\n|---|---|---|---|\n";
+        page += "| program | hook | provides | instead of |\n|---|---|---|---|\n";
         for probe in signal.probes {
             let instead_of = probe.instead_of.map_or(String::new(), |program| format!("`{program}`"));
             let row = format!("| `{}` | {} | {} | {instead_of} |", probe.program, hook(probe.hook), probe.gives);
             line(&mut page, format_args!("{row}"));
         }
         if !signal.counters.is_empty() {
-            page += "\nCounted in the kernel, and read once a tick:\n\n";
-            page += "| map | a row for each | 64-bit words a row |\n|---|---|---|\n";
+            page += "\nCounted in the kernel, read once per tick:\n\n";
+            page += "| map | one row per | 64-bit words per row |\n|---|---|---|\n";
         }
         for counters in signal.counters {
             let key = match counters.key {
@@ -187,7 +183,10 @@ the others are not.
             let (ring, size) = (ring(record.ring), record.size);
             line(
                 &mut page,
-                format_args!("\nSent one by one: `{:?}`, at least {size} bytes, through {ring}.", record.kind),
+                format_args!(
+                    "\nSent as one record per event: `{:?}`, at least {size} bytes, through {ring}.",
+                    record.kind
+                ),
             );
         }
     }
@@ -211,8 +210,8 @@ fn hook(hook: Hook) -> String {
 
 fn ring(ring: Ring) -> &'static str {
     match ring {
-        Ring::Critical => "the critical ring (`kernel.critical_ring`), whose reader is woken for each",
-        Ring::Bulk => "the bulk ring (`kernel.bulk_ring`), whose reader is woken once enough has gathered",
+        Ring::Critical => "the critical ring (`kernel.critical_ring`), which wakes the agent for every record",
+        Ring::Bulk => "the bulk ring (`kernel.bulk_ring`), which wakes the agent for a batch of records",
     }
 }
 
@@ -229,13 +228,13 @@ mod tests {
     use std::path::Path;
 
     #[test]
-    fn the_example_is_a_good_file() {
+    fn the_example_is_a_valid_file() {
         let (set, errors) = apply(Path::new("example.toml"), EXAMPLE, &mut Config::default());
         assert_eq!((set.len(), errors), (5, Vec::new()));
     }
 
     #[test]
-    fn so_are_those_of_tables() {
+    fn the_examples_of_tables_are_valid_files() {
         for table in TABLES {
             let mut config = Config::default();
             let (_, errors) = apply(Path::new("example.toml"), table.example(), &mut config);
@@ -245,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn the_packaged_file_sets_nothing_and_each_of_its_keys_may_be_set() {
+    fn the_packaged_file_sets_nothing_and_all_its_keys_are_valid() {
         let none = apply(Path::new("headroom.toml"), &example(), &mut Config::default());
         assert_eq!((none.0.len(), none.1), (0, Vec::new()));
         let settings = example().split("# [[").next().map(str::to_owned).unwrap();

@@ -1,31 +1,23 @@
-//! [`Exit`]: how the process ends, for whoever starts it; and [`Failure`], an error that knows its exit code.
+//! [`Exit`]: the exit codes. [`Failure`]: an error with its exit code and a hint.
 
 use std::fmt;
 
-/// The exit codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// See [`Exit::meaning`], as for all of them.
     Success = 0,
-    /// Anything that has no code of its own.
     Failure = 1,
-    /// What clap refuses.
+    /// Returned by clap.
     Usage = 2,
-    /// What [`crate::config`] refuses.
     Config = 3,
-    /// A capability is missing.
     Privilege = 4,
-    /// The lock is held.
     Running = 5,
-    /// The listener could not be bound.
     Address = 6,
-    /// Too few probes are attached.
     Probes = 7,
 }
 
 impl Exit {
-    /// All of them, in order.
+    /// In order of their codes.
     pub const ALL: [Exit; 8] = [
         Exit::Success,
         Exit::Failure,
@@ -37,49 +29,44 @@ impl Exit {
         Exit::Probes,
     ];
 
-    /// The number.
     pub const fn code(self) -> u8 {
         self as u8
     }
 
-    /// What it tells the caller, in a line for the documentation.
+    /// One line for help texts and the manual page.
     pub const fn meaning(self) -> &'static str {
         match self {
-            Exit::Success => "all went well; for run: it was asked to stop, and has detached everything",
-            Exit::Failure => "something failed that has no code of its own; the message says what",
-            Exit::Usage => "the arguments are wrong",
-            Exit::Config => "the configuration is wrong; nothing was attached or bound",
-            Exit::Privilege => "privileges are missing; the message names them",
-            Exit::Running => "another instance is running",
-            Exit::Address => "the address to listen on is taken, or not this host's",
-            Exit::Probes => "too few probes could be attached to be of use; `headroom doctor` says why",
+            Exit::Success => "success; for run: stopped by SIGTERM or Ctrl-C, with everything detached",
+            Exit::Failure => "any other error; the message explains it",
+            Exit::Usage => "wrong command line arguments",
+            Exit::Config => "wrong configuration; nothing was attached or bound",
+            Exit::Privilege => "missing privileges; the message names them",
+            Exit::Running => "another instance runs already and holds the lock",
+            Exit::Address => "cannot listen on the address: in use, or not an address of this host",
+            Exit::Probes => "too few probes could be attached; `headroom doctor` shows why",
         }
     }
 }
 
-/// The codes and their meanings, a line each, for a help text.
+/// One line for each code with its meaning, for help texts.
 pub fn table() -> String {
     Exit::ALL.iter().map(|exit| format!("  {}  {}\n", exit.code(), exit.meaning())).collect()
 }
 
-/// Why a verb did not do what it was asked to, and how the process ends for it.
+/// Why a verb failed, and the exit code.
 #[derive(Debug)]
 pub struct Failure {
-    /// The exit code.
     pub exit: Exit,
-    /// What went wrong, with its causes.
     pub error: anyhow::Error,
-    /// What the reader can do about it.
+    /// What the operator can do about it.
     pub hint: Option<String>,
 }
 
 impl Failure {
-    /// A failure with this exit code.
     pub fn new(exit: Exit, error: impl Into<anyhow::Error>) -> Failure {
         Failure { exit, error: error.into(), hint: None }
     }
 
-    /// The same, with something that the reader can do about it.
     pub fn hint(self, hint: impl Into<String>) -> Failure {
         Failure { hint: Some(hint.into()), ..self }
     }
@@ -92,7 +79,7 @@ impl From<anyhow::Error> for Failure {
 }
 
 impl fmt::Display for Failure {
-    /// The error, its causes and the hint, a line each.
+    /// One line each for the error, its causes and the hint.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "headroom: error: {}", self.error)?;
         for cause in self.error.chain().skip(1) {

@@ -1,7 +1,7 @@
-//! Headroom's collector: all IO in user space. What decides is in [`collector_core`].
+//! Headroom's collector: all IO in user space. The logic is in [`collector_core`].
 //!
-//! Data flows one way: a [`source`] produces samples, the core's engine folds them into the view, and whoever shows something
-//! reads the view. [`agent`] wires these together.
+//! Data flows one way: a [`source`] produces samples, the core's engine folds them into the view, and metrics, API and alerts
+//! read the view. [`agent`] connects these.
 
 pub mod agent;
 pub mod cli;

@@ -1,4 +1,4 @@
-//! Arguments → verb → exit code.
+//! The binary `headroom`; see `cli`.
 
 fn main() -> std::process::ExitCode {
     collector::cli::main()

@@ -1,5 +1,4 @@
-//! The thread that serves HTTP, with a runtime of its own: sockets, TLS, rendering and compression never run where rings
-//! are drained.
+//! The HTTP thread with its own runtime: sockets, TLS, rendering and compression never run on the thread that drains the rings.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -13,16 +12,15 @@ use tokio::sync::oneshot;
 use crate::http::access::Access;
 use crate::http::{Exposition, Limits, Listener, POOL, serve};
 
-/// The thread, as the fold loop sees it. Dropped, it ends after its grace.
+/// Handle of the thread. After a drop, the thread ends within its grace period.
 pub struct Endpoint {
     stop: oneshot::Sender<()>,
-    /// None once it has ended.
+    /// None after the thread has ended.
     ended: Option<oneshot::Receiver<Result<()>>>,
     thread: JoinHandle<()>,
 }
 
 impl Endpoint {
-    /// Starts to answer.
     pub fn start(
         listener: Listener,
         access: Arc<Access>,
@@ -37,7 +35,7 @@ impl Endpoint {
         let run = move || {
             let stopped = async { drop(stopped.await) };
             let served = runtime.block_on(serve(listener, access, exposition, Limits::default(), shed, stopped));
-            // Neither a password that is being checked nor a disk that hangs is waited for.
+            // Do not wait for a password check or a hung disk.
             runtime.shutdown_background();
             let _ = end.send(served.context("the HTTP endpoint"));
         };
@@ -45,15 +43,15 @@ impl Endpoint {
         Ok(Endpoint { stop, ended: Some(ended), thread })
     }
 
-    /// Waits for an end that nobody asked for, and says why it came.
+    /// Resolves when the thread ends unexpectedly, with the reason.
     pub async fn failed(&mut self) -> anyhow::Error {
         let Some(ended) = &mut self.ended else { return pending().await };
         let how = ended.await;
         self.ended = None;
-        verdict(how).err().unwrap_or_else(|| anyhow!("the HTTP endpoint ended by itself"))
+        verdict(how).err().unwrap_or_else(|| anyhow!("the HTTP endpoint ended unexpectedly"))
     }
 
-    /// Tells it to stop, and gives what resolves when it has.
+    /// Stops the thread. The future resolves when it has ended.
     pub fn stop(self) -> impl Future<Output = Result<()>> {
         let Endpoint { stop, ended, thread } = self;
         drop(stop);
@@ -62,7 +60,7 @@ impl Endpoint {
                 Some(ended) => verdict(ended.await),
                 None => Ok(()),
             };
-            // There is nothing left for it to do.
+            // The thread has finished its work, so this returns at once.
             let _ = thread.join();
             how
         }
@@ -70,7 +68,7 @@ impl Endpoint {
 }
 
 fn verdict(ended: Result<Result<()>, oneshot::error::RecvError>) -> Result<()> {
-    ended.unwrap_or_else(|_| Err(anyhow!("the thread that serves HTTP panicked")))
+    ended.unwrap_or_else(|_| Err(anyhow!("the HTTP thread panicked")))
 }
 
 #[cfg(test)]
@@ -78,7 +76,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_panic_is_told_once_and_stopping_then_waits_for_nothing() {
+    async fn a_panic_is_reported_once_and_stop_then_returns_at_once() {
         let (stop, _stopped) = oneshot::channel();
         let (end, ended) = oneshot::channel();
         let thread = thread::spawn(move || {

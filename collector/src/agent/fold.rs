@@ -1,5 +1,5 @@
-//! The engine, and all that takes what goes in and what comes out: the recording, the log, the outbox, the snapshots.
-//! Belongs to the fold loop alone; nothing in it waits, but for the disk of a recording while one is made.
+//! The engine with its outputs: recording, log, outbox, snapshots. Owned by the fold loop; it never waits, except for the disk
+//! of a recording.
 
 use super::snapshot::{Ask, Publisher};
 use crate::clock;
@@ -10,7 +10,6 @@ use crate::sample::{Reading, Sample};
 use crate::sink::log;
 use crate::sink::record::Recorder;
 
-/// Takes every sample of the agent.
 pub struct Fold {
     engine: Engine,
     recorder: Option<Recorder>,
@@ -23,7 +22,7 @@ impl Fold {
         Fold { engine, recorder, outbox, publisher }
     }
 
-    /// Records a sample, folds it, and publishes what comes of it.
+    /// Records a sample, folds it, and publishes its outcomes.
     pub fn apply(&mut self, sample: Sample) {
         if let Some(recorder) = &mut self.recorder {
             recorder.write(&sample);
@@ -36,36 +35,36 @@ impl Fold {
         }
     }
 
-    /// Writes the recording out. What it lost is a sample like any other: recorded, folded, and what comes of it published.
+    /// Flushes the recording. Lost samples are reported as a sample, which is recorded, folded and published like any other.
     fn flush(&mut self, time: u64) {
         if let Some(lost) = self.recorder.as_mut().and_then(Recorder::flush) {
             self.apply(Sample { time, reading: Reading::Lost(lost) });
         }
     }
 
-    /// One round of readings, a [`Reading::Tick`] at its end.
+    /// One round of readings; the last is a [`Reading::Tick`].
     pub fn round(&mut self, read: impl FnOnce(&mut dyn FnMut(Sample))) {
-        // From here on the state is changed in place again, unless somebody still renders the old one.
+        // The state can change in place again, unless a client still renders the old snapshot.
         self.publisher.release();
         read(&mut |sample| self.apply(sample));
     }
 
-    /// Gives whoever asks the snapshot of this tick.
+    /// Answers a request with the snapshot of this tick.
     pub fn answer(&mut self, ask: Ask) {
         self.publisher.answer(ask, self.engine.view());
     }
 
-    /// Writes the recording out to its end, and publishes what was held back until then.
+    /// Completes the recording, and publishes the outcomes that the engine held back.
     pub fn finish(&mut self) {
         let time = clock::unix_ns();
-        // The last tick may have left a loss in the buffer; so may this.
+        // The last tick may have lost samples; so may this flush.
         self.flush(time);
         self.recorder.as_mut().and_then(Recorder::flush);
         let outcomes = self.engine.finish();
         self.publish(time, outcomes);
     }
 
-    /// Waits a bounded time until the outcomes are written and delivered.
+    /// Waits a bounded time until outcomes are written and delivered.
     pub fn close(self) {
         self.outbox.close();
     }
@@ -100,7 +99,7 @@ mod tests {
 
     const SECOND: u64 = 1_000_000_000;
 
-    /// What stands in the pipe.
+    /// The contents of the pipe.
     fn drain(pipe: &mut PipeReader) -> Vec<u8> {
         let mut text = Vec::new();
         // Until it would block.
@@ -109,8 +108,8 @@ mod tests {
     }
 
     #[test]
-    fn what_the_recorder_lost_is_told_and_recorded_and_a_replay_tells_the_same() {
-        // A disk that can be full, and have room again.
+    fn lost_samples_are_reported_and_recorded_and_a_replay_gives_the_same_alerts() {
+        // A pipe stands for a disk that is full at times.
         let (mut disk, writer) = std::io::pipe().unwrap();
         fcntl_setfl(&writer, OFlags::NONBLOCK).unwrap();
         fcntl_setfl(&disk, OFlags::NONBLOCK).unwrap();
@@ -146,7 +145,7 @@ mod tests {
         let samples: Vec<Sample> = recording::samples(&recorded[..]).collect::<Result<_, _>>().unwrap();
         let lost = |time| Sample { time, reading: Reading::Lost(Lost { stage: Stage::Record, count: 1 }) };
         assert_eq!(samples[1], lost(2 * SECOND));
-        assert_eq!(samples.last(), Some(&lost(400 * SECOND)), "what was lost at the very end is recorded, too");
+        assert_eq!(samples.last(), Some(&lost(400 * SECOND)), "a loss at the very end is recorded, too");
         let mut engine = Engine::with(rules);
         let outcomes = samples.iter().flat_map(|sample| engine.apply(sample));
         let alerts = outcomes.filter_map(|outcome| match outcome {
@@ -155,9 +154,9 @@ mod tests {
         });
         let replayed: Vec<Alert> = alerts.collect();
         let stored = Reader::open(&dir).unwrap().alerts(100).unwrap();
-        let told: Vec<Alert> = stored.into_iter().map(|stored| stored.alert).collect();
-        assert!(told.len() >= 2 && told[0].labels["stage"] == "record", "{told:?}");
-        assert_eq!(told, replayed);
+        let written: Vec<Alert> = stored.into_iter().map(|stored| stored.alert).collect();
+        assert!(written.len() >= 2 && written[0].labels["stage"] == "record", "{written:?}");
+        assert_eq!(written, replayed);
         std::fs::remove_dir_all(dir).unwrap();
     }
 }

@@ -1,9 +1,9 @@
-//! `headroom run`: start → run → stop. What the agent consists of is started here; a source, the outbox and the journal
-//! start the threads that they own themselves, and say so; `http` spawns tasks on the runtime that it is given.
+//! `headroom run`: start → run → stop. This module starts all parts of the agent. Sources, the outbox and the journal start
+//! their own threads; `http` spawns tasks on the runtime that it is given.
 //!
-//! | thread | does |
+//! | thread | task |
 //! |---|---|
-//! | main | waits for the rings, reads the sources once a tick, folds every sample: it alone owns the engine |
+//! | main | waits for the rings, reads the sources every tick, folds every sample; sole owner of the engine |
 //! | `serve` | HTTP, from snapshots (`snapshot`); its pool renders and compresses |
 //! | `deliver`, `journal` | see `deliver` and `sink::journal` |
 //! | those of the sources | see `source` |
@@ -23,11 +23,11 @@ use crate::exit::Failure;
 
 pub use start::{Options, access, trim};
 
-/// Runs the agent until it is told to stop.
+/// Runs the agent until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// With an exit code of its own for each of: privileges that are missing, another instance running, an address that
-/// cannot be bound, too few probes attached.
+/// With its own exit code for each of: missing privileges, another running instance, an address that cannot be bound, too few
+/// attached probes.
 pub fn run(effective: &Effective, options: &Options) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
     let mut agent = {

@@ -1,5 +1,5 @@
-//! The fold loop: waits for whatever has something to say, and folds it, the most urgent first. Reads, folds and answers
-//! asks for snapshots; nothing here waits for a client, nor for a disk but that of a recording.
+//! The fold loop: waits for inputs and folds them, the most urgent first. Reads, folds and answers snapshot requests; it never
+//! waits for a client, nor for a disk other than that of a recording.
 
 use std::os::fd::OwnedFd;
 
@@ -12,7 +12,7 @@ use crate::clock;
 use crate::pressure;
 use crate::sample::{Reading, Sample};
 
-/// Until the agent is told to stop, or cannot go on.
+/// Runs until a signal stops the agent, or an error.
 pub async fn run(agent: &mut Agent) -> Result<()> {
     let Agent {
         fold,
@@ -31,7 +31,7 @@ pub async fn run(agent: &mut Agent) -> Result<()> {
         ..
     } = agent;
     let mut tick = interval(*tick);
-    // After a pause (a stopped process, a suspended host) one late round, not all that were missed.
+    // After a pause (stopped process, suspended host) do one late round, not all missed ones.
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
@@ -42,7 +42,7 @@ pub async fn run(agent: &mut Agent) -> Result<()> {
                 let more = round.drain_critical(&mut |sample| fold.apply(sample));
                 ready.context("wait for the critical ring")?.retain_ready_if(more);
             }
-            // Without a trigger nobody sends, and this is passed over.
+            // Without triggers the channel is closed, and select disables this branch.
             Some(stall) = stalls.recv() => {
                 let reading = Reading::Pressure(pressure::Reading::Stall(stall));
                 fold.apply(Sample { time: clock::unix_ns(), reading });
@@ -69,7 +69,7 @@ pub async fn run(agent: &mut Agent) -> Result<()> {
     }
 }
 
-/// Keeps a ring's readiness while more is waiting.
+/// Keeps a ring's readiness while it holds more records.
 trait Retain {
     fn retain_ready_if(self, more: bool);
 }

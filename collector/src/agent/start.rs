@@ -1,5 +1,5 @@
-//! The start, in the order that privileges, the kernel and an operator ask for; in the end everything runs but the fold
-//! loop. Says what is wrong with an exit code of its own.
+//! Starts everything but the fold loop: checks the configuration first, then privileges, the lock and the address, and attaches
+//! before it drops capabilities. Each kind of failure has its own exit code.
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
@@ -39,21 +39,21 @@ use crate::source::kernel::{Kernel, load};
 use crate::source::root::Root;
 use crate::stage::Stage;
 
-/// What `headroom run` is given beside its configuration.
+/// Options of `headroom run` besides the configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Write every sample to this file, a JSON line each.
+    /// Write every sample to this file, as JSON lines.
     pub record: Option<PathBuf>,
 }
 
-/// The agent, started: all that its fold loop waits for, and all that it fills.
+/// The started agent: inputs and outputs of the fold loop.
 pub struct Agent {
     pub fold: Fold,
     pub round: Round,
     pub health: DeliveryHealth,
     pub asks: mpsc::Receiver<Ask>,
     pub stalls: mpsc::Receiver<Stall>,
-    /// Alerts that fired before the start, from a journal that was late with them.
+    /// Alerts that fired before the start, sent when a slow journal has been read.
     pub restored: mpsc::Receiver<Vec<Alert>>,
     pub critical: AsyncFd<OwnedFd>,
     pub bulk: AsyncFd<OwnedFd>,
@@ -62,11 +62,11 @@ pub struct Agent {
     pub manager: Manager,
     pub endpoint: Endpoint,
     pub tick: Duration,
-    /// Held until the end: one instance at a time.
+    /// Held until the end, so that only one instance runs.
     pub lock: File,
 }
 
-/// Starts it. Called in the runtime that the fold loop will run in.
+/// Must be called within the runtime of the fold loop.
 pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure> {
     let config = &effective.config;
     let targets = target::targets(config).map_err(|error| Failure::new(Exit::Config, error))?;
@@ -77,15 +77,15 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
     let lock = privilege::lock(&config.lock)?;
     let listener = Listener::bind(config.listen).map_err(|error| address(config, error))?;
     let recorder = options.record.as_deref().map(Recorder::create).transpose()?;
-    // Lowering it needs a capability that is dropped further down.
+    // Lowering the score needs a capability that is dropped below.
     privilege::protect(config.oom_score_adj);
     let kernel = Kernel::open(config)?;
     report(&kernel)?;
-    // Arming them may take a capability, too.
+    // Arming may need a capability, too.
     let triggers = arm(config);
     privilege::drop_unneeded(config.transfer.enabled)?;
     trim();
-    // The threads that are started from here on inherit the capabilities that are left.
+    // Threads started from here on inherit the reduced capabilities.
     let host = Host::of(config, access.scheme(), listener.address());
     let (outbox, mut restored) = Outbox::start(&config.journal, &host, targets)?;
     let terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
@@ -97,7 +97,7 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
     let (publisher, asks, snapshots) = snapshot::channel(tick_ns, config.metrics.max_series, left_out.clone());
     let url = format!("{}://{}/metrics", access.scheme(), listener.address());
     let endpoint = Endpoint::start(listener, access, Arc::new(snapshots), shed.clone())?;
-    tracing::info!("metrics at {url}");
+    tracing::info!("serving metrics at {url}");
 
     let losses = [(Stage::Http, shed), (Stage::Series, left_out)].into_iter().chain(outbox.losses()).collect();
     let health = outbox.health.clone();
@@ -105,7 +105,7 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
     let mut fold = Fold::new(engine, recorder, outbox, publisher);
     round.begin(&mut |sample| fold.apply(sample));
     let mut apply = |reading| fold.apply(Sample { time: clock::unix_ns(), reading });
-    // What the journal says later, the fold loop takes.
+    // If the journal is slow, the fold loop receives them later.
     if let Ok(alerts) = restored.try_recv() {
         alerts.into_iter().for_each(|alert| apply(Reading::Restored(alert)));
     }
@@ -133,19 +133,19 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
     })
 }
 
-/// The terms on which the endpoint answers.
+/// Access control of the endpoint.
 ///
 /// # Errors
-/// All that is wrong with the file that says so, and with what it names.
+/// All mistakes in the web configuration file and in the files that it names.
 pub fn access(config: &Config) -> Result<Arc<Access>, Failure> {
     Access::open(config.web_config.as_deref()).map_err(|errors| Failure::new(Exit::Config, errors))
 }
 
-/// Gives the kernel back what only the start needed: its BTF, parsed, is tens of megabytes, and the C library keeps what
-/// is freed. Other C libraries have no such call.
+/// Returns free heap memory to the kernel: the parsed BTF takes tens of megabytes at the start, and glibc keeps freed memory.
+/// Other C libraries have no such call.
 pub fn trim() {
     #[cfg(target_env = "gnu")]
-    // SAFETY: the call touches only memory that is free.
+    // SAFETY: the call touches only free memory.
     unsafe {
         libc::malloc_trim(0);
     }
@@ -153,10 +153,10 @@ pub fn trim() {
 
 fn address(config: &Config, error: BindError) -> Failure {
     let failure = Failure::new(Exit::Address, error);
-    failure.hint(format!("set `listen`, HEADROOM_LISTEN or --listen to another address than {}", config.listen))
+    failure.hint(format!("set listen, HEADROOM_LISTEN or --listen to an address other than {}", config.listen))
 }
 
-/// Says which probes see, and gives up if too few do.
+/// Logs the state of each probe; fails if too few are attached.
 fn report(kernel: &Kernel) -> Result<(), Failure> {
     for probe in &kernel.probes {
         let reason = probe.reason.as_deref().unwrap_or_default();
@@ -171,40 +171,40 @@ fn report(kernel: &Kernel) -> Result<(), Failure> {
         let first = first.and_then(|probe| probe.reason.clone()).unwrap_or_default();
         let error = anyhow::anyhow!("{first}")
             .context(format!("only {attached} of {} probes could be attached", kernel.probes.len()));
-        return Err(Failure::new(Exit::Probes, error).hint("`headroom doctor` lists each with its reason"));
+        return Err(Failure::new(Exit::Probes, error).hint("run `headroom doctor` to see each probe with its reason"));
     }
     tracing::info!("{attached} probes attached");
     Ok(())
 }
 
-/// Has the kernel watch over pressure. One that it refuses costs no more than itself.
+/// Arms the PSI triggers. A trigger that the kernel rejects is left out.
 fn arm(config: &Config) -> Vec<Armed> {
     let proc = Root::new(&config.rootfs).at("/proc");
     let armed = trigger::configured(&config.pressure).map(|trigger| trigger::arm(&proc, trigger));
-    let told = armed.inspect(|armed| {
+    let armed = armed.inspect(|armed| {
         if let Err(refused) = armed {
             let Trigger { resource, kind, .. } = refused.trigger;
             let (resource, kind) = (resource.label(), kind.label());
             tracing::warn!(resource, kind, reason = refused.reason, "PSI trigger could not be armed");
         }
     });
-    told.filter_map(Result::ok).collect()
+    armed.filter_map(Result::ok).collect()
 }
 
-/// Passes on what each trigger has to tell, as soon as it fires.
+/// Sends a stall as soon as a trigger fires.
 fn watch(triggers: Vec<Armed>) -> Result<mpsc::Receiver<Stall>> {
-    // The kernel lets each fire once a window: a loop that is that late learns of it all the same.
+    // Each trigger fires at most once per window, so one slot each is enough.
     let (sender, stalls) = mpsc::channel(triggers.len().max(1));
     for armed in triggers {
         let sender = sender.clone();
-        // SAFETY: the trigger owns its descriptor, and lends it to nobody.
+        // SAFETY: the trigger owns its descriptor and does not share it.
         let armed = unsafe { AsyncFd::register_with_interest(armed, Interest::PRIORITY) };
         let armed = armed.map_err(std::io::Error::from).context("watch a pressure trigger")?;
         tokio::spawn(async move {
             while let Ok(mut fired) = armed.ready(Interest::PRIORITY).await {
-                let told = fired.ready().is_priority();
+                let is_stall = fired.ready().is_priority();
                 fired.clear_ready();
-                if told && sender.send(armed.get_ref().stall()).await.is_err() {
+                if is_stall && sender.send(armed.get_ref().stall()).await.is_err() {
                     break;
                 }
             }
@@ -215,7 +215,7 @@ fn watch(triggers: Vec<Armed>) -> Result<mpsc::Receiver<Stall>> {
 
 fn readable(ring: &Ring) -> Result<AsyncFd<OwnedFd>> {
     let fd = ring.as_fd().try_clone_to_owned().context("watch a ring")?;
-    // SAFETY: the descriptor is owned by what is registered, and closed only with it.
+    // SAFETY: the registered value owns the descriptor, which is closed only with it.
     let watched = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) };
     watched.map_err(std::io::Error::from).context("watch a ring")
 }

@@ -1,15 +1,14 @@
-//! The shutdown: a last round, then whoever is still being answered, then the programs, then what is still to be delivered.
+//! The shutdown, in order: a last round of readings, requests in flight, detaching the programs, pending deliveries.
 
 use anyhow::Result;
 
 use super::start::Agent;
 
-/// Ends it in order.
 pub async fn stop(agent: Agent) -> Result<()> {
     let Agent { mut fold, mut round, mut asks, manager, endpoint, lock, .. } = agent;
     tracing::info!("stopping");
     manager.stopping();
-    // What came in since the last round is still worth recording and logging.
+    // Record and log what happened since the last round.
     fold.round(|fold| round.read(fold));
     fold.finish();
     let mut stopped = std::pin::pin!(endpoint.stop());
@@ -17,15 +16,15 @@ pub async fn stop(agent: Agent) -> Result<()> {
         tokio::select! {
             biased;
             served = &mut stopped => break served,
-            // Requests in flight have a moment to be answered.
+            // Answer requests in flight, within the grace period.
             Some(ask) = asks.recv() => fold.answer(ask),
         }
     };
     // Dropping the round detaches the programs.
     drop(round);
-    // It waits for the journal and for receivers, though not for long; nothing else is left to do.
+    // Waits for the journal and the receivers, for a bounded time.
     fold.close();
-    // From here on another instance may start.
+    // Now another instance may start.
     drop(lock);
     served
 }

@@ -1,4 +1,4 @@
-//! `headroom check-config`: the configuration as `run` would take it, and where each value is from.
+//! `headroom check-config`: validates the configuration that `run` would use and prints each value with its origin.
 
 use super::settings::Settings;
 use crate::config::catalogue::TABLES;
@@ -6,32 +6,30 @@ use crate::config::load::{DEFAULT_FILE, Effective};
 use crate::config::setting::SETTINGS;
 use crate::exit::Failure;
 
-/// Check the configuration and show every value with its origin
+/// Check the configuration and print every value with its origin
 ///
-/// Reads the file, the environment and the flags as `run` does, and the files that `web_config` names; touches nothing
-/// else. What is printed is itself a valid file.
+/// Reads the file, the environment, the flags and the files that `web_config` names, as `run` does. Attaches nothing,
+/// binds nothing and writes nothing. The output is itself a valid configuration file.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_long_help = "Examples:
-  Before a restart:
+  Check before a restart:
     headroom check-config && systemctl restart headroom
-  A file that is not in place yet:
+  Check a file before you install it:
     headroom check-config --config new.toml
-  Every key with its default, to start a file from:
+  Print every key with its default, as a start for your own file:
     env -i headroom check-config --config /dev/null
 
-Exits with 3 if anything is wrong, after naming file, line, column and key of everything that is.
+Exits with 3 if anything is wrong. The message names file, line, column and key of every mistake.
 ")]
 pub struct CheckConfigArgs {
-    /// See there
     #[command(flatten)]
     pub settings: Settings,
 }
 
-/// The text that is printed for a good configuration.
 pub fn text(effective: &Effective) -> String {
     let mut text = match &effective.file {
         Some(path) => format!("# OK: {}\n", path.display()),
-        None => format!("# OK: there is no {DEFAULT_FILE}\n"),
+        None => format!("# OK: no file ({DEFAULT_FILE} does not exist)\n"),
     };
     let mut current = None;
     for setting in SETTINGS {
@@ -50,7 +48,6 @@ pub fn text(effective: &Effective) -> String {
     TABLES.iter().fold(text, |text, table| text + &table.show(&effective.config))
 }
 
-/// Checks the configuration.
 pub fn run(args: &CheckConfigArgs) -> Result<(), Failure> {
     let effective = args.settings.load()?;
     crate::agent::access(&effective.config)?;
@@ -66,7 +63,7 @@ mod tests {
     use std::path::Path;
 
     #[test]
-    fn what_is_printed_is_a_file_with_the_same_configuration() {
+    fn the_output_is_a_file_with_the_same_configuration() {
         let layers = Layers {
             file: Some("/dev/null".into()),
             environment: vec![

@@ -1,8 +1,8 @@
-//! `headroom completions`: what lets a shell complete verbs and flags.
+//! `headroom completions`: shell completions for verbs and flags.
 
 use crate::exit::Failure;
 
-/// Print the completions for a shell
+/// Print shell completions for bash, zsh, fish, elvish or PowerShell
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_long_help = "Examples:
   headroom completions bash > /etc/bash_completion.d/headroom
@@ -10,11 +10,10 @@ use crate::exit::Failure;
   headroom completions fish > /etc/fish/completions/headroom.fish
 ")]
 pub struct CompletionsArgs {
-    /// Which shell
+    /// Shell to generate completions for
     pub shell: clap_complete::Shell,
 }
 
-/// Prints the completions.
 pub fn run(args: &CompletionsArgs) -> Result<(), Failure> {
     let mut text = Vec::new();
     clap_complete::generate(args.shell, &mut super::command(), "headroom", &mut text);

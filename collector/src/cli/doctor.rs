@@ -1,4 +1,4 @@
-//! `headroom doctor`: what this host can and cannot measure, and why.
+//! `headroom doctor`: reports what this host can and cannot measure, and why.
 
 use std::fmt::{self, Write as _};
 use std::io::{IsTerminal, Write as _, stdout};
@@ -14,40 +14,39 @@ use crate::privilege;
 use crate::sample::{Probe, ProbeState};
 use crate::source::Finding;
 use crate::source::catalogue::SOURCES;
-use crate::source::kernel::examine;
+use crate::source::kernel::examine as kernel;
 use crate::source::root::Root;
 
-/// Say what this host can and cannot measure, and why
+/// Check what this host can measure, and why the rest is missing
 ///
-/// Looks at the kernel, its BTF, the capabilities, the cgroup mode, and tries every probe. Nothing stays attached.
+/// Checks the kernel, its BTF, capabilities, cgroups and GPUs, and tries to attach every probe. Nothing stays attached.
+/// Run it as the user that runs the agent. Missing parts are reported, not failures: the exit code is 0.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_long_help = "Examples:
-  What works here, and what is missing for the rest:
+  Check this host:
     sudo headroom doctor
-  The probes that failed, for a script:
+  List the probes that failed, for a script:
     headroom doctor --json | jq '.probes[] | select(.state == \"failed\")'
 ")]
 pub struct DoctorArgs {
-    /// Print one JSON object instead of text
+    /// Print JSON instead of text
     #[arg(long)]
     pub json: bool,
-    /// See there
     #[command(flatten)]
     pub settings: Settings,
 }
 
-/// What was found.
 #[derive(Debug, Serialize)]
 struct Findings {
     version: &'static str,
     kernel: String,
     architecture: &'static str,
-    /// What the sources say, in their order.
+    /// Findings of the sources, in catalogue order.
     #[serde(flatten, serialize_with = "by_key")]
     facts: Vec<Finding>,
-    /// Capabilities that the agent can do without, and what lacking them costs.
+    /// Missing optional capabilities, each with its cost.
     lost: Vec<String>,
-    /// Why no probe could be tried.
+    /// Why the probes could not be tried.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     probes: Vec<Verdict>,
@@ -65,9 +64,9 @@ struct Verdict {
     probe: Probe,
 }
 
-/// Examines the host. What is missing is a finding, not an error.
+/// Examines the host. A missing part is a finding, not an error.
 pub fn run(args: &DoctorArgs, config: Config) -> Result<(), Failure> {
-    let findings = look(&config);
+    let findings = examine(&config);
     let mut out = stdout().lock();
     let text = if args.json {
         serde_json::to_string_pretty(&findings).context("write JSON")? + "\n"
@@ -79,9 +78,9 @@ pub fn run(args: &DoctorArgs, config: Config) -> Result<(), Failure> {
     Ok(())
 }
 
-fn look(config: &Config) -> Findings {
+fn examine(config: &Config) -> Findings {
     let root = Root::new(&config.rootfs);
-    let (probes, error) = match examine::probes(config, &root) {
+    let (probes, error) = match kernel::probes(config, &root) {
         Ok(probes) => (probes, None),
         Err(error) => (Vec::new(), Some(format!("{error:#}"))),
     };
@@ -112,7 +111,7 @@ fn describe(findings: &Findings, colour: bool) -> Result<String, fmt::Error> {
     for Finding { key, title, ok, is } in facts {
         let mark = if *ok { paint("32", "ok") } else { paint("31", "missing") };
         writeln!(text, "{title:<12}{mark} {is}")?;
-        if *key == examine::CAPABILITY {
+        if *key == kernel::CAPABILITY {
             lost.iter().try_for_each(|lost| writeln!(text, "{:<24}{lost}", ""))?;
         }
     }

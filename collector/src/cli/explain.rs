@@ -1,4 +1,4 @@
-//! `headroom explain`: an incident as a page, with its cause and the minute before it.
+//! `headroom explain`: prints one incident as a page, with its cause and the minute before it.
 
 use std::fs::File;
 use std::io::{BufReader, IsTerminal, stdout};
@@ -14,54 +14,51 @@ use crate::incident::{Incident, page};
 use crate::outcome::Outcome;
 use crate::recording::{self, Why};
 
-/// What stands for the newest.
+/// The id that stands for the newest incident.
 const LAST: &str = "last";
-/// How wide a page is where nobody says.
+/// Columns of the page if stdout is no terminal.
 const WIDTH: usize = 100;
 
 /// Explain an incident: what happened, why, what to do next, and the minute before
 ///
-/// An incident is an OOM kill, a time of pressure on memory or IO, or a lost GPU. The page shows who was killed and what
-/// it held, whose limit was hit, who held most then, and the last minute second by second.
+/// An incident is an OOM kill, a period of memory or IO pressure, or a lost GPU. The page names the killed process and
+/// its memory, the limit that was hit, the largest workloads at that time, and shows the last minute second by second.
 ///
-/// Reads the journal: it needs no agent that runs.
+/// Reads the journal, so it works without a running agent.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_long_help = "Examples:
-  The last incident:
+  Explain the last incident:
     headroom explain
-  One of those that `headroom incidents` lists:
+  Explain one that `headroom incidents` lists:
     headroom explain 20261121T144105.123456
-  Its cause, for a script:
+  Print only the cause, for a script:
     headroom explain --json 20261121T1441 | jq -r .cause.sentence
-  The last one of a recording (`headroom run --record FILE`):
+  Explain the last incident of a recording (`headroom run --record FILE`):
     headroom explain --replay FILE
 ")]
 pub struct ExplainArgs {
-    /// Which: its id, or the beginning of it that no other has; or `last`
+    /// Id of the incident, or a unique prefix of it, or `last`
     #[arg(value_name = "ID", default_value = "last")]
     pub id: String,
-    /// Explain what is in a recording, instead of what this host's agent saw
+    /// Read incidents from a recording instead of this host's journal
     #[arg(long, value_name = "FILE")]
     pub replay: Option<PathBuf>,
-    /// Print the incident as a JSON object
+    /// Print the incident as JSON
     #[arg(long)]
     pub json: bool,
-    /// See there
     #[command(flatten)]
     pub settings: Settings,
 }
 
-/// Finds the incident and prints it.
-///
-/// # Errors
-/// If there is none of that id, or several.
+/// Fails if no incident, or more than one, has this id.
 pub fn run(args: &ExplainArgs, config: &Config) -> Result<(), Failure> {
     let incident = match &args.replay {
         Some(recording) => find(&recorded(recording)?, &args.id).cloned(),
-        None => written(config, &args.id)?.ok_or_else(|| absent(&args.id)),
+        None => from_journal(config, &args.id)?.ok_or_else(|| absent(&args.id)),
     };
     let incident = incident.map_err(|why| {
-        Failure::new(Exit::Failure, anyhow!("{why}")).hint("`headroom incidents` lists those of this host's journal")
+        Failure::new(Exit::Failure, anyhow!("{why}"))
+            .hint("run `headroom incidents` to list the incidents in this host's journal")
     })?;
     let text = if args.json {
         serde_json::to_string_pretty(&incident).context("write JSON")? + "\n"
@@ -73,17 +70,16 @@ pub fn run(args: &ExplainArgs, config: &Config) -> Result<(), Failure> {
     super::print(&text)
 }
 
-/// The incident of the journal that is meant.
-fn written(config: &Config, id: &str) -> Result<Option<Incident>, Failure> {
+fn from_journal(config: &Config, id: &str) -> Result<Option<Incident>, Failure> {
     let reader = super::journal::open(config)?;
     Ok(if id == LAST { reader.last_incident()? } else { reader.incident(id)? })
 }
 
 fn absent(id: &str) -> String {
-    if id == LAST { "there was no incident".to_owned() } else { format!("there is no incident {id}") }
+    if id == LAST { "no incident is recorded".to_owned() } else { format!("there is no incident {id}") }
 }
 
-/// The incidents of a recording, each as it was told last.
+/// The incidents of a recording, each in its last state.
 fn recorded(path: &Path) -> Result<Vec<Incident>, Failure> {
     let name = path.display();
     let file = File::open(path).with_context(|| format!("open {name}"))?;
@@ -107,10 +103,6 @@ fn take(incidents: &mut Vec<Incident>, outcome: Outcome) {
     }
 }
 
-/// The incident that is meant.
-///
-/// # Errors
-/// Why none is.
 fn find<'a>(incidents: &'a [Incident], id: &str) -> Result<&'a Incident, String> {
     if id == LAST {
         return incidents.iter().max_by(|one, two| one.id.cmp(&two.id)).ok_or_else(|| absent(id));
@@ -118,12 +110,12 @@ fn find<'a>(incidents: &'a [Incident], id: &str) -> Result<&'a Incident, String>
     let mut found = incidents.iter().filter(|incident| incident.id.starts_with(id));
     match (found.next(), found.next()) {
         (Some(incident), None) => Ok(incident),
-        (Some(one), Some(two)) => Err(format!("several incidents begin with {id}: {}, {}, …", one.id, two.id)),
+        (Some(one), Some(two)) => Err(format!("more than one incident begins with {id}: {}, {}, …", one.id, two.id)),
         _ => Err(absent(id)),
     }
 }
 
-/// How wide the terminal is.
+/// Columns of the terminal.
 fn width() -> usize {
     terminal_size::terminal_size().map_or(WIDTH, |(width, _)| width.0.into())
 }
@@ -134,14 +126,14 @@ mod tests {
     use crate::incident::Kind;
 
     #[test]
-    fn an_incident_is_found_by_what_it_alone_begins_with() {
+    fn an_incident_is_found_by_its_unique_prefix() {
         let incidents = ["20261121T1", "20261122T1", "20261122T2"];
         let incidents = incidents.map(|id| Incident::new(Kind::Oom, id.to_owned(), 1));
         let found = |id| find(&incidents, id).map(|incident| &*incident.id);
         assert_eq!(found("last"), Ok("20261122T2"));
         assert_eq!(found("20261121"), Ok("20261121T1"));
-        assert!(found("20261122").unwrap_err().starts_with("several incidents begin with 20261122"));
+        assert!(found("20261122").unwrap_err().starts_with("more than one incident begins with 20261122"));
         assert_eq!(found("2027").unwrap_err(), "there is no incident 2027");
-        assert_eq!(find(&[], "last").unwrap_err(), "there was no incident");
+        assert_eq!(find(&[], "last").unwrap_err(), "no incident is recorded");
     }
 }

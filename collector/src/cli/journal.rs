@@ -1,4 +1,4 @@
-//! `headroom alerts`, `incidents` and `events`: what the journal says, with or without an agent that runs.
+//! `headroom alerts`, `incidents` and `events`: read from the journal, with or without a running agent.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -17,105 +17,104 @@ use crate::exit::{Exit, Failure};
 use crate::sink::journal::Reader;
 use crate::sink::journal::read::Event;
 
-/// How often `events -f` looks.
-const LOOK: Duration = Duration::from_millis(500);
+/// How often `events --follow` reads the journal.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Events that are read in one go.
+/// Events in one read.
 const PAGE: usize = 1000;
 
-/// Say which alerts fire, or which there were
+/// List alerts that fire; with --all, recent alerts and their deliveries
 ///
-/// Reads the journal: it needs no agent that runs, and after one has ended shows what fired then.
+/// Reads the journal, so it works without a running agent. After the agent has stopped it shows the alerts that fired
+/// at that moment.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_long_help = "Examples:
-  What fires now:
+  List alerts that fire now:
     headroom alerts
-  What fired and resolved of late, and who was told:
+  List recent alerts, resolved ones included, with the delivery to each receiver:
     headroom alerts --all
-  The names of what fires, for a script:
+  Print the names of the firing alerts, for a script:
     headroom alerts --json | jq -r '.[].alert'
 ")]
 pub struct AlertsArgs {
-    /// Show all of late, those that resolved included, and what became of each on its way to each receiver
+    /// List recent alerts, resolved ones included, and the state of each delivery: pending, delivered, refused or dropped
     #[arg(long)]
     pub all: bool,
-    /// How many of these
+    /// List at most N alerts, the newest
     #[arg(long, value_name = "N", default_value_t = 100, requires = "all")]
     pub limit: usize,
-    /// Print one JSON array instead of text
+    /// Print a JSON array instead of text
     #[arg(long)]
     pub json: bool,
-    /// See there
     #[command(flatten)]
     pub settings: Settings,
 }
 
-/// List the incidents of late: OOM kills, pressure and the like, each with what explains it
+/// List recent incidents: OOM kills, memory and IO pressure, lost GPUs
 ///
-/// Reads the journal: it needs no agent that runs.
+/// `headroom explain ID` shows one of them in full. Reads the journal, so it works without a running agent.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_long_help = "Examples:
-  What happened, the newest last:
+  List incidents, the newest last:
     headroom incidents
-  The last one in full:
+  Print the last one with all its evidence:
     headroom incidents --limit 1 --json
 ")]
 pub struct IncidentsArgs {
-    /// How many, of the newest
+    /// List at most N incidents, the newest
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub limit: usize,
-    /// Print one JSON array, with all the evidence, instead of text
+    /// Print a JSON array with all evidence instead of text
     #[arg(long)]
     pub json: bool,
-    /// See there
     #[command(flatten)]
     pub settings: Settings,
 }
 
-/// List the events of late: alerts, incidents, OOM kills, stalls, slow or failed IO
+/// List recent events: alerts, incidents, OOM kills, stalls, slow or failed IO
 ///
-/// Reads the journal: it needs no agent that runs, unless new ones are to come.
+/// Reads the journal, so it works without a running agent; with --follow, new events need one.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_long_help = "Examples:
-  What happened, the newest last:
+  List events, the newest last:
     headroom events
-  And what happens from now on:
+  Print new events as they happen:
     headroom events --follow
-  Every slow IO, for a script:
+  Select every slow IO, for a script:
     headroom events --json --limit 100000 | jq 'select(.slow_io)'
 ")]
 pub struct EventsArgs {
-    /// Go on with new ones as they come, until stopped
+    /// Print new events as they happen, until interrupted
     #[arg(short, long)]
     pub follow: bool,
-    /// How many, of the newest
+    /// List at most N events, the newest
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub limit: usize,
-    /// Print a JSON line for each instead of text
+    /// Print one JSON line for each event instead of text
     #[arg(long)]
     pub json: bool,
-    /// See there
     #[command(flatten)]
     pub settings: Settings,
 }
 
-/// The journal that the configuration names.
+/// Opens the journal that the configuration names.
 pub fn open(config: &Config) -> Result<Reader, Failure> {
     let dir: &Path = &config.journal.dir;
     Reader::open(dir).map_err(|error| {
         let missing = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
         let hint = match missing {
             Some(std::io::ErrorKind::NotFound) => {
-                "`headroom run` makes it; if it is elsewhere, say where with `journal.dir` or --journal-dir"
+                "`headroom run` creates the journal; set `journal.dir` or --journal-dir if it is in another folder"
             }
-            Some(std::io::ErrorKind::PermissionDenied) => "try it as root, or as a user who may read it",
-            _ => "an agent that starts sets a broken journal aside and begins a new one",
+            Some(std::io::ErrorKind::PermissionDenied) => {
+                "run this command as root, or as a user with read permission for the journal"
+            }
+            _ => "restart the agent: it renames a broken journal and creates a new one",
         };
         Failure::new(Exit::Failure, error).hint(hint)
     })
 }
 
-/// Shows alerts.
 pub fn alerts(args: &AlertsArgs, config: &Config) -> Result<(), Failure> {
     let reader = open(config)?;
     if !args.all {
@@ -124,26 +123,25 @@ pub fn alerts(args: &AlertsArgs, config: &Config) -> Result<(), Failure> {
             return print(&json(&firing)?);
         }
         return match firing.is_empty() {
-            true => print("nothing fires\n"),
+            true => print("no alert fires\n"),
             false => print(&firing.iter().map(|alert| line(alert, alert.started)).collect::<String>()),
         };
     }
-    let told = reader.alerts(args.limit)?;
+    let stored = reader.alerts(args.limit)?;
     if args.json {
-        return print(&json(&told)?);
+        return print(&json(&stored)?);
     }
     let mut text = String::new();
-    for told in &told {
-        text += &line(&told.alert, told.time);
-        let deliveries: Vec<_> = told.deliveries.iter().map(|it| format!("{} {}", it.sink, it.state)).collect();
+    for stored in &stored {
+        text += &line(&stored.alert, stored.time);
+        let deliveries: Vec<_> = stored.deliveries.iter().map(|it| format!("{} {}", it.sink, it.state)).collect();
         if !deliveries.is_empty() {
             let _ = writeln!(text, "{:<32}{}", "", deliveries.join(", "));
         }
     }
-    print(if text.is_empty() { "there was no alert\n" } else { &text })
+    print(if text.is_empty() { "no alert is recorded\n" } else { &text })
 }
 
-/// Lists incidents.
 pub fn incidents(args: &IncidentsArgs, config: &Config) -> Result<(), Failure> {
     let incidents = open(config)?.incidents(args.limit)?;
     if args.json {
@@ -153,15 +151,14 @@ pub fn incidents(args: &IncidentsArgs, config: &Config) -> Result<(), Failure> {
         format!("{}  {:<16} {:<16} {}\n", time(incident.time), incident.id, incident.kind.name(), incident.title)
     };
     let text: String = incidents.iter().map(line).collect();
-    print(if text.is_empty() { "there was no incident\n" } else { &text })
+    print(if text.is_empty() { "no incident is recorded\n" } else { &text })
 }
 
-/// Lists events, and goes on if that is wanted.
 pub fn events(args: &EventsArgs, config: &Config) -> Result<(), Failure> {
     let mut reader = open(config)?;
     let mut events = reader.last_events(args.limit)?;
     if events.is_empty() && !args.follow {
-        return print(if args.json { "" } else { "there was no event\n" });
+        return print(if args.json { "" } else { "no event is recorded\n" });
     }
     let mut last = reader.last_id()?;
     loop {
@@ -176,11 +173,11 @@ pub fn events(args: &EventsArgs, config: &Config) -> Result<(), Failure> {
             return Ok(());
         }
         if events.len() < PAGE {
-            sleep(LOOK);
+            sleep(POLL_INTERVAL);
         }
         events = match reader.events_after(last, PAGE) {
             Ok(events) => events,
-            // The agent set the journal aside, or somebody removed it: a new one comes.
+            // The agent renamed a broken journal, or somebody removed it: the agent creates a new one.
             Err(_) => {
                 reader = open(config)?;
                 Vec::new()
@@ -208,7 +205,7 @@ fn line(alert: &Alert, at: u64) -> String {
     format!("{}  {state:<10}{}{of}: {}\n", time(at), alert.alert, alert.summary)
 }
 
-/// An event in a line: the words of those that have some, the fields of the others.
+/// An event as one line: its title or summary if it has one, otherwise its fields.
 fn sentence(event: &Event) -> String {
     let mut text = time(event.time);
     for (kind, what) in &event.what {
@@ -226,7 +223,7 @@ fn sentence(event: &Event) -> String {
     text
 }
 
-/// Every field with a value, those of nested objects among them: ` name=value name=value`.
+/// Every field with a value, nested ones included: ` name=value name=value`.
 fn fields(value: &Value, text: &mut String) {
     let Value::Object(object) = value else { return };
     for (name, value) in object {
@@ -235,7 +232,7 @@ fn fields(value: &Value, text: &mut String) {
             Value::Object(_) => fields(value, text),
             Value::Array(items) if items.is_empty() => {}
             Value::String(word) => drop(write!(text, " {name}={word}")),
-            // When it was, begins the line.
+            // The line already begins with the time.
             Value::Number(_) if name == "time" => {}
             other => drop(write!(text, " {name}={other}")),
         }
@@ -254,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_a_line_of_words_or_of_fields() {
+    fn an_event_is_a_line_with_its_title_or_its_fields() {
         let io =
             json!({"slow_io": {"workload": "a.service", "device": "sda", "io": {"bytes": 4096, "time": 1}, "x": null}});
         assert_eq!(event(io), "2023-11-14T22:13:20Z  slow_io            device=sda bytes=4096 workload=a.service\n");
@@ -265,17 +262,17 @@ mod tests {
     }
 
     #[test]
-    fn an_alert_is_a_line_with_whom_it_befell() {
+    fn an_alert_is_a_line_with_its_label_values() {
         let alert = alert("Hot", 1_700_000_000_000_000_000);
         assert_eq!(line(&alert, alert.fired), "2023-11-14T22:13:20Z  warning   Hot (w): it is so\n");
     }
 
     #[test]
-    fn without_a_journal_it_says_where_none_is_and_what_makes_one() {
+    fn a_missing_journal_is_an_error_with_its_path_and_a_hint() {
         let mut config = Config::default();
         config.journal.dir = "/nowhere/at/all".into();
         let failure = open(&config).err().unwrap().to_string();
-        assert!(failure.contains("the journal /nowhere/at/all/journal.db"), "{failure}");
+        assert!(failure.contains("open the journal /nowhere/at/all/journal.db"), "{failure}");
         assert!(failure.contains("No such file") && failure.contains("--journal-dir"), "{failure}");
     }
 }

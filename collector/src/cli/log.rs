@@ -1,5 +1,5 @@
-//! Where log messages go: stderr, for people on a terminal and as JSON elsewhere. Messages of the `log` crate, which
-//! aya writes, go the same way.
+//! Sends log messages to stderr: as text on a terminal and as JSON elsewhere. Includes messages of the `log` crate, which
+//! aya uses.
 
 use std::io::{IsTerminal, stderr};
 
@@ -13,10 +13,10 @@ use tracing_subscriber::{Layer, fmt, registry};
 
 use crate::config::Config;
 
-/// The target under which the eBPF programs' own messages arrive.
+/// Target of the eBPF programs' log messages.
 const PROGRAMS: &str = "collector_ebpf";
 
-/// From here on messages are written to stderr. Once a process.
+/// Starts logging to stderr. Fails if called twice in a process.
 pub fn start(config: &Config) -> anyhow::Result<()> {
     let coloured = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let terminal = stderr().is_terminal();
@@ -27,7 +27,7 @@ fn dispatch<W>(config: &Config, terminal: bool, coloured: bool, writer: W) -> Di
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    // The configuration admits no level that cannot be parsed.
+    // The configuration accepts only valid levels.
     let level: Level = config.log.level.parse().unwrap_or(Level::INFO);
     let mut targets = Targets::new().with_default(level);
     if config.kernel.debug && level < Level::DEBUG {
@@ -65,7 +65,7 @@ mod tests {
         }
     }
 
-    /// What is written of the messages, with this configuration, on a terminal or elsewhere.
+    /// The log output of `messages` with this configuration, on a terminal or not.
     fn written(change: impl Fn(&mut Config), terminal: bool, messages: impl Fn()) -> String {
         let mut config = Config::default();
         change(&mut config);
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_terminal_gets_colours_and_a_pipe_gets_json() {
+    fn a_terminal_gets_colour_and_a_pipe_gets_json() {
         let message = || tracing::warn!(device = "nvme0n1", "slow IO");
         let people = written(|_| (), true, message);
         assert!(people.contains("\u{1b}[") && people.contains("slow IO"), "{people:?}");
@@ -107,9 +107,9 @@ mod tests {
     }
 
     #[test]
-    fn messages_of_the_log_crate_arrive_and_those_of_the_programs_if_asked_for() {
+    fn messages_of_the_log_crate_arrive_and_those_of_programs_with_kernel_debug() {
         start(&Config::default()).unwrap();
-        // `start` sets the bridge to its own level; here the scoped configuration decides.
+        // `start` sets the bridge to its own level; here the scoped dispatcher filters.
         log::set_max_level(log::LevelFilter::Trace);
         let messages = || {
             log::warn!(target: "aya", "from the library");

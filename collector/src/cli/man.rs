@@ -1,4 +1,4 @@
-//! `headroom man`: the manual page, from the same declarations as the help texts.
+//! `headroom man`: the manual page, generated from the same declarations as the help texts.
 
 use std::io;
 
@@ -12,15 +12,16 @@ use crate::config::load::{DEFAULT_FILE, FILE_VARIABLE};
 use crate::config::setting::{SETTINGS, find};
 use crate::exit::{Exit, Failure};
 
-/// Print the manual page
+/// Print the manual page in roff
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_long_help = "Examples:
-  headroom man | man -l -
-  headroom man > /usr/share/man/man8/headroom.8
+  Read it:
+    headroom man | man -l -
+  Install it:
+    headroom man > /usr/share/man/man8/headroom.8
 ")]
 pub struct ManArgs {}
 
-/// Prints the manual page.
 pub fn run(_: &ManArgs) -> Result<(), Failure> {
     let mut text = Vec::new();
     page(&mut text).context("render the manual page")?;
@@ -48,21 +49,21 @@ fn page(out: &mut Vec<u8>) -> io::Result<()> {
         man.render_synopsis_section(&mut sections)?;
         man.render_description_section(&mut sections)?;
         man.render_options_section(&mut sections)?;
-        // Below the verb's heading, not beside it.
+        // Subsections of the verb's section.
         out.extend(String::from_utf8_lossy(&sections).replace(".SH ", ".SS ").into_bytes());
         if settings {
             let mut more = Roff::new();
-            more.control("PP", []).text([roman("It also takes the flags listed under SETTINGS.")]);
+            more.control("PP", []).text([roman("The flags under SETTINGS apply, too.")]);
             more.to_writer(out)?;
         }
     }
-    // Once, and not with every verb that takes them.
+    // Once for all verbs.
     let settings = Settings::augment_args(Command::new("headroom").disable_help_flag(true));
     Man::new(settings).render_options_section(out)?;
     tail().to_writer(out)
 }
 
-/// What concerns all verbs.
+/// Sections that apply to all verbs.
 fn tail() -> Roff {
     let mut roff = Roff::new();
     let entry = |roff: &mut Roff, name: &str, text: &str| {
@@ -75,18 +76,18 @@ fn tail() -> Roff {
         entry(&mut roff, &exit.code().to_string(), exit.meaning());
     }
     roff.control("SH", ["ENVIRONMENT"]);
-    entry(&mut roff, FILE_VARIABLE, "The TOML file to read, unless --config names another.");
+    entry(&mut roff, FILE_VARIABLE, "The TOML file to read; --config overrides it.");
     for setting in SETTINGS {
         entry(&mut roff, &setting.variable(), &format!("{} In the file: {}.", setting.doc, setting.key));
     }
-    entry(&mut roff, "NO_COLOR", "If not empty, nothing is written in colour.");
+    entry(&mut roff, "NO_COLOR", "If not empty, disables colour.");
     roff.control("SH", ["FILES"]);
-    entry(&mut roff, DEFAULT_FILE, "The configuration, if it exists and no other file is named.");
+    entry(&mut roff, DEFAULT_FILE, "The configuration file, read if it exists and no other file is named.");
     let default = |key| find(key).and_then(|setting| setting.kind.show(&Default::default()));
     if let Some(lock) = default("lock") {
-        entry(&mut roff, lock.trim_matches('"'), "Locked while the agent runs.");
+        entry(&mut roff, lock.trim_matches('"'), "The lock that allows one running agent.");
     }
-    entry(&mut roff, "/sys/kernel/btf/vmlinux", "The kernel's description of its own types, unless kernel.btf is set.");
+    entry(&mut roff, "/sys/kernel/btf/vmlinux", "BTF of the running kernel; kernel.btf names another file.");
     roff
 }
 

@@ -1,4 +1,4 @@
-//! The command line: one file a verb.
+//! The command line: one file for each verb.
 
 pub mod check_config;
 pub mod completions;
@@ -26,22 +26,30 @@ use settings::Settings;
 
 /// How much headroom this host has, who is eating it, and what happened in the minute before the kill
 ///
-/// Headroom watches the kernel's OOM kills, reclaim and compaction stalls, page faults and block IO with eBPF, charges
-/// each to the cgroup that caused it, and serves the result as OpenMetrics.
+/// `headroom run` is the agent. With eBPF, cgroup files and NVML it measures OOM kills, memory reclaim, page faults, block
+/// IO, pressure and GPUs, charges each event to the workload that caused it, serves OpenMetrics, and raises alerts. The
+/// other verbs show what it found; none of them changes anything on the host.
 #[derive(Parser, Debug)]
 #[command(
     name = "headroom",
     version,
     max_term_width = 100,
-    after_help = "Examples:
-  headroom doctor               what this host can measure, and what is missing for the rest
-  headroom run                  serve http://127.0.0.1:9843/metrics
-  headroom workloads            who is here, and what each holds of its limit
-  headroom alerts               what fires
-  headroom events --follow      what happens
-  headroom explain              the last incident: what happened, why, and the minute before
-  headroom check-config         every setting, its value and where it is from
-  headroom help run             flags, examples and exit codes of a verb
+    after_help = "First steps:
+  sudo headroom doctor          check what this host can measure, and what is missing
+  sudo headroom run             start the agent and serve http://127.0.0.1:9843/metrics
+
+When something is wrong:
+  headroom workloads            which workload is near its limit, stalls, or was killed
+  headroom alerts               which alerts fire
+  headroom incidents            which OOM kills and periods of pressure there were
+  headroom explain              why the last one happened, and the minute before it
+  headroom events --follow      new events as they happen
+
+Configuration:
+  headroom check-config         every setting, its value and its origin
+  headroom rules                every alert rule and its condition
+
+`headroom help VERB` shows flags, examples and exit codes of a verb.
 "
 )]
 struct Cli {
@@ -65,17 +73,17 @@ enum Verb {
     Man(man::ManArgs),
 }
 
-/// Parses the arguments, runs the verb, and gives its exit code.
+/// Parses the arguments, runs the verb and returns its exit code.
 pub fn main() -> ExitCode {
-    // Arguments that are wrong, `--help` and `--version` end here, with 2 and 0.
+    // Wrong arguments exit here with 2, `--help` and `--version` with 0.
     let cli = Cli::parse();
-    // The panic's own message is on stderr by then, and unwinding has detached what was attached.
+    // The panic hook has printed its message by now, and unwinding has detached the eBPF programs.
     let outcome = catch_unwind(AssertUnwindSafe(|| verb(&cli.verb)))
-        .unwrap_or_else(|_| Err(anyhow::anyhow!("this is a bug in headroom").into()));
+        .unwrap_or_else(|_| Err(anyhow::anyhow!("panic: this is a bug in headroom").into()));
     match outcome {
         Ok(()) => Exit::Success.code().into(),
         Err(failure) => {
-            // Nobody is left to tell if stderr is gone.
+            // If stderr is closed there is nowhere to report it.
             let _ = writeln!(stderr(), "{failure}");
             failure.exit.code().into()
         }
@@ -110,7 +118,7 @@ fn command() -> clap::Command {
     Cli::command()
 }
 
-/// Writes to stdout. A reader that has seen enough (`| head`) is no failure; a full disk is.
+/// Writes to stdout. A closed pipe (`| head`) is not an error; a full disk is.
 fn print(text: &str) -> Result<(), Failure> {
     let mut out = stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

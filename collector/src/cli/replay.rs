@@ -1,4 +1,4 @@
-//! `headroom replay`: feeds a recording through the engine that also takes the live samples.
+//! `headroom replay`: feeds a recording through the engine of the agent.
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Write, stdout};
@@ -14,39 +14,35 @@ use crate::exposition::{self, Format};
 use crate::outcome::Outcome;
 use crate::recording::{self, Why};
 
-/// Feed a recording through the engine and print the metrics at its end
+/// Replay a recording and print its final metrics or its events
 ///
-/// Reads what `headroom run --record` wrote. Needs no privileges and no eBPF: a recording can be looked at on any
-/// machine. The same recording always gives the same metrics.
+/// Reads a file of `headroom run --record` and feeds it through the agent's engine. Needs no privileges and no eBPF, so
+/// it works on any machine. The same recording always gives the same output.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_long_help = "Examples:
-  The metrics as they stood at the end of the recording:
+  Print the metrics as they were at the end of the recording:
     headroom replay incident.jsonl
-  What happened, event by event:
+  Print every event:
     headroom replay --events incident.jsonl
-  A recording that was cut off while it was written:
+  Replay a damaged recording:
     headroom replay --skip-broken incident.jsonl
 ")]
 pub struct ReplayArgs {
-    /// The recording: a JSON line a sample
+    /// The recording: one sample as JSON on each line
     #[arg(value_name = "FILE")]
     pub recording: PathBuf,
-    /// Skip the lines that are not samples, and say how many there were, instead of stopping at the first
+    /// Skip lines that are not samples and report their number, instead of stopping at the first
     #[arg(long)]
     pub skip_broken: bool,
-    /// Print the events (OOM kills, stalls, slow or failed IO, alerts, …) as JSON lines instead of the metrics
+    /// Print events (OOM kills, stalls, slow or failed IO, incidents, alerts) as JSON lines instead of metrics
     #[arg(long)]
     pub events: bool,
-    /// See there
     #[command(flatten)]
     pub settings: Settings,
 }
 
-/// Replays the recording.
-///
-/// # Errors
-/// At the first line that is not a sample, unless such lines are skipped. A last line that was cut off only gives a warning:
-/// that is how the recording of a killed agent ends.
+/// Fails at the first line that is not a sample, unless such lines are skipped. A last line that was cut off only gives a
+/// warning: the recording of a killed agent ends like that.
 pub fn run(args: &ReplayArgs, Effective { config, rules, .. }: Effective) -> Result<(), Failure> {
     let name = args.recording.display();
     let file = File::open(&args.recording).with_context(|| format!("open {name}"))?;
@@ -66,7 +62,7 @@ pub fn run(args: &ReplayArgs, Effective { config, rules, .. }: Effective) -> Res
             Err(error) if args.skip_broken && matches!(error.why, Why::Parse(_)) => skipped += 1,
             Err(error) => {
                 let failure = Failure::new(Exit::Failure, anyhow!("{name}:{error}"));
-                return Err(failure.hint("--skip-broken goes on without such lines"));
+                return Err(failure.hint("--skip-broken skips such lines"));
             }
         }
     }
@@ -76,7 +72,7 @@ pub fn run(args: &ReplayArgs, Effective { config, rules, .. }: Effective) -> Res
         }
     }
     if skipped > 0 {
-        tracing::warn!("{skipped} lines of {name} are no samples");
+        tracing::warn!("skipped {skipped} lines of {name} that are not samples");
     }
     if !args.events {
         let metrics = exposition::render(engine.view(), Format::OpenMetrics, config.metrics.max_series);
@@ -91,7 +87,6 @@ fn write_event(out: &mut impl Write, time: u64, outcome: &Outcome) -> anyhow::Re
     writeln!(out).context("write an event")
 }
 
-/// An event as a JSON line.
 #[derive(serde::Serialize)]
 struct Event<'a> {
     /// Nanoseconds since the Unix epoch.

@@ -1,4 +1,4 @@
-//! `headroom rules`: the rules that are evaluated on this host, as its configuration makes them.
+//! `headroom rules`: the alert rules of this host, as the configuration defines them.
 
 use clap::ValueEnum;
 use serde::Serialize;
@@ -9,43 +9,40 @@ use crate::rule::document::condition;
 use crate::rule::export::export;
 use crate::rule::{Rule, Rules};
 
-/// Show the rules that alerts come from
+/// List alert rules with severity and condition
 ///
-/// The rules that come with the agent, as the configuration changes them and adds to them. Needs no agent and no
-/// privileges.
+/// The built-in rules, with the changes and additions of the configuration file ([[rule]]). Needs no running agent and
+/// no privileges.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_long_help = "Examples:
-  All rules and their conditions:
+  List all rules and their conditions:
     headroom rules
-  The same rules for Prometheus:
+  Export the rules for Prometheus:
     headroom rules --format prometheus > /etc/prometheus/rules/headroom.yml
-  Which rules the configuration has touched, for a script:
+  List the rules that the configuration changed or added, for a script:
     headroom rules --json | jq '.rules[] | select(.origin != \"default\") | .alert'
 ")]
 pub struct RulesArgs {
-    /// The output format: a table, json, or alerting rules for Prometheus
+    /// Output format
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Table)]
     pub format: Format,
-    /// The same as --format json
+    /// Same as --format json
     #[arg(long, conflicts_with = "format")]
     pub json: bool,
-    /// See there
     #[command(flatten)]
     pub settings: Settings,
 }
 
-/// The output format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// A line each.
+    /// One line for each rule
     Table,
-    /// One object.
+    /// One JSON object
     Json,
-    /// A file with a group of alerting rules.
+    /// A Prometheus rule file with one group of alerting rules
     Prometheus,
 }
 
-/// Prints the rules.
 pub fn run(args: &RulesArgs, rules: &Rules) -> Result<(), Failure> {
     super::print(&match args.format {
         _ if args.json => json(rules)?,
@@ -55,7 +52,7 @@ pub fn run(args: &RulesArgs, rules: &Rules) -> Result<(), Failure> {
     })
 }
 
-/// A line a rule, the most urgent first.
+/// One line for each rule, the most severe first, disabled rules last.
 fn table(rules: &Rules) -> String {
     let mut sorted: Vec<&Rule> = rules.0.iter().collect();
     sorted.sort_by_key(|rule| (!rule.enabled, std::cmp::Reverse(rule.severity)));

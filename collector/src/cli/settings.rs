@@ -1,4 +1,4 @@
-//! The flags of the verbs that read the configuration. All but `--config` come from the table of settings.
+//! Configuration flags that the verbs share. All but `--config` come from `SETTINGS`.
 
 use std::path::PathBuf;
 
@@ -16,7 +16,7 @@ const FILE: &str = "config";
 /// The heading of these flags in a help text.
 pub const HEADING: &str = "Settings";
 
-/// The settings that are given on the command line.
+/// Settings from the command line.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     file: Option<PathBuf>,
@@ -39,7 +39,7 @@ impl clap::Args for Settings {
             .value_name("FILE")
             .value_parser(clap::value_parser!(PathBuf))
             .value_hint(ValueHint::FilePath)
-            .help(format!("TOML file to read [default: {DEFAULT_FILE}, if there is one] [env: {FILE_VARIABLE}]"));
+            .help(format!("TOML file to read [default: {DEFAULT_FILE}, if it exists] [env: {FILE_VARIABLE}]"));
         let command = command.arg(file.help_heading(HEADING));
         SETTINGS.iter().filter_map(arg).fold(command, Command::arg)
     }
@@ -64,7 +64,7 @@ impl clap::FromArgMatches for Settings {
     }
 }
 
-/// The flag of a setting, if it has one. A bad value is refused like any other bad argument.
+/// The flag of a setting, if it has one. clap rejects an invalid value, with exit code 2.
 fn arg(setting: &'static Setting) -> Option<Arg> {
     let flag = setting.flag?;
     let default = match setting.kind.show(&Config::default()) {
@@ -81,7 +81,7 @@ fn arg(setting: &'static Setting) -> Option<Arg> {
         });
     Some(match setting.kind {
         Kind::Path(_) | Kind::OptionalPath(_) => arg.value_hint(ValueHint::FilePath),
-        // Completions can offer these.
+        // Shell completions offer these.
         Kind::Choice(_, words) => arg.value_parser(PossibleValuesParser::new(words)),
         Kind::Switch(_) => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),
         _ => arg,

@@ -1,4 +1,4 @@
-//! [`TABLES`]: every array of tables; and what can be wrong between tables that are each right.
+//! [`TABLES`]: every array of tables; and the checks that span several tables.
 
 use super::entry::AnyTable;
 use super::error::Error;
@@ -9,10 +9,10 @@ use crate::rule::Rules;
 /// Every array of tables, in the order of the documentation.
 pub const TABLES: &[&dyn AnyTable<Config>] = &[&rule::RULE, &sink::WEBHOOK, &sink::ALERTMANAGER];
 
-/// The rules of a configuration, unless something is wrong with its tables.
+/// Checks all tables and returns the rules.
 ///
 /// # Errors
-/// Everything that is wrong. A configuration that could not be read in full would seem wrong in more ways than it is.
+/// All mistakes. Call it only for a configuration that was read without errors; otherwise it reports false ones.
 pub fn check(config: &Config) -> Result<Rules, Vec<Error>> {
     let (rules, mut errors) = match rule::rules(&config.rule) {
         Ok(rules) => (rules, Vec::new()),
@@ -29,7 +29,7 @@ mod tests {
     use crate::config::setting::find;
     use std::path::Path;
 
-    /// The configuration of a text, and all that is wrong with it.
+    /// The configuration of a text, and all mistakes.
     fn read(text: &str) -> (Config, Vec<String>) {
         let mut config = Config::default();
         let (_, errors) = apply(Path::new("a.toml"), text, &mut config);
@@ -37,7 +37,7 @@ mod tests {
     }
 
     #[test]
-    fn tables_come_in_the_order_of_the_file_with_the_place_of_each_value() {
+    fn tables_keep_the_file_order_and_the_place_of_each_value() {
         let text = "[[rule]]\nalert = \"B\"\nabove = 1\n\n[[rule]]\nmatch.device = \"x\"\nalert = \"A\"\n[log]\nlevel = \"warn\"\n";
         let (config, errors) = read(text);
         assert_eq!(errors, [""; 0]);
@@ -54,10 +54,7 @@ mod tests {
     fn each_error_names_line_column_and_key() {
         for (text, wanted) in [
             ("[[rule]]\nabove = 1\n", "a.toml:1:1: rule.alert: is missing"),
-            (
-                "[[rule]]\nalert = \"A\"\nabvoe = 1\n",
-                "a.toml:3:1: rule.abvoe: there is no such key; did you mean above?",
-            ),
+            ("[[rule]]\nalert = \"A\"\nabvoe = 1\n", "a.toml:3:1: rule.abvoe: unknown key; did you mean above?"),
             ("[[rule]]\nalert = \"A\"\nabove = \"1\"\n", "a.toml:3:9: rule.above: \"1\" is not a number"),
             ("[[rule]]\nalert = \"A\"\nabove = nan\n", "a.toml:3:9: rule.above: nan is not a number"),
             ("[[rule]]\nalert = \"\"\n", "a.toml:2:9: rule.alert: \"\" is not a text"),
@@ -69,23 +66,20 @@ mod tests {
             ("[[rule]]\nalert = \"A\"\nenabled = 1\n", "a.toml:3:11: rule.enabled: 1 is not true or false"),
             ("[[rule]]\nalert = \"A\"\nmatch = \"x\"\n", "a.toml:3:9: rule.match: \"x\" is not a table of texts"),
             ("[[rule]]\nalert = \"A\"\n[rule.match]\ngpu = 1\n", "rule.match: gpu: 1 is not a text, in quotes"),
-            ("[rule]\nalert = \"A\"\n", "a.toml:1:2: rule: is a list of tables: write [[rule]] and its keys below"),
+            ("[rule]\nalert = \"A\"\n", "a.toml:1:2: rule: is an array of tables: write [[rule]], then its keys"),
             ("rule = [1]", "a.toml:1:9: rule: 1 is not a table [[rule]]"),
-            (
-                "[[rules]]\nalert = \"A\"\n",
-                "a.toml:1:3: rules: there is no such list of tables; did you mean [[rule]]?",
-            ),
-            ("[log]\n[[log.rule]]\nalert = \"A\"\n", "a.toml:2:7: log.rule: there is no such list of tables"),
+            ("[[rules]]\nalert = \"A\"\n", "a.toml:1:3: rules: unknown array of tables; did you mean [[rule]]?"),
+            ("[log]\n[[log.rule]]\nalert = \"A\"\n", "a.toml:2:7: log.rule: unknown array of tables"),
         ] {
             let (config, errors) = read(text);
             assert!(errors.len() == 1 && errors[0].contains(wanted), "{text:?}: {errors:#?}");
-            assert_eq!(config, Config::default(), "{text:?} was refused, and taken");
+            assert_eq!(config, Config::default(), "{text:?} was rejected but applied");
         }
     }
 
     #[test]
-    fn what_is_shown_is_read_back() {
-        // The empty table takes the labels off a rule of the pack: it is not the same as no table.
+    fn the_shown_text_parses_to_the_same_configuration() {
+        // An empty table removes the labels of a built-in rule: it differs from no table.
         let (config, errors) = read(&format!("{}[[rule]]\nalert = \"GpuHot\"\nmatch = {{}}\n", rule::RULE.example));
         assert_eq!(errors, [""; 0]);
         let text: String = TABLES.iter().map(|table| table.show(&config)).collect();
@@ -94,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn names_differ_and_are_no_settings() {
+    fn names_are_unique_and_not_settings() {
         for (index, table) in TABLES.iter().enumerate() {
             assert!(TABLES[..index].iter().all(|other| other.name() != table.name()));
             assert!(find(table.name()).is_none(), "{}", table.name());

@@ -1,6 +1,6 @@
-//! [`Table`]: how an array of tables is declared, key by key: reading, the check for unknown and missing keys,
-//! `check-config` and `docs/config.md` come from it. Only the file has such tables: no variable and no flag sets them.
-//! Knows no table, and not the configuration `C` that they are part of.
+//! [`Table`]: declares an array of tables, key by key. Parsing, the check for unknown and missing keys, `check-config` and
+//! `docs/config.md` use the declaration. Only the file can have such tables, not the environment or flags. Knows no concrete
+//! table, nor the configuration `C` that it belongs to.
 
 use std::fmt::Write as _;
 
@@ -15,38 +15,34 @@ use crate::spelling::closest;
 /// One array of tables; each of its tables becomes a `T`.
 #[derive(Debug)]
 pub struct Table<C: 'static, T: 'static> {
-    /// Its name in the file: `rule` is `[[rule]]`, `sink.webhook` is `[[sink.webhook]]`.
+    /// `rule` for `[[rule]]`, `sink.webhook` for `[[sink.webhook]]`.
     pub name: &'static str,
-    /// What one table is: whole sentences for the documentation.
+    /// Full sentences for the documentation.
     pub doc: &'static str,
-    /// A piece of a file, for the documentation.
+    /// Part of a file, for the documentation.
     pub example: &'static str,
-    /// Its keys; what is not set keeps the value of `T::default()`.
+    /// A key that is not set keeps its value of `T::default()`.
     pub keys: &'static [Key<T>],
-    /// Where they go.
+    /// The field of the configuration that takes the tables.
     pub field: fn(&mut C) -> &mut Vec<Entry<T>>,
-    /// Finds what is wrong between keys and between tables. Called with all tables, and only if each could be read.
+    /// Finds mistakes that involve several keys or tables. Called with all tables, only if each was read without error.
     pub check: fn(&[Entry<T>]) -> Vec<Error>,
 }
 
-/// One key of such a table.
 #[derive(Debug)]
 pub struct Key<T: 'static> {
-    /// Its name.
     pub name: &'static str,
-    /// What may be set.
+    /// Type and bounds of the value.
     pub kind: Kind<T>,
-    /// Whether a table without it is refused.
     pub required: bool,
-    /// What it does: whole sentences for the documentation.
+    /// Full sentences for the documentation.
     pub doc: &'static str,
 }
 
-/// One table of an array, and where its values stand.
+/// One table of an array, with the place of each value.
 #[derive(Clone, Debug)]
 #[cfg_attr(test, derive(serde::Serialize))]
 pub struct Entry<T> {
-    /// Its values.
     #[cfg_attr(test, serde(skip))]
     pub value: T,
     /// Where the table begins.
@@ -57,7 +53,7 @@ pub struct Entry<T> {
     pub set: Vec<(&'static str, Place)>,
 }
 
-/// Two tables are equal if their values are, wherever they are set.
+/// Compares values only, not places.
 impl<T: PartialEq> PartialEq for Entry<T> {
     fn eq(&self, other: &Self) -> bool {
         self.value == other.value
@@ -65,42 +61,36 @@ impl<T: PartialEq> PartialEq for Entry<T> {
 }
 
 impl<T> Entry<T> {
-    /// Where this key is set; the table itself, if it is not.
+    /// Where this key is set; the table's own place if it is not.
     pub fn place(&self, key: &str) -> &Place {
         self.set.iter().find(|(name, _)| *name == key).map_or(&self.place, |(_, place)| place)
     }
 }
 
-/// A [`Table`] of any type.
+/// A [`Table`] with its type erased.
 pub trait AnyTable<C>: Sync {
-    /// Its name.
     fn name(&self) -> &'static str;
-    /// What one table is.
     fn doc(&self) -> &'static str;
-    /// A piece of a file.
     fn example(&self) -> &'static str;
-    /// Its keys, for the documentation.
+    /// The keys, for the documentation.
     fn columns(&self) -> Vec<Column>;
-    /// Adds one table to the configuration, unless something is wrong with it.
+    /// Adds one table to the configuration if it has no mistakes.
     fn read(&self, config: &mut C, entry: &Spanned<DeValue<'_>>, place: &dyn Fn(usize) -> Place) -> Vec<Error>;
-    /// What is wrong between the tables.
+    /// See [`Table::check`].
     fn check(&self, config: &C) -> Vec<Error>;
-    /// The tables of this configuration, as TOML, each value with its place.
+    /// The tables of this configuration as TOML, each value with its origin.
     fn show(&self, config: &C) -> String;
 }
 
-/// A key as the documentation has it.
+/// A key, for the documentation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column {
-    /// Its name.
     pub name: &'static str,
-    /// What a value must be.
+    /// Describes a valid value.
     pub wanted: String,
-    /// Its default, as TOML.
+    /// As TOML.
     pub default: Option<String>,
-    /// Whether a table without it is refused.
     pub required: bool,
-    /// What it does.
     pub doc: &'static str,
 }
 
@@ -148,7 +138,7 @@ impl<C: Clone, T: Clone + Default> AnyTable<C> for Table<C, T> {
                 None => {
                     let hint = closest(name.get_ref(), self.keys.iter().map(|key| key.name));
                     let hint = hint.map(|hint| format!("; did you mean {hint}?")).unwrap_or_default();
-                    let text = format!("there is no such key{hint}");
+                    let text = format!("unknown key{hint}");
                     errors.push(Error { place: place(name.span().start), key: full, text });
                 }
             }
@@ -166,7 +156,7 @@ impl<C: Clone, T: Clone + Default> AnyTable<C> for Table<C, T> {
     }
 
     fn check(&self, config: &C) -> Vec<Error> {
-        // The field is reached through `&mut`, so that one function serves both directions.
+        // `field` needs `&mut`; the clone lets one function serve reading and writing.
         (self.check)((self.field)(&mut config.clone()))
     }
 

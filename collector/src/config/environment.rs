@@ -1,34 +1,34 @@
-//! Which variables that begin with `HEADROOM_` are settings, and which are somebody else's. Reads no environment.
+//! Tells which `HEADROOM_*` variables are settings and which belong to others. Does not read the environment.
 
 use super::error::{Error, Place};
 use super::setting::{SETTINGS, Setting};
 use crate::spelling::closest;
 
-/// The variable that names the file, where no flag does.
+/// The variable that names the configuration file; `--config` overrides it.
 pub const FILE_VARIABLE: &str = "HEADROOM_CONFIG";
 
-/// For the project's own tests.
+/// Used by the project's tests.
 const TEST_VARIABLES: &[&str] = &["HEADROOM_BIN", "HEADROOM_REQUIRE"];
 
-/// Whether this variable begins like ours and is meant for somebody else.
+/// Whether this `HEADROOM_*` variable is not a setting and must be ignored.
 pub fn is_foreign(name: &str, value: &str) -> bool {
     TEST_VARIABLES.contains(&name) || service_link(name, value)
 }
 
-/// The error for a variable that no setting has.
+/// The error for a variable that belongs to no setting.
 pub fn unknown(name: &str) -> Error {
     let known: Vec<_> = SETTINGS.iter().map(Setting::variable).chain([FILE_VARIABLE.to_owned()]).collect();
     let prefix = |name: &str| name.trim_start_matches("HEADROOM_").to_lowercase();
     let bare: Vec<_> = known.iter().map(|name| prefix(name)).collect();
-    // Compared without the prefix: nine letters that are always right would make everything look close.
+    // Compare without the prefix: its nine equal characters would make every name look similar.
     let hint = closest(&prefix(name), bare.iter().map(String::as_str))
         .map(|name| format!("; did you mean HEADROOM_{}?", name.to_uppercase()))
         .unwrap_or_default();
-    Error { place: Place::Variable(name.to_owned()), key: None, text: format!("there is no such variable{hint}") }
+    Error { place: Place::Variable(name.to_owned()), key: None, text: format!("unknown variable{hint}") }
 }
 
-/// Whether this variable comes from Kubernetes, which puts the address of every Service of the namespace into every
-/// container: a Service named `headroom` must not keep the agent from starting.
+/// Whether Kubernetes set this variable. It puts the address of every Service in the namespace into every container's
+/// environment, and a Service named `headroom` must not keep the agent from starting.
 fn service_link(name: &str, value: &str) -> bool {
     let is_url = ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme));
     let port = ["_TCP", "_UDP", "_SCTP"].iter().any(|protocol| {

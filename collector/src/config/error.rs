@@ -1,33 +1,29 @@
-//! What can be wrong with a configuration, and where. Everything that is wrong is reported at once.
+//! Mistakes in a configuration, with their places. All of them are reported at once.
 
 use std::fmt;
 use std::path::PathBuf;
 
-/// Everything that is wrong with the configuration; never empty.
+/// All mistakes in the configuration; never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Errors(pub Vec<Error>);
 
-/// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
-    /// Where the mistake is.
     pub place: Place,
-    /// The key that is wrong, if it is a single one.
+    /// The wrong key, if it is a single one.
     pub key: Option<String>,
-    /// What is wrong, and where it helps, what would be right.
+    /// What is wrong, and how to correct it.
     pub text: String,
 }
 
-/// Where a value is set, or a mistake made.
+/// Where a value is set, or a mistake is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// A whole file.
     File(PathBuf),
-    /// A place in a file; line and column (in characters) count from 1.
+    /// File, line and column (in characters), both counted from 1.
     Line(PathBuf, usize, usize),
-    /// An environment variable.
     Variable(String),
-    /// A flag, with its dashes.
+    /// With its dashes.
     Flag(String),
 }
 

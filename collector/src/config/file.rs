@@ -1,4 +1,4 @@
-//! The file layer: TOML text → settings, with the place of each. Knows nothing of the other layers.
+//! The file layer: parses TOML text into settings, each with its place. Knows nothing of the other layers.
 
 use std::ops::Range;
 use std::path::Path;
@@ -14,12 +14,12 @@ use super::setting::{SETTINGS, Setting, find};
 use super::value::Value;
 use crate::spelling::closest;
 
-/// Sets what the text sets. Returns each setting that was set, with its place; and everything that is wrong.
+/// Applies the text to `config`. Returns every setting it sets, with its place, and all mistakes.
 pub fn apply(path: &Path, text: &str, config: &mut Config) -> (Vec<(&'static Setting, Place)>, Vec<Error>) {
     let mut layer = Layer { path, text, config, set: Vec::new(), errors: Vec::new() };
     let (table, errors) = DeTable::parse_recoverable(text);
     let start = |error: &toml::de::Error| error.span().map_or(0, |span| span.start);
-    // What is recovered after a slip of syntax would be answered with errors that are none: the first is all.
+    // After a syntax error the parser's recovery produces misleading errors: report the first only.
     match errors.iter().min_by_key(|error| start(error)) {
         Some(error) => {
             layer.error(start(error)..start(error), None, format!("not valid TOML: {}", error.message()));
@@ -39,7 +39,7 @@ struct Layer<'a> {
 
 impl Layer<'_> {
     fn table(&mut self, section: Option<&str>, table: &DeTable<'_>) {
-        // In the order of the file, and not of the alphabet: so the errors read best.
+        // Report errors in file order; the parser sorts keys by name.
         let mut entries: Vec<_> = table.iter().collect();
         entries.sort_by_key(|(name, _)| name.span().start);
         for (name, value) in entries {
@@ -47,7 +47,7 @@ impl Layer<'_> {
                 Some(section) => format!("{section}.{}", name.get_ref()),
                 None => name.get_ref().to_string(),
             };
-            // `"kernel.stall" = …` is one name with a dot in it, and not a name in a section.
+            // `"kernel.stall" = …` is one key with a dot in its name, not a key in a section.
             let setting = find(&key).filter(|_| !name.get_ref().contains('.'));
             match (setting, value.get_ref()) {
                 (Some(setting), _) => self.value(setting, value),
@@ -62,11 +62,10 @@ impl Layer<'_> {
         }
     }
 
-    /// An array of tables.
     fn entries(&mut self, table: &dyn AnyTable<Config>, at: Range<usize>, value: &Spanned<DeValue<'_>>) {
         let name = table.name();
         let DeValue::Array(entries) = value.get_ref() else {
-            return self.error(at, Some(name), format!("is a list of tables: write [[{name}]] and its keys below"));
+            return self.error(at, Some(name), format!("is an array of tables: write [[{name}]], then its keys"));
         };
         let place = |offset| place(self.path, self.text, offset);
         for entry in entries.iter() {
@@ -83,18 +82,18 @@ impl Layer<'_> {
 
     fn unknown(&mut self, at: Range<usize>, key: &str, value: &DeValue<'_>) {
         if sections().any(|section| section == key) {
-            return self.error(at, Some(key), format!("is a section: write [{key}] and its keys below"));
+            return self.error(at, Some(key), format!("is a section: write [{key}], then its keys"));
         }
         let (what, hint) = match value {
             DeValue::Table(_) => ("section", closest(key, sections()).map(|section| format!("[{section}]"))),
             DeValue::Array(array) if array.iter().any(|entry| matches!(entry.get_ref(), DeValue::Table(_))) => {
                 let tables = TABLES.iter().map(|table| table.name());
-                ("list of tables", closest(key, tables).map(|table| format!("[[{table}]]")))
+                ("array of tables", closest(key, tables).map(|table| format!("[[{table}]]")))
             }
             _ => ("key", closest_key(key).map(str::to_owned)),
         };
         let hint = hint.map(|hint| format!("; did you mean {hint}?")).unwrap_or_default();
-        self.error(at, Some(key), format!("there is no such {what}{hint}"));
+        self.error(at, Some(key), format!("unknown {what}{hint}"));
     }
 
     fn error(&mut self, at: Range<usize>, key: Option<&str>, text: String) {
@@ -103,13 +102,13 @@ impl Layer<'_> {
     }
 }
 
-/// Every section, those that hold nothing but arrays of tables included.
+/// Every section, including those with arrays of tables only.
 fn sections() -> impl Iterator<Item = &'static str> {
     let tables = TABLES.iter().filter_map(|table| table.name().split_once('.').map(|(section, _)| section));
     SETTINGS.iter().filter_map(|setting| setting.section().0).chain(tables)
 }
 
-/// The key that was probably meant: of the same name in another section, or else with a similar one.
+/// The key that was probably meant: the same name in another section, or else a similar name.
 fn closest_key(key: &str) -> Option<&'static str> {
     let name = key.rsplit('.').next();
     let elsewhere = SETTINGS.iter().map(|setting| setting.key).find(|other| other.rsplit('.').next() == name);
@@ -117,7 +116,7 @@ fn closest_key(key: &str) -> Option<&'static str> {
 }
 
 pub(super) fn place(path: &Path, text: &str, offset: usize) -> Place {
-    // The byte order mark is not a column that anybody sees.
+    // Editors do not count the byte order mark as a column.
     let before = text.get(..offset).unwrap_or(text).trim_start_matches('\u{feff}');
     let line = before.rsplit('\n').next().unwrap_or_default();
     Place::Line(path.to_owned(), before.matches('\n').count() + 1, line.chars().count() + 1)
@@ -138,18 +137,15 @@ mod tests {
         for (text, wanted) in [
             ("tick = \"0s\"", "a.toml:1:8: tick: \"0s\" is not a duration from \"10ms\" to \"1m\""),
             ("\n[kernel]\n  slow_io = 5\n", "a.toml:3:13: kernel.slow_io: 5 is not a duration"),
-            (
-                "kernel = { slow_oi = \"1s\" }",
-                "a.toml:1:12: kernel.slow_oi: there is no such key; did you mean kernel.slow_io?",
-            ),
-            ("slow_io = \"1s\"", "a.toml:1:1: slow_io: there is no such key; did you mean kernel.slow_io?"),
-            ("\"kernel.stall\" = \"1s\"", "a.toml:1:1: kernel.stall: there is no such key"),
-            ("[kernal]\nstall = \"1s\"", "a.toml:1:2: kernal: there is no such section; did you mean [kernel]?"),
-            ("[gnu]", "a.toml:1:2: gnu: there is no such section"),
+            ("kernel = { slow_oi = \"1s\" }", "a.toml:1:12: kernel.slow_oi: unknown key; did you mean kernel.slow_io?"),
+            ("slow_io = \"1s\"", "a.toml:1:1: slow_io: unknown key; did you mean kernel.slow_io?"),
+            ("\"kernel.stall\" = \"1s\"", "a.toml:1:1: kernel.stall: unknown key"),
+            ("[kernal]\nstall = \"1s\"", "a.toml:1:2: kernal: unknown section; did you mean [kernel]?"),
+            ("[gnu]", "a.toml:1:2: gnu: unknown section"),
             ("kernel = 1", "a.toml:1:1: kernel: is a section"),
             ("[[kernel]]", "a.toml:1:3: kernel: is a section"),
             ("[tick]\nfast = true", "tick: a section is not a duration"),
-            ("# ünï\n\"ü\" = 1", "a.toml:2:1: ü: there is no such key"),
+            ("# ünï\n\"ü\" = 1", "a.toml:2:1: ü: unknown key"),
             ("tick = \"1s\" # ü\n[log]\r\nlevel = \"ü\"\r\n", "a.toml:3:9: log.level: \"ü\" is not"),
             ("\u{feff}tick = 1", "a.toml:1:8: tick: 1 is not"),
             ("tick = ", "a.toml:1:8: not valid TOML: "),
@@ -170,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_order_mark_and_carriage_returns_do_no_harm() {
+    fn a_byte_order_mark_and_carriage_returns_are_accepted() {
         let mut config = Config::default();
         let text = "\u{feff}tick = \"2s\"\r\n[kernel]\r\ndisable = [\r\n  \"fault\",\r\n]\r\n";
         let (set, errors) = apply(Path::new("a.toml"), text, &mut config);

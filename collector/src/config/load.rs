@@ -1,5 +1,4 @@
-//! Puts the layers on top of each other: defaults, the file, `HEADROOM_*`, flags. The only file of the configuration that
-//! reads anything.
+//! Combines the layers: defaults, file, `HEADROOM_*` variables, flags. The only file in `config` that does IO.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -15,46 +14,42 @@ use super::value::Value;
 use super::{catalogue, file};
 use crate::rule::Rules;
 
-/// The file that is read if no other is named, and that need not exist.
+/// Read if no other file is named; it need not exist.
 pub const DEFAULT_FILE: &str = "/etc/headroom/headroom.toml";
 
 pub use super::environment::FILE_VARIABLE;
 
-/// What is put over the defaults.
+/// The layers above the defaults.
 #[derive(Clone, Debug, Default)]
 pub struct Layers {
     /// The file that `--config` names: it must exist.
     pub file: Option<PathBuf>,
-    /// The environment, all of it.
+    /// The whole environment.
     pub environment: Vec<(OsString, OsString)>,
-    /// Values of flags.
     pub flags: Vec<(&'static Setting, String)>,
 }
 
-/// The configuration that all layers make together.
+/// The combined configuration.
 #[derive(Clone, Debug)]
 pub struct Effective {
     /// Every value, defaults included.
     pub config: Config,
-    /// The rules of the pack, with what the file changes and adds: checked here, and nowhere else.
+    /// The built-in rules with the changes and additions of the file, checked.
     pub rules: Arc<Rules>,
     /// The file that was read, if one was.
     pub file: Option<PathBuf>,
-    /// Where the values that are not defaults come from; the last word on a setting is the last in the list.
+    /// Origins of values that are not defaults; the last entry for a setting is the effective one.
     origins: Vec<(&'static Setting, Place)>,
 }
 
 impl Effective {
-    /// Where the value of this setting comes from; `None` is the default.
+    /// Origin of the setting's value; `None` means the default.
     pub fn origin(&self, setting: &Setting) -> Option<&Place> {
         self.origins.iter().rev().find(|(other, _)| other.key == setting.key).map(|(_, place)| place)
     }
 }
 
-/// Puts the layers on top of each other.
-///
-/// # Errors
-/// Everything that is wrong with them.
+/// Combines the layers, or returns all mistakes in them.
 pub fn load(layers: &Layers) -> Result<Effective, Errors> {
     load_from(layers, Path::new(DEFAULT_FILE))
 }
@@ -64,7 +59,7 @@ fn load_from(layers: &Layers, default_file: &Path) -> Result<Effective, Errors> 
     let mut errors = Vec::new();
 
     let variables = layers.environment.iter().filter_map(|(name, value)| {
-        // A name that is not UTF-8 cannot be one of ours, but it can be a mistake.
+        // A name that is not UTF-8 is no setting, but it may be a mistake to report.
         let name = name.to_string_lossy().into_owned();
         name.starts_with("HEADROOM_").then_some((name, value))
     });
@@ -113,7 +108,7 @@ impl Effective {
             }
             Ok(None) if !required => {}
             Ok(None) => {
-                let text = "there is no such file".into();
+                let text = "file not found".into();
                 errors.push(Error { place: Place::File(path.to_owned()), key: None, text });
             }
             Err(error) => errors.push(error),
@@ -128,10 +123,10 @@ impl Effective {
     }
 }
 
-/// The largest file that is read, in bytes.
-const MAX: u64 = 1024 * 1024;
+/// Maximum size of the file in bytes.
+const MAX_FILE: u64 = 1024 * 1024;
 
-/// The text of a file; `None` if there is none.
+/// The text of a file; `None` if it does not exist.
 fn read(path: &Path) -> Result<Option<String>, Error> {
     let error = |text: String| Error { place: Place::File(path.to_owned()), key: None, text };
     let file = match File::open(path) {
@@ -140,16 +135,16 @@ fn read(path: &Path) -> Result<Option<String>, Error> {
         Err(other) => return Err(error(format!("cannot be opened: {other}"))),
     };
     let mut bytes = Vec::new();
-    // Not by the length that the file claims: a pipe or a device claims none.
-    match file.take(MAX + 1).read_to_end(&mut bytes) {
+    // The file's length is no bound: pipes and devices report zero.
+    match file.take(MAX_FILE + 1).read_to_end(&mut bytes) {
         Ok(_) => {}
         Err(directory) if directory.kind() == ErrorKind::IsADirectory => {
-            return Err(error("is a directory, and should be a TOML file".into()));
+            return Err(error("is a directory, not a TOML file".into()));
         }
         Err(other) => return Err(error(format!("cannot be read: {other}"))),
     }
-    if bytes.len() as u64 > MAX {
-        return Err(error(format!("is larger than {MAX} bytes")));
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(error(format!("is larger than {MAX_FILE} bytes")));
     }
     String::from_utf8(bytes).map(Some).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
@@ -178,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_set_is_the_defaults() {
+    fn without_layers_the_defaults_apply() {
         let effective = without_file(&layers(&[("PATH", "/bin"), ("HEADROOMX", "1")])).unwrap();
         assert_eq!(effective.config, Config::default());
         assert_eq!(effective.file, None);
@@ -186,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn every_variable_arrives_and_a_flag_is_above_it() {
+    fn every_variable_is_applied_and_a_flag_overrides_it() {
         for setting in SETTINGS {
             let shown = |effective: &Effective| setting.kind.show(&effective.config);
             let (low, high) = match setting.kind.placeholder() {
@@ -217,29 +212,29 @@ mod tests {
     }
 
     #[test]
-    fn variables_that_are_wrong_are_refused_together() {
+    fn all_wrong_variables_are_reported_together() {
         let refusal =
             refusal(&layers(&[("HEADROOM_TICK", "0s"), ("HEADROOM_KERNEL_SLOWIO", "1s"), ("HEADROOM_FOO", "")]));
         assert_eq!(
             refusal,
             "3 errors in the configuration
   HEADROOM_TICK: tick: \"0s\" is not a duration from \"10ms\" to \"1m\"
-  HEADROOM_KERNEL_SLOWIO: there is no such variable; did you mean HEADROOM_KERNEL_SLOW_IO?
-  HEADROOM_FOO: there is no such variable"
+  HEADROOM_KERNEL_SLOWIO: unknown variable; did you mean HEADROOM_KERNEL_SLOW_IO?
+  HEADROOM_FOO: unknown variable"
         );
     }
 
     #[test]
-    fn a_variable_that_is_not_text_is_refused() {
+    fn a_variable_that_is_not_utf8_is_rejected() {
         let mut layers = layers(&[]);
         layers.environment.push(("HEADROOM_LOCK".into(), OsString::from_vec(b"/run/\xff".to_vec())));
         assert_eq!(refusal(&layers), "HEADROOM_LOCK: lock: is not UTF-8");
         layers.environment[0] = (OsString::from_vec(b"HEADROOM_\xff".to_vec()), "1".into());
-        assert!(refusal(&layers).contains("there is no such variable"));
+        assert!(refusal(&layers).contains("unknown variable"));
     }
 
     #[test]
-    fn the_tests_own_variables_and_those_of_kubernetes_are_none_of_ours() {
+    fn variables_of_tests_and_of_kubernetes_are_ignored() {
         let mine = [("HEADROOM_BIN", "/bin/headroom"), ("HEADROOM_REQUIRE", "1")];
         let links = [
             ("HEADROOM_SERVICE_HOST", "10.0.0.7"),
@@ -254,16 +249,16 @@ mod tests {
         ];
         assert_eq!(without_file(&layers(&[&mine[..], &links[..]].concat())).unwrap().config, Config::default());
         for wrong in [("HEADROOM_PORT", "9843"), ("HEADROOM_PORT_X_TCP", "1"), ("HEADROOM_PORT_1_TCP_FOO", "1")] {
-            assert!(refusal(&layers(&[wrong])).contains("there is no such variable"), "{wrong:?}");
+            assert!(refusal(&layers(&[wrong])).contains("unknown variable"), "{wrong:?}");
         }
     }
 
     #[test]
-    fn a_named_file_must_exist_and_the_flag_is_above_the_variable() {
+    fn a_named_file_must_exist_and_the_flag_overrides_the_variable() {
         let mut layers = layers(&[(FILE_VARIABLE, "/nowhere/a.toml")]);
-        assert_eq!(refusal(&layers), "/nowhere/a.toml: there is no such file");
+        assert_eq!(refusal(&layers), "/nowhere/a.toml: file not found");
         layers.file = Some("/nowhere/b.toml".into());
-        assert_eq!(refusal(&layers), "/nowhere/b.toml: there is no such file");
+        assert_eq!(refusal(&layers), "/nowhere/b.toml: file not found");
         layers.file = Some("/dev/null".into());
         assert_eq!(without_file(&layers).unwrap().file, Some("/dev/null".into()));
         layers.file = None;
@@ -272,25 +267,25 @@ mod tests {
     }
 
     #[test]
-    fn the_default_file_is_read_if_it_is_there_and_refused_if_it_cannot_be_read() {
+    fn the_default_file_is_optional_but_must_be_readable() {
         assert_eq!(load_from(&layers(&[]), Path::new("/dev/null")).unwrap().file, Some("/dev/null".into()));
         assert!(load_from(&layers(&[]), Path::new("/")).unwrap_err().to_string().starts_with("/: is a directory"));
     }
 
     #[test]
-    fn a_value_that_is_wrong_is_refused_though_another_layer_is_above_it() {
+    fn a_wrong_value_is_rejected_even_if_overridden() {
         let mut layers = layers(&[("HEADROOM_TICK", "never")]);
         layers.flags.push((find("tick").unwrap(), "1s".into()));
         assert!(refusal(&layers).starts_with("HEADROOM_TICK: tick: "));
     }
 
     #[test]
-    fn what_is_no_readable_text_is_refused() {
+    fn unreadable_files_are_rejected() {
         let refusal = |path: &str| read(Path::new(path)).unwrap_err().to_string();
-        assert_eq!(refusal("/"), "/: is a directory, and should be a TOML file");
-        // Endless, and says that it is empty.
+        assert_eq!(refusal("/"), "/: is a directory, not a TOML file");
+        // Endless, with a reported length of zero.
         assert_eq!(refusal("/dev/zero"), "/dev/zero: is larger than 1048576 bytes");
-        // Can be opened, and not read.
+        // Can be opened but not read.
         assert!(refusal("/proc/self/mem").starts_with("/proc/self/mem: cannot be read: "));
         assert!(refusal("/dev/null/a").starts_with("/dev/null/a: cannot be opened: "));
         assert!(refusal("/a\0b").contains("cannot be opened"));

@@ -1,9 +1,8 @@
-//! What the operator may set.
+//! The configuration: keys, types, defaults and layers. Does not know what the values are used for.
 //!
-//! [`setting::SETTINGS`] declares every key once: the file, the environment, the flags, the check for unknown keys and
-//! `docs/config.md` all come from it. [`catalogue::TABLES`] does the same for arrays of tables (`[[rule]]`). [`load`] puts
-//! the layers on top of each other, says where each value is from, and is the only file here that reads anything.
-//! Nothing here knows what the values are for.
+//! [`setting::SETTINGS`] declares every key once: file, environment, flags, the check for unknown keys and `docs/config.md`
+//! use it. [`catalogue::TABLES`] does the same for arrays of tables (`[[rule]]`). [`load`] combines the layers, knows the
+//! origin of each value, and is the only file here that does IO.
 
 pub mod catalogue;
 pub mod entry;

@@ -1,4 +1,4 @@
-//! [`Config`]: every value that can be set, section by section, and its default. Knows neither keys nor layers.
+//! [`Config`]: every setting and its default, section by section. Knows neither keys nor layers.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -8,23 +8,22 @@ use super::entry::Entry;
 use super::sink::Sink;
 use crate::rule::raw::Raw;
 
-/// Everything that can be set.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(test, derive(serde::Serialize))]
 pub struct Config {
     /// Address of the HTTP listener.
     pub listen: SocketAddr,
-    /// On which terms it answers: TLS, passwords.
+    /// Prometheus-style web configuration file: TLS and passwords of the listener.
     pub web_config: Option<PathBuf>,
-    /// How often counters are read.
+    /// Interval of reading counters.
     pub tick: Duration,
-    /// Where the host's root is mounted.
+    /// Mount point of the host's root filesystem.
     pub rootfs: PathBuf,
-    /// Held while running, so that a second instance is refused.
+    /// Locked while the agent runs, so that a second instance fails.
     pub lock: PathBuf,
     /// The agent's own `oom_score_adj`.
     pub oom_score_adj: i32,
-    /// What this host is called by receivers of alerts; empty is what it calls itself.
+    /// The host's name in alerts; empty means its own host name.
     pub host: String,
     /// `[log]`
     pub log: Log,
@@ -76,21 +75,21 @@ pub struct Log {
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(test, derive(serde::Serialize))]
 pub struct Kernel {
-    /// BTF of the running kernel, where /sys/kernel/btf/vmlinux is missing.
+    /// BTF of the running kernel, if /sys/kernel/btf/vmlinux is missing.
     pub btf: Option<PathBuf>,
-    /// Signals or single programs that are not attached.
+    /// Signals or single programs to leave unattached.
     pub disable: Vec<String>,
-    /// Reclaim and compaction stalls of at least this length are reported one by one.
+    /// Threshold for reporting a reclaim or compaction stall as an event.
     pub stall: Duration,
-    /// IO of at least this length is reported one by one.
+    /// Threshold for reporting an IO as an event.
     pub slow_io: Duration,
     /// Bytes of the critical ring: a power of two, at least a page.
     pub critical_ring: u32,
     /// Bytes of the bulk ring: a power of two, at least a page.
     pub bulk_ring: u32,
-    /// For how long from the start the kernel measures the programs' own run time; "0s" is never.
+    /// How long after the start the kernel measures the programs' run time; zero is never.
     pub measure: Duration,
-    /// Pass on the programs' own debug messages.
+    /// Log the programs' debug messages.
     pub debug: bool,
 }
 
@@ -98,39 +97,36 @@ pub struct Kernel {
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(test, derive(serde::Serialize))]
 pub struct Workload {
-    /// Workloads with series of their own; the rest is summed as `other`.
+    /// Workloads with their own series; the others are summed as `other`.
     pub max: usize,
-    /// How long a dead workload's series stay.
+    /// How long the series of a removed workload stay.
     pub grace: Duration,
-    /// Where the kubelet has the logs of containers and pods.
+    /// The kubelet's log folder.
     pub kubelet: PathBuf,
-    /// Where Docker keeps its data.
+    /// Docker's data-root.
     pub docker: PathBuf,
-    /// Where Podman keeps its containers.
+    /// Podman's graphRoot.
     pub podman: PathBuf,
-    /// How often what is costly to read, or seldom changes, is read.
+    /// Interval of reading files that are costly or change rarely.
     pub stat_interval: Duration,
 }
 
-/// `[pressure]`: a threshold of zero is no trigger.
+/// `[pressure]`: PSI triggers. A threshold of zero sets no trigger.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(test, derive(serde::Serialize))]
 pub struct Pressure {
-    /// Tell when some task waited for memory for as long as this within the window.
+    /// Threshold: some task waited for memory this long within the window.
     pub memory_waiting: Duration,
-    /// Tell when all tasks did.
+    /// Threshold: all tasks waited for memory.
     pub memory_stalled: Duration,
-    /// The window of both.
     pub memory_window: Duration,
-    /// Tell when some task waited for IO.
+    /// Threshold: some task waited for IO.
     pub io_waiting: Duration,
-    /// Tell when all tasks did.
+    /// Threshold: all tasks waited for IO.
     pub io_stalled: Duration,
-    /// The window of both.
     pub io_window: Duration,
-    /// Tell when some task waited for a CPU.
+    /// Threshold: some task waited for a CPU.
     pub cpu_waiting: Duration,
-    /// Its window.
     pub cpu_window: Duration,
 }
 
@@ -138,7 +134,7 @@ pub struct Pressure {
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(test, derive(serde::Serialize))]
 pub struct Disk {
-    /// Disks that are left out, `*` for any text.
+    /// Disks to leave out; `*` matches any text.
     pub exclude: Vec<String>,
 }
 
@@ -146,13 +142,12 @@ pub struct Disk {
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(test, derive(serde::Serialize))]
 pub struct Filesystem {
-    /// Mount points that are left out, `*` for any text.
+    /// Mount points to leave out; `*` matches any text.
     pub exclude: Vec<String>,
-    /// Types that are left out, `*` for any text.
+    /// Filesystem types to leave out; `*` matches any text.
     pub exclude_types: Vec<String>,
-    /// How often filesystems are asked.
     pub interval: Duration,
-    /// How long one may take to answer.
+    /// Timeout of one statfs call.
     pub deadline: Duration,
 }
 
@@ -160,13 +155,12 @@ pub struct Filesystem {
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(test, derive(serde::Serialize))]
 pub struct Gpu {
-    /// auto (if there is a library), on or off.
+    /// auto (if the library is found), on or off.
     pub enabled: String,
-    /// NVML's library, where it is not in a usual place.
+    /// The NVML library, if it is not in a usual place.
     pub library: Option<PathBuf>,
-    /// How often GPUs are read.
     pub interval: Duration,
-    /// How long a call of the library may take.
+    /// Timeout of one NVML call.
     pub deadline: Duration,
 }
 
@@ -174,9 +168,9 @@ pub struct Gpu {
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(test, derive(serde::Serialize))]
 pub struct Transfer {
-    /// Whether copies between host and GPU are watched.
+    /// Whether to trace CUDA driver calls.
     pub enabled: bool,
-    /// How often new processes and libraries are looked for.
+    /// Interval of scanning for new processes and libraries.
     pub scan: Duration,
 }
 
@@ -184,7 +178,7 @@ pub struct Transfer {
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(test, derive(serde::Serialize))]
 pub struct Metrics {
-    /// Series in one exposition; what is over is left out and counted.
+    /// Maximum series in one exposition; further ones are left out and counted.
     pub max_series: usize,
 }
 
@@ -192,23 +186,22 @@ pub struct Metrics {
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(test, derive(serde::Serialize))]
 pub struct Journal {
-    /// Where it is.
     pub dir: PathBuf,
-    /// Whatever is older goes.
+    /// Older entries are removed.
     pub max_age: Duration,
-    /// Bytes on disk.
+    /// Maximum bytes on disk.
     pub max_bytes: usize,
 }
 
-/// The shortest window that the kernel allows to those without CAP_SYS_RESOURCE.
+/// The shortest PSI window that the kernel allows without CAP_SYS_RESOURCE.
 const WINDOW: Duration = Duration::from_secs(2);
 
-/// Other programs' mounts: those of containers and pods come and go, and show what is shown elsewhere.
+/// Mount points of kernel interfaces, containers and pods: short-lived, and their filesystems are listed elsewhere.
 const MOUNTPOINTS: &str = "/proc /proc/* /sys /sys/* /run/credentials/* /run/containerd/* /run/k3s/containerd/* \
     /run/docker/* /run/netns/* /run/user/* /var/lib/docker/* /var/lib/containers/storage/* /var/lib/containerd/* \
     /var/lib/kubelet/*";
 
-/// What holds nobody's data.
+/// Filesystem types without user data.
 const TYPES: &str = "autofs binfmt_misc bpf cgroup cgroup2 configfs debugfs devpts devtmpfs efivarfs erofs fusectl \
     fuse.lxcfs hugetlbfs iso9660 mqueue nsfs overlay proc procfs pstore ramfs rpc_pipefs securityfs selinuxfs squashfs \
     sysfs tracefs";

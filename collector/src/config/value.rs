@@ -1,5 +1,5 @@
-//! [`Value`]: a value as a layer gives it, before it is checked. `wanted` says what it must be, in words that go after
-//! "is not".
+//! [`Value`]: an unchecked value from one layer, and its conversions. Each takes `wanted`: a description of a valid value for the
+//! message "… is not {wanted}".
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,7 +8,6 @@ use toml::de::DeValue;
 
 use crate::spelling::closest;
 
-/// A value as a layer gives it.
 #[derive(Clone, Copy, Debug)]
 pub enum Value<'a> {
     /// From the environment or the command line.
@@ -18,7 +17,6 @@ pub enum Value<'a> {
 }
 
 impl Value<'_> {
-    /// Text, as it is.
     pub fn text(&self, wanted: &str) -> Result<&str, String> {
         match self {
             Value::Text(text) => Ok(text),
@@ -27,7 +25,7 @@ impl Value<'_> {
         }
     }
 
-    /// An integer within bounds.
+    /// An integer from `min` to `max`.
     pub fn integer<T: TryFrom<i64> + PartialOrd>(&self, min: T, max: T, wanted: &str) -> Result<T, String> {
         let integer: Option<i64> = match self {
             Value::Text(text) => text.parse().ok(),
@@ -51,20 +49,20 @@ impl Value<'_> {
         number.filter(|number| number.is_finite()).ok_or_else(|| self.mistaken(wanted))
     }
 
-    /// A length of time within bounds.
+    /// A duration from `min` to `max`.
     pub fn duration(&self, min: Duration, max: Duration, wanted: &str) -> Result<Duration, String> {
         let value = humantime::parse_duration(self.text(wanted)?).ok();
         value.filter(|value| (min..=max).contains(value)).ok_or_else(|| self.mistaken(wanted))
     }
 
-    /// One of a few words.
+    /// One of `words`.
     pub fn word(&self, words: &'static [&'static str], wanted: &str) -> Result<String, String> {
         let text = self.text(wanted)?;
         let word = words.iter().find(|word| **word == text);
         word.map(|word| (*word).to_owned()).ok_or_else(|| self.unknown(wanted, words.iter().copied()))
     }
 
-    /// Texts by name: a table in the file, and nothing elsewhere.
+    /// Texts by name: a table in the file. Environment and flags cannot set it.
     pub fn texts(&self, wanted: &str) -> Result<BTreeMap<String, String>, String> {
         let Value::Toml(DeValue::Table(table)) = self else { return Err(self.mistaken(wanted)) };
         let texts = table.iter().map(|(name, value)| {
@@ -75,7 +73,6 @@ impl Value<'_> {
         texts.collect()
     }
 
-    /// True or false.
     pub fn switch(&self, wanted: &str) -> Result<bool, String> {
         match self {
             Value::Text("true") | Value::Toml(DeValue::Boolean(true)) => Ok(true),
@@ -84,10 +81,10 @@ impl Value<'_> {
         }
     }
 
-    /// Names: a list in the file, separated by commas elsewhere.
+    /// Names: an array in the file, separated by commas elsewhere.
     pub fn list(&self, wanted: &str) -> Result<Vec<String>, String> {
         match self {
-            // An empty variable switches off what the file lists.
+            // An empty variable overrides the file's list with an empty one.
             Value::Text(text) if text.trim().is_empty() => Ok(Vec::new()),
             Value::Text(text) => Ok(text.split(',').map(|name| name.trim().to_owned()).collect()),
             Value::Toml(DeValue::Array(values)) => values
@@ -98,7 +95,7 @@ impl Value<'_> {
         }
     }
 
-    /// The message that this is not what was wanted.
+    /// The error message for an invalid value.
     pub fn mistaken(&self, wanted: &str) -> String {
         let shown = match self {
             Value::Text(text) => excerpt(text),
@@ -113,14 +110,14 @@ impl Value<'_> {
         format!("{shown} is not {wanted}")
     }
 
-    /// The same, with the known word that was probably meant.
+    /// The error message for an unknown word, with the most similar known word as a hint.
     pub fn unknown(&self, wanted: &str, known: impl Iterator<Item = &'static str>) -> String {
         let hint = self.text(wanted).ok().and_then(|text| closest(text, known));
         self.mistaken(wanted) + &hint.map(|name| format!("; did you mean {name:?}?")).unwrap_or_default()
     }
 }
 
-/// The text in quotes, cut to what fits in a line of an error message.
+/// The text in quotes, cut after 80 characters.
 fn excerpt(text: &str) -> String {
     match text.char_indices().nth(80) {
         Some((end, _)) => format!("{:?}…", &text[..end]),
@@ -133,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_excerpt_of_a_long_value_is_enough() {
+    fn a_long_value_is_cut_in_the_message() {
         let mistaken = Value::Text(&"ä".repeat(1000)).mistaken("short");
         assert_eq!(mistaken, format!("\"{}\"… is not short", "ä".repeat(80)));
     }

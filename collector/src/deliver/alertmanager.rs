@@ -1,4 +1,4 @@
-//! Alertmanager's API, version 2: what fires is posted again and again, for Alertmanager forgets what it no longer hears of.
+//! Alertmanager API, version 2. Firing alerts are posted repeatedly, because Alertmanager resolves alerts that are not.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,19 +10,19 @@ use super::queue::Message;
 use crate::alert::{Alert, State};
 use crate::sink::rfc3339;
 
-/// The path below the configured URL.
+/// Path below the configured URL.
 pub const PATH: &str = "api/v2/alerts";
 
-/// How often what fires is posted.
-pub const AGAIN: Duration = Duration::from_secs(60);
+/// Interval of posting firing alerts again.
+pub const REPOST_INTERVAL: Duration = Duration::from_secs(60);
 
-/// What fires ends of itself after this, unless it is posted again: so an agent that is gone leaves nothing behind.
-const ENDS: Duration = Duration::from_secs(4 * 60);
+/// Alertmanager resolves a firing alert after this time unless it is posted again, so alerts of a dead agent end.
+const EXPIRY: Duration = Duration::from_secs(4 * 60);
 
-/// Alerts that are posted again; far more than rules may fire.
-const MOST: usize = 10_000;
+/// Maximum alerts to repeat; far more than the rules may fire.
+const MAX_FIRING: usize = 10_000;
 
-/// The label with the host's name: without it the alerts of several hosts would be one.
+/// Label with the host's name; without it, equal alerts of several hosts would merge.
 const INSTANCE: &str = "instance";
 
 #[derive(Serialize)]
@@ -36,7 +36,7 @@ struct Item<'a> {
     generator_url: &'a str,
 }
 
-/// The alerts that one Alertmanager knows to be firing.
+/// The firing alerts that one Alertmanager has accepted.
 #[derive(Debug)]
 pub struct Firing {
     host: String,
@@ -45,22 +45,22 @@ pub struct Firing {
 }
 
 impl Firing {
-    /// `generator` is the link to where the alerts come from.
+    /// `generator` is the link to the source of the alerts.
     pub fn new(host: String, generator: String) -> Firing {
         Firing { host, generator, firing: BTreeMap::new() }
     }
 
-    /// The body that posts these.
+    /// The body for these alerts.
     pub fn body(&self, messages: &[Arc<Message>], now: u64) -> Vec<u8> {
         self.write(messages.iter().map(|message| &message.alert), now)
     }
 
-    /// Alertmanager took them.
+    /// Alertmanager accepted these alerts.
     pub fn accepted(&mut self, messages: &[Arc<Message>]) {
         messages.iter().for_each(|message| self.keep(&message.alert));
     }
 
-    /// These fire, too, from before the agent started, unless something newer is known of them.
+    /// Adds alerts that fired before the agent started, unless a newer state is known.
     pub fn restore(&mut self, alerts: Vec<Alert>) {
         for alert in alerts {
             if !self.firing.contains_key(&(alert.alert.clone(), alert.labels.clone())) {
@@ -69,8 +69,8 @@ impl Firing {
         }
     }
 
-    /// Bodies that post all firing alerts, `most` in each; none if nothing fires.
-    pub fn again(&self, now: u64, most: usize) -> Vec<Vec<u8>> {
+    /// Bodies with all firing alerts, up to `most` in each; none if nothing fires.
+    pub fn bodies(&self, now: u64, most: usize) -> Vec<Vec<u8>> {
         let alerts: Vec<&Alert> = self.firing.values().collect();
         alerts.chunks(most).map(|chunk| self.write(chunk.iter().copied(), now)).collect()
     }
@@ -79,7 +79,7 @@ impl Firing {
         let key = (alert.alert.clone(), alert.labels.clone());
         match alert.state {
             State::Resolved => drop(self.firing.remove(&key)),
-            State::Firing if self.firing.len() < MOST || self.firing.contains_key(&key) => {
+            State::Firing if self.firing.len() < MAX_FIRING || self.firing.contains_key(&key) => {
                 self.firing.insert(key, alert.clone());
             }
             State::Firing => {}
@@ -88,7 +88,7 @@ impl Firing {
 
     fn write<'a>(&'a self, alerts: impl Iterator<Item = &'a Alert>, now: u64) -> Vec<u8> {
         let items: Vec<Item<'_>> = alerts.map(|alert| self.item(alert, now)).collect();
-        // Strings alone: it can be written.
+        // Strings only: serialization cannot fail.
         serde_json::to_vec(&items).unwrap_or_default()
     }
 
@@ -99,8 +99,8 @@ impl Firing {
         let mut annotations = BTreeMap::from([("summary", alert.summary.clone()), ("action", alert.action.clone())]);
         annotations.extend(alert.incident.clone().map(|incident| ("incident", incident)));
         annotations.extend(alert.value.map(|value| ("value", value.to_string())));
-        // What began after it ended is refused: that is what a clock that was set back would make of it.
-        let ends = alert.resolved.unwrap_or(now + ENDS.as_nanos() as u64).max(alert.started);
+        // Alertmanager rejects an end before the start, which a clock that was set back would cause.
+        let ends = alert.resolved.unwrap_or(now + EXPIRY.as_nanos() as u64).max(alert.started);
         Item {
             labels,
             annotations,
@@ -119,7 +119,7 @@ mod tests {
 
     const NOW: u64 = 1_700_000_000_000_000_000;
 
-    fn told() -> Firing {
+    fn firing() -> Firing {
         Firing::new("node1".into(), "http://node1:9843/metrics".into())
     }
 
@@ -132,8 +132,8 @@ mod tests {
     }
 
     #[test]
-    fn an_alert_is_what_the_api_wants() {
-        let body = told().body(&[message(alert("Hot", NOW))], NOW);
+    fn the_body_matches_the_api() {
+        let body = firing().body(&[message(alert("Hot", NOW))], NOW);
         let body: Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(
             body,
@@ -145,38 +145,38 @@ mod tests {
                 "generatorURL": "http://node1:9843/metrics",
             }])
         );
-        let body: Value = serde_json::from_slice(&told().body(&[message(resolved("Hot"))], NOW)).unwrap();
+        let body: Value = serde_json::from_slice(&firing().body(&[message(resolved("Hot"))], NOW)).unwrap();
         assert_eq!(body[0]["endsAt"], json!("2023-11-14T22:13:20.000000001Z"));
     }
 
     #[test]
-    fn what_fires_is_told_again_until_it_resolves() {
-        let mut told = told();
-        assert!(told.again(NOW, 2).is_empty());
+    fn firing_alerts_are_repeated_until_they_resolve() {
+        let mut known = firing();
+        assert!(known.bodies(NOW, 2).is_empty());
         for name in ["A", "B", "C"] {
-            told.accepted(&[message(alert(name, NOW))]);
+            known.accepted(&[message(alert(name, NOW))]);
         }
-        let lengths = |told: &Firing| -> Vec<usize> {
-            told.again(NOW, 2).iter().map(|body| serde_json::from_slice::<Vec<Value>>(body).unwrap().len()).collect()
+        let lengths = |known: &Firing| -> Vec<usize> {
+            known.bodies(NOW, 2).iter().map(|body| serde_json::from_slice::<Vec<Value>>(body).unwrap().len()).collect()
         };
-        assert_eq!(lengths(&told), [2, 1]);
-        told.accepted(&[message(resolved("B"))]);
-        assert_eq!(lengths(&told), [2]);
-        let mut told = Firing::new(String::new(), String::new());
-        told.accepted(&[message(alert("A", NOW))]);
-        told.restore(vec![alert("A", 1), alert("B", 1)]);
-        assert_eq!(lengths(&told), [2], "what fired before the start does so, too");
-        assert_eq!(told.firing.values().map(|alert| alert.fired).collect::<Vec<_>>(), [NOW, 1]);
-        told.accepted(&[message(resolved("B"))]);
-        told.accepted(&[message(resolved("A"))]);
-        assert!(told.again(NOW, 2).is_empty());
+        assert_eq!(lengths(&known), [2, 1]);
+        known.accepted(&[message(resolved("B"))]);
+        assert_eq!(lengths(&known), [2]);
+        let mut known = Firing::new(String::new(), String::new());
+        known.accepted(&[message(alert("A", NOW))]);
+        known.restore(vec![alert("A", 1), alert("B", 1)]);
+        assert_eq!(lengths(&known), [2], "alerts from before the start are included");
+        assert_eq!(known.firing.values().map(|alert| alert.fired).collect::<Vec<_>>(), [NOW, 1]);
+        known.accepted(&[message(resolved("B"))]);
+        known.accepted(&[message(resolved("A"))]);
+        assert!(known.bodies(NOW, 2).is_empty());
     }
 
     #[test]
-    fn nothing_ends_before_it_began() {
+    fn an_alert_never_ends_before_its_start() {
         let mut alert = resolved("A");
         alert.resolved = Some(NOW - 5);
-        let body: Value = serde_json::from_slice(&told().body(&[message(alert)], NOW)).unwrap();
+        let body: Value = serde_json::from_slice(&firing().body(&[message(alert)], NOW)).unwrap();
         assert_eq!(body[0]["startsAt"], body[0]["endsAt"]);
     }
 }

@@ -1,12 +1,12 @@
-//! How many events may pass in a second: a storm of them is counted, and not written down one by one.
+//! Rate limit of events: a storm of events is counted, not written one by one.
 
-/// Events that pass in a second, and how many at once after a quiet time.
+/// Events per second, and the burst after a quiet time.
 const EVENTS: (f64, f64) = (50.0, 500.0);
 
-/// How many events may pass: a bucket that fills with time, the samples' own.
+/// A token bucket, filled by the time of the samples.
 pub struct Allowance {
     left: f64,
-    /// When it was last filled, in nanoseconds since the Unix epoch.
+    /// Time of the last refill, in nanoseconds since the Unix epoch.
     filled: u64,
 }
 
@@ -17,12 +17,12 @@ impl Default for Allowance {
 }
 
 impl Allowance {
-    /// Whether one may pass at this time, in nanoseconds since the Unix epoch.
+    /// Whether an event may pass at this time, in nanoseconds since the Unix epoch.
     pub fn allows(&mut self, time: u64) -> bool {
-        let (a_second, most) = EVENTS;
-        // A clock that was set back fills nothing; from there on it does again.
+        let (per_second, burst) = EVENTS;
+        // A clock that was set back adds nothing; refilling continues from the new time.
         let passed = time.saturating_sub(self.filled) as f64 / 1e9;
-        self.left = (self.left + passed * a_second).min(most);
+        self.left = (self.left + passed * per_second).min(burst);
         self.filled = time;
         let allows = self.left >= 1.0;
         self.left -= f64::from(u8::from(allows));
@@ -41,7 +41,7 @@ mod tests {
     }
 
     #[test]
-    fn events_pass_in_a_burst_and_then_at_a_rate() {
+    fn events_pass_in_a_burst_then_at_a_fixed_rate() {
         let mut allowance = Allowance::default();
         let begin = 1_700_000_000 * SECOND;
         assert_eq!(passed(&mut allowance, begin, 10_000), 500);

@@ -1,5 +1,5 @@
-//! Alerts on their way out: the outbox that the agent fills without ever waiting, a queue for each receiver, webhooks and
-//! Alertmanagers. Depends on `sink` for the journal; nothing in `sink` knows of it.
+//! Delivery of alerts: the outbox that the agent fills without waiting, a queue for each receiver, webhooks and Alertmanagers.
+//! Depends on `sink` for the journal; `sink` does not know this module.
 
 pub mod alertmanager;
 pub mod allowance;

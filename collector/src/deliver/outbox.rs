@@ -1,5 +1,5 @@
-//! Where the agent puts outcomes: it never waits, and what finds no room is counted. Starts and owns the thread that
-//! delivers, has the journal start its own, and reports the health of both.
+//! Takes the agent's outcomes without ever waiting; drops and counts what does not fit. Starts and owns the delivery thread, lets
+//! the journal start its own, and reports the health of both.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver as Channel, RecvTimeoutError};
@@ -14,8 +14,8 @@ use tokio::sync::mpsc;
 use super::alertmanager;
 use super::allowance::Allowance;
 use super::queue::Queue;
-use super::receiver::{INCIDENTS, Incidents, Language, Receiver};
-use super::target::{Host, Protocol, Target};
+use super::receiver::{INCIDENTS, Incidents, Protocol, Receiver};
+use super::target::{self, Host, Target};
 use super::thread::{Deliverer, Published};
 use crate::alert::Alert;
 use crate::clock;
@@ -26,31 +26,29 @@ use crate::sink::journal::Limits;
 use crate::sink::journal::thread::{Health, Journal, Started, Wanted};
 use crate::stage::Stage;
 
-/// Outcomes that may wait for the delivery thread.
+/// Capacity of the channel to the delivery thread.
 const OUTCOMES: usize = 4096;
 
-/// Alerts that may wait for one receiver.
+/// Capacity of one receiver's queue.
 const QUEUE: usize = 10_000;
 
-/// The journal may always be this large, in bytes.
-const LEAST: u64 = 1 << 20;
+/// Lower bound of `journal.max_bytes`.
+const MIN_JOURNAL: u64 = 1 << 20;
 
 /// How long start and shutdown wait for the journal.
-const PATIENCE: Duration = Duration::from_secs(10);
+const JOURNAL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Takes the engine's outcomes.
 pub struct Outbox {
     sender: mpsc::Sender<Published>,
     thread: JoinHandle<()>,
-    /// Is hung up when the journal's thread has ended.
+    /// Disconnected when the journal's thread has ended.
     ended: Channel<()>,
     allowance: Allowance,
     lost: Lost,
-    /// Reads the health of the journal and of each receiver.
     pub health: DeliveryHealth,
 }
 
-/// Counters of what was lost, by stage.
+/// Counters of losses, by stage.
 struct Lost {
     outcomes: Arc<AtomicU64>,
     events: Arc<AtomicU64>,
@@ -62,12 +60,12 @@ struct Lost {
 #[derive(Clone)]
 pub struct DeliveryHealth {
     journal: Arc<Health>,
-    /// The journal has not said yet what it knows of the past.
+    /// The journal has not been read yet.
     late: Arc<AtomicBool>,
     receivers: Vec<(Arc<Receiver>, Totals)>,
 }
 
-/// Counters as they were last read.
+/// Counters at the last read.
 #[derive(Clone, Copy, Default)]
 struct Totals {
     delivered: u64,
@@ -75,23 +73,24 @@ struct Totals {
 }
 
 impl Outbox {
-    /// Starts the threads. Waits a bounded time for what the journal knows of the past. The alerts that were firing when the
-    /// agent last ended come by the channel: they are there at once, unless the journal needs longer.
+    /// Starts the threads. Waits a bounded time for the journal to be read. The channel delivers the alerts that fired when the
+    /// agent last stopped: at once, or later if the journal is slow.
     pub fn start(
         config: &config::Journal,
         host: &Host,
         targets: Vec<Target>,
     ) -> Result<(Outbox, mpsc::Receiver<Vec<Alert>>)> {
         let dir = config.dir.clone();
-        let limits = Limits { max_age: config.max_age, max_bytes: (config.max_bytes as u64).max(LEAST) };
+        let limits = Limits { max_age: config.max_age, max_bytes: (config.max_bytes as u64).max(MIN_JOURNAL) };
         let lost = Arc::new(AtomicU64::new(0));
         let sinks: Vec<Arc<str>> = targets.iter().map(|target| target.name.as_str().into()).collect();
         let wanted = Wanted { sinks: sinks.clone(), pending: QUEUE, incidents: INCIDENTS };
         let Started { journal, past, ended } = Journal::start(dir.clone(), limits, wanted)?;
-        let read = past.recv_timeout(PATIENCE);
+        let read = past.recv_timeout(JOURNAL_TIMEOUT);
         if matches!(read, Err(RecvTimeoutError::Timeout)) {
             tracing::error!(
-                "the journal takes longer than {PATIENCE:?}: the agent goes on, and what fired before the start is not known yet"
+                "reading the journal takes longer than {JOURNAL_TIMEOUT:?}: the agent starts without the alerts that fired before, \
+                 and restores them later"
             );
         }
         let read = read.ok().flatten();
@@ -101,15 +100,15 @@ impl Outbox {
         for (target, name) in targets.into_iter().zip(sinks) {
             let queue = Queue::new(QUEUE, lost.clone());
             let receiver = Arc::new(Receiver { name, severity: target.severity, queue, restored: Mutex::default() });
-            let language = match target.protocol {
-                Protocol::Webhook(secret) => {
-                    Language::Webhook { host: host.name.clone(), secret, incidents: incidents.clone() }
+            let protocol = match target.protocol {
+                target::Protocol::Webhook(secret) => {
+                    Protocol::Webhook { host: host.name.clone(), secret, incidents: incidents.clone() }
                 }
-                Protocol::Alertmanager => {
-                    Language::Alertmanager(alertmanager::Firing::new(host.name.clone(), host.url.clone()))
+                target::Protocol::Alertmanager => {
+                    Protocol::Alertmanager(alertmanager::Firing::new(host.name.clone(), host.url.clone()))
                 }
             };
-            work.push((receiver, target.post, language));
+            work.push((receiver, target.post, protocol));
         }
         let receivers: Vec<_> = work.iter().map(|(receiver, ..)| receiver.clone()).collect();
         let (sender, published) = mpsc::channel(OUTCOMES);
@@ -140,19 +139,19 @@ impl Outbox {
         let runtime = Builder::new_current_thread().enable_all().build().context("start a runtime")?;
         let run = move || {
             runtime.block_on(async move {
-                for (receiver, post, language) in work {
-                    tokio::spawn(receiver.work(post, language, deliverer.journal.clone()));
+                for (receiver, post, protocol) in work {
+                    tokio::spawn(receiver.run(post, protocol, deliverer.journal.clone()));
                 }
                 deliverer.run(published, past).await;
             });
-            // A name that is being looked up is not waited for.
+            // Do not wait for a DNS lookup in the blocking pool.
             runtime.shutdown_background();
         };
         let thread = std::thread::Builder::new().name("deliver".into()).spawn(run).context("start a thread")?;
         Ok((Outbox { sender, thread, ended, allowance: Allowance::default(), lost, health }, restored))
     }
 
-    /// What was lost on the way, by stage.
+    /// Counters of losses, by stage.
     pub fn losses(&self) -> [(Stage, Arc<AtomicU64>); 4] {
         let Lost { outcomes, events, entries, alerts } = &self.lost;
         let of = |counter: &Arc<AtomicU64>| counter.clone();
@@ -164,7 +163,7 @@ impl Outbox {
         ]
     }
 
-    /// Takes an outcome of a sample of this time. Alerts and incidents always pass, other events at a bounded rate.
+    /// Takes an outcome of a sample at this time. Alerts and incidents always pass; other events are rate limited.
     pub fn publish(&mut self, time: u64, outcome: Outcome) {
         let essential = matches!(outcome, Outcome::Alert(_) | Outcome::Incident(_));
         if !essential && !self.allowance.allows(time) {
@@ -174,20 +173,20 @@ impl Outbox {
         }
     }
 
-    /// Waits a bounded time until what is left is written and delivered.
+    /// Waits a bounded time until the remaining outcomes are written and delivered.
     pub fn close(self) {
         drop(self.sender);
         if self.thread.join().is_err() {
-            tracing::error!("the thread that delivers has panicked");
+            tracing::error!("the delivery thread panicked");
         }
-        if self.ended.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
-            tracing::error!("the journal takes longer than {PATIENCE:?}: its last entries are lost");
+        if self.ended.recv_timeout(JOURNAL_TIMEOUT) == Err(RecvTimeoutError::Timeout) {
+            tracing::error!("writing the journal takes longer than {JOURNAL_TIMEOUT:?}: its last entries are lost");
         }
     }
 }
 
 impl DeliveryHealth {
-    /// Hands the present state to `fold`.
+    /// Passes the present state to `fold` as samples.
     pub fn read(&mut self, fold: &mut dyn FnMut(Sample)) {
         let time = clock::unix_ns();
         let mut say = |reading| fold(Sample { time, reading });
@@ -198,8 +197,8 @@ impl DeliveryHealth {
             up: !failing && !late,
             ns: self.journal.ns.load(Ordering::Relaxed),
             error: match (failing, late) {
-                (true, _) => Some("it cannot be written".to_owned()),
-                (false, true) => Some("it cannot be read yet".to_owned()),
+                (true, _) => Some("cannot write the journal".to_owned()),
+                (false, true) => Some("the journal has not been read yet".to_owned()),
                 (false, false) => None,
             },
         }));
@@ -230,7 +229,7 @@ mod tests {
     use crate::deliver::post::Post;
     use crate::sink::test::{alert, incident};
 
-    /// Whether the journal is up, and how many alerts wait for the receiver.
+    /// Whether the journal is up, and the number of queued alerts.
     fn state(outbox: &Outbox) -> (bool, u64) {
         let mut state = (false, 0);
         outbox.health.clone().read(&mut |sample| match sample.reading {
@@ -242,12 +241,13 @@ mod tests {
     }
 
     #[test]
-    fn what_a_journal_that_is_late_says_of_the_past_is_taken_up_when_it_comes() {
+    fn alerts_are_restored_from_a_slow_journal_once_it_is_read() {
         let dir = std::env::temp_dir().join(format!("headroom-outbox-{}", std::process::id()));
         let start = || {
-            // Nobody listens there: alerts wait.
+            // Nothing listens there, so alerts stay queued.
             let post = Post::new("http://127.0.0.1:9/".parse().unwrap(), Duration::from_secs(1), None).unwrap();
-            let target = Target { name: "a".into(), severity: Severity::Info, post, protocol: Protocol::Alertmanager };
+            let target =
+                Target { name: "a".into(), severity: Severity::Info, post, protocol: target::Protocol::Alertmanager };
             let config = config::Journal { dir: dir.clone(), ..config::Config::default().journal };
             let host = Host { name: "node1".into(), url: "http://node1:9843/metrics".into() };
             Outbox::start(&config, &host, vec![target]).unwrap()
@@ -261,11 +261,11 @@ mod tests {
         let lock = Connection::open(dir.join(crate::sink::journal::file::FILE)).unwrap();
         lock.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE").unwrap();
         let (mut outbox, mut restored) = start();
-        assert!(restored.try_recv().is_err() && state(&outbox) == (false, 0), "the agent goes on");
+        assert!(restored.try_recv().is_err() && state(&outbox) == (false, 0), "the agent continues");
         outbox.publish(3, Outcome::Alert(Box::new(alert("New", 3))));
         drop(lock);
         let names = |alerts: Vec<Alert>| alerts.iter().map(|alert| alert.alert.to_string()).collect::<Vec<_>>();
-        assert_eq!(names(restored.blocking_recv().unwrap()), ["Hot"], "and not what is new");
+        assert_eq!(names(restored.blocking_recv().unwrap()), ["Hot"], "without the new alert");
         let deadline = Instant::now() + Duration::from_secs(60);
         while state(&outbox) != (true, 2) {
             assert!(Instant::now() < deadline, "{:?}", state(&outbox));

@@ -1,4 +1,4 @@
-//! One HTTP POST: made safely, and judged. Knows nothing of alerts.
+//! One HTTP POST, and the classification of its result. Knows nothing of alerts.
 
 use std::fs;
 use std::path::Path;
@@ -8,20 +8,19 @@ use anyhow::{Context as _, Result};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Certificate, Client, StatusCode, Url, redirect};
 
-/// Bytes of a refusal that are worth logging.
+/// Bytes of an error response to log.
 const EXCERPT: usize = 200;
 
-/// Why something did not arrive, in words that say nothing of the URL: it may have a password in it.
+/// Why a POST failed. The text never contains the URL, which may include a password.
 #[derive(Debug, PartialEq)]
 pub enum Failure {
-    /// The same again would be refused again.
+    /// Permanent: the receiver rejected the message itself.
     Refused(String),
-    /// Another time it may arrive.
+    /// Temporary: a retry may succeed.
     Later(String),
 }
 
 impl Failure {
-    /// The words.
     pub fn text(&self) -> &str {
         match self {
             Failure::Refused(text) | Failure::Later(text) => text,
@@ -29,19 +28,19 @@ impl Failure {
     }
 }
 
-/// Where something is posted to, and how.
+/// An HTTP client with its URL.
 pub struct Post {
     client: Client,
     url: Url,
 }
 
 impl Post {
-    /// With an answer expected in time; the certificates in `ca` are trusted in place of the system's.
+    /// Trusts the certificates in `ca` instead of the system's, if given.
     ///
     /// # Errors
-    /// If the certificates cannot be read, or the system's are wanted and there are none.
+    /// If the certificates cannot be read, or the system's are needed and missing.
     pub fn new(url: Url, timeout: Duration, ca: Option<&Path>) -> Result<Post> {
-        // Once a process; another one is as good.
+        // Succeeds once per process; an installed provider is fine.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder()
             .user_agent(concat!("headroom/", env!("CARGO_PKG_VERSION")))
@@ -57,19 +56,18 @@ impl Post {
                 anyhow::ensure!(!certificates.is_empty(), "{} holds no certificate", path.display());
                 client.tls_certs_only(certificates)
             }
-            // The system's are not looked for where nobody needs them: there may be none.
+            // Plain HTTP needs no certificates, and the system may have none.
             None if url.scheme() == "http" => client.tls_certs_only([]),
             None => client,
         };
         Ok(Post { client: client.build().context("make an HTTP client")?, url })
     }
 
-    /// Where to.
     pub fn url(&self) -> &str {
         self.url.as_str()
     }
 
-    /// Posts this JSON. It has arrived if the answer says so (2xx).
+    /// Posts a JSON body. Any 2xx status is success.
     pub async fn json(&self, body: Vec<u8>, headers: &[(&'static str, String)]) -> Result<(), Failure> {
         let mut map = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
         for (name, value) in headers {
@@ -79,21 +77,21 @@ impl Post {
         let sent = self.client.post(self.url.clone()).headers(map).body(body).send().await;
         let response = sent.map_err(|error| {
             let error = error.without_url();
-            Failure::Later(chain(&error) + misspoken(&error))
+            Failure::Later(chain(&error) + protocol_hint(&error))
         })?;
         let status = response.status();
         if status.is_success() {
             return Ok(());
         }
-        let text = format!("it answers {status}{}", excerpt(response).await);
+        let text = format!("HTTP status {status}{}", excerpt(response).await);
         Err(judge(status, text))
     }
 }
 
-/// What an answer other than success means for what was posted.
+/// Classifies an error status as permanent or temporary.
 fn judge(status: StatusCode, text: String) -> Failure {
     match status {
-        // These speak of the message itself. All others may be the fault of something on the way, or be put right.
+        // These statuses are about the message itself. Others may come from a proxy, or from a fault that gets repaired.
         StatusCode::BAD_REQUEST
         | StatusCode::PAYLOAD_TOO_LARGE
         | StatusCode::UNSUPPORTED_MEDIA_TYPE
@@ -103,7 +101,7 @@ fn judge(status: StatusCode, text: String) -> Failure {
     }
 }
 
-/// The beginning of what it says, made harmless for a log.
+/// The beginning of the response body, without control characters.
 async fn excerpt(mut response: reqwest::Response) -> String {
     let mut bytes = Vec::new();
     while bytes.len() < EXCERPT {
@@ -117,7 +115,7 @@ async fn excerpt(mut response: reqwest::Response) -> String {
     if text.trim().is_empty() { String::new() } else { format!(": {}", text.trim()) }
 }
 
-/// An error with its causes: of itself it says little more than that the request failed.
+/// An error with its causes; its own text says little more than that the request failed.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -128,20 +126,20 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// What two who speak different protocols say of each other helps nobody: this does.
-fn misspoken(error: &(dyn std::error::Error + 'static)) -> &'static str {
+/// A hint if one side uses TLS and the other does not; the library's message does not explain that.
+fn protocol_hint(error: &(dyn std::error::Error + 'static)) -> &'static str {
     let mut cause = Some(error);
     while let Some(error) = cause {
         if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
-            return "; it does not speak plain HTTP: is its URL https://?";
+            return "; the server does not answer with HTTP: should the URL be https://?";
         }
-        // What an IO error was made of is not among its causes.
+        // The inner error of an IO error is not among its sources.
         let mut inner = error;
         while let Some(within) = inner.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
             inner = within;
         }
         if let Some(rustls::Error::InvalidMessage(_)) = inner.downcast_ref() {
-            return "; it does not speak TLS: is its URL http://?";
+            return "; the server does not use TLS: should the URL be http://?";
         }
         cause = error.source();
     }
@@ -153,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_speaks_of_the_message_itself_is_final() {
+    fn only_statuses_about_the_message_are_permanent() {
         for code in [400, 413, 415, 422] {
             assert!(matches!(judge(StatusCode::from_u16(code).unwrap(), String::new()), Failure::Refused(_)), "{code}");
         }
@@ -163,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn certificates_that_are_none_are_an_error_that_names_the_file() {
+    fn invalid_certificates_are_an_error_that_names_the_file() {
         let path = std::env::temp_dir().join(format!("headroom-ca-{}", std::process::id()));
         fs::write(&path, "nothing of the sort").unwrap();
         let url = Url::parse("https://localhost/").unwrap();

@@ -1,5 +1,4 @@
-//! One receiver's queue: what waits for it, bounded, so that a receiver that is dead delays nobody else and costs no more
-//! than its bound. Knows neither what a receiver is nor how anything gets there.
+//! One receiver's bounded queue: a dead receiver delays no other and uses bounded memory. Knows neither receivers nor protocols.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,58 +8,58 @@ use tokio::sync::Notify;
 
 use crate::alert::Alert;
 
-/// An alert on its way.
+/// An alert to deliver.
 #[derive(Debug, PartialEq)]
 pub struct Message {
-    /// Its id in the journal.
+    /// Id in the journal.
     pub id: u64,
     pub alert: Alert,
 }
 
-/// What waits for one receiver, and what became of the rest.
+/// Queued alerts of one receiver, and counters of deliveries.
 #[derive(Debug)]
 pub struct Queue {
     waiting: Mutex<VecDeque<Arc<Message>>>,
-    most: usize,
+    capacity: usize,
     arrived: Notify,
-    /// Alerts that the receiver has.
+    /// Delivered alerts.
     pub delivered: AtomicU64,
-    /// Attempts that failed.
+    /// Failed attempts.
     pub failed: AtomicU64,
-    /// Alerts that some receiver never got: it refused them, or there were too many. One counter for all.
+    /// Alerts that were refused, or dropped from a full queue. One counter for all receivers.
     pub lost: Arc<AtomicU64>,
-    /// Alerts that wait, those that are being sent included.
-    waits: AtomicU64,
+    /// Queued alerts, including those being sent.
+    queued: AtomicU64,
 }
 
 impl Queue {
-    /// An empty one, for at most so many; what is lost is counted there.
-    pub fn new(most: usize, lost: Arc<AtomicU64>) -> Queue {
+    /// An empty queue for at most `capacity` alerts; `lost` counts dropped ones.
+    pub fn new(capacity: usize, lost: Arc<AtomicU64>) -> Queue {
         Queue {
             waiting: Mutex::default(),
-            most,
+            capacity,
             arrived: Notify::new(),
             delivered: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             lost,
-            waits: AtomicU64::new(0),
+            queued: AtomicU64::new(0),
         }
     }
 
-    /// Puts one at the end. Where there is no room the oldest makes it, and comes back: what is newest says how things stand.
+    /// Appends a message. A full queue drops and returns its oldest message, because the newest shows the present state.
     pub fn push(&self, message: Arc<Message>) -> Option<Arc<Message>> {
         let mut waiting = self.waiting();
-        let over = if waiting.len() < self.most { None } else { waiting.pop_front() };
+        let over = if waiting.len() < self.capacity { None } else { waiting.pop_front() };
         waiting.push_back(message);
         match over {
             Some(_) => self.lost.fetch_add(1, Ordering::Relaxed),
-            None => self.waits.fetch_add(1, Ordering::Relaxed),
+            None => self.queued.fetch_add(1, Ordering::Relaxed),
         };
         self.arrived.notify_one();
         over
     }
 
-    /// Takes the oldest, at most so many and at least one, waiting for it. Each stays counted until it is [`done`](Self::done).
+    /// Waits for messages and takes up to `most` of the oldest. They stay counted until [`done`](Self::done).
     pub async fn take(&self, most: usize) -> Vec<Arc<Message>> {
         loop {
             {
@@ -74,17 +73,16 @@ impl Queue {
         }
     }
 
-    /// So many of those that were taken are no longer under way.
+    /// Marks `count` taken messages as delivered or given up.
     pub fn done(&self, count: usize) {
-        self.waits.fetch_sub(count as u64, Ordering::Relaxed);
+        self.queued.fetch_sub(count as u64, Ordering::Relaxed);
     }
 
-    /// How many wait, those that were taken and are not done included.
+    /// Queued messages, including those taken and not done.
     pub fn len(&self) -> u64 {
-        self.waits.load(Ordering::Relaxed)
+        self.queued.load(Ordering::Relaxed)
     }
 
-    /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -108,20 +106,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_oldest_makes_room_and_is_counted() {
+    async fn a_full_queue_drops_and_counts_the_oldest() {
         let queue = Queue::new(3, Arc::default());
         let over: Vec<_> = (1..=5).filter_map(|id| queue.push(message(id))).collect();
         assert_eq!(ids(&over), [1, 2]);
         assert_eq!((queue.lost.load(Ordering::Relaxed), queue.len()), (2, 3));
         let taken = queue.take(2).await;
         assert_eq!(ids(&taken), [3, 4]);
-        assert_eq!(queue.len(), 3, "what is under way still waits");
+        assert_eq!(queue.len(), 3, "messages being sent are still counted");
         queue.done(taken.len());
         assert_eq!((ids(&queue.take(9).await), queue.len()), (vec![5], 1));
     }
 
     #[tokio::test]
-    async fn who_waits_is_woken() {
+    async fn a_waiting_task_is_woken() {
         let queue = Arc::new(Queue::new(3, Arc::default()));
         let waiter = tokio::spawn({
             let queue = queue.clone();

@@ -1,5 +1,4 @@
-//! One receiver's task: takes alerts from its queue, posts them, and retries with growing pauses. Knows nothing of the other
-//! receivers.
+//! One receiver's task: takes alerts from its queue, posts them, and retries with backoff. Knows nothing of other receivers.
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
@@ -21,21 +20,21 @@ use crate::sink::journal::Progress;
 use crate::sink::journal::thread::Journal;
 use crate::sink::journal::write::Entry;
 
-/// Alerts in one post.
+/// Maximum alerts in one POST.
 const BATCH: usize = 64;
 
-/// The pause after the first failure, and the longest; each is up to as long again, lest all hosts come at once.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(15));
+/// First and longest backoff. Jitter adds up to the same again, so that hosts do not retry simultaneously.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(15));
 
-/// The last incidents, for whoever tells of one.
+/// The latest incidents, to include in webhook bodies.
 #[derive(Debug, Default)]
 pub struct Incidents(Mutex<VecDeque<Arc<Incident>>>);
 
-/// How many: those that a batch of alerts may speak of, and no more, for each may be large.
+/// Number of kept incidents: enough for one batch of alerts, since each may be large.
 pub const INCIDENTS: usize = 64;
 
 impl Incidents {
-    /// Keeps one, in place of what was known of it.
+    /// Keeps an incident; replaces an older state of the same one.
     pub fn keep(&self, incident: Arc<Incident>) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.retain(|other| other.id != incident.id);
@@ -45,7 +44,7 @@ impl Incidents {
         kept.push_back(incident);
     }
 
-    /// Puts older ones, the newest last, before those that are kept.
+    /// Adds older incidents, sorted with the newest last. Kept ones take precedence.
     pub fn restore(&self, past: Vec<Incident>) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for incident in past.into_iter().rev() {
@@ -55,47 +54,34 @@ impl Incidents {
         }
     }
 
-    /// The one of this id, if it is still at hand.
     pub fn get(&self, id: &str) -> Option<Incident> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.iter().find(|incident| incident.id == id).map(|incident| Incident::clone(incident))
     }
 }
 
-/// What a receiver's posts are made from.
-pub enum Language {
-    /// See [`webhook`].
-    Webhook {
-        /// This host's name.
-        host: String,
-        /// What bodies are signed with.
-        secret: Secret,
-        /// Where incidents are.
-        incidents: Arc<Incidents>,
-    },
-    /// See [`alertmanager`].
+/// The protocol of a receiver, with its state.
+pub enum Protocol {
+    Webhook { host: String, secret: Secret, incidents: Arc<Incidents> },
     Alertmanager(Firing),
 }
 
-/// One receiver.
 pub struct Receiver {
-    /// What it is called, in the journal, in metrics and in the log.
+    /// Name in journal, metrics and log.
     pub name: Arc<str>,
-    /// Less urgent alerts are not for it.
+    /// Less severe alerts are not sent.
     pub severity: Severity,
-    /// What waits for it.
     pub queue: Queue,
-    /// Alerts that fired before the agent started, until its task takes them.
+    /// Alerts that fired before the agent started, until the task takes them.
     pub restored: Mutex<Vec<Alert>>,
 }
 
 impl Receiver {
-    /// Whether an alert is for it.
     pub fn wants(&self, alert: &Alert) -> bool {
         alert.severity >= self.severity
     }
 
-    /// These fired before the agent started, as the journal has it.
+    /// Restores alerts from the journal that fired before the agent started.
     pub fn restore(&self, alerts: &[Alert]) {
         let wanted = alerts.iter().filter(|alert| self.wants(alert)).cloned();
         self.restored().extend(wanted);
@@ -105,71 +91,71 @@ impl Receiver {
         self.restored.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Delivers what is queued, for ever.
-    pub async fn work(self: Arc<Self>, post: Post, mut language: Language, journal: Journal) {
-        let mut again = Instant::now() + alertmanager::AGAIN;
+    /// Delivers queued alerts, forever.
+    pub async fn run(self: Arc<Self>, post: Post, mut protocol: Protocol, journal: Journal) {
+        let mut next_repost = Instant::now() + alertmanager::REPOST_INTERVAL;
         loop {
             let batch = tokio::select! {
                 biased;
                 batch = self.queue.take(BATCH) => batch,
-                () = sleep_until(again) => {
-                    again = Instant::now() + alertmanager::AGAIN;
-                    self.take_up(&mut language);
-                    self.remind(&post, &language).await;
+                () = sleep_until(next_repost) => {
+                    next_repost = Instant::now() + alertmanager::REPOST_INTERVAL;
+                    self.take_restored(&mut protocol);
+                    self.repost(&post, &protocol).await;
                     continue;
                 }
             };
-            // Before the batch, which may tell that one of them is over.
-            self.take_up(&mut language);
-            self.deliver(&post, &mut language, &journal, &batch).await;
+            // Before the batch, which may resolve one of them.
+            self.take_restored(&mut protocol);
+            self.deliver(&post, &mut protocol, &journal, &batch).await;
             self.queue.done(batch.len());
         }
     }
 
-    /// Only an Alertmanager is told again of what fires.
-    fn take_up(&self, language: &mut Language) {
+    /// Moves restored alerts to the Alertmanager's state. Webhooks are not sent firing alerts again.
+    fn take_restored(&self, protocol: &mut Protocol) {
         let restored = std::mem::take(&mut *self.restored());
-        if let Language::Alertmanager(firing) = language {
+        if let Protocol::Alertmanager(firing) = protocol {
             firing.restore(restored);
         }
     }
 
-    /// Tries until the batch has arrived, or is refused.
-    async fn deliver(&self, post: &Post, language: &mut Language, journal: &Journal, batch: &[Arc<Message>]) {
-        let mut pauses = pauses();
+    /// Retries until the batch is delivered or refused.
+    async fn deliver(&self, post: &Post, protocol: &mut Protocol, journal: &Journal, batch: &[Arc<Message>]) {
+        let mut delays = backoff();
         let mut failed = false;
         loop {
-            match send(post, language, batch).await {
+            match send(post, protocol, batch).await {
                 Ok(()) => {
                     if failed {
-                        tracing::info!(sink = &*self.name, "alerts are delivered again");
+                        tracing::info!(sink = &*self.name, "delivery of alerts works again");
                     }
-                    return self.arrived(language, journal, batch);
+                    return self.delivered(protocol, journal, batch);
                 }
                 Err(Failure::Refused(why)) if batch.len() == 1 => {
                     return self.refused(journal, &batch[0], &why);
                 }
-                // One of them is not to its liking: which?
+                // One of the alerts is refused: send each on its own to find out which.
                 Err(Failure::Refused(_)) => {
                     for message in batch.chunks(1) {
-                        // A future within itself has no size of its own.
-                        Box::pin(self.deliver(post, language, journal, message)).await;
+                        // A recursive future must be boxed.
+                        Box::pin(self.deliver(post, protocol, journal, message)).await;
                     }
                     return;
                 }
                 Err(Failure::Later(why)) => {
                     self.queue.failed.fetch_add(1, Ordering::Relaxed);
                     if !std::mem::replace(&mut failed, true) {
-                        tracing::warn!(sink = &*self.name, "alerts are not delivered, and will be tried again: {why}");
+                        tracing::warn!(sink = &*self.name, "delivery of alerts failed and will be retried: {why}");
                     }
-                    sleep(pauses.next().unwrap_or(PAUSE.1)).await;
+                    sleep(delays.next().unwrap_or(BACKOFF.1)).await;
                 }
             }
         }
     }
 
-    fn arrived(&self, language: &mut Language, journal: &Journal, batch: &[Arc<Message>]) {
-        if let Language::Alertmanager(firing) = language {
+    fn delivered(&self, protocol: &mut Protocol, journal: &Journal, batch: &[Arc<Message>]) {
+        if let Protocol::Alertmanager(firing) = protocol {
             firing.accepted(batch);
         }
         self.queue.delivered.fetch_add(batch.len() as u64, Ordering::Relaxed);
@@ -177,49 +163,53 @@ impl Receiver {
     }
 
     fn refused(&self, journal: &Journal, message: &Arc<Message>, why: &str) {
-        tracing::error!(sink = &*self.name, alert = &*message.alert.alert, "an alert is refused, and lost: {why}");
+        tracing::error!(
+            sink = &*self.name,
+            alert = &*message.alert.alert,
+            "the receiver refused an alert, which is lost: {why}"
+        );
         self.queue.failed.fetch_add(1, Ordering::Relaxed);
         self.queue.lost.fetch_add(1, Ordering::Relaxed);
         self.record(journal, std::slice::from_ref(message), Progress::Refused);
     }
 
-    /// Has the journal write down what became of these.
+    /// Records the delivery state of these messages in the journal.
     pub fn record(&self, journal: &Journal, messages: &[Arc<Message>], progress: Progress) {
         let alerts = messages.iter().map(|message| message.id).collect();
         let entry = Entry::Progress { sink: self.name.clone(), alerts, progress, time: clock::unix_ns() };
-        // Nobody waits for it: lost, it costs a second delivery after a restart.
+        // Not awaited: if it is lost, the alert is delivered twice after a restart.
         drop(journal.write(vec![entry]));
     }
 
-    /// Posts the firing alerts to an Alertmanager once more.
-    async fn remind(&self, post: &Post, language: &Language) {
-        let Language::Alertmanager(firing) = language else { return };
-        for body in firing.again(clock::unix_ns(), BATCH) {
+    /// Posts the firing alerts to Alertmanager again.
+    async fn repost(&self, post: &Post, protocol: &Protocol) {
+        let Protocol::Alertmanager(firing) = protocol else { return };
+        for body in firing.bodies(clock::unix_ns(), BATCH) {
             if let Err(failure) = post.json(body, &[]).await {
                 self.queue.failed.fetch_add(1, Ordering::Relaxed);
-                tracing::warn!(sink = &*self.name, "what fires could not be told again: {}", failure.text());
+                tracing::warn!(sink = &*self.name, "cannot repeat firing alerts: {}", failure.text());
                 return;
             }
         }
     }
 }
 
-async fn send(post: &Post, language: &Language, batch: &[Arc<Message>]) -> Result<(), Failure> {
-    match language {
-        Language::Webhook { host, secret, incidents } => {
+async fn send(post: &Post, protocol: &Protocol, batch: &[Arc<Message>]) -> Result<(), Failure> {
+    match protocol {
+        Protocol::Webhook { host, secret, incidents } => {
             let body = webhook::body(host, batch, |id| incidents.get(id));
             let signed = !secret.is_empty();
             let signature = signed.then(|| (webhook::SIGNATURE, webhook::signature(secret.reveal(), &body)));
             post.json(body, signature.as_slice()).await
         }
-        Language::Alertmanager(firing) => post.json(firing.body(batch, clock::unix_ns()), &[]).await,
+        Protocol::Alertmanager(firing) => post.json(firing.body(batch, clock::unix_ns()), &[]).await,
     }
 }
 
-fn pauses() -> impl Iterator<Item = Duration> {
+fn backoff() -> impl Iterator<Item = Duration> {
     ExponentialBuilder::default()
-        .with_min_delay(PAUSE.0)
-        .with_max_delay(PAUSE.1)
+        .with_min_delay(BACKOFF.0)
+        .with_max_delay(BACKOFF.1)
         .with_jitter()
         .without_max_times()
         .build()
@@ -231,15 +221,15 @@ mod tests {
     use crate::sink::test::incident;
 
     #[test]
-    fn pauses_grow_to_a_bound_and_differ() {
-        let lengths: Vec<Duration> = pauses().take(12).collect();
-        assert!(lengths[0] >= PAUSE.0 && lengths[0] <= PAUSE.0 * 2, "{lengths:?}");
-        assert!(lengths[11] >= PAUSE.1 && lengths.iter().all(|it| *it <= PAUSE.1 * 2), "{lengths:?}");
-        assert_ne!(lengths, pauses().take(12).collect::<Vec<_>>());
+    fn delays_grow_to_a_bound_and_differ() {
+        let lengths: Vec<Duration> = backoff().take(12).collect();
+        assert!(lengths[0] >= BACKOFF.0 && lengths[0] <= BACKOFF.0 * 2, "{lengths:?}");
+        assert!(lengths[11] >= BACKOFF.1 && lengths.iter().all(|it| *it <= BACKOFF.1 * 2), "{lengths:?}");
+        assert_ne!(lengths, backoff().take(12).collect::<Vec<_>>());
     }
 
     #[test]
-    fn the_newest_incidents_are_at_hand_as_they_were_last_told() {
+    fn the_newest_incidents_are_kept_in_their_last_state() {
         let incidents = Incidents::default();
         for number in 0..=INCIDENTS {
             incidents.keep(Arc::new(incident(&number.to_string())));
@@ -248,11 +238,11 @@ mod tests {
         let complete = Incident { complete: true, ..incident("1") };
         incidents.keep(Arc::new(complete.clone()));
         assert_eq!(incidents.get("1").as_ref(), Some(&complete));
-        assert!(incidents.get("2").is_some(), "told again, it takes no other's place");
+        assert!(incidents.get("2").is_some(), "an update does not displace another incident");
         let incidents = Incidents::default();
         incidents.keep(Arc::new(complete.clone()));
         incidents.restore((0..=INCIDENTS).map(|number| incident(&number.to_string())).collect());
-        assert_eq!(incidents.get("1"), Some(complete), "what is known is newer");
+        assert_eq!(incidents.get("1"), Some(complete), "the kept state is newer");
         let ids: Vec<String> = incidents.0.lock().unwrap().iter().map(|incident| incident.id.clone()).collect();
         assert_eq!((ids.len(), &*ids[0], &*ids[62], &*ids[63]), (INCIDENTS, "2", "64", "1"));
     }

@@ -13,41 +13,37 @@ use crate::config::Config;
 use crate::config::secret::Secret;
 use crate::config::sink::Sink;
 
-/// A configured receiver.
 pub struct Target {
     pub name: String,
-    /// It gets no alerts less urgent than this.
+    /// Less severe alerts are not sent.
     pub severity: Severity,
-    /// Where alerts are posted to.
     pub post: Post,
     pub protocol: Protocol,
 }
 
-/// What a receiver speaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Protocol {
-    /// A webhook, signed with this secret unless that is empty.
+    /// Bodies are signed with this secret unless it is empty.
     Webhook(Secret),
     Alertmanager,
 }
 
-/// This host, as receivers know it.
+/// This host, as receivers see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
-    /// Its name.
     pub name: String,
-    /// Where its metrics are.
+    /// URL of its metrics.
     pub url: String,
 }
 
 impl Host {
-    /// The name that is configured, or else what the host calls itself.
+    /// Uses the configured name, or else the host name.
     pub fn of(config: &Config, scheme: &str, listens: SocketAddr) -> Host {
         let name = match config.host.as_str() {
             "" => rustix::system::uname().nodename().to_string_lossy().into_owned(),
             name => name.to_owned(),
         };
-        // Who listens everywhere is found by name, if at all.
+        // An unspecified address is no use in a URL; use the host name.
         let authority = match listens.ip().is_unspecified() {
             true => format!("{name}:{}", listens.port()),
             false => listens.to_string(),
@@ -59,7 +55,7 @@ impl Host {
 /// All configured receivers.
 ///
 /// # Errors
-/// If a file that it names cannot be used, or two have one name.
+/// If a file that it names cannot be used, or two receivers have the same name.
 pub fn targets(config: &Config) -> Result<Vec<Target>> {
     let webhooks = config.sink.webhook.iter().map(|sink| (&sink.value, false));
     let alertmanagers = config.sink.alertmanager.iter().map(|sink| (&sink.value, true));
@@ -67,15 +63,15 @@ pub fn targets(config: &Config) -> Result<Vec<Target>> {
     for (sink, alertmanager) in webhooks.chain(alertmanagers) {
         let name = sink.name();
         if targets.iter().any(|other| other.name == name) {
-            bail!("two receivers of alerts are called {name}: give each a `name` of its own");
+            bail!("two receivers of alerts have the name {name}: give each its own `name`");
         }
-        targets.push(target(sink, name.clone(), alertmanager).with_context(|| format!("the receiver {name}"))?);
+        targets.push(target(sink, name.clone(), alertmanager).with_context(|| format!("receiver {name}"))?);
     }
     Ok(targets)
 }
 
 fn target(sink: &Sink, name: String, alertmanager: bool) -> Result<Target> {
-    let mut url = Url::parse(sink.url.reveal()).context("its url")?;
+    let mut url = Url::parse(sink.url.reveal()).context("url")?;
     if alertmanager {
         let path = format!("{}/{}", url.path().trim_end_matches('/'), alertmanager::PATH);
         url.set_path(&path);
@@ -112,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_receiver_is_called_after_its_host_or_as_it_is_named() {
+    fn a_receiver_has_its_own_name_or_that_of_its_host() {
         let text = "
             [[sink.webhook]]
             url = \"http://user:secret@hooks.example.com/path\"
@@ -125,9 +121,9 @@ mod tests {
             url = \"http://[::1]:9093/prefix/\"
         ";
         let targets = read(text).unwrap();
-        let told: Vec<_> = targets.iter().map(|it| (it.name.as_str(), it.severity, it.protocol.clone())).collect();
+        let found: Vec<_> = targets.iter().map(|it| (it.name.as_str(), it.severity, it.protocol.clone())).collect();
         assert_eq!(
-            told,
+            found,
             [
                 ("hooks.example.com", Severity::Critical, Protocol::Webhook("hush".to_owned().into())),
                 ("second", Severity::Info, Protocol::Webhook(Secret::default())),
@@ -138,17 +134,17 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_is_an_error_that_names_the_receiver() {
+    fn an_error_names_the_receiver() {
         let error = |text: &str| format!("{:#}", read(text).err().unwrap());
         let url = "url = \"http://a.example.com/\"";
         let text = format!("[[sink.webhook]]\n{url}\nsecret_file = \"/nowhere/secret\"");
-        assert!(error(&text).starts_with("the receiver a.example.com: read /nowhere/secret: "), "{}", error(&text));
+        assert!(error(&text).starts_with("receiver a.example.com: read /nowhere/secret: "), "{}", error(&text));
         let text = format!("[[sink.webhook]]\n{url}\n[[sink.alertmanager]]\n{url}");
-        assert!(error(&text).contains("two receivers of alerts are called a.example.com"), "{}", error(&text));
+        assert!(error(&text).contains("two receivers of alerts have the name a.example.com"), "{}", error(&text));
     }
 
     #[test]
-    fn who_listens_everywhere_is_found_by_name() {
+    fn an_unspecified_address_becomes_the_host_name() {
         let config = Config { host: "node1".into(), ..Config::default() };
         let url = |listens: &str| Host::of(&config, "http", listens.parse().unwrap()).url;
         assert_eq!(url("0.0.0.0:9843"), "http://node1:9843/metrics");

@@ -1,6 +1,5 @@
-//! What runs on the delivery thread, which the outbox owns: outcomes are written to the journal, and then queued for each
-//! receiver that wants them. Nothing on it blocks: the journal has a thread of its own, and its maintenance runs in this
-//! runtime's pool.
+//! The delivery thread, owned by the outbox: writes outcomes to the journal, then queues alerts for each receiver. Nothing here
+//! blocks: the journal has its own thread, and its maintenance runs in this runtime's blocking pool.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,66 +19,64 @@ use crate::sink::journal::thread::{Health, Journal, Past};
 use crate::sink::journal::write::Entry;
 use crate::sink::journal::{Limits, Progress, tidy};
 
-/// Outcomes that are written in one go.
+/// Maximum outcomes in one write to the journal.
 const BATCH: usize = 256;
 
-/// How long an alert waits for the journal. A disk that hangs is no reason to tell nobody.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long an alert waits for the journal. A hung disk must not stop alerts.
+const JOURNAL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long receivers have at shutdown for what is still queued.
-const FAREWELL: Duration = Duration::from_secs(2);
+/// How long shutdown waits for queued alerts to be delivered.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How often the length of the journal's write-ahead log is checked.
+/// Interval of checking the size of the journal's write-ahead log.
 const CHECK_INTERVAL: Duration = Duration::from_secs(10);
 
-/// One in so many checks tidies the whole journal.
+/// Every so many checks, the whole journal is tidied.
 const TIDY_EVERY: u32 = 6;
 
-/// Bytes of the journal's write-ahead log that are not worth moving.
-const LOG: u64 = 1 << 20;
+/// The write-ahead log is checkpointed from this size in bytes.
+const MIN_LOG: u64 = 1 << 20;
 
-/// An outcome, published by the agent.
+/// An outcome published by the agent.
 pub struct Published {
     /// Nanoseconds since the Unix epoch.
     pub time: u64,
     pub outcome: Outcome,
 }
 
-/// Writes outcomes down and queues alerts.
 pub struct Deliverer {
     pub journal: Journal,
-    /// The journal's folder.
     pub dir: PathBuf,
     pub limits: Limits,
     pub receivers: Vec<Arc<Receiver>>,
     pub incidents: Arc<Incidents>,
-    /// The largest id given so far.
+    /// The largest id assigned so far.
     pub last: u64,
-    /// Where the fold loop takes alerts that fired before the start.
+    /// Sends the fold loop the alerts that fired before the start.
     pub restored: mpsc::Sender<Vec<Alert>>,
-    /// The journal has not said yet what it knows of the past.
+    /// The journal has not been read yet.
     pub late: Arc<AtomicBool>,
 }
 
 impl Deliverer {
-    /// Takes over what the journal knows of the past: at the start, or whenever it comes.
+    /// Restores alerts and incidents from the journal: at the start, or later if the journal is slow.
     pub fn restore(&mut self, past: Past) {
         let Past { firing, pending, incidents, last } = past;
         self.last = self.last.max(last);
         self.incidents.restore(incidents);
         for (receiver, pending) in self.receivers.iter().zip(pending) {
-            // Before the fold loop can say that one of them is over.
+            // Before the fold loop can resolve one of them.
             receiver.restore(&firing);
             for (id, alert) in pending {
                 receiver.queue.push(Arc::new(Message { id, alert }));
             }
         }
-        // There is room for the only one; the agent may be stopping.
+        // Sent once, so there is room; fails only if the agent is stopping.
         let _ = self.restored.try_send(firing);
     }
 
-    /// Runs until the outbox is closed; then receivers get a little time for what is queued. `past` is waited for if the
-    /// journal was late with it.
+    /// Runs until the outbox is closed, then gives receivers [`SHUTDOWN_TIMEOUT`] for queued alerts. `past` is the pending read
+    /// of a slow journal.
     pub async fn run(
         mut self,
         mut published: mpsc::Receiver<Published>,
@@ -102,7 +99,7 @@ impl Deliverer {
                     past = None;
                     self.late.store(false, Ordering::Relaxed);
                     if let Some(read) = read {
-                        tracing::info!("the journal was read: {} alerts from before the start fire", read.firing.len());
+                        tracing::info!("the journal has been read: {} alerts fired before the start", read.firing.len());
                         maintenance = maintenance.bounded(read.last);
                         self.restore(read);
                     }
@@ -110,13 +107,13 @@ impl Deliverer {
                 _ = check.tick() => maintenance.start(&self.dir, self.limits, &self.journal.health),
             }
         }
-        let deadline = Instant::now() + FAREWELL;
+        let deadline = Instant::now() + SHUTDOWN_TIMEOUT;
         while self.receivers.iter().any(|receiver| !receiver.queue.is_empty()) && Instant::now() < deadline {
             sleep(Duration::from_millis(5)).await;
         }
     }
 
-    /// Has them written, then queues them for each receiver. `late` is a write that the journal has not finished yet.
+    /// Writes outcomes, then queues alerts for each receiver. `late` is an unfinished write of a hung journal.
     async fn pass_on(&mut self, batch: &mut Vec<Published>, late: &mut Option<oneshot::Receiver<()>>) {
         let mut entries = Vec::with_capacity(batch.len());
         let mut alerts = Vec::new();
@@ -136,12 +133,14 @@ impl Deliverer {
             entries.push(Entry::Outcome { id, time, outcome: Arc::new(outcome), sinks: sinks.into() });
         }
         let mut written = self.journal.write(entries);
-        // While the journal hangs it is not waited for each time anew.
+        // While the journal hangs, do not wait again for every batch.
         let hangs = late.as_mut().is_some_and(|late| late.try_recv() == Err(oneshot::error::TryRecvError::Empty));
         if !hangs {
             *late = None;
-            if !alerts.is_empty() && timeout(PATIENCE, &mut written).await.is_err() {
-                tracing::error!("the journal takes longer than {PATIENCE:?}: alerts are delivered all the same");
+            if !alerts.is_empty() && timeout(JOURNAL_TIMEOUT, &mut written).await.is_err() {
+                tracing::error!(
+                    "writing the journal takes longer than {JOURNAL_TIMEOUT:?}: alerts are delivered without waiting for it"
+                );
                 *late = Some(written);
             }
         }
@@ -155,15 +154,15 @@ impl Deliverer {
     }
 }
 
-/// The id after this one; see [`journal`](crate::sink::journal).
+/// The next id; see [`journal`](crate::sink::journal).
 fn next(last: u64, now_ns: u64) -> u64 {
     (last + 1).max(now_ns / 1000)
 }
 
-/// Keeps the journal within its bounds.
+/// Keeps the journal within its limits.
 struct Maintenance {
-    begun: Instant,
-    /// The time at `begun`, in microseconds since the Unix epoch.
+    started: Instant,
+    /// The time at `started`, in microseconds since the Unix epoch.
     base: u64,
     turn: u32,
     running: Option<JoinHandle<()>>,
@@ -171,11 +170,11 @@ struct Maintenance {
 
 impl Maintenance {
     fn new(last: u64) -> Maintenance {
-        Maintenance { begun: Instant::now(), base: clock::unix_ns() / 1000, turn: TIDY_EVERY - 1, running: None }
+        Maintenance { started: Instant::now(), base: clock::unix_ns() / 1000, turn: TIDY_EVERY - 1, running: None }
             .bounded(last)
     }
 
-    /// A clock that was wrong, once, takes no more of the journal than a fortnight's worth.
+    /// Limits the damage of a wrong clock at the start: the time may be two weeks after the last entry at most.
     fn bounded(mut self, last: u64) -> Maintenance {
         const FORTNIGHT: u64 = 14 * 24 * 3600 * 1_000_000;
         if last > 0 {
@@ -190,22 +189,24 @@ impl Maintenance {
         }
         self.turn = (self.turn + 1) % TIDY_EVERY;
         let whole = self.turn == 0;
-        // By the time that has passed, and not by a clock that somebody may have set.
-        let now = self.base + self.begun.elapsed().as_micros() as u64;
+        // Use elapsed time, because the wall clock may be set.
+        let now = self.base + self.started.elapsed().as_micros() as u64;
         let (dir, health) = (dir.to_owned(), health.clone());
         self.running = Some(spawn_blocking(move || {
             let result = match whole {
                 true => tidy::tidy(&dir, &limits, now).map(|removed| {
                     if removed > 0 {
-                        tracing::info!("{removed} of the oldest entries of the journal made room");
+                        tracing::info!(
+                            "removed the {removed} oldest entries to keep the journal below journal.max_bytes"
+                        );
                     }
                 }),
-                false => tidy::shorten(&dir, LOG),
+                false => tidy::shorten(&dir, MIN_LOG),
             };
             if let Err(error) = result {
-                // Whoever writes says so loudly if it matters.
+                // The writer logs an error if writing fails, too.
                 health.doubt(&error);
-                tracing::debug!("the journal is not tidied: {error:#}");
+                tracing::debug!("cannot tidy the journal: {error:#}");
             }
         }));
     }
@@ -216,7 +217,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_grow_whatever_the_clock_does() {
+    fn ids_grow_even_if_the_clock_goes_back() {
         assert_eq!(next(0, 5_000_000), 5_000);
         assert_eq!(next(5_000, 5_000_999), 5_001);
         assert_eq!(next(5_001, 1_000), 5_002, "the clock was set back");
@@ -224,11 +225,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_clock_that_is_far_ahead_at_the_start_does_not_take_the_whole_journal() {
+    async fn a_clock_far_ahead_at_the_start_does_not_empty_the_journal() {
         let now = clock::unix_ns() / 1000;
         assert!(Maintenance::new(0).base >= now && Maintenance::new(now).base >= now);
         let year = 365 * 24 * 3600 * 1_000_000;
         assert!(Maintenance::new(now - year).base < now - year / 2);
-        assert!(Maintenance::new(now + year).base < now + year / 2, "entries of the future are none of its business");
+        assert!(Maintenance::new(now + year).base < now + year / 2, "entries from the future do not matter");
     }
 }

@@ -1,4 +1,4 @@
-//! A webhook: alerts as JSON of our own, signed if there is a secret.
+//! Webhook protocol: alerts in Headroom's own JSON, signed if there is a secret.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use crate::alert::{Severity, State};
 use crate::incident::Incident;
 use crate::sink::rfc3339;
 
-/// The header with the signature: `sha256=` and the HMAC-SHA256 of the body under the secret, in hexadecimal.
+/// Header with the signature: `sha256=` and the HMAC-SHA256 of the body in hexadecimal.
 pub const SIGNATURE: &str = "x-headroom-signature";
 
-/// The layout of the body; it changes with whatever a receiver could stumble over.
+/// Version of the body's layout; incremented for incompatible changes.
 const VERSION: u32 = 1;
 
 #[derive(Serialize)]
@@ -28,7 +28,7 @@ struct Body<'a> {
 
 #[derive(Serialize)]
 struct Item<'a> {
-    /// The same when it is delivered again.
+    /// The same in every delivery of this alert.
     id: String,
     alert: &'a str,
     severity: Severity,
@@ -53,11 +53,11 @@ enum Evidence<'a> {
     Id { id: &'a str },
 }
 
-/// The body that posts these alerts, each with its incident where that is still at hand.
+/// The body for these alerts. `incident` finds a full incident; otherwise the body has its id only.
 pub fn body(host: &str, messages: &[Arc<Message>], incident: impl Fn(&str) -> Option<Incident>) -> Vec<u8> {
     let alerts = messages.iter().map(|message| item(message, &incident)).collect();
     let body = Body { version: VERSION, host, agent: env!("CARGO_PKG_VERSION"), alerts };
-    // Strings and numbers: it can be written.
+    // Strings and numbers only: serialization cannot fail.
     serde_json::to_vec(&body).unwrap_or_default()
 }
 
@@ -84,7 +84,7 @@ fn item<'a>(message: &'a Message, incident: impl Fn(&str) -> Option<Incident>) -
 
 /// The value of [`SIGNATURE`].
 pub fn signature(secret: &str, body: &[u8]) -> String {
-    // A key of any length will do.
+    // HMAC accepts a key of any length.
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.as_bytes()) else { return String::new() };
     mac.update(body);
     let hex = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn an_alert_comes_with_its_incident_where_that_is_at_hand() {
+    fn an_alert_includes_its_incident_if_known() {
         let with = |id: &str| {
             let mut alert = alert("HostOom", 1_700_000_000_123_456_789);
             alert.incident = Some(id.to_owned());

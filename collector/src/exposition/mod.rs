@@ -1,6 +1,5 @@
-//! The exposition: prometheus-client writes it, row by row of the catalogue. What its text encoder lacks is added here:
-//! `_created`, edges of buckets as the standard wants them, Prometheus' own text format, and the cap on series. It knows the
-//! view through the catalogue's rows alone.
+//! The exposition, encoded by prometheus-client, one catalogue row after the other. Adds what its text encoder lacks: `_created`,
+//! canonical bucket edges, the Prometheus text format, and the cap on series. Knows the view only through the catalogue's rows.
 
 use std::fmt::{self, Write};
 use std::sync::Arc;
@@ -20,20 +19,18 @@ use crate::metric::METRICS;
 use crate::metric::row::{Kind, Metric, Target, Unit, Value, seconds};
 use crate::view::View;
 
-/// Samples of one histogram: its buckets, sum and count.
+/// Series of one histogram: buckets, sum and count.
 const HISTOGRAM_SERIES: u64 = histogram::BUCKETS as u64 + 2;
 
-/// How an exposition is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// OpenMetrics 1.0.
+    /// OpenMetrics 1.0
     OpenMetrics,
-    /// Prometheus' text format 0.0.4.
+    /// Prometheus text format 0.0.4
     Text,
 }
 
 impl Format {
-    /// The value of `Content-Type`.
     pub const fn content_type(self) -> &'static str {
         match self {
             Format::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
@@ -42,7 +39,7 @@ impl Format {
     }
 }
 
-/// Series in the exposition: a row that is known only at the end of it, and so to no rule.
+/// Number of series. Known only after all other rows are written, so no rule can use it.
 pub const SERIES: Metric = Metric {
     name: "headroom_series",
     kind: Kind::Gauge,
@@ -53,17 +50,15 @@ pub const SERIES: Metric = Metric {
     read: |_, _| Ok(()),
 };
 
-/// What a scraper gets.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Exposition {
-    /// The text, in the format that was asked for.
     pub text: String,
-    /// Series over the cap. The text counts them already; to be counted from now on, they go to the engine as lost,
-    /// [`Stage::Series`](crate::stage::Stage::Series).
+    /// Series above the cap. The text includes them in its loss counter already; later expositions do so only if the engine
+    /// gets them as lost, [`Stage::Series`](crate::stage::Stage::Series).
     pub left_out: u64,
 }
 
-/// Renders the view. Over `max_series`, families and workloads at the end of their order are left out.
+/// Renders the view. Above `max_series`, the last families and workloads in order are left out.
 pub fn render(view: &Arc<View>, format: Format, max_series: usize) -> Exposition {
     let created = Arc::new(AtomicU64::new(0));
     let left_out = Arc::new(AtomicU64::new(0));
@@ -79,7 +74,7 @@ pub fn render(view: &Arc<View>, format: Format, max_series: usize) -> Exposition
     Exposition { text: sheet.text, left_out: left_out.load(Ordering::Relaxed) }
 }
 
-/// A family is opened, and so its head written, with its first series.
+/// A family's header is written with its first series.
 enum Family<'a, 'b> {
     Closed(&'a mut DescriptorEncoder<'b>),
     Open(MetricEncoder<'a>),
@@ -137,13 +132,13 @@ impl Collector for Page {
         let mut writer = Writer { page: self, family: Family::Closed(&mut encoder), tally };
         writer.gauge(&SERIES, &[], Value::Int(tally.series + 1))?;
         self.left_out.store(tally.left_out, Ordering::Relaxed);
-        // What comes after the last family belongs to none.
+        // Nothing after the last family gets a `_created` line.
         self.created.store(0, Ordering::Relaxed);
         Ok(())
     }
 }
 
-/// Where the series of one family become text.
+/// Encodes the series of one family.
 struct Writer<'a, 'b> {
     page: &'a Page,
     family: Family<'a, 'b>,
@@ -154,7 +149,7 @@ impl Target for Writer<'_, '_> {
     fn counter(&mut self, metric: &'static Metric, labels: &[&str], value: Value, created: u64) -> fmt::Result {
         let text = self.page.format == Format::Text;
         self.write(metric, labels, 1, created, |encoder| match text {
-            // The encoder would add a second `_total`: in this format it is part of the family's name.
+            // As a counter it would get a second `_total`: in this format the family's name has it already.
             true => encoder.encode_gauge(&Number(value)),
             false => encoder.encode_counter::<NoLabelSet, _, u64>(&Number(value), None),
         })
@@ -203,7 +198,7 @@ impl Writer<'_, '_> {
     ) -> fmt::Result {
         let over = self.tally.full || self.tally.series + series > self.page.max_series as u64;
         if over && metric.capped() {
-            // Nothing small slips in after something big was cut: which series are there stays easy to foretell.
+            // Once full, leave out everything after, even if it would fit: so the cut is predictable.
             self.tally.full = true;
             self.tally.left_out += series;
             return Ok(());
@@ -220,10 +215,10 @@ impl Writer<'_, '_> {
     }
 }
 
-/// Takes the encoder's text and sees to each line as it ends.
+/// Receives the encoder's text; adjusts bucket edges and adds `_created` lines.
 struct Sheet {
     text: String,
-    /// Where the line began.
+    /// Offset of the current line.
     line: usize,
     format: Format,
     created: Arc<AtomicU64>,
@@ -234,7 +229,7 @@ impl Write for Sheet {
         if part == "\n" {
             return self.end_line();
         }
-        // A quote within a label's value is escaped, so that this can only be the edge of a bucket.
+        // Quotes within label values are escaped, so this can only be a bucket edge.
         if self.text.ends_with("{le=\"")
             && let Ok(edge) = part.parse::<f64>()
             && edge.is_finite()
@@ -275,13 +270,12 @@ struct Labels<'a> {
 
 impl EncodeLabelSet for Labels<'_> {
     fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
-        // To Prometheus a label with an empty value and none are the same.
+        // For Prometheus an empty label equals a missing one.
         let present = self.names.iter().zip(self.values).filter(|(_, value)| !value.is_empty());
         present.map(|(name, value)| (*name, *value)).try_for_each(|label| label.encode(encoder.encode_label()))
     }
 }
 
-/// A number as the encoder takes it.
 #[derive(Debug)]
 struct Number(Value);
 
@@ -310,7 +304,7 @@ fn unit(unit: Unit) -> &'static registry::Unit {
     }
 }
 
-/// Writes an edge as OpenMetrics wants it, which is as Go's `%g` does: a scraper may compare edges as text.
+/// Writes an edge in OpenMetrics' canonical form, like Go's `%g`: a scraper may compare edges as text.
 fn canonical(text: &mut String, edge: f64) -> fmt::Result {
     if edge >= 1e-4 {
         return write!(text, "{edge:?}");

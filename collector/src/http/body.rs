@@ -1,5 +1,5 @@
-//! The bodies that are rendered from one snapshot. Each is rendered once and compressed once, in the runtime's blocking
-//! pool, and shared by all that ask for it; who asks meanwhile waits for the same. Knows nothing of what is in them.
+//! The bodies rendered from one snapshot. Each is rendered once and compressed once, in the runtime's blocking pool, and
+//! shared by all requests; concurrent requests wait for the same rendering. Knows nothing of the contents.
 
 use std::io::{self, Write as _};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,12 +12,10 @@ use tokio::task::spawn_blocking;
 
 use crate::exposition::Format;
 
-/// A page that is rendered from a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Page {
-    /// Every metric.
     Metrics(Format),
-    /// Every workload as JSON: a [`crate::api::workloads::Summary`].
+    /// JSON: a [`crate::api::workloads::Summary`].
     Workloads,
 }
 
@@ -31,7 +29,7 @@ impl Page {
     }
 }
 
-/// The bodies of one snapshot, none before somebody asks.
+/// The bodies of one snapshot, each rendered on first request.
 #[derive(Debug, Default)]
 pub struct Pages {
     plain: [Once; 3],
@@ -39,20 +37,19 @@ pub struct Pages {
 }
 
 impl Pages {
-    /// The body of a page, rendered by `render` unless it is already; none if rendering panicked. `turns` bounds how many
-    /// are rendered at the same time.
+    /// The body of a page, rendered by `render` if needed; none if rendering panicked. `permits` bounds concurrent rendering.
     pub async fn plain(
         &self,
         page: Page,
-        turns: &Arc<Semaphore>,
+        permits: &Arc<Semaphore>,
         render: impl FnOnce() -> Bytes + Send + 'static,
     ) -> Option<Bytes> {
-        self.plain[page.index()].get(turns, move || Some(render())).await
+        self.plain[page.index()].get(permits, move || Some(render())).await
     }
 
-    /// The same body, compressed.
-    pub async fn gzip(&self, page: Page, turns: &Arc<Semaphore>, plain: Bytes) -> Option<Bytes> {
-        self.gzip[page.index()].get(turns, move || gzip(&plain).map(Bytes::from).ok()).await
+    /// The same body, compressed with gzip.
+    pub async fn gzip(&self, page: Page, permits: &Arc<Semaphore>, plain: Bytes) -> Option<Bytes> {
+        self.gzip[page.index()].get(permits, move || gzip(&plain).map(Bytes::from).ok()).await
     }
 }
 
@@ -62,40 +59,40 @@ fn gzip(plain: &[u8]) -> io::Result<Vec<u8>> {
     encoder.finish()
 }
 
-/// A body on its way, or there. The sender is dropped without a value if making it failed.
+/// A finished or pending body. The sender is dropped without a value if rendering failed.
 type Body = watch::Receiver<Option<Bytes>>;
 
-/// A body that is made once.
+/// A body that is rendered once.
 #[derive(Debug, Default)]
 struct Once(Mutex<Option<Body>>);
 
 impl Once {
     async fn get(
         &self,
-        turns: &Arc<Semaphore>,
+        permits: &Arc<Semaphore>,
         make: impl FnOnce() -> Option<Bytes> + Send + 'static,
     ) -> Option<Bytes> {
-        let mut body = self.begin(turns, make);
+        let mut body = self.begin(permits, make);
         body.wait_for(Option::is_some).await.ok()?.clone()
     }
 
-    /// The body that is there or under way, or else begins to make it. It is made to its end, whoever leaves meanwhile.
-    fn begin(&self, turns: &Arc<Semaphore>, make: impl FnOnce() -> Option<Bytes> + Send + 'static) -> Body {
+    /// Returns the finished or pending body, or starts rendering. Rendering goes on even if all clients disconnect.
+    fn begin(&self, permits: &Arc<Semaphore>, make: impl FnOnce() -> Option<Bytes> + Send + 'static) -> Body {
         let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(body) = slot.as_ref().filter(|body| body.borrow().is_some() || body.has_changed().is_ok()) {
             return body.clone();
         }
         let (sender, body) = watch::channel(None);
         *slot = Some(body.clone());
-        let turns = turns.clone();
+        let permits = permits.clone();
         tokio::spawn(async move {
-            let Ok(turn) = turns.acquire_owned().await else { return };
+            let Ok(permit) = permits.acquire_owned().await else { return };
             let made = spawn_blocking(move || {
-                let _turn = turn;
+                let _permit = permit;
                 sender.send_replace(make());
             });
             if made.await.is_err() {
-                tracing::error!("a page could not be rendered: this is a bug in headroom");
+                tracing::error!("rendering a page panicked: this is a bug in headroom");
             }
         });
         body
@@ -110,31 +107,31 @@ mod tests {
 
     const PAGE: Page = Page::Workloads;
 
-    fn turns() -> Arc<Semaphore> {
+    fn permits() -> Arc<Semaphore> {
         Arc::new(Semaphore::new(2))
     }
 
     #[tokio::test]
-    async fn who_asks_while_a_page_is_rendered_waits_for_that_and_shares_it() {
-        let (pages, turns, renders) = (Arc::new(Pages::default()), turns(), Arc::new(AtomicUsize::new(0)));
+    async fn concurrent_requests_share_one_rendering() {
+        let (pages, permits, renders) = (Arc::new(Pages::default()), permits(), Arc::new(AtomicUsize::new(0)));
         let (go_on, wait) = mpsc::channel::<()>();
         let mut wait = Some(wait);
         let mut ask = || {
-            let (pages, turns, renders, wait) = (pages.clone(), turns.clone(), renders.clone(), wait.take());
+            let (pages, permits, renders, wait) = (pages.clone(), permits.clone(), renders.clone(), wait.take());
             tokio::spawn(async move {
                 let render = move || {
                     renders.fetch_add(1, Ordering::Relaxed);
                     let _ = wait.map(|wait| wait.recv());
                     Bytes::from(vec![b'x'; 5000])
                 };
-                let plain = pages.plain(PAGE, &turns, render).await.unwrap();
-                let gzip = pages.gzip(PAGE, &turns, plain.clone()).await.unwrap();
+                let plain = pages.plain(PAGE, &permits, render).await.unwrap();
+                let gzip = pages.gzip(PAGE, &permits, plain.clone()).await.unwrap();
                 (plain, gzip)
             })
         };
         let (first, left, second) = (ask(), ask(), ask());
         tokio::task::yield_now().await;
-        // Who leaves takes nothing away from the others.
+        // A client that disconnects does not affect the others.
         left.abort();
         go_on.send(()).unwrap();
         let ((plain, gzip), (other_plain, other_gzip)) = (first.await.unwrap(), second.await.unwrap());
@@ -145,11 +142,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_fails_one_request_and_the_next_tries_again() {
-        let (pages, turns) = (Pages::default(), turns());
-        assert_eq!(pages.plain(PAGE, &turns, || panic!("provoked by a test")).await, None);
-        let body = pages.plain(PAGE, &turns, || Bytes::from_static(b"well")).await;
+        let (pages, permits) = (Pages::default(), permits());
+        assert_eq!(pages.plain(PAGE, &permits, || panic!("provoked by a test")).await, None);
+        let body = pages.plain(PAGE, &permits, || Bytes::from_static(b"well")).await;
         assert_eq!(body.as_deref(), Some(&b"well"[..]));
-        // Neither keeps its turn.
-        let _ = turns.acquire_many(2).await.unwrap();
+        // Both permits are released.
+        let _ = permits.acquire_many(2).await.unwrap();
     }
 }

@@ -1,4 +1,4 @@
-//! What the endpoint asks of whoever publishes: a snapshot to render pages from, and two verdicts.
+//! The interface between the endpoint and the agent: a snapshot to render pages from, readiness and health.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -7,23 +7,21 @@ use bytes::Bytes;
 
 use super::body::{Page, Pages};
 
-/// A snapshot that is on its way.
 pub type SnapshotFuture<'a> = Pin<Box<dyn Future<Output = Option<Arc<dyn Snapshot>>> + Send + 'a>>;
 
-/// What is published.
 pub trait Exposition: Send + Sync + 'static {
-    /// The current snapshot: the same for all that ask before the next one. None if the agent is stopping.
+    /// The current snapshot, shared by all requests until the next one. None if the agent is stopping.
     fn snapshot(&self) -> SnapshotFuture<'_>;
-    /// Whether the figures can be relied on yet; if not, why. Must not wait.
+    /// Whether the first readings are complete; if not, the reason. Must not wait.
     fn ready(&self) -> Result<(), String>;
-    /// Whether the agent works; if not, why. Must not wait.
+    /// Whether the agent works; if not, the reason. Must not wait.
     fn healthy(&self) -> Result<(), String>;
 }
 
-/// The state at one moment, as pages.
+/// The state at one moment, rendered as pages.
 pub trait Snapshot: Send + Sync + 'static {
-    /// Renders a page. Called by a thread of the pool, which may take its time, and once for each page.
+    /// Renders a page. Runs on a thread of the blocking pool, once for each page.
     fn render(&self, page: Page) -> Bytes;
-    /// What was rendered so far. Apart from the snapshot, which nobody needs to hold for what is rendered already.
+    /// The pages rendered so far. Separate from the snapshot, so that a rendered page does not keep the snapshot alive.
     fn pages(&self) -> &Arc<Pages>;
 }

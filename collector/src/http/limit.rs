@@ -1,32 +1,32 @@
-//! What clients may cost.
+//! Limits on the resources that clients may use.
 
 use std::time::Duration;
 
-/// Pages that are rendered or compressed at the same time, each by a thread of the runtime's blocking pool.
+/// Pages rendered or compressed at the same time, each on a thread of the runtime's blocking pool.
 pub(super) const RENDERS: usize = 2;
 
-/// Threads of the blocking pool that [`serve`](super::serve) uses at most: the renders, one that reads the file of
-/// [`access`](super::access) anew, and one that checks a password.
+/// Maximum threads that [`serve`](super::serve) uses in the blocking pool: the renders, one that re-reads the file of
+/// [`access`](super::access), and one that checks a password.
 pub const POOL: usize = RENDERS + 2;
 
-/// What clients may cost. A connection carries one request, so that none is held idle and each has an end:
-/// `head` + `response` after it was accepted.
+/// Limits for clients. A connection carries one request, so none stays idle, and each ends at most `head` + `response` after it
+/// was accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections at once; one beyond is answered 503, closed and counted.
+    /// Concurrent connections; further ones get 503, are closed and counted.
     pub connections: usize,
-    /// Scrapes at once, each from being accepted until its client has read the body: no more bodies than these are held in
-    /// memory beside those of the current snapshot. Scrapes of one snapshot share a body.
+    /// Concurrent scrapes, each counted until its client has read the body: this bounds the bodies in memory beside those of
+    /// the current snapshot. Scrapes of one snapshot share a body.
     pub scrapes: usize,
-    /// How long a scrape, or a password, waits for its turn before it is answered 503 and counted.
+    /// How long a scrape or a password check waits for its turn before it gets 503 and is counted.
     pub queue: Duration,
-    /// How long a client may take for the handshake of TLS, and again to send the head of its request.
+    /// Timeout of the TLS handshake, and again of receiving the request head.
     pub head: Duration,
-    /// Bytes in the head of a request, at least 8 KiB; one with more is refused.
+    /// Maximum bytes of a request head, at least 8 KiB.
     pub head_bytes: usize,
-    /// How long a client may take to read its response.
+    /// Timeout for a client to read its response.
     pub response: Duration,
-    /// How long responses in flight may go on once the endpoint is shut down.
+    /// How long responses in flight may continue after shutdown.
     pub grace: Duration,
 }
 

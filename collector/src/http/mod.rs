@@ -1,5 +1,5 @@
-//! The read-only TCP endpoint: `/metrics`, `/api/v1/workloads`, `/-/healthy`, `/-/ready`. Knows HTTP and what a client may
-//! cost; must not know what is published: an [`Exposition`] says that.
+//! The read-only HTTP endpoint: `/metrics`, `/api/v1/workloads`, `/-/healthy`, `/-/ready`. Knows HTTP, access and limits; must
+//! not know the engine: an [`Exposition`] provides the contents.
 
 pub mod access;
 mod body;

@@ -1,30 +1,30 @@
-//! What a client asked for in `Accept` and `Accept-Encoding` (RFC 9110, section 12). Pure.
+//! Content negotiation: `Accept` and `Accept-Encoding` (RFC 9110, section 12). Pure.
 //!
-//! A client that asks for something else altogether still gets text: a person with a browser, or a scraper with an odd
-//! header, is better served by that than by a 406.
+//! A client that accepts neither format still gets text: more useful for a browser, or a scraper with an odd header, than a
+//! 406.
 
 use axum::http::header::{ACCEPT, ACCEPT_ENCODING};
 use axum::http::{HeaderMap, HeaderName};
 
 use crate::exposition::Format;
 
-/// The format to answer in.
+/// The format of the response.
 pub fn format(headers: &HeaderMap) -> Format {
     let open_metrics = wanted(headers, ("application", "openmetrics-text"), "1.0.0");
     let text = wanted(headers, ("text", "plain"), "0.0.4");
-    // A wildcard asks for nothing in particular, and then text is what people and older scrapers can read.
+    // A wildcard gets text, which people and older scrapers can read.
     let named = open_metrics.specificity == Specificity::Name;
     let best = open_metrics.quality > text.quality || (open_metrics.quality == text.quality && named);
     if open_metrics.quality > 0 && best { Format::OpenMetrics } else { Format::Text }
 }
 
-/// Whether the answer may be compressed with gzip.
+/// Whether the client accepts gzip.
 pub fn gzip(headers: &HeaderMap) -> bool {
     let quality = |name: &str| choices(headers, ACCEPT_ENCODING).find(|choice| choice.is(name)).map(|it| it.quality);
     quality("gzip").or_else(|| quality("*")).is_some_and(|quality| quality > 0)
 }
 
-/// How closely a range names a media type; the closest decides.
+/// How specific a media range is; the most specific one decides.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 enum Specificity {
     #[default]
@@ -34,7 +34,7 @@ enum Specificity {
     Name,
 }
 
-/// How much a client wants something.
+/// The client's preference for a media type.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Wanted {
     specificity: Specificity,
@@ -58,7 +58,7 @@ fn wanted(headers: &HeaderMap, (kind, subtype): (&str, &str), version: &str) -> 
         .unwrap_or_default()
 }
 
-/// One element of a list header; the quality is in thousandths.
+/// One element of a list header, with the quality in thousandths.
 struct Choice<'a> {
     name: &'a str,
     version: Option<&'a str>,
@@ -76,7 +76,7 @@ fn choices(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = Choice
     values.flat_map(|value| value.split(',')).filter_map(choice)
 }
 
-/// `None` for what cannot be understood: it is as if the client had not asked for it.
+/// `None` for an invalid element, which is ignored.
 fn choice(element: &str) -> Option<Choice<'_>> {
     let mut parts = element.split(';').map(str::trim);
     let mut choice = Choice { name: parts.next().filter(|name| !name.is_empty())?, version: None, quality: 1000 };
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn the_format_is_the_one_most_wanted() {
+    fn the_preferred_format_is_chosen() {
         use Format::{OpenMetrics, Text};
         for (accept, expected) in [
             // Prometheus 2, Prometheus 3, and Prometheus 3 with native histograms.
@@ -133,13 +133,13 @@ mod tests {
             ("application/openmetrics-text, text/plain", OpenMetrics),
             ("application/openmetrics-text;q=0.3, text/plain;q=0.7", Text),
             ("text/plain;q=0.3, application/openmetrics-text;q=0.7", OpenMetrics),
-            // The closest range decides, whatever its quality and place.
+            // The most specific range decides, regardless of quality and order.
             ("*/*;q=0.9, application/openmetrics-text;q=0.1", Text),
             ("*/*, application/openmetrics-text;q=0", Text),
             ("*/*, text/plain;q=0", OpenMetrics),
             ("application/*", OpenMetrics),
             ("application/*, text/*", Text),
-            // What cannot be understood is not asked for.
+            // Invalid elements are ignored.
             ("application/openmetrics-text;q=NaN", Text),
             ("application/openmetrics-text;q=1.1", Text),
             ("application/openmetrics-text;q=-1", Text),

@@ -1,4 +1,4 @@
-//! What is answered on which path. Knows nothing of sockets.
+//! Paths and their responses. Knows nothing of sockets.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,10 +19,10 @@ use super::exposition::Exposition;
 use super::limit::{Limits, RENDERS};
 use super::negotiation;
 
-/// Path of the list of workloads.
+/// Path of the workloads as JSON.
 pub const WORKLOADS: &str = "/api/v1/workloads";
 
-/// Below this many bytes, compression gains nothing: it all fits into a packet.
+/// Smaller bodies fit into one packet, so compression gains nothing.
 const GZIP_MIN: usize = 1024;
 
 const INDEX: &str = concat!(
@@ -30,14 +30,14 @@ const INDEX: &str = concat!(
     "<h1>Headroom ",
     env!("CARGO_PKG_VERSION"),
     "</h1>\n<ul>\n",
-    "<li><a href=\"/metrics\">/metrics</a>: OpenMetrics or Prometheus text</li>\n",
-    "<li><a href=\"/api/v1/workloads\">/api/v1/workloads</a>: who is here, as JSON</li>\n",
-    "<li><a href=\"/-/healthy\">/-/healthy</a>: whether the agent works</li>\n",
-    "<li><a href=\"/-/ready\">/-/ready</a>: whether its figures can be relied on</li>\n",
+    "<li><a href=\"/metrics\">/metrics</a>: all metrics, in OpenMetrics or Prometheus text format</li>\n",
+    "<li><a href=\"/api/v1/workloads\">/api/v1/workloads</a>: workloads as JSON: memory, limits, pressure, stalls, OOM kills</li>\n",
+    "<li><a href=\"/-/healthy\">/-/healthy</a>: health: 200 while the agent takes readings, else 503 with the reason</li>\n",
+    "<li><a href=\"/-/ready\">/-/ready</a>: readiness: 200 once the first readings are complete, else 503 with the reason</li>\n",
     "</ul>\n</body>\n</html>\n",
 );
 
-/// The routes. What is refused because there are too many scrapes is added to `shed`.
+/// The routes. Adds scrapes rejected by the limit to `shed`.
 pub fn router(exposition: Arc<dyn Exposition>, limits: &Limits, shed: Arc<AtomicU64>) -> Router {
     let scrapes = Arc::new(Semaphore::new(limits.scrapes));
     let renders = Arc::new(Semaphore::new(RENDERS));
@@ -49,9 +49,9 @@ pub fn router(exposition: Arc<dyn Exposition>, limits: &Limits, shed: Arc<Atomic
         .route("/-/ready", get(ready))
         .fallback((
             StatusCode::NOT_FOUND,
-            "not found: there are /metrics, /api/v1/workloads, /-/healthy and /-/ready\n",
+            "not found; available paths: /metrics, /api/v1/workloads, /-/healthy, /-/ready\n",
         ))
-        .method_not_allowed_fallback(async || (StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered\n"))
+        .method_not_allowed_fallback(async || (StatusCode::METHOD_NOT_ALLOWED, "method not allowed: use GET or HEAD\n"))
         .with_state(Endpoint { exposition, scrapes, renders, queue: limits.queue, shed })
 }
 
@@ -64,11 +64,11 @@ struct Endpoint {
     shed: Arc<AtomicU64>,
 }
 
-/// A body and the scrape's place among those that may go on at once. The place is given up with the last byte, not when the
-/// response is handed over: a client that does not read must not make room for the next.
+/// A body and the permit of its scrape. The permit is released after the last byte is sent, not when the response is handed to
+/// hyper: a client that does not read must not make room for the next.
 struct Held {
     body: Bytes,
-    _place: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl AsRef<[u8]> for Held {
@@ -86,16 +86,16 @@ async fn workloads(State(endpoint): State<Endpoint>, headers: HeaderMap) -> Resp
     answer(endpoint, &headers, "application/json", Page::Workloads).await
 }
 
-/// What may be large, when its turn comes.
+/// Serves a page that may be large, within the limit of concurrent scrapes.
 async fn answer(endpoint: Endpoint, headers: &HeaderMap, content_type: &'static str, page: Page) -> Response {
-    let Ok(Ok(place)) = timeout(endpoint.queue, endpoint.scrapes.clone().acquire_owned()).await else {
+    let Ok(Ok(permit)) = timeout(endpoint.queue, endpoint.scrapes.clone().acquire_owned()).await else {
         endpoint.shed.fetch_add(1, Ordering::Relaxed);
-        return (StatusCode::SERVICE_UNAVAILABLE, "too many scrapes at once\n").into_response();
+        return (StatusCode::SERVICE_UNAVAILABLE, "too many concurrent scrapes\n").into_response();
     };
     let Some(snapshot) = endpoint.exposition.snapshot().await else {
         return (StatusCode::SERVICE_UNAVAILABLE, "the agent is stopping\n").into_response();
     };
-    // While somebody holds a snapshot, its state cannot be changed in place: nobody does for longer than it is rendered.
+    // A held snapshot makes the fold loop copy its state, so it is held only while rendering.
     let pages = snapshot.pages().clone();
     let plain = pages.plain(page, &endpoint.renders, move || snapshot.render(page)).await;
     let compress = negotiation::gzip(headers) && plain.as_ref().is_some_and(|plain| plain.len() > GZIP_MIN);
@@ -104,7 +104,7 @@ async fn answer(endpoint: Endpoint, headers: &HeaderMap, content_type: &'static 
         plain => plain,
     };
     let Some(body) = body else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
-    let held = Bytes::from_owner(Held { body, _place: place });
+    let held = Bytes::from_owner(Held { body, _permit: permit });
     let mut response = held.into_response();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));

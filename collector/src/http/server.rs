@@ -1,4 +1,4 @@
-//! Connections and what each may cost. Knows nothing of paths and contents.
+//! Connections, TLS and limits. Knows nothing of paths and contents.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -33,18 +33,18 @@ use super::exposition::Exposition;
 use super::limit::Limits;
 use super::route;
 
-/// Connections that wait in the kernel to be accepted.
+/// Connections that may wait in the kernel to be accepted.
 const BACKLOG: i32 = 1024;
-/// Bytes of a response that wait in the kernel, which doubles the figure. Left to itself it takes up to 4 MiB for each
-/// client that does not read, and charges them to the agent's cgroup.
+/// Socket send buffer in bytes; the kernel doubles it. Its default grows up to 4 MiB for each client that does not read,
+/// charged to the agent's cgroup.
 const SEND_BUFFER: usize = 128 * 1024;
-/// What is answered to a connection too many.
+/// Response to a connection above the limit.
 const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\n\
     content-length: 21\r\nconnection: close\r\n\r\ntoo many connections\n";
-/// What is answered to a client that speaks plain HTTP where TLS is asked for.
+/// Response to plain HTTP on a TLS listener.
 const PLAIN: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\n\
-    content-length: 27\r\nconnection: close\r\n\r\nonly HTTPS is spoken here.\n";
-/// How a connection that speaks TLS begins: with a record of its handshake (RFC 8446, section 5.1).
+    content-length: 18\r\nconnection: close\r\n\r\nHTTPS is required\n";
+/// First byte of a TLS connection: content type of a handshake record (RFC 8446, section 5.1).
 const HANDSHAKE: u8 = 22;
 
 /// A bound address. Connections wait in the kernel until [`serve`] takes them.
@@ -55,7 +55,7 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Binds `address`; port 0 takes any that is free. Needs no runtime.
+    /// Binds `address`; port 0 takes any free port. Needs no runtime.
     pub fn bind(address: SocketAddr) -> Result<Listener, BindError> {
         let open = || {
             let socket = TcpListener::bind(address)?;
@@ -70,7 +70,7 @@ impl Listener {
         })
     }
 
-    /// The address, with the port that was taken.
+    /// The address, with the actual port.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -79,16 +79,15 @@ impl Listener {
 /// Why an address could not be bound.
 #[derive(Debug)]
 pub enum BindError {
-    /// Another process listens there.
     InUse(SocketAddr),
-    /// Anything else: no such address here, or a port that needs privileges.
+    /// No such address on this host, or a privileged port, for example.
     Other(SocketAddr, io::Error),
 }
 
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            BindError::InUse(address) => write!(f, "cannot listen on {address}: another process does already"),
+            BindError::InUse(address) => write!(f, "cannot listen on {address}: another process uses it"),
             BindError::Other(address, _) => write!(f, "cannot listen on {address}"),
         }
     }
@@ -103,10 +102,10 @@ impl std::error::Error for BindError {
     }
 }
 
-/// Answers those who have `access` until `shutdown` resolves, then gives responses in flight [`Limits::grace`] to finish.
-/// Whatever is refused because there is too much of it is added to `shed`.
+/// Serves clients with `access` until `shutdown` resolves, then gives responses in flight [`Limits::grace`] to finish. Adds
+/// requests rejected by a limit to `shed`. Uses up to [`POOL`](super::POOL) threads of the runtime's blocking pool.
 ///
-/// Fails only if the listener cannot be handed to the runtime, whose blocking pool it uses up to [`POOL`](super::POOL).
+/// Fails only if the listener cannot be registered with the runtime.
 pub async fn serve(
     listener: Listener,
     access: Arc<Access>,
@@ -123,12 +122,12 @@ pub async fn serve(
     let mut shutdown = pin!(shutdown);
     loop {
         tokio::select! {
-            // In this order, so that what has ended is off the books before the next is counted.
+            // In this order, so that ended connections are removed before a new one is counted.
             biased;
             () = &mut shutdown => break,
             Some(ended) = connections.join_next() => {
                 if let Err(error) = ended {
-                    tracing::error!(%error, "a request failed");
+                    tracing::error!(%error, "the task of a connection panicked: this is a bug in headroom");
                 }
             }
             stream = accept(&listener) => {
@@ -157,7 +156,7 @@ async fn accept(listener: &tokio::net::TcpListener) -> TcpStream {
             Ok((stream, _)) => return stream,
             Err(error) if matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) => {}
             Err(error) => {
-                // Out of descriptors or memory: the connection stays in the backlog, and trying again at once would spin.
+                // Out of descriptors or memory: the connection stays in the backlog, and an immediate retry would spin.
                 tracing::warn!(%error, "cannot accept connections");
                 sleep(Duration::from_secs(1)).await;
             }
@@ -165,7 +164,7 @@ async fn accept(listener: &tokio::net::TcpListener) -> TcpStream {
     }
 }
 
-/// What all connections share.
+/// State shared by all connections.
 struct Shared {
     access: Arc<Access>,
     router: Router,
@@ -174,26 +173,26 @@ struct Shared {
 }
 
 impl Shared {
-    /// Gives a connection an end.
+    /// Serves a connection with an overall timeout.
     async fn limited(self: Arc<Shared>, stream: TcpStream, stopped: watch::Receiver<()>) {
-        // Only a hint: without it the last packet of a response may wait for an acknowledgement.
+        // Without it the last packet of a response may wait for an acknowledgement. Failure is harmless.
         stream.set_nodelay(true).ok();
         let limits = self.limits;
         match timeout(limits.head + limits.response, self.handshake(stream, stopped)).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!("connection broken: {error:#}"),
-            Err(_) => tracing::debug!("connection too slow"),
+            Ok(Err(error)) => tracing::debug!("connection failed: {error:#}"),
+            Err(_) => tracing::debug!("connection timed out"),
         }
     }
 
-    /// Speaks TLS first where that is asked for. A handshake that is not over when the endpoint ends is not waited for.
+    /// Does the TLS handshake if configured. Shutdown aborts a handshake.
     async fn handshake(self: Arc<Shared>, stream: TcpStream, mut stopped: watch::Receiver<()>) -> Result<()> {
         let terms = tokio::select! {
             terms = self.access.terms() => terms,
             _ = stopped.changed() => return Ok(()),
         };
         let Some(tls) = terms.tls.clone() else { return self.exchange(stream, terms, stopped).await };
-        let shaken = async {
+        let handshake = async {
             let mut first = [0];
             if stream.peek(&mut first).await? == 1 && first[0] != HANDSHAKE {
                 refuse(stream, PLAIN);
@@ -201,18 +200,18 @@ impl Shared {
             }
             TlsAcceptor::from(tls).accept(stream).await.map(Some)
         };
-        let shaken = tokio::select! {
-            shaken = timeout(self.limits.head, shaken) => shaken.context("TLS handshake too slow")?,
+        let result = tokio::select! {
+            result = timeout(self.limits.head, handshake) => result.context("TLS handshake timed out")?,
             _ = stopped.changed() => return Ok(()),
         };
-        match shaken.context("TLS handshake")? {
+        match result.context("TLS handshake")? {
             Some(stream) => self.exchange(stream, terms, stopped).await,
             None => Ok(()),
         }
     }
 
-    /// One request, one response. Scrapes are seconds apart, and a connection kept alive between them would hold a place for
-    /// nothing; hyper's timeout for heads runs while idle too, and would close it just as a scrape every five seconds comes.
+    /// One request and one response. No keep-alive: scrapes are seconds apart, so an idle connection would only occupy a slot,
+    /// and hyper's head timeout also runs while idle and would close it just when a scrape every five seconds arrives.
     async fn exchange(
         self: Arc<Shared>,
         stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
@@ -258,8 +257,8 @@ impl Shared {
     }
 }
 
-/// Never waits. The socket is new, so the answer fits into its buffer; and what was already sent is read, as closing
-/// over unread bytes resets the connection and may take the answer with it.
+/// Sends a fixed response without waiting. The socket is new, so the response fits into its buffer. Received bytes are read
+/// first, because closing a socket with unread bytes resets the connection and may discard the response.
 fn refuse(stream: TcpStream, answer: &[u8]) {
     let Ok(mut stream) = stream.into_std() else { return };
     let _ = stream.read(&mut [0; 4096]);

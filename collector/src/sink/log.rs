@@ -1,4 +1,4 @@
-//! Outcomes as log lines: a sentence for the reader, fields for the machine.
+//! Logs outcomes: a message for people, fields for machines.
 
 use crate::outcome::Outcome;
 use crate::pressure::{Kind, Resource, Trigger};
@@ -7,7 +7,6 @@ use crate::statistic::gpu::Held;
 
 const UNKNOWN: &str = "(unknown)";
 
-/// Logs one outcome.
 pub fn write(outcome: &Outcome) {
     match outcome {
         Outcome::OomKill(kill) => {
@@ -15,7 +14,7 @@ pub fn write(outcome: &Outcome) {
             let scope = match kill.kill.scope {
                 Scope::Memcg => "a memory cgroup was at its limit",
                 Scope::Host => "the host was out of memory",
-                Scope::Unknown => "whose memory was out is not known",
+                Scope::Unknown => "it is unknown which limit was hit",
             };
             tracing::warn!(
                 workload,
@@ -78,7 +77,7 @@ pub fn write(outcome: &Outcome) {
             memory = refusal.fact.memory.label(),
             bytes = refusal.fact.bytes,
             code = refusal.fact.code,
-            "the CUDA driver refused an allocation",
+            "the CUDA driver rejected an allocation",
         ),
         Outcome::Pressure(stall) => {
             let Trigger { resource, kind, threshold_ns, window_ns } = stall.trigger;
@@ -97,7 +96,7 @@ pub fn write(outcome: &Outcome) {
                 threshold_seconds = seconds(threshold_ns),
                 window_seconds = seconds(window_ns),
                 total_seconds = stall.total_ns.map(seconds),
-                "pressure: {who} of the host waited for {what} for {:.3} s or longer within {:.3} s",
+                "pressure: {who} on the host waited for {what} for at least {:.3} s within {:.3} s",
                 seconds(threshold_ns),
                 seconds(window_ns),
             );
@@ -119,7 +118,7 @@ pub fn write(outcome: &Outcome) {
     }
 }
 
-/// What was held of each GPU before a kill: `0: 1024 bytes, 4096 of the workload`.
+/// GPU memory held before a kill: `0: 1024 bytes, 4096 bytes of the workload`.
 fn gpus(held: &[Held]) -> String {
     let known = |bytes: Option<u64>| bytes.map_or("unknown".to_owned(), |bytes| format!("{bytes} bytes"));
     let one = |held: &Held| match held.process_bytes {

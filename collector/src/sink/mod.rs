@@ -1,4 +1,4 @@
-//! Where outcomes and samples are written: the log, the recording, the journal. Sending alerts elsewhere is `deliver`'s.
+//! Writes outcomes and samples: log, recording, journal. `deliver` sends alerts to receivers.
 
 pub mod journal;
 pub mod log;
@@ -6,7 +6,7 @@ pub mod record;
 
 use std::time::{Duration, UNIX_EPOCH};
 
-/// A time in nanoseconds since the Unix epoch, as RFC 3339 has it.
+/// Formats a time in nanoseconds since the Unix epoch as RFC 3339.
 pub fn rfc3339(time: u64) -> String {
     humantime::format_rfc3339_nanos(UNIX_EPOCH + Duration::from_nanos(time)).to_string()
 }

@@ -1,4 +1,4 @@
-//! `run --record`: every sample as a JSON line, for `replay`.
+//! `run --record`: writes every sample as a JSON line, for `replay`.
 
 use std::fs::File;
 use std::io::Write;
@@ -9,18 +9,17 @@ use anyhow::{Context as _, Result};
 use crate::sample::{Lost, Sample};
 use crate::stage::Stage;
 
-/// Samples are kept until the end of the round, but never more than this.
+/// Bytes buffered until the end of the round, at most.
 const BUFFER: usize = 1 << 20;
 
-/// Writes samples to a file. A file that cannot be written (a full disk) costs samples, which are counted, and never
-/// the agent.
+/// Writes samples to a file. If writing fails (a full disk), samples are lost and counted; the agent continues.
 pub struct Recorder {
     file: File,
     path: PathBuf,
     buffer: Vec<u8>,
     buffered: u64,
     lost: u64,
-    /// The last write failed: part of a line may stand at the end of the file.
+    /// The last write failed, so the file may end with part of a line.
     torn: bool,
 }
 
@@ -31,12 +30,12 @@ impl Recorder {
         Ok(Recorder::over(file, path))
     }
 
-    /// Over a file that is open; the path is for the log alone.
+    /// Uses an open file; the path is only for log messages.
     pub fn over(file: File, path: &Path) -> Recorder {
         Recorder { file, path: path.to_owned(), buffer: Vec::new(), buffered: 0, lost: 0, torn: false }
     }
 
-    /// Takes one sample down.
+    /// Buffers one sample.
     pub fn write(&mut self, sample: &Sample) {
         let line = self.buffer.len();
         match serde_json::to_writer(&mut self.buffer, sample) {
@@ -54,7 +53,7 @@ impl Recorder {
         }
     }
 
-    /// Writes out what was taken down; gives what could not be since the last call.
+    /// Writes the buffer to the file. Returns the samples lost since the last call, if any.
     pub fn flush(&mut self) -> Option<Lost> {
         self.write_out();
         let count = std::mem::take(&mut self.lost);
@@ -70,7 +69,7 @@ impl Recorder {
             Ok(()) => self.torn = false,
             Err(error) => {
                 if !self.torn {
-                    tracing::warn!("samples are lost to the record {}: {error}", self.path.display());
+                    tracing::warn!("cannot write the recording {}, samples are lost: {error}", self.path.display());
                 }
                 self.torn = true;
                 self.lost += self.buffered;
@@ -101,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_costs_samples_and_says_how_many() {
+    fn a_full_disk_loses_and_counts_samples() {
         let mut recorder = Recorder::create("/dev/full".as_ref()).unwrap();
         for time in 0..5 {
             recorder.write(&Sample { time, reading: Reading::Tick });

@@ -208,7 +208,7 @@ fn a_receiver_that_is_down_for_a_minute_gets_everything_and_delays_no_other() {
     assert!(waiting >= kills.len() as f64, "{waiting} wait, after {} kills", kills.len());
     assert!(seen.sum("headroom_sink_failures_total", &down) >= 2.0, "{}", seen.text);
     assert_eq!(seen.sum("headroom_sink_queued", &[("sink", "hook")]), 0.0);
-    assert!(agent.log().contains("alerts are not delivered, and will be tried again"), "{}", agent.log());
+    assert!(agent.log().contains("delivery of alerts failed and will be retried"), "{}", agent.log());
 
     listen(&port, 64).unwrap();
     let risen = Receiver::on(TcpListener::from(port), Answer::Accept);
@@ -226,7 +226,7 @@ fn a_receiver_that_is_down_for_a_minute_gets_everything_and_delays_no_other() {
     let sets = [&alive, &risen].map(|it| it.ids().into_iter().collect::<BTreeSet<u64>>());
     eprintln!("{} kills, {} alerts", kills.len(), sets[0].len());
     assert_eq!(sets[0], sets[1], "both got the same alerts");
-    assert!(agent.log().contains("alerts are delivered again"), "{}", agent.log());
+    assert!(agent.log().contains("delivery of alerts works again"), "{}", agent.log());
     agent.stop();
     fs::remove_dir_all(dir).unwrap();
 }

@@ -148,7 +148,7 @@ fn a_variable_can_name_the_file() {
 fn a_wrong_file_is_refused_with_line_column_and_key() {
     assert_eq!(
         refused("one.toml", "[kernel]\nslow_oi = \"1s\"\n"),
-        "headroom: error: one.toml:2:1: kernel.slow_oi: there is no such key; did you mean kernel.slow_io?\n"
+        "headroom: error: one.toml:2:1: kernel.slow_oi: unknown key; did you mean kernel.slow_io?\n"
     );
     assert_eq!(
         refused("two.toml", "tick = \"2h\"\n[kernel]\nbulk_ring = 5000\n"),
@@ -232,7 +232,7 @@ fn a_wrong_configuration_is_refused_by_every_verb_that_reads_it() {
         assert!(err(&folder).contains("is a directory"), "{verb:?}: {}", err(&folder));
         let absent = run(&[verb, &["--config", "/nowhere/headroom.toml"]].concat());
         assert_eq!(code(&absent), 3, "{verb:?}");
-        assert_eq!(err(&absent), "headroom: error: /nowhere/headroom.toml: there is no such file\n", "{verb:?}");
+        assert_eq!(err(&absent), "headroom: error: /nowhere/headroom.toml: file not found\n", "{verb:?}");
         let variable = headroom(verb).env("HEADROOM_TICKS", "1s").output().unwrap();
         assert_eq!(code(&variable), 3, "{verb:?}");
         assert!(err(&variable).contains("did you mean HEADROOM_TICK?"), "{verb:?}: {}", err(&variable));
@@ -260,7 +260,7 @@ fn a_file_name_that_is_not_utf8_works() {
     let name = OsStr::from_bytes(b"/nowhere/\xff.toml");
     let output = headroom(&["check-config", "--config"]).arg(name).output().unwrap();
     assert_eq!(code(&output), 3);
-    assert!(err(&output).contains("there is no such file"), "{}", err(&output));
+    assert!(err(&output).contains("file not found"), "{}", err(&output));
 }
 
 #[test]

@@ -266,7 +266,7 @@ fn following_the_events_shows_new_ones_as_they_come() {
     bench.end("nobody");
     let output = headroom("alerts").arg("--journal-dir").arg(&dir).output().unwrap();
     assert_eq!(output.status.code(), Some(1), "the journal is gone");
-    assert!(String::from_utf8_lossy(&output.stderr).contains("`headroom run` makes it"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("`headroom run` creates the journal"));
 }
 
 #[test]

@@ -1,12 +1,12 @@
-//! Snapshots: how others read the state without a lock on it. Whoever wants to read asks; the fold loop answers between two
-//! samples with a share of its view, never a copy. All that ask in one tick get the same snapshot, so that all they show
-//! agrees, and what is rendered from it is rendered once.
+//! Snapshots: read access to the state without a lock. A reader sends a request; the fold loop answers between two samples with
+//! a reference to its view, not a copy. All readers within a tick get the same snapshot, so their pages agree, and each page is
+//! rendered once.
 //!
-//! What it costs the fold loop: while a snapshot is held, the next sample that changes the view makes a copy of the view
-//! first, and the fold goes on with that. The fold loop lets its own share go when the next round of readings begins, so a
-//! tick in which nobody asked copies nothing, and one in which somebody did copies once at most.
+//! Cost for the fold loop: while a snapshot is held, the next sample that changes the view copies it first, and the fold goes
+//! on with the copy. The fold loop drops its own reference when the next round of readings begins, so a tick without readers
+//! copies nothing, and a tick with readers copies once at most.
 //!
-//! Health and readiness are atomics: who asks for these waits for nobody.
+//! Health and readiness are atomics and never wait.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -20,18 +20,18 @@ use crate::exposition;
 use crate::http::{self, Exposition, Page, Pages, SnapshotFuture};
 use crate::view::View;
 
-/// A tick that is this many ticks late means that the agent hangs.
+/// The agent counts as hung when a tick is this many ticks late.
 const LATE_TICKS: u64 = 10;
 
-/// Asks that may wait for the fold loop. One more waits before the channel.
+/// Requests that may wait in the channel; further ones wait before it.
 const ASKS: usize = 64;
 
 /// A request for the snapshot of the current tick.
 pub type Ask = oneshot::Sender<Arc<Snapshot>>;
 
-/// The state as it was when it was first asked for in a tick.
+/// The state at the first request within a tick.
 pub struct Snapshot {
-    /// Number of the tick, counted from the start: its version.
+    /// Tick number, counted from the start.
     pub tick: u64,
     /// Nanoseconds since the Unix epoch.
     pub time: u64,
@@ -43,16 +43,16 @@ pub struct Snapshot {
 /// The bound on what one exposition may hold.
 struct Series {
     max: usize,
-    /// Series that expositions left out since somebody last looked.
+    /// Left-out series since the counter was last read.
     left_out: Arc<AtomicU64>,
 }
 
-/// What the fold loop says of itself without being asked.
+/// Progress of the fold loop, readable without a request.
 #[derive(Default)]
 struct Pulse {
     /// Ticks so far.
     tick: AtomicU64,
-    /// When the last one was over (CLOCK_MONOTONIC); zero before the first.
+    /// When the last tick ended (CLOCK_MONOTONIC, in nanoseconds); zero before the first.
     ended: AtomicU64,
 }
 
@@ -66,13 +66,13 @@ pub struct Publisher {
 /// The readers' end.
 pub struct Snapshots {
     asks: mpsc::Sender<Ask>,
-    /// The last one that came back: held by the fold loop and by who renders, not from here.
+    /// The latest snapshot. Weak: only the fold loop and rendering keep it alive.
     latest: Mutex<Weak<Snapshot>>,
     pulse: Arc<Pulse>,
     tick_ns: u64,
 }
 
-/// Both ends, and where asks arrive. `max_series` bounds an exposition; what it leaves out is added to `left_out`.
+/// Both ends and the channel of requests. `max_series` bounds an exposition; left-out series are added to `left_out`.
 pub fn channel(
     tick_ns: u64,
     max_series: usize,
@@ -86,19 +86,19 @@ pub fn channel(
 }
 
 impl Publisher {
-    /// Lets the snapshot of the last tick go.
+    /// Drops the snapshot of the last tick.
     pub fn release(&mut self) {
         self.current = None;
     }
 
-    /// A tick is over.
+    /// Ends a tick.
     pub fn ticked(&mut self) {
         self.release();
         self.pulse.ended.store(clock::monotonic_ns(), Ordering::Relaxed);
         self.pulse.tick.fetch_add(1, Ordering::Release);
     }
 
-    /// Answers with the snapshot of this tick, the first time with a share of `view`.
+    /// Answers with the snapshot of this tick; the first request creates it from `view`.
     pub fn answer(&mut self, ask: Ask, view: &Arc<View>) {
         let snapshot = self.current.get_or_insert_with(|| {
             Arc::new(Snapshot {
@@ -109,13 +109,13 @@ impl Publisher {
                 series: self.series.clone(),
             })
         });
-        // Who asked may have left.
+        // The client may have disconnected.
         let _ = ask.send(snapshot.clone());
     }
 }
 
 impl Snapshots {
-    /// The snapshot of the current tick. None once the fold loop has ended.
+    /// The snapshot of the current tick. None after the fold loop has ended.
     pub async fn current(&self) -> Option<Arc<Snapshot>> {
         let tick = self.pulse.tick.load(Ordering::Acquire);
         let latest = self.latest().upgrade();
@@ -141,7 +141,7 @@ impl Exposition for Snapshots {
 
     fn ready(&self) -> Result<(), String> {
         match self.pulse.tick.load(Ordering::Relaxed) {
-            0 => Err("the first round of readings is not complete yet".to_owned()),
+            0 => Err("the first readings are not complete yet".to_owned()),
             _ => Ok(()),
         }
     }
@@ -150,7 +150,7 @@ impl Exposition for Snapshots {
         let ended = self.pulse.ended.load(Ordering::Relaxed);
         let late = clock::monotonic_ns().saturating_sub(ended);
         if ended != 0 && late > LATE_TICKS * self.tick_ns {
-            return Err(format!("the last round of readings was {} s ago", late / 1_000_000_000));
+            return Err(format!("the agent hangs: its last readings ended {} s ago", late / 1_000_000_000));
         }
         Ok(())
     }
@@ -164,7 +164,7 @@ impl http::Snapshot for Snapshot {
                 self.series.left_out.fetch_add(left_out, Ordering::Relaxed);
                 text.into()
             }
-            // A map of strings and numbers: it can be written.
+            // Strings and numbers only: serialization cannot fail.
             Page::Workloads => serde_json::to_vec(&Summary::of(&self.view)).unwrap_or_default().into(),
         }
     }

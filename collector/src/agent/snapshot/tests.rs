@@ -1,4 +1,4 @@
-//! Both ends without a kernel: a fold loop of the test's own, which answers when the test says so, and readers.
+//! Publisher and readers without a kernel: a fake fold loop that answers when the test says so.
 
 use super::*;
 use crate::cgroup::Id;
@@ -31,7 +31,6 @@ fn engine() -> Engine {
     engine
 }
 
-/// A fold loop.
 struct Fake {
     engine: Engine,
     publisher: Publisher,
@@ -60,7 +59,7 @@ impl Fake {
         self.publisher.ticked();
     }
 
-    /// Answers whoever has asked so far.
+    /// Answers all waiting requests.
     fn answer(&mut self) -> usize {
         let waiting: Vec<Ask> = std::iter::from_fn(|| self.asks.try_recv().ok()).collect();
         let count = waiting.len();
@@ -81,15 +80,15 @@ impl Fake {
 }
 
 #[tokio::test]
-async fn all_that_ask_in_one_tick_share_a_snapshot_and_in_the_next_there_is_another() {
+async fn readers_share_one_snapshot_per_tick() {
     let mut fold = Fake::new(1000);
     fold.tick();
     let (first, asked) = fold.read().await;
     assert_eq!((first.tick, asked), (1, 1));
-    // What comes in between two ticks is folded, and not to be seen before the next.
+    // A sample between two ticks is folded, but visible only after the next tick.
     fold.apply(Reading::Tick);
     let (second, asked) = fold.read().await;
-    assert_eq!(asked, 0, "while somebody holds it, the fold loop is not even asked");
+    assert_eq!(asked, 0, "while a reader holds the snapshot, the fold loop is not asked");
     assert!(Arc::ptr_eq(&first, &second));
     drop((first, second));
     let (third, asked) = fold.read().await;
@@ -101,10 +100,10 @@ async fn all_that_ask_in_one_tick_share_a_snapshot_and_in_the_next_there_is_anot
 }
 
 #[tokio::test]
-async fn who_renders_for_long_holds_up_neither_the_fold_nor_other_readers() {
+async fn a_slow_reader_blocks_neither_the_fold_nor_other_readers() {
     let mut fold = Fake::new(1000);
     fold.tick();
-    // As if this one were being rendered, all the time.
+    // As if a client rendered it all the time.
     let (held, _) = fold.read().await;
     let before = Summary::of(&held.view);
     for tick in 2..50 {
@@ -117,25 +116,25 @@ async fn who_renders_for_long_holds_up_neither_the_fold_nor_other_readers() {
 }
 
 #[tokio::test]
-async fn the_view_is_copied_once_in_a_tick_in_which_somebody_asked_and_else_never() {
+async fn the_view_is_copied_at_most_once_per_tick_and_only_if_requested() {
     let mut fold = Fake::new(1000);
     fold.tick();
     let address = |fold: &Fake| Arc::as_ptr(fold.engine.view());
     let before = address(&fold);
     let (held, _) = fold.read().await;
-    assert_eq!(Arc::as_ptr(&held.view), before, "a snapshot is a share, and no copy");
+    assert_eq!(Arc::as_ptr(&held.view), before, "a snapshot is a reference, not a copy");
     fold.apply(Reading::Tick);
     let copy = address(&fold);
     assert_ne!(copy, before);
     (0..9).for_each(|_| fold.apply(Reading::Tick));
     drop(fold.read().await);
     fold.tick();
-    assert_eq!(address(&fold), copy, "one copy a tick, whoever still holds the old state");
+    assert_eq!(address(&fold), copy, "one copy per tick, even if a reader holds the old state");
     drop(held);
     let (snapshot, _) = fold.read().await;
     drop(snapshot);
     fold.tick();
-    assert_eq!(address(&fold), copy, "nobody holds it when the round begins: nothing is copied");
+    assert_eq!(address(&fold), copy, "no reader holds it when the round begins: nothing is copied");
 }
 
 #[tokio::test]
@@ -149,7 +148,7 @@ async fn metrics_and_workloads_of_one_tick_agree() {
         let (pages, render) = (snapshot.pages.clone(), snapshot.clone());
         let body = pages.plain(page, &turns, move || http::Snapshot::render(&*render, page)).await.unwrap();
         bodies.push(body);
-        // The next tick shows it.
+        // Visible after the next tick.
         fold.apply(Reading::Lost(Lost { stage: Stage::Slot, count: 7 }));
     }
     assert_eq!(bodies[0].as_ptr(), bodies[2].as_ptr(), "one body for all");
@@ -162,7 +161,7 @@ async fn metrics_and_workloads_of_one_tick_agree() {
 }
 
 #[tokio::test]
-async fn series_that_are_left_out_are_counted_once_for_each_body() {
+async fn left_out_series_are_counted_once_per_body() {
     let mut fold = Fake::new(1);
     for program in ["fault_user", "fault_kernel"] {
         let probe = Probe { program: program.into(), state: ProbeState::Attached, reason: None };
@@ -183,15 +182,15 @@ async fn series_that_are_left_out_are_counted_once_for_each_body() {
 }
 
 #[tokio::test]
-async fn health_waits_for_nobody_and_the_end_of_the_fold_loop_is_no_snapshot() {
+async fn health_never_waits_and_without_a_fold_loop_there_is_no_snapshot() {
     let mut fold = Fake::new(1000);
     assert!(fold.snapshots.ready().is_err() && fold.snapshots.healthy().is_ok());
-    // Before the first tick there is a state, if a poor one.
+    // Before the first tick there is a state, though incomplete.
     assert_eq!(fold.read().await.0.tick, 0);
     fold.tick();
     assert_eq!((fold.snapshots.ready(), fold.snapshots.healthy()), (Ok(()), Ok(())));
     fold.snapshots.pulse.ended.store(1, Ordering::Relaxed);
-    assert!(fold.snapshots.healthy().is_err(), "the last round was when the host started");
+    assert!(fold.snapshots.healthy().is_err(), "the last round was at boot");
     let Fake { snapshots, asks, publisher, .. } = fold;
     let reader = tokio::spawn(async move { snapshots.current().await.is_none() });
     tokio::task::yield_now().await;

@@ -1,4 +1,4 @@
-//! The agent that runs here, asked over its own endpoint.
+//! Reads workloads from the running agent over its HTTP endpoint.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -18,19 +18,18 @@ use crate::api::workloads::Summary;
 use crate::config::Config;
 use crate::http::WORKLOADS;
 
-/// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Bytes of an answer: far more than the most workloads that an agent keeps.
-const LARGEST: usize = 256 << 20;
+/// Timeout of one request.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// Largest accepted body in bytes: far above what the maximum number of workloads needs.
+const MAX_BODY: usize = 256 << 20;
 
-/// A running agent.
 pub struct Agent {
     address: SocketAddr,
     runtime: Runtime,
 }
 
 impl Agent {
-    /// The agent that listens where the configuration says; an error if none answers there.
+    /// Connects to the agent at the configured address; fails if none answers.
     pub fn find(config: &Config) -> Result<Agent> {
         let runtime = Builder::new_current_thread().enable_all().build().context("start the runtime")?;
         let agent = Agent { address: reachable(config.listen), runtime };
@@ -38,13 +37,13 @@ impl Agent {
         Ok(agent)
     }
 
-    /// What it knows now.
     pub fn read(&self) -> Result<Summary> {
         let address = self.address;
-        let answer = self.runtime.block_on(async { timeout(PATIENCE, get(address)).await });
+        let answer = self.runtime.block_on(async { timeout(TIMEOUT, get(address)).await });
         let text = answer.unwrap_or_else(|late| Err(late.into()));
         let text = text.with_context(|| format!("no agent answers at {address}"))?;
-        serde_json::from_slice(&text).with_context(|| format!("what answers at {address} is no agent of this version"))
+        serde_json::from_slice(&text)
+            .with_context(|| format!("the answer from {address} is not from an agent of this version"))
     }
 }
 
@@ -56,15 +55,15 @@ async fn get(address: SocketAddr) -> Result<Bytes> {
     let response = sender.send_request(request).await?;
     match response.status() {
         StatusCode::OK => {}
-        StatusCode::UNAUTHORIZED => bail!("it asks for a password (web_config), which this command does not know"),
-        StatusCode::BAD_REQUEST => bail!("it answers HTTPS alone (web_config), which this command does not speak"),
-        status => bail!("it answers {status}"),
+        StatusCode::UNAUTHORIZED => bail!("it requires a password (web_config), which this command cannot send"),
+        StatusCode::BAD_REQUEST => bail!("it requires HTTPS (web_config), which this command does not support"),
+        status => bail!("HTTP status {status}"),
     }
-    let body = Limited::new(response.into_body(), LARGEST).collect().await;
+    let body = Limited::new(response.into_body(), MAX_BODY).collect().await;
     Ok(body.map_err(|error| anyhow::anyhow!("{error}"))?.to_bytes())
 }
 
-/// Where to knock for one who listens everywhere.
+/// The loopback address for an agent that listens on all addresses.
 fn reachable(mut listen: SocketAddr) -> SocketAddr {
     if listen.ip().is_unspecified() {
         listen.set_ip(match listen {
@@ -80,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_listens_everywhere_is_found_here() {
+    fn an_unspecified_address_becomes_loopback() {
         let at = |text: &str| reachable(text.parse().unwrap()).to_string();
         assert_eq!(at("0.0.0.0:9843"), "127.0.0.1:9843");
         assert_eq!(at("[::]:9843"), "[::1]:9843");
@@ -88,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_there_is_an_error_that_says_where() {
+    fn a_refused_connection_is_an_error_with_the_address() {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let config = Config { listen: free, ..Config::default() };
         let error = format!("{:#}", Agent::find(&config).err().unwrap());

@@ -1,4 +1,4 @@
-//! Without an agent: one walk of the cgroups, and their files through the same reader and the same fold.
+//! Reads workloads without an agent: one walk over the cgroups, with the agent's own reader and engine.
 
 use anyhow::Result;
 
@@ -15,7 +15,6 @@ use crate::source::name::{self, NameReceiver, NameSource};
 use crate::source::root::Root;
 use crate::source::statistic::{Limits, Reader};
 
-/// The host, read directly.
 pub struct Direct {
     engine: Engine,
     reader: Reader,
@@ -23,11 +22,11 @@ pub struct Direct {
 }
 
 impl Direct {
-    /// Finds every cgroup that there is now.
+    /// Finds all present cgroups.
     pub fn open(config: &Config) -> Result<Direct> {
         let root = Root::new(&config.rootfs);
         let hierarchies = Hierarchies::find(&root)?;
-        // Everything is due at each of the few readings.
+        // Each of the few readings reads everything.
         let limits = Limits { period: 1, ..Limits::of(config) };
         let mut reader = Reader::open(&root, &hierarchies, limits)?;
         let mut engine = Engine::new();
@@ -47,7 +46,6 @@ impl Direct {
         Ok(Direct { engine, reader, names })
     }
 
-    /// What the files say now.
     pub fn read(&mut self) -> Result<Summary> {
         let Direct { engine, reader, names } = self;
         while let Some(name) = names.try_next() {

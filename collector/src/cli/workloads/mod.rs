@@ -1,4 +1,4 @@
-//! `headroom workloads`: who is here, what each holds of its limit, and what it has to wait for.
+//! `headroom workloads`: a table of workloads with memory against limit, pressure, stalls and OOM kills.
 
 mod agent;
 mod direct;
@@ -17,97 +17,99 @@ use crate::api::workloads::{Line, Summary};
 use crate::config::Config;
 use crate::exit::Failure;
 
-/// List who is here: memory against its limit, pressure, stalls and kills
+/// List workloads: memory against limit, pressure, stalls, OOM kills
 ///
-/// Asks the agent that runs here; without one it reads the cgroups itself, needs no privileges for it, and cannot tell
-/// reclaim stalls. It reads twice: CPU and pressure are of the time between.
+/// Asks the running agent. Without an agent it reads the cgroup files itself, which needs no privileges but shows no
+/// reclaim stalls. It takes two readings; CPU and PRESSURE are averages over the interval between them.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_long_help = "Columns:
-  MEMORY    charged to the workload and what is below it, the page cache included
-  LIMIT     its own hard limit; USED is MEMORY's share of it
-  CPU       CPUs in use
-  PRESSURE  share of the time in which some task waited for memory (PSI; cgroup v2)
-  STALLS    how often a task had to free memory before it got any (only an agent sees that)
-  KILLS     processes that were killed for memory
+  WORKLOAD  name; * marks the agent itself, (gone) a removed cgroup, which stays in the list for
+            workload.grace
+  KIND      service, scope, container, slice, ...; slices and pods are sums (--all)
+  MEMORY    memory charged to the workload and its children, page cache included
+  LIMIT     the workload's own hard limit
+  USED      MEMORY as a share of LIMIT
+  SWAP      swap charged to the workload and its children
+  CPU       CPUs in use (1.00 is one full CPU)
+  PRESSURE  share of time in which at least one task waited for memory (PSI; cgroup v2)
+  STALLS    reclaim stalls: a task had to free memory before it got any (agent only)
+  KILLS     OOM kills while the agent ran; without an agent, the kernel's count since the cgroup
+            was created
 
 Examples:
-  The ten that are nearest to their limits:
+  Show the ten workloads nearest to their limits:
     headroom workloads --sort used --top 10
-  Whom the kernel killed, for a script:
+  List workloads with OOM kills, for a script:
     headroom workloads --json | jq '.workloads[] | select(.oom_kills > 0) | .workload'
 ")]
 pub struct WorkloadsArgs {
-    /// Print one JSON object instead of a table; with every workload, and figures in seconds, bytes and counts
+    /// Print JSON instead of a table: every workload, with values in bytes, seconds and counts
     #[arg(long)]
     pub json: bool,
-    /// What comes first
+    /// Sort by this column, the highest value first
     #[arg(long, value_enum, value_name = "COLUMN", default_value_t = Sort::Memory)]
     pub sort: Sort,
-    /// Print only so many
+    /// Print only the first NUMBER workloads
     #[arg(long, value_name = "NUMBER")]
     pub top: Option<usize>,
-    /// Print slices and pods too, which are sums of others, and those that hold nothing
+    /// Print slices and pods (sums of other workloads) and idle workloads, too
     #[arg(long)]
     pub all: bool,
-    /// Time between the two readings; at 0s there is only one, and CPU and pressure are not known
+    /// Time between the two readings; 0s takes one reading only, without CPU and PRESSURE
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = interval)]
     pub interval: Duration,
-    /// See there
     #[command(flatten)]
     pub settings: Settings,
 }
 
-/// The columns to sort by; the highest comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Sort {
-    /// The name, in its order
+    /// Name, in alphabetical order
     Name,
-    /// Memory
+    /// MEMORY
     Memory,
-    /// The share of the limit
+    /// USED: share of the limit
     Used,
-    /// CPUs in use
+    /// CPU: CPUs in use
     Cpu,
-    /// Time waited for memory
+    /// PRESSURE: share of time waited for memory
     Pressure,
-    /// Reclaim stalls
+    /// STALLS: reclaim stalls
     Stalls,
-    /// Kills
+    /// KILLS: OOM kills
     Kills,
 }
 
-/// What is printed: the later reading, and what became of it since the earlier.
+/// The second reading, with rates since the first.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// When, in nanoseconds since the Unix epoch.
+    /// Nanoseconds since the Unix epoch.
     time: u64,
-    /// Where the figures are from.
+    /// `agent` or `cgroups`.
     source: &'static str,
     workloads: Vec<Row>,
 }
 
-/// A workload, and what it did between the readings.
+/// A workload, with its rates between the readings.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Row {
     #[serde(flatten)]
     line: Line,
-    /// Memory by its limit.
+    /// Memory divided by its limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     memory_limit_used_ratio: Option<f64>,
-    /// CPUs in use.
     #[serde(skip_serializing_if = "Option::is_none")]
     cpu_cores: Option<f64>,
-    /// Share of the time in which some task waited for memory.
+    /// Share of time in which some task waited for memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     memory_waiting_ratio: Option<f64>,
 }
 
-/// Reads twice and prints.
 pub fn run(args: &WorkloadsArgs, config: &Config) -> Result<(), Failure> {
     let mut source = match agent::Agent::find(config) {
         Ok(agent) => Source::Agent(agent),
         Err(why) => {
-            tracing::info!("{why:#}: the cgroups are read instead, which tell of no reclaim stalls");
+            tracing::info!("{why:#}: reading cgroup files instead, without reclaim stalls");
             Source::Direct(Box::new(direct::Direct::open(config)?))
         }
     };
@@ -153,7 +155,7 @@ impl Source {
 impl Report {
     fn new(before: &Summary, now: Summary, source: &'static str) -> Report {
         let seconds = now.time.saturating_sub(before.time) as f64 / 1e9;
-        // Both are in the order of their names.
+        // Both are sorted by `order`.
         let earlier = |line: &Line| {
             let found = before.workloads.binary_search_by(|other| order(other).cmp(&order(line)));
             found.ok().map(|index| &before.workloads[index])
@@ -172,7 +174,7 @@ impl Report {
                     .zip(limit)
                     .map(|(memory, limit)| memory as f64 / limit as f64),
                 cpu_cores,
-                // The kernel adds to PSI's time in steps: a little more than the time between may show.
+                // The kernel updates PSI time in steps, so the growth may exceed the interval a little.
                 memory_waiting_ratio: waiting.map(|ratio| ratio.min(1.0)),
                 line,
             }
@@ -180,7 +182,7 @@ impl Report {
         Report { time: now.time, source, workloads: now.workloads.into_iter().map(row).collect() }
     }
 
-    /// Without what is the sum of others, and without what holds nothing and did nothing.
+    /// Removes slices, pods and the root, which are sums of others, and idle workloads.
     fn without_sums(mut self) -> Report {
         self.workloads.retain(|Row { line, .. }| {
             let sum = matches!(line.kind.as_str(), "slice" | "pod" | "root");
@@ -201,7 +203,7 @@ impl Report {
             Sort::Stalls => row.line.reclaim_stalls.map(|stalls| stalls as f64),
             Sort::Kills => row.line.oom_kills.map(|kills| kills as f64),
         };
-        // What is not known comes last. Stable: among equals the order is that of the names.
+        // Unknown values come last. The sort is stable, so equal ones stay sorted by name.
         self.workloads.sort_by(|a, b| key(b).unwrap_or(-1.0).total_cmp(&key(a).unwrap_or(-1.0)));
         self.workloads.truncate(top.unwrap_or(usize::MAX));
         self
@@ -215,13 +217,13 @@ fn order(line: &Line) -> (bool, &str) {
 
 fn interval(text: &str) -> anyhow::Result<Duration> {
     let interval = humantime::parse_duration(text)?;
-    if interval > LONGEST {
-        bail!("it is at most {}", humantime::format_duration(LONGEST));
+    if interval > MAX_INTERVAL {
+        bail!("the interval is at most {}", humantime::format_duration(MAX_INTERVAL));
     }
     Ok(interval)
 }
 
-const LONGEST: Duration = Duration::from_secs(3600);
+const MAX_INTERVAL: Duration = Duration::from_secs(3600);
 
 #[cfg(test)]
 mod tests {
@@ -254,24 +256,24 @@ mod tests {
     }
 
     #[test]
-    fn rates_are_of_the_time_between_and_of_what_was_there_before() {
+    fn rates_cover_the_interval_and_only_workloads_in_both_readings() {
         let rows = report().workloads;
         let cpu: Vec<_> = rows.iter().map(|row| row.cpu_cores).collect();
-        // The last one was made anew in between.
+        // The last one was created again in between, so its CPU time went back.
         assert_eq!(cpu, [Some(0.0), Some(0.5), None, None]);
         assert_eq!(rows[1].memory_limit_used_ratio, Some(0.1));
         assert_eq!(rows[1].memory_waiting_ratio, None);
     }
 
     #[test]
-    fn the_highest_comes_first_and_the_unknown_last() {
+    fn the_highest_values_come_first_and_unknown_ones_last() {
         assert_eq!(names(&report().sorted(Sort::Memory, None)), ["new", "z", "a", "other"]);
         assert_eq!(names(&report().sorted(Sort::Cpu, Some(2))), ["a", "other"]);
         assert_eq!(names(&report().sorted(Sort::Name, None)), ["other", "a", "new", "z"]);
     }
 
     #[test]
-    fn sums_and_what_holds_nothing_are_left_out() {
+    fn sums_and_idle_workloads_are_left_out() {
         let mut report = report();
         report.workloads[1].line.kind = "slice".into();
         assert_eq!(names(&report.without_sums()), ["new", "z"]);

@@ -1,13 +1,13 @@
-//! Workloads as a table for people.
+//! Formats workloads as a text table.
 
 use super::Row;
 use crate::amount::bytes;
 use crate::view::number::Number;
 
-/// What is not known.
+/// Shown for a missing value.
 const UNKNOWN: &str = "–";
-/// From here on a limit is near.
-const NEAR: f64 = 0.9;
+/// USED is red from this share of the limit.
+const NEAR_LIMIT: f64 = 0.9;
 
 const RED: &str = "\x1b[31m";
 const BOLD: &str = "\x1b[1m";
@@ -23,12 +23,12 @@ fn head() -> [String; COLUMNS] {
 }
 
 const COLUMNS: usize = 10;
-/// Columns before this one are text, and stand on the left.
-const NUMBERS: usize = 2;
+/// Columns before this one are text, aligned left; the others are numbers, aligned right.
+const FIRST_NUMBER: usize = 2;
 const USED: usize = 4;
 const KILLS: usize = 9;
 
-/// A line a workload, under a head.
+/// A header line and one line for each workload.
 pub fn table(rows: &[Row], colour: bool) -> String {
     let cells: Vec<[String; COLUMNS]> = rows.iter().map(cells).collect();
     let head = head();
@@ -41,7 +41,7 @@ pub fn table(rows: &[Row], colour: bool) -> String {
     line(&mut text, &head, &widths, |_| colour.then_some(BOLD));
     for (row, cells) in rows.iter().zip(&cells) {
         let alarming = |column| match column {
-            USED => row.memory_limit_used_ratio.is_some_and(|ratio| ratio >= NEAR),
+            USED => row.memory_limit_used_ratio.is_some_and(|ratio| ratio >= NEAR_LIMIT),
             KILLS => row.line.oom_kills.is_some_and(|kills| kills > 0),
             _ => false,
         };
@@ -59,7 +59,7 @@ fn line(
     for (column, (cell, width)) in cells.iter().zip(widths).enumerate() {
         let padding = " ".repeat(width.saturating_sub(cell.chars().count()));
         let paint = paint(column);
-        let (left, right) = if column < NUMBERS { ("", &*padding) } else { (&*padding, "") };
+        let (left, right) = if column < FIRST_NUMBER { ("", &*padding) } else { (&*padding, "") };
         text.push_str(if column == 0 { "" } else { "  " });
         text.push_str(left);
         text.push_str(paint.unwrap_or_default());
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_are_aligned_and_the_unknown_is_no_zero() {
+    fn columns_are_aligned_and_missing_values_are_not_zero() {
         let text = table(&rows(), false);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "WORKLOAD        KIND       MEMORY    LIMIT   USED  SWAP   CPU  PRESSURE  STALLS  KILLS");
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn colour_marks_what_is_alarming_and_nothing_else() {
+    fn colour_marks_only_near_limits_and_kills() {
         let text = table(&rows(), true);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[1].matches(RED).count(), 2);

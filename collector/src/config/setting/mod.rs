@@ -1,30 +1,29 @@
-//! [`SETTINGS`]: every key that can be set, declared once. A new field of [`Config`] is a row here, and nothing else.
+//! [`SETTINGS`]: declares every key once. A new field of [`Config`] needs one row here and nothing else.
 
 use std::time::Duration;
 
 use super::kind::Kind;
 use super::section::Config;
 
-/// One key.
 #[derive(Debug)]
 pub struct Setting {
-    /// Its name in the file: `kernel.slow_io` is `slow_io` in the section `[kernel]`.
+    /// `kernel.slow_io` is `slow_io` in the section `[kernel]`.
     pub key: &'static str,
-    /// Its flag, without dashes, if it has one.
+    /// The flag without dashes, if there is one.
     pub flag: Option<&'static str>,
-    /// What may be set.
+    /// Type and bounds of the value.
     pub kind: Kind<Config>,
-    /// What it does: whole sentences for the documentation and the help.
+    /// Full sentences for the documentation and the help.
     pub doc: &'static str,
 }
 
 impl Setting {
-    /// Its environment variable: `HEADROOM_KERNEL_SLOW_IO`.
+    /// The environment variable, such as `HEADROOM_KERNEL_SLOW_IO`.
     pub fn variable(&self) -> String {
         format!("HEADROOM_{}", self.key.to_uppercase().replace('.', "_"))
     }
 
-    /// The section it stands in, and its name there.
+    /// Section, and name within it.
     pub fn section(&self) -> (Option<&'static str>, &'static str) {
         match self.key.split_once('.') {
             Some((section, name)) => (Some(section), name),
@@ -33,7 +32,6 @@ impl Setting {
     }
 }
 
-/// The setting with this key.
 pub fn find(key: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.key == key)
 }
@@ -41,7 +39,7 @@ pub fn find(key: &str) -> Option<&'static Setting> {
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const YEARS: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
-/// What the kernel allows (WINDOW_MIN_US and WINDOW_MAX_US in kernel/sched/psi.c).
+/// The kernel's bounds of a PSI window (WINDOW_MIN_US and WINDOW_MAX_US in kernel/sched/psi.c).
 const WINDOW_MIN: Duration = Duration::from_millis(500);
 const WINDOW_MAX: Duration = Duration::from_secs(10);
 const MIB: u32 = 1024 * 1024;
@@ -52,159 +50,158 @@ pub const SETTINGS: &[Setting] = &[
         key: "listen",
         flag: Some("listen"),
         kind: Kind::Address(|config| &mut config.listen),
-        doc: "Address of the HTTP listener, which serves /metrics, /-/healthy and /-/ready. \
-              Port 0 takes any free port; 0.0.0.0:9843 or [::]:9843 opens it to the network.",
+        doc: "Address of the HTTP listener, which serves /metrics, /api/v1/workloads, /-/healthy and /-/ready. \
+              Port 0 takes any free port. 0.0.0.0:9843 or [::]:9843 opens it to the network: see web_config first.",
     },
     Setting {
         key: "web_config",
         flag: Some("web-config-file"),
         kind: Kind::OptionalPath(|config| &mut config.web_config),
-        doc: "A web configuration file as Prometheus' exporters have it: TLS, client certificates, passwords and \
-              headers of the HTTP listener; docs/access.md lists its keys. Unless set, anybody who reaches the \
-              listener is answered.",
+        doc: "Web configuration file in the format of Prometheus exporters: TLS, client certificates, passwords and \
+              headers of the HTTP listener; docs/access.md lists its keys. Unless set, the listener answers every \
+              client that can connect.",
     },
     Setting {
         key: "tick",
         flag: Some("tick"),
         kind: Kind::Duration(|config| &mut config.tick, Duration::from_millis(10), Duration::from_secs(60)),
-        doc: "How often counters are read. Nothing that happens between two ticks is missed: the kernel counts it.",
+        doc: "Interval of reading counters and evaluating alert rules. Events between two ticks are not missed: the kernel \
+              counts them.",
     },
     Setting {
         key: "rootfs",
         flag: Some("rootfs"),
         kind: Kind::Path(|config| &mut config.rootfs),
-        doc: "Where the host's root is mounted: for an agent in a container, whose own /proc, /sys and /var are not the \
-              host's.",
+        doc: "Mount point of the host's root filesystem. Set it for an agent in a container, whose own /proc, /sys and \
+              /var are not the host's.",
     },
     Setting {
         key: "lock",
         flag: Some("lock"),
         kind: Kind::Path(|config| &mut config.lock),
-        doc: "File that is locked while the agent runs, so that a second instance is refused.",
+        doc: "File that the agent locks while it runs, so that a second instance fails.",
     },
     Setting {
         key: "oom_score_adj",
         flag: None,
         kind: Kind::Integer(|config| &mut config.oom_score_adj, -1000, 1000),
-        doc: "The agent's own oom_score_adj. At -999 it is the last process that the kernel kills for memory.",
+        doc: "The agent's own oom_score_adj. At -999 the agent is the last process that the OOM killer chooses.",
     },
     Setting {
         key: "host",
         flag: None,
         kind: Kind::Text(|config| &mut config.host),
-        doc: "This host's name in alerts. Unless set, its host name, which in a container may be another.",
+        doc: "Name of this host in alerts. Unless set, the host name, which may differ in a container.",
     },
     Setting {
         key: "log.level",
         flag: Some("log-level"),
         kind: Kind::Choice(|config| &mut config.log.level, &["error", "warn", "info", "debug", "trace"]),
-        doc: "Log messages of this level and of more urgent ones.",
+        doc: "Log messages of this level and above.",
     },
     Setting {
         key: "log.format",
         flag: Some("log-format"),
         kind: Kind::Choice(|config| &mut config.log.format, &["auto", "pretty", "json"]),
-        doc: "How messages are written to stderr: pretty is for people, json is one object a line, auto is \
-              pretty on a terminal and json elsewhere.",
+        doc: "Format of log messages on stderr: pretty is text, json is one JSON object per line, auto is pretty on a \
+              terminal and json elsewhere.",
     },
     Setting {
         key: "kernel.btf",
         flag: Some("btf"),
         kind: Kind::OptionalPath(|config| &mut config.kernel.btf),
-        doc: "BTF of the running kernel, for kernels that were built without it. \
-              Unless set, /sys/kernel/btf/vmlinux is read.",
+        doc: "File with the BTF of the running kernel, for kernels built without it. \
+              Unless set, /sys/kernel/btf/vmlinux is used.",
     },
     Setting {
         key: "kernel.disable",
         flag: None,
         kind: Kind::Probes(|config| &mut config.kernel.disable),
-        doc: "Signals, or single programs of them, that are not attached; docs/signals.md lists their names.",
+        doc: "Signals or single programs that are not attached; docs/signals.md lists the names.",
     },
     Setting {
         key: "kernel.stall",
         flag: None,
         kind: Kind::Duration(|config| &mut config.kernel.stall, Duration::ZERO, HOUR),
-        doc: "Reclaim and compaction stalls of at least this length are reported one by one. All are counted.",
+        doc: "Report each reclaim or compaction stall of at least this length as an event. All stalls are counted.",
     },
     Setting {
         key: "kernel.slow_io",
         flag: None,
         kind: Kind::Duration(|config| &mut config.kernel.slow_io, Duration::ZERO, HOUR),
-        doc: "Block IO of at least this length is reported one by one, and so is every failed IO. All are counted.",
+        doc: "Report each block IO of at least this length as an event, and every failed IO. All IOs are counted.",
     },
     Setting {
         key: "kernel.critical_ring",
         flag: None,
         kind: Kind::Ring(|config| &mut config.kernel.critical_ring, 4096, 1024 * MIB),
-        doc: "Bytes of the ring for OOM kills and the births and deaths of cgroups. \
-              A power of two, and at least a page of this host.",
+        doc: "Size in bytes of the ring buffer for OOM kills and for created and removed cgroups. \
+              A power of two, at least one page.",
     },
     Setting {
         key: "kernel.bulk_ring",
         flag: None,
         kind: Kind::Ring(|config| &mut config.kernel.bulk_ring, 4096, 1024 * MIB),
-        doc: "Bytes of the ring for stalls and for slow and failed IO. \
-              A power of two, and at least a page of this host.",
+        doc: "Size in bytes of the ring buffer for stalls and for slow and failed IO. \
+              A power of two, at least one page.",
     },
     Setting {
         key: "kernel.measure",
         flag: None,
         kind: Kind::Duration(|config| &mut config.kernel.measure, Duration::ZERO, DAY),
-        doc: "For how long from the start the kernel measures the run time of the eBPF programs; \
-              \"0s\" is never. Measuring itself costs some time on every event.",
+        doc: "How long after the start the kernel measures the run time of the eBPF programs; \
+              \"0s\" disables it. Measuring itself costs some time on every event.",
     },
     Setting {
         key: "kernel.debug",
         flag: Some("kernel-debug"),
         kind: Kind::Switch(|config| &mut config.kernel.debug),
-        doc: "Log the debug messages of the eBPF programs, whatever log.level says.",
+        doc: "Log the debug messages of the eBPF programs at any log.level.",
     },
     Setting {
         key: "workload.max",
         flag: None,
         kind: Kind::Count(|config| &mut config.workload.max, 1, 100_000),
-        doc: "Most workloads with series of their own. The rest is summed as workload \"other\", and counted.",
+        doc: "Maximum number of workloads with their own series. Further ones are summed as workload \"other\", and counted.",
     },
     Setting {
         key: "workload.grace",
         flag: None,
         kind: Kind::Duration(|config| &mut config.workload.grace, Duration::ZERO, DAY),
-        doc: "How long the series of a dead workload stay, so that one more scrape sees them. If living \
-              workloads need the room, those that died first go earlier, and that is counted.",
+        doc: "How long the series of a removed workload stay, so that one more scrape sees them. If new workloads need \
+              the room, the series removed first go earlier, and that is counted.",
     },
     Setting {
         key: "workload.kubelet",
         flag: None,
         kind: Kind::Path(|config| &mut config.workload.kubelet),
-        doc: "The kubelet's log folder, with its folders containers and pods: workloads are named after pods and \
-              containers found there.",
+        doc: "The kubelet's log folder, with the folders containers and pods. The agent reads the names of pods and \
+              containers there.",
     },
     Setting {
         key: "workload.docker",
         flag: None,
         kind: Kind::Path(|config| &mut config.workload.docker),
-        doc: "Docker's data-root, for the names of its containers. A user's rootless Docker is found in the \
-              user's home.",
+        doc: "Docker's data-root, for container names. Rootless Docker is found in each user's home.",
     },
     Setting {
         key: "workload.podman",
         flag: None,
         kind: Kind::Path(|config| &mut config.workload.podman),
-        doc: "Podman's graphRoot, for the names of its containers. A user's rootless Podman is found in the \
-              user's home.",
+        doc: "Podman's graphRoot, for container names. Rootless Podman is found in each user's home.",
     },
     Setting {
         key: "workload.stat_interval",
         flag: None,
         kind: Kind::Duration(|config| &mut config.workload.stat_interval, Duration::from_millis(10), HOUR),
-        doc: "How often each workload's memory.stat is read, which is the most costly file for the kernel, and \
-              what seldom changes, such as limits. Each tick reads an equal share of the workloads.",
+        doc: "Interval of reading each workload's memory.stat, the most costly file for the kernel, and values that \
+              rarely change, such as limits. Each tick reads an equal share of the workloads.",
     },
     Setting {
         key: "pressure.memory_waiting",
         flag: None,
         kind: Kind::Duration(|config| &mut config.pressure.memory_waiting, Duration::ZERO, WINDOW_MAX),
-        doc: "Set a PSI trigger: the kernel reports at once when some task waited for memory for this long \
+        doc: "Set a PSI trigger: the kernel reports at once when at least one task waited for memory for this long \
               within pressure.memory_window. Each report is logged and counted. \"0s\" sets no trigger; pressure \
               is measured in any case.",
     },
@@ -212,146 +209,145 @@ pub const SETTINGS: &[Setting] = &[
         key: "pressure.memory_stalled",
         flag: None,
         kind: Kind::Duration(|config| &mut config.pressure.memory_stalled, Duration::ZERO, WINDOW_MAX),
-        doc: "The same, when all tasks that had work to do waited for memory at the same time.",
+        doc: "The same trigger for all non-idle tasks waiting for memory at the same time.",
     },
     Setting {
         key: "pressure.memory_window",
         flag: None,
         kind: Kind::Duration(|config| &mut config.pressure.memory_window, WINDOW_MIN, WINDOW_MAX),
-        doc: "The window of both triggers; each fires at most once a window. Without CAP_SYS_RESOURCE, triggers \
+        doc: "Window of both memory triggers; each fires at most once per window. Without CAP_SYS_RESOURCE, triggers \
               need Linux 6.4 and a window that is a multiple of two seconds.",
     },
     Setting {
         key: "pressure.io_waiting",
         flag: None,
         kind: Kind::Duration(|config| &mut config.pressure.io_waiting, Duration::ZERO, WINDOW_MAX),
-        doc: "The same, when some task waited for IO, which is normal on many hosts.",
+        doc: "The same trigger for at least one task waiting for IO, which is normal on many hosts.",
     },
     Setting {
         key: "pressure.io_stalled",
         flag: None,
         kind: Kind::Duration(|config| &mut config.pressure.io_stalled, Duration::ZERO, WINDOW_MAX),
-        doc: "The same, when all tasks that had work to do waited for IO at the same time.",
+        doc: "The same trigger for all non-idle tasks waiting for IO at the same time.",
     },
     Setting {
         key: "pressure.io_window",
         flag: None,
         kind: Kind::Duration(|config| &mut config.pressure.io_window, WINDOW_MIN, WINDOW_MAX),
-        doc: "The window of both IO triggers.",
+        doc: "Window of both IO triggers.",
     },
     Setting {
         key: "pressure.cpu_waiting",
         flag: None,
         kind: Kind::Duration(|config| &mut config.pressure.cpu_waiting, Duration::ZERO, WINDOW_MAX),
-        doc: "The same, when some task waited for a CPU, which is normal on many hosts.",
+        doc: "The same trigger for at least one task waiting for a CPU, which is normal on many hosts.",
     },
     Setting {
         key: "pressure.cpu_window",
         flag: None,
         kind: Kind::Duration(|config| &mut config.pressure.cpu_window, WINDOW_MIN, WINDOW_MAX),
-        doc: "The window of the CPU trigger.",
+        doc: "Window of the CPU trigger.",
     },
     Setting {
         key: "disk.exclude",
         flag: None,
         kind: Kind::Patterns(|config| &mut config.disk.exclude),
-        doc: "Disks without statistics of their own (headroom_host_disk_…); * is any text. Partitions never have \
-              any.",
+        doc: "Disks to leave out of the disk metrics (headroom_host_disk_…); * matches any text. Partitions are always \
+              left out.",
     },
     Setting {
         key: "filesystem.exclude",
         flag: None,
         kind: Kind::Patterns(|config| &mut config.filesystem.exclude),
-        doc: "Mount points of filesystems that are left out; * is any text, slashes included.",
+        doc: "Mount points to leave out of the filesystem metrics; * matches any text, slashes included.",
     },
     Setting {
         key: "filesystem.exclude_types",
         flag: None,
         kind: Kind::Patterns(|config| &mut config.filesystem.exclude_types),
-        doc: "Types of filesystems that are left out; * is any text.",
+        doc: "Filesystem types to leave out of the filesystem metrics; * matches any text.",
     },
     Setting {
         key: "filesystem.interval",
         flag: None,
         kind: Kind::Duration(|config| &mut config.filesystem.interval, Duration::ZERO, HOUR),
-        doc: "How often filesystems are asked for their size and use; at most once a tick.",
+        doc: "Interval of reading the size and use of filesystems; at most once per tick.",
     },
     Setting {
         key: "filesystem.deadline",
         flag: None,
         kind: Kind::Duration(|config| &mut config.filesystem.deadline, Duration::from_millis(10), HOUR),
-        doc: "How long a filesystem may take to answer. If one takes longer, such as NFS whose server is gone, \
-              its series vanish, and the others are not delayed.",
+        doc: "Timeout for reading one filesystem. If it expires, as with NFS and a dead server, the series of this \
+              filesystem disappear; the others are not delayed.",
     },
     Setting {
         key: "gpu.enabled",
         flag: None,
         kind: Kind::Choice(|config| &mut config.gpu.enabled, &["auto", "on", "off"]),
-        doc: "Whether GPUs are read through NVIDIA's NVML: auto reads them if its library is found, and is \
-              silent if not; on reports a missing library; off does not look.",
+        doc: "Whether to read GPUs through NVIDIA's NVML library: auto reads them if the library is found, on also \
+              reports a missing library, off never loads it.",
     },
     Setting {
         key: "gpu.library",
         flag: None,
         kind: Kind::OptionalPath(|config| &mut config.gpu.library),
-        doc: "NVML's library, libnvidia-ml.so.1. Unless set, it is looked for where the linker and the usual \
-              driver packages have it, again every minute.",
+        doc: "Path of the NVML library, libnvidia-ml.so.1. Unless set, the agent searches the linker's paths and those \
+              of the usual driver packages, again every minute.",
     },
     Setting {
         key: "gpu.interval",
         flag: None,
         kind: Kind::Duration(|config| &mut config.gpu.interval, Duration::from_millis(50), HOUR),
-        doc: "How often GPUs are read, on a thread of their own.",
+        doc: "Interval of reading GPUs, on a separate thread.",
     },
     Setting {
         key: "gpu.deadline",
         flag: None,
         kind: Kind::Duration(|config| &mut config.gpu.deadline, Duration::from_millis(10), HOUR),
-        doc: "How long one NVML call may take; starting the library may take ten times as long. A sick driver \
-              may never answer: after this time its series vanish, and another thread tries again, at growing \
-              intervals.",
+        doc: "Timeout of one NVML call; ten times as long for starting the library. A hung driver may never answer: \
+              after this time the GPU series disappear, and a new thread tries again at growing intervals.",
     },
     Setting {
         key: "transfer.enabled",
         flag: None,
         kind: Kind::Switch(|config| &mut config.transfer.enabled),
-        doc: "Watch calls of the CUDA driver: copies between host and GPU, pinned host memory, device memory. \
-              Each such call then takes some microseconds longer, in a virtual machine up to twenty. The agent \
-              keeps CAP_SYS_PTRACE and CAP_SYS_ADMIN, because it finds libraries and attaches probes to them as \
+        doc: "Trace calls of the CUDA driver: copies between host and GPU, pinned host memory, device memory. \
+              Each traced call takes some microseconds longer, in a virtual machine up to twenty. The agent \
+              then keeps CAP_SYS_PTRACE and CAP_SYS_ADMIN to find libraries and attach probes to them when \
               processes load them.",
     },
     Setting {
         key: "transfer.scan",
         flag: None,
         kind: Kind::Duration(|config| &mut config.transfer.scan, Duration::from_millis(100), HOUR),
-        doc: "How often to look for processes that have loaded a CUDA driver library that is not known yet. A \
-              process is looked at when it is new, and then at intervals that double, up to once a minute.",
+        doc: "Interval of searching for processes with a CUDA driver library that is not probed yet. The agent checks \
+              each process when it is new, and then at doubling intervals up to one minute.",
     },
     Setting {
         key: "metrics.max_series",
         flag: None,
         kind: Kind::Count(|config| &mut config.metrics.max_series, 1, 10_000_000),
-        doc: "Most series in one exposition. The rest is left out, and counted.",
+        doc: "Maximum number of series in one exposition. Further ones are left out, and counted.",
     },
     Setting {
         key: "journal.dir",
         flag: Some("journal-dir"),
         kind: Kind::Path(|config| &mut config.journal.dir),
-        doc: "The folder of the journal, which keeps alerts, incidents and other events over restarts. If it \
-              cannot be written, the agent logs that and goes on without.",
+        doc: "Folder of the journal, which keeps alerts, incidents and other events across restarts. If the agent \
+              cannot write there, it logs an error and continues without a journal.",
     },
     Setting {
         key: "journal.max_age",
         flag: None,
         kind: Kind::Duration(|config| &mut config.journal.max_age, Duration::from_secs(1), YEARS),
-        doc: "Older entries are removed from the journal.",
+        doc: "Maximum age of entries in the journal; older ones are removed.",
     },
     Setting {
         key: "journal.max_bytes",
         flag: None,
         kind: Kind::Count(|config| &mut config.journal.max_bytes, 1, 1 << 40),
-        doc: "Most bytes of the journal on disk: the oldest entries make room for new ones, events before alerts \
-              and incidents. Anything below 1048576 counts as 1048576. The write-ahead log, a few megabytes, is \
+        doc: "Maximum size of the journal in bytes. The oldest entries are removed to make room, events before alerts \
+              and incidents. Values below 1048576 count as 1048576. The write-ahead log, a few megabytes, is \
               not included.",
     },
 ];

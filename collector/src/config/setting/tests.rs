@@ -1,4 +1,4 @@
-//! That every setting is declared right.
+//! Checks that every setting is declared correctly.
 
 use super::*;
 use crate::config::catalogue::TABLES;
@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use std::path::Path;
 use toml::de::DeValue;
 
-/// A value that is no default, as text and as TOML.
+/// A valid value other than the default, as text and as TOML.
 fn another(kind: &Kind<Config>) -> (String, String) {
     let (text, quoted) = match kind {
         Kind::Address(_) => ("[::1]:1", true),
@@ -32,7 +32,7 @@ fn another(kind: &Kind<Config>) -> (String, String) {
     (text.into(), if quoted { format!("{text:?}") } else { text.into() })
 }
 
-/// That nothing but the setting's own field differs from the defaults.
+/// Asserts that only the setting's own field differs from the defaults.
 fn assert_only(setting: &Setting, config: &Config) {
     let pointer = format!("/{}", setting.key.replace('.', "/"));
     let mut defaults = serde_json::to_value(Config::default()).unwrap();
@@ -43,7 +43,7 @@ fn assert_only(setting: &Setting, config: &Config) {
 }
 
 #[test]
-fn every_setting_arrives_from_text_and_from_a_file() {
+fn every_setting_can_be_set_from_text_and_from_a_file() {
     for setting in SETTINGS {
         let (text, toml) = another(&setting.kind);
         let mut config = Config::default();
@@ -73,7 +73,7 @@ fn every_field_has_a_setting() {
 }
 
 #[test]
-fn keys_differ_and_sections_are_in_one_piece() {
+fn keys_are_unique_and_sections_contiguous() {
     for (i, setting) in SETTINGS.iter().enumerate() {
         assert!(SETTINGS[..i].iter().all(|other| other.key != setting.key), "{}", setting.key);
         assert!(SETTINGS[..i].iter().all(|other| other.variable() != setting.variable()), "{}", setting.key);
@@ -84,15 +84,15 @@ fn keys_differ_and_sections_are_in_one_piece() {
     assert_eq!(SETTINGS[0].section().0, None, "keys of no section come first");
 }
 
-fn refusal(key: &str, value: Value<'_>) -> String {
+fn rejection(key: &str, value: Value<'_>) -> String {
     let mut config = Config::default();
-    let refusal = find(key).unwrap().kind.set(&mut config, value).expect_err(key);
-    assert_eq!(config, Config::default(), "{key} was refused, and set");
-    refusal
+    let rejection = find(key).unwrap().kind.set(&mut config, value).expect_err(key);
+    assert_eq!(config, Config::default(), "{key} was rejected but set");
+    rejection
 }
 
 #[test]
-fn what_cannot_be_is_refused_with_what_can() {
+fn an_invalid_value_is_rejected_with_a_description_of_valid_ones() {
     for (key, text, wanted) in [
         ("listen", "9843", "\"9843\" is not an IP address and a port, such as 127.0.0.1:9843"),
         ("listen", "127.0.0.1:65536", "\"127.0.0.1:65536\" is not an IP"),
@@ -120,13 +120,13 @@ fn what_cannot_be_is_refused_with_what_can() {
         ("kernel.disable", "fault,,block", "\"\" is not the name of a signal or a program"),
         ("kernel.disable", "fualt", "\"fualt\" is not the name of a signal or a program; did you mean \"fault\"?"),
     ] {
-        let refusal = refusal(key, Value::Text(text));
-        assert!(refusal.contains(wanted), "{key}: {refusal}");
+        let rejection = rejection(key, Value::Text(text));
+        assert!(rejection.contains(wanted), "{key}: {rejection}");
     }
 }
 
 #[test]
-fn a_value_of_another_type_is_refused() {
+fn a_value_of_another_type_is_rejected() {
     for (key, toml, wanted) in [
         ("tick", "1", "1 is not a duration from \"10ms\" to \"1m\", in quotes"),
         ("lock", "true", "true is not a path, in quotes"),
@@ -141,13 +141,13 @@ fn a_value_of_another_type_is_refused() {
         ("kernel.btf", "1979-05-27", "1979-05-27 is not a path"),
     ] {
         let value = DeValue::parse(toml).unwrap();
-        let refusal = refusal(key, Value::Toml(value.get_ref()));
-        assert!(refusal.contains(wanted), "{key}: {refusal}");
+        let rejection = rejection(key, Value::Toml(value.get_ref()));
+        assert!(rejection.contains(wanted), "{key}: {rejection}");
     }
 }
 
 #[test]
-fn the_empty_text_takes_back_a_list_and_an_optional_path() {
+fn an_empty_text_clears_a_list_and_an_optional_path() {
     let mut config = Config::default();
     config.kernel.btf = Some("/a".into());
     config.kernel.disable = vec!["fault".into()];

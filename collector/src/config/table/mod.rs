@@ -1,4 +1,4 @@
-//! Arrays of tables: a file for what there can be several of. [`catalogue`](super::catalogue) lists them.
+//! Arrays of tables, one file each. [`catalogue`](super::catalogue) lists them.
 
 pub mod rule;
 pub mod sink;

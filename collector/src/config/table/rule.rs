@@ -1,4 +1,4 @@
-//! `[[rule]]`: its keys; and where in the file a rule is wrong. What a rule means is none of its business.
+//! `[[rule]]`: its keys, and the place of each mistake in the file. Does not know what a rule means.
 
 use std::time::Duration;
 
@@ -17,109 +17,109 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 /// `[[rule]]`.
 pub const RULE: Table<Config, Raw> = Table {
     name: "rule",
-    doc: "A condition on a metric, or a kind of incident, that raises an alert. docs/rules.md lists the rules that come with \
-          the agent: a rule with the name of one of these changes the keys that it sets, and leaves the others as they are.",
+    doc: "Raises an alert for a condition on a metric, or for a kind of incident. docs/rules.md lists the built-in rules. A table \
+          with the name of a built-in rule changes the keys that it sets and keeps the others.",
     example: EXAMPLE,
     keys: &[
         Key {
             name: "alert",
             kind: Kind::Text(|rule| &mut rule.alert),
             required: true,
-            doc: "The name of a new rule, or of one that comes with the agent, which is then changed.",
+            doc: "Name of a new rule, or of the built-in rule to change.",
         },
         Key {
             name: "enabled",
             kind: Kind::OptionalSwitch(|rule| &mut rule.enabled),
             required: false,
-            doc: "false switches the rule off; true switches on a rule that is off by default.",
+            doc: "false disables the rule; true enables a rule that is disabled by default.",
         },
         Key {
             name: "metric",
             kind: Kind::Text(|rule| &mut rule.metric),
             required: false,
-            doc: "The metric, as docs/metrics.md lists it; for a histogram, its name with _sum or _count.",
+            doc: "Name of the metric, as in docs/metrics.md; for a histogram, with _sum or _count.",
         },
         Key {
             name: "event",
             kind: Kind::OptionalChoice(|rule| &mut rule.event, KINDS),
             required: false,
-            doc: "A kind of incident instead of a metric: each one raises an alert at once.",
+            doc: "Kind of incident, instead of a metric: each incident raises an alert at once.",
         },
         Key {
             name: "match",
             kind: Kind::Texts(|rule| &mut rule.labels),
             required: false,
-            doc: "Which series, or which incidents: for each label a regular expression that must match its whole value; \
-                  with a ! in front it must not match. A missing label has the empty value.",
+            doc: "Selects series or incidents: for each label, a regular expression that must match the whole value; \
+                  with ! in front it must not match. A missing label counts as empty.",
         },
         Key {
             name: "rate",
             kind: Kind::OptionalDuration(|rule| &mut rule.rate, SECOND, DAY),
             required: false,
-            doc: "Look at a counter's growth per second over this time. Seconds per second are a share of time.",
+            doc: "Use the growth of a counter per second over this time. Seconds per second are a share of time.",
         },
         Key {
             name: "slope",
             kind: Kind::OptionalDuration(|rule| &mut rule.slope, SECOND, DAY),
             required: false,
-            doc: "Look at a gauge's growth per second over this time: the slope of the straight line that fits its values \
-                  best.",
+            doc: "Use the growth of a gauge per second over this time: the slope of the best straight line through its \
+                  values.",
         },
         Key {
             name: "above",
             kind: Kind::Number(|rule| &mut rule.above),
             required: false,
-            doc: "The rule holds while the number is above this. \
-                  Setting one of above, below and clear replaces all three of a rule that is changed.",
+            doc: "The condition is true while the value is above this. \
+                  If a table sets one of above, below and clear, it replaces all three of the built-in rule.",
         },
         Key {
             name: "below",
             kind: Kind::Number(|rule| &mut rule.below),
             required: false,
-            doc: "The rule holds while the number is below this.",
+            doc: "The condition is true while the value is below this.",
         },
         Key {
             name: "clear",
             kind: Kind::Number(|rule| &mut rule.clear),
             required: false,
-            doc: "Once it fires, an above rule holds until the number is below this, and a below rule until it is above, so \
-                  that a number near the threshold does not fire again and again. Unless set, the threshold.",
+            doc: "Hysteresis: a firing alert resolves only when the value falls below this (or, with below, rises above it), \
+                  so that a value near the threshold does not fire repeatedly. Unless set, the threshold.",
         },
         Key {
             name: "for",
             kind: Kind::OptionalDuration(|rule| &mut rule.lasting, Duration::ZERO, DAY),
             required: false,
-            doc: "How long the rule must hold before it fires. Unless set, it fires at once.",
+            doc: "How long the condition must be true before the alert fires. Unless set, it fires at once.",
         },
         Key {
             name: "hold",
             kind: Kind::OptionalDuration(|rule| &mut rule.hold, SECOND, DAY),
             required: false,
-            doc: "How long after the last incident the alert of an event ends; \"5m\" unless set.",
+            doc: "For event rules: the alert resolves this long after the last incident; \"5m\" unless set.",
         },
         Key {
             name: "severity",
             kind: Kind::OptionalChoice(|rule| &mut rule.severity, SEVERITIES),
             required: false,
-            doc: "How urgent it is: look at critical now, at warning within the day; info is worth knowing.",
+            doc: "Severity: critical needs attention now, warning within the day; info is for information.",
         },
         Key {
             name: "summary",
             kind: Kind::Text(|rule| &mut rule.summary),
             required: false,
-            doc: "What is wrong, in a sentence. {value} is the number; {value:percent}, {value:bytes} and \
-                  {value:duration} write it for people; {labels.workload} is the value of a label; {title} is an incident's \
-                  title; {{ is a brace.",
+            doc: "What is wrong, in one sentence. {value} is the value; {value:percent}, {value:bytes} and \
+                  {value:duration} format it; {labels.workload} is the value of a label; {title} is the title of the \
+                  incident; {{ is a literal brace.",
         },
         Key {
             name: "action",
             kind: Kind::Text(|rule| &mut rule.action),
             required: false,
-            doc: "What to do, with the same fields.",
+            doc: "What the operator should do, with the same fields.",
         },
     ],
     field: |config| &mut config.rule,
-    // `catalogue::check` has them checked where they become rules.
+    // `catalogue::check` builds the rules, which checks them.
     check: |_| Vec::new(),
 };
 
@@ -135,7 +135,7 @@ const KINDS: &[&str] = &{
 
 const SEVERITIES: &[&str] = &[Severity::Info.label(), Severity::Warning.label(), Severity::Critical.label()];
 
-const EXAMPLE: &str = r#"[[rule]]                     # changes a rule of the agent
+const EXAMPLE: &str = r#"[[rule]]                     # changes a built-in rule
 alert = "HostMemoryHigh"
 above = 0.92
 clear = 0.88
@@ -149,13 +149,13 @@ above = 0.9
 for = "5m"
 severity = "warning"
 summary = "{labels.device} is busy {value:percent} of the time"
-action = "Check which workload writes: headroom workloads --sort io"
+action = "Check which workload writes: headroom_workload_block_bytes_total"
 "#;
 
-/// The rules of the pack, with what these tables change and add.
+/// The built-in rules, with the changes and additions of these tables.
 ///
 /// # Errors
-/// Everything that is wrong with them, each with its place in the file.
+/// All mistakes, each with its place in the file.
 pub fn rules(entries: &[Entry<Raw>]) -> Result<Rules, Vec<Error>> {
     let own: Vec<Raw> = entries.iter().map(|entry| entry.value.clone()).collect();
     Rules::new(&own).map_err(|errors| errors.into_iter().map(|error| locate(error, entries)).collect())
@@ -166,7 +166,7 @@ fn locate(error: rule::Error, entries: &[Entry<Raw>]) -> Error {
     let place = match (entry(error.rule), error.key) {
         (Some(entry), Some(key)) => entry.place(key).clone(),
         (Some(entry), None) => entry.place.clone(),
-        // A test says that the pack is good.
+        // Unreachable: a test checks that the built-in rules are valid.
         (None, _) => Place::File("default.toml".into()),
     };
     let text = match entry(error.earlier) {
@@ -191,7 +191,7 @@ mod tests {
         config.rule
     }
 
-    /// What is wrong with the rules of a file.
+    /// The mistakes in the rules of a file.
     fn wrong(text: &str) -> Vec<String> {
         rules(&entries(text)).unwrap_err().iter().map(ToString::to_string).collect()
     }
@@ -200,7 +200,7 @@ mod tests {
         severity = \"info\"\nsummary = \"s\"\naction = \"a\"\n";
 
     #[test]
-    fn both_readers_of_a_rule_read_the_same() {
+    fn both_parsers_of_a_rule_agree() {
         for text in
             [PACK, EXAMPLE, GOOD, "[[rule]]\nalert = \"A\"\nmatch = {}\nhold = \"2m\"\nbelow = 1\nslope = \"1s\"\n"]
         {
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_is_told_at_the_key_or_else_at_the_table() {
+    fn a_mistake_is_reported_at_its_key_or_else_at_its_table() {
         for (from, to, wanted) in [
             (
                 "used_ratio",
@@ -234,13 +234,13 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_in_a_changed_rule_is_the_files() {
+    fn a_mistake_in_a_changed_rule_has_its_place_in_the_file() {
         let change = "\n[[rule]]\nalert = \"HostMemoryHigh\"\n";
         assert_eq!(
             wrong(&format!("{change}summary = \"{{\"\n")),
             ["a.toml:4:11: rule.summary: a { without its }; {{ is a brace"]
         );
-        // Of a key that the file does not set: at the table that made it wrong.
+        // The file does not set the wrong key: reported at the key that made it wrong.
         let wrong = wrong(&format!(
             "{change}metric = \"headroom_oom_kills_total\"\nabove = 1\nrate = \"1m\"\n\
             [[rule]]\nalert = \"GpuHot\"\nmetric = \"headroom_oom_kills_total\"\n"
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_rule_of_a_name_is_told_where_the_first_is() {
+    fn a_duplicate_rule_names_the_place_of_the_first() {
         assert_eq!(
             wrong(&format!("{GOOD}{GOOD}")),
             ["a.toml:9:9: rule.alert: there is a rule A already, at a.toml:1:1"]
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn more_rules_than_anybody_writes_are_refused_at_the_first_that_is_too_many() {
+    fn too_many_rules_are_rejected_at_the_first_excess_one() {
         let text: String = (0..1000).map(|number| GOOD.replace("\"A\"", &format!("\"A{number}\""))).collect();
         let wrong = wrong(&text);
         let pack = raw::read(PACK).unwrap().len();

@@ -1,4 +1,4 @@
-//! `[[sink.webhook]]` and `[[sink.alertmanager]]`: who is sent alerts.
+//! `[[sink.webhook]]` and `[[sink.alertmanager]]`: the receivers of alerts.
 
 use std::time::Duration;
 
@@ -17,32 +17,33 @@ const NAME: Key<Sink> = Key {
     name: "name",
     kind: Kind::Text(|sink| &mut sink.name),
     required: false,
-    doc: "The receiver's name in metrics, in the journal and in the log. Unless set, the host and port of the URL. \
-          An alert that was not delivered yet when the agent ended is delivered later, to the receiver of the same name.",
+    doc: "Name of the receiver in metrics, journal and log. Unless set, host and port of the URL. \
+          Alerts that were not delivered when the agent stopped are delivered after its restart, to the receiver of the \
+          same name.",
 };
 const TIMEOUT_KEY: Key<Sink> = Key {
     name: "timeout",
     kind: Kind::Duration(|sink| &mut sink.timeout, TIMEOUT.0, TIMEOUT.1),
     required: false,
-    doc: "How long the receiver may take to answer. If it does not, the alert is sent again later, as after every failure.",
+    doc: "Timeout of one request. After a timeout or any other failure the alert is sent again later.",
 };
 const SEVERITY: Key<Sink> = Key {
     name: "severity",
     kind: Kind::Choice(|sink| &mut sink.severity, SEVERITIES),
     required: false,
-    doc: "Send alerts of this severity and of more urgent ones.",
+    doc: "Send alerts of this severity and above.",
 };
 const CA: Key<Sink> = Key {
     name: "ca",
     kind: Kind::OptionalPath(|sink| &mut sink.ca),
     required: false,
-    doc: "A PEM file with certificates to trust, instead of the system's.",
+    doc: "PEM file with the certificates to trust, instead of the system's.",
 };
 
 /// `[[sink.webhook]]`
 pub const WEBHOOK: Table<Config, Sink> = Table {
     name: "sink.webhook",
-    doc: "A receiver of alerts as JSON: [sinks.md](sinks.md) shows what it gets.",
+    doc: "Receiver of alerts as JSON. [sinks.md](sinks.md) describes the requests.",
     example: "\
 [[sink.webhook]]
 url = \"https://hooks.example.com/headroom\"
@@ -54,21 +55,21 @@ severity = \"warning\"
             name: "url",
             kind: Kind::Url(|sink| &mut sink.url),
             required: true,
-            doc: "The http or https URL that alerts are posted to. Redirects are not followed.",
+            doc: "http or https URL for the POST requests. Redirects are not followed.",
         },
         NAME,
         Key {
             name: "secret",
             kind: Kind::Secret(|sink| &mut sink.secret),
             required: false,
-            doc: "The key that signs each body: the header X-Headroom-Signature is `sha256=` and the HMAC-SHA256 of the \
-                  body, in hexadecimal. Unless set, bodies are not signed.",
+            doc: "Key that signs each body: the header X-Headroom-Signature is `sha256=` and the HMAC-SHA256 of the \
+                  body in hexadecimal. Unless set, bodies are not signed.",
         },
         Key {
             name: "secret_file",
             kind: Kind::OptionalPath(|sink| &mut sink.secret_file),
             required: false,
-            doc: "A file with the secret; a line break at its end is not part of it.",
+            doc: "File with the secret; a line break at its end is ignored.",
         },
         SEVERITY,
         TIMEOUT_KEY,
@@ -81,7 +82,7 @@ severity = \"warning\"
 /// `[[sink.alertmanager]]`
 pub const ALERTMANAGER: Table<Config, Sink> = Table {
     name: "sink.alertmanager",
-    doc: "An Alertmanager, by version 2 of its API. For a cluster, write one table for each member.",
+    doc: "Alertmanager with API version 2. For a cluster, write one table for each member.",
     example: "\
 [[sink.alertmanager]]
 url = \"http://alertmanager.example.com:9093/\"
@@ -91,7 +92,7 @@ url = \"http://alertmanager.example.com:9093/\"
             name: "url",
             kind: Kind::Url(|sink| &mut sink.url),
             required: true,
-            doc: "Its http or https URL, without `api/v2/alerts`.",
+            doc: "http or https URL of Alertmanager, without `api/v2/alerts`.",
         },
         NAME,
         SEVERITY,
@@ -112,14 +113,14 @@ fn check(sinks: &[Entry<Sink>]) -> Vec<Error> {
         match Url::parse(value.url.reveal()) {
             Ok(url) if matches!(url.scheme(), "http" | "https") => {}
             Ok(url) => error("url", format!("{:?} is not http or https", url.scheme())),
-            // Not what it says: there may be a password in it.
+            // Do not show the value: it may contain a password.
             Err(why) => error("url", format!("is not a URL, such as https://example.com/path: {why}")),
         }
         if !value.secret.is_empty() && value.secret_file.is_some() {
-            error("secret_file", "there is a secret already".into());
+            error("secret_file", "conflicts with secret: set only one of them".into());
         }
         if sinks[..index].iter().any(|other| other.value.name() == value.name()) {
-            error("name", format!("{:?} is the name of another: give each a `name` of its own", value.name()));
+            error("name", format!("{:?} is used twice: give each receiver its own `name`", value.name()));
         }
     }
     errors
@@ -132,7 +133,7 @@ mod tests {
     use crate::config::file::apply;
     use std::path::Path;
 
-    /// What is wrong with a file.
+    /// The mistakes in a file.
     fn errors(text: &str) -> Vec<String> {
         let mut config = Config::default();
         let (_, mut errors) = apply(Path::new("a.toml"), text, &mut config);
@@ -154,15 +155,15 @@ mod tests {
             (format!("[[sink.webhook]]\n{good}timeout = \"0s\""), "a.toml:3:11: sink.webhook.timeout: \"0s\" is not"),
             (
                 format!("[[sink.webhook]]\n{good}[[sink.webhook]]\n{good}"),
-                "a.toml:3:1: name: \"a.example.com\" is the name",
+                "a.toml:3:1: name: \"a.example.com\" is used twice",
             ),
             (
                 format!("[[sink.webhook]]\n{good}secret = \"x\"\nsecret_file = \"/y\""),
-                "a.toml:4:15: secret_file: there is",
+                "a.toml:4:15: secret_file: conflicts",
             ),
             (
                 format!("[[sink.alertmanager]]\n{good}secret = \"x\""),
-                "a.toml:3:1: sink.alertmanager.secret: there is no",
+                "a.toml:3:1: sink.alertmanager.secret: unknown key",
             ),
         ] {
             let errors = errors(&text);

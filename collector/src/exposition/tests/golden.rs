@@ -1,5 +1,5 @@
-//! Expositions of recordings, byte for byte: each `tests/fixtures/replay/NAME.jsonl` gives `NAME.prom`. `BLESS=1` writes these
-//! anew. The core's tests compare them with what the catalogue's rows say.
+//! Expositions of recordings, byte for byte: each `tests/fixtures/replay/NAME.jsonl` gives `NAME.prom`. `BLESS=1` rewrites them.
+//! The core's tests compare them with the catalogue's rows.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ fn recordings() -> Vec<PathBuf> {
     files.filter(|path| path.extension().is_some_and(|extension| extension == "jsonl")).collect()
 }
 
-/// The page at a recording's end.
+/// The page at the end of a recording.
 fn page(path: &Path, mut engine: Engine) -> String {
     for sample in samples(fs::read(path).unwrap().as_slice()) {
         engine.apply(&sample.unwrap());
@@ -38,7 +38,7 @@ fn every_recording_gives_its_page() {
         }
         let expected = fs::read_to_string(&path).unwrap_or_default();
         let difference = expected.lines().zip(actual.lines()).find(|(expected, actual)| expected != actual);
-        assert!(expected == actual, "{} differs: {difference:?}; BLESS=1 writes it anew", path.display());
+        assert!(expected == actual, "{} differs: {difference:?}; BLESS=1 rewrites it", path.display());
     }
 }
 
@@ -55,7 +55,7 @@ fn a_page_with_alerts_is_valid_too() {
 }
 
 #[test]
-fn the_checker_refuses_what_is_wrong() {
+fn the_checker_rejects_invalid_pages() {
     let good = "# HELP a A.\n# TYPE a counter\na_total{b=\"c d\"} 1\na_created{b=\"c d\"} 2.000\n# EOF\n";
     assert_eq!(check(good), Ok(()));
     for (from, to) in [
@@ -71,7 +71,7 @@ fn the_checker_refuses_what_is_wrong() {
     }
 }
 
-/// Whether each sample belongs to the family declared last, none comes twice, and the end is marked.
+/// Checks that each sample belongs to the last declared family, that none is repeated, and that the page ends with `# EOF`.
 fn check(text: &str) -> Result<(), String> {
     let text = text.strip_suffix("# EOF\n").ok_or("no end")?;
     let mut families = BTreeMap::new();
@@ -100,7 +100,7 @@ fn check(text: &str) -> Result<(), String> {
                 return Err(line.to_owned());
             }
             if !seen.insert(series) {
-                return Err(format!("twice: {line}"));
+                return Err(format!("duplicate: {line}"));
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Tests of the rendering: what an exposition looks like, and what is left out of it.
+//! Tests of rendering: formats, escaping, and the cap on series.
 
 use std::collections::BTreeSet;
 
@@ -52,7 +52,7 @@ fn lines<'a>(text: &'a str, containing: &str) -> Vec<&'a str> {
 }
 
 #[test]
-fn a_counter_has_its_head_and_its_beginning() {
+fn a_counter_has_its_header_and_created_time() {
     let text = text(&engine(["/a"]), Format::OpenMetrics);
     let family = "headroom_workload_reclaim_stall_seconds";
     assert!(text.contains(&format!("# TYPE {family} counter\n# UNIT {family} seconds\n{family}_total{{")));
@@ -62,7 +62,7 @@ fn a_counter_has_its_head_and_its_beginning() {
 }
 
 #[test]
-fn the_older_format_has_the_name_in_full_and_nothing_that_it_does_not_know() {
+fn the_text_format_has_full_names_and_no_openmetrics_syntax() {
     let text = text(&engine(["/a"]), Format::Text);
     let name = "headroom_workload_reclaim_stall_seconds_total";
     assert!(text.contains(&format!("# TYPE {name} counter\n{name}{{workload=\"other\",kind=\"direct\"}} 0.0\n")));
@@ -75,7 +75,7 @@ fn the_older_format_has_the_name_in_full_and_nothing_that_it_does_not_know() {
 }
 
 #[test]
-fn both_formats_say_the_same() {
+fn both_formats_have_the_same_samples() {
     let mut engine = engine(["/a", "/b"]);
     stalled(&mut engine, std::array::from_fn(|word| word as u64));
     let samples = |format| -> BTreeSet<String> {
@@ -86,7 +86,7 @@ fn both_formats_say_the_same() {
 }
 
 #[test]
-fn a_histogram_is_cumulative_and_its_edges_are_canonical() {
+fn a_histogram_is_cumulative_with_canonical_edges() {
     let mut engine = engine([]);
     let mut histogram = Histogram::default();
     histogram[0] = 1;
@@ -108,10 +108,10 @@ fn a_histogram_is_cumulative_and_its_edges_are_canonical() {
 }
 
 #[test]
-fn a_hostile_path_stays_within_its_label() {
+fn a_hostile_path_is_escaped() {
     let path = "/a b\\c\"d\ne{le=\"1e-9\"} 7 é_total{";
     let text = text(&engine([path]), Format::OpenMetrics);
-    // The line's end is no part of a name; the path has it.
+    // A workload name contains no line break; the cgroup label does.
     let escaped = r#"{workload="/a b\\c\"d\\x0ae{le=\"1e-9\"} 7 é_total{"}"#;
     let cgroup = r#"cgroup="/a b\\c\"d\ne{le=\"1e-9\"} 7 é_total{""#;
     assert_eq!(lines(&text, cgroup).len(), 1);
@@ -122,7 +122,7 @@ fn a_hostile_path_stays_within_its_label() {
 }
 
 #[test]
-fn what_no_probe_sees_is_absent_and_what_was_never_told_too() {
+fn metrics_without_a_probe_or_a_reading_are_absent() {
     let mut engine = engine(["/a"]);
     let family = "headroom_workload_compaction_stalls";
     assert!(text(&engine, Format::OpenMetrics).contains(family));
@@ -142,7 +142,7 @@ fn what_no_probe_sees_is_absent_and_what_was_never_told_too() {
 }
 
 #[test]
-fn over_the_cap_the_end_is_cut_and_counted_and_coverage_stays() {
+fn above_the_cap_the_last_series_are_cut_and_counted_but_coverage_stays() {
     let mut engine = engine(["/a", "/b", "/c"]);
     let name = block::Reading::Name { device: block::Device { major: 8, minor: 0 }, name: "sda".into() };
     engine.apply(&Sample { time: 0, reading: Reading::Block(name) });
@@ -161,7 +161,7 @@ fn over_the_cap_the_end_is_cut_and_counted_and_coverage_stays() {
 }
 
 #[test]
-fn canonical_edges_are_as_go_writes_them() {
+fn canonical_edges_match_those_of_go() {
     for (edge, expected) in [(1e-6, "1e-06"), (1.28e-4, "0.000128"), (2.0, "2.0"), (1e-12, "1e-12")] {
         let mut text = String::new();
         canonical(&mut text, edge).unwrap();
@@ -169,9 +169,9 @@ fn canonical_edges_are_as_go_writes_them() {
     }
 }
 
-/// Every series of some recordings, as the exposition has them and as a visitor does.
+/// Compares every series of some recordings in the exposition and through a visitor.
 #[test]
-fn a_visitor_is_told_what_a_page_says() {
+fn a_visitor_sees_the_same_series_as_a_page() {
     let mut series = 0;
     for recording in [
         include_str!("../../../../tests/fixtures/replay/everything.jsonl"),
@@ -197,20 +197,20 @@ fn a_visitor_is_told_what_a_page_says() {
                     .filter(|(labels, _)| labels.is_empty() || labels.starts_with('{'))
                     .map(|(labels, value)| (labels.to_owned(), value.parse::<f64>().unwrap()))
                     .collect();
-                let mut told = Vec::new();
+                let mut visited = Vec::new();
                 assert_eq!(Part::find(&name).map(|(found, part)| (found.name, part)), Some((metric.name, part)));
                 visit(engine.view(), metric, part, &mut |values, number, _| {
                     let labels = metric.labels.iter().zip(values).filter(|(_, value)| !value.is_empty());
                     let escape = |value: &str| value.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n");
                     let labels: Vec<_> = labels.map(|(name, value)| format!("{name}=\"{}\"", escape(value))).collect();
                     let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
-                    told.push((labels, number));
+                    visited.push((labels, number));
                 });
                 let order = |a: &(String, f64), b: &(String, f64)| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1));
                 wanted.sort_by(order);
-                told.sort_by(order);
-                assert_eq!(told, wanted, "{name}");
-                series += told.len();
+                visited.sort_by(order);
+                assert_eq!(visited, wanted, "{name}");
+                series += visited.len();
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Certificates: the server's own, and which of clients' are good. Knows PEM and TLS; nothing of who reads them when.
+//! Server certificates and verification of client certificates. Knows PEM and TLS; not when files are read.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 use super::file::{ClientAuth, File, Tls, Version};
 use crate::config::error::Error;
 
-/// What the files that are named in the file hold.
+/// Contents of the PEM files that the configuration names.
 #[derive(Clone, Default, PartialEq)]
 pub struct Pem {
     certificate: Vec<u8>,
@@ -29,7 +29,6 @@ pub struct Pem {
 }
 
 impl Pem {
-    /// Reads them.
     pub fn read(file: &File, tls: &Tls) -> Result<Pem, Error> {
         let read = |key: &str, path: &Path| {
             std::fs::read(path).map_err(|error| wrong(file, key, format!("{} cannot be read: {error}", path.display())))
@@ -44,7 +43,7 @@ impl Pem {
         })
     }
 
-    /// How TLS is spoken with them.
+    /// The TLS configuration with these certificates.
     pub fn server(&self, file: &File, tls: &Tls) -> Result<Arc<ServerConfig>, Error> {
         let provider = Arc::new(ring::default_provider());
         let builder = ServerConfig::builder_with_provider(provider.clone())
@@ -89,7 +88,7 @@ impl Pem {
         };
         let verifier = builder.build().map_err(|error| refused(error.to_string()))?;
         Ok(Some(match &tls.client_allowed_sans {
-            Some(names) => Arc::new(Named { names: names.clone(), verifier }),
+            Some(names) => Arc::new(NameVerifier { names: names.clone(), verifier }),
             None => verifier,
         }))
     }
@@ -108,21 +107,21 @@ fn versions(tls: &Tls) -> Vec<&'static SupportedProtocolVersion> {
 fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     match certificates {
-        Ok(certificates) if certificates.is_empty() => Err("there is no certificate in it".to_owned()),
+        Ok(certificates) if certificates.is_empty() => Err("contains no certificate".to_owned()),
         Ok(certificates) => Ok(certificates),
         Err(error) => Err(error.to_string()),
     }
 }
 
-/// Takes certificates that are good and have one of these names.
+/// Accepts valid certificates with one of these subject alternative names.
 #[derive(Debug)]
-struct Named {
+struct NameVerifier {
     names: Vec<String>,
     verifier: Arc<dyn ClientCertVerifier>,
 }
 
-impl Named {
-    fn is_one_of(&self, certificate: &CertificateDer<'_>) -> bool {
+impl NameVerifier {
+    fn has_allowed_name(&self, certificate: &CertificateDer<'_>) -> bool {
         let Ok((_, certificate)) = X509Certificate::from_der(certificate) else { return false };
         let Ok(Some(names)) = certificate.subject_alternative_name() else { return false };
         names.value.general_names.iter().any(|name| match name {
@@ -139,7 +138,7 @@ impl Named {
     }
 }
 
-impl ClientCertVerifier for Named {
+impl ClientCertVerifier for NameVerifier {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         self.verifier.root_hint_subjects()
     }
@@ -151,7 +150,7 @@ impl ClientCertVerifier for Named {
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
         let verified = self.verifier.verify_client_cert(certificate, intermediates, now)?;
-        match self.is_one_of(certificate) {
+        match self.has_allowed_name(certificate) {
             true => Ok(verified),
             false => Err(CertificateError::ApplicationVerificationFailure.into()),
         }

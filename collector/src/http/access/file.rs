@@ -1,5 +1,5 @@
-//! The file that says on which terms is answered: the one that Prometheus' exporters call their web configuration. Knows
-//! its format and what can be wrong with it; nothing of certificates, passwords or sockets.
+//! The web configuration file, in the format of Prometheus exporters. Knows the format and its mistakes; nothing of
+//! certificates, passwords or sockets.
 //!
 //! The format: <https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md>
 
@@ -15,7 +15,7 @@ use serde_norway::Mapping;
 
 use crate::config::error::{Error, Errors, Place};
 
-/// The headers that can be set, as other exporters allow them, and their values where not any will do.
+/// The headers that can be set, as in other exporters, with the allowed values; an empty list allows any.
 const HEADERS: &[(&str, &[&str])] = &[
     ("Content-Security-Policy", &[]),
     ("Strict-Transport-Security", &[]),
@@ -24,33 +24,33 @@ const HEADERS: &[(&str, &[&str])] = &[
     ("X-XSS-Protection", &[]),
 ];
 
-/// What other exporters take and this agent does not, and why.
+/// Keys and values that other exporters accept and this agent does not, with the reason or the alternative.
 const UNSUPPORTED: &[(&str, &str)] = &[
     ("cert", "name a file in cert_file"),
     ("key", "name a file in key_file"),
     ("client_ca", "name a file in client_ca_file"),
-    ("cipher_suites", "those of TLS 1.2 and 1.3 that are held safe are offered"),
-    ("prefer_server_cipher_suites", "all that are offered are good"),
-    ("curve_preferences", "those that are held safe are offered"),
-    ("rate_limit", "how much is answered at once is limited in any case"),
-    ("TLS10", "it is not safe"),
-    ("TLS11", "it is not safe"),
-    ("RequestClientCert", "it asks for a certificate and takes any; see RequireAndVerifyClientCert"),
-    ("RequireAnyClientCert", "it takes any certificate; see RequireAndVerifyClientCert"),
-    ("RequireClientCert", "it takes any certificate; see RequireAndVerifyClientCert"),
+    ("cipher_suites", "the agent offers only secure cipher suites of TLS 1.2 and 1.3"),
+    ("prefer_server_cipher_suites", "the agent offers only secure cipher suites"),
+    ("curve_preferences", "the agent offers only secure curves"),
+    ("rate_limit", "the agent always limits concurrent requests"),
+    ("TLS10", "it is insecure"),
+    ("TLS11", "it is insecure"),
+    ("RequestClientCert", "it accepts any certificate; use RequireAndVerifyClientCert"),
+    ("RequireAnyClientCert", "it accepts any certificate; use RequireAndVerifyClientCert"),
+    ("RequireClientCert", "it accepts any certificate; use RequireAndVerifyClientCert"),
 ];
 
-/// The highest cost of a hash. Each step doubles the time that a password takes: at this one, it is some seconds.
+/// Maximum bcrypt cost. Each step doubles the time of a check; at this cost it takes some seconds.
 const MAX_COST: u32 = 16;
 
-/// The file as it was read.
+/// The parsed file.
 #[derive(Clone, PartialEq)]
 pub struct File {
     path: PathBuf,
     text: String,
-    /// `tls_server_config`, with paths as they are to be opened.
+    /// `tls_server_config`, with resolved paths.
     pub tls: Option<Tls>,
-    /// `http_server_config.headers`: what every response has.
+    /// `http_server_config.headers`: added to every response.
     pub headers: HeaderMap,
     /// `basic_auth_users`: the bcrypt hash of each user's password.
     pub users: BTreeMap<String, String>,
@@ -58,48 +58,38 @@ pub struct File {
 
 /// `tls_server_config`
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields, expecting = "keys with their values")]
+#[serde(default, deny_unknown_fields, expecting = "keys with values")]
 pub struct Tls {
-    /// The server's certificate, and those that vouch for it.
+    /// The server's certificate chain.
     pub cert_file: PathBuf,
-    /// Its private key.
     pub key_file: PathBuf,
-    /// Whether clients show certificates.
     pub client_auth_type: ClientAuth,
-    /// The authorities whose certificates clients may show.
+    /// CAs for client certificates.
     pub client_ca_file: Option<PathBuf>,
-    /// Names of which a client's certificate must have one.
+    /// The client certificate must have one of these subject alternative names.
     pub client_allowed_sans: Option<Vec<String>>,
-    /// The lowest version of TLS.
     pub min_version: Option<Version>,
-    /// The highest.
     pub max_version: Option<Version>,
 }
 
-/// Whether clients show certificates; the more the greater.
+/// Client certificate policy, in order of strictness.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[allow(clippy::enum_variant_names, reason = "they are called so in the file")]
+#[allow(clippy::enum_variant_names, reason = "the names of the file format")]
 pub enum ClientAuth {
-    /// They are not asked for one.
     #[default]
     NoClientCert,
-    /// One that is shown must be good.
     VerifyClientCertIfGiven,
-    /// A good one must be shown.
     RequireAndVerifyClientCert,
 }
 
-/// A version of TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 pub enum Version {
-    /// 1.2
     TLS12,
-    /// 1.3
     TLS13,
 }
 
 #[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields, expecting = "keys with their values")]
+#[serde(default, deny_unknown_fields, expecting = "keys with values")]
 struct Document {
     tls_server_config: Option<Tls>,
     http_server_config: Option<Http>,
@@ -107,17 +97,15 @@ struct Document {
 }
 
 #[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields, expecting = "keys with their values")]
+#[serde(default, deny_unknown_fields, expecting = "keys with values")]
 struct Http {
     http2: Option<bool>,
     headers: Option<Mapping>,
 }
 
 impl File {
-    /// Reads it.
-    ///
     /// # Errors
-    /// With the file, and line, column and key as far as it is about them.
+    /// All mistakes, with file, and with line, column and key where known.
     pub fn read(path: &Path) -> Result<File, Errors> {
         let text = fs::read_to_string(path).map_err(|error| {
             let text = format!("cannot be read: {error}");
@@ -126,12 +114,10 @@ impl File {
         File::parse(path, text)
     }
 
-    /// Makes sense of its text.
-    ///
     /// # Errors
-    /// As of [`File::read`], but for those of reading.
+    /// As [`File::read`].
     pub fn parse(path: &Path, text: String) -> Result<File, Errors> {
-        // Of nothing but comments, the parser says that the file ends too soon.
+        // The parser rejects a file of comments only.
         let empty = text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'));
         let document: Option<Document> = match empty {
             true => None,
@@ -143,7 +129,7 @@ impl File {
         let http = http_server_config.unwrap_or_default();
         let mut errors = Vec::new();
         if http.http2 == Some(true) {
-            let text = "Headroom speaks HTTP/1.1 alone: set this to false, or leave it out";
+            let text = "only HTTP/1.1 is supported: set this to false, or remove it";
             errors.push(file.error("http_server_config.http2", text));
         }
         errors.extend(file.take_headers(&http.headers.unwrap_or_default()));
@@ -154,7 +140,7 @@ impl File {
         if errors.is_empty() { Ok(file) } else { Err(Errors(errors)) }
     }
 
-    /// Something that is wrong with what a key says: where the last word of its name begins a line, if it does.
+    /// A mistake in the value of a key. Its place is the first line that begins with the last part of the key, if any.
     pub fn error(&self, key: &str, text: impl Into<String>) -> Error {
         let name = key.rsplit('.').next().unwrap_or(key);
         let is_it = |line: &str| {
@@ -176,25 +162,25 @@ impl File {
             let key = format!("http_server_config.headers.{name}");
             let Some((_, allowed)) = HEADERS.iter().find(|(known, _)| *known == name) else {
                 let known: Vec<_> = HEADERS.iter().map(|(known, _)| *known).collect();
-                errors.push(self.error(&key, format!("this header cannot be set; {} can", known.join(", "))));
+                errors.push(self.error(&key, format!("this header cannot be set; allowed are {}", known.join(", "))));
                 continue;
             };
             match value.map(|value| (value, HeaderValue::from_str(value))) {
                 Some(("", _)) => {}
                 Some((value, Ok(header))) if allowed.is_empty() || allowed.contains(&value) => {
-                    // The names of the table are good ones.
+                    // Names in `HEADERS` are valid.
                     if let Ok(name) = HeaderName::from_str(&name) {
                         self.headers.insert(name, header);
                     }
                 }
                 Some((_, Ok(_))) => errors.push(self.error(&key, format!("is not {}", allowed.join(" or ")))),
-                _ => errors.push(self.error(&key, "is not a text that a header can have")),
+                _ => errors.push(self.error(&key, "is not a valid header value")),
             }
         }
         errors
     }
 
-    /// No message has anything of a hash, or of what stands in the place of one, in it.
+    /// Messages never contain a hash, or the text in its place.
     fn take_users(&mut self, users: &Mapping) -> Vec<Error> {
         let mut errors = Vec::new();
         for (name, hash) in texts(users) {
@@ -202,14 +188,15 @@ impl File {
             let cost = hash.and_then(|hash| HashParts::from_str(hash).ok()).map(|parts| parts.get_cost());
             match (hash, cost) {
                 _ if name.is_empty() || name.contains(':') => {
-                    errors.push(self.error(&key, "is no name of a user: it is empty, or has a colon"));
+                    errors.push(self.error(&key, "is not a valid user name: it is empty, or contains a colon"));
                 }
                 (Some(hash), Some(4..=MAX_COST)) => drop(self.users.insert(name, hash.to_owned())),
                 (_, Some(cost)) => {
-                    errors.push(self.error(&key, format!("the hash's cost is {cost}, and not from 4 to {MAX_COST}")));
+                    errors
+                        .push(self.error(&key, format!("the bcrypt cost is {cost}, but must be from 4 to {MAX_COST}")));
                 }
                 _ => {
-                    let text = "is not a bcrypt hash, such as `htpasswd -nBC 10 \"\" | tr -d ':\\n'` makes";
+                    let text = "is not a bcrypt hash; create one with `htpasswd -nBC 10 \"\" | tr -d ':\\n'`";
                     errors.push(self.error(&key, text));
                 }
             }
@@ -222,18 +209,18 @@ impl File {
         let mut wrong = |key: &str, text: &str| errors.push(self.error(&format!("tls_server_config.{key}"), text));
         for (key, path) in [("cert_file", &tls.cert_file), ("key_file", &tls.key_file)] {
             if path.as_os_str().is_empty() {
-                wrong(key, "is missing: TLS takes a certificate and its key");
+                wrong(key, "is missing: TLS needs a certificate and its key");
             }
         }
         match (tls.client_auth_type, &tls.client_ca_file) {
             (ClientAuth::NoClientCert, Some(_)) => {
-                wrong("client_ca_file", "is of no use without client_auth_type: RequireAndVerifyClientCert");
+                wrong("client_ca_file", "has no effect without client_auth_type: RequireAndVerifyClientCert");
             }
             (ClientAuth::NoClientCert, None) | (_, Some(_)) => {}
-            (_, None) => wrong("client_auth_type", "takes client_ca_file: whose certificates are good"),
+            (_, None) => wrong("client_auth_type", "needs client_ca_file: the CAs to trust"),
         }
         if tls.client_allowed_sans.is_some() && tls.client_auth_type != ClientAuth::RequireAndVerifyClientCert {
-            wrong("client_allowed_sans", "takes client_auth_type: RequireAndVerifyClientCert");
+            wrong("client_allowed_sans", "needs client_auth_type: RequireAndVerifyClientCert");
         }
         if let (Some(min), Some(max)) = (tls.min_version, tls.max_version)
             && min > max
@@ -249,7 +236,7 @@ impl File {
     }
 }
 
-/// Names with what they are given, if that is a text.
+/// Names with their values; None for a value that is not text.
 fn texts(mapping: &Mapping) -> impl Iterator<Item = (String, Option<&str>)> {
     mapping.iter().map(|(name, value)| {
         let name = name.as_str().map_or_else(|| format!("{name:?}"), str::to_owned);
@@ -257,7 +244,7 @@ fn texts(mapping: &Mapping) -> impl Iterator<Item = (String, Option<&str>)> {
     })
 }
 
-/// What the parser says, in the form of all errors of the configuration.
+/// Converts a parser error into a configuration error.
 fn malformed(path: &Path, error: &serde_norway::Error) -> Error {
     let place = match error.location() {
         Some(at) => Place::Line(path.to_owned(), at.line(), at.column()),

@@ -1,5 +1,5 @@
-//! Who is answered, and how: TLS, clients' certificates, passwords and headers, on the terms of a file that may change
-//! while the agent runs. Knows nothing of what is answered.
+//! Access control: TLS, client certificates, passwords and headers, from a file that may change while the agent runs. Knows
+//! nothing of the contents that are served.
 
 mod certificate;
 pub mod file;
@@ -24,18 +24,17 @@ use password::Passwords;
 
 pub use password::Verdict;
 
-/// How long a connection waits for the files to be read anew, before it is answered on the terms that were.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a connection waits for a reload of the files before it uses the previous terms.
+const RELOAD_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The terms as they stand.
+/// The access rules in force.
 pub struct Terms {
-    /// What they were made from; none where everybody is answered.
+    /// None if everybody has access.
     source: Option<Source>,
-    /// How TLS is spoken, if it is.
     pub tls: Option<Arc<ServerConfig>>,
 }
 
-/// Everything that is read.
+/// The files that the terms are made from.
 #[derive(PartialEq)]
 struct Source {
     file: File,
@@ -59,37 +58,37 @@ impl Source {
         Ok(Terms { source: Some(self), tls })
     }
 
-    /// What of its protection the other one gives up, or what it cannot take up any more.
-    fn withheld(&self, other: &Source) -> Option<&'static str> {
+    /// The protection that a change to `other` would remove, or the change that needs a restart.
+    fn forbidden_change(&self, other: &Source) -> Option<&'static str> {
         let clients = |file: &File| file.tls.as_ref().map_or(ClientAuth::NoClientCert, |tls| tls.client_auth_type);
         if self.file.tls.is_some() != other.file.tls.is_some() {
-            Some("whether TLS is spoken")
+            Some("turning TLS on or off")
         } else if clients(&self.file) > clients(&other.file) {
-            Some("that clients show certificates")
+            Some("weakening client_auth_type")
         } else if !self.file.users.is_empty() && other.file.users.is_empty() {
-            Some("that there are passwords")
+            Some("removing all passwords")
         } else {
             None
         }
     }
 }
 
-/// The terms, read anew for every connection.
+/// The terms, reloaded for every connection.
 pub struct Access {
     path: Option<PathBuf>,
     terms: Mutex<Arc<Terms>>,
     passwords: Passwords,
-    /// Held by who reads: a disk that hangs keeps one thread, and no more.
+    /// Held while reloading, so a disk that hangs blocks one thread at most.
     turn: Arc<Semaphore>,
-    /// Why what stands in the files now does not hold, if it does not: to say it once.
+    /// Why the present files were rejected, to log it once.
     refused: Mutex<Option<String>>,
 }
 
 impl Access {
-    /// On the terms of this file; without one, everybody is answered.
+    /// Without a file, everybody has access.
     ///
     /// # Errors
-    /// All that is wrong with it.
+    /// All mistakes in the file and in what it names.
     pub fn open(path: Option<&Path>) -> Result<Arc<Access>, Errors> {
         let terms = match path {
             Some(path) => Source::read(path)?.terms()?,
@@ -104,7 +103,7 @@ impl Access {
         }))
     }
 
-    /// What an URL of this endpoint begins with. It stays what it was at the start.
+    /// URL scheme of this endpoint. It does not change while the agent runs.
     pub fn scheme(&self) -> &'static str {
         if self.last().tls.is_some() { "https" } else { "http" }
     }
@@ -119,13 +118,13 @@ impl Access {
                 access.renew(&path);
                 drop(turn);
             });
-            // What is read too late holds for the next.
-            let _ = timeout(PATIENCE, reading).await;
+            // A reload that takes longer applies to the next connection.
+            let _ = timeout(RELOAD_TIMEOUT, reading).await;
         }
         self.last()
     }
 
-    /// Whether a request is answered; if not, what it is told.
+    /// Checks the password of a request.
     pub async fn admit(&self, terms: &Terms, headers: &HeaderMap, patience: Duration) -> Verdict {
         match &terms.source {
             Some(Source { file, .. }) if !file.users.is_empty() => {
@@ -139,29 +138,29 @@ impl Access {
         lock(&self.terms).clone()
     }
 
-    /// Takes over what is in the files now, unless it is wrong: then what was there before holds on. Half of a new
-    /// certificate must not keep everybody out, nor an empty file let everybody in.
+    /// Reloads the files. If they are invalid, the previous terms stay in force: half of a new certificate must not lock
+    /// everybody out, nor an empty file let everybody in.
     fn renew(&self, path: &Path) {
         let last = self.last();
-        let news = Source::read(path).map_err(|errors| errors.to_string()).and_then(|source| match &last.source {
+        let reloaded = Source::read(path).map_err(|errors| errors.to_string()).and_then(|source| match &last.source {
             Some(last) if *last == source => Ok(None),
-            Some(last) => match last.withheld(&source) {
-                Some(what) => Err(format!("{}: {what} takes a restart to change", path.display())),
+            Some(last) => match last.forbidden_change(&source) {
+                Some(what) => Err(format!("{}: {what} needs a restart", path.display())),
                 None => source.terms().map(Some).map_err(|errors| errors.to_string()),
             },
             None => Ok(None),
         });
         let mut refused = lock(&self.refused);
-        match news {
+        match reloaded {
             Ok(None) => *refused = None,
             Ok(Some(terms)) => {
                 *lock(&self.terms) = Arc::new(terms);
                 *refused = None;
-                tracing::info!("{} and its certificates are read anew", path.display());
+                tracing::info!("reloaded {} and its certificates", path.display());
             }
             Err(why) if refused.as_deref() == Some(&*why) => {}
             Err(why) => {
-                tracing::warn!("what was configured before holds on: {why}");
+                tracing::warn!("web configuration not reloaded, the previous one stays in force: {why}");
                 *refused = Some(why);
             }
         }
@@ -169,28 +168,29 @@ impl Access {
 }
 
 impl Terms {
-    /// The headers of every response.
     pub fn headers(&self) -> HeaderMap {
         self.source.as_ref().map(|source| source.file.headers.clone()).unwrap_or_default()
     }
 }
 
 impl Verdict {
-    /// What is answered in place of what was asked for.
+    /// The response to a request without access.
     pub fn refusal(self) -> Option<Response> {
         const ASK: [(axum::http::HeaderName, &str); 1] =
             [(WWW_AUTHENTICATE, "Basic realm=\"Headroom\", charset=\"UTF-8\"")];
         match self {
             Verdict::Right => None,
             Verdict::Wrong => {
-                Some((StatusCode::UNAUTHORIZED, ASK, "a user and a password are needed\n").into_response())
+                Some((StatusCode::UNAUTHORIZED, ASK, "user name and password required\n").into_response())
             }
-            Verdict::Busy => Some((StatusCode::SERVICE_UNAVAILABLE, "too many passwords at once\n").into_response()),
+            Verdict::Busy => {
+                Some((StatusCode::SERVICE_UNAVAILABLE, "too many concurrent password checks\n").into_response())
+            }
         }
     }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What is in there is whole at any time.
+    // The value is consistent even after a panic.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,5 +1,5 @@
-//! Passwords (RFC 7617), checked against bcrypt hashes, which are slow on purpose: in the runtime's blocking pool,
-//! one at a time, and only when they were not found right before.
+//! Basic authentication (RFC 7617) with bcrypt hashes. bcrypt is slow on purpose, so checks run in the runtime's blocking
+//! pool, one at a time, and only for passwords that were not verified before.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,23 +15,21 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-/// How many that were found right are remembered: far more than there are users with good reason.
-const REMEMBERED: usize = 256;
+/// Verified passwords that are remembered: far more than there are users.
+const MAX_VERIFIED: usize = 256;
 
-/// What became of a request's password.
+/// Result of checking a request's password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is the user's.
     Right,
-    /// It is not, or there is none, or no such user.
+    /// Wrong or missing password, or unknown user.
     Wrong,
-    /// Its turn did not come in time.
+    /// Too many concurrent checks.
     Busy,
 }
 
-/// Checks passwords.
 pub struct Passwords {
-    /// Digests of user, hash and password: what was right once is, for as long as the hash is the same.
+    /// Digests of user, hash and verified password. A changed hash changes the digest.
     right: Mutex<HashSet<[u8; 32]>>,
     turn: Arc<Semaphore>,
 }
@@ -43,10 +41,10 @@ impl Default for Passwords {
 }
 
 impl Passwords {
-    /// Whether a request names one of these users with the right password. Waits for its turn no longer than `patience`.
+    /// Checks user and password of a request. Waits at most `patience` for its turn.
     pub async fn check(&self, users: &BTreeMap<String, String>, headers: &HeaderMap, patience: Duration) -> Verdict {
-        let Some((user, password)) = named(headers) else { return Verdict::Wrong };
-        // For a name that does not exist another's hash is computed: how long it takes tells nobody who exists.
+        let Some((user, password)) = credentials(headers) else { return Verdict::Wrong };
+        // For an unknown user, compute another user's hash, so that the time does not reveal which users exist.
         let (known, hash) = match users.get(&user) {
             Some(hash) => (true, hash.clone()),
             None => (false, users.values().next().cloned().unwrap_or_default()),
@@ -56,27 +54,27 @@ impl Passwords {
             return Verdict::Right;
         }
         let Ok(Ok(turn)) = timeout(patience, self.turn.clone().acquire_owned()).await else { return Verdict::Busy };
-        // Somebody else may have come with the same meanwhile.
+        // Another request may have verified the same password meanwhile.
         if known && self.is_right(&digest) {
             return Verdict::Right;
         }
-        let (tell, told) = oneshot::channel();
+        let (send, verified) = oneshot::channel();
         spawn_blocking(move || {
             let begun = Instant::now();
             let right = bcrypt::verify(&password, &hash).unwrap_or(false);
-            // Nobody hears it if the client is gone.
-            let _ = tell.send(right);
+            // The client may have disconnected.
+            let _ = send.send(right);
             if !right {
-                // A flood of wrong ones gets half a CPU at the most.
+                // Limits a flood of wrong passwords to half a CPU.
                 sleep(begun.elapsed());
             }
             drop(turn);
         });
-        if !told.await.unwrap_or(false) || !known {
+        if !verified.await.unwrap_or(false) || !known {
             return Verdict::Wrong;
         }
         let mut right = self.right.lock().unwrap_or_else(PoisonError::into_inner);
-        if right.len() >= REMEMBERED {
+        if right.len() >= MAX_VERIFIED {
             right.clear();
         }
         right.insert(digest);
@@ -89,15 +87,15 @@ impl Passwords {
 }
 
 /// User and password of a request.
-fn named(headers: &HeaderMap) -> Option<(String, Vec<u8>)> {
-    let (scheme, credentials) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    let decoded = scheme.eq_ignore_ascii_case("basic").then(|| STANDARD.decode(credentials.trim()).ok())??;
+fn credentials(headers: &HeaderMap) -> Option<(String, Vec<u8>)> {
+    let (scheme, encoded) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    let decoded = scheme.eq_ignore_ascii_case("basic").then(|| STANDARD.decode(encoded.trim()).ok())??;
     let colon = decoded.iter().position(|byte| *byte == b':')?;
     Some((String::from_utf8(decoded[..colon].to_vec()).ok()?, decoded[colon + 1..].to_vec()))
 }
 
 fn digest(user: &str, hash: &str, password: &[u8]) -> [u8; 32] {
-    // A user's name has no colon, and all hashes are of one length.
+    // Unambiguous: user names contain no colon, and all hashes have the same length.
     let parts: [&[u8]; 5] = [user.as_bytes(), b":", hash.as_bytes(), b":", password];
     parts.iter().fold(Sha256::new(), |digest, part| digest.chain_update(part)).finalize().into()
 }
@@ -111,20 +109,20 @@ mod tests {
     }
 
     #[test]
-    fn user_and_password_are_what_stands_before_and_after_the_first_colon() {
-        let named = |text: &str| named(&headers(&format!("Basic {}", STANDARD.encode(text))));
-        assert_eq!(named("alice:hunter2"), Some(("alice".into(), b"hunter2".to_vec())));
-        assert_eq!(named("alice:a:b"), Some(("alice".into(), b"a:b".to_vec())));
-        assert_eq!(named(":"), Some((String::new(), Vec::new())));
-        assert_eq!(named("alice"), None);
+    fn the_first_colon_separates_user_and_password() {
+        let parse = |text: &str| credentials(&headers(&format!("Basic {}", STANDARD.encode(text))));
+        assert_eq!(parse("alice:hunter2"), Some(("alice".into(), b"hunter2".to_vec())));
+        assert_eq!(parse("alice:a:b"), Some(("alice".into(), b"a:b".to_vec())));
+        assert_eq!(parse(":"), Some((String::new(), Vec::new())));
+        assert_eq!(parse("alice"), None);
     }
 
     #[test]
-    fn what_is_no_basic_authentication_names_nobody() {
+    fn other_authentication_is_ignored() {
         for value in ["", "Basic", "Basic !", "Bearer YTpi", "Basic YTpi YTpi", "Basic /zph"] {
-            assert_eq!(named(&headers(value)), None, "{value}");
+            assert_eq!(credentials(&headers(value)), None, "{value}");
         }
-        assert_eq!(named(&headers("bAsIc YTpi")), Some(("a".into(), b"b".to_vec())));
-        assert_eq!(named(&HeaderMap::new()), None);
+        assert_eq!(credentials(&headers("bAsIc YTpi")), Some(("a".into(), b"b".to_vec())));
+        assert_eq!(credentials(&HeaderMap::new()), None);
     }
 }

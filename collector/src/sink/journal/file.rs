@@ -1,5 +1,4 @@
-//! The journal's file: its tables, its bounds, how it is opened, and what becomes of one that is broken. Knows neither who
-//! writes nor who reads.
+//! The journal's file: schema, limits, opening, and replacement of a broken file. Knows neither writers nor readers.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use rusqlite::{Connection, OpenFlags};
 
-/// Name of the file in the configured folder.
+/// File name in the configured folder.
 pub const FILE: &str = "journal.db";
 
 /// `PRAGMA application_id`: "Hdrm".
@@ -20,7 +19,7 @@ pub(super) const VERSION: i32 = 1;
 /// How long one connection waits for another's lock.
 pub(super) const BUSY: Duration = Duration::from_secs(2);
 
-/// Bytes of a page.
+/// Page size in bytes.
 pub(super) const PAGE: u64 = 4096;
 
 const SCHEMA: &str = "
@@ -35,19 +34,18 @@ const SCHEMA: &str = "
         id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, time INTEGER NOT NULL, kind TEXT NOT NULL, body TEXT NOT NULL
     );
     CREATE TABLE event (id INTEGER PRIMARY KEY, time INTEGER NOT NULL, body TEXT NOT NULL);
-    -- What became of an alert on its way to each receiver; without a time it is still on its way.
+    -- State of an alert's delivery to each receiver; without a time it is pending.
     CREATE TABLE delivery (
         sink TEXT NOT NULL, alert INTEGER NOT NULL, state TEXT NOT NULL, time INTEGER, PRIMARY KEY (sink, alert)
     ) WITHOUT ROWID;
     CREATE INDEX delivery_alert ON delivery (alert);
 ";
 
-/// How much the journal keeps, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Older entries are removed.
     pub max_age: Duration,
-    /// Bytes on disk; the oldest entries are removed before they are reached.
+    /// Maximum bytes on disk; the oldest entries are removed to stay below.
     pub max_bytes: u64,
 }
 
@@ -56,7 +54,7 @@ pub struct Limits {
 pub enum Progress {
     Pending,
     Delivered,
-    /// The receiver refused it for good.
+    /// The receiver permanently refused it.
     Refused,
     /// The queue was full.
     Dropped,
@@ -73,21 +71,21 @@ impl Progress {
     }
 }
 
-/// Opens the file for writing, or creates it. A broken file, or one that is not ours, is renamed and a new one created;
-/// then the new name of the old file comes back, with the reason.
+/// Opens the file for writing, or creates it. A broken or foreign file is renamed and replaced by a new one; then the result
+/// includes the new name of the old file, and the reason.
 pub fn open(dir: &Path, limits: &Limits) -> Result<(Connection, Option<(PathBuf, String)>)> {
-    fs::create_dir_all(dir).with_context(|| format!("make {}", dir.display()))?;
+    fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
     let path = dir.join(FILE);
-    let reason = match open_sound(&path, limits) {
+    let reason = match open_checked(&path, limits) {
         Ok(connection) => return Ok((connection, None)),
-        Err(error) if is_beyond_use(&error) => format!("{error:#}"),
+        Err(error) if is_unusable(&error) => format!("{error:#}"),
         Err(error) => return Err(error),
     };
-    let aside = set_aside(dir)?;
-    Ok((open_sound(&path, limits)?, Some((aside, reason))))
+    let renamed = rename_broken(dir)?;
+    Ok((open_checked(&path, limits)?, Some((renamed, reason))))
 }
 
-/// Opens one more connection from the same process.
+/// Opens another connection from the same process.
 pub fn reopen(dir: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(dir.join(FILE), flags)?;
@@ -95,13 +93,13 @@ pub fn reopen(dir: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Bytes of the file and of its write-ahead log.
+/// Sizes of the file and of its write-ahead log, in bytes.
 pub fn size(dir: &Path) -> (u64, u64) {
     let length = |name: &str| fs::metadata(dir.join(name)).map_or(0, |metadata| metadata.len());
     (length(FILE), length(&format!("{FILE}-wal")))
 }
 
-fn open_sound(path: &Path, limits: &Limits) -> Result<Connection> {
+fn open_checked(path: &Path, limits: &Limits) -> Result<Connection> {
     let connection = Connection::open(path).with_context(|| format!("open {}", path.display()))?;
     let context = || format!("read {}", path.display());
     connection.busy_timeout(BUSY).with_context(context)?;
@@ -109,11 +107,11 @@ fn open_sound(path: &Path, limits: &Limits) -> Result<Connection> {
     let version = number("user_version").with_context(context)?;
     let tables = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0));
     if tables.with_context(context)? == 0 {
-        create(&connection).with_context(|| format!("make {}", path.display()))?;
+        create(&connection).with_context(|| format!("create {}", path.display()))?;
     } else if number("application_id").with_context(context)? != APPLICATION {
-        bail!(Unfit("it is another program's".to_owned()));
+        bail!(Unfit("the file belongs to another program".to_owned()));
     } else if version != VERSION {
-        bail!(Unfit(format!("its layout is version {version}, and this program's {VERSION}")));
+        bail!(Unfit(format!("its layout has version {version}, but this program uses version {VERSION}")));
     }
     tune(&connection).with_context(context)?;
     let verdict: String = connection
@@ -129,10 +127,10 @@ fn open_sound(path: &Path, limits: &Limits) -> Result<Connection> {
 
 fn create(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "page_size", PAGE as i64)?;
-    // Before the first table, or it has no effect.
+    // Has an effect only before the first table.
     connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
-    // All or nothing: a half-made file would be set aside at the next start.
+    // One transaction: a half-created file would be renamed as broken at the next start.
     connection.execute_batch(&format!(
         "BEGIN; {SCHEMA} PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION}; COMMIT;"
     ))
@@ -141,14 +139,14 @@ fn create(connection: &Connection) -> rusqlite::Result<()> {
 fn tune(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY)?;
     connection.pragma_update(None, "synchronous", "NORMAL")?;
-    // In KiB when negative; what is read is read once.
+    // Negative values are in KiB. Small, because pages are rarely read twice.
     connection.pragma_update(None, "cache_size", -512)?;
-    // A checkpoint waits for the disk: somebody else does it (`tidy`), unless the log has become long.
+    // A checkpoint waits for the disk, so `tidy` does it on another thread, unless the log has become long.
     connection.pragma_update_and_check(None, "wal_autocheckpoint", 4096, |_| Ok(()))?;
     connection.pragma_update_and_check(None, "journal_size_limit", 1 << 20, |_| Ok(()))
 }
 
-/// Why a file that SQLite can read is none of ours.
+/// Why a file that SQLite can read is not a usable journal.
 #[derive(Debug)]
 struct Unfit(String);
 
@@ -160,8 +158,8 @@ impl std::fmt::Display for Unfit {
 
 impl std::error::Error for Unfit {}
 
-/// Whether the file is broken or not ours, rather than out of reach for now.
-pub(super) fn is_beyond_use(error: &anyhow::Error) -> bool {
+/// Whether the file is broken or foreign, not just temporarily inaccessible.
+pub(super) fn is_unusable(error: &anyhow::Error) -> bool {
     use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
     let broken = |cause: &(dyn std::error::Error + 'static)| {
         let code = cause.downcast_ref::<rusqlite::Error>().and_then(rusqlite::Error::sqlite_error_code);
@@ -170,9 +168,8 @@ pub(super) fn is_beyond_use(error: &anyhow::Error) -> bool {
     error.chain().any(broken)
 }
 
-/// Moves the file and what belongs to it out of the way. Only the last one that was set aside is kept: each may be as large
-/// as a journal may be.
-fn set_aside(dir: &Path) -> Result<PathBuf> {
+/// Renames the file, its -wal and its -shm. Only the latest renamed file is kept, because each may have the maximum size.
+fn rename_broken(dir: &Path) -> Result<PathBuf> {
     let prefix = format!("{FILE}.corrupt-");
     let earlier = fs::read_dir(dir).with_context(|| format!("read {}", dir.display()))?;
     for entry in earlier.filter_map(Result::ok) {
@@ -181,12 +178,12 @@ fn set_aside(dir: &Path) -> Result<PathBuf> {
         }
     }
     let now = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string().replace(':', "");
-    let aside = dir.join(format!("{prefix}{now}"));
-    fs::rename(dir.join(FILE), &aside).with_context(|| format!("move {} aside", dir.join(FILE).display()))?;
+    let renamed = dir.join(format!("{prefix}{now}"));
+    fs::rename(dir.join(FILE), &renamed).with_context(|| format!("rename {}", dir.join(FILE).display()))?;
     for suffix in ["-wal", "-shm"] {
         let (from, to) = (dir.join(format!("{FILE}{suffix}")), dir.join(format!("{prefix}{now}{suffix}")));
-        // They are there only if the file was in use when its process ended.
+        // These exist only if the process ended without closing the file.
         let _ = fs::rename(from, to);
     }
-    Ok(aside)
+    Ok(renamed)
 }

@@ -1,7 +1,7 @@
-//! The journal: alerts, incidents and other events in a SQLite file, and which receiver has which alert.
+//! The journal: alerts, incidents, other events and the deliveries of alerts, in a SQLite file.
 //!
-//! Ids are given in the order of writing, and are no less than the microseconds since the Unix epoch at which they were
-//! given: unique for ever, also in a new file, and in order even if the clock jumps.
+//! Ids increase in the order of writing. Each is at least the time of writing in microseconds since the Unix epoch, so ids stay
+//! unique across files, and in order even if the clock jumps.
 
 pub mod file;
 pub mod read;

@@ -1,4 +1,4 @@
-//! Reading the journal, with or without an agent that writes to it: for the verbs, and for the agent when it starts.
+//! Reads the journal, with or without an agent that writes to it: for the verbs, and for the agent at its start.
 
 use std::fs;
 use std::path::Path;
@@ -12,92 +12,85 @@ use super::file::{APPLICATION, BUSY, FILE, VERSION};
 use crate::alert::Alert;
 use crate::incident::Incident;
 
-/// The journal, opened to read.
+/// The journal, opened read-only.
 pub struct Reader {
     connection: Connection,
 }
 
-/// Something that happened, as it stands in the journal.
+/// An event from the journal.
 #[derive(Debug, Serialize)]
 pub struct Event {
-    /// Its place in the order of writing.
+    /// Increases in the order of writing.
     pub id: u64,
-    /// When, in nanoseconds since the Unix epoch.
+    /// Nanoseconds since the Unix epoch.
     pub time: u64,
-    /// What, as [`Outcome`](crate::outcome::Outcome) is written: an object with one field, named after the kind.
+    /// A serialized [`Outcome`](crate::outcome::Outcome): an object with one field, named after the kind.
     #[serde(flatten)]
     pub what: Map<String, Value>,
 }
 
-/// An alert as it stands in the journal.
+/// An alert from the journal.
 #[derive(Debug, Serialize)]
 pub struct StoredAlert {
-    /// Its id.
     pub id: u64,
-    /// When it was told, in nanoseconds since the Unix epoch.
+    /// When it fired or resolved, in nanoseconds since the Unix epoch.
     pub time: u64,
-    /// The alert.
     #[serde(flatten)]
     pub alert: Alert,
-    /// What became of it on its way to each receiver.
     pub deliveries: Vec<Delivery>,
 }
 
-/// What became of an alert on its way to one receiver.
+/// State of an alert's delivery to one receiver.
 #[derive(Debug, PartialEq, Serialize)]
 pub struct Delivery {
-    /// The receiver.
+    /// Name of the receiver.
     pub sink: String,
     /// pending, delivered, refused or dropped.
     pub state: String,
-    /// When, in nanoseconds since the Unix epoch; absent while it is pending.
+    /// Nanoseconds since the Unix epoch; absent while pending.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time: Option<u64>,
 }
 
 impl Reader {
-    /// Opens the journal in this folder.
-    ///
     /// # Errors
-    /// If there is none, it may not be read, or it is not one.
+    /// If the file is missing, not readable, or not a journal of this version.
     pub fn open(dir: &Path) -> Result<Reader> {
         let path = dir.join(FILE);
-        let context = || format!("the journal {}", path.display());
+        let context = || format!("open the journal {}", path.display());
         fs::metadata(&path).with_context(context)?;
-        // Where no agent runs, the files beside it are missing, and who may not make them can read it only as one that
-        // nobody writes to.
+        // Without an agent the -wal and -shm files are missing. A user who may not create them can open the file only as
+        // immutable.
         let wal = dir.join(format!("{FILE}-wal")).exists();
-        let opened = sound(open(&path, "mode=ro")).or_else(|error| match wal {
+        let opened = checked(open(&path, "mode=ro")).or_else(|error| match wal {
             true => Err(error),
-            false => sound(open(&path, "immutable=1")),
+            false => checked(open(&path, "immutable=1")),
         });
         Ok(Reader { connection: opened.with_context(context)? })
     }
 
-    /// Over a connection that is open already.
     pub(super) fn over(connection: Connection) -> Reader {
         Reader { connection }
     }
 
-    /// The connection again.
     pub(super) fn into_connection(self) -> Connection {
         self.connection
     }
 
-    /// The alerts that fire, the first that fired first.
+    /// Firing alerts, the oldest first.
     pub fn firing(&self) -> Result<Vec<Alert>> {
         let alerts = self.rows("SELECT body FROM firing ORDER BY id", [], |row| row.get::<_, String>(0))?;
         Ok(alerts.iter().filter_map(|body| parse(body)).collect())
     }
 
-    /// The last alerts that were told, the newest last.
+    /// The last alerts, the newest last.
     pub fn alerts(&self, limit: usize) -> Result<Vec<StoredAlert>> {
         let statement = "SELECT id, time, body FROM alert ORDER BY id DESC LIMIT ?";
         let rows = self.rows(statement, params![limit as i64], |row| {
             Ok((unsigned(row, 0)?, unsigned(row, 1)?, row.get::<_, String>(2)?))
         })?;
-        let told = rows.into_iter().rev().filter_map(|(id, time, body)| Some((id, time, parse(&body)?)));
-        told.map(|(id, time, alert)| Ok(StoredAlert { id, time, alert, deliveries: self.deliveries(id)? })).collect()
+        let alerts = rows.into_iter().rev().filter_map(|(id, time, body)| Some((id, time, parse(&body)?)));
+        alerts.map(|(id, time, alert)| Ok(StoredAlert { id, time, alert, deliveries: self.deliveries(id)? })).collect()
     }
 
     /// The last incidents, the newest last.
@@ -107,7 +100,7 @@ impl Reader {
         Ok(bodies.iter().rev().filter_map(|body| parse(body)).collect())
     }
 
-    /// The incident of this id, or of the only one that begins with it.
+    /// The incident with this id, or with this unique prefix.
     pub fn incident(&self, id: &str) -> Result<Option<Incident>> {
         let statement =
             "SELECT body FROM incident WHERE substr(name, 1, length(?1)) = ?1 ORDER BY name = ?1 DESC LIMIT 2";
@@ -117,16 +110,15 @@ impl Reader {
             [first, ..] if first.id == id => Ok(Some(first.clone())),
             [only] => Ok(Some(only.clone())),
             [] => Ok(None),
-            _ => Err(anyhow!("several incidents begin with {id}")),
+            _ => Err(anyhow!("more than one incident begins with {id}")),
         }
     }
 
-    /// The newest incident.
     pub fn last_incident(&self) -> Result<Option<Incident>> {
         Ok(self.incidents(1)?.pop())
     }
 
-    /// What was written after the event of this id, at most so much, in order.
+    /// At most `limit` events after the one with this id, in order.
     pub fn events_after(&self, id: u64, limit: usize) -> Result<Vec<Event>> {
         self.events("WHERE id > ?1 ORDER BY id LIMIT ?2", id, limit)
     }
@@ -138,7 +130,7 @@ impl Reader {
         Ok(events)
     }
 
-    /// Alerts that are on their way to this receiver, the first first.
+    /// Alerts pending for this receiver, the oldest first.
     pub fn pending(&self, sink: &str, limit: usize) -> Result<Vec<(u64, Alert)>> {
         let statement = "SELECT alert.id, alert.body FROM delivery JOIN alert ON alert.id = delivery.alert
             WHERE delivery.sink = ?1 AND delivery.state = 'pending' ORDER BY alert.id DESC LIMIT ?2";
@@ -147,7 +139,7 @@ impl Reader {
         Ok(rows.into_iter().rev().filter_map(|(id, body)| Some((id, parse(&body)?))).collect())
     }
 
-    /// The largest id that was ever given; 0 in an empty journal.
+    /// The largest id in the journal; 0 if it is empty.
     pub fn last_id(&self) -> Result<u64> {
         let statement = "SELECT max(coalesce((SELECT max(id) FROM alert), 0), coalesce((SELECT max(id) FROM event), 0),
             coalesce((SELECT max(id) FROM incident), 0), coalesce((SELECT max(alert) FROM delivery), 0),
@@ -156,7 +148,7 @@ impl Reader {
     }
 
     fn events(&self, which: &str, after: u64, limit: usize) -> Result<Vec<Event>> {
-        // Each table on its own first: all rows of all of them would be sorted otherwise.
+        // Limit each table first; otherwise SQLite sorts all rows of all tables.
         let one = |table: &str, tag: u8| format!("SELECT * FROM (SELECT id, time, body, {tag} FROM {table} {which})");
         let (alerts, incidents, others) = (one("alert", 0), one("incident", 1), one("event", 2));
         let order = which.split_once("ORDER").map_or("", |(_, order)| order);
@@ -194,7 +186,7 @@ impl Reader {
 }
 
 fn open(path: &Path, how: &str) -> Result<Connection> {
-    // Of a path in a URI these three have a meaning of their own.
+    // These three characters have a special meaning in a URI.
     let name = path.display().to_string().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(format!("file:{name}?{how}"), flags)?;
@@ -202,16 +194,16 @@ fn open(path: &Path, how: &str) -> Result<Connection> {
     Ok(connection)
 }
 
-fn sound(connection: Result<Connection>) -> Result<Connection> {
+fn checked(connection: Result<Connection>) -> Result<Connection> {
     let connection = connection?;
     let number = |pragma: &str| connection.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0)).optional();
     let (application, version) = (number("application_id")?, number("user_version")?);
     match (application, version) {
         (Some(APPLICATION), Some(VERSION)) => Ok(connection),
         (Some(APPLICATION), Some(other)) => {
-            Err(anyhow!("its layout is version {other}, and this program reads version {VERSION}"))
+            Err(anyhow!("its layout has version {other}, but this program reads version {VERSION}"))
         }
-        _ => Err(anyhow!("it is not a journal of headroom")),
+        _ => Err(anyhow!("the file is not a journal of headroom")),
     }
 }
 
@@ -219,7 +211,9 @@ fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     row.get::<_, i64>(column).map(|number| number as u64)
 }
 
-/// What another version wrote may not be readable by this one: better the rest than nothing.
+/// Skips an entry that this version cannot parse; another version may have written it.
 fn parse<T: serde::de::DeserializeOwned>(body: &str) -> Option<T> {
-    serde_json::from_str(body).inspect_err(|error| tracing::warn!("skipped an entry of the journal: {error}")).ok()
+    serde_json::from_str(body)
+        .inspect_err(|error| tracing::warn!("skipped an invalid entry of the journal: {error}"))
+        .ok()
 }

@@ -1,4 +1,4 @@
-//! The journal as a whole: what is written is read back, bounds hold, and a broken file is no end.
+//! The whole journal: reading back, limits, and recovery from broken files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ use crate::sink::test::{alert, incident};
 const LIMITS: Limits = Limits { max_age: Duration::from_secs(3600), max_bytes: 16 << 20 };
 const MINUTE: u64 = 60_000_000;
 
-/// A folder of its own, removed at the end.
+/// A temporary folder, removed on drop.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -45,11 +45,11 @@ fn sinks(names: &[&str]) -> Arc<[Arc<str>]> {
     names.iter().map(|name| Arc::from(*name)).collect()
 }
 
-fn told(id: u64, alert: Alert, to: &[&str]) -> Entry {
+fn alert_entry(id: u64, alert: Alert, to: &[&str]) -> Entry {
     Entry::Outcome { id, time: id * 1000, outcome: Arc::new(Outcome::Alert(Box::new(alert))), sinks: sinks(to) }
 }
 
-fn befell(id: u64, incident: Incident) -> Entry {
+fn incident_entry(id: u64, incident: Incident) -> Entry {
     Entry::Outcome { id, time: id * 1000, outcome: Arc::new(Outcome::Incident(Box::new(incident))), sinks: sinks(&[]) }
 }
 
@@ -68,19 +68,19 @@ fn names(alerts: &[Alert]) -> Vec<&str> {
 }
 
 #[test]
-fn what_is_written_is_read_back() {
+fn written_entries_are_read_back() {
     let folder = Folder::new();
-    let (mut connection, aside) = open(&folder.0, &LIMITS).unwrap();
-    assert!(aside.is_none());
+    let (mut connection, renamed) = open(&folder.0, &LIMITS).unwrap();
+    assert!(renamed.is_none());
     let complete = Incident { complete: true, ..incident("i-1") };
     let entries = [
         event(1),
-        befell(2, incident("i-1")),
-        told(3, alert("Hot", 3), &["a", "b"]),
-        told(4, alert("Full", 4), &["a"]),
-        told(5, resolved("Full"), &["a"]),
-        befell(6, complete.clone()),
-        befell(7, incident("i-10")),
+        incident_entry(2, incident("i-1")),
+        alert_entry(3, alert("Hot", 3), &["a", "b"]),
+        alert_entry(4, alert("Full", 4), &["a"]),
+        alert_entry(5, resolved("Full"), &["a"]),
+        incident_entry(6, complete.clone()),
+        incident_entry(7, incident("i-10")),
         Entry::Progress { sink: "a".into(), alerts: vec![3, 4], progress: Progress::Delivered, time: 9 },
     ];
     append(&mut connection, &entries).unwrap();
@@ -89,15 +89,15 @@ fn what_is_written_is_read_back() {
     assert_eq!(names(&reader.firing().unwrap()), ["Hot"]);
     let all = reader.alerts(2).unwrap();
     assert_eq!(
-        all.iter().map(|told| (told.id, told.alert.state)).collect::<Vec<_>>(),
+        all.iter().map(|stored| (stored.id, stored.alert.state)).collect::<Vec<_>>(),
         [(4, State::Firing), (5, State::Resolved)]
     );
     assert_eq!(all[0].deliveries, [read::Delivery { sink: "a".into(), state: "delivered".into(), time: Some(9) }]);
     let pending = |sink: &str| reader.pending(sink, 9).unwrap().iter().map(|(id, _)| *id).collect::<Vec<_>>();
     assert_eq!((pending("a"), pending("b"), pending("c")), (vec![5], vec![3], vec![]));
-    assert_eq!(reader.incident("i-1").unwrap(), Some(complete), "not its namesake, and as it was told last");
+    assert_eq!(reader.incident("i-1").unwrap(), Some(complete), "the exact id, in its last state");
     assert_eq!(reader.incident("i-10").unwrap(), reader.last_incident().unwrap());
-    assert!(reader.incident("i").is_err(), "there are two");
+    assert!(reader.incident("i").is_err(), "the prefix is ambiguous");
     assert!(reader.incident("j").unwrap().is_none() && reader.incident("%").unwrap().is_none());
     let ids = |events: Vec<read::Event>| events.iter().map(|event| event.id).collect::<Vec<_>>();
     assert_eq!(ids(reader.last_events(9).unwrap()), [1, 2, 3, 4, 5, 7]);
@@ -110,13 +110,17 @@ fn what_is_written_is_read_back() {
 }
 
 #[test]
-fn what_is_too_old_goes_and_what_fires_stays() {
+fn old_entries_are_removed_and_firing_alerts_stay() {
     let folder = Folder::new();
     let (mut connection, _) = open(&folder.0, &LIMITS).unwrap();
-    let old = [event(1), befell(2, incident("i-1")), told(3, alert("Hot", 3), &["a"])];
-    let new = [event(70 * MINUTE), befell(71 * MINUTE, incident("i-2")), told(72 * MINUTE, alert("New", 4), &["a"])];
+    let old = [event(1), incident_entry(2, incident("i-1")), alert_entry(3, alert("Hot", 3), &["a"])];
+    let new = [
+        event(70 * MINUTE),
+        incident_entry(71 * MINUTE, incident("i-2")),
+        alert_entry(72 * MINUTE, alert("New", 4), &["a"]),
+    ];
     append(&mut connection, old.iter().chain(&new)).unwrap();
-    assert_eq!(tidy::tidy(&folder.0, &LIMITS, 80 * MINUTE).unwrap(), 0, "nothing was too much");
+    assert_eq!(tidy::tidy(&folder.0, &LIMITS, 80 * MINUTE).unwrap(), 0, "the size limit removed nothing");
     let reader = Reader::open(&folder.0).unwrap();
     let left: Vec<u64> = reader.last_events(9).unwrap().iter().map(|event| event.id / MINUTE).collect();
     assert_eq!(left, [70, 71, 72]);
@@ -125,7 +129,7 @@ fn what_is_too_old_goes_and_what_fires_stays() {
 }
 
 #[test]
-fn the_file_stays_below_its_bound_and_keeps_the_newest() {
+fn the_file_stays_below_its_limit_and_keeps_the_newest() {
     let folder = Folder::new();
     let limits = Limits { max_bytes: 1 << 20, ..LIMITS };
     let (mut connection, _) = open(&folder.0, &limits).unwrap();
@@ -135,10 +139,10 @@ fn the_file_stays_below_its_bound_and_keeps_the_newest() {
         let mut entries: Vec<Entry> = Vec::new();
         for _ in 0..100 {
             id += 2;
-            entries.extend([told(id, long(id), &["a"]), event(id + 1)]);
+            entries.extend([alert_entry(id, long(id), &["a"]), event(id + 1)]);
         }
         if append(&mut connection, &entries).is_err() {
-            // As the thread does it.
+            // As the journal's thread does.
             removed += tidy::tidy(&folder.0, &limits, 0).unwrap();
             append(&mut connection, &entries).unwrap();
         }
@@ -152,14 +156,14 @@ fn the_file_stays_below_its_bound_and_keeps_the_newest() {
     let (after, _) = size(&folder.0);
     assert!(after <= limits.max_bytes / 5 * 4 + 64 * PAGE, "room is given back: {after}");
     let reader = Reader::open(&folder.0).unwrap();
-    let told = reader.alerts(100_000).unwrap();
-    assert_eq!(told.last().unwrap().id, id);
-    assert!(told.len() > 50 && told[0].id > 2, "{} left from {}", told.len(), told[0].id);
-    assert_eq!(reader.pending("a", 100_000).unwrap().len(), told.len());
+    let stored = reader.alerts(100_000).unwrap();
+    assert_eq!(stored.last().unwrap().id, id);
+    assert!(stored.len() > 50 && stored[0].id > 2, "{} left from {}", stored.len(), stored[0].id);
+    assert_eq!(reader.pending("a", 100_000).unwrap().len(), stored.len());
 }
 
 #[test]
-fn a_broken_file_is_set_aside_and_a_new_one_made() {
+fn a_broken_file_is_renamed_and_a_new_one_created() {
     let folder = Folder::new();
     let path = folder.0.join(FILE);
     drop(open(&folder.0, &LIMITS).unwrap());
@@ -176,16 +180,16 @@ fn a_broken_file_is_set_aside_and_a_new_one_made() {
     for (bytes, reason) in [
         (b"this is no database, but it is long enough to be taken for one".repeat(99), "not a database"),
         (torn, ""),
-        (foreign, "another program's"),
+        (foreign, "another program"),
         (newer, "version 2"),
     ] {
         fs::write(&path, &bytes).unwrap();
         let reader = Reader::open(&folder.0).map(|reader| reader.last_events(9));
         assert!(!matches!(reader, Ok(Ok(_))), "{reason}");
-        let (mut connection, aside) = open(&folder.0, &LIMITS).unwrap();
-        let (aside, told) = aside.unwrap();
-        assert!(told.contains(reason), "{told}");
-        assert_eq!(fs::read(&aside).unwrap(), bytes);
+        let (mut connection, renamed) = open(&folder.0, &LIMITS).unwrap();
+        let (renamed, why) = renamed.unwrap();
+        assert!(why.contains(reason), "{why}");
+        assert_eq!(fs::read(&renamed).unwrap(), bytes);
         append(&mut connection, &[event(1)]).unwrap();
     }
     let kept = fs::read_dir(&folder.0)
@@ -194,7 +198,7 @@ fn a_broken_file_is_set_aside_and_a_new_one_made() {
     assert_eq!(kept.count(), 1, "only the last is kept");
 }
 
-/// Waits for what the thread does on its own.
+/// Waits for the journal's thread.
 fn until(what: &str, done: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !done() {
@@ -209,14 +213,18 @@ fn start(dir: &Path) -> Started {
 }
 
 #[test]
-fn the_thread_tells_of_the_past_and_writes_all_it_was_given() {
+fn the_thread_reads_the_past_and_writes_all_entries() {
     let folder = Folder::new();
     let Started { journal, past, ended } = start(&folder.0);
     let Past { firing, last, .. } = past.recv().unwrap().unwrap();
     assert!(firing.is_empty() && last == 0);
-    let written = journal.write(vec![told(1, alert("Hot", 1), &["a", "b"]), befell(2, incident("i-1"))]);
+    let written = journal.write(vec![alert_entry(1, alert("Hot", 1), &["a", "b"]), incident_entry(2, incident("i-1"))]);
     written.blocking_recv().unwrap();
-    assert_eq!(Reader::open(&folder.0).unwrap().last_id().unwrap(), 2, "it is there when it is said to be");
+    assert_eq!(
+        Reader::open(&folder.0).unwrap().last_id().unwrap(),
+        2,
+        "the write has finished when the future resolves"
+    );
     drop(journal.write(vec![Entry::Progress {
         sink: "a".into(),
         alerts: vec![1],
@@ -234,51 +242,51 @@ fn the_thread_tells_of_the_past_and_writes_all_it_was_given() {
 }
 
 #[test]
-fn what_is_dear_waits_until_the_journal_can_be_written_and_the_rest_is_counted() {
+fn essential_entries_wait_for_a_failing_journal_and_others_are_counted() {
     let folder = Folder::new();
     let dir = folder.0.join("later");
-    // Where a folder should be, is a file.
+    // A file in place of the folder.
     fs::write(&dir, "").unwrap();
     let Started { journal, past, .. } = start(&dir);
     assert!(past.recv().unwrap().is_none());
     assert!(journal.health.failing.load(Ordering::Relaxed));
-    let written = journal.write(vec![event(1), told(2, alert("Hot", 1), &["a"]), event(3)]);
+    let written = journal.write(vec![event(1), alert_entry(2, alert("Hot", 1), &["a"]), event(3)]);
     written.blocking_recv().unwrap();
     assert_eq!(journal.health.lost.load(Ordering::Relaxed), 2);
     fs::remove_file(&dir).unwrap();
-    until("it is not written again", || !journal.health.failing.load(Ordering::Relaxed));
-    assert!(past.recv().unwrap().is_some() && past.recv().is_err(), "it is read once, before anything is written");
+    until("writing does not recover", || !journal.health.failing.load(Ordering::Relaxed));
+    assert!(past.recv().unwrap().is_some() && past.recv().is_err(), "the past is read once, before the first write");
     assert_eq!(Reader::open(&dir).unwrap().alerts(9).unwrap()[0].id, 2);
 
-    let thousands = (0..3000).map(|id| told(10 + id, alert("Hot", id), &["a"])).collect();
+    let thousands = (0..3000).map(|id| alert_entry(10 + id, alert("Hot", id), &["a"])).collect();
     fs::remove_dir_all(&dir).unwrap();
     fs::write(&dir, "").unwrap();
     journal.write(thousands).blocking_recv().unwrap();
-    assert_eq!(journal.health.lost.load(Ordering::Relaxed), 2 + 2000, "what waits is bounded");
+    assert_eq!(journal.health.lost.load(Ordering::Relaxed), 2 + 2000, "the backlog is bounded");
 }
 
 #[test]
-fn a_file_that_breaks_while_it_is_written_is_set_aside() {
+fn a_file_that_breaks_while_in_use_is_renamed() {
     let folder = Folder::new();
     let Started { journal, past, .. } = start(&folder.0);
     past.recv().unwrap();
-    journal.write(vec![told(1, alert("Hot", 1), &["a"])]).blocking_recv().unwrap();
+    journal.write(vec![alert_entry(1, alert("Hot", 1), &["a"])]).blocking_recv().unwrap();
     tidy::tidy(&folder.0, &LIMITS, 0).unwrap();
     let path = folder.0.join(FILE);
     fs::write(&path, vec![0xa5; fs::metadata(&path).unwrap().len() as usize]).unwrap();
-    // Who writes goes on in its own log, until somebody else finds the file broken.
+    // The writer continues in its own write-ahead log until maintenance finds the file broken.
     let error = tidy::tidy(&folder.0, &LIMITS, 0).unwrap_err();
     journal.health.doubt(&anyhow::anyhow!("the disk is full"));
-    journal.write(vec![told(2, alert("Hot", 1), &["a"])]).blocking_recv().unwrap();
+    journal.write(vec![alert_entry(2, alert("Hot", 1), &["a"])]).blocking_recv().unwrap();
     assert!(Reader::open(&folder.0).and_then(|reader| reader.last_id()).is_err());
     journal.health.doubt(&error);
     let id = std::cell::Cell::new(3);
     until("the broken file is not noticed", || {
-        journal.write(vec![told(id.get(), alert("Hot", 1), &["a"])]).blocking_recv().unwrap();
+        journal.write(vec![alert_entry(id.get(), alert("Hot", 1), &["a"])]).blocking_recv().unwrap();
         let last = Reader::open(&folder.0).and_then(|reader| reader.last_id());
         last.is_ok_and(|last| last == id.replace(id.get() + 1))
     });
-    let aside = |name: &str| name.contains("corrupt") && !name.ends_with("-wal") && !name.ends_with("-shm");
+    let renamed = |name: &str| name.contains("corrupt") && !name.ends_with("-wal") && !name.ends_with("-shm");
     let names = fs::read_dir(&folder.0).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    assert_eq!(names.filter(|name| aside(name)).count(), 1);
+    assert_eq!(names.filter(|name| renamed(name)).count(), 1);
 }

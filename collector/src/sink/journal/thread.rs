@@ -1,6 +1,5 @@
-//! The thread that writes the journal, which this file starts and owns: it may have to wait for the disk, and nobody else
-//! should. What cannot be written is kept for later if it is an alert or an incident, up to a bound; the rest is counted
-//! as lost.
+//! The thread that writes the journal, so that no other thread waits for the disk. If writing fails, alerts and incidents are
+//! kept for a retry, up to a bound; other entries are counted as lost.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -13,7 +12,7 @@ use anyhow::{Context as _, Result};
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::oneshot;
 
-use super::file::{FILE, Limits, is_beyond_use, open};
+use super::file::{FILE, Limits, is_unusable, open};
 use super::read::Reader;
 use super::tidy;
 use super::write::{Entry, append};
@@ -21,36 +20,35 @@ use crate::alert::Alert;
 use crate::clock;
 use crate::incident::Incident;
 
-/// Requests that may wait.
+/// Capacity of the request channel.
 const QUEUE: usize = 256;
 
-/// Entries that are kept until the journal can be written again.
+/// Maximum entries kept for a retry.
 const BACKLOG: usize = 1000;
 
-/// How long after a failure the journal is tried again without a new entry.
+/// Interval of retries after a failure.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// What the journal knew when the agent started.
+/// Contents of the journal at the start of the agent.
 #[derive(Debug, Default)]
 pub struct Past {
-    /// The alerts that fire.
     pub firing: Vec<Alert>,
-    /// The alerts that are on their way to each receiver, in the order of the receivers that were asked for.
+    /// Pending alerts with their ids for each receiver, in the order of [`Wanted::sinks`].
     pub pending: Vec<Vec<(u64, Alert)>>,
-    /// The last incidents, the newest last.
+    /// The newest last.
     pub incidents: Vec<Incident>,
-    /// The largest id that was ever given.
+    /// The largest id in the journal.
     pub last: u64,
 }
 
 /// How much of the past to read.
 #[derive(Clone, Debug)]
 pub struct Wanted {
-    /// The receivers that there are.
+    /// Names of the receivers.
     pub sinks: Vec<Arc<str>>,
-    /// Pending alerts of each, the newest.
+    /// Maximum pending alerts of each receiver; the newest are read.
     pub pending: usize,
-    /// Incidents, the newest.
+    /// Maximum incidents; the newest are read.
     pub incidents: usize,
 }
 
@@ -59,39 +57,36 @@ pub struct Wanted {
 pub struct Health {
     /// Whether the last attempt to write failed.
     pub failing: AtomicBool,
-    /// How long it took, in nanoseconds.
+    /// Duration of the last successful write, in nanoseconds.
     pub ns: AtomicU64,
-    /// Entries that were lost.
     pub lost: Arc<AtomicU64>,
-    /// Somebody else found the file broken.
+    /// Another thread found the file broken.
     doubtful: AtomicBool,
 }
 
 impl Health {
-    /// Has the file looked at as a whole, if this is what becomes of one that is broken. Who writes may not notice for long:
-    /// what it wrote last it need not read.
+    /// If the error means a broken file, makes the thread reopen and check it. The writer itself may not notice for long, because
+    /// it rarely reads.
     pub fn doubt(&self, error: &anyhow::Error) {
-        if is_beyond_use(error) {
+        if is_unusable(error) {
             self.doubtful.store(true, Ordering::Relaxed);
         }
     }
 }
 
-/// Handle of the thread. When the last one is dropped, the thread writes what it has and ends.
+/// Handle of the thread. When the last handle is dropped, the thread writes the remaining entries and ends.
 #[derive(Clone)]
 pub struct Journal {
     requests: SyncSender<Request>,
-    /// Its state.
     pub health: Arc<Health>,
 }
 
-/// The thread, freshly started.
+/// The started thread.
 pub struct Started {
-    /// Where entries go.
     pub journal: Journal,
-    /// What the journal says of the past comes here once it could be read; before that, None if it could not at once.
+    /// Receives the past once the journal was read; before that None, if the first attempt failed.
     pub past: Receiver<Option<Past>>,
-    /// Is hung up when the thread has written all it was given.
+    /// Disconnected when the thread has written all entries.
     pub ended: Receiver<()>,
 }
 
@@ -104,26 +99,26 @@ impl Journal {
     /// Starts the thread.
     pub fn start(dir: PathBuf, limits: Limits, wanted: Wanted) -> Result<Started> {
         let (requests, received) = mpsc::sync_channel(QUEUE);
-        // Room for both: this thread waits for nobody.
-        let (tell, past) = mpsc::sync_channel(2);
+        // Room for both messages, so the thread never waits.
+        let (send_past, past) = mpsc::sync_channel(2);
         let (end, ended) = mpsc::sync_channel(0);
         let health = Arc::new(Health::default());
         let mut writer = Writer {
             dir,
             limits,
             health: health.clone(),
-            unread: Some((wanted, tell.clone())),
+            unread: Some((wanted, send_past.clone())),
             connection: None,
-            again: None,
+            retry_at: None,
             backlog: VecDeque::new(),
         };
         let run = move || {
             if let Err(error) = writer.open() {
                 writer.failed(&error);
-                // Who waits for the past need not wait on.
-                let _ = tell.send(None);
+                // Let the start continue without the past.
+                let _ = send_past.send(None);
             }
-            drop(tell);
+            drop(send_past);
             writer.run(&received);
             drop(end);
         };
@@ -131,14 +126,14 @@ impl Journal {
         Ok(Started { journal: Journal { requests, health }, past, ended })
     }
 
-    /// Hands entries over, never waiting. The receiver resolves when they are written, or cannot be.
+    /// Queues entries without waiting. The receiver resolves when they are written or writing has failed.
     pub fn write(&self, entries: Vec<Entry>) -> oneshot::Receiver<()> {
-        let (done, told) = oneshot::channel();
+        let (done, written) = oneshot::channel();
         let count = entries.len() as u64;
         if self.requests.try_send(Request { entries, done }).is_err() {
             self.health.lost.fetch_add(count, Ordering::Relaxed);
         }
-        told
+        written
     }
 }
 
@@ -146,11 +141,11 @@ struct Writer {
     dir: PathBuf,
     limits: Limits,
     health: Arc<Health>,
-    /// How much of the past is wanted and who wants it, until it was read.
+    /// Request for the past and its sender, until the journal was read.
     unread: Option<(Wanted, SyncSender<Option<Past>>)>,
     connection: Option<Connection>,
-    /// When the journal, out of reach, is opened again.
-    again: Option<Instant>,
+    /// When to try to open the journal again.
+    retry_at: Option<Instant>,
     backlog: VecDeque<Entry>,
 }
 
@@ -173,7 +168,7 @@ impl Writer {
         }
     }
 
-    /// Writes what is there. What remains for a retry is essential, and bounded.
+    /// Writes the backlog. After a failure only essential entries remain, up to [`BACKLOG`].
     fn write(&mut self) {
         let begun = clock::monotonic_ns();
         match self.attempt() {
@@ -181,7 +176,7 @@ impl Writer {
                 self.backlog.clear();
                 self.health.ns.store(clock::monotonic_ns().saturating_sub(begun), Ordering::Relaxed);
                 if self.health.failing.swap(false, Ordering::Relaxed) {
-                    tracing::info!("the journal is written again");
+                    tracing::info!("writing the journal works again");
                 }
             }
             Ok(false) => {}
@@ -195,17 +190,17 @@ impl Writer {
     }
 
     fn failed(&mut self, error: &anyhow::Error) {
-        self.again = Some(Instant::now() + RETRY);
+        self.retry_at = Some(Instant::now() + RETRY);
         if !self.health.failing.swap(true, Ordering::Relaxed) {
-            tracing::error!("the journal cannot be written, alerts are delivered all the same: {error:#}");
+            tracing::error!("cannot write the journal; alerts are delivered without it: {error:#}");
         }
     }
 
     /// `false` if it is too early for another attempt.
     fn attempt(&mut self) -> Result<bool> {
-        // Somebody may have removed the file, and what is written to it then is lost.
+        // If somebody removed the file, writes to it are lost.
         if self.connection.is_some() && !self.dir.join(FILE).exists() {
-            tracing::error!("the journal is gone, and made anew");
+            tracing::error!("the journal file was removed; a new one is created");
             self.connection = None;
         }
         if self.health.doubtful.swap(false, Ordering::Relaxed) {
@@ -213,7 +208,7 @@ impl Writer {
         }
         for last in [false, true] {
             if self.connection.is_none() {
-                if self.again.is_some_and(|again| Instant::now() < again) {
+                if self.retry_at.is_some_and(|at| Instant::now() < at) {
                     return Ok(false);
                 }
                 self.open()?;
@@ -222,10 +217,10 @@ impl Writer {
             let Err(error) = append(connection, &self.backlog) else { return Ok(true) };
             let code = error.chain().find_map(|cause| cause.downcast_ref::<rusqlite::Error>()?.sqlite_error_code());
             match code {
-                // Opened again, it is looked at as a whole, and set aside.
+                // Reopening checks the whole file and renames it if broken.
                 Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) if !last => self.connection = None,
                 Some(ErrorCode::DiskFull) if !last => {
-                    // Where the bound is what is full, this makes room; where it is the disk, perhaps.
+                    // Makes room if the file's own limit is reached; perhaps also if the disk is full.
                     tidy::tidy(&self.dir, &self.limits, 0).map_err(|_| error)?;
                 }
                 _ => {
@@ -238,22 +233,22 @@ impl Writer {
     }
 
     fn open(&mut self) -> Result<()> {
-        let (connection, aside) = open(&self.dir, &self.limits)?;
-        if let Some((aside, reason)) = aside {
+        let (connection, renamed) = open(&self.dir, &self.limits)?;
+        if let Some((renamed, reason)) = renamed {
             tracing::error!(
-                "the journal was beyond use, and is now {}; a new one has begun: {reason}",
-                aside.display()
+                "the journal was unusable: renamed it to {} and created a new one: {reason}",
+                renamed.display()
             );
         }
         let reader = Reader::over(connection);
-        // Before anything new is written.
-        if let Some((wanted, tell)) = &self.unread {
-            // Whoever wanted it may have left.
-            let _ = tell.send(Some(past(&reader, wanted)?));
+        // Read the past before the first write.
+        if let Some((wanted, send_past)) = &self.unread {
+            // The receiver may be gone.
+            let _ = send_past.send(Some(past(&reader, wanted)?));
             self.unread = None;
         }
         self.connection = Some(reader.into_connection());
-        self.again = None;
+        self.retry_at = None;
         Ok(())
     }
 }

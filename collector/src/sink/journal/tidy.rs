@@ -1,5 +1,5 @@
-//! Keeping the journal within its bounds, through a connection of its own: whoever writes alerts does not wait for it, nor
-//! for the disk that a checkpoint waits for.
+//! Keeps the journal within its limits, through its own connection, so that writing alerts does not wait for it, nor for the disk
+//! during a checkpoint.
 
 use std::path::Path;
 
@@ -8,18 +8,18 @@ use rusqlite::{Connection, params};
 
 use super::file::{Limits, reopen, size};
 
-/// Rows that are removed in one go: so long an alert may have to wait.
+/// Rows removed in one statement. An alert may have to wait for one statement.
 const CHUNK: i64 = 500;
 
-/// Tables by how soon their oldest rows make room, each with what they are removed by.
+/// Statements that remove the oldest rows of a table, in the order in which tables make room.
 const TABLES: [&str; 3] = [
     "DELETE FROM event WHERE id IN (SELECT id FROM event WHERE id < ?1 ORDER BY id LIMIT ?2)",
     "DELETE FROM alert WHERE id IN (SELECT id FROM alert WHERE id < ?1 ORDER BY id LIMIT ?2)",
     "DELETE FROM incident WHERE id IN (SELECT id FROM incident WHERE id < ?1 ORDER BY id LIMIT ?2)",
 ];
 
-/// Removes what is too old, and the oldest of what is too much; moves the write-ahead log into the file. `now` is in
-/// microseconds since the Unix epoch, as ids are. Gives the number of rows removed for want of room.
+/// Removes entries above the maximum age, then the oldest above the maximum size, and checkpoints the write-ahead log. `now` is
+/// in microseconds since the Unix epoch, like ids. Returns the number of rows removed because of the size.
 pub fn tidy(dir: &Path, limits: &Limits, now: u64) -> Result<u64> {
     let connection = reopen(dir).context("open the journal")?;
     let horizon = now.saturating_sub(limits.max_age.as_micros() as u64);
@@ -27,7 +27,7 @@ pub fn tidy(dir: &Path, limits: &Limits, now: u64) -> Result<u64> {
         while remove(&connection, table, horizon)? > 0 {}
     }
     let mut removed = 0;
-    // Events first: there are most of them, and they say least.
+    // Events first: they are the most numerous and the least important.
     for table in TABLES {
         while used(&connection)? > limits.max_bytes / 5 * 4 {
             let rows = remove(&connection, table, i64::MAX as u64)?;
@@ -38,13 +38,13 @@ pub fn tidy(dir: &Path, limits: &Limits, now: u64) -> Result<u64> {
         }
     }
     let orphans = "DELETE FROM delivery WHERE alert NOT IN (SELECT id FROM alert)";
-    connection.execute(orphans, []).context("remove deliveries")?;
-    connection.execute_batch("PRAGMA incremental_vacuum").context("give back room")?;
+    connection.execute(orphans, []).context("remove deliveries of removed alerts")?;
+    connection.execute_batch("PRAGMA incremental_vacuum").context("free disk space")?;
     checkpoint(&connection)?;
     Ok(removed)
 }
 
-/// Moves the write-ahead log into the file if it has become long.
+/// Checkpoints the write-ahead log if it has at least `least` bytes.
 pub fn shorten(dir: &Path, least: u64) -> Result<()> {
     if size(dir).1 < least {
         return Ok(());
@@ -53,11 +53,11 @@ pub fn shorten(dir: &Path, least: u64) -> Result<()> {
 }
 
 fn checkpoint(connection: &Connection) -> Result<()> {
-    // Passive: it waits for nobody who reads or writes.
+    // PASSIVE does not wait for readers or writers.
     connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).context("checkpoint")
 }
 
-/// Bytes of the file that hold something.
+/// Bytes of the pages in use.
 fn used(connection: &Connection) -> Result<u64> {
     let number = |pragma: &str| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
     let (pages, free) = (number("page_count")?, number("freelist_count")?);
@@ -65,5 +65,5 @@ fn used(connection: &Connection) -> Result<u64> {
 }
 
 fn remove(connection: &Connection, statement: &str, before: u64) -> Result<usize> {
-    connection.execute(statement, params![before as i64, CHUNK]).context("remove what is old")
+    connection.execute(statement, params![before as i64, CHUNK]).context("remove old entries")
 }

@@ -1,4 +1,4 @@
-//! Writing to the journal: several entries in one transaction. Knows no thread and no retry.
+//! Writes entries to the journal, several in one transaction. Knows neither threads nor retries.
 
 use std::sync::Arc;
 
@@ -10,7 +10,6 @@ use super::file::Progress;
 use crate::alert::State;
 use crate::outcome::Outcome;
 
-/// One entry to write.
 #[derive(Clone, Debug)]
 pub enum Entry {
     /// An outcome of the engine.
@@ -19,13 +18,13 @@ pub enum Entry {
         /// Nanoseconds since the Unix epoch.
         time: u64,
         outcome: Arc<Outcome>,
-        /// Receivers that an alert is for.
+        /// Receivers of an alert.
         sinks: Arc<[Arc<str>]>,
     },
-    /// What became of alerts on their way to a receiver.
+    /// Delivery state of alerts for one receiver.
     Progress {
         sink: Arc<str>,
-        /// Ids of the alerts.
+        /// Ids.
         alerts: Vec<u64>,
         progress: Progress,
         /// Nanoseconds since the Unix epoch.
@@ -34,7 +33,7 @@ pub enum Entry {
 }
 
 impl Entry {
-    /// Whether to keep it until the journal can be written again.
+    /// Whether to keep the entry for a retry if writing fails.
     pub fn is_essential(&self) -> bool {
         match self {
             Entry::Outcome { outcome, .. } => matches!(**outcome, Outcome::Alert(_) | Outcome::Incident(_)),
@@ -45,7 +44,7 @@ impl Entry {
 
 /// Writes all entries, or none.
 pub fn append<'a>(connection: &mut Connection, entries: impl IntoIterator<Item = &'a Entry>) -> Result<()> {
-    let transaction = connection.transaction().context("begin")?;
+    let transaction = connection.transaction().context("begin a transaction")?;
     for entry in entries {
         match entry {
             Entry::Outcome { id, time, outcome, sinks } => {
@@ -73,7 +72,7 @@ pub fn append<'a>(connection: &mut Connection, entries: impl IntoIterator<Item =
                         }
                     }
                     Outcome::Incident(incident) => {
-                        // Told again, it keeps its place among the rest.
+                        // An update keeps the incident's id and so its place in the order.
                         transaction
                             .prepare_cached(
                                 "INSERT INTO incident VALUES (?, ?, ?, ?, ?)
@@ -101,7 +100,7 @@ pub fn append<'a>(connection: &mut Connection, entries: impl IntoIterator<Item =
             }
         }
     }
-    transaction.commit().context("commit")
+    transaction.commit().context("commit the transaction")
 }
 
 fn deliver(

@@ -35,11 +35,11 @@ fn curl_works_with_tls_and_passwords() {
     };
     let mine = ["--cert", "client.crt", "--key", "client.key"];
     assert_eq!(curl(&[&mine[..], &["--user", "alice:fakepassword"]].concat()), (true, "text\n200".to_owned()));
-    assert_eq!(curl(&[&mine[..], &["--user", "alice:wrong"]].concat()).1, "a user and a password are needed\n401");
-    assert_eq!(curl(&mine).1, "a user and a password are needed\n401");
+    assert_eq!(curl(&[&mine[..], &["--user", "alice:wrong"]].concat()).1, "user name and password required\n401");
+    assert_eq!(curl(&mine).1, "user name and password required\n401");
     assert_eq!(curl(&["--user", "alice:fakepassword"]), (false, "000".to_owned()));
     let posted = [&mine[..], &["--user", "alice:fakepassword", "--data", "x"]].concat();
-    assert_eq!(curl(&posted).1, "only GET and HEAD are answered\n405");
+    assert_eq!(curl(&posted).1, "method not allowed: use GET or HEAD\n405");
     server.stop();
 }
 
@@ -49,15 +49,13 @@ fn curl_works_with_tls_and_passwords() {
 fn headroom_workloads_says_why_it_does_not_ask_the_agent() {
     let authority = Authority::new();
     let folder = Folder::with(&authority);
-    for (web, wanted) in
-        [(TLS.to_owned(), "it answers HTTPS alone"), (users(&[("a", FOREIGN)]), "it asks for a password")]
-    {
+    for (web, wanted) in [(TLS.to_owned(), "it requires HTTPS"), (users(&[("a", FOREIGN)]), "it requires a password")] {
         let server = folder.serve(&web, LOOSE);
         let mut command = Command::new(binary());
         command.env_clear().args(["workloads", "--interval", "0s", "--config", "/dev/null"]);
         let output = command.args(["--listen", &server.address.to_string()]).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
-        assert!(said.contains(wanted) && said.contains("the cgroups are read instead"), "{said}");
+        assert!(said.contains(wanted) && said.contains("reading cgroup files instead"), "{said}");
         server.stop();
     }
 }

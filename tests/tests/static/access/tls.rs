@@ -105,7 +105,7 @@ fn a_client_without_tls_gets_an_explanation() {
     let folder = Folder::with(&authority);
     let server = folder.serve(TLS, LOOSE);
     let reply = server.get("/metrics");
-    assert_eq!((reply.status, &*reply.text()), (400, "only HTTPS is spoken here.\n"));
+    assert_eq!((reply.status, &*reply.text()), (400, "HTTPS is required\n"));
     assert_eq!(authority.client().get(&server, "/metrics").unwrap().status, 200);
     server.stop();
 }
@@ -222,11 +222,11 @@ fn files_in_the_configuration_are_checked_before_anything_is_served() {
     for (web, place, what) in [
         (TLS.replace("server.crt", "none.crt"), at(2, "cert_file"), "none.crt cannot be read: No such file"),
         (TLS.replace("server.key", "none.key"), at(3, "key_file"), "none.key cannot be read: No such file"),
-        (TLS.replace("server.crt", "garbage"), at(2, "cert_file"), "there is no certificate in it"),
+        (TLS.replace("server.crt", "garbage"), at(2, "cert_file"), "contains no certificate"),
         (TLS.replace("server.crt", "broken"), at(2, "cert_file"), "broken: "),
         (TLS.replace("server.key", "garbage"), at(3, "key_file"), "garbage: "),
         (TLS.replace("server.key", "odd.key"), at(2, "cert_file"), "odd.key: "),
-        (format!("{TLS}{clients}garbage\n"), at(5, "client_ca_file"), "there is no certificate in it"),
+        (format!("{TLS}{clients}garbage\n"), at(5, "client_ca_file"), "contains no certificate"),
         (format!("{TLS}{clients}/nowhere\n"), at(5, "client_ca_file"), "/nowhere cannot be read"),
     ] {
         let refusal = folder.refusal(&web);

@@ -1,4 +1,4 @@
-//! What is understood, and what is refused with which words.
+//! Valid files, and the error message for each mistake.
 
 use super::*;
 
@@ -9,7 +9,7 @@ fn parse(text: &str) -> Result<File, String> {
 }
 
 #[test]
-fn a_whole_file_is_understood_and_its_paths_are_beside_it() {
+fn a_full_file_is_parsed_with_paths_relative_to_it() {
     let file = parse(&format!(
         "tls_server_config:\n  cert_file: a.crt\n  key_file: /k/a.key\n  client_auth_type: RequireAndVerifyClientCert\n  \
          client_ca_file: ca.crt\n  client_allowed_sans: [prometheus, 10.0.0.1]\n  min_version: TLS12\n  \
@@ -30,7 +30,7 @@ fn a_whole_file_is_understood_and_its_paths_are_beside_it() {
 }
 
 #[test]
-fn a_file_that_asks_for_nothing_is_one() {
+fn an_empty_file_is_valid() {
     for text in ["", "# nothing\n\n", "{}", "---\n", "tls_server_config:\nbasic_auth_users:\nhttp_server_config:\n"] {
         let file = parse(text).unwrap_or_else(|errors| panic!("{text:?}: {errors}"));
         assert!(file.tls.is_none() && file.headers.is_empty() && file.users.is_empty(), "{text:?}");
@@ -38,7 +38,7 @@ fn a_file_that_asks_for_nothing_is_one() {
 }
 
 #[test]
-fn what_is_wrong_is_refused_with_its_place_and_key() {
+fn a_mistake_is_reported_with_its_place_and_key() {
     let pair = "cert_file: a\n  key_file: b";
     for (text, wanted) in [
         ("tls_server_confg: {}", "/etc/web.yml:1:1: unknown field `tls_server_confg`"),
@@ -51,7 +51,7 @@ fn what_is_wrong_is_refused_with_its_place_and_key() {
         ("- 1", "/etc/web.yml:1:1: "),
         (
             &format!("tls_server_config:\n  {pair}\n  min_version: TLS10"),
-            "/etc/web.yml:4:16: tls_server_config.min_version: TLS10 is not supported: it is not safe",
+            "/etc/web.yml:4:16: tls_server_config.min_version: TLS10 is not supported: it is insecure",
         ),
         (
             &format!("tls_server_config:\n  {pair}\n  min_version: TLS9"),
@@ -63,23 +63,23 @@ fn what_is_wrong_is_refused_with_its_place_and_key() {
         ),
         (
             &format!("tls_server_config:\n  {pair}\n  client_auth_type: RequireAnyClientCert"),
-            "RequireAnyClientCert is not supported: it takes any",
+            "RequireAnyClientCert is not supported: it accepts any",
         ),
         (
             &format!("tls_server_config:\n  {pair}\n  client_auth_type: RequireAndVerifyClientCert"),
-            ":4:3: tls_server_config.client_auth_type: takes client_ca_file",
+            ":4:3: tls_server_config.client_auth_type: needs client_ca_file",
         ),
         (
             &format!("tls_server_config:\n  {pair}\n  client_ca_file: c"),
-            ":4:3: tls_server_config.client_ca_file: is of no use",
+            ":4:3: tls_server_config.client_ca_file: has no effect",
         ),
         (
             &format!("tls_server_config:\n  {pair}\n  client_allowed_sans: [c]"),
-            ":4:3: tls_server_config.client_allowed_sans: takes",
+            ":4:3: tls_server_config.client_allowed_sans: needs",
         ),
         (
             "http_server_config:\n  http2: true",
-            "/etc/web.yml:2:3: http_server_config.http2: Headroom speaks HTTP/1.1 alone",
+            "/etc/web.yml:2:3: http_server_config.http2: only HTTP/1.1 is supported",
         ),
         (
             "http_server_config:\n  headers:\n    Server: x",
@@ -89,17 +89,17 @@ fn what_is_wrong_is_refused_with_its_place_and_key() {
             "http_server_config:\n  headers:\n    X-Frame-Options: allow",
             ":3:5: http_server_config.headers.X-Frame-Options: is not deny or sameorigin",
         ),
-        ("http_server_config:\n  headers:\n    X-XSS-Protection: \"a\\nb\"", "is not a text that a header can have"),
+        ("http_server_config:\n  headers:\n    X-XSS-Protection: \"a\\nb\"", "is not a valid header value"),
         ("basic_auth_users:\n  alice: hunter2", "/etc/web.yml:2:3: basic_auth_users.alice: is not a bcrypt hash"),
         ("basic_auth_users:\n  alice: 31337", "/etc/web.yml:2:3: basic_auth_users.alice: is not a bcrypt hash"),
-        ("basic_auth_users: {\"a:b\": x}", "is no name of a user"),
+        ("basic_auth_users: {\"a:b\": x}", "is not a valid user name"),
         (
             &format!("basic_auth_users:\n  a: {}", HASH.replace("$10$", "$20$")),
-            "the hash's cost is 20, and not from 4 to 16",
+            "the bcrypt cost is 20, but must be from 4 to 16",
         ),
         (&format!("basic_auth_users:\n  a: {HASH}\n  a: {HASH}"), "duplicate entry"),
     ] {
-        let errors = parse(text).err().unwrap_or_else(|| panic!("{text:?} is taken"));
+        let errors = parse(text).err().unwrap_or_else(|| panic!("{text:?} is accepted"));
         assert!(errors.contains(wanted), "{text:?}: {errors}");
         for secret in ["hunter2", "31337", "$2y$"] {
             assert!(!errors.contains(secret), "{errors}");
@@ -108,7 +108,7 @@ fn what_is_wrong_is_refused_with_its_place_and_key() {
 }
 
 #[test]
-fn everything_that_is_wrong_is_said_at_once() {
+fn all_mistakes_are_reported_together() {
     let errors = parse("http_server_config:\n  http2: true\nbasic_auth_users:\n  a: b\n  c: d\n").err().unwrap();
     assert!(errors.starts_with("3 errors in the configuration"), "{errors}");
 }
