@@ -1,25 +1,24 @@
-//! dirty: a task that writes was told to sleep, because too many dirty pages waited to be written.
+//! dirty: the kernel makes a task that writes sleep, because too many dirty pages wait to be written (throttling).
 
 use crate::{Counters, Hook, Key, Probe, Signal};
 
 /// Words of a cgroup's row.
 pub mod word {
-    /// How often a task of the cgroup was told to sleep.
+    /// Times that a task in the cgroup was throttled.
     pub const WAITS: usize = 0;
-    /// For how many jiffies in all: the kernel's own unit, whose length the collector knows.
+    /// Sum of the sleeps in jiffies, the kernel's unit; the collector knows its length.
     pub const JIFFIES: usize = 1;
-    /// Words a row.
+    /// Words per row.
     pub const COUNT: usize = 2;
 }
 
-/// See the module.
 pub const SIGNAL: Signal = Signal {
     name: "dirty",
-    summary: "Time that tasks that write were told to sleep because too many dirty pages waited to be written.",
+    summary: "Time that writing tasks were made to sleep because too many dirty pages waited to be written.",
     probes: &[Probe {
         program: "dirty_wait",
         hook: Hook::RawTracepoint { category: "writeback", name: "balance_dirty_pages" },
-        gives: "waits for dirty pages",
+        gives: "waits of writing tasks for dirty pages",
         instead_of: None,
     }],
     counters: &[Counters { map: "DIRTY", key: Key::Slot, words: word::COUNT }],

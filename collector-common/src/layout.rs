@@ -91,7 +91,7 @@ layout! {
     reclaim_begin_order,
     /// Position of the target `mem_cgroup` among the arguments of `mm_vmscan_*_reclaim_end` (from 7.1).
     reclaim_end_memcg,
-    /// The position of the pause among the arguments of `balance_dirty_pages` (6.12 and older: 10, 6.18 and newer: 6).
+    /// Position of the pause among the arguments of `balance_dirty_pages` (6.12 and older: 10, 6.18 and newer: 6).
     dirty_pause,
     /// `request.q`.
     request_q,

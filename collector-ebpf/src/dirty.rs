@@ -14,7 +14,7 @@ static DIRTY: PerCpuArray<[u64; word::COUNT]> = PerCpuArray::with_max_entries(20
 #[raw_tracepoint(tracepoint = "balance_dirty_pages")]
 pub fn dirty_wait(ctx: RawTracePointContext) -> i32 {
     let jiffies: i64 = argument(&ctx, layout!(dirty_pause));
-    // The kernel tells of each decision: zero and less is to go on.
+    // The tracepoint reports every decision: zero or less means to continue without a sleep.
     if jiffies > 0
         && let Some(row) = DIRTY.get_ptr_mut(slot::current())
     {

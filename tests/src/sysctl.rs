@@ -1,11 +1,11 @@
-//! The kernel's settings, changed for a while.
+//! Kernel settings, changed for the duration of a test.
 
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::time::Duration;
 
-/// One of /proc/sys/vm, as it was before again once this is dropped, or after a few seconds even if the test is killed.
+/// A value in /proc/sys/vm. Restored when dropped, or after a few seconds even if the test is killed.
 pub struct Sysctl {
     path: PathBuf,
     before: String,
@@ -17,7 +17,7 @@ impl Sysctl {
         Sysctl::instead(name, value, name, at_most)
     }
 
-    /// For a setting that is zero while `other` holds, and takes its place: `dirty_bytes` and `dirty_ratio`.
+    /// For a setting that replaces `other`, and is zero while `other` is set: `dirty_bytes` and `dirty_ratio`.
     pub fn instead(name: &str, value: u64, other: &str, at_most: Duration) -> Sysctl {
         let path = |name: &str| PathBuf::from("/proc/sys/vm").join(name);
         let read = |name: &str| fs::read_to_string(path(name)).unwrap().trim().to_owned();

@@ -1,18 +1,18 @@
-//! The kernel's own tracing, as a witness: what a tracepoint says in its own words.
+//! The kernel's own tracing, as a reference: the text of a tracepoint.
 
 use std::fs;
 use std::path::PathBuf;
 
 use crate::mount::Mount;
 
-/// A buffer of our own, so that nobody else's tracing is disturbed. Dropped, it is gone.
+/// A trace instance of its own, so that other tracing is not disturbed. Removed when dropped.
 pub struct Trace {
     instance: PathBuf,
     _mount: Mount,
 }
 
 impl Trace {
-    /// Records this event from now on where `filter` holds; or why it cannot.
+    /// Records this event where `filter` holds, from now on; an error says why it cannot.
     pub fn of(event: &str, filter: &str) -> Result<Trace, String> {
         let mount = Mount::tracefs()?;
         let instance = mount.0.join(format!("instances/headroom-{}", std::process::id()));
@@ -25,7 +25,7 @@ impl Trace {
         Ok(trace)
     }
 
-    /// The lines of what this thread did.
+    /// Lines of this thread.
     pub fn of_thread(&self, tid: u32) -> Vec<String> {
         let text = fs::read_to_string(self.instance.join("trace")).unwrap();
         assert!(!text.contains("LOST"), "the buffer was too small");

@@ -1,5 +1,5 @@
-//! A writer that makes pages dirty faster than they are written: what the agent says it was told to wait, beside what the
-//! kernel's own tracing says, and the clock.
+//! A writer that dirties pages faster than they are written back: the agent's count of its waits, compared with the kernel's own
+//! tracing and the clock.
 
 use std::fs::{self, File};
 use std::process::{Command, Stdio};
@@ -15,12 +15,12 @@ use collector_tests::trace::Trace;
 use collector_tests::{applies, needs};
 
 const MIB: u64 = 1 << 20;
-/// What the host may hold of dirty pages meanwhile.
+/// Dirty pages that the host may hold meanwhile.
 const LIMIT: u64 = 16 * MIB;
 const WRITTEN: u64 = 128 * MIB;
-/// How often the writer is tried: a fast disk may keep up with it.
+/// Attempts: a fast disk may keep up with the writer.
 const ATTEMPTS: usize = 5;
-/// tmpfs, ramfs (include/uapi/linux/magic.h): their pages are never written.
+/// tmpfs, ramfs (include/uapi/linux/magic.h): their pages are never written back.
 const IN_MEMORY: [i64; 2] = [0x0102_1994, 0x8584_58f6];
 
 /// The milliseconds in a line of the tracepoint.
@@ -30,7 +30,7 @@ fn pause(line: &str) -> u64 {
 }
 
 #[test]
-fn a_writer_waits_as_long_as_the_kernel_tells_it_to() {
+fn a_throttled_writer_waits_as_long_as_the_kernel_says() {
     needs!(is_root(), "loading eBPF programs needs root");
     let folder = scratch();
     let file = folder.join("dirty");
@@ -69,7 +69,7 @@ fn a_writer_waits_as_long_as_the_kernel_tells_it_to() {
     let kernel = told.iter().sum::<u64>() as f64 / 1e3;
     eprintln!("{waits} waits of {seconds} s in {wall} s; the kernel says {} of {kernel} s", told.len());
     assert_eq!(waits, told.len() as f64, "the kernel says {told:?}");
-    // It rounds each down to milliseconds.
+    // The tracepoint rounds each down to milliseconds.
     let rounding = 0.001 * waits + 1e-6;
     assert!(seconds >= kernel - 1e-6 && seconds <= kernel + rounding, "{seconds} s, the kernel says {kernel} s");
     // Each sleep may end up to a tick early.
@@ -78,7 +78,7 @@ fn a_writer_waits_as_long_as_the_kernel_tells_it_to() {
     assert_eq!(of("headroom_workload_dirty_waits_total", &idle), 0.0, "who writes nothing waits for nothing");
 }
 
-/// The kernel's count of jiffies, and when at the earliest and latest it was read.
+/// The kernel's count of jiffies, with the times right before and after it was read.
 fn jiffies() -> Option<(u64, u64, u64)> {
     let before = monotonic_ns();
     let text = fs::read_to_string("/proc/timer_list").ok()?;
@@ -97,7 +97,7 @@ fn a_jiffy_is_as_long_as_the_kernels_own_count_says() {
     let hertz = 1e9 / jiffy_ns() as f64;
     eprintln!("{} jiffies at {hertz} Hz: {ns} ns, in {} to {} ns", last - first, from - by, latest - earliest);
     assert!([100.0, 250.0, 300.0, 1000.0].iter().any(|usual| (hertz / usual - 1.0f64).abs() < 0.02), "{hertz} Hz");
-    // Each count is cut to whole jiffies, and may wait for a tick to be brought up to date.
+    // Each count is in whole jiffies, and may be updated only at the next tick.
     let slack = 2 * jiffy_ns();
     assert!(ns + slack >= from - by && ns <= latest - earliest + slack);
 }

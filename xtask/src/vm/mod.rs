@@ -40,7 +40,7 @@ pub const QUICK: &[&str] = &[
     "block::a_slow_disk_shows_its_real_latency",
     "block::a_bad_sector_fails_only_its_own_reads",
     "block::writeback_is_charged_to_the_cgroup_that_wrote",
-    "dirty::a_writer_waits_as_long_as_the_kernel_tells_it_to",
+    "dirty::a_throttled_writer_waits_as_long_as_the_kernel_says",
     "ring::every_record_that_a_full_ring_drops_is_counted_and_the_kill_arrives",
     "host::pressure_is_reported_before_the_next_tick",
 ];
