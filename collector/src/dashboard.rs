@@ -1,11 +1,11 @@
 //! Generates the Grafana dashboard: one panel for each family of the catalogue. Knows panels and queries; knows metrics only
 //! through their catalogue rows.
 
+use collector_core::metric::METRICS;
+use collector_core::metric::row::{Kind, Metric, Unit, WORKLOAD};
 use serde_json::{Value, json};
 
 use crate::exposition::SERIES;
-use crate::metric::METRICS;
-use crate::metric::row::{Kind, Metric, Unit, WORKLOAD};
 
 /// Rows of the dashboard: prefix of metric names, and title. The first match wins.
 const ROWS: [(&str, &str); 11] = [

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use collector_common::ring::Ring;
 use collector_common::{Hook, Key, SIGNALS, SoftwareEvent};
+use collector_core::metric::METRICS;
 
 use crate::config::Config;
 use crate::config::catalogue::TABLES;
@@ -11,7 +12,6 @@ use crate::config::entry::Column;
 use crate::config::load::{DEFAULT_FILE, FILE_VARIABLE};
 use crate::config::setting::SETTINGS;
 use crate::exposition::SERIES;
-use crate::metric::METRICS;
 
 /// A page: its path in the repository, and the function that generates its text.
 pub type Page = (&'static str, fn() -> String);
@@ -21,10 +21,10 @@ pub const PAGES: &[Page] = &[
     ("deploy/headroom.toml", example),
     ("deploy/prometheus/rules.yml", rules),
     ("docs/config.md", config),
-    ("docs/incidents.md", crate::incident::document),
-    ("docs/losses.md", crate::stage::document),
+    ("docs/incidents.md", collector_core::incident::document),
+    ("docs/losses.md", collector_core::stage::document),
     ("docs/metrics.md", metrics),
-    ("docs/rules.md", crate::rule::document::document),
+    ("docs/rules.md", collector_core::rule::document::document),
     ("docs/signals.md", signals),
 ];
 
@@ -42,7 +42,7 @@ max = 500
 "#;
 
 fn metrics() -> String {
-    crate::metric::document::document(METRICS.iter().chain([&SERIES]))
+    collector_core::metric::document::document(METRICS.iter().chain([&SERIES]))
 }
 
 fn config() -> String {
@@ -100,7 +100,7 @@ Durations are numbers with a unit: `\"100ms\"`, `\"1s\"`, `\"1m 30s\"`. An examp
 /// The built-in rules, for Prometheus.
 fn rules() -> String {
     // A test checks that the built-in rules are valid.
-    crate::rule::export::export(&crate::rule::Rules::new(&[]).unwrap_or_default())
+    collector_core::rule::export::export(&collector_core::rule::Rules::new(&[]).unwrap_or_default())
 }
 
 /// The packaged configuration file: every key, all commented out.

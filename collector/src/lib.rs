@@ -17,8 +17,3 @@ pub mod privilege;
 pub mod service;
 pub mod sink;
 pub mod source;
-
-pub use collector_core::{
-    alert, amount, api, cgroup, count, decode, engine, identity, incident, metric, outcome, pressure, recording, rule,
-    sample, series, signal, spelling, stage, statistic, view, xid,
-};

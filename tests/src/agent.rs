@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use caps::Capability;
-use collector::sample::{Reading, Sample};
+use collector_core::sample::{Reading, Sample};
 
 use crate::binary::binary;
 use crate::exposition::Exposition;

@@ -5,11 +5,11 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use collector::sample::{Lost, Reading, Sample};
-use collector::signal::block;
-use collector::signal::cgroup::Reading as Change;
-use collector::signal::oom::{Kill, Reading as Oom};
-use collector::stage::Stage;
+use collector_core::sample::{Lost, Reading, Sample};
+use collector_core::signal::block;
+use collector_core::signal::cgroup::Reading as Change;
+use collector_core::signal::oom::{Kill, Reading as Oom};
+use collector_core::stage::Stage;
 
 /// Records lost at a stage.
 pub fn lost(samples: &[Sample], stage: Stage) -> u64 {

@@ -1,12 +1,13 @@
 //! The engine with its outputs: recording, log, outbox, snapshots. Owned by the fold loop; it never waits, except for the disk
 //! of a recording.
 
+use collector_core::engine::Engine;
+use collector_core::outcome::Outcome;
+use collector_core::sample::{Reading, Sample};
+
 use super::snapshot::{Ask, Publisher};
 use crate::clock;
 use crate::deliver::outbox::Outbox;
-use crate::engine::Engine;
-use crate::outcome::Outcome;
-use crate::sample::{Reading, Sample};
 use crate::sink::log;
 use crate::sink::record::Recorder;
 
@@ -88,14 +89,14 @@ mod tests {
 
     use super::*;
     use crate::agent::snapshot;
-    use crate::alert::Alert;
     use crate::config::Config;
     use crate::deliver::target::Host;
-    use crate::recording;
-    use crate::rule::Rules;
-    use crate::sample::Lost;
     use crate::sink::journal::Reader;
-    use crate::stage::Stage;
+    use collector_core::alert::Alert;
+    use collector_core::recording;
+    use collector_core::rule::Rules;
+    use collector_core::sample::Lost;
+    use collector_core::stage::Stage;
 
     const SECOND: u64 = 1_000_000_000;
 

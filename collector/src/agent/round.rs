@@ -5,16 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Result;
+use collector_core::sample::{Lost, Reading, Sample};
+use collector_core::stage::Stage;
 
 use crate::clock;
 use crate::config::Config;
-use crate::sample::{Lost, Reading, Sample};
 use crate::source::catalogue::{KERNEL, Opening, SOURCES};
 use crate::source::kernel::Kernel;
 use crate::source::name::{self, NameReceiver};
 use crate::source::root::Root;
 use crate::source::{self, Source};
-use crate::stage::Stage;
 
 /// The open sources. In steady state a round allocates nothing.
 pub struct Round {

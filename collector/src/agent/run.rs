@@ -4,13 +4,13 @@
 use std::os::fd::OwnedFd;
 
 use anyhow::{Context as _, Result};
+use collector_core::pressure;
+use collector_core::sample::{Reading, Sample};
 use tokio::io::unix::AsyncFdReadyGuard;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::start::Agent;
 use crate::clock;
-use crate::pressure;
-use crate::sample::{Reading, Sample};
 
 /// Runs until a signal stops the agent, or an error.
 pub async fn run(agent: &mut Agent) -> Result<()> {

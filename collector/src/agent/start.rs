@@ -9,6 +9,11 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use collector_core::alert::Alert;
+use collector_core::engine::Engine;
+use collector_core::pressure::{self, Stall, Trigger};
+use collector_core::sample::{ProbeState, Reading, Sample};
+use collector_core::stage::Stage;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -18,26 +23,21 @@ use super::endpoint::Endpoint;
 use super::fold::Fold;
 use super::round::Round;
 use super::snapshot::{self, Ask};
-use crate::alert::Alert;
 use crate::clock;
 use crate::config::Config;
 use crate::config::load::Effective;
 use crate::deliver::outbox::{DeliveryHealth, Outbox};
 use crate::deliver::target::{self, Host};
-use crate::engine::Engine;
 use crate::exit::{Exit, Failure};
 use crate::http::access::Access;
 use crate::http::{BindError, Listener};
-use crate::pressure::{self, Stall, Trigger};
 use crate::privilege;
-use crate::sample::{ProbeState, Reading, Sample};
 use crate::service::Manager;
 use crate::sink::record::Recorder;
 use crate::source::host::trigger::{self, Armed};
 use crate::source::kernel::ring::Ring;
 use crate::source::kernel::{Kernel, load};
 use crate::source::root::Root;
-use crate::stage::Stage;
 
 /// Options of `headroom run` besides the configuration.
 #[derive(Clone, Debug, Default)]

@@ -5,13 +5,13 @@ use std::io::{IsTerminal, Write as _, stdout};
 
 use anyhow::Context as _;
 use collector_common::SIGNALS;
+use collector_core::sample::{Probe, ProbeState};
 use serde::{Serialize, Serializer};
 
 use super::settings::Settings;
 use crate::config::Config;
 use crate::exit::Failure;
 use crate::privilege;
-use crate::sample::{Probe, ProbeState};
 use crate::source::Finding;
 use crate::source::catalogue::SOURCES;
 use crate::source::kernel::examine as kernel;

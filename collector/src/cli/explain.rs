@@ -5,14 +5,14 @@ use std::io::{BufReader, IsTerminal, stdout};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
+use collector_core::engine::Engine;
+use collector_core::incident::{Incident, page};
+use collector_core::outcome::Outcome;
+use collector_core::recording::{self, Why};
 
 use super::settings::Settings;
 use crate::config::Config;
-use crate::engine::Engine;
 use crate::exit::{Exit, Failure};
-use crate::incident::{Incident, page};
-use crate::outcome::Outcome;
-use crate::recording::{self, Why};
 
 /// The id that stands for the newest incident.
 const LAST: &str = "last";
@@ -123,7 +123,7 @@ fn width() -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::incident::Kind;
+    use collector_core::incident::Kind;
 
     #[test]
     fn an_incident_is_found_by_its_unique_prefix() {

@@ -6,12 +6,12 @@ use std::thread::sleep;
 use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::Context as _;
+use collector_core::alert::{Alert, State};
 use serde::Serialize;
 use serde_json::Value;
 
 use super::print;
 use super::settings::Settings;
-use crate::alert::{Alert, State};
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::sink::journal::Reader;
@@ -147,7 +147,7 @@ pub fn incidents(args: &IncidentsArgs, config: &Config) -> Result<(), Failure> {
     if args.json {
         return print(&json(&incidents)?);
     }
-    let line = |incident: &crate::incident::Incident| {
+    let line = |incident: &collector_core::incident::Incident| {
         format!("{}  {:<16} {:<16} {}\n", time(incident.time), incident.id, incident.kind.name(), incident.title)
     };
     let text: String = incidents.iter().map(line).collect();

@@ -5,14 +5,14 @@ use std::io::{BufReader, BufWriter, Write, stdout};
 use std::path::PathBuf;
 
 use anyhow::{Context as _, anyhow};
+use collector_core::engine::Engine;
+use collector_core::outcome::Outcome;
+use collector_core::recording::{self, Why};
 
 use super::settings::Settings;
 use crate::config::load::Effective;
-use crate::engine::Engine;
 use crate::exit::{Exit, Failure};
 use crate::exposition::{self, Format};
-use crate::outcome::Outcome;
-use crate::recording::{self, Why};
 
 /// Replay a recording and print its final metrics or its events
 ///

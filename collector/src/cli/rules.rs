@@ -1,13 +1,13 @@
 //! `headroom rules`: the alert rules of this host, as the configuration defines them.
 
 use clap::ValueEnum;
+use collector_core::rule::document::condition;
+use collector_core::rule::export::export;
+use collector_core::rule::{Rule, Rules};
 use serde::Serialize;
 
 use super::settings::Settings;
 use crate::exit::Failure;
-use crate::rule::document::condition;
-use crate::rule::export::export;
-use crate::rule::{Rule, Rules};
 
 /// List alert rules with severity and condition
 ///

@@ -1,10 +1,11 @@
 //! [`TABLES`]: every array of tables; and the checks that span several tables.
 
+use collector_core::rule::Rules;
+
 use super::entry::AnyTable;
 use super::error::Error;
 use super::section::Config;
 use super::table::{rule, sink};
-use crate::rule::Rules;
 
 /// Every array of tables, in the order of the documentation.
 pub const TABLES: &[&dyn AnyTable<Config>] = &[&rule::RULE, &sink::WEBHOOK, &sink::ALERTMANAGER];

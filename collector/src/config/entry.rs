@@ -4,13 +4,13 @@
 
 use std::fmt::Write as _;
 
+use collector_core::spelling::closest;
 use toml::Spanned;
 use toml::de::DeValue;
 
 use super::error::{Error, Place};
 use super::kind::Kind;
 use super::value::Value;
-use crate::spelling::closest;
 
 /// One array of tables; each of its tables becomes a `T`.
 #[derive(Debug)]

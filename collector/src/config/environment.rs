@@ -1,8 +1,9 @@
 //! Tells which `HEADROOM_*` variables are settings and which belong to others. Does not read the environment.
 
+use collector_core::spelling::closest;
+
 use super::error::{Error, Place};
 use super::setting::{SETTINGS, Setting};
-use crate::spelling::closest;
 
 /// The variable that names the configuration file; `--config` overrides it.
 pub const FILE_VARIABLE: &str = "HEADROOM_CONFIG";

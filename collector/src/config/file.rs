@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::path::Path;
 
+use collector_core::spelling::closest;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -12,7 +13,6 @@ use super::error::{Error, Place};
 use super::section::Config;
 use super::setting::{SETTINGS, Setting, find};
 use super::value::Value;
-use crate::spelling::closest;
 
 /// Applies the text to `config`. Returns every setting it sets, with its place, and all mistakes.
 pub fn apply(path: &Path, text: &str, config: &mut Config) -> (Vec<(&'static Setting, Place)>, Vec<Error>) {

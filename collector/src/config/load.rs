@@ -6,13 +6,14 @@ use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use collector_core::rule::Rules;
+
 use super::environment::{is_foreign, unknown};
 use super::error::{Error, Errors, Place};
 use super::section::Config;
 use super::setting::{SETTINGS, Setting};
 use super::value::Value;
 use super::{catalogue, file};
-use crate::rule::Rules;
 
 /// Read if no other file is named; it need not exist.
 pub const DEFAULT_FILE: &str = "/etc/headroom/headroom.toml";

@@ -4,9 +4,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use collector_core::rule::raw::Raw;
+
 use super::entry::Entry;
 use super::sink::Sink;
-use crate::rule::raw::Raw;
 
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(test, derive(serde::Serialize))]

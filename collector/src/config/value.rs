@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
-use crate::spelling::closest;
+use collector_core::spelling::closest;
 
 #[derive(Clone, Copy, Debug)]
 pub enum Value<'a> {

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use collector_core::alert::{Alert, State};
 use serde::Serialize;
 
 use super::queue::Message;
-use crate::alert::{Alert, State};
 use crate::sink::rfc3339;
 
 /// Path below the configured URL.

@@ -8,6 +8,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use collector_core::alert::Alert;
+use collector_core::outcome::Outcome;
+use collector_core::sample::{Delivery, Reading, Sample, Source};
+use collector_core::stage::Stage;
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 
@@ -17,14 +21,10 @@ use super::queue::Queue;
 use super::receiver::{INCIDENTS, Incidents, Protocol, Receiver};
 use super::target::{self, Host, Target};
 use super::thread::{Deliverer, Published};
-use crate::alert::Alert;
 use crate::clock;
 use crate::config;
-use crate::outcome::Outcome;
-use crate::sample::{Delivery, Reading, Sample, Source};
 use crate::sink::journal::Limits;
 use crate::sink::journal::thread::{Health, Journal, Started, Wanted};
-use crate::stage::Stage;
 
 /// Capacity of the channel to the delivery thread.
 const OUTCOMES: usize = 4096;
@@ -225,9 +225,9 @@ mod tests {
     use rusqlite::Connection;
 
     use super::*;
-    use crate::alert::{Alert, Severity};
     use crate::deliver::post::Post;
     use crate::sink::test::{alert, incident};
+    use collector_core::alert::{Alert, Severity};
 
     /// Whether the journal is up, and the number of queued alerts.
     fn state(outbox: &Outbox) -> (bool, u64) {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::alert::Alert;
+use collector_core::alert::Alert;
 
 /// An alert to deliver.
 #[derive(Debug, PartialEq)]

@@ -6,16 +6,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
+use collector_core::alert::{Alert, Severity};
+use collector_core::incident::Incident;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::alertmanager::{self, Firing};
 use super::post::{Failure, Post};
 use super::queue::{Message, Queue};
 use super::webhook;
-use crate::alert::{Alert, Severity};
 use crate::clock;
 use crate::config::secret::Secret;
-use crate::incident::Incident;
 use crate::sink::journal::Progress;
 use crate::sink::journal::thread::Journal;
 use crate::sink::journal::write::Entry;

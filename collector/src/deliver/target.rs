@@ -4,11 +4,11 @@ use std::fs;
 use std::net::SocketAddr;
 
 use anyhow::{Context as _, Result, bail};
+use collector_core::alert::Severity;
 use reqwest::Url;
 
 use super::alertmanager;
 use super::post::Post;
-use crate::alert::Severity;
 use crate::config::Config;
 use crate::config::secret::Secret;
 use crate::config::sink::Sink;

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use collector_core::alert::Alert;
+use collector_core::outcome::Outcome;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 
 use super::queue::Message;
 use super::receiver::{Incidents, Receiver};
-use crate::alert::Alert;
 use crate::clock;
-use crate::outcome::Outcome;
 use crate::sink::journal::thread::{Health, Journal, Past};
 use crate::sink::journal::write::Entry;
 use crate::sink::journal::{Limits, Progress, tidy};

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use collector_core::alert::{Severity, State};
+use collector_core::incident::Incident;
 use hmac::{Hmac, KeyInit, Mac};
 use serde::Serialize;
 use sha2::Sha256;
 
 use super::queue::Message;
-use crate::alert::{Severity, State};
-use crate::incident::Incident;
 use crate::sink::rfc3339;
 
 /// Header with the signature: `sha256=` and the HMAC-SHA256 of the body in hexadecimal.

@@ -14,10 +14,10 @@ use prometheus_client::encoding::{
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{self, Registry};
 
-use crate::count::{Histogram, count};
-use crate::metric::METRICS;
-use crate::metric::row::{Kind, Metric, Target, Unit, Value, seconds};
-use crate::view::View;
+use collector_core::count::{Histogram, count};
+use collector_core::metric::METRICS;
+use collector_core::metric::row::{Kind, Metric, Target, Unit, Value, seconds};
+use collector_core::view::View;
 
 /// Series of one histogram: buckets, sum and count.
 const HISTOGRAM_SERIES: u64 = histogram::BUCKETS as u64 + 2;
@@ -54,7 +54,7 @@ pub const SERIES: Metric = Metric {
 pub struct Exposition {
     pub text: String,
     /// Series above the cap. The text includes them in its loss counter already; later expositions do so only if the engine
-    /// gets them as lost, [`Stage::Series`](crate::stage::Stage::Series).
+    /// gets them as lost, [`Stage::Series`](collector_core::stage::Stage::Series).
     pub left_out: u64,
 }
 

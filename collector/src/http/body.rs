@@ -15,7 +15,7 @@ use crate::exposition::Format;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Page {
     Metrics(Format),
-    /// JSON: a [`crate::api::workloads::Summary`].
+    /// JSON: a [`collector_core::api::workloads::Summary`].
     Workloads,
 }
 

@@ -1,9 +1,9 @@
 //! Logs outcomes: a message for people, fields for machines.
 
-use crate::outcome::Outcome;
-use crate::pressure::{Kind, Resource, Trigger};
-use crate::signal::oom::Scope;
-use crate::statistic::gpu::Held;
+use collector_core::outcome::Outcome;
+use collector_core::pressure::{Kind, Resource, Trigger};
+use collector_core::signal::oom::Scope;
+use collector_core::statistic::gpu::Held;
 
 const UNKNOWN: &str = "(unknown)";
 

@@ -17,8 +17,8 @@ pub(crate) mod test {
 
     use std::collections::BTreeMap;
 
-    use crate::alert::{Alert, Severity, State};
-    use crate::incident::Incident;
+    use collector_core::alert::{Alert, Severity, State};
+    use collector_core::incident::Incident;
 
     pub(crate) fn alert(name: &str, fired: u64) -> Alert {
         Alert {

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use crate::sample::{Lost, Sample};
-use crate::stage::Stage;
+use collector_core::sample::{Lost, Sample};
+use collector_core::stage::Stage;
 
 /// Bytes buffered until the end of the round, at most.
 const BUFFER: usize = 1 << 20;
@@ -83,7 +83,7 @@ impl Recorder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample::Reading;
+    use collector_core::sample::Reading;
 
     #[test]
     fn samples_are_read_back_as_they_were_written() {

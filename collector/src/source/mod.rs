@@ -22,11 +22,11 @@ mod watch;
 pub(crate) mod test;
 
 use anyhow::Result;
+use collector_core::sample::{self, Reading, Sample};
 use serde::Serialize;
 
 use crate::clock;
 use crate::config::Config;
-use crate::sample::{self, Reading, Sample};
 use root::Root;
 
 /// A producer of samples. In steady state neither `read` nor `follow` allocates.

@@ -5,13 +5,13 @@ use std::mem::MaybeUninit;
 use std::os::unix::fs::FileExt;
 
 use anyhow::{Context as _, Result};
+use collector_core::sample::{Process, Reading, Sample};
 use rustix::fs::{RawDir, SeekFrom, seek};
 use rustix::process::{Resource, getrlimit};
 
 use super::text::{fields, number};
 use super::{Health, Source};
 use crate::clock;
-use crate::sample::{Process, Reading, Sample};
 
 pub struct OwnProcess {
     statm: File,

@@ -7,7 +7,7 @@ use std::path::Path;
 use collector::source::cgroup::{Hierarchies, path_in};
 use collector::source::root::Root;
 use collector::source::statistic::file::{FILES, derive};
-use collector::statistic::workload::Values;
+use collector_core::statistic::workload::Values;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &[u8]| {

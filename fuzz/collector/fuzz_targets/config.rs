@@ -13,7 +13,7 @@ use collector::cli::check_config;
 use collector::config::load::{Layers, load};
 use collector::config::setting::SETTINGS;
 use collector::config::{Config, file};
-use collector::rule::export;
+use collector_core::rule::export;
 use libfuzzer_sys::fuzz_target;
 use rustix::fs::{MemfdFlags, memfd_create};
 

@@ -4,10 +4,10 @@
 
 use std::sync::{Arc, LazyLock};
 
-use collector::engine::Engine;
+use collector_core::engine::Engine;
 use collector::exposition::{self, Format};
-use collector::recording::samples;
-use collector::rule::Rules;
+use collector_core::recording::samples;
+use collector_core::rule::Rules;
 use libfuzzer_sys::fuzz_target;
 
 /// Series in one exposition, at the most.

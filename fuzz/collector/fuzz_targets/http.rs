@@ -8,11 +8,11 @@ use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
-use collector::engine::Engine;
+use collector_core::engine::Engine;
 use collector::exposition;
 use collector::http::access::Access;
 use collector::http::{self, Exposition, Limits, Listener, Pages, Snapshot, SnapshotFuture, serve};
-use collector::recording::samples;
+use collector_core::recording::samples;
 use libfuzzer_sys::fuzz_target;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;

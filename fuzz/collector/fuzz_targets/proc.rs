@@ -11,7 +11,7 @@ use collector::source::host::disk::Disks;
 use collector::source::host::{FILES, Units};
 use collector::source::pattern::Patterns;
 use collector::source::text::{fields, lines, number};
-use collector::statistic::host::Values;
+use collector_core::statistic::host::Values;
 use libfuzzer_sys::fuzz_target;
 
 const UNITS: Units = Units { page: 4096, tick_ns: 10_000_000 };

@@ -228,7 +228,7 @@ fn refused_allocations_are_counted_and_reported() {
         .stop()
         .into_iter()
         .filter_map(|sample| match sample.reading {
-            collector::sample::Reading::Transfer(collector::signal::transfer::Reading::Refused(refusal)) => {
+            collector_core::sample::Reading::Transfer(collector_core::signal::transfer::Reading::Refused(refusal)) => {
                 Some(refusal)
             }
             _ => None,

@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::os::linux::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use collector::signal::block;
+use collector_core::signal::block;
 use collector_tests::agent::{Agent, scratch};
 use collector_tests::cgroup::Cgroup;
 use collector_tests::exposition::Exposition;

@@ -8,12 +8,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use collector::sample::{Reading, Sample};
-use collector::signal::cgroup::Reading as Change;
-use collector::signal::fault::Reading as Fault;
 use collector::source::cgroup::Hierarchies;
 use collector::source::root::Root;
-use collector::stage::Stage;
+use collector_core::sample::{Reading, Sample};
+use collector_core::signal::cgroup::Reading as Change;
+use collector_core::signal::fault::Reading as Fault;
+use collector_core::stage::Stage;
 use collector_tests::agent::Agent;
 use collector_tests::cgroup::Cgroup;
 use collector_tests::exposition::Exposition;

@@ -11,9 +11,9 @@ use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use collector::sample::{Reading, Sample};
-use collector::signal::cgroup::Reading as Change;
-use collector::stage::Stage;
+use collector_core::sample::{Reading, Sample};
+use collector_core::signal::cgroup::Reading as Change;
+use collector_core::stage::Stage;
 use collector_tests::agent::{Agent, PATIENCE, scratch};
 use collector_tests::cgroup::Cgroup;
 use collector_tests::exposition::Exposition;

@@ -4,11 +4,11 @@
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use collector::engine::Engine;
-use collector::incident::{Incident, Kind, Source};
-use collector::outcome::Outcome;
-use collector::sample::{Reading, Sample};
-use collector::statistic::workload::Statistic;
+use collector_core::engine::Engine;
+use collector_core::incident::{Incident, Kind, Source};
+use collector_core::outcome::Outcome;
+use collector_core::sample::{Reading, Sample};
+use collector_core::statistic::workload::Statistic;
 use collector_tests::agent::{Agent, PATIENCE, headroom};
 use collector_tests::cgroup::Cgroup;
 use collector_tests::needs;

@@ -7,8 +7,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use collector::sample::Sample;
-use collector::signal::oom::{Kill, Scope};
+use collector_core::sample::Sample;
+use collector_core::signal::oom::{Kill, Scope};
 use collector_tests::agent::{Agent, PATIENCE, headroom, scratch};
 use collector_tests::cgroup::Cgroup;
 use collector_tests::needs;

@@ -8,10 +8,10 @@ use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use collector::sample::{Reading, Sample};
-use collector::signal::compaction::Reading as Compaction;
-use collector::signal::reclaim::{Kind, Reading as Reclaim};
-use collector::stage::Stage;
+use collector_core::sample::{Reading, Sample};
+use collector_core::signal::compaction::Reading as Compaction;
+use collector_core::signal::reclaim::{Kind, Reading as Reclaim};
+use collector_core::stage::Stage;
 use collector_tests::agent::{Agent, PATIENCE, scratch};
 use collector_tests::cgroup::Cgroup;
 use collector_tests::exposition::Exposition;
@@ -132,7 +132,7 @@ fn a_workload_over_its_limit_stalls_no_longer_than_it_ran() {
                 }
             }
             Reading::Reclaim(Reclaim::Time { kind: Kind::Memcg, histogram }) => {
-                in_histogram += collector::count::count(histogram);
+                in_histogram += collector_core::count::count(histogram);
             }
             _ => {}
         }

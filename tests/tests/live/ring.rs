@@ -7,10 +7,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use collector::sample::{Lost, Reading, Sample};
-use collector::signal::block::{Device, Reading as Block};
-use collector::signal::oom::Reading as Oom;
-use collector::stage::Stage;
+use collector_core::sample::{Lost, Reading, Sample};
+use collector_core::signal::block::{Device, Reading as Block};
+use collector_core::signal::oom::Reading as Oom;
+use collector_core::stage::Stage;
 use collector_tests::agent::{Agent, PATIENCE, headroom, scratch};
 use collector_tests::cgroup::Cgroup;
 use collector_tests::exposition::Exposition;
@@ -56,7 +56,7 @@ fn tallies(samples: &[Sample]) -> Vec<Tally> {
     let mut rounds = Vec::new();
     for sample in samples {
         match &sample.reading {
-            Reading::Block(Block::Device { service, .. }) => tally.counted += collector::count::count(service),
+            Reading::Block(Block::Device { service, .. }) => tally.counted += collector_core::count::count(service),
             Reading::Block(Block::Io(_)) => tally.received += 1,
             Reading::Lost(Lost { stage, count }) if *stage == Stage::RingBulk => tally.lost += count,
             Reading::Tick => rounds.push(tally),
@@ -77,7 +77,7 @@ fn of_device(samples: &[Sample], name: &str) -> (u64, u64) {
     for sample in samples {
         match &sample.reading {
             Reading::Block(Block::Device { device, service, .. }) if *device == wanted => {
-                counted += collector::count::count(service);
+                counted += collector_core::count::count(service);
             }
             Reading::Block(Block::Io(io)) if io.device == wanted => received += 1,
             _ => {}

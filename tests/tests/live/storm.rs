@@ -7,9 +7,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use collector::clock;
-use collector::engine::Engine;
-use collector::incident::{Incident, Kind};
-use collector::outcome::Outcome;
+use collector_core::engine::Engine;
+use collector_core::incident::{Incident, Kind};
+use collector_core::outcome::Outcome;
 use collector_tests::agent::{Agent, PATIENCE, scratch};
 use collector_tests::cgroup::Cgroup;
 use collector_tests::needs;

@@ -10,9 +10,9 @@ use std::sync::atomic::Ordering;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use collector::sample::{Reading, Sample};
-use collector::signal::oom::Reading as Oom;
-use collector::stage::Stage;
+use collector_core::sample::{Reading, Sample};
+use collector_core::signal::oom::Reading as Oom;
+use collector_core::stage::Stage;
 use collector_tests::agent::{Agent, get, scratch};
 use collector_tests::bpf::Objects;
 use collector_tests::cgroup::Cgroup;

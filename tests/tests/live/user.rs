@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use caps::Capability::{
     self, CAP_BPF, CAP_DAC_READ_SEARCH, CAP_PERFMON, CAP_SYS_ADMIN, CAP_SYS_PTRACE, CAP_SYS_RESOURCE,
 };
-use collector::sample::{Probe, ProbeState, Reading, Sample};
+use collector_core::sample::{Probe, ProbeState, Reading, Sample};
 use collector_tests::agent::{Agent, headroom_at, scratch};
 use collector_tests::cgroup::Cgroup;
 use collector_tests::cuda::{Cuda, install};

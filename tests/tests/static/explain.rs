@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use collector::incident::Incident;
-use collector::outcome::Outcome;
 use collector::sink::journal::{self, write::Entry};
+use collector_core::incident::Incident;
+use collector_core::outcome::Outcome;
 use collector_tests::agent::scratch;
 use collector_tests::binary::binary;
 

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::{env, fs};
 
 use collector::config::Config;
-use collector::engine::Engine;
 use collector::exposition::{Format, render};
-use collector::sample::{Reading, Sample};
 use collector::source::filesystem::Filesystems;
 use collector::source::host::Host;
 use collector::source::root::Root;
 use collector::source::{self, Source};
-use collector::statistic::filesystem::{Statistic, Values};
+use collector_core::engine::Engine;
+use collector_core::sample::{Reading, Sample};
+use collector_core::statistic::filesystem::{Statistic, Values};
 use collector_tests::allocation;
 
 fn folder() -> PathBuf {

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use collector::config::Config;
-use collector::sample::{Name, Reading, Sample};
-use collector::signal::cgroup::{self, Id};
 use collector::source::Source as _;
 use collector::source::cgroup::Hierarchies;
 use collector::source::name::{NameReceiver, NameSource, channel};
 use collector::source::root::Root;
+use collector_core::sample::{Name, Reading, Sample};
+use collector_core::signal::cgroup::{self, Id};
 use collector_tests::{allocation, alone};
 
 struct Folder(PathBuf);

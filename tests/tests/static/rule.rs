@@ -4,8 +4,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use collector::metric::METRICS;
-use collector::rule::{Rules, export, raw};
+use collector_core::metric::METRICS;
+use collector_core::rule::{Rules, export, raw};
 use collector_tests::needs;
 
 const WHY: &str = "promtool is not installed (Debian: prometheus)";
@@ -49,16 +49,16 @@ fn a_rule_on_any_metric_can_be_exported() {
     let mut text = String::new();
     for (number, metric) in METRICS.iter().enumerate() {
         let suffix = match metric.kind {
-            collector::metric::row::Kind::Histogram => "_sum",
-            collector::metric::row::Kind::Info => continue,
+            collector_core::metric::row::Kind::Histogram => "_sum",
+            collector_core::metric::row::Kind::Info => continue,
             _ => "",
         };
         if metric.tells_of_alerts() {
             continue;
         }
         let change = match metric.kind {
-            collector::metric::row::Kind::Gauge if number % 2 == 0 => "slope = \"90s\"\n",
-            collector::metric::row::Kind::Gauge => "",
+            collector_core::metric::row::Kind::Gauge if number % 2 == 0 => "slope = \"90s\"\n",
+            collector_core::metric::row::Kind::Gauge => "",
             _ => "rate = \"1h 30m\"\n",
         };
         let labels: String = metric.labels.iter().map(|label| format!("{{labels.{label}}} ")).collect();

@@ -5,17 +5,17 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use collector::engine::Engine;
-use collector::rule::Rules;
-use collector::sample::{self, Probe, ProbeState, Reading, Sample, Start};
-use collector::signal::cgroup;
 use collector::source::cgroup::{Hierarchies, walk};
 use collector::source::root::Root;
 use collector::source::statistic::{Limits, Reader};
 use collector::source::{self, Source as _};
-use collector::statistic::workload::Statistic;
-use collector::statistic::{Statistic as _, host};
 use collector_common::SIGNALS;
+use collector_core::engine::Engine;
+use collector_core::rule::Rules;
+use collector_core::sample::{self, Probe, ProbeState, Reading, Sample, Start};
+use collector_core::signal::cgroup;
+use collector_core::statistic::workload::Statistic;
+use collector_core::statistic::{Statistic as _, host};
 use collector_tests::allocation;
 
 const CGROUPS: usize = 40;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use collector::signal::oom::Scope;
+use collector_core::signal::oom::Scope;
 use collector_tests::agent::{Agent, scratch};
 use collector_tests::cgroup::Cgroup;
 use collector_tests::loopback::disk_stats;

@@ -12,13 +12,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
+use collector_core::api::workloads::Summary;
+use collector_core::view::View;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::api::workloads::Summary;
 use crate::clock;
 use crate::exposition;
 use crate::http::{self, Exposition, Page, Pages, SnapshotFuture};
-use crate::view::View;
 
 /// The agent counts as hung when a tick is this many ticks late.
 const LATE_TICKS: u64 = 10;

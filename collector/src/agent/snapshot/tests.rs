@@ -1,13 +1,14 @@
 //! Publisher and readers without a kernel: a fake fold loop that answers when the test says so.
 
+use collector_core::cgroup::Id;
+use collector_core::engine::Engine;
+use collector_core::sample::Start;
+use collector_core::sample::{Lost, Probe, ProbeState, Reading, Sample};
+use collector_core::signal::{cgroup, fault};
+use collector_core::stage::Stage;
+
 use super::*;
-use crate::cgroup::Id;
-use crate::engine::Engine;
 use crate::exposition::Format;
-use crate::sample::Start;
-use crate::sample::{Lost, Probe, ProbeState, Reading, Sample};
-use crate::signal::{cgroup, fault};
-use crate::stage::Stage;
 
 const TICK: u64 = 1_000_000_000;
 

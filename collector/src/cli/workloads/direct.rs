@@ -1,13 +1,13 @@
 //! Reads workloads without an agent: one walk over the cgroups, with the agent's own reader and engine.
 
 use anyhow::Result;
+use collector_core::api::workloads::Summary;
+use collector_core::engine::Engine;
+use collector_core::sample::{Reading, Sample};
+use collector_core::signal::cgroup;
 
-use crate::api::workloads::Summary;
 use crate::clock;
 use crate::config::Config;
-use crate::engine::Engine;
-use crate::sample::{Reading, Sample};
-use crate::signal::cgroup;
 use crate::source::Source;
 use crate::source::cgroup::{Hierarchies, walk};
 use crate::source::kernel;

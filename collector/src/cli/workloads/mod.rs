@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::ValueEnum;
+use collector_core::api::workloads::{Line, Summary};
 use serde::Serialize;
 
 use super::settings::Settings;
-use crate::api::workloads::{Line, Summary};
 use crate::config::Config;
 use crate::exit::Failure;
 

@@ -1,8 +1,9 @@
 //! Formats workloads as a text table.
 
+use collector_core::amount::bytes;
+use collector_core::view::number::Number;
+
 use super::Row;
-use crate::amount::bytes;
-use crate::view::number::Number;
 
 /// Shown for a missing value.
 const UNKNOWN: &str = "–";
@@ -97,7 +98,7 @@ fn cells(row: &Row) -> [String; COLUMNS] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::workloads::Line;
+    use collector_core::api::workloads::Line;
 
     fn rows() -> Vec<Row> {
         let line = |name: &str, agent| Line { workload: name.into(), kind: "service".into(), agent, ..Line::default() };

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use crate::alert::Severity;
+use collector_core::alert::Severity;
+use collector_core::incident;
+use collector_core::rule::raw::Raw;
+use collector_core::rule::{self, Rules};
+
 use crate::config::entry::{Entry, Key, Table};
 use crate::config::error::{Error, Place};
 use crate::config::kind::Kind;
 use crate::config::section::Config;
-use crate::incident;
-use crate::rule::raw::Raw;
-use crate::rule::{self, Rules};
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -180,8 +181,8 @@ fn locate(error: rule::Error, entries: &[Entry<Raw>]) -> Error {
 mod tests {
     use super::*;
     use crate::config::file::apply;
-    use crate::rule::parse::PACK;
-    use crate::rule::raw;
+    use collector_core::rule::parse::PACK;
+    use collector_core::rule::raw;
     use std::path::Path;
 
     fn entries(text: &str) -> Vec<Entry<Raw>> {

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{env, fs};
 
-use crate::engine::Engine;
+use collector_core::engine::Engine;
+use collector_core::recording::samples;
+use collector_core::rule::Rules;
+
 use crate::exposition::{Format, render};
-use crate::recording::samples;
-use crate::rule::Rules;
 
 fn recordings() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/replay");

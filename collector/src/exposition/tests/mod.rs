@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use collector_core::engine::Engine;
+use collector_core::metric::visit::{Part, visit};
+use collector_core::recording::samples;
+use collector_core::sample::{Probe, ProbeState, Reading, Sample, Start};
+use collector_core::signal::cgroup::{self, Id};
+use collector_core::signal::{block, reclaim};
+
 use super::*;
-use crate::engine::Engine;
-use crate::metric::visit::{Part, visit};
-use crate::recording::samples;
-use crate::sample::{Probe, ProbeState, Reading, Sample, Start};
-use crate::signal::cgroup::{self, Id};
-use crate::signal::{block, reclaim};
 
 mod golden;
 

@@ -4,13 +4,13 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow};
+use collector_core::alert::Alert;
+use collector_core::incident::Incident;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, params};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::file::{APPLICATION, BUSY, FILE, VERSION};
-use crate::alert::Alert;
-use crate::incident::Incident;
 
 /// The journal, opened read-only.
 pub struct Reader {
@@ -24,7 +24,7 @@ pub struct Event {
     pub id: u64,
     /// Nanoseconds since the Unix epoch.
     pub time: u64,
-    /// A serialized [`Outcome`](crate::outcome::Outcome): an object with one field, named after the kind.
+    /// A serialized [`Outcome`](collector_core::outcome::Outcome): an object with one field, named after the kind.
     #[serde(flatten)]
     pub what: Map<String, Value>,
 }

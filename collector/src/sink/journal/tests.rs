@@ -6,6 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use collector_core::alert::{Alert, State};
+use collector_core::incident::Incident;
+use collector_core::outcome::Outcome;
+use collector_core::pressure::{self, Resource, Stall, Trigger};
 use rusqlite::Connection;
 
 use super::file::{FILE, Limits, PAGE, Progress, VERSION, open, size};
@@ -13,10 +17,6 @@ use super::read::{self, Reader};
 use super::thread::{Journal, Past, Started, Wanted};
 use super::tidy;
 use super::write::{Entry, append};
-use crate::alert::{Alert, State};
-use crate::incident::Incident;
-use crate::outcome::Outcome;
-use crate::pressure::{self, Resource, Stall, Trigger};
 use crate::sink::test::{alert, incident};
 
 const LIMITS: Limits = Limits { max_age: Duration::from_secs(3600), max_bytes: 16 << 20 };

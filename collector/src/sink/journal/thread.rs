@@ -9,6 +9,8 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use collector_core::alert::Alert;
+use collector_core::incident::Incident;
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::oneshot;
 
@@ -16,9 +18,7 @@ use super::file::{FILE, Limits, is_unusable, open};
 use super::read::Reader;
 use super::tidy;
 use super::write::{Entry, append};
-use crate::alert::Alert;
 use crate::clock;
-use crate::incident::Incident;
 
 /// Capacity of the request channel.
 const QUEUE: usize = 256;

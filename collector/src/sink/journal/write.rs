@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
+use collector_core::alert::State;
+use collector_core::outcome::Outcome;
 use rusqlite::{Connection, Transaction, params};
 use serde_json::to_string;
 
 use super::file::Progress;
-use crate::alert::State;
-use crate::outcome::Outcome;
 
 #[derive(Clone, Debug)]
 pub enum Entry {

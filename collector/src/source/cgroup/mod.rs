@@ -8,8 +8,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
+use collector_core::signal::cgroup::Id;
 
-use crate::signal::cgroup::Id;
 use crate::source::root::Root;
 use crate::source::text::{lines, number, unescape};
 

@@ -11,6 +11,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use anyhow::{Context as _, Result};
+use collector_core::sample::{self, Sample};
+use collector_core::statistic::filesystem::{Reading, State, Statistic, Values};
 use rustix::fs::{StatVfsMountFlags, statvfs};
 
 use super::kept::KeptFile;
@@ -19,8 +21,6 @@ use super::root::Root;
 use super::{Health, Source};
 use crate::clock;
 use crate::config;
-use crate::sample::{self, Sample};
-use crate::statistic::filesystem::{Reading, State, Statistic, Values};
 use Statistic::*;
 use mount::{Exclude, Mount, parse};
 

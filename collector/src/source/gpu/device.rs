@@ -1,5 +1,6 @@
 //! One GPU or MIG device: the table of values that are queried, and what each error means.
 
+use collector_core::statistic::gpu::{Statistic, Values};
 use nvml_wrapper::Device;
 use nvml_wrapper::enum_wrappers::device::{Clock, EccCounter, MemoryError, TemperatureSensor};
 use nvml_wrapper::error::{NvmlError, nvml_try};
@@ -7,7 +8,6 @@ use nvml_wrapper_sys::bindings::nvmlMemory_t;
 
 use super::pcie;
 use crate::source::watch::Watch;
-use crate::statistic::gpu::{Statistic, Values};
 use Statistic::*;
 
 type Query = fn(&Device<'_>, &mut Values) -> Result<(), NvmlError>;

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::PathBuf;
 
-use crate::signal::cgroup::Id;
+use collector_core::signal::cgroup::Id;
+
 use crate::source::cgroup::{Hierarchy, path_in};
 use crate::source::root::Root;
 

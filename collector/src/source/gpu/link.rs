@@ -1,5 +1,6 @@
 //! The PCIe link of one GPU: how its bytes can be counted with this driver, and when its counters must be read.
 
+use collector_core::statistic::gpu::{Statistic, Values};
 use nvml_wrapper::Device;
 use nvml_wrapper::enum_wrappers::device::PcieUtilCounter;
 use nvml_wrapper::enums::device::SampleValue;
@@ -12,7 +13,6 @@ use super::device::{Meaning, meaning};
 use super::pcie::{self, Count, Direction};
 use crate::clock;
 use crate::source::watch::Watch;
-use crate::statistic::gpu::{Statistic, Values};
 use Statistic::*;
 
 /// A counter that would have to be read more often than this is not used.

@@ -21,6 +21,9 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Error, Result};
+use collector_core::sample::{Lost, Reading, Sample};
+use collector_core::stage::Stage;
+use collector_core::statistic::gpu;
 use nvml_wrapper::Nvml;
 
 use super::cgroup::{Hierarchies, Hierarchy};
@@ -29,9 +32,6 @@ use super::watch::Watch;
 use super::{Finding, Health, Source};
 use crate::clock;
 use crate::config::{self, Config};
-use crate::sample::{Lost, Reading, Sample};
-use crate::stage::Stage;
-use crate::statistic::gpu;
 use holder::Holders;
 use library::Absent;
 use session::{Context, RETRY_MAX, RETRY_MIN};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::thread::sleep;
 use std::time::Duration;
 
+use collector_core::statistic::gpu::{Device as Info, Holder, Reading, Statistic, Values};
 use nvml_wrapper::enums::device::UsedGpuMemory;
 use nvml_wrapper::enums::event::XidError;
 use nvml_wrapper::error::NvmlError;
@@ -19,7 +20,6 @@ use super::holder::Holders;
 use super::link::Link;
 use crate::clock;
 use crate::source::watch::Watch;
-use crate::statistic::gpu::{Device as Info, Holder, Reading, Statistic, Values};
 
 /// First delay before NVML or a lost GPU is tried again after an error; doubled each time, up to [`RETRY_MAX`].
 pub const RETRY_MIN: Duration = Duration::from_secs(1);

@@ -1,7 +1,8 @@
 //! Parses `/proc/stat` and `/proc/loadavg`.
 
+use collector_core::statistic::host::{Statistic, Values};
+
 use crate::source::text::{fields, lines, number};
-use crate::statistic::host::{Statistic, Values};
 use Statistic::*;
 
 /// Modes in the order of a line `cpu  843251 8316 …` (proc_stat(5)).

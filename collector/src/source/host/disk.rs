@@ -4,10 +4,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use collector_core::statistic::disk::{Reading, Statistic, Values};
+
 use super::zram::Zram;
 use crate::source::pattern::Patterns;
 use crate::source::text::{fields, lines, number};
-use crate::statistic::disk::{Reading, Statistic, Values};
 use Statistic::*;
 
 /// The kernel counts in sectors of 512 bytes, whatever the disk's sector size.

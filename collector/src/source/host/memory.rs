@@ -1,8 +1,9 @@
 //! Parses `/proc/meminfo`. Its lines are `MemTotal:       24684096 kB` (proc_meminfo(5)); counts of huge pages have no
 //! unit.
 
+use collector_core::statistic::host::{Statistic, Values};
+
 use crate::source::text::{fields, lines, number};
-use crate::statistic::host::{Statistic, Values};
 use Statistic::*;
 
 const KIB: u64 = 1024;

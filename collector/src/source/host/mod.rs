@@ -11,6 +11,8 @@ mod zram;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow};
+use collector_core::sample::{Reading, Sample};
+use collector_core::statistic::host::{Statistic, Values};
 
 use super::kept::KeptFile;
 use super::pattern::Patterns;
@@ -18,8 +20,6 @@ use super::root::Root;
 use super::{Finding, Health, Source, pressure};
 use crate::clock;
 use crate::config::Config;
-use crate::sample::{Reading, Sample};
-use crate::statistic::host::{Statistic, Values};
 use disk::Disks;
 
 /// Parses the content of a file.

@@ -7,8 +7,9 @@
 //! counters per memory node and count cgroup reclaim by reclaimer as well: on them, cgroup reclaim cannot be told
 //! apart.
 
+use collector_core::statistic::host::{RECLAIMED, SCANNED, Statistic, Values, sum};
+
 use crate::source::text::{fields, lines, number};
-use crate::statistic::host::{RECLAIMED, SCANNED, Statistic, Values, sum};
 use Statistic::*;
 
 /// Counted in pages; converted to bytes.

@@ -8,8 +8,9 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
+use collector_core::pressure::{Kind, Resource, Stall, Trigger};
+
 use crate::config::Pressure;
-use crate::pressure::{Kind, Resource, Stall, Trigger};
 use crate::source::Finding;
 use crate::source::root::Root;
 

@@ -4,9 +4,10 @@
 use std::io;
 use std::path::Path;
 
+use collector_core::statistic::host::{Statistic, Values};
+
 use crate::source::kept::KeptFile;
 use crate::source::text::{fields, number};
-use crate::statistic::host::{Statistic, Values};
 use Statistic::*;
 
 pub struct Zram {

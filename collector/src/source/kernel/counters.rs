@@ -12,9 +12,9 @@ use aya::maps::{Map, MapData, Stack};
 use collector_common::{Counters, Key, SIGNALS, lost};
 use zerocopy::{FromBytes, IntoBytes};
 
-use crate::decode;
-use crate::sample::Reading;
-use crate::signal::{Context, RowKey, cgroup};
+use collector_core::decode;
+use collector_core::sample::Reading;
+use collector_core::signal::{Context, RowKey, cgroup};
 
 use super::bpf::{self, Rows};
 

@@ -4,11 +4,11 @@
 use std::path::Path;
 
 use anyhow::{Result, bail};
+use collector_core::sample::Probe;
 
 use super::{layout, load};
 use crate::config::Config;
 use crate::privilege;
-use crate::sample::Probe;
 use crate::source::Finding;
 use crate::source::cgroup::Hierarchies;
 use crate::source::root::Root;

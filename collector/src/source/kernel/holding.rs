@@ -10,14 +10,14 @@ use anyhow::{Context as _, Result};
 use aya::Ebpf;
 use aya::maps::{Map, MapData};
 use collector_common::transfer::{ALLOCATIONS, Allocation, MEMORIES, PROCESSES, Process};
+use collector_core::sample::Reading;
+use collector_core::signal::cgroup;
+use collector_core::signal::transfer;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::bpf::{self, Rows};
-use crate::sample::Reading;
-use crate::signal::cgroup;
-use crate::signal::transfer;
 
 /// Maximum number of rows per system call.
 const CHUNK: usize = 256;

@@ -15,11 +15,11 @@ use collector_common::layout::{GLOBAL as LAYOUT, Layout};
 use collector_common::ring::Ring;
 use collector_common::settings::{GLOBAL as SETTINGS, OPERATIONS, Settings};
 use collector_common::{Counters, Hook, Key, Probe, SIGNALS, Signal, SoftwareEvent, transfer};
+use collector_core::sample::{self, ProbeState};
 use zerocopy::IntoBytes;
 
 use crate::clock;
 use crate::config::Config;
-use crate::sample::{self, ProbeState};
 use crate::source::cgroup::Hierarchies;
 use crate::source::transfer::finder;
 

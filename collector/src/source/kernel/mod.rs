@@ -18,6 +18,9 @@ use aya::maps::RingBuf;
 use aya_log::EbpfLogger;
 use collector_common::SIGNALS;
 use collector_common::ring::Ring as RingName;
+use collector_core::sample::{Lost, Probe, Reading, Sample, Start};
+use collector_core::signal::{Context, block, cgroup};
+use collector_core::stage::Stage;
 
 use super::cgroup::{Hierarchies, walk};
 use super::root::Root;
@@ -25,9 +28,6 @@ use super::transfer::finder;
 use super::{Finding, Health, Source};
 use crate::clock;
 use crate::config::Config;
-use crate::sample::{Lost, Probe, Reading, Sample, Start};
-use crate::signal::{Context, block, cgroup};
-use crate::stage::Stage;
 
 use counters::CounterMaps;
 use holding::Holdings;
@@ -232,7 +232,7 @@ fn active(probes: &[Probe]) -> impl Iterator<Item = &'static str> {
     SIGNALS.iter().flat_map(|signal| signal.probes).map(|probe| probe.program).filter(move |name| is_active(name))
 }
 
-fn malformed_sample(malformed: &crate::decode::Malformed) -> Sample {
+fn malformed_sample(malformed: &collector_core::decode::Malformed) -> Sample {
     tracing::warn!("malformed record from an eBPF program: {malformed}");
     Sample { time: clock::unix_ns(), reading: Reading::Lost(Lost { stage: Stage::Malformed, count: 1 }) }
 }

@@ -4,9 +4,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use aya::maps::{MapData, RingBuf};
 
-use crate::decode::{self, Malformed};
-use crate::sample::Sample;
-use crate::signal::Context;
+use collector_core::decode::{self, Malformed};
+use collector_core::sample::Sample;
+use collector_core::signal::Context;
 
 /// Maximum number of records per call: an event storm must not keep the agent from its other work.
 const BURST: usize = 64 * 1024;

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use aya::Ebpf;
+use collector_core::sample::{Lost, Program, Reading};
+use collector_core::stage::Stage;
 
 use super::bpf::{self, Statistics};
 use crate::clock;
-use crate::sample::{Lost, Program, Reading};
-use crate::stage::Stage;
 
 /// The run counters of the active programs.
 pub struct Runs {

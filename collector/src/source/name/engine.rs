@@ -4,10 +4,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use collector_core::identity::Names;
 use serde::Deserialize;
 
 use super::file::read;
-use crate::identity::Names;
 use crate::source::root::Root;
 
 /// Size limit in bytes; Docker's file of one container has about 10 KB.

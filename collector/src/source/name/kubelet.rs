@@ -7,8 +7,9 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use collector_core::identity::Names;
+
 use super::file::scan;
-use crate::identity::Names;
 
 /// Finds the names of wanted containers, by container id.
 pub(super) fn containers(

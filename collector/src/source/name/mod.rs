@@ -16,16 +16,16 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use collector_core::identity::Identity;
+use collector_core::sample::{Lost, Name, Reading, Sample};
+use collector_core::signal::cgroup;
+use collector_core::stage::Stage;
 
 use super::cgroup::Hierarchies;
 use super::root::Root;
 use super::{Health, Source};
 use crate::clock;
 use crate::config::Config;
-use crate::identity::Identity;
-use crate::sample::{Lost, Name, Reading, Sample};
-use crate::signal::cgroup;
-use crate::stage::Stage;
 use lookup::Lookup;
 use queue::Queue;
 use request::Request;

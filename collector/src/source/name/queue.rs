@@ -1,8 +1,9 @@
 //! Schedules lookups: one at once, then retries at growing intervals. Knows neither where names are stored nor the
 //! clock.
 
+use collector_core::identity::Names;
+
 use super::request::{Found, Request};
-use crate::identity::Names;
 
 const MS: u64 = 1_000_000;
 
@@ -106,8 +107,8 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::Identity;
-    use crate::signal::cgroup::Id;
+    use collector_core::identity::Identity;
+    use collector_core::signal::cgroup::Id;
 
     fn request(id: u64) -> Request {
         Request { cgroup: Id { hierarchy: 0, id }, identity: Identity::of("/") }

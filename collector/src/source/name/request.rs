@@ -1,7 +1,7 @@
 //! A request for the names of a cgroup, and the result of one lookup.
 
-use crate::identity::{Identity, Names};
-use crate::signal::cgroup;
+use collector_core::identity::{Identity, Names};
+use collector_core::signal::cgroup;
 
 /// A request for the names of one cgroup.
 #[derive(Clone, Debug)]

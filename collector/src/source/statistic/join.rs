@@ -7,12 +7,12 @@ use std::io::Write as _;
 use std::os::fd::{AsFd, OwnedFd};
 
 use anyhow::{Context as _, Result};
+use collector_core::identity::Identity;
+use collector_core::signal::cgroup::Id;
 use rustix::fs::{Mode, OFlags, open};
 
 use super::handle::Descriptors;
 use super::tree::Tree;
-use crate::identity::Identity;
-use crate::signal::cgroup::Id;
 use crate::source::cgroup::path_in;
 use crate::source::root::Root;
 use crate::source::text::{lines, number};

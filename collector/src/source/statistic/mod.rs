@@ -11,16 +11,16 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use anyhow::{Error, Result};
+use collector_core::identity::Identity;
+use collector_core::sample::{Reading, Sample, Statistics};
+use collector_core::signal::cgroup::{self, Id};
+use collector_core::signal::oom;
 
 use super::cgroup::Hierarchies;
 use super::root::Root;
 use super::{Finding, Health, Source};
 use crate::clock;
 use crate::config::Config;
-use crate::identity::Identity;
-use crate::sample::{Reading, Sample, Statistics};
-use crate::signal::cgroup::{self, Id};
-use crate::signal::oom;
 use handle::Descriptors;
 use join::Processes;
 use tree::{Due, Failures, Part, Read, Tree};

@@ -5,9 +5,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use collector_core::statistic::workload::{Statistic as S, Values};
+
 use super::*;
 use crate::source::cgroup::walk;
-use crate::statistic::workload::{Statistic as S, Values};
 
 const V2: &str = "27 24 0:22 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
 const V1: &str = "25 24 0:20 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n\
@@ -102,7 +103,7 @@ fn write(path: &Path, text: &str) {
 struct Round {
     statistics: Vec<(Id, Values)>,
     cgroups: Vec<cgroup::Reading>,
-    source: Option<crate::sample::Source>,
+    source: Option<collector_core::sample::Source>,
 }
 
 impl Round {

@@ -4,14 +4,14 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use anyhow::{Context as _, Result};
+use collector_core::signal::cgroup::Id;
+use collector_core::statistic::workload::Values;
 use rustix::fs::{AtFlags, Mode, OFlags, fstat, open, openat, statat};
 use rustix::io::Errno;
 
 use super::file::{FILES, File, Pace, derive};
 use super::handle::{Descriptors, Handle};
-use crate::signal::cgroup::Id;
 use crate::source::cgroup::{Controller, Hierarchies, Hierarchy};
-use crate::statistic::workload::Values;
 
 const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 

@@ -7,11 +7,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
+use collector_core::sample::{Probe, ProbeState};
 
 use super::attach::Uprobes;
 use super::library::{self, Id};
 use super::process::{self, Mapped, Schedule};
-use crate::sample::{Probe, ProbeState};
 use crate::source::root::Root;
 
 /// Limit on attached files; each takes some forty descriptors.

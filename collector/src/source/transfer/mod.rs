@@ -12,12 +12,12 @@ use std::thread::{self, Thread};
 use std::time::Duration;
 
 use anyhow::{Context as _, Error, Result};
+use collector_core::sample::{Probe, Reading, Sample};
 
 use super::root::Root;
 use super::watch::Watch;
 use super::{Health, Source};
 use crate::clock;
-use crate::sample::{Probe, Reading, Sample};
 use finder::{Finder, Program};
 
 /// A scan of the processes that takes longer than this counts as hung.

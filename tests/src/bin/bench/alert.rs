@@ -5,8 +5,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 use collector::clock;
-use collector::sample::Reading;
-use collector::signal::oom;
+use collector_core::sample::Reading;
+use collector_core::signal::oom;
 use collector_tests::agent::Agent;
 use collector_tests::cgroup::Cgroup;
 use collector_tests::receiver::{Answer, Receiver, Request};

@@ -9,11 +9,11 @@ use anyhow::Result;
 use collector::agent::round::Round;
 use collector::clock;
 use collector::config::Config;
-use collector::engine::Engine;
-use collector::sample::{Reading, Sample};
-use collector::signal::block::{self, Device};
-use collector::signal::{compaction, reclaim};
 use collector::source::kernel::Kernel;
+use collector_core::engine::Engine;
+use collector_core::sample::{Reading, Sample};
+use collector_core::signal::block::{self, Device};
+use collector_core::signal::{compaction, reclaim};
 use collector_tests::agent::Agent;
 
 use crate::machine::{self, cpu_ns, run_ns};

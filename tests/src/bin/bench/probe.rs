@@ -8,12 +8,12 @@ use anyhow::{Context as _, Result};
 use aya::programs::{Program, RawTracePoint, loaded_programs};
 use aya::{Ebpf, EbpfLoader};
 use collector::config::Config;
-use collector::sample::ProbeState;
 use collector::source::cgroup::Hierarchies;
 use collector::source::kernel::bpf;
 use collector::source::kernel::load::{Loaded, OBJECT, load};
 use collector::source::root::Root;
 use collector_common::SIGNALS;
+use collector_core::sample::ProbeState;
 
 /// Slots for cgroups: as many as the agent has by default on a host with two hierarchies.
 pub const SLOTS: u32 = 4001;

@@ -6,14 +6,14 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 use aya::maps::RingBuf;
 use collector::clock;
-use collector::engine::Engine;
-use collector::sample::{Reading, Sample, Start};
-use collector::signal::{Context, cgroup};
 use collector::source::kernel::bpf;
 use collector::source::kernel::counters::CounterMaps;
 use collector::source::kernel::ring::Ring;
-use collector::stage::Stage;
 use collector_common::ring::Ring as Which;
+use collector_core::engine::Engine;
+use collector_core::sample::{Reading, Sample, Start};
+use collector_core::signal::{Context, cgroup};
+use collector_core::stage::Stage;
 
 use crate::machine::Pinned;
 use crate::probe;

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Result;
-use collector::engine::Engine;
 use collector::exposition::{Format, render};
-use collector::rule::Rules;
-use collector::sample::{Reading, Sample, Statistics};
-use collector::statistic::Statistic as _;
-use collector::statistic::host;
-use collector::statistic::workload::Statistic;
+use collector_core::engine::Engine;
+use collector_core::rule::Rules;
+use collector_core::sample::{Reading, Sample, Statistics};
+use collector_core::statistic::Statistic as _;
+use collector_core::statistic::host;
+use collector_core::statistic::workload::Statistic;
 
 use crate::machine::Pinned;
 use crate::report::Report;

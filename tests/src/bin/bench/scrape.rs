@@ -4,10 +4,10 @@ use std::io::Write as _;
 use std::time::Instant;
 
 use anyhow::Result;
-use collector::engine::Engine;
 use collector::exposition::{Format, render};
-use collector::sample::{Probe, ProbeState, Reading, Sample, Start};
-use collector::signal::{block, cgroup, compaction, fault, oom, reclaim};
+use collector_core::engine::Engine;
+use collector_core::sample::{Probe, ProbeState, Reading, Sample, Start};
+use collector_core::signal::{block, cgroup, compaction, fault, oom, reclaim};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 

@@ -6,10 +6,10 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use collector::sample::ProbeState;
 use collector::source::kernel::load;
 use collector::source::root::Root;
 use collector::source::transfer::finder::Finder;
+use collector_core::sample::ProbeState;
 use collector_tests::agent::scratch;
 use collector_tests::cuda::install;
 

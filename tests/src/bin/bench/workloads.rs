@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 use std::{fs, io};
 
 use anyhow::{Context as _, Result};
-use collector::engine::Engine;
-use collector::sample::{Reading, Sample, Start};
-use collector::signal::cgroup;
 use collector::source::cgroup::{Hierarchies, walk};
 use collector::source::root::Root;
 use collector::source::statistic::file::{FILES, Pace};
 use collector::source::statistic::{Limits, Reader, handle};
 use collector::source::{self, Source as _};
+use collector_core::engine::Engine;
+use collector_core::sample::{Reading, Sample, Start};
+use collector_core::signal::cgroup;
 use collector_tests::agent::Agent;
 use collector_tests::exposition::Exposition;
 use collector_tests::forest::Forest;

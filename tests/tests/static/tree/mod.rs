@@ -7,15 +7,15 @@ use std::time::Duration;
 use std::{env, fs};
 
 use collector::config::Config;
-use collector::engine::Engine;
 use collector::exposition::{Format, render};
-use collector::sample::{Reading, Sample, Start};
-use collector::signal::cgroup::Reading as Change;
 use collector::source::cgroup::{Hierarchies, walk};
 use collector::source::name::{self, NameReceiver, NameSource};
 use collector::source::root::Root;
 use collector::source::statistic::{Limits, Reader};
 use collector::source::{self, Source as _};
+use collector_core::engine::Engine;
+use collector_core::sample::{Reading, Sample, Start};
+use collector_core::signal::cgroup::Reading as Change;
 
 use manifest::{Tree, folder};
 

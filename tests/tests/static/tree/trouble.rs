@@ -191,7 +191,7 @@ fn odd_names_are_valid_names() {
         .map(|workload| {
             (
                 workload.identity.top.clone(),
-                workload.statistics.get(collector::statistic::workload::Statistic::MemoryCurrent),
+                workload.statistics.get(collector_core::statistic::workload::Statistic::MemoryCurrent),
             )
         })
         .collect();

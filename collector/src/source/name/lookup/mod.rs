@@ -4,10 +4,11 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use collector_core::identity::{Identity, Names};
+
 use super::request::{Found, Request};
 use super::{engine, kubelet};
 use crate::config;
-use crate::identity::{Identity, Names};
 use crate::source::root::Root;
 
 /// Limit on logged warnings; each is logged once.

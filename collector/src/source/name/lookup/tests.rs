@@ -3,9 +3,10 @@
 use std::fs;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use collector_core::signal::cgroup::Id;
+
 use super::*;
 use crate::config::Config;
-use crate::signal::cgroup::Id;
 
 const UID: &str = "2b6e1f3c-98aa-4b1d-9d7e-0123456789ab";
 

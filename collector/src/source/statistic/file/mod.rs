@@ -3,10 +3,11 @@
 
 use std::ffi::CStr;
 
+use collector_core::statistic::workload::{Statistic as S, Values};
+
 use super::parse;
 use crate::source::cgroup::Controller;
 use crate::source::pressure;
-use crate::statistic::workload::{Statistic as S, Values};
 
 /// One file of a cgroup.
 #[derive(Debug)]
