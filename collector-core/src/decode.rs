@@ -1,5 +1,5 @@
-//! Bytes of a ring, and growth of a row of counters, become samples and readings: each signal decodes its own. Never panics,
-//! whatever the bytes.
+//! Decodes records of a ring, and the growth of rows of counters, into samples and readings. Each signal decodes its own.
+//! Never panics, whatever the bytes.
 
 use collector_common::lost;
 use collector_common::ring::{Header, Kind};
@@ -11,12 +11,11 @@ use crate::signal::table::signals;
 use crate::signal::{Context, RowKey, row};
 use crate::stage::Stage;
 
-/// A record that is not what the programs send.
+/// A record that does not have the form that the programs send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed {
-    /// The kind that it claims to be; zero if it is too short to tell.
+    /// The kind in its header; zero if it is too short to have one.
     pub kind: u32,
-    /// What is wrong with it.
     pub why: &'static str,
 }
 
@@ -41,8 +40,8 @@ pub fn record(bytes: &[u8], context: &Context) -> Result<Sample, Malformed> {
     }
 }
 
-/// Turns the growth of one row of a counter map since the last tick into readings. A row that is not shaped as its
-/// signal says is counted as lost, stage `malformed`. Allocates nothing.
+/// Turns the growth of one row of a counter map since the last tick into readings. A row that does not have the shape that its
+/// signal declares is counted as lost, stage `malformed`. Allocates nothing.
 pub fn counters(map: &str, key: RowKey, growth: &[u64], context: &Context, emit: &mut dyn FnMut(Reading)) {
     let decoded = match map {
         "LOST" => losses(key, growth, emit),
@@ -105,7 +104,7 @@ mod tests {
     use super::*;
     use crate::engine::test::{CONTEXT, ID, counters, malformed};
 
-    /// A record of each kind with nothing but its header set, and so for the most part valid.
+    /// A record of each kind with only its header set. Most of them are valid.
     fn records() -> Vec<Vec<u8>> {
         SIGNALS
             .iter()
@@ -136,10 +135,10 @@ mod tests {
     }
 
     #[test]
-    fn a_record_with_a_tail_too_many_is_malformed() {
+    fn a_record_with_a_byte_too_many_is_malformed() {
         for mut record in records() {
             if record[0] == Kind::CgroupChange as u8 {
-                continue; // it has a tail by right
+                continue; // its length varies
             }
             record.push(0);
             assert_eq!(decode_record(&record, &CONTEXT).unwrap_err().why, "wrong size");
@@ -192,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn losses_are_named() {
+    fn losses_carry_their_stage() {
         let mut growth = [0; lost::STAGES];
         growth[lost::Stage::RingBulk as usize] = 4;
         assert_eq!(

@@ -1,7 +1,7 @@
-//! Everything that decides. Samples are folded into the [`view`] by [`engine::Engine::apply`]; [`metric`]s, [`rule`]s and
-//! [`incident`]s read it, and what is to be told or done leaves as an [`outcome::Outcome`].
+//! Everything that decides. [`engine::Engine::apply`] folds samples into the [`view`]; [`metric`]s, [`rule`]s and [`incident`]s
+//! read it. What must be reported or done is returned as an [`outcome::Outcome`].
 //!
-//! Pure: no IO, no clock, no runtime. Whatever happens here can be recorded, replayed and tested without root and GPU.
+//! Pure: no IO, no clock, no runtime. Everything here can be recorded, replayed and tested without root and without a GPU.
 
 pub mod alert;
 pub mod amount;

@@ -1,5 +1,5 @@
-//! [`Sample`]: one dated reading from a source, and the only thing that enters the engine. As JSON it is one line: what
-//! `run --record` writes, `replay` reads, and the tests are made of.
+//! [`Sample`]: one reading from a source with its time, and the only input of the engine. In JSON it is one line, which
+//! `run --record` writes, and which `replay` and the tests read.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,13 +13,11 @@ use crate::stage::Stage;
 use crate::statistic::workload::Values;
 use crate::statistic::{disk, filesystem, gpu, host};
 
-/// One dated reading.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sample {
     /// Nanoseconds since the Unix epoch.
     pub time: u64,
-    /// What was read.
     pub reading: Reading,
 }
 
@@ -30,50 +28,46 @@ macro_rules! readings {
         )* }
         counted { $($counted:ident: $Counted:ident, $counted_map:literal;)* }
     ) => {
-        /// What was read. Amounts are the growth since the previous reading of the same thing, unless a field says otherwise.
-        // Histograms lie in the readings themselves: on the heap each would be an allocation a tick.
+        /// One reading. Amounts are the growth since the previous reading of the same thing, unless a field says otherwise.
+        // Readings contain their histograms: on the heap, each would be an allocation per tick.
         #[allow(clippy::large_enum_variant)]
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
         #[serde(rename_all = "snake_case")]
         pub enum Reading {
-            /// The source came up: what of the host the fold needs to know.
+            /// The source started: what the fold needs to know about the host.
             Start(Start),
-            /// What became of one probe.
+            /// State of one probe.
             Probe(Probe),
             /// A round of readings is complete.
             Tick,
-            /// Something was dropped.
+            /// Data was dropped.
             Lost(Lost),
-            /// What one eBPF program cost while the kernel measured it.
+            /// Cost of one eBPF program while the kernel measured it.
             Program(Program),
-            /// What the agent itself costs.
+            /// Cost of the agent itself.
             Process(Process),
-            /// How one source fared in this round.
+            /// Health of one source in this round.
             Source(Source),
-            /// How one receiver of alerts fares.
+            /// Delivery to one receiver of alerts.
             Delivery(Delivery),
-            /// What the kernel's files say of one cgroup.
+            /// Numbers from the kernel's files about one cgroup.
             Statistics(Statistics),
-            /// What the kernel's files say of the host, in absolute numbers. What is not there is not known any more.
+            /// Numbers from the kernel's files about the host, absolute. A number that is absent is no longer known.
             Host(host::Values),
-            /// See [`disk`].
             Disk(disk::Reading),
-            /// See [`filesystem`].
             Filesystem(filesystem::Reading),
-            /// See [`gpu`].
             Gpu(gpu::Reading),
-            /// See [`pressure`].
             Pressure(pressure::Reading),
-            /// What the host calls a cgroup's container or pod.
+            /// Names that the host gives to a cgroup's container or pod.
             Name(Name),
             $($Reading(crate::signal::$signal::Reading),)*
             $($Counted(Counted<crate::signal::$counted::Counts>),)*
-            /// An alert that fired when the agent was last stopped; comes after the start.
+            /// An alert that fired when the agent was last stopped. It comes after the start.
             Restored(Alert),
         }
 
         impl Reading {
-            /// Where it comes from. Without a catch-all: whoever adds a reading has to say.
+            /// Where the reading comes from. No catch-all arm, so that a new reading must be added here.
             pub fn origin(&self) -> Origin {
                 match self {
                     Reading::Probe(_) | Reading::Program(_) | Reading::Lost(_) => Origin::Kernel,
@@ -96,31 +90,27 @@ signals!(readings);
 pub enum Origin {
     /// The kernel's rings and maps.
     Kernel,
-    /// Cgroups: their lives, files and names.
+    /// Cgroups: creation and removal, files and names.
     Cgroup,
-    /// The agent itself.
     Agent,
-    /// The host's files.
     Host,
     /// NVML.
     Gpu,
 }
 
 impl Origin {
-    /// All of them, in the order of their numbers.
+    /// In the order of their numbers.
     pub const ALL: [Origin; 5] = [Origin::Kernel, Origin::Cgroup, Origin::Agent, Origin::Host, Origin::Gpu];
 
-    /// The label's value.
     pub fn label(self) -> &'static str {
         ["kernel", "cgroup", "agent", "host", "gpu"][self as usize]
     }
 }
 
-/// What of the host the fold needs to know.
+/// What the fold needs to know about the host.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Start {
-    /// Headroom's version.
     pub version: String,
     /// The kernel's release (`uname -r`).
     pub kernel: String,
@@ -128,78 +118,73 @@ pub struct Start {
     pub memory_hierarchy: u64,
     /// The hierarchy id of the io (v1: blkio) controller.
     pub io_hierarchy: u64,
-    /// Workloads that get series of their own.
+    /// Maximum number of workloads with series of their own.
     pub workload_max: usize,
-    /// How long a dead workload stays, in nanoseconds.
+    /// How long a workload stays after its end, in nanoseconds.
     pub workload_grace: u64,
     /// The memory cgroup that the agent itself is in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub own: Option<cgroup::Id>,
 }
 
-/// What the host calls a cgroup's container or pod.
+/// Names that the host gives to a cgroup's container or pod.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Name {
     /// The workload's own cgroup.
     pub cgroup: cgroup::Id,
-    /// Its names.
     pub names: Names,
 }
 
-/// What became of one probe.
+/// State of one probe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Probe {
-    /// The program's name.
     pub program: String,
-    /// What became of it.
+    /// Its state.
     pub state: ProbeState,
     /// Why, unless it is attached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
-/// What can become of a probe.
+/// States of a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProbeState {
-    /// It sees.
+    /// It is attached and counts.
     Attached,
-    /// The configuration switches it off.
+    /// Switched off by the configuration.
     Disabled,
-    /// Another probe sees the same, or this kernel does not need it.
+    /// Another probe measures the same, or this kernel does not need it.
     Unneeded,
-    /// It is loaded, and what it is to be attached to has not shown up yet.
+    /// It is loaded; its target has not appeared yet.
     Waiting,
-    /// This kernel has not got what it needs.
+    /// This kernel lacks what it needs.
     Unsupported,
-    /// It should have attached, and did not.
+    /// Attaching failed although the kernel has what it needs.
     Failed,
 }
 
-/// Something was dropped.
+/// Data was dropped.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Lost {
     pub stage: Stage,
-    /// How many.
     pub count: u64,
 }
 
-/// What one eBPF program cost while the kernel measured it.
+/// Cost of one eBPF program while the kernel measured it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Program {
-    /// The program's name.
     pub program: std::borrow::Cow<'static, str>,
-    /// Runs.
     pub runs: u64,
-    /// Their time in nanoseconds.
+    /// Time of these runs in nanoseconds.
     pub ns: u64,
 }
 
-/// What the agent itself costs; the figures are absolute.
+/// Cost of the agent itself, in absolute numbers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Process {
@@ -209,52 +194,48 @@ pub struct Process {
     pub resident_bytes: u64,
     /// Virtual memory in bytes.
     pub virtual_bytes: u64,
-    /// Open file descriptors.
     pub open_fds: u64,
-    /// The limit on these.
+    /// Limit on open file descriptors.
     pub max_fds: u64,
     /// When it started, in nanoseconds since the Unix epoch.
     pub start_time: u64,
 }
 
-/// How one source fared in this round.
+/// Health of one source in this round.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Source {
-    /// Which.
     pub source: std::borrow::Cow<'static, str>,
     /// Whether everything could be read.
     pub up: bool,
-    /// How long it took, in nanoseconds.
+    /// Duration of the read in nanoseconds.
     pub ns: u64,
-    /// Why not, if not.
+    /// Why something could not be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 
-/// How one receiver of alerts fares.
+/// Delivery to one receiver of alerts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Delivery {
-    /// Which.
     pub sink: std::sync::Arc<str>,
-    /// Alerts that it took.
+    /// Alerts that it accepted.
     pub delivered: u64,
-    /// Attempts that failed.
+    /// Attempts to deliver that failed.
     pub failed: u64,
-    /// Alerts that wait for it: not the growth, but the number.
+    /// Alerts that wait for delivery: the number, not the growth.
     pub queued: u64,
 }
 
-/// What the kernel's files say of one cgroup, in absolute numbers. What is not there is not known any more.
+/// Numbers from the kernel's files about one cgroup, absolute. A number that is absent is no longer known.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Statistics {
-    /// Which cgroup; on cgroup v1 each hierarchy has its own, with its part of the numbers.
+    /// On cgroup v1 each hierarchy has its own cgroup, with its part of the numbers.
     pub cgroup: cgroup::Id,
-    /// The numbers.
     pub values: Values,
-    /// Whether those that are read less often than every tick are of this moment, too.
+    /// Whether the numbers that are not read at every tick were read now, too.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub turn: bool,
 }

@@ -1,58 +1,48 @@
-//! What the history is kept of, as a table: of the host, and of each workload. Knows neither where a number is read nor who
+//! The table of series that the history keeps for the host and for each workload. Knows neither where a number is read nor who
 //! shows it.
 
 use Kind::{Gauge, Rate, Share};
 use Series::*;
 
-/// One series of the history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Series {
-    /// Memory.
     Memory,
-    /// Swap.
     Swap,
-    /// Waiting for memory (PSI some).
+    /// PSI some: at least one task waits.
     MemoryWaiting,
-    /// All waiting for memory (PSI full).
+    /// PSI full: all tasks wait.
     MemoryStalled,
-    /// Waiting for IO (PSI some).
+    /// PSI some.
     IoWaiting,
-    /// All waiting for IO (PSI full).
+    /// PSI full.
     IoStalled,
-    /// Reclaim and compaction before memory was had.
+    /// Time in reclaim and compaction before an allocation.
     Stalls,
-    /// Faults that needed IO.
+    /// Page faults that needed IO.
     MajorFaults,
-    /// Read from block devices.
     Read,
-    /// Written to block devices.
     Write,
-    /// Copied to GPUs.
     HostToDevice,
-    /// Copied from GPUs.
     DeviceToHost,
-    /// Memory of GPUs.
     Vram,
     /// Host memory pinned for GPUs.
     Pinned,
 }
 
-/// What a point of a series is.
+/// How a point is made from the number read.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
     /// The number itself.
     Gauge,
-    /// The growth in a second of a counter in units of so much.
+    /// Growth of a counter per second, multiplied by this unit.
     Rate(f64),
-    /// The same of a time in nanoseconds that cannot pass faster than time.
+    /// Growth per second of a time in nanoseconds, which cannot grow faster than the clock: a share of 0 to 1.
     Share,
 }
 
-/// How many there are.
 pub const COUNT: usize = Series::ALL.len();
 
 impl Series {
-    /// All of them.
     pub const ALL: [Series; 14] = [
         Memory,
         Swap,
@@ -70,17 +60,15 @@ impl Series {
         Pinned,
     ];
 
-    /// Its name, which ends in its unit: in JSON, and in the documentation.
+    /// The name in JSON and in the documentation. It ends in the unit.
     pub const fn name(self) -> &'static str {
         self.row().name
     }
 
-    /// Its name on a page.
     pub const fn label(self) -> &'static str {
         self.row().label
     }
 
-    /// What it is, in a sentence.
     pub fn what(self) -> &'static str {
         self.row().what
     }
@@ -96,7 +84,7 @@ impl Series {
                 "memory_bytes",
                 "memory",
                 Gauge,
-                "memory charged to the workload; of the host, what is not available",
+                "memory charged to the workload; for the host, memory that is not available",
             ),
             Swap => row("swap_bytes", "swap", Gauge, "swap used"),
             MemoryWaiting => row(
@@ -105,19 +93,23 @@ impl Series {
                 Share,
                 "share of the second in which some task waited for memory (PSI)",
             ),
-            MemoryStalled => row("memory_stalled_ratio", "all wait for memory", Share, "share in which all tasks did"),
+            MemoryStalled => {
+                row("memory_stalled_ratio", "all wait for memory", Share, "share of the second in which all tasks did")
+            }
             IoWaiting => row(
                 "io_waiting_ratio",
                 "some wait for IO",
                 Share,
                 "share of the second in which some task waited for IO (PSI)",
             ),
-            IoStalled => row("io_stalled_ratio", "all wait for IO", Share, "share in which all tasks did"),
+            IoStalled => {
+                row("io_stalled_ratio", "all wait for IO", Share, "share of the second in which all tasks did")
+            }
             Stalls => row(
                 "stall_seconds_per_second",
-                "making room (s/s)",
+                "reclaim stalls (s/s)",
                 Rate(SECONDS),
-                "time in reclaim and compaction before memory was had, summed over the tasks",
+                "time in reclaim and compaction before an allocation, summed over the tasks",
             ),
             MajorFaults => row("major_faults_per_second", "major faults", Rate(1.0), "page faults that needed IO"),
             Read => row("read_bytes_per_second", "read", Rate(1.0), "bytes read from block devices"),
@@ -126,11 +118,15 @@ impl Series {
                 "host_to_device_bytes_per_second",
                 "to GPUs",
                 Rate(1.0),
-                "bytes copied to GPUs: of the host over PCIe, of a workload as the CUDA driver was asked",
+                "bytes copied to GPUs: for the host over PCIe, for a workload as requested from the CUDA driver",
             ),
-            DeviceToHost => row("device_to_host_bytes_per_second", "from GPUs", Rate(1.0), "the same from GPUs"),
-            Vram => row("vram_bytes", "GPU memory", Gauge, "memory held of GPUs"),
-            Pinned => row("pinned_bytes", "pinned", Gauge, "host memory pinned for GPUs, as the CUDA driver was asked"),
+            DeviceToHost => {
+                row("device_to_host_bytes_per_second", "from GPUs", Rate(1.0), "the same, copied from GPUs")
+            }
+            Vram => row("vram_bytes", "GPU memory", Gauge, "GPU memory held"),
+            Pinned => {
+                row("pinned_bytes", "pinned", Gauge, "host memory pinned for GPUs, as requested from the CUDA driver")
+            }
         }
     }
 }
@@ -151,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_has_its_place_and_a_name_of_its_own() {
+    fn the_order_is_that_of_the_enum_and_names_are_unique() {
         assert!(Series::ALL.iter().enumerate().all(|(index, series)| *series as usize == index));
         for name in [Series::name, Series::label] {
             let mut names = Series::ALL.map(name).to_vec();

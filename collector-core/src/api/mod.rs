@@ -1,3 +1,3 @@
-//! The types of every answer: built from the view, and parsed by clients.
+//! The types of the API's answers: built from the view, parsed by clients.
 
 pub mod workloads;

@@ -1,5 +1,5 @@
-//! What the workloads are like at one moment, a line each: what `/api/v1/workloads` answers and `headroom workloads`
-//! prints. Figures are as the metrics have them, in seconds, bytes or as a count; what is not known is absent.
+//! The workloads at one moment, one line each: the answer of `/api/v1/workloads`, and what `headroom workloads` prints.
+//! Figures are the same as in the metrics: seconds, bytes or counts. What is not known is absent.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,26 +7,20 @@ use crate::view::View;
 use crate::view::number::{Known, Number};
 use crate::view::workload::Workload;
 
-/// All workloads at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
-    /// When, in nanoseconds since the Unix epoch.
+    /// Time in nanoseconds since the Unix epoch.
     pub time: u64,
-    /// In the order of their names.
+    /// Sorted by name.
     pub workloads: Vec<Line>,
 }
 
-/// One workload.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Line {
-    /// Its name.
     pub workload: String,
-    /// What sort of workload it is.
     pub kind: String,
-    /// The Kubernetes namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
-    /// The pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<String>,
     /// The container in the pod.
@@ -34,28 +28,27 @@ pub struct Line {
     pub container: Option<String>,
     /// The path of its own cgroup.
     pub cgroup: String,
-    /// Whether the agent itself is in it.
+    /// Whether the agent runs in it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub agent: bool,
-    /// Whether it is gone: its series stay a while, so that a last look can see them.
+    /// Whether it has ended. Its series stay for a while, so that a last scrape can read them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub gone: bool,
-    /// Memory charged to it and what is below it.
+    /// Memory charged to it, and to the cgroups below it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_bytes: Option<u64>,
-    /// The same less the page cache that was not used lately.
+    /// The same, minus the page cache that was not used recently.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_working_set_bytes: Option<u64>,
-    /// Its own hard limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_limit_bytes: Option<u64>,
-    /// Swap that it uses.
+    /// Swap used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub swap_bytes: Option<u64>,
-    /// Host memory that it holds pinned for GPUs; only an agent sees that.
+    /// Pinned host memory that it holds for GPUs. Known only to a running agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pinned_bytes: Option<u64>,
-    /// CPU time since it was made.
+    /// CPU time since its cgroup was created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu_seconds: Option<f64>,
     /// Time in which some task of it waited for memory (PSI).
@@ -67,20 +60,19 @@ pub struct Line {
     /// Time in which some task of it waited for a CPU (PSI).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu_waiting_seconds: Option<f64>,
-    /// How often its tasks had to free memory before they got any; only an agent sees that.
+    /// Times that its tasks had to free memory before they got any. Known only to a running agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reclaim_stalls: Option<u64>,
-    /// For how long, summed over the tasks.
+    /// Time of these stalls, summed over the tasks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reclaim_stall_seconds: Option<f64>,
-    /// Its processes that the OOM killer killed while the agent ran, as `headroom_oom_kills_total` has it. Without an agent,
-    /// the kernel's own count since the cgroup was made, on cgroup v2 with what is nested in it.
+    /// Processes of it that the OOM killer killed while the agent ran, as in `headroom_oom_kills_total`. Without an agent:
+    /// the kernel's count since the cgroup was created, on cgroup v2 including the cgroups nested in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oom_kills: Option<u64>,
 }
 
 impl Summary {
-    /// What the view knows.
     pub fn of(view: &View) -> Summary {
         let known = Known::of(&view.coverage);
         let own = view.workloads.own();
@@ -132,7 +124,7 @@ mod tests {
     use crate::statistic::{Statistic as _, workload as statistic};
 
     #[test]
-    fn what_a_recording_says_may_be_more_than_there_can_be() {
+    fn impossible_amounts_of_a_recording_saturate() {
         let mut engine = engine();
         for kind in [Kind::Direct, Kind::Memcg] {
             let (stalls, ns) = (u64::MAX, u64::MAX);
@@ -144,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn each_figure_is_the_number_of_its_name() {
+    fn each_figure_equals_the_number_of_its_name() {
         let mut engine = engine();
         let values = statistic::Statistic::ALL.iter().map(|it| (*it, 1_000_000_000 + *it as u64)).collect();
         engine.apply(&Sample { time: 20, reading: Reading::Statistics(Statistics { cgroup: ID, values, turn: true }) });

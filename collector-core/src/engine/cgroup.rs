@@ -1,4 +1,4 @@
-//! cgroup: births, deaths, renames and joins of cgroups.
+//! cgroup: creation, removal, renames and joins of cgroups.
 
 use super::State;
 use crate::outcome::Outcome;
@@ -16,7 +16,7 @@ pub(super) fn fold(State { view, .. }: State<'_>, time: u64, reading: &Reading) 
             view.workloads.born(*id, path, time, &mut view.coverage);
         }
         Reading::Died { id } => {
-            if view.workloads.hears(*id) {
+            if view.workloads.tracks(*id) {
                 view.coverage.cgroup_event(CgroupEvent::Died);
             }
             view.workloads.died(*id, time);
@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_joined_cgroup_that_leaves_is_no_death() {
+    fn the_end_of_a_joined_cgroup_is_not_counted() {
         use crate::cgroup::Id;
         use crate::engine::test::{ID, engine};
         use crate::sample::{Reading as Any, Sample};

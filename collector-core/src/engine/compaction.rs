@@ -1,4 +1,4 @@
-//! compaction: who had to move pages before an allocation, and for how long.
+//! compaction: which workloads had to move pages before an allocation, and for how long.
 
 use super::{State, named};
 use crate::count::{grow, grow_histogram};

@@ -26,7 +26,7 @@ mod tests {
     use crate::signal::RowKey;
 
     #[test]
-    fn every_word_keeps_its_place() {
+    fn every_word_is_added_to_its_own_count() {
         let mut engine = engine();
         let words = [1, 2, 3, 4, 5, 6, 7, 8];
         for reading in counters("FAULT", RowKey::Cgroup(Some(ID)), &words) {
@@ -38,7 +38,7 @@ mod tests {
     }
 
     #[test]
-    fn an_absurd_amount_saturates() {
+    fn a_sum_that_overflows_saturates() {
         let mut engine = engine();
         for reading in counters("MAJOR_FAULT_TIME", RowKey::Index(0), &[u64::MAX; 28]) {
             engine.apply(&Sample { time: 20, reading: reading.clone() });

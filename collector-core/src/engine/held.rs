@@ -1,5 +1,5 @@
-//! Kills that wait to be told until the host's names for who is in them are known: a container's name is on its way while
-//! the container is still young, and a kill that names nobody helps nobody. They are counted at once.
+//! Kills that are reported late, because the names of their workloads are not known yet: the name of a new container arrives
+//! shortly after its creation, and a kill without a name is of little use. Kills are counted at once.
 
 use std::collections::VecDeque;
 
@@ -8,25 +8,25 @@ use crate::identity::Names;
 use crate::signal::oom::Kill;
 use crate::view::workload::Workloads;
 
-/// Kills that wait; one more, and the oldest is told as it is.
-const KEPT: usize = 64;
+/// Maximum number of kills that wait. One more, and the oldest is reported as it is.
+const MAX_HELD: usize = 64;
 
-/// How long one waits, in nanoseconds.
-pub(crate) const PATIENCE_NS: u64 = 2_000_000_000;
+/// Maximum time that a kill waits, in nanoseconds.
+pub(crate) const MAX_WAIT_NS: u64 = 2_000_000_000;
 
-/// The kills that wait, with their times.
+/// The waiting kills with their times.
 #[derive(Clone, Debug, Default)]
 pub struct Held(VecDeque<(u64, Kill)>);
 
 impl Held {
-    /// Holds one back. Gives the one that has to be told instead.
+    /// Holds a kill back. Returns the one that must be reported instead, if there is no room.
     pub(crate) fn hold(&mut self, time: u64, kill: Kill) -> Option<(u64, Kill)> {
-        let first = if self.0.len() == KEPT { self.0.pop_front() } else { None };
+        let first = if self.0.len() == MAX_HELD { self.0.pop_front() } else { None };
         self.0.push_back((time, kill));
         first
     }
 
-    /// Gives those that wait no longer, oldest first.
+    /// Removes and returns the kills that no longer wait, oldest first.
     pub(crate) fn release(&mut self, waits: impl Fn(u64, &Kill) -> bool) -> Vec<(u64, Kill)> {
         if self.0.is_empty() {
             return Vec::new();
@@ -37,10 +37,10 @@ impl Held {
     }
 }
 
-/// Whether the host's names for a cgroup's workload are still on their way: it is young, and has none.
+/// Whether the names of a cgroup's workload are still expected: it is new, and has none yet.
 pub(super) fn expects_names(workloads: &Workloads, id: Id, time: u64) -> bool {
     workloads.of(id).is_some_and(|workload| {
-        let young = time < workload.created.saturating_add(PATIENCE_NS);
+        let young = time < workload.created.saturating_add(MAX_WAIT_NS);
         young && workload.identity.has_names() && workload.names == Names::default()
     })
 }

@@ -1,4 +1,4 @@
-//! What is known of a number is declared once, beside its signal: metric, history, summary and incident agree, whatever
+//! What a number needs to be known is declared once, beside its signal: metric, history, summary and incident agree, whichever
 //! program is missing.
 
 use collector_common::SIGNALS;
@@ -17,14 +17,14 @@ use crate::view::number::{Known, Number};
 
 const SECOND: u64 = 1_000_000_000;
 
-/// An engine for which all programs but one are attached, after a workload did something of everything, and was killed.
+/// An engine with all programs attached but one, after a workload that caused every signal was killed.
 fn engine(missing: &str) -> (Engine, Incident) {
     let mut engine = Engine::new();
     let mut incident = None;
     let mut apply = |time: u64, reading: Reading| {
         for outcome in engine.apply(&Sample { time: time * SECOND, reading }) {
-            if let Outcome::Incident(told) = outcome {
-                incident = Some(*told);
+            if let Outcome::Incident(reported) = outcome {
+                incident = Some(*reported);
             }
         }
     };
@@ -59,7 +59,7 @@ fn engine(missing: &str) -> (Engine, Incident) {
     (engine, incident.unwrap())
 }
 
-/// Whether a metric has any series of the workload `/a`, with this value among its labels.
+/// Whether a metric has a series of the workload `/a` with this label value.
 fn shown(engine: &Engine, name: &str, label: &str) -> bool {
     let metric = METRICS.iter().find(|metric| metric.name == name).unwrap();
     let mut shown = false;
@@ -69,7 +69,7 @@ fn shown(engine: &Engine, name: &str, label: &str) -> bool {
     shown
 }
 
-/// The metric, and the label in it, that shows a number which a probe counts.
+/// The metric, and its label value, for a number that a probe counts.
 fn metric(number: Number) -> (&'static str, &'static str) {
     match number {
         Number::BlockRead => ("headroom_workload_block_bytes_total", "read"),
@@ -88,8 +88,8 @@ fn metric(number: Number) -> (&'static str, &'static str) {
     }
 }
 
-/// What is said of the workload `/a`: the line of the summary, its figures and its place among the consumers of the incident.
-fn said(engine: &Engine, incident: &Incident) -> [serde_json::Value; 3] {
+/// What is reported for the workload `/a`: the line of the summary, and the incident's figures and consumer.
+fn reported(engine: &Engine, incident: &Incident) -> [serde_json::Value; 3] {
     let summary = Summary::of(engine.view());
     let line = summary.workloads.iter().find(|line| line.workload == "/a").unwrap();
     let evidence = &incident.evidence;
@@ -102,7 +102,7 @@ fn said(engine: &Engine, incident: &Incident) -> [serde_json::Value; 3] {
 fn metric_history_summary_and_incident_know_the_same() {
     let programs = SIGNALS.iter().flat_map(|signal| signal.probes).map(|probe| probe.program);
     let (engine, incident) = engine("");
-    let everything = said(&engine, &incident);
+    let everything = reported(&engine, &incident);
     // Pinned memory in all three; reclaim stalls, their time and kills in the line, and stalls among the consumers.
     let compared = Number::ALL.iter().filter(|number| !number.needs().is_empty());
     let compared = compared.flat_map(|number| everything.iter().filter(|all| all.get(number.name()).is_some()));
@@ -112,7 +112,7 @@ fn metric_history_summary_and_incident_know_the_same() {
         let (engine, incident) = self::engine(missing);
         let view = engine.view();
         let workload = view.workloads.of(ID).unwrap();
-        let said = said(&engine, &incident);
+        let reported = reported(&engine, &incident);
         for number in Number::ALL.iter().copied().filter(|number| !number.needs().is_empty()) {
             let (name, label) = metric(number);
             let shown = shown(&engine, name, label);
@@ -120,16 +120,16 @@ fn metric_history_summary_and_incident_know_the_same() {
             if let Some(series) = number.series() {
                 known.push(incident.evidence.history.workload.contains_key(series.name()));
             }
-            for (now, _) in said.iter().zip(&everything).filter(|(_, all)| all.get(number.name()).is_some()) {
+            for (now, _) in reported.iter().zip(&everything).filter(|(_, all)| all.get(number.name()).is_some()) {
                 known.push(now.get(number.name()).is_some());
             }
             if matches!(number, Number::BlockRead | Number::BlockWritten) {
-                known.push(said[2].get("io_bytes").is_some());
+                known.push(reported[2].get("io_bytes").is_some());
             }
             assert!(known.iter().all(|known| *known == shown), "{name} {label} without {missing}: {shown} {known:?}");
             hidden += usize::from(!shown);
         }
     }
-    // The test sees something: pinned memory alone is unknown without any of three programs.
+    // The test is effective: pinned memory alone is unknown if any of three programs is missing.
     assert!(hidden >= 8, "{hidden}");
 }

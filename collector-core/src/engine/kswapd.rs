@@ -27,7 +27,7 @@ mod tests {
     use crate::signal::RowKey;
 
     #[test]
-    fn a_node_beyond_the_last_is_refused_on_every_way_in() {
+    fn a_node_beyond_the_last_is_refused_as_counter_and_as_reading() {
         assert_eq!(counters("KSWAPD", RowKey::Index(NODES), &[1, 1]), malformed());
         let mut engine = engine();
         let reading = sample::Reading::Kswapd(Reading { node: NODES, awake_ns: 1, wakes: 1 });

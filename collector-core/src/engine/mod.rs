@@ -1,5 +1,5 @@
-//! [`Engine::apply`]: the one pure fold. Everything that decides anything is behind it; no IO, no clock, no await. The view
-//! is what it folds into and what others read; rules, open incidents and kills that wait for a name are its own.
+//! [`Engine::apply`]: the one pure fold. All decisions are made behind it; no IO, no clock, no await. It folds into the view,
+//! which others read; rules, open incidents and kills that wait for a name are internal.
 
 mod alert;
 mod block;
@@ -36,13 +36,13 @@ use victim::Victims;
 #[derive(Clone, Debug, Default)]
 pub struct Engine {
     view: Arc<View>,
-    /// Rules, and which of their series hold.
+    /// Rules, and the series for which they hold.
     alerts: Alerts,
     /// Incidents that are not complete yet.
     incidents: Incidents,
     /// Kills that wait for a name.
     held: Held,
-    /// Processes that the OOM killer killed lately.
+    /// Processes that the OOM killer killed recently.
     victims: Victims,
     version: u64,
 }
@@ -55,20 +55,20 @@ struct State<'a> {
 }
 
 impl Engine {
-    /// An engine that has seen nothing and has no rules.
+    /// An empty engine without rules.
     pub fn new() -> Engine {
         Engine::default()
     }
 
-    /// An engine that has seen nothing and evaluates these rules.
+    /// An empty engine that evaluates these rules.
     pub fn with(rules: Arc<Rules>) -> Engine {
         let alerts = Alerts::new(rules);
         let view = View { firing: alerts.none_fires(), ..View::default() };
         Engine { view: Arc::new(view), alerts, ..Engine::default() }
     }
 
-    /// Folds one sample into the view. What comes back is worth telling at once, facts before the alerts that come of them;
-    /// mostly nothing.
+    /// Folds one sample into the view. Returns what must be reported at once, facts before the alerts that follow from them;
+    /// usually nothing.
     pub fn apply(&mut self, sample: &Sample) -> Vec<Outcome> {
         self.version += 1;
         let time = sample.time;
@@ -81,14 +81,14 @@ impl Engine {
         outcomes
     }
 
-    /// The source came up again: all of its counters begin anew, and so does everything that was made of them.
+    /// The source restarted: its counters start at zero again, and so does everything derived from them.
     fn restart(&mut self, time: u64) {
         let alerts = self.alerts.anew();
         let view = View { time, firing: alerts.none_fires(), ..View::default() };
         *self = Engine { view: Arc::new(view), alerts, version: self.version, ..Engine::default() };
     }
 
-    /// What was still held back, at the end of all samples.
+    /// Returns what was still held back, after the last sample.
     pub fn finish(&mut self) -> Vec<Outcome> {
         let Engine { view, alerts, incidents, held, .. } = self;
         let view = Arc::make_mut(view);
@@ -99,12 +99,12 @@ impl Engine {
         outcomes
     }
 
-    /// The state so far. Holding on to a clone of it makes the next [`Engine::apply`] copy the state.
+    /// The current state. While a clone of it is held, the next [`Engine::apply`] copies the state.
     pub fn view(&self) -> &Arc<View> {
         &self.view
     }
 
-    /// Moves with each sample: equal versions, equal views.
+    /// Changes with each sample: equal versions mean equal views.
     pub fn version(&self) -> u64 {
         self.version
     }
@@ -123,7 +123,7 @@ macro_rules! fold {
                     self.restart(time);
                 }
                 let Engine { view, held, victims, .. } = self;
-                // Copies only while somebody still reads the previous state.
+                // Copies only while a reader still holds the previous state.
                 let view = Arc::make_mut(view);
                 view.observe(time, reading);
                 let mut outcomes = Vec::new();
@@ -160,7 +160,7 @@ macro_rules! fold {
                     $(Reading::$Counted(reading) => {
                         view.workloads.charge(reading.cgroup).counted.$counted.add(&reading.counts);
                     })*
-                    // The alerts' own.
+                    // Handled with the alerts.
                     Reading::Restored(_) => {}
                 }
                 outcomes
@@ -170,7 +170,7 @@ macro_rules! fold {
 }
 signals!(fold);
 
-/// A fact with the name of the workload that it is about.
+/// Adds the name of the workload to a fact.
 fn named<T>(view: &View, time: u64, cgroup: Option<Id>, fact: T) -> Named<T> {
     Named { time, workload: cgroup.and_then(|id| view.workloads.name(id)), fact }
 }
@@ -183,7 +183,7 @@ mod tests {
     use crate::signal::fault;
 
     #[test]
-    fn the_version_moves_with_each_sample_and_an_older_view_stays_as_it_was() {
+    fn the_version_changes_with_each_sample_and_an_older_view_does_not() {
         let mut engine = engine();
         let (before, version) = (engine.view().clone(), engine.version());
         engine.apply(&Sample { time: 99, reading: Reading::Tick });
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn stalls_of_an_endless_window_are_folded() {
+    fn stalls_of_an_infinite_window_are_folded() {
         let mut engine = engine();
         let (resource, kind) = (pressure::Resource::Memory, pressure::Kind::Stalled);
         let trigger = pressure::Trigger { resource, kind, threshold_ns: 0, window_ns: u64::MAX };
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_start_begins_anew() {
+    fn a_second_start_resets_the_state() {
         let mut engine = engine();
         let counts = fault::Reading::Counts { cgroup: Some(ID), counts: [1; 8] };
         engine.apply(&Sample { time: 20, reading: Reading::Fault(counts) });

@@ -1,7 +1,7 @@
-//! oom: counts kills, tells a kill from one more marked thread of the same process, and names who is in it.
+//! oom: counts kills, distinguishes a kill from one more marked thread of the same process, and names its workloads.
 
 use super::State;
-use super::held::{Held, PATIENCE_NS, expects_names};
+use super::held::{Held, MAX_WAIT_NS, expects_names};
 use crate::cgroup::Id;
 use crate::outcome::Outcome;
 use crate::signal::oom::{Kill, Named, Reading};
@@ -17,25 +17,25 @@ pub(super) fn fold(State { view, held, victims }: State<'_>, time: u64, reading:
         view.coverage.limit_told = true;
         view.workloads.charge(kill.limited).limit_kills += 1;
     }
-    let told = match waits(view, time, kill) {
+    let reported = match waits(view, time, kill) {
         true => held.hold(time, kill.clone()),
         false => Some((time, kill.clone())),
     };
-    told.map(|(time, kill)| name(view, time, kill))
+    reported.map(|(time, kill)| name(view, time, kill))
 }
 
-/// The kills that were held back until now.
+/// Kills that need not be held back any longer.
 pub(super) fn release(view: &View, held: &mut Held) -> Vec<Outcome> {
-    let waits = |time: u64, kill: &Kill| view.time < time.saturating_add(PATIENCE_NS) && waits(view, time, kill);
+    let waits = |time: u64, kill: &Kill| view.time < time.saturating_add(MAX_WAIT_NS) && waits(view, time, kill);
     held.release(waits).into_iter().map(|(time, kill)| name(view, time, kill)).collect()
 }
 
-/// All that are held back.
+/// All kills that are held back.
 pub(super) fn release_all(view: &View, held: &mut Held) -> Vec<Outcome> {
     held.release(|_, _| false).into_iter().map(|(time, kill)| name(view, time, kill)).collect()
 }
 
-/// Whether anybody in it will have a better name in a moment.
+/// Whether one of its workloads will soon have a better name.
 fn waits(view: &View, time: u64, kill: &Kill) -> bool {
     let cgroups = [kill.cgroup, kill.trigger_cgroup, kill.limited];
     cgroups.into_iter().flatten().any(|id| expects_names(&view.workloads, id, time))
@@ -85,7 +85,7 @@ mod tests {
         let mut record = victim();
         record.cgroup.id = young.id;
         let kill = decode_record(record.as_bytes(), &CONTEXT).unwrap();
-        let told = |outcomes: Vec<Outcome>| match facts_of(outcomes).as_slice() {
+        let reported = |outcomes: Vec<Outcome>| match facts_of(outcomes).as_slice() {
             [] => None,
             [Outcome::OomKill(kill)] => Some((kill.time, kill.workload.as_deref().unwrap().to_owned())),
             other => panic!("{other:?}"),
@@ -93,7 +93,7 @@ mod tests {
         let young_engine = || {
             let mut engine = engine();
             engine.apply(&Sample { time: 500, reading: born() });
-            assert_eq!(told(engine.apply(&kill)), None);
+            assert_eq!(reported(engine.apply(&kill)), None);
             assert_eq!(engine.view().workloads.of(young).unwrap().amounts.oom_kills, [1, 0, 0], "counted at once");
             engine
         };
@@ -101,29 +101,29 @@ mod tests {
         let names = Names { name: Some("web".into()), ..Names::default() };
         let name = |cgroup| Read::Name(sample::Name { cgroup, names: names.clone() });
         let mut engine = young_engine();
-        assert_eq!(told(engine.apply(&Sample { time: 2_000, reading: name(ID) })), None);
+        assert_eq!(reported(engine.apply(&Sample { time: 2_000, reading: name(ID) })), None);
         let named = engine.apply(&Sample { time: 2_000, reading: name(young) });
-        assert_eq!(told(named), Some((kill.time, "docker/web".into())));
-        assert_eq!(told(engine.finish()), None);
+        assert_eq!(reported(named), Some((kill.time, "docker/web".into())));
+        assert_eq!(reported(engine.finish()), None);
 
         let mut engine = young_engine();
-        let late = kill.time + PATIENCE_NS;
-        assert_eq!(told(engine.apply(&Sample { time: late - 1, reading: Read::Tick })), None);
+        let late = kill.time + MAX_WAIT_NS;
+        assert_eq!(reported(engine.apply(&Sample { time: late - 1, reading: Read::Tick })), None);
         let unnamed = engine.apply(&Sample { time: late, reading: Read::Tick });
-        assert_eq!(told(unnamed), Some((kill.time, format!("docker/{}", &hash[..12]))));
-        assert_eq!(told(young_engine().finish()), Some((kill.time, format!("docker/{}", &hash[..12]))));
+        assert_eq!(reported(unnamed), Some((kill.time, format!("docker/{}", &hash[..12]))));
+        assert_eq!(reported(young_engine().finish()), Some((kill.time, format!("docker/{}", &hash[..12]))));
 
         let mut engine = young_engine();
-        let mut told = 0;
+        let mut reported = 0;
         for pid in 0..100 {
             record.victim.pid = 5000 + pid;
-            told += facts(&mut engine, &decode_record(record.as_bytes(), &CONTEXT).unwrap()).len();
+            reported += facts(&mut engine, &decode_record(record.as_bytes(), &CONTEXT).unwrap()).len();
         }
-        assert_eq!((told, facts_of(engine.finish()).len()), (37, 64), "what is held back is bounded");
+        assert_eq!((reported, facts_of(engine.finish()).len()), (37, 64), "what is held back is bounded");
     }
 
     #[test]
-    fn a_process_whose_threads_are_all_marked_is_killed_once() {
+    fn the_marked_threads_of_one_process_are_one_kill() {
         let mut engine = engine();
         let mut record = victim();
         let outcomes = (0..3).map(|thread| {

@@ -1,4 +1,4 @@
-//! reclaim: who had to free memory and for how long, and whose memory it was.
+//! reclaim: which workloads had to free memory and for how long, and whose memory was freed.
 
 use super::{State, named};
 use crate::count::{grow, grow_histogram};
@@ -8,7 +8,7 @@ use crate::signal::reclaim::Reading;
 pub(super) fn fold(State { view, .. }: State<'_>, time: u64, reading: &Reading) -> Option<Outcome> {
     match reading {
         Reading::Counts { cgroup, kind, stalls, ns, bytes, target_bytes } => {
-            // Only newer kernels tell whose memory it was: the first amount proves that this one does.
+            // Only newer kernels report whose memory it was: the first amount proves that this one does.
             view.coverage.target_told |= *target_bytes > 0;
             let amounts = &mut view.workloads.charge(*cgroup).reclaim[*kind as usize];
             grow(&mut amounts.stalls, *stalls);

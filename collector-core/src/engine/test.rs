@@ -1,4 +1,4 @@
-//! What unit tests share: an engine that knows one cgroup, and what becomes of rows of counters.
+//! Shared by unit tests: an engine that knows one cgroup, and readings of rows of counters.
 
 use super::Engine;
 use crate::cgroup::Id;
@@ -32,7 +32,7 @@ pub fn engine() -> Engine {
     engine
 }
 
-/// Folds a sample, and gives the facts that came of it, without what is made of them.
+/// Folds a sample, and returns the facts, without the incidents and alerts made of them.
 pub fn facts(engine: &mut Engine, sample: &Sample) -> Vec<Outcome> {
     facts_of(engine.apply(sample))
 }

@@ -1,4 +1,4 @@
-//! transfer: copies between host and GPU, what workloads hold, and refused allocations.
+//! transfer: copies between host and GPU, memory that workloads hold, and refused allocations.
 
 use super::{State, named};
 use crate::count::{grow, grow_histogram};
@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_goes_up_and_down() {
+    fn memory_held_grows_and_shrinks() {
         let mut engine = engine();
         let mut held = |bytes| {
             let reading = sample::Reading::Transfer(Reading::Held { cgroup: Some(ID), bytes });
@@ -71,8 +71,8 @@ mod tests {
         record.cgroup = collector_common::cgroup::Id { id: ID.id, hierarchy: ID.hierarchy };
         (record.bytes, record.code, record.memory) = (1 << 40, 2, 1);
         let sample = decode_record(record.as_bytes(), &CONTEXT).unwrap();
-        let [Outcome::AllocationRefused(told)] = &engine().apply(&sample)[..] else { panic!() };
-        assert_eq!((told.workload.as_deref(), told.fact.memory), (Some("/a"), Memory::Device));
+        let [Outcome::AllocationRefused(reported)] = &engine().apply(&sample)[..] else { panic!() };
+        assert_eq!((reported.workload.as_deref(), reported.fact.memory), (Some("/a"), Memory::Device));
         record.memory = 2;
         let malformed = decode_record(record.as_bytes(), &CONTEXT).unwrap_err();
         assert_eq!(malformed.why, "no such memory");

@@ -1,15 +1,14 @@
-//! Which processes the OOM killer has killed of late: the kernel marks threads, and one kill may come as several marks.
+//! Processes that the OOM killer killed recently: the kernel marks threads, so that one kill may arrive as several marks.
 
 use std::collections::VecDeque;
 
-/// Kills that are remembered. Only a storm of kills that each take long to end needs as many.
-const KEPT: usize = 256;
+/// Maximum number of marks kept. Only many kills at once, of processes that take long to exit, need so many.
+const MAX_MARKS: usize = 256;
 
-/// How long a victim may take to end, in nanoseconds. Until then its other threads, dying, may still ask for memory, and
-/// be marked for it; after that its process id may well be another's.
-const END_NS: u64 = 60_000_000_000;
+/// How long a victim may take to exit, in nanoseconds. Until then its other threads may still allocate memory while they exit,
+/// and be marked for it; after that its process id may belong to another process.
+const EXIT_NS: u64 = 60_000_000_000;
 
-/// The victims of late.
 #[derive(Clone, Debug, Default)]
 pub struct Victims(VecDeque<Mark>);
 
@@ -21,18 +20,18 @@ struct Mark {
 }
 
 impl Victims {
-    /// Takes down that a thread was marked; `true` if that is the kill of its process, and not one more thread of a
-    /// process whose kill is known. A thread is marked once in its life: the same thread again is another one, whose
-    /// process got the id of one that is gone.
+    /// Records that a thread was marked. Returns `true` if this is the kill of its process, `false` if it is one more thread of
+    /// a process whose kill is known. A thread is marked once in its life: a second mark of the same thread id belongs to
+    /// another thread, whose process reuses the id.
     pub(crate) fn mark(&mut self, time: u64, pid: u32, tid: u32) -> bool {
-        // Marks may come a little out of order where they are told at the exit of the thread.
-        let lately = |mark: &&Mark| mark.pid == pid && time.abs_diff(mark.time) < END_NS;
+        // Marks may be slightly out of order where they are reported at the exit of the thread.
+        let recent = |mark: &&Mark| mark.pid == pid && time.abs_diff(mark.time) < EXIT_NS;
         let known =
-            self.0.iter().any(|mark| lately(&mark)) && !self.0.iter().any(|mark| lately(&mark) && mark.tid == tid);
+            self.0.iter().any(|mark| recent(&mark)) && !self.0.iter().any(|mark| recent(&mark) && mark.tid == tid);
         if !known {
             self.0.retain(|mark| mark.pid != pid);
         }
-        if self.0.len() == KEPT {
+        if self.0.len() == MAX_MARKS {
             self.0.pop_front();
         }
         self.0.push_back(Mark { time, pid, tid });
@@ -54,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_is_marked_again_is_of_another_process_with_the_same_id() {
+    fn a_second_mark_of_a_thread_is_a_kill_of_another_process_with_the_same_id() {
         let mut victims = Victims::default();
         assert!(victims.mark(100, 7, 7));
         assert!(!victims.mark(101, 7, 9));
@@ -63,18 +62,18 @@ mod tests {
     }
 
     #[test]
-    fn long_after_a_kill_its_process_id_is_anybodys() {
+    fn long_after_a_kill_its_process_id_may_be_reused() {
         let mut victims = Victims::default();
         assert!(victims.mark(100, 7, 7));
-        assert!(victims.mark(100 + END_NS, 7, 9));
+        assert!(victims.mark(100 + EXIT_NS, 7, 9));
     }
 
     #[test]
-    fn what_is_remembered_is_bounded() {
+    fn the_number_of_marks_is_bounded() {
         let mut victims = Victims::default();
-        for pid in 0..2 * KEPT as u32 {
+        for pid in 0..2 * MAX_MARKS as u32 {
             assert!(victims.mark(100, pid, pid));
         }
-        assert_eq!(victims.0.len(), KEPT);
+        assert_eq!(victims.0.len(), MAX_MARKS);
     }
 }

@@ -1,8 +1,8 @@
-//! What fires, as series of its own: what Prometheus' `ALERTS` is for its rules.
+//! Series of the alerts that fire: what `ALERTS` is to the rules of Prometheus.
 
 use super::row::{Kind, Metric, Value, WORKLOAD};
 
-/// Every label that a series of the catalogue can have, but for those of infos, which no rule can look at.
+/// Every label that a series of the catalogue can have, except those of infos, which rules cannot read.
 pub const LABELS: [&str; 33] = {
     let [workload, namespace, pod, container] = WORKLOAD;
     [
@@ -42,12 +42,11 @@ pub const LABELS: [&str; 33] = {
     ]
 };
 
-/// What fires.
 pub const ALERTS: Metric = Metric {
     name: "headroom_alerts",
     kind: Kind::Gauge,
     unit: None,
-    help: "1 for each alert that fires, under the labels of what it is about; there is no series for what does not fire.",
+    help: "1 for each alert that fires, with the labels of what it is about; an alert that does not fire has no series.",
     labels: &LABELS,
     needs: &[],
     read: |view, emit| {
@@ -68,12 +67,11 @@ pub const ALERTS: Metric = Metric {
     },
 };
 
-/// How often it fired.
 pub const FIRED: Metric = Metric {
     name: "headroom_alerts_fired_total",
     kind: Kind::Counter,
     unit: None,
-    help: "How often the rule fired since the agent started; an event does so each time.",
+    help: "Times that the rule fired since the agent started; a rule on events fires at each event.",
     labels: &["alert", "severity"],
     needs: &[],
     read: |view, emit| {
@@ -90,7 +88,7 @@ mod tests {
     use crate::metric::METRICS;
 
     #[test]
-    fn an_alert_can_have_the_labels_of_any_series() {
+    fn an_alert_can_carry_every_label_of_a_series() {
         let others = METRICS.iter().filter(|metric| metric.kind != Kind::Info && metric.name != ALERTS.name);
         let all = others.flat_map(|metric| metric.labels);
         let missing: Vec<_> = all.clone().filter(|label| !LABELS.contains(label)).collect();

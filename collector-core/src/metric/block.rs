@@ -14,23 +14,21 @@ use crate::view::workload::Io;
 const BY_DEVICE: &[&str] = &["device", "operation"];
 const BY_WORKLOAD: &[&str] = &workload_and("operation");
 
-/// Service time.
 pub const SERVICE_SECONDS: Metric = Metric {
     name: "headroom_block_io_service_seconds",
     kind: Kind::Histogram,
     unit: Some(Unit::Seconds),
-    help: "Block IO by the time that the device took for it: from issue to completion.",
+    help: "Block IOs by service time, the time that the device took: from issue to completion.",
     labels: BY_DEVICE,
     needs: &[TIMED],
     read: |view, emit| devices(view, |labels, io| emit.histogram(labels, &io.service, io.created)),
 };
 
-/// Queue time.
 pub const QUEUE_SECONDS: Metric = Metric {
     name: "headroom_block_io_queue_seconds",
     kind: Kind::Histogram,
     unit: Some(Unit::Seconds),
-    help: "Block IO by the time that it waited in the kernel's queue: from the making of the request to its issue; absent for a device that keeps no statistics (queue/iostats).",
+    help: "Block IOs by queue time, the time that they waited in the kernel: from the creation of the request to its issue; absent for a device that keeps no statistics (queue/iostats).",
     labels: BY_DEVICE,
     needs: &[TIMED],
     read: |view, emit| {
@@ -41,7 +39,6 @@ pub const QUEUE_SECONDS: Metric = Metric {
     },
 };
 
-/// Bytes.
 pub const BYTES: Metric = Metric {
     name: "headroom_block_io_bytes_total",
     kind: Kind::Counter,
@@ -52,23 +49,21 @@ pub const BYTES: Metric = Metric {
     read: |view, emit| devices(view, |labels, io| emit.counter(labels, Value::Int(io.bytes), io.created)),
 };
 
-/// Errors.
 pub const ERRORS: Metric = Metric {
     name: "headroom_block_io_errors_total",
     kind: Kind::Counter,
     unit: None,
-    help: "Block IO that the device ended with an error.",
+    help: "Block IOs that the device completed with an error.",
     labels: BY_DEVICE,
     needs: &[COMPLETED],
     read: |view, emit| devices(view, |labels, io| emit.counter(labels, Value::Int(io.errors), io.created)),
 };
 
-/// Slow ones.
 pub const SLOW: Metric = Metric {
     name: "headroom_block_io_slow_total",
     kind: Kind::Counter,
     unit: None,
-    help: "Block IO for which the device took longer than 1.05 s: what its service histogram has beyond that edge.",
+    help: "Block IOs for which the device took longer than 1.05 s: the count above that bucket of its service histogram.",
     labels: BY_DEVICE,
     needs: &[TIMED],
     read: |view, emit| {
@@ -84,34 +79,31 @@ pub const SLOW: Metric = Metric {
 const SLOW_BUCKET: usize = 20;
 const _: () = assert!(matches!(histogram::edge_ns(SLOW_BUCKET), Some(1_048_576_000)));
 
-/// IOs of a workload.
 pub const WORKLOAD_IOS: Metric = Metric {
     name: "headroom_workload_block_ios_total",
     kind: Kind::Counter,
     unit: None,
-    help: "Block IO that the workload caused, the writeback of what it wrote included.",
+    help: "Block IOs that the workload caused, including the writeback of what it wrote.",
     labels: BY_WORKLOAD,
     needs: &[COMPLETED],
     read: |view, emit| workloads(view, emit, |io| Value::Int(io.ios)),
 };
 
-/// Bytes of a workload.
 pub const WORKLOAD_BYTES: Metric = Metric {
     name: "headroom_workload_block_bytes_total",
     kind: Kind::Counter,
     unit: Some(Unit::Bytes),
-    help: "Bytes of block IO that the workload caused, the writeback of what it wrote included.",
+    help: "Bytes of block IO that the workload caused, including the writeback of what it wrote.",
     labels: BY_WORKLOAD,
     needs: &[COMPLETED],
     read: |view, emit| workloads(view, emit, |io| Value::Int(io.bytes)),
 };
 
-/// Service time of a workload's IO.
 pub const WORKLOAD_SERVICE_SECONDS: Metric = Metric {
     name: "headroom_workload_block_service_seconds_total",
     kind: Kind::Counter,
     unit: Some(Unit::Seconds),
-    help: "Time that devices took for the block IO that the workload caused, summed over the IOs.",
+    help: "Service time of the block IOs that the workload caused, summed over the IOs.",
     labels: BY_WORKLOAD,
     needs: &[TIMED],
     read: |view, emit| workloads(view, emit, |io| Value::seconds(io.ns)),

@@ -1,4 +1,4 @@
-//! What can be seen, what was lost, and what the programs cost.
+//! The agent about itself: state of probes and sources, losses, and cost of the eBPF programs.
 
 use super::row::{Kind, Metric, Unit, Value};
 use crate::sample::{Origin, ProbeState};
@@ -15,12 +15,11 @@ const STATES: [(ProbeState, &str); 6] = [
     (ProbeState::Failed, "failed"),
 ];
 
-/// What is running, on what.
 pub const BUILD_INFO: Metric = Metric {
     name: "headroom_build_info",
     kind: Kind::Info,
     unit: None,
-    help: "Headroom's version and the release of the kernel that it runs on.",
+    help: "Version of Headroom, and release of the kernel that it runs on.",
     labels: &["version", "kernel"],
     needs: &[],
     read: |view, emit| match &view.build {
@@ -29,12 +28,11 @@ pub const BUILD_INFO: Metric = Metric {
     },
 };
 
-/// What became of each probe.
 pub const PROBE_STATE: Metric = Metric {
     name: "headroom_probe_state",
     kind: Kind::Gauge,
     unit: None,
-    help: "What became of each probe: 1 on the state that holds, 0 on the others.",
+    help: "State of each probe: 1 for the state that it is in, 0 for the others.",
     labels: &["probe", "state"],
     needs: &[],
     read: |view, emit| {
@@ -47,12 +45,11 @@ pub const PROBE_STATE: Metric = Metric {
     },
 };
 
-/// Whether sources can be read.
 pub const SOURCE_UP: Metric = Metric {
     name: "headroom_source_up",
     kind: Kind::Gauge,
     unit: None,
-    help: "Whether everything of the source could be read the last time.",
+    help: "1 if everything of the source could be read the last time, else 0.",
     labels: &["source"],
     needs: &[],
     read: |view, emit| {
@@ -63,12 +60,11 @@ pub const SOURCE_UP: Metric = Metric {
     },
 };
 
-/// How long reading them takes.
 pub const SOURCE_SECONDS: Metric = Metric {
     name: "headroom_source_seconds",
     kind: Kind::Gauge,
     unit: Some(Unit::Seconds),
-    help: "How long it took to read the source the last time.",
+    help: "Time that the last read of the source took.",
     labels: &["source"],
     needs: &[],
     read: |view, emit| {
@@ -79,12 +75,11 @@ pub const SOURCE_SECONDS: Metric = Metric {
     },
 };
 
-/// Samples.
 pub const SAMPLES: Metric = Metric {
     name: "headroom_samples_total",
     kind: Kind::Counter,
     unit: None,
-    help: "Samples that were taken in, by where they came from.",
+    help: "Samples that the agent processed, by where they came from.",
     labels: &["source"],
     needs: &[],
     read: |view, emit| {
@@ -96,12 +91,11 @@ pub const SAMPLES: Metric = Metric {
     },
 };
 
-/// Events of cgroups.
 pub const CGROUP_EVENTS: Metric = Metric {
     name: "headroom_cgroup_events_total",
     kind: Kind::Counter,
     unit: None,
-    help: "Births, deaths and renames of cgroups, and moves of processes into them, in all hierarchies.",
+    help: "Creations, removals and renames of cgroups, and moves of processes into them, in all hierarchies.",
     labels: &["event"],
     needs: &cgroup::EVENTS,
     read: |view, emit| {
@@ -114,12 +108,11 @@ pub const CGROUP_EVENTS: Metric = Metric {
     },
 };
 
-/// Runs of the programs.
 pub const BPF_RUNS: Metric = Metric {
     name: "headroom_bpf_runs_total",
     kind: Kind::Counter,
     unit: None,
-    help: "Runs of the eBPF program, while the kernel measured them.",
+    help: "Runs of the eBPF program, counted only while the kernel measures them.",
     labels: &["program"],
     needs: &[],
     read: |view, emit| {
@@ -130,12 +123,11 @@ pub const BPF_RUNS: Metric = Metric {
     },
 };
 
-/// Their time.
 pub const BPF_RUN_SECONDS: Metric = Metric {
     name: "headroom_bpf_run_seconds_total",
     kind: Kind::Counter,
     unit: Some(Unit::Seconds),
-    help: "Time that the eBPF program ran, while the kernel measured it.",
+    help: "Time that the eBPF program ran, counted only while the kernel measures it.",
     labels: &["program"],
     needs: &[],
     read: |view, emit| {
@@ -146,31 +138,29 @@ pub const BPF_RUN_SECONDS: Metric = Metric {
     },
 };
 
-/// Workloads.
 pub const WORKLOADS: Metric = Metric {
     name: "headroom_workloads",
     kind: Kind::Gauge,
     unit: None,
-    help: "Workloads that have series of their own, those that died a moment ago included.",
+    help: "Workloads that have series of their own, including those that ended a moment ago.",
     labels: &[],
     needs: &[],
     read: |view, emit| emit.gauge(&[], Value::Int(view.workloads.count() as u64)),
 };
 
-/// What was dropped.
 pub const LOST: Metric = Metric {
     name: "headroom_lost_total",
     kind: Kind::Counter,
     unit: None,
-    help: "What was dropped, by the stage that dropped it.",
+    help: "Items that were dropped, by the stage that dropped them.",
     labels: &["stage"],
     needs: &[],
     read: |view, emit| {
         for stage in Stage::ALL {
-            // This exposition's own cut is not in the view yet.
+            // What this exposition leaves out is not in the view yet.
             let cut = if stage == Stage::Series { emit.left_out() } else { 0 };
             let lost = view.coverage.lost(stage).saturating_add(cut);
-            // Only a recording of another version has some.
+            // Only a recording of another version contains these.
             if stage != Stage::Unknown || lost > 0 {
                 emit.counter(&[stage.label()], Value::Int(lost), view.started)?;
             }

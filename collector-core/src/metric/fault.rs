@@ -6,30 +6,28 @@ use super::number::rows;
 use super::row::{Kind, Metric, Unit, Value};
 use crate::signal::fault;
 
-/// How long major faults took.
 pub const MAJOR_FAULT_SECONDS: Metric = Metric {
     name: "headroom_major_fault_seconds",
     kind: Kind::Histogram,
     unit: Some(Unit::Seconds),
-    help: "Page faults that had to wait for IO on a file or on swap (not those on swapped-out shared memory), by how long the faulting task waited.",
+    help: "Page faults that had to wait for IO on a file or on swap, by how long the faulting task waited; faults on swapped-out shared memory are not counted.",
     labels: &[],
     needs: &[fault::MAJOR_TIME],
     read: |view, emit| emit.histogram(&[], &view.host.major_fault, view.started),
 };
 
-/// Every sort of fault with its place among the counts, by the need that it has.
+/// For each of [`fault::FAULTS`]: its faults by mode and access, with the index of the count.
 const SORTS: [&[(&str, &str, usize)]; 3] = [
     &[("user", "read", word::USER), ("user", "write", word::USER + 1), ("user", "execute", word::USER + 2)],
     &[("kernel", "read", word::KERNEL), ("kernel", "write", word::KERNEL + 1), ("kernel", "execute", word::KERNEL + 2)],
     &[("any", "any", word::ANY)],
 ];
 
-/// Faults.
 pub const PAGE_FAULTS: Metric = Metric {
     name: "headroom_workload_page_faults_total",
     kind: Kind::Counter,
     unit: None,
-    help: "Page faults taken by the workload's tasks, by mode and access; both are any where the kernel tells no more.",
+    help: "Page faults of the workload's tasks, by mode and access; both are any where the kernel does not report them.",
     labels: &["workload", "namespace", "pod", "container", "mode", "access"],
     needs: &fault::FAULTS,
     read: |view, emit| {
@@ -54,7 +52,6 @@ pub const PAGE_FAULTS: Metric = Metric {
 };
 
 rows! {
-    /// Major faults.
     MAJOR_PAGE_FAULTS = "headroom_workload_major_page_faults_total",
         "Page faults of the workload's tasks that needed IO.", MajorFaults;
 }

@@ -1,4 +1,4 @@
-//! GPUs: what NVML says of each, what goes over its PCIe link, and whose its memory is.
+//! GPUs: what NVML reports for each, the traffic on its PCIe link, and which workloads hold its memory.
 
 use std::fmt;
 
@@ -9,23 +9,21 @@ use Statistic::*;
 
 const GPU: &[&str] = &["gpu", "uuid"];
 const DIRECTION: &[&str] = &["gpu", "uuid", "direction"];
-/// A GPU that is busy for as much of the time needs its link.
+/// From this utilization on, a GPU counts as busy and needs its link.
 const BUSY_PERCENT: u64 = 50;
 const HOST_TO_DEVICE: &str = "host_to_device";
 const DEVICE_TO_HOST: &str = "device_to_host";
 
-/// Its memory by workload.
 const BY_WORKLOAD: &[&str] = &{
     let [workload, namespace, pod, container] = WORKLOAD;
     [workload, namespace, pod, container, "gpu", "uuid"]
 };
 
-/// Which there are.
 pub const INFO: Metric = Metric {
     name: "headroom_gpu_info",
     kind: Kind::Info,
     unit: None,
-    help: "The GPUs that NVML tells of, and their MIG devices, each with the GPU that it is a part of.",
+    help: "GPUs that NVML reports, and their MIG devices, each with the GPU that it is a part of.",
     labels: &["gpu", "uuid", "model", "driver", "parent"],
     needs: &[],
     read: |view, emit| {
@@ -37,12 +35,11 @@ pub const INFO: Metric = Metric {
     },
 };
 
-/// Memory.
 pub const MEMORY: Metric = Metric {
     name: "headroom_gpu_memory_bytes",
     kind: Kind::Gauge,
     unit: Some(Unit::Bytes),
-    help: "Memory of the GPU by state: total is the sum of used, free and reserved; what the driver does not tell apart is in used. A MIG device's is a part of its GPU's.",
+    help: "Memory of the GPU by state: total is the sum of used, free and reserved; what the driver does not report separately is in used. The memory of a MIG device is a part of its GPU's.",
     labels: &["gpu", "uuid", "state"],
     needs: &[],
     read: |view, emit| {
@@ -51,7 +48,6 @@ pub const MEMORY: Metric = Metric {
     },
 };
 
-/// How full.
 pub const MEMORY_USED: Metric = Metric {
     read: |view, emit| {
         for gpu in view.gpus.iter() {
@@ -64,63 +60,55 @@ pub const MEMORY_USED: Metric = Metric {
     },
     ..gauge(
         "headroom_gpu_memory_used_ratio",
-        "The share of the GPU's memory that is used, of what can be: used / (used + free).",
+        "Share (0 to 1) of the GPU's usable memory that is used: used / (used + free).",
     )
 };
 
-/// Time with anything running.
 pub const UTILIZATION: Metric = Metric {
     read: |view, emit| each(view, emit, &[("", Utilization)], |percent| Value::Float(percent as f64 / 100.0)),
     ..gauge(
         "headroom_gpu_utilization_ratio",
-        "Share of the last moments in which anything ran on the GPU; says nothing of how much of it was busy.",
+        "Share (0 to 1) of the driver's last sampling period in which anything ran on the GPU; it does not say how much of the GPU was busy.",
     )
 };
 
-/// Time with memory in use.
 pub const MEMORY_UTILIZATION: Metric = Metric {
     read: |view, emit| each(view, emit, &[("", MemoryUtilization)], |percent| Value::Float(percent as f64 / 100.0)),
     ..gauge(
         "headroom_gpu_memory_utilization_ratio",
-        "Share of the last moments in which the GPU's memory was read or written; not how full it is.",
+        "Share (0 to 1) of the driver's last sampling period in which the GPU's memory was read or written; it does not say how full the memory is.",
     )
 };
 
-/// Temperature.
 pub const TEMPERATURE: Metric = Metric {
     read: |view, emit| each(view, emit, &[("", Temperature)], Value::Int),
-    ..gauge("headroom_gpu_temperature_celsius", "Temperature of the GPU.")
+    ..gauge("headroom_gpu_temperature_celsius", "Temperature of the GPU, in degrees Celsius.")
 };
 
-/// Power.
 pub const POWER: Metric = Metric {
     read: |view, emit| each(view, emit, &[("", Power)], thousandth),
-    ..gauge("headroom_gpu_power_watts", "Power that the GPU draws.")
+    ..gauge("headroom_gpu_power_watts", "Power that the GPU draws, in watts.")
 };
 
-/// The limit on it.
 pub const POWER_LIMIT: Metric = Metric {
     read: |view, emit| each(view, emit, &[("", PowerLimit)], thousandth),
-    ..gauge("headroom_gpu_power_limit_watts", "The power limit that holds for the GPU.")
+    ..gauge("headroom_gpu_power_limit_watts", "Power limit in effect for the GPU, in watts.")
 };
 
-/// Energy.
 pub const ENERGY: Metric = Metric {
     read: |view, emit| each(view, emit, &[("", Energy)], thousandth),
-    ..counter("headroom_gpu_energy_joules_total", "Energy that the GPU used since the driver was loaded.")
+    ..counter("headroom_gpu_energy_joules_total", "Energy that the GPU used since the driver was loaded, in joules.")
 };
 
-/// Clocks.
 pub const CLOCK: Metric = Metric {
     labels: &["gpu", "uuid", "clock"],
     read: |view, emit| {
         let clocks = [("graphics", ClockGraphics), ("sm", ClockSm), ("memory", ClockMemory), ("video", ClockVideo)];
         each(view, emit, &clocks, Value::Int)
     },
-    ..gauge("headroom_gpu_clock_hertz", "The GPU's clocks as they are now.")
+    ..gauge("headroom_gpu_clock_hertz", "Current clock frequencies of the GPU, in hertz.")
 };
 
-/// What keeps clocks down.
 pub const THROTTLE: Metric = Metric {
     labels: &["gpu", "uuid", "reason"],
     read: |view, emit| {
@@ -133,17 +121,18 @@ pub const THROTTLE: Metric = Metric {
         }
         Ok(())
     },
-    ..gauge("headroom_gpu_throttle", "Whether this keeps the GPU's clocks down now.")
+    ..gauge("headroom_gpu_throttle", "1 if this reason keeps the GPU's clocks down now, else 0.")
 };
 
-/// Memory errors.
 pub const ECC_ERRORS: Metric = Metric {
     labels: &["gpu", "uuid", "kind"],
     read: |view, emit| each(view, emit, &[("corrected", EccCorrected), ("uncorrected", EccUncorrected)], Value::Int),
-    ..counter("headroom_gpu_ecc_errors_total", "Memory errors in the GPU's life, by whether they could be corrected.")
+    ..counter(
+        "headroom_gpu_ecc_errors_total",
+        "Memory errors over the lifetime of the GPU, by whether they could be corrected.",
+    )
 };
 
-/// Replaced rows.
 pub const REMAPPED_ROWS: Metric = Metric {
     labels: &["gpu", "uuid", "kind"],
     read: |view, emit| {
@@ -152,26 +141,23 @@ pub const REMAPPED_ROWS: Metric = Metric {
     },
     ..counter(
         "headroom_gpu_remapped_rows_total",
-        "Rows of the GPU's memory that were replaced by spare ones, by the kind of their errors.",
+        "Rows of the GPU's memory that were replaced by spare rows, by the kind of their errors.",
     )
 };
 
-/// A row waits.
 pub const REMAP_PENDING: Metric = Metric {
     read: |view, emit| each(view, emit, &[("", RemapPending)], Value::Int),
     ..gauge(
         "headroom_gpu_row_remap_pending",
-        "Whether a row of the GPU's memory will be replaced when the GPU is reset.",
+        "1 if a row of the GPU's memory will be replaced when the GPU is reset, else 0.",
     )
 };
 
-/// A row could not be replaced.
 pub const REMAP_FAILED: Metric = Metric {
     read: |view, emit| each(view, emit, &[("", RemapFailed)], Value::Int),
-    ..gauge("headroom_gpu_row_remap_failed", "Whether a row of the GPU's memory could not be replaced.")
+    ..gauge("headroom_gpu_row_remap_failed", "1 if a row of the GPU's memory could not be replaced, else 0.")
 };
 
-/// Errors.
 pub const XID_ERRORS: Metric = Metric {
     labels: &["gpu", "uuid", "xid"],
     read: |view, emit| {
@@ -184,37 +170,33 @@ pub const XID_ERRORS: Metric = Metric {
     },
     ..counter(
         "headroom_gpu_xid_errors_total",
-        "Critical errors that the driver reported of the GPU while the agent ran, by NVIDIA's number (XID); there is no series before the first.",
+        "Critical errors that the driver reported for the GPU while the agent ran, by NVIDIA's error number (XID); there is no series before the first error.",
     )
 };
 
-/// Whether it is divided.
 pub const MIG: Metric = Metric {
     read: |view, emit| each(view, emit, &[("", Mig)], Value::Int),
-    ..gauge("headroom_gpu_mig", "Whether the GPU is divided into MIG devices.")
+    ..gauge("headroom_gpu_mig", "1 if the GPU is divided into MIG devices, else 0.")
 };
 
-/// Bytes over PCIe.
 pub const PCIE_BYTES: Metric = Metric {
     unit: Some(Unit::Bytes),
     labels: DIRECTION,
     read: |view, emit| each(view, emit, &[(HOST_TO_DEVICE, HostToDevice), (DEVICE_TO_HOST, DeviceToHost)], Value::Int),
     ..counter(
         "headroom_gpu_pcie_bytes_total",
-        "Bytes over the GPU's PCIe link since the agent met it, by direction as the host sees it: host_to_device is what the GPU received. By the driver's own counters; where they wrap at 32 bits, by what the GPU itself averages (Hopper and newer); where there is neither, 20 ms in every gpu.interval are measured and taken for the whole of it.",
+        "Bytes over the GPU's PCIe link since the agent first saw it, by direction as the host sees it: host_to_device is what the GPU received. From the driver's own counters; where they wrap at 32 bits, from the GPU's own averages (Hopper and newer); where there is neither, from 20 ms measured in every gpu.interval and taken for the whole interval.",
     )
 };
 
-/// What the link can do.
 pub const PCIE_LINK: Metric = Metric {
     read: |view, emit| each(view, emit, &[("", PcieLink)], Value::Int),
     ..gauge(
         "headroom_gpu_pcie_link_bytes_per_second",
-        "What the GPU's PCIe link carries in each direction, by the generation and width negotiated now, packets' headers included. An idle link goes down to a lower generation.",
+        "Capacity of the GPU's PCIe link in each direction, in bytes per second, by the generation and width negotiated now, including packet headers. An idle link drops to a lower generation.",
     )
 };
 
-/// Share of it.
 pub const PCIE_LINK_USED: Metric = Metric {
     labels: DIRECTION,
     read: |view, emit| {
@@ -222,7 +204,7 @@ pub const PCIE_LINK_USED: Metric = Metric {
             let Some(link) = gpu.values.get(PcieLink).filter(|link| *link > 0) else { continue };
             for (direction, rate) in [(HOST_TO_DEVICE, HostToDeviceRate), (DEVICE_TO_HOST, DeviceToHostRate)] {
                 let Some(rate) = gpu.values.get(rate) else { continue };
-                // A link that went down since then was faster while it carried that.
+                // The link may have dropped to a lower generation since then: it was faster while it carried that.
                 let share = (rate as f64 / link as f64).min(1.0);
                 emit.gauge(&[&gpu.device.gpu, &gpu.device.uuid, direction], Value::Float(share))?;
             }
@@ -231,11 +213,10 @@ pub const PCIE_LINK_USED: Metric = Metric {
     },
     ..gauge(
         "headroom_gpu_pcie_link_used_ratio",
-        "Share of the negotiated PCIe link that was in use in the last gpu.interval, by direction as the host sees it.",
+        "Share (0 to 1) of the negotiated PCIe link's capacity that was used in the last gpu.interval, by direction as the host sees it.",
     )
 };
 
-/// What is left of it while it is needed.
 pub const PCIE_BUSY_LINK: Metric = Metric {
     read: |view, emit| {
         for gpu in view.gpus.iter() {
@@ -255,42 +236,38 @@ pub const PCIE_BUSY_LINK: Metric = Metric {
     },
     ..gauge(
         "headroom_gpu_pcie_busy_link_ratio",
-        "What the PCIe link carries as it is negotiated now, as a share of what GPU and slot can have, each generation counted as twice the one before; only while the GPU is at least half busy, for an idle link goes down by design.",
+        "Capacity of the PCIe link as negotiated now, as a share (0 to 1) of the most that GPU and slot support, each generation counted as twice the one before; present only while the GPU is at least half busy, because an idle link drops to a lower generation by design.",
     )
 };
 
-/// Generation.
 pub const PCIE_GENERATION: Metric = Metric {
     labels: &["gpu", "uuid", "state"],
     read: |view, emit| each(view, emit, &[("current", PcieGeneration), ("max", PcieGenerationMax)], Value::Int),
     ..gauge(
         "headroom_gpu_pcie_link_generation",
-        "Generation of the GPU's PCIe link: as negotiated now, and the highest that GPU and slot can have.",
+        "Generation of the GPU's PCIe link: as negotiated now (current), and the highest that GPU and slot support (max).",
     )
 };
 
-/// Width.
 pub const PCIE_WIDTH: Metric = Metric {
     labels: &["gpu", "uuid", "state"],
     read: |view, emit| each(view, emit, &[("current", PcieWidth), ("max", PcieWidthMax)], Value::Int),
     ..gauge(
         "headroom_gpu_pcie_link_width",
-        "Lanes of the GPU's PCIe link: as negotiated now, and the most that GPU and slot can have.",
+        "Lanes of the GPU's PCIe link: as negotiated now (current), and the most that GPU and slot support (max).",
     )
 };
 
-/// Retries.
 pub const PCIE_REPLAYS: Metric = Metric {
     read: |view, emit| each(view, emit, &[("", PcieReplays)], Value::Int),
-    ..counter("headroom_gpu_pcie_replays_total", "Retries on the GPU's PCIe link, by the driver's own count.")
+    ..counter("headroom_gpu_pcie_replays_total", "Retransmissions on the GPU's PCIe link, as counted by the driver.")
 };
 
-/// Whose memory.
 pub const WORKLOAD_MEMORY: Metric = Metric {
     name: "headroom_workload_gpu_memory_bytes",
     kind: Kind::Gauge,
     unit: Some(Unit::Bytes),
-    help: "Memory of the GPU that the workload's processes hold, as the driver lists them; absent if it does not know it of one of them. Processes whose workload is not known are other.",
+    help: "GPU memory that the workload's processes hold, as listed by the driver; absent if the driver does not know the amount for one of them. Processes whose workload is not known count as other.",
     labels: BY_WORKLOAD,
     needs: &[],
     read: |view, emit| {
@@ -318,14 +295,14 @@ fn thousandth(number: u64) -> Value {
     Value::Float(number as f64 / 1000.0)
 }
 
-/// A series for each of these that is known, with the value of the last label if there is one.
+/// Emits a series for each known statistic, with the value of its last label if the metric has one.
 fn each(view: &View, emit: &mut Emit<'_>, series: &[(&str, Statistic)], value: fn(u64) -> Value) -> fmt::Result {
     let kind = emit.metric().kind;
     let labels = emit.metric().labels.len();
     for gpu in view.gpus.iter() {
         for (label, statistic) in series {
             let Some(number) = gpu.values.get(*statistic) else { continue };
-            // When the driver's own counters began is not known.
+            // When the driver's own counters started is not known.
             let created = if matches!(statistic, HostToDevice | DeviceToHost) { gpu.created } else { 0 };
             let all = [&*gpu.device.gpu, &*gpu.device.uuid, label];
             match kind {

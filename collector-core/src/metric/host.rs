@@ -1,14 +1,13 @@
-//! What belongs to the host as a whole.
+//! Reclaim and compaction stalls of the whole host, and kswapd.
 
 use super::row::{Kind, Metric, Unit, Value};
 use crate::signal::{compaction, kswapd, reclaim};
 
-/// How long reclaim stalls were.
 pub const RECLAIM_STALL_SECONDS: Metric = Metric {
     name: "headroom_host_reclaim_stall_seconds",
     kind: Kind::Histogram,
     unit: Some(Unit::Seconds),
-    help: "Stalls of tasks that had to free memory before they got any, by why: for the host (direct) or for a cgroup's limit (memcg).",
+    help: "Stalls of tasks that had to free memory before they got any, by duration, and by reason: for the host (direct) or for a cgroup's limit (memcg).",
     labels: &["kind"],
     needs: &reclaim::STALLS,
     read: |view, emit| {
@@ -22,23 +21,21 @@ pub const RECLAIM_STALL_SECONDS: Metric = Metric {
     },
 };
 
-/// How long compaction stalls were.
 pub const COMPACTION_STALL_SECONDS: Metric = Metric {
     name: "headroom_host_compaction_stall_seconds",
     kind: Kind::Histogram,
     unit: Some(Unit::Seconds),
-    help: "Stalls of tasks that had to compact memory before they got a contiguous block.",
+    help: "Stalls of tasks that had to compact memory before they got a contiguous block, by duration.",
     labels: &[],
     needs: &[compaction::STALLS],
     read: |view, emit| emit.histogram(&[], &view.host.compaction, view.started),
 };
 
-/// How long kswapd was awake.
 pub const KSWAPD_AWAKE_SECONDS: Metric = Metric {
     name: "headroom_host_kswapd_awake_seconds_total",
     kind: Kind::Counter,
     unit: Some(Unit::Seconds),
-    help: "Time in which the kernel's background reclaim of a memory node was awake, the short naps between its passes included.",
+    help: "Time in which the kernel's background reclaim (kswapd) of the memory node was awake, including its short sleeps between passes.",
     labels: &["node"],
     needs: &[kswapd::AWAKE],
     read: |view, emit| {
@@ -49,12 +46,11 @@ pub const KSWAPD_AWAKE_SECONDS: Metric = Metric {
     },
 };
 
-/// How often kswapd was woken.
 pub const KSWAPD_WAKES: Metric = Metric {
     name: "headroom_host_kswapd_wakes_total",
     kind: Kind::Counter,
     unit: None,
-    help: "How often the kernel's background reclaim of a memory node was woken from sleep.",
+    help: "Times that the kernel's background reclaim (kswapd) of the memory node was woken from sleep.",
     labels: &["node"],
     needs: &[kswapd::WAKES],
     read: |view, emit| {

@@ -1,13 +1,12 @@
-//! What the host's CPUs do, and what is waited for.
+//! The host's CPUs, and pressure on its resources (PSI).
 
 use super::host_statistic::rows;
 use super::row::{Kind, Metric, Unit, Value};
 use crate::statistic::host::Statistic;
 
 rows! {
-    /// CPU time.
     SECONDS: Counter Seconds "headroom_host_cpu_seconds_total" ("mode"),
-        "CPU time of all CPUs by what they did; a guest's is not the user's as well, so that all add up to the time that there was."
+        "CPU time of all CPUs by mode; guest time is not counted as user time too, so the modes add up to the total time."
         {
             ["user"] CpuUser,
             ["nice"] CpuNice,
@@ -20,36 +19,28 @@ rows! {
             ["guest"] CpuGuest,
             ["guest_nice"] CpuGuestNice,
         }
-    /// CPUs.
     CPUS: Gauge None "headroom_host_cpus", "CPUs that are online." { [] Cpus }
-    /// Switches.
     CONTEXT_SWITCHES: Counter None "headroom_host_context_switches_total",
-        "Switches of a CPU from one task to another." { [] ContextSwitches }
-    /// New tasks.
-    FORKS: Counter None "headroom_host_forks_total", "Processes and threads ever created." { [] Forks }
-    /// Tasks.
+        "Context switches on all CPUs." { [] ContextSwitches }
+    FORKS: Counter None "headroom_host_forks_total", "Processes and threads created since the host started." { [] Forks }
     TASKS: Gauge None "headroom_host_tasks" ("state"),
-        "Tasks that run or could if there was a CPU (running), and that wait for IO (blocked)."
+        "Tasks that run or wait for a CPU (running), and tasks that wait for IO (blocked)."
         { ["running"] TasksRunning, ["blocked"] TasksBlocked }
-    /// Boot.
     BOOT_TIME: Gauge Seconds "headroom_host_boot_time_seconds",
         "When the host started, in seconds since the Unix epoch." { [] BootTime }
-    /// Some waited.
     PRESSURE_WAITING: Counter Seconds "headroom_host_pressure_waiting_seconds_total" ("resource"),
         "Time in which at least one task of the host waited for the resource (PSI some)."
         { ["cpu"] CpuPressureSome, ["memory"] MemoryPressureSome, ["io"] IoPressureSome }
-    /// All waited.
     PRESSURE_STALLED: Counter Seconds "headroom_host_pressure_stalled_seconds_total" ("resource"),
-        "Time in which all tasks of the host that had anything to do waited for the resource (PSI full); irq: were kept from running by interrupts."
+        "Time in which all tasks of the host that were not idle waited for the resource at once (PSI full); for irq: time in which interrupts kept them from running."
         { ["memory"] MemoryPressureFull, ["io"] IoPressureFull, ["irq"] IrqPressureFull }
 }
 
-/// Busy, on average.
 pub const AVERAGE_BUSY: Metric = Metric {
     name: "headroom_host_cpu_average_busy_seconds_total",
     kind: Kind::Counter,
     unit: Some(Unit::Seconds),
-    help: "Time in which a CPU did anything but idle and wait for IO, on average over the host's CPUs: its rate is the share of all CPU time that is used.",
+    help: "Time in which a CPU was neither idle nor waiting for IO, averaged over the host's CPUs: its rate is the share of all CPU time that is used.",
     labels: &[],
     needs: &[],
     read: |view, emit| {
@@ -74,12 +65,11 @@ pub const AVERAGE_BUSY: Metric = Metric {
     },
 };
 
-/// Load averages.
 pub const LOAD: Metric = Metric {
     name: "headroom_host_load",
     kind: Kind::Gauge,
     unit: None,
-    help: "Tasks that run, could run or wait for IO, averaged over so many minutes.",
+    help: "Load average: tasks that run, wait for a CPU or wait for IO, averaged over this number of minutes.",
     labels: &["minutes"],
     needs: &[],
     read: |view, emit| {
@@ -92,12 +82,11 @@ pub const LOAD: Metric = Metric {
     },
 };
 
-/// Stalls over a threshold.
 pub const PRESSURE_EVENTS: Metric = Metric {
     name: "headroom_host_pressure_events_total",
     kind: Kind::Counter,
     unit: None,
-    help: "How often tasks of the host, some (waiting) or all (stalled), waited for longer than the threshold within the window: as the kernel told, or a tick saw where the kernel kept silent. At most once a window.",
+    help: "Times that tasks of the host, some (waiting) or all (stalled), waited for longer than the threshold within the window, as reported by the kernel, or as seen at a tick where the kernel reported nothing. At most one per window.",
     labels: &["resource", "kind"],
     needs: &[],
     read: |view, emit| {

@@ -1,4 +1,4 @@
-//! Disks by the kernel's own count (`/proc/diskstats`), which is there whether programs see block IO or not.
+//! Disks by the kernel's own count (`/proc/diskstats`), available whether the eBPF programs see block IO or not.
 
 use std::fmt;
 
@@ -10,29 +10,26 @@ use Statistic::*;
 const DEVICE: &[&str] = &["device"];
 const OPERATION: &[&str] = &["device", "operation"];
 
-/// Completed IOs.
 pub const IOS: Metric = Metric {
     name: "headroom_host_disk_ios_total",
     kind: Kind::Counter,
     unit: None,
-    help: "IOs that the disk completed since the host started, by the kernel's own count.",
+    help: "IOs that the disk completed since the host started, as counted by the kernel.",
     labels: OPERATION,
     needs: &[],
     read: |view, emit| operations(view, emit, [Reads, Writes, Discards], Some(Flushes)),
 };
 
-/// Merged IOs.
 pub const MERGED: Metric = Metric {
     name: "headroom_host_disk_merged_ios_total",
     kind: Kind::Counter,
     unit: None,
-    help: "IOs that became part of another before the disk saw them.",
+    help: "IOs that the kernel merged into another IO before they reached the disk.",
     labels: OPERATION,
     needs: &[],
     read: |view, emit| operations(view, emit, [ReadsMerged, WritesMerged, DiscardsMerged], None),
 };
 
-/// Bytes.
 pub const BYTES: Metric = Metric {
     name: "headroom_host_disk_bytes_total",
     kind: Kind::Counter,
@@ -43,7 +40,6 @@ pub const BYTES: Metric = Metric {
     read: |view, emit| operations(view, emit, [ReadBytes, WriteBytes, DiscardBytes], None),
 };
 
-/// Time of IOs.
 pub const IO_SECONDS: Metric = Metric {
     name: "headroom_host_disk_io_seconds_total",
     kind: Kind::Counter,
@@ -54,34 +50,31 @@ pub const IO_SECONDS: Metric = Metric {
     read: |view, emit| operations(view, emit, [ReadTime, WriteTime, DiscardTime], Some(FlushTime)),
 };
 
-/// Time with any IO.
 pub const BUSY_SECONDS: Metric = Metric {
     name: "headroom_host_disk_busy_seconds_total",
     kind: Kind::Counter,
     unit: Some(Unit::Seconds),
-    help: "Time in which at least one IO was under way; of a disk that does many at once, no measure of how much more it could do.",
+    help: "Time in which at least one IO was in flight; a disk that serves many IOs at once may have capacity left even if this is all of the time.",
     labels: DEVICE,
     needs: &[],
     read: |view, emit| disks(view, emit, Busy, &[]),
 };
 
-/// That time by the number of IOs.
 pub const WAITING_SECONDS: Metric = Metric {
     name: "headroom_host_disk_waiting_seconds_total",
     kind: Kind::Counter,
     unit: Some(Unit::Seconds),
-    help: "Time multiplied by the number of IOs that were under way: its rate is their average number.",
+    help: "Time multiplied by the number of IOs in flight: its rate is the average number of IOs in flight.",
     labels: DEVICE,
     needs: &[],
     read: |view, emit| disks(view, emit, Waiting, &[]),
 };
 
-/// IOs under way.
 pub const IN_FLIGHT: Metric = Metric {
     name: "headroom_host_disk_in_flight",
     kind: Kind::Gauge,
     unit: None,
-    help: "IOs under way.",
+    help: "IOs in flight now.",
     labels: DEVICE,
     needs: &[],
     read: |view, emit| disks(view, emit, InFlight, &[]),

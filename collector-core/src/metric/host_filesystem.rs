@@ -7,43 +7,43 @@ use crate::statistic::filesystem::Statistic;
 use crate::view::View;
 use crate::view::host::Filesystem;
 
-/// As node_exporter spells them.
+/// The names that node_exporter uses.
 const LABELS: &[&str] = &["device", "mountpoint", "fstype"];
 
-/// Size.
 pub const SIZE: Metric = Metric {
     unit: Some(Unit::Bytes),
     read: |view, emit| figures(view, emit, Statistic::Size),
-    ..gauge("headroom_host_filesystem_size_bytes", "What the filesystem can hold.")
+    ..gauge("headroom_host_filesystem_size_bytes", "Capacity of the filesystem.")
 };
 
-/// Free.
 pub const FREE: Metric = Metric {
     unit: Some(Unit::Bytes),
     read: |view, emit| figures(view, emit, Statistic::Free),
-    ..gauge("headroom_host_filesystem_free_bytes", "What is free, what only root may use included.")
+    ..gauge("headroom_host_filesystem_free_bytes", "Free space of the filesystem, including what only root may use.")
 };
 
-/// Available.
 pub const AVAILABLE: Metric = Metric {
     unit: Some(Unit::Bytes),
     read: |view, emit| figures(view, emit, Statistic::Available),
-    ..gauge("headroom_host_filesystem_available_bytes", "What is free for others than root.")
+    ..gauge(
+        "headroom_host_filesystem_available_bytes",
+        "Free space of the filesystem that users other than root can use.",
+    )
 };
 
-/// Files.
 pub const INODES: Metric = Metric {
     read: |view, emit| figures(view, emit, Statistic::Inodes),
-    ..gauge("headroom_host_filesystem_inodes", "How many files the filesystem can hold; absent if there is no limit.")
+    ..gauge(
+        "headroom_host_filesystem_inodes",
+        "Files (inodes) that the filesystem can hold; absent if there is no limit.",
+    )
 };
 
-/// Free files.
 pub const INODES_FREE: Metric = Metric {
     read: |view, emit| figures(view, emit, Statistic::InodesFree),
-    ..gauge("headroom_host_filesystem_inodes_free", "How many more files the filesystem can hold.")
+    ..gauge("headroom_host_filesystem_inodes_free", "Files (inodes) that the filesystem can still take.")
 };
 
-/// How full.
 pub const USED_RATIO: Metric = Metric {
     read: |view, emit| {
         for (mountpoint, filesystem) in &view.host.filesystems {
@@ -51,7 +51,7 @@ pub const USED_RATIO: Metric = Metric {
             let values = [Statistic::Size, Statistic::Free, Statistic::Available].map(value);
             let [Some(size), Some(free), Some(available)] = values else { continue };
             let used = size.saturating_sub(free);
-            // What only root may use is nobody's.
+            // What only root may use counts neither as used nor as available.
             if let usable @ 1.. = used.saturating_add(available) {
                 let labels = [&*filesystem.device, mountpoint, &filesystem.fstype];
                 emit.gauge(&labels, Value::Float(used as f64 / usable as f64))?;
@@ -61,22 +61,20 @@ pub const USED_RATIO: Metric = Metric {
     },
     ..gauge(
         "headroom_host_filesystem_used_ratio",
-        "The share of what others than root can use that is used, as df has it.",
+        "Share (0 to 1) of the filesystem's space that is used, without what only root may use, as df computes it.",
     )
 };
 
-/// Whether it can be written.
 pub const READ_ONLY: Metric = Metric {
     read: |view, emit| figures(view, emit, Statistic::ReadOnly),
-    ..gauge("headroom_host_filesystem_read_only", "1 if nothing can be written there, else 0.")
+    ..gauge("headroom_host_filesystem_read_only", "1 if the filesystem is read-only, else 0.")
 };
 
-/// Whether it answers.
 pub const UP: Metric = Metric {
     read: |view, emit| each(view, emit, |filesystem| Some(filesystem.values.is_some().into())),
     ..gauge(
         "headroom_host_filesystem_up",
-        "Whether the filesystem answered in time when it was asked the last time; if not, it has no other series.",
+        "1 if the filesystem answered in time at the last read, else 0; if not, it has no other series.",
     )
 };
 

@@ -1,4 +1,4 @@
-//! Rows whose numbers are statistics of the host: which, under which labels, is all that a row has to say.
+//! Rows whose numbers are statistics of the host: a row names the statistics and their labels, nothing else.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use super::row::Emit;
 use crate::statistic::host::Statistic;
 use crate::view::View;
 
-/// A series: the values of its labels, and its number.
+/// A series: the values of its labels, and its statistic.
 pub(super) type Series = (&'static [&'static str], Statistic);
 
 /// Declares metrics: `NAME: Kind Unit "name" (its labels), "help" { [values of the labels] Statistic, … }`.
@@ -44,7 +44,7 @@ macro_rules! unit {
 }
 pub(super) use unit;
 
-/// Writes those that are known.
+/// Emits the series whose statistics are known.
 pub(super) fn emit(view: &View, emit: &mut Emit<'_>, series: &[Series]) -> fmt::Result {
     let values = &view.host.statistics;
     let boot = values.get(Statistic::BootTime).unwrap_or(0);
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn every_statistic_is_shown_and_a_counter_as_one() {
+    fn every_statistic_has_a_series_of_its_kind() {
         for statistic in Statistic::ALL.iter().copied() {
             let mut view = View::default();
             assert_eq!(shown(&view), []);
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_counter_began_when_the_host_did() {
+    fn a_counter_starts_at_boot() {
         let mut view = View::default();
         let values = [(Statistic::ContextSwitches, 7), (Statistic::BootTime, 1_500_000_000)];
         view.host.statistics = Values::from_iter(values);

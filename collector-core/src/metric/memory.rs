@@ -1,4 +1,4 @@
-//! What memory workloads have, and how near to their limits they are.
+//! Memory of workloads, and how close they are to their limits.
 
 use std::fmt;
 
@@ -10,50 +10,37 @@ use crate::view::number::{Known, Number};
 use crate::view::workload::Workload;
 
 rows! {
-    /// Charged now.
     CURRENT = "headroom_workload_memory_current_bytes",
-        "Memory charged to the workload, page cache and what the kernel keeps for it included.", Memory;
-    /// As cAdvisor has it.
+        "Memory charged to the workload, including page cache and the kernel's memory for it.", Memory;
     WORKING_SET = "headroom_workload_memory_working_set_bytes",
-        "Memory charged to the workload less the page cache that was not used lately: what the kubelet evicts by.",
+        "Memory charged to the workload minus the page cache that was not used recently: the working set by which the kubelet evicts.",
         WorkingSet;
-    /// Of no file.
     ANON = "headroom_workload_memory_anon_bytes",
-        "Memory of the workload that belongs to no file: heaps, stacks, private mappings.", Anon;
-    /// Page cache.
+        "Anonymous memory of the workload, which belongs to no file: heaps, stacks, private mappings.", Anon;
     FILE = "headroom_workload_memory_file_bytes",
-        "Page cache charged to the workload, shared memory and tmpfs included.", File;
-    /// Shared memory.
+        "Page cache charged to the workload, including shared memory and tmpfs.", File;
     SHMEM = "headroom_workload_memory_shmem_bytes",
         "Shared memory and tmpfs charged to the workload.", Shmem;
-    /// The kernel's.
     KERNEL = "headroom_workload_memory_kernel_bytes",
-        "Memory that the kernel keeps for the workload: page tables, stacks, slab, sockets.", Kernel;
-    /// In swap.
+        "Memory that the kernel uses for the workload: page tables, stacks, slab, sockets.", Kernel;
     SWAP = "headroom_workload_memory_swap_bytes",
         "Memory of the workload that is in swap.", Swap;
-    /// The most.
     PEAK = "headroom_workload_memory_peak_bytes",
-        "The most memory that was ever charged to the workload, summed over its cgroups.", Peak;
-    /// The hard limit.
+        "Highest amount of memory ever charged to the workload, summed over its cgroups.", Peak;
     LIMIT = "headroom_workload_memory_limit_bytes",
-        "The workload's own memory limit, at which the kernel kills; absent if there is none.", Limit;
-    /// The soft limit.
+        "The workload's own memory limit, at which the OOM killer kills; absent if there is none.", Limit;
     HIGH = "headroom_workload_memory_high_bytes",
-        "The memory above which the workload is throttled (cgroup v2); absent if there is no such limit.", High;
-    /// The limit on swap.
+        "Memory above which the kernel throttles the workload (memory.high of cgroup v2); absent if there is no such limit.", High;
     SWAP_LIMIT = "headroom_workload_memory_swap_limit_bytes",
-        "The swap that the workload may use; absent if there is no limit.", SwapLimit;
-    /// Paused for memory.
+        "Swap that the workload may use; absent if there is no limit.", SwapLimit;
     UNDER_OOM = "headroom_workload_memory_under_oom",
-        "Cgroups of the workload that are out of memory and wait, because they are not to be killed (cgroup v1).",
+        "Cgroups of the workload that are out of memory and whose tasks wait, because the OOM killer is off for them (cgroup v1).",
         UnderOom;
 }
 
 rows! {
-    /// Run-ins with limits.
     EVENTS = "headroom_workload_memory_events_total",
-        "Times that the workload was reclaimed from although protected (low), throttled (high), at its limit (max), out of memory (oom), and its processes killed for it (oom_kill, all at once: oom_group_kill).",
+        "Times that the workload's memory was reclaimed although protected (low), that it was throttled (high), at its limit (max) or out of memory (oom), and that a process of it was killed for that (oom_kill), or all at once (oom_group_kill).",
         "event" {
             "low": EventsLow,
             "high": EventsHigh,
@@ -64,23 +51,21 @@ rows! {
         };
 }
 
-/// How near to its limit.
 pub const LIMIT_USED_RATIO: Metric = Metric {
     read: |view, emit| shares(view, emit, Number::Memory, |_| true),
     ..ratio(
         "headroom_workload_memory_limit_used_ratio",
-        "Memory charged to the workload as a share of its limit; absent if there is none.",
+        "Memory charged to the workload as a share (0 to 1) of its limit; absent if it has no limit.",
     )
 };
 
-/// How near what it needs is.
 pub const LIMIT_WORKING_SET_RATIO: Metric = Metric {
     read: |view, emit| {
         shares(view, emit, Number::WorkingSet, |it| it.identity.kind != Kind::Pod || !it.is_limited_below())
     },
     ..ratio(
         "headroom_workload_memory_limit_working_set_ratio",
-        "Memory charged to the workload less the page cache that was not used lately, as a share of its limit; absent if there is none, and for a pod whose limit is no more than the sum of its containers' limits.",
+        "Memory charged to the workload minus the page cache that was not used recently, as a share (0 to 1) of its limit; absent if it has no limit, and for a pod whose limit is no more than the sum of its containers' limits.",
     )
 };
 
@@ -88,10 +73,10 @@ const fn ratio(name: &'static str, help: &'static str) -> Metric {
     Metric { name, kind: row::Kind::Gauge, unit: None, help, labels: &WORKLOAD, needs: &[], read: |_, _| Ok(()) }
 }
 
-/// A number of those that `shown` chooses, by their limits.
+/// Emits a number as a share of the memory limit, for the workloads that `shown` selects.
 fn shares(view: &View, emit: &mut Emit<'_>, part: Number, shown: fn(&Workload) -> bool) -> fmt::Result {
     for workload in view.workloads.iter().filter(|it| shown(it)) {
-        // Nothing is a share of nothing.
+        // A limit of zero has no shares.
         if let [Some(part), Some(limit @ 1..)] = [part, Number::Limit].map(|it| it.of(workload, Known::MET)) {
             emit.gauge(&workload.labels(), Value::Float(part as f64 / limit as f64))?;
         }
@@ -113,7 +98,7 @@ mod tests {
     const MIB: u64 = 1 << 20;
     const POD: &str = "/kubepods/burstable/pod6f0f2b3c-8c1d-4e2a-9f6b-0123456789ab";
 
-    /// One more cgroup, its working set and its limit.
+    /// Adds a cgroup with its working set and limit, in MiB.
     fn add(engine: &mut Engine, id: u64, path: &str, set: u64, limit: Option<u64>) {
         let id = Id { id, ..ID };
         let born = cgroup::Reading::Born { id, path: path.into() };
@@ -134,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_is_not_near_a_limit_that_its_containers_reach_first() {
+    fn a_pod_whose_containers_reach_their_limits_first_has_no_series() {
         let mut engine = Engine::new();
         let start = Start { workload_max: 10, ..start() };
         engine.apply(&Sample { time: 10, reading: Reading::Start(start) });

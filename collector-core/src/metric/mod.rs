@@ -1,4 +1,4 @@
-//! The catalogue of metrics: what can be observed, declared once. A row gives the exposition and the documentation; rows
+//! The catalogue of metrics, each declared once. The exposition and the documentation are made from its rows; rows
 //! only read the view, and know neither where a number came from nor who asks for it.
 
 pub mod alert;
@@ -27,7 +27,7 @@ pub mod workload;
 
 use row::Metric;
 
-/// In the order in which families are rendered: what the cap on series may cut comes before what tells of the cut.
+/// In the order in which families are rendered: what the cap on series may cut comes before the metric that counts the cut.
 pub const METRICS: &[Metric] = &[
     host_memory::TOTAL,
     host_memory::AVAILABLE,
@@ -236,14 +236,14 @@ mod tests {
     }
 
     #[test]
-    fn what_names_a_workload_comes_first() {
+    fn the_labels_of_a_workload_come_first() {
         for metric in METRICS.iter().filter(|metric| metric.labels.contains(&"workload")) {
             assert!(metric.labels.starts_with(&WORKLOAD), "{}", metric.name);
         }
     }
 
     #[test]
-    fn what_tells_of_the_cut_comes_after_what_is_cut() {
+    fn the_count_of_cut_series_comes_after_the_series() {
         let last = METRICS.iter().rposition(Metric::capped).unwrap();
         let lost = METRICS.iter().position(|metric| metric.name == "headroom_lost_total").unwrap();
         assert!(last < lost);

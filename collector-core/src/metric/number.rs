@@ -1,4 +1,4 @@
-//! Rows that show numbers of workloads as they are: each says which, and nothing else.
+//! Rows that emit numbers of workloads unchanged: a row names the number, nothing else.
 
 use std::fmt;
 
@@ -8,10 +8,10 @@ use crate::statistic;
 use crate::view::View;
 use crate::view::number::{Known, Number};
 
-/// A series for each workload and each of these: the number, and the value of the label that tells it from the others;
-/// there is none where there is one number alone.
+/// Emits a series for each workload and each number, with the value of the label that distinguishes the numbers; the value is
+/// empty if there is only one number.
 pub(super) fn read(view: &View, emit: &mut Emit<'_>, series: &[(Number, &str)]) -> fmt::Result {
-    // Several in one row are all read from files.
+    // If a row has several numbers, all of them are read from files.
     let own = series.iter().any(|(number, _)| number.is_own());
     for workload in view.workloads.iter() {
         let created = if own { workload.created } else { 0 };
@@ -26,11 +26,11 @@ pub(super) fn read(view: &View, emit: &mut Emit<'_>, series: &[(Number, &str)]) 
     Ok(())
 }
 
-/// The needs of several numbers in one row: none, for all are read from files.
+/// The needs of several numbers in one row. There are none, because all are read from files.
 pub(super) const fn needs(series: &[(Number, &str)]) -> &'static [Need] {
     let mut index = 0;
     while index < series.len() {
-        assert!(series[index].0.needs().is_empty(), "each would have to be asked for");
+        assert!(series[index].0.needs().is_empty(), "the row would have to check each number's needs");
         index += 1;
     }
     &[]
@@ -43,8 +43,8 @@ pub(super) const fn kind(number: Number) -> Kind {
     }
 }
 
-/// Declares metrics that are numbers of workloads: `NAME = "name", "Help.";`, then the number; or, with a label, each of its
-/// values with its number, of which the first stands for the kind and unit of all.
+/// Declares metrics that are numbers of workloads: `NAME = "name", "Help.", Number;`; or, with a label, a number for each of
+/// its values: `NAME = "name", "Help.", "label" { "value": Number, … };`. The first number gives the kind and unit of all.
 macro_rules! rows {
     ($($(#[$doc:meta])* $const:ident = $name:literal, $help:literal, $number:ident;)*) => {
         $($(#[$doc])*

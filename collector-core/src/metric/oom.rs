@@ -1,14 +1,13 @@
-//! OOM kills, from the viewpoint of the victim and from that of the limit.
+//! OOM kills, by the victim's workload and by the workload whose limit was hit.
 
 use super::row::{Kind, Metric, Value, WORKLOAD, workload_and};
 use crate::signal::oom::{self, Scope};
 
-/// Kills by victim.
 pub const KILLS: Metric = Metric {
     name: "headroom_oom_kills_total",
     kind: Kind::Counter,
     unit: None,
-    help: "Processes of the workload that the OOM killer killed, by whose memory was out: a memory cgroup's (memcg) or the host's.",
+    help: "Processes of the workload that the OOM killer killed, by what had run out of memory: a memory cgroup (memcg) or the host.",
     labels: &workload_and("scope"),
     needs: &[oom::KILLS],
     read: |view, emit| {
@@ -27,12 +26,11 @@ pub const KILLS: Metric = Metric {
     },
 };
 
-/// Kills by limit.
 pub const LIMIT_KILLS: Metric = Metric {
     name: "headroom_oom_limit_kills_total",
     kind: Kind::Counter,
     unit: None,
-    help: "Processes that the OOM killer killed because the workload was at its own memory limit, whosever they were.",
+    help: "Processes that the OOM killer killed because the workload was at its own memory limit, whichever workload they belonged to.",
     labels: &WORKLOAD,
     needs: &[oom::LIMITS, oom::KILLS],
     read: |view, emit| {

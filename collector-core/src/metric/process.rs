@@ -1,4 +1,4 @@
-//! What the agent itself costs, under the names that every Prometheus client uses.
+//! Cost of the agent itself, under the names that every Prometheus client uses.
 
 use std::fmt;
 
@@ -6,12 +6,11 @@ use super::row::{Emit, Kind, Metric, Unit, Value};
 use crate::sample::Process;
 use crate::view::View;
 
-/// CPU.
 pub const CPU_SECONDS: Metric = Metric {
     name: "process_cpu_seconds_total",
     kind: Kind::Counter,
     unit: Some(Unit::Seconds),
-    help: "User and system CPU time that Headroom spent.",
+    help: "User and system CPU time that Headroom used.",
     labels: &[],
     needs: &[],
     read: |view, emit| match &view.coverage.process {
@@ -20,31 +19,26 @@ pub const CPU_SECONDS: Metric = Metric {
     },
 };
 
-/// Memory.
 pub const RESIDENT_BYTES: Metric =
     gauge("process_resident_memory_bytes", Some(Unit::Bytes), "Headroom's resident memory.", |view, emit| {
         figure(view, emit, |process| Value::Int(process.resident_bytes))
     });
 
-/// Address space.
 pub const VIRTUAL_BYTES: Metric =
     gauge("process_virtual_memory_bytes", Some(Unit::Bytes), "Headroom's virtual memory.", |view, emit| {
         figure(view, emit, |process| Value::Int(process.virtual_bytes))
     });
 
-/// Files.
 pub const OPEN_FDS: Metric =
     gauge("process_open_fds", None, "File descriptors that Headroom has open.", |view, emit| {
         figure(view, emit, |process| Value::Int(process.open_fds))
     });
 
-/// Their limit.
 pub const MAX_FDS: Metric =
     gauge("process_max_fds", None, "File descriptors that Headroom may have open.", |view, emit| {
         figure(view, emit, |process| Value::Int(process.max_fds))
     });
 
-/// Start.
 pub const START_TIME: Metric = gauge(
     "process_start_time_seconds",
     Some(Unit::Seconds),

@@ -1,5 +1,5 @@
-//! [`Metric`], a row of the catalogue: a name, what it says, what must be attached for it, and the function that reads its series
-//! off the view. [`Emit`] is what a row writes to, and [`Target`] what stands behind it: a page, or somebody who looks at numbers.
+//! [`Metric`], a row of the catalogue: a name, the help text, what must be attached for it, and the function that reads its
+//! series from the view. A row writes to [`Emit`], which passes the series on to a [`Target`]: a page, or a visitor of numbers.
 
 use std::fmt;
 
@@ -8,11 +8,10 @@ use crate::count::Histogram;
 use crate::signal::Need;
 use crate::view::View;
 
-/// The labels that name a workload: the first of every metric that is a workload's. Their values are
+/// The labels that name a workload: the first labels of every metric about a workload. Their values are
 /// [`Workload::labels`](crate::view::workload::Workload::labels).
 pub const WORKLOAD: [&str; 4] = ["workload", "namespace", "pod", "container"];
 
-/// Those, and then one more.
 pub(super) const fn workload_and(label: &'static str) -> [&'static str; 5] {
     let [workload, namespace, pod, container] = WORKLOAD;
     [workload, namespace, pod, container, label]
@@ -21,20 +20,19 @@ pub(super) const fn workload_and(label: &'static str) -> [&'static str; 5] {
 /// One family of metrics.
 #[derive(Clone, Copy)]
 pub struct Metric {
-    /// Its name in full: of a counter with `_total`, of an info with `_info`, each with the unit before.
+    /// The full name: the unit comes before the suffix, which is `_total` for a counter and `_info` for an info.
     pub name: &'static str,
-    /// What sort of number it is.
     pub kind: Kind,
-    /// `seconds` or `bytes`, as it stands in the name.
+    /// `seconds` or `bytes`, the same as in the name.
     pub unit: Option<Unit>,
-    /// What it says, and from whose viewpoint.
+    /// What it measures, and from whose viewpoint: the HELP text.
     pub help: &'static str,
-    /// The names of its labels, in the order in which `read` gives their values.
+    /// In the order in which `read` gives their values.
     pub labels: &'static [&'static str],
-    /// What must be attached for it to be known; a part of its series for each. Without any of them there is no series.
+    /// What must be attached for it to be known. Each need stands for a part of its series; if none is met, there is no series.
     /// Empty if it does not come from a probe.
     pub needs: &'static [Need],
-    /// Reads its series off the view, in an order that depends on the view alone.
+    /// Reads its series from the view, in an order that depends on the view alone.
     pub read: fn(&View, &mut Emit<'_>) -> fmt::Result,
 }
 
@@ -44,21 +42,20 @@ impl fmt::Debug for Metric {
     }
 }
 
-/// What sort of number a metric is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Only ever grows.
+    /// Only grows.
     Counter,
     /// Goes up and down.
     Gauge,
     /// Durations, by length.
     Histogram,
-    /// Always 1; the labels are what it says.
+    /// Always 1; the labels carry the information.
     Info,
 }
 
 impl Metric {
-    /// Its name without what its kind and its unit add: what OpenMetrics calls the family, less the unit.
+    /// The name without the suffixes of kind and unit: the OpenMetrics family name without its unit.
     pub fn stem(&self) -> &'static str {
         let suffix = match self.kind {
             Kind::Counter => "_total",
@@ -70,18 +67,17 @@ impl Metric {
         unit.unwrap_or(family)
     }
 
-    /// Whether it says which alerts fire.
-    pub fn tells_of_alerts(&self) -> bool {
+    /// Whether its series are about alerts. Rules may not read those.
+    pub fn is_about_alerts(&self) -> bool {
         self.labels.contains(&"alert")
     }
 
-    /// Whether the number of its series depends on what runs on the host, so that the cap holds for it.
+    /// Whether the number of its series depends on what runs on the host, so that the cap on series applies.
     pub fn capped(&self) -> bool {
         self.labels.iter().any(|label| matches!(*label, "workload" | "device" | "gpu"))
     }
 }
 
-/// The number of one series.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Value {
     Int(u64),
@@ -94,7 +90,6 @@ impl Value {
         Value::Float(seconds(ns))
     }
 
-    /// As a floating-point number.
     pub fn number(self) -> f64 {
         match self {
             Value::Int(value) => value as f64,
@@ -112,8 +107,8 @@ pub fn seconds(ns: u64) -> f64 {
     ns as f64 / 1e9
 }
 
-/// What series are written to. Labels are values only, in the order of [`Metric::labels`]; an empty value is no label.
-/// `created` is when a counter began at zero, in nanoseconds since the Unix epoch; zero where that is not known.
+/// Receives series. `labels` are the values only, in the order of [`Metric::labels`]; an empty value means no label.
+/// `created` is the time when a counter started at zero, in nanoseconds since the Unix epoch; zero where that is not known.
 pub trait Target {
     fn counter(&mut self, metric: &'static Metric, labels: &[&str], value: Value, created: u64) -> fmt::Result;
     fn gauge(&mut self, metric: &'static Metric, labels: &[&str], value: Value) -> fmt::Result;
@@ -124,17 +119,16 @@ pub trait Target {
         histogram: &Histogram,
         created: u64,
     ) -> fmt::Result;
-    /// A series whose labels are what it says. Most formats write a gauge of 1.
+    /// A series whose labels carry the information. Most formats write a gauge of 1.
     fn info(&mut self, metric: &'static Metric, labels: &[&str]) -> fmt::Result {
         self.gauge(metric, labels, Value::Int(1))
     }
-    /// Series that were left out so far because there was no room.
+    /// Number of series left out so far because of the cap.
     fn left_out(&self) -> u64 {
         0
     }
 }
 
-/// What a row of the catalogue writes its series to.
 pub struct Emit<'a> {
     metric: &'static Metric,
     /// A bit for each of [`Metric::needs`] that is met.
@@ -143,7 +137,7 @@ pub struct Emit<'a> {
 }
 
 impl Metric {
-    /// Writes all series of the metric that this host can know to `target`.
+    /// Writes all series of the metric that this host can measure to `target`.
     pub fn write(&'static self, view: &View, target: &mut dyn Target) -> fmt::Result {
         match self.seen(view) {
             Some(seen) => (self.read)(view, &mut Emit { metric: self, seen, target }),
@@ -160,7 +154,6 @@ impl Metric {
 }
 
 impl Emit<'_> {
-    /// What is being written.
     pub fn metric(&self) -> &'static Metric {
         self.metric
     }
@@ -170,44 +163,39 @@ impl Emit<'_> {
         self.seen & 1 << need != 0
     }
 
-    /// See [`Target::left_out`].
     pub fn left_out(&self) -> u64 {
         self.target.left_out()
     }
 
-    /// See [`Target::counter`].
     pub fn counter(&mut self, labels: &[&str], value: Value, created: u64) -> fmt::Result {
         self.target.counter(self.metric, labels, value, created)
     }
 
-    /// Writes one counter of something that most workloads never see, once it has happened: a zero for each would make
-    /// the exposition half as long again, and tell nobody anything.
+    /// Writes a counter that stays zero for most workloads, unless it is zero: those series would make the exposition half as
+    /// long again, and carry no information.
     pub fn rare(&mut self, labels: &[&str], value: Value, created: u64) -> fmt::Result {
         if value.is_zero() { Ok(()) } else { self.counter(labels, value, created) }
     }
 
-    /// See [`Target::gauge`].
     pub fn gauge(&mut self, labels: &[&str], value: Value) -> fmt::Result {
         self.target.gauge(self.metric, labels, value)
     }
 
-    /// See [`Target::info`].
     pub fn info(&mut self, labels: &[&str]) -> fmt::Result {
         self.target.info(self.metric, labels)
     }
 
-    /// See [`Target::histogram`].
     pub fn histogram(&mut self, labels: &[&str], histogram: &Histogram, created: u64) -> fmt::Result {
         self.target.histogram(self.metric, labels, histogram, created)
     }
 
-    /// Writes one number that the kernel keeps: nanoseconds if the metric is one of seconds. When the kernel's counters
-    /// began is not known.
+    /// Writes a number that the kernel keeps, in nanoseconds if the unit of the metric is seconds. When the kernel's counters
+    /// started is not known.
     pub fn statistic(&mut self, labels: &[&str], number: u64) -> fmt::Result {
         self.statistic_since(labels, number, 0)
     }
 
-    /// The same of something whose beginning is known.
+    /// The same for a counter whose start is known.
     pub fn statistic_since(&mut self, labels: &[&str], number: u64, created: u64) -> fmt::Result {
         let value = match self.metric.unit {
             Some(Unit::Seconds) => Value::seconds(number),

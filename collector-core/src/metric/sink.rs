@@ -1,13 +1,12 @@
-//! Receivers of alerts.
+//! Delivery of alerts to their receivers.
 
 use super::row::{Kind, Metric, Value};
 
-/// What arrived.
 pub const DELIVERED: Metric = Metric {
     name: "headroom_sink_delivered_total",
     kind: Kind::Counter,
     unit: None,
-    help: "Alerts that the receiver took, firing and resolved ones alike.",
+    help: "Alerts that the receiver accepted, both firing and resolved.",
     labels: &["sink"],
     needs: &[],
     read: |view, emit| {
@@ -18,12 +17,11 @@ pub const DELIVERED: Metric = Metric {
     },
 };
 
-/// What did not.
 pub const FAILURES: Metric = Metric {
     name: "headroom_sink_failures_total",
     kind: Kind::Counter,
     unit: None,
-    help: "Attempts to deliver to the receiver that failed; all but those that it refused for good are repeated.",
+    help: "Attempts to deliver to the receiver that failed; the agent repeats all but those that the receiver refused for good.",
     labels: &["sink"],
     needs: &[],
     read: |view, emit| {
@@ -34,12 +32,11 @@ pub const FAILURES: Metric = Metric {
     },
 };
 
-/// What waits.
 pub const QUEUED: Metric = Metric {
     name: "headroom_sink_queued",
     kind: Kind::Gauge,
     unit: None,
-    help: "Alerts that wait for the receiver.",
+    help: "Alerts that wait to be delivered to the receiver.",
     labels: &["sink"],
     needs: &[],
     read: |view, emit| {

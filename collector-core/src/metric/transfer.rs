@@ -1,4 +1,4 @@
-//! Copies between host and GPU, and what workloads hold of the memory that they need, as the CUDA driver is asked for it.
+//! Copies between host and GPU, and the pinned and GPU memory that workloads hold, as requested from the CUDA driver.
 
 use std::fmt;
 
@@ -11,34 +11,31 @@ use crate::view::workload::Transfer;
 const BY_DIRECTION: &[&str] = &workload_and("direction");
 const BY_MEMORY: &[&str] = &workload_and("memory");
 
-/// Copies.
 pub const TRANSFERS: Metric = Metric {
     name: "headroom_workload_gpu_transfers_total",
     kind: Kind::Counter,
     unit: None,
-    help: "Copies between host and GPU that the workload's processes had the CUDA driver do; host_to_device is from the host's memory to the GPU's, unknown is a copy of which the direction cannot be told. A batch is as many as it has copies, and goes where its first one goes. Absent for a workload that never did any.",
+    help: "Copies between host and GPU that the workload's processes asked the CUDA driver for; host_to_device is from the host's memory to the GPU's, unknown is a copy whose direction is not known. A batch counts as many as it has copies, in the direction of its first one. Absent for a workload that never made any.",
     labels: BY_DIRECTION,
     needs: &COPIES,
     read: |view, emit| copies(view, emit, |transfer| &transfer.calls),
 };
 
-/// Their bytes.
 pub const BYTES: Metric = Metric {
     name: "headroom_workload_gpu_transfer_bytes_total",
     kind: Kind::Counter,
     unit: Some(Unit::Bytes),
-    help: "Bytes of these copies, as the processes asked for them: the bus carries a little more.",
+    help: "Bytes of copies between host and GPU that the workload's processes asked the CUDA driver for: the bus carries a little more.",
     labels: BY_DIRECTION,
     needs: &COPIES,
     read: |view, emit| copies(view, emit, |transfer| &transfer.bytes),
 };
 
-/// How long they took.
 pub const SECONDS: Metric = Metric {
     name: "headroom_gpu_transfer_seconds",
     kind: Kind::Histogram,
     unit: Some(Unit::Seconds),
-    help: "Copies between host and GPU, by how long the calling thread was in the CUDA driver: the whole copy where the call waits for it, and only the asking where it does not. A batch is one here.",
+    help: "Copies between host and GPU, by how long the calling thread was in the CUDA driver: the whole copy where the call waits for it, and only its submission where it does not. A batch counts as one.",
     labels: &["direction"],
     needs: &COPIES,
     read: |view, emit| {
@@ -51,34 +48,31 @@ pub const SECONDS: Metric = Metric {
     },
 };
 
-/// Pinned host memory.
 pub const PINNED_BYTES: Metric = Metric {
     name: "headroom_workload_pinned_host_bytes",
     kind: Kind::Gauge,
     unit: Some(Unit::Bytes),
-    help: "Host memory that the workload's processes had the CUDA driver allocate pinned, or pin where it was, and hold: what was so before the agent came is not in it.",
+    help: "Pinned host memory that the workload's processes hold, allocated as such or pinned in place by the CUDA driver; what was pinned before the agent started is not counted.",
     labels: &WORKLOAD,
     needs: Number::Pinned.needs(),
     read: |view, emit| held(view, emit, Number::Pinned),
 };
 
-/// Device memory.
 pub const DEVICE_BYTES: Metric = Metric {
     name: "headroom_workload_gpu_allocated_bytes",
     kind: Kind::Gauge,
     unit: Some(Unit::Bytes),
-    help: "GPU memory that the workload's processes asked the CUDA driver for by name and hold: neither what the driver takes for itself, nor virtual address ranges, nor what was so before the agent came.",
+    help: "GPU memory that the workload's processes explicitly asked the CUDA driver for and hold; memory that the driver takes for itself, virtual address ranges, and what was allocated before the agent started are not counted.",
     labels: &WORKLOAD,
     needs: Number::GpuAllocated.needs(),
     read: |view, emit| held(view, emit, Number::GpuAllocated),
 };
 
-/// Allocations that were refused.
 pub const REFUSED: Metric = Metric {
     name: "headroom_workload_gpu_allocation_failures_total",
     kind: Kind::Counter,
     unit: None,
-    help: "Allocations of pinned host memory and of GPU memory that the CUDA driver refused the workload's processes, for whatever reason.",
+    help: "Allocations of pinned host memory and of GPU memory that the CUDA driver refused to the workload's processes, for any reason.",
     labels: BY_MEMORY,
     needs: &HELD,
     read: |view, emit| {
@@ -110,7 +104,7 @@ fn copies(view: &View, emit: &mut Emit<'_>, amounts: fn(&Transfer) -> &[u64; Dir
     Ok(())
 }
 
-/// Only of workloads that have anything to do with a GPU: most have not.
+/// Only for workloads that use a GPU: most do not.
 fn held(view: &View, emit: &mut Emit<'_>, number: Number) -> fmt::Result {
     for workload in view.workloads.iter().filter(|it| it.amounts.transfer != Transfer::default()) {
         if let Some(bytes) = number.of(workload, Known::MET) {

@@ -1,4 +1,4 @@
-//! A family's series as numbers: what rules look at. The same rows as are rendered, and no text is made.
+//! A family's series as numbers, for rules to read. The same rows as in the exposition, without making text.
 
 use std::fmt;
 
@@ -9,19 +9,16 @@ use super::row::{Kind, Metric, Target, Value, seconds};
 use crate::count::{Histogram, count};
 use crate::view::View;
 
-/// What of a family is looked at.
+/// Which number of a series is read: the value, or of a histogram the sum or the count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// The number.
     Whole,
-    /// A histogram's sum.
     Sum,
-    /// A histogram's count.
     Count,
 }
 
 impl Part {
-    /// The metric, and the part of it, that a name stands for: of a histogram it ends in `_sum` or `_count`.
+    /// The metric and the part that a name stands for. The name of a histogram's part ends in `_sum` or `_count`.
     pub fn find(name: &str) -> Option<(&'static Metric, Part)> {
         let named = |name: &str| METRICS.iter().find(|metric| metric.name == name);
         let part = |suffix, part| {
@@ -32,14 +29,14 @@ impl Part {
         whole.or_else(|| part("_sum", Part::Sum)).or_else(|| part("_count", Part::Count))
     }
 
-    /// Whether it only ever grows.
+    /// Whether it only grows.
     pub fn grows(self, metric: &Metric) -> bool {
         matches!(metric.kind, Kind::Counter | Kind::Histogram)
     }
 }
 
-/// Hands each series of a metric to `visit`: the values of its labels, its number, and when it began at zero in
-/// nanoseconds since the Unix epoch (zero if that is not known, or is no matter). What this host cannot see has none.
+/// Calls `visit` for each series of a metric, with the values of its labels, its number, and the time when it started at zero,
+/// in nanoseconds since the Unix epoch (zero if not known, or for a gauge). What this host cannot measure has no series.
 pub fn visit(view: &View, metric: &'static Metric, part: Part, visit: &mut dyn FnMut(&[&str], f64, u64)) {
     // A visitor cannot fail.
     let _ = metric.write(view, &mut Visitor { part, visit });

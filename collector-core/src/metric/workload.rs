@@ -1,4 +1,4 @@
-//! Who had to wait for memory, and whose memory it was.
+//! Which workloads had to wait for memory, and from which workloads it was reclaimed.
 
 use std::fmt;
 
@@ -11,12 +11,11 @@ use crate::view::workload::{OTHER, Reclaim};
 
 const BY_KIND: &[&str] = &workload_and("kind");
 
-/// Which there are.
 pub const INFO: Metric = Metric {
     name: "headroom_workload_info",
     kind: Kind::Info,
     unit: None,
-    help: "The workloads that have series of their own: what sort each is, and where its cgroup is.",
+    help: "Workloads that have series of their own: the kind of each, and the path of its cgroup.",
     labels: &["workload", "namespace", "pod", "container", "kind", "cgroup", "runtime", "container_id", "pod_uid"],
     needs: &[],
     read: |view, emit| {
@@ -30,7 +29,6 @@ pub const INFO: Metric = Metric {
     },
 };
 
-/// Time stalled.
 pub const RECLAIM_STALL_SECONDS: Metric = Metric {
     name: "headroom_workload_reclaim_stall_seconds_total",
     kind: Kind::Counter,
@@ -41,34 +39,31 @@ pub const RECLAIM_STALL_SECONDS: Metric = Metric {
     read: |view, emit| reclaims(view, emit, |reclaim| Value::seconds(reclaim.ns)),
 };
 
-/// Stalls.
 pub const RECLAIM_STALLS: Metric = Metric {
     name: "headroom_workload_reclaim_stalls_total",
     kind: Kind::Counter,
     unit: None,
-    help: "How often a task of the workload had to free memory before it got any.",
+    help: "Times that a task of the workload had to free memory before it got any.",
     labels: BY_KIND,
     needs: &reclaim::STALLS,
     read: |view, emit| reclaims(view, emit, |reclaim| Value::Int(reclaim.stalls)),
 };
 
-/// Reclaimed by it.
 pub const RECLAIMED_BYTES: Metric = Metric {
     name: "headroom_workload_reclaimed_bytes_total",
     kind: Kind::Counter,
     unit: Some(Unit::Bytes),
-    help: "Memory that the workload's tasks freed while they waited, whosever it was.",
+    help: "Memory that the workload's tasks freed while they waited, whichever workload it belonged to.",
     labels: BY_KIND,
     needs: &reclaim::STALLS,
     read: |view, emit| reclaims(view, emit, |reclaim| Value::Int(reclaim.bytes)),
 };
 
-/// Reclaimed from it.
 pub const RECLAIM_TARGET_BYTES: Metric = Metric {
     name: "headroom_workload_reclaim_target_bytes_total",
     kind: Kind::Counter,
     unit: Some(Unit::Bytes),
-    help: "Memory that was freed from the workload and what is below it, whoever waited for it; only where the kernel tells (7.1 and newer).",
+    help: "Memory that was freed from the workload and the cgroups below it, whichever workload waited for it; only where the kernel reports it (7.1 and newer).",
     labels: BY_KIND,
     needs: &reclaim::STALLS,
     read: |view, emit| match view.coverage.target_told {
@@ -78,31 +73,27 @@ pub const RECLAIM_TARGET_BYTES: Metric = Metric {
 };
 
 rows! {
-    /// Time stalled.
     COMPACTION_STALL_SECONDS = "headroom_workload_compaction_stall_seconds_total",
         "Time that the workload's tasks waited while they had to compact memory, summed over the tasks.", CompactionStall;
-    /// Stalls.
     COMPACTION_STALLS = "headroom_workload_compaction_stalls_total",
-        "How often a task of the workload had to compact memory before it got a contiguous block.", CompactionStalls;
+        "Times that a task of the workload had to compact memory before it got a contiguous block.", CompactionStalls;
 }
 
-/// Time told to wait.
 pub const DIRTY_WAIT_SECONDS: Metric = Metric {
     name: "headroom_workload_dirty_wait_seconds_total",
     kind: Kind::Counter,
     unit: Some(Unit::Seconds),
-    help: "Time that the workload's tasks were told to sleep because too many dirty pages waited to be written, summed over the tasks; what they really slept may be shorter.",
+    help: "Time that the kernel told the workload's tasks to sleep because too many dirty pages waited to be written, summed over the tasks; they may have slept for less.",
     labels: &WORKLOAD,
     needs: &[dirty::WAITS],
     read: |view, emit| dirty_waits(view, emit, |dirty| Value::seconds(dirty.ns)),
 };
 
-/// Waits.
 pub const DIRTY_WAITS: Metric = Metric {
     name: "headroom_workload_dirty_waits_total",
     kind: Kind::Counter,
     unit: None,
-    help: "How often a task of the workload was told to sleep because too many dirty pages waited to be written.",
+    help: "Times that the kernel told a task of the workload to sleep because too many dirty pages waited to be written.",
     labels: &WORKLOAD,
     needs: &[dirty::WAITS],
     read: |view, emit| dirty_waits(view, emit, |dirty| Value::Int(dirty.waits)),

@@ -168,7 +168,7 @@ impl Draft {
             return Err(("metric", no_metric(&raw.metric)));
         };
         // It would follow what it does itself.
-        if metric.tells_of_alerts() {
+        if metric.is_about_alerts() {
             return Err(("metric", format!("{} says which rules hold: a rule cannot look at it", metric.name)));
         }
         if metric.kind == metric::Kind::Info {

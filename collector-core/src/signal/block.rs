@@ -12,21 +12,20 @@ use crate::count::Histogram;
 
 /// For IOs and their bytes.
 pub const COMPLETED: Need = &[&["block_rq_complete"], &["block_rq_complete_raw"]];
-/// For how long they took.
+/// For the time of IOs.
 pub const TIMED: Need = &[&["block_rq_complete", "block_rq_issue"], &["block_rq_complete_raw", "block_rq_issue"]];
 
-/// A block device's number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Device {
-    /// The driver's number.
+    /// Number of the driver.
     pub major: u32,
-    /// The device's, among the driver's.
+    /// Number of the device within the driver.
     pub minor: u32,
 }
 
 impl Device {
-    /// From the kernel's own `dev_t`.
+    /// From the kernel's internal `dev_t`.
     pub fn from_kernel(device: u32) -> Device {
         Device { major: device >> 20, minor: device & 0xf_ffff }
     }
@@ -38,13 +37,10 @@ impl std::fmt::Display for Device {
     }
 }
 
-/// What a request does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Operation {
-    /// Reads.
     Read,
-    /// Writes.
     Write,
     /// Discards and secure erases.
     Discard,
@@ -55,7 +51,7 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// Every operation, in the order of the kernel side's numbers.
+    /// In the order of the eBPF program's numbers.
     pub const ALL: [Operation; OPERATIONS] =
         [Operation::Read, Operation::Write, Operation::Discard, Operation::Flush, Operation::Other];
 
@@ -75,70 +71,62 @@ impl Operation {
     }
 }
 
-/// What is read of block IO.
-// A histogram on the heap would be an allocation a tick.
+// A histogram on the heap would be an allocation per tick.
 #[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Reading {
-    /// One device's IO of one operation.
+    /// IO of one device and one operation.
     Device {
-        /// The device.
         device: Device,
-        /// The operation.
         operation: Operation,
-        /// Times from the making of a request to its issue.
+        /// Times from the creation of a request to its issue.
         queue: Histogram,
         /// Times from issue to completion.
         service: Histogram,
         /// Bytes completed.
         bytes: u64,
-        /// Requests that ended with an error.
+        /// Requests that completed with an error.
         errors: u64,
     },
     /// A device's name, sent before its first IO.
     Name {
-        /// The device.
         device: Device,
-        /// Its name, such as nvme0n1.
+        /// For example nvme0n1.
         name: String,
     },
-    /// One cgroup's IO of one operation.
+    /// IO of one cgroup and one operation.
     Workload {
-        /// The cgroup; absent for the sum of all that the kernel had no room to count apart.
+        /// Absent for the sum of all cgroups that the kernel had no room to count separately.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cgroup: Option<Id>,
-        /// The operation.
         operation: Operation,
-        /// Requests completed.
         ios: u64,
         /// Bytes completed.
         bytes: u64,
         /// Nanoseconds from issue to completion, summed.
         ns: u64,
     },
-    /// One IO that failed, or took at least the threshold.
+    /// One IO that failed, or took at least as long as the threshold.
     Io(Io),
 }
 
-/// One IO that failed, or took at least the threshold.
+/// One IO that failed, or took at least as long as the threshold.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Io {
     /// The block cgroup that caused it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<Id>,
-    /// The device.
     pub device: Device,
-    /// The operation.
     pub operation: Operation,
-    /// Nanoseconds from the making of the request to its issue.
+    /// Nanoseconds from the creation of the request to its issue.
     pub queue_ns: u64,
     /// Nanoseconds from issue to completion.
     pub service_ns: u64,
     /// Bytes completed.
     pub bytes: u64,
-    /// The kernel's status: a `blk_status_t`, or a negative errno before 6.1; zero is success.
+    /// The kernel's status: a `blk_status_t`, or before 6.1 a negative errno. Zero is success.
     pub status: i32,
 }
 
@@ -147,7 +135,6 @@ pub struct Io {
 pub struct OnDevice {
     /// The device's name; its number where the name is not known.
     pub device: Arc<str>,
-    /// The IO.
     pub io: Io,
 }
 
@@ -213,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn the_words_of_a_device_land_where_they_belong() {
+    fn the_words_of_a_device_become_its_fields() {
         let words: Vec<u64> = (0..device_word::COUNT as u64).collect();
         let readings = counters("BLOCK", key(NVME, 1), &words);
         let [sample::Reading::Block(Reading::Device { device, operation, queue, service, bytes, errors })] =

@@ -1,4 +1,4 @@
-//! cgroup: which cgroups there are and where, from a walk of the tree and from the kernel's word on every change.
+//! cgroup: which cgroups exist, and their paths, from walks of the tree and from the kernel's report of every change.
 
 use collector_common::cgroup::{CHANGE_HEAD, Change, Event};
 use serde::{Deserialize, Serialize};
@@ -7,55 +7,45 @@ use zerocopy::{FromZeros, IntoBytes};
 use super::{Context, Need};
 pub use crate::cgroup::Id;
 
-/// For births, deaths, renames and moves of processes.
+/// For creations, removals, renames, and moves of processes.
 pub const EVENTS: [Need; 4] =
     [&[&["cgroup_mkdir"]], &[&["cgroup_rmdir"]], &[&["cgroup_rename"]], &[&["cgroup_attach_task"]]];
 
-/// What is read of cgroups. Paths are absolute, from the root of the hierarchy.
+/// Paths are absolute, from the root of the hierarchy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Reading {
-    /// A walk of the tree begins: what is not met on it is dead.
+    /// A walk of the tree begins: a cgroup that the walk does not find no longer exists.
     Walk,
-    /// A cgroup was born, or met on a walk.
+    /// A cgroup was created, or found on a walk.
     Born {
-        /// Which.
         id: Id,
-        /// Where.
         path: String,
     },
-    /// The walk is over.
     Walked,
-    /// A cgroup was removed.
     Died {
-        /// Which.
         id: Id,
     },
-    /// A cgroup, and with it all below it, moved.
+    /// A cgroup was renamed, and with it all cgroups below it.
     Renamed {
-        /// Which.
         id: Id,
-        /// Where to.
         path: String,
     },
-    /// A cgroup of another hierarchy than the memory controller's belongs where a cgroup of that one does, because the
-    /// same processes are in both. Said on every walk anew.
+    /// A cgroup of another hierarchy than the memory controller's belongs to the same workload as a cgroup of that one,
+    /// because the same processes are in both. Repeated on every walk.
     Joined {
-        /// Which.
         id: Id,
         /// The cgroup of the memory hierarchy.
         with: Id,
     },
     /// A process moved into a cgroup.
     Attached {
-        /// Which.
         id: Id,
-        /// The process.
         pid: u32,
     },
 }
 
-/// Decodes a [`Change`], of which only the used part of the path is there.
+/// Decodes a [`Change`], which is cut off after the used part of the path.
 pub(crate) fn record(bytes: &[u8], _context: &Context) -> Result<Reading, &'static str> {
     let mut change = Change::new_zeroed();
     if bytes.len() < CHANGE_HEAD || bytes.len() > size_of::<Change>() {
@@ -114,14 +104,14 @@ mod tests {
     }
 
     #[test]
-    fn the_padding_after_the_path_is_no_part_of_it() {
+    fn the_padding_after_the_path_is_ignored() {
         let mut bytes = change(1, b"/a");
         bytes.extend([0; 6]);
         assert_eq!(decoded(&bytes), Ok(Reading::Born { id: ID, path: "/a".into() }));
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn errors_name_the_cause() {
         assert_eq!(decoded(&change(5, b"/a")), Err("no such event"));
         assert_eq!(decoded(&change(1, b"")), Err("a path that is not absolute"));
         assert_eq!(decoded(&change(1, b"other")), Err("a path that is not absolute"));

@@ -1,4 +1,4 @@
-//! compaction: a task had to move pages about before it got a contiguous block.
+//! compaction: a task had to move pages before it got a contiguous block.
 
 use collector_common::compaction::{self, word};
 use serde::{Deserialize, Serialize};
@@ -10,45 +10,39 @@ use crate::count::Histogram;
 /// For stalls.
 pub const STALLS: Need = &[&["compaction_end", "compaction_begin"]];
 
-/// What is read of compaction.
-// A histogram on the heap would be an allocation a tick.
+// A histogram on the heap would be an allocation per tick.
 #[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Reading {
     /// The stalls of one cgroup's tasks.
     Counts {
-        /// The cgroup; absent for the sum of all that the kernel had no room to count apart.
+        /// Absent for the sum of all cgroups that the kernel had no room to count separately.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cgroup: Option<Id>,
-        /// Stalls.
         stalls: u64,
-        /// Their time in nanoseconds.
+        /// Time of these stalls in nanoseconds.
         ns: u64,
     },
-    /// The lengths of all stalls of the host.
-    Time {
-        /// Their lengths.
-        histogram: Histogram,
-    },
-    /// One stall over the threshold.
+    /// Durations of all stalls of the host.
+    Time { histogram: Histogram },
+    /// One stall longer than the threshold.
     Stall(Stall),
 }
 
-/// One stall over the threshold.
+/// One stall longer than the threshold.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Stall {
     /// The memory cgroup of the task that waited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<Id>,
-    /// How long, in nanoseconds.
+    /// Duration in nanoseconds.
     pub ns: u64,
-    /// Its process id.
+    /// Process id of the task.
     pub pid: u32,
-    /// Its thread id.
+    /// Thread id of the task.
     pub tid: u32,
-    /// Its name.
     pub comm: String,
 }
 

@@ -1,5 +1,5 @@
-//! Signals that are only counted, for each cgroup apart: their reading, and the sums of a workload. What is counted is each
-//! signal's business.
+//! Signals that are only counted, per cgroup: their reading, and the sums of a workload. Each signal defines what is
+//! counted.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,19 +7,19 @@ use super::table::signals;
 use super::{Context, RowKey, cgroup_of};
 use crate::cgroup::Id;
 
-/// The numbers of one such signal.
+/// The numbers of a counted signal.
 pub trait Count: Sized {
-    /// From the growth of a row; `None` if the row has another shape.
+    /// From the growth of a row; `None` if the row has the wrong shape.
     fn from_row(growth: &[u64], context: &Context) -> Option<Self>;
-    /// Adds another's.
+    /// Adds the numbers of `more`.
     fn add(&mut self, more: &Self);
 }
 
-/// What was counted of one cgroup's tasks.
+/// The counts of one cgroup's tasks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Counted<T> {
-    /// The cgroup; absent for the sum of all that the kernel had no room to count apart.
+    /// Absent for the sum of all cgroups that the kernel had no room to count separately.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<Id>,
     pub counts: T,
@@ -36,19 +36,19 @@ macro_rules! sums {
         folded { $($folded:tt)* }
         counted { $($signal:ident: $Reading:ident, $map:literal;)* }
     ) => {
-        /// What a workload is charged of all of them.
+        /// What a workload is charged, for all counted signals.
         #[derive(Clone, Copy, Debug, Default, PartialEq)]
         pub struct Sums {
             $(pub $signal: super::$signal::Counts,)*
         }
 
         impl Sums {
-            /// Adds another's.
+            /// Adds the numbers of `more`.
             pub fn add(&mut self, more: &Sums) {
                 $(self.$signal.add(&more.$signal);)*
             }
 
-            /// What rows full of ones add up to.
+            /// The sums of rows of ones.
             #[cfg(test)]
             pub fn ones() -> Sums {
                 let words = |name: &str| {

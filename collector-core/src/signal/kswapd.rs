@@ -5,20 +5,18 @@ use serde::{Deserialize, Serialize};
 
 use super::{Context, Need, RowKey, index_of, row};
 
-/// For how long it was awake.
+/// For the time awake.
 pub const AWAKE: Need = &[&["kswapd_sleep", "kswapd_wake"]];
-/// For how often it was woken.
+/// For the number of wakes.
 pub const WAKES: Need = &[&["kswapd_wake"]];
 
-/// What is read of one node's kswapd.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Reading {
-    /// The memory node.
     pub node: u32,
     /// Nanoseconds awake.
     pub awake_ns: u64,
-    /// How often it was woken from sleep.
+    /// Times that it was woken from sleep.
     pub wakes: u64,
 }
 

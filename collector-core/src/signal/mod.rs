@@ -1,5 +1,5 @@
-//! What the signals mean, one file each: the readings, and how records and counters become readings. [`table`] lists them,
-//! and says which record and which map is whose. Pure: no IO, no clock, no aya, and nothing of what readings are folded into.
+//! The signals, one file each: their readings, and how records and counters become readings. [`table`] lists the signals with
+//! their records and maps. Pure: no IO, no clock, no aya, and no knowledge of what readings are folded into.
 
 pub mod block;
 pub mod cgroup;
@@ -18,21 +18,21 @@ use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 use crate::cgroup::Id;
 
-/// What decoding needs to know of the host.
+/// What decoding needs to know about the host.
 #[derive(Clone, Copy, Debug)]
 pub struct Context {
-    /// Bytes a page.
+    /// Bytes per page.
     pub page_size: u64,
-    /// What is added to a record's CLOCK_MONOTONIC to get nanoseconds since the Unix epoch.
+    /// Added to a record's CLOCK_MONOTONIC to get nanoseconds since the Unix epoch.
     pub clock_offset_ns: u64,
-    /// Nanoseconds a jiffy, the kernel's tick.
+    /// Nanoseconds per jiffy, the kernel's tick.
     pub jiffy_ns: u64,
 }
 
-/// What a row of counters belongs to.
+/// Identifies a row of counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RowKey {
-    /// A cgroup ([`collector_common::Key::Slot`]); `None` is the row of all that found no slot.
+    /// A cgroup ([`collector_common::Key::Slot`]); `None` is the row that all cgroups without a slot share.
     Cgroup(Option<Id>),
     /// A small index.
     Index(u32),
@@ -40,11 +40,11 @@ pub enum RowKey {
     Hash([u8; 8]),
 }
 
-/// What must be attached for a number to be known: alternatives, each a list of programs that must all be. Each signal declares
-/// its own once, and whoever shows, keeps or explains the number asks for the same.
+/// What must be attached for a number to be known: alternatives, each a list of programs that must all be attached. Each signal
+/// declares its needs once; metrics, history, API and incidents use the same declaration.
 pub type Need = &'static [&'static [&'static str]];
 
-/// The bytes as a record of a fixed size.
+/// Reads the bytes as a record of fixed size.
 fn exact<T: FromBytes + KnownLayout + Immutable>(bytes: &[u8]) -> Result<T, &'static str> {
     T::read_from_bytes(bytes).map_err(|_| "wrong size")
 }
@@ -68,7 +68,7 @@ fn index_of(key: RowKey) -> Option<u32> {
     }
 }
 
-/// A task's name up to its NUL; bytes that are not UTF-8 are replaced.
+/// A task's name up to the NUL; bytes that are not UTF-8 are replaced.
 fn comm(bytes: &Comm) -> String {
     let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
     String::from_utf8_lossy(&bytes[..end]).into_owned()

@@ -1,5 +1,5 @@
-//! oom: the kernel chose a victim and killed it. The kill is charged to the *victim's* workload; the one whose limit was
-//! hit may be another, above it.
+//! oom: the kernel chose a victim and killed it. The kill is charged to the *victim's* workload; the limit that was hit may
+//! belong to another workload, above it.
 
 use std::sync::Arc;
 
@@ -12,31 +12,30 @@ use crate::statistic::gpu;
 
 /// For kills, by victim.
 pub const KILLS: Need = &[&["oom_mark_victim"]];
-/// For whose limit was hit. Some kernels tell it with the kill itself; that shows with the first such kill.
+/// For the cgroup whose limit was hit. Some kernels report it with the kill itself; the first such kill proves that.
 pub const LIMITS: Need = &[&["oom_mark_victim", "oom_kill_process"], &["oom_mark_victim", "oom_kill_process_kprobe"]];
 
-/// What is read of OOM kills.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reading {
-    /// A process was killed; or one more thread of it was marked, on its way out.
+    /// A process was killed; or one more thread of a killed process was marked as it exited.
     Kill(Kill),
 }
 
-/// Whose memory was out.
+/// What had run out of memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
-    /// A memory cgroup's, at its limit.
+    /// A memory cgroup at its limit.
     Memcg,
-    /// The host's.
+    /// The host.
     Host,
-    /// The kernel gave nothing to tell by.
+    /// The kernel does not report it.
     Unknown,
 }
 
 impl Scope {
-    /// Every scope, in the order of [`Scope::index`].
+    /// In the order of [`Scope::index`].
     pub const ALL: [Scope; 3] = [Scope::Memcg, Scope::Host, Scope::Unknown];
 
     /// The label `scope`.
@@ -48,13 +47,13 @@ impl Scope {
         }
     }
 
-    /// Its place in [`Scope::ALL`].
+    /// The index in [`Scope::ALL`].
     pub fn index(self) -> usize {
         self as usize
     }
 }
 
-/// One killed process. What this kernel could not tell is absent.
+/// One killed process. What this kernel does not report is absent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Kill {
@@ -67,43 +66,41 @@ pub struct Kill {
     /// The memory cgroup whose limit was hit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limited: Option<Id>,
-    /// Whose memory was out.
+    /// What had run out of memory.
     pub scope: Scope,
     /// The victim's process id.
     pub pid: u32,
     /// The victim's thread id.
     pub tid: u32,
-    /// The victim's name.
     pub comm: String,
     /// The victim's user, in the initial user namespace.
     pub uid: u32,
     /// The victim's `oom_score_adj`.
     pub score_adj: i32,
-    /// Anonymous memory resident.
+    /// Resident anonymous memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub anon_bytes: Option<u64>,
-    /// File memory resident.
+    /// Resident file memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file_bytes: Option<u64>,
-    /// Shared memory resident.
+    /// Resident shared memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shmem_bytes: Option<u64>,
     /// Memory swapped out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub swap_bytes: Option<u64>,
-    /// The most memory that was ever resident.
+    /// Highest amount of memory that was ever resident.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peak_bytes: Option<u64>,
     /// The process in whose context the kill happened.
     pub trigger_pid: u32,
-    /// Its name.
     pub trigger_comm: String,
 }
 
-/// An OOM kill with the names of the workloads in it; absent where the cgroup is not known.
+/// An OOM kill with the names of its workloads; a name is absent where the cgroup is not known.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Named {
-    /// When, in nanoseconds since the Unix epoch.
+    /// Time in nanoseconds since the Unix epoch.
     pub time: u64,
     /// The victim's workload.
     pub workload: Option<Arc<str>>,
@@ -111,10 +108,9 @@ pub struct Named {
     pub trigger_workload: Option<Arc<str>>,
     /// The workload whose limit was hit.
     pub limited_workload: Option<Arc<str>>,
-    /// What the victim and its workload held of GPUs when that was last read before the kill.
+    /// GPU memory of the victim and its workload, as last read before the kill.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub gpus: Vec<gpu::Held>,
-    /// The facts.
     pub kill: Kill,
 }
 
@@ -146,7 +142,7 @@ pub(crate) fn record(bytes: &[u8], context: &Context) -> Result<Reading, &'stati
     }))
 }
 
-/// A record to try things with, here and where readings are folded.
+/// A record for tests, here and in the engine.
 #[cfg(test)]
 pub(crate) mod test {
     use collector_common::ring::{Header, Kind};
@@ -192,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scope_that_is_none_is_malformed() {
+    fn an_unknown_scope_is_malformed() {
         let mut victim = victim();
         victim.scope = 3;
         assert_eq!(decode_record(victim.as_bytes(), &CONTEXT).unwrap_err().why, "no such scope");

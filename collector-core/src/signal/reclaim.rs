@@ -1,4 +1,4 @@
-//! reclaim: a task had to free memory before it got any. Who waited and whose memory was reclaimed are two figures.
+//! reclaim: a task had to free memory before it got any. Separate figures say who waited, and whose memory was reclaimed.
 
 use collector_common::reclaim::{self, word};
 use serde::{Deserialize, Serialize};
@@ -22,7 +22,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Every kind, in the order of the kernel's numbers.
+    /// In the order of the eBPF program's numbers.
     pub const ALL: [Kind; reclaim::KINDS] = [Kind::Direct, Kind::Memcg];
 
     /// The label `kind`.
@@ -38,59 +38,49 @@ impl Kind {
     }
 }
 
-/// What is read of reclaim.
-// A histogram on the heap would be an allocation a tick.
+// A histogram on the heap would be an allocation per tick.
 #[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Reading {
     /// The stalls of one cgroup's tasks, and what was reclaimed from it.
     Counts {
-        /// The cgroup; absent for the sum of all that the kernel had no room to count apart.
+        /// Absent for the sum of all cgroups that the kernel had no room to count separately.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cgroup: Option<Id>,
-        /// Why they stalled.
         kind: Kind,
-        /// Stalls.
         stalls: u64,
-        /// Their time in nanoseconds.
+        /// Time of these stalls in nanoseconds.
         ns: u64,
-        /// What they reclaimed, from whomever.
+        /// Memory that they reclaimed, from any cgroup.
         bytes: u64,
-        /// What was reclaimed from the cgroup and what is below it, by whomever.
+        /// Memory reclaimed from the cgroup and the cgroups below it, by any task.
         target_bytes: u64,
     },
-    /// The lengths of all stalls of the host.
-    Time {
-        /// Why they stalled.
-        kind: Kind,
-        /// Their lengths.
-        histogram: Histogram,
-    },
-    /// One stall over the threshold.
+    /// Durations of all stalls of the host.
+    Time { kind: Kind, histogram: Histogram },
+    /// One stall longer than the threshold.
     Stall(Stall),
 }
 
-/// One stall over the threshold.
+/// One stall longer than the threshold.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Stall {
     /// The memory cgroup of the task that waited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<Id>,
-    /// Why it waited.
     pub kind: Kind,
-    /// How long, in nanoseconds.
+    /// Duration in nanoseconds.
     pub ns: u64,
-    /// What it reclaimed meanwhile.
+    /// Memory that it reclaimed during the stall.
     pub bytes: u64,
     /// The order of the allocation that had to wait (2^order pages).
     pub order: u32,
-    /// Its process id.
+    /// Process id of the task.
     pub pid: u32,
-    /// Its thread id.
+    /// Thread id of the task.
     pub tid: u32,
-    /// Its name.
     pub comm: String,
 }
 
@@ -140,7 +130,7 @@ mod tests {
     use crate::sample::{self};
 
     #[test]
-    fn one_row_holds_two_kinds_and_a_quiet_one_is_left_out() {
+    fn one_row_has_two_kinds_and_a_kind_without_growth_is_left_out() {
         let row = RowKey::Cgroup(Some(ID));
         let memcg = sample::Reading::Reclaim(Reading::Counts {
             cgroup: Some(ID),

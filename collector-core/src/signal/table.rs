@@ -1,14 +1,14 @@
-//! The table of signals: one row each. Everything that must know them all is made of these rows: the variants of
-//! [`crate::sample::Reading`], decoding, the engine's arms, and what a workload is charged. Nothing but data.
+//! The table of signals, one row each. Macros generate from it everything that must know all signals: the variants of
+//! [`crate::sample::Reading`], decoding, the engine's match arms, and the sums of a workload. Only data.
 
-/// Hands the rows to the macro `$to`, which makes of them what its file needs.
+/// Passes the rows to the macro `$to`, which generates what its file needs.
 ///
 /// Most signals are *folded*: each has a file in `engine/`, whose `fold` says what its readings change.
 /// `signal: Reading from Origin, record [Kind], maps ["MAP" => function];` says: `signal/signal.rs` has `Reading`, which is
 /// `sample::Reading::Reading`; its function `record` decodes records of this `Kind`, and `function` the rows of `MAP`.
 ///
-/// A *counted* signal needs no such file: one map with a row a cgroup, whose numbers add up in the workload.
-/// `signal: Reading, "MAP";` says: `signal/signal.rs` has `Counts`, and says how to read and to add them.
+/// A *counted* signal needs no such file: it has one map with a row per cgroup, whose numbers are added up in the workload.
+/// `signal: Reading, "MAP";` says: `signal/signal.rs` has `Counts`, and defines how to read and add them.
 macro_rules! signals {
     ($to:ident) => {
         $to! {

@@ -1,4 +1,4 @@
-//! transfer: copies between host and GPU, pinned host memory and device memory, as the CUDA driver was asked for them.
+//! transfer: copies between host and GPU, pinned host memory and GPU memory, as requested from the CUDA driver.
 
 use collector_common::transfer::{self, word};
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ pub const COPIES: [Need; transfer::DIRECTIONS] = [
     &[&["transfer_copy_end", "transfer_to_host"]],
     &[&["transfer_copy_end", "transfer_copy"]],
 ];
-/// For what is held, by [`Memory`]. Without seeing what is given back, the number would only ever grow.
+/// For memory held, by [`Memory`]. Without the programs that see releases, the number would only grow.
 pub const HELD: [Need; transfer::MEMORIES] = [
     &[
         &["transfer_allocation_end", "transfer_pin", "transfer_release_end", "transfer_unpin"],
@@ -22,7 +22,6 @@ pub const HELD: [Need; transfer::MEMORIES] = [
     &[&["transfer_allocation_end", "transfer_allocate", "transfer_release_end", "transfer_free"]],
 ];
 
-/// Where a copy goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
@@ -30,12 +29,11 @@ pub enum Direction {
     HostToDevice,
     /// From a GPU's memory to the host's.
     DeviceToHost,
-    /// Not known.
     Unknown,
 }
 
 impl Direction {
-    /// Every direction, in the order of the kernel's numbers.
+    /// In the order of the eBPF program's numbers.
     pub const ALL: [Direction; transfer::DIRECTIONS] =
         [Direction::HostToDevice, Direction::DeviceToHost, Direction::Unknown];
 
@@ -49,18 +47,17 @@ impl Direction {
     }
 }
 
-/// What is allocated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Memory {
-    /// Host memory that is pinned.
+    /// Pinned host memory.
     Pinned,
-    /// A GPU's.
+    /// GPU memory.
     Device,
 }
 
 impl Memory {
-    /// Every sort, in the order of the kernel's numbers.
+    /// In the order of the eBPF program's numbers.
     pub const ALL: [Memory; transfer::MEMORIES] = [Memory::Pinned, Memory::Device];
 
     /// The label `memory`.
@@ -72,40 +69,33 @@ impl Memory {
     }
 }
 
-/// What is read of transfers.
-// A histogram on the heap would be an allocation a tick.
+// A histogram on the heap would be an allocation per tick.
 #[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Reading {
-    /// What the tasks of one cgroup asked for.
+    /// Requests by the tasks of one cgroup.
     Counts {
-        /// The cgroup; absent for the sum of all that the kernel had no room to count apart.
+        /// Absent for the sum of all cgroups that the kernel had no room to count separately.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cgroup: Option<Id>,
         /// Copies, in the order of [`Direction::ALL`].
         calls: [u64; transfer::DIRECTIONS],
-        /// Their bytes.
+        /// Bytes of these copies.
         bytes: [u64; transfer::DIRECTIONS],
         /// Allocations that were refused, in the order of [`Memory::ALL`].
         refused: [u64; transfer::MEMORIES],
     },
-    /// The time that all copies of one direction took.
-    Time {
-        /// Where they went.
-        direction: Direction,
-        /// How long they took.
-        histogram: Histogram,
-    },
-    /// By how much that grew, or shrank, which the processes of one cgroup hold.
+    /// Durations of all copies of one direction on the host.
+    Time { direction: Direction, histogram: Histogram },
+    /// Change in what the processes of one cgroup hold: negative if it shrank.
     Held {
-        /// The cgroup.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cgroup: Option<Id>,
         /// Bytes, in the order of [`Memory::ALL`].
         bytes: [i64; transfer::MEMORIES],
     },
-    /// One allocation that was refused.
+    /// One allocation that the driver refused.
     Refused(Refusal),
 }
 
@@ -116,17 +106,15 @@ pub struct Refusal {
     /// The memory cgroup of the task that asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<Id>,
-    /// Of what.
     pub memory: Memory,
-    /// How many bytes it asked for.
+    /// Bytes that it asked for.
     pub bytes: u64,
-    /// The driver's answer (`CUresult`): 2 is out of memory.
+    /// The driver's return code (`CUresult`): 2 is out of memory.
     pub code: u32,
-    /// Its process id.
+    /// Process id of the task.
     pub pid: u32,
-    /// Its thread id.
+    /// Thread id of the task.
     pub tid: u32,
-    /// Its name.
     pub comm: String,
 }
 
@@ -168,7 +156,7 @@ mod tests {
     use crate::sample::{self};
 
     #[test]
-    fn a_time_has_the_direction_of_its_index_and_beyond_the_last_there_is_none() {
+    fn the_index_of_a_time_is_its_direction_and_an_unknown_one_is_malformed() {
         let time = |index| counters("TRANSFER_TIME", RowKey::Index(index), &[1; collector_common::histogram::WORDS]);
         let [sample::Reading::Transfer(Reading::Time { direction, .. })] = &time(1)[..] else { panic!() };
         assert_eq!(*direction, Direction::DeviceToHost);

@@ -1,5 +1,5 @@
-//! GPUs: what they say, and who held how much of their memory when. It knows cgroups; whose they are is in
-//! [`super::workload`].
+//! GPUs: their values, their errors, and which processes held how much of their memory, and when. It knows cgroups;
+//! [`super::workload`] knows which workloads they belong to.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -11,70 +11,65 @@ use crate::count::grow;
 use crate::stage::Stage;
 use crate::statistic::gpu::{Device, Held, Holder, Reading, Values};
 
-/// GPUs that are kept, MIG devices included; more are counted as lost, stage `gpu`.
-const GPUS: usize = 256;
-/// Numbers of errors that are kept of one.
-const CODES: usize = 64;
-/// Processes that are kept of one.
-const HOLDERS: usize = 4096;
-/// Moments that are kept of one.
-const MOMENTS: usize = 32;
-/// A moment that follows sooner replaces the one before, so that all of them together reach back for seconds.
+/// Maximum number of GPUs, including MIG devices; more are counted as lost, stage `gpu`.
+const MAX_GPUS: usize = 256;
+/// Maximum number of error codes per GPU.
+const MAX_CODES: usize = 64;
+/// Maximum number of processes per GPU and moment.
+const MAX_HOLDERS: usize = 4096;
+/// Maximum number of moments per GPU.
+const MAX_MOMENTS: usize = 32;
+/// A moment that follows sooner replaces the one before, so that the moments together reach back for seconds.
 const APART_NS: u64 = 250_000_000;
-/// What was held longer ago than this says nothing about a kill.
+/// Memory held longer ago than this says nothing about a kill.
 const RECENT_NS: u64 = 10_000_000_000;
 
-/// All GPUs, by uuid.
 #[derive(Clone, Debug, Default)]
 pub struct Gpus {
     gpus: BTreeMap<Arc<str>, Gpu>,
-    /// Errors outlive the numbers: a GPU that is lost is one whose errors are asked for.
+    /// Errors are kept when a GPU is gone: those of a lost GPU are needed most.
     xids: BTreeMap<Arc<str>, Xids>,
-    /// Those that went since somebody asked.
+    /// GPUs that went since the last call of [`Gpus::gone`].
     gone: Vec<Gpu>,
 }
 
-/// One GPU.
 #[derive(Clone, Debug)]
 pub struct Gpu {
-    /// Since when it is there, in nanoseconds since the Unix epoch.
+    /// When it was first seen, in nanoseconds since the Unix epoch.
     pub created: u64,
-    /// Which.
     pub device: Arc<Device>,
-    /// What it says.
     pub values: Values,
-    /// Who held how much, oldest first.
+    /// Which processes held how much, oldest first.
     moments: VecDeque<Moment>,
 }
 
-/// The errors of one GPU.
 #[derive(Clone, Debug)]
 pub struct Xids {
-    /// Its number.
+    /// The GPU's number.
     pub gpu: Arc<str>,
-    /// When the first of a number came, and how many did.
+    /// By code (XID): the time of the first error, and the number of errors.
     pub codes: BTreeMap<u64, (u64, u64)>,
 }
 
 #[derive(Clone, Debug)]
 struct Moment {
     time: u64,
-    /// The same of moments between which nothing changed, as is the rule.
+    /// Shared between moments with the same holders, which is the usual case.
     holders: Arc<[Holder]>,
 }
 
 impl Gpus {
-    /// All of them, by uuid.
+    /// Sorted by uuid.
     pub fn iter(&self) -> impl Iterator<Item = &Gpu> {
         self.gpus.values()
     }
 
-    /// The errors of all that ever reported any.
+    /// The errors of all GPUs that ever reported any.
     pub fn xids(&self) -> impl Iterator<Item = (&Arc<str>, &Xids)> {
         self.xids.iter()
     }
 
-    /// What the process and its workload held of each GPU when that was last read, at `time` or before.
+    /// Memory of each GPU held by the process and by its workload, as last read at `time` or before.
     pub fn held(&self, workloads: &Workloads, pid: u32, cgroup: Option<Id>, time: u64) -> Vec<Held> {
         let name = |id: Option<Id>| id.and_then(|id| workloads.name(id));
         let workload = name(cgroup);
@@ -100,17 +95,16 @@ impl Gpus {
         self.gpus.values().filter_map(held).collect()
     }
 
-    /// The one with this uuid.
     pub fn get(&self, uuid: &str) -> Option<&Gpu> {
         self.gpus.get(uuid)
     }
 
-    /// Those that went since the last call, as they were.
+    /// GPUs that went since the last call, in their last state.
     pub(crate) fn gone(&mut self) -> Vec<Gpu> {
         std::mem::take(&mut self.gone)
     }
 
-    /// Who holds memory of any of them now.
+    /// Processes that hold memory of any GPU now.
     pub(crate) fn holding(&self, time: u64) -> impl Iterator<Item = &Holder> {
         let last = self.gpus.values().filter_map(|gpu| gpu.moments.back());
         let recent = last.filter(move |moment| time.saturating_sub(moment.time) <= RECENT_NS);
@@ -125,16 +119,16 @@ impl Gpus {
                     if known.device != *device {
                         known.device = device.clone();
                     }
-                } else if self.gpus.len() < GPUS {
+                } else if self.gpus.len() < MAX_GPUS {
                     let (device, values) = (device.clone(), values.clone());
-                    let gpu = Gpu { created: time, device, values, moments: VecDeque::with_capacity(MOMENTS) };
+                    let gpu = Gpu { created: time, device, values, moments: VecDeque::with_capacity(MAX_MOMENTS) };
                     self.gpus.insert(gpu.device.uuid.clone(), gpu);
                 } else {
                     coverage.lose(Stage::Gpu, 1);
                 }
             }
             Reading::Held { uuid, holders } => {
-                let kept = &holders[..holders.len().min(HOLDERS)];
+                let kept = &holders[..holders.len().min(MAX_HOLDERS)];
                 if kept.len() < holders.len() {
                     coverage.lose(Stage::Gpu, (holders.len() - kept.len()) as u64);
                 }
@@ -149,12 +143,12 @@ impl Gpus {
 
     fn xid(&mut self, time: u64, uuid: &Arc<str>, code: u64, coverage: &mut Coverage) {
         let gpu = self.gpus.get(uuid).map(|gpu| gpu.device.gpu.clone());
-        if !self.xids.contains_key(uuid) && (self.xids.len() >= GPUS || gpu.is_none()) {
+        if !self.xids.contains_key(uuid) && (self.xids.len() >= MAX_GPUS || gpu.is_none()) {
             return coverage.lose(Stage::Gpu, 1);
         }
         let new = || Xids { gpu: gpu.clone().unwrap_or_default(), codes: BTreeMap::new() };
         let codes = &mut self.xids.entry(uuid.clone()).or_insert_with(new).codes;
-        if codes.len() >= CODES && !codes.contains_key(&code) {
+        if codes.len() >= MAX_CODES && !codes.contains_key(&code) {
             return coverage.lose(Stage::Gpu, 1);
         }
         grow(&mut codes.entry(code).or_insert((time, 0)).1, 1);
@@ -162,7 +156,7 @@ impl Gpus {
 }
 
 impl Gpu {
-    /// What each workload holds now, by name; absent where the driver does not know it of one of its processes.
+    /// What each workload holds now, by name; `None` where the driver does not know the amount for one of its processes.
     pub fn holders<'a>(&self, workloads: &'a Workloads) -> BTreeMap<&'a str, (&'a Workload, Option<u64>)> {
         let mut found: BTreeMap<&str, (&Workload, Option<u64>)> = BTreeMap::new();
         let Some(other) = workloads.iter().find(|workload| &*workload.name == OTHER) else { return found };
@@ -175,14 +169,14 @@ impl Gpu {
     }
 
     fn hold(&mut self, time: u64, holders: &[Holder]) {
-        // The one before the last tells whether the last may be replaced: else all would be, by ever newer ones.
+        // The last moment is replaced only if it is close to the one before: otherwise frequent readings would replace it forever.
         let before = self.moments.iter().rev().nth(1).map(|moment| moment.time);
         let last = self.moments.back().map(|moment| moment.time);
         let crowded = last.zip(before).is_some_and(|(last, before)| last.saturating_sub(before) < APART_NS);
         let same = self.moments.back().filter(|last| *last.holders == *holders).map(|last| last.holders.clone());
         if crowded {
             self.moments.pop_back();
-        } else if self.moments.len() == MOMENTS {
+        } else if self.moments.len() == MAX_MOMENTS {
             self.moments.pop_front();
         }
         let moment = Moment { time, holders: same.unwrap_or_else(|| holders.into()) };
@@ -206,7 +200,7 @@ mod tests {
 
     const SECOND: u64 = 1_000_000_000;
 
-    fn tell(engine: &mut Engine, time: u64, reading: Reading) {
+    fn apply(engine: &mut Engine, time: u64, reading: Reading) {
         engine.apply(&Sample { time, reading: sample::Reading::Gpu(reading) });
     }
 
@@ -215,13 +209,13 @@ mod tests {
         Arc::new(Device { uuid: uuid.into(), gpu: "0".into(), model, driver, parent: None })
     }
 
-    fn meet(engine: &mut Engine, uuid: &str) {
-        tell(engine, SECOND, Reading::Device { device: device(uuid), values: Values::new() });
+    fn add(engine: &mut Engine, uuid: &str) {
+        apply(engine, SECOND, Reading::Device { device: device(uuid), values: Values::new() });
     }
 
     fn hold(engine: &mut Engine, time: u64, uuid: &str, holders: &[(u32, Option<Id>, Option<u64>)]) {
         let holders = holders.iter().map(|&(pid, cgroup, bytes)| Holder { pid, cgroup, bytes }).collect();
-        tell(engine, time, Reading::Held { uuid: uuid.into(), holders });
+        apply(engine, time, Reading::Held { uuid: uuid.into(), holders });
     }
 
     fn kill(pid: u32, cgroup: Option<Id>) -> sample::Reading {
@@ -231,14 +225,14 @@ mod tests {
     }
 
     #[test]
-    fn a_kill_says_what_the_victim_held_before_it() {
+    fn a_kill_reports_what_the_victim_held_before_it() {
         let mut engine = engine();
-        ["GPU-a", "GPU-b", "GPU-c"].iter().for_each(|uuid| meet(&mut engine, uuid));
+        ["GPU-a", "GPU-b", "GPU-c"].iter().for_each(|uuid| add(&mut engine, uuid));
         let at = |second: u64| second * SECOND;
         hold(&mut engine, at(9), "GPU-a", &[(7, Some(ID), Some(100)), (8, Some(ID), Some(20)), (9, None, Some(3))]);
         hold(&mut engine, at(9), "GPU-b", &[(8, Some(ID), Some(50))]);
         hold(&mut engine, at(9), "GPU-c", &[(9, None, Some(3))]);
-        // What was read when the victim was gone already came before the kill was told.
+        // A reading made after the victim's end arrives before the kill is reported.
         hold(&mut engine, at(11), "GPU-a", &[(8, Some(ID), Some(20))]);
         let outcomes = facts(&mut engine, &Sample { time: at(10), reading: kill(7, Some(ID)) });
         let [Outcome::OomKill(kill)] = &outcomes[..] else { panic!("{outcomes:?}") };
@@ -255,7 +249,7 @@ mod tests {
     fn moments_reach_back_for_seconds_however_often_they_come() {
         for step in [SECOND / 100, SECOND / 10, SECOND] {
             let mut engine = engine();
-            meet(&mut engine, "GPU-a");
+            add(&mut engine, "GPU-a");
             for time in (0..20 * SECOND).step_by(step as usize) {
                 hold(&mut engine, time, "GPU-a", &[(7, Some(ID), Some(time))]);
             }
@@ -266,14 +260,14 @@ mod tests {
                 let age = then - held[0].workload_bytes.unwrap();
                 assert!(age <= step.max(2 * APART_NS), "{step} {ago}: {age}");
             }
-            assert!(view.gpus.iter().next().unwrap().moments.len() <= MOMENTS);
+            assert!(view.gpus.iter().next().unwrap().moments.len() <= MAX_MOMENTS);
         }
     }
 
     #[test]
-    fn what_the_driver_does_not_know_of_one_process_is_not_known_of_its_workload() {
+    fn an_amount_unknown_for_one_process_is_unknown_for_its_workload() {
         let mut engine = engine();
-        meet(&mut engine, "GPU-a");
+        add(&mut engine, "GPU-a");
         let holders = |engine: &Engine| {
             let view = engine.view();
             let held = view.gpus.iter().next().unwrap().holders(&view.workloads);
@@ -288,13 +282,13 @@ mod tests {
     }
 
     #[test]
-    fn a_gpu_that_is_gone_leaves_its_errors_alone() {
+    fn the_errors_of_a_gpu_that_is_gone_are_kept() {
         let mut engine = engine();
-        meet(&mut engine, "GPU-a");
-        tell(&mut engine, 5, Reading::Xid { uuid: "GPU-a".into(), code: 79 });
-        tell(&mut engine, 6, Reading::Gone { uuid: "GPU-a".into() });
-        tell(&mut engine, 7, Reading::Xid { uuid: "GPU-a".into(), code: 79 });
-        tell(&mut engine, 7, Reading::Xid { uuid: "GPU-unknown".into(), code: 79 });
+        add(&mut engine, "GPU-a");
+        apply(&mut engine, 5, Reading::Xid { uuid: "GPU-a".into(), code: 79 });
+        apply(&mut engine, 6, Reading::Gone { uuid: "GPU-a".into() });
+        apply(&mut engine, 7, Reading::Xid { uuid: "GPU-a".into(), code: 79 });
+        apply(&mut engine, 7, Reading::Xid { uuid: "GPU-unknown".into(), code: 79 });
         let gpus = &engine.view().gpus;
         assert_eq!(gpus.iter().count(), 0);
         let xids: Vec<_> = gpus.xids().map(|(uuid, xids)| (&**uuid, xids.codes[&79])).collect();
@@ -305,28 +299,28 @@ mod tests {
     #[test]
     fn gpus_processes_and_errors_are_bounded() {
         let mut engine = engine();
-        for number in 0..GPUS as u64 + 5 {
-            meet(&mut engine, &format!("GPU-{number:03}"));
-            tell(&mut engine, 1, Reading::Xid { uuid: "GPU-000".into(), code: number });
+        for number in 0..MAX_GPUS as u64 + 5 {
+            add(&mut engine, &format!("GPU-{number:03}"));
+            apply(&mut engine, 1, Reading::Xid { uuid: "GPU-000".into(), code: number });
         }
-        let holders: Vec<_> = (0..HOLDERS as u32 + 3).map(|pid| (pid, None, Some(1))).collect();
+        let holders: Vec<_> = (0..MAX_HOLDERS as u32 + 3).map(|pid| (pid, None, Some(1))).collect();
         hold(&mut engine, 1, "GPU-000", &holders);
         let gpus = &engine.view().gpus;
-        assert_eq!((gpus.iter().count(), gpus.xids["GPU-000"].codes.len()), (GPUS, CODES));
-        assert_eq!(gpus.gpus["GPU-000"].moments[0].holders.len(), HOLDERS);
-        let errors = (GPUS + 5 - CODES) as u64;
+        assert_eq!((gpus.iter().count(), gpus.xids["GPU-000"].codes.len()), (MAX_GPUS, MAX_CODES));
+        assert_eq!(gpus.gpus["GPU-000"].moments[0].holders.len(), MAX_HOLDERS);
+        let errors = (MAX_GPUS + 5 - MAX_CODES) as u64;
         assert_eq!(engine.view().coverage.lost(Stage::Gpu), 5 + errors + 3);
     }
 
     #[test]
-    fn what_is_not_said_any_more_vanishes() {
+    fn values_that_are_no_longer_reported_vanish() {
         let mut engine = engine();
-        let say = |engine: &mut Engine, values: &[(Statistic, u64)]| {
+        let report = |engine: &mut Engine, values: &[(Statistic, u64)]| {
             let values = values.iter().copied().collect();
-            tell(engine, 1, Reading::Device { device: device("GPU-a"), values });
+            apply(engine, 1, Reading::Device { device: device("GPU-a"), values });
             engine.view().gpus.iter().next().unwrap().values.iter().count()
         };
-        assert_eq!(say(&mut engine, &[(Statistic::Power, 1), (Statistic::Energy, 9)]), 2);
-        assert_eq!(say(&mut engine, &[(Statistic::Power, 1)]), 1);
+        assert_eq!(report(&mut engine, &[(Statistic::Power, 1), (Statistic::Energy, 9)]), 2);
+        assert_eq!(report(&mut engine, &[(Statistic::Power, 1)]), 1);
     }
 }

@@ -1,5 +1,5 @@
-//! The bounded state that samples fold into. It knows workloads by name, not how anything was measured; it does no IO and
-//! has no clock. Once every workload has been seen, folding counters into it allocates nothing.
+//! The bounded state into which samples are folded. It knows workloads by name, but not how anything was measured; it does no
+//! IO and has no clock. Once every workload has been seen, folding counters allocates nothing.
 
 pub mod change;
 pub mod coverage;
@@ -20,37 +20,29 @@ use host::Host;
 use number::{Known, Number};
 use workload::{Workload, Workloads};
 
-/// Everything that is known.
 #[derive(Clone, Debug, Default)]
 pub struct View {
     /// The latest time of any sample, in nanoseconds since the Unix epoch.
     pub time: u64,
-    /// When the source came up, in nanoseconds since the Unix epoch; zero before it did.
+    /// Start time of the source, in nanoseconds since the Unix epoch; zero before the start.
     pub started: u64,
-    /// Headroom's version and the kernel's release, once known.
+    /// Absent before the start.
     pub build: Option<Build>,
-    /// What belongs to the host as a whole.
     pub host: Host,
-    /// What belongs to workloads.
     pub workloads: Workloads,
-    /// GPUs.
     pub gpus: Gpus,
-    /// Which alerts fire.
     pub firing: Firing,
-    /// The last minute.
+    /// The last minute of the host; that of each workload is in its track.
     pub history: History,
-    /// What changed of late.
+    /// Recent changes.
     pub changes: Changes,
-    /// What can be seen, what was lost, and what seeing costs.
+    /// State of probes and sources, losses, and the cost of measuring.
     pub coverage: Coverage,
 }
 
-/// What is running, on what.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Build {
-    /// Headroom's version.
     pub version: String,
-    /// The kernel's release.
     pub kernel: String,
 }
 
@@ -60,7 +52,7 @@ impl View {
         self.coverage.sample(reading);
     }
 
-    /// The source came up.
+    /// The source started.
     pub(crate) fn start(&mut self, time: u64, start: &Start) {
         self.started = time;
         self.build = Some(Build { version: start.version.clone(), kernel: start.kernel.clone() });

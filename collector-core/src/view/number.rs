@@ -1,5 +1,5 @@
-//! The numbers of a workload, a row each: name, label for people, what must be attached for it, and where it is read. Metrics,
-//! history, summary and incidents take these from here; who asks, and what becomes of the number, is not known here.
+//! The numbers of a workload, one row each: name, label for people, what must be attached for it, and where it is read. Metrics,
+//! history, summary and incidents take these from here; this file does not know who asks, or what the number is used for.
 
 use Source::{Driver, File};
 use Statistic::*;
@@ -20,7 +20,6 @@ use crate::statistic::{Kind, Statistic as _};
 /// Declares the numbers: `Variant = name, label, source;`, with `series Variant` for those that the history keeps.
 macro_rules! numbers {
     ($($(#[$what:meta])* $number:ident = $name:expr, $label:expr, $source:expr $(, series $series:ident)?;)+) => {
-        /// One number of a workload.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Number {
             $($(#[$what])* $number,)+
@@ -31,7 +30,7 @@ macro_rules! numbers {
         impl Number {
             pub const ALL: &'static [Number] = &[$(Number::$number,)+];
 
-            /// The series of the history that is made of it.
+            /// The series of the history made from this number.
             pub fn series(self) -> Option<Series> {
                 match self {
                     $($(Number::$number => Some(Series::$series),)?)+
@@ -40,14 +39,14 @@ macro_rules! numbers {
             }
         }
 
-        /// Where the counters of a new workload begin: nowhere, where the kernel may have counted before it was seen.
+        /// The first values of a new workload's counters: unknown where the kernel may have counted before the workload was seen.
         pub(crate) const ORIGIN: [u64; series::COUNT] = {
             let mut origin = [UNKNOWN; series::COUNT];
             $($(origin[Series::$series as usize] = Number::$number.origin();)?)+
             origin
         };
 
-        /// What the history keeps of a workload. Written out, without a loop: this is done for every workload at every tick.
+        /// The point of a workload for the history. Unrolled, without a loop: this runs for every workload at every tick.
         pub(crate) fn point(workload: &Workload, alive: bool, known: Known) -> [u64; series::COUNT] {
             let mut point = [UNKNOWN; series::COUNT];
             $($(point[Series::$series as usize] = Number::$number.now(workload, alive, known);)?)+
@@ -64,11 +63,11 @@ struct Row {
 
 #[derive(Clone, Copy)]
 enum Source {
-    /// A file of the kernel's.
+    /// A file of the kernel.
     File(Statistic),
-    /// What the GPU driver lists at the tick.
+    /// The GPU driver's list of processes at the tick.
     Driver,
-    /// What is counted while the programs of one of these needs are attached; else the kernel's own count, if it has one.
+    /// Counted while one of these needs is met; else the kernel's own count, if there is one.
     Probe { needs: &'static [Need], kind: Kind, read: fn(&Amounts) -> u64, or: Option<Statistic> },
 }
 
@@ -90,27 +89,27 @@ const PINNED: &[Need] = &[transfer::HELD[Memory::Pinned as usize]];
 const ALLOCATED: &[Need] = &[transfer::HELD[Memory::Device as usize]];
 
 numbers! {
-    /// Charged to it and what is below it, the page cache included.
+    /// Charged to the workload and the cgroups below it, including page cache.
     Memory = Series::Memory.name(), Series::Memory.label(), File(MemoryCurrent), series Memory;
-    /// Less the page cache that was not used lately.
+    /// Without the page cache that was not used recently.
     WorkingSet = "memory_working_set_bytes", "working set", File(MemoryWorkingSet);
     Limit = "memory_limit_bytes", "limit", File(MemoryLimit);
     High = "memory_high_bytes", "throttled above", File(MemoryHigh);
-    Peak = "memory_peak_bytes", "at most", File(MemoryPeak);
+    Peak = "memory_peak_bytes", "peak", File(MemoryPeak);
     Anon = "memory_anon_bytes", "anon", File(MemoryAnon);
-    /// Shared memory and tmpfs included.
+    /// Including shared memory and tmpfs.
     File = "memory_file_bytes", "file", File(MemoryFile);
     Shmem = "memory_shmem_bytes", "shared", File(MemoryShmem);
     Kernel = "memory_kernel_bytes", "kernel", File(MemoryKernel);
     Swap = Series::Swap.name(), Series::Swap.label(), File(MemorySwap), series Swap;
     SwapLimit = "swap_limit_bytes", "swap limit", File(MemorySwapLimit);
     UnderOom = "memory_under_oom", "out of memory", File(MemoryUnderOom);
-    EventsLow = "memory_events_low", "reclaimed though protected", File(MemoryEventLow);
+    EventsLow = "memory_events_low", "reclaimed despite protection", File(MemoryEventLow);
     EventsHigh = "memory_events_high", "throttled", File(MemoryEventHigh);
     EventsMax = "memory_events_max", "at its limit", File(MemoryEventMax);
     EventsOom = "memory_events_oom", "out of memory", File(MemoryEventOom);
     EventsOomKill = "memory_events_oom_kill", "killed", File(MemoryEventOomKill);
-    EventsOomGroupKill = "memory_events_oom_group_kill", "killed as a whole", File(MemoryEventOomGroupKill);
+    EventsOomGroupKill = "memory_events_oom_group_kill", "killed as a group", File(MemoryEventOomGroupKill);
 
     MemoryWaiting = "memory_waiting_seconds", "some waited for memory", File(MemoryPressureSome), series MemoryWaiting;
     MemoryStalled = "memory_stalled_seconds", "all waited for memory", File(MemoryPressureFull), series MemoryStalled;
@@ -126,14 +125,14 @@ numbers! {
     ThrottledPeriods = "cpu_throttled_periods", "throttled periods", File(CpuThrottledPeriods);
     Throttled = "cpu_throttled_seconds", "throttled", File(CpuThrottled);
 
-    /// As the kernel charges it: where devices are stacked, each counts.
+    /// As charged by the kernel: each device of a stack counts.
     ReadBytes = "io_read_bytes", "read", File(IoReadBytes);
     WriteBytes = "io_written_bytes", "written", File(IoWriteBytes);
     DiscardBytes = "io_discarded_bytes", "discarded", File(IoDiscardBytes);
     Reads = "io_reads", "reads", File(IoReads);
     Writes = "io_writes", "writes", File(IoWrites);
     Discards = "io_discards", "discards", File(IoDiscards);
-    /// As the block layer completes it.
+    /// As completed by the block layer.
     BlockRead = "block_read_bytes", "read from disks",
         counted_or(&[block::COMPLETED], |it| it.block[Operation::Read as usize].bytes, IoReadBytes), series Read;
     BlockWritten = "block_written_bytes", "written to disks",
@@ -145,10 +144,10 @@ numbers! {
     CompactionStalls = "compaction_stalls", "compaction stalls", counted(&[compaction::STALLS], |it| it.compaction.stalls);
     CompactionStall = "compaction_stall_seconds", "compacting", counted(&[compaction::STALLS], |it| it.compaction.ns);
     /// Reclaim and compaction.
-    Stall = "stall_seconds", "making room",
+    Stall = "stall_seconds", "memory stalls",
         counted(&reclaim::STALLS, |it| reclaim_ns(it).saturating_add(it.compaction.ns)), series Stalls;
     MajorFaults = "major_faults", "major faults", counted(&[fault::MAJOR], |it| it.faults[word::MAJOR]), series MajorFaults;
-    /// While the agent runs, or else the kernel's own count since the cgroup was made, on cgroup v2 with what is nested in it.
+    /// While the agent runs; else the kernel's count since the cgroup was created, on cgroup v2 including nested cgroups.
     OomKills = "oom_kills", "kills", counted_or(&[oom::KILLS], |it| sum(it.oom_kills.iter().copied()), MemoryEventOomKill);
 
     HostToDevice = "host_to_device_bytes", "copied to GPUs",
@@ -158,7 +157,7 @@ numbers! {
     Vram = Series::Vram.name(), Series::Vram.label(), Driver, series Vram;
     Pinned = Series::Pinned.name(), Series::Pinned.label(),
         held(PINNED, |it| it.transfer.bytes_held(Memory::Pinned)), series Pinned;
-    /// As the CUDA driver was asked by name.
+    /// Explicitly requested from the CUDA driver.
     GpuAllocated = "gpu_allocated_bytes", "GPU memory allocated",
         held(ALLOCATED, |it| it.transfer.bytes_held(Memory::Device));
 }
@@ -172,12 +171,11 @@ impl Number {
         &ROWS[self as usize]
     }
 
-    /// Its name, which ends in its unit if it has one.
+    /// The name ends in the unit, if the number has one.
     pub const fn name(self) -> &'static str {
         self.row().name
     }
 
-    /// Its name for people.
     pub const fn label(self) -> &'static str {
         self.row().label
     }
@@ -194,7 +192,7 @@ impl Number {
         }
     }
 
-    /// What must be attached for it to be known: one of these. Empty if it does not come from a probe.
+    /// One of these must be met for the number to be known. Empty if it does not come from a probe.
     pub const fn needs(self) -> &'static [Need] {
         match self.row().source {
             Source::Probe { needs, .. } => needs,
@@ -202,7 +200,7 @@ impl Number {
         }
     }
 
-    /// Whether the agent alone counts it, from nothing: a new workload has had all of it since the agent saw it.
+    /// Whether the agent itself counts it, from zero at the moment when it first saw the workload.
     pub(crate) const fn is_own(self) -> bool {
         matches!(self.row().source, Source::Probe { kind: Kind::Counter, .. })
     }
@@ -211,7 +209,7 @@ impl Number {
         if self.is_own() { 0 } else { UNKNOWN }
     }
 
-    /// The number of a workload, if it is known; a time in nanoseconds.
+    /// The number of a workload, if it is known. Times are in nanoseconds.
     #[inline(always)]
     pub fn of(self, workload: &Workload, known: Known) -> Option<u64> {
         match self.row().source {
@@ -228,7 +226,7 @@ impl Number {
         Some(if self.unit() == Some(Unit::Seconds) { number / 1e9 } else { number })
     }
 
-    /// What a tick finds. The last gauges of a dead workload stay to be seen, but they are not what it has now.
+    /// The number for the history. Gauges of an ended workload are still shown, but they are not its current values.
     #[inline(always)]
     fn now(self, workload: &Workload, alive: bool, known: Known) -> u64 {
         let fresh = alive || matches!(self.kind(), Kind::Counter) || matches!(self.row().source, Driver);
@@ -236,14 +234,14 @@ impl Number {
     }
 }
 
-/// Which numbers are known, by what is attached. Found out once for many workloads.
+/// Which numbers are known, by what is attached. Computed once for many workloads.
 #[derive(Clone, Copy, Debug)]
 pub struct Known(u64);
 
 const _: () = assert!(Number::ALL.len() <= u64::BITS as usize);
 
 impl Known {
-    /// For whoever has asked for the needs already.
+    /// For callers that have checked the needs already.
     pub(crate) const MET: Known = Known(u64::MAX);
 
     pub fn of(coverage: &Coverage) -> Known {
@@ -251,7 +249,7 @@ impl Known {
         Known(Number::ALL.iter().filter(known).map(|number| 1 << *number as usize).sum())
     }
 
-    /// Whether one of its needs is met.
+    /// Whether one of the number's needs is met.
     pub(crate) fn has(self, number: Number) -> bool {
         self.0 & 1 << number as usize != 0
     }
@@ -276,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn each_series_is_made_of_one_number() {
+    fn each_series_is_made_from_one_number() {
         for series in Series::ALL {
             let numbers: Vec<_> = Number::ALL.iter().filter(|number| number.series() == Some(series)).collect();
             let [number] = numbers[..] else { panic!("{series:?}: {numbers:?}") };
@@ -287,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn without_its_probe_a_number_is_the_kernels_own_or_none() {
+    fn without_its_probe_a_number_is_the_kernels_count_or_unknown() {
         let mut workload = Workload::default();
         workload.amounts.oom_kills = [1, 0, 2];
         let all = Known::MET;

@@ -53,7 +53,7 @@ fn a_rule_on_any_metric_can_be_exported() {
             collector_core::metric::row::Kind::Info => continue,
             _ => "",
         };
-        if metric.tells_of_alerts() {
+        if metric.is_about_alerts() {
             continue;
         }
         let change = match metric.kind {

@@ -1,4 +1,5 @@
-//! Who held, grew and waited most. A workload that others lie in is charged with what these hold: here it has what is left.
+//! Workloads that held most memory, grew most or waited longest. A workload is charged for the workloads nested in it: here
+//! their memory is subtracted.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -10,45 +11,42 @@ use crate::view::history::Window;
 use crate::view::number::{Known, Number};
 use crate::view::workload::Workload;
 
-/// Those that come first in the order, and those that grew most and are not among them.
-const FIRST: usize = 8;
-const GREW: usize = 3;
+/// Workloads listed by the order, and further ones that grew most.
+const LISTED: usize = 8;
+const LISTED_FOR_GROWTH: usize = 3;
 
-/// What is most.
+/// What the list is sorted by, highest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Order {
-    /// Memory.
     Memory,
-    /// Waiting for memory.
     MemoryWaiting,
-    /// Waiting for IO.
     IoWaiting,
 }
 
-/// Somebody, and who lies in it.
+/// A workload, and the entries nested in it.
 struct Entry<'v> {
     workload: &'v Workload,
     below: Vec<usize>,
-    /// What is its alone.
+    /// Without the workloads nested in it.
     memory: Option<f64>,
     growth: Option<f64>,
     swap: Option<f64>,
 }
 
-/// Those at the top, at and below the cgroup `within` if that is given; and `whose`, wherever it stands.
+/// The first workloads, only those at and below the cgroup `within` if that is given; and the workload `always`, at any place.
 pub(super) fn list(
     view: &View,
     window: &Window,
     order: Order,
     within: Option<&str>,
-    whose: Option<&str>,
+    always: Option<&str>,
 ) -> Vec<Consumer> {
     let entries = entries(view, window, within);
-    // How long it waited comes first; how much it read and wrote tells apart those of whom nobody knows that.
+    // Sorted by time waited first; by bytes read and written where that time is not known.
     let score = |entry: &Entry<'_>| -> [f64; 2] {
         let track = &entry.workload.track;
         let total = |series| window.total(track, series);
-        // Whoever has others below it waits whenever one of these does.
+        // A workload with others nested in it waits whenever one of them does.
         let waited = |series| total(series).filter(|_| entry.below.is_empty());
         let io = || Some(total(Series::Read)? + total(Series::Write)?);
         let score = match order {
@@ -64,11 +62,11 @@ pub(super) fn list(
         let ([one, less], [two, more]) = (scores[*one], scores[*two]);
         two.total_cmp(&one).then(more.total_cmp(&less))
     });
-    places.truncate(FIRST);
+    places.truncate(LISTED);
     let mut grown: Vec<usize> = (0..entries.len()).filter(|place| entries[*place].growth > Some(0.0)).collect();
     grown.sort_by_key(|place| Reverse(entries[*place].growth.unwrap_or(0.0) as i64));
-    let own = entries.iter().position(|it| Some(&*it.workload.name) == whose && it.memory.is_some());
-    for place in grown.into_iter().take(GREW).chain(own) {
+    let own = entries.iter().position(|it| Some(&*it.workload.name) == always && it.memory.is_some());
+    for place in grown.into_iter().take(LISTED_FOR_GROWTH).chain(own) {
         if !places.contains(&place) {
             places.push(place);
         }
@@ -89,7 +87,7 @@ fn entries<'v>(view: &'v View, window: &Window, within: Option<&str>) -> Vec<Ent
         while open.last().is_some_and(|(above, _)| *above != "/" && !lies_in(path, above)) {
             open.pop();
         }
-        // One with cgroups at several paths is where the first of them is.
+        // A workload with cgroups at several paths is placed at the first.
         let place = *known.entry(workload).or_insert(entries.len());
         if place == entries.len() {
             let track = &workload.track;

@@ -1,4 +1,4 @@
-//! Gathering the evidence: what the view knew at a moment.
+//! Gathers the evidence: what the view knows at a moment.
 
 use crate::incident::{Change, Evidence, Figures, History, Host, What};
 use crate::series::Series;
@@ -10,18 +10,19 @@ use crate::view::workload::Workload;
 
 use super::consumer;
 
-/// Changes that are told, and how far back they reach, in nanoseconds: comings and goings are many.
-const CHANGES: usize = 20;
-const CAME: u64 = 120_000_000_000;
-const CHANGED: u64 = 900_000_000_000;
-/// Who came this soon after the agent was there before.
-const FIRST: u64 = 2_000_000_000;
+/// Maximum number of changes listed.
+const MAX_CHANGES: usize = 20;
+/// How far back changes reach, in nanoseconds: workloads that started or ended, of which there are many; and other changes.
+const LIFE_REACH_NS: u64 = 120_000_000_000;
+const REACH_NS: u64 = 900_000_000_000;
+/// Workloads seen this soon after the agent started were there before it.
+const STARTUP_NS: u64 = 2_000_000_000;
 
-/// What is known of the host at a moment, and who held what of its memory.
-pub(super) fn of_host(view: &View, window: &Window, order: consumer::Order, whose: Option<&str>) -> Evidence {
+/// Evidence about the host, and the workloads that held its memory.
+pub(super) fn of_host(view: &View, window: &Window, order: consumer::Order, always: Option<&str>) -> Evidence {
     Evidence {
         read: window.times().last(),
-        consumers: consumer::list(view, window, order, None, whose),
+        consumers: consumer::list(view, window, order, None, always),
         host: host(view),
         history: History { host: window.lines(&view.history.host), ..History::default() },
         ..Evidence::default()
@@ -34,7 +35,7 @@ pub(super) fn ago(window: &Window, time: u64) -> Vec<f64> {
     window.times().map(|at| (seconds(at) * 1e3).round() / 1e3).collect()
 }
 
-/// What a workload held.
+/// The figures of one workload.
 pub(super) fn figures(view: &View, workload: &Workload, window: &Window) -> Figures {
     let known = Known::of(&view.coverage);
     let now = |number: Number| number.of(workload, known);
@@ -52,7 +53,7 @@ pub(super) fn figures(view: &View, workload: &Workload, window: &Window) -> Figu
         file_bytes: now(Number::File),
         shmem_bytes: now(Number::Shmem),
         kernel_bytes: now(Number::Kernel),
-        parts_read: workload.lately.parts_read,
+        parts_read: workload.recent.parts_read,
         pinned_bytes: level(Series::Pinned),
     }
 }
@@ -74,26 +75,26 @@ fn host(view: &View) -> Host {
     }
 }
 
-/// What changed before a moment, the latest of it; what concerns `whose` rather than the rest.
-pub(super) fn changes(view: &View, time: u64, whose: &[&str]) -> Vec<Change> {
-    let lately = |at: u64, reach: u64| at <= time && time - at <= reach;
+/// The latest changes before a moment. If there are too many, changes of the workloads `concerned` are kept rather than others.
+pub(super) fn changes(view: &View, time: u64, concerned: &[&str]) -> Vec<Change> {
+    let recent = |at: u64, reach: u64| at <= time && time - at <= reach;
     let change = |time, what, of: &str| Change { time, what, of: of.to_owned(), before: None, after: None };
-    let mut changes: Vec<Change> = view.changes.iter().filter(|it| lately(it.time, CHANGED)).cloned().collect();
-    if lately(view.started, CAME) {
+    let mut changes: Vec<Change> = view.changes.iter().filter(|it| recent(it.time, REACH_NS)).cloned().collect();
+    if recent(view.started, LIFE_REACH_NS) {
         changes.push(change(view.started, What::Agent, "headroom"));
     }
     for workload in view.workloads.iter().skip(1) {
-        if lately(workload.created, CAME) && workload.created > view.started.saturating_add(FIRST) {
+        if recent(workload.created, LIFE_REACH_NS) && workload.created > view.started.saturating_add(STARTUP_NS) {
             changes.push(change(workload.created, What::Came, &workload.name));
         }
-        if let Some(gone) = workload.gone_since().filter(|gone| lately(*gone, CAME)) {
+        if let Some(gone) = workload.gone_since().filter(|gone| recent(*gone, LIFE_REACH_NS)) {
             changes.push(change(gone, What::Went, &workload.name));
         }
     }
-    let concerns = |change: &Change| whose.contains(&change.of.as_str());
+    let concerns = |change: &Change| concerned.contains(&change.of.as_str());
     // The ones to leave out come first.
     changes.sort_by_key(|change| (concerns(change) || !matches!(change.what, What::Came | What::Went), change.time));
-    changes.drain(..changes.len().saturating_sub(CHANGES));
+    changes.drain(..changes.len().saturating_sub(MAX_CHANGES));
     changes.sort_by_key(|change| change.time);
     changes
 }

@@ -1,4 +1,4 @@
-//! A GPU's loss as an incident.
+//! The loss of a GPU as an incident.
 
 use std::collections::BTreeSet;
 
@@ -9,12 +9,12 @@ use crate::statistic::gpu::{Reading, Statistic};
 use crate::view::View;
 use crate::view::gpu::Gpu;
 
-/// Errors this long before, in nanoseconds, have to do with it.
+/// Errors within this time of the loss, in nanoseconds, are related to it.
 const BEFORE_NS: u64 = 60_000_000_000;
-/// GPUs met this soon after the start were there before.
+/// GPUs seen this soon after the start were there before it.
 const FIRST_NS: u64 = 5_000_000_000;
 
-/// What is worth remembering of a reading.
+/// Logs what a reading changed: errors, and new GPUs.
 pub(super) fn changed(view: &mut View, time: u64, reading: &Reading) {
     let (what, of, after) = match reading {
         Reading::Xid { uuid, code } => {
@@ -35,7 +35,7 @@ pub(super) fn changed(view: &mut View, time: u64, reading: &Reading) {
     view.changes.add(Change { time, what, of: of.to_string(), before: None, after });
 }
 
-/// A GPU is gone. A part of one that is gone is a matter of how it is divided.
+/// A GPU is gone. A MIG device that is gone is no incident: the GPU was divided in another way.
 pub(super) fn lost(incidents: &mut Incidents, view: &mut View, time: u64, gone: Gpu) -> Vec<Incident> {
     let device = gone.device.clone();
     let change = |what| Change { time, what, of: device.gpu.to_string(), before: None, after: None };
@@ -70,7 +70,7 @@ pub(super) fn lost(incidents: &mut Incidents, view: &mut View, time: u64, gone: 
     open(incidents, view, incident, time, None)
 }
 
-/// An error is at times reported after the loss, and others are lost with it.
+/// Errors may be reported after the loss, and other GPUs may be lost with it.
 pub(super) fn complete(view: &View, incident: &mut Incident) {
     gather(view, incident);
 }
@@ -82,7 +82,7 @@ fn gather(view: &View, incident: &mut Incident) {
     let near = |change: &&Change| change.time.abs_diff(time) <= BEFORE_NS;
     let errors = view.changes.iter().filter(near).filter(|it| it.what == What::Xid && *it.of == *gpu.gpu);
     gpu.xids = errors.filter_map(|change| change.after).collect();
-    // Each once, however often it came.
+    // Each code once.
     let mut seen = BTreeSet::new();
     gpu.xids.retain(|code| seen.insert(*code));
     let left = view.gpus.iter().filter(|gpu| gpu.device.parent.is_none());

@@ -1,5 +1,5 @@
-//! Incidents: facts that belong together become one, with the evidence that the view has at that moment. It is told at the
-//! first of the facts, and completed at a later tick under the same id.
+//! Incidents: facts that belong together become one incident, with the evidence in the view at that moment. It is reported at
+//! the first fact, and completed at a later tick under the same id.
 
 mod consumer;
 mod evidence;
@@ -19,31 +19,30 @@ use crate::sample::Reading;
 use crate::view::View;
 use crate::view::workload::Workload;
 
-/// Incidents that may be incomplete at once; one more, and the oldest is completed as it is.
-const OPEN: usize = 64;
-/// What comes this long after the last fact of one, in nanoseconds, is another.
+/// Maximum number of incomplete incidents. One more, and the oldest is completed as it is.
+const MAX_OPEN: usize = 64;
+/// A fact this long after the last fact of an incident, in nanoseconds, begins another.
 const APART_NS: u64 = 1_000_000_000;
 
-/// The incidents that are not complete.
 #[derive(Clone, Debug, Default)]
 pub struct Incidents {
-    /// The time of the last id, in microseconds: no two are of one.
+    /// The time in the last id, in microseconds. No two ids have the same.
     last: u64,
     open: VecDeque<Open>,
     storms: storm::Storms,
 }
 
-/// One that is not complete.
+/// An incident that is not complete.
 #[derive(Clone, Debug)]
 struct Open {
     incident: Incident,
-    /// When the last fact of it was.
+    /// Time of its last fact.
     last: u64,
-    /// The first kill, of which the rest of an OOM kill are parts.
+    /// Of an OOM incident: its first kill.
     kill: Option<oom::First>,
 }
 
-/// What came of a sample: incidents that begin, or are complete now.
+/// Returns the incidents that begin with this sample, or are complete now.
 pub(super) fn fold(
     incidents: &mut Incidents,
     view: &mut View,
@@ -51,36 +50,36 @@ pub(super) fn fold(
     reading: &Reading,
     facts: &[Outcome],
 ) -> Vec<Incident> {
-    let mut told = begin(incidents, view, time, facts);
+    let mut reported = begin(incidents, view, time, facts);
     if let Reading::Gpu(reading) = reading {
         gpu::changed(view, time, reading);
     }
     for gone in view.gpus.gone() {
-        told.extend(gpu::lost(incidents, view, time, gone));
+        reported.extend(gpu::lost(incidents, view, time, gone));
     }
     if *reading == Reading::Tick {
-        told.extend(storm::calmed(incidents, view, time));
+        reported.extend(storm::ended(incidents, view, time));
         let fact = |kind| matches!(kind, Kind::Oom | Kind::GpuLost);
         let done = |open: &Open| fact(open.incident.kind) && time.saturating_sub(open.last) >= APART_NS;
-        told.extend(complete(incidents, view, done));
+        reported.extend(complete(incidents, view, done));
     }
-    told
+    reported
 }
 
-/// What comes of the last facts; and all that is not complete is told as it is.
+/// Returns the incidents that begin with the last facts, and all open ones, completed as they are.
 pub(super) fn finish(incidents: &mut Incidents, view: &View, facts: &[Outcome]) -> Vec<Incident> {
-    let mut told = begin(incidents, view, view.time, facts);
-    told.extend(complete(incidents, view, |_| true));
-    told
+    let mut reported = begin(incidents, view, view.time, facts);
+    reported.extend(complete(incidents, view, |_| true));
+    reported
 }
 
 fn begin(incidents: &mut Incidents, view: &View, time: u64, facts: &[Outcome]) -> Vec<Incident> {
-    let told = facts.iter().flat_map(|fact| match fact {
+    let reported = facts.iter().flat_map(|fact| match fact {
         Outcome::OomKill(kill) => oom::killed(incidents, view, kill),
         Outcome::Pressure(stall) => storm::stalled(incidents, view, time, stall),
         _ => Vec::new(),
     });
-    told.collect()
+    reported.collect()
 }
 
 fn complete(incidents: &mut Incidents, view: &View, done: impl Fn(&Open) -> bool) -> Vec<Incident> {
@@ -93,7 +92,7 @@ fn complete(incidents: &mut Incidents, view: &View, done: impl Fn(&Open) -> bool
     over.into_iter().map(|open| close(view, open)).collect()
 }
 
-/// One more that is not complete: told now.
+/// Reports an incident that is not complete, and keeps it open.
 fn open(
     incidents: &mut Incidents,
     view: &View,
@@ -101,11 +100,11 @@ fn open(
     last: u64,
     kill: Option<oom::First>,
 ) -> Vec<Incident> {
-    let early = if incidents.open.len() >= OPEN { incidents.open.pop_front() } else { None };
-    let mut told: Vec<Incident> = early.into_iter().map(|open| close(view, open)).collect();
+    let early = if incidents.open.len() >= MAX_OPEN { incidents.open.pop_front() } else { None };
+    let mut reported: Vec<Incident> = early.into_iter().map(|open| close(view, open)).collect();
     incidents.open.push_back(Open { incident: incident.clone(), last, kill });
-    told.push(incident);
-    told
+    reported.push(incident);
+    reported
 }
 
 fn close(view: &View, open: Open) -> Incident {
@@ -121,7 +120,7 @@ fn close(view: &View, open: Open) -> Incident {
 }
 
 impl Incidents {
-    /// An id of its own: the date and time (UTC), to the microsecond.
+    /// A unique id: date and time (UTC), to the microsecond.
     fn id(&mut self, time: u64) -> String {
         self.last = (time / 1000).max(self.last + 1);
         let moment = humantime::format_rfc3339_micros(UNIX_EPOCH + Duration::from_micros(self.last));
@@ -129,7 +128,6 @@ impl Incidents {
     }
 }
 
-/// The labels that name a workload.
 fn labels(workload: Option<&Workload>) -> BTreeMap<String, String> {
     let Some(workload) = workload else { return BTreeMap::new() };
     let names = ["workload", "namespace", "pod", "container"].into_iter().zip(workload.labels());

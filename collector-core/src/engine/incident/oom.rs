@@ -1,5 +1,5 @@
-//! OOM kills as incidents. Those of one shortage are one: the kernel kills several processes for one cgroup at once where it
-//! is told to (`memory.oom.group`), and several for the host one after the other.
+//! OOM kills as incidents. Kills for the same shortage are one incident: the kernel kills several processes of a cgroup at once
+//! if `memory.oom.group` is set, and several processes one after the other if the host is out of memory.
 
 use super::consumer::Order;
 use super::{APART_NS, Incidents, Open, consumer, evidence, labels, limit, open};
@@ -10,21 +10,20 @@ use crate::signal::oom::{Kill, Named, Scope};
 use crate::view::View;
 use crate::view::workload::Workload;
 
-/// Victims that are told one by one; of more there is the number.
-const VICTIMS: usize = 32;
-/// An incident takes in kills for this long, in nanoseconds, then the next begins.
+/// Maximum number of victims listed; further ones are only counted.
+const MAX_VICTIMS: usize = 32;
+/// An incident includes kills for this long, in nanoseconds; then the next one begins.
 const LONGEST_NS: u64 = 10_000_000_000;
 
-/// The kill that an incident began with.
 #[derive(Clone, Debug)]
 pub(super) struct First {
     kill: Kill,
     time: u64,
-    /// The cgroup whose limit was hit, if that is known.
+    /// The path of the cgroup whose limit was hit, if known.
     path: Option<String>,
 }
 
-/// A kill is told, or belongs to one that was.
+/// A kill begins an incident, or is added to an open one.
 pub(super) fn killed(incidents: &mut Incidents, view: &View, named: &Named) -> Vec<Incident> {
     let Named { time, kill, .. } = named;
     let window = view.history.window(*time);
@@ -35,7 +34,7 @@ pub(super) fn killed(incidents: &mut Incidents, view: &View, named: &Named) -> V
         known.last = known.last.max(*time);
         let evidence = &mut known.incident.evidence;
         evidence.killed += 1;
-        if evidence.kills.len() < VICTIMS {
+        if evidence.kills.len() < MAX_VICTIMS {
             evidence.kills.push(victim(named));
         }
         return Vec::new();
@@ -58,12 +57,12 @@ pub(super) fn killed(incidents: &mut Incidents, view: &View, named: &Named) -> V
     open(incidents, view, incident, *time, Some(first))
 }
 
-/// What is read after the kill says more: limits and the most that ever was are read anew then.
+/// Adds what was read after the kill: limits and peaks are more recent then.
 pub(super) fn complete(view: &View, incident: &mut Incident, first: Option<&First>) {
     let Some(first) = first else { return };
     let workload = first.kill.cgroup.and_then(|id| view.workloads.of(id));
     if let (Some(workload), Some(figures)) = (workload, &mut incident.evidence.workload) {
-        // Less those that fell with the kill.
+        // Without the numbers that dropped with the kill.
         let now = evidence::figures(view, workload, &view.history.window(first.time));
         *figures = Figures {
             limit_bytes: now.limit_bytes.or(figures.limit_bytes),
@@ -79,25 +78,25 @@ pub(super) fn complete(view: &View, incident: &mut Incident, first: Option<&Firs
     judge(view, incident, first);
 }
 
-/// Whose limit it was, who is below that, and why it happened.
+/// Finds the limit, the workloads below it, and the cause.
 fn judge(view: &View, incident: &mut Incident, first: &First) {
     let window = view.history.window(first.time);
-    let whose = incident.labels.get("workload").cloned();
+    let victim = incident.labels.get("workload").cloned();
     if let Some((limit, path)) = limit::of(view, &first.kill, first.time, &window) {
         let evidence = &mut incident.evidence;
         if !limit.own {
-            evidence.within = consumer::list(view, &window, Order::Memory, Some(&path), whose.as_deref());
+            evidence.within = consumer::list(view, &window, Order::Memory, Some(&path), victim.as_deref());
             let limited = limit.workload.as_deref().and_then(|name| named(view, name));
             evidence.history.limited = limited.map(|limited| window.lines(&limited.track)).unwrap_or_default();
         }
         evidence.limit = Some(limit);
     } else if incident.evidence.limit.take().is_some() {
-        // What was read since contradicts it.
+        // What was read since then contradicts the limit found before.
         incident.evidence.within.clear();
         incident.evidence.history.limited.clear();
     }
     let limited = incident.evidence.limit.as_ref().and_then(|limit| limit.workload.clone());
-    let concerned: Vec<&str> = [whose.as_deref(), limited.as_deref()].into_iter().flatten().collect();
+    let concerned: Vec<&str> = [victim.as_deref(), limited.as_deref()].into_iter().flatten().collect();
     incident.evidence.changes = evidence::changes(view, incident.time, &concerned);
     incident.title = title(incident);
     incident.cause = cause::find(incident);
@@ -108,7 +107,7 @@ fn named<'v>(view: &'v View, name: &str) -> Option<&'v Workload> {
 }
 
 impl Open {
-    /// Whether a kill is a part of this.
+    /// Whether a kill is part of this incident.
     fn takes(&self, kill: &Kill, time: u64, path: Option<&str>) -> bool {
         let Some(First { kill: first, path: limited, .. }) = &self.kill else { return false };
         let near = time.abs_diff(self.last) < APART_NS && time.abs_diff(self.incident.time) < LONGEST_NS;
@@ -164,7 +163,7 @@ fn title(incident: &Incident) -> String {
         }
         (Some(Scope::Memcg), None) => "a memory limit was hit".to_owned(),
         (Some(Scope::Host), _) => "the host was out of memory".to_owned(),
-        _ => "whose memory was out is not known".to_owned(),
+        _ => "what ran out of memory is not known".to_owned(),
     };
     format!("OOM kill of {who} in {whose}: {why}")
 }

@@ -1,4 +1,4 @@
-//! Pressure as incidents. One window in which tasks waited for long is nothing to explain; several, one after the other, are.
+//! Pressure as incidents. A single window over the threshold needs no explanation; several in a row do: a storm.
 
 use std::collections::VecDeque;
 
@@ -11,26 +11,26 @@ use crate::series::Series;
 use crate::view::View;
 use crate::view::history::Window;
 
-/// So many windows …
+/// Number of events that make a storm …
 const WINDOWS: usize = 3;
-/// … each at most this many windows after the one before are a storm …
+/// … if each comes at most this many windows after the one before.
 const GAP: u64 = 3;
-/// … which is over when there was none for so many, or this long, in nanoseconds, whichever is longer …
+/// A storm is over when there was no event for `GAP` windows, or for this long, in nanoseconds, whichever is longer.
 const CALM_NS: u64 = 6_000_000_000;
-/// … and is told as it is after this long.
+/// A storm is reported as it is after this long, in nanoseconds.
 const LONGEST_NS: u64 = 60_000_000_000;
 
-/// What is known of pressure of late: for memory, and for IO.
+/// Recent pressure events: for memory, and for IO.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Storms([Gathering; 2]);
+pub(super) struct Storms([Recent; 2]);
 
 #[derive(Clone, Debug, Default)]
-struct Gathering {
-    /// The stalls of each kind of trigger, of late.
+struct Recent {
+    /// The latest stalls of each kind of trigger.
     stalls: [VecDeque<Moment>; 2],
-    /// It is a storm, and was told.
-    raging: bool,
-    /// How many there were since it was, by the same kinds.
+    /// It is a storm, and was reported.
+    reported: bool,
+    /// Number of stalls in the storm.
     count: u64,
 }
 
@@ -40,7 +40,7 @@ struct Moment {
     window_ns: u64,
 }
 
-impl Gathering {
+impl Recent {
     fn last(&self) -> Option<Moment> {
         self.stalls.iter().filter_map(|stalls| stalls.back().copied()).max_by_key(|moment| moment.time)
     }
@@ -58,12 +58,12 @@ fn place(resource: Resource) -> Option<(usize, Kind, Order)> {
     }
 }
 
-/// Tasks waited for longer than a trigger allows.
+/// Adds a stall longer than a trigger's threshold; several in a row begin an incident.
 pub(super) fn stalled(incidents: &mut Incidents, view: &View, time: u64, stall: &Stall) -> Vec<Incident> {
     let Some((place, kind, order)) = place(stall.trigger.resource) else { return Vec::new() };
     let Incidents { open, storms, .. } = incidents;
-    let gathering = &mut storms.0[place];
-    let stalls = &mut gathering.stalls[stall.trigger.kind as usize];
+    let recent = &mut storms.0[place];
+    let stalls = &mut recent.stalls[stall.trigger.kind as usize];
     let moment = Moment { time, window_ns: stall.trigger.window_ns };
     let near = |last: &Moment| time.saturating_sub(last.time) <= GAP.saturating_mul(moment.window_ns);
     if !stalls.back().is_some_and(near) {
@@ -74,18 +74,18 @@ pub(super) fn stalled(incidents: &mut Incidents, view: &View, time: u64, stall: 
     }
     stalls.push_back(moment);
     let first = stalls.front().filter(|_| stalls.len() == WINDOWS).map(|moment| moment.time);
-    if gathering.raging {
-        gathering.count += 1;
-        let count = gathering.count;
+    if recent.reported {
+        recent.count += 1;
+        let count = recent.count;
         if let Some(open) = open.iter_mut().find(|open| open.incident.kind == kind) {
-            open.take(time, count);
+            open.add_stall(time, count);
         }
         return Vec::new();
     }
     let Some(first) = first else { return Vec::new() };
-    let since = gathering.stalls.iter().flatten().filter(|moment| moment.time >= first);
+    let since = recent.stalls.iter().flatten().filter(|moment| moment.time >= first);
     let count = since.count() as u64;
-    (gathering.raging, gathering.count) = (true, count);
+    (recent.reported, recent.count) = (true, count);
     let mut incident = Incident::new(kind, incidents.id(time), time);
     let storm = Storm {
         resource: Some(stall.trigger.resource),
@@ -99,8 +99,8 @@ pub(super) fn stalled(incidents: &mut Incidents, view: &View, time: u64, stall: 
 }
 
 impl Open {
-    /// One more stall of the same storm.
-    fn take(&mut self, time: u64, count: u64) {
+    /// Adds one more stall of the same storm.
+    fn add_stall(&mut self, time: u64, count: u64) {
         let from = self.last;
         self.last = time;
         if let Some(storm) = &mut self.incident.evidence.storm {
@@ -110,27 +110,27 @@ impl Open {
     }
 }
 
-/// At a tick: storms that are over, or have been told of for long enough.
-pub(super) fn calmed(incidents: &mut Incidents, view: &View, time: u64) -> Vec<Incident> {
-    let mut told = Vec::new();
+/// At a tick: completes storms that are over, or that have lasted for `LONGEST_NS`.
+pub(super) fn ended(incidents: &mut Incidents, view: &View, time: u64) -> Vec<Incident> {
+    let mut reported = Vec::new();
     for resource in [Resource::Memory, Resource::Io] {
         let Some((place, kind, _)) = place(resource) else { continue };
-        let gathering = &mut incidents.storms.0[place];
-        if !gathering.raging {
+        let recent = &mut incidents.storms.0[place];
+        if !recent.reported {
             continue;
         }
-        let calm = gathering.is_calm(time);
+        let calm = recent.is_calm(time);
         if calm {
-            *gathering = Gathering::default();
+            *recent = Recent::default();
         }
         let over =
             |open: &Open| open.incident.kind == kind && (calm || time.saturating_sub(open.incident.time) >= LONGEST_NS);
-        told.extend(super::complete(incidents, view, over));
+        reported.extend(super::complete(incidents, view, over));
     }
-    told
+    reported
 }
 
-/// The history then reaches from before it until now.
+/// The history then reaches from before the storm until now.
 pub(super) fn complete(view: &View, incident: &mut Incident, last: u64) {
     let order = match incident.kind {
         Kind::IoPressure => Order::IoWaiting,
@@ -142,7 +142,7 @@ pub(super) fn complete(view: &View, incident: &mut Incident, last: u64) {
 fn gather(view: &View, incident: &mut Incident, order: Order, until: u64) {
     let window = view.history.window(until);
     let mut evidence = evidence::of_host(view, &window, order, None);
-    // Whoever waited most is whom it befell; without anybody known to have waited, it is nobody in particular.
+    // The incident is about the workload that waited longest, if any is known to have waited.
     let waited = |most: &&Consumer| {
         let stalls = most.stall_seconds.filter(|_| incident.kind == Kind::MemoryPressure);
         most.waiting_seconds > Some(0.0) || stalls > Some(0.0)
@@ -164,7 +164,7 @@ fn gather(view: &View, incident: &mut Incident, order: Order, until: u64) {
     incident.cause = cause::find(incident);
 }
 
-/// How long tasks waited, in the part of the history that the storm has.
+/// Adds how long tasks waited, from the part of the history in the evidence.
 fn total(view: &View, window: &Window, storm: Storm) -> Storm {
     let (some, full) = match storm.resource {
         Some(Resource::Io) => (Series::IoWaiting, Series::IoStalled),
@@ -178,6 +178,10 @@ fn title(incident: &Incident) -> String {
     let storm = incident.evidence.storm.clone().unwrap_or_default();
     let what = storm.resource.map_or("memory", pressure::Resource::label);
     let what = if what == "io" { "IO" } else { what };
-    let most = incident.labels.get("workload").map_or(String::new(), |most| format!(", {most} most"));
-    format!("Tasks of the host waited for {what}{most}: {} alarms within {}", storm.stalls, seconds(storm.seconds))
+    let most = incident.labels.get("workload").map_or(String::new(), |most| format!(", {most} longest"));
+    format!(
+        "Tasks of the host waited for {what}{most}: {} pressure events within {}",
+        storm.stalls,
+        seconds(storm.seconds)
+    )
 }

@@ -1,7 +1,7 @@
-//! The last minute, second by second, of the host and of each workload. Time comes with the ticks: ticks closer than a
-//! second share a point, those further apart have one each. Writing a point allocates nothing.
+//! The last minute of the host and of each workload, second by second. The ticks carry the time: ticks less than a second
+//! apart share a point, others have one each. Writing a point allocates nothing.
 //!
-//! All tracks have their points at the same places of a ring, so that the times are kept once.
+//! All tracks have their points at the same places of a ring, so that the times are stored once.
 
 mod read;
 #[cfg(test)]
@@ -11,67 +11,65 @@ mod write;
 use crate::series::{COUNT, Series};
 pub(crate) use read::Window;
 
-/// Points that are kept: a minute of them, and a few more, because seconds are not all of one length.
-const KEPT: usize = 68;
-/// A point that is this old is done with, in nanoseconds: ticks of a second may come a little early.
+/// Number of points kept: a minute, and a few more because ticks are not exactly a second apart.
+const CAPACITY: usize = 68;
+/// A point this old is complete, in nanoseconds: ticks of a second may come slightly early.
 const APART_NS: u64 = 900_000_000;
-/// How far back is looked, in nanoseconds.
+/// How far back a window reaches, in nanoseconds.
 pub(crate) const REACH_NS: u64 = 60_000_000_000;
 
-/// A number of each series; not a number where nothing is known. Single precision: it has the pages of 64 GiB each apart,
-/// and half the memory.
+/// A value of each series; NaN where it is not known. Single precision distinguishes the pages of 64 GiB, and takes half the
+/// memory.
 type Point = [f32; COUNT];
 
-/// A number that is not known.
+/// Stands for a number that is not known.
 pub(crate) const UNKNOWN: u64 = u64::MAX;
 const NOTHING: Point = [f32::NAN; COUNT];
 
-/// When the points are, and the host's.
+/// The times of the points, and the host's track.
 #[derive(Clone, Debug)]
 pub struct History {
-    times: [u64; KEPT],
-    /// Points begun so far; the last of them is written until it is done with.
+    times: [u64; CAPACITY],
+    /// Number of points begun so far; the last one is written until it is complete.
     begun: u64,
-    /// The first of them whose time is right.
+    /// The first of them with a valid time.
     first: u64,
-    /// Whether the last one is done with.
+    /// Whether the last one is complete.
     done: bool,
-    /// When the one before the last was done with.
+    /// When the one before the last was completed.
     since: Option<u64>,
-    /// The host's.
     pub host: Track,
 }
 
-/// The points of one subject.
+/// The points of the host or of one workload.
 #[derive(Clone, Debug, Default)]
 pub struct Track(Option<Box<Points>>);
 
 #[derive(Clone, Debug)]
 struct Points {
-    points: [Point; KEPT],
-    /// The first that is its.
+    points: [Point; CAPACITY],
+    /// The first point of this track.
     first: u64,
-    /// The numbers when the point before the last was done with.
+    /// The numbers when the point before the last was completed.
     before: [u64; COUNT],
-    /// The numbers now.
     now: [u64; COUNT],
 }
 
 impl Default for History {
     fn default() -> History {
-        History { times: [0; KEPT], begun: 0, first: 0, done: true, since: None, host: Track::default() }
+        History { times: [0; CAPACITY], begun: 0, first: 0, done: true, since: None, host: Track::default() }
     }
 }
 
 impl Track {
-    /// The number of a series at a point, if it is known.
+    /// The value of a series at a point, if it is known.
     fn get(&self, point: u64, series: Series) -> Option<f64> {
         let points = self.0.as_ref().filter(|points| points.first <= point)?;
         let value = points.points[place(point)][series as usize];
         (!value.is_nan()).then_some(f64::from(value))
     }
 
-    /// What another was is a part of this from now on.
+    /// Adds another track to this one.
     pub(crate) fn absorb(&mut self, newer: Track) {
         let Some(newer) = newer.0 else { return };
         let Some(points) = &mut self.0 else { return self.0 = Some(newer) };
@@ -101,7 +99,7 @@ impl Track {
     }
 }
 
-/// Where the point of this number is kept.
+/// The place of a point in the ring.
 fn place(point: u64) -> usize {
-    (point % KEPT as u64) as usize
+    (point % CAPACITY as u64) as usize
 }

@@ -1,4 +1,4 @@
-//! Histories of made-up hosts.
+//! Histories of simulated hosts.
 
 use super::*;
 use crate::cgroup::Id;
@@ -23,7 +23,7 @@ fn tick(engine: &mut Engine, time: u64) {
     engine.apply(&Sample { time, reading: Reading::Tick });
 }
 
-fn say(engine: &mut Engine, time: u64, cgroup: Id, numbers: &[(Statistic, u64)]) {
+fn measure(engine: &mut Engine, time: u64, cgroup: Id, numbers: &[(Statistic, u64)]) {
     let values: Values = numbers.iter().copied().collect();
     let statistics = sample::Statistics { cgroup, values, turn: false };
     engine.apply(&Sample { time, reading: Reading::Statistics(statistics) });
@@ -42,13 +42,13 @@ fn column(view: &View, until: u64, series: Series) -> Vec<Option<f64>> {
 }
 
 #[test]
-fn levels_are_as_they_are_and_counters_are_growth_in_a_second() {
+fn gauges_are_kept_as_they_are_and_counters_as_growth_per_second() {
     let mut engine = engine();
     see(&mut engine, &["fault_major"]);
     for (second, memory, waited) in [(1, 4096, 5_000), (2, 8192, SECOND / 2), (4, 8192, SECOND), (5, 4096, 9 * SECOND)]
     {
         let numbers = [(Statistic::MemoryCurrent, memory), (Statistic::MemoryPressureSome, waited)];
-        say(&mut engine, second * SECOND, ID, &numbers);
+        measure(&mut engine, second * SECOND, ID, &numbers);
         faults(&mut engine, second * SECOND, 10 * second);
         tick(&mut engine, second * SECOND);
     }
@@ -68,19 +68,19 @@ fn levels_are_as_they_are_and_counters_are_growth_in_a_second() {
 }
 
 #[test]
-fn ticks_of_a_tenth_share_a_point_and_the_last_is_never_old() {
+fn ticks_of_a_tenth_of_a_second_share_a_point_and_the_last_is_current() {
     let mut engine = engine();
     see(&mut engine, &["fault_major"]);
     for tenth in 0..1000 {
         faults(&mut engine, SECOND + tenth * SECOND / 10, 7);
-        say(&mut engine, SECOND, ID, &[(Statistic::MemoryCurrent, tenth)]);
+        measure(&mut engine, SECOND, ID, &[(Statistic::MemoryCurrent, tenth)]);
         tick(&mut engine, SECOND + tenth * SECOND / 10);
         let newest = column(engine.view(), u64::MAX, Series::Memory);
         assert!(newest.is_empty(), "nothing is within reach of the end of time");
     }
     let now = SECOND + 999 * SECOND / 10;
     let rates = column(engine.view(), now, Series::MajorFaults);
-    assert!((60..=KEPT).contains(&rates.len()), "{}", rates.len());
+    assert!((60..=CAPACITY).contains(&rates.len()), "{}", rates.len());
     assert!(rates.iter().all(|rate| rate.is_some_and(|rate| (rate - 70.0).abs() < 1.0)), "{rates:?}");
     assert_eq!(column(engine.view(), now, Series::Memory).last(), Some(&Some(999.0)));
 }
@@ -95,7 +95,7 @@ fn it_reaches_back_a_minute_whatever_the_tick() {
 }
 
 #[test]
-fn a_new_workload_has_what_it_did_since_the_last_tick_and_nothing_before() {
+fn a_new_workload_has_growth_since_the_last_tick_and_nothing_before() {
     let mut engine = engine();
     see(&mut engine, &["fault_major"]);
     (1..5).for_each(|second| tick(&mut engine, second * SECOND));
@@ -106,17 +106,17 @@ fn a_new_workload_has_what_it_did_since_the_last_tick_and_nothing_before() {
     counts[collector_common::fault::word::MAJOR] = 9;
     let reading = Reading::Fault(fault::Reading::Counts { cgroup: Some(young), counts });
     engine.apply(&Sample { time: 5 * SECOND, reading });
-    say(&mut engine, 5 * SECOND, young, &[(Statistic::MemoryPressureSome, 77 * SECOND)]);
+    measure(&mut engine, 5 * SECOND, young, &[(Statistic::MemoryPressureSome, 77 * SECOND)]);
     tick(&mut engine, 5 * SECOND);
     let view = engine.view();
     let track = &view.workloads.of(young).unwrap().track;
     let window = view.history.window(5 * SECOND);
     assert_eq!(window.column(track, Series::MajorFaults), [None, None, None, None, Some(9.0)]);
-    assert_eq!(window.newest(track, Series::MemoryWaiting), None, "when it waited that long is not known");
+    assert_eq!(window.newest(track, Series::MemoryWaiting), None, "the time before it was seen is not known");
 }
 
 #[test]
-fn a_clock_that_is_set_back_leaves_nothing_of_the_wrong_time() {
+fn a_clock_set_back_invalidates_earlier_points() {
     let mut engine = engine();
     (100..130).for_each(|second| tick(&mut engine, second * SECOND));
     (50..53).for_each(|second| tick(&mut engine, second * SECOND));
@@ -126,9 +126,9 @@ fn a_clock_that_is_set_back_leaves_nothing_of_the_wrong_time() {
 }
 
 #[test]
-fn the_dead_hold_nothing() {
+fn an_ended_workload_has_no_current_gauges() {
     let mut engine = engine();
-    say(&mut engine, SECOND, ID, &[(Statistic::MemoryCurrent, 4096)]);
+    measure(&mut engine, SECOND, ID, &[(Statistic::MemoryCurrent, 4096)]);
     tick(&mut engine, SECOND);
     engine.apply(&Sample { time: 2 * SECOND, reading: Reading::Cgroup(cgroup::Reading::Died { id: ID }) });
     tick(&mut engine, 2 * SECOND);
@@ -136,7 +136,7 @@ fn the_dead_hold_nothing() {
 }
 
 #[test]
-fn what_no_file_says_of_the_host_is_what_the_workloads_did() {
+fn a_series_without_a_file_of_the_host_is_the_sum_of_the_workloads() {
     let mut engine = engine();
     see(&mut engine, &["block_rq_complete", "reclaim_memcg_end", "reclaim_memcg_begin"]);
     for second in 1..4 {
@@ -164,14 +164,14 @@ fn what_no_file_says_of_the_host_is_what_the_workloads_did() {
 }
 
 #[test]
-fn two_that_become_one_have_a_history_together() {
+fn two_tracks_that_are_merged_are_added() {
     let point = |memory: f32| {
         let mut point = NOTHING;
         point[0] = memory;
         point
     };
     let track = |first, memory: [f32; 2]| {
-        let mut points = [NOTHING; KEPT];
+        let mut points = [NOTHING; CAPACITY];
         (points[0], points[1]) = (point(memory[0]), point(memory[1]));
         Track(Some(Box::new(Points { points, first, before: [5; COUNT], now: [UNKNOWN; COUNT] })))
     };

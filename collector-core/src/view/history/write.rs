@@ -1,32 +1,32 @@
-//! Writing the history: at every tick, a point of each track. Whose numbers these are is not known here.
+//! Writes the history: at every tick, a point of each track. Does not know what the numbers mean.
 
-use super::{APART_NS, History, KEPT, NOTHING, Point, Points, Track, UNKNOWN, place};
+use super::{APART_NS, CAPACITY, History, NOTHING, Point, Points, Track, UNKNOWN, place};
 use crate::series::{COUNT, Kind, Series};
 
-/// One tick's writing: to the host's track, and to that of each workload.
+/// The state of writing one tick, for the host's track and the tracks of workloads.
 pub(crate) struct Write {
     place: usize,
     begun: u64,
-    /// Whether the point before is done with, so that the numbers then are what growth is counted from.
+    /// Whether a new point begins, so that growth is counted from the numbers of the point before.
     fresh: bool,
-    /// Seconds since then; none at the first point.
+    /// Seconds since the point before was completed; none at the first point.
     seconds: Option<f64>,
-    /// What the workloads make together.
+    /// Sums over the workloads.
     sums: [f64; COUNT],
     known: [bool; COUNT],
 }
 
 impl History {
-    /// When the last tick was.
+    /// Time of the last tick.
     pub(crate) fn last(&self) -> Option<u64> {
         (self.begun > self.first).then(|| self.times[place(self.begun - 1)])
     }
 
-    /// Begins a tick. When the clock was set back, nobody knows any more when all the rest was.
+    /// Begins a tick. If the clock was set back, the times of all earlier points are invalid.
     pub(crate) fn begin(&mut self, time: u64) -> Write {
         let mut last = self.last();
         if last.is_some_and(|last| time < last) {
-            (self.begun, self.done, last) = (self.begun + KEPT as u64, true, None);
+            (self.begun, self.done, last) = (self.begun + CAPACITY as u64, true, None);
             self.first = self.begun;
         }
         let fresh = self.done;
@@ -48,11 +48,11 @@ impl History {
         }
     }
 
-    /// Ends it with the host's point.
+    /// Ends the tick with the host's point.
     pub(crate) fn end(&mut self, write: Write, numbers: [u64; COUNT]) {
         let (sums, known) = (write.sums, write.known);
         let point = write.put(&mut self.host, numbers, &[UNKNOWN; COUNT]);
-        // What no file says of the host as a whole is what the workloads did.
+        // A series that no file gives for the host is the sum over the workloads.
         for series in [Series::Read, Series::Write, Series::HostToDevice, Series::DeviceToHost, Series::Pinned] {
             let value = &mut point[series as usize];
             if value.is_nan() && known[series as usize] {
@@ -63,7 +63,7 @@ impl History {
 }
 
 impl Write {
-    /// Writes a workload's point: its numbers, and where they begin if it is new.
+    /// Writes a workload's point. `origin` has the first numbers of a new track.
     pub(crate) fn workload(&mut self, track: &mut Track, numbers: [u64; COUNT], origin: &[u64; COUNT]) {
         let point = *self.put(track, numbers, origin);
         for ((sum, known), value) in self.sums.iter_mut().zip(&mut self.known).zip(point) {
@@ -74,11 +74,11 @@ impl Write {
         }
     }
 
-    /// Writes a point. The numbers of a new track grew from `origin`, where that is known.
+    /// Writes a point. The numbers of a new track have grown from `origin`, where that is known.
     fn put<'t>(&self, track: &'t mut Track, numbers: [u64; COUNT], origin: &[u64; COUNT]) -> &'t mut Point {
         let points = track.0.get_or_insert_with(|| {
             let first = self.begun - 1;
-            Box::new(Points { points: [NOTHING; KEPT], first, before: *origin, now: *origin })
+            Box::new(Points { points: [NOTHING; CAPACITY], first, before: *origin, now: *origin })
         });
         if self.fresh {
             points.before = points.now;
@@ -95,7 +95,7 @@ impl Write {
                 Kind::Gauge if now == UNKNOWN => f32::NAN,
                 Kind::Gauge => now as f32,
                 Kind::Rate(unit) => (growth() * unit) as f32,
-                // Not `min`, which prefers a number to none.
+                // Not `min`, which would turn NaN into a number.
                 Kind::Share => (growth() / 1e9).clamp(0.0, 1.0) as f32,
             };
         }

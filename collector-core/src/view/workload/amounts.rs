@@ -1,4 +1,4 @@
-//! What a workload is charged: counters that only ever grow.
+//! What a workload is charged: counters that only grow.
 
 use collector_common::{block, fault, reclaim, transfer};
 
@@ -7,7 +7,6 @@ use crate::signal::counted::Sums;
 use crate::signal::oom::Scope;
 use crate::signal::transfer::Memory;
 
-/// All of a workload's counters.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Amounts {
     /// OOM kills of its processes, by [`Scope`].
@@ -16,44 +15,39 @@ pub struct Amounts {
     pub limit_kills: u64,
     /// Reclaim, by [`crate::signal::reclaim::Kind`].
     pub reclaim: [Reclaim; reclaim::KINDS],
-    /// Compaction stalls of its tasks.
     pub compaction: Stalls,
     /// Page faults of its tasks, by [`fault::word`].
     pub faults: [u64; fault::word::COUNT],
     /// Block IO that it caused, by [`crate::signal::block::Operation`].
     pub block: [Io; block::OPERATIONS],
-    /// What is only counted, by signal.
+    /// Counted signals.
     pub counted: Sums,
-    /// What it does with GPUs, as far as the CUDA driver is asked.
+    /// Use of GPUs, as requested from the CUDA driver.
     pub transfer: Transfer,
 }
 
 /// Reclaim of one kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Reclaim {
-    /// Stalls of its tasks.
     pub stalls: u64,
-    /// Their time in nanoseconds.
+    /// Time of these stalls in nanoseconds.
     pub ns: u64,
-    /// What they reclaimed.
+    /// Memory that its tasks reclaimed, from any workload.
     pub bytes: u64,
-    /// What was reclaimed from it.
+    /// Memory that was reclaimed from it, by any task.
     pub target_bytes: u64,
 }
 
-/// Stalls.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Stalls {
-    /// How many.
     pub stalls: u64,
-    /// Their time in nanoseconds.
+    /// Time of these stalls in nanoseconds.
     pub ns: u64,
 }
 
 /// Block IO of one operation.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Io {
-    /// Requests completed.
     pub ios: u64,
     /// Bytes completed.
     pub bytes: u64,
@@ -61,21 +55,21 @@ pub struct Io {
     pub ns: u64,
 }
 
-/// What is asked of the CUDA driver.
+/// Requests to the CUDA driver.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Transfer {
     /// Copies, by [`crate::signal::transfer::Direction`].
     pub calls: [u64; transfer::DIRECTIONS],
-    /// Their bytes.
+    /// Bytes of these copies.
     pub bytes: [u64; transfer::DIRECTIONS],
     /// Allocations that were refused, by [`crate::signal::transfer::Memory`].
     pub refused: [u64; transfer::MEMORIES],
-    /// Bytes that it holds, by the same: what grew, less what shrank.
+    /// Bytes that it holds, by the same: sum of all growth, minus what shrank.
     pub held: [i64; transfer::MEMORIES],
 }
 
 impl Transfer {
-    /// What it holds of this memory, in bytes. What was held before the agent came can be given back, and is no debt.
+    /// Bytes of this memory that it holds. At least zero: memory allocated before the agent started may be released later.
     pub fn bytes_held(&self, memory: Memory) -> u64 {
         u64::try_from(self.held[memory as usize]).unwrap_or(0)
     }
@@ -90,7 +84,7 @@ impl Transfer {
 }
 
 impl Amounts {
-    /// Adds another's counters to these.
+    /// Adds the counters of `other`.
     pub(super) fn add(&mut self, other: &Amounts) {
         let Amounts { oom_kills, limit_kills, reclaim, compaction, faults, block, counted, transfer } = other;
         self.oom_kills.iter_mut().zip(oom_kills).for_each(|(sum, more)| grow(sum, *more));

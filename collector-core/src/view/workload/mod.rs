@@ -1,5 +1,5 @@
-//! Workloads: which there are, by which names, and what they are charged. Which cgroups belong to them is in
-//! `member.rs`; of how names come about it knows nothing.
+//! Workloads: which exist, their names, and what they are charged. `member.rs` knows which cgroups belong to them; this file
+//! does not know how names are made.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -12,57 +12,56 @@ use crate::sample::Start;
 use crate::stage::Stage;
 
 pub use amounts::{Amounts, Io, Reclaim, Stalls, Transfer};
-pub use lately::Lately;
 use member::{Member, Top};
 use pending::Pending;
+pub use recent::Recent;
 pub use statistics::Statistics;
 
 mod amounts;
-mod lately;
 mod member;
 mod pending;
+mod recent;
 mod statistics;
 
-/// The name of all workloads over the cap, and of what belongs to none. No other name is like it: each has a slash or a
-/// dot in it.
+/// The name for all workloads over the cap, and for what belongs to no workload. No workload can have this name: each name
+/// contains a slash or a dot.
 pub const OTHER: &str = "other";
 
-/// The slot of [`OTHER`], which never dies.
+/// The slot of [`OTHER`], which is never freed.
 const OTHER_SLOT: usize = 0;
 
-/// Cgroups that are kept, per workload of the cap.
+/// Maximum number of cgroups, per workload of the cap.
 const CGROUPS_PER_WORKLOAD: usize = 16;
 
-/// Which part of the dead leaves early when there is no room for the living.
-const EARLY: usize = 16;
+/// One of this many ended workloads leaves before its grace is over when there is no room for a new one.
+const EARLY_SHARE: usize = 16;
 
-/// One workload.
 #[derive(Clone, Debug, Default)]
 pub struct Workload {
-    /// Its name: the one thing that it is known by.
+    /// The name, which identifies the workload.
     pub name: Arc<str>,
-    /// What the path of its own cgroup says; of several cgroups, the one that came last.
+    /// Derived from the path of its own cgroup; of several cgroups, the latest.
     pub identity: Identity,
-    /// What the host calls it.
+    /// Names that the host gives it.
     pub names: Names,
     /// When it was first seen, in nanoseconds since the Unix epoch.
     pub created: u64,
     /// What it is charged.
     pub amounts: Amounts,
-    /// What the kernel's files say of its cgroups.
+    /// Numbers from the kernel's files about its cgroups.
     pub statistics: Statistics,
-    /// Its last minute.
+    /// The history of the last minute.
     pub track: Track,
-    /// What became of it of late.
-    pub lately: Lately,
-    /// Its cgroups that are alive.
+    /// Recent changes.
+    pub recent: Recent,
+    /// Number of its cgroups that exist.
     live: usize,
-    /// Since when it has none.
+    /// Since when it has none, in nanoseconds since the Unix epoch.
     empty_since: Option<u64>,
 }
 
 impl Workload {
-    /// The values of the labels that name it ([`crate::metric::row::WORKLOAD`]); empty where there is none.
+    /// The values of the labels that name it ([`crate::metric::row::WORKLOAD`]); empty where it has none.
     pub fn labels(&self) -> [&str; 4] {
         let Names { namespace, pod, container, .. } = &self.names;
         let [namespace, pod, container] = [namespace, pod, container].map(|name| name.as_deref().unwrap_or_default());
@@ -73,7 +72,7 @@ impl Workload {
         Workload { name: OTHER.into(), created, ..Workload::default() }
     }
 
-    /// Takes over what another one was, which from now on is this one.
+    /// Merges another workload into this one.
     fn absorb(&mut self, newer: Workload) {
         self.identity = newer.identity;
         self.names = newer.names;
@@ -89,14 +88,13 @@ impl Workload {
     }
 }
 
-/// All workloads.
 #[derive(Clone, Debug)]
 pub struct Workloads {
-    /// The memory and the io controller's.
+    /// Hierarchy ids of the memory and the io controller.
     hierarchies: [u64; 2],
     max: usize,
     grace: u64,
-    /// Where workloads stay while they live; a free slot has an empty name.
+    /// A workload keeps its slot while it lives; a free slot has an empty name.
     slots: Vec<Workload>,
     free: Vec<usize>,
     by_name: BTreeMap<Arc<str>, usize>,
@@ -108,14 +106,14 @@ pub struct Workloads {
     walking: bool,
     /// The agent's own cgroup.
     own: Option<Id>,
-    /// Workloads that left before their grace was over, since the last tick.
+    /// Number of workloads that left before their grace was over, since the last tick.
     early: u64,
 }
 
 impl Default for Workloads {
     fn default() -> Workloads {
         Workloads {
-            // No cgroup matters before the source said which hierarchies do.
+            // No cgroup counts before the source has reported the hierarchies.
             hierarchies: [u64::MAX; 2],
             max: 0,
             grace: 0,
@@ -150,12 +148,12 @@ impl Workloads {
         self.hierarchies[0]
     }
 
-    /// Every workload, those in their grace included: `other`, then the rest by name.
+    /// Every workload, including those in their grace: `other`, then the rest by name.
     pub fn iter(&self) -> impl Iterator<Item = &Workload> {
         std::iter::once(&OTHER_SLOT).chain(self.by_name.values()).map(|&slot| &self.slots[slot])
     }
 
-    /// How many there are, `other` not counted.
+    /// Number of workloads without `other`.
     pub fn count(&self) -> usize {
         self.by_name.len()
     }
@@ -175,7 +173,7 @@ impl Workloads {
         self.of(id).map(|workload| workload.name.clone())
     }
 
-    /// What a cgroup's workload is charged. For a cgroup that is not known yet the amounts wait for its birth.
+    /// The amounts of a cgroup's workload. For a cgroup that is not known yet, the amounts wait until it is.
     pub(crate) fn charge(&mut self, id: Option<Id>) -> &mut Amounts {
         let Some(id) = id else { return &mut self.slots[OTHER_SLOT].amounts };
         if let Some(member) = self.cgroups.get(&id) {
@@ -187,8 +185,8 @@ impl Workloads {
         }
     }
 
-    /// The host's names for the workload that a cgroup belongs to. Under its new name it goes on with its counters; if
-    /// there is one of that name already (a container that was restarted), the two are one from now on.
+    /// Sets the host's names for the workload that a cgroup belongs to. Its counters continue under the new name; if a workload
+    /// of that name exists already (a container that was restarted), the two are merged.
     pub(crate) fn named(&mut self, id: Id, names: &Names) {
         let Some(slot) = self.cgroups.get(&id).map(|member| member.slot).filter(|&slot| slot != OTHER_SLOT) else {
             return;
@@ -210,7 +208,7 @@ impl Workloads {
         }
     }
 
-    /// Lets go of what has been dead for longer than the grace, and of what waited for a birth for too long.
+    /// Removes workloads and cgroups that ended longer ago than the grace, and amounts that waited too long for their cgroup.
     pub(crate) fn tick(&mut self, time: u64, coverage: &mut Coverage) {
         if let Some(until) = time.checked_sub(self.grace) {
             self.release(until);
@@ -219,7 +217,7 @@ impl Workloads {
         self.pending.tick(&mut self.slots[OTHER_SLOT].amounts, coverage);
     }
 
-    /// Lets go of what has been dead since this moment or for longer.
+    /// Removes workloads and cgroups that ended at this moment or before.
     fn release(&mut self, until: u64) {
         let gone = |since: Option<u64>| since.is_some_and(|since| since <= until);
         for (slot, workload) in self.slots.iter_mut().enumerate().filter(|(_, workload)| gone(workload.empty_since)) {
@@ -237,10 +235,10 @@ impl Workloads {
         });
     }
 
-    /// Makes room for the living: of the dead, of whom these are the times of death, the first leave before their grace is
-    /// over; several at once, because it is a walk over all. `false` if there are none.
+    /// Makes room: the workloads that ended first leave before their grace is over; several at once, because it is a walk over
+    /// all. `dead` has the times of their ends. Returns `false` if there are none.
     fn make_room(&mut self, mut dead: Vec<u64>) -> bool {
-        let share = (dead.len() / EARLY).min(dead.len().saturating_sub(1));
+        let share = (dead.len() / EARLY_SHARE).min(dead.len().saturating_sub(1));
         if dead.is_empty() {
             return false;
         }
@@ -251,7 +249,7 @@ impl Workloads {
         true
     }
 
-    /// The slot of the workload that this is, a new one if need be; `None` if there is no room for one.
+    /// The slot of the workload with this identity, which is created if necessary; `None` if there is no room.
     fn place(&mut self, identity: Identity, time: u64) -> Option<usize> {
         if let Some(top) = self.tops.get(&identity.top) {
             return Some(top.slot);
@@ -279,7 +277,7 @@ impl Workloads {
         Some(slot)
     }
 
-    /// Makes two workloads one, which keeps the name of `into`.
+    /// Merges two workloads, under the name of `into`.
     fn merge(&mut self, from: usize, into: usize) {
         let newer = std::mem::take(&mut self.slots[from]);
         self.slots[into].absorb(newer);

@@ -1,19 +1,18 @@
-//! What cgroups are charged that nobody has heard of yet: the amounts wait for the birth, a while.
+//! Amounts charged to cgroups that are not known yet. They wait for a while for the cgroup's creation to be reported.
 
 use super::Amounts;
 use crate::cgroup::Id;
 use crate::stage::Stage;
 use crate::view::coverage::Coverage;
 
-/// Unknown cgroups whose amounts are kept apart, and for how many ticks, until their birth is heard of.
-pub(super) const KEPT: usize = 256;
-pub(super) const TICKS: u32 = 10;
+/// Maximum number of unknown cgroups whose amounts wait, and of ticks that they wait.
+pub(super) const MAX_WAITING: usize = 256;
+pub(super) const MAX_TICKS: u32 = 10;
 
-/// The amounts that wait.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pending {
     waiting: Vec<Waiting>,
-    /// Amounts that found no room, since the last tick.
+    /// Amounts for which there was no room, since the last tick.
     overflow: u64,
 }
 
@@ -25,10 +24,10 @@ struct Waiting {
 }
 
 impl Pending {
-    /// What an unknown cgroup is charged; `None` if there is no room for it.
+    /// The amounts of an unknown cgroup; `None` if there is no room for it.
     pub fn amounts(&mut self, id: Id) -> Option<&mut Amounts> {
         let known = self.waiting.iter().position(|waiting| waiting.id == id).unwrap_or(self.waiting.len());
-        if known == KEPT {
+        if known == MAX_WAITING {
             self.overflow += 1;
             return None;
         }
@@ -38,17 +37,17 @@ impl Pending {
         Some(&mut self.waiting[known].amounts)
     }
 
-    /// What a cgroup was charged before its birth, to be charged to its workload.
+    /// Removes what a cgroup was charged before it was known, to be charged to its workload.
     pub fn take(&mut self, id: Id) -> Option<Amounts> {
         let known = self.waiting.iter().position(|waiting| waiting.id == id)?;
         Some(self.waiting.swap_remove(known).amounts)
     }
 
-    /// Gives up on what waited for too long: it goes to `other`, and is counted.
+    /// Charges amounts that waited too long to `other`, and counts them as lost.
     pub fn tick(&mut self, other: &mut Amounts, coverage: &mut Coverage) {
         self.waiting.retain_mut(|waiting| {
             waiting.ticks += 1;
-            let waits = waiting.ticks < TICKS;
+            let waits = waiting.ticks < MAX_TICKS;
             if !waits {
                 other.add(&waiting.amounts);
                 coverage.lose(Stage::UnknownCgroup, 1);

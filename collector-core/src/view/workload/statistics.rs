@@ -1,27 +1,26 @@
-//! What the statistics of a workload's cgroups make together. Cgroups come and go under one workload, when a service is
-//! restarted for instance: its counters go on and never back, its levels are those of the living.
+//! The statistics of a workload: sums over its cgroups. Cgroups come and go under one workload, for example when a service is
+//! restarted: its counters continue and never go back, its gauges are those of the cgroups that exist.
 
 use crate::count::grow;
 use crate::statistic::workload::{COUNT, Statistic, Values};
 use crate::statistic::{Kind, Statistic as _};
 
-/// The statistics of a workload.
 #[derive(Clone, Debug)]
 pub struct Statistics {
     sums: [u64; COUNT],
-    /// Living cgroups that have a number of their own.
+    /// Number of existing cgroups that have the statistic.
     holders: [u32; COUNT],
-    /// A number that is known, be it the last of a dead cgroup.
+    /// Whether the number is known, even if only from a removed cgroup.
     known: [bool; COUNT],
 }
 
-/// What one cgroup's were last.
+/// The last statistics of one cgroup.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Last(Option<Box<Numbers>>);
 
 #[derive(Clone, Debug)]
 struct Numbers {
-    /// Those of counters stay when they are not to be seen any more: if they come back, they have grown from there.
+    /// Counters stay when they can no longer be read: if they can be read again, growth is counted from here.
     numbers: [u64; COUNT],
     held: [bool; COUNT],
 }
@@ -33,20 +32,20 @@ impl Default for Statistics {
 }
 
 impl Statistics {
-    /// A statistic of all its cgroups together, if it is known. A limit is none unless each of them has one.
+    /// A statistic of all its cgroups together, if it is known. There is a limit only if each of them has one.
     pub fn get(&self, statistic: Statistic) -> Option<u64> {
         let index = statistic.index();
         let unlimited = || self.holders[index] < self.holders[Statistic::MemoryCurrent.index()];
         let known = self.known[index] && !(statistic.kind() == Kind::Limit && unlimited());
         let sum = match statistic {
-            // A part of what is charged that is read less often: what was given back since then is in it no more.
+            // A part of the charged memory that is read less often: it cannot be more than what is charged now.
             Statistic::MemoryWorkingSet => self.sums[index].min(self.get(Statistic::MemoryCurrent).unwrap_or(u64::MAX)),
             _ => self.sums[index],
         };
         known.then_some(sum)
     }
 
-    /// Takes in what the files of one of its cgroups say now.
+    /// Adds the current statistics of one of its cgroups.
     pub(super) fn measure(&mut self, last: &mut Last, values: &Values) {
         let new = || Box::new(Numbers { numbers: [0; COUNT], held: [false; COUNT] });
         let last = last.0.get_or_insert_with(new);
@@ -58,7 +57,7 @@ impl Statistics {
                 (Kind::Counter, Some(now)) => grow(sum, now.saturating_sub(last.numbers[index])),
                 (Kind::Counter, None) => {}
                 (Kind::Gauge | Kind::Limit, now) => {
-                    // What is left of the dead makes room for the living.
+                    // Values left over from removed cgroups are replaced.
                     let others = if self.holders[index] > 0 { sum.wrapping_sub(before.unwrap_or(0)) } else { 0 };
                     if before.is_some() || now.is_some() {
                         *sum = others.wrapping_add(now.unwrap_or(0));
@@ -77,7 +76,7 @@ impl Statistics {
         }
     }
 
-    /// One of its cgroups is dead or another workload's. The last one's levels stay to be seen until the workload goes.
+    /// One of its cgroups was removed, or moved to another workload. The gauges of the last one stay until the workload goes.
     pub(super) fn leave(&mut self, last: &mut Last) {
         let Some(last) = &mut last.0 else { return };
         for statistic in Statistic::ALL {
@@ -92,7 +91,7 @@ impl Statistics {
         }
     }
 
-    /// Another workload's cgroups are its own from now on.
+    /// Adds the statistics of another workload, whose cgroups belong to this one from now on.
     pub(super) fn absorb(&mut self, newer: &Statistics) {
         for statistic in Statistic::ALL {
             let index = statistic.index();
@@ -129,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_restart_counters_go_on_and_levels_are_the_livings() {
+    fn after_a_restart_counters_continue_and_gauges_are_of_the_new_cgroup() {
         let (mut all, mut old, mut new) = (Statistics::default(), Last::default(), Last::default());
         all.measure(&mut old, &values(&[(MemoryCurrent, 10), (CpuUsage, 5)]));
         all.leave(&mut old);
@@ -146,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_any_more_is_not_known_and_counters_take_up_where_they_were() {
+    fn unreadable_statistics_are_unknown_and_counters_continue_where_they_were() {
         let (mut all, mut last) = (Statistics::default(), Last::default());
         all.measure(&mut last, &values(&[(MemoryCurrent, 10), (CpuUsage, 5)]));
         all.measure(&mut last, &Values::new());
@@ -165,12 +164,12 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_is_one_only_if_all_have_one() {
+    fn there_is_a_limit_only_if_all_cgroups_have_one() {
         let (mut all, mut a, mut b) = (Statistics::default(), Last::default(), Last::default());
         let mut cpu = Last::default();
         all.measure(&mut a, &values(&[(MemoryCurrent, 1), (MemoryLimit, 10)]));
         all.measure(&mut cpu, &values(&[(CpuUsage, 1)]));
-        assert_eq!(all.get(MemoryLimit), Some(10), "a cgroup of another controller has no say");
+        assert_eq!(all.get(MemoryLimit), Some(10), "a cgroup of another controller does not count");
         all.measure(&mut b, &values(&[(MemoryCurrent, 1), (MemoryLimit, 10), (MemoryHigh, 5)]));
         assert_eq!((all.get(MemoryLimit), all.get(MemoryHigh)), (Some(20), None));
         all.measure(&mut a, &values(&[(MemoryCurrent, 1)]));
@@ -182,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn two_workloads_become_one() {
+    fn two_workloads_are_merged() {
         let (mut one, mut a) = (Statistics::default(), Last::default());
         let (mut two, mut b) = (Statistics::default(), Last::default());
         one.measure(&mut a, &values(&[(MemoryCurrent, 10), (CpuUsage, 5)]));
@@ -191,7 +190,7 @@ mod tests {
         assert_eq!((one.get(MemoryCurrent), one.get(CpuUsage), one.get(MemoryLimit)), (Some(11), Some(6), None));
         one.leave(&mut a);
         assert_eq!((one.get(MemoryCurrent), one.get(CpuUsage), one.get(MemoryLimit)), (Some(1), Some(6), Some(9)));
-        // One of the dead, and one of the living.
+        // One with a removed cgroup, and one with an existing cgroup.
         one.leave(&mut b);
         let (mut three, mut c) = (Statistics::default(), Last::default());
         three.measure(&mut c, &values(&[(MemoryCurrent, 7)]));
@@ -200,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn the_working_set_is_a_part_of_what_is_charged() {
+    fn the_working_set_is_at_most_what_is_charged() {
         let (mut all, mut last) = (Statistics::default(), Last::default());
         for (current, shown) in [(10, 7), (8, 7), (5, 5), (0, 0)] {
             all.measure(&mut last, &values(&[(MemoryCurrent, current), (Statistic::MemoryWorkingSet, 7)]));
@@ -209,13 +208,13 @@ mod tests {
     }
 
     #[test]
-    fn absurd_numbers_do_no_harm() {
+    fn huge_numbers_do_not_overflow() {
         let (mut all, mut a, mut b) = (Statistics::default(), Last::default(), Last::default());
         let huge: Values = Statistic::ALL.iter().map(|statistic| (*statistic, u64::MAX)).collect();
         all.measure(&mut a, &huge);
         all.measure(&mut b, &huge);
         assert_eq!(all.get(CpuUsage), Some(u64::MAX));
         all.leave(&mut a);
-        assert_eq!(all.get(MemoryCurrent), Some(u64::MAX), "what one added is taken away exactly");
+        assert_eq!(all.get(MemoryCurrent), Some(u64::MAX), "exactly what one cgroup added is subtracted");
     }
 }

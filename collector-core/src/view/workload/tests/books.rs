@@ -1,8 +1,8 @@
-//! A property: whatever comes, what is written down of slots, names, cgroups and their tops agrees.
+//! A property test: slots, names, cgroups and their tops are consistent after any events.
 
 use super::*;
 
-/// What the books say of each other.
+/// Asserts that the tables are consistent.
 fn check(workloads: &Workloads) {
     let Workloads { slots, free, by_name, tops, cgroups, .. } = workloads;
     let mut live = vec![0; slots.len()];
@@ -30,7 +30,7 @@ proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig { failure_persistence: None, ..Default::default() })]
 
     #[test]
-    fn whatever_comes_the_books_agree(events in proptest::collection::vec((0..9u8, 0..6u64, 0..6usize, 0..9u64), 0..120)) {
+    fn the_tables_are_consistent_after_any_events(events in proptest::collection::vec((0..9u8, 0..6u64, 0..6usize, 0..9u64), 0..120)) {
         let mut world = World::new(3);
         let paths = ["/", "/a", "/a/b", "/a/b.service/x", &docker('a'), &format!("{}/x", docker('b'))];
         let mut time = 1;

@@ -1,4 +1,4 @@
-//! Tests of the workloads: who is charged, from birth to the end of the grace.
+//! Tests of workloads: which one is charged, from creation to the end of the grace.
 
 use super::*;
 use crate::stage::Stage;
@@ -41,7 +41,7 @@ impl World {
         self.workloads.joined(id, with, 50, &mut self.coverage);
     }
 
-    /// The host says the name of a container.
+    /// The host names a container.
     fn named(&mut self, id: Id, name: &str) {
         self.workloads.named(id, &Names { name: Some(name.into()), ..Names::default() });
     }
@@ -90,7 +90,7 @@ fn the_cgroups_of_two_hierarchies_at_one_path_are_one_workload() {
 }
 
 #[test]
-fn counts_read_after_the_death_find_their_workload() {
+fn counts_read_after_the_end_are_charged_to_the_workload() {
     let mut world = World::new(9);
     world.born(memory(1), "/a", 2);
     world.workloads.died(memory(1), 10);
@@ -99,7 +99,7 @@ fn counts_read_after_the_death_find_their_workload() {
 }
 
 #[test]
-fn born_again_within_the_grace_it_continues_and_after_it_begins_anew() {
+fn created_again_within_the_grace_it_continues_and_later_it_starts_at_zero() {
     let mut world = World::new(9);
     world.born(memory(1), "/a", 2);
     world.charge(memory(1), 1);
@@ -117,7 +117,7 @@ fn born_again_within_the_grace_it_continues_and_after_it_begins_anew() {
 }
 
 #[test]
-fn what_a_walk_does_not_meet_is_dead() {
+fn a_cgroup_that_a_walk_does_not_find_has_ended() {
     let mut world = World::new(9);
     world.born(memory(1), "/a", 2);
     world.born(memory(2), "/b", 2);
@@ -131,7 +131,7 @@ fn what_a_walk_does_not_meet_is_dead() {
 }
 
 #[test]
-fn a_walk_finds_a_move_that_went_unseen() {
+fn a_walk_finds_a_move_that_was_missed() {
     let mut world = World::new(9);
     world.born(memory(1), "/a", 2);
     world.charge(memory(1), 1);
@@ -143,7 +143,7 @@ fn a_walk_finds_a_move_that_went_unseen() {
 }
 
 #[test]
-fn one_workload_too_many_goes_to_other_until_there_is_room() {
+fn a_workload_over_the_cap_goes_to_other_until_there_is_room() {
     let mut world = World::new(1);
     world.born(memory(1), "/a", 2);
     world.born(memory(2), "/b", 2);
@@ -159,7 +159,7 @@ fn one_workload_too_many_goes_to_other_until_there_is_room() {
 }
 
 #[test]
-fn the_dead_make_room_for_the_living() {
+fn ended_workloads_make_room_for_new_ones() {
     let mut world = World::new(2);
     world.born(memory(1), "/a", 2);
     world.born(memory(2), "/b", 2);
@@ -170,7 +170,7 @@ fn the_dead_make_room_for_the_living() {
     world.tick(12);
     assert_eq!(world.coverage.lost(Stage::Workload), 1, "its series left before their grace was over");
 
-    // A storm of short lives, and one that stays.
+    // Many short-lived workloads, and one that stays.
     for id in 10..1000 {
         world.born(memory(id), &format!("/short/{id}"), 12);
         world.workloads.died(memory(id), 12);
@@ -182,7 +182,7 @@ fn the_dead_make_room_for_the_living() {
 }
 
 #[test]
-fn cgroups_are_bounded_too() {
+fn the_number_of_cgroups_is_bounded() {
     let mut world = World::new(1);
     for id in 0..100 {
         world.born(memory(id), "/a", 2);
@@ -192,7 +192,7 @@ fn cgroups_are_bounded_too() {
 }
 
 #[test]
-fn other_never_dies() {
+fn other_is_never_removed() {
     let mut world = World::new(0);
     world.born(memory(1), "/a", 2);
     world.workloads.died(memory(1), 3);
@@ -202,7 +202,7 @@ fn other_never_dies() {
 }
 
 #[test]
-fn a_rename_takes_along_what_is_below_and_the_other_hierarchy_follows() {
+fn a_rename_moves_the_cgroups_below_and_the_other_hierarchy_follows() {
     let mut world = World::new(9);
     for id in [memory, io] {
         world.born(id(1), "/a", 2);
@@ -231,14 +231,14 @@ fn a_rename_onto_a_workload_joins_it() {
 }
 
 #[test]
-fn a_rename_of_an_unknown_cgroup_is_a_birth() {
+fn a_rename_of_an_unknown_cgroup_creates_it() {
     let mut world = World::new(9);
     world.renamed(memory(1), "/a");
     assert_eq!(world.workloads.name(memory(1)).as_deref(), Some("/a"));
 }
 
 #[test]
-fn amounts_wait_for_the_birth() {
+fn amounts_wait_for_their_cgroup() {
     let mut world = World::new(9);
     world.charge(memory(1), 1);
     world.charge(memory(1), 1);
@@ -249,10 +249,10 @@ fn amounts_wait_for_the_birth() {
 }
 
 #[test]
-fn amounts_that_waited_in_vain_go_to_other() {
+fn amounts_that_waited_too_long_go_to_other() {
     let mut world = World::new(9);
     world.charge(memory(1), 1);
-    for time in 0..u64::from(pending::TICKS) {
+    for time in 0..u64::from(pending::MAX_TICKS) {
         assert_eq!(world.charged(), [("other", 0)]);
         world.tick(time);
     }
@@ -261,18 +261,18 @@ fn amounts_that_waited_in_vain_go_to_other() {
 }
 
 #[test]
-fn not_everything_can_wait() {
+fn the_number_of_waiting_amounts_is_bounded() {
     let mut world = World::new(9);
     for id in 0..1000 {
         world.charge(memory(id), 1);
     }
-    assert_eq!(world.charged(), [("other", 1000 - pending::KEPT as u64)]);
+    assert_eq!(world.charged(), [("other", 1000 - pending::MAX_WAITING as u64)]);
     world.tick(1);
-    assert_eq!(world.coverage.lost(Stage::UnknownCgroup), 1000 - pending::KEPT as u64);
+    assert_eq!(world.coverage.lost(Stage::UnknownCgroup), 1000 - pending::MAX_WAITING as u64);
 }
 
 #[test]
-fn a_path_that_could_pass_for_other_is_refused() {
+fn a_path_that_looks_like_other_is_refused() {
     let mut world = World::new(9);
     world.born(memory(1), "other", 2);
     world.renamed(memory(1), "other");
@@ -280,7 +280,7 @@ fn a_path_that_could_pass_for_other_is_refused() {
     assert_eq!(world.coverage.lost(Stage::Malformed), 2);
 }
 
-/// The path of a container of Docker's, by a digit of its id.
+/// The path of a Docker container, by a digit of its id.
 fn docker(digit: char) -> String {
     format!("/docker/{}", digit.to_string().repeat(64))
 }

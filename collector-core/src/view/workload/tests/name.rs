@@ -1,9 +1,9 @@
-//! Tests of names: what rolls up, what is renamed, what becomes one, and what joins.
+//! Tests of names: nesting, renames, merges and joins.
 
 use super::*;
 
 #[test]
-fn what_is_nested_in_a_workload_is_charged_to_it() {
+fn a_nested_cgroup_is_charged_to_its_workload() {
     let mut world = World::new(9);
     world.born(memory(1), "/system.slice", 2);
     world.born(memory(2), "/system.slice/ollama.service", 2);
@@ -17,7 +17,7 @@ fn what_is_nested_in_a_workload_is_charged_to_it() {
 }
 
 #[test]
-fn with_its_name_a_container_goes_on_with_its_counters() {
+fn a_container_keeps_its_counters_when_it_gets_its_name() {
     let mut world = World::new(9);
     world.born(memory(1), &docker('a'), 2);
     world.charge(memory(1), 1);
@@ -56,7 +56,7 @@ fn a_container_that_was_restarted_is_the_same_workload() {
 }
 
 #[test]
-fn a_name_that_comes_after_the_death_is_still_good() {
+fn a_name_that_comes_after_the_end_is_used() {
     let mut world = World::new(9);
     world.born(memory(1), &docker('a'), 2);
     world.workloads.died(memory(1), 3);
@@ -68,7 +68,7 @@ fn a_name_that_comes_after_the_death_is_still_good() {
 }
 
 #[test]
-fn two_that_live_and_have_one_name_are_one() {
+fn two_containers_with_the_same_name_are_one_workload() {
     let mut world = World::new(9);
     for (id, digit) in [(1, 'a'), (2, 'b'), (3, 'c')] {
         world.born(memory(id), &docker(digit), id);
@@ -87,7 +87,7 @@ fn two_that_live_and_have_one_name_are_one() {
 }
 
 #[test]
-fn a_cgroup_that_joined_belongs_where_its_processes_are() {
+fn a_joined_cgroup_belongs_to_the_workload_of_its_processes() {
     let mut world = World::new(9);
     world.born(memory(1), "/ml", 2);
     world.born(io(1), "/elsewhere", 2);
@@ -118,7 +118,7 @@ fn a_cgroup_that_joined_belongs_where_its_processes_are() {
 }
 
 #[test]
-fn a_cgroup_that_joins_takes_nothing_along_from_a_workload_that_there_is_or_was() {
+fn a_cgroup_that_joins_takes_no_amounts_from_another_workload() {
     for dies in [false, true] {
         let mut world = World::new(9);
         world.born(memory(1), "/ml", 2);
@@ -135,7 +135,7 @@ fn a_cgroup_that_joins_takes_nothing_along_from_a_workload_that_there_is_or_was(
 }
 
 #[test]
-fn the_last_workload_leaves_nothing_behind() {
+fn nothing_is_left_after_the_last_workload() {
     let mut world = World::new(5);
     for round in 0..200 {
         let (time, id) = (round * 100, round + 1);
