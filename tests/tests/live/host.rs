@@ -308,7 +308,7 @@ fn pressure_is_told_before_the_next_tick() {
     child.wait().unwrap();
 
     let log = agent.log();
-    assert!(log.contains("some tasks of the host waited for memory"), "{log}");
+    assert!(log.contains("some tasks on the host waited for memory"), "{log}");
     // No tick came between: what only a tick brings stands still, and what the kernel told with it does not.
     let switches = "headroom_host_context_switches_total";
     assert_eq!(told.values(switches, &[]), before.values(switches, &[]));
