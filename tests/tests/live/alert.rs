@@ -259,8 +259,8 @@ fn a_receivers_certificate_error_is_logged_and_counted() {
         ("expired", expired.url(), &expired_pem, "expired"),
         ("named", named.url(), &named_pem, "not valid for name"),
         ("unknown", good.url(), &expired_pem, "invalid peer certificate"),
-        ("plain", http, &pem, "does not speak plain HTTP"),
-        ("tls", https, &pem, "does not speak TLS"),
+        ("plain", http, &pem, "does not answer with HTTP"),
+        ("tls", https, &pem, "does not use TLS"),
     ];
     let mut config = ALWAYS.to_owned();
     for (name, url, pem, _) in &cases {
@@ -277,7 +277,8 @@ fn a_receivers_certificate_error_is_logged_and_counted() {
     good.until("the alert", |requests| !requests.is_empty());
     let log = agent.log();
     for (name, _, _, words) in &cases[1..] {
-        let line = log.lines().find(|line| line.contains("are not delivered") && line.contains(&format!("{name:?}")));
+        let line =
+            log.lines().find(|line| line.contains("delivery of alerts failed") && line.contains(&format!("{name:?}")));
         let line = line.unwrap_or_else(|| panic!("no line about {name}:\n{log}"));
         assert!(line.contains(words), "{line}");
         assert_eq!(delivered(name), 0.0, "{name}");

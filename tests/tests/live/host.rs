@@ -311,7 +311,7 @@ fn pressure_is_reported_before_the_next_tick() {
     child.wait().unwrap();
 
     let log = agent.log();
-    assert!(log.contains("some tasks of the host waited for memory"), "{log}");
+    assert!(log.contains("some tasks on the host waited for memory"), "{log}");
     // There was no tick meanwhile: numbers that only a tick reads stay, and those of the trigger do not.
     let switches = "headroom_host_context_switches_total";
     assert_eq!(reported.values(switches, &[]), before.values(switches, &[]));
