@@ -89,7 +89,7 @@ fn because(incident: &Incident, rule: &str, words: &[&str]) -> Cause {
 fn a_limit_that_is_too_low() {
     let mut incident = kill();
     line(&mut incident, Series::Stalls, minute(|_| 0.5));
-    let cause = because(&incident, "limit_too_low", &["/a/b", "1.00 GiB", "30 s making room"]);
+    let cause = because(&incident, "limit_too_low", &["/a/b", "1.00 GiB", "30 s in reclaim"]);
     assert_eq!(cause.numbers["limit_bytes"], GIB as f64);
     assert!((59.0..60.0).contains(&cause.numbers["near_limit_seconds"]));
     // Half of it would have been enough for all but the end: then nobody can say that it is too low.
@@ -98,7 +98,7 @@ fn a_limit_that_is_too_low() {
         Series::Memory,
         minute(|second| if second < 40.0 { GIB as f64 * 0.8 } else { GIB as f64 * 0.95 }),
     );
-    because(&incident, "own_limit", &["1.00 GiB", "100 % of it were used"]);
+    because(&incident, "own_limit", &["1.00 GiB", "100 % of it was used"]);
 }
 
 #[test]
@@ -175,9 +175,14 @@ fn a_parents_limit() {
     because(
         &parents(&within),
         "parents_limit",
-        &["Not /a/b itself", "/a,", "1.00 GiB", "/a/b held most of it when last read: 700 MiB"],
+        &[
+            "The limit of /a was hit",
+            "not that of /a/b itself",
+            "1.00 GiB",
+            "/a/b held most of it when last read: 700 MiB",
+        ],
     );
-    because(&parents(&[]), "parents_limit", &["was not read before the kill"]);
+    because(&parents(&[]), "parents_limit", &["were not read before the kill"]);
     let cause = because(&parents(&[consumer("/a/c", 900 * MIB, 30)]), "parents_limit", &["/a/c held most"]);
     assert_eq!(cause.numbers["top_bytes"], (900 * MIB) as f64);
 }
@@ -187,7 +192,12 @@ fn an_innocent_bystander() {
     let within = [consumer("/a/c", 800 * MIB, 600 * MIB as i64), consumer("/a/b", 100 * MIB, MIB as i64)];
     let mut incident = parents(&within);
     incident.evidence.kills[0].score_adj = 900;
-    let words = ["/a/c filled the 1.00 GiB that /a allows", "600 MiB", "/a/b held 100 MiB", "oom_score_adj of 900"];
+    let words = [
+        "/a/c filled the limit of 1.00 GiB that all workloads in /a share",
+        "600 MiB",
+        "/a/b held 100 MiB",
+        "oom_score_adj is 900",
+    ];
     let cause = because(&incident, "grown_by_another", &words);
     assert_eq!(cause.numbers["other_growth_bytes"], (600 * MIB) as f64);
     for near in [
@@ -224,12 +234,12 @@ fn a_host_that_another_exhausted() {
 fn what_is_not_known_is_not_guessed() {
     let mut incident = kill();
     incident.evidence.limit = None;
-    because(&incident, NOT_KNOWN, &["hit by /a/b", "this kernel does not say"]);
+    because(&incident, NOT_KNOWN, &["The limit of /a/b or of a cgroup above it", "this kernel does not report it"]);
     incident.evidence.limit =
         Some(Limit { workload: Some("/a".to_owned()), source: Source::Kernel, ..Limit::default() });
-    because(&incident, NOT_KNOWN, &["The limit of /a was hit", "could not be read"]);
+    because(&incident, NOT_KNOWN, &["/a hit its limit", "could not be read"]);
     incident.evidence.scope = Some(Scope::Unknown);
-    because(&incident, NOT_KNOWN, &["did not say whose memory"]);
+    because(&incident, NOT_KNOWN, &["did not report whether"]);
     because(&Incident::new(Kind::Oom, "1".to_owned(), 5), NOT_KNOWN, &[]);
     // A limit of which it is not certain whose it is.
     let mut incident = kill();
@@ -254,7 +264,11 @@ fn pressure(kind: Kind) -> Incident {
 #[test]
 fn waiting_at_ones_own_limit() {
     let mut incident = pressure(Kind::MemoryPressure);
-    because(&incident, NOT_KNOWN, &["waited for memory", "/a/b most: some task of it waited for 12 s of 59 s"]);
+    because(
+        &incident,
+        NOT_KNOWN,
+        &["waited for memory", "/a/b most: at least one of its tasks waited for 12 s of 59 s"],
+    );
     incident.evidence.workload.as_mut().unwrap().memory_bytes = Some(GIB - MIB);
     let cause = because(&incident, "near_its_limit", &["(1.00 GiB of 1.00 GiB)", "12 s"]);
     assert_eq!(cause.numbers["waiting_seconds"], 12.0);
@@ -280,7 +294,7 @@ fn thrashing_of_the_page_cache() {
 fn a_host_that_is_short_of_memory() {
     let mut incident = pressure(Kind::MemoryPressure);
     incident.evidence.host.available_bytes = Some(GIB);
-    because(&incident, "host_short", &["1.00 GiB of 16.0 GiB", "/c holds 1.00 GiB"]);
+    because(&incident, "host_short", &["1.00 GiB of 16.0 GiB available", "/c holds 1.00 GiB"]);
     incident.evidence.consumers[0].growth_bytes = Some(2 * GIB as i64);
     because(&incident, "host_short", &["/a/b holds 300 MiB, having grown by 2.00 GiB in the last 59 s"]);
     incident.evidence.host.available_bytes = Some(2 * GIB);
