@@ -1,4 +1,4 @@
-//! Each rule on evidence that it is made for, and on evidence that it is almost made for.
+//! Tests each cause rule with evidence that it matches, and with evidence that it just misses.
 
 use super::*;
 use crate::incident::{Change, Consumer, Evidence, Figures, Host, Limit, LostGpu, Source, Storm, Victim, What};
@@ -92,7 +92,7 @@ fn a_limit_that_is_too_low() {
     let cause = because(&incident, "limit_too_low", &["/a/b", "1.00 GiB", "30 s in reclaim"]);
     assert_eq!(cause.numbers["limit_bytes"], GIB as f64);
     assert!((59.0..60.0).contains(&cause.numbers["near_limit_seconds"]));
-    // Half of it would have been enough for all but the end: then nobody can say that it is too low.
+    // Memory was lower for most of the time: the limit cannot be called too low.
     line(
         &mut incident,
         Series::Memory,
@@ -188,7 +188,7 @@ fn a_parents_limit() {
 }
 
 #[test]
-fn an_innocent_bystander() {
+fn a_victim_that_did_nothing_wrong() {
     let within = [consumer("/a/c", 800 * MIB, 600 * MIB as i64), consumer("/a/b", 100 * MIB, MIB as i64)];
     let mut incident = parents(&within);
     incident.evidence.kills[0].score_adj = 900;
@@ -205,7 +205,7 @@ fn an_innocent_bystander() {
         [consumer("/a/c", 800 * MIB, 600 * MIB as i64), consumer("/a/b", 500 * MIB, 400 * MIB as i64)],
         // The other did not grow by much.
         [consumer("/a/c", 800 * MIB, 50 * MIB as i64), consumer("/a/b", 100 * MIB, 0)],
-        // The other grew, and has less all the same.
+        // The other grew, but holds less.
         [consumer("/a/c", 300 * MIB, 200 * MIB as i64), consumer("/a/b", 700 * MIB, 0)],
     ] {
         because(&parents(&near), "parents_limit", &[]);
@@ -223,7 +223,7 @@ fn a_host_that_another_exhausted() {
     );
     because(&host(&[consumer("/d", 10 * GIB, 0), own()]), "host_exhausted_by_another", &["/d held 10.0 GiB"]);
     because(&host(&[consumer("/a/b", 9 * GIB, 5 * GIB as i64)]), "host_exhausted", &["/a/b held 9.00 GiB"]);
-    // Nobody that is known has enough of it.
+    // No known workload holds enough.
     because(&host(&[consumer("/d", 3 * GIB, GIB as i64), own()]), NOT_KNOWN, &["no workload is charged with enough"]);
     let mut blind = host(&[consumer("/d", 10 * GIB, 0)]);
     blind.evidence.host = Host::default();
@@ -231,7 +231,7 @@ fn a_host_that_another_exhausted() {
 }
 
 #[test]
-fn what_is_not_known_is_not_guessed() {
+fn an_unknown_cause_is_not_guessed() {
     let mut incident = kill();
     incident.evidence.limit = None;
     because(&incident, NOT_KNOWN, &["The limit of /a/b or of a cgroup above it", "this kernel does not report it"]);
@@ -241,13 +241,13 @@ fn what_is_not_known_is_not_guessed() {
     incident.evidence.scope = Some(Scope::Unknown);
     because(&incident, NOT_KNOWN, &["did not report whether"]);
     because(&Incident::new(Kind::Oom, "1".to_owned(), 5), NOT_KNOWN, &[]);
-    // A limit of which it is not certain whose it is.
+    // A limit whose owner is uncertain.
     let mut incident = kill();
     incident.evidence.limit.as_mut().unwrap().source = Source::Unknown;
     because(&incident, NOT_KNOWN, &[]);
 }
 
-/// Waiting for memory, most of all by `/a/b`, which has 300 MiB of its limit of 1 GiB.
+/// Memory pressure. `/a/b` waited most; it uses 300 MiB of its limit of 1 GiB.
 fn pressure(kind: Kind) -> Incident {
     let mut incident = kill();
     incident.kind = kind;
@@ -272,7 +272,7 @@ fn waiting_at_ones_own_limit() {
     incident.evidence.workload.as_mut().unwrap().memory_bytes = Some(GIB - MIB);
     let cause = because(&incident, "near_its_limit", &["(1.00 GiB of 1.00 GiB)", "12 s"]);
     assert_eq!(cause.numbers["waiting_seconds"], 12.0);
-    // The kernel gives cgroup v1 no pressure: then it is the stalls.
+    // cgroup v1 has no PSI: the stalls count.
     (incident.evidence.consumers[0].waiting_seconds, incident.evidence.consumers[0].stall_seconds) = (None, Some(3.0));
     because(&incident, "near_its_limit", &["its tasks spent 3.0 s"]);
     incident.evidence.consumers[0].stall_seconds = None;
@@ -302,7 +302,7 @@ fn a_host_that_is_short_of_memory() {
 }
 
 #[test]
-fn io_of_one_and_io_for_lack_of_memory() {
+fn io_by_one_workload_and_io_for_lack_of_memory() {
     let mut incident = pressure(Kind::IoPressure);
     because(&incident, NOT_KNOWN, &["waited for IO"]);
     incident.evidence.consumers[0].io_bytes = Some(3 * GIB);
@@ -341,7 +341,7 @@ fn a_gpu_that_is_lost() {
 }
 
 #[test]
-fn every_rule_has_a_name_of_its_own() {
+fn rule_names_are_unique() {
     let mut names: Vec<&str> = RULES.iter().map(|rule| rule.name).collect();
     names.sort_unstable();
     names.dedup();

@@ -83,8 +83,8 @@ impl Text {
         self.raw(paint, &line);
     }
 
-    /// Rows under their heads, the first column on the left and the rest on the right, each with what is drawn of it where
-    /// there is room.
+    /// A table whose first row is the header. The first column is aligned left, the others right. `lines` are drawn behind the
+    /// rows if there is room.
     pub fn table(&mut self, rows: &[Vec<String>], lines: &[Vec<Option<f64>>]) {
         let columns = rows.first().map_or(0, Vec::len);
         let widest = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
