@@ -83,7 +83,7 @@ impl Engine {
 
     /// The source came up again: all of its counters begin anew, and so does everything that was made of them.
     fn restart(&mut self, time: u64) {
-        let alerts = self.alerts.anew();
+        let alerts = self.alerts.cleared();
         let view = View { time, firing: alerts.none_fires(), ..View::default() };
         *self = Engine { view: Arc::new(view), alerts, version: self.version, ..Engine::default() };
     }

@@ -1,15 +1,14 @@
-//! Which processes the OOM killer has killed of late: the kernel marks threads, and one kill may come as several marks.
+//! Recent victims of the OOM killer. The kernel marks threads, so one kill may come as several marks.
 
 use std::collections::VecDeque;
 
-/// Kills that are remembered. Only a storm of kills that each take long to end needs as many.
+/// At most this many marks are remembered. Only many kills whose victims exit slowly need as many.
 const KEPT: usize = 256;
 
-/// How long a victim may take to end, in nanoseconds. Until then its other threads, dying, may still ask for memory, and
-/// be marked for it; after that its process id may well be another's.
+/// How long a victim may take to exit, in nanoseconds. Until then its other threads may still allocate and be marked. After
+/// that, its pid may belong to another process.
 const END_NS: u64 = 60_000_000_000;
 
-/// The victims of late.
 #[derive(Clone, Debug, Default)]
 pub struct Victims(VecDeque<Mark>);
 
@@ -21,14 +20,13 @@ struct Mark {
 }
 
 impl Victims {
-    /// Takes down that a thread was marked; `true` if that is the kill of its process, and not one more thread of a
-    /// process whose kill is known. A thread is marked once in its life: the same thread again is another one, whose
-    /// process got the id of one that is gone.
+    /// Records that a thread was marked; `true` if its process was not known to be killed. A thread is marked only once: the
+    /// same tid again is a new thread, of a process that reuses the pid.
     pub(crate) fn mark(&mut self, time: u64, pid: u32, tid: u32) -> bool {
-        // Marks may come a little out of order where they are told at the exit of the thread.
-        let lately = |mark: &&Mark| mark.pid == pid && time.abs_diff(mark.time) < END_NS;
+        // Marks that are reported at the exit of the thread may come slightly out of order.
+        let recent = |mark: &&Mark| mark.pid == pid && time.abs_diff(mark.time) < END_NS;
         let known =
-            self.0.iter().any(|mark| lately(&mark)) && !self.0.iter().any(|mark| lately(&mark) && mark.tid == tid);
+            self.0.iter().any(|mark| recent(&mark)) && !self.0.iter().any(|mark| recent(&mark) && mark.tid == tid);
         if !known {
             self.0.retain(|mark| mark.pid != pid);
         }
@@ -54,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_is_marked_again_is_of_another_process_with_the_same_id() {
+    fn the_same_tid_again_is_another_process_with_the_same_pid() {
         let mut victims = Victims::default();
         assert!(victims.mark(100, 7, 7));
         assert!(!victims.mark(101, 7, 9));
@@ -63,14 +61,14 @@ mod tests {
     }
 
     #[test]
-    fn long_after_a_kill_its_process_id_is_anybodys() {
+    fn long_after_a_kill_the_pid_is_free() {
         let mut victims = Victims::default();
         assert!(victims.mark(100, 7, 7));
         assert!(victims.mark(100 + END_NS, 7, 9));
     }
 
     #[test]
-    fn what_is_remembered_is_bounded() {
+    fn memory_is_bounded() {
         let mut victims = Victims::default();
         for pid in 0..2 * KEPT as u32 {
             assert!(victims.mark(100, pid, pid));
