@@ -26,7 +26,6 @@ pub struct Alert {
     pub value: Option<f64>,
     /// What is wrong, in one sentence.
     pub summary: String,
-    /// What the operator should do.
     pub action: String,
     /// Id of the incident that explains it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -13,7 +13,6 @@ pub enum Resource {
     Io,
 }
 
-/// How many of the tasks wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {

@@ -84,7 +84,7 @@ pub struct Victim {
     /// GPU memory that it and its workload held.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub gpus: Vec<Held>,
-    /// The process in whose context it was killed: most often the one that asked for memory.
+    /// The process in whose context it was killed: usually the one that requested memory.
     pub trigger: Task,
 }
 
@@ -334,13 +334,13 @@ pub type Lines = BTreeMap<String, Vec<Option<f64>>>;
 pub struct History {
     /// Seconds before the incident, for each point. Oldest first.
     pub ago: Vec<f64>,
-    /// Of the affected workload.
+    /// Series of the affected workload.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub workload: Lines,
-    /// Of the workload whose limit was hit, if it is another one.
+    /// Series of the workload whose limit was hit, if it is another one.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub limited: Lines,
-    /// Of the host.
+    /// Series of the host.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub host: Lines,
 }

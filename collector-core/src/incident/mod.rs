@@ -44,7 +44,6 @@ pub struct Cause {
     /// The name of the rule, or [`cause::NOT_KNOWN`].
     pub rule: String,
     pub sentence: String,
-    /// What the operator should do next.
     pub next: String,
     /// The numbers behind the sentence. Their names end in the unit.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

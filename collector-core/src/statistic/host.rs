@@ -38,9 +38,9 @@ super::statistics! {
         MemoryAnonHugePages: Gauge = "memory_anon_huge_pages",
         /// Pool of huge pages of the default size, in bytes.
         MemoryHugePages: Gauge = "memory_huge_pages",
-        /// Of these, what is free, in bytes.
+        /// Free huge pages, in bytes.
         MemoryHugePagesFree: Gauge = "memory_huge_pages_free",
-        /// Of these, what is promised, in bytes.
+        /// Reserved huge pages, in bytes.
         MemoryHugePagesReserved: Gauge = "memory_huge_pages_reserved",
         /// Swap space, in bytes.
         SwapTotal: Limit = "swap_total",
@@ -50,11 +50,11 @@ super::statistics! {
         SwapCached: Gauge = "swap_cached",
         /// Data in zswap before compression, in bytes.
         ZswapOriginal: Gauge = "zswap_original",
-        /// The same, compressed, in bytes.
+        /// Data in zswap after compression, in bytes.
         ZswapCompressed: Gauge = "zswap_compressed",
         /// Data in all zram devices before compression, in bytes.
         ZramOriginal: Gauge = "zram_original",
-        /// The same, compressed, in bytes.
+        /// Data in all zram devices after compression, in bytes.
         ZramCompressed: Gauge = "zram_compressed",
         /// Memory used by zram devices, in bytes.
         ZramUsed: Gauge = "zram_used",
@@ -96,7 +96,7 @@ super::statistics! {
         OomKills: Counter = "oom_kills",
         /// CPU time in user space without guests, in nanoseconds, like the following.
         CpuUser: Counter = "cpu_user",
-        /// The same at low priority.
+        /// CPU time in user space at low priority.
         CpuNice: Counter = "cpu_nice",
         /// CPU time in the kernel.
         CpuSystem: Counter = "cpu_system",

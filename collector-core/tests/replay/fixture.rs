@@ -29,5 +29,5 @@ pub fn golden(path: &Path, actual: &str) {
     }
     let expected = fs::read_to_string(path).unwrap_or_default();
     let difference = expected.lines().zip(actual.lines()).find(|(expected, actual)| expected != actual);
-    assert!(expected == actual, "{} differs: {difference:?}; BLESS=1 writes it anew", path.display());
+    assert!(expected == actual, "{} differs: {difference:?}; BLESS=1 rewrites it", path.display());
 }

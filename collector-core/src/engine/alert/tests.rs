@@ -30,7 +30,7 @@ fn firing(engine: &Engine) -> usize {
     engine.view().firing.0.iter().map(|rule| rule.alerts.len()).sum()
 }
 
-/// A host whose clock goes on by a second with each tick.
+/// A host whose clock advances by a second with each tick.
 struct Host {
     engine: Engine,
     time: u64,
@@ -84,7 +84,7 @@ impl Host {
 }
 
 const MEMORY: &str = "[[rule]]\nalert = \"Memory\"\nmetric = \"headroom_host_memory_used_ratio\"\nabove = 0.9\nclear = 0.8\n\
-    for = \"2s\"\nseverity = \"warning\"\nsummary = \"{value:percent} used\"\naction = \"Look.\"\n";
+    for = \"2s\"\nseverity = \"warning\"\nsummary = \"{value:percent} used\"\naction = \"Check.\"\n";
 
 #[test]
 fn an_alert_is_pending_then_fires_and_resolves_below_clear() {
@@ -101,7 +101,7 @@ fn an_alert_is_pending_then_fires_and_resolves_below_clear() {
         resolved: None,
         value: Some(0.96),
         summary: "96% used".into(),
-        action: "Look.".into(),
+        action: "Check.".into(),
         incident: None,
     };
     assert_eq!(fired, std::slice::from_ref(&expected));
@@ -170,7 +170,7 @@ fn a_restored_alert_does_not_fire_again_and_resolves() {
         ("the rule is gone", MEMORY.replace("\"Memory\"", "\"Other\"")),
         ("the rule is off", MEMORY.replace("above", "enabled = false\nabove")),
         (
-            "the rule looks at something else",
+            "the rule has another metric",
             MEMORY.replace("host_memory_used_ratio", "source_up").replace("above", "match = { source = \"x\" }\nabove"),
         ),
     ] {

@@ -29,7 +29,7 @@ impl<'a> Facts<'a> {
     }
 
     /// The name of the victim's workload.
-    pub fn whose(&self) -> Option<&'a str> {
+    pub fn workload(&self) -> Option<&'a str> {
         self.victim()?.workload.as_deref()
     }
 

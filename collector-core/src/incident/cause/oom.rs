@@ -38,7 +38,7 @@ pub(super) const PINNED: Rule = Rule {
         }
         Some(Finding {
             sentence: format!(
-                "{} had pinned {} of host memory for GPUs, {} of {of}, {} more than a minute before. Pinned memory can neither be swapped nor dropped",
+                "{} had pinned {} of host memory for GPUs, {} of {of}, up by {} in the last minute. Pinned memory can neither be swapped nor dropped",
                 figures.workload, bytes(pinned), percent(share), bytes(grew as u64),
             ),
             next: "Check for pinned buffers that are allocated repeatedly (offloading, data loaders with pin_memory). Shrink the pool, or raise the limit by what must stay pinned.".to_owned(),
@@ -54,10 +54,10 @@ pub(super) const PINNED: Rule = Rule {
 /// The other workload within the limit that grew most, if it grew at least twice as much as the victim's and holds more;
 /// and the victim's.
 fn other<'a>(facts: &Facts<'a>, among: &'a [Consumer], whole: u64) -> Option<(&'a Consumer, Option<&'a Consumer>)> {
-    let whose = facts.whose()?;
+    let workload = facts.workload()?;
     let growth = |consumer: &Consumer| consumer.growth_bytes.unwrap_or(0);
-    let other = among.iter().filter(|it| it.workload != whose).max_by_key(|it| growth(it))?;
-    let own = among.iter().find(|it| it.workload == whose);
+    let other = among.iter().filter(|it| it.workload != workload).max_by_key(|it| growth(it))?;
+    let own = among.iter().find(|it| it.workload == workload);
     let own_growth = own.map_or(0, growth).max(0);
     let more = other.memory_bytes > own.and_then(|own| own.memory_bytes);
     (growth(other) as f64 >= GREW * whole as f64 && growth(other) >= 2 * own_growth && more).then_some((other, own))
@@ -73,7 +73,7 @@ fn held(facts: &Facts<'_>, own: Option<&Consumer>) -> String {
     };
     match held.is_empty() {
         true => chosen,
-        false => format!(", while {}{held}{chosen}", facts.whose().unwrap_or("the victim's workload")),
+        false => format!(", while {}{held}{chosen}", facts.workload().unwrap_or("the victim's workload")),
     }
 }
 
@@ -114,7 +114,7 @@ pub(super) const PARENTS_LIMIT: Rule = Rule {
     when: "A cgroup above the victim's workload hit its limit.",
     find: |facts| {
         let hit = facts.hit().filter(|hit| !hit.limit.own)?;
-        let whose = facts.whose().unwrap_or("the victim's workload");
+        let workload = facts.workload().unwrap_or("the victim's workload");
         let top = facts.evidence.within.first().filter(|top| top.memory_bytes.is_some());
         let most = match top {
             Some(top) => {
@@ -125,7 +125,7 @@ pub(super) const PARENTS_LIMIT: Rule = Rule {
         };
         Some(Finding {
             sentence: format!(
-                "The limit of {} was hit, not that of {whose} itself: all workloads in it share {}{most}",
+                "The limit of {} was hit, not that of {workload} itself: all workloads in it share {}{most}",
                 hit.workload,
                 bytes(hit.bytes)
             ),
@@ -299,9 +299,9 @@ pub(super) const HOST_BY_ANOTHER: Rule = Rule {
     kinds: KINDS,
     when: "The host was out of memory. Another workload than the victim's grew most in the last minute, by a tenth of the host's memory or more; or, if none grew that much, it holds most, a quarter or more.",
     find: |facts| {
-        let whose = facts.whose().filter(|_| facts.is_host())?;
-        let (filler, total) = filler(facts).filter(|(filler, _)| filler.workload != whose)?;
-        let own = facts.evidence.consumers.iter().find(|it| it.workload == whose);
+        let workload = facts.workload().filter(|_| facts.is_host())?;
+        let (filler, total) = filler(facts).filter(|(filler, _)| filler.workload != workload)?;
+        let own = facts.evidence.consumers.iter().find(|it| it.workload == workload);
         let next = format!(
             "Limit the memory of {} (MemoryMax=, a container's limit), or move it to another host. The victim was only the process that the kernel picked.",
             filler.workload
@@ -315,17 +315,17 @@ pub(super) const HOST_BY_VICTIM: Rule = Rule {
     kinds: KINDS,
     when: "The host was out of memory. The victim's workload grew most, or holds most (as above).",
     find: |facts| {
-        let whose = facts.whose().filter(|_| facts.is_host())?;
-        let (filler, total) = filler(facts).filter(|(filler, _)| filler.workload == whose)?;
+        let workload = facts.workload().filter(|_| facts.is_host())?;
+        let (filler, total) = filler(facts).filter(|(filler, _)| filler.workload == workload)?;
         let next = format!(
-            "Limit the memory of {whose} (MemoryMax=, a container's limit) to what the host can spare, so that only it fails next time."
+            "Limit the memory of {workload} (MemoryMax=, a container's limit) to what the host can spare, so that only it fails next time."
         );
         Some(host_finding(facts, filler, total, "", next))
     },
 };
 
 pub(super) fn unknown(facts: &Facts<'_>) -> Finding {
-    let whose = facts.whose().unwrap_or("an unknown workload");
+    let workload = facts.workload().unwrap_or("an unknown workload");
     let (sentence, next) = match facts.evidence.scope {
         Some(Scope::Memcg) => {
             let limit = facts.evidence.limit.as_ref();
@@ -336,7 +336,7 @@ pub(super) fn unknown(facts: &Facts<'_>) -> Finding {
                     "Check memory.max of that cgroup. If it is gone, check where its limit is configured (unit, container or pod).".to_owned(),
                 ),
                 None => (
-                    format!("The limit of {whose} or of a cgroup above it was hit, but not known which: this kernel does not report it, and the limits that could be read do not settle it"),
+                    format!("The limit of {workload} or of a cgroup above it was hit, but not known which: this kernel does not report it, and the limits that could be read do not settle it"),
                     "Check the kernel log (dmesg): it names the cgroup whose limit was hit after “oom_memcg=”.".to_owned(),
                 ),
             }

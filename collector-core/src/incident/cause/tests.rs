@@ -16,7 +16,7 @@ fn minute(value: impl Fn(f64) -> f64) -> Vec<Option<f64>> {
     (0..60).map(|second| Some(value(f64::from(second)))).collect()
 }
 
-/// An OOM kill in `/a/b`, at the limit of 1 GiB of its own, which it had used all the time.
+/// An OOM kill in `/a/b`, at the limit of 1 GiB of its own, nearly full all the time.
 fn kill() -> Incident {
     let mut incident = Incident::new(Kind::Oom, "1".to_owned(), NOW);
     let victim = Victim { pid: 7, comm: "python".to_owned(), workload: Some("/a/b".to_owned()), ..Victim::default() };
@@ -123,7 +123,7 @@ fn a_slow_leak() {
     line(&mut incident, Series::Memory, minute(leak));
     let cause = because(&incident, "slow_leak", &["60.0 MiB", "1.01 MiB/s", "leak"]);
     assert!((1.0..1.1).contains(&(cause.numbers["growth_bytes_per_second"] / MIB as f64)));
-    // Too short to tell.
+    // Too short to classify.
     let mut short = minute(leak);
     short[..48].fill(None);
     line(&mut incident, Series::Memory, short);
@@ -157,7 +157,7 @@ fn pinned_memory_that_grew() {
     incident.evidence.workload.as_mut().unwrap().pinned_bytes = Some(400 * MIB);
     line(&mut incident, Series::Memory, minute(|second| (500.0 + 8.0 * second) * MIB as f64));
     line(&mut incident, Series::Pinned, minute(|second| (10.0 + 6.0 * second) * MIB as f64));
-    let cause = because(&incident, "pinned_memory", &["400 MiB", "39 % of its limit", "354 MiB more"]);
+    let cause = because(&incident, "pinned_memory", &["400 MiB", "39 % of its limit", "up by 354 MiB"]);
     assert_eq!(cause.numbers["pinned_bytes"], (400 * MIB) as f64);
     let mut few = incident.clone();
     few.evidence.workload.as_mut().unwrap().pinned_bytes = Some(200 * MIB);

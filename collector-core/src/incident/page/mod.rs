@@ -66,9 +66,9 @@ pub fn page(incident: &Incident, width: usize, colour: bool) -> String {
         page.head("Host");
         page.paragraph(Paint::Plain, &host_text(evidence));
     }
-    let whose = evidence.workload.as_ref().map_or("the workload", |figures| &figures.workload);
+    let owner = evidence.workload.as_ref().map_or("the workload", |figures| &figures.workload);
     let history = &evidence.history;
-    for (name, lines) in [(whose, &history.workload), (limited, &history.limited), ("the host", &history.host)] {
+    for (name, lines) in [(owner, &history.workload), (limited, &history.limited), ("the host", &history.host)] {
         if !lines.is_empty() {
             page.head(&format!("Last {} of {name}", span(&history.ago)));
             chart::lines(&mut page, lines);
@@ -108,20 +108,20 @@ fn victim_text(victim: &Victim) -> String {
         ("swap", victim.swap_bytes),
         ("peak", victim.peak_bytes),
     ];
-    let whose = victim.workload.as_deref().unwrap_or("an unknown workload");
-    let mut text = format!("{} ({}) in {whose}: ", victim.comm, victim.pid);
+    let owner = victim.workload.as_deref().unwrap_or("an unknown workload");
+    let mut text = format!("{} ({}) in {owner}: ", victim.comm, victim.pid);
     text += &listed(&parts).unwrap_or_else(|| "its memory is not known".to_owned());
     text += &format!("; user {}, oom_score_adj {}", victim.uid, victim.score_adj);
     let trigger = &victim.trigger;
     if trigger.pid != victim.pid {
-        let whose = trigger.workload.as_deref().map_or(String::new(), |whose| format!(" in {whose}"));
-        text += &format!("; triggered by {} ({}){whose}", trigger.comm, trigger.pid);
+        let owner = trigger.workload.as_deref().map_or(String::new(), |owner| format!(" in {owner}"));
+        text += &format!("; triggered by {} ({}){owner}", trigger.comm, trigger.pid);
     }
     text
 }
 
 fn limit_text(limit: &Limit) -> String {
-    let whose = limit.workload.as_deref().unwrap_or("an unknown cgroup");
+    let owner = limit.workload.as_deref().unwrap_or("an unknown cgroup");
     let much = limit.bytes.map_or("of an unknown size".to_owned(), bytes);
     let used = limit.used_bytes.map_or(String::new(), |used| format!("; {} used when last read", bytes(used)));
     let source = match limit.source {
@@ -130,7 +130,7 @@ fn limit_text(limit: &Limit) -> String {
         Source::Refused => "it refused memory at that time",
         Source::Unknown => "uncertain",
     };
-    format!("{much}, of {whose} ({source}){used}")
+    format!("{much}, of {owner} ({source}){used}")
 }
 
 fn figures_text(figures: &Figures, time: u64) -> String {
