@@ -1,6 +1,6 @@
-//! Amounts: their units, and how people read them.
+//! Units of amounts, and how to format amounts for people.
 
-/// The unit that a name ends in; without one it is a count, or a share of one.
+/// The unit that a name ends in. A name without a unit is a count or a ratio.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     Seconds,
@@ -8,7 +8,7 @@ pub enum Unit {
 }
 
 impl Unit {
-    /// As it stands in a name.
+    /// The suffix in a name.
     pub const fn name(self) -> &'static str {
         match self {
             Unit::Seconds => "seconds",
@@ -16,7 +16,7 @@ impl Unit {
         }
     }
 
-    /// The unit of what has this name.
+    /// The unit in this name.
     pub(crate) const fn of(name: &str) -> Option<Unit> {
         if ends(name, Unit::Seconds.name()) {
             Some(Unit::Seconds)
@@ -44,7 +44,7 @@ const fn ends(name: &str, end: &str) -> bool {
     true
 }
 
-/// Bytes with three figures and a binary unit.
+/// Bytes with three significant digits and a binary unit: `1.50 GiB`.
 pub fn bytes(bytes: u64) -> String {
     const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     let mut amount = bytes as f64;
@@ -62,14 +62,14 @@ pub fn bytes(bytes: u64) -> String {
     format!("{amount:.digits$} {}", UNITS[unit])
 }
 
-/// A share of the whole, in percent.
+/// A ratio as a percentage: `42 %`.
 pub fn percent(ratio: f64) -> String {
     let percent = 100.0 * ratio;
     let digits = if (0.05..9.95).contains(&percent.abs()) { 1 } else { 0 };
     format!("{percent:.digits$} %")
 }
 
-/// A time in seconds.
+/// A duration: `12 ms`, `1.0 s`, `2 min`.
 pub fn seconds(seconds: f64) -> String {
     match seconds.abs() {
         _ if seconds == 0.0 => "0 s".to_owned(),
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_says_its_unit() {
+    fn a_name_ends_in_its_unit() {
         let names = ["memory_bytes", "cpu_seconds", "bytes", "yes", "reclaim_stalls", "bytes_per_second"];
         let [memory, cpu, bytes, yes, stalls, rate] = names.map(Unit::of);
         assert_eq!([memory, cpu, bytes], [Some(Unit::Bytes), Some(Unit::Seconds), Some(Unit::Bytes)]);
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn shares_and_times_have_the_digits_that_matter() {
+    fn shares_and_times_have_few_digits() {
         let shares = [0.0, 0.0001, 0.004, 0.0994, 0.0996, 0.5, 1.0, 12.0].map(percent);
         assert_eq!(shares, ["0 %", "0 %", "0.4 %", "9.9 %", "10 %", "50 %", "100 %", "1200 %"]);
         let times = [0.0, 0.012, 0.99, 1.0, 9.9, 12.3, 119.0, 120.0].map(seconds);

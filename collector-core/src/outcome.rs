@@ -1,4 +1,4 @@
-//! [`Outcome`]: what leaves the engine. Facts worth telling at once, incidents, and alerts; where they go is not known here.
+//! [`Outcome`]: the output of the engine: events that are reported at once, incidents, and alerts. Does not know where they go.
 
 use std::sync::Arc;
 
@@ -9,27 +9,25 @@ use crate::incident::Incident;
 use crate::pressure;
 use crate::signal::{block, compaction, oom, reclaim, transfer};
 
-/// A fact worth telling somebody about at once, with the workloads in it named.
+/// Something that is reported at once, with the names of its workloads.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// A process was killed because memory was out.
+    /// The OOM killer killed a process.
     OomKill(Box<oom::Named>),
-    /// A task waited long for memory to be reclaimed.
+    /// A long reclaim stall.
     ReclaimStall(Box<Named<reclaim::Stall>>),
-    /// A task waited long for memory to be compacted.
+    /// A long compaction stall.
     CompactionStall(Box<Named<compaction::Stall>>),
-    /// A block IO took long.
     SlowIo(Box<Named<block::OnDevice>>),
-    /// A block IO failed.
     FailedIo(Box<Named<block::OnDevice>>),
     /// The CUDA driver refused an allocation.
     AllocationRefused(Box<Named<transfer::Refusal>>),
     /// Tasks of the host waited for longer than a trigger allows.
     Pressure(pressure::Stall),
-    /// Something that needs explaining, with its evidence.
+    /// An incident, when it begins and when it is complete.
     Incident(Box<Incident>),
-    /// A rule holds, or no longer holds.
+    /// An alert fires or resolves.
     Alert(Box<Alert>),
 }
 
@@ -39,13 +37,12 @@ impl From<Incident> for Outcome {
     }
 }
 
-/// A fact about a workload, with its name.
+/// A fact with the name of its workload.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Named<T> {
-    /// When it was over, in nanoseconds since the Unix epoch.
+    /// When it ended, in nanoseconds since the Unix epoch.
     pub time: u64,
-    /// Whose it is; absent where the cgroup is not known.
+    /// Absent if the cgroup is unknown.
     pub workload: Option<Arc<str>>,
-    /// The fact.
     pub fact: T,
 }

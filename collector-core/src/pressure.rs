@@ -1,4 +1,4 @@
-//! Pressure stall information: what is waited for, by how many, and the kernel's own watch over it. Knows no file.
+//! Pressure stall information (PSI): resources, kinds, and the triggers of the kernel. Knows no file.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,64 +8,53 @@ use crate::statistic::host::Statistic;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Resource {
-    /// A CPU.
     Cpu,
-    /// Memory.
     Memory,
-    /// IO.
     Io,
 }
 
-/// How many tasks wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// At least one: the kernel's `some`.
+    /// At least one task waits: `some`.
     Waiting,
-    /// All that have anything to do: the kernel's `full`.
+    /// All tasks that are not idle wait: `full`.
     Stalled,
 }
 
-/// What comes of the kernel's watch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reading {
-    /// The kernel watches.
+    /// A trigger was armed.
     Trigger(Trigger),
     /// Tasks waited for longer than a trigger allows.
     Stall(Stall),
 }
 
-/// When the kernel tells.
+/// When the kernel reports a stall: a wait of `threshold_ns` within `window_ns`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Trigger {
-    /// For what.
     pub resource: Resource,
-    /// By how many.
     pub kind: Kind,
-    /// How long they have to wait, in nanoseconds …
     pub threshold_ns: u64,
-    /// … within how much time, in nanoseconds.
     pub window_ns: u64,
 }
 
-/// Tasks waited for longer than a trigger allows. The kernel tells at most once a window.
+/// Tasks waited for longer than a trigger allows. The kernel reports it at most once per window.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Stall {
-    /// What was exceeded.
     pub trigger: Trigger,
-    /// How long they have waited since the host started, in nanoseconds, if it could be read.
+    /// Total wait since the host started, in nanoseconds, if it could be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total_ns: Option<u64>,
 }
 
 impl Resource {
-    /// All of them.
     pub const ALL: [Resource; 3] = [Resource::Cpu, Resource::Memory, Resource::Io];
 
-    /// The label `resource`, and the kernel's name of its file.
+    /// The label `resource`, and the kernel's file name.
     pub fn label(self) -> &'static str {
         match self {
             Resource::Cpu => "cpu",
@@ -76,7 +65,6 @@ impl Resource {
 }
 
 impl Kind {
-    /// Both.
     pub const ALL: [Kind; 2] = [Kind::Waiting, Kind::Stalled];
 
     /// The label `kind`.
@@ -87,7 +75,7 @@ impl Kind {
         }
     }
 
-    /// The kernel's word.
+    /// The word in the kernel's files.
     pub fn word(self) -> &'static str {
         match self {
             Kind::Waiting => "some",
@@ -96,7 +84,7 @@ impl Kind {
     }
 }
 
-/// The statistic that is the sum of such waits. Of the host as a whole all tasks never wait for a CPU: one of them has it.
+/// The statistic that sums these waits. On the host as a whole, all tasks never wait for a CPU: one of them has it.
 pub fn statistic(resource: Resource, kind: Kind) -> Option<Statistic> {
     Some(match (resource, kind) {
         (Resource::Cpu, Kind::Waiting) => Statistic::CpuPressureSome,

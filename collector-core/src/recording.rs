@@ -1,38 +1,36 @@
-//! A recording: JSON lines in, samples out. It knows neither where the lines come from nor what samples mean.
+//! Reads a recording: JSON lines in, samples out. Knows neither where the lines come from nor what samples mean.
 
 use std::fmt;
 use std::io::{self, BufRead, Read};
 
 use crate::sample::Sample;
 
-/// Longest line, in bytes, that is read into memory; a sample is far shorter.
+/// Longest line that is read into memory, in bytes. A sample is far shorter.
 const LINE: u64 = 1 << 20;
 
-/// Reads samples, one a line; blank lines are passed over. After a broken line it goes on with the next; after
-/// [`Why::Read`] and [`Why::TooLong`] there is no next.
+/// Reads one sample per line and skips blank lines. After a broken line it continues with the next one, but it ends after
+/// [`Why::Read`] and [`Why::TooLong`].
 pub fn samples<R: BufRead>(reader: R) -> Samples<R> {
     Samples { reader, buffer: Vec::new(), line: 0, done: false }
 }
 
-/// A line that holds no sample.
+/// A line that is not a sample.
 #[derive(Debug)]
 pub struct LineError {
-    /// Which, from one.
+    /// Line number, from 1.
     pub line: usize,
-    /// Why not.
     pub why: Why,
 }
 
-/// Why a line holds no sample.
 #[derive(Debug)]
 pub enum Why {
-    /// It could not be read.
+    /// Reading failed.
     Read(io::Error),
-    /// It is no sample.
+    /// Not a sample.
     Parse(serde_json::Error),
-    /// The last line was not written to its end, as when the recorder was killed.
+    /// The last line is incomplete, as when the recorder was killed.
     Cut,
-    /// It is longer than any sample.
+    /// Longer than [`LINE`] bytes.
     TooLong,
 }
 
@@ -41,7 +39,7 @@ impl fmt::Display for LineError {
         write!(f, "line {}: ", self.line)?;
         match &self.why {
             Why::Read(error) => write!(f, "cannot be read: {error}"),
-            Why::Parse(error) => write!(f, "no sample: {error}"),
+            Why::Parse(error) => write!(f, "not a sample: {error}"),
             Why::Cut => f.write_str("cut off: the recording ends in the middle of it"),
             Why::TooLong => write!(f, "longer than {LINE} bytes"),
         }
@@ -58,7 +56,7 @@ impl std::error::Error for LineError {
     }
 }
 
-/// See [`samples`].
+/// Iterator of [`samples`].
 #[derive(Debug)]
 pub struct Samples<R> {
     reader: R,
@@ -101,48 +99,48 @@ mod tests {
 
     const TICK: &str = r#"{"time":1,"reading":"tick"}"#;
 
-    fn told(input: &str) -> Vec<String> {
-        let tell = |result: Result<Sample, LineError>| match result {
+    fn read(input: &str) -> Vec<String> {
+        let text = |result: Result<Sample, LineError>| match result {
             Ok(sample) => serde_json::to_string(&sample).unwrap(),
             Err(error) => error.to_string(),
         };
-        samples(input.as_bytes()).map(tell).collect()
+        samples(input.as_bytes()).map(text).collect()
     }
 
     #[test]
     fn a_broken_line_is_named_and_the_next_is_read() {
-        let told = told(&format!("{TICK}\n\n{{\"time\":1}}\n{TICK}\n"));
-        assert_eq!(told.len(), 3);
-        assert_eq!((told[0].as_str(), told[2].as_str()), (TICK, TICK));
-        assert!(told[1].starts_with("line 3: no sample: missing field `reading`"), "{}", told[1]);
+        let lines = read(&format!("{TICK}\n\n{{\"time\":1}}\n{TICK}\n"));
+        assert_eq!(lines.len(), 3);
+        assert_eq!((lines[0].as_str(), lines[2].as_str()), (TICK, TICK));
+        assert!(lines[1].starts_with("line 3: not a sample: missing field `reading`"), "{}", lines[1]);
     }
 
     #[test]
-    fn a_last_line_cut_anywhere_is_told_apart_and_a_whole_one_without_its_end_is_good() {
+    fn an_incomplete_last_line_is_detected_and_a_missing_newline_is_accepted() {
         for end in 1..TICK.len() {
             let mut samples = samples(&TICK.as_bytes()[..end]);
             assert!(matches!(samples.next(), Some(Err(LineError { line: 1, why: Why::Cut }))), "cut at {end}");
             assert!(samples.next().is_none());
         }
-        assert_eq!(told(TICK), [TICK]);
-        assert!(told("").is_empty());
+        assert_eq!(read(TICK), [TICK]);
+        assert!(read("").is_empty());
     }
 
     #[test]
-    fn a_line_without_end_is_given_up() {
+    fn an_endless_line_ends_the_reading() {
         let mut samples = samples(BufReader::new(io::repeat(b'x')));
         assert!(matches!(samples.next(), Some(Err(LineError { line: 1, why: Why::TooLong }))));
         assert!(samples.next().is_none());
     }
 
     #[test]
-    fn what_is_not_text_is_no_sample() {
+    fn bytes_that_are_not_text_are_not_a_sample() {
         let mut samples = samples(&b"\xff\xfe\n"[..]);
         assert!(matches!(samples.next(), Some(Err(LineError { line: 1, why: Why::Parse(_) }))));
     }
 
     #[test]
-    fn a_reader_that_fails_is_told_once() {
+    fn a_failing_reader_is_reported_once() {
         struct Broken;
         impl Read for Broken {
             fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {

@@ -1,10 +1,10 @@
 //! The places that can drop something: the label `stage` of `headroom_lost_total`, what each drops, and what to do about it.
-//! Knows nothing of who counts.
+//! Does not know what counts them.
 
 use collector_common::lost;
 use serde::{Deserialize, Serialize};
 
-/// Where something was dropped, in the order of the labels, [`Stage::Unknown`] at the end.
+/// A place that can drop something. Sorted by label, with [`Stage::Unknown`] last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
@@ -36,7 +36,7 @@ pub enum Stage {
     UnknownCgroup,
     Victim,
     Workload,
-    /// A recording of another version has a stage that this one does not know.
+    /// A stage in a recording of another version that this version does not know.
     #[serde(other)]
     Unknown,
 }
@@ -79,17 +79,17 @@ impl Stage {
         self.row().0
     }
 
-    /// Its label, what was dropped there, and what to do about it.
+    /// The label, what was dropped, and what to do about it.
     fn row(self) -> (&'static str, &'static str, &'static str) {
         match self {
             Stage::Alert => (
                 "alert",
-                "An alert could not fire: 1000 fire already. It is counted once, and fires when there is room.",
+                "An alert could not fire, because 1000 alerts fire already. It is counted once, and fires when there is room.",
                 "Fix what fires, or narrow the rule that fires most.",
             ),
             Stage::AlertSeries => (
                 "alert_series",
-                "A series matched a rule that follows 10000 series already. The rule does not look at it.",
+                "A series matched a rule that follows 10000 series already. The rule ignores it.",
                 "Narrow the rule with `match`.",
             ),
             Stage::Device => (
@@ -104,7 +104,7 @@ impl Stage {
             ),
             Stage::Event => (
                 "event",
-                "An event was not written to the journal: more than 50 a second came. Alerts, incidents and metrics are complete.",
+                "An event was not written to the journal, because there were more than 50 per second. Alerts, incidents and metrics are complete.",
                 "Nothing if it is rare. If it lasts, find the workload that stalls or fails: `headroom workloads`.",
             ),
             Stage::Filesystem => (
@@ -114,13 +114,13 @@ impl Stage {
             ),
             Stage::Gpu => (
                 "gpu",
-                "A reading of a GPU found its queue full, or a GPU, a holder of its memory or an error code found no room.",
+                "A GPU reading found its queue full, or there was no room for a GPU, a holder of its memory or an error code.",
                 "Give the agent more CPU time. If it lasts, read GPUs less often: `gpu.interval`.",
             ),
             Stage::GpuPcie => (
                 "gpu_pcie",
-                "The driver gave a PCIe number that cannot be. It is missing from the bytes of that link.",
-                "See [gpu.md](gpu.md). If it lasts, take the driver's next version.",
+                "The driver reported an impossible PCIe number. It is missing from the bytes of that link.",
+                "See [gpu.md](gpu.md). If it lasts, use a newer driver.",
             ),
             Stage::Http => (
                 "http",
@@ -129,12 +129,12 @@ impl Stage {
             ),
             Stage::InFlight => (
                 "in_flight",
-                "An IO could not be noted at its issue, or completed without one. Its times are missing.",
+                "An IO could not be recorded at its issue, or its issue was not seen. Its times are missing.",
                 "Nothing for a few at the start: these IOs were under way already. If it lasts, report it with the kernel.",
             ),
             Stage::Journal => (
                 "journal",
-                "An entry could not be written to the journal. Alerts were delivered all the same.",
+                "An entry could not be written to the journal. Alerts were still delivered.",
                 "Read the agent's log. Check that `journal.dir` can be written and its disk is not full or slow.",
             ),
             Stage::Malformed => (
@@ -144,22 +144,22 @@ impl Stage {
             ),
             Stage::MissedRun => (
                 "missed_run",
-                "The kernel skipped a run of a program, because another program ran on that CPU. What it would have seen is missing.",
-                "Nothing if it is rare. Else look for other tracers on the host: `bpftool prog`.",
+                "The kernel skipped a run of a program, because another program ran on that CPU. What it would have counted is missing.",
+                "Nothing if it is rare. Otherwise check for other tracers on the host: `bpftool prog`.",
             ),
             Stage::Name => (
                 "name",
-                "The name of a container or pod could not be asked for or read. The workload goes by its cgroup.",
+                "The name of a container or pod could not be requested or read. The workload is named after its cgroup.",
                 "Read the agent's log. Check `workload.kubelet`, `workload.docker` and `workload.podman`.",
             ),
             Stage::Node => (
                 "node",
                 "Work of kswapd on a memory node beyond those that are kept.",
-                "Nothing can be set. Report it with the number of memory nodes.",
+                "There is no setting for it. Report it with the number of memory nodes.",
             ),
             Stage::Outcome => (
                 "outcome",
-                "An outcome found 4096 others waiting. It is in no journal, and if it is an alert no receiver gets it.",
+                "An outcome found 4096 others waiting. It is not written to the journal, and if it is an alert, no receiver gets it.",
                 "Give the agent more CPU time, or put `journal.dir` on a faster disk.",
             ),
             Stage::Path => (
@@ -170,16 +170,16 @@ impl Stage {
             Stage::Record => (
                 "record",
                 "A sample could not be written to the file of `run --record`.",
-                "Make room on the disk of the recording.",
+                "Free space on the disk of the recording.",
             ),
             Stage::RingBulk => (
                 "ring_bulk",
-                "A stall, or a slow or failed IO, found the bulk ring full. It is in the counts, but not told as an event.",
+                "A stall, or a slow or failed IO, found the bulk ring full. It is counted, but not reported as an event.",
                 "Raise `kernel.bulk_ring`, or `kernel.stall` and `kernel.slow_io`.",
             ),
             Stage::RingCritical => (
                 "ring_critical",
-                "An OOM kill, or the birth or death of a cgroup, found the critical ring full. A walk finds cgroups; a kill is gone.",
+                "An OOM kill, or the birth or death of a cgroup, found the critical ring full. A walk over all cgroups finds the cgroup, but a kill is lost.",
                 "Raise `kernel.critical_ring`, and give the agent more CPU time.",
             ),
             Stage::Series => (
@@ -189,33 +189,33 @@ impl Stage {
             ),
             Stage::Sink => (
                 "sink",
-                "An alert did not reach a receiver: it refused the alert, or 10000 waited.",
+                "An alert did not reach a receiver: it refused the alert, or 10000 were waiting.",
                 "Read the agent's log. See [sinks.md](sinks.md).",
             ),
             Stage::Slot => (
                 "slot",
-                "A cgroup found no room of its own in the kernel's maps. Its counts went to the workload `other`.",
-                "Raise `workload.max`, or remove cgroups that nobody uses.",
+                "There was no room for a cgroup in the kernel's maps. Its counts went to the workload `other`.",
+                "Raise `workload.max`, or remove unused cgroups.",
             ),
             Stage::Stopwatch => (
                 "stopwatch",
-                "The begin or the end of a stall was not seen. That one stall is missing.",
+                "The begin or the end of a stall was not seen. That stall is missing.",
                 "Nothing for a few at the start: these tasks were stalled already. If it lasts, report it with the kernel.",
             ),
             Stage::Transfer => (
                 "transfer",
-                "A call of the CUDA driver, or what it allocated, found no room. It is missing from the workload's transfers.",
-                "Nothing can be set. Report it with what the process does.",
+                "There was no room for a call of the CUDA driver or its allocation. It is missing from the workload's transfers.",
+                "There is no setting for it. Report it with what the process does.",
             ),
             Stage::UnknownCgroup => (
                 "unknown_cgroup",
-                "Counts came for a cgroup whose birth nobody saw, and went to the workload `other`.",
+                "Counts came for a cgroup whose creation was not seen. They went to the workload `other`.",
                 "Nothing if it is rare. If it lasts, see the stages `ring_critical` and `path`.",
             ),
             Stage::Victim => (
                 "victim",
-                "The victim of an OOM kill was known by its pid alone, and could not be followed to its exit.",
-                "Nothing can be set. The kernel's log names the process.",
+                "The victim of an OOM kill was known only by its pid, and could not be followed to its exit.",
+                "There is no setting for it. The kernel log names the process.",
             ),
             Stage::Workload => (
                 "workload",
@@ -253,13 +253,13 @@ const HEAD: &str = "<!-- Generated by `BLESS=1 cargo test -p collector docs`. Do
 # Losses
 
 `headroom_lost_total{stage}` counts what Headroom dropped, by the place that dropped it. Most of them
-stay at 0 on most hosts. The rule EventsLost fires while one of them grows, but for `gpu_pcie`, which has a rule of its own.
+stay at 0 on most hosts. The rule EventsLost fires while one of them grows, except `gpu_pcie`, which has its own rule.
 
 | stage | what was dropped | what to do |
 |---|---|---|
 ";
 
-/// The page: what each stage drops, and what to do about it.
+/// Generates docs/losses.md.
 pub fn document() -> String {
     Stage::ALL.into_iter().fold(HEAD.to_owned(), |page, stage| {
         let (label, dropped, advice) = stage.row();
@@ -272,7 +272,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_label_is_the_name_in_a_recording_and_all_are_in_order() {
+    fn labels_are_the_names_in_recordings_and_are_sorted() {
         for (index, stage) in Stage::ALL.into_iter().enumerate() {
             assert_eq!(stage as usize, index, "{stage:?}");
             let json = format!("{:?}", stage.label());
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn every_stage_of_the_kernel_side_has_its_own() {
+    fn kernel_stages_map_to_distinct_stages() {
         let mut stages = lost::Stage::ALL.map(Stage::from);
         stages.sort();
         assert!(stages.is_sorted_by(|one, other| one < other));

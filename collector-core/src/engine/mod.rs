@@ -83,7 +83,7 @@ impl Engine {
 
     /// The source restarted: its counters start at zero again, and so does everything derived from them.
     fn restart(&mut self, time: u64) {
-        let alerts = self.alerts.anew();
+        let alerts = self.alerts.cleared();
         let view = View { time, firing: alerts.none_fires(), ..View::default() };
         *self = Engine { view: Arc::new(view), alerts, version: self.version, ..Engine::default() };
     }

@@ -14,7 +14,7 @@ pub(super) fn fold(State { view, held, victims }: State<'_>, time: u64, reading:
     }
     view.workloads.charge(kill.cgroup).oom_kills[kill.scope.index()] += 1;
     if kill.limited.is_some() {
-        view.coverage.limit_told = true;
+        view.coverage.limit_reported = true;
         view.workloads.charge(kill.limited).limit_kills += 1;
     }
     let reported = match waits(view, time, kill) {

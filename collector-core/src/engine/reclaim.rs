@@ -9,7 +9,7 @@ pub(super) fn fold(State { view, .. }: State<'_>, time: u64, reading: &Reading) 
     match reading {
         Reading::Counts { cgroup, kind, stalls, ns, bytes, target_bytes } => {
             // Only newer kernels report whose memory it was: the first amount proves that this one does.
-            view.coverage.target_told |= *target_bytes > 0;
+            view.coverage.target_reported |= *target_bytes > 0;
             let amounts = &mut view.workloads.charge(*cgroup).reclaim[*kind as usize];
             grow(&mut amounts.stalls, *stalls);
             grow(&mut amounts.ns, *ns);
@@ -44,12 +44,12 @@ mod tests {
     fn counts_add_up_in_the_workload_and_the_first_target_is_noticed() {
         let mut engine = engine();
         for target_bytes in [0, 5] {
-            assert!(!engine.view().coverage.target_told);
+            assert!(!engine.view().coverage.target_reported);
             let counts =
                 Reading::Counts { cgroup: Some(ID), kind: Kind::Direct, stalls: 1, ns: 10, bytes: 100, target_bytes };
             assert!(engine.apply(&Sample { time: 20, reading: sample::Reading::Reclaim(counts) }).is_empty());
         }
-        assert!(engine.view().coverage.target_told);
+        assert!(engine.view().coverage.target_reported);
         let workload = engine.view().workloads.iter().find(|workload| &*workload.name == "/a").unwrap();
         let direct = &workload.amounts.reclaim[0];
         assert_eq!((direct.stalls, direct.ns, direct.bytes, direct.target_bytes), (2, 20, 200, 5));

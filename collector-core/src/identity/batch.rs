@@ -1,10 +1,10 @@
-//! Jobs: Slurm's and Nomad's.
+//! Jobs of Slurm and Nomad.
 
 use super::component::{Component, components};
 use super::unit::number;
 use super::{Finding, Kind};
 
-/// The job, step or task that this is.
+/// The job, step or task of this path.
 pub(super) fn find(path: &str) -> Option<Finding<'_>> {
     slurm(path).or_else(|| nomad(path))
 }
@@ -29,7 +29,7 @@ fn slurm(path: &str) -> Option<Finding<'_>> {
                 }
             }
             None if depth == 0 && (name == "slurm" || name.starts_with("slurm_")) => inside = true,
-            // With several slurmd on a node, each puts its name before.
+            // With several slurmd on a node, each prefixes its name.
             None if name.ends_with("slurmstepd.scope") => inside = true,
             None if name.ends_with(".slice") => {}
             None => return None,

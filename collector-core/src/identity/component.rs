@@ -1,19 +1,17 @@
-//! The components of a cgroup's path.
+//! Splits a cgroup's path into components.
 
-/// A component of a path, where it stands.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Component<'a> {
-    /// Its name.
     pub name: &'a str,
-    /// The name of the one before; empty for the first.
+    /// Name of the previous component; empty for the first.
     pub parent: &'a str,
-    /// The path up to its end.
+    /// The path up to the end of this component.
     pub top: &'a str,
-    /// How many come before it.
+    /// Number of components before it.
     pub depth: usize,
 }
 
-/// The components of a path; empty ones are passed over.
+/// The components of a path, without empty ones.
 pub(super) fn components(path: &str) -> impl Iterator<Item = Component<'_>> {
     let mut end = 0;
     let mut parent = "";

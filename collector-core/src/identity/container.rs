@@ -1,9 +1,9 @@
-//! Containers, by what their engines call the cgroups.
+//! Recognises containers by the cgroup names that their engines use.
 
 use super::component::Component;
 use super::{Finding, Kind};
 
-/// What stands around a container's id in the name of its cgroup, and which engine writes it so.
+/// Prefix and suffix around a container's id in the name of its cgroup, and the engine that writes it.
 const ENGINES: &[(&str, &str, &str, Kind)] = &[
     ("docker-", ".scope", "docker", Kind::Container),
     ("cri-containerd-", ".scope", "containerd", Kind::Container),
@@ -19,10 +19,10 @@ const ENGINES: &[(&str, &str, &str, Kind)] = &[
     ("libpod-conmon-", "", "podman", Kind::Monitor),
 ];
 
-/// The longest id of a container that is not sixty-four hexadecimal digits.
+/// Longest container id that is not 64 hexadecimal digits, in bytes.
 const ID: usize = 128;
 
-/// The container whose own cgroup this is. `owner` is what its name begins with if it is a user's own.
+/// The container with this cgroup. `owner` is the prefix of its name if it belongs to a user.
 pub(super) fn find<'a>(component: Component<'a>, owner: &str) -> Option<Finding<'a>> {
     let Component { name, parent, top, depth } = component;
     if let Some((runtime, id, kind)) = engine(name) {
@@ -32,7 +32,7 @@ pub(super) fn find<'a>(component: Component<'a>, owner: &str) -> Option<Finding<
     if depth == 1 && parent == "default" && name.len() <= ID {
         return Some(finding(owner, "containerd", name, Kind::Container, top));
     }
-    // Docker without systemd, below whatever --cgroup-parent says. (A pod of Podman's looks like it.)
+    // Docker without systemd, below the --cgroup-parent. (A Podman pod looks the same.)
     if is_id(name) && parent != "libpod_parent" {
         let runtime = if parent == "k8s.io" { "containerd" } else { "docker" };
         return Some(finding(owner, runtime, name, Kind::Container, top));
@@ -40,7 +40,7 @@ pub(super) fn find<'a>(component: Component<'a>, owner: &str) -> Option<Finding<
     lxc(component).or_else(|| libvirt(component))
 }
 
-/// The engine that calls a container's cgroup so, and the container's id.
+/// Engine, container id and kind for this cgroup name.
 pub(super) fn engine(name: &str) -> Option<(&'static str, &str, Kind)> {
     ENGINES.iter().find_map(|&(prefix, suffix, runtime, kind)| {
         let id = name.strip_prefix(prefix)?.strip_suffix(suffix)?;
@@ -50,17 +50,17 @@ pub(super) fn engine(name: &str) -> Option<(&'static str, &str, Kind)> {
 
 fn finding<'a>(owner: &str, runtime: &'static str, id: &'a str, kind: Kind, top: &'a str) -> Finding<'a> {
     let name = format!("{owner}{runtime}/{}{}", short(id), role(kind));
-    // The names of a container are not its monitor's.
+    // A monitor does not get the names of its container.
     let container_id = Some(id).filter(|_| kind == Kind::Container);
     Finding { name, kind, runtime, container_id, top, ..Finding::default() }
 }
 
-/// What the name of a container's monitor ends with.
+/// Suffix of the name of a monitor.
 pub(super) fn role(kind: Kind) -> &'static str {
     if kind == Kind::Monitor { "/conmon" } else { "" }
 }
 
-/// A pod of Podman's, whose containers are below it.
+/// A Podman pod, whose containers are below it.
 pub(super) fn pod<'a>(component: Component<'a>, owner: &str) -> Option<Finding<'a>> {
     let Component { name, parent, top, .. } = component;
     let slice = || name.strip_suffix(".slice")?.split_once("libpod_pod_").map(|(_, id)| id);
@@ -95,12 +95,12 @@ fn libvirt(component: Component<'_>) -> Option<Finding<'_>> {
     Some(Finding { name: format!("{runtime}/{name}"), kind, runtime, top, ..Finding::default() })
 }
 
-/// As much of a container's id as its engine shows people.
+/// The part of a container's id that engines show.
 pub(super) fn short(id: &str) -> &str {
     if is_id(id) { &id[..12] } else { id }
 }
 
-/// Whether it is an id as engines give them out: sixty-four hexadecimal digits.
+/// Whether it is an id of an engine: 64 hexadecimal digits.
 pub(super) fn is_id(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }

@@ -1,5 +1,5 @@
-//! Whose cgroup is it? [`Identity::of`] tells from the path alone; what only the host knows ([`Names`]) comes later. Pure:
-//! it knows how systemd, container engines, Kubernetes and batch systems lay out their cgroups, and no cgroup in particular.
+//! Finds the workload of a cgroup. [`Identity::of`] uses only the path; names that only the host knows ([`Names`]) come later.
+//! Knows how systemd, container engines, Kubernetes and batch systems lay out cgroups, but no particular cgroup.
 
 mod batch;
 mod component;
@@ -18,48 +18,45 @@ use serde::{Deserialize, Serialize};
 
 pub use text::LONGEST;
 
-/// Whose a cgroup is, by its path.
+/// The workload of a cgroup, as its path shows it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Identity {
-    /// What a person recognises it by, as far as the path tells: at most [`LONGEST`] bytes, without control characters.
+    /// Readable name, as far as the path shows it: at most [`LONGEST`] bytes, without control characters.
     pub name: Arc<str>,
-    /// What sort of workload it is.
     pub kind: Kind,
-    /// What runs it (`docker`, `containerd`, …); empty if nothing in particular does.
+    /// Runtime (`docker`, `containerd`, …); empty if there is none.
     pub runtime: &'static str,
-    /// The id of the container.
     pub container_id: Option<Arc<str>>,
-    /// The uid of the pod that it is, or is part of.
+    /// The uid of its pod.
     pub pod_uid: Option<Arc<str>>,
-    /// The path of the workload's own cgroup: the whole path, or the beginning of it. What is nested below belongs to it.
+    /// The path of the workload's top cgroup: the whole path or its beginning. Cgroups nested below belong to the workload.
     pub top: Arc<str>,
 }
 
-/// What sort of workload it is.
+/// Kind of a workload.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Kind {
-    /// The sum of what belongs to none.
+    /// The sum of everything that has no workload of its own.
     #[default]
     Other,
     /// The root of the hierarchy.
     Root,
-    /// A cgroup that holds other workloads: a slice of systemd's, or one that Kubernetes has for pods of one class.
+    /// A cgroup that holds other workloads: a systemd slice, or the Kubernetes cgroup of a class of pods.
     Slice,
-    /// A service of systemd's.
+    /// A systemd service.
     Service,
-    /// A scope of systemd's.
+    /// A systemd scope.
     Scope,
-    /// A unit of another sort: a mount, a socket, a swap.
+    /// Another systemd unit: a mount, a socket, a swap.
     Unit,
     /// A login session.
     Session,
-    /// A user's own service manager.
+    /// A user's service manager.
     User,
-    /// A container.
     Container,
-    /// What watches over a container.
+    /// The monitor process of a container, such as conmon.
     Monitor,
-    /// A pod: what its containers share, and the sum of them where the kernel gives sums.
+    /// A pod: what its containers share, and their sum where the kernel gives sums.
     Pod,
     /// A virtual machine.
     Machine,
@@ -67,9 +64,9 @@ pub enum Kind {
     Job,
     /// A step of a job.
     Step,
-    /// A task of an orchestrator's.
+    /// A task of an orchestrator.
     Task,
-    /// A cgroup that nothing is known of but its path.
+    /// A cgroup of which only the path is known.
     Cgroup,
 }
 
@@ -97,26 +94,25 @@ impl Kind {
     }
 }
 
-/// What only the host knows a container or a pod by.
+/// Names of a container or pod that only the host knows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Names {
     /// The Kubernetes namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<Arc<str>>,
-    /// The pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<Arc<str>>,
     /// The container in the pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<Arc<str>>,
-    /// The container engine's own name for the container.
+    /// The container engine's name for the container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<Arc<str>>,
 }
 
 impl Names {
-    /// The same, fit to be shown: bounded, and without control characters.
+    /// The same, with bounded length and without control characters.
     pub fn fit(&self) -> Names {
         let fit = |name: &Option<Arc<str>>| name.as_deref().filter(|name| !name.is_empty()).map(text::fit);
         let Names { namespace, pod, container, name } = self;
@@ -124,7 +120,7 @@ impl Names {
     }
 }
 
-/// What a rule says of a path; [`Identity`] is made of it.
+/// What a rule finds in a path. [`Identity`] is made from it.
 #[derive(Clone, Debug, Default)]
 struct Finding<'a> {
     name: String,
@@ -136,8 +132,8 @@ struct Finding<'a> {
 }
 
 impl Identity {
-    /// Whose cgroup this is. Takes any text. The rules in their order: a pod's (wherever it is nested), a job's, then
-    /// the outermost thing on the path that is a unit or a container.
+    /// The workload of a path; takes any text. The rules in order: a pod (nested anywhere), a job, then the outermost unit or
+    /// container on the path.
     pub fn of(path: &str) -> Identity {
         let rules: [fn(&str) -> Option<Finding<'_>>; 3] = [kubernetes::find, batch::find, path::outermost];
         let finding = rules.iter().find_map(|rule| rule(path)).unwrap_or_else(|| path::plain(path));
@@ -151,12 +147,12 @@ impl Identity {
         }
     }
 
-    /// Whether the host may have names for it that the path does not tell.
+    /// Whether the host may know names for it.
     pub fn has_names(&self) -> bool {
         self.container_id.is_some() || self.pod_uid.is_some()
     }
 
-    /// Its name, now that the host's names for it are known.
+    /// Its name with the host's names.
     pub fn named(&self, names: &Names) -> Arc<str> {
         let Names { namespace, pod, container, name } = names;
         let id = self.container_id.as_deref().map(container::short);

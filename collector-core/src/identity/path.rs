@@ -1,13 +1,13 @@
-//! The path as a whole: a walk from the root to the outermost thing that is a workload of its own. What comes below it,
-//! a service manager in a container or Docker in Docker, is its inner affair.
+//! Walks a path from the root to the outermost workload. Anything below, such as a service manager in a container or Docker in
+//! Docker, belongs to that workload.
 
 use super::component::components;
 use super::{Finding, Kind, container, unit};
 
-/// The outermost unit or container. Where only slices lead, units can be; a container can be anywhere.
+/// The outermost unit or container. Units occur only below slices; containers anywhere.
 pub(super) fn outermost(path: &str) -> Option<Finding<'_>> {
     let mut owner = unit::Owner::default();
-    // What it is if nothing below says otherwise.
+    // The result if nothing more specific follows.
     let mut fallback = None;
     let mut units = true;
     for component in components(path) {
@@ -36,7 +36,7 @@ pub(super) fn outermost(path: &str) -> Option<Finding<'_>> {
     fallback
 }
 
-/// A cgroup that nothing is known of: its path is its name.
+/// An unknown cgroup: its path is its name.
 pub(super) fn plain(path: &str) -> Finding<'_> {
     let kind = if path == "/" { Kind::Root } else { Kind::Cgroup };
     Finding { name: path.to_owned(), kind, top: path, ..Finding::default() }

@@ -1,4 +1,4 @@
-//! Tests of the rules: a row for each shape of path that there is in the world.
+//! Tests of the rules, with a row for each known shape of path.
 
 use proptest::prelude::*;
 
@@ -9,8 +9,8 @@ const UID: &str = "2b6e1f3c-98aa-4b1d-9d7e-0123456789ab";
 const STATIC: &str = "8f3a5c1e9d7b4f20a1c3e5f70b2d4f68";
 const ALLOCATION: &str = "6d2a1b3c-98aa-4b1d-9d7e-0123456789ab";
 
-/// Own cgroup · what is nested below it · name · kind · runtime. Instead of an id: `ID`, of the twelve digits that are
-/// shown of it: `SHORT`; of a pod's uid: `UID`, as systemd has it `U_D`; of a static pod's: `STATIC`.
+/// Own cgroup · nested path · name · kind · runtime. Placeholders: `ID` is a container id, `SHORT` its first twelve digits,
+/// `UID` a pod's uid, `U_D` the same as systemd writes it, `STATIC` the uid of a static pod.
 type Row = (&'static str, &'static str, &'static str, Kind, &'static str);
 
 const ROWS: &[Row] = &[
@@ -218,7 +218,7 @@ const ROWS: &[Row] = &[
     ("/nomad/share/ALLOCATION.llm.scope", "", "nomad/6d2a1b3c/llm", Kind::Task, "nomad"),
     ("/nomad/ALLOCATION.llm", "/x", "nomad/6d2a1b3c/llm", Kind::Task, "nomad"),
     ("/nomad.slice/share.slice", "", "share.slice", Kind::Slice, ""),
-    // Anything else, and what only looks like something
+    // Anything else, and lookalikes
     ("/job", "", "/job", Kind::Cgroup, ""),
     ("/job/worker", "", "/job/worker", Kind::Cgroup, ""),
     ("/job/a.service", "", "/job/a.service", Kind::Cgroup, ""),
@@ -270,7 +270,7 @@ fn names_differ_where_workloads_do() {
         let name = Identity::of(&filled(top)).name;
         names.entry(name).or_insert_with(Vec::new).push(top);
     }
-    // The same container in every shape that there is.
+    // The same container in every shape.
     names.retain(|name, tops| {
         tops.dedup();
         tops.len() > 1 && !name.contains(&ID[..12]) && !name.contains(UID)
@@ -285,7 +285,7 @@ fn names(namespace: &str, pod: &str, container: &str, name: &str) -> Names {
 }
 
 #[test]
-fn what_the_host_knows_goes_into_the_name() {
+fn names_of_the_host_go_into_the_name() {
     let web = &names("", "", "", "web");
     let vllm = &names("ml", "vllm-0", "server", "");
     let pod = &names("ml", "vllm-0", "", "");
@@ -319,7 +319,7 @@ fn hostile_names_are_harmless() {
     assert_eq!(Names { name: Some("".into()), ..Names::default() }.fit(), Names::default());
 }
 
-/// Paths of components that mean something, and of some that do not.
+/// Paths of components with and without a meaning.
 fn paths() -> impl Strategy<Value = String> {
     let components: Vec<String> =
         ROWS.iter().flat_map(|row| [row.0, row.1]).flat_map(|path| path.split('/')).map(filled).collect();
@@ -331,7 +331,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2000) })]
 
     #[test]
-    fn every_path_has_an_owner(path in prop_oneof![3 => paths(), 1 => any::<String>()]) {
+    fn every_path_has_an_identity(path in prop_oneof![3 => paths(), 1 => any::<String>()]) {
         let identity = Identity::of(&path);
         let below = path.strip_prefix(&*identity.top);
         prop_assert!(below.is_some_and(|below| below.is_empty() || below.starts_with('/')), "{identity:?}");

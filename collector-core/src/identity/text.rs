@@ -1,15 +1,15 @@
-//! Names as text: what systemd escaped, and what nobody should have to see.
+//! Makes names readable: undoes the escapes of systemd, bounds the length and removes control characters.
 
 use std::sync::Arc;
 
 /// The longest name, in bytes. A namespace, a pod and a container can have 63, 253 and 63.
 pub const LONGEST: usize = 400;
 
-/// What a name that is cut ends with: `…`, and the hash of all of it.
+/// Length of the end of a shortened name: `…` and the hash of the whole name.
 const TAIL: usize = '…'.len_utf8() + 16;
 
-/// The name as it may be shown: of bounded length, and without control characters, which would be commands to somebody's
-/// terminal. Names that differ stay different, but for a collision of hashes.
+/// Bounds the length of a name and escapes control characters, which could control a terminal. Different names stay different,
+/// except for hash collisions.
 pub fn fit(name: &str) -> Arc<str> {
     let mut clean = String::new();
     for c in name.chars() {
@@ -34,8 +34,8 @@ fn hash(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }
 
-/// A unit's name as a person writes it: systemd escapes bytes as `\x2d` (systemd.unit(5)), and puts `_` before what the
-/// kernel could take for a file of its own.
+/// A unit's name without systemd's escapes: bytes as `\x2d` (systemd.unit(5)), and a leading `_` before names that clash with
+/// kernel files.
 pub fn unescape(unit: &str) -> String {
     let unit = unit.strip_prefix('_').unwrap_or(unit);
     let mut bytes = Vec::with_capacity(unit.len());
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_systemd_escaped_is_readable_and_what_it_did_not_is_left_alone() {
+    fn escapes_of_systemd_are_undone_and_other_text_stays() {
         for (unit, readable) in [
             (r"machine-qemu\x2d1\x2dvm.scope", "machine-qemu-1-vm.scope"),
             ("_cpu.service", "cpu.service"),
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_name_is_cut_and_still_differs_from_another() {
+    fn shortened_names_still_differ() {
         let long = |end: &str| format!("/{}{end}", "é".repeat(LONGEST));
         let (a, b) = (fit(&long("a")), fit(&long("b")));
         assert!(a.len() <= LONGEST && a.len() > LONGEST - 4, "{}", a.len());
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn control_characters_are_spelt_out() {
+    fn control_characters_are_escaped() {
         assert_eq!(&*fit("a\nb\u{1b}[31m \u{9b} é\""), "a\\x0ab\\x1b[31m \\x9b é\"");
     }
 }

@@ -1,10 +1,10 @@
-//! systemd's units, the system's and the users'. They stand in slices, a user's below the user's own manager.
+//! Recognises systemd units of the system and of users. They are in slices; a user's units are below the user's manager.
 
 use super::component::Component;
 use super::text::unescape;
 use super::{Finding, Kind};
 
-/// Units that have cgroups, by the ends of their names.
+/// Suffixes of units that have cgroups.
 const SUFFIXES: [(&str, Kind); 5] = [
     (".service", Kind::Service),
     (".scope", Kind::Scope),
@@ -13,14 +13,14 @@ const SUFFIXES: [(&str, Kind); 5] = [
     (".swap", Kind::Unit),
 ];
 
-/// The user on whose part of the path we are.
+/// The user that owns this part of the path.
 #[derive(Debug, Default)]
 pub(super) struct Owner {
     prefix: String,
 }
 
 impl Owner {
-    /// What the names of what is the user's begin with: `user-1000/`, or nothing.
+    /// Prefix of the names of the user's workloads: `user-1000/`, or empty.
     pub fn prefix(&self) -> &str {
         &self.prefix
     }
@@ -30,21 +30,21 @@ impl Owner {
     }
 }
 
-/// What a component is, where units can be.
+/// The kind of a component, where units can occur.
 pub(super) enum Found<'a> {
-    /// More units can be below.
+    /// More units may be below.
     Slice(Finding<'a>),
-    /// A user's manager: the user's units are below.
+    /// A user's manager. The user's units are below.
     Manager(Finding<'a>),
-    /// A login session: containers may be below.
+    /// A login session. Containers may be below.
     Session(Finding<'a>),
-    /// What is below belongs to it.
+    /// A unit. Everything below belongs to it.
     Unit(Finding<'a>),
-    /// None.
+    /// Not a unit.
     No,
 }
 
-/// Which unit it is; the component of a user makes the user the `owner`.
+/// The unit of a component. A component of a user sets the `owner`.
 pub(super) fn find<'a>(component: Component<'a>, owner: &mut Owner) -> Found<'a> {
     let Component { name, parent, top, .. } = component;
     let finding = |name: String, kind| Finding { name, kind, top, ..Finding::default() };
@@ -74,7 +74,7 @@ pub(super) fn find<'a>(component: Component<'a>, owner: &mut Owner) -> Found<'a>
     Found::Unit(Finding { runtime, ..finding(format!("{}{name}", owner.prefix), kind) })
 }
 
-/// Units that stand for a machine: what runs it, and its name.
+/// Units that stand for a machine or container: runtime, name, kind.
 fn special(stem: &str, kind: Kind, parent: &str) -> Option<(&'static str, String, Kind)> {
     match kind {
         // systemd-nspawn@.service
@@ -88,7 +88,7 @@ fn special(stem: &str, kind: Kind, parent: &str) -> Option<(&'static str, String
                 return Some(("qemu", stem.to_owned(), Kind::Machine));
             }
             let machine = unescape(stem.strip_prefix("machine-")?);
-            // libvirt numbers its machines anew at each start: qemu-3-name.
+            // libvirt numbers its machines again at each start: qemu-3-name.
             let libvirt = [("qemu-", "qemu", Kind::Machine), ("lxc-", "libvirt-lxc", Kind::Container)];
             for (prefix, runtime, kind) in libvirt {
                 let rest = machine.strip_prefix(prefix).and_then(|rest| rest.split_once('-'));
@@ -102,7 +102,7 @@ fn special(stem: &str, kind: Kind, parent: &str) -> Option<(&'static str, String
     }
 }
 
-/// The decimal number that is all there is after the prefix.
+/// The decimal number after the prefix, if nothing follows it.
 pub(super) fn number<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
     let digits = text.strip_prefix(prefix)?;
     (!digits.is_empty() && digits.len() < 20 && digits.bytes().all(|byte| byte.is_ascii_digit())).then_some(digits)

@@ -1,5 +1,4 @@
-//! What is known of an incident at its moment. Bytes, seconds and counts, as they were when last read at that moment or
-//! before, and what is not known is absent.
+//! The evidence of an incident: bytes, seconds and counts from the last reading at or before it. Unknown values are absent.
 
 use std::collections::BTreeMap;
 
@@ -9,58 +8,48 @@ use crate::pressure::Resource;
 use crate::signal::oom::Scope;
 pub use crate::statistic::gpu::Held;
 
-/// What is known of an incident.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Evidence {
-    /// When the figures were read that the newest point of the history has, in nanoseconds since the Unix epoch.
+    /// When the newest point of the history was read, in nanoseconds since the Unix epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub read: Option<u64>,
-    /// Whose memory was out.
+    /// Whether a memory limit or the host was out of memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scope: Option<Scope>,
-    /// The limit that was hit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<Limit>,
-    /// Who was killed, first to last; the first of many.
+    /// Killed processes in order; of many, only the first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub kills: Vec<Victim>,
-    /// How many were.
+    /// Number of killed processes.
     #[serde(skip_serializing_if = "is_zero")]
     pub killed: u64,
-    /// The workload that it befell.
+    /// The affected workload.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workload: Option<Figures>,
-    /// Who held most of the host's memory, most first; for pressure, who waited most.
+    /// Workloads of the host, sorted by memory or, for pressure, by time waited. Largest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub consumers: Vec<Consumer>,
-    /// The same of all that are below the limit that was hit.
+    /// The same for the workloads below the limit that was hit.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub within: Vec<Consumer>,
-    /// The host.
     pub host: Host,
-    /// What the pressure was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub storm: Option<Storm>,
-    /// The GPU that was lost.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gpu: Option<LostGpu>,
-    /// What changed lately, first to last.
+    /// Recent changes, oldest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<Change>,
-    /// The last minute.
     pub history: History,
 }
 
-/// A process.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Task {
-    /// Its id.
     pub pid: u32,
-    /// Its name.
     pub comm: String,
-    /// Its workload.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workload: Option<String>,
 }
@@ -69,101 +58,93 @@ pub struct Task {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Victim {
-    /// When, in nanoseconds since the Unix epoch.
+    /// Nanoseconds since the Unix epoch.
     pub time: u64,
-    /// Its id.
     pub pid: u32,
-    /// Its name.
     pub comm: String,
-    /// Its user.
     pub uid: u32,
-    /// Its `oom_score_adj`.
     pub score_adj: i32,
-    /// Its workload.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workload: Option<String>,
-    /// Anonymous memory resident.
+    /// Resident anonymous memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub anon_bytes: Option<u64>,
-    /// File memory resident.
+    /// Resident file memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file_bytes: Option<u64>,
-    /// Shared memory resident.
+    /// Resident shared memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shmem_bytes: Option<u64>,
-    /// Memory swapped out.
+    /// Memory in swap.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub swap_bytes: Option<u64>,
-    /// The most that ever was resident.
+    /// Peak of its resident memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peak_bytes: Option<u64>,
-    /// What it and its workload held of GPUs.
+    /// GPU memory that it and its workload held.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub gpus: Vec<Held>,
-    /// The process in whose context it was killed: most often the one that asked for memory.
+    /// The process in whose context it was killed: usually the one that requested memory.
     pub trigger: Task,
 }
 
-/// A limit that was hit.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Limit {
-    /// Whose: the workload's name.
+    /// Name of the workload that has the limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workload: Option<String>,
-    /// Whether that is the victim's own workload, and not one above it.
+    /// It is the limit of the victim's own workload, not of one above it.
     pub own: bool,
-    /// How that is known.
+    /// How the limit was found.
     pub source: Source,
-    /// The limit; absent if it could not be read.
+    /// Absent if it could not be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
-    /// How much of it was used when that was last read: a tick before the kill, or less.
+    /// Memory used at the last reading, at most a tick before the kill.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub used_bytes: Option<u64>,
 }
 
-/// How it is known whose limit was hit.
+/// How the limit that was hit was found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
-    /// It is not known.
     #[default]
     Unknown,
     /// The kernel named it.
     Kernel,
-    /// Of all that could have been hit it is the only one.
+    /// It is the only limit that applies.
     Only,
-    /// Of several it is the one that refused memory, by the kernel's count, at that time.
+    /// Of several limits, only this one refused memory at that time, by the kernel's count.
     Refused,
 }
 
-/// What a workload held. The parts are read less often than the whole: see `parts_read`.
+/// Memory of a workload. Its parts are read less often than the whole: see `parts_read`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Figures {
-    /// Its name.
     pub workload: String,
-    /// What sort of workload it is.
+    /// Label `kind` of the workload.
     pub kind: String,
     /// The path of its own cgroup.
     pub cgroup: String,
-    /// Memory charged to it and what is below it.
+    /// Memory charged to it and to the cgroups below it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_bytes: Option<u64>,
-    /// The most that ever was.
+    /// Peak of that memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peak_bytes: Option<u64>,
-    /// Its own hard limit.
+    /// Its own hard limit, `memory.max`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit_bytes: Option<u64>,
-    /// What it is throttled above.
+    /// Its throttling limit, `memory.high`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub high_bytes: Option<u64>,
-    /// Swap that it uses.
+    /// Swap used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub swap_bytes: Option<u64>,
-    /// Of its memory, what is of no file.
+    /// Anonymous memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub anon_bytes: Option<u64>,
     /// Page cache, shared memory included.
@@ -172,69 +153,65 @@ pub struct Figures {
     /// Shared memory and tmpfs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shmem_bytes: Option<u64>,
-    /// What the kernel keeps for it.
+    /// Kernel memory charged to it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kernel_bytes: Option<u64>,
     /// When limits, peak and parts were read, in nanoseconds since the Unix epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parts_read: Option<u64>,
-    /// Host memory that it has pinned for GPUs, as far as the CUDA driver is watched.
+    /// Host memory pinned for GPUs; needs probes on the CUDA driver.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pinned_bytes: Option<u64>,
 }
 
-/// What one workload had, and did within the history; without what other workloads below it have.
+/// Use of one workload within the history, without the workloads below it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Consumer {
-    /// Its name.
     pub workload: String,
-    /// Its memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_bytes: Option<u64>,
-    /// By how much that grew over the history.
+    /// Growth of its memory within the history.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub growth_bytes: Option<i64>,
     /// Its own hard limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit_bytes: Option<u64>,
-    /// Swap that it used.
+    /// Swap used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub swap_bytes: Option<u64>,
-    /// Memory of GPUs that it held.
+    /// GPU memory held.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vram_bytes: Option<u64>,
-    /// Host memory that it had pinned for GPUs.
+    /// Host memory pinned for GPUs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pinned_bytes: Option<u64>,
-    /// Time in which some task of it waited for what the incident is about (PSI).
+    /// Time in which at least one of its tasks waited for the resource of the incident (PSI).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waiting_seconds: Option<f64>,
-    /// Time for which its tasks had to free memory before they got any, summed over them.
+    /// Time that its tasks spent in reclaim and compaction, summed over tasks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stall_seconds: Option<f64>,
-    /// Bytes that it read and wrote.
+    /// Bytes read and written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub io_bytes: Option<u64>,
-    /// Its memory, point by point of the history.
+    /// Its memory at each point of the history.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub memory: Vec<Option<u64>>,
 }
 
-/// The host.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Host {
-    /// Its memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub total_bytes: Option<u64>,
-    /// What new processes can have without swapping.
+    /// Memory available to new processes without swapping (`MemAvailable`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub available_bytes: Option<u64>,
-    /// What lies idle.
+    /// Unused memory (`MemFree`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub free_bytes: Option<u64>,
-    /// Memory of no file.
+    /// Anonymous memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub anon_bytes: Option<u64>,
     /// Page cache, shared memory included.
@@ -243,19 +220,18 @@ pub struct Host {
     /// Shared memory and tmpfs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shmem_bytes: Option<u64>,
-    /// The kernel's own objects.
+    /// Kernel objects (`Slab`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub slab_bytes: Option<u64>,
-    /// What reclaim has to leave alone.
+    /// Memory that reclaim cannot free.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unevictable_bytes: Option<u64>,
-    /// Page cache that waits to be written.
+    /// Page cache that must still be written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dirty_bytes: Option<u64>,
-    /// Swap space.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub swap_total_bytes: Option<u64>,
-    /// Of that, what is free.
+    /// Free swap.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub swap_free_bytes: Option<u64>,
 }
@@ -264,120 +240,107 @@ pub struct Host {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Storm {
-    /// What was waited for.
+    /// The resource that tasks waited for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resource: Option<Resource>,
-    /// How often the kernel told, in how long.
+    /// Windows in which tasks waited for longer than the trigger allows.
     pub stalls: u64,
-    /// From the first to the last of these.
+    /// From the first to the last of these windows.
     pub seconds: f64,
-    /// Time in which some task waited meanwhile.
+    /// Time in which at least one task waited.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waited_seconds: Option<f64>,
-    /// Time in which all did.
+    /// Time in which all tasks waited.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stalled_seconds: Option<f64>,
 }
 
-/// A GPU that is lost, as it was last.
+/// A lost GPU, from its last reading.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LostGpu {
-    /// Its number.
     pub gpu: String,
-    /// Its uuid.
     pub uuid: String,
-    /// The model.
     pub model: String,
-    /// The driver's version.
     pub driver: String,
-    /// Errors that it reported of late, first to last.
+    /// Errors (XIDs) that it reported recently, oldest first.
     pub xids: Vec<u64>,
-    /// How many were lost in the same second, this one included.
+    /// GPUs lost in the same second, including this one.
     pub lost: u64,
-    /// How many are left.
+    /// GPUs that are left.
     pub left: u64,
-    /// Why the source of these figures fails now.
+    /// Error of the GPU source, if it fails now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     /// Degrees Celsius.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub temperature: Option<u64>,
-    /// Watts.
     #[serde(skip_serializing_if = "Option::is_none")]
+    /// Watts.
     pub power: Option<f64>,
-    /// Uncorrected memory errors in its life.
+    /// Uncorrected memory errors in its lifetime.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ecc_uncorrected: Option<u64>,
-    /// Who held its memory, most first.
+    /// Workloads that held its memory, largest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub holders: Vec<Holder>,
 }
 
-/// What a workload held of a GPU.
+/// A workload that held memory of a GPU.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Holder {
-    /// Its name.
     pub workload: String,
-    /// How much; absent if the driver does not know.
+    /// Absent if the driver does not know.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
 }
 
-/// Something that changed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Change {
-    /// When, in nanoseconds since the Unix epoch.
+    /// Nanoseconds since the Unix epoch.
     pub time: u64,
-    /// What.
     pub what: What,
-    /// Of whom: a workload's name, or a GPU's number.
+    /// Name of the workload, or number of the GPU.
     pub of: String,
-    /// What was before.
+    /// The limit before, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<u64>,
-    /// What is now: the limit in bytes, or the error's number.
+    /// The limit now, in bytes, or the error number (XID).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<u64>,
 }
 
-/// What can change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum What {
-    /// The agent began to look.
+    /// The agent started.
     Agent,
-    /// A workload came.
     Came,
-    /// A workload went.
     Went,
-    /// Its memory limit; without one it is absent.
+    /// The memory limit of a workload changed. `None` is no limit.
     Limit,
-    /// A GPU reported an error.
     Xid,
-    /// A GPU came.
     GpuCame,
-    /// A GPU went.
     GpuWent,
 }
 
-/// Series by name, each with a value for each point; absent where nothing was known.
+/// Series by name, with a value for each point; `None` where unknown.
 pub type Lines = BTreeMap<String, Vec<Option<f64>>>;
 
-/// The last minute, second by second (or tick by tick, where these are longer).
+/// The last minute, per second, or per tick where ticks are longer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct History {
-    /// How many seconds before the incident each point is, oldest first.
+    /// Seconds before the incident, for each point. Oldest first.
     pub ago: Vec<f64>,
-    /// Of the workload that it befell.
+    /// Series of the affected workload.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub workload: Lines,
-    /// Of the workload whose limit was hit, if that is another.
+    /// Series of the workload whose limit was hit, if it is another one.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub limited: Lines,
-    /// Of the host.
+    /// Series of the host.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub host: Lines,
 }

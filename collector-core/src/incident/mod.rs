@@ -1,4 +1,4 @@
-//! An incident: a fact worth explaining, with its evidence. Knows neither how the evidence is gathered nor where incidents
+//! An incident: an event worth explaining, with its evidence. Knows neither how the evidence is gathered nor where incidents
 //! go.
 
 pub mod cause;
@@ -17,59 +17,55 @@ pub use evidence::{
     Victim, What,
 };
 
-/// One incident. Told when it begins, and once more when all that belongs to it has come in, under the same id.
+/// Reported when it begins, and again under the same id once it is complete.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Incident {
-    /// What it is asked for by: unique on this host, and sorted as incidents are in time.
+    /// Unique on this host. Ids sort by time.
     pub id: String,
-    /// What sort of fact it is.
     pub kind: Kind,
-    /// When it happened, in nanoseconds since the Unix epoch.
+    /// Nanoseconds since the Unix epoch.
     pub time: u64,
-    /// Whether nothing more will be added to it.
+    /// Nothing more will be added.
     pub complete: bool,
-    /// Whom it befell: the labels of an alert about it (`workload`, `namespace`, `gpu`, …), those without a value left out.
+    /// What it affects: the labels of an alert about it (`workload`, `namespace`, `gpu`, …), without empty ones.
     pub labels: BTreeMap<String, String>,
-    /// What happened, in a sentence.
+    /// One sentence: what happened.
     pub title: String,
-    /// Why, as far as the evidence says.
+    /// The cause, as far as the evidence shows it.
     #[serde(default)]
     pub cause: Cause,
-    /// What is known of it.
     #[serde(default)]
     pub evidence: Evidence,
 }
 
-/// Why something happened, as one rule sees it.
+/// What the first rule that applies says about an incident.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Cause {
-    /// The rule's name; `not_known` if none applies.
+    /// The name of the rule, or [`cause::NOT_KNOWN`].
     pub rule: String,
-    /// The cause in a sentence.
     pub sentence: String,
-    /// What to do next.
     pub next: String,
-    /// The numbers that it rests on, by names that end in their unit.
+    /// The numbers behind the sentence. Their names end in the unit.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub numbers: BTreeMap<String, f64>,
 }
 
-/// What sort of fact an incident is; its name is what a rule's `event` refers to.
+/// The kind of an incident. Rules refer to its name in `event`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// The OOM killer killed.
+    /// The OOM killer killed a process.
     Oom,
-    /// Tasks waited for memory, for long.
+    /// Tasks waited long for memory.
     MemoryPressure,
-    /// Tasks waited for IO, for long.
+    /// Tasks waited long for IO.
     IoPressure,
     /// A GPU no longer answers.
     GpuLost,
 }
 
 impl Incident {
-    /// One of which nothing more is known, nor told, yet.
+    /// An incident without evidence, title and cause.
     pub fn new(kind: Kind, id: String, time: u64) -> Incident {
         let (labels, title, cause) = (BTreeMap::new(), String::new(), Cause::default());
         Incident { id, kind, time, complete: false, labels, title, cause, evidence: Evidence::default() }
@@ -77,10 +73,8 @@ impl Incident {
 }
 
 impl Kind {
-    /// Every kind.
     pub const ALL: [Kind; 4] = [Kind::Oom, Kind::MemoryPressure, Kind::IoPressure, Kind::GpuLost];
 
-    /// Its name.
     pub const fn name(self) -> &'static str {
         match self {
             Kind::Oom => "oom",
@@ -96,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_an_older_version_wrote_is_still_read() {
+    fn an_incident_of_an_older_version_is_read() {
         let text = r#"{"id":"1","kind":"oom","time":5,"complete":true,"labels":{"workload":"/a"},"title":"t"}"#;
         let incident: Incident = serde_json::from_str(text).unwrap();
         let wanted = Incident {
@@ -109,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn it_survives_being_written() {
+    fn an_incident_survives_json() {
         let mut incident = Incident::new(Kind::GpuLost, "1".to_owned(), 5);
         let evidence = &mut incident.evidence;
         evidence.scope = Some(crate::signal::oom::Scope::Memcg);

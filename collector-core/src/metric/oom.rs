@@ -34,7 +34,7 @@ pub const LIMIT_KILLS: Metric = Metric {
     labels: &WORKLOAD,
     needs: &[oom::LIMITS, oom::KILLS],
     read: |view, emit| {
-        if !emit.sees(0) && !view.coverage.limit_told {
+        if !emit.sees(0) && !view.coverage.limit_reported {
             return Ok(());
         }
         for workload in view.workloads.iter() {

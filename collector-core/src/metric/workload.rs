@@ -66,7 +66,7 @@ pub const RECLAIM_TARGET_BYTES: Metric = Metric {
     help: "Memory that was freed from the workload and the cgroups below it, whichever workload waited for it; only where the kernel reports it (7.1 and newer).",
     labels: BY_KIND,
     needs: &reclaim::STALLS,
-    read: |view, emit| match view.coverage.target_told {
+    read: |view, emit| match view.coverage.target_reported {
         true => reclaims(view, emit, |reclaim| Value::Int(reclaim.target_bytes)),
         false => Ok(()),
     },

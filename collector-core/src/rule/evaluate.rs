@@ -1,25 +1,25 @@
-//! One rule and one series: how the series changes, and what becomes of the alert. Times here are the time that has gone by,
-//! in nanoseconds; they never go backwards, whatever the host's clock does.
+//! Evaluates one rule on one series: the change of the series, and the phase of the alert. Times are elapsed nanoseconds that
+//! never go backwards, whatever the host's clock does.
 
 use super::{Change, Side, Threshold};
 
-/// A window is followed in so many steps.
+/// Points that are kept per window.
 const STEPS: u64 = 8;
-/// Those, the one before the window, and one that is not complete.
+/// [`STEPS`], one before the window, and one incomplete step.
 const POINTS: usize = STEPS as usize + 2;
 
-/// What a series did of late.
+/// The recent points of a series.
 #[derive(Clone, Debug)]
 pub struct Window {
     points: [(u64, f64); POINTS],
     length: usize,
-    /// The last number as it was, and the sum of all growth: a counter that begins anew does not take it back.
+    /// The last raw number, and the sum of all growth, which a counter reset does not reduce.
     last: f64,
     total: f64,
 }
 
 impl Window {
-    /// A series with this number, which began at zero if `fresh`.
+    /// Starts with this number. A `fresh` series began at zero.
     pub fn new(now: u64, number: f64, fresh: bool) -> Window {
         let mut points = [(0, 0.0); POINTS];
         points[0] = (now, if fresh { 0.0 } else { number });
@@ -27,11 +27,11 @@ impl Window {
         Window { points, length: 2, last: number, total: number }
     }
 
-    /// Takes in what the series says now, and gives how it changes; `false` beside it if the window is not full yet.
+    /// Adds the current number and returns the change per second, and whether the window is full.
     pub fn change(&mut self, change: Change, now: u64, number: f64) -> Option<(f64, bool)> {
         let number_now = match change {
             Change::Rate(_) => {
-                // As Prometheus has it: a counter that fell began at zero.
+                // Like Prometheus: a counter that fell was reset to zero.
                 self.total += if number >= self.last { number - self.last } else { number };
                 self.last = number;
                 self.total
@@ -43,13 +43,13 @@ impl Window {
         let age = now.saturating_sub(first.0);
         let full = age >= change.window();
         match change {
-            // A part of a window counts as a whole one: what just began is no storm.
+            // A partial window counts as a whole one, so that a new series does not look fast.
             Change::Rate(window) => Some(((number_now - first.1) / seconds(age.max(window)), full)),
             Change::Slope(_) => full.then(|| (self.slope(now, number_now), true)),
         }
     }
 
-    /// Takes the point down if it is time, and lets go of those that are older than the window, but for the last of them.
+    /// Stores a point once per step, and drops points older than the window, except the newest of them.
     fn keep(&mut self, now: u64, window: u64, number: f64) {
         let step = window / STEPS;
         let last = self.points[self.length - 1].0;
@@ -70,7 +70,7 @@ impl Window {
         self.length -= 1;
     }
 
-    /// The slope of the straight line that fits best, per second.
+    /// Slope per second of the least-squares line.
     fn slope(&self, now: u64, number: f64) -> f64 {
         let last = self.points[self.length - 1].0 == now;
         let points = self.points[..self.length].iter().copied().chain((!last).then_some((now, number)));
@@ -79,7 +79,7 @@ impl Window {
         for point in points.clone() {
             (count, x, y) = (count + 1.0, x + point.0, y + point.1);
         }
-        // About the middle: squares of big numbers that hardly differ would leave nothing of the difference.
+        // Centred on the mean, because squares of large, close numbers would cancel.
         let (x, y) = (x / count, y / count);
         let (mut over, mut under) = (0.0, 0.0);
         for point in points {
@@ -90,52 +90,47 @@ impl Window {
     }
 }
 
-/// Where one alert is in its life.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Phase {
     /// The condition does not hold.
     #[default]
     Idle,
-    /// It holds since then, and not for long enough.
+    /// The condition holds, but not for long enough yet.
     Pending {
-        /// Since then.
+        /// Elapsed nanoseconds at its start.
         since: u64,
     },
-    /// It was told.
     Firing {
-        /// Since when it has held, in nanoseconds since the Unix epoch.
+        /// When the condition began to hold, in nanoseconds since the Unix epoch.
         started: u64,
-        /// When it was told.
+        /// When the alert fired, in nanoseconds since the Unix epoch.
         fired: u64,
     },
 }
 
-/// What comes of a step.
+/// The result of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
-    /// Nothing is to be told.
     Nothing,
-    /// It is to be told that it holds, since so long.
     Fire {
-        /// Since so many nanoseconds.
+        /// How long the condition has held, in nanoseconds.
         since: u64,
     },
-    /// It is to be told that it is over.
     Resolve,
 }
 
-/// One step: the number, if it is known, and whether all of the window was seen.
+/// Advances the phase by one number, if it is known, and whether its window is full.
 pub fn step(threshold: &Threshold, phase: &mut Phase, number: Option<(f64, bool)>, now: u64) -> Turn {
     let Some((number, full)) = number else { return Turn::Nothing };
     if let Phase::Firing { .. } = phase {
-        // Of a window that has just begun (after a restart) too little is known to say that it is over.
+        // After a restart the window is not full: too little is known to resolve.
         if threshold.still_holds(number) || !full {
             return Turn::Nothing;
         }
         *phase = Phase::Idle;
         return Turn::Resolve;
     }
-    // What is missing of a window can only make more of a rate.
+    // The missing part of a window can only raise a rate.
     let holds = threshold.holds(number) && (full || threshold.side == Side::Above);
     if !holds {
         *phase = Phase::Idle;
@@ -168,8 +163,8 @@ mod tests {
         Threshold { metric, part: Part::Whole, matches: Vec::new(), change: None, side, threshold, clear, lasting }
     }
 
-    /// What is told at each of the numbers, a second apart.
-    fn told(threshold: &Threshold, numbers: &[f64]) -> String {
+    /// The turn at each of these numbers, a second apart: F fires, R resolves.
+    fn turns(threshold: &Threshold, numbers: &[f64]) -> String {
         let mut phase = Phase::Idle;
         let turn = |(second, number): (usize, &f64)| match step(
             threshold,
@@ -188,15 +183,15 @@ mod tests {
     }
 
     #[test]
-    fn it_fires_once_it_has_held_for_long_enough_and_is_over_below_clear() {
+    fn it_fires_after_for_and_resolves_below_clear() {
         let rule = threshold(Side::Above, 0.9, Some(0.8), 2 * S);
-        assert_eq!(told(&rule, &[0.9, 0.91, 0.91, 0.91, 0.95, 0.8, 0.79, 0.91, 0.91]), "...F..R..");
-        assert_eq!(told(&rule, &[0.91, 0.91, 0.9, 0.91, 0.91, 0.91]), ".....F", "what is interrupted begins anew");
+        assert_eq!(turns(&rule, &[0.9, 0.91, 0.91, 0.91, 0.95, 0.8, 0.79, 0.91, 0.91]), "...F..R..");
+        assert_eq!(turns(&rule, &[0.91, 0.91, 0.9, 0.91, 0.91, 0.91]), ".....F", "an interruption starts again");
         let rule = threshold(Side::Above, 0.9, None, 0);
-        assert_eq!(told(&rule, &[0.91, 0.9, 0.91]), "FRF");
+        assert_eq!(turns(&rule, &[0.91, 0.9, 0.91]), "FRF");
         let rule = threshold(Side::Below, 0.1, Some(0.2), 0);
-        assert_eq!(told(&rule, &[0.1, 0.09, 0.2, 0.21]), ".F.R");
-        assert_eq!(told(&rule, &[f64::NAN, 0.0, f64::NAN]), ".FR");
+        assert_eq!(turns(&rule, &[0.1, 0.09, 0.2, 0.21]), ".F.R");
+        assert_eq!(turns(&rule, &[f64::NAN, 0.0, f64::NAN]), ".FR");
     }
 
     #[test]
@@ -206,11 +201,11 @@ mod tests {
         assert_eq!(window.change(rate, 0, 100.0), Some((0.0, false)));
         assert_eq!(window.change(rate, 5 * S, 150.0), Some((5.0, false)), "half a window counts as a whole one");
         assert_eq!(window.change(rate, 10 * S, 200.0), Some((10.0, true)));
-        // The counter begins anew.
+        // The counter is reset.
         assert_eq!(window.change(rate, 15 * S, 30.0), Some((8.0, true)));
         assert_eq!(window.change(rate, 25 * S, 30.0), Some((0.0, true)));
         let mut fresh = Window::new(0, 1.0, true);
-        assert_eq!(fresh.change(rate, 0, 1.0), Some((0.1, false)), "what began at zero has grown");
+        assert_eq!(fresh.change(rate, 0, 1.0), Some((0.1, false)), "a fresh series has grown from zero");
     }
 
     #[test]
@@ -225,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn while_a_window_fills_nothing_is_over_and_nothing_is_below() {
+    fn while_a_window_fills_nothing_resolves_and_nothing_is_below() {
         let above = threshold(Side::Above, 5.0, None, 0);
         let mut phase = Phase::Firing { started: 1, fired: 2 };
         assert_eq!(step(&above, &mut phase, Some((0.0, false)), 9), Turn::Nothing);
@@ -239,9 +234,9 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// Against the plainest way to say it: all numbers kept, and looked at anew each time.
+        /// Compared with the simplest implementation.
         #[test]
-        fn alerts_are_told_as_the_whole_history_says(
+        fn alerts_follow_the_simplest_implementation(
             numbers in proptest::collection::vec(0u8..10, 1..60), lasting in 0u64..5, clear in proptest::option::of(0u8..5)
         ) {
             let rule = threshold(Side::Above, 5.0, clear.map(f64::from), lasting * S);
@@ -258,10 +253,10 @@ mod tests {
                     _ => '.',
                 });
             }
-            prop_assert_eq!(told(&rule, &numbers), expected);
+            prop_assert_eq!(turns(&rule, &numbers), expected);
         }
 
-        /// Steady growth, at whatever ticks, is what a rate and a slope say it is.
+        /// A rate and a slope find steady growth, however long the ticks are.
         #[test]
         fn steady_growth_is_found_whatever_the_ticks(
             ticks in proptest::collection::vec(1u64..30_000_000_000, 40..80), window in 1u64..100, speed in 0.0f64..1e9, base in 0.0f64..1e12
@@ -280,9 +275,9 @@ mod tests {
             }
         }
 
-        /// A counter never has a negative rate, nor one beyond all that it grew.
+        /// The rate of a counter is never negative, and never exceeds its growth.
         #[test]
-        fn a_counter_that_begins_anew_is_no_storm(numbers in proptest::collection::vec(0u32..1000, 1..60)) {
+        fn a_counter_reset_is_not_growth(numbers in proptest::collection::vec(0u32..1000, 1..60)) {
             let mut kept = Window::new(0, numbers[0].into(), false);
             let mut grown = 0.0;
             let mut last = numbers[0];

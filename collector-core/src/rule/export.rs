@@ -1,5 +1,5 @@
-//! The rules as Prometheus' alerting rules: the same conditions over the same metrics, for who has Prometheus decide. What
-//! cannot be said there is said in a comment.
+//! Exports the rules as Prometheus' alerting rules: the same conditions on the same metrics. What Prometheus cannot express is
+//! written as a comment.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use super::{Change, Condition, Event, Rule, Rules, Side, Threshold};
 use crate::incident::Kind;
 use crate::metric::visit::Part;
 
-/// A counter that stands for a kind of incident, and what it must grow by; not every kind has one.
+/// The counter that grows with incidents of this kind, if there is one.
 fn counter(kind: Kind) -> Option<&'static str> {
     match kind {
         Kind::Oom => Some("headroom_oom_kills_total"),
@@ -20,14 +20,14 @@ fn counter(kind: Kind) -> Option<&'static str> {
 }
 
 const HEAD: &str = "# Headroom's rules as Prometheus' alerting rules: `headroom rules --format prometheus` writes them from the
-# configuration. Hysteresis (clear) cannot be said here: where a rule has one, a comment says so, and the alert comes and
-# goes with the threshold. The agent looks every tick, Prometheus every evaluation interval.
+# configuration. Prometheus has no hysteresis (clear): where a rule uses it, a comment says so, and here the alert resolves at
+# the threshold. The agent evaluates rules every tick, Prometheus every evaluation interval.
 groups:
   - name: headroom
     rules:
 ";
 
-/// The file, in YAML.
+/// The rules file, in YAML.
 pub fn export(rules: &Rules) -> String {
     let mut text = HEAD.to_owned();
     for rule in rules.enabled() {
@@ -40,7 +40,7 @@ fn write(text: &mut String, rule: &Rule) {
     let (expression, lasting) = match &rule.condition {
         Condition::Threshold(threshold) => {
             if let Some(clear) = threshold.clear {
-                line(text, format_args!("      # In the agent {} is over at {clear:?} only.", rule.name));
+                line(text, format_args!("      # In the agent, {} resolves at {clear:?}.", rule.name));
             }
             (threshold_expression(threshold), threshold.lasting)
         }
@@ -48,10 +48,7 @@ fn write(text: &mut String, rule: &Rule) {
             Some(expression) => (expression, 0),
             None => {
                 let (name, kind) = (&rule.name, event.kind.name());
-                return line(
-                    text,
-                    format_args!("      # {name} is about the incident {kind}, of which there is no metric."),
-                );
+                return line(text, format_args!("      # {name} is about the incident {kind}, which has no metric."));
             }
         },
     };
@@ -88,7 +85,7 @@ pub fn threshold_expression(threshold: &Threshold) -> String {
             let window = duration(window);
             let rate = format!("rate({series}[{window}]) {side} {number}");
             match side == '>' && number == 0.0 {
-                // What is first heard of when it has happened has not grown yet, to Prometheus.
+                // To Prometheus, a series that starts at 1 has not grown.
                 true => format!("{rate} or ({series} unless {series} offset {window}) > 0"),
                 false => rate,
             }
@@ -112,12 +109,12 @@ fn event_expression(event: &Event) -> Option<String> {
     Some(format!("increase({series}[{hold}]) > 0 or ({series} unless {series} offset {hold}) > 0"))
 }
 
-/// A template as Go's: numbers by Prometheus' own functions.
+/// The template in Go's syntax, with Prometheus' functions for numbers.
 fn annotation(template: &Template, rule: &Rule) -> String {
     let mut text = String::new();
     for piece in &template.0 {
         match piece {
-            // The only thing that means anything there.
+            // Only double braces have a meaning in Go.
             Piece::Text(plain) => text += &plain.replace("{{", "{{ \"{{\" }}"),
             Piece::Value(Form::Plain) => text += "{{ printf \"%.4g\" $value }}",
             Piece::Value(Form::Percent) => text += "{{ $value | humanizePercentage }}",
@@ -126,7 +123,9 @@ fn annotation(template: &Template, rule: &Rule) -> String {
             Piece::Label(name, Word::Plain | Word::Xid) => {
                 let _ = write!(text, "{{{{ $labels.{name} }}}}");
             }
-            Piece::Label(_, Word::XidAction) => text += "docs/rules.md says what the number means and what to do",
+            Piece::Label(_, Word::XidAction) => {
+                text += "Look up the XID in docs/rules.md for its meaning and what to do."
+            }
             Piece::Title => {
                 let _ = write!(text, "{}{{{{ with $labels.workload }}}} of {{{{ . }}}}{{{{ end }}}}", rule.name);
             }
@@ -135,7 +134,7 @@ fn annotation(template: &Template, rule: &Rule) -> String {
     text
 }
 
-/// As YAML and PromQL both have it: JSON's strings are strings of YAML, and of Go.
+/// A JSON string, which is also a string in YAML and in Go.
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
@@ -168,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn conditions_are_said_in_promql() {
+    fn conditions_are_written_in_promql() {
         assert_eq!(expression("HostMemoryHigh"), "headroom_host_memory_used_ratio > 0.9");
         assert_eq!(
             expression("HostMemoryPressure"),
@@ -185,19 +184,19 @@ mod tests {
     }
 
     #[test]
-    fn every_rule_that_is_looked_at_is_there_or_its_absence_is_told() {
+    fn every_enabled_rule_is_exported_or_named_in_a_comment() {
         let rules = Rules::new(&[]).unwrap();
         let text = export(&rules);
         for rule in &rules.0 {
             let there = text.contains(&format!("- alert: {}\n", rule.name));
-            let told = text.contains(&format!("# {} is about", rule.name));
-            assert_eq!(there || told, rule.enabled, "{}", rule.name);
+            let named = text.contains(&format!("# {} is about", rule.name));
+            assert_eq!(there || named, rule.enabled, "{}", rule.name);
         }
-        assert!(text.contains("# In the agent HostMemoryHigh is over at 0.87 only.\n"));
+        assert!(text.contains("# In the agent, HostMemoryHigh resolves at 0.87.\n"));
     }
 
     #[test]
-    fn text_that_means_something_to_go_is_kept_as_it_is() {
+    fn go_syntax_in_text_is_escaped() {
         let rules = Rules::new(&[]).unwrap();
         let template = Template::new("{{{{x}} \"{value:percent}\"\n", &[], false).unwrap();
         assert_eq!(

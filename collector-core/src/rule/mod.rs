@@ -1,6 +1,5 @@
-//! Rules: conditions on metrics, and kinds of incidents, that raise alerts. Data, not code: the pack that comes with the
-//! agent is `default.toml`, and the operator's file changes it and adds to it. Knows neither which file a rule is from nor
-//! which rules hold now.
+//! Rules that raise alerts: conditions on metrics, and kinds of incidents. Rules are data: the defaults are in `default.toml`,
+//! and the operator's file changes and extends them. Knows neither the file that a rule is from nor which alerts fire.
 
 pub mod document;
 pub mod evaluate;
@@ -19,42 +18,34 @@ use crate::metric::visit::Part;
 use pattern::Pattern;
 use template::Template;
 
-/// All rules: those of the pack in its order, then the operator's in the order of the file.
+/// The default rules in their order, then the operator's in the order of the file.
 #[derive(Debug, Default)]
 pub struct Rules(pub Vec<Rule>);
 
-/// One rule.
 #[derive(Debug)]
 pub struct Rule {
-    /// Its name.
     pub name: Arc<str>,
-    /// A rule that is off is shown, and never evaluated.
+    /// A disabled rule is listed, but not evaluated.
     pub enabled: bool,
-    /// Who wrote it.
     pub origin: Origin,
-    /// How urgent it is.
     pub severity: Severity,
-    /// When it holds.
     pub condition: Condition,
-    /// What is wrong.
     pub summary: Template,
-    /// What to do.
     pub action: Template,
 }
 
 /// Who wrote a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// It came with the agent.
+    /// A default rule.
     Pack,
-    /// It came with the agent, and the operator changed it.
+    /// A default rule that the operator changed.
     Changed,
-    /// The operator wrote it.
+    /// The operator's own rule.
     Own,
 }
 
 impl Origin {
-    /// Its name.
     pub fn name(self) -> &'static str {
         match self {
             Origin::Pack => "default",
@@ -64,37 +55,34 @@ impl Origin {
     }
 }
 
-/// When a rule holds.
+/// The condition of a rule.
 #[derive(Debug)]
 pub enum Condition {
-    /// While a metric is above or below a threshold.
+    /// Holds while a metric is above or below a threshold.
     Threshold(Threshold),
-    /// For a while after an incident.
+    /// Holds for some time after an incident.
     Event(Event),
 }
 
-/// A metric above or below a threshold.
 #[derive(Debug)]
 pub struct Threshold {
-    /// The metric.
     pub metric: &'static Metric,
-    /// Which number of a histogram.
+    /// For a histogram, its sum or its count.
     pub part: Part,
-    /// Which of its series: the index of a label, and the pattern for its value.
+    /// Which series: the index of a label, and the pattern for its value.
     pub matches: Vec<(usize, Pattern)>,
-    /// Look at how the series changes, instead of at its value.
+    /// Evaluate the change of the series instead of its value.
     pub change: Option<Change>,
     /// The side on which the rule holds.
     pub side: Side,
-    /// The threshold.
     pub threshold: f64,
-    /// Where a rule that holds ceases to, if not at the threshold.
+    /// Where a firing alert resolves, if not at the threshold.
     pub clear: Option<f64>,
     /// How long it must hold before it fires, in nanoseconds.
     pub lasting: u64,
 }
 
-/// How a series changes, over so many nanoseconds.
+/// The change of a series over a window, in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     /// A counter's growth per second.
@@ -104,7 +92,7 @@ pub enum Change {
 }
 
 impl Change {
-    /// Over how many nanoseconds.
+    /// The window, in nanoseconds.
     pub fn window(self) -> u64 {
         let (Change::Rate(window) | Change::Slope(window)) = self;
         window
@@ -114,33 +102,30 @@ impl Change {
 /// The side of the threshold on which a rule holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// Above it.
     Above,
-    /// Below it.
     Below,
 }
 
-/// A kind of incident.
+/// Incidents of one kind.
 #[derive(Debug)]
 pub struct Event {
-    /// Which.
     pub kind: Kind,
-    /// Which of them: a label, and the pattern for its value.
+    /// Which incidents: a label, and the pattern for its value.
     pub matches: Vec<(&'static str, Pattern)>,
-    /// How long after the last one the alert ends, in nanoseconds.
+    /// How long after the last incident the alert resolves, in nanoseconds.
     pub hold: u64,
 }
 
-/// One thing that is wrong with a rule.
+/// One error in a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
-    /// Which of the rules that were given, from 0; `None` is one of the pack.
+    /// Index among the operator's rules; `None` for a default rule.
     pub rule: Option<usize>,
-    /// The key, as a file has it; `None` is the rule as a whole.
+    /// The key in the file; `None` for the rule as a whole.
     pub key: Option<&'static str>,
-    /// What is wrong, and where it helps, what would be right.
+    /// What is wrong and, where it helps, what would be right.
     pub text: String,
-    /// Which of the rules before it has the same name, if that is what is wrong.
+    /// Index of the earlier rule with the same name, if that is the error.
     pub earlier: Option<usize>,
 }
 
@@ -157,7 +142,7 @@ impl Rules {
 }
 
 impl Threshold {
-    /// Whether it holds for this number.
+    /// Whether the condition holds for this number.
     pub fn holds(&self, number: f64) -> bool {
         match self.side {
             Side::Above => number > self.threshold,
@@ -165,7 +150,7 @@ impl Threshold {
         }
     }
 
-    /// Whether it still holds for this number once it did.
+    /// Whether an alert that fires continues at this number.
     pub fn still_holds(&self, number: f64) -> bool {
         match (self.clear, self.side) {
             (None, _) => self.holds(number),
@@ -174,7 +159,7 @@ impl Threshold {
         }
     }
 
-    /// Whether the rule is about the series with these labels.
+    /// Whether the rule applies to the series with these labels.
     pub fn matches(&self, labels: &[&str]) -> bool {
         self.matches.iter().all(|(index, pattern)| labels.get(*index).is_some_and(|value| pattern.matches(value)))
     }

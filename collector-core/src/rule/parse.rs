@@ -1,5 +1,5 @@
-//! From [`Raw`] rules to [`Rules`]: the pack, changed and added to by the operator's; and everything that can be wrong with
-//! them. Knows of no file, line or column.
+//! Checks [`Raw`] rules and makes [`Rules`] of them: the default rules, as changed and extended by the operator's. Reports all
+//! errors. Knows no file, line or column.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,27 +19,27 @@ use crate::spelling::closest;
 /// The rules that come with the agent.
 pub const PACK: &str = include_str!("default.toml");
 
-/// How long an alert of an event lasts unless the rule says otherwise.
+/// Default of `hold`.
 const HOLD: Duration = Duration::from_secs(300);
 
 const SEVERITIES: [Severity; 3] = [Severity::Info, Severity::Warning, Severity::Critical];
 
-/// Nobody writes more by hand; what a program wrote must not make every tick slow.
+/// At most this many rules, so that a generated file cannot slow down every tick.
 const RULES: usize = 1000;
 
-/// A rule on its way: from the pack, from the operator, or both.
+/// A rule before it is checked: a default, the operator's, or a default with the operator's changes.
 struct Draft {
     raw: Raw,
     origin: Origin,
-    /// Which of the operator's rules it is, or is changed by.
+    /// Index of the operator's rule that it is, or that changes it.
     own: Option<usize>,
 }
 
 impl Rules {
-    /// The pack, with what these rules change and add.
+    /// The default rules with these changes and additions.
     ///
     /// # Errors
-    /// Everything that is wrong with the rules.
+    /// All errors in the rules.
     pub fn new(own: &[Raw]) -> Result<Rules, Vec<Error>> {
         let mut errors = Vec::new();
         let pack = raw::read(PACK).unwrap_or_else(|error| {
@@ -54,14 +54,14 @@ impl Rules {
                     (draft.origin, draft.own) = (Origin::Changed, Some(index));
                 }
                 Some(draft) => {
-                    let text = format!("there is a rule {} already", raw.alert);
+                    let text = format!("there is already a rule {}", raw.alert);
                     errors.push(Error { rule: Some(index), key: Some("alert"), text, earlier: draft.own });
                 }
                 None => drafts.push(Draft { raw: raw.clone(), origin: Origin::Own, own: Some(index) }),
             }
         }
         if let Some(draft) = drafts.get(RULES) {
-            let text = format!("these are more than {RULES} rules");
+            let text = format!("more than {RULES} rules");
             errors.push(Error { rule: draft.own, key: None, text, earlier: None });
             drafts.truncate(RULES);
         }
@@ -70,7 +70,7 @@ impl Rules {
             match draft.rule() {
                 Ok(rule) => rules.push(rule),
                 Err((key, text)) => {
-                    // Somebody who wanted to change a rule and mistyped its name has made a new one that lacks everything.
+                    // A mistyped name, meant to change a default rule, makes a new rule that lacks everything.
                     let hint = match draft.origin {
                         Origin::Own if key == "metric" => hint(&draft.raw.alert, &drafts),
                         _ => String::new(),
@@ -83,7 +83,7 @@ impl Rules {
     }
 }
 
-/// The rule of the pack that was meant by this name.
+/// The default rule that this name was probably meant for.
 fn hint(name: &str, drafts: &[Draft]) -> String {
     let known = drafts.iter().filter(|draft| draft.origin == Origin::Pack).map(|draft| &*draft.raw.alert);
     closest(&name.to_lowercase(), known.clone())
@@ -92,7 +92,7 @@ fn hint(name: &str, drafts: &[Draft]) -> String {
         .unwrap_or_default()
 }
 
-/// What is wrong, and the key it concerns.
+/// The key, and what is wrong with it.
 type Wrong = (&'static str, String);
 
 impl Draft {
@@ -145,10 +145,10 @@ impl Draft {
             ("for", raw.lasting.is_some()),
         ];
         if let Some((key, _)) = alone.iter().find(|(_, given)| *given) {
-            return Err((key, "an event has none: it fires at once".into()));
+            return Err((key, "does not apply to an event, which fires at once".into()));
         }
         let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.name() == name) else {
-            return Err(("event", format!("there is no incident {name}")));
+            return Err(("event", format!("there is no kind of incident {name}")));
         };
         let matches = raw.labels.iter().flatten().map(|(label, pattern)| {
             let known = LABELS.iter().find(|known| *known == label);
@@ -162,17 +162,17 @@ impl Draft {
     fn threshold(&self) -> Result<Threshold, Wrong> {
         let raw = &self.raw;
         if raw.metric.is_empty() {
-            return Err(("metric", "is missing: a rule looks at a metric, or waits for an event".into()));
+            return Err(("metric", "is missing: a rule needs a metric or an event".into()));
         }
         let Some((metric, part)) = Part::find(&raw.metric) else {
             return Err(("metric", no_metric(&raw.metric)));
         };
-        // It would follow what it does itself.
+        // Such a rule would react to its own alerts.
         if metric.is_about_alerts() {
-            return Err(("metric", format!("{} says which rules hold: a rule cannot look at it", metric.name)));
+            return Err(("metric", format!("{} reports alerts: a rule cannot use it", metric.name)));
         }
         if metric.kind == metric::Kind::Info {
-            return Err(("metric", format!("{} is always 1: there is nothing to look at", metric.name)));
+            return Err(("metric", format!("{} is always 1: a rule cannot use it", metric.name)));
         }
         if raw.hold.is_some() {
             return Err(("hold", "is for events; clear and for are for metrics".into()));
@@ -181,7 +181,7 @@ impl Draft {
             (Some(above), None) => (Side::Above, above),
             (None, Some(below)) => (Side::Below, below),
             (None, None) => return Err(("above", "is missing, and so is below".into())),
-            (Some(_), Some(_)) => return Err(("below", "contradicts above: a rule has one of them".into())),
+            (Some(_), Some(_)) => return Err(("below", "contradicts above: give one of them".into())),
         };
         if let Some(clear) = raw.clear {
             let (wrong, other) = match side {
@@ -189,13 +189,16 @@ impl Draft {
                 Side::Below => (clear < threshold, "below"),
             };
             if wrong {
-                return Err(("clear", format!("{clear} contradicts {other} = {threshold}: it would be over at once")));
+                return Err((
+                    "clear",
+                    format!("{clear} contradicts {other} = {threshold}: the alert would resolve at once"),
+                ));
             }
         }
         let change = match (raw.rate, raw.slope, part.grows(metric)) {
-            (Some(_), Some(_), _) => return Err(("slope", "contradicts rate: a rule has one of them".into())),
+            (Some(_), Some(_), _) => return Err(("slope", "contradicts rate: give one of them".into())),
             (None, None, true) => {
-                let text = format!("{} only ever grows: give a rate, such as rate = \"1m\"", raw.metric);
+                let text = format!("{} is a counter: give a rate, such as rate = \"1m\"", raw.metric);
                 return Err(("metric", text));
             }
             (Some(_), None, false) => return Err(("rate", format!("{} is not a counter: give a slope", raw.metric))),
@@ -218,17 +221,17 @@ impl Draft {
 fn no_label(label: &str, known: &[&str]) -> String {
     let hint = closest(label, known.iter().copied()).map(|hint| format!("; did you mean {hint}?"));
     let hint = hint.unwrap_or_else(|| match known {
-        [] => "; the metric has none".into(),
-        known => format!("; there are {}", known.join(", ")),
+        [] => "; the metric has no labels".into(),
+        known => format!("; its labels are {}", known.join(", ")),
     });
     format!("there is no label {label}{hint}")
 }
 
 fn no_metric(name: &str) -> String {
     if METRICS.iter().any(|it| it.name == name && it.kind == metric::Kind::Histogram) {
-        return format!("{name} is a histogram: a rule looks at {name}_sum or {name}_count");
+        return format!("{name} is a histogram: use {name}_sum or {name}_count");
     }
-    // Compared without the prefix: letters that are always right would make everything look close.
+    // Compared without the prefix: the letters that all names share would make every name look close.
     let bare = |name: &'static str| name.trim_start_matches("headroom_");
     let hint = closest(name.trim_start_matches("headroom_"), METRICS.iter().map(|metric| bare(metric.name)));
     let hint = hint.map(|hint| format!("; did you mean headroom_{hint}?")).unwrap_or_default();
@@ -243,7 +246,7 @@ fn nanoseconds(duration: Duration) -> u64 {
 mod tests {
     use super::*;
 
-    /// The rules of a file, or what is wrong with it: a line for each, with the rule, the key and the text.
+    /// The rules of a file, or a line for each error, with rule, key and text.
     fn rules(text: &str) -> Result<Rules, String> {
         let line = |Error { rule, key, text, .. }: Error| format!("{}: {}: {text}", rule.unwrap(), key.unwrap());
         Rules::new(&raw::read(text).unwrap())
@@ -254,14 +257,14 @@ mod tests {
         severity = \"info\"\nsummary = \"s\"\naction = \"a\"\n";
 
     #[test]
-    fn the_pack_is_good() {
+    fn the_default_rules_are_valid() {
         let rules = Rules::new(&[]).unwrap();
         assert!(rules.0.len() >= 40, "{}", rules.0.len());
         assert!(rules.0.iter().all(|rule| rule.origin == Origin::Pack));
     }
 
     #[test]
-    fn a_table_changes_a_rule_of_the_pack_and_leaves_the_rest() {
+    fn a_table_changes_a_default_rule_and_leaves_the_rest() {
         let pack = Rules::new(&[]).unwrap();
         let changed = rules("[[rule]]\nalert = \"HostMemoryHigh\"\nabove = 0.5\n").unwrap();
         assert_eq!(changed.0.len(), pack.0.len());
@@ -277,14 +280,14 @@ mod tests {
     }
 
     #[test]
-    fn a_new_rule_is_put_behind_the_pack() {
+    fn a_new_rule_follows_the_defaults() {
         let rules = rules(GOOD).unwrap();
         let last = rules.0.last().unwrap();
         assert_eq!((&*last.name, last.origin, last.enabled), ("A", Origin::Own, true));
     }
 
     #[test]
-    fn what_is_wrong_is_refused_with_its_key() {
+    fn an_error_names_its_key() {
         for (from, to, wanted) in [
             (
                 "used_ratio",
@@ -294,15 +297,15 @@ mod tests {
             (
                 "headroom_host_memory_used_ratio",
                 "headroom_major_fault_seconds",
-                "0: metric: headroom_major_fault_seconds is a histogram: a rule looks at",
+                "0: metric: headroom_major_fault_seconds is a histogram: use",
             ),
             (
                 "headroom_host_memory_used_ratio",
                 "headroom_oom_kills_total",
-                "0: metric: headroom_oom_kills_total only ever grows: give a rate",
+                "0: metric: headroom_oom_kills_total is a counter: give a rate",
             ),
             ("headroom_host_memory_used_ratio", "headroom_series", "there is no metric \"headroom_series\""),
-            ("headroom_host_memory_used_ratio", "headroom_alerts", "a rule cannot look at it"),
+            ("headroom_host_memory_used_ratio", "headroom_alerts", "a rule cannot use it"),
             ("metric = \"headroom_host_memory_used_ratio\"\n", "", "0: metric: is missing"),
             ("above = 0.5\n", "", "0: above: is missing, and so is below"),
             ("above = 0.5", "above = 0.5\nbelow = 0.1", "0: below: contradicts above"),
@@ -310,11 +313,11 @@ mod tests {
             ("above = 0.5", "below = 0.5\nclear = 0.4", "0: clear: 0.4 contradicts below = 0.5"),
             ("above = 0.5", "above = 0.5\nrate = \"1m\"", "0: rate: headroom_host_memory_used_ratio is not a counter"),
             ("above = 0.5", "above = 0.5\nhold = \"1m\"", "0: hold: is for events"),
-            ("above = 0.5", "above = 0.5\nevent = \"oom\"", "0: metric: an event has none"),
+            ("above = 0.5", "above = 0.5\nevent = \"oom\"", "0: metric: does not apply to an event"),
             (
                 "above = 0.5",
                 "above = 0.5\nmatch = { gpu = \"0\" }",
-                "0: match: there is no label gpu; the metric has none",
+                "0: match: there is no label gpu; the metric has no labels",
             ),
             ("severity = \"info\"\n", "", "0: severity: is missing"),
             (
@@ -344,9 +347,9 @@ mod tests {
     }
 
     #[test]
-    fn a_name_can_be_given_once_and_a_mistyped_one_is_guessed() {
+    fn a_name_is_unique_and_a_mistyped_one_has_a_hint() {
         let own = raw::read(&format!("[[rule]]\nalert = \"GpuHot\"\n{GOOD}{GOOD}")).unwrap();
-        let text = "there is a rule A already".to_owned();
+        let text = "there is already a rule A".to_owned();
         let error = Error { rule: Some(2), key: Some("alert"), text, earlier: Some(1) };
         assert_eq!(Rules::new(&own).unwrap_err(), [error]);
         let error = rules("[[rule]]\nalert = \"HostMemoryHihg\"\nabove = 0.5\n").unwrap_err();
@@ -354,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_that_is_wrong_is_reported() {
+    fn all_errors_are_reported() {
         let one = GOOD.replace("above", "below = 1\nabove");
         let error = rules(&format!("{one}{}", GOOD.replace("\"A\"", "\"B\"").replace("\"s\"", "\"{\""))).unwrap_err();
         let lines: Vec<_> = error.lines().map(|line| line.split(": ").take(2).collect::<Vec<_>>().join(" ")).collect();

@@ -1,44 +1,44 @@
-//! [`Raw`]: a rule as a file has it, before it is checked. Knows the keys of a rule, and nothing of metrics or of what a
-//! rule means.
+//! [`Raw`]: a rule as written in a file, before it is checked. Knows the keys of a rule, but neither metrics nor what a rule
+//! means.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
-/// One `[[rule]]`. Only the name is required: a rule with the name of one of the pack sets just what it changes. `None` and
-/// the empty text are not set.
+/// One `[[rule]]`. Only the name is required: a rule with the name of a default sets only what it changes. `None` and the empty
+/// text mean "not set".
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Raw {
-    /// The rule's name.
+    /// Name of the rule.
     pub alert: String,
     /// `false` switches the rule off.
     pub enabled: Option<bool>,
-    /// The metric that the rule looks at.
+    /// The metric that the rule evaluates.
     #[serde(default)]
     pub metric: String,
     /// The kind of incident that it fires for, instead of a metric.
     pub event: Option<String>,
-    /// Label → regular expression, for the whole value; `!` in front negates it.
+    /// Label → regular expression for the whole value; a leading `!` negates it.
     #[serde(rename = "match")]
     pub labels: Option<BTreeMap<String, String>>,
-    /// Look at a counter's growth per second over this time.
+    /// Evaluate a counter's growth per second over this time.
     #[serde(default, deserialize_with = "duration")]
     pub rate: Option<Duration>,
-    /// Look at a gauge's slope per second over this time.
+    /// Evaluate a gauge's slope per second over this time.
     #[serde(default, deserialize_with = "duration")]
     pub slope: Option<Duration>,
     /// Holds while the number is above this.
     pub above: Option<f64>,
     /// Holds while the number is below this.
     pub below: Option<f64>,
-    /// Once it holds, it is over on the other side of this.
+    /// A firing alert resolves on the other side of this.
     pub clear: Option<f64>,
     /// How long it must hold before it fires.
     #[serde(rename = "for", default, deserialize_with = "duration")]
     pub lasting: Option<Duration>,
-    /// How long after the last incident an alert of an event is over.
+    /// How long after the last incident the alert of an event resolves.
     #[serde(default, deserialize_with = "duration")]
     pub hold: Option<Duration>,
     /// info, warning or critical.
@@ -52,9 +52,9 @@ pub struct Raw {
 }
 
 impl Raw {
-    /// Takes over everything that `change` sets.
+    /// Applies everything that `change` sets.
     pub fn change(&mut self, change: &Raw) {
-        // Without `..`: a new key that is forgotten here does not compile.
+        // Without `..`, so that a forgotten new key does not compile.
         let Raw {
             alert,
             enabled,
@@ -72,7 +72,7 @@ impl Raw {
             summary,
             action,
         } = change.clone();
-        // One threshold in three keys: a clear without its above would be compared with the old one.
+        // The three keys are one threshold: a new clear must not be combined with an old above.
         if above.is_some() || below.is_some() || clear.is_some() {
             (self.above, self.below, self.clear) = (above, below, clear);
         }
@@ -103,10 +103,10 @@ fn text(field: &mut String, set: String) {
     }
 }
 
-/// The rules of a text that has nothing but `[[rule]]`.
+/// Parses a text that holds only `[[rule]]` tables.
 ///
 /// # Errors
-/// The text is not TOML, or has a key that no rule has, or a value of another type.
+/// Not TOML, an unknown key, or a value of the wrong type.
 pub fn read(text: &str) -> Result<Vec<Raw>, toml::de::Error> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rule_is_read_and_what_is_none_is_refused() {
+    fn a_rule_is_parsed_and_anything_else_is_refused() {
         let text = "[[rule]]\nalert = \"A\"\nabove = 1\nfor = \"1m 30s\"\nmatch = { gpu = \"0\" }\n";
         let [rule] = &read(text).unwrap()[..] else { panic!() };
         let labels = BTreeMap::from([("gpu".to_owned(), "0".to_owned())]);
@@ -145,13 +145,13 @@ mod tests {
         }
     }
 
-    /// Every key, none with the value that it has by default.
+    /// Every key, none with its default value.
     const ALL: &str = "[[rule]]\nalert = \"A\"\nenabled = true\nmetric = \"m\"\nevent = \"oom\"\nmatch = { gpu = \"0\" }\n\
         rate = \"1s\"\nslope = \"2s\"\nabove = 1\nbelow = 2\nclear = 3\nfor = \"3s\"\nhold = \"4s\"\nseverity = \"info\"\n\
         summary = \"s\"\naction = \"a\"\n";
 
     #[test]
-    fn what_is_set_is_taken_over_and_the_rest_is_left() {
+    fn set_keys_change_and_the_rest_stays() {
         let all = read(ALL).unwrap().remove(0);
         let mut from_nothing = Raw::default();
         from_nothing.change(&all);
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn one_key_of_the_threshold_replaces_all_three_and_no_labels_are_labels() {
+    fn one_key_of_the_threshold_replaces_all_three_and_empty_labels_replace_labels() {
         let mut rule = read(ALL).unwrap().remove(0);
         rule.change(&Raw { clear: Some(0.0), labels: Some(BTreeMap::new()), ..Raw::default() });
         assert_eq!((rule.above, rule.below, rule.clear), (None, None, Some(0.0)));

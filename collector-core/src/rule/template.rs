@@ -1,70 +1,64 @@
-//! [`Template`]: a sentence with the number and the labels of an alert in it, checked when it is read. Numbers are written
-//! as Prometheus' `humanize` functions would.
+//! [`Template`]: the text of an alert with fields for its number and labels, checked when it is parsed. Numbers are formatted
+//! as Prometheus' `humanize` functions format them.
 
 use std::fmt::{self, Write as _};
 
 use crate::spelling::closest;
 use crate::xid;
 
-/// A sentence with gaps.
+/// A parsed text with fields.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Template(pub Vec<Piece>);
 
-/// A piece of a template.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Piece {
-    /// Text as it stands.
+    /// Literal text.
     Text(String),
-    /// The number.
     Value(Form),
-    /// The value of a label.
+    /// The value of the named label.
     Label(String, Word),
-    /// What the incident says of itself.
+    /// The title of the incident.
     Title,
 }
 
-/// How a number is written.
+/// Format of a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// As it is.
     Plain,
-    /// As a share of one.
+    /// A ratio, as a percentage.
     Percent,
-    /// As bytes.
     Bytes,
-    /// As seconds.
+    /// Seconds.
     Duration,
 }
 
-/// How a label is written.
+/// Format of a label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Word {
-    /// As it is.
     Plain,
-    /// An XID with its meaning.
+    /// An XID number with its meaning.
     Xid,
-    /// What to do about an XID.
+    /// What to do about an XID number.
     XidAction,
 }
 
 const FORMS: [(&str, Form); 3] = [("percent", Form::Percent), ("bytes", Form::Bytes), ("duration", Form::Duration)];
 const WORDS: [(&str, Word); 2] = [("xid", Word::Xid), ("xid_action", Word::XidAction)];
 
-/// What a template is filled with.
+/// The values that fill a template.
 pub trait Filling {
-    /// The number, if there is one.
     fn value(&self) -> Option<f64>;
-    /// The value of a label; empty if there is none.
+    /// The value of a label; empty without one.
     fn label(&self, name: &str) -> &str;
-    /// What the incident says of itself.
+    /// The title of the incident; empty without one.
     fn title(&self) -> &str;
 }
 
 impl Template {
-    /// Reads a template. `labels` are those that there are; of an event (`event`) there is a title, of all else a number.
+    /// Parses a template. `labels` are the known labels. An `event` has a title, anything else a number.
     ///
     /// # Errors
-    /// A gap that cannot be filled, or that has no end.
+    /// An unknown field, or an unmatched brace.
     pub fn new(text: &str, labels: &[&str], event: bool) -> Result<Template, String> {
         let mut pieces = Vec::new();
         let mut plain = String::new();
@@ -79,9 +73,9 @@ impl Template {
                 continue;
             }
             if brace == "}" {
-                return Err("a } without its {; }} is a brace".into());
+                return Err("} without {; write }} for a brace".into());
             }
-            let (field, after) = rest.split_once('}').ok_or("a { without its }; {{ is a brace")?;
+            let (field, after) = rest.split_once('}').ok_or("{ without }; write {{ for a brace")?;
             if !plain.is_empty() {
                 pieces.push(Piece::Text(std::mem::take(&mut plain)));
             }
@@ -95,7 +89,6 @@ impl Template {
         Ok(Template(pieces))
     }
 
-    /// The sentence.
     pub fn fill(&self, filling: &impl Filling) -> String {
         let mut text = String::new();
         for piece in &self.0 {
@@ -115,7 +108,7 @@ impl Template {
     }
 }
 
-/// As it is written.
+/// As it is written in a file.
 impl fmt::Display for Template {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let named =
@@ -149,7 +142,7 @@ fn piece(field: &str, labels: &[&str], event: bool) -> Result<Piece, String> {
             None => Word::Plain,
             Some(form) => match WORDS.iter().find(|(name, _)| *name == form) {
                 Some((_, word)) => *word,
-                None => return Err(unknown("form of a label", form, &mut WORDS.iter().map(|(name, _)| *name))),
+                None => return Err(unknown("label format", form, &mut WORDS.iter().map(|(name, _)| *name))),
             },
         };
         return Ok(Piece::Label(label.into(), word));
@@ -159,7 +152,7 @@ fn piece(field: &str, labels: &[&str], event: bool) -> Result<Piece, String> {
         ("value", None) => Ok(Piece::Value(Form::Plain)),
         ("value", Some(form)) => match FORMS.iter().find(|(name, _)| *name == form) {
             Some((_, form)) => Ok(Piece::Value(*form)),
-            None => Err(unknown("form of a number", form, &mut FORMS.iter().map(|(name, _)| *name))),
+            None => Err(unknown("number format", form, &mut FORMS.iter().map(|(name, _)| *name))),
         },
         ("title", None) if event => Ok(Piece::Title),
         ("title", _) => Err(format!("{{{field}}}: only an event has a title")),
@@ -195,7 +188,7 @@ impl Form {
     }
 }
 
-/// Four digits, and none behind the point that say nothing.
+/// Four significant digits, without trailing zeros.
 fn significant(number: f64) -> String {
     if !number.is_finite() {
         return number.to_string();
@@ -250,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn gaps_are_filled() {
+    fn fields_are_filled() {
         assert_eq!(fill("{labels.device}: {value}, {{x}} and }}{{", 1.5), "a: 1.5, {x} and }{");
         assert_eq!(fill("", 1.0), "");
         assert_eq!(fill("{labels.xid:xid}", 1.0), "79 (the GPU has fallen off the bus)");
@@ -259,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_written_for_people() {
+    fn numbers_are_readable() {
         for (form, number, wanted) in [
             ("", 0.0, "0"),
             ("", 12345.678, "12346"),
@@ -285,18 +278,18 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_that_cannot_be_filled_is_refused() {
+    fn a_field_that_cannot_be_filled_is_refused() {
         for (text, event, wanted) in [
             ("{valeu}", false, "{valeu}: there is no such field; did you mean {value}?"),
             ("{device}", false, "{device}: there is no such field; did you mean {labels.device}?"),
             ("{labels.devise}", false, "{labels.devise}: there is no such label; did you mean device?"),
-            ("{value:percnt}", false, "{value:percnt}: there is no such form of a number; did you mean percent?"),
-            ("{labels.xid:xyd}", false, "no such form of a label; did you mean xid?"),
+            ("{value:percnt}", false, "{value:percnt}: there is no such number format; did you mean percent?"),
+            ("{labels.xid:xyd}", false, "no such label format; did you mean xid?"),
             ("{value}", true, "{value}: an event has no value"),
             ("{title}", false, "{title}: only an event has a title"),
             ("{}", false, "{}: there is no such field"),
-            ("{value", false, "a { without its }"),
-            ("100 }", false, "a } without its {"),
+            ("{value", false, "{ without }"),
+            ("100 }", false, "} without {"),
             ("{ value }", false, "{ value }: there is no such field"),
         ] {
             let error = Template::new(text, &["device", "xid"], event).unwrap_err();
@@ -308,7 +301,7 @@ mod tests {
         #![proptest_config(proptest::prelude::ProptestConfig { failure_persistence: None, ..Default::default() })]
 
         #[test]
-        fn any_text_is_read_or_refused_and_any_number_written(text in ".{0,40}", number: f64) {
+        fn any_text_is_parsed_or_refused_and_any_number_formatted(text in ".{0,40}", number: f64) {
             if let Ok(template) = Template::new(&text, &["device"], false) {
                 proptest::prop_assert_eq!(&Template::new(&template.to_string(), &["device"], false).unwrap(), &template);
                 template.fill(&Given(Some(number)));

@@ -1,51 +1,45 @@
-//! What is read of a mounted filesystem: how much it holds.
+//! Statistics of a mounted filesystem: size and use.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 super::statistics! {
-    /// One statistic of a filesystem.
     {
-        /// What it can hold, in bytes.
+        /// Size, in bytes.
         Size: Limit = "size",
-        /// What is free, in bytes.
+        /// Free space, in bytes.
         Free: Gauge = "free",
-        /// What is free for others than root, in bytes.
+        /// Space available to users other than root, in bytes.
         Available: Gauge = "available",
-        /// How many files it can hold; absent where there is no such limit.
+        /// Number of files that it can hold; absent without such a limit.
         Inodes: Limit = "inodes",
-        /// How many more it can hold.
+        /// Free inodes.
         InodesFree: Gauge = "inodes_free",
-        /// 1 if nothing can be written, else 0.
+        /// 1 if it is read-only, else 0.
         ReadOnly: Gauge = "read_only",
     }
 }
 
-/// What became of the question to one mounted filesystem.
+/// The result of reading one mounted filesystem.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Reading {
-    /// Where it is mounted.
     pub mountpoint: Arc<str>,
-    /// What is mounted: a device, a server's path, or just a name.
+    /// A device, a server's path, or just a name.
     pub device: Arc<str>,
-    /// The filesystem's type.
     pub fstype: Arc<str>,
-    /// Its answer.
     pub state: State,
 }
 
-/// The answer of a filesystem.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// The numbers.
     Read(Values),
-    /// It refused.
+    /// It returned an error.
     Refused,
-    /// It has not answered in time.
+    /// It did not answer in time.
     Hung,
-    /// It is not mounted any more.
+    /// It is no longer mounted.
     Gone,
 }

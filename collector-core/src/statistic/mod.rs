@@ -1,5 +1,5 @@
-//! Statistics: numbers that the kernel keeps anyhow, in files. One table a subject says which there are; a reading of
-//! them is [`Values`]. Knows neither the files nor what is made of the numbers.
+//! Statistics: numbers that the kernel keeps in files, with one table per subject. A reading of them is [`Values`]. Knows neither
+//! the files nor how the numbers are used.
 
 pub mod disk;
 pub mod filesystem;
@@ -14,24 +14,23 @@ use serde::de::{Error as _, MapAccess, Visitor};
 use serde::ser::SerializeMap as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// What sort of number a statistic is, and so what several cgroups' make together.
+/// The kind of a statistic, and how it is summed over several cgroups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Only ever grows: all sum up, those of the dead too.
+    /// Only grows. Summed over all cgroups, including removed ones.
     Counter,
-    /// How much there is now: those of the living sum up.
+    /// A current amount. Summed over existing cgroups.
     Gauge,
-    /// How much there may be; absent is unlimited. The living's sum up if each has one.
+    /// An allowed amount; absent is unlimited. Summed over existing cgroups if each has one.
     Limit,
 }
 
 /// One of the statistics of a subject.
 pub trait Statistic: Copy + fmt::Debug + Eq + 'static {
-    /// All of them.
     const ALL: &'static [Self];
-    /// The name of each, in the same order.
+    /// Names, in the same order.
     const NAMES: &'static [&'static str];
-    /// The kind of each, in the same order.
+    /// Kinds, in the same order.
     const KINDS: &'static [Kind];
 
     /// Its place in [`Statistic::ALL`].
@@ -41,24 +40,22 @@ pub trait Statistic: Copy + fmt::Debug + Eq + 'static {
         Self::KINDS[self.index()]
     }
 
-    /// Its name.
     fn name(self) -> &'static str {
         Self::NAMES[self.index()]
     }
 
-    /// The statistic with this name.
     fn find(name: &str) -> Option<Self> {
         let index = Self::NAMES.iter().position(|other| *other == name)?;
         Some(Self::ALL[index])
     }
 }
 
-/// A reading of a subject's statistics: of each its number, if it is known. As JSON it is an object of those that are.
-/// Numbers are absolute, as the kernel has them, in bytes, nanoseconds or as a count.
+/// A reading of the statistics of a subject. In JSON it is an object of the known numbers. Numbers are absolute, as the kernel
+/// has them: bytes, nanoseconds or counts.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Values<S, const N: usize> {
     present: u128,
-    /// Zero where there is none.
+    /// Zero where unknown.
     values: [u64; N],
     of: PhantomData<S>,
 }
@@ -66,7 +63,7 @@ pub struct Values<S, const N: usize> {
 impl<S: Statistic, const N: usize> Values<S, N> {
     const FITS: () = assert!(N <= u128::BITS as usize);
 
-    /// None is known.
+    /// No number is known.
     pub const fn new() -> Values<S, N> {
         let () = Self::FITS;
         Values { present: 0, values: [0; N], of: PhantomData }
@@ -78,26 +75,25 @@ impl<S: Statistic, const N: usize> Values<S, N> {
         (self.present & 1 << index != 0).then(|| self.values[index])
     }
 
-    /// Sets a number, or that it is not known.
+    /// Sets a number, or marks it as unknown.
     pub fn put(&mut self, statistic: S, value: Option<u64>) {
         let index = statistic.index();
         self.values[index] = value.unwrap_or(0);
         self.present = self.present & !(1 << index) | u128::from(value.is_some()) << index;
     }
 
-    /// Sets a number.
     pub fn set(&mut self, statistic: S, value: u64) {
         self.put(statistic, Some(value));
     }
 
-    /// Adds to a number; one that was not known begins at zero.
+    /// Adds to a number; an unknown one starts at zero.
     pub fn add(&mut self, statistic: S, more: u64) {
         self.set(statistic, self.values[statistic.index()].saturating_add(more));
     }
 
-    /// Goes over to a newer reading of the same thing. Counters of the kernel's that are not read at one moment, or that
-    /// it corrects (the time waited for IO), at times step back: they stay where they were until they are passed again.
-    /// One that fell to less than half began anew.
+    /// Replaces this by a newer reading of the same subject. Kernel counters that are not read at one moment, or that the kernel
+    /// corrects (time waited for IO), may step back: such a counter keeps its value until it is exceeded. One that fell to less
+    /// than half was reset.
     pub fn advance(&mut self, newer: &Values<S, N>) {
         for statistic in S::ALL.iter().copied() {
             let (before, now) = (self.get(statistic), newer.get(statistic));
@@ -108,16 +104,15 @@ impl<S: Statistic, const N: usize> Values<S, N> {
         }
     }
 
-    /// Whether no number is known.
     pub fn is_empty(&self) -> bool {
         self.present == 0
     }
 
-    /// Every statistic whose number is known, in the order of the table.
+    /// The known statistics, in the order of the table.
     pub fn iter(&self) -> impl Iterator<Item = (S, u64)> {
         let mut left = self.present;
         std::iter::from_fn(move || {
-            // Straight to the next that is there: this is done for every cgroup, every tick.
+            // Skip to the next known one: this runs for every cgroup at every tick.
             let index = left.trailing_zeros() as usize;
             let statistic = *S::ALL.get(index)?;
             left &= left - 1;
@@ -186,7 +181,7 @@ impl<'de, S: Statistic, const N: usize> Visitor<'de> for Names<S, N> {
 
 /// Declares the statistics of a subject: an enum `Statistic`, and `Values` of it.
 ///
-/// Each row is `/// What it is.` and `Variant: Kind = "name"`; the kind is one of [`Kind`].
+/// Each row is an optional doc comment and `Variant: Kind = "name"`, with a kind of [`Kind`].
 macro_rules! statistics {
     ($(#[$about:meta])* { $($(#[$what:meta])* $variant:ident: $kind:ident = $name:literal,)+ }) => {
         $(#[$about])*
@@ -205,10 +200,8 @@ macro_rules! statistics {
             }
         }
 
-        /// How many statistics there are.
         pub const COUNT: usize = <Statistic as $crate::statistic::Statistic>::ALL.len();
 
-        /// A reading of them.
         pub type Values = $crate::statistic::Values<Statistic, COUNT>;
     };
 }
@@ -262,21 +255,25 @@ mod tests {
     }
 
     #[test]
-    fn counters_stay_where_they_were_until_they_are_passed_again() {
+    fn counters_keep_their_value_until_it_is_exceeded() {
         let mut values = Values::from_iter([(Of::CpuUsage, 100), (Of::CpuUser, 90), (Of::MemoryCurrent, 50)]);
         let mut then = |usage, current| {
             let newer = [(Of::CpuUsage, usage), (Of::MemoryCurrent, current)];
             values.advance(&Values::from_iter(newer));
             [Of::CpuUsage, Of::CpuUser, Of::MemoryCurrent].map(|statistic| values.get(statistic))
         };
-        assert_eq!(then(99, 40), [Some(100), None, Some(40)], "a level goes both ways, and what is not there leaves");
+        assert_eq!(
+            then(99, 40),
+            [Some(100), None, Some(40)],
+            "a gauge goes both ways, and an absent number is removed"
+        );
         assert_eq!(then(101, 0), [Some(101), None, Some(0)]);
         assert_eq!(then(50, 0), [Some(101), None, Some(0)]);
-        assert_eq!(then(49, 0), [Some(49), None, Some(0)], "it began anew");
+        assert_eq!(then(49, 0), [Some(49), None, Some(0)], "it was reset");
     }
 
     #[test]
-    fn all_of_them_fit() {
+    fn all_statistics_fit() {
         let all: Values = Of::ALL.iter().map(|statistic| (*statistic, statistic.index() as u64)).collect();
         let found: Vec<_> = all.iter().map(|(statistic, value)| (statistic.index(), value as usize)).collect();
         assert_eq!(found, (0..COUNT).map(|index| (index, index)).collect::<Vec<_>>());
@@ -285,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn as_json_it_is_what_is_known_by_name() {
+    fn json_holds_the_known_numbers_by_name() {
         let values = Values::from_iter([(Of::MemoryCurrent, 4096), (Of::CpuUsage, u64::MAX)]);
         let text = serde_json::to_string(&values).unwrap();
         assert_eq!(text, r#"{"memory_current":4096,"cpu_usage":18446744073709551615}"#);

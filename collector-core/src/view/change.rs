@@ -1,13 +1,13 @@
-//! What changed of late: the last changes of sorts that are rare.
+//! The most recent rare changes: workloads, limits, GPUs.
 
 use std::collections::VecDeque;
 
 use crate::incident::Change;
 
-/// Changes that are kept.
+/// At most this many changes are kept.
 const KEPT: usize = 64;
 
-/// The last changes, oldest first.
+/// Recent changes, oldest first.
 #[derive(Clone, Debug, Default)]
 pub struct Changes(VecDeque<Change>);
 
@@ -19,7 +19,6 @@ impl Changes {
         self.0.push_back(change);
     }
 
-    /// All of them.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Change> {
         self.0.iter()
     }
@@ -31,7 +30,7 @@ mod tests {
     use crate::incident::What;
 
     #[test]
-    fn the_last_ones_stay() {
+    fn the_newest_changes_are_kept() {
         let mut changes = Changes::default();
         for time in 0..100 {
             changes.add(Change { time, what: What::Xid, of: "0".to_owned(), before: None, after: Some(79) });

@@ -1,4 +1,4 @@
-//! What can be seen on this host, what was lost on the way, and what seeing costs. Coverage is output like any other.
+//! What Headroom can observe on this host, what it lost, and what observing costs.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -8,13 +8,12 @@ use crate::count::grow;
 use crate::sample::{Delivery, Origin, Probe, ProbeState, Process, Program, Reading, Source};
 use crate::stage::Stage;
 
-/// Names of each sort that are kept. There are far fewer, unless a replayed file is not ours.
+/// At most this many names of each kind are kept. Only a foreign recording has more.
 const NAMES: usize = 128;
 
-/// What happens to cgroups, in the order of `CgroupEvent`.
+/// Labels of cgroup events, in the order of `CgroupEvent`.
 pub const CGROUP_EVENTS: [&str; 4] = ["born", "died", "renamed", "attached"];
 
-/// What happened to a cgroup.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum CgroupEvent {
     Born,
@@ -23,50 +22,48 @@ pub(crate) enum CgroupEvent {
     Attached,
 }
 
-/// The state of the agent's own eyes.
 #[derive(Clone, Debug)]
 pub struct Coverage {
-    /// What became of each probe, and why, by program.
+    /// State of each probe and the reason for it, by program.
     pub probes: BTreeMap<String, (ProbeState, Option<String>)>,
-    /// What was dropped, in the order of [`Stage::ALL`].
+    /// Number of items dropped, in the order of [`Stage::ALL`].
     lost: [u64; Stage::ALL.len()],
-    /// What each program cost while the kernel measured it.
+    /// Cost of each program while the kernel measured it.
     pub programs: BTreeMap<Cow<'static, str>, Cost>,
-    /// How each source fared last.
+    /// Last health of each source.
     pub sources: BTreeMap<Cow<'static, str>, Health>,
-    /// How each receiver of alerts fares, in numbers since the start.
+    /// Deliveries of each receiver of alerts since the start.
     pub sinks: BTreeMap<Arc<str>, Delivery>,
-    /// What the agent itself costs.
+    /// Resource use of the agent itself.
     pub process: Option<Process>,
-    /// Samples, by their [`Origin`].
+    /// Number of samples by [`Origin`].
     pub samples: [u64; Origin::ALL.len()],
-    /// Events of cgroups, in the order of [`CGROUP_EVENTS`].
+    /// Number of cgroup events, in the order of [`CGROUP_EVENTS`].
     pub cgroup_events: [u64; CGROUP_EVENTS.len()],
-    /// A kill came with the cgroup whose limit caused it, so this kernel can tell.
-    pub limit_told: bool,
-    /// Reclaim came with the cgroup that was reclaimed from, so this kernel can tell.
-    pub target_told: bool,
+    /// This kernel reports the cgroup whose limit caused a kill: at least one kill had it.
+    pub limit_reported: bool,
+    /// This kernel reports the cgroup that was reclaimed from: at least one reclaim had it.
+    pub target_reported: bool,
 }
 
-/// What one program cost.
+/// Cost of one program.
 #[derive(Clone, Debug, Default)]
 pub struct Cost {
     /// When the first measurement came, in nanoseconds since the Unix epoch.
     pub created: u64,
-    /// Runs.
     pub runs: u64,
-    /// Their time in nanoseconds.
+    /// Run time in nanoseconds.
     pub ns: u64,
 }
 
-/// How one source fared last.
+/// Health of one source.
 #[derive(Clone, Debug)]
 pub struct Health {
-    /// Whether everything could be read.
+    /// Everything could be read.
     pub up: bool,
-    /// How long it took, in nanoseconds.
+    /// Duration of the last reading, in nanoseconds.
     pub ns: u64,
-    /// Why not everything could be.
+    /// Why something could not be read.
     pub error: Option<String>,
 }
 
@@ -81,8 +78,8 @@ impl Default for Coverage {
             process: None,
             samples: Default::default(),
             cgroup_events: Default::default(),
-            limit_told: false,
-            target_told: false,
+            limit_reported: false,
+            target_reported: false,
         }
     }
 }
@@ -98,7 +95,7 @@ impl Coverage {
         grow(&mut self.lost[stage as usize], count);
     }
 
-    /// How much was dropped there.
+    /// Number of items dropped at this stage.
     pub fn lost(&self, stage: Stage) -> u64 {
         self.lost[stage as usize]
     }
@@ -180,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_bounded_and_what_is_over_is_counted() {
+    fn names_are_bounded_and_the_rest_is_counted() {
         let mut coverage = Coverage::default();
         for name in 0..1000 {
             let name = format!("name{name}");

@@ -1,27 +1,26 @@
-//! Which alerts fire, as metrics, the API and others read it: data alone. What decides it is in the engine.
+//! The alerts that fire, as plain data for metrics and the API. The engine decides which fire.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::alert::{Alert, Severity, State};
 
-/// The rules that are evaluated, in the order of the rule pack, each with its alerts.
+/// The rules that are evaluated, in their order, each with its alerts.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Firing(pub Vec<RuleState>);
 
-/// One rule that is evaluated.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RuleState {
     pub name: Arc<str>,
     pub severity: Severity,
-    /// How often it fired since the agent started.
+    /// Number of times it fired since the agent started.
     pub fired: u64,
-    /// The labels of each of its alerts that fires; those without a value are left out.
+    /// The labels of each alert that fires, without empty ones.
     pub alerts: BTreeSet<BTreeMap<String, String>>,
 }
 
 impl Firing {
-    /// Takes over what an alert says of itself.
+    /// Applies the state of an alert.
     pub(crate) fn update(&mut self, alert: &Alert) {
         let Some(rule) = self.rule(&alert.alert) else { return };
         match alert.state {
@@ -35,14 +34,14 @@ impl Firing {
         }
     }
 
-    /// An alert that fired before the agent was restarted fires still; it did not fire again.
+    /// Adds an alert that fired before the agent was restarted, without counting it again.
     pub(crate) fn restore(&mut self, alert: &Alert) {
         if let Some(rule) = self.rule(&alert.alert) {
             rule.alerts.insert(alert.labels.clone());
         }
     }
 
-    /// Whether an alert of this rule with these labels fires.
+    /// Whether an alert of the same rule and labels fires.
     pub(crate) fn has(&self, alert: &Alert) -> bool {
         self.0.iter().any(|rule| rule.name == alert.alert && rule.alerts.contains(&alert.labels))
     }

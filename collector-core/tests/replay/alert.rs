@@ -1,5 +1,5 @@
-//! Samples in, alerts out: each `tests/fixtures/replay/NAME.jsonl` gives `NAME.alerts` with the rules that come with the agent.
-//! `BLESS=1` writes these anew.
+//! Samples in, alerts out: each `tests/fixtures/replay/NAME.jsonl` gives `NAME.alerts` with the default rules. `BLESS=1` rewrites
+//! these files.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -11,7 +11,7 @@ use collector_core::rule::Rules;
 
 use crate::fixture::{golden, recordings, samples};
 
-/// A line for each alert of a recording: when, whether it holds, and what is said.
+/// A line for each alert of a recording: time, state and summary.
 #[test]
 fn every_recording_gives_its_alerts() {
     let rules = Arc::new(Rules::new(&[]).unwrap());

@@ -1,5 +1,5 @@
-//! Clocks that jump, in the middle of a recording: back and forth by an hour, to the beginning of time, far ahead. Samples carry
-//! the only time that the fold knows, so this is what a host whose clock is set does to it. What happened is told all the same.
+//! Clock jumps in the middle of a recording: by an hour in both directions, to the beginning of time, far ahead. The fold knows
+//! only the times of samples, so this is what setting the clock of a host does. Every event is still reported exactly once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,25 +18,25 @@ use crate::series;
 const HOUR: i64 = 3_600_000_000_000;
 const YEARS: i64 = 30 * 365 * 24 * HOUR;
 
-/// What a recording comes to.
+/// The results of a recording.
 #[derive(Debug, Default, PartialEq)]
-struct Told {
-    /// Processes that were killed, in order.
+struct Results {
+    /// Killed processes, in order.
     kills: Vec<u32>,
-    /// Alerts of events, as they fired.
+    /// Alerts of events, in the order in which they fired.
     events: Vec<(String, BTreeMap<String, String>)>,
     /// Incidents, by kind.
     incidents: BTreeMap<Kind, BTreeSet<String>>,
-    /// The counters of the host.
+    /// Counters of the host.
     counters: BTreeMap<Series, f64>,
 }
 
-fn fold(samples: impl Iterator<Item = Sample>) -> Told {
+fn fold(samples: impl Iterator<Item = Sample>) -> Results {
     let mut engine = Engine::with(Arc::new(Rules::new(&[]).unwrap()));
-    let (mut told, mut firing, mut complete) = (Told::default(), BTreeSet::new(), BTreeSet::new());
+    let (mut results, mut firing, mut complete) = (Results::default(), BTreeSet::new(), BTreeSet::new());
     let mut outcomes = Vec::new();
     for sample in samples {
-        // What fired before the start, too, may be over.
+        // An alert that fired before the start may resolve, too.
         if let Reading::Restored(alert) = &sample.reading {
             firing.insert((alert.alert.to_string(), alert.labels.clone()));
         }
@@ -45,35 +45,35 @@ fn fold(samples: impl Iterator<Item = Sample>) -> Told {
     outcomes.extend(engine.finish());
     for outcome in outcomes {
         match outcome {
-            Outcome::OomKill(kill) => told.kills.push(kill.kill.pid),
+            Outcome::OomKill(kill) => results.kills.push(kill.kill.pid),
             Outcome::Incident(incident) => {
                 if incident.complete {
                     assert!(complete.insert(incident.id.clone()), "{} is complete twice", incident.id);
                 }
-                told.incidents.entry(incident.kind).or_default().insert(incident.id);
+                results.incidents.entry(incident.kind).or_default().insert(incident.id);
             }
             Outcome::Alert(alert) => {
                 let key = (alert.alert.to_string(), alert.labels.clone());
                 let event = alert.incident.is_some();
                 match alert.state {
                     State::Firing => assert!(firing.insert(key.clone()) || event, "{key:?} fires twice"),
-                    State::Resolved => assert!(firing.remove(&key), "{key:?} is over, and never was"),
+                    State::Resolved => assert!(firing.remove(&key), "{key:?} resolved without firing"),
                 }
                 if event && alert.state == State::Firing {
-                    told.events.push(key);
+                    results.events.push(key);
                 }
             }
             _ => {}
         }
     }
-    let series = series::Told::of(engine.view()).series.into_iter();
-    told.counters =
+    let series = series::Collected::of(engine.view()).series.into_iter();
+    results.counters =
         series.filter(|((name, _), _)| name.starts_with("headroom_host_") && name.ends_with("_total")).collect();
-    told
+    results
 }
 
 #[test]
-fn whatever_the_clock_does_what_happened_is_told_once() {
+fn events_are_reported_once_whatever_the_clock_does() {
     for path in ["replay", "incident"].into_iter().flat_map(recordings) {
         let all = samples(&path);
         let expected = fold(all.iter().cloned());
@@ -82,19 +82,19 @@ fn whatever_the_clock_does_what_happened_is_told_once() {
         {
             for begin in [all.len() / 3, all.len() * 2 / 3] {
                 let set = all.iter().cloned().enumerate().map(|(index, sample)| {
-                    // Set once, or set and put right again.
+                    // Set once, or set and corrected.
                     let wrong = index >= begin && !(back && index >= begin + all.len() / 6);
                     Sample { time: if wrong { sample.time.saturating_add_signed(jump) } else { sample.time }, ..sample }
                 });
-                let told = fold(set);
+                let results = fold(set);
                 let what = format!("{} set by {jump} ns at sample {begin}", path.display());
-                assert_eq!((&told.kills, &told.counters), (&expected.kills, &expected.counters), "{what}");
-                let count = |told: &Told, kind| told.incidents.get(&kind).map_or(0, BTreeSet::len);
-                assert_eq!(count(&told, Kind::GpuLost), count(&expected, Kind::GpuLost), "{what}");
-                // Kills on both sides of a jump may be taken for one event or for two.
-                let (oom, before) = (count(&told, Kind::Oom), count(&expected, Kind::Oom));
+                assert_eq!((&results.kills, &results.counters), (&expected.kills, &expected.counters), "{what}");
+                let count = |results: &Results, kind| results.incidents.get(&kind).map_or(0, BTreeSet::len);
+                assert_eq!(count(&results, Kind::GpuLost), count(&expected, Kind::GpuLost), "{what}");
+                // Kills on both sides of a jump may count as one event or as two.
+                let (oom, before) = (count(&results, Kind::Oom), count(&expected, Kind::Oom));
                 assert!(oom.abs_diff(before) <= 2 && (oom > 0) == (before > 0), "{what}: {oom} for {before}");
-                assert!(told.events.len().abs_diff(expected.events.len()) <= 2, "{what}: {:?}", told.events);
+                assert!(results.events.len().abs_diff(expected.events.len()) <= 2, "{what}: {:?}", results.events);
             }
         }
     }

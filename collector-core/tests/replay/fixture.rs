@@ -1,4 +1,4 @@
-//! The recordings in `tests/fixtures`, and the files beside them that say what each gives. It does not know what is recorded.
+//! Reads the recordings in `tests/fixtures` and compares with the golden files beside them. Does not know what is recorded.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -10,7 +10,7 @@ pub fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures").join(name)
 }
 
-/// Every recording in a folder.
+/// All recordings in a folder.
 pub fn recordings(name: &str) -> Vec<PathBuf> {
     let files = fs::read_dir(folder(name)).unwrap().map(|entry| entry.unwrap().path());
     let mut files: Vec<_> = files.filter(|path| path.extension().is_some_and(|it| it == "jsonl")).collect();
@@ -22,12 +22,12 @@ pub fn samples(path: &Path) -> Vec<Sample> {
     recording::samples(fs::read(path).unwrap().as_slice()).map(Result::unwrap).collect()
 }
 
-/// Compares with the file, or writes it with `BLESS=1`.
+/// Compares with the file; `BLESS=1` writes it.
 pub fn golden(path: &Path, actual: &str) {
     if env::var_os("BLESS").is_some() {
         fs::write(path, actual).unwrap();
     }
     let expected = fs::read_to_string(path).unwrap_or_default();
     let difference = expected.lines().zip(actual.lines()).find(|(expected, actual)| expected != actual);
-    assert!(expected == actual, "{} differs: {difference:?}; BLESS=1 writes it anew", path.display());
+    assert!(expected == actual, "{} differs: {difference:?}; BLESS=1 rewrites it", path.display());
 }

@@ -1,5 +1,5 @@
-//! Reads the golden expositions, `tests/fixtures/replay/NAME.prom`, as OpenMetrics defines them. It knows neither the encoder nor
-//! the catalogue.
+//! Reads the golden expositions, `tests/fixtures/replay/NAME.prom`, as OpenMetrics. Knows neither the encoder nor the
+//! catalogue.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ pub type Series = (String, BTreeMap<String, String>);
 
 #[derive(Debug, Default)]
 pub struct Page {
-    /// What each family is, and what it says.
+    /// Metadata by family name.
     pub families: BTreeMap<String, Family>,
     pub series: BTreeMap<Series, f64>,
 }
@@ -21,7 +21,7 @@ pub struct Family {
 }
 
 impl Page {
-    /// Reads a page; panics with the line that is none.
+    /// Reads a page; panics at an invalid line.
     pub fn read(text: &str) -> Page {
         let mut page = Page::default();
         for line in text.strip_suffix("# EOF\n").expect("a page has an end").lines() {
@@ -62,7 +62,7 @@ fn series(line: &str) -> Option<(Series, f64)> {
     Some(((name.to_owned(), labels), rest.strip_prefix(' ')?.parse().ok()?))
 }
 
-/// A value to its closing quote, without its escapes, and what comes after it.
+/// An unescaped value up to its closing quote, and the rest.
 fn quoted(text: &str) -> Option<(String, &str)> {
     let mut value = String::new();
     let mut characters = text.char_indices();
@@ -80,7 +80,7 @@ fn quoted(text: &str) -> Option<(String, &str)> {
 }
 
 #[test]
-fn a_line_is_read_as_it_was_meant() {
+fn lines_are_parsed() {
     let labels = |all: &[(&str, &str)]| all.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
     for (line, name, expected, value) in [
         ("up 1", "up", labels(&[]), 1.0),

@@ -1,5 +1,5 @@
-//! Recordings through the fold: what comes out is compared with what is known of them. Needs nothing of the machine, and links
-//! nothing but the core.
+//! Replays recordings through the engine and compares the results with golden files. Needs nothing from the machine, and links
+//! only the core.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 

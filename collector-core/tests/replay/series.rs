@@ -1,5 +1,5 @@
-//! Samples in, series out: each `tests/fixtures/replay/NAME.jsonl` gives the series of `NAME.prom`. The catalogue's rows write
-//! them here to a target that knows no format; the collector's tests compare the same files byte for byte, and write them.
+//! Samples in, series out: each `tests/fixtures/replay/NAME.jsonl` gives the series of `NAME.prom`. Here the catalogue writes them
+//! to a target without a format. The collector's tests compare the same files byte for byte, and write them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,23 +15,23 @@ use collector_core::view::View;
 use crate::fixture::{recordings, samples};
 use crate::golden::{Family, Page, Series};
 
-/// Only the exposition knows how many series it has, and writes this itself.
+/// Written by the exposition itself, which alone knows the number of series.
 const SERIES: &str = "headroom_series";
 
-/// All that the catalogue says of a view.
+/// The series and metadata that the catalogue writes for a view.
 #[derive(Debug, Default)]
-pub struct Told {
+pub struct Collected {
     pub families: BTreeMap<String, Family>,
     pub series: BTreeMap<Series, f64>,
 }
 
-impl Told {
-    pub fn of(view: &View) -> Told {
-        let mut told = Told::default();
+impl Collected {
+    pub fn of(view: &View) -> Collected {
+        let mut collected = Collected::default();
         for metric in METRICS {
-            metric.write(view, &mut told).unwrap();
+            metric.write(view, &mut collected).unwrap();
         }
-        told
+        collected
     }
 
     fn add(&mut self, metric: &'static Metric, suffix: &str, labels: &[&str], edge: Option<f64>, value: f64) {
@@ -49,7 +49,7 @@ impl Told {
             help: metric.help.to_owned(),
         };
         self.families.insert(family.to_owned(), head);
-        // A label without a value is none.
+        // A label without a value is absent.
         let present = metric.labels.iter().zip(labels).filter(|(_, value)| !value.is_empty());
         let mut labels: BTreeMap<String, String> =
             present.map(|(name, it)| (name.to_string(), it.to_string())).collect();
@@ -60,13 +60,13 @@ impl Told {
 
     fn begun(&mut self, metric: &'static Metric, labels: &[&str], created: u64) {
         if created > 0 {
-            // Pages say it in milliseconds.
+            // Pages have milliseconds.
             self.add(metric, "_created", labels, None, (created / 1_000_000) as f64 / 1e3);
         }
     }
 }
 
-impl Target for Told {
+impl Target for Collected {
     fn counter(&mut self, metric: &'static Metric, labels: &[&str], value: Value, created: u64) -> fmt::Result {
         self.add(metric, "_total", labels, None, value.number());
         self.begun(metric, labels, created);
@@ -110,7 +110,7 @@ fn every_recording_gives_its_series() {
     for path in recordings {
         let mut engine = Engine::new();
         samples(&path).iter().for_each(|sample| drop(engine.apply(sample)));
-        let told = Told::of(engine.view());
+        let collected = Collected::of(engine.view());
 
         let path = path.with_extension("prom");
         let mut golden = Page::read(&fs::read_to_string(&path).unwrap());
@@ -119,8 +119,8 @@ fn every_recording_gives_its_series() {
         assert_eq!(counted, Some(samples as f64), "{}", path.display());
         assert!(golden.families.remove(SERIES).is_some());
 
-        assert_eq!(told.families, golden.families, "{}", path.display());
-        // How an edge is spelt is the format's affair.
+        assert_eq!(collected.families, golden.families, "{}", path.display());
+        // The format decides how an edge is written.
         let expected = golden.series.into_iter().map(|((name, mut labels), value)| {
             if let Some(edge) = labels.get_mut("le") {
                 *edge = edge.parse::<f64>().unwrap().to_string();
@@ -128,11 +128,11 @@ fn every_recording_gives_its_series() {
             ((name, labels), value)
         });
         let expected: BTreeMap<_, _> = expected.collect();
-        let missing: Vec<_> = expected.keys().filter(|series| !told.series.contains_key(series)).collect();
-        let extra: Vec<_> = told.series.keys().filter(|series| !expected.contains_key(series)).collect();
+        let missing: Vec<_> = expected.keys().filter(|series| !collected.series.contains_key(series)).collect();
+        let extra: Vec<_> = collected.series.keys().filter(|series| !expected.contains_key(series)).collect();
         assert!(missing.is_empty() && extra.is_empty(), "{}: lacks {missing:?}, has {extra:?}", path.display());
         for (series, value) in &expected {
-            assert_eq!(told.series[series], *value, "{}: {series:?}", path.display());
+            assert_eq!(collected.series[series], *value, "{}: {series:?}", path.display());
         }
     }
 }

@@ -191,7 +191,7 @@ fn an_innocent_bystander_is_named_as_one() {
     assert_eq!(incident.labels["workload"], bystander.path);
     assert_eq!(incident.cause.rule, "grown_by_another", "{:?}", incident.cause);
     let sentence = &incident.cause.sentence;
-    for part in [&*grower.path, "128 MiB", &format!("{} held", bystander.path), "oom_score_adj of 900"] {
+    for part in [&*grower.path, "128 MiB", &format!("{} held", bystander.path), "oom_score_adj is 900"] {
         assert!(sentence.contains(part), "{part}: {sentence}");
     }
     let growth = incident.cause.numbers["other_growth_bytes"] / MIB as f64;

@@ -41,7 +41,7 @@ fn an_alert_fires_near_the_limit_and_resolves_away_from_it() {
     assert_eq!(fires.values("headroom_alerts", &labels), [1.0]);
     let fired = [("alert", "WorkloadMemoryNearLimit")];
     assert!(fires.sum("headroom_alerts_fired_total", &fired) >= 1.0);
-    let sentence = format!("{} needs ", cgroup.path);
+    let sentence = format!("{} uses ", cgroup.path);
     await_log(&agent, &sentence, "Firing");
 
     drop(holder);

@@ -182,7 +182,7 @@ fn rules_are_shown_as_configured_and_a_wrong_one_is_refused() {
     let json: serde_json::Value = serde_json::from_str(out(&run(&["rules", "--json", "--config", &path]))).unwrap();
     let rules = json["rules"].as_array().unwrap();
     let rule = rules.iter().find(|rule| rule["alert"] == "GpuHot").unwrap();
-    assert_eq!((&rule["enabled"], &rule["summary"]), (&false.into(), &"GPU {labels.gpu} has {value} °C".into()));
+    assert_eq!((&rule["enabled"], &rule["summary"]), (&false.into(), &"GPU {labels.gpu} is at {value} °C".into()));
 
     let exported = run(&["rules", "--format", "prometheus", "--config", &path]);
     assert!(out(&exported).contains("expr: \"headroom_host_memory_used_ratio > 0.5\"\n        for: 5m\n"));
@@ -194,8 +194,8 @@ fn rules_are_shown_as_configured_and_a_wrong_one_is_refused() {
             "[[rule]]\nalert = \"HostMemoryHigh\"\nabove = 0.5\nclear = 0.6\n\n[[rule]]\nalert = \"Mine\"\n"
         ),
         "headroom: error: 2 errors in the configuration\n  \
-         bad-rules.toml:4:9: rule.clear: 0.6 contradicts above = 0.5: it would be over at once\n  \
-         bad-rules.toml:6:1: rule.metric: is missing: a rule looks at a metric, or waits for an event\n"
+         bad-rules.toml:4:9: rule.clear: 0.6 contradicts above = 0.5: the alert would resolve at once\n  \
+         bad-rules.toml:6:1: rule.metric: is missing: a rule needs a metric or an event\n"
     );
 }
 

@@ -91,7 +91,7 @@ tests:
           - exp_labels: {severity: warning}
             exp_annotations:
               summary: Host memory is 93% used
-              action: "Find the workload that grew (headroom workloads). Give it a memory limit, move it, or stop what is not needed before the kernel chooses."
+              action: "Find the workload that grew: headroom workloads. Give it a memory limit, move it, or stop what is not needed, before the OOM killer picks a process."
       - {alertname: HostMemoryHigh, eval_time: 7m, exp_alerts: []}
       - {alertname: HostMemoryCritical, eval_time: 5m30s, exp_alerts: []}
   - name: the rate of a counter, by its labels
@@ -107,8 +107,8 @@ tests:
         exp_alerts:
           - exp_labels: {severity: warning, resource: memory}
             exp_annotations:
-              summary: Some task waited for memory 50% of the last minute
-              action: "Memory is short although it may not look full: page cache that is in use is thrown away and read again. Look who is reclaimed from (headroom workloads), and leave the host more room."
+              summary: At least one task waited for memory for 50% of the last minute
+              action: "Memory is short even if it does not look full: page cache that is in use is dropped and read again. Check which workloads are reclaimed from (headroom workloads), and leave more memory free."
   - name: the first of a counter that was not there before, and its end
     interval: 15s
     input_series:
@@ -126,21 +126,21 @@ tests:
           - exp_labels: {severity: critical, gpu: "0", uuid: GPU-a, xid: "79"}
             exp_annotations:
               summary: "GPU 0: XID 79"
-              action: "docs/rules.md says what the number means and what to do"
+              action: "Look up the XID in docs/rules.md for its meaning and what to do."
       - alertname: GpuXid
         eval_time: 6m
         exp_alerts:
           - exp_labels: {severity: warning, gpu: "0", uuid: GPU-a, xid: "13"}
             exp_annotations:
               summary: "GPU 0: XID 13"
-              action: "docs/rules.md says what the number means and what to do"
+              action: "Look up the XID in docs/rules.md for its meaning and what to do."
       - alertname: GpuXidUnknown
         eval_time: 6m
         exp_alerts:
           - exp_labels: {severity: warning, gpu: "0", uuid: GPU-a, xid: "999"}
             exp_annotations:
               summary: "GPU 0: XID 999"
-              action: "docs/rules.md says what the number means and what to do"
+              action: "Look up the XID in docs/rules.md for its meaning and what to do."
       - {alertname: GpuXidCritical, eval_time: 12m, exp_alerts: []}
   - name: below, and an event by its counter
     interval: 15s
@@ -156,7 +156,7 @@ tests:
           - exp_labels: {severity: warning, source: gpu}
             exp_annotations:
               summary: Headroom cannot read gpu
-              action: "Its metrics are missing or old, and no rule looks at them. headroom doctor and the agent's log say why."
+              action: "Its metrics are missing or stale, and no rule evaluates them. Run headroom doctor, and check the agent's log."
       - {alertname: OomKill, eval_time: 1m45s, exp_alerts: []}
       - alertname: OomKill
         eval_time: 3m
@@ -164,7 +164,7 @@ tests:
           - exp_labels: {severity: critical, scope: memcg, workload: ollama.service}
             exp_annotations:
               summary: OomKill of ollama.service
-              action: "headroom explain last says why: an own limit that is too low is to be raised; a host that another workload has exhausted needs a limit for that one."
+              action: "Run headroom explain last for the cause. If its own limit is too low, raise that. If another workload exhausted the host, limit that workload."
       - {alertname: OomKill, eval_time: 9m, exp_alerts: []}
   - name: growth that goes on, and a step that does not
     interval: 60s
@@ -180,8 +180,8 @@ tests:
         exp_alerts:
           - exp_labels: {severity: warning, workload: leaks, gpu: "0", uuid: GPU-a}
             exp_annotations:
-              summary: leaks has grown on GPU 0 for half an hour, now by 488.3kiB a second
-              action: "It keeps what it should free: tensors in a list, a cache without bound, graphs captured anew. Restart it before the GPU is full, and look at torch.cuda.memory_summary()."
+              summary: GPU memory of leaks on GPU 0 has grown for half an hour, now by 488.3kiB per second
+              action: "It keeps what it should free: tensors in a list, an unbounded cache, CUDA graphs captured again. Restart it before the GPU is full, and check torch.cuda.memory_summary()."
 "#;
 
 #[test]

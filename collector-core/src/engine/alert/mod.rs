@@ -1,5 +1,5 @@
-//! What holds now, rule by rule and series by series: alerts that are pending, that fire, and that are over. It knows rules
-//! and the metrics' series; not where alerts go. Following series that stay as they are allocates nothing.
+//! The state of alerts, by rule and series: pending, firing, resolved. Knows rules and the series of metrics, but not where
+//! alerts go. Following series that stay the same allocates nothing.
 
 mod event;
 mod track;
@@ -16,37 +16,36 @@ use crate::sample::Reading;
 use crate::stage::Stage;
 use crate::view::View;
 use crate::view::firing::{Firing, RuleState};
-use event::Told;
+use event::Fired;
 use track::{Round, Track};
 
-/// Series that are followed for one rule; more are counted as lost, [`Stage::AlertSeries`], and not looked at.
+/// At most this many series are followed for a rule. More are ignored and counted as lost, [`Stage::AlertSeries`].
 const SERIES: usize = 10_000;
-/// Alerts that fire at the same time; more wait until there is room, and are counted once each, [`Stage::Alert`].
+/// At most this many alerts fire at the same time. More wait for room, and are counted once each, [`Stage::Alert`].
 const FIRING: usize = 1000;
-/// How long a series may be absent before its alert is over: a source that comes back is no new fire.
+/// How long a series may be absent before its alert resolves, in nanoseconds. A source that returns earlier does not fire again.
 const ABSENT: u64 = 60_000_000_000;
-/// Between two ticks no more time than this goes by, whatever the clock says.
+/// At most this much time elapses between two ticks, in nanoseconds, whatever the clock says.
 const STEP: u64 = 120_000_000_000;
-/// Incidents that are remembered, so that the completing one does not fire again.
+/// Incidents that are remembered, so that their second report does not fire again.
 const INCIDENTS: usize = 256;
 
-/// What holds now.
 #[derive(Clone, Debug, Default)]
 pub struct Alerts {
     rules: Option<Arc<Rules>>,
-    /// One for each rule.
+    /// Series of threshold rules, by rule.
     tracks: Vec<Track>,
-    /// What events set off: one for each rule.
-    told: Vec<Vec<Told>>,
+    /// Alerts of event rules, by rule.
+    fired: Vec<Vec<Fired>>,
     incidents: VecDeque<String>,
-    /// How much time has gone by, in nanoseconds; and the host's clock when that was counted.
+    /// Elapsed time in nanoseconds, and the host's clock at that moment.
     elapsed: u64,
     time: u64,
-    /// Ticks.
+    /// Number of ticks.
     round: u64,
 }
 
-/// Labels as a series or as an incident has them.
+/// Labels of a series or of an incident.
 #[derive(Clone, Copy)]
 enum Labels<'a> {
     Series(&'static [&'static str], &'a [Box<str>]),
@@ -65,15 +64,15 @@ impl<'a> Labels<'a> {
 }
 
 impl Alerts {
-    /// Of these rules, none of which holds yet.
+    /// These rules, without any alert.
     pub fn new(rules: Arc<Rules>) -> Alerts {
         let count = rules.0.len();
         let tracks = std::iter::repeat_with(Track::default).take(count).collect();
-        Alerts { rules: Some(rules), tracks, told: vec![Vec::new(); count], ..Alerts::default() }
+        Alerts { rules: Some(rules), tracks, fired: vec![Vec::new(); count], ..Alerts::default() }
     }
 
-    /// The same rules, and nothing that holds.
-    pub(super) fn anew(&self) -> Alerts {
+    /// The same rules, without any alert.
+    pub(super) fn cleared(&self) -> Alerts {
         self.rules.clone().map(Alerts::new).unwrap_or_default()
     }
 
@@ -89,21 +88,21 @@ impl Alerts {
         Firing(rules.map(idle).collect())
     }
 
-    /// How many fire.
+    /// Number of alerts that fire.
     fn firing(&self) -> usize {
         let series = self.tracks.iter().map(|track| track.firing());
-        series.sum::<usize>() + self.told.iter().map(Vec::len).sum::<usize>()
+        series.sum::<usize>() + self.fired.iter().map(Vec::len).sum::<usize>()
     }
 }
 
-/// Looks at a sample that the view has taken in, and at what came of it so far; adds what is to be told.
+/// Evaluates a sample that the view has applied, and its outcomes so far. Adds alerts to the outcomes.
 pub(super) fn apply(alerts: &mut Alerts, view: &mut View, time: u64, reading: &Reading, outcomes: &mut Vec<Outcome>) {
     let Some(rules) = alerts.rules.clone() else { return };
     let before = outcomes.len();
     event::incidents(alerts, &rules, time, outcomes);
     match reading {
         Reading::Tick => tick(alerts, view, &rules, time, outcomes),
-        // A journal that is late may tell of what has fired again since.
+        // A late journal may report an alert that has fired again since.
         Reading::Restored(alert) if view.firing.has(alert) => {}
         Reading::Restored(alert) if restore(alerts, &rules, time, alert, outcomes) => view.firing.restore(alert),
         _ => {}
@@ -111,7 +110,7 @@ pub(super) fn apply(alerts: &mut Alerts, view: &mut View, time: u64, reading: &R
     update(&mut view.firing, &outcomes[before..]);
 }
 
-/// The same after the last sample.
+/// Evaluates the outcomes after the last sample.
 pub(super) fn end(alerts: &mut Alerts, view: &mut View, outcomes: &mut Vec<Outcome>) {
     let Some(rules) = alerts.rules.clone() else { return };
     let before = outcomes.len();
@@ -119,7 +118,7 @@ pub(super) fn end(alerts: &mut Alerts, view: &mut View, outcomes: &mut Vec<Outco
     update(&mut view.firing, &outcomes[before..]);
 }
 
-/// What others read follows what is told.
+/// Keeps the public state in step with the alerts.
 fn update(firing: &mut Firing, outcomes: &[Outcome]) {
     for outcome in outcomes {
         if let Outcome::Alert(alert) = outcome {
@@ -142,19 +141,19 @@ fn tick(alerts: &mut Alerts, view: &mut View, rules: &Rules, time: u64, outcomes
         match &rule.condition {
             Condition::Threshold(threshold) => {
                 let track = &mut alerts.tracks[index];
-                let mut tell = |alert: Alert| outcomes.push(Outcome::Alert(Box::new(alert)));
+                let mut send = |alert: Alert| outcomes.push(Outcome::Alert(Box::new(alert)));
                 track.begin();
                 visit(&*view, threshold.metric, threshold.part, &mut |labels, number, created| {
                     if threshold.matches(labels) {
                         let seen = track::Seen { labels, number, created };
-                        track.see(rule, threshold, &now, seen, &mut firing, &mut tell);
+                        track.see(rule, threshold, &now, seen, &mut firing, &mut send);
                     }
                 });
-                track.end(rule, threshold, &now, &mut tell);
+                track.end(rule, threshold, &now, &mut send);
                 refused += std::mem::take(&mut track.refused);
                 overflown += std::mem::take(&mut track.overflown);
             }
-            Condition::Event(event) => event::expire(&mut alerts.told[index], event, &now, outcomes),
+            Condition::Event(event) => event::expire(&mut alerts.fired[index], event, &now, outcomes),
         }
     }
     if refused > 0 {
@@ -165,8 +164,8 @@ fn tick(alerts: &mut Alerts, view: &mut View, rules: &Rules, time: u64, outcomes
     }
 }
 
-/// Takes up an alert that fired before the agent was restarted: what still holds is no new fire, and what no longer does is
-/// told to be over. `true` if it still fires.
+/// Restores an alert that fired before the agent was restarted, so that it does not fire again. If no rule has it any more, it
+/// resolves. `true` if it still fires.
 fn restore(alerts: &mut Alerts, rules: &Rules, time: u64, alert: &Alert, outcomes: &mut Vec<Outcome>) -> bool {
     if alert.state != State::Firing {
         return false;
@@ -176,7 +175,7 @@ fn restore(alerts: &mut Alerts, rules: &Rules, time: u64, alert: &Alert, outcome
         rules.find(&alert.alert).filter(|(_, rule)| rule.enabled).is_some_and(|(index, rule)| match &rule.condition {
             Condition::Event(event) => {
                 let ours = alert.incident.is_some() && event::concerns(event, &alert.labels);
-                ours && event::restore(&mut alerts.told[index], alert, elapsed)
+                ours && event::restore(&mut alerts.fired[index], alert, elapsed)
             }
             Condition::Threshold(threshold) => {
                 let names = threshold.metric.labels;
@@ -196,7 +195,7 @@ fn restore(alerts: &mut Alerts, rules: &Rules, time: u64, alert: &Alert, outcome
     taken
 }
 
-/// What a template of an alert is filled with.
+/// The values that fill the templates of an alert.
 struct Filling<'a> {
     value: Option<f64>,
     labels: Labels<'a>,
@@ -217,7 +216,7 @@ impl crate::rule::template::Filling for Filling<'_> {
     }
 }
 
-/// When an alert began, when it was told, and when it was over.
+/// Times of an alert, in nanoseconds since the Unix epoch.
 #[derive(Clone, Copy)]
 struct Times {
     started: u64,

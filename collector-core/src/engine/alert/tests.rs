@@ -18,19 +18,19 @@ use crate::statistic::workload;
 const S: u64 = 1_000_000_000;
 const BEGIN: u64 = 1_700_000_000 * S;
 
-/// These rules and no others.
+/// Only these rules are enabled.
 fn rules(text: &str) -> Arc<Rules> {
     let mut rules = Rules::new(&crate::rule::raw::read(text).unwrap()).unwrap();
     rules.0.retain(|rule| rule.origin != crate::rule::Origin::Pack);
     Arc::new(rules)
 }
 
-/// How many alerts fire.
+/// Number of alerts that fire.
 fn firing(engine: &Engine) -> usize {
     engine.view().firing.0.iter().map(|rule| rule.alerts.len()).sum()
 }
 
-/// A host whose clock goes on by a second with each tick.
+/// A host whose clock advances by a second with each tick.
 struct Host {
     engine: Engine,
     time: u64,
@@ -69,7 +69,7 @@ impl Host {
         self.engine.view().coverage.lost(stage)
     }
 
-    /// The series that tell of alerts, as an exposition has them.
+    /// The series about alerts, as in the exposition.
     fn shown(&self) -> Vec<String> {
         let mut lines = Vec::new();
         for metric in METRICS.iter().filter(|metric| metric.name.starts_with("headroom_alerts")) {
@@ -84,10 +84,10 @@ impl Host {
 }
 
 const MEMORY: &str = "[[rule]]\nalert = \"Memory\"\nmetric = \"headroom_host_memory_used_ratio\"\nabove = 0.9\nclear = 0.8\n\
-    for = \"2s\"\nseverity = \"warning\"\nsummary = \"{value:percent} used\"\naction = \"Look.\"\n";
+    for = \"2s\"\nseverity = \"warning\"\nsummary = \"{value:percent} used\"\naction = \"Check.\"\n";
 
 #[test]
-fn an_alert_is_pending_then_fires_and_is_over_below_clear() {
+fn an_alert_is_pending_then_fires_and_resolves_below_clear() {
     let mut host = Host::new(MEMORY);
     assert_eq!([host.memory(95), host.memory(95)], [[], []]);
     let fired = host.memory(96);
@@ -101,7 +101,7 @@ fn an_alert_is_pending_then_fires_and_is_over_below_clear() {
         resolved: None,
         value: Some(0.96),
         summary: "96% used".into(),
-        action: "Look.".into(),
+        action: "Check.".into(),
         incident: None,
     };
     assert_eq!(fired, std::slice::from_ref(&expected));
@@ -112,7 +112,7 @@ fn an_alert_is_pending_then_fires_and_is_over_below_clear() {
             "headroom_alerts_fired_total{alert=\"Memory\",severity=\"warning\"} 1"
         ]
     );
-    assert_eq!([host.memory(85), host.memory(95)], [[], []], "above clear it still holds, and is no second fire");
+    assert_eq!([host.memory(85), host.memory(95)], [[], []], "above clear it continues, without firing again");
     let over = host.memory(79);
     let [alert] = &over[..] else { panic!("{over:?}") };
     assert_eq!((alert.state, alert.resolved, alert.value), (State::Resolved, Some(BEGIN + 6 * S), Some(0.79)));
@@ -121,11 +121,11 @@ fn an_alert_is_pending_then_fires_and_is_over_below_clear() {
 }
 
 #[test]
-fn a_clock_that_jumps_makes_nothing_older() {
+fn a_clock_jump_does_not_age_alerts() {
     let mut host = Host::new(&MEMORY.replace("\"2s\"", "\"10m\""));
     assert_eq!(host.memory(95), []);
     host.time += 86_400 * S;
-    assert_eq!(host.memory(95), [], "a day by the clock is no ten minutes of holding");
+    assert_eq!(host.memory(95), [], "a jump of a day does not count as ten minutes");
     host.time -= 2 * 86_400 * S;
     assert_eq!(host.memory(95), []);
     let fired = (0..600).flat_map(|_| host.memory(95)).count();
@@ -133,7 +133,7 @@ fn a_clock_that_jumps_makes_nothing_older() {
 }
 
 #[test]
-fn what_vanishes_is_over_after_a_while_and_what_comes_back_is_no_new_fire() {
+fn an_absent_series_resolves_after_a_while_and_does_not_fire_again_before() {
     let mut host = Host::new(&MEMORY.replace("\"2s\"", "\"0s\""));
     assert_eq!(host.memory(95).len(), 1);
     host.apply(Reading::Host(Values::new()));
@@ -146,7 +146,7 @@ fn what_vanishes_is_over_after_a_while_and_what_comes_back_is_no_new_fire() {
 }
 
 #[test]
-fn a_restored_alert_is_no_second_page_and_is_over_when_it_no_longer_holds() {
+fn a_restored_alert_does_not_fire_again_and_resolves() {
     let mut before = Host::new(&MEMORY.replace("\"2s\"", "\"0s\""));
     let fired = before.memory(95).remove(0);
 
@@ -170,7 +170,7 @@ fn a_restored_alert_is_no_second_page_and_is_over_when_it_no_longer_holds() {
         ("the rule is gone", MEMORY.replace("\"Memory\"", "\"Other\"")),
         ("the rule is off", MEMORY.replace("above", "enabled = false\nabove")),
         (
-            "the rule looks at something else",
+            "the rule has another metric",
             MEMORY.replace("host_memory_used_ratio", "source_up").replace("above", "match = { source = \"x\" }\nabove"),
         ),
     ] {
@@ -184,14 +184,14 @@ fn a_restored_alert_is_no_second_page_and_is_over_when_it_no_longer_holds() {
     let again = host.memory(95).remove(0);
     assert_eq!(host.apply(Reading::Restored(Alert { fired: 1, ..fired.clone() })), []);
     let over = host.memory(50).remove(0);
-    assert_eq!(over.fired, again.fired, "a journal that is late tells nothing new of what has fired again");
+    assert_eq!(over.fired, again.fired, "a late journal does not replace an alert that fired again");
 
     let resolved = Alert { state: State::Resolved, ..fired };
     assert_eq!(Host::new(MEMORY).apply(Reading::Restored(resolved)), []);
 }
 
 #[test]
-fn a_restored_rate_is_not_over_before_its_window_is_full() {
+fn a_restored_rate_does_not_resolve_before_its_window_is_full() {
     let text = "[[rule]]\nalert = \"Lost\"\nmetric = \"headroom_lost_total\"\nmatch = { stage = \"disk\" }\nrate = \"10s\"\nabove = 0\n\
         severity = \"info\"\nsummary = \"{labels.stage}\"\naction = \"a\"\n";
     let lose = |host: &mut Host| host.apply(Reading::Lost(sample::Lost { stage: Stage::Disk, count: 1 }));
@@ -203,10 +203,10 @@ fn a_restored_rate_is_not_over_before_its_window_is_full() {
 
     let mut host = Host::new(text);
     host.apply(Reading::Restored(fired[0].clone()));
-    let told: Vec<usize> = (0..12).map(|_| host.tick().len()).collect();
-    assert_eq!(told, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0]);
+    let counts: Vec<usize> = (0..12).map(|_| host.tick().len()).collect();
+    assert_eq!(counts, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0]);
 
-    // What is lost before the first tick has been lost since the agent started.
+    // A loss before the first tick counts as growth since the agent started.
     let mut host = Host::new(text);
     lose(&mut host);
     assert_eq!(host.tick().len(), 1);
@@ -242,8 +242,8 @@ fn incident(id: &str, workload: &str) -> Outcome {
     Outcome::Incident(Box::new(Incident { labels: labels.into(), title: "Killed".into(), ..incident }))
 }
 
-/// The alerts that come of an incident.
-fn told(host: &mut Host, outcome: Outcome) -> Vec<Alert> {
+/// The alerts after an incident.
+fn alerts(host: &mut Host, outcome: Outcome) -> Vec<Alert> {
     let mut outcomes = vec![outcome];
     let Engine { view, alerts, .. } = &mut host.engine;
     super::apply(alerts, Arc::make_mut(view), host.time, &Reading::Host(Values::new()), &mut outcomes);
@@ -255,18 +255,18 @@ fn told(host: &mut Host, outcome: Outcome) -> Vec<Alert> {
 }
 
 #[test]
-fn each_incident_fires_once_and_is_over_some_time_after_the_last() {
+fn each_incident_fires_once_and_resolves_some_time_after_the_last() {
     let mut host = Host::new(OOM);
     host.tick();
-    let fired = told(&mut host, incident("1", "a"));
+    let fired = alerts(&mut host, incident("1", "a"));
     assert_eq!(fired.len(), 1);
     assert_eq!(fired[0].labels, BTreeMap::from([("workload".to_owned(), "a".to_owned())]), "as the metrics have them");
     assert_eq!((fired[0].incident.as_deref(), fired[0].value), (Some("1"), None));
     assert!(fired[0].summary == "Killed: a");
-    assert_eq!(told(&mut host, incident("1", "a")), [], "it is complete now, and the same");
-    assert_eq!(told(&mut host, incident("2", "b")), [], "the rule is not about it");
+    assert_eq!(alerts(&mut host, incident("1", "a")), [], "it is complete now, and the same");
+    assert_eq!(alerts(&mut host, incident("2", "b")), [], "the rule is not about it");
     assert!((0..9).all(|_| host.tick().is_empty()));
-    assert_eq!(told(&mut host, incident("3", "a"))[0].incident.as_deref(), Some("3"));
+    assert_eq!(alerts(&mut host, incident("3", "a"))[0].incident.as_deref(), Some("3"));
     assert_eq!(host.shown().len(), 2);
     assert!((0..9).all(|_| host.tick().is_empty()));
     let over = host.tick();
@@ -282,7 +282,7 @@ const SOURCES: &str = "[[rule]]\nalert = \"Workload\"\nmetric = \"headroom_workl
     severity = \"info\"\nsummary = \"{labels.workload}\"\naction = \"a\"\n";
 
 #[test]
-fn thousands_of_alerts_at_once_are_bounded_and_counted() {
+fn alerts_are_bounded_and_the_rest_is_counted() {
     let mut host = Host::new(&SOURCES.replace("above", "match = { workload = \"/w.*\" }\nabove"));
     const MANY: u64 = 3000;
     let memory = |host: &mut Host, id: u64, bytes: u64| {
@@ -299,17 +299,17 @@ fn thousands_of_alerts_at_once_are_bounded_and_counted() {
     assert_eq!((fired.len(), host.lost(Stage::Alert)), (FIRING, MANY - FIRING as u64));
     assert_eq!((host.tick(), host.lost(Stage::Alert)), (Vec::new(), MANY - FIRING as u64), "each is counted once");
     assert_eq!(firing(&host.engine), FIRING);
-    // Those that waited fire as there is room.
+    // The waiting ones fire as soon as there is room.
     let first: u64 = fired[0].labels["workload"][2..].parse().unwrap();
     memory(&mut host, first, 1);
-    let told = host.tick();
-    assert_eq!(told.iter().filter(|alert| alert.state == State::Resolved).count(), 1);
-    let again = [told, host.tick()].concat();
+    let first = host.tick();
+    assert_eq!(first.iter().filter(|alert| alert.state == State::Resolved).count(), 1);
+    let again = [first, host.tick()].concat();
     assert_eq!(again.iter().filter(|alert| alert.state == State::Firing).count(), 1);
 }
 
 #[test]
-fn series_that_come_and_go_keep_each_its_own_state() {
+fn series_keep_their_state_while_others_come_and_go() {
     let text = "[[rule]]\nalert = \"Source\"\nmetric = \"headroom_source_up\"\nbelow = 1\nfor = \"2s\"\n\
         severity = \"info\"\nsummary = \"{labels.source}\"\naction = \"a\"\n";
     let mut host = Host::new(text);
@@ -334,7 +334,7 @@ fn series_that_come_and_go_keep_each_its_own_state() {
 }
 
 #[test]
-fn a_second_start_keeps_the_rules_and_nothing_that_holds() {
+fn a_second_start_keeps_the_rules_and_no_alerts() {
     let mut host = Host::new(&MEMORY.replace("\"2s\"", "\"0s\""));
     assert_eq!(host.memory(95).len(), 1);
     host.apply(Reading::Start(start()));
@@ -343,7 +343,7 @@ fn a_second_start_keeps_the_rules_and_nothing_that_holds() {
 }
 
 #[test]
-fn without_rules_nothing_is_looked_at() {
+fn without_rules_there_are_no_alerts() {
     let mut engine = Engine::new();
     engine.apply(&Sample { time: 1, reading: Reading::Start(start()) });
     assert_eq!(engine.apply(&Sample { time: 2, reading: Reading::Tick }), []);

@@ -1,4 +1,4 @@
-//! The series of one rule: which of them hold, and since when.
+//! The series of one threshold rule, with the phase of each.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -8,24 +8,23 @@ use crate::alert::Alert;
 use crate::rule::evaluate::{Phase, Turn, Window, step};
 use crate::rule::{Change, Rule, Threshold};
 
-/// How long what a series said is remembered though it is missing and nothing is told of it, in nanoseconds: a source may
-/// skip a tick or two. In a storm of short-lived workloads a minute of it would be megabytes.
+/// How long an absent series that does not fire is remembered, in nanoseconds: a source may skip a tick or two. With many
+/// short-lived workloads, a minute would cost megabytes.
 const GAP: u64 = 5_000_000_000;
 
-/// When a tick is.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Round {
-    /// By the host's clock, in nanoseconds since the Unix epoch.
+    /// The host's clock, in nanoseconds since the Unix epoch.
     pub time: u64,
-    /// By what has gone by.
+    /// Elapsed nanoseconds, which never go backwards.
     pub elapsed: u64,
-    /// The how manyth it is.
+    /// Tick number.
     pub number: u64,
     /// When the agent started, by the host's clock.
     pub started: u64,
 }
 
-/// What a series says.
+/// The current number of a series.
 #[derive(Clone, Copy)]
 pub(super) struct Seen<'a> {
     pub labels: &'a [&'a str],
@@ -33,21 +32,21 @@ pub(super) struct Seen<'a> {
     pub created: u64,
 }
 
-/// The series that are followed: of a rule about a rate or a slope all, of others those that hold or did.
+/// The series that are followed. A rule on a rate or slope follows all, others only those that are pending or fire.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Track {
-    /// In the order in which the metric gives them, so that the next one is mostly the one that comes.
+    /// In the order of the metric, so that the next series is usually the next entry.
     series: Vec<Series>,
-    /// Where to look for one that is not: by the hash of its labels.
+    /// Index by the hash of the labels, for series out of order.
     index: HashMap<u64, usize>,
     next: usize,
-    /// Series that were followed in this tick.
+    /// Number of series seen in this tick.
     places: usize,
-    /// The order is no longer that of the metric.
+    /// The order differs from that of the metric.
     disordered: bool,
-    /// Alerts that found no room since that was asked.
+    /// Alerts without room, since the caller last reset it.
     pub refused: u64,
-    /// Series that found none.
+    /// Series without room, since the caller last reset it.
     pub overflown: u64,
 }
 
@@ -56,29 +55,29 @@ struct Series {
     labels: Box<[Box<str>]>,
     phase: Phase,
     window: Option<Box<Window>>,
-    /// What it said last.
+    /// The last number.
     number: Option<f64>,
-    /// The tick at which it was seen last, and what had gone by then.
+    /// The tick at which it was last seen, and the elapsed time then.
     round: u64,
     elapsed: u64,
-    /// Its place among all that were seen then.
+    /// Its position among the series of that tick.
     place: usize,
-    /// It was counted that there is no room for it to fire.
+    /// It was already counted as having no room to fire.
     counted: bool,
 }
 
 impl Track {
-    /// How many fire.
+    /// Number of alerts that fire.
     pub fn firing(&self) -> usize {
         self.series.iter().filter(|series| matches!(series.phase, Phase::Firing { .. })).count()
     }
 
-    /// A tick begins.
+    /// Begins a tick.
     pub fn begin(&mut self) {
         (self.next, self.places) = (0, 0);
     }
 
-    /// Looks at one series. `firing` are the alerts that fire, of all rules.
+    /// Evaluates one series. `firing` is the number of alerts that fire, of all rules.
     pub fn see(
         &mut self,
         rule: &Rule,
@@ -86,7 +85,7 @@ impl Track {
         now: &Round,
         seen: Seen<'_>,
         firing: &mut usize,
-        tell: &mut dyn FnMut(Alert),
+        send: &mut dyn FnMut(Alert),
     ) {
         let follow = threshold.change.is_some();
         let found = if self.series.is_empty() { None } else { self.find(seen.labels) };
@@ -103,7 +102,7 @@ impl Track {
         self.next = index + 1;
         let series = &mut self.series[index];
         if series.round == now.number && series.window.is_some() {
-            // The same labels twice; the exposition would be wrong, too.
+            // The same labels twice in a tick: a bug in the metric.
             return;
         }
         (series.round, series.elapsed, series.place) = (now.number, now.elapsed, self.places);
@@ -111,7 +110,7 @@ impl Track {
         let number = match threshold.change {
             None => Some((seen.number, true)),
             Some(change) => {
-                // A counter that began at zero while the agent looked has grown by all that it says.
+                // A counter that began while the agent ran has grown from zero.
                 let fresh = matches!(change, Change::Rate(_)) && seen.created > 0 && seen.created >= now.started;
                 let window =
                     series.window.get_or_insert_with(|| Box::new(Window::new(now.elapsed, seen.number, fresh)));
@@ -123,7 +122,7 @@ impl Track {
         match step(threshold, &mut series.phase, number, now.elapsed) {
             Turn::Nothing => {}
             Turn::Fire { .. } if *firing >= FIRING => {
-                // It is still pending, and asked for again at the next tick.
+                // It stays pending, and tries again at the next tick.
                 self.refused += u64::from(!std::mem::replace(&mut series.counted, true));
             }
             Turn::Fire { since } => {
@@ -131,17 +130,17 @@ impl Track {
                 series.counted = false;
                 let (started, fired) = (now.time.saturating_sub(since), now.time);
                 series.phase = Phase::Firing { started, fired };
-                tell(series.alert(rule, threshold, Times { started, fired, resolved: None }));
+                send(series.alert(rule, threshold, Times { started, fired, resolved: None }));
             }
             Turn::Resolve => {
                 *firing = firing.saturating_sub(1);
-                series.resolve(rule, threshold, before, now, tell);
+                series.resolve(rule, threshold, before, now, send);
             }
         }
     }
 
-    /// A tick is over: what was not seen in it is on its way out.
-    pub fn end(&mut self, rule: &Rule, threshold: &Threshold, now: &Round, tell: &mut dyn FnMut(Alert)) {
+    /// Ends a tick: series that were not seen in it resolve or are forgotten after a while.
+    pub fn end(&mut self, rule: &Rule, threshold: &Threshold, now: &Round, send: &mut dyn FnMut(Alert)) {
         let before = self.series.len();
         let absent = |series: &Series| now.elapsed.saturating_sub(series.elapsed) >= ABSENT;
         self.series.retain_mut(|series| {
@@ -149,7 +148,7 @@ impl Track {
             match series.phase {
                 Phase::Firing { .. } if !seen && absent(series) => {
                     let phase = std::mem::take(&mut series.phase);
-                    series.resolve(rule, threshold, phase, now, tell);
+                    series.resolve(rule, threshold, phase, now, send);
                     false
                 }
                 Phase::Firing { .. } => true,
@@ -166,7 +165,7 @@ impl Track {
         }
     }
 
-    /// Puts one that fires among the series; `false` if there is no room.
+    /// Adds a series that fires; `false` if there is no room.
     pub fn restore(&mut self, labels: &[&str], phase: Phase, number: Option<f64>, elapsed: u64, round: u64) -> bool {
         if self.series.len() >= SERIES {
             return false;
@@ -179,7 +178,7 @@ impl Track {
         true
     }
 
-    /// Where the series is. Mostly at the place after the one before.
+    /// The index of a series, usually the one after the last.
     fn find(&self, labels: &[&str]) -> Option<usize> {
         let same = |index: &usize| self.series.get(*index).is_some_and(|series| series.has(labels));
         let next = Some(self.next).filter(same);
@@ -202,7 +201,7 @@ impl Track {
         index
     }
 
-    /// Puts the series into the order in which they came, those that did not behind.
+    /// Sorts the series by the order of this tick, absent ones last.
     fn order(&mut self, now: &Round) {
         self.series.sort_unstable_by_key(|series| if series.round == now.number { series.place } else { usize::MAX });
         self.index.clear();
@@ -223,9 +222,9 @@ impl Series {
         super::alert(rule, times, &Filling { value: self.number, labels, title: "" }, None)
     }
 
-    fn resolve(&self, rule: &Rule, threshold: &Threshold, was: Phase, now: &Round, tell: &mut dyn FnMut(Alert)) {
+    fn resolve(&self, rule: &Rule, threshold: &Threshold, was: Phase, now: &Round, send: &mut dyn FnMut(Alert)) {
         if let Phase::Firing { started, fired } = was {
-            tell(self.alert(rule, threshold, Times { started, fired, resolved: Some(now.time) }));
+            send(self.alert(rule, threshold, Times { started, fired, resolved: Some(now.time) }));
         }
     }
 }

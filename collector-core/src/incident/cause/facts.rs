@@ -1,4 +1,4 @@
-//! What several rules ask of the evidence.
+//! Facts that several cause rules derive from the evidence.
 
 use crate::amount::{bytes, seconds};
 use crate::incident::shape::{self, Shape};
@@ -6,13 +6,12 @@ use crate::incident::{Consumer, Evidence, Figures, Incident, Limit, Source, Vict
 use crate::series::Series;
 use crate::signal::oom::Scope;
 
-/// An incident, as the rules look at it.
 pub(super) struct Facts<'a> {
     pub incident: &'a Incident,
     pub evidence: &'a Evidence,
 }
 
-/// A limit of a memory cgroup that is known, and was hit.
+/// A memory limit that was hit, where its owner and size are known.
 pub(super) struct Hit<'a> {
     pub limit: &'a Limit,
     pub bytes: u64,
@@ -24,24 +23,23 @@ impl<'a> Facts<'a> {
         Facts { incident, evidence: &incident.evidence }
     }
 
-    /// The first that was killed.
+    /// The process that was killed first.
     pub fn victim(&self) -> Option<&'a Victim> {
         self.evidence.kills.first()
     }
 
-    /// Its workload's name.
-    pub fn whose(&self) -> Option<&'a str> {
+    /// The name of the victim's workload.
+    pub fn workload(&self) -> Option<&'a str> {
         self.victim()?.workload.as_deref()
     }
 
-    /// The limit that was hit, with whose it is and how much.
     pub fn hit(&self) -> Option<Hit<'a>> {
         let limit = self.evidence.limit.as_ref().filter(|limit| limit.source != Source::Unknown)?;
         let known = self.evidence.scope == Some(Scope::Memcg);
         known.then_some(Hit { limit, bytes: limit.bytes?, workload: limit.workload.as_deref()? })
     }
 
-    /// The same, if it is the victim's own workload's.
+    /// The limit that was hit, if it is that of the victim's own workload.
     pub fn own(&self) -> Option<Hit<'a>> {
         self.hit().filter(|hit| hit.limit.own)
     }
@@ -50,20 +48,19 @@ impl<'a> Facts<'a> {
         self.evidence.scope == Some(Scope::Host)
     }
 
-    /// The workload's figures.
     pub fn figures(&self) -> Option<&'a Figures> {
         self.evidence.workload.as_ref()
     }
 
-    /// A series of the workload, without what is not known: how many seconds before the end each point is, and how much.
+    /// The known points of a series of the workload: seconds before the incident, and value. Oldest first.
     pub fn points(&self, series: Series) -> Vec<(f64, f64)> {
         let history = &self.evidence.history;
         let line = history.workload.get(series.name()).map(Vec::as_slice).unwrap_or_default();
         history.ago.iter().zip(line).filter_map(|(ago, value)| Some((*ago, (*value)?))).collect()
     }
 
-    /// How the workload's memory came to be at its limit: there it was at the moment of the kill, whenever it was read last;
-    /// and nowhere before it came.
+    /// How the workload's memory reached its limit. A point at the limit is added for the moment of the kill, and one at zero
+    /// for the start of the workload, if that is within the history.
     pub fn shape(&self, limit: u64) -> Shape {
         let mut points = self.points(Series::Memory);
         let came = self.evidence.changes.iter().rev().find(|change| {
@@ -79,9 +76,9 @@ impl<'a> Facts<'a> {
         shape::of(&points)
     }
 
-    /// What of the workload's memory is page cache that it drops and reads again and again: cache, shared memory not counted,
-    /// is half of it or more, and more than that was read from block devices within the history. Absent too if the parts are
-    /// not fresh enough to say it.
+    /// Page cache of the workload that is dropped and read repeatedly: cache without shared memory is at least [`CACHE`] of its
+    /// memory, and more than that was read from block devices within the history. `None` also if the parts of its memory are
+    /// older than [`FRESH_NS`].
     pub fn reread(&self) -> Option<Reread> {
         let figures = self.figures()?;
         let age = self.incident.time.saturating_sub(figures.parts_read?);
@@ -92,35 +89,35 @@ impl<'a> Facts<'a> {
         (age <= FRESH_NS && share >= CACHE && read > cache).then_some(Reread { cache, share, read })
     }
 
-    /// How long the history is, in seconds.
+    /// Length of the history, in seconds.
     pub fn span(&self) -> Option<f64> {
         let ago = &self.evidence.history.ago;
         Some(ago.first()? - ago.last()?).filter(|span| *span > 0.0)
     }
 }
 
-/// Page cache that does not stay.
+/// Page cache that is dropped and read repeatedly.
 pub(super) struct Reread {
-    /// Bytes of it.
+    /// Bytes of page cache.
     pub cache: u64,
-    /// What it makes of the workload's memory.
+    /// Its share of the workload's memory, 0 to 1.
     pub share: f64,
-    /// Bytes read within the history.
+    /// Bytes read from block devices within the history.
     pub read: u64,
 }
 
-/// Cache is most of a workload's memory from here on.
+/// Page cache dominates a workload's memory from this share.
 const CACHE: f64 = 0.5;
-/// Parts of memory that were read longer ago than this say nothing about a moment.
+/// Figures about the parts of memory that are older than this are not used.
 const FRESH_NS: u64 = 30_000_000_000;
 
-/// What rates make together: each over the time since the point before.
+/// The integral of a rate: each value times the seconds since the point before.
 fn total(points: &[(f64, f64)]) -> Option<u64> {
     let spans = points.windows(2).map(|pair| pair[1].1 * (pair[0].0 - pair[1].0));
     (points.len() > 1).then(|| spans.sum::<f64>() as u64)
 }
 
-/// `, having grown by 5 GiB in the last 20 s`, or nothing.
+/// `, having grown by 5 GiB in the last 20 s`; empty if growth is unknown or below 2 %.
 pub(super) fn grown(consumer: &Consumer, span: Option<f64>) -> String {
     match (consumer.growth_bytes, span) {
         (Some(growth), Some(span))

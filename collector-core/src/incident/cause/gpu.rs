@@ -1,4 +1,4 @@
-//! The causes of a GPU's loss.
+//! Causes of a lost GPU.
 
 use super::facts::Facts;
 use super::{Finding, Rule};
@@ -7,7 +7,7 @@ use crate::xid;
 
 const KINDS: &[Kind] = &[Kind::GpuLost];
 
-/// Errors (XIDs) after which a GPU is not to be used; the ones that name the cause come before those that follow from it.
+/// Errors (XIDs) after which a GPU is unusable. Those that name the cause come before those that follow from it.
 const FATAL: [u64; 12] = [48, 94, 95, 64, 74, 62, 119, 120, 140, 143, 79, 154];
 
 fn gpu<'a>(facts: &Facts<'a>) -> Option<&'a LostGpu> {
@@ -17,7 +17,7 @@ fn gpu<'a>(facts: &Facts<'a>) -> Option<&'a LostGpu> {
 pub(super) const XID: Rule = Rule {
     name: "gpu_error",
     kinds: KINDS,
-    when: "The GPU reported an error (XID) of those that make it unusable, within the last minute.",
+    when: "Within the last minute the GPU reported an error (XID) that makes it unusable.",
     find: |facts| {
         let gpu = gpu(facts)?;
         let code = FATAL.iter().find(|code| gpu.xids.contains(code))?;
@@ -37,14 +37,14 @@ pub(super) const XID: Rule = Rule {
 pub(super) const DRIVER_GONE: Rule = Rule {
     name: "driver_gone",
     kinds: KINDS,
-    when: "All GPUs were lost at once, none had reported an error, and the driver's library says or does nothing more.",
+    when: "All GPUs were lost at once, none had reported an error, and the driver's library no longer answers.",
     find: |facts| {
         let gpu = gpu(facts)?;
         let error = gpu.error.as_ref().filter(|_| gpu.left == 0 && gpu.xids.is_empty())?;
         let all = if gpu.lost > 1 { format!("All {} GPUs", gpu.lost) } else { "The only GPU".to_owned() };
         Some(Finding {
-            sentence: format!("{all} ceased to be seen at once, because the driver does not answer: {error}"),
-            next: "See whether the driver was unloaded, updated or reset on purpose; else see the kernel log for NVRM."
+            sentence: format!("{all} disappeared at once, because the driver does not answer: {error}"),
+            next: "Check whether the driver was unloaded, updated or reset on purpose. If not, search the kernel log for NVRM."
                 .to_owned(),
             numbers: vec![("lost_gpus", Some(gpu.lost as f64))],
         })
@@ -59,7 +59,7 @@ pub(super) fn unknown(facts: &Facts<'_>) -> Finding {
         Some(gpu) => {
             let codes: Vec<String> = gpu.xids.iter().map(u64::to_string).collect();
             format!(
-                "GPU {} no longer answers; it reported XID {} before, which does not explain that",
+                "GPU {} no longer answers. It reported XID {} before, which does not explain that",
                 gpu.gpu,
                 codes.join(", ")
             )
@@ -67,6 +67,7 @@ pub(super) fn unknown(facts: &Facts<'_>) -> Finding {
         None => "A GPU no longer answers".to_owned(),
     };
     let next =
-        "See the kernel log for NVRM and Xid, and `nvidia-smi -q`: it may have been taken away on purpose.".to_owned();
+        "Search the kernel log for NVRM and Xid, and run `nvidia-smi -q`. The GPU may have been removed on purpose."
+            .to_owned();
     Finding { sentence, next, numbers: Vec::new() }
 }

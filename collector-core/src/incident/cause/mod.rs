@@ -1,5 +1,5 @@
-//! Why it happened: rules in order, of which the first that applies is the cause. Each looks at the evidence of one incident
-//! alone, and says with which numbers. Where the evidence does not reach, the cause is not known.
+//! Finds the cause of an incident: the first rule that applies. A rule reads only the evidence of that incident, and names the
+//! numbers that it rests on. If no rule applies, the cause is [`NOT_KNOWN`].
 
 mod facts;
 mod gpu;
@@ -11,19 +11,16 @@ mod tests;
 use super::{Cause, Incident, Kind};
 use facts::Facts;
 
-/// One rule.
 #[derive(Debug)]
 pub struct Rule {
-    /// Its name.
     pub name: &'static str,
-    /// Incidents that it looks at.
     pub kinds: &'static [Kind],
-    /// When it applies, for people.
+    /// When it applies, as the documentation says it.
     pub when: &'static str,
     find: fn(&Facts<'_>) -> Option<Finding>,
 }
 
-/// All of them, in their order.
+/// All rules, in the order in which they are tried.
 pub const RULES: &[Rule] = &[
     oom::PINNED,
     oom::GROWN_BY_ANOTHER,
@@ -44,17 +41,15 @@ pub const RULES: &[Rule] = &[
     gpu::DRIVER_GONE,
 ];
 
-/// The name of what no rule explains.
+/// The cause if no rule applies.
 pub const NOT_KNOWN: &str = "not_known";
 
-/// What a rule found.
 struct Finding {
     sentence: String,
     next: String,
     numbers: Vec<(&'static str, Option<f64>)>,
 }
 
-/// The cause of an incident.
 pub fn find(incident: &Incident) -> Cause {
     let facts = Facts::of(incident);
     let rules = RULES.iter().filter(|rule| rule.kinds.contains(&incident.kind));
@@ -64,7 +59,7 @@ pub fn find(incident: &Incident) -> Cause {
     Cause { rule: rule.to_owned(), sentence: finding.sentence, next: finding.next, numbers: numbers.collect() }
 }
 
-/// What is said where no rule applies: what there is, and what is missing.
+/// The finding if no rule applies: what is known, and what is missing.
 fn unknown(facts: &Facts<'_>) -> Finding {
     match facts.incident.kind {
         Kind::Oom => oom::unknown(facts),

@@ -1,4 +1,4 @@
-//! The causes of OOM kills.
+//! Causes of OOM kills.
 
 use super::facts::{Facts, Reread, grown};
 use super::{Finding, Rule};
@@ -10,15 +10,15 @@ use crate::signal::oom::Scope;
 
 const KINDS: &[Kind] = &[Kind::Oom];
 
-/// What is pinned is worth naming from this part of what there was on.
+/// Pinned memory is named as a cause from this share of the limit, or of the host's memory.
 const PINNED_SHARE: f64 = 0.25;
-/// Somebody grew if it is by this part of the limit or the host's memory.
+/// A workload counts as grown from this share of the limit, or of the host's memory.
 const GREW: f64 = 0.1;
 
 pub(super) const PINNED: Rule = Rule {
     name: "pinned_memory",
     kinds: KINDS,
-    when: "The victim's workload had pinned a quarter or more of its limit (or of the host's memory) for GPUs, and that growth is half or more of what its memory grew by.",
+    when: "The victim's workload had pinned a quarter or more of its limit (or of the host's memory) for GPUs, and pinned memory made up half or more of its growth.",
     find: |facts| {
         let figures = facts.figures()?;
         let pinned = figures.pinned_bytes?;
@@ -38,10 +38,10 @@ pub(super) const PINNED: Rule = Rule {
         }
         Some(Finding {
             sentence: format!(
-                "{} had pinned {} of host memory for GPUs, {} of {of}, {} more than when the last minute began: what is pinned can neither be swapped nor dropped",
+                "{} had pinned {} of host memory for GPUs, {} of {of}, up by {} in the last minute. Pinned memory can neither be swapped nor dropped",
                 figures.workload, bytes(pinned), percent(share), bytes(grew as u64),
             ),
-            next: "Look for pinned buffers that are allocated again and again (offloading, data loaders with pin_memory); make the pool smaller, or the limit larger by what has to stay pinned.".to_owned(),
+            next: "Check for pinned buffers that are allocated repeatedly (offloading, data loaders with pin_memory). Shrink the pool, or raise the limit by what must stay pinned.".to_owned(),
             numbers: vec![
                 ("pinned_bytes", Some(pinned as f64)),
                 ("pinned_growth_bytes", Some(grew)),
@@ -51,42 +51,43 @@ pub(super) const PINNED: Rule = Rule {
     },
 };
 
-/// Of those within the limit, the one that grew most, if it is not the victim's workload and grew more than that.
+/// The other workload within the limit that grew most, if it grew at least twice as much as the victim's and holds more;
+/// and the victim's.
 fn other<'a>(facts: &Facts<'a>, among: &'a [Consumer], whole: u64) -> Option<(&'a Consumer, Option<&'a Consumer>)> {
-    let whose = facts.whose()?;
+    let workload = facts.workload()?;
     let growth = |consumer: &Consumer| consumer.growth_bytes.unwrap_or(0);
-    let other = among.iter().filter(|it| it.workload != whose).max_by_key(|it| growth(it))?;
-    let own = among.iter().find(|it| it.workload == whose);
+    let other = among.iter().filter(|it| it.workload != workload).max_by_key(|it| growth(it))?;
+    let own = among.iter().find(|it| it.workload == workload);
     let own_growth = own.map_or(0, growth).max(0);
     let more = other.memory_bytes > own.and_then(|own| own.memory_bytes);
     (growth(other) as f64 >= GREW * whole as f64 && growth(other) >= 2 * own_growth && more).then_some((other, own))
 }
 
-/// What the victim held itself, and why it was chosen all the same.
+/// What the victim's workload held, and why the kernel picked it nevertheless.
 fn held(facts: &Facts<'_>, own: Option<&Consumer>) -> String {
     let Some(victim) = facts.victim() else { return String::new() };
     let held = own.and_then(|own| own.memory_bytes).map_or(String::new(), |held| format!(" held {}", bytes(held)));
     let chosen = match victim.score_adj {
-        adj if adj > 0 => format!("; {} was chosen with an oom_score_adj of {adj}", victim.comm),
+        adj if adj > 0 => format!("; the kernel picked {}, whose oom_score_adj is {adj}", victim.comm),
         _ => String::new(),
     };
     match held.is_empty() {
         true => chosen,
-        false => format!(", while {}{held}{chosen}", facts.whose().unwrap_or("the victim's workload")),
+        false => format!(", while {}{held}{chosen}", facts.workload().unwrap_or("the victim's workload")),
     }
 }
 
 pub(super) const GROWN_BY_ANOTHER: Rule = Rule {
     name: "grown_by_another",
     kinds: KINDS,
-    when: "The limit is that of a cgroup above the victim's workload, and another workload below it holds more, and grew in the last minute by a tenth or more of the limit and by twice or more what the victim's did.",
+    when: "A cgroup above the victim's workload hit its limit. Another workload below that cgroup holds more memory than the victim's, and grew in the last minute by a tenth of the limit or more, and at least twice as much as the victim's.",
     find: |facts| {
         let hit = facts.hit().filter(|hit| !hit.limit.own)?;
         let (other, own) = other(facts, &facts.evidence.within, hit.bytes)?;
         let grown = grown(other, facts.span());
         Some(Finding {
             sentence: format!(
-                "{} filled the {} that {} allows to all below it: it held {}{grown}{}",
+                "{} filled the limit of {} that all workloads in {} share: it held {}{grown}{}",
                 other.workload,
                 bytes(hit.bytes),
                 hit.workload,
@@ -94,7 +95,7 @@ pub(super) const GROWN_BY_ANOTHER: Rule = Rule {
                 held(facts, own),
             ),
             next: format!(
-                "Give {} a limit of its own below that of {}, or find out why it grew; the victim did nothing unusual.",
+                "Give {} a limit of its own, below that of {}, or find out why it grew. The victim did nothing wrong.",
                 other.workload, hit.workload,
             ),
             numbers: vec![
@@ -110,26 +111,26 @@ pub(super) const GROWN_BY_ANOTHER: Rule = Rule {
 pub(super) const PARENTS_LIMIT: Rule = Rule {
     name: "parents_limit",
     kinds: KINDS,
-    when: "The limit is that of a cgroup above the victim's workload.",
+    when: "A cgroup above the victim's workload hit its limit.",
     find: |facts| {
         let hit = facts.hit().filter(|hit| !hit.limit.own)?;
-        let whose = facts.whose().unwrap_or("the victim's workload");
+        let workload = facts.workload().unwrap_or("the victim's workload");
         let top = facts.evidence.within.first().filter(|top| top.memory_bytes.is_some());
         let most = match top {
             Some(top) => {
                 let held = bytes(top.memory_bytes.unwrap_or(0));
                 format!("; {} held most of it when last read: {held}{}", top.workload, grown(top, facts.span()))
             }
-            None => "; who below it held most was not read before the kill".to_owned(),
+            None => "; the workloads in it were not read before the kill".to_owned(),
         };
         Some(Finding {
             sentence: format!(
-                "Not {whose} itself was at a limit but {}, which allows {} to all below it{most}",
+                "The limit of {} was hit, not that of {workload} itself: all workloads in it share {}{most}",
                 hit.workload,
                 bytes(hit.bytes)
             ),
             next: format!(
-                "Raise the limit of {}, or give those below it limits of their own that fit into it together.",
+                "Raise the limit of {}, or give each workload in it a limit, so that the sum fits.",
                 hit.workload
             ),
             numbers: vec![
@@ -144,16 +145,16 @@ pub(super) const PARENTS_LIMIT: Rule = Rule {
 pub(super) const PAGE_CACHE: Rule = Rule {
     name: "page_cache",
     kinds: KINDS,
-    when: "The limit is its own; half or more of its memory was page cache (read within 30 s before), and it read more than that in the last minute.",
+    when: "The victim's workload hit its own limit. Half or more of its memory was page cache (figures at most 30 s old), and it read more than that from disk in the last minute.",
     find: |facts| {
         let hit = facts.own()?;
         let Reread { cache, share, read } = facts.reread()?;
         Some(Finding {
             sentence: format!(
-                "{} of the memory of {} was page cache, and it read {} in the last minute: it drops and reads again what does not fit into its limit of {}",
+                "{} of the memory of {} was page cache, and it read {} in the last minute: its data does not fit into its limit of {}, so it keeps dropping and reading it",
                 percent(share), hit.workload, bytes(read), bytes(hit.bytes),
             ),
-            next: "Raise the limit by what it reads again and again, or have it read past the page cache (direct IO); see whether it writes or locks many pages that cannot be dropped.".to_owned(),
+            next: "Raise the limit by the size of what it keeps reading, or bypass the page cache (direct IO). Check whether it has many dirty or locked pages, which cannot be dropped.".to_owned(),
             numbers: vec![
                 ("limit_bytes", Some(hit.bytes as f64)),
                 ("cache_bytes", Some(cache as f64)),
@@ -166,7 +167,7 @@ pub(super) const PAGE_CACHE: Rule = Rule {
 pub(super) const SUDDEN_SPIKE: Rule = Rule {
     name: "sudden_spike",
     kinds: KINDS,
-    when: "The limit is its own; its memory rose by 30 % of it or more within 10 s, three times as fast as before, or evenly and so fast that it fills the limit within a minute.",
+    when: "The victim's workload hit its own limit. Its memory rose by 30 % of the limit or more within 10 s, three times as fast as before; or it rose evenly, and fast enough to fill the limit within a minute.",
     find: |facts| {
         let hit = facts.own()?;
         let Shape::Spike { growth, seconds: took } = facts.shape(hit.bytes) else { return None };
@@ -175,7 +176,7 @@ pub(super) const SUDDEN_SPIKE: Rule = Rule {
                 "{} grew by {} within {} and hit its own limit of {}",
                 hit.workload, bytes(growth as u64), seconds(took), bytes(hit.bytes),
             ),
-            next: "See what it began to do then (a load of a model, a large request, a batch); if that is as it should be, the limit has to have room for it.".to_owned(),
+            next: "Find out what it started at that time (loading a model, a large request, a batch). If that is normal, raise the limit to leave room for it.".to_owned(),
             numbers: vec![
                 ("limit_bytes", Some(hit.bytes as f64)),
                 ("growth_bytes", Some(growth)),
@@ -188,21 +189,22 @@ pub(super) const SUDDEN_SPIKE: Rule = Rule {
 pub(super) const SLOW_LEAK: Rule = Rule {
     name: "slow_leak",
     kinds: KINDS,
-    when: "The limit is its own; its memory rose on a straight line for 15 s or longer, by 3 % or more, and so slowly that filling the limit takes more than a minute.",
+    when: "The victim's workload hit its own limit. Its memory rose in a straight line for 15 s or longer, by 3 % or more, and so slowly that it takes more than a minute to fill the limit.",
     find: |facts| {
         let hit = facts.own()?;
         let Shape::Leak { growth, seconds: took } = facts.shape(hit.bytes) else { return None };
         let rate = growth / took;
         Some(Finding {
             sentence: format!(
-                "{} grew steadily, by {} in the last {} ({}/s), until it hit its own limit of {}: that looks like a leak",
+                "{} grew steadily, by {} in the last {} ({}/s), until it hit its own limit of {}: this looks like a leak",
                 hit.workload,
                 bytes(growth as u64),
                 seconds(took),
                 bytes(rate as u64),
                 bytes(hit.bytes),
             ),
-            next: "See whether it also grows without new work; a higher limit only makes it last longer.".to_owned(),
+            next: "Check whether it also grows without new work. If so, a higher limit only delays the next kill."
+                .to_owned(),
             numbers: vec![
                 ("limit_bytes", Some(hit.bytes as f64)),
                 ("growth_bytes", Some(growth)),
@@ -216,21 +218,21 @@ pub(super) const SLOW_LEAK: Rule = Rule {
 pub(super) const LIMIT_TOO_LOW: Rule = Rule {
     name: "limit_too_low",
     kinds: KINDS,
-    when: "The limit is its own, and its memory had been within a tenth of it for 15 s or longer.",
+    when: "The victim's workload hit its own limit. Its memory had been within a tenth of the limit for 15 s or longer.",
     find: |facts| {
         let hit = facts.own()?;
         let Shape::Steady { seconds: took } = facts.shape(hit.bytes) else { return None };
         let stalled: f64 = facts.points(Series::Stalls).iter().map(|(_, stalls)| stalls).sum();
         let waited =
-            if stalled >= 0.1 { format!("; its tasks spent {} making room", seconds(stalled)) } else { String::new() };
+            if stalled >= 0.1 { format!("; its tasks spent {} in reclaim", seconds(stalled)) } else { String::new() };
         Some(Finding {
             sentence: format!(
-                "{} had been at its own limit of {} for the last {}: the limit is too low for what it works with{waited}",
+                "{} had been at its own limit of {} for the last {}: the limit is too low for its working set{waited}",
                 hit.workload,
                 bytes(hit.bytes),
                 seconds(took),
             ),
-            next: "Raise the limit, or have it work with less (fewer workers, smaller batches or caches).".to_owned(),
+            next: "Raise the limit, or lower its memory use (fewer workers, smaller batches or caches).".to_owned(),
             numbers: vec![
                 ("limit_bytes", Some(hit.bytes as f64)),
                 ("near_limit_seconds", Some(took)),
@@ -243,15 +245,16 @@ pub(super) const LIMIT_TOO_LOW: Rule = Rule {
 pub(super) const OWN_LIMIT: Rule = Rule {
     name: "own_limit",
     kinds: KINDS,
-    when: "The limit is its own; how its memory came there is not to be seen.",
+    when: "The victim's workload hit its own limit. The last minute does not show how its memory grew.",
     find: |facts| {
         let hit = facts.own()?;
         let read = hit.limit.used_bytes.map_or(String::new(), |used| {
-            format!(": {} of it were used when that was last read", percent(used as f64 / hit.bytes as f64))
+            format!(": {} of it was used when last read", percent(used as f64 / hit.bytes as f64))
         });
         Some(Finding {
             sentence: format!("{} hit its own limit of {}{read}", hit.workload, bytes(hit.bytes)),
-            next: "Compare the limit with what it needs at its busiest, and look at its memory over a longer time than a minute.".to_owned(),
+            next: "Compare the limit with its use at peak load, and check its memory over a longer time than a minute."
+                .to_owned(),
             numbers: vec![
                 ("limit_bytes", Some(hit.bytes as f64)),
                 ("used_bytes", hit.limit.used_bytes.map(|bytes| bytes as f64)),
@@ -260,8 +263,8 @@ pub(super) const OWN_LIMIT: Rule = Rule {
     },
 };
 
-/// The workload that filled the host: the one that grew most, if that is worth it, else the one that holds most, if it
-/// holds a quarter or more.
+/// The workload that filled the host: the one that grew most, if by at least [`GREW`]; else the one that holds most, if a
+/// quarter or more.
 fn filler<'a>(facts: &Facts<'a>) -> Option<(&'a Consumer, u64)> {
     let total = facts.evidence.host.total_bytes?;
     let consumers = &facts.evidence.consumers;
@@ -294,13 +297,13 @@ fn host_finding(facts: &Facts<'_>, filler: &Consumer, total: u64, tail: &str, ne
 pub(super) const HOST_BY_ANOTHER: Rule = Rule {
     name: "host_exhausted_by_another",
     kinds: KINDS,
-    when: "The host was out of memory, and another workload than the victim's grew most in the last minute, by a tenth of the host's memory or more; or, where none did, holds most, a quarter or more.",
+    when: "The host was out of memory. Another workload than the victim's grew most in the last minute, by a tenth of the host's memory or more; or, if none grew that much, it holds most, a quarter or more.",
     find: |facts| {
-        let whose = facts.whose().filter(|_| facts.is_host())?;
-        let (filler, total) = filler(facts).filter(|(filler, _)| filler.workload != whose)?;
-        let own = facts.evidence.consumers.iter().find(|it| it.workload == whose);
+        let workload = facts.workload().filter(|_| facts.is_host())?;
+        let (filler, total) = filler(facts).filter(|(filler, _)| filler.workload != workload)?;
+        let own = facts.evidence.consumers.iter().find(|it| it.workload == workload);
         let next = format!(
-            "Limit the memory of {} (MemoryMax=, a container's limit), or move it; the victim was merely the kernel's choice.",
+            "Limit the memory of {} (MemoryMax=, a container's limit), or move it to another host. The victim was only the process that the kernel picked.",
             filler.workload
         );
         Some(host_finding(facts, filler, total, &held(facts, own), next))
@@ -310,41 +313,41 @@ pub(super) const HOST_BY_ANOTHER: Rule = Rule {
 pub(super) const HOST_BY_VICTIM: Rule = Rule {
     name: "host_exhausted",
     kinds: KINDS,
-    when: "The host was out of memory, and the victim's workload is the one that grew most, or holds most (as above).",
+    when: "The host was out of memory. The victim's workload grew most, or holds most (as above).",
     find: |facts| {
-        let whose = facts.whose().filter(|_| facts.is_host())?;
-        let (filler, total) = filler(facts).filter(|(filler, _)| filler.workload == whose)?;
+        let workload = facts.workload().filter(|_| facts.is_host())?;
+        let (filler, total) = filler(facts).filter(|(filler, _)| filler.workload == workload)?;
         let next = format!(
-            "Limit the memory of {whose} (MemoryMax=, a container's limit) to what the host can spare, so that it fails alone."
+            "Limit the memory of {workload} (MemoryMax=, a container's limit) to what the host can spare, so that only it fails next time."
         );
         Some(host_finding(facts, filler, total, "", next))
     },
 };
 
 pub(super) fn unknown(facts: &Facts<'_>) -> Finding {
-    let whose = facts.whose().unwrap_or("an unknown workload");
+    let workload = facts.workload().unwrap_or("an unknown workload");
     let (sentence, next) = match facts.evidence.scope {
         Some(Scope::Memcg) => {
             let limit = facts.evidence.limit.as_ref();
             let named = limit.and_then(|limit| limit.workload.as_deref());
             match named {
                 Some(named) => (
-                    format!("The limit of {named} was hit, but how large it is could not be read"),
-                    "See memory.max of that cgroup; where it is gone already, see how whoever made it sets its limit.".to_owned(),
+                    format!("{named} hit its limit, but the size of that limit could not be read"),
+                    "Check memory.max of that cgroup. If it is gone, check where its limit is configured (unit, container or pod).".to_owned(),
                 ),
                 None => (
-                    format!("A memory limit was hit by {whose}, but whose is not known: this kernel does not say, and the limits above it that could be read do not tell"),
-                    "The kernel log (dmesg) names the cgroup whose limit was hit, after “oom_memcg=”.".to_owned(),
+                    format!("The limit of {workload} or of a cgroup above it was hit, but not known which: this kernel does not report it, and the limits that could be read do not settle it"),
+                    "Check the kernel log (dmesg): it names the cgroup whose limit was hit after “oom_memcg=”.".to_owned(),
                 ),
             }
         }
         Some(Scope::Host) => (
             "The host ran out of memory, but no workload is charged with enough of it to explain that".to_owned(),
-            "See what the kernel itself holds: MemAvailable, Slab and Unevictable in /proc/meminfo, huge pages, and memory that drivers pinned.".to_owned(),
+            "Check what the kernel itself holds: MemAvailable, Slab and Unevictable in /proc/meminfo, huge pages, and memory pinned by drivers.".to_owned(),
         ),
         _ => (
-            "The kernel did not say whose memory was out".to_owned(),
-            "The kernel log (dmesg) says it, after “constraint=”.".to_owned(),
+            "The kernel did not report whether a memory limit or the host was out of memory".to_owned(),
+            "Check the kernel log (dmesg): it is after “constraint=”.".to_owned(),
         ),
     };
     let host = &facts.evidence.host;

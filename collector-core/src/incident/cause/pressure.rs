@@ -1,4 +1,4 @@
-//! The causes of long waits for memory and for IO. The workload of the incident is the one that waited most.
+//! Causes of memory and IO pressure. The workload of the incident is the one that waited most.
 
 use super::facts::{Facts, Reread, grown};
 use super::{Finding, Rule};
@@ -9,33 +9,33 @@ use crate::series::Series;
 const MEMORY: &[Kind] = &[Kind::MemoryPressure];
 const IO: &[Kind] = &[Kind::IoPressure];
 
-/// Who uses this part of its limit is at it.
+/// A workload is at its limit from this share of it.
 const NEAR: f64 = 0.9;
-/// Less than this part of the host's memory available is short.
+/// The host is short of memory if less than this share of it is available.
 const SHORT: f64 = 0.1;
-/// Whoever did this part of the IO did it.
+/// One workload explains the IO from this share of it.
 const MOST: f64 = 0.5;
-/// Waiting for memory for this part of the time is worth naming.
+/// Waiting for memory is named as a cause from this share of the time.
 const WAITED: f64 = 0.1;
 
-/// The one that waited most, with its use of its own limit.
+/// The workload that waited most, with its memory and its limit in bytes, if it is at that limit.
 fn at_limit<'a>(facts: &Facts<'a>) -> Option<(&'a str, u64, u64)> {
     let figures = facts.figures()?;
     let (memory, limit) = (figures.memory_bytes?, figures.limit_bytes.filter(|limit| *limit > 0)?);
     (memory as f64 >= NEAR * limit as f64).then_some((&figures.workload, memory, limit))
 }
 
-/// What it waited: `it waited for 12 s of the last 60 s`.
+/// How long the workload waited, in seconds and as text: `some task of it waited for 12 s of 60 s`.
 fn waited(facts: &Facts<'_>) -> Option<(f64, String)> {
     let name = &facts.figures()?.workload;
     let consumer = facts.evidence.consumers.iter().find(|it| it.workload == *name)?;
     let span = seconds(facts.span()?);
     match (consumer.waiting_seconds, consumer.stall_seconds) {
         (Some(waiting), _) if waiting > 0.0 => {
-            Some((waiting, format!("some task of it waited for {} of {span}", seconds(waiting))))
+            Some((waiting, format!("at least one of its tasks waited for {} of {span}", seconds(waiting))))
         }
         (_, Some(stalls)) if stalls > 0.0 => {
-            Some((stalls, format!("its tasks spent {} of {span} making room, added up", seconds(stalls))))
+            Some((stalls, format!("its tasks spent {} of {span} in reclaim, summed over tasks", seconds(stalls))))
         }
         _ => None,
     }
@@ -44,16 +44,16 @@ fn waited(facts: &Facts<'_>) -> Option<(f64, String)> {
 pub(super) const PAGE_CACHE_THRASH: Rule = Rule {
     name: "page_cache_thrash",
     kinds: MEMORY,
-    when: "The workload that waited most uses 90 % of its own limit or more, half of that or more is page cache (read within 30 s before), and it read more than that from its disks in the last minute.",
+    when: "The workload that waited most uses 90 % of its own limit or more, half of that or more is page cache (figures at most 30 s old), and it read more than that from disk in the last minute.",
     find: |facts| {
         let (name, memory, limit) = at_limit(facts)?;
         let Reread { cache, share, read } = facts.reread()?;
         Some(Finding {
             sentence: format!(
-                "{name} reads again and again what does not fit into its limit of {}: {} of its memory is page cache, and it read {} in the last minute",
+                "{name} keeps reading data that does not fit into its limit of {}: {} of its memory is page cache, and it read {} in the last minute",
                 bytes(limit), percent(share), bytes(read),
             ),
-            next: "Raise its limit by what it reads again and again (a model file that is mapped, for instance), or have it read past the page cache.".to_owned(),
+            next: "Raise its limit by the size of what it keeps reading (a mapped model file, for instance), or bypass the page cache (direct IO).".to_owned(),
             numbers: vec![
                 ("limit_bytes", Some(limit as f64)),
                 ("used_bytes", Some(memory as f64)),
@@ -73,12 +73,11 @@ pub(super) const NEAR_ITS_LIMIT: Rule = Rule {
         let (waiting, text) = waited(facts)?;
         Some(Finding {
             sentence: format!(
-                "{name} is at its own limit ({} of {}), and has to make room before it gets any memory: {text}",
+                "{name} is at its own limit ({} of {}), so its tasks must reclaim memory before they can allocate: {text}",
                 bytes(memory),
                 bytes(limit),
             ),
-            next: "Raise its limit, or have it work with less; if nothing is done, an OOM kill may come next."
-                .to_owned(),
+            next: "Raise its limit, or lower its memory use. Otherwise an OOM kill may follow.".to_owned(),
             numbers: vec![
                 ("limit_bytes", Some(limit as f64)),
                 ("used_bytes", Some(memory as f64)),
@@ -107,12 +106,12 @@ pub(super) const HOST_SHORT: Rule = Rule {
         let most = grew.or_else(|| consumers.iter().max_by_key(|it| it.memory_bytes));
         Some(Finding {
             sentence: format!(
-                "The host is short of memory: {} of {} are available{}",
+                "The host is short of memory: {} of {} available{}",
                 bytes(available),
                 bytes(total),
                 most.map_or(String::new(), who),
             ),
-            next: "Limit or move whoever holds most; until then everybody waits for everybody's memory.".to_owned(),
+            next: "Limit or move the workload that holds most. Until then all workloads compete for memory.".to_owned(),
             numbers: vec![
                 ("total_bytes", Some(total as f64)),
                 ("available_bytes", Some(available as f64)),
@@ -123,7 +122,7 @@ pub(super) const HOST_SHORT: Rule = Rule {
     },
 };
 
-/// The mean of what is known of a series of the host.
+/// The mean of the known values of a host series.
 fn mean(facts: &Facts<'_>, series: Series) -> Option<f64> {
     let line = facts.evidence.history.host.get(series.name())?;
     let known = || line.iter().flatten();
@@ -133,18 +132,18 @@ fn mean(facts: &Facts<'_>, series: Series) -> Option<f64> {
 pub(super) const SWAPPING: Rule = Rule {
     name: "io_for_memory",
     kinds: IO,
-    when: "Some task waited for memory for a tenth of the last minute or more while swap was in use.",
+    when: "At least one task waited for memory for a tenth of the last minute or more, while swap was in use.",
     find: |facts| {
         let waiting = mean(facts, Series::MemoryWaiting).filter(|waiting| *waiting >= WAITED)?;
         let host = &facts.evidence.host;
         let swap = host.swap_total_bytes?.checked_sub(host.swap_free_bytes?).filter(|swap| *swap > 0)?;
         Some(Finding {
             sentence: format!(
-                "The disks are busy for lack of memory: some task waited for memory for {} of the time, and {} are swapped out",
+                "The disks are busy because memory is short: at least one task waited for memory for {} of the time, and {} are swapped out",
                 percent(waiting),
                 bytes(swap),
             ),
-            next: "See the memory first: who is at a limit, and who grew. The IO will go with it.".to_owned(),
+            next: "Fix the memory first: check which workload is at its limit and which one grew (headroom workloads). The IO will drop with it.".to_owned(),
             numbers: vec![("memory_waiting_ratio", Some(waiting)), ("swap_bytes", Some(swap as f64))],
         })
     },
@@ -153,14 +152,14 @@ pub(super) const SWAPPING: Rule = Rule {
 pub(super) const IO_BY_ONE: Rule = Rule {
     name: "io_by_one",
     kinds: IO,
-    when: "One workload did half of all IO of the last minute or more.",
+    when: "One workload did half or more of all IO in the last minute.",
     find: |facts| {
         let all: u64 = facts.evidence.consumers.iter().filter_map(|it| it.io_bytes).fold(0, u64::saturating_add);
         let most = facts.evidence.consumers.iter().max_by_key(|it| it.io_bytes)?;
         let io = most.io_bytes.filter(|io| *io > 0 && *io as f64 >= MOST * all as f64)?;
         Some(Finding {
             sentence: format!(
-                "{} did {} of the IO of the last minute: {} read and written",
+                "{} did {} of the IO in the last minute: {} read and written",
                 most.workload,
                 percent(io as f64 / all as f64),
                 bytes(io),
@@ -175,18 +174,18 @@ pub(super) fn unknown(facts: &Facts<'_>) -> Finding {
     let (what, next) = match facts.incident.kind {
         Kind::IoPressure => (
             "IO",
-            "See headroom_block_io_service_seconds: a disk whose times rose without more IO is slow by itself, or is shared.",
+            "Check headroom_block_io_service_seconds: a disk whose times rose without more IO is slow itself, or shared.",
         ),
         _ => (
             "memory",
-            "See `headroom workloads --sort stalls`, and what reclaims: headroom_workload_reclaimed_bytes_total.",
+            "Run `headroom workloads --sort stalls`, and check which workloads reclaim: headroom_workload_reclaimed_bytes_total.",
         ),
     };
     let most = waited(facts)
         .and_then(|(waiting, text)| Some((waiting, format!("; {} most: {text}", facts.figures()?.workload))));
     Finding {
         sentence: format!(
-            "Tasks waited for {what}, and no workload stands out that would explain it{}",
+            "Tasks waited for {what}, and no single workload explains it{}",
             most.as_ref().map_or("", |(_, text)| text),
         ),
         next: next.to_owned(),

@@ -1,4 +1,4 @@
-//! Each rule on evidence that it is made for, and on evidence that it is almost made for.
+//! Tests each cause rule with evidence that it matches, and with evidence that it just misses.
 
 use super::*;
 use crate::incident::{Change, Consumer, Evidence, Figures, Host, Limit, LostGpu, Source, Storm, Victim, What};
@@ -16,7 +16,7 @@ fn minute(value: impl Fn(f64) -> f64) -> Vec<Option<f64>> {
     (0..60).map(|second| Some(value(f64::from(second)))).collect()
 }
 
-/// An OOM kill in `/a/b`, at the limit of 1 GiB of its own, which it had used all the time.
+/// An OOM kill in `/a/b`, at the limit of 1 GiB of its own, nearly full all the time.
 fn kill() -> Incident {
     let mut incident = Incident::new(Kind::Oom, "1".to_owned(), NOW);
     let victim = Victim { pid: 7, comm: "python".to_owned(), workload: Some("/a/b".to_owned()), ..Victim::default() };
@@ -89,16 +89,16 @@ fn because(incident: &Incident, rule: &str, words: &[&str]) -> Cause {
 fn a_limit_that_is_too_low() {
     let mut incident = kill();
     line(&mut incident, Series::Stalls, minute(|_| 0.5));
-    let cause = because(&incident, "limit_too_low", &["/a/b", "1.00 GiB", "30 s making room"]);
+    let cause = because(&incident, "limit_too_low", &["/a/b", "1.00 GiB", "30 s in reclaim"]);
     assert_eq!(cause.numbers["limit_bytes"], GIB as f64);
     assert!((59.0..60.0).contains(&cause.numbers["near_limit_seconds"]));
-    // Half of it would have been enough for all but the end: then nobody can say that it is too low.
+    // Memory was lower for most of the time: the limit cannot be called too low.
     line(
         &mut incident,
         Series::Memory,
         minute(|second| if second < 40.0 { GIB as f64 * 0.8 } else { GIB as f64 * 0.95 }),
     );
-    because(&incident, "own_limit", &["1.00 GiB", "100 % of it were used"]);
+    because(&incident, "own_limit", &["1.00 GiB", "100 % of it was used"]);
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn a_slow_leak() {
     line(&mut incident, Series::Memory, minute(leak));
     let cause = because(&incident, "slow_leak", &["60.0 MiB", "1.01 MiB/s", "leak"]);
     assert!((1.0..1.1).contains(&(cause.numbers["growth_bytes_per_second"] / MIB as f64)));
-    // Too short to tell.
+    // Too short to classify.
     let mut short = minute(leak);
     short[..48].fill(None);
     line(&mut incident, Series::Memory, short);
@@ -157,7 +157,7 @@ fn pinned_memory_that_grew() {
     incident.evidence.workload.as_mut().unwrap().pinned_bytes = Some(400 * MIB);
     line(&mut incident, Series::Memory, minute(|second| (500.0 + 8.0 * second) * MIB as f64));
     line(&mut incident, Series::Pinned, minute(|second| (10.0 + 6.0 * second) * MIB as f64));
-    let cause = because(&incident, "pinned_memory", &["400 MiB", "39 % of its limit", "354 MiB more"]);
+    let cause = because(&incident, "pinned_memory", &["400 MiB", "39 % of its limit", "up by 354 MiB"]);
     assert_eq!(cause.numbers["pinned_bytes"], (400 * MIB) as f64);
     let mut few = incident.clone();
     few.evidence.workload.as_mut().unwrap().pinned_bytes = Some(200 * MIB);
@@ -175,19 +175,29 @@ fn a_parents_limit() {
     because(
         &parents(&within),
         "parents_limit",
-        &["Not /a/b itself", "/a,", "1.00 GiB", "/a/b held most of it when last read: 700 MiB"],
+        &[
+            "The limit of /a was hit",
+            "not that of /a/b itself",
+            "1.00 GiB",
+            "/a/b held most of it when last read: 700 MiB",
+        ],
     );
-    because(&parents(&[]), "parents_limit", &["was not read before the kill"]);
+    because(&parents(&[]), "parents_limit", &["were not read before the kill"]);
     let cause = because(&parents(&[consumer("/a/c", 900 * MIB, 30)]), "parents_limit", &["/a/c held most"]);
     assert_eq!(cause.numbers["top_bytes"], (900 * MIB) as f64);
 }
 
 #[test]
-fn an_innocent_bystander() {
+fn a_victim_that_did_nothing_wrong() {
     let within = [consumer("/a/c", 800 * MIB, 600 * MIB as i64), consumer("/a/b", 100 * MIB, MIB as i64)];
     let mut incident = parents(&within);
     incident.evidence.kills[0].score_adj = 900;
-    let words = ["/a/c filled the 1.00 GiB that /a allows", "600 MiB", "/a/b held 100 MiB", "oom_score_adj of 900"];
+    let words = [
+        "/a/c filled the limit of 1.00 GiB that all workloads in /a share",
+        "600 MiB",
+        "/a/b held 100 MiB",
+        "oom_score_adj is 900",
+    ];
     let cause = because(&incident, "grown_by_another", &words);
     assert_eq!(cause.numbers["other_growth_bytes"], (600 * MIB) as f64);
     for near in [
@@ -195,7 +205,7 @@ fn an_innocent_bystander() {
         [consumer("/a/c", 800 * MIB, 600 * MIB as i64), consumer("/a/b", 500 * MIB, 400 * MIB as i64)],
         // The other did not grow by much.
         [consumer("/a/c", 800 * MIB, 50 * MIB as i64), consumer("/a/b", 100 * MIB, 0)],
-        // The other grew, and has less all the same.
+        // The other grew, but holds less.
         [consumer("/a/c", 300 * MIB, 200 * MIB as i64), consumer("/a/b", 700 * MIB, 0)],
     ] {
         because(&parents(&near), "parents_limit", &[]);
@@ -213,7 +223,7 @@ fn a_host_that_another_exhausted() {
     );
     because(&host(&[consumer("/d", 10 * GIB, 0), own()]), "host_exhausted_by_another", &["/d held 10.0 GiB"]);
     because(&host(&[consumer("/a/b", 9 * GIB, 5 * GIB as i64)]), "host_exhausted", &["/a/b held 9.00 GiB"]);
-    // Nobody that is known has enough of it.
+    // No known workload holds enough.
     because(&host(&[consumer("/d", 3 * GIB, GIB as i64), own()]), NOT_KNOWN, &["no workload is charged with enough"]);
     let mut blind = host(&[consumer("/d", 10 * GIB, 0)]);
     blind.evidence.host = Host::default();
@@ -221,23 +231,23 @@ fn a_host_that_another_exhausted() {
 }
 
 #[test]
-fn what_is_not_known_is_not_guessed() {
+fn an_unknown_cause_is_not_guessed() {
     let mut incident = kill();
     incident.evidence.limit = None;
-    because(&incident, NOT_KNOWN, &["hit by /a/b", "this kernel does not say"]);
+    because(&incident, NOT_KNOWN, &["The limit of /a/b or of a cgroup above it", "this kernel does not report it"]);
     incident.evidence.limit =
         Some(Limit { workload: Some("/a".to_owned()), source: Source::Kernel, ..Limit::default() });
-    because(&incident, NOT_KNOWN, &["The limit of /a was hit", "could not be read"]);
+    because(&incident, NOT_KNOWN, &["/a hit its limit", "could not be read"]);
     incident.evidence.scope = Some(Scope::Unknown);
-    because(&incident, NOT_KNOWN, &["did not say whose memory"]);
+    because(&incident, NOT_KNOWN, &["did not report whether"]);
     because(&Incident::new(Kind::Oom, "1".to_owned(), 5), NOT_KNOWN, &[]);
-    // A limit of which it is not certain whose it is.
+    // A limit whose owner is uncertain.
     let mut incident = kill();
     incident.evidence.limit.as_mut().unwrap().source = Source::Unknown;
     because(&incident, NOT_KNOWN, &[]);
 }
 
-/// Waiting for memory, most of all by `/a/b`, which has 300 MiB of its limit of 1 GiB.
+/// Memory pressure. `/a/b` waited most; it uses 300 MiB of its limit of 1 GiB.
 fn pressure(kind: Kind) -> Incident {
     let mut incident = kill();
     incident.kind = kind;
@@ -254,11 +264,15 @@ fn pressure(kind: Kind) -> Incident {
 #[test]
 fn waiting_at_ones_own_limit() {
     let mut incident = pressure(Kind::MemoryPressure);
-    because(&incident, NOT_KNOWN, &["waited for memory", "/a/b most: some task of it waited for 12 s of 59 s"]);
+    because(
+        &incident,
+        NOT_KNOWN,
+        &["waited for memory", "/a/b most: at least one of its tasks waited for 12 s of 59 s"],
+    );
     incident.evidence.workload.as_mut().unwrap().memory_bytes = Some(GIB - MIB);
     let cause = because(&incident, "near_its_limit", &["(1.00 GiB of 1.00 GiB)", "12 s"]);
     assert_eq!(cause.numbers["waiting_seconds"], 12.0);
-    // The kernel gives cgroup v1 no pressure: then it is the stalls.
+    // cgroup v1 has no PSI: the stalls count.
     (incident.evidence.consumers[0].waiting_seconds, incident.evidence.consumers[0].stall_seconds) = (None, Some(3.0));
     because(&incident, "near_its_limit", &["its tasks spent 3.0 s"]);
     incident.evidence.consumers[0].stall_seconds = None;
@@ -280,7 +294,7 @@ fn thrashing_of_the_page_cache() {
 fn a_host_that_is_short_of_memory() {
     let mut incident = pressure(Kind::MemoryPressure);
     incident.evidence.host.available_bytes = Some(GIB);
-    because(&incident, "host_short", &["1.00 GiB of 16.0 GiB", "/c holds 1.00 GiB"]);
+    because(&incident, "host_short", &["1.00 GiB of 16.0 GiB available", "/c holds 1.00 GiB"]);
     incident.evidence.consumers[0].growth_bytes = Some(2 * GIB as i64);
     because(&incident, "host_short", &["/a/b holds 300 MiB, having grown by 2.00 GiB in the last 59 s"]);
     incident.evidence.host.available_bytes = Some(2 * GIB);
@@ -288,7 +302,7 @@ fn a_host_that_is_short_of_memory() {
 }
 
 #[test]
-fn io_of_one_and_io_for_lack_of_memory() {
+fn io_by_one_workload_and_io_for_lack_of_memory() {
     let mut incident = pressure(Kind::IoPressure);
     because(&incident, NOT_KNOWN, &["waited for IO"]);
     incident.evidence.consumers[0].io_bytes = Some(3 * GIB);
@@ -327,7 +341,7 @@ fn a_gpu_that_is_lost() {
 }
 
 #[test]
-fn every_rule_has_a_name_of_its_own() {
+fn rule_names_are_unique() {
     let mut names: Vec<&str> = RULES.iter().map(|rule| rule.name).collect();
     names.sort_unstable();
     names.dedup();

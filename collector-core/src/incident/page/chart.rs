@@ -1,4 +1,4 @@
-//! Series as lines of blocks.
+//! Draws series as lines of blocks.
 
 use super::shown;
 use super::spark::spark;
@@ -7,10 +7,10 @@ use crate::incident::Lines;
 use crate::series::Series;
 
 const NAME: usize = 22;
-/// Blocks that are worth drawing.
+/// Fewer blocks than this are not drawn beside the range.
 const LEAST: usize = 8;
 
-/// A line of blocks for each series that was ever more than nothing, with the lowest and the highest of it.
+/// A line of blocks, with the lowest and highest value, for each series that was ever above zero.
 pub(super) fn lines(page: &mut Text, lines: &Lines) {
     let known =
         |series: &Series| lines.get(series.name()).is_some_and(|line| line.iter().flatten().any(|it| *it > 0.0));
@@ -22,7 +22,7 @@ pub(super) fn lines(page: &mut Text, lines: &Lines) {
             (low, high) if low == high => low,
             (low, high) => format!("{low} … {high}"),
         };
-        // A page too narrow for both shows the blocks.
+        // A page too narrow for both shows only the blocks.
         let room = page.width.saturating_sub(NAME + 2);
         let (room, range) = match room.checked_sub(2 + range.chars().count()) {
             Some(room) if room >= LEAST => (room, range),

@@ -1,4 +1,4 @@
-//! An incident as a page for a terminal. Knows nothing of terminals but a width, and whether to colour.
+//! Renders an incident as a page of text. Of the terminal it knows only the width and whether to colour.
 
 mod chart;
 mod spark;
@@ -11,12 +11,12 @@ use crate::amount::{bytes, percent, seconds};
 use crate::series::Series;
 use text::{Paint, Text};
 
-/// Changes that are shown.
+/// At most this many changes are shown, the newest.
 const CHANGES: usize = 10;
-/// Victims that are shown one by one.
+/// At most this many victims are shown, the first.
 const VICTIMS: usize = 8;
 
-/// The page, `width` columns wide as far as names allow.
+/// The page for `width` columns, which is clamped to 40–120.
 pub fn page(incident: &Incident, width: usize, colour: bool) -> String {
     let mut page = Text::new(width, colour);
     let evidence = &incident.evidence;
@@ -44,10 +44,10 @@ pub fn page(incident: &Incident, width: usize, colour: bool) -> String {
     if let Some(storm) = &evidence.storm {
         let time =
             |time: Option<f64>, who: &str| time.map(|time| format!("{who} of the host waited for {}", seconds(time)));
-        let texts = [time(storm.waited_seconds, "some task"), time(storm.stalled_seconds, "all tasks")];
+        let texts = [time(storm.waited_seconds, "at least one task"), time(storm.stalled_seconds, "all tasks")];
         let known: Vec<String> = texts.into_iter().flatten().collect();
         if !known.is_empty() {
-            page.head("Waited");
+            page.head("Pressure");
             page.paragraph(Paint::Plain, &format!("{}, in the last {}", known.join(", "), span(&evidence.history.ago)));
         }
     }
@@ -56,21 +56,21 @@ pub fn page(incident: &Incident, width: usize, colour: bool) -> String {
         page.paragraph(Paint::Plain, &figures_text(figures, incident.time));
     }
     let limited = evidence.limit.as_ref().and_then(|limit| limit.workload.as_deref()).unwrap_or("the limit");
-    consumers(&mut page, &format!("Who held most below {limited}"), &evidence.within);
+    consumers(&mut page, &format!("Largest workloads below {limited}"), &evidence.within);
     let most = match incident.kind {
-        Kind::MemoryPressure | Kind::IoPressure => "Who waited most on this host",
-        Kind::Oom | Kind::GpuLost => "Who held most on this host",
+        Kind::MemoryPressure | Kind::IoPressure => "Workloads that waited most on this host",
+        Kind::Oom | Kind::GpuLost => "Largest workloads on this host",
     };
     consumers(&mut page, most, &evidence.consumers);
     if evidence.host.total_bytes.is_some() {
         page.head("Host");
         page.paragraph(Paint::Plain, &host_text(evidence));
     }
-    let whose = evidence.workload.as_ref().map_or("the workload", |figures| &figures.workload);
+    let owner = evidence.workload.as_ref().map_or("the workload", |figures| &figures.workload);
     let history = &evidence.history;
-    for (name, lines) in [(whose, &history.workload), (limited, &history.limited), ("the host", &history.host)] {
+    for (name, lines) in [(owner, &history.workload), (limited, &history.limited), ("the host", &history.host)] {
         if !lines.is_empty() {
-            page.head(&format!("The last {} of {name}", span(&history.ago)));
+            page.head(&format!("Last {} of {name}", span(&history.ago)));
             chart::lines(&mut page, lines);
         }
     }
@@ -88,7 +88,10 @@ fn killed(page: &mut Text, evidence: &Evidence) {
         for held in &victim.gpus {
             let known = |bytes_held: Option<u64>| bytes_held.map_or("an unknown amount".to_owned(), bytes);
             let of = held.workload_bytes.map_or(String::new(), |all| format!(", of {} of its workload", bytes(all)));
-            page.paragraph(Paint::Plain, &format!("  held of GPU {}: {}{of}", held.gpu, known(held.process_bytes)));
+            page.paragraph(
+                Paint::Plain,
+                &format!("  held memory of GPU {}: {}{of}", held.gpu, known(held.process_bytes)),
+            );
         }
     }
     let rest = evidence.killed.saturating_sub(evidence.kills.len().min(VICTIMS) as u64);
@@ -103,31 +106,31 @@ fn victim_text(victim: &Victim) -> String {
         ("file", victim.file_bytes),
         ("shared", victim.shmem_bytes),
         ("swap", victim.swap_bytes),
-        ("at most", victim.peak_bytes),
+        ("peak", victim.peak_bytes),
     ];
-    let whose = victim.workload.as_deref().unwrap_or("an unknown workload");
-    let mut text = format!("{} ({}) in {whose}: ", victim.comm, victim.pid);
-    text += &listed(&parts).unwrap_or_else(|| "what it held is not known".to_owned());
+    let owner = victim.workload.as_deref().unwrap_or("an unknown workload");
+    let mut text = format!("{} ({}) in {owner}: ", victim.comm, victim.pid);
+    text += &listed(&parts).unwrap_or_else(|| "its memory is not known".to_owned());
     text += &format!("; user {}, oom_score_adj {}", victim.uid, victim.score_adj);
     let trigger = &victim.trigger;
     if trigger.pid != victim.pid {
-        let whose = trigger.workload.as_deref().map_or(String::new(), |whose| format!(" in {whose}"));
-        text += &format!("; asked for by {} ({}){whose}", trigger.comm, trigger.pid);
+        let owner = trigger.workload.as_deref().map_or(String::new(), |owner| format!(" in {owner}"));
+        text += &format!("; triggered by {} ({}){owner}", trigger.comm, trigger.pid);
     }
     text
 }
 
 fn limit_text(limit: &Limit) -> String {
-    let whose = limit.workload.as_deref().unwrap_or("an unknown cgroup");
+    let owner = limit.workload.as_deref().unwrap_or("an unknown cgroup");
     let much = limit.bytes.map_or("of an unknown size".to_owned(), bytes);
     let used = limit.used_bytes.map_or(String::new(), |used| format!("; {} used when last read", bytes(used)));
     let source = match limit.source {
-        Source::Kernel => "the kernel names it",
-        Source::Only => "the only one that can have been",
+        Source::Kernel => "named by the kernel",
+        Source::Only => "the only limit that applies",
         Source::Refused => "it refused memory at that time",
-        Source::Unknown => "not certain",
+        Source::Unknown => "uncertain",
     };
-    format!("{much}, of {whose} ({source}){used}")
+    format!("{much}, of {owner} ({source}){used}")
 }
 
 fn figures_text(figures: &Figures, time: u64) -> String {
@@ -135,7 +138,7 @@ fn figures_text(figures: &Figures, time: u64) -> String {
         (Series::Memory.label(), figures.memory_bytes),
         ("limit", figures.limit_bytes),
         ("throttled above", figures.high_bytes),
-        ("at most", figures.peak_bytes),
+        ("peak", figures.peak_bytes),
         (Series::Swap.label(), figures.swap_bytes),
         ("pinned for GPUs", figures.pinned_bytes),
     ];
@@ -147,11 +150,11 @@ fn figures_text(figures: &Figures, time: u64) -> String {
     ];
     let read = figures.parts_read.map_or(String::new(), |read| match time.checked_sub(read) {
         Some(age) => format!(" (read {} before)", seconds(age as f64 / 1e9)),
-        None => " (read after that)".to_owned(),
+        None => " (read after the incident)".to_owned(),
     });
     let texts = [listed(&whole), listed(&parts).map(|parts| format!("{parts}{read}"))];
     let known: Vec<String> = texts.into_iter().flatten().collect();
-    if known.is_empty() { "nothing of it had been read".to_owned() } else { known.join("; ") }
+    if known.is_empty() { "no figures had been read".to_owned() } else { known.join("; ") }
 }
 
 fn host_text(evidence: &Evidence) -> String {
@@ -172,7 +175,7 @@ fn host_text(evidence: &Evidence) -> String {
     listed(&parts).unwrap_or_default()
 }
 
-/// `anon 1.00 GiB, file 3 B`, of what is known.
+/// The known amounts as `anon 1.00 GiB, file 3 B`.
 fn listed(parts: &[(&str, Option<u64>)]) -> Option<String> {
     let known = parts.iter().filter_map(|(name, amount)| Some(format!("{name} {}", bytes((*amount)?))));
     let text = known.collect::<Vec<_>>().join(", ");
@@ -235,10 +238,10 @@ fn lost(page: &mut Text, gpu: &super::LostGpu) {
     }
     for holder in &gpu.holders {
         let held = holder.bytes.map_or("an unknown amount".to_owned(), bytes);
-        page.paragraph(Paint::Plain, &format!("{} held {held} of it", holder.workload));
+        page.paragraph(Paint::Plain, &format!("{} held {held} of its memory", holder.workload));
     }
     if let Some(error) = &gpu.error {
-        page.paragraph(Paint::Plain, &format!("its source says: {error}"));
+        page.paragraph(Paint::Plain, &format!("reading GPUs fails: {error}"));
     }
 }
 
@@ -247,7 +250,7 @@ fn changes(page: &mut Text, incident: &Incident) {
     if changes.is_empty() {
         return;
     }
-    page.head("What changed before");
+    page.head("Recent changes");
     for change in &changes[changes.len().saturating_sub(CHANGES)..] {
         page.paragraph(Paint::Plain, &change_text(change, incident.time));
     }
@@ -256,21 +259,21 @@ fn changes(page: &mut Text, incident: &Incident) {
 fn change_text(change: &Change, time: u64) -> String {
     let (of, limit) = (&change.of, |limit: Option<u64>| limit.map_or("none".to_owned(), bytes));
     let what = match change.what {
-        What::Agent => "headroom began to look".to_owned(),
-        What::Came => format!("{of} came"),
-        What::Went => format!("{of} went"),
+        What::Agent => "headroom started".to_owned(),
+        What::Came => format!("{of} started"),
+        What::Went => format!("{of} ended"),
         What::Limit => {
-            format!("the memory limit of {of} went from {} to {}", limit(change.before), limit(change.after))
+            format!("the memory limit of {of} changed from {} to {}", limit(change.before), limit(change.after))
         }
         What::Xid => format!("GPU {of} reported XID {}", change.after.unwrap_or(0)),
-        What::GpuCame => format!("GPU {of} came"),
-        What::GpuWent => format!("GPU {of} went"),
+        What::GpuCame => format!("GPU {of} appeared"),
+        What::GpuWent => format!("GPU {of} disappeared"),
     };
     let apart = seconds(change.time.abs_diff(time) as f64 / 1e9);
     format!("{apart} {}: {what}", if change.time > time { "after" } else { "before" })
 }
 
-/// What the values of a series are shown as.
+/// A value of a series with its unit.
 fn shown(series: Series, value: f64) -> String {
     let name = series.name();
     match () {
@@ -291,7 +294,7 @@ fn kind(kind: Kind) -> &'static str {
     }
 }
 
-/// A moment, to the millisecond.
+/// Nanoseconds since the Unix epoch as UTC, to the millisecond.
 pub fn moment(time: u64) -> String {
     let moment = humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_nanos(time)).to_string();
     moment.replace('T', " ").replace('Z', " UTC")

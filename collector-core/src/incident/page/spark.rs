@@ -1,9 +1,9 @@
-//! A series as one line of blocks.
+//! Draws a series as one line of blocks.
 
 const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
-/// A number of points as so many blocks, from nothing up to the highest; a gap where nothing is known. Of points that share
-/// a block the highest shows.
+/// At most `width` blocks, scaled from zero to the highest point. Unknown points are gaps. Of points that share a block the
+/// highest is drawn.
 pub(super) fn spark(points: &[Option<f64>], width: usize) -> String {
     let most = points.iter().flatten().copied().fold(0.0, f64::max);
     let block = |part: &[Option<f64>]| {
@@ -23,11 +23,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn points_are_as_high_as_they_are() {
+    fn heights_follow_the_points() {
         let points = [Some(0.0), Some(1.0), None, Some(7.0), Some(3.0)];
         assert_eq!(spark(&points, 5), "▁▂ █▄");
         assert_eq!(spark(&points, 99), "▁▂ █▄");
-        assert_eq!(spark(&points, 2), "▂█", "of those that share a place the highest");
+        assert_eq!(spark(&points, 2), "▂█", "the highest of those that share a block");
         assert_eq!(spark(&[Some(0.0), Some(0.0)], 2), "▁▁");
         assert_eq!(spark(&[None], 3), " ");
         assert_eq!(spark(&[], 3), " ");

@@ -1,4 +1,4 @@
-//! Pages of made-up incidents.
+//! Pages of synthetic incidents.
 
 use super::*;
 use crate::incident::{Held, LostGpu, Storm, Task};
@@ -54,21 +54,21 @@ fn kill() -> Incident {
 }
 
 #[test]
-fn everything_that_is_known_is_there() {
+fn a_page_shows_all_that_is_known() {
     let page = page(&kill(), 100, false);
     for part in [
         "2026-11-21 14:41:05.000 UTC · OOM kill · incident 20261121T144105.000000, not complete yet",
         "Killed: 20 processes",
-        "(8) in ollama.service: anon 60.0 MiB; user 0, oom_score_adj 0; asked for by asker (9)",
-        "held of GPU 0: an unknown amount, of 1.00 MiB of its workload",
+        "(8) in ollama.service: anon 60.0 MiB; user 0, oom_score_adj 0; triggered by asker (9)",
+        "held memory of GPU 0: an unknown amount, of 1.00 MiB of its workload",
         "and 12 more",
-        "of an unknown size, of /a (the only one that can have been)",
-        "Who held most below /a",
+        "of an unknown size, of /a (the only limit that applies)",
+        "Largest workloads below /a",
         "MEMORY  GROWTH      VRAM",
-        "The last 59 s of the workload",
+        "Last 59 s of the workload",
         "10.0 MiB … 59.0 MiB",
         "10 % … 59 %",
-        "3.0 s before: the memory limit of /a went from none to 1.00 MiB",
+        "3.0 s before: the memory limit of /a changed from none to 1.00 MiB",
     ] {
         assert!(page.contains(part), "{part}:\n{page}");
     }
@@ -89,7 +89,7 @@ fn lines_fit_the_width() {
 }
 
 #[test]
-fn colours_are_ours_alone_and_end_with_their_line() {
+fn only_the_page_sets_colours_and_each_ends_with_its_line() {
     let page = page(&kill(), 100, true);
     assert!(page.contains("\x1b[1mWhy\x1b[0m") && page.contains("py\u{fffd}[31mthon"));
     for line in page.lines().filter(|line| line.contains('\x1b')) {
@@ -98,7 +98,7 @@ fn colours_are_ours_alone_and_end_with_their_line() {
 }
 
 #[test]
-fn one_of_which_nothing_is_known_has_a_page() {
+fn an_incident_without_evidence_has_a_page() {
     for kind in Kind::ALL {
         let mut incident = Incident::new(kind, "1".to_owned(), 0);
         (incident.complete, incident.cause) = (true, super::super::cause::find(&incident));
@@ -109,14 +109,14 @@ fn one_of_which_nothing_is_known_has_a_page() {
 }
 
 #[test]
-fn a_lost_gpu_and_a_storm_have_theirs() {
+fn a_lost_gpu_and_pressure_have_their_parts() {
     let mut incident = kill();
     incident.evidence = Evidence::default();
     let holders = vec![super::super::Holder { workload: "/a".to_owned(), bytes: None }];
     let gpu = LostGpu { gpu: "3".to_owned(), xids: vec![48, 79], temperature: Some(91), holders, ..LostGpu::default() };
     incident.evidence.gpu = Some(gpu);
     let text = page(&incident, 100, false);
-    for part in ["\nGPU 3\n", "last 91 °C", "reported XID 48, 79", "/a held an unknown amount of it"] {
+    for part in ["\nGPU 3\n", "last 91 °C", "reported XID 48, 79", "/a held an unknown amount of its memory"] {
         assert!(text.contains(part), "{part}:\n{text}");
     }
     incident.kind = Kind::MemoryPressure;
@@ -124,7 +124,8 @@ fn a_lost_gpu_and_a_storm_have_theirs() {
     let waited = Consumer { workload: "/a".to_owned(), waiting_seconds: Some(12.0), ..Consumer::default() };
     incident.evidence.consumers = vec![waited];
     let text = page(&incident, 100, false);
-    for part in ["some task of the host waited for 2.5 s", "Who waited most on this host", "WAITED"] {
+    for part in ["at least one task of the host waited for 2.5 s", "Workloads that waited most on this host", "WAITED"]
+    {
         assert!(text.contains(part), "{part}:\n{text}");
     }
 }

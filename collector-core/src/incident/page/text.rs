@@ -1,8 +1,7 @@
-//! Lines of a given width: paragraphs that are broken at spaces, and tables.
+//! Text of a given width: paragraphs wrapped at spaces, and tables.
 
 use super::spark::spark;
 
-/// How a line looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Paint {
     Plain,
@@ -24,9 +23,9 @@ impl Paint {
 
 const PLAIN: &str = "\x1b[0m";
 const INDENT: usize = 2;
-/// What is left of a name, at least.
+/// The first column of a table is at least this wide.
 const NAME: usize = 12;
-/// Narrower than this nothing can be shown, and wider than that nobody reads.
+/// The narrowest page that can show a table, and the widest that is readable.
 const WIDTHS: (usize, usize) = (40, 120);
 
 pub(super) struct Text {
@@ -40,33 +39,33 @@ impl Text {
         Text { text: String::new(), width: width.clamp(WIDTHS.0, WIDTHS.1), colour }
     }
 
-    /// What begins a part.
+    /// A blank line and the heading of a part.
     pub fn head(&mut self, head: &str) {
         self.text.push('\n');
         self.line(Paint::Bold, head);
     }
 
-    /// A paragraph, from the left.
+    /// A wrapped paragraph without indent.
     pub fn line(&mut self, paint: Paint, text: &str) {
-        self.broken(paint, text, 0);
+        self.wrapped(paint, text, 0);
     }
 
-    /// A paragraph, a little to the right.
+    /// A wrapped paragraph with indent.
     pub fn paragraph(&mut self, paint: Paint, text: &str) {
-        self.broken(paint, text, INDENT);
+        self.wrapped(paint, text, INDENT);
     }
 
-    /// A line as it is.
+    /// One line, not wrapped.
     pub fn raw(&mut self, paint: Paint, line: &str) {
         let codes = self.colour && paint != Paint::Plain;
         self.text.push_str(if codes { paint.code() } else { "" });
-        // What a process calls itself must not speak to the terminal.
+        // The name of a process must not control the terminal.
         self.text.extend(line.trim_end().chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }));
         self.text.push_str(if codes { PLAIN } else { "" });
         self.text.push('\n');
     }
 
-    fn broken(&mut self, paint: Paint, text: &str, indent: usize) {
+    fn wrapped(&mut self, paint: Paint, text: &str, indent: usize) {
         let mut line = " ".repeat(indent);
         let mut empty = true;
         for word in text.split(' ') {
@@ -84,13 +83,13 @@ impl Text {
         self.raw(paint, &line);
     }
 
-    /// Rows under their heads, the first column on the left and the rest on the right, each with what is drawn of it where
-    /// there is room.
+    /// A table whose first row is the header. The first column is aligned left, the others right. `lines` are drawn behind the
+    /// rows if there is room.
     pub fn table(&mut self, rows: &[Vec<String>], lines: &[Vec<Option<f64>>]) {
         let columns = rows.first().map_or(0, Vec::len);
         let widest = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
         let mut widths: Vec<usize> = (0..columns).map(widest).collect();
-        // What does not fit is left out, from the right: the first columns say most.
+        // Columns that do not fit are dropped from the right: the first columns matter most.
         let rest = |widths: &[usize]| widths.iter().skip(1).map(|width| width + 2).sum::<usize>();
         while INDENT + NAME + rest(&widths) > self.width && widths.len() > 2 {
             widths.pop();
@@ -120,7 +119,7 @@ impl Text {
     }
 }
 
-/// The end of a text that is too long: names differ there.
+/// Shortens a long text to its end, where names differ.
 pub(super) fn short(text: &str, width: usize) -> String {
     let count = text.chars().count();
     if count <= width {

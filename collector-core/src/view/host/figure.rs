@@ -1,4 +1,4 @@
-//! What the kernel's own files say of the host: figures that are taken over as they are.
+//! Figures from the kernel's files: disks, filesystems, and PSI stalls, including those that the kernel does not report.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,45 +10,42 @@ use crate::stage::Stage;
 use crate::statistic::{disk, filesystem};
 use crate::view::coverage::Coverage;
 
-/// Disks that are kept; more are counted as lost, stage `disk`.
+/// At most this many disks are kept. More are counted as lost, stage `disk`.
 const DISKS: usize = 256;
-/// Filesystems that are kept; more are counted as lost, stage `filesystem`.
+/// At most this many filesystems are kept. More are counted as lost, stage `filesystem`.
 const FILESYSTEMS: usize = 256;
 
-/// One mounted filesystem.
 #[derive(Clone, Debug)]
 pub struct Filesystem {
-    /// What is mounted.
+    /// The mounted device.
     pub device: Arc<str>,
-    /// Its type.
     pub fstype: Arc<str>,
-    /// How full it is, if it answered.
+    /// `None` if it did not answer.
     pub values: Option<filesystem::Values>,
 }
 
-/// One thing that the kernel watches.
+/// A PSI trigger that the kernel watches.
 #[derive(Clone, Debug)]
 pub struct Watch {
-    /// When it tells.
     pub trigger: Trigger,
-    /// Since when it watches.
+    /// When it was armed, in nanoseconds since the Unix epoch.
     pub created: u64,
-    /// How often it told.
+    /// Number of stalls reported.
     pub events: u64,
-    /// When it last did, or began to watch.
-    told: u64,
-    /// When a window of our own began, and what had been waited by then.
+    /// When it last reported a stall, or was armed.
+    reported: u64,
+    /// When our own current window began, and the total wait then.
     from: Option<(u64, u64)>,
-    /// The same of the window before it.
+    /// The same for the window before.
     before: Option<(u64, u64)>,
 }
 
 impl Watch {
-    /// Whether what was waited in a window of our own is over the threshold, and the kernel kept silent.
+    /// Whether the wait in our own window exceeds the threshold and the kernel did not report it.
     ///
-    /// Without CAP_SYS_RESOURCE the kernel looks at its triggers where it averages, every two seconds, and whoever reads the
-    /// file just before that, as we do at a tick, averages in its stead without a look at the triggers (psi_show and
-    /// psi_avgs_work of kernel/sched/psi.c): it can miss window after window.
+    /// Without CAP_SYS_RESOURCE the kernel checks its triggers where it averages, every two seconds. A process that reads the
+    /// file just before, as we do at each tick, does the averaging instead, without a check of the triggers (psi_show and
+    /// psi_avgs_work in kernel/sched/psi.c). So the kernel can miss window after window.
     fn missed(&mut self, time: u64, total: u64) -> bool {
         let window = self.trigger.window_ns;
         let (began, before) = *self.from.get_or_insert((time, total));
@@ -59,29 +56,29 @@ impl Watch {
         self.before = self.from.replace((time, total));
         let waited = u128::from(total.saturating_sub(before)) * u128::from(window);
         let over = waited >= u128::from(self.trigger.threshold_ns) * u128::from(elapsed);
-        // Ticks that are too far apart say nothing of a window. The kernel is late by a part of one.
-        let silent = time.saturating_sub(self.told);
+        // Ticks that are too far apart say nothing about one window. The kernel reports up to half a window late.
+        let silent = time.saturating_sub(self.reported);
         over && elapsed < window.saturating_mul(2) && silent.saturating_mul(2) >= window.saturating_mul(3)
     }
 
-    /// Whether even half of the threshold can have been waited in the window before `time`, by when `total` had been.
+    /// Whether the wait in the window before `time`, with a total of `total`, can have reached half of the threshold.
     ///
-    /// Without CAP_SYS_RESOURCE the kernel's triggers begin with a counter that stands still and go on with another
-    /// (psi_trigger_create takes the total of PSI_POLL, update_triggers that of PSI_AVGS): at first all that was ever waited
-    /// on this host seems to have been waited since.
+    /// Without CAP_SYS_RESOURCE the kernel's triggers start with a counter that does not move and continue with another
+    /// (psi_trigger_create takes the total of PSI_POLL, update_triggers that of PSI_AVGS): the first report counts everything
+    /// that was ever waited on this host.
     fn can_be(&self, time: u64, total: u64) -> bool {
         let begin = time.saturating_sub(self.trigger.window_ns).max(self.created);
         let known = [self.from, self.before];
         let within = known.iter().flatten().find(|(then, _)| *then <= begin);
-        // Of what went before the first that is known, all may have been waited.
+        // Before the first known total, all of the time may have been waited.
         let Some((then, waited)) = within.or_else(|| known.iter().rev().flatten().next()) else { return true };
         let most = total.saturating_sub(*waited).saturating_add(then.saturating_sub(begin));
         most.saturating_mul(2) >= self.trigger.threshold_ns
     }
 
-    fn tell(&mut self, time: u64) {
+    fn report(&mut self, time: u64) {
         grow(&mut self.events, 1);
-        self.told = time;
+        self.reported = time;
     }
 }
 
@@ -115,7 +112,7 @@ impl Host {
         }
     }
 
-    /// A stall over a threshold is worth telling at once.
+    /// Returns a stall that must be reported.
     pub(crate) fn pressure(&mut self, time: u64, reading: &pressure::Reading) -> Option<Stall> {
         let stall = match reading {
             pressure::Reading::Trigger(trigger) => {
@@ -126,15 +123,15 @@ impl Host {
         };
         let Trigger { resource, kind, .. } = stall.trigger;
         let watch = watch(&mut self.triggers, stall.trigger, time);
-        // It tells once a window: a tick told of the same wait before it did.
-        if watch.events > 0 && time.saturating_sub(watch.told).saturating_mul(2) < watch.trigger.window_ns {
+        // One report per window: a tick already reported this wait.
+        if watch.events > 0 && time.saturating_sub(watch.reported).saturating_mul(2) < watch.trigger.window_ns {
             return None;
         }
         if stall.total_ns.is_some_and(|total| !watch.can_be(time, total)) {
             return None;
         }
-        watch.tell(time);
-        // Whoever looks before the next tick sees what was waited until now.
+        watch.report(time);
+        // Readers before the next tick see the wait until now.
         if let (Some(statistic), Some(total)) = (pressure::statistic(resource, kind), stall.total_ns)
             && self.statistics.get(statistic).is_some_and(|before| before < total)
         {
@@ -143,13 +140,13 @@ impl Host {
         Some(stall.clone())
     }
 
-    /// At a tick: the stalls over a threshold that the kernel did not tell of.
+    /// At a tick: stalls over a threshold that the kernel did not report.
     pub(crate) fn missed(&mut self, time: u64) -> Vec<Stall> {
         let Host { triggers, statistics, .. } = self;
         let missed = triggers.iter_mut().filter_map(|((resource, kind), watch)| {
             let total = statistics.get(pressure::statistic(*resource, *kind)?)?;
             watch.missed(time, total).then(|| {
-                watch.tell(time);
+                watch.report(time);
                 Stall { trigger: watch.trigger, total_ns: Some(total) }
             })
         });
@@ -161,7 +158,7 @@ type Watches = BTreeMap<(pressure::Resource, pressure::Kind), Watch>;
 
 fn watch(watches: &mut Watches, trigger: Trigger, time: u64) -> &mut Watch {
     let watch = watches.entry((trigger.resource, trigger.kind));
-    let watch = watch.or_insert(Watch { trigger, created: time, events: 0, told: time, from: None, before: None });
+    let watch = watch.or_insert(Watch { trigger, created: time, events: 0, reported: time, from: None, before: None });
     watch.trigger = trigger;
     watch
 }
@@ -174,7 +171,7 @@ mod tests {
     use filesystem::State;
 
     #[test]
-    fn disks_advance_leave_and_are_bounded() {
+    fn disks_advance_disappear_and_are_bounded() {
         let (mut host, mut coverage) = (Host::default(), Coverage::default());
         let mut say = |device: String, reads: Option<u64>| {
             let values = reads.map(|reads| disk::Values::from_iter([(disk::Statistic::Reads, reads)]));
@@ -184,7 +181,7 @@ mod tests {
         assert_eq!(say("a".into(), Some(7)), Some(7));
         assert_eq!(say("a".into(), Some(6)), Some(7));
         assert_eq!(say("a".into(), None), None);
-        assert_eq!(say("a".into(), Some(1)), Some(1), "another of the same name");
+        assert_eq!(say("a".into(), Some(1)), Some(1), "another disk with the same name");
         for number in 0..DISKS {
             say(number.to_string(), Some(1));
         }
@@ -211,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stall_is_told_counted_and_seen_before_the_next_reading() {
+    fn a_stall_is_reported_counted_and_visible_before_the_next_reading() {
         let mut host = Host::default();
         let (resource, kind) = (Resource::Memory, Kind::Stalled);
         let trigger = Trigger { resource, kind, threshold_ns: 1, window_ns: 2 };
@@ -243,52 +240,52 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_have_been_waited_is_not_believed() {
+    fn an_impossible_wait_is_ignored() {
         const MS: u64 = 1_000_000;
         let mut host = Host::default();
         let (resource, kind) = (Resource::Io, Kind::Stalled);
         let trigger = Trigger { resource, kind, threshold_ns: 1000 * MS, window_ns: 2000 * MS };
         host.pressure(10_000 * MS, &pressure::Reading::Trigger(trigger));
-        // Long ago tasks waited for a minute; since then nobody did, until the twentieth second.
+        // Long ago tasks waited for a minute, then not until the twentieth second.
         let waited = |ms: u64| 60_000 + ms.saturating_sub(20_000);
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         for ms in (10_100..24_000).step_by(1000) {
             host.statistics.put(host::Statistic::IoPressureFull, Some(waited(ms) * MS));
-            told.extend(host.missed(ms * MS).iter().map(|_| ms));
+            reported.extend(host.missed(ms * MS).iter().map(|_| ms));
             let ms = ms + 400;
             let stall = Stall { trigger, total_ns: Some(waited(ms) * MS) };
-            told.extend(host.pressure(ms * MS, &pressure::Reading::Stall(stall)).map(|_| ms));
+            reported.extend(host.pressure(ms * MS, &pressure::Reading::Stall(stall)).map(|_| ms));
         }
-        // Half a second of the first of these windows was waited in, and all of the next.
-        assert_eq!(told, [20_500, 21_500, 22_500, 23_500]);
+        // Tasks waited for half a second of the first of these windows, and for all of the next.
+        assert_eq!(reported, [20_500, 21_500, 22_500, 23_500]);
     }
 
     #[test]
-    fn what_the_kernel_does_not_tell_in_time_a_tick_does() {
+    fn a_tick_reports_what_the_kernel_misses() {
         const MS: u64 = 1_000_000;
         let mut host = Host::default();
         let (resource, kind) = (Resource::Io, Kind::Waiting);
         let trigger = Trigger { resource, kind, threshold_ns: 100 * MS, window_ns: 2000 * MS };
         host.pressure(0, &pressure::Reading::Trigger(trigger));
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         for second in 1..=20u64 {
-            // Half of the time from the third second to the fourteenth; the kernel speaks once, then falls silent.
+            // Tasks wait half of the time from the third second to the fourteenth. The kernel reports once, then no more.
             let waited = 500 * MS * second.clamp(3, 14);
             host.statistics.put(host::Statistic::IoPressureSome, Some(waited));
             let missed = host.missed(second * 1000 * MS);
             assert!(missed.iter().all(|it| *it == Stall { trigger, total_ns: Some(waited) }), "{missed:?}");
-            told.extend(missed.iter().map(|_| second * 1000));
-            // Once of its own, and once just after a tick has told of the same.
+            reported.extend(missed.iter().map(|_| second * 1000));
+            // Once by itself, and once just after a tick has reported the same.
             if second == 3 || second == 7 {
                 let stall = Stall { trigger, total_ns: None };
                 let time = second * 1000 + 300;
                 let taken = host.pressure(time * MS, &pressure::Reading::Stall(stall));
-                told.extend(taken.map(|_| time));
+                reported.extend(taken.map(|_| time));
             }
         }
-        assert_eq!(told, [3300, 7000, 11000, 15000]);
+        assert_eq!(reported, [3300, 7000, 11000, 15000]);
         assert_eq!(host.triggers[&(resource, kind)].events, 4);
-        // A tick that is late by windows cannot tell when it was.
+        // A tick that is several windows late cannot locate the wait.
         host.statistics.put(host::Statistic::IoPressureSome, Some(50_000 * MS));
         assert_eq!(host.missed(60_000 * MS), []);
     }

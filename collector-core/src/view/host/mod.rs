@@ -1,4 +1,4 @@
-//! What belongs to the host as a whole: histograms of stalls, memory nodes, block devices.
+//! State of the host as a whole: histograms of stalls, memory nodes, block devices.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,84 +15,81 @@ pub use figure::{Filesystem, Watch};
 mod figure;
 mod point;
 
-/// Devices that are kept; more are counted as lost, stage `device`.
+/// At most this many devices are kept. More are counted as lost, stage `device`.
 const DEVICES: usize = 256;
 
-/// The state of the host.
 #[derive(Clone, Debug, Default)]
 pub struct Host {
-    /// The lengths of reclaim stalls, by [`crate::signal::reclaim::Kind`].
+    /// Durations of reclaim stalls, by [`crate::signal::reclaim::Kind`].
     pub reclaim: [Histogram; reclaim::KINDS],
-    /// The lengths of compaction stalls.
+    /// Durations of compaction stalls.
     pub compaction: Histogram,
-    /// The lengths of faults that needed IO.
+    /// Durations of page faults that needed IO.
     pub major_fault: Histogram,
-    /// How long copies between host and GPU took, by [`crate::signal::transfer::Direction`].
+    /// Durations of copies between host and GPU, by [`crate::signal::transfer::Direction`].
     pub transfer: [Histogram; transfer::DIRECTIONS],
-    /// Memory nodes whose kswapd was ever seen awake.
+    /// Memory nodes whose kswapd was ever awake.
     pub nodes: BTreeMap<u32, Node>,
     /// Block devices that did any IO or have a name.
     pub devices: BTreeMap<Device, BlockDevice>,
-    /// What the kernel's files say of the host as a whole.
+    /// Figures of the host as a whole, from the kernel's files.
     pub statistics: statistic::host::Values,
-    /// The same of each disk.
+    /// The same for each disk, by name.
     pub disks: BTreeMap<Arc<str>, statistic::disk::Values>,
-    /// How full filesystems are, by mount point.
+    /// Filesystems by mount point.
     pub filesystems: BTreeMap<Arc<str>, Filesystem>,
-    /// What the kernel watches.
+    /// PSI triggers that the kernel watches.
     pub triggers: BTreeMap<(Resource, pressure::Kind), Watch>,
 }
 
-/// One memory node.
 #[derive(Clone, Debug, Default)]
 pub struct Node {
-    /// When it was first seen.
+    /// When it was first seen, in nanoseconds since the Unix epoch.
     pub created: u64,
-    /// Nanoseconds kswapd was awake.
+    /// Nanoseconds that kswapd was awake.
     pub awake_ns: u64,
-    /// How often it was woken from sleep.
+    /// Number of times it was woken.
     pub wakes: u64,
 }
 
-/// One block device.
 #[derive(Clone, Debug)]
 pub struct BlockDevice {
-    /// Its name; its number until that is known.
+    /// Its name, or its number until the name is known.
     pub name: Arc<str>,
-    /// What it did, by [`Operation`]; absent for what it never did.
+    /// IO by [`Operation`]; `None` for operations that it never did.
     pub operations: [Option<Box<DeviceIo>>; OPERATIONS],
 }
 
-/// What a device did of one operation.
+/// IO of one operation on a device.
 #[derive(Clone, Debug, Default)]
 pub struct DeviceIo {
-    /// When it first did.
+    /// When the first IO was seen, in nanoseconds since the Unix epoch.
     pub created: u64,
-    /// Times from the making of a request to its issue.
+    /// Times from the creation of a request to its issue.
     pub queue: Histogram,
     /// Times from issue to completion.
     pub service: Histogram,
     /// Bytes completed.
     pub bytes: u64,
-    /// Requests that ended with an error.
+    /// Requests that failed.
     pub errors: u64,
 }
 
 impl Host {
-    /// The node with this number; `None` beyond the last that the kernel side counts.
+    /// The node with this number; `None` beyond [`kswapd::NODES`].
     pub(crate) fn node(&mut self, node: u32, time: u64) -> Option<&mut Node> {
         let new = || Node { created: time, ..Node::default() };
         (node < kswapd::NODES).then(|| self.nodes.entry(node).or_insert_with(new))
     }
 
-    /// What the device did of this operation; `None` for one device too many.
+    /// IO of this operation on the device; `None` if there is no room for the device.
     pub(crate) fn device_io(&mut self, device: Device, operation: Operation, time: u64) -> Option<&mut DeviceIo> {
         let new = || Box::new(DeviceIo { created: time, ..DeviceIo::default() });
         Some(self.device(device)?.operations[operation as usize].get_or_insert_with(new))
     }
 
-    /// Gives a device its name; `None` for one device too many. Numbers and names are used again when a device goes and
-    /// another comes: what went by either of them before is not the same device, and its figures leave.
+    /// Names a device; `None` if there is no room for it. Numbers and names are reused: a device that had either of them before
+    /// is another one, and its figures are removed.
     pub(crate) fn name_device(&mut self, device: Device, name: &str) -> Option<()> {
         self.devices.retain(|&other, known| (other == device) == (&*known.name == name) || unnamed(other, known, name));
         self.device(device)?.name = name.into();
@@ -124,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn io_before_the_name_is_kept_under_it() {
+    fn io_before_the_name_is_kept() {
         let mut host = Host::default();
         host.device_io(A, Operation::Read, 1).unwrap().bytes = 7;
         assert_eq!(names(&host), ["259:0"]);

@@ -1,4 +1,4 @@
-//! What the history keeps of the host.
+//! The numbers of the host that the history keeps.
 
 use collector_common::histogram;
 
@@ -10,7 +10,7 @@ use crate::view::gpu::Gpus;
 use crate::view::history::UNKNOWN;
 
 impl Host {
-    /// Its numbers at a tick; `stalls`, whether reclaim is seen.
+    /// Its numbers at a tick. `stalls`: reclaim is observed.
     pub(crate) fn point(&self, gpus: &Gpus, stalls: bool) -> [u64; COUNT] {
         let get = |statistic| self.statistics.get(statistic);
         let used = |total, free| get(total).zip(get(free)).map(|(total, free)| total.saturating_sub(free));

@@ -223,7 +223,7 @@ mod tests {
             (
                 "above = 0.5",
                 "above = 0.5\nmatch = { gpu = \"0\" }",
-                "a.toml:5:9: rule.match: there is no label gpu; the metric has none",
+                "a.toml:5:9: rule.match: there is no label gpu; the metric has no labels",
             ),
             ("severity = \"info\"\n", "", "a.toml:1:1: rule.severity: is missing"),
             ("alert = \"A\"", "alert = \"A b\"", "a.toml:2:9: rule.alert: \"A b\" is not a name"),
@@ -239,7 +239,7 @@ mod tests {
         let change = "\n[[rule]]\nalert = \"HostMemoryHigh\"\n";
         assert_eq!(
             wrong(&format!("{change}summary = \"{{\"\n")),
-            ["a.toml:4:11: rule.summary: a { without its }; {{ is a brace"]
+            ["a.toml:4:11: rule.summary: { without }; write {{ for a brace"]
         );
         // The file does not set the wrong key: reported at the key that made it wrong.
         let wrong = wrong(&format!(
@@ -253,12 +253,12 @@ mod tests {
     fn a_duplicate_rule_names_the_place_of_the_first() {
         assert_eq!(
             wrong(&format!("{GOOD}{GOOD}")),
-            ["a.toml:9:9: rule.alert: there is a rule A already, at a.toml:1:1"]
+            ["a.toml:9:9: rule.alert: there is already a rule A, at a.toml:1:1"]
         );
         let change = "[[rule]]\nalert = \"GpuHot\"\nenabled = false\n";
         assert_eq!(
             wrong(&format!("{change}{change}")),
-            ["a.toml:5:9: rule.alert: there is a rule GpuHot already, at a.toml:1:1"]
+            ["a.toml:5:9: rule.alert: there is already a rule GpuHot, at a.toml:1:1"]
         );
     }
 
@@ -268,6 +268,6 @@ mod tests {
         let wrong = wrong(&text);
         let pack = raw::read(PACK).unwrap().len();
         let line = (1000 - pack) * GOOD.lines().count() + 1;
-        assert_eq!(wrong, [format!("a.toml:{line}:1: rule: these are more than 1000 rules")]);
+        assert_eq!(wrong, [format!("a.toml:{line}:1: rule: more than 1000 rules")]);
     }
 }
