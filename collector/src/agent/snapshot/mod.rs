@@ -1,10 +1,10 @@
 //! Snapshots: read access to the state without a lock. A reader sends a request; the fold loop answers between two samples with
-//! a reference to its view, not a copy. All readers within a tick get the same snapshot, so their pages agree, and each page is
-//! rendered once.
+//! a reference to its view, not a copy. Readers within a tick, or within a second of a longer tick, get the same snapshot, so
+//! their pages agree, and each page is rendered once.
 //!
 //! Cost for the fold loop: while a snapshot is held, the next sample that changes the view copies it first, and the fold goes
 //! on with the copy. The fold loop drops its own reference when the next round of readings begins, so a tick without readers
-//! copies nothing, and a tick with readers copies once at most.
+//! copies nothing, and a tick with readers copies once at most, or once a second if it is longer.
 //!
 //! Health and readiness are atomics and never wait.
 
@@ -23,19 +23,24 @@ use crate::http::{self, Exposition, Page, Pages, SnapshotFuture};
 /// The agent counts as hung when a tick is this many ticks late.
 const LATE_TICKS: u64 = 10;
 
+/// How long a snapshot may be used, in nanoseconds. A kill or a pressure event must not wait for the end of a long tick.
+const FRESH_NS: u64 = 1_000_000_000;
+
 /// Requests that may wait in the channel; further ones wait before it.
 const ASKS: usize = 64;
 
-/// A request for the snapshot of the current tick.
+/// A request for a fresh snapshot.
 pub type Ask = oneshot::Sender<Arc<Snapshot>>;
 
-/// The state at the first request within a tick.
+/// The state at the first request within a tick, or within a second of a longer tick.
 pub struct Snapshot {
     /// Tick number, counted from the start.
     pub tick: u64,
     /// Nanoseconds since the Unix epoch.
     pub time: u64,
     pub view: Arc<View>,
+    /// Until when it may be used (CLOCK_MONOTONIC, in nanoseconds).
+    until: u64,
     pages: Arc<Pages>,
     series: Arc<Series>,
 }
@@ -59,6 +64,7 @@ struct Pulse {
 /// The fold loop's end.
 pub struct Publisher {
     current: Option<Arc<Snapshot>>,
+    fresh_ns: u64,
     pulse: Arc<Pulse>,
     series: Arc<Series>,
 }
@@ -81,7 +87,7 @@ pub fn channel(
     let (sender, asks) = mpsc::channel(ASKS);
     let pulse = Arc::<Pulse>::default();
     let series = Arc::new(Series { max: max_series, left_out });
-    let publisher = Publisher { current: None, pulse: pulse.clone(), series };
+    let publisher = Publisher { current: None, fresh_ns: FRESH_NS, pulse: pulse.clone(), series };
     (publisher, asks, Snapshots { asks: sender, latest: Mutex::default(), pulse, tick_ns })
 }
 
@@ -98,13 +104,16 @@ impl Publisher {
         self.pulse.tick.fetch_add(1, Ordering::Release);
     }
 
-    /// Answers with the snapshot of this tick; the first request creates it from `view`.
+    /// Answers with the snapshot of this tick while it is fresh; else creates one from `view`.
     pub fn answer(&mut self, ask: Ask, view: &Arc<View>) {
+        let now = clock::monotonic_ns();
+        self.current.take_if(|snapshot| now >= snapshot.until);
         let snapshot = self.current.get_or_insert_with(|| {
             Arc::new(Snapshot {
                 tick: self.pulse.tick.load(Ordering::Relaxed),
                 time: view.time,
                 view: view.clone(),
+                until: now.saturating_add(self.fresh_ns),
                 pages: Arc::default(),
                 series: self.series.clone(),
             })
@@ -115,11 +124,13 @@ impl Publisher {
 }
 
 impl Snapshots {
-    /// The snapshot of the current tick. None after the fold loop has ended.
+    /// The snapshot of the current tick while it is fresh, or a new one. None after the fold loop has ended.
     pub async fn current(&self) -> Option<Arc<Snapshot>> {
         let tick = self.pulse.tick.load(Ordering::Acquire);
         let latest = self.latest().upgrade();
-        if let Some(snapshot) = latest.filter(|snapshot| snapshot.tick == tick) {
+        if let Some(snapshot) =
+            latest.filter(|snapshot| snapshot.tick == tick && clock::monotonic_ns() < snapshot.until)
+        {
             return Some(snapshot);
         }
         let (ask, answer) = oneshot::channel();

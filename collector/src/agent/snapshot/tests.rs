@@ -44,7 +44,9 @@ struct Fake {
 impl Fake {
     fn new(max_series: usize) -> Fake {
         let left_out = Arc::<AtomicU64>::default();
-        let (publisher, asks, snapshots) = channel(TICK, max_series, left_out.clone());
+        let (mut publisher, asks, snapshots) = channel(TICK, max_series, left_out.clone());
+        // Else a slow machine would make some snapshots too old.
+        publisher.fresh_ns = u64::MAX;
         Fake { engine: engine(), publisher, asks, snapshots: Arc::new(snapshots), left_out, time: 100 }
     }
 
@@ -98,6 +100,18 @@ async fn readers_share_one_snapshot_per_tick() {
     fold.tick();
     let (next, asked) = fold.read().await;
     assert_eq!((next.tick, next.time, asked), (2, 103, 1));
+}
+
+#[tokio::test]
+async fn within_a_long_tick_an_old_snapshot_is_replaced() {
+    let mut fold = Fake::new(1000);
+    fold.publisher.fresh_ns = 0;
+    fold.tick();
+    let (first, _) = fold.read().await;
+    fold.apply(Reading::Tick);
+    let (second, asked) = fold.read().await;
+    assert_eq!((first.tick, second.tick, asked), (1, 1, 1));
+    assert_eq!((first.time, second.time), (101, 102));
 }
 
 #[tokio::test]
