@@ -295,7 +295,7 @@ fn pressure_is_reported_before_the_next_tick() {
     let file = folder.0.join("sparse");
     File::create(&file).unwrap().set_len(256 * MIB).unwrap();
     let cgroup = Cgroup::new("pressure");
-    cgroup.limit(8 * MIB);
+    cgroup.limit(32 * MIB);
     let mut thrash = Command::new(env!("CARGO_BIN_EXE_provoke"));
     thrash.args(["thrash", &format!("file={}", file.display()), "rounds=1000", "threads=4"]).stdout(Stdio::null());
     let mut child = cgroup.spawn(&mut thrash);
