@@ -4,8 +4,8 @@
 
 use std::sync::{Arc, LazyLock};
 
-use collector_core::engine::Engine;
 use collector::exposition::{self, Format};
+use collector_core::engine::Engine;
 use collector_core::recording::samples;
 use collector_core::rule::Rules;
 use libfuzzer_sys::fuzz_target;

@@ -8,10 +8,10 @@ use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
-use collector_core::engine::Engine;
 use collector::exposition;
 use collector::http::access::Access;
 use collector::http::{self, Exposition, Limits, Listener, Pages, Snapshot, SnapshotFuture, serve};
+use collector_core::engine::Engine;
 use collector_core::recording::samples;
 use libfuzzer_sys::fuzz_target;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

@@ -3,10 +3,10 @@
 
 #![no_main]
 
+use collector_core::decode;
 use collector_core::engine::Engine;
 use collector_core::sample::{Reading, Sample};
-use collector_core::decode;
-use collector_core::signal::{Context};
+use collector_core::signal::Context;
 use headroom_fuzz_core::{check_outcome, check_record, check_view};
 use libfuzzer_sys::fuzz_target;
 
