@@ -1,10 +1,12 @@
 //! Delivery of alerts to receivers that answer well, badly, late or never. The test runs the receivers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use collector::config;
@@ -95,9 +97,12 @@ impl Bench {
         }
     }
 
+    fn counter(&self, stage: Stage) -> Arc<AtomicU64> {
+        self.outbox.losses().into_iter().find(|(at, _)| *at == stage).unwrap().1
+    }
+
     fn lost(&self, stage: Stage) -> u64 {
-        let counter = self.outbox.losses().into_iter().find(|(at, _)| *at == stage).unwrap().1;
-        counter.load(std::sync::atomic::Ordering::Relaxed)
+        self.counter(stage).load(Ordering::Relaxed)
     }
 
     /// Stops it, and returns the state of each delivery to a receiver from the journal.
@@ -200,16 +205,25 @@ fn a_dead_receiver_delays_no_other_and_its_queue_is_bounded() {
         // With more than the channel holds at once, some would be counted as lost before they reach a receiver.
         bench.until("delivery to the working receiver", |sums| sums["alive"].delivered == part * 500 + 500);
     }
-    assert_eq!(bench.lost(Stage::Outcome) + bench.lost(Stage::Journal), 0);
+    assert_eq!(bench.lost(Stage::Outcome), 0);
     let lost = bench.lost(Stage::Sink);
     assert!((MANY - 10_000 - 64..=MANY - 10_000).contains(&lost), "{lost} did not fit into the dead one's queue");
     dead.answer(Answer::Accept);
     bench.until("the dead one works again", |sums| sums["dead"].delivered == MANY - lost);
-    let ids = dead.ids();
-    assert!(ids.is_sorted(), "in order");
+    // What it took for longer than the timeout is sent again: each in order at its first arrival.
+    let mut seen = BTreeSet::new();
+    let firsts: Vec<u64> = dead.ids().into_iter().filter(|id| seen.insert(*id)).collect();
+    assert!(firsts.is_sorted(), "in order");
+    assert!(firsts.len() as u64 >= MANY - lost, "{}, {lost} lost", firsts.len());
+    // A slow disk may lose entries of the journal, but counts them.
+    let unwritten = bench.counter(Stage::Journal);
     let states = bench.end("dead");
-    assert_eq!(states.iter().filter(|state| *state == "dropped").count() as u64, lost);
-    assert_eq!(states.iter().filter(|state| *state == "delivered").count() as u64, MANY - lost);
+    let unwritten = unwritten.load(Ordering::Relaxed);
+    let count = |state: &str| states.iter().filter(|it| *it == state).count() as u64;
+    let (dropped, delivered) = (count("dropped"), count("delivered"));
+    assert!((lost.saturating_sub(unwritten)..=lost).contains(&dropped), "{dropped} of {lost}, {unwritten} not written");
+    let most = MANY - lost;
+    assert!((most - unwritten.min(most)..=most).contains(&delivered), "{delivered} of {most}, {unwritten} not written");
 }
 
 #[test]
