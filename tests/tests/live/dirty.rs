@@ -16,10 +16,10 @@ use collector_tests::{applies, needs};
 
 const MIB: u64 = 1 << 20;
 /// Dirty pages that the host may hold meanwhile.
-const LIMIT: u64 = 16 * MIB;
-const WRITTEN: u64 = 128 * MIB;
+const LIMIT: u64 = 4 * MIB;
+const WRITTEN: u64 = 32 * MIB;
 /// Attempts: a fast disk may keep up with the writer.
-const ATTEMPTS: usize = 5;
+const ATTEMPTS: usize = 40;
 /// tmpfs, ramfs (include/uapi/linux/magic.h): their pages are never written back.
 const IN_MEMORY: [i64; 2] = [0x0102_1994, 0x8584_58f6];
 
