@@ -1,4 +1,4 @@
-//! dirty: time that the kernel told tasks to sleep because too many dirty pages waited to be written.
+//! dirty: time that the kernel made tasks sleep because too many dirty pages waited to be written.
 
 use collector_common::dirty::word;
 use serde::{Deserialize, Serialize};
@@ -14,9 +14,9 @@ pub const WAITS: Need = &[&["dirty_wait"]];
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Counts {
-    /// Times that a task was told to sleep.
+    /// Times that a task was made to sleep.
     pub waits: u64,
-    /// Time that tasks were told to sleep, in nanoseconds.
+    /// Time that tasks were made to sleep, in nanoseconds.
     pub ns: u64,
 }
 

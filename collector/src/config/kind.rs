@@ -1,4 +1,4 @@
-//! [`Kind`]: what a setting's value may be, how it is read and how it is written. Knows no key and no layer.
+//! [`Kind`]: which values a setting may have, and how they are read and written. Knows no keys and no layers.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use collector_common::SIGNALS;
 use super::secret::{Secret, SecretUrl};
 use super::value::Value;
 
-/// The field that a value goes to; its type is how the value is read and written.
+/// The field of a value; its type decides how the value is read and written.
 type Field<C, T> = fn(&mut C) -> &mut T;
 
 /// What a value may be, and where in a `C` it goes: the whole configuration, or one table of an array.
@@ -18,7 +18,7 @@ type Field<C, T> = fn(&mut C) -> &mut T;
 pub enum Kind<C> {
     /// An IP address and a port.
     Address(Field<C, SocketAddr>),
-    /// A length of time, within bounds.
+    /// A duration, within bounds.
     Duration(Field<C, Duration>, Duration, Duration),
     /// A path.
     Path(Field<C, PathBuf>),
@@ -38,21 +38,21 @@ pub enum Kind<C> {
     Patterns(Field<C, Vec<String>>),
     /// Names of signals and of programs.
     Probes(Field<C, Vec<String>>),
-    /// A text; the empty one is not set, and cannot be.
+    /// A string. The empty string means that it is not set.
     Text(Field<C, String>),
-    /// A text that is not shown.
+    /// A string that is never shown.
     Secret(Field<C, Secret>),
-    /// A URL, shown without a password in it. Whether it is one is for the table to say.
+    /// A URL, shown without its password. The table checks that it is a URL.
     Url(Field<C, SecretUrl>),
     /// One of a few words, or nothing.
     OptionalChoice(Field<C, Option<String>>, &'static [&'static str]),
     /// A number, or nothing.
     Number(Field<C, Option<f64>>),
-    /// A length of time within bounds, or nothing.
+    /// A duration within bounds, or nothing.
     OptionalDuration(Field<C, Option<Duration>>, Duration, Duration),
     /// True, false or nothing.
     OptionalSwitch(Field<C, Option<bool>>),
-    /// Texts by name, or nothing.
+    /// Strings by name, or nothing.
     Texts(Field<C, Option<BTreeMap<String, String>>>),
 }
 
@@ -153,9 +153,9 @@ impl<C: Clone> Kind<C> {
                 [words @ .., last] => format!("{} or {last}", words.join(", ")),
                 [] => "a word".into(),
             },
-            Kind::Text(_) | Kind::Secret(_) | Kind::Url(_) => "a text".into(),
+            Kind::Text(_) | Kind::Secret(_) | Kind::Url(_) => "a non-empty string".into(),
             Kind::Number(_) => "a number".into(),
-            Kind::Texts(_) => "a table of texts, such as { name = \"text\" }".into(),
+            Kind::Texts(_) => "a table of strings, such as { name = \"value\" }".into(),
             Kind::Patterns(_) => "a list of names, * for any text".into(),
             Kind::Probes(_) => "a list of signals or programs".into(),
         }

@@ -1,4 +1,4 @@
-//! [`Secret`] and [`SecretUrl`]: texts that must not turn up in a log, an error or a dump, wholly or in part.
+//! [`Secret`] and [`SecretUrl`]: strings that must never appear in a log, an error or a dump.
 
 use std::fmt;
 

@@ -67,7 +67,7 @@ impl Value<'_> {
         let Value::Toml(DeValue::Table(table)) = self else { return Err(self.mistaken(wanted)) };
         let texts = table.iter().map(|(name, value)| {
             let name = name.get_ref();
-            let text = Value::Toml(value.get_ref()).text("a text").map(str::to_owned);
+            let text = Value::Toml(value.get_ref()).text("a string").map(str::to_owned);
             Ok((name.to_string(), text.map_err(|error| format!("{name}: {error}"))?))
         });
         texts.collect()

@@ -1,5 +1,5 @@
-//! A web configuration file → on which terms the endpoint answers: every user has a hash that takes no age to check, and
-//! every error says in which file it is.
+//! A web configuration file → access to the endpoint: every user's hash can be checked in bounded time, and every error names
+//! its file.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! A kernel's BTF → the layout that the programs are told.
+//! A kernel's BTF → the layout for the eBPF programs.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! What the kernel writes of cgroups: `/proc/PID/cgroup` and mounts, and the files of statistics.
+//! The kernel's files about cgroups: `/proc/PID/cgroup`, mounts and statistics.
 
 #![no_main]
 
@@ -18,7 +18,7 @@ fuzz_target!(|text: &[u8]| {
         }
     }
     let lossy = String::from_utf8_lossy(text);
-    // Both files in one input: of each, the other's lines are none.
+    // Both files in one input: the lines of one are ignored in the other.
     if let Ok(found) = Hierarchies::parse(&lossy, &lossy, &Root::new("/host")) {
         for hierarchy in found.all() {
             assert!(hierarchy.root.starts_with(Path::new("/host")), "{hierarchy:?}");

@@ -1,5 +1,5 @@
-//! `headroom.toml` → the configuration as `run` takes it, its rules included. What `check-config` prints of it is a file that
-//! says the same.
+//! `headroom.toml` → the configuration of `run`, including its rules. What `check-config` prints is a file with the same
+//! settings.
 
 #![no_main]
 

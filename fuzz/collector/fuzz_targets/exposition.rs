@@ -1,4 +1,4 @@
-//! A recording → the pages of its view, in both formats: whatever the names in it, they have nothing but their own lines.
+//! A recording → its metrics pages, in both formats: no name in it can add a line to the page.
 
 #![no_main]
 
@@ -10,7 +10,7 @@ use collector_core::recording::samples;
 use collector_core::rule::Rules;
 use libfuzzer_sys::fuzz_target;
 
-/// Series in one exposition, at the most.
+/// Maximum series in one exposition.
 const SERIES: usize = 10_000;
 
 static RULES: LazyLock<Arc<Rules>> = LazyLock::new(|| Arc::new(Rules::new(&[]).expect("the agent's own rules")));

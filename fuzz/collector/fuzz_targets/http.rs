@@ -1,5 +1,5 @@
-//! Bytes of a client → the endpoint over a socket, one that answers everybody and one that wants a password. Whatever
-//! comes, an answer is whole and none is of a server that is broken.
+//! Bytes from a client → the endpoint over a socket, once open to everybody and once with a password. Whatever arrives, each
+//! answer is complete and none has an unexpected 5xx status.
 
 #![no_main]
 
@@ -21,7 +21,7 @@ use tokio::runtime::{Builder, Runtime};
 const RECORDING: &[u8] = include_bytes!("../../../tests/fixtures/replay/everything.jsonl");
 /// The password of `scraper` is `headroom`.
 const WEB: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/web.yml");
-/// 408 and 503 are for who is slow and for too many; the rest is the client's own doing.
+/// 408 is for slow clients, 503 for too many; the others are the client's mistakes.
 const STATUSES: [u16; 10] = [200, 400, 401, 404, 405, 408, 413, 414, 431, 503];
 
 static SERVER: LazyLock<Server> = LazyLock::new(Server::start);
@@ -36,7 +36,7 @@ fuzz_target!(|request: &[u8]| {
     let server = &*SERVER;
     let open = server.runtime.block_on(ask(server.open, request));
     check(request, &open);
-    // A password that was not seen before takes a millisecond: only those who send one are asked for it.
+    // A new password takes a millisecond to check, so only inputs that send one go to this server.
     if request.windows(6).any(|six| six.eq_ignore_ascii_case(b"basic ")) {
         let locked = server.runtime.block_on(ask(server.locked, request));
         check(request, &locked);
@@ -61,7 +61,7 @@ impl Server {
     }
 }
 
-/// Everything that comes back until the server closes; nothing where it closes over what it did not read.
+/// All bytes until the server closes the connection; nothing if it closes with unread input.
 async fn ask(address: SocketAddr, request: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(address).await.expect("the server still accepts");
     let mut answer = Vec::new();
@@ -69,7 +69,7 @@ async fn ask(address: SocketAddr, request: &[u8]) -> Vec<u8> {
     if sent.is_err() || stream.read_to_end(&mut answer).await.is_err() {
         answer.clear();
     }
-    // Else so many ports would soon be waiting for the end of their connections that none is left.
+    // Without this, ports in TIME_WAIT soon use up the whole range.
     stream.set_zero_linger().expect("a socket lingers as it is told");
     answer
 }
@@ -79,7 +79,7 @@ fn status(answer: &[u8]) -> Option<u16> {
     std::str::from_utf8(line.get(..3)?).ok()?.parse().ok()
 }
 
-/// As many bytes follow the head as it says, or none where the request was for the head alone.
+/// The body is as long as the head says, or absent if the request was HEAD.
 fn check(request: &[u8], answer: &[u8]) {
     if answer.is_empty() {
         return;

@@ -1,4 +1,4 @@
-//! The files of /proc that tell of the host: memory, reclaim, CPUs, load, pressure, disks, mounts.
+//! The files of /proc about the host: memory, reclaim, CPUs, load, pressure, disks, mounts.
 
 #![no_main]
 
@@ -15,7 +15,7 @@ use collector_core::statistic::host::Values;
 use libfuzzer_sys::fuzz_target;
 
 const UNITS: Units = Units { page: 4096, tick_ns: 10_000_000 };
-/// The disks of a host: what no folder here has is none.
+/// The disks of a host. A name without a folder here is not a disk.
 const SYS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/host/6.18/sys");
 
 fuzz_target!(|text: &[u8]| {
@@ -23,7 +23,7 @@ fuzz_target!(|text: &[u8]| {
         let digits = std::str::from_utf8(field).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
         assert_eq!(number(field), digits.and_then(|digits| digits.parse().ok()));
     }
-    // A newer kernel may say more.
+    // A newer kernel may have more fields.
     let more = [text, b"\nnovelty 1\n"].concat();
     for (name, _, parse) in FILES.into_iter().filter(|(name, ..)| *name != "loadavg") {
         let [plain, newer] = [text, &more].map(|text| {
@@ -38,13 +38,13 @@ fuzz_target!(|text: &[u8]| {
     check_mounts(text);
 });
 
-/// The same is told of the same text, and at the end of each disk that it is gone.
+/// The same text gives the same readings, and each disk that vanishes is reported as gone.
 fn check_disks(text: &[u8]) {
     let mut disks = Disks::new(Path::new(SYS), Patterns::new(&["loop*".to_owned()]));
     let mut read = |text: &[u8]| {
-        let mut told = Vec::new();
-        disks.read(text, &mut |reading| told.push(reading));
-        told
+        let mut readings = Vec::new();
+        disks.read(text, &mut |reading| readings.push(reading));
+        readings
     };
     let first = read(text);
     assert_eq!(read(text), first);
@@ -54,7 +54,7 @@ fn check_disks(text: &[u8]) {
     assert_eq!(gone.len(), names.len());
 }
 
-/// No mount is outside the root, none is there twice, and what is written as the kernel does is read as it was.
+/// No mount is outside the root or listed twice, and names escaped as by the kernel are read back unchanged.
 fn check_mounts(text: &[u8]) {
     let root = Path::new("/host");
     let exclude =

@@ -1,5 +1,5 @@
-//! Paths of cgroups, a line each → whose they are. The owner's own cgroup is the path or above it, and belongs to the same
-//! owner; its name can be shown.
+//! Cgroup paths, one per line → the workload of each. The workload's own cgroup is the path or one of its parents, and belongs
+//! to the same workload; its name can be shown.
 
 #![no_main]
 

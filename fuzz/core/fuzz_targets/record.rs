@@ -1,5 +1,5 @@
-//! Records as the kernel's programs send them → decoding → the engine. An input is what a ring holds: records one after the
-//! other, each with its length in two bytes before it.
+//! Records of the eBPF programs → decoding → the engine. An input is the content of a ring: records in a row, each preceded by
+//! its length in two bytes.
 
 #![no_main]
 

@@ -1,5 +1,5 @@
-//! `[[rule]]`s → the rules, together with those that come with the agent, and what Prometheus is given of them. All that are
-//! accepted are there; of those that are not, each error says which and why.
+//! `[[rule]]` tables → the rules, merged with the default ones, and their export for Prometheus. Every accepted rule is
+//! exported; every error names the rule and the reason.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! A recording → samples → the engine with its rules, and all that is made of the view.
+//! A recording → samples → the engine with its rules → everything that reads the view.
 
 #![no_main]
 

@@ -1,5 +1,5 @@
-//! What several targets do with what comes out: a sample written and read again, an outcome told, and all that is made of the
-//! view. Knows nothing of what was fed.
+//! Checks that several targets share: of a sample, of an outcome, and of everything that reads the view. Knows nothing about
+//! the inputs.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -13,7 +13,7 @@ use collector_core::metric::row::{Metric, Target, Value};
 use collector_core::outcome::Outcome;
 use collector_core::sample::Sample;
 
-/// A sample that is recorded comes back as it was.
+/// A recorded sample is read back unchanged.
 pub fn check_record(sample: &Sample) {
     let line = serde_json::to_string(sample).expect("a sample can be written");
     assert!(!line.contains('\n'), "a sample is one line: {line}");
@@ -21,7 +21,7 @@ pub fn check_record(sample: &Sample) {
     assert_eq!(&again, sample, "{line}");
 }
 
-/// What is told of can be sent, and shown without harm to a terminal.
+/// An outcome can be sent as JSON. The page of an incident contains no control characters, which could harm a terminal.
 pub fn check_outcome(outcome: &Outcome) {
     serde_json::to_string(outcome).expect("an outcome can be written");
     if let Outcome::Incident(incident) = outcome {
@@ -30,7 +30,7 @@ pub fn check_outcome(outcome: &Outcome) {
     }
 }
 
-/// Every row of the catalogue has a value for each of its labels and no series twice, and the summary is JSON.
+/// No metric writes the same series twice, each series has a value for every label, and the summary survives JSON.
 pub fn check_view(engine: &Engine) {
     for metric in METRICS {
         metric.write(engine.view(), &mut Seen::default()).expect("a set takes everything");

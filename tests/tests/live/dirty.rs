@@ -44,7 +44,7 @@ fn a_throttled_writer_waits_as_long_as_the_kernel_says() {
     let (cgroup, idle) = (Cgroup::new("dirty"), Cgroup::new("clean"));
 
     let begun = Instant::now();
-    let mut told: Vec<u64> = Vec::new();
+    let mut pauses: Vec<u64> = Vec::new();
     {
         let _limit = Sysctl::instead("dirty_bytes", LIMIT, "dirty_ratio", Duration::from_secs(120));
         for _ in 0..ATTEMPTS {
@@ -52,8 +52,8 @@ fn a_throttled_writer_waits_as_long_as_the_kernel_says() {
             command.args(["dirty", file.to_str().unwrap(), &WRITTEN.to_string()]).stdout(Stdio::null());
             let mut writer = cgroup.spawn(&mut command);
             assert!(writer.wait().unwrap().success());
-            told.extend(trace.of_thread(writer.id()).iter().map(|line| pause(line)));
-            if !told.is_empty() {
+            pauses.extend(trace.of_thread(writer.id()).iter().map(|line| pause(line)));
+            if !pauses.is_empty() {
                 break;
             }
         }
@@ -61,14 +61,14 @@ fn a_throttled_writer_waits_as_long_as_the_kernel_says() {
     let wall = begun.elapsed().as_secs_f64();
     let exposition = agent.settle();
     let _ = fs::remove_dir_all(&folder);
-    assert!(!told.is_empty(), "nobody was told to wait");
+    assert!(!pauses.is_empty(), "no task had to wait");
 
     let of = |metric: &str, cgroup: &Cgroup| exposition.sum(metric, &[("workload", cgroup.path.as_str())]);
     let waits = of("headroom_workload_dirty_waits_total", &cgroup);
     let seconds = of("headroom_workload_dirty_wait_seconds_total", &cgroup);
-    let kernel = told.iter().sum::<u64>() as f64 / 1e3;
-    eprintln!("{waits} waits of {seconds} s in {wall} s; the kernel says {} of {kernel} s", told.len());
-    assert_eq!(waits, told.len() as f64, "the kernel says {told:?}");
+    let kernel = pauses.iter().sum::<u64>() as f64 / 1e3;
+    eprintln!("{waits} waits of {seconds} s in {wall} s; the kernel says {} of {kernel} s", pauses.len());
+    assert_eq!(waits, pauses.len() as f64, "the kernel says {pauses:?}");
     // The tracepoint rounds each down to milliseconds.
     let rounding = 0.001 * waits + 1e-6;
     assert!(seconds >= kernel - 1e-6 && seconds <= kernel + rounding, "{seconds} s, the kernel says {kernel} s");
@@ -90,7 +90,7 @@ fn jiffies() -> Option<(u64, u64, u64)> {
 fn a_jiffy_is_as_long_as_the_kernels_own_count_says() {
     needs!(is_root(), "/proc/timer_list is root's");
     let first = jiffies();
-    applies!(first.is_some(), "this kernel does not tell its jiffies");
+    applies!(first.is_some(), "this kernel does not show its jiffies");
     sleep(Duration::from_secs(2));
     let ((first, earliest, by), (last, from, latest)) = (first.unwrap(), jiffies().unwrap());
     let ns = (last - first) * jiffy_ns();
