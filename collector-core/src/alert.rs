@@ -44,6 +44,17 @@ pub enum Severity {
 }
 
 impl Severity {
+    /// The least severe first.
+    pub const ALL: [Severity; 3] = [Severity::Info, Severity::Warning, Severity::Critical];
+
+    /// The labels of [`Self::ALL`].
+    pub const LABELS: [&str; 3] = [Severity::Info.label(), Severity::Warning.label(), Severity::Critical.label()];
+
+    /// The severity with this label.
+    pub fn of(label: &str) -> Option<Severity> {
+        Severity::ALL.into_iter().find(|severity| severity.label() == label)
+    }
+
     /// The label `severity`.
     pub const fn label(self) -> &'static str {
         match self {

@@ -17,7 +17,7 @@ pub fn grow_histogram(histogram: &mut Histogram, growth: &Histogram) {
 
 /// Number of durations in a histogram.
 pub fn count(histogram: &Histogram) -> u64 {
-    histogram[..histogram::BUCKETS].iter().fold(0, |sum, bucket| sum.saturating_add(*bucket))
+    sum(histogram[..histogram::BUCKETS].iter().copied())
 }
 
 /// The saturating sum of amounts: a recording may contain anything.

@@ -4,9 +4,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::alert::Alert;
+use crate::cgroup::Id;
 use crate::identity::Names;
 use crate::pressure;
-use crate::signal::cgroup;
 use crate::signal::counted::Counted;
 use crate::signal::table::signals;
 use crate::stage::Stage;
@@ -124,7 +124,7 @@ pub struct Start {
     pub workload_grace: u64,
     /// The memory cgroup that the agent itself is in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub own: Option<cgroup::Id>,
+    pub own: Option<Id>,
 }
 
 /// Names that the host gives to a cgroup's container or pod.
@@ -132,7 +132,7 @@ pub struct Start {
 #[serde(deny_unknown_fields)]
 pub struct Name {
     /// The workload's own cgroup.
-    pub cgroup: cgroup::Id,
+    pub cgroup: Id,
     pub names: Names,
 }
 
@@ -233,7 +233,7 @@ pub struct Delivery {
 #[serde(deny_unknown_fields)]
 pub struct Statistics {
     /// On cgroup v1 each hierarchy has its own cgroup, with its part of the numbers.
-    pub cgroup: cgroup::Id,
+    pub cgroup: Id,
     pub values: Values,
     /// Whether the numbers that are not read at every tick were read now, too.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

@@ -17,7 +17,8 @@ use crate::view::number::{Known, Number};
 
 const SECOND: u64 = 1_000_000_000;
 
-/// An engine with all programs attached but one, after a workload that caused every signal was killed.
+/// An engine with all programs attached but one, after a kill of a workload with transfers, reclaim, faults and IO. The kernel's
+/// files have no counts that could stand in for a missing program.
 fn engine(missing: &str) -> (Engine, Incident) {
     let mut engine = Engine::new();
     let mut incident = None;
@@ -78,6 +79,8 @@ fn metric(number: Number) -> (&'static str, &'static str) {
         Number::ReclaimStall | Number::Stall => ("headroom_workload_reclaim_stall_seconds_total", ""),
         Number::CompactionStalls => ("headroom_workload_compaction_stalls_total", ""),
         Number::CompactionStall => ("headroom_workload_compaction_stall_seconds_total", ""),
+        Number::DirtyWaits => ("headroom_workload_dirty_waits_total", ""),
+        Number::DirtyWait => ("headroom_workload_dirty_wait_seconds_total", ""),
         Number::MajorFaults => ("headroom_workload_major_page_faults_total", ""),
         Number::OomKills => ("headroom_oom_kills_total", ""),
         Number::HostToDevice => ("headroom_workload_gpu_transfer_bytes_total", "host_to_device"),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::pressure::Resource;
 use crate::signal::oom::Scope;
 pub use crate::statistic::gpu::Held;
+pub use crate::view::change::{Change, What};
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -294,35 +295,6 @@ pub struct Holder {
     /// Absent if the driver does not know.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Change {
-    /// Nanoseconds since the Unix epoch.
-    pub time: u64,
-    pub what: What,
-    /// Name of the workload, or number of the GPU.
-    pub of: String,
-    /// The limit before, in bytes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub before: Option<u64>,
-    /// The limit now, in bytes, or the error number (XID).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub after: Option<u64>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum What {
-    /// The agent started.
-    Agent,
-    Came,
-    Went,
-    /// The memory limit of a workload changed. `None` is no limit.
-    Limit,
-    Xid,
-    GpuCame,
-    GpuWent,
 }
 
 /// Series by name, with a value for each point; `None` where unknown.

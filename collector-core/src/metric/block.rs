@@ -6,6 +6,7 @@ use collector_common::histogram;
 
 use super::row::{Emit, Kind, Metric, Unit, Value, workload_and};
 use crate::count::count;
+use crate::count::sum;
 use crate::signal::block::{COMPLETED, Operation, TIMED};
 use crate::view::View;
 use crate::view::host::DeviceIo;
@@ -68,8 +69,7 @@ pub const SLOW: Metric = Metric {
     needs: &[TIMED],
     read: |view, emit| {
         devices(view, |labels, io| {
-            let slow =
-                io.service[SLOW_BUCKET + 1..histogram::BUCKETS].iter().fold(0u64, |sum, n| sum.saturating_add(*n));
+            let slow = sum(io.service[SLOW_BUCKET + 1..histogram::BUCKETS].iter().copied());
             emit.rare(labels, Value::Int(slow), io.created)
         })
     },

@@ -2,6 +2,7 @@
 
 use super::host_statistic::rows;
 use super::row::{Kind, Metric, Unit, Value};
+use crate::count::sum;
 use crate::statistic::host::Statistic;
 
 rows! {
@@ -55,10 +56,10 @@ pub const AVERAGE_BUSY: Metric = Metric {
             Statistic::CpuGuest,
             Statistic::CpuGuestNice,
         ];
-        let busy: u64 = busy.into_iter().filter_map(|mode| values.get(mode)).fold(0, u64::saturating_add);
+        let busy = sum(busy.into_iter().filter_map(|mode| values.get(mode)));
         match values.get(Statistic::Cpus) {
             Some(cpus @ 1..) if values.get(Statistic::CpuUser).is_some() => {
-                emit.statistic_since(&[], busy / cpus, values.get(Statistic::BootTime).unwrap_or(0))
+                emit.number_since(&[], busy / cpus, values.get(Statistic::BootTime).unwrap_or(0))
             }
             _ => Ok(()),
         }

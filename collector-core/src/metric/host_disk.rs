@@ -99,7 +99,7 @@ fn disks(view: &View, emit: &mut Emit<'_>, statistic: Statistic, operation: &[&s
     for (device, values) in &view.host.disks {
         let Some(number) = values.get(statistic) else { continue };
         let labels = [&**device, operation.first().copied().unwrap_or_default()];
-        emit.statistic(&labels[..1 + operation.len()], number)?;
+        emit.number(&labels[..1 + operation.len()], number)?;
     }
     Ok(())
 }

@@ -50,7 +50,7 @@ pub(super) fn emit(view: &View, emit: &mut Emit<'_>, series: &[Series]) -> fmt::
     let boot = values.get(Statistic::BootTime).unwrap_or(0);
     for (labels, statistic) in series {
         if let Some(number) = values.get(*statistic) {
-            emit.statistic_since(labels, number, boot)?;
+            emit.number_since(labels, number, boot)?;
         }
     }
     Ok(())

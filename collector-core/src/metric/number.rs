@@ -20,7 +20,7 @@ pub(super) fn read(view: &View, emit: &mut Emit<'_>, series: &[(Number, &str)]) 
             let Some(value) = number.of(workload, Known::MET) else { continue };
             let labels = [name, namespace, pod, container, *label];
             let labels = if label.is_empty() { &labels[..4] } else { &labels };
-            emit.statistic_since(labels, value, created)?;
+            emit.number_since(labels, value, created)?;
         }
     }
     Ok(())

@@ -189,14 +189,13 @@ impl Emit<'_> {
         self.target.histogram(self.metric, labels, histogram, created)
     }
 
-    /// Writes a number that the kernel keeps, in nanoseconds if the unit of the metric is seconds. When the kernel's counters
-    /// started is not known.
-    pub fn statistic(&mut self, labels: &[&str], number: u64) -> fmt::Result {
-        self.statistic_since(labels, number, 0)
+    /// Writes a number, in nanoseconds if the unit of the metric is seconds. When a counter started is not known.
+    pub fn number(&mut self, labels: &[&str], number: u64) -> fmt::Result {
+        self.number_since(labels, number, 0)
     }
 
     /// The same for a counter whose start is known.
-    pub fn statistic_since(&mut self, labels: &[&str], number: u64, created: u64) -> fmt::Result {
+    pub fn number_since(&mut self, labels: &[&str], number: u64, created: u64) -> fmt::Result {
         let value = match self.metric.unit {
             Some(Unit::Seconds) => Value::seconds(number),
             Some(Unit::Bytes) | None => Value::Int(number),

@@ -3,9 +3,9 @@
 use std::fmt;
 
 use super::number::rows;
-use super::row::{Emit, Kind, Metric, Unit, Value, WORKLOAD, workload_and};
+use super::row::{Emit, Kind, Metric, Unit, Value, workload_and};
 use crate::identity::Identity;
-use crate::signal::{dirty, reclaim};
+use crate::signal::reclaim;
 use crate::view::View;
 use crate::view::workload::{OTHER, Reclaim};
 
@@ -77,27 +77,12 @@ rows! {
         "Time that the workload's tasks waited while they had to compact memory, summed over the tasks.", CompactionStall;
     COMPACTION_STALLS = "headroom_workload_compaction_stalls_total",
         "Times that a task of the workload had to compact memory before it got a contiguous block.", CompactionStalls;
+    DIRTY_WAIT_SECONDS = "headroom_workload_dirty_wait_seconds_total",
+        "Time that the kernel made the workload's tasks sleep because too many dirty pages waited to be written, summed over the tasks; they may have slept for less.",
+        DirtyWait;
+    DIRTY_WAITS = "headroom_workload_dirty_waits_total",
+        "Times that the kernel made a task of the workload sleep because too many dirty pages waited to be written.", DirtyWaits;
 }
-
-pub const DIRTY_WAIT_SECONDS: Metric = Metric {
-    name: "headroom_workload_dirty_wait_seconds_total",
-    kind: Kind::Counter,
-    unit: Some(Unit::Seconds),
-    help: "Time that the kernel made the workload's tasks sleep because too many dirty pages waited to be written, summed over the tasks; they may have slept for less.",
-    labels: &WORKLOAD,
-    needs: &[dirty::WAITS],
-    read: |view, emit| dirty_waits(view, emit, |dirty| Value::seconds(dirty.ns)),
-};
-
-pub const DIRTY_WAITS: Metric = Metric {
-    name: "headroom_workload_dirty_waits_total",
-    kind: Kind::Counter,
-    unit: None,
-    help: "Times that the kernel made a task of the workload sleep because too many dirty pages waited to be written.",
-    labels: &WORKLOAD,
-    needs: &[dirty::WAITS],
-    read: |view, emit| dirty_waits(view, emit, |dirty| Value::Int(dirty.waits)),
-};
 
 fn reclaims(view: &View, emit: &mut Emit<'_>, value: fn(&Reclaim) -> Value) -> fmt::Result {
     for workload in view.workloads.iter() {
@@ -108,13 +93,6 @@ fn reclaims(view: &View, emit: &mut Emit<'_>, value: fn(&Reclaim) -> Value) -> f
                 emit.counter(&[name, namespace, pod, container, kind.label()], amount, workload.created)?;
             }
         }
-    }
-    Ok(())
-}
-
-fn dirty_waits(view: &View, emit: &mut Emit<'_>, value: fn(&dirty::Counts) -> Value) -> fmt::Result {
-    for workload in view.workloads.iter() {
-        emit.counter(&workload.labels(), value(&workload.amounts.counted.dirty), workload.created)?;
     }
     Ok(())
 }

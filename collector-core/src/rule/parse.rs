@@ -22,8 +22,6 @@ pub const PACK: &str = include_str!("default.toml");
 /// Default of `hold`.
 const HOLD: Duration = Duration::from_secs(300);
 
-const SEVERITIES: [Severity; 3] = [Severity::Info, Severity::Warning, Severity::Critical];
-
 /// At most this many rules, so that a generated file cannot slow down every tick.
 const RULES: usize = 1000;
 
@@ -112,7 +110,7 @@ impl Draft {
             }
         };
         let severity = match raw.severity.as_deref() {
-            Some(word) => SEVERITIES.into_iter().find(|severity| severity.label() == word),
+            Some(word) => Severity::of(word),
             None => return Err(("severity", "is missing".into())),
         };
         let severity = severity.ok_or(("severity", "is not info, warning or critical".into()))?;
@@ -235,7 +233,7 @@ fn no_metric(name: &str) -> String {
     let bare = |name: &'static str| name.trim_start_matches("headroom_");
     let hint = closest(name.trim_start_matches("headroom_"), METRICS.iter().map(|metric| bare(metric.name)));
     let hint = hint.map(|hint| format!("; did you mean headroom_{hint}?")).unwrap_or_default();
-    format!("there is no metric {name:?}{hint}")
+    format!("no metric for rules is called {name:?}{hint}")
 }
 
 fn nanoseconds(duration: Duration) -> u64 {
@@ -292,7 +290,7 @@ mod tests {
             (
                 "used_ratio",
                 "usde_ratio",
-                "0: metric: there is no metric \"headroom_host_memory_usde_ratio\"; did you mean headroom_host_memory_used_ratio?",
+                "0: metric: no metric for rules is called \"headroom_host_memory_usde_ratio\"; did you mean headroom_host_memory_used_ratio?",
             ),
             (
                 "headroom_host_memory_used_ratio",
@@ -304,7 +302,7 @@ mod tests {
                 "headroom_oom_kills_total",
                 "0: metric: headroom_oom_kills_total is a counter: give a rate",
             ),
-            ("headroom_host_memory_used_ratio", "headroom_series", "there is no metric \"headroom_series\""),
+            ("headroom_host_memory_used_ratio", "headroom_series", "no metric for rules is called \"headroom_series\""),
             ("headroom_host_memory_used_ratio", "headroom_alerts", "a rule cannot use it"),
             ("metric = \"headroom_host_memory_used_ratio\"\n", "", "0: metric: is missing"),
             ("above = 0.5\n", "", "0: above: is missing, and so is below"),

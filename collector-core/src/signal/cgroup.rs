@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::{Context, Need};
-pub use crate::cgroup::Id;
+use crate::cgroup::Id;
 
 /// For creations, removals, renames, and moves of processes.
 pub const EVENTS: [Need; 4] =

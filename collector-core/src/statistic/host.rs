@@ -157,5 +157,5 @@ pub const SCANNED: [Statistic; 4] = [ScannedKswapd, ScannedDirect, ScannedKhugep
 
 /// The sum of the known values.
 pub fn sum(values: &Values, statistics: &[Statistic]) -> u64 {
-    statistics.iter().filter_map(|statistic| values.get(*statistic)).fold(0, u64::saturating_add)
+    crate::count::sum(statistics.iter().filter_map(|statistic| values.get(*statistic)))
 }

@@ -2,10 +2,39 @@
 
 use std::collections::VecDeque;
 
-use crate::incident::Change;
+use serde::{Deserialize, Serialize};
 
 /// At most this many changes are kept.
 const KEPT: usize = 64;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    /// Nanoseconds since the Unix epoch.
+    pub time: u64,
+    pub what: What,
+    /// Name of the workload, or number of the GPU.
+    pub of: String,
+    /// The limit before, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<u64>,
+    /// The limit now, in bytes, or the error number (XID).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum What {
+    /// The agent started.
+    Agent,
+    Came,
+    Went,
+    /// The memory limit of a workload changed. `None` is no limit.
+    Limit,
+    Xid,
+    GpuCame,
+    GpuWent,
+}
 
 /// Recent changes, oldest first.
 #[derive(Clone, Debug, Default)]
@@ -27,7 +56,6 @@ impl Changes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::incident::What;
 
     #[test]
     fn the_newest_changes_are_kept() {

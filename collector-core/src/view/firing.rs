@@ -41,6 +41,11 @@ impl Firing {
         }
     }
 
+    /// Number of alerts that fire, of all rules.
+    pub(crate) fn count(&self) -> usize {
+        self.0.iter().map(|rule| rule.alerts.len()).sum()
+    }
+
     /// Whether an alert of the same rule and labels fires.
     pub(crate) fn has(&self, alert: &Alert) -> bool {
         self.0.iter().any(|rule| rule.name == alert.alert && rule.alerts.contains(&alert.labels))

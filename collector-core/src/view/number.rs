@@ -1,5 +1,6 @@
-//! The numbers of a workload, one row each: name, label for people, what must be attached for it, and where it is read. Metrics,
-//! history, summary and incidents take these from here; this file does not know who asks, or what the number is used for.
+//! The numbers of a workload, one row each: name, label for people, what must be attached for it, and where it is read. History,
+//! summary, incidents and metrics that show a number unchanged take it from here; metrics with a breakdown (reclaim, block IO,
+//! copies, kills) read its parts. This file does not know who asks, or what the number is used for.
 
 use Source::{Driver, File};
 use Statistic::*;
@@ -13,7 +14,7 @@ use crate::count::sum;
 use crate::series::{self, Series};
 use crate::signal::block::Operation;
 use crate::signal::transfer::{Direction, Memory};
-use crate::signal::{Need, block, compaction, fault, oom, reclaim, transfer};
+use crate::signal::{Need, block, compaction, dirty, fault, oom, reclaim, transfer};
 use crate::statistic::workload::Statistic;
 use crate::statistic::{Kind, Statistic as _};
 
@@ -143,6 +144,8 @@ numbers! {
     ReclaimStall = "reclaim_stall_seconds", "reclaiming", counted(&reclaim::STALLS, reclaim_ns);
     CompactionStalls = "compaction_stalls", "compaction stalls", counted(&[compaction::STALLS], |it| it.compaction.stalls);
     CompactionStall = "compaction_stall_seconds", "compacting", counted(&[compaction::STALLS], |it| it.compaction.ns);
+    DirtyWaits = "dirty_waits", "waits for dirty pages", counted(&[dirty::WAITS], |it| it.counted.dirty.waits);
+    DirtyWait = "dirty_wait_seconds", "waiting for dirty pages", counted(&[dirty::WAITS], |it| it.counted.dirty.ns);
     /// Reclaim and compaction.
     Stall = "stall_seconds", "memory stalls",
         counted(&reclaim::STALLS, |it| reclaim_ns(it).saturating_add(it.compaction.ns)), series Stalls;
@@ -200,7 +203,8 @@ impl Number {
         }
     }
 
-    /// Whether the agent itself counts it, from zero at the moment when it first saw the workload.
+    /// Whether the agent itself counts it, from zero at the moment when it first saw the workload. While the probe is missing,
+    /// the kernel's own count may stand in.
     pub(crate) const fn is_own(self) -> bool {
         matches!(self.row().source, Source::Probe { kind: Kind::Counter, .. })
     }

@@ -1,5 +1,5 @@
-//! The engine with its outputs: recording, log, outbox, snapshots. Owned by the fold loop; it never waits, except for the disk
-//! of a recording.
+//! The engine with its outputs: recording, log, outbox, snapshots. Owned by the fold loop; it waits for nothing but the disk of a
+//! recording and the reader of the log (stderr).
 
 use collector_core::engine::Engine;
 use collector_core::outcome::Outcome;

@@ -1,5 +1,6 @@
 //! One round: every source is read once, in the order of the catalogue. Knows nothing about who consumes the samples or
-//! when, and nothing about a source beyond the trait; only the kernel and the names are also read between rounds.
+//! when, and nothing about a source beyond the trait; only the kernel and the names are also read between rounds. The critical
+//! ring is drained during a round, too: with many workloads a round takes long, and a kill must not wait for its end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,9 +31,13 @@ pub struct Round {
 struct Others(Vec<(&'static str, Box<dyn Source>)>);
 
 impl Others {
-    /// Passes on cgroup and OOM events. Most other readings are counts, which no source follows.
+    /// Cgroup and OOM events. Most other readings are counts, which no source follows.
+    fn follows(reading: &Reading) -> bool {
+        matches!(reading, Reading::Cgroup(_) | Reading::Oom(_))
+    }
+
     fn follow(&mut self, reading: &Reading) {
-        if matches!(reading, Reading::Cgroup(_) | Reading::Oom(_)) {
+        if Others::follows(reading) {
             self.0.iter_mut().for_each(|(_, source)| source.follow(reading));
         }
     }
@@ -78,8 +83,23 @@ impl Round {
             others.follow(&sample.reading);
             fold(sample);
         });
-        for (name, source) in &mut others.0 {
-            source::read(name, &mut **source, fold);
+        // A storm of events must not keep the round from its end.
+        let mut more = false;
+        // For the sources to follow once the one that is being read has ended.
+        let mut missed = Vec::new();
+        for index in 0..others.0.len() {
+            let (name, source) = &mut others.0[index];
+            source::read(name, &mut **source, &mut |sample| {
+                fold(sample);
+                more = more
+                    || kernel.drain_critical(&mut |sample| {
+                        if Others::follows(&sample.reading) {
+                            missed.push(sample.reading.clone());
+                        }
+                        fold(sample);
+                    });
+            });
+            missed.drain(..).for_each(|reading| others.follow(&reading));
         }
         let time = clock::unix_ns();
         for (stage, lost) in losses {

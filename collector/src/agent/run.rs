@@ -1,5 +1,5 @@
 //! The fold loop: waits for inputs and folds them, the most urgent first. Reads, folds and answers snapshot requests; it never
-//! waits for a client, nor for a disk other than that of a recording.
+//! waits for a client or the journal's disk, only for the disk of a recording and the reader of the log.
 
 use std::os::fd::OwnedFd;
 

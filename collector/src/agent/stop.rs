@@ -1,4 +1,4 @@
-//! The shutdown, in order: a last round of readings, requests in flight, detaching the programs, pending deliveries.
+//! The shutdown, in order: requests in flight, a last round of readings, detaching the programs, pending deliveries.
 
 use anyhow::Result;
 
@@ -8,9 +8,6 @@ pub async fn stop(agent: Agent) -> Result<()> {
     let Agent { mut fold, mut round, mut asks, manager, endpoint, lock, .. } = agent;
     tracing::info!("stopping");
     manager.stopping();
-    // Record and log what happened since the last round.
-    fold.round(|fold| round.read(fold));
-    fold.finish();
     let mut stopped = std::pin::pin!(endpoint.stop());
     let served = loop {
         tokio::select! {
@@ -20,6 +17,9 @@ pub async fn stop(agent: Agent) -> Result<()> {
             Some(ask) = asks.recv() => fold.answer(ask),
         }
     };
+    // Record and log what happened since the last round.
+    fold.round(|fold| round.read(fold));
+    fold.finish();
     // Dropping the round detaches the programs.
     drop(round);
     // Waits for the journal and the receivers, for a bounded time.

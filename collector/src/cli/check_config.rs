@@ -4,12 +4,13 @@ use super::settings::Settings;
 use crate::config::catalogue::TABLES;
 use crate::config::load::{DEFAULT_FILE, Effective};
 use crate::config::setting::SETTINGS;
-use crate::exit::Failure;
+use crate::deliver::target;
+use crate::exit::{Exit, Failure};
 
 /// Check the configuration and print every value with its origin
 ///
-/// Reads the file, the environment, the flags and the files that `web_config` names, as `run` does. Attaches nothing,
-/// binds nothing and writes nothing. The output is itself a valid configuration file.
+/// Reads the file, the environment, the flags and all files that they name (of `web_config` and of receivers), as `run` does.
+/// Attaches nothing, binds nothing and writes nothing. The output is itself a valid configuration file.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_long_help = "Examples:
   Check before a restart:
@@ -51,6 +52,7 @@ pub fn text(effective: &Effective) -> String {
 pub fn run(args: &CheckConfigArgs) -> Result<(), Failure> {
     let effective = args.settings.load()?;
     crate::agent::access(&effective.config)?;
+    target::targets(&effective.config).map_err(|error| Failure::new(Exit::Config, error))?;
     super::print(&text(&effective))
 }
 

@@ -1,5 +1,7 @@
 //! [`TABLES`]: every array of tables; and the checks that span several tables.
 
+use std::collections::BTreeSet;
+
 use collector_core::rule::Rules;
 
 use super::entry::AnyTable;
@@ -20,6 +22,14 @@ pub fn check(config: &Config) -> Result<Rules, Vec<Error>> {
         Err(errors) => (Rules::default(), errors),
     };
     errors.extend(TABLES.iter().flat_map(|table| table.check(config)));
+    let mut names = BTreeSet::new();
+    for sink in config.sink.webhook.iter().chain(&config.sink.alertmanager) {
+        let name = sink.value.name();
+        if !names.insert(name.clone()) {
+            let text = format!("{name:?} is used twice: give each receiver its own `name`");
+            errors.push(Error { place: sink.place("name").clone(), key: Some("name".to_owned()), text });
+        }
+    }
     if errors.is_empty() { Ok(rules) } else { Err(errors) }
 }
 

@@ -84,8 +84,13 @@ impl<C: Clone> Kind<C> {
             Kind::OptionalSwitch(field) => *field(config) = Some(value.switch(&wanted)?),
             Kind::Number(field) => *field(config) = Some(value.number(&wanted)?),
             Kind::Text(field) => *field(config) = some_text(value, &wanted)?,
-            Kind::Secret(field) => *field(config) = some_text(value, &wanted)?.into(),
-            Kind::Url(field) => *field(config) = some_text(value, &wanted)?.into(),
+            // The error must not show the value: it is secret, or may contain a password.
+            Kind::Secret(field) => {
+                *field(config) = some_text(value, &wanted).map_err(|_| format!("is not {wanted}"))?.into();
+            }
+            Kind::Url(field) => {
+                *field(config) = some_text(value, &wanted).map_err(|_| format!("is not {wanted}"))?.into()
+            }
             Kind::Texts(field) => *field(config) = Some(value.texts(&wanted)?),
             Kind::Patterns(field) => {
                 let names = value.list(&wanted)?;

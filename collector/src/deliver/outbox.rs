@@ -1,7 +1,7 @@
 //! Takes the agent's outcomes without ever waiting; drops and counts what does not fit. Starts and owns the delivery thread, lets
 //! the journal start its own, and reports the health of both.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver as Channel, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -60,8 +60,6 @@ struct Lost {
 #[derive(Clone)]
 pub struct DeliveryHealth {
     journal: Arc<Health>,
-    /// The journal has not been read yet.
-    late: Arc<AtomicBool>,
     receivers: Vec<(Arc<Receiver>, Totals)>,
 }
 
@@ -94,7 +92,6 @@ impl Outbox {
             );
         }
         let read = read.ok().flatten();
-        let late = Arc::new(AtomicBool::new(read.is_none()));
         let incidents = Arc::new(Incidents::default());
         let mut work = Vec::new();
         for (target, name) in targets.into_iter().zip(sinks) {
@@ -114,7 +111,6 @@ impl Outbox {
         let (sender, published) = mpsc::channel(OUTCOMES);
         let health = DeliveryHealth {
             journal: journal.health.clone(),
-            late: late.clone(),
             receivers: receivers.iter().map(|receiver| (receiver.clone(), Totals::default())).collect(),
         };
         let lost = Lost {
@@ -124,16 +120,8 @@ impl Outbox {
             alerts: lost,
         };
         let (restore, restored) = mpsc::channel(1);
-        let mut deliverer = Deliverer {
-            journal,
-            dir,
-            limits,
-            receivers: receivers.clone(),
-            incidents,
-            last: 0,
-            restored: restore,
-            late,
-        };
+        let mut deliverer =
+            Deliverer { journal, dir, limits, receivers: receivers.clone(), incidents, last: 0, restored: restore };
         let past = read.is_none().then_some(past);
         read.into_iter().for_each(|read| deliverer.restore(read));
         let runtime = Builder::new_current_thread().enable_all().build().context("start a runtime")?;
@@ -191,15 +179,15 @@ impl DeliveryHealth {
         let time = clock::unix_ns();
         let mut say = |reading| fold(Sample { time, reading });
         let failing = self.journal.failing.load(Ordering::Relaxed);
-        let late = self.late.load(Ordering::Relaxed);
+        let read = self.journal.read.load(Ordering::Relaxed);
         say(Reading::Source(Source {
             source: "journal".into(),
-            up: !failing && !late,
+            up: read && !failing,
             ns: self.journal.ns.load(Ordering::Relaxed),
-            error: match (failing, late) {
+            error: match (failing, read) {
                 (true, _) => Some("cannot write the journal".to_owned()),
-                (false, true) => Some("the journal has not been read yet".to_owned()),
-                (false, false) => None,
+                (false, false) => Some("the journal has not been read yet".to_owned()),
+                (false, true) => None,
             },
         }));
         for (receiver, before) in &mut self.receivers {

@@ -59,6 +59,19 @@ impl Queue {
         over
     }
 
+    /// Puts older messages, sorted with the newest last, before those that wait. Drops and returns the oldest ones that have no
+    /// room.
+    pub fn restore(&self, mut past: Vec<Arc<Message>>) -> Vec<Arc<Message>> {
+        let mut waiting = self.waiting();
+        let room = self.capacity.saturating_sub(waiting.len());
+        let kept = past.split_off(past.len().saturating_sub(room));
+        self.lost.fetch_add(past.len() as u64, Ordering::Relaxed);
+        self.queued.fetch_add(kept.len() as u64, Ordering::Relaxed);
+        kept.into_iter().rev().for_each(|message| waiting.push_front(message));
+        self.arrived.notify_one();
+        past
+    }
+
     /// Waits for messages and takes up to `most` of the oldest. They stay counted until [`done`](Self::done).
     pub async fn take(&self, most: usize) -> Vec<Arc<Message>> {
         loop {
@@ -116,6 +129,15 @@ mod tests {
         assert_eq!(queue.len(), 3, "messages being sent are still counted");
         queue.done(taken.len());
         assert_eq!((ids(&queue.take(9).await), queue.len()), (vec![5], 1));
+    }
+
+    #[tokio::test]
+    async fn restored_messages_come_first_and_only_the_oldest_are_dropped() {
+        let queue = Queue::new(3, Arc::default());
+        queue.push(message(8));
+        let over = queue.restore([5, 6, 7].map(message).into());
+        assert_eq!((ids(&over), queue.lost.load(Ordering::Relaxed), queue.len()), (vec![5], 1, 3));
+        assert_eq!(ids(&queue.take(9).await), [6, 7, 8]);
     }
 
     #[tokio::test]

@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::SocketAddr;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use collector_core::alert::Severity;
 use reqwest::Url;
 
@@ -55,16 +55,13 @@ impl Host {
 /// All configured receivers.
 ///
 /// # Errors
-/// If a file that it names cannot be used, or two receivers have the same name.
+/// If a file that it names cannot be used.
 pub fn targets(config: &Config) -> Result<Vec<Target>> {
     let webhooks = config.sink.webhook.iter().map(|sink| (&sink.value, false));
     let alertmanagers = config.sink.alertmanager.iter().map(|sink| (&sink.value, true));
     let mut targets: Vec<Target> = Vec::new();
     for (sink, alertmanager) in webhooks.chain(alertmanagers) {
         let name = sink.name();
-        if targets.iter().any(|other| other.name == name) {
-            bail!("two receivers of alerts have the name {name}: give each its own `name`");
-        }
         targets.push(target(sink, name.clone(), alertmanager).with_context(|| format!("receiver {name}"))?);
     }
     Ok(targets)
@@ -86,11 +83,8 @@ fn target(sink: &Sink, name: String, alertmanager: bool) -> Result<Target> {
             Protocol::Webhook(secret.to_owned().into())
         }
     };
-    let severity = match sink.severity.as_str() {
-        "critical" => Severity::Critical,
-        "warning" => Severity::Warning,
-        _ => Severity::Info,
-    };
+    // The configuration accepts no other words.
+    let severity = Severity::of(&sink.severity).unwrap_or(Severity::Info);
     Ok(Target { name, severity, post: Post::new(url, sink.timeout, sink.ca.as_deref())?, protocol })
 }
 
@@ -139,8 +133,6 @@ mod tests {
         let url = "url = \"http://a.example.com/\"";
         let text = format!("[[sink.webhook]]\n{url}\nsecret_file = \"/nowhere/secret\"");
         assert!(error(&text).starts_with("receiver a.example.com: read /nowhere/secret: "), "{}", error(&text));
-        let text = format!("[[sink.webhook]]\n{url}\n[[sink.alertmanager]]\n{url}");
-        assert!(error(&text).contains("two receivers of alerts have the name a.example.com"), "{}", error(&text));
     }
 
     #[test]

@@ -3,7 +3,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use collector_core::alert::Alert;
@@ -54,8 +53,6 @@ pub struct Deliverer {
     pub last: u64,
     /// Sends the fold loop the alerts that fired before the start.
     pub restored: mpsc::Sender<Vec<Alert>>,
-    /// The journal has not been read yet.
-    pub late: Arc<AtomicBool>,
 }
 
 impl Deliverer {
@@ -67,8 +64,11 @@ impl Deliverer {
         for (receiver, pending) in self.receivers.iter().zip(pending) {
             // Before the fold loop can resolve one of them.
             receiver.restore(&firing);
-            for (id, alert) in pending {
-                receiver.queue.push(Arc::new(Message { id, alert }));
+            // Before what came meanwhile: a newer state of an alert must be delivered after an older one.
+            let pending = pending.into_iter().map(|(id, alert)| Arc::new(Message { id, alert })).collect();
+            let over = receiver.queue.restore(pending);
+            if !over.is_empty() {
+                receiver.record(&self.journal, &over, Progress::Dropped);
             }
         }
         // Sent once, so there is room; fails only if the agent is stopping.
@@ -97,7 +97,6 @@ impl Deliverer {
                 },
                 read = async { past.as_mut()?.await.ok().flatten() }, if past.is_some() => {
                     past = None;
-                    self.late.store(false, Ordering::Relaxed);
                     if let Some(read) = read {
                         tracing::info!("the journal has been read: {} alerts fired before the start", read.firing.len());
                         maintenance = maintenance.bounded(read.last);

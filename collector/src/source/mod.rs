@@ -35,7 +35,8 @@ pub trait Source {
     /// and emits what that thread has found by now.
     fn read(&mut self, emit: &mut dyn FnMut(Sample)) -> Health;
 
-    /// Receives the kernel's cgroup and OOM events one by one, before the engine does.
+    /// Receives the kernel's cgroup and OOM events one by one. Those that arrive during a round come when the source that is
+    /// being read has ended.
     fn follow(&mut self, _reading: &Reading) {}
 
     /// What this host supports through this source, and why not. Works without an agent and without privileges, and

@@ -224,8 +224,9 @@ fn a_wrong_configuration_is_refused_by_every_verb_that_reads_it() {
     ] {
         let bad = run(&[verb, &["--config", &rule]].concat());
         assert_eq!((code(&bad), out(&bad)), (3, ""), "{verb:?}: {}", err(&bad));
-        let wanted =
-            format!("headroom: error: {rule}:3:10: rule.metric: there is no metric \"headroom_no_such_metric\"");
+        let wanted = format!(
+            "headroom: error: {rule}:3:10: rule.metric: no metric for rules is called \"headroom_no_such_metric\""
+        );
         assert!(err(&bad).starts_with(&wanted), "{verb:?}: {}", err(&bad));
         let folder = run(&[verb, &["--config", env!("CARGO_TARGET_TMPDIR")]].concat());
         assert_eq!(code(&folder), 3, "{verb:?}");

@@ -9,8 +9,9 @@ use collector::source::Source as _;
 use collector::source::cgroup::Hierarchies;
 use collector::source::name::{NameReceiver, NameSource, channel};
 use collector::source::root::Root;
+use collector_core::cgroup::Id;
 use collector_core::sample::{Name, Reading, Sample};
-use collector_core::signal::cgroup::{self, Id};
+use collector_core::signal::cgroup;
 use collector_tests::{allocation, alone};
 
 struct Folder(PathBuf);

@@ -10,6 +10,7 @@ use collector::source::root::Root;
 use collector::source::statistic::{Limits, Reader};
 use collector::source::{self, Source as _};
 use collector_common::SIGNALS;
+use collector_core::cgroup::Id;
 use collector_core::engine::Engine;
 use collector_core::rule::Rules;
 use collector_core::sample::{self, Probe, ProbeState, Reading, Sample, Start};
@@ -172,7 +173,7 @@ fn evaluating_the_rules_allocates_nothing() {
         let probe = Probe { program: probe.program.into(), state: ProbeState::Attached, reason: None };
         engine.apply(&Sample { time, reading: Reading::Probe(probe) });
     }
-    let id = |number| cgroup::Id { hierarchy: 0, id: number };
+    let id = |number| Id { hierarchy: 0, id: number };
     for number in 1..=WORKLOADS {
         let born = cgroup::Reading::Born { id: id(number), path: format!("/system.slice/job-{number}.service") };
         engine.apply(&Sample { time, reading: Reading::Cgroup(born) });

@@ -84,7 +84,6 @@ pub(super) fn restore(fired: &mut Vec<Fired>, alert: &Alert, elapsed: u64) -> bo
     if fired.len() >= FIRING {
         return false;
     }
-    fired.retain(|one| one.alert.labels != alert.labels);
     fired.push(Fired { alert: alert.clone(), elapsed });
     true
 }

@@ -87,12 +87,6 @@ impl Alerts {
         };
         Firing(rules.map(idle).collect())
     }
-
-    /// Number of alerts that fire.
-    fn firing(&self) -> usize {
-        let series = self.tracks.iter().map(|track| track.firing());
-        series.sum::<usize>() + self.fired.iter().map(Vec::len).sum::<usize>()
-    }
 }
 
 /// Evaluates a sample that the view has applied, and its outcomes so far. Adds alerts to the outcomes.
@@ -100,6 +94,8 @@ pub(super) fn apply(alerts: &mut Alerts, view: &mut View, time: u64, reading: &R
     let Some(rules) = alerts.rules.clone() else { return };
     let before = outcomes.len();
     event::incidents(alerts, &rules, time, outcomes);
+    update(&mut view.firing, &outcomes[before..]);
+    let before = outcomes.len();
     match reading {
         Reading::Tick => tick(alerts, view, &rules, time, outcomes),
         // A late journal may report an alert that has fired again since.
@@ -133,7 +129,7 @@ fn tick(alerts: &mut Alerts, view: &mut View, rules: &Rules, time: u64, outcomes
     }
     alerts.time = time;
     alerts.round += 1;
-    let mut firing = alerts.firing();
+    let mut firing = view.firing.count();
     let (mut refused, mut overflown) = (0, 0);
     for (index, rule) in rules.0.iter().enumerate().filter(|(_, rule)| rule.enabled) {
         let Alerts { elapsed, round, .. } = *alerts;

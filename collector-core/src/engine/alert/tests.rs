@@ -27,7 +27,7 @@ fn rules(text: &str) -> Arc<Rules> {
 
 /// Number of alerts that fire.
 fn firing(engine: &Engine) -> usize {
-    engine.view().firing.0.iter().map(|rule| rule.alerts.len()).sum()
+    engine.view().firing.count()
 }
 
 /// A host whose clock advances by a second with each tick.

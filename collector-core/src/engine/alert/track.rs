@@ -67,11 +67,6 @@ struct Series {
 }
 
 impl Track {
-    /// Number of alerts that fire.
-    pub fn firing(&self) -> usize {
-        self.series.iter().filter(|series| matches!(series.phase, Phase::Firing { .. })).count()
-    }
-
     /// Begins a tick.
     pub fn begin(&mut self) {
         (self.next, self.places) = (0, 0);

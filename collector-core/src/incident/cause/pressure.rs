@@ -3,6 +3,7 @@
 use super::facts::{Facts, Reread, grown};
 use super::{Finding, Rule};
 use crate::amount::{bytes, percent, seconds};
+use crate::count::sum;
 use crate::incident::{Consumer, Kind};
 use crate::series::Series;
 
@@ -154,7 +155,7 @@ pub(super) const IO_BY_ONE: Rule = Rule {
     kinds: IO,
     when: "One workload did half or more of all IO in the last minute.",
     find: |facts| {
-        let all: u64 = facts.evidence.consumers.iter().filter_map(|it| it.io_bytes).fold(0, u64::saturating_add);
+        let all = sum(facts.evidence.consumers.iter().filter_map(|it| it.io_bytes));
         let most = facts.evidence.consumers.iter().max_by_key(|it| it.io_bytes)?;
         let io = most.io_bytes.filter(|io| *io > 0 && *io as f64 >= MOST * all as f64)?;
         Some(Finding {

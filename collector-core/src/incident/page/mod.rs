@@ -9,6 +9,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use super::{Change, Consumer, Evidence, Figures, Incident, Kind, Limit, Source, Victim, What};
 use crate::amount::{bytes, percent, seconds};
 use crate::series::Series;
+use crate::view::number::Number;
 use text::{Paint, Text};
 
 /// At most this many changes are shown, the newest.
@@ -135,18 +136,18 @@ fn limit_text(limit: &Limit) -> String {
 
 fn figures_text(figures: &Figures, time: u64) -> String {
     let whole = [
-        (Series::Memory.label(), figures.memory_bytes),
-        ("limit", figures.limit_bytes),
-        ("throttled above", figures.high_bytes),
-        ("peak", figures.peak_bytes),
-        (Series::Swap.label(), figures.swap_bytes),
+        (Number::Memory.label(), figures.memory_bytes),
+        (Number::Limit.label(), figures.limit_bytes),
+        (Number::High.label(), figures.high_bytes),
+        (Number::Peak.label(), figures.peak_bytes),
+        (Number::Swap.label(), figures.swap_bytes),
         ("pinned for GPUs", figures.pinned_bytes),
     ];
     let parts = [
-        ("anon", figures.anon_bytes),
+        (Number::Anon.label(), figures.anon_bytes),
         ("page cache", figures.file_bytes.map(|file| file.saturating_sub(figures.shmem_bytes.unwrap_or(0)))),
-        ("shared", figures.shmem_bytes),
-        ("kernel", figures.kernel_bytes),
+        (Number::Shmem.label(), figures.shmem_bytes),
+        (Number::Kernel.label(), figures.kernel_bytes),
     ];
     let read = figures.parts_read.map_or(String::new(), |read| match time.checked_sub(read) {
         Some(age) => format!(" (read {} before)", seconds(age as f64 / 1e9)),

@@ -3,6 +3,7 @@
 use collector_common::histogram;
 
 use super::Host;
+use crate::count;
 use crate::series::{COUNT, Series};
 use crate::statistic::gpu;
 use crate::statistic::host::Statistic;
@@ -23,7 +24,7 @@ impl Host {
         put(Series::IoWaiting, get(Statistic::IoPressureSome));
         put(Series::IoStalled, get(Statistic::IoPressureFull));
         let times = self.reclaim.iter().chain([&self.compaction]).map(|histogram| histogram[histogram::SUM]);
-        put(Series::Stalls, stalls.then(|| times.fold(0, u64::saturating_add)));
+        put(Series::Stalls, stalls.then(|| count::sum(times)));
         put(Series::MajorFaults, get(Statistic::MajorPageFaults));
         let cards = || gpus.iter().filter(|gpu| gpu.device.parent.is_none());
         let sum = |statistic| {

@@ -5,10 +5,9 @@ use std::cmp::Ordering;
 use super::{OTHER_SLOT, Workload, Workloads};
 use crate::cgroup::Id;
 use crate::identity::Kind;
-use crate::incident::{Change, What};
 use crate::statistic::gpu::Holder;
 use crate::statistic::workload::Statistic;
-use crate::view::change::Changes;
+use crate::view::change::{Change, Changes, What};
 
 /// What is kept of a workload from tick to tick.
 #[derive(Clone, Debug, Default)]

@@ -26,6 +26,9 @@ const LATE_TICKS: u64 = 10;
 /// How long a snapshot may be used, in nanoseconds. A kill or a pressure event must not wait for the end of a long tick.
 const FRESH_NS: u64 = 1_000_000_000;
 
+/// How long the first readings may take before the agent counts as hung, in nanoseconds.
+const START_NS: u64 = 60_000_000_000;
+
 /// Requests that may wait in the channel; further ones wait before it.
 const ASKS: usize = 64;
 
@@ -36,8 +39,6 @@ pub type Ask = oneshot::Sender<Arc<Snapshot>>;
 pub struct Snapshot {
     /// Tick number, counted from the start.
     pub tick: u64,
-    /// Nanoseconds since the Unix epoch.
-    pub time: u64,
     pub view: Arc<View>,
     /// Until when it may be used (CLOCK_MONOTONIC, in nanoseconds).
     until: u64,
@@ -53,11 +54,10 @@ struct Series {
 }
 
 /// Progress of the fold loop, readable without a request.
-#[derive(Default)]
 struct Pulse {
     /// Ticks so far.
     tick: AtomicU64,
-    /// When the last tick ended (CLOCK_MONOTONIC, in nanoseconds); zero before the first.
+    /// When the last tick ended, or the agent started (CLOCK_MONOTONIC, in nanoseconds).
     ended: AtomicU64,
 }
 
@@ -85,7 +85,7 @@ pub fn channel(
     left_out: Arc<AtomicU64>,
 ) -> (Publisher, mpsc::Receiver<Ask>, Snapshots) {
     let (sender, asks) = mpsc::channel(ASKS);
-    let pulse = Arc::<Pulse>::default();
+    let pulse = Arc::new(Pulse { tick: AtomicU64::new(0), ended: AtomicU64::new(clock::monotonic_ns()) });
     let series = Arc::new(Series { max: max_series, left_out });
     let publisher = Publisher { current: None, fresh_ns: FRESH_NS, pulse: pulse.clone(), series };
     (publisher, asks, Snapshots { asks: sender, latest: Mutex::default(), pulse, tick_ns })
@@ -111,7 +111,6 @@ impl Publisher {
         let snapshot = self.current.get_or_insert_with(|| {
             Arc::new(Snapshot {
                 tick: self.pulse.tick.load(Ordering::Relaxed),
-                time: view.time,
                 view: view.clone(),
                 until: now.saturating_add(self.fresh_ns),
                 pages: Arc::default(),
@@ -158,12 +157,16 @@ impl Exposition for Snapshots {
     }
 
     fn healthy(&self) -> Result<(), String> {
-        let ended = self.pulse.ended.load(Ordering::Relaxed);
-        let late = clock::monotonic_ns().saturating_sub(ended);
-        if ended != 0 && late > LATE_TICKS * self.tick_ns {
-            return Err(format!("the agent hangs: its last readings ended {} s ago", late / 1_000_000_000));
+        let late = clock::monotonic_ns().saturating_sub(self.pulse.ended.load(Ordering::Relaxed));
+        let seconds = late / 1_000_000_000;
+        let limit = LATE_TICKS * self.tick_ns;
+        match self.pulse.tick.load(Ordering::Relaxed) {
+            0 if late > limit.max(START_NS) => {
+                Err(format!("the agent hangs: its first readings began {seconds} s ago"))
+            }
+            1.. if late > limit => Err(format!("the agent hangs: its last readings ended {seconds} s ago")),
+            _ => Ok(()),
         }
-        Ok(())
     }
 }
 

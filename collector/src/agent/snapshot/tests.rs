@@ -95,11 +95,11 @@ async fn readers_share_one_snapshot_per_tick() {
     assert!(Arc::ptr_eq(&first, &second));
     drop((first, second));
     let (third, asked) = fold.read().await;
-    assert_eq!((third.tick, third.time, asked), (1, 101, 0), "the fold loop keeps it until the next round");
+    assert_eq!((third.tick, third.view.time, asked), (1, 101, 0), "the fold loop keeps it until the next round");
     drop(third);
     fold.tick();
     let (next, asked) = fold.read().await;
-    assert_eq!((next.tick, next.time, asked), (2, 103, 1));
+    assert_eq!((next.tick, next.view.time, asked), (2, 103, 1));
 }
 
 #[tokio::test]
@@ -111,7 +111,7 @@ async fn within_a_long_tick_an_old_snapshot_is_replaced() {
     fold.apply(Reading::Tick);
     let (second, asked) = fold.read().await;
     assert_eq!((first.tick, second.tick, asked), (1, 1, 1));
-    assert_eq!((first.time, second.time), (101, 102));
+    assert_eq!((first.view.time, second.view.time), (101, 102));
 }
 
 #[tokio::test]
@@ -125,7 +125,7 @@ async fn a_slow_reader_blocks_neither_the_fold_nor_other_readers() {
         fold.tick();
         assert_eq!(fold.engine.view().time, fold.time);
         let (snapshot, _) = fold.read().await;
-        assert_eq!((snapshot.tick, snapshot.time), (tick, fold.time));
+        assert_eq!((snapshot.tick, snapshot.view.time), (tick, fold.time));
     }
     assert_eq!(Summary::of(&held.view), before);
 }
@@ -200,6 +200,9 @@ async fn left_out_series_are_counted_once_per_body() {
 async fn health_never_waits_and_without_a_fold_loop_there_is_no_snapshot() {
     let mut fold = Fake::new(1000);
     assert!(fold.snapshots.ready().is_err() && fold.snapshots.healthy().is_ok());
+    let started = fold.snapshots.pulse.ended.swap(0, Ordering::Relaxed);
+    assert!(fold.snapshots.healthy().is_err() || clock::monotonic_ns() < START_NS, "the first readings began at boot");
+    fold.snapshots.pulse.ended.store(started, Ordering::Relaxed);
     // Before the first tick there is a state, though incomplete.
     assert_eq!(fold.read().await.0.tick, 0);
     fold.tick();

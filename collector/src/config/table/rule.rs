@@ -100,7 +100,7 @@ pub const RULE: Table<Config, Raw> = Table {
         },
         Key {
             name: "severity",
-            kind: Kind::OptionalChoice(|rule| &mut rule.severity, SEVERITIES),
+            kind: Kind::OptionalChoice(|rule| &mut rule.severity, &Severity::LABELS),
             required: false,
             doc: "Severity: critical needs attention now, warning within the day; info is for information.",
         },
@@ -133,8 +133,6 @@ const KINDS: &[&str] = &{
     }
     names
 };
-
-const SEVERITIES: &[&str] = &[Severity::Info.label(), Severity::Warning.label(), Severity::Critical.label()];
 
 const EXAMPLE: &str = r#"[[rule]]                     # changes a built-in rule
 alert = "HostMemoryHigh"
@@ -216,7 +214,7 @@ mod tests {
             (
                 "used_ratio",
                 "usde_ratio",
-                "a.toml:3:10: rule.metric: there is no metric \"headroom_host_memory_usde_ratio\"; did you mean headroom_host_memory_used_ratio?",
+                "a.toml:3:10: rule.metric: no metric for rules is called \"headroom_host_memory_usde_ratio\"; did you mean headroom_host_memory_used_ratio?",
             ),
             ("above = 0.5", "above = 0.5\nclear = 0.6", "a.toml:5:9: rule.clear: 0.6 contradicts above = 0.5"),
             ("above = 0.5", "above = 0.5\nhold = \"1m\"", "a.toml:5:8: rule.hold: is for events"),

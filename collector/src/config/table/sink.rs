@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use collector_core::alert::Severity;
 use reqwest::Url;
 
 use crate::config::entry::{Entry, Key, Table};
@@ -10,7 +11,6 @@ use crate::config::kind::Kind;
 use crate::config::section::Config;
 use crate::config::sink::Sink;
 
-const SEVERITIES: &[&str] = &["info", "warning", "critical"];
 const TIMEOUT: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(300));
 
 const NAME: Key<Sink> = Key {
@@ -29,7 +29,7 @@ const TIMEOUT_KEY: Key<Sink> = Key {
 };
 const SEVERITY: Key<Sink> = Key {
     name: "severity",
-    kind: Kind::Choice(|sink| &mut sink.severity, SEVERITIES),
+    kind: Kind::Choice(|sink| &mut sink.severity, &Severity::LABELS),
     required: false,
     doc: "Send alerts of this severity and above.",
 };
@@ -105,7 +105,7 @@ url = \"http://alertmanager.example.com:9093/\"
 
 fn check(sinks: &[Entry<Sink>]) -> Vec<Error> {
     let mut errors = Vec::new();
-    for (index, sink) in sinks.iter().enumerate() {
+    for sink in sinks {
         let mut error = |key: &str, text: String| {
             errors.push(Error { place: sink.place(key).clone(), key: Some(key.to_owned()), text });
         };
@@ -118,9 +118,6 @@ fn check(sinks: &[Entry<Sink>]) -> Vec<Error> {
         }
         if !value.secret.is_empty() && value.secret_file.is_some() {
             error("secret_file", "conflicts with secret: set only one of them".into());
-        }
-        if sinks[..index].iter().any(|other| other.value.name() == value.name()) {
-            error("name", format!("{:?} is used twice: give each receiver its own `name`", value.name()));
         }
     }
     errors
@@ -156,6 +153,15 @@ mod tests {
             (
                 format!("[[sink.webhook]]\n{good}[[sink.webhook]]\n{good}"),
                 "a.toml:3:1: name: \"a.example.com\" is used twice",
+            ),
+            (
+                format!("[[sink.webhook]]\n{good}[[sink.alertmanager]]\n{good}"),
+                "a.toml:3:1: name: \"a.example.com\" is used twice",
+            ),
+            ("[[sink.webhook]]\nurl = 12345678".to_owned(), "a.toml:2:7: sink.webhook.url: is not a non-empty string"),
+            (
+                format!("[[sink.webhook]]\n{good}secret = 12345678"),
+                "a.toml:3:10: sink.webhook.secret: is not a non-empty string",
             ),
             (
                 format!("[[sink.webhook]]\n{good}secret = \"x\"\nsecret_file = \"/y\""),

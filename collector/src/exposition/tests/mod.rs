@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use collector_core::cgroup::Id;
 use collector_core::engine::Engine;
 use collector_core::metric::visit::{Part, visit};
 use collector_core::recording::samples;
 use collector_core::sample::{Probe, ProbeState, Reading, Sample, Start};
-use collector_core::signal::cgroup::{self, Id};
+use collector_core::signal::cgroup;
 use collector_core::signal::{block, reclaim};
 
 use super::*;

@@ -60,6 +60,8 @@ pub struct Health {
     /// Duration of the last successful write, in nanoseconds.
     pub ns: AtomicU64,
     pub lost: Arc<AtomicU64>,
+    /// Whether the past has been read.
+    pub read: AtomicBool,
     /// Another thread found the file broken.
     doubtful: AtomicBool,
 }
@@ -164,7 +166,12 @@ impl Writer {
             }
         }
         if !self.backlog.is_empty() {
+            // The last chance.
+            self.retry_at = None;
             self.write();
+        }
+        if !self.backlog.is_empty() {
+            tracing::error!("the last {} entries could not be written to the journal", self.backlog.len());
         }
     }
 
@@ -246,6 +253,7 @@ impl Writer {
             // The receiver may be gone.
             let _ = send_past.send(Some(past(&reader, wanted)?));
             self.unread = None;
+            self.health.read.store(true, Ordering::Relaxed);
         }
         self.connection = Some(reader.into_connection());
         self.retry_at = None;

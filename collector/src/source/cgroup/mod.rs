@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
-use collector_core::signal::cgroup::Id;
+use collector_core::cgroup::Id;
 
 use crate::source::root::Root;
 use crate::source::text::{lines, number, unescape};

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::PathBuf;
 
-use collector_core::signal::cgroup::Id;
+use collector_core::cgroup::Id;
 
 use crate::source::cgroup::{Hierarchy, path_in};
 use crate::source::root::Root;

@@ -125,7 +125,10 @@ impl Source for Gpus {
                     if error.is_none() {
                         self.retry_delay = RETRY_MIN;
                     }
-                    health = round(ns, error);
+                    // An error must not be hidden by a later round of the same tick.
+                    if !matches!(health, Health::Round { result: Err(_), .. }) {
+                        health = round(ns, error);
+                    }
                 }
                 Err(TryRecvError::Empty) => {
                     break thread.watch.overdue().map(|call| format!("NVML does not answer: {call}"));

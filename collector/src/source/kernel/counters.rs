@@ -12,9 +12,10 @@ use aya::maps::{Map, MapData, Stack};
 use collector_common::{Counters, Key, SIGNALS, lost};
 use zerocopy::{FromBytes, IntoBytes};
 
+use collector_core::cgroup::Id;
 use collector_core::decode;
 use collector_core::sample::Reading;
-use collector_core::signal::{Context, RowKey, cgroup};
+use collector_core::signal::{Context, RowKey};
 
 use super::bpf::{self, Rows};
 
@@ -50,7 +51,7 @@ impl CounterMaps {
 
     /// Marks a cgroup as dead at `now` (CLOCK_MONOTONIC, in nanoseconds). Its slot becomes free after `quarantine`,
     /// when no IO of it can be in flight and its last counts have been read.
-    pub fn retire(&mut self, cgroup: cgroup::Id, now: u64, quarantine: u64) {
+    pub fn retire(&mut self, cgroup: Id, now: u64, quarantine: u64) {
         self.slots.dying.push_back((now.saturating_add(quarantine), cgroup));
     }
 
@@ -60,7 +61,7 @@ impl CounterMaps {
     }
 
     /// All cgroups that own a slot.
-    pub fn owners(&self) -> impl Iterator<Item = cgroup::Id> {
+    pub fn owners(&self) -> impl Iterator<Item = Id> {
         self.slots.owners.iter().flatten().copied()
     }
 }
@@ -148,14 +149,14 @@ struct Slots {
     free: Stack<MapData, u32>,
     rows: Rows,
     /// Indexed by slot.
-    owners: Vec<Option<cgroup::Id>>,
+    owners: Vec<Option<Id>>,
     /// Slots that lost their owner in the last round. They are freed once their remaining counts have been read.
     leaving: HashSet<u32>,
     /// Dead cgroups, with the time at which their slots become free.
-    dying: VecDeque<(u64, cgroup::Id)>,
+    dying: VecDeque<(u64, Id)>,
     /// Dead cgroups whose slots have been freed, the oldest first.
-    dead: VecDeque<cgroup::Id>,
-    is_dead: HashSet<cgroup::Id>,
+    dead: VecDeque<Id>,
+    is_dead: HashSet<Id>,
 }
 
 impl Slots {
@@ -184,7 +185,7 @@ impl Slots {
 
     /// The cgroup to charge a slot's counts to: `Some(None)` for slot 0 and for late IO of dead cgroups; `None` for a
     /// slot that was just taken, whose counts wait until its owner is known.
-    fn owner(&self, slot: usize) -> Option<Option<cgroup::Id>> {
+    fn owner(&self, slot: usize) -> Option<Option<Id>> {
         let owner = self.owners.get(slot).copied().flatten();
         let known = owner.is_some() || slot == 0 || self.leaving.contains(&(slot as u32));
         known.then_some(owner)
@@ -196,7 +197,7 @@ impl Slots {
             let id = collector_common::cgroup::Id::read_from_bytes(key);
             let (Ok(id), Ok(slot)) = (id, u32::read_from_bytes(value)) else { return };
             if let Some(owner) = owners.get_mut(slot as usize) {
-                *owner = Some(cgroup::Id { hierarchy: id.hierarchy, id: id.id });
+                *owner = Some(Id { hierarchy: id.hierarchy, id: id.id });
             }
         })
         .context("read map SLOTS")
@@ -230,7 +231,7 @@ impl Slots {
         Ok(())
     }
 
-    fn remove_owner(&mut self, cgroup: cgroup::Id) -> Result<()> {
+    fn remove_owner(&mut self, cgroup: Id) -> Result<()> {
         let key = collector_common::cgroup::Id { id: cgroup.id, hierarchy: cgroup.hierarchy };
         let map = self.map.fd().as_fd();
         let mut slot = 0u32;

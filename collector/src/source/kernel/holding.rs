@@ -10,8 +10,8 @@ use anyhow::{Context as _, Result};
 use aya::Ebpf;
 use aya::maps::{Map, MapData};
 use collector_common::transfer::{ALLOCATIONS, Allocation, MEMORIES, PROCESSES, Process};
+use collector_core::cgroup::Id;
 use collector_core::sample::Reading;
-use collector_core::signal::cgroup;
 use collector_core::signal::transfer;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -110,7 +110,7 @@ fn emit_change(reported: &mut Process, now: [u64; MEMORIES], emit: &mut dyn FnMu
         *grown = now.wrapping_sub(before) as i64;
     }
     reported.bytes = now;
-    let cgroup = cgroup::Id::from_record(reported.cgroup);
+    let cgroup = Id::from_record(reported.cgroup);
     emit(Reading::Transfer(transfer::Reading::Held { cgroup, bytes }));
 }
 

@@ -16,6 +16,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use collector_core::cgroup::Id;
 use collector_core::identity::Identity;
 use collector_core::sample::{Lost, Name, Reading, Sample};
 use collector_core::signal::cgroup;
@@ -47,7 +48,7 @@ pub struct NameSource {
     requests: SyncSender<Request>,
     lost: Arc<AtomicU64>,
     /// Cgroups whose names were requested, each with the last walk that met it.
-    requested: HashMap<cgroup::Id, u64>,
+    requested: HashMap<Id, u64>,
     memory_hierarchy: u64,
     walk: u64,
 }
@@ -64,7 +65,7 @@ impl NameSource {
         Ok(NameSource { requests, lost, requested: HashMap::new(), memory_hierarchy: hierarchies.memory.id, walk: 0 })
     }
 
-    fn born(&mut self, cgroup: cgroup::Id, path: &str) {
+    fn born(&mut self, cgroup: Id, path: &str) {
         if let Some(walk) = self.requested.get_mut(&cgroup) {
             *walk = self.walk;
             return;

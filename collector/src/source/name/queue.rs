@@ -107,8 +107,8 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use collector_core::cgroup::Id;
     use collector_core::identity::Identity;
-    use collector_core::signal::cgroup::Id;
 
     fn request(id: u64) -> Request {
         Request { cgroup: Id { hierarchy: 0, id }, identity: Identity::of("/") }

@@ -1,12 +1,12 @@
 //! A request for the names of a cgroup, and the result of one lookup.
 
+use collector_core::cgroup::Id;
 use collector_core::identity::{Identity, Names};
-use collector_core::signal::cgroup;
 
 /// A request for the names of one cgroup.
 #[derive(Clone, Debug)]
 pub(super) struct Request {
-    pub cgroup: cgroup::Id,
+    pub cgroup: Id,
     pub identity: Identity,
 }
 

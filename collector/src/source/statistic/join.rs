@@ -7,8 +7,8 @@ use std::io::Write as _;
 use std::os::fd::{AsFd, OwnedFd};
 
 use anyhow::{Context as _, Result};
+use collector_core::cgroup::Id;
 use collector_core::identity::Identity;
-use collector_core::signal::cgroup::Id;
 use rustix::fs::{Mode, OFlags, open};
 
 use super::handle::Descriptors;

@@ -11,9 +11,10 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use anyhow::{Error, Result};
+use collector_core::cgroup::Id;
 use collector_core::identity::Identity;
 use collector_core::sample::{Reading, Sample, Statistics};
-use collector_core::signal::cgroup::{self, Id};
+use collector_core::signal::cgroup;
 use collector_core::signal::oom;
 
 use super::cgroup::Hierarchies;

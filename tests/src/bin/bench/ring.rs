@@ -10,6 +10,7 @@ use collector::source::kernel::bpf;
 use collector::source::kernel::counters::CounterMaps;
 use collector::source::kernel::ring::Ring;
 use collector_common::ring::Ring as Which;
+use collector_core::cgroup::Id;
 use collector_core::engine::Engine;
 use collector_core::sample::{Reading, Sample, Start};
 use collector_core::signal::{Context, cgroup};
@@ -27,7 +28,7 @@ const BYTES: u32 = 64 << 20;
 const FITTING: u64 = 512;
 /// Runs that overflow the ring.
 const OVERFLOWING: u64 = 1024;
-const CGROUP: cgroup::Id = cgroup::Id { hierarchy: 0, id: 42 };
+const CGROUP: Id = Id { hierarchy: 0, id: 42 };
 const AIM: f64 = 1e6;
 
 /// Fills and drains the ring, alternately; at the end fills it beyond its capacity.

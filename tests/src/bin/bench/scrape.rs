@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use collector::exposition::{Format, render};
+use collector_core::cgroup::Id;
 use collector_core::engine::Engine;
 use collector_core::sample::{Probe, ProbeState, Reading, Sample, Start};
 use collector_core::signal::{block, cgroup, compaction, fault, oom, reclaim};
@@ -142,11 +143,11 @@ pub fn host(mut engine: Engine, life: Life, size: usize) -> (Engine, f64) {
     (engine, fold_ns)
 }
 
-pub fn id(workload: usize) -> cgroup::Id {
-    cgroup::Id { hierarchy: 0, id: workload as u64 + 1 }
+pub fn id(workload: usize) -> Id {
+    Id { hierarchy: 0, id: workload as u64 + 1 }
 }
 
-fn readings(life: Life, workload: usize, id: cgroup::Id) -> Vec<Reading> {
+fn readings(life: Life, workload: usize, id: Id) -> Vec<Reading> {
     // Numbers with as many digits as real ones.
     let amount = 1_000_003 * (workload as u64 + 7);
     let cgroup = Some(id);
@@ -196,7 +197,7 @@ fn path(workload: usize) -> String {
 }
 
 /// All belong to one shortage, and so to one incident: thousands of incidents are not what is measured.
-fn kill(id: cgroup::Id, scope: oom::Scope) -> oom::Kill {
+fn kill(id: Id, scope: oom::Scope) -> oom::Kill {
     oom::Kill {
         cgroup: Some(id),
         trigger_cgroup: Some(self::id(0)),

@@ -3,7 +3,7 @@
 use std::fs;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use collector_core::signal::cgroup::Id;
+use collector_core::cgroup::Id;
 
 use super::*;
 use crate::config::Config;
