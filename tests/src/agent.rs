@@ -3,9 +3,8 @@
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::path::Path;
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,17 +13,17 @@ use collector_core::sample::{Reading, Sample};
 
 use crate::binary::binary;
 use crate::exposition::Exposition;
+use crate::process::Killed;
+use crate::scratch::{Scratch, scratch};
 use crate::user;
 
 /// How long the agent may take for anything before a test fails. Machines are slow at times.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
-static NEXT: AtomicU32 = AtomicU32::new(0);
-
 /// A running agent. When dropped, it is killed and its files are removed.
 pub struct Agent {
-    child: Child,
-    directory: PathBuf,
+    child: Killed,
+    directory: Scratch,
     record: Mutex<Record>,
     /// `127.0.0.1:PORT`.
     pub address: String,
@@ -36,14 +35,6 @@ struct Record {
     /// Offset in bytes.
     read: u64,
     samples: Vec<Sample>,
-}
-
-/// Creates a directory for one test.
-pub fn scratch() -> PathBuf {
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let directory = std::env::temp_dir().join(format!("headroom-test-{}-{number}", std::process::id()));
-    fs::create_dir_all(&directory).unwrap();
-    directory
 }
 
 /// A command that runs `headroom VERB`, without any configuration from the environment.
@@ -99,7 +90,7 @@ impl Agent {
 
     fn launch(
         binary: &Path,
-        directory: PathBuf,
+        directory: Scratch,
         config: &str,
         record: Option<&Path>,
         adjust: impl FnOnce(&mut Command),
@@ -117,11 +108,11 @@ impl Agent {
         command.stdout(Stdio::null()).stderr(File::create(directory.join("log")).unwrap());
         adjust(&mut command);
         let child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", binary.display()));
-        Agent { child, directory, record: Mutex::default(), address: String::new() }
+        Agent { child: Killed(child), directory, record: Mutex::default(), address: String::new() }
     }
 
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.child.0.id()
     }
 
     /// Directory of its configuration, lock, log and record.
@@ -133,7 +124,7 @@ impl Agent {
     pub fn await_ready(&mut self) {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
+            if let Some(status) = self.child.0.try_wait().unwrap() {
                 panic!("the agent ended with {status}:\n{}", self.log());
             }
             if let Some((scheme, address)) = self.endpoint() {
@@ -232,7 +223,7 @@ impl Agent {
     }
 
     pub fn signal(&self, signal: rustix::process::Signal) {
-        let pid = rustix::process::Pid::from_child(&self.child);
+        let pid = rustix::process::Pid::from_child(&self.child.0);
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
@@ -240,7 +231,7 @@ impl Agent {
     pub fn wait(&mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
+            if let Some(status) = self.child.0.try_wait().unwrap() {
                 return status;
             }
             assert!(Instant::now() < deadline, "the agent does not exit:\n{}", self.log());
@@ -257,19 +248,15 @@ impl Agent {
     }
 }
 
-impl Drop for Agent {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.directory);
-    }
-}
-
 /// A plain HTTP GET: the whole response; empty if there is none.
 pub fn get(address: &str, path: &str, headers: &str) -> String {
+    exchange(address, &format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{headers}\r\n"))
+}
+
+/// Sends a request on a connection of its own: the whole response; empty if there is none.
+pub fn exchange(address: &str, request: &str) -> String {
     let Ok(mut stream) = TcpStream::connect(address) else { return String::new() };
     let _ = stream.set_read_timeout(Some(PATIENCE));
-    let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{headers}\r\n");
     let mut response = Vec::new();
     let _ = stream.write_all(request.as_bytes());
     let _ = stream.read_to_end(&mut response);

@@ -33,6 +33,11 @@ impl Exposition {
         self.values(name, labels).iter().sum()
     }
 
+    /// What was lost at this stage.
+    pub fn lost(&self, stage: &str) -> f64 {
+        self.sum("headroom_lost_total", &[("stage", stage)])
+    }
+
     /// Whether there are any.
     pub fn has(&self, name: &str, labels: &[(&str, &str)]) -> bool {
         !self.values(name, labels).is_empty()

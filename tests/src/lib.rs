@@ -24,6 +24,7 @@ pub mod provocation;
 pub mod receiver;
 pub mod record;
 pub mod require;
+pub mod scratch;
 pub mod soak;
 pub mod sysctl;
 pub mod trace;

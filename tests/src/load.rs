@@ -3,16 +3,15 @@
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{JoinHandle, sleep};
 use std::time::Duration;
 
-use crate::agent::scratch;
 use crate::cgroup::Cgroup;
 use crate::forest::Forest;
+use crate::scratch::{Scratch, scratch};
 
 /// Memory limit of the processes that are to be killed.
 const LIMIT: u64 = 16 << 20;
@@ -37,7 +36,7 @@ pub struct Load {
     pub done: Arc<Done>,
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
-    folder: PathBuf,
+    _folder: Scratch,
 }
 
 impl Load {
@@ -47,7 +46,7 @@ impl Load {
         let file = folder.join("blocks");
         fs::write(&file, vec![7; FILE]).unwrap();
         let (done, stop) = (Arc::<Done>::default(), Arc::<AtomicBool>::default());
-        let mut load = Load { done, stop, threads: Vec::new(), folder };
+        let mut load = Load { done, stop, threads: Vec::new(), _folder: folder };
         load.repeat(move |done| {
             let mut forest = Forest::new("load-wave");
             for number in 0..WAVE {
@@ -99,6 +98,5 @@ impl Drop for Load {
             let ended = thread.join();
             assert!(ended.is_ok() || std::thread::panicking(), "the load ended too early");
         }
-        let _ = fs::remove_dir_all(&self.folder);
     }
 }

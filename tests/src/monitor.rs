@@ -1,20 +1,21 @@
 //! A real Prometheus and a real Alertmanager on loopback, each with a folder of its own.
 
 use std::fs::{self, File};
-use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::agent::{PATIENCE, scratch};
+use crate::agent::{PATIENCE, exchange};
+use crate::process::Killed;
+use crate::scratch::{Scratch, scratch};
 
 /// A running server. When dropped, it is killed and its folder removed.
 pub struct Server {
-    child: Child,
-    directory: PathBuf,
+    _child: Killed,
+    directory: Scratch,
     /// `127.0.0.1:PORT`.
     pub address: String,
 }
@@ -47,14 +48,14 @@ impl Server {
         Server::start(command, directory)
     }
 
-    fn start(mut command: Command, directory: PathBuf) -> Server {
+    fn start(mut command: Command, directory: Scratch) -> Server {
         // A port that is free now: the servers do not report a port that they choose.
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
         let log = File::create(directory.join("log")).unwrap();
         command.arg(format!("--web.listen-address={address}")).stdin(Stdio::null());
         command.stdout(Stdio::null()).stderr(log);
         let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        let server = Server { child, directory, address };
+        let server = Server { _child: Killed(child), directory, address };
         server.until("/-/ready", |answer| answer.starts_with("HTTP/1.0 200"));
         server
     }
@@ -66,7 +67,8 @@ impl Server {
     fn until(&self, path: &str, done: impl Fn(&str) -> bool) -> String {
         let deadline = Instant::now() + 2 * PATIENCE;
         loop {
-            let answer = get(&self.address, path);
+            // With HTTP/1.0 the body is not chunked.
+            let answer = exchange(&self.address, &format!("GET {path} HTTP/1.0\r\nHost: test\r\n\r\n"));
             if done(&answer) {
                 return answer;
             }
@@ -83,23 +85,5 @@ impl Server {
         };
         let answer = self.until(path, |answer| parse(answer).is_some_and(|value| done(&value)));
         parse(&answer).unwrap()
-    }
-}
-
-/// With HTTP/1.0, so that the body is not chunked.
-fn get(address: &str, path: &str) -> String {
-    let Ok(mut stream) = TcpStream::connect(address) else { return String::new() };
-    let _ = stream.set_read_timeout(Some(PATIENCE));
-    let mut response = Vec::new();
-    let _ = stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: test\r\n\r\n").as_bytes());
-    let _ = stream.read_to_end(&mut response);
-    String::from_utf8_lossy(&response).into_owned()
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.directory);
     }
 }

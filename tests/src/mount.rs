@@ -1,16 +1,15 @@
 //! File systems mounted for one test.
 
 use std::ffi::OsStr;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-use crate::agent::scratch;
+use crate::scratch::{Scratch, scratch};
 
 /// A mounted file system. When dropped, it is unmounted.
 pub struct Mount(
     /// Mount point.
-    pub PathBuf,
+    pub Scratch,
 );
 
 impl Mount {
@@ -46,6 +45,5 @@ impl Mount {
 impl Drop for Mount {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg("--lazy").arg(&self.0).stderr(std::process::Stdio::null()).status();
-        let _ = fs::remove_dir(&self.0);
     }
 }

@@ -7,8 +7,9 @@ use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 
-use crate::agent::{Agent, scratch};
+use crate::agent::Agent;
 use crate::exposition::Exposition;
+use crate::scratch::{Scratch, scratch};
 
 static BUILT: OnceLock<PathBuf> = OnceLock::new();
 
@@ -36,7 +37,7 @@ pub fn library() -> &'static Path {
 
 /// A copy of the library with its answers. When dropped, its files are removed.
 pub struct Nvml {
-    folder: PathBuf,
+    folder: Scratch,
     /// The answers; call [`Nvml::apply`] after a change.
     pub scenario: Value,
 }
@@ -113,12 +114,6 @@ impl Nvml {
     /// Environment variable for the library.
     pub fn environment(&self) -> (&'static str, PathBuf) {
         ("NVML_STAND_IN", self.folder.join("scenario.json"))
-    }
-}
-
-impl Drop for Nvml {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.folder);
     }
 }
 

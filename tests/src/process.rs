@@ -1,7 +1,18 @@
-//! The kernel's view of a process: memory, descriptors, CPU time; and of the host.
+//! Processes of the tests, and the kernel's view of a process: memory, descriptors, CPU time; and of the host.
 
 use std::fs;
+use std::process::Child;
 use std::time::Duration;
+
+/// A child process. When dropped, it is killed and waited for.
+pub struct Killed(pub Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
 
 /// Open descriptors of a process: of files below a path; and all others except files of cgroups, connections and the journal's
 /// files, of which the first write opens another.

@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use crate::cgroup::Cgroup;
+use crate::process::Killed;
 
 /// A running `provoke`, which stays until [`Provocation::end`]. When dropped, it is killed.
 pub struct Provocation {
-    child: Child,
+    child: Killed,
 }
 
 impl Provocation {
@@ -17,7 +18,8 @@ impl Provocation {
     pub fn start(program: &str, verb: &[&str], cgroups: &[PathBuf]) -> Provocation {
         let mut command = Command::new(program);
         command.args(verb).args(cgroups).stdin(Stdio::piped()).stdout(Stdio::piped());
-        Provocation { child: command.spawn().unwrap_or_else(|error| panic!("{program}: {error}")) }
+        let child = command.spawn().unwrap_or_else(|error| panic!("{program}: {error}"));
+        Provocation { child: Killed(child) }
     }
 
     /// Starts it in a temporary cgroup.
@@ -28,20 +30,33 @@ impl Provocation {
     /// The two numbers that it reports after its work. It keeps running.
     pub fn report(&mut self) -> (u64, u64) {
         let mut line = String::new();
-        BufReader::new(self.child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        BufReader::new(self.child.0.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
         let mut numbers = line.split_whitespace().map(|number| number.parse().unwrap());
         let (Some(first), Some(second)) = (numbers.next(), numbers.next()) else {
-            panic!("no report, but {line:?}; it ended with {:?}", self.child.wait())
+            panic!("no report, but {line:?}; it ended with {:?}", self.child.0.wait())
         };
         (first, second)
     }
 
     /// Lets it exit, and waits for it.
     pub fn end(mut self) {
-        drop(self.child.stdin.take());
-        let status = self.child.wait().unwrap();
+        drop(self.child.0.stdin.take());
+        let status = self.child.0.wait().unwrap();
         assert!(status.success(), "it ended with {status}");
     }
+}
+
+/// Starts `provoke` in a cgroup: `provoke!(&cgroup, &["hog", "anon=4096"])`. A macro, since only the tests know its path.
+#[macro_export]
+macro_rules! provoke {
+    ($cgroup:expr, $arguments:expr) => {
+        $crate::provocation::spawn(env!("CARGO_BIN_EXE_provoke"), $cgroup, $arguments)
+    };
+}
+
+/// See [`provoke!`].
+pub fn spawn(program: &str, cgroup: &Cgroup, arguments: &[&str]) -> Child {
+    cgroup.spawn(Command::new(program).args(arguments).stdout(Stdio::piped()).stderr(Stdio::null()))
 }
 
 /// Waits until a child with piped output prints that it is ready, as `provoke sleeper` does.
@@ -54,11 +69,4 @@ pub fn await_ready(child: &mut Child) {
 /// Waits until a child exits; whether it was killed.
 pub fn was_killed(child: &mut Child) -> bool {
     child.wait().unwrap().signal() == Some(libc::SIGKILL)
-}
-
-impl Drop for Provocation {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }

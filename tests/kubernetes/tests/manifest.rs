@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 
-use collector_tests::agent::scratch;
 use collector_tests::binary::binary;
+use collector_tests::scratch::scratch;
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ServiceAccount};
 use serde_json::Value;
@@ -62,5 +62,4 @@ fn the_agent_accepts_the_manifests_configuration() {
         list.as_array().unwrap().iter().map(|item| item["name"].as_str().unwrap().to_owned()).collect()
     };
     assert_eq!(names(&container["volumeMounts"]), names(&pod["volumes"]), "each volume is mounted");
-    fs::remove_dir_all(folder).unwrap();
 }

@@ -80,7 +80,7 @@ fn bytes_are_counted_in_both_directions_and_across_a_wrap() {
         nvml.change("/gpus/0/pcie/counters", json!([{"base": start + 9_000}, {"base": start + 70_000}]));
         let seen = agent.scrape_until("bytes", |it| it.sum(BYTES, &[A, TO]) > 0.0 && it.sum(BYTES, &[A, FROM]) > 0.0);
         assert_eq!([TO, FROM].map(|way| seen.sum(BYTES, &[A, way])), [70_000.0, 9_000.0], "{bits} bits");
-        assert_eq!(seen.sum("headroom_lost_total", &[("stage", "gpu_pcie")]), 0.0, "{bits} bits");
+        assert_eq!(seen.lost("gpu_pcie"), 0.0, "{bits} bits");
     }
 }
 
@@ -103,7 +103,7 @@ fn counters_that_wrap_are_replaced_by_averages_while_there_are_any() {
         let most = if bits == 64 { 1e6 } else { 10e9 };
         let seen = agent.scrape_until("bytes", |it| it.sum(BYTES, &[A, FROM]) > most);
         assert!((ratio(&seen) / wanted - 1.0).abs() < 0.05, "{bits} bits: {}", ratio(&seen));
-        assert_eq!(seen.sum("headroom_lost_total", &[("stage", "gpu_pcie")]), 0.0, "{bits} bits");
+        assert_eq!(seen.lost("gpu_pcie"), 0.0, "{bits} bits");
         if bits != 64 {
             let share = seen.sum("headroom_gpu_pcie_link_used_ratio", &[A, TO]);
             assert!((0.5..0.8).contains(&share), "{share}");
@@ -125,7 +125,7 @@ fn more_bytes_than_the_link_can_carry_are_counted_as_doubtful_only() {
     let mut nvml = host(&["GPU-a"]);
     let agent = nvml.agent();
     agent.scrape_until("a counter", |it| it.has(BYTES, &[A]));
-    let lost = |it: &Exposition| it.sum("headroom_lost_total", &[("stage", "gpu_pcie")]);
+    let lost = |it: &Exposition| it.lost("gpu_pcie");
     for counters in [json!([{"base": 1000}, {"base": 1u64 << 50}]), json!([{"base": 1000}, {"base": 1u64 << 40}])] {
         let before = lost(&agent.scrape());
         nvml.change("/gpus/0/pcie/counters", counters);
@@ -145,7 +145,7 @@ fn without_counters_the_link_is_measured_and_impossible_values_are_left_out() {
     let agent = nvml.agent();
     let seen = agent.scrape_until("bytes", |it| it.sum(BYTES, &[A, FROM]) > 1e8);
     assert_eq!(seen.values(BYTES, &[A, TO]), [0.0]);
-    assert!(seen.sum("headroom_lost_total", &[("stage", "gpu_pcie")]) > 0.0);
+    assert!(seen.lost("gpu_pcie") > 0.0);
     let share = seen.sum("headroom_gpu_pcie_link_used_ratio", &[A, FROM]);
     assert!(share <= 1.0, "{share}");
 }

@@ -4,12 +4,13 @@
 use std::fs;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use collector_tests::agent::{Agent, headroom, scratch};
+use collector_tests::agent::{Agent, headroom};
 use collector_tests::cgroup::Cgroup;
 use collector_tests::cuda::{Cuda, install};
 use collector_tests::exposition::Exposition;
 use collector_tests::needs;
 use collector_tests::require::is_root;
+use collector_tests::scratch::scratch;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_provoke");
 const CONFIG: &str = "tick = \"100ms\"\n[transfer]\nenabled = true\nscan = \"100ms\"\n";
@@ -86,8 +87,7 @@ fn copies_are_counted_by_call_byte_and_direction() {
     assert_copies(&exposition, &other, "device_to_host", 0, 0);
     let seconds = |direction| exposition.sum(SECONDS, &[("direction", direction)]);
     assert_eq!((seconds("host_to_device"), seconds("device_to_host")), (1041.0, 28.0));
-    assert_eq!(exposition.sum("headroom_lost_total", &[("stage", "transfer")]), 0.0);
-    let _ = fs::remove_dir_all(folder);
+    assert_eq!(exposition.lost("transfer"), 0.0);
 }
 
 #[test]
@@ -122,7 +122,6 @@ fn the_direction_of_a_copy_without_one_follows_from_the_allocations() {
     assert_copies(&exposition, &cgroup, "host_to_device", 3 + 128, 300 + 12_800);
     assert_copies(&exposition, &cgroup, "device_to_host", 12 + 256, 12_000 + 25_600);
     assert_copies(&exposition, &cgroup, "unknown", 48, 480);
-    let _ = fs::remove_dir_all(folder);
 }
 
 #[test]
@@ -142,7 +141,7 @@ fn a_batch_counts_as_many_copies_as_it_has() {
     cuda.batch("cuMemcpyBatchAsync_v2", device + 4096, pinned + 4096, 4096, 500);
     cuda.batch("cuMemcpyBatchAsync_v2_ptsz", device, pinned, 16, 4096);
     cuda.batch("cuMemcpyBatchAsync_ptsz", 0x1000, 0x2000, 10, 7);
-    let lost = |it: &Exposition| it.sum("headroom_lost_total", &[("stage", "transfer")]);
+    let lost = |it: &Exposition| it.lost("transfer");
     let exposition = agent.settle();
     assert_copies(&exposition, &cgroup, "device_to_host", 1000, 8_192_000);
     assert_copies(&exposition, &cgroup, "host_to_device", 500 + 4096, 2_048_000 + 65_536);
@@ -153,7 +152,6 @@ fn a_batch_counts_as_many_copies_as_it_has() {
     let exposition = agent.settle();
     assert_copies(&exposition, &cgroup, "device_to_host", 1000 + 4096, 8_192_000 + 4096);
     assert_eq!(lost(&exposition), 1.0);
-    let _ = fs::remove_dir_all(folder);
 }
 
 #[test]
@@ -201,7 +199,6 @@ fn pinned_and_device_memory_grow_shrink_and_end_with_their_process() {
     assert_eq!(held(&cgroup), [9 << 20, 9 << 30]);
     cuda.end();
     assert_eq!(held(&cgroup), [0, 0], "the process exited without freeing it");
-    let _ = fs::remove_dir_all(folder);
 }
 
 #[test]
@@ -237,7 +234,6 @@ fn refused_allocations_are_counted_and_reported() {
         .collect();
     let expected = [(1 << 40, 2), (77, 2), (8, 304)].map(|(bytes, code)| (pid, "provoke".to_owned(), bytes, code));
     assert_eq!(reported, expected);
-    let _ = fs::remove_dir_all(folder);
 }
 
 /// The process starts and loads the library long after the agent has started. The library is visible only in that process's
@@ -264,7 +260,6 @@ fn a_library_that_appears_later_in_another_mount_namespace_is_found() {
     let exposition = agent.settle();
     assert_copies(&exposition, &cgroup, "device_to_host", 3, 3 * 4096);
     assert_eq!(exposition.sum("headroom_source_up", &[("source", "transfer")]), 1.0);
-    let _ = fs::remove_dir_all(folder);
 }
 
 #[test]
@@ -298,7 +293,6 @@ fn an_old_driver_lacks_functions_and_the_rest_is_counted() {
     let reported = doctor.arg("--config").arg(&config).output().unwrap();
     let reported = String::from_utf8(reported.stdout).unwrap();
     assert!(reported.contains("libcuda.so.1 has no cuMemcpy, cuMemcpy_ptds"), "{reported}");
-    let _ = fs::remove_dir_all(folder);
 }
 
 /// A process keeps using a library whose file is gone.
@@ -315,7 +309,6 @@ fn a_removed_library_is_reported() {
     let exposition = agent.scrape_until("the reason", |now| state(now, "transfer_copy_end", "failed") == 1.0);
     assert_eq!(exposition.sum("headroom_source_up", &[("source", "transfer")]), 0.0);
     assert!(agent.log().contains("the file was removed or replaced"), "{}", agent.log());
-    let _ = fs::remove_dir_all(folder);
 }
 
 #[test]

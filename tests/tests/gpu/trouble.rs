@@ -3,12 +3,13 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use collector_tests::agent::{Agent, headroom};
 use collector_tests::cgroup::Cgroup;
 use collector_tests::exposition::Exposition;
 use collector_tests::nvml::{host, up};
+use collector_tests::process::Killed;
 use collector_tests::require::is_root;
 use collector_tests::{applies, needs};
 use serde_json::json;
@@ -118,30 +119,19 @@ fn whichever_call_hangs_the_agent_continues_and_stops_on_request() {
     }
 }
 
-/// A sleeping process in a cgroup. When dropped, it is killed.
-struct Sleeper(Child);
-
-impl Sleeper {
-    fn new(cgroup: &Cgroup) -> Sleeper {
-        // It must not hold the test's output open: a reader would wait for its end.
-        let [input, output, error] = [(); 3].map(|()| Stdio::null());
-        Sleeper(cgroup.spawn(Command::new("sleep").arg("600").stdin(input).stdout(output).stderr(error)))
-    }
-
-    /// With this pid.
-    fn numbered(cgroup: &Cgroup, pid: u32) -> Option<Sleeper> {
-        (0..100).find_map(|_| {
-            fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string()).ok()?;
-            Some(Sleeper::new(cgroup)).filter(|sleeper| sleeper.0.id() == pid)
-        })
-    }
+/// A sleeping process in a cgroup.
+fn sleeper(cgroup: &Cgroup) -> Killed {
+    // It must not hold the test's output open: a reader would wait for its end.
+    let [input, output, error] = [(); 3].map(|()| Stdio::null());
+    Killed(cgroup.spawn(Command::new("sleep").arg("600").stdin(input).stdout(output).stderr(error)))
 }
 
-impl Drop for Sleeper {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+/// One with this pid.
+fn numbered(cgroup: &Cgroup, pid: u32) -> Option<Killed> {
+    (0..100).find_map(|_| {
+        fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string()).ok()?;
+        Some(sleeper(cgroup)).filter(|sleeper| sleeper.0.id() == pid)
+    })
 }
 
 #[test]
@@ -149,7 +139,7 @@ fn a_reused_pid_is_assigned_to_the_new_workload() {
     needs!(is_root(), "programs need root");
     applies!(Path::new("/proc/sys/kernel/ns_last_pid").exists(), "its kernel does not allow choosing a pid");
     let [one, two] = ["gpu-before", "gpu-after"].map(Cgroup::new);
-    let first = Sleeper::new(&one);
+    let first = sleeper(&one);
     let pid = first.0.id();
     let mut nvml = host(&["GPU-a"]);
     nvml.scenario["gpus"][0]["processes"] = json!([{"pid": pid, "bytes": 77}]);
@@ -158,7 +148,7 @@ fn a_reused_pid_is_assigned_to_the_new_workload() {
     let held = |it: &Exposition, cgroup: &Cgroup| it.values(HELD, &[A, ("workload", &cgroup.path)]);
     agent.scrape_until("the first", |it| held(it, &one) == [77.0]);
     drop(first);
-    let second = Sleeper::numbered(&two, pid);
+    let second = numbered(&two, pid);
     assert!(second.is_some(), "no process got the pid {pid}");
     // The first list after the reuse shows it, and each one after that.
     agent.scrape_until("the second", |it| held(it, &two) == [77.0]);

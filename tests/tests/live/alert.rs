@@ -11,11 +11,12 @@ use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use collector_tests::agent::{Agent, headroom, scratch};
+use collector_tests::agent::{Agent, headroom};
 use collector_tests::cgroup::Cgroup;
 use collector_tests::needs;
 use collector_tests::receiver::{Answer, Receiver, Request};
 use collector_tests::require::is_root;
+use collector_tests::scratch::scratch;
 use rustix::net::{AddressFamily, SocketType, bind, getsockname, listen, socket};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -103,7 +104,6 @@ fn an_oom_kill_reaches_the_receiver_and_the_journal_shows_it_without_an_agent() 
         .filter(|key| !matches!(*key, "id" | "time"))
         .collect();
     assert_eq!(kinds, ["oom_kill", "incident", "alert"], "{events}");
-    fs::remove_dir_all(dir).unwrap();
 }
 
 #[test]
@@ -140,7 +140,6 @@ fn killed_at_any_moment_the_agent_loses_no_alert_of_its_journal() {
         all.iter().map(|reported| reported["deliveries"][0]["state"].as_str().unwrap()).collect();
     assert_eq!(states, BTreeSet::from(["delivered"]));
     assert!(!fs::read_dir(&journal).unwrap().any(|it| it.unwrap().file_name().to_string_lossy().contains("corrupt")));
-    fs::remove_dir_all(dir).unwrap();
 }
 
 const ALWAYS: &str = "
@@ -179,7 +178,6 @@ fn after_a_kill_of_the_agent_an_alert_that_fires_is_not_sent_twice_and_its_end_i
     assert_eq!(states(), ["firing", "resolved"]);
     agent.stop();
     assert!(ask(&journal, &["alerts"]).as_array().unwrap().iter().all(|alert| alert["alert"] != "Always"));
-    fs::remove_dir_all(dir).unwrap();
 }
 
 #[test]
@@ -228,7 +226,6 @@ fn a_receiver_that_is_down_for_a_minute_gets_everything_and_delays_no_other() {
     assert_eq!(sets[0], sets[1], "both got the same alerts");
     assert!(agent.log().contains("delivery of alerts works again"), "{}", agent.log());
     agent.stop();
-    fs::remove_dir_all(dir).unwrap();
 }
 
 /// A server of plain HTTP that answers TLS with an error.
@@ -285,5 +282,4 @@ fn a_receivers_certificate_error_is_logged_and_counted() {
     }
     assert!([&expired, &named].iter().all(|it| it.requests().is_empty()));
     agent.stop();
-    fs::remove_dir_all(dir).unwrap();
 }

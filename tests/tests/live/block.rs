@@ -2,16 +2,17 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::os::linux::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use collector_core::signal::block;
-use collector_tests::agent::{Agent, scratch};
+use collector_tests::agent::Agent;
 use collector_tests::cgroup::Cgroup;
 use collector_tests::exposition::Exposition;
 use collector_tests::loopback::{Loop, disk_stats};
 use collector_tests::provocation::Provocation;
 use collector_tests::record::ios_of;
 use collector_tests::require::{is_root, own_machine, skip};
+use collector_tests::scratch::{Scratch, scratch};
 use collector_tests::{applies, needs};
 
 const CONFIG: &str = "tick = \"100ms\"\n";
@@ -25,22 +26,9 @@ const WORKLOAD_BYTES: &str = "headroom_workload_block_bytes_total";
 const MIB: u64 = 1 << 20;
 
 /// A loop device over a file in memory: its IO causes no IO of another device.
-fn device(bytes: u64) -> Option<(Loop, Folder)> {
-    let memory = Path::new("/dev/shm");
-    let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
-    let folder = Folder(parent.join(scratch().file_name().unwrap()));
-    fs::create_dir_all(&folder.0).unwrap();
-    Loop::new(&folder.0, bytes).map(|device| (device, folder)).map_err(|why| skip(&why)).ok()
-}
-
-/// Removed when dropped.
-struct Folder(PathBuf);
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-        let _ = fs::remove_dir(std::env::temp_dir().join(self.0.file_name().unwrap()));
-    }
+fn device(bytes: u64) -> Option<(Loop, Scratch)> {
+    let folder = Scratch::in_memory();
+    Loop::new(&folder, bytes).map(|device| (device, folder)).map_err(|why| skip(&why)).ok()
 }
 
 /// Issues IO from within a cgroup; returns how many succeeded and failed.
@@ -139,8 +127,8 @@ fn queue_and_service_time_add_up_to_the_devices_own_time() {
     needs!(is_root(), "loop devices and programs need root");
     // The program itself runs between its clock read and the kernel's.
     applies!(!own_machine(), "emulated, the end of a request takes a third of its time: vm/block.rs has a slow disk");
-    let folder = Folder(scratch());
-    let device = Loop::new(&folder.0, 64 * MIB).and_then(|device| device.bypass_cache().map(|()| device));
+    let folder = scratch();
+    let device = Loop::new(&folder, 64 * MIB).and_then(|device| device.bypass_cache().map(|()| device));
     needs!(device.is_ok(), device.as_ref().err().map_or("", String::as_str));
     let device = device.unwrap();
     let agent = Agent::start(CONFIG);
@@ -167,7 +155,7 @@ fn flushes_and_discards_are_distinguished() {
     let agent = Agent::start(CONFIG);
     let cgroup = Cgroup::new("flush");
     // IO of the rest of the machine that was in flight at the start counts as lost.
-    let lost = |exposition: &Exposition| exposition.sum("headroom_lost_total", &[("stage", "in_flight")]);
+    let lost = |exposition: &Exposition| exposition.lost("in_flight");
     let lost_before = lost(&agent.settle());
     let before = device.stats();
     assert_eq!(issue(&cgroup, "write", &device.device(), 4096, 1), (1, 0));
@@ -206,7 +194,7 @@ fn io_in_flight_at_the_start_is_not_lost() {
         let exposition = agent.settle();
         let ios = exposition.sum(WORKLOAD_IOS, &[("workload", cgroup.path.as_str()), ("operation", "read")]);
         assert!(ios > 0.0, "nothing was read:\n{}", exposition.text);
-        assert_eq!(exposition.sum("headroom_lost_total", &[("stage", "in_flight")]), 0.0, "of {ios}");
+        assert_eq!(exposition.lost("in_flight"), 0.0, "of {ios}");
         agent.stop();
     }
 }
@@ -260,8 +248,8 @@ fn slow_io_is_sent_as_records() {
 fn the_disk_of_the_temporary_directory_shows_under_its_name() {
     needs!(is_root(), "programs need root");
     const READ: u64 = 8 * MIB;
-    let folder = Folder(scratch());
-    let path = folder.0.join("file");
+    let folder = scratch();
+    let path = folder.join("file");
     let file = File::create(&path).unwrap();
     std::os::unix::fs::FileExt::write_all_at(&file, &vec![3; READ as usize], 0).unwrap();
     file.sync_all().unwrap();

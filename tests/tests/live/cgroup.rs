@@ -184,11 +184,11 @@ fn slots_are_reused_and_no_cgroup_is_charged_for_another() {
     assert!(whole > 1 + 2 * 64, "slots are returned: {whole} cgroups had one");
     // A cgroup without a slot is counted at each lookup by a CPU.
     let slotless = lost(&samples, Stage::Slot);
-    eprintln!("lost: slot {slotless}, workload {}", lost_of(&exposition, "workload"));
+    eprintln!("lost: slot {slotless}, workload {}", exposition.lost("workload"));
     assert_eq!(slotless > 0, others > 0);
     assert!(own.len() == made.len() || others > 0, "{} of {} had a slot", own.len(), made.len());
     // Within the grace period all cgroups have been removed; `other` has those over the limit.
-    assert!(lost_of(&exposition, "workload") >= (WAVES * WAVE - 64) as f64);
+    assert!(exposition.lost("workload") >= (WAVES * WAVE - 64) as f64);
     assert!(exposition.sum("headroom_workloads", &[]) <= 64.0);
     let other = exposition.sum(FAULTS, &[("workload", "other")]);
     assert!(other >= others as f64, "{other} in other, but {others} were not charged to a cgroup");
@@ -202,10 +202,6 @@ fn slots_are_reused_and_no_cgroup_is_charged_for_another() {
         }
     }
     assert!(shown > 0, "the last removed ones still show");
-}
-
-fn lost_of(exposition: &Exposition, stage: &str) -> f64 {
-    exposition.sum("headroom_lost_total", &[("stage", stage)])
 }
 
 /// Runs a process in a cgroup that touches this many pages; returns the kernel's count of its faults.

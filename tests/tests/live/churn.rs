@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use collector_core::sample::{Reading, Sample};
 use collector_core::signal::cgroup::Reading as Change;
 use collector_core::stage::Stage;
-use collector_tests::agent::{Agent, PATIENCE, scratch};
+use collector_tests::agent::{Agent, PATIENCE};
 use collector_tests::cgroup::Cgroup;
 use collector_tests::exposition::Exposition;
 use collector_tests::forest::Forest;
@@ -22,14 +22,11 @@ use collector_tests::needs;
 use collector_tests::process::{descriptors, resident};
 use collector_tests::record::{lost, reported};
 use collector_tests::require::is_root;
+use collector_tests::scratch::scratch;
 
 const CURRENT: &str = "headroom_workload_memory_current_bytes";
 const EVENTS: &str = "headroom_cgroup_events_total";
 const MIB: u64 = 1 << 20;
-
-fn lost_of(exposition: &Exposition, stage: &str) -> f64 {
-    exposition.sum("headroom_lost_total", &[("stage", stage)])
-}
 
 /// Workloads below a path that have series of this name.
 fn shown(exposition: &Exposition, name: &str, below: &str) -> usize {
@@ -161,7 +158,6 @@ fn a_short_lived_container_that_is_killed_has_its_name_in_the_log_and_in_the_ser
     // The kill may be logged before the name was found, with the container's id.
     let reported = [" in docker/doomed:".to_owned(), format!(" in docker/{}:", &id[..12])];
     assert!(reported.iter().any(|name| line.contains(name)), "{line}");
-    fs::remove_dir_all(books).unwrap();
 }
 
 #[test]
@@ -193,7 +189,7 @@ fn workloads_over_the_limit_are_counted_in_other() {
     let mut forest = Forest::new("cap");
     let below = format!("{}/", forest.path);
     let ids: HashSet<u64> = (0..MADE).map(|number| forest.make(format!("n{number}"))).collect();
-    let over = |exposition: &Exposition| lost_of(exposition, "workload") - lost_of(&before, "workload");
+    let over = |exposition: &Exposition| exposition.lost("workload") - before.lost("workload");
     let exposition = agent.scrape_until("them all", |exposition| {
         shown(exposition, "headroom_workload_info", &below) as f64 + over(exposition) >= MADE as f64
     });

@@ -7,9 +7,10 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use collector::clock::{jiffy_ns, monotonic_ns};
-use collector_tests::agent::{Agent, scratch};
+use collector_tests::agent::Agent;
 use collector_tests::cgroup::Cgroup;
 use collector_tests::require::is_root;
+use collector_tests::scratch::scratch;
 use collector_tests::sysctl::Sysctl;
 use collector_tests::trace::Trace;
 use collector_tests::{applies, needs};
@@ -20,8 +21,6 @@ const LIMIT: u64 = 4 * MIB;
 const WRITTEN: u64 = 32 * MIB;
 /// Attempts: a fast disk may keep up with the writer.
 const ATTEMPTS: usize = 40;
-/// tmpfs, ramfs (include/uapi/linux/magic.h): their pages are never written back.
-const IN_MEMORY: [i64; 2] = [0x0102_1994, 0x8584_58f6];
 
 /// The milliseconds in a line of the tracepoint.
 fn pause(line: &str) -> u64 {
@@ -35,8 +34,7 @@ fn a_throttled_writer_waits_as_long_as_the_kernel_says() {
     let folder = scratch();
     let file = folder.join("dirty");
     File::create(&file).unwrap();
-    let on_disk = !IN_MEMORY.contains(&(rustix::fs::statfs(&file).unwrap().f_type as i64));
-    needs!(on_disk, "the temporary directory is in memory: set TMPDIR");
+    needs!(folder.is_on_disk(), "the temporary directory is in memory: set TMPDIR");
     let trace = Trace::of("writeback/balance_dirty_pages", "pause > 0");
     applies!(trace.is_ok(), format!("no tracefs to compare with: {:?}", trace.as_ref().err()));
     let trace = trace.unwrap();
@@ -60,7 +58,6 @@ fn a_throttled_writer_waits_as_long_as_the_kernel_says() {
     }
     let wall = begun.elapsed().as_secs_f64();
     let exposition = agent.settle();
-    let _ = fs::remove_dir_all(&folder);
     assert!(!pauses.is_empty(), "no task had to wait");
 
     let of = |metric: &str, cgroup: &Cgroup| exposition.sum(metric, &[("workload", cgroup.path.as_str())]);

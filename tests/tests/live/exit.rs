@@ -7,10 +7,11 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use collector_tests::agent::{Agent, PATIENCE, headroom, scratch};
+use collector_tests::agent::{Agent, PATIENCE, headroom};
 use collector_tests::bpf::Objects;
 use collector_tests::needs;
 use collector_tests::require::is_root;
+use collector_tests::scratch::scratch;
 use rustix::process::Signal;
 
 const CONFIG: &str = "tick = \"100ms\"\n";
@@ -92,7 +93,6 @@ fn after_a_kill_nothing_is_left_in_the_kernel_and_the_next_one_starts() {
     assert_eq!(agent.wait().code(), None);
     objects.await_gone();
     start().stop();
-    fs::remove_dir_all(directory).unwrap();
 }
 
 #[test]
@@ -153,7 +153,6 @@ fn a_wrong_configuration_is_refused_before_anything_else() {
     assert_eq!(code, 3, "{text}");
     assert!(text.contains("tick") && text.contains(":3:"), "{text}");
     assert!(!lock.exists());
-    fs::remove_dir_all(directory).unwrap();
 }
 
 #[test]
@@ -162,13 +161,12 @@ fn btf_that_is_garbage_or_missing_is_a_clear_error() {
     let directory = scratch();
     let garbage = directory.join("garbage");
     fs::write(&garbage, [0x5a; 4096]).unwrap();
-    for path in [garbage, directory.join("missing"), directory.clone(), "/dev/null".into()] {
+    for path in [garbage, directory.join("missing"), directory.to_path_buf(), "/dev/null".into()] {
         let (code, text) = run(agent().arg("--btf").arg(&path));
         assert_eq!(code, 1, "{text}");
         assert!(text.contains(path.to_str().unwrap()) && text.contains("BTF"), "{text}");
         assert!(!text.contains("panicked"), "{text}");
     }
-    fs::remove_dir_all(directory).unwrap();
 }
 
 /// From here on this command of bpf(2) is refused, as by container runtimes.
@@ -217,5 +215,4 @@ fn a_lock_that_cannot_be_created_is_an_error() {
     let (code, text) = run(agent().arg("--lock").arg(&lock));
     assert_eq!(code, 1, "{text}");
     assert!(text.contains(lock.to_str().unwrap()), "{text}");
-    fs::remove_dir_all(directory).unwrap();
 }

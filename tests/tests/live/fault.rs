@@ -4,11 +4,12 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::PathBuf;
 
-use collector_tests::agent::{Agent, scratch};
+use collector_tests::agent::Agent;
 use collector_tests::cgroup::Cgroup;
 use collector_tests::exposition::Exposition;
 use collector_tests::provocation::Provocation;
 use collector_tests::require::is_root;
+use collector_tests::scratch::scratch;
 use collector_tests::{applies, needs};
 
 const FAULTS: &str = "headroom_workload_page_faults_total";
@@ -108,7 +109,7 @@ fn short_lived_cgroups_are_never_charged_for_each_other() {
     for (path, reference) in &charged {
         assert_charged(&exposition, path, *reference, TAIL + EXIT);
     }
-    assert_eq!(exposition.sum("headroom_lost_total", &[("stage", "slot")]), 0.0);
+    assert_eq!(exposition.lost("slot"), 0.0);
 }
 
 /// On a hybrid host a process is in a cgroup of each tree; memory is accounted in one of them only.
@@ -151,37 +152,18 @@ impl Drop for Directory {
     }
 }
 
-/// A file on a disk; `None` if there is no disk.
-struct Fresh(PathBuf);
-
-impl Fresh {
-    fn new(bytes: usize) -> Option<Fresh> {
-        let path = scratch().join("mapped");
-        let file = Fresh(path.clone());
-        let mut out = File::create(&path).unwrap();
-        out.write_all(&vec![7; bytes]).unwrap();
-        out.sync_all().unwrap();
-        const TMPFS: u64 = 0x0102_1994;
-        let kind = rustix::fs::fstatfs(&out).unwrap().f_type as u64;
-        (kind != TMPFS).then_some(file)
-    }
-}
-
-impl Drop for Fresh {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(self.0.parent().unwrap());
-    }
-}
-
 #[test]
 fn a_dropped_file_mapping_gives_one_major_fault_per_page() {
     needs!(is_root(), "cgroups and programs need root");
-    let fresh = Fresh::new(8 << 20);
-    needs!(fresh.is_some(), "the temporary directory is in memory: there is no IO to wait for");
-    let Fresh(file) = fresh.as_ref().unwrap();
+    let folder = scratch();
+    needs!(folder.is_on_disk(), "the temporary directory is in memory: there is no IO to wait for");
+    let path = folder.join("mapped");
+    let mut file = File::create(&path).unwrap();
+    file.write_all(&vec![7; 8 << 20]).unwrap();
+    file.sync_all().unwrap();
     let agent = Agent::start(CONFIG);
     let cgroup = Cgroup::new("major");
-    let verb = ["major", file.to_str().unwrap(), "64"];
+    let verb = ["major", path.to_str().unwrap(), "64"];
     let mut provocation = Provocation::within(env!("CARGO_BIN_EXE_provoke"), &verb, &cgroup);
     let (minor, major) = provocation.report();
     // No other process maps this file, and the rest of what the process touches was in memory before.

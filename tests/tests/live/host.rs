@@ -4,15 +4,16 @@
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::os::fd::AsRawFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
-use collector_tests::agent::{Agent, scratch};
+use collector_tests::agent::Agent;
 use collector_tests::cgroup::Cgroup;
 use collector_tests::exposition::Exposition;
 use collector_tests::loopback::{Loop, disk_stats};
 use collector_tests::needs;
 use collector_tests::require::{is_root, skip};
+use collector_tests::scratch::{Scratch, scratch};
 
 const CONFIG: &str = "tick = \"100ms\"\n[filesystem]\ninterval = \"100ms\"\n";
 const MIB: u64 = 1 << 20;
@@ -133,8 +134,8 @@ fn counters_are_between_the_kernels_values_before_and_after() {
 #[test]
 fn a_disks_io_is_what_the_kernel_counts() {
     needs!(is_root(), "loop devices and programs need root");
-    let folder = Folder(scratch());
-    let device = match Loop::new(&folder.0, 8 * MIB) {
+    let folder = scratch();
+    let device = match Loop::new(&folder, 8 * MIB) {
         Ok(device) => device,
         Err(why) => return skip(&why),
     };
@@ -164,23 +165,14 @@ fn a_disks_io_is_what_the_kernel_counts() {
     assert!(!agent.settle().has("headroom_host_disk_ios_total", &name));
 }
 
-/// Removed when dropped.
-struct Folder(PathBuf);
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 /// A mount of this test. When dropped, it is detached at once, even if processes still wait in it.
-struct Mount(Folder);
+struct Mount(Scratch);
 
 impl Mount {
     fn new(fstype: &str, options: &str) -> Result<Mount, String> {
-        let folder = Folder(scratch());
+        let folder = scratch();
         let text = |text: &str| CString::new(text).unwrap();
-        let (name, path, fstype) = (text("headroom-test"), text(folder.0.to_str().unwrap()), text(fstype));
+        let (name, path, fstype) = (text("headroom-test"), text(folder.to_str().unwrap()), text(fstype));
         let options = text(options);
         // SAFETY: strings that end with a zero, alive for the length of the call.
         let result = unsafe { libc::mount(name.as_ptr(), path.as_ptr(), fstype.as_ptr(), 0, options.as_ptr().cast()) };
@@ -189,7 +181,7 @@ impl Mount {
     }
 
     fn path(&self) -> &str {
-        self.0.0.to_str().unwrap()
+        self.0.to_str().unwrap()
     }
 }
 
@@ -291,8 +283,8 @@ fn pressure_is_reported_before_the_next_tick() {
     assert!(before.has(EVENTS, &waiting), "no trigger:\n{}", agent.log());
     assert!(!before.has(EVENTS, &[("resource", "memory"), ("kind", "stalled")]), "{}", before.text);
 
-    let folder = Folder(scratch());
-    let file = folder.0.join("sparse");
+    let folder = scratch();
+    let file = folder.join("sparse");
     File::create(&file).unwrap().set_len(256 * MIB).unwrap();
     let cgroup = Cgroup::new("pressure");
     cgroup.limit(32 * MIB);

@@ -1,7 +1,7 @@
 //! Real OOM kills, explained: whose limit it was, who filled it, and that a bystander is named as one. Compared with what the
 //! test did.
 
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use collector_core::engine::Engine;
@@ -11,9 +11,9 @@ use collector_core::sample::{Reading, Sample};
 use collector_core::statistic::workload::Statistic;
 use collector_tests::agent::{Agent, PATIENCE, headroom};
 use collector_tests::cgroup::Cgroup;
-use collector_tests::needs;
 use collector_tests::provocation::{await_ready, was_killed};
 use collector_tests::require::is_root;
+use collector_tests::{needs, provoke};
 
 const MIB: u64 = 1 << 20;
 const CONFIG: &str = "tick = \"200ms\"\n[workload]\nstat_interval = \"1s\"\n";
@@ -21,14 +21,9 @@ const CONFIG: &str = "tick = \"200ms\"\n[workload]\nstat_interval = \"1s\"\n";
 /// The history has a resolution of one second, so an event must last longer to show.
 const SECONDS: Duration = Duration::from_millis(1500);
 
-fn provoke(cgroup: &Cgroup, arguments: &[&str]) -> Child {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_provoke"));
-    cgroup.spawn(command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::null()))
-}
-
 /// Starts a process that holds memory, and waits until it does.
 fn sleeper(cgroup: &Cgroup, arguments: &[&str]) -> Child {
-    let mut child = provoke(cgroup, &[&["sleeper"], arguments].concat());
+    let mut child = provoke!(cgroup, &[&["sleeper"], arguments].concat());
     await_ready(&mut child);
     child
 }
@@ -91,7 +86,7 @@ fn a_kill_at_its_own_limit_is_explained() {
     until_read(&agent, &cgroup, 0, Some(64 * MIB));
     until_read(&agent, &parent, 0, Some(512 * MIB));
     std::thread::sleep(SECONDS);
-    let mut hog = provoke(&cgroup, &["hog", "anon=268435456", "comm=the hog"]);
+    let mut hog = provoke!(&cgroup, &["hog", "anon=268435456", "comm=the hog"]);
     assert!(was_killed(&mut hog));
     let record = agent.directory().join("record.jsonl");
     let deadline = Instant::now() + PATIENCE;
@@ -140,7 +135,7 @@ fn a_kill_at_its_parents_limit_is_explained() {
     until_read(&agent, &big, 50 * MIB, None);
     until_read(&agent, &parent, 70 * MIB, Some(96 * MIB));
     std::thread::sleep(SECONDS);
-    let mut hog = provoke(&big, &["hog", "anon=104857600", "score=900", "comm=hog"]);
+    let mut hog = provoke!(&big, &["hog", "anon=104857600", "score=900", "comm=hog"]);
     assert!(was_killed(&mut hog));
     let (first_reported, last) = reported(&finish(agent, hog.id()), hog.id());
 
@@ -183,7 +178,7 @@ fn an_innocent_bystander_is_named_as_one() {
             child
         })
         .collect();
-    let mut last_step = provoke(&grower, &["hog", "anon=31457280"]);
+    let mut last_step = provoke!(&grower, &["hog", "anon=31457280"]);
     assert!(was_killed(&mut victim));
     last_step.wait().unwrap();
     let (_, incident) = reported(&finish(agent, victim.id()), victim.id());
@@ -210,7 +205,7 @@ fn processes_killed_together_are_one_incident() {
     cgroup.limit(64 * MIB);
     until_read(&agent, &cgroup, 0, Some(64 * MIB));
     // Each alone is too large, all start at once, and they are killed one after the other.
-    let mut hogs: Vec<Child> = (0..4).map(|_| provoke(&cgroup, &["hog", "anon=104857600"])).collect();
+    let mut hogs: Vec<Child> = (0..4).map(|_| provoke!(&cgroup, &["hog", "anon=104857600"])).collect();
     let killed = hogs.iter_mut().map(was_killed).filter(|killed| *killed).count() as u64;
     assert_eq!((killed, cgroup.kills()), (4, 4));
     let (_, last) = reported(&finish(agent, hogs[0].id()), hogs[0].id());

@@ -8,13 +8,14 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use collector::sink::journal::Reader;
-use collector_tests::agent::{Agent, PATIENCE, scratch};
+use collector_tests::agent::{Agent, PATIENCE};
 use collector_tests::cgroup::Cgroup;
 use collector_tests::loopback::Loop;
 use collector_tests::mount::Mount;
 use collector_tests::needs;
 use collector_tests::receiver::{Answer, Receiver, Request};
 use collector_tests::require::{installed, is_root};
+use collector_tests::scratch::scratch;
 
 const UP: &str = "headroom_source_up";
 const JOURNAL: [(&str, &str); 1] = [("source", "journal")];
@@ -137,7 +138,6 @@ fn a_disk_that_hangs_delays_no_alert() {
     agent.stop();
     drop(disk);
     drop(device);
-    fs::remove_dir_all(folder).unwrap();
 }
 
 #[test]
@@ -151,5 +151,4 @@ fn a_broken_journal_is_moved_aside_with_an_error() {
     let workload = kill_and_tell(&receiver);
     assert!(is_written(&journal, &workload));
     agent.stop();
-    fs::remove_dir_all(journal).unwrap();
 }

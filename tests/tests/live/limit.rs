@@ -9,13 +9,14 @@ use std::sync::atomic::Ordering;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use collector_tests::agent::{Agent, PATIENCE, get, headroom, scratch};
+use collector_tests::agent::{Agent, PATIENCE, get, headroom};
 use collector_tests::cgroup::Cgroup;
 use collector_tests::forest::Forest;
 use collector_tests::load::Load;
 use collector_tests::needs;
 use collector_tests::process::{all_descriptors, memory, resident};
 use collector_tests::require::is_root;
+use collector_tests::scratch::scratch;
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 const CONFIG: &str = "tick = \"100ms\"\n[kernel]\nmeasure = \"0s\"\n[workload]\ngrace = \"500ms\"\n";
@@ -125,7 +126,6 @@ fn with_too_few_descriptors_to_start_it_says_what_is_missing() {
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(matches!(output.status.code(), Some(1 | 7)), "{}: {text}", output.status);
     assert!(text.contains("Too many open files") && !text.contains("panicked"), "{text}");
-    fs::remove_dir_all(directory).unwrap();
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn a_hundred_scrapes_at_once_are_answered_or_refused_and_counted() {
     const CLIENTS: usize = 100;
     let agent = Agent::start(CONFIG);
     let forest = plant(&agent, 200);
-    let refused = |agent: &Agent| agent.scrape().sum("headroom_lost_total", &[("stage", "http")]);
+    let refused = |agent: &Agent| agent.scrape().lost("http");
     let before = refused(&agent);
     let (mut well, mut busy) = (0, 0);
     for _ in 0..5 {
@@ -162,7 +162,7 @@ fn a_hundred_scrapes_at_once_are_answered_or_refused_and_counted() {
     }
     eprintln!("{well} answered, {busy} refused");
     assert!(well >= 5);
-    let counted = agent.settle().sum("headroom_lost_total", &[("stage", "http")]) - before;
+    let counted = agent.settle().lost("http") - before;
     assert_eq!(counted, f64::from(busy));
     assert!(get(&agent.address, "/-/healthy", "").starts_with("HTTP/1.1 200"));
     drop(forest);

@@ -6,11 +6,12 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use collector_tests::agent::{Agent, get, headroom, scratch};
+use collector_tests::agent::{Agent, get, headroom};
 use collector_tests::cgroup::Cgroup;
 use collector_tests::monitor::Server;
 use collector_tests::needs;
 use collector_tests::require::{installed, is_root};
+use collector_tests::scratch::scratch;
 use serde_json::Value;
 
 /// Makes the kernel kill a process in this cgroup.
@@ -99,7 +100,6 @@ fn prometheus_scrapes_the_agent_and_an_exported_rule_fires_on_an_oom_kill() {
     let alert = find(&alerts["data"]["alerts"], "OomKill", path).unwrap();
     assert_eq!((&alert["state"], &alert["labels"]["severity"]), (&"firing".into(), &"critical".into()));
     agent.stop();
-    fs::remove_dir_all(directory).unwrap();
 }
 
 /// The agent's certificate, and Prometheus' own, each trusted by the other.
@@ -153,5 +153,4 @@ fn prometheus_scrapes_the_agent_over_tls_with_a_password() {
     let (health, error) = scrape("fakepassword", "server");
     assert!(health == "down" && error.contains("tls"), "{health}: {error}");
     agent.stop();
-    fs::remove_dir_all(directory).unwrap();
 }

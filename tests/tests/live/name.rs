@@ -2,14 +2,15 @@
 //! appears late. Compared with the kernel's own count of the kills.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use collector_tests::agent::{Agent, headroom, scratch};
+use collector_tests::agent::{Agent, headroom};
 use collector_tests::cgroup::Cgroup;
 use collector_tests::needs;
 use collector_tests::provocation::was_killed;
 use collector_tests::require::is_root;
+use collector_tests::scratch::{Scratch, scratch};
 
 const KILLS: &str = "headroom_oom_kills_total";
 const MIB: u64 = 1 << 20;
@@ -20,8 +21,8 @@ fn hog(cgroup: &Cgroup) -> Child {
     cgroup.spawn(&mut command)
 }
 
-/// Docker's state in a folder of the test, which is removed when dropped.
-struct Docker(PathBuf);
+/// Docker's state in a folder of the test.
+struct Docker(Scratch);
 
 impl Docker {
     fn agent(&self) -> Agent {
@@ -34,12 +35,6 @@ impl Docker {
         // Docker also replaces the file as a whole.
         fs::write(folder.join("new"), format!(r#"{{"ID":"{id}","Name":"/{name}","Config":{{}}}}"#)).unwrap();
         fs::rename(folder.join("new"), folder.join("config.v2.json")).unwrap();
-    }
-}
-
-impl Drop for Docker {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 

@@ -4,30 +4,25 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::time::Instant;
 
 use collector_core::sample::Sample;
 use collector_core::signal::oom::{Kill, Scope};
-use collector_tests::agent::{Agent, PATIENCE, headroom, scratch};
+use collector_tests::agent::{Agent, PATIENCE, headroom};
 use collector_tests::cgroup::Cgroup;
-use collector_tests::needs;
 use collector_tests::provocation::{await_ready, was_killed};
 use collector_tests::record::kills_of;
 use collector_tests::require::is_root;
+use collector_tests::scratch::scratch;
+use collector_tests::{needs, provoke};
 
 const KILLS: &str = "headroom_oom_kills_total";
 const MIB: u64 = 1 << 20;
 
-fn provoke(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_provoke"));
-    command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::null());
-    command
-}
-
 /// Starts it, and waits until it is ready.
 fn ready(cgroup: &Cgroup, arguments: &[&str]) -> Child {
-    let mut child = cgroup.spawn(&mut provoke(arguments));
+    let mut child = provoke!(cgroup, arguments);
     await_ready(&mut child);
     child
 }
@@ -98,11 +93,10 @@ fn a_kill_is_reported_as_in_the_kernel_log() {
     let id = cgroup.memory_id();
     let path = format!("file={}", file.display());
     let arguments = ["hog", "anon=268435456", "shmem=6291456", &path, "uid=12345", "score=321", "comm=the hog"];
-    let mut hog = cgroup.spawn(&mut provoke(&arguments));
+    let mut hog = provoke!(&cgroup, &arguments);
     let pid = hog.id();
     assert!(was_killed(&mut hog), "it survived");
     let line = log.killed(pid);
-    fs::remove_dir_all(directory).unwrap();
 
     let workload = [("workload", cgroup.path.as_str())];
     let exposition = agent.scrape_until("the kill", |exposition| exposition.sum(KILLS, &workload) > 0.0);
@@ -137,7 +131,7 @@ fn the_kill_counts_for_the_victim_and_not_for_the_task_that_asked() {
     limited.limit(64 * MIB);
     let (victims, askers) = (limited.child("victim"), limited.child("asker"));
     let mut sleeper = ready(&victims, &["sleeper", "anon=52428800", "score=900", "comm=sleeper"]);
-    let mut asker = askers.spawn(&mut provoke(&["hog", "anon=41943040", "comm=asker"]));
+    let mut asker = provoke!(&askers, &["hog", "anon=41943040", "comm=asker"]);
     assert!(was_killed(&mut sleeper));
     // The kernel may have killed it as well, since the sleeper's memory is not free at once.
     let asker_died = was_killed(&mut asker);
@@ -203,7 +197,7 @@ fn a_cgroup_that_exists_for_a_moment_is_named() {
     let cgroup = Cgroup::new("brief");
     cgroup.limit(16 * MIB);
     let (path, id) = (cgroup.path.clone(), cgroup.memory_id());
-    let mut hog = cgroup.spawn(&mut provoke(&["hog", "anon=67108864"]));
+    let mut hog = provoke!(&cgroup, &["hog", "anon=67108864"]);
     assert!(was_killed(&mut hog));
     drop(cgroup);
     eprintln!("it existed for {:?}", born.elapsed());
@@ -229,7 +223,7 @@ fn a_process_of_many_threads_is_killed_once() {
     let cgroup = Cgroup::new("threads");
     cgroup.limit(32 * MIB);
     for _ in 0..10 {
-        let mut hog = cgroup.spawn(&mut provoke(&["hog", "anon=134217728", "threads=16"]));
+        let mut hog = provoke!(&cgroup, &["hog", "anon=134217728", "threads=16"]);
         assert!(was_killed(&mut hog));
         let workload = [("workload", cgroup.path.as_str())];
         let kernel = cgroup.kills() as f64;

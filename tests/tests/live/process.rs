@@ -248,7 +248,7 @@ fn a_record_on_a_full_disk_loses_samples_and_reports_it() {
     // The helpers wait for the record, which is lost here, so only the exposition can be used.
     let mut agent = Agent::spawn_recording(CONFIG, "/dev/full".as_ref(), |_| {});
     agent.await_ready();
-    let lost = |exposition: &Exposition| exposition.sum("headroom_lost_total", &[("stage", "record")]);
+    let lost = |exposition: &Exposition| exposition.lost("record");
     let first = lost(&agent.scrape_until("a lost sample", |exposition| lost(exposition) > 0.0));
     agent.scrape_until("more of them", |exposition| lost(exposition) > first);
     assert!(agent.log().contains("/dev/full"), "{}", agent.log());

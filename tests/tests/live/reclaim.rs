@@ -4,7 +4,6 @@
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -12,14 +11,15 @@ use collector_core::sample::{Reading, Sample};
 use collector_core::signal::compaction::Reading as Compaction;
 use collector_core::signal::reclaim::{Kind, Reading as Reclaim};
 use collector_core::stage::Stage;
-use collector_tests::agent::{Agent, PATIENCE, scratch};
+use collector_tests::agent::{Agent, PATIENCE};
 use collector_tests::cgroup::Cgroup;
 use collector_tests::exposition::Exposition;
 use collector_tests::process::{meminfo, vmstat};
 use collector_tests::record::lost;
 use collector_tests::require::is_root;
+use collector_tests::scratch::{Scratch, scratch};
 use collector_tests::sysctl::Sysctl;
-use collector_tests::{applies, needs};
+use collector_tests::{applies, needs, provoke};
 
 const STALLS: &str = "headroom_workload_reclaim_stalls_total";
 const STALL_SECONDS: &str = "headroom_workload_reclaim_stall_seconds_total";
@@ -28,42 +28,22 @@ const HOST_SUM: &str = "headroom_host_reclaim_stall_seconds_sum";
 const AWAKE: &str = "headroom_host_kswapd_awake_seconds_total";
 const MIB: u64 = 1 << 20;
 
-fn provoke(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_provoke"));
-    command.args(arguments).stdout(Stdio::null());
-    command
-}
-
 /// A sparse file: reading it fills the page cache with clean pages, at the speed of memory.
-struct Sparse {
-    directory: PathBuf,
-}
+struct Sparse(Scratch);
 
 impl Sparse {
     fn new(bytes: u64) -> Sparse {
         let directory = scratch();
         File::create(directory.join("sparse")).unwrap().set_len(bytes).unwrap();
-        Sparse { directory }
+        Sparse(directory)
     }
 
     fn path(&self) -> PathBuf {
-        self.directory.join("sparse")
+        self.0.join("sparse")
     }
 
     fn argument(&self) -> String {
         format!("file={}", self.path().display())
-    }
-
-    /// Pages of a file in memory cannot be dropped: reading it would not provoke reclaim.
-    fn is_on_disk(&self) -> bool {
-        const IN_MEMORY: [i64; 2] = [0x0102_1994, 0x8584_58f6]; // tmpfs, ramfs (include/uapi/linux/magic.h)
-        !IN_MEMORY.contains(&(rustix::fs::statfs(self.path()).unwrap().f_type as i64))
-    }
-}
-
-impl Drop for Sparse {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.directory);
     }
 }
 
@@ -87,14 +67,14 @@ fn limit_hits(cgroup: &Cgroup) -> u64 {
 fn a_workload_over_its_limit_stalls_no_longer_than_it_ran() {
     needs!(is_root(), "loading eBPF programs needs root");
     let sparse = Sparse::new(128 * MIB);
-    needs!(sparse.is_on_disk(), "the temporary directory is in memory: set TMPDIR");
+    needs!(sparse.0.is_on_disk(), "the temporary directory is in memory: set TMPDIR");
     let agent = Agent::start("tick = \"100ms\"\n[kernel]\nstall = \"0s\"\n");
     let cgroup = Cgroup::new("thrash");
     cgroup.limit(64 * MIB);
     let id = cgroup.memory_id();
 
     let begun = Instant::now();
-    let status = cgroup.spawn(&mut provoke(&["thrash", &sparse.argument(), "rounds=8"])).wait().unwrap();
+    let status = provoke!(&cgroup, &["thrash", &sparse.argument(), "rounds=8"]).wait().unwrap();
     let wall = begun.elapsed();
     assert!(status.success(), "{status}");
 
@@ -156,7 +136,7 @@ fn kswapd_is_awake_while_it_frees_the_page_cache() {
     needs!(is_root(), "loading eBPF programs needs root");
     let total = meminfo("MemTotal");
     let sparse = Sparse::new(2 * total);
-    needs!(sparse.is_on_disk(), "the temporary directory is in memory: set TMPDIR");
+    needs!(sparse.0.is_on_disk(), "the temporary directory is in memory: set TMPDIR");
     let (scanned, runs) = (vmstat("pgscan_kswapd"), vmstat("pageoutrun"));
     let agent = Agent::start("tick = \"100ms\"\n");
     let _clean = DropCaches;
@@ -206,7 +186,7 @@ fn direct_reclaim_stalls_the_task_that_reads() {
     let total = meminfo("MemTotal");
     applies!(total >= 8 << 30, "too little memory to raise the kernel's reserve without harm");
     let sparse = Sparse::new(2 * total);
-    needs!(sparse.is_on_disk(), "the temporary directory is in memory: set TMPDIR");
+    needs!(sparse.0.is_on_disk(), "the temporary directory is in memory: set TMPDIR");
     let before = vmstat("allocstall");
     let agent = Agent::start("tick = \"100ms\"\n");
     let cgroup = Cgroup::new("direct");
@@ -219,7 +199,7 @@ fn direct_reclaim_stalls_the_task_that_reads() {
     let stalled = vmstat("allocstall");
     // Another file, since all of the first one is in the cache.
     let more = Sparse::new(total);
-    let mut reader = cgroup.spawn(&mut provoke(&["thrash", &more.argument(), "threads=4"]));
+    let mut reader = provoke!(&cgroup, &["thrash", &more.argument(), "threads=4"]);
     let begun = Instant::now();
     // On a busy machine the reader may not run while memory is scarce: then retry.
     for _ in 0..ATTEMPTS {
@@ -245,7 +225,7 @@ fn direct_reclaim_stalls_the_task_that_reads() {
     let own = [("workload", cgroup.path.as_str()), direct[0]];
     let (host, own_stalls) = (exposition.sum(HOST_COUNT, &direct), exposition.sum(STALLS, &own));
     let seconds = exposition.sum(STALL_SECONDS, &own);
-    let lost = exposition.sum("headroom_lost_total", &[("stage", "stopwatch")]);
+    let lost = exposition.lost("stopwatch");
     eprintln!("kernel {kernel}, host {host}, reader {own_stalls} of {seconds} s in {wall:?}, lost {lost}");
     assert!(host >= 1.0 && own_stalls >= 1.0);
     // The kernel counts again where it retries within one stall.
@@ -269,7 +249,7 @@ fn the_task_that_compacts_is_stalled() {
     let mut rounds = 0;
     // With nothing to move there is nothing to count: then retry.
     while scanned() == before && Instant::now() < deadline {
-        assert!(cgroup.spawn(&mut provoke(&["compact"])).wait().unwrap().success());
+        assert!(provoke!(&cgroup, &["compact"]).wait().unwrap().success());
         rounds += 1;
     }
     let wall = begun.elapsed().as_secs_f64();

@@ -11,12 +11,13 @@ use collector_core::sample::{Lost, Reading, Sample};
 use collector_core::signal::block::{Device, Reading as Block};
 use collector_core::signal::oom::Reading as Oom;
 use collector_core::stage::Stage;
-use collector_tests::agent::{Agent, PATIENCE, headroom, scratch};
+use collector_tests::agent::{Agent, PATIENCE, headroom};
 use collector_tests::cgroup::Cgroup;
 use collector_tests::exposition::Exposition;
 use collector_tests::loopback::Loop;
 use collector_tests::needs;
 use collector_tests::require::is_root;
+use collector_tests::scratch::scratch;
 use rustix::process::Signal;
 
 const MIB: u64 = 1 << 20;
@@ -141,7 +142,6 @@ fn every_record_that_a_full_ring_drops_is_counted_and_the_kill_arrives() {
     });
     assert_eq!(kills.map(|cgroup| cgroup.id).collect::<Vec<_>>(), [id]);
     drop(device);
-    std::fs::remove_dir_all(directory).unwrap();
 }
 
 #[test]
@@ -174,7 +174,6 @@ fn the_replayed_record_equals_what_was_published() {
     let output = headroom("replay").arg(&file).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let replayed = Exposition::parse(&String::from_utf8(output.stdout).unwrap());
-    std::fs::remove_dir_all(directory).unwrap();
 
     assert_eq!(replayed.sum("headroom_oom_kills_total", &workload), 1.0);
     assert!(replayed.sum("headroom_workload_page_faults_total", &workload) >= 8000.0);

@@ -1,26 +1,16 @@
 //! Rules with the live kernel: a cgroup that comes close to its limit and recovers, in the log and in the metrics.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use collector_tests::agent::{Agent, PATIENCE};
 use collector_tests::cgroup::Cgroup;
-use collector_tests::needs;
+use collector_tests::process::Killed;
+use collector_tests::provocation::await_ready;
 use collector_tests::require::is_root;
+use collector_tests::{needs, provoke};
 use rustix::process::Signal;
 
 const MIB: u64 = 1 << 20;
-
-/// When dropped, it is killed.
-struct Holder(Child);
-
-impl Drop for Holder {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 #[test]
 fn an_alert_fires_near_the_limit_and_resolves_away_from_it() {
@@ -32,11 +22,8 @@ fn an_alert_fires_near_the_limit_and_resolves_away_from_it() {
     let labels = [("alert", "WorkloadMemoryNearLimit"), ("workload", cgroup.path.as_str()), ("severity", "warning")];
     assert!(!agent.settle().has("headroom_alerts", &labels));
 
-    let mut command = Command::new(env!("CARGO_BIN_EXE_provoke"));
-    command.args(["sleeper", &format!("anon={}", 52 * MIB)]).stdout(Stdio::piped());
-    let mut holder = Holder(cgroup.spawn(&mut command));
-    let mut line = String::new();
-    BufReader::new(holder.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let mut holder = Killed(provoke!(&cgroup, &["sleeper", &format!("anon={}", 52 * MIB)]));
+    await_ready(&mut holder.0);
     let fires = agent.scrape_until("the alert fires", |page| page.has("headroom_alerts", &labels));
     assert_eq!(fires.values("headroom_alerts", &labels), [1.0]);
     let fired = [("alert", "WorkloadMemoryNearLimit")];

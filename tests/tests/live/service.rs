@@ -8,9 +8,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use caps::{CapSet, Capability, CapsHashSet};
-use collector_tests::agent::{Agent, PATIENCE, scratch};
+use collector_tests::agent::{Agent, PATIENCE};
 use collector_tests::needs;
 use collector_tests::require::is_root;
+use collector_tests::scratch::scratch;
 use rustix::process::{Pid, Signal, kill_process};
 
 const CONFIG: &str = "tick = \"100ms\"\n";
@@ -57,7 +58,6 @@ fn the_service_manager_gets_ready_watchdog_and_stopping() {
     heard(&socket, "WATCHDOG=1");
     agent.stop();
     heard(&socket, "STOPPING=1");
-    fs::remove_dir_all(folder).unwrap();
 }
 
 /// The capabilities that the unit allows.

@@ -4,12 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use collector::source::cgroup::Controller;
-use collector_tests::agent::{Agent, scratch};
+use collector_tests::agent::Agent;
 use collector_tests::cgroup::Cgroup;
 use collector_tests::exposition::Exposition;
 use collector_tests::loopback::Loop;
 use collector_tests::provocation::Provocation;
 use collector_tests::require::{is_root, skip};
+use collector_tests::scratch::{Scratch, scratch};
 use collector_tests::{applies, needs};
 
 const CONFIG: &str = "tick = \"100ms\"\n[workload]\nstat_interval = \"100ms\"\n";
@@ -21,28 +22,25 @@ const LIMIT: u64 = 512 * MIB;
 const CPU_MS: u64 = 1500;
 
 /// A loop device over a file of its own.
-struct Disk(Loop, PathBuf);
+struct Disk {
+    device: Loop,
+    _folder: Scratch,
+}
 
 impl Disk {
     fn new() -> Option<Disk> {
-        let directory = scratch();
-        let device = Loop::new(&directory, FILE).map_err(|why| skip(&why)).ok();
-        device.map(|device| Disk(device, directory))
+        let folder = scratch();
+        let device = Loop::new(&folder, FILE).map_err(|why| skip(&why)).ok();
+        device.map(|device| Disk { device, _folder: folder })
     }
 
     /// Newer kernels count a device's IO for v1 only once some cgroup limits it.
     fn count_io(&self, cgroup: &Cgroup) {
         if !cgroup.is_v2() {
-            let numbers = fs::read_to_string(Path::new("/sys/block").join(&self.0.name).join("dev")).unwrap();
+            let numbers = fs::read_to_string(Path::new("/sys/block").join(&self.device.name).join("dev")).unwrap();
             let limit = format!("{} {}", numbers.trim(), 1u64 << 50);
             fs::write(cgroup.file(Controller::Io, "blkio.throttle.read_bps_device"), limit).unwrap();
         }
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.1);
     }
 }
 
@@ -51,13 +49,13 @@ struct Holder {
     provocation: Provocation,
     /// CPU time in seconds since it joined.
     cpu: f64,
-    directory: PathBuf,
+    _directory: Scratch,
 }
 
 impl Holder {
     fn start(device: Option<&Disk>, cgroups: &[&Cgroup]) -> Holder {
         let directory = scratch();
-        let device = device.map_or("-".into(), |device| device.0.device().into_os_string().into_string().unwrap());
+        let device = device.map_or("-".into(), |device| device.device.device().into_os_string().into_string().unwrap());
         let [anon, shmem, file, cpu] = [ANON, SHMEM, FILE, CPU_MS].map(|number| number.to_string());
         let path = directory.join("held");
         let verb = ["hold", &anon, &shmem, path.to_str().unwrap(), &file, &device, &cpu];
@@ -65,12 +63,11 @@ impl Holder {
         let procs: Vec<PathBuf> = cgroups.iter().rev().flat_map(|cgroup| cgroup.procs()).collect();
         let mut provocation = Provocation::start(env!("CARGO_BIN_EXE_provoke"), &verb, &procs);
         let (after, before) = provocation.report();
-        Holder { provocation, cpu: (after - before) as f64 / 1e6, directory }
+        Holder { provocation, cpu: (after - before) as f64 / 1e6, _directory: directory }
     }
 
     fn end(self) {
         self.provocation.end();
-        fs::remove_dir_all(self.directory).unwrap();
     }
 }
 

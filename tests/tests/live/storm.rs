@@ -3,19 +3,20 @@
 
 use std::fs::{self, File};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use collector::clock;
 use collector_core::engine::Engine;
 use collector_core::incident::{Incident, Kind};
 use collector_core::outcome::Outcome;
-use collector_tests::agent::{Agent, PATIENCE, scratch};
+use collector_tests::agent::{Agent, PATIENCE};
 use collector_tests::cgroup::Cgroup;
-use collector_tests::needs;
 use collector_tests::nvml::host;
 use collector_tests::receiver::{Answer, Receiver};
 use collector_tests::require::is_root;
+use collector_tests::scratch::scratch;
+use collector_tests::{needs, provoke};
 use serde_json::json;
 
 const MIB: u64 = 1 << 20;
@@ -25,11 +26,6 @@ const ALARMS: f64 = 4.0;
 const WINDOWS: u64 = 6_000_000_000;
 /// The kernel's window is two seconds, and a storm is over after six.
 const LONG: Duration = Duration::from_secs(120);
-
-fn provoke(cgroup: &Cgroup, arguments: &[&str]) -> Child {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_provoke"));
-    cgroup.spawn(command.args(arguments).stdout(Stdio::null()).stderr(Stdio::null()))
-}
 
 /// How long some task of the host has waited, in seconds, according to the kernel.
 fn waited(resource: &str) -> f64 {
@@ -71,7 +67,7 @@ fn storm(resource: &'static str, kind: Kind, cgroup: &Cgroup, arguments: &[&str]
     let alarms = |it: &collector_tests::exposition::Exposition| it.sum("headroom_host_pressure_events_total", &labels);
     let (before, calm) = (waited(resource), alarms(&agent.scrape()));
     let begun = clock::unix_ns();
-    let mut child = provoke(cgroup, arguments);
+    let mut child = provoke!(cgroup, arguments);
     agent.scrape_until("alarms", |it| alarms(it) >= calm + ALARMS);
     child.kill().unwrap();
     child.wait().unwrap();
@@ -114,7 +110,6 @@ fn long_waits_for_memory_are_an_incident() {
     cgroup.limit(32 * MIB);
     let file = format!("file={}", file.display());
     storm("memory", Kind::MemoryPressure, &cgroup, &["thrash", &file, "rounds=100000", "threads=4"]);
-    fs::remove_dir_all(folder).unwrap();
 }
 
 #[test]
@@ -128,7 +123,6 @@ fn long_waits_for_io_are_an_incident() {
     // One block after the other, past the page cache: it waits nearly all the time.
     let file = file.to_str().unwrap().to_owned();
     storm("io", Kind::IoPressure, &cgroup, &["io", "reread", &file, "4096", "1000000000"]);
-    fs::remove_dir_all(folder).unwrap();
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt as _;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::Ordering;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -13,16 +13,18 @@ use std::time::{Duration, Instant};
 use collector_core::sample::{Reading, Sample};
 use collector_core::signal::oom::Reading as Oom;
 use collector_core::stage::Stage;
-use collector_tests::agent::{Agent, get, scratch};
+use collector_tests::agent::{Agent, get};
 use collector_tests::bpf::Objects;
 use collector_tests::cgroup::Cgroup;
 use collector_tests::forest::Forest;
 use collector_tests::load::Load;
 use collector_tests::mount::Mount;
 use collector_tests::needs;
+use collector_tests::process::Killed;
 use collector_tests::process::{descriptors, resident};
 use collector_tests::record::{lost, reported};
 use collector_tests::require::is_root;
+use collector_tests::scratch::scratch;
 use rustix::process::Signal;
 
 const CONFIG: &str = "tick = \"100ms\"\n[kernel]\nmeasure = \"0s\"\n[workload]\ngrace = \"500ms\"\n";
@@ -55,16 +57,6 @@ fn cgroups() -> BTreeSet<String> {
     folders.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }
 
-/// A process that uses a CPU until it is killed, when dropped.
-struct Busy(Child);
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn killed_again_and_again_under_load_it_leaves_nothing_and_continues_counting() {
     needs!(is_root(), "loading eBPF programs needs root");
@@ -76,7 +68,7 @@ fn killed_again_and_again_under_load_it_leaves_nothing_and_continues_counting() 
         })
     };
     let worker = Cgroup::everywhere("busy");
-    let busy = Busy(worker.spawn(Command::new("sh").args(["-c", "while :; do :; done"])));
+    let busy = Killed(worker.spawn(Command::new("sh").args(["-c", "while :; do :; done"])));
     let own = [("workload", worker.path.as_str())];
     let load = Load::start(Duration::from_millis(5));
     let (mut seconds, mut programs) = (Vec::new(), 0);
@@ -114,7 +106,6 @@ fn killed_again_and_again_under_load_it_leaves_nothing_and_continues_counting() 
     agent.stop();
     drop(worker);
     assert_eq!(cgroups(), before, "cgroups before and after");
-    fs::remove_dir_all(directory).unwrap();
 }
 
 #[test]
@@ -178,8 +169,8 @@ fn a_full_disk_costs_journal_and_record_and_nothing_else() {
     let filler = disk.0.join("filler");
     let mut file = fs::File::create(&filler).unwrap();
     while file.write_all(&[7; 4096]).is_ok() {}
-    let lost = |stage: &str| agent.scrape().sum("headroom_lost_total", &[("stage", stage)]);
-    agent.scrape_until("a full disk", |it| it.sum("headroom_lost_total", &[("stage", "record")]) > 0.0);
+    let lost = |stage: &str| agent.scrape().lost(stage);
+    agent.scrape_until("a full disk", |it| it.lost("record") > 0.0);
     let (up, mut kills) = ([("source", "journal")], 0);
     // The journal's last page may have room, and its log some that it had before.
     while kills < 30 && agent.scrape().values("headroom_source_up", &up) == [1.0] {
@@ -189,7 +180,7 @@ fn a_full_disk_costs_journal_and_record_and_nothing_else() {
     }
     assert_eq!(agent.scrape().values("headroom_source_up", &up), [0.0], "after {kills} kills");
     let before = lost("record");
-    agent.scrape_until("more of what is lost", |it| it.sum("headroom_lost_total", &[("stage", "record")]) > before);
+    agent.scrape_until("more of what is lost", |it| it.lost("record") > before);
     assert!(agent.log().contains(record.to_str().unwrap()), "{}", agent.log());
     assert_eq!(agent.scrape().sum("headroom_source_up", &[("source", "kernel")]), 1.0);
     eprintln!("{kills} kills; {} samples of the record lost, {} of the journal", lost("record"), lost("journal"));

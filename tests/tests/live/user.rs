@@ -10,12 +10,13 @@ use caps::Capability::{
     self, CAP_BPF, CAP_DAC_READ_SEARCH, CAP_PERFMON, CAP_SYS_ADMIN, CAP_SYS_PTRACE, CAP_SYS_RESOURCE,
 };
 use collector_core::sample::{Probe, ProbeState, Reading, Sample};
-use collector_tests::agent::{Agent, headroom_at, scratch};
+use collector_tests::agent::{Agent, headroom_at};
 use collector_tests::cgroup::Cgroup;
 use collector_tests::cuda::{Cuda, install};
 use collector_tests::exposition::Exposition;
 use collector_tests::needs;
 use collector_tests::require::is_root;
+use collector_tests::scratch::scratch;
 use collector_tests::user;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_provoke");
@@ -165,7 +166,6 @@ fn with_the_capabilities_for_uprobes_transfers_are_counted() {
     let exposition = agent.scrape_until("the copies", |now| calls(now) >= 10.0);
     assert_eq!(calls(&exposition), 10.0);
     agent.stop();
-    fs::remove_dir_all(folder).unwrap();
 }
 
 #[test]
@@ -177,7 +177,6 @@ fn the_doctor_says_what_each_missing_capability_costs() {
         user::run_as(&mut command, capabilities);
         let output = command.output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        fs::remove_dir_all(folder).unwrap();
         String::from_utf8(output.stdout).unwrap()
     };
     let text = doctor(&NEEDED);

@@ -1,13 +1,15 @@
 //! `headroom workloads`, with an agent and without one, compared with the kernel's files and what the test does.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
-use collector_tests::agent::{Agent, headroom, scratch};
+use collector_tests::agent::{Agent, headroom};
 use collector_tests::cgroup::Cgroup;
-use collector_tests::needs;
+use collector_tests::process::Killed;
+use collector_tests::provocation::await_ready;
 use collector_tests::require::is_root;
+use collector_tests::scratch::scratch;
+use collector_tests::{needs, provoke};
 use serde_json::Value;
 
 const MIB: u64 = 1 << 20;
@@ -15,25 +17,10 @@ const HELD: u64 = 48 * MIB;
 const LIMIT: u64 = 64 * MIB;
 
 /// A process that holds memory until it is dropped.
-struct Holder(Child);
-
-impl Holder {
-    fn new(cgroup: &Cgroup) -> Holder {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_provoke"));
-        command.args(["sleeper", &format!("anon={HELD}")]).stdout(Stdio::piped());
-        let mut child = cgroup.spawn(&mut command);
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        assert_eq!(line, "ready\n");
-        Holder(child)
-    }
-}
-
-impl Drop for Holder {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+fn holder(cgroup: &Cgroup) -> Killed {
+    let mut child = provoke!(cgroup, &["sleeper", &format!("anon={HELD}")]);
+    await_ready(&mut child);
+    Killed(child)
 }
 
 /// Output with an agent that listens on this address.
@@ -43,7 +30,6 @@ fn workloads(listen: &str, arguments: &[&str]) -> String {
     let mut command = headroom("workloads");
     command.arg("--config").arg(empty.join("empty.toml")).args(["--listen", listen]).args(arguments);
     let output = command.output().unwrap();
-    fs::remove_dir_all(empty).unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
@@ -72,7 +58,7 @@ fn without_an_agent_the_cgroups_are_read() {
     needs!(is_root(), "making cgroups needs root");
     let cgroup = Cgroup::new("direct");
     cgroup.limit(LIMIT);
-    let _holder = Holder::new(&cgroup);
+    let _holder = holder(&cgroup);
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let (report, row) = json(&nobody, &cgroup);
     assert_eq!(report["source"], "cgroups");
@@ -94,7 +80,7 @@ fn a_running_agent_is_asked_and_knows_kills_and_stalls() {
     let agent = Agent::start("tick = \"100ms\"\n");
     let mut hog = Command::new(env!("CARGO_BIN_EXE_provoke"));
     let _ = cgroup.spawn(hog.args(["hog", &format!("anon={}", 2 * LIMIT)])).wait();
-    let _holder = Holder::new(&cgroup);
+    let _holder = holder(&cgroup);
     agent.settle();
     let (report, row) = json(&agent.address, &cgroup);
     assert_eq!(report["source"], "agent");

@@ -8,8 +8,8 @@ use std::time::Duration;
 use collector::sink::journal::{self, write::Entry};
 use collector_core::incident::Incident;
 use collector_core::outcome::Outcome;
-use collector_tests::agent::scratch;
 use collector_tests::binary::binary;
+use collector_tests::scratch::scratch;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("tests/fixtures/incident")
@@ -64,5 +64,4 @@ fn explain_works_on_a_recording_and_on_the_journal() {
     assert_eq!(explain(&last.id[..10]), (true, page));
     let (found, why) = explain("2027");
     assert!(!found && why.contains("there is no incident 2027") && why.contains("headroom incidents"), "{why}");
-    fs::remove_dir_all(dir).unwrap();
 }

@@ -15,6 +15,7 @@ use collector_core::engine::Engine;
 use collector_core::sample::{Reading, Sample};
 use collector_core::statistic::filesystem::{Statistic, Values};
 use collector_tests::allocation;
+use collector_tests::scratch::{Scratch, scratch};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("tests/fixtures/host")
@@ -33,7 +34,7 @@ impl Files {
     }
 }
 
-fn host(root: PathBuf) -> Files {
+fn host(root: &Path) -> Files {
     let mut config = Config::default();
     config.filesystem.interval = std::time::Duration::ZERO;
     let length = root.as_os_str().len() as u64;
@@ -78,7 +79,7 @@ fn every_host_gives_its_exposition() {
             continue;
         }
         let golden = PathBuf::from(format!("{}.prom", path.display()));
-        let text = fold(&mut Engine::new(), read(&mut host(path)));
+        let text = fold(&mut Engine::new(), read(&mut host(&path)));
         if env::var_os("BLESS").is_some() {
             fs::write(&golden, &text).unwrap();
         }
@@ -91,19 +92,13 @@ fn every_host_gives_its_exposition() {
 }
 
 /// A copy of a tree, which a test may damage.
-struct Copy(PathBuf);
+struct Copy(Scratch);
 
 impl Copy {
-    fn new(name: &str) -> Copy {
-        let to = env::temp_dir().join(format!("headroom-host-{}-{name}", std::process::id()));
+    fn new() -> Copy {
+        let to = scratch();
         copy(&folder().join("5.10"), &to);
         Copy(to)
-    }
-}
-
-impl Drop for Copy {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
@@ -121,7 +116,7 @@ fn copy(from: &Path, to: &Path) {
 
 #[test]
 fn a_file_that_becomes_unreadable_removes_its_series_and_the_source_reports_it() {
-    let tree = Copy::new("vanish");
+    let tree = Copy::new();
     for (file, series) in [
         ("meminfo", "headroom_host_memory_total_bytes"),
         ("vmstat", "headroom_host_reclaimed_bytes_total"),
@@ -129,7 +124,7 @@ fn a_file_that_becomes_unreadable_removes_its_series_and_the_source_reports_it()
         ("loadavg", "headroom_host_load"),
         ("pressure/memory", "headroom_host_pressure_stalled_seconds_total{resource=\"memory\"}"),
     ] {
-        let (mut host, mut engine) = (host(tree.0.clone()), Engine::new());
+        let (mut host, mut engine) = (host(&tree.0), Engine::new());
         let path = tree.0.join("proc").join(file);
         let good = fs::read(&path).unwrap();
         let up = "headroom_source_up{source=\"host\"} 1";
@@ -160,8 +155,8 @@ fn a_file_that_becomes_unreadable_removes_its_series_and_the_source_reports_it()
 
 #[test]
 fn a_removed_disk_takes_its_series_with_it() {
-    let tree = Copy::new("disk");
-    let (mut host, mut engine) = (host(tree.0.clone()), Engine::new());
+    let tree = Copy::new();
+    let (mut host, mut engine) = (host(&tree.0), Engine::new());
     let series = "headroom_host_disk_ios_total{device=\"vda\"";
     assert!(fold(&mut engine, read(&mut host)).contains(series));
     fs::write(tree.0.join("proc/diskstats"), "").unwrap();
@@ -172,9 +167,9 @@ fn a_removed_disk_takes_its_series_with_it() {
 
 #[test]
 fn an_empty_host_gives_no_readings() {
-    let tree = Copy::new("empty");
+    let tree = Copy::new();
     fs::remove_dir_all(tree.0.join("proc")).unwrap();
-    let text = fold(&mut Engine::new(), read(&mut host(tree.0.clone())));
+    let text = fold(&mut Engine::new(), read(&mut host(&tree.0)));
     let down = "headroom_source_up{source=\"filesystem\"} 0\nheadroom_source_up{source=\"host\"} 0\n";
     assert_eq!(text, down);
 }
@@ -182,7 +177,7 @@ fn an_empty_host_gives_no_readings() {
 #[test]
 fn a_tick_allocates_nothing() {
     for name in ["5.10", "6.18"] {
-        let (mut host, mut engine) = (host(folder().join(name)), Engine::new());
+        let (mut host, mut engine) = (host(&folder().join(name)), Engine::new());
         // The first rounds open all files, and allocate for the answers of file systems.
         for _ in 0..10 {
             fold(&mut engine, read(&mut host));

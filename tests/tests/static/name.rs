@@ -1,7 +1,7 @@
 //! Names from the host, through the thread: found at once, found later, and found in an endless directory.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use collector::config::Config;
@@ -12,26 +12,8 @@ use collector::source::root::Root;
 use collector_core::cgroup::Id;
 use collector_core::sample::{Name, Reading, Sample};
 use collector_core::signal::cgroup;
+use collector_tests::scratch::Scratch;
 use collector_tests::{allocation, alone};
-
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Folder {
-        // In memory if possible: on a disk so many links take minutes.
-        let memory = Path::new("/dev/shm");
-        let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
-        let path = parent.join(format!("headroom-{name}-{}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Folder(path)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 /// The agent's end of the thread, on a host with cgroup v2.
 fn begin(root: &Path) -> (NameSource, NameReceiver) {
@@ -63,8 +45,8 @@ const LONG: Duration = Duration::from_secs(300);
 
 #[test]
 fn a_name_that_appears_after_the_cgroup_is_reported_once() {
-    let host = Folder::new("late");
-    let (mut asker, mut answers) = begin(&host.0);
+    let host = Scratch::in_memory();
+    let (mut asker, mut answers) = begin(&host);
     let id = "4f1c2a9b".repeat(8);
     for _ in 0..3 {
         born(&mut asker, 7, format!("/docker/{id}"));
@@ -72,7 +54,7 @@ fn a_name_that_appears_after_the_cgroup_is_reported_once() {
     born(&mut asker, 8, format!("/docker/{id}/nested"));
     born(&mut asker, 9, "/system.slice/a.service".into());
     assert_eq!(answer(&mut answers, Duration::from_millis(200)), None);
-    let folder = host.0.join("var/lib/docker/containers").join(&id);
+    let folder = host.join("var/lib/docker/containers").join(&id);
     fs::create_dir_all(&folder).unwrap();
     fs::write(folder.join("config.v2.json"), r#"{"Name":"/web"}"#).unwrap();
     assert_eq!(answer(&mut answers, LONG), Some((7, "web".into())));
@@ -88,15 +70,15 @@ fn a_name_that_appears_after_the_cgroup_is_reported_once() {
 fn an_endless_directory_takes_no_memory() {
     const LINKS: usize = 200_000;
     alone!();
-    let host = Folder::new("links");
-    let containers = host.0.join("var/log/containers");
+    let host = Scratch::in_memory();
+    let containers = host.join("var/log/containers");
     fs::create_dir_all(&containers).unwrap();
     for link in 0..LINKS {
         std::os::unix::fs::symlink("x", containers.join(format!("p{link}_ml_server-{link:064x}.log"))).unwrap();
     }
     let mut reported = Vec::new();
     let peak = allocation::peak(|| {
-        let (mut asker, mut answers) = begin(&host.0);
+        let (mut asker, mut answers) = begin(&host);
         for link in [0, LINKS / 2, LINKS - 1] {
             born(&mut asker, link as u64, format!("/system.slice/cri-containerd-{link:064x}.scope"));
         }

@@ -1,12 +1,12 @@
 //! The rules in Prometheus' own tools: whether the export is valid, and whether its rules fire when the agent's do.
 
 use std::fs;
-use std::path::PathBuf;
 use std::process::Command;
 
 use collector_core::metric::METRICS;
 use collector_core::rule::{Rules, export, raw};
 use collector_tests::needs;
+use collector_tests::scratch::scratch;
 
 const WHY: &str = "promtool is not installed (Debian: prometheus)";
 
@@ -16,9 +16,8 @@ fn promtool() -> bool {
 
 /// Runs promtool in a folder with these files; returns its output.
 #[track_caller]
-fn run(name: &str, args: &[&str], files: &[(&str, &str)]) -> String {
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("rules-{name}"));
-    fs::create_dir_all(&folder).unwrap();
+fn run(args: &[&str], files: &[(&str, &str)]) -> String {
+    let folder = scratch();
     for (file, text) in files {
         fs::write(folder.join(file), text).unwrap();
     }
@@ -36,7 +35,7 @@ fn pack() -> String {
 #[test]
 fn the_export_is_valid() {
     needs!(promtool(), WHY);
-    let said = run("pack", &["check", "rules", "rules.yml"], &[("rules.yml", &pack())]);
+    let said = run(&["check", "rules", "rules.yml"], &[("rules.yml", &pack())]);
     let count = Rules::new(&[]).unwrap().enabled().count();
     // The rule of incidents is left out: it has no metric.
     assert!(said.contains(&format!("SUCCESS: {} rules found", count - 1)), "{said}");
@@ -71,7 +70,7 @@ fn a_rule_on_any_metric_can_be_exported() {
         );
     }
     let exported = export::export(&Rules::new(&raw::read(&text).unwrap()).unwrap());
-    run("any", &["check", "rules", "rules.yml"], &[("rules.yml", &exported)]);
+    run(&["check", "rules", "rules.yml"], &[("rules.yml", &exported)]);
 }
 
 const CASES: &str = r#"
@@ -188,5 +187,5 @@ tests:
 fn exported_rules_fire_when_they_should_and_only_then() {
     needs!(promtool(), WHY);
     let files = [("rules.yml", &*pack()), ("cases.yml", CASES)];
-    run("cases", &["test", "rules", "cases.yml"], &files);
+    run(&["test", "rules", "cases.yml"], &files);
 }

@@ -3,21 +3,19 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
-use collector_tests::agent::scratch;
 use collector_tests::binary::binary;
 use collector_tests::needs;
 use collector_tests::require::{installed, is_root};
+use collector_tests::scratch::{Scratch, scratch};
 use serde_json::Value;
+
+use crate::tidy::root;
 
 /// Highest allowed exposure of the unit, in tenths of systemd-analyze's scale from 0 to 10; lower is better.
 const EXPOSURE: &str = "40";
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
-}
 
 fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
@@ -45,11 +43,10 @@ fn the_unit_is_valid_and_has_low_exposure() {
     let mut security = Command::new("systemd-analyze");
     security.args(["security", "--no-pager", "--offline=true", "--threshold", EXPOSURE]).arg(&unit);
     run(&mut security);
-    fs::remove_dir_all(folder).unwrap();
 }
 
 /// The package, installed into a folder as if that were the host's root.
-struct Installed(PathBuf);
+struct Installed(Scratch);
 
 impl Installed {
     fn dpkg(&self) -> Command {
@@ -117,7 +114,6 @@ fn the_package_installs_into_a_folder_and_leaves_nothing_behind() {
     for file in ["usr/bin/headroom", "etc/headroom", "usr/share/headroom", "var/lib/headroom"] {
         assert!(!host.file(file).exists(), "{file} is left behind");
     }
-    fs::remove_dir_all(&host.0).unwrap();
 }
 
 #[test]
@@ -144,5 +140,4 @@ fn prometheus_loads_its_files_and_parses_every_query_of_the_dashboard() {
     fs::write(&file, serde_json::json!({ "groups": [{ "name": "dashboard", "rules": rules }] }).to_string()).unwrap();
     let said = run(Command::new("promtool").args(["check", "rules"]).arg(&file));
     assert!(said.contains(&format!("{} rules found", queries.len())), "{said}");
-    fs::remove_dir_all(folder).unwrap();
 }

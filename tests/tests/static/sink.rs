@@ -18,8 +18,9 @@ use collector_core::alert::{Alert, Severity, State};
 use collector_core::outcome::Outcome;
 use collector_core::sample::{Delivery, Reading};
 use collector_core::stage::Stage;
-use collector_tests::agent::{PATIENCE, headroom, scratch};
+use collector_tests::agent::{PATIENCE, headroom};
 use collector_tests::receiver::{Answer, Receiver};
+use collector_tests::scratch::{Scratch, scratch};
 use tokio::sync::mpsc::Receiver as Channel;
 
 const TIMEOUT: Duration = Duration::from_millis(500);
@@ -45,7 +46,7 @@ struct Bench {
     outbox: Outbox,
     /// Alerts that fired before the start.
     restored: Channel<Vec<Alert>>,
-    dir: PathBuf,
+    dir: Scratch,
 }
 
 fn target(name: &str, url: &str, ca: Option<&Path>) -> Target {
@@ -63,11 +64,15 @@ impl Bench {
         Bench::over(scratch(), targets)
     }
 
-    fn over(dir: PathBuf, targets: Vec<Target>) -> Bench {
-        let journal = config::Journal { dir: dir.clone(), ..config::Config::default().journal };
+    fn over(dir: Scratch, targets: Vec<Target>) -> Bench {
+        let journal = config::Journal { dir: dir.join("journal"), ..config::Config::default().journal };
         let host = Host { name: "node1".to_owned(), url: "http://node1:9843/metrics".to_owned() };
         let (outbox, restored) = Outbox::start(&journal, &host, targets).unwrap();
         Bench { outbox, restored, dir }
+    }
+
+    fn journal(&self) -> PathBuf {
+        self.dir.join("journal")
     }
 
     fn publish(&mut self, numbers: std::ops::Range<u64>) {
@@ -107,12 +112,11 @@ impl Bench {
 
     /// Stops it, and returns the state of each delivery to a receiver from the journal.
     fn end(self, sink: &str) -> Vec<String> {
+        let journal = self.journal();
         self.outbox.close();
-        let alerts = Reader::open(&self.dir).unwrap().alerts(usize::MAX >> 1).unwrap();
+        let alerts = Reader::open(&journal).unwrap().alerts(usize::MAX >> 1).unwrap();
         let states = alerts.into_iter().flat_map(|reported| reported.deliveries);
-        let states = states.filter(|delivery| delivery.sink == sink).map(|delivery| delivery.state).collect();
-        fs::remove_dir_all(&self.dir).unwrap();
-        states
+        states.filter(|delivery| delivery.sink == sink).map(|delivery| delivery.state).collect()
     }
 }
 
@@ -243,12 +247,11 @@ fn undelivered_alerts_are_delivered_after_a_restart() {
     let mut bench = Bench::start(vec![target("hook", &receiver.url(), None)]);
     bench.publish(0..10);
     bench.until("they fail", |sums| sums["hook"].failed >= 1);
-    let dir = bench.dir.clone();
     bench.outbox.close();
     receiver.answer(Answer::Accept);
     let other = Receiver::start(Answer::Accept);
     let targets = vec![target("new", &other.url(), None), target("hook", &receiver.url(), None)];
-    let mut bench = Bench::over(dir, targets);
+    let mut bench = Bench::over(bench.dir, targets);
     assert_eq!(bench.restored.try_recv().unwrap().len(), 10);
     bench.until("they arrive", |sums| sums["hook"].delivered == 10);
     assert_eq!(receiver.ids().len(), 10);
@@ -260,15 +263,15 @@ fn undelivered_alerts_are_delivered_after_a_restart() {
 fn following_the_events_shows_new_ones_as_they_come() {
     let mut bench = Bench::start(Vec::new());
     bench.publish(0..2);
-    let dir = bench.dir.clone();
-    let is_there = |id| Reader::open(&dir).is_ok_and(|reader| reader.alerts(9).unwrap().len() == id);
+    let journal = bench.journal();
+    let is_there = |id| Reader::open(&journal).is_ok_and(|reader| reader.alerts(9).unwrap().len() == id);
     let deadline = Instant::now() + PATIENCE;
     while !is_there(2) {
         assert!(Instant::now() < deadline, "nothing was written");
         std::thread::sleep(Duration::from_millis(10));
     }
     let mut follow = headroom("events");
-    follow.args(["--follow", "--json", "--limit", "1", "--journal-dir"]).arg(&dir);
+    follow.args(["--follow", "--json", "--limit", "1", "--journal-dir"]).arg(&journal);
     let mut follow = follow.stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(follow.stdout.take().unwrap()).lines().map(Result::unwrap);
     let mut next = || -> serde_json::Value { serde_json::from_str(&lines.next().unwrap()).unwrap() };
@@ -278,7 +281,7 @@ fn following_the_events_shows_new_ones_as_they_come() {
     follow.kill().unwrap();
     follow.wait().unwrap();
     bench.end("nobody");
-    let output = headroom("alerts").arg("--journal-dir").arg(&dir).output().unwrap();
+    let output = headroom("alerts").arg("--journal-dir").arg(&journal).output().unwrap();
     assert_eq!(output.status.code(), Some(1), "the journal is gone");
     assert!(String::from_utf8_lossy(&output.stderr).contains("`headroom run` creates the journal"));
 }
@@ -303,19 +306,16 @@ fn a_receiver_with_an_untrusted_certificate_gets_nothing_until_it_is_trusted() {
     });
     assert_eq!(receiver.ids().len(), 4);
     assert_eq!(bench.end("strict"), vec!["pending"; 4]);
-    fs::remove_dir_all(dir).unwrap();
 }
 
 #[test]
 fn a_full_disk_delays_no_alert() {
     let receiver = Receiver::start(Answer::Accept);
-    // A folder below a file cannot be made.
+    // Where a file is, no folder can be made.
     let dir = scratch();
-    let file = dir.join("file");
-    fs::write(&file, "").unwrap();
-    let mut bench = Bench::over(file.join("journal"), vec![target("hook", &receiver.url(), None)]);
+    fs::write(dir.join("journal"), "").unwrap();
+    let mut bench = Bench::over(dir, vec![target("hook", &receiver.url(), None)]);
     bench.publish(0..5);
     bench.until("they arrive", |sums| sums["hook"].delivered == 5);
     bench.outbox.close();
-    fs::remove_dir_all(dir).unwrap();
 }

@@ -18,6 +18,7 @@ use collector_core::signal::cgroup;
 use collector_core::statistic::workload::Statistic;
 use collector_core::statistic::{Statistic as _, host};
 use collector_tests::allocation;
+use collector_tests::scratch::scratch;
 
 const CGROUPS: usize = 40;
 const PERIOD: u64 = 5;
@@ -41,7 +42,7 @@ fn write(root: &Path, number: usize, round: usize) {
 }
 
 fn steady(descriptors: usize) {
-    let root = std::env::temp_dir().join(format!("headroom-steady-{}-{descriptors}", std::process::id()));
+    let root = scratch();
     fs::create_dir_all(root.join("proc/1")).unwrap();
     fs::write(root.join("proc/1/cgroup"), "0::/\n").unwrap();
     fs::write(root.join("proc/1/mountinfo"), "27 24 0:22 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n").unwrap();
@@ -94,7 +95,6 @@ fn steady(descriptors: usize) {
         assert_eq!(workload.statistics.get(Statistic::MemoryLimit), None);
     }
     assert_eq!(engine.view().workloads.count(), CGROUPS + 1, "including the root");
-    fs::remove_dir_all(root).unwrap();
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn a_tick_allocates_nothing_with_few_files_open() {
 /// Processes of all workloads share a cgroup of another controller. It belongs to no workload, and the search never ends.
 #[test]
 fn a_tick_allocates_nothing_during_a_vain_search_for_cgroups() {
-    let root = std::env::temp_dir().join(format!("headroom-vain-{}", std::process::id()));
+    let root = scratch();
     let write = |path: &str, text: &str| {
         let path = root.join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -150,7 +150,6 @@ fn a_tick_allocates_nothing_during_a_vain_search_for_cgroups() {
         assert!(round == 0 || allocations == 0, "{allocations} allocations in round {round}");
     }
     assert!(usages >= 4 * CGROUPS && joined == 0, "{usages} usages, {joined} joins");
-    fs::remove_dir_all(root).unwrap();
 }
 
 /// A thousand workloads whose counters grow and whose gauges move below all thresholds, with the default rules.

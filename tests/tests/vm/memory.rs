@@ -2,18 +2,19 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::Instant;
 
 use collector_core::signal::oom::Scope;
-use collector_tests::agent::{Agent, scratch};
+use collector_tests::agent::Agent;
 use collector_tests::cgroup::Cgroup;
 use collector_tests::loopback::disk_stats;
 use collector_tests::process::{meminfo, vmstat};
 use collector_tests::provocation::was_killed;
 use collector_tests::record::kills_of;
 use collector_tests::require::own_machine;
-use collector_tests::{applies, needs};
+use collector_tests::scratch::scratch;
+use collector_tests::{applies, needs, provoke};
 
 const CONFIG: &str = "tick = \"100ms\"\n";
 const KILLS: &str = "headroom_oom_kills_total";
@@ -22,11 +23,6 @@ const STALL_SECONDS: &str = "headroom_workload_reclaim_stall_seconds_total";
 const MAJOR: &str = "headroom_workload_major_page_faults_total";
 const MIB: u64 = 1 << 20;
 const OWN: &str = "it would harm this machine: cargo xtask test vm";
-
-fn provoke(cgroup: &Cgroup, arguments: &[&str]) -> Child {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_provoke"));
-    cgroup.spawn(command.args(arguments).stdout(Stdio::null()).stderr(Stdio::null()))
-}
 
 /// The number after a word at the start of a line; the sum if several lines start so.
 fn number(file: &Path, word: &str) -> u64 {
@@ -81,7 +77,7 @@ fn a_host_out_of_memory_kills_and_no_limit_is_blamed() {
     let agent = Agent::start(CONFIG);
     let cgroup = Cgroup::new("exhaust");
     let before = vmstat("oom_kill");
-    let mut hog = provoke(&cgroup, &["hog", &format!("anon={}", meminfo("MemTotal")), "score=500", "comm=hog"]);
+    let mut hog = provoke!(&cgroup, &["hog", &format!("anon={}", meminfo("MemTotal")), "score=500", "comm=hog"]);
     assert!(was_killed(&mut hog), "it survived");
     assert_eq!((vmstat("oom_kill") - before, cgroup.kills()), (1, 1));
 
@@ -107,8 +103,8 @@ fn a_group_is_killed_together_and_each_process_is_counted_once() {
     let cgroup = Cgroup::new("group");
     cgroup.limit(64 * MIB);
     fs::write(cgroup.memory().join("memory.oom.group"), "1").unwrap();
-    let mut killed: Vec<Child> = (0..2).map(|_| provoke(&cgroup, &["sleeper", "anon=4194304"])).collect();
-    killed.push(provoke(&cgroup, &["hog", "anon=268435456"]));
+    let mut killed: Vec<Child> = (0..2).map(|_| provoke!(&cgroup, &["sleeper", "anon=4194304"])).collect();
+    killed.push(provoke!(&cgroup, &["hog", "anon=268435456"]));
     assert!(killed.iter_mut().all(was_killed));
 
     let labels = [("workload", cgroup.path.as_str())];
@@ -128,7 +124,7 @@ fn on_a_host_that_swaps_allocating_tasks_stall() {
     let cgroup = Cgroup::new("swapped");
     let (stalled, woken) = (vmstat("allocstall"), vmstat("pageoutrun"));
     let begun = Instant::now();
-    let status = provoke(&cgroup, &["hog", &format!("anon={}", meminfo("MemTotal") / 100 * 115)]).wait().unwrap();
+    let status = provoke!(&cgroup, &["hog", &format!("anon={}", meminfo("MemTotal") / 100 * 115)]).wait().unwrap();
     let wall = begun.elapsed().as_secs_f64();
     assert!(status.success(), "{status}");
     let exposition = agent.settle();
@@ -157,7 +153,7 @@ fn above_memory_high_a_workload_is_slowed_and_not_killed() {
     let agent = Agent::start(&format!("{CONFIG}[workload]\nstat_interval = \"100ms\"\n"));
     let cgroup = Cgroup::new("high");
     fs::write(cgroup.memory().join("memory.high"), (32 * MIB).to_string()).unwrap();
-    let status = provoke(&cgroup, &["thrash", &format!("file={}", file.display()), "rounds=2"]).wait().unwrap();
+    let status = provoke!(&cgroup, &["thrash", &format!("file={}", file.display()), "rounds=2"]).wait().unwrap();
     assert!(status.success(), "{status}");
 
     let event = |name: &str| number(&cgroup.memory().join("memory.events"), &format!("{name} "));
@@ -174,7 +170,6 @@ fn above_memory_high_a_workload_is_slowed_and_not_killed() {
     let labels = [("workload", cgroup.path.as_str()), ("kind", "memcg")];
     assert!(exposition.sum(STALLS, &labels) >= 1.0);
     assert_eq!(exposition.sum("headroom_workload_memory_high_bytes", &labels[..1]), (32 * MIB) as f64);
-    fs::remove_dir_all(directory).unwrap();
 }
 
 /// The task that writes to `memory.reclaim` does the work: it waits, and no other task.
@@ -188,7 +183,7 @@ fn memory_reclaim_stalls_only_the_task_that_writes() {
     let sparse = directory.join("sparse");
     File::create(&sparse).unwrap().set_len(64 * MIB).unwrap();
     let agent = Agent::start(CONFIG);
-    let read = provoke(&owner, &["thrash", &format!("file={}", sparse.display())]).wait().unwrap();
+    let read = provoke!(&owner, &["thrash", &format!("file={}", sparse.display())]).wait().unwrap();
     assert!(read.success(), "{read}");
     let held = number(&owner.memory().join("memory.current"), "");
     assert!(held > 60 * MIB, "{held}");
@@ -208,7 +203,6 @@ fn memory_reclaim_stalls_only_the_task_that_writes() {
         eprintln!("{freed} freed, {owners} taken from the owner, {askers} from the asker");
         assert!(owners >= (30 * MIB) as f64 && askers == 0.0);
     }
-    fs::remove_dir_all(directory).unwrap();
 }
 
 /// Makes a workload use twice its limit, over and over; returns its cgroup and the kernel's count of its major faults.
@@ -216,7 +210,7 @@ fn thrash() -> (Cgroup, u64) {
     let cgroup = Cgroup::new("thrash");
     fs::write(cgroup.memory().join("memory.max"), (48 * MIB).to_string()).unwrap();
     let before = major_faults_of_children();
-    let status = provoke(&cgroup, &["hog", "anon=100663296", "rounds=3"]).wait().unwrap();
+    let status = provoke!(&cgroup, &["hog", "anon=100663296", "rounds=3"]).wait().unwrap();
     assert!(status.success(), "{status}");
     (cgroup, major_faults_of_children() - before)
 }

@@ -4,12 +4,13 @@
 use std::alloc::{Layout, alloc, dealloc};
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use collector_tests::loopback::Loop;
+use collector_tests::scratch::Scratch;
 
 use crate::probe::{self, Others};
 use crate::report::Report;
@@ -32,8 +33,8 @@ pub fn measure(rounds: usize) -> Result<Report> {
         "ns an IO (issue, complete)",
     ];
     let mut report = Report::new(&head);
-    let directory = Scratch::new("/var/tmp")?;
-    let disk = directory.0.join("data");
+    let directory = Scratch::below("/var/tmp".as_ref());
+    let disk = directory.join("data");
     fill(&disk)?;
     let mut others = Others::default();
     for depth in [1, DEEP] {
@@ -41,8 +42,8 @@ pub fn measure(rounds: usize) -> Result<Report> {
         let aim = format!("reads from the disk, {depth} at a time, lose at most 1 % of their rate: {}", percent(ratio));
         report.aim(aim, ratio >= AIM);
     }
-    let memory = Scratch::new("/dev/shm")?;
-    match Loop::new(&memory.0, BYTES) {
+    let memory = Scratch::in_memory();
+    match Loop::new(&memory, BYTES) {
         Ok(device) => {
             for depth in [1, DEEP] {
                 compare(&mut report, &mut others, "loop device over memory", &device.device(), depth, rounds)?;
@@ -182,22 +183,5 @@ impl Drop for Aligned {
     fn drop(&mut self) {
         // SAFETY: allocated with this layout.
         unsafe { dealloc(self.0, self.1) }
-    }
-}
-
-/// A directory that is removed when dropped.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(parent: &str) -> Result<Scratch> {
-        let path = Path::new(parent).join(format!("headroom-bench-{}", std::process::id()));
-        std::fs::create_dir_all(&path).with_context(|| format!("create {}", path.display()))?;
-        Ok(Scratch(path))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }

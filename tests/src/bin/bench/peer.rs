@@ -2,13 +2,15 @@
 
 use std::fs::{self, File};
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use collector_tests::agent::{get, headroom, scratch};
+use collector_tests::agent::{get, headroom};
+use collector_tests::process::Killed;
+use collector_tests::scratch::{Scratch, scratch};
 
 use crate::machine::{resident, run_ns};
 
@@ -191,7 +193,7 @@ impl Peer {
         for arguments in &running.processes {
             let mut command = self.command(None);
             command.args(arguments).stdin(Stdio::null()).stdout(output()?).stderr(output()?);
-            running.children.push(command.spawn().with_context(|| format!("start {}", self.name))?);
+            running.children.push(Killed(command.spawn().with_context(|| format!("start {}", self.name))?));
         }
         let begun = Instant::now();
         loop {
@@ -214,9 +216,9 @@ impl Peer {
 pub struct Running {
     peer: &'static Peer,
     processes: Vec<Vec<String>>,
-    children: Vec<Child>,
+    children: Vec<Killed>,
     address: String,
-    folder: PathBuf,
+    folder: Scratch,
 }
 
 impl Running {
@@ -247,7 +249,7 @@ impl Running {
     /// Stops it with an interrupt; returns everything that it printed.
     pub fn end(mut self) -> Result<String> {
         for child in &self.children {
-            rustix::process::kill_process(rustix::process::Pid::from_child(child), rustix::process::Signal::INT)?;
+            rustix::process::kill_process(rustix::process::Pid::from_child(&child.0), rustix::process::Signal::INT)?;
         }
         let begun = Instant::now();
         while !self.ended()? && begun.elapsed() < PATIENCE {
@@ -259,7 +261,7 @@ impl Running {
     /// Whether one of its processes has exited.
     fn ended(&mut self) -> Result<bool> {
         for child in &mut self.children {
-            if child.try_wait().context("check the process")?.is_some() {
+            if child.0.try_wait().context("check the process")?.is_some() {
                 return Ok(true);
             }
         }
@@ -270,7 +272,7 @@ impl Running {
     pub fn cpu_ns(&self) -> Result<u64> {
         let mut sum = 0;
         for child in &self.children {
-            let tasks = format!("/proc/{}/task", child.id());
+            let tasks = format!("/proc/{}/task", child.0.id());
             let threads = fs::read_dir(&tasks).with_context(|| format!("read {tasks}"))?;
             // A thread that has just exited adds nothing.
             sum += threads.flatten().map(|task| run_ns(&task.path()).unwrap_or(0)).sum::<u64>();
@@ -280,20 +282,10 @@ impl Running {
 
     /// Resident memory of all its processes in bytes.
     pub fn resident(&self) -> Result<u64> {
-        self.children.iter().map(|child| Ok(resident(&child.id().to_string())?.0)).sum()
+        self.children.iter().map(|child| Ok(resident(&child.0.id().to_string())?.0)).sum()
     }
 
     fn output(&self) -> String {
         fs::read_to_string(self.folder.join("output")).unwrap_or_default()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        for child in &mut self.children {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-        let _ = fs::remove_dir_all(&self.folder);
     }
 }

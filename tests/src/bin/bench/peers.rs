@@ -1,8 +1,6 @@
 //! Compares the agent with others that are installed: what each costs and sees, for the same work in the same run.
 
-use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
@@ -10,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use collector_tests::cgroup::Cgroup;
 use collector_tests::loopback::Loop;
+use collector_tests::scratch::Scratch;
 
 use crate::block;
 use crate::fault;
@@ -41,8 +40,7 @@ pub fn measure(rounds: usize) -> Result<Report> {
         "reports of 2000 reads",
     ];
     let mut report = Report::new(&head);
-    let folder = Path::new("/dev/shm").join(format!("headroom-peers-{}", std::process::id()));
-    fs::create_dir_all(&folder).context("make a folder in memory")?;
+    let folder = Scratch::in_memory();
     let device = Loop::new(&folder, 256 << 20).map_err(anyhow::Error::msg)?;
     for peer in &PEERS {
         let Some(version) = peer.version() else {
@@ -55,8 +53,6 @@ pub fn measure(rounds: usize) -> Result<Report> {
             Err(why) => report.note(format!("{name} does not run here: {why:#}")),
         }
     }
-    drop(device);
-    fs::remove_dir_all(&folder).context("remove the folder in memory")?;
     report.note(format!(
         "Idle: {} s after the first ten. Scrapes: the mean of {SCRAPES}, uncompressed. Slower: medians (quartiles) of {rounds} pairs, \
          the agent running and not.",

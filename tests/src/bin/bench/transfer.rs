@@ -10,8 +10,8 @@ use collector::source::kernel::load;
 use collector::source::root::Root;
 use collector::source::transfer::finder::Finder;
 use collector_core::sample::ProbeState;
-use collector_tests::agent::scratch;
 use collector_tests::cuda::install;
+use collector_tests::scratch::scratch;
 
 use crate::machine::{Pinned, cpu_ns};
 use crate::probe;
@@ -129,7 +129,6 @@ pub fn measure(rounds: usize) -> Result<Report> {
         format!("a call of the same library without a probe costs the same: ratio {unwatched:.3}, at most 1.02"),
         unwatched <= 1.02,
     );
-    let _ = std::fs::remove_dir_all(folder);
     Ok(report)
 }
 

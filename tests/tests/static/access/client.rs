@@ -5,11 +5,11 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use base64::Engine as _;
 use collector::http::Limits;
 use collector::http::access::Access;
+use collector_tests::scratch::{Scratch, scratch};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::version::{TLS12, TLS13};
@@ -21,15 +21,11 @@ use crate::endpoint::{Page, Reply, Server};
 pub const FOREIGN: &str = "$2y$10$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi";
 
 /// A folder with the web configuration and the files that it names. When dropped, it is removed.
-pub struct Folder(pub PathBuf);
+pub struct Folder(pub Scratch);
 
 impl Folder {
     pub fn new() -> Folder {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("headroom-access-{}-{number}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Folder(path)
+        Folder(scratch())
     }
 
     /// With a certificate for `localhost` from this authority, and the authority's own certificate.
@@ -59,12 +55,6 @@ impl Folder {
     pub fn refusal(&self, web: &str) -> String {
         self.write("web.yml", web);
         Access::open(Some(&self.web())).err().unwrap_or_else(|| panic!("{web} is taken")).to_string()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 

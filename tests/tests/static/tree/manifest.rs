@@ -6,30 +6,21 @@
 //! `-FILE` removes the file. `#` begins a comment.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::{env, fs};
 
-static NEXT: AtomicU32 = AtomicU32::new(0);
+use collector_tests::scratch::{Scratch, scratch};
 
 /// A host's files in a folder of their own. When dropped, they are removed.
 pub struct Tree {
     /// The host's root folder.
-    pub root: PathBuf,
-}
-
-impl Drop for Tree {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.root);
-    }
+    pub root: Scratch,
 }
 
 impl Tree {
     /// Writes the files of the manifest; `kernel` returns the files of a cgroup.
     pub fn plant(manifest: &str, kernel: impl Fn(&str) -> String) -> Tree {
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let root = env::temp_dir().join(format!("headroom-tree-{}-{number}", std::process::id()));
-        let tree = Tree { root };
+        let tree = Tree { root: scratch() };
         for (head, lines) in entries(manifest) {
             if let Some((path, target)) = head.split_once(" -> ") {
                 let path = tree.at(path);

@@ -122,7 +122,7 @@ fn with_few_descriptors_the_numbers_are_the_same() {
 #[test]
 fn an_unreadable_file_is_reported_and_the_rest_is_read() {
     let tree = plain();
-    let forbid = |names: &[&str], mode: u32| {
+    let forbid = |tree: &Tree, names: &[&str], mode: u32| {
         for name in names {
             std::fs::set_permissions(tree.at(&file(name)), std::fs::Permissions::from_mode(mode)).unwrap();
         }
@@ -134,31 +134,22 @@ fn an_unreadable_file_is_reported_and_the_rest_is_read() {
     let all = std::fs::read_dir(tree.at("/sys/fs/cgroup/job")).unwrap();
     let all: Vec<String> = all.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     let all: Vec<&str> = all.iter().map(String::as_str).collect();
-    forbid(&all, 0o444);
-    forbid(&["memory.current", "memory.stat"], 0o000);
-    let mut host = std::thread::scope(|scope| {
-        scope
-            .spawn(|| {
-                become_nobody();
-                let mut host = opened(plain_at(&tree));
-                let error = host.read().expect("nobody noticed");
-                assert!(error.contains("2 cgroup files") && error.contains("memory.current"), "{error}");
-                assert_eq!(host.value(CURRENT, &[JOB]), None);
-                assert_eq!(host.value("headroom_workload_memory_peak_bytes", &[JOB]), Some(0.0));
-                assert!(host.read().is_some(), "it is still unreadable");
-                host
-            })
-            .join()
-            .unwrap()
+    forbid(&tree, &all, 0o444);
+    forbid(&tree, &["memory.current", "memory.stat"], 0o000);
+    let reader = std::thread::spawn(|| {
+        become_nobody();
+        let mut host = opened(tree);
+        let error = host.read().expect("nobody noticed");
+        assert!(error.contains("2 cgroup files") && error.contains("memory.current"), "{error}");
+        assert_eq!(host.value(CURRENT, &[JOB]), None);
+        assert_eq!(host.value("headroom_workload_memory_peak_bytes", &[JOB]), Some(0.0));
+        assert!(host.read().is_some(), "it is still unreadable");
+        host
     });
-    forbid(&["memory.current", "memory.stat"], 0o444);
+    let mut host = reader.join().unwrap();
+    forbid(&host.tree, &["memory.current", "memory.stat"], 0o444);
     assert_eq!(host.read(), None);
     assert_eq!(host.value(CURRENT, &[JOB]), Some(4096.0));
-}
-
-/// The same tree, not removed when dropped.
-fn plain_at(tree: &Tree) -> Tree {
-    Tree { root: tree.root.clone() }
 }
 
 /// Gives up root, in this thread only.
