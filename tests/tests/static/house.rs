@@ -1,26 +1,23 @@
-//! Imports within each crate form no cycle, neither between files nor between folders.
+//! Imports within each crate of the project form no cycle, neither between files nor between folders.
 //!
 //! A file imports from another if its code, without tests, names an item of it by a path that begins with `crate`, `self` or
-//! `super`. The file of a module itself (`mod.rs`, `lib.rs`) may combine its children: its paths to these are not imports. The
-//! test checks files of a crate, and the entries of each folder, where an entry is a file or a whole folder: so both can be
-//! arranged in layers that import only from lower ones.
+//! `super`, also within a macro. The file of a module itself (`mod.rs`, `lib.rs`) may combine its children: its paths to these
+//! are not imports. The test checks files of a crate, and the entries of each folder, where an entry is a file or a whole
+//! folder: so both can be arranged in layers that import only from lower ones.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use collector_tests::scratch::scratch;
+use serde_json::Value;
 use syn::visit::{self, Visit};
 
-/// The crates of the project, by their root files.
-const CRATES: [&str; 7] = [
-    "collector-common/src/lib.rs",
-    "collector-core/src/lib.rs",
-    "collector/src/lib.rs",
-    "collector-ebpf/src/main.rs",
-    "tests/src/lib.rs",
-    "xtask/src/main.rs",
-    "tests/nvml/src/lib.rs",
-];
+use crate::purity;
+use crate::tidy::{assert_none, packages, root};
+
+/// The project's workspaces.
+const WORKSPACES: [&str; 2] = ["Cargo.toml", "fuzz/Cargo.toml"];
 
 /// Path of a module as its names; empty for the crate itself.
 type Module = Vec<String>;
@@ -29,6 +26,8 @@ type Module = Vec<String>;
 struct Imports {
     files: BTreeMap<Module, PathBuf>,
     edges: BTreeMap<(Module, Module), String>,
+    /// Modules that only tests have.
+    tests: BTreeSet<Module>,
 }
 
 /// What a file contains.
@@ -38,8 +37,9 @@ struct Reader {
     inside: Module,
     /// Paths that begin with `crate`, `self` or `super`, and the module where they are.
     paths: Vec<(Module, Vec<String>)>,
-    /// Modules that are files, and whether they are tests.
-    modules: Vec<(Module, bool)>,
+    /// Modules that are files, without tests, and the value of `#[path]`.
+    modules: Vec<(Module, Option<String>)>,
+    tests: Vec<Module>,
 }
 
 fn is_test(attributes: &[syn::Attribute]) -> bool {
@@ -53,6 +53,17 @@ fn is_test(attributes: &[syn::Attribute]) -> bool {
     attributes.iter().any(test)
 }
 
+/// The value of `#[path = "..."]`.
+fn path_attribute(attributes: &[syn::Attribute]) -> Option<String> {
+    attributes.iter().find(|attribute| attribute.path().is_ident("path")).map(|attribute| match &attribute.meta {
+        syn::Meta::NameValue(syn::MetaNameValue {
+            value: syn::Expr::Lit(syn::ExprLit { lit: syn::Lit::Str(path), .. }),
+            ..
+        }) => path.value(),
+        _ => panic!("#[path] without a path"),
+    })
+}
+
 fn uses(tree: &syn::UseTree, before: &[String], found: &mut Vec<Vec<String>>) {
     let with = |name: &syn::Ident| before.iter().cloned().chain([name.to_string()]).collect::<Vec<_>>();
     match tree {
@@ -61,6 +72,12 @@ fn uses(tree: &syn::UseTree, before: &[String], found: &mut Vec<Vec<String>>) {
         syn::UseTree::Rename(name) => found.push(with(&name.ident)),
         syn::UseTree::Glob(_) => found.push(before.to_vec()),
         syn::UseTree::Group(group) => group.items.iter().for_each(|tree| uses(tree, before, found)),
+    }
+}
+
+impl Reader {
+    fn child(&self, module: &syn::ItemMod) -> Module {
+        self.inside.iter().cloned().chain([module.ident.to_string()]).collect()
     }
 }
 
@@ -77,11 +94,11 @@ impl<'ast> Visit<'ast> for Reader {
             _ => return visit::visit_item(self, item),
         };
         match item {
-            syn::Item::Mod(module) if module.content.is_none() => {
-                let name = self.inside.iter().cloned().chain([module.ident.to_string()]).collect();
-                self.modules.push((name, is_test(attributes)));
-            }
+            syn::Item::Mod(module) if is_test(attributes) => self.tests.push(self.child(module)),
             _ if is_test(attributes) => {}
+            syn::Item::Mod(module) if module.content.is_none() => {
+                self.modules.push((self.child(module), path_attribute(attributes)));
+            }
             syn::Item::Mod(module) => {
                 self.inside.push(module.ident.to_string());
                 visit::visit_item(self, item);
@@ -110,6 +127,13 @@ impl<'ast> Visit<'ast> for Reader {
         }
         visit::visit_path(self, path);
     }
+
+    /// The arguments of a macro are mere words: the paths among them count.
+    fn visit_macro(&mut self, call: &'ast syn::Macro) {
+        let found = purity::paths(&call.tokens.to_string());
+        let paths = found.into_iter().map(|(_, path)| path.split("::").map(str::to_owned).collect());
+        self.paths.extend(paths.map(|path| (self.inside.clone(), path)));
+    }
 }
 
 /// Path of the file of a child module.
@@ -125,17 +149,21 @@ fn file_of(parent: &Path, root: bool, name: &[String]) -> PathBuf {
 
 impl Imports {
     fn read(first: &Path) -> Imports {
-        let mut imports = Imports { files: BTreeMap::new(), edges: BTreeMap::new() };
+        let mut imports = Imports { files: BTreeMap::new(), edges: BTreeMap::new(), tests: BTreeSet::new() };
         let mut said = Vec::new();
         let mut open = vec![(Module::new(), first.to_owned())];
         while let Some((module, path)) = open.pop() {
             let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             let mut reader = Reader::default();
             reader.visit_file(&syn::parse_file(&text).unwrap());
-            for (child, _) in reader.modules.into_iter().filter(|(_, test)| !test) {
-                let file = file_of(&path, module.is_empty(), &child);
+            for (child, at) in reader.modules {
+                let file = match at {
+                    Some(at) => path.parent().unwrap().join(at),
+                    None => file_of(&path, module.is_empty(), &child),
+                };
                 open.push(([module.clone(), child].concat(), file));
             }
+            imports.tests.extend(reader.tests.into_iter().map(|test| [module.clone(), test].concat()));
             imports.files.insert(module.clone(), path);
             said.push((module, reader.paths));
         }
@@ -166,6 +194,9 @@ impl Imports {
             }
         }
         let whole = at.clone();
+        if (1..=whole.len()).any(|length| self.tests.contains(&whole[..length])) {
+            return None;
+        }
         while !self.files.contains_key(&at) {
             at.pop();
         }
@@ -183,10 +214,32 @@ impl Imports {
         self.edges.keys().filter_map(between).collect()
     }
 
+    /// The imports of each cycle, between files or between the entries of a folder.
+    fn wrong(&self) -> Vec<String> {
+        let mut wrong = Vec::new();
+        for cycle in cycles(self.edges.keys().cloned().collect()) {
+            wrong.push(format!("files of {}:", self.name(&[])));
+            wrong.extend(cycle.iter().map(|(from, to)| self.show(from, to)));
+        }
+        for folder in self.files.keys() {
+            let entries = self.entries(folder);
+            for cycle in cycles(entries.keys().cloned().collect()) {
+                wrong.push(format!("entries of {}:", self.name(folder)));
+                wrong.extend(cycle.iter().map(|edge| self.show(&entries[edge].0, &entries[edge].1)));
+            }
+        }
+        wrong
+    }
+
+    /// Name of a module's file.
+    fn name(&self, module: &[String]) -> String {
+        let file = &self.files[module];
+        file.strip_prefix(root()).unwrap_or(file).display().to_string()
+    }
+
     fn show(&self, from: &Module, to: &Module) -> String {
         let name = &self.edges[&(from.clone(), to.clone())];
-        let file = |module: &Module| self.files[module].strip_prefix(root()).unwrap().display().to_string();
-        format!("{} imports {name} from {}", file(from), file(to))
+        format!("{} imports {name} from {}", self.name(from), self.name(to))
     }
 }
 
@@ -221,28 +274,62 @@ fn cycle<T: Ord + Clone>(edges: &BTreeSet<(T, T)>) -> Option<Vec<T>> {
     }
 }
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+/// All crates in the workspaces: the root file, and whether it is a library or a program.
+fn crates() -> Vec<(PathBuf, bool)> {
+    let packages = WORKSPACES.into_iter().flat_map(packages);
+    let targets = packages.flat_map(|package| package["targets"].as_array().unwrap().clone());
+    let kind = |target: &Value| target["kind"][0] != "test" && target["kind"][0] != "custom-build";
+    targets.map(|target| (target["src_path"].as_str().unwrap().into(), kind(&target))).collect()
 }
 
 #[test]
 fn imports_form_no_cycle_between_files_or_folders() {
-    let mut wrong = Vec::new();
-    for first in CRATES {
-        let imports = Imports::read(&root().join(first));
-        for cycle in cycles(imports.edges.keys().cloned().collect()) {
-            wrong.push(format!("files of {first}:"));
-            wrong.extend(cycle.iter().map(|(from, to)| imports.show(from, to)));
-        }
-        for folder in imports.files.keys() {
-            let entries = imports.entries(folder);
-            for cycle in cycles(entries.keys().cloned().collect()) {
-                wrong.push(format!("entries of {first} {}:", folder.join("::")));
-                wrong.extend(cycle.iter().map(|edge| imports.show(&entries[edge].0, &entries[edge].1)));
-            }
-        }
+    let mut found = Vec::new();
+    for (first, product) in crates() {
+        let imports = Imports::read(&first);
+        // Files of tests may well stand alone.
+        assert!(imports.files.len() == 1 || !product || !imports.edges.is_empty(), "{first:?} has no imports");
+        found.extend(imports.wrong());
     }
-    assert!(wrong.is_empty(), "imports that form a cycle:\n  {}", wrong.join("\n  "));
+    assert_none("imports that form a cycle", &found);
+}
+
+#[test]
+fn an_import_of_the_project_is_found() {
+    let imports = Imports::read(&root().join("collector/src/lib.rs"));
+    let module = |path: &str| path.split("::").map(str::to_owned).collect::<Module>();
+    let edge = (module("source::host::zram"), module("source::kept"));
+    assert_eq!(imports.edges.get(&edge).map(String::as_str), Some("KeptFile"));
+}
+
+#[test]
+fn imports_that_form_a_cycle_are_named() {
+    let folder = scratch();
+    for (file, text) in [
+        ("lib.rs", "mod a; mod b; mod high; mod low; #[cfg(test)] mod test;"),
+        ("a.rs", "use crate::b::B;"),
+        ("b.rs", "fn b() { println!(\"{}\", crate::a::A); }"),
+        ("low/mod.rs", "mod x; mod y;"),
+        ("low/x.rs", "use crate::{high::z::Z, test::T};"),
+        ("low/y.rs", "pub use super::x::Z; pub struct Y;"),
+        ("high/mod.rs", "#[path = \"v.rs\"] mod w; mod z;"),
+        ("high/v.rs", "use super::super::low::y::Y;"),
+        ("high/z.rs", "pub struct Z;"),
+    ] {
+        fs::create_dir_all(folder.join(file).parent().unwrap()).unwrap();
+        fs::write(folder.join(file), text).unwrap();
+    }
+    let found = Imports::read(&folder.join("lib.rs")).wrong().join("\n");
+    let expected = "files of lib.rs:\n\
+                    a.rs imports B from b.rs\n\
+                    b.rs imports A from a.rs\n\
+                    entries of lib.rs:\n\
+                    a.rs imports B from b.rs\n\
+                    b.rs imports A from a.rs\n\
+                    entries of lib.rs:\n\
+                    high/v.rs imports Y from low/y.rs\n\
+                    low/x.rs imports Z from high/z.rs";
+    assert_eq!(found.replace(&format!("{}/", folder.display()), ""), expected);
 }
 
 #[test]
