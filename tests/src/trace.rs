@@ -12,15 +12,15 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// Records this event where `filter` holds, from now on; an error says why it cannot.
+    /// Records this event where `filter` holds, from now on; an error says why tracefs cannot be mounted.
     pub fn of(event: &str, filter: &str) -> Result<Trace, String> {
         let mount = Mount::tracefs()?;
         let instance = mount.0.join(format!("instances/headroom-{}", std::process::id()));
-        fs::create_dir(&instance).map_err(|error| format!("a buffer in tracefs: {error}"))?;
+        fs::create_dir(&instance).unwrap_or_else(|error| panic!("{}: {error}", instance.display()));
         let trace = Trace { instance, _mount: mount };
         let (filter_of, enable) = (format!("events/{event}/filter"), format!("events/{event}/enable"));
         for (file, text) in [("buffer_size_kb", "4096"), (&filter_of, filter), (&enable, "1")] {
-            fs::write(trace.instance.join(file), text).map_err(|error| format!("{file}: {error}"))?;
+            fs::write(trace.instance.join(file), text).unwrap_or_else(|error| panic!("{file}: {error}"));
         }
         Ok(trace)
     }
