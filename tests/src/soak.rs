@@ -70,7 +70,7 @@ impl Soak {
         drop(load);
         // Alerts about the load keep firing for a while.
         let ours = |workload: Option<&String>| workload.is_some_and(|name| name.starts_with("/headroom-test-load-"));
-        agent.scrape_until("that nothing of the load is left", |it| {
+        agent.scrape_until("the end of the load's workloads", |it| {
             !it.samples.iter().any(|it| it.0 == "headroom_workload_info" && ours(it.1.get("workload")))
         });
         let seen = agent.scrape();
@@ -79,7 +79,7 @@ impl Soak {
             descriptors: (before, after),
             cgroups: (done.cgroups.load(Ordering::Relaxed), reported(&agent) - events),
             kills: (done.kills.load(Ordering::Relaxed), agent.kills() as u64),
-            lost: seen.sum("headroom_lost_total", &[("stage", "ring_critical")]) as u64,
+            lost: seen.lost("ring_critical") as u64,
             points,
         }
     }
