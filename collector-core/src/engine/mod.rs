@@ -12,6 +12,7 @@ mod incident;
 mod known;
 mod kswapd;
 mod oom;
+mod pressure;
 mod reclaim;
 #[cfg(test)]
 pub(crate) mod test;
@@ -141,12 +142,14 @@ macro_rules! fold {
                     }
                     Reading::Host(values) => {
                         view.host.statistics.advance(values);
-                        outcomes.extend(view.host.missed(time).into_iter().map(Outcome::Pressure));
+                        outcomes.extend(pressure::missed(&mut view.host, time).into_iter().map(Outcome::Pressure));
                     }
                     Reading::Disk(reading) => view.host.disk(reading, &mut view.coverage),
                     Reading::Filesystem(reading) => view.host.filesystem(reading, &mut view.coverage),
                     Reading::Gpu(reading) => view.gpus.fold(time, reading, &mut view.coverage),
-                    Reading::Pressure(reading) => outcomes.extend(view.host.pressure(time, reading).map(Outcome::Pressure)),
+                    Reading::Pressure(reading) => {
+ outcomes.extend(pressure::fold(&mut view.host, time, reading).map(Outcome::Pressure));
+}
                     $(Reading::$Reading(reading) => {
                         outcomes.extend($signal::fold(State { view, held, victims }, time, reading));
                     })*
