@@ -2,7 +2,10 @@
 //! numbers that it rests on. If no rule applies, the cause is [`NOT_KNOWN`].
 
 mod facts;
+mod filled;
 mod gpu;
+mod host;
+mod neighbour;
 mod oom;
 mod pressure;
 #[cfg(test)]
@@ -22,16 +25,16 @@ pub struct Rule {
 
 /// All rules, in the order in which they are tried.
 pub const RULES: &[Rule] = &[
-    oom::PINNED,
-    oom::GROWN_BY_ANOTHER,
-    oom::PARENTS_LIMIT,
-    oom::PAGE_CACHE,
+    filled::PINNED,
+    neighbour::GROWN_BY_ANOTHER,
+    neighbour::PARENTS_LIMIT,
+    filled::PAGE_CACHE,
     oom::SUDDEN_SPIKE,
     oom::SLOW_LEAK,
     oom::LIMIT_TOO_LOW,
     oom::OWN_LIMIT,
-    oom::HOST_BY_ANOTHER,
-    oom::HOST_BY_VICTIM,
+    host::HOST_BY_ANOTHER,
+    host::HOST_BY_VICTIM,
     pressure::PAGE_CACHE_THRASH,
     pressure::NEAR_ITS_LIMIT,
     pressure::HOST_SHORT,

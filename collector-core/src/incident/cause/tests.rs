@@ -5,19 +5,19 @@ use crate::incident::{Change, Consumer, Evidence, Figures, Host, Limit, LostGpu,
 use crate::series::Series;
 use crate::signal::oom::Scope;
 
-const MIB: u64 = 1 << 20;
-const GIB: u64 = 1 << 30;
-const SECOND: u64 = 1_000_000_000;
+pub(super) const MIB: u64 = 1 << 20;
+pub(super) const GIB: u64 = 1 << 30;
+pub(super) const SECOND: u64 = 1_000_000_000;
 /// When everything happens.
-const NOW: u64 = 1_000 * SECOND;
+pub(super) const NOW: u64 = 1_000 * SECOND;
 
 /// A point a second for a minute, the last half a second before.
-fn minute(value: impl Fn(f64) -> f64) -> Vec<Option<f64>> {
+pub(super) fn minute(value: impl Fn(f64) -> f64) -> Vec<Option<f64>> {
     (0..60).map(|second| Some(value(f64::from(second)))).collect()
 }
 
 /// An OOM kill in `/a/b`, at the limit of 1 GiB of its own, nearly full all the time.
-fn kill() -> Incident {
+pub(super) fn kill() -> Incident {
     let mut incident = Incident::new(Kind::Oom, "1".to_owned(), NOW);
     let victim = Victim { pid: 7, comm: "python".to_owned(), workload: Some("/a/b".to_owned()), ..Victim::default() };
     incident.evidence = Evidence {
@@ -48,17 +48,17 @@ fn kill() -> Incident {
     incident
 }
 
-fn line(incident: &mut Incident, series: Series, points: Vec<Option<f64>>) {
+pub(super) fn line(incident: &mut Incident, series: Series, points: Vec<Option<f64>>) {
     incident.evidence.history.workload.insert(series.name().to_owned(), points);
 }
 
-fn consumer(name: &str, memory: u64, growth: i64) -> Consumer {
+pub(super) fn consumer(name: &str, memory: u64, growth: i64) -> Consumer {
     let (memory_bytes, growth_bytes) = (Some(memory), Some(growth));
     Consumer { workload: name.to_owned(), memory_bytes, growth_bytes, ..Consumer::default() }
 }
 
 /// The same kill at the limit of `/a`, with others in it.
-fn parents(within: &[Consumer]) -> Incident {
+pub(super) fn parents(within: &[Consumer]) -> Incident {
     let mut incident = kill();
     let limit = incident.evidence.limit.as_mut().unwrap();
     (limit.own, limit.workload) = (false, Some("/a".to_owned()));
@@ -67,7 +67,7 @@ fn parents(within: &[Consumer]) -> Incident {
 }
 
 /// The same on a host that is out of memory.
-fn host(consumers: &[Consumer]) -> Incident {
+pub(super) fn host(consumers: &[Consumer]) -> Incident {
     let mut incident = kill();
     incident.evidence.scope = Some(Scope::Host);
     incident.evidence.limit = None;
@@ -77,7 +77,7 @@ fn host(consumers: &[Consumer]) -> Incident {
 }
 
 #[track_caller]
-fn because(incident: &Incident, rule: &str, words: &[&str]) -> Cause {
+pub(super) fn because(incident: &Incident, rule: &str, words: &[&str]) -> Cause {
     let cause = find(incident);
     assert_eq!(cause.rule, rule, "{cause:?}");
     words.iter().for_each(|word| assert!(cause.sentence.contains(word), "{word}: {cause:?}"));
@@ -248,7 +248,7 @@ fn an_unknown_cause_is_not_guessed() {
 }
 
 /// Memory pressure. `/a/b` waited most; it uses 300 MiB of its limit of 1 GiB.
-fn pressure(kind: Kind) -> Incident {
+pub(super) fn pressure(kind: Kind) -> Incident {
     let mut incident = kill();
     incident.kind = kind;
     let evidence = &mut incident.evidence;
