@@ -10,6 +10,10 @@ super::statistics! {
         MemoryLimit: Limit = "memory_limit",
         /// Limit above which it is throttled (`memory.high`), in bytes.
         MemoryHigh: Limit = "memory_high",
+        /// Amount that is reclaimed last (`memory.low`), in bytes; absent is all of it.
+        MemoryLow: Limit = "memory_low",
+        /// Amount that is never reclaimed (`memory.min`), in bytes; absent is all of it.
+        MemoryMin: Limit = "memory_min",
         /// Charged memory minus inactive page cache, both from one moment, in bytes.
         MemoryWorkingSet: Gauge = "memory_working_set",
         /// Inactive page cache, in bytes.
@@ -22,6 +26,12 @@ super::statistics! {
         MemoryShmem: Gauge = "memory_shmem",
         /// Kernel memory charged to it, in bytes.
         MemoryKernel: Gauge = "memory_kernel",
+        /// Memory that reclaim cannot free, because it is locked or in ramfs, in bytes.
+        MemoryUnevictable: Gauge = "memory_unevictable",
+        /// Page cache that must still be written, in bytes.
+        MemoryDirty: Gauge = "memory_dirty",
+        /// Page cache that is being written, in bytes.
+        MemoryWriteback: Gauge = "memory_writeback",
         /// Swap used, in bytes.
         MemorySwap: Gauge = "memory_swap",
         /// Swap limit, in bytes.
@@ -70,6 +80,10 @@ super::statistics! {
         IoWriteBytes: Counter = "io_write_bytes",
         /// Bytes discarded on block devices.
         IoDiscardBytes: Counter = "io_discard_bytes",
+        /// Limit on reading from block devices, in bytes per second; of several devices the lowest.
+        IoReadLimit: Limit = "io_read_limit",
+        /// The same for writing.
+        IoWriteLimit: Limit = "io_write_limit",
         /// Reads from block devices.
         IoReads: Counter = "io_reads",
         /// Writes to block devices.

@@ -45,6 +45,10 @@ pub enum Format {
     /// Numbers by device and operation (v1), summed over devices. Without devices the values are unknown: from 6.10 on
     /// the kernel counts a device's IO only once some cgroup limits it.
     Throttle(&'static [(&'static str, S)]),
+    /// Limits by device and key; of several devices the lowest.
+    Lowest(&'static [(&'static str, S)]),
+    /// One limit by device (v1); of several devices the lowest.
+    LowestOf(S),
     /// Stall times `some` and `full`.
     Pressure(S, S),
 }
@@ -110,6 +114,8 @@ pub const FILES: &[File] = &[
     ),
     v2(c"memory.max", Controller::Memory, Pace::Turn, Format::Single(S::MemoryLimit)),
     v2(c"memory.high", Controller::Memory, Pace::Turn, Format::Single(S::MemoryHigh)),
+    v2(c"memory.low", Controller::Memory, Pace::Turn, Format::Single(S::MemoryLow)),
+    v2(c"memory.min", Controller::Memory, Pace::Turn, Format::Single(S::MemoryMin)),
     v2(c"memory.swap.max", Controller::Memory, Pace::Turn, Format::Single(S::MemorySwapLimit)),
     v2(c"memory.peak", Controller::Memory, Pace::Turn, Format::Single(S::MemoryPeak)),
     v2(
@@ -122,8 +128,12 @@ pub const FILES: &[File] = &[
             ("kernel", S::MemoryKernel, 1),
             ("shmem", S::MemoryShmem, 1),
             ("inactive_file", S::MemoryInactiveFile, 1),
+            ("unevictable", S::MemoryUnevictable, 1),
+            ("file_dirty", S::MemoryDirty, 1),
+            ("file_writeback", S::MemoryWriteback, 1),
         ]),
     ),
+    v2(c"io.max", Controller::Io, Pace::Turn, Format::Lowest(&[("rbps", S::IoReadLimit), ("wbps", S::IoWriteLimit)])),
     v1(c"memory.usage_in_bytes", Controller::Memory, Pace::Tick, Format::Single(S::MemoryCurrent)),
     v1(c"memory.failcnt", Controller::Memory, Pace::Tick, Format::Single(S::MemoryEventMax)),
     v1(
@@ -169,8 +179,13 @@ pub const FILES: &[File] = &[
             ("total_shmem", S::MemoryShmem, 1),
             ("total_swap", S::MemorySwap, 1),
             ("total_inactive_file", S::MemoryInactiveFile, 1),
+            ("total_unevictable", S::MemoryUnevictable, 1),
+            ("total_dirty", S::MemoryDirty, 1),
+            ("total_writeback", S::MemoryWriteback, 1),
         ]),
     ),
+    v1(c"blkio.throttle.read_bps_device", Controller::Io, Pace::Turn, Format::LowestOf(S::IoReadLimit)),
+    v1(c"blkio.throttle.write_bps_device", Controller::Io, Pace::Turn, Format::LowestOf(S::IoWriteLimit)),
     v1(
         c"cpuacct.stat",
         Controller::Cpuacct,
@@ -212,6 +227,13 @@ impl Format {
                 parse::nested(text, |key, value| add(keys, key, value, values));
             }
             Format::Throttle(keys) => parse::throttle(text, |key, value| add(keys, key, value, values)),
+            // A device without a limit says `max`, which is no number.
+            Format::Lowest(keys) => parse::nested(text, |key, value| {
+                if let Some((_, statistic)) = keys.iter().find(|(name, _)| name.as_bytes() == key) {
+                    lower(*statistic, value, values);
+                }
+            }),
+            Format::LowestOf(statistic) => parse::flat(text, |_, value| lower(statistic, value, values)),
             Format::Pressure(some, full) => {
                 for (statistic, total) in [some, full].into_iter().zip(pressure::parse(text)) {
                     values.put(statistic, total);
@@ -223,9 +245,11 @@ impl Format {
     /// Marks the file's values as unknown.
     pub fn forget(&self, values: &mut Values) {
         match *self {
-            Format::Single(one) | Format::Bytes(one) | Format::MemoryAndSwap(one) => values.put(one, None),
+            Format::Single(one) | Format::Bytes(one) | Format::MemoryAndSwap(one) | Format::LowestOf(one) => {
+                values.put(one, None);
+            }
             Format::Flat(keys) => keys.iter().for_each(|(_, statistic, _)| values.put(*statistic, None)),
-            Format::Nested(keys) | Format::Throttle(keys) => {
+            Format::Nested(keys) | Format::Throttle(keys) | Format::Lowest(keys) => {
                 keys.iter().for_each(|(_, statistic)| values.put(*statistic, None));
             }
             Format::Pressure(some, full) => [some, full].into_iter().for_each(|one| values.put(one, None)),
@@ -237,6 +261,11 @@ fn add(keys: &[(&str, S)], key: &[u8], value: u64, values: &mut Values) {
     if let Some((_, statistic)) = keys.iter().find(|(name, _)| name.as_bytes() == key) {
         values.add(*statistic, value);
     }
+}
+
+fn lower(statistic: S, value: u64, values: &mut Values) {
+    let lowest = values.get(statistic).map_or(value, |other| other.min(value));
+    values.set(statistic, lowest);
 }
 
 /// Values computed from several files: the working set as in cAdvisor, by which the kubelet evicts.

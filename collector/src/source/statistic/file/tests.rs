@@ -20,6 +20,10 @@ fn the_files_of_v2() {
         (c"memory.current", "100\n"),
         (c"memory.max", "max\n"),
         (c"memory.high", "4096\n"),
+        (c"memory.low", "20\n"),
+        (c"memory.min", "10\n"),
+        (c"memory.stat", "anon 9\nunevictable 5\nfile_dirty 3\nfile_writeback 2\n"),
+        (c"io.max", "8:0 rbps=2000 wbps=max riops=max wiops=5\n259:0 rbps=1000 wbps=max riops=max wiops=max\n"),
         (c"memory.events", "low 1\nhigh 2\nmax 3\noom 4\noom_kill 5\noom_group_kill 6\nsock_throttled 7\n"),
         (c"cpu.stat", "usage_usec 3\nuser_usec 2\nsystem_usec 1\ncore_sched.force_idle_usec 0\n"),
         (
@@ -34,6 +38,12 @@ fn the_files_of_v2() {
     let expected = [
         (S::MemoryCurrent, 100),
         (S::MemoryHigh, 4096),
+        (S::MemoryLow, 20),
+        (S::MemoryMin, 10),
+        (S::MemoryAnon, 9),
+        (S::MemoryUnevictable, 5),
+        (S::MemoryDirty, 3),
+        (S::MemoryWriteback, 2),
         (S::MemoryEventLow, 1),
         (S::MemoryEventHigh, 2),
         (S::MemoryEventMax, 3),
@@ -48,6 +58,7 @@ fn the_files_of_v2() {
         (S::IoReadBytes, 11),
         (S::IoWriteBytes, 2),
         (S::IoDiscardBytes, 5),
+        (S::IoReadLimit, 1000),
         (S::IoReads, 4),
         (S::IoWrites, 4),
         (S::IoDiscards, 6),
@@ -57,8 +68,8 @@ fn the_files_of_v2() {
 
 #[test]
 fn the_files_of_v1() {
-    let stat =
-        "cache 1\nrss 2\ntotal_cache 300\ntotal_rss 200\ntotal_shmem 100\ntotal_swap 0\ntotal_inactive_file 50\n";
+    let stat = "cache 1\nrss 2\ntotal_cache 300\ntotal_rss 200\ntotal_shmem 100\ntotal_swap 0\ntotal_inactive_file 50\n\
+         total_unevictable 5\ntotal_dirty 3\ntotal_writeback 2\n";
     let blkio = "8:0 Read 5\n8:0 Write 6\n8:0 Sync 11\n8:0 Async 0\n8:0 Discard 0\n8:0 Total 11\nTotal 11\n";
     let files = [
         (c"memory.usage_in_bytes", "1000\n"),
@@ -71,6 +82,7 @@ fn the_files_of_v1() {
         (c"cpuacct.stat", "user 10\nsystem 2\n"),
         (c"cpu.stat", "nr_periods 4\nnr_throttled 2\nthrottled_time 77\nnr_bursts 0\nburst_time 0\n"),
         (c"blkio.throttle.io_service_bytes_recursive", blkio),
+        (c"blkio.throttle.write_bps_device", "8:0 5000\n8:16 4000\n"),
     ];
     let expected = [
         (S::MemoryCurrent, 1000),
@@ -79,6 +91,9 @@ fn the_files_of_v1() {
         (S::MemoryAnon, 200),
         (S::MemoryFile, 300),
         (S::MemoryShmem, 100),
+        (S::MemoryUnevictable, 5),
+        (S::MemoryDirty, 3),
+        (S::MemoryWriteback, 2),
         (S::MemorySwap, 0),
         (S::MemorySwapLimit, 1000),
         (S::MemoryUnderOom, 0),
@@ -93,6 +108,7 @@ fn the_files_of_v1() {
         (S::IoReadBytes, 5),
         (S::IoWriteBytes, 6),
         (S::IoDiscardBytes, 0),
+        (S::IoWriteLimit, 4000),
     ];
     assert_eq!(values(false, &files), expected);
 }
