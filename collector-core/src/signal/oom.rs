@@ -53,6 +53,20 @@ impl Scope {
     }
 }
 
+/// Which part of the host's memory an allocation could use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Constraint {
+    /// All of it.
+    None,
+    /// That of the memory nodes of its cpuset.
+    Cpuset,
+    /// That of the memory nodes of its memory policy (`set_mempolicy`, `mbind`, numactl).
+    MemoryPolicy,
+    /// That of a memory cgroup.
+    Memcg,
+}
+
 /// One killed process. What this kernel does not report is absent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -66,8 +80,19 @@ pub struct Kill {
     /// The memory cgroup whose limit was hit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limited: Option<Id>,
+    /// Memory limit of `limited` at that moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit_bytes: Option<u64>,
+    /// Its limit on swap (cgroup v2); absent also if it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub swap_limit_bytes: Option<u64>,
     /// What had run out of memory.
     pub scope: Scope,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub constraint: Option<Constraint>,
+    /// The order of the allocation (2^order pages); -1 if somebody asked for the kill through SysRq.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<i32>,
     /// The victim's process id.
     pub pid: u32,
     /// The victim's thread id.
@@ -121,6 +146,10 @@ pub(crate) fn record(bytes: &[u8], context: &Context) -> Result<Reading, &'stati
         cgroup: Id::from_record(record.cgroup),
         trigger_cgroup: Id::from_record(record.trigger_cgroup),
         limited: Id::from_record(record.limited),
+        limit_bytes: None,
+        swap_limit_bytes: None,
+        constraint: None,
+        order: None,
         scope: match record.scope {
             0 => Scope::Unknown,
             1 => Scope::Memcg,
