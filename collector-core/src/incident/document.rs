@@ -22,13 +22,17 @@ const HOLDS: &str = "
 - **Killed processes**: for each its memory (anonymous, file and shared memory, swap, peak, memory of each GPU), its user
   and `oom_score_adj`, and the process that requested the memory. Of more than 32, the rest are only counted.
 - **The limit** that was hit: its workload, its size, how much of it was used when last read, and how Headroom knows: the
-  kernel names it (`kernel`), it is the only limit that applies (`only`), or by the kernel's own count it was the only
-  one that refused memory at that time (`refused`). Where none of these holds, no limit is named. After a kill, all files
-  of the victim's cgroup and of those above it are read at the next tick, regardless of `workload.stat_interval`.
+  kernel names it (`kernel`), it is the only limit that applies (`only`), by the kernel's own count it was the only one
+  that refused memory at that time (`refused`), or the memory in use can have reached only this one (`used`). Where none
+  of these holds, no limit is named, and the limits of which one was hit are listed. The limit of a pod that is no more
+  than the sum of its containers' limits is none of its own: the container's counts. A workload that held nine tenths of
+  a limit above it is judged as if the limit were its own. After a kill, all files of the victim's cgroup and of those
+  above it are read at the next tick, regardless of `workload.stat_interval`.
 - **The affected workload**, and **the workloads that held most**, grew most or waited most, on the host and below the
   limit. A workload that contains others is listed without what they use. Memory is read every tick. Its parts (anonymous,
   page cache, kernel) and limits are read once per `workload.stat_interval`, so they come with the time of that reading.
-- **Recent changes**: workloads that started or ended, limits that changed, GPU errors, the agent's own start.
+- **Recent changes**: workloads that started or ended, limits that changed, GPU errors, the agent's own start. Those of
+  the workload itself, of what is above it and beside it come first.
 - **The last minute**, per second (or per tick, where ticks are longer), of the workload, of the workload whose limit was
   hit, and of the host. Unknown values are absent, and so are series that this host does not provide:
 
@@ -39,8 +43,9 @@ const HOLDS: &str = "
 const CAUSES: &str = "
 ## Causes
 
-The first rule that applies gives the cause. A cause names the numbers that it rests on, and what to do next. If no rule
-applies, the cause is `not_known`, and its sentence says what is missing.
+The first rule that applies gives the cause, in the order of these tables. A cause names the numbers that it rests on, and
+what to do next. If no rule applies, the cause is `not_known`, and its sentence says what is missing. A cause that was
+known is not replaced by `not_known` because the workload has ended meanwhile.
 ";
 
 /// The page: kinds of incidents, what an incident holds, and the rules that find causes.

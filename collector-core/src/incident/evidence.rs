@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::gpu::LostGpu;
 use crate::pressure::Resource;
-use crate::signal::oom::Scope;
+use crate::signal::oom::{Constraint, Scope};
 pub use crate::statistic::gpu::Held;
 pub use crate::view::change::{Change, What};
 
@@ -18,8 +19,17 @@ pub struct Evidence {
     /// Whether a memory limit or the host was out of memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scope: Option<Scope>,
+    /// Which part of the host's memory the allocation could use, if the kernel reports it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub constraint: Option<Constraint>,
+    /// Somebody asked for the kill (SysRq f): nothing had run out of memory.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub requested: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<Limit>,
+    /// The limits of which one was hit, while it is not known which.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub candidates: Vec<Limit>,
     /// Killed processes in order; of many, only the first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub kills: Vec<Victim>,
@@ -29,6 +39,10 @@ pub struct Evidence {
     /// The affected workload.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workload: Option<Figures>,
+    /// Figures of the same workload that were read after the kill, within seconds: what is still charged then was not freed
+    /// by it, such as files in tmpfs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<Figures>,
     /// Workloads of the host, sorted by memory or, for pressure, by time waited. Largest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub consumers: Vec<Consumer>,
@@ -40,7 +54,7 @@ pub struct Evidence {
     pub storm: Option<Storm>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gpu: Option<LostGpu>,
-    /// Recent changes, oldest first.
+    /// Recent changes: first those of the workload, of what is above it and of its siblings, then others; each oldest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<Change>,
     pub history: History,
@@ -95,8 +109,21 @@ pub struct Limit {
     /// Name of the workload that has the limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workload: Option<String>,
+    /// Label `kind` of that workload.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub kind: String,
     /// It is the limit of the victim's own workload, not of one above it.
     pub own: bool,
+    /// The workload below the limit that held nearly all of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub holder: Option<String>,
+    /// The pod that reached its limit, if that is no more than the sum of its containers' limits: what counts then is the
+    /// limit of the container.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod: Option<String>,
+    /// The process that lowered the limit and caused the kill by that: the kernel kills in the call of the one who writes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub writer: Option<Task>,
     /// How the limit was found.
     pub source: Source,
     /// Absent if it could not be read.
@@ -119,6 +146,8 @@ pub enum Source {
     Only,
     /// Of several limits, only this one refused memory at that time, by the kernel's count.
     Refused,
+    /// Of several limits, the memory in use can have reached only this one.
+    Used,
 }
 
 /// Memory of a workload. Its parts are read less often than the whole: see `parts_read`.
@@ -142,9 +171,24 @@ pub struct Figures {
     /// Its throttling limit, `memory.high`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub high_bytes: Option<u64>,
+    /// When it was last throttled above that, in nanoseconds since the Unix epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub throttled: Option<u64>,
+    /// Its tasks wait for memory at the limit, because the OOM killer is disabled for it (v1).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub frozen: bool,
     /// Swap used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub swap_bytes: Option<u64>,
+    /// Its limit on swap, `memory.swap.max`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub swap_limit_bytes: Option<u64>,
+    /// Its limit on reading from block devices.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read_limit_bytes_per_second: Option<u64>,
+    /// Its limit on writing to block devices.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub write_limit_bytes_per_second: Option<u64>,
     /// Anonymous memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub anon_bytes: Option<u64>,
@@ -157,6 +201,12 @@ pub struct Figures {
     /// Kernel memory charged to it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kernel_bytes: Option<u64>,
+    /// Memory that reclaim cannot free: locked, or in ramfs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unevictable_bytes: Option<u64>,
+    /// Page cache that must still be written, or is being written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dirty_bytes: Option<u64>,
     /// When limits, peak and parts were read, in nanoseconds since the Unix epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parts_read: Option<u64>,
@@ -175,6 +225,15 @@ pub struct Consumer {
     /// Growth of its memory within the history.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub growth_bytes: Option<i64>,
+    /// Page cache without shared memory, when last read: the kernel drops most of it before it kills.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_bytes: Option<u64>,
+    /// The part of its memory that `memory.min` protects: the kernel kills others rather than take it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub protected_bytes: Option<u64>,
+    /// This memory belongs to no cgroup that exists: it contains others and, on cgroup v2, has no process of its own.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub left: bool,
     /// Its own hard limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit_bytes: Option<u64>,
@@ -254,47 +313,6 @@ pub struct Storm {
     /// Time in which all tasks waited.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stalled_seconds: Option<f64>,
-}
-
-/// A lost GPU, from its last reading.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct LostGpu {
-    pub gpu: String,
-    pub uuid: String,
-    pub model: String,
-    pub driver: String,
-    /// Errors (XIDs) that it reported recently, oldest first.
-    pub xids: Vec<u64>,
-    /// GPUs lost in the same second, including this one.
-    pub lost: u64,
-    /// GPUs that are left.
-    pub left: u64,
-    /// Error of the GPU source, if it fails now.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    /// Degrees Celsius.
-    pub temperature: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    /// Watts.
-    pub power: Option<f64>,
-    /// Uncorrected memory errors in its lifetime.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ecc_uncorrected: Option<u64>,
-    /// Workloads that held its memory, largest first.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub holders: Vec<Holder>,
-}
-
-/// A workload that held memory of a GPU.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Holder {
-    pub workload: String,
-    /// Absent if the driver does not know.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub bytes: Option<u64>,
 }
 
 /// Series by name, with a value for each point; `None` where unknown.

@@ -4,8 +4,10 @@
 pub mod cause;
 mod document;
 mod evidence;
+mod gpu;
 pub mod page;
 pub mod shape;
+pub mod shortage;
 
 use std::collections::BTreeMap;
 
@@ -13,9 +15,9 @@ use serde::{Deserialize, Serialize};
 
 pub use document::document;
 pub use evidence::{
-    Change, Consumer, Evidence, Figures, Held, History, Holder, Host, Limit, Lines, LostGpu, Source, Storm, Task,
-    Victim, What,
+    Change, Consumer, Evidence, Figures, Held, History, Host, Limit, Lines, Source, Storm, Task, Victim, What,
 };
+pub use gpu::{Holder, LostGpu};
 
 /// Reported when it begins, and again under the same id once it is complete.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -111,7 +113,8 @@ mod tests {
         evidence.limit = Some(Limit { bytes: Some(1), used_bytes: Some(1), ..Limit::default() });
         evidence.storm = Some(Storm { waited_seconds: Some(0.5), ..Storm::default() });
         evidence.gpu = Some(LostGpu { xids: vec![79], ..LostGpu::default() });
-        let change = Change { time: 1, what: What::Limit, of: "/a".to_owned(), before: None, after: Some(5) };
+        let change =
+            Change { time: 1, since: None, what: What::Limit, of: "/a".to_owned(), before: None, after: Some(5) };
         evidence.changes = vec![change];
         evidence.history.ago = vec![1.5, 0.5];
         evidence.history.host = [("memory_bytes".to_owned(), vec![None, Some(2.5)])].into();

@@ -9,8 +9,11 @@ const KEPT: usize = 64;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Change {
-    /// Nanoseconds since the Unix epoch.
+    /// When it was noticed, in nanoseconds since the Unix epoch.
     pub time: u64,
+    /// When the old limit was last read: it changed between this and `time`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<u64>,
     pub what: What,
     /// Name of the workload, or number of the GPU.
     pub of: String,
@@ -61,7 +64,14 @@ mod tests {
     fn the_newest_changes_are_kept() {
         let mut changes = Changes::default();
         for time in 0..100 {
-            changes.add(Change { time, what: What::Xid, of: "0".to_owned(), before: None, after: Some(79) });
+            changes.add(Change {
+                time,
+                since: None,
+                what: What::Xid,
+                of: "0".to_owned(),
+                before: None,
+                after: Some(79),
+            });
         }
         let times: Vec<_> = changes.iter().map(|change| change.time).collect();
         assert_eq!(times, (36..100).collect::<Vec<_>>());

@@ -2,14 +2,18 @@
 //! each report, and `NAME.txt`, the page of the last one. `BLESS=1` rewrites these files.
 
 use collector_core::engine::Engine;
-use collector_core::incident::{Incident, cause, page};
+use collector_core::incident::{Incident, Source, cause, page};
 use collector_core::outcome::Outcome;
 
 use crate::fixture::{folder, golden, recordings, samples};
 
 /// Incidents in the order in which they are reported.
 fn reported(name: &str) -> Vec<Incident> {
-    let samples = samples(&folder("incident").join(name).with_extension("jsonl"));
+    reported_in("incident", name)
+}
+
+fn reported_in(place: &str, name: &str) -> Vec<Incident> {
+    let samples = samples(&folder(place).join(name).with_extension("jsonl"));
     let mut engine = Engine::new();
     let mut outcomes: Vec<Outcome> = samples.iter().flat_map(|sample| engine.apply(sample)).collect();
     outcomes.extend(engine.finish());
@@ -52,11 +56,69 @@ fn the_cause_is_what_the_test_provoked() {
     }
 }
 
+/// Two limits apply, and the memory in use can have reached only one of them. Peaks that are read after the kill confirm it.
 #[test]
-fn readings_after_the_kill_decide_between_two_limits() {
+fn the_memory_in_use_decides_between_two_limits() {
     let reports = reported("spike");
-    assert_eq!((&reports[0].evidence.limit, &*reports[0].cause.rule), (&None, "not_known"));
-    assert!(reports[1].evidence.limit.as_ref().is_some_and(|limit| limit.own));
+    let sources = reports.iter().map(|it| it.evidence.limit.as_ref().map(|limit| (limit.own, limit.source)));
+    assert_eq!(sources.collect::<Vec<_>>(), [Some((true, Source::Used)), Some((true, Source::Only))]);
+    assert_eq!(&*reports[0].cause.rule, "sudden_spike");
+}
+
+/// The recordings in `tests/fixtures/cause`, each with the cause of both reports and words of its sentence.
+#[test]
+fn causes_that_are_not_the_shape_of_memory() {
+    let trainer = "docker/trainer";
+    let server = "ml/vllm-0/server";
+    for (name, rule, whose, words) in [
+        ("shmem", "shared_memory", trainer, &["52.0 MiB", "64.0 MiB", "tmpfs", "held 10.0 MiB"][..]),
+        ("kernel", "kernel_memory", trainer, &["52.0 MiB", "64.0 MiB", "sockets", "held 10.0 MiB"]),
+        ("mlock", "file_pages", trainer, &["52.0 MiB", "could not be dropped", "held 10.0 MiB"]),
+        ("dirty", "file_pages", trainer, &["55.0 MiB", "could not be dropped", "held 10.0 MiB"]),
+        ("high", "memory_high", server, &["800 MiB", "held back", "does not kill"]),
+        (
+            "node",
+            "nodes_full",
+            "docker/4f1c2a9be07d",
+            &["904 GiB of 1.48 TiB available", "memory nodes", "VLLM::EngineCor"],
+        ),
+        ("node-neighbour", "nodes_full", "docker/4f1c2a9be07d", &["memory nodes"]),
+        ("pod", "slow_leak", server, &["grew steadily", "its own limit of 1.00 GiB"]),
+        ("container", "slow_leak", server, &["grew steadily", "its own limit of 1.00 GiB"]),
+        ("thrash", "page_cache_thrash", "docker/runner", &["64.0 MiB", "keeps reading"]),
+        ("thrash-gone", "page_cache_thrash", "docker/runner", &["64.0 MiB", "keeps reading"]),
+    ] {
+        let reports = reported_in("cause", name);
+        let [first, last] = reports.as_slice() else { panic!("{name}: {reports:?}") };
+        assert_eq!((first.complete, last.complete), (false, true), "{name}");
+        for report in [first, last] {
+            assert_eq!((&*report.cause.rule, &*report.labels["workload"]), (rule, whose), "{name}: {report:?}");
+            for word in words {
+                assert!(report.cause.sentence.contains(word), "{name}: {word}: {:?}", report.cause);
+            }
+            assert_eq!(cause::find(report), report.cause, "{name}: the evidence is that of the cause");
+        }
+    }
+}
+
+#[test]
+fn what_is_told_is_never_against_the_numbers() {
+    for name in ["node", "node-neighbour"] {
+        let reports = reported_in("cause", name);
+        assert!(
+            reports.iter().all(|it| !format!("{}{}", it.title, it.cause.sentence).contains("ran out of memory")),
+            "{name}"
+        );
+        assert!(reports.iter().all(|it| !it.title.contains("the host was out of memory")), "{name}");
+    }
+    for name in ["pod", "container"] {
+        for report in reported_in("cause", name) {
+            assert_eq!(report.title, "OOM kill of python3 (77) in ml/vllm-0/server: its own limit of 1.00 GiB was hit");
+            assert!(
+                !report.cause.next.contains("limits of their own") && report.cause.next.contains("raise the limit")
+            );
+        }
+    }
 }
 
 #[test]

@@ -4,8 +4,10 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
+use crate::identity::Kind;
 use crate::incident::Consumer;
 use crate::series::Series;
+use crate::statistic::workload::Statistic;
 use crate::view::View;
 use crate::view::history::Window;
 use crate::view::number::{Known, Number};
@@ -31,6 +33,12 @@ struct Entry<'v> {
     memory: Option<f64>,
     growth: Option<f64>,
     swap: Option<f64>,
+    /// Page cache without shared memory.
+    cache: Option<f64>,
+    /// What memory.min protects: at most what it protects above, up to the limit that is reclaimed for.
+    protected: u64,
+    /// It contains others and has no process of its own.
+    left: bool,
 }
 
 /// The first workloads, only those at and below the cgroup `within` if that is given; and the workload `always`, at any place.
@@ -94,12 +102,29 @@ fn entries<'v>(view: &'v View, window: &Window, within: Option<&str>) -> Vec<Ent
             let memory = window.newest(track, Series::Memory);
             let growth = window.growth(track, Series::Memory);
             let swap = window.newest(track, Series::Swap);
-            entries.push(Entry { workload, below: Vec::new(), memory, growth, swap });
+            let number = |statistic| workload.statistics.get(statistic);
+            let file = number(Statistic::MemoryFile).zip(number(Statistic::MemoryShmem));
+            let cache = file.map(|(file, shmem)| file.saturating_sub(shmem) as f64);
+            // The kernel's own rule (effective_protection in mm/page_counter.c): below the cgroup that is reclaimed from, each
+            // is protected no more than the one above it.
+            let whole = within.unwrap_or("/");
+            let above =
+                open.last().map(|(_, above)| &entries[*above]).filter(|above| *above.workload.identity.top != *whole);
+            let min = number(Statistic::MemoryMin).unwrap_or(0);
+            let protected = above.map_or(min, |above| min.min(above.protected));
+            entries.push(Entry { workload, below: Vec::new(), memory, growth, swap, cache, protected, left: false });
             if let Some((_, above)) = open.last() {
                 let above = &mut entries[*above];
                 above.below.push(place);
-                for (whole, part) in [(&mut above.memory, memory), (&mut above.growth, growth), (&mut above.swap, swap)]
-                {
+                // cgroup v2 allows no process beside cgroups with a memory controller, and a kubelet puts none into a pod.
+                let empty = view.workloads.memory_hierarchy() == 0 || above.workload.identity.kind == Kind::Pod;
+                above.left |= empty && memory.is_some() && *above.workload.identity.top != *"/";
+                for (whole, part) in [
+                    (&mut above.memory, memory),
+                    (&mut above.growth, growth),
+                    (&mut above.swap, swap),
+                    (&mut above.cache, cache),
+                ] {
                     *whole = whole.map(|whole| whole - part.unwrap_or(0.0));
                 }
             }
@@ -110,7 +135,7 @@ fn entries<'v>(view: &'v View, window: &Window, within: Option<&str>) -> Vec<Ent
 }
 
 fn consumer(entries: &[Entry<'_>], place: usize, window: &Window, order: Order, known: Known) -> Consumer {
-    let Entry { workload, below, memory, growth, swap } = &entries[place];
+    let Entry { workload, below, memory, growth, swap, cache, protected, left } = &entries[place];
     let track = &workload.track;
     let bytes = |number: Option<f64>| number.map(|number| number.max(0.0) as u64);
     let waiting = match order {
@@ -130,6 +155,9 @@ fn consumer(entries: &[Entry<'_>], place: usize, window: &Window, order: Order, 
         workload: workload.name.to_string(),
         memory_bytes: bytes(*memory),
         growth_bytes: growth.map(|growth| growth as i64),
+        cache_bytes: bytes(*cache),
+        protected_bytes: memory.map(|memory| (memory.max(0.0) as u64).min(*protected)).filter(|it| *it > 0),
+        left: *left,
         limit_bytes: Number::Limit.of(workload, known),
         swap_bytes: bytes(*swap),
         vram_bytes: bytes(window.newest(track, Series::Vram)),

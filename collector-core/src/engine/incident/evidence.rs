@@ -3,6 +3,7 @@
 use crate::incident::{Change, Evidence, Figures, History, Host, What};
 use crate::series::Series;
 use crate::statistic::host::Statistic as OfHost;
+use crate::statistic::workload::Statistic;
 use crate::view::View;
 use crate::view::history::Window;
 use crate::view::number::{Known, Number};
@@ -39,6 +40,8 @@ pub(super) fn ago(window: &Window, time: u64) -> Vec<f64> {
 pub(super) fn figures(view: &View, workload: &Workload, window: &Window) -> Figures {
     let known = Known::of(&view.coverage);
     let now = |number: Number| number.of(workload, known);
+    let number = |statistic| workload.statistics.get(statistic);
+    let dirty = number(Statistic::MemoryDirty).zip(number(Statistic::MemoryWriteback));
     let level = |series| window.newest(&workload.track, series).map(|value| value as u64);
     Figures {
         workload: workload.name.to_string(),
@@ -48,11 +51,18 @@ pub(super) fn figures(view: &View, workload: &Workload, window: &Window) -> Figu
         peak_bytes: now(Number::Peak),
         limit_bytes: now(Number::Limit),
         high_bytes: now(Number::High),
+        throttled: workload.recent.throttled,
+        frozen: number(Statistic::MemoryUnderOom) == Some(1),
         swap_bytes: level(Series::Swap),
+        swap_limit_bytes: now(Number::SwapLimit),
+        read_limit_bytes_per_second: number(Statistic::IoReadLimit),
+        write_limit_bytes_per_second: number(Statistic::IoWriteLimit),
         anon_bytes: now(Number::Anon),
         file_bytes: now(Number::File),
         shmem_bytes: now(Number::Shmem),
         kernel_bytes: now(Number::Kernel),
+        unevictable_bytes: number(Statistic::MemoryUnevictable),
+        dirty_bytes: dirty.map(|(dirty, writeback)| dirty.saturating_add(writeback)),
         parts_read: workload.recent.parts_read,
         pinned_bytes: level(Series::Pinned),
     }
@@ -75,11 +85,19 @@ fn host(view: &View) -> Host {
     }
 }
 
-/// The latest changes before a moment. If there are too many, changes of the workloads `concerned` are kept rather than others.
+/// The latest changes before a moment: first those of the workloads `concerned` (the affected one first), of those above it
+/// and beside it, then others. If there are too many, the first are kept. A limit of theirs that was only read after that
+/// moment may have changed before it, and is among them.
 pub(super) fn changes(view: &View, time: u64, concerned: &[&str]) -> Vec<Change> {
     let recent = |at: u64, reach: u64| at <= time && time - at <= reach;
-    let change = |time, what, of: &str| Change { time, what, of: of.to_owned(), before: None, after: None };
-    let mut changes: Vec<Change> = view.changes.iter().filter(|it| recent(it.time, REACH_NS)).cloned().collect();
+    let change = |time, what, of: &str| {
+        let of = of.to_owned();
+        Change { time, since: None, what, of, before: None, after: None }
+    };
+    let late =
+        |it: &Change| it.time > time && it.since.is_some_and(|since| since <= time) && concerned.contains(&&*it.of);
+    let kept = |it: &&Change| recent(it.time, REACH_NS) || late(it);
+    let mut changes: Vec<Change> = view.changes.iter().filter(kept).cloned().collect();
     if recent(view.started, LIFE_REACH_NS) {
         changes.push(change(view.started, What::Agent, "headroom"));
     }
@@ -91,10 +109,30 @@ pub(super) fn changes(view: &View, time: u64, concerned: &[&str]) -> Vec<Change>
             changes.push(change(gone, What::Went, &workload.name));
         }
     }
-    let concerns = |change: &Change| concerned.contains(&change.of.as_str());
+    let path = |name: &str| view.workloads.find(name).map(|workload| &*workload.identity.top);
+    let own = concerned.first().and_then(|name| path(name));
+    let near = |change: &Change| {
+        let beside = || {
+            own.zip(path(&change.of))
+                .is_some_and(|(own, of)| is_above(of, own) || parent(of).is_some() && parent(of) == parent(own))
+        };
+        concerned.contains(&change.of.as_str()) || beside()
+    };
+    let life = |change: &Change| matches!(change.what, What::Came | What::Went);
+    let mut changes: Vec<(bool, Change)> = changes.into_iter().map(|change| (near(&change), change)).collect();
     // The ones to leave out come first.
-    changes.sort_by_key(|change| (concerns(change) || !matches!(change.what, What::Came | What::Went), change.time));
+    changes.sort_by_key(|(near, change)| (*near || !life(change), change.time));
     changes.drain(..changes.len().saturating_sub(MAX_CHANGES));
-    changes.sort_by_key(|change| change.time);
-    changes
+    changes.sort_by_key(|(near, change)| (!near, change.time));
+    changes.into_iter().map(|(_, change)| change).collect()
+}
+
+/// Whether the cgroup at a path contains the other one. The root contains all, and says nothing of any.
+fn is_above(path: &str, other: &str) -> bool {
+    path != "/" && other.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// The path above a path; `None` directly below the root.
+fn parent(path: &str) -> Option<&str> {
+    path.rfind('/').filter(|at| *at > 0).map(|at| &path[..at])
 }

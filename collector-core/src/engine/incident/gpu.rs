@@ -32,13 +32,13 @@ pub(super) fn changed(view: &mut View, time: u64, reading: &Reading) {
         }
         Reading::Held { .. } | Reading::Gone { .. } => return,
     };
-    view.changes.add(Change { time, what, of: of.to_string(), before: None, after });
+    view.changes.add(Change { time, since: None, what, of: of.to_string(), before: None, after });
 }
 
 /// A GPU is gone. A MIG device that is gone is no incident: the GPU was divided in another way.
 pub(super) fn lost(incidents: &mut Incidents, view: &mut View, time: u64, gone: Gpu) -> Vec<Incident> {
     let device = gone.device.clone();
-    let change = |what| Change { time, what, of: device.gpu.to_string(), before: None, after: None };
+    let change = |what| Change { time, since: None, what, of: device.gpu.to_string(), before: None, after: None };
     view.changes.add(change(What::GpuWent));
     if device.parent.is_some() {
         return Vec::new();

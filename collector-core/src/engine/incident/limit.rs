@@ -1,6 +1,8 @@
 //! Which limit was hit: reported by the kernel, or else inferred if only one is possible.
 
-use crate::incident::{Limit, Source};
+use crate::count::sum;
+use crate::identity::Kind;
+use crate::incident::{Limit, Source, Task};
 use crate::series::Series;
 use crate::signal::oom::{Kill, Scope};
 use crate::statistic::workload::Statistic;
@@ -11,50 +13,165 @@ use crate::view::workload::Workload;
 /// A refusal this long before a kill, in nanoseconds, belongs to it: reclaim goes on for a while before the kernel gives up,
 /// and the count is read once per tick.
 const BEFORE_NS: u64 = 3_000_000_000;
+/// A limit is reached from this share of it …
+const REACHED: f64 = 0.9;
+/// … and certainly not below this share.
+const FAR: f64 = 0.75;
 
-/// The limit that caused a kill, as far as the view knows it now, and the path of its cgroup. `window` ends at `time`, the
-/// time of the kill.
-pub(super) fn of(view: &View, kill: &Kill, time: u64, window: &Window) -> Option<(Limit, String)> {
+/// What is known of the limit that caused a kill.
+pub(super) enum Found {
+    /// The limit, and the path of its cgroup.
+    One(Limit, String),
+    /// One of these, or one that was not read.
+    Among(Vec<Limit>),
+}
+
+/// A kill, and what is known around it. `window` ends at `time`, the time of the kill.
+struct Search<'a> {
+    view: &'a View,
+    kill: &'a Kill,
+    time: u64,
+    window: &'a Window,
+    victim: Option<&'a Workload>,
+}
+
+/// The limit that caused a kill, as far as the view knows it now.
+pub(super) fn of(view: &View, kill: &Kill, time: u64, window: &Window) -> Found {
     if kill.scope != Scope::Memcg {
-        return None;
+        return Found::Among(Vec::new());
     }
-    let workloads = &view.workloads;
-    let victim = kill.cgroup.and_then(|id| workloads.of(id));
-    let limit = |path: &str, workload: &Workload, source| {
-        let own = victim.is_some_and(|victim| std::ptr::eq(victim, workload));
-        let limit = Limit {
-            workload: Some(workload.name.to_string()),
-            own,
-            source,
-            bytes: workload.statistics.get(Statistic::MemoryLimit).filter(|_| *workload.identity.top == *path),
-            used_bytes: window.newest(&workload.track, Series::Memory).map(|used| used as u64),
+    let victim = kill.cgroup.and_then(|id| view.workloads.of(id));
+    let search = Search { view, kill, time, window, victim };
+    let named = kill.limited.and_then(|id| Some((view.workloads.path(id)?, view.workloads.of(id)?)));
+    match named {
+        Some((path, workload)) => search.found(path, workload, Source::Kernel),
+        None => search.infer(),
+    }
+}
+
+impl Search<'_> {
+    fn infer(&self) -> Found {
+        let Search { view, kill, time, .. } = *self;
+        let workloads = &view.workloads;
+        let Some(path) = kill.cgroup.and_then(|id| workloads.path(id)) else { return Found::Among(Vec::new()) };
+        let above: Vec<_> = workloads.above(path).filter(|(path, _)| *path != "/").collect();
+        // A workload whose files were not read may or may not have a limit.
+        let unread =
+            above.iter().any(|(_, workload)| workload.is_none_or(|workload| workload.memory_limit().is_none()));
+        let known = above.iter().filter_map(|(path, workload)| Some((*path, (*workload)?)));
+        let reached =
+            |workload: &Workload| workload.memory_limit().flatten().is_some_and(|it| reached(workload, it, time));
+        let mut candidates: Vec<(&str, &Workload)> = known.filter(|(_, workload)| reached(workload)).collect();
+        let own = |workload: &Workload| !is_sum(workload);
+        if candidates.iter().any(|(_, workload)| own(workload)) {
+            candidates.retain(|(_, workload)| own(workload));
+        }
+        let refused = |workload: &Workload| {
+            workload.recent.refused.is_some_and(|refused| refused.saturating_add(BEFORE_NS) >= time)
         };
-        (limit, path.to_owned())
-    };
-    if let Some(id) = kill.limited {
-        return Some(limit(workloads.path(id)?, workloads.of(id)?, Source::Kernel));
-    }
-    let path = workloads.path(kill.cgroup?)?;
-    let above: Vec<_> = workloads.above(path).filter(|(path, _)| *path != "/").collect();
-    // A workload whose files were not read may or may not have a limit.
-    let unread = above.iter().any(|(_, workload)| workload.is_none_or(|workload| workload.memory_limit().is_none()));
-    let candidates = above.iter().filter_map(|(path, workload)| Some((*path, (*workload)?)));
-    let candidates: Vec<(&str, &Workload)> = candidates
-        .filter(|(_, workload)| workload.memory_limit().flatten().is_some_and(|limit| reached(workload, limit, time)))
-        .collect();
-    let refused =
-        |workload: &Workload| workload.recent.refused.is_some_and(|refused| refused.saturating_add(BEFORE_NS) >= time);
-    match candidates.as_slice() {
-        [(path, only)] if !unread => Some(limit(path, only, Source::Only)),
+        if let ([(path, only)], false) = (candidates.as_slice(), unread) {
+            return self.found(path, only, Source::Only);
+        }
         // On cgroup v2 a refusal below is counted above as well: it is the nearest, unless an unread one is nearer.
-        several => {
-            let mut refused = several.iter().filter(|(_, workload)| refused(workload));
-            let (path, nearest) = refused.next()?;
+        let mut refused = candidates.iter().filter(|(_, workload)| refused(workload));
+        if let Some((path, nearest)) = refused.next() {
             let hierarchical = workloads.memory_hierarchy() == 0;
             let sure = if hierarchical { !unread } else { refused.next().is_none() };
-            sure.then(|| limit(path, nearest, Source::Refused))
+            if sure {
+                return self.found(path, nearest, Source::Refused);
+            }
+        }
+        let full = |share: f64| move |workload: &Workload| self.use_of(workload).is_some_and(|used| used >= share);
+        let mut full_ones = candidates.iter().filter(|(_, workload)| full(REACHED)(workload));
+        if let (Some((path, one)), None, false) = (full_ones.next(), full_ones.next(), unread)
+            && candidates.iter().filter(|(_, workload)| !full(0.0)(workload) || full(FAR)(workload)).count() == 1
+        {
+            return self.found(path, one, Source::Used);
+        }
+        Found::Among(candidates.iter().map(|(path, workload)| self.limit(path, workload, Source::Unknown)).collect())
+    }
+
+    /// The share of its limit that a workload used at the kill, by its last reading and by what the victim held beyond that.
+    fn use_of(&self, workload: &Workload) -> Option<f64> {
+        let limit = workload.memory_limit().flatten().filter(|limit| *limit > 0)?;
+        let newest = |workload: &Workload| self.window.newest(&workload.track, Series::Memory);
+        let unseen = self.victim.map_or(0.0, |victim| (self.held() as f64 - newest(victim).unwrap_or(0.0)).max(0.0));
+        Some((newest(workload)? + unseen) / limit as f64)
+    }
+
+    /// Memory of the victim that was surely charged to it.
+    fn held(&self) -> u64 {
+        sum([self.kill.anon_bytes, self.kill.shmem_bytes].into_iter().flatten())
+    }
+
+    fn found(&self, path: &str, workload: &Workload, source: Source) -> Found {
+        let limit = self.limit(path, workload, source);
+        match self.container(&limit, workload) {
+            Some(container) => {
+                Found::One(container, self.victim.map_or_else(String::new, |it| it.identity.top.to_string()))
+            }
+            None => Found::One(limit, path.to_owned()),
         }
     }
+
+    fn limit(&self, path: &str, workload: &Workload, source: Source) -> Limit {
+        let Search { kill, window, victim, .. } = *self;
+        let own_cgroup = *workload.identity.top == *path;
+        let read = workload.statistics.get(Statistic::MemoryLimit).filter(|_| own_cgroup);
+        let used = window.newest(&workload.track, Series::Memory).filter(|_| own_cgroup);
+        let named = source == Source::Kernel;
+        Limit {
+            workload: Some(workload.name.to_string()),
+            kind: workload.identity.kind.label().to_owned(),
+            own: victim.is_some_and(|victim| std::ptr::eq(victim, workload)),
+            source,
+            // The kernel's own number is that of the kill; the file may have been read before or after a change.
+            bytes: kill.limit_bytes.filter(|_| named).or(read),
+            used_bytes: used.map(|used| used as u64),
+            writer: self.writer(path).filter(|_| named),
+            ..Limit::default()
+        }
+    }
+
+    /// The limit of the victim's container, if what was reached is the limit of its pod and that is no more than the sum of
+    /// its containers' limits: the kernel names the pod, because what is charged to none of its containers counts as well.
+    fn container(&self, limit: &Limit, workload: &Workload) -> Option<Limit> {
+        let victim = self.victim.filter(|_| !limit.own && is_sum(workload))?;
+        let bytes = victim.memory_limit().flatten()?;
+        let used = self.window.newest(&victim.track, Series::Memory).map(|used| used as u64);
+        let most = used.unwrap_or(0).max(self.held());
+        (most as f64 >= REACHED * bytes as f64).then(|| Limit {
+            workload: Some(victim.name.to_string()),
+            kind: victim.identity.kind.label().to_owned(),
+            own: true,
+            source: limit.source,
+            bytes: Some(bytes),
+            used_bytes: used,
+            pod: limit.workload.clone(),
+            ..Limit::default()
+        })
+    }
+
+    /// The process that lowered the limit of a cgroup, if that is what caused the kill. cgroup v2 kills in the call that writes
+    /// memory.max (memory_max_write in mm/memcontrol.c); otherwise whoever asks for memory is in the cgroup or below it.
+    fn writer(&self, path: &str) -> Option<Task> {
+        let Search { view, kill, .. } = *self;
+        let cgroup = kill.trigger_cgroup.filter(|_| view.workloads.memory_hierarchy() == 0)?;
+        let of = view.workloads.path(cgroup)?;
+        let within = of.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        // A kernel thread may do the IO of a process, and be charged for it.
+        let outside = !within && !kill.trigger_comm.starts_with("kworker");
+        outside.then(|| Task {
+            pid: kill.trigger_pid,
+            comm: kill.trigger_comm.clone(),
+            workload: view.workloads.name(cgroup).map(|name| name.to_string()),
+        })
+    }
+}
+
+/// Whether its limit is only the sum of its containers' limits.
+fn is_sum(workload: &Workload) -> bool {
+    workload.identity.kind == Kind::Pod && workload.is_limited_below()
 }
 
 /// Whether its memory can have reached its limit, judged by the peak if that was read after the kill. Room for one huge page

@@ -109,6 +109,7 @@ fn open(
 
 fn close(view: &View, open: Open) -> Incident {
     let Open { mut incident, last, kill } = open;
+    let before = incident.clone();
     match incident.kind {
         Kind::Oom => oom::complete(view, &mut incident, kill.as_ref()),
         Kind::MemoryPressure | Kind::IoPressure => storm::complete(view, &mut incident, last),
@@ -116,7 +117,25 @@ fn close(view: &View, open: Open) -> Incident {
     }
     incident.complete = true;
     incident.cause = cause::find(&incident);
+    if incident.cause.rule == cause::NOT_KNOWN && before.cause.rule != cause::NOT_KNOWN && is_gone(view, &before) {
+        keep(&mut incident, before);
+    }
     incident
+}
+
+/// Whether the affected workload ended meanwhile, so that there was less to read of it the second time.
+fn is_gone(view: &View, incident: &Incident) -> bool {
+    let workload = incident.labels.get("workload").map(|name| view.workloads.find(name));
+    workload.is_some_and(|workload| workload.is_none_or(|workload| workload.gone_since().is_some()))
+}
+
+/// Keeps the cause that was found first, with the evidence that it rests on.
+fn keep(incident: &mut Incident, before: Incident) {
+    let evidence = std::mem::replace(&mut incident.evidence, before.evidence);
+    let known = &mut incident.evidence;
+    (known.kills, known.killed, known.storm) = (evidence.kills, evidence.killed, evidence.storm);
+    known.changes = evidence.changes;
+    incident.cause = cause::find(incident);
 }
 
 impl Incidents {

@@ -2,18 +2,24 @@
 //! if `memory.oom.group` is set, and several processes one after the other if the host is out of memory.
 
 use super::consumer::Order;
+use super::limit::Found;
 use super::{APART_NS, Incidents, Open, consumer, evidence, labels, limit, open};
 use crate::amount::bytes;
 use crate::cgroup::Id;
-use crate::incident::{Consumer, Figures, Incident, Kind, Source, Task, Victim, cause};
-use crate::signal::oom::{Kill, Named, Scope};
+use crate::count::sum;
+use crate::incident::shortage::{self, Shortage};
+use crate::incident::{Change, Consumer, Figures, Incident, Kind, Limit, Source, Task, Victim, What, cause};
+use crate::signal::oom::{Constraint, Kill, Named, Scope};
 use crate::view::View;
-use crate::view::workload::Workload;
 
 /// Maximum number of victims listed; further ones are only counted.
 const MAX_VICTIMS: usize = 32;
 /// An incident includes kills for this long, in nanoseconds; then the next one begins.
 const LONGEST_NS: u64 = 10_000_000_000;
+/// A workload below a limit that holds this share of it is judged by its own memory.
+const NEARLY_ALL: f64 = 0.9;
+/// The order of an allocation that stands for a kill on request (`oom_control.order`, include/linux/oom.h).
+const REQUESTED: i32 = -1;
 
 #[derive(Clone, Debug)]
 pub(super) struct First {
@@ -27,8 +33,10 @@ pub(super) struct First {
 pub(super) fn killed(incidents: &mut Incidents, view: &View, named: &Named) -> Vec<Incident> {
     let Named { time, kill, .. } = named;
     let window = view.history.window(*time);
-    let found = limit::of(view, kill, *time, &window);
-    let path = found.as_ref().map(|(_, path)| path.clone());
+    let path = match limit::of(view, kill, *time, &window) {
+        Found::One(_, path) => Some(path),
+        Found::Among(_) => None,
+    };
     let same = |open: &&mut Open| open.takes(kill, *time, path.as_deref());
     if let Some(known) = incidents.open.iter_mut().find(same) {
         known.last = known.last.max(*time);
@@ -50,6 +58,8 @@ pub(super) fn killed(incidents: &mut Incidents, view: &View, named: &Named) -> V
         incident.evidence.workload = Some(evidence::figures(view, workload, &window));
     }
     incident.evidence.scope = Some(kill.scope);
+    incident.evidence.constraint = kill.constraint.filter(|it| *it != Constraint::Memcg);
+    incident.evidence.requested = kill.order == Some(REQUESTED);
     incident.evidence.kills = vec![victim(named)];
     incident.evidence.killed = 1;
     let first = First { kill: kill.clone(), time: *time, path };
@@ -67,6 +77,7 @@ pub(super) fn complete(view: &View, incident: &mut Incident, first: Option<&Firs
         *figures = Figures {
             limit_bytes: now.limit_bytes.or(figures.limit_bytes),
             high_bytes: now.high_bytes.or(figures.high_bytes),
+            swap_limit_bytes: now.swap_limit_bytes.or(figures.swap_limit_bytes),
             peak_bytes: now.peak_bytes.max(figures.peak_bytes),
             ..std::mem::take(figures)
         };
@@ -74,6 +85,7 @@ pub(super) fn complete(view: &View, incident: &mut Incident, first: Option<&Firs
         for consumer in incident.evidence.consumers.iter_mut().filter(same) {
             consumer.limit_bytes = figures.limit_bytes;
         }
+        incident.evidence.after = Some(now).filter(|now| now.parts_read > Some(first.time));
     }
     judge(view, incident, first);
 }
@@ -82,28 +94,61 @@ pub(super) fn complete(view: &View, incident: &mut Incident, first: Option<&Firs
 fn judge(view: &View, incident: &mut Incident, first: &First) {
     let window = view.history.window(first.time);
     let victim = incident.labels.get("workload").cloned();
-    if let Some((limit, path)) = limit::of(view, &first.kill, first.time, &window) {
-        let evidence = &mut incident.evidence;
-        if !limit.own {
-            evidence.within = consumer::list(view, &window, Order::Memory, Some(&path), victim.as_deref());
-            let limited = limit.workload.as_deref().and_then(|name| named(view, name));
-            evidence.history.limited = limited.map(|limited| window.lines(&limited.track)).unwrap_or_default();
+    let evidence = &mut incident.evidence;
+    match limit::of(view, &first.kill, first.time, &window) {
+        Found::One(mut limit, path) => {
+            evidence.candidates.clear();
+            if !limit.own {
+                evidence.within = consumer::list(view, &window, Order::Memory, Some(&path), victim.as_deref());
+                let limited = limit.workload.as_deref().and_then(|name| view.workloads.find(name));
+                evidence.history.limited = limited.map(|limited| window.lines(&limited.track)).unwrap_or_default();
+                limit.holder = holder(&limit, &evidence.within, &evidence.kills);
+            }
+            evidence.limit = Some(limit);
         }
-        evidence.limit = Some(limit);
-    } else if incident.evidence.limit.take().is_some() {
-        // What was read since then contradicts the limit found before.
-        incident.evidence.within.clear();
-        incident.evidence.history.limited.clear();
+        Found::Among(candidates) => {
+            // What was read since then may contradict the limit found before.
+            if evidence.limit.take().is_some() {
+                evidence.within.clear();
+                evidence.history.limited.clear();
+            }
+            evidence.candidates = candidates;
+        }
     }
     let limited = incident.evidence.limit.as_ref().and_then(|limit| limit.workload.clone());
     let concerned: Vec<&str> = [victim.as_deref(), limited.as_deref()].into_iter().flatten().collect();
-    incident.evidence.changes = evidence::changes(view, incident.time, &concerned);
+    let mut changes = evidence::changes(view, incident.time, &concerned);
+    changes.extend(lowered(view, incident, first, &changes));
+    incident.evidence.changes = changes;
     incident.title = title(incident);
     incident.cause = cause::find(incident);
 }
 
-fn named<'v>(view: &'v View, name: &str) -> Option<&'v Workload> {
-    view.workloads.iter().find(|workload| &*workload.name == name)
+/// The workload below a limit that held nearly all of it: what the victims held is known from the kills themselves.
+fn holder(limit: &Limit, within: &[Consumer], kills: &[Victim]) -> Option<String> {
+    let whole = limit.bytes?;
+    let killed = |name: &str| {
+        let kills = kills.iter().filter(|kill| kill.workload.as_deref() == Some(name));
+        sum(kills.flat_map(|kill| [kill.anon_bytes, kill.shmem_bytes]).flatten())
+    };
+    let held = |it: &Consumer| it.memory_bytes.unwrap_or(0).max(killed(&it.workload));
+    let others = within.iter().filter(|it| Some(&it.workload) != limit.workload.as_ref());
+    let most = others.max_by_key(|it| held(it))?;
+    (held(most) as f64 >= NEARLY_ALL * whole as f64).then(|| most.workload.clone())
+}
+
+/// The change of a limit that only the kernel's own number shows so far.
+fn lowered(view: &View, incident: &Incident, first: &First, known: &[Change]) -> Option<Change> {
+    let limit = incident.evidence.limit.as_ref().filter(|limit| limit.pod.is_none())?;
+    let after = first.kill.limit_bytes.filter(|after| limit.bytes == Some(*after))?;
+    let workload = view.workloads.find(limit.workload.as_deref()?)?;
+    let own = view.workloads.path(first.kill.limited?).is_some_and(|path| *workload.identity.top == *path);
+    let before = workload.memory_limit().filter(|_| own)?;
+    let known = known.iter().any(|it| it.what == What::Limit && *it.of == *workload.name && it.after == Some(after));
+    let lower = !known && before.is_none_or(|before| before > after);
+    let since = workload.recent.parts_read.filter(|read| *read <= first.time);
+    let of = workload.name.to_string();
+    lower.then_some(Change { time: first.time, since, what: What::Limit, of, before, after: Some(after) })
 }
 
 impl Open {
@@ -156,14 +201,17 @@ fn title(incident: &Incident) -> String {
     let whose = first.workload.as_deref().unwrap_or("an unknown workload");
     let limit = evidence.limit.as_ref().filter(|limit| limit.source != Source::Unknown);
     let of = limit.and_then(|limit| limit.bytes).map_or(String::new(), |limit| format!(" of {}", bytes(limit)));
-    let why = match (evidence.scope, limit) {
-        (Some(Scope::Memcg), Some(limit)) if limit.own => format!("its own limit{of} was hit"),
-        (Some(Scope::Memcg), Some(limit)) => {
+    let why = match (shortage::of(incident), limit) {
+        (Shortage::Limit, Some(limit)) if limit.own => format!("its own limit{of} was hit"),
+        (Shortage::Limit, Some(limit)) => {
             format!("the limit{of} of {} was hit", limit.workload.as_deref().unwrap_or("a cgroup above it"))
         }
-        (Some(Scope::Memcg), None) => "a memory limit was hit".to_owned(),
-        (Some(Scope::Host), _) => "the host was out of memory".to_owned(),
-        _ => "what ran out of memory is not known".to_owned(),
+        (Shortage::Limit, None) => "a memory limit was hit".to_owned(),
+        (Shortage::Host, _) => "the host was out of memory".to_owned(),
+        (Shortage::Nodes(Some(_)), _) => "the memory nodes that it may use were full".to_owned(),
+        (Shortage::Nodes(None), _) => "most likely the memory nodes that it may use were full".to_owned(),
+        (Shortage::Nothing, _) => "somebody asked for it (SysRq)".to_owned(),
+        (Shortage::Unknown, _) => "what ran out of memory is not known".to_owned(),
     };
     format!("OOM kill of {who} in {whose}: {why}")
 }

@@ -148,7 +148,7 @@ fn gather(view: &View, incident: &mut Incident, order: Order, until: u64) {
         most.waiting_seconds > Some(0.0) || stalls > Some(0.0)
     };
     let most = evidence.consumers.first().filter(waited).map(|most| most.workload.clone());
-    let workload = most.as_deref().and_then(|most| view.workloads.iter().find(|workload| &*workload.name == most));
+    let workload = most.as_deref().and_then(|most| view.workloads.find(most));
     evidence.history.ago = evidence::ago(&window, incident.time);
     if let Some(workload) = workload {
         evidence.history.workload = window.lines(&workload.track);

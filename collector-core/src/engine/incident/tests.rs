@@ -390,10 +390,10 @@ fn changes_before_the_kill_are_reported_with_it() {
     let reported = killed(&mut engine, 10 * SECOND + HALF, kill(7, 2, oom::Scope::Memcg));
     let changes: Vec<_> = reported[0].evidence.changes.iter().map(|it| (it.what, &*it.of, it.after)).collect();
     let wanted = [
-        (What::Agent, "headroom", None),
         (What::Came, "/a/new", None),
-        (What::Went, "/d", None),
         (What::Limit, "/a", Some(31 * MIB)),
+        (What::Agent, "headroom", None),
+        (What::Went, "/d", None),
     ];
     assert_eq!(changes, wanted);
 }

@@ -1,8 +1,9 @@
 //! Facts that several cause rules derive from the evidence.
 
 use crate::amount::{bytes, seconds};
+use crate::count::sum;
 use crate::incident::shape::{self, Shape};
-use crate::incident::{Consumer, Evidence, Figures, Incident, Limit, Source, Victim, What};
+use crate::incident::{Consumer, Evidence, Figures, Incident, Limit, Source, Task, Victim, What};
 use crate::series::Series;
 use crate::signal::oom::Scope;
 
@@ -15,7 +16,26 @@ pub(super) struct Facts<'a> {
 pub(super) struct Hit<'a> {
     pub limit: &'a Limit,
     pub bytes: u64,
+    /// The workload that is judged: the victim's, if the limit is its own or it held nearly all of it; else the one that has
+    /// the limit.
     pub workload: &'a str,
+    /// The workload that has the limit.
+    pub owner: &'a str,
+}
+
+impl Hit<'_> {
+    /// The limit, as the object of a sentence about the workload: `its own limit of 1 GiB`.
+    pub fn named(&self) -> String {
+        match self.limit.own {
+            true => format!("its own limit of {}", bytes(self.bytes)),
+            false => format!("the limit of {} of {}, nearly all of which it held", bytes(self.bytes), self.owner),
+        }
+    }
+
+    /// The limit, as the object of an advice.
+    pub fn advised(&self) -> String {
+        if self.limit.own { "the limit".to_owned() } else { format!("the limit of {}", self.owner) }
+    }
 }
 
 impl<'a> Facts<'a> {
@@ -36,12 +56,23 @@ impl<'a> Facts<'a> {
     pub fn hit(&self) -> Option<Hit<'a>> {
         let limit = self.evidence.limit.as_ref().filter(|limit| limit.source != Source::Unknown)?;
         let known = self.evidence.scope == Some(Scope::Memcg);
-        known.then_some(Hit { limit, bytes: limit.bytes?, workload: limit.workload.as_deref()? })
+        let owner = limit.workload.as_deref()?;
+        known.then_some(Hit { limit, bytes: limit.bytes?, workload: owner, owner })
     }
 
-    /// The limit that was hit, if it is that of the victim's own workload.
+    /// The limit that was hit, if it is that of the victim's own workload, or if that held nearly all of it.
     pub fn own(&self) -> Option<Hit<'a>> {
-        self.hit().filter(|hit| hit.limit.own)
+        let hit = self.hit()?;
+        if hit.limit.own {
+            return Some(hit);
+        }
+        let workload = self.workload().filter(|workload| hit.limit.holder.as_deref() == Some(workload))?;
+        Some(Hit { workload, ..hit })
+    }
+
+    /// The limit that was hit, if several workloads share it.
+    pub fn shared(&self) -> Option<Hit<'a>> {
+        if self.own().is_some() { None } else { self.hit() }
     }
 
     pub fn is_host(&self) -> bool {
@@ -50,6 +81,26 @@ impl<'a> Facts<'a> {
 
     pub fn figures(&self) -> Option<&'a Figures> {
         self.evidence.workload.as_ref()
+    }
+
+    /// What the killed processes of a workload held. The kernel counted that at the kill itself.
+    pub fn killed(&self, workload: &str, of: fn(&Victim) -> Option<u64>) -> u64 {
+        let kills = self.evidence.kills.iter().filter(|kill| kill.workload.as_deref() == Some(workload));
+        sum(kills.filter_map(of))
+    }
+
+    /// `; hog (7) asked for the memory`, if it is not one of the victims that did.
+    pub fn asked(&self) -> String {
+        let evidence = self.evidence;
+        let lowered = evidence.limit.as_ref().is_some_and(|limit| limit.writer.is_some());
+        let other = |task: &&'a Task| {
+            task.pid > 0 && !task.comm.is_empty() && evidence.kills.iter().all(|kill| kill.pid != task.pid)
+        };
+        let task = self.victim().map(|victim| &victim.trigger).filter(other);
+        let Some(task) = task.filter(|_| !lowered) else { return String::new() };
+        let of = task.workload.as_deref().filter(|of| Some(*of) != self.workload());
+        let of = of.map_or(String::new(), |of| format!(" in {of}"));
+        format!("; {} ({}){of} asked for the memory", task.comm, task.pid)
     }
 
     /// The known points of a series of the workload: seconds before the incident, and value. Oldest first.
@@ -94,6 +145,14 @@ impl<'a> Facts<'a> {
         let ago = &self.evidence.history.ago;
         Some(ago.first()? - ago.last()?).filter(|span| *span > 0.0)
     }
+
+    /// Whether the newest point of the history is as new as the incident, so that it shows who grew before it.
+    pub fn is_fresh(&self) -> bool {
+        let ago = &self.evidence.history.ago;
+        // Ticks may be longer than a second.
+        let tick = ago.windows(2).map(|pair| pair[0] - pair[1]).fold(1.0, f64::max);
+        ago.last().is_some_and(|last| *last <= 2.0 * tick)
+    }
 }
 
 /// Page cache that is dropped and read repeatedly.
@@ -109,7 +168,13 @@ pub(super) struct Reread {
 /// Page cache dominates a workload's memory from this share.
 const CACHE: f64 = 0.5;
 /// Figures about the parts of memory that are older than this are not used.
-const FRESH_NS: u64 = 30_000_000_000;
+pub(super) const FRESH_NS: u64 = 30_000_000_000;
+
+/// Resident memory of a victim.
+pub(super) fn resident(victim: &Victim) -> Option<u64> {
+    let parts = [victim.anon_bytes, victim.file_bytes, victim.shmem_bytes];
+    parts.iter().any(Option::is_some).then(|| sum(parts.into_iter().flatten()))
+}
 
 /// The integral of a rate: each value times the seconds since the point before.
 fn total(points: &[(f64, f64)]) -> Option<u64> {

@@ -1,13 +1,20 @@
-//! Causes of OOM kills: what filled the limit.
+//! Causes of OOM kills: what filled the limit, by the kind of memory, and whose it was.
 
-use super::facts::{Facts, Reread};
+use super::facts::{FRESH_NS, Facts, Hit, Reread, resident};
 use super::oom::KINDS;
 use super::{Finding, Rule};
 use crate::amount::{bytes, percent};
+use crate::incident::Figures;
 use crate::series::Series;
 
 /// Pinned memory is named as a cause from this share of the limit, or of the host's memory.
 const PINNED_SHARE: f64 = 0.25;
+/// One kind of memory filled the limit from this share of it.
+const MOST: f64 = 0.5;
+/// A victim that held less than this share of the limit did not fill it.
+const LITTLE: f64 = 0.34;
+/// Swap is full from this share of its limit.
+const FULL: f64 = 0.95;
 
 pub(super) const PINNED: Rule = Rule {
     name: "pinned_memory",
@@ -54,14 +61,213 @@ pub(super) const PAGE_CACHE: Rule = Rule {
         let Reread { cache, share, read } = facts.reread()?;
         Some(Finding {
             sentence: format!(
-                "{} of the memory of {} was page cache, and it read {} in the last minute: its data does not fit into its limit of {}, so it keeps dropping and reading it",
-                percent(share), hit.workload, bytes(read), bytes(hit.bytes),
+                "{} of the memory of {} was page cache, and it read {} in the last minute: its data does not fit into {}, so it keeps dropping and reading it",
+                percent(share),
+                hit.workload,
+                bytes(read),
+                hit.named(),
             ),
-            next: "Raise the limit by the size of what it keeps reading, or bypass the page cache (direct IO). Check whether it has many dirty or locked pages, which cannot be dropped.".to_owned(),
+            next: format!(
+                "Raise {} by the size of what it keeps reading, or bypass the page cache (direct IO). Check whether it has many dirty or locked pages, which cannot be dropped.",
+                hit.advised()
+            ),
             numbers: vec![
                 ("limit_bytes", Some(hit.bytes as f64)),
                 ("cache_bytes", Some(cache as f64)),
                 ("read_bytes", Some(read as f64)),
+            ],
+        })
+    },
+};
+
+/// What the memory of the victim's workload consisted of, from the figures before the kill and after it.
+struct Parts {
+    /// Page cache without shared memory.
+    cache: Option<u64>,
+    shmem: Option<u64>,
+    kernel: Option<u64>,
+    /// Anonymous memory of processes that were not killed.
+    others: Option<u64>,
+}
+
+fn cache(figures: &Figures) -> Option<u64> {
+    figures.file_bytes?.checked_sub(figures.shmem_bytes?)
+}
+
+impl Parts {
+    fn of(facts: &Facts<'_>, workload: &str) -> Parts {
+        let time = facts.incident.time;
+        let fresh = |figures: &&Figures| figures.parts_read.is_some_and(|read| time.saturating_sub(read) <= FRESH_NS);
+        let before = facts.figures().filter(fresh);
+        let after = facts.evidence.after.as_ref();
+        // A kill frees no files in tmpfs, and only some of the kernel's memory.
+        let most = |of: fn(&Figures) -> Option<u64>| before.and_then(of).max(after.and_then(of));
+        // Cache that is gone by now could be dropped.
+        let cache = match (before.and_then(cache), after.and_then(cache)) {
+            (Some(before), Some(after)) if after < before / 2 => Some(after),
+            (before, after) => before.or(after),
+        };
+        let killed = facts.killed(workload, |victim| victim.anon_bytes);
+        let before = before.and_then(|figures| Some(figures.anon_bytes?.saturating_sub(killed)));
+        let after = after.and_then(|figures| figures.anon_bytes);
+        let others = before.zip(after).map(|(before, after)| before.min(after)).or(before).or(after);
+        Parts { cache, shmem: most(|it| it.shmem_bytes), kernel: most(|it| it.kernel_bytes), others }
+    }
+}
+
+/// The amount of one kind of memory that filled the limit, if it is most of it: more than the victims held, which is known
+/// from the kill itself, and not beside memory of the victims that grew to the limit.
+fn most(facts: &Facts<'_>, hit: &Hit<'_>, of: fn(&Parts) -> Option<u64>) -> Option<u64> {
+    let anon = facts.killed(hit.workload, |victim| victim.anon_bytes);
+    let amount = of(&Parts::of(facts, hit.workload))?.min(hit.bytes.saturating_sub(anon));
+    let points = facts.points(Series::Memory);
+    let rise = points.first().map_or(0.0, |(_, first)| hit.bytes as f64 - first);
+    let by_victims = rise >= PINNED_SHARE * hit.bytes as f64 && anon as f64 >= 0.8 * rise;
+    (amount as f64 >= MOST * hit.bytes as f64 && amount > anon && !by_victims).then_some(amount)
+}
+
+/// `; main (7), which was killed, held 10 MiB`, and who asked for the memory.
+fn victim(facts: &Facts<'_>, hit: &Hit<'_>) -> String {
+    let known = facts.victim().filter(|victim| resident(victim).is_some());
+    let held = facts.killed(hit.workload, resident);
+    let victim = known.map(|it| format!("; {} ({}), which was killed, held {}", it.comm, it.pid, bytes(held)));
+    victim.unwrap_or_default() + &facts.asked()
+}
+
+fn finding(facts: &Facts<'_>, hit: &Hit<'_>, amount: u64, what: &str, next: &str) -> Finding {
+    Finding {
+        sentence: format!("{} hit {}: {} of it {what}{}", hit.workload, hit.named(), bytes(amount), victim(facts, hit)),
+        next: next.to_owned(),
+        numbers: vec![
+            ("limit_bytes", Some(hit.bytes as f64)),
+            ("filled_bytes", Some(amount as f64)),
+            ("victim_bytes", facts.victim().and_then(resident).map(|_| facts.killed(hit.workload, resident) as f64)),
+        ],
+    }
+}
+
+pub(super) const SHARED_MEMORY: Rule = Rule {
+    name: "shared_memory",
+    kinds: KINDS,
+    when: "The victim's workload hit its own limit. Half or more of that was shared memory and files in tmpfs (figures at most 30 s old, or read after the kill), and the victims held less.",
+    find: |facts| {
+        let hit = facts.own()?;
+        let amount = most(facts, &hit, |parts| parts.shmem)?;
+        let what = "were shared memory and files in tmpfs (/dev/shm), which stay until somebody removes them, whichever process is killed or restarted";
+        let next = "Find the files and remove them: df -t tmpfs, ls -l /dev/shm in its mount namespace (nsenter -t PID -m), ipcs -m. Limit the size of the tmpfs (mount option size=, docker --shm-size, emptyDir.sizeLimit), or raise the limit by it.";
+        Some(finding(facts, &hit, amount, what, next))
+    },
+};
+
+pub(super) const KERNEL_MEMORY: Rule = Rule {
+    name: "kernel_memory",
+    kinds: KINDS,
+    when: "The victim's workload hit its own limit. Half or more of that was memory that the kernel holds for it (figures at most 30 s old, or read after the kill), and the victims held less.",
+    find: |facts| {
+        let hit = facts.own()?;
+        let amount = most(facts, &hit, |parts| parts.kernel)?;
+        let what =
+            "were kernel memory that is charged to it (sockets, pipes, page tables, inodes and other slab objects)";
+        let next = "Check sock, slab and pagetables in its memory.stat, and who holds many sockets, pipes or files (ss -m, lsof). Close or bound them, or raise the limit.";
+        Some(finding(facts, &hit, amount, what, next))
+    },
+};
+
+pub(super) const FILE_PAGES: Rule = Rule {
+    name: "file_pages",
+    kinds: KINDS,
+    when: "The victim's workload hit its own limit. Half or more of that was page cache (figures at most 30 s old) that was not dropped before the kill, and the victims held less.",
+    find: |facts| {
+        let hit = facts.own()?;
+        // Unless the memory of the victim is known, it may have taken the place of the cache since.
+        facts.victim()?.anon_bytes?;
+        let amount = most(facts, &hit, |parts| parts.cache)?;
+        let figures = facts.figures();
+        let part = |of: fn(&Figures) -> Option<u64>| {
+            figures.and_then(of).filter(|part| part.saturating_mul(2) >= amount).map(bytes)
+        };
+        let locked = part(|figures| figures.unevictable_bytes).map(|locked| format!("{locked} were locked (mlock)"));
+        let dirty = part(|figures| figures.dirty_bytes).map(|dirty| format!("{dirty} were not yet written to disk"));
+        let why = locked
+            .or(dirty)
+            .unwrap_or_else(|| "locked (mlock), not yet written to disk, or in use all the time".to_owned());
+        let what = format!("were page cache that could not be dropped: {why}");
+        let next = "Check what locks files (llama.cpp --mlock, vmtouch), and whether the disk keeps up with writing (Dirty in /proc/meminfo). Raise the limit by what must stay, or write less at once.";
+        Some(finding(facts, &hit, amount, &what, next))
+    },
+};
+
+pub(super) const SWAP_FULL: Rule = Rule {
+    name: "swap_full",
+    kinds: KINDS,
+    when: "The victim's workload hit its own limit, and had used up its limit on swap (memory.swap.max).",
+    find: |facts| {
+        let hit = facts.own()?;
+        let figures = facts.figures()?;
+        let limit = figures.swap_limit_bytes.filter(|limit| *limit > 0)?;
+        let killed = facts.killed(hit.workload, |victim| victim.swap_bytes);
+        let swap = figures.swap_bytes.unwrap_or(0).max(killed);
+        if (swap as f64) < FULL * limit as f64 {
+            return None;
+        }
+        Some(Finding {
+            sentence: format!(
+                "{} hit {}, and its limit on swap was used up, too: {} of {}{}",
+                hit.workload,
+                hit.named(),
+                bytes(swap),
+                bytes(limit),
+                facts.asked(),
+            ),
+            next: format!(
+                "Its memory and swap together are too small for it: raise {}, or memory.swap.max (MemorySwapMax=), or lower its memory use.",
+                hit.advised()
+            ),
+            numbers: vec![
+                ("limit_bytes", Some(hit.bytes as f64)),
+                ("swap_bytes", Some(swap as f64)),
+                ("swap_limit_bytes", Some(limit as f64)),
+            ],
+        })
+    },
+};
+
+pub(super) const OTHER_PROCESSES: Rule = Rule {
+    name: "other_processes",
+    kinds: KINDS,
+    when: "The victim's workload hit its own limit. The victims held less than a third of it, and other processes of the workload half or more (anonymous memory).",
+    find: |facts| {
+        let hit = facts.own()?;
+        let held = facts.killed(hit.workload, resident);
+        let victim = facts.victim()?;
+        let others = Parts::of(facts, hit.workload).others?.min(hit.bytes.saturating_sub(held));
+        let known = victim.anon_bytes.is_some() && (held as f64) < LITTLE * hit.bytes as f64;
+        if !known || (others as f64) < MOST * hit.bytes as f64 {
+            return None;
+        }
+        let adj = match victim.score_adj {
+            adj if adj > 0 => format!(" (its oom_score_adj is {adj})"),
+            _ => " (others may have a lower oom_score_adj)".to_owned(),
+        };
+        Some(Finding {
+            sentence: format!(
+                "Other processes of {} held most of {}: {}, while {} ({}) held {}; the kernel picked it nevertheless{adj}{}",
+                hit.workload,
+                hit.named(),
+                bytes(others),
+                victim.comm,
+                victim.pid,
+                bytes(held),
+                facts.asked(),
+            ),
+            next: format!(
+                "Find the large process (ps -o pid,rss,comm,cgroup --sort -rss). Lower its memory use, or raise {}. Check oom_score_adj: who must survive, and who may be killed.",
+                hit.advised()
+            ),
+            numbers: vec![
+                ("limit_bytes", Some(hit.bytes as f64)),
+                ("others_bytes", Some(others as f64)),
+                ("victim_bytes", Some(held as f64)),
             ],
         })
     },

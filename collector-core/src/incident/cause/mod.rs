@@ -4,8 +4,11 @@
 mod facts;
 mod filled;
 mod gpu;
+mod hold;
 mod host;
+mod lowered;
 mod neighbour;
+mod node;
 mod oom;
 mod pressure;
 #[cfg(test)]
@@ -23,21 +26,36 @@ pub struct Rule {
     find: fn(&Facts<'_>) -> Option<Finding>,
 }
 
-/// All rules, in the order in which they are tried.
+/// All rules, in the order in which they are tried. For a kill: first what makes the other questions pointless (a kill on
+/// request, full memory nodes, a limit that was lowered); then who filled a limit that several share; then what filled the
+/// workload's own; then how its memory grew; last the host. For pressure: first what a workload's own settings do to it.
 pub const RULES: &[Rule] = &[
+    node::REQUESTED,
+    node::NODES_FULL,
+    lowered::LOWERED,
     filled::PINNED,
+    neighbour::LEFT_BEHIND,
+    neighbour::PROTECTED,
     neighbour::GROWN_BY_ANOTHER,
     neighbour::PARENTS_LIMIT,
     filled::PAGE_CACHE,
+    filled::SHARED_MEMORY,
+    filled::KERNEL_MEMORY,
+    filled::FILE_PAGES,
+    filled::SWAP_FULL,
     oom::SUDDEN_SPIKE,
     oom::SLOW_LEAK,
+    filled::OTHER_PROCESSES,
     oom::LIMIT_TOO_LOW,
     oom::OWN_LIMIT,
     host::HOST_BY_ANOTHER,
     host::HOST_BY_VICTIM,
+    hold::FROZEN,
+    hold::AT_MEMORY_HIGH,
     pressure::PAGE_CACHE_THRASH,
     pressure::NEAR_ITS_LIMIT,
     pressure::HOST_SHORT,
+    hold::AT_IO_MAX,
     pressure::SWAPPING,
     pressure::IO_BY_ONE,
     gpu::XID,

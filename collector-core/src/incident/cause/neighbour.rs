@@ -1,24 +1,50 @@
 //! Causes of OOM kills at a limit that several workloads share.
 
-use super::facts::{Facts, grown};
+use super::facts::{Facts, Hit, grown, resident};
 use super::oom::KINDS;
 use super::{Finding, Rule};
-use crate::amount::bytes;
-use crate::incident::Consumer;
+use crate::amount::{bytes, percent};
+use crate::incident::{Consumer, Victim, What};
 
 /// A workload counts as grown from this share of the limit, or of the host's memory.
 pub(super) const GREW: f64 = 0.1;
+/// Memory that is protected, or left by cgroups that are gone, is named as a cause from this share of the limit.
+const PART: f64 = 0.25;
+/// A workload holds nearly all of a limit from this share of it.
+const NEARLY_ALL: f64 = 0.9;
 
-/// The other workload within the limit that grew most, if it grew at least twice as much as the victim's and holds more;
-/// and the victim's.
+/// What a workload holds without the page cache that the kernel drops before it kills.
+pub(super) fn holds(consumer: &Consumer) -> u64 {
+    let protected = consumer.protected_bytes.unwrap_or(0);
+    let droppable = consumer.cache_bytes.unwrap_or(0).saturating_sub(protected);
+    consumer.memory_bytes.unwrap_or(0).saturating_sub(droppable)
+}
+
+/// By how much a workload grew, at most by what it holds. For the victims' own the kill itself shows what the last reading did
+/// not.
+pub(super) fn growth(facts: &Facts<'_>, consumer: &Consumer) -> i64 {
+    let held = |victim: &Victim| Some(victim.anon_bytes.unwrap_or(0).saturating_add(victim.shmem_bytes.unwrap_or(0)));
+    let unseen = facts.killed(&consumer.workload, held).saturating_sub(consumer.memory_bytes.unwrap_or(0));
+    let seen = consumer.growth_bytes.unwrap_or(0).min(holds(consumer) as i64);
+    seen.saturating_add_unsigned(unseen.min(i64::MAX as u64))
+}
+
+/// The workload that filled the limit instead of the victim's, and the victim's: another that holds more and grew by a tenth of
+/// the limit or more and at least twice as much as the victim's, or that holds nearly all. Only numbers as new as the kill
+/// count.
 fn other<'a>(facts: &Facts<'a>, among: &'a [Consumer], whole: u64) -> Option<(&'a Consumer, Option<&'a Consumer>)> {
-    let workload = facts.workload()?;
-    let growth = |consumer: &Consumer| consumer.growth_bytes.unwrap_or(0);
-    let other = among.iter().filter(|it| it.workload != workload).max_by_key(|it| growth(it))?;
+    let workload = facts.workload().filter(|_| facts.is_fresh())?;
     let own = among.iter().find(|it| it.workload == workload);
-    let own_growth = own.map_or(0, growth).max(0);
-    let more = other.memory_bytes > own.and_then(|own| own.memory_bytes);
-    (growth(other) as f64 >= GREW * whole as f64 && growth(other) >= 2 * own_growth && more).then_some((other, own))
+    let own_growth = own.map_or(0, |own| growth(facts, own)).max(0);
+    let own_holds = own.map_or(0, holds).max(facts.killed(workload, resident));
+    let others = || among.iter().filter(|it| it.workload != workload && !it.left && holds(it) > own_holds);
+    let grew = |it: &&Consumer| {
+        let growth = growth(facts, it);
+        growth as f64 >= GREW * whole as f64 && growth >= own_growth.saturating_mul(2)
+    };
+    let grown = others().max_by_key(|it| growth(facts, it)).filter(grew);
+    let all = |it: &&Consumer| holds(it) as f64 >= NEARLY_ALL * whole as f64;
+    Some((grown.or_else(|| others().max_by_key(|it| holds(it)).filter(all))?, own))
 }
 
 /// What the victim's workload held, and why the kernel picked it nevertheless.
@@ -35,27 +61,100 @@ pub(super) fn held(facts: &Facts<'_>, own: Option<&Consumer>) -> String {
     }
 }
 
+pub(super) const LEFT_BEHIND: Rule = Rule {
+    name: "left_behind",
+    kinds: KINDS,
+    when: "A cgroup above the victim's workload hit its limit (cgroup v2). A quarter or more of that belongs to no cgroup below it that still exists: it was left by cgroups that are gone.",
+    find: |facts| {
+        let hit = facts.shared()?;
+        let within = &facts.evidence.within;
+        let left = within.iter().find(|it| it.left && it.workload == hit.owner)?;
+        let amount = holds(left);
+        let more = within.iter().filter(|it| !it.left).all(|it| holds(it) <= amount);
+        if (amount as f64) < PART * hit.bytes as f64 || !more {
+            return None;
+        }
+        let gone = facts.evidence.changes.iter().filter(|change| change.what == What::Went);
+        let gone = gone.filter(|change| change.time <= facts.incident.time).max_by_key(|change| change.time);
+        let gone = gone.map_or(String::new(), |gone| format!(" ({} ended last)", gone.of));
+        let what = if is_pod(&hit) { "containers" } else { "cgroups" };
+        Some(Finding {
+            sentence: format!(
+                "{} of the limit of {} of {} are memory that {what} which are gone have left behind{gone}, such as files in tmpfs; {} was killed for it",
+                bytes(amount), bytes(hit.bytes), hit.owner, facts.workload().unwrap_or("the victim"),
+            ),
+            next: "Remove the files that nobody needs any more (df -t tmpfs, /dev/shm, memory-backed volumes). Let services clean up when they end (RemoveIPC=, PrivateTmp=, RuntimeDirectory=).".to_owned(),
+            numbers: vec![("limit_bytes", Some(hit.bytes as f64)), ("left_bytes", Some(amount as f64))],
+        })
+    },
+};
+
+pub(super) const PROTECTED: Rule = Rule {
+    name: "protected_neighbour",
+    kinds: KINDS,
+    when: "A cgroup above the victim's workload hit its limit, or the host was out of memory. Page cache of another workload, a quarter or more of that, could not be taken because memory.min protects it.",
+    find: |facts| {
+        let hit = facts.shared();
+        let (whole, among) = match &hit {
+            Some(hit) => (hit.bytes, &facts.evidence.within),
+            None if facts.is_host() => (facts.evidence.host.total_bytes?, &facts.evidence.consumers),
+            None => return None,
+        };
+        let workload = facts.workload()?;
+        let kept = |it: &&Consumer| it.protected_bytes.unwrap_or(0).min(it.cache_bytes.unwrap_or(0));
+        let other = among.iter().filter(|it| it.workload != workload).max_by_key(kept)?;
+        let amount = kept(&other);
+        if (amount as f64) < PART * whole as f64 {
+            return None;
+        }
+        let of = match &hit {
+            Some(hit) => format!("the limit of {} of {}", bytes(whole), hit.owner),
+            None => format!("the host's memory of {}", bytes(whole)),
+        };
+        Some(Finding {
+            sentence: format!(
+                "{} of {of} are page cache of {} that memory.min protects, so the kernel killed {workload} rather than drop it",
+                bytes(amount),
+                other.workload,
+            ),
+            next: format!(
+                "Lower memory.min of {} (MemoryMin=) to what it must not lose, or use memory.low (MemoryLow=), which gives way before the kernel kills.",
+                other.workload
+            ),
+            numbers: vec![("whole_bytes", Some(whole as f64)), ("protected_bytes", Some(amount as f64))],
+        })
+    },
+};
+
 pub(super) const GROWN_BY_ANOTHER: Rule = Rule {
     name: "grown_by_another",
     kinds: KINDS,
-    when: "A cgroup above the victim's workload hit its limit. Another workload below that cgroup holds more memory than the victim's, and grew in the last minute by a tenth of the limit or more, and at least twice as much as the victim's.",
+    when: "A cgroup above the victim's workload hit its limit. Another workload below that cgroup holds more memory than the victim's (without page cache that can be dropped), and grew in the last minute by a tenth of the limit or more, and at least twice as much as the victim's; or it holds nine tenths of the limit.",
     find: |facts| {
-        let hit = facts.hit().filter(|hit| !hit.limit.own)?;
+        let hit = facts.shared()?;
         let (other, own) = other(facts, &facts.evidence.within, hit.bytes)?;
         let grown = grown(other, facts.span());
+        // Processes in the cgroup that has the limit cannot be given another one there.
+        let (who, limit) = match other.workload == hit.owner {
+            true => (
+                format!("Processes of {} that are in no workload below it", hit.owner),
+                "Move them into a workload of their own that can be limited".to_owned(),
+            ),
+            false => (
+                other.workload.clone(),
+                format!("Give {} a limit of its own, below that of {}", other.workload, hit.owner),
+            ),
+        };
         Some(Finding {
             sentence: format!(
-                "{} filled the limit of {} that all workloads in {} share: it held {}{grown}{}",
-                other.workload,
+                "{who} filled the limit of {} that all workloads in {} share: it held {}{grown}{}{}",
                 bytes(hit.bytes),
-                hit.workload,
+                hit.owner,
                 bytes(other.memory_bytes.unwrap_or(0)),
                 held(facts, own),
+                facts.asked(),
             ),
-            next: format!(
-                "Give {} a limit of its own, below that of {}, or find out why it grew. The victim did nothing wrong.",
-                other.workload, hit.workload,
-            ),
+            next: format!("{limit}, or find out why it grew. The victim did nothing wrong."),
             numbers: vec![
                 ("limit_bytes", Some(hit.bytes as f64)),
                 ("other_bytes", other.memory_bytes.map(|bytes| bytes as f64)),
@@ -71,26 +170,37 @@ pub(super) const PARENTS_LIMIT: Rule = Rule {
     kinds: KINDS,
     when: "A cgroup above the victim's workload hit its limit.",
     find: |facts| {
-        let hit = facts.hit().filter(|hit| !hit.limit.own)?;
+        let hit = facts.shared()?;
         let workload = facts.workload().unwrap_or("the victim's workload");
         let top = facts.evidence.within.first().filter(|top| top.memory_bytes.is_some());
         let most = match top {
             Some(top) => {
-                let held = bytes(top.memory_bytes.unwrap_or(0));
-                format!("; {} held most of it when last read: {held}{}", top.workload, grown(top, facts.span()))
+                let held = top.memory_bytes.unwrap_or(0);
+                let share = percent(held as f64 / hit.bytes.max(1) as f64);
+                let grown = grown(top, facts.span());
+                format!("; {} held most of it when last read: {} ({share}){grown}", top.workload, bytes(held))
             }
             None => "; the workloads in it were not read before the kill".to_owned(),
         };
+        let (what, next) = match is_pod(&hit) {
+            true => (
+                format!(
+                    "The limit of the pod {} itself was hit, not that of a container: all its containers, and what belongs to none of them (memory-backed volumes), share",
+                    hit.owner
+                ),
+                format!(
+                    "Raise the memory limits of the containers of {}, whose sum is that of the pod, or shrink its memory-backed volumes.",
+                    hit.owner
+                ),
+            ),
+            false => (
+                format!("The limit of {} was hit, not that of {workload} itself: all workloads in it share", hit.owner),
+                format!("Raise the limit of {}, or give each workload in it a limit, so that the sum fits.", hit.owner),
+            ),
+        };
         Some(Finding {
-            sentence: format!(
-                "The limit of {} was hit, not that of {workload} itself: all workloads in it share {}{most}",
-                hit.workload,
-                bytes(hit.bytes)
-            ),
-            next: format!(
-                "Raise the limit of {}, or give each workload in it a limit, so that the sum fits.",
-                hit.workload
-            ),
+            sentence: format!("{what} {}{most}{}", bytes(hit.bytes), facts.asked()),
+            next,
             numbers: vec![
                 ("limit_bytes", Some(hit.bytes as f64)),
                 ("used_bytes", hit.limit.used_bytes.map(|bytes| bytes as f64)),
@@ -99,3 +209,7 @@ pub(super) const PARENTS_LIMIT: Rule = Rule {
         })
     },
 };
+
+fn is_pod(hit: &Hit<'_>) -> bool {
+    hit.limit.kind == crate::identity::Kind::Pod.label()
+}

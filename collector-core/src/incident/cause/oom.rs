@@ -5,8 +5,8 @@ use super::{Finding, Rule};
 use crate::amount::{bytes, percent, seconds};
 use crate::incident::Kind;
 use crate::incident::shape::Shape;
+use crate::incident::shortage::{self, Shortage};
 use crate::series::Series;
-use crate::signal::oom::Scope;
 
 pub(super) const KINDS: &[Kind] = &[Kind::Oom];
 
@@ -19,10 +19,17 @@ pub(super) const SUDDEN_SPIKE: Rule = Rule {
         let Shape::Spike { growth, seconds: took } = facts.shape(hit.bytes) else { return None };
         Some(Finding {
             sentence: format!(
-                "{} grew by {} within {} and hit its own limit of {}",
-                hit.workload, bytes(growth as u64), seconds(took), bytes(hit.bytes),
+                "{} grew by {} within {} and hit {}{}",
+                hit.workload,
+                bytes(growth as u64),
+                seconds(took),
+                hit.named(),
+                facts.asked(),
             ),
-            next: "Find out what it started at that time (loading a model, a large request, a batch). If that is normal, raise the limit to leave room for it.".to_owned(),
+            next: format!(
+                "Find out what it started at that time (loading a model, a large request, a batch). If that is normal, raise {} to leave room for it.",
+                hit.advised()
+            ),
             numbers: vec![
                 ("limit_bytes", Some(hit.bytes as f64)),
                 ("growth_bytes", Some(growth)),
@@ -42,15 +49,18 @@ pub(super) const SLOW_LEAK: Rule = Rule {
         let rate = growth / took;
         Some(Finding {
             sentence: format!(
-                "{} grew steadily, by {} in the last {} ({}/s), until it hit its own limit of {}: this looks like a leak",
+                "{} grew steadily, by {} in the last {} ({}/s), until it hit {}: this looks like a leak{}",
                 hit.workload,
                 bytes(growth as u64),
                 seconds(took),
                 bytes(rate as u64),
-                bytes(hit.bytes),
+                hit.named(),
+                facts.asked(),
             ),
-            next: "Check whether it also grows without new work. If so, a higher limit only delays the next kill."
-                .to_owned(),
+            next: format!(
+                "Check whether it also grows without new work. If so, a higher limit only delays the next kill; if not, raise {}.",
+                hit.advised()
+            ),
             numbers: vec![
                 ("limit_bytes", Some(hit.bytes as f64)),
                 ("growth_bytes", Some(growth)),
@@ -73,12 +83,16 @@ pub(super) const LIMIT_TOO_LOW: Rule = Rule {
             if stalled >= 0.1 { format!("; its tasks spent {} in reclaim", seconds(stalled)) } else { String::new() };
         Some(Finding {
             sentence: format!(
-                "{} had been at its own limit of {} for the last {}: the limit is too low for its working set{waited}",
+                "{} had been at {} for the last {}: the limit is too low for its working set{waited}{}",
                 hit.workload,
-                bytes(hit.bytes),
+                hit.named(),
                 seconds(took),
+                facts.asked(),
             ),
-            next: "Raise the limit, or lower its memory use (fewer workers, smaller batches or caches).".to_owned(),
+            next: format!(
+                "Raise {}, or lower its memory use (fewer workers, smaller batches or caches).",
+                hit.advised()
+            ),
             numbers: vec![
                 ("limit_bytes", Some(hit.bytes as f64)),
                 ("near_limit_seconds", Some(took)),
@@ -98,9 +112,11 @@ pub(super) const OWN_LIMIT: Rule = Rule {
             format!(": {} of it was used when last read", percent(used as f64 / hit.bytes as f64))
         });
         Some(Finding {
-            sentence: format!("{} hit its own limit of {}{read}", hit.workload, bytes(hit.bytes)),
-            next: "Compare the limit with its use at peak load, and check its memory over a longer time than a minute."
-                .to_owned(),
+            sentence: format!("{} hit {}{read}{}", hit.workload, hit.named(), facts.asked()),
+            next: format!(
+                "Raise {}, or lower its memory use (fewer workers, smaller batches or caches). Its memory over a longer time (headroom_workload_memory_current_bytes) shows whether it only peaks or keeps growing.",
+                hit.advised()
+            ),
             numbers: vec![
                 ("limit_bytes", Some(hit.bytes as f64)),
                 ("used_bytes", hit.limit.used_bytes.map(|bytes| bytes as f64)),
@@ -110,23 +126,9 @@ pub(super) const OWN_LIMIT: Rule = Rule {
 };
 
 pub(super) fn unknown(facts: &Facts<'_>) -> Finding {
-    let workload = facts.workload().unwrap_or("an unknown workload");
-    let (sentence, next) = match facts.evidence.scope {
-        Some(Scope::Memcg) => {
-            let limit = facts.evidence.limit.as_ref();
-            let named = limit.and_then(|limit| limit.workload.as_deref());
-            match named {
-                Some(named) => (
-                    format!("{named} hit its limit, but the size of that limit could not be read"),
-                    "Check memory.max of that cgroup. If it is gone, check where its limit is configured (unit, container or pod).".to_owned(),
-                ),
-                None => (
-                    format!("The limit of {workload} or of a cgroup above it was hit, but not known which: this kernel does not report it, and the limits that could be read do not settle it"),
-                    "Check the kernel log (dmesg): it names the cgroup whose limit was hit after “oom_memcg=”.".to_owned(),
-                ),
-            }
-        }
-        Some(Scope::Host) => (
+    let (sentence, next) = match shortage::of(facts.incident) {
+        Shortage::Limit => of_limit(facts),
+        Shortage::Host => (
             "The host ran out of memory, but no workload is charged with enough of it to explain that".to_owned(),
             "Check what the kernel itself holds: MemAvailable, Slab and Unevictable in /proc/meminfo, huge pages, and memory pinned by drivers.".to_owned(),
         ),
@@ -137,11 +139,39 @@ pub(super) fn unknown(facts: &Facts<'_>) -> Finding {
     };
     let host = &facts.evidence.host;
     Finding {
-        sentence,
+        sentence: sentence + &facts.asked(),
         next,
         numbers: vec![
             ("total_bytes", host.total_bytes.filter(|_| facts.is_host()).map(|bytes| bytes as f64)),
             ("available_bytes", host.available_bytes.filter(|_| facts.is_host()).map(|bytes| bytes as f64)),
         ],
     }
+}
+
+/// What is known of a limit that was hit if its size is not known, or not which of several it was.
+fn of_limit(facts: &Facts<'_>) -> (String, String) {
+    let workload = facts.workload().unwrap_or("an unknown workload");
+    let limit = facts.evidence.limit.as_ref();
+    if let Some(named) = limit.and_then(|limit| limit.workload.as_deref()) {
+        return (
+            format!("{named} hit its limit, but the size of that limit could not be read"),
+            "Check memory.max of that cgroup. If it is gone, check where its limit is configured (unit, container or pod).".to_owned(),
+        );
+    }
+    let later = if facts.incident.complete { "" } else { ", and what is read after the kill may settle it" };
+    let known = facts.evidence.candidates.iter().filter_map(|it| Some((it.bytes?, it.workload.as_deref()?)));
+    let known: Vec<String> = known.map(|(limit, of)| format!("that of {} of {of}", bytes(limit))).collect();
+    let sentence = match known.as_slice() {
+        [] => format!(
+            "The limit of {workload} or of a cgroup above it was hit, but not known which: this kernel does not report it, and the limits that could be read do not settle it"
+        ),
+        [one] => {
+            format!("A limit was hit, {one} or one that was not read yet: this kernel does not report which{later}")
+        }
+        [several @ .., last] => format!(
+            "One of these limits was hit, {} or {last}: this kernel does not report which{later}",
+            several.join(", ")
+        ),
+    };
+    (sentence, "Check the kernel log (dmesg): it names the cgroup whose limit was hit after “oom_memcg=”.".to_owned())
 }

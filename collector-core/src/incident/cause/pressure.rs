@@ -7,8 +7,8 @@ use crate::count::sum;
 use crate::incident::{Consumer, Kind};
 use crate::series::Series;
 
-const MEMORY: &[Kind] = &[Kind::MemoryPressure];
-const IO: &[Kind] = &[Kind::IoPressure];
+pub(super) const MEMORY: &[Kind] = &[Kind::MemoryPressure];
+pub(super) const IO: &[Kind] = &[Kind::IoPressure];
 
 /// A workload is at its limit from this share of it.
 const NEAR: f64 = 0.9;
@@ -27,7 +27,7 @@ fn at_limit<'a>(facts: &Facts<'a>) -> Option<(&'a str, u64, u64)> {
 }
 
 /// How long the workload waited, in seconds and as text: `some task of it waited for 12 s of 60 s`.
-fn waited(facts: &Facts<'_>) -> Option<(f64, String)> {
+pub(super) fn waited(facts: &Facts<'_>) -> Option<(f64, String)> {
     let name = &facts.figures()?.workload;
     let consumer = facts.evidence.consumers.iter().find(|it| it.workload == *name)?;
     let span = seconds(facts.span()?);

@@ -30,6 +30,7 @@ pub(super) fn kill() -> Incident {
             source: Source::Only,
             bytes: Some(GIB),
             used_bytes: Some(GIB - MIB),
+            ..Limit::default()
         }),
         workload: Some(Figures {
             workload: "/a/b".to_owned(),
@@ -109,7 +110,8 @@ fn a_sudden_spike() {
     assert_eq!(cause.numbers["growth_seconds"], 3.5);
     // It came a second ago, and was never read.
     incident.evidence.history.workload.clear();
-    let came = Change { time: NOW - SECOND, what: What::Came, of: "/a/b".to_owned(), before: None, after: None };
+    let came =
+        Change { time: NOW - SECOND, since: None, what: What::Came, of: "/a/b".to_owned(), before: None, after: None };
     incident.evidence.changes = vec![Change { of: "/a/c".to_owned(), ..came.clone() }, came];
     because(&incident, "sudden_spike", &["grew by 1.00 GiB within 1.0 s"]);
     incident.evidence.changes.pop();
@@ -137,15 +139,17 @@ fn page_cache() {
     figures.file_bytes = Some(800 * MIB);
     line(&mut incident, Series::Read, minute(|_| 100.0 * MIB as f64));
     because(&incident, "page_cache", &["78 %", "5.76 GiB"]);
-    for spoil in [
-        (|figures| figures.shmem_bytes = Some(700 * MIB)) as fn(&mut Figures),
-        |figures| figures.parts_read = Some(NOW - 40 * SECOND),
-        |figures| figures.parts_read = None,
-        |figures| figures.file_bytes = Some(400 * MIB),
-    ] {
+    type Spoil = (fn(&mut Figures), &'static str);
+    let spoils: [Spoil; 4] = [
+        (|figures| figures.shmem_bytes = Some(700 * MIB), "shared_memory"),
+        (|figures| figures.parts_read = Some(NOW - 40 * SECOND), "limit_too_low"),
+        (|figures| figures.parts_read = None, "limit_too_low"),
+        (|figures| figures.file_bytes = Some(400 * MIB), "limit_too_low"),
+    ];
+    for (spoil, rule) in spoils {
         let mut near = incident.clone();
         spoil(near.evidence.workload.as_mut().unwrap());
-        because(&near, "limit_too_low", &[]);
+        because(&near, rule, &[]);
     }
     line(&mut incident, Series::Read, minute(|_| MIB as f64));
     because(&incident, "limit_too_low", &[]);

@@ -1,18 +1,19 @@
 //! Renders an incident as a page of text. Of the terminal it knows only the width and whether to colour.
 
 mod chart;
+mod sentence;
 mod spark;
 mod text;
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use super::{Change, Consumer, Evidence, Figures, Incident, Kind, Limit, Source, Victim, What};
+use super::{Consumer, Evidence, Incident, Kind};
 use crate::amount::{bytes, percent, seconds};
 use crate::series::Series;
-use crate::view::number::Number;
+use sentence::{change_text, figures_text, host_text, limit_text, parts_text, victim_text};
 use text::{Paint, Text};
 
-/// At most this many changes are shown, the newest.
+/// At most this many changes are shown, the first.
 const CHANGES: usize = 10;
 /// At most this many victims are shown, the first.
 const VICTIMS: usize = 8;
@@ -38,6 +39,9 @@ pub fn page(incident: &Incident, width: usize, colour: bool) -> String {
     if let Some(limit) = &evidence.limit {
         page.head("Limit");
         page.paragraph(Paint::Plain, &limit_text(limit));
+    } else if !evidence.candidates.is_empty() {
+        page.head("Limits of which one was hit");
+        evidence.candidates.iter().for_each(|limit| page.paragraph(Paint::Plain, &limit_text(limit)));
     }
     if let Some(gpu) = &evidence.gpu {
         lost(&mut page, gpu);
@@ -55,6 +59,10 @@ pub fn page(incident: &Incident, width: usize, colour: bool) -> String {
     if let Some(figures) = &evidence.workload {
         page.head(&format!("Workload {}", figures.workload));
         page.paragraph(Paint::Plain, &figures_text(figures, incident.time));
+        let after = evidence.after.as_ref().and_then(|after| parts_text(after, incident.time));
+        if let Some(after) = after {
+            page.paragraph(Paint::Plain, &format!("read after the kill: {after}"));
+        }
     }
     let limited = evidence.limit.as_ref().and_then(|limit| limit.workload.as_deref()).unwrap_or("the limit");
     consumers(&mut page, &format!("Largest workloads below {limited}"), &evidence.within);
@@ -99,88 +107,6 @@ fn killed(page: &mut Text, evidence: &Evidence) {
     if rest > 0 {
         page.paragraph(Paint::Dim, &format!("and {rest} more"));
     }
-}
-
-fn victim_text(victim: &Victim) -> String {
-    let parts = [
-        ("anon", victim.anon_bytes),
-        ("file", victim.file_bytes),
-        ("shared", victim.shmem_bytes),
-        ("swap", victim.swap_bytes),
-        ("peak", victim.peak_bytes),
-    ];
-    let owner = victim.workload.as_deref().unwrap_or("an unknown workload");
-    let mut text = format!("{} ({}) in {owner}: ", victim.comm, victim.pid);
-    text += &listed(&parts).unwrap_or_else(|| "its memory is not known".to_owned());
-    text += &format!("; user {}, oom_score_adj {}", victim.uid, victim.score_adj);
-    let trigger = &victim.trigger;
-    if trigger.pid != victim.pid {
-        let owner = trigger.workload.as_deref().map_or(String::new(), |owner| format!(" in {owner}"));
-        text += &format!("; triggered by {} ({}){owner}", trigger.comm, trigger.pid);
-    }
-    text
-}
-
-fn limit_text(limit: &Limit) -> String {
-    let owner = limit.workload.as_deref().unwrap_or("an unknown cgroup");
-    let much = limit.bytes.map_or("of an unknown size".to_owned(), bytes);
-    let used = limit.used_bytes.map_or(String::new(), |used| format!("; {} used when last read", bytes(used)));
-    let source = match limit.source {
-        Source::Kernel => "named by the kernel",
-        Source::Only => "the only limit that applies",
-        Source::Refused => "it refused memory at that time",
-        Source::Unknown => "uncertain",
-    };
-    format!("{much}, of {owner} ({source}){used}")
-}
-
-fn figures_text(figures: &Figures, time: u64) -> String {
-    let whole = [
-        (Number::Memory.label(), figures.memory_bytes),
-        (Number::Limit.label(), figures.limit_bytes),
-        (Number::High.label(), figures.high_bytes),
-        (Number::Peak.label(), figures.peak_bytes),
-        (Number::Swap.label(), figures.swap_bytes),
-        ("pinned for GPUs", figures.pinned_bytes),
-    ];
-    let parts = [
-        (Number::Anon.label(), figures.anon_bytes),
-        ("page cache", figures.file_bytes.map(|file| file.saturating_sub(figures.shmem_bytes.unwrap_or(0)))),
-        (Number::Shmem.label(), figures.shmem_bytes),
-        (Number::Kernel.label(), figures.kernel_bytes),
-    ];
-    let read = figures.parts_read.map_or(String::new(), |read| match time.checked_sub(read) {
-        Some(age) => format!(" (read {} before)", seconds(age as f64 / 1e9)),
-        None => " (read after the incident)".to_owned(),
-    });
-    let texts = [listed(&whole), listed(&parts).map(|parts| format!("{parts}{read}"))];
-    let known: Vec<String> = texts.into_iter().flatten().collect();
-    if known.is_empty() { "no figures had been read".to_owned() } else { known.join("; ") }
-}
-
-fn host_text(evidence: &Evidence) -> String {
-    let host = &evidence.host;
-    let swap = host.swap_total_bytes.zip(host.swap_free_bytes).map(|(total, free)| total.saturating_sub(free));
-    let parts = [
-        ("memory", host.total_bytes),
-        ("available", host.available_bytes),
-        ("free", host.free_bytes),
-        ("anon", host.anon_bytes),
-        ("cached", host.cached_bytes),
-        ("shared", host.shmem_bytes),
-        ("slab", host.slab_bytes),
-        ("unevictable", host.unevictable_bytes),
-        ("dirty", host.dirty_bytes),
-        ("swap used", swap.filter(|_| host.swap_total_bytes > Some(0))),
-    ];
-    listed(&parts).unwrap_or_default()
-}
-
-/// The known amounts as `anon 1.00 GiB, file 3 B`.
-fn listed(parts: &[(&str, Option<u64>)]) -> Option<String> {
-    let known = parts.iter().filter_map(|(name, amount)| Some(format!("{name} {}", bytes((*amount)?))));
-    let text = known.collect::<Vec<_>>().join(", ");
-    (!text.is_empty()).then_some(text)
 }
 
 fn consumers(page: &mut Text, head: &str, consumers: &[Consumer]) {
@@ -252,26 +178,10 @@ fn changes(page: &mut Text, incident: &Incident) {
         return;
     }
     page.head("Recent changes");
-    for change in &changes[changes.len().saturating_sub(CHANGES)..] {
+    // Those that concern the workload come first.
+    for change in changes.iter().take(CHANGES) {
         page.paragraph(Paint::Plain, &change_text(change, incident.time));
     }
-}
-
-fn change_text(change: &Change, time: u64) -> String {
-    let (of, limit) = (&change.of, |limit: Option<u64>| limit.map_or("none".to_owned(), bytes));
-    let what = match change.what {
-        What::Agent => "headroom started".to_owned(),
-        What::Came => format!("{of} started"),
-        What::Went => format!("{of} ended"),
-        What::Limit => {
-            format!("the memory limit of {of} changed from {} to {}", limit(change.before), limit(change.after))
-        }
-        What::Xid => format!("GPU {of} reported XID {}", change.after.unwrap_or(0)),
-        What::GpuCame => format!("GPU {of} appeared"),
-        What::GpuWent => format!("GPU {of} disappeared"),
-    };
-    let apart = seconds(change.time.abs_diff(time) as f64 / 1e9);
-    format!("{apart} {}: {what}", if change.time > time { "after" } else { "before" })
 }
 
 /// A value of a series with its unit.

@@ -1,7 +1,7 @@
 //! Pages of synthetic incidents.
 
 use super::*;
-use crate::incident::{Held, LostGpu, Storm, Task};
+use crate::incident::{Change, Held, Limit, LostGpu, Source, Storm, Task, Victim, What};
 use crate::signal::oom::Scope;
 
 const MIB: u64 = 1 << 20;
@@ -44,6 +44,7 @@ fn kill() -> Incident {
     evidence.history.workload = [zero, line(Series::Memory, MIB as f64), line(Series::MemoryWaiting, 0.01)].into();
     let change = Change {
         time: incident.time - 3_000_000_000,
+        since: None,
         what: What::Limit,
         of: "/a".to_owned(),
         before: None,

@@ -153,6 +153,11 @@ impl Workloads {
         std::iter::once(&OTHER_SLOT).chain(self.by_name.values()).map(|&slot| &self.slots[slot])
     }
 
+    /// The workload with this name.
+    pub(crate) fn find(&self, name: &str) -> Option<&Workload> {
+        self.by_name.get(name).map(|&slot| &self.slots[slot])
+    }
+
     /// Number of workloads without `other`.
     pub fn count(&self) -> usize {
         self.by_name.len()

@@ -16,12 +16,18 @@ pub struct Recent {
     vram: Option<u64>,
     /// Its memory limit, if known; the inner `None` is unlimited.
     limit: Option<Option<u64>>,
+    /// When that was read.
+    limit_read: Option<u64>,
     /// Sum of the memory limits of the containers directly below it.
     limits_below: u64,
     /// Number of times that memory was refused to it.
     refusals: Option<u64>,
     /// When memory was last refused to it.
     pub refused: Option<u64>,
+    /// Number of times that it was throttled above `memory.high`.
+    throttles: Option<u64>,
+    /// When that number last grew.
+    pub throttled: Option<u64>,
     /// When limits and parts of memory were last read.
     pub parts_read: Option<u64>,
 }
@@ -66,11 +72,18 @@ impl Workload {
             self.recent.refused = Some(time);
         }
         self.recent.refusals = now.or(self.recent.refusals);
+        let now = count(Statistic::MemoryEventHigh);
+        let origin = self.recent.throttles.or(young.then_some(0));
+        if origin.zip(now).is_some_and(|(before, now)| now > before) {
+            self.recent.throttled = Some(time);
+        }
+        self.recent.throttles = now.or(self.recent.throttles);
         let limit = if self.is_alive() { self.memory_limit() } else { None };
         let (before, after) = (self.recent.limit, limit?);
         self.recent.limit = limit;
+        let since = std::mem::replace(&mut self.recent.limit_read, self.recent.parts_read);
         // Built only for a change: this runs for every workload at every tick.
-        let change = |before| Change { time, what: What::Limit, of: self.name.to_string(), before, after };
+        let change = |before| Change { time, since, what: What::Limit, of: self.name.to_string(), before, after };
         before.filter(|before| *before != after).map(change)
     }
 }
