@@ -30,6 +30,21 @@ pub struct Alert {
     /// Id of the incident that explains it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incident: Option<String>,
+    /// The cause of that incident, in one sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+    /// When it was corrected, in nanoseconds since the Unix epoch: it is not another alert, but what was read since it fired
+    /// gave the incident another cause.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub updated: Option<u64>,
+}
+
+impl Alert {
+    /// The same alert once it is over.
+    pub fn resolved(self, time: u64) -> Alert {
+        let summary = format!("Resolved: {}", self.summary);
+        Alert { state: State::Resolved, resolved: Some(time), summary, ..self }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

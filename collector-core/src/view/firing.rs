@@ -13,7 +13,7 @@ pub struct Firing(pub Vec<RuleState>);
 pub struct RuleState {
     pub name: Arc<str>,
     pub severity: Severity,
-    /// Number of times it fired since the agent started.
+    /// Number of times it fired since the agent started. A correction does not count.
     pub fired: u64,
     /// The labels of each alert that fires, without empty ones.
     pub alerts: BTreeSet<BTreeMap<String, String>>,
@@ -25,7 +25,7 @@ impl Firing {
         let Some(rule) = self.rule(&alert.alert) else { return };
         match alert.state {
             State::Firing => {
-                rule.fired += 1;
+                rule.fired += u64::from(alert.updated.is_none());
                 if !rule.alerts.contains(&alert.labels) {
                     rule.alerts.insert(alert.labels.clone());
                 }

@@ -55,6 +55,10 @@ fn fold(samples: impl Iterator<Item = Sample>) -> Results {
             Outcome::Alert(alert) => {
                 let key = (alert.alert.to_string(), alert.labels.clone());
                 let event = alert.incident.is_some();
+                if alert.updated.is_some() {
+                    assert!(firing.contains(&key), "{key:?} is corrected without firing");
+                    continue;
+                }
                 match alert.state {
                     State::Firing => assert!(firing.insert(key.clone()) || event, "{key:?} fires twice"),
                     State::Resolved => assert!(firing.remove(&key), "{key:?} resolved without firing"),

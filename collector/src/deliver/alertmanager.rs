@@ -98,6 +98,7 @@ impl Firing {
         labels.extend([("alertname", &*alert.alert), ("severity", alert.severity.label())]);
         let mut annotations = BTreeMap::from([("summary", alert.summary.clone()), ("action", alert.action.clone())]);
         annotations.extend(alert.incident.clone().map(|incident| ("incident", incident)));
+        annotations.extend(alert.cause.clone().map(|cause| ("cause", cause)));
         annotations.extend(alert.value.map(|value| ("value", value.to_string())));
         // Alertmanager rejects an end before the start, which a clock that was set back would cause.
         let ends = alert.resolved.unwrap_or(now + EXPIRY.as_nanos() as u64).max(alert.started);
@@ -170,6 +171,18 @@ mod tests {
         known.accepted(&[message(resolved("B"))]);
         known.accepted(&[message(resolved("A"))]);
         assert!(known.bodies(NOW, 2).is_empty());
+    }
+
+    #[test]
+    fn a_correction_replaces_the_alert() {
+        let mut known = firing();
+        let cause = |cause: &str| Alert { cause: Some(cause.into()), ..alert("Oom", NOW) };
+        known.accepted(&[message(cause("not known"))]);
+        known.accepted(&[message(Alert { updated: Some(NOW + 1), ..cause("It grew.") })]);
+        let bodies = known.bodies(NOW + 2, 9);
+        let body: Value = serde_json::from_slice(&bodies[0]).unwrap();
+        let causes: Vec<_> = body.as_array().unwrap().iter().map(|it| &it["annotations"]["cause"]).collect();
+        assert_eq!(causes, [&json!("It grew.")]);
     }
 
     #[test]

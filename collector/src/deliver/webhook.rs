@@ -38,6 +38,9 @@ struct Item<'a> {
     fired: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     resolved: Option<String>,
+    /// When it was corrected: the incident has another cause than in the delivery before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    updated: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<f64>,
     summary: &'a str,
@@ -72,6 +75,7 @@ fn item<'a>(message: &'a Message, incident: impl Fn(&str) -> Option<Incident>) -
         started: rfc3339(alert.started),
         fired: rfc3339(alert.fired),
         resolved: alert.resolved.map(rfc3339),
+        updated: alert.updated.map(rfc3339),
         value: alert.value,
         summary: &alert.summary,
         action: &alert.action,
@@ -112,6 +116,7 @@ mod tests {
         let with = |id: &str| {
             let mut alert = alert("HostOom", 1_700_000_000_123_456_789);
             alert.incident = Some(id.to_owned());
+            alert.updated = (id == "known").then_some(1_700_000_001_000_000_000);
             Arc::new(Message { id: 7, alert })
         };
         let whole = |id: &str| (id == "known").then(|| incident(id));
@@ -126,5 +131,6 @@ mod tests {
         assert_eq!(first["incident"]["title"], json!("it was killed"));
         assert_eq!(second["incident"], json!({"id": "gone"}));
         assert!(first.get("resolved").is_none());
+        assert_eq!((&first["updated"], second.get("updated")), (&json!("2023-11-14T22:13:21.000000000Z"), None));
     }
 }

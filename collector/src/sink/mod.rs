@@ -33,6 +33,8 @@ pub(crate) mod test {
             summary: "it is so".to_owned(),
             action: "do this".to_owned(),
             incident: None,
+            cause: None,
+            updated: None,
         }
     }
 

@@ -38,6 +38,8 @@ fn alert(name: &str, number: u64) -> Outcome {
         summary: format!("number {number}"),
         action: "look".to_owned(),
         incident: None,
+        cause: None,
+        updated: None,
     }))
 }
 

@@ -1,10 +1,11 @@
-//! Alerts for incidents: each new incident fires, and the alert resolves some time after the last one.
+//! Alerts for incidents: each new incident fires, the alert is sent again if the incident turns out to have another cause, and
+//! it resolves some time after the last incident.
 
 use std::collections::BTreeMap;
 
 use super::track::Round;
 use super::{Alerts, FIRING, Filling, INCIDENTS, Labels, Times};
-use crate::alert::{Alert, State};
+use crate::alert::Alert;
 use crate::incident::Incident;
 use crate::metric::alert::LABELS;
 use crate::outcome::Outcome;
@@ -17,22 +18,46 @@ pub(super) struct Fired {
     elapsed: u64,
 }
 
-/// Fires for each new incident among the outcomes.
+/// Fires for each new incident among the outcomes, and corrects the alerts of those whose cause has changed.
 pub(super) fn incidents(alerts: &mut Alerts, rules: &Rules, time: u64, outcomes: &mut Vec<Outcome>) {
     // Usually there is none, so nothing is copied.
     let mut index = 0;
     while index < outcomes.len() {
-        if let Outcome::Incident(incident) = &outcomes[index]
-            && !alerts.incidents.contains(&incident.id)
-        {
-            let incident = incident.clone();
-            if alerts.incidents.len() >= INCIDENTS {
-                alerts.incidents.pop_front();
+        if let Outcome::Incident(incident) = &outcomes[index] {
+            let rule = &incident.cause.rule;
+            match alerts.incidents.iter_mut().find(|(id, _)| *id == incident.id) {
+                None => {
+                    let incident = incident.clone();
+                    if alerts.incidents.len() >= INCIDENTS {
+                        alerts.incidents.pop_front();
+                    }
+                    alerts.incidents.push_back((incident.id.clone(), rule.clone()));
+                    fire(alerts, rules, time, &incident, outcomes);
+                }
+                Some((_, known)) if known != rule => {
+                    known.clone_from(rule);
+                    let incident = incident.clone();
+                    correct(alerts, rules, time, &incident, outcomes);
+                }
+                Some(_) => {}
             }
-            alerts.incidents.push_back(incident.id.clone());
-            fire(alerts, rules, time, &incident, outcomes);
         }
         index += 1;
+    }
+}
+
+/// Sends the alerts of an incident again, unless they are about a later one by now.
+fn correct(alerts: &mut Alerts, rules: &Rules, time: u64, incident: &Incident, outcomes: &mut Vec<Outcome>) {
+    for (rule, fired) in rules.0.iter().zip(&mut alerts.fired) {
+        let ours = |one: &&mut Fired| one.alert.incident.as_deref() == Some(&incident.id);
+        for one in fired.iter_mut().filter(ours) {
+            let labels = one.alert.labels.clone();
+            let filling = Filling { value: None, labels: Labels::Event(&labels), title: &incident.title };
+            let times = Times { started: one.alert.started, fired: one.alert.fired, resolved: None };
+            let alert = super::alert(rule, times, &filling, Some(incident));
+            one.alert = Alert { updated: Some(time), ..alert };
+            outcomes.push(Outcome::Alert(Box::new(one.alert.clone())));
+        }
     }
 }
 
@@ -47,7 +72,7 @@ fn fire(alerts: &mut Alerts, rules: &Rules, time: u64, incident: &Incident, outc
         }
         let filling = Filling { value: None, labels: Labels::Event(&labels), title: &incident.title };
         let times = Times { started: incident.time, fired: time, resolved: None };
-        let alert = super::alert(rule, times, &filling, Some(&incident.id));
+        let alert = super::alert(rule, times, &filling, Some(incident));
         let fired = &mut alerts.fired[index];
         if let Some(same) = fired.iter_mut().find(|one| one.alert.labels == labels) {
             *same = Fired { alert: alert.clone(), elapsed: alerts.elapsed };
@@ -89,5 +114,5 @@ pub(super) fn restore(fired: &mut Vec<Fired>, alert: &Alert, elapsed: u64) -> bo
 }
 
 fn resolved(alert: Alert, time: u64) -> Outcome {
-    Outcome::Alert(Box::new(Alert { state: State::Resolved, resolved: Some(time), ..alert }))
+    Outcome::Alert(Box::new(alert.resolved(time)))
 }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::alert::{Alert, State};
+use crate::incident::Incident;
 use crate::metric::visit::visit;
 use crate::outcome::Outcome;
 use crate::rule::evaluate::Phase;
@@ -37,7 +38,8 @@ pub struct Alerts {
     tracks: Vec<Track>,
     /// Alerts of event rules, by rule.
     fired: Vec<Vec<Fired>>,
-    incidents: VecDeque<String>,
+    /// Their ids, and the causes that were reported.
+    incidents: VecDeque<(String, String)>,
     /// Elapsed time in nanoseconds, and the host's clock at that moment.
     elapsed: u64,
     time: u64,
@@ -185,8 +187,7 @@ fn restore(alerts: &mut Alerts, rules: &Rules, time: u64, alert: &Alert, outcome
             }
         });
     if !taken {
-        let over = Alert { state: State::Resolved, resolved: Some(time), ..alert.clone() };
-        outcomes.push(Outcome::Alert(Box::new(over)));
+        outcomes.push(Outcome::Alert(Box::new(alert.clone().resolved(time))));
     }
     taken
 }
@@ -220,7 +221,7 @@ struct Times {
     resolved: Option<u64>,
 }
 
-fn alert(rule: &Rule, times: Times, filling: &Filling<'_>, incident: Option<&str>) -> Alert {
+fn alert(rule: &Rule, times: Times, filling: &Filling<'_>, incident: Option<&Incident>) -> Alert {
     let labels = match filling.labels {
         Labels::Event(labels) => labels.clone(),
         Labels::Series(names, values) => {
@@ -228,18 +229,24 @@ fn alert(rule: &Rule, times: Times, filling: &Filling<'_>, incident: Option<&str
             present.map(|(name, value)| ((*name).to_owned(), value.to_string())).collect()
         }
     };
-    Alert {
+    let alert = Alert {
         alert: rule.name.clone(),
         severity: rule.severity,
         labels,
-        state: if times.resolved.is_some() { State::Resolved } else { State::Firing },
+        state: State::Firing,
         started: times.started,
         fired: times.fired,
-        resolved: times.resolved,
+        resolved: None,
         value: filling.value,
         summary: rule.summary.fill(filling),
         action: rule.action.fill(filling),
-        incident: incident.map(str::to_owned),
+        incident: incident.map(|incident| incident.id.clone()),
+        cause: incident.map(|incident| incident.cause.sentence.clone()),
+        updated: None,
+    };
+    match times.resolved {
+        Some(time) => alert.resolved(time),
+        None => alert,
     }
 }
 

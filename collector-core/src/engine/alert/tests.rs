@@ -103,6 +103,8 @@ fn an_alert_is_pending_then_fires_and_resolves_below_clear() {
         summary: "96% used".into(),
         action: "Check.".into(),
         incident: None,
+        cause: None,
+        updated: None,
     };
     assert_eq!(fired, std::slice::from_ref(&expected));
     assert_eq!(
@@ -142,7 +144,7 @@ fn an_absent_series_resolves_after_a_while_and_does_not_fire_again_before() {
     host.apply(Reading::Host(Values::new()));
     let over: Vec<Alert> = (0..61).flat_map(|_| host.tick()).collect();
     let [alert] = &over[..] else { panic!("{over:?}") };
-    assert_eq!((alert.state, alert.summary.as_str()), (State::Resolved, "95% used"));
+    assert_eq!((alert.state, alert.summary.as_str()), (State::Resolved, "Resolved: 95% used"));
 }
 
 #[test]
@@ -264,6 +266,25 @@ fn each_incident_fires_once_and_resolves_some_time_after_the_last() {
     assert_eq!((fired[0].incident.as_deref(), fired[0].value), (Some("1"), None));
     assert!(fired[0].summary == "Killed: a");
     assert_eq!(alerts(&mut host, incident("1", "a")), [], "it is complete now, and the same");
+    let mut other = incident("1", "a");
+    let Outcome::Incident(corrected) = &mut other else { unreachable!() };
+    corrected.cause.rule = "sudden_spike".into();
+    (corrected.cause.sentence, corrected.title) = ("It grew.".into(), "Killed at its own limit".into());
+    let again = alerts(&mut host, other.clone());
+    let [update] = again.as_slice() else { panic!("{again:?}") };
+    let wanted = Alert {
+        summary: "Killed at its own limit: a".into(),
+        cause: Some("It grew.".into()),
+        updated: Some(host.time),
+        ..fired[0].clone()
+    };
+    assert_eq!(*update, wanted, "the same alert, with another cause");
+    assert_eq!(
+        host.shown()[1],
+        "headroom_alerts_fired_total{alert=\"Oom\",severity=\"critical\"} 1",
+        "it is no other alert"
+    );
+    assert_eq!(alerts(&mut host, other), [], "corrected once");
     assert_eq!(alerts(&mut host, incident("2", "b")), [], "the rule is not about it");
     assert!((0..9).all(|_| host.tick().is_empty()));
     assert_eq!(alerts(&mut host, incident("3", "a"))[0].incident.as_deref(), Some("3"));

@@ -34,7 +34,11 @@ impl Hit<'_> {
 
     /// The limit, as the object of an advice.
     pub fn advised(&self) -> String {
-        if self.limit.own { "the limit".to_owned() } else { format!("the limit of {}", self.owner) }
+        match (self.limit.own, &self.limit.pod) {
+            (true, None) => "the limit".to_owned(),
+            (true, Some(_)) => "the limit of the container".to_owned(),
+            (false, _) => format!("the limit of {}", self.owner),
+        }
     }
 }
 
