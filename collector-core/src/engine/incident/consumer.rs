@@ -37,8 +37,10 @@ struct Entry<'v> {
     cache: Option<f64>,
     /// What memory.min protects: at most what it protects above, up to the limit that is reclaimed for.
     protected: u64,
-    /// It contains others and has no process of its own.
+    /// It contains others, which have all been read, and has no process of its own.
     left: bool,
+    /// All that are nested in it have been read.
+    read: bool,
 }
 
 /// The first workloads, only those at and below the cgroup `within` if that is given; and the workload `always`, at any place.
@@ -112,13 +114,25 @@ fn entries<'v>(view: &'v View, window: &Window, within: Option<&str>) -> Vec<Ent
                 open.last().map(|(_, above)| &entries[*above]).filter(|above| *above.workload.identity.top != *whole);
             let min = number(Statistic::MemoryMin).unwrap_or(0);
             let protected = above.map_or(min, |above| min.min(above.protected));
-            entries.push(Entry { workload, below: Vec::new(), memory, growth, swap, cache, protected, left: false });
+            entries.push(Entry {
+                workload,
+                below: Vec::new(),
+                memory,
+                growth,
+                swap,
+                cache,
+                protected,
+                left: false,
+                read: true,
+            });
             if let Some((_, above)) = open.last() {
                 let above = &mut entries[*above];
                 above.below.push(place);
                 // cgroup v2 allows no process beside cgroups with a memory controller, and a kubelet puts none into a pod.
                 let empty = view.workloads.memory_hierarchy() == 0 || above.workload.identity.kind == Kind::Pod;
-                above.left |= empty && memory.is_some() && *above.workload.identity.top != *"/";
+                let root = *above.workload.identity.top == *"/";
+                above.read &= memory.is_some() || !workload.is_alive();
+                above.left = empty && above.read && !root && !view.workloads.is_full();
                 for (whole, part) in [
                     (&mut above.memory, memory),
                     (&mut above.growth, growth),
@@ -135,7 +149,7 @@ fn entries<'v>(view: &'v View, window: &Window, within: Option<&str>) -> Vec<Ent
 }
 
 fn consumer(entries: &[Entry<'_>], place: usize, window: &Window, order: Order, known: Known) -> Consumer {
-    let Entry { workload, below, memory, growth, swap, cache, protected, left } = &entries[place];
+    let Entry { workload, below, memory, growth, swap, cache, protected, left, .. } = &entries[place];
     let track = &workload.track;
     let bytes = |number: Option<f64>| number.map(|number| number.max(0.0) as u64);
     let waiting = match order {
@@ -166,5 +180,67 @@ fn consumer(entries: &[Entry<'_>], place: usize, window: &Window, order: Order, 
         stall_seconds: total(Series::Stalls).map(millis),
         io_bytes: bytes(total(Series::Read).zip(total(Series::Write)).map(|(read, written)| read + written)),
         memory: line.into_iter().map(bytes).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{MIB, SECOND, apply, measure, tick};
+    use super::*;
+    use crate::cgroup::Id;
+    use crate::engine::Engine;
+    use crate::sample::{Reading, Start};
+    use crate::signal::cgroup;
+
+    /// `/a` holds 300 MiB, of which `/a/b` has 100 and `/a/b/c` 80.
+    fn list(hierarchy: u64, within: Option<&str>) -> Vec<Consumer> {
+        use Statistic::{MemoryCurrent, MemoryFile, MemoryMin, MemoryShmem};
+        let mut engine = Engine::new();
+        let start = Start { workload_max: 10, memory_hierarchy: hierarchy, ..crate::engine::test::start() };
+        apply(&mut engine, SECOND, Reading::Start(start));
+        let cgroups = [("/a", 300, 250, 50, 10), ("/a/b", 100, 70, 20, 60), ("/a/b/c", 80, 40, 0, 500)];
+        for (number, (path, ..)) in (1..).zip(cgroups) {
+            let id = Id { hierarchy, id: number };
+            apply(&mut engine, SECOND, Reading::Cgroup(cgroup::Reading::Born { id, path: path.to_owned() }));
+        }
+        for (number, (_, current, file, shmem, min)) in (1..).zip(cgroups) {
+            let numbers = [(MemoryCurrent, current), (MemoryFile, file), (MemoryShmem, shmem), (MemoryMin, min)];
+            let numbers = numbers.map(|(statistic, mib)| (statistic, mib * MIB));
+            measure(&mut engine, 2 * SECOND, Id { hierarchy, id: number }, &numbers);
+        }
+        tick(&mut engine, 2);
+        let view = engine.view();
+        super::list(view, &view.history.window(2 * SECOND), Order::Memory, within, None)
+    }
+
+    fn mib(of: impl Fn(&Consumer) -> Option<u64>, consumers: &[Consumer]) -> Vec<(&str, u64)> {
+        consumers.iter().map(|it| (&*it.workload, of(it).unwrap_or(0) / MIB)).collect()
+    }
+
+    #[test]
+    fn page_cache_is_without_shared_memory_and_without_what_is_below() {
+        let consumers = list(5, None);
+        assert_eq!(mib(|it| it.memory_bytes, &consumers), [("/a", 200), ("/a/b/c", 80), ("/a/b", 20)]);
+        assert_eq!(mib(|it| it.cache_bytes, &consumers), [("/a", 150), ("/a/b/c", 40), ("/a/b", 10)]);
+    }
+
+    #[test]
+    fn protection_is_that_below_the_limit_and_no_more_than_above() {
+        let wanted: [(Option<&str>, &[(&str, u64)]); 2] = [
+            (None, &[("/a", 10), ("/a/b/c", 10), ("/a/b", 10)]),
+            (Some("/a"), &[("/a", 10), ("/a/b/c", 60), ("/a/b", 20)]),
+        ];
+        for (within, wanted) in wanted {
+            assert_eq!(mib(|it| it.protected_bytes, &list(0, within)), wanted, "{within:?}");
+        }
+    }
+
+    #[test]
+    fn on_cgroup_v2_a_cgroup_with_others_in_it_has_no_process() {
+        for (hierarchy, wanted) in [(0, ["/a", "/a/b"].as_slice()), (5, &[])] {
+            let consumers = list(hierarchy, Some("/a"));
+            let left: Vec<&str> = consumers.iter().filter(|it| it.left).map(|it| &*it.workload).collect();
+            assert_eq!(left, wanted, "{hierarchy}");
+        }
     }
 }

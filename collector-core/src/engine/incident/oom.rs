@@ -215,3 +215,82 @@ fn title(incident: &Incident) -> String {
     };
     format!("OOM kill of {who} in {whose}: {why}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{HALF, MIB, SECOND, apply, id, kill, killed, measure, tick};
+    use super::Scope;
+    use crate::engine::Engine;
+    use crate::sample::{Reading, Start};
+    use crate::signal::{cgroup, oom};
+    use crate::statistic::workload::Statistic;
+
+    /// `/a` has held its limit of 64 MiB for long: tmpfs, page cache or anonymous memory.
+    fn full(parts: &[(Statistic, u64)], grace: u64) -> Engine {
+        let mut engine = Engine::new();
+        let start = Start { workload_max: 10, workload_grace: grace, ..crate::engine::test::start() };
+        apply(&mut engine, SECOND, Reading::Start(start));
+        apply(&mut engine, SECOND, Reading::Cgroup(cgroup::Reading::Born { id: id(1), path: "/a".into() }));
+        for second in 2..30 {
+            read(&mut engine, second, 63, parts);
+        }
+        engine
+    }
+
+    fn read(engine: &mut Engine, second: u64, current: u64, parts: &[(Statistic, u64)]) {
+        let whole = [(Statistic::MemoryCurrent, current), (Statistic::MemoryLimit, 64)];
+        let numbers: Vec<_> = whole.iter().chain(parts).map(|(statistic, mib)| (*statistic, mib * MIB)).collect();
+        measure(engine, second * SECOND, id(1), &numbers);
+        tick(engine, second);
+    }
+
+    #[test]
+    fn a_known_cause_stays_when_the_workload_is_gone() {
+        let mut engine = full(&[], 0);
+        let first = killed(&mut engine, 29 * SECOND + HALF, kill(7, 1, Scope::Memcg));
+        assert_eq!(first[0].cause.rule, "limit_too_low");
+        apply(&mut engine, 30 * SECOND, Reading::Cgroup(cgroup::Reading::Died { id: id(1) }));
+        tick(&mut engine, 30);
+        assert!(engine.view().workloads.find("/a").is_none(), "it has left the view");
+        let last = tick(&mut engine, 31);
+        assert_eq!((last[0].complete, &last[0].cause), (true, &first[0].cause));
+        assert_eq!(last[0].evidence.limit, first[0].evidence.limit);
+    }
+
+    #[test]
+    fn what_is_still_charged_after_the_kill_was_not_the_victims() {
+        use Statistic::{MemoryAnon, MemoryFile, MemoryKernel, MemoryShmem};
+        let small = oom::Kill { anon_bytes: Some(8 * MIB), ..kill(7, 1, Scope::Memcg) };
+        // Nothing but the whole was known before the kill.
+        let complete = |after: [u64; 4]| {
+            let mut engine = full(&[], 60 * SECOND);
+            let first = killed(&mut engine, 29 * SECOND + HALF, small.clone());
+            assert_eq!(first[0].cause.rule, "limit_too_low");
+            let parts = [MemoryAnon, MemoryFile, MemoryShmem, MemoryKernel];
+            let parts: Vec<_> = parts.into_iter().zip(after).collect();
+            read(&mut engine, 30, 56, &parts);
+            let last = tick(&mut engine, 31);
+            last[0].cause.clone()
+        };
+        let tmpfs = complete([2, 50, 50, 1]);
+        assert_eq!((&*tmpfs.rule, tmpfs.numbers["filled_bytes"]), ("shared_memory", (50 * MIB) as f64));
+        let others = complete([50, 1, 0, 1]);
+        assert_eq!((&*others.rule, others.numbers["others_bytes"]), ("other_processes", (50 * MIB) as f64));
+        assert!(others.sentence.contains("held 8.00 MiB"), "{others:?}");
+    }
+
+    #[test]
+    fn cache_that_was_dropped_by_the_kill_had_not_filled_the_limit() {
+        use Statistic::{MemoryAnon, MemoryFile, MemoryShmem};
+        let cache = |mib: u64| [(MemoryAnon, 2), (MemoryFile, mib), (MemoryShmem, 0)];
+        let small = oom::Kill { anon_bytes: Some(8 * MIB), ..kill(7, 1, Scope::Memcg) };
+        for (after, rule) in [(54, "file_pages"), (5, "limit_too_low")] {
+            let mut engine = full(&cache(55), 60 * SECOND);
+            let first = killed(&mut engine, 29 * SECOND + HALF, small.clone());
+            assert_eq!(first[0].cause.rule, "file_pages");
+            read(&mut engine, 30, 58, &cache(after));
+            let last = tick(&mut engine, 31);
+            assert_eq!(last[0].cause.rule, rule, "{after}");
+        }
+    }
+}

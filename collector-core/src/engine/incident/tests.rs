@@ -11,15 +11,15 @@ use crate::signal::oom;
 use crate::statistic::gpu::{self, Device};
 use crate::statistic::workload::{Statistic, Values};
 
-const SECOND: u64 = 1_000_000_000;
-const MIB: u64 = 1 << 20;
+pub(super) const SECOND: u64 = 1_000_000_000;
+pub(super) const MIB: u64 = 1 << 20;
 
-fn id(id: u64) -> Id {
+pub(super) fn id(id: u64) -> Id {
     Id { hierarchy: 5, id }
 }
 
 /// A host with the workloads `/a` (1), `/a/b` (2), `/a/c` (3) and `/d` (4), a second after the start.
-fn host(hierarchy: u64) -> Engine {
+pub(super) fn host(hierarchy: u64) -> Engine {
     let mut engine = Engine::new();
     let start = sample::Start { workload_max: 10, memory_hierarchy: hierarchy, ..crate::engine::test::start() };
     apply(&mut engine, SECOND, Reading::Start(start));
@@ -30,11 +30,11 @@ fn host(hierarchy: u64) -> Engine {
     engine
 }
 
-fn apply(engine: &mut Engine, time: u64, reading: Reading) -> Vec<Incident> {
+pub(super) fn apply(engine: &mut Engine, time: u64, reading: Reading) -> Vec<Incident> {
     incidents(engine.apply(&Sample { time, reading }))
 }
 
-fn incidents(outcomes: Vec<Outcome>) -> Vec<Incident> {
+pub(super) fn incidents(outcomes: Vec<Outcome>) -> Vec<Incident> {
     let incident = |outcome| match outcome {
         Outcome::Incident(incident) => Some(*incident),
         _ => None,
@@ -42,17 +42,17 @@ fn incidents(outcomes: Vec<Outcome>) -> Vec<Incident> {
     outcomes.into_iter().filter_map(incident).collect()
 }
 
-fn measure(engine: &mut Engine, time: u64, cgroup: Id, numbers: &[(Statistic, u64)]) {
+pub(super) fn measure(engine: &mut Engine, time: u64, cgroup: Id, numbers: &[(Statistic, u64)]) {
     let values: Values = numbers.iter().copied().collect();
     apply(engine, time, Reading::Statistics(Statistics { cgroup, values, turn: true }));
 }
 
-fn tick(engine: &mut Engine, second: u64) -> Vec<Incident> {
+pub(super) fn tick(engine: &mut Engine, second: u64) -> Vec<Incident> {
     apply(engine, second * SECOND, Reading::Tick)
 }
 
 /// Seconds in which each workload holds `mib(cgroup, second)` MiB; the limit of `/a` is 100 MiB.
-fn seconds(engine: &mut Engine, range: std::ops::Range<u64>, mib: impl Fn(u64, u64) -> u64) {
+pub(super) fn seconds(engine: &mut Engine, range: std::ops::Range<u64>, mib: impl Fn(u64, u64) -> u64) {
     for second in range {
         for cgroup in 1..=4 {
             let limit = (cgroup == 1).then_some((Statistic::MemoryLimit, 100 * MIB));
@@ -64,7 +64,7 @@ fn seconds(engine: &mut Engine, range: std::ops::Range<u64>, mib: impl Fn(u64, u
     }
 }
 
-fn kill(pid: u32, cgroup: u64, scope: oom::Scope) -> oom::Kill {
+pub(super) fn kill(pid: u32, cgroup: u64, scope: oom::Scope) -> oom::Kill {
     oom::Kill {
         cgroup: Some(id(cgroup)),
         trigger_cgroup: None,
@@ -89,11 +89,11 @@ fn kill(pid: u32, cgroup: u64, scope: oom::Scope) -> oom::Kill {
     }
 }
 
-fn killed(engine: &mut Engine, time: u64, kill: oom::Kill) -> Vec<Incident> {
+pub(super) fn killed(engine: &mut Engine, time: u64, kill: oom::Kill) -> Vec<Incident> {
     apply(engine, time, Reading::Oom(oom::Reading::Kill(kill)))
 }
 
-const HALF: u64 = SECOND / 2;
+pub(super) const HALF: u64 = SECOND / 2;
 
 #[test]
 fn a_kill_is_reported_at_once_and_completed_under_the_same_id() {

@@ -272,3 +272,82 @@ pub(super) const OTHER_PROCESSES: Rule = Rule {
         })
     },
 };
+
+#[cfg(test)]
+mod tests {
+    use super::super::find;
+    use super::super::tests::{GIB, MIB, because, kill, line, minute};
+    use crate::incident::{Figures, Incident};
+    use crate::series::Series;
+
+    /// Half of the limit in use for a minute, then a kill of a process of this size.
+    fn filled(anon: u64, parts: impl Fn(&mut Figures)) -> Incident {
+        let mut incident = kill();
+        incident.evidence.kills[0].anon_bytes = Some(anon);
+        let figures = incident.evidence.workload.as_mut().unwrap();
+        (figures.anon_bytes, figures.file_bytes, figures.kernel_bytes) = (Some(20 * MIB), Some(0), Some(MIB));
+        parts(figures);
+        line(&mut incident, Series::Memory, minute(|_| (900 * MIB) as f64));
+        incident
+    }
+
+    #[test]
+    fn each_kind_of_memory_is_named_with_what_the_victim_held() {
+        let shared =
+            |figures: &mut Figures| (figures.file_bytes, figures.shmem_bytes) = (Some(800 * MIB), Some(790 * MIB));
+        because(
+            &filled(90 * MIB, shared),
+            "shared_memory",
+            &["790 MiB", "tmpfs", "python (7), which was killed, held 90.0 MiB"],
+        );
+        let kernel = |figures: &mut Figures| figures.kernel_bytes = Some(700 * MIB);
+        because(&filled(90 * MIB, kernel), "kernel_memory", &["700 MiB", "sockets"]);
+        let file = |figures: &mut Figures| figures.file_bytes = Some(800 * MIB);
+        because(&filled(90 * MIB, file), "file_pages", &["800 MiB", "locked (mlock), not yet written"]);
+        let locked = |figures: &mut Figures| {
+            (figures.file_bytes, figures.unevictable_bytes) = (Some(800 * MIB), Some(780 * MIB))
+        };
+        because(&filled(90 * MIB, locked), "file_pages", &["780 MiB were locked (mlock)"]);
+        let dirty =
+            |figures: &mut Figures| (figures.file_bytes, figures.dirty_bytes) = (Some(800 * MIB), Some(500 * MIB));
+        because(&filled(90 * MIB, dirty), "file_pages", &["500 MiB were not yet written to disk"]);
+    }
+
+    #[test]
+    fn memory_that_the_victim_itself_took_is_no_other_kind() {
+        // What was read before the kill is not there any more: the victim held 700 MiB of the limit of 1 GiB.
+        let file = |figures: &mut Figures| figures.file_bytes = Some(800 * MIB);
+        assert_ne!(find(&filled(700 * MIB, file)).rule, "file_pages");
+        let shared =
+            |figures: &mut Figures| (figures.file_bytes, figures.shmem_bytes) = (Some(600 * MIB), Some(600 * MIB));
+        let mut grew = filled(400 * MIB, shared);
+        line(&mut grew, Series::Memory, minute(|second| (620.0 + 6.8 * second) * MIB as f64));
+        assert_ne!(find(&grew).rule, "shared_memory", "the growth was the victim's");
+    }
+
+    #[test]
+    fn a_limit_on_swap_that_is_used_up() {
+        let mut incident = filled(900 * MIB, |figures| {
+            (figures.swap_bytes, figures.swap_limit_bytes) = (Some(250 * MIB), Some(256 * MIB));
+        });
+        because(&incident, "swap_full", &["its limit on swap was used up", "250 MiB of 256 MiB"]);
+        // Filled since the last reading.
+        incident.evidence.workload.as_mut().unwrap().swap_bytes = Some(0);
+        assert_ne!(find(&incident).rule, "swap_full");
+        incident.evidence.kills[0].swap_bytes = Some(256 * MIB);
+        because(&incident, "swap_full", &["256 MiB of 256 MiB"]);
+    }
+
+    #[test]
+    fn a_small_victim_beside_large_processes() {
+        let others = |figures: &mut Figures| figures.anon_bytes = Some(900 * MIB);
+        let mut incident = filled(30 * MIB, others);
+        incident.evidence.kills[0].score_adj = 500;
+        let words =
+            ["Other processes of /a/b held most of its own limit of 1.00 GiB: 870 MiB", "held 30.0 MiB", "is 500"];
+        because(&incident, "other_processes", &words);
+        incident.evidence.kills[0].anon_bytes = Some(500 * MIB);
+        assert_ne!(find(&incident).rule, "other_processes");
+        assert!(incident.evidence.limit.as_ref().unwrap().bytes == Some(GIB));
+    }
+}

@@ -101,3 +101,58 @@ pub(super) const AT_IO_MAX: Rule = Rule {
         })
     },
 };
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{GIB, MIB, NOW, SECOND, because, line, minute, pressure};
+    use super::super::{NOT_KNOWN, find};
+    use crate::incident::{Figures, Incident, Kind};
+    use crate::series::Series;
+
+    fn figures(incident: &mut Incident) -> &mut Figures {
+        incident.evidence.workload.as_mut().unwrap()
+    }
+
+    #[test]
+    fn a_workload_that_its_memory_high_holds_back() {
+        let mut incident = pressure(Kind::MemoryPressure);
+        let of = figures(&mut incident);
+        (of.memory_bytes, of.high_bytes, of.throttled) = (Some(801 * MIB), Some(800 * MIB), Some(NOW - SECOND));
+        let words = ["/a/b is at its memory.high of 800 MiB", "does not kill it", "waited for 12 s"];
+        let cause = because(&incident, "memory_high", &words);
+        assert!(cause.next.contains("Raise memory.high"), "{cause:?}");
+        type Spoil = fn(&mut Figures);
+        let spoils: [Spoil; 3] = [
+            |of| of.throttled = Some(NOW - 120 * SECOND),
+            |of| of.memory_bytes = Some(700 * MIB),
+            |of| of.high_bytes = None,
+        ];
+        for spoil in spoils {
+            let mut near = incident.clone();
+            spoil(figures(&mut near));
+            because(&near, NOT_KNOWN, &[]);
+        }
+        // At its hard limit it is near a kill, whatever memory.high is.
+        figures(&mut incident).memory_bytes = Some(GIB - MIB);
+        because(&incident, "near_its_limit", &[]);
+    }
+
+    #[test]
+    fn a_frozen_workload_is_not_near_a_kill() {
+        let mut incident = pressure(Kind::MemoryPressure);
+        let of = figures(&mut incident);
+        (of.memory_bytes, of.frozen) = (Some(GIB), true);
+        because(&incident, "frozen_at_limit", &["/a/b is frozen at its limit of 1.00 GiB", "OOM killer is disabled"]);
+    }
+
+    #[test]
+    fn a_workload_that_waits_for_its_own_io_limit() {
+        let mut incident = pressure(Kind::IoPressure);
+        incident.evidence.consumers[0].io_bytes = Some(GIB);
+        line(&mut incident, Series::Write, minute(|second| if second < 30.0 { 0.0 } else { 9.5 * MIB as f64 }));
+        figures(&mut incident).write_limit_bytes_per_second = Some(10 * MIB);
+        because(&incident, "io_limit", &["/a/b waits for its own IO limit", "wrote 9.50 MiB/s", "is 10.0 MiB/s"]);
+        figures(&mut incident).write_limit_bytes_per_second = Some(20 * MIB);
+        assert_eq!(find(&incident).rule, "io_by_one");
+    }
+}

@@ -213,3 +213,88 @@ pub(super) const PARENTS_LIMIT: Rule = Rule {
 fn is_pod(hit: &Hit<'_>) -> bool {
     hit.limit.kind == crate::identity::Kind::Pod.label()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{GIB, MIB, because, consumer, host, parents};
+    use super::super::{NOT_KNOWN, find};
+    use crate::incident::{Change, Consumer, Task, What};
+
+    #[test]
+    fn a_neighbour_is_not_blamed_for_cache_that_can_be_dropped() {
+        let cached = Consumer { cache_bytes: Some(750 * MIB), ..consumer("/a/c", 800 * MIB, 600 * MIB as i64) };
+        let own = || consumer("/a/b", 100 * MIB, MIB as i64);
+        because(&parents(&[cached, own()]), "parents_limit", &[]);
+        let some = Consumer { cache_bytes: Some(100 * MIB), ..consumer("/a/c", 800 * MIB, 600 * MIB as i64) };
+        because(&parents(&[some, own()]), "grown_by_another", &[]);
+        let cached = Consumer { cache_bytes: Some(9 * GIB), ..consumer("/d", 10 * GIB, 0) };
+        because(&host(&[cached, own()]), NOT_KNOWN, &[]);
+    }
+
+    #[test]
+    fn a_neighbour_is_blamed_only_by_numbers_as_new_as_the_kill() {
+        let within = [consumer("/a/c", 800 * MIB, 600 * MIB as i64), consumer("/a/b", 100 * MIB, MIB as i64)];
+        let mut incident = parents(&within);
+        incident.evidence.history.ago.iter_mut().for_each(|ago| *ago += 5.0);
+        because(&incident, "parents_limit", &[]);
+        // The victim itself grew since the last reading: the kill shows it.
+        let mut incident = parents(&within);
+        incident.evidence.kills[0].anon_bytes = Some(500 * MIB);
+        because(&incident, "parents_limit", &[]);
+    }
+
+    #[test]
+    fn one_that_holds_nearly_all_need_not_have_grown() {
+        let within = [consumer("/a/c", 960 * MIB, 0), consumer("/a/b", 20 * MIB, MIB as i64)];
+        because(&parents(&within), "grown_by_another", &["/a/c filled the limit of 1.00 GiB", "held 960 MiB"]);
+    }
+
+    #[test]
+    fn processes_beside_all_workloads_are_not_given_a_limit() {
+        let within = [consumer("/a", 800 * MIB, 600 * MIB as i64), consumer("/a/b", 100 * MIB, MIB as i64)];
+        let cause =
+            because(&parents(&within), "grown_by_another", &["Processes of /a that are in no workload below it"]);
+        assert!(!cause.next.contains("Give /a a limit"), "{cause:?}");
+        let root = [consumer("/", 9 * GIB, 5 * GIB as i64), consumer("/a/b", GIB, 0)];
+        let cause = because(&host(&root), "host_exhausted_by_another", &["outside of all services and containers"]);
+        assert!(!cause.next.contains("Limit the memory of /"), "{cause:?}");
+        let own = because(&host(&[consumer("/a/b", 9 * GIB, 0)]), "host_exhausted", &[]);
+        assert!(!own.next.contains("Limit the memory of /a/b"), "{own:?}");
+    }
+
+    #[test]
+    fn memory_of_cgroups_that_are_gone() {
+        let left = Consumer { left: true, ..consumer("/a", 600 * MIB, 0) };
+        let mut incident = parents(&[left, consumer("/a/b", 300 * MIB, 200 * MIB as i64)]);
+        let went = Change { time: 5, since: None, what: What::Went, of: "/a/old".into(), before: None, after: None };
+        incident.evidence.changes = vec![went];
+        let words = ["600 MiB of the limit of 1.00 GiB of /a", "gone have left behind (/a/old ended last)"];
+        because(&incident, "left_behind", &words);
+        incident.evidence.within[0].memory_bytes = Some(200 * MIB);
+        assert_ne!(find(&incident).rule, "left_behind", "a fifth");
+    }
+
+    #[test]
+    fn a_neighbour_whose_cache_is_protected() {
+        let kept = |protected: u64| Consumer {
+            cache_bytes: Some(500 * MIB),
+            protected_bytes: Some(protected),
+            ..consumer("/a/c", 520 * MIB, 0)
+        };
+        let own = || consumer("/a/b", 480 * MIB, 100 * MIB as i64);
+        let words = ["400 MiB of the limit of 1.00 GiB of /a", "page cache of /a/c that memory.min protects", "/a/b"];
+        because(&parents(&[kept(400 * MIB), own()]), "protected_neighbour", &words);
+        assert_ne!(find(&parents(&[kept(100 * MIB), own()])).rule, "protected_neighbour");
+    }
+
+    #[test]
+    fn who_asked_is_named_if_it_was_not_killed() {
+        let within = [consumer("/a/b", 700 * MIB, 0), consumer("/a/c", 300 * MIB, 0)];
+        let mut incident = parents(&within);
+        let asker = Task { pid: 99, comm: "asker".into(), workload: Some("/a/c".into()) };
+        incident.evidence.kills[0].trigger = asker;
+        because(&incident, "parents_limit", &["asker (99) in /a/c asked for the memory"]);
+        incident.evidence.kills[0].trigger.pid = 7;
+        assert!(!find(&incident).sentence.contains("asked"), "the victim did");
+    }
+}

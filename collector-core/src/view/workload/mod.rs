@@ -158,6 +158,11 @@ impl Workloads {
         self.by_name.get(name).map(|&slot| &self.slots[slot])
     }
 
+    /// Whether there is no room for another, so that some may be missing.
+    pub(crate) fn is_full(&self) -> bool {
+        self.by_name.len() >= self.max
+    }
+
     /// Number of workloads without `other`.
     pub fn count(&self) -> usize {
         self.by_name.len()
