@@ -52,6 +52,13 @@ impl Statistics {
         for statistic in Statistic::ALL {
             let index = statistic.index();
             let (before, now) = (last.held[index].then_some(last.numbers[index]), values.get(*statistic));
+            let now = match statistic {
+                // Read less often than what is charged, which is also a peak, as is every peak before.
+                Statistic::MemoryPeak => {
+                    now.map(|peak| peak.max(before.unwrap_or(0)).max(values.get(Statistic::MemoryCurrent).unwrap_or(0)))
+                }
+                _ => now,
+            };
             let sum = &mut self.sums[index];
             match (statistic.kind(), now) {
                 (Kind::Counter, Some(now)) => grow(sum, now.saturating_sub(last.numbers[index])),
@@ -205,6 +212,18 @@ mod tests {
             all.measure(&mut last, &values(&[(MemoryCurrent, current), (Statistic::MemoryWorkingSet, 7)]));
             assert_eq!(all.get(Statistic::MemoryWorkingSet), Some(shown));
         }
+    }
+
+    #[test]
+    fn the_peak_is_never_below_what_was_charged() {
+        use Statistic::MemoryPeak;
+        let (mut all, mut last) = (Statistics::default(), Last::default());
+        for (current, read, peak) in [(4, 5, 5), (50, 5, 50), (10, 5, 50), (10, 60, 60), (7, 1, 60)] {
+            all.measure(&mut last, &values(&[(MemoryCurrent, current), (MemoryPeak, read)]));
+            assert_eq!(all.get(MemoryPeak), Some(peak), "{current}");
+        }
+        all.measure(&mut last, &values(&[(MemoryCurrent, 99)]));
+        assert_eq!(all.get(MemoryPeak), None, "what the kernel does not say is unknown");
     }
 
     #[test]
