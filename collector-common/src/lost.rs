@@ -12,7 +12,7 @@ pub enum Stage {
     RingBulk = 1,
     /// No free slot for a cgroup; counted once per lookup by a CPU. Its counts went to the workload `other`.
     Slot = 2,
-    /// The begin of a stall could not be stored, or an end came without a begin: that stall is missing.
+    /// The begin of a stall could not be stored: that stall is missing.
     Stopwatch = 3,
     /// The issue of an IO could not be stored, or an IO completed without one: its times are missing.
     InFlight = 4,
@@ -22,7 +22,7 @@ pub enum Stage {
     Victim = 6,
     /// A memory node at or above [`crate::kswapd::NODES`].
     Node = 7,
-    /// A cgroup's path did not fit into the record.
+    /// The path of a cgroup that was created or renamed did not fit into the record.
     Path = 8,
     /// No room for a call of the CUDA driver or for its allocation: it is missing from the workload's transfers.
     Transfer = 9,

@@ -109,7 +109,7 @@ impl Stage {
             ),
             Stage::Filesystem => (
                 "filesystem",
-                "Figures of a filesystem beyond the 256 that are kept.",
+                "Figures of a filesystem beyond the 256 that are kept, or of a container's volume in memory beyond 2048.",
                 "Leave out filesystems that do not matter: `filesystem.exclude` and `filesystem.exclude_types`.",
             ),
             Stage::Gpu => (
@@ -130,7 +130,7 @@ impl Stage {
             Stage::InFlight => (
                 "in_flight",
                 "An IO could not be recorded at its issue, or its issue was not seen. Its times are missing.",
-                "Nothing for a few at the start: these IOs were under way already. If it lasts, report it with the kernel.",
+                "Nothing if it is rare. If it lasts, report it with the kernel.",
             ),
             Stage::Journal => (
                 "journal",
@@ -164,7 +164,7 @@ impl Stage {
             ),
             Stage::Path => (
                 "path",
-                "The path of a cgroup is longer than a record holds. A walk over all cgroups finds it.",
+                "The path of a new or renamed cgroup is longer than a record holds. A walk over all cgroups finds it.",
                 "Nothing. If it lasts, use shorter names or fewer levels of cgroups.",
             ),
             Stage::Record => (
@@ -199,8 +199,8 @@ impl Stage {
             ),
             Stage::Stopwatch => (
                 "stopwatch",
-                "The begin or the end of a stall was not seen. That stall is missing.",
-                "Nothing for a few at the start: these tasks were stalled already. If it lasts, report it with the kernel.",
+                "There was no room for the begin of a stall. That stall is missing.",
+                "There is no setting for it. Report it with the kernel.",
             ),
             Stage::Transfer => (
                 "transfer",
@@ -209,7 +209,7 @@ impl Stage {
             ),
             Stage::UnknownCgroup => (
                 "unknown_cgroup",
-                "Counts came for a cgroup whose creation was not seen. They went to the workload `other`.",
+                "Counts came for a cgroup whose creation was missed. They went to the workload `other`. (A cgroup that was gone before the agent knew it is not counted here.)",
                 "Nothing if it is rare. If it lasts, see the stages `ring_critical` and `path`.",
             ),
             Stage::Victim => (

@@ -53,7 +53,8 @@ fn change(ctx: &RawTracePointContext, event: Event, pid: u32) -> Option<i32> {
         (*record).level = read(cgroup, layout!(cgroup_level));
         bpf_probe_read_kernel_str((&raw mut (*record).path).cast(), PATH as u32, path.cast())
     };
-    if length == PATH as i64 {
+    // The other events are read without their path.
+    if length == PATH as i64 && matches!(event, Event::Mkdir | Event::Rename) {
         emit::lost(Stage::Path);
     }
     // The mask shows the verifier the bound that the helper guarantees, without the NUL.

@@ -37,16 +37,13 @@ pub fn start(lap: Lap, note: u64) {
     }
 }
 
-/// Takes the time since [`start`]. `None` is counted as lost: the begin was before the programs were attached, or found no
-/// room.
+/// Takes the time since [`start`]. `None` is no loss of its own: the begin was before the programs were attached, or it was
+/// counted where it was lost (no room here, or a missed run).
 #[inline(always)]
 pub fn stop(lap: Lap) -> Option<Stopped> {
     let key = key(lap);
     // SAFETY: only this thread writes or removes its entry.
-    let Some(started) = (unsafe { STOPWATCH.get(key) }).copied() else {
-        emit::lost(Stage::Stopwatch);
-        return None;
-    };
+    let started = (unsafe { STOPWATCH.get(key) }).copied()?;
     let _ = STOPWATCH.remove(key);
     // SAFETY: the helper has no preconditions.
     let now = unsafe { bpf_ktime_get_ns() };

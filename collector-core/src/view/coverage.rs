@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::count::grow;
 use crate::sample::{Delivery, Origin, Probe, ProbeState, Process, Program, Reading, Source};
+use crate::signal::cgroup;
 use crate::stage::Stage;
 
 /// At most this many names of each kind are kept. Only a foreign recording has more.
@@ -98,6 +99,13 @@ impl Coverage {
     /// Number of items dropped at this stage.
     pub fn lost(&self, stage: Stage) -> u64 {
         self.lost[stage as usize]
+    }
+
+    /// Whether the creation of a cgroup can have been missed: nothing reports it, or something was lost that may have been such a
+    /// report.
+    pub(crate) fn may_miss_cgroups(&self) -> bool {
+        let hiding = [Stage::RingCritical, Stage::Path, Stage::MissedRun, Stage::Malformed];
+        !self.sees(cgroup::EVENTS[0]) || hiding.into_iter().any(|stage| self.lost(stage) > 0)
     }
 
     pub(crate) fn probe(&mut self, probe: &Probe) {

@@ -43,14 +43,16 @@ impl Pending {
         Some(self.waiting.swap_remove(known).amounts)
     }
 
-    /// Charges amounts that waited too long to `other`, and counts them as lost.
+    /// Charges amounts that waited too long to `other`. They are lost if the creation of their cgroup may have been missed; else
+    /// the cgroup was gone before the first walk, and nobody knows its name.
     pub fn tick(&mut self, other: &mut Amounts, coverage: &mut Coverage) {
+        let missed = u64::from(coverage.may_miss_cgroups());
         self.waiting.retain_mut(|waiting| {
             waiting.ticks += 1;
             let waits = waiting.ticks < MAX_TICKS;
             if !waits {
                 other.add(&waiting.amounts);
-                coverage.lose(Stage::UnknownCgroup, 1);
+                coverage.lose(Stage::UnknownCgroup, missed);
             }
             waits
         });

@@ -14,7 +14,7 @@ use collector_common::block::{self, Operation};
 use collector_common::layout::{GLOBAL as LAYOUT, Layout};
 use collector_common::ring::Ring;
 use collector_common::settings::{GLOBAL as SETTINGS, OPERATIONS, Settings};
-use collector_common::{Counters, Hook, Key, Probe, SIGNALS, Signal, SoftwareEvent, transfer};
+use collector_common::{Counters, Hook, Key, Probe, SIGNALS, Signal, SoftwareEvent, cgroup, transfer};
 use collector_core::sample::{self, ProbeState};
 use zerocopy::IntoBytes;
 
@@ -63,7 +63,7 @@ pub fn load(all: &Config, slots: u32, hierarchies: &Hierarchies) -> Result<Loade
     let mut probes = BTreeMap::new();
     // While programs are attached one after the other, an IO whose start was missed does not count as lost.
     set_attached_since(&mut ebpf, u64::MAX)?;
-    for (signal, probe) in all_probes() {
+    for (signal, probe) in attach_order() {
         let (state, reason) = skip_reason(all, &resolved, &probes, signal, probe).unwrap_or_else(|| {
             match attach(&mut ebpf, probe, btf.as_ref()) {
                 Ok(()) if is_library_hook(probe.hook) => (ProbeState::Waiting, Some(finder::NO_LIBRARY.to_owned())),
@@ -114,6 +114,13 @@ pub fn waiting(ebpf: &Ebpf, probes: &[sample::Probe]) -> Result<Vec<finder::Prog
 pub fn too_few(probes: &[sample::Probe]) -> bool {
     let count = |state| probes.iter().filter(|probe| probe.state == state).count();
     count(ProbeState::Failed) > count(ProbeState::Attached)
+}
+
+/// The creation and removal of cgroups first: then a cgroup that is counted for, and neither found on the first walk nor known
+/// from its creation, was there before the agent.
+fn attach_order() -> impl Iterator<Item = (&'static Signal, &'static Probe)> {
+    let is_cgroup = |(signal, _): &(&Signal, &Probe)| signal.name == cgroup::SIGNAL.name;
+    all_probes().filter(is_cgroup).chain(all_probes().filter(move |row| !is_cgroup(row)))
 }
 
 fn all_probes() -> impl Iterator<Item = (&'static Signal, &'static Probe)> {

@@ -1,6 +1,7 @@
 //! Tests of workloads: which one is charged, from creation to the end of the grace.
 
 use super::*;
+use crate::sample::{Probe, ProbeState};
 use crate::stage::Stage;
 
 mod books;
@@ -258,6 +259,23 @@ fn amounts_that_waited_too_long_go_to_other() {
     }
     assert_eq!(world.charged(), [("other", 1)]);
     assert_eq!(world.coverage.lost(Stage::UnknownCgroup), 1);
+}
+
+#[test]
+fn what_was_under_way_when_the_probes_were_attached_is_not_lost() {
+    let mut world = World::new(9);
+    let probe = Probe { program: "cgroup_mkdir".into(), state: ProbeState::Attached, reason: None };
+    world.coverage.probe(&probe);
+    let wait = |world: &mut World, id: u64| {
+        world.charge(memory(id), 1);
+        (0..u64::from(pending::MAX_TICKS)).for_each(|time| world.tick(time));
+        world.coverage.lost(Stage::UnknownCgroup)
+    };
+    assert_eq!(wait(&mut world, 1), 0, "every creation was reported: it is older than the agent");
+    assert_eq!(world.charged(), [("other", 1)]);
+    world.coverage.lose(Stage::RingCritical, 1);
+    assert_eq!(wait(&mut world, 2), 1, "its creation may have been the report that was lost");
+    assert_eq!(world.charged(), [("other", 2)]);
 }
 
 #[test]
