@@ -27,6 +27,8 @@ pub enum Kind {
 pub enum Reading {
     /// A trigger was armed.
     Trigger(Trigger),
+    /// A trigger could not be armed.
+    Refused(Refused),
     /// Tasks waited for longer than a trigger allows.
     Stall(Stall),
 }
@@ -39,6 +41,14 @@ pub struct Trigger {
     pub kind: Kind,
     pub threshold_ns: u64,
     pub window_ns: u64,
+}
+
+/// A configured trigger that nobody watches.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Refused {
+    pub trigger: Trigger,
+    pub reason: String,
 }
 
 /// Tasks waited for longer than a trigger allows. The kernel reports it at most once per window.

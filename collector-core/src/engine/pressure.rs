@@ -13,6 +13,10 @@ pub(super) fn fold(host: &mut Host, time: u64, reading: &pressure::Reading) -> O
             watch(&mut host.triggers, *trigger, time);
             return None;
         }
+        pressure::Reading::Refused(pressure::Refused { trigger, reason }) => {
+            host.refused.insert((trigger.resource, trigger.kind), reason.clone());
+            return None;
+        }
         pressure::Reading::Stall(stall) => stall,
     };
     let Trigger { resource, kind, .. } = stall.trigger;

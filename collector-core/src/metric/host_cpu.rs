@@ -83,6 +83,22 @@ pub const LOAD: Metric = Metric {
     },
 };
 
+pub const PRESSURE_TRIGGER_ARMED: Metric = Metric {
+    name: "headroom_host_pressure_trigger_armed",
+    kind: Kind::Gauge,
+    unit: None,
+    help: "1 if the kernel watches the configured PSI trigger, 0 if it could not be armed: then such waits are not reported and begin no incident.",
+    labels: &["resource", "kind"],
+    needs: &[],
+    read: |view, emit| {
+        let armed = view.host.triggers.keys().map(|trigger| (trigger, 1));
+        for ((resource, kind), armed) in armed.chain(view.host.refused.keys().map(|trigger| (trigger, 0))) {
+            emit.gauge(&[resource.label(), kind.label()], Value::Int(armed))?;
+        }
+        Ok(())
+    },
+};
+
 pub const PRESSURE_EVENTS: Metric = Metric {
     name: "headroom_host_pressure_events_total",
     kind: Kind::Counter,

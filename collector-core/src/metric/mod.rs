@@ -72,6 +72,7 @@ pub const METRICS: &[Metric] = &[
     host_cpu::PRESSURE_WAITING,
     host_cpu::PRESSURE_STALLED,
     host_cpu::PRESSURE_EVENTS,
+    host_cpu::PRESSURE_TRIGGER_ARMED,
     host_cpu::SECONDS,
     host_cpu::AVERAGE_BUSY,
     host_cpu::CPUS,

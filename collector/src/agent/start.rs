@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use collector_core::alert::Alert;
 use collector_core::engine::Engine;
-use collector_core::pressure::{self, Stall, Trigger};
+use collector_core::pressure::{self, Refused, Stall, Trigger};
 use collector_core::sample::{ProbeState, Reading, Sample};
 use collector_core::stage::Stage;
 use tokio::io::Interest;
@@ -82,7 +82,7 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
     let kernel = Kernel::open(config)?;
     report(&kernel)?;
     // Arming may need a capability, too.
-    let triggers = arm(config);
+    let (triggers, mut refused) = arm(config);
     privilege::drop_unneeded(config.transfer.enabled)?;
     trim();
     // Threads started from here on inherit the reduced capabilities.
@@ -109,10 +109,10 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
     if let Ok(alerts) = restored.try_recv() {
         alerts.into_iter().for_each(|alert| apply(Reading::Restored(alert)));
     }
-    for armed in &triggers {
-        apply(Reading::Pressure(pressure::Reading::Trigger(armed.trigger)));
-    }
-    let stalls = watch(triggers)?;
+    let (watched, stalls) = watch(triggers, &mut refused);
+    let watched = watched.into_iter().map(pressure::Reading::Trigger);
+    let refused = refused.into_iter().map(pressure::Reading::Refused);
+    watched.chain(refused).for_each(|reading| apply(Reading::Pressure(reading)));
     let (critical, bulk) = (readable(&round.kernel.critical)?, readable(&round.kernel.bulk)?);
     let (manager, tick) = (Manager::new(), config.tick);
     Ok(Agent {
@@ -177,29 +177,44 @@ fn report(kernel: &Kernel) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Arms the PSI triggers. A trigger that the kernel rejects is left out.
-fn arm(config: &Config) -> Vec<Armed> {
+/// Arms the PSI triggers, and returns those that could not be armed. The agent goes on without them.
+fn arm(config: &Config) -> (Vec<Armed>, Vec<Refused>) {
     let proc = Root::new(&config.rootfs).at("/proc");
-    let armed = trigger::configured(&config.pressure).map(|trigger| trigger::arm(&proc, trigger));
-    let armed = armed.inspect(|armed| {
-        if let Err(refused) = armed {
-            let Trigger { resource, kind, .. } = refused.trigger;
-            let (resource, kind) = (resource.label(), kind.label());
-            tracing::warn!(resource, kind, reason = refused.reason, "PSI trigger could not be armed");
+    let (mut triggers, mut refused) = (Vec::new(), Vec::new());
+    for trigger in trigger::configured(&config.pressure) {
+        match trigger::arm(&proc, trigger) {
+            Ok(armed) => triggers.push(armed),
+            Err(refusal) => refuse(refusal, &mut refused),
         }
-    });
-    armed.filter_map(Result::ok).collect()
+    }
+    (triggers, refused)
 }
 
-/// Sends a stall as soon as a trigger fires.
-fn watch(triggers: Vec<Armed>) -> Result<mpsc::Receiver<Stall>> {
+fn refuse(refusal: Refused, refused: &mut Vec<Refused>) {
+    let Trigger { resource, kind, .. } = refusal.trigger;
+    let (resource, kind) = (resource.label(), kind.label());
+    tracing::warn!(resource, kind, reason = refusal.reason, "PSI trigger could not be armed");
+    refused.push(refusal);
+}
+
+/// Sends a stall as soon as a trigger fires. Returns the triggers that are watched.
+fn watch(triggers: Vec<Armed>, refused: &mut Vec<Refused>) -> (Vec<Trigger>, mpsc::Receiver<Stall>) {
     // Each trigger fires at most once per window, so one slot each is enough.
     let (sender, stalls) = mpsc::channel(triggers.len().max(1));
+    let mut watched = Vec::new();
     for armed in triggers {
+        let trigger = armed.trigger;
         let sender = sender.clone();
         // SAFETY: the trigger owns its descriptor and does not share it.
-        let armed = unsafe { AsyncFd::register_with_interest(armed, Interest::PRIORITY) };
-        let armed = armed.map_err(std::io::Error::from).context("watch a pressure trigger")?;
+        let armed = match unsafe { AsyncFd::register_with_interest(armed, Interest::PRIORITY) } {
+            Ok(armed) => armed,
+            Err(error) => {
+                let reason = std::io::Error::from(error).to_string();
+                refuse(Refused { trigger, reason }, refused);
+                continue;
+            }
+        };
+        watched.push(trigger);
         tokio::spawn(async move {
             while let Ok(mut fired) = armed.ready(Interest::PRIORITY).await {
                 let is_stall = fired.ready().is_priority();
@@ -210,7 +225,7 @@ fn watch(triggers: Vec<Armed>) -> Result<mpsc::Receiver<Stall>> {
             }
         });
     }
-    Ok(stalls)
+    (watched, stalls)
 }
 
 fn readable(ring: &Ring) -> Result<AsyncFd<OwnedFd>> {

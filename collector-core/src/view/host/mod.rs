@@ -40,6 +40,8 @@ pub struct Host {
     pub filesystems: BTreeMap<Arc<str>, Filesystem>,
     /// PSI triggers that the kernel watches.
     pub triggers: BTreeMap<(Resource, pressure::Kind), Watch>,
+    /// PSI triggers that could not be armed, each with the reason.
+    pub refused: BTreeMap<(Resource, pressure::Kind), String>,
 }
 
 #[derive(Clone, Debug, Default)]

@@ -8,7 +8,8 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
-use collector_core::pressure::{Kind, Resource, Stall, Trigger};
+use collector_core::pressure::{Kind, Refused, Resource, Stall, Trigger};
+use rustix::event::epoll;
 
 use crate::config::Pressure;
 use crate::source::Finding;
@@ -18,13 +19,6 @@ use crate::source::root::Root;
 pub struct Armed {
     pub trigger: Trigger,
     file: File,
-}
-
-/// A trigger that the kernel refused.
-#[derive(Debug)]
-pub struct Refused {
-    pub trigger: Trigger,
-    pub reason: String,
 }
 
 /// The configured triggers.
@@ -49,10 +43,18 @@ pub fn configured(config: &Pressure) -> impl Iterator<Item = Trigger> {
 
 /// Arms a trigger through the files below `proc`.
 pub fn arm(proc: &Path, trigger: Trigger) -> Result<Armed, Refused> {
-    match write(proc, &trigger) {
-        Ok(file) => Ok(Armed { trigger, file }),
-        Err(error) => Err(Refused { trigger, reason: reason(&error, &trigger) }),
+    let file = write(proc, &trigger).map_err(|error| Refused { trigger, reason: reason(&error, &trigger) })?;
+    match check_watchable(&file) {
+        Ok(()) => Ok(Armed { trigger, file }),
+        Err(error) => Err(Refused { trigger, reason: format!("its file cannot be watched ({error})") }),
     }
+}
+
+/// A plain file in the place of the kernel's takes every write, but never becomes ready.
+fn check_watchable(file: &File) -> io::Result<()> {
+    let watcher = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+    epoll::add(&watcher, file, epoll::EventData::new_u64(0), epoll::EventFlags::PRI)?;
+    Ok(())
 }
 
 /// Reports whether the kernel accepts every configured trigger.
@@ -131,7 +133,7 @@ mod tests {
     fn a_trigger_is_written_in_the_kernels_format() {
         let tree = Tree::new();
         tree.write("pressure/memory", "");
-        let armed = arm(&tree.0, TRIGGER).ok().unwrap();
+        let armed = Armed { trigger: TRIGGER, file: write(&tree.0, &TRIGGER).unwrap() };
         assert_eq!(std::fs::read(tree.0.join("pressure/memory")).unwrap(), b"full 150000 2000000\0");
         tree.write("pressure/memory", "some total=5\nfull total=7\n");
         assert_eq!(armed.stall(), Stall { trigger: TRIGGER, total_ns: Some(7000) });
@@ -144,6 +146,11 @@ mod tests {
         let tree = Tree::new();
         let refusal = arm(&tree.0, TRIGGER).err().unwrap();
         assert!(refusal.reason.contains("CONFIG_PSI"), "{refusal:?}");
+        tree.write("pressure/memory", "");
+        let refusal = arm(&tree.0, TRIGGER).err().unwrap();
+        assert!(refusal.reason.contains("cannot be watched"), "{refusal:?}");
+        let all = examine(&Config::default().pressure, &Root::new(&tree.0));
+        assert!(!all.ok && all.is.contains("io stalled: PSI trigger could not be armed"), "{all:?}");
         for (code, window_ns, expected) in [
             (libc::EPERM, 2_000_000_000, "CAP_SYS_RESOURCE"),
             (libc::EINVAL, 1_000_000_000, "multiple of 2s"),
