@@ -43,7 +43,7 @@ pub struct Evidence {
     /// by it, such as files in tmpfs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<Figures>,
-    /// Workloads of the host, sorted by memory or, for pressure, by time waited. Largest first.
+    /// Workloads of the host, sorted by memory or, for pressure, by time waited while it lasted. Largest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub consumers: Vec<Consumer>,
     /// The same for the workloads below the limit that was hit.
@@ -263,9 +263,10 @@ pub struct Consumer {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Host {
+    /// Without free huge pages.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub total_bytes: Option<u64>,
-    /// Memory available to new processes without swapping (`MemAvailable`).
+    /// Memory that new processes can have without swapping: `MemAvailable`, and what ZFS gives back of its cache.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub available_bytes: Option<u64>,
     /// Unused memory (`MemFree`).
@@ -313,6 +314,18 @@ pub struct Storm {
     /// Time in which all tasks waited.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stalled_seconds: Option<f64>,
+    /// The first and the last point of the history within it, in nanoseconds since the Unix epoch: totals and growth are those
+    /// between the two.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<u64>,
+    /// Its height, at which levels are taken: the second in which tasks waited longest, in nanoseconds since the Unix epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub height: Option<u64>,
+    /// Share (0 to 1) of that second in which at least one task waited.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub height_ratio: Option<f64>,
 }
 
 /// Series by name, with a value for each point; `None` where unknown.

@@ -68,7 +68,7 @@ pub(super) fn figures(view: &View, workload: &Workload, window: &Window) -> Figu
     }
 }
 
-fn host(view: &View) -> Host {
+pub(super) fn host(view: &View) -> Host {
     let get = |statistic| view.host.statistics.get(statistic);
     Host {
         total_bytes: get(OfHost::MemoryTotal),

@@ -3,7 +3,7 @@
 use crate::amount::{bytes, seconds};
 use crate::count::sum;
 use crate::incident::shape::{self, Shape};
-use crate::incident::{Consumer, Evidence, Figures, Incident, Limit, Source, Task, Victim, What};
+use crate::incident::{Consumer, Evidence, Figures, Incident, Limit, Lines, Source, Task, Victim, What};
 use crate::series::Series;
 use crate::signal::oom::Scope;
 
@@ -107,11 +107,32 @@ impl<'a> Facts<'a> {
         format!("; {} ({}){of} asked for the memory", task.comm, task.pid)
     }
 
-    /// The known points of a series of the workload: seconds before the incident, and value. Oldest first.
+    /// The known points of a series of the workload: seconds before the incident, and value. Oldest first. Of a storm, only those
+    /// of its own duration.
     pub fn points(&self, series: Series) -> Vec<(f64, f64)> {
-        let history = &self.evidence.history;
-        let line = history.workload.get(series.name()).map(Vec::as_slice).unwrap_or_default();
-        history.ago.iter().zip(line).filter_map(|(ago, value)| Some((*ago, (*value)?))).collect()
+        self.known(&self.evidence.history.workload, series)
+    }
+
+    /// The same of the host.
+    pub fn host_points(&self, series: Series) -> Vec<(f64, f64)> {
+        self.known(&self.evidence.history.host, series)
+    }
+
+    fn known(&self, lines: &Lines, series: Series) -> Vec<(f64, f64)> {
+        let line = lines.get(series.name()).map(Vec::as_slice).unwrap_or_default();
+        let points = self.evidence.history.ago.iter().zip(line).filter(|(ago, _)| self.is_judged(**ago));
+        points.filter_map(|(ago, value)| Some((*ago, (*value)?))).collect()
+    }
+
+    /// Whether a point of the history, this many seconds before the incident, is within the storm, if it is one.
+    fn is_judged(&self, ago: f64) -> bool {
+        // Seconds in the history are rounded.
+        const ROUNDED: f64 = 0.002;
+        let ago_of = |time: u64| (self.incident.time as f64 - time as f64) / 1e9;
+        let Some((from, until)) = self.evidence.storm.as_ref().and_then(|storm| storm.from.zip(storm.until)) else {
+            return true;
+        };
+        ago <= ago_of(from) + ROUNDED && ago >= ago_of(until) - ROUNDED
     }
 
     /// How the workload's memory reached its limit. A point at the limit is added for the moment of the kill, and one at zero
@@ -144,10 +165,11 @@ impl<'a> Facts<'a> {
         (age <= FRESH_NS && share >= CACHE && read > cache).then_some(Reread { cache, share, read })
     }
 
-    /// Length of the history, in seconds.
+    /// Length of the history, or of the part of it in a storm, in seconds.
     pub fn span(&self) -> Option<f64> {
-        let ago = &self.evidence.history.ago;
-        Some(ago.first()? - ago.last()?).filter(|span| *span > 0.0)
+        let mut judged = self.evidence.history.ago.iter().filter(|ago| self.is_judged(**ago));
+        let first = judged.next()?;
+        Some(first - judged.next_back()?).filter(|span| *span > 0.0)
     }
 
     /// Whether the newest point of the history is as new as the incident, so that it shows who grew before it.
@@ -181,7 +203,7 @@ pub(super) fn resident(victim: &Victim) -> Option<u64> {
 }
 
 /// The integral of a rate: each value times the seconds since the point before.
-fn total(points: &[(f64, f64)]) -> Option<u64> {
+pub(super) fn total(points: &[(f64, f64)]) -> Option<u64> {
     let spans = points.windows(2).map(|pair| pair[1].1 * (pair[0].0 - pair[1].0));
     (points.len() > 1).then(|| spans.sum::<f64>() as u64)
 }

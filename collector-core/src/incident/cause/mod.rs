@@ -16,6 +16,7 @@ mod tests;
 
 use super::{Cause, Incident, Kind};
 use facts::Facts;
+pub(crate) use pressure::{Role, subject};
 
 #[derive(Debug)]
 pub struct Rule {

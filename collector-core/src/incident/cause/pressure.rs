@@ -1,14 +1,15 @@
-//! Causes of memory and IO pressure. The workload of the incident is the one that waited most.
+//! Causes of memory and IO pressure, and the one workload that label, title and sentence of such an incident are about.
 
-use super::facts::{Facts, Reread, grown};
+use super::facts::{Facts, Reread, grown, total};
 use super::{Finding, Rule};
 use crate::amount::{bytes, percent, seconds};
 use crate::count::sum;
-use crate::incident::{Consumer, Kind};
+use crate::incident::{Consumer, Evidence, Host, Incident, Kind};
 use crate::series::Series;
 
 pub(super) const MEMORY: &[Kind] = &[Kind::MemoryPressure];
 pub(super) const IO: &[Kind] = &[Kind::IoPressure];
+const BOTH: &[Kind] = &[Kind::MemoryPressure, Kind::IoPressure];
 
 /// A workload is at its limit from this share of it.
 const NEAR: f64 = 0.9;
@@ -19,11 +20,77 @@ const MOST: f64 = 0.5;
 /// Waiting for memory is named as a cause from this share of the time.
 const WAITED: f64 = 0.1;
 
-/// The workload that waited most, with its memory and its limit in bytes, if it is at that limit.
+/// A workload that holds or grew by this share of the host's memory explains why it is short.
+const GREW: f64 = 0.05;
+
+/// What makes a workload the subject of an incident.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// It waited longest.
+    Waits,
+    /// It did most of the IO.
+    Uses,
+    /// It took most of the memory of a host that is short of it.
+    Holds,
+}
+
+/// The workload that an incident is about: the one that explains it, if one does, else the one that waited longest.
+pub(crate) fn subject(incident: &Incident) -> Option<(String, Role)> {
+    let facts = Facts::of(incident);
+    let consumers = &facts.evidence.consumers;
+    let waited = |it: &&Consumer| {
+        let stalls = it.stall_seconds.filter(|_| incident.kind == Kind::MemoryPressure);
+        it.waiting_seconds > Some(0.0) || stalls > Some(0.0)
+    };
+    let waits = consumers.first().filter(waited);
+    let (explains, role) = match incident.kind {
+        Kind::IoPressure => (most_io(&facts).map(|(most, ..)| most), Role::Uses),
+        _ => {
+            let at_limit = |it: &Consumer| is_near(it.memory_bytes, it.limit_bytes);
+            let own = waits.is_some_and(at_limit);
+            (
+                short(&facts.evidence.host).filter(|_| !own).and_then(|(total, _)| took(facts.evidence, total)),
+                Role::Holds,
+            )
+        }
+    };
+    let name = |it: &Consumer, role| (it.workload.clone(), role);
+    explains.map(|it| name(it, role)).or(waits.map(|it| name(it, Role::Waits)))
+}
+
+fn is_near(memory: Option<u64>, limit: Option<u64>) -> bool {
+    memory.zip(limit.filter(|limit| *limit > 0)).is_some_and(|(memory, limit)| memory as f64 >= NEAR * limit as f64)
+}
+
+/// Total and available memory of a host that is short of it.
+fn short(host: &Host) -> Option<(u64, u64)> {
+    let (total, available) = (host.total_bytes.filter(|total| *total > 0)?, host.available_bytes?);
+    ((available as f64) < SHORT * total as f64).then_some((total, available))
+}
+
+/// The workload that took the host's memory: the one that grew most, if by a lot, else the largest.
+fn took(evidence: &Evidence, total: u64) -> Option<&Consumer> {
+    let grew = evidence.consumers.iter().max_by_key(|it| it.growth_bytes);
+    let grew = grew.filter(|it| it.growth_bytes.unwrap_or(0) as f64 >= GREW * total as f64);
+    grew.or_else(|| evidence.consumers.iter().filter(|it| it.memory_bytes.is_some()).max_by_key(|it| it.memory_bytes))
+}
+
+/// The workload that did most of the host's IO, the bytes of it, and all bytes.
+fn most_io<'a>(facts: &Facts<'a>) -> Option<(&'a Consumer, u64, u64)> {
+    let consumers = &facts.evidence.consumers;
+    let most = consumers.iter().max_by_key(|it| it.io_bytes)?;
+    let host = [Series::Read, Series::Write].map(|series| total(&facts.host_points(series)));
+    let host = host.into_iter().flatten().reduce(u64::saturating_add);
+    let all = host.unwrap_or(0).max(sum(consumers.iter().filter_map(|it| it.io_bytes)));
+    let io = most.io_bytes.filter(|io| *io > 0 && *io as f64 >= MOST * all as f64)?;
+    Some((most, io, all))
+}
+
+/// The workload of the incident, with its memory and its limit in bytes, if it is at that limit.
 fn at_limit<'a>(facts: &Facts<'a>) -> Option<(&'a str, u64, u64)> {
     let figures = facts.figures()?;
-    let (memory, limit) = (figures.memory_bytes?, figures.limit_bytes.filter(|limit| *limit > 0)?);
-    (memory as f64 >= NEAR * limit as f64).then_some((&figures.workload, memory, limit))
+    let (memory, limit) = (figures.memory_bytes?, figures.limit_bytes?);
+    is_near(Some(memory), Some(limit)).then_some((&figures.workload, memory, limit))
 }
 
 /// How long the workload waited, in seconds and as text: `some task of it waited for 12 s of 60 s`.
@@ -44,20 +111,33 @@ pub(super) fn waited(facts: &Facts<'_>) -> Option<(f64, String)> {
 
 pub(super) const PAGE_CACHE_THRASH: Rule = Rule {
     name: "page_cache_thrash",
-    kinds: MEMORY,
-    when: "The workload that waited most uses 90 % of its own limit or more, half of that or more is page cache (figures at most 30 s old), and it read more than that from disk in the last minute.",
+    kinds: BOTH,
+    when: "Half of the workload's memory or more is page cache (figures at most 30 s old), it read more than that from disk during the storm, and it uses 90 % of its own limit or more. For IO pressure it is enough that tasks waited for memory for a tenth of the storm.",
     find: |facts| {
-        let (name, memory, limit) = at_limit(facts)?;
         let Reread { cache, share, read } = facts.reread()?;
+        let span = seconds(facts.span()?);
+        let figures = facts.figures()?;
+        let name = &figures.workload;
+        let (what, limit) = match at_limit(facts) {
+            Some((_, _, limit)) => (format!("its limit of {}", bytes(limit)), Some(limit)),
+            None => {
+                mean(facts, Series::MemoryWaiting)
+                    .filter(|waiting| facts.incident.kind == Kind::IoPressure && *waiting >= WAITED)?;
+                ("memory".to_owned(), None)
+            }
+        };
         Some(Finding {
             sentence: format!(
-                "{name} keeps reading data that does not fit into its limit of {}: {} of its memory is page cache, and it read {} in the last minute",
-                bytes(limit), percent(share), bytes(read),
+                "{name} keeps reading data that does not fit into {what}: {} of its memory is page cache, and it read {} in {span}",
+                percent(share), bytes(read),
             ),
-            next: "Raise its limit by the size of what it keeps reading (a mapped model file, for instance), or bypass the page cache (direct IO).".to_owned(),
+            next: match limit {
+                Some(_) => "Raise its limit by the size of what it keeps reading (a mapped model file, for instance), or bypass the page cache (direct IO).",
+                None => "Leave it more memory: move or limit what else takes the host's memory, or use a smaller model. To limit its IO makes it slower still.",
+            }.to_owned(),
             numbers: vec![
-                ("limit_bytes", Some(limit as f64)),
-                ("used_bytes", Some(memory as f64)),
+                ("limit_bytes", limit.map(|limit| limit as f64)),
+                ("used_bytes", figures.memory_bytes.map(|memory| memory as f64)),
                 ("cache_bytes", Some(cache as f64)),
                 ("read_bytes", Some(read as f64)),
             ],
@@ -68,7 +148,7 @@ pub(super) const PAGE_CACHE_THRASH: Rule = Rule {
 pub(super) const NEAR_ITS_LIMIT: Rule = Rule {
     name: "near_its_limit",
     kinds: MEMORY,
-    when: "The workload that waited most uses 90 % of its own limit or more.",
+    when: "The workload that waited longest uses 90 % of its own limit or more, at the height of the storm.",
     find: |facts| {
         let (name, memory, limit) = at_limit(facts)?;
         let (waiting, text) = waited(facts)?;
@@ -91,20 +171,13 @@ pub(super) const NEAR_ITS_LIMIT: Rule = Rule {
 pub(super) const HOST_SHORT: Rule = Rule {
     name: "host_short",
     kinds: MEMORY,
-    when: "Less than a tenth of the host's memory is available.",
+    when: "Less than a tenth of the host's memory is available at the height of the storm.",
     find: |facts| {
-        let host = &facts.evidence.host;
-        let (total, available) = (host.total_bytes.filter(|total| *total > 0)?, host.available_bytes?);
-        if available as f64 >= SHORT * total as f64 {
-            return None;
-        }
-        let consumers = &facts.evidence.consumers;
-        let grew = consumers.iter().max_by_key(|it| it.growth_bytes);
-        let grew = grew.filter(|it| it.growth_bytes.unwrap_or(0) as f64 >= 0.05 * total as f64);
+        let (total, available) = short(&facts.evidence.host)?;
         let who = |who: &Consumer| {
             format!("; {} holds {}{}", who.workload, bytes(who.memory_bytes.unwrap_or(0)), grown(who, facts.span()))
         };
-        let most = grew.or_else(|| consumers.iter().max_by_key(|it| it.memory_bytes));
+        let most = took(facts.evidence, total);
         Some(Finding {
             sentence: format!(
                 "The host is short of memory: {} of {} available{}",
@@ -123,17 +196,16 @@ pub(super) const HOST_SHORT: Rule = Rule {
     },
 };
 
-/// The mean of the known values of a host series.
+/// The mean of the known values of a host series, while the storm lasted.
 fn mean(facts: &Facts<'_>, series: Series) -> Option<f64> {
-    let line = facts.evidence.history.host.get(series.name())?;
-    let known = || line.iter().flatten();
-    (known().count() > 0).then(|| known().sum::<f64>() / known().count() as f64)
+    let points = facts.host_points(series);
+    (!points.is_empty()).then(|| points.iter().map(|(_, value)| value).sum::<f64>() / points.len() as f64)
 }
 
 pub(super) const SWAPPING: Rule = Rule {
     name: "io_for_memory",
     kinds: IO,
-    when: "At least one task waited for memory for a tenth of the last minute or more, while swap was in use.",
+    when: "At least one task waited for memory for a tenth of the storm or more, while swap was in use.",
     find: |facts| {
         let waiting = mean(facts, Series::MemoryWaiting).filter(|waiting| *waiting >= WAITED)?;
         let host = &facts.evidence.host;
@@ -153,17 +225,19 @@ pub(super) const SWAPPING: Rule = Rule {
 pub(super) const IO_BY_ONE: Rule = Rule {
     name: "io_by_one",
     kinds: IO,
-    when: "One workload did half or more of all IO in the last minute.",
+    when: "One workload did half or more of the host's IO during the storm.",
     find: |facts| {
-        let all = sum(facts.evidence.consumers.iter().filter_map(|it| it.io_bytes));
-        let most = facts.evidence.consumers.iter().max_by_key(|it| it.io_bytes)?;
-        let io = most.io_bytes.filter(|io| *io > 0 && *io as f64 >= MOST * all as f64)?;
+        let (most, io, all) = most_io(facts)?;
+        let other = facts.evidence.consumers.first().filter(|it| it.waiting_seconds > Some(0.0));
+        let other = other.filter(|it| it.workload != most.workload);
         Some(Finding {
             sentence: format!(
-                "{} did {} of the IO in the last minute: {} read and written",
+                "{} did {} of the host's IO: {} read and written in {}{}",
                 most.workload,
                 percent(io as f64 / all as f64),
                 bytes(io),
+                seconds(facts.span()?),
+                other.map_or(String::new(), |it| format!("; {} waited longest", it.workload)),
             ),
             next: format!("Limit the IO of {} (io.max, IOWeight=), or move it to a disk of its own.", most.workload),
             numbers: vec![("io_bytes", Some(io as f64)), ("all_io_bytes", Some(all as f64))],
