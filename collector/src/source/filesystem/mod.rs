@@ -13,7 +13,7 @@ use std::thread;
 use anyhow::{Context as _, Result};
 use collector_core::sample::{self, Sample};
 use collector_core::statistic::filesystem::{Reading, State, Statistic, Values};
-use rustix::fs::{StatVfsMountFlags, statvfs};
+use rustix::fs::{StatVfs, StatVfsMountFlags, statvfs};
 
 use super::kept::KeptFile;
 use super::pattern::Patterns;
@@ -312,19 +312,24 @@ fn run_worker(shared: &Shared, query: &dyn Fn(&Path) -> io::Result<Values>) {
 }
 
 fn query(path: &Path) -> io::Result<Values> {
-    let found = statvfs(path)?;
+    Ok(figures(&statvfs(path)?))
+}
+
+fn figures(found: &StatVfs) -> Values {
     let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
+    // A server may report less than nothing, which arrives as more than there is.
+    let part = |part: u64, whole: u64| Some(part).filter(|part| *part <= whole);
     let mut values = Values::new();
     values.set(Size, bytes(found.f_blocks));
-    values.set(Free, bytes(found.f_bfree));
-    values.set(Available, bytes(found.f_bavail));
+    values.put(Free, part(found.f_bfree, found.f_blocks).map(bytes));
+    values.put(Available, part(found.f_bavail, found.f_blocks).map(bytes));
     // Filesystems without an inode table report 0 of 0.
     if found.f_files > 0 {
         values.set(Inodes, found.f_files);
-        values.set(InodesFree, found.f_ffree);
+        values.put(InodesFree, part(found.f_ffree, found.f_files));
     }
     values.set(ReadOnly, found.f_flag.contains(StatVfsMountFlags::RDONLY).into());
-    Ok(values)
+    values
 }
 
 #[cfg(test)]

@@ -81,6 +81,16 @@ fn the_query_agrees_with_statvfs() {
 }
 
 #[test]
+fn less_than_nothing_is_absent() {
+    let mut found = statvfs("/").unwrap();
+    (found.f_blocks, found.f_bfree, found.f_bavail, found.f_frsize) = (10, 4, u64::MAX - 2, 4096);
+    (found.f_files, found.f_ffree) = (5, 6);
+    let values = figures(&found);
+    let known = [Size, Free, Available, Inodes, InodesFree].map(|statistic| values.get(statistic));
+    assert_eq!(known, [Some(10 * 4096), Some(4 * 4096), None, Some(5), None]);
+}
+
+#[test]
 fn added_and_removed_mounts_are_reported() {
     let mut bench = Bench::new(&["/a", "/b"], 60_000, |path| full(path.file_name().unwrap().len() as u64));
     bench.round();

@@ -36,6 +36,9 @@ const FIELDS: [(Statistic, u64); 17] = [
     (FlushTime, MS),
 ];
 
+/// The kernel shows IOs in flight as an unsigned number of 32 bits, also when its count has fallen below zero.
+const MOST_IN_FLIGHT: u64 = i32::MAX as u64;
+
 /// The block devices of the last `/proc/diskstats`, cached so that each is looked up in sysfs only once.
 pub struct Disks {
     /// `/sys/block`.
@@ -72,6 +75,9 @@ impl Disks {
             let mut values = Values::new();
             for ((statistic, unit), value) in FIELDS.into_iter().zip(fields) {
                 values.put(statistic, number(value).map(|value| value.saturating_mul(unit)));
+            }
+            if values.get(InFlight).is_some_and(|count| count > MOST_IN_FLIGHT) {
+                values.put(InFlight, None);
             }
             emit(Reading { device: known.name.clone(), values: Some(values) });
         }
@@ -153,6 +159,16 @@ mod tests {
             read(&mut disks, text);
         }
         disks.read(b"254 0 \xff 1 2\n", &mut |_| panic!("no name"));
+    }
+
+    #[test]
+    fn a_count_below_zero_is_absent() {
+        let (_tree, mut disks) = disks(&["vda"], "");
+        for (count, shown) in [("4294967295", None), ("4294967290", None), ("7", Some(7))] {
+            let readings = read(&mut disks, &format!("254 0 vda 1 2 3 4 5 6 7 8 {count} 10 11\n"));
+            let values = readings[0].1.as_ref().unwrap();
+            assert_eq!((values.get(InFlight), values.get(Busy)), (shown, Some(10 * MS)));
+        }
     }
 
     #[test]

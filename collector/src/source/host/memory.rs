@@ -39,6 +39,29 @@ const HUGE: &[(&[u8], Statistic)] = &[
     (b"HugePages_Rsvd", MemoryHugePagesReserved),
 ];
 
+/// Parts, and the whole that none of them can exceed. A negative number that the kernel or lxcfs writes without its sign does.
+const PARTS: &[(Statistic, Statistic)] = &[
+    (MemoryFree, MemoryTotal),
+    (MemoryAvailable, MemoryTotal),
+    (MemoryBuffers, MemoryTotal),
+    (MemoryCached, MemoryTotal),
+    (MemoryUnevictable, MemoryTotal),
+    (MemoryAnon, MemoryTotal),
+    (MemoryMapped, MemoryTotal),
+    (MemoryShmem, MemoryTotal),
+    (MemoryDirty, MemoryTotal),
+    (MemoryWriteback, MemoryTotal),
+    (MemorySlab, MemoryTotal),
+    (MemorySlabReclaimable, MemoryTotal),
+    (MemoryPageTables, MemoryTotal),
+    (MemoryAnonHugePages, MemoryTotal),
+    (MemoryHugePages, MemoryTotal),
+    (MemoryHugePagesFree, MemoryHugePages),
+    (MemoryHugePagesReserved, MemoryHugePages),
+    (SwapFree, SwapTotal),
+    (SwapCached, SwapTotal),
+];
+
 pub fn parse(text: &[u8], values: &mut Values) {
     let mut huge_page = None;
     for line in lines(text) {
@@ -61,6 +84,14 @@ pub fn parse(text: &[u8], values: &mut Values) {
         let bytes = values.get(*statistic).zip(huge_page).map(|(pages, size)| pages.saturating_mul(size));
         values.put(*statistic, bytes);
     }
+    // All sizes, where the kernel says it (4.20 and newer).
+    values.put(MemoryHugePages, values.get(MemoryHugePages).max(pools));
+    for (part, whole) in PARTS {
+        let known = values.get(*part).zip(values.get(*whole));
+        if known.is_some_and(|(part, whole)| part > whole) {
+            values.put(*part, None);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -80,6 +111,23 @@ mod tests {
             (MemoryTotal, 24_684_096 * 1024),
             (MemoryHugePages, 3 * 2048 * 1024),
             (MemoryHugePagesFree, 2 * 2048 * 1024),
+        ];
+        assert_eq!(parsed(text), Values::from_iter(expected));
+    }
+
+    #[test]
+    fn a_part_larger_than_its_whole_is_absent() {
+        let text = "MemTotal: 100 kB\nMemFree: 100 kB\nMemAvailable: 101 kB\nSwapTotal: 0 kB\n\
+                    SwapFree: 18446744073709551488 kB\nSwapCached: 0 kB\nHugePages_Total: 1\nHugePages_Free: 1\n\
+                    HugePages_Rsvd: 2\nHugepagesize: 2 kB\nCommitted_AS: 900 kB\n";
+        let expected = [
+            (MemoryTotal, 100 * 1024),
+            (MemoryFree, 100 * 1024),
+            (SwapTotal, 0),
+            (SwapCached, 0),
+            (MemoryHugePages, 2 * 1024),
+            (MemoryHugePagesFree, 2 * 1024),
+            (MemoryCommitted, 900 * 1024),
         ];
         assert_eq!(parsed(text), Values::from_iter(expected));
     }
