@@ -141,11 +141,14 @@ macro_rules! fold {
                         view.workloads.measured(time, statistics.cgroup, &statistics.values, statistics.turn);
                     }
                     Reading::Host(values) => {
-                        view.host.statistics.advance(values);
+                        view.host.measure(time, values);
                         outcomes.extend(pressure::missed(&mut view.host, time).into_iter().map(Outcome::Pressure));
                     }
                     Reading::Disk(reading) => view.host.disk(reading, &mut view.coverage),
-                    Reading::Filesystem(reading) => view.host.filesystem(reading, &mut view.coverage),
+                    Reading::Filesystem(reading) => match &reading.owner {
+                        Some(owner) => view.host.volume(reading, owner, &view.workloads, &mut view.coverage),
+                        None => view.host.filesystem(reading, &mut view.coverage),
+                    },
                     Reading::Gpu(reading) => view.gpus.fold(time, reading, &mut view.coverage),
                     Reading::Pressure(reading) => {
  outcomes.extend(pressure::fold(&mut view.host, time, reading).map(Outcome::Pressure));

@@ -5,7 +5,7 @@ use std::fmt;
 use super::row::{Emit, Kind, Metric, Unit, Value};
 use crate::statistic::filesystem::Statistic;
 use crate::view::View;
-use crate::view::host::Filesystem;
+use crate::view::host::{Filesystem, used_ratio};
 
 /// The names that node_exporter uses.
 const LABELS: &[&str] = &["device", "mountpoint", "fstype"];
@@ -47,14 +47,9 @@ pub const INODES_FREE: Metric = Metric {
 pub const USED_RATIO: Metric = Metric {
     read: |view, emit| {
         for (mountpoint, filesystem) in &view.host.filesystems {
-            let value = |statistic| filesystem.values.as_ref()?.get(statistic);
-            let values = [Statistic::Size, Statistic::Free, Statistic::Available].map(value);
-            let [Some(size), Some(free), Some(available)] = values else { continue };
-            let used = size.saturating_sub(free);
-            // What only root may use counts neither as used nor as available.
-            if let usable @ 1.. = used.saturating_add(available) {
+            if let Some(used) = filesystem.values.as_ref().and_then(used_ratio) {
                 let labels = [&*filesystem.device, mountpoint, &filesystem.fstype];
-                emit.gauge(&labels, Value::Float(used as f64 / usable as f64))?;
+                emit.gauge(&labels, Value::Float(used))?;
             }
         }
         Ok(())

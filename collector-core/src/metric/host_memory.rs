@@ -1,11 +1,14 @@
-//! Use of the host's memory and swap, as the kernel reports it.
+//! Use of the host's memory and swap, as the kernel reports it, and whether it runs out.
 
 use std::fmt;
 
 use super::host_statistic::rows;
-use super::row::{Emit, Kind, Metric, Value};
+use super::row::{Emit, Kind, Metric, Unit, Value};
+use crate::pressure;
+use crate::series::Series;
 use crate::statistic::host::Statistic;
 use crate::view::View;
+use crate::view::host::Memory;
 
 rows! {
     TOTAL: Gauge Bytes "headroom_host_memory_total_bytes",
@@ -35,12 +38,16 @@ rows! {
         "Most memory that the kernel may promise to processes if it is set not to overcommit (CommitLimit)." { [] MemoryCommitLimit }
     ANON_HUGE_PAGES: Gauge Bytes "headroom_host_memory_anon_huge_pages_bytes",
         "Anonymous memory in transparent huge pages." { [] MemoryAnonHugePages }
+    ARC: Gauge Bytes "headroom_host_memory_zfs_arc_bytes",
+        "Memory of ZFS' cache (ARC), which is no part of the page cache; only on a host with ZFS." { [] MemoryArc }
+    ARC_RECLAIMABLE: Gauge Bytes "headroom_host_memory_zfs_arc_reclaimable_bytes",
+        "Memory of ZFS' cache that it gives back when memory is short: what is clean, down to its minimum. The kernel does not count it as available." { [] MemoryArcReclaimable }
     HUGE_PAGES: Gauge Bytes "headroom_host_memory_huge_pages_bytes",
-        "Size of the pool of huge pages of the default size, including the used ones." { [] MemoryHugePages }
+        "Size of the pools of huge pages of all sizes, including the used ones." { [] MemoryHugePages }
     HUGE_PAGES_FREE: Gauge Bytes "headroom_host_memory_huge_pages_free_bytes",
-        "Size of the pool's huge pages that are free." { [] MemoryHugePagesFree }
+        "Size of the pools' huge pages that are free." { [] MemoryHugePagesFree }
     HUGE_PAGES_RESERVED: Gauge Bytes "headroom_host_memory_huge_pages_reserved_bytes",
-        "Size of the pool's huge pages that are free but promised to a process." { [] MemoryHugePagesReserved }
+        "Size of the pools' huge pages that are free but promised to a process." { [] MemoryHugePagesReserved }
     SWAP_TOTAL: Gauge Bytes "headroom_host_swap_total_bytes", "Swap space; 0 on a host without swap." { [] SwapTotal }
     SWAP_FREE: Gauge Bytes "headroom_host_swap_free_bytes", "Free swap space." { [] SwapFree }
     SWAP_CACHED: Gauge Bytes "headroom_host_swap_cached_bytes",
@@ -61,22 +68,49 @@ pub const USED_RATIO: Metric = Metric {
     name: "headroom_host_memory_used_ratio",
     kind: Kind::Gauge,
     unit: None,
-    help: "Share of memory (0 to 1) that is not available without swapping: 1 - available / total.",
+    help: "Share of memory (0 to 1) that cannot be had without swapping. Page cache and what ZFS gives back of its cache can be had; free huge pages are neither used nor part of the total.",
     labels: &[],
     needs: &[],
-    read: |view, emit| ratio(view, emit, Statistic::MemoryAvailable, Statistic::MemoryTotal),
+    read: |view, emit| memory(view, emit, Memory::used_ratio),
 };
 
 pub const AVAILABLE_RATIO: Metric = Metric {
     name: "headroom_host_memory_available_ratio",
     kind: Kind::Gauge,
     unit: None,
-    help: "Share of memory (0 to 1) that new processes can use without swapping: available / total.",
+    help: "Share of memory (0 to 1) that new processes can have without swapping: 1 - headroom_host_memory_used_ratio.",
     labels: &[],
     needs: &[],
+    read: |view, emit| memory(view, emit, Memory::available_ratio),
+};
+
+pub const SHORTAGE_RATIO: Metric = Metric {
+    name: "headroom_host_memory_shortage_ratio",
+    kind: Kind::Gauge,
+    unit: None,
+    help: "The same share as headroom_host_memory_used_ratio, while memory runs out: tasks waited for it for 1 % of the last 10 seconds or more, or what is left is gone within a minute at the pace of the last half minute. Else absent. Where the kernel does not say whether tasks wait (no PSI), it is always there.",
+    labels: &[],
+    needs: &[],
+    read: |view, emit| match runs_out(view) {
+        true => memory(view, emit, Memory::used_ratio),
+        false => Ok(()),
+    },
+};
+
+pub const SHORT_WAIT_SECONDS: Metric = Metric {
+    name: "headroom_host_memory_short_wait_seconds_total",
+    kind: Kind::Counter,
+    unit: Some(Unit::Seconds),
+    help: "Time in which tasks of the host, some (waiting) or all (stalled), waited for memory while the host itself was short of it: less than a tenth of its memory could be had, or it reclaimed 0.05 % of its memory per second or more. A cgroup that waits at its own limit on a host with free memory does not count.",
+    labels: &["kind"],
+    needs: &[],
     read: |view, emit| {
-        let left = left(view, Statistic::MemoryAvailable, Statistic::MemoryTotal);
-        left.map_or(Ok(()), |left| emit.gauge(&[], Value::Float(left)))
+        for (kind, ns) in pressure::Kind::ALL.into_iter().zip(view.host.shortage.waited) {
+            if let Some(ns) = ns {
+                emit.counter(&[kind.label()], Value::seconds(ns), view.started)?;
+            }
+        }
+        Ok(())
     },
 };
 
@@ -90,15 +124,77 @@ pub const SWAP_USED_RATIO: Metric = Metric {
     read: |view, emit| ratio(view, emit, Statistic::SwapFree, Statistic::SwapTotal),
 };
 
-/// Emits 1 - part / total.
-fn ratio(view: &View, emit: &mut Emit<'_>, part: Statistic, total: Statistic) -> fmt::Result {
-    left(view, part, total).map_or(Ok(()), |left| emit.gauge(&[], Value::Float(1.0 - left)))
+fn memory(view: &View, emit: &mut Emit<'_>, share: fn(Memory) -> f64) -> fmt::Result {
+    view.host.memory().map_or(Ok(()), |memory| emit.gauge(&[], Value::Float(share(memory))))
 }
 
-/// left / total; `None` if either is unknown, or if the total is zero.
-fn left(view: &View, left: Statistic, total: Statistic) -> Option<f64> {
+/// Tasks wait from this share of the last [`WAIT_NS`].
+const WAITING: f64 = 0.01;
+const WAIT_NS: u64 = 10_000_000_000;
+/// How far back the pace is measured, and how soon memory must be gone at that pace, in seconds.
+const PACE_NS: u64 = 30_000_000_000;
+const SOON: f64 = 60.0;
+
+/// Whether the host's memory runs out, if it is nearly full.
+fn runs_out(view: &View) -> bool {
+    let waits = || view.history.mean(Series::MemoryWaiting, WAIT_NS).is_some_and(|waiting| waiting >= WAITING);
+    let left = || view.host.memory().map(|memory| memory.available as f64);
+    let soon =
+        || left().zip(view.history.pace(Series::Memory, PACE_NS)).is_some_and(|(left, pace)| pace * SOON >= left);
+    view.host.statistics.get(Statistic::MemoryPressureSome).is_none() || waits() || soon()
+}
+
+/// Emits 1 - part / total.
+fn ratio(view: &View, emit: &mut Emit<'_>, part: Statistic, total: Statistic) -> fmt::Result {
     let values = &view.host.statistics;
-    let (left, total) = (values.get(left)?, values.get(total).filter(|total| *total > 0)?);
-    // In a container, the part may be the host's and the total the container's own.
-    Some(left.min(total) as f64 / total as f64)
+    let (Some(part), Some(total @ 1..)) = (values.get(part), values.get(total)) else { return Ok(()) };
+    match part <= total {
+        true => emit.gauge(&[], Value::Float(1.0 - part as f64 / total as f64)),
+        false => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Engine;
+    use crate::metric::visit::{Part, visit};
+    use crate::sample::{Reading, Sample};
+    use crate::statistic::host::Values;
+    use Statistic::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    /// The shortage after 40 seconds: used bytes of 100 and nanoseconds waited, by second.
+    fn shortage(used: impl Fn(u64) -> u64, waited: impl Fn(u64) -> Option<u64>) -> Option<f64> {
+        let mut engine = Engine::new();
+        engine.apply(&Sample { time: SECOND, reading: Reading::Start(crate::engine::test::start()) });
+        for second in 2..42 {
+            let mut values = Values::from_iter([(MemoryTotal, 100), (MemoryAvailable, 100 - used(second))]);
+            values.put(MemoryPressureSome, waited(second));
+            for reading in [Reading::Host(values), Reading::Tick] {
+                engine.apply(&Sample { time: second * SECOND, reading });
+            }
+        }
+        let mut shown = None;
+        visit(engine.view(), &SHORTAGE_RATIO, Part::Whole, &mut |_, number, _| shown = Some(number));
+        shown
+    }
+
+    #[test]
+    fn a_full_host_on_which_nobody_waits_is_not_out_of_memory() {
+        let nobody = |_| Some(70 * SECOND);
+        assert_eq!(shortage(|_| 97, nobody), None);
+        assert_eq!(shortage(|_| 97, |second| Some(second * SECOND / 50)), Some(0.97), "tasks wait for 2 % of the time");
+        assert_eq!(shortage(|_| 97, |second| Some(second.min(30) * SECOND)), None, "that was more than 10 s ago");
+        assert_eq!(shortage(|_| 97, |_| None), Some(0.97), "nobody knows");
+    }
+
+    #[test]
+    fn memory_that_grows_fast_runs_out() {
+        let nobody = |_| Some(0);
+        assert_eq!(shortage(|second| 54 + second, nobody), Some(0.95), "5 bytes are left, and one goes per second");
+        assert_eq!(shortage(|second| 91 + second / 20, nobody), None, "one in twenty seconds");
+        assert_eq!(shortage(|second| if second < 38 { 50 } else { 97 }, nobody), Some(0.97), "it jumped");
+    }
 }

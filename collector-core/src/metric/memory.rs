@@ -5,6 +5,10 @@ use std::fmt;
 use super::number::rows;
 use super::row::{self, Emit, Metric, Value, WORKLOAD};
 use crate::identity::Kind;
+use crate::statistic::host;
+use crate::statistic::workload::Statistic::{
+    MemoryAnon, MemoryShmem, MemorySwap, MemorySwapLimit, MemoryUnderOom, MemoryWithoutCache, MemoryWorkingSet,
+};
 use crate::view::View;
 use crate::view::number::{Known, Number};
 use crate::view::workload::Workload;
@@ -15,6 +19,11 @@ rows! {
     WORKING_SET = "headroom_workload_memory_working_set_bytes",
         "Memory charged to the workload minus the page cache that was not used recently: the working set by which the kubelet evicts.",
         WorkingSet;
+    WITHOUT_CACHE = "headroom_workload_memory_without_cache_bytes",
+        "Memory charged to the workload minus all page cache that the kernel can drop: it must be freed or swapped out before there is room.",
+        WithoutCache;
+    ACTIVE_FILE = "headroom_workload_memory_active_file_bytes",
+        "Page cache charged to the workload that was used recently.", ActiveFile;
     ANON = "headroom_workload_memory_anon_bytes",
         "Anonymous memory of the workload, which belongs to no file: heaps, stacks, private mappings.", Anon;
     FILE = "headroom_workload_memory_file_bytes",
@@ -52,7 +61,7 @@ rows! {
 }
 
 pub const LIMIT_USED_RATIO: Metric = Metric {
-    read: |view, emit| shares(view, emit, Number::Memory, |_| true),
+    read: |view, emit| shares(view, emit, |workload| Number::Memory.of(workload, Known::MET)),
     ..ratio(
         "headroom_workload_memory_limit_used_ratio",
         "Memory charged to the workload as a share (0 to 1) of its limit; absent if it has no limit.",
@@ -60,24 +69,62 @@ pub const LIMIT_USED_RATIO: Metric = Metric {
 };
 
 pub const LIMIT_WORKING_SET_RATIO: Metric = Metric {
-    read: |view, emit| {
-        shares(view, emit, Number::WorkingSet, |it| it.identity.kind != Kind::Pod || !it.is_limited_below())
-    },
+    read: |view, emit| shares(view, emit, |workload| Number::WorkingSet.of(own_limit(workload)?, Known::MET)),
     ..ratio(
         "headroom_workload_memory_limit_working_set_ratio",
         "Memory charged to the workload minus the page cache that was not used recently, as a share (0 to 1) of its limit; absent if it has no limit, and for a pod whose limit is no more than the sum of its containers' limits.",
     )
 };
 
+pub const LIMIT_UNRECLAIMABLE_RATIO: Metric = Metric {
+    read: |view, emit| shares(view, emit, |workload| unreclaimable(view, own_limit(workload)?)),
+    ..ratio(
+        "headroom_workload_memory_limit_unreclaimable_ratio",
+        "Memory of the workload that the kernel can neither drop nor swap out, as a share (0 to 1) of its limit: at 1 the OOM killer kills. Absent as headroom_workload_memory_limit_working_set_ratio, and while the workload is frozen at its limit.",
+    )
+};
+
+pub const LIMIT_CACHE_RATIO: Metric = Metric {
+    read: |view, emit| shares(view, emit, |workload| kept_by_cache(own_limit(workload)?)),
+    ..ratio(
+        "headroom_workload_memory_limit_cache_ratio",
+        "The same as headroom_workload_memory_limit_working_set_ratio, for workloads of whose working set a quarter or more is page cache in use: at 1 the kernel drops it, and the workload reads it again. Absent for others.",
+    )
+};
+
+/// The workload, unless it is a pod whose containers reach their limits first.
+fn own_limit(workload: &Workload) -> Option<&Workload> {
+    Some(workload).filter(|it| it.identity.kind != Kind::Pod || !it.is_limited_below())
+}
+
+/// What stays at the limit whatever the kernel drops or swaps out. A frozen workload is there already, and is not killed.
+fn unreclaimable(view: &View, workload: &Workload) -> Option<u64> {
+    let get = |statistic| workload.statistics.get(statistic);
+    let rest = get(MemoryWithoutCache).filter(|_| get(MemoryUnderOom).unwrap_or(0) == 0)?;
+    let free = view.host.statistics.get(host::Statistic::SwapFree).unwrap_or(0);
+    let allowed = get(MemorySwapLimit).map_or(u64::MAX, |limit| limit.saturating_sub(get(MemorySwap).unwrap_or(0)));
+    let swappable = get(MemoryAnon).unwrap_or(0).saturating_add(get(MemoryShmem).unwrap_or(0));
+    Some(rest.saturating_sub(free.min(allowed).min(swappable)))
+}
+
+/// Page cache in use matters from this share of the working set: one in this many.
+const CACHE_SHARE: u64 = 4;
+
+fn kept_by_cache(workload: &Workload) -> Option<u64> {
+    let get = |statistic| workload.statistics.get(statistic);
+    let (working, rest) = (get(MemoryWorkingSet)?, get(MemoryWithoutCache)?);
+    (working.saturating_sub(rest) >= working / CACHE_SHARE).then_some(working)
+}
+
 const fn ratio(name: &'static str, help: &'static str) -> Metric {
     Metric { name, kind: row::Kind::Gauge, unit: None, help, labels: &WORKLOAD, needs: &[], read: |_, _| Ok(()) }
 }
 
-/// Emits a number as a share of the memory limit, for the workloads that `shown` selects.
-fn shares(view: &View, emit: &mut Emit<'_>, part: Number, shown: fn(&Workload) -> bool) -> fmt::Result {
-    for workload in view.workloads.iter().filter(|it| shown(it)) {
+/// Emits a part of each workload's memory as a share of its limit.
+fn shares(view: &View, emit: &mut Emit<'_>, part: impl Fn(&Workload) -> Option<u64>) -> fmt::Result {
+    for workload in view.workloads.iter() {
         // A limit of zero has no shares.
-        if let [Some(part), Some(limit @ 1..)] = [part, Number::Limit].map(|it| it.of(workload, Known::MET)) {
+        if let (Some(part), Some(limit @ 1..)) = (part(workload), Number::Limit.of(workload, Known::MET)) {
             emit.gauge(&workload.labels(), Value::Float(part as f64 / limit as f64))?;
         }
     }
@@ -90,10 +137,12 @@ mod tests {
     use crate::engine::Engine;
     use crate::engine::test::{ID, start};
     use crate::metric::METRICS;
+    use crate::metric::row::Metric;
     use crate::metric::visit::{Part, visit};
     use crate::sample::{Reading, Sample, Start, Statistics};
     use crate::signal::cgroup;
-    use crate::statistic::workload::Statistic::{MemoryCurrent, MemoryLimit, MemoryWorkingSet};
+    use crate::statistic::host;
+    use crate::statistic::workload::Statistic::{self, *};
 
     const MIB: u64 = 1 << 20;
     const POD: &str = "/kubepods/burstable/pod6f0f2b3c-8c1d-4e2a-9f6b-0123456789ab";
@@ -111,7 +160,11 @@ mod tests {
     }
 
     fn shown(engine: &Engine) -> Vec<f64> {
-        let metric = METRICS.iter().find(|it| it.name == super::LIMIT_WORKING_SET_RATIO.name).unwrap();
+        series(engine, &super::LIMIT_WORKING_SET_RATIO)
+    }
+
+    fn series(engine: &Engine, metric: &Metric) -> Vec<f64> {
+        let metric = METRICS.iter().find(|it| it.name == metric.name).unwrap();
         let mut shown = Vec::new();
         visit(engine.view(), metric, Part::Whole, &mut |_, number, _| shown.push(number));
         shown.sort_by(f64::total_cmp);
@@ -132,5 +185,39 @@ mod tests {
         assert_eq!(shown(&engine), [0.1, 0.4], "the sum of its containers'");
         add(&mut engine, 93, "/kubepods/burstable/pod7f0f2b3c-8c1d-4e2a-9f6b-0123456789ab", 9, Some(10));
         assert_eq!(shown(&engine), [0.1, 0.4, 0.9], "another pod");
+    }
+
+    /// The ratios of a container with a limit of 100 MiB on a host with this much free swap: of a kill, and of reading again.
+    fn ratios(swap: u64, numbers: &[(Statistic, u64)]) -> [Option<f64>; 2] {
+        let mut engine = Engine::new();
+        engine.apply(&Sample { time: 10, reading: Reading::Start(Start { workload_max: 10, ..start() }) });
+        let values = host::Values::from_iter([(host::Statistic::SwapFree, swap * MIB)]);
+        engine.apply(&Sample { time: 11, reading: Reading::Host(values) });
+        let id = Id { id: 90, ..ID };
+        let born = cgroup::Reading::Born { id, path: format!("/docker/{}", "a".repeat(64)) };
+        let limit = [(MemoryLimit, 100), (MemoryCurrent, 99)];
+        let values = limit.iter().chain(numbers).map(|(statistic, mib)| (*statistic, mib * MIB)).collect();
+        for reading in [Reading::Cgroup(born), Reading::Statistics(Statistics { cgroup: id, values, turn: true })] {
+            engine.apply(&Sample { time: 100, reading });
+        }
+        [super::LIMIT_UNRECLAIMABLE_RATIO, super::LIMIT_CACHE_RATIO].map(|it| series(&engine, &it).first().copied())
+    }
+
+    #[test]
+    fn what_the_kernel_can_drop_or_swap_out_is_not_near_a_kill() {
+        let parts = |working, rest| [(MemoryWorkingSet, working), (MemoryWithoutCache, rest)];
+        assert_eq!(ratios(0, &parts(93, 2)), [Some(0.02), Some(0.93)], "a mapped model in use");
+        assert_eq!(ratios(0, &parts(93, 93)), [Some(0.93), None], "a heap");
+        assert_eq!(ratios(0, &parts(80, 60)), [Some(0.6), Some(0.8)], "a quarter of it is cache");
+        assert_eq!(ratios(0, &parts(80, 61)), [Some(0.61), None]);
+        let heap = |more: &[(Statistic, u64)]| {
+            let numbers: Vec<_> = parts(95, 95).into_iter().chain([(MemoryAnon, 90)]).chain(more.to_vec()).collect();
+            ratios(50, &numbers)[0]
+        };
+        assert_eq!(heap(&[]), Some(0.45), "swap has room for 50 of it");
+        assert_eq!(heap(&[(MemorySwapLimit, 30), (MemorySwap, 20)]), Some(0.85), "of which it may use 10 more");
+        assert_eq!(heap(&[(MemorySwapLimit, 0)]), Some(0.95));
+        assert_eq!(heap(&[(MemoryUnderOom, 1)]), None, "it is frozen");
+        assert_eq!(ratios(0, &[]), [None, None], "nobody knows");
     }
 }

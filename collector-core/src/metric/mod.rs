@@ -20,6 +20,7 @@ pub mod oom;
 pub mod process;
 pub mod row;
 pub mod sink;
+pub mod tmpfs;
 pub mod transfer;
 pub mod usage;
 pub mod visit;
@@ -46,11 +47,15 @@ pub const METRICS: &[Metric] = &[
     host_memory::COMMITTED,
     host_memory::COMMIT_LIMIT,
     host_memory::ANON_HUGE_PAGES,
+    host_memory::ARC,
+    host_memory::ARC_RECLAIMABLE,
     host_memory::HUGE_PAGES,
     host_memory::HUGE_PAGES_FREE,
     host_memory::HUGE_PAGES_RESERVED,
     host_memory::USED_RATIO,
     host_memory::AVAILABLE_RATIO,
+    host_memory::SHORTAGE_RATIO,
+    host_memory::SHORT_WAIT_SECONDS,
     host_memory::SWAP_TOTAL,
     host_memory::SWAP_FREE,
     host_memory::SWAP_CACHED,
@@ -136,6 +141,8 @@ pub const METRICS: &[Metric] = &[
     workload::INFO,
     memory::CURRENT,
     memory::WORKING_SET,
+    memory::WITHOUT_CACHE,
+    memory::ACTIVE_FILE,
     memory::ANON,
     memory::FILE,
     memory::SHMEM,
@@ -147,7 +154,12 @@ pub const METRICS: &[Metric] = &[
     memory::SWAP_LIMIT,
     memory::LIMIT_USED_RATIO,
     memory::LIMIT_WORKING_SET_RATIO,
+    memory::LIMIT_UNRECLAIMABLE_RATIO,
+    memory::LIMIT_CACHE_RATIO,
     memory::EVENTS,
+    tmpfs::SIZE,
+    tmpfs::FREE,
+    tmpfs::USED_RATIO,
     memory::UNDER_OOM,
     usage::PRESSURE_WAITING_SECONDS,
     usage::PRESSURE_STALLED_SECONDS,

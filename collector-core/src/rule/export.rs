@@ -171,7 +171,7 @@ mod tests {
         assert_eq!(expression("HostMemoryHigh"), "headroom_host_memory_used_ratio > 0.9");
         assert_eq!(
             expression("HostMemoryPressure"),
-            "rate(headroom_host_pressure_waiting_seconds_total{resource=~\"memory\"}[1m]) > 0.2"
+            "rate(headroom_host_memory_short_wait_seconds_total{kind=~\"waiting\"}[1m]) > 0.2"
         );
         assert_eq!(expression("GpuMemoryLeak"), "deriv(headroom_workload_gpu_memory_bytes[10m]) > 100000");
         assert_eq!(

@@ -29,7 +29,24 @@ pub struct Reading {
     /// A device, a server's path, or just a name.
     pub device: Arc<str>,
     pub fstype: Arc<str>,
+    /// Of a volume in memory that a container or pod writes to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Owner>,
     pub state: State,
+}
+
+/// The container or pod that a volume belongs to, as the mount point shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Owner {
+    /// What the workload is called if no cgroup of it is known.
+    pub name: Arc<str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container_id: Option<Arc<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_uid: Option<Arc<str>>,
+    /// `/dev/shm`, or the name of a pod's volume.
+    pub volume: Arc<str>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

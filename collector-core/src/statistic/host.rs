@@ -36,7 +36,11 @@ super::statistics! {
         MemoryCommitLimit: Gauge = "memory_commit_limit",
         /// Anonymous memory in transparent huge pages, in bytes.
         MemoryAnonHugePages: Gauge = "memory_anon_huge_pages",
-        /// Pool of huge pages of the default size, in bytes.
+        /// ZFS' cache (ARC), in bytes: no part of the page cache, and not counted as available by the kernel.
+        MemoryArc: Gauge = "memory_arc",
+        /// The part of it that ZFS gives back when memory is short, in bytes.
+        MemoryArcReclaimable: Gauge = "memory_arc_reclaimable",
+        /// Pools of huge pages, in bytes.
         MemoryHugePages: Gauge = "memory_huge_pages",
         /// Free huge pages, in bytes.
         MemoryHugePagesFree: Gauge = "memory_huge_pages_free",

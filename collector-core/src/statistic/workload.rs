@@ -18,6 +18,10 @@ super::statistics! {
         MemoryWorkingSet: Gauge = "memory_working_set",
         /// Inactive page cache, in bytes.
         MemoryInactiveFile: Gauge = "memory_inactive_file",
+        /// Active page cache, in bytes.
+        MemoryActiveFile: Gauge = "memory_active_file",
+        /// Charged memory minus all page cache that the kernel can drop, both from one moment, in bytes.
+        MemoryWithoutCache: Gauge = "memory_without_cache",
         /// Anonymous memory, in bytes.
         MemoryAnon: Gauge = "memory_anon",
         /// Page cache, tmpfs and shared memory included, in bytes.

@@ -70,9 +70,10 @@ pub(super) fn figures(view: &View, workload: &Workload, window: &Window) -> Figu
 
 pub(super) fn host(view: &View) -> Host {
     let get = |statistic| view.host.statistics.get(statistic);
+    let memory = view.host.memory();
     Host {
-        total_bytes: get(OfHost::MemoryTotal),
-        available_bytes: get(OfHost::MemoryAvailable),
+        total_bytes: memory.map(|memory| memory.total).or(get(OfHost::MemoryTotal)),
+        available_bytes: memory.map(|memory| memory.available).or(get(OfHost::MemoryAvailable)),
         free_bytes: get(OfHost::MemoryFree),
         anon_bytes: get(OfHost::MemoryAnon),
         cached_bytes: get(OfHost::MemoryCached),

@@ -38,6 +38,14 @@ pub struct Watch {
     pub(crate) before: Option<(u64, u64)>,
 }
 
+/// The used share of a filesystem, as df computes it: what only root may use counts neither as used nor as available.
+pub(crate) fn used_ratio(values: &filesystem::Values) -> Option<f64> {
+    use filesystem::Statistic::{Available, Free, Size};
+    let used = values.get(Size)?.saturating_sub(values.get(Free)?);
+    let usable = used.saturating_add(values.get(Available)?);
+    (usable > 0).then(|| used as f64 / usable as f64)
+}
+
 impl Host {
     pub(crate) fn disk(&mut self, reading: &disk::Reading, coverage: &mut Coverage) {
         let disk::Reading { device, values } = reading;
@@ -52,7 +60,7 @@ impl Host {
     }
 
     pub(crate) fn filesystem(&mut self, reading: &filesystem::Reading, coverage: &mut Coverage) {
-        let filesystem::Reading { mountpoint, device, fstype, state } = reading;
+        let filesystem::Reading { mountpoint, device, fstype, state, .. } = reading;
         let values = match state {
             filesystem::State::Read(values) => Some(values.clone()),
             filesystem::State::Refused | filesystem::State::Hung => None,
@@ -97,7 +105,7 @@ mod tests {
         let (mut host, mut coverage) = (Host::default(), Coverage::default());
         let mut say = |mountpoint: String, state| {
             let (device, fstype) = ("d".into(), "t".into());
-            let reading = filesystem::Reading { mountpoint: mountpoint.into(), device, fstype, state };
+            let reading = filesystem::Reading { mountpoint: mountpoint.into(), device, fstype, owner: None, state };
             host.filesystem(&reading, &mut coverage);
             host.filesystems.get("/").map(|filesystem| filesystem.values.is_some())
         };

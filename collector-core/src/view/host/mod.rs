@@ -10,10 +10,15 @@ use crate::count::Histogram;
 use crate::pressure::{self, Resource};
 use crate::signal::block::{Device, Operation};
 use crate::statistic;
+pub(crate) use figure::used_ratio;
 pub use figure::{Filesystem, Watch};
+pub use memory::Memory;
+pub use volume::Volume;
 
 mod figure;
+mod memory;
 mod point;
+mod volume;
 
 /// At most this many devices are kept. More are counted as lost, stage `device`.
 const DEVICES: usize = 256;
@@ -32,12 +37,16 @@ pub struct Host {
     pub nodes: BTreeMap<u32, Node>,
     /// Block devices that did any IO or have a name.
     pub devices: BTreeMap<Device, BlockDevice>,
+    /// Waits for memory while the host itself was short of it.
+    pub shortage: memory::Shortage,
     /// Figures of the host as a whole, from the kernel's files.
     pub statistics: statistic::host::Values,
     /// The same for each disk, by name.
     pub disks: BTreeMap<Arc<str>, statistic::disk::Values>,
     /// Filesystems by mount point.
     pub filesystems: BTreeMap<Arc<str>, Filesystem>,
+    /// Volumes in memory of containers and pods, by the name of the workload and of the volume.
+    pub volumes: BTreeMap<(Arc<str>, Arc<str>), Volume>,
     /// PSI triggers that the kernel watches.
     pub triggers: BTreeMap<(Resource, pressure::Kind), Watch>,
     /// PSI triggers that could not be armed, each with the reason.

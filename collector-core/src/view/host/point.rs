@@ -17,7 +17,7 @@ impl Host {
         let used = |total, free| get(total).zip(get(free)).map(|(total, free)| total.saturating_sub(free));
         let mut numbers = [UNKNOWN; COUNT];
         let mut put = |series: Series, number: Option<u64>| numbers[series as usize] = number.unwrap_or(UNKNOWN);
-        put(Series::Memory, used(Statistic::MemoryTotal, Statistic::MemoryAvailable));
+        put(Series::Memory, self.memory().map(|memory| memory.total - memory.available));
         put(Series::Swap, used(Statistic::SwapTotal, Statistic::SwapFree));
         put(Series::MemoryWaiting, get(Statistic::MemoryPressureSome));
         put(Series::MemoryStalled, get(Statistic::MemoryPressureFull));

@@ -38,8 +38,10 @@ impl Statistics {
         let unlimited = || self.holders[index] < self.holders[Statistic::MemoryCurrent.index()];
         let known = self.known[index] && !(statistic.kind() == Kind::Limit && unlimited());
         let sum = match statistic {
-            // A part of the charged memory that is read less often: it cannot be more than what is charged now.
-            Statistic::MemoryWorkingSet => self.sums[index].min(self.get(Statistic::MemoryCurrent).unwrap_or(u64::MAX)),
+            // Parts of the charged memory that are read less often: they cannot be more than what is charged now.
+            Statistic::MemoryWorkingSet | Statistic::MemoryWithoutCache => {
+                self.sums[index].min(self.get(Statistic::MemoryCurrent).unwrap_or(u64::MAX))
+            }
             _ => self.sums[index],
         };
         known.then_some(sum)

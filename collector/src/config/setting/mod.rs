@@ -259,7 +259,8 @@ pub const SETTINGS: &[Setting] = &[
         key: "filesystem.exclude",
         flag: None,
         kind: Kind::Patterns(|config| &mut config.filesystem.exclude),
-        doc: "Mount points to leave out of the filesystem metrics; * matches any text, slashes included.",
+        doc: "Mount points to leave out of the filesystem metrics; * matches any text, slashes included. Volumes in memory \
+              of containers (their /dev/shm) are read all the same.",
     },
     Setting {
         key: "filesystem.exclude_types",

@@ -3,6 +3,7 @@
 //! continues with the rest.
 
 pub mod mount;
+mod volume;
 
 use std::collections::VecDeque;
 use std::io;
@@ -283,8 +284,9 @@ fn is_queued(queue: &Queue, mount: &Arc<Mount>) -> bool {
 }
 
 fn reading(mount: &Mount, state: State) -> Reading {
-    let Mount { mountpoint, device, fstype, .. } = mount;
-    Reading { mountpoint: mountpoint.clone(), device: device.clone(), fstype: fstype.clone(), state }
+    let Mount { mountpoint, device, fstype, owner, .. } = mount;
+    let (device, fstype, owner) = (device.clone(), fstype.clone(), owner.clone());
+    Reading { mountpoint: mountpoint.clone(), device, fstype, owner, state }
 }
 
 /// A worker thread: queries one filesystem after the other. A thread that missed its deadline has been replaced, and

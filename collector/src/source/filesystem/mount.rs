@@ -6,6 +6,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use collector_core::statistic::filesystem::Owner;
+
+use super::volume;
 use crate::source::pattern::Patterns;
 use crate::source::text::{lines, unescape};
 
@@ -18,6 +21,8 @@ pub struct Mount {
     pub path: PathBuf,
     pub device: Arc<str>,
     pub fstype: Arc<str>,
+    /// The container or pod whose volume in memory it is.
+    pub owner: Option<Owner>,
 }
 
 /// Mounts that are not read.
@@ -27,7 +32,8 @@ pub struct Exclude {
     pub types: Patterns,
 }
 
-/// The mounts to read. A mount that is hidden by a later one at the same mount point is not included.
+/// The mounts to read. A container's volume in memory is read wherever it is mounted: the engines' directories are excluded for
+/// mounts that show the same filesystem again. A mount that is hidden by a later one at the same mount point is not included.
 pub fn parse(text: &[u8], root: &Path, exclude: &Exclude) -> Vec<Mount> {
     let mut mounts: Vec<Mount> = Vec::new();
     for line in lines(text) {
@@ -38,7 +44,10 @@ pub fn parse(text: &[u8], root: &Path, exclude: &Exclude) -> Vec<Mount> {
         }
         mounts.push(mount);
     }
-    mounts.retain(|mount| !exclude.mountpoints.matches(&mount.mountpoint) && !exclude.types.matches(&mount.fstype));
+    mounts.retain(|mount| {
+        let excluded = mount.owner.is_none() && exclude.mountpoints.matches(&mount.mountpoint);
+        !excluded && !exclude.types.matches(&mount.fstype)
+    });
     mounts
 }
 
@@ -50,13 +59,11 @@ fn mount(line: &[u8], root: &Path) -> Option<Mount> {
     let (fstype, device) = (right.next()?, right.next()?);
     // Strip all leading slashes: with one left, `join` would replace the root.
     let relative = Path::new(OsStr::from_bytes(&mountpoint)).strip_prefix("/").ok()?;
-    let shown = |bytes: &[u8]| Arc::from(String::from_utf8_lossy(bytes));
-    Some(Mount {
-        mountpoint: shown(&mountpoint),
-        path: root.join(relative),
-        device: shown(&unescape(device)),
-        fstype: shown(&unescape(fstype)),
-    })
+    let shown = |bytes: &[u8]| -> Arc<str> { Arc::from(String::from_utf8_lossy(bytes)) };
+    let fstype = shown(&unescape(fstype));
+    let owner = str::from_utf8(&mountpoint).ok().and_then(|path| volume::owner(path, &fstype));
+    let (path, device) = (root.join(relative), shown(&unescape(device)));
+    Some(Mount { mountpoint: shown(&mountpoint), path, device, fstype, owner })
 }
 
 #[cfg(test)]
@@ -98,6 +105,17 @@ mod tests {
         let found: Vec<_> = mounts(text).iter().map(|mount| (mount.mountpoint.clone(), mount.device.clone())).collect();
         // The visible mount at /shm is excluded, and the ones below it cannot be queried.
         assert_eq!(found, [("/".into(), "/dev/vda".into()), ("/empty".into(), "".into())]);
+    }
+
+    #[test]
+    fn a_containers_shared_memory_is_read_though_its_directory_is_excluded() {
+        let id = "4f1c2a9be07d".repeat(6)[..64].to_owned();
+        let text = format!(
+            "1 0 0:1 / /run/x/containers/{id}/mounts/shm rw - tmpfs shm rw\n2 0 0:2 / /run/x/y rw - tmpfs t rw\n"
+        );
+        let found = mounts(text.as_bytes());
+        let owners: Vec<_> = found.iter().map(|mount| mount.owner.as_ref().unwrap().name.to_string()).collect();
+        assert_eq!(owners, ["docker/4f1c2a9be07d"]);
     }
 
     proptest! {

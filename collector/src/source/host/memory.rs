@@ -63,7 +63,7 @@ const PARTS: &[(Statistic, Statistic)] = &[
 ];
 
 pub fn parse(text: &[u8], values: &mut Values) {
-    let mut huge_page = None;
+    let (mut huge_page, mut pools) = (None, None);
     for line in lines(text) {
         let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
         let (key, rest) = line.split_at(colon);
@@ -77,6 +77,8 @@ pub fn parse(text: &[u8], values: &mut Values) {
             values.set(*statistic, bytes);
         } else if key == b"Hugepagesize" {
             huge_page = Some(bytes);
+        } else if key == b"Hugetlb" {
+            pools = Some(bytes);
         }
     }
     for (_, statistic) in HUGE {
@@ -106,10 +108,10 @@ mod tests {
 
     #[test]
     fn values_are_converted_to_bytes() {
-        let text = "MemTotal:       24684096 kB\nHugePages_Total:       3\nHugePages_Free:        2\nHugepagesize:       2048 kB\n";
+        let text = "MemTotal:       24684096 kB\nHugePages_Total:       3\nHugePages_Free:        2\nHugepagesize:       2048 kB\nHugetlb: 1054720 kB\n";
         let expected = [
             (MemoryTotal, 24_684_096 * 1024),
-            (MemoryHugePages, 3 * 2048 * 1024),
+            (MemoryHugePages, 3 * 2048 * 1024 + (1 << 30)),
             (MemoryHugePagesFree, 2 * 2048 * 1024),
         ];
         assert_eq!(parsed(text), Values::from_iter(expected));

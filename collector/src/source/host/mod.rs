@@ -1,8 +1,10 @@
 //! The host as a source: memory, CPU, pressure, disks. The kernel's files stay open. Each file here parses one of the
 //! kernel's; none knows how the numbers are used.
 
+mod arc;
 mod cpu;
 pub mod disk;
+mod huge;
 mod memory;
 mod reclaim;
 pub mod trigger;
@@ -21,12 +23,13 @@ use super::{Finding, Health, Source, pressure};
 use crate::clock;
 use crate::config::Config;
 use disk::Disks;
+use huge::HugePages;
 
 /// Parses the content of a file.
 pub type Parse = fn(&[u8], &Units, &mut Values);
 
 /// Files with numbers of the whole host: name, whether it must exist, parser.
-pub const FILES: [(&str, bool, Parse); 8] = [
+pub const FILES: [(&str, bool, Parse); 9] = [
     ("meminfo", true, |text, _, values| memory::parse(text, values)),
     ("vmstat", true, |text, units, values| reclaim::parse(text, units.page, values)),
     ("stat", true, |text, units, values| cpu::parse(text, units.tick_ns, values)),
@@ -40,6 +43,7 @@ pub const FILES: [(&str, bool, Parse); 8] = [
         pressure_totals(text, values, [Some(Statistic::IoPressureSome), Some(Statistic::IoPressureFull)]);
     }),
     ("pressure/irq", false, |text, _, values| pressure_totals(text, values, [None, Some(Statistic::IrqPressureFull)])),
+    ("spl/kstat/zfs/arcstats", false, |text, _, values| arc::parse(text, values)),
 ];
 
 fn pressure_totals(text: &[u8], values: &mut Values, statistics: [Option<Statistic>; 2]) {
@@ -60,6 +64,7 @@ pub struct Units {
 pub struct Host {
     files: [(KeptFile, bool, Parse); FILES.len()],
     units: Units,
+    huge: HugePages,
     diskstats: KeptFile,
     disks: Disks,
     buffer: Vec<u8>,
@@ -75,6 +80,7 @@ impl Host {
         Host {
             files: FILES.map(|(name, required, parse)| (KeptFile::new(proc.join(name)), required, parse)),
             units,
+            huge: HugePages::new(&root.at("/sys")),
             diskstats: KeptFile::new(proc.join("diskstats")),
             disks: Disks::new(&root.at("/sys"), Patterns::new(&config.disk.exclude)),
             buffer: Vec::new(),
@@ -100,6 +106,7 @@ impl Source for Host {
             });
             result = result.and(outcome(read, file.path()));
         }
+        result = result.and(self.huge.read(&mut self.buffer, &mut values).context("read the pools of huge pages"));
         let read = self.diskstats.read(&mut self.buffer);
         let text = read.as_ref().ok().copied().flatten().unwrap_or_default();
         self.disks.read(text, &mut |disk| emit_reading(Reading::Disk(disk)));

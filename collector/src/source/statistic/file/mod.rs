@@ -131,6 +131,7 @@ pub const FILES: &[File] = &[
             ("unevictable", S::MemoryUnevictable, 1),
             ("file_dirty", S::MemoryDirty, 1),
             ("file_writeback", S::MemoryWriteback, 1),
+            ("active_file", S::MemoryActiveFile, 1),
         ]),
     ),
     v2(c"io.max", Controller::Io, Pace::Turn, Format::Lowest(&[("rbps", S::IoReadLimit), ("wbps", S::IoWriteLimit)])),
@@ -182,6 +183,7 @@ pub const FILES: &[File] = &[
             ("total_unevictable", S::MemoryUnevictable, 1),
             ("total_dirty", S::MemoryDirty, 1),
             ("total_writeback", S::MemoryWriteback, 1),
+            ("total_active_file", S::MemoryActiveFile, 1),
         ]),
     ),
     v1(c"blkio.throttle.read_bps_device", Controller::Io, Pace::Turn, Format::LowestOf(S::IoReadLimit)),
@@ -268,10 +270,14 @@ fn lower(statistic: S, value: u64, values: &mut Values) {
     values.set(statistic, lowest);
 }
 
-/// Values computed from several files: the working set as in cAdvisor, by which the kubelet evicts.
+/// Values computed from several files: the working set as in cAdvisor, by which the kubelet evicts; and what is left without page
+/// cache. Locked and shared memory is on neither list of file pages.
 pub fn derive(values: &mut Values) {
-    let current = values.get(S::MemoryCurrent).zip(values.get(S::MemoryInactiveFile));
-    values.put(S::MemoryWorkingSet, current.map(|(current, inactive)| current.saturating_sub(inactive)));
+    let working = values.get(S::MemoryCurrent).zip(values.get(S::MemoryInactiveFile));
+    let working = working.map(|(current, inactive)| current.saturating_sub(inactive));
+    values.put(S::MemoryWorkingSet, working);
+    let rest = working.zip(values.get(S::MemoryActiveFile));
+    values.put(S::MemoryWithoutCache, rest.map(|(working, active)| working.saturating_sub(active)));
 }
 
 #[cfg(test)]

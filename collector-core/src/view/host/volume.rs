@@ -1,0 +1,129 @@
+//! Volumes in memory (tmpfs) that containers and pods write to: `/dev/shm`, and emptyDirs of medium Memory.
+
+use std::sync::Arc;
+
+use super::Host;
+use crate::identity::Kind;
+use crate::stage::Stage;
+use crate::statistic::filesystem::{Owner, Reading, State, Values};
+use crate::view::coverage::Coverage;
+use crate::view::workload::{Workload, Workloads};
+
+/// At most this many volumes are kept. More are counted as lost, stage `filesystem`.
+const VOLUMES: usize = 2048;
+
+/// A volume, by the name of its workload and its own.
+#[derive(Clone, Debug)]
+pub struct Volume {
+    /// Namespace, pod and container of the workload; empty where it has none.
+    pub labels: [Arc<str>; 3],
+    pub mountpoint: Arc<str>,
+    /// `None` if it did not answer.
+    pub values: Option<Values>,
+}
+
+impl Host {
+    /// Names are those of the workload now: they may be known only some time after the mount.
+    pub(crate) fn volume(&mut self, reading: &Reading, owner: &Owner, workloads: &Workloads, coverage: &mut Coverage) {
+        self.volumes.retain(|_, volume| volume.mountpoint != reading.mountpoint);
+        let values = match &reading.state {
+            State::Read(values) => Some(values.clone()),
+            State::Refused | State::Hung => None,
+            State::Gone => return,
+        };
+        if self.volumes.len() >= VOLUMES {
+            return coverage.lose(Stage::Filesystem, 1);
+        }
+        let (name, labels) = match holder(owner, workloads) {
+            Some(workload) => {
+                let [_, labels @ ..] = workload.labels();
+                (workload.name.clone(), labels.map(Arc::from))
+            }
+            None => (owner.name.clone(), Default::default()),
+        };
+        let volume = Volume { labels, mountpoint: reading.mountpoint.clone(), values };
+        self.volumes.insert((name, owner.volume.clone()), volume);
+    }
+}
+
+/// The workload of a volume. What is mounted for a container of a pod is shared by all its containers.
+fn holder<'a>(owner: &Owner, workloads: &'a Workloads) -> Option<&'a Workload> {
+    let Owner { container_id, pod_uid, .. } = owner;
+    let by_id = |it: &&Workload| container_id.is_some() && it.identity.container_id == *container_id;
+    let container = workloads.iter().find(by_id);
+    let uid = container.and_then(|it| it.identity.pod_uid.as_ref()).or(pod_uid.as_ref());
+    let pod = uid.and_then(|uid| {
+        workloads.iter().find(|it| it.identity.kind == Kind::Pod && it.identity.pod_uid.as_ref() == Some(uid))
+    });
+    pod.or(container)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::cgroup::Id;
+    use crate::engine::Engine;
+    use crate::engine::test::{ID, start};
+    use crate::identity::Names;
+    use crate::sample::{self, Name, Sample};
+    use crate::signal::cgroup;
+    use crate::statistic::filesystem::{Owner, Reading, State, Statistic, Values};
+
+    const POD: &str = "/kubepods/burstable/pod6f0f2b3c-8c1d-4e2a-9f6b-0123456789ab";
+
+    fn apply(engine: &mut Engine, reading: sample::Reading) {
+        engine.apply(&Sample { time: 100, reading });
+    }
+
+    fn mount(engine: &mut Engine, digit: char, state: State) -> Vec<(String, [String; 3], bool)> {
+        let id = digit.to_string().repeat(64);
+        let owner = Owner {
+            name: format!("docker/{}", &id[..12]).into(),
+            container_id: Some(id.as_str().into()),
+            pod_uid: None,
+            volume: "/dev/shm".into(),
+        };
+        let mountpoint = format!("/var/lib/docker/containers/{id}/mounts/shm");
+        let (device, fstype) = ("shm".into(), "tmpfs".into());
+        let reading = Reading { mountpoint: mountpoint.into(), device, fstype, owner: Some(owner), state };
+        apply(engine, sample::Reading::Filesystem(reading));
+        let volumes = engine.view().host.volumes.iter();
+        let shown = volumes.map(|((workload, _), volume)| {
+            (workload.to_string(), volume.labels.clone().map(|label| label.to_string()), volume.values.is_some())
+        });
+        shown.collect()
+    }
+
+    fn full() -> State {
+        State::Read(Values::from_iter([(Statistic::Size, 4), (Statistic::Free, 0), (Statistic::Available, 0)]))
+    }
+
+    #[test]
+    fn a_volume_has_the_name_of_its_container_as_soon_as_that_is_known() {
+        let mut engine = Engine::new();
+        apply(&mut engine, sample::Reading::Start(sample::Start { workload_max: 10, ..start() }));
+        let nothing = [(); 3].map(|()| String::new());
+        assert_eq!(mount(&mut engine, 'a', full()), [("docker/aaaaaaaaaaaa".to_owned(), nothing.clone(), true)]);
+        let id = Id { id: 90, ..ID };
+        let path = format!("/docker/{}", "a".repeat(64));
+        apply(&mut engine, sample::Reading::Cgroup(cgroup::Reading::Born { id, path }));
+        let names = Names { name: Some("llm".into()), ..Names::default() };
+        apply(&mut engine, sample::Reading::Name(Name { cgroup: id, names }));
+        assert_eq!(mount(&mut engine, 'a', State::Hung), [("docker/llm".to_owned(), nothing, false)]);
+        assert_eq!(mount(&mut engine, 'a', State::Gone), []);
+        assert!(engine.view().host.filesystems.is_empty());
+    }
+
+    #[test]
+    fn what_a_pods_sandbox_has_is_the_pods() {
+        let mut engine = Engine::new();
+        apply(&mut engine, sample::Reading::Start(sample::Start { workload_max: 10, ..start() }));
+        for (number, path) in [(90, POD.to_owned()), (91, format!("{POD}/{}", "b".repeat(64)))] {
+            let id = Id { id: number, ..ID };
+            apply(&mut engine, sample::Reading::Cgroup(cgroup::Reading::Born { id, path }));
+            let names = Names { namespace: Some("n".into()), pod: Some("p".into()), ..Names::default() };
+            apply(&mut engine, sample::Reading::Name(Name { cgroup: id, names }));
+        }
+        let labels = ["n", "p", ""].map(str::to_owned);
+        assert_eq!(mount(&mut engine, 'b', full()), [("n/p".to_owned(), labels, true)]);
+    }
+}
