@@ -7,6 +7,13 @@ use Series::*;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Series {
     Memory,
+    /// Anonymous memory.
+    Anon,
+    /// Page cache, shared memory included.
+    File,
+    /// Shared memory and tmpfs.
+    Shmem,
+    Kernel,
     Swap,
     /// PSI some: at least one task waits.
     MemoryWaiting,
@@ -43,8 +50,12 @@ pub enum Kind {
 pub const COUNT: usize = Series::ALL.len();
 
 impl Series {
-    pub const ALL: [Series; 14] = [
+    pub const ALL: [Series; 18] = [
         Memory,
+        Anon,
+        File,
+        Shmem,
+        Kernel,
         Swap,
         MemoryWaiting,
         MemoryStalled,
@@ -85,6 +96,17 @@ impl Series {
                 "memory",
                 Gauge,
                 "memory charged to the workload; for the host, memory that is not available",
+            ),
+            Anon => {
+                row("memory_anon_bytes", "anon", Gauge, "of that, anonymous memory, at the points at which it was read")
+            }
+            File => row("memory_file_bytes", "file", Gauge, "page cache, shared memory and tmpfs included"),
+            Shmem => row("memory_shmem_bytes", "shared", Gauge, "shared memory and tmpfs"),
+            Kernel => row(
+                "memory_kernel_bytes",
+                "kernel",
+                Gauge,
+                "memory that the kernel uses for it; for the host, slab and page tables",
             ),
             Swap => row("swap_bytes", "swap", Gauge, "swap used"),
             MemoryWaiting => row(

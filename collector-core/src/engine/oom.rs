@@ -13,6 +13,7 @@ pub(super) fn fold(State { view, held, victims }: State<'_>, time: u64, reading:
         return None;
     }
     view.workloads.charge(kill.cgroup).oom_kills[kill.scope.index()] += 1;
+    view.workloads.killed(kill.cgroup, time);
     if kill.limited.is_some() {
         view.coverage.limit_reported = true;
         view.workloads.charge(kill.limited).limit_kills += 1;

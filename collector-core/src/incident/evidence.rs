@@ -198,9 +198,12 @@ pub struct Figures {
     /// Shared memory and tmpfs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shmem_bytes: Option<u64>,
-    /// Kernel memory charged to it.
+    /// Kernel memory charged to it, sockets included.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kernel_bytes: Option<u64>,
+    /// Buffers of sockets (cgroup v2).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub socket_bytes: Option<u64>,
     /// Memory that reclaim cannot free: locked, or in ramfs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unevictable_bytes: Option<u64>,
@@ -213,6 +216,12 @@ pub struct Figures {
     /// Host memory pinned for GPUs; needs probes on the CUDA driver.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pinned_bytes: Option<u64>,
+    /// When its cgroup was created, in nanoseconds since the Unix epoch; absent if it is older than the agent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub born: Option<u64>,
+    /// When a process in it was last killed by the OOM killer before this incident.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub killed_before: Option<u64>,
 }
 
 /// Use of one workload within the history, without the workloads below it.

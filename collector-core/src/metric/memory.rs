@@ -31,7 +31,7 @@ rows! {
     SHMEM = "headroom_workload_memory_shmem_bytes",
         "Shared memory and tmpfs charged to the workload.", Shmem;
     KERNEL = "headroom_workload_memory_kernel_bytes",
-        "Memory that the kernel uses for the workload: page tables, stacks, slab, sockets.", Kernel;
+        "Memory that the kernel uses for the workload: page tables, stacks, slab, sockets. On cgroup v2 before 5.18 the sum of these; on v1 without sockets.", Kernel;
     SWAP = "headroom_workload_memory_swap_bytes",
         "Memory of the workload that is in swap.", Swap;
     PEAK = "headroom_workload_memory_peak_bytes",

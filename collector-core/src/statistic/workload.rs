@@ -28,8 +28,10 @@ super::statistics! {
         MemoryFile: Gauge = "memory_file",
         /// Tmpfs and shared memory, in bytes.
         MemoryShmem: Gauge = "memory_shmem",
-        /// Kernel memory charged to it, in bytes.
+        /// Kernel memory charged to it, buffers of sockets included, in bytes.
         MemoryKernel: Gauge = "memory_kernel",
+        /// Buffers of sockets (v2), in bytes.
+        MemorySockets: Gauge = "memory_sockets",
         /// Memory that reclaim cannot free, because it is locked or in ramfs, in bytes.
         MemoryUnevictable: Gauge = "memory_unevictable",
         /// Page cache that must still be written, in bytes.

@@ -65,7 +65,7 @@ impl View {
         let mut write = self.history.begin(time);
         let known = Known::of(&self.coverage);
         let mut keep = |workload: &mut Workload, alive| {
-            let point = number::point(workload, alive, known);
+            let point = number::point(workload, alive, known, write.since());
             write.workload(&mut workload.track, point, &number::ORIGIN);
         };
         self.workloads.record(time, before, self.gpus.holding(time), &mut self.changes, &mut keep);

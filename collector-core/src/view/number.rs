@@ -47,10 +47,12 @@ macro_rules! numbers {
             origin
         };
 
-        /// The point of a workload for the history. Unrolled, without a loop: this runs for every workload at every tick.
-        pub(crate) fn point(workload: &Workload, alive: bool, known: Known) -> [u64; series::COUNT] {
+        /// The point of a workload for the history, with the parts of its memory if they were read since the point before.
+        /// Unrolled, without a loop: this runs for every workload at every tick.
+        pub(crate) fn point(workload: &Workload, alive: bool, known: Known, before: Option<u64>) -> [u64; series::COUNT] {
             let mut point = [UNKNOWN; series::COUNT];
-            $($(point[Series::$series as usize] = Number::$number.now(workload, alive, known);)?)+
+            let parts = workload.recent.parts_read.is_some_and(|read| before.is_none_or(|before| read > before));
+            $($(point[Series::$series as usize] = Number::$number.now(workload, alive, parts, known);)?)+
             point
         }
     };
@@ -100,11 +102,11 @@ numbers! {
     Limit = "memory_limit_bytes", "limit", File(MemoryLimit);
     High = "memory_high_bytes", "throttled above", File(MemoryHigh);
     Peak = "memory_peak_bytes", "peak", File(MemoryPeak);
-    Anon = "memory_anon_bytes", "anon", File(MemoryAnon);
+    Anon = Series::Anon.name(), Series::Anon.label(), File(MemoryAnon), series Anon;
     /// Including shared memory and tmpfs.
-    File = "memory_file_bytes", "file", File(MemoryFile);
-    Shmem = "memory_shmem_bytes", "shared", File(MemoryShmem);
-    Kernel = "memory_kernel_bytes", "kernel", File(MemoryKernel);
+    File = Series::File.name(), Series::File.label(), File(MemoryFile), series File;
+    Shmem = Series::Shmem.name(), Series::Shmem.label(), File(MemoryShmem), series Shmem;
+    Kernel = Series::Kernel.name(), Series::Kernel.label(), File(MemoryKernel), series Kernel;
     Swap = Series::Swap.name(), Series::Swap.label(), File(MemorySwap), series Swap;
     SwapLimit = "swap_limit_bytes", "swap limit", File(MemorySwapLimit);
     UnderOom = "memory_under_oom", "out of memory", File(MemoryUnderOom);
@@ -233,10 +235,12 @@ impl Number {
         Some(if self.unit() == Some(Unit::Seconds) { number / 1e9 } else { number })
     }
 
-    /// The number for the history. Gauges of an ended workload are still shown, but they are not its current values.
+    /// The number for the history. Gauges of an ended workload, and parts of memory that were not read now, are still shown, but
+    /// they are not its current values.
     #[inline(always)]
-    fn now(self, workload: &Workload, alive: bool, known: Known) -> u64 {
-        let fresh = alive || matches!(self.kind(), Kind::Counter) || matches!(self.row().source, Driver);
+    fn now(self, workload: &Workload, alive: bool, parts: bool, known: Known) -> u64 {
+        let read = parts || !matches!(self, Number::Anon | Number::File | Number::Shmem | Number::Kernel);
+        let fresh = alive && read || matches!(self.kind(), Kind::Counter) || matches!(self.row().source, Driver);
         if fresh { self.of(workload, known).unwrap_or(UNKNOWN) } else { UNKNOWN }
     }
 }

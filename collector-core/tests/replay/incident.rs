@@ -40,7 +40,7 @@ fn every_recording_gives_its_incidents() {
 fn the_cause_is_what_the_test_provoked() {
     for (name, rule, whose, limited) in [
         ("spike", "sudden_spike", "/roomy/tight", "/roomy/tight"),
-        ("leak", "slow_leak", "/leaky", "/leaky"),
+        ("leak", "steady_growth", "/leaky", "/leaky"),
         ("bystander", "grown_by_another", "/crowded/bystander", "/crowded"),
         ("together", "sudden_spike", "/together", "/together"),
     ] {
@@ -83,8 +83,8 @@ fn causes_that_are_not_the_shape_of_memory() {
             &["904 GiB of 1.48 TiB available", "memory nodes", "VLLM::EngineCor"],
         ),
         ("node-neighbour", "nodes_full", "docker/4f1c2a9be07d", &["memory nodes"]),
-        ("pod", "slow_leak", server, &["grew steadily", "its own limit of 1.00 GiB"]),
-        ("container", "slow_leak", server, &["grew steadily", "its own limit of 1.00 GiB"]),
+        ("pod", "steady_growth", server, &["grew steadily", "its own limit of 1.00 GiB"]),
+        ("container", "steady_growth", server, &["grew steadily", "its own limit of 1.00 GiB"]),
         ("thrash", "page_cache_thrash", "docker/runner", &["64.0 MiB", "keeps reading"]),
         ("thrash-gone", "page_cache_thrash", "docker/runner", &["64.0 MiB", "keeps reading"]),
     ] {

@@ -61,10 +61,13 @@ pub(super) fn figures(view: &View, workload: &Workload, window: &Window) -> Figu
         file_bytes: now(Number::File),
         shmem_bytes: now(Number::Shmem),
         kernel_bytes: now(Number::Kernel),
+        socket_bytes: number(Statistic::MemorySockets),
         unevictable_bytes: number(Statistic::MemoryUnevictable),
         dirty_bytes: dirty.map(|(dirty, writeback)| dirty.saturating_add(writeback)),
         parts_read: workload.recent.parts_read,
         pinned_bytes: level(Series::Pinned),
+        born: workload.recent.born.filter(|born| *born > view.started.saturating_add(STARTUP_NS)),
+        killed_before: workload.recent.killed_before,
     }
 }
 

@@ -85,7 +85,9 @@ pub(super) fn complete(view: &View, incident: &mut Incident, first: Option<&Firs
         for consumer in incident.evidence.consumers.iter_mut().filter(same) {
             consumer.limit_bytes = figures.limit_bytes;
         }
-        incident.evidence.after = Some(now).filter(|now| now.parts_read > Some(first.time));
+        // What was started since then says nothing.
+        let same = |now: &Figures| now.parts_read > Some(first.time) && now.born.is_none_or(|born| born < first.time);
+        incident.evidence.after = Some(now).filter(same);
     }
     judge(view, incident, first);
 }

@@ -2,8 +2,7 @@
 
 use crate::amount::{bytes, seconds};
 use crate::count::sum;
-use crate::incident::shape::{self, Shape};
-use crate::incident::{Consumer, Evidence, Figures, Incident, Limit, Lines, Source, Task, Victim, What};
+use crate::incident::{Consumer, Evidence, Figures, Incident, Limit, Lines, Source, Task, Victim};
 use crate::series::Series;
 use crate::signal::oom::Scope;
 
@@ -135,34 +134,15 @@ impl<'a> Facts<'a> {
         ago <= ago_of(from) + ROUNDED && ago >= ago_of(until) - ROUNDED
     }
 
-    /// How the workload's memory reached its limit. A point at the limit is added for the moment of the kill, and one at zero
-    /// for the start of the workload, if that is within the history.
-    pub fn shape(&self, limit: u64) -> Shape {
-        let mut points = self.points(Series::Memory);
-        let came = self.evidence.changes.iter().rev().find(|change| {
-            change.what == What::Came && Some(change.of.as_str()) == self.figures().map(|it| it.workload.as_str())
-        });
-        if let Some(came) = came {
-            let ago = self.incident.time.saturating_sub(came.time) as f64 / 1e9;
-            if points.first().is_none_or(|(first, _)| *first < ago) {
-                points.insert(0, (ago, 0.0));
-            }
-        }
-        points.push((0.0, limit as f64));
-        shape::of(&points)
-    }
-
     /// Page cache of the workload that is dropped and read repeatedly: cache without shared memory is at least [`CACHE`] of its
-    /// memory, and more than that was read from block devices within the history. `None` also if the parts of its memory are
-    /// older than [`FRESH_NS`].
+    /// memory, and more than that was read from block devices within the history. `None` also if its parts are not known.
     pub fn reread(&self) -> Option<Reread> {
-        let figures = self.figures()?;
-        let age = self.incident.time.saturating_sub(figures.parts_read?);
-        let memory = figures.memory_bytes.filter(|memory| *memory > 0)?;
-        let cache = figures.file_bytes?.saturating_sub(figures.shmem_bytes?).min(memory);
-        let share = cache as f64 / memory as f64;
+        let memory = self.figures()?.memory_bytes.filter(|memory| *memory > 0)?;
+        let whole = self.own().map_or(memory, |hit| hit.bytes);
+        let cache = self.composition(whole).cache?;
+        let share = cache as f64 / whole as f64;
         let read = total(&self.points(Series::Read))?;
-        (age <= FRESH_NS && share >= CACHE && read > cache).then_some(Reread { cache, share, read })
+        (share >= CACHE && read > cache).then_some(Reread { cache, share, read })
     }
 
     /// Length of the history, or of the part of it in a storm, in seconds.

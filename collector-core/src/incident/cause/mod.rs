@@ -10,7 +10,9 @@ mod lowered;
 mod neighbour;
 mod node;
 mod oom;
+mod parts;
 mod pressure;
+mod rise;
 #[cfg(test)]
 mod tests;
 
@@ -45,7 +47,7 @@ pub const RULES: &[Rule] = &[
     filled::FILE_PAGES,
     filled::SWAP_FULL,
     oom::SUDDEN_SPIKE,
-    oom::SLOW_LEAK,
+    oom::STEADY_GROWTH,
     filled::OTHER_PROCESSES,
     oom::LIMIT_TOO_LOW,
     oom::OWN_LIMIT,

@@ -13,16 +13,17 @@ pub(super) const KINDS: &[Kind] = &[Kind::Oom];
 pub(super) const SUDDEN_SPIKE: Rule = Rule {
     name: "sudden_spike",
     kinds: KINDS,
-    when: "The victim's workload hit its own limit. Its memory rose by 30 % of the limit or more within 10 s, three times as fast as before; or it rose evenly, and fast enough to fill the limit within a minute.",
+    when: "The victim's workload hit its own limit. Its memory rose by more than 10 % of the limit within 10 s, and by three times what it rose before in the same time, its own start left out.",
     find: |facts| {
         let hit = facts.own()?;
         let Shape::Spike { growth, seconds: took } = facts.shape(hit.bytes) else { return None };
         Some(Finding {
             sentence: format!(
-                "{} grew by {} within {} and hit {}{}",
+                "{} grew by {} within {}{} and hit {}{}",
                 hit.workload,
                 bytes(growth as u64),
                 seconds(took),
+                facts.mostly(hit.bytes, took),
                 hit.named(),
                 facts.asked(),
             ),
@@ -39,26 +40,27 @@ pub(super) const SUDDEN_SPIKE: Rule = Rule {
     },
 };
 
-pub(super) const SLOW_LEAK: Rule = Rule {
-    name: "slow_leak",
+pub(super) const STEADY_GROWTH: Rule = Rule {
+    name: "steady_growth",
     kinds: KINDS,
-    when: "The victim's workload hit its own limit. Its memory rose in a straight line for 15 s or longer, by 3 % or more, and so slowly that it takes more than a minute to fill the limit.",
+    when: "The victim's workload hit its own limit. Its memory rose in a straight line for the last 15 s or longer, by 3 % or more, and was never nearly as high before.",
     find: |facts| {
         let hit = facts.own()?;
-        let Shape::Leak { growth, seconds: took } = facts.shape(hit.bytes) else { return None };
+        let Shape::Growth { growth, seconds: took } = facts.shape(hit.bytes) else { return None };
         let rate = growth / took;
         Some(Finding {
             sentence: format!(
-                "{} grew steadily, by {} in the last {} ({}/s), until it hit {}: this looks like a leak{}",
+                "{} grew steadily, by {} in the last {} at {}/s{}, until it hit {}{}",
                 hit.workload,
                 bytes(growth as u64),
                 seconds(took),
                 bytes(rate as u64),
+                facts.mostly(hit.bytes, took),
                 hit.named(),
                 facts.asked(),
             ),
             next: format!(
-                "Check whether it also grows without new work. If so, a higher limit only delays the next kill; if not, raise {}.",
+                "Check whether it also grows without new work: that is a leak, and a higher limit only delays the next kill. If it was still filling a cache or loading, raise {}.",
                 hit.advised()
             ),
             numbers: vec![
@@ -74,7 +76,7 @@ pub(super) const SLOW_LEAK: Rule = Rule {
 pub(super) const LIMIT_TOO_LOW: Rule = Rule {
     name: "limit_too_low",
     kinds: KINDS,
-    when: "The victim's workload hit its own limit. Its memory had been within a tenth of the limit for 15 s or longer.",
+    when: "The victim's workload hit its own limit. Its memory had been within a tenth of the limit for the last 15 s or longer.",
     find: |facts| {
         let hit = facts.own()?;
         let Shape::Steady { seconds: took } = facts.shape(hit.bytes) else { return None };

@@ -93,12 +93,12 @@ fn a_limit_that_is_too_low() {
     let cause = because(&incident, "limit_too_low", &["/a/b", "1.00 GiB", "30 s in reclaim"]);
     assert_eq!(cause.numbers["limit_bytes"], GIB as f64);
     assert!((59.0..60.0).contains(&cause.numbers["near_limit_seconds"]));
-    // Memory was lower for most of the time: the limit cannot be called too low.
-    line(
-        &mut incident,
-        Series::Memory,
-        minute(|second| if second < 40.0 { GIB as f64 * 0.8 } else { GIB as f64 * 0.95 }),
-    );
+    // For the last third of a minute, whatever was before.
+    let loaded = |second: f64| GIB as f64 * if second < 40.0 { 0.8 } else { 0.95 };
+    line(&mut incident, Series::Memory, minute(loaded));
+    because(&incident, "limit_too_low", &["for the last 20 s"]);
+    // It goes up and down: the limit cannot be called too low.
+    line(&mut incident, Series::Memory, minute(|second| GIB as f64 * (0.75 + 0.03 * ((second + 4.0) % 8.0))));
     because(&incident, "own_limit", &["1.00 GiB", "100 % of it was used"]);
 }
 
@@ -119,11 +119,11 @@ fn a_sudden_spike() {
 }
 
 #[test]
-fn a_slow_leak() {
+fn steady_growth() {
     let mut incident = kill();
     let leak = |second: f64| (GIB - 60 * MIB) as f64 + second * MIB as f64;
     line(&mut incident, Series::Memory, minute(leak));
-    let cause = because(&incident, "slow_leak", &["60.0 MiB", "1.01 MiB/s", "leak"]);
+    let cause = because(&incident, "steady_growth", &["60.0 MiB", "1.01 MiB/s", "in the last 60 s"]);
     assert!((1.0..1.1).contains(&(cause.numbers["growth_bytes_per_second"] / MIB as f64)));
     // Too short to classify.
     let mut short = minute(leak);
@@ -136,7 +136,7 @@ fn a_slow_leak() {
 fn page_cache() {
     let mut incident = kill();
     let figures = incident.evidence.workload.as_mut().unwrap();
-    figures.file_bytes = Some(800 * MIB);
+    (figures.anon_bytes, figures.file_bytes) = (Some(200 * MIB), Some(800 * MIB));
     line(&mut incident, Series::Read, minute(|_| 100.0 * MIB as f64));
     because(&incident, "page_cache", &["78 %", "5.76 GiB"]);
     type Spoil = (fn(&mut Figures), &'static str);
@@ -287,7 +287,8 @@ fn waiting_at_ones_own_limit() {
 fn thrashing_of_the_page_cache() {
     let mut incident = pressure(Kind::MemoryPressure);
     let figures = incident.evidence.workload.as_mut().unwrap();
-    (figures.memory_bytes, figures.file_bytes) = (Some(GIB - MIB), Some(900 * MIB));
+    (figures.memory_bytes, figures.anon_bytes, figures.file_bytes) =
+        (Some(GIB - MIB), Some(100 * MIB), Some(900 * MIB));
     line(&mut incident, Series::Read, minute(|_| 100.0 * MIB as f64));
     because(&incident, "page_cache_thrash", &["88 %", "5.76 GiB"]);
     line(&mut incident, Series::Read, minute(|_| MIB as f64));

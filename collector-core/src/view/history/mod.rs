@@ -41,6 +41,10 @@ pub struct History {
     pub host: Track,
 }
 
+/// Bytes that the history of a workload takes.
+pub const TRACK_BYTES: usize = size_of::<Points>();
+const _: () = assert!(TRACK_BYTES <= 6 << 10);
+
 /// The points of the host or of one workload.
 #[derive(Clone, Debug, Default)]
 pub struct Track(Option<Box<Points>>);

@@ -86,6 +86,31 @@ fn ticks_of_a_tenth_of_a_second_share_a_point_and_the_last_is_current() {
 }
 
 #[test]
+fn parts_of_memory_have_a_point_only_where_they_were_read() {
+    let mut engine = engine();
+    let read = |engine: &mut Engine, time, anon, turn| {
+        let values: Values = [(Statistic::MemoryCurrent, 100), (Statistic::MemoryAnon, anon)].into_iter().collect();
+        let reading = Reading::Statistics(sample::Statistics { cgroup: ID, values, turn });
+        engine.apply(&Sample { time, reading });
+        tick(engine, time + 1);
+    };
+    for (second, anon, turn) in [(1, 7, true), (2, 7, false), (3, 7, false), (4, 8, true), (5, 9, true)] {
+        read(&mut engine, second * SECOND, anon, turn);
+    }
+    let anon = |engine: &Engine, now| column(engine.view(), now, Series::Anon);
+    assert_eq!(anon(&engine, 6 * SECOND), [Some(7.0), None, None, Some(8.0), Some(9.0)]);
+    assert_eq!(column(engine.view(), 6 * SECOND, Series::Memory), [Some(100.0); 5]);
+    // Ticks of a tenth of a second share a point, and it keeps what was read in one of them.
+    for tenth in 0..9 {
+        read(&mut engine, 6 * SECOND + tenth * SECOND / 10, 10, tenth == 3);
+    }
+    assert_eq!(anon(&engine, 7 * SECOND)[5..], [None, Some(10.0)]);
+    engine.apply(&Sample { time: 8 * SECOND, reading: Reading::Cgroup(cgroup::Reading::Died { id: ID }) });
+    tick(&mut engine, 8 * SECOND);
+    assert_eq!(anon(&engine, 8 * SECOND)[6..], [None], "it has ended");
+}
+
+#[test]
 fn it_reaches_back_a_minute_whatever_the_tick() {
     for (step, points) in [(SECOND, 61), (5 * SECOND, 13), (70 * SECOND, 1)] {
         let mut engine = engine();

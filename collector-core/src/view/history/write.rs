@@ -9,7 +9,9 @@ pub(crate) struct Write {
     begun: u64,
     /// Whether a new point begins, so that growth is counted from the numbers of the point before.
     fresh: bool,
-    /// Seconds since the point before was completed; none at the first point.
+    /// When the point before was completed; none at the first point.
+    since: Option<u64>,
+    /// Seconds since then.
     seconds: Option<f64>,
     /// Sums over the workloads.
     sums: [f64; COUNT],
@@ -42,6 +44,7 @@ impl History {
             place,
             begun: self.begun,
             fresh,
+            since: self.since,
             seconds: elapsed.filter(|elapsed| *elapsed > 0).map(|elapsed| elapsed as f64 / 1e9),
             sums: [0.0; COUNT],
             known: [false; COUNT],
@@ -63,6 +66,11 @@ impl History {
 }
 
 impl Write {
+    /// When the point before was completed.
+    pub(crate) fn since(&self) -> Option<u64> {
+        self.since
+    }
+
     /// Writes a workload's point. `origin` has the first numbers of a new track.
     pub(crate) fn workload(&mut self, track: &mut Track, numbers: [u64; COUNT], origin: &[u64; COUNT]) {
         let point = *self.put(track, numbers, origin);

@@ -18,6 +18,11 @@ impl Host {
         let mut numbers = [UNKNOWN; COUNT];
         let mut put = |series: Series, number: Option<u64>| numbers[series as usize] = number.unwrap_or(UNKNOWN);
         put(Series::Memory, self.memory().map(|memory| memory.total - memory.available));
+        put(Series::Anon, get(Statistic::MemoryAnon));
+        put(Series::File, get(Statistic::MemoryCached));
+        put(Series::Shmem, get(Statistic::MemoryShmem));
+        let tables = get(Statistic::MemoryPageTables).unwrap_or(0);
+        put(Series::Kernel, get(Statistic::MemorySlab).map(|slab| slab.saturating_add(tables)));
         put(Series::Swap, used(Statistic::SwapTotal, Statistic::SwapFree));
         put(Series::MemoryWaiting, get(Statistic::MemoryPressureSome));
         put(Series::MemoryStalled, get(Statistic::MemoryPressureFull));

@@ -265,6 +265,10 @@ impl Workloads {
             member.last = before.last;
         }
         cgroups.insert(id, member);
+        if slots[slot].live == 0 {
+            // What a walk finds may have existed for long.
+            slots[slot].recent.born = Some(time).filter(|_| !self.walking);
+        }
         slots[slot].live += 1;
         slots[slot].empty_since = None;
     }

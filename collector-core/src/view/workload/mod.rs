@@ -80,6 +80,7 @@ impl Workload {
         self.amounts.add(&newer.amounts);
         self.statistics.absorb(&newer.statistics);
         self.track.absorb(newer.track);
+        self.recent.absorb(&newer.recent);
         self.empty_since = if self.live > 0 { None } else { newer.empty_since };
         if newer.live > 0 {
             self.empty_since = None;

@@ -30,6 +30,33 @@ pub struct Recent {
     pub throttled: Option<u64>,
     /// When limits and parts of memory were last read.
     pub parts_read: Option<u64>,
+    /// When it last began to have a cgroup, if that was seen.
+    pub born: Option<u64>,
+    /// When a process in it was last killed by the OOM killer.
+    killed: Option<u64>,
+    /// When one was killed before that, for another shortage.
+    pub killed_before: Option<u64>,
+}
+
+/// Kills closer than this, in nanoseconds, are for the same shortage.
+const SAME_SHORTAGE_NS: u64 = 1_000_000_000;
+
+impl Recent {
+    /// A process in the workload was killed by the OOM killer.
+    fn kill(&mut self, time: u64) {
+        if self.killed.is_none_or(|killed| time.saturating_sub(killed) >= SAME_SHORTAGE_NS) {
+            self.killed_before = self.killed;
+        }
+        self.killed = self.killed.max(Some(time));
+    }
+
+    /// Adds what is kept of another workload that is this one from now on.
+    pub(super) fn absorb(&mut self, newer: &Recent) {
+        self.parts_read = self.parts_read.max(newer.parts_read);
+        self.born = newer.born.or(self.born);
+        self.killed_before = self.killed_before.max(newer.killed_before);
+        self.killed = self.killed.max(newer.killed);
+    }
 }
 
 impl Workload {
@@ -92,6 +119,14 @@ impl Workload {
 const PAGE: u64 = 64 << 10;
 
 impl Workloads {
+    /// A process in a cgroup was killed by the OOM killer.
+    pub(crate) fn killed(&mut self, cgroup: Option<Id>, time: u64) {
+        let member = cgroup.and_then(|id| self.cgroups.get(&id));
+        if let Some(slot) = member.map(|member| member.slot).filter(|slot| *slot != OTHER_SLOT) {
+            self.slots[slot].recent.kill(time);
+        }
+    }
+
     /// At a tick: logs changes, and calls `keep` for each workload, with whether it is alive. `holding` hold GPU memory now.
     pub(crate) fn record<'h>(
         &mut self,
@@ -167,11 +202,15 @@ fn tree_order(one: &str, two: &str) -> Ordering {
 
 #[cfg(test)]
 mod tests {
+    use zerocopy::IntoBytes;
+
     use crate::cgroup::Id;
+    use crate::decode;
     use crate::engine::Engine;
-    use crate::engine::test::{ID, engine};
+    use crate::engine::test::{CONTEXT, ID, engine};
     use crate::sample::{Reading, Sample, Statistics};
     use crate::signal::cgroup;
+    use crate::signal::oom::test::victim;
     use crate::statistic::workload::{Statistic, Values};
 
     fn measure(engine: &mut Engine, time: u64, numbers: &[(Statistic, u64)]) {
@@ -192,6 +231,43 @@ mod tests {
         let changes: Vec<_> = engine.view().changes.iter().map(|it| (it.time, it.before, it.after)).collect();
         assert_eq!(changes, [(102, None, Some(7)), (103, Some(7), Some(9)), (105, Some(9), None)]);
         assert_eq!(engine.view().workloads.of(ID).unwrap().recent.parts_read, Some(105));
+    }
+
+    #[test]
+    fn the_last_kill_for_another_shortage_is_kept() {
+        let mut engine = engine();
+        let before = |engine: &Engine| engine.view().workloads.of(ID).unwrap().recent.killed_before;
+        const SECOND: u64 = 1_000_000_000;
+        for (tenths, wanted) in [(50, None), (55, None), (58, None), (90, Some(58)), (91, Some(58)), (120, Some(91))] {
+            let mut record = victim();
+            (record.victim.pid, record.victim.tid) = (tenths, tenths);
+            let kill = decode::record(record.as_bytes(), &CONTEXT).unwrap();
+            engine.apply(&Sample { time: u64::from(tenths) * SECOND / 10, ..kill });
+            assert_eq!(before(&engine), wanted.map(|tenths: u64| tenths * SECOND / 10), "{tenths}");
+        }
+    }
+
+    #[test]
+    fn a_workload_is_as_old_as_its_cgroup() {
+        let mut engine = engine();
+        let born = |engine: &Engine| engine.view().workloads.of(ID).unwrap().recent.born;
+        assert_eq!(born(&engine), Some(10));
+        for (time, reading) in [
+            (20, cgroup::Reading::Died { id: ID }),
+            (30, cgroup::Reading::Born { id: Id { id: 78, ..ID }, path: "/a".into() }),
+        ] {
+            engine.apply(&Sample { time, reading: Reading::Cgroup(reading) });
+        }
+        assert_eq!(born(&engine), Some(30), "another cgroup of the same name");
+        for reading in [
+            cgroup::Reading::Died { id: Id { id: 78, ..ID } },
+            cgroup::Reading::Walk,
+            cgroup::Reading::Born { id: Id { id: 79, ..ID }, path: "/a".into() },
+            cgroup::Reading::Walked,
+        ] {
+            engine.apply(&Sample { time: 40, reading: Reading::Cgroup(reading) });
+        }
+        assert_eq!(born(&engine), None, "found by a walk: it may be old");
     }
 
     #[test]

@@ -195,7 +195,8 @@ pub const SETTINGS: &[Setting] = &[
         flag: None,
         kind: Kind::Duration(|config| &mut config.workload.stat_interval, Duration::from_millis(10), HOUR),
         doc: "Interval of reading each workload's memory.stat, the most costly file for the kernel, and values that \
-              rarely change, such as limits. Each tick reads an equal share of the workloads.",
+              rarely change, such as limits. Each tick reads an equal share of the workloads, and those (64 at \
+              most) that use 80 % of a memory limit, hold 5 % of the host's memory, or grow by more than 1 %.",
     },
     Setting {
         key: "pressure.memory_waiting",

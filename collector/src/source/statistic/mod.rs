@@ -1,30 +1,36 @@
 //! The statistics of workloads' cgroups as a source: their files stay open and are read every tick. Births and deaths
 //! come from the kernel source; this one does not walk the tree.
 
+mod attention;
 pub mod file;
 pub mod handle;
 mod join;
 pub mod parse;
 pub mod tree;
+mod workload;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Error, Result};
 use collector_core::cgroup::Id;
 use collector_core::identity::Identity;
-use collector_core::sample::{Reading, Sample, Statistics};
+use collector_core::sample::{Reading, Sample};
 use collector_core::signal::cgroup;
 use collector_core::signal::oom;
 
 use super::cgroup::Hierarchies;
 use super::root::Root;
+use super::text::{lines, number};
 use super::{Finding, Health, Source};
 use crate::clock;
 use crate::config::Config;
+use attention::Attention;
 use handle::Descriptors;
 use join::Processes;
-use tree::{Due, Failures, Part, Read, Tree};
+use tree::{Due, Failures, Part, Tree};
+use workload::{Workload, above};
 
 /// Absent files are tried again every eighth turn.
 const RETRY_ABSENT_TURNS: u64 = 8;
@@ -63,6 +69,9 @@ pub struct Reader {
     workloads: Vec<Option<Workload>>,
     free: Vec<usize>,
     by_id: HashMap<Id, usize>,
+    by_path: HashMap<Arc<str>, usize>,
+    /// Which have their turn early.
+    attention: Attention,
     /// Memory cgroups that were born since the last tick.
     born: Vec<(Id, Box<str>)>,
     /// Cgroups of hierarchies without events whose workloads are gone.
@@ -76,19 +85,6 @@ pub struct Reader {
     logged: (bool, bool),
 }
 
-#[derive(Debug)]
-struct Workload {
-    path: Box<str>,
-    /// Its cgroups, each with the index of its tree; the memory controller's comes first.
-    parts: Vec<(usize, Part)>,
-    /// Read at least the files of a turn at the next tick.
-    new: bool,
-    /// Processes entered it, which may reveal its cgroups in other hierarchies.
-    entered: bool,
-    /// The last walk that found it.
-    walk: u64,
-}
-
 impl Reader {
     pub fn open(root: &Root, hierarchies: &Hierarchies, limits: Limits) -> Result<Reader> {
         Ok(Reader {
@@ -99,6 +95,8 @@ impl Reader {
             workloads: Vec::new(),
             free: Vec::new(),
             by_id: HashMap::new(),
+            by_path: HashMap::new(),
+            attention: Attention::new(memory_total(root)),
             born: Vec::new(),
             orphaned: Vec::new(),
             ticks: 0,
@@ -199,20 +197,27 @@ impl Reader {
             return;
         }
         let Some(location) = self.trees[0].location(&path) else { return };
+        let path: Arc<str> = path.into();
         let parts = vec![(0, Part::new(&self.trees[0], id, location))];
-        let workload = Workload { path, parts, new: true, entered: true, walk: self.walk };
+        let workload = Workload { path: path.clone(), parts, new: true, limit: None, entered: true, walk: self.walk };
         let index = self.free.pop().unwrap_or_else(|| {
             self.workloads.push(None);
             self.workloads.len() - 1
         });
         self.workloads[index] = Some(workload);
         self.by_id.insert(id, index);
+        self.by_path.insert(path, index);
     }
 
     fn remove(&mut self, id: Id) {
         let Some(index) = self.by_id.remove(&id) else { return };
         self.free.push(index);
-        for (tree, mut part) in self.workloads[index].take().into_iter().flat_map(|workload| workload.parts) {
+        let Some(workload) = self.workloads[index].take() else { return };
+        // Another cgroup may be at its path already.
+        if self.by_path.get(&workload.path) == Some(&index) {
+            self.by_path.remove(&workload.path);
+        }
+        for (tree, mut part) in workload.parts {
             part.close(&mut self.descriptors);
             if !self.trees[tree].has_events {
                 self.orphaned.push(part.id);
@@ -241,12 +246,13 @@ impl Source for Reader {
         }
         let emit_joined = std::mem::take(&mut self.emit_joined);
         let mut failures = Failures::default();
-        let Reader { trees, processes, limits, descriptors, workloads, by_id, ticks, .. } = self;
+        let Reader { trees, processes, limits, descriptors, workloads, by_id, by_path, attention, ticks, .. } = self;
         // Opening a file costs more than reading it several times, but each open file costs the kernel some 5 KiB.
         let files: usize = trees.iter().map(Tree::files).sum();
         descriptors.enough_for_all = by_id.len().saturating_mul(files) <= descriptors.budget();
-        for (index, workload) in workloads.iter_mut().enumerate() {
-            let Some(workload) = workload else { continue };
+        for index in 0..workloads.len() {
+            // Taken out while it is read, so that others can be looked at.
+            let Some(mut workload) = workloads[index].take() else { continue };
             let turn = *ticks + index as u64;
             let due = match turn.is_multiple_of(limits.period) || workload.new {
                 true if (turn / limits.period).is_multiple_of(RETRY_ABSENT_TURNS) => Due::All,
@@ -258,9 +264,15 @@ impl Source for Reader {
             if found || emit_joined {
                 workload.emit_joined(trees, &mut emit_reading);
             }
-            workload.read(trees, due, descriptors, &mut failures, &mut emit_reading);
+            let due = workload.read(trees, due, attention, descriptors, &mut failures, &mut emit_reading);
+            if due >= Due::Turn {
+                let above = above(&workload.path).filter_map(|path| workloads[*by_path.get(path)?].as_ref());
+                workload.limit = above.chain([&workload]).filter_map(Workload::own_limit).min();
+            }
             (workload.new, workload.entered) = (false, false);
+            workloads[index] = Some(workload);
         }
+        attention.end();
         *ticks += 1;
         Health::Read(self.check_failures(&failures).map_or(Ok(()), |error| Err(Error::msg(error))))
     }
@@ -306,66 +318,11 @@ impl Source for Reader {
     }
 }
 
-impl Workload {
-    /// Searches its cgroups in other hierarchies; `true` if any was found.
-    fn find_parts(&mut self, trees: &[Tree], processes: &Processes, descriptors: &mut Descriptors) -> bool {
-        let before = self.parts.len();
-        for (index, tree) in trees.iter().enumerate().skip(1) {
-            if self.parts.iter().any(|(other, _)| *other == index) {
-                continue;
-            }
-            let Some((_, own)) = self.parts.first() else { continue };
-            let found = join::find([&trees[0], tree], (&self.path, own.id, own.location()), processes, descriptors);
-            if let Some((id, location)) = found {
-                self.parts.push((index, Part::new(tree, id, location)));
-                self.new = true;
-            }
-        }
-        self.parts.len() > before
-    }
-
-    /// Emits which cgroups of other hierarchies belong to it, unless their path implies it.
-    fn emit_joined(&self, trees: &[Tree], emit_reading: &mut dyn FnMut(Reading)) {
-        let [(_, own), others @ ..] = self.parts.as_slice() else { return };
-        for (tree, part) in others {
-            let implied = trees[*tree].has_events && trees[*tree].is_at(&self.path, part.location());
-            if !implied {
-                emit_reading(Reading::Cgroup(cgroup::Reading::Joined { id: part.id, with: own.id }));
-            }
-        }
-    }
-
-    fn read(
-        &mut self,
-        trees: &[Tree],
-        due: Due,
-        descriptors: &mut Descriptors,
-        failures: &mut Failures,
-        emit_reading: &mut dyn FnMut(Reading),
-    ) {
-        let due = if self.new { due.max(Due::Turn) } else { due };
-        let mut gone = None;
-        for (at, (tree, part)) in self.parts.iter_mut().enumerate() {
-            match part.read(&trees[*tree], due, descriptors, failures) {
-                Read::Gone => gone = Some(at),
-                // Unchanged values are emitted once per turn: a recording may have started since.
-                Read::Same if due == Due::Tick => {}
-                Read::Same | Read::Changed => emit_reading(Reading::Statistics(Statistics {
-                    cgroup: part.id,
-                    values: part.values.clone(),
-                    turn: due >= Due::Turn,
-                })),
-            }
-        }
-        // The kernel source reports deaths of memory cgroups; here only those of hierarchies without events are
-        // reported.
-        if let Some(at) = gone.filter(|at| *at > 0) {
-            let (tree, part) = self.parts.remove(at);
-            if !trees[tree].has_events {
-                emit_reading(Reading::Cgroup(cgroup::Reading::Died { id: part.id }));
-            }
-        }
-    }
+/// The host's memory in bytes, if it can be read.
+fn memory_total(root: &Root) -> Option<u64> {
+    let text = std::fs::read(root.at("/proc/meminfo")).ok()?;
+    let line = lines(&text).find_map(|line| line.strip_prefix(b"MemTotal:"))?;
+    number(line.trim_ascii().strip_suffix(b" kB")?).map(|kib| kib.saturating_mul(1024))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use collector_core::sample::Statistics;
 use collector_core::statistic::workload::{Statistic as S, Values};
 
 use super::*;
@@ -154,6 +155,49 @@ fn turns_are_spread_over_the_ticks() {
         seen += changed;
     }
     assert_eq!(seen, ids.len());
+}
+
+/// Ticks in which the parts of memory of a cgroup were read, while it holds so many MiB in each.
+fn reads(host: &mut Host, name: &str, id: Id, mib: &[u64]) -> Vec<bool> {
+    let mut read = Vec::new();
+    for (tick, mib) in mib.iter().enumerate() {
+        host.write(&format!("{name}/memory.current"), &format!("{}\n", mib << 20));
+        host.write(&format!("{name}/memory.stat"), &format!("anon {tick}\n"));
+        read.push(host.round().get(id, S::MemoryAnon) == Some(tick as u64));
+    }
+    read
+}
+
+#[test]
+fn those_that_matter_have_their_turn_at_every_tick() {
+    let mut host = Host::new("0::/\n", V2, Limits { period: 100, ..LIMITS });
+    let [calm, near, below] = ["calm", "near", "pod"].map(|name| {
+        let id = host.make(name, 1);
+        host.write(&format!("{name}/memory.max"), "104857600\n");
+        id
+    });
+    let inner = host.make("pod/inner.service", 1);
+    host.round();
+    assert_eq!(reads(&mut host, "calm", calm, &[50, 50, 70, 70]), [true, false, true, false], "only while it grows");
+    assert_eq!(reads(&mut host, "near", near, &[85, 85, 85, 84]), [true; 4]);
+    assert_eq!(reads(&mut host, "near", near, &[70, 70]), [false; 2]);
+    assert_eq!(reads(&mut host, "pod", below, &[40, 40]), [true, false]);
+    assert_eq!(reads(&mut host, "pod/inner.service", inner, &[82, 82, 82]), [true; 3], "near the limit above it");
+    // Of 5 GB, so that a twentieth is 250 MB.
+    write(&host.at.join("proc/meminfo"), "MemTotal:       5000000 kB\nMemFree: 1 kB\n");
+    assert_eq!(memory_total(&Root::new(&host.at)), Some(5_120_000_000));
+    assert_eq!(memory_total(&Root::new(host.at.join("nowhere"))), None);
+}
+
+#[test]
+fn a_limit_is_read_again_where_it_is_near() {
+    let mut host = Host::new("0::/\n", V2, Limits { period: 100, ..LIMITS });
+    let id = host.make("a", 90 << 20);
+    host.write("a/memory.max", "104857600\n");
+    host.round();
+    host.round();
+    host.write("a/memory.max", "94371840\n");
+    assert_eq!(host.round().get(id, S::MemoryLimit), Some(94_371_840), "at the next tick, not at its turn");
 }
 
 #[test]

@@ -143,12 +143,25 @@ impl Part {
         Part { id, values: Values::new(), location, handles }
     }
 
-    /// Reads the files that are due. A missing file or a cgroup that vanishes is not a failure.
-    pub fn read(&mut self, tree: &Tree, due: Due, descriptors: &mut Descriptors, failures: &mut Failures) -> Read {
+    /// Reads the files that are due, and returns which were: once the files of every tick have been read, `early` may let it
+    /// have its turn now. It gets the values before this reading, and the values now. A missing file or a cgroup that vanishes
+    /// is not a failure.
+    pub fn read(
+        &mut self,
+        tree: &Tree,
+        mut due: Due,
+        early: impl FnOnce(&Values, &Values) -> bool,
+        descriptors: &mut Descriptors,
+        failures: &mut Failures,
+    ) -> (Read, Due) {
         let before = self.values.clone();
+        let mut early = Some(early).filter(|_| due == Due::Tick);
         let mut directory = None;
         let mut may_be_gone = false;
         for (file, handle) in tree.files.iter().zip(&mut self.handles) {
+            if file.pace == Pace::Turn && early.take().is_some_and(|early| early(&before, &self.values)) {
+                due = Due::Turn;
+            }
             let wanted = match handle {
                 Handle::Absent => Due::All,
                 Handle::Failed => Due::Turn,
@@ -206,12 +219,12 @@ impl Part {
         }
         if may_be_gone && tree.id(&*self.location) != Ok(self.id) {
             self.close(descriptors);
-            return Read::Gone;
+            return (Read::Gone, due);
         }
         if due >= Due::Turn {
             derive(&mut self.values);
         }
-        if self.values == before { Read::Same } else { Read::Changed }
+        (if self.values == before { Read::Same } else { Read::Changed }, due)
     }
 
     /// Closes its files.

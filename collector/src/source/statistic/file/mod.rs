@@ -25,7 +25,8 @@ pub struct File {
 pub enum Pace {
     /// Every tick; the file stays open.
     Tick,
-    /// Once per `workload.stat_interval`, at the cgroup's turn: reading it is expensive or it seldom changes.
+    /// Once per `workload.stat_interval`, at the cgroup's turn: reading it is expensive or it seldom changes. Cgroups that
+    /// matter now have their turn at every tick.
     Turn,
 }
 
@@ -40,6 +41,8 @@ pub enum Format {
     MemoryAndSwap(S),
     /// Numbers by key, each with a factor.
     Flat(&'static [(&'static str, S, u64)]),
+    /// The parts of memory (v2). Kernels before 5.18 have no key for all kernel memory: then it is the sum of these keys.
+    Parts(&'static [(&'static str, S, u64)], &'static [&'static str]),
     /// Numbers by device and key, summed over devices.
     Nested(&'static [(&'static str, S)]),
     /// Numbers by device and operation (v1), summed over devices. Without devices the values are unknown: from 6.10 on
@@ -61,7 +64,7 @@ const MICROSECOND: u64 = 1000;
 /// `USER_HZ` is 100 on every architecture with eBPF support (include/asm-generic/param.h).
 const USER_TICK: u64 = 10_000_000;
 
-/// A file that needs another file's value comes after it.
+/// A file that needs another file's value comes after it; of one hierarchy, those of every tick come first.
 pub const FILES: &[File] = &[
     v2(c"memory.current", Controller::Memory, Pace::Tick, Format::Single(S::MemoryCurrent)),
     v2(c"memory.swap.current", Controller::Memory, Pace::Tick, Format::Single(S::MemorySwap)),
@@ -122,17 +125,21 @@ pub const FILES: &[File] = &[
         c"memory.stat",
         Controller::Memory,
         Pace::Turn,
-        Format::Flat(&[
-            ("anon", S::MemoryAnon, 1),
-            ("file", S::MemoryFile, 1),
-            ("kernel", S::MemoryKernel, 1),
-            ("shmem", S::MemoryShmem, 1),
-            ("inactive_file", S::MemoryInactiveFile, 1),
-            ("unevictable", S::MemoryUnevictable, 1),
-            ("file_dirty", S::MemoryDirty, 1),
-            ("file_writeback", S::MemoryWriteback, 1),
-            ("active_file", S::MemoryActiveFile, 1),
-        ]),
+        Format::Parts(
+            &[
+                ("anon", S::MemoryAnon, 1),
+                ("file", S::MemoryFile, 1),
+                ("kernel", S::MemoryKernel, 1),
+                ("sock", S::MemorySockets, 1),
+                ("shmem", S::MemoryShmem, 1),
+                ("inactive_file", S::MemoryInactiveFile, 1),
+                ("unevictable", S::MemoryUnevictable, 1),
+                ("file_dirty", S::MemoryDirty, 1),
+                ("file_writeback", S::MemoryWriteback, 1),
+                ("active_file", S::MemoryActiveFile, 1),
+            ],
+            &["kernel_stack", "pagetables", "percpu", "slab"],
+        ),
     ),
     v2(c"io.max", Controller::Io, Pace::Turn, Format::Lowest(&[("rbps", S::IoReadLimit), ("wbps", S::IoWriteLimit)])),
     v1(c"memory.usage_in_bytes", Controller::Memory, Pace::Tick, Format::Single(S::MemoryCurrent)),
@@ -218,11 +225,20 @@ impl Format {
                 let swap = both.zip(values.get(S::MemoryLimit)).map(|(both, memory)| both.saturating_sub(memory));
                 values.put(statistic, swap);
             }
-            Format::Flat(keys) => parse::flat(text, |key, value| {
-                if let Some((_, statistic, unit)) = keys.iter().find(|(name, ..)| name.as_bytes() == key) {
-                    values.set(*statistic, value.saturating_mul(*unit));
+            Format::Flat(keys) => flat(keys, text, values),
+            Format::Parts(keys, of_kernel) => {
+                flat(keys, text, values);
+                if values.get(S::MemoryKernel).is_none() {
+                    parse::flat(text, |key, value| {
+                        if of_kernel.iter().any(|name| name.as_bytes() == key) {
+                            values.add(S::MemoryKernel, value);
+                        }
+                    });
                 }
-            }),
+                if let (Some(_), Some(sockets)) = (values.get(S::MemoryKernel), values.get(S::MemorySockets)) {
+                    values.add(S::MemoryKernel, sockets);
+                }
+            }
             Format::Nested(keys) => {
                 // An empty file means no IO yet.
                 keys.iter().for_each(|(_, statistic)| values.set(*statistic, 0));
@@ -250,13 +266,23 @@ impl Format {
             Format::Single(one) | Format::Bytes(one) | Format::MemoryAndSwap(one) | Format::LowestOf(one) => {
                 values.put(one, None);
             }
-            Format::Flat(keys) => keys.iter().for_each(|(_, statistic, _)| values.put(*statistic, None)),
+            Format::Flat(keys) | Format::Parts(keys, _) => {
+                keys.iter().for_each(|(_, statistic, _)| values.put(*statistic, None));
+            }
             Format::Nested(keys) | Format::Throttle(keys) | Format::Lowest(keys) => {
                 keys.iter().for_each(|(_, statistic)| values.put(*statistic, None));
             }
             Format::Pressure(some, full) => [some, full].into_iter().for_each(|one| values.put(one, None)),
         }
     }
+}
+
+fn flat(keys: &[(&str, S, u64)], text: &[u8], values: &mut Values) {
+    parse::flat(text, |key, value| {
+        if let Some((_, statistic, unit)) = keys.iter().find(|(name, ..)| name.as_bytes() == key) {
+            values.set(*statistic, value.saturating_mul(*unit));
+        }
+    });
 }
 
 fn add(keys: &[(&str, S)], key: &[u8], value: u64, values: &mut Values) {

@@ -67,6 +67,19 @@ fn the_files_of_v2() {
 }
 
 #[test]
+fn kernel_memory_is_one_number_or_the_sum_of_its_parts() {
+    let parts = "kernel_stack 100\npagetables 20\npercpu 3\nsock 4\n";
+    let slab = "slab_reclaimable 5000\nslab_unreclaimable 1000\nslab 6000\n";
+    let kernel = |text: String| {
+        let found = values(true, &[(c"memory.stat", &text)]);
+        found.into_iter().find(|(statistic, _)| *statistic == S::MemoryKernel).map(|(_, bytes)| bytes)
+    };
+    assert_eq!(kernel(format!("anon 1\nkernel 9000\n{parts}{slab}")), Some(9004), "sockets are not in it");
+    assert_eq!(kernel(format!("anon 1\n{parts}{slab}")), Some(6127));
+    assert_eq!(kernel("anon 1\nsock 4\n".to_owned()), None);
+}
+
+#[test]
 fn the_files_of_v1() {
     let stat = "cache 1\nrss 2\ntotal_cache 300\ntotal_rss 200\ntotal_shmem 100\ntotal_swap 0\ntotal_inactive_file 50\n\
          total_unevictable 5\ntotal_dirty 3\ntotal_writeback 2\n";

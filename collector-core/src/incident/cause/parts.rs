@@ -1,0 +1,141 @@
+//! What the memory of the affected workload consisted of at the incident, and which part of it had grown: from the history, from
+//! what the killed processes held, and from what was left after them.
+
+use super::facts::{FRESH_NS, Facts};
+use crate::incident::Figures;
+use crate::incident::shape::Point;
+use crate::series::Series;
+
+/// A kind of memory that is charged to a workload. No byte is of two kinds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    Anon,
+    /// Shared memory and tmpfs.
+    Shared,
+    Kernel,
+    /// Page cache of files, which can be dropped unless it is locked or must be written.
+    Cache,
+}
+
+/// Bytes of each part; absent if not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Composition {
+    pub anon: Option<u64>,
+    pub shared: Option<u64>,
+    pub kernel: Option<u64>,
+    pub cache: Option<u64>,
+}
+
+/// Parts that were read no longer than this before a kill, in nanoseconds, are as they were then, or less.
+const RECENT_NS: u64 = 2_500_000_000;
+
+impl Part {
+    pub const ALL: [Part; 4] = [Part::Anon, Part::Shared, Part::Kernel, Part::Cache];
+
+    /// As a sentence names it.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Part::Anon => "anonymous memory",
+            Part::Shared => "shared memory and tmpfs",
+            Part::Kernel => "kernel memory",
+            Part::Cache => "page cache",
+        }
+    }
+}
+
+impl Composition {
+    fn get(&self, part: Part) -> Option<u64> {
+        match part {
+            Part::Anon => self.anon,
+            Part::Shared => self.shared,
+            Part::Kernel => self.kernel,
+            Part::Cache => self.cache,
+        }
+    }
+
+    fn of(figures: &Figures) -> Composition {
+        let Figures { anon_bytes, file_bytes, shmem_bytes, kernel_bytes, .. } = figures;
+        let cache = file_bytes.zip(*shmem_bytes).map(|(file, shared)| file.saturating_sub(shared));
+        Composition { anon: *anon_bytes, shared: *shmem_bytes, kernel: *kernel_bytes, cache }
+    }
+
+    /// The larger of each part; but the smaller page cache, because that makes room for the others.
+    fn most(self, other: Composition) -> Composition {
+        let cache = match (self.cache, other.cache) {
+            (Some(one), Some(two)) => Some(one.min(two)),
+            (one, two) => one.or(two),
+        };
+        Composition {
+            anon: self.anon.max(other.anon),
+            shared: self.shared.max(other.shared),
+            kernel: self.kernel.max(other.kernel),
+            cache,
+        }
+    }
+
+    /// No part is more than the whole, and page cache no more than the other parts leave.
+    fn within(self, whole: u64) -> Composition {
+        let part = |bytes: Option<u64>| bytes.map(|bytes| bytes.min(whole));
+        let [anon, shared, kernel] = [self.anon, self.shared, self.kernel].map(part);
+        let rest = [anon, shared, kernel].into_iter().flatten().fold(0, u64::saturating_add);
+        let cache = self.cache.map(|cache| cache.min(whole.saturating_sub(rest)));
+        Composition { anon, shared, kernel, cache }
+    }
+}
+
+impl Facts<'_> {
+    /// What the workload's memory consisted of when this much was charged to it. A kill's own numbers and what was left after it
+    /// count, and what was read before it only if that was shortly before, or if nothing else is known.
+    pub fn composition(&self, whole: u64) -> Composition {
+        let age =
+            self.figures().and_then(|figures| figures.parts_read).map(|read| self.incident.time.saturating_sub(read));
+        let after = self.evidence.after.as_ref().map(Composition::of);
+        let oldest = if after.is_some() { RECENT_NS } else { FRESH_NS };
+        let before = self.figures().filter(|_| age.is_some_and(|age| age <= oldest)).map(Composition::of);
+        let Some(workload) = self.workload() else { return before.unwrap_or_default().within(whole) };
+        let killed = self.killed(workload, |victim| victim.anon_bytes);
+        let own = self.evidence.kills.iter().filter(|kill| kill.workload.as_deref() == Some(workload));
+        // Processes share it, so it does not add up.
+        let shared = own.filter_map(|victim| victim.shmem_bytes).max();
+        let gone = Composition { anon: Some(killed).filter(|anon| *anon > 0), shared, ..Composition::default() };
+        let after = after.map(|left| Composition { anon: left.anon.map(|anon| anon.saturating_add(killed)), ..left });
+        before.into_iter().chain(after).fold(gone, Composition::most).within(whole)
+    }
+
+    /// The known points of a part of the workload's memory, oldest first.
+    pub fn part(&self, part: Part) -> Vec<Point> {
+        match part {
+            Part::Anon => self.points(Series::Anon),
+            Part::Shared => self.points(Series::Shmem),
+            Part::Kernel => self.points(Series::Kernel),
+            Part::Cache => self.both(Series::File, Series::Shmem, |file, shared| file - shared),
+        }
+    }
+
+    /// A function of two series, at the points at which both are known.
+    pub fn both(&self, one: Series, two: Series, of: impl Fn(f64, f64) -> f64) -> Vec<Point> {
+        let history = &self.evidence.history;
+        let line = |series: Series| history.workload.get(series.name()).map(Vec::as_slice).unwrap_or_default();
+        let pairs = history.ago.iter().zip(line(one)).zip(line(two));
+        pairs.filter_map(|((ago, one), two)| Some((*ago, of((*one)?, (*two)?)))).collect()
+    }
+
+    /// ` (mostly anonymous memory)`: the part that made up more than half of the growth of all in the last seconds before the
+    /// incident, when `whole` was charged. Empty if not known.
+    pub fn mostly(&self, whole: u64, seconds: f64) -> String {
+        self.grew(whole, seconds).map_or(String::new(), |part| format!(" (mostly {})", part.label()))
+    }
+
+    fn grew(&self, whole: u64, seconds: f64) -> Option<Part> {
+        let now = self.composition(whole);
+        let growth = |part: Part| {
+            let points = self.part(part);
+            // The newest point that is old enough; parts are not read at every tick.
+            let from = points.iter().rposition(|(ago, _)| *ago >= seconds - 0.01).unwrap_or(0);
+            Some((part, (now.get(part)? as f64 - points.get(from)?.1).max(0.0)))
+        };
+        let growths: Vec<(Part, f64)> = Part::ALL.into_iter().filter_map(growth).collect();
+        let all: f64 = growths.iter().map(|(_, growth)| growth).sum();
+        growths.into_iter().find(|(_, growth)| *growth > all / 2.0).map(|(part, _)| part)
+    }
+}

@@ -1,0 +1,122 @@
+//! Which workloads matter now: those near a memory limit, those that are large, and those that grow. They have their turn at every
+//! tick, so that limits and the parts of their memory are known from the second before a kill. Knows no file.
+
+use collector_core::statistic::workload::{Statistic, Values};
+
+/// At most this many have their turn early in one tick.
+pub const MOST: usize = 64;
+/// Share of the limit from which a workload is near it.
+const NEAR: f64 = 0.8;
+/// Share of the host's memory from which a workload is large.
+const LARGE: f64 = 0.05;
+/// A workload grows if it has this share more than at the tick before …
+const GREW: f64 = 0.01;
+/// … and this many bytes: the kernel charges 64 pages at once for each CPU.
+const GREW_BYTES: u64 = 256 << 10;
+
+/// Scores of one kind are above all of the next.
+const NEAR_SCORE: f64 = 2.0;
+const LARGE_SCORE: f64 = 1.0;
+
+#[derive(Debug)]
+pub struct Attention {
+    /// The host's memory in bytes, if known.
+    total: Option<u64>,
+    /// The scores of this tick.
+    scores: Vec<f64>,
+    /// The lowest score that had room in the last tick. In steady state the same workloads are chosen again.
+    bar: f64,
+    /// Number of workloads chosen in this tick.
+    chosen: usize,
+}
+
+impl Attention {
+    pub fn new(total: Option<u64>) -> Attention {
+        Attention { total, scores: Vec::new(), bar: 0.0, chosen: 0 }
+    }
+
+    /// Whether a workload matters now, and there is room. `limit` is the least that applies to it.
+    pub fn wants(&mut self, limit: Option<u64>, before: &Values, now: &Values) -> bool {
+        let Some(score) = self.score(limit, before, now) else { return false };
+        self.scores.push(score);
+        let wants = score >= self.bar && self.chosen < MOST;
+        self.chosen += usize::from(wants);
+        wants
+    }
+
+    /// After a tick: if more than there is room for, those that matter most are chosen in the next.
+    pub fn end(&mut self) {
+        self.bar = match self.scores.len().checked_sub(MOST) {
+            Some(over) if over > 0 => *self.scores.select_nth_unstable_by(over, f64::total_cmp).1,
+            _ => 0.0,
+        };
+        self.scores.clear();
+        self.chosen = 0;
+    }
+
+    fn score(&self, limit: Option<u64>, before: &Values, now: &Values) -> Option<f64> {
+        let current = now.get(Statistic::MemoryCurrent)?;
+        let share = |whole: Option<u64>| whole.filter(|whole| *whole > 0).map(|whole| current as f64 / whole as f64);
+        let near = share(limit).filter(|share| *share >= NEAR).map(|share| NEAR_SCORE + share.min(1.0));
+        let large = || share(self.total).filter(|share| *share >= LARGE).map(|share| LARGE_SCORE + share.min(0.99));
+        let grew = || {
+            let grew = current.checked_sub(before.get(Statistic::MemoryCurrent)?)?;
+            let enough = grew >= GREW_BYTES && grew as f64 > GREW * current as f64;
+            enough.then_some(grew as f64 / (current as f64 + 1.0))
+        };
+        near.or_else(large).or_else(grew)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    fn holds(bytes: u64) -> Values {
+        Values::from_iter([(Statistic::MemoryCurrent, bytes)])
+    }
+
+    #[test]
+    fn those_near_a_limit_large_or_growing_matter() {
+        let mut attention = Attention::new(Some(1000 * MIB));
+        let mut wants = |limit: Option<u64>, before: u64, now: u64| {
+            attention.wants(limit.map(|limit| limit * MIB), &holds(before), &holds(now))
+        };
+        assert!(!wants(None, 40 * MIB, 40 * MIB));
+        assert!(!wants(Some(51), 40 * MIB, 40 * MIB), "78 % of its limit");
+        assert!(wants(Some(50), 40 * MIB, 40 * MIB), "80 %");
+        assert!(wants(None, 50 * MIB, 50 * MIB), "5 % of the host");
+        assert!(wants(None, 40 * MIB, 41 * MIB), "it grew by 2.5 %");
+        assert!(!wants(None, 40 * MIB, 40 * MIB + MIB / 4), "by 0.6 %");
+        assert!(!wants(None, MIB, MIB + MIB / 8), "by what one CPU is charged ahead");
+        assert!(!wants(None, 41 * MIB, 40 * MIB));
+        assert!(!attention.wants(Some(1), &Values::new(), &Values::new()));
+        assert!(
+            !Attention::new(None).wants(None, &holds(MIB << 20), &holds(MIB << 20)),
+            "the host's memory is not known"
+        );
+    }
+
+    #[test]
+    fn those_that_matter_most_are_chosen_and_never_more_than_there_is_room_for() {
+        let mut attention = Attention::new(Some(10_000 * MIB));
+        // 200 grow, from the tenth on by less and less; 40 of the others are near their limit.
+        let mut tick = || {
+            let growing = (0..200u64).map(|number| (None, 100 * MIB - (2 + number / 4) * MIB, 100 * MIB));
+            let near = (0..40u64).map(|number| (Some(100 * MIB), (81 + number / 4) * MIB, (81 + number / 4) * MIB));
+            let all: Vec<_> = growing.chain(near).collect();
+            let chosen: Vec<bool> =
+                all.iter().map(|(limit, before, now)| attention.wants(*limit, &holds(*before), &holds(*now))).collect();
+            attention.end();
+            chosen
+        };
+        assert_eq!(tick().iter().filter(|chosen| **chosen).count(), MOST, "the first, as long as there is room");
+        let chosen = tick();
+        assert_eq!(chosen.iter().filter(|chosen| **chosen).count(), MOST);
+        assert!(chosen[200..].iter().all(|chosen| *chosen), "all that are near their limit");
+        assert!(chosen[176..200].iter().all(|chosen| *chosen), "and those that grow most");
+        assert_eq!(tick(), chosen, "the same again");
+    }
+}

@@ -1,0 +1,107 @@
+//! One workload: its cgroups in all hierarchies, and reading them.
+
+use std::sync::Arc;
+
+use collector_core::sample::{Reading, Statistics};
+use collector_core::signal::cgroup;
+use collector_core::statistic::workload::{Statistic, Values};
+
+use super::attention::Attention;
+use super::handle::Descriptors;
+use super::join::{self, Processes};
+use super::tree::{Due, Failures, Part, Read, Tree};
+
+#[derive(Debug)]
+pub struct Workload {
+    pub path: Arc<str>,
+    /// Its cgroups, each with the index of its tree; the memory controller's comes first.
+    pub parts: Vec<(usize, Part)>,
+    /// Read at least the files of a turn at the next tick.
+    pub new: bool,
+    /// The least memory limit at its cgroup and above it, as of its last turn.
+    pub limit: Option<u64>,
+    /// Processes entered it, which may reveal its cgroups in other hierarchies.
+    pub entered: bool,
+    /// The last walk that found it.
+    pub walk: u64,
+}
+
+impl Workload {
+    /// Searches its cgroups in other hierarchies; `true` if any was found.
+    pub fn find_parts(&mut self, trees: &[Tree], processes: &Processes, descriptors: &mut Descriptors) -> bool {
+        let before = self.parts.len();
+        for (index, tree) in trees.iter().enumerate().skip(1) {
+            if self.parts.iter().any(|(other, _)| *other == index) {
+                continue;
+            }
+            let Some((_, own)) = self.parts.first() else { continue };
+            let found = join::find([&trees[0], tree], (&self.path, own.id, own.location()), processes, descriptors);
+            if let Some((id, location)) = found {
+                self.parts.push((index, Part::new(tree, id, location)));
+                self.new = true;
+            }
+        }
+        self.parts.len() > before
+    }
+
+    /// Emits which cgroups of other hierarchies belong to it, unless their path implies it.
+    pub fn emit_joined(&self, trees: &[Tree], emit_reading: &mut dyn FnMut(Reading)) {
+        let [(_, own), others @ ..] = self.parts.as_slice() else { return };
+        for (tree, part) in others {
+            let implied = trees[*tree].has_events && trees[*tree].is_at(&self.path, part.location());
+            if !implied {
+                emit_reading(Reading::Cgroup(cgroup::Reading::Joined { id: part.id, with: own.id }));
+            }
+        }
+    }
+
+    /// Reads the files that are due, and returns which were.
+    pub fn read(
+        &mut self,
+        trees: &[Tree],
+        due: Due,
+        attention: &mut Attention,
+        descriptors: &mut Descriptors,
+        failures: &mut Failures,
+        emit_reading: &mut dyn FnMut(Reading),
+    ) -> Due {
+        let mut due = if self.new { due.max(Due::Turn) } else { due };
+        let (mut gone, limit) = (None, self.limit);
+        for (at, (tree, part)) in self.parts.iter_mut().enumerate() {
+            // The memory controller's comes first, and decides for all.
+            let early = |before: &Values, now: &Values| at == 0 && attention.wants(limit, before, now);
+            let read;
+            (read, due) = part.read(&trees[*tree], due, early, descriptors, failures);
+            match read {
+                Read::Gone => gone = Some(at),
+                // Unchanged values are emitted once per turn: a recording may have started since.
+                Read::Same if due == Due::Tick => {}
+                Read::Same | Read::Changed => emit_reading(Reading::Statistics(Statistics {
+                    cgroup: part.id,
+                    values: part.values.clone(),
+                    turn: due >= Due::Turn,
+                })),
+            }
+        }
+        // The kernel source reports deaths of memory cgroups; here only those of hierarchies without events are
+        // reported.
+        if let Some(at) = gone.filter(|at| *at > 0) {
+            let (tree, part) = self.parts.remove(at);
+            if !trees[tree].has_events {
+                emit_reading(Reading::Cgroup(cgroup::Reading::Died { id: part.id }));
+            }
+        }
+        due
+    }
+
+    /// The least of its own memory limits.
+    pub fn own_limit(&self) -> Option<u64> {
+        let (_, memory) = self.parts.first()?;
+        [Statistic::MemoryLimit, Statistic::MemoryHigh].into_iter().filter_map(|limit| memory.values.get(limit)).min()
+    }
+}
+
+/// The paths above a path, without the root.
+pub fn above(path: &str) -> impl Iterator<Item = &str> {
+    path.rmatch_indices('/').map(|(at, _)| &path[..at]).filter(|path| !path.is_empty())
+}
