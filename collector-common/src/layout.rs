@@ -53,8 +53,12 @@ layout! {
     task_signal,
     /// `task_struct.cred`.
     task_cred,
+    /// `task_struct.exit_code`.
+    task_exit_code,
     /// `cgroup_subsys_state.cgroup`.
     css_cgroup,
+    /// `cgroup_subsys_state.parent`.
+    css_parent,
     /// `cgroup.kn`.
     cgroup_kn,
     /// `cgroup.root`.
@@ -69,6 +73,10 @@ layout! {
     signal_oom_score_adj,
     /// `signal_struct.maxrss`.
     signal_maxrss,
+    /// `signal_struct.flags`.
+    signal_flags,
+    /// `signal_struct.group_exit_code`.
+    signal_group_exit_code,
     /// `cred.uid`.
     cred_uid,
     /// Signed 64-bit count `MM_FILEPAGES` of `mm_struct.rss_stat`.
@@ -85,8 +93,28 @@ layout! {
     victim_is_pid,
     /// `mem_cgroup.css`.
     mem_cgroup_css,
+    /// `mem_cgroup.memory.usage`, in pages.
+    mem_cgroup_usage,
+    /// `mem_cgroup.memory.max`, in pages.
+    mem_cgroup_limit,
+    /// `mem_cgroup.swap.max`, in pages; cgroup v1: `memsw.max`, which shares its place.
+    mem_cgroup_swap_limit,
+    /// `mem_cgroup.oom_lock` (from 6.12 on only with cgroup v1).
+    mem_cgroup_oom_lock,
     /// `oom_control.memcg`.
     oom_control_memcg,
+    /// `oom_control.order`.
+    oom_control_order,
+    /// `oom_control.constraint`.
+    oom_control_constraint,
+    /// `CONSTRAINT_CPUSET`.
+    constraint_cpuset,
+    /// `CONSTRAINT_MEMORY_POLICY`.
+    constraint_memory_policy,
+    /// `CONSTRAINT_MEMCG`.
+    constraint_memcg,
+    /// `kernel_siginfo.si_code`.
+    siginfo_code,
     /// Position of the allocation order among the arguments of `mm_vmscan_*_reclaim_begin` (0 before 7.1, then 1).
     reclaim_begin_order,
     /// Position of the target `mem_cgroup` among the arguments of `mm_vmscan_*_reclaim_end` (from 7.1).

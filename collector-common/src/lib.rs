@@ -12,6 +12,7 @@ pub mod compaction;
 pub mod dirty;
 pub mod fault;
 pub mod histogram;
+pub mod kill;
 pub mod kswapd;
 pub mod layout;
 pub mod lost;
@@ -23,6 +24,8 @@ pub mod transfer;
 
 /// Every signal, in the order of the documentation.
 pub const SIGNALS: &[Signal] = &[
+    // Before `oom`: a mark is judged by the signal before it.
+    kill::SIGNAL,
     oom::SIGNAL,
     reclaim::SIGNAL,
     kswapd::SIGNAL,

@@ -20,7 +20,26 @@ pub enum Scope {
     Host = 2,
 }
 
-/// A killed process. Sizes are in pages, or [`UNKNOWN`].
+/// Which part of the host's memory the allocation could use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Constraint {
+    /// Nothing in the kernel shows which.
+    Unknown = 0,
+    /// All of it.
+    None = 1,
+    /// The memory nodes of a cpuset.
+    Cpuset = 2,
+    /// The memory nodes of a memory policy.
+    MemoryPolicy = 3,
+    /// That of a memory cgroup.
+    Memcg = 4,
+}
+
+/// An order of an allocation that the kernel does not show; -1 is its own for SysRq.
+pub const NO_ORDER: i32 = i32::MIN;
+
+/// A process that the kernel marked as a victim. Sizes are in pages, or [`UNKNOWN`].
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Victim {
@@ -41,6 +60,10 @@ pub struct Victim {
     pub swap: u64,
     /// Peak of resident pages.
     pub peak: u64,
+    /// Memory limit of `limited`.
+    pub limit: u64,
+    /// Limit of `limited` on swap (cgroup v1: on memory and swap together).
+    pub swap_limit: u64,
     pub victim: Task,
     /// Task in whose context the kill happened.
     pub trigger: Task,
@@ -49,6 +72,14 @@ pub struct Victim {
     pub score_adj: i32,
     /// A [`Scope`].
     pub scope: u32,
+    /// A [`Constraint`].
+    pub constraint: u32,
+    /// Order of the allocation (2^order pages); or [`NO_ORDER`].
+    pub order: i32,
+    /// 1 if the OOM killer sent it SIGKILL, just before it marked it; 0 if that was not seen.
+    pub killed: u32,
+    /// How the process ends, as in wait(2): what it passed to exit(2) in bits 8 to 15, or the signal in bits 0 to 6.
+    pub status: u32,
     /// Always zero.
     pub reserved: u32,
 }

@@ -8,7 +8,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub enum Ring {
     /// OOM kills and cgroup changes: the reader is woken for each.
     Critical,
-    /// Stalls, slow IO and failed IO: the reader is woken once enough has gathered, and reads every tick anyway.
+    /// Stalls, slow IO, failed IO and signals: the reader is woken once enough has gathered, and reads every tick anyway.
     Bulk,
 }
 
@@ -38,6 +38,8 @@ pub enum Kind {
     BlockIo = 5,
     /// [`crate::transfer::Refusal`]
     AllocationRefused = 6,
+    /// [`crate::kill::Sent`]
+    SignalSent = 7,
 }
 
 impl Kind {
@@ -49,6 +51,7 @@ impl Kind {
             4 => Kind::CompactionStall,
             5 => Kind::BlockIo,
             6 => Kind::AllocationRefused,
+            7 => Kind::SignalSent,
             _ => return None,
         })
     }

@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn the_time_is_moved_to_the_epoch() {
-        let sample = decode_record(&records()[0], &CONTEXT).unwrap();
+        let sample = records().iter().find_map(|record| decode_record(record, &CONTEXT).ok()).unwrap();
         assert_eq!(sample.time, 1_007);
     }
 
@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn unknown_kinds_are_malformed() {
-        for kind in [0, 7, u32::MAX] {
+        for kind in [0, 8, u32::MAX] {
             let mut bytes = vec![0; 200];
             bytes[..4].copy_from_slice(&kind.to_ne_bytes());
             assert_eq!(decode_record(&bytes, &CONTEXT), Err(Malformed { kind, why: "no such kind" }));
@@ -166,7 +166,7 @@ mod tests {
         for round in 0..20_000_u32 {
             let mut bytes: Vec<u8> = (0..random() % 300).map(|_| random() as u8).collect();
             if bytes.len() > 4 {
-                bytes[..4].copy_from_slice(&(round % 7).to_ne_bytes());
+                bytes[..4].copy_from_slice(&(round % 8).to_ne_bytes());
             }
             let _ = decode_record(&bytes, &CONTEXT);
         }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::alert::Alert;
 use crate::incident::Incident;
 use crate::pressure;
-use crate::signal::{block, compaction, oom, reclaim, transfer};
+use crate::signal::{block, compaction, kill, oom, reclaim, transfer};
 
 /// Something that is reported at once, with the names of its workloads.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -15,6 +15,10 @@ use crate::signal::{block, compaction, oom, reclaim, transfer};
 pub enum Outcome {
     /// The OOM killer killed a process.
     OomKill(Box<oom::Named>),
+    /// The OOM killer found a process that was dying already, and let it finish.
+    Dying(Box<oom::Named>),
+    /// While memory was short, a process ended another workload's process with a signal, or asked it to end.
+    Signal(Box<kill::Named>),
     /// A long reclaim stall.
     ReclaimStall(Box<Named<reclaim::Stall>>),
     /// A long compaction stall.

@@ -17,6 +17,7 @@ mod dirty;
 mod emit;
 mod fault;
 mod kernel;
+mod kill;
 mod kswapd;
 mod map;
 mod oom;

@@ -25,6 +25,12 @@ pub struct Cause {
     pub scope: u64,
     /// The memory cgroup at its limit, or zero.
     pub limited: cgroup::Id,
+    /// Address of its `struct mem_cgroup`, or zero.
+    pub memcg: u64,
+    /// An [`oom::Constraint`].
+    pub constraint: u32,
+    /// Order of the allocation, or [`oom::NO_ORDER`].
+    pub order: i32,
 }
 
 /// A call of the CUDA driver in progress, see [`crate::transfer`].

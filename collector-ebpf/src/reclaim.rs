@@ -4,7 +4,7 @@ use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 use collector_common::cgroup::Id;
 use collector_common::layout::ABSENT;
-use collector_common::oom::Scope;
+use collector_common::oom::{Constraint, NO_ORDER, Scope};
 use collector_common::reclaim::{Kind, Stall, word};
 use collector_common::ring::{self, Header, Ring};
 
@@ -52,7 +52,7 @@ fn end(ctx: &RawTracePointContext, lap: Lap, kind: Kind, scope: Scope) -> i32 {
         counter::add(row, first + word::PAGES, pages);
     }
     counter::observe_at(&RECLAIM_TIME, kind as u32, stopped.ns);
-    let mut limited = Id::default();
+    let (mut limited, mut at) = (Id::default(), 0);
     if layout!(reclaim_end_memcg) != ABSENT {
         let memcg: Address = argument(ctx, layout!(reclaim_end_memcg));
         // Null for the host's own reclaim.
@@ -61,10 +61,12 @@ fn end(ctx: &RawTracePointContext, lap: Lap, kind: Kind, scope: Scope) -> i32 {
             if let Some(row) = RECLAIM.get_ptr_mut(slot::of(target, Controller::Memory)) {
                 counter::add(row, first + word::TARGET_PAGES, pages);
             }
-            limited = target.id();
+            (limited, at) = (target.id(), memcg as u64);
         }
     }
-    remember(stopped.now, scope, limited);
+    // For a memory cgroup the kernel reports an order of zero, whatever was asked for.
+    let order = if scope as u32 == Scope::Host as u32 { stopped.note as i32 } else { NO_ORDER };
+    remember(Cause { ns: stopped.now, scope: scope as u64, limited, memcg: at, constraint: constraint(scope), order });
     if stopped.ns >= setting!(stall_ns) {
         let stall = Stall {
             header: Header::new(ring::Kind::ReclaimStall, stopped.now),
@@ -83,8 +85,13 @@ fn end(ctx: &RawTracePointContext, lap: Lap, kind: Kind, scope: Scope) -> i32 {
 /// An OOM kill follows a failed reclaim of the same thread within moments. The kind of that reclaim shows whose memory ran
 /// out, without a probe on the OOM killer itself.
 #[inline(always)]
-fn remember(now: u64, scope: Scope, limited: Id) {
-    let cause = Cause { ns: now, scope: scope as u64, limited };
+fn remember(cause: Cause) {
     // The map evicts its oldest entries. Without an entry a kill is still reported, with an unknown scope.
     let _ = LAST_RECLAIM.insert(kernel::current_tid(), cause, 0);
+}
+
+/// A reclaim of the host does not show which memory nodes it was confined to.
+#[inline(always)]
+fn constraint(scope: Scope) -> u32 {
+    (if scope as u32 == Scope::Memcg as u32 { Constraint::Memcg } else { Constraint::Unknown }) as u32
 }

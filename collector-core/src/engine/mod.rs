@@ -8,6 +8,7 @@ mod compaction;
 mod fault;
 mod held;
 mod incident;
+mod kill;
 #[cfg(test)]
 mod known;
 mod kswapd;
@@ -31,6 +32,7 @@ use crate::view::View;
 use alert::Alerts;
 use held::Held;
 use incident::Incidents;
+use kill::Senders;
 use victim::Victims;
 
 /// The state, and the only way to change it.
@@ -43,8 +45,10 @@ pub struct Engine {
     incidents: Incidents,
     /// Kills that wait for a name.
     held: Held,
-    /// Processes that the OOM killer killed recently.
+    /// Processes that the OOM killer marked recently.
     victims: Victims,
+    /// Who sent signals recently.
+    senders: Senders,
 }
 
 /// What a signal's fold may change.
@@ -52,6 +56,7 @@ struct State<'a> {
     view: &'a mut View,
     held: &'a mut Held,
     victims: &'a mut Victims,
+    senders: &'a mut Senders,
 }
 
 impl Engine {
@@ -116,7 +121,7 @@ macro_rules! fold {
                 if matches!(reading, Reading::Start(_)) && self.view.build.is_some() {
                     self.restart(time);
                 }
-                let Engine { view, held, victims, .. } = self;
+                let Engine { view, held, victims, senders, .. } = self;
                 // Copies only while a reader still holds the previous state.
                 let view = Arc::make_mut(view);
                 view.observe(time, reading);
@@ -154,7 +159,7 @@ macro_rules! fold {
  outcomes.extend(pressure::fold(&mut view.host, time, reading).map(Outcome::Pressure));
 }
                     $(Reading::$Reading(reading) => {
-                        outcomes.extend($signal::fold(State { view, held, victims }, time, reading));
+                        outcomes.extend($signal::fold(State { view, held, victims, senders }, time, reading));
                     })*
                     $(Reading::$Counted(reading) => {
                         view.workloads.charge(reading.cgroup).counted.$counted.add(&reading.counts);

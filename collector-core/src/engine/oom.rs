@@ -1,28 +1,44 @@
-//! oom: counts kills, distinguishes a kill from one more marked thread of the same process, and names its workloads.
+//! oom: counts kills, distinguishes a kill from one more marked thread of the same process and from a process that was dying
+//! already, and names its workloads.
 
 use super::State;
 use super::held::{Held, MAX_WAIT_NS, expects_names};
 use crate::cgroup::Id;
 use crate::outcome::Outcome;
-use crate::signal::oom::{Kill, Named, Reading};
+use crate::signal::kill::SIGNALS;
+use crate::signal::oom::{Kill, Named, Reading, SIGKILL};
 use crate::view::View;
 
-pub(super) fn fold(State { view, held, victims }: State<'_>, time: u64, reading: &Reading) -> Option<Outcome> {
+pub(super) fn fold(State { view, held, victims, .. }: State<'_>, time: u64, reading: &Reading) -> Option<Outcome> {
     let Reading::Kill(kill) = reading;
-    if !victims.mark(time, kill.pid, kill.tid) {
+    let mut kill = kill.clone();
+    kill.dying = kill.dying && is_sure(view, &kill);
+    if !victims.mark(time, kill.pid, kill.tid, kill.dying) {
         return None;
     }
+    if !kill.dying {
+        count(view, &kill);
+    }
+    let reported = match waits(view, time, &kill) {
+        true => held.hold(time, kill),
+        false => Some((time, kill)),
+    };
+    reported.map(|(time, kill)| name(view, time, kill))
+}
+
+/// Whether a process was dying already: the OOM killer's signal was not seen although it would have been, or the process ends in
+/// another way.
+fn is_sure(view: &View, kill: &Kill) -> bool {
+    view.coverage.sees(SIGNALS) || kill.signal != Some(SIGKILL)
+}
+
+fn count(view: &mut View, kill: &Kill) {
     view.workloads.charge(kill.cgroup).oom_kills[kill.scope.index()] += 1;
     view.workloads.killed(kill.cgroup, time);
     if kill.limited.is_some() {
         view.coverage.limit_reported = true;
         view.workloads.charge(kill.limited).limit_kills += 1;
     }
-    let reported = match waits(view, time, kill) {
-        true => held.hold(time, kill.clone()),
-        false => Some((time, kill.clone())),
-    };
-    reported.map(|(time, kill)| name(view, time, kill))
 }
 
 /// Kills that need not be held back any longer.
@@ -44,14 +60,15 @@ fn waits(view: &View, time: u64, kill: &Kill) -> bool {
 
 fn name(view: &View, time: u64, kill: Kill) -> Outcome {
     let name = |id: Option<Id>| id.and_then(|id| view.workloads.name(id));
-    Outcome::OomKill(Box::new(Named {
+    let named = Box::new(Named {
         time,
         workload: name(kill.cgroup),
         trigger_workload: name(kill.trigger_cgroup),
         limited_workload: name(kill.limited),
         gpus: view.gpus.held(&view.workloads, kill.pid, kill.cgroup, time),
         kill,
-    }))
+    });
+    if named.kill.dying { Outcome::Dying(named) } else { Outcome::OomKill(named) }
 }
 
 #[cfg(test)]
@@ -121,6 +138,30 @@ mod tests {
             reported += facts(&mut engine, &decode_record(record.as_bytes(), &CONTEXT).unwrap()).len();
         }
         assert_eq!((reported, facts_of(engine.finish()).len()), (37, 64), "what is held back is bounded");
+    }
+
+    #[test]
+    fn who_was_dying_already_is_no_kill() {
+        let kills = |record: &collector_common::oom::Victim, probe: sample::ProbeState| {
+            let mut engine = engine();
+            let probe = sample::Probe { program: "kill_signal".into(), state: probe, reason: None };
+            engine.apply(&Sample { time: 20, reading: sample::Reading::Probe(probe) });
+            let told = facts(&mut engine, &decode_record(record.as_bytes(), &CONTEXT).unwrap());
+            let counted = engine.view().workloads.of(ID).unwrap().amounts.oom_kills[0];
+            match told.as_slice() {
+                [Outcome::OomKill(_)] => (true, counted),
+                [Outcome::Dying(_)] => (false, counted),
+                other => panic!("{other:?}"),
+            }
+        };
+        use sample::ProbeState::{Attached, Disabled};
+        let mut record = victim();
+        assert_eq!(kills(&record, Attached), (true, 1));
+        record.killed = 0;
+        assert_eq!(kills(&record, Attached), (false, 0), "of somebody else's SIGKILL");
+        assert_eq!(kills(&record, Disabled), (true, 1), "nothing would have shown the OOM killer's signal");
+        record.status = 3 << 8;
+        assert_eq!(kills(&record, Disabled), (false, 0), "of its own");
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub mod compaction;
 pub mod counted;
 pub mod dirty;
 pub mod fault;
+pub mod kill;
 pub mod kswapd;
 pub mod oom;
 pub mod reclaim;
@@ -47,6 +48,12 @@ pub type Need = &'static [&'static [&'static str]];
 /// Reads the bytes as a record of fixed size.
 fn exact<T: FromBytes + KnownLayout + Immutable>(bytes: &[u8]) -> Result<T, &'static str> {
     T::read_from_bytes(bytes).map_err(|_| "wrong size")
+}
+
+/// Whether the kernel's limit of so many bytes is one. Its "no limit" is the largest number of pages whose bytes fit into a long
+/// (`PAGE_COUNTER_MAX`).
+fn is_limit(bytes: u64, context: &Context) -> bool {
+    bytes <= (i64::MAX as u64).saturating_sub(context.page_size)
 }
 
 /// The growth as a row of exactly `N` words.

@@ -1,9 +1,9 @@
-//! oom: the kernel chose a victim and killed it. The kill is charged to the *victim's* workload; the limit that was hit may
-//! belong to another workload, above it.
+//! oom: the kernel chose a victim and killed it, or let one finish that was dying already. The kill is charged to the *victim's*
+//! workload; the limit that was hit may belong to another workload, above it.
 
 use std::sync::Arc;
 
-use collector_common::oom::{UNKNOWN, Victim};
+use collector_common::oom::{NO_ORDER, UNKNOWN, Victim};
 use serde::{Deserialize, Serialize};
 
 use super::{Context, Need, comm, exact};
@@ -18,7 +18,7 @@ pub const LIMITS: Need = &[&["oom_mark_victim", "oom_kill_process"], &["oom_mark
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reading {
-    /// A process was killed; or one more thread of a killed process was marked as it exited.
+    /// A process was killed, or was dying already; or one more thread of such a process was marked as it exited.
     Kill(Kill),
 }
 
@@ -67,7 +67,7 @@ pub enum Constraint {
     Memcg,
 }
 
-/// One killed process. What this kernel does not report is absent.
+/// One marked process. What this kernel does not report is absent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Kill {
@@ -93,6 +93,16 @@ pub struct Kill {
     /// The order of the allocation (2^order pages); -1 if somebody asked for the kill through SysRq.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<i32>,
+    /// It was dying already: the OOM killer did not kill it, but only let it use the last reserves of memory. Not in the kernel's
+    /// counts of kills.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dying: bool,
+    /// If it was dying: the exit code with which it ends itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<u8>,
+    /// If it was dying: the signal that ends it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<u8>,
     /// The victim's process id.
     pub pid: u32,
     /// The victim's thread id.
@@ -139,23 +149,42 @@ pub struct Named {
     pub kill: Kill,
 }
 
+/// `SIGKILL`, the same on all architectures.
+pub const SIGKILL: u8 = 9;
+
 pub(crate) fn record(bytes: &[u8], context: &Context) -> Result<Reading, &'static str> {
     let record: Victim = exact(bytes)?;
     let bytes = |pages: u64| (pages != UNKNOWN).then(|| pages.saturating_mul(context.page_size));
+    let limited = Id::from_record(record.limited);
+    let limit = |pages: u64| bytes(pages).filter(|bytes| limited.is_some() && super::is_limit(*bytes, context));
+    let [by_signal, exit_code] = [record.status & 0x7f, record.status >> 8 & 0xff].map(|part| part as u8);
+    // A process that has already begun to end keeps its status when the OOM killer's signal arrives.
+    let dying = record.killed == 0 || by_signal != SIGKILL;
     Ok(Reading::Kill(Kill {
         cgroup: Id::from_record(record.cgroup),
         trigger_cgroup: Id::from_record(record.trigger_cgroup),
-        limited: Id::from_record(record.limited),
-        limit_bytes: None,
-        swap_limit_bytes: None,
-        constraint: None,
-        order: None,
+        limited,
+        limit_bytes: limit(record.limit),
+        // On cgroup v1 it includes memory.
+        swap_limit_bytes: limit(record.swap_limit).filter(|_| limited.is_some_and(|limited| limited.hierarchy == 0)),
         scope: match record.scope {
             0 => Scope::Unknown,
             1 => Scope::Memcg,
             2 => Scope::Host,
             _ => return Err("no such scope"),
         },
+        constraint: match record.constraint {
+            0 => None,
+            1 => Some(Constraint::None),
+            2 => Some(Constraint::Cpuset),
+            3 => Some(Constraint::MemoryPolicy),
+            4 => Some(Constraint::Memcg),
+            _ => return Err("no such constraint"),
+        },
+        order: (record.order != NO_ORDER).then_some(record.order),
+        dying,
+        exit_code: (dying && by_signal == 0).then_some(exit_code),
+        signal: (dying && by_signal != 0).then_some(by_signal),
         pid: record.victim.pid,
         tid: record.victim.tid,
         comm: comm(&record.victim.comm),
@@ -165,7 +194,8 @@ pub(crate) fn record(bytes: &[u8], context: &Context) -> Result<Reading, &'stati
         file_bytes: bytes(record.file),
         shmem_bytes: bytes(record.shmem),
         swap_bytes: bytes(record.swap),
-        peak_bytes: bytes(record.peak),
+        // A process with any memory has a peak.
+        peak_bytes: bytes(record.peak).filter(|bytes| *bytes > 0),
         trigger_pid: record.trigger.pid,
         trigger_comm: comm(&record.trigger.comm),
     }))
@@ -190,6 +220,8 @@ pub(crate) mod test {
         victim.victim.comm[..6].copy_from_slice(b"python");
         victim.score_adj = -5;
         victim.scope = 1;
+        victim.order = NO_ORDER;
+        (victim.killed, victim.status) = (1, SIGKILL.into());
         victim
     }
 }
@@ -214,6 +246,45 @@ mod tests {
         let line = serde_json::to_string(&sample).unwrap();
         assert!(!line.contains("swap_bytes"), "{line}");
         assert_eq!(serde_json::from_str::<Sample>(&line).unwrap(), sample);
+    }
+
+    fn kill(victim: &Victim) -> Kill {
+        let sample::Reading::Oom(Reading::Kill(kill)) = decode_record(victim.as_bytes(), &CONTEXT).unwrap().reading
+        else {
+            panic!("{victim:?}")
+        };
+        kill
+    }
+
+    #[test]
+    fn only_who_dies_of_the_oom_killers_signal_is_killed() {
+        let told = |killed, status| {
+            let kill = kill(&Victim { killed, status, ..victim() });
+            (kill.dying, kill.exit_code, kill.signal)
+        };
+        assert_eq!(told(1, 9), (false, None, None));
+        assert_eq!(told(0, 9), (true, None, Some(9)), "somebody else's");
+        assert_eq!(told(1, 15), (true, None, Some(15)), "the OOM killer's came too late");
+        assert_eq!(told(0, 3 << 8), (true, Some(3), None));
+        assert_eq!(told(1, 0), (true, Some(0), None));
+    }
+
+    #[test]
+    fn what_the_kernel_says_of_the_limit_and_the_allocation_is_kept() {
+        let mut record = victim();
+        let named = |record: &Victim| {
+            let kill = kill(record);
+            (kill.limit_bytes, kill.swap_limit_bytes, kill.constraint, kill.order)
+        };
+        (record.limit, record.swap_limit) = (16_384, 256);
+        assert_eq!(named(&record), (None, None, None, None), "no cgroup is named");
+        record.limited.id = 7;
+        (record.constraint, record.order) = (4, -1);
+        assert_eq!(named(&record), (Some(64 << 20), Some(1 << 20), Some(Constraint::Memcg), Some(-1)));
+        record.limited.hierarchy = 5;
+        assert_eq!(named(&record).1, None, "on cgroup v1 it is that of memory and swap");
+        record.limit = i64::MAX as u64 / 4096;
+        assert_eq!(named(&record).0, None, "no limit");
     }
 
     #[test]

@@ -15,6 +15,7 @@ macro_rules! signals {
             folded {
                 cgroup: Cgroup from Cgroup, record [CgroupChange], maps [];
                 oom: Oom from Kernel, record [OomKill], maps [];
+                kill: Kill from Kernel, record [SignalSent], maps [];
                 reclaim: Reclaim from Kernel, record [ReclaimStall], maps ["RECLAIM" => counts, "RECLAIM_TIME" => time];
                 kswapd: Kswapd from Kernel, record [], maps ["KSWAPD" => counts];
                 compaction: Compaction from Kernel, record [CompactionStall],

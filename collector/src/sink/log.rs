@@ -2,7 +2,7 @@
 
 use collector_core::outcome::Outcome;
 use collector_core::pressure::{Kind, Resource, Trigger};
-use collector_core::signal::oom::Scope;
+use collector_core::signal::oom::{SIGKILL, Scope};
 use collector_core::statistic::gpu::Held;
 
 const UNKNOWN: &str = "(unknown)";
@@ -35,6 +35,46 @@ pub fn write(outcome: &Outcome) {
                 "OOM kill of {} ({}) in {workload}: {scope}",
                 kill.kill.comm,
                 kill.kill.pid,
+            );
+        }
+        Outcome::Dying(found) => {
+            let kill = &found.kill;
+            let how = match (kill.exit_code, kill.signal) {
+                (Some(code), _) => format!("it was ending with exit code {code}"),
+                (None, Some(SIGKILL)) => "somebody else had sent it SIGKILL".to_owned(),
+                (None, Some(signal)) => format!("signal {signal} was ending it"),
+                (None, None) => "how it ends is not known".to_owned(),
+            };
+            tracing::info!(
+                workload = found.workload.as_deref(),
+                pid = kill.pid,
+                comm = kill.comm,
+                exit_code = kill.exit_code,
+                signal = kill.signal,
+                trigger_pid = kill.trigger_pid,
+                trigger_comm = kill.trigger_comm,
+                "the OOM killer did not kill {} ({}), which was dying already: {how}",
+                kill.comm,
+                kill.pid,
+            );
+        }
+        Outcome::Signal(named) => {
+            let sent = &named.sent;
+            let what = if sent.fatal { "killed" } else { "asked to end" };
+            tracing::info!(
+                workload = named.workload.as_deref(),
+                pid = sent.pid,
+                comm = sent.comm,
+                sender_workload = named.sender_workload.as_deref(),
+                sender_pid = sent.sender_pid,
+                sender_comm = sent.sender_comm,
+                signal = sent.signal.label(),
+                "{} ({}) was {what} by {} ({}) with {} while memory was short",
+                sent.comm,
+                sent.pid,
+                sent.sender_comm,
+                sent.sender_pid,
+                sent.signal.label(),
             );
         }
         Outcome::ReclaimStall(stall) => tracing::info!(

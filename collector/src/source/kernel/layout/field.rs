@@ -45,10 +45,13 @@ use Need::{All, None, Programs};
 use Source::{Offset, Value};
 
 /// The enums whose enumerators are read; `""` is the unnamed enum of the resident page counters.
-pub const ENUMS: &[&str] = &["cgroup_subsys_id", "req_op", "req_opf", "vm_fault_reason", "bpf_func_id", ""];
+pub const ENUMS: &[&str] =
+    &["cgroup_subsys_id", "oom_constraint", "req_op", "req_opf", "vm_fault_reason", "bpf_func_id", ""];
 
 /// The programs that read a victim's task.
 const OOM: Need = Programs(&["oom_mark_victim", "oom_process_exit"]);
+/// These and the one that reads the task to which a signal is sent.
+const TARGET: Need = Programs(&["oom_mark_victim", "oom_process_exit", "kill_signal"]);
 /// The programs that find the cgroup whose limit was hit.
 const LIMITED: Need = Programs(&["oom_kill_process", "oom_kill_process_kprobe"]);
 /// The programs that distinguish kernel threads from other tasks.
@@ -78,15 +81,19 @@ pub const FIELDS: &[Field] = fields! {
     root_hierarchy_id: Offset(&["cgroup_root.hierarchy_id"], 4), All;
     kn_id: Offset(&["kernfs_node.id"], 8), All;
     cgroup_level: Offset(&["cgroup.level"], 4), CGROUP;
-    task_pid: Offset(&["task_struct.pid"], 4), OOM;
-    task_tgid: Offset(&["task_struct.tgid"], 4), OOM;
-    task_comm: Offset(&["task_struct.comm"], 16), OOM;
+    css_parent: Offset(&["cgroup_subsys_state.parent"], 8), None;
+    task_pid: Offset(&["task_struct.pid"], 4), TARGET;
+    task_tgid: Offset(&["task_struct.tgid"], 4), TARGET;
+    task_comm: Offset(&["task_struct.comm"], 16), TARGET;
     task_flags: Offset(&["task_struct.flags"], 4), COMPACTION;
     task_mm: Offset(&["task_struct.mm"], 8), OOM;
-    task_signal: Offset(&["task_struct.signal"], 8), OOM;
+    task_signal: Offset(&["task_struct.signal"], 8), TARGET;
     task_cred: Offset(&["task_struct.cred"], 8), OOM;
+    task_exit_code: Offset(&["task_struct.exit_code"], 4), OOM;
     signal_oom_score_adj: Offset(&["signal_struct.oom_score_adj"], 2), OOM;
     signal_maxrss: Offset(&["signal_struct.maxrss"], 8), None;
+    signal_flags: Offset(&["signal_struct.flags"], 4), TARGET;
+    signal_group_exit_code: Offset(&["signal_struct.group_exit_code"], 4), TARGET;
     cred_uid: Offset(&["cred.uid"], 4), OOM;
     // Up to 6.1 a struct with an array, from 6.2 an array of per-CPU counters.
     mm_rss_file: Offset(&["mm_struct.rss_stat[MM_FILEPAGES].count", "mm_struct.rss_stat.count[MM_FILEPAGES]"], 8), None;
@@ -95,7 +102,17 @@ pub const FIELDS: &[Field] = fields! {
     mm_rss_shmem: Offset(&["mm_struct.rss_stat[MM_SHMEMPAGES].count", "mm_struct.rss_stat.count[MM_SHMEMPAGES]"], 8), None;
     mm_hiwater_rss: Offset(&["mm_struct.hiwater_rss"], 8), None;
     mem_cgroup_css: Offset(&["mem_cgroup.css"], 0), LIMITED;
+    mem_cgroup_usage: Offset(&["mem_cgroup.memory.usage"], 8), None;
+    mem_cgroup_limit: Offset(&["mem_cgroup.memory.max"], 8), None;
+    mem_cgroup_swap_limit: Offset(&["mem_cgroup.swap.max"], 8), None;
+    mem_cgroup_oom_lock: Offset(&["mem_cgroup.oom_lock"], 1), None;
     oom_control_memcg: Offset(&["oom_control.memcg"], 8), LIMITED;
+    oom_control_order: Offset(&["oom_control.order"], 4), None;
+    oom_control_constraint: Offset(&["oom_control.constraint"], 4), None;
+    constraint_cpuset: Value("CONSTRAINT_CPUSET"), None;
+    constraint_memory_policy: Value("CONSTRAINT_MEMORY_POLICY"), None;
+    constraint_memcg: Value("CONSTRAINT_MEMCG"), None;
+    siginfo_code: Offset(&["kernel_siginfo.si_code"], 4), Programs(&["kill_signal"]);
     request_q: Offset(&["request.q"], 8), REQUEST;
     request_rq_disk: Offset(&["request.rq_disk"], 8), None;
     request_cmd_flags: Offset(&["request.cmd_flags"], 4), REQUEST;

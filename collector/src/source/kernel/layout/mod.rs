@@ -148,7 +148,9 @@ mod tests {
         ("task_mm", [2056, 2056, 2272, 2304, 2576, 2680, 2680, 2744]),
         ("task_signal", [2832, 2832, 3072, 3072, 3344, 3440, 3448, 3520]),
         ("task_cred", [2720, 2720, 2960, 2960, 3232, 3320, 3328, 3392]),
+        ("task_exit_code", [2136, 2136, 2312, 2332, 2604, 2700, 2708, 2772]),
         ("css_cgroup", [0, 0, 0, 0, 0, 0, 0, 0]),
+        ("css_parent", [192, 192, 192, 192, 184, 184, 184, 184]),
         ("cgroup_kn", [248, 248, 248, 256, 256, 256, 296, 296]),
         ("cgroup_root", [480, 480, 656, 720, 720, 768, 808, 808]),
         ("cgroup_level", [208, 208, 208, 216, 216, 216, 256, 256]),
@@ -156,6 +158,8 @@ mod tests {
         ("kn_id", [104, 104, 104, 96, 96, 96, 96, 96]),
         ("signal_oom_score_adj", [1010, 1010, 1026, 1018, 1066, 1074, 1074, 1074]),
         ("signal_maxrss", [592, 592, 608, 600, 608, 624, 624, 624]),
+        ("signal_flags", [116, 116, 116, 116, 116, 116, 116, 116]),
+        ("signal_group_exit_code", [96, 96, 96, 96, 96, 96, 96, 96]),
         ("cred_uid", [8, 8, 8, 8, 8, 8, 8, 8]),
         ("mm_rss_file", [712, 712, 728, 832, 936, 1168, 1208, 1208]),
         ("mm_rss_anon", [720, 720, 736, 872, 976, 1208, 1248, 1248]),
@@ -164,7 +168,17 @@ mod tests {
         ("mm_hiwater_rss", [176, 176, 176, 240, 344, 544, 584, 584]),
         ("victim_is_pid", [1, 0, 0, 0, 0, 0, 0, 0]),
         ("mem_cgroup_css", [0, 0, 0, 0, 0, 0, 0, 0]),
+        ("mem_cgroup_usage", [208, 208, 256, 256, 256, 256, 256, 256]),
+        ("mem_cgroup_limit", [240, 240, 408, 480, 416, 416, 416, 416]),
+        ("mem_cgroup_swap_limit", [352, 352, 600, 736, 608, 608, 608, 608]),
+        ("mem_cgroup_oom_lock", [818, 818, 1185, X, X, X, X, X]),
         ("oom_control_memcg", [16, 16, 16, 16, 16, 16, 16, 16]),
+        ("oom_control_order", [28, 28, 28, 28, 28, 28, 28, 28]),
+        ("oom_control_constraint", [56, 56, 56, 56, 56, 56, 56, 56]),
+        ("constraint_cpuset", [1, 1, 1, 1, 1, 1, 1, 1]),
+        ("constraint_memory_policy", [2, 2, 2, 2, 2, 2, 2, 2]),
+        ("constraint_memcg", [3, 3, 3, 3, 3, 3, 3, 3]),
+        ("siginfo_code", [8, 8, 8, 8, 8, 8, 8, 8]),
         ("reclaim_begin_order", [0, 0, 0, 0, 0, 1, 1, 1]),
         ("reclaim_end_memcg", [X, X, X, X, X, 1, 1, 1]),
         ("dirty_pause", [10, 10, 10, 10, 6, 6, 6, 6]),
@@ -256,6 +270,9 @@ mod tests {
         let block = ["block_rq_complete", "block_rq_complete_raw", "block_rq_issue"].as_slice();
         let cgroup = ["cgroup_attach_task", "cgroup_mkdir", "cgroup_rename", "cgroup_rmdir"].as_slice();
         let file = ["fault_file_entry", "fault_file_exit", "fault_file_kprobe", "fault_file_kretprobe"].as_slice();
+        let signal = ["kill_signal", "oom_mark_victim", "oom_process_exit"].as_slice();
+        let flags =
+            ["compaction_begin", "compaction_end", "kill_signal", "oom_mark_victim", "oom_process_exit"].as_slice();
         let major = ["fault_file_exit", "fault_file_kretprobe", "fault_swap_exit", "fault_swap_kretprobe"].as_slice();
         for (name, programs, why) in [
             ("btf_trace_mark_victim", ["oom_mark_victim"].as_slice(), "this kernel has no tracepoint mark_victim"),
@@ -275,7 +292,9 @@ mod tests {
             ("level", cgroup, "cgroup.level: no such field"),
             ("memcg", &["oom_kill_process", "oom_kill_process_kprobe"], "oom_control.memcg: no such field"),
             ("oom_score_adj", &["oom_mark_victim", "oom_process_exit"], "signal_struct.oom_score_adj: no such field"),
-            ("flags", &["compaction_begin", "compaction_end"], "task_struct.flags: no such field"),
+            ("group_exit_code", signal, "signal_struct.group_exit_code: no such field"),
+            ("si_code", &["kill_signal"], "kernel_siginfo.si_code: no such field"),
+            ("flags", flags, "_struct.flags: no such field"),
             ("VM_FAULT_MAJOR", major, "no enumerator VM_FAULT_MAJOR in the kernel's BTF"),
             ("disk", block, "neither request.rq_disk nor request_queue.disk in the kernel's BTF"),
             ("__data_len", block, "request.__data_len: no such field"),

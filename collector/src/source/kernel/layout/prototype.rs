@@ -67,6 +67,7 @@ pub const TRACEPOINTS: &[Prototype] = &[
         &[setting(&["struct task_struct *"], slot!(victim_is_pid), 0), setting(&["int"], slot!(victim_is_pid), 1)],
     ),
     on("sched_process_exit", &[form(&["struct task_struct *"])]),
+    on("signal_generate", &[form(&["int", "struct kernel_siginfo *", "struct task_struct *", "int", "int"])]),
     on("mm_vmscan_direct_reclaim_begin", RECLAIM_BEGIN),
     on("mm_vmscan_memcg_reclaim_begin", RECLAIM_BEGIN),
     on("mm_vmscan_direct_reclaim_end", RECLAIM_END),
