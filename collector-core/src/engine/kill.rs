@@ -11,8 +11,9 @@ use crate::signal::kill::{Named, Reading, Sent, Shortage};
 use crate::statistic::host::Statistic as OfHost;
 use crate::statistic::workload::Statistic;
 use crate::view::View;
+use crate::view::workload::Workload;
 
-/// Memory is short above this share of a limit.
+/// Memory is short above this share of a limit, without page cache.
 const NEAR_LIMIT: f64 = 0.9;
 /// Memory of the host is short if less than this share is available: where earlyoom begins to kill by default.
 const AVAILABLE: f64 = 0.1;
@@ -66,19 +67,22 @@ pub(super) fn fold(State { view, victims, senders, .. }: State<'_>, time: u64, r
 
 /// Where memory is short, as far as it concerns the process that the signal was sent to.
 fn shortage(view: &View, time: u64, sent: &Sent) -> Option<Shortage> {
-    let near = |used: u64, limit: u64| used as f64 >= NEAR_LIMIT * limit as f64;
-    let limit = |workload: &str, used: Option<u64>, limit: Option<u64>| {
-        let (memory_bytes, limit_bytes) = used.zip(limit).filter(|(used, limit)| near(*used, *limit))?;
-        Some(Shortage::Limit { workload: workload.to_owned(), memory_bytes, limit_bytes })
+    let limit = |workload: &Workload, used: Option<u64>, limit: Option<u64>| {
+        let get = |statistic| workload.statistics.get(statistic);
+        // Page cache fills any limit, and can be dropped.
+        let cache = get(Statistic::MemoryFile).unwrap_or(0).saturating_sub(get(Statistic::MemoryShmem).unwrap_or(0));
+        let (memory_bytes, limit_bytes) = (used?.saturating_sub(cache), limit?);
+        let near = memory_bytes as f64 >= NEAR_LIMIT * limit_bytes as f64;
+        near.then(|| Shortage::Limit { workload: workload.name.to_string(), memory_bytes, limit_bytes })
     };
     let workloads = &view.workloads;
     let own = sent.cgroup.and_then(|id| workloads.of(id));
     // At the moment of the signal, not a tick before.
-    let found = own.and_then(|own| limit(&own.name, sent.memory_bytes, sent.limit_bytes)).or_else(|| {
+    let found = own.and_then(|own| limit(own, sent.memory_bytes, sent.limit_bytes)).or_else(|| {
         let path = workloads.path(sent.cgroup?)?;
         workloads.above(path).filter_map(|(_, workload)| workload).find_map(|workload| {
             let get = |statistic| workload.statistics.get(statistic);
-            limit(&workload.name, get(Statistic::MemoryCurrent), get(Statistic::MemoryLimit))
+            limit(workload, get(Statistic::MemoryCurrent), get(Statistic::MemoryLimit))
         })
     });
     let host = || {
@@ -109,7 +113,7 @@ mod tests {
     use crate::sample::{self, Sample};
     use crate::signal::kill::test::sent;
     use crate::signal::oom::test::victim;
-    use crate::statistic::host;
+    use crate::statistic::{host, workload};
 
     fn told(engine: &mut Engine, record: &collector_common::kill::Sent) -> Option<Shortage> {
         match facts(engine, &decode_record(record.as_bytes(), &CONTEXT).unwrap()).as_slice() {
@@ -129,6 +133,14 @@ mod tests {
         assert_eq!(told(&mut engine(), &full), Some(limit));
         full.usage = 89;
         assert_eq!(told(&mut engine(), &full), None);
+
+        full.usage = 95;
+        let mut cached = engine();
+        let mut values = workload::Values::default();
+        values.set(Statistic::MemoryFile, 6 << 12);
+        let reading = sample::Reading::Statistics(sample::Statistics { cgroup: ID, values, turn: true });
+        cached.apply(&Sample { time: 20, reading });
+        assert_eq!(told(&mut cached, &full), None, "page cache can be dropped");
 
         let mut engine = engine();
         let mut with = |available: u64| {

@@ -17,7 +17,7 @@ pub(super) fn fold(State { view, held, victims, .. }: State<'_>, time: u64, read
         return None;
     }
     if !kill.dying {
-        count(view, &kill);
+        count(view, time, &kill);
     }
     let reported = match waits(view, time, &kill) {
         true => held.hold(time, kill),
@@ -32,7 +32,7 @@ fn is_sure(view: &View, kill: &Kill) -> bool {
     view.coverage.sees(SIGNALS) || kill.signal != Some(SIGKILL)
 }
 
-fn count(view: &mut View, kill: &Kill) {
+fn count(view: &mut View, time: u64, kill: &Kill) {
     view.workloads.charge(kill.cgroup).oom_kills[kill.scope.index()] += 1;
     view.workloads.killed(kill.cgroup, time);
     if kill.limited.is_some() {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::gpu::LostGpu;
 use crate::pressure::Resource;
+use crate::signal::kill::Shortage;
 use crate::signal::oom::{Constraint, Scope};
 pub use crate::statistic::gpu::Held;
 pub use crate::view::change::{Change, What};
@@ -30,6 +31,9 @@ pub struct Evidence {
     /// The limits of which one was hit, while it is not known which.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub candidates: Vec<Limit>,
+    /// Where memory was short when a process killed another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shortage: Option<Shortage>,
     /// Killed processes in order; of many, only the first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub kills: Vec<Victim>,
@@ -99,7 +103,13 @@ pub struct Victim {
     /// GPU memory that it and its workload held.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub gpus: Vec<Held>,
-    /// The process in whose context it was killed: usually the one that requested memory.
+    /// The signal that another process sent it; absent if the OOM killer killed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signal: Option<String>,
+    /// It handles, blocks or ignores that signal.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub survives: bool,
+    /// The process in whose context it was killed: the one that sent the signal, or usually the one that requested memory.
     pub trigger: Task,
 }
 

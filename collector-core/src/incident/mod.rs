@@ -64,6 +64,8 @@ pub enum Kind {
     IoPressure,
     /// A GPU no longer answers.
     GpuLost,
+    /// A process ended another workload's process while memory was short.
+    Killed,
 }
 
 impl Incident {
@@ -75,7 +77,7 @@ impl Incident {
 }
 
 impl Kind {
-    pub const ALL: [Kind; 4] = [Kind::Oom, Kind::MemoryPressure, Kind::IoPressure, Kind::GpuLost];
+    pub const ALL: [Kind; 5] = [Kind::Oom, Kind::MemoryPressure, Kind::IoPressure, Kind::GpuLost, Kind::Killed];
 
     pub const fn name(self) -> &'static str {
         match self {
@@ -83,6 +85,7 @@ impl Kind {
             Kind::MemoryPressure => "memory_pressure",
             Kind::IoPressure => "io_pressure",
             Kind::GpuLost => "gpu_lost",
+            Kind::Killed => "killed",
         }
     }
 }

@@ -4,6 +4,7 @@
 mod consumer;
 mod evidence;
 mod gpu;
+mod killed;
 mod limit;
 mod oom;
 mod storm;
@@ -16,6 +17,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use crate::incident::{Incident, Kind, cause};
 use crate::outcome::Outcome;
 use crate::sample::Reading;
+use crate::signal::kill;
 use crate::view::View;
 use crate::view::workload::Workload;
 
@@ -50,6 +52,9 @@ pub(super) fn fold(
     reading: &Reading,
     facts: &[Outcome],
 ) -> Vec<Incident> {
+    if let Reading::Kill(kill::Reading::Sent(sent)) = reading {
+        killed::further(incidents, view, time, sent);
+    }
     let mut reported = begin(incidents, view, time, facts);
     if let Reading::Gpu(reading) = reading {
         gpu::changed(view, time, reading);
@@ -59,7 +64,7 @@ pub(super) fn fold(
     }
     if *reading == Reading::Tick {
         reported.extend(storm::ended(incidents, view, time));
-        let fact = |kind| matches!(kind, Kind::Oom | Kind::GpuLost);
+        let fact = |kind| matches!(kind, Kind::Oom | Kind::GpuLost | Kind::Killed);
         let done = |open: &Open| fact(open.incident.kind) && time.saturating_sub(open.last) >= APART_NS;
         reported.extend(complete(incidents, view, done));
     }
@@ -76,6 +81,7 @@ pub(super) fn finish(incidents: &mut Incidents, view: &View, facts: &[Outcome]) 
 fn begin(incidents: &mut Incidents, view: &View, time: u64, facts: &[Outcome]) -> Vec<Incident> {
     let reported = facts.iter().flat_map(|fact| match fact {
         Outcome::OomKill(kill) => oom::killed(incidents, view, kill),
+        Outcome::Signal(signal) => killed::began(incidents, view, signal),
         Outcome::Pressure(stall) => storm::stalled(incidents, view, time, stall),
         _ => Vec::new(),
     });
@@ -114,6 +120,7 @@ fn close(view: &View, open: Open) -> Incident {
         Kind::Oom => oom::complete(view, &mut incident, kill.as_ref()),
         Kind::MemoryPressure | Kind::IoPressure => storm::complete(view, &mut incident, last),
         Kind::GpuLost => gpu::complete(view, &mut incident),
+        Kind::Killed => killed::complete(view, &mut incident),
     }
     incident.complete = true;
     incident.cause = cause::find(&incident);

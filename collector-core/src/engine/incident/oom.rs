@@ -13,7 +13,7 @@ use crate::signal::oom::{Constraint, Kill, Named, Scope};
 use crate::view::View;
 
 /// Maximum number of victims listed; further ones are only counted.
-const MAX_VICTIMS: usize = 32;
+pub(super) const MAX_VICTIMS: usize = 32;
 /// An incident includes kills for this long, in nanoseconds; then the next one begins.
 const LONGEST_NS: u64 = 10_000_000_000;
 /// A workload below a limit that holds this share of it is judged by its own memory.
@@ -185,6 +185,8 @@ fn victim(named: &Named) -> Victim {
         swap_bytes: kill.swap_bytes,
         peak_bytes: kill.peak_bytes,
         gpus: named.gpus.clone(),
+        signal: None,
+        survives: false,
         trigger: Task {
             pid: kill.trigger_pid,
             comm: kill.trigger_comm.clone(),

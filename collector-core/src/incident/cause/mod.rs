@@ -6,6 +6,7 @@ mod filled;
 mod gpu;
 mod hold;
 mod host;
+mod killed;
 mod lowered;
 mod neighbour;
 mod node;
@@ -63,6 +64,7 @@ pub const RULES: &[Rule] = &[
     pressure::IO_BY_ONE,
     gpu::XID,
     gpu::DRIVER_GONE,
+    killed::BY_A_PROCESS,
 ];
 
 /// The cause if no rule applies.
@@ -89,5 +91,6 @@ fn unknown(facts: &Facts<'_>) -> Finding {
         Kind::Oom => oom::unknown(facts),
         Kind::MemoryPressure | Kind::IoPressure => pressure::unknown(facts),
         Kind::GpuLost => gpu::unknown(facts),
+        Kind::Killed => killed::unknown(facts),
     }
 }

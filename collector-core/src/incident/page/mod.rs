@@ -68,7 +68,7 @@ pub fn page(incident: &Incident, width: usize, colour: bool) -> String {
     consumers(&mut page, &format!("Largest workloads below {limited}"), &evidence.within);
     let most = match incident.kind {
         Kind::MemoryPressure | Kind::IoPressure => "Workloads that waited most on this host",
-        Kind::Oom | Kind::GpuLost => "Largest workloads on this host",
+        Kind::Oom | Kind::GpuLost | Kind::Killed => "Largest workloads on this host",
     };
     consumers(&mut page, most, &evidence.consumers);
     if evidence.host.total_bytes.is_some() {
@@ -202,6 +202,7 @@ fn kind(kind: Kind) -> &'static str {
         Kind::MemoryPressure => "memory pressure",
         Kind::IoPressure => "IO pressure",
         Kind::GpuLost => "lost GPU",
+        Kind::Killed => "kill by a process",
     }
 }
 

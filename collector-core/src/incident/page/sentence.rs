@@ -1,7 +1,7 @@
 //! The parts of a page that are sentences of amounts: victims, limits, figures, changes.
 
 use crate::amount::{bytes, seconds};
-use crate::incident::{Change, Evidence, Figures, Limit, Source, Victim, What};
+use crate::incident::{Change, Evidence, Figures, Limit, Source, Task, Victim, What};
 use crate::view::number::Number;
 
 pub(super) fn victim_text(victim: &Victim) -> String {
@@ -13,6 +13,12 @@ pub(super) fn victim_text(victim: &Victim) -> String {
         ("peak", victim.peak_bytes),
     ];
     let owner = victim.workload.as_deref().unwrap_or("an unknown workload");
+    if let Some(signal) = &victim.signal {
+        let Task { pid, comm, workload } = &victim.trigger;
+        let of = workload.as_deref().map_or(String::new(), |owner| format!(" in {owner}"));
+        let effect = if victim.survives { ", which it handles" } else { "" };
+        return format!("{} ({}) in {owner}: {signal} from {comm} ({pid}){of}{effect}", victim.comm, victim.pid);
+    }
     let mut text = format!("{} ({}) in {owner}: ", victim.comm, victim.pid);
     text += &listed(&parts).unwrap_or_else(|| "its memory is not known".to_owned());
     text += &format!("; user {}, oom_score_adj {}", victim.uid, victim.score_adj);
