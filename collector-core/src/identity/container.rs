@@ -24,7 +24,7 @@ const ID: usize = 128;
 
 /// The container with this cgroup. `owner` is the prefix of its name if it belongs to a user.
 pub(super) fn find<'a>(component: Component<'a>, owner: &str) -> Option<Finding<'a>> {
-    let Component { name, parent, top, depth } = component;
+    let Component { name, parent, top, depth, .. } = component;
     if let Some((runtime, id, kind)) = engine(name) {
         return Some(finding(owner, runtime, id, kind, top));
     }
@@ -60,18 +60,34 @@ pub(super) fn role(kind: Kind) -> &'static str {
     if kind == Kind::Monitor { "/conmon" } else { "" }
 }
 
-/// A Podman pod, whose containers are below it.
+/// A Podman pod or a task of ECS, whose containers are below it.
 pub(super) fn pod<'a>(component: Component<'a>, owner: &str) -> Option<Finding<'a>> {
     let Component { name, parent, top, .. } = component;
+    if let Some(task) = ecs(component) {
+        return Some(Finding {
+            name: format!("ecs/{task}"),
+            kind: Kind::Pod,
+            runtime: "ecs",
+            top,
+            ..Finding::default()
+        });
+    }
     let slice = || name.strip_suffix(".slice")?.split_once("libpod_pod_").map(|(_, id)| id);
     let id = slice().or((parent == "libpod_parent").then_some(name)).filter(|id| is_id(id))?;
     let name = format!("{owner}podman/pod-{}", short(id));
     Some(Finding { name, kind: Kind::Pod, runtime: "podman", top, ..Finding::default() })
 }
 
+/// The task of ECS with this cgroup: `/ecs/<task>`, or with systemd `/ecstasks.slice/ecstasks-<task>.slice`.
+fn ecs(component: Component<'_>) -> Option<&str> {
+    let Component { name, parent, depth, .. } = component;
+    let slice = name.strip_prefix("ecstasks-").and_then(|name| name.strip_suffix(".slice"));
+    slice.or((parent == "ecs" && depth == 1).then_some(name)).filter(|task| !task.is_empty())
+}
+
 /// LXC, LXD, Incus and Proxmox VE.
 fn lxc(component: Component<'_>) -> Option<Finding<'_>> {
-    let Component { name, parent, top, depth } = component;
+    let Component { name, parent, top, depth, .. } = component;
     let payload = name.strip_prefix("lxc.payload.").filter(|name| !name.is_empty());
     let payload = payload.or((parent == "lxc.payload" || parent == "lxc" && depth == 1).then_some(name));
     if let Some(name) = payload {

@@ -3,7 +3,7 @@
 
 use super::component::{Component, components};
 use super::path::outermost;
-use super::{Finding, Kind, container};
+use super::{Finding, Kind, batch, container};
 
 /// Classes of pods with a cgroup of their own above the pods; guaranteed pods have none.
 const CLASSES: [&str; 2] = ["burstable", "besteffort"];
@@ -81,7 +81,7 @@ fn unresolved(name: &str) -> Option<(String, &str)> {
 fn class(path: &str) -> Option<Finding<'_>> {
     let last = components(path).last()?;
     let is_class = last.name == "kubepods" || last.parent == "kubepods" && CLASSES.contains(&last.name);
-    if !is_class || outermost(path).is_some() {
+    if !is_class || outermost(path).is_some() || batch::find(path).is_some() {
         return None;
     }
     Some(Finding { name: path.to_owned(), kind: Kind::Slice, top: path, ..Finding::default() })

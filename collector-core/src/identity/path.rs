@@ -2,7 +2,7 @@
 //! Docker, belongs to that workload.
 
 use super::component::components;
-use super::{Finding, Kind, container, unit};
+use super::{Finding, Kind, batch, container, unit};
 
 /// The outermost unit or container. Units occur only below slices; containers anywhere.
 pub(super) fn outermost(path: &str) -> Option<Finding<'_>> {
@@ -38,6 +38,10 @@ pub(super) fn outermost(path: &str) -> Option<Finding<'_>> {
 
 /// An unknown cgroup: its path is its name.
 pub(super) fn plain(path: &str) -> Finding<'_> {
-    let kind = if path == "/" { Kind::Root } else { Kind::Cgroup };
+    let kind = match path {
+        "/" => Kind::Root,
+        _ if batch::is_above_jobs(path) => Kind::Slice,
+        _ => Kind::Cgroup,
+    };
     Finding { name: path.to_owned(), kind, top: path, ..Finding::default() }
 }
