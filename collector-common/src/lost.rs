@@ -10,7 +10,8 @@ pub enum Stage {
     RingCritical = 0,
     /// The bulk ring was full.
     RingBulk = 1,
-    /// No free slot for a cgroup; counted once per lookup by a CPU. Its counts went to the workload `other`.
+    /// No slot for a cgroup, or a slot could not be given back; counted once per lookup by a CPU. Its counts went to the
+    /// workload `other`.
     Slot = 2,
     /// The begin of a stall could not be stored: that stall is missing.
     Stopwatch = 3,

@@ -5,7 +5,8 @@
 //!
 //! Finding the slot of the current task must cost next to nothing, since it happens on every page fault. So each CPU caches
 //! the last slot. The key is the `serial_nr` of the controller state, which the kernel never reuses, and not its address,
-//! which it does; so nothing needs to be invalidated. Serial and slot share one word, because another program can preempt
+//! which it does. But a dead cgroup has IO long after its removal, and its slot may be another's by then: so the collector
+//! clears the caches before it frees a slot. Serial and slot share one word, because another program can preempt
 //! this one on the same CPU and must not mix the serial of one cgroup with the slot of another.
 
 use aya_ebpf::bindings::BPF_NOEXIST;
@@ -74,7 +75,13 @@ fn take(id: &Id) -> Option<u32> {
     if SLOTS.insert(id, slot, BPF_NOEXIST as u64).is_ok() {
         return Some(slot).filter(|slot| (*slot as u64) <= SLOT_MASK);
     }
-    // Another CPU was first.
-    let _ = FREE.push(slot, 0);
-    get(id)
+    if FREE.push(slot, 0).is_err() {
+        emit::lost(Stage::Slot);
+    }
+    // Another CPU was first, or there was no room.
+    let first = get(id);
+    if first.is_none() {
+        emit::lost(Stage::Slot);
+    }
+    first
 }

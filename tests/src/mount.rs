@@ -23,6 +23,11 @@ impl Mount {
         Mount::new(["-t", "tracefs", "tracefs"].map(OsStr::new))
     }
 
+    /// Directories that make kernel objects, such as disks; an error says why they cannot be mounted.
+    pub fn configfs() -> Result<Mount, String> {
+        Mount::new(["-t", "configfs", "configfs"].map(OsStr::new))
+    }
+
     /// The file system on a device; an error says why it cannot be mounted.
     pub fn device(device: &Path) -> Result<Mount, String> {
         Mount::new([device.as_os_str()])

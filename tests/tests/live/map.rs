@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use aya::maps::{Map, MapData};
+use aya::maps::{Map, MapData, Stack};
 use aya::programs::RawTracePoint;
 use aya::{Ebpf, EbpfLoader};
 use aya_obj::generated::bpf_map_type::{
@@ -12,10 +12,14 @@ use aya_obj::generated::bpf_map_type::{
 };
 use aya_obj::generated::{bpf_attr, bpf_cmd, bpf_map_type};
 use collector::source::kernel::bpf::{self, Rows};
+use collector::source::kernel::counters::CounterMaps;
 use collector::source::kernel::load::OBJECT;
 use collector_common::ring::Ring;
+use collector_core::cgroup::Id;
+use collector_core::signal::Context;
 use collector_tests::needs;
 use collector_tests::require::is_root;
+use zerocopy::IntoBytes as _;
 
 /// Key → first word of the value on every CPU (or the value, if the map is not per CPU).
 type Content = BTreeMap<u64, Vec<u64>>;
@@ -179,6 +183,51 @@ fn a_deleted_key_is_gone_and_a_descriptor_that_is_not_a_map_is_an_error() {
     bpf::delete(file.as_fd(), &key).unwrap_err();
     bpf::statistics(file.as_fd()).unwrap_err();
     bpf::test_run(file.as_fd(), &[0]).unwrap_err();
+}
+
+/// Whatever a CPU looked up before, it must not have the slot when another cgroup gets it.
+#[test]
+fn a_slot_is_free_only_after_no_cpu_has_it_in_its_cache() {
+    needs!(is_root(), "maps need root");
+    const SLOT: u32 = 5;
+    let mut ebpf: Ebpf = EbpfLoader::new().load(OBJECT).unwrap();
+    let open = |name: &str| -> MapData {
+        let (Map::HashMap(map) | Map::PerCpuArray(map) | Map::Stack(map)) = ebpf.map(name).unwrap() else { panic!() };
+        MapData::from_id(map.info().unwrap().id()).unwrap()
+    };
+    let (slots, cache) = (open("SLOTS"), open("CACHE"));
+    let mut free: Stack<_, u32> = Stack::try_from(Map::Stack(open("FREE"))).unwrap();
+    let key = collector_common::cgroup::Id { id: 7, hierarchy: 1 };
+    bpf::update(slots.fd().as_fd(), key.as_bytes(), SLOT.as_bytes()).unwrap();
+    let words = vec![9 << 16 | u64::from(SLOT); cpus()];
+    for index in [0u32, 1] {
+        bpf::update(cache.fd().as_fd(), index.as_bytes(), words.as_bytes()).unwrap();
+    }
+    let cached = || {
+        [0u32, 1].map(|index| {
+            let mut words = vec![1u64; cpus()];
+            bpf::lookup(cache.fd().as_fd(), index.as_bytes(), words.as_mut_bytes()).unwrap();
+            words
+        })
+    };
+
+    let mut maps = CounterMaps::new(&mut ebpf, 16).unwrap();
+    let context = Context { page_size: 4096, clock_offset_ns: 0, jiffy_ns: 1 };
+    maps.read(&context, &mut |reading| panic!("{reading:?}")).unwrap();
+    assert_eq!(maps.owners().collect::<Vec<_>>(), [Id { id: key.id, hierarchy: key.hierarchy }]);
+    maps.retire(Id { id: key.id, hierarchy: key.hierarchy }, 0, 10);
+    let mut owned = 0u32;
+    for now in [9, 10, 11] {
+        maps.release(now).unwrap();
+        let found = bpf::lookup(slots.fd().as_fd(), key.as_bytes(), owned.as_mut_bytes());
+        assert_eq!(found.is_ok(), now == 9, "at {now}");
+        assert!(free.pop(0).is_err(), "free at {now}");
+    }
+    // A round after the cgroup lost its slot.
+    assert_eq!(cached(), [vec![0; cpus()], vec![0; cpus()]]);
+    // And another, in which the last counts were read.
+    maps.release(12).unwrap();
+    assert_eq!(free.pop(0).unwrap(), SLOT);
 }
 
 #[test]

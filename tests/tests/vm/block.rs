@@ -1,15 +1,20 @@
 //! Block devices that are slow or that fail, which only a virtual machine of the tests has.
 
-use std::fs;
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::fs::{self, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::thread::{sleep, spawn};
+use std::time::Duration;
 
 use collector_tests::agent::Agent;
 use collector_tests::cgroup::Cgroup;
+use collector_tests::exposition::Exposition;
 use collector_tests::loopback::disk_stats;
-use collector_tests::needs;
-use collector_tests::provocation::Provocation;
+use collector_tests::mount::Mount;
+use collector_tests::provocation::{Provocation, await_ready};
 use collector_tests::record::ios_of;
 use collector_tests::require::own_machine;
+use collector_tests::{needs, provoke};
 
 const SERVICE: &str = "headroom_block_io_service_seconds";
 const OWN: &str = "it needs a machine with such disks: cargo xtask test vm";
@@ -73,4 +78,91 @@ fn a_bad_sector_fails_only_its_own_reads() {
     let samples = agent.stop();
     let [bad] = ios_of(&samples, &Path::new("/dev").join(&name))[..] else { panic!("not exactly one failed IO") };
     assert!(bad.status != 0 && bad.cgroup.is_some_and(|of| of.id == cgroup.memory_id()), "{bad:?}");
+}
+
+/// A disk that takes 50 ms for each request, one after the other: 20 IOs per second. When dropped, it is removed.
+struct Slow {
+    name: String,
+    folder: PathBuf,
+    _mount: Mount,
+}
+
+impl Slow {
+    /// With requests of at most `kilobytes`.
+    fn new(kilobytes: u64) -> Slow {
+        let disks = || -> BTreeSet<String> {
+            fs::read_dir("/sys/block").unwrap().map(|it| it.unwrap().file_name().into_string().unwrap()).collect()
+        };
+        let before = disks();
+        let mount = Mount::configfs().unwrap();
+        let folder = mount.0.join("nullb/slow");
+        fs::create_dir(&folder).unwrap();
+        // `queue_mode` 2 has a queue, and `irqmode` 2 completes after `completion_nsec`.
+        let settings = ["queue_mode=2", "irqmode=2", "completion_nsec=50000000", "hw_queue_depth=1", "size=256", "power=1"];
+        for (name, value) in settings.iter().filter_map(|setting| setting.split_once('=')) {
+            fs::write(folder.join(name), value).unwrap_or_else(|error| panic!("{name}: {error}"));
+        }
+        let name = disks().difference(&before).next().expect("no disk appeared").clone();
+        fs::write(format!("/sys/block/{name}/queue/max_sectors_kb"), kilobytes.to_string()).unwrap();
+        Slow { name, folder, _mount: mount }
+    }
+
+    fn device(&self) -> PathBuf {
+        Path::new("/dev").join(&self.name)
+    }
+}
+
+impl Drop for Slow {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.folder);
+    }
+}
+
+#[test]
+fn late_io_of_a_removed_cgroup_is_not_charged_to_the_next_one() {
+    needs!(own_machine(), OWN);
+    const WRITTEN: u64 = 64 << 20;
+    let disk = Slow::new(128);
+    let agent = Agent::start("tick = \"100ms\"\n");
+    let bytes = |exposition: &Exposition, workload: &str| {
+        exposition.sum("headroom_workload_block_bytes_total", &[("workload", workload), ("operation", "write")])
+    };
+    let removed = Cgroup::new("removed");
+    let path = removed.path.clone();
+    // The file stays open here: the last process to close a block device writes it back itself.
+    let file = OpenOptions::new().write(true).open(disk.device()).unwrap();
+    let verb = ["dirty", disk.device().to_str().unwrap(), &WRITTEN.to_string()].map(str::to_owned);
+    let mut writer =
+        Provocation::within(env!("CARGO_BIN_EXE_provoke"), &verb.each_ref().map(String::as_str), &removed);
+    writer.report();
+    writer.end();
+    let written_back = spawn(move || file.sync_all().unwrap());
+    agent.scrape_until("IO of the cgroup", |exposition| bytes(exposition, &path) > 0.0);
+    drop(removed);
+    // Born before its slot is free, when it is, and after that: one of them gets it.
+    let mut next = Vec::new();
+    while !written_back.is_finished() {
+        let cgroup = Cgroup::new("next");
+        let mut sleeper = provoke!(&cgroup, &["sleeper"]);
+        await_ready(&mut sleeper);
+        next.push((cgroup, sleeper));
+        sleep(Duration::from_secs(1));
+    }
+    written_back.join().unwrap();
+    let exposition = agent.settle();
+    for (cgroup, sleeper) in &mut next {
+        assert_eq!(bytes(&exposition, &cgroup.path), 0.0, "{}:\n{}", cgroup.path, exposition.text);
+        let faults = exposition.sum("headroom_workload_page_faults_total", &[("workload", &cgroup.path)]);
+        assert!(faults > 0.0, "{} has no slot", cgroup.path);
+        sleeper.kill().unwrap();
+        sleeper.wait().unwrap();
+    }
+    let own = bytes(&exposition, &path);
+    let other = bytes(&exposition, "other");
+    eprintln!("{} born, {own} bytes its own, {other} of nobody", next.len());
+    assert!(next.len() > 5, "the disk was not slow");
+    assert!(own + other >= WRITTEN as f64, "{own} and {other} bytes:\n{}", exposition.text);
+    let device = exposition
+        .sum("headroom_block_io_bytes_total", &[("device", disk.name.as_str()), ("operation", "write")]);
+    assert_eq!(device, WRITTEN as f64);
 }

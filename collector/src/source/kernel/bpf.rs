@@ -138,6 +138,17 @@ pub fn lookup(map: BorrowedFd<'_>, key: &[u8], value: &mut [u8]) -> io::Result<(
     command(bpf_cmd::BPF_MAP_LOOKUP_ELEM, &mut attr).map(|_| ())
 }
 
+/// Stores one value, also if the map has the key already. The value of a per-CPU map is the values of all CPUs, as for
+/// [`Rows::new`].
+pub fn update(map: BorrowedFd<'_>, key: &[u8], value: &[u8]) -> io::Result<()> {
+    let mut attr = empty();
+    let element = element(&mut attr);
+    element.map_fd = map.as_raw_fd() as u32;
+    element.key = key.as_ptr() as u64;
+    element.__bindgen_anon_1.value = value.as_ptr() as u64;
+    command(bpf_cmd::BPF_MAP_UPDATE_ELEM, &mut attr).map(|_| ())
+}
+
 /// Removes one key; ENOENT if the map has no such key.
 pub fn delete(map: BorrowedFd<'_>, key: &[u8]) -> io::Result<()> {
     let mut attr = empty();

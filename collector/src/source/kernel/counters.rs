@@ -23,6 +23,8 @@ use super::bpf::{self, Rows};
 const CHUNK: usize = 128;
 /// Number of dead cgroups that are remembered, in case a late IO brings one back.
 const MAX_DEAD: usize = 4096;
+/// Words of each CPU in the map `CACHE`: the memory and the io controller.
+const CACHED: u32 = 2;
 
 /// All counter maps, and the owner of each slot.
 pub struct CounterMaps {
@@ -148,10 +150,13 @@ struct Slots {
     map: MapData,
     free: Stack<MapData, u32>,
     rows: Rows,
+    cache: Cache,
     /// Indexed by slot.
     owners: Vec<Option<Id>>,
-    /// Slots that lost their owner in the last round. They are freed once their remaining counts have been read.
+    /// Slots that lost their owner in the last round. CPUs may still have them in their caches.
     leaving: HashSet<u32>,
+    /// Slots that no cache has any more. They are freed once their remaining counts have been read.
+    clean: HashSet<u32>,
     /// Dead cgroups, with the time at which their slots become free.
     dying: VecDeque<(u64, Id)>,
     /// Dead cgroups whose slots have been freed, the oldest first.
@@ -169,8 +174,10 @@ impl Slots {
             map,
             free: Stack::try_from(take(ebpf, "FREE")?).context("map FREE")?,
             rows: Rows::new(size_of::<collector_common::cgroup::Id>(), size_of::<u32>(), slots as usize),
+            cache: Cache::new(ebpf)?,
             owners: vec![None; slots as usize],
             leaving: HashSet::new(),
+            clean: HashSet::new(),
             dying: VecDeque::new(),
             dead: VecDeque::new(),
             is_dead: HashSet::new(),
@@ -179,7 +186,7 @@ impl Slots {
 
     /// Number of rows that may be in use: slot 0, and all up to the highest slot with a current or recent owner.
     fn in_use(&self) -> usize {
-        let leaving = self.leaving.iter().max().map_or(1, |&highest| highest as usize + 1);
+        let leaving = self.leaving.iter().chain(&self.clean).max().map_or(1, |&highest| highest as usize + 1);
         self.owners.iter().rposition(Option::is_some).map_or(leaving, |highest| leaving.max(highest + 1))
     }
 
@@ -187,7 +194,8 @@ impl Slots {
     /// slot that was just taken, whose counts wait until its owner is known.
     fn owner(&self, slot: usize) -> Option<Option<Id>> {
         let owner = self.owners.get(slot).copied().flatten();
-        let known = owner.is_some() || slot == 0 || self.leaving.contains(&(slot as u32));
+        let left = |slots: &HashSet<u32>| slots.contains(&(slot as u32));
+        let known = owner.is_some() || slot == 0 || left(&self.leaving) || left(&self.clean);
         known.then_some(owner)
     }
 
@@ -203,9 +211,16 @@ impl Slots {
         .context("read map SLOTS")
     }
 
+    /// Takes slots from the cgroups whose quarantine is over. A slot becomes free two rounds later: first programs that had
+    /// just looked it up store it in their CPU's cache, then the caches are cleared, then what was counted until then is
+    /// read. From there on no program has the slot, so the next owner gets no IO of the last one, however late that comes.
     fn release(&mut self, now: u64) -> Result<()> {
-        for slot in self.leaving.drain() {
+        for slot in self.clean.drain() {
             self.free.push(slot, 0).context("push to map FREE")?;
+        }
+        if !self.leaving.is_empty() {
+            self.cache.clear()?;
+            self.clean.extend(self.leaving.drain());
         }
         while let Some((due, id)) = self.dying.front().copied()
             && due <= now
@@ -245,5 +260,26 @@ impl Slots {
         }
         self.leaving.insert(slot);
         Ok(())
+    }
+}
+
+/// The slot that each CPU looked up last.
+struct Cache {
+    map: MapData,
+    /// A value of zeroes for all CPUs.
+    empty: Vec<u8>,
+}
+
+impl Cache {
+    fn new(ebpf: &mut aya::Ebpf) -> Result<Cache> {
+        let Some(Map::PerCpuArray(map)) = ebpf.take_map("CACHE") else { anyhow::bail!("map CACHE is not a per-CPU array") };
+        let cpus = aya::util::nr_cpus().map_err(|(what, error)| anyhow::anyhow!("{what}: {error}"))?;
+        Ok(Cache { map, empty: vec![0; cpus * size_of::<u64>()] })
+    }
+
+    /// Makes every CPU look up its next cgroup. A program that looks one up at this moment may store it after this.
+    fn clear(&self) -> Result<()> {
+        let clear = |index: u32| bpf::update(self.map.fd().as_fd(), index.as_bytes(), &self.empty);
+        (0..CACHED).try_for_each(clear).context("clear map CACHE")
     }
 }
