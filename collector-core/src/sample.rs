@@ -199,6 +199,9 @@ pub struct Process {
     pub max_fds: u64,
     /// When it started, in nanoseconds since the Unix epoch.
     pub start_time: u64,
+    /// Kernel memory of the eBPF maps in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub map_bytes: Option<u64>,
 }
 
 /// Health of one source in this round.

@@ -1,10 +1,26 @@
 //! BPF objects of a process, and whether the kernel still has them when the process is gone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::time::{Duration, Instant};
 
 use crate::agent::PATIENCE;
+
+/// Kernel memory of a process's maps in bytes, by what the kernel says of each.
+pub fn map_memory(pid: u32) -> u64 {
+    let mut maps = BTreeMap::new();
+    for entry in fs::read_dir(format!("/proc/{pid}/fdinfo")).unwrap() {
+        let text = fs::read_to_string(entry.unwrap().path()).unwrap_or_default();
+        let field =
+            |name| -> Option<u64> { text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok()) };
+        if let (Some(id), Some(memory)) = (field("map_id:"), field("memlock:")) {
+            // Some kernels count nothing for a ring.
+            let ring = field("map_type:") == Some(27);
+            maps.insert(id, if ring { memory.max(field("max_entries:").unwrap()) } else { memory });
+        }
+    }
+    maps.values().sum()
+}
 
 /// Ids of programs and maps that a process has open, or that are loaded.
 #[derive(Debug, Default, PartialEq)]

@@ -208,6 +208,7 @@ pub const METRICS: &[Metric] = &[
     process::OPEN_FDS,
     process::MAX_FDS,
     process::START_TIME,
+    process::MAP_MEMORY_BYTES,
     coverage::WORKLOADS,
     coverage::LOST,
 ];

@@ -1,4 +1,4 @@
-//! Cost of the agent itself, under the names that every Prometheus client uses.
+//! Cost of the agent itself, under the names that every Prometheus client uses, and what it costs in the kernel.
 
 use std::fmt;
 
@@ -44,6 +44,16 @@ pub const START_TIME: Metric = gauge(
     Some(Unit::Seconds),
     "When Headroom started, in seconds since the Unix epoch.",
     |view, emit| figure(view, emit, |process| Value::seconds(process.start_time)),
+);
+
+pub const MAP_MEMORY_BYTES: Metric = gauge(
+    "headroom_map_memory_bytes",
+    Some(Unit::Bytes),
+    "Kernel memory of Headroom's eBPF maps, as the kernel accounts it. It is not part of the resident memory, and only partly charged to Headroom's cgroup.",
+    |view, emit| match view.coverage.process.as_ref().and_then(|process| process.map_bytes) {
+        Some(bytes) => emit.gauge(&[], Value::Int(bytes)),
+        None => Ok(()),
+    },
 );
 
 const fn gauge(

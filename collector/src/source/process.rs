@@ -18,17 +18,19 @@ pub struct OwnProcess {
     fds: File,
     page_size: u64,
     start_time: u64,
+    map_bytes: Option<u64>,
 }
 
 impl OwnProcess {
-    /// `started` is the agent's start in nanoseconds since the Unix epoch.
-    pub fn open(started: u64) -> Result<OwnProcess> {
+    /// `started` is the agent's start in nanoseconds since the Unix epoch, `map_bytes` the kernel memory of its eBPF maps.
+    pub fn open(started: u64, map_bytes: Option<u64>) -> Result<OwnProcess> {
         let open = |path: &str| File::open(path).with_context(|| format!("open {path}"));
         Ok(OwnProcess {
             statm: open("/proc/self/statm")?,
             fds: open("/proc/self/fd")?,
             page_size: rustix::param::page_size() as u64,
             start_time: started,
+            map_bytes,
         })
     }
 
@@ -46,6 +48,7 @@ impl OwnProcess {
             open_fds: self.count_fds()?,
             max_fds: getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX),
             start_time: self.start_time,
+            map_bytes: self.map_bytes,
         })
     }
 
@@ -83,7 +86,7 @@ mod tests {
 
     #[test]
     fn open_files_and_touched_memory_are_counted() {
-        let own = OwnProcess::open(7).unwrap();
+        let own = OwnProcess::open(7, None).unwrap();
         // Other tests run as threads of this process and may free more than this one allocates: try several times.
         let counted = (0..100).any(|_| {
             let before = own.usage().unwrap();

@@ -17,6 +17,8 @@ use collector::source::kernel::load::OBJECT;
 use collector_common::ring::Ring;
 use collector_core::cgroup::Id;
 use collector_core::signal::Context;
+use collector_tests::agent::Agent;
+use collector_tests::bpf::map_memory;
 use collector_tests::needs;
 use collector_tests::require::is_root;
 use zerocopy::IntoBytes as _;
@@ -183,6 +185,15 @@ fn a_deleted_key_is_gone_and_a_descriptor_that_is_not_a_map_is_an_error() {
     bpf::delete(file.as_fd(), &key).unwrap_err();
     bpf::statistics(file.as_fd()).unwrap_err();
     bpf::test_run(file.as_fd(), &[0]).unwrap_err();
+}
+
+#[test]
+fn the_memory_of_the_maps_is_the_kernels() {
+    needs!(is_root(), "programs need root");
+    let agent = Agent::start("");
+    let bytes = agent.scrape().sum("headroom_map_memory_bytes", &[]);
+    eprintln!("{bytes} bytes");
+    assert_eq!(bytes, map_memory(agent.pid()) as f64);
 }
 
 /// Whatever a CPU looked up before, it must not have the slot when another cgroup gets it.

@@ -1,11 +1,12 @@
-//! bpf(2) commands that aya does not wrap: batched map reads, run statistics of a program, and test runs.
+//! bpf(2) commands that aya does not wrap: batched map reads, run statistics of a program, and test runs; and what maps cost.
 //!
 //! A batched read needs one system call for hundreds of rows instead of two per row.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use aya_obj::generated::{bpf_attr, bpf_cmd, bpf_prog_info};
+use aya_obj::generated::{bpf_attr, bpf_cmd, bpf_map_type, bpf_prog_info};
 
 /// ENOTSUPP: the kernel's internal "not supported", which libc does not define.
 const ENOTSUPP: i32 = 524;
@@ -158,6 +159,26 @@ pub fn delete(map: BorrowedFd<'_>, key: &[u8]) -> io::Result<()> {
     command(bpf_cmd::BPF_MAP_DELETE_ELEM, &mut attr).map(|_| ())
 }
 
+/// Kernel memory in bytes of all maps that this process has open, as the kernel accounts it.
+pub fn map_memory() -> io::Result<u64> {
+    let mut maps = BTreeMap::new();
+    for entry in std::fs::read_dir("/proc/self/fdinfo")? {
+        // The descriptor of the directory itself is gone by then.
+        maps.extend(std::fs::read_to_string(entry?.path()).ok().as_deref().and_then(memory_of));
+    }
+    Ok(maps.values().sum())
+}
+
+/// Id and memory of the map that this fdinfo describes; `None` if it is no map's.
+fn memory_of(fdinfo: &str) -> Option<(u64, u64)> {
+    let field = |name| fdinfo.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok());
+    let (id, memory) = (field("map_id:")?, field("memlock:")?);
+    // From 5.11 to 6.3 the kernel multiplies the rows by the sizes of key and value (bpf_map_memory_footprint). A ring has
+    // neither, and its rows are bytes.
+    let ring = field("map_type:") == Some(bpf_map_type::BPF_MAP_TYPE_RINGBUF as u64);
+    Some((id, if ring { memory.max(field("max_entries:")?) } else { memory }))
+}
+
 /// The kernel's run counters of a program.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Statistics {
@@ -219,4 +240,21 @@ fn command(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<i64> {
     // SAFETY: callers set live buffers of the sizes with which the map or program was created.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command as libc::c_long, attr, size_of::<bpf_attr>()) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_memory_of_a_ring_is_at_least_its_size() {
+        // /proc/PID/fdinfo of Linux 6.1 and of 6.12.
+        let old = "pos:\t0\nflags:\t02000002\nmap_type:\t27\nkey_size:\t0\nvalue_size:\t0\nmax_entries:\t1048576\n\
+                   map_flags:\t0x0\nmap_extra:\t0x0\nmemlock:\t0\nmap_id:\t9\nfrozen:\t0\n";
+        assert_eq!(memory_of(old), Some((9, 1_048_576)));
+        assert_eq!(memory_of(&old.replace("memlock:\t0", "memlock:\t1056080")), Some((9, 1_056_080)));
+        let array = old.replace("map_type:\t27", "map_type:\t2").replace("memlock:\t0", "memlock:\t4096");
+        assert_eq!(memory_of(&array), Some((9, 4096)));
+        assert_eq!(memory_of("pos:\t0\nflags:\t02\nprog_type:\t17\nprog_id:\t3\nmemlock:\t4096\n"), None);
+    }
 }

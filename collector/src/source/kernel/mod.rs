@@ -47,6 +47,8 @@ pub struct Kernel {
     ebpf: Ebpf,
     /// The state of each probe.
     pub probes: Vec<Probe>,
+    /// Kernel memory of the maps in bytes. All of it is allocated when they are made, so it stays the same.
+    pub map_bytes: Option<u64>,
     /// Wakes the agent for each record.
     pub critical: Ring,
     /// Wakes the agent when it fills up.
@@ -74,6 +76,9 @@ impl Kernel {
         let slots = 1 + config.workload.max * hierarchies.distinct().count();
         let slots = u32::try_from(slots).unwrap_or(u32::MAX).min(u32::from(u16::MAX));
         let load::Loaded { mut ebpf, probes, .. } = load::load(config, slots, &hierarchies)?;
+        let map_bytes = bpf::map_memory()
+            .inspect_err(|error| tracing::info!("could not read the memory of the maps: {error}"))
+            .ok();
         let ring = |ebpf: &mut Ebpf, name: RingName| -> Result<Ring> {
             let map = ebpf.take_map(name.map()).context("the object lacks a ring")?;
             Ok(Ring::new(RingBuf::try_from(map).with_context(|| format!("map {}", name.map()))?))
@@ -97,6 +102,7 @@ impl Kernel {
             runs: Runs::new(active(&probes), config.kernel.measure),
             ebpf,
             probes,
+            map_bytes,
             root,
             hierarchies,
         })
