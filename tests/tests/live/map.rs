@@ -21,7 +21,6 @@ use collector_tests::agent::Agent;
 use collector_tests::bpf::map_memory;
 use collector_tests::needs;
 use collector_tests::require::is_root;
-use zerocopy::IntoBytes as _;
 
 /// Key → first word of the value on every CPU (or the value, if the map is not per CPU).
 type Content = BTreeMap<u64, Vec<u64>>;
@@ -208,16 +207,17 @@ fn a_slot_is_free_only_after_no_cpu_has_it_in_its_cache() {
     };
     let (slots, cache) = (open("SLOTS"), open("CACHE"));
     let mut free: Stack<_, u32> = Stack::try_from(Map::Stack(open("FREE"))).unwrap();
-    let key = collector_common::cgroup::Id { id: 7, hierarchy: 1 };
-    bpf::update(slots.fd().as_fd(), key.as_bytes(), SLOT.as_bytes()).unwrap();
-    let words = vec![9 << 16 | u64::from(SLOT); cpus()];
+    let owner = Id { id: 7, hierarchy: 1 };
+    let key = [owner.id, owner.hierarchy].map(u64::to_ne_bytes).concat();
+    bpf::update(slots.fd().as_fd(), &key, &SLOT.to_ne_bytes()).unwrap();
+    let words = (9u64 << 16 | u64::from(SLOT)).to_ne_bytes().repeat(cpus());
     for index in [0u32, 1] {
-        bpf::update(cache.fd().as_fd(), index.as_bytes(), words.as_bytes()).unwrap();
+        bpf::update(cache.fd().as_fd(), &index.to_ne_bytes(), &words).unwrap();
     }
     let cached = || {
         [0u32, 1].map(|index| {
-            let mut words = vec![1u64; cpus()];
-            bpf::lookup(cache.fd().as_fd(), index.as_bytes(), words.as_mut_bytes()).unwrap();
+            let mut words = vec![1; 8 * cpus()];
+            bpf::lookup(cache.fd().as_fd(), &index.to_ne_bytes(), &mut words).unwrap();
             words
         })
     };
@@ -225,17 +225,16 @@ fn a_slot_is_free_only_after_no_cpu_has_it_in_its_cache() {
     let mut maps = CounterMaps::new(&mut ebpf, 16).unwrap();
     let context = Context { page_size: 4096, clock_offset_ns: 0, jiffy_ns: 1 };
     maps.read(&context, &mut |reading| panic!("{reading:?}")).unwrap();
-    assert_eq!(maps.owners().collect::<Vec<_>>(), [Id { id: key.id, hierarchy: key.hierarchy }]);
-    maps.retire(Id { id: key.id, hierarchy: key.hierarchy }, 0, 10);
-    let mut owned = 0u32;
+    assert_eq!(maps.owners().collect::<Vec<_>>(), [owner]);
+    maps.retire(owner, 0, 10);
     for now in [9, 10, 11] {
         maps.release(now).unwrap();
-        let found = bpf::lookup(slots.fd().as_fd(), key.as_bytes(), owned.as_mut_bytes());
+        let found = bpf::lookup(slots.fd().as_fd(), &key, &mut [0; 4]);
         assert_eq!(found.is_ok(), now == 9, "at {now}");
         assert!(free.pop(0).is_err(), "free at {now}");
     }
     // A round after the cgroup lost its slot.
-    assert_eq!(cached(), [vec![0; cpus()], vec![0; cpus()]]);
+    assert_eq!(cached(), [vec![0; 8 * cpus()], vec![0; 8 * cpus()]]);
     // And another, in which the last counts were read.
     maps.release(12).unwrap();
     assert_eq!(free.pop(0).unwrap(), SLOT);
