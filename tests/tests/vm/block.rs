@@ -122,7 +122,7 @@ impl Drop for Slow {
 fn late_io_of_a_removed_cgroup_is_not_charged_to_the_next_one() {
     needs!(own_machine(), OWN);
     const WRITTEN: u64 = 64 << 20;
-    let disk = Slow::new(128);
+    let disk = Slow::new(120);
     let agent = Agent::start("tick = \"100ms\"\n");
     let bytes = |exposition: &Exposition, workload: &str| {
         exposition.sum("headroom_workload_block_bytes_total", &[("workload", workload), ("operation", "write")])
