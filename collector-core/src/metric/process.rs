@@ -49,7 +49,7 @@ pub const START_TIME: Metric = gauge(
 pub const MAP_MEMORY_BYTES: Metric = gauge(
     "headroom_map_memory_bytes",
     Some(Unit::Bytes),
-    "Kernel memory of Headroom's eBPF maps, as the kernel accounts it. It is not part of the resident memory, and only partly charged to Headroom's cgroup.",
+    "Kernel memory of Headroom's eBPF maps, as the kernel accounts it.",
     |view, emit| match view.coverage.process.as_ref().and_then(|process| process.map_bytes) {
         Some(bytes) => emit.gauge(&[], Value::Int(bytes)),
         None => Ok(()),
