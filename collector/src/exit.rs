@@ -43,7 +43,7 @@ impl Exit {
             Exit::Privilege => "missing privileges; the message names them",
             Exit::Running => "another instance runs already and holds the lock",
             Exit::Address => "cannot listen on the address: in use, or not an address of this host",
-            Exit::Probes => "too few probes could be attached; `headroom doctor` shows why",
+            Exit::Probes => "too few probes could be attached, and --require-probes is set",
         }
     }
 }

@@ -27,7 +27,7 @@ pub use start::{Options, access, trim};
 ///
 /// # Errors
 /// With its own exit code for each of: missing privileges, another running instance, an address that cannot be bound, too few
-/// attached probes.
+/// attached probes if they are required.
 pub fn run(effective: &Effective, options: &Options) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
     let mut agent = {

@@ -1,12 +1,13 @@
 //! The fold loop: waits for inputs and folds them, the most urgent first. Reads, folds and answers snapshot requests; it never
 //! waits for a client or the journal's disk, only for the disk of a recording and the reader of the log.
 
+use std::io;
 use std::os::fd::OwnedFd;
 
 use anyhow::{Context as _, Result};
 use collector_core::pressure;
 use collector_core::sample::{Reading, Sample};
-use tokio::io::unix::AsyncFdReadyGuard;
+use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::start::Agent;
@@ -15,20 +16,7 @@ use crate::clock;
 /// Runs until a signal stops the agent, or an error.
 pub async fn run(agent: &mut Agent) -> Result<()> {
     let Agent {
-        fold,
-        round,
-        health,
-        asks,
-        stalls,
-        restored,
-        critical,
-        bulk,
-        terminate,
-        interrupt,
-        manager,
-        endpoint,
-        tick,
-        ..
+        fold, round, health, asks, stalls, restored, rings, terminate, interrupt, manager, endpoint, tick, ..
     } = agent;
     let mut tick = interval(*tick);
     // After a pause (stopped process, suspended host) do one late round, not all missed ones.
@@ -38,7 +26,7 @@ pub async fn run(agent: &mut Agent) -> Result<()> {
             biased;
             _ = terminate.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
-            ready = critical.readable() => {
+            ready = readable(rings.as_ref().map(|rings| &rings.critical)) => {
                 let more = round.drain_critical(&mut |sample| fold.apply(sample));
                 ready.context("wait for the critical ring")?.retain_ready_if(more);
             }
@@ -61,11 +49,19 @@ pub async fn run(agent: &mut Agent) -> Result<()> {
             }
             Some(ask) = asks.recv() => fold.answer(ask),
             error = endpoint.failed() => return Err(error),
-            ready = bulk.readable() => {
+            ready = readable(rings.as_ref().map(|rings| &rings.bulk)) => {
                 let more = round.drain_bulk(&mut |sample| fold.apply(sample));
                 ready.context("wait for the bulk ring")?.retain_ready_if(more);
             }
         }
+    }
+}
+
+/// Waits until a ring has records; forever if there is none.
+async fn readable(ring: Option<&AsyncFd<OwnedFd>>) -> io::Result<AsyncFdReadyGuard<'_, OwnedFd>> {
+    match ring {
+        Some(ring) => ring.readable().await,
+        None => std::future::pending().await,
     }
 }
 

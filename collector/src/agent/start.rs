@@ -55,8 +55,8 @@ pub struct Agent {
     pub stalls: mpsc::Receiver<Stall>,
     /// Alerts that fired before the start, sent when a slow journal has been read.
     pub restored: mpsc::Receiver<Vec<Alert>>,
-    pub critical: AsyncFd<OwnedFd>,
-    pub bulk: AsyncFd<OwnedFd>,
+    /// The rings, if programs are loaded.
+    pub rings: Option<Rings>,
     pub terminate: Signal,
     pub interrupt: Signal,
     pub manager: Manager,
@@ -64,6 +64,12 @@ pub struct Agent {
     pub tick: Duration,
     /// Held until the end, so that only one instance runs.
     pub lock: File,
+}
+
+/// Descriptors that become readable when there are records.
+pub struct Rings {
+    pub critical: AsyncFd<OwnedFd>,
+    pub bulk: AsyncFd<OwnedFd>,
 }
 
 /// Must be called within the runtime of the fold loop.
@@ -80,7 +86,7 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
     // Lowering the score needs a capability that is dropped below.
     privilege::protect(config.oom_score_adj);
     let kernel = Kernel::open(config)?;
-    report(&kernel)?;
+    report(&kernel, config.kernel.require_probes)?;
     // Arming may need a capability, too.
     let (triggers, mut refused) = arm(config);
     privilege::drop_unneeded(config.transfer.enabled)?;
@@ -113,7 +119,10 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
     let watched = watched.into_iter().map(pressure::Reading::Trigger);
     let refused = refused.into_iter().map(pressure::Reading::Refused);
     watched.chain(refused).for_each(|reading| apply(Reading::Pressure(reading)));
-    let (critical, bulk) = (readable(&round.kernel.critical)?, readable(&round.kernel.bulk)?);
+    let rings = match round.kernel.rings() {
+        Some([critical, bulk]) => Some(Rings { critical: readable(critical)?, bulk: readable(bulk)? }),
+        None => None,
+    };
     let (manager, tick) = (Manager::new(), config.tick);
     Ok(Agent {
         fold,
@@ -122,8 +131,7 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
         asks,
         stalls,
         restored,
-        critical,
-        bulk,
+        rings,
         terminate,
         interrupt,
         manager,
@@ -156,24 +164,30 @@ fn address(config: &Config, error: BindError) -> Failure {
     failure.hint(format!("set listen, HEADROOM_LISTEN or --listen to an address other than {}", config.listen))
 }
 
-/// Logs the state of each probe; fails if too few are attached.
-fn report(kernel: &Kernel) -> Result<(), Failure> {
+/// Logs the state of each probe. Too few of them are an error only if they are required: without them the agent still reads
+/// files, pressure and GPUs.
+fn report(kernel: &Kernel, required: bool) -> Result<(), Failure> {
+    let too_few = load::too_few(&kernel.probes);
     for probe in &kernel.probes {
         let reason = probe.reason.as_deref().unwrap_or_default();
         match probe.state {
-            ProbeState::Failed => tracing::warn!(probe = probe.program, reason, "probe failed"),
+            // One message says it for all.
+            ProbeState::Failed if kernel.rings().is_some() => {
+                tracing::warn!(probe = probe.program, reason, "probe failed");
+            }
             state => tracing::debug!(probe = probe.program, ?state, reason, "probe"),
         }
     }
-    let attached = kernel.probes.iter().filter(|probe| probe.state == ProbeState::Attached).count();
-    if load::too_few(&kernel.probes) {
-        let first = kernel.probes.iter().find(|probe| probe.state == ProbeState::Failed);
-        let first = first.and_then(|probe| probe.reason.clone()).unwrap_or_default();
-        let error = anyhow::anyhow!("{first}")
-            .context(format!("only {attached} of {} probes could be attached", kernel.probes.len()));
-        return Err(Failure::new(Exit::Probes, error).hint("run `headroom doctor` to see each probe with its reason"));
+    let Some(too_few) = too_few else {
+        let attached = kernel.probes.iter().filter(|probe| probe.state == ProbeState::Attached).count();
+        tracing::info!("{attached} probes attached");
+        return Ok(());
+    };
+    if required {
+        let failure = Failure::new(Exit::Probes, too_few);
+        return Err(failure.hint("run `headroom doctor` to see each probe with its reason"));
     }
-    tracing::info!("{attached} probes attached");
+    tracing::warn!("{too_few:#}; cgroup files, pressure and GPUs are watched without them: see `headroom doctor`");
     Ok(())
 }
 

@@ -3,24 +3,25 @@
 use std::fmt::{self, Write as _};
 use std::io::{IsTerminal, Write as _, stdout};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use collector_common::SIGNALS;
 use collector_core::sample::{Probe, ProbeState};
 use serde::{Serialize, Serializer};
 
 use super::settings::Settings;
 use crate::config::Config;
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::privilege;
 use crate::source::Finding;
 use crate::source::catalogue::SOURCES;
-use crate::source::kernel::examine as kernel;
+use crate::source::kernel::{examine as kernel, load};
 use crate::source::root::Root;
 
 /// Check what this host can measure, and why the rest is missing
 ///
 /// Checks the kernel, its BTF, capabilities, cgroups and GPUs, and tries to attach every probe. Nothing stays attached.
-/// Run it as the user that runs the agent. Missing parts are reported, not failures: the exit code is 0.
+/// Run it as the user that runs the agent. Missing parts are reported, not failures: the exit code is 0, unless
+/// --require-probes is set and too few probes can be attached.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_long_help = "Examples:
   Check this host:
@@ -75,7 +76,20 @@ pub fn run(args: &DoctorArgs, config: Config) -> Result<(), Failure> {
         describe(&findings, colour).map_err(anyhow::Error::from)?
     };
     out.write_all(text.as_bytes()).context("write to standard output")?;
+    if config.kernel.require_probes {
+        required(&findings)?;
+    }
     Ok(())
+}
+
+/// An error if too few probes can be attached.
+fn required(findings: &Findings) -> Result<(), Failure> {
+    let probes: Vec<Probe> = findings.probes.iter().map(|verdict| verdict.probe.clone()).collect();
+    let untried = findings.error.as_ref().map(|error| anyhow!("no probe could be tried: {error}"));
+    match untried.or_else(|| load::too_few(&probes)) {
+        Some(error) => Err(Failure::new(Exit::Probes, error)),
+        None => Ok(()),
+    }
 }
 
 fn examine(config: &Config) -> Findings {

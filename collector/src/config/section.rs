@@ -92,6 +92,8 @@ pub struct Kernel {
     pub measure: Duration,
     /// Log the programs' debug messages.
     pub debug: bool,
+    /// Whether too few attached probes are an error.
+    pub require_probes: bool,
 }
 
 /// `[workload]`
@@ -231,6 +233,7 @@ impl Default for Config {
                 bulk_ring: 1024 * 1024,
                 measure: Duration::from_secs(10),
                 debug: false,
+                require_probes: false,
             },
             workload: Workload {
                 max: 2000,

@@ -35,7 +35,7 @@ pub const SOURCES: &[Row] = &[
         false => Ok(None),
         true => some(Transfers::start(it.root, it.kernel.waiting()?, it.config.transfer.scan)),
     }),
-    row::<OwnProcess>("process", |it| some(OwnProcess::open(it.started, it.kernel.map_bytes))),
+    row::<OwnProcess>("process", |it| some(OwnProcess::open(it.started, it.kernel.map_bytes()))),
 ];
 
 type Opened = Result<Option<Box<dyn Source>>>;

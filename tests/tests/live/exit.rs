@@ -7,9 +7,13 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
+use aya_obj::generated::bpf_cmd;
 use collector_tests::agent::{Agent, PATIENCE, headroom};
 use collector_tests::bpf::Objects;
+use collector_tests::cgroup::Cgroup;
+use collector_tests::exposition::Exposition;
 use collector_tests::needs;
+use collector_tests::process::Killed;
 use collector_tests::require::is_root;
 use collector_tests::scratch::scratch;
 use rustix::process::Signal;
@@ -194,15 +198,50 @@ fn refuse(command: u32) -> io::Result<()> {
 }
 
 #[test]
-fn with_too_few_probes_it_exits() {
+fn with_too_few_probes_it_exits_if_they_are_required() {
     needs!(is_root(), "programs need root");
-    let mut command = agent();
-    // SAFETY: the closure only makes a system call.
-    unsafe { command.pre_exec(|| refuse(aya_obj::generated::bpf_cmd::BPF_RAW_TRACEPOINT_OPEN as u32)) };
-    let (code, text) = run(&mut command);
-    assert_eq!(code, 7, "{text}");
-    assert!(text.contains("probes could be attached") && text.contains("headroom doctor"), "{text}");
-    assert!(text.contains("not permitted"), "{text}");
+    for verb in ["run", "doctor"] {
+        let mut command = if verb == "run" { agent() } else { headroom(verb) };
+        command.arg("--require-probes");
+        // SAFETY: the closure only makes a system call.
+        unsafe { command.pre_exec(|| refuse(bpf_cmd::BPF_RAW_TRACEPOINT_OPEN as u32)) };
+        let (code, text) = run(&mut command);
+        assert_eq!(code, 7, "{text}");
+        assert!(text.contains("probes could be attached") && text.contains("not permitted"), "{text}");
+    }
+}
+
+/// The kernel may refuse to attach the programs, or even to create their maps.
+#[test]
+fn without_probes_cgroups_are_found_and_their_files_and_pressure_are_read() {
+    needs!(is_root(), "programs need root");
+    for (refused, reason) in [
+        (bpf_cmd::BPF_RAW_TRACEPOINT_OPEN, "probes could be attached"),
+        (bpf_cmd::BPF_MAP_CREATE, "load the eBPF object"),
+    ] {
+        let mut agent = Agent::spawn(CONFIG, |command| {
+            // SAFETY: the closure only makes a system call.
+            unsafe { command.pre_exec(move || refuse(refused as u32)) };
+        });
+        agent.await_ready();
+        assert!(agent.log().contains(reason) && agent.log().contains("headroom doctor"), "{}", agent.log());
+        let cgroup = Cgroup::new("blind");
+        let child = Killed(cgroup.spawn(Command::new("sleep").arg("1000")));
+        let series = format!("workload=\"/{}", cgroup.memory().file_name().unwrap().to_str().unwrap());
+        let memory = |exposition: &Exposition| {
+            let is_memory = |line: &&str| line.starts_with("headroom_workload_memory_bytes{") && line.contains(&series);
+            exposition.text.lines().filter(is_memory).count()
+        };
+        let exposition = agent.scrape_until("a cgroup made after the start", |exposition| memory(exposition) == 1);
+        // What only a probe counts is absent, not zero.
+        assert!(!exposition.text.contains("headroom_oom_kills_total"), "{}", exposition.text);
+        assert!(exposition.text.contains("headroom_host_memory_available_bytes"), "{}", exposition.text);
+        drop(child);
+        drop(cgroup);
+        let gone = |exposition: &Exposition| memory(exposition) == 0;
+        let _ = agent.scrape_until("the end of a removed cgroup's memory", gone);
+        agent.stop();
+    }
 }
 
 #[test]

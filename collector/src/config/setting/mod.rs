@@ -159,6 +159,13 @@ pub const SETTINGS: &[Setting] = &[
         doc: "Log the debug messages of the eBPF programs at any log.level.",
     },
     Setting {
+        key: "kernel.require_probes",
+        flag: Some("require-probes"),
+        kind: Kind::Switch(|config| &mut config.kernel.require_probes),
+        doc: "Exit with code 7 if more probes fail than can be attached. Unless set, the agent then goes on with cgroup files, \
+              pressure and GPUs, and says so.",
+    },
+    Setting {
         key: "workload.max",
         flag: None,
         kind: Kind::Count(|config| &mut config.workload.max, 1, 100_000),

@@ -110,10 +110,26 @@ pub fn waiting(ebpf: &Ebpf, probes: &[sample::Probe]) -> Result<Vec<finder::Prog
     Ok(waiting)
 }
 
-/// Whether too little works to be useful: more probes failed than were attached.
-pub fn too_few(probes: &[sample::Probe]) -> bool {
+/// The state of every probe if nothing could be loaded.
+pub fn failed(reason: &str) -> Vec<sample::Probe> {
+    let failed = |probe: &Probe| sample::Probe {
+        program: probe.program.to_owned(),
+        state: ProbeState::Failed,
+        reason: Some(reason.to_owned()),
+    };
+    all_probes().map(|(_, probe)| failed(probe)).collect()
+}
+
+/// Why too little works for what needs probes, if so: more probes failed than were attached.
+pub fn too_few(probes: &[sample::Probe]) -> Option<anyhow::Error> {
     let count = |state| probes.iter().filter(|probe| probe.state == state).count();
-    count(ProbeState::Failed) > count(ProbeState::Attached)
+    let attached = count(ProbeState::Attached);
+    if count(ProbeState::Failed) <= attached {
+        return None;
+    }
+    let first = probes.iter().find(|probe| probe.state == ProbeState::Failed);
+    let first = first.and_then(|probe| probe.reason.clone()).unwrap_or_default();
+    Some(anyhow!(first).context(format!("only {attached} of {} probes could be attached", probes.len())))
 }
 
 /// The creation and removal of cgroups first: then a cgroup that is counted for, and neither found on the first walk nor known

@@ -17,6 +17,13 @@ pub enum LayoutError {
     Attribution(String),
 }
 
+impl LayoutError {
+    /// Whether a file is of no use, rather than the kernel.
+    pub fn is_of_file(&self) -> bool {
+        matches!(self, LayoutError::Unreadable(..) | LayoutError::NotBtf(..))
+    }
+}
+
 impl fmt::Display for LayoutError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

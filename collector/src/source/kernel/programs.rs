@@ -1,0 +1,138 @@
+//! The loaded programs with their rings and maps, and what is read from them once a tick.
+
+use std::collections::HashSet;
+
+use anyhow::{Context as _, Result};
+use aya::Ebpf;
+use aya::maps::RingBuf;
+use aya_log::EbpfLogger;
+use collector_common::SIGNALS;
+use collector_common::ring::Ring as RingName;
+use collector_core::sample::{Probe, Reading};
+use collector_core::signal::{Context, block};
+
+use super::bpf;
+use super::counters::CounterMaps;
+use super::holding::Holdings;
+use super::load;
+use super::ring::Ring;
+use super::run::Runs;
+use crate::clock;
+use crate::config::Config;
+use crate::source::cgroup::Hierarchies;
+use crate::source::root::Root;
+use crate::source::transfer::finder;
+
+pub(super) struct Programs {
+    /// Dropping it detaches every program.
+    ebpf: Ebpf,
+    /// Wakes the agent for each record.
+    pub critical: Ring,
+    /// Wakes the agent when it fills up.
+    pub bulk: Ring,
+    pub counters: CounterMaps,
+    /// Kernel memory of the maps in bytes. All of it is allocated when they are made, so it stays the same.
+    pub map_bytes: Option<u64>,
+    /// Only if transfers are watched.
+    holdings: Option<Holdings>,
+    devices: HashSet<block::Device>,
+    logger: Option<EbpfLogger<&'static dyn log::Log>>,
+    runs: Runs,
+    root: Root,
+}
+
+impl Programs {
+    /// Loads the programs, attaches what can be attached, and opens maps and rings. Returns the state of each probe, too.
+    ///
+    /// # Errors
+    /// Nothing could be loaded.
+    pub fn load(config: &Config, root: &Root, hierarchies: &Hierarchies) -> Result<(Programs, Vec<Probe>)> {
+        // Slot 0 is shared by everything without a slot; a workload has one slot in each hierarchy.
+        let slots = 1 + config.workload.max * hierarchies.distinct().count();
+        let slots = u32::try_from(slots).unwrap_or(u32::MAX).min(u32::from(u16::MAX));
+        let load::Loaded { mut ebpf, probes, .. } = load::load(config, slots, hierarchies)?;
+        let map_bytes = bpf::map_memory()
+            .inspect_err(|error| tracing::info!("could not read the memory of the maps: {error}"))
+            .ok();
+        let ring = |ebpf: &mut Ebpf, name: RingName| -> Result<Ring> {
+            let map = ebpf.take_map(name.map()).context("the object lacks a ring")?;
+            Ok(Ring::new(RingBuf::try_from(map).with_context(|| format!("map {}", name.map()))?))
+        };
+        let logger = if config.kernel.debug { EbpfLogger::init(&mut ebpf).map(Some) } else { Ok(None) };
+        let programs = Programs {
+            critical: ring(&mut ebpf, RingName::Critical)?,
+            bulk: ring(&mut ebpf, RingName::Bulk)?,
+            counters: CounterMaps::new(&mut ebpf, slots)?,
+            map_bytes,
+            holdings: config.transfer.enabled.then(|| Holdings::new(&mut ebpf)).transpose()?,
+            devices: HashSet::new(),
+            logger: logger.context("open the programs' debug log")?,
+            runs: Runs::new(active(&probes), config.kernel.measure),
+            ebpf,
+            root: root.clone(),
+        };
+        Ok((programs, probes))
+    }
+
+    /// The loaded programs that wait for a library.
+    pub fn waiting(&self, probes: &[Probe]) -> Result<Vec<finder::Program>> {
+        load::waiting(&self.ebpf, probes)
+    }
+
+    /// Emits what the maps have counted since the last call, and the name of each new block device.
+    pub fn read(&mut self, context: &Context, emit: &mut dyn FnMut(Reading)) -> Result<()> {
+        let Programs { counters, devices, holdings, root, .. } = self;
+        counters.read(context, &mut |reading| {
+            if let Reading::Block(block::Reading::Device { device, .. }) = &reading
+                && devices.insert(*device)
+            {
+                emit(Reading::Block(block::Reading::Name { device: *device, name: device_name(root, *device) }));
+            }
+            emit(reading);
+        })?;
+        if let Some(holdings) = holdings {
+            holdings.read(emit)?;
+        }
+        counters.release(clock::monotonic_ns())?;
+        if let Some(logger) = &mut self.logger {
+            logger.flush();
+        }
+        Ok(())
+    }
+
+    /// Emits skipped runs and run times; see [`Runs::read`].
+    pub fn read_runs(&mut self, missed: &mut dyn FnMut(&'static str), emit: &mut dyn FnMut(Reading)) -> Result<()> {
+        self.runs.read(&self.ebpf, missed, emit)
+    }
+}
+
+/// Names of the programs that are attached or wait for a library.
+fn active(probes: &[Probe]) -> impl Iterator<Item = &'static str> {
+    let is_active = |name: &str| probes.iter().any(|probe| probe.program == name && load::is_active(probe));
+    SIGNALS.iter().flat_map(|signal| signal.probes).map(|probe| probe.program).filter(move |name| is_active(name))
+}
+
+/// The kernel's name of a block device, or its numbers if it is gone.
+fn device_name(root: &Root, device: block::Device) -> String {
+    let numbers = format!("{}:{}", device.major, device.minor);
+    let link = std::fs::read_link(root.at("/sys/dev/block").join(&numbers)).ok();
+    let name = link.as_deref().and_then(|path| path.file_name()).map(|name| name.to_string_lossy().into_owned());
+    name.unwrap_or(numbers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_has_the_hosts_name_for_it() {
+        let root = std::env::temp_dir().join(format!("headroom-device-{}", std::process::id()));
+        let directory = root.join("sys/dev/block");
+        std::fs::create_dir_all(&directory).unwrap();
+        std::os::unix::fs::symlink("../../devices/pci0/block/hosts-own", directory.join("8:1")).unwrap();
+        let named =
+            [(8, 1), (8, 2)].map(|(major, minor)| device_name(&Root::new(&root), block::Device { major, minor }));
+        std::fs::remove_dir_all(&root).unwrap();
+        assert_eq!(named, ["hosts-own", "8:2"]);
+    }
+}
