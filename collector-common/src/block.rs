@@ -61,6 +61,11 @@ pub struct DeviceOperation {
     pub operation: u32,
 }
 
+/// Map of the kernel's names of disks: `dev_t` → [`DiskName`].
+pub const DISK_NAMES: &str = "DISK_NAMES";
+/// `gendisk.disk_name` (DISK_NAME_LEN), ended by a zero.
+pub type DiskName = [u8; 32];
+
 /// Rows: pairs of device and operation that can be counted. Any more are counted as lost.
 pub const ROWS: u32 = 512;
 
@@ -74,7 +79,7 @@ pub struct Io {
     pub cgroup: cgroup::Id,
     /// Nanoseconds from creation to issue; zero where the kernel does not record the creation.
     pub queue_ns: u64,
-    /// Nanoseconds from issue to completion.
+    /// Nanoseconds from issue to completion, with retries after a timeout; zero if it failed before it was issued.
     pub service_ns: u64,
     pub device: DeviceOperation,
     pub bytes: u32,

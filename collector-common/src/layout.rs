@@ -133,12 +133,18 @@ layout! {
     request_bio,
     /// `request.start_time_ns`: when the request was created; zero for a device that keeps no statistics (`queue/iostats`).
     request_start_time_ns,
+    /// `request.rq_flags`.
+    request_rq_flags,
+    /// `__RQF_IO_STAT` (from 6.12): the bit of a request that is accounted.
+    rqf_io_stat,
     /// `request_queue.disk` (from 5.17).
     queue_disk,
     /// `gendisk.major`.
     disk_major,
     /// `gendisk.first_minor`.
     disk_first_minor,
+    /// `gendisk.disk_name`.
+    disk_name,
     /// `bio.bi_blkg`.
     bio_blkg,
     /// `blkcg_gq.blkcg`.

@@ -10,8 +10,8 @@ use collector_common::lost::Stage;
 use collector_common::ring::{Header, Kind, Ring};
 use collector_common::settings::OPERATIONS;
 
-use crate::kernel::{Address, Css, Memory, Probed, SETTINGS, Typed, constant, layout, setting};
-use crate::map::{BLOCK, BLOCK_IO, IN_FLIGHT};
+use crate::kernel::{self, Address, Css, Memory, Probed, SETTINGS, Typed, constant, layout, setting};
+use crate::map::{BLOCK, BLOCK_IO, DISK_NAMES, IN_FLIGHT};
 use crate::slot::{self, Controller};
 use crate::{counter, emit};
 
@@ -27,7 +27,9 @@ pub fn block_rq_issue(ctx: RawTracePointContext) -> i32 {
     let now = unsafe { bpf_ktime_get_ns() };
     match IN_FLIGHT.get_ptr_mut(request) {
         // SAFETY: from a successful lookup; a request is handled by one CPU at a time.
-        Some(issued) => unsafe { *issued = now },
+        Some(issued) if !is_retry(request as Address, unsafe { *issued }, now) => unsafe { *issued = now },
+        // The time that the device did not answer is part of what it took.
+        Some(_) => {}
         None => {
             if IN_FLIGHT.insert(request, now, 0).is_err() {
                 emit::lost(Stage::InFlight);
@@ -35,6 +37,28 @@ pub fn block_rq_issue(ctx: RawTracePointContext) -> i32 {
         }
     }
     0
+}
+
+/// Whether a request is issued again after a timeout. Soon after the last time the device was only busy; what was issued before
+/// the request was created belongs to another one, which had the same memory and did not complete.
+#[inline(always)]
+fn is_retry(rq: Address, issued_ns: u64, now: u64) -> bool {
+    if issued_ns == 0 || now.saturating_sub(issued_ns) < setting!(slow_io_ns) {
+        return false;
+    }
+    let made_ns: u64 = made::<Probed>(rq);
+    made_ns != 0 && issued_ns >= made_ns
+}
+
+/// When a request was created; zero if unknown. From 6.12 on the kernel tells whether it accounts a request, and from 7.2 on the
+/// time of one that it does not account is that of an earlier request (block/blk-mq.c).
+#[inline(always)]
+fn made<M: Memory>(rq: Address) -> u64 {
+    let bit = layout!(rqf_io_stat);
+    if bit != ABSENT && M::read::<u32>(rq, layout!(request_rq_flags)) >> (bit & 31) & 1 == 0 {
+        return 0;
+    }
+    M::read(rq, layout!(request_start_time_ns))
 }
 
 #[btf_tracepoint(function = "block_rq_complete")]
@@ -82,7 +106,7 @@ fn complete<M: Memory>(rq: Address, status: i32, bytes: u32) -> Option<i32> {
         return None;
     }
 
-    let Some(row) = row(&key) else {
+    let Some(row) = row::<M>(&key, rq) else {
         emit::lost(Stage::Device);
         return None;
     };
@@ -96,27 +120,21 @@ fn complete<M: Memory>(rq: Address, status: i32, bytes: u32) -> Option<i32> {
     }
     // SAFETY: the helper has no preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
-    let made_ns: u64 = M::read(rq, layout!(request_start_time_ns));
-    let mut issued_ns = arrive(rq as u64);
-    if issued_ns == 0 {
-        if status == 0 {
-            // A request issued before the programs were attached is not a loss. A device without statistics does not record
-            // when a request was created.
-            if made_ns == 0 || made_ns >= attached_ns() {
-                emit::lost(Stage::InFlight);
-            }
-            charge::<M>(rq, operation, bytes, 1, 0);
-            return None;
+    let made_ns: u64 = made::<M>(rq);
+    let issued_ns = arrive(rq as u64);
+    let (mut queue_ns, mut service_ns) = (0, 0);
+    if issued_ns != 0 {
+        service_ns = now.saturating_sub(issued_ns);
+        counter::observe(row, device_word::SERVICE, service_ns);
+        if made_ns != 0 {
+            queue_ns = issued_ns.saturating_sub(made_ns);
+            counter::observe(row, device_word::QUEUE, queue_ns);
         }
-        // It failed before it was issued.
-        issued_ns = now;
+    } else if status == 0 && (made_ns == 0 || made_ns >= attached_ns()) {
+        // A request issued before the programs were attached is not a loss. A device without statistics does not record when a
+        // request was created. One that failed may not have been issued at all: it has no service time.
+        emit::lost(Stage::InFlight);
     }
-    let queue_ns = if made_ns == 0 { 0 } else { issued_ns.saturating_sub(made_ns) };
-    let service_ns = now.saturating_sub(issued_ns);
-    if made_ns != 0 {
-        counter::observe(row, device_word::QUEUE, queue_ns);
-    }
-    counter::observe(row, device_word::SERVICE, service_ns);
     charge::<M>(rq, operation, bytes, 1, service_ns);
     if status != 0 || service_ns >= setting!(slow_io_ns) {
         let io = Io {
@@ -150,14 +168,28 @@ fn charge<M: Memory>(rq: Address, operation: u32, bytes: u32, ios: u64, service_
     0
 }
 
-/// `dev_t` of the whole disk.
 #[inline(always)]
-fn device<M: Memory>(rq: Address) -> Option<u32> {
-    let disk: Address = if layout!(request_rq_disk) != ABSENT {
+fn disk<M: Memory>(rq: Address) -> Address {
+    if layout!(request_rq_disk) != ABSENT {
         M::read(rq, layout!(request_rq_disk))
     } else {
         M::read(M::read(rq, layout!(request_q)), layout!(queue_disk))
-    };
+    }
+}
+
+/// Stores the name of a disk that had no row. A path of a multipath NVMe is hidden: user space finds no name for its number.
+/// Not inlined: the name takes registers and stack.
+#[inline(never)]
+fn name<M: Memory>(device: u32, rq: Address) -> u64 {
+    let name: block::DiskName = kernel::read(disk::<M>(rq), layout!(disk_name));
+    let _ = DISK_NAMES.insert(device, name, 0);
+    0
+}
+
+/// `dev_t` of the whole disk.
+#[inline(always)]
+fn device<M: Memory>(rq: Address) -> Option<u32> {
+    let disk = disk::<M>(rq);
     if disk.is_null() {
         return None;
     }
@@ -185,10 +217,11 @@ fn css<M: Memory>(rq: Address) -> Css {
     clippy::needless_borrows_for_generic_args,
     reason = "by value it would be copied to the stack, which is too small"
 )]
-fn row(key: &DeviceOperation) -> Option<*mut [u64; device_word::COUNT]> {
+fn row<M: Memory>(key: &DeviceOperation, rq: Address) -> Option<*mut [u64; device_word::COUNT]> {
     if let Some(row) = BLOCK.get_ptr_mut(key) {
         return Some(row);
     }
+    name::<M>(key.device, rq);
     // If another CPU was first, its row is used.
     let _ = BLOCK.insert(key, &ZERO, BPF_NOEXIST as u64);
     BLOCK.get_ptr_mut(key)

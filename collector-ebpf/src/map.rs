@@ -91,6 +91,10 @@ pub static KSWAPD_SINCE: Array<u64> = Array::with_max_entries(kswapd::NODES, 0);
 pub static BLOCK: PerCpuHashMap<block::DeviceOperation, [u64; block::device_word::COUNT]> =
     PerCpuHashMap::with_max_entries(block::ROWS, 0);
 
+/// The kernel's name of each disk with a row in [`BLOCK`].
+#[map]
+pub static DISK_NAMES: HashMap<u32, block::DiskName> = HashMap::with_max_entries(block::ROWS, 0);
+
 #[map]
 pub static TRANSFER: PerCpuArray<[u64; transfer::word::COUNT]> = PerCpuArray::with_max_entries(2048, 0);
 #[map]

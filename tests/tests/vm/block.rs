@@ -54,19 +54,60 @@ fn a_slow_disk_shows_its_real_latency() {
     assert!(slow.iter().all(|io| io.status == 0 && io.cgroup.is_some_and(|cgroup| cgroup.id == id)), "{slow:?}");
 }
 
+/// A setting of the driver scsi_debug (drivers/scsi/scsi_debug.c).
+fn scsi_debug(setting: &str, value: &str) {
+    fs::write(format!("/sys/bus/pseudo/drivers/scsi_debug/{setting}"), value).unwrap();
+}
+
+/// The name of its disk.
+fn scsi_disk() -> String {
+    let model = |name: &str| fs::read_to_string(format!("/sys/block/{name}/device/model")).unwrap_or_default();
+    let disks = fs::read_dir("/sys/block").unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    disks.into_iter().find(|name| model(name).starts_with("scsi_debug")).expect("no scsi_debug disk")
+}
+
+#[test]
+fn a_read_that_times_out_and_is_repeated_took_all_that_time() {
+    needs!(own_machine(), OWN);
+    const COUNT: u64 = 4;
+    let name = scsi_disk();
+    let timeout = format!("/sys/block/{name}/device/timeout");
+    let before = fs::read_to_string(&timeout).unwrap();
+    let agent = Agent::start("tick = \"100ms\"\n[kernel]\nslow_io = \"500ms\"\n");
+    let cgroup = Cgroup::new("timeout");
+    let begun = disk_stats(&name);
+    fs::write(&timeout, "1").unwrap();
+    // Every second command is not answered (SDEBUG_OPT_TIMEOUT): the kernel aborts it after a second, and sends it again.
+    scsi_debug("every_nth", "2");
+    scsi_debug("opts", "4");
+    let done = read(&cgroup, &name, COUNT);
+    scsi_debug("opts", "0");
+    scsi_debug("every_nth", "0");
+    fs::write(&timeout, before).unwrap();
+    assert_eq!(done, (COUNT, 0));
+    let exposition = agent.settle();
+    let ended = disk_stats(&name);
+    let labels = [("device", name.as_str()), ("operation", "read")];
+    let seconds = exposition.sum(&format!("{SERVICE}_sum"), &labels);
+    let reference = (ended.read_ms - begun.read_ms) as f64 / 1e3;
+    eprintln!("{COUNT} reads took {seconds} s, {reference} s by the kernel");
+    assert!(reference >= 1.0 && seconds >= 0.9 * reference && seconds <= 1.1 * reference + 0.1, "{reference}");
+    let samples = agent.stop();
+    let slow = ios_of(&samples, &Path::new("/dev").join(&name));
+    assert!(!slow.is_empty() && slow.iter().all(|io| io.status == 0 && io.service_ns >= 1_000_000_000), "{slow:?}");
+}
+
 #[test]
 fn a_bad_sector_fails_only_its_own_reads() {
     needs!(own_machine(), OWN);
-    let model = |name: &str| fs::read_to_string(format!("/sys/block/{name}/device/model")).unwrap_or_default();
-    let disks = fs::read_dir("/sys/block").unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let name = disks.into_iter().find(|name| model(name).starts_with("scsi_debug")).expect("no scsi_debug disk");
-    // SDEBUG_OPT_MEDIUM_ERR (drivers/scsi/scsi_debug.c).
-    fs::write("/sys/bus/pseudo/drivers/scsi_debug/opts", "2").unwrap();
+    let name = scsi_disk();
+    // SDEBUG_OPT_MEDIUM_ERR.
+    scsi_debug("opts", "2");
     let agent = Agent::start("tick = \"100ms\"\n");
     let cgroup = Cgroup::new("bad");
     let before = disk_stats(&name);
     let (good, failed) = read(&cgroup, &name, 512);
-    fs::write("/sys/bus/pseudo/drivers/scsi_debug/opts", "0").unwrap();
+    scsi_debug("opts", "0");
     assert_eq!((good, failed), (511, 1), "sectors 2048 to 2055 are one block of 4 KiB");
     let exposition = agent.settle();
     let after = disk_stats(&name);

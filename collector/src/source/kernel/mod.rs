@@ -3,6 +3,7 @@
 
 pub mod bpf;
 pub mod counters;
+mod disk;
 pub mod examine;
 mod holding;
 pub mod layout;

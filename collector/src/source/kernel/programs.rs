@@ -1,7 +1,5 @@
 //! The loaded programs with their rings and maps, and what is read from them once a tick.
 
-use std::collections::HashSet;
-
 use anyhow::{Context as _, Result};
 use aya::Ebpf;
 use aya::maps::RingBuf;
@@ -13,6 +11,7 @@ use collector_core::signal::{Context, block};
 
 use super::bpf;
 use super::counters::CounterMaps;
+use super::disk::Disks;
 use super::holding::Holdings;
 use super::load;
 use super::ring::Ring;
@@ -35,10 +34,9 @@ pub(super) struct Programs {
     pub map_bytes: Option<u64>,
     /// Only if transfers are watched.
     holdings: Option<Holdings>,
-    devices: HashSet<block::Device>,
+    disks: Disks,
     logger: Option<EbpfLogger<&'static dyn log::Log>>,
     runs: Runs,
-    root: Root,
 }
 
 impl Programs {
@@ -65,11 +63,10 @@ impl Programs {
             counters: CounterMaps::new(&mut ebpf, slots)?,
             map_bytes,
             holdings: config.transfer.enabled.then(|| Holdings::new(&mut ebpf)).transpose()?,
-            devices: HashSet::new(),
+            disks: Disks::new(&mut ebpf, root)?,
             logger: logger.context("open the programs' debug log")?,
             runs: Runs::new(active(&probes), config.kernel.measure),
             ebpf,
-            root: root.clone(),
         };
         Ok((programs, probes))
     }
@@ -81,12 +78,11 @@ impl Programs {
 
     /// Emits what the maps have counted since the last call, and the name of each new block device.
     pub fn read(&mut self, context: &Context, emit: &mut dyn FnMut(Reading)) -> Result<()> {
-        let Programs { counters, devices, holdings, root, .. } = self;
+        let Programs { counters, disks, holdings, .. } = self;
+        disks.refresh(emit);
         counters.read(context, &mut |reading| {
-            if let Reading::Block(block::Reading::Device { device, .. }) = &reading
-                && devices.insert(*device)
-            {
-                emit(Reading::Block(block::Reading::Name { device: *device, name: device_name(root, *device) }));
+            if let Reading::Block(block::Reading::Device { device, .. }) = &reading {
+                disks.name(*device, emit);
             }
             emit(reading);
         })?;
@@ -110,29 +106,4 @@ impl Programs {
 fn active(probes: &[Probe]) -> impl Iterator<Item = &'static str> {
     let is_active = |name: &str| probes.iter().any(|probe| probe.program == name && load::is_active(probe));
     SIGNALS.iter().flat_map(|signal| signal.probes).map(|probe| probe.program).filter(move |name| is_active(name))
-}
-
-/// The kernel's name of a block device, or its numbers if it is gone.
-fn device_name(root: &Root, device: block::Device) -> String {
-    let numbers = format!("{}:{}", device.major, device.minor);
-    let link = std::fs::read_link(root.at("/sys/dev/block").join(&numbers)).ok();
-    let name = link.as_deref().and_then(|path| path.file_name()).map(|name| name.to_string_lossy().into_owned());
-    name.unwrap_or(numbers)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_device_has_the_hosts_name_for_it() {
-        let root = std::env::temp_dir().join(format!("headroom-device-{}", std::process::id()));
-        let directory = root.join("sys/dev/block");
-        std::fs::create_dir_all(&directory).unwrap();
-        std::os::unix::fs::symlink("../../devices/pci0/block/hosts-own", directory.join("8:1")).unwrap();
-        let named =
-            [(8, 1), (8, 2)].map(|(major, minor)| device_name(&Root::new(&root), block::Device { major, minor }));
-        std::fs::remove_dir_all(&root).unwrap();
-        assert_eq!(named, ["hosts-own", "8:2"]);
-    }
 }

@@ -46,7 +46,7 @@ use Source::{Offset, Value};
 
 /// The enums whose enumerators are read; `""` is the unnamed enum of the resident page counters.
 pub const ENUMS: &[&str] =
-    &["cgroup_subsys_id", "oom_constraint", "req_op", "req_opf", "vm_fault_reason", "bpf_func_id", ""];
+    &["cgroup_subsys_id", "oom_constraint", "req_op", "req_opf", "vm_fault_reason", "bpf_func_id", "rqf_flags", ""];
 
 /// The programs that read a victim's task.
 const OOM: Need = Programs(&["oom_mark_victim", "oom_process_exit"]);
@@ -119,9 +119,12 @@ pub const FIELDS: &[Field] = fields! {
     request_data_len: Offset(&["request.__data_len"], 4), REQUEST;
     request_bio: Offset(&["request.bio"], 8), None;
     request_start_time_ns: Offset(&["request.start_time_ns"], 8), REQUEST;
+    request_rq_flags: Offset(&["request.rq_flags"], 4), None;
+    rqf_io_stat: Value("__RQF_IO_STAT"), None;
     queue_disk: Offset(&["request_queue.disk"], 8), None;
     disk_major: Offset(&["gendisk.major"], 4), REQUEST;
     disk_first_minor: Offset(&["gendisk.first_minor"], 4), REQUEST;
+    disk_name: Offset(&["gendisk.disk_name"], 32), None;
     bio_blkg: Offset(&["bio.bi_blkg"], 8), None;
     blkg_blkcg: Offset(&["blkcg_gq.blkcg"], 8), None;
     blkcg_css: Offset(&["blkcg.css"], 0), None;
