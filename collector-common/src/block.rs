@@ -66,8 +66,24 @@ pub const DISK_NAMES: &str = "DISK_NAMES";
 /// `gendisk.disk_name` (DISK_NAME_LEN), ended by a zero.
 pub type DiskName = [u8; 32];
 
-/// Rows: pairs of device and operation that can be counted. Any more are counted as lost.
+impl DeviceOperation {
+    /// The key of one shard of the row, which only some CPUs use.
+    #[inline(always)]
+    pub const fn in_shard(&self, shard: u32) -> DeviceOperation {
+        DeviceOperation { device: self.device, operation: self.operation | shard << SHARD_SHIFT }
+    }
+
+    /// The same without its shard.
+    pub const fn whole(&self) -> DeviceOperation {
+        DeviceOperation { device: self.device, operation: self.operation & ((1 << SHARD_SHIFT) - 1) }
+    }
+}
+
+/// Pairs of device and operation that can be counted. Any more are counted as lost.
 pub const ROWS: u32 = 512;
+/// Maximum number of shards, a power of two. A request completes on few CPUs at once, so that these are enough.
+pub const SHARDS: u32 = 16;
+const SHARD_SHIFT: u32 = 16;
 
 /// An IO that failed, or took at least `Settings::slow_io_ns`.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]

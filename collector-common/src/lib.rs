@@ -20,6 +20,7 @@ pub mod oom;
 pub mod reclaim;
 pub mod ring;
 pub mod settings;
+pub mod slot;
 pub mod transfer;
 
 /// Every signal, in the order of the documentation.
@@ -100,10 +101,10 @@ pub enum SoftwareEvent {
     MajorFaults,
 }
 
-/// A map of counters. Each value is a row of `words` 64-bit counters that only grow.
+/// A map of counters. Each value is a row of `words` 64-bit counters.
 #[derive(Clone, Copy, Debug)]
 pub struct Counters {
-    /// Name in the ELF object.
+    /// Name in the ELF object; for [`Key::Slot`], of this part of the cgroup's row (see [`slot`]).
     pub map: &'static str,
     pub key: Key,
     /// 64-bit words per row.
@@ -113,11 +114,11 @@ pub struct Counters {
 /// What the rows of a map are keyed by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Key {
-    /// Slot of a cgroup (see [`cgroup::Id`]).
+    /// Slot of a cgroup (see [`slot`]).
     Slot,
     /// Small index; the signal defines its meaning.
     Index,
-    /// Eight bytes; the signal defines their meaning.
+    /// Eight bytes, a [`block::DeviceOperation`] in one shard.
     Hash,
 }
 

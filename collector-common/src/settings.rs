@@ -24,4 +24,8 @@ pub struct Settings {
     pub memory_hierarchy: u64,
     /// Hierarchy of the io controller.
     pub io_hierarchy: u64,
+    /// A CPU counts the IO of devices in the shard `cpu & mask`, see [`crate::block::DeviceOperation::in_shard`].
+    pub device_shard_mask: u32,
+    /// Always zero.
+    pub reserved: u32,
 }

@@ -1,7 +1,7 @@
 //! block: see `collector_common::block`.
 
 use aya_ebpf::bindings::BPF_NOEXIST;
-use aya_ebpf::helpers::bpf_ktime_get_ns;
+use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns};
 use aya_ebpf::macros::{btf_tracepoint, raw_tracepoint};
 use aya_ebpf::programs::{BtfTracePointContext, RawTracePointContext};
 use collector_common::block::{self, DeviceOperation, Io, Operation, device_word, word};
@@ -9,11 +9,14 @@ use collector_common::layout::ABSENT;
 use collector_common::lost::Stage;
 use collector_common::ring::{Header, Kind, Ring};
 use collector_common::settings::OPERATIONS;
+use collector_common::slot::Section;
 
 use crate::kernel::{self, Address, Css, Memory, Probed, SETTINGS, Typed, constant, layout, setting};
-use crate::map::{BLOCK, BLOCK_IO, DISK_NAMES, IN_FLIGHT};
+use crate::map::{BLOCK, DISK_NAMES, IN_FLIGHT};
 use crate::slot::{self, Controller};
 use crate::{counter, emit};
+
+const BLOCK_IO: Section<{ block::OPERATIONS * word::COUNT }> = Section::of("BLOCK_IO");
 
 /// The low byte of `request.cmd_flags` is the operation (`REQ_OP_MASK`).
 const OPERATION_MASK: u32 = 0xff;
@@ -160,11 +163,11 @@ fn charge<M: Memory>(rq: Address, operation: u32, bytes: u32, ios: u64, service_
         return 0;
     }
     let first = operation as usize * word::COUNT;
-    if let Some(row) = BLOCK_IO.get_ptr_mut(slot::of(css, Controller::Io)) {
+    slot::count_for(css, Controller::Io, BLOCK_IO, |row| {
         counter::add(row, first + word::IOS, ios);
         counter::add(row, first + word::BYTES, bytes as u64);
         counter::add(row, first + word::NS, service_ns);
-    }
+    });
     0
 }
 
@@ -218,11 +221,15 @@ fn css<M: Memory>(rq: Address) -> Css {
     reason = "by value it would be copied to the stack, which is too small"
 )]
 fn row<M: Memory>(key: &DeviceOperation, rq: Address) -> Option<*mut [u64; device_word::COUNT]> {
-    if let Some(row) = BLOCK.get_ptr_mut(key) {
+    let device = key.device;
+    // SAFETY: the helper has no preconditions.
+    let cpu = unsafe { bpf_get_smp_processor_id() };
+    let key = key.in_shard(cpu & setting!(device_shard_mask));
+    if let Some(row) = BLOCK.get_ptr_mut(&key) {
         return Some(row);
     }
-    name::<M>(key.device, rq);
+    name::<M>(device, rq);
     // If another CPU was first, its row is used.
-    let _ = BLOCK.insert(key, &ZERO, BPF_NOEXIST as u64);
-    BLOCK.get_ptr_mut(key)
+    let _ = BLOCK.insert(&key, &ZERO, BPF_NOEXIST as u64);
+    BLOCK.get_ptr_mut(&key)
 }

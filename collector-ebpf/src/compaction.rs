@@ -4,12 +4,15 @@ use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 use collector_common::compaction::{Stall, word};
 use collector_common::ring::{Header, Kind, Ring};
+use collector_common::slot::Section;
 
 use crate::kernel::{self, Css, layout, read, setting};
-use crate::map::{COMPACTION, COMPACTION_TIME};
+use crate::map::COMPACTION_TIME;
 use crate::slot::{self, Controller};
 use crate::stopwatch::{self, Lap};
 use crate::{counter, emit};
+
+const COMPACTION: Section<{ word::COUNT }> = Section::of("COMPACTION");
 
 /// `PF_KTHREAD` of include/linux/sched.h: the task is a kernel thread. BTF has no macros; the value has not changed since
 /// 2.6.27 introduced it.
@@ -30,10 +33,10 @@ pub fn compaction_end(_ctx: RawTracePointContext) -> i32 {
     }
     let Some(stopped) = stopwatch::stop(Lap::Compaction) else { return 0 };
     let waiter = Css::current();
-    if let Some(row) = COMPACTION.get_ptr_mut(slot::of(waiter, Controller::Memory)) {
+    slot::count_for(waiter, Controller::Memory, COMPACTION, |row| {
         counter::add(row, word::STALLS, 1);
         counter::add(row, word::NS, stopped.ns);
-    }
+    });
     counter::observe_at(&COMPACTION_TIME, 0, stopped.ns);
     if stopped.ns >= setting!(stall_ns) {
         let stall = Stall {

@@ -5,11 +5,14 @@ use aya_ebpf::programs::{
     FEntryContext, FExitContext, PerfEventContext, ProbeContext, RawTracePointContext, RetProbeContext,
 };
 use collector_common::fault::{Access, word};
+use collector_common::slot::Section;
 
 use crate::kernel::layout;
-use crate::map::{FAULT, MAJOR_FAULT_TIME};
+use crate::map::MAJOR_FAULT_TIME;
 use crate::stopwatch::{self, Lap};
 use crate::{counter, slot};
+
+const FAULT: Section<{ word::COUNT }> = Section::of("FAULT");
 
 #[raw_tracepoint(tracepoint = "page_fault_user")]
 pub fn fault_user(ctx: RawTracePointContext) -> i32 {
@@ -90,10 +93,8 @@ fn access(code: u64) -> Access {
 
 #[inline(always)]
 fn count(word: usize) -> i32 {
-    if let Some(row) = FAULT.get_ptr_mut(slot::current())
-        && word < word::COUNT
-    {
-        counter::add(row, word, 1);
+    if word < word::COUNT {
+        slot::count(FAULT, |row| counter::add(row, word, 1));
     }
     0
 }

@@ -26,6 +26,8 @@ pub static SETTINGS: Settings = Settings {
     operations: [0; OPERATIONS],
     memory_hierarchy: 0,
     io_hierarchy: 0,
+    device_shard_mask: 0,
+    reserved: 0,
 };
 
 /// Reads a field of [`LAYOUT`].

@@ -1,9 +1,10 @@
 //! Maps, under the names by which the collector finds them. The loader sets sizes that depend on the host. A map of one signal
 //! may be in the file of that signal.
 
+use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf, Stack};
-use collector_common::{block, cgroup, compaction, fault, histogram, kswapd, lost, oom, reclaim, transfer};
+use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf, Stack};
+use collector_common::{block, cgroup, histogram, kswapd, lost, oom, reclaim, slot, transfer};
 
 pub type Histogram = [u64; histogram::WORDS];
 
@@ -56,25 +57,21 @@ pub static BULK: RingBuf = RingBuf::with_byte_size(1024 * 1024, 0);
 #[map]
 pub static LOST: PerCpuArray<[u64; lost::STAGES]> = PerCpuArray::with_max_entries(1, 0);
 
-/// cgroup → slot, the index of its row in the maps below.
+/// cgroup → slot.
 #[map]
 pub static SLOTS: HashMap<cgroup::Id, u32> = HashMap::with_max_entries(2048, 0);
 /// Free slots.
 #[map]
 pub static FREE: Stack<u32> = Stack::with_max_entries(2048, 0);
-/// The last cgroup looked up on this CPU, see [`crate::slot`]: memory, io.
+/// See [`slot::cache`].
 #[map]
-pub static CACHE: PerCpuArray<u64> = PerCpuArray::with_max_entries(2, 0);
-
+pub static CACHE: PerCpuArray<[u64; slot::cache::COUNT]> = PerCpuArray::with_max_entries(1, 0);
+/// See [`slot::ROWS`].
 #[map]
-pub static FAULT: PerCpuArray<[u64; fault::word::COUNT]> = PerCpuArray::with_max_entries(2048, 0);
+pub static ROWS: Array<[u64; slot::WORDS]> = Array::with_max_entries(2048, BPF_F_MMAPABLE);
+/// See [`slot::MARKS`].
 #[map]
-pub static RECLAIM: PerCpuArray<[u64; reclaim::KINDS * reclaim::word::COUNT]> = PerCpuArray::with_max_entries(2048, 0);
-#[map]
-pub static COMPACTION: PerCpuArray<[u64; compaction::word::COUNT]> = PerCpuArray::with_max_entries(2048, 0);
-#[map]
-pub static BLOCK_IO: PerCpuArray<[u64; block::OPERATIONS * block::word::COUNT]> =
-    PerCpuArray::with_max_entries(2048, 0);
+pub static MARKS: Array<[u8; slot::SHARDS]> = Array::with_max_entries(2048, BPF_F_MMAPABLE);
 
 #[map]
 pub static RECLAIM_TIME: PerCpuArray<Histogram> = PerCpuArray::with_max_entries(reclaim::KINDS as u32, 0);
@@ -88,15 +85,13 @@ pub static KSWAPD: PerCpuArray<[u64; kswapd::word::COUNT]> = PerCpuArray::with_m
 #[map]
 pub static KSWAPD_SINCE: Array<u64> = Array::with_max_entries(kswapd::NODES, 0);
 #[map]
-pub static BLOCK: PerCpuHashMap<block::DeviceOperation, [u64; block::device_word::COUNT]> =
-    PerCpuHashMap::with_max_entries(block::ROWS, 0);
+pub static BLOCK: HashMap<block::DeviceOperation, [u64; block::device_word::COUNT]> =
+    HashMap::with_max_entries(block::ROWS * block::SHARDS, 0);
 
 /// The kernel's name of each disk with a row in [`BLOCK`].
 #[map]
 pub static DISK_NAMES: HashMap<u32, block::DiskName> = HashMap::with_max_entries(block::ROWS, 0);
 
-#[map]
-pub static TRANSFER: PerCpuArray<[u64; transfer::word::COUNT]> = PerCpuArray::with_max_entries(2048, 0);
 #[map]
 pub static TRANSFER_TIME: PerCpuArray<Histogram> = PerCpuArray::with_max_entries(transfer::DIRECTIONS as u32, 0);
 /// Calls of the CUDA driver in progress, by thread id, see [`crate::transfer`].

@@ -5,14 +5,17 @@ use aya_ebpf::programs::RawTracePointContext;
 use collector_common::cgroup::Id;
 use collector_common::layout::ABSENT;
 use collector_common::oom::{Constraint, NO_ORDER, Scope};
-use collector_common::reclaim::{Kind, Stall, word};
+use collector_common::reclaim::{KINDS, Kind, Stall, word};
 use collector_common::ring::{self, Header, Ring};
+use collector_common::slot::Section;
 
 use crate::kernel::{self, Address, Css, argument, layout, setting};
-use crate::map::{Cause, LAST_RECLAIM, RECLAIM, RECLAIM_TIME};
+use crate::map::{Cause, LAST_RECLAIM, RECLAIM_TIME};
 use crate::slot::{self, Controller};
 use crate::stopwatch::{self, Lap};
 use crate::{counter, emit};
+
+const RECLAIM: Section<{ KINDS * word::COUNT }> = Section::of("RECLAIM");
 
 #[raw_tracepoint(tracepoint = "mm_vmscan_direct_reclaim_begin")]
 pub fn reclaim_direct_begin(ctx: RawTracePointContext) -> i32 {
@@ -46,11 +49,11 @@ fn end(ctx: &RawTracePointContext, lap: Lap, kind: Kind, scope: Scope) -> i32 {
     let pages: u64 = ctx.arg(0);
     let first = kind as usize * word::COUNT;
     let waiter = Css::current();
-    if let Some(row) = RECLAIM.get_ptr_mut(slot::of(waiter, Controller::Memory)) {
+    slot::count_for(waiter, Controller::Memory, RECLAIM, |row| {
         counter::add(row, first + word::STALLS, 1);
         counter::add(row, first + word::NS, stopped.ns);
         counter::add(row, first + word::PAGES, pages);
-    }
+    });
     counter::observe_at(&RECLAIM_TIME, kind as u32, stopped.ns);
     let (mut limited, mut at) = (Id::default(), 0);
     if layout!(reclaim_end_memcg) != ABSENT {
@@ -58,9 +61,9 @@ fn end(ctx: &RawTracePointContext, lap: Lap, kind: Kind, scope: Scope) -> i32 {
         // Null for the host's own reclaim.
         if !memcg.is_null() {
             let target = Css::of_memcg(memcg);
-            if let Some(row) = RECLAIM.get_ptr_mut(slot::of(target, Controller::Memory)) {
+            slot::count_for(target, Controller::Memory, RECLAIM, |row| {
                 counter::add(row, first + word::TARGET_PAGES, pages);
-            }
+            });
             (limited, at) = (target.id(), memcg as u64);
         }
     }

@@ -1,4 +1,5 @@
-//! Slots: each cgroup that has counts gets a small number, the index of its row in the counter maps.
+//! Slots: each cgroup that has counts gets a small number, which says where its rows of counters are. See
+//! `collector_common::slot`.
 //!
 //! A program takes a slot at the first count. The collector returns it some time after the cgroup was removed. Slot 0 is
 //! shared by all cgroups that found no free slot.
@@ -12,10 +13,11 @@
 use aya_ebpf::bindings::BPF_NOEXIST;
 use collector_common::cgroup::Id;
 use collector_common::lost::Stage;
+use collector_common::slot::{SHARDS, Section, cache};
 
 use crate::emit;
 use crate::kernel::Css;
-use crate::map::{CACHE, FREE, SLOTS};
+use crate::map::{CACHE, FREE, MARKS, ROWS, SLOTS};
 
 const SLOT_BITS: u32 = 16;
 const SLOT_MASK: u64 = (1 << SLOT_BITS) - 1;
@@ -24,20 +26,47 @@ const SLOT_MASK: u64 = (1 << SLOT_BITS) - 1;
 #[derive(Clone, Copy)]
 #[repr(u32)]
 pub enum Controller {
-    Memory = 0,
-    Io = 1,
+    Memory = cache::MEMORY as u32,
+    Io = cache::IO as u32,
 }
 
-/// Slot of the current task's memory cgroup.
+/// Counts for the current task's memory cgroup.
 #[inline(always)]
-pub fn current() -> u32 {
-    of(Css::current(), Controller::Memory)
+pub fn count<const N: usize>(section: Section<N>, add: impl FnOnce(*mut [u64; N])) {
+    count_for(Css::current(), Controller::Memory, section, add);
+}
+
+/// Calls `add` with a section of the cgroup's row in the shard of this CPU.
+#[inline(always)]
+pub fn count_for<const N: usize>(
+    css: Css,
+    controller: Controller,
+    section: Section<N>,
+    add: impl FnOnce(*mut [u64; N]),
+) {
+    let Some(cpu) = CACHE.get_ptr_mut(0) else { return };
+    let cpu = cpu.cast::<u64>();
+    // SAFETY: from a successful lookup; the collector wrote this word before any program ran.
+    let place = unsafe { cpu.add(cache::PLACE).read() };
+    // SAFETY: as above; each is one word, read and written at once.
+    let slot = of(css, unsafe { cpu.add(controller as usize) });
+    let (Some(row), Some(marks)) = (ROWS.get_ptr_mut(place as u32 + slot), MARKS.get_ptr_mut(slot)) else { return };
+    // SAFETY: from a successful lookup, and the catalogue has the section within the row.
+    add(unsafe { row.cast::<u64>().add(section.first) }.cast());
+    // Counted first, then marked: the collector takes the mark first. All CPUs of a shard share the byte, so it is written
+    // only once a tick.
+    // SAFETY: from a successful lookup, within the bound that the mask shows the verifier.
+    unsafe {
+        let mark = marks.cast::<u8>().add((place >> 32) as usize & (SHARDS - 1));
+        if mark.read_volatile() == 0 {
+            mark.write_volatile(1);
+        }
+    }
 }
 
 #[inline(always)]
-pub fn of(css: Css, controller: Controller) -> u32 {
-    let Some(cached) = CACHE.get_ptr_mut(controller as u32) else { return 0 };
-    // SAFETY: from a successful lookup; one word, read and written at once.
+fn of(css: Css, cached: *mut u64) -> u32 {
+    // SAFETY: see the caller.
     let word = unsafe { cached.read_volatile() };
     if word >> SLOT_BITS == css.serial {
         return (word & SLOT_MASK) as u32;

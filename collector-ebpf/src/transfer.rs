@@ -9,12 +9,15 @@ use aya_ebpf::macros::{uprobe, uretprobe};
 use aya_ebpf::programs::{ProbeContext, RetProbeContext};
 use collector_common::lost::Stage;
 use collector_common::ring::{Header, Kind, Ring};
+use collector_common::slot::Section;
 use collector_common::transfer::{Allocation, DIRECTIONS, Direction, MEMORIES, Memory, Process, Refusal, word};
 
 use crate::kernel::{self, Css};
-use crate::map::{Call, TRANSFER, TRANSFER_ALLOCATIONS, TRANSFER_CALLS, TRANSFER_PROCESSES, TRANSFER_TIME};
+use crate::map::{Call, TRANSFER_ALLOCATIONS, TRANSFER_CALLS, TRANSFER_PROCESSES, TRANSFER_TIME};
 use crate::slot::{self, Controller};
 use crate::{counter, emit};
+
+const TRANSFER: Section<{ word::COUNT }> = Section::of("TRANSFER");
 
 /// No direction: both addresses are in GPU memory.
 const NONE: u32 = DIRECTIONS as u32;
@@ -76,10 +79,10 @@ pub fn transfer_copy_end(ctx: RetProbeContext) -> u32 {
     }
     // SAFETY: the helper has no preconditions.
     let ns = unsafe { bpf_ktime_get_ns() }.saturating_sub(call.ns);
-    if let Some(row) = TRANSFER.get_ptr_mut(slot::current()) {
+    slot::count(TRANSFER, |row| {
         counter::add(row, word::CALLS + direction as usize, call.address);
         counter::add(row, word::BYTES + direction as usize, call.bytes);
-    }
+    });
     counter::observe_at(&TRANSFER_TIME, direction, ns);
     0
 }
@@ -231,9 +234,9 @@ fn charge(kind: u32, bytes: u64) -> u32 {
 fn refused(call: &Call, code: u32) -> u32 {
     let css = Css::current();
     let memory = call.kind & 1;
-    if let Some(row) = TRANSFER.get_ptr_mut(slot::of(css, Controller::Memory)) {
+    slot::count_for(css, Controller::Memory, TRANSFER, |row| {
         counter::add(row, word::FAILURES + memory as usize, 1);
-    }
+    });
     // SAFETY: the helper has no preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
     let header = Header::new(Kind::AllocationRefused, now);

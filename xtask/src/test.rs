@@ -116,7 +116,12 @@ pub fn test(project: &Project, args: &Args) -> Result<()> {
     if args.layer.is_none() && args.filter.is_empty() {
         project::say(project::STEP, "test: other kernels");
         match vm::prepare(project, &vm::Args::default()) {
-            Ok(machines) => failed.extend(vm::test(&machines, &binary, vm::QUICK).err()),
+            Ok(mut machines) => {
+                failed.extend(vm::test(&machines, &binary, vm::QUICK).err());
+                let (possible_cpus, tests) = vm::WIDE;
+                machines.possible_cpus = possible_cpus;
+                failed.extend(vm::test(&machines, &binary, tests).err());
+            }
             Err(why) if args.require => failed.push(why.context("other kernels were not tested")),
             Err(why) => project::say(project::NOTE, &format!("skipped: other kernels: {why:#}")),
         }

@@ -47,6 +47,7 @@ fn main() {
         ("sleeper", _) => sleeper::run(&options),
         ("thrash", _) => thrash::run(&options),
         ("touch", [access, pages, cgroups @ ..]) => touch::run(access, pages.parse().unwrap(), cgroups),
+        ("visit", [pages, cgroups @ ..]) => touch::visit(pages.parse().unwrap(), cgroups),
         ("hold", [anon, shmem, file, bytes, device, cpu, cgroups @ ..]) => {
             let [anon, shmem, bytes] = [anon, shmem, bytes].map(|number| number.parse().unwrap());
             hold::run(anon, shmem, (file, bytes), device, cpu.parse().unwrap(), cgroups);

@@ -13,13 +13,7 @@ const PAGE: usize = 4096;
 pub fn run(access: &str, pages: usize, cgroups: &[&str]) {
     let zero = std::fs::File::open("/dev/zero").unwrap();
     let length = pages * PAGE;
-    // SAFETY: a new mapping, to which nothing else refers.
-    let memory = unsafe {
-        let memory = mmap_anonymous(null_mut(), length, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE).unwrap();
-        // Otherwise the kernel may fill many pages on one fault.
-        madvise(memory, length, Advice::LinuxNoHugepage).unwrap();
-        memory.cast::<u8>()
-    };
+    let memory = fresh(pages);
     join(cgroups);
     let before = faults();
     // SAFETY: within the mapping.
@@ -37,4 +31,28 @@ pub fn run(access: &str, pages: usize, cgroups: &[&str]) {
         _ => panic!("unknown access: {access}"),
     }
     report(before);
+}
+
+/// `visit PAGES CGROUP…`: joins one cgroup after the other, and writes as many fresh pages in each.
+pub fn visit(pages: usize, cgroups: &[&str]) {
+    let memory = fresh(pages * cgroups.len());
+    let before = faults();
+    for (place, cgroup) in cgroups.iter().enumerate() {
+        join(&[cgroup]);
+        // SAFETY: within the mapping.
+        (0..pages).for_each(|index| unsafe { memory.add((place * pages + index) * PAGE).write_volatile(1) });
+    }
+    report(before);
+}
+
+/// Pages that nobody has touched.
+fn fresh(pages: usize) -> *mut u8 {
+    let length = pages * PAGE;
+    // SAFETY: a new mapping, to which nothing else refers.
+    unsafe {
+        let memory = mmap_anonymous(null_mut(), length, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE).unwrap();
+        // Otherwise the kernel may fill many pages on one fault.
+        madvise(memory, length, Advice::LinuxNoHugepage).unwrap();
+        memory.cast::<u8>()
+    }
 }

@@ -7,7 +7,7 @@ use aya_obj::{Map, Object, ProgramSection};
 use collector::source::kernel::load::OBJECT;
 use collector_common::ring::{Kind, Ring};
 use collector_common::{
-    Hook, Key, Probe, SIGNALS, block, cgroup, compaction, layout, lost, oom, reclaim, settings, transfer,
+    Hook, Key, Probe, SIGNALS, block, cgroup, compaction, layout, lost, oom, reclaim, settings, slot, transfer,
 };
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 
@@ -88,15 +88,21 @@ fn names_are_unique_and_fallbacks_come_after_what_they_replace() {
 #[test]
 fn every_counter_map_has_rows_of_the_size_in_the_catalogue() {
     let object = parsed();
+    let check = |name: &str, kind: bpf_map_type, key: u32, value: usize| {
+        let map = object.maps.get(name).unwrap_or_else(|| panic!("no map {name}"));
+        let made = (map.map_type(), map.key_size(), map.value_size());
+        assert_eq!(made, (kind as u32, key, value as u32), "map {name}");
+    };
     for counters in SIGNALS.iter().flat_map(|signal| signal.counters).chain([&lost::COUNTERS]) {
-        let map = object.maps.get(counters.map).unwrap_or_else(|| panic!("no map {}", counters.map));
-        let (kind, key) = match counters.key {
-            Key::Slot | Key::Index => (bpf_map_type::BPF_MAP_TYPE_PERCPU_ARRAY, 4),
-            Key::Hash => (bpf_map_type::BPF_MAP_TYPE_PERCPU_HASH, 8),
-        };
-        let (made, expected) = ((map.map_type(), map.key_size(), map.value_size()), (kind as u32, key));
-        assert_eq!(made, (expected.0, expected.1, 8 * counters.words as u32), "map {}", counters.map);
+        match counters.key {
+            Key::Slot => assert!(!object.maps.contains_key(counters.map), "map {}", counters.map),
+            Key::Index => check(counters.map, bpf_map_type::BPF_MAP_TYPE_PERCPU_ARRAY, 4, 8 * counters.words),
+            Key::Hash => check(counters.map, bpf_map_type::BPF_MAP_TYPE_HASH, 8, 8 * counters.words),
+        }
     }
+    check(slot::ROWS, bpf_map_type::BPF_MAP_TYPE_ARRAY, 4, 8 * slot::WORDS);
+    check(slot::MARKS, bpf_map_type::BPF_MAP_TYPE_ARRAY, 4, slot::SHARDS);
+    check(slot::CACHE, bpf_map_type::BPF_MAP_TYPE_PERCPU_ARRAY, 4, 8 * slot::cache::COUNT);
 }
 
 #[test]

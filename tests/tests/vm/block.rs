@@ -139,7 +139,8 @@ impl Slow {
         let folder = mount.0.join("nullb/slow");
         fs::create_dir(&folder).unwrap();
         // `queue_mode` 2 has a queue, and `irqmode` 2 completes after `completion_nsec`.
-        let settings = ["queue_mode=2", "irqmode=2", "completion_nsec=50000000", "hw_queue_depth=1", "size=256", "power=1"];
+        let settings =
+            ["queue_mode=2", "irqmode=2", "completion_nsec=50000000", "hw_queue_depth=1", "size=256", "power=1"];
         for (name, value) in settings.iter().filter_map(|setting| setting.split_once('=')) {
             fs::write(folder.join(name), value).unwrap_or_else(|error| panic!("{name}: {error}"));
         }
@@ -173,8 +174,7 @@ fn late_io_of_a_removed_cgroup_is_not_charged_to_the_next_one() {
     // The file stays open here: the last process to close a block device writes it back itself.
     let file = OpenOptions::new().write(true).open(disk.device()).unwrap();
     let verb = ["dirty", disk.device().to_str().unwrap(), &WRITTEN.to_string()].map(str::to_owned);
-    let mut writer =
-        Provocation::within(env!("CARGO_BIN_EXE_provoke"), &verb.each_ref().map(String::as_str), &removed);
+    let mut writer = Provocation::within(env!("CARGO_BIN_EXE_provoke"), &verb.each_ref().map(String::as_str), &removed);
     writer.report();
     writer.end();
     let written_back = spawn(move || file.sync_all().unwrap());
@@ -203,7 +203,7 @@ fn late_io_of_a_removed_cgroup_is_not_charged_to_the_next_one() {
     eprintln!("{} born, {own} bytes its own, {other} of nobody", next.len());
     assert!(next.len() > 5, "the disk was not slow");
     assert!(own + other >= WRITTEN as f64, "{own} and {other} bytes:\n{}", exposition.text);
-    let device = exposition
-        .sum("headroom_block_io_bytes_total", &[("device", disk.name.as_str()), ("operation", "write")]);
+    let device =
+        exposition.sum("headroom_block_io_bytes_total", &[("device", disk.name.as_str()), ("operation", "write")]);
     assert_eq!(device, WRITTEN as f64);
 }

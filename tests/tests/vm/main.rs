@@ -5,3 +5,4 @@
 mod block;
 mod memory;
 mod probe;
+mod slot;

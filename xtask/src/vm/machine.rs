@@ -14,6 +14,8 @@ use super::kernel::Kernel;
 
 /// Megabytes. Below 768 the kernel disables huge pages, and other tests would not fit.
 const MEMORY: &str = "1024";
+/// CPUs of each machine.
+pub const CPUS: u32 = 2;
 /// Bytes of the second disk, which tests may use as they like.
 const SPARE: u64 = 512 << 20;
 const COMMAND_LINE: &str = "console=ttyS0 panic=-1 oops=panic nokaslr mitigations=off random.trust_cpu=on tsc=reliable \
@@ -32,13 +34,22 @@ pub struct Outcome {
 }
 
 /// Boots the machine and waits for its end.
-pub fn run(folder: &Path, kernel: &Kernel, disk: &Path, archive: &Path, limit: Duration) -> Result<Outcome> {
+pub fn run(
+    folder: &Path,
+    kernel: &Kernel,
+    possible_cpus: u32,
+    disk: &Path,
+    archive: &Path,
+    limit: Duration,
+) -> Result<Outcome> {
     let at = |end: &str| folder.join(format!("{}.{end}", kernel.name));
     let (tests, console, spare) = (at("tests"), at("console"), at("spare"));
     File::create(&spare).and_then(|file| file.set_len(SPARE)).context("make the second disk")?;
     let mut qemu = Command::new("qemu-system-x86_64");
     qemu.args(["-nodefaults", "-no-user-config", "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max"]);
-    qemu.args(["-m", MEMORY, "-smp", "2", "-display", "none", "-no-reboot"]);
+    // The kernel makes room for CPUs that could be added.
+    let cpus = format!("{CPUS},maxcpus={possible_cpus}");
+    qemu.args(["-m", MEMORY, "-smp", &cpus, "-display", "none", "-no-reboot"]);
     qemu.arg("-serial").arg(file("file:", &console)).arg("-serial").arg(file("file:", &tests));
     qemu.arg("-kernel").arg(kernel.image()).arg("-initrd").arg(archive).args(["-append", COMMAND_LINE]);
     // Each machine writes to a temporary copy of the disk.

@@ -21,6 +21,7 @@ use serde_json::Value;
 use crate::project::{self, Project};
 use image::Program;
 use kernel::Kernel;
+use machine::CPUS;
 use report::{Verdict, Verdicts};
 
 /// Test targets, and the modules of each that depend on the kernel. The others would give the same result in every machine,
@@ -28,7 +29,7 @@ use report::{Verdict, Verdicts};
 const TESTS: &[(&str, &[&str])] = &[
     ("live", &["oom", "reclaim", "fault", "block", "dirty", "cgroup", "ring", "map", "statistic", "host"]),
     ("gpu", &["transfer"]),
-    ("vm", &["memory", "block", "probe"]),
+    ("vm", &["memory", "block", "probe", "slot"]),
 ];
 /// Tests that are quick in an emulated machine, for each signal: `cargo xtask test` runs these on each kernel.
 pub const QUICK: &[&str] = &[
@@ -44,6 +45,8 @@ pub const QUICK: &[&str] = &[
     "ring::every_record_that_a_full_ring_drops_is_counted_and_the_kill_arrives",
     "host::pressure_is_reported_before_the_next_tick",
 ];
+/// Tests that `cargo xtask test` also runs in a machine that could have this many CPUs: what depends on them must stay small.
+pub const WIDE: (u32, &[&str]) = (224, &["slot::cgroups_that_come_later_have_slots_of_their_own"]);
 /// Programs that make and run a machine, and the Debian packages that have them.
 const PROGRAMS: [(&str, &str); 10] = [
     ("qemu-system-x86_64", "qemu-system-x86"),
@@ -71,12 +74,15 @@ pub struct Args {
     /// Folder of kernels, each in a folder with `vmlinuz` and `lib/modules`, instead of Debian's; with `vm`
     #[arg(long = "kernels", value_name = "DIR")]
     folder: Option<PathBuf>,
+    /// CPUs that the machines could have; two are there; with `vm`
+    #[arg(long, value_name = "NUMBER", default_value_t = CPUS, value_parser = clap::value_parser!(u32).range(2..=254))]
+    possible_cpus: u32,
 }
 
 impl Args {
     /// Whether any option was given.
     pub fn given(&self) -> bool {
-        !self.kernels.is_empty() || self.folder.is_some()
+        !self.kernels.is_empty() || self.folder.is_some() || self.possible_cpus > CPUS
     }
 }
 
@@ -85,6 +91,8 @@ pub struct Machines<'a> {
     project: &'a Project,
     folder: PathBuf,
     kernels: Vec<Kernel>,
+    /// CPUs that the machines could have.
+    pub possible_cpus: u32,
     // Two runs at once would write the same files.
     _lock: std::fs::File,
 }
@@ -97,13 +105,13 @@ pub fn prepare<'a>(project: &'a Project, args: &Args) -> Result<Machines<'a>> {
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).context("wait for another run")?;
     ensure(&folder)?;
     let kernels = kernels(args, &folder)?;
-    Ok(Machines { project, folder, kernels, _lock: lock })
+    Ok(Machines { project, folder, kernels, possible_cpus: args.possible_cpus.max(CPUS), _lock: lock })
 }
 
 /// Boots each kernel, and prints which tests passed where. `binary` is the built `headroom`; `filter` selects tests as in
 /// every test program.
 pub fn test<T: AsRef<str>>(machines: &Machines<'_>, binary: &Path, filter: &[T]) -> Result<()> {
-    let Machines { project, folder, kernels, .. } = machines;
+    let Machines { project, folder, kernels, possible_cpus, .. } = machines;
     let filter: Vec<&str> = filter.iter().map(AsRef::as_ref).collect();
     let (targets, mut files) = build(project)?;
     files.push(binary.to_owned());
@@ -122,7 +130,8 @@ pub fn test<T: AsRef<str>>(machines: &Machines<'_>, binary: &Path, filter: &[T])
         loop {
             let next = queue.lock().map_err(|_| anyhow::anyhow!("the thread of another machine panicked"))?.next();
             let Some((index, kernel)) = next else { return Ok(()) };
-            let verdicts = boot(folder, kernel, &disk, &expected).with_context(|| format!("boot {}", kernel.name))?;
+            let verdicts = boot(folder, kernel, *possible_cpus, &disk, &expected)
+                .with_context(|| format!("boot {}", kernel.name))?;
             done.lock().map_err(|_| anyhow::anyhow!("the thread of another machine panicked"))?.push((index, verdicts));
         }
     };
@@ -138,9 +147,9 @@ pub fn test<T: AsRef<str>>(machines: &Machines<'_>, binary: &Path, filter: &[T])
 }
 
 /// Boots one kernel and reads the results of its tests.
-fn boot(folder: &Path, kernel: &Kernel, disk: &Path, expected: &[String]) -> Result<Verdicts> {
+fn boot(folder: &Path, kernel: &Kernel, possible_cpus: u32, disk: &Path, expected: &[String]) -> Result<Verdicts> {
     let archive = image::archive(folder, kernel)?;
-    let outcome = machine::run(folder, kernel, disk, &archive, LIMIT)?;
+    let outcome = machine::run(folder, kernel, possible_cpus, disk, &archive, LIMIT)?;
     let verdicts = report::read(&outcome.tests, expected);
     let (passed, skipped, failed) = report::count(&verdicts);
     let seconds = outcome.wall.as_secs();

@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use aya::maps::Stack;
+use aya::maps::{Map, Stack};
 use aya::programs::perf_event::{PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent as PerfSoftwareEvent};
 use aya::programs::{Program, ProgramError};
 use aya::{Btf, Ebpf, EbpfLoader};
@@ -14,16 +14,20 @@ use collector_common::block::{self, Operation};
 use collector_common::layout::{GLOBAL as LAYOUT, Layout};
 use collector_common::ring::Ring;
 use collector_common::settings::{GLOBAL as SETTINGS, OPERATIONS, Settings};
-use collector_common::{Counters, Hook, Key, Probe, SIGNALS, Signal, SoftwareEvent, cgroup, transfer};
+use collector_common::slot::{self, cache};
+use collector_common::{Hook, Probe, SIGNALS, Signal, SoftwareEvent, cgroup, transfer};
 use collector_core::sample::{self, ProbeState};
 use zerocopy::IntoBytes;
 
 use crate::clock;
 use crate::config::Config;
 use crate::source::cgroup::Hierarchies;
+use crate::source::root::Root;
 use crate::source::transfer::finder;
 
+use super::bpf;
 use super::layout::{self, Resolved, Unmet};
+use super::size::Size;
 
 /// The programs, built together with this collector.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/collector-ebpf"));
@@ -53,9 +57,11 @@ pub struct Loaded {
 pub fn load(all: &Config, slots: u32, hierarchies: &Hierarchies) -> Result<Loaded> {
     let config = &all.kernel;
     let resolved = layout::resolve(&layout::load(config.btf.as_deref())?)?;
-    let mut ebpf = create(all, slots, hierarchies, &resolved)?;
+    let size = Size::new(&Root::new(&all.rootfs), slots)?;
+    let mut ebpf = create(all, &size, hierarchies, &resolved)?;
     // Fill before anything is attached: a count that finds no free slot is not charged to its cgroup.
     free_slots(&mut ebpf, slots)?;
+    place_cpus(&mut ebpf, &size)?;
     let btf = match &config.btf {
         Some(path) => Btf::parse_file(path, aya::Endianness::default()).ok(),
         None => Btf::from_sys_fs().ok(),
@@ -144,7 +150,7 @@ fn all_probes() -> impl Iterator<Item = (&'static Signal, &'static Probe)> {
 }
 
 /// Creates the maps and parses the programs; attaches nothing.
-fn create(all: &Config, slots: u32, hierarchies: &Hierarchies, resolved: &Resolved) -> Result<Ebpf> {
+fn create(all: &Config, size: &Size, hierarchies: &Hierarchies, resolved: &Resolved) -> Result<Ebpf> {
     let config = &all.kernel;
     let settings = Settings {
         stall_ns: config.stall.as_nanos() as u64,
@@ -153,6 +159,8 @@ fn create(all: &Config, slots: u32, hierarchies: &Hierarchies, resolved: &Resolv
         operations: operations(&resolved.layout),
         memory_hierarchy: hierarchies.memory.id,
         io_hierarchy: hierarchies.io.id,
+        device_shard_mask: size.device_shards - 1,
+        reserved: 0,
     };
     let log = if config.debug { LOG_ALL } else { LOG_NONE };
     let mut loader = EbpfLoader::new();
@@ -162,13 +170,13 @@ fn create(all: &Config, slots: u32, hierarchies: &Hierarchies, resolved: &Resolv
         .override_global(aya_log::LEVEL, &log, false)
         .map_max_entries(Ring::Critical.map(), config.critical_ring)
         .map_max_entries(Ring::Bulk.map(), config.bulk_ring)
-        .map_max_entries("SLOTS", slots)
-        .map_max_entries("FREE", slots);
-    for signal in SIGNALS {
-        for Counters { map, .. } in signal.counters.iter().filter(|counters| counters.key == Key::Slot) {
-            loader.map_max_entries(map, if is_wanted(all, signal) { slots } else { 1 });
-        }
-    }
+        .map_max_entries("SLOTS", size.slots)
+        .map_max_entries("FREE", size.slots)
+        .map_max_entries(slot::ROWS, size.slots * size.shards)
+        .map_max_entries(slot::MARKS, size.slots)
+        .map_max_entries("BLOCK", block::ROWS * size.device_shards)
+        .map_max_entries("KSWAPD", size.nodes)
+        .map_max_entries("KSWAPD_SINCE", size.nodes);
     if !all.transfer.enabled {
         for map in [transfer::CALLS, transfer::ALLOCATIONS, transfer::PROCESSES] {
             loader.map_max_entries(map, 1);
@@ -187,6 +195,17 @@ fn free_slots(ebpf: &mut Ebpf, slots: u32) -> Result<()> {
     let mut free: Stack<_, u32> = Stack::try_from(map).context("map FREE")?;
     // Push the lowest last, so that used rows stay together and few need to be read.
     (1..slots).rev().try_for_each(|slot| free.push(slot, 0)).context("fill map FREE")
+}
+
+/// Tells each CPU which rows are its own.
+fn place_cpus(ebpf: &mut Ebpf, size: &Size) -> Result<()> {
+    let Some(Map::PerCpuArray(map)) = ebpf.map(slot::CACHE) else { bail!("the object has no map {}", slot::CACHE) };
+    let cpus = aya::util::nr_cpus().map_err(|(what, error)| anyhow!("{what}: {error}"))?;
+    let mut values = vec![0; cpus * cache::COUNT];
+    for (cpu, value) in (0..).zip(values.chunks_exact_mut(cache::COUNT)) {
+        value[cache::PLACE] = size.place(cpu);
+    }
+    bpf::update(map.fd().as_fd(), 0u32.as_bytes(), values.as_bytes()).context("place the CPUs")
 }
 
 /// Maps this kernel's `REQ_OP_*` numbers to ours.

@@ -8,9 +8,13 @@ pub mod examine;
 mod holding;
 pub mod layout;
 pub mod load;
+mod mapped;
 mod programs;
 pub mod ring;
+mod row;
 mod run;
+mod size;
+mod slot;
 mod tree;
 
 use anyhow::Result;
