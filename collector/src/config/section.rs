@@ -110,6 +110,8 @@ pub struct Workload {
     pub docker: PathBuf,
     /// Podman's graphRoot.
     pub podman: PathBuf,
+    /// containerd's state directory.
+    pub containerd: PathBuf,
     /// Interval of reading files that are costly or change rarely.
     pub stat_interval: Duration,
 }
@@ -241,6 +243,7 @@ impl Default for Config {
                 kubelet: PathBuf::from("/var/log"),
                 docker: PathBuf::from("/var/lib/docker"),
                 podman: PathBuf::from("/var/lib/containers/storage"),
+                containerd: PathBuf::from("/run/containerd"),
                 stat_interval: Duration::from_secs(10),
             },
             pressure: Pressure {

@@ -189,13 +189,22 @@ pub const SETTINGS: &[Setting] = &[
         key: "workload.docker",
         flag: None,
         kind: Kind::Path(|config| &mut config.workload.docker),
-        doc: "Docker's data-root, for container names. Rootless Docker is found in each user's home.",
+        doc: "Docker's data-root, for container names. What its daemon.json and its command line say is looked at too, \
+              and the snap's. Rootless Docker is found in each user's home.",
     },
     Setting {
         key: "workload.podman",
         flag: None,
         kind: Kind::Path(|config| &mut config.workload.podman),
-        doc: "Podman's graphRoot, for container names. Rootless Podman is found in each user's home.",
+        doc: "Podman's graphRoot, for container names. What storage.conf says is looked at too. Rootless Podman is found \
+              in each user's home.",
+    },
+    Setting {
+        key: "workload.containerd",
+        flag: None,
+        kind: Kind::Path(|config| &mut config.workload.containerd),
+        doc: "containerd's state directory, for names of nerdctl's containers, and of containers in pods where the \
+              kubelet's logs have none. Those of K3s, RKE2, k0s and MicroK8s are looked at too.",
     },
     Setting {
         key: "workload.stat_interval",

@@ -1,13 +1,15 @@
-//! Reads the state files of Docker and Podman: Docker has one file per container, Podman one for all. Rootless engines
-//! keep theirs in their users' homes.
+//! Reads the books of container engines: Docker, containerd and CRI-O have a file per container, Podman one for all. Rootless
+//! engines keep theirs in their users' homes.
 
+use std::collections::HashMap;
 use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use collector_core::identity::Names;
 use serde::Deserialize;
 
-use super::file::read;
+use super::file::{read, scan};
 use crate::source::root::Root;
 
 /// Size limit in bytes; Docker's file of one container has about 10 KB.
@@ -15,6 +17,9 @@ const DOCKER_MAX: u64 = 4 << 20;
 
 /// Size limit in bytes; Podman's file of all containers has about 1 KB per container.
 const PODMAN_MAX: u64 = 16 << 20;
+
+/// Size limit in bytes; the OCI configuration of a container has some 30 KB.
+const OCI_MAX: u64 = 4 << 20;
 
 const PASSWD_MAX: u64 = 1 << 20;
 
@@ -46,6 +51,60 @@ pub(super) fn podman(storage: &Path, id: &str) -> io::Result<Option<Names>> {
         }
     }
     Ok(None)
+}
+
+/// The names of a container of containerd, which writes them for Kubernetes, and of one of nerdctl.
+pub(super) fn containerd(state: &Path, id: &str) -> io::Result<Option<Names>> {
+    let tasks = state.join("io.containerd.runtime.v2.task");
+    // Namespaces of containerd: k8s.io, default, moby, …
+    let mut found = Ok(None);
+    scan(&tasks, &mut |namespace| {
+        let Ok(namespace) = std::str::from_utf8(namespace) else { return ControlFlow::Continue(()) };
+        if matches!(namespace, "." | "..") {
+            return ControlFlow::Continue(());
+        }
+        found = annotations(&tasks.join(namespace).join(id).join("config.json"), &CONTAINERD);
+        if matches!(found, Ok(None)) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    found
+}
+
+/// The names of a container of CRI-O.
+pub(super) fn crio(storage: &Path, id: &str) -> io::Result<Option<Names>> {
+    annotations(&storage.join("overlay-containers").join(id).join("userdata/config.json"), &CRIO)
+}
+
+/// Keys of the annotations for namespace, pod, container and the engine's own name.
+type Keys = [&'static str; 4];
+
+const CONTAINERD: Keys = [
+    "io.kubernetes.cri.sandbox-namespace",
+    "io.kubernetes.cri.sandbox-name",
+    "io.kubernetes.cri.container-name",
+    "nerdctl/name",
+];
+const CRIO: Keys = ["io.kubernetes.pod.namespace", "io.kubernetes.pod.name", "io.kubernetes.container.name", ""];
+
+/// The names in the annotations of an OCI configuration. There may be none: `ctr` gives no names.
+fn annotations(path: &Path, keys: &Keys) -> io::Result<Option<Names>> {
+    #[derive(Deserialize)]
+    struct Oci {
+        #[serde(default)]
+        annotations: HashMap<String, String>,
+    }
+    let Some(content) = read(path, OCI_MAX)? else { return Ok(None) };
+    let Oci { annotations } = serde_json::from_slice(&content)?;
+    let [namespace, pod, container, name] =
+        keys.map(|key| annotations.get(key).filter(|name| !name.is_empty()).map(|name| name.as_str().into()));
+    let names = match (namespace, pod) {
+        // CRI-O calls the container that holds a pod's namespaces POD.
+        (Some(namespace), Some(pod)) => {
+            let container = container.filter(|name: &std::sync::Arc<str>| **name != *"POD");
+            Names { namespace: Some(namespace), pod: Some(pod), container, name: None }
+        }
+        _ => Names { name, ..Names::default() },
+    };
+    Ok(Some(names))
 }
 
 /// A user's home directory from the host's /etc/passwd.

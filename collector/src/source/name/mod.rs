@@ -1,15 +1,17 @@
-//! The names of containers and pods as a source: read from the files of the kubelet, Docker and Podman, without an API
+//! The names of containers and pods as a source: read from the files of the kubelet and the container engines, without an API
 //! or credentials. A separate thread reads, because a disk may be slow and a directory long. It looks a name up when
 //! the cgroup of a container or pod is born, and again a few times, because the name may appear after the cgroup.
 
+mod books;
 mod engine;
+mod examine;
 mod file;
 mod kubelet;
 mod lookup;
 mod queue;
 mod request;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -22,12 +24,12 @@ use collector_core::sample::{Lost, Name, Reading, Sample};
 use collector_core::signal::cgroup;
 use collector_core::stage::Stage;
 
-use super::cgroup::Hierarchies;
+use super::cgroup::{Hierarchies, Hierarchy};
 use super::root::Root;
-use super::{Health, Source};
+use super::{Finding, Health, Source};
 use crate::clock;
 use crate::config::Config;
-use lookup::Lookup;
+use lookup::{Lookup, Missing};
 use queue::Queue;
 use request::Request;
 
@@ -58,10 +60,14 @@ impl NameSource {
     pub fn start(root: &Root, hierarchies: &Hierarchies, config: &Config, sender: NameSender) -> Result<NameSource> {
         let lost = Arc::new(AtomicU64::new(0));
         let (requests, requested) = sync_channel(CHANNEL_CAPACITY);
-        let lookup = Lookup::new(root, &config.workload);
+        let search = Search {
+            lookup: Lookup::new(root, &config.workload),
+            memory: hierarchies.memory.clone(),
+            reported: HashSet::new(),
+        };
         let thread = std::thread::Builder::new().name("headroom-name".into());
         let failed = lost.clone();
-        thread.spawn(move || serve(&requested, &sender, lookup, &failed)).context("start the thread for names")?;
+        thread.spawn(move || serve(&requested, &sender, search, &failed)).context("start the thread for names")?;
         Ok(NameSource { requests, lost, requested: HashMap::new(), memory_hierarchy: hierarchies.memory.id, walk: 0 })
     }
 
@@ -108,6 +114,10 @@ impl Source for NameSource {
             _ => {}
         }
     }
+
+    fn examine(config: &Config, root: &Root) -> Vec<Finding> {
+        examine::examine(config, root).into_iter().collect()
+    }
 }
 
 /// Receives names as the thread finds them.
@@ -128,8 +138,29 @@ impl NameReceiver {
     }
 }
 
+/// What the thread looks names up with.
+struct Search {
+    lookup: Lookup,
+    memory: Hierarchy,
+    /// Those for whose containers no names were found, which is logged once.
+    reported: HashSet<&'static str>,
+}
+
+impl Search {
+    /// No names were found for a container or pod. One that has ended by now may never have had any.
+    fn give_up(&mut self, Request { cgroup, identity }: &Request) {
+        if self.memory.cgroup_at(&identity.top) != Some(*cgroup) {
+            return;
+        }
+        let Missing { whose, advice } = self.lookup.missing(identity);
+        if self.reported.insert(whose) {
+            tracing::warn!(cgroup = &*identity.top, "containers of {whose} have no name, {advice}");
+        }
+    }
+}
+
 /// The thread's main loop: takes requests, looks names up, and retries those that were not found yet.
-fn serve(requested: &Receiver<Request>, sender: &NameSender, mut lookup: Lookup, lost: &AtomicU64) {
+fn serve(requested: &Receiver<Request>, sender: &NameSender, mut search: Search, lost: &AtomicU64) {
     let mut queue = Queue::default();
     loop {
         let wait = queue.due().map(|due| Duration::from_nanos(due.saturating_sub(clock::monotonic_ns())));
@@ -146,11 +177,15 @@ fn serve(requested: &Receiver<Request>, sender: &NameSender, mut lookup: Lookup,
             queue.push(request, clock::monotonic_ns());
         }
         let started = clock::thread_ns();
+        let mut given_up = Vec::new();
+        let lookup = &mut search.lookup;
         let failed = queue.run_due(clock::monotonic_ns(), |requests| lookup.find(requests), &mut |request, names| {
+            let Some(names) = names else { return given_up.push(request.clone()) };
             let reading = Reading::Name(Name { cgroup: request.cgroup, names });
             // Fails only when the agent is stopping.
             let _ = sender.blocking_send(Sample { time: clock::unix_ns(), reading });
         });
+        given_up.iter().for_each(|request| search.give_up(request));
         queue.throttle(clock::thread_ns() - started, clock::monotonic_ns());
         lost.fetch_add(failed, Ordering::Relaxed);
     }

@@ -56,13 +56,13 @@ impl Queue {
         self.waiting.iter().map(|waiting| waiting.due.max(self.throttled_until)).min()
     }
 
-    /// Looks up all requests that are due, and reports the names found. Returns the number of requests given up as
-    /// unreadable.
+    /// Looks up all requests that are due, and reports the names found, or `None` for a request that is given up. Returns
+    /// the number of requests given up as unreadable.
     pub fn run_due(
         &mut self,
         now: u64,
         lookup: impl FnOnce(&[&Request]) -> Vec<Found>,
-        report: &mut dyn FnMut(&Request, Names),
+        report: &mut dyn FnMut(&Request, Option<Names>),
     ) -> u64 {
         let is_due = |waiting: &Waiting| waiting.due <= now;
         if now < self.throttled_until || !self.waiting.iter().any(is_due) {
@@ -82,13 +82,14 @@ impl Queue {
             failed += u64::from(pause.is_none() && found == Found::Unreadable);
             match found {
                 Found::Complete(names) => {
-                    report(&waiting.request, names);
+                    report(&waiting.request, Some(names));
                     return false;
                 }
                 Found::Partial(names) if waiting.lookups >= PARTIAL_AFTER && !waiting.reported => {
-                    report(&waiting.request, names);
+                    report(&waiting.request, Some(names));
                     waiting.reported = true;
                 }
+                Found::Absent if pause.is_none() => report(&waiting.request, None),
                 _ => {}
             }
             waiting.due = now + pause.copied().unwrap_or_default();
@@ -120,7 +121,7 @@ mod tests {
 
     /// Runs each lookup when it is due; the result depends on the time. Returns the reported names with their times,
     /// the number of lookups, and the number given up.
-    fn run(queue: &mut Queue, found: impl Fn(u64) -> Found) -> (Vec<(u64, Names)>, usize, u64) {
+    fn run(queue: &mut Queue, found: impl Fn(u64) -> Found) -> (Vec<(u64, Option<Names>)>, usize, u64) {
         let (mut reported, mut lookups, mut failed) = (Vec::new(), 0, 0);
         while let Some(now) = queue.due() {
             let lookup = |requests: &[&Request]| vec![found(now); requests.len()];
@@ -136,15 +137,17 @@ mod tests {
         queue.push(request(1), 0);
         let (reported, lookups, failed) =
             run(&mut queue, |now| if now < 300 * MS { Found::Absent } else { Found::Complete(names("a")) });
-        assert_eq!((reported, lookups, failed), (vec![(370 * MS, names("a"))], 5, 0));
+        assert_eq!((reported, lookups, failed), (vec![(370 * MS, Some(names("a")))], 5, 0));
     }
 
     #[test]
     fn a_missing_name_is_counted_only_if_unreadable() {
-        for (found, expected) in [(Found::Absent, 0), (Found::Unreadable, 1)] {
+        let given_up: u64 = RETRY_DELAYS.iter().sum();
+        for (found, reported, expected) in [(Found::Absent, vec![(given_up, None)], 0), (Found::Unreadable, vec![], 1)]
+        {
             let mut queue = Queue::default();
             queue.push(request(1), 0);
-            assert_eq!(run(&mut queue, |_| found.clone()), (vec![], RETRY_DELAYS.len() + 1, expected));
+            assert_eq!(run(&mut queue, |_| found.clone()), (reported, RETRY_DELAYS.len() + 1, expected));
         }
     }
 
@@ -157,7 +160,7 @@ mod tests {
                 &mut queue,
                 |now| if now < 1000 * MS { Found::Partial(names("p")) } else { Found::Complete(names("w")) },
             );
-        assert_eq!(reported, [(170 * MS, names("p")), (1870 * MS, names("w"))]);
+        assert_eq!(reported, [(170 * MS, Some(names("p"))), (1870 * MS, Some(names("w")))]);
     }
 
     #[test]

@@ -4,8 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use collector_core::identity::{Identity, Names};
+use collector_core::identity::Identity;
 
+use super::books::{Books, ENGINES};
 use super::request::{Found, Request};
 use super::{engine, kubelet};
 use crate::config;
@@ -14,40 +15,34 @@ use crate::source::root::Root;
 /// Limit on logged warnings; each is logged once.
 const MAX_WARNINGS: usize = 64;
 
-/// State directories of rootless engines below the user's home.
-const ROOTLESS_DOCKER: &str = ".local/share/docker";
-const ROOTLESS_PODMAN: &str = ".local/share/containers/storage";
-
-/// Reads the names of a container from an engine's state directory.
-type Read = fn(&Path, &str) -> io::Result<Option<Names>>;
-
-/// The state directories of this host's engines and kubelet.
+/// The books of this host's engines and kubelet.
 pub(super) struct Lookup {
     root: Root,
+    config: config::Workload,
     kubelet: PathBuf,
-    docker: PathBuf,
-    podman: PathBuf,
     warnings: HashSet<(PathBuf, io::ErrorKind)>,
+    /// Where the engines keep their books, as found in this round.
+    directories: HashMap<&'static str, Vec<PathBuf>>,
 }
 
 impl Lookup {
     pub fn new(root: &Root, config: &config::Workload) -> Lookup {
-        let config::Workload { kubelet, docker, podman, .. } = config;
         Lookup {
             root: root.clone(),
-            kubelet: root.at(kubelet),
-            docker: root.at(docker),
-            podman: root.at(podman),
+            config: config.clone(),
+            kubelet: root.at(&config.kubelet),
             warnings: HashSet::new(),
+            directories: HashMap::new(),
         }
     }
 
     /// Returns a result per request, in the same order. Each directory is read once for all requests.
     pub fn find(&mut self, requests: &[&Request]) -> Vec<Found> {
+        self.directories.clear();
         let mut found = vec![Found::Absent; requests.len()];
         let identities = || requests.iter().map(|request| &request.identity).enumerate();
-        let of_engines = |identity: &Identity| matches!(identity.runtime, "docker" | "podman");
-        for (index, identity) in identities().filter(|(_, identity)| of_engines(identity)) {
+        // Containers in pods first have a look at the kubelet's links: they need not be opened.
+        for (index, identity) in identities().filter(|(_, identity)| identity.pod_uid.is_none()) {
             found[index] = self.engine(identity);
         }
         let mut containers: HashMap<&str, Vec<usize>> = HashMap::new();
@@ -61,6 +56,17 @@ impl Lookup {
             found[index] = Found::Complete(names);
         });
         self.mark_unreadable(result, "containers", containers.into_values().flatten(), &mut found);
+        // The engines know the names of containers in pods, too, wherever the kubelet has its logs.
+        let in_pod = |identity: &Identity| identity.pod_uid.is_some();
+        for (index, identity) in identities().filter(|(_, identity)| in_pod(identity)) {
+            if !matches!(found[index], Found::Complete(_))
+                && let Found::Complete(names) = self.engine(identity)
+                && names.pod.is_some()
+            {
+                let whole = names.container.is_some();
+                found[index] = if whole { Found::Complete(names) } else { Found::Partial(names) };
+            }
+        }
         for (index, identity) in identities().filter(|(index, _)| !matches!(found[*index], Found::Complete(_))) {
             if let Some(uid) = &identity.pod_uid {
                 pods.entry(uid).or_default().push(index);
@@ -74,26 +80,49 @@ impl Lookup {
         found
     }
 
+    /// Looks into the books of the container's engine; for a container in a pod whose engine is not known, of each.
     fn engine(&mut self, identity: &Identity) -> Found {
         let Some(id) = &identity.container_id else { return Found::Absent };
-        let (read, system, rootless): (Read, _, _) = match identity.runtime {
-            "docker" => (engine::docker, &self.docker, ROOTLESS_DOCKER),
-            _ => (engine::podman, &self.podman, ROOTLESS_PODMAN),
-        };
-        let home = match user(&identity.name).map(|uid| engine::home(&self.root, uid)) {
-            Some(Ok(home)) => home.map(|home| home.join(rootless)),
-            _ => None,
-        };
-        let directory = home.as_deref().unwrap_or(system);
-        match read(directory, id) {
-            Ok(Some(names)) => Found::Complete(names),
-            Ok(None) => Found::Absent,
-            Err(error) => {
-                let directory = directory.to_owned();
-                self.warn_once(&directory, &error);
-                Found::Unreadable
+        let mut result = Found::Absent;
+        for books in
+            ENGINES.iter().filter(|books| matches!(identity.runtime, "" | "cri-o") || books.runtime == identity.runtime)
+        {
+            for directory in self.directories(books, identity) {
+                match (books.read)(&directory, id) {
+                    Ok(Some(names)) => return Found::Complete(names),
+                    Ok(None) => {}
+                    Err(error) => {
+                        self.warn_once(&directory, &error);
+                        result = Found::Unreadable;
+                    }
+                }
             }
         }
+        result
+    }
+
+    /// Where the books may be in which this container is.
+    fn directories(&mut self, books: &Books, identity: &Identity) -> Vec<PathBuf> {
+        let home = match user(&identity.name).map(|uid| engine::home(&self.root, uid)) {
+            Some(Ok(home)) => home.zip(books.rootless).map(|(home, rootless)| vec![home.join(rootless)]),
+            _ => None,
+        };
+        let Lookup { root, config, directories, .. } = self;
+        home.unwrap_or_else(|| {
+            directories.entry(books.runtime).or_insert_with(|| (books.directories)(root, config)).clone()
+        })
+    }
+
+    /// For a container or pod without names: where they were looked for, and what to set so that they are found.
+    pub fn missing(&mut self, identity: &Identity) -> Missing {
+        let books = ENGINES.iter().find(|books| books.runtime == identity.runtime);
+        let (whose, places, setting, place) = match books.filter(|_| identity.pod_uid.is_none()) {
+            Some(books) => (books.runtime, self.directories(books, identity), books.setting, books.place),
+            None => ("Kubernetes", vec![self.kubelet.clone()], "workload.kubelet", "the folder of the kubelet's logs"),
+        };
+        let places: Vec<_> = places.iter().map(|place| place.display().to_string()).collect();
+        let advice = format!("no books of them in {}: set {setting} to {place}", places.join(", "));
+        Missing { whose, advice }
     }
 
     /// Marks requests as unreadable whose names an unreadable directory may contain.
@@ -115,6 +144,14 @@ impl Lookup {
             tracing::warn!("could not read names of containers from {}: {error}", directory.display());
         }
     }
+}
+
+/// What is said about containers whose names were not found.
+#[derive(Debug)]
+pub(super) struct Missing {
+    /// The engine, or Kubernetes.
+    pub whose: &'static str,
+    pub advice: String,
 }
 
 /// The uid of a rootless container's user: `user-1000/docker/…`.

@@ -4,6 +4,7 @@ use std::fs;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use collector_core::cgroup::Id;
+use collector_core::identity::Names;
 
 use super::*;
 use crate::config::Config;
@@ -155,4 +156,77 @@ fn without_any_files_nothing_is_found_and_nothing_is_wrong() {
     let host = Host::new();
     let paths = [format!("/docker/{}", id('a')), format!("/libpod_parent/libpod-{}", id('a'))];
     assert_eq!(host.find(&paths), ["-", "-"]);
+}
+
+#[test]
+fn books_in_another_place_are_found() {
+    let host = Host::new();
+    let docker = |place: &str, digit: char, name: &str| {
+        host.write(&format!("{place}/containers/{}/config.v2.json", id(digit)), &format!(r#"{{"Name":"/{name}"}}"#));
+    };
+    host.write("etc/docker/daemon.json", r#"{"log-driver": "local", "data-root": "/data/docker"}"#);
+    host.write("run/docker.pid", "77\n");
+    host.write("proc/77/cmdline", "/usr/bin/dockerd\0-H\0fd://\0--data-root\0/mnt/docker\0");
+    docker("data/docker", 'a', "configured");
+    docker("mnt/docker", 'b', "flagged");
+    docker("var/snap/docker/common/var-lib-docker", 'c', "snap");
+    docker("var/lib/docker", 'd', "usual");
+    let entry = |digit: char, name: &str| format!(r#"[{{"id":"{}","names":["{name}"]}}]"#, id(digit));
+    host.write("etc/containers/storage.conf", "[storage]\ndriver = \"overlay\"\ngraphroot = \"/data/pods\"\n");
+    host.write("data/pods/overlay-containers/containers.json", &entry('e', "moved"));
+    host.write("run/containers/storage/overlay-containers/volatile-containers.json", &entry('f', "transient"));
+    let docker = ['a', 'b', 'c', 'd', '0'].map(|digit| format!("/system.slice/docker-{}.scope", id(digit)));
+    let podman = ['e', 'f'].map(|digit| format!("/machine.slice/libpod-{}.scope", id(digit)));
+    let found = host.find(&[&docker[..], &podman[..]].concat());
+    assert_eq!(found, ["configured", "flagged", "snap", "usual", "-", "moved", "transient"]);
+}
+
+#[test]
+fn engines_know_the_names_of_containers_in_pods_too() {
+    let host = Host::new();
+    let bundle = |state: &str, namespace: &str, digit: char, annotations: &str| {
+        let path = format!("{state}/io.containerd.runtime.v2.task/{namespace}/{}/config.json", id(digit));
+        host.write(&path, &format!(r#"{{"ociVersion":"1.1.0","annotations":{{{annotations}}}}}"#));
+    };
+    let pod = r#""io.kubernetes.cri.sandbox-namespace":"ml","io.kubernetes.cri.sandbox-name":"vllm-0""#;
+    bundle("run/k3s/containerd", "k8s.io", 'a', &format!(r#"{pod},"io.kubernetes.cri.container-name":"server""#));
+    bundle("run/k3s/containerd", "k8s.io", 'b', pod);
+    bundle("run/containerd", "default", 'c', r#""nerdctl/name":"ollama""#);
+    bundle("run/containerd", "default", 'd', "");
+    let crio = r#"{"annotations":{"io.kubernetes.pod.namespace":"ml","io.kubernetes.pod.name":"llm-1",
+        "io.kubernetes.container.name":"llama"}}"#;
+    host.write(&format!("var/lib/containers/storage/overlay-containers/{}/userdata/config.json", id('e')), crio);
+    let pods = "/kubepods/burstable";
+    let paths = [
+        format!("{pods}/pod{UID}/{}", id('a')),
+        format!("{pods}/pod{UID}/{}", id('b')),
+        format!("/system.slice/nerdctl-{}.scope", id('c')),
+        format!("/default/{}", id('d')),
+        format!("{pods}/pod{UID}/crio-{}", id('e')),
+    ];
+    assert_eq!(host.find(&paths), ["ml vllm-0 server", "ml vllm-0 …", "ollama", "", "ml llm-1 llama"]);
+}
+
+#[test]
+fn what_to_set_is_said_for_each_engine() {
+    let host = Host::new();
+    host.write("etc/docker/daemon.json", r#"{"data-root": "/data/docker"}"#);
+    for (path, whose, words) in [
+        (format!("/docker/{}", id('a')), "docker", ["/var/lib/docker, ", "/data/docker, ", "set workload.docker to"]),
+        (
+            format!("/libpod_parent/libpod-{}", id('a')),
+            "podman",
+            ["storage, ", "no books of them", "set workload.podman to"],
+        ),
+        (format!("/default/{}", id('a')), "containerd", ["/run/containerd, ", "k3s", "set workload.containerd to"]),
+        (
+            format!("/kubepods/pod{UID}/{}", id('a')),
+            "Kubernetes",
+            ["no books", "/var/log: ", "set workload.kubelet to"],
+        ),
+    ] {
+        let missing = host.lookup().missing(&Identity::of(&path));
+        assert_eq!(missing.whose, whose);
+        assert!(words.iter().all(|word| missing.advice.contains(word)), "{missing:?}");
+    }
 }
