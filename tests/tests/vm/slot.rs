@@ -7,8 +7,6 @@ use collector_tests::provocation::Provocation;
 use collector_tests::require::own_machine;
 
 const MIB: f64 = (1 << 20) as f64;
-/// Cgroups before the agent starts.
-const EARLY: usize = 200;
 /// Pages that are written in each.
 const PAGES: u64 = 20;
 
@@ -17,9 +15,9 @@ fn cgroups_that_come_later_have_slots_of_their_own() {
     needs!(own_machine(), "it needs a machine of its own: cargo xtask test vm");
     let cpus = aya::util::nr_cpus().unwrap();
     // The kernel itself needs much memory for each cgroup and possible CPU.
-    let (late, budget) = if cpus > 16 { (100, 64.0 * MIB) } else { (1300, 16.0 * MIB) };
+    let (early, late, budget) = if cpus > 16 { (40, 60, 64.0 * MIB) } else { (200, 1300, 16.0 * MIB) };
     let make = |count| -> Vec<Cgroup> { (0..count).map(|_| Cgroup::new("many")).collect() };
-    let mut cgroups = make(EARLY);
+    let mut cgroups = make(early);
     let agent = Agent::start("");
     cgroups.extend(make(late));
     let procs: Vec<String> =
