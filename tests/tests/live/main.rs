@@ -23,6 +23,7 @@ mod ring;
 mod rule;
 mod service;
 mod soak;
+mod start;
 mod statistic;
 mod storm;
 mod trouble;
