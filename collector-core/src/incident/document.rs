@@ -27,8 +27,9 @@ const HOLDS: &str = "
   that refused memory at that time (`refused`), or the memory in use can have reached only this one (`used`). Where none
   of these holds, no limit is named, and the limits of which one was hit are listed. The limit of a pod that is no more
   than the sum of its containers' limits is none of its own: the container's counts. A workload that held nine tenths of
-  a limit above it is judged as if the limit were its own. After a kill, all files of the victim's cgroup and of those
-  above it are read at the next tick, regardless of `workload.stat_interval`.
+  a limit above it is judged as if the limit were its own. The limits of the victim's cgroup and of those above it, also
+  inside a container, are read at once after the kill; all their other files at the next tick, regardless of
+  `workload.stat_interval`.
 - **The affected workload**, and **the workloads that held most**, grew most or waited most, on the host and below the
   limit. A workload that contains others is listed without what they use. Memory is read every tick. Its parts (anonymous,
   page cache, shared, kernel) and limits are read every tick from workloads that use 80 % of a limit, hold 5 % of the host's

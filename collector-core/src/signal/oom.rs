@@ -67,6 +67,20 @@ pub enum Constraint {
     Memcg,
 }
 
+/// The memory limit of one cgroup.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bound {
+    /// The path of the cgroup.
+    pub path: String,
+    /// Absent is unlimited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit_bytes: Option<u64>,
+    /// Peak of its memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_bytes: Option<u64>,
+}
+
 /// One marked process. What this kernel does not report is absent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -86,6 +100,10 @@ pub struct Kill {
     /// Its limit on swap (cgroup v2); absent also if it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub swap_limit_bytes: Option<u64>,
+    /// Limits of the victim's memory cgroup and of those above it, nearest first, from their files just after the kill. Without
+    /// those that were gone by then.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<Bound>,
     /// What had run out of memory.
     pub scope: Scope,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -167,6 +185,7 @@ pub(crate) fn record(bytes: &[u8], context: &Context) -> Result<Reading, &'stati
         limit_bytes: limit(record.limit),
         // On cgroup v1 it includes memory.
         swap_limit_bytes: limit(record.swap_limit).filter(|_| limited.is_some_and(|limited| limited.hierarchy == 0)),
+        limits: Vec::new(),
         scope: match record.scope {
             0 => Scope::Unknown,
             1 => Scope::Memcg,

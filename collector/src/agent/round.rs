@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Result;
 use collector_core::sample::{Lost, Reading, Sample};
+use collector_core::signal::oom;
 use collector_core::stage::Stage;
 
 use crate::clock;
@@ -41,6 +42,15 @@ impl Others {
             self.0.iter_mut().for_each(|(_, source)| source.follow(reading));
         }
     }
+
+    /// Adds to an OOM kill what the sources read at once, and lets them follow.
+    fn complete(&mut self, mut sample: Sample) -> Sample {
+        if let Reading::Oom(oom::Reading::Kill(kill)) = &mut sample.reading {
+            self.0.iter_mut().for_each(|(_, source)| source.complete(kill));
+        }
+        self.follow(&sample.reading);
+        sample
+    }
 }
 
 impl Round {
@@ -65,10 +75,7 @@ impl Round {
     /// Drains the critical ring; `true` if more may be waiting.
     pub fn drain_critical(&mut self, fold: &mut dyn FnMut(Sample)) -> bool {
         let Round { kernel, others, .. } = self;
-        kernel.drain_critical(&mut |sample| {
-            others.follow(&sample.reading);
-            fold(sample);
-        })
+        kernel.drain_critical(&mut |sample| fold(others.complete(sample)))
     }
 
     /// Drains the bulk ring; `true` if more may be waiting.
@@ -79,10 +86,7 @@ impl Round {
     /// Emits everything new, and a [`Reading::Tick`] at the end.
     pub fn read(&mut self, fold: &mut dyn FnMut(Sample)) {
         let Round { kernel, others, losses, .. } = self;
-        source::read(SOURCES[KERNEL].name, kernel, &mut |sample| {
-            others.follow(&sample.reading);
-            fold(sample);
-        });
+        source::read(SOURCES[KERNEL].name, kernel, &mut |sample| fold(others.complete(sample)));
         // A storm of events must not keep the round from its end.
         let mut more = false;
         // For the sources to follow once the one that is being read has ended.

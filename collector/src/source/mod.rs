@@ -23,6 +23,7 @@ pub(crate) mod test;
 
 use anyhow::Result;
 use collector_core::sample::{self, Reading, Sample};
+use collector_core::signal::oom;
 use serde::Serialize;
 
 use crate::clock;
@@ -38,6 +39,10 @@ pub trait Source {
     /// Receives the kernel's cgroup and OOM events one by one. Those that arrive during a round come when the source that is
     /// being read has ended.
     fn follow(&mut self, _reading: &Reading) {}
+
+    /// Adds to an OOM kill what is read at once, before anybody learns of it: what may be gone at the next tick. Kills that
+    /// arrive during a round do without.
+    fn complete(&mut self, _kill: &mut oom::Kill) {}
 
     /// What this host supports through this source, and why not. Works without an agent and without privileges, and
     /// changes nothing.

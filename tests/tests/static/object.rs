@@ -7,7 +7,7 @@ use aya_obj::{Map, Object, ProgramSection};
 use collector::source::kernel::load::OBJECT;
 use collector_common::ring::{Kind, Ring};
 use collector_common::{
-    Hook, Key, Probe, SIGNALS, block, cgroup, compaction, layout, lost, oom, reclaim, settings, slot, transfer,
+    Hook, Key, Probe, SIGNALS, block, cgroup, compaction, kill, layout, lost, oom, reclaim, settings, slot, transfer,
 };
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 
@@ -134,6 +134,7 @@ fn records_have_the_size_of_their_types_and_distinct_kinds() {
             Kind::ReclaimStall => (size_of::<reclaim::Stall>(), Ring::Bulk),
             Kind::CompactionStall => (size_of::<compaction::Stall>(), Ring::Bulk),
             Kind::BlockIo => (size_of::<block::Io>(), Ring::Bulk),
+            Kind::SignalSent => (size_of::<kill::Sent>(), Ring::Bulk),
             Kind::AllocationRefused => (size_of::<transfer::Refusal>(), Ring::Bulk),
         };
         assert_eq!((record.size, record.ring), (size, ring), "{:?}", record.kind);

@@ -226,9 +226,9 @@ mod tests {
 
     #[test]
     fn protection_is_that_below_the_limit_and_no_more_than_above() {
-        let wanted: [(Option<&str>, &[(&str, u64)]); 2] = [
-            (None, &[("/a", 10), ("/a/b/c", 10), ("/a/b", 10)]),
-            (Some("/a"), &[("/a", 10), ("/a/b/c", 60), ("/a/b", 20)]),
+        let wanted = [
+            (None, [("/a", 10), ("/a/b/c", 10), ("/a/b", 10)]),
+            (Some("/a"), [("/a", 10), ("/a/b/c", 60), ("/a/b", 20)]),
         ];
         for (within, wanted) in wanted {
             assert_eq!(mib(|it| it.protected_bytes, &list(0, within)), wanted, "{within:?}");

@@ -139,13 +139,12 @@ fn holder(limit: &Limit, within: &[Consumer], kills: &[Victim]) -> Option<String
     (held(most) as f64 >= NEARLY_ALL * whole as f64).then(|| most.workload.clone())
 }
 
-/// The change of a limit that only the kernel's own number shows so far.
+/// The change of a limit that only shows at the kill so far: in the kernel's own number, or in the file just after it.
 fn lowered(view: &View, incident: &Incident, first: &First, known: &[Change]) -> Option<Change> {
     let limit = incident.evidence.limit.as_ref().filter(|limit| limit.pod.is_none())?;
-    let after = first.kill.limit_bytes.filter(|after| limit.bytes == Some(*after))?;
     let workload = view.workloads.find(limit.workload.as_deref()?)?;
-    let own = view.workloads.path(first.kill.limited?).is_some_and(|path| *workload.identity.top == *path);
-    let before = workload.memory_limit().filter(|_| own)?;
+    let own = first.path.as_deref() == Some(&*workload.identity.top);
+    let (before, after) = (workload.memory_limit().filter(|_| own)?, limit.bytes?);
     let known = known.iter().any(|it| it.what == What::Limit && *it.of == *workload.name && it.after == Some(after));
     let lower = !known && before.is_none_or(|before| before > after);
     let since = workload.recent.parts_read.filter(|read| *read <= first.time);

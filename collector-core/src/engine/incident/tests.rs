@@ -71,6 +71,7 @@ pub(super) fn kill(pid: u32, cgroup: u64, scope: oom::Scope) -> oom::Kill {
         limited: None,
         limit_bytes: None,
         swap_limit_bytes: None,
+        limits: Vec::new(),
         scope,
         constraint: None,
         order: None,

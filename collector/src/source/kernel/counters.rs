@@ -85,9 +85,14 @@ impl CounterMaps {
         self.slots.release(now)
     }
 
+    /// All cgroups that own a slot.
+    pub fn owners(&self) -> impl Iterator<Item = Id> {
+        self.slots.owners()
+    }
+
     /// Retires the owners of slots that are not among the cgroups that exist.
     pub fn retain(&mut self, alive: &HashSet<Id>, now: u64, quarantine: u64) {
-        let dead: Vec<_> = self.slots.owners().filter(|owner| !alive.contains(owner)).collect();
+        let dead: Vec<_> = self.owners().filter(|owner| !alive.contains(owner)).collect();
         dead.into_iter().for_each(|cgroup| self.retire(cgroup, now, quarantine));
     }
 }

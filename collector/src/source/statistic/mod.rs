@@ -2,6 +2,7 @@
 //! come from the kernel source; this one does not walk the tree.
 
 mod attention;
+mod bound;
 pub mod file;
 pub mod handle;
 mod join;
@@ -27,6 +28,7 @@ use super::{Finding, Health, Source};
 use crate::clock;
 use crate::config::Config;
 use attention::Attention;
+use bound::Inner;
 use handle::Descriptors;
 use join::Processes;
 use tree::{Due, Failures, Part, Tree};
@@ -74,6 +76,7 @@ pub struct Reader {
     attention: Attention,
     /// Memory cgroups that were born since the last tick.
     born: Vec<(Id, Box<str>)>,
+    inner: Inner,
     /// Cgroups of hierarchies without events whose workloads are gone.
     orphaned: Vec<Id>,
     ticks: u64,
@@ -98,6 +101,7 @@ impl Reader {
             by_path: HashMap::new(),
             attention: Attention::new(memory_total(root)),
             born: Vec::new(),
+            inner: Inner::default(),
             orphaned: Vec::new(),
             ticks: 0,
             walk: 0,
@@ -152,11 +156,15 @@ impl Reader {
         }
         // A walk found it at another path: its rename was missed.
         self.remove(id);
-        self.born.push((id, path.into()));
+        match *Identity::of(path).top == *path {
+            true => self.born.push((id, path.into())),
+            false => self.inner.born(id, path, self.limits.workloads),
+        }
     }
 
     fn died(&mut self, id: Id) {
         self.remove(id);
+        self.inner.died(id);
         // A cgroup that dies this early is usually the latest born.
         if let Some(index) = self.born.iter().rposition(|(other, _)| *other == id) {
             self.born.remove(index);
@@ -177,9 +185,11 @@ impl Reader {
     /// Reopens a renamed cgroup and all below it at the new path.
     fn renamed(&mut self, id: Id, path: &str) {
         let old = self.get(id).map(|workload| workload.path.clone());
+        let old = old.or_else(|| self.inner.path(id).map(Into::into));
         self.died(id);
-        self.born.push((id, path.into()));
+        self.born(id, path);
         let Some(old) = old else { return };
+        self.inner.renamed(&old, path);
         let below = |workload: &Workload| {
             let rest = workload.path.strip_prefix(&*old).filter(|rest| rest.starts_with('/'))?;
             Some((workload.parts.first()?.1.id, format!("{path}{rest}").into_boxed_str()))
@@ -187,13 +197,13 @@ impl Reader {
         let moved: Vec<_> = self.workloads.iter().flatten().filter_map(below).collect();
         for (id, path) in moved {
             self.remove(id);
-            self.born.push((id, path));
+            self.born(id, &path);
         }
     }
 
     fn admit(&mut self, id: Id, path: Box<str>) {
         let full = self.by_id.len() >= self.limits.workloads;
-        if full || self.by_id.contains_key(&id) || *Identity::of(&path).top != *path {
+        if full || self.by_id.contains_key(&id) {
             return;
         }
         let Some(location) = self.trees[0].location(&path) else { return };
@@ -287,6 +297,7 @@ impl Source for Reader {
             cgroup::Reading::Walk => {
                 self.walk += 1;
                 self.walking = true;
+                self.inner.clear();
             }
             cgroup::Reading::Walked if std::mem::take(&mut self.walking) => {
                 let missing = |id: &Id| self.get(*id).is_some_and(|workload| workload.walk != self.walk);
@@ -306,6 +317,17 @@ impl Source for Reader {
                 }
             }
             _ => {}
+        }
+    }
+
+    fn complete(&mut self, kill: &mut oom::Kill) {
+        let Some(id) = kill.cgroup else { return };
+        let Reader { trees, descriptors, workloads, by_id, born, inner, .. } = self;
+        let known = by_id.get(&id).and_then(|index| Some(&workloads[*index].as_ref()?.path));
+        let young = || born.iter().find(|(other, _)| *other == id).map(|(_, path)| &**path);
+        let path = known.map(|path| &**path).or_else(young).or_else(|| inner.path(id));
+        if let (Some(path), Some(tree)) = (path, trees.first()) {
+            kill.limits = bound::read(tree, id, path, descriptors);
         }
     }
 

@@ -416,3 +416,42 @@ fn on_v1_cgroups_elsewhere_are_found_by_their_processes() {
     assert_eq!(died, [cgroup::Reading::Died { id: cpu }]);
     assert_eq!(host.reader.count(), 1);
 }
+
+/// A kill in this cgroup, as the reader completes it.
+fn limits(host: &mut Host, cgroup: Id) -> Vec<(String, Option<u64>, Option<u64>)> {
+    let kill = serde_json::json!({"cgroup": cgroup, "scope": "memcg", "pid": 7, "tid": 7, "comm": "a", "uid": 0,
+        "score_adj": 0, "trigger_pid": 7, "trigger_comm": "a"});
+    let mut kill: oom::Kill = serde_json::from_value(kill).unwrap();
+    host.reader.complete(&mut kill);
+    kill.limits.into_iter().map(|it| (it.path, it.limit_bytes, it.peak_bytes)).collect()
+}
+
+#[test]
+fn limits_are_read_at_the_kill_also_inside_a_container_and_before_the_first_tick() {
+    let mut host = Host::v2(LIMITS);
+    let scope = format!("docker-{}.scope", "4f1c2a9b".repeat(8));
+    let inner = format!("{scope}/app");
+    for (path, limit) in [(&scope, "max\n"), (&inner, "4096\n")] {
+        host.write(&format!("{path}/memory.max"), limit);
+        host.write(&format!("{path}/memory.peak"), "4000\n");
+    }
+    let [top, app] = [&scope, &inner].map(|path| host.born(0, &format!("/{path}"), path));
+    let wanted = [(format!("/{inner}"), Some(4096), Some(4000)), (format!("/{scope}"), None, Some(4000))];
+    assert_eq!(limits(&mut host, app), wanted);
+    host.round();
+    assert_eq!(host.reader.count(), 1, "what is inside has no statistics of its own");
+    assert_eq!(limits(&mut host, app), wanted);
+    host.write(&format!("{scope}/memory.max"), "8192\n");
+    assert_eq!(limits(&mut host, top), [(format!("/{scope}"), Some(8192), Some(4000))], "as it is now");
+    // Another cgroup at the same path says nothing of the victim's.
+    assert_eq!(limits(&mut host, Id { id: app.id + 1_000_000, ..app }), []);
+    host.follow(cgroup::Reading::Died { id: app });
+    assert_eq!(limits(&mut host, app), []);
+}
+
+#[test]
+fn a_limit_that_cannot_be_read_is_not_unlimited() {
+    let mut host = Host::v2(LIMITS);
+    let id = host.make("a", 4096);
+    assert_eq!(limits(&mut host, id), [], "the memory controller is not enabled");
+}

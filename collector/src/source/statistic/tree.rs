@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use anyhow::{Context as _, Result};
 use collector_core::cgroup::Id;
-use collector_core::statistic::workload::Values;
+use collector_core::statistic::workload::{Statistic, Values};
 use rustix::fs::{AtFlags, Mode, OFlags, fstat, open, openat, statat};
 use rustix::io::Errno;
 
@@ -49,6 +49,12 @@ impl Tree {
     /// Number of files per cgroup.
     pub fn files(&self) -> usize {
         self.files.len()
+    }
+
+    /// The files that have one of these statistics alone.
+    pub fn read_for(&self, statistics: &'static [Statistic]) -> impl Iterator<Item = &'static File> {
+        let alone = |file: &&'static File| statistics.iter().any(|statistic| file.format.is_of(*statistic));
+        self.files.iter().copied().filter(alone)
     }
 
     /// The cgroup at a path of the hierarchy, if it is visible; never the root, whose values are the host's.

@@ -204,6 +204,7 @@ fn kill(id: Id, scope: oom::Scope) -> oom::Kill {
         limited: (scope == oom::Scope::Memcg).then_some(id),
         limit_bytes: None,
         swap_limit_bytes: None,
+        limits: Vec::new(),
         scope,
         constraint: None,
         order: None,

@@ -260,6 +260,11 @@ impl Format {
         }
     }
 
+    /// Whether the file has this statistic and no other.
+    pub fn is_of(&self, statistic: S) -> bool {
+        matches!(self, Format::Single(one) | Format::Bytes(one) if *one == statistic)
+    }
+
     /// Marks the file's values as unknown.
     pub fn forget(&self, values: &mut Values) {
         match *self {
