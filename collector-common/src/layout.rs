@@ -101,6 +101,8 @@ layout! {
     mem_cgroup_swap_limit,
     /// `mem_cgroup.oom_lock` (from 6.12 on only with cgroup v1).
     mem_cgroup_oom_lock,
+    /// `mem_cgroup.oom_group`.
+    mem_cgroup_oom_group,
     /// `oom_control.memcg`.
     oom_control_memcg,
     /// `oom_control.order`.

@@ -78,10 +78,10 @@ pub struct Victim {
     pub order: i32,
     /// 1 if the OOM killer sent it SIGKILL, just before it marked it; 0 if that was not seen.
     pub killed: u32,
+    /// 1 if whole cgroups are killed together here (`memory.oom.group`).
+    pub group: u32,
     /// How the process ends, as in wait(2): what it passed to exit(2) in bits 8 to 15, or the signal in bits 0 to 6.
     pub status: u32,
-    /// Always zero.
-    pub reserved: u32,
 }
 
 pub const SIGNAL: Signal = Signal {

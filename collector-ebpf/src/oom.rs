@@ -29,6 +29,9 @@ const FRESH_NS: u64 = 30_000_000_000;
 /// value has not changed since 2.6.27.
 pub const SIGNAL_GROUP_EXIT: u32 = 4;
 
+/// How a process ends that is sent SIGKILL, unless it says otherwise.
+const SIGKILL: u32 = 9;
+
 /// How many levels of cgroups are searched for the one at its limit.
 const LEVELS: usize = 16;
 
@@ -141,6 +144,17 @@ fn locked(victim: Address) -> Address {
     top
 }
 
+/// 1 if a cgroup at or above a victim's is killed as a whole (`memory.oom.group`).
+#[inline(never)]
+fn in_group(victim: Address) -> u32 {
+    let (mut at, mut group) = (victim, 0u8);
+    for _ in 0..LEVELS {
+        group |= read::<u8>(at.wrapping_sub(layout!(mem_cgroup_css) as usize), layout!(mem_cgroup_oom_group));
+        at = read(at, layout!(css_parent));
+    }
+    (group != 0) as u32
+}
+
 /// From the OOM killer itself if it was seen, otherwise from the lock that it holds, or from the reclaim that failed.
 #[inline(always)]
 fn cause(tid: u32, now: u64, victim: Css) -> Cause {
@@ -184,6 +198,7 @@ fn mark(record: &mut Victim, victim: Css, killed: bool) {
     record.constraint = cause.constraint;
     record.order = cause.order;
     record.killed = killed as u32;
+    record.group = if killed { in_group(victim.address) } else { 0 };
     limits(record, cause.memcg as Address);
 }
 
@@ -208,7 +223,7 @@ pub fn known(base: Address, offset: u32) -> u64 {
 fn forget(record: &mut Victim, tid: u32) {
     record.cgroup = Id::default();
     record.victim = Task { pid: 0, tid, comm: [0; 16] };
-    (record.uid, record.score_adj, record.status) = (0, 0, 0);
+    (record.uid, record.score_adj, record.status) = (0, 0, SIGKILL);
     (record.anon, record.file, record.shmem, record.swap, record.peak) = (UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN);
 }
 

@@ -24,7 +24,7 @@ const STRUCTS: &[(&str, &[&str])] = &[
     ("mm_struct", &["rss_stat", "hiwater_rss"]),
     ("mm_rss_stat", &["count"]),
     ("percpu_counter", &["count"]),
-    ("mem_cgroup", &["css", "memory", "swap", "oom_lock"]),
+    ("mem_cgroup", &["css", "memory", "swap", "oom_lock", "oom_group"]),
     ("page_counter", &["usage", "max"]),
     ("oom_control", &["memcg", "order", "constraint"]),
     ("kernel_siginfo", &["si_code"]),

@@ -111,14 +111,14 @@ pub struct Kill {
     /// The order of the allocation (2^order pages); -1 if somebody asked for the kill through SysRq.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<i32>,
-    /// It was dying already: the OOM killer did not kill it, but only let it use the last reserves of memory. Not in the kernel's
-    /// counts of kills.
+    /// It was dying already: the OOM killer only let it use the last reserves of memory. The kernel does not count it as a kill,
+    /// except among the processes of a group (`memory.oom.group`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dying: bool,
-    /// If it was dying: the exit code with which it ends itself.
+    /// The exit code with which it ends itself. If it was not dying, it began to while the kernel wrote its report.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<u8>,
-    /// If it was dying: the signal that ends it.
+    /// The signal that ends it, if that is not the OOM killer's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<u8>,
     /// The victim's process id.
@@ -176,8 +176,9 @@ pub(crate) fn record(bytes: &[u8], context: &Context) -> Result<Reading, &'stati
     let limited = Id::from_record(record.limited);
     let limit = |pages: u64| bytes(pages).filter(|bytes| limited.is_some() && super::is_limit(*bytes, context));
     let [by_signal, exit_code] = [record.status & 0x7f, record.status >> 8 & 0xff].map(|part| part as u8);
-    // A process that has already begun to end keeps its status when the OOM killer's signal arrives.
-    let dying = record.killed == 0 || by_signal != SIGKILL;
+    let otherwise = by_signal != SIGKILL;
+    // The kernel looks whether the victim that it chooses is dying, but not at the others of its group. It counts both.
+    let dying = record.killed == 0 || record.group != 0 && otherwise;
     Ok(Reading::Kill(Kill {
         cgroup: Id::from_record(record.cgroup),
         trigger_cgroup: Id::from_record(record.trigger_cgroup),
@@ -202,8 +203,8 @@ pub(crate) fn record(bytes: &[u8], context: &Context) -> Result<Reading, &'stati
         },
         order: (record.order != NO_ORDER).then_some(record.order),
         dying,
-        exit_code: (dying && by_signal == 0).then_some(exit_code),
-        signal: (dying && by_signal != 0).then_some(by_signal),
+        exit_code: (by_signal == 0).then_some(exit_code),
+        signal: (by_signal != 0 && (dying || otherwise)).then_some(by_signal),
         pid: record.victim.pid,
         tid: record.victim.tid,
         comm: comm(&record.victim.comm),
@@ -277,15 +278,17 @@ mod tests {
 
     #[test]
     fn only_who_dies_of_the_oom_killers_signal_is_killed() {
-        let told = |killed, status| {
-            let kill = kill(&Victim { killed, status, ..victim() });
+        let told = |killed, group, status| {
+            let kill = kill(&Victim { killed, group, status, ..victim() });
             (kill.dying, kill.exit_code, kill.signal)
         };
-        assert_eq!(told(1, 9), (false, None, None));
-        assert_eq!(told(0, 9), (true, None, Some(9)), "somebody else's");
-        assert_eq!(told(1, 15), (true, None, Some(15)), "the OOM killer's came too late");
-        assert_eq!(told(0, 3 << 8), (true, Some(3), None));
-        assert_eq!(told(1, 0), (true, Some(0), None));
+        assert_eq!([0, 1].map(|group| told(1, group, 9)), [(false, None, None); 2]);
+        assert_eq!([0, 1].map(|group| told(0, group, 9)), [(true, None, Some(9)); 2], "somebody else's");
+        assert_eq!([0, 1].map(|group| told(0, group, 3 << 8)), [(true, Some(3), None); 2]);
+        assert_eq!(told(1, 0, 15), (false, None, Some(15)), "chosen while it lived, and counted");
+        assert_eq!(told(1, 0, 0), (false, Some(0), None));
+        assert_eq!(told(1, 1, 15), (true, None, Some(15)), "one of a group, which died of another signal");
+        assert_eq!(told(1, 1, 3 << 8), (true, Some(3), None));
     }
 
     #[test]

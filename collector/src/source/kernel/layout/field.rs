@@ -106,6 +106,7 @@ pub const FIELDS: &[Field] = fields! {
     mem_cgroup_limit: Offset(&["mem_cgroup.memory.max"], 8), None;
     mem_cgroup_swap_limit: Offset(&["mem_cgroup.swap.max"], 8), None;
     mem_cgroup_oom_lock: Offset(&["mem_cgroup.oom_lock"], 1), None;
+    mem_cgroup_oom_group: Offset(&["mem_cgroup.oom_group"], 1), None;
     oom_control_memcg: Offset(&["oom_control.memcg"], 8), LIMITED;
     oom_control_order: Offset(&["oom_control.order"], 4), None;
     oom_control_constraint: Offset(&["oom_control.constraint"], 4), None;

@@ -172,6 +172,7 @@ mod tests {
         ("mem_cgroup_limit", [240, 240, 408, 480, 416, 416, 416, 416]),
         ("mem_cgroup_swap_limit", [352, 352, 600, 736, 608, 608, 608, 608]),
         ("mem_cgroup_oom_lock", [818, 818, 1185, X, X, X, X, X]),
+        ("mem_cgroup_oom_group", [817, 817, 1184, 960, 832, 840, 840, 752]),
         ("oom_control_memcg", [16, 16, 16, 16, 16, 16, 16, 16]),
         ("oom_control_order", [28, 28, 28, 28, 28, 28, 28, 28]),
         ("oom_control_constraint", [56, 56, 56, 56, 56, 56, 56, 56]),
