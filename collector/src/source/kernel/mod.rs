@@ -9,6 +9,7 @@ mod holding;
 pub mod layout;
 pub mod load;
 mod mapped;
+mod pending;
 mod programs;
 pub mod ring;
 mod row;
@@ -48,6 +49,7 @@ pub struct Kernel {
     /// `None` if nothing could be loaded.
     programs: Option<Programs>,
     tree: Tree,
+    root: Root,
     hierarchies: Hierarchies,
     context: Context,
     quarantine_ns: u64,
@@ -85,6 +87,7 @@ impl Kernel {
             quarantine_ns: QUARANTINE_NS.max(2 * config.tick.as_nanos() as u64),
             programs,
             probes,
+            root,
             hierarchies,
         })
     }
@@ -149,7 +152,7 @@ impl Kernel {
     fn tick(&mut self, sink: &mut dyn FnMut(Sample)) -> Result<()> {
         self.context.clock_offset_ns = clock::offset_ns();
         let time = clock::unix_ns();
-        let Kernel { programs, tree, hierarchies, context, quarantine_ns, .. } = self;
+        let Kernel { programs, tree, root, hierarchies, context, quarantine_ns, .. } = self;
         if let Some(alive) =
             tree.read(hierarchies, &mut |reading| sink(Sample { time, reading: Reading::Cgroup(reading) }))?
             && let Some(programs) = programs
@@ -165,6 +168,9 @@ impl Kernel {
             }
             sink(Sample { time, reading });
         })?;
+        if let Some(pending) = &mut programs.pending {
+            pending.read(clock::monotonic_ns(), root, hierarchies, context, sink)?;
+        }
         let mut missed = |name| {
             if CGROUP_PROBES.iter().any(|probe| probe.program == name) {
                 tree.ask();

@@ -6,7 +6,7 @@ use aya::maps::RingBuf;
 use aya_log::EbpfLogger;
 use collector_common::SIGNALS;
 use collector_common::ring::Ring as RingName;
-use collector_core::sample::{Probe, Reading};
+use collector_core::sample::{Probe, ProbeState, Reading};
 use collector_core::signal::{Context, block};
 
 use super::bpf;
@@ -14,6 +14,7 @@ use super::counters::CounterMaps;
 use super::disk::Disks;
 use super::holding::Holdings;
 use super::load;
+use super::pending::Pending;
 use super::ring::Ring;
 use super::run::Runs;
 use crate::clock;
@@ -34,6 +35,8 @@ pub(super) struct Programs {
     pub map_bytes: Option<u64>,
     /// Only if transfers are watched.
     holdings: Option<Holdings>,
+    /// Only if the kernel marks victims by thread id alone.
+    pub pending: Option<Pending>,
     disks: Disks,
     logger: Option<EbpfLogger<&'static dyn log::Log>>,
     runs: Runs,
@@ -62,6 +65,7 @@ impl Programs {
             bulk: ring(&mut ebpf, RingName::Bulk)?,
             counters: CounterMaps::new(&mut ebpf, slots)?,
             map_bytes,
+            pending: is_attached(&probes, "oom_process_exit").then(|| Pending::new(&mut ebpf)).transpose()?,
             holdings: config.transfer.enabled.then(|| Holdings::new(&mut ebpf)).transpose()?,
             disks: Disks::new(&mut ebpf, root)?,
             logger: logger.context("open the programs' debug log")?,
@@ -100,6 +104,10 @@ impl Programs {
     pub fn read_runs(&mut self, missed: &mut dyn FnMut(&'static str), emit: &mut dyn FnMut(Reading)) -> Result<()> {
         self.runs.read(&self.ebpf, missed, emit)
     }
+}
+
+fn is_attached(probes: &[Probe], program: &str) -> bool {
+    probes.iter().any(|probe| probe.program == program && probe.state == ProbeState::Attached)
 }
 
 /// Names of the programs that are attached or wait for a library.
