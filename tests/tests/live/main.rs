@@ -22,6 +22,7 @@ mod reclaim;
 mod ring;
 mod rule;
 mod service;
+mod slot;
 mod soak;
 mod start;
 mod statistic;

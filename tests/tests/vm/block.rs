@@ -160,12 +160,13 @@ impl Drop for Slow {
     }
 }
 
-#[test]
-fn late_io_of_a_removed_cgroup_is_not_charged_to_the_next_one() {
-    needs!(own_machine(), OWN);
-    const WRITTEN: u64 = 64 << 20;
+const WRITTEN: u64 = 64 << 20;
+
+/// Removes a cgroup whose writes are written back for half a minute, and makes others. Returns the bytes that were charged to
+/// its workload, and to `other`; fails if any were charged to one of the others.
+fn write_back_late(config: &str) -> (f64, f64) {
     let disk = Slow::new(120);
-    let agent = Agent::start("tick = \"100ms\"\n");
+    let agent = Agent::start(&format!("tick = \"100ms\"\n{config}"));
     let bytes = |exposition: &Exposition, workload: &str| {
         exposition.sum("headroom_workload_block_bytes_total", &[("workload", workload), ("operation", "write")])
     };
@@ -180,14 +181,15 @@ fn late_io_of_a_removed_cgroup_is_not_charged_to_the_next_one() {
     let written_back = spawn(move || file.sync_all().unwrap());
     agent.scrape_until("IO of the cgroup", |exposition| bytes(exposition, &path) > 0.0);
     drop(removed);
-    // Born before its slot is free, when it is, and after that: one of them gets it.
-    let mut next = Vec::new();
+    let (mut next, mut own) = (Vec::new(), 0.0f64);
     while !written_back.is_finished() {
         let cgroup = Cgroup::new("next");
         let mut sleeper = provoke!(&cgroup, &["sleeper"]);
         await_ready(&mut sleeper);
         next.push((cgroup, sleeper));
         sleep(Duration::from_secs(1));
+        // Its series end with its grace.
+        own = own.max(bytes(&agent.scrape(), &path));
     }
     written_back.join().unwrap();
     let exposition = agent.settle();
@@ -198,12 +200,27 @@ fn late_io_of_a_removed_cgroup_is_not_charged_to_the_next_one() {
         sleeper.kill().unwrap();
         sleeper.wait().unwrap();
     }
-    let own = bytes(&exposition, &path);
+    assert!(next.len() > 5, "the disk was not slow");
+    assert_eq!(exposition.lost("unknown_cgroup"), 0.0);
+    let device = [("device", disk.name.as_str()), ("operation", "write")];
+    assert_eq!(exposition.sum("headroom_block_io_bytes_total", &device), WRITTEN as f64);
+    own = own.max(bytes(&exposition, &path));
     let other = bytes(&exposition, "other");
     eprintln!("{} born, {own} bytes its own, {other} of nobody", next.len());
-    assert!(next.len() > 5, "the disk was not slow");
-    assert!(own + other >= WRITTEN as f64, "{own} and {other} bytes:\n{}", exposition.text);
-    let device =
-        exposition.sum("headroom_block_io_bytes_total", &[("device", disk.name.as_str()), ("operation", "write")]);
-    assert_eq!(device, WRITTEN as f64);
+    (own, other)
+}
+
+#[test]
+fn late_io_of_a_removed_cgroup_is_its_own() {
+    needs!(own_machine(), OWN);
+    let (own, _) = write_back_late("");
+    assert_eq!(own, WRITTEN as f64);
+}
+
+#[test]
+fn late_io_of_a_forgotten_cgroup_is_not_charged_to_the_next_one() {
+    needs!(own_machine(), OWN);
+    // The agent forgets it soon, and gives its slot to another.
+    let (own, other) = write_back_late("[workload]\ngrace = \"4s\"\n");
+    assert!(own < WRITTEN as f64 && own + other >= WRITTEN as f64, "{own} and {other} bytes");
 }

@@ -27,7 +27,7 @@ use report::{Verdict, Verdicts};
 /// Test targets, and the modules of each that depend on the kernel. The others would give the same result in every machine,
 /// or need a fast one.
 const TESTS: &[(&str, &[&str])] = &[
-    ("live", &["oom", "reclaim", "fault", "block", "dirty", "cgroup", "ring", "map", "statistic", "host"]),
+    ("live", &["oom", "reclaim", "fault", "block", "dirty", "cgroup", "ring", "map", "slot", "statistic", "host"]),
     ("gpu", &["transfer"]),
     ("vm", &["memory", "block", "probe", "slot"]),
 ];
@@ -316,7 +316,7 @@ mod tests {
 
     #[test]
     fn the_quick_tests_exist() {
-        for name in QUICK {
+        for name in QUICK.iter().chain(WIDE.1) {
             let (module, test) = name.split_once("::").unwrap();
             let targets = TESTS.iter().filter(|(_, modules)| modules.contains(&module));
             let found = targets.filter(|(target, _)| {

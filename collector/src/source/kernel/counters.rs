@@ -19,7 +19,7 @@ use collector_core::signal::{Context, RowKey};
 
 use super::bpf::Rows;
 use super::row::CgroupRows;
-use super::slot::Slots;
+use super::slot::{Keep, Slots};
 
 /// Maximum number of rows per system call: bounds the buffers on hosts with many CPUs.
 const CHUNK: usize = 128;
@@ -64,6 +64,7 @@ impl CounterMaps {
             let Some(owner) = slots.owner(slot) else { continue };
             let all = slots.is_leaving(slot) || slot % ROUND == *tick % ROUND;
             let Some(grown) = rows.take(slot, all) else { continue };
+            slots.count(slot);
             for (first, counters) in sections.iter() {
                 let growth = &grown[*first..first + counters.words];
                 if growth.iter().any(|word| *word != 0) {
@@ -74,13 +75,12 @@ impl CounterMaps {
         Ok(())
     }
 
-    /// Marks a cgroup as dead at `now` (CLOCK_MONOTONIC, in nanoseconds). Its slot becomes free after `quarantine`, when
-    /// most of its IO is over and its last counts have been read.
-    pub fn retire(&mut self, cgroup: Id, now: u64, quarantine: u64) {
-        self.slots.retire(cgroup, now.saturating_add(quarantine));
+    /// Marks a cgroup as dead at `now` (CLOCK_MONOTONIC, in nanoseconds).
+    pub fn retire(&mut self, cgroup: Id, now: u64, keep: Keep) {
+        self.slots.retire(cgroup, now, keep);
     }
 
-    /// Frees the slots whose quarantine is over.
+    /// Frees the slots of dead cgroups whose time is over.
     pub fn release(&mut self, now: u64) -> Result<()> {
         self.slots.release(now)
     }
@@ -91,9 +91,9 @@ impl CounterMaps {
     }
 
     /// Retires the owners of slots that are not among the cgroups that exist.
-    pub fn retain(&mut self, alive: &HashSet<Id>, now: u64, quarantine: u64) {
+    pub fn retain(&mut self, alive: &HashSet<Id>, now: u64, keep: Keep) {
         let dead: Vec<_> = self.owners().filter(|owner| !alive.contains(owner)).collect();
-        dead.into_iter().for_each(|cgroup| self.retire(cgroup, now, quarantine));
+        dead.into_iter().for_each(|cgroup| self.retire(cgroup, now, keep));
     }
 }
 

@@ -15,7 +15,7 @@ pub mod ring;
 mod row;
 mod run;
 mod size;
-mod slot;
+pub mod slot;
 mod tree;
 
 use anyhow::Result;
@@ -33,11 +33,12 @@ use crate::config::Config;
 use layout::LayoutError;
 use programs::Programs;
 use ring::Ring;
+use slot::Keep;
 use tree::Tree;
 
-/// How long a dead cgroup keeps its slot, in nanoseconds: its IO may still be in flight, and its last counts are read
-/// at the next tick.
-const QUARANTINE_NS: u64 = 2_000_000_000;
+/// How long a dead cgroup must be quiet to lose its slot, in nanoseconds: its IO may still be in flight, and its last counts
+/// are read at the next tick.
+const QUIET_NS: u64 = 2_000_000_000;
 
 /// Probes that report a cgroup's birth or death. While one is missing, or missed a run, only a walk of the tree finds them.
 const CGROUP_PROBES: &[collector_common::Probe] = collector_common::cgroup::SIGNAL.probes;
@@ -52,7 +53,7 @@ pub struct Kernel {
     root: Root,
     hierarchies: Hierarchies,
     context: Context,
-    quarantine_ns: u64,
+    keep: Keep,
     start: Start,
 }
 
@@ -84,7 +85,7 @@ impl Kernel {
                 clock_offset_ns: clock::offset_ns(),
                 jiffy_ns: clock::jiffy_ns(),
             },
-            quarantine_ns: QUARANTINE_NS.max(2 * config.tick.as_nanos() as u64),
+            keep: keep(config),
             programs,
             probes,
             root,
@@ -123,13 +124,13 @@ impl Kernel {
 
     /// Drains the critical ring; `true` if more may be waiting.
     pub fn drain_critical(&mut self, sink: &mut dyn FnMut(Sample)) -> bool {
-        let Kernel { programs: Some(Programs { critical, counters, .. }), context, quarantine_ns, .. } = self else {
+        let Kernel { programs: Some(Programs { critical, counters, .. }), context, keep, .. } = self else {
             return false;
         };
         let (_, more) = critical.drain(context, &mut |record| match record {
             Ok(sample) => {
                 if let Reading::Cgroup(cgroup::Reading::Died { id }) = &sample.reading {
-                    counters.retire(*id, clock::monotonic_ns(), *quarantine_ns);
+                    counters.retire(*id, clock::monotonic_ns(), *keep);
                 }
                 sink(sample);
             }
@@ -152,12 +153,12 @@ impl Kernel {
     fn tick(&mut self, sink: &mut dyn FnMut(Sample)) -> Result<()> {
         self.context.clock_offset_ns = clock::offset_ns();
         let time = clock::unix_ns();
-        let Kernel { programs, tree, root, hierarchies, context, quarantine_ns, .. } = self;
+        let Kernel { programs, tree, root, hierarchies, context, keep, .. } = self;
         if let Some(alive) =
             tree.read(hierarchies, &mut |reading| sink(Sample { time, reading: Reading::Cgroup(reading) }))?
             && let Some(programs) = programs
         {
-            programs.counters.retain(&alive, clock::monotonic_ns(), *quarantine_ns);
+            programs.counters.retain(&alive, clock::monotonic_ns(), *keep);
         }
         let Some(programs) = programs else { return Ok(()) };
         programs.read(context, &mut |reading| {
@@ -191,6 +192,13 @@ impl Source for Kernel {
     fn examine(config: &Config, _root: &Root) -> Vec<Finding> {
         vec![examine::btf(config.kernel.btf.as_deref()), examine::capability()]
     }
+}
+
+/// As long as the engine knows a dead cgroup, its counts can be its own.
+fn keep(config: &Config) -> Keep {
+    let quiet = QUIET_NS.max(2 * config.tick.as_nanos() as u64);
+    let known = config.workload.grace.as_nanos() as u64;
+    Keep { quiet, longest: known.saturating_sub(2 * quiet).max(quiet) }
 }
 
 /// Facts about the host and the configuration that the engine needs.

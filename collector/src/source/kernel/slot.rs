@@ -15,6 +15,24 @@ use super::bpf::{self, Rows};
 /// Number of dead cgroups that are remembered, in case a late IO brings one back.
 const MAX_DEAD: usize = 4096;
 
+/// How long a dead cgroup keeps its slot, in nanoseconds.
+#[derive(Clone, Copy)]
+pub struct Keep {
+    /// Until nothing was counted for it for so long: its writeback can run for minutes.
+    pub quiet: u64,
+    /// But no longer than this.
+    pub longest: u64,
+}
+
+/// A dead cgroup that still has its slot. Times are of CLOCK_MONOTONIC in nanoseconds.
+struct Dying {
+    id: Id,
+    keep: Keep,
+    died: u64,
+    /// When to look at it again.
+    due: u64,
+}
+
 /// Which cgroup owns which slot.
 pub struct Slots {
     map: MapData,
@@ -23,12 +41,15 @@ pub struct Slots {
     cache: Cache,
     /// Indexed by slot.
     owners: Vec<Option<Id>>,
+    /// When something was counted last, indexed by slot.
+    counted: Vec<u64>,
+    /// Time of the last round.
+    now: u64,
     /// Slots that lost their owner in the last round. CPUs may still have them in their caches.
     leaving: HashSet<u32>,
     /// Slots that no cache has any more. They are freed once their remaining counts have been read.
     clean: HashSet<u32>,
-    /// Dead cgroups, with the time at which their slots become free.
-    dying: VecDeque<(u64, Id)>,
+    dying: VecDeque<Dying>,
     /// Dead cgroups whose slots have been freed, the oldest first.
     dead: VecDeque<Id>,
     is_dead: HashSet<Id>,
@@ -47,6 +68,8 @@ impl Slots {
             rows: Rows::new(size_of::<collector_common::cgroup::Id>(), size_of::<u32>(), slots as usize),
             cache: Cache::new(ebpf)?,
             owners: vec![None; slots as usize],
+            counted: vec![0; slots as usize],
+            now: 0,
             leaving: HashSet::new(),
             clean: HashSet::new(),
             dying: VecDeque::new(),
@@ -61,11 +84,19 @@ impl Slots {
         self.owners.iter().rposition(Option::is_some).map_or(leaving, |highest| leaving.max(highest + 1))
     }
 
-    /// The cgroup to charge a slot's counts to: `Some(None)` for slot 0 and for late IO of dead cgroups; `None` for a
-    /// slot that was just taken, whose counts wait until its owner is known.
+    /// The cgroup to charge a slot's counts to: `Some(None)` for slot 0 and for what comes after a dead cgroup lost its slot;
+    /// `None` for a slot that was just taken, whose counts wait until its owner is known.
     pub fn owner(&self, slot: usize) -> Option<Option<Id>> {
         let owner = self.owners.get(slot).copied().flatten();
-        (owner.is_some() || slot == 0 || self.is_leaving(slot)).then_some(owner)
+        let known = owner.is_some() || slot == 0 || self.is_leaving(slot);
+        known.then_some(owner.filter(|id| !self.is_dead.contains(id)))
+    }
+
+    /// Something was counted in this slot.
+    pub fn count(&mut self, slot: usize) {
+        if let Some(counted) = self.counted.get_mut(slot) {
+            *counted = self.now;
+        }
     }
 
     /// Whether its last counts are due: it has no owner any more, and is not free yet.
@@ -78,9 +109,9 @@ impl Slots {
         self.owners.iter().flatten().copied()
     }
 
-    /// Marks a cgroup as dead: it loses its slot at `due`.
-    pub fn retire(&mut self, cgroup: Id, due: u64) {
-        self.dying.push_back((due, cgroup));
+    /// Marks a cgroup as dead at `now`.
+    pub fn retire(&mut self, id: Id, now: u64, keep: Keep) {
+        self.dying.push_back(Dying { id, keep, died: now, due: now.saturating_add(keep.quiet) });
     }
 
     /// Learns the owners of slots that programs took.
@@ -96,7 +127,7 @@ impl Slots {
         .context("read map SLOTS")
     }
 
-    /// Takes slots from the cgroups whose quarantine is over. A slot becomes free two rounds later: first programs that had
+    /// Takes slots from dead cgroups that were quiet for long enough. A slot becomes free two rounds later: first programs that had
     /// just looked it up store it in their CPU's cache, then the caches are cleared, then what was counted until then is
     /// read. From there on no program has the slot, so the next owner gets no IO of the last one, however late that comes.
     pub fn release(&mut self, now: u64) -> Result<()> {
@@ -107,18 +138,16 @@ impl Slots {
             self.cache.clear()?;
             self.clean.extend(self.leaving.drain());
         }
-        while let Some((due, id)) = self.dying.front().copied()
-            && due <= now
-        {
-            self.dying.pop_front();
-            self.remove_owner(id)?;
-            if self.dead.len() == MAX_DEAD
-                && let Some(oldest) = self.dead.pop_front()
-            {
-                self.is_dead.remove(&oldest);
+        self.now = now;
+        for _ in 0..self.dying.len() {
+            let Some(dying) = self.dying.pop_front() else { break };
+            match self.due(&dying)? {
+                Some(due) => self.dying.push_back(Dying { due, ..dying }),
+                None => {
+                    self.remove_owner(dying.id)?;
+                    self.bury(dying.id);
+                }
             }
-            self.dead.push_back(id);
-            self.is_dead.insert(id);
         }
         // A late IO may have taken a slot for a cgroup whose slot was freed already.
         for slot in 1..self.owners.len() {
@@ -131,21 +160,49 @@ impl Slots {
         Ok(())
     }
 
-    fn remove_owner(&mut self, cgroup: Id) -> Result<()> {
-        let key = collector_common::cgroup::Id { id: cgroup.id, hierarchy: cgroup.hierarchy };
-        let map = self.map.fd().as_fd();
-        let mut slot = 0u32;
-        match bpf::lookup(map, key.as_bytes(), slot.as_mut_bytes()) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            other => other.context("read map SLOTS")?,
+    /// When to look at a dead cgroup again; `None` if it loses its slot now.
+    fn due(&self, dying: &Dying) -> Result<Option<u64>> {
+        let Dying { id, keep, died, due } = *dying;
+        if due > self.now {
+            return Ok(Some(due));
         }
-        bpf::delete(map, key.as_bytes()).context("remove from map SLOTS")?;
+        let counted = self.slot(id)?.and_then(|slot| self.counted.get(slot as usize)).copied().unwrap_or(0);
+        let due = counted.saturating_add(keep.quiet).min(died.saturating_add(keep.longest));
+        Ok((due > self.now).then_some(due))
+    }
+
+    /// Remembers a dead cgroup without a slot.
+    fn bury(&mut self, id: Id) {
+        if self.dead.len() == MAX_DEAD
+            && let Some(oldest) = self.dead.pop_front()
+        {
+            self.is_dead.remove(&oldest);
+        }
+        self.dead.push_back(id);
+        self.is_dead.insert(id);
+    }
+
+    fn slot(&self, cgroup: Id) -> Result<Option<u32>> {
+        let mut slot = 0u32;
+        match bpf::lookup(self.map.fd().as_fd(), key(cgroup).as_bytes(), slot.as_mut_bytes()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            other => other.map(|()| Some(slot)).context("read map SLOTS"),
+        }
+    }
+
+    fn remove_owner(&mut self, cgroup: Id) -> Result<()> {
+        let Some(slot) = self.slot(cgroup)? else { return Ok(()) };
+        bpf::delete(self.map.fd().as_fd(), key(cgroup).as_bytes()).context("remove from map SLOTS")?;
         if let Some(owner) = self.owners.get_mut(slot as usize) {
             *owner = None;
         }
         self.leaving.insert(slot);
         Ok(())
     }
+}
+
+fn key(cgroup: Id) -> collector_common::cgroup::Id {
+    collector_common::cgroup::Id { id: cgroup.id, hierarchy: cgroup.hierarchy }
 }
 
 /// The slots that each CPU looked up last.
