@@ -30,9 +30,14 @@ impl Cgroup {
 
     /// Makes a cgroup in every hierarchy that has a controller or reports pressure.
     pub fn everywhere(name: &str) -> Cgroup {
+        Cgroup::everywhere_at(&fresh(name))
+    }
+
+    /// The same at this path, whose parent exists.
+    pub fn everywhere_at(path: &str) -> Cgroup {
         let hierarchies = Hierarchies::find(&Root::default()).unwrap();
         let trees = hierarchies.all().into_iter().cloned().collect();
-        Cgroup::within(&fresh(name), hierarchies, trees)
+        Cgroup::within(path, hierarchies, trees)
     }
 
     /// Makes a cgroup in the hierarchy of one controller.

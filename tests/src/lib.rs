@@ -26,6 +26,7 @@ pub mod record;
 pub mod require;
 pub mod scratch;
 pub mod soak;
+pub mod stage;
 pub mod sysctl;
 pub mod trace;
 pub mod user;

@@ -6,6 +6,7 @@ mod check;
 mod cut_btf;
 mod dist;
 mod fuzz;
+mod incidents;
 mod project;
 mod run;
 mod setup;
@@ -54,6 +55,8 @@ enum Verb {
     /// GPUs, against a real one:     cargo xtask test gpu --hardware
     /// Other kernels, emulated:      cargo xtask test vm
     /// Two of them, one test:        cargo xtask test vm 5.10 7.2 -- a_kill
+    /// Staged incidents:             cargo xtask test incidents
+    /// Some of them, on two kernels: cargo xtask test incidents --vm 6.12 --vm 7.2 -- growth saw
     #[command(verbatim_doc_comment)]
     Test(test::Args),
     /// Fuzz the parsers of untrusted input with cargo-fuzz

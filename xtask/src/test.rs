@@ -9,6 +9,7 @@ use std::process::Command;
 use anyhow::{Result, bail};
 
 use crate::build;
+use crate::incidents;
 use crate::project::{self, Project};
 use crate::setup::{self, Scope};
 use crate::vm;
@@ -26,6 +27,8 @@ pub struct Args {
     require: bool,
     #[command(flatten)]
     vm: vm::Args,
+    #[command(flatten)]
+    incidents: incidents::Args,
     /// Names of tests, and options of the test harness
     #[arg(last = true)]
     filter: Vec<String>,
@@ -41,6 +44,8 @@ enum Layer {
     Gpu,
     /// Tests that depend on the kernel, on other kernels in virtual machines
     Vm,
+    /// Staged incidents: what the agent tells of each, as a table
+    Incidents,
 }
 
 const STATIC: &str = "static";
@@ -64,6 +69,12 @@ pub fn test(project: &Project, args: &Args) -> Result<()> {
     }
     if args.layer == Some(Layer::Gpu) && !root {
         bail!("GPU tests load programs into the kernel: run them as root");
+    }
+    if args.layer == Some(Layer::Incidents) {
+        return incidents::test(project, &args.incidents, &args.filter);
+    }
+    if args.incidents.given() {
+        bail!("--vm, --seed and --write are for staged incidents: cargo xtask test incidents");
     }
     if args.layer == Some(Layer::Vm) {
         setup::ensure(project, Scope::Build)?;

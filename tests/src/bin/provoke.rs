@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a provocation that cannot continue fails")]
 
+#[path = "../provoke/act/mod.rs"]
+mod act;
 #[path = "../provoke/compact.rs"]
 mod compact;
 #[path = "../provoke/cuda.rs"]
@@ -40,6 +42,7 @@ fn main() {
     let options: Vec<String> = arguments.collect();
     let arguments: Vec<&str> = options.iter().map(String::as_str).collect();
     match (verb.as_str(), &arguments[..]) {
+        ("act", _) => act::run(&options),
         ("compact", _) => compact::run(),
         ("cuda", _) => cuda::run(),
         ("forbidden", [file, pid, name]) => forbidden::run(file, pid.parse().unwrap(), name),

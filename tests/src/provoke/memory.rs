@@ -68,6 +68,33 @@ impl Memory {
         }
     }
 
+    /// Its first bytes.
+    pub fn first(self, bytes: usize) -> Memory {
+        assert!(bytes <= self.bytes);
+        Memory { start: self.start, bytes }
+    }
+
+    /// Its pages, one by one.
+    pub fn pages(self) -> impl Iterator<Item = Memory> {
+        let page = move |offset| {
+            // SAFETY: within the mapping.
+            let start = unsafe { self.start.add(offset) };
+            Memory { start, bytes: 4096.min(self.bytes - offset) }
+        };
+        (0..self.bytes).step_by(4096).map(page)
+    }
+
+    pub fn bytes(self) -> usize {
+        self.bytes
+    }
+
+    /// Gives it back.
+    pub fn free(self) {
+        // SAFETY: a whole mapping, which nobody uses any more.
+        let result = unsafe { libc::munmap(self.start.cast(), self.bytes) };
+        assert_eq!(result, 0, "munmap: {}", std::io::Error::last_os_error());
+    }
+
     /// Locks it in memory.
     pub fn lock(self) {
         // SAFETY: within the mapping.

@@ -24,6 +24,7 @@ mod rule;
 mod service;
 mod slot;
 mod soak;
+mod staged;
 mod start;
 mod statistic;
 mod storm;

@@ -80,6 +80,11 @@ pub struct Args {
 }
 
 impl Args {
+    /// These kernels of Debian's.
+    pub fn of(kernels: &[String]) -> Args {
+        Args { kernels: kernels.to_vec(), folder: None, possible_cpus: CPUS }
+    }
+
     /// Whether any option was given.
     pub fn given(&self) -> bool {
         !self.kernels.is_empty() || self.folder.is_some() || self.possible_cpus > CPUS
@@ -111,28 +116,61 @@ pub fn prepare<'a>(project: &'a Project, args: &Args) -> Result<Machines<'a>> {
 /// Boots each kernel, and prints which tests passed where. `binary` is the built `headroom`; `filter` selects tests as in
 /// every test program.
 pub fn test<T: AsRef<str>>(machines: &Machines<'_>, binary: &Path, filter: &[T]) -> Result<()> {
-    let Machines { project, folder, kernels, possible_cpus, .. } = machines;
+    let kernels = &machines.kernels;
     let filter: Vec<&str> = filter.iter().map(AsRef::as_ref).collect();
-    let (targets, mut files) = build(project)?;
-    files.push(binary.to_owned());
+    let (targets, files) = build(machines.project)?;
     let programs = programs(&targets, &filter)?;
     let expected: Vec<String> = programs.iter().flat_map(Program::names).collect();
     if expected.is_empty() {
         bail!("no test matches the filter");
     }
-    let environment = format!("export HEADROOM_BIN={}\n", binary.display());
     project::say(project::STEP, &format!("vm: {} tests on {} kernels", expected.len(), kernels.len()));
-    let disk = image::disk(folder, &programs, &files, &environment, kernels).context("make the disk")?;
+    let columns = on_each(machines, binary, &programs, files, "", |kernel, outcome| judge(kernel, outcome, &expected))?;
+    conclude(&columns)
+}
 
+/// Runs one test that is otherwise ignored, with these variables; the output for each kernel.
+pub fn run_one(
+    machines: &Machines<'_>,
+    binary: &Path,
+    (target, test): (&str, &str),
+    variables: &[(&str, String)],
+) -> Result<Vec<(String, String)>> {
+    let (targets, files) = build(machines.project)?;
+    let path = targets.get(target).with_context(|| format!("cargo built no {target}"))?.clone();
+    let program = Program { target: target.to_owned(), path, tests: vec![test.to_owned()] };
+    let variables: String = variables.iter().map(|(name, value)| format!("export {name}='{value}'\n")).collect();
+    let environment = format!("{variables}export OPTIONS=--ignored\n");
+    project::say(project::STEP, &format!("vm: {test} on {} kernels", machines.kernels.len()));
+    on_each(machines, binary, &[program], files, &environment, |kernel, outcome| {
+        judge(kernel, outcome, &[]);
+        outcome.tests.clone()
+    })
+}
+
+/// Boots every kernel with the programs, and reads each outcome.
+fn on_each<T: Send>(
+    machines: &Machines<'_>,
+    binary: &Path,
+    programs: &[Program],
+    mut files: Vec<PathBuf>,
+    environment: &str,
+    read: impl Fn(&Kernel, &machine::Outcome) -> T + Sync,
+) -> Result<Vec<(String, T)>> {
+    let Machines { folder, kernels, .. } = machines;
+    files.push(binary.to_owned());
+    let environment = format!("export HEADROOM_BIN={}\n{environment}", binary.display());
+    let disk = image::disk(folder, programs, &files, &environment, kernels).context("make the disk")?;
     let queue = Mutex::new(kernels.iter().enumerate());
-    let done: Mutex<Vec<(usize, Verdicts)>> = Mutex::new(Vec::new());
+    let done: Mutex<Vec<(usize, T)>> = Mutex::new(Vec::new());
     let work = || -> Result<()> {
         loop {
             let next = queue.lock().map_err(|_| anyhow::anyhow!("the thread of another machine panicked"))?.next();
             let Some((index, kernel)) = next else { return Ok(()) };
-            let verdicts = boot(folder, kernel, *possible_cpus, &disk, &expected)
-                .with_context(|| format!("boot {}", kernel.name))?;
-            done.lock().map_err(|_| anyhow::anyhow!("the thread of another machine panicked"))?.push((index, verdicts));
+            let booted = image::archive(folder, kernel)
+                .and_then(|it| machine::run(folder, kernel, machines.possible_cpus, &disk, &it, LIMIT));
+            let result = read(kernel, &booted.with_context(|| format!("boot {}", kernel.name))?);
+            done.lock().map_err(|_| anyhow::anyhow!("the thread of another machine panicked"))?.push((index, result));
         }
     };
     std::thread::scope(|scope| {
@@ -141,15 +179,11 @@ pub fn test<T: AsRef<str>>(machines: &Machines<'_>, binary: &Path, filter: &[T])
     })?;
     let mut done = done.into_inner().map_err(|_| anyhow::anyhow!("a thread panicked"))?;
     done.sort_by_key(|(index, _)| *index);
-    let columns: Vec<(String, Verdicts)> =
-        done.into_iter().map(|(index, verdicts)| (kernels[index].name.clone(), verdicts)).collect();
-    conclude(&columns)
+    Ok(done.into_iter().map(|(index, result)| (kernels[index].name.clone(), result)).collect())
 }
 
-/// Boots one kernel and reads the results of its tests.
-fn boot(folder: &Path, kernel: &Kernel, possible_cpus: u32, disk: &Path, expected: &[String]) -> Result<Verdicts> {
-    let archive = image::archive(folder, kernel)?;
-    let outcome = machine::run(folder, kernel, possible_cpus, disk, &archive, LIMIT)?;
+/// Reads the results of the tests on one kernel.
+fn judge(kernel: &Kernel, outcome: &machine::Outcome, expected: &[String]) -> Verdicts {
     let verdicts = report::read(&outcome.tests, expected);
     let (passed, skipped, failed) = report::count(&verdicts);
     let seconds = outcome.wall.as_secs();
@@ -162,7 +196,7 @@ fn boot(folder: &Path, kernel: &Kernel, possible_cpus: u32, disk: &Path, expecte
         let end = lines[lines.len().saturating_sub(60)..].join("\n");
         anstream::eprintln!("the machine with {} {why}; end of its console:\n{end}", kernel.release);
     }
-    Ok(verdicts)
+    verdicts
 }
 
 /// Prints the table and the output of failed tests; an error if there are any.

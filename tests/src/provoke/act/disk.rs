@@ -1,0 +1,56 @@
+//! Files: written, held in memory, read again and again.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::time::{Duration, Instant};
+
+use super::pace::Pace;
+use crate::memory::Memory;
+
+const BLOCK: usize = 64 << 10;
+
+pub fn append(path: &str, bytes: u64, rate: u64) {
+    let mut file = OpenOptions::new().create(true).append(true).open(path).unwrap();
+    let (block, mut pace) = (vec![7; BLOCK], Pace::new(rate));
+    for _ in 0..bytes.div_ceil(BLOCK as u64) {
+        file.write_all(&block).unwrap();
+        pace.after(BLOCK as u64);
+    }
+}
+
+/// The first bytes of a file, in locked pages.
+pub fn hold(path: &str, bytes: u64) {
+    let memory = Memory::file(&File::open(path).unwrap()).first(bytes as usize);
+    memory.lock();
+    memory.read();
+}
+
+pub fn read(path: &str, time: Duration, threads: u64) {
+    let (file, end) = (File::open(path).unwrap(), Instant::now() + time);
+    let again = || {
+        let (mut buffer, mut offset) = (vec![0; BLOCK], 0);
+        while Instant::now() < end {
+            match file.read_at(&mut buffer, offset).unwrap() {
+                0 => offset = 0,
+                bytes => offset += bytes as u64,
+            }
+        }
+    };
+    std::thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(again))));
+}
+
+pub fn write(path: &str, time: Duration) {
+    let mut open = OpenOptions::new();
+    let file = open.create(true).truncate(false).write(true).custom_flags(libc::O_DIRECT).open(path).unwrap();
+    let mut memory = vec![7; BLOCK + 4096];
+    // Page-aligned, as direct IO requires.
+    let start = memory.as_ptr().align_offset(4096);
+    let block = &mut memory[start..start + BLOCK];
+    let end = Instant::now() + time;
+    let mut number = 0;
+    while Instant::now() < end {
+        file.write_all_at(block, number % 256 * BLOCK as u64).unwrap();
+        number += 1;
+    }
+}

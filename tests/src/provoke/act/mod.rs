@@ -1,0 +1,136 @@
+//! `act [score=ADJ] [comm=NAME] STEP…`: does one step after the other, and exits after the last. Sizes are bytes, rates bytes per
+//! second (0: at once), times seconds.
+//!
+//! | step | what it does |
+//! |---|---|
+//! | `anon:BYTES:RATE` | writes fresh anonymous memory |
+//! | `lock:BYTES:RATE` | the same, locked |
+//! | `shared:BYTES:RATE` | the same, shared (the kernel counts it as shmem) |
+//! | `file:PATH:BYTES:RATE` | appends to a file, and leaves it dirty |
+//! | `hold:PATH:BYTES` | maps a file, reads it, and locks its pages |
+//! | `read:PATH:SECONDS:THREADS` | reads a file from start to end again and again |
+//! | `write:PATH:SECONDS` | writes the same blocks of a file past the page cache |
+//! | `pipe:BYTES:RATE`, `socket:BYTES:RATE`, `name:PATH:COUNT:RATE` | fills pipes, sockets, a folder of a tmpfs with empty files |
+//! | `fork:COUNT` | starts children that go on with the next step; it waits for them and exits |
+//! | `thread:COUNT` | the next anonymous memory is written by this many threads |
+//! | `swarm:COUNT:BYTES:RATE` | starts children one by one, which hold so much each, at so many a second |
+//! | `free` | gives back the last anonymous memory |
+//! | `wait:SECONDS`, `ready`, `stay` | waits; prints `ready`; waits to be killed |
+
+mod disk;
+mod kernel;
+mod pace;
+
+use std::time::Duration;
+
+use crate::hog::dress;
+use crate::memory::Memory;
+use pace::Pace;
+
+/// What the steps before left.
+struct State {
+    threads: usize,
+    last: Option<Memory>,
+}
+
+pub fn run(arguments: &[String]) {
+    dress(arguments);
+    let mut state = State { threads: 1, last: None };
+    let steps = arguments.iter().filter(|step| !step.starts_with("score=") && !step.starts_with("comm="));
+    steps.for_each(|step| act(step, &mut state));
+}
+
+fn act(step: &str, state: &mut State) {
+    let words: Vec<&str> = step.split(':').collect();
+    let number = |text: &str| text.parse::<u64>().unwrap_or_else(|_| panic!("{step}: {text} is not a number"));
+    let seconds = |text: &str| Duration::from_secs_f64(text.parse().unwrap());
+    match words[..] {
+        ["anon", bytes, rate] => {
+            let memory = Memory::anonymous(number(bytes) as usize);
+            fill(memory, number(rate), std::mem::replace(&mut state.threads, 1));
+            state.last = Some(memory);
+        }
+        ["lock", bytes, rate] => {
+            lock_new_pages();
+            fill(Memory::anonymous(number(bytes) as usize), number(rate), 1);
+        }
+        ["shared", bytes, rate] => fill(Memory::shared(number(bytes) as usize), number(rate), 1),
+        ["file", path, bytes, rate] => disk::append(path, number(bytes), number(rate)),
+        ["hold", path, bytes] => disk::hold(path, number(bytes)),
+        ["read", path, time, threads] => disk::read(path, seconds(time), number(threads)),
+        ["write", path, time] => disk::write(path, seconds(time)),
+        ["pipe", bytes, rate] => kernel::pipe(number(bytes), number(rate)),
+        ["socket", bytes, rate] => kernel::socket(number(bytes), number(rate)),
+        ["name", path, count, rate] => kernel::name(path, number(count), number(rate)),
+        ["fork", count] => fork(number(count)),
+        ["thread", count] => state.threads = number(count) as usize,
+        ["swarm", count, bytes, rate] => swarm(number(count), number(bytes), number(rate)),
+        ["free"] => state.last.take().unwrap().free(),
+        ["wait", time] => std::thread::sleep(seconds(time)),
+        ["ready"] => println!("ready"),
+        ["stay"] => stay(),
+        _ => panic!("unknown step: {step}"),
+    }
+}
+
+/// Writes all pages, at a rate if it is not 0.
+fn fill(memory: Memory, rate: u64, threads: usize) {
+    std::thread::scope(|scope| {
+        for index in 0..threads {
+            let part = memory.part(index, threads);
+            scope.spawn(move || {
+                let mut pace = Pace::new(rate / threads as u64);
+                for page in part.pages() {
+                    page.write();
+                    pace.after(page.bytes() as u64);
+                }
+            });
+        }
+    });
+}
+
+fn lock_new_pages() {
+    // SAFETY: no preconditions.
+    let locked = unsafe { libc::mlockall(libc::MCL_FUTURE | libc::MCL_ONFAULT) };
+    assert_eq!(locked, 0, "mlockall: {}", std::io::Error::last_os_error());
+}
+
+fn stay() -> ! {
+    loop {
+        std::thread::park();
+    }
+}
+
+/// A child returns; the parent waits for all children, and exits.
+fn fork(count: u64) {
+    for _ in 0..count {
+        if child() {
+            return;
+        }
+    }
+    while rustix::process::wait(rustix::process::WaitOptions::empty()).is_ok_and(|ended| ended.is_some()) {}
+    std::process::exit(0);
+}
+
+/// Whether this is the child.
+fn child() -> bool {
+    // SAFETY: the process has one thread.
+    let pid = unsafe { libc::fork() };
+    assert!(pid >= 0, "fork: {}", std::io::Error::last_os_error());
+    if pid == 0 {
+        // The kernel kills a child rather than the parent, which goes on.
+        std::fs::write("/proc/self/oom_score_adj", "50").unwrap();
+    }
+    pid == 0
+}
+
+fn swarm(count: u64, bytes: u64, rate: u64) {
+    let mut pace = Pace::new(rate);
+    for _ in 0..count {
+        if child() {
+            Memory::anonymous(bytes as usize).write();
+            stay();
+        }
+        pace.after(1);
+    }
+}

@@ -1,0 +1,51 @@
+//! The control files of a cgroup, on v1 and v2.
+
+use std::fs;
+use std::io;
+
+use collector::source::cgroup::Controller;
+
+use super::scenario::Knob;
+use super::script::Scale;
+use crate::cgroup::Cgroup;
+
+/// Sets a knob. An error if the kernel refuses: a limit below what is used, on v1, for one.
+pub fn set(cgroup: &Cgroup, knob: Knob, scale: &Scale) -> io::Result<()> {
+    let v2 = cgroup.is_v2();
+    let write = |file: &str, value: String| fs::write(cgroup.memory().join(file), value);
+    match knob {
+        Knob::Limit(percent) => {
+            let (file, swap) = match v2 {
+                true => ("memory.max", "memory.swap.max"),
+                false => ("memory.limit_in_bytes", "memory.swappiness"),
+            };
+            // A kernel without swap accounting has no such file.
+            let _ = write(swap, "0".to_owned());
+            write(file, scale.bytes(percent).to_string())
+        }
+        Knob::High(percent) => write("memory.high", scale.bytes(percent).to_string()),
+        Knob::Swap(percent) if v2 => write("memory.swap.max", scale.bytes(percent).to_string()),
+        Knob::Swap(percent) => {
+            let limit = fs::read_to_string(cgroup.memory().join("memory.limit_in_bytes"))?;
+            let limit: u64 = limit.trim().parse().map_err(io::Error::other)?;
+            write("memory.memsw.limit_in_bytes", (limit + scale.bytes(percent)).to_string())
+        }
+        Knob::NoKill => write("memory.oom_control", "1".to_owned()),
+        Knob::Together => write("memory.oom.group", "1".to_owned()),
+        Knob::Cpu(percent) => {
+            let quota = (percent * 1000.0) as u64;
+            match v2 {
+                true => fs::write(cgroup.file(Controller::Cpu, "cpu.max"), format!("{quota} 100000")),
+                false => fs::write(cgroup.file(Controller::Cpu, "cpu.cfs_quota_us"), quota.to_string()),
+            }
+        }
+    }
+}
+
+/// Lets cgroups below this one have controllers, which cgroup v2 does not do by itself.
+pub fn delegate(cgroup: &Cgroup) {
+    if cgroup.is_v2() {
+        let file = cgroup.memory().join("cgroup.subtree_control");
+        ["+memory", "+io", "+cpu"].iter().for_each(|controller| drop(fs::write(&file, controller)));
+    }
+}

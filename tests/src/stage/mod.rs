@@ -1,0 +1,16 @@
+//! Incidents that are staged: real processes in real cgroups do something of which the truth is known, and what a running agent
+//! tells of it is compared with that truth.
+
+mod control;
+mod interrupt;
+mod judge;
+mod play;
+mod row;
+mod run;
+pub mod scenario;
+mod script;
+pub mod table;
+mod told;
+
+pub use row::Row;
+pub use run::{Options, run};

@@ -1,0 +1,128 @@
+//! Stages scenarios against one agent, several side by side, and judges each.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use collector_core::incident::Kind;
+
+use super::interrupt::{self, until};
+use super::judge::Case;
+use super::play::{Played, play};
+use super::row::{MARK, Row};
+use super::scenario::{Host, Scenario};
+use super::script::{Numbers, Scale};
+use super::told::Listener;
+use crate::agent::Agent;
+use crate::cgroup::Cgroup;
+use crate::require::own_machine;
+
+/// How long the agent may take to tell anything.
+const FIRST: Duration = Duration::from_secs(15);
+/// How long it may take to tell the end of an incident: a storm ends after calm, or after a minute.
+const TOLD: Duration = Duration::from_secs(80);
+/// How long after the last report corrections are waited for.
+const LATER: Duration = Duration::from_millis(1500);
+/// How long nothing must be told where nothing happened.
+const SILENCE: Duration = Duration::from_secs(5);
+/// A scenario whose actors did not do what it says is staged again with other numbers.
+const TRIES: u64 = 3;
+
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub seed: u64,
+    /// Scenarios at the same time.
+    pub at_once: usize,
+    /// Parts of names; all scenarios if empty.
+    pub names: Vec<String>,
+}
+
+/// Stages what applies to this host; prints each result. `program` is `provoke`.
+pub fn run(program: &str, scenarios: Vec<Scenario>, options: &Options) -> Vec<Row> {
+    interrupt::catch();
+    println!("seed {}", options.seed);
+    let v2 = Cgroup::new("stage-probe").is_v2();
+    let applies = |scenario: &Scenario| match scenario.host {
+        Host::Any => true,
+        Host::V1 => !v2,
+        Host::V2 => v2,
+        Host::Own => v2 && own_machine(),
+    };
+    let asked = |scenario: &Scenario| {
+        options.names.is_empty() || options.names.iter().any(|it| scenario.name.contains(it.as_str()))
+    };
+    let chosen = scenarios.into_iter().filter(|it| applies(it) && asked(it));
+    let (alone, together): (Vec<Scenario>, Vec<Scenario>) = chosen.partition(|scenario| scenario.alone);
+    let agent = Agent::start_unrecorded("");
+    let listener = Listener::new(agent.directory());
+    // What the agent's own start does to the host is over.
+    let _ = interrupt::pause(Duration::from_secs(3));
+    let rows = Mutex::new(Vec::new());
+    for (scenarios, at_once) in [(together, options.at_once), (alone, 1)] {
+        let waiting = Mutex::new(scenarios.iter());
+        let work = || {
+            while let Some(scenario) = { waiting.lock().unwrap_or_else(PoisonError::into_inner).next() } {
+                if interrupt::noted() {
+                    return;
+                }
+                let row = stage(program, scenario, options.seed, &listener);
+                println!("{MARK}{}", row.json());
+                rows.lock().unwrap_or_else(PoisonError::into_inner).push(row);
+            }
+        };
+        std::thread::scope(|scope| (0..at_once).for_each(|_| drop(scope.spawn(work))));
+    }
+    assert!(!interrupt::noted(), "interrupted");
+    agent.stop();
+    rows.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn stage(program: &str, scenario: &Scenario, seed: u64, listener: &Listener) -> Row {
+    let mut last = Row::default();
+    for attempt in 0..TRIES {
+        let scale = Scale::draw(&mut Numbers::new(seed.wrapping_add(attempt << 32), scenario.name));
+        // What panics, a cgroup that cannot be created for one, is not staged; the others are.
+        let played = catch_unwind(AssertUnwindSafe(|| once(program, scenario, &scale, listener)));
+        last = played.unwrap_or_else(|_| not_staged(scenario, &scale, "it panicked".to_owned()));
+        if last.failed.is_none() || interrupt::noted() {
+            break;
+        }
+    }
+    last
+}
+
+fn once(program: &str, scenario: &Scenario, scale: &Scale, listener: &Listener) -> Row {
+    let truth = &scenario.truth;
+    let mut judged = None;
+    let played = play(program, scenario, scale, |played| {
+        let case = Case { scenario, scale, played };
+        let over = Instant::now();
+        let complete = || {
+            let told = listener.incidents(played.begun);
+            let alerted = || truth.alert && case.alerted(&listener.alerts(played.begun), &mut case.row());
+            let silent = || over.elapsed() > FIRST && !told.iter().any(|it| case.is_wanted(&it.incident));
+            (case.is_complete(&told) || alerted() || silent()).then_some(())
+        };
+        let _ = match truth.kind {
+            // A correction may come later.
+            Some(_) => until("the report", TOLD, complete).and_then(|()| interrupt::pause(LATER)),
+            None => interrupt::pause(SILENCE),
+        };
+        judged = Some(case.judge(&listener.incidents(played.begun), &listener.alerts(played.begun)));
+    });
+    let failed = |why: String| not_staged(scenario, scale, why);
+    let kills = |wanted: u64, count: u64| format!("the kernel killed {count} processes instead of {wanted}");
+    match (played, judged) {
+        (Err(why), _) => failed(why),
+        (Ok(played), _) if truth.killed.is_some_and(|wanted| wanted != played.kills) => {
+            failed(kills(truth.killed.unwrap_or_default(), played.kills))
+        }
+        (Ok(played), _) if truth.kind == Some(Kind::Oom) && played.kills == 0 => failed(kills(1, 0)),
+        (Ok(_), Some(row)) => row,
+        (Ok(_), None) => failed("it was not judged".to_owned()),
+    }
+}
+
+fn not_staged(scenario: &Scenario, scale: &Scale, why: String) -> Row {
+    Row { failed: Some(why), ..Case { scenario, scale, played: &Played::default() }.row() }
+}

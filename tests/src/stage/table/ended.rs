@@ -1,0 +1,68 @@
+//! Processes that end by other hands than the OOM killer's, or that were dying already.
+
+use super::{KILLED, SPIKE};
+use crate::stage::scenario::Knob::{Cpu, Limit};
+use crate::stage::scenario::Scenario;
+
+/// Nothing stops it: the quota of a cgroup is lifted.
+const NO_QUOTA: f64 = 1000.0;
+
+fn near(name: &'static str, what: &'static str) -> Scenario {
+    Scenario::new(name, what).group("", &[Limit(100.0)]).run("app", "", "anon 93; ready; stay").ready("app").pause(6.0)
+}
+
+pub fn scenarios() -> Vec<Scenario> {
+    vec![
+        near("killed_by_hand", "close to its limit, and somebody sends SIGKILL")
+            .signal("app", libc::SIGKILL)
+            .dies("app")
+            .none(KILLED),
+        near("terminated", "close to its limit, and somebody sends SIGTERM")
+            .signal("app", libc::SIGTERM)
+            .pause(1.0)
+            .none(KILLED),
+        Scenario::new("ends_by_itself", "takes nearly all of its limit, and ends")
+            .group("", &[Limit(100.0)])
+            .run("app", "", "anon 20; wait 6; anon 75")
+            .ends("app")
+            .none(&[]),
+        dying(
+            "dying_neighbour",
+            "is killed by hand, dies slowly, and a neighbour allocates at the limit of both",
+            libc::SIGKILL,
+        ),
+        dying("dying_neighbour_terminated", "the same with SIGTERM", libc::SIGTERM),
+        Scenario::new("killed_by_hand_then_oom", "one is killed by hand; soon after, another one hits the limit")
+            .group("", &[Limit(100.0)])
+            .run("first", "", "anon 40; ready; stay")
+            .ready("first")
+            .pause(7.0)
+            .signal("first", libc::SIGKILL)
+            .dies("first")
+            .pause(3.0)
+            .run("second", "", "anon 10; wait 5; anon 130")
+            .dies("second")
+            .oom("", SPIKE)
+            .limit("", 100.0)
+            .killed(1),
+    ]
+}
+
+/// A process without CPU time is marked again and again while it dies.
+fn dying(name: &'static str, what: &'static str, signal: i32) -> Scenario {
+    Scenario::new(name, what)
+        .group("", &[Limit(100.0)])
+        .group("slow", &[])
+        .group("fast", &[])
+        .run("dying", "slow", "anon 60; ready; stay")
+        .ready("dying")
+        .pause(4.0)
+        .set("slow", Cpu(1.0))
+        .signal("dying", signal)
+        .run("asker", "fast", "anon 70; stay")
+        .pause(3.0)
+        .set("slow", Cpu(NO_QUOTA))
+        .pause(1.0)
+        .none(KILLED)
+        .uncounted()
+}

@@ -1,0 +1,87 @@
+//! The scenarios, by subject. A truth is what is true, whatever the agent tells today.
+
+mod ended;
+mod kind;
+mod moved;
+mod name;
+mod nested;
+mod own;
+mod pressure;
+mod several;
+
+use super::scenario::Scenario;
+
+/// Rose fast and without a break.
+const SPIKE: &[&str] = &["sudden_spike"];
+/// Rose slowly, in a straight line.
+const GROWTH: &[&str] = &["steady_growth", "slow_leak"];
+/// Needs all of its limit all the time.
+const TOO_LOW: &[&str] = &["limit_too_low"];
+/// Shared memory or files in memory fill the limit.
+const SHARED: &[&str] = &["shared_memory"];
+/// Memory of the kernel fills the limit.
+const KERNEL: &[&str] = &["kernel_memory"];
+/// File pages that cannot be dropped fill the limit.
+const CACHE_HELD: &[&str] = &["locked_memory"];
+/// Other processes of the same cgroup hold most.
+const OTHERS: &[&str] = &["others_in_the_cgroup"];
+const BY_ANOTHER: &[&str] = &["grown_by_another"];
+const PARENTS: &[&str] = &["parents_limit"];
+const LOWERED: &[&str] = &["limit_lowered"];
+/// Waits for ever at its limit.
+const FROZEN: &[&str] = &["frozen"];
+/// Killed by somebody else than the OOM killer.
+pub(super) const KILLED: &[&str] = &["killed_by_another"];
+const THRASH: &[&str] = &["page_cache_thrash"];
+/// Held back by its own `memory.high`.
+const HIGH: &[&str] = &["held_back"];
+const IO_BY_ONE: &[&str] = &["io_by_one"];
+/// No single workload did most of the IO.
+const IO_BY_SEVERAL: &[&str] = &["not_known", "io_by_several"];
+
+/// Quick ones, for every run of the tests.
+pub const QUICK: [&str; 8] = [
+    "spike_at_start",
+    "killed_twice",
+    "crash_loop",
+    "killed_by_hand",
+    "terminated",
+    "ends_by_itself",
+    "parents_limit",
+    "bystander",
+];
+
+pub fn all() -> Vec<Scenario> {
+    let subjects: [fn() -> Vec<Scenario>; 8] = [
+        own::scenarios,
+        kind::scenarios,
+        several::scenarios,
+        nested::scenarios,
+        moved::scenarios,
+        ended::scenarios,
+        pressure::scenarios,
+        name::scenarios,
+    ];
+    subjects.iter().flat_map(|scenarios| scenarios()).collect()
+}
+
+pub fn quick() -> Vec<Scenario> {
+    all().into_iter().filter(|scenario| QUICK.contains(&scenario.name)).collect()
+}
+
+fn either(one: impl AsRef<[&'static str]>, other: impl AsRef<[&'static str]>) -> Vec<&'static str> {
+    [one.as_ref(), other.as_ref()].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn names_are_unique_and_the_quick_ones_exist() {
+        let names: Vec<&str> = all().iter().map(|scenario| scenario.name).collect();
+        assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "{names:?}");
+        assert_eq!(quick().len(), QUICK.len());
+    }
+}

@@ -1,0 +1,110 @@
+//! What the agent tells: each report of an incident, as its log has it at once, and the incident with its evidence, from the
+//! journal.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use collector::sink::journal::Reader;
+use collector_core::alert::Alert;
+use collector_core::incident::Incident;
+use serde_json::Value;
+
+/// What a report says about the cause.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Said {
+    pub cause: String,
+    pub sentence: String,
+}
+
+/// An incident: what was said first and last, and the incident as it is in the journal now.
+#[derive(Clone, Debug)]
+pub struct Told {
+    pub first: Said,
+    pub last: Said,
+    pub incident: Incident,
+}
+
+/// Follows the agent in this folder.
+pub struct Listener {
+    directory: PathBuf,
+    log: Mutex<Log>,
+}
+
+#[derive(Default)]
+struct Log {
+    /// Offset in bytes.
+    read: u64,
+    /// By id: all reports in order.
+    reports: BTreeMap<String, Vec<Said>>,
+}
+
+impl Listener {
+    pub fn new(directory: &Path) -> Listener {
+        Listener { directory: directory.to_owned(), log: Mutex::default() }
+    }
+
+    /// Incidents that began since this time, the oldest first.
+    pub fn incidents(&self, since: u64) -> Vec<Told> {
+        let log = self.read_on();
+        let journal = self.journal();
+        let stored = journal.and_then(|journal| journal.incidents(1000).ok()).unwrap_or_default();
+        let told = stored.into_iter().filter(|it| it.time >= since).filter_map(|incident| {
+            let reports = log.reports.get(&incident.id)?;
+            Some(Told { first: reports.first()?.clone(), last: reports.last()?.clone(), incident })
+        });
+        told.collect()
+    }
+
+    /// Alerts that fired since this time.
+    pub fn alerts(&self, since: u64) -> Vec<Alert> {
+        let stored = self.journal().and_then(|journal| journal.alerts(1000).ok()).unwrap_or_default();
+        stored.into_iter().filter(|it| it.time >= since).map(|it| it.alert).collect()
+    }
+
+    fn journal(&self) -> Option<Reader> {
+        Reader::open(&self.directory.join("journal")).ok()
+    }
+
+    fn read_on(&self) -> MutexGuard<'_, Log> {
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut text = Vec::new();
+        if let Ok(mut file) = File::open(self.directory.join("log")) {
+            let _ = file.seek(SeekFrom::Start(log.read));
+            let _ = file.read_to_end(&mut text);
+        }
+        let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        for line in text[..whole].split(|byte| *byte == b'\n') {
+            if let Some((id, said)) = report(line) {
+                log.reports.entry(id).or_default().push(said);
+            }
+        }
+        log.read += whole as u64;
+        log
+    }
+}
+
+/// The report of an incident in a line of the log.
+fn report(line: &[u8]) -> Option<(String, Said)> {
+    let line: Value = serde_json::from_slice(line).ok()?;
+    let field = |name: &str| line["fields"][name].as_str().or(line[name].as_str()).map(str::to_owned);
+    let (id, cause, message) = (field("incident")?, field("cause")?, field("message")?);
+    let sentence = message.split_once(": ").map_or("", |(_, sentence)| sentence).to_owned();
+    Some((id, Said { cause, sentence }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_in_the_log_is_found() {
+        let line = br#"{"level":"INFO","fields":{"message":"incident 7 is complete: /a: grew","incident":"7","kind":"oom","cause":"spike"}}"#;
+        let said = Said { cause: "spike".to_owned(), sentence: "/a: grew".to_owned() };
+        assert_eq!(report(line), Some(("7".to_owned(), said)));
+        assert_eq!(report(br#"{"fields":{"message":"ready"}}"#), None);
+        assert_eq!(report(b"no JSON"), None);
+    }
+}

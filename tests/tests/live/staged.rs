@@ -1,0 +1,39 @@
+//! Staged incidents: what the agent tells of them, against what is true.
+
+use std::env;
+
+use collector_tests::needs;
+use collector_tests::require::{is_root, own_machine};
+use collector_tests::stage::{Options, Row, run, table};
+
+/// Set by `cargo xtask test incidents`: the seed of the numbers, parts of names, and how many are staged at once.
+const SEED: &str = "HEADROOM_STAGE_SEED";
+const NAMES: &str = "HEADROOM_STAGE_NAMES";
+const AT_ONCE: &str = "HEADROOM_STAGE_AT_ONCE";
+
+fn number(name: &str) -> Option<u64> {
+    env::var(name).ok()?.parse().ok()
+}
+
+fn options() -> Options {
+    let seed = number(SEED).unwrap_or_else(|| collector::clock::unix_ns() / 1_000_000_000);
+    let names = env::var(NAMES).unwrap_or_default().split(',').filter(|it| !it.is_empty()).map(str::to_owned).collect();
+    let at_once = if own_machine() { 3 } else { 8 };
+    Options { seed, names, at_once: number(AT_ONCE).map_or(at_once, |number| number as usize) }
+}
+
+#[test]
+fn the_quick_incidents_are_told_as_they_are() {
+    needs!(is_root(), "loading eBPF programs needs root");
+    let rows = run(env!("CARGO_BIN_EXE_provoke"), table::quick(), &Options { names: Vec::new(), ..options() });
+    let wrong: Vec<String> = rows.iter().filter(|row| !row.right()).map(|row| format!("{row:#?}")).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+#[ignore = "takes a quarter of an hour: cargo xtask test incidents"]
+fn every_incident_is_staged() {
+    needs!(is_root(), "loading eBPF programs needs root");
+    let rows: Vec<Row> = run(env!("CARGO_BIN_EXE_provoke"), table::all(), &options());
+    assert!(!rows.is_empty(), "no scenario has such a name");
+}
