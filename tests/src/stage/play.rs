@@ -6,7 +6,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use collector::clock;
 use rustix::fs::{Advice, fadvise};
@@ -21,7 +21,9 @@ use crate::process::Killed;
 use crate::scratch::{Scratch, scratch};
 
 /// How long a process may take for what it does.
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_secs(150);
+/// How long a process may live after the kernel killed another one in its stead.
+const SPARED: Duration = Duration::from_secs(5);
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// A scenario that was played, with the kernel's word about it.
@@ -134,11 +136,11 @@ impl Stage<'_> {
                     _ => Err(format!("signal {name}: {}", std::io::Error::last_os_error())),
                 }
             }
-            Act::Dies(name) => match self.end(name)?.signal() {
+            Act::Dies(name) => match self.end(name, true)?.signal() {
                 Some(libc::SIGKILL) => Ok(()),
                 other => Err(format!("{name} was not killed, but ended by signal {other:?}")),
             },
-            Act::Ends(name) => match self.end(name)?.success() {
+            Act::Ends(name) => match self.end(name, false)?.success() {
                 true => Ok(()),
                 false => Err(format!("{name} failed")),
             },
@@ -177,10 +179,22 @@ impl Stage<'_> {
         if line == "ready\n" { Ok(()) } else { Err(format!("{name} ended before it was ready")) }
     }
 
-    fn end(&mut self, name: &str) -> Result<ExitStatus, String> {
-        let actor = self.actor(name)?;
-        let status = until(&format!("the end of {name}"), PATIENCE, || actor.child.0.try_wait().ok().flatten())?;
-        actor.ended = Some(status);
+    fn end(&mut self, name: &str, killed: bool) -> Result<ExitStatus, String> {
+        let before = self.actors.iter().filter(|it| it.ended.is_some()).count() as u64;
+        let mut spared: Option<Instant> = None;
+        let status = until(&format!("the end of {name}"), PATIENCE, || {
+            let actor = self.actors.iter_mut().rfind(|it| it.name == name);
+            let Some(actor) = actor else { return Some(Err(format!("the scenario has no process {name:?}"))) };
+            if let Ok(Some(status)) = actor.child.0.try_wait() {
+                return Some(Ok(status));
+            }
+            if killed && self.groups.iter().map(|(_, cgroup)| cgroup.kills()).sum::<u64>() > before {
+                let since = *spared.get_or_insert_with(Instant::now);
+                return (since.elapsed() > SPARED).then(|| Err(format!("another one was killed instead of {name}")));
+            }
+            None
+        })??;
+        self.actor(name)?.ended = Some(status);
         Ok(status)
     }
 

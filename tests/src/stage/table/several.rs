@@ -19,9 +19,9 @@ pub fn scenarios() -> Vec<Scenario> {
             .oom("", SPIKE)
             .says("grower"),
         limited("largest_did_not_grow_slowly", "the same, slowly")
-            .run("holder", "", "anon 46; ready; stay")
+            .run("holder", "", "anon 54; ready; stay")
             .ready("holder")
-            .run("grower", "", "anon 10; anon 44 @1; wait 1; anon 8; stay")
+            .run("grower", "", "anon 8; anon 40 @0.9; stay")
             .dies("holder")
             .oom("", GROWTH)
             .says("grower"),
