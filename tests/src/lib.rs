@@ -27,6 +27,7 @@ pub mod require;
 pub mod scratch;
 pub mod soak;
 pub mod stage;
+pub mod swap;
 pub mod sysctl;
 pub mod trace;
 pub mod user;

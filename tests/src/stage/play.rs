@@ -19,6 +19,7 @@ use crate::cgroup::Cgroup;
 use crate::mount::Mount;
 use crate::process::Killed;
 use crate::scratch::{Scratch, scratch};
+use crate::swap::Swap;
 
 /// How long a process may take for what it does.
 const PATIENCE: Duration = Duration::from_secs(150);
@@ -68,6 +69,8 @@ pub fn play(program: &str, scenario: &Scenario, scale: &Scale, after: impl FnOnc
     let uses =
         |folder: &str| scenario.acts.iter().any(|act| matches!(act, Act::Run(actor) if actor.script.contains(folder)));
     let shm = uses("shm/").then(|| Mount::tmpfs(&format!("size={}", scale.bytes(400.0)))).transpose()?;
+    // Dropped after the stage, which may have pages there.
+    let _swap = scenario.swap.then(|| Swap::compressed(scale.bytes(400.0)));
     let played = Played { begun: clock::unix_ns(), ..Played::default() };
     let (actors, groups) = (Vec::new(), Vec::new());
     let mut stage = Stage { program, scale, root, actors, groups, shm, disk: scratch(), played };

@@ -28,6 +28,9 @@ const SILENCE: Duration = Duration::from_secs(5);
 /// A scenario whose actors did not do what it says is staged again with other numbers.
 const TRIES: u64 = 3;
 
+/// The defaults, and a trigger for waiting for IO, which has none by default.
+const CONFIG: &str = "[pressure]\nio_waiting = \"600ms\"\n";
+
 #[derive(Clone, Debug)]
 pub struct Options {
     pub seed: u64,
@@ -53,7 +56,11 @@ pub fn run(program: &str, scenarios: Vec<Scenario>, options: &Options) -> Vec<Ro
     };
     let chosen = scenarios.into_iter().filter(|it| applies(it) && asked(it));
     let (alone, together): (Vec<Scenario>, Vec<Scenario>) = chosen.partition(|scenario| scenario.alone);
-    let agent = Agent::start_unrecorded("");
+    if own_machine() {
+        // A process may ask for more than there is.
+        let _ = std::fs::write("/proc/sys/vm/overcommit_memory", "1");
+    }
+    let agent = Agent::start_unrecorded(CONFIG);
     let listener = Listener::new(agent.directory());
     // What the agent's own start does to the host is over.
     let _ = interrupt::pause(Duration::from_secs(3));

@@ -14,6 +14,8 @@ pub struct Scenario {
     pub alone: bool,
     /// Whether its own cgroup is a systemd slice.
     pub slice: bool,
+    /// Whether the host gets swap.
+    pub swap: bool,
     /// Files on the disk, which are in `disk/`, and their sizes.
     pub files: Vec<(&'static str, f64)>,
     pub groups: Vec<Group>,
@@ -112,7 +114,7 @@ pub struct Truth {
 impl Scenario {
     pub fn new(name: &'static str, what: &'static str) -> Scenario {
         let (files, groups, acts, truth) = (Vec::new(), Vec::new(), Vec::new(), Truth::default());
-        Scenario { name, what, host: Host::Any, alone: false, slice: false, files, groups, acts, truth }
+        Scenario { name, what, host: Host::Any, alone: false, slice: false, swap: false, files, groups, acts, truth }
     }
 
     pub fn on(mut self, host: Host) -> Scenario {
@@ -127,6 +129,11 @@ impl Scenario {
 
     pub fn slice(mut self) -> Scenario {
         self.slice = true;
+        self
+    }
+
+    pub fn swap(mut self) -> Scenario {
+        self.swap = true;
         self
     }
 

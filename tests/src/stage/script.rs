@@ -98,7 +98,8 @@ impl Scale {
             ["file", name, bytes, ..] => format!("file:{}:{}:{}", path(name), size(bytes), rate(words.get(3))),
             ["hold", name, bytes] => format!("hold:{}:{}", path(name), size(bytes)),
             ["read", name, seconds, threads] => format!("read:{}:{}:{threads}", path(name), time(seconds)),
-            ["write", name, seconds] => format!("write:{}:{}", path(name), time(seconds)),
+            ["write", name, seconds, threads] => format!("write:{}:{}:{threads}", path(name), time(seconds)),
+            ["again", bytes, seconds] => format!("again:{}:{}", size(bytes), time(seconds)),
             ["name", folder, bytes, ..] => {
                 format!("name:{}:{}:{}", path(folder), size(bytes) / NAME, rate(words.get(3)) / NAME)
             }

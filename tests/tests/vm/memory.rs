@@ -1,7 +1,7 @@
 //! Memory tests for virtual machines only: the host runs out of memory, swaps, and is made to reclaim.
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command};
 use std::time::Instant;
 
@@ -14,6 +14,7 @@ use collector_tests::provocation::was_killed;
 use collector_tests::record::kills_of;
 use collector_tests::require::own_machine;
 use collector_tests::scratch::scratch;
+use collector_tests::swap::Swap;
 use collector_tests::{applies, needs, provoke};
 
 const CONFIG: &str = "tick = \"100ms\"\n";
@@ -40,32 +41,6 @@ fn major_faults_of_children() -> u64 {
         usage
     };
     usage.ru_majflt as u64
-}
-
-/// A swap device. When dropped, it is no longer used.
-struct Swap(PathBuf);
-
-impl Swap {
-    /// On zram.
-    fn compressed(bytes: u64) -> Swap {
-        fs::write("/sys/block/zram0/reset", "1").unwrap();
-        fs::write("/sys/block/zram0/disksize", bytes.to_string()).unwrap();
-        Swap::on("/dev/zram0")
-    }
-
-    fn on(device: &str) -> Swap {
-        for program in ["mkswap", "swapon"] {
-            let output = Command::new(program).arg(device).output().unwrap();
-            assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
-        }
-        Swap(device.into())
-    }
-}
-
-impl Drop for Swap {
-    fn drop(&mut self) {
-        let _ = Command::new("swapoff").arg(&self.0).status();
-    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ use super::pace::Pace;
 use crate::memory::Memory;
 
 const BLOCK: usize = 64 << 10;
+const LARGE: usize = 1 << 20;
 
 pub fn append(path: &str, bytes: u64, rate: u64) {
     let mut file = OpenOptions::new().create(true).append(true).open(path).unwrap();
@@ -40,17 +41,20 @@ pub fn read(path: &str, time: Duration, threads: u64) {
     std::thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(again))));
 }
 
-pub fn write(path: &str, time: Duration) {
+/// Each thread waits until each of its blocks is on the disk.
+pub fn write(path: &str, time: Duration, threads: u64) {
     let mut open = OpenOptions::new();
-    let file = open.create(true).truncate(false).write(true).custom_flags(libc::O_DIRECT).open(path).unwrap();
-    let mut memory = vec![7; BLOCK + 4096];
-    // Page-aligned, as direct IO requires.
-    let start = memory.as_ptr().align_offset(4096);
-    let block = &mut memory[start..start + BLOCK];
-    let end = Instant::now() + time;
-    let mut number = 0;
-    while Instant::now() < end {
-        file.write_all_at(block, number % 256 * BLOCK as u64).unwrap();
-        number += 1;
-    }
+    open.create(true).truncate(false).write(true).custom_flags(libc::O_DIRECT | libc::O_DSYNC);
+    let (file, end) = (open.open(path).unwrap(), Instant::now() + time);
+    let again = |thread: u64| {
+        let mut memory = vec![7; LARGE + 4096];
+        // Page-aligned, as direct IO requires.
+        let start = memory.as_ptr().align_offset(4096);
+        let block = &mut memory[start..start + LARGE];
+        while Instant::now() < end {
+            file.write_all_at(block, thread * LARGE as u64).unwrap();
+        }
+    };
+    let again = &again;
+    std::thread::scope(|scope| (0..threads).for_each(|thread| drop(scope.spawn(move || again(thread)))));
 }

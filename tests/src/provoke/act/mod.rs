@@ -9,11 +9,13 @@
 //! | `file:PATH:BYTES:RATE` | appends to a file, and leaves it dirty |
 //! | `hold:PATH:BYTES` | maps a file, reads it, and locks its pages |
 //! | `read:PATH:SECONDS:THREADS` | reads a file from start to end again and again |
-//! | `write:PATH:SECONDS` | writes the same blocks of a file past the page cache |
+//! | `write:PATH:SECONDS:THREADS` | writes the same blocks of a file to the disk |
 //! | `pipe:BYTES:RATE`, `socket:BYTES:RATE`, `name:PATH:COUNT:RATE` | fills pipes, sockets, a folder of a tmpfs with empty files |
 //! | `fork:COUNT` | starts children that go on with the next step; it waits for them and exits |
 //! | `thread:COUNT` | the next anonymous memory is written by this many threads |
 //! | `swarm:COUNT:BYTES:RATE` | starts children one by one, which hold so much each, at so many a second |
+//! | `again:BYTES:SECONDS` | writes the same anonymous memory over and over |
+//! | `idle:COUNT` | starts threads that do nothing |
 //! | `free` | gives back the last anonymous memory |
 //! | `wait:SECONDS`, `ready`, `stay` | waits; prints `ready`; waits to be killed |
 
@@ -21,7 +23,7 @@ mod disk;
 mod kernel;
 mod pace;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::hog::dress;
 use crate::memory::Memory;
@@ -58,13 +60,15 @@ fn act(step: &str, state: &mut State) {
         ["file", path, bytes, rate] => disk::append(path, number(bytes), number(rate)),
         ["hold", path, bytes] => disk::hold(path, number(bytes)),
         ["read", path, time, threads] => disk::read(path, seconds(time), number(threads)),
-        ["write", path, time] => disk::write(path, seconds(time)),
+        ["write", path, time, threads] => disk::write(path, seconds(time), number(threads)),
         ["pipe", bytes, rate] => kernel::pipe(number(bytes), number(rate)),
         ["socket", bytes, rate] => kernel::socket(number(bytes), number(rate)),
         ["name", path, count, rate] => kernel::name(path, number(count), number(rate)),
         ["fork", count] => fork(number(count)),
         ["thread", count] => state.threads = number(count) as usize,
         ["swarm", count, bytes, rate] => swarm(number(count), number(bytes), number(rate)),
+        ["again", bytes, time] => again(number(bytes) as usize, seconds(time)),
+        ["idle", count] => (0..number(count)).for_each(|_| drop(std::thread::spawn(stay))),
         ["free"] => state.last.take().unwrap().free(),
         ["wait", time] => std::thread::sleep(seconds(time)),
         ["ready"] => println!("ready"),
@@ -93,6 +97,13 @@ fn lock_new_pages() {
     // SAFETY: no preconditions.
     let locked = unsafe { libc::mlockall(libc::MCL_FUTURE | libc::MCL_ONFAULT) };
     assert_eq!(locked, 0, "mlockall: {}", std::io::Error::last_os_error());
+}
+
+fn again(bytes: usize, time: Duration) {
+    let (memory, end) = (Memory::anonymous(bytes), Instant::now() + time);
+    while Instant::now() < end {
+        memory.write();
+    }
 }
 
 fn stay() -> ! {

@@ -54,7 +54,7 @@ fn dying(name: &'static str, what: &'static str, signal: i32) -> Scenario {
         .group("", &[Limit(100.0)])
         .group("slow", &[])
         .group("fast", &[])
-        .run("dying", "slow", "anon 60; ready; stay")
+        .run("dying", "slow", "anon 60; idle 12; ready; stay")
         .ready("dying")
         .pause(4.0)
         .set("slow", Cpu(1.0))

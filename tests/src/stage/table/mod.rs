@@ -1,6 +1,7 @@
 //! The scenarios, by subject. A truth is what is true, whatever the agent tells today.
 
 mod ended;
+mod host;
 mod kind;
 mod moved;
 mod name;
@@ -27,6 +28,11 @@ const CACHE_HELD: &[&str] = &["locked_memory"];
 const OTHERS: &[&str] = &["others_in_the_cgroup"];
 const BY_ANOTHER: &[&str] = &["grown_by_another"];
 const PARENTS: &[&str] = &["parents_limit"];
+const HOST: &[&str] = &["host_exhausted"];
+const HOST_BY_ANOTHER: &[&str] = &["host_exhausted_by_another"];
+const SWAP_FULL: &[&str] = &["swap_full"];
+/// Waits at its own limit for what it swapped out.
+const SWAPPING: &[&str] = &["near_its_limit", "swapping"];
 const LOWERED: &[&str] = &["limit_lowered"];
 /// Waits for ever at its limit.
 const FROZEN: &[&str] = &["frozen"];
@@ -52,13 +58,14 @@ pub const QUICK: [&str; 8] = [
 ];
 
 pub fn all() -> Vec<Scenario> {
-    let subjects: [fn() -> Vec<Scenario>; 8] = [
+    let subjects: [fn() -> Vec<Scenario>; 9] = [
         own::scenarios,
         kind::scenarios,
         several::scenarios,
         nested::scenarios,
         moved::scenarios,
         ended::scenarios,
+        host::scenarios,
         pressure::scenarios,
         name::scenarios,
     ];

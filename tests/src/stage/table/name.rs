@@ -28,6 +28,7 @@ pub fn scenarios() -> Vec<Scenario> {
             "a service whose name systemd escapes",
             "llama\\x2d{id12}.service",
             "=llama-{id12}.service",
-        ),
+        )
+        .slice(),
     ]
 }
