@@ -24,6 +24,7 @@ pub fn set(cgroup: &Cgroup, knob: Knob, scale: &Scale) -> io::Result<()> {
             write(file, scale.bytes(percent).to_string())
         }
         Knob::High(percent) => write("memory.high", scale.bytes(percent).to_string()),
+        Knob::Min(percent) => write("memory.min", scale.bytes(percent).to_string()),
         Knob::Swap(percent) if v2 => write("memory.swap.max", scale.bytes(percent).to_string()),
         Knob::Swap(percent) => {
             let limit = fs::read_to_string(cgroup.memory().join("memory.limit_in_bytes"))?;

@@ -1,13 +1,13 @@
 //! Compares what was told with what is true.
 
 use collector_core::alert::Alert;
-use collector_core::incident::{Incident, Kind};
+use collector_core::incident::Incident;
 
 use super::play::Played;
 use super::row::Row;
-use super::scenario::{Scenario, Truth};
+use super::scenario::{OOM, Scenario, Truth};
 use super::script::Scale;
-use super::table::KILLED;
+use super::table::BY_HAND;
 use super::told::{Said, Told};
 
 /// A scenario that was played, and its numbers.
@@ -24,7 +24,7 @@ impl Case<'_> {
         let affected = incident.evidence.workload.as_ref().map(|it| it.cgroup.as_str());
         let victims = incident.evidence.kills.iter().filter_map(|kill| kill.workload.as_deref());
         let named = label.into_iter().chain(affected).chain(victims);
-        self.scenario.alone && incident.kind != Kind::Oom || named.into_iter().any(|name| self.is_ours(name))
+        self.scenario.alone && incident.kind.name() != OOM || named.into_iter().any(|name| self.is_ours(name))
     }
 
     fn is_ours(&self, name: &str) -> bool {
@@ -35,7 +35,7 @@ impl Case<'_> {
 
     /// Whether it also has the kind that must be told.
     pub fn is_wanted(&self, incident: &Incident) -> bool {
-        Some(incident.kind) == self.scenario.truth.kind && self.concerns(incident)
+        Some(incident.kind.name()) == self.scenario.truth.kind && self.concerns(incident)
     }
 
     /// Whether all that must be told was told.
@@ -46,7 +46,7 @@ impl Case<'_> {
             killed += it.incident.evidence.killed;
             Some(all.unwrap_or(true) && it.incident.complete)
         });
-        all == Some(true) && (self.scenario.truth.kind != Some(Kind::Oom) || killed >= self.played.kills)
+        all == Some(true) && (self.scenario.truth.kind != Some(OOM) || killed >= self.played.kills)
     }
 
     /// The name that the agent gives to the workload of this cgroup, or to `=NAME`.
@@ -65,7 +65,7 @@ impl Case<'_> {
         let ours: Vec<&Told> = told.iter().filter(|it| self.concerns(&it.incident)).collect();
         let mut row = self.row();
         match truth.kind {
-            Some(kind) => match ours.iter().find(|it| it.incident.kind == kind) {
+            Some(kind) => match ours.iter().find(|it| it.incident.kind.name() == kind) {
                 Some(told) => self.compare(told, &mut row),
                 None if truth.alert && self.alerted(alerts, &mut row) => {}
                 None => {
@@ -82,7 +82,7 @@ impl Case<'_> {
 
     /// A kill is a kill: as many as the kernel counts. What somebody else killed is told as that, if at all.
     fn count(&self, ours: &[&Told], row: &mut Row) {
-        let killed = ours.iter().filter(|it| it.incident.kind == Kind::Oom && !KILLED.contains(&&*it.last.cause));
+        let killed = ours.iter().filter(|it| it.incident.kind.name() == OOM && !BY_HAND.contains(&&*it.last.cause));
         let killed: u64 = killed.map(|it| it.incident.evidence.killed).sum();
         // A group kill is counted once more than processes die of it.
         let wanted = self.played.kills.saturating_sub(u64::from(self.scenario.truth.together))..=self.played.kills;
@@ -105,7 +105,7 @@ impl Case<'_> {
     fn silence(&self, ours: &[&Told], row: &mut Row) {
         let is_right = |said: &Said| self.scenario.truth.causes.contains(&&*said.cause);
         let kernel = self.played.kills > 0;
-        let wrong = ours.iter().find(|it| it.incident.kind == Kind::Oom && !kernel && !is_right(&it.last));
+        let wrong = ours.iter().find(|it| it.incident.kind.name() == OOM && !kernel && !is_right(&it.last));
         let Some(told) = wrong.or(ours.iter().find(|it| is_right(&it.last))) else {
             (row.first, row.last) = ("nothing".to_owned(), "nothing".to_owned());
             (row.first_right, row.cause_right) = (true, true);
@@ -138,6 +138,10 @@ impl Case<'_> {
             }
         }
         self.words(&told.last.sentence, row);
+        if told.delivered.as_ref().is_some_and(|cause| *cause != told.last.cause) {
+            let cause = told.delivered.as_deref().unwrap_or_default();
+            row.faults.push(format!("receivers were told {cause}, and no correction"));
+        }
     }
 
     /// Faults of a sentence.

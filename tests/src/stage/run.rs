@@ -4,17 +4,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use collector_core::incident::Kind;
-
 use super::interrupt::{self, until};
 use super::judge::Case;
 use super::play::{Played, play};
 use super::row::{MARK, Row};
-use super::scenario::{Host, Scenario};
+use super::scenario::{Host, OOM, Scenario};
 use super::script::{Numbers, Scale};
 use super::told::Listener;
 use crate::agent::Agent;
 use crate::cgroup::Cgroup;
+use crate::receiver::{Answer, Receiver};
 use crate::require::own_machine;
 
 /// How long the agent may take to tell anything.
@@ -60,8 +59,9 @@ pub fn run(program: &str, scenarios: Vec<Scenario>, options: &Options) -> Vec<Ro
         // A process may ask for more than there is.
         let _ = std::fs::write("/proc/sys/vm/overcommit_memory", "1");
     }
-    let agent = Agent::start_unrecorded(CONFIG);
-    let listener = Listener::new(agent.directory());
+    let receiver = Receiver::start(Answer::Accept);
+    let agent = Agent::start_unrecorded(&format!("{CONFIG}[[sink.webhook]]\nurl = {:?}\n", receiver.url()));
+    let listener = Listener::new(agent.directory(), receiver);
     // What the agent's own start does to the host is over.
     let _ = interrupt::pause(Duration::from_secs(3));
     let rows = Mutex::new(Vec::new());
@@ -124,7 +124,7 @@ fn once(program: &str, scenario: &Scenario, scale: &Scale, listener: &Listener) 
         (Ok(played), _) if truth.killed.is_some_and(|wanted| wanted != played.kills) => {
             failed(kills(truth.killed.unwrap_or_default(), played.kills))
         }
-        (Ok(played), _) if truth.kind == Some(Kind::Oom) && played.kills == 0 => failed(kills(1, 0)),
+        (Ok(played), _) if truth.kind == Some(OOM) && played.kills == 0 => failed(kills(1, 0)),
         (Ok(_), Some(row)) => row,
         (Ok(_), None) => failed("it was not judged".to_owned()),
     }

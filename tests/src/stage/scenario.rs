@@ -1,7 +1,12 @@
 //! What a scenario is: cgroups, what happens in them in order, and what is true of it. Sizes are percentages of the scenario's
 //! own size, which differs from run to run, as do its times.
 
-use collector_core::incident::Kind;
+/// Names of kinds of incidents.
+pub const OOM: &str = "oom";
+pub const MEMORY_PRESSURE: &str = "memory_pressure";
+pub const IO_PRESSURE: &str = "io_pressure";
+/// Killed by another process than the kernel.
+pub const KILLED: &str = "killed";
 
 #[derive(Clone, Debug)]
 pub struct Scenario {
@@ -56,6 +61,8 @@ pub enum Knob {
     Together,
     /// Percentage of one CPU.
     Cpu(f64),
+    /// Memory that is not taken from it (cgroup v2).
+    Min(f64),
 }
 
 #[derive(Clone, Debug)]
@@ -90,8 +97,8 @@ pub struct Actor {
 /// What must be told.
 #[derive(Clone, Debug, Default)]
 pub struct Truth {
-    /// The kind of incident; none must be told if absent.
-    pub kind: Option<Kind>,
+    /// The name of the kind of incident; none must be told if absent.
+    pub kind: Option<&'static str>,
     /// The cgroup of the workload that it is about, or after `=` a name as the agent names workloads. Alternatives are separated
     /// by `|`.
     pub workload: &'static str,
@@ -195,10 +202,15 @@ impl Scenario {
 
     /// Truth: an OOM kill in this cgroup, for one of these causes.
     pub fn oom(self, workload: &'static str, causes: impl AsRef<[&'static str]>) -> Scenario {
-        self.incident(Kind::Oom, workload, causes)
+        self.incident(OOM, workload, causes)
     }
 
-    pub fn incident(mut self, kind: Kind, workload: &'static str, causes: impl AsRef<[&'static str]>) -> Scenario {
+    pub fn incident(
+        mut self,
+        kind: &'static str,
+        workload: &'static str,
+        causes: impl AsRef<[&'static str]>,
+    ) -> Scenario {
         (self.truth.kind, self.truth.workload, self.truth.causes) = (Some(kind), workload, causes.as_ref().to_vec());
         self
     }

@@ -12,6 +12,8 @@ use collector_core::alert::Alert;
 use collector_core::incident::Incident;
 use serde_json::Value;
 
+use crate::receiver::Receiver;
+
 /// What a report says about the cause.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Said {
@@ -24,6 +26,8 @@ pub struct Said {
 pub struct Told {
     pub first: Said,
     pub last: Said,
+    /// The cause in the last alert about it that a receiver got.
+    pub delivered: Option<String>,
     pub incident: Incident,
 }
 
@@ -31,6 +35,7 @@ pub struct Told {
 pub struct Listener {
     directory: PathBuf,
     log: Mutex<Log>,
+    receiver: Receiver,
 }
 
 #[derive(Default)]
@@ -42,20 +47,33 @@ struct Log {
 }
 
 impl Listener {
-    pub fn new(directory: &Path) -> Listener {
-        Listener { directory: directory.to_owned(), log: Mutex::default() }
+    pub fn new(directory: &Path, receiver: Receiver) -> Listener {
+        Listener { directory: directory.to_owned(), log: Mutex::default(), receiver }
     }
 
     /// Incidents that began since this time, the oldest first.
     pub fn incidents(&self, since: u64) -> Vec<Told> {
-        let log = self.read_on();
+        let (log, delivered) = (self.read_on(), self.delivered());
         let journal = self.journal();
         let stored = journal.and_then(|journal| journal.incidents(1000).ok()).unwrap_or_default();
         let told = stored.into_iter().filter(|it| it.time >= since).filter_map(|incident| {
             let reports = log.reports.get(&incident.id)?;
-            Some(Told { first: reports.first()?.clone(), last: reports.last()?.clone(), incident })
+            let (first, last) = (reports.first()?.clone(), reports.last()?.clone());
+            Some(Told { first, last, delivered: delivered.get(&incident.id).cloned(), incident })
         });
         told.collect()
+    }
+
+    /// By incident: the cause in the last alert that fired for it and was delivered.
+    fn delivered(&self) -> BTreeMap<String, String> {
+        let alerts = self.receiver.requests().into_iter().flat_map(|request| request.alerts());
+        let firing = alerts.filter(|alert| alert["state"] == "firing");
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let causes = firing.filter_map(|alert| {
+            let incident = &alert["incident"];
+            Some((text(&incident["id"])?, text(&incident["cause"]["rule"])?))
+        });
+        causes.collect()
     }
 
     /// Alerts that fired since this time.

@@ -3,7 +3,7 @@
 use std::env;
 
 use collector_tests::needs;
-use collector_tests::require::{is_root, own_machine};
+use collector_tests::require::is_root;
 use collector_tests::stage::{Options, Row, run, table};
 
 /// Set by `cargo xtask test incidents`: the seed of the numbers, parts of names, and how many are staged at once.
@@ -18,8 +18,7 @@ fn number(name: &str) -> Option<u64> {
 fn options() -> Options {
     let seed = number(SEED).unwrap_or_else(|| collector::clock::unix_ns() / 1_000_000_000);
     let names = env::var(NAMES).unwrap_or_default().split(',').filter(|it| !it.is_empty()).map(str::to_owned).collect();
-    let at_once = if own_machine() { 3 } else { 8 };
-    Options { seed, names, at_once: number(AT_ONCE).map_or(at_once, |number| number as usize) }
+    Options { seed, names, at_once: number(AT_ONCE).map_or(8, |number| number as usize) }
 }
 
 #[test]

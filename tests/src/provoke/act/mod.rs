@@ -15,7 +15,7 @@
 //! | `thread:COUNT` | the next anonymous memory is written by this many threads |
 //! | `swarm:COUNT:BYTES:RATE` | starts children one by one, which hold so much each, at so many a second |
 //! | `again:BYTES:SECONDS` | writes the same anonymous memory over and over |
-//! | `idle:COUNT` | starts threads that do nothing |
+//! | `spin:COUNT` | starts threads that use as much CPU time as they get |
 //! | `free` | gives back the last anonymous memory |
 //! | `wait:SECONDS`, `ready`, `stay` | waits; prints `ready`; waits to be killed |
 
@@ -68,7 +68,7 @@ fn act(step: &str, state: &mut State) {
         ["thread", count] => state.threads = number(count) as usize,
         ["swarm", count, bytes, rate] => swarm(number(count), number(bytes), number(rate)),
         ["again", bytes, time] => again(number(bytes) as usize, seconds(time)),
-        ["idle", count] => (0..number(count)).for_each(|_| drop(std::thread::spawn(stay))),
+        ["spin", count] => (0..number(count)).for_each(|_| drop(std::thread::spawn(spin))),
         ["free"] => state.last.take().unwrap().free(),
         ["wait", time] => std::thread::sleep(seconds(time)),
         ["ready"] => println!("ready"),
@@ -103,6 +103,12 @@ fn again(bytes: usize, time: Duration) {
     let (memory, end) = (Memory::anonymous(bytes), Instant::now() + time);
     while Instant::now() < end {
         memory.write();
+    }
+}
+
+fn spin() {
+    loop {
+        std::hint::spin_loop();
     }
 }
 

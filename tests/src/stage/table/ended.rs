@@ -1,8 +1,8 @@
 //! Processes that end by other hands than the OOM killer's, or that were dying already.
 
-use super::{KILLED, SPIKE};
+use super::{BY_HAND, SPIKE};
 use crate::stage::scenario::Knob::{Cpu, Limit};
-use crate::stage::scenario::Scenario;
+use crate::stage::scenario::{KILLED, Scenario};
 
 /// Nothing stops it: the quota of a cgroup is lifted.
 const NO_QUOTA: f64 = 1000.0;
@@ -16,11 +16,15 @@ pub fn scenarios() -> Vec<Scenario> {
         near("killed_by_hand", "close to its limit, and somebody sends SIGKILL")
             .signal("app", libc::SIGKILL)
             .dies("app")
-            .none(KILLED),
+            .incident(KILLED, "", BY_HAND)
+            .killed(0)
+            .says("SIGKILL"),
         near("terminated", "close to its limit, and somebody sends SIGTERM")
             .signal("app", libc::SIGTERM)
             .pause(1.0)
-            .none(KILLED),
+            .incident(KILLED, "", BY_HAND)
+            .killed(0)
+            .says("SIGTERM"),
         Scenario::new("ends_by_itself", "takes nearly all of its limit, and ends")
             .group("", &[Limit(100.0)])
             .run("app", "", "anon 20; wait 6; anon 75")
@@ -54,7 +58,7 @@ fn dying(name: &'static str, what: &'static str, signal: i32) -> Scenario {
         .group("", &[Limit(100.0)])
         .group("slow", &[])
         .group("fast", &[])
-        .run("dying", "slow", "anon 60; idle 12; ready; stay")
+        .run("dying", "slow", "anon 60; spin 12; ready; stay")
         .ready("dying")
         .pause(4.0)
         .set("slow", Cpu(1.0))
@@ -63,6 +67,6 @@ fn dying(name: &'static str, what: &'static str, signal: i32) -> Scenario {
         .pause(3.0)
         .set("slow", Cpu(NO_QUOTA))
         .pause(1.0)
-        .none(KILLED)
+        .none(BY_HAND)
         .uncounted()
 }

@@ -1,10 +1,8 @@
 //! A host out of memory, and one that swaps: only on a machine that is for tests.
 
-use collector_core::incident::Kind;
-
 use super::{HOST, HOST_BY_ANOTHER, SPIKE, SWAP_FULL, SWAPPING, either};
 use crate::stage::scenario::Knob::{Limit, Swap};
-use crate::stage::scenario::{Host, Scenario};
+use crate::stage::scenario::{Host, MEMORY_PRESSURE, Scenario};
 
 fn alone(name: &'static str, what: &'static str) -> Scenario {
     Scenario::new(name, what).on(Host::Own).alone()
@@ -51,6 +49,6 @@ pub fn scenarios() -> Vec<Scenario> {
             .group("", &[Limit(50.0), Swap(200.0)])
             .run("app", "", "again 90 30")
             .ends("app")
-            .incident(Kind::MemoryPressure, "", SWAPPING),
+            .incident(MEMORY_PRESSURE, "", SWAPPING),
     ]
 }

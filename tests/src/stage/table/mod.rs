@@ -23,9 +23,9 @@ const SHARED: &[&str] = &["shared_memory"];
 /// Memory of the kernel fills the limit.
 const KERNEL: &[&str] = &["kernel_memory"];
 /// File pages that cannot be dropped fill the limit.
-const CACHE_HELD: &[&str] = &["locked_memory"];
+const CACHE_HELD: &[&str] = &["file_pages"];
 /// Other processes of the same cgroup hold most.
-const OTHERS: &[&str] = &["others_in_the_cgroup"];
+const OTHERS: &[&str] = &["other_processes"];
 const BY_ANOTHER: &[&str] = &["grown_by_another"];
 const PARENTS: &[&str] = &["parents_limit"];
 const HOST: &[&str] = &["host_exhausted"];
@@ -33,14 +33,18 @@ const HOST_BY_ANOTHER: &[&str] = &["host_exhausted_by_another"];
 const SWAP_FULL: &[&str] = &["swap_full"];
 /// Waits at its own limit for what it swapped out.
 const SWAPPING: &[&str] = &["near_its_limit", "swapping"];
+/// Memory that a cgroup left that is gone.
+const LEFT_BEHIND: &[&str] = &["left_behind"];
+/// Memory that may not be taken from a neighbour.
+const PROTECTED: &[&str] = &["protected_neighbour"];
 const LOWERED: &[&str] = &["limit_lowered"];
 /// Waits for ever at its limit.
-const FROZEN: &[&str] = &["frozen"];
+const FROZEN: &[&str] = &["frozen_at_limit"];
 /// Killed by somebody else than the OOM killer.
-pub(super) const KILLED: &[&str] = &["killed_by_another"];
+pub(super) const BY_HAND: &[&str] = &["killed_by_a_process"];
 const THRASH: &[&str] = &["page_cache_thrash"];
 /// Held back by its own `memory.high`.
-const HIGH: &[&str] = &["held_back"];
+const HIGH: &[&str] = &["memory_high"];
 const IO_BY_ONE: &[&str] = &["io_by_one"];
 /// No single workload did most of the IO.
 const IO_BY_SEVERAL: &[&str] = &["not_known", "io_by_several"];
@@ -50,8 +54,8 @@ pub const QUICK: [&str; 8] = [
     "spike_at_start",
     "killed_twice",
     "crash_loop",
-    "killed_by_hand",
-    "terminated",
+    "fork_bomb",
+    "kill_storm",
     "ends_by_itself",
     "parents_limit",
     "bystander",

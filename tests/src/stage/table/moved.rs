@@ -2,7 +2,7 @@
 
 use super::{FROZEN, LOWERED, SPIKE, either};
 use crate::stage::scenario::Knob::{Limit, NoKill, Swap};
-use crate::stage::scenario::{Host, Scenario};
+use crate::stage::scenario::{Host, MEMORY_PRESSURE, Scenario};
 
 pub fn scenarios() -> Vec<Scenario> {
     [moved(), brief()].concat()
@@ -68,7 +68,7 @@ fn moved() -> Vec<Scenario> {
             .group("", &[Limit(100.0), NoKill])
             .run("hung", "", "anon 30; wait 4; anon 110 @40; stay")
             .pause(70.0)
-            .incident(collector_core::incident::Kind::MemoryPressure, "", FROZEN)
+            .incident(MEMORY_PRESSURE, "", FROZEN)
             .or_alert()
             .says("frozen|freez|not killed|oom_kill_disable|hang"),
     ]

@@ -1,8 +1,8 @@
 //! Limits above, below and beside the workload.
 
-use super::{BY_ANOTHER, GROWTH, PARENTS, SPIKE, either};
-use crate::stage::scenario::Knob::Limit;
-use crate::stage::scenario::Scenario;
+use super::{BY_ANOTHER, GROWTH, LEFT_BEHIND, PARENTS, PROTECTED, SPIKE, either};
+use crate::stage::scenario::Knob::{Limit, Min};
+use crate::stage::scenario::{Host, Scenario};
 
 pub fn scenarios() -> Vec<Scenario> {
     [shared(), pods(), own()].concat()
@@ -64,6 +64,34 @@ fn shared() -> Vec<Scenario> {
             .oom("b", BY_ANOTHER)
             .limit("", 100.0)
             .says("{a}"),
+        parent(
+            "left_behind",
+            "one fills a tmpfs, ends, and its cgroup is removed; another needs little and is killed for it",
+        )
+        .run("writer", "a", "anon 3; file shm/x 74; wait 3")
+        .ends("writer")
+        .remove("a")
+        .pause(8.0)
+        .run("victim", "b", "anon 6; wait 3; anon 40 @20")
+        .dies("victim")
+        .oom("b", LEFT_BEHIND)
+        .limit("", 100.0),
+        parent(
+            "protected_neighbour",
+            "page cache of a neighbour may not be taken (memory.min), and another is killed for it",
+        )
+        .on(Host::V2)
+        .file("data", 66.0)
+        .set("", Min(80.0))
+        .set("a", Min(75.0))
+        .run("reader", "a", "read disk/data 4 1; ready; stay")
+        .ready("reader")
+        .pause(6.0)
+        .run("victim", "b", "anon 6; wait 3; anon 60 @20")
+        .dies("victim")
+        .oom("b", PROTECTED)
+        .limit("", 100.0)
+        .says("{a}"),
     ]
 }
 

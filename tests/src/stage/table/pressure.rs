@@ -1,10 +1,8 @@
 //! Waiting for memory and for IO, without a kill.
 
-use collector_core::incident::Kind;
-
 use super::{HIGH, IO_BY_ONE, IO_BY_SEVERAL, THRASH};
 use crate::stage::scenario::Knob::{High, Limit};
-use crate::stage::scenario::{Host, Scenario};
+use crate::stage::scenario::{Host, IO_PRESSURE, MEMORY_PRESSURE, Scenario};
 
 fn alone(name: &'static str, what: &'static str) -> Scenario {
     Scenario::new(name, what).alone()
@@ -21,7 +19,7 @@ fn memory() -> Vec<Scenario> {
             .file("data", 300.0)
             .run("reader", "", "anon 8; read disk/data 26 4")
             .ends("reader")
-            .incident(Kind::MemoryPressure, "", THRASH),
+            .incident(MEMORY_PRESSURE, "", THRASH),
         alone("thrash_and_calm", "the same beside a larger neighbour that does nothing")
             .group("", &[])
             .group("thrash", &[Limit(100.0)])
@@ -31,7 +29,7 @@ fn memory() -> Vec<Scenario> {
             .ready("calm")
             .run("reader", "thrash", "anon 8; read disk/data 26 4")
             .ends("reader")
-            .incident(Kind::MemoryPressure, "thrash", THRASH)
+            .incident(MEMORY_PRESSURE, "thrash", THRASH)
             .never("{calm}"),
         alone("thrash_then_gone", "the same, and the cgroup is removed at once")
             .group("", &[])
@@ -40,13 +38,13 @@ fn memory() -> Vec<Scenario> {
             .run("reader", "job", "anon 8; read disk/data 26 4")
             .ends("reader")
             .remove("job")
-            .incident(Kind::MemoryPressure, "job", THRASH),
+            .incident(MEMORY_PRESSURE, "job", THRASH),
         alone("held_back", "memory.high holds it back, and it is not killed")
             .on(Host::V2)
             .group("", &[High(60.0)])
             .run("app", "", "anon 55; wait 5; anon 60 @2; stay")
             .pause(40.0)
-            .incident(Kind::MemoryPressure, "", HIGH)
+            .incident(MEMORY_PRESSURE, "", HIGH)
             .says("memory.high"),
     ]
 }
@@ -61,7 +59,7 @@ fn io() -> Vec<Scenario> {
             .ready("calm")
             .run("writer", "writer", "write disk/x 22 6")
             .ends("writer")
-            .incident(Kind::IoPressure, "writer", IO_BY_ONE)
+            .incident(IO_PRESSURE, "writer", IO_BY_ONE)
             .says("{writer}")
             .never("{calm}"),
         alone("io_by_three", "three write past the page cache, each as much as the others")
@@ -75,6 +73,6 @@ fn io() -> Vec<Scenario> {
             .ends("one")
             .ends("two")
             .ends("three")
-            .incident(Kind::IoPressure, "one|two|three", IO_BY_SEVERAL),
+            .incident(IO_PRESSURE, "one|two|three", IO_BY_SEVERAL),
     ]
 }
