@@ -106,6 +106,8 @@ pub struct Truth {
     pub causes: Vec<&'static str>,
     /// The cgroup whose limit it was, and the size of that limit.
     pub limit: Option<(&'static str, f64)>,
+    /// Seconds within which it grew, at the script's rate.
+    pub took: Option<f64>,
     /// Each must be in the sentence; alternatives are separated by `|`, and `{name}` is the cgroup with that name.
     pub says: Vec<&'static str>,
     /// None may be in the sentence.
@@ -241,6 +243,12 @@ impl Scenario {
 
     pub fn together(mut self) -> Scenario {
         self.truth.together = true;
+        self
+    }
+
+    /// Truth: it grew within so many seconds, at the script's rate.
+    pub fn took(mut self, seconds: f64) -> Scenario {
+        self.truth.took = Some(seconds);
         self
     }
 

@@ -52,7 +52,7 @@ const IO_BY_SEVERAL: &[&str] = &["not_known", "io_by_several"];
 /// Quick ones, for every run of the tests.
 pub const QUICK: [&str; 8] = [
     "spike_at_start",
-    "killed_twice",
+    "forked_at_once",
     "crash_loop",
     "fork_bomb",
     "kill_storm",
