@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 
 use collector::source::cgroup::Controller;
 
@@ -24,6 +25,17 @@ pub fn set(cgroup: &Cgroup, knob: Knob, scale: &Scale) -> io::Result<()> {
             write(file, scale.bytes(percent).to_string())
         }
         Knob::High(percent) => write("memory.high", scale.bytes(percent).to_string()),
+        Knob::Write(percent) => {
+            let disk = fs::metadata(std::env::temp_dir())?.dev();
+            let disk = format!("{}:{}", rustix::fs::major(disk), rustix::fs::minor(disk));
+            let rate = scale.bytes(percent);
+            match v2 {
+                true => fs::write(cgroup.file(Controller::Io, "io.max"), format!("{disk} wbps={rate}")),
+                false => {
+                    fs::write(cgroup.file(Controller::Io, "blkio.throttle.write_bps_device"), format!("{disk} {rate}"))
+                }
+            }
+        }
         Knob::Min(percent) => write("memory.min", scale.bytes(percent).to_string()),
         Knob::Swap(percent) if v2 => write("memory.swap.max", scale.bytes(percent).to_string()),
         Knob::Swap(percent) => {

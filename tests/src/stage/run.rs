@@ -85,6 +85,11 @@ pub fn run(program: &str, scenarios: Vec<Scenario>, options: &Options) -> Vec<Ro
 }
 
 fn stage(program: &str, scenario: &Scenario, seed: u64, listener: &Listener) -> Row {
+    if scenario.alone {
+        // A storm that goes on would be told as one with this.
+        let calm = || listener.incidents(0).iter().all(|it| it.incident.complete).then_some(());
+        let _ = until("calm", TOLD, calm);
+    }
     let mut last = Row::default();
     for attempt in 0..TRIES {
         let scale = Scale::draw(&mut Numbers::new(seed.wrapping_add(attempt << 32), scenario.name));

@@ -61,6 +61,8 @@ pub enum Knob {
     Together,
     /// Percentage of one CPU.
     Cpu(f64),
+    /// Percentage of the scenario's size that it may write to the disk in a second.
+    Write(f64),
     /// Memory that is not taken from it (cgroup v2).
     Min(f64),
 }

@@ -46,6 +46,8 @@ const THRASH: &[&str] = &["page_cache_thrash"];
 /// Held back by its own `memory.high`.
 const HIGH: &[&str] = &["memory_high"];
 const IO_BY_ONE: &[&str] = &["io_by_one"];
+/// Waits for its own limit on IO.
+const IO_LIMIT: &[&str] = &["io_limit"];
 /// No single workload did most of the IO.
 const IO_BY_SEVERAL: &[&str] = &["not_known", "io_by_several"];
 

@@ -1,7 +1,7 @@
 //! Waiting for memory and for IO, without a kill.
 
-use super::{HIGH, IO_BY_ONE, IO_BY_SEVERAL, THRASH};
-use crate::stage::scenario::Knob::{High, Limit};
+use super::{HIGH, IO_BY_ONE, IO_BY_SEVERAL, IO_LIMIT, THRASH};
+use crate::stage::scenario::Knob::{High, Limit, Write};
 use crate::stage::scenario::{Host, IO_PRESSURE, MEMORY_PRESSURE, Scenario};
 
 fn alone(name: &'static str, what: &'static str) -> Scenario {
@@ -62,6 +62,12 @@ fn io() -> Vec<Scenario> {
             .incident(IO_PRESSURE, "writer", IO_BY_ONE)
             .says("{writer}")
             .never("{calm}"),
+        alone("io_limited", "writes to the disk as fast as its own limit on IO allows")
+            .group("", &[])
+            .group("writer", &[Write(25.0)])
+            .run("writer", "writer", "write disk/x 22 2")
+            .ends("writer")
+            .incident(IO_PRESSURE, "writer", IO_LIMIT),
         alone("io_by_three", "three write past the page cache, each as much as the others")
             .group("", &[])
             .group("one", &[])
