@@ -22,8 +22,6 @@ rows! {
     WITHOUT_CACHE = "headroom_workload_memory_without_cache_bytes",
         "Memory charged to the workload minus all page cache that the kernel can drop: it must be freed or swapped out before there is room.",
         WithoutCache;
-    ACTIVE_FILE = "headroom_workload_memory_active_file_bytes",
-        "Page cache charged to the workload that was used recently.", ActiveFile;
     ANON = "headroom_workload_memory_anon_bytes",
         "Anonymous memory of the workload, which belongs to no file: heaps, stacks, private mappings.", Anon;
     FILE = "headroom_workload_memory_file_bytes",

@@ -142,7 +142,6 @@ pub const METRICS: &[Metric] = &[
     memory::CURRENT,
     memory::WORKING_SET,
     memory::WITHOUT_CACHE,
-    memory::ACTIVE_FILE,
     memory::ANON,
     memory::FILE,
     memory::SHMEM,

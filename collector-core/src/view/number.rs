@@ -98,7 +98,6 @@ numbers! {
     WorkingSet = "memory_working_set_bytes", "working set", File(MemoryWorkingSet);
     /// Without the page cache that the kernel can drop.
     WithoutCache = "memory_without_cache_bytes", "without page cache", File(MemoryWithoutCache);
-    ActiveFile = "memory_active_file_bytes", "active file", File(MemoryActiveFile);
     Limit = "memory_limit_bytes", "limit", File(MemoryLimit);
     High = "memory_high_bytes", "throttled above", File(MemoryHigh);
     Peak = "memory_peak_bytes", "peak", File(MemoryPeak);

@@ -1,12 +1,17 @@
-//! Rules with the live kernel: a cgroup that comes close to its limit and recovers, in the log and in the metrics.
+//! Rules with the live kernel, in the log and in the metrics: a cgroup that comes close to its limit and recovers, one that is
+//! frozen at it, and a container's full /dev/shm.
 
+use std::path::PathBuf;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use collector_tests::agent::{Agent, PATIENCE};
 use collector_tests::cgroup::Cgroup;
+use collector_tests::exposition::Exposition;
 use collector_tests::process::Killed;
 use collector_tests::provocation::await_ready;
 use collector_tests::require::is_root;
+use collector_tests::scratch::{Scratch, scratch};
 use collector_tests::{needs, provoke};
 use rustix::process::Signal;
 
@@ -49,6 +54,64 @@ fn an_alert_fires_near_the_limit_and_resolves_away_from_it() {
         events.lines().filter(line).count()
     };
     assert_eq!((reported("firing"), reported("resolved")), (1, 1), "{events}");
+}
+
+#[test]
+fn a_cgroup_without_an_oom_killer_is_frozen_and_not_near_a_kill() {
+    needs!(is_root(), "loading eBPF programs needs root");
+    let cgroup = Cgroup::new("frozen");
+    needs!(!cgroup.is_v2(), "cgroup v2 always has its OOM killer");
+    cgroup.limit(16 * MIB);
+    std::fs::write(cgroup.memory().join("memory.oom_control"), "1").unwrap();
+    let soon = |alert: &str| format!("[[rule]]\nalert = \"{alert}\"\nfor = \"1s\"\n");
+    let rules = soon("WorkloadFrozen") + &soon("WorkloadMemoryNearLimit");
+    let agent = Agent::start(&format!("[workload]\nstat_interval = \"1s\"\n{rules}"));
+    let alert = |name| [("alert", name), ("workload", cgroup.path.as_str())];
+
+    let hog = Killed(provoke!(&cgroup, &["hog", &format!("anon={}", 64 * MIB)]));
+    let page = agent.scrape_until("the alert fires", |page| page.has("headroom_alerts", &alert("WorkloadFrozen")));
+    assert!(!page.has("headroom_alerts", &alert("WorkloadMemoryNearLimit")), "{}", page.text);
+    let control = std::fs::read_to_string(cgroup.memory().join("memory.oom_control")).unwrap();
+    assert!(control.contains("under_oom 1"), "{control}");
+    assert_eq!(cgroup.kills(), 0);
+    drop(hog);
+    agent.scrape_until("it ends", |page| !page.has("headroom_alerts", &alert("WorkloadFrozen")));
+}
+
+/// A tmpfs at a mount point below a temporary folder.
+struct Volume(Scratch, PathBuf);
+
+impl Drop for Volume {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.1).status();
+    }
+}
+
+#[test]
+fn a_containers_full_shared_memory_has_its_name() {
+    needs!(is_root(), "loading eBPF programs needs root");
+    // As Docker mounts it.
+    let id = "5a".repeat(32);
+    let folder = scratch();
+    let place = folder.join(format!("containers/{id}/mounts/shm"));
+    std::fs::create_dir_all(&place).unwrap();
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "shm"]).arg(&place).status().unwrap();
+    needs!(mounted.success(), "a tmpfs cannot be mounted");
+    let volume = Volume(folder, place);
+    let folder = volume.0.display();
+    let config = format!(
+        "[filesystem]\ninterval = \"1s\"\nexclude = [\"{folder}/*\"]\n[[rule]]\nalert = \"WorkloadFilesystemFull\"\nfor = \"1s\"\n"
+    );
+    let agent = Agent::start(&config);
+    let owner = [("workload", "docker/5a5a5a5a5a5a"), ("mountpoint", "/dev/shm")];
+    let used = |page: &Exposition| page.values("headroom_workload_tmpfs_used_ratio", &owner);
+    agent.scrape_until("it is read", |page| used(page) == [0.0]);
+    // The kernel refuses what does not fit.
+    assert!(std::fs::write(volume.1.join("full"), vec![7; 2 * MIB as usize]).is_err());
+    let alert = [("alert", "WorkloadFilesystemFull"), owner[0], owner[1]];
+    let page = agent.scrape_until("the alert fires", |page| page.has("headroom_alerts", &alert));
+    assert_eq!(used(&page), [1.0]);
+    await_log(&agent, "/dev/shm of docker/5a5a5a5a5a5a is 100% full", "Firing");
 }
 
 /// Waits for a line of the log with the sentence and the state.

@@ -90,23 +90,23 @@ tests:
           - exp_labels: {severity: warning}
             exp_annotations:
               summary: Host memory is 93% used
-              action: "Find the workload that grew: headroom workloads. Give it a memory limit, move it, or stop what is not needed, before the OOM killer picks a process."
+              action: "Find the workload that grew: headroom workloads. Give it a memory limit, move it, or stop what is not needed."
       - {alertname: HostMemoryHigh, eval_time: 7m, exp_alerts: []}
       - {alertname: HostMemoryCritical, eval_time: 5m30s, exp_alerts: []}
   - name: the rate of a counter, by its labels
     interval: 15s
     input_series:
-      - series: headroom_host_pressure_waiting_seconds_total{resource="memory"}
+      - series: headroom_host_memory_short_wait_seconds_total{kind="waiting"}
         values: 0+7.5x40
-      - series: headroom_host_pressure_waiting_seconds_total{resource="cpu"}
+      - series: headroom_host_memory_short_wait_seconds_total{kind="stalled"}
         values: 0+15x40
     alert_rule_test:
       - alertname: HostMemoryPressure
         eval_time: 4m
         exp_alerts:
-          - exp_labels: {severity: warning, resource: memory}
+          - exp_labels: {severity: warning, kind: waiting}
             exp_annotations:
-              summary: At least one task waited for memory for 50% of the last minute
+              summary: "The host is short of memory: at least one task waited for it for 50% of the last minute"
               action: "Memory is short even if it does not look full: page cache that is in use is dropped and read again. Check which workloads are reclaimed from (headroom workloads), and leave more memory free."
   - name: the first of a counter that was not there before, and its end
     interval: 15s
