@@ -88,7 +88,7 @@ pub const SHORTAGE_RATIO: Metric = Metric {
     name: "headroom_host_memory_shortage_ratio",
     kind: Kind::Gauge,
     unit: None,
-    help: "The same share as headroom_host_memory_used_ratio, while memory runs out: tasks waited for it for 1 % of the last 10 seconds or more, or what is left is gone within a minute at the pace of the last half minute. Else absent. Where the kernel does not say whether tasks wait (no PSI), it is always there.",
+    help: "The same share as headroom_host_memory_used_ratio, while memory runs out: tasks waited for it for 1 % of the last 10 seconds or more and the host reclaimed, or what is left is gone within a minute at the pace of the last half minute. Else absent. Where the kernel does not say whether tasks wait (no PSI), it is always there.",
     labels: &[],
     needs: &[],
     read: |view, emit| match runs_out(view) {
@@ -137,7 +137,10 @@ const SOON: f64 = 60.0;
 
 /// Whether the host's memory runs out, if it is nearly full.
 fn runs_out(view: &View) -> bool {
-    let waits = || view.history.mean(Series::MemoryWaiting, WAIT_NS).is_some_and(|waiting| waiting >= WAITING);
+    // A cgroup that waits at its own limit makes the host wait too.
+    let reclaims = || view.host.reclaims_since(view.time.saturating_sub(WAIT_NS));
+    let waits =
+        || view.history.mean(Series::MemoryWaiting, WAIT_NS).is_some_and(|waiting| waiting >= WAITING) && reclaims();
     let left = || view.host.memory().map(|memory| memory.available as f64);
     let soon =
         || left().zip(view.history.pace(Series::Memory, PACE_NS)).is_some_and(|(left, pace)| pace * SOON >= left);
@@ -167,11 +170,18 @@ mod tests {
 
     /// The shortage after 40 seconds: used bytes of 100 and nanoseconds waited, by second.
     fn shortage(used: impl Fn(u64) -> u64, waited: impl Fn(u64) -> Option<u64>) -> Option<f64> {
+        shortage_of(used, waited, None)
+    }
+
+    /// The same on a host that looks for this much memory each second.
+    fn shortage_of(used: impl Fn(u64) -> u64, waited: impl Fn(u64) -> Option<u64>, scans: Option<u64>) -> Option<f64> {
         let mut engine = Engine::new();
         engine.apply(&Sample { time: SECOND, reading: Reading::Start(crate::engine::test::start()) });
         for second in 2..42 {
             let mut values = Values::from_iter([(MemoryTotal, 100), (MemoryAvailable, 100 - used(second))]);
             values.put(MemoryPressureSome, waited(second));
+            values.put(ScannedKswapd, scans.map(|scans| 7 + scans * second));
+            values.put(ScannedDirect, scans.map(|_| 0));
             for reading in [Reading::Host(values), Reading::Tick] {
                 engine.apply(&Sample { time: second * SECOND, reading });
             }
@@ -188,6 +198,9 @@ mod tests {
         assert_eq!(shortage(|_| 97, |second| Some(second * SECOND / 50)), Some(0.97), "tasks wait for 2 % of the time");
         assert_eq!(shortage(|_| 97, |second| Some(second.min(30) * SECOND)), None, "that was more than 10 s ago");
         assert_eq!(shortage(|_| 97, |_| None), Some(0.97), "nobody knows");
+        let all = |second| Some(second * SECOND);
+        assert_eq!(shortage_of(|_| 97, all, Some(0)), None, "a cgroup waits at its own limit");
+        assert_eq!(shortage_of(|_| 97, all, Some(1)), Some(0.97));
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub struct Memory {
 pub struct Shortage {
     /// Nanoseconds in which at least one task waited, and in which all did, since the agent started; `None` without PSI.
     pub waited: [Option<u64>; 2],
+    /// When memory was last looked for to reclaim it for the host, not for the limit of a cgroup.
+    scanned: Option<u64>,
     /// The last reading: when, the waits, and the bytes reclaimed for the host.
     last: Option<(u64, [Option<u64>; 2], u64)>,
 }
@@ -51,7 +53,11 @@ impl Host {
 
     /// Replaces the statistics by newer ones.
     pub(crate) fn measure(&mut self, time: u64, values: &Values) {
+        let before = self.scanned();
         self.statistics.advance(values);
+        if before.zip(self.scanned()).is_some_and(|(before, now)| now > before) {
+            self.shortage.scanned = Some(time);
+        }
         let waits = [Statistic::MemoryPressureSome, Statistic::MemoryPressureFull].map(|it| self.statistics.get(it));
         let reclaimed = sum(&self.statistics, &RECLAIMED);
         let last = self.shortage.last.replace((time, waits, reclaimed));
@@ -63,6 +69,17 @@ impl Host {
             let grown = now.zip(before).map_or(0, |(now, before)| now.saturating_sub(before));
             *total = now.and(Some(total.unwrap_or(0).saturating_add(if short { grown } else { 0 })));
         }
+    }
+
+    /// Bytes looked at to reclaim memory for the host.
+    fn scanned(&self) -> Option<u64> {
+        let get = |statistic| self.statistics.get(statistic);
+        Some(get(Statistic::ScannedKswapd)?.saturating_add(get(Statistic::ScannedDirect)?))
+    }
+
+    /// Whether the host itself reclaimed memory since `time`, and not only cgroups at their limits; `true` if nobody knows.
+    pub(crate) fn reclaims_since(&self, time: u64) -> bool {
+        self.scanned().is_none() || self.shortage.scanned.is_some_and(|last| last >= time)
     }
 
     /// Whether the host was short of memory for the last `ns` nanoseconds, in which it reclaimed this many bytes.
