@@ -35,6 +35,9 @@ const HOLDS: &str = "
   page cache, shared, kernel) and limits are read every tick from workloads that use 80 % of a limit, hold 5 % of the host's
   memory or grow by more than 1 % a tick (64 at most), from others once per `workload.stat_interval`. They come with the
   time of that reading.
+- **A storm** of pressure is judged over its own duration: times, IO and growth from its first window to its last, memory at its
+  height, the second in which tasks waited longest. Label, title and sentence are about one workload: the one that did most
+  of the host's IO, or that took the memory of a host that is short of it, else the one that waited longest.
 - **Recent changes**: workloads that started or ended, limits that changed, GPU errors, the agent's own start. Those of
   the workload itself, of what is above it and beside it come first.
 - **The last minute**, per second (or per tick, where ticks are longer), of the workload, of the workload whose limit was
