@@ -2,9 +2,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use collector::source::cgroup::Controller;
-use collector_tests::agent::Agent;
+use collector_core::sample::{Reading, Sample};
+use collector_core::statistic::workload::Statistic;
+use collector_tests::agent::{Agent, PATIENCE};
 use collector_tests::cgroup::Cgroup;
 use collector_tests::exposition::Exposition;
 use collector_tests::loopback::Loop;
@@ -129,6 +132,41 @@ fn memory_is_what_was_allocated_and_what_the_files_say() {
     let ratio = metric("memory_limit_used_ratio");
     assert_near("share of the limit", ratio, single(&current) / LIMIT as f64);
     holder.end();
+}
+
+/// Readings of a cgroup at its turn: anonymous memory in each.
+fn turns(agent: &Agent, cgroup: &Cgroup) -> Vec<Option<u64>> {
+    let anon = |sample: Sample| match sample.reading {
+        Reading::Statistics(it) if it.cgroup.id == cgroup.memory_id() && it.turn => {
+            Some(it.values.get(Statistic::MemoryAnon))
+        }
+        _ => None,
+    };
+    agent.samples().into_iter().filter_map(anon).collect()
+}
+
+#[test]
+fn the_parts_of_memory_are_read_at_every_tick_near_a_limit() {
+    needs!(is_root(), "cgroups and programs need root");
+    let agent = Agent::start("tick = \"100ms\"\n[workload]\nstat_interval = \"1h\"\n");
+    let (near, far) = (Cgroup::new("near"), Cgroup::new("far"));
+    near.limit((ANON + SHMEM + FILE) * 10 / 9);
+    let holders = [Holder::start(None, &[&near]), Holder::start(None, &[&far])];
+    let deadline = Instant::now() + PATIENCE;
+    while turns(&agent, &near).len() < 20 {
+        assert!(Instant::now() < deadline, "{:?}\n{}", turns(&agent, &near), agent.log());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    // While it holds what it does, the one without a limit is only read when it is new and as it grew.
+    let before = [&near, &far].map(|cgroup| turns(&agent, cgroup).len());
+    std::thread::sleep(Duration::from_secs(2));
+    let after = [&near, &far].map(|cgroup| turns(&agent, cgroup));
+    assert!(after[0].len() >= before[0] + 5 && after[1].len() <= before[1] + 2, "{before:?} {after:?}");
+    let key = if near.is_v2() { "anon " } else { "total_rss " };
+    let text = fs::read_to_string(near.memory().join("memory.stat")).unwrap();
+    let anon: f64 = text.lines().find_map(|line| line.strip_prefix(key)).unwrap().parse().unwrap();
+    assert_near("anon", after[0].last().unwrap().unwrap() as f64, anon);
+    holders.into_iter().for_each(Holder::end);
 }
 
 #[test]
