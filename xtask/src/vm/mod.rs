@@ -27,7 +27,10 @@ use report::{Verdict, Verdicts};
 /// Test targets, and the modules of each that depend on the kernel. The others would give the same result in every machine,
 /// or need a fast one.
 const TESTS: &[(&str, &[&str])] = &[
-    ("live", &["oom", "reclaim", "fault", "block", "dirty", "cgroup", "ring", "rule", "map", "slot", "statistic", "host"]),
+    (
+        "live",
+        &["oom", "reclaim", "fault", "block", "dirty", "cgroup", "ring", "rule", "map", "slot", "statistic", "host"],
+    ),
     ("gpu", &["transfer"]),
     ("vm", &["memory", "block", "probe", "slot"]),
 ];

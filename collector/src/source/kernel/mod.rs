@@ -16,6 +16,7 @@ mod row;
 mod run;
 mod size;
 pub mod slot;
+mod sweep;
 mod tree;
 
 use anyhow::Result;

@@ -17,6 +17,7 @@ use super::load;
 use super::pending::Pending;
 use super::ring::Ring;
 use super::run::Runs;
+use super::sweep::Sweep;
 use crate::clock;
 use crate::config::Config;
 use crate::source::cgroup::Hierarchies;
@@ -37,6 +38,7 @@ pub(super) struct Programs {
     holdings: Option<Holdings>,
     /// Only if the kernel marks victims by thread id alone.
     pub pending: Option<Pending>,
+    sweep: Sweep,
     disks: Disks,
     logger: Option<EbpfLogger<&'static dyn log::Log>>,
     runs: Runs,
@@ -67,6 +69,7 @@ impl Programs {
             map_bytes,
             pending: is_attached(&probes, "oom_process_exit").then(|| Pending::new(&mut ebpf)).transpose()?,
             holdings: config.transfer.enabled.then(|| Holdings::new(&mut ebpf)).transpose()?,
+            sweep: Sweep::new(&mut ebpf, clock::monotonic_ns())?,
             disks: Disks::new(&mut ebpf, root)?,
             logger: logger.context("open the programs' debug log")?,
             runs: Runs::new(active(&probes), config.kernel.measure),
@@ -94,6 +97,7 @@ impl Programs {
             holdings.read(emit)?;
         }
         counters.release(clock::monotonic_ns())?;
+        self.sweep.run(clock::monotonic_ns())?;
         if let Some(logger) = &mut self.logger {
             logger.flush();
         }
