@@ -13,6 +13,8 @@ const PINNED_SHARE: f64 = 0.25;
 const MOST: f64 = 0.5;
 /// A victim that held less than this share of the limit did not fill it.
 const LITTLE: f64 = 0.34;
+/// Memory that was held for this many seconds did not grow just before the kill.
+const LONG: f64 = 15.0;
 /// Swap is full from this share of its limit.
 const FULL: f64 = 0.95;
 
@@ -235,14 +237,19 @@ pub(super) const SWAP_FULL: Rule = Rule {
 pub(super) const OTHER_PROCESSES: Rule = Rule {
     name: "other_processes",
     kinds: KINDS,
-    when: "The victim's workload hit its own limit. The victims held less than a third of it, and other processes of the workload half or more (anonymous memory).",
+    when: "The victim's workload hit its own limit. The victims held less than a third of it, and other processes of the workload half or more (anonymous memory), for 15 s or longer.",
     find: |facts| {
         let hit = facts.own()?;
         let held = facts.killed(hit.workload, resident);
         let victim = facts.victim()?;
         let others = Parts::of(facts, hit.workload).others?.min(hit.bytes.saturating_sub(held));
         let known = victim.anon_bytes.is_some() && (held as f64) < LITTLE * hit.bytes as f64;
-        if !known || (others as f64) < MOST * hit.bytes as f64 {
+        // Otherwise they grew, and how is more than that they hold it.
+        let points = facts.points(Series::Memory);
+        let recent = points.iter().filter(|(ago, _)| *ago <= LONG).map(|(_, memory)| *memory);
+        let long = points.first().is_some_and(|(ago, _)| *ago >= LONG);
+        let least = recent.fold(f64::MAX, f64::min).min(others as f64);
+        if !known || !long || least < MOST * hit.bytes as f64 {
             return None;
         }
         let adj = match victim.score_adj {
@@ -276,7 +283,7 @@ pub(super) const OTHER_PROCESSES: Rule = Rule {
 #[cfg(test)]
 mod tests {
     use super::super::find;
-    use super::super::tests::{GIB, MIB, because, kill, line, minute};
+    use super::super::tests::{MIB, because, kill, line, minute};
     use crate::incident::{Figures, Incident};
     use crate::series::Series;
 
@@ -346,8 +353,10 @@ mod tests {
         let words =
             ["Other processes of /a/b held most of its own limit of 1.00 GiB: 870 MiB", "held 30.0 MiB", "is 500"];
         because(&incident, "other_processes", &words);
+        let mut grew = incident.clone();
+        line(&mut grew, Series::Memory, minute(|second| if second < 50.0 { 200.0 } else { 990.0 } * MIB as f64));
+        because(&grew, "sudden_spike", &[]);
         incident.evidence.kills[0].anon_bytes = Some(500 * MIB);
         assert_ne!(find(&incident).rule, "other_processes");
-        assert!(incident.evidence.limit.as_ref().unwrap().bytes == Some(GIB));
     }
 }
