@@ -1,6 +1,6 @@
 //! Searches and sums over what an agent recorded.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -52,6 +52,19 @@ pub fn kills_of(samples: &[Sample], pid: u32) -> Vec<&Kill> {
         _ => None,
     };
     samples.iter().filter_map(kill).collect()
+}
+
+/// Bytes that were written for each cgroup, by its id; `None` is for nobody's.
+pub fn written(samples: &[Sample]) -> HashMap<Option<u64>, u64> {
+    let mut written = HashMap::new();
+    for sample in samples {
+        if let Reading::Block(block::Reading::Workload { cgroup, operation: block::Operation::Write, bytes, .. }) =
+            &sample.reading
+        {
+            *written.entry(cgroup.map(|id| id.id)).or_default() += bytes;
+        }
+    }
+    written
 }
 
 /// Single IOs of a device, such as `/dev/sda`.

@@ -8,11 +8,10 @@ use std::time::Duration;
 
 use collector_tests::agent::Agent;
 use collector_tests::cgroup::Cgroup;
-use collector_tests::exposition::Exposition;
 use collector_tests::loopback::disk_stats;
 use collector_tests::mount::Mount;
 use collector_tests::provocation::{Provocation, await_ready};
-use collector_tests::record::ios_of;
+use collector_tests::record::{ios_of, written};
 use collector_tests::require::own_machine;
 use collector_tests::{needs, provoke};
 
@@ -162,16 +161,13 @@ impl Drop for Slow {
 
 const WRITTEN: u64 = 64 << 20;
 
-/// Removes a cgroup whose writes are written back for half a minute, and makes others. Returns the bytes that were charged to
-/// its workload, and to `other`; fails if any were charged to one of the others.
-fn write_back_late(config: &str) -> (f64, f64) {
+/// Removes a cgroup whose writes are written back for half a minute or more, and makes others. Returns the bytes that were
+/// charged to it, and to nobody; fails if any were charged to one of the others.
+fn write_back_late(config: &str) -> (u64, u64) {
     let disk = Slow::new(120);
     let agent = Agent::start(&format!("tick = \"100ms\"\n{config}"));
-    let bytes = |exposition: &Exposition, workload: &str| {
-        exposition.sum("headroom_workload_block_bytes_total", &[("workload", workload), ("operation", "write")])
-    };
     let removed = Cgroup::new("removed");
-    let path = removed.path.clone();
+    let id = removed.memory_id();
     // The file stays open here: the last process to close a block device writes it back itself.
     let file = OpenOptions::new().write(true).open(disk.device()).unwrap();
     let verb = ["dirty", disk.device().to_str().unwrap(), &WRITTEN.to_string()].map(str::to_owned);
@@ -179,48 +175,48 @@ fn write_back_late(config: &str) -> (f64, f64) {
     writer.report();
     writer.end();
     let written_back = spawn(move || file.sync_all().unwrap());
-    agent.scrape_until("IO of the cgroup", |exposition| bytes(exposition, &path) > 0.0);
+    agent.scrape_until("IO of the cgroup", |exposition| {
+        exposition.sum("headroom_workload_block_bytes_total", &[("workload", &removed.path)]) > 0.0
+    });
     drop(removed);
-    let (mut next, mut own) = (Vec::new(), 0.0f64);
+    let mut next = Vec::new();
     while !written_back.is_finished() {
         let cgroup = Cgroup::new("next");
         let mut sleeper = provoke!(&cgroup, &["sleeper"]);
         await_ready(&mut sleeper);
         next.push((cgroup, sleeper));
         sleep(Duration::from_secs(1));
-        // Its series end with its grace.
-        own = own.max(bytes(&agent.scrape(), &path));
     }
     written_back.join().unwrap();
     let exposition = agent.settle();
+    let device = [("device", disk.name.as_str()), ("operation", "write")];
+    assert_eq!(exposition.sum("headroom_block_io_bytes_total", &device), WRITTEN as f64);
+    assert_eq!(exposition.lost("unknown_cgroup"), 0.0);
+    let written = written(&agent.stop());
     for (cgroup, sleeper) in &mut next {
-        assert_eq!(bytes(&exposition, &cgroup.path), 0.0, "{}:\n{}", cgroup.path, exposition.text);
+        assert_eq!(written.get(&Some(cgroup.memory_id())), None, "{}: {written:?}", cgroup.path);
         let faults = exposition.sum("headroom_workload_page_faults_total", &[("workload", &cgroup.path)]);
         assert!(faults > 0.0, "{} has no slot", cgroup.path);
         sleeper.kill().unwrap();
         sleeper.wait().unwrap();
     }
     assert!(next.len() > 5, "the disk was not slow");
-    assert_eq!(exposition.lost("unknown_cgroup"), 0.0);
-    let device = [("device", disk.name.as_str()), ("operation", "write")];
-    assert_eq!(exposition.sum("headroom_block_io_bytes_total", &device), WRITTEN as f64);
-    own = own.max(bytes(&exposition, &path));
-    let other = bytes(&exposition, "other");
-    eprintln!("{} born, {own} bytes its own, {other} of nobody", next.len());
-    (own, other)
+    let [own, nobody] = [Some(id), None].map(|id| written.get(&id).copied().unwrap_or(0));
+    eprintln!("{} born, {own} bytes its own, {nobody} of nobody", next.len());
+    (own, nobody)
 }
 
 #[test]
 fn late_io_of_a_removed_cgroup_is_its_own() {
     needs!(own_machine(), OWN);
-    let (own, _) = write_back_late("");
-    assert_eq!(own, WRITTEN as f64);
+    let (own, _) = write_back_late("[workload]\ngrace = \"10m\"\n");
+    assert_eq!(own, WRITTEN);
 }
 
 #[test]
 fn late_io_of_a_forgotten_cgroup_is_not_charged_to_the_next_one() {
     needs!(own_machine(), OWN);
     // The agent forgets it soon, and gives its slot to another.
-    let (own, other) = write_back_late("[workload]\ngrace = \"4s\"\n");
-    assert!(own < WRITTEN as f64 && own + other >= WRITTEN as f64, "{own} and {other} bytes");
+    let (own, nobody) = write_back_late("[workload]\ngrace = \"4s\"\n");
+    assert!(own < WRITTEN && own + nobody >= WRITTEN, "{own} and {nobody} bytes");
 }
