@@ -39,7 +39,7 @@ impl Held {
 
 /// Whether the names of a cgroup's workload are still expected: it is new, and has none yet.
 pub(super) fn expects_names(workloads: &Workloads, id: Id, time: u64) -> bool {
-    workloads.of(id).is_some_and(|workload| {
+    workloads.known(id).is_some_and(|workload| {
         let young = time < workload.created.saturating_add(MAX_WAIT_NS);
         young && workload.identity.has_names() && workload.names == Names::default()
     })

@@ -1,12 +1,15 @@
 //! oom: counts kills, distinguishes a kill from one more marked thread of the same process and from a process that was dying
 //! already, and names its workloads.
 
+use std::sync::Arc;
+
 use super::State;
 use super::held::{Held, MAX_WAIT_NS, expects_names};
 use crate::cgroup::Id;
 use crate::outcome::Outcome;
 use crate::signal::kill::SIGNALS;
 use crate::signal::oom::{Kill, Named, Reading, SIGKILL};
+use crate::statistic::workload::Statistic;
 use crate::view::View;
 
 pub(super) fn fold(State { view, held, victims, .. }: State<'_>, time: u64, reading: &Reading) -> Option<Outcome> {
@@ -33,6 +36,7 @@ fn is_sure(view: &View, kill: &Kill) -> bool {
 }
 
 fn count(view: &mut View, time: u64, kill: &Kill) {
+    kill.cgroup.into_iter().for_each(|cgroup| view.workloads.make_place(cgroup, time));
     view.workloads.charge(kill.cgroup).oom_kills[kill.scope.index()] += 1;
     view.workloads.killed(kill.cgroup, time);
     if kill.limited.is_some() {
@@ -59,10 +63,14 @@ fn waits(view: &View, time: u64, kill: &Kill) -> bool {
 }
 
 fn name(view: &View, time: u64, kill: Kill) -> Outcome {
-    let name = |id: Option<Id>| id.and_then(|id| view.workloads.name(id));
+    let name = |id: Option<Id>| id.and_then(|id| Some(view.workloads.known(id)?.name.clone()));
+    let victim = kill.cgroup.and_then(|id| view.workloads.known(id));
     let named = Box::new(Named {
         time,
         workload: name(kill.cgroup),
+        path: kill.cgroup.and_then(|id| view.workloads.path(id)).map(Arc::from),
+        container_id: victim.as_ref().and_then(|victim| victim.identity.container_id.clone()),
+        limit_bytes: victim.as_ref().and_then(|victim| victim.statistics.get(Statistic::MemoryLimit)),
         trigger_workload: name(kill.trigger_cgroup),
         limited_workload: name(kill.limited),
         gpus: view.gpus.held(&view.workloads, kill.pid, kill.cgroup, time),
@@ -175,5 +183,54 @@ mod tests {
         assert_eq!(outcomes.collect::<Vec<_>>(), [1, 0, 0]);
         let workload = engine.view().workloads.iter().find(|workload| &*workload.name == "/a").unwrap();
         assert_eq!(workload.amounts.oom_kills, [1, 0, 0]);
+    }
+
+    /// A kill of a container at its limit of 64 MiB, where other workloads of `held` bytes each have both places.
+    fn killed_over_the_cap(held: u64) -> Vec<Outcome> {
+        use crate::sample::{Reading as Read, Start, Statistics};
+        use crate::signal::cgroup;
+        let mut engine = crate::engine::Engine::new();
+        let mut apply = |time, reading| engine.apply(&Sample { time, reading });
+        let id = |id| Id { id, ..ID };
+        let born = |cgroup, path: &str| Read::Cgroup(cgroup::Reading::Born { id: id(cgroup), path: path.into() });
+        let measured = |cgroup, bytes| {
+            let values = [(Statistic::MemoryCurrent, bytes), (Statistic::MemoryLimit, 64 << 20)].into_iter().collect();
+            Read::Statistics(Statistics { cgroup: id(cgroup), values, turn: true })
+        };
+        apply(10, Read::Start(Start { workload_max: 2, ..crate::engine::test::start() }));
+        for (cgroup, path) in [(1, "/a"), (2, "/b"), (3, &*format!("/docker/{}", "4f1c2a9b".repeat(8)))] {
+            apply(20, born(cgroup, path));
+        }
+        let names = crate::identity::Names { name: Some("vllm".into()), ..Default::default() };
+        apply(21, Read::Name(sample::Name { cgroup: id(3), names }));
+        for time in 1..9 {
+            let at = time * 1_000_000_000;
+            for (cgroup, bytes) in [(1, held), (2, held), (3, (60 + time) << 20)] {
+                apply(at, measured(cgroup, bytes));
+            }
+            apply(at, Read::Tick);
+        }
+        let mut record = victim();
+        record.cgroup.id = 3;
+        let mut kill = decode_record(record.as_bytes(), &CONTEXT).unwrap();
+        if let Read::Oom(Reading::Kill(kill)) = &mut kill.reading {
+            (kill.limited, kill.scope) = (Some(id(3)), crate::signal::oom::Scope::Memcg);
+        }
+        apply(9_000_000_000, kill.reading)
+    }
+
+    #[test]
+    fn a_killed_container_keeps_its_name_and_limit_whatever_the_cap() {
+        for held in [0, 1 << 20] {
+            let outcomes = killed_over_the_cap(held);
+            let [Outcome::OomKill(kill), Outcome::Incident(incident)] = &outcomes[..] else { panic!("{outcomes:?}") };
+            assert_eq!(kill.workload.as_deref(), Some("docker/vllm"), "{held}");
+            assert_eq!(kill.path.as_deref(), Some(&*format!("/docker/{}", "4f1c2a9b".repeat(8))));
+            assert_eq!(kill.container_id.as_deref(), Some(&*"4f1c2a9b".repeat(8)));
+            assert_eq!(kill.limit_bytes, Some(64 << 20));
+            assert_eq!(incident.labels["workload"], "docker/vllm");
+            let limit = incident.evidence.limit.as_ref().unwrap();
+            assert_eq!((limit.own, limit.bytes), (true, Some(64 << 20)));
+        }
     }
 }

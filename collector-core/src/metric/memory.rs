@@ -120,7 +120,7 @@ const fn ratio(name: &'static str, help: &'static str) -> Metric {
 
 /// Emits a part of each workload's memory as a share of its limit.
 fn shares(view: &View, emit: &mut Emit<'_>, part: impl Fn(&Workload) -> Option<u64>) -> fmt::Result {
-    for workload in view.workloads.iter() {
+    for workload in view.workloads.shown() {
         // A limit of zero has no shares.
         if let (Some(part), Some(limit @ 1..)) = (part(workload), Number::Limit.of(workload, Known::MET)) {
             emit.gauge(&workload.labels(), Value::Float(part as f64 / limit as f64))?;

@@ -157,6 +157,15 @@ pub struct Named {
     pub time: u64,
     /// The victim's workload.
     pub workload: Option<Arc<str>>,
+    /// The path of the victim's cgroup.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<Arc<str>>,
+    /// The id of the container that the victim was in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container_id: Option<Arc<str>>,
+    /// The memory limit of the victim's workload, as last read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit_bytes: Option<u64>,
     /// The workload of the task that asked for memory.
     pub trigger_workload: Option<Arc<str>>,
     /// The workload whose limit was hit.

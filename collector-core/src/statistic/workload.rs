@@ -56,6 +56,8 @@ super::statistics! {
         MemoryEventOomKill: Counter = "memory_event_oom_kill",
         /// Times it was killed as a whole (`memory.oom.group`).
         MemoryEventOomGroupKill: Counter = "memory_event_oom_group_kill",
+        /// 1 if a process is in it or in a cgroup below it, else 0.
+        Populated: Gauge = "populated",
         /// Time in which at least one task waited for memory, in nanoseconds.
         MemoryPressureSome: Counter = "memory_pressure_some",
         /// Time in which all tasks waited for memory, in nanoseconds.
@@ -96,5 +98,42 @@ super::statistics! {
         IoWrites: Counter = "io_writes",
         /// Discards on block devices.
         IoDiscards: Counter = "io_discards",
+    }
+}
+
+/// Memory below this, in bytes, that is charged to a cgroup without a process is what its last process left behind: objects of
+/// the kernel, such as those of a mount.
+pub const LEFT_BEHIND: u64 = 1 << 20;
+
+/// Whether something with these numbers holds a process or memory; `None` if that is not known.
+pub fn holds(get: impl Fn(Statistic) -> Option<u64>) -> Option<bool> {
+    let memory = get(Statistic::MemoryCurrent)?.saturating_add(get(Statistic::MemorySwap).unwrap_or(0));
+    Some(match get(Statistic::Populated) {
+        Some(0) => memory >= LEFT_BEHIND,
+        Some(_) => true,
+        None => memory > 0,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Statistic::{MemoryCurrent, MemorySwap, Populated};
+    use super::*;
+
+    #[test]
+    fn a_process_or_memory_is_something() {
+        for (numbers, expected) in [
+            (&[][..], None),
+            (&[(Populated, 1)], None),
+            (&[(MemoryCurrent, 0)], Some(false)),
+            (&[(MemoryCurrent, 1)], Some(true)),
+            (&[(MemoryCurrent, 0), (MemorySwap, 1)], Some(true)),
+            (&[(MemoryCurrent, 0), (Populated, 1)], Some(true)),
+            (&[(MemoryCurrent, LEFT_BEHIND - 1), (Populated, 0)], Some(false)),
+            (&[(MemoryCurrent, LEFT_BEHIND), (Populated, 0)], Some(true)),
+        ] {
+            let values: Values = numbers.iter().copied().collect();
+            assert_eq!(holds(|statistic| values.get(statistic)), expected, "{numbers:?}");
+        }
     }
 }

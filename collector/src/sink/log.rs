@@ -18,6 +18,9 @@ pub fn write(outcome: &Outcome) {
             };
             tracing::warn!(
                 workload,
+                cgroup = kill.path.as_deref(),
+                container_id = kill.container_id.as_deref(),
+                limit_bytes = kill.limit_bytes,
                 pid = kill.kill.pid,
                 comm = kill.kill.comm,
                 uid = kill.kill.uid,

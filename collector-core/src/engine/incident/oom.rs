@@ -48,7 +48,8 @@ pub(super) fn killed(incidents: &mut Incidents, view: &View, named: &Named) -> V
         return Vec::new();
     }
     let mut incident = Incident::new(Kind::Oom, incidents.id(*time), *time);
-    let workload = kill.cgroup.and_then(|id| view.workloads.of(id));
+    let workload = kill.cgroup.and_then(|id| view.workloads.known(id));
+    let workload = workload.as_deref();
     incident.labels = labels(workload);
     incident.evidence = evidence::of_host(view, &window, Order::Memory, named.workload.as_deref());
     let history = &mut incident.evidence.history;
@@ -70,8 +71,8 @@ pub(super) fn killed(incidents: &mut Incidents, view: &View, named: &Named) -> V
 /// Adds what was read after the kill: limits and peaks are more recent then.
 pub(super) fn complete(view: &View, incident: &mut Incident, first: Option<&First>) {
     let Some(first) = first else { return };
-    let workload = first.kill.cgroup.and_then(|id| view.workloads.of(id));
-    if let (Some(workload), Some(figures)) = (workload, &mut incident.evidence.workload) {
+    let workload = first.kill.cgroup.and_then(|id| view.workloads.known(id));
+    if let (Some(workload), Some(figures)) = (workload.as_deref(), &mut incident.evidence.workload) {
         // Without the numbers that dropped with the kill.
         let now = evidence::figures(view, workload, &view.history.window(first.time));
         *figures = Figures {

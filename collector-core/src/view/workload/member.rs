@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::statistics::Last;
 use super::{CGROUPS_PER_WORKLOAD, OTHER_SLOT, Workload, Workloads};
 use crate::cgroup::Id;
-use crate::identity::Identity;
+use crate::identity::{Identity, Names};
 use crate::stage::Stage;
 use crate::statistic::workload::{Statistic, Values};
 use crate::view::coverage::Coverage;
@@ -22,18 +22,32 @@ pub(super) struct Top {
 #[derive(Clone, Debug)]
 pub(super) struct Member {
     /// Its path; empty if not known.
-    path: Arc<str>,
+    pub path: Arc<str>,
     /// Length of the part of the path that is the workload's own cgroup; zero if it belongs to the workload for another reason.
-    top: usize,
+    pub top: usize,
     pub slot: usize,
+    /// When it was first seen.
+    pub born: u64,
+    /// A walk found it: it may have existed for long.
+    pub walked: bool,
     /// The last walk that found it.
-    walk: u64,
+    pub walk: u64,
     /// A removed cgroup is kept for the grace, because its last counts are read after its removal.
     pub dead_since: Option<u64>,
-    /// It belongs to the workload of its processes, not to that of its path.
-    joined: bool,
+    /// It belongs to the workload of this cgroup, whose processes it has, not to that of its path.
+    pub joined: Option<Id>,
+    /// The host's names for it.
+    pub names: Option<Box<Names>>,
     /// The last numbers from its files.
-    last: Last,
+    pub last: Last,
+    /// The same while it has no place, unless it holds nothing.
+    pub unplaced: Option<Box<Values>>,
+    /// It has no place, and holds nothing.
+    pub idle: bool,
+    /// It is among those that wait for a place.
+    pub waits: bool,
+    /// It was counted as one that found no place.
+    pub counted: bool,
 }
 
 #[cfg(test)]
@@ -47,6 +61,11 @@ impl Member {
     /// Its path; empty if not known.
     pub fn path(&self) -> &str {
         &self.path
+    }
+
+    /// Whether it belongs to `other` for want of a place.
+    pub fn is_unplaced(&self) -> bool {
+        self.slot == OTHER_SLOT && self.joined.is_none() && !self.path.is_empty()
     }
 
     /// The path of its workload's own cgroup, if it belongs to the workload because of its path.
@@ -113,20 +132,29 @@ impl Workloads {
         }
         if let Some(member) = self.cgroups.get(&id) {
             // Known; perhaps at another path, if its move was missed, or in `other`, if there was no room before.
-            let stays = *member.path == *path && (member.joined || member.slot != OTHER_SLOT);
+            let stays = *member.path == *path && (member.joined.is_some() || member.slot != OTHER_SLOT);
             let member = member.clone();
             let place = if stays { None } else { self.member(path, time) };
-            return self.assign(id, place.unwrap_or(member), time);
+            return match place {
+                Some(place) if member.is_unplaced() => self.move_to(id, place, time),
+                Some(place) => self.assign(id, place, time),
+                None => {
+                    self.assign(id, member, time);
+                    self.want(id);
+                }
+            };
         }
-        let room = self.room();
-        let member = if room { self.member(path, time) } else { None };
-        if member.is_none() {
+        if !self.room() {
             coverage.lose(Stage::Workload, 1);
+            return self.charge_pending(id, OTHER_SLOT);
         }
-        let slot = member.as_ref().map_or(OTHER_SLOT, |member| member.slot);
-        self.charge_pending(id, slot);
-        if room {
-            self.assign(id, member.unwrap_or_else(|| self.member_of(path, OTHER_SLOT)), time);
+        let other = Member { born: time, walked: self.walking, ..self.member_of(path, OTHER_SLOT) };
+        let member = self.member(path, time).unwrap_or(other);
+        let placed = member.slot != OTHER_SLOT;
+        self.charge_pending(id, member.slot);
+        self.assign(id, member, time);
+        if !placed {
+            self.want(id);
         }
     }
 
@@ -139,7 +167,13 @@ impl Workloads {
     /// Sets the current numbers of a cgroup. Workloads without series of their own have no statistics.
     pub(crate) fn measured(&mut self, time: u64, id: Id, values: &Values, turn: bool) {
         let Some(member) = self.cgroups.get_mut(&id) else { return };
-        if member.slot != OTHER_SLOT && member.dead_since.is_none() {
+        if member.dead_since.is_some() {
+            return;
+        }
+        if member.is_unplaced() {
+            return self.note(id, values);
+        }
+        if member.slot != OTHER_SLOT {
             let workload = &mut self.slots[member.slot];
             workload.statistics.measure(&mut member.last, values);
             if turn && values.get(Statistic::MemoryCurrent).is_some() {
@@ -158,7 +192,7 @@ impl Workloads {
         }
         self.charge_pending(id, slot);
         let member = self.member_of(known.as_deref().unwrap_or_default(), slot);
-        self.assign(id, Member { joined: true, ..member }, time);
+        self.assign(id, Member { joined: Some(with), born: time, ..member }, time);
         // The workload made from its path alone never existed: its amounts go to the real one, and it has no grace.
         let Some(before) = before.filter(|&before| before != slot && before != OTHER_SLOT) else { return };
         let previous = &mut self.slots[before];
@@ -192,7 +226,7 @@ impl Workloads {
 
     fn relocate(&mut self, id: Id, path: &str, time: u64) {
         let Some(member) = self.cgroups.get(&id).cloned() else { return };
-        if member.joined {
+        if member.joined.is_some() {
             return self.assign(id, Member { path: path.into(), ..member }, time);
         }
         let identity = Identity::of(path);
@@ -213,23 +247,30 @@ impl Workloads {
     }
 
     /// A cgroup that belongs to the workload of its path; `None` if there is no room for the workload.
-    fn member(&mut self, path: &str, time: u64) -> Option<Member> {
+    pub(super) fn member(&mut self, path: &str, time: u64) -> Option<Member> {
         let identity = Identity::of(path);
         let top = identity.top.len();
         let slot = self.place(identity, time)?;
-        Some(Member { top, ..self.member_of(path, slot) })
+        Some(Member { top, born: time, ..self.member_of(path, slot) })
     }
 
     /// A cgroup that belongs to a workload regardless of its path.
-    fn member_of(&self, path: &str, slot: usize) -> Member {
+    pub(super) fn member_of(&self, path: &str, slot: usize) -> Member {
         Member {
             path: path.into(),
             top: 0,
             slot,
+            born: 0,
+            walked: false,
             walk: self.walk,
             dead_since: None,
-            joined: false,
+            joined: None,
+            names: None,
             last: Last::default(),
+            unplaced: None,
+            idle: false,
+            waits: false,
+            counted: false,
         }
     }
 
@@ -250,7 +291,7 @@ impl Workloads {
     }
 
     /// Assigns a cgroup to its workload, and removes it from any other.
-    fn assign(&mut self, id: Id, member: Member, time: u64) {
+    pub(super) fn assign(&mut self, id: Id, member: Member, time: u64) {
         let Workloads { cgroups, slots, tops, .. } = self;
         if let Some(path) = member.own() {
             let new = || Top { slot: member.slot, cgroups: 0 };
@@ -263,6 +304,7 @@ impl Workloads {
             before.leave(tops);
             // Whichever workload it belongs to, its counters continue where they were.
             member.last = before.last;
+            member.names = before.names;
         }
         cgroups.insert(id, member);
         if slots[slot].live == 0 {

@@ -20,6 +20,7 @@ pub use statistics::Statistics;
 mod amounts;
 mod member;
 mod pending;
+mod place;
 mod recent;
 mod statistics;
 
@@ -54,6 +55,10 @@ pub struct Workload {
     pub track: Track,
     /// Recent changes.
     pub recent: Recent,
+    /// When it last held a process or memory, or may have.
+    held: Option<u64>,
+    /// It has no series, because it holds nothing.
+    hidden: bool,
     /// Number of its cgroups that exist.
     live: usize,
     /// Since when it has none, in nanoseconds since the Unix epoch.
@@ -86,6 +91,8 @@ impl Workload {
             self.empty_since = None;
         }
         self.live += newer.live;
+        self.held = self.held.max(newer.held);
+        self.hidden &= newer.hidden;
     }
 }
 
@@ -103,6 +110,8 @@ pub struct Workloads {
     tops: HashMap<Arc<str>, Top>,
     cgroups: HashMap<Id, Member>,
     pending: Pending,
+    /// Cgroups that want a place, since the last tick.
+    waiting: Vec<Id>,
     walk: u64,
     walking: bool,
     /// The agent's own cgroup.
@@ -124,6 +133,7 @@ impl Default for Workloads {
             tops: HashMap::new(),
             cgroups: HashMap::new(),
             pending: Pending::default(),
+            waiting: Vec::new(),
             walk: 0,
             walking: false,
             own: None,
@@ -152,6 +162,11 @@ impl Workloads {
     /// Every workload, including those in their grace: `other`, then the rest by name.
     pub fn iter(&self) -> impl Iterator<Item = &Workload> {
         std::iter::once(&OTHER_SLOT).chain(self.by_name.values()).map(|&slot| &self.slots[slot])
+    }
+
+    /// The workloads that have series: without those that hold neither a process nor memory.
+    pub fn shown(&self) -> impl Iterator<Item = &Workload> {
+        self.iter().filter(|workload| !workload.hidden)
     }
 
     /// The workload with this name.
@@ -199,10 +214,13 @@ impl Workloads {
     /// Sets the host's names for the workload that a cgroup belongs to. Its counters continue under the new name; if a workload
     /// of that name exists already (a container that was restarted), the two are merged.
     pub(crate) fn named(&mut self, id: Id, names: &Names) {
-        let Some(slot) = self.cgroups.get(&id).map(|member| member.slot).filter(|&slot| slot != OTHER_SLOT) else {
-            return;
-        };
+        let Some(member) = self.cgroups.get_mut(&id) else { return };
         let names = names.fit();
+        member.names = Some(Box::new(names.clone()));
+        let slot = member.slot;
+        if slot == OTHER_SLOT {
+            return;
+        }
         let workload = &mut self.slots[slot];
         let (new, old) = (workload.identity.named(&names), workload.name.clone());
         workload.names = names;
@@ -224,6 +242,7 @@ impl Workloads {
         if let Some(until) = time.checked_sub(self.grace) {
             self.release(until);
         }
+        self.settle(time, coverage);
         coverage.lose(Stage::Workload, std::mem::take(&mut self.early));
         self.pending.tick(&mut self.slots[OTHER_SLOT].amounts, coverage);
     }
@@ -273,7 +292,7 @@ impl Workloads {
         }
         if self.by_name.len() >= self.max {
             let dead = self.slots.iter().filter_map(|workload| workload.empty_since).collect();
-            if !self.make_room(dead) {
+            if !self.make_room(dead) && !self.dismiss() {
                 return None;
             }
         }

@@ -87,11 +87,22 @@ impl Workload {
         self.statistics.get(Statistic::MemoryLimit).is_some_and(|limit| limit <= self.recent.limits_below)
     }
 
-    /// Updates refusals and limit. Returns a change if the limit is not the one before.
-    fn update(&mut self, time: u64, before: Option<u64>) -> Option<Change> {
+    /// How often memory was refused to it.
+    pub(super) fn refusals(&self) -> Option<u64> {
         // The first counts where a kill follows; cgroup v1 counts only refusals before reclaim.
         let count = |statistic| self.statistics.get(statistic);
-        let now = count(Statistic::MemoryEventOom).or(count(Statistic::MemoryEventMax));
+        count(Statistic::MemoryEventOom).or(count(Statistic::MemoryEventMax))
+    }
+
+    /// What was counted before this moment was not seen: it happened at any time.
+    pub(super) fn count_from_here(&mut self) {
+        self.recent.refusals = self.refusals();
+        self.recent.throttles = self.statistics.get(Statistic::MemoryEventHigh);
+    }
+
+    /// Updates refusals and limit. Returns a change if the limit is not the one before.
+    fn update(&mut self, time: u64, before: Option<u64>) -> Option<Change> {
+        let now = self.refusals();
         // A workload created since the last tick has counted from zero.
         let young = before.is_some_and(|before| self.created > before);
         let origin = self.recent.refusals.or(young.then_some(0));
@@ -99,7 +110,7 @@ impl Workload {
             self.recent.refused = Some(time);
         }
         self.recent.refusals = now.or(self.recent.refusals);
-        let now = count(Statistic::MemoryEventHigh);
+        let now = self.statistics.get(Statistic::MemoryEventHigh);
         let origin = self.recent.throttles.or(young.then_some(0));
         if origin.zip(now).is_some_and(|(before, now)| now > before) {
             self.recent.throttled = Some(time);
@@ -136,7 +147,7 @@ impl Workloads {
         log: &mut Changes,
         keep: &mut impl FnMut(&mut Workload, bool),
     ) {
-        let Workloads { slots, cgroups, tops, .. } = self;
+        let Workloads { slots, cgroups, tops, grace, .. } = self;
         slots.iter_mut().for_each(|workload| (workload.recent.vram, workload.recent.limits_below) = (None, 0));
         for holder in holding {
             let slot = holder.cgroup.and_then(|id| cgroups.get(&id)).map_or(OTHER_SLOT, |member| member.slot);
@@ -160,6 +171,7 @@ impl Workloads {
                 continue;
             }
             let alive = workload.is_alive() || slot == OTHER_SLOT;
+            workload.rest(time, *grace);
             keep(workload, alive);
             if let Some(change) = workload.update(time, before) {
                 log.add(change);

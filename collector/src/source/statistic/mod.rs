@@ -34,13 +34,13 @@ use join::Processes;
 use tree::{Due, Failures, Part, Tree};
 use workload::{Workload, above};
 
-/// Absent files are tried again every eighth turn.
-const RETRY_ABSENT_TURNS: u64 = 8;
+/// Maximum number of cgroups that are looked at, per workload of the cap.
+const CGROUPS_PER_WORKLOAD: usize = 4;
 
 /// Limits on what is read.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Number of workloads.
+    /// Number of workloads that hold something and are read every tick. Of others only the memory in use is read.
     pub workloads: usize,
     /// Number of descriptors kept open.
     pub descriptors: usize,
@@ -202,14 +202,17 @@ impl Reader {
     }
 
     fn admit(&mut self, id: Id, path: Box<str>) {
-        let full = self.by_id.len() >= self.limits.workloads;
-        if full || self.by_id.contains_key(&id) {
+        if self.by_id.contains_key(&id) {
+            return;
+        }
+        let most = self.limits.workloads.saturating_mul(CGROUPS_PER_WORKLOAD);
+        if self.by_id.len() >= most && !self.forget_empty() {
             return;
         }
         let Some(location) = self.trees[0].location(&path) else { return };
         let path: Arc<str> = path.into();
         let parts = vec![(0, Part::new(&self.trees[0], id, location))];
-        let workload = Workload { path: path.clone(), parts, new: true, limit: None, entered: true, walk: self.walk };
+        let workload = Workload::new(path.clone(), parts, self.walk);
         let index = self.free.pop().unwrap_or_else(|| {
             self.workloads.push(None);
             self.workloads.len() - 1
@@ -217,6 +220,13 @@ impl Reader {
         self.workloads[index] = Some(workload);
         self.by_id.insert(id, index);
         self.by_path.insert(path, index);
+    }
+
+    /// Makes room for another cgroup; `false` if every one holds something.
+    fn forget_empty(&mut self) -> bool {
+        let empty = self.workloads.iter().flatten().find(|workload| workload.empty);
+        let id = empty.and_then(|workload| Some(workload.parts.first()?.1.id));
+        id.map(|id| self.remove(id)).is_some()
     }
 
     fn remove(&mut self, id: Id) {
@@ -259,27 +269,31 @@ impl Source for Reader {
         let Reader { trees, processes, limits, descriptors, workloads, by_id, by_path, attention, ticks, .. } = self;
         // Opening a file costs more than reading it several times, but each open file costs the kernel some 5 KiB.
         let files: usize = trees.iter().map(Tree::files).sum();
-        descriptors.enough_for_all = by_id.len().saturating_mul(files) <= descriptors.budget();
+        let empty = workloads.iter().flatten().filter(|workload| workload.empty).count();
+        let kept = (by_id.len() - empty).min(limits.workloads).saturating_mul(files).saturating_add(by_id.len());
+        descriptors.enough_for_all = kept <= descriptors.budget();
+        let mut busy = 0;
         for index in 0..workloads.len() {
             // Taken out while it is read, so that others can be looked at.
             let Some(mut workload) = workloads[index].take() else { continue };
-            let turn = *ticks + index as u64;
-            let due = match turn.is_multiple_of(limits.period) || workload.new {
-                true if (turn / limits.period).is_multiple_of(RETRY_ABSENT_TURNS) => Due::All,
-                true => Due::Turn,
-                false => Due::Tick,
-            };
-            let search = (due >= Due::Turn || workload.entered) && workload.parts.len() < trees.len();
+            busy += usize::from(!workload.empty);
+            let over = busy > limits.workloads;
+            let due = workload.due(*ticks + index as u64, limits.period, over);
+            let search = (due >= Some(Due::Turn) || workload.entered) && workload.parts.len() < trees.len();
             let found = search && workload.find_parts(trees, processes, descriptors);
             if found || emit_joined {
                 workload.emit_joined(trees, &mut emit_reading);
             }
-            let due = workload.read(trees, due, attention, descriptors, &mut failures, &mut emit_reading);
-            if due >= Due::Turn {
+            let due =
+                due.map(|due| workload.read(trees, due, attention, descriptors, &mut failures, &mut emit_reading));
+            if due >= Some(Due::Turn) {
                 let above = above(&workload.path).filter_map(|path| workloads[*by_path.get(path)?].as_ref());
                 workload.limit = above.chain([&workload]).filter_map(Workload::own_limit).min();
             }
             (workload.new, workload.entered) = (false, false);
+            if due >= Some(Due::Turn) && (workload.empty || over) {
+                workload.parts.iter_mut().for_each(|(tree, part)| part.rest(&trees[*tree], descriptors));
+            }
             workloads[index] = Some(workload);
         }
         attention.end();

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use anyhow::{Context as _, Result};
 use collector_core::cgroup::Id;
-use collector_core::statistic::workload::{Statistic, Values};
+use collector_core::statistic::workload::{LEFT_BEHIND, Statistic, Values, holds};
 use rustix::fs::{AtFlags, Mode, OFlags, fstat, open, openat, statat};
 use rustix::io::Errno;
 
@@ -112,6 +112,10 @@ pub struct Part {
 /// Which files to read; each variant includes the ones before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Due {
+    /// How much memory is charged now.
+    Glance,
+    /// The same, and if there is hardly any, whether a process is in it.
+    Check,
     /// Files of every tick.
     Tick,
     /// Files that are read once per turn.
@@ -142,6 +146,11 @@ impl Failures {
     }
 }
 
+/// Whether it depends on its processes if it holds something.
+fn is_nearly_empty(values: &Values) -> bool {
+    values.get(Statistic::MemoryCurrent).is_some_and(|memory| memory < LEFT_BEHIND)
+}
+
 impl Part {
     /// A cgroup that has not been read yet.
     pub fn new(tree: &Tree, id: Id, location: CString) -> Part {
@@ -168,15 +177,20 @@ impl Part {
             if file.pace == Pace::Turn && early.take().is_some_and(|early| early(&before, &self.values)) {
                 due = Due::Turn;
             }
-            let wanted = match handle {
-                Handle::Absent => Due::All,
-                Handle::Failed => Due::Turn,
+            let wanted = match (&*handle, file.pace) {
+                (Handle::Absent, _) => Due::All,
+                (_, Pace::Empty) if !is_nearly_empty(&self.values) => {
+                    file.format.forget(&mut self.values);
+                    continue;
+                }
+                (_, Pace::Empty) if due == Due::Check => Due::Check,
+                (Handle::Failed, _) => Due::Turn,
                 // Opening is expensive: without room to keep it open, a file is read only once per turn.
-                Handle::Closed if descriptors.is_full() => Due::Turn,
-                Handle::Open(_) | Handle::Closed => match file.pace {
-                    Pace::Tick => Due::Tick,
-                    Pace::Turn => Due::Turn,
-                },
+                (Handle::Closed, Pace::Always) if descriptors.is_full() && due == Due::Check => Due::Check,
+                (Handle::Closed, _) if descriptors.is_full() => Due::Turn,
+                (_, Pace::Always) => Due::Glance,
+                (_, Pace::Tick) => Due::Tick,
+                (_, Pace::Turn | Pace::Empty) => Due::Turn,
             };
             if due < wanted {
                 if matches!(handle, Handle::Failed) {
@@ -201,7 +215,11 @@ impl Part {
                     }
                 },
             };
-            let keep = file.pace == Pace::Tick || descriptors.enough_for_all;
+            let keep = match file.pace {
+                Pace::Always | Pace::Tick => true,
+                Pace::Turn => descriptors.enough_for_all,
+                Pace::Empty => false,
+            };
             match descriptors.read(location, file.name, handle, keep) {
                 Ok(text) => file.format.read(text, &mut self.values),
                 Err(why) => {
@@ -231,6 +249,20 @@ impl Part {
             derive(&mut self.values);
         }
         (if self.values == before { Read::Same } else { Read::Changed }, due)
+    }
+
+    /// Whether it is known to hold neither a process nor memory.
+    pub fn is_empty(&self) -> bool {
+        holds(|statistic| self.values.get(statistic)) == Some(false)
+    }
+
+    /// Closes all files but the one that is always read.
+    pub fn rest(&mut self, tree: &Tree, descriptors: &mut Descriptors) {
+        for (file, handle) in tree.files.iter().zip(&mut self.handles) {
+            if file.pace != Pace::Always && matches!(handle, Handle::Open(_)) {
+                descriptors.close(handle, Handle::Closed);
+            }
+        }
     }
 
     /// Closes its files.

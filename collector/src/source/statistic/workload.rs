@@ -1,4 +1,4 @@
-//! One workload: its cgroups in all hierarchies, and reading them.
+//! One workload: its cgroups in all hierarchies, and which of their files are read when.
 
 use std::sync::Arc;
 
@@ -11,6 +11,9 @@ use super::handle::Descriptors;
 use super::join::{self, Processes};
 use super::tree::{Due, Failures, Part, Read, Tree};
 
+/// Absent files are tried again every eighth turn.
+pub const RETRY_ABSENT_TURNS: u64 = 8;
+
 #[derive(Debug)]
 pub struct Workload {
     pub path: Arc<str>,
@@ -22,11 +25,34 @@ pub struct Workload {
     pub limit: Option<u64>,
     /// Processes entered it, which may reveal its cgroups in other hierarchies.
     pub entered: bool,
+    /// It held neither a process nor memory when it was last read.
+    pub empty: bool,
     /// The last walk that found it.
     pub walk: u64,
 }
 
 impl Workload {
+    /// One that has not been read yet.
+    pub fn new(path: Arc<str>, parts: Vec<(usize, Part)>, walk: u64) -> Workload {
+        Workload { path, parts, new: true, limit: None, entered: true, empty: false, walk }
+    }
+
+    /// Which of its files to read now. Of one that is `over` the number of those that are read every tick, and of one that
+    /// holds nothing, only the memory in use is read.
+    pub fn due(&self, turn: u64, period: u64, over: bool) -> Option<Due> {
+        let is_turn = turn.is_multiple_of(period);
+        if self.new || is_turn && !self.empty && !over {
+            let all = (turn / period).is_multiple_of(RETRY_ABSENT_TURNS);
+            return Some(if all { Due::All } else { Due::Turn });
+        }
+        match (self.empty, is_turn || self.entered) {
+            (false, _) if !over => Some(Due::Tick),
+            (_, true) => Some(Due::Check),
+            (true, false) => Some(Due::Glance),
+            (false, false) => None,
+        }
+    }
+
     /// Searches its cgroups in other hierarchies; `true` if any was found.
     pub fn find_parts(&mut self, trees: &[Tree], processes: &Processes, descriptors: &mut Descriptors) -> bool {
         let before = self.parts.len();
@@ -65,7 +91,12 @@ impl Workload {
         failures: &mut Failures,
         emit_reading: &mut dyn FnMut(Reading),
     ) -> Due {
-        let mut due = if self.new { due.max(Due::Turn) } else { due };
+        let due = if self.new { due.max(Due::Turn) } else { due };
+        let mut due = match due < Due::Tick {
+            true if !self.glance(trees, due, descriptors, failures, emit_reading) => return due,
+            true => Due::Turn,
+            false => due,
+        };
         let (mut gone, limit) = (None, self.limit);
         for (at, (tree, part)) in self.parts.iter_mut().enumerate() {
             // The memory controller's comes first, and decides for all.
@@ -91,7 +122,36 @@ impl Workload {
                 emit_reading(Reading::Cgroup(cgroup::Reading::Died { id: part.id }));
             }
         }
+        if due >= Due::Turn {
+            self.empty = self.parts.first().is_some_and(|(_, part)| part.is_empty());
+        }
         due
+    }
+
+    /// Reads only its memory, and whether a process is in it; `true` if it held nothing before and does now.
+    fn glance(
+        &mut self,
+        trees: &[Tree],
+        due: Due,
+        descriptors: &mut Descriptors,
+        failures: &mut Failures,
+        emit_reading: &mut dyn FnMut(Reading),
+    ) -> bool {
+        let Some((tree, part)) = self.parts.first_mut() else { return false };
+        let never = |_: &Values, _: &Values| false;
+        let (read, _) = part.read(&trees[*tree], due, never, descriptors, failures);
+        if read == Read::Changed && due == Due::Glance {
+            part.read(&trees[*tree], Due::Check, never, descriptors, failures);
+        }
+        if self.empty && !part.is_empty() && read != Read::Gone {
+            return true;
+        }
+        // Unchanged values are emitted once per turn, as all are.
+        if read == Read::Changed || read == Read::Same && due == Due::Check {
+            let (cgroup, values) = (part.id, part.values.clone());
+            emit_reading(Reading::Statistics(Statistics { cgroup, values, turn: false }));
+        }
+        false
     }
 
     /// The least of its own memory limits.

@@ -43,9 +43,9 @@ pub(super) fn of(view: &View, kill: &Kill, time: u64, window: &Window) -> Found 
     if kill.scope != Scope::Memcg {
         return Found::Among(Vec::new());
     }
-    let victim = kill.cgroup.and_then(|id| view.workloads.of(id));
-    let search = Search { view, kill, time, window, victim };
-    let named = kill.limited.and_then(|id| Some((view.workloads.path(id)?, view.workloads.of(id)?)));
+    let [victim, limited] = [kill.cgroup, kill.limited].map(|id| id.and_then(|id| view.workloads.known(id)));
+    let search = Search { view, kill, time, window, victim: victim.as_deref() };
+    let named = kill.limited.and_then(|id| Some((view.workloads.path(id)?, limited.as_deref()?)));
     let Some((path, workload)) = named else { return search.infer() };
     let own = Some(workload).filter(|workload| *workload.identity.top == *path);
     let step = search.step(path, own).unwrap_or(Step { path, workload, limit: None, peak: None });
@@ -81,7 +81,10 @@ impl Search<'_> {
         let workloads = &view.workloads;
         let Some(path) = kill.cgroup.and_then(|id| workloads.path(id)) else { return Found::Among(Vec::new()) };
         let above: Vec<_> = workloads.above(path).filter(|(path, _)| *path != "/").collect();
-        let known: Vec<Option<Step<'_>>> = above.into_iter().map(|(path, top)| self.step(path, top)).collect();
+        // A victim without a place is known all the same.
+        let own = |path: &str| self.victim.filter(|victim| *victim.identity.top == *path);
+        let known: Vec<Option<Step<'_>>> =
+            above.into_iter().map(|(path, top)| self.step(path, top.or_else(|| own(path)))).collect();
         // A cgroup whose files were not read may or may not have a limit.
         let unread = known.iter().any(Option::is_none);
         let mut steps: Vec<Step<'_>> = known.into_iter().flatten().filter(Step::is_reached).collect();
@@ -121,8 +124,12 @@ impl Search<'_> {
         let after = |workload: &&Workload| workload.recent.parts_read.is_some_and(|read| read > self.time);
         let read = top.filter(after).and_then(|top| top.statistics.get(Statistic::MemoryPeak));
         let peak = fresh.and_then(|bound| bound.peak_bytes).max(read);
-        // A cgroup inside a workload's own belongs to it.
-        Some(Step { path, workload: top.or(self.victim)?, limit, peak })
+        // A cgroup inside a workload's own belongs to it. One above it may have no place: whose a limit there is, is not known.
+        let within = |victim: &&Workload| {
+            path.strip_prefix(&*victim.identity.top).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let workload = top.or(self.victim.filter(|victim| limit.is_none() || within(victim)))?;
+        Some(Step { path, workload, limit, peak })
     }
 
     /// The share of its limit that a workload used at the kill, by its last reading and by what the victim held beyond that.
@@ -156,7 +163,7 @@ impl Search<'_> {
         Limit {
             workload: Some(workload.name.to_string()),
             kind: workload.identity.kind.label().to_owned(),
-            own: victim.is_some_and(|victim| std::ptr::eq(victim, workload)),
+            own: victim.is_some_and(|victim| victim.name == workload.name),
             source,
             // The kernel's own number is that of the kill; the file may have been read before or after a change.
             bytes: kill.limit_bytes.filter(|_| named).or(limit),

@@ -1,6 +1,7 @@
 //! A property test: slots, names, cgroups and their tops are consistent after any events.
 
 use super::*;
+use crate::statistic::workload::Statistic;
 
 /// Asserts that the tables are consistent.
 fn check(workloads: &Workloads) {
@@ -30,7 +31,7 @@ proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig { failure_persistence: None, ..Default::default() })]
 
     #[test]
-    fn the_tables_are_consistent_after_any_events(events in proptest::collection::vec((0..9u8, 0..6u64, 0..6usize, 0..9u64), 0..120)) {
+    fn the_tables_are_consistent_after_any_events(events in proptest::collection::vec((0..12u8, 0..6u64, 0..6usize, 0..9u64), 0..120)) {
         let mut world = World::new(3);
         let paths = ["/", "/a", "/a/b", "/a/b.service/x", &docker('a'), &format!("{}/x", docker('b'))];
         let mut time = 1;
@@ -45,6 +46,8 @@ proptest::proptest! {
                 5 => world.joined(cgroup, other),
                 6 => world.workloads.walk(),
                 7 => world.workloads.walked(time),
+                8 | 9 => world.measured(cgroup, &[(Statistic::MemoryCurrent, later / 2)], time),
+                10 => world.workloads.make_place(cgroup, time),
                 _ => world.tick(time + 20 * later),
             }
             world.charge(cgroup, 1);

@@ -23,11 +23,15 @@ pub struct File {
 /// How often a file is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
+    /// Every tick, also if the cgroup holds nothing; the file stays open.
+    Always,
     /// Every tick; the file stays open.
     Tick,
     /// Once per `workload.stat_interval`, at the cgroup's turn: reading it is expensive or it seldom changes. Cgroups that
     /// matter now have their turn at every tick.
     Turn,
+    /// The same, but only while hardly any memory is charged to the cgroup: only then it matters whether a process is in it.
+    Empty,
 }
 
 /// Format of a file.
@@ -48,6 +52,8 @@ pub enum Format {
     /// Numbers by device and operation (v1), summed over devices. Without devices the values are unknown: from 6.10 on
     /// the kernel counts a device's IO only once some cgroup limits it.
     Throttle(&'static [(&'static str, S)]),
+    /// Processes, without those of nested cgroups (v1): 1 if there is one; without, it is unknown.
+    Processes(S),
     /// Limits by device and key; of several devices the lowest.
     Lowest(&'static [(&'static str, S)]),
     /// One limit by device (v1); of several devices the lowest.
@@ -66,7 +72,8 @@ const USER_TICK: u64 = 10_000_000;
 
 /// A file that needs another file's value comes after it; of one hierarchy, those of every tick come first.
 pub const FILES: &[File] = &[
-    v2(c"memory.current", Controller::Memory, Pace::Tick, Format::Single(S::MemoryCurrent)),
+    v2(c"memory.current", Controller::Memory, Pace::Always, Format::Single(S::MemoryCurrent)),
+    v2(c"cgroup.events", Controller::Memory, Pace::Empty, Format::Flat(&[("populated", S::Populated, 1)])),
     v2(c"memory.swap.current", Controller::Memory, Pace::Tick, Format::Single(S::MemorySwap)),
     v2(
         c"memory.events",
@@ -142,7 +149,8 @@ pub const FILES: &[File] = &[
         ),
     ),
     v2(c"io.max", Controller::Io, Pace::Turn, Format::Lowest(&[("rbps", S::IoReadLimit), ("wbps", S::IoWriteLimit)])),
-    v1(c"memory.usage_in_bytes", Controller::Memory, Pace::Tick, Format::Single(S::MemoryCurrent)),
+    v1(c"memory.usage_in_bytes", Controller::Memory, Pace::Always, Format::Single(S::MemoryCurrent)),
+    v1(c"cgroup.procs", Controller::Memory, Pace::Empty, Format::Processes(S::Populated)),
     v1(c"memory.failcnt", Controller::Memory, Pace::Tick, Format::Single(S::MemoryEventMax)),
     v1(
         c"memory.oom_control",
@@ -244,6 +252,7 @@ impl Format {
                 keys.iter().for_each(|(_, statistic)| values.set(*statistic, 0));
                 parse::nested(text, |key, value| add(keys, key, value, values));
             }
+            Format::Processes(statistic) => values.put(statistic, (!text.is_empty()).then_some(1)),
             Format::Throttle(keys) => parse::throttle(text, |key, value| add(keys, key, value, values)),
             // A device without a limit says `max`, which is no number.
             Format::Lowest(keys) => parse::nested(text, |key, value| {
@@ -268,7 +277,11 @@ impl Format {
     /// Marks the file's values as unknown.
     pub fn forget(&self, values: &mut Values) {
         match *self {
-            Format::Single(one) | Format::Bytes(one) | Format::MemoryAndSwap(one) | Format::LowestOf(one) => {
+            Format::Single(one)
+            | Format::Bytes(one)
+            | Format::MemoryAndSwap(one)
+            | Format::Processes(one)
+            | Format::LowestOf(one) => {
                 values.put(one, None);
             }
             Format::Flat(keys) | Format::Parts(keys, _) => {

@@ -8,8 +8,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use collector_core::sample::Statistics;
 use collector_core::statistic::workload::{Statistic as S, Values};
 
+use super::workload::RETRY_ABSENT_TURNS;
 use super::*;
 use crate::source::cgroup::walk;
+
+mod place;
 
 const V2: &str = "27 24 0:22 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
 const V1: &str = "25 24 0:20 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n\
@@ -287,19 +290,6 @@ fn with_few_descriptors_everything_is_still_read() {
     assert!(ids.iter().all(|id| seen(*id) >= 1));
     ids.into_iter().for_each(|id| host.follow(cgroup::Reading::Died { id }));
     assert_eq!(host.reader.open_files(), 0);
-}
-
-#[test]
-fn the_number_of_workloads_is_limited() {
-    let mut host = Host::v2(Limits { workloads: 2, ..LIMITS });
-    let first = host.make("a", 1);
-    host.make("b", 1);
-    host.make("c", 1);
-    assert_eq!(host.round().statistics.len(), 2);
-    host.follow(cgroup::Reading::Died { id: first });
-    let next = host.make("d", 1);
-    assert_eq!(host.round().get(next, S::MemoryCurrent), Some(1));
-    assert_eq!(host.reader.count(), 2);
 }
 
 #[test]

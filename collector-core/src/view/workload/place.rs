@@ -1,0 +1,212 @@
+//! Who has a place when there are more workloads than places: one that holds nothing, neither a process nor memory, gives way
+//! to one that may. A cgroup without a place belongs to `other`, and gets one when it is seen to hold something.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::member::Member;
+use super::statistics::{Last, Statistics};
+use super::{EARLY_SHARE, OTHER_SLOT, Workload, Workloads};
+use crate::cgroup::Id;
+use crate::identity::Identity;
+use crate::stage::Stage;
+use crate::statistic::workload::{Values, holds};
+use crate::view::coverage::Coverage;
+
+impl Statistics {
+    /// Whether its cgroups hold a process or memory; `None` if that is not known.
+    fn holds(&self) -> Option<bool> {
+        holds(|statistic| self.get(statistic))
+    }
+}
+
+impl Workload {
+    /// Whether its cgroups exist and hold nothing.
+    fn is_idle(&self) -> bool {
+        self.is_alive() && self.statistics.holds() == Some(false)
+    }
+
+    fn was_killed(&self) -> bool {
+        self.amounts.limit_kills > 0 || self.amounts.oom_kills.iter().any(|kills| *kills > 0)
+    }
+
+    /// At a tick: it has no series while it holds nothing, except for the grace after it did, and if it was killed.
+    pub(super) fn rest(&mut self, time: u64, grace: u64) {
+        let idle = self.is_idle();
+        if !idle {
+            self.held = Some(time);
+        }
+        let rested = self.held.is_none_or(|held| time.saturating_sub(held) >= grace);
+        self.hidden = idle && rested && !self.was_killed();
+    }
+}
+
+impl Workloads {
+    /// Keeps the numbers of a cgroup without a place: they say whether it needs one, and its limit if it is killed.
+    pub(super) fn note(&mut self, id: Id, values: &Values) {
+        let Some(member) = self.cgroups.get_mut(&id) else { return };
+        member.idle = holds(|statistic| values.get(statistic)) == Some(false);
+        member.unplaced = Some(values).filter(|_| !member.idle).map(|values| Box::new(values.clone()));
+        self.want(id);
+    }
+
+    /// It gets a place at the next tick, if there is one and it does not hold nothing.
+    pub(super) fn want(&mut self, id: Id) {
+        if let Some(member) = self.cgroups.get_mut(&id)
+            && !member.idle
+            && !std::mem::replace(&mut member.waits, true)
+        {
+            self.waiting.push(id);
+        }
+    }
+
+    /// At a tick: gives places to the cgroups that wait for one. Those that go on without one are counted, once each.
+    pub(super) fn settle(&mut self, time: u64, coverage: &mut Coverage) {
+        let (mut full, mut seated) = (false, HashSet::new());
+        for id in std::mem::take(&mut self.waiting) {
+            let Some(member) = self.cgroups.get_mut(&id) else { continue };
+            member.waits = false;
+            if !member.is_unplaced() || member.dead_since.is_some() || member.idle {
+                continue;
+            }
+            full = full || !self.seat(id, time, &mut seated);
+            if full && let Some(member) = self.cgroups.get_mut(&id) {
+                coverage.lose(Stage::Workload, u64::from(!std::mem::replace(&mut member.counted, true)));
+            }
+        }
+        self.follow(time, &seated);
+    }
+
+    /// A process of this cgroup was killed: it gets a place at once, if one can be made.
+    pub(crate) fn make_place(&mut self, id: Id, time: u64) {
+        if self.cgroups.get(&id).is_some_and(|member| member.is_unplaced() && member.dead_since.is_none()) {
+            let mut seated = HashSet::new();
+            self.seat(id, time, &mut seated);
+            self.follow(time, &seated);
+        }
+    }
+
+    /// Gives a place to a cgroup that has none; `false` if there is none left.
+    fn seat(&mut self, id: Id, time: u64, seated: &mut HashSet<Arc<str>>) -> bool {
+        let Some(before) = self.cgroups.get(&id) else { return true };
+        let (path, born) = (before.path.clone(), before.born);
+        let Some(member) = self.member(&path, born) else { return false };
+        seated.extend(member.own().map(Arc::from));
+        self.move_to(id, member, time);
+        true
+    }
+
+    /// Moves a cgroup from `other` to its workload, with its names and numbers.
+    pub(super) fn move_to(&mut self, id: Id, member: Member, time: u64) {
+        // It may have ended, and left when the place was made.
+        let before = self.cgroups.get_mut(&id).map(|it| (it.born, it.walked, it.unplaced.take(), it.names.clone()));
+        let (born, walked, values, names) = before.unwrap_or((time, true, None, None));
+        let slot = member.slot;
+        let (known, first) = (self.slots[slot].refusals().is_some(), !self.slots[slot].is_alive());
+        self.assign(id, Member { born, walked, ..member }, time);
+        if first {
+            self.slots[slot].recent.born = Some(born).filter(|_| !walked);
+        }
+        if let (Some(values), Some(member)) = (values, self.cgroups.get_mut(&id)) {
+            let workload = &mut self.slots[slot];
+            workload.statistics.measure(&mut member.last, &values);
+            if !known {
+                workload.count_from_here();
+            }
+        }
+        if let Some(names) = names {
+            self.named(id, &names);
+        }
+    }
+
+    /// Moves all other cgroups of workloads that just got a place: those nested in them, and of other hierarchies.
+    fn follow(&mut self, time: u64, seated: &HashSet<Arc<str>>) {
+        if seated.is_empty() {
+            return;
+        }
+        let below = |path: &str| {
+            let ends = path.match_indices('/').map(|(at, _)| at).filter(|at| *at > 0);
+            ends.chain([path.len()]).any(|end| seated.contains(&path[..end]))
+        };
+        let live = |(_, member): &(&Id, &Member)| member.slot == OTHER_SLOT && member.dead_since.is_none();
+        let mut moves = Vec::new();
+        for (id, member) in self.cgroups.iter().filter(live).filter(|(_, member)| member.is_unplaced()) {
+            if below(member.path()) {
+                let top = Identity::of(member.path()).top;
+                let place = self.tops.get(&top);
+                moves
+                    .extend(place.map(|at| (*id, Member { top: top.len(), ..self.member_of(member.path(), at.slot) })));
+            }
+        }
+        self.move_all(moves, time);
+        let joined = self.cgroups.iter().filter(live).filter_map(|(id, member)| {
+            let slot = self.cgroups.get(&member.joined?)?.slot;
+            (slot != OTHER_SLOT).then(|| (*id, Member { slot, ..member.clone() }))
+        });
+        self.move_all(joined.collect(), time);
+    }
+
+    fn move_all(&mut self, mut moves: Vec<(Id, Member)>, time: u64) {
+        // In a fixed order, so that the same samples always give the same view.
+        moves.sort_unstable_by_key(|(id, _)| *id);
+        for (id, member) in moves {
+            self.move_to(id, member, time);
+        }
+    }
+
+    /// Takes the places of workloads that hold nothing: those that have been without anything for longest; several at once,
+    /// because it is a walk over all. `false` if there are none.
+    pub(super) fn dismiss(&mut self) -> bool {
+        let idle = self.slots.iter().enumerate().skip(1).filter(|(_, workload)| workload.is_idle());
+        let mut idle: Vec<(bool, Option<u64>, usize)> =
+            idle.map(|(slot, workload)| (workload.was_killed(), workload.held, slot)).collect();
+        if idle.is_empty() {
+            return false;
+        }
+        idle.sort_unstable();
+        idle.truncate((idle.len() / EARLY_SHARE).max(1));
+        let gone: HashSet<usize> = idle.into_iter().map(|(.., slot)| slot).collect();
+        let Workloads { cgroups, slots, tops, .. } = self;
+        for member in cgroups.values_mut().filter(|member| gone.contains(&member.slot)) {
+            member.leave(tops);
+            let live = usize::from(member.dead_since.is_none());
+            let workload = &mut slots[member.slot];
+            workload.live -= live;
+            workload.statistics.leave(&mut member.last);
+            slots[OTHER_SLOT].live += live;
+            (member.slot, member.top, member.idle) = (OTHER_SLOT, 0, true);
+        }
+        let mut gone: Vec<usize> = gone.into_iter().collect();
+        gone.sort_unstable();
+        for slot in gone {
+            let workload = std::mem::take(&mut self.slots[slot]);
+            self.by_name.remove(&workload.name);
+            self.early += u64::from(workload.held.is_some() && !workload.hidden);
+            self.free.push(slot);
+        }
+        true
+    }
+
+    /// The workload of a cgroup, if the cgroup is known. For a cgroup that has no place it is made from what is known of it, so
+    /// that the facts about a kill do not depend on places.
+    pub(crate) fn known(&self, id: Id) -> Option<Cow<'_, Workload>> {
+        let member = self.cgroups.get(&id)?;
+        if !member.is_unplaced() {
+            return Some(Cow::Borrowed(&self.slots[member.slot]));
+        }
+        let identity = Identity::of(member.path());
+        let is_own = |(other, it): &(&Id, &Member)| {
+            other.hierarchy == id.hierarchy && *it.path() == *identity.top && it.dead_since.is_none()
+        };
+        let nested = *identity.top != *member.path();
+        let own = if nested { self.cgroups.iter().find(is_own).map(|(_, own)| own) } else { Some(member) };
+        let names = own.and_then(|own| own.names.as_deref().cloned()).unwrap_or_default();
+        let mut statistics = Statistics::default();
+        if let Some(values) = own.and_then(|own| own.unplaced.as_deref()) {
+            statistics.measure(&mut Last::default(), values);
+        }
+        let (name, created) = (identity.named(&names), member.born);
+        Some(Cow::Owned(Workload { name, identity, names, statistics, created, live: 1, ..Workload::default() }))
+    }
+}

@@ -1,0 +1,161 @@
+//! Tests of places: who gets one, who gives way, and what is known of a cgroup without one.
+
+use super::*;
+use crate::statistic::workload::Statistic;
+
+const MIB: u64 = 1 << 20;
+
+impl World {
+    pub fn measured(&mut self, id: Id, numbers: &[(Statistic, u64)], time: u64) {
+        let values = numbers.iter().copied().collect();
+        self.workloads.measured(time, id, &values, true);
+    }
+
+    /// Its memory, and nothing else, is read.
+    fn holds(&mut self, id: Id, bytes: u64, time: u64) {
+        self.measured(id, &[(Statistic::MemoryCurrent, bytes)], time);
+    }
+
+    /// A tick with everything that follows from it.
+    fn round(&mut self, time: u64) {
+        self.tick(time);
+        let (holders, mut log) = (std::iter::empty(), Default::default());
+        self.workloads.record(time, None, holders, &mut log, &mut |_, _| {});
+    }
+
+    fn lost(&self) -> u64 {
+        self.coverage.lost(Stage::Workload)
+    }
+
+    fn name(&self, id: Id) -> String {
+        self.workloads.name(id).unwrap().to_string()
+    }
+
+    fn shown(&self) -> Vec<&str> {
+        self.workloads.shown().skip(1).map(|workload| &*workload.name).collect()
+    }
+}
+
+fn mount(number: u64) -> String {
+    format!("/system.slice/run-{number}.mount")
+}
+
+#[test]
+fn a_cgroup_that_holds_nothing_gives_way_to_one_that_does() {
+    let mut world = World::new(2);
+    for id in 1..4 {
+        world.born(memory(id), &mount(id), 2);
+    }
+    world.born(memory(9), &docker('a'), 2);
+    world.named(memory(9), "vllm");
+    assert_eq!((world.name(memory(1)).as_str(), world.name(memory(9)).as_str()), ("run-1.mount", "other"));
+    for id in 1..4 {
+        world.holds(memory(id), 0, 3);
+    }
+    world.holds(memory(9), 5 * MIB, 3);
+    world.round(3);
+    assert_eq!(world.name(memory(9)), "docker/vllm", "under the name that came before the place");
+    let workload = world.workloads.of(memory(9)).unwrap();
+    assert_eq!((workload.statistics.get(Statistic::MemoryCurrent), workload.created), (Some(5 * MIB), 2));
+    assert_eq!(world.lost(), 0, "nothing is lost with a cgroup that holds nothing");
+    // One that is seen to hold something later takes the place of the last one that does not.
+    world.holds(memory(1), MIB, 4);
+    world.holds(memory(3), MIB, 4);
+    world.round(4);
+    let names = [1, 2, 3, 9].map(|id| world.name(memory(id)));
+    assert_eq!(names.iter().filter(|name| *name == "other").count(), 2, "{names:?}");
+    assert_eq!(world.lost(), 1, "the one that holds something and has no place");
+    world.holds(memory(1), 2 * MIB, 5);
+    world.holds(memory(3), 2 * MIB, 5);
+    world.round(5);
+    assert_eq!((world.lost(), world.workloads.count()), (1, 2), "counted once");
+}
+
+#[test]
+fn a_new_cgroup_gets_a_place_at_once_if_another_is_known_to_hold_nothing() {
+    let mut world = World::new(2);
+    world.born(memory(1), &mount(1), 2);
+    world.born(memory(2), "/a", 2);
+    world.holds(memory(1), 0, 3);
+    world.holds(memory(2), MIB, 3);
+    world.round(3);
+    world.born(memory(3), "/b", 4);
+    world.charge(memory(3), 1);
+    assert_eq!(world.charged(), [("other", 0), ("/a", 0), ("/b", 1)]);
+    world.charge(memory(1), 1);
+    assert_eq!(world.charged()[0], ("other", 1));
+    world.workloads.died(memory(1), 5);
+    world.round(5 + GRACE);
+    assert_eq!(world.workloads.name(memory(1)), None);
+}
+
+#[test]
+fn what_is_nested_and_what_is_in_other_hierarchies_follows() {
+    let mut world = World::new(1);
+    world.born(memory(1), &mount(1), 2);
+    world.born(memory(2), "/system.slice/a.service", 2);
+    world.born(memory(3), "/system.slice/a.service/worker", 2);
+    world.born(io(2), "/system.slice/a.service", 2);
+    world.joined(Id { hierarchy: 4, id: 7 }, memory(2));
+    world.holds(memory(1), 0, 3);
+    world.holds(memory(2), MIB, 3);
+    world.round(3);
+    for id in [memory(2), memory(3), io(2), Id { hierarchy: 4, id: 7 }] {
+        assert_eq!(world.name(id), "a.service", "{id:?}");
+    }
+    world.workloads.died(memory(2), 9);
+    for id in [memory(3), io(2), Id { hierarchy: 4, id: 7 }] {
+        world.workloads.died(id, 10);
+    }
+    world.round(10 + GRACE);
+    assert_eq!(world.workloads.count(), 0);
+}
+
+#[test]
+fn of_a_killed_cgroup_without_a_place_name_and_limit_are_known() {
+    let mut world = World::new(1);
+    world.born(memory(1), "/a", 2);
+    world.holds(memory(1), MIB, 3);
+    world.born(memory(2), &docker('a'), 2);
+    world.born(memory(3), &format!("{}/init", docker('a')), 2);
+    world.named(memory(2), "vllm");
+    world.measured(memory(2), &[(Statistic::MemoryCurrent, MIB), (Statistic::MemoryLimit, 64 * MIB)], 3);
+    world.round(4);
+    world.workloads.make_place(memory(3), 5);
+    assert_eq!(world.name(memory(3)), "other", "nobody gives way");
+    for id in [2, 3] {
+        let found = world.workloads.known(memory(id)).unwrap();
+        assert_eq!((&*found.name, &*found.identity.top), ("docker/vllm", &*docker('a')));
+        assert_eq!(found.statistics.get(Statistic::MemoryLimit), Some(64 * MIB));
+        assert!(found.identity.container_id.is_some());
+    }
+    // As soon as somebody holds nothing, a kill makes the place.
+    world.holds(memory(1), 0, 6);
+    world.workloads.make_place(memory(3), 6);
+    assert_eq!([2, 3].map(|id| world.name(memory(id))), ["docker/vllm", "docker/vllm"]);
+}
+
+#[test]
+fn a_workload_that_holds_nothing_has_no_series_after_the_grace() {
+    let mut world = World::new(9);
+    for (id, path) in [(1, "/never"), (2, "/once"), (3, "/killed"), (4, "/unknown"), (5, "/waits")] {
+        world.born(memory(id), path, 2);
+    }
+    world.holds(memory(1), 0, 3);
+    world.holds(memory(2), MIB, 3);
+    world.holds(memory(3), MIB, 3);
+    world.measured(memory(5), &[(Statistic::MemoryCurrent, 0), (Statistic::Populated, 1)], 3);
+    world.charge(memory(3), 1);
+    world.round(3);
+    assert_eq!(world.shown(), ["/killed", "/once", "/unknown", "/waits"]);
+    for id in [2, 3] {
+        world.holds(memory(id), 0, 4);
+    }
+    world.round(2 + GRACE);
+    assert_eq!(world.shown(), ["/killed", "/once", "/unknown", "/waits"]);
+    world.round(4 + GRACE);
+    assert_eq!(world.shown(), ["/killed", "/unknown", "/waits"]);
+    world.holds(memory(1), 1, 100);
+    world.round(100);
+    assert_eq!(world.shown(), ["/killed", "/never", "/unknown", "/waits"]);
+}

@@ -1,0 +1,59 @@
+//! Tests of what is read of cgroups that hold nothing, and of more cgroups than the limit.
+
+use super::*;
+
+#[test]
+fn of_more_workloads_than_the_limit_only_the_memory_is_read() {
+    let mut host = Host::v2(Limits { workloads: 2, ..LIMITS });
+    let ids = ["a", "b", "c"].map(|name| host.make(name, 1));
+    assert_eq!(host.round().statistics.len(), 3, "all are looked at");
+    for name in ["a", "b", "c"] {
+        host.write(&format!("{name}/memory.current"), "2\n");
+        host.write(&format!("{name}/memory.stat"), "anon 2\n");
+    }
+    let round = host.round();
+    assert_eq!(ids.map(|id| round.get(id, S::MemoryCurrent)), [Some(2), Some(2), None]);
+    let rounds: Vec<_> = (0..LIMITS.period).map(|_| host.round()).collect();
+    let [anon, current] = [S::MemoryAnon, S::MemoryCurrent].map(|statistic| {
+        let last = |id| rounds.iter().filter_map(|round| round.get(id, statistic)).last();
+        ids.map(last)
+    });
+    assert_eq!((anon, current), ([Some(2), Some(2), Some(1)], [Some(2); 3]));
+    // After a kill, its files are read, too.
+    let killed = serde_json::from_str(&format!(
+        r#"{{"cgroup":{{"hierarchy":0,"id":{}}},"scope":"memcg","pid":1,"tid":1,"comm":"","uid":0,"score_adj":0,
+        "trigger_pid":1,"trigger_comm":""}}"#,
+        ids[2].id
+    ));
+    host.reader.follow(&Reading::Oom(oom::Reading::Kill(killed.unwrap())));
+    assert_eq!(host.round().get(ids[2], S::MemoryAnon), Some(2));
+    let more: Vec<Id> = (0..9).map(|number| host.make(&format!("d{number}"), 1)).collect();
+    let round = host.round();
+    assert_eq!(more.iter().filter(|id| round.get(**id, S::MemoryCurrent).is_some()).count(), 5);
+    assert_eq!(host.reader.count(), 2 * CGROUPS_PER_WORKLOAD);
+}
+
+#[test]
+fn of_a_cgroup_that_holds_nothing_only_the_memory_is_read() {
+    let mut host = Host::v2(LIMITS);
+    let id = host.make("a", 4096);
+    for (file, text) in [("cgroup.events", "populated 0\nfrozen 0\n"), ("memory.events", "max 1\n")] {
+        host.write(&format!("a/{file}"), text);
+    }
+    let round = host.round();
+    assert_eq!((round.get(id, S::Populated), round.get(id, S::MemoryEventMax)), (Some(0), Some(1)));
+    assert_eq!(host.reader.open_files(), 1, "that of its memory");
+    host.write("a/memory.events", "max 2\n");
+    let rounds: Vec<_> = (0..2 * LIMITS.period).map(|_| host.round()).collect();
+    assert!(rounds.iter().all(|round| round.get(id, S::MemoryEventMax) != Some(2)));
+    // A process comes: its memory shows it.
+    host.write("a/cgroup.events", "populated 1\nfrozen 0\n");
+    host.write("a/memory.current", "8192\n");
+    let round = host.round();
+    assert_eq!((round.get(id, S::Populated), round.get(id, S::MemoryEventMax)), (Some(1), Some(2)));
+    // With much memory it does not matter whether a process is in it.
+    host.write("a/memory.current", "8388608\n");
+    let rounds: Vec<_> = (0..LIMITS.period).map(|_| host.round()).collect();
+    assert_eq!(rounds.iter().filter_map(|round| round.get(id, S::MemoryCurrent)).last(), Some(8 << 20));
+    assert!(rounds.last().unwrap().get(id, S::Populated).is_none());
+}
