@@ -205,6 +205,10 @@ impl Workloads {
         if let Some(member) = self.cgroups.get(&id) {
             return &mut self.slots[member.slot].amounts;
         }
+        // Where a controller is off, the kernel charges the root of a hierarchy that nobody mounted.
+        if !self.tracks(id) {
+            return &mut self.slots[OTHER_SLOT].amounts;
+        }
         match self.pending.amounts(id) {
             Some(amounts) => amounts,
             None => &mut self.slots[OTHER_SLOT].amounts,

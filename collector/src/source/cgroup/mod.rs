@@ -46,10 +46,14 @@ impl Controller {
 /// The mounted hierarchy of each controller. With cgroup v2 it is the same for all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hierarchies {
+    /// By whose cgroups workloads are named: the memory controller's; another where that is off.
     pub memory: Hierarchy,
+    /// The io controller's; the same as above where that is off.
     pub io: Hierarchy,
     /// The other controllers, indexed by [`Controller`].
     others: [Option<Hierarchy>; Controller::ALL.len()],
+    /// What this host lacks of memory and io, and what to do about it.
+    pub missing: Vec<(Controller, String)>,
 }
 
 /// One mounted hierarchy.
@@ -70,7 +74,21 @@ impl Hierarchies {
             let path = root.process().join(name);
             fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))
         };
-        Hierarchies::parse(&read("cgroup")?, &read("mountinfo")?, root)
+        let mut found = Hierarchies::parse(&read("cgroup")?, &read("mountinfo")?, root)?;
+        found.check(&fs::read_to_string(root.at("/proc/cgroups")).unwrap_or_default());
+        Ok(found)
+    }
+
+    /// On cgroup v2 only the root says which controllers there are.
+    fn check(&mut self, known: &str) {
+        for (controller, of) in [(Controller::Memory, &self.memory), (Controller::Io, &self.io)] {
+            let controllers = fs::read_to_string(of.root.join("cgroup.controllers"));
+            let lacks = |text: String| !text.split_whitespace().any(|name| name == controller.name());
+            if of.id == 0 && controllers.is_ok_and(lacks) {
+                self.missing.retain(|(missing, _)| *missing != controller);
+                self.missing.push((controller, off(controller, known, of.is_partial())));
+            }
+        }
     }
 
     /// Parses the content of a process's `cgroup` and `mountinfo`.
@@ -84,32 +102,41 @@ impl Hierarchies {
         if is_v2(&others[Controller::Cpu as usize]) || is_v2(&others[Controller::Cpuacct as usize]) {
             others[Controller::Cpuacct as usize] = None;
         }
-        let memory = find("memory")?;
+        let all = [("memory", Controller::Memory), ("blkio", Controller::Io)].map(|(name, it)| (find(name), it));
+        let [memory, io] = &all;
+        let named = [memory.0.as_ref(), io.0.as_ref()].into_iter().filter_map(Result::ok);
+        let Some(first) = named.chain(others.iter().flatten()).next().cloned() else {
+            bail!("no cgroup hierarchy is mounted: mount cgroup2 on /sys/fs/cgroup");
+        };
+        let lacks = all.iter().filter_map(|(found, it)| Some((*it, found.as_ref().err()?.to_string())));
+        let missing: Vec<_> = lacks.collect();
+        let [(memory, _), (io, _)] = all.map(|(found, it)| (found.unwrap_or_else(|_| first.clone()), it));
         // A missing line may also mean that the kernel lacks the controller; a v2 tree beside v1 does not prove that it
         // exists.
         let pids = &mut others[Controller::Pids as usize];
         *pids = pids.take_if(|pids| pids.id != 0 || memory.id == 0);
-        Ok(Hierarchies { memory, io: find("blkio")?, others })
+        Ok(Hierarchies { memory, io, others, missing })
     }
 
-    /// The hierarchy of a controller, if it is mounted.
+    /// The hierarchy of a controller, if the host has it.
     pub fn of(&self, controller: Controller) -> Option<&Hierarchy> {
         match controller {
+            _ if self.missing.iter().any(|(missing, _)| *missing == controller) => None,
             Controller::Memory => Some(&self.memory),
             Controller::Io => Some(&self.io),
             other => self.others[other as usize].as_ref(),
         }
     }
 
-    /// The hierarchies of memory and io, by which cgroups are named and charged, without duplicates.
+    /// The hierarchies by whose cgroups workloads are named and charged, without duplicates.
     pub fn distinct(&self) -> impl Iterator<Item = &Hierarchy> {
         let io = Some(&self.io).filter(|io| io.id != self.memory.id);
         std::iter::once(&self.memory).chain(io)
     }
 
-    /// All hierarchies without duplicates; the memory controller's comes first.
+    /// All hierarchies without duplicates; the one that names workloads comes first.
     pub fn all(&self) -> Vec<&Hierarchy> {
-        let mut all: Vec<&Hierarchy> = Vec::new();
+        let mut all: Vec<&Hierarchy> = vec![&self.memory];
         for hierarchy in Controller::ALL.iter().filter_map(|controller| self.of(*controller)) {
             if all.iter().all(|other| other.id != hierarchy.id) {
                 all.push(hierarchy);
@@ -122,11 +149,15 @@ impl Hierarchies {
     pub fn describe(&self) -> String {
         let places = self.all().into_iter().map(|hierarchy| {
             let here = |controller: &&Controller| self.of(**controller).is_some_and(|it| it.id == hierarchy.id);
-            let names: Vec<_> = Controller::ALL.iter().filter(here).map(|controller| controller.name()).collect();
+            let mut names: Vec<_> = Controller::ALL.iter().filter(here).map(|controller| controller.name()).collect();
+            if names.is_empty() {
+                names.push("cgroups");
+            }
             let part = if hierarchy.is_partial() { ", only part of the host's hierarchy" } else { "" };
             format!("{} at {}{part}", names.join(", "), hierarchy.root.display())
         });
-        format!("{}: {}", self.mode(), places.collect::<Vec<_>>().join("; "))
+        let missing = self.missing.iter().map(|(_, why)| why.clone());
+        format!("{}: {}", self.mode(), places.chain(missing).collect::<Vec<_>>().join("; "))
     }
 
     /// Short form for the doctor.
@@ -154,7 +185,36 @@ fn locate(controller: &str, cgroups: &str, mounts: &str, root: &Root) -> Result<
     if let Some(hierarchy) = mounted(v1.unwrap_or(0), controller, mounts, root) {
         return Ok(hierarchy);
     }
-    bail!("no mounted cgroup hierarchy has the {controller} controller: mount cgroup2 on /sys/fs/cgroup");
+    let name = if controller == "blkio" { "io" } else { controller };
+    match v1 {
+        Some(_) => bail!("the {name} controller is mounted nowhere: mount it below /sys/fs/cgroup/{controller}"),
+        None => bail!("{}", off(if name == "io" { Controller::Io } else { Controller::Memory }, "", false)),
+    }
+}
+
+/// Why a host lacks a controller, and what to do. `known` is /proc/cgroups, and `partial` whether only part of the hierarchy
+/// is visible.
+fn off(controller: Controller, known: &str, partial: bool) -> String {
+    let name = controller.name();
+    // memory 0 39 0: name, hierarchy, cgroups, enabled
+    let row =
+        known.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).find(|row| row.first() == Some(&name));
+    let enabled = row.is_some_and(|row| row.last() == Some(&"1"));
+    let (missing, advice) = match controller {
+        Controller::Memory => (
+            "the memory of workloads is not known, and OOM kills belong to no workload",
+            "boot with cgroup_enable=memory, and without cgroup_disable=memory",
+        ),
+        _ => (
+            "disk IO belongs to no workload",
+            "boot without cgroup_disable=io and cgroup_disable=blkio, with a kernel that has CONFIG_BLK_CGROUP",
+        ),
+    };
+    let advice = match partial && enabled {
+        true => format!("delegate it to the cgroup that this system runs in (systemd: Delegate={name})"),
+        false => advice.to_owned(),
+    };
+    format!("the {name} controller is off ({missing}): {advice}")
 }
 
 /// The mount of a hierarchy; of several, the one that shows the most of it.

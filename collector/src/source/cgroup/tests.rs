@@ -65,10 +65,51 @@ fn controllers_of_v1_and_v2_may_be_mixed() {
 
 #[test]
 fn without_a_mount_the_error_says_what_to_do() {
-    for (cgroups, mounts) in [("0::/\n", "garbage\n1 2 - \n - \n"), ("4:memory:/\n", V2), ("", "")] {
+    for (cgroups, mounts) in [("0::/\n", "garbage\n1 2 - \n - \n"), ("", "")] {
         let error = Hierarchies::parse(cgroups, mounts, &Root::default()).unwrap_err().to_string();
         assert!(error.contains("mount cgroup2"), "{error}");
     }
+}
+
+#[test]
+fn without_the_memory_controller_another_names_the_workloads() {
+    // v1, as a Raspberry Pi boots.
+    let mounts = V1.lines().skip(1).collect::<Vec<_>>().join("\n");
+    let found = parse("9:blkio:/\n8:cpu,cpuacct:/\n1:name=systemd:/init.scope\n", &mounts);
+    assert_eq!((found.memory.id, found.io.id, found.distinct().count()), (9, 9, 1));
+    assert_eq!((found.of(Controller::Memory), found.of(Controller::Io)), (None, Some(&found.io)));
+    let text = found.describe();
+    assert!(text.contains("the memory controller is off") && text.contains("boot with cgroup_enable=memory"), "{text}");
+    assert!(text.starts_with("v1: io at"), "{text}");
+    // It is there, but mounted nowhere.
+    let text = parse("4:memory:/\n3:blkio:/\n", &mounts).describe();
+    assert!(text.contains("mount it below /sys/fs/cgroup/memory"), "{text}");
+    // Neither of the two.
+    let found = parse("8:cpu,cpuacct:/\n", &mounts.lines().last().unwrap());
+    assert_eq!((found.memory.id, found.io.id, found.missing.len()), (8, 8, 2));
+}
+
+#[test]
+fn on_v2_the_root_says_which_controllers_are_on() {
+    let host = std::env::temp_dir().join(format!("headroom-controllers-{}", std::process::id()));
+    for path in ["proc/1", "sys/fs/cgroup"] {
+        fs::create_dir_all(host.join(path)).unwrap();
+    }
+    fs::write(host.join("proc/1/cgroup"), "0::/init.scope\n").unwrap();
+    fs::write(host.join("proc/1/mountinfo"), V2).unwrap();
+    fs::write(host.join("proc/cgroups"), "#subsys_name hierarchy num_cgroups enabled\nmemory 0 39 0\n").unwrap();
+    let mut texts = Vec::new();
+    for controllers in ["cpu io pids\n", "cpu memory pids\n", "cpu io memory\n"] {
+        fs::write(host.join("sys/fs/cgroup/cgroup.controllers"), controllers).unwrap();
+        let found = Hierarchies::find(&Root::new(&host)).unwrap();
+        assert_eq!(found.memory.id, 0);
+        texts.push((found.of(Controller::Memory).is_some(), found.of(Controller::Io).is_some(), found.describe()));
+    }
+    fs::remove_dir_all(&host).unwrap();
+    let [off, no_io, whole] = &texts[..] else { panic!() };
+    assert!(!off.0 && off.1 && off.2.contains("v2: io, cpu") && off.2.contains("cgroup_enable=memory"), "{off:?}");
+    assert!(no_io.0 && !no_io.1 && no_io.2.contains("the io controller is off"), "{no_io:?}");
+    assert!(whole.0 && whole.1 && !whole.2.contains("off"), "{whole:?}");
 }
 
 #[test]

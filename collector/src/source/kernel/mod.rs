@@ -67,6 +67,7 @@ impl Kernel {
     pub fn open(config: &Config) -> Result<Kernel> {
         let root = Root::new(&config.rootfs);
         let hierarchies = Hierarchies::find(&root)?;
+        hierarchies.missing.iter().for_each(|(_, why)| tracing::warn!("{why}"));
         let (programs, probes) = match Programs::load(config, &root, &hierarchies) {
             Ok((programs, probes)) => (Some(programs), probes),
             // Whoever names a file with BTF wants to know that it is of no use.

@@ -3,6 +3,7 @@
 
 mod attention;
 mod bound;
+mod examine;
 pub mod file;
 pub mod handle;
 mod join;
@@ -346,11 +347,7 @@ impl Source for Reader {
     }
 
     fn examine(_config: &Config, root: &Root) -> Vec<Finding> {
-        let (ok, is) = match Hierarchies::find(root) {
-            Ok(found) => (true, found.describe()),
-            Err(error) => (false, format!("{error:#}")),
-        };
-        vec![Finding { key: "cgroup", title: "cgroup", ok, is }]
+        examine::examine(root)
     }
 }
 

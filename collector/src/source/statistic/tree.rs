@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::file::{FILES, File, Pace, derive};
 use super::handle::{Descriptors, Handle};
-use crate::source::cgroup::{Controller, Hierarchies, Hierarchy};
+use crate::source::cgroup::{Hierarchies, Hierarchy};
 
 const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
@@ -39,7 +39,7 @@ impl Tree {
         let is_ours = |file: &&File| here(file.controller) && file.v2 == (hierarchy.id == 0);
         let context = || format!("open {}", hierarchy.root.display());
         Ok(Tree {
-            has_events: here(Controller::Memory) || here(Controller::Io),
+            has_events: hierarchies.distinct().any(|other| other.id == hierarchy.id),
             root: open(&hierarchy.root, DIRECTORY, Mode::empty()).with_context(context)?,
             files: FILES.iter().filter(is_ours).collect(),
             hierarchy: hierarchy.clone(),

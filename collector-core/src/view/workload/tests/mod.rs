@@ -282,6 +282,15 @@ fn what_was_under_way_when_the_probes_were_attached_is_not_lost() {
 }
 
 #[test]
+fn amounts_of_a_hierarchy_that_is_not_mounted_go_to_other() {
+    let mut world = World::new(9);
+    world.charge(Id { hierarchy: 0, id: 1 }, 1);
+    assert_eq!(world.charged(), [("other", 1)]);
+    (0..u64::from(pending::MAX_TICKS)).for_each(|time| world.tick(time));
+    assert_eq!(world.coverage.lost(Stage::UnknownCgroup), 0);
+}
+
+#[test]
 fn the_number_of_waiting_amounts_is_bounded() {
     let mut world = World::new(9);
     for id in 0..1000 {

@@ -12,6 +12,7 @@ use super::workload::RETRY_ABSENT_TURNS;
 use super::*;
 use crate::source::cgroup::walk;
 
+mod examine;
 mod place;
 
 const V2: &str = "27 24 0:22 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
