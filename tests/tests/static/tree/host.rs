@@ -33,14 +33,14 @@ pub struct Host {
 
 impl Host {
     pub fn open(tree: Tree) -> Host {
-        Host::with(tree, 1000)
+        Host::with(tree, 1000, 1000)
     }
 
-    /// With this many descriptors for the files of cgroups.
-    pub fn with(tree: Tree, descriptors: usize) -> Host {
+    /// With this many descriptors for the files of cgroups, and at most this many workloads.
+    pub fn with(tree: Tree, descriptors: usize, workloads: usize) -> Host {
         let root = Root::new(&tree.root);
         let hierarchies = Hierarchies::find(&root).unwrap();
-        let limits = Limits { workloads: 1000, descriptors, period: 1 };
+        let limits = Limits { workloads, descriptors, period: 1 };
         let reader = Reader::open(&root, &hierarchies, limits).unwrap();
         let (answering, answers) = name::channel();
         let asker = NameSource::start(&root, &hierarchies, &Config::default(), answering).unwrap();
@@ -50,7 +50,7 @@ impl Host {
             kernel: "6.18.0".into(),
             memory_hierarchy: host.hierarchies.memory.id,
             io_hierarchy: host.hierarchies.io.id,
-            workload_max: 1000,
+            workload_max: workloads,
             workload_grace: 60_000_000_000,
             own: None,
         }));

@@ -10,13 +10,22 @@ use manifest::{Tree, folder};
 
 mod host;
 mod manifest;
+mod place;
 mod trouble;
 
 const GIB: f64 = 1_073_741_824.0;
 
 /// The hosts, and the number of names that each has for workloads.
-const HOSTS: [(&str, usize); 6] =
-    [("docker", 3), ("hybrid", 0), ("kubernetes", 13), ("slurm-v1", 0), ("slurm-v2", 0), ("v1", 1)];
+const HOSTS: [(&str, usize); 8] = [
+    ("batch", 0),
+    ("books", 5),
+    ("docker", 3),
+    ("hybrid", 0),
+    ("kubernetes", 13),
+    ("slurm-v1", 0),
+    ("slurm-v2", 0),
+    ("v1", 1),
+];
 
 fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
@@ -304,5 +313,40 @@ fn on_slurm_jobs_and_steps_are_workloads_and_tasks_are_not() {
     );
     for host in [v1, v2] {
         assert!(!host.exposition().contains("task_"), "{}", host.exposition());
+    }
+}
+
+#[test]
+fn jobs_below_one_unit_have_their_own_names_and_limits() {
+    let host = host("batch");
+    for (workload, current, limit) in [
+        ("slurm/s5K1KKYAYG5D00", 4e10, Some(40.0 * GIB)),
+        ("slurm/s5K1KKYAYG5D00/step_0", 3.95e10, None),
+        ("slurm/s5K1KKYB2G5D00", 1e9, Some(80.0 * GIB)),
+        ("pbs/1234.pbs-head", 9e8, Some(8.0 * GIB)),
+        ("pbs/1235.pbs-head", 7e8, Some(8.0 * GIB)),
+        ("htcondor/slot1_2", 6e8, Some(4.0 * GIB)),
+        ("lsf/job.101", 5e8, Some(2.0 * GIB)),
+        ("ecs/8f3a5c1e9d7b4f20a1c3e5f70b2d4f68", 4e8, Some(471_859_200.0)),
+    ] {
+        let rows: &[Row<'_>] = &[("memory_current_bytes", &[], Some(current)), ("memory_limit_bytes", &[], limit)];
+        check(&host, ("workload", workload), rows);
+    }
+    for sum in ["slurmstepd.scope", "pbs_jobs.service"] {
+        check(&host, ("workload", sum), &[("info", &[("kind", "slice")], Some(1.0))]);
+    }
+}
+
+#[test]
+fn containers_have_their_names_wherever_the_books_are() {
+    let host = host("books");
+    for (workload, current) in [
+        ("docker/ollama", 1e8),
+        ("docker/vllm", 2e8),
+        ("podman/sglang", 3e8),
+        ("ml/llm-0/server", 4e8),
+        ("containerd/tgi", 5e8),
+    ] {
+        check(&host, ("workload", workload), &[("memory_current_bytes", &[], Some(current))]);
     }
 }

@@ -80,7 +80,7 @@ fn new_missing_or_absurd_keys_do_not_harm_the_others() {
 #[test]
 fn a_removed_cgroup_is_no_error_and_has_no_series() {
     // With too few descriptors to keep all files open: unlike cgroupfs, this file system can still read open files that were removed.
-    let mut host = Host::with(plain(), 8);
+    let mut host = Host::with(plain(), 8, 1000);
     host.walk();
     assert_eq!(host.read(), None);
     for name in ["memory.stat", "io.stat", "memory.max"] {
@@ -101,7 +101,7 @@ fn a_removed_cgroup_is_no_error_and_has_no_series() {
 #[test]
 fn with_few_descriptors_the_numbers_are_the_same() {
     let host = |descriptors| {
-        let mut host = Host::with(plant("docker"), descriptors);
+        let mut host = Host::with(plant("docker"), descriptors, 1000);
         host.walk();
         assert_eq!(host.read(), None);
         assert_eq!(host.read(), None);
