@@ -123,6 +123,8 @@ layout! {
     reclaim_end_memcg,
     /// Position of the pause among the arguments of `balance_dirty_pages` (6.12 and older: 10, 6.18 and newer: 6).
     dirty_pause,
+    /// Position of the request among the arguments of `block_rq_issue` (1 before 5.11, then 0).
+    block_issue_request,
     /// `request.q`.
     request_q,
     /// `request.rq_disk` (before 5.17).

@@ -25,7 +25,8 @@ static ZERO: [u64; device_word::COUNT] = [0; device_word::COUNT];
 
 #[raw_tracepoint(tracepoint = "block_rq_issue")]
 pub fn block_rq_issue(ctx: RawTracePointContext) -> i32 {
-    let request: u64 = ctx.arg(0);
+    // The queue came first once. Two plain loads would become one of a variable offset, which verifiers reject.
+    let request: u64 = if layout!(block_issue_request) == 1 { crate::kernel::argument(&ctx, 1) } else { ctx.arg(0) };
     // SAFETY: the helper has no preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
     match IN_FLIGHT.get_ptr_mut(request) {

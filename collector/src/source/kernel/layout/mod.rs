@@ -95,11 +95,22 @@ fn check(
         }
         Hook::Software(_) | Hook::LibraryEntry(_) | Hook::LibraryReturn(_) => return Ok(()),
     };
+    choose(name, &arguments, prototypes, layout, chosen)
+}
+
+/// Finds the known form of these arguments, and stores what follows from it.
+fn choose(
+    name: &'static str,
+    arguments: &[String],
+    prototypes: &[Prototype],
+    layout: &mut Layout,
+    chosen: &mut BTreeMap<&'static str, u32>,
+) -> Result<(), String> {
     let passes = |what: &str| format!("{name} passes ({}), which {what}", arguments.join(", "));
     let Some(Prototype { forms, .. }) = prototypes.iter().find(|prototype| prototype.name == name) else {
         return Err(passes("no program expects"));
     };
-    let fits = |wanted: &[&str]| arguments.len() >= wanted.len() && wanted.iter().zip(&arguments).all(|(w, a)| w == a);
+    let fits = |wanted: &[&str]| arguments.len() >= wanted.len() && wanted.iter().zip(arguments).all(|(w, a)| w == a);
     let form = forms.iter().find(|form| fits(form.arguments)).ok_or_else(|| passes("is not a known form"))?;
     if let Some((slot, value)) = form.sets {
         if *chosen.entry(slot.name).or_insert(value) != value {
@@ -183,6 +194,7 @@ mod tests {
         ("reclaim_begin_order", [0, 0, 0, 0, 0, 1, 1, 1]),
         ("reclaim_end_memcg", [X, X, X, X, X, 1, 1, 1]),
         ("dirty_pause", [10, 10, 10, 10, 6, 6, 6, 6]),
+        ("block_issue_request", [0, 0, 0, 0, 0, 0, 0, 0]),
         ("request_q", [0, 0, 0, 0, 0, 0, 0, 0]),
         ("request_rq_disk", [160, 160, X, X, X, X, X, X]),
         ("request_cmd_flags", [24, 24, 24, 24, 24, 24, 24, 24]),
@@ -254,6 +266,28 @@ mod tests {
         let layout = resolve(&load(None).unwrap()).unwrap().layout;
         // On every kernel `cgroups` is at least this far into a task, and the tgid follows the pid.
         assert!(layout.task_cgroups > 512 && layout.task_tgid == layout.task_pid + 4, "{layout:?}");
+    }
+
+    /// Of kernels without a fixture: as include/trace/events has them.
+    #[test]
+    fn forms_of_older_kernels_are_known() {
+        let rhel8 = "int, int, gfp_t, int";
+        for (name, arguments, field, value) in [
+            ("mm_vmscan_direct_reclaim_begin", rhel8, "reclaim_begin_order", Some(0)),
+            ("mm_vmscan_memcg_reclaim_begin", rhel8, "reclaim_begin_order", Some(0)),
+            ("mm_vmscan_direct_reclaim_begin", "int, int, gfp_t", "reclaim_begin_order", Some(0)),
+            ("mm_vmscan_direct_reclaim_begin", "int, int, int", "reclaim_begin_order", None),
+            ("block_rq_issue", "struct request_queue *, struct request *", "block_issue_request", Some(1)),
+            ("block_rq_issue", "struct request *", "block_issue_request", Some(0)),
+            ("block_rq_complete", "struct request *, int, unsigned int", "block_issue_request", Some(X)),
+            ("mark_victim", "int", "victim_is_pid", Some(1)),
+        ] {
+            let mut layout = Layout::EMPTY;
+            let words: Vec<String> = arguments.split(", ").map(str::to_owned).collect();
+            let found = choose(name, &words, TRACEPOINTS, &mut layout, &mut BTreeMap::new());
+            let set = layout.fields().find(|(known, _)| *known == field).map(|(_, value)| value);
+            assert_eq!(found.is_ok().then_some(set).flatten(), value, "{name} ({arguments}): {found:?}");
+        }
     }
 
     #[test]

@@ -33,6 +33,8 @@ const ULONG: &str = "unsigned long";
 const FAULT: &[Form] = &[form(&["unsigned long", "struct pt_regs *", "unsigned long"])];
 const KSWAPD: &[Form] = &[form(&["int"])];
 const RECLAIM_BEGIN: &[Form] = &[
+    // Before 5.2, and so in RHEL 8: order, may_writepage, gfp_flags, and from 4.6 on classzone_idx.
+    setting(&["int", "int", "gfp_t"], slot!(reclaim_begin_order), 0),
     setting(&["int", "gfp_t"], slot!(reclaim_begin_order), 0),
     setting(&["gfp_t", "int"], slot!(reclaim_begin_order), 1),
 ];
@@ -40,7 +42,11 @@ const RECLAIM_END: &[Form] = &[
     setting(&["unsigned long", "struct mem_cgroup *"], slot!(reclaim_end_memcg), 1),
     setting(&["unsigned long"], slot!(reclaim_end_memcg), ABSENT),
 ];
-const REQUEST: &[Form] = &[form(&["struct request *"])];
+const ISSUE: &[Form] = &[
+    setting(&["struct request *"], slot!(block_issue_request), 0),
+    // Before 5.11, and before 5.10.137.
+    setting(&["struct request_queue *", "struct request *"], slot!(block_issue_request), 1),
+];
 // Nothing else that it passes is signed; the last is when the task came.
 const DIRTY: &[Form] = &[
     setting(
@@ -79,7 +85,7 @@ pub const TRACEPOINTS: &[Prototype] = &[
     on("mm_compaction_end", &[form(&[])]),
     on("page_fault_user", FAULT),
     on("page_fault_kernel", FAULT),
-    on("block_rq_issue", REQUEST),
+    on("block_rq_issue", ISSUE),
     on(
         "block_rq_complete",
         &[
