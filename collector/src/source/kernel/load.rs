@@ -27,6 +27,7 @@ use crate::source::transfer::finder;
 
 use super::bpf;
 use super::layout::{self, Resolved, Unmet};
+use super::refusal;
 use super::size::Size;
 
 /// The programs, built together with this collector.
@@ -328,7 +329,7 @@ fn error_chain(error: &(dyn Error + 'static)) -> String {
             log.lines().rfind(|line| !line.trim().is_empty() && !summary.iter().any(|start| line.starts_with(start)));
         return match reason {
             Some(line) => format!("the kernel rejected the program: {io_error} ({})", line.trim()),
-            None => format!("the kernel rejected the program: {io_error}"),
+            None => format!("the kernel rejected the program: {io_error}{}", refusal::reason(io_error)),
         };
     }
     let mut text = error.to_string();

@@ -11,6 +11,7 @@ pub mod load;
 mod mapped;
 mod pending;
 mod programs;
+mod refusal;
 pub mod ring;
 mod row;
 mod run;
