@@ -1,8 +1,12 @@
 //! Reads workloads without an agent: one walk over the cgroups, with the agent's own reader and engine.
 
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
 use anyhow::Result;
 use collector_core::api::workloads::Summary;
 use collector_core::engine::Engine;
+use collector_core::identity::Identity;
 use collector_core::sample::{Reading, Sample};
 use collector_core::signal::cgroup;
 
@@ -14,6 +18,10 @@ use crate::source::kernel;
 use crate::source::name::{self, NameReceiver, NameSource};
 use crate::source::root::Root;
 use crate::source::statistic::{Limits, Reader};
+
+/// How long to wait for the names of containers and pods, and between two looks.
+const PATIENCE: Duration = Duration::from_millis(300);
+const PAUSE: Duration = Duration::from_millis(5);
 
 pub struct Direct {
     engine: Engine,
@@ -32,7 +40,9 @@ impl Direct {
         let mut engine = Engine::new();
         let (answering, names) = name::channel();
         let mut asker = NameSource::start(&root, &hierarchies, config, answering)?;
+        let mut named = 0;
         let mut say = |reading| {
+            named += usize::from(has_names(&reading, hierarchies.memory.id));
             reader.follow(&reading);
             asker.follow(&reading);
             engine.apply(&Sample { time: clock::unix_ns(), reading });
@@ -43,7 +53,19 @@ impl Direct {
             walk(hierarchy, &mut |id, path| say(Reading::Cgroup(cgroup::Reading::Born { id, path: path.to_owned() })))?;
         }
         say(Reading::Cgroup(cgroup::Reading::Walked));
-        Ok(Direct { engine, reader, names })
+        let mut direct = Direct { engine, reader, names };
+        // Rates need the names in the first reading, too.
+        let until = Instant::now() + PATIENCE;
+        while named > 0 && Instant::now() < until {
+            match direct.names.try_next() {
+                Some(name) => {
+                    direct.engine.apply(&name);
+                    named -= 1;
+                }
+                None => sleep(PAUSE),
+            }
+        }
+        Ok(direct)
     }
 
     pub fn read(&mut self) -> Result<Summary> {
@@ -55,4 +77,11 @@ impl Direct {
         engine.apply(&Sample { time: clock::unix_ns(), reading: Reading::Tick });
         Ok(Summary::of(engine.view()))
     }
+}
+
+/// Whether names are looked for because of this reading.
+fn has_names(reading: &Reading, memory: u64) -> bool {
+    let Reading::Cgroup(cgroup::Reading::Born { id, path }) = reading else { return false };
+    let identity = Identity::of(path);
+    id.hierarchy == memory && identity.has_names() && *identity.top == **path
 }
