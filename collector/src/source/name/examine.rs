@@ -52,3 +52,39 @@ pub(super) fn examine(config: &Config, root: &Root) -> Option<Finding> {
     let is = if words.is_empty() { "no containers".to_owned() } else { words.join("; ") };
     Some(Finding { key: "names", title: "names", ok, is })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_says_whose_containers_have_no_names_and_what_to_set() {
+        let host = std::env::temp_dir().join(format!("headroom-names-{}", std::process::id()));
+        let write = |path: &str, text: &str| {
+            let path = host.join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        write("proc/1/cgroup", "0::/\n");
+        write("proc/1/mountinfo", "27 24 0:22 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");
+        write("sys/fs/cgroup/system.slice/a.service/cgroup.procs", "");
+        let finding = || examine(&Config::default(), &Root::new(&host)).unwrap();
+        let (first, second) = ("4f1c2a9b".repeat(8), "5f1c2a9b".repeat(8));
+        let none = finding();
+        for id in [&first, &second] {
+            write(&format!("sys/fs/cgroup/system.slice/docker-{id}.scope/nested/cgroup.procs"), "");
+        }
+        let missing = finding();
+        write(&format!("var/lib/docker/containers/{first}/config.v2.json"), r#"{"Name":"/web"}"#);
+        let some = finding();
+        write("etc/docker/daemon.json", r#"{"data-root":"/data"}"#);
+        write(&format!("data/containers/{second}/config.v2.json"), r#"{"Name":"/db"}"#);
+        let all = finding();
+        std::fs::remove_dir_all(&host).unwrap();
+        assert_eq!((none.ok, &*none.is), (true, "no containers"));
+        assert!(!missing.ok && missing.is.starts_with("docker: 0 of 2, no books of them in "), "{missing:?}");
+        assert!(missing.is.contains("set workload.docker to Docker's data-root"), "{missing:?}");
+        assert!(!some.ok && some.is.starts_with("docker: 1 of 2, "), "{some:?}");
+        assert_eq!((all.ok, &*all.is), (true, "docker: 2 of 2"));
+    }
+}

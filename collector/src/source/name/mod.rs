@@ -190,3 +190,30 @@ fn serve(requested: &Receiver<Request>, sender: &NameSender, mut search: Search,
         lost.fetch_add(failed, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    #[test]
+    fn containers_without_books_are_reported_once_and_those_that_ended_are_not() {
+        let host = std::env::temp_dir().join(format!("headroom-give-up-{}", std::process::id()));
+        let path = format!("/docker/{}", "4f1c2a9b".repeat(8));
+        let directory = host.join(&path[1..]);
+        std::fs::create_dir_all(&directory).unwrap();
+        let id = std::fs::metadata(&directory).unwrap().ino();
+        let mut search = Search {
+            lookup: Lookup::new(&Root::new(&host), &Config::default().workload),
+            memory: Hierarchy { id: 0, root: host.clone(), prefix: String::new() },
+            reported: HashSet::new(),
+        };
+        let request = |id| Request { cgroup: Id { hierarchy: 0, id }, identity: Identity::of(&path) };
+        search.give_up(&request(id + 1));
+        assert!(search.reported.is_empty(), "another cgroup is at its path now");
+        (0..2).for_each(|_| search.give_up(&request(id)));
+        std::fs::remove_dir_all(&host).unwrap();
+        assert_eq!(search.reported, HashSet::from(["docker"]));
+    }
+}
