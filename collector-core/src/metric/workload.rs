@@ -19,7 +19,7 @@ pub const INFO: Metric = Metric {
     labels: &["workload", "namespace", "pod", "container", "kind", "cgroup", "runtime", "container_id", "pod_uid"],
     needs: &[],
     read: |view, emit| {
-        for workload in view.workloads.shown().filter(|workload| &*workload.name != OTHER) {
+        for workload in view.workloads.iter().filter(|workload| &*workload.name != OTHER) {
             let [name, namespace, pod, container] = workload.labels();
             let Identity { kind, runtime, container_id, pod_uid, top, .. } = &workload.identity;
             let [id, uid] = [container_id, pod_uid].map(|id| id.as_deref().unwrap_or_default());

@@ -14,7 +14,7 @@ use collector_tests::cgroup::Cgroup;
 use collector_tests::forest::Forest;
 use collector_tests::load::Load;
 use collector_tests::needs;
-use collector_tests::process::{all_descriptors, memory, resident};
+use collector_tests::process::{Killed, all_descriptors, memory, resident};
 use collector_tests::require::is_root;
 use collector_tests::scratch::scratch;
 use rustix::process::{Resource, Rlimit, setrlimit};
@@ -23,18 +23,20 @@ const CONFIG: &str = "tick = \"100ms\"\n[kernel]\nmeasure = \"0s\"\n[workload]\n
 const CURRENT: &str = "headroom_workload_memory_current_bytes";
 const MIB: u64 = 1 << 20;
 
-/// Makes cgroups whose files are kept open, and waits until they are read.
-fn plant(agent: &Agent, count: usize) -> Forest {
+/// Makes cgroups whose files are kept open, because each has a process, and waits until they are read.
+fn plant(agent: &Agent, count: usize) -> (Vec<Killed>, Forest) {
     let mut forest = Forest::everywhere("limit");
+    let mut sleepers = Vec::new();
     for number in 0..count {
         forest.make(format!("n{number}"));
+        sleepers.push(Killed(forest.spawn_in_last(Command::new("sleep").arg("infinity"))));
     }
     let below = format!("{}/", forest.path);
     agent.scrape_until("their statistics", |it| {
         let ours = |labels: &std::collections::BTreeMap<String, String>| labels["workload"].starts_with(&below);
         it.samples.iter().filter(|sample| sample.0 == CURRENT && ours(&sample.1)).count() == count
     });
-    forest
+    (sleepers, forest)
 }
 
 #[test]
@@ -45,7 +47,7 @@ fn under_load_it_needs_at_most_64_mebibytes() {
     let mut agent = Agent::spawn(CONFIG, |command| own.join_before_exec(command));
     agent.await_ready();
     let started = own.peak();
-    let forest = plant(&agent, 200);
+    let (sleepers, forest) = plant(&agent, 200);
     let load = Load::start(Duration::from_millis(100));
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_secs(10) || load.done.kills.load(Ordering::Relaxed) < 10 {
@@ -67,7 +69,7 @@ fn under_load_it_needs_at_most_64_mebibytes() {
     assert_eq!(own.kills(), 0);
     let kills = done.kills.load(Ordering::Relaxed) as usize;
     agent.await_kills(kills);
-    drop(forest);
+    drop((sleepers, forest));
     agent.stop();
 }
 
@@ -87,7 +89,7 @@ fn with_few_descriptors_it_continues_and_reports_it() {
     needs!(is_root(), "loading eBPF programs needs root");
     for limit in [512, 160] {
         let agent = with_descriptors(limit);
-        let forest = plant(&agent, 60);
+        let (_sleepers, forest) = plant(&agent, 60);
         assert!(agent.log().contains("descriptors"), "no message about them:\n{}", agent.log());
         // Each idle connection takes one, until none are left.
         let idle: Vec<TcpStream> = (0..limit).filter_map(|_| TcpStream::connect(&agent.address).ok()).collect();
@@ -133,7 +135,7 @@ fn a_hundred_scrapes_at_once_are_answered_or_refused_and_counted() {
     needs!(is_root(), "loading eBPF programs needs root");
     const CLIENTS: usize = 100;
     let agent = Agent::start(CONFIG);
-    let forest = plant(&agent, 200);
+    let (sleepers, forest) = plant(&agent, 200);
     let refused = |agent: &Agent| agent.scrape().lost("http");
     let before = refused(&agent);
     let (mut well, mut busy) = (0, 0);
@@ -165,7 +167,7 @@ fn a_hundred_scrapes_at_once_are_answered_or_refused_and_counted() {
     let counted = agent.settle().lost("http") - before;
     assert_eq!(counted, f64::from(busy));
     assert!(get(&agent.address, "/-/healthy", "").starts_with("HTTP/1.1 200"));
-    drop(forest);
+    drop((sleepers, forest));
     agent.stop();
 }
 

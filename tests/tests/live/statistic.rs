@@ -248,9 +248,8 @@ fn cgroups_that_come_and_go_leave_no_descriptor_open_and_no_errors() {
     for _ in 0..10 {
         let cgroups: Vec<Cgroup> = (0..20).map(|_| Cgroup::everywhere("churn")).collect();
         let last = cgroups.last().unwrap().path.clone();
-        agent.scrape_until("its memory", |exposition| {
-            exposition.has("headroom_workload_memory_current_bytes", &[("workload", &last)])
-        });
+        agent.scrape_until("the last", |exposition| exposition.has("headroom_workload_info", &[("workload", &last)]));
+        agent.settle();
     }
     let exposition = agent.scrape_until("the end of all", |exposition| {
         // One more for the connection of this scrape.

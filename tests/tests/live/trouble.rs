@@ -131,9 +131,9 @@ fn stopped_for_ten_seconds_during_a_storm_it_counts_what_it_lost_and_continues()
     ids.insert(left);
     agent.signal(Signal::CONT);
     let below = format!("{}/left", forest.path);
-    let current = "headroom_workload_memory_current_bytes";
+    let info = "headroom_workload_info";
     // The record of its creation was lost, and it is found all the same.
-    agent.scrape_until("what is left", |it| it.has(current, &[("workload", &below)]));
+    agent.scrape_until("what is left", |it| it.has(info, &[("workload", &below)]));
     let late = kill();
     agent.await_kills(4);
     agent.settle();

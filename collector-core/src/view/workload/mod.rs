@@ -55,7 +55,7 @@ pub struct Workload {
     pub track: Track,
     /// Recent changes.
     pub recent: Recent,
-    /// When it last held a process or memory, or may have.
+    /// When it last held a process or memory.
     held: Option<u64>,
     /// It has no series, because it holds nothing.
     hidden: bool,

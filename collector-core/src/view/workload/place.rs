@@ -34,7 +34,7 @@ impl Workload {
     /// At a tick: it has no series while it holds nothing, except for the grace after it did, and if it was killed.
     pub(super) fn rest(&mut self, time: u64, grace: u64) {
         let idle = self.is_idle();
-        if !idle {
+        if self.statistics.holds() == Some(true) {
             self.held = Some(time);
         }
         let rested = self.held.is_none_or(|held| time.saturating_sub(held) >= grace);

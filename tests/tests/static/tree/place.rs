@@ -42,7 +42,9 @@ fn empty_units_crowd_out_nobody_and_have_no_series() {
     for round in 0..3 {
         assert_eq!(host.read(), None);
         assert_eq!(series(&host, |line| line.contains("workload=\"pod")), 40, "{round}");
-        assert!(!host.exposition().contains("run-"), "{}", host.exposition());
+        let text = host.exposition();
+        let of_units = |line: &&str| line.contains("\"run-") && !line.starts_with("headroom_workload_info{");
+        assert_eq!(text.lines().find(of_units), None);
         assert_eq!(host.engine.view().coverage.lost(Stage::Workload), 0);
     }
     // A process comes to two of the units: they get places while there are any.
