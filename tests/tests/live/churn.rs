@@ -191,7 +191,9 @@ fn over_the_limit_the_empty_give_way_to_the_one_with_a_process() {
     let before = agent.settle();
     let mut forest = Forest::new("cap");
     let below = format!("{}/", forest.path);
-    (0..MADE).for_each(|number| drop(forest.make(format!("n{number}"))));
+    for number in 0..MADE {
+        forest.make(format!("n{number}"));
+    }
     agent.scrape_until("their number", |exposition| exposition.sum("headroom_workloads", &[]) == MAX as f64);
     let exposition = agent.settle();
     assert_eq!(exposition.lost("workload"), before.lost("workload"), "nothing is lost with an empty cgroup");
