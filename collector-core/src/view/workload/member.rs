@@ -40,7 +40,7 @@ pub(super) struct Member {
     pub names: Option<Box<Names>>,
     /// The last numbers from its files.
     pub last: Last,
-    /// The same while it has no place, unless it holds nothing.
+    /// The same while it has no place, unless it never held anything.
     pub unplaced: Option<Box<Values>>,
     /// It has no place, and holds nothing.
     pub idle: bool,

@@ -47,7 +47,10 @@ impl Workloads {
     pub(super) fn note(&mut self, id: Id, values: &Values) {
         let Some(member) = self.cgroups.get_mut(&id) else { return };
         member.idle = holds(|statistic| values.get(statistic)) == Some(false);
-        member.unplaced = Some(values).filter(|_| !member.idle).map(|values| Box::new(values.clone()));
+        // After a kill it may hold nothing, and its limit is still wanted.
+        if !member.idle || member.unplaced.is_some() {
+            member.unplaced = Some(Box::new(values.clone()));
+        }
         self.want(id);
     }
 

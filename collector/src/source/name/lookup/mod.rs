@@ -84,9 +84,8 @@ impl Lookup {
     fn engine(&mut self, identity: &Identity) -> Found {
         let Some(id) = &identity.container_id else { return Found::Absent };
         let mut result = Found::Absent;
-        for books in
-            ENGINES.iter().filter(|books| matches!(identity.runtime, "" | "cri-o") || books.runtime == identity.runtime)
-        {
+        let runtime = identity.runtime;
+        for books in ENGINES.iter().filter(|books| runtime.is_empty() || books.runtime == runtime) {
             for directory in self.directories(books, identity) {
                 match (books.read)(&directory, id) {
                     Ok(Some(names)) => return Found::Complete(names),

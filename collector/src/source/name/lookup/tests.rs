@@ -196,6 +196,9 @@ fn engines_know_the_names_of_containers_in_pods_too() {
     let crio = r#"{"annotations":{"io.kubernetes.pod.namespace":"ml","io.kubernetes.pod.name":"llm-1",
         "io.kubernetes.container.name":"llama"}}"#;
     host.write(&format!("var/lib/containers/storage/overlay-containers/{}/userdata/config.json", id('e')), crio);
+    // Its storage lists containers, too, under names that nobody knows.
+    let storage = format!(r#"[{{"id":"{}","names":["k8s_llama_llm-1_ml_0"]}}]"#, id('e'));
+    host.write("var/lib/containers/storage/overlay-containers/containers.json", &storage);
     let pods = "/kubepods/burstable";
     let paths = [
         format!("{pods}/pod{UID}/{}", id('a')),
