@@ -85,7 +85,7 @@ fn without_the_memory_controller_another_names_the_workloads() {
     let text = parse("4:memory:/\n3:blkio:/\n", &mounts).describe();
     assert!(text.contains("mount it below /sys/fs/cgroup/memory"), "{text}");
     // Neither of the two.
-    let found = parse("8:cpu,cpuacct:/\n", &mounts.lines().last().unwrap());
+    let found = parse("8:cpu,cpuacct:/\n", mounts.lines().last().unwrap());
     assert_eq!((found.memory.id, found.io.id, found.missing.len()), (8, 8, 2));
 }
 

@@ -15,7 +15,7 @@ fn of_more_workloads_than_the_limit_only_the_memory_is_read() {
     assert_eq!(ids.map(|id| round.get(id, S::MemoryCurrent)), [Some(2), Some(2), None]);
     let rounds: Vec<_> = (0..LIMITS.period).map(|_| host.round()).collect();
     let [anon, current] = [S::MemoryAnon, S::MemoryCurrent].map(|statistic| {
-        let last = |id| rounds.iter().filter_map(|round| round.get(id, statistic)).last();
+        let last = |id| rounds.iter().rev().find_map(|round| round.get(id, statistic));
         ids.map(last)
     });
     assert_eq!((anon, current), ([Some(2), Some(2), Some(1)], [Some(2); 3]));
@@ -54,6 +54,6 @@ fn of_a_cgroup_that_holds_nothing_only_the_memory_is_read() {
     // With much memory it does not matter whether a process is in it.
     host.write("a/memory.current", "8388608\n");
     let rounds: Vec<_> = (0..LIMITS.period).map(|_| host.round()).collect();
-    assert_eq!(rounds.iter().filter_map(|round| round.get(id, S::MemoryCurrent)).last(), Some(8 << 20));
+    assert_eq!(rounds.iter().rev().find_map(|round| round.get(id, S::MemoryCurrent)), Some(8 << 20));
     assert!(rounds.last().unwrap().get(id, S::Populated).is_none());
 }
