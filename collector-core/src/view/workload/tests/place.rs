@@ -130,7 +130,7 @@ fn of_a_killed_cgroup_without_a_place_name_and_limit_are_known() {
         assert!(found.identity.container_id.is_some());
     }
     world.measured(memory(2), &[(Statistic::MemoryCurrent, 0), (Statistic::MemoryLimit, 64 * MIB)], 5);
-    let found = world.workloads.find(memory(2)).unwrap();
+    let found = world.workloads.known(memory(2)).unwrap();
     assert_eq!(found.statistics.get(Statistic::MemoryLimit), Some(64 * MIB), "also when the kill left nothing");
     drop(found);
     // As soon as somebody holds nothing, a kill makes the place.
