@@ -13,7 +13,7 @@ pub(super) const KINDS: &[Kind] = &[Kind::Oom];
 pub(super) const SUDDEN_SPIKE: Rule = Rule {
     name: "sudden_spike",
     kinds: KINDS,
-    when: "The victim's workload hit its own limit. Its memory rose by more than 10 % of the limit within 10 s, and by three times what it rose before in the same time, its own start left out.",
+    when: "The victim's workload hit its own limit. Its memory rose by more than 15 % of the limit within 10 s, and by three times what it rose before in the same time, its own start left out.",
     find: |facts| {
         let hit = facts.own()?;
         let Shape::Spike { growth, seconds: took } = facts.shape(hit.bytes) else { return None };
@@ -76,7 +76,7 @@ pub(super) const STEADY_GROWTH: Rule = Rule {
 pub(super) const LIMIT_TOO_LOW: Rule = Rule {
     name: "limit_too_low",
     kinds: KINDS,
-    when: "The victim's workload hit its own limit. Its memory had been within a tenth of the limit for the last 15 s or longer.",
+    when: "The victim's workload hit its own limit. Its memory had been within 15 % of the limit for the last 15 s or longer.",
     find: |facts| {
         let hit = facts.own()?;
         let Shape::Steady { seconds: took } = facts.shape(hit.bytes) else { return None };

@@ -73,13 +73,18 @@ impl Composition {
         }
     }
 
+    /// The known parts that cannot be dropped.
+    pub fn without_cache(&self) -> u64 {
+        [self.anon, self.shared, self.kernel].into_iter().flatten().fold(0, u64::saturating_add)
+    }
+
     /// No part is more than the whole, and page cache no more than the other parts leave.
     fn within(self, whole: u64) -> Composition {
         let part = |bytes: Option<u64>| bytes.map(|bytes| bytes.min(whole));
         let [anon, shared, kernel] = [self.anon, self.shared, self.kernel].map(part);
-        let rest = [anon, shared, kernel].into_iter().flatten().fold(0, u64::saturating_add);
-        let cache = self.cache.map(|cache| cache.min(whole.saturating_sub(rest)));
-        Composition { anon, shared, kernel, cache }
+        let rest = Composition { anon, shared, kernel, cache: None };
+        let cache = self.cache.map(|cache| cache.min(whole.saturating_sub(rest.without_cache())));
+        Composition { cache, ..rest }
     }
 }
 

@@ -13,8 +13,10 @@ const YOUNG: f64 = 60.0;
 const EXIT: f64 = 2.0;
 /// Page cache matters for the shape from this share of the limit …
 const CACHE: f64 = 0.1;
-/// … and if it is more than this at the kill, it was page cache that filled the limit.
+/// … and what cannot be dropped filled it only from this share on.
 const FILLED: f64 = 0.5;
+/// Parts that were read this many seconds before the kill are as they were then.
+const RECENT: f64 = 2.5;
 /// Fewer points do not show how memory without page cache rose.
 const LEAST: usize = 3;
 
@@ -56,23 +58,29 @@ impl Facts<'_> {
         points
     }
 
-    /// The same without page cache that can be dropped; `None` if there is little of it, or if it filled the limit.
+    /// The same without page cache that can be dropped; `None` if there is little of it, or if nothing else is known to have
+    /// filled the limit.
     fn kept(&self, limit: u64) -> Option<Vec<Point>> {
-        let cache = self.composition(limit).cache? as f64;
         let caches = self.part(Part::Cache);
-        let most = caches.iter().map(|(_, cache)| *cache).fold(cache, f64::max);
-        if cache > FILLED * limit as f64 || most < CACHE * limit as f64 || caches.len() < LEAST {
+        let most = caches.iter().map(|(_, cache)| *cache).fold(0.0, f64::max);
+        let recent = caches.last().filter(|(ago, _)| *ago <= RECENT);
+        // What is known of the other parts, or what the page cache had left for them.
+        let known = self.composition(limit).without_cache() as f64;
+        let end = recent.map_or(known, |(_, cache)| known.max(limit as f64 - cache));
+        if end < FILLED * limit as f64 || most < CACHE * limit as f64 || caches.len() < LEAST {
             return None;
         }
         let mut caches = caches.into_iter().peekable();
         let mut points = self.charged(limit);
+        points.pop();
         // Both are in the order of the history.
         points.retain_mut(|(ago, value)| {
             while caches.next_if(|(other, _)| other > ago).is_some() {}
-            let cache = if *ago == 0.0 { Some((0.0, cache)) } else { caches.next_if(|(other, _)| other == ago) };
+            let cache = caches.next_if(|(other, _)| other == ago);
             *value -= cache.map_or(0.0, |(_, cache)| cache);
             cache.is_some()
         });
+        points.push((0.0, end + self.swap()));
         Some(points)
     }
 

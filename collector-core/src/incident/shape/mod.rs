@@ -23,7 +23,7 @@ pub enum Shape {
 /// A rise within this many seconds is sudden …
 pub const SUDDEN: f64 = 10.0;
 /// … if it is more than this share of the last value …
-const PART: f64 = 0.1;
+const PART: f64 = 0.15;
 /// … and this many times what the series usually rises in the same time.
 const FASTER: f64 = 3.0;
 /// What it usually rises: more than at this share of all times.
@@ -45,9 +45,11 @@ const STILL: f64 = 0.3;
 /// Before a straight rise the series may have been as high as this share of the rise.
 const BEFORE: f64 = 0.5;
 /// A series is steady if it stays within this share of its last value.
-const BAND: f64 = 0.1;
+const BAND: f64 = 0.15;
 /// Fewer points than this show neither a line nor a level.
 const LEAST: usize = 4;
+/// A rise takes this many seconds at least.
+const INSTANT: f64 = 0.001;
 /// Points closer than this, in seconds, are neighbours: what lies between them may have come at once.
 const NEXT: f64 = 1.5;
 
@@ -70,8 +72,8 @@ fn spike(points: &[Point], young: bool) -> Option<Shape> {
     let from = points.iter().rposition(|(ago, _)| ago - last >= SUDDEN).unwrap_or(0);
     let low = points[from..].iter().map(|(_, value)| *value).fold(end, f64::min);
     let start = from + points[from..].iter().rposition(|(_, value)| *value <= low + (end - low) * 0.1)?;
-    let (seconds, growth) = (points[start].0 - last, end - points[start].1);
-    let sudden = seconds > 0.0 && seconds < LONG && growth > PART * end;
+    let (seconds, growth) = ((points[start].0 - last).max(INSTANT), end - points[start].1);
+    let sudden = seconds < LONG && growth > PART * end;
     (sudden && growth >= FASTER * usual(&points[..=start], seconds, young)).then_some(Shape::Spike { growth, seconds })
 }
 

@@ -52,7 +52,7 @@ fn a_constant_series_is_steady() {
 #[test]
 fn the_last_quarter_of_a_minute_is_enough_to_be_steady() {
     let loaded = limited(|second| if second < 40.0 { 30.0 + 1.6 * second } else { 96.0 });
-    assert_eq!(of(&loaded), Shape::Steady { seconds: 21.5 });
+    assert_eq!(of(&loaded), Shape::Steady { seconds: 24.5 });
     // A workload that is a minute old and began at nothing.
     let young = limited(|second| if second < 2.0 { 40.0 * second } else { 95.0 });
     assert_eq!(of(&young), Shape::Steady { seconds: 57.5 });
@@ -68,7 +68,9 @@ fn a_rise_in_the_last_seconds_is_a_spike_over_the_time_it_took() {
     assert_eq!(of(&[(1.5, 0.0), (0.0, 64.0)]), Shape::Spike { growth: 64.0, seconds: 1.5 });
     // From three quarters, at once.
     assert_eq!(of(&limited(|_| 75.0)), Shape::Spike { growth: 25.0, seconds: 0.5 });
-    assert_eq!(of(&limited(|_| 92.0)), Shape::Steady { seconds: 59.5 });
+    assert_eq!(of(&limited(|_| 87.0)), Shape::Steady { seconds: 59.5 });
+    // The last point is of the same moment.
+    assert_eq!(spike_of(&[(2.0, 30.0), (1.0, 30.0), (0.0, 30.0), (0.0, 100.0)]), (70.0, 0.001));
 }
 
 #[test]
