@@ -52,7 +52,7 @@ const CAUSES: &str = "
 
 The first rule that applies gives the cause, in the order of these tables. A cause names the numbers that it rests on, and
 what to do next. If no rule applies, the cause is `not_known`, and its sentence says what is missing. A cause that was
-known is not replaced by `not_known` because the workload has ended meanwhile.
+known is not replaced by `not_known` because the workload or the pressure has ended meanwhile.
 ";
 
 /// The page: kinds of incidents, what an incident holds, and the rules that find causes.

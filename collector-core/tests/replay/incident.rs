@@ -4,6 +4,8 @@
 use collector_core::engine::Engine;
 use collector_core::incident::{Incident, Source, cause, page};
 use collector_core::outcome::Outcome;
+use collector_core::sample::{Reading, Sample};
+use collector_core::signal::cgroup;
 
 use crate::fixture::{folder, golden, recordings, samples};
 
@@ -13,7 +15,10 @@ fn reported(name: &str) -> Vec<Incident> {
 }
 
 fn reported_in(place: &str, name: &str) -> Vec<Incident> {
-    let samples = samples(&folder(place).join(name).with_extension("jsonl"));
+    reported_of(&samples(&folder(place).join(name).with_extension("jsonl")))
+}
+
+fn reported_of(samples: &[Sample]) -> Vec<Incident> {
     let mut engine = Engine::new();
     let mut outcomes: Vec<Outcome> = samples.iter().flat_map(|sample| engine.apply(sample)).collect();
     outcomes.extend(engine.finish());
@@ -99,6 +104,16 @@ fn causes_that_are_not_the_shape_of_memory() {
             assert_eq!(cause::find(report), report.cause, "{name}: the evidence is that of the cause");
         }
     }
+}
+
+/// The processes end before the storm is over, and the container stays.
+#[test]
+fn a_storm_keeps_its_cause_when_it_is_over() {
+    let mut samples = samples(&folder("cause").join("thrash-gone.jsonl"));
+    samples.retain(|sample| !matches!(sample.reading, Reading::Cgroup(cgroup::Reading::Died { .. })));
+    let causes: Vec<_> = reported_of(&samples).into_iter().map(|it| (it.complete, it.cause.rule)).collect();
+    let thrash = |complete| (complete, "page_cache_thrash".to_owned());
+    assert_eq!(causes, [thrash(false), thrash(true)]);
 }
 
 #[test]

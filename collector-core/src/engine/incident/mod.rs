@@ -124,14 +124,18 @@ fn close(view: &View, open: Open) -> Incident {
     }
     incident.complete = true;
     incident.cause = cause::find(&incident);
-    if incident.cause.rule == cause::NOT_KNOWN && before.cause.rule != cause::NOT_KNOWN && is_gone(view, &before) {
+    if incident.cause.rule == cause::NOT_KNOWN && before.cause.rule != cause::NOT_KNOWN && is_over(view, &before) {
         keep(&mut incident, before);
     }
     incident
 }
 
-/// Whether the affected workload ended meanwhile, so that there was less to read of it the second time.
-fn is_gone(view: &View, incident: &Incident) -> bool {
+/// Whether there was less to read the second time: pressure is complete when it is over, and the affected workload may have
+/// ended meanwhile.
+fn is_over(view: &View, incident: &Incident) -> bool {
+    if matches!(incident.kind, Kind::MemoryPressure | Kind::IoPressure) {
+        return true;
+    }
     let workload = incident.labels.get("workload").map(|name| view.workloads.find(name));
     workload.is_some_and(|workload| workload.is_none_or(|workload| workload.gone_since().is_some()))
 }
