@@ -50,6 +50,8 @@ rows! {
         "Size of the pools' huge pages that are free but promised to a process." { [] MemoryHugePagesReserved }
     SWAP_TOTAL: Gauge Bytes "headroom_host_swap_total_bytes", "Swap space; 0 on a host without swap." { [] SwapTotal }
     SWAP_FREE: Gauge Bytes "headroom_host_swap_free_bytes", "Free swap space." { [] SwapFree }
+    SWAPPINESS: Gauge None "headroom_host_swappiness",
+        "How readily the kernel swaps, 0 to 200 (vm.swappiness). At 0 a cgroup at its limit is not swapped out but killed." { [] Swappiness }
     SWAP_CACHED: Gauge Bytes "headroom_host_swap_cached_bytes",
         "Memory that was read back from swap and is still in swap as well." { [] SwapCached }
     ZRAM_ORIGINAL: Gauge Bytes "headroom_host_zram_original_bytes",

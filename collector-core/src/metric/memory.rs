@@ -7,7 +7,8 @@ use super::row::{self, Emit, Metric, Value, WORKLOAD};
 use crate::identity::Kind;
 use crate::statistic::host;
 use crate::statistic::workload::Statistic::{
-    MemoryAnon, MemoryShmem, MemorySwap, MemorySwapLimit, MemoryUnderOom, MemoryWithoutCache, MemoryWorkingSet,
+    MemoryAnon, MemoryShmem, MemorySwap, MemorySwapLimit, MemorySwappiness, MemoryUnderOom, MemoryWithoutCache,
+    MemoryWorkingSet,
 };
 use crate::view::View;
 use crate::view::number::{Known, Number};
@@ -99,7 +100,10 @@ fn own_limit(workload: &Workload) -> Option<&Workload> {
 fn unreclaimable(view: &View, workload: &Workload) -> Option<u64> {
     let get = |statistic| workload.statistics.get(statistic);
     let rest = get(MemoryWithoutCache).filter(|_| get(MemoryUnderOom).unwrap_or(0) == 0)?;
-    let free = view.host.statistics.get(host::Statistic::SwapFree).unwrap_or(0);
+    let host = |statistic| view.host.statistics.get(statistic);
+    // At 0, reclaim for the limit of a cgroup never swaps (get_scan_count in mm/vmscan.c). On v1 each cgroup has its own.
+    let swaps = get(MemorySwappiness).or(host(host::Statistic::Swappiness)) != Some(0);
+    let free = host(host::Statistic::SwapFree).filter(|_| swaps).unwrap_or(0);
     let allowed = get(MemorySwapLimit).map_or(u64::MAX, |limit| limit.saturating_sub(get(MemorySwap).unwrap_or(0)));
     let swappable = get(MemoryAnon).unwrap_or(0).saturating_add(get(MemoryShmem).unwrap_or(0));
     Some(rest.saturating_sub(free.min(allowed).min(swappable)))
@@ -215,6 +219,8 @@ mod tests {
         assert_eq!(heap(&[]), Some(0.45), "swap has room for 50 of it");
         assert_eq!(heap(&[(MemorySwapLimit, 30), (MemorySwap, 20)]), Some(0.85), "of which it may use 10 more");
         assert_eq!(heap(&[(MemorySwapLimit, 0)]), Some(0.95));
+        assert_eq!(heap(&[(MemorySwappiness, 0)]), Some(0.95), "the kernel does not swap it");
+        assert_eq!(heap(&[(MemorySwappiness, 60)]), Some(0.45));
         assert_eq!(heap(&[(MemoryUnderOom, 1)]), None, "it is frozen");
         assert_eq!(ratios(0, &[]), [None, None], "nobody knows");
     }

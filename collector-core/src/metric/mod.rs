@@ -58,6 +58,7 @@ pub const METRICS: &[Metric] = &[
     host_memory::SHORT_WAIT_SECONDS,
     host_memory::SWAP_TOTAL,
     host_memory::SWAP_FREE,
+    host_memory::SWAPPINESS,
     host_memory::SWAP_CACHED,
     host_memory::SWAP_USED_RATIO,
     host_memory::ZRAM_ORIGINAL,

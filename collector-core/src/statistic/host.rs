@@ -52,6 +52,8 @@ super::statistics! {
         SwapFree: Gauge = "swap_free",
         /// Pages that are both in swap and in memory, in bytes.
         SwapCached: Gauge = "swap_cached",
+        /// How readily the kernel swaps, 0 to 200 (`vm.swappiness`). At 0 the limit of a cgroup never leads to swapping.
+        Swappiness: Gauge = "swappiness",
         /// Data in zswap before compression, in bytes.
         ZswapOriginal: Gauge = "zswap_original",
         /// Data in zswap after compression, in bytes.

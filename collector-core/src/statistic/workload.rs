@@ -42,6 +42,8 @@ super::statistics! {
         MemorySwap: Gauge = "memory_swap",
         /// Swap limit, in bytes.
         MemorySwapLimit: Limit = "memory_swap_limit",
+        /// How readily it is swapped out (v1); at 0 it is not.
+        MemorySwappiness: Gauge = "memory_swappiness",
         /// 1 if its tasks wait for memory, because the OOM killer is disabled for it (v1).
         MemoryUnderOom: Gauge = "memory_under_oom",
         /// Reclaims although it was below its protected amount (`memory.low`).

@@ -19,6 +19,7 @@ use collector_core::statistic::host::{Statistic, Values};
 use super::kept::KeptFile;
 use super::pattern::Patterns;
 use super::root::Root;
+use super::text::number;
 use super::{Finding, Health, Source, pressure};
 use crate::clock;
 use crate::config::Config;
@@ -29,7 +30,7 @@ use huge::HugePages;
 pub type Parse = fn(&[u8], &Units, &mut Values);
 
 /// Files with numbers of the whole host: name, whether it must exist, parser.
-pub const FILES: [(&str, bool, Parse); 9] = [
+pub const FILES: [(&str, bool, Parse); 10] = [
     ("meminfo", true, |text, _, values| memory::parse(text, values)),
     ("vmstat", true, |text, units, values| reclaim::parse(text, units.page, values)),
     ("stat", true, |text, units, values| cpu::parse(text, units.tick_ns, values)),
@@ -43,6 +44,7 @@ pub const FILES: [(&str, bool, Parse); 9] = [
         pressure_totals(text, values, [Some(Statistic::IoPressureSome), Some(Statistic::IoPressureFull)]);
     }),
     ("pressure/irq", false, |text, _, values| pressure_totals(text, values, [None, Some(Statistic::IrqPressureFull)])),
+    ("sys/vm/swappiness", false, |text, _, values| values.put(Statistic::Swappiness, number(text.trim_ascii()))),
     ("spl/kstat/zfs/arcstats", false, |text, _, values| arc::parse(text, values)),
 ];
 

@@ -183,6 +183,7 @@ pub const FILES: &[File] = &[
     ),
     v1(c"memory.limit_in_bytes", Controller::Memory, Pace::Turn, Format::Bytes(S::MemoryLimit)),
     v1(c"memory.memsw.limit_in_bytes", Controller::Memory, Pace::Turn, Format::MemoryAndSwap(S::MemorySwapLimit)),
+    v1(c"memory.swappiness", Controller::Memory, Pace::Turn, Format::Single(S::MemorySwappiness)),
     v1(c"memory.max_usage_in_bytes", Controller::Memory, Pace::Turn, Format::Single(S::MemoryPeak)),
     v1(c"memory.kmem.usage_in_bytes", Controller::Memory, Pace::Turn, Format::Single(S::MemoryKernel)),
     v1(
