@@ -19,7 +19,7 @@ use collector_tests::cgroup::Cgroup;
 use collector_tests::exposition::Exposition;
 use collector_tests::forest::Forest;
 use collector_tests::needs;
-use collector_tests::process::{descriptors, resident};
+use collector_tests::process::{Killed, descriptors, resident};
 use collector_tests::record::{lost, reported};
 use collector_tests::require::is_root;
 use collector_tests::scratch::scratch;
@@ -233,9 +233,11 @@ fn cgroups_can_have_any_name_and_statistics_continue_after_a_rename() {
         long.as_bytes(),
     ];
     let mut ids = HashMap::new();
-    for name in &names {
+    for name in names.iter().rev() {
         ids.insert(forest.make(OsStr::from_bytes(name)), String::from_utf8_lossy(name).into_owned());
     }
+    // With a process in it, "a b" has series.
+    let _sleeper = Killed(forest.spawn_in_last(Command::new("sleep").arg("infinity")));
     // The kernel refuses a line break, with which /proc/PID/cgroup could not be parsed.
     let refused = fs::create_dir(forest.directory().join("new\nline")).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::InvalidInput, "{refused}");
