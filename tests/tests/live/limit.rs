@@ -24,7 +24,7 @@ const CURRENT: &str = "headroom_workload_memory_current_bytes";
 const MIB: u64 = 1 << 20;
 
 /// Makes cgroups whose files are kept open, because each has a process, and waits until they are read.
-fn plant(agent: &Agent, count: usize) -> (Vec<Killed>, Forest) {
+fn plant(agent: &Agent, count: usize) -> (Forest, Vec<Killed>) {
     let mut forest = Forest::everywhere("limit");
     let mut sleepers = Vec::new();
     for number in 0..count {
@@ -36,7 +36,7 @@ fn plant(agent: &Agent, count: usize) -> (Vec<Killed>, Forest) {
         let ours = |labels: &std::collections::BTreeMap<String, String>| labels["workload"].starts_with(&below);
         it.samples.iter().filter(|sample| sample.0 == CURRENT && ours(&sample.1)).count() == count
     });
-    (sleepers, forest)
+    (forest, sleepers)
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn under_load_it_needs_at_most_64_mebibytes() {
     let mut agent = Agent::spawn(CONFIG, |command| own.join_before_exec(command));
     agent.await_ready();
     let started = own.peak();
-    let (sleepers, forest) = plant(&agent, 200);
+    let (forest, sleepers) = plant(&agent, 200);
     let load = Load::start(Duration::from_millis(100));
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_secs(10) || load.done.kills.load(Ordering::Relaxed) < 10 {
@@ -89,7 +89,7 @@ fn with_few_descriptors_it_continues_and_reports_it() {
     needs!(is_root(), "loading eBPF programs needs root");
     for limit in [512, 160] {
         let agent = with_descriptors(limit);
-        let (_sleepers, forest) = plant(&agent, 60);
+        let (forest, _sleepers) = plant(&agent, 60);
         assert!(agent.log().contains("descriptors"), "no message about them:\n{}", agent.log());
         // Each idle connection takes one, until none are left.
         let idle: Vec<TcpStream> = (0..limit).filter_map(|_| TcpStream::connect(&agent.address).ok()).collect();
@@ -135,7 +135,7 @@ fn a_hundred_scrapes_at_once_are_answered_or_refused_and_counted() {
     needs!(is_root(), "loading eBPF programs needs root");
     const CLIENTS: usize = 100;
     let agent = Agent::start(CONFIG);
-    let (sleepers, forest) = plant(&agent, 200);
+    let (forest, sleepers) = plant(&agent, 200);
     let refused = |agent: &Agent| agent.scrape().lost("http");
     let before = refused(&agent);
     let (mut well, mut busy) = (0, 0);
