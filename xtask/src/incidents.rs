@@ -158,10 +158,10 @@ impl Outcome {
         table +=
             "| scenario | what happens | true | told first | told when complete | right |\n|---|---|---|---|---|---|\n";
         for row in &self.rows {
-            let cell = |name: &str| text(row, name).replace('|', "\\|").replace('\n', " ");
+            let cell = |name: &str| text(row, name).to_owned();
             let first = cell("first").split(':').next().unwrap_or_default().to_owned();
             let (last, right) = match (row["failed"].as_str(), row["right"] == true) {
-                (Some(why), _) => (why.replace('|', "\\|"), "not staged".to_owned()),
+                (Some(why), _) => (why.to_owned(), "not staged".to_owned()),
                 (_, true) => (cell("last"), "yes".to_owned()),
                 (_, false) if row["cause_right"] == true => {
                     (cell("last"), format!("cause; {}", faults(row).join("; ")))
@@ -169,6 +169,7 @@ impl Outcome {
                 (_, false) => (cell("last"), [&["no"][..], &faults(row)].concat().join("; ")),
             };
             let cells = [cell("name"), cell("what"), cell("truth"), first, last, right];
+            let cells = cells.map(|cell| cell.replace('|', "\\|").replace('\n', " "));
             let _ = writeln!(table, "| {} |", cells.join(" | "));
         }
         table

@@ -53,13 +53,13 @@ const IO_BY_SEVERAL: &[&str] = &["not_known", "io_by_several"];
 
 /// Quick ones, for every run of the tests.
 pub const QUICK: [&str; 8] = [
-    "spike_at_start",
-    "forked_at_once",
     "crash_loop",
     "fork_bomb",
+    "forked_at_once",
     "kill_storm",
     "ends_by_itself",
     "parents_limit",
+    "grandparents_limit",
     "bystander",
 ];
 
