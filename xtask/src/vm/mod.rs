@@ -143,7 +143,8 @@ pub fn run_one(
     let path = targets.get(target).with_context(|| format!("cargo built no {target}"))?.clone();
     let program = Program { target: target.to_owned(), path, tests: vec![test.to_owned()] };
     let variables: String = variables.iter().map(|(name, value)| format!("export {name}='{value}'\n")).collect();
-    let environment = format!("{variables}export OPTIONS=--ignored\n");
+    // What a machine printed before it was stopped is not lost.
+    let environment = format!("{variables}export OPTIONS='--ignored --nocapture'\n");
     project::say(project::STEP, &format!("vm: {test} on {} kernels", machines.kernels.len()));
     on_each(machines, binary, &[program], files, &environment, |kernel, outcome| {
         judge(kernel, outcome, &[]);
