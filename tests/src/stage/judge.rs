@@ -116,7 +116,7 @@ impl Case<'_> {
     }
 
     fn compare(&self, told: &Told, row: &mut Row) {
-        let Truth { workload, causes, limit, took: truth_took, .. } = &self.scenario.truth;
+        let Truth { workload, causes, limit, timed, .. } = &self.scenario.truth;
         (row.first, row.last) = (self.text(&told.first), self.text(&told.last));
         row.first_right = causes.contains(&&*told.first.cause);
         row.cause_right = causes.contains(&&*told.last.cause);
@@ -137,7 +137,7 @@ impl Case<'_> {
                 None => row.faults.push(format!("the limit is {bytes} of {of}, and none was told")),
             }
         }
-        let took = truth_took.map(|seconds| self.scale.took(seconds));
+        let took = self.played.grew.filter(|_| *timed);
         let said = told.incident.cause.numbers.get("growth_seconds").copied();
         // History has a point a second.
         let wrong = |(took, said): &(f64, f64)| *said > 1.5 * took + 2.0 || *said < 0.5 * took - 1.0;

@@ -36,6 +36,8 @@ pub struct Played {
     pub paths: BTreeMap<String, String>,
     /// Processes that were started, and whether each was killed by SIGKILL.
     pub ended: Vec<(u32, bool)>,
+    /// Seconds from the start of its last step that allocates to the end of the process that was killed first.
+    pub grew: Option<f64>,
     /// Growth of the kernel's count of OOM kills in all cgroups.
     pub kills: u64,
 }
@@ -177,9 +179,11 @@ impl Stage<'_> {
 
     fn ready(&mut self, name: &str) -> Result<(), String> {
         let output = self.actor(name)?.child.0.stdout.take().ok_or("it was ready before")?;
-        let mut line = String::new();
-        BufReader::new(output).read_line(&mut line).map_err(|error| error.to_string())?;
-        if line == "ready\n" { Ok(()) } else { Err(format!("{name} ended before it was ready")) }
+        let mut lines = BufReader::new(output).lines().map_while(Result::ok);
+        match lines.any(|line| line == "ready") {
+            true => Ok(()),
+            false => Err(format!("{name} ended before it was ready")),
+        }
     }
 
     fn end(&mut self, name: &str, killed: bool) -> Result<ExitStatus, String> {
@@ -197,7 +201,16 @@ impl Stage<'_> {
             }
             None
         })??;
-        self.actor(name)?.ended = Some(status);
+        let now = clock::unix_ns() / 1_000_000;
+        let actor = self.actor(name)?;
+        actor.ended = Some(status);
+        // Children of a process that ended by itself may still have its output open.
+        let output = actor.child.0.stdout.take().filter(|_| killed);
+        let lines = output.into_iter().flat_map(|output| BufReader::new(output).lines().map_while(Result::ok));
+        let since = lines.filter_map(|line| line.strip_prefix("since ")?.parse::<u64>().ok()).last();
+        if killed && self.played.grew.is_none() {
+            self.played.grew = since.map(|since| now.saturating_sub(since) as f64 / 1e3);
+        }
         Ok(status)
     }
 

@@ -56,8 +56,10 @@ pub fn run(program: &str, scenarios: Vec<Scenario>, options: &Options) -> Vec<Ro
     let chosen = scenarios.into_iter().filter(|it| applies(it) && asked(it));
     let (alone, together): (Vec<Scenario>, Vec<Scenario>) = chosen.partition(|scenario| scenario.alone);
     if own_machine() {
-        // A process may ask for more than there is.
+        // A process may ask for more than there is, and where the kernel can, it gives up before it reads all programs' pages
+        // from the disk over and over.
         let _ = std::fs::write("/proc/sys/vm/overcommit_memory", "1");
+        let _ = std::fs::write("/sys/kernel/mm/lru_gen/min_ttl_ms", "1000");
     }
     let receiver = Receiver::start(Answer::Accept);
     let agent = Agent::start_unrecorded(&format!("{CONFIG}[[sink.webhook]]\nurl = {:?}\n", receiver.url()));

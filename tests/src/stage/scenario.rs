@@ -108,8 +108,8 @@ pub struct Truth {
     pub causes: Vec<&'static str>,
     /// The cgroup whose limit it was, and the size of that limit.
     pub limit: Option<(&'static str, f64)>,
-    /// Seconds within which it grew, at the script's rate.
-    pub took: Option<f64>,
+    /// Whether the time that it grew must be right.
+    pub timed: bool,
     /// Each must be in the sentence; alternatives are separated by `|`, and `{name}` is the cgroup with that name.
     pub says: Vec<&'static str>,
     /// None may be in the sentence.
@@ -248,9 +248,9 @@ impl Scenario {
         self
     }
 
-    /// Truth: it grew within so many seconds, at the script's rate.
-    pub fn took(mut self, seconds: f64) -> Scenario {
-        self.truth.took = Some(seconds);
+    /// Truth: it grew for as long as its last step took.
+    pub fn timed(mut self) -> Scenario {
+        self.truth.timed = true;
         self
     }
 

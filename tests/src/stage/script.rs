@@ -62,11 +62,6 @@ impl Scale {
         Duration::from_secs_f64(seconds * self.time)
     }
 
-    /// Seconds of what takes so long at the script's rate.
-    pub fn took(&self, seconds: f64) -> f64 {
-        seconds / self.rate
-    }
-
     /// Replaces `{id}`, `{id12}` (its first digits), `{uid}` and `{two}` (another id) in a name.
     pub fn name(&self, name: &str) -> String {
         let uid = format!(

@@ -3,7 +3,7 @@
 //!
 //! | step | what it does |
 //! |---|---|
-//! | `anon:BYTES:RATE` | writes fresh anonymous memory |
+//! | `anon:BYTES:RATE` | prints `since` and the time in milliseconds, and writes fresh anonymous memory |
 //! | `lock:BYTES:RATE` | the same, locked |
 //! | `shared:BYTES:RATE` | the same, shared (the kernel counts it as shmem) |
 //! | `file:PATH:BYTES:RATE` | appends to a file, and leaves it dirty |
@@ -23,7 +23,7 @@ mod disk;
 mod kernel;
 mod pace;
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::hog::dress;
 use crate::memory::Memory;
@@ -48,6 +48,8 @@ fn act(step: &str, state: &mut State) {
     let seconds = |text: &str| Duration::from_secs_f64(text.parse().unwrap());
     match words[..] {
         ["anon", bytes, rate] => {
+            // When it began to grow: whoever waits for its end knows how long that took.
+            println!("since {}", SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis());
             let memory = Memory::anonymous(number(bytes) as usize);
             fill(memory, number(rate), std::mem::replace(&mut state.threads, 1));
             state.last = Some(memory);

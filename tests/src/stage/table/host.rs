@@ -16,7 +16,7 @@ pub fn scenarios() -> Vec<Scenario> {
             .group("hog", &[])
             .run("calm", "calm", "anon 60; ready; stay")
             .ready("calm")
-            .run_scored("hog", "hog", 500, "anon 20; wait 8; anon 2400 @60")
+            .run_scored("hog", "hog", 500, "anon 20; wait 8; anon 2400 @200")
             .dies("hog")
             .oom("hog", HOST)
             .never("{calm}"),
@@ -26,7 +26,7 @@ pub fn scenarios() -> Vec<Scenario> {
             .group("hog", &[])
             .run_scored("victim", "victim", 900, "anon 60; ready; stay")
             .ready("victim")
-            .run("hog", "hog", "anon 20; wait 8; anon 2400 @60")
+            .run("hog", "hog", "anon 20; wait 8; anon 2400 @200")
             .dies("victim")
             .oom("victim", HOST_BY_ANOTHER)
             .says("{hog}"),

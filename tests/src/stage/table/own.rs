@@ -17,13 +17,13 @@ fn spikes() -> Vec<Scenario> {
     vec![
         one("spike", "calm for a while, then takes more than its limit at once", "anon 25; wait 14; anon 140")
             .oom("", SPIKE)
-            .took(0.5)
+            .timed()
             .never("leak"),
         one("spike_at_start", "has just started, and takes more than its limit at once", "wait 0.4; anon 140")
             .oom("", SPIKE),
         one("fills_in_seconds", "calm, then fills its limit within five seconds", "anon 20; wait 9; anon 130 @18")
             .oom("", SPIKE)
-            .took(4.4),
+            .timed(),
         one("spike_after_growth", "grows slowly, then takes half its limit at once", "anon 20; anon 20 @1; anon 100")
             .oom("", SPIKE),
         one(
@@ -32,7 +32,7 @@ fn spikes() -> Vec<Scenario> {
             "anon 10; anon 65; wait 14; free; wait 12; anon 120 @40",
         )
         .oom("", SPIKE)
-        .took(2.2),
+        .timed(),
     ]
 }
 

@@ -45,7 +45,7 @@ pub fn scenarios() -> Vec<Scenario> {
             .run("server", "", "anon 15; wait 9; thread 8; anon 130 @26")
             .dies("server")
             .oom("", SPIKE)
-            .took(3.3),
+            .timed(),
         limited("forked_at_once", "a process forks, and all its children take memory at the same time")
             .run("master", "", "anon 5; wait 8; fork 6; anon 30")
             .ends("master")
@@ -60,7 +60,7 @@ pub fn scenarios() -> Vec<Scenario> {
             .run("app", "", "anon 20; wait 4; anon 130 @30")
             .dies("app")
             .oom("", SPIKE)
-            .took(2.7),
+            .timed(),
         limited("crash_loop", "needs a little more than its limit each time it starts")
             .run("app", "", "anon 112 @40")
             .dies("app")
