@@ -23,6 +23,7 @@ mod disk;
 mod kernel;
 mod pace;
 
+use std::io::Write as _;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::hog::dress;
@@ -49,7 +50,9 @@ fn act(step: &str, state: &mut State) {
     match words[..] {
         ["anon", bytes, rate] => {
             // When it began to grow: whoever waits for its end knows how long that took.
-            println!("since {}", SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis());
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+            // Whoever waited for `ready` no longer reads.
+            let _ = writeln!(std::io::stdout(), "since {now}");
             let memory = Memory::anonymous(number(bytes) as usize);
             fill(memory, number(rate), std::mem::replace(&mut state.threads, 1));
             state.last = Some(memory);
