@@ -23,7 +23,7 @@ pub enum Reading {
 }
 
 /// What had run out of memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
     /// A memory cgroup at its limit.
@@ -31,6 +31,7 @@ pub enum Scope {
     /// The host.
     Host,
     /// The kernel does not report it.
+    #[default]
     Unknown,
 }
 
@@ -82,7 +83,7 @@ pub struct Bound {
 }
 
 /// One marked process. What this kernel does not report is absent.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Kill {
     /// The victim's memory cgroup.

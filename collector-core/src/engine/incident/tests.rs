@@ -67,29 +67,14 @@ pub(super) fn seconds(engine: &mut Engine, range: std::ops::Range<u64>, mib: imp
 pub(super) fn kill(pid: u32, cgroup: u64, scope: oom::Scope) -> oom::Kill {
     oom::Kill {
         cgroup: Some(id(cgroup)),
-        trigger_cgroup: None,
-        limited: None,
-        limit_bytes: None,
-        swap_limit_bytes: None,
-        limits: Vec::new(),
         scope,
-        constraint: None,
-        order: None,
-        dying: false,
-        exit_code: None,
-        signal: None,
         pid,
         tid: pid,
         comm: "python".into(),
-        uid: 0,
-        score_adj: 0,
         anon_bytes: Some(30 * MIB),
-        file_bytes: None,
-        shmem_bytes: None,
-        swap_bytes: None,
-        peak_bytes: None,
         trigger_pid: pid,
         trigger_comm: "python".into(),
+        ..oom::Kill::default()
     }
 }
 

@@ -111,6 +111,7 @@ fn is_event(reading: &Reading) -> bool {
         reading,
         Reading::Cgroup(_)
             | Reading::Oom(_)
+            | Reading::Kill(_)
             | Reading::Lost(_)
             | Reading::Block(block::Reading::Io(_) | block::Reading::Name { .. })
             | Reading::Reclaim(reclaim::Reading::Stall(_))

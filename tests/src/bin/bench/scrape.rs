@@ -202,15 +202,7 @@ fn kill(id: Id, scope: oom::Scope) -> oom::Kill {
         cgroup: Some(id),
         trigger_cgroup: Some(self::id(0)),
         limited: (scope == oom::Scope::Memcg).then_some(id),
-        limit_bytes: None,
-        swap_limit_bytes: None,
-        limits: Vec::new(),
         scope,
-        constraint: None,
-        order: None,
-        dying: false,
-        exit_code: None,
-        signal: None,
         pid: 4242,
         tid: 4242,
         comm: "python3".into(),
@@ -219,9 +211,8 @@ fn kill(id: Id, scope: oom::Scope) -> oom::Kill {
         anon_bytes: Some(1 << 30),
         file_bytes: Some(1 << 20),
         shmem_bytes: Some(0),
-        swap_bytes: None,
-        peak_bytes: None,
         trigger_pid: 4242,
         trigger_comm: "python3".into(),
+        ..oom::Kill::default()
     }
 }
