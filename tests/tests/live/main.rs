@@ -12,6 +12,7 @@ mod fault;
 mod host;
 mod incident;
 mod journal;
+mod kill;
 mod limit;
 mod map;
 mod monitor;
