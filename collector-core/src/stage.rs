@@ -174,7 +174,7 @@ impl Stage {
             ),
             Stage::RingBulk => (
                 "ring_bulk",
-                "A stall, or a slow or failed IO, found the bulk ring full. It is counted, but not reported as an event.",
+                "A stall, a slow or failed IO, or a signal found the bulk ring full. Stalls and IO are counted, but not reported as events.",
                 "Raise `kernel.bulk_ring`, or `kernel.stall` and `kernel.slow_io`.",
             ),
             Stage::RingCritical => (

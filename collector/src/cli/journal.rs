@@ -50,7 +50,7 @@ pub struct AlertsArgs {
     pub settings: Settings,
 }
 
-/// List recent incidents: OOM kills, memory and IO pressure, lost GPUs
+/// List recent incidents: OOM kills, kills by others under memory pressure, memory and IO pressure, lost GPUs
 ///
 /// `headroom explain ID` shows one of them in full. Reads the journal, so it works without a running agent.
 #[derive(clap::Args, Clone, Debug)]
@@ -71,7 +71,7 @@ pub struct IncidentsArgs {
     pub settings: Settings,
 }
 
-/// List recent events: alerts, incidents, OOM kills, stalls, slow or failed IO
+/// List recent events: alerts, incidents, OOM kills, kills by others, stalls, slow or failed IO
 ///
 /// Reads the journal, so it works without a running agent; with --follow, new events need one.
 #[derive(clap::Args, Clone, Debug)]
