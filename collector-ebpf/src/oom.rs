@@ -163,25 +163,31 @@ fn cause(tid: u32, now: u64, victim: Css) -> Cause {
     if let Some(noted) = unsafe { OOM_CAUSE.get(tid) }.filter(fresh) {
         return *noted;
     }
-    let unknown = Constraint::Unknown as u32;
-    if layout!(mem_cgroup_oom_lock) != ABSENT {
+    // SAFETY: as above.
+    let reclaimed = unsafe { LAST_RECLAIM.get(tid) }.filter(fresh).copied();
+    let of_host = reclaimed.is_some_and(|cause| cause.scope == Scope::Host as u64);
+    // While the host is out of memory, another thread may hold the lock of a cgroup.
+    if layout!(mem_cgroup_oom_lock) != ABSENT && !of_host {
         let memcg = locked(victim.address);
         if !memcg.is_null() {
-            let (limited, constraint) = (Css::of_memcg(memcg).id(), Constraint::Memcg as u32);
             return Cause {
                 ns: now,
                 scope: Scope::Memcg as u64,
-                limited,
+                limited: Css::of_memcg(memcg).id(),
                 memcg: memcg as u64,
-                constraint,
+                constraint: Constraint::Memcg as u32,
                 order: NO_ORDER,
             };
         }
     }
-    // SAFETY: as above.
-    let reclaimed = unsafe { LAST_RECLAIM.get(tid) }.filter(fresh).copied();
-    let (limited, order) = (Id::default(), NO_ORDER);
-    reclaimed.unwrap_or(Cause { ns: 0, scope: Scope::Unknown as u64, limited, memcg: 0, constraint: unknown, order })
+    reclaimed.unwrap_or(Cause {
+        ns: 0,
+        scope: Scope::Unknown as u64,
+        limited: Id::default(),
+        memcg: 0,
+        constraint: Constraint::Unknown as u32,
+        order: NO_ORDER,
+    })
 }
 
 /// Fills in everything except the victim. `victim` is in its cgroup, or in one close to it.
