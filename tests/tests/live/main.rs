@@ -7,6 +7,7 @@ mod block;
 mod cgroup;
 mod churn;
 mod dirty;
+mod dying;
 mod exit;
 mod fault;
 mod host;

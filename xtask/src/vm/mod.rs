@@ -29,7 +29,10 @@ use report::{Verdict, Verdicts};
 const TESTS: &[(&str, &[&str])] = &[
     (
         "live",
-        &["oom", "reclaim", "fault", "block", "dirty", "cgroup", "ring", "rule", "map", "slot", "statistic", "host"],
+        &[
+            "oom", "dying", "kill", "reclaim", "fault", "block", "dirty", "cgroup", "ring", "rule", "map", "slot", "statistic",
+            "host",
+        ],
     ),
     ("gpu", &["transfer"]),
     ("vm", &["memory", "block", "probe", "slot"]),
@@ -38,6 +41,8 @@ const TESTS: &[(&str, &[&str])] = &[
 pub const QUICK: &[&str] = &[
     "probe::every_probe_or_its_fallback_is_attached",
     "oom::a_kill_is_reported_as_in_the_kernel_log",
+    "dying::who_ends_itself_is_not_told_as_killed",
+    "kill::who_kills_a_process_near_its_limit_is_named",
     "memory::a_group_is_killed_together_and_each_process_is_counted_once",
     "memory::memory_reclaim_stalls_only_the_task_that_writes",
     "fault::a_dropped_file_mapping_gives_one_major_fault_per_page",
