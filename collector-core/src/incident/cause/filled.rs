@@ -118,13 +118,14 @@ impl Parts {
 }
 
 /// The amount of one kind of memory that filled the limit, if it is most of it: more than the victims held, which is known
-/// from the kill itself, and not beside memory of the victims that grew to the limit.
+/// from the kill itself, and twice as much if it was their memory that grew to the limit.
 fn most(facts: &Facts<'_>, hit: &Hit<'_>, of: fn(&Parts) -> Option<u64>) -> Option<u64> {
     let anon = facts.killed(hit.workload, |victim| victim.anon_bytes);
     let amount = of(&Parts::of(facts, hit.workload))?.min(hit.bytes.saturating_sub(anon));
     let points = facts.points(Series::Memory);
     let rise = points.first().map_or(0.0, |(_, first)| hit.bytes as f64 - first);
-    let by_victims = rise >= PINNED_SHARE * hit.bytes as f64 && anon as f64 >= 0.8 * rise;
+    let grew = rise >= PINNED_SHARE * hit.bytes as f64 && anon as f64 >= 0.8 * rise;
+    let by_victims = grew && amount < anon.saturating_mul(2);
     (amount as f64 >= MOST * hit.bytes as f64 && amount > anon && !by_victims).then_some(amount)
 }
 
@@ -330,6 +331,10 @@ mod tests {
         let mut grew = filled(400 * MIB, shared);
         line(&mut grew, Series::Memory, minute(|second| (620.0 + 6.8 * second) * MIB as f64));
         assert_ne!(find(&grew).rule, "shared_memory", "the growth was the victim's");
+        grew.evidence.workload.as_mut().unwrap().shmem_bytes = Some(700 * MIB);
+        grew.evidence.workload.as_mut().unwrap().file_bytes = Some(700 * MIB);
+        grew.evidence.kills[0].anon_bytes = Some(320 * MIB);
+        because(&grew, "shared_memory", &["700 MiB"]);
     }
 
     #[test]
