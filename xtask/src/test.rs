@@ -129,9 +129,8 @@ pub fn test(project: &Project, args: &Args) -> Result<()> {
         match vm::prepare(project, &vm::Args::default()) {
             Ok(mut machines) => {
                 failed.extend(vm::test(&machines, &binary, vm::QUICK).err());
-                let (possible_cpus, tests) = vm::WIDE;
-                machines.possible_cpus = possible_cpus;
-                failed.extend(vm::test(&machines, &binary, tests).err());
+                machines.widen();
+                failed.extend(vm::test(&machines, &binary, vm::WIDE.1).err());
             }
             Err(why) if args.require => failed.push(why.context("other kernels were not tested")),
             Err(why) => project::say(project::NOTE, &format!("skipped: other kernels: {why:#}")),

@@ -20,6 +20,9 @@ const PAGES: u64 = 20;
 fn cgroups_that_come_later_have_slots_of_their_own() {
     needs!(own_machine(), "it needs a machine of its own: cargo xtask test vm");
     let cpus = aya::util::nr_cpus().unwrap();
+    let line = std::fs::read_to_string("/proc/cmdline").unwrap();
+    let asked = line.split_whitespace().find_map(|word| word.strip_prefix("possible_cpus="));
+    assert!(asked.is_none_or(|asked| asked.parse() == Ok(cpus)), "{cpus} possible CPUs, and not {asked:?}");
     // The kernel itself needs much memory for each cgroup and possible CPU.
     let (early, late, budget) = if cpus > 16 { (40, 60, 64 * MIB) } else { (200, 1300, 16 * MIB) };
     let make = |count| -> Vec<Cgroup> { (0..count).map(|_| Cgroup::new("many")).collect() };

@@ -45,13 +45,15 @@ pub fn run(
     let at = |end: &str| folder.join(format!("{}.{end}", kernel.name));
     let (tests, console, spare) = (at("tests"), at("console"), at("spare"));
     File::create(&spare).and_then(|file| file.set_len(SPARE)).context("make the second disk")?;
+    let mut line = COMMAND_LINE.to_owned();
+    if possible_cpus > CPUS {
+        line += &format!(" possible_cpus={possible_cpus}");
+    }
     let mut qemu = Command::new("qemu-system-x86_64");
     qemu.args(["-nodefaults", "-no-user-config", "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max"]);
-    // The kernel makes room for CPUs that could be added.
-    let cpus = format!("{CPUS},maxcpus={possible_cpus}");
-    qemu.args(["-m", MEMORY, "-smp", &cpus, "-display", "none", "-no-reboot"]);
+    qemu.args(["-m", MEMORY, "-smp", &CPUS.to_string(), "-display", "none", "-no-reboot"]);
     qemu.arg("-serial").arg(file("file:", &console)).arg("-serial").arg(file("file:", &tests));
-    qemu.arg("-kernel").arg(kernel.image()).arg("-initrd").arg(archive).args(["-append", COMMAND_LINE]);
+    qemu.arg("-kernel").arg(kernel.image()).arg("-initrd").arg(archive).args(["-append", &line]);
     // Each machine writes to a temporary copy of the disk.
     for (name, path) in [("system", disk), ("spare", &spare)] {
         qemu.arg("-drive").arg(file(&format!("id={name},format=raw,if=none,cache=unsafe,snapshot=on,file="), path));
