@@ -108,8 +108,8 @@ fn with_few_descriptors_the_numbers_are_the_same() {
         (host.reader.count(), host.reader.open_files(), host.exposition())
     };
     let (count, open, series) = host(1000);
-    // Twelve files each; two cgroups have eleven, since the user's services have no `io.stat`.
-    assert!(open == 12 * count - 2, "{open} files of {count} cgroups");
+    // Fifteen files each; two cgroups have thirteen, since the user's services have no `io.stat` and `io.max`.
+    assert!(open == 15 * count - 4, "{open} files of {count} cgroups");
     for (descriptors, open) in [(0, 0), (1, 1), (20, 20)] {
         assert_eq!(host(descriptors), (count, open, series.clone()));
     }
