@@ -39,10 +39,10 @@ fn await_end(child: &Child) {
     assert_eq!(status >> 8, libc::SIGTRAP | libc::PTRACE_EVENT_EXIT << 8, "{status:#x}");
 }
 
-/// Lets it end.
+/// Lets it end, if the kernel has not: on 5.10, SIGKILL also ends such a stop.
 fn release(child: &Child) {
-    // SAFETY: detaches from a stopped child of this process.
-    assert_eq!(unsafe { libc::ptrace(libc::PTRACE_DETACH, child.id() as libc::pid_t, 0, 0) }, 0);
+    // SAFETY: detaches from a child of this process; an error if it is not stopped.
+    unsafe { libc::ptrace(libc::PTRACE_DETACH, child.id() as libc::pid_t, 0, 0) };
 }
 
 fn told(agent: &Agent, cgroup: &Cgroup) -> u64 {
