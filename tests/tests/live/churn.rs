@@ -113,7 +113,9 @@ fn a_cgroup_in_several_hierarchies_is_removed_once_in_each_that_is_reported() {
     let all = |exposition: &Exposition| cgroups.iter().all(|it| exposition.has(INFO, &[("workload", &it.path)]));
     agent.scrape_until("their statistics", all);
     drop(cgroups);
-    let gone = |exposition: &Exposition| !exposition.text.contains("/headroom-test-many-");
+    // Another run on this machine may have left some.
+    let own = format!("/headroom-test-many-{}-", std::process::id());
+    let gone = |exposition: &Exposition| !exposition.text.contains(&own);
     agent.scrape_until("their end", gone);
     let after = agent.settle();
     let reported = |event| events(&after, event) - events(&before, event);
@@ -197,14 +199,17 @@ fn over_the_limit_the_empty_give_way_to_the_one_with_a_process() {
     agent.scrape_until("their number", |exposition| exposition.sum("headroom_workloads", &[]) == MAX as f64);
     let exposition = agent.settle();
     assert_eq!(exposition.lost("workload"), before.lost("workload"), "nothing is lost with an empty cgroup");
-    // A process in the last one: whoever has the places, its faults are its own.
+    // The last one gets a place once it has a process. From then on its faults are its own.
     let last = format!("{below}n{}", MADE - 1);
+    let sleeper = Killed(forest.spawn_in_last(Command::new("sleep").arg("1000")));
+    agent.scrape_until("its place", |exposition| exposition.has(INFO, &[("workload", &last)]));
     let faults =
         |exposition: &Exposition| exposition.sum("headroom_workload_page_faults_total", &[("workload", &last)]);
     let mut command = Command::new(env!("CARGO_BIN_EXE_provoke"));
     command.args(["hog", "anon=20480000"]).stdout(Stdio::null());
     assert!(forest.spawn_in_last(&mut command).wait().unwrap().success());
     agent.scrape_until("its faults", |exposition| faults(exposition) >= 5000.0);
+    drop(sleeper);
 
     // Once there is room again, new ones are accepted.
     forest.clear();

@@ -219,7 +219,8 @@ fn without_probes_cgroups_are_found_and_their_files_and_pressure_are_read() {
         (bpf_cmd::BPF_RAW_TRACEPOINT_OPEN, "probes could be attached"),
         (bpf_cmd::BPF_MAP_CREATE, "load the eBPF object"),
     ] {
-        let mut agent = Agent::spawn(CONFIG, |command| {
+        let config = format!("{CONFIG}[workload]\ngrace = \"500ms\"\n");
+        let mut agent = Agent::spawn(&config, |command| {
             // SAFETY: the closure only makes a system call.
             unsafe { command.pre_exec(move || refuse(refused as u32)) };
         });
@@ -229,7 +230,8 @@ fn without_probes_cgroups_are_found_and_their_files_and_pressure_are_read() {
         let child = Killed(cgroup.spawn(Command::new("sleep").arg("1000")));
         let series = format!("workload=\"/{}", cgroup.memory().file_name().unwrap().to_str().unwrap());
         let memory = |exposition: &Exposition| {
-            let is_memory = |line: &&str| line.starts_with("headroom_workload_memory_bytes{") && line.contains(&series);
+            let is_memory =
+                |line: &&str| line.starts_with("headroom_workload_memory_current_bytes{") && line.contains(&series);
             exposition.text.lines().filter(is_memory).count()
         };
         let exposition = agent.scrape_until("a cgroup made after the start", |exposition| memory(exposition) == 1);
