@@ -22,9 +22,7 @@ pub fn scenarios() -> Vec<Scenario> {
         near("terminated", "close to its limit, and somebody sends SIGTERM")
             .signal("app", libc::SIGTERM)
             .pause(1.0)
-            .incident(KILLED, "", BY_HAND)
-            .killed(0)
-            .says("SIGTERM"),
+            .none(BY_HAND),
         Scenario::new("ends_by_itself", "takes nearly all of its limit, and ends")
             .group("", &[Limit(100.0)])
             .run("app", "", "anon 20; wait 6; anon 75")
