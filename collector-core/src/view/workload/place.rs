@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::member::Member;
 use super::statistics::{Last, Statistics};
-use super::{EARLY_SHARE, OTHER_SLOT, Workload, Workloads};
+use super::{Amounts, EARLY_SHARE, OTHER_SLOT, Workload, Workloads};
 use crate::cgroup::Id;
 use crate::identity::Identity;
 use crate::stage::Stage;
@@ -31,14 +31,15 @@ impl Workload {
         self.amounts.limit_kills > 0 || self.amounts.oom_kills.iter().any(|kills| *kills > 0)
     }
 
-    /// At a tick: it has no series while it holds nothing, except for the grace after it did, and if it was killed.
+    /// At a tick: it has no series while it holds nothing, except for the grace after it did, and if anything was counted for it:
+    /// a process may live for less than a tick.
     pub(super) fn rest(&mut self, time: u64, grace: u64) {
         let idle = self.is_idle();
         if self.statistics.holds() == Some(true) {
             self.held = Some(time);
         }
         let rested = self.held.is_none_or(|held| time.saturating_sub(held) >= grace);
-        self.hidden = idle && rested && !self.was_killed();
+        self.hidden = idle && rested && self.amounts == Amounts::default();
     }
 }
 
