@@ -82,9 +82,9 @@ fn every_cgroup_is_seen_or_counted_and_nothing_of_it_remains() {
     eprintln!("descriptors {open:?}, at most {most_open}; resident {sizes:?}");
     assert!(most_open >= WAVE, "files are kept open: {most_open}");
     assert!(open.iter().all(|left| *left == (0, open[0].1)), "{open:?}");
-    // Growth by as many cgroups again: less than a kilobyte each.
+    // Growth by as many cgroups again: less than a kilobyte each. A workload that stays takes more than five.
     let (early, late) = (sizes[WAVES / 2 - 1], sizes[WAVES - 1]);
-    assert!(late <= early + (WAVES / 2 * WAVE * 512) as u64, "{early}, {late} after as many cgroups again: {sizes:?}");
+    assert!(late <= early + (WAVES / 2 * WAVE * 1024) as u64, "{early}, {late} after as many cgroups again: {sizes:?}");
 
     let exposition = agent.settle();
     let shown_events = |event| exposition.sum(EVENTS, &[("event", event)]);
