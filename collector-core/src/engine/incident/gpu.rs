@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::consumer::Order;
 use super::{Incidents, evidence, open};
-use crate::incident::{Change, Holder, Incident, Kind, LostGpu, What, cause};
+use crate::incident::{Change, Holder, Incident, Kind, LostGpu, What};
 use crate::statistic::gpu::{Reading, Statistic};
 use crate::view::View;
 use crate::view::gpu::Gpu;
@@ -47,7 +47,6 @@ pub(super) fn lost(incidents: &mut Incidents, view: &mut View, time: u64, gone: 
     let window = view.history.window(time);
     incident.labels =
         [("gpu", &device.gpu), ("uuid", &device.uuid)].map(|(name, value)| (name.to_owned(), value.to_string())).into();
-    incident.title = format!("GPU {} ({}) no longer answers", device.gpu, device.model);
     let holders = gone.holders(&view.workloads).into_iter();
     let mut holders: Vec<Holder> =
         holders.map(|(name, (_, bytes))| Holder { workload: name.to_owned(), bytes }).collect();
@@ -92,5 +91,9 @@ fn gather(view: &View, incident: &mut Incident) {
     let source = view.coverage.sources.get("gpu").filter(|source| !source.up);
     gpu.error = source.map(|source| source.error.clone().unwrap_or_default());
     incident.evidence.changes = changes;
-    incident.cause = cause::find(incident);
+}
+
+pub(super) fn title(incident: &Incident) -> String {
+    let gpu = incident.evidence.gpu.as_ref();
+    gpu.map_or(String::new(), |gpu| format!("GPU {} ({}) no longer answers", gpu.gpu, gpu.model))
 }

@@ -3,7 +3,7 @@
 use super::consumer::Order;
 use super::oom::MAX_VICTIMS;
 use super::{APART_NS, Incidents, evidence, labels, open};
-use crate::incident::{Incident, Kind, Task, Victim, cause};
+use crate::incident::{Incident, Kind, Task, Victim};
 use crate::signal::kill::{Named, Sent};
 use crate::view::View;
 
@@ -50,8 +50,6 @@ pub(super) fn further(incidents: &mut Incidents, view: &View, time: u64, sent: &
 pub(super) fn complete(view: &View, incident: &mut Incident) {
     let victim = incident.labels.get("workload").cloned();
     incident.evidence.changes = evidence::changes(view, incident.time, victim.as_deref().as_slice());
-    incident.title = title(incident);
-    incident.cause = cause::find(incident);
 }
 
 fn victim(view: &View, time: u64, sent: &Sent) -> Victim {
@@ -68,7 +66,7 @@ fn victim(view: &View, time: u64, sent: &Sent) -> Victim {
     }
 }
 
-fn title(incident: &Incident) -> String {
+pub(super) fn title(incident: &Incident) -> String {
     let Some(first) = incident.evidence.kills.first() else { return "killed".to_owned() };
     let who = match incident.evidence.killed {
         1 => format!("{} ({})", first.comm, first.pid),

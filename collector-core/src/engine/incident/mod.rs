@@ -14,7 +14,7 @@ mod tests;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, UNIX_EPOCH};
 
-use crate::incident::{Incident, Kind, cause};
+use crate::incident::{Incident, Kind, Storm, cause};
 use crate::outcome::Outcome;
 use crate::sample::Reading;
 use crate::signal::kill;
@@ -102,10 +102,11 @@ fn complete(incidents: &mut Incidents, view: &View, done: impl Fn(&Open) -> bool
 fn open(
     incidents: &mut Incidents,
     view: &View,
-    incident: Incident,
+    mut incident: Incident,
     last: u64,
     kill: Option<oom::First>,
 ) -> Vec<Incident> {
+    explain(&mut incident);
     let early = if incidents.open.len() >= MAX_OPEN { incidents.open.pop_front() } else { None };
     let mut reported: Vec<Incident> = early.into_iter().map(|open| close(view, open)).collect();
     incidents.open.push_back(Open { incident: incident.clone(), last, kill });
@@ -116,18 +117,29 @@ fn open(
 fn close(view: &View, open: Open) -> Incident {
     let Open { mut incident, last, kill } = open;
     let before = incident.clone();
+    incident.complete = true;
     match incident.kind {
         Kind::Oom => oom::complete(view, &mut incident, kill.as_ref()),
         Kind::MemoryPressure | Kind::IoPressure => storm::complete(view, &mut incident, last),
         Kind::GpuLost => gpu::complete(view, &mut incident),
         Kind::Killed => killed::complete(view, &mut incident),
     }
-    incident.complete = true;
-    incident.cause = cause::find(&incident);
+    explain(&mut incident);
     if incident.cause.rule == cause::NOT_KNOWN && before.cause.rule != cause::NOT_KNOWN && is_over(view, &before) {
-        keep(&mut incident, before);
+        return keep(view, incident.evidence.storm, before);
     }
     incident
+}
+
+/// Title and cause follow from the evidence alone.
+fn explain(incident: &mut Incident) {
+    incident.title = match incident.kind {
+        Kind::Oom => oom::title(incident),
+        Kind::MemoryPressure | Kind::IoPressure => storm::title(incident),
+        Kind::GpuLost => gpu::title(incident),
+        Kind::Killed => killed::title(incident),
+    };
+    incident.cause = cause::find(incident);
 }
 
 /// Whether there was less to read the second time: pressure is complete when it is over, and the affected workload may have
@@ -140,13 +152,16 @@ fn is_over(view: &View, incident: &Incident) -> bool {
     workload.is_some_and(|workload| workload.is_none_or(|workload| workload.gone_since().is_some()))
 }
 
-/// Keeps the cause that was found first, with the evidence that it rests on.
-fn keep(incident: &mut Incident, before: Incident) {
-    let evidence = std::mem::replace(&mut incident.evidence, before.evidence);
-    let known = &mut incident.evidence;
-    (known.kills, known.killed, known.storm) = (evidence.kills, evidence.killed, evidence.storm);
-    known.changes = evidence.changes;
-    incident.cause = cause::find(incident);
+/// The incident with the evidence that its first cause rests on, and so with the same subject; but with the whole storm.
+fn keep(view: &View, storm: Option<Storm>, before: Incident) -> Incident {
+    let mut kept = Incident { complete: true, ..before };
+    if storm.is_some() {
+        kept.evidence.storm = storm;
+        let workload = kept.labels.get("workload").map(String::as_str);
+        kept.evidence.changes = evidence::changes(view, view.time, workload.as_slice());
+    }
+    explain(&mut kept);
+    kept
 }
 
 impl Incidents {

@@ -8,7 +8,7 @@ use crate::amount::bytes;
 use crate::cgroup::Id;
 use crate::count::sum;
 use crate::incident::shortage::{self, Shortage};
-use crate::incident::{Change, Consumer, Figures, Incident, Kind, Limit, Source, Task, Victim, What, cause};
+use crate::incident::{Change, Consumer, Figures, Incident, Kind, Limit, Source, Task, Victim, What};
 use crate::signal::oom::{Constraint, Kill, Named, Scope};
 use crate::view::View;
 
@@ -93,7 +93,7 @@ pub(super) fn complete(view: &View, incident: &mut Incident, first: Option<&Firs
     judge(view, incident, first);
 }
 
-/// Finds the limit, the workloads below it, and the cause.
+/// Finds the limit, the workloads below it, and the changes that concern them.
 fn judge(view: &View, incident: &mut Incident, first: &First) {
     let window = view.history.window(first.time);
     let victim = incident.labels.get("workload").cloned();
@@ -123,8 +123,6 @@ fn judge(view: &View, incident: &mut Incident, first: &First) {
     let mut changes = evidence::changes(view, incident.time, &concerned);
     changes.extend(lowered(view, incident, first, &changes));
     incident.evidence.changes = changes;
-    incident.title = title(incident);
-    incident.cause = cause::find(incident);
 }
 
 /// The workload below a limit that held nearly all of it: what the victims held is known from the kills themselves.
@@ -195,7 +193,7 @@ fn victim(named: &Named) -> Victim {
     }
 }
 
-fn title(incident: &Incident) -> String {
+pub(super) fn title(incident: &Incident) -> String {
     let evidence = &incident.evidence;
     let Some(first) = evidence.kills.first() else { return "OOM kill".to_owned() };
     let who = match evidence.killed {
@@ -258,6 +256,7 @@ mod tests {
         assert!(engine.view().workloads.find("/a").is_none(), "it has left the view");
         let last = tick(&mut engine, 31);
         assert_eq!((last[0].complete, &last[0].cause), (true, &first[0].cause));
+        assert_eq!((&last[0].title, &last[0].labels), (&first[0].title, &first[0].labels));
         assert_eq!(last[0].evidence.limit, first[0].evidence.limit);
     }
 

@@ -182,8 +182,7 @@ fn gather(view: &View, incident: &mut Incident, order: Order, until: u64) {
     evidence.storm = Some(total(view, &window, storm, incident.kind));
     incident.evidence = evidence;
     // Label, title and cause are about one workload.
-    let subject = cause::subject(incident);
-    let name = subject.as_ref().map(|(name, _)| name.clone());
+    let name = cause::subject(incident).map(|(name, _)| name);
     let workload = name.as_deref().and_then(|name| view.workloads.iter().find(|workload| &*workload.name == name));
     if let Some(workload) = workload {
         incident.evidence.history.workload = window.lines(&workload.track);
@@ -191,8 +190,6 @@ fn gather(view: &View, incident: &mut Incident, order: Order, until: u64) {
     }
     incident.evidence.changes = evidence::changes(view, until, name.as_deref().as_slice());
     incident.labels = labels(workload);
-    incident.title = title(incident, subject.filter(|_| workload.is_some()));
-    incident.cause = cause::find(incident);
 }
 
 /// The workload that did most IO, or holds most memory: it may explain a storm in which it does not wait itself.
@@ -218,7 +215,8 @@ fn total(view: &View, window: &Window, storm: Storm, kind: Kind) -> Storm {
     Storm { waited_seconds: total(some), stalled_seconds: total(full), from, until, ..storm }
 }
 
-fn title(incident: &Incident, subject: Option<(String, Role)>) -> String {
+pub(super) fn title(incident: &Incident) -> String {
+    let subject = cause::subject(incident).filter(|(name, _)| incident.labels.get("workload") == Some(name));
     let storm = incident.evidence.storm.clone().unwrap_or_default();
     let what = storm.resource.map_or("memory", pressure::Resource::label);
     let what = if what == "io" { "IO" } else { what };

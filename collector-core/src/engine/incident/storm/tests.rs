@@ -3,7 +3,7 @@
 use crate::cgroup::Id;
 use crate::engine::Engine;
 use crate::engine::test::{ID, start};
-use crate::incident::{Incident, Kind};
+use crate::incident::{Incident, Kind, What};
 use crate::outcome::Outcome;
 use crate::pressure::{self, Resource, Stall, Trigger};
 use crate::sample::{self, Reading, Sample, Statistics};
@@ -168,4 +168,24 @@ fn who_explains_a_storm_need_not_wait_in_it() {
         }
         assert_eq!(world.told(kind), [("/l", rule); 2]);
     }
+}
+
+#[test]
+fn the_first_cause_stays_with_its_subject_if_nothing_explains_the_whole_storm() {
+    let mut world = World::new();
+    for second in 2..60 {
+        let idle = Some((10, 0, 0));
+        // /a keeps reading and ends. Then /b waits for longer, far from its limit.
+        let (percent, workloads) = match second {
+            20..24 => (90, [Some((63, 300, 90)), idle]),
+            24..40 => (90, [None, Some((10, 0, 90))]),
+            40.. => (0, [None, idle]),
+            _ => (0, [idle, idle]),
+        };
+        world.second(second, Resource::Memory, percent, 50, &workloads);
+    }
+    assert_eq!(world.told(Kind::MemoryPressure), [("/a", "page_cache_thrash"); 2]);
+    let last = &world.told[1];
+    assert!(last.title.ends_with(", /a longest: 20 pressure events within 19 s"), "{}", last.title);
+    assert_eq!((last.evidence.changes[0].what, &*last.evidence.changes[0].of), (What::Went, "/a"));
 }
