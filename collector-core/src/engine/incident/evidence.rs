@@ -90,9 +90,10 @@ pub(super) fn host(view: &View) -> Host {
 }
 
 /// The latest changes before a moment: first those of the workloads `concerned` (the affected one first), of those above it
-/// and beside it, then others. If there are too many, the first are kept. A limit of theirs that was only read after that
-/// moment may have changed before it, and is among them.
-pub(super) fn changes(view: &View, time: u64, concerned: &[&str]) -> Vec<Change> {
+/// and beside it, then others. If there are too many, those of the workloads `concerned` are kept, then near ones and those
+/// that are not the start or end of a workload. A limit of theirs that was only read after that moment may have changed before
+/// it, and is among them. `found` is a change that no reading has shown yet.
+pub(super) fn changes(view: &View, time: u64, concerned: &[&str], found: Option<Change>) -> Vec<Change> {
     let recent = |at: u64, reach: u64| at <= time && time - at <= reach;
     let change = |time, what, of: &str| {
         let of = of.to_owned();
@@ -102,6 +103,8 @@ pub(super) fn changes(view: &View, time: u64, concerned: &[&str]) -> Vec<Change>
         |it: &Change| it.time > time && it.since.is_some_and(|since| since <= time) && concerned.contains(&&*it.of);
     let kept = |it: &&Change| recent(it.time, REACH_NS) || late(it);
     let mut changes: Vec<Change> = view.changes.iter().filter(kept).cloned().collect();
+    let same = |one: &Change, two: &Change| (one.what, &one.of, one.after) == (two.what, &two.of, two.after);
+    changes.extend(found.filter(|found| !changes.iter().any(|change| same(change, found))));
     if recent(view.started, LIFE_REACH_NS) {
         changes.push(change(view.started, What::Agent, "headroom"));
     }
@@ -115,20 +118,21 @@ pub(super) fn changes(view: &View, time: u64, concerned: &[&str]) -> Vec<Change>
     }
     let path = |name: &str| view.workloads.find(name).map(|workload| &*workload.identity.top);
     let own = concerned.first().and_then(|name| path(name));
-    let near = |change: &Change| {
-        let beside = || {
-            own.zip(path(&change.of))
-                .is_some_and(|(own, of)| is_above(of, own) || parent(of).is_some() && parent(of) == parent(own))
-        };
-        concerned.contains(&change.of.as_str()) || beside()
+    let beside = |change: &Change| {
+        own.zip(path(&change.of))
+            .is_some_and(|(own, of)| is_above(of, own) || parent(of).is_some() && parent(of) == parent(own))
+    };
+    let placed = |change: Change| {
+        let concerned = concerned.contains(&change.of.as_str());
+        (concerned, concerned || beside(&change), change)
     };
     let life = |change: &Change| matches!(change.what, What::Came | What::Went);
-    let mut changes: Vec<(bool, Change)> = changes.into_iter().map(|change| (near(&change), change)).collect();
+    let mut changes: Vec<(bool, bool, Change)> = changes.into_iter().map(placed).collect();
     // The ones to leave out come first.
-    changes.sort_by_key(|(near, change)| (*near || !life(change), change.time));
+    changes.sort_by_key(|(concerned, near, change)| (*concerned, *near || !life(change), change.time));
     changes.drain(..changes.len().saturating_sub(MAX_CHANGES));
-    changes.sort_by_key(|(near, change)| (!near, change.time));
-    changes.into_iter().map(|(_, change)| change).collect()
+    changes.sort_by_key(|(_, near, change)| (!near, change.time));
+    changes.into_iter().map(|(.., change)| change).collect()
 }
 
 /// Whether the cgroup at a path contains the other one. The root contains all, and says nothing of any.
@@ -139,4 +143,48 @@ fn is_above(path: &str, other: &str) -> bool {
 /// The path above a path; `None` directly below the root.
 fn parent(path: &str) -> Option<&str> {
     path.rfind('/').filter(|at| *at > 0).map(|at| &path[..at])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{MIB, SECOND, apply, id, measure, tick};
+    use super::*;
+    use crate::engine::Engine;
+    use crate::sample::{Reading, Start};
+    use crate::signal::cgroup;
+
+    #[test]
+    fn of_many_changes_those_that_concern_the_workload_stay() {
+        let mut engine = Engine::new();
+        let start = Start { workload_max: 100, ..crate::engine::test::start() };
+        apply(&mut engine, SECOND, Reading::Start(start));
+        for number in 1..40 {
+            let born = cgroup::Reading::Born { id: id(number), path: format!("/a/{number}") };
+            apply(&mut engine, SECOND, Reading::Cgroup(born));
+        }
+        // The limit of /a/1 changes first, then those of all its siblings, and some come and go.
+        for second in 2..6 {
+            for number in 1..40 {
+                let changed = if number == 1 { 3 } else { 4 };
+                let limit = if second < changed { 9 } else { 8 };
+                let numbers = [(Statistic::MemoryCurrent, MIB), (Statistic::MemoryLimit, limit * MIB)];
+                measure(&mut engine, second * SECOND, id(number), &numbers);
+            }
+            tick(&mut engine, second);
+        }
+        apply(&mut engine, 5 * SECOND, Reading::Cgroup(cgroup::Reading::Died { id: id(1) }));
+        let limit = |of: &str, after| (What::Limit, of.to_owned(), Some(after * MIB));
+        let told = |found: Option<Change>| -> Vec<(What, String, Option<u64>)> {
+            let changes = changes(engine.view(), 6 * SECOND, &["/a/1"], found);
+            assert_eq!(changes.len(), MAX_CHANGES);
+            changes.into_iter().map(|it| (it.what, it.of, it.after)).collect()
+        };
+        assert_eq!(told(None)[0], limit("/a/1", 8));
+        assert!(told(None).contains(&(What::Went, "/a/1".to_owned(), None)));
+        let (before, after) = (Some(8 * MIB), Some(7 * MIB));
+        let found = Change { time: 6 * SECOND, since: None, what: What::Limit, of: "/a/1".to_owned(), before, after };
+        assert!(told(Some(found.clone())).contains(&limit("/a/1", 7)));
+        let again = Change { after: Some(8 * MIB), ..found };
+        assert_eq!(told(Some(again)), told(None), "it is known");
+    }
 }

@@ -76,7 +76,7 @@ pub(super) fn complete(view: &View, incident: &mut Incident) {
 
 fn gather(view: &View, incident: &mut Incident) {
     let time = incident.time;
-    let changes = evidence::changes(view, view.time.max(time), &[]);
+    let changes = evidence::changes(view, view.time.max(time), &[], None);
     let Some(gpu) = &mut incident.evidence.gpu else { return };
     let near = |change: &&Change| change.time.abs_diff(time) <= BEFORE_NS;
     let errors = view.changes.iter().filter(near).filter(|it| it.what == What::Xid && *it.of == *gpu.gpu);

@@ -49,7 +49,7 @@ pub(super) fn further(incidents: &mut Incidents, view: &View, time: u64, sent: &
 
 pub(super) fn complete(view: &View, incident: &mut Incident) {
     let victim = incident.labels.get("workload").cloned();
-    incident.evidence.changes = evidence::changes(view, incident.time, victim.as_deref().as_slice());
+    incident.evidence.changes = evidence::changes(view, incident.time, victim.as_deref().as_slice(), None);
 }
 
 fn victim(view: &View, time: u64, sent: &Sent) -> Victim {

@@ -158,7 +158,7 @@ fn keep(view: &View, storm: Option<Storm>, before: Incident) -> Incident {
     if storm.is_some() {
         kept.evidence.storm = storm;
         let workload = kept.labels.get("workload").map(String::as_str);
-        kept.evidence.changes = evidence::changes(view, view.time, workload.as_slice());
+        kept.evidence.changes = evidence::changes(view, view.time, workload.as_slice(), None);
     }
     explain(&mut kept);
     kept

@@ -11,6 +11,7 @@ use crate::incident::shortage::{self, Shortage};
 use crate::incident::{Change, Consumer, Figures, Incident, Kind, Limit, Source, Task, Victim, What};
 use crate::signal::oom::{Constraint, Kill, Named, Scope};
 use crate::view::View;
+use crate::view::history::Window;
 
 /// Maximum number of victims listed; further ones are only counted.
 pub(super) const MAX_VICTIMS: usize = 32;
@@ -33,11 +34,8 @@ pub(super) struct First {
 pub(super) fn killed(incidents: &mut Incidents, view: &View, named: &Named) -> Vec<Incident> {
     let Named { time, kill, .. } = named;
     let window = view.history.window(*time);
-    let path = match limit::of(view, kill, *time, &window) {
-        Found::One(_, path) => Some(path),
-        Found::Among(_) => None,
-    };
-    let same = |open: &&mut Open| open.takes(kill, *time, path.as_deref());
+    let found = limit::of(view, kill, *time, &window);
+    let same = |open: &&mut Open| open.takes(kill, *time, found.path());
     if let Some(known) = incidents.open.iter_mut().find(same) {
         known.last = known.last.max(*time);
         let evidence = &mut known.incident.evidence;
@@ -63,18 +61,19 @@ pub(super) fn killed(incidents: &mut Incidents, view: &View, named: &Named) -> V
     incident.evidence.requested = kill.order == Some(REQUESTED);
     incident.evidence.kills = vec![victim(named)];
     incident.evidence.killed = 1;
-    let first = First { kill: kill.clone(), time: *time, path };
-    judge(view, &mut incident, &first);
+    let first = First { kill: kill.clone(), time: *time, path: found.path().map(str::to_owned) };
+    judge(view, &mut incident, &first, &window, found);
     open(incidents, view, incident, *time, Some(first))
 }
 
 /// Adds what was read after the kill: limits and peaks are more recent then.
 pub(super) fn complete(view: &View, incident: &mut Incident, first: Option<&First>) {
     let Some(first) = first else { return };
+    let window = view.history.window(first.time);
     let workload = first.kill.cgroup.and_then(|id| view.workloads.known(id));
     if let (Some(workload), Some(figures)) = (workload.as_deref(), &mut incident.evidence.workload) {
         // Without the numbers that dropped with the kill.
-        let now = evidence::figures(view, workload, &view.history.window(first.time));
+        let now = evidence::figures(view, workload, &window);
         *figures = Figures {
             limit_bytes: now.limit_bytes.or(figures.limit_bytes),
             high_bytes: now.high_bytes.or(figures.high_bytes),
@@ -90,24 +89,25 @@ pub(super) fn complete(view: &View, incident: &mut Incident, first: Option<&Firs
         let same = |now: &Figures| now.parts_read > Some(first.time) && now.born.is_none_or(|born| born < first.time);
         incident.evidence.after = Some(now).filter(same);
     }
-    judge(view, incident, first);
+    judge(view, incident, first, &window, limit::of(view, &first.kill, first.time, &window));
 }
 
 /// Finds the limit, the workloads below it, and the changes that concern them.
-fn judge(view: &View, incident: &mut Incident, first: &First) {
-    let window = view.history.window(first.time);
+fn judge(view: &View, incident: &mut Incident, first: &First, window: &Window, found: Found) {
     let victim = incident.labels.get("workload").cloned();
     let evidence = &mut incident.evidence;
-    match limit::of(view, &first.kill, first.time, &window) {
+    let lowered = match found {
         Found::One(mut limit, path) => {
             evidence.candidates.clear();
             if !limit.own {
-                evidence.within = consumer::list(view, &window, Order::Memory, Some(&path), victim.as_deref());
+                evidence.within = consumer::list(view, window, Order::Memory, Some(&path), victim.as_deref());
                 let limited = limit.workload.as_deref().and_then(|name| view.workloads.find(name));
                 evidence.history.limited = limited.map(|limited| window.lines(&limited.track)).unwrap_or_default();
                 limit.holder = holder(&limit, &evidence.within, &evidence.kills);
             }
+            let lowered = lowered(view, &limit, &path, first);
             evidence.limit = Some(limit);
+            lowered
         }
         Found::Among(candidates) => {
             // What was read since then may contradict the limit found before.
@@ -116,13 +116,12 @@ fn judge(view: &View, incident: &mut Incident, first: &First) {
                 evidence.history.limited.clear();
             }
             evidence.candidates = candidates;
+            None
         }
-    }
+    };
     let limited = incident.evidence.limit.as_ref().and_then(|limit| limit.workload.clone());
     let concerned: Vec<&str> = [victim.as_deref(), limited.as_deref()].into_iter().flatten().collect();
-    let mut changes = evidence::changes(view, incident.time, &concerned);
-    changes.extend(lowered(view, incident, first, &changes));
-    incident.evidence.changes = changes;
+    incident.evidence.changes = evidence::changes(view, incident.time, &concerned, lowered);
 }
 
 /// The workload below a limit that held nearly all of it: what the victims held is known from the kills themselves.
@@ -139,13 +138,11 @@ fn holder(limit: &Limit, within: &[Consumer], kills: &[Victim]) -> Option<String
 }
 
 /// The change of a limit that only shows at the kill so far: in the kernel's own number, or in the file just after it.
-fn lowered(view: &View, incident: &Incident, first: &First, known: &[Change]) -> Option<Change> {
-    let limit = incident.evidence.limit.as_ref().filter(|limit| limit.pod.is_none())?;
+fn lowered(view: &View, limit: &Limit, path: &str, first: &First) -> Option<Change> {
     let workload = view.workloads.find(limit.workload.as_deref()?)?;
-    let own = first.path.as_deref() == Some(&*workload.identity.top);
+    let own = limit.pod.is_none() && *workload.identity.top == *path;
     let (before, after) = (workload.memory_limit().filter(|_| own)?, limit.bytes?);
-    let known = known.iter().any(|it| it.what == What::Limit && *it.of == *workload.name && it.after == Some(after));
-    let lower = !known && before.is_none_or(|before| before > after);
+    let lower = before.is_none_or(|before| before > after);
     let since = workload.recent.parts_read.filter(|read| *read <= first.time);
     let of = workload.name.to_string();
     lower.then_some(Change { time: first.time, since, what: What::Limit, of, before, after: Some(after) })
@@ -220,7 +217,7 @@ pub(super) fn title(incident: &Incident) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{HALF, MIB, SECOND, apply, id, kill, killed, measure, tick};
+    use super::super::tests::{HALF, MIB, SECOND, apply, host, id, kill, killed, measure, tick};
     use super::Scope;
     use crate::engine::Engine;
     use crate::sample::{Reading, Start};
@@ -295,5 +292,26 @@ mod tests {
             let last = tick(&mut engine, 31);
             assert_eq!(last[0].cause.rule == "file_pages", filled, "{after}");
         }
+    }
+
+    #[test]
+    fn a_limit_that_was_found_after_the_kill_may_have_been_lowered() {
+        let mut engine = host(5);
+        let numbers = |limit: u64| [(Statistic::MemoryCurrent, 50 * MIB), (Statistic::MemoryLimit, limit * MIB)];
+        for second in 2..5 {
+            measure(&mut engine, second * SECOND, id(1), &numbers(60));
+            measure(&mut engine, second * SECOND, id(2), &numbers(200));
+            tick(&mut engine, second);
+        }
+        // In the file just after the kill it is lower than when last read.
+        let bound = oom::Bound { path: "/a/b".into(), limit_bytes: Some(55 * MIB), peak_bytes: None };
+        let first = oom::Kill { limits: vec![bound], ..kill(7, 2, Scope::Memcg) };
+        let first = killed(&mut engine, 4 * SECOND + HALF, first);
+        assert_eq!((&first[0].evidence.limit, first[0].evidence.candidates.len()), (&None, 2));
+        let peak = [(Statistic::MemoryPeak, 51 * MIB)];
+        measure(&mut engine, 5 * SECOND, id(1), &[&numbers(60)[..], &peak].concat());
+        tick(&mut engine, 5);
+        let last = tick(&mut engine, 6);
+        assert_eq!((&*last[0].cause.rule, last[0].cause.numbers["limit_before_bytes"]), ("limit_lowered", (200 * MIB) as f64));
     }
 }

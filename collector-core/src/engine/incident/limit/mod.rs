@@ -29,6 +29,16 @@ pub(super) enum Found {
     Among(Vec<Limit>),
 }
 
+impl Found {
+    /// The path of the cgroup whose limit it is, if it is known which.
+    pub(super) fn path(&self) -> Option<&str> {
+        match self {
+            Found::One(_, path) => Some(path),
+            Found::Among(_) => None,
+        }
+    }
+}
+
 /// A kill, and what is known around it. `window` ends at `time`, the time of the kill.
 struct Search<'a> {
     view: &'a View,

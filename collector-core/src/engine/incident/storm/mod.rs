@@ -188,7 +188,7 @@ fn gather(view: &View, incident: &mut Incident, order: Order, until: u64) {
         incident.evidence.history.workload = window.lines(&workload.track);
         incident.evidence.workload = Some(evidence::figures(view, workload, &window));
     }
-    incident.evidence.changes = evidence::changes(view, until, name.as_deref().as_slice());
+    incident.evidence.changes = evidence::changes(view, until, name.as_deref().as_slice(), None);
     incident.labels = labels(workload);
 }
 
