@@ -1,82 +1,85 @@
-//! kill: which signals from another workload are told: those sent while memory was short. Services and containers are stopped
-//! with the same signals all day, which is nobody's concern here.
+//! kill: which signals from another workload are reported: those sent while memory was short. Services and containers are
+//! stopped with the same signals all day.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::State;
+use super::incident::APART_NS;
 use crate::cgroup::Id;
 use crate::outcome::Outcome;
 use crate::series::Series;
 use crate::signal::kill::{Named, Reading, Sent, Shortage};
-use crate::statistic::host::Statistic as OfHost;
 use crate::statistic::workload::Statistic;
 use crate::view::View;
+use crate::view::host::Memory;
 use crate::view::workload::Workload;
 
 /// Memory is short above this share of a limit, without page cache.
 const NEAR_LIMIT: f64 = 0.9;
-/// Memory of the host is short if less than this share is available: where earlyoom begins to kill by default.
-const AVAILABLE: f64 = 0.1;
 /// Memory is short if tasks wait for it for this share of the time.
 const WAITING: f64 = 0.1;
 
-/// Signals of one sender to one cgroup that follow each other this soon, in nanoseconds, are told once.
-pub(super) const APART_NS: u64 = 1_000_000_000;
 /// Maximum number of senders remembered.
 const MAX_SENDERS: usize = 64;
 
-/// Who sent signals lately, to which cgroup, and when last.
+/// The last series of signals: each is reported once, and is one incident.
 #[derive(Clone, Debug, Default)]
-pub struct Senders(VecDeque<(Option<Id>, u32, u64)>);
+pub struct Senders(VecDeque<Signals>);
+
+/// Signals of one sender to the processes of one workload that follow each other soon.
+#[derive(Clone, Debug)]
+struct Signals {
+    workload: Option<Arc<str>>,
+    sender_pid: u32,
+    last: u64,
+}
 
 impl Senders {
-    /// Remembers a signal. Returns `true` if it continues a series that was told.
-    fn continues(&mut self, sent: &Sent, time: u64) -> bool {
-        let same = |entry: &&mut (Option<Id>, u32, u64)| {
-            (entry.0, entry.1) == (sent.cgroup, sent.sender_pid) && time.abs_diff(entry.2) < APART_NS
+    /// Remembers a signal. Returns `true` if it continues a series that was reported.
+    fn continues(&mut self, workload: Option<&str>, sender_pid: u32, time: u64) -> bool {
+        let same = |it: &&mut Signals| {
+            it.workload.as_deref() == workload && it.sender_pid == sender_pid && time.abs_diff(it.last) < APART_NS
         };
-        let known = self.0.iter_mut().find(same);
-        let is_known = known.is_some();
-        if let Some(known) = known {
-            known.2 = known.2.max(time);
-        }
-        is_known
+        let known = self.0.iter_mut().find(same).map(|known| known.last = known.last.max(time));
+        known.is_some()
     }
 
-    fn add(&mut self, sent: &Sent, time: u64) {
+    fn add(&mut self, signals: Signals) {
         if self.0.len() == MAX_SENDERS {
             self.0.pop_front();
         }
-        self.0.push_back((sent.cgroup, sent.sender_pid, time));
+        self.0.push_back(signals);
     }
 }
 
 pub(super) fn fold(State { view, victims, senders, .. }: State<'_>, time: u64, reading: &Reading) -> Option<Outcome> {
     let Reading::Sent(sent) = reading;
-    let name = |id: Option<Id>| id.and_then(|id| view.workloads.name(id));
-    let (workload, sender_workload) = (name(sent.cgroup), name(sent.sender_cgroup));
+    let known = |id: Option<Id>| id.and_then(|id| view.workloads.known(id));
+    let (own, sender) = (known(sent.cgroup), known(sent.sender_cgroup));
+    let workload = own.as_ref().map(|own| own.name.clone());
+    let sender_workload = sender.map(|sender| sender.name.clone());
     // Nested cgroups of one workload.
-    if workload.is_some() && workload == sender_workload || senders.continues(sent, time) {
+    let within = workload.is_some() && workload == sender_workload;
+    if within || senders.continues(workload.as_deref(), sent.sender_pid, time) {
         return None;
     }
     let marked = victims.was_dying(time, sent.pid).then_some(Shortage::Marked);
-    let shortage = marked.or_else(|| shortage(view, time, sent))?;
-    senders.add(sent, time);
+    let shortage = marked.or_else(|| shortage(view, time, sent, own.as_deref()))?;
+    senders.add(Signals { workload: workload.clone(), sender_pid: sent.sender_pid, last: time });
     Some(Outcome::Signal(Box::new(Named { time, workload, sender_workload, shortage, sent: sent.clone() })))
 }
 
 /// Where memory is short, as far as it concerns the process that the signal was sent to.
-fn shortage(view: &View, time: u64, sent: &Sent) -> Option<Shortage> {
+fn shortage(view: &View, time: u64, sent: &Sent, own: Option<&Workload>) -> Option<Shortage> {
     let limit = |workload: &Workload, used: Option<u64>, limit: Option<u64>| {
-        let get = |statistic| workload.statistics.get(statistic);
         // Page cache fills any limit, and can be dropped.
-        let cache = get(Statistic::MemoryFile).unwrap_or(0).saturating_sub(get(Statistic::MemoryShmem).unwrap_or(0));
+        let cache = workload.page_cache().unwrap_or(0);
         let (memory_bytes, limit_bytes) = (used?.saturating_sub(cache), limit?);
         let near = memory_bytes as f64 >= NEAR_LIMIT * limit_bytes as f64;
         near.then(|| Shortage::Limit { workload: workload.name.to_string(), memory_bytes, limit_bytes })
     };
     let workloads = &view.workloads;
-    let own = sent.cgroup.and_then(|id| workloads.of(id));
     // At the moment of the signal, not a tick before.
     let found = own.and_then(|own| limit(own, sent.memory_bytes, sent.limit_bytes)).or_else(|| {
         let path = workloads.path(sent.cgroup?)?;
@@ -86,10 +89,8 @@ fn shortage(view: &View, time: u64, sent: &Sent) -> Option<Shortage> {
         })
     });
     let host = || {
-        let get = |statistic| view.host.statistics.get(statistic);
-        let (available_bytes, total_bytes) = get(OfHost::MemoryAvailable).zip(get(OfHost::MemoryTotal))?;
-        let short = (available_bytes as f64) < AVAILABLE * total_bytes as f64;
-        short.then_some(Shortage::Host { available_bytes, total_bytes })
+        let Memory { total, available } = view.host.memory().filter(|memory| memory.is_short())?;
+        Some(Shortage::Host { available_bytes: available, total_bytes: total })
     };
     found.or_else(host).or_else(|| {
         let window = view.history.window(time);
@@ -113,9 +114,9 @@ mod tests {
     use crate::sample::{self, Sample};
     use crate::signal::kill::test::sent;
     use crate::signal::oom::test::victim;
-    use crate::statistic::{host, workload};
+    use crate::statistic::host::{self, Statistic as OfHost};
 
-    fn told(engine: &mut Engine, record: &collector_common::kill::Sent) -> Option<Shortage> {
+    fn reported(engine: &mut Engine, record: &collector_common::kill::Sent) -> Option<Shortage> {
         match facts(engine, &decode_record(record.as_bytes(), &CONTEXT).unwrap()).as_slice() {
             [] => None,
             [Outcome::Signal(named)] => Some(named.shortage.clone()),
@@ -124,38 +125,38 @@ mod tests {
     }
 
     #[test]
-    fn signals_are_told_only_if_memory_is_short() {
-        assert_eq!(told(&mut engine(), &sent()), None);
+    fn signals_are_reported_only_if_memory_is_short() {
+        assert_eq!(reported(&mut engine(), &sent()), None);
 
         let mut full = sent();
         (full.usage, full.limit) = (90, 100);
         let limit = Shortage::Limit { workload: "/a".into(), memory_bytes: 90 << 12, limit_bytes: 100 << 12 };
-        assert_eq!(told(&mut engine(), &full), Some(limit));
+        assert_eq!(reported(&mut engine(), &full), Some(limit));
         full.usage = 89;
-        assert_eq!(told(&mut engine(), &full), None);
+        assert_eq!(reported(&mut engine(), &full), None);
 
         full.usage = 95;
         let mut cached = engine();
-        let mut values = workload::Values::default();
-        values.set(Statistic::MemoryFile, 6 << 12);
+        let values = [(Statistic::MemoryFile, 6 << 12), (Statistic::MemoryShmem, 0)].into_iter().collect();
         let reading = sample::Reading::Statistics(sample::Statistics { cgroup: ID, values, turn: true });
         cached.apply(&Sample { time: 20, reading });
-        assert_eq!(told(&mut cached, &full), None, "page cache can be dropped");
+        assert_eq!(reported(&mut cached, &full), None, "page cache can be dropped");
 
         let mut engine = engine();
-        let mut with = |available: u64| {
-            let mut values = host::Values::default();
-            values.set(OfHost::MemoryTotal, 1000);
-            values.set(OfHost::MemoryAvailable, available);
+        let mut with = |available: u64, more: &[(OfHost, u64)]| {
+            let values = [(OfHost::MemoryTotal, 1000), (OfHost::MemoryAvailable, available)];
+            let values: host::Values = values.into_iter().chain(more.iter().copied()).collect();
             engine.apply(&Sample { time: 20, reading: sample::Reading::Host(values) });
-            told(&mut engine, &sent())
+            reported(&mut engine, &sent())
         };
-        assert_eq!(with(100), None);
-        assert_eq!(with(99), Some(Shortage::Host { available_bytes: 99, total_bytes: 1000 }));
+        assert_eq!(with(100, &[]), None);
+        assert_eq!(with(60, &[(OfHost::MemoryHugePagesFree, 500)]), None, "nobody else can have free huge pages");
+        assert_eq!(with(60, &[(OfHost::MemoryArcReclaimable, 50)]), None, "ZFS gives its cache back");
+        assert_eq!(with(99, &[]), Some(Shortage::Host { available_bytes: 99, total_bytes: 1000 }));
     }
 
     #[test]
-    fn the_sender_of_a_signal_to_a_process_that_the_oom_killer_found_dying_is_told() {
+    fn the_sender_of_a_signal_to_a_process_that_the_oom_killer_found_dying_is_reported() {
         let mut engine = engine();
         let attached = sample::ProbeState::Attached;
         let probe = sample::Probe { program: "kill_signal".into(), state: attached, reason: None };
@@ -163,23 +164,23 @@ mod tests {
         let mut record = victim();
         record.killed = 0;
         facts(&mut engine, &decode_record(record.as_bytes(), &CONTEXT).unwrap());
-        assert_eq!(told(&mut engine, &sent()), Some(Shortage::Marked));
+        assert_eq!(reported(&mut engine, &sent()), Some(Shortage::Marked));
     }
 
     #[test]
-    fn a_series_is_told_once_and_a_workloads_own_signals_never() {
+    fn a_series_is_reported_once_and_a_workloads_own_signals_never() {
         let mut engine = engine();
         let mut record = sent();
         (record.usage, record.limit) = (95, 100);
         let mut at = |time: u64, sender: u32| {
             (record.header.time_ns, record.sender.pid) = (time, sender);
-            told(&mut engine, &record).is_some()
+            reported(&mut engine, &record).is_some()
         };
         assert_eq!([at(5, 77), at(6, 77), at(6, 78), at(APART_NS, 77)], [true, false, true, false]);
         assert!(at(3 * APART_NS, 77));
 
         record.sender_cgroup = collector_common::cgroup::Id { id: ID.id, hierarchy: ID.hierarchy };
         record.header.time_ns = 9 * APART_NS;
-        assert_eq!(told(&mut engine, &record), None);
+        assert_eq!(reported(&mut engine, &record), None);
     }
 }

@@ -89,7 +89,7 @@ fn when(kind: Kind) -> &'static str {
         Kind::IoPressure => "The same for IO and `pressure.io_*`.",
         Kind::GpuLost => "A GPU that was read before disappeared, or no longer answers.",
         Kind::Killed => {
-            "A process of another workload (earlyoom, systemd-oomd, a shell, …) sent SIGKILL or SIGTERM to a process while memory was short. Its further signals to the same cgroup within a second are part of it. Without shortage no signal is reported: services and containers are stopped with the same ones."
+            "A process of another workload (earlyoom, systemd-oomd, a shell, …) sent SIGKILL or SIGTERM to a process while memory was short. Its further signals to the same workload within a second are part of it. Without shortage no signal is reported: services and containers are stopped with the same ones."
         }
     }
 }

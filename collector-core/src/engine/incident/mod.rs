@@ -24,7 +24,7 @@ use crate::view::workload::Workload;
 /// Maximum number of incomplete incidents. One more, and the oldest is completed as it is.
 const MAX_OPEN: usize = 64;
 /// A fact this long after the last fact of an incident, in nanoseconds, begins another.
-const APART_NS: u64 = 1_000_000_000;
+pub(super) const APART_NS: u64 = 1_000_000_000;
 
 #[derive(Clone, Debug, Default)]
 pub struct Incidents {

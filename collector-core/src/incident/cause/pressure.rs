@@ -6,6 +6,7 @@ use crate::amount::{bytes, percent, seconds};
 use crate::count::sum;
 use crate::incident::{Consumer, Evidence, Host, Incident, Kind};
 use crate::series::Series;
+use crate::view::host::Memory;
 
 pub(super) const MEMORY: &[Kind] = &[Kind::MemoryPressure];
 pub(super) const IO: &[Kind] = &[Kind::IoPressure];
@@ -13,8 +14,6 @@ const BOTH: &[Kind] = &[Kind::MemoryPressure, Kind::IoPressure];
 
 /// A workload is at its limit from this share of it.
 const NEAR: f64 = 0.9;
-/// The host is short of memory if less than this share of it is available.
-const SHORT: f64 = 0.1;
 /// One workload explains the IO from this share of it.
 const MOST: f64 = 0.5;
 /// Waiting for memory is named as a cause from this share of the time.
@@ -64,8 +63,8 @@ fn is_near(memory: Option<u64>, limit: Option<u64>) -> bool {
 
 /// Total and available memory of a host that is short of it.
 fn short(host: &Host) -> Option<(u64, u64)> {
-    let (total, available) = (host.total_bytes.filter(|total| *total > 0)?, host.available_bytes?);
-    ((available as f64) < SHORT * total as f64).then_some((total, available))
+    let memory = Memory { total: host.total_bytes?, available: host.available_bytes? };
+    memory.is_short().then_some((memory.total, memory.available))
 }
 
 /// The workload that took the host's memory: the one that grew most, if by a lot, else the largest.

@@ -37,6 +37,11 @@ impl Memory {
     pub fn available_ratio(self) -> f64 {
         self.available as f64 / self.total as f64
     }
+
+    /// Whether the host is short of memory.
+    pub fn is_short(self) -> bool {
+        self.available_ratio() < SHORT
+    }
 }
 
 impl Host {
@@ -86,7 +91,7 @@ impl Host {
     fn is_short(&self, ns: u64, reclaimed: u64) -> bool {
         let Some(memory) = self.memory() else { return false };
         let much = RECLAIMING * memory.total as f64 * (ns as f64 / 1e9);
-        memory.available_ratio() < SHORT || ns > 0 && reclaimed as f64 >= much
+        memory.is_short() || ns > 0 && reclaimed as f64 >= much
     }
 }
 

@@ -81,6 +81,12 @@ impl Workload {
         Some(self.statistics.get(Statistic::MemoryLimit))
     }
 
+    /// Page cache without shared memory, in bytes.
+    pub(crate) fn page_cache(&self) -> Option<u64> {
+        let get = |statistic| self.statistics.get(statistic);
+        Some(get(Statistic::MemoryFile)?.saturating_sub(get(Statistic::MemoryShmem)?))
+    }
+
     /// Whether its memory limit is no more than the sum of its containers' limits, as the kubelet sets it for a pod: then a
     /// container reaches its limit first.
     pub(crate) fn is_limited_below(&self) -> bool {
