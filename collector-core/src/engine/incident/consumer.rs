@@ -4,6 +4,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
+use crate::cgroup::contains;
 use crate::identity::Kind;
 use crate::incident::Consumer;
 use crate::series::Series;
@@ -86,15 +87,14 @@ pub(super) fn list(
 }
 
 fn entries<'v>(view: &'v View, window: &Window, within: Option<&str>) -> Vec<Entry<'v>> {
-    let lies_in = |path: &str, in_: &str| path.strip_prefix(in_).is_some_and(|rest| rest.starts_with('/'));
     let mut entries: Vec<Entry<'v>> = Vec::new();
     let mut open: Vec<(&str, usize)> = Vec::new();
     let mut known: BTreeMap<*const Workload, usize> = BTreeMap::new();
     for (path, workload) in view.workloads.nested() {
-        if within.is_some_and(|within| path != within && !lies_in(path, within)) {
+        if within.is_some_and(|within| !contains(within, path)) {
             continue;
         }
-        while open.last().is_some_and(|(above, _)| *above != "/" && !lies_in(path, above)) {
+        while open.last().is_some_and(|(above, _)| !contains(above, path)) {
             open.pop();
         }
         // A workload with cgroups at several paths is placed at the first.

@@ -1,5 +1,6 @@
 //! Gathers the evidence: what the view knows at a moment.
 
+use crate::cgroup::contains;
 use crate::incident::{Change, Evidence, Figures, History, Host, What};
 use crate::series::Series;
 use crate::statistic::host::Statistic as OfHost;
@@ -118,9 +119,11 @@ pub(super) fn changes(view: &View, time: u64, concerned: &[&str], found: Option<
     }
     let path = |name: &str| view.workloads.find(name).map(|workload| &*workload.identity.top);
     let own = concerned.first().and_then(|name| path(name));
+    // The root contains all, and says nothing of any.
+    let above = |of: &str, own: &str| of != "/" && contains(of, own);
     let beside = |change: &Change| {
         own.zip(path(&change.of))
-            .is_some_and(|(own, of)| is_above(of, own) || parent(of).is_some() && parent(of) == parent(own))
+            .is_some_and(|(own, of)| above(of, own) || parent(of).is_some() && parent(of) == parent(own))
     };
     let placed = |change: Change| {
         let concerned = concerned.contains(&change.of.as_str());
@@ -133,11 +136,6 @@ pub(super) fn changes(view: &View, time: u64, concerned: &[&str], found: Option<
     changes.drain(..changes.len().saturating_sub(MAX_CHANGES));
     changes.sort_by_key(|(_, near, change)| (!near, change.time));
     changes.into_iter().map(|(.., change)| change).collect()
-}
-
-/// Whether the cgroup at a path contains the other one. The root contains all, and says nothing of any.
-fn is_above(path: &str, other: &str) -> bool {
-    path != "/" && other.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// The path above a path; `None` directly below the root.

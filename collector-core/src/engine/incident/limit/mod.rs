@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod tests;
 
+use crate::cgroup::contains;
 use crate::count::sum;
 use crate::identity::Kind;
 use crate::incident::{Limit, Source, Task};
@@ -135,9 +136,7 @@ impl Search<'_> {
         let read = top.filter(after).and_then(|top| top.statistics.get(Statistic::MemoryPeak));
         let peak = fresh.and_then(|bound| bound.peak_bytes).max(read);
         // A cgroup inside a workload's own belongs to it. One above it may have no place: whose a limit there is, is not known.
-        let within = |victim: &&Workload| {
-            path.strip_prefix(&*victim.identity.top).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
+        let within = |victim: &&Workload| contains(&victim.identity.top, path);
         let workload = top.or(self.victim.filter(|victim| limit.is_none() || within(victim)))?;
         Some(Step { path, workload, limit, peak })
     }
@@ -207,10 +206,8 @@ impl Search<'_> {
     fn writer(&self, path: &str) -> Option<Task> {
         let Search { view, kill, .. } = *self;
         let cgroup = kill.trigger_cgroup.filter(|_| view.workloads.memory_hierarchy() == 0)?;
-        let of = view.workloads.path(cgroup)?;
-        let within = of.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         // A kernel thread may do the IO of a process, and be charged for it.
-        let outside = !within && !kill.trigger_comm.starts_with("kworker");
+        let outside = !contains(path, view.workloads.path(cgroup)?) && !kill.trigger_comm.starts_with("kworker");
         outside.then(|| Task {
             pid: kill.trigger_pid,
             comm: kill.trigger_comm.clone(),
