@@ -1,10 +1,10 @@
 //! The evidence of an incident: bytes, seconds and counts from the last reading at or before it. Unknown values are absent.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use super::gpu::LostGpu;
+use super::history::History;
+use crate::count::sum;
 use crate::pressure::Resource;
 use crate::signal::kill::Shortage;
 use crate::signal::oom::{Constraint, Scope};
@@ -113,6 +113,13 @@ pub struct Victim {
     pub trigger: Task,
 }
 
+impl Victim {
+    /// Memory of it that was surely charged to its cgroup.
+    pub(crate) fn charged(&self) -> u64 {
+        sum([self.anon_bytes, self.shmem_bytes].into_iter().flatten())
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Limit {
@@ -142,6 +149,11 @@ pub struct Limit {
     /// Memory used at the last reading, at most a tick before the kill.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub used_bytes: Option<u64>,
+}
+
+impl Limit {
+    /// A workload holds nearly all of a limit from this share of it.
+    pub(crate) const NEARLY_ALL: f64 = 0.9;
 }
 
 /// How the limit that was hit was found.
@@ -232,6 +244,13 @@ pub struct Figures {
     /// When a process in it was last killed by the OOM killer before this incident.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub killed_before: Option<u64>,
+}
+
+impl Figures {
+    /// Page cache without shared memory.
+    pub(crate) fn cache(&self) -> Option<u64> {
+        Some(self.file_bytes?.saturating_sub(self.shmem_bytes?))
+    }
 }
 
 /// Use of one workload within the history, without the workloads below it.
@@ -345,26 +364,6 @@ pub struct Storm {
     /// Share (0 to 1) of that second in which at least one task waited.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub height_ratio: Option<f64>,
-}
-
-/// Series by name, with a value for each point; `None` where unknown.
-pub type Lines = BTreeMap<String, Vec<Option<f64>>>;
-
-/// The last minute, per second, or per tick where ticks are longer.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct History {
-    /// Seconds before the incident, for each point. Oldest first.
-    pub ago: Vec<f64>,
-    /// Series of the affected workload.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub workload: Lines,
-    /// Series of the workload whose limit was hit, if it is another one.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub limited: Lines,
-    /// Series of the host.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub host: Lines,
 }
 
 fn is_zero(count: &u64) -> bool {

@@ -5,9 +5,10 @@ pub mod cause;
 mod document;
 mod evidence;
 mod gpu;
+mod history;
 pub mod page;
+pub mod ran_out;
 pub mod shape;
-pub mod shortage;
 
 use std::collections::BTreeMap;
 
@@ -15,9 +16,10 @@ use serde::{Deserialize, Serialize};
 
 pub use document::document;
 pub use evidence::{
-    Change, Consumer, Evidence, Figures, Held, History, Host, Limit, Lines, Source, Storm, Task, Victim, What,
+    Change, Consumer, Evidence, Figures, Held, Host, Limit, Source, Storm, Task, Victim, What,
 };
 pub use gpu::{Holder, LostGpu};
+pub use history::{History, Lines};
 
 /// Reported when it begins, and again under the same id once it is complete.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -104,15 +104,13 @@ fn entries<'v>(view: &'v View, window: &Window, within: Option<&str>) -> Vec<Ent
             let memory = window.newest(track, Series::Memory);
             let growth = window.growth(track, Series::Memory);
             let swap = window.newest(track, Series::Swap);
-            let number = |statistic| workload.statistics.get(statistic);
-            let file = number(Statistic::MemoryFile).zip(number(Statistic::MemoryShmem));
-            let cache = file.map(|(file, shmem)| file.saturating_sub(shmem) as f64);
+            let cache = workload.page_cache().map(|cache| cache as f64);
             // The kernel's own rule (effective_protection in mm/page_counter.c): below the cgroup that is reclaimed from, each
             // is protected no more than the one above it.
             let whole = within.unwrap_or("/");
             let above =
                 open.last().map(|(_, above)| &entries[*above]).filter(|above| *above.workload.identity.top != *whole);
-            let min = number(Statistic::MemoryMin).unwrap_or(0);
+            let min = workload.statistics.get(Statistic::MemoryMin).unwrap_or(0);
             let protected = above.map_or(min, |above| min.min(above.protected));
             entries.push(Entry {
                 workload,

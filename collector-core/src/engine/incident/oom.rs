@@ -7,7 +7,7 @@ use super::{APART_NS, Incidents, Open, consumer, evidence, labels, limit, open};
 use crate::amount::bytes;
 use crate::cgroup::Id;
 use crate::count::sum;
-use crate::incident::shortage::{self, Shortage};
+use crate::incident::ran_out::{self, RanOut};
 use crate::incident::{Change, Consumer, Figures, Incident, Kind, Limit, Source, Task, Victim, What};
 use crate::signal::oom::{Constraint, Kill, Named, Scope};
 use crate::view::View;
@@ -17,8 +17,6 @@ use crate::view::history::Window;
 pub(super) const MAX_VICTIMS: usize = 32;
 /// An incident includes kills for this long, in nanoseconds; then the next one begins.
 const LONGEST_NS: u64 = 10_000_000_000;
-/// A workload below a limit that holds this share of it is judged by its own memory.
-const NEARLY_ALL: f64 = 0.9;
 /// The order of an allocation that stands for a kill on request (`oom_control.order`, include/linux/oom.h).
 const REQUESTED: i32 = -1;
 
@@ -128,13 +126,12 @@ fn judge(view: &View, incident: &mut Incident, first: &First, window: &Window, f
 fn holder(limit: &Limit, within: &[Consumer], kills: &[Victim]) -> Option<String> {
     let whole = limit.bytes?;
     let killed = |name: &str| {
-        let kills = kills.iter().filter(|kill| kill.workload.as_deref() == Some(name));
-        sum(kills.flat_map(|kill| [kill.anon_bytes, kill.shmem_bytes]).flatten())
+        sum(kills.iter().filter(|kill| kill.workload.as_deref() == Some(name)).map(Victim::charged))
     };
     let held = |it: &Consumer| it.memory_bytes.unwrap_or(0).max(killed(&it.workload));
     let others = within.iter().filter(|it| Some(&it.workload) != limit.workload.as_ref());
     let most = others.max_by_key(|it| held(it))?;
-    (held(most) as f64 >= NEARLY_ALL * whole as f64).then(|| most.workload.clone())
+    (held(most) as f64 >= Limit::NEARLY_ALL * whole as f64).then(|| most.workload.clone())
 }
 
 /// The change of a limit that only shows at the kill so far: in the kernel's own number, or in the file just after it.
@@ -200,17 +197,17 @@ pub(super) fn title(incident: &Incident) -> String {
     let whose = first.workload.as_deref().unwrap_or("an unknown workload");
     let limit = evidence.limit.as_ref().filter(|limit| limit.source != Source::Unknown);
     let of = limit.and_then(|limit| limit.bytes).map_or(String::new(), |limit| format!(" of {}", bytes(limit)));
-    let why = match (shortage::of(incident), limit) {
-        (Shortage::Limit, Some(limit)) if limit.own => format!("its own limit{of} was hit"),
-        (Shortage::Limit, Some(limit)) => {
+    let why = match (ran_out::of(incident), limit) {
+        (RanOut::Limit, Some(limit)) if limit.own => format!("its own limit{of} was hit"),
+        (RanOut::Limit, Some(limit)) => {
             format!("the limit{of} of {} was hit", limit.workload.as_deref().unwrap_or("a cgroup above it"))
         }
-        (Shortage::Limit, None) => "a memory limit was hit".to_owned(),
-        (Shortage::Host, _) => "the host was out of memory".to_owned(),
-        (Shortage::Nodes(Some(_)), _) => "the memory nodes that it may use were full".to_owned(),
-        (Shortage::Nodes(None), _) => "most likely the memory nodes that it may use were full".to_owned(),
-        (Shortage::Nothing, _) => "somebody asked for it (SysRq)".to_owned(),
-        (Shortage::Unknown, _) => "what ran out of memory is not known".to_owned(),
+        (RanOut::Limit, None) => "a memory limit was hit".to_owned(),
+        (RanOut::Host, _) => "the host was out of memory".to_owned(),
+        (RanOut::Nodes(Some(_)), _) => "the memory nodes that it may use were full".to_owned(),
+        (RanOut::Nodes(None), _) => "most likely the memory nodes that it may use were full".to_owned(),
+        (RanOut::Nothing, _) => "somebody asked for it (SysRq)".to_owned(),
+        (RanOut::Unknown, _) => "what ran out of memory is not known".to_owned(),
     };
     format!("OOM kill of {who} in {whose}: {why}")
 }

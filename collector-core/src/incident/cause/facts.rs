@@ -118,9 +118,7 @@ impl<'a> Facts<'a> {
     }
 
     fn known(&self, lines: &Lines, series: Series) -> Vec<(f64, f64)> {
-        let line = lines.get(series.name()).map(Vec::as_slice).unwrap_or_default();
-        let points = self.evidence.history.ago.iter().zip(line).filter(|(ago, _)| self.is_judged(**ago));
-        points.filter_map(|(ago, value)| Some((*ago, (*value)?))).collect()
+        self.evidence.history.points(lines, series).filter(|(ago, _)| self.is_judged(*ago)).collect()
     }
 
     /// Whether a point of the history, this many seconds before the incident, is within the storm, if it is one.

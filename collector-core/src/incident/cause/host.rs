@@ -6,7 +6,7 @@ use super::oom::KINDS;
 use super::{Finding, Rule};
 use crate::amount::bytes;
 use crate::incident::Consumer;
-use crate::incident::shortage::{self, Shortage};
+use crate::incident::ran_out::{self, RanOut};
 
 /// The root cgroup: what is in no service, container or session.
 const ROOT: &str = "/";
@@ -16,7 +16,7 @@ const PART: f64 = 0.25;
 /// The workload that filled the host: the one that grew most, if by at least [`GREW`] and if that is known up to the kill; else
 /// the one that holds most, if [`PART`] or more. Page cache that can be dropped does not count.
 fn filler<'a>(facts: &Facts<'a>) -> Option<(&'a Consumer, u64)> {
-    if shortage::of(facts.incident) != Shortage::Host {
+    if ran_out::of(facts.incident) != RanOut::Host {
         return None;
     }
     let total = facts.evidence.host.total_bytes?;

@@ -69,10 +69,8 @@ fn used(facts: &Facts<'_>, change: Option<&Change>) -> Option<u64> {
     let limit = facts.evidence.limit.as_ref()?;
     let history = &facts.evidence.history;
     let lines = if limit.own { &history.workload } else { &history.limited };
-    let line = lines.get(Series::Memory.name())?;
     let until = (facts.incident.time as f64 - change.time.min(facts.incident.time) as f64) / 1e9;
-    let points = history.ago.iter().zip(line).filter_map(|(ago, value)| Some((*ago, (*value)?)));
-    let before = points.rev().find(|(ago, _)| *ago >= until);
+    let before = history.points(lines, Series::Memory).rfind(|(ago, _)| *ago >= until);
     before.map(|(_, used)| used as u64)
 }
 

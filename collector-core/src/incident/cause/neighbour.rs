@@ -4,14 +4,12 @@ use super::facts::{Facts, Hit, grown, resident};
 use super::oom::KINDS;
 use super::{Finding, Rule};
 use crate::amount::{bytes, percent};
-use crate::incident::{Consumer, Victim, What};
+use crate::incident::{Consumer, Limit, What};
 
 /// A workload counts as grown from this share of the limit, or of the host's memory.
 pub(super) const GREW: f64 = 0.1;
 /// Memory that is protected, or left by cgroups that are gone, is named as a cause from this share of the limit.
 const PART: f64 = 0.25;
-/// A workload holds nearly all of a limit from this share of it.
-const NEARLY_ALL: f64 = 0.9;
 
 /// What a workload holds without the page cache that the kernel drops before it kills.
 pub(super) fn holds(consumer: &Consumer) -> u64 {
@@ -23,8 +21,8 @@ pub(super) fn holds(consumer: &Consumer) -> u64 {
 /// By how much a workload grew, at most by what it holds. For the victims' own the kill itself shows what the last reading did
 /// not.
 pub(super) fn growth(facts: &Facts<'_>, consumer: &Consumer) -> i64 {
-    let held = |victim: &Victim| Some(victim.anon_bytes.unwrap_or(0).saturating_add(victim.shmem_bytes.unwrap_or(0)));
-    let unseen = facts.killed(&consumer.workload, held).saturating_sub(consumer.memory_bytes.unwrap_or(0));
+    let held = facts.killed(&consumer.workload, |victim| Some(victim.charged()));
+    let unseen = held.saturating_sub(consumer.memory_bytes.unwrap_or(0));
     let seen = consumer.growth_bytes.unwrap_or(0).min(holds(consumer) as i64);
     seen.saturating_add_unsigned(unseen.min(i64::MAX as u64))
 }
@@ -43,7 +41,7 @@ fn other<'a>(facts: &Facts<'a>, among: &'a [Consumer], whole: u64) -> Option<(&'
         growth as f64 >= GREW * whole as f64 && growth >= own_growth.saturating_mul(2)
     };
     let grown = others().max_by_key(|it| growth(facts, it)).filter(grew);
-    let all = |it: &&Consumer| holds(it) as f64 >= NEARLY_ALL * whole as f64;
+    let all = |it: &&Consumer| holds(it) as f64 >= Limit::NEARLY_ALL * whole as f64;
     Some((grown.or_else(|| others().max_by_key(|it| holds(it)).filter(all))?, own))
 }
 

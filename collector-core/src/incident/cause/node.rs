@@ -4,7 +4,7 @@ use super::facts::Facts;
 use super::oom::KINDS;
 use super::{Finding, Rule};
 use crate::amount::bytes;
-use crate::incident::shortage::{self, Shortage};
+use crate::incident::ran_out::{self, RanOut};
 use crate::signal::oom::Constraint;
 
 pub(super) const REQUESTED: Rule = Rule {
@@ -12,7 +12,7 @@ pub(super) const REQUESTED: Rule = Rule {
     kinds: KINDS,
     when: "Somebody asked the kernel for an OOM kill (SysRq f). Nothing had run out of memory.",
     find: |facts| {
-        let asked = shortage::of(facts.incident) == Shortage::Nothing;
+        let asked = ran_out::of(facts.incident) == RanOut::Nothing;
         asked.then(|| Finding {
             sentence: "Somebody asked the kernel for an OOM kill (SysRq f); nothing had run out of memory".to_owned(),
             next: "Check who may write to /proc/sysrq-trigger or has the console; kernel.sysrq switches it off."
@@ -27,7 +27,7 @@ pub(super) const NODES_FULL: Rule = Rule {
     kinds: KINDS,
     when: "The memory nodes that the victim may use (cpuset or memory policy) were full, not the host. Where the kernel does not report it: a tenth or more of the host's memory was available.",
     find: |facts| {
-        let Shortage::Nodes(constraint) = shortage::of(facts.incident) else { return None };
+        let RanOut::Nodes(constraint) = ran_out::of(facts.incident) else { return None };
         let host = &facts.evidence.host;
         let asked = facts.victim().map(|victim| format!("{} ({})", victim.trigger.comm, victim.trigger.pid));
         let asked = asked.unwrap_or_else(|| "the process".to_owned());

@@ -5,7 +5,7 @@ use super::{Finding, Rule};
 use crate::amount::{bytes, percent, seconds};
 use crate::incident::Kind;
 use crate::incident::shape::Shape;
-use crate::incident::shortage::{self, Shortage};
+use crate::incident::ran_out::{self, RanOut};
 use crate::series::Series;
 
 pub(super) const KINDS: &[Kind] = &[Kind::Oom];
@@ -128,9 +128,9 @@ pub(super) const OWN_LIMIT: Rule = Rule {
 };
 
 pub(super) fn unknown(facts: &Facts<'_>) -> Finding {
-    let (sentence, next) = match shortage::of(facts.incident) {
-        Shortage::Limit => of_limit(facts),
-        Shortage::Host => (
+    let (sentence, next) = match ran_out::of(facts.incident) {
+        RanOut::Limit => of_limit(facts),
+        RanOut::Host => (
             "The host ran out of memory, but no workload is charged with enough of it to explain that".to_owned(),
             "Check what the kernel itself holds: MemAvailable, Slab and Unevictable in /proc/meminfo, huge pages, and memory pinned by drivers.".to_owned(),
         ),

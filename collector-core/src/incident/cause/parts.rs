@@ -54,9 +54,8 @@ impl Composition {
     }
 
     fn of(figures: &Figures) -> Composition {
-        let Figures { anon_bytes, file_bytes, shmem_bytes, kernel_bytes, .. } = figures;
-        let cache = file_bytes.zip(*shmem_bytes).map(|(file, shared)| file.saturating_sub(shared));
-        Composition { anon: *anon_bytes, shared: *shmem_bytes, kernel: *kernel_bytes, cache }
+        let Figures { anon_bytes, shmem_bytes, kernel_bytes, .. } = figures;
+        Composition { anon: *anon_bytes, shared: *shmem_bytes, kernel: *kernel_bytes, cache: figures.cache() }
     }
 
     /// The larger of each part; but the smaller page cache, because that makes room for the others.
@@ -88,6 +87,17 @@ impl Composition {
     }
 }
 
+/// A function of two series of the same history, at the points at which both are known.
+pub(super) fn both(one: Vec<Point>, two: Vec<Point>, of: impl Fn(f64, f64) -> f64) -> Vec<Point> {
+    let mut two = two.into_iter().peekable();
+    let pair = |(ago, one): Point| {
+        while two.next_if(|(other, _)| *other > ago).is_some() {}
+        let (_, two) = two.next_if(|(other, _)| *other == ago)?;
+        Some((ago, of(one, two)))
+    };
+    one.into_iter().filter_map(pair).collect()
+}
+
 impl Facts<'_> {
     /// What the workload's memory consisted of when this much was charged to it. A kill's own numbers and what was left after it
     /// count, and what was read before it only if that was shortly before, or if nothing else is known.
@@ -113,16 +123,10 @@ impl Facts<'_> {
             Part::Anon => self.points(Series::Anon),
             Part::Shared => self.points(Series::Shmem),
             Part::Kernel => self.points(Series::Kernel),
-            Part::Cache => self.both(Series::File, Series::Shmem, |file, shared| file - shared),
+            Part::Cache => {
+                both(self.points(Series::File), self.points(Series::Shmem), |file, shared| file - shared)
+            }
         }
-    }
-
-    /// A function of two series, at the points at which both are known.
-    pub fn both(&self, one: Series, two: Series, of: impl Fn(f64, f64) -> f64) -> Vec<Point> {
-        let history = &self.evidence.history;
-        let line = |series: Series| history.workload.get(series.name()).map(Vec::as_slice).unwrap_or_default();
-        let pairs = history.ago.iter().zip(line(one)).zip(line(two));
-        pairs.filter_map(|((ago, one), two)| Some((*ago, of((*one)?, (*two)?)))).collect()
     }
 
     /// ` (mostly anonymous memory)`: the part that made up more than half of the growth of all in the last seconds before the

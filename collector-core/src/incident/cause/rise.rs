@@ -2,7 +2,7 @@
 //! cannot be dropped rather than by page cache that makes room.
 
 use super::facts::Facts;
-use super::parts::Part;
+use super::parts::{Part, both};
 use crate::incident::What;
 use crate::incident::shape::{self, Point, Shape};
 use crate::series::Series;
@@ -50,9 +50,10 @@ impl Facts<'_> {
 
     /// Everything that was charged, and swap.
     fn charged(&self, limit: u64) -> Vec<Point> {
-        let mut points = self.both(Series::Memory, Series::Swap, |memory, swap| memory + swap);
+        let memory = self.points(Series::Memory);
+        let mut points = both(memory.clone(), self.points(Series::Swap), |memory, swap| memory + swap);
         if points.is_empty() {
-            points = self.points(Series::Memory);
+            points = memory;
         }
         points.push((0.0, limit as f64 + self.swap()));
         points
@@ -70,16 +71,9 @@ impl Facts<'_> {
         if end < FILLED * limit as f64 || most < CACHE * limit as f64 || caches.len() < LEAST {
             return None;
         }
-        let mut caches = caches.into_iter().peekable();
         let mut points = self.charged(limit);
         points.pop();
-        // Both are in the order of the history.
-        points.retain_mut(|(ago, value)| {
-            while caches.next_if(|(other, _)| other > ago).is_some() {}
-            let cache = caches.next_if(|(other, _)| other == ago);
-            *value -= cache.map_or(0.0, |(_, cache)| cache);
-            cache.is_some()
-        });
+        let mut points = both(points, caches, |charged, cache| charged - cache);
         points.push((0.0, end + self.swap()));
         Some(points)
     }
@@ -183,7 +177,7 @@ mod tests {
     #[test]
     fn what_was_before_a_restart_or_a_kill_is_another_life() {
         let mut incident = kill();
-        // It fills its limit every thirty seconds, and starts anew.
+        // It fills its limit every thirty seconds, and starts again.
         line(&mut incident, Series::Memory, minute(|second| (100.0 + 31.0 * (second % 30.0)) * MIB as f64));
         because(&incident, "own_limit", &[]);
         let at = |seconds: u64| Some(NOW - seconds * SECOND);

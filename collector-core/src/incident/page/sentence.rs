@@ -67,7 +67,7 @@ pub(super) fn figures_text(figures: &Figures, time: u64) -> String {
 pub(super) fn parts_text(figures: &Figures, time: u64) -> Option<String> {
     let parts = [
         (Number::Anon.label(), figures.anon_bytes),
-        ("page cache", figures.file_bytes.map(|file| file.saturating_sub(figures.shmem_bytes.unwrap_or(0)))),
+        ("page cache", figures.cache()),
         (Number::Shmem.label(), figures.shmem_bytes),
         (Number::Kernel.label(), figures.kernel_bytes),
         ("locked", figures.unevictable_bytes.filter(|bytes| *bytes > 0)),

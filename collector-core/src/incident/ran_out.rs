@@ -1,12 +1,13 @@
 //! What had run out of memory when a process was killed: a limit, the host, or only the part of the host that it may use.
 
+use super::shape::Point;
 use super::{Evidence, Incident, Victim};
 use crate::count::sum;
 use crate::series::Series;
 use crate::signal::oom::{Constraint, Scope};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Shortage {
+pub enum RanOut {
     /// A memory limit was hit.
     Limit,
     Host,
@@ -22,15 +23,15 @@ const PLENTY: f64 = 0.1;
 /// Seconds over which the fastest fall of available memory is looked for.
 const FALL: f64 = 5.0;
 
-pub fn of(incident: &Incident) -> Shortage {
+pub fn of(incident: &Incident) -> RanOut {
     let evidence = &incident.evidence;
     match (evidence.scope, evidence.constraint) {
-        (Some(Scope::Memcg), _) => Shortage::Limit,
-        (Some(Scope::Host), _) if evidence.requested => Shortage::Nothing,
-        (Some(Scope::Host), Some(of @ (Constraint::Cpuset | Constraint::MemoryPolicy))) => Shortage::Nodes(Some(of)),
-        (Some(Scope::Host), None) if plenty(incident) => Shortage::Nodes(None),
-        (Some(Scope::Host), _) => Shortage::Host,
-        _ => Shortage::Unknown,
+        (Some(Scope::Memcg), _) => RanOut::Limit,
+        (Some(Scope::Host), _) if evidence.requested => RanOut::Nothing,
+        (Some(Scope::Host), Some(of @ (Constraint::Cpuset | Constraint::MemoryPolicy))) => RanOut::Nodes(Some(of)),
+        (Some(Scope::Host), None) if plenty(incident) => RanOut::Nodes(None),
+        (Some(Scope::Host), _) => RanOut::Host,
+        _ => RanOut::Unknown,
     }
 }
 
@@ -47,12 +48,10 @@ fn plenty(incident: &Incident) -> bool {
     known().unwrap_or(false)
 }
 
-/// How fast the host's available memory fell lately at most, in bytes per second.
+/// How fast the host's available memory fell recently at most, in bytes per second.
 fn fall(evidence: &Evidence) -> f64 {
     let history = &evidence.history;
-    let Some(line) = history.host.get(Series::Memory.name()) else { return 0.0 };
-    let points: Vec<(f64, f64)> =
-        history.ago.iter().zip(line).filter_map(|(ago, used)| Some((*ago, (*used)?))).collect();
+    let points: Vec<Point> = history.points(&history.host, Series::Memory).collect();
     let last = points.last().map_or(0.0, |(ago, _)| *ago);
     let recent = points.windows(2).filter(|pair| pair[1].0 <= last + FALL && pair[0].0 > pair[1].0);
     recent.map(|pair| (pair[1].1 - pair[0].1) / (pair[0].0 - pair[1].0)).fold(0.0, f64::max)
@@ -60,9 +59,8 @@ fn fall(evidence: &Evidence) -> f64 {
 
 /// What the victims held beyond what was known of their workload.
 fn unseen(evidence: &Evidence) -> u64 {
-    let held = |victim: &Victim| sum([victim.anon_bytes, victim.shmem_bytes].into_iter().flatten());
     let known = evidence.workload.as_ref().and_then(|figures| figures.memory_bytes).unwrap_or(0);
-    sum(evidence.kills.iter().map(held)).saturating_sub(known)
+    sum(evidence.kills.iter().map(Victim::charged)).saturating_sub(known)
 }
 
 #[cfg(test)]
@@ -86,9 +84,9 @@ mod tests {
 
     #[test]
     fn a_host_with_plenty_available_was_not_out_of_memory() {
-        assert_eq!(of(&kill(30 * GIB, 20 * GIB, 20 * GIB)), Shortage::Nodes(None));
-        assert_eq!(of(&kill(GIB, 20 * GIB, 20 * GIB)), Shortage::Host);
-        assert_eq!(of(&kill(30 * GIB, 40 * GIB, 5 * GIB)), Shortage::Host, "it filled the host since the last reading");
+        assert_eq!(of(&kill(30 * GIB, 20 * GIB, 20 * GIB)), RanOut::Nodes(None));
+        assert_eq!(of(&kill(GIB, 20 * GIB, 20 * GIB)), RanOut::Host);
+        assert_eq!(of(&kill(30 * GIB, 40 * GIB, 5 * GIB)), RanOut::Host, "it filled the host since the last reading");
     }
 
     #[test]
@@ -97,26 +95,26 @@ mod tests {
         incident.evidence.history.ago = vec![2.5, 1.5, 0.5];
         let used = |falls: u64| [34 - 2 * falls, 34 - falls, 34].map(|used| Some((used * GIB) as f64)).to_vec();
         incident.evidence.history.host.insert(Series::Memory.name().to_owned(), used(17));
-        assert_eq!(of(&incident), Shortage::Host);
+        assert_eq!(of(&incident), RanOut::Host);
         incident.evidence.history.host.insert(Series::Memory.name().to_owned(), used(5));
-        assert_eq!(of(&incident), Shortage::Nodes(None));
+        assert_eq!(of(&incident), RanOut::Nodes(None));
         incident.evidence.read = None;
-        assert_eq!(of(&incident), Shortage::Host, "a reading of an unknown age proves nothing");
+        assert_eq!(of(&incident), RanOut::Host, "a reading of an unknown age proves nothing");
     }
 
     #[test]
     fn what_the_kernel_says_comes_first() {
         let mut incident = kill(GIB, GIB, GIB);
         incident.evidence.constraint = Some(Constraint::Cpuset);
-        assert_eq!(of(&incident), Shortage::Nodes(Some(Constraint::Cpuset)));
+        assert_eq!(of(&incident), RanOut::Nodes(Some(Constraint::Cpuset)));
         incident.evidence.requested = true;
-        assert_eq!(of(&incident), Shortage::Nothing);
+        assert_eq!(of(&incident), RanOut::Nothing);
         let mut incident = kill(60 * GIB, GIB, GIB);
         incident.evidence.constraint = Some(Constraint::None);
-        assert_eq!(of(&incident), Shortage::Host);
+        assert_eq!(of(&incident), RanOut::Host);
         incident.evidence.scope = Some(Scope::Memcg);
-        assert_eq!(of(&incident), Shortage::Limit);
+        assert_eq!(of(&incident), RanOut::Limit);
         incident.evidence.scope = None;
-        assert_eq!(of(&incident), Shortage::Unknown);
+        assert_eq!(of(&incident), RanOut::Unknown);
     }
 }
