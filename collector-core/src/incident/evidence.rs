@@ -269,7 +269,8 @@ pub struct Consumer {
     /// The part of its memory that `memory.min` protects: the kernel kills others rather than take it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub protected_bytes: Option<u64>,
-    /// This memory belongs to no cgroup that exists: it contains others and, on cgroup v2, has no process of its own.
+    /// This memory belongs to no cgroup that exists: it contains others and has no process of its own, as on cgroup v2 and in
+    /// pods.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub left: bool,
     /// Its own hard limit.

@@ -122,7 +122,7 @@ mod tests {
         let [first] = first.as_slice() else { panic!("{first:?}") };
         assert_eq!((first.kind, &*first.title), (Kind::Killed, "python (1234) in /a was killed by earlyoom (SIGKILL)"));
         assert_eq!(first.cause.rule, "killed_by_a_process");
-        let sentence = "earlyoom (77) sent SIGKILL to python (1234) of /a, which ended of it, while /a held 380 KiB of its limit of 400 KiB";
+        let sentence = "earlyoom (77) sent SIGKILL to python (1234) of /a, which ended it, while /a held 380 KiB of its limit of 400 KiB";
         assert_eq!(first.cause.sentence, sentence);
         assert!(first.cause.next.contains("exit status 137"), "{}", first.cause.next);
         assert_eq!(first.labels["workload"], "/a");

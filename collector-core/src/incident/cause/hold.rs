@@ -1,6 +1,6 @@
 //! Causes of pressure that a workload's own settings make: what holds it back on purpose.
 
-use super::pressure::{IO, MEMORY, waited};
+use super::pressure::{IO, MEMORY, consumer, waited};
 use super::{Finding, Rule};
 use crate::amount::{bytes, percent};
 use crate::series::Series;
@@ -17,7 +17,7 @@ const AT_IO_LIMIT: f64 = 0.8;
 pub(super) const FROZEN: Rule = Rule {
     name: "frozen_at_limit",
     kinds: MEMORY,
-    when: "The workload that waited most is at its limit, and its OOM killer is disabled (cgroup v1, memory.oom_control): its tasks wait until memory is freed.",
+    when: "The workload of the incident is at its limit, and its OOM killer is disabled (cgroup v1, memory.oom_control): its tasks wait until memory is freed.",
     find: |facts| {
         let figures = facts.figures().filter(|figures| figures.frozen)?;
         let limit = figures.limit_bytes.map_or(String::new(), |limit| format!(" of {}", bytes(limit)));
@@ -38,7 +38,7 @@ pub(super) const FROZEN: Rule = Rule {
 pub(super) const AT_MEMORY_HIGH: Rule = Rule {
     name: "memory_high",
     kinds: MEMORY,
-    when: "The workload that waited most is at or above its memory.high, not at its hard limit, and the kernel throttled it within the last minute (where it counts that).",
+    when: "The workload of the incident waited, is at or above its memory.high, not at its hard limit, and the kernel throttled it within the last minute (where it counts that).",
     find: |facts| {
         let figures = facts.figures()?;
         let (memory, high) = (figures.memory_bytes?, figures.high_bytes?);
@@ -74,9 +74,13 @@ pub(super) const AT_MEMORY_HIGH: Rule = Rule {
 pub(super) const AT_IO_MAX: Rule = Rule {
     name: "io_limit",
     kinds: IO,
-    when: "The workload that waited most for IO read or wrote at 80 % or more of its own limit (io.max, on cgroup v1 blkio.throttle.*), on average over the seconds in which it did any.",
+    when: "The workload of the incident waited for IO (where that is known: not on cgroup v1), and read or wrote at 80 % or more of its own limit (io.max, on cgroup v1 blkio.throttle.*), on average over the seconds in which it did any.",
     find: |facts| {
         let figures = facts.figures()?;
+        let waiting = consumer(facts)?.waiting_seconds;
+        if waiting.is_some_and(|waiting| waiting <= 0.0) {
+            return None;
+        }
         let sides = [
             ("read", "reading", Series::Read, figures.read_limit_bytes_per_second),
             ("wrote", "writing", Series::Write, figures.write_limit_bytes_per_second),
@@ -93,11 +97,15 @@ pub(super) const AT_IO_MAX: Rule = Rule {
         let name = &figures.workload;
         Some(Finding {
             sentence: format!(
-                "{name} waits for its own IO limit, not for the disk: it {verb} {}/s, and its limit on {noun} is {}/s",
-                bytes(mean as u64), bytes(limit),
+                "{name} waits for its own IO limit, not for the disk: it {verb} {}/s, and its limit on {noun} is {}/s{}",
+                bytes(mean as u64), bytes(limit), waited(facts).map_or(String::new(), |(_, text)| format!("; {text}")),
             ),
             next: "Raise the limit (io.max, IOReadBandwidthMax=, IOWriteBandwidthMax=, docker --device-read-bps and --device-write-bps) if it should go faster. It is slow on purpose; others are not affected.".to_owned(),
-            numbers: vec![("bytes_per_second", Some(mean)), ("limit_bytes_per_second", Some(limit as f64))],
+            numbers: vec![
+                ("bytes_per_second", Some(mean)),
+                ("limit_bytes_per_second", Some(limit as f64)),
+                ("waiting_seconds", waiting),
+            ],
         })
     },
 };
@@ -151,7 +159,15 @@ mod tests {
         incident.evidence.consumers[0].io_bytes = Some(GIB);
         line(&mut incident, Series::Write, minute(|second| if second < 30.0 { 0.0 } else { 9.5 * MIB as f64 }));
         figures(&mut incident).write_limit_bytes_per_second = Some(10 * MIB);
-        because(&incident, "io_limit", &["/a/b waits for its own IO limit", "wrote 9.50 MiB/s", "is 10.0 MiB/s"]);
+        let words = ["/a/b waits for its own IO limit", "wrote 9.50 MiB/s", "is 10.0 MiB/s", "waited for 12 s of 59 s"];
+        because(&incident, "io_limit", &words);
+        incident.evidence.consumers[0].waiting_seconds = Some(0.0);
+        because(&incident, "io_by_one", &[]);
+        // Nobody knows it on cgroup v1; time in reclaim is no wait for IO.
+        let of = &mut incident.evidence.consumers[0];
+        (of.waiting_seconds, of.stall_seconds) = (None, Some(3.0));
+        let cause = because(&incident, "io_limit", &["is 10.0 MiB/s"]);
+        assert!(!cause.sentence.contains("reclaim") && !cause.numbers.contains_key("waiting_seconds"), "{cause:?}");
         figures(&mut incident).write_limit_bytes_per_second = Some(20 * MIB);
         assert_eq!(find(&incident).rule, "io_by_one");
     }

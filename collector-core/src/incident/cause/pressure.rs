@@ -92,12 +92,18 @@ fn at_limit<'a>(facts: &Facts<'a>) -> Option<(&'a str, u64, u64)> {
     is_near(Some(memory), Some(limit)).then_some((&figures.workload, memory, limit))
 }
 
+/// The workload of the incident among those that waited.
+pub(super) fn consumer<'a>(facts: &Facts<'a>) -> Option<&'a Consumer> {
+    let name = &facts.figures()?.workload;
+    facts.evidence.consumers.iter().find(|it| it.workload == *name)
+}
+
 /// How long the workload waited, in seconds and as text: `some task of it waited for 12 s of 60 s`.
 pub(super) fn waited(facts: &Facts<'_>) -> Option<(f64, String)> {
-    let name = &facts.figures()?.workload;
-    let consumer = facts.evidence.consumers.iter().find(|it| it.workload == *name)?;
+    let consumer = consumer(facts)?;
     let span = seconds(facts.span()?);
-    match (consumer.waiting_seconds, consumer.stall_seconds) {
+    let stalls = consumer.stall_seconds.filter(|_| facts.incident.kind == Kind::MemoryPressure);
+    match (consumer.waiting_seconds, stalls) {
         (Some(waiting), _) if waiting > 0.0 => {
             Some((waiting, format!("at least one of its tasks waited for {} of {span}", seconds(waiting))))
         }
@@ -147,7 +153,7 @@ pub(super) const PAGE_CACHE_THRASH: Rule = Rule {
 pub(super) const NEAR_ITS_LIMIT: Rule = Rule {
     name: "near_its_limit",
     kinds: MEMORY,
-    when: "The workload that waited longest uses 90 % of its own limit or more, at the height of the storm.",
+    when: "The workload of the incident waited, and uses 90 % of its own limit or more, at the height of the storm.",
     find: |facts| {
         let (name, memory, limit) = at_limit(facts)?;
         let (waiting, text) = waited(facts)?;
