@@ -79,7 +79,7 @@ fn causes_that_are_not_the_shape_of_memory() {
         ("shmem", "shared_memory", trainer, &["52.0 MiB", "64.0 MiB", "tmpfs", "held 10.0 MiB"][..]),
         ("kernel", "kernel_memory", trainer, &["52.0 MiB", "64.0 MiB", "sockets", "held 10.0 MiB"]),
         ("mlock", "file_pages", trainer, &["52.0 MiB", "could not be dropped", "held 10.0 MiB"]),
-        ("dirty", "file_pages", trainer, &["55.0 MiB", "could not be dropped", "held 10.0 MiB"]),
+        ("dirty", "file_pages", trainer, &["54.0 MiB", "could not be dropped", "held 10.0 MiB"]),
         ("high", "memory_high", server, &["800 MiB", "held back", "does not kill"]),
         (
             "node",

@@ -143,6 +143,11 @@ impl<'a> Facts<'a> {
         (share >= CACHE && read > cache).then_some(Reread { cache, share, read })
     }
 
+    /// How many seconds before the incident that was.
+    pub fn ago(&self, time: u64) -> f64 {
+        self.incident.time.saturating_sub(time) as f64 / 1e9
+    }
+
     /// Length of the history, or of the part of it in a storm, in seconds.
     pub fn span(&self) -> Option<f64> {
         let mut judged = self.evidence.history.ago.iter().filter(|ago| self.is_judged(**ago));
@@ -171,8 +176,6 @@ pub(super) struct Reread {
 
 /// Page cache dominates a workload's memory from this share.
 const CACHE: f64 = 0.5;
-/// Figures about the parts of memory that are older than this are not used.
-pub(super) const FRESH_NS: u64 = 30_000_000_000;
 
 /// Resident memory of a victim.
 pub(super) fn resident(victim: &Victim) -> Option<u64> {

@@ -1,6 +1,6 @@
 //! Causes of OOM kills: what filled the limit, by the kind of memory, and whose it was.
 
-use super::facts::{FRESH_NS, Facts, Hit, Reread, resident};
+use super::facts::{Facts, Hit, Reread, resident};
 use super::oom::KINDS;
 use super::{Finding, Rule};
 use crate::amount::{bytes, percent};
@@ -82,46 +82,11 @@ pub(super) const PAGE_CACHE: Rule = Rule {
     },
 };
 
-/// What the memory of the victim's workload consisted of, from the figures before the kill and after it.
-struct Parts {
-    /// Page cache without shared memory.
-    cache: Option<u64>,
-    shmem: Option<u64>,
-    kernel: Option<u64>,
-    /// Anonymous memory of processes that were not killed.
-    others: Option<u64>,
-}
-
-fn cache(figures: &Figures) -> Option<u64> {
-    figures.file_bytes?.checked_sub(figures.shmem_bytes?)
-}
-
-impl Parts {
-    fn of(facts: &Facts<'_>, workload: &str) -> Parts {
-        let time = facts.incident.time;
-        let fresh = |figures: &&Figures| figures.parts_read.is_some_and(|read| time.saturating_sub(read) <= FRESH_NS);
-        let before = facts.figures().filter(fresh);
-        let after = facts.evidence.after.as_ref();
-        // A kill frees no files in tmpfs, and only some of the kernel's memory.
-        let most = |of: fn(&Figures) -> Option<u64>| before.and_then(of).max(after.and_then(of));
-        // Cache that is gone by now could be dropped.
-        let cache = match (before.and_then(cache), after.and_then(cache)) {
-            (Some(before), Some(after)) if after < before / 2 => Some(after),
-            (before, after) => before.or(after),
-        };
-        let killed = facts.killed(workload, |victim| victim.anon_bytes);
-        let before = before.and_then(|figures| Some(figures.anon_bytes?.saturating_sub(killed)));
-        let after = after.and_then(|figures| figures.anon_bytes);
-        let others = before.zip(after).map(|(before, after)| before.min(after)).or(before).or(after);
-        Parts { cache, shmem: most(|it| it.shmem_bytes), kernel: most(|it| it.kernel_bytes), others }
-    }
-}
-
-/// The amount of one kind of memory that filled the limit, if it is most of it: more than the victims held, which is known
+/// The amount of one kind of memory, if it filled the limit: if it is most of it, more than the victims held, which is known
 /// from the kill itself, and twice as much if it was their memory that grew to the limit.
-fn most(facts: &Facts<'_>, hit: &Hit<'_>, of: fn(&Parts) -> Option<u64>) -> Option<u64> {
+fn most(facts: &Facts<'_>, hit: &Hit<'_>, amount: u64) -> Option<u64> {
     let anon = facts.killed(hit.workload, |victim| victim.anon_bytes);
-    let amount = of(&Parts::of(facts, hit.workload))?.min(hit.bytes.saturating_sub(anon));
+    let amount = amount.min(hit.bytes.saturating_sub(anon));
     let points = facts.points(Series::Memory);
     let rise = points.first().map_or(0.0, |(_, first)| hit.bytes as f64 - first);
     let grew = rise >= PINNED_SHARE * hit.bytes as f64 && anon as f64 >= 0.8 * rise;
@@ -155,7 +120,7 @@ pub(super) const SHARED_MEMORY: Rule = Rule {
     when: "The victim's workload hit its own limit. Half or more of that was shared memory and files in tmpfs (figures at most 30 s old, or read after the kill), and the victims held less.",
     find: |facts| {
         let hit = facts.own()?;
-        let amount = most(facts, &hit, |parts| parts.shmem)?;
+        let amount = most(facts, &hit, facts.read(|figures| figures.shmem_bytes)?)?;
         let what = "were shared memory and files in tmpfs (/dev/shm), which stay until somebody removes them, whichever process is killed or restarted";
         let next = "Find the files and remove them: df -t tmpfs, ls -l /dev/shm in its mount namespace (nsenter -t PID -m), ipcs -m. Limit the size of the tmpfs (mount option size=, docker --shm-size, emptyDir.sizeLimit), or raise the limit by it.";
         Some(finding(facts, &hit, amount, what, next))
@@ -168,11 +133,23 @@ pub(super) const KERNEL_MEMORY: Rule = Rule {
     when: "The victim's workload hit its own limit. Half or more of that was memory that the kernel holds for it (figures at most 30 s old, or read after the kill), and the victims held less.",
     find: |facts| {
         let hit = facts.own()?;
-        let amount = most(facts, &hit, |parts| parts.kernel)?;
-        let what =
-            "were kernel memory that is charged to it (sockets, pipes, page tables, inodes and other slab objects)";
-        let next = "Check sock, slab and pagetables in its memory.stat, and who holds many sockets, pipes or files (ss -m, lsof). Close or bound them, or raise the limit.";
-        Some(finding(facts, &hit, amount, what, next))
+        let amount = most(facts, &hit, facts.composition(hit.bytes).kernel?)?;
+        let sockets = facts.read(|figures| figures.socket_bytes);
+        let sockets = sockets.filter(|sockets| sockets.saturating_mul(2) >= amount);
+        let (what, next) = match sockets {
+            Some(sockets) => (
+                format!("were kernel memory that is charged to it, {} of that in buffers of sockets", bytes(sockets)),
+                "Find the sockets whose buffers are full (ss -m, in its network namespace). Read from them, close or bound them, or raise the limit.",
+            ),
+            None => (
+                "were kernel memory that is charged to it (sockets, pipes, page tables, inodes and other slab objects)"
+                    .to_owned(),
+                "Check sock, slab and pagetables in its memory.stat, and who holds many sockets, pipes or files (ss -m, lsof). Close or bound them, or raise the limit.",
+            ),
+        };
+        let mut finding = finding(facts, &hit, amount, &what, next);
+        finding.numbers.push(("socket_bytes", sockets.map(|sockets| sockets as f64)));
+        Some(finding)
     },
 };
 
@@ -184,7 +161,7 @@ pub(super) const FILE_PAGES: Rule = Rule {
         let hit = facts.own()?;
         // Unless the memory of the victim is known, it may have taken the place of the cache since.
         facts.victim()?.anon_bytes?;
-        let amount = most(facts, &hit, |parts| parts.cache)?;
+        let amount = most(facts, &hit, facts.composition(hit.bytes).cache?)?;
         let figures = facts.figures();
         let part = |of: fn(&Figures) -> Option<u64>| {
             figures.and_then(of).filter(|part| part.saturating_mul(2) >= amount).map(bytes)
@@ -243,7 +220,7 @@ pub(super) const OTHER_PROCESSES: Rule = Rule {
         let hit = facts.own()?;
         let held = facts.killed(hit.workload, resident);
         let victim = facts.victim()?;
-        let others = Parts::of(facts, hit.workload).others?.min(hit.bytes.saturating_sub(held));
+        let others = facts.others()?.min(hit.bytes.saturating_sub(held));
         let known = victim.anon_bytes.is_some() && (held as f64) < LITTLE * hit.bytes as f64;
         // Otherwise they grew, and how is more than that they hold it.
         let points = facts.points(Series::Memory);
@@ -309,7 +286,10 @@ mod tests {
             &["790 MiB", "tmpfs", "python (7), which was killed, held 90.0 MiB"],
         );
         let kernel = |figures: &mut Figures| figures.kernel_bytes = Some(700 * MIB);
-        because(&filled(90 * MIB, kernel), "kernel_memory", &["700 MiB", "sockets"]);
+        because(&filled(90 * MIB, kernel), "kernel_memory", &["700 MiB", "(sockets, pipes"]);
+        let sockets =
+            |figures: &mut Figures| (figures.kernel_bytes, figures.socket_bytes) = (Some(700 * MIB), Some(600 * MIB));
+        because(&filled(90 * MIB, sockets), "kernel_memory", &["700 MiB", "600 MiB of that in buffers of sockets"]);
         let file = |figures: &mut Figures| figures.file_bytes = Some(800 * MIB);
         because(&filled(90 * MIB, file), "file_pages", &["800 MiB", "locked (mlock), not yet written"]);
         let locked = |figures: &mut Figures| {
@@ -319,6 +299,22 @@ mod tests {
         let dirty =
             |figures: &mut Figures| (figures.file_bytes, figures.dirty_bytes) = (Some(800 * MIB), Some(500 * MIB));
         because(&filled(90 * MIB, dirty), "file_pages", &["500 MiB were not yet written to disk"]);
+    }
+
+    #[test]
+    fn what_the_kill_frees_of_the_kernels_memory_had_filled_the_limit() {
+        let kernel = |figures: &mut Figures| figures.kernel_bytes = Some(700 * MIB);
+        let mut incident = filled(90 * MIB, kernel);
+        let left = Figures { anon_bytes: Some(MIB), kernel_bytes: Some(50 * MIB), ..Figures::default() };
+        incident.evidence.after = Some(left);
+        because(&incident, "kernel_memory", &["700 MiB"]);
+        // Of other processes only what they held before and after it did.
+        let others = |figures: &mut Figures| figures.anon_bytes = Some(900 * MIB);
+        let mut incident = filled(30 * MIB, others);
+        incident.evidence.after = Some(Figures { anon_bytes: Some(800 * MIB), ..Figures::default() });
+        because(&incident, "other_processes", &["800 MiB"]);
+        incident.evidence.after = Some(Figures { anon_bytes: Some(100 * MIB), ..Figures::default() });
+        assert_ne!(find(&incident).rule, "other_processes");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What the memory of the affected workload consisted of at the incident, and which part of it had grown: from the history, from
 //! what the killed processes held, and from what was left after them.
 
-use super::facts::{FRESH_NS, Facts};
+use super::facts::Facts;
 use crate::incident::Figures;
 use crate::incident::shape::Point;
 use crate::series::Series;
@@ -26,8 +26,10 @@ pub(super) struct Composition {
     pub cache: Option<u64>,
 }
 
-/// Parts that were read no longer than this before a kill, in nanoseconds, are as they were then, or less.
-const RECENT_NS: u64 = 2_500_000_000;
+/// Parts that were read no longer than this before a kill, in seconds, are as they were then, or less.
+pub(super) const RECENT: f64 = 2.5;
+/// Parts that were read longer before it than this, in seconds, are not used.
+const FRESH: f64 = 30.0;
 
 impl Part {
     pub const ALL: [Part; 4] = [Part::Anon, Part::Shared, Part::Kernel, Part::Cache];
@@ -60,15 +62,11 @@ impl Composition {
 
     /// The larger of each part; but the smaller page cache, because that makes room for the others.
     fn most(self, other: Composition) -> Composition {
-        let cache = match (self.cache, other.cache) {
-            (Some(one), Some(two)) => Some(one.min(two)),
-            (one, two) => one.or(two),
-        };
         Composition {
             anon: self.anon.max(other.anon),
             shared: self.shared.max(other.shared),
             kernel: self.kernel.max(other.kernel),
-            cache,
+            cache: self.cache.into_iter().chain(other.cache).min(),
         }
     }
 
@@ -99,14 +97,31 @@ pub(super) fn both(one: Vec<Point>, two: Vec<Point>, of: impl Fn(f64, f64) -> f6
 }
 
 impl Facts<'_> {
+    /// The figures of the workload before the kill, unless they are old, and after it.
+    fn readings(&self) -> [Option<&Figures>; 2] {
+        let fresh = |figures: &&Figures| self.was_read(figures, FRESH);
+        [self.figures().filter(fresh), self.evidence.after.as_ref()]
+    }
+
+    /// The larger amount of the two readings: of what a kill does not free, or not all.
+    pub fn read(&self, of: fn(&Figures) -> Option<u64>) -> Option<u64> {
+        self.readings().into_iter().filter_map(|figures| of(figures?)).max()
+    }
+
+    /// Whether figures were read no longer than this many seconds before the incident.
+    fn was_read(&self, figures: &Figures, seconds: f64) -> bool {
+        figures.parts_read.is_some_and(|read| self.ago(read) <= seconds)
+    }
+
     /// What the workload's memory consisted of when this much was charged to it. A kill's own numbers and what was left after it
-    /// count, and what was read before it only if that was shortly before, or if nothing else is known.
+    /// count, and what was read before it only if that was shortly before, or if nothing else is known. But a kill frees no
+    /// files in tmpfs, and only some of the kernel's memory: there the larger counts.
     pub fn composition(&self, whole: u64) -> Composition {
-        let age =
-            self.figures().and_then(|figures| figures.parts_read).map(|read| self.incident.time.saturating_sub(read));
-        let after = self.evidence.after.as_ref().map(Composition::of);
-        let oldest = if after.is_some() { RECENT_NS } else { FRESH_NS };
-        let before = self.figures().filter(|_| age.is_some_and(|age| age <= oldest)).map(Composition::of);
+        let [before, after] = self.readings();
+        let recent = after.is_none() || before.is_some_and(|figures| self.was_read(figures, RECENT));
+        let [before, after] = [before, after].map(|figures| figures.map(Composition::of));
+        let lasting = |it: Composition| if recent { it } else { Composition { anon: None, cache: None, ..it } };
+        let before = before.map(lasting);
         let Some(workload) = self.workload() else { return before.unwrap_or_default().within(whole) };
         let killed = self.killed(workload, |victim| victim.anon_bytes);
         let own = self.evidence.kills.iter().filter(|kill| kill.workload.as_deref() == Some(workload));
@@ -115,6 +130,13 @@ impl Facts<'_> {
         let gone = Composition { anon: Some(killed).filter(|anon| *anon > 0), shared, ..Composition::default() };
         let after = after.map(|left| Composition { anon: left.anon.map(|anon| anon.saturating_add(killed)), ..left });
         before.into_iter().chain(after).fold(gone, Composition::most).within(whole)
+    }
+
+    /// Anonymous memory of the workload's processes that were not killed.
+    pub fn others(&self) -> Option<u64> {
+        let killed = self.killed(self.workload()?, |victim| victim.anon_bytes);
+        let [before, after] = self.readings().map(|figures| figures?.anon_bytes);
+        before.map(|anon| anon.saturating_sub(killed)).into_iter().chain(after).min()
     }
 
     /// The known points of a part of the workload's memory, oldest first.

@@ -2,7 +2,7 @@
 //! cannot be dropped rather than by page cache that makes room.
 
 use super::facts::Facts;
-use super::parts::{Part, both};
+use super::parts::{Part, RECENT, both};
 use crate::incident::What;
 use crate::incident::shape::{self, Point, Shape};
 use crate::series::Series;
@@ -15,8 +15,6 @@ const EXIT: f64 = 2.0;
 const CACHE: f64 = 0.1;
 /// … and what cannot be dropped filled it only from this share on.
 const FILLED: f64 = 0.5;
-/// Parts that were read this many seconds before the kill are as they were then.
-const RECENT: f64 = 2.5;
 /// Fewer points do not show how memory without page cache rose.
 const LEAST: usize = 3;
 
@@ -66,7 +64,7 @@ impl Facts<'_> {
         let most = caches.iter().map(|(_, cache)| *cache).fold(0.0, f64::max);
         let recent = caches.last().filter(|(ago, _)| *ago <= RECENT);
         // What is known of the other parts, or what the page cache had left for them.
-        let known = self.composition(limit).without_cache() as f64;
+        let known = (self.composition(limit).without_cache() as f64).min(limit as f64);
         let end = recent.map_or(known, |(_, cache)| known.max(limit as f64 - cache));
         if end < FILLED * limit as f64 || most < CACHE * limit as f64 || caches.len() < LEAST {
             return None;
@@ -89,11 +87,6 @@ impl Facts<'_> {
         let came = self.evidence.changes.iter().rev();
         let came = came.filter(|change| change.what == What::Came && change.of == figures.workload).map(|it| it.time);
         figures.born.or(came.max()).map(|born| self.ago(born))
-    }
-
-    /// How many seconds before the incident that was.
-    fn ago(&self, time: u64) -> f64 {
-        self.incident.time.saturating_sub(time) as f64 / 1e9
     }
 }
 
