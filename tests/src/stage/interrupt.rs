@@ -9,12 +9,29 @@ extern "C" fn note(_signal: libc::c_int) {
     INTERRUPTED.store(true, Ordering::SeqCst);
 }
 
-/// From now on SIGINT and SIGTERM are only noted.
-pub fn catch() {
+/// While it exists, SIGINT and SIGTERM are only noted. When dropped, they do what they did before, and nothing is noted.
+pub struct Caught([(libc::c_int, libc::sigaction); 2]);
+
+pub fn catch() -> Caught {
     let handler: extern "C" fn(libc::c_int) = note;
-    for signal in [libc::SIGINT, libc::SIGTERM] {
-        // SAFETY: the handler only stores to an atomic.
-        unsafe { libc::signal(signal, handler as libc::sighandler_t) };
+    Caught([libc::SIGINT, libc::SIGTERM].map(|signal| {
+        // SAFETY: C structs of numbers, for which zero is valid; the handler only stores to an atomic.
+        unsafe {
+            let (mut new, mut old): (libc::sigaction, libc::sigaction) = std::mem::zeroed();
+            (new.sa_sigaction, new.sa_flags) = (handler as libc::sighandler_t, libc::SA_RESTART);
+            assert_eq!(libc::sigaction(signal, &new, &mut old), 0, "{}", std::io::Error::last_os_error());
+            (signal, old)
+        }
+    }))
+}
+
+impl Drop for Caught {
+    fn drop(&mut self) {
+        for (signal, old) in &self.0 {
+            // SAFETY: what sigaction(2) itself returned.
+            unsafe { libc::sigaction(*signal, old, std::ptr::null_mut()) };
+        }
+        INTERRUPTED.store(false, Ordering::SeqCst);
     }
 }
 
@@ -52,4 +69,30 @@ pub fn pause(time: Duration) -> Result<(), String> {
         std::thread::sleep(left.min(Duration::from_millis(50)));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_is_noted_until_the_guard_is_dropped() {
+        let handler = || {
+            // SAFETY: a C struct of numbers, for which zero is valid, and which the call fills in.
+            unsafe {
+                let mut now: libc::sigaction = std::mem::zeroed();
+                assert_eq!(libc::sigaction(libc::SIGTERM, std::ptr::null(), &mut now), 0);
+                now.sa_sigaction
+            }
+        };
+        let before = handler();
+        let caught = catch();
+        // SAFETY: no preconditions; the signal is caught.
+        assert_eq!(unsafe { libc::raise(libc::SIGTERM) }, 0);
+        assert!(noted());
+        assert!(pause(Duration::from_secs(100)).is_err());
+        drop(caught);
+        assert!(!noted());
+        assert_eq!(handler(), before);
+    }
 }

@@ -41,7 +41,7 @@ pub struct Options {
 
 /// Stages what applies to this host; prints each result. `program` is `provoke`.
 pub fn run(program: &str, scenarios: Vec<Scenario>, options: &Options) -> Vec<Row> {
-    interrupt::catch();
+    let _caught = interrupt::catch();
     println!("seed {}", options.seed);
     let v2 = Cgroup::new("stage-probe").is_v2();
     let applies = |scenario: &Scenario| match scenario.host {
