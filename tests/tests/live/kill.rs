@@ -43,14 +43,15 @@ fn await_signals(agent: &Agent, pid: u32, count: usize) -> Vec<Sent> {
     }
 }
 
-/// The incidents of this kind in the agent's journal, once there is one.
-fn incidents(agent: &Agent) -> Vec<Incident> {
+/// The incidents of this kind and workload in the agent's journal, once there is one.
+fn incidents(agent: &Agent, workload: &str) -> Vec<Incident> {
     let deadline = std::time::Instant::now() + PATIENCE;
     loop {
         let journal = agent.directory().join("journal");
         let output = headroom("incidents").arg("--json").arg("--journal-dir").arg(journal).output().unwrap();
         let all: Vec<Incident> = serde_json::from_slice(&output.stdout).unwrap_or_default();
-        let killed: Vec<Incident> = all.into_iter().filter(|incident| incident.kind == Kind::Killed).collect();
+        let ours = |it: &Incident| it.kind == Kind::Killed && it.labels.get("workload").is_some_and(|it| it == workload);
+        let killed: Vec<Incident> = all.into_iter().filter(ours).collect();
         if !killed.is_empty() {
             return killed;
         }
@@ -78,7 +79,7 @@ fn who_kills_a_process_near_its_limit_is_named() {
     assert_eq!((sent.cgroup.unwrap().id, sent.limit_bytes), (cgroup.memory_id(), Some(64 * MIB)));
     assert!(sent.memory_bytes.is_some_and(|bytes| (60 * MIB..=64 * MIB).contains(&bytes)), "{sent:?}");
 
-    let incidents = incidents(&agent);
+    let incidents = incidents(&agent, &cgroup.path);
     let [incident] = incidents.as_slice() else { panic!("{incidents:?}") };
     let killed = format!("the sleeper ({pid}) in {} was killed by {}", cgroup.path, own_name.trim_end());
     assert!(incident.title.contains(&killed), "{}", incident.title);
@@ -97,7 +98,9 @@ fn an_ordinary_stop_is_not_told() {
     assert!(was_killed(&mut child));
     await_signals(&agent, child.id(), 1);
     agent.settle();
-    assert!(!agent.log().contains("while memory was short"), "{}", agent.log());
+    let log = agent.log();
+    let told = log.lines().find(|line| line.contains("while memory was short") && line.contains(&cgroup.path));
+    assert_eq!(told, None);
 }
 
 #[test]
