@@ -1,6 +1,7 @@
 //! Temporary cgroups, on v1 and v2 alike.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -49,14 +50,15 @@ impl Cgroup {
 
     /// Makes a cgroup below this one.
     pub fn child(&self, name: &str) -> Cgroup {
-        self.delegate_memory();
+        self.delegate("memory").unwrap();
         Cgroup::at(&format!("{}/{name}", self.path))
     }
 
-    /// Enables memory accounting for each cgroup below this one, which cgroup v2 does not do by itself.
-    pub fn delegate_memory(&self) {
-        if self.is_v2() {
-            fs::write(self.memory().join("cgroup.subtree_control"), "+memory").unwrap();
+    /// Lets cgroups below this one have a controller, which cgroup v2 does not do by itself. An error if it has none itself.
+    pub fn delegate(&self, controller: &str) -> io::Result<()> {
+        match self.is_v2() {
+            true => fs::write(self.memory().join("cgroup.subtree_control"), format!("+{controller}")),
+            false => Ok(()),
         }
     }
 
@@ -106,13 +108,18 @@ impl Cgroup {
 
     /// Sets the memory limit in bytes, and allows no swap.
     pub fn limit(&self, bytes: u64) {
+        self.try_limit(bytes).unwrap();
+    }
+
+    /// The same; on v1 the kernel refuses a limit below what it cannot reclaim.
+    pub fn try_limit(&self, bytes: u64) -> io::Result<()> {
         let (file, swap) = match self.is_v2() {
             true => ("memory.max", "memory.swap.max"),
             false => ("memory.limit_in_bytes", "memory.swappiness"),
         };
-        fs::write(self.memory().join(file), bytes.to_string()).unwrap();
-        // A kernel without swap accounting has no such file, and there is no swap here either.
+        // A kernel without swap accounting has no such file.
         let _ = fs::write(self.memory().join(swap), "0");
+        fs::write(self.memory().join(file), bytes.to_string())
     }
 
     /// The kernel's count of OOM kills in this cgroup, without those below.

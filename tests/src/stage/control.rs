@@ -15,15 +15,7 @@ pub fn set(cgroup: &Cgroup, knob: Knob, scale: &Scale) -> io::Result<()> {
     let v2 = cgroup.is_v2();
     let write = |file: &str, value: String| fs::write(cgroup.memory().join(file), value);
     match knob {
-        Knob::Limit(percent) => {
-            let (file, swap) = match v2 {
-                true => ("memory.max", "memory.swap.max"),
-                false => ("memory.limit_in_bytes", "memory.swappiness"),
-            };
-            // A kernel without swap accounting has no such file.
-            let _ = write(swap, "0".to_owned());
-            write(file, scale.bytes(percent).to_string())
-        }
+        Knob::Limit(percent) => cgroup.try_limit(scale.bytes(percent)),
         Knob::High(percent) => write("memory.high", scale.bytes(percent).to_string()),
         Knob::Write(percent) => {
             let disk = fs::metadata(std::env::temp_dir())?.dev();
@@ -52,13 +44,5 @@ pub fn set(cgroup: &Cgroup, knob: Knob, scale: &Scale) -> io::Result<()> {
                 false => fs::write(cgroup.file(Controller::Cpu, "cpu.cfs_quota_us"), quota.to_string()),
             }
         }
-    }
-}
-
-/// Lets cgroups below this one have controllers, which cgroup v2 does not do by itself.
-pub fn delegate(cgroup: &Cgroup) {
-    if cgroup.is_v2() {
-        let file = cgroup.memory().join("cgroup.subtree_control");
-        ["+memory", "+io", "+cpu"].iter().for_each(|controller| drop(fs::write(&file, controller)));
     }
 }

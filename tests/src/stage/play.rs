@@ -107,8 +107,10 @@ impl Stage<'_> {
             name => format!("{}/{}", self.root, self.scale.name(name)),
         };
         let parent = path.rsplit_once('/').map(|(parent, _)| parent.to_owned());
-        let above = self.groups.iter().find(|(_, it)| Some(&it.path) == parent.as_ref());
-        above.iter().for_each(|(_, above)| control::delegate(above));
+        if let Some((_, above)) = self.groups.iter().find(|(_, it)| Some(&it.path) == parent.as_ref()) {
+            // If one is missing, the knob that needs it fails.
+            ["memory", "io", "cpu"].iter().for_each(|controller| drop(above.delegate(controller)));
+        }
         let cgroup = Cgroup::everywhere_at(&path);
         for knob in &group.knobs {
             control::set(&cgroup, *knob, self.scale).map_err(|error| format!("{knob:?} of {path}: {error}"))?;

@@ -33,7 +33,7 @@ struct Nest {
 impl Nest {
     fn new(name: &str) -> Nest {
         let parent = Cgroup::new(name);
-        parent.delegate_memory();
+        parent.delegate("memory").unwrap();
         Nest { parent, children: Vec::new() }
     }
 
