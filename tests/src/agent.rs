@@ -1,7 +1,7 @@
 //! The built `headroom` as a child process, with its own configuration, endpoint and record.
 
 use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
@@ -15,6 +15,7 @@ use crate::binary::binary;
 use crate::exposition::Exposition;
 use crate::process::Killed;
 use crate::scratch::{Scratch, scratch};
+use crate::tail::Tail;
 use crate::user;
 
 /// How long the agent may take for anything before a test fails. Machines are slow at times.
@@ -30,10 +31,8 @@ pub struct Agent {
 }
 
 /// What was read of its record so far.
-#[derive(Default)]
 struct Record {
-    /// Offset in bytes.
-    read: u64,
+    tail: Tail,
     samples: Vec<Sample>,
 }
 
@@ -108,7 +107,8 @@ impl Agent {
         command.stdout(Stdio::null()).stderr(File::create(directory.join("log")).unwrap());
         adjust(&mut command);
         let child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", binary.display()));
-        Agent { child: Killed(child), directory, record: Mutex::default(), address: String::new() }
+        let record = Record { tail: Tail::new(directory.join("record.jsonl")), samples: Vec::new() };
+        Agent { child: Killed(child), directory, record: Mutex::new(record), address: String::new() }
     }
 
     pub fn pid(&self) -> u32 {
@@ -213,17 +213,10 @@ impl Agent {
     /// Reads only what was recorded since the last call.
     fn read_on(&self) -> MutexGuard<'_, Record> {
         let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut text = Vec::new();
-        if let Ok(mut file) = File::open(self.directory.join("record.jsonl")) {
-            file.seek(SeekFrom::Start(record.read)).unwrap();
-            file.read_to_end(&mut text).unwrap();
+        for line in record.tail.lines() {
+            let sample = serde_json::from_slice(&line);
+            record.samples.push(sample.unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&line))));
         }
-        let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-        for line in text[..whole].split_inclusive(|byte| *byte == b'\n') {
-            let sample = serde_json::from_slice(line);
-            record.samples.push(sample.unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(line))));
-        }
-        record.read += whole as u64;
         record
     }
 

@@ -29,5 +29,6 @@ pub mod soak;
 pub mod stage;
 pub mod swap;
 pub mod sysctl;
+pub mod tail;
 pub mod trace;
 pub mod user;

@@ -2,8 +2,6 @@
 //! journal.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -13,6 +11,7 @@ use collector_core::incident::Incident;
 use serde_json::Value;
 
 use crate::receiver::Receiver;
+use crate::tail::Tail;
 
 /// What a report says about the cause.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -38,17 +37,16 @@ pub struct Listener {
     receiver: Receiver,
 }
 
-#[derive(Default)]
 struct Log {
-    /// Offset in bytes.
-    read: u64,
+    tail: Tail,
     /// By id: all reports in order.
     reports: BTreeMap<String, Vec<Said>>,
 }
 
 impl Listener {
     pub fn new(directory: &Path, receiver: Receiver) -> Listener {
-        Listener { directory: directory.to_owned(), log: Mutex::default(), receiver }
+        let log = Log { tail: Tail::new(directory.join("log")), reports: BTreeMap::new() };
+        Listener { directory: directory.to_owned(), log: Mutex::new(log), receiver }
     }
 
     /// Incidents that began since this time, the oldest first.
@@ -88,18 +86,11 @@ impl Listener {
 
     fn read_on(&self) -> MutexGuard<'_, Log> {
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut text = Vec::new();
-        if let Ok(mut file) = File::open(self.directory.join("log")) {
-            let _ = file.seek(SeekFrom::Start(log.read));
-            let _ = file.read_to_end(&mut text);
-        }
-        let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-        for line in text[..whole].split(|byte| *byte == b'\n') {
-            if let Some((id, said)) = report(line) {
+        for line in log.tail.lines() {
+            if let Some((id, said)) = report(&line) {
                 log.reports.entry(id).or_default().push(said);
             }
         }
-        log.read += whole as u64;
         log
     }
 }
