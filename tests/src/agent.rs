@@ -153,6 +153,15 @@ impl Agent {
         fs::read_to_string(self.directory.join("log")).unwrap_or_default()
     }
 
+    /// Waits until a line of its log has all of these.
+    pub fn await_log(&self, words: &[&str]) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.log().lines().any(|line| words.iter().all(|word| line.contains(word))) {
+            assert!(Instant::now() < deadline, "{words:?} is not in\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     /// OOM kills in its log so far.
     pub fn kills(&self) -> usize {
         self.log().lines().filter(|line| line.contains("OOM kill of ") && line.contains("trigger_pid")).count()

@@ -33,9 +33,13 @@ impl Scratch {
     /// Makes it in this folder.
     pub fn below(parent: &Path) -> Scratch {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = parent.join(format!("headroom-test-{}-{number}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Scratch(path)
+        Scratch::at(&parent.join(format!("headroom-test-{}-{number}", std::process::id())))
+    }
+
+    /// Makes this folder.
+    pub fn at(path: &Path) -> Scratch {
+        fs::create_dir_all(path).unwrap();
+        Scratch(path.to_owned())
     }
 }
 

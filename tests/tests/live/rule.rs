@@ -1,17 +1,14 @@
 //! Rules with the live kernel, in the log and in the metrics: a cgroup that comes close to its limit and recovers, one that is
 //! frozen at it, and a container's full /dev/shm.
 
-use std::path::PathBuf;
-use std::process::Command;
-use std::time::{Duration, Instant};
-
-use collector_tests::agent::{Agent, PATIENCE};
+use collector_tests::agent::Agent;
 use collector_tests::cgroup::Cgroup;
 use collector_tests::exposition::Exposition;
+use collector_tests::mount::Mount;
 use collector_tests::process::Killed;
 use collector_tests::provocation::await_ready;
 use collector_tests::require::is_root;
-use collector_tests::scratch::{Scratch, scratch};
+use collector_tests::scratch::scratch;
 use collector_tests::{applies, needs, provoke};
 use rustix::process::Signal;
 
@@ -34,11 +31,11 @@ fn an_alert_fires_near_the_limit_and_resolves_away_from_it() {
     let fired = [("alert", "WorkloadMemoryNearLimit")];
     assert!(fires.sum("headroom_alerts_fired_total", &fired) >= 1.0);
     let sentence = format!("{} uses ", cgroup.path);
-    await_log(&agent, &sentence, "Firing");
+    agent.await_log(&[&sentence, "Firing"]);
 
     drop(holder);
     agent.scrape_until("the alert is over", |page| !page.has("headroom_alerts", &labels));
-    await_log(&agent, &sentence, "Resolved");
+    agent.await_log(&[&sentence, "Resolved"]);
 
     // Replaying the same samples gives the same alerts.
     let record = agent.directory().join("record.jsonl");
@@ -78,48 +75,26 @@ fn a_cgroup_without_an_oom_killer_is_frozen_and_not_near_a_kill() {
     agent.scrape_until("it ends", |page| !page.has("headroom_alerts", &alert("WorkloadFrozen")));
 }
 
-/// A tmpfs at a mount point below a temporary folder.
-struct Volume(Scratch, PathBuf);
-
-impl Drop for Volume {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.1).status();
-    }
-}
-
 #[test]
 fn a_containers_full_shared_memory_has_its_name() {
     needs!(is_root(), "loading eBPF programs needs root");
     // As Docker mounts it.
     let id = "5a".repeat(32);
     let folder = scratch();
-    let place = folder.join(format!("containers/{id}/mounts/shm"));
-    std::fs::create_dir_all(&place).unwrap();
-    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "shm"]).arg(&place).status().unwrap();
-    needs!(mounted.success(), "a tmpfs cannot be mounted");
-    let volume = Volume(folder, place);
-    let folder = volume.0.display();
+    let volume = Mount::tmpfs_at(&folder.join(format!("containers/{id}/mounts/shm")), "size=1m");
+    needs!(volume.is_ok(), volume.as_ref().err().map_or("", String::as_str));
+    let (volume, below) = (volume.unwrap(), folder.display());
     let config = format!(
-        "[filesystem]\ninterval = \"1s\"\nexclude = [\"{folder}/*\"]\n[[rule]]\nalert = \"WorkloadFilesystemFull\"\nfor = \"1s\"\n"
+        "[filesystem]\ninterval = \"1s\"\nexclude = [\"{below}/*\"]\n[[rule]]\nalert = \"WorkloadFilesystemFull\"\nfor = \"1s\"\n"
     );
     let agent = Agent::start(&config);
     let owner = [("workload", "docker/5a5a5a5a5a5a"), ("mountpoint", "/dev/shm")];
     let used = |page: &Exposition| page.values("headroom_workload_tmpfs_used_ratio", &owner);
     agent.scrape_until("it is read", |page| used(page) == [0.0]);
     // The kernel refuses what does not fit.
-    assert!(std::fs::write(volume.1.join("full"), vec![7; 2 * MIB as usize]).is_err());
+    assert!(std::fs::write(volume.0.join("full"), vec![7; 2 * MIB as usize]).is_err());
     let alert = [("alert", "WorkloadFilesystemFull"), owner[0], owner[1]];
     let page = agent.scrape_until("the alert fires", |page| page.has("headroom_alerts", &alert));
     assert_eq!(used(&page), [1.0]);
-    await_log(&agent, "/dev/shm of docker/5a5a5a5a5a5a is 100% full", "Firing");
-}
-
-/// Waits for a line of the log with the sentence and the state.
-fn await_log(agent: &Agent, sentence: &str, state: &str) {
-    let deadline = Instant::now() + PATIENCE;
-    let there = |log: String| log.lines().any(|line| line.contains(sentence) && line.contains(state));
-    while !there(agent.log()) {
-        assert!(Instant::now() < deadline, "{sentence}{state} is not in\n{}", agent.log());
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    agent.await_log(&["/dev/shm of docker/5a5a5a5a5a5a is 100% full", "Firing"]);
 }

@@ -4,13 +4,12 @@
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use collector::clock;
 use collector_core::engine::Engine;
 use collector_core::incident::{Incident, Kind};
 use collector_core::outcome::Outcome;
-use collector_tests::agent::{Agent, PATIENCE};
+use collector_tests::agent::Agent;
 use collector_tests::cgroup::Cgroup;
 use collector_tests::nvml::host;
 use collector_tests::receiver::{Answer, Receiver};
@@ -24,23 +23,12 @@ const MIB: u64 = 1 << 20;
 const ALARMS: f64 = 4.0;
 /// Three of the kernel's windows, in nanoseconds.
 const WINDOWS: u64 = 6_000_000_000;
-/// The kernel's window is two seconds, and a storm is over after six.
-const LONG: Duration = Duration::from_secs(120);
 
 /// How long some task of the host has waited, in seconds, according to the kernel.
 fn waited(resource: &str) -> f64 {
     let text = fs::read_to_string(format!("/proc/pressure/{resource}")).unwrap();
     let total = text.lines().next().unwrap().rsplit_once("total=").unwrap().1;
     total.parse::<f64>().unwrap() / 1e6
-}
-
-/// Waits until the agent's log has this.
-fn await_log(agent: &Agent, words: &[&str], patience: Duration) {
-    let deadline = Instant::now() + patience;
-    while !agent.log().lines().any(|line| words.iter().all(|word| line.contains(word))) {
-        assert!(Instant::now() < deadline, "{words:?} is not in\n{}", agent.log());
-        std::thread::sleep(Duration::from_millis(50));
-    }
 }
 
 /// The last complete incident of a kind, as reported first and last.
@@ -73,7 +61,7 @@ fn storm(resource: &'static str, kind: Kind, cgroup: &Cgroup, arguments: &[&str]
     child.wait().unwrap();
     let most = waited(resource) - before;
     let name = if resource == "io" { "IO" } else { resource };
-    await_log(&agent, &[kind.name(), " is complete: "], LONG);
+    agent.await_log(&[kind.name(), " is complete: "]);
     let (first, last) = reported(agent, kind);
 
     eprintln!("{}\n{}: {}", last.title, last.cause.rule, last.cause.sentence);
@@ -145,7 +133,7 @@ fn a_lost_gpu_is_an_incident_and_an_alert_with_the_workloads_that_held_it() {
     let requests = receiver.until("the alert", |requests| requests.iter().any(|it| it.alerts().iter().any(lost)));
     let alert = requests.iter().flat_map(|it| it.alerts()).find(lost).unwrap();
     assert_eq!((&alert["severity"], &alert["incident"]["kind"]), (&"critical".into(), &"gpu_lost".into()), "{alert}");
-    await_log(&agent, &[Kind::GpuLost.name(), " is complete: "], PATIENCE);
+    agent.await_log(&[Kind::GpuLost.name(), " is complete: "]);
     let (_, last) = reported(agent, Kind::GpuLost);
 
     assert_eq!(alert["incident"]["id"], last.id);
