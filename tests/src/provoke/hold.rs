@@ -7,7 +7,7 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 
 use crate::join::join;
-use crate::memory::Memory;
+use crate::memory::{Buffer, Memory};
 
 /// Bytes per write and per read.
 const BLOCK: usize = 1 << 20;
@@ -35,11 +35,9 @@ pub fn run(anon: usize, shmem: usize, (path, bytes): (&str, usize), device: &str
 
 fn read_past_the_cache(path: &str, bytes: usize) {
     let file = OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(path).unwrap();
-    let mut memory = vec![0; BLOCK + 4096];
-    // Page-aligned, as direct IO requires.
-    let start = memory.as_ptr().align_offset(4096);
+    let mut buffer = Buffer::new(BLOCK);
     for offset in (0..bytes).step_by(BLOCK) {
-        file.read_exact_at(&mut memory[start..start + BLOCK], offset as u64).unwrap();
+        file.read_exact_at(&mut buffer, offset as u64).unwrap();
     }
 }
 

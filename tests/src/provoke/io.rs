@@ -6,11 +6,9 @@ use std::fs::{File, OpenOptions};
 use std::io::{Seek as _, SeekFrom};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::ptr::null_mut;
-
-use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
 
 use crate::join::join;
+use crate::memory::Buffer;
 
 /// `_IO(0x12, 119)` of include/uapi/linux/fs.h: discard a range of a block device.
 const BLKDISCARD: libc::c_ulong = 0x1277;
@@ -19,13 +17,7 @@ pub fn run(operation: &str, file: &str, block: usize, count: usize, cgroups: &[&
     let mut open = OpenOptions::new();
     open.read(true).write(!operation.ends_with("read")).custom_flags(libc::O_DIRECT);
     let file = open.open(file).unwrap_or_else(|error| panic!("{file}: {error}"));
-    // Page-aligned, as direct IO requires.
-    // SAFETY: a new mapping of at least `block` bytes, to which nothing else refers.
-    let buffer = unsafe {
-        let length = block.max(4096);
-        let memory = mmap_anonymous(null_mut(), length, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE).unwrap();
-        std::slice::from_raw_parts_mut(memory.cast::<u8>(), block)
-    };
+    let mut buffer = Buffer::new(block);
     buffer.fill(0x5a);
     // Otherwise a page of this program could be read from another disk meanwhile.
     // SAFETY: the call has no preconditions.
@@ -37,9 +29,9 @@ pub fn run(operation: &str, file: &str, block: usize, count: usize, cgroups: &[&
     for index in 0..count {
         let offset = (index * block) as u64;
         let done = match operation {
-            "read" => file.read_exact_at(buffer, offset),
-            "reread" => file.read_exact_at(buffer, offset % length),
-            "write" => file.write_all_at(buffer, offset),
+            "read" => file.read_exact_at(&mut buffer, offset),
+            "reread" => file.read_exact_at(&mut buffer, offset % length),
+            "write" => file.write_all_at(&buffer, offset),
             "flush" => file.sync_data(),
             "discard" => discard(&file, offset, block as u64),
             _ => panic!("unknown operation: {operation}"),

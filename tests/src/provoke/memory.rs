@@ -1,10 +1,11 @@
 //! Memory that is touched page by page, in pages of the base size.
 
 use std::fs::File;
+use std::ops::{Deref, DerefMut};
 use std::os::fd::AsRawFd;
 use std::ptr;
 
-/// Memory that stays mapped until the process exits.
+/// A mapping or a part of one. Unless it is given back, it stays until the process exits.
 #[derive(Clone, Copy)]
 pub struct Memory {
     start: *mut u8,
@@ -90,6 +91,9 @@ impl Memory {
 
     /// Gives it back.
     pub fn free(self) {
+        if self.bytes == 0 {
+            return;
+        }
         // SAFETY: a whole mapping, which nobody uses any more.
         let result = unsafe { libc::munmap(self.start.cast(), self.bytes) };
         assert_eq!(result, 0, "munmap: {}", std::io::Error::last_os_error());
@@ -100,5 +104,36 @@ impl Memory {
         // SAFETY: within the mapping.
         let result = unsafe { libc::mlock(self.start.cast(), self.bytes) };
         assert_eq!(result, 0, "mlock: {}", std::io::Error::last_os_error());
+    }
+}
+
+/// Fresh anonymous memory from the start of a page, as direct IO requires. Given back when dropped.
+pub struct Buffer(Memory);
+
+impl Buffer {
+    pub fn new(bytes: usize) -> Buffer {
+        Buffer(Memory::anonymous(bytes))
+    }
+}
+
+impl Deref for Buffer {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: a mapping of this size, to which nothing else refers.
+        unsafe { std::slice::from_raw_parts(self.0.start, self.0.bytes) }
+    }
+}
+
+impl DerefMut for Buffer {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: a mapping of this size, to which nothing else refers.
+        unsafe { std::slice::from_raw_parts_mut(self.0.start, self.0.bytes) }
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        self.0.free();
     }
 }

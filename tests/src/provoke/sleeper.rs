@@ -10,7 +10,7 @@ pub fn run(arguments: &[String]) {
     crate::hog::dress(arguments);
     let code = number(arguments, "exit");
     if code.is_some() {
-        std::thread::spawn(wait);
+        std::thread::spawn(|| wait());
     }
     Memory::anonymous(size(arguments, "anon")).write();
     crate::hog::become_another(arguments);
@@ -22,7 +22,8 @@ pub fn run(arguments: &[String]) {
     wait();
 }
 
-fn wait() {
+/// Waits to be killed.
+pub fn wait() -> ! {
     loop {
         std::thread::park();
     }

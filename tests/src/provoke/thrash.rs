@@ -5,19 +5,21 @@ use std::os::unix::fs::FileExt;
 
 use crate::option::{number, text};
 
+const BLOCK: usize = 1 << 20;
+
 pub fn run(arguments: &[String]) {
     let file = File::open(text(arguments, "file").expect("which file")).unwrap();
     let rounds = number(arguments, "rounds").unwrap_or(1);
     std::thread::scope(|scope| {
         for _ in 0..number(arguments, "threads").unwrap_or(1) {
-            scope.spawn(|| (0..rounds).for_each(|_| read(&file)));
+            scope.spawn(|| (0..rounds).for_each(|_| read(&file, BLOCK)));
         }
     });
 }
 
-fn read(file: &File) {
-    let mut buffer = vec![0; 1 << 20];
-    let mut offset = 0;
+/// Reads a file from start to end, in blocks of this size.
+pub fn read(file: &File, block: usize) {
+    let (mut buffer, mut offset) = (vec![0; block], 0);
     loop {
         match file.read_at(&mut buffer, offset).unwrap() {
             0 => return,

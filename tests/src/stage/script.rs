@@ -1,4 +1,4 @@
-//! The numbers of a scenario, drawn anew for each run, and its scripts with these numbers. Nobody can fit to them.
+//! The random numbers of a scenario, new in each run so that no rule can be tuned to them, and its scripts.
 
 use std::path::Path;
 use std::time::Duration;
@@ -96,7 +96,7 @@ impl Scale {
         };
         let time = |text: &str| format!("{:.3}", self.time(number(text)).as_secs_f64());
         match words[..] {
-            [verb @ ("anon" | "lock" | "shared" | "pipe" | "socket"), bytes, ..] => {
+            [verb @ ("anon" | "shared" | "pipe" | "socket"), bytes, ..] => {
                 format!("{verb}:{}:{}", size(bytes), rate(words.get(2)))
             }
             ["file", name, bytes, ..] => format!("file:{}:{}:{}", path(name), size(bytes), rate(words.get(3))),

@@ -6,7 +6,8 @@ use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::time::{Duration, Instant};
 
 use super::pace::Pace;
-use crate::memory::Memory;
+use crate::memory::{Buffer, Memory};
+use crate::thrash;
 
 const BLOCK: usize = 64 << 10;
 const LARGE: usize = 1 << 20;
@@ -30,12 +31,8 @@ pub fn hold(path: &str, bytes: u64) {
 pub fn read(path: &str, time: Duration, threads: u64) {
     let (file, end) = (File::open(path).unwrap(), Instant::now() + time);
     let again = || {
-        let (mut buffer, mut offset) = (vec![0; BLOCK], 0);
         while Instant::now() < end {
-            match file.read_at(&mut buffer, offset).unwrap() {
-                0 => offset = 0,
-                bytes => offset += bytes as u64,
-            }
+            thrash::read(&file, BLOCK);
         }
     };
     std::thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(again))));
@@ -47,12 +44,10 @@ pub fn write(path: &str, time: Duration, threads: u64) {
     open.create(true).truncate(false).write(true).custom_flags(libc::O_DIRECT | libc::O_DSYNC);
     let (file, end) = (open.open(path).unwrap(), Instant::now() + time);
     let again = |thread: u64| {
-        let mut memory = vec![7; LARGE + 4096];
-        // Page-aligned, as direct IO requires.
-        let start = memory.as_ptr().align_offset(4096);
-        let block = &mut memory[start..start + LARGE];
+        let mut block = Buffer::new(LARGE);
+        block.fill(7);
         while Instant::now() < end {
-            file.write_all_at(block, thread * LARGE as u64).unwrap();
+            file.write_all_at(&block, thread * LARGE as u64).unwrap();
         }
     };
     let again = &again;

@@ -4,8 +4,7 @@
 //! | step | what it does |
 //! |---|---|
 //! | `anon:BYTES:RATE` | prints `since` and the time in milliseconds, and writes fresh anonymous memory |
-//! | `lock:BYTES:RATE` | the same, locked |
-//! | `shared:BYTES:RATE` | the same, shared (the kernel counts it as shmem) |
+//! | `shared:BYTES:RATE` | writes fresh shared memory (the kernel counts it as shmem) |
 //! | `file:PATH:BYTES:RATE` | appends to a file, and leaves it dirty |
 //! | `hold:PATH:BYTES` | maps a file, reads it, and locks its pages |
 //! | `read:PATH:SECONDS:THREADS` | reads a file from start to end again and again |
@@ -28,6 +27,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::hog::dress;
 use crate::memory::Memory;
+use crate::sleeper::wait;
 use pace::Pace;
 
 /// What the steps before left.
@@ -57,10 +57,6 @@ fn act(step: &str, state: &mut State) {
             fill(memory, number(rate), std::mem::replace(&mut state.threads, 1));
             state.last = Some(memory);
         }
-        ["lock", bytes, rate] => {
-            lock_new_pages();
-            fill(Memory::anonymous(number(bytes) as usize), number(rate), 1);
-        }
         ["shared", bytes, rate] => fill(Memory::shared(number(bytes) as usize), number(rate), 1),
         ["file", path, bytes, rate] => disk::append(path, number(bytes), number(rate)),
         ["hold", path, bytes] => disk::hold(path, number(bytes)),
@@ -77,7 +73,7 @@ fn act(step: &str, state: &mut State) {
         ["free"] => state.last.take().unwrap().free(),
         ["wait", time] => std::thread::sleep(seconds(time)),
         ["ready"] => println!("ready"),
-        ["stay"] => stay(),
+        ["stay"] => wait(),
         _ => panic!("unknown step: {step}"),
     }
 }
@@ -98,12 +94,6 @@ fn fill(memory: Memory, rate: u64, threads: usize) {
     });
 }
 
-fn lock_new_pages() {
-    // SAFETY: no preconditions.
-    let locked = unsafe { libc::mlockall(libc::MCL_FUTURE | libc::MCL_ONFAULT) };
-    assert_eq!(locked, 0, "mlockall: {}", std::io::Error::last_os_error());
-}
-
 fn again(bytes: usize, time: Duration) {
     let (memory, end) = (Memory::anonymous(bytes), Instant::now() + time);
     while Instant::now() < end {
@@ -114,12 +104,6 @@ fn again(bytes: usize, time: Duration) {
 fn spin() {
     loop {
         std::hint::spin_loop();
-    }
-}
-
-fn stay() -> ! {
-    loop {
-        std::thread::park();
     }
 }
 
@@ -151,7 +135,7 @@ fn swarm(count: u64, bytes: u64, rate: u64) {
     for _ in 0..count {
         if child() {
             Memory::anonymous(bytes as usize).write();
-            stay();
+            wait();
         }
         pace.after(1);
     }
