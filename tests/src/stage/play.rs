@@ -1,10 +1,10 @@
 //! Plays a scenario: creates its cgroups and files, does what it says in order, and keeps what the kernel and waitpid say.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -34,8 +34,6 @@ pub struct Played {
     pub begun: u64,
     /// Path of each cgroup.
     pub paths: BTreeMap<String, String>,
-    /// Processes that were started, and whether each was killed by SIGKILL.
-    pub ended: Vec<(u32, bool)>,
     /// Seconds from the start of its last step that allocates to the end of the process that was killed first.
     pub grew: Option<f64>,
     /// Growth of the kernel's count of OOM kills in all cgroups.
@@ -219,9 +217,6 @@ impl Stage<'_> {
     /// What the kernel counted.
     fn count(&mut self) {
         self.played.kills += self.groups.iter().map(|(_, cgroup)| cgroup.kills()).sum::<u64>();
-        let killed =
-            |child: &mut Child| child.try_wait().ok().flatten().is_some_and(|it| it.signal() == Some(libc::SIGKILL));
-        self.played.ended = self.actors.iter_mut().map(|it| (it.child.0.id(), killed(&mut it.child.0))).collect();
     }
 
     /// Ends what still runs, and removes cgroups, the inner ones first.
@@ -236,6 +231,5 @@ impl Stage<'_> {
 impl Drop for Stage<'_> {
     fn drop(&mut self) {
         self.close();
-        let _ = fs::remove_dir_all(&*self.disk);
     }
 }

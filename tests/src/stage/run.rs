@@ -24,6 +24,8 @@ const TOLD: Duration = Duration::from_secs(80);
 const LATER: Duration = Duration::from_millis(1500);
 /// How long nothing must be told where nothing happened.
 const SILENCE: Duration = Duration::from_secs(5);
+/// Scenarios that are staged at the same time.
+const AT_ONCE: usize = 8;
 /// A scenario whose actors did not do what it says is staged again with other numbers.
 const TRIES: u64 = 3;
 
@@ -33,8 +35,6 @@ const CONFIG: &str = "[pressure]\nio_waiting = \"600ms\"\n";
 #[derive(Clone, Debug)]
 pub struct Options {
     pub seed: u64,
-    /// Scenarios at the same time.
-    pub at_once: usize,
     /// Parts of names; all scenarios if empty.
     pub names: Vec<String>,
 }
@@ -67,7 +67,7 @@ pub fn run(program: &str, scenarios: Vec<Scenario>, options: &Options) -> Vec<Ro
     // What the agent's own start does to the host is over.
     let _ = interrupt::pause(Duration::from_secs(3));
     let rows = Mutex::new(Vec::new());
-    for (scenarios, at_once) in [(together, options.at_once), (alone, 1)] {
+    for (scenarios, at_once) in [(together, AT_ONCE), (alone, 1)] {
         let waiting = Mutex::new(scenarios.iter());
         let work = || {
             while let Some(scenario) = { waiting.lock().unwrap_or_else(PoisonError::into_inner).next() } {

@@ -6,19 +6,15 @@ use collector_tests::needs;
 use collector_tests::require::is_root;
 use collector_tests::stage::{Options, Row, run, table};
 
-/// Set by `cargo xtask test incidents`: the seed of the numbers, parts of names, and how many are staged at once.
+/// Set by `cargo xtask test incidents`: the seed of the numbers, and parts of names.
 const SEED: &str = "HEADROOM_STAGE_SEED";
 const NAMES: &str = "HEADROOM_STAGE_NAMES";
-const AT_ONCE: &str = "HEADROOM_STAGE_AT_ONCE";
-
-fn number(name: &str) -> Option<u64> {
-    env::var(name).ok()?.parse().ok()
-}
 
 fn options() -> Options {
-    let seed = number(SEED).unwrap_or_else(|| collector::clock::unix_ns() / 1_000_000_000);
+    let seed = env::var(SEED).ok().and_then(|seed| seed.parse().ok());
+    let seed = seed.unwrap_or_else(|| collector::clock::unix_ns() / 1_000_000_000);
     let names = env::var(NAMES).unwrap_or_default().split(',').filter(|it| !it.is_empty()).map(str::to_owned).collect();
-    Options { seed, names, at_once: number(AT_ONCE).map_or(8, |number| number as usize) }
+    Options { seed, names }
 }
 
 #[test]
