@@ -1,4 +1,5 @@
-//! `cargo xtask test incidents`: stages incidents on this machine or in virtual machines, and makes the table of what was told.
+//! `cargo xtask test incidents`: stages incidents on this machine or in virtual machines, makes the table of what was told, and
+//! fails if one was told wrong that the scenarios do not mark as known.
 //!
 //! The test prints its seed, and a line of JSON for each scenario.
 
@@ -26,9 +27,6 @@ const PAGE: &str = "docs/staged.md";
 #[derive(Debug, Default, clap::Args)]
 #[group(skip)]
 pub struct Args {
-    /// Kernel to boot instead of this machine's; with `incidents`
-    #[arg(long = "vm", value_name = "KERNEL")]
-    machines: Vec<String>,
     /// Seed of the numbers, to repeat a run; with `incidents`
     #[arg(long)]
     seed: Option<u64>,
@@ -40,7 +38,7 @@ pub struct Args {
 impl Args {
     /// Whether any option was given.
     pub fn given(&self) -> bool {
-        !self.machines.is_empty() || self.seed.is_some() || self.write
+        self.seed.is_some() || self.write
     }
 }
 
@@ -52,30 +50,28 @@ struct Outcome {
     rows: Vec<Value>,
 }
 
-/// Builds, stages all scenarios or those whose names have one of the `names` in them, and prints the table.
-pub fn test(project: &Project, args: &Args, names: &[String]) -> Result<()> {
+/// Builds, stages all scenarios or those whose names have one of the `names` in them, and prints the table. On this machine,
+/// unless kernels are given.
+pub fn test(project: &Project, args: &Args, kernels: &vm::Args, names: &[String]) -> Result<()> {
     setup::ensure(project, Scope::Build)?;
     let binary = build::compile(project, &build::Args::default())?;
     let mut environment = vec![("HEADROOM_STAGE_NAMES", names.join(","))];
     environment.extend(args.seed.map(|seed| ("HEADROOM_STAGE_SEED", seed.to_string())));
-    let outcomes = match args.machines.is_empty() {
-        true => vec![here(project, &binary, &environment)?],
-        false => {
-            let machines = vm::prepare(project, &vm::Args::of(&args.machines))?;
+    let outcomes = match kernels.given() {
+        false => vec![here(project, &binary, &environment)?],
+        true => {
+            let machines = vm::prepare(project, kernels)?;
             let texts = vm::run_one(&machines, &binary, (TARGET, TEST), &environment)?;
             texts.iter().map(|(kernel, text)| Outcome::read(kernel, text.lines())).collect()
         }
     };
     for outcome in &outcomes {
         anstream::println!("{}", outcome.table());
-        if outcome.rows.is_empty() {
-            bail!("nothing was staged on {}", outcome.kernel);
-        }
-        if args.write {
+        if args.write && !outcome.rows.is_empty() {
             outcome.write(&project.root.join(PAGE))?;
         }
     }
-    Ok(())
+    outcomes.iter().try_for_each(Outcome::judge)
 }
 
 /// Runs the test on this machine, and prints each result as it comes.
@@ -153,6 +149,20 @@ impl Outcome {
         )
     }
 
+    /// An error if nothing was staged, or if something was told wrong that is not known to be.
+    fn judge(&self) -> Result<()> {
+        let mut staged = self.rows.iter().filter(|row| row["failed"].is_null()).peekable();
+        if staged.peek().is_none() {
+            bail!("nothing was staged on {}", self.kernel);
+        }
+        let wrong: Vec<&str> =
+            staged.filter(|row| row["right"] != true && row["known"] != true).map(|row| text(row, "name")).collect();
+        if !wrong.is_empty() {
+            bail!("told wrong on {}: {}", self.kernel, wrong.join(", "));
+        }
+        Ok(())
+    }
+
     fn table(&self) -> String {
         let mut table = format!("{}\n\n", self.summary());
         table +=
@@ -163,10 +173,12 @@ impl Outcome {
             let (last, right) = match (row["failed"].as_str(), row["right"] == true) {
                 (Some(why), _) => (why.to_owned(), "not staged".to_owned()),
                 (_, true) => (cell("last"), "yes".to_owned()),
-                (_, false) if row["cause_right"] == true => {
-                    (cell("last"), format!("cause; {}", faults(row).join("; ")))
+                (_, false) => {
+                    let mut parts = vec![if row["cause_right"] == true { "cause" } else { "no" }];
+                    parts.extend((row["known"] == true).then_some("known"));
+                    parts.extend(faults(row));
+                    (cell("last"), parts.join("; "))
                 }
-                (_, false) => (cell("last"), [&["no"][..], &faults(row)].concat().join("; ")),
             };
             let cells = [cell("name"), cell("what"), cell("truth"), first, last, right];
             let cells = cells.map(|cell| cell.replace('|', "\\|").replace('\n', " "));
@@ -207,7 +219,8 @@ mod tests {
     fn outcome() -> Outcome {
         let row = |name: &str, cause: bool, right: bool, failed: Option<&str>| {
             let row = json!({"name": name, "what": "it|grows", "truth": "spike", "first": "leak: of /a", "last": "spike: of /a",
-                "first_right": false, "cause_right": cause, "right": right, "faults": [], "failed": failed});
+                "first_right": false, "cause_right": cause, "right": right, "faults": ["late"], "known": true,
+                "failed": failed});
             format!("test staged::x ... STAGED {row}")
         };
         let lines = [
@@ -229,7 +242,18 @@ mod tests {
             "Linux 6.12.9-cloud, seed 7: 2 of 3 staged; cause right in 2 (100 %), when first told in 0 (0 %); everything right in 1 (50 %)"
         );
         assert_eq!(lines[5], "| b | it\\|grows | spike | leak | spike: of /a | yes |");
+        assert!(lines[4].ends_with("| spike: of /a | cause; known; late |"), "{table}");
         assert!(lines[6].ends_with("| no | not staged |"), "{table}");
+    }
+
+    #[test]
+    fn what_is_told_wrong_is_an_error_unless_it_is_known() {
+        let mut outcome = outcome();
+        assert!(outcome.judge().is_ok());
+        outcome.rows[0]["known"] = false.into();
+        assert_eq!(outcome.judge().unwrap_err().to_string(), "told wrong on 6.12.9-cloud: a");
+        outcome.rows.retain(|row| !row["failed"].is_null());
+        assert!(outcome.judge().is_err(), "nothing was staged");
     }
 
     #[test]

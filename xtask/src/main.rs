@@ -56,7 +56,7 @@ enum Verb {
     /// Other kernels, emulated:      cargo xtask test vm
     /// Two of them, one test:        cargo xtask test vm 5.10 7.2 -- a_kill
     /// Staged incidents:             cargo xtask test incidents
-    /// Some of them, on two kernels: cargo xtask test incidents --vm 6.12 --vm 7.2 -- growth saw
+    /// Some of them, on two kernels: cargo xtask test incidents 6.12 7.2 -- growth saw
     #[command(verbatim_doc_comment)]
     Test(test::Args),
     /// Fuzz the parsers of untrusted input with cargo-fuzz

@@ -71,10 +71,10 @@ pub fn test(project: &Project, args: &Args) -> Result<()> {
         bail!("GPU tests load programs into the kernel: run them as root");
     }
     if args.layer == Some(Layer::Incidents) {
-        return incidents::test(project, &args.incidents, &args.filter);
+        return incidents::test(project, &args.incidents, &args.vm, &args.filter);
     }
     if args.incidents.given() {
-        bail!("--vm, --seed and --write are for staged incidents: cargo xtask test incidents");
+        bail!("--seed and --write are for staged incidents: cargo xtask test incidents");
     }
     if args.layer == Some(Layer::Vm) {
         setup::ensure(project, Scope::Build)?;
@@ -82,7 +82,7 @@ pub fn test(project: &Project, args: &Args) -> Result<()> {
         return vm::test(&vm::prepare(project, &args.vm)?, &binary, &args.filter);
     }
     if args.vm.given() {
-        bail!("kernels are for virtual machines: cargo xtask test vm");
+        bail!("kernels are for virtual machines: cargo xtask test vm, or incidents");
     }
     let live = args.layer != Some(Layer::Unit);
     // Most tests also run without the reference programs.

@@ -5,10 +5,12 @@ use collector_core::incident::Incident;
 
 use super::play::Played;
 use super::row::Row;
-use super::scenario::{OOM, Scenario, Truth};
+use super::scenario::{Act, IO_PRESSURE, KILLED, MEMORY_PRESSURE, OOM, Scenario, Truth};
 use super::script::Scale;
-use super::table::BY_HAND;
 use super::told::{Said, Told};
+
+/// A size is right if it is off by less than this share of the scenario's own.
+const NEAR: f64 = 0.1;
 
 /// A scenario that was played, and its numbers.
 pub struct Case<'a> {
@@ -24,7 +26,8 @@ impl Case<'_> {
         let affected = incident.evidence.workload.as_ref().map(|it| it.cgroup.as_str());
         let victims = incident.evidence.kills.iter().filter_map(|kill| kill.workload.as_deref());
         let named = label.into_iter().chain(affected).chain(victims);
-        self.scenario.alone && incident.kind.name() != OOM || named.into_iter().any(|name| self.is_ours(name))
+        let waits = [MEMORY_PRESSURE, IO_PRESSURE].contains(&incident.kind.name());
+        self.scenario.alone && waits || named.into_iter().any(|name| self.is_ours(name))
     }
 
     fn is_ours(&self, name: &str) -> bool {
@@ -63,26 +66,25 @@ impl Case<'_> {
     pub fn judge(&self, told: &[Told], alerts: &[Alert]) -> Row {
         let truth = &self.scenario.truth;
         let ours: Vec<&Told> = told.iter().filter(|it| self.concerns(&it.incident)).collect();
+        let wanted: Vec<&Told> = ours.iter().filter(|it| self.is_wanted(&it.incident)).copied().collect();
         let mut row = self.row();
         match truth.kind {
-            Some(kind) => match ours.iter().find(|it| it.incident.kind.name() == kind) {
-                Some(told) => self.compare(told, &mut row),
-                None if truth.alert && self.alerted(alerts, &mut row) => {}
-                None => {
-                    row.last = "nothing was told".to_owned();
-                    let others = ours.first().map(|it| it.incident.title.clone());
-                    row.faults.extend(others.map(|title| format!("told instead: {title}")));
-                }
-            },
+            Some(_) if !wanted.is_empty() => row = self.compare_all(&wanted),
+            Some(_) if truth.alert && self.alerted(alerts, &mut row) => {}
+            Some(_) => {
+                row.last = "nothing was told".to_owned();
+                row.faults.extend(ours.first().map(|it| format!("told instead: {}", it.incident.title)));
+            }
             None => self.silence(&ours, &mut row),
         }
         self.count(&ours, &mut row);
+        row.faults.extend(self.made_up(&ours));
         row
     }
 
-    /// A kill is a kill: as many as the kernel counts. What somebody else killed is told as that, if at all.
+    /// A kill is a kill: as many as the kernel counts.
     fn count(&self, ours: &[&Told], row: &mut Row) {
-        let killed = ours.iter().filter(|it| it.incident.kind.name() == OOM && !BY_HAND.contains(&&*it.last.cause));
+        let killed = ours.iter().filter(|it| it.incident.kind.name() == OOM);
         let killed: u64 = killed.map(|it| it.incident.evidence.killed).sum();
         // A group kill is counted once more than processes die of it.
         let wanted = self.played.kills.saturating_sub(u64::from(self.scenario.truth.together))..=self.played.kills;
@@ -91,22 +93,28 @@ impl Case<'_> {
         }
     }
 
+    /// A kill by a process, although the scenario sends no signal.
+    fn made_up(&self, ours: &[&Told]) -> Option<String> {
+        let sends = self.scenario.acts.iter().any(|act| matches!(act, Act::Signal(..)));
+        let told = ours.iter().find(|it| it.incident.kind.name() == KILLED && !sends)?;
+        Some(format!("told as well: {}", told.incident.title))
+    }
+
     pub fn row(&self) -> Row {
-        let Scenario { name, what, truth, .. } = self.scenario;
+        let Scenario { name, what, known_wrong, truth, .. } = self.scenario;
         let truth = match truth.kind {
             Some(_) => truth.causes.join(" or "),
             None if truth.causes.is_empty() => "nothing".to_owned(),
             None => format!("nothing, or {}", truth.causes.join(" or ")),
         };
-        Row { name: (*name).to_owned(), what: (*what).to_owned(), truth, ..Row::default() }
+        Row { name: (*name).to_owned(), what: (*what).to_owned(), truth, known: *known_wrong, ..Row::default() }
     }
 
-    /// Nothing need be told, and no OOM kill may be.
+    /// Nothing need be told. If a death is, then for one of the causes that are right.
     fn silence(&self, ours: &[&Told], row: &mut Row) {
         let is_right = |said: &Said| self.scenario.truth.causes.contains(&&*said.cause);
-        let kernel = self.played.kills > 0;
-        let wrong = ours.iter().find(|it| it.incident.kind.name() == OOM && !kernel && !is_right(&it.last));
-        let Some(told) = wrong.or(ours.iter().find(|it| is_right(&it.last))) else {
+        let mut deaths = ours.iter().filter(|it| [OOM, KILLED].contains(&it.incident.kind.name()));
+        let Some(told) = deaths.clone().find(|it| !is_right(&it.last)).or(deaths.next()) else {
             (row.first, row.last) = ("nothing".to_owned(), "nothing".to_owned());
             (row.first_right, row.cause_right) = (true, true);
             return;
@@ -115,8 +123,18 @@ impl Case<'_> {
         (row.first_right, row.cause_right) = (is_right(&told.first), is_right(&told.last));
     }
 
-    fn compare(&self, told: &Told, row: &mut Row) {
-        let Truth { workload, causes, limit, timed, .. } = &self.scenario.truth;
+    /// Every incident of the wanted kind must be right. The row shows the first that is not.
+    fn compare_all(&self, wanted: &[&Told]) -> Row {
+        let rows: Vec<Row> = wanted.iter().enumerate().map(|(place, told)| self.compare(told, place)).collect();
+        let shown = rows.iter().find(|row| !row.right()).or(rows.first()).cloned().unwrap_or_default();
+        let all = |right: fn(&Row) -> bool| rows.iter().all(right);
+        Row { first_right: all(|row| row.first_right), cause_right: all(|row| row.cause_right), ..shown }
+    }
+
+    /// `place`: how many incidents of this kind were told before it.
+    fn compare(&self, told: &Told, place: usize) -> Row {
+        let Truth { workload, causes, .. } = &self.scenario.truth;
+        let mut row = self.row();
         (row.first, row.last) = (self.text(&told.first), self.text(&told.last));
         row.first_right = causes.contains(&&*told.first.cause);
         row.cause_right = causes.contains(&&*told.last.cause);
@@ -125,29 +143,51 @@ impl Case<'_> {
         if !wanted.contains(&label) {
             row.faults.push(format!("the workload is {}, not {label}", wanted.join(" or ")));
         }
-        if let Some((group, percent)) = limit {
-            let (of, bytes) = (self.workload(group), self.scale.bytes(*percent));
-            match &told.incident.evidence.limit {
-                Some(it) if it.workload.as_ref() == Some(&of) && it.bytes == Some(bytes) => {}
-                Some(it) => row.faults.push(format!(
-                    "the limit is {bytes} of {of}, not {:?} of {}",
-                    it.bytes,
-                    it.workload.as_deref().unwrap_or("?")
-                )),
-                None => row.faults.push(format!("the limit is {bytes} of {of}, and none was told")),
-            }
-        }
-        let took = self.played.grew.filter(|_| *timed);
-        let said = told.incident.cause.numbers.get("growth_seconds").copied();
-        // History has a point a second.
-        let wrong = |(took, said): &(f64, f64)| *said > 1.5 * took + 2.0 || *said < 0.5 * took - 1.0;
-        if let Some((took, said)) = took.zip(said).filter(wrong) {
-            row.faults.push(format!("it grew within {took:.1} s, not {said:.1} s"));
-        }
-        self.words(&told.last.sentence, row);
+        row.faults.extend(self.limit(told));
+        row.faults.extend(self.sizes(told));
+        row.faults.extend(self.time(told, place));
+        self.words(&told.last.sentence, &mut row);
         if told.delivered.as_ref().is_some_and(|cause| *cause != told.last.cause) {
             let cause = told.delivered.as_deref().unwrap_or_default();
             row.faults.push(format!("receivers were told {cause}, and no correction"));
+        }
+        row
+    }
+
+    fn limit(&self, told: &Told) -> Option<String> {
+        let (group, percent) = self.scenario.truth.limit?;
+        let (of, bytes) = (self.workload(group), self.scale.bytes(percent));
+        match &told.incident.evidence.limit {
+            Some(it) if it.workload.as_ref() == Some(&of) && it.bytes == Some(bytes) => None,
+            Some(it) => {
+                let whose = it.workload.as_deref().unwrap_or("?");
+                Some(format!("the limit is {bytes} of {of}, not {:?} of {whose}", it.bytes))
+            }
+            None => Some(format!("the limit is {bytes} of {of}, and none was told")),
+        }
+    }
+
+    /// Numbers of the cause that are not near the truth.
+    fn sizes(&self, told: &Told) -> Vec<String> {
+        let near = NEAR * self.scale.bytes(100.0) as f64;
+        let wrong = |(name, percent): &(&str, f64)| {
+            let (wanted, said) = (self.scale.bytes(*percent), told.incident.cause.numbers.get(*name));
+            let right = said.is_some_and(|said| (said - wanted as f64).abs() <= near);
+            (!right).then(|| format!("{name} is {wanted}, not {said:?}"))
+        };
+        self.scenario.truth.sizes.iter().filter_map(wrong).collect()
+    }
+
+    fn time(&self, told: &Told, place: usize) -> Option<String> {
+        if !self.scenario.truth.timed {
+            return None;
+        }
+        let took = self.played.grew.get(place)?;
+        // History has a point a second.
+        match told.incident.cause.numbers.get("growth_seconds") {
+            Some(said) if (0.5 * took - 1.0..=1.5 * took + 2.0).contains(said) => None,
+            Some(said) => Some(format!("it grew within {took:.1} s, not {said:.1} s")),
+            None => Some(format!("it grew within {took:.1} s, and no time was told")),
         }
     }
 
@@ -188,5 +228,77 @@ impl Case<'_> {
     fn text(&self, said: &Said) -> String {
         let root = self.played.paths.get("").map_or("/", String::as_str);
         format!("{}: {}", said.cause, said.sentence).replace(root, "/…")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use collector_core::incident::Kind;
+
+    use super::*;
+    use crate::stage::scenario::Knob;
+    use crate::stage::script::Numbers;
+
+    const SPIKE: &[&str] = &["sudden_spike"];
+
+    fn scenario() -> Scenario {
+        Scenario::new("a", "it grows").group("", &[Knob::Limit(100.0)])
+    }
+
+    /// An incident of the scenario's own cgroup, told as this from the first to the last.
+    fn told(kind: Kind, cause: &str, numbers: &[(&str, f64)]) -> Told {
+        let mut incident = Incident::new(kind, "1".to_owned(), 7);
+        incident.labels.insert("workload".to_owned(), "/a".to_owned());
+        incident.evidence.killed = u64::from(kind == Kind::Oom);
+        incident.cause.numbers = numbers.iter().map(|(name, number)| ((*name).to_owned(), *number)).collect();
+        let said = Said { cause: cause.to_owned(), sentence: "it says".to_owned() };
+        Told { first: said.clone(), last: said, delivered: None, incident }
+    }
+
+    fn judged(scenario: &Scenario, kills: u64, told: &[Told]) -> Row {
+        let paths = [(String::new(), "/a".to_owned())].into();
+        let played = Played { paths, kills, grew: vec![4.0, 20.0], ..Played::default() };
+        Case { scenario, scale: &Scale::draw(&mut Numbers::new(7, "a")), played: &played }.judge(told, &[])
+    }
+
+    #[test]
+    fn every_incident_must_be_right() {
+        let scenario = scenario().oom("", SPIKE);
+        let (right, wrong) = (told(Kind::Oom, "sudden_spike", &[]), told(Kind::Oom, "own_limit", &[]));
+        assert!(judged(&scenario, 2, &[right.clone(), right.clone()]).right());
+        let row = judged(&scenario, 2, &[right.clone(), wrong]);
+        assert!(!row.right() && !row.first_right && row.last.starts_with("own_limit: "), "{row:?}");
+        let row = judged(&scenario, 3, &[right.clone(), right.clone()]);
+        assert_eq!(row.faults, ["2 OOM kills told, but 3 by the kernel's count"]);
+        let row = judged(&scenario, 1, &[right, told(Kind::Killed, "killed_by_a_process", &[])]);
+        assert!(row.cause_right && !row.right(), "nobody sent a signal: {row:?}");
+    }
+
+    #[test]
+    fn silence_is_broken_only_by_what_may_be_told() {
+        let (oom, killed) = (told(Kind::Oom, "sudden_spike", &[]), told(Kind::Killed, "killed_by_a_process", &[]));
+        let quiet = scenario().none(&[]);
+        assert!(judged(&quiet, 0, &[]).right());
+        assert!(judged(&quiet, 0, &[told(Kind::MemoryPressure, "not_known", &[])]).right(), "it may wait");
+        assert!(!judged(&quiet, 0, std::slice::from_ref(&oom)).right());
+        assert!(!judged(&quiet, 0, std::slice::from_ref(&killed)).right());
+        let may = scenario().signal("app", libc::SIGTERM).none(&["killed_by_a_process"]).uncounted();
+        assert!(judged(&may, 0, std::slice::from_ref(&killed)).right());
+        assert!(!judged(&may, 1, &[killed, oom]).right());
+    }
+
+    #[test]
+    fn times_and_sizes_must_be_told_and_be_near_the_truth() {
+        let timed = scenario().oom("", SPIKE).timed();
+        let spike = |seconds| told(Kind::Oom, "sudden_spike", &[("growth_seconds", seconds)]);
+        assert!(judged(&timed, 2, &[spike(5.0), spike(19.0)]).right());
+        assert!(!judged(&timed, 2, &[spike(5.0), spike(5.0)]).right());
+        assert!(!judged(&timed, 1, &[told(Kind::Oom, "sudden_spike", &[])]).right());
+        let sized = scenario().oom("", SPIKE).size("filled_bytes", 80.0);
+        let size = Scale::draw(&mut Numbers::new(7, "a")).bytes(100.0) as f64;
+        let filled = |share| judged(&sized, 1, &[told(Kind::Oom, "sudden_spike", &[("filled_bytes", share * size)])]);
+        assert!(filled(0.75).right() && filled(0.88).right());
+        assert!(!filled(0.65).right() && !filled(0.95).right());
+        assert!(!judged(&sized, 1, &[told(Kind::Oom, "sudden_spike", &[])]).right());
     }
 }

@@ -34,8 +34,8 @@ pub struct Played {
     pub begun: u64,
     /// Path of each cgroup.
     pub paths: BTreeMap<String, String>,
-    /// Seconds from the start of its last step that allocates to the end of the process that was killed first.
-    pub grew: Option<f64>,
+    /// For each process that was killed, in order: seconds from the start of its last step that allocates to its end.
+    pub grew: Vec<f64>,
     /// Growth of the kernel's count of OOM kills in all cgroups.
     pub kills: u64,
 }
@@ -208,9 +208,7 @@ impl Stage<'_> {
         let output = actor.child.0.stdout.take().filter(|_| killed);
         let lines = output.into_iter().flat_map(|output| BufReader::new(output).lines().map_while(Result::ok));
         let since = lines.filter_map(|line| line.strip_prefix("since ")?.parse::<u64>().ok()).last();
-        if killed && self.played.grew.is_none() {
-            self.played.grew = since.map(|since| now.saturating_sub(since) as f64 / 1e3);
-        }
+        self.played.grew.extend(since.map(|since| now.saturating_sub(since) as f64 / 1e3));
         Ok(status)
     }
 

@@ -132,6 +132,7 @@ fn once(program: &str, scenario: &Scenario, scale: &Scale, listener: &Listener) 
             failed(kills(truth.killed.unwrap_or_default(), played.kills))
         }
         (Ok(played), _) if truth.kind == Some(OOM) && played.kills == 0 => failed(kills(1, 0)),
+        (Ok(played), _) if truth.timed && played.grew.is_empty() => failed("it did not say when it grew".to_owned()),
         (Ok(_), Some(row)) => row,
         (Ok(_), None) => failed("it was not judged".to_owned()),
     }

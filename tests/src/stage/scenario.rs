@@ -26,6 +26,8 @@ pub struct Scenario {
     pub groups: Vec<Group>,
     pub acts: Vec<Act>,
     pub truth: Truth,
+    /// Whether the agent is known to tell it wrong, at least on some kernels.
+    pub known_wrong: bool,
 }
 
 /// Where a scenario applies.
@@ -108,6 +110,8 @@ pub struct Truth {
     pub causes: Vec<&'static str>,
     /// The cgroup whose limit it was, and the size of that limit.
     pub limit: Option<(&'static str, f64)>,
+    /// Names of numbers of the cause that are sizes, and how large these are, about.
+    pub sizes: Vec<(&'static str, f64)>,
     /// Whether the time that it grew must be right.
     pub timed: bool,
     /// Each must be in the sentence; alternatives are separated by `|`, and `{name}` is the cgroup with that name.
@@ -124,8 +128,19 @@ pub struct Truth {
 
 impl Scenario {
     pub fn new(name: &'static str, what: &'static str) -> Scenario {
-        let (files, groups, acts, truth) = (Vec::new(), Vec::new(), Vec::new(), Truth::default());
-        Scenario { name, what, host: Host::Any, alone: false, slice: false, swap: false, files, groups, acts, truth }
+        Scenario {
+            name,
+            what,
+            host: Host::Any,
+            alone: false,
+            slice: false,
+            swap: false,
+            files: Vec::new(),
+            groups: Vec::new(),
+            acts: Vec::new(),
+            truth: Truth::default(),
+            known_wrong: false,
+        }
     }
 
     pub fn on(mut self, host: Host) -> Scenario {
@@ -243,6 +258,11 @@ impl Scenario {
         self
     }
 
+    pub fn size(mut self, name: &'static str, percent: f64) -> Scenario {
+        self.truth.sizes.push((name, percent));
+        self
+    }
+
     pub fn together(mut self) -> Scenario {
         self.truth.together = true;
         self
@@ -266,6 +286,11 @@ impl Scenario {
 
     pub fn killed(mut self, count: u64) -> Scenario {
         self.truth.killed = Some(count);
+        self
+    }
+
+    pub fn known_wrong(mut self) -> Scenario {
+        self.known_wrong = true;
         self
     }
 }

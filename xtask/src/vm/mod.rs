@@ -87,26 +87,27 @@ const LIMIT: Duration = Duration::from_secs(60 * 60);
 /// Machines that run at once.
 const AT_ONCE: usize = 2;
 
-#[derive(Debug, Default, clap::Args)]
+#[derive(Debug, clap::Args)]
 #[group(skip)]
 pub struct Args {
-    /// Kernels to boot, with `vm` [default: 5.10 6.1 6.12 6.18 7.2]
+    /// Kernels to boot, with `vm` [default: 5.10 6.1 6.12 6.18 7.2] or `incidents` [default: this machine's]
     #[arg(value_name = "KERNEL")]
     kernels: Vec<String>,
-    /// Folder of kernels, each in a folder with `vmlinuz` and `lib/modules`, instead of Debian's; with `vm`
+    /// Folder of kernels, each in a folder with `vmlinuz` and `lib/modules`, instead of Debian's; with `vm` or `incidents`
     #[arg(long = "kernels", value_name = "DIR")]
     folder: Option<PathBuf>,
-    /// CPUs that the machines could have, before Linux 6.9; two are there; with `vm`
+    /// CPUs that the machines could have, before Linux 6.9; two are there; with `vm` or `incidents`
     #[arg(long, value_name = "NUMBER", default_value_t = CPUS, value_parser = clap::value_parser!(u32).range(2..=254))]
     possible_cpus: u32,
 }
 
-impl Args {
-    /// These kernels of Debian's.
-    pub fn of(kernels: &[String]) -> Args {
-        Args { kernels: kernels.to_vec(), folder: None, possible_cpus: CPUS }
+impl Default for Args {
+    fn default() -> Args {
+        Args { kernels: Vec::new(), folder: None, possible_cpus: CPUS }
     }
+}
 
+impl Args {
     /// Whether any option was given.
     pub fn given(&self) -> bool {
         !self.kernels.is_empty() || self.folder.is_some() || self.possible_cpus > CPUS
@@ -139,7 +140,7 @@ pub fn prepare<'a>(project: &'a Project, args: &Args) -> Result<Machines<'a>> {
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).context("wait for another run")?;
     ensure(&folder)?;
     let kernels = kernels(args, &folder)?;
-    Ok(Machines { project, folder, kernels, possible_cpus: args.possible_cpus.max(CPUS), _lock: lock })
+    Ok(Machines { project, folder, kernels, possible_cpus: args.possible_cpus, _lock: lock })
 }
 
 /// Boots each kernel, and prints which tests passed where. `binary` is the built `headroom`; `filter` selects tests as in

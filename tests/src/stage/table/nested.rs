@@ -75,7 +75,8 @@ fn shared() -> Vec<Scenario> {
         .run("victim", "b", "anon 6; wait 3; anon 40 @20")
         .dies("victim")
         .oom("b", LEFT_BEHIND)
-        .limit("", 100.0),
+        .limit("", 100.0)
+        .known_wrong(),
         parent(
             "protected_neighbour",
             "page cache of a neighbour may not be taken (memory.min), and another is killed for it",

@@ -1,12 +1,11 @@
 //! A workload at its own limit, filled by its own memory in different shapes.
 
-use super::{GROWTH, SPIKE, TOO_LOW};
-use crate::stage::scenario::Knob::Limit;
+use super::{GROWTH, OWN_LIMIT, SPIKE, TOO_LOW, limited};
 use crate::stage::scenario::Scenario;
 
 /// One process in a cgroup with a limit, which it exceeds in the end.
 fn one(name: &'static str, what: &'static str, script: &'static str) -> Scenario {
-    Scenario::new(name, what).group("", &[Limit(100.0)]).run("app", "", script).dies("app").limit("", 100.0)
+    limited(name, what).run("app", "", script).dies("app")
 }
 
 pub fn scenarios() -> Vec<Scenario> {
@@ -47,7 +46,7 @@ fn slow() -> Vec<Scenario> {
         one("growth_near_the_limit", "nearly full, and grows very slowly", "anon 84; wait 5; anon 24 @0.4").oom("", GROWTH),
         one("saw", "rises and falls over and over, a little higher the last time",
             "anon 45; anon 40 @8; free; wait 1; anon 40 @8; free; wait 1; anon 40 @8; free; wait 1; anon 40 @8; free; wait 1; anon 70 @8")
-            .oom("", ["own_limit", "sudden_spike"])
+            .oom("", OWN_LIMIT)
             .never("leak")
             .never("steadily"),
     ]

@@ -1,12 +1,8 @@
 //! Several processes in one cgroup: who is killed is not always who grew.
 
-use super::{GROWTH, OTHERS, SPIKE, TOO_LOW, either};
+use super::{GROWTH, OTHERS, SPIKE, TOO_LOW, either, limited};
 use crate::stage::scenario::Knob::{Limit, Together};
 use crate::stage::scenario::{Host, Scenario};
-
-fn limited(name: &'static str, what: &'static str) -> Scenario {
-    Scenario::new(name, what).group("", &[Limit(100.0)]).limit("", 100.0)
-}
 
 pub fn scenarios() -> Vec<Scenario> {
     vec![
@@ -36,7 +32,7 @@ pub fn scenarios() -> Vec<Scenario> {
         limited("many_small", "a dozen equal workers; one more is too many")
             .run("pool", "", "swarm 11 8 2; wait 18; swarm 4 8 2; wait 4")
             .ends("pool")
-            .oom("", either(OTHERS, either(SPIKE, TOO_LOW))),
+            .oom("", OTHERS),
         limited("fork_bomb", "hundreds of tiny processes within seconds")
             .run("bomb", "", "swarm 220 0.5 60; wait 4")
             .ends("bomb")
