@@ -23,8 +23,11 @@ pub mod settings;
 pub mod slot;
 pub mod transfer;
 
-/// Every signal, in the order of the documentation.
+/// Every signal, in the order in which they are attached and documented.
 pub const SIGNALS: &[Signal] = &[
+    // First: then a cgroup that is counted for, and neither found on the first walk nor known from its creation, was there
+    // before the agent.
+    cgroup::SIGNAL,
     // Before `oom`: a mark is judged by the signal before it.
     kill::SIGNAL,
     oom::SIGNAL,
@@ -33,7 +36,6 @@ pub const SIGNALS: &[Signal] = &[
     compaction::SIGNAL,
     fault::SIGNAL,
     block::SIGNAL,
-    cgroup::SIGNAL,
     dirty::SIGNAL,
     transfer::SIGNAL,
 ];

@@ -94,7 +94,7 @@ impl Stage {
             ),
             Stage::Device => (
                 "device",
-                "IO of a block device beyond the 256 that are kept. It is missing from the device's figures.",
+                "IO of a block device beyond the 256 that are kept, or beyond 512 pairs of device and operation. It is missing from the device's figures.",
                 "Nothing, unless the host has that many disks: then read the disks' own statistics.",
             ),
             Stage::Disk => (

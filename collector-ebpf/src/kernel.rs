@@ -192,6 +192,12 @@ impl Css {
     }
 }
 
+/// The `struct mem_cgroup` of a memory controller's state.
+#[inline(always)]
+pub fn memcg(css: Address) -> Address {
+    css.wrapping_sub(layout!(mem_cgroup_css) as usize)
+}
+
 /// Id of a `struct cgroup`; all zero if it cannot be read.
 #[inline(always)]
 pub fn cgroup_id(cgroup: Address) -> Id {

@@ -9,9 +9,8 @@ use collector_common::ring::{Header, Kind, Ring, Task};
 
 use crate::emit;
 use crate::kernel::{self, Address, Css, layout, read};
-use crate::oom::{self, SIGNAL_GROUP_EXIT, known};
+use crate::oom::{self, SIGKILL, SIGNAL_GROUP_EXIT, known};
 
-const SIGKILL: u32 = 9;
 const SIGTERM: u32 = 15;
 
 /// `SEND_SIG_PRIV` of include/linux/sched/signal.h, in place of a `struct kernel_siginfo`: the kernel itself sends the signal.
@@ -64,7 +63,7 @@ fn sent(signal: u32, task: Address) -> i32 {
     if !fatal && !is_due(pid, now) {
         return 0;
     }
-    let memcg = target.address.wrapping_sub(layout!(mem_cgroup_css) as usize);
+    let memcg = kernel::memcg(target.address);
     let record = Sent {
         header: Header::new(Kind::SignalSent, now),
         cgroup: target.id(),

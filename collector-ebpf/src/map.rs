@@ -8,7 +8,7 @@ use collector_common::{block, cgroup, histogram, kswapd, lost, oom, reclaim, slo
 
 pub type Histogram = [u64; histogram::WORDS];
 
-/// Begin of an operation of a thread, see [`crate::stopwatch`].
+/// Begin of an operation of a thread, see [`crate::stopwatch`]. The time is first: the collector removes entries that are old.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Started {
@@ -38,9 +38,10 @@ pub struct Cause {
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Call {
+    /// First, as in [`Started`]: the collector removes entries that are old.
+    pub ns: u64,
     /// Stack pointer at entry.
     pub stack: u64,
-    pub ns: u64,
     pub bytes: u64,
     /// For copies, their number; otherwise the address allocated or released, or where the driver will write it.
     pub address: u64,

@@ -30,7 +30,7 @@ const FRESH_NS: u64 = 30_000_000_000;
 pub const SIGNAL_GROUP_EXIT: u32 = 4;
 
 /// How a process ends that is sent SIGKILL, unless it says otherwise.
-const SIGKILL: u32 = 9;
+pub const SIGKILL: u32 = 9;
 
 /// How many levels of cgroups are searched for the one at its limit.
 const LEVELS: usize = 16;
@@ -135,7 +135,7 @@ fn constraint(control: Address) -> Constraint {
 fn locked(victim: Address) -> Address {
     let (mut at, mut top) = (victim, core::ptr::null());
     for _ in 0..LEVELS {
-        let memcg = at.wrapping_sub(layout!(mem_cgroup_css) as usize);
+        let memcg = kernel::memcg(at);
         if read::<u8>(memcg, layout!(mem_cgroup_oom_lock)) != 0 {
             top = memcg;
         }
@@ -149,7 +149,7 @@ fn locked(victim: Address) -> Address {
 fn in_group(victim: Address) -> u32 {
     let (mut at, mut group) = (victim, 0u8);
     for _ in 0..LEVELS {
-        group |= read::<u8>(at.wrapping_sub(layout!(mem_cgroup_css) as usize), layout!(mem_cgroup_oom_group));
+        group |= read::<u8>(kernel::memcg(at), layout!(mem_cgroup_oom_group));
         at = read(at, layout!(css_parent));
     }
     (group != 0) as u32

@@ -169,7 +169,7 @@ and why the others are not.
         }
         if !signal.counters.is_empty() {
             page += "\nCounted in the kernel, read once per tick:\n\n";
-            page += "| map | one row per | 64-bit words per row |\n|---|---|---|\n";
+            page += "| counts | one row per | 64-bit words per row |\n|---|---|---|\n";
         }
         for counters in signal.counters {
             let key = match counters.key {

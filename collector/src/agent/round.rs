@@ -1,6 +1,7 @@
 //! One round: every source is read once, in the order of the catalogue. Knows nothing about who consumes the samples or
 //! when, and nothing about a source beyond the trait; only the kernel and the names are also read between rounds. The critical
-//! ring is drained during a round, too: with many workloads a round takes long, and a kill must not wait for its end.
+//! ring is drained during a round, too: with many workloads a round takes long, and a kill must not wait for its end, but only
+//! for the end of the source that is being read.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -89,21 +90,19 @@ impl Round {
         source::read(SOURCES[KERNEL].name, kernel, &mut |sample| fold(others.complete(sample)));
         // A storm of events must not keep the round from its end.
         let mut more = false;
-        // For the sources to follow once the one that is being read has ended.
+        // These wait until the source that is being read has ended: it may have to follow them, or to complete a kill.
         let mut missed = Vec::new();
         for index in 0..others.0.len() {
             let (name, source) = &mut others.0[index];
             source::read(name, &mut **source, &mut |sample| {
                 fold(sample);
                 more = more
-                    || kernel.drain_critical(&mut |sample| {
-                        if Others::follows(&sample.reading) {
-                            missed.push(sample.reading.clone());
-                        }
-                        fold(sample);
+                    || kernel.drain_critical(&mut |sample| match Others::follows(&sample.reading) {
+                        true => missed.push(sample),
+                        false => fold(sample),
                     });
             });
-            missed.drain(..).for_each(|reading| others.follow(&reading));
+            missed.drain(..).for_each(|sample| fold(others.complete(sample)));
         }
         let time = clock::unix_ns();
         for (stage, lost) in losses {

@@ -3,7 +3,7 @@
 use std::fmt::{self, Write as _};
 use std::io::{IsTerminal, Write as _, stdout};
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use collector_common::SIGNALS;
 use collector_core::sample::{Probe, ProbeState};
 use serde::{Serialize, Serializer};
@@ -85,18 +85,17 @@ pub fn run(args: &DoctorArgs, config: Config) -> Result<(), Failure> {
 /// An error if too few probes can be attached.
 fn required(findings: &Findings) -> Result<(), Failure> {
     let probes: Vec<Probe> = findings.probes.iter().map(|verdict| verdict.probe.clone()).collect();
-    let untried = findings.error.as_ref().map(|error| anyhow!("no probe could be tried: {error}"));
-    match untried.or_else(|| load::too_few(&probes)) {
-        Some(error) => Err(Failure::new(Exit::Probes, error)),
-        None => Ok(()),
-    }
+    load::too_few(&probes).map_or(Ok(()), |error| Err(Failure::new(Exit::Probes, error)))
 }
 
 fn examine(config: &Config) -> Findings {
     let root = Root::new(&config.rootfs);
     let (probes, error) = match kernel::probes(config, &root) {
         Ok(probes) => (probes, None),
-        Err(error) => (Vec::new(), Some(format!("{error:#}"))),
+        Err(error) => {
+            let error = format!("{error:#}");
+            (load::failed(&error), Some(error))
+        }
     };
     let every = SIGNALS.iter().flat_map(|signal| signal.probes.iter().map(move |probe| (signal, probe)));
     let verdicts = probes.into_iter().filter_map(|probe| {
@@ -130,7 +129,9 @@ fn describe(findings: &Findings, colour: bool) -> Result<String, fmt::Error> {
         }
     }
     if let Some(error) = error {
+        // The same reason for each.
         writeln!(text, "\nNo probe was tried: {error}")?;
+        return Ok(text);
     }
     let mut signal = "";
     for verdict in probes {

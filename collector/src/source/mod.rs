@@ -40,8 +40,7 @@ pub trait Source {
     /// being read has ended.
     fn follow(&mut self, _reading: &Reading) {}
 
-    /// Adds to an OOM kill what is read at once, before anybody learns of it: what may be gone at the next tick. Kills that
-    /// arrive during a round do without.
+    /// Adds to an OOM kill what is read at once, before anybody learns of it: what may be gone at the next tick.
     fn complete(&mut self, _kill: &mut oom::Kill) {}
 
     /// What this host supports through this source, and why not. Works without an agent and without privileges, and

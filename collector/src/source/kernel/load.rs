@@ -15,7 +15,7 @@ use collector_common::layout::{GLOBAL as LAYOUT, Layout};
 use collector_common::ring::Ring;
 use collector_common::settings::{GLOBAL as SETTINGS, OPERATIONS, Settings};
 use collector_common::slot::{self, cache};
-use collector_common::{Hook, Probe, SIGNALS, Signal, SoftwareEvent, cgroup, transfer};
+use collector_common::{Hook, Probe, SIGNALS, Signal, SoftwareEvent, transfer};
 use collector_core::sample::{self, ProbeState};
 use zerocopy::IntoBytes;
 
@@ -70,7 +70,7 @@ pub fn load(all: &Config, slots: u32, hierarchies: &Hierarchies) -> Result<Loade
     let mut probes = BTreeMap::new();
     // While programs are attached one after the other, an IO whose start was missed does not count as lost.
     set_attached_since(&mut ebpf, u64::MAX)?;
-    for (signal, probe) in attach_order() {
+    for (signal, probe) in all_probes() {
         let (state, reason) = skip_reason(all, &resolved, &probes, signal, probe).unwrap_or_else(|| {
             match attach(&mut ebpf, probe, btf.as_ref()) {
                 Ok(()) if is_library_hook(probe.hook) => (ProbeState::Waiting, Some(finder::NO_LIBRARY.to_owned())),
@@ -95,6 +95,10 @@ fn set_attached_since(ebpf: &mut Ebpf, ns: u64) -> Result<()> {
 /// Whether a probe is attached, or will be once a library is loaded.
 pub fn is_active(probe: &sample::Probe) -> bool {
     matches!(probe.state, ProbeState::Attached | ProbeState::Waiting)
+}
+
+pub fn is_attached(probes: &[sample::Probe], program: &str) -> bool {
+    probes.iter().any(|probe| probe.program == program && probe.state == ProbeState::Attached)
 }
 
 /// The loaded programs that wait for a library.
@@ -137,13 +141,6 @@ pub fn too_few(probes: &[sample::Probe]) -> Option<anyhow::Error> {
     let first = probes.iter().find(|probe| probe.state == ProbeState::Failed);
     let first = first.and_then(|probe| probe.reason.clone()).unwrap_or_default();
     Some(anyhow!(first).context(format!("only {attached} of {} probes could be attached", probes.len())))
-}
-
-/// The creation and removal of cgroups first: then a cgroup that is counted for, and neither found on the first walk nor known
-/// from its creation, was there before the agent.
-fn attach_order() -> impl Iterator<Item = (&'static Signal, &'static Probe)> {
-    let is_cgroup = |(signal, _): &(&Signal, &Probe)| signal.name == cgroup::SIGNAL.name;
-    all_probes().filter(is_cgroup).chain(all_probes().filter(move |row| !is_cgroup(row)))
 }
 
 fn all_probes() -> impl Iterator<Item = (&'static Signal, &'static Probe)> {

@@ -20,8 +20,8 @@ pub mod slot;
 mod sweep;
 mod tree;
 
-use anyhow::Result;
-use collector_core::sample::{Lost, Probe, ProbeState, Reading, Sample, Start};
+use anyhow::{Result, anyhow};
+use collector_core::sample::{Lost, Probe, Reading, Sample, Start};
 use collector_core::signal::{Context, cgroup};
 use collector_core::stage::Stage;
 
@@ -51,6 +51,8 @@ pub struct Kernel {
     pub probes: Vec<Probe>,
     /// `None` if nothing could be loaded.
     programs: Option<Programs>,
+    /// Why most of what probes see is missing, if so.
+    blind: Option<String>,
     tree: Tree,
     root: Root,
     hierarchies: Hierarchies,
@@ -77,11 +79,9 @@ impl Kernel {
             }
             Err(error) => (None, load::failed(&format!("{error:#}"))),
         };
-        let attached = |row: &collector_common::Probe| {
-            probes.iter().any(|probe| probe.program == row.program && probe.state == ProbeState::Attached)
-        };
         Ok(Kernel {
-            tree: Tree::new(CGROUP_PROBES.iter().all(attached)),
+            tree: Tree::new(CGROUP_PROBES.iter().all(|probe| load::is_attached(&probes, probe.program))),
+            blind: load::too_few(&probes).map(|error| format!("{error:#}")),
             start: start(config, &hierarchies),
             context: Context {
                 page_size: rustix::param::page_size() as u64,
@@ -156,15 +156,16 @@ impl Kernel {
     fn tick(&mut self, sink: &mut dyn FnMut(Sample)) -> Result<()> {
         self.context.clock_offset_ns = clock::offset_ns();
         let time = clock::unix_ns();
-        let Kernel { programs, tree, root, hierarchies, context, keep, .. } = self;
-        if let Some(alive) =
-            tree.read(hierarchies, &mut |reading| sink(Sample { time, reading: Reading::Cgroup(reading) }))?
-            && let Some(programs) = programs
-        {
-            programs.counters.retain(&alive, clock::monotonic_ns(), *keep);
+        let now = clock::monotonic_ns();
+        let Kernel { programs, blind, tree, root, hierarchies, context, keep, .. } = self;
+        // What the programs counted is read even if the tree cannot be.
+        let walked = tree.read(hierarchies, &mut |reading| sink(Sample { time, reading: Reading::Cgroup(reading) }));
+        if let (Ok(Some(alive)), Some(programs)) = (&walked, &mut *programs) {
+            programs.counters.retain(alive, now, *keep);
         }
-        let Some(programs) = programs else { return Ok(()) };
-        programs.read(context, &mut |reading| {
+        let known = walked.and_then(|_| blind.as_ref().map_or(Ok(()), |why| Err(anyhow!("{why}"))));
+        let Some(programs) = programs else { return known };
+        programs.read(now, context, &mut |reading| {
             if let Reading::Lost(Lost { stage, .. }) = &reading
                 && may_hide_cgroups(*stage)
             {
@@ -173,14 +174,15 @@ impl Kernel {
             sink(Sample { time, reading });
         })?;
         if let Some(pending) = &mut programs.pending {
-            pending.read(clock::monotonic_ns(), root, hierarchies, context, sink)?;
+            pending.read(now, root, hierarchies, context, sink)?;
         }
         let mut missed = |name| {
             if CGROUP_PROBES.iter().any(|probe| probe.program == name) {
                 tree.ask();
             }
         };
-        programs.read_runs(&mut missed, &mut |reading| sink(Sample { time, reading }))
+        programs.read_runs(&mut missed, &mut |reading| sink(Sample { time, reading }))?;
+        known
     }
 }
 

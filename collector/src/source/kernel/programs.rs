@@ -6,7 +6,7 @@ use aya::maps::RingBuf;
 use aya_log::EbpfLogger;
 use collector_common::SIGNALS;
 use collector_common::ring::Ring as RingName;
-use collector_core::sample::{Probe, ProbeState, Reading};
+use collector_core::sample::{Probe, Reading};
 use collector_core::signal::{Context, block};
 
 use super::bpf;
@@ -53,7 +53,7 @@ impl Programs {
         // Slot 0 is shared by everything without a slot; a workload has one slot in each hierarchy.
         let slots = 1 + config.workload.max * hierarchies.distinct().count();
         let slots = u32::try_from(slots).unwrap_or(u32::MAX).min(u32::from(u16::MAX));
-        let load::Loaded { mut ebpf, probes, .. } = load::load(config, slots, hierarchies)?;
+        let load::Loaded { mut ebpf, probes, resolved } = load::load(config, slots, hierarchies)?;
         let map_bytes = bpf::map_memory()
             .inspect_err(|error| tracing::info!("could not read the memory of the maps: {error}"))
             .ok();
@@ -67,7 +67,7 @@ impl Programs {
             bulk: ring(&mut ebpf, RingName::Bulk)?,
             counters: CounterMaps::new(&mut ebpf, slots)?,
             map_bytes,
-            pending: is_attached(&probes, "oom_process_exit").then(|| Pending::new(&mut ebpf)).transpose()?,
+            pending: (resolved.layout.victim_is_pid == 1).then(|| Pending::new(&mut ebpf)).transpose()?,
             holdings: config.transfer.enabled.then(|| Holdings::new(&mut ebpf)).transpose()?,
             sweep: Sweep::new(&mut ebpf, clock::monotonic_ns())?,
             disks: Disks::new(&mut ebpf, root)?,
@@ -83,8 +83,8 @@ impl Programs {
         load::waiting(&self.ebpf, probes)
     }
 
-    /// Emits what the maps have counted since the last call, and the name of each new block device.
-    pub fn read(&mut self, context: &Context, emit: &mut dyn FnMut(Reading)) -> Result<()> {
+    /// Emits what the maps have counted since the last call, and the name of each new block device. `now` is CLOCK_MONOTONIC.
+    pub fn read(&mut self, now: u64, context: &Context, emit: &mut dyn FnMut(Reading)) -> Result<()> {
         let Programs { counters, disks, holdings, .. } = self;
         disks.refresh(emit);
         counters.read(context, &mut |reading| {
@@ -96,8 +96,8 @@ impl Programs {
         if let Some(holdings) = holdings {
             holdings.read(emit)?;
         }
-        counters.release(clock::monotonic_ns())?;
-        self.sweep.run(clock::monotonic_ns())?;
+        counters.release(now)?;
+        self.sweep.run(now)?;
         if let Some(logger) = &mut self.logger {
             logger.flush();
         }
@@ -108,10 +108,6 @@ impl Programs {
     pub fn read_runs(&mut self, missed: &mut dyn FnMut(&'static str), emit: &mut dyn FnMut(Reading)) -> Result<()> {
         self.runs.read(&self.ebpf, missed, emit)
     }
-}
-
-fn is_attached(probes: &[Probe], program: &str) -> bool {
-    probes.iter().any(|probe| probe.program == program && probe.state == ProbeState::Attached)
 }
 
 /// Names of the programs that are attached or wait for a library.

@@ -109,8 +109,11 @@ impl Slots {
         self.owners.iter().flatten().copied()
     }
 
-    /// Marks a cgroup as dead at `now`.
+    /// Marks a cgroup as dead at `now`, unless it is marked already: every walk finds it again.
     pub fn retire(&mut self, id: Id, now: u64, keep: Keep) {
+        if self.dying.iter().any(|dying| dying.id == id) {
+            return;
+        }
         self.dying.push_back(Dying { id, keep, died: now, due: now.saturating_add(keep.quiet) });
     }
 
@@ -173,13 +176,15 @@ impl Slots {
 
     /// Remembers a dead cgroup without a slot.
     fn bury(&mut self, id: Id) {
+        if !self.is_dead.insert(id) {
+            return;
+        }
         if self.dead.len() == MAX_DEAD
             && let Some(oldest) = self.dead.pop_front()
         {
             self.is_dead.remove(&oldest);
         }
         self.dead.push_back(id);
-        self.is_dead.insert(id);
     }
 
     fn slot(&self, cgroup: Id) -> Result<Option<u32>> {

@@ -10,8 +10,8 @@ use collector_common::transfer;
 
 use super::bpf::{self, Rows};
 
-/// Maps of operations in progress: name, bytes of key and value, and where the value has the time of the begin.
-const MAPS: [(&str, usize, usize, usize); 2] = [("STOPWATCH", 8, 16, 0), (transfer::CALLS, 4, 40, 8)];
+/// Maps of operations in progress. A value begins with the time of the begin.
+const MAPS: [&str; 2] = ["STOPWATCH", transfer::CALLS];
 /// Time between two sweeps, in nanoseconds.
 const INTERVAL_NS: u64 = 60_000_000_000;
 /// No operation takes this long, in nanoseconds. Should one, its end counts as lost.
@@ -20,18 +20,20 @@ const AGE_NS: u64 = 600_000_000_000;
 const CHUNK: usize = 256;
 
 pub struct Sweep {
-    maps: Vec<(MapData, Rows, usize)>,
+    maps: Vec<(MapData, Rows)>,
     last: u64,
 }
 
 impl Sweep {
     /// Takes the maps out of the loaded object. The first sweep is due one interval after `now` (CLOCK_MONOTONIC).
     pub fn new(ebpf: &mut Ebpf, now: u64) -> Result<Sweep> {
-        let mut take = |(name, key, value, begin)| match ebpf.take_map(name) {
-            Some(Map::HashMap(map)) => Ok((map, Rows::new(key, value, CHUNK), begin)),
-            _ => anyhow::bail!("the object has no map {name}"),
+        let take = |name| {
+            let Some(Map::HashMap(map)) = ebpf.take_map(name) else { anyhow::bail!("the object has no map {name}") };
+            let info = map.info().with_context(|| format!("describe map {name}"))?;
+            let rows = Rows::new(info.key_size() as usize, info.value_size() as usize, CHUNK);
+            Ok((map, rows))
         };
-        Ok(Sweep { maps: MAPS.into_iter().map(&mut take).collect::<Result<_>>()?, last: now })
+        Ok(Sweep { maps: MAPS.into_iter().map(take).collect::<Result<_>>()?, last: now })
     }
 
     pub fn run(&mut self, now: u64) -> Result<()> {
@@ -39,10 +41,10 @@ impl Sweep {
             return Ok(());
         }
         self.last = now;
-        for (map, rows, begin) in &mut self.maps {
+        for (map, rows) in &mut self.maps {
             let mut old = Vec::new();
             let read = rows.each(map.fd().as_fd(), |key, value| {
-                if is_old(value, *begin, now) {
+                if is_old(value, now) {
                     old.push(key.to_vec());
                 }
             });
@@ -56,8 +58,8 @@ impl Sweep {
     }
 }
 
-fn is_old(value: &[u8], begin: usize, now: u64) -> bool {
-    let begin = value.get(begin..begin + 8).and_then(|bytes| bytes.try_into().ok()).map(u64::from_ne_bytes);
+fn is_old(value: &[u8], now: u64) -> bool {
+    let begin = value.first_chunk().copied().map(u64::from_ne_bytes);
     begin.is_some_and(|begin| now.saturating_sub(begin) > AGE_NS)
 }
 
@@ -67,11 +69,11 @@ mod tests {
 
     #[test]
     fn only_what_began_long_ago_is_removed() {
-        let value = |begin: u64| [[7; 8], begin.to_ne_bytes()].concat();
+        let value = |begin: u64| [begin.to_ne_bytes(), [7; 8]].concat();
         let now = 2 * AGE_NS;
-        assert!(is_old(&value(AGE_NS - 1), 8, now));
-        assert!(!is_old(&value(AGE_NS), 8, now));
-        assert!(!is_old(&value(now + 5), 8, now), "it began after the clock was read");
-        assert!(!is_old(&value(0)[..12], 8, now), "too short");
+        assert!(is_old(&value(AGE_NS - 1), now));
+        assert!(!is_old(&value(AGE_NS), now));
+        assert!(!is_old(&value(now + 5), now), "it began after the clock was read");
+        assert!(!is_old(&value(0)[..7], now), "too short");
     }
 }

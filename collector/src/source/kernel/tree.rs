@@ -35,28 +35,38 @@ impl Tree {
     }
 
     /// Walks the tree if it is due. Returns the cgroups that exist.
+    ///
+    /// # Errors
+    /// A directory could not be read. The tree is walked again after the same pause.
     pub fn read(
         &mut self,
         hierarchies: &Hierarchies,
         emit: &mut dyn FnMut(cgroup::Reading),
     ) -> Result<Option<HashSet<Id>>> {
         let begun = clock::monotonic_ns();
-        let whole = std::mem::take(&mut self.asked);
-        if !whole && (self.reported || begun < self.due) {
+        if begun < self.due || (self.reported && !self.asked) {
             return Ok(None);
         }
+        let whole = self.asked;
         if whole {
             emit(cgroup::Reading::Walk);
         }
         let mut alive = HashSet::new();
-        for hierarchy in hierarchies.distinct() {
+        let walked = hierarchies.distinct().try_for_each(|hierarchy| {
             walk(hierarchy, &mut |id, path| {
                 alive.insert(id);
                 if whole || !self.known.contains(&id) {
                     emit(cgroup::Reading::Born { id, path: path.to_owned() });
                 }
-            })?;
+            })
+        });
+        let ended = clock::monotonic_ns();
+        if !self.reported || walked.is_err() {
+            self.due = ended.saturating_add(PAUSE * ended.saturating_sub(begun));
         }
+        // What was found exists, but what was not found may exist, too.
+        walked?;
+        self.asked = false;
         if whole {
             emit(cgroup::Reading::Walked);
         } else {
@@ -64,8 +74,6 @@ impl Tree {
         }
         if !self.reported {
             self.known.clone_from(&alive);
-            let ended = clock::monotonic_ns();
-            self.due = ended.saturating_add(PAUSE * ended.saturating_sub(begun));
         }
         Ok(Some(alive))
     }
