@@ -110,7 +110,7 @@ impl Stage {
             Stage::Filesystem => (
                 "filesystem",
                 "Figures of a filesystem beyond the 256 that are kept, or of a container's volume in memory beyond 2048.",
-                "Leave out filesystems that do not matter: `filesystem.exclude` and `filesystem.exclude_types`.",
+                "Leave out filesystems and volumes that do not matter: add patterns to `filesystem.exclude`, or types to `filesystem.exclude_types`.",
             ),
             Stage::Gpu => (
                 "gpu",

@@ -156,8 +156,8 @@ macro_rules! fold {
                     },
                     Reading::Gpu(reading) => view.gpus.fold(time, reading, &mut view.coverage),
                     Reading::Pressure(reading) => {
- outcomes.extend(pressure::fold(&mut view.host, time, reading).map(Outcome::Pressure));
-}
+                        outcomes.extend(pressure::fold(&mut view.host, time, reading).map(Outcome::Pressure));
+                    }
                     $(Reading::$Reading(reading) => {
                         outcomes.extend($signal::fold(State { view, held, victims, senders }, time, reading));
                     })*

@@ -36,7 +36,7 @@ fn is_sure(view: &View, kill: &Kill) -> bool {
 }
 
 fn count(view: &mut View, time: u64, kill: &Kill) {
-    kill.cgroup.into_iter().for_each(|cgroup| view.workloads.make_place(cgroup, time));
+    kill.cgroup.into_iter().for_each(|cgroup| view.workloads.make_place(cgroup));
     view.workloads.charge(kill.cgroup).oom_kills[kill.scope.index()] += 1;
     view.workloads.killed(kill.cgroup, time);
     if kill.limited.is_some() {

@@ -15,9 +15,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use document::document;
-pub use evidence::{
-    Change, Consumer, Evidence, Figures, Held, Host, Limit, Source, Storm, Task, Victim, What,
-};
+pub use evidence::{Change, Consumer, Evidence, Figures, Held, Host, Limit, Source, Storm, Task, Victim, What};
 pub use gpu::{Holder, LostGpu};
 pub use history::{History, Lines};
 

@@ -5,8 +5,7 @@ use std::fmt;
 use collector_common::histogram;
 
 use super::row::{Emit, Kind, Metric, Unit, Value, workload_and};
-use crate::count::count;
-use crate::count::sum;
+use crate::count::{count, sum};
 use crate::signal::block::{COMPLETED, Operation, TIMED};
 use crate::view::View;
 use crate::view::host::DeviceIo;

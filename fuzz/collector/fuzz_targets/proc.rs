@@ -59,7 +59,11 @@ fn check_disks(text: &[u8]) {
 fn check_mounts(text: &[u8]) {
     let root = Path::new("/host");
     let exclude =
-        Exclude { mountpoints: Patterns::new(&["/proc/*".to_owned()]), types: Patterns::new(&["tmpfs".to_owned()]) };
+        Exclude {
+            mountpoints: Patterns::new(&["/proc/*".to_owned()]),
+            types: Patterns::new(&["tmpfs".to_owned()]),
+            ..Exclude::default()
+        };
     let mounts = mount::parse(text, root, &exclude);
     let points: HashSet<_> = mounts.iter().map(|mount| &mount.mountpoint).collect();
     assert_eq!(points.len(), mounts.len());

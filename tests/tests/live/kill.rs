@@ -50,7 +50,8 @@ fn incidents(agent: &Agent, workload: &str) -> Vec<Incident> {
         let journal = agent.directory().join("journal");
         let output = headroom("incidents").arg("--json").arg("--journal-dir").arg(journal).output().unwrap();
         let all: Vec<Incident> = serde_json::from_slice(&output.stdout).unwrap_or_default();
-        let ours = |it: &Incident| it.kind == Kind::Killed && it.labels.get("workload").is_some_and(|it| it == workload);
+        let ours =
+            |it: &Incident| it.kind == Kind::Killed && it.labels.get("workload").is_some_and(|it| it == workload);
         let killed: Vec<Incident> = all.into_iter().filter(ours).collect();
         if !killed.is_empty() {
             return killed;

@@ -14,9 +14,9 @@ use collector_core::cgroup::Id;
 use collector_core::engine::Engine;
 use collector_core::rule::Rules;
 use collector_core::sample::{self, Probe, ProbeState, Reading, Sample, Start};
-use collector_core::signal::cgroup;
+use collector_core::signal::{cgroup, fault};
 use collector_core::statistic::workload::Statistic;
-use collector_core::statistic::{Statistic as _, host};
+use collector_core::statistic::{Statistic as _, filesystem, host};
 use collector_tests::allocation;
 use collector_tests::scratch::scratch;
 
@@ -150,6 +150,76 @@ fn a_tick_allocates_nothing_during_a_vain_search_for_cgroups() {
         assert!(round == 0 || allocations == 0, "{allocations} allocations in round {round}");
     }
     assert!(usages >= 4 * CGROUPS && joined == 0, "{usages} usages, {joined} joins");
+}
+
+/// The engine with the first of two containers as its only workload, which holds something.
+fn with_one_place() -> (Engine, [(Id, String); 2]) {
+    let start = Start {
+        version: String::new(),
+        kernel: String::new(),
+        memory_hierarchy: 0,
+        io_hierarchy: 0,
+        workload_max: 1,
+        workload_grace: 0,
+        own: None,
+    };
+    let mut engine = Engine::new();
+    engine.apply(&Sample { time: 1, reading: Reading::Start(start) });
+    let containers = ["a", "b"].map(|digit| digit.repeat(64));
+    let containers = [1, 2].map(|id| (Id { hierarchy: 0, id }, containers[id as usize - 1].clone()));
+    for (id, container) in &containers {
+        let born = cgroup::Reading::Born { id: *id, path: format!("/docker/{container}") };
+        engine.apply(&Sample { time: 1, reading: Reading::Cgroup(born) });
+    }
+    (engine, containers)
+}
+
+#[test]
+fn a_cgroup_without_a_place_and_what_is_counted_for_it_allocate_nothing() {
+    let (mut engine, containers) = with_one_place();
+    for round in 1..20 {
+        let statistics = containers.each_ref().map(|(id, _)| {
+            let values = [(Statistic::MemoryCurrent, 4096 * round)].into_iter().collect();
+            Reading::Statistics(sample::Statistics { cgroup: *id, values, turn: true })
+        });
+        let counts = fault::Reading::Counts { cgroup: Some(containers[1].0), counts: [1; 8] };
+        let samples = statistics.into_iter().chain([Reading::Fault(counts)]);
+        let samples: Vec<_> = samples.map(|reading| Sample { time: round, reading }).collect();
+        let before = allocation::count();
+        samples.iter().for_each(|sample| drop(engine.apply(sample)));
+        let allocations = allocation::count() - before;
+        assert!(round == 1 || allocations == 0, "{allocations} allocations in round {round}");
+        engine.apply(&Sample { time: round, reading: Reading::Tick });
+    }
+    assert_eq!(engine.view().workloads.iter().next().unwrap().amounts.faults, [19; 8], "those of `other`");
+}
+
+#[test]
+fn the_use_of_a_containers_volume_allocates_nothing() {
+    let (mut engine, containers) = with_one_place();
+    for (round, (_, container)) in (0..10).flat_map(|round| containers.iter().map(move |it| (round, it))) {
+        let owner = filesystem::Owner {
+            name: format!("docker/{}", &container[..12]).into(),
+            container_id: Some(container.as_str().into()),
+            pod_uid: None,
+            volume: "/dev/shm".into(),
+        };
+        let reading = Reading::Filesystem(filesystem::Reading {
+            mountpoint: format!("/var/lib/docker/containers/{container}/mounts/shm").into(),
+            device: "shm".into(),
+            fstype: "tmpfs".into(),
+            owner: Some(owner),
+            state: filesystem::State::Read([(filesystem::Statistic::Free, round)].into_iter().collect()),
+        });
+        let sample = Sample { time: round, reading };
+        let before = allocation::count();
+        drop(engine.apply(&sample));
+        let allocations = allocation::count() - before;
+        assert!(round == 0 || allocations == 0, "{allocations} allocations in round {round}");
+    }
+    let volumes = engine.view().host.volumes.values();
+    let free = volumes.map(|it| it.values.as_ref().unwrap().get(filesystem::Statistic::Free));
+    assert_eq!(free.collect::<Vec<_>>(), [Some(9); 2]);
 }
 
 /// A thousand workloads whose counters grow and whose gauges move below all thresholds, with the default rules.

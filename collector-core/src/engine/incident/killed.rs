@@ -194,7 +194,10 @@ mod tests {
         let complete = signals(&["/a", "/b", "/c", "/d"], 2, &[3]);
         let [incident] = complete.as_slice() else { panic!("{complete:?}") };
         assert_eq!(incident.title, "python (1235) in /d was killed by earlyoom (SIGKILL)");
-        assert_eq!((&*incident.labels["workload"], &*incident.evidence.workload.as_ref().unwrap().cgroup), ("/d", "/d"));
+        assert_eq!(
+            (&*incident.labels["workload"], &*incident.evidence.workload.as_ref().unwrap().cgroup),
+            ("/d", "/d")
+        );
         let sender = &incident.evidence.kills[0].trigger;
         assert_eq!(sender.workload.as_deref(), Some("/c"));
         assert!(incident.cause.sentence.contains("while /d held 380 KiB"), "{}", incident.cause.sentence);

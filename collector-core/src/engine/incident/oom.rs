@@ -125,9 +125,8 @@ fn judge(view: &View, incident: &mut Incident, first: &First, window: &Window, f
 /// The workload below a limit that held nearly all of it: what the victims held is known from the kills themselves.
 fn holder(limit: &Limit, within: &[Consumer], kills: &[Victim]) -> Option<String> {
     let whole = limit.bytes?;
-    let killed = |name: &str| {
-        sum(kills.iter().filter(|kill| kill.workload.as_deref() == Some(name)).map(Victim::charged))
-    };
+    let killed =
+        |name: &str| sum(kills.iter().filter(|kill| kill.workload.as_deref() == Some(name)).map(Victim::charged));
     let held = |it: &Consumer| it.memory_bytes.unwrap_or(0).max(killed(&it.workload));
     let others = within.iter().filter(|it| Some(&it.workload) != limit.workload.as_ref());
     let most = others.max_by_key(|it| held(it))?;
@@ -309,6 +308,9 @@ mod tests {
         measure(&mut engine, 5 * SECOND, id(1), &[&numbers(60)[..], &peak].concat());
         tick(&mut engine, 5);
         let last = tick(&mut engine, 6);
-        assert_eq!((&*last[0].cause.rule, last[0].cause.numbers["limit_before_bytes"]), ("limit_lowered", (200 * MIB) as f64));
+        assert_eq!(
+            (&*last[0].cause.rule, last[0].cause.numbers["limit_before_bytes"]),
+            ("limit_lowered", (200 * MIB) as f64)
+        );
     }
 }

@@ -4,8 +4,8 @@ use super::facts::Facts;
 use super::{Finding, Rule};
 use crate::amount::{bytes, percent, seconds};
 use crate::incident::Kind;
-use crate::incident::shape::Shape;
 use crate::incident::ran_out::{self, RanOut};
+use crate::incident::shape::Shape;
 use crate::series::Series;
 
 pub(super) const KINDS: &[Kind] = &[Kind::Oom];

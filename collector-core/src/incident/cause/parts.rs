@@ -145,9 +145,7 @@ impl Facts<'_> {
             Part::Anon => self.points(Series::Anon),
             Part::Shared => self.points(Series::Shmem),
             Part::Kernel => self.points(Series::Kernel),
-            Part::Cache => {
-                both(self.points(Series::File), self.points(Series::Shmem), |file, shared| file - shared)
-            }
+            Part::Cache => both(self.points(Series::File), self.points(Series::Shmem), |file, shared| file - shared),
         }
     }
 

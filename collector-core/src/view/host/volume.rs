@@ -25,24 +25,26 @@ pub struct Volume {
 impl Host {
     /// Names are those of the workload now: they may be known only some time after the mount.
     pub(crate) fn volume(&mut self, reading: &Reading, owner: &Owner, workloads: &Workloads, coverage: &mut Coverage) {
-        self.volumes.retain(|_, volume| volume.mountpoint != reading.mountpoint);
+        let mountpoint = &reading.mountpoint;
         let values = match &reading.state {
             State::Read(values) => Some(values.clone()),
             State::Refused | State::Hung => None,
-            State::Gone => return,
+            State::Gone => return self.volumes.retain(|_, volume| volume.mountpoint != *mountpoint),
         };
+        let holder = holder(owner, workloads);
+        let key = (holder.map_or(&owner.name, |workload| &workload.name).clone(), owner.volume.clone());
+        if let Some(volume) = self.volumes.get_mut(&key)
+            && volume.mountpoint == *mountpoint
+        {
+            volume.values = values;
+            return;
+        }
+        self.volumes.retain(|_, volume| volume.mountpoint != *mountpoint);
         if self.volumes.len() >= VOLUMES {
             return coverage.lose(Stage::Filesystem, 1);
         }
-        let (name, labels) = match holder(owner, workloads) {
-            Some(workload) => {
-                let [_, labels @ ..] = workload.labels();
-                (workload.name.clone(), labels.map(Arc::from))
-            }
-            None => (owner.name.clone(), Default::default()),
-        };
-        let volume = Volume { labels, mountpoint: reading.mountpoint.clone(), values };
-        self.volumes.insert((name, owner.volume.clone()), volume);
+        let [_, labels @ ..] = holder.map(Workload::labels).unwrap_or_default();
+        self.volumes.insert(key, Volume { labels: labels.map(Arc::from), mountpoint: mountpoint.clone(), values });
     }
 }
 
@@ -75,6 +77,10 @@ mod tests {
     }
 
     fn mount(engine: &mut Engine, digit: char, state: State) -> Vec<(String, [String; 3], bool)> {
+        mount_below(engine, "/var/lib/docker", digit, state)
+    }
+
+    fn mount_below(engine: &mut Engine, folder: &str, digit: char, state: State) -> Vec<(String, [String; 3], bool)> {
         let id = digit.to_string().repeat(64);
         let owner = Owner {
             name: format!("docker/{}", &id[..12]).into(),
@@ -82,7 +88,7 @@ mod tests {
             pod_uid: None,
             volume: "/dev/shm".into(),
         };
-        let mountpoint = format!("/var/lib/docker/containers/{id}/mounts/shm");
+        let mountpoint = format!("{folder}/containers/{id}/mounts/shm");
         let (device, fstype) = ("shm".into(), "tmpfs".into());
         let reading = Reading { mountpoint: mountpoint.into(), device, fstype, owner: Some(owner), state };
         apply(engine, sample::Reading::Filesystem(reading));
@@ -111,6 +117,16 @@ mod tests {
         assert_eq!(mount(&mut engine, 'a', State::Hung), [("docker/llm".to_owned(), nothing, false)]);
         assert_eq!(mount(&mut engine, 'a', State::Gone), []);
         assert!(engine.view().host.filesystems.is_empty());
+    }
+
+    #[test]
+    fn a_volume_that_is_mounted_elsewhere_now_is_not_gone_with_the_old_mount() {
+        let mut engine = Engine::new();
+        apply(&mut engine, sample::Reading::Start(start()));
+        mount(&mut engine, 'a', full());
+        assert_eq!(mount_below(&mut engine, "/mnt/docker", 'a', full()).len(), 1);
+        assert_eq!(mount(&mut engine, 'a', State::Gone).len(), 1);
+        assert_eq!(mount_below(&mut engine, "/mnt/docker", 'a', State::Gone), []);
     }
 
     #[test]

@@ -68,6 +68,11 @@ impl Member {
         self.slot == OTHER_SLOT && self.joined.is_none() && !self.path.is_empty()
     }
 
+    /// Whether it exists, and would have a place if there were one.
+    pub fn wants_place(&self) -> bool {
+        self.is_unplaced() && self.dead_since.is_none()
+    }
+
     /// The path of its workload's own cgroup, if it belongs to the workload because of its path.
     pub fn own(&self) -> Option<&str> {
         (self.top > 0).then(|| &self.path[..self.top])
@@ -136,7 +141,7 @@ impl Workloads {
             let member = member.clone();
             let place = if stays { None } else { self.member(path, time) };
             return match place {
-                Some(place) if member.is_unplaced() => self.move_to(id, place, time),
+                Some(place) if member.is_unplaced() => self.move_to(id, place),
                 Some(place) => self.assign(id, place, time),
                 None => {
                     self.assign(id, member, time);
@@ -219,8 +224,12 @@ impl Workloads {
         let mut moved: Vec<(String, Id)> = same.filter_map(|(&id, member)| Some((rest(member)?, id))).collect();
         // In a fixed order, so that the same samples always give the same view.
         moved.sort_unstable();
-        for (rest, id) in moved {
-            self.relocate(id, &format!("{path}{rest}"), time);
+        for (rest, other) in moved {
+            let ended = self.cgroups.get(&other).is_some_and(|member| member.dead_since.is_some());
+            match ended && other != id {
+                true => self.detach(other),
+                false => self.relocate(other, &format!("{path}{rest}"), time),
+            }
         }
     }
 
@@ -233,17 +242,29 @@ impl Workloads {
         let name = identity.named(&self.slots[member.slot].names);
         let free = !self.tops.contains_key(&identity.top) && !self.by_name.contains_key(&name);
         let own = member.top == member.path.len() && *identity.top == *path;
-        let place = if own && free && member.slot != OTHER_SLOT {
+        let (top, slot) = if own && free && member.slot != OTHER_SLOT {
             self.by_name.insert(name.clone(), member.slot);
             let workload = &mut self.slots[member.slot];
             let old = std::mem::replace(&mut workload.name, name);
             workload.identity = identity;
             self.by_name.remove(&old);
-            Member { top: path.len(), ..self.member_of(path, member.slot) }
+            (path.len(), member.slot)
         } else {
-            self.member(path, time).unwrap_or_else(|| self.member_of(path, member.slot))
+            match self.member(path, time) {
+                Some(place) if member.is_unplaced() => return self.move_to(id, place),
+                Some(place) => (place.top, place.slot),
+                None => (0, member.slot),
+            }
         };
-        self.assign(id, place, time);
+        self.assign(id, Member { path: path.into(), top, slot, ..member }, time);
+    }
+
+    /// What is still counted for a cgroup that was removed stays with its workload, whoever comes to its path.
+    fn detach(&mut self, id: Id) {
+        if let Some(member) = self.cgroups.get_mut(&id) {
+            member.leave(&mut self.tops);
+            member.top = 0;
+        }
     }
 
     /// A cgroup that belongs to the workload of its path; `None` if there is no room for the workload.
@@ -299,6 +320,7 @@ impl Workloads {
         }
         let slot = member.slot;
         let mut member = Member { walk: self.walk, dead_since: None, ..member };
+        let begins = slots[slot].live == 0;
         if let Some(mut before) = cgroups.remove(&id) {
             before.end(slots, time);
             before.leave(tops);
@@ -307,7 +329,7 @@ impl Workloads {
             member.names = before.names;
         }
         cgroups.insert(id, member);
-        if slots[slot].live == 0 {
+        if begins {
             // What a walk finds may have existed for long.
             slots[slot].recent.born = Some(time).filter(|_| !self.walking);
         }

@@ -112,6 +112,8 @@ pub struct Workloads {
     pending: Pending,
     /// Cgroups that want a place, since the last tick.
     waiting: Vec<Id>,
+    /// Since the last tick, something was counted for a cgroup and there was no place for it.
+    full: bool,
     walk: u64,
     walking: bool,
     /// The agent's own cgroup.
@@ -134,6 +136,7 @@ impl Default for Workloads {
             cgroups: HashMap::new(),
             pending: Pending::default(),
             waiting: Vec::new(),
+            full: false,
             walk: 0,
             walking: false,
             own: None,
@@ -203,7 +206,8 @@ impl Workloads {
     pub(crate) fn charge(&mut self, id: Option<Id>) -> &mut Amounts {
         let Some(id) = id else { return &mut self.slots[OTHER_SLOT].amounts };
         if let Some(member) = self.cgroups.get(&id) {
-            return &mut self.slots[member.slot].amounts;
+            let slot = if member.wants_place() { self.slot_for_counts(id) } else { member.slot };
+            return &mut self.slots[slot].amounts;
         }
         // Where a controller is off, the kernel charges the root of a hierarchy that nobody mounted.
         if !self.tracks(id) {
@@ -246,7 +250,7 @@ impl Workloads {
         if let Some(until) = time.checked_sub(self.grace) {
             self.release(until);
         }
-        self.settle(time, coverage);
+        self.settle(coverage);
         coverage.lose(Stage::Workload, std::mem::take(&mut self.early));
         self.pending.tick(&mut self.slots[OTHER_SLOT].amounts, coverage);
     }
@@ -296,7 +300,7 @@ impl Workloads {
         }
         if self.by_name.len() >= self.max {
             let dead = self.slots.iter().filter_map(|workload| workload.empty_since).collect();
-            if !self.make_room(dead) && !self.dismiss() {
+            if !self.make_room(dead) && !self.dismiss(true) {
                 return None;
             }
         }

@@ -27,19 +27,27 @@ impl Workload {
         self.is_alive() && self.statistics.holds() == Some(false)
     }
 
+    /// Whether anything was counted for it: a process may live for less than a tick.
+    fn was_counted(&self) -> bool {
+        self.amounts != Amounts::default()
+    }
+
     fn was_killed(&self) -> bool {
         self.amounts.limit_kills > 0 || self.amounts.oom_kills.iter().any(|kills| *kills > 0)
     }
 
-    /// At a tick: it has no series while it holds nothing, except for the grace after it did, and if anything was counted for it:
-    /// a process may live for less than a tick.
+    /// At a tick: it has no series while it holds nothing, except for the grace after it did, and if anything was counted for it.
+    /// Once its last cgroup is gone, it stays as it was.
     pub(super) fn rest(&mut self, time: u64, grace: u64) {
-        let idle = self.is_idle();
-        if self.statistics.holds() == Some(true) {
-            self.held = Some(time);
+        if self.is_alive() {
+            let holds = self.statistics.holds();
+            if holds == Some(true) {
+                self.held = Some(time);
+            }
+            let rested = self.held.is_none_or(|held| time.saturating_sub(held) >= grace);
+            self.hidden = holds == Some(false) && rested;
         }
-        let rested = self.held.is_none_or(|held| time.saturating_sub(held) >= grace);
-        self.hidden = idle && rested && self.amounts == Amounts::default();
+        self.hidden = self.hidden && !self.was_counted();
     }
 }
 
@@ -48,9 +56,11 @@ impl Workloads {
     pub(super) fn note(&mut self, id: Id, values: &Values) {
         let Some(member) = self.cgroups.get_mut(&id) else { return };
         member.idle = holds(|statistic| values.get(statistic)) == Some(false);
-        // After a kill it may hold nothing, and its limit is still wanted.
-        if !member.idle || member.unplaced.is_some() {
-            member.unplaced = Some(Box::new(values.clone()));
+        match &mut member.unplaced {
+            // After a kill it may hold nothing, and its limit is still wanted.
+            Some(before) => before.as_mut().clone_from(values),
+            None if member.idle => {}
+            None => member.unplaced = Some(Box::new(values.clone())),
         }
         self.want(id);
     }
@@ -66,49 +76,62 @@ impl Workloads {
     }
 
     /// At a tick: gives places to the cgroups that wait for one. Those that go on without one are counted, once each.
-    pub(super) fn settle(&mut self, time: u64, coverage: &mut Coverage) {
+    pub(super) fn settle(&mut self, coverage: &mut Coverage) {
         let (mut full, mut seated) = (false, HashSet::new());
-        for id in std::mem::take(&mut self.waiting) {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        for id in waiting.drain(..) {
             let Some(member) = self.cgroups.get_mut(&id) else { continue };
             member.waits = false;
-            if !member.is_unplaced() || member.dead_since.is_some() || member.idle {
+            if !member.wants_place() || member.idle {
                 continue;
             }
-            full = full || !self.seat(id, time, &mut seated);
+            full = full || !self.seat(id, &mut seated);
             if full && let Some(member) = self.cgroups.get_mut(&id) {
                 coverage.lose(Stage::Workload, u64::from(!std::mem::replace(&mut member.counted, true)));
             }
         }
-        self.follow(time, &seated);
+        self.waiting = waiting;
+        self.full = false;
+        self.follow(&seated);
     }
 
     /// A process of this cgroup was killed: it gets a place at once, if one can be made.
-    pub(crate) fn make_place(&mut self, id: Id, time: u64) {
-        if self.cgroups.get(&id).is_some_and(|member| member.is_unplaced() && member.dead_since.is_none()) {
+    pub(crate) fn make_place(&mut self, id: Id) {
+        if self.cgroups.get(&id).is_some_and(Member::wants_place) {
             let mut seated = HashSet::new();
-            self.seat(id, time, &mut seated);
-            self.follow(time, &seated);
+            self.seat(id, &mut seated);
+            self.follow(&seated);
         }
     }
 
+    /// The slot for what was counted of a cgroup that wants a place: its own, if there is a place with which no series leave. Where
+    /// there is none, the next tick is the first to look again.
+    pub(super) fn slot_for_counts(&mut self, id: Id) -> usize {
+        self.full = self.full || self.is_full() && !self.dismiss(false);
+        if !self.full {
+            self.make_place(id);
+        }
+        self.cgroups.get(&id).map_or(OTHER_SLOT, |member| member.slot)
+    }
+
     /// Gives a place to a cgroup that has none; `false` if there is none left.
-    fn seat(&mut self, id: Id, time: u64, seated: &mut HashSet<Arc<str>>) -> bool {
+    fn seat(&mut self, id: Id, seated: &mut HashSet<Arc<str>>) -> bool {
         let Some(before) = self.cgroups.get(&id) else { return true };
         let (path, born) = (before.path.clone(), before.born);
         let Some(member) = self.member(&path, born) else { return false };
         seated.extend(member.own().map(Arc::from));
-        self.move_to(id, member, time);
+        self.move_to(id, member);
         true
     }
 
     /// Moves a cgroup from `other` to its workload, with its names and numbers.
-    pub(super) fn move_to(&mut self, id: Id, member: Member, time: u64) {
+    pub(super) fn move_to(&mut self, id: Id, member: Member) {
         // It may have ended, and left when the place was made.
         let before = self.cgroups.get_mut(&id).map(|it| (it.born, it.walked, it.unplaced.take(), it.names.clone()));
-        let (born, walked, values, names) = before.unwrap_or((time, true, None, None));
+        let (born, walked, values, names) = before.unwrap_or((member.born, true, None, None));
         let slot = member.slot;
         let (known, first) = (self.slots[slot].refusals().is_some(), !self.slots[slot].is_alive());
-        self.assign(id, Member { born, walked, ..member }, time);
+        self.assign(id, Member { born, walked, ..member }, born);
         if first {
             self.slots[slot].recent.born = Some(born).filter(|_| !walked);
         }
@@ -125,7 +148,7 @@ impl Workloads {
     }
 
     /// Moves all other cgroups of workloads that just got a place: those nested in them, and of other hierarchies.
-    fn follow(&mut self, time: u64, seated: &HashSet<Arc<str>>) {
+    fn follow(&mut self, seated: &HashSet<Arc<str>>) {
         if seated.is_empty() {
             return;
         }
@@ -143,28 +166,30 @@ impl Workloads {
                     .extend(place.map(|at| (*id, Member { top: top.len(), ..self.member_of(member.path(), at.slot) })));
             }
         }
-        self.move_all(moves, time);
+        self.move_all(moves);
         let joined = self.cgroups.iter().filter(live).filter_map(|(id, member)| {
             let slot = self.cgroups.get(&member.joined?)?.slot;
             (slot != OTHER_SLOT).then(|| (*id, Member { slot, ..member.clone() }))
         });
-        self.move_all(joined.collect(), time);
+        self.move_all(joined.collect());
     }
 
-    fn move_all(&mut self, mut moves: Vec<(Id, Member)>, time: u64) {
+    fn move_all(&mut self, mut moves: Vec<(Id, Member)>) {
         // In a fixed order, so that the same samples always give the same view.
         moves.sort_unstable_by_key(|(id, _)| *id);
         for (id, member) in moves {
-            self.move_to(id, member, time);
+            self.move_to(id, member);
         }
     }
 
-    /// Takes the places of workloads that hold nothing: those that have been without anything for longest; several at once,
-    /// because it is a walk over all. `false` if there are none.
-    pub(super) fn dismiss(&mut self) -> bool {
-        let idle = self.slots.iter().enumerate().skip(1).filter(|(_, workload)| workload.is_idle());
-        let mut idle: Vec<(bool, Option<u64>, usize)> =
-            idle.map(|(slot, workload)| (workload.was_killed(), workload.held, slot)).collect();
+    /// Takes the places of workloads that hold nothing; of those for which something was counted only if `counted`. First come those
+    /// without counts, then those without kills, of these the longest without anything; several at once, because it is a walk over
+    /// all. `false` if there are none.
+    pub(super) fn dismiss(&mut self, counted: bool) -> bool {
+        let leaves = |workload: &Workload| workload.is_idle() && (counted || !workload.was_counted());
+        let idle = self.slots.iter().enumerate().skip(1).filter(|(_, workload)| leaves(workload));
+        let order = |it: &Workload, slot: usize| (it.was_counted(), it.was_killed(), it.held, slot);
+        let mut idle: Vec<_> = idle.map(|(slot, workload)| order(workload, slot)).collect();
         if idle.is_empty() {
             return false;
         }
@@ -186,7 +211,8 @@ impl Workloads {
         for slot in gone {
             let workload = std::mem::take(&mut self.slots[slot]);
             self.by_name.remove(&workload.name);
-            self.early += u64::from(workload.held.is_some() && !workload.hidden);
+            let had_series = workload.was_counted() || workload.held.is_some() && !workload.hidden;
+            self.early += u64::from(had_series);
             self.free.push(slot);
         }
         true

@@ -277,7 +277,8 @@ pub const SETTINGS: &[Setting] = &[
         flag: None,
         kind: Kind::Patterns(|config| &mut config.filesystem.exclude),
         doc: "Mount points to leave out of the filesystem metrics; * matches any text, slashes included. Volumes in memory \
-              of containers (their /dev/shm) are read all the same.",
+              that containers and pods write to (/dev/shm, emptyDirs of medium Memory) are left out only by patterns \
+              other than the default ones.",
     },
     Setting {
         key: "filesystem.exclude_types",

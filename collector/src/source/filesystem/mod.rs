@@ -17,7 +17,6 @@ use collector_core::statistic::filesystem::{Reading, State, Statistic, Values};
 use rustix::fs::{StatVfs, StatVfsMountFlags, statvfs};
 
 use super::kept::KeptFile;
-use super::pattern::Patterns;
 use super::root::Root;
 use super::{Health, Source};
 use crate::clock;
@@ -101,12 +100,10 @@ impl Shared {
 
 impl Filesystems {
     pub fn new(root: &Root, config: &config::Filesystem) -> Filesystems {
-        let exclude =
-            Exclude { mountpoints: Patterns::new(&config.exclude), types: Patterns::new(&config.exclude_types) };
         Filesystems {
             mountinfo: KeptFile::new(root.process().join("mountinfo")),
             root: root.at("/"),
-            exclude,
+            exclude: Exclude::of(config),
             interval_ns: config.interval.as_nanos() as u64,
             deadline_ns: config.deadline.as_nanos() as u64,
             query: Arc::new(query),

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use collector_core::statistic::filesystem::Owner;
 
 use super::volume;
+use crate::config::{self, Config};
 use crate::source::pattern::Patterns;
 use crate::source::text::{lines, unescape};
 
@@ -29,11 +30,25 @@ pub struct Mount {
 #[derive(Clone, Debug, Default)]
 pub struct Exclude {
     pub mountpoints: Patterns,
+    /// The same for volumes in memory of containers and pods.
+    pub volumes: Patterns,
     pub types: Patterns,
 }
 
-/// The mounts to read. A container's volume in memory is read wherever it is mounted: the engines' directories are excluded for
-/// mounts that show the same filesystem again. A mount that is hidden by a later one at the same mount point is not included.
+impl Exclude {
+    /// As configured. The default patterns are for what engines mount again; they leave out no volume, others do.
+    pub fn of(config: &config::Filesystem) -> Exclude {
+        let default = Config::default().filesystem.exclude;
+        let own: Vec<String> = config.exclude.iter().filter(|pattern| !default.contains(pattern)).cloned().collect();
+        Exclude {
+            mountpoints: Patterns::new(&config.exclude),
+            volumes: Patterns::new(&own),
+            types: Patterns::new(&config.exclude_types),
+        }
+    }
+}
+
+/// The mounts to read. A mount that is hidden by a later one at the same mount point is not included.
 pub fn parse(text: &[u8], root: &Path, exclude: &Exclude) -> Vec<Mount> {
     let mut mounts: Vec<Mount> = Vec::new();
     for line in lines(text) {
@@ -45,8 +60,8 @@ pub fn parse(text: &[u8], root: &Path, exclude: &Exclude) -> Vec<Mount> {
         mounts.push(mount);
     }
     mounts.retain(|mount| {
-        let excluded = mount.owner.is_none() && exclude.mountpoints.matches(&mount.mountpoint);
-        !excluded && !exclude.types.matches(&mount.fstype)
+        let patterns = if mount.owner.is_some() { &exclude.volumes } else { &exclude.mountpoints };
+        !patterns.matches(&mount.mountpoint) && !exclude.types.matches(&mount.fstype)
     });
     mounts
 }
@@ -75,6 +90,7 @@ mod tests {
         let exclude = Exclude {
             mountpoints: Patterns::new(&["/run/x/*".to_owned()]),
             types: Patterns::new(&["proc".to_owned()]),
+            ..Exclude::default()
         };
         parse(text, Path::new("/host"), &exclude)
     }
@@ -108,14 +124,26 @@ mod tests {
     }
 
     #[test]
-    fn a_containers_shared_memory_is_read_though_its_directory_is_excluded() {
+    fn volumes_of_containers_are_left_out_by_the_operators_own_patterns_only() {
         let id = "4f1c2a9be07d".repeat(6)[..64].to_owned();
+        let pod = "6f0f2b3c-8c1d-4e2a-9f6b-0123456789ab";
         let text = format!(
-            "1 0 0:1 / /run/x/containers/{id}/mounts/shm rw - tmpfs shm rw\n2 0 0:2 / /run/x/y rw - tmpfs t rw\n"
+            "1 0 0:1 / /var/lib/docker/containers/{id}/mounts/shm rw - tmpfs shm rw\n\
+             2 0 0:2 / /var/lib/docker/x rw - tmpfs t rw\n\
+             3 0 0:3 / /var/lib/kubelet/pods/{pod}/volumes/kubernetes.io~empty-dir/a rw - tmpfs a rw\n"
         );
-        let found = mounts(text.as_bytes());
-        let owners: Vec<_> = found.iter().map(|mount| mount.owner.as_ref().unwrap().name.to_string()).collect();
-        assert_eq!(owners, ["docker/4f1c2a9be07d"]);
+        let read = |patterns: &[&str], types: &[&str]| {
+            let mut config = Config::default().filesystem;
+            config.exclude.extend(patterns.iter().map(|it| it.to_string()));
+            config.exclude_types.extend(types.iter().map(|it| it.to_string()));
+            let found = parse(text.as_bytes(), Path::new("/host"), &Exclude::of(&config));
+            found.iter().map(|mount| mount.owner.as_ref().unwrap().name.to_string()).collect::<Vec<_>>()
+        };
+        let all = ["docker/4f1c2a9be07d".to_owned(), format!("pod{pod}")];
+        assert_eq!(read(&[], &[]), all);
+        assert_eq!(read(&["/var/lib/kubelet/pods/*"], &[]), all[..1]);
+        assert_eq!(read(&["/var/lib/docker/containers/*/mounts/shm"], &[]), all[1..]);
+        assert_eq!(read(&[], &["tmpfs"]), all[..0]);
     }
 
     proptest! {

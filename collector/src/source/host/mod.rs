@@ -5,7 +5,6 @@ mod arc;
 mod cpu;
 pub mod disk;
 mod huge;
-mod memory;
 mod reclaim;
 pub mod trigger;
 mod zram;
@@ -20,7 +19,7 @@ use super::kept::KeptFile;
 use super::pattern::Patterns;
 use super::root::Root;
 use super::text::number;
-use super::{Finding, Health, Source, pressure};
+use super::{Finding, Health, Source, meminfo, pressure};
 use crate::clock;
 use crate::config::Config;
 use disk::Disks;
@@ -31,7 +30,7 @@ pub type Parse = fn(&[u8], &Units, &mut Values);
 
 /// Files with numbers of the whole host: name, whether it must exist, parser.
 pub const FILES: [(&str, bool, Parse); 10] = [
-    ("meminfo", true, |text, _, values| memory::parse(text, values)),
+    ("meminfo", true, |text, _, values| meminfo::parse(text, values)),
     ("vmstat", true, |text, units, values| reclaim::parse(text, units.page, values)),
     ("stat", true, |text, units, values| cpu::parse(text, units.tick_ns, values)),
     ("loadavg", true, |text, _, values| cpu::parse_load(text, values)),

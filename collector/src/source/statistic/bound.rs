@@ -2,15 +2,16 @@
 //! be gone, and a limit inside a container is read at no other time.
 
 use std::collections::HashMap;
+use std::iter;
 use std::os::fd::AsFd;
 
 use collector_core::cgroup::Id;
 use collector_core::signal::oom::Bound;
 use collector_core::statistic::workload::{Statistic as S, Values};
-use rustix::fs::fstat;
 
-use super::handle::{Descriptors, Handle};
+use super::handle::Descriptors;
 use super::tree::Tree;
+use super::workload::above;
 
 /// At most this many cgroups above each other are read.
 const LEVELS: usize = 32;
@@ -37,37 +38,28 @@ impl Inner {
         self.0.clear();
     }
 
-    /// A cgroup above was renamed.
-    pub fn renamed(&mut self, old: &str, new: &str) {
-        for path in self.0.values_mut() {
-            let rest = path.strip_prefix(old).filter(|rest| rest.starts_with('/')).map(|rest| format!("{new}{rest}"));
-            if let Some(moved) = rest {
-                *path = moved.into();
-            }
-        }
-    }
-
     pub fn path(&self, id: Id) -> Option<&str> {
         self.0.get(&id).map(|path| &**path)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (Id, &str)> {
+        self.0.iter().map(|(id, path)| (*id, &**path))
     }
 }
 
 /// The limits of the cgroup at a path, if it is still this one, and of those above it; nearest first.
 pub fn read(tree: &Tree, id: Id, path: &str, descriptors: &mut Descriptors) -> Vec<Bound> {
-    let ends = path.rmatch_indices('/').map(|(at, _)| at).filter(|at| *at > 0);
-    let paths = std::iter::once(path).chain(ends.map(|at| &path[..at])).take(LEVELS);
-    let bounds = paths.filter_map(|at| {
-        let directory = tree.open_at(at)?;
-        // Paths are reused, ids are not.
-        if at == path && fstat(&directory).ok()?.st_ino != id.id {
-            return None;
-        }
+    let bounds = iter::once(path).chain(above(path)).take(LEVELS).filter_map(|at| {
+        let directory = if at == path { tree.enter(&tree.location(at)?, id).ok() } else { tree.open_at(at) }?;
         let mut values = Values::new();
         let mut read = false;
-        for file in tree.read_for(&[S::MemoryLimit, S::MemoryPeak]) {
-            if let Ok(text) = descriptors.read(directory.as_fd(), file.name, &mut Handle::Closed, false) {
+        for file in tree.files() {
+            let has_limit = file.format.is_of(S::MemoryLimit);
+            if (has_limit || file.format.is_of(S::MemoryPeak))
+                && let Ok(text) = descriptors.read_once(directory.as_fd(), file.name)
+            {
                 file.format.read(text, &mut values);
-                read |= file.format.is_of(S::MemoryLimit);
+                read |= has_limit;
             }
         }
         let [limit_bytes, peak_bytes] = [S::MemoryLimit, S::MemoryPeak].map(|statistic| values.get(statistic));

@@ -12,6 +12,7 @@ pub mod tree;
 mod workload;
 
 use std::collections::HashMap;
+use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,11 +22,11 @@ use collector_core::identity::Identity;
 use collector_core::sample::{Reading, Sample};
 use collector_core::signal::cgroup;
 use collector_core::signal::oom;
+use collector_core::statistic::host;
 
 use super::cgroup::Hierarchies;
 use super::root::Root;
-use super::text::{lines, number};
-use super::{Finding, Health, Source};
+use super::{Finding, Health, Source, meminfo};
 use crate::clock;
 use crate::config::Config;
 use attention::Attention;
@@ -41,7 +42,7 @@ const CGROUPS_PER_WORKLOAD: usize = 4;
 /// Limits on what is read.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Number of workloads that hold something and are read every tick. Of others only the memory in use is read.
+    /// Number of workloads that are read every tick. Of others only the memory in use is read.
     pub workloads: usize,
     /// Number of descriptors kept open.
     pub descriptors: usize,
@@ -73,6 +74,8 @@ pub struct Reader {
     free: Vec<usize>,
     by_id: HashMap<Id, usize>,
     by_path: HashMap<Arc<str>, usize>,
+    /// Number of workloads with a place: they are read every tick, at most as many as have one in the view.
+    placed: usize,
     /// Which have their turn early.
     attention: Attention,
     /// Memory cgroups that were born since the last tick.
@@ -100,6 +103,7 @@ impl Reader {
             free: Vec::new(),
             by_id: HashMap::new(),
             by_path: HashMap::new(),
+            placed: 0,
             attention: Attention::new(memory_total(root)),
             born: Vec::new(),
             inner: Inner::default(),
@@ -172,12 +176,20 @@ impl Reader {
         }
     }
 
-    /// After an OOM kill, reads the limits and usage of the victim's cgroup and its ancestors in full at the next tick.
+    /// The path of a memory cgroup: a workload's own, one inside it, or one born since the last tick.
+    fn path_of(&self, id: Id) -> Option<&str> {
+        let own = self.get(id).map(|workload| &*workload.path);
+        let young = || self.born.iter().find(|(other, _)| *other == id).map(|(_, path)| &**path);
+        own.or_else(|| self.inner.path(id)).or_else(young)
+    }
+
+    /// After an OOM kill, reads the limits and usage of the victim's workload and of those above it in full at the next tick.
     fn killed(&mut self, kill: &oom::Kill) {
-        let path = kill.cgroup.and_then(|id| self.get(id)).map(|workload| workload.path.clone());
-        for workload in self.workloads.iter_mut().flatten() {
-            let rest = path.as_ref().and_then(|path| path.strip_prefix(&*workload.path));
-            if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
+        let Some(path) = kill.cgroup.and_then(|id| self.path_of(id)).map(str::to_owned) else { return };
+        for path in iter::once(&*path).chain(above(&path)) {
+            if let Some(&index) = self.by_path.get(path)
+                && let Some(workload) = &mut self.workloads[index]
+            {
                 workload.new = true;
             }
         }
@@ -185,19 +197,18 @@ impl Reader {
 
     /// Reopens a renamed cgroup and all below it at the new path.
     fn renamed(&mut self, id: Id, path: &str) {
-        let old = self.get(id).map(|workload| workload.path.clone());
-        let old = old.or_else(|| self.inner.path(id).map(Into::into));
+        let old = self.path_of(id).map(str::to_owned);
         self.died(id);
         self.born(id, path);
         let Some(old) = old else { return };
-        self.inner.renamed(&old, path);
-        let below = |workload: &Workload| {
-            let rest = workload.path.strip_prefix(&*old).filter(|rest| rest.starts_with('/'))?;
-            Some((workload.parts.first()?.1.id, format!("{path}{rest}").into_boxed_str()))
-        };
-        let moved: Vec<_> = self.workloads.iter().flatten().filter_map(below).collect();
-        for (id, path) in moved {
-            self.remove(id);
+        let own = self.workloads.iter().flatten().filter_map(|it| Some((it.parts.first()?.1.id, &*it.path)));
+        let young = self.born.iter().map(|(id, path)| (*id, &**path));
+        let below = own.chain(self.inner.iter()).chain(young).filter_map(|(id, at)| {
+            let rest = at.strip_prefix(&*old).filter(|rest| rest.starts_with('/'))?;
+            Some((id, format!("{path}{rest}")))
+        });
+        for (id, path) in below.collect::<Vec<_>>() {
+            self.died(id);
             self.born(id, &path);
         }
     }
@@ -213,7 +224,10 @@ impl Reader {
         let Some(location) = self.trees[0].location(&path) else { return };
         let path: Arc<str> = path.into();
         let parts = vec![(0, Part::new(&self.trees[0], id, location))];
-        let workload = Workload::new(path.clone(), parts, self.walk);
+        // As in the view, one that is new comes before those that wait.
+        let placed = self.placed < self.limits.workloads;
+        self.placed += usize::from(placed);
+        let workload = Workload::new(path.clone(), parts, self.walk, placed);
         let index = self.free.pop().unwrap_or_else(|| {
             self.workloads.push(None);
             self.workloads.len() - 1
@@ -234,6 +248,7 @@ impl Reader {
         let Some(index) = self.by_id.remove(&id) else { return };
         self.free.push(index);
         let Some(workload) = self.workloads[index].take() else { return };
+        self.placed -= usize::from(workload.placed);
         // Another cgroup may be at its path already.
         if self.by_path.get(&workload.path) == Some(&index) {
             self.by_path.remove(&workload.path);
@@ -267,19 +282,15 @@ impl Source for Reader {
         }
         let emit_joined = std::mem::take(&mut self.emit_joined);
         let mut failures = Failures::default();
-        let Reader { trees, processes, limits, descriptors, workloads, by_id, by_path, attention, ticks, .. } = self;
+        let Reader { trees, processes, limits, descriptors, workloads, by_path, placed, attention, ticks, .. } = self;
         // Opening a file costs more than reading it several times, but each open file costs the kernel some 5 KiB.
-        let files: usize = trees.iter().map(Tree::files).sum();
-        let empty = workloads.iter().flatten().filter(|workload| workload.empty).count();
-        let kept = (by_id.len() - empty).min(limits.workloads).saturating_mul(files).saturating_add(by_id.len());
+        let files: usize = trees.iter().map(|tree| tree.files().len()).sum();
+        let kept = placed.saturating_mul(files).saturating_add(self.by_id.len());
         descriptors.enough_for_all = kept <= descriptors.budget();
-        let mut busy = 0;
         for index in 0..workloads.len() {
             // Taken out while it is read, so that others can be looked at.
             let Some(mut workload) = workloads[index].take() else { continue };
-            busy += usize::from(!workload.empty);
-            let over = busy > limits.workloads;
-            let due = workload.due(*ticks + index as u64, limits.period, over);
+            let due = workload.due(*ticks + index as u64, limits.period);
             let search = (due >= Some(Due::Turn) || workload.entered) && workload.parts.len() < trees.len();
             let found = search && workload.find_parts(trees, processes, descriptors);
             if found || emit_joined {
@@ -291,9 +302,10 @@ impl Source for Reader {
                 let above = above(&workload.path).filter_map(|path| workloads[*by_path.get(path)?].as_ref());
                 workload.limit = above.chain([&workload]).filter_map(Workload::own_limit).min();
             }
-            (workload.new, workload.entered) = (false, false);
-            if due >= Some(Due::Turn) && (workload.empty || over) {
-                workload.parts.iter_mut().for_each(|(tree, part)| part.rest(&trees[*tree], descriptors));
+            let took_place = workload.settle(placed, limits.workloads);
+            (workload.new, workload.entered) = (took_place && due < Some(Due::Turn), false);
+            if due >= Some(Due::Turn) && !workload.placed {
+                workload.rest(trees, descriptors);
             }
             workloads[index] = Some(workload);
         }
@@ -336,13 +348,9 @@ impl Source for Reader {
     }
 
     fn complete(&mut self, kill: &mut oom::Kill) {
-        let Some(id) = kill.cgroup else { return };
-        let Reader { trees, descriptors, workloads, by_id, born, inner, .. } = self;
-        let known = by_id.get(&id).and_then(|index| Some(&workloads[*index].as_ref()?.path));
-        let young = || born.iter().find(|(other, _)| *other == id).map(|(_, path)| &**path);
-        let path = known.map(|path| &**path).or_else(young).or_else(|| inner.path(id));
-        if let (Some(path), Some(tree)) = (path, trees.first()) {
-            kill.limits = bound::read(tree, id, path, descriptors);
+        let path = kill.cgroup.and_then(|id| Some((id, self.path_of(id)?.to_owned())));
+        if let (Some((id, path)), Some(tree)) = (path, self.trees.first()) {
+            kill.limits = bound::read(tree, id, &path, &mut self.descriptors);
         }
     }
 
@@ -353,9 +361,9 @@ impl Source for Reader {
 
 /// The host's memory in bytes, if it can be read.
 fn memory_total(root: &Root) -> Option<u64> {
-    let text = std::fs::read(root.at("/proc/meminfo")).ok()?;
-    let line = lines(&text).find_map(|line| line.strip_prefix(b"MemTotal:"))?;
-    number(line.trim_ascii().strip_suffix(b" kB")?).map(|kib| kib.saturating_mul(1024))
+    let mut values = host::Values::new();
+    meminfo::parse(&std::fs::read(root.at("/proc/meminfo")).ok()?, &mut values);
+    values.get(host::Statistic::MemoryTotal)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use anyhow::{Context as _, Result};
 use collector_core::cgroup::Id;
 use collector_core::statistic::workload::{LEFT_BEHIND, Statistic, Values, holds};
+use collector_core::statistic::{Kind, Statistic as _};
 use rustix::fs::{AtFlags, Mode, OFlags, fstat, open, openat, statat};
 use rustix::io::Errno;
 
@@ -46,15 +47,9 @@ impl Tree {
         })
     }
 
-    /// Number of files per cgroup.
-    pub fn files(&self) -> usize {
-        self.files.len()
-    }
-
-    /// The files that have one of these statistics alone.
-    pub fn read_for(&self, statistics: &'static [Statistic]) -> impl Iterator<Item = &'static File> {
-        let alone = |file: &&'static File| statistics.iter().any(|statistic| file.format.is_of(*statistic));
-        self.files.iter().copied().filter(alone)
+    /// The files of each cgroup.
+    pub fn files(&self) -> &[&'static File] {
+        &self.files
     }
 
     /// The cgroup at a path of the hierarchy, if it is visible; never the root, whose values are the host's.
@@ -262,6 +257,15 @@ impl Part {
             if file.pace != Pace::Always && matches!(handle, Handle::Open(_)) {
                 descriptors.close(handle, Handle::Closed);
             }
+        }
+    }
+
+    /// Forgets all but the memory in use, whether a process is in it, and limits: these are wanted if it is killed.
+    pub fn forget(&mut self) {
+        let wanted =
+            |it: Statistic| it.kind() == Kind::Limit || matches!(it, Statistic::MemoryCurrent | Statistic::Populated);
+        for statistic in Statistic::ALL.iter().filter(|it| !wanted(**it)) {
+            self.values.put(*statistic, None);
         }
     }
 

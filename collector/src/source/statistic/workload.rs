@@ -27,29 +27,29 @@ pub struct Workload {
     pub entered: bool,
     /// It held neither a process nor memory when it was last read.
     pub empty: bool,
+    /// It is one of those that are read every tick, from when it holds something until it holds nothing.
+    pub placed: bool,
     /// The last walk that found it.
     pub walk: u64,
 }
 
 impl Workload {
     /// One that has not been read yet.
-    pub fn new(path: Arc<str>, parts: Vec<(usize, Part)>, walk: u64) -> Workload {
-        Workload { path, parts, new: true, limit: None, entered: true, empty: false, walk }
+    pub fn new(path: Arc<str>, parts: Vec<(usize, Part)>, walk: u64, placed: bool) -> Workload {
+        Workload { path, parts, new: true, limit: None, entered: true, empty: false, placed, walk }
     }
 
-    /// Which of its files to read now. Of one that is `over` the number of those that are read every tick, and of one that
-    /// holds nothing, only the memory in use is read.
-    pub fn due(&self, turn: u64, period: u64, over: bool) -> Option<Due> {
+    /// Which of its files to read now. Of one that holds nothing or has no place, only the memory in use is read.
+    pub fn due(&self, turn: u64, period: u64) -> Option<Due> {
         let is_turn = turn.is_multiple_of(period);
-        if self.new || is_turn && !self.empty && !over {
+        if self.new || is_turn && self.placed {
             let all = (turn / period).is_multiple_of(RETRY_ABSENT_TURNS);
             return Some(if all { Due::All } else { Due::Turn });
         }
-        match (self.empty, is_turn || self.entered) {
-            (false, _) if !over => Some(Due::Tick),
-            (_, true) => Some(Due::Check),
-            (true, false) => Some(Due::Glance),
-            (false, false) => None,
+        match (self.placed, is_turn || self.entered) {
+            (true, _) => Some(Due::Tick),
+            (false, true) => Some(Due::Check),
+            (false, false) => self.empty.then_some(Due::Glance),
         }
     }
 
@@ -146,12 +146,40 @@ impl Workload {
         if self.empty && !part.is_empty() && read != Read::Gone {
             return true;
         }
-        // Unchanged values are emitted once per turn, as all are.
-        if read == Read::Changed || read == Read::Same && due == Due::Check {
+        if read != Read::Gone {
+            self.empty = part.is_empty();
+        }
+        // Unchanged values are emitted once per turn, as all are. In other hierarchies nothing changes while it holds nothing.
+        let emitted = match (read, due) {
+            (Read::Gone, _) | (Read::Same, Due::Glance) => 0,
+            (_, Due::Check) if !self.empty => self.parts.len(),
+            _ => 1,
+        };
+        for (_, part) in self.parts.iter().take(emitted) {
             let (cgroup, values) = (part.id, part.values.clone());
             emit_reading(Reading::Statistics(Statistics { cgroup, values, turn: false }));
         }
         false
+    }
+
+    /// After a reading: it gives up its place if it holds nothing, and takes one if it holds something and there is one; `true`
+    /// if it took one.
+    pub fn settle(&mut self, placed: &mut usize, most: usize) -> bool {
+        let takes = !self.placed && !self.empty && *placed < most;
+        let leaves = self.placed && self.empty;
+        *placed = *placed + usize::from(takes) - usize::from(leaves);
+        self.placed = takes || self.placed && !leaves;
+        takes
+    }
+
+    /// Closes its files but that of its memory. What is not read any more and may change is unknown.
+    pub fn rest(&mut self, trees: &[Tree], descriptors: &mut Descriptors) {
+        for (tree, part) in &mut self.parts {
+            part.rest(&trees[*tree], descriptors);
+            if !self.empty {
+                part.forget();
+            }
+        }
     }
 
     /// The least of its own memory limits.

@@ -114,7 +114,8 @@ mod tests {
     #[test]
     fn every_cause_is_one_that_the_agent_finds_for_this_kind() {
         for scenario in all() {
-            let fits = |rule: &&Rule| scenario.truth.kind.is_none_or(|kind| rule.kinds.iter().any(|it| it.name() == kind));
+            let fits =
+                |rule: &&Rule| scenario.truth.kind.is_none_or(|kind| rule.kinds.iter().any(|it| it.name() == kind));
             let found: Vec<&str> = RULES.iter().filter(fits).map(|rule| rule.name).chain([NOT_KNOWN]).collect();
             let unknown: Vec<&&str> = scenario.truth.causes.iter().filter(|cause| !found.contains(cause)).collect();
             assert!(unknown.is_empty(), "{}: {unknown:?}", scenario.name);

@@ -47,7 +47,7 @@ proptest::proptest! {
                 6 => world.workloads.walk(),
                 7 => world.workloads.walked(time),
                 8 | 9 => world.measured(cgroup, &[(Statistic::MemoryCurrent, later / 2)], time),
-                10 => world.workloads.make_place(cgroup, time),
+                10 => world.workloads.make_place(cgroup),
                 _ => world.tick(time + 20 * later),
             }
             world.charge(cgroup, 1);

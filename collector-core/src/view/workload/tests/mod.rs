@@ -235,6 +235,23 @@ fn a_rename_onto_a_workload_joins_it() {
 }
 
 #[test]
+fn a_rename_moves_nothing_that_ended_before_and_makes_nobody_young() {
+    let mut world = World::new(9);
+    world.born(memory(1), &docker('a'), 2);
+    world.born(memory(2), &format!("{}/init", docker('a')), 3);
+    world.workloads.died(memory(2), 4);
+    world.renamed(memory(1), "/z");
+    assert_eq!(world.workloads.of(memory(1)).unwrap().recent.born, Some(2));
+    world.born(memory(3), &docker('a'), 51);
+    world.charge(memory(2), 1);
+    world.charge(memory(3), 2);
+    assert_eq!(world.charged(), [("other", 0), ("/z", 1), ("docker/aaaaaaaaaaaa", 2)]);
+    world.workloads.died(memory(1), 60);
+    world.tick(60 + GRACE);
+    assert_eq!(world.charged(), [("other", 0), ("docker/aaaaaaaaaaaa", 2)]);
+}
+
+#[test]
 fn a_rename_of_an_unknown_cgroup_creates_it() {
     let mut world = World::new(9);
     world.renamed(memory(1), "/a");

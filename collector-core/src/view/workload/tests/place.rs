@@ -121,7 +121,7 @@ fn of_a_killed_cgroup_without_a_place_name_and_limit_are_known() {
     world.named(memory(2), "vllm");
     world.measured(memory(2), &[(Statistic::MemoryCurrent, MIB), (Statistic::MemoryLimit, 64 * MIB)], 3);
     world.round(4);
-    world.workloads.make_place(memory(3), 5);
+    world.workloads.make_place(memory(3));
     assert_eq!(world.name(memory(3)), "other", "nobody gives way");
     for id in [2, 3] {
         let found = world.workloads.known(memory(id)).unwrap();
@@ -135,7 +135,7 @@ fn of_a_killed_cgroup_without_a_place_name_and_limit_are_known() {
     drop(found);
     // As soon as somebody holds nothing, a kill makes the place.
     world.holds(memory(1), 0, 6);
-    world.workloads.make_place(memory(3), 6);
+    world.workloads.make_place(memory(3));
     assert_eq!([2, 3].map(|id| world.name(memory(id))), ["docker/vllm", "docker/vllm"]);
 }
 
@@ -162,4 +162,59 @@ fn a_workload_that_holds_nothing_has_no_series_after_the_grace() {
     world.holds(memory(1), 1, 100);
     world.round(100);
     assert_eq!(world.shown(), ["/killed", "/never", "/unknown", "/waits"]);
+    // What is gone stays as it was, unless something is counted for it late.
+    for id in [1, 2, 5] {
+        world.workloads.died(memory(id), 101);
+    }
+    world.round(102);
+    assert_eq!(world.shown(), ["/killed", "/never", "/unknown", "/waits"]);
+    world.charge(memory(2), 1);
+    world.round(103);
+    assert_eq!(world.shown(), ["/killed", "/never", "/once", "/unknown", "/waits"]);
+}
+
+#[test]
+fn what_is_counted_for_a_cgroup_that_holds_nothing_is_its_own_where_a_place_can_be_made() {
+    let mut world = World::new(2);
+    for id in 1..5 {
+        world.born(memory(id), &mount(id), 2);
+        world.holds(memory(id), 0, 2);
+    }
+    world.round(3);
+    let others = |world: &World| (1..5).filter(|id| world.name(memory(*id)) == "other").collect::<Vec<_>>();
+    let [first, second, third] = [0, 0, 1].map(|at| {
+        let id = others(&world)[at];
+        world.charge(memory(id), 1);
+        world.holds(memory(id), 0, 3);
+        (id, world.name(memory(id)))
+    });
+    assert_eq!((first.1, second.1), (format!("run-{}.mount", first.0), format!("run-{}.mount", second.0)));
+    assert_eq!(third.1, "other", "for both others something was counted");
+    world.charge(memory(first.0), 1);
+    world.round(4);
+    assert_eq!(world.charged()[0], ("other", 1));
+    assert_eq!((world.shown().len(), world.lost()), (2, 0), "no series left");
+    // One that holds something comes before what was counted, and that is lost.
+    world.holds(memory(third.0), MIB, 5);
+    world.round(5);
+    assert_eq!((world.name(memory(third.0)), world.lost()), (format!("run-{}.mount", third.0), 1));
+}
+
+#[test]
+fn a_cgroup_without_a_place_keeps_limit_and_birth_when_it_is_renamed() {
+    let mut world = World::new(1);
+    world.born(memory(1), "/a", 2);
+    world.holds(memory(1), MIB, 3);
+    world.born(memory(2), "/b", 7);
+    world.measured(memory(2), &[(Statistic::MemoryCurrent, MIB), (Statistic::MemoryLimit, 64 * MIB)], 8);
+    world.renamed(memory(2), "/c");
+    let found = world.workloads.known(memory(2)).unwrap();
+    assert_eq!((&*found.name, found.created), ("/c", 7));
+    assert_eq!(found.statistics.get(Statistic::MemoryLimit), Some(64 * MIB));
+    drop(found);
+    world.holds(memory(1), 0, 9);
+    world.renamed(memory(2), "/d");
+    let workload = world.workloads.of(memory(2)).unwrap();
+    assert_eq!((&*workload.name, workload.recent.born), ("/d", Some(7)), "a rename finds a place, too");
+    assert_eq!(workload.statistics.get(Statistic::MemoryLimit), Some(64 * MIB));
 }

@@ -72,9 +72,7 @@ fn on_v1_cgroups_elsewhere_are_found_by_their_processes() {
 
 /// A kill in this cgroup, as the reader completes it.
 fn limits(host: &mut Host, cgroup: Id) -> Vec<(String, Option<u64>, Option<u64>)> {
-    let kill = serde_json::json!({"cgroup": cgroup, "scope": "memcg", "pid": 7, "tid": 7, "comm": "a", "uid": 0,
-        "score_adj": 0, "trigger_pid": 7, "trigger_comm": "a"});
-    let mut kill: oom::Kill = serde_json::from_value(kill).unwrap();
+    let mut kill = kill(cgroup);
     host.reader.complete(&mut kill);
     kill.limits.into_iter().map(|it| (it.path, it.limit_bytes, it.peak_bytes)).collect()
 }
@@ -100,6 +98,28 @@ fn limits_are_read_at_the_kill_also_inside_a_container_and_before_the_first_tick
     assert_eq!(limits(&mut host, Id { id: app.id + 1_000_000, ..app }), []);
     host.follow(cgroup::Reading::Died { id: app });
     assert_eq!(limits(&mut host, app), []);
+}
+
+#[test]
+fn after_a_kill_the_victims_workload_and_those_above_are_read_at_the_next_tick() {
+    let mut host = Host::new("0::/\n", V2, Limits { period: 100, ..LIMITS });
+    let scope = format!("a.slice/docker-{}.scope", "4f1c2a9b".repeat(8));
+    let names = ["a.slice", "b.slice", &*scope];
+    let [slice, other, top] = names.map(|name| host.make(name, 1));
+    let inner = host.make(&format!("{scope}/app"), 1);
+    host.round();
+    host.round();
+    let read_after = |host: &mut Host, victim: Id, anon: u64| {
+        names.iter().for_each(|name| host.write(&format!("{name}/memory.stat"), &format!("anon {anon}\n")));
+        host.reader.follow(&Reading::Oom(oom::Reading::Kill(kill(victim))));
+        let round = host.round();
+        [slice, other, top].map(|id| round.get(id, S::MemoryAnon) == Some(anon))
+    };
+    assert_eq!(read_after(&mut host, top, 2), [true, false, true]);
+    assert_eq!(read_after(&mut host, inner, 3), [true, false, true], "inside a container");
+    let young = host.make("b.slice/young.service", 1);
+    assert_eq!(read_after(&mut host, young, 4), [false, true, false], "born since the last tick");
+    assert_eq!(read_after(&mut host, Id { id: 0, ..top }, 5), [false; 3]);
 }
 
 #[test]

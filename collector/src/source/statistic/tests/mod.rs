@@ -99,6 +99,13 @@ impl Drop for Host {
     }
 }
 
+/// An OOM kill of a process in this cgroup.
+fn kill(cgroup: Id) -> oom::Kill {
+    let kill = serde_json::json!({"cgroup": cgroup, "scope": "memcg", "pid": 7, "tid": 7, "comm": "a", "uid": 0,
+        "score_adj": 0, "trigger_pid": 7, "trigger_comm": "a"});
+    serde_json::from_value(kill).unwrap()
+}
+
 fn write(path: &Path, text: &str) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, text).unwrap();
@@ -332,11 +339,28 @@ fn a_renamed_cgroup_and_all_below_it_are_read_at_the_new_path() {
     let mut host = Host::v2(LIMITS);
     let (a, below) = (host.make("a", 1), host.make("a/b", 2));
     host.round();
+    let young = host.make("a/c", 3);
     fs::rename(host.path("a"), host.path("z")).unwrap();
     host.follow(cgroup::Reading::Renamed { id: a, path: "/z".into() });
-    host.write("z/memory.current", "10\n");
-    host.write("z/b/memory.current", "20\n");
+    for (name, bytes) in [("z", "10\n"), ("z/b", "20\n"), ("z/c", "30\n")] {
+        host.write(&format!("{name}/memory.current"), bytes);
+    }
     let round = host.round();
-    assert_eq!((round.get(a, S::MemoryCurrent), round.get(below, S::MemoryCurrent)), (Some(10), Some(20)));
-    assert_eq!(host.reader.count(), 2);
+    assert_eq!([a, below, young].map(|id| round.get(id, S::MemoryCurrent)), [Some(10), Some(20), Some(30)]);
+    assert_eq!(host.reader.count(), 3);
+}
+
+#[test]
+fn what_is_below_a_renamed_cgroup_is_what_its_new_path_says() {
+    let mut host = Host::v2(LIMITS);
+    let scope = format!("docker-{}.scope", "4f1c2a9b".repeat(8));
+    let (top, inner) = (host.make(&scope, 1), host.make(&format!("{scope}/app"), 2));
+    host.round();
+    for (old, new, count) in [(&*scope, "plain", 2), ("plain", &*scope, 1)] {
+        fs::rename(host.path(old), host.path(new)).unwrap();
+        host.follow(cgroup::Reading::Renamed { id: top, path: format!("/{new}") });
+        let round = host.round();
+        assert_eq!(round.get(top, S::MemoryCurrent), Some(1));
+        assert_eq!((round.get(inner, S::MemoryCurrent).is_some(), host.reader.count()), (count == 2, count), "{new}");
+    }
 }

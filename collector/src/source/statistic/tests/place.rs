@@ -18,19 +18,60 @@ fn of_more_workloads_than_the_limit_only_the_memory_is_read() {
         let last = |id| rounds.iter().rev().find_map(|round| round.get(id, statistic));
         ids.map(last)
     });
-    assert_eq!((anon, current), ([Some(2), Some(2), Some(1)], [Some(2); 3]));
+    assert_eq!((anon, current), ([Some(2), Some(2), None], [Some(2); 3]), "what is not read is not known");
     // After a kill, its files are read, too.
-    let killed = serde_json::from_str(&format!(
-        r#"{{"cgroup":{{"hierarchy":0,"id":{}}},"scope":"memcg","pid":1,"tid":1,"comm":"","uid":0,"score_adj":0,
-        "trigger_pid":1,"trigger_comm":""}}"#,
-        ids[2].id
-    ));
-    host.reader.follow(&Reading::Oom(oom::Reading::Kill(killed.unwrap())));
+    host.reader.follow(&Reading::Oom(oom::Reading::Kill(kill(ids[2]))));
     assert_eq!(host.round().get(ids[2], S::MemoryAnon), Some(2));
     let more: Vec<Id> = (0..9).map(|number| host.make(&format!("d{number}"), 1)).collect();
     let round = host.round();
     assert_eq!(more.iter().filter(|id| round.get(**id, S::MemoryCurrent).is_some()).count(), 5);
     assert_eq!(host.reader.count(), 2 * CGROUPS_PER_WORKLOAD);
+}
+
+/// The last reading of a cgroup in as many ticks as a turn takes.
+fn last(host: &mut Host, id: Id) -> Values {
+    let rounds: Vec<Round> = (0..LIMITS.period).map(|_| host.round()).collect();
+    let mut all = rounds.into_iter().flat_map(|round| round.statistics);
+    all.rfind(|(other, _)| *other == id).expect("it is read once a turn").1
+}
+
+#[test]
+fn who_has_a_place_keeps_it_until_it_holds_nothing() {
+    let mut host = Host::v2(Limits { workloads: 2, ..LIMITS });
+    let ids = ["a", "b", "c"].map(|name| {
+        host.write(&format!("{name}/memory.events"), "max 1\n");
+        host.write(&format!("{name}/memory.max"), "9\n");
+        host.make(name, 1)
+    });
+    let refused = |host: &mut Host, count: u64| {
+        ["a", "b", "c"].iter().for_each(|name| host.write(&format!("{name}/memory.events"), &format!("max {count}\n")));
+        ids.map(|id| last(host, id).get(S::MemoryEventMax))
+    };
+    assert_eq!(refused(&mut host, 2), [Some(2), Some(2), None]);
+    host.write("a/memory.current", "0\n");
+    assert_eq!(refused(&mut host, 3)[1..], [Some(3), Some(3)], "the place of one that holds nothing is free");
+    host.write("a/memory.current", "5\n");
+    host.round();
+    assert_eq!(refused(&mut host, 4), [None, Some(4), Some(4)], "it comes back, and finds none");
+    let known = last(&mut host, ids[0]);
+    assert_eq!((known.get(S::MemoryCurrent), known.get(S::MemoryLimit)), (Some(5), Some(9)));
+    host.follow(cgroup::Reading::Died { id: ids[2] });
+    let newcomer = host.make("d", 1);
+    assert_eq!(last(&mut host, ids[0]).get(S::MemoryEventMax), None, "one that is new comes first");
+    host.follow(cgroup::Reading::Died { id: newcomer });
+    assert_eq!(last(&mut host, ids[0]).get(S::MemoryEventMax), Some(4));
+}
+
+#[test]
+fn one_beyond_the_limit_that_holds_nothing_any_more_makes_room() {
+    let mut host = Host::v2(Limits { workloads: 1, ..LIMITS });
+    let ids = ["a", "b", "c", "d"].map(|name| host.make(name, 1));
+    host.round();
+    host.write("d/memory.current", "0\n");
+    assert_eq!(last(&mut host, ids[3]).get(S::MemoryCurrent), Some(0));
+    let newcomer = host.make("e", 1);
+    assert_eq!(host.round().get(newcomer, S::MemoryCurrent), Some(1));
+    assert_eq!(host.reader.count(), CGROUPS_PER_WORKLOAD);
 }
 
 #[test]

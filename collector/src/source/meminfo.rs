@@ -3,7 +3,7 @@
 
 use collector_core::statistic::host::{Statistic, Values};
 
-use crate::source::text::{fields, lines, number};
+use super::text::{fields, lines, number};
 use Statistic::*;
 
 const KIB: u64 = 1024;
