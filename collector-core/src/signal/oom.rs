@@ -80,6 +80,9 @@ pub struct Bound {
     /// Peak of its memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peak_bytes: Option<u64>,
+    /// No process is in the cgroup itself.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub empty: bool,
 }
 
 /// One marked process. What this kernel does not report is absent.

@@ -38,7 +38,8 @@ impl Case<'_> {
 
     /// Whether it also has the kind that must be told.
     pub fn is_wanted(&self, incident: &Incident) -> bool {
-        Some(incident.kind.name()) == self.scenario.truth.kind && self.concerns(incident)
+        let (truth, kind) = (&self.scenario.truth, Some(incident.kind.name()));
+        (kind == truth.kind || kind == truth.or_kind) && self.concerns(incident)
     }
 
     /// Whether all that must be told was told.

@@ -103,6 +103,8 @@ pub struct Actor {
 pub struct Truth {
     /// The name of the kind of incident; none must be told if absent.
     pub kind: Option<&'static str>,
+    /// Another kind that is as right.
+    pub or_kind: Option<&'static str>,
     /// The cgroup of the workload that it is about, or after `=` a name as the agent names workloads. Alternatives are separated
     /// by `|`.
     pub workload: &'static str,
@@ -286,6 +288,12 @@ impl Scenario {
 
     pub fn killed(mut self, count: u64) -> Scenario {
         self.truth.killed = Some(count);
+        self
+    }
+
+    /// An incident of this kind will do as well.
+    pub fn or_kind(mut self, kind: &'static str) -> Scenario {
+        self.truth.or_kind = Some(kind);
         self
     }
 

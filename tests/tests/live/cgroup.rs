@@ -156,8 +156,10 @@ fn slots_are_reused_and_no_cgroup_is_charged_for_another() {
         paths.insert(id, format!("{}/n{number}", nest.parent.path));
         remove(&nest.children.pop().unwrap());
     }
+    agent.await_rounds();
+    // In this order: cgroups of others on this host, which have no slot either, are counted meanwhile.
+    let samples = agent.samples();
     let exposition = agent.settle();
-    let samples = agent.stop();
     let (mut own, mut others) = (HashMap::<u64, u64>::new(), 0);
     for sample in &samples {
         if let Reading::Fault(Fault::Counts { cgroup, counts }) = &sample.reading {

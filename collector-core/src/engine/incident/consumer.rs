@@ -44,12 +44,20 @@ struct Entry<'v> {
     read: bool,
 }
 
-/// The first workloads, only those at and below the cgroup `within` if that is given; and the workload `always`, at any place.
+/// The cgroup of a limit.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Within<'a> {
+    pub path: &'a str,
+    /// No process was in the cgroup itself when it was looked at.
+    pub empty: bool,
+}
+
+/// The first workloads, only those at and below a cgroup if one is given; and the workload `always`, at any place.
 pub(super) fn list(
     view: &View,
     window: &Window,
     order: Order,
-    within: Option<&str>,
+    within: Option<Within<'_>>,
     always: Option<&str>,
 ) -> Vec<Consumer> {
     let entries = entries(view, window, within);
@@ -86,12 +94,12 @@ pub(super) fn list(
     places.into_iter().map(|place| consumer(&entries, place, window, order, known)).collect()
 }
 
-fn entries<'v>(view: &'v View, window: &Window, within: Option<&str>) -> Vec<Entry<'v>> {
+fn entries<'v>(view: &'v View, window: &Window, within: Option<Within<'_>>) -> Vec<Entry<'v>> {
     let mut entries: Vec<Entry<'v>> = Vec::new();
     let mut open: Vec<(&str, usize)> = Vec::new();
     let mut known: BTreeMap<*const Workload, usize> = BTreeMap::new();
     for (path, workload) in view.workloads.nested() {
-        if within.is_some_and(|within| !contains(within, path)) {
+        if within.is_some_and(|within| !contains(within.path, path)) {
             continue;
         }
         while open.last().is_some_and(|(above, _)| !contains(above, path)) {
@@ -107,7 +115,7 @@ fn entries<'v>(view: &'v View, window: &Window, within: Option<&str>) -> Vec<Ent
             let cache = workload.page_cache().map(|cache| cache as f64);
             // The kernel's own rule (effective_protection in mm/page_counter.c): below the cgroup that is reclaimed from, each
             // is protected no more than the one above it.
-            let whole = within.unwrap_or("/");
+            let whole = within.map_or("/", |within| within.path);
             let above =
                 open.last().map(|(_, above)| &entries[*above]).filter(|above| *above.workload.identity.top != *whole);
             let min = workload.statistics.get(Statistic::MemoryMin).unwrap_or(0);
@@ -127,7 +135,8 @@ fn entries<'v>(view: &'v View, window: &Window, within: Option<&str>) -> Vec<Ent
                 let above = &mut entries[*above];
                 above.below.push(place);
                 // cgroup v2 allows no process beside cgroups with a memory controller, and a kubelet puts none into a pod.
-                let empty = view.workloads.memory_hierarchy() == 0 || above.workload.identity.kind == Kind::Pod;
+                let seen = within.is_some_and(|it| it.empty && *above.workload.identity.top == *it.path);
+                let empty = seen || view.workloads.memory_hierarchy() == 0 || above.workload.identity.kind == Kind::Pod;
                 let root = *above.workload.identity.top == *"/";
                 above.read &= memory.is_some() || !workload.is_alive();
                 above.left = empty && above.read && !root && !view.workloads.is_full();
@@ -191,7 +200,7 @@ mod tests {
     use crate::signal::cgroup;
 
     /// `/a` holds 300 MiB, of which `/a/b` has 100 and `/a/b/c` 80.
-    fn list(hierarchy: u64, within: Option<&str>) -> Vec<Consumer> {
+    fn list(hierarchy: u64, within: Option<&str>, empty: bool) -> Vec<Consumer> {
         use Statistic::{MemoryCurrent, MemoryFile, MemoryMin, MemoryShmem};
         let mut engine = Engine::new();
         let start = Start { workload_max: 10, memory_hierarchy: hierarchy, ..crate::engine::test::start() };
@@ -208,7 +217,13 @@ mod tests {
         }
         tick(&mut engine, 2);
         let view = engine.view();
-        super::list(view, &view.history.window(2 * SECOND), Order::Memory, within, None)
+        super::list(
+            view,
+            &view.history.window(2 * SECOND),
+            Order::Memory,
+            within.map(|path| Within { path, empty }),
+            None,
+        )
     }
 
     fn mib(of: impl Fn(&Consumer) -> Option<u64>, consumers: &[Consumer]) -> Vec<(&str, u64)> {
@@ -217,7 +232,7 @@ mod tests {
 
     #[test]
     fn page_cache_is_without_shared_memory_and_without_what_is_below() {
-        let consumers = list(5, None);
+        let consumers = list(5, None, false);
         assert_eq!(mib(|it| it.memory_bytes, &consumers), [("/a", 200), ("/a/b/c", 80), ("/a/b", 20)]);
         assert_eq!(mib(|it| it.cache_bytes, &consumers), [("/a", 150), ("/a/b/c", 40), ("/a/b", 10)]);
     }
@@ -229,16 +244,16 @@ mod tests {
             (Some("/a"), [("/a", 10), ("/a/b/c", 60), ("/a/b", 20)]),
         ];
         for (within, wanted) in wanted {
-            assert_eq!(mib(|it| it.protected_bytes, &list(0, within)), wanted, "{within:?}");
+            assert_eq!(mib(|it| it.protected_bytes, &list(0, within, false)), wanted, "{within:?}");
         }
     }
 
     #[test]
-    fn on_cgroup_v2_a_cgroup_with_others_in_it_has_no_process() {
-        for (hierarchy, wanted) in [(0, ["/a", "/a/b"].as_slice()), (5, &[])] {
-            let consumers = list(hierarchy, Some("/a"));
+    fn on_cgroup_v2_a_cgroup_with_others_in_it_has_no_process_and_on_v1_it_may_have_been_seen_without() {
+        for (hierarchy, empty, wanted) in [(0, false, ["/a", "/a/b"].as_slice()), (5, false, &[]), (5, true, &["/a"])] {
+            let consumers = list(hierarchy, Some("/a"), empty);
             let left: Vec<&str> = consumers.iter().filter(|it| it.left).map(|it| &*it.workload).collect();
-            assert_eq!(left, wanted, "{hierarchy}");
+            assert_eq!(left, wanted, "{hierarchy} {empty}");
         }
     }
 }

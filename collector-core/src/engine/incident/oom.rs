@@ -1,7 +1,7 @@
 //! OOM kills as incidents. Kills for the same shortage are one incident: the kernel kills several processes of a cgroup at once
 //! if `memory.oom.group` is set, and several processes one after the other if the host is out of memory.
 
-use super::consumer::Order;
+use super::consumer::{Order, Within};
 use super::limit::Found;
 use super::{APART_NS, Incidents, Open, consumer, evidence, labels, limit, open};
 use crate::amount::bytes;
@@ -98,7 +98,9 @@ fn judge(view: &View, incident: &mut Incident, first: &First, window: &Window, f
         Found::One(mut limit, path) => {
             evidence.candidates.clear();
             if !limit.own {
-                evidence.within = consumer::list(view, window, Order::Memory, Some(&path), victim.as_deref());
+                let empty = first.kill.limits.iter().any(|bound| bound.path == path && bound.empty);
+                let within = Within { path: &path, empty };
+                evidence.within = consumer::list(view, window, Order::Memory, Some(within), victim.as_deref());
                 let limited = limit.workload.as_deref().and_then(|name| view.workloads.find(name));
                 evidence.history.limited = limited.map(|limited| window.lines(&limited.track)).unwrap_or_default();
                 limit.holder = holder(&limit, &evidence.within, &evidence.kills);
@@ -300,7 +302,7 @@ mod tests {
             tick(&mut engine, second);
         }
         // In the file just after the kill it is lower than when last read.
-        let bound = oom::Bound { path: "/a/b".into(), limit_bytes: Some(55 * MIB), peak_bytes: None };
+        let bound = oom::Bound { path: "/a/b".into(), limit_bytes: Some(55 * MIB), peak_bytes: None, empty: false };
         let first = oom::Kill { limits: vec![bound], ..kill(7, 2, Scope::Memcg) };
         let first = killed(&mut engine, 4 * SECOND + HALF, first);
         assert_eq!((&first[0].evidence.limit, first[0].evidence.candidates.len()), (&None, 2));

@@ -4,18 +4,20 @@ use super::facts::Facts;
 use super::oom::KINDS;
 use super::{Finding, Rule};
 use crate::amount::{bytes, seconds};
+use crate::incident::shape::BAND;
 use crate::incident::{Change, What};
 use crate::series::Series;
 
 /// A limit that was lowered at most this long before a kill, in nanoseconds, can be its cause.
 const RECENT_NS: u64 = 60_000_000_000;
-/// The limit was lowered onto the memory in use, if that was this share of the new limit or more.
-const REACHED: f64 = 0.9;
+/// The limit was lowered onto the memory in use, if that was this share of the new limit or more: as near as a series is to
+/// where it stays.
+const REACHED: f64 = 1.0 - BAND;
 
 pub(super) const LOWERED: Rule = Rule {
     name: "limit_lowered",
     kinds: KINDS,
-    when: "The limit that was hit had been lowered within the minute before, to less than 1.1 times the memory in use; or the kill happened in the very call that lowered it.",
+    when: "The limit that was hit had been lowered within the minute before, and 85 % of it or more was in use then; or the kill happened in the very call that lowered it.",
     find: |facts| {
         let hit = facts.hit()?;
         let change = lowered(facts, hit.owner, hit.bytes);
@@ -108,6 +110,15 @@ mod tests {
         assert_eq!(cause.numbers["limit_before_bytes"], (2 * GIB) as f64);
         let read_late = lowered_at(NOW + SECOND, NOW - 8 * SECOND);
         because(&read_late, "limit_lowered", &["from 2.00 GiB to 1.00 GiB within the 8.0 s before"]);
+    }
+
+    #[test]
+    fn a_limit_lowered_to_just_above_the_memory_in_use() {
+        for (used, lowered) in [(900, true), (860, false)] {
+            let mut incident = lowered_at(NOW - 3 * SECOND, NOW - 4 * SECOND);
+            line(&mut incident, Series::Memory, minute(|_| (used * MIB) as f64));
+            assert_eq!(super::super::find(&incident).rule == "limit_lowered", lowered, "{used}");
+        }
     }
 
     #[test]

@@ -62,7 +62,7 @@ pub(super) fn held(facts: &Facts<'_>, own: Option<&Consumer>) -> String {
 pub(super) const LEFT_BEHIND: Rule = Rule {
     name: "left_behind",
     kinds: KINDS,
-    when: "A cgroup above the victim's workload hit its limit (on cgroup v1: its pod). A quarter or more of that belongs to no cgroup below it that still exists: it was left by cgroups that are gone.",
+    when: "A cgroup above the victim's workload hit its limit, and no process is in that cgroup itself. A quarter or more of that belongs to no cgroup below it that still exists: it was left by cgroups that are gone.",
     find: |facts| {
         let hit = facts.shared()?;
         let within = &facts.evidence.within;

@@ -45,7 +45,7 @@ const STILL: f64 = 0.3;
 /// Before a straight rise the series may have been as high as this share of the rise.
 const BEFORE: f64 = 0.5;
 /// A series is steady if it stays within this share of its last value.
-const BAND: f64 = 0.15;
+pub const BAND: f64 = 0.15;
 /// Fewer points than this show neither a line nor a level.
 const LEAST: usize = 4;
 /// A rise takes this many seconds at least.

@@ -2,6 +2,7 @@
 //! be gone, and a limit inside a container is read at no other time.
 
 use std::collections::HashMap;
+use std::ffi::CStr;
 use std::iter;
 use std::os::fd::AsFd;
 
@@ -13,6 +14,8 @@ use super::handle::Descriptors;
 use super::tree::Tree;
 use super::workload::above;
 
+/// The processes of a cgroup, one a line.
+const PROCESSES: &CStr = c"cgroup.procs";
 /// At most this many cgroups above each other are read.
 const LEVELS: usize = 32;
 /// At most this many cgroups that are no workload's own are remembered, for each workload of the cap.
@@ -63,8 +66,9 @@ pub fn read(tree: &Tree, id: Id, path: &str, descriptors: &mut Descriptors) -> V
             }
         }
         let [limit_bytes, peak_bytes] = [S::MemoryLimit, S::MemoryPeak].map(|statistic| values.get(statistic));
+        let empty = descriptors.read_once(directory.as_fd(), PROCESSES).is_ok_and(|processes| processes.is_empty());
         // Without the file there may be a limit.
-        read.then(|| Bound { path: at.to_owned(), limit_bytes, peak_bytes })
+        read.then(|| Bound { path: at.to_owned(), limit_bytes, peak_bytes, empty })
     });
     bounds.collect()
 }

@@ -39,8 +39,7 @@ fn moved() -> Vec<Scenario> {
             .dies("app")
             .oom("", LOWERED)
             .limit("", 68.0)
-            .size("limit_before_bytes", 110.0)
-            .known_wrong(),
+            .size("limit_before_bytes", 110.0),
         Scenario::new("raised", "the limit is raised; later the new one is hit")
             .group("", &[Limit(60.0)])
             .run("app", "", "anon 40; wait 14; anon 90")

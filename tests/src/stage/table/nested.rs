@@ -75,8 +75,7 @@ fn shared() -> Vec<Scenario> {
         .run("victim", "b", "anon 6; wait 3; anon 40 @20")
         .dies("victim")
         .oom("b", LEFT_BEHIND)
-        .limit("", 100.0)
-        .known_wrong(),
+        .limit("", 100.0),
         parent(
             "protected_neighbour",
             "page cache of a neighbour may not be taken (memory.min), and another is killed for it",

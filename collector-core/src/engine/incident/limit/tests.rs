@@ -161,7 +161,7 @@ fn a_limit_that_was_lowered_is_told_by_the_kernels_number_and_with_who_did_it() 
 
 fn bound(path: &str, limit: Option<u64>, peak: u64) -> oom::Bound {
     let limit_bytes = limit.map(|limit| limit * MIB);
-    oom::Bound { path: path.to_owned(), limit_bytes, peak_bytes: Some(peak * MIB) }
+    oom::Bound { path: path.to_owned(), limit_bytes, peak_bytes: Some(peak * MIB), empty: false }
 }
 
 #[test]
