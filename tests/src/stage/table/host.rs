@@ -24,10 +24,12 @@ pub fn scenarios() -> Vec<Scenario> {
             .group("", &[])
             .group("victim", &[])
             .group("hog", &[])
-            .run_scored("victim", "victim", 900, "anon 60; ready; stay")
+            .run_scored("victim", "victim", 900, "anon 240; ready; stay")
             .ready("victim")
             .run("hog", "hog", "anon 20; wait 8; anon 2400 @200")
             .dies("victim")
+            // Before it has taken what the victim left.
+            .signal("hog", libc::SIGKILL)
             .oom("victim", HOST_BY_ANOTHER)
             .says("{hog}"),
         alone("swap_full", "fills its limit, then its swap")
