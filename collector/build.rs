@@ -1,4 +1,5 @@
-//! Compiles the eBPF programs into `OUT_DIR/collector-ebpf`, from where the collector takes them into its binary.
+//! Compiles the eBPF programs into `OUT_DIR/collector-ebpf`, and those for kernels with lockdown into
+//! `OUT_DIR/collector-ebpf-typed`, from where the collector takes them into its binary.
 
 #[path = "../xtask/src/toolchain.rs"]
 mod toolchain;
@@ -33,24 +34,40 @@ fn build() -> Result<(), String> {
         println!("cargo::rerun-if-changed=/usr/bin/rustc");
     }
 
-    let target = out.join("ebpf");
-    let mut command = toolchain.cargo("build", root, &variable("CARGO_CFG_TARGET_ARCH")?, &target);
-    // Quiet leaves the compiler's own words on stderr, and nothing else. The lock file is the outer cargo's to write.
-    let output = command.args(["--quiet", "--locked"]).output();
-    let output = output.map_err(|error| format!("cannot run {}: {error}", command.get_program().display()))?;
-    let words = String::from_utf8_lossy(&output.stderr);
-    if !output.status.success() {
-        return Err(format!("the eBPF programs do not compile:\n{words}"));
-    }
-    // Cargo hides whatever else a build script prints.
-    for line in words.lines() {
-        println!("cargo::warning={line}");
-    }
+    let compile = |features: &[&str]| {
+        let target = out.join("ebpf");
+        let mut command = toolchain.cargo("build", root, &variable("CARGO_CFG_TARGET_ARCH")?, &target);
+        // Quiet leaves the compiler's own words on stderr, and nothing else. The lock file is the outer cargo's to write.
+        let output = command.args(["--quiet", "--locked"]).args(features).output();
+        let output = output.map_err(|error| format!("cannot run {}: {error}", command.get_program().display()))?;
+        let words = String::from_utf8_lossy(&output.stderr);
+        if !output.status.success() {
+            return Err(format!("the eBPF programs do not compile:\n{words}"));
+        }
+        // Cargo hides whatever else a build script prints.
+        for line in words.lines() {
+            println!("cargo::warning={line}");
+        }
+        let object = target.join(toolchain::TARGET).join("release/collector-ebpf");
+        std::fs::read(&object).map_err(|error| format!("read {}: {error}", object.display()))
+    };
+    let write = |name: &str, object: &[u8]| {
+        let file = out.join(name);
+        std::fs::write(&file, object).map_err(|error| format!("write {}: {error}", file.display()))
+    };
+    write("collector-ebpf", &compile(&[])?)?;
+    write("collector-ebpf-typed", &typed(compile(&["--features", "typed"])?))
+}
 
-    let object = target.join(toolchain::TARGET).join("release/collector-ebpf");
-    std::fs::copy(&object, out.join("collector-ebpf"))
-        .map_err(|error| format!("copy {}: {error}", object.display()))?;
-    Ok(())
+/// Turns raw tracepoints into typed ones. The name of its section says what a program is, and both names have one length.
+fn typed(mut object: Vec<u8>) -> Vec<u8> {
+    let (raw, typed) = (b"raw_tp/", b"tp_btf/");
+    for at in 0..object.len().saturating_sub(raw.len()) {
+        if object[at..].starts_with(raw) {
+            object[at..at + raw.len()].copy_from_slice(typed);
+        }
+    }
+    object
 }
 
 /// The folders that may be cargo's target folder, where `cargo xtask setup` leaves bpf-linker: cargo does not tell a

@@ -70,6 +70,8 @@ pub fn block_rq_complete(ctx: BtfTracePointContext) -> i32 {
     complete::<Typed>(ctx.arg(0), ctx.arg(1), ctx.arg(2)).unwrap_or(0)
 }
 
+// Without helpers it would be the program above.
+#[cfg(not(feature = "typed"))]
 #[raw_tracepoint(tracepoint = "block_rq_complete")]
 pub fn block_rq_complete_raw(ctx: RawTracePointContext) -> i32 {
     complete::<Probed>(ctx.arg(0), ctx.arg(1), ctx.arg(2)).unwrap_or(0)

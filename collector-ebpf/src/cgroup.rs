@@ -1,6 +1,7 @@
 //! cgroup: see `collector_common::cgroup`.
 
-use aya_ebpf::helpers::{bpf_ktime_get_ns, generated::bpf_probe_read_kernel_str};
+use aya_ebpf::helpers::bpf_ktime_get_ns;
+use aya_ebpf::helpers::generated::{bpf_probe_read_kernel_str, bpf_snprintf};
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 use aya_log_ebpf::debug;
@@ -9,7 +10,7 @@ use collector_common::lost::Stage;
 use collector_common::ring::{Header, Kind, Ring};
 
 use crate::emit;
-use crate::kernel::{Address, cgroup_id, layout, read, setting};
+use crate::kernel::{Address, TYPED, cgroup_id, layout, read, setting};
 use crate::map::CHANGE;
 
 #[raw_tracepoint(tracepoint = "cgroup_mkdir")]
@@ -33,6 +34,9 @@ pub fn cgroup_attach_task(ctx: RawTracePointContext) -> i32 {
     change(&ctx, Event::Attach, pid).unwrap_or(0)
 }
 
+/// For `bpf_snprintf`.
+static FORMAT: [u8; 3] = *b"%s\0";
+
 /// All these tracepoints run under the kernel's `cgroup_mutex`, so this CPU's record is never written twice at once.
 #[inline(always)]
 fn change(ctx: &RawTracePointContext, event: Event, pid: u32) -> Option<i32> {
@@ -51,7 +55,7 @@ fn change(ctx: &RawTracePointContext, event: Event, pid: u32) -> Option<i32> {
         (*record).event = event as u32;
         (*record).pid = pid;
         (*record).level = read(cgroup, layout!(cgroup_level));
-        bpf_probe_read_kernel_str((&raw mut (*record).path).cast(), PATH as u32, path.cast())
+        copy((&raw mut (*record).path).cast(), path)
     };
     // The other events are read without their path.
     if length == PATH as i64 && matches!(event, Event::Mkdir | Event::Rename) {
@@ -65,4 +69,30 @@ fn change(ctx: &RawTracePointContext, event: Event, pid: u32) -> Option<i32> {
     // SAFETY: the record is `CHANGE_HEAD + PATH` bytes, and `length` is less than `PATH`.
     emit::send_bytes(Ring::Critical, unsafe { core::slice::from_raw_parts(record.cast::<u8>(), CHANGE_HEAD + length) });
     None
+}
+
+/// Copies a string of at most `PATH` bytes. Returns its length with the NUL.
+///
+/// # Safety
+/// There must be room for `PATH` bytes.
+#[inline(always)]
+unsafe fn copy(to: *mut u8, path: Address) -> i64 {
+    // SAFETY: see above; the helpers check the path's address themselves.
+    unsafe {
+        if !TYPED {
+            return bpf_probe_read_kernel_str(to.cast(), PATH as u32, path.cast());
+        }
+        // A string has no type of its own. From 5.13 on this helper copies it, and is allowed where reads are not.
+        let argument = path as u64;
+        let size = size_of_val(&argument) as u32;
+        let length = bpf_snprintf(
+            to.cast(),
+            PATH as u32,
+            FORMAT.as_ptr().cast_mut().cast(),
+            (&raw const argument).cast_mut(),
+            size,
+        );
+        // It returns what would have been written.
+        length.min(PATH as i64)
+    }
 }

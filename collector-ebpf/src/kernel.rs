@@ -2,7 +2,11 @@
 //!
 //! The offsets are read-only globals. The verifier knows their values and drops branches that this kernel does not take,
 //! including calls of helpers that it does not have.
+//!
+//! The programs are compiled twice. With the feature `typed` they call no helper that reads kernel memory, which lockdown
+//! forbids: every pointer has a type that the verifier knows from BTF, and what cannot be reached so stays unknown.
 
+use core::arch::asm;
 use core::mem::MaybeUninit;
 
 use aya_ebpf::EbpfContext;
@@ -51,6 +55,9 @@ pub fn constant<T: Copy>(global: &'static T) -> T {
     unsafe { core::ptr::from_ref(global).read_volatile() }
 }
 
+/// Whether these are the programs without helpers that read kernel memory.
+pub const TYPED: bool = cfg!(feature = "typed");
+
 /// An address in kernel memory.
 pub type Address = *const u8;
 
@@ -59,6 +66,9 @@ pub type Address = *const u8;
 /// kernels would follow.
 #[inline(always)]
 pub fn read<T: Copy>(base: Address, offset: u32) -> T {
+    if TYPED {
+        return Typed::read(base, offset);
+    }
     let mut value = MaybeUninit::<T>::zeroed();
     if offset != ABSENT {
         let from = base.wrapping_add(offset as usize);
@@ -105,7 +115,61 @@ impl Memory for Typed {
 /// verifiers of older kernels reject loads from the context at a variable offset.
 #[inline(always)]
 pub fn argument<T: Copy>(context: &impl EbpfContext, index: u32) -> T {
+    if TYPED {
+        return typed_argument(context, index);
+    }
     read(context.as_ptr() as Address, if index == ABSENT { ABSENT } else { index * 8 })
+}
+
+/// The places that `layout` names, each with a load of its own: in assembly, because the compiler would make one load at a
+/// variable offset of several.
+#[inline(always)]
+fn typed_argument<T: Copy>(context: &impl EbpfContext, index: u32) -> T {
+    macro_rules! load {
+        ($offset:literal) => {{
+            let word: u64;
+            // SAFETY: the verifier checks that the tracepoint has this argument.
+            unsafe {
+                asm!(
+                    concat!("{word} = *(u64 *)({context} + ", $offset, ")"),
+                    word = lateout(reg) word, context = in(reg) context.as_ptr(),
+                    options(readonly, nostack),
+                );
+            }
+            word
+        }};
+    }
+    let word = match index {
+        0 => load!("0"),
+        1 => load!("8"),
+        6 => load!("48"),
+        10 => load!("80"),
+        _ => 0,
+    };
+    // SAFETY: on this little-endian target an argument of fewer bytes is the first bytes of its word, and `T` is a number or an
+    // address.
+    unsafe { core::ptr::from_ref(&word).cast::<T>().read() }
+}
+
+/// Whether an argument that the kernel types as a pointer is more than a small number in its place. In assembly for typed
+/// programs: verifiers believe that such a pointer is never null, and would drop the check, and a load from it would be fatal.
+#[inline(always)]
+pub fn is_above(pointer: Address, number: usize) -> bool {
+    if !TYPED {
+        return pointer as usize > number;
+    }
+    let above: u64;
+    // SAFETY: compares, and reads nothing.
+    unsafe {
+        asm!(
+            "{above} = 1",
+            "if {pointer} > 4095 goto +1",
+            "{above} = 0",
+            above = out(reg) above, pointer = in(reg) pointer,
+            options(pure, nomem, nostack),
+        );
+    }
+    above != 0
 }
 
 /// Ids of the current process and thread: `tgid << 32 | tid`.
@@ -122,8 +186,8 @@ pub fn current_tid() -> u32 {
 /// Address of the current task, for [`read`].
 #[inline(always)]
 pub fn current_task() -> Address {
-    // SAFETY: the helper has no preconditions.
-    unsafe { bpf_get_current_task() as Address }
+    // SAFETY: the helpers have no preconditions.
+    unsafe { if TYPED { bpf_get_current_task_btf() as Address } else { bpf_get_current_task() as Address } }
 }
 
 /// The current task, for a record.
@@ -192,7 +256,7 @@ impl Css {
     }
 }
 
-/// The `struct mem_cgroup` of a memory controller's state.
+/// The `struct mem_cgroup` of a memory controller's state. Not for typed programs: for the verifier it ends with that state.
 #[inline(always)]
 pub fn memcg(css: Address) -> Address {
     css.wrapping_sub(layout!(mem_cgroup_css) as usize)

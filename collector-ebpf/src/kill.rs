@@ -5,10 +5,11 @@ use aya_ebpf::macros::{map, raw_tracepoint};
 use aya_ebpf::maps::LruHashMap;
 use aya_ebpf::programs::RawTracePointContext;
 use collector_common::kill::Sent;
+use collector_common::oom::UNKNOWN;
 use collector_common::ring::{Header, Kind, Ring, Task};
 
 use crate::emit;
-use crate::kernel::{self, Address, Css, layout, read};
+use crate::kernel::{self, Address, Css, TYPED, layout, read};
 use crate::oom::{self, SIGKILL, SIGNAL_GROUP_EXIT, known};
 
 const SIGTERM: u32 = 15;
@@ -43,7 +44,7 @@ pub fn kill_signal(ctx: RawTracePointContext) -> i32 {
     }
     let result: u32 = ctx.arg(4);
     // A small address is no siginfo, but a code as above.
-    let is_timer = info as usize > FROM_KERNEL && read::<i32>(info, layout!(siginfo_code)) == SI_TIMER;
+    let is_timer = kernel::is_above(info, FROM_KERNEL) && read::<i32>(info, layout!(siginfo_code)) == SI_TIMER;
     if result == DELIVERED && !is_timer { sent(signal, task) } else { 0 }
 }
 
@@ -63,13 +64,12 @@ fn sent(signal: u32, task: Address) -> i32 {
     if !fatal && !is_due(pid, now) {
         return 0;
     }
-    let memcg = kernel::memcg(target.address);
     let record = Sent {
         header: Header::new(Kind::SignalSent, now),
         cgroup: target.id(),
         sender_cgroup: sender.id(),
-        usage: known(memcg, layout!(mem_cgroup_usage)),
-        limit: known(memcg, layout!(mem_cgroup_limit)),
+        usage: amount(target, layout!(mem_cgroup_usage)),
+        limit: amount(target, layout!(mem_cgroup_limit)),
         target: Task { pid, tid: read(task, layout!(task_pid)), comm: read(task, layout!(task_comm)) },
         sender: kernel::current(),
         signal,
@@ -77,6 +77,12 @@ fn sent(signal: u32, task: Address) -> i32 {
     };
     emit::send(Ring::Bulk, record);
     0
+}
+
+/// A number of a cgroup's `struct mem_cgroup`, of which for the verifier a controller's state is no part.
+#[inline(always)]
+fn amount(css: Css, offset: u32) -> u64 {
+    if TYPED { UNKNOWN } else { known(kernel::memcg(css.address), offset) }
 }
 
 #[inline(always)]

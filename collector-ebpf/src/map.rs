@@ -32,7 +32,25 @@ pub struct Cause {
     pub constraint: u32,
     /// Order of the allocation, or [`oom::NO_ORDER`].
     pub order: i32,
+    pub limits: Limits,
 }
+
+/// What programs that cannot go by `memcg` later must read of it at once.
+#[cfg(feature = "typed")]
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Limits {
+    /// In pages, or [`oom::UNKNOWN`].
+    pub memory: u64,
+    /// As above.
+    pub swap: u64,
+    /// 1 if the cgroup is killed as a whole (`memory.oom.group`).
+    pub group: u64,
+}
+
+#[cfg(not(feature = "typed"))]
+#[derive(Clone, Copy, Default)]
+pub struct Limits;
 
 /// A call of the CUDA driver in progress, see [`crate::transfer`].
 #[derive(Clone, Copy)]

@@ -13,8 +13,8 @@ use collector_common::oom::{Constraint, NO_ORDER, Scope, UNKNOWN, Victim};
 use collector_common::ring::{Header, Kind, Ring, Task};
 
 use crate::emit;
-use crate::kernel::{self, Address, Css, layout, read};
-use crate::map::{Cause, LAST_RECLAIM, OOM_CAUSE, PENDING, VICTIM};
+use crate::kernel::{self, Address, Css, TYPED, layout, read};
+use crate::map::{Cause, LAST_RECLAIM, Limits, OOM_CAUSE, PENDING, VICTIM};
 
 /// The task to which a thread, as the kernel, last sent SIGKILL. The OOM killer does so just before it marks whom it kills
 /// (__oom_kill_process), and not if it only marks a task that is dying already (out_of_memory, oom_kill_process).
@@ -109,7 +109,8 @@ fn note(control: Address) -> i32 {
     let order = layout!(oom_control_order);
     let order = if order == ABSENT { NO_ORDER } else { read(control, order) };
     let constraint = constraint(control) as u32;
-    let cause = Cause { ns, scope: scope as u64, limited, memcg: memcg as u64, constraint, order };
+    let limits = Limits::of(memcg);
+    let cause = Cause { ns, scope: scope as u64, limited, memcg: memcg as u64, constraint, order, limits };
     // The map evicts old entries, like `LAST_RECLAIM`.
     let _ = OOM_CAUSE.insert(kernel::current_tid(), cause, 0);
     0
@@ -145,6 +146,7 @@ fn locked(victim: Address) -> Address {
 }
 
 /// 1 if a cgroup at or above a victim's is killed as a whole (`memory.oom.group`).
+#[cfg(not(feature = "typed"))]
 #[inline(never)]
 fn in_group(victim: Address) -> u32 {
     let (mut at, mut group) = (victim, 0u8);
@@ -167,7 +169,7 @@ fn cause(tid: u32, now: u64, victim: Css) -> Cause {
     let reclaimed = unsafe { LAST_RECLAIM.get(tid) }.filter(fresh).copied();
     let of_host = reclaimed.is_some_and(|cause| cause.scope == Scope::Host as u64);
     // While the host is out of memory, another thread may hold the lock of a cgroup.
-    if layout!(mem_cgroup_oom_lock) != ABSENT && !of_host {
+    if !TYPED && layout!(mem_cgroup_oom_lock) != ABSENT && !of_host {
         let memcg = locked(victim.address);
         if !memcg.is_null() {
             return Cause {
@@ -177,6 +179,7 @@ fn cause(tid: u32, now: u64, victim: Css) -> Cause {
                 memcg: memcg as u64,
                 constraint: Constraint::Memcg as u32,
                 order: NO_ORDER,
+                limits: Limits::default(),
             };
         }
     }
@@ -187,6 +190,7 @@ fn cause(tid: u32, now: u64, victim: Css) -> Cause {
         memcg: 0,
         constraint: Constraint::Unknown as u32,
         order: NO_ORDER,
+        limits: Limits::default(),
     })
 }
 
@@ -204,19 +208,41 @@ fn mark(record: &mut Victim, victim: Css, killed: bool) {
     record.constraint = cause.constraint;
     record.order = cause.order;
     record.killed = killed as u32;
-    record.group = if killed { in_group(victim.address) } else { 0 };
-    limits(record, cause.memcg as Address);
+    record.group = if killed { group(victim.address, &cause.limits) } else { 0 };
+    limits(record, &cause);
 }
 
 /// Fills in the limits of the cgroup, if it is still the one that was noted.
+#[cfg(not(feature = "typed"))]
 #[inline(always)]
-fn limits(record: &mut Victim, memcg: Address) {
+fn limits(record: &mut Victim, cause: &Cause) {
+    let memcg = cause.memcg as Address;
     (record.limit, record.swap_limit) = (UNKNOWN, UNKNOWN);
     if memcg.is_null() || Css::of_memcg(memcg).id().id != record.limited.id {
         return;
     }
     record.limit = known(memcg, layout!(mem_cgroup_limit));
     record.swap_limit = known(memcg, layout!(mem_cgroup_swap_limit));
+}
+
+/// An address from a map has no type, so the limits were read when the cgroup was noted.
+#[cfg(feature = "typed")]
+#[inline(always)]
+fn limits(record: &mut Victim, cause: &Cause) {
+    (record.limit, record.swap_limit) = (cause.limits.memory, cause.limits.swap);
+}
+
+#[cfg(not(feature = "typed"))]
+#[inline(always)]
+fn group(victim: Address, _: &Limits) -> u32 {
+    in_group(victim)
+}
+
+/// From the victim's own state no type leads to its `struct mem_cgroup`: only the cgroup whose limit was hit is known.
+#[cfg(feature = "typed")]
+#[inline(always)]
+fn group(_: Address, limits: &Limits) -> u32 {
+    limits.group as u32
 }
 
 #[inline(always)]
@@ -282,4 +308,35 @@ fn status(task: Address, signal: Address) -> u32 {
 #[inline(always)]
 fn pages(mm: Address, offset: u32) -> u64 {
     read::<i64>(mm, offset).max(0) as u64
+}
+
+#[cfg(feature = "typed")]
+impl Limits {
+    /// Of a `struct mem_cgroup`; nothing is known of none.
+    #[inline(always)]
+    fn of(memcg: Address) -> Limits {
+        if memcg.is_null() {
+            return Limits::default();
+        }
+        Limits {
+            memory: known(memcg, layout!(mem_cgroup_limit)),
+            swap: known(memcg, layout!(mem_cgroup_swap_limit)),
+            group: read::<u8>(memcg, layout!(mem_cgroup_oom_group)) as u64,
+        }
+    }
+}
+
+#[cfg(feature = "typed")]
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { memory: UNKNOWN, swap: UNKNOWN, group: 0 }
+    }
+}
+
+#[cfg(not(feature = "typed"))]
+impl Limits {
+    #[inline(always)]
+    fn of(_: Address) -> Limits {
+        Limits
+    }
 }

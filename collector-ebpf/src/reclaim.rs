@@ -10,7 +10,7 @@ use collector_common::ring::{self, Header, Ring};
 use collector_common::slot::Section;
 
 use crate::kernel::{self, Address, Css, argument, layout, setting};
-use crate::map::{Cause, LAST_RECLAIM, RECLAIM_TIME};
+use crate::map::{Cause, LAST_RECLAIM, Limits, RECLAIM_TIME};
 use crate::slot::{self, Controller};
 use crate::stopwatch::{self, Lap};
 use crate::{counter, emit};
@@ -59,7 +59,7 @@ fn end(ctx: &RawTracePointContext, lap: Lap, kind: Kind, scope: Scope) -> i32 {
     if layout!(reclaim_end_memcg) != ABSENT {
         let memcg: Address = argument(ctx, layout!(reclaim_end_memcg));
         // Null for the host's own reclaim.
-        if !memcg.is_null() {
+        if kernel::is_above(memcg, 0) {
             let target = Css::of_memcg(memcg);
             slot::count_for(target, Controller::Memory, RECLAIM, |row| {
                 counter::add(row, first + word::TARGET_PAGES, pages);
@@ -69,7 +69,8 @@ fn end(ctx: &RawTracePointContext, lap: Lap, kind: Kind, scope: Scope) -> i32 {
     }
     // For a memory cgroup the kernel reports an order of zero, whatever was asked for.
     let order = if scope as u32 == Scope::Host as u32 { stopped.note as i32 } else { NO_ORDER };
-    remember(Cause { ns: stopped.now, scope: scope as u64, limited, memcg: at, constraint: constraint(scope), order });
+    let (constraint, limits) = (constraint(scope), Limits::default());
+    remember(Cause { ns: stopped.now, scope: scope as u64, limited, memcg: at, constraint, order, limits });
     if stopped.ns >= setting!(stall_ns) {
         let stall = Stall {
             header: Header::new(ring::Kind::ReclaimStall, stopped.now),

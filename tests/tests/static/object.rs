@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use aya_obj::generated::bpf_map_type;
+use aya_obj::generated::{BPF_CALL, BPF_JMP, bpf_func_id, bpf_insn, bpf_map_type};
 use aya_obj::{Map, Object, ProgramSection};
-use collector::source::kernel::load::OBJECT;
+use collector::source::kernel::load::{OBJECT, TYPED_OBJECT};
 use collector_common::ring::{Kind, Ring};
 use collector_common::{
     Hook, Key, Probe, SIGNALS, block, cgroup, compaction, kill, layout, lost, oom, reclaim, settings, slot, transfer,
@@ -64,6 +64,37 @@ fn every_probe_has_its_program_of_the_right_kind() {
         };
         assert_eq!(sections.get(*program), Some(&target), "{program}");
     }
+}
+
+/// For kernels with lockdown: the same programs, each tracepoint a typed one.
+#[test]
+fn the_typed_object_has_the_same_programs_and_calls_no_helper_that_reads_kernel_memory() {
+    let (object, typed) = (parsed(), Object::parse(TYPED_OBJECT).unwrap());
+    for (name, program) in &object.programs {
+        // It would be the typed program that it replaces.
+        let Some(other) = typed.programs.get(name) else {
+            assert_eq!(name, "block_rq_complete_raw");
+            continue;
+        };
+        let raw = matches!(program.section, ProgramSection::RawTracePoint);
+        assert_eq!(
+            matches!(other.section, ProgramSection::BtfTracePoint),
+            raw || name == "block_rq_complete",
+            "{name}"
+        );
+        assert!(!matches!(other.section, ProgramSection::RawTracePoint), "{name}");
+    }
+    assert!(typed.programs.keys().all(|name| object.programs.contains_key(name)));
+    assert!(typed.maps.keys().eq(object.maps.keys()));
+    let readers = |object: &Object| {
+        let helpers =
+            [bpf_func_id::BPF_FUNC_probe_read_kernel as i32, bpf_func_id::BPF_FUNC_probe_read_kernel_str as i32];
+        let call =
+            |it: &bpf_insn| it.code == (BPF_JMP | BPF_CALL) as u8 && it.src_reg() == 0 && helpers.contains(&it.imm);
+        object.functions.values().flat_map(|it| &it.instructions).filter(|it| call(it)).count()
+    };
+    assert!(readers(&object) > 0);
+    assert_eq!(readers(&typed), 0);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use collector_core::sample::Probe;
 
-use super::{layout, load};
+use super::{layout, load, refusal};
 use crate::config::Config;
 use crate::privilege;
 use crate::source::Finding;
@@ -24,6 +24,23 @@ pub fn btf(path: Option<&Path>) -> Finding {
         Err(error) => (false, error.to_string()),
     };
     Finding { key: "btf", title: "BTF", ok, is }
+}
+
+/// Whether the kernel lets programs read its memory.
+pub fn lockdown() -> Finding {
+    let state = refusal::lockdown();
+    let ok = load::reads_memory();
+    let is = match (ok, state.as_deref()) {
+        (true, Some(state)) => state.to_owned(),
+        (true, None) => "none that was found".to_owned(),
+        (false, state) => format!(
+            "{}: programs may only follow pointers whose types are known. Missing are: at signals, how much memory the \
+             workload used and may use; at OOM kills, memory.oom.group of cgroups other than the one at its limit and, on \
+             cgroup v1, whose limit it was",
+            state.unwrap_or("helpers that read kernel memory are forbidden")
+        ),
+    };
+    Finding { key: "lockdown", title: "lockdown", ok, is }
 }
 
 /// Whether this process may attach programs.

@@ -8,7 +8,8 @@ use std::path::Path;
 use anyhow::{Context as _, Result, anyhow, bail};
 use aya::maps::{Map, Stack};
 use aya::programs::perf_event::{PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent as PerfSoftwareEvent};
-use aya::programs::{Program, ProgramError};
+use aya::programs::{Program, ProgramError, ProgramType};
+use aya::sys::{BpfHelper, is_helper_supported};
 use aya::{Btf, Ebpf, EbpfLoader};
 use collector_common::block::{self, Operation};
 use collector_common::layout::{GLOBAL as LAYOUT, Layout};
@@ -32,6 +33,9 @@ use super::size::Size;
 
 /// The programs, built together with this collector.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/collector-ebpf"));
+
+/// The same programs for a kernel that allows no helper to read its memory (lockdown): each tracepoint is a typed one.
+pub static TYPED_OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/collector-ebpf-typed"));
 
 /// Exists if the perf subsystem supports kprobes.
 const KPROBES: &str = "/sys/bus/event_source/devices/kprobe";
@@ -59,7 +63,8 @@ pub fn load(all: &Config, slots: u32, hierarchies: &Hierarchies) -> Result<Loade
     let config = &all.kernel;
     let resolved = layout::resolve(&layout::load(config.btf.as_deref())?)?;
     let size = Size::new(&Root::new(&all.rootfs), slots)?;
-    let mut ebpf = create(all, &size, hierarchies, &resolved)?;
+    let typed = !reads_memory();
+    let mut ebpf = create(all, &size, hierarchies, &resolved, if typed { TYPED_OBJECT } else { OBJECT })?;
     // Fill before anything is attached: a count that finds no free slot is not charged to its cgroup.
     free_slots(&mut ebpf, slots)?;
     place_cpus(&mut ebpf, &size)?;
@@ -75,7 +80,7 @@ pub fn load(all: &Config, slots: u32, hierarchies: &Hierarchies) -> Result<Loade
             match attach(&mut ebpf, probe, btf.as_ref()) {
                 Ok(()) if is_library_hook(probe.hook) => (ProbeState::Waiting, Some(finder::NO_LIBRARY.to_owned())),
                 Ok(()) => (ProbeState::Attached, None),
-                Err(error) => (failure_state(probe.hook), Some(format!("{error:#}"))),
+                Err(error) => (failure_state(probe.hook), Some(format!("{error:#}{}", refusal::of(typed)))),
             }
         });
         probes.insert(probe.program, sample::Probe { program: probe.program.to_owned(), state, reason });
@@ -148,7 +153,7 @@ fn all_probes() -> impl Iterator<Item = (&'static Signal, &'static Probe)> {
 }
 
 /// Creates the maps and parses the programs; attaches nothing.
-fn create(all: &Config, size: &Size, hierarchies: &Hierarchies, resolved: &Resolved) -> Result<Ebpf> {
+fn create(all: &Config, size: &Size, hierarchies: &Hierarchies, resolved: &Resolved, object: &[u8]) -> Result<Ebpf> {
     let config = &all.kernel;
     let settings = Settings {
         stall_ns: config.stall.as_nanos() as u64,
@@ -184,7 +189,13 @@ fn create(all: &Config, size: &Size, hierarchies: &Hierarchies, resolved: &Resol
     // need it, and older ones fail when the first map is created.
     let unlimited = rustix::process::Rlimit { current: None, maximum: None };
     let _ = rustix::process::setrlimit(rustix::process::Resource::Memlock, unlimited);
-    loader.load(OBJECT).map_err(|error| anyhow!("{}", error_chain(&error))).context("load the eBPF object")
+    loader.load(object).map_err(|error| anyhow!("{}", error_chain(&error))).context("load the eBPF object")
+}
+
+/// Whether programs may call helpers that read the kernel's memory: lockdown takes them away (bpf_base_func_proto,
+/// kernel/bpf/helpers.c). If that is not known, they may.
+pub fn reads_memory() -> bool {
+    is_helper_supported(ProgramType::RawTracePoint, BpfHelper::BPF_FUNC_probe_read_kernel).unwrap_or(true)
 }
 
 /// Marks every slot except 0 as free.
@@ -275,7 +286,7 @@ fn attach(ebpf: &mut Ebpf, probe: &Probe, btf: Option<&Btf>) -> Result<()> {
         (Hook::RawTracepoint { name, .. }, Program::RawTracePoint(program)) => {
             program.load().and_then(|()| program.attach(name).map(drop))
         }
-        (Hook::TypedTracepoint { name, .. }, Program::BtfTracePoint(program)) => {
+        (Hook::RawTracepoint { name, .. } | Hook::TypedTracepoint { name, .. }, Program::BtfTracePoint(program)) => {
             program.load(name, btf()?).and_then(|()| program.attach().map(drop))
         }
         (Hook::Entry(function), Program::FEntry(program)) => {

@@ -195,7 +195,7 @@ impl Source for Kernel {
     }
 
     fn examine(config: &Config, _root: &Root) -> Vec<Finding> {
-        vec![examine::btf(config.kernel.btf.as_deref()), examine::capability()]
+        vec![examine::btf(config.kernel.btf.as_deref()), examine::lockdown(), examine::capability()]
     }
 }
 
