@@ -1,6 +1,6 @@
 //! The built ELF object has everything in the catalogue, and nothing else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aya_obj::generated::{BPF_CALL, BPF_JMP, bpf_func_id, bpf_insn, bpf_map_type};
 use aya_obj::{Map, Object, ProgramSection};
@@ -85,7 +85,8 @@ fn the_typed_object_has_the_same_programs_and_calls_no_helper_that_reads_kernel_
         assert!(!matches!(other.section, ProgramSection::RawTracePoint), "{name}");
     }
     assert!(typed.programs.keys().all(|name| object.programs.contains_key(name)));
-    assert!(typed.maps.keys().eq(object.maps.keys()));
+    let maps = |object: &Object| object.maps.keys().cloned().collect::<BTreeSet<String>>();
+    assert_eq!(maps(&typed), maps(&object));
     let readers = |object: &Object| {
         let helpers =
             [bpf_func_id::BPF_FUNC_probe_read_kernel as i32, bpf_func_id::BPF_FUNC_probe_read_kernel_str as i32];
