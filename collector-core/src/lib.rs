@@ -6,6 +6,7 @@
 pub mod alert;
 pub mod amount;
 pub mod api;
+pub mod btf;
 pub mod cgroup;
 pub mod count;
 pub mod decode;

@@ -4,28 +4,32 @@ use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
 
+use crate::licence;
 use crate::project::{self, Project};
 use crate::setup::{self, Scope};
 
-/// fmt, clippy for the host, clippy for the BPF target, generated docs.
+/// fmt, clippy for the host, clippy for the BPF target, licences, generated docs.
 pub fn check(project: &Project) -> Result<()> {
     setup::ensure(project, Scope::Check)?;
 
-    project::say(project::STEP, "[1/4] rustfmt");
+    project::say(project::STEP, "[1/5] rustfmt");
     project::run(project.cargo("fmt").args(["--all", "--check"])).context("`cargo fmt --all` puts this right")?;
 
-    project::say(project::STEP, "[2/4] clippy, host");
+    project::say(project::STEP, "[2/5] clippy, host");
     let mut clippy = project.cargo("clippy");
     clippy.args(["--workspace", "--exclude", "collector-ebpf", "--all-targets", "--", "--deny", "warnings"]);
     project::run(&mut clippy)?;
 
-    project::say(project::STEP, "[3/4] clippy, eBPF");
+    project::say(project::STEP, "[3/5] clippy, eBPF");
     let toolchain = setup::find(project)?;
     let target = project.target.join("ebpf");
     let mut clippy = toolchain.cargo("clippy", &project.root, std::env::consts::ARCH, &target);
     project::run(clippy.args(["--locked", "--", "--deny", "warnings"]))?;
 
-    project::say(project::STEP, "[4/4] generated docs");
+    project::say(project::STEP, "[4/5] licences");
+    licence::check(project)?;
+
+    project::say(project::STEP, "[5/5] generated docs");
     let docs = || {
         let mut cargo = project.cargo("test");
         cargo.args(["--quiet", "--package", "collector", "--lib", "docs"]);

@@ -8,8 +8,8 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use btf_rs::{Btf, BtfType, Struct, Type};
 use collector_common::{Hook, SIGNALS};
+use collector_core::btf::{Btf, Kind, Type};
 
 /// Structs, and their members that are kept.
 const STRUCTS: &[(&str, &[&str])] = &[
@@ -60,29 +60,10 @@ const ENUMERATORS: &[&str] = &[
 
 /// Reduces the BTF in `input` and writes the result, little-endian, to `output`.
 pub fn run(input: &Path, output: &Path) -> Result<()> {
-    let btf = Btf::from_file(input).with_context(|| format!("read the BTF in {}", input.display()))?;
+    let read = || anyhow::Ok(Btf::parse(fs::read(input)?)?);
+    let btf = read().with_context(|| format!("read the BTF in {}", input.display()))?;
     let cut = Cut::new(&btf).all().with_context(|| format!("cut the BTF in {}", input.display()))?;
     fs::write(output, cut).with_context(|| format!("write {}", output.display()))
-}
-
-/// The kinds of the BTF format.
-mod kind {
-    pub const INT: u32 = 1;
-    pub const PTR: u32 = 2;
-    pub const ARRAY: u32 = 3;
-    pub const STRUCT: u32 = 4;
-    pub const UNION: u32 = 5;
-    pub const ENUM: u32 = 6;
-    pub const FWD: u32 = 7;
-    pub const TYPEDEF: u32 = 8;
-    pub const VOLATILE: u32 = 9;
-    pub const CONST: u32 = 10;
-    pub const RESTRICT: u32 = 11;
-    pub const FUNC: u32 = 12;
-    pub const FUNC_PROTO: u32 = 13;
-    pub const FLOAT: u32 = 16;
-    pub const TYPE_TAG: u32 = 18;
-    pub const ENUM64: u32 = 19;
 }
 
 /// The reduced copy, being built.
@@ -116,24 +97,26 @@ impl<'a> Cut<'a> {
             })
             .collect();
         for name in hooks {
-            self.named(&name, |r#type| matches!(r#type, Type::Typedef(_) | Type::Func(_)))?;
+            self.named(&name, &[Kind::Typedef, Kind::Func])?;
         }
         for (name, _) in STRUCTS {
-            self.named(name, |r#type| matches!(r#type, Type::Struct(_)))?;
+            self.named(name, &[Kind::Struct])?;
         }
-        let (first, last) = self.btf.base().type_id_range();
-        for id in first..=last {
-            let r#type = self.btf.resolve_type_by_id(id)?;
-            if matches!(r#type, Type::Enum(_) | Type::Enum64(_)) && !self.enumerators(&r#type)?.is_empty() {
+        for id in 1..=self.btf.last() {
+            if !enumerators(&self.of(id)?).is_empty() {
                 self.id(id, &[])?;
             }
         }
         Ok(self.bytes())
     }
 
-    fn named(&mut self, name: &str, wanted: fn(&Type) -> bool) -> Result<()> {
-        for id in self.btf.resolve_ids_by_name(name)? {
-            if wanted(&self.btf.resolve_type_by_id(id)?) {
+    fn of(&self, id: u32) -> Result<Type<'a>> {
+        self.btf.get(id).with_context(|| format!("there is no type {id}"))
+    }
+
+    fn named(&mut self, name: &str, wanted: &[Kind]) -> Result<()> {
+        for id in self.btf.named(name) {
+            if wanted.contains(&self.of(id)?.kind) {
                 self.id(id, &[])?;
             }
         }
@@ -150,106 +133,87 @@ impl<'a> Cut<'a> {
         let here = self.types.len() as u32;
         // Before the types that it refers to, which may refer back to it.
         self.ids.insert(there, here);
-        let words = self.words(self.btf.resolve_type_by_id(there)?, wanted)?;
+        let words = self.words(self.of(there)?, wanted)?;
         self.types[here as usize - 1] = words;
         Ok(here)
     }
 
-    fn words(&mut self, r#type: Type, wanted: &[&str]) -> Result<Vec<u32>> {
-        let target = |r#type: &dyn BtfType| r#type.get_type_id().context("a type without the type that it refers to");
-        let size = |bytes: usize| bytes as u32;
-        Ok(match &r#type {
-            Type::Int(t) => {
-                let encoding = u32::from(t.is_signed()) | u32::from(t.is_char()) << 1 | u32::from(t.is_bool()) << 2;
-                vec![self.name(t)?, info(kind::INT, 0, 0), size(t.size()), (encoding << 24) | (size(t.size()) * 8)]
-            }
-            Type::Ptr(t) => vec![0, info(kind::PTR, 0, 0), self.id(target(t)?, &[])?],
-            Type::Array(t) => {
-                let element = self.id(target(t)?, &[])?;
+    fn words(&mut self, r#type: Type<'a>, wanted: &[&str]) -> Result<Vec<u32>> {
+        if matches!(r#type.kind, Kind::Struct | Kind::Union) {
+            return self.container(&r#type, wanted);
+        }
+        let (kind, flag, name) = (r#type.kind, r#type.flag, self.string(r#type.name));
+        let size = r#type.size().unwrap_or(0) as u32;
+        let target = || r#type.target().context("a type without the type that it refers to");
+        Ok(match kind {
+            Kind::Int => vec![name, info(kind, 0, flag), size, (r#type.encoding() << 24) | (size * 8)],
+            Kind::Array => {
+                let element = self.id(target()?, &[])?;
                 // The reader does not give the type of the index; it is always this one, and never read.
-                let int = self.btf.resolve_ids_by_name("unsigned int")?;
-                let index = self.id(*int.first().context("no unsigned int")?, &[])?;
-                vec![0, info(kind::ARRAY, 0, 0), 0, element, index, size(t.len())]
+                let index = self.btf.named("unsigned int").next().context("no unsigned int")?;
+                vec![0, info(kind, 0, false), 0, element, self.id(index, &[])?, r#type.len() as u32]
             }
-            Type::Struct(t) => self.container(kind::STRUCT, t, wanted)?,
-            Type::Union(t) => self.container(kind::UNION, t, wanted)?,
-            Type::Enum(t) => {
-                let kept = self.enumerators(&r#type)?;
-                let mut words = vec![self.name(t)?, info(kind::ENUM, kept.len(), t.is_signed().into()), size(t.size())];
-                kept.into_iter().for_each(|(name, value)| words.extend([self.string(name), value as u32]));
-                words
-            }
-            Type::Enum64(t) => {
-                let kept = self.enumerators(&r#type)?;
-                let mut words =
-                    vec![self.name(t)?, info(kind::ENUM64, kept.len(), t.is_signed().into()), size(t.size())];
+            Kind::Enum | Kind::Enum64 => {
+                let kept = enumerators(&r#type);
+                let mut words = vec![name, info(kind, kept.len(), flag), size];
                 for (name, value) in kept {
-                    words.extend([self.string(name), value as u32, (value >> 32) as u32]);
+                    words.extend([self.string(name), value as u32]);
+                    words.extend((kind == Kind::Enum64).then_some((value >> 32) as u32));
                 }
                 words
             }
-            Type::Fwd(t) => vec![self.name(t)?, info(kind::FWD, 0, t.is_union().into()), 0],
-            Type::Typedef(t) => vec![self.name(t)?, info(kind::TYPEDEF, 0, 0), self.id(target(t)?, wanted)?],
-            Type::Volatile(t) => vec![0, info(kind::VOLATILE, 0, 0), self.id(target(t)?, wanted)?],
-            Type::Const(t) => vec![0, info(kind::CONST, 0, 0), self.id(target(t)?, wanted)?],
-            Type::Restrict(t) => vec![0, info(kind::RESTRICT, 0, 0), self.id(target(t)?, wanted)?],
-            Type::Func(t) => {
-                let linkage = if t.is_static() { 0 } else { 1 };
-                vec![self.name(t)?, info(kind::FUNC, linkage, 0), self.id(target(t)?, &[])?]
+            Kind::Fwd => vec![name, info(kind, 0, flag), 0],
+            Kind::Ptr => vec![0, info(kind, 0, false), self.id(target()?, &[])?],
+            Kind::Typedef | Kind::Volatile | Kind::Const | Kind::Restrict | Kind::TypeTag => {
+                vec![name, info(kind, 0, flag), self.id(target()?, wanted)?]
             }
-            Type::FuncProto(t) => {
-                let mut words =
-                    vec![0, info(kind::FUNC_PROTO, t.parameters.len(), 0), self.id(t.return_type_id(), &[])?];
-                for parameter in &t.parameters {
-                    words.extend([self.name(parameter)?, self.id(target(parameter)?, &[])?]);
+            Kind::Func => vec![name, info(kind, r#type.linkage().min(1).into(), false), self.id(target()?, &[])?],
+            Kind::FuncProto => {
+                let parameters: Vec<_> = r#type.parts().collect();
+                let mut words = vec![0, info(kind, parameters.len(), false), self.id(target()?, &[])?];
+                for parameter in parameters {
+                    words.extend([self.string(parameter.name), self.id(parameter.id, &[])?]);
                 }
                 words
             }
-            Type::Float(t) => vec![self.name(t)?, info(kind::FLOAT, 0, 0), size(t.size())],
-            Type::TypeTag(t) => {
-                vec![self.name(t)?, info(kind::TYPE_TAG, 0, t.is_attribute().into()), self.id(target(t)?, wanted)?]
-            }
-            other => bail!("unexpected type: {}", other.name()),
+            Kind::Float => vec![name, info(kind, 0, false), size],
+            _ => bail!("unexpected type: {kind:?}"),
         })
     }
 
-    fn container(&mut self, kind: u32, container: &Struct, wanted: &[&str]) -> Result<Vec<u32>> {
-        let name = self.btf.resolve_name(container)?;
-        let wanted = match STRUCTS.iter().find(|(of, _)| *of == name) {
+    fn container(&mut self, container: &Type<'a>, wanted: &[&str]) -> Result<Vec<u32>> {
+        let wanted = match STRUCTS.iter().find(|(of, _)| *of == container.name) {
             Some((_, members)) => members,
-            None if name.is_empty() => wanted,
+            None if container.name.is_empty() => wanted,
             None => &[],
         };
         let mut members = Vec::new();
-        let mut has_bits = false;
-        for member in &container.members {
-            let id = member.get_type_id().context("a member without a type")?;
-            let name = self.btf.resolve_name(member)?;
-            let is_kept = match name.as_str() {
-                "" => self.holds(id, wanted)?,
+        for field in container.parts() {
+            let is_kept = match field.name {
+                "" => self.holds(field.id, wanted)?,
                 name => wanted.contains(&name),
             };
             if is_kept {
-                has_bits |= member.bitfield_size().is_some();
-                let bits = member.bitfield_size().unwrap_or(0) << 24;
-                let wanted = if name.is_empty() { wanted } else { &[] };
-                members.extend([self.string(name), self.id(id, wanted)?, bits | member.bit_offset()]);
+                let wanted = if field.name.is_empty() { wanted } else { &[] };
+                members.extend([self.string(field.name), self.id(field.id, wanted)?, (field.width << 24) | field.bits]);
             }
         }
-        let mut words =
-            vec![self.string(name), info(kind, members.len() / 3, has_bits.into()), container.size() as u32];
+        let has_bits = container.flag && !members.is_empty();
+        let size = container.size().unwrap_or(0) as u32;
+        let mut words = vec![self.string(container.name), info(container.kind, members.len() / 3, has_bits), size];
         words.append(&mut members);
         Ok(words)
     }
 
     /// Whether an anonymous struct or union, or one inside it, has one of these members.
     fn holds(&self, id: u32, wanted: &[&str]) -> Result<bool> {
-        let (Type::Struct(container) | Type::Union(container)) = self.btf.resolve_type_by_id(id)? else {
+        let container = self.of(id)?;
+        if !matches!(container.kind, Kind::Struct | Kind::Union) {
             return Ok(false);
-        };
-        for member in &container.members {
-            let holds = match self.btf.resolve_name(member)?.as_str() {
-                "" => self.holds(member.get_type_id().context("a member without a type")?, wanted)?,
+        }
+        for field in container.parts() {
+            let holds = match field.name {
+                "" => self.holds(field.id, wanted)?,
                 name => wanted.contains(&name),
             };
             if holds {
@@ -259,33 +223,9 @@ impl<'a> Cut<'a> {
         Ok(false)
     }
 
-    fn enumerators(&self, r#type: &Type) -> Result<Vec<(String, u64)>> {
-        let mut all = Vec::new();
-        match r#type {
-            Type::Enum(t) => {
-                for member in &t.members {
-                    all.push((self.btf.resolve_name(member)?, member.val().into()));
-                }
-            }
-            Type::Enum64(t) => {
-                for member in &t.members {
-                    all.push((self.btf.resolve_name(member)?, member.val()));
-                }
-            }
-            _ => {}
-        }
-        all.retain(|(name, _)| ENUMERATORS.contains(&name.as_str()));
-        Ok(all)
-    }
-
-    fn name(&mut self, named: &dyn BtfType) -> Result<u32> {
-        let name = self.btf.resolve_name(named)?;
-        Ok(self.string(name))
-    }
-
-    fn string(&mut self, string: String) -> u32 {
+    fn string(&mut self, string: &str) -> u32 {
         let end = self.strings.len() as u32;
-        *self.offsets.entry(string).or_insert_with_key(|string| {
+        *self.offsets.entry(string.into()).or_insert_with_key(|string| {
             self.strings.extend(string.bytes().chain([0]));
             end
         })
@@ -304,8 +244,14 @@ impl<'a> Cut<'a> {
     }
 }
 
-fn info(kind: u32, vlen: usize, flag: u32) -> u32 {
-    flag << 31 | kind << 24 | vlen as u32
+fn info(kind: Kind, vlen: usize, flag: bool) -> u32 {
+    u32::from(flag) << 31 | kind.number() << 24 | vlen as u32
+}
+
+/// Those enumerators of an enum that are kept.
+fn enumerators<'a>(r#type: &Type<'a>) -> Vec<(&'a str, u64)> {
+    let all = r#type.parts().filter(|_| matches!(r#type.kind, Kind::Enum | Kind::Enum64));
+    all.map(|part| (part.name, part.value)).filter(|(name, _)| ENUMERATORS.contains(name)).collect()
 }
 
 #[cfg(test)]
@@ -318,7 +264,7 @@ mod tests {
         let mut seen = 0;
         for fixture in fs::read_dir(fixtures).unwrap() {
             let bytes = fs::read(fixture.unwrap().path()).unwrap();
-            let btf = Btf::from_bytes(&bytes).unwrap();
+            let btf = Btf::parse(&bytes[..]).unwrap();
             assert!(Cut::new(&btf).all().unwrap() == bytes);
             seen += 1;
         }

@@ -1,5 +1,5 @@
-//! `cargo xtask dist`: builds the release in `target/dist`: the binary, its manual page and completions, and a Debian package
-//! of all these with the systemd unit and the configuration.
+//! `cargo xtask dist`: builds the release in `target/dist`: the binary, its manual page, completions and third-party
+//! notices, and a Debian package of all these with the systemd unit and the configuration.
 //!
 //! `collector/Cargo.toml` declares the content of the package; cargo-deb makes it.
 
@@ -10,6 +10,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use crate::build;
+use crate::licence;
 use crate::project::{self, Project};
 use crate::setup::{self, Scope};
 use crate::toolchain;
@@ -18,6 +19,9 @@ const PACKAGER: &[&str] = &["cargo-deb@3.8.0", "--no-default-features", "--locke
 
 /// Shells that get completions, and the names under which they look for the files.
 const COMPLETIONS: [(&str, &str); 3] = [("bash", "headroom.bash"), ("fish", "headroom.fish"), ("zsh", "_headroom")];
+
+/// The licences of others, under the name that the package expects.
+const NOTICES: &str = "THIRD-PARTY-NOTICES";
 
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct Args {
@@ -30,8 +34,9 @@ pub fn dist(project: &Project, args: &Args) -> Result<()> {
     setup::ensure(project, Scope::Build)?;
     let packager = packager(project)?;
     let binary = build::compile(project, &build::Args { release: !args.dev })?;
-    project::say(project::STEP, "dist: manual page, completions");
+    project::say(project::STEP, "dist: manual page, completions, notices");
     document(&binary)?;
+    licence::notices(project, &binary.with_file_name("dist").join(NOTICES))?;
     let dist = project.target.join("dist");
     fs::create_dir_all(&dist).with_context(|| format!("make {}", dist.display()))?;
     project::say(project::STEP, "dist: Debian package");

@@ -1,5 +1,6 @@
 //! Headroom's development tasks: arguments → verb → exit code. One file per verb.
 
+mod advisory;
 mod bench;
 mod build;
 mod check;
@@ -7,6 +8,7 @@ mod cut_btf;
 mod dist;
 mod fuzz;
 mod incidents;
+mod licence;
 mod project;
 mod run;
 mod setup;
@@ -43,8 +45,15 @@ enum Verb {
     Build(build::Args),
     /// Build and run the collector: `cargo xtask run -- --listen 127.0.0.1:9000`
     Run(run::Args),
-    /// Check formatting, clippy (host and eBPF) and generated docs: what a change must pass before its tests run
+    /// Check formatting, clippy (host and eBPF), licences and generated docs: what a change must pass before its tests run
     Check,
+    /// Find known vulnerabilities of the crates that this is built from, with cargo-audit
+    Advisories(advisory::Args),
+    /// Write the licences and notices of all that the binary contains
+    Notices {
+        /// File to write
+        output: PathBuf,
+    },
     /// Build, and run every test that this machine can run
     ///
     /// Everything:                   cargo xtask test
@@ -94,6 +103,8 @@ fn main() -> ExitCode {
         Verb::Fuzz(args) => fuzz::fuzz(&project, &args),
         Verb::Bench(args) => bench::bench(&project, &args),
         Verb::Dist(args) => dist::dist(&project, &args),
+        Verb::Advisories(args) => advisory::advisories(&project, &args),
+        Verb::Notices { output } => licence::notices(&project, &output),
         Verb::CutBtf { input, output } => cut_btf::run(&input, &output),
     });
     match outcome {

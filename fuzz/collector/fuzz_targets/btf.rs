@@ -2,12 +2,12 @@
 
 #![no_main]
 
-use btf_rs::Btf;
 use collector::source::kernel::layout::{LayoutError, Unmet, resolve};
+use collector_core::btf::Btf;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    let Ok(btf) = Btf::from_bytes(bytes) else { return };
+    let Ok(btf) = Btf::parse(bytes) else { return };
     match resolve(&btf) {
         Ok(resolved) => {
             for (program, Unmet::Unsupported(why) | Unmet::Unneeded(why)) in &resolved.unmet {

@@ -102,6 +102,8 @@ fn the_package_installs_into_a_folder_and_leaves_nothing_behind() {
     assert!(page.contains(".TH headroom 8"), "{page:.200}");
     let unit = ["usr/lib/systemd/system", "lib/systemd/system"].map(|folder| host.file(folder));
     assert!(unit.iter().any(|folder| folder.join("headroom.service").is_file()));
+    let notices = fs::read_to_string(host.file("usr/share/doc/headroom/THIRD-PARTY-NOTICES")).unwrap();
+    assert!(notices.contains("\nrusqlite 0.") && notices.contains("Permission is hereby granted"), "{notices:.200}");
     for file in ["usr/share/headroom/grafana/headroom.json", "usr/share/headroom/prometheus/prometheus.yml"] {
         assert!(host.file(file).is_file(), "{file}");
     }

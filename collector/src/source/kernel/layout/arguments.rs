@@ -2,19 +2,16 @@
 //!
 //! Knows nothing about the expected arguments, and trusts the BTF no more than `btf.rs` does.
 
-use btf_rs::{BtfType, Type};
+use collector_core::btf::{Kind, Type};
 
 use super::btf::{DEPTH, Types};
 
-impl Types<'_> {
+impl<'a> Types<'a> {
     /// The arguments that a tracepoint passes, spelt as in C.
     pub fn tracepoint(&self, name: &str) -> Result<Vec<String>, String> {
-        let is_prototype = |typedef| match typedef {
-            Type::Typedef(typedef) => match self.target(typedef.get_type_id()?)? {
-                Type::Ptr(pointer) => self.target(pointer.get_type_id()?),
-                _ => None,
-            },
-            _ => None,
+        let is_prototype = |typedef: Type<'_>| {
+            let pointer = self.target((typedef.kind == Kind::Typedef).then(|| typedef.target())??)?;
+            self.target((pointer.kind == Kind::Ptr).then(|| pointer.target())??)
         };
         let mut arguments = self
             .arguments(&format!("btf_trace_{name}"), is_prototype)
@@ -28,20 +25,15 @@ impl Types<'_> {
 
     /// The arguments that a function takes, spelt as in C.
     pub fn function(&self, name: &str) -> Result<Vec<String>, String> {
-        let is_prototype = |function| match function {
-            Type::Func(function) => self.target(function.get_type_id()?),
-            _ => None,
-        };
+        let is_prototype = |function: Type<'_>| self.target((function.kind == Kind::Func).then(|| function.target())??);
         self.arguments(name, is_prototype)
             .ok_or_else(|| format!("this kernel has no function {name} that can be traced"))
     }
 
-    fn arguments(&self, name: &str, prototype: impl Fn(Type) -> Option<Type>) -> Option<Vec<String>> {
-        self.named(name).into_iter().find_map(|r#type| match prototype(r#type)? {
-            Type::FuncProto(prototype) => {
-                Some(prototype.parameters.iter().map(|p| self.spell(p.get_type_id().unwrap_or(0))).collect())
-            }
-            _ => None,
+    fn arguments(&self, name: &str, prototype: impl Fn(Type<'a>) -> Option<Type<'a>>) -> Option<Vec<String>> {
+        self.named(name).find_map(|r#type| {
+            let prototype = prototype(r#type).filter(|prototype| prototype.kind == Kind::FuncProto)?;
+            Some(prototype.parts().map(|parameter| self.spell(parameter.id)).collect())
         })
     }
 
@@ -51,44 +43,33 @@ impl Types<'_> {
         let mut constant = "";
         let mut id = id;
         for _ in 0..DEPTH {
-            let r#type = match id {
-                0 => Type::Void,
-                id => match self.btf.resolve_type_by_id(id) {
-                    Ok(r#type) => r#type,
-                    Err(_) => break,
-                },
-            };
-            let base = match &r#type {
-                Type::Ptr(t) => {
-                    // So far `const` applies to the pointer itself, which matters only to the callee.
-                    constant = "";
-                    stars.insert_str(0, if stars.is_empty() { " *" } else { "*" });
-                    id = t.get_type_id().unwrap_or(0);
+            let Some(r#type) = self.btf.get(id) else { break };
+            let base = match r#type.kind {
+                Kind::Ptr | Kind::Const | Kind::Volatile | Kind::Restrict | Kind::TypeTag => {
+                    match r#type.kind {
+                        Kind::Ptr => {
+                            // So far `const` applies to the pointer itself, which matters only to the callee.
+                            constant = "";
+                            stars.insert_str(0, if stars.is_empty() { " *" } else { "*" });
+                        }
+                        Kind::Const => constant = "const ",
+                        _ => {}
+                    }
+                    id = r#type.target().unwrap_or(0);
                     continue;
                 }
-                Type::Const(t) => {
-                    constant = "const ";
-                    id = t.get_type_id().unwrap_or(0);
-                    continue;
-                }
-                Type::Volatile(t) | Type::Restrict(t) => {
-                    id = t.get_type_id().unwrap_or(0);
-                    continue;
-                }
-                Type::TypeTag(t) => {
-                    id = t.get_type_id().unwrap_or(0);
-                    continue;
-                }
-                Type::Void => "void".into(),
-                Type::Int(t) if t.is_bool() => "bool".into(),
-                Type::Int(t) => integer(t.size(), t.is_signed()).into(),
-                Type::Typedef(t) => self.name(t),
-                Type::Struct(t) => format!("struct {}", self.name(t)),
-                Type::Union(t) => format!("union {}", self.name(t)),
-                Type::Fwd(t) => format!("{} {}", if t.is_union() { "union" } else { "struct" }, self.name(t)),
-                Type::Enum(t) => format!("enum {}", self.name(t)),
-                Type::Enum64(t) => format!("enum {}", self.name(t)),
-                other => other.name().into(),
+                Kind::Void => "void".into(),
+                Kind::Int if r#type.encoding() & 4 != 0 => "bool".into(),
+                Kind::Int => integer(r#type.size().unwrap_or(0), r#type.encoding() & 1 != 0).into(),
+                Kind::Typedef => r#type.name.into(),
+                Kind::Struct => format!("struct {}", r#type.name),
+                Kind::Union => format!("union {}", r#type.name),
+                Kind::Fwd => format!("{} {}", if r#type.flag { "union" } else { "struct" }, r#type.name),
+                Kind::Enum | Kind::Enum64 => format!("enum {}", r#type.name),
+                Kind::FuncProto => "function".into(),
+                Kind::Array => "array".into(),
+                Kind::Float => "float".into(),
+                _ => "?".into(),
             };
             // Only a pointee can be constant for the caller.
             let constant = if stars.is_empty() { "" } else { constant };
@@ -114,14 +95,14 @@ fn integer(bytes: usize, signed: bool) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use btf_rs::Btf;
+    use collector_core::btf::Btf;
 
     use super::*;
     use crate::source::kernel::layout::tests::fixture;
 
     #[test]
     fn types_are_spelt_as_in_c() {
-        let btf = Btf::from_bytes(&fixture("5.10.262")).unwrap();
+        let btf = Btf::parse(fixture("5.10.262")).unwrap();
         let types = Types::new(&btf, &[]);
         let attach = ["struct cgroup *", "const char *", "struct task_struct *", "bool"];
         assert_eq!(types.tracepoint("cgroup_attach_task").unwrap(), attach);

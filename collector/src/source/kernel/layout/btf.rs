@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use btf_rs::{Array, Btf, BtfType, Struct, Type};
+use collector_core::btf::{Btf, Kind, Type};
 
 /// Limit on nested typedefs, qualifiers and arrays; real kernels have fewer than ten.
 pub(super) const DEPTH: usize = 32;
@@ -24,7 +24,7 @@ impl<'a> Types<'a> {
     pub fn new(btf: &'a Btf, enums: &[&str]) -> Types<'a> {
         let mut types = Types { btf, enumerators: HashMap::new() };
         for name in enums {
-            types.named(name).iter().for_each(|r#type| types.add_enumerators(r#type));
+            btf.named(name).filter_map(|id| btf.get(id)).for_each(|r#type| types.add_enumerators(&r#type));
         }
         types
     }
@@ -41,8 +41,8 @@ impl<'a> Types<'a> {
         let mut answer = Err(format!("no struct {name} in the kernel's BTF"));
         for r#type in self.named(name) {
             // A forward declaration, a function or some driver's struct may have the same name.
-            if let Type::Struct(container) = r#type {
-                answer = self.walk(container, steps.clone(), width).map_err(|why| format!("{expression}: {why}"));
+            if r#type.kind == Kind::Struct {
+                answer = self.walk(r#type, steps.clone(), width).map_err(|why| format!("{expression}: {why}"));
                 if answer.is_ok() {
                     break;
                 }
@@ -51,51 +51,49 @@ impl<'a> Types<'a> {
         answer
     }
 
-    /// Every type with that name. Types that cannot be resolved are skipped.
-    pub(super) fn named(&self, name: &str) -> Vec<Type> {
-        self.btf.resolve_types_by_name(name).unwrap_or_default()
+    /// Every type with that name.
+    pub(super) fn named(&self, name: &str) -> impl Iterator<Item = Type<'a>> {
+        self.btf.named(name).filter_map(|id| self.btf.get(id))
     }
 
-    pub(super) fn name(&self, named: &dyn BtfType) -> String {
-        self.btf.resolve_name(named).unwrap_or_default()
-    }
-
-    fn add_enumerators(&mut self, r#type: &Type) {
-        let enumerators: Vec<(String, Option<u32>)> = match r#type {
-            Type::Enum(e) => e.members.iter().map(|m| (self.name(m), Some(m.val()))).collect(),
-            Type::Enum64(e) => e.members.iter().map(|m| (self.name(m), m.val().try_into().ok())).collect(),
-            _ => return,
-        };
-        for (name, value) in enumerators {
-            if let Some(value) = value {
-                self.enumerators.entry(name).or_insert(value);
+    fn add_enumerators(&mut self, r#type: &Type<'_>) {
+        if !matches!(r#type.kind, Kind::Enum | Kind::Enum64) {
+            return;
+        }
+        for part in r#type.parts() {
+            if let Ok(value) = part.value.try_into() {
+                self.enumerators.entry(part.name.to_owned()).or_insert(value);
             }
         }
     }
 
     fn walk<'s>(
         &self,
-        container: Struct,
+        container: Type<'a>,
         steps: impl Iterator<Item = &'s str>,
         width: usize,
     ) -> Result<u32, &'static str> {
-        let mut at = Type::Struct(container);
+        let mut at = container;
         let mut offset = 0u32;
         for step in steps {
             let (field, index) = match step.split_once('[') {
                 Some((field, index)) => (field, Some(index.trim_end_matches(']'))),
                 None => (step, None),
             };
-            let (Type::Struct(container) | Type::Union(container)) = &at else { return Err("not in a struct") };
-            let (id, bytes) = self.member(container, field, &mut HashSet::new()).ok_or("no such field")?;
+            if !holds_fields(&at) {
+                return Err("not in a struct");
+            }
+            let (id, bytes) = self.member(&at, field, &mut HashSet::new()).ok_or("no such field")?;
             offset = offset.checked_add(bytes).ok_or("invalid offset")?;
             at = self.target(id).ok_or("the field's type is invalid")?;
             if let Some(index) = index {
-                let Type::Array(array) = &at else { return Err("not an array") };
+                if at.kind != Kind::Array {
+                    return Err("not an array");
+                }
                 let index = self.enumerator(index).map_err(|_| "no such index")?;
-                let (element, size) = self.element(array).ok_or("the array's type is invalid")?;
+                let (element, size) = self.element(&at).ok_or("the array's type is invalid")?;
                 // An array of unknown length has a length of zero.
-                if array.len() != 0 && index as usize >= array.len() {
+                if !at.is_empty() && index as usize >= at.len() {
                     return Err("index beyond the array's end");
                 }
                 let bytes = u32::try_from(size).ok().and_then(|size| size.checked_mul(index));
@@ -111,21 +109,16 @@ impl<'a> Types<'a> {
 
     /// A field's type and byte offset. Fields of anonymous structs and unions count as fields of their parent; each is
     /// searched once, so a recursive one ends.
-    fn member(&self, container: &Struct, name: &str, searched: &mut HashSet<u32>) -> Option<(u32, u32)> {
-        container.members.iter().find_map(|member| {
-            let id = member.get_type_id()?;
-            let is_bits = member.bitfield_size().is_some_and(|bits| bits != 0) || member.bit_offset() % 8 != 0;
-            let bytes = member.bit_offset() / 8;
-            match self.name(member) {
-                found if found == name => (!is_bits).then_some((id, bytes)),
-                anonymous if anonymous.is_empty() && searched.len() < NESTED && searched.insert(id) => {
-                    match self.target(id)? {
-                        Type::Struct(inner) | Type::Union(inner) => {
-                            let (id, further) = self.member(&inner, name, searched)?;
-                            Some((id, bytes.checked_add(further)?))
-                        }
-                        _ => None,
-                    }
+    fn member(&self, container: &Type<'a>, name: &str, searched: &mut HashSet<u32>) -> Option<(u32, u32)> {
+        container.parts().find_map(|field| {
+            let is_bits = field.width != 0 || field.bits % 8 != 0;
+            let bytes = field.bits / 8;
+            match field.name {
+                found if found == name => (!is_bits).then_some((field.id, bytes)),
+                "" if searched.len() < NESTED && searched.insert(field.id) => {
+                    let inner = self.target(field.id).filter(holds_fields)?;
+                    let (id, further) = self.member(&inner, name, searched)?;
+                    Some((id, bytes.checked_add(further)?))
                 }
                 _ => None,
             }
@@ -133,39 +126,39 @@ impl<'a> Types<'a> {
     }
 
     /// The type with that id, without typedefs and qualifiers.
-    pub(super) fn target(&self, id: u32) -> Option<Type> {
-        let mut r#type = self.btf.resolve_type_by_id(id).ok()?;
+    pub(super) fn target(&self, id: u32) -> Option<Type<'a>> {
+        let mut r#type = self.btf.get(id)?;
         for _ in 0..DEPTH {
-            let next = match &r#type {
-                Type::Typedef(t) => t.get_type_id()?,
-                Type::TypeTag(t) => t.get_type_id()?,
-                Type::Const(t) | Type::Volatile(t) | Type::Restrict(t) => t.get_type_id()?,
+            match r#type.kind {
+                Kind::Typedef | Kind::TypeTag | Kind::Const | Kind::Volatile | Kind::Restrict => {
+                    r#type = self.btf.get(r#type.target()?)?;
+                }
                 _ => return Some(r#type),
-            };
-            r#type = self.btf.resolve_type_by_id(next).ok()?;
+            }
         }
         None
     }
 
     /// An array's element, and its size in bytes.
-    fn element(&self, array: &Array) -> Option<(Type, usize)> {
-        let element = self.target(array.get_type_id()?)?;
+    fn element(&self, array: &Type<'a>) -> Option<(Type<'a>, usize)> {
+        let element = self.target(array.target()?)?;
         let size = self.size(&element, DEPTH)?;
         Some((element, size))
     }
 
-    fn size(&self, r#type: &Type, depth: usize) -> Option<usize> {
-        match r#type {
-            Type::Int(t) => Some(t.size()),
+    fn size(&self, r#type: &Type<'a>, depth: usize) -> Option<usize> {
+        match r#type.kind {
             // The programs run only on 64-bit kernels.
-            Type::Ptr(_) => Some(8),
-            Type::Struct(t) | Type::Union(t) => Some(t.size()),
-            Type::Enum(t) => Some(t.size()),
-            Type::Enum64(t) => Some(t.size()),
-            Type::Array(t) => self.size(&self.target(t.get_type_id()?)?, depth.checked_sub(1)?)?.checked_mul(t.len()),
-            _ => None,
+            Kind::Ptr => Some(8),
+            Kind::Array => self.size(&self.target(r#type.target()?)?, depth.checked_sub(1)?)?.checked_mul(r#type.len()),
+            Kind::Float => None,
+            _ => r#type.size(),
         }
     }
+}
+
+fn holds_fields(r#type: &Type<'_>) -> bool {
+    matches!(r#type.kind, Kind::Struct | Kind::Union)
 }
 
 #[cfg(test)]
@@ -207,7 +200,7 @@ mod tests {
     }
 
     fn id(bytes: &[u8], name: &str) -> u32 {
-        Btf::from_bytes(bytes).unwrap().resolve_ids_by_name(name).unwrap()[0]
+        Btf::parse(bytes).unwrap().named(name).next().unwrap()
     }
 
     fn reason(bytes: &[u8], program: &str) -> String {
@@ -218,7 +211,7 @@ mod tests {
 
     #[test]
     fn an_unresolvable_expression_says_where_it_fails() {
-        let btf = Btf::from_bytes(&fixture("6.12")).unwrap();
+        let btf = Btf::parse(fixture("6.12")).unwrap();
         let types = Types::new(&btf, ENUMS);
         let why = |expression, width| types.offset(expression, width).unwrap_err();
         assert_eq!(types.offset("mm_struct.rss_stat[MM_ANONPAGES].count", 8), Ok(872));
@@ -257,7 +250,7 @@ mod tests {
     #[test]
     fn nesting_is_limited() {
         let mut bytes = fixture("6.12");
-        let (end, first) = (types(&bytes).end, Btf::from_bytes(&bytes).unwrap().base().type_id_range().1 + 1);
+        let (end, first) = (types(&bytes).end, Btf::parse(&bytes[..]).unwrap().last() + 1);
         let deep = 100_000;
         // Each is an anonymous struct with one anonymous member, the next one.
         let nested = (first..first + deep).flat_map(|id| [0, 4 << 24 | 1, 8, 0, (id + 1) % (first + deep), 0]);
@@ -289,11 +282,9 @@ mod tests {
     fn siblings_with_different_forms_are_not_both_supported() {
         let mut bytes = fixture("7.1");
         // Give it the page fault's prototype: its first argument is an unsigned long too, but no mem_cgroup follows.
-        let btf = Btf::from_bytes(&bytes).unwrap();
-        let Type::Typedef(fault) = &btf.resolve_types_by_name("btf_trace_page_fault_user").unwrap()[0] else {
-            panic!()
-        };
-        set(&mut bytes, 8, "btf_trace_mm_vmscan_memcg_reclaim_end", fault.get_type_id().unwrap());
+        let btf = Btf::parse(&bytes[..]).unwrap();
+        let fault = btf.get(id(&bytes, "btf_trace_page_fault_user")).unwrap().target().unwrap();
+        set(&mut bytes, 8, "btf_trace_mm_vmscan_memcg_reclaim_end", fault);
         assert!(reason(&bytes, "reclaim_memcg_end").ends_with("which differs from the form of its sibling"));
         assert!(!resolve_bytes(&bytes).unwrap().unmet.contains_key("reclaim_direct_end"));
     }
@@ -302,7 +293,7 @@ mod tests {
     fn any_word_may_be_invalid() {
         for kernel in ["5.10.218", "7.3"] {
             let whole = fixture(kernel);
-            let last = Btf::from_bytes(&whole).unwrap().base().type_id_range().1;
+            let last = Btf::parse(&whole[..]).unwrap().last();
             let mut outcomes = [0; 3];
             for at in types(&whole).step_by(4) {
                 let ids = [1, at as u32 % last + 1, last];
@@ -311,7 +302,7 @@ mod tests {
                 {
                     let mut bytes = whole.clone();
                     put(&mut bytes, at, value);
-                    let Ok(btf) = Btf::from_bytes(&bytes) else {
+                    let Ok(btf) = Btf::parse(bytes) else {
                         outcomes[0] += 1;
                         continue;
                     };

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use btf_rs::Btf;
+use collector_core::btf::Btf;
 
 use super::error::{LayoutError, VMLINUX};
 
@@ -18,7 +18,7 @@ pub fn load(path: Option<&Path>) -> Result<Btf, LayoutError> {
         Err(why) if path.is_none() && why.kind() == io::ErrorKind::NotFound => return Err(LayoutError::NoBtf),
         read => read.map_err(|why| LayoutError::Unreadable(file.into(), why))?,
     };
-    parse(&bytes).map_err(|why| LayoutError::NotBtf(file.into(), why))
+    parse(bytes).map_err(|why| LayoutError::NotBtf(file.into(), why))
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
@@ -34,11 +34,12 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn parse(bytes: &[u8]) -> Result<Btf, String> {
+fn parse(bytes: impl Into<Box<[u8]>>) -> Result<Btf, String> {
+    let bytes = bytes.into();
     if bytes.is_empty() {
         return Err("the file is empty".into());
     }
-    Btf::from_bytes(bytes).map_err(|why| why.to_string())
+    Btf::parse(bytes).map_err(|why| why.to_string())
 }
 
 #[cfg(test)]
@@ -73,7 +74,7 @@ mod tests {
         for end in 0..bytes.len() {
             assert!(parse(&bytes[..end]).is_err(), "{end}");
         }
-        assert!(parse(&bytes).is_ok());
+        assert!(parse(bytes).is_ok());
     }
 
     #[test]
@@ -82,7 +83,7 @@ mod tests {
         for at in [0, 1, 2, 3, 14, 15, 22, 23] {
             let mut bytes = fixture("6.12");
             bytes[at] ^= 0x55;
-            assert!(parse(&bytes).is_err(), "{at}");
+            assert!(parse(bytes).is_err(), "{at}");
         }
     }
 
@@ -96,13 +97,13 @@ mod tests {
                     (state >> 56) as u8
                 })
                 .collect();
-            assert!(parse(&noise).is_err());
+            assert!(parse(&noise[..]).is_err());
             // After a valid header some noise may parse; then resolving must fail.
             let header = fixture("6.12")[..24].to_vec();
             noise.splice(..0, header);
             assert!(
-                parse(&noise).is_err_and(|why| !why.is_empty())
-                    || parse(&noise).is_ok_and(|btf| resolve(&btf).is_err())
+                parse(&noise[..]).is_err_and(|why| !why.is_empty())
+                    || parse(&noise[..]).is_ok_and(|btf| resolve(&btf).is_err())
             );
         }
     }

@@ -12,9 +12,9 @@ mod prototype;
 
 use std::collections::BTreeMap;
 
-use btf_rs::Btf;
 use collector_common::layout::{ABSENT, Layout};
 use collector_common::{Hook, Probe, SIGNALS};
+use collector_core::btf::Btf;
 
 use btf::Types;
 pub use error::{LayoutError, VMLINUX};
@@ -223,7 +223,7 @@ mod tests {
     }
 
     pub(super) fn resolve_bytes(bytes: &[u8]) -> Result<Resolved, LayoutError> {
-        resolve(&Btf::from_bytes(bytes).unwrap())
+        resolve(&Btf::parse(bytes).unwrap())
     }
 
     /// The same BTF with one name changed, as if the kernel lacked what has that name.
