@@ -42,6 +42,21 @@ impl Manager {
         }
     }
 
+    /// Between these two, `systemctl reload` waits.
+    pub fn reloading(&self) {
+        match NotifyState::monotonic_usec_now() {
+            Ok(now) => notify(&[NotifyState::Reloading, now]),
+            Err(error) => tracing::debug!("could not read the clock for the service manager: {error}"),
+        }
+    }
+
+    pub fn reloaded(&self) {
+        // Not before the first round is complete.
+        if self.ready {
+            notify(&[NotifyState::Ready]);
+        }
+    }
+
     pub fn stopping(&self) {
         notify(&[NotifyState::Stopping]);
     }

@@ -85,6 +85,13 @@ impl Engine {
         outcomes
     }
 
+    /// Evaluates these rules from now on. Returns the alerts that end because no rule has them any more.
+    pub fn replace_rules(&mut self, rules: Arc<Rules>) -> Vec<Outcome> {
+        let view = Arc::make_mut(&mut self.view);
+        let time = view.time;
+        self.alerts.replace(rules, view, time)
+    }
+
     /// The source restarted: its counters start at zero again, and so does everything derived from them.
     fn restart(&mut self, time: u64) {
         let alerts = self.alerts.cleared();

@@ -1,13 +1,17 @@
 //! The engine with its outputs: recording, log, outbox, snapshots. Owned by the fold loop; it waits for nothing but the disk of a
 //! recording and the reader of the log (stderr).
 
+use std::sync::Arc;
+
 use collector_core::engine::Engine;
 use collector_core::outcome::Outcome;
+use collector_core::rule::Rules;
 use collector_core::sample::{Reading, Sample};
 
 use super::snapshot::{Ask, Publisher};
 use crate::clock;
 use crate::deliver::outbox::Outbox;
+use crate::deliver::target::Target;
 use crate::sink::log;
 use crate::sink::record::Recorder;
 
@@ -48,6 +52,17 @@ impl Fold {
         // The state can change in place again, unless a client still renders the old snapshot.
         self.publisher.release();
         read(&mut |sample| self.apply(sample));
+    }
+
+    /// Goes on with other rules; what they no longer have resolves.
+    pub fn replace_rules(&mut self, rules: Arc<Rules>) {
+        let outcomes = self.engine.replace_rules(rules);
+        self.publish(clock::unix_ns(), outcomes);
+    }
+
+    /// The receivers of alerts with these names go on with what is new of these targets.
+    pub fn renew(&self, targets: Vec<Target>) {
+        self.outbox.renew(targets);
     }
 
     /// Answers a request with the snapshot of this tick.

@@ -10,6 +10,8 @@
 
 mod endpoint;
 mod fold;
+mod options;
+mod reload;
 pub mod round;
 mod run;
 pub mod snapshot;
@@ -21,7 +23,8 @@ use anyhow::Context as _;
 use crate::config::load::Effective;
 use crate::exit::Failure;
 
-pub use start::{Options, access, trim};
+pub use options::{Options, Read};
+pub use start::{access, trim};
 
 /// Runs the agent until SIGTERM or SIGINT.
 ///

@@ -16,7 +16,21 @@ use crate::clock;
 /// Runs until a signal stops the agent, or an error.
 pub async fn run(agent: &mut Agent) -> Result<()> {
     let Agent {
-        fold, round, health, asks, stalls, restored, rings, terminate, interrupt, manager, endpoint, tick, ..
+        fold,
+        round,
+        health,
+        asks,
+        stalls,
+        restored,
+        rings,
+        terminate,
+        interrupt,
+        hangup,
+        reload,
+        manager,
+        endpoint,
+        tick,
+        ..
     } = agent;
     let mut tick = interval(*tick);
     // After a pause (stopped process, suspended host) do one late round, not all missed ones.
@@ -48,6 +62,8 @@ pub async fn run(agent: &mut Agent) -> Result<()> {
                 manager.round();
             }
             Some(ask) = asks.recv() => fold.answer(ask),
+            Some(()) = hangup.recv() => reload.begin(manager),
+            read = reload.read() => reload.apply(read, fold, manager),
             error = endpoint.failed() => return Err(error),
             ready = readable(rings.as_ref().map(|rings| &rings.bulk)) => {
                 let more = round.drain_bulk(&mut |sample| fold.apply(sample));

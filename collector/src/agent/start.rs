@@ -3,7 +3,6 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -21,6 +20,8 @@ use tokio::sync::mpsc;
 
 use super::endpoint::Endpoint;
 use super::fold::Fold;
+use super::options::Options;
+use super::reload::Reload;
 use super::round::Round;
 use super::snapshot::{self, Ask};
 use crate::clock;
@@ -29,6 +30,7 @@ use crate::config::load::Effective;
 use crate::deliver::outbox::{DeliveryHealth, Outbox};
 use crate::deliver::target::{self, Host};
 use crate::exit::{Exit, Failure};
+use crate::exposure;
 use crate::http::access::Access;
 use crate::http::{BindError, Listener};
 use crate::privilege;
@@ -38,13 +40,6 @@ use crate::source::host::trigger::{self, Armed};
 use crate::source::kernel::ring::Ring;
 use crate::source::kernel::{Kernel, load};
 use crate::source::root::Root;
-
-/// Options of `headroom run` besides the configuration.
-#[derive(Clone, Debug, Default)]
-pub struct Options {
-    /// Write every sample to this file, as JSON lines.
-    pub record: Option<PathBuf>,
-}
 
 /// The started agent: inputs and outputs of the fold loop.
 pub struct Agent {
@@ -59,6 +54,8 @@ pub struct Agent {
     pub rings: Option<Rings>,
     pub terminate: Signal,
     pub interrupt: Signal,
+    pub hangup: Signal,
+    pub reload: Reload,
     pub manager: Manager,
     pub endpoint: Endpoint,
     pub tick: Duration,
@@ -77,12 +74,14 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
     let config = &effective.config;
     let targets = target::targets(config).map_err(|error| Failure::new(Exit::Config, error))?;
     let access = access(config)?;
+    exposure::warnings(effective, &access).iter().for_each(|warning| tracing::warn!("{warning}"));
     let started = clock::unix_ns();
     privilege::check()?;
     privilege::lost().for_each(|(capability, cost)| tracing::info!("without {capability}: {cost}"));
     let lock = privilege::lock(&config.lock)?;
     let listener = Listener::bind(config.listen).map_err(|error| address(config, error))?;
-    let recorder = options.record.as_deref().map(Recorder::create).transpose()?;
+    let recorder =
+        options.record.as_deref().map(|path| Recorder::create(path, options.record_max_bytes)).transpose()?;
     // Lowering the score needs a capability that is dropped below.
     privilege::protect(config.oom_score_adj);
     let kernel = Kernel::open(config)?;
@@ -96,6 +95,8 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
     let (outbox, mut restored) = Outbox::start(&config.journal, &host, targets)?;
     let terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
     let interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+    let hangup = signal(SignalKind::hangup()).context("listen for SIGHUP")?;
+    let reload = Reload::new(options, effective, access.clone());
 
     let engine = Engine::with(effective.rules.clone());
     let (shed, left_out) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
@@ -134,6 +135,8 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
         rings,
         terminate,
         interrupt,
+        hangup,
+        reload,
         manager,
         endpoint,
         tick,

@@ -6,6 +6,7 @@ use crate::config::load::{DEFAULT_FILE, Effective};
 use crate::config::setting::SETTINGS;
 use crate::deliver::target;
 use crate::exit::{Exit, Failure};
+use crate::exposure;
 
 /// Check the configuration and print every value with its origin
 ///
@@ -51,9 +52,11 @@ pub fn text(effective: &Effective) -> String {
 
 pub fn run(args: &CheckConfigArgs) -> Result<(), Failure> {
     let effective = args.settings.load()?;
-    crate::agent::access(&effective.config)?;
+    let access = crate::agent::access(&effective.config)?;
     target::targets(&effective.config).map_err(|error| Failure::new(Exit::Config, error))?;
-    super::print(&text(&effective))
+    let warnings = exposure::warnings(&effective, &access);
+    let warnings: String = warnings.iter().map(|warning| format!("# WARNING: {warning}\n")).collect();
+    super::print(&(warnings + &text(&effective)))
 }
 
 #[cfg(test)]

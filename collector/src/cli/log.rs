@@ -2,6 +2,7 @@
 //! aya uses.
 
 use std::io::{IsTerminal, stderr};
+use std::sync::OnceLock;
 
 use anyhow::Context;
 use tracing::{Dispatch, Level};
@@ -9,30 +10,48 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{Layer, fmt, registry};
+use tracing_subscriber::{Layer, Registry, fmt, registry, reload};
 
 use crate::config::Config;
 
 /// Target of the eBPF programs' log messages.
 const PROGRAMS: &str = "collector_ebpf";
 
+/// The level in force, which can change.
+type Filter = reload::Handle<Targets, Registry>;
+
+static FILTER: OnceLock<Filter> = OnceLock::new();
+
 /// Starts logging to stderr. Fails if called twice in a process.
 pub fn start(config: &Config) -> anyhow::Result<()> {
     let coloured = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let terminal = stderr().is_terminal();
-    dispatch(config, terminal, terminal && coloured, stderr).try_init().context("start logging")
+    let (dispatch, filter) = dispatch(config, terminal, terminal && coloured, stderr);
+    let _ = FILTER.set(filter);
+    dispatch.try_init().context("start logging")
 }
 
-fn dispatch<W>(config: &Config, terminal: bool, coloured: bool, writer: W) -> Dispatch
+/// Goes on with the level of this configuration.
+pub fn renew(config: &Config) {
+    if let Some(Err(error)) = FILTER.get().map(|filter| filter.reload(targets(config))) {
+        tracing::warn!("the log goes on with the previous level: {error}");
+    }
+}
+
+fn targets(config: &Config) -> Targets {
+    // The configuration accepts only valid levels.
+    let level: Level = config.log.level.parse().unwrap_or(Level::INFO);
+    let targets = Targets::new().with_default(level);
+    match config.kernel.debug && level < Level::DEBUG {
+        true => targets.with_target(PROGRAMS, Level::DEBUG),
+        false => targets,
+    }
+}
+
+fn dispatch<W>(config: &Config, terminal: bool, coloured: bool, writer: W) -> (Dispatch, Filter)
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    // The configuration accepts only valid levels.
-    let level: Level = config.log.level.parse().unwrap_or(Level::INFO);
-    let mut targets = Targets::new().with_default(level);
-    if config.kernel.debug && level < Level::DEBUG {
-        targets = targets.with_target(PROGRAMS, Level::DEBUG);
-    }
     let pretty = match config.log.format.as_str() {
         "pretty" => true,
         "json" => false,
@@ -43,7 +62,8 @@ where
         true => layer.compact().with_target(false).boxed(),
         false => layer.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
     };
-    registry().with(targets).with(layer).into()
+    let (targets, filter) = reload::Layer::new(targets(config));
+    (registry().with(targets).with(layer).into(), filter)
 }
 
 #[cfg(test)]
@@ -71,7 +91,7 @@ mod tests {
         change(&mut config);
         let buffer = Buffer::default();
         let writer = buffer.clone();
-        with_default(&dispatch(&config, terminal, terminal, move || writer.clone()), messages);
+        with_default(&dispatch(&config, terminal, terminal, move || writer.clone()).0, messages);
         let bytes = buffer.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
     }
@@ -104,6 +124,22 @@ mod tests {
         };
         let lines = written(|config| config.log.level = "warn".into(), false, messages);
         assert!(lines.contains("one") && !lines.contains("two"), "{lines:?}");
+    }
+
+    #[test]
+    fn the_level_can_change() {
+        let mut config = Config::default();
+        let buffer = Buffer::default();
+        let writer = buffer.clone();
+        let (dispatch, filter) = dispatch(&config, false, false, move || writer.clone());
+        with_default(&dispatch, || {
+            tracing::debug!("one");
+            config.log.level = "debug".into();
+            filter.reload(targets(&config)).unwrap();
+            tracing::debug!("two");
+        });
+        let lines = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
+        assert!(!lines.contains("one") && lines.contains("two"), "{lines:?}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Write, stdout};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 use collector_core::engine::Engine;
@@ -24,13 +24,15 @@ use crate::exposition::{self, Format};
     headroom replay incident.jsonl
   Print every event:
     headroom replay --events incident.jsonl
+  Replay a recording that went on in a second file:
+    headroom replay incident.jsonl incident.jsonl.2
   Replay a damaged recording:
     headroom replay --skip-broken incident.jsonl
 ")]
 pub struct ReplayArgs {
-    /// The recording: one sample as JSON on each line
-    #[arg(value_name = "FILE")]
-    pub recording: PathBuf,
+    /// The recording: one sample as JSON on each line. Several files are one recording, in the order of their first samples
+    #[arg(value_name = "FILE", required = true)]
+    pub recordings: Vec<PathBuf>,
     /// Skip lines that are not samples and report their number, instead of stopping at the first
     #[arg(long)]
     pub skip_broken: bool,
@@ -44,17 +46,48 @@ pub struct ReplayArgs {
 /// Fails at the first line that is not a sample, unless such lines are skipped. A last line that was cut off only gives a
 /// warning: the recording of a killed agent ends like that.
 pub fn run(args: &ReplayArgs, Effective { config, rules, .. }: Effective) -> Result<(), Failure> {
-    let name = args.recording.display();
-    let file = File::open(&args.recording).with_context(|| format!("open {name}"))?;
     let mut out = BufWriter::new(stdout().lock());
     let mut engine = Engine::with(rules);
+    for path in ordered(&args.recordings)? {
+        play(args, path, &mut engine, &mut out)?;
+    }
+    if args.events {
+        for outcome in engine.finish() {
+            write_event(&mut out, engine.view().time, &outcome)?;
+        }
+    }
+    if !args.events {
+        let metrics = exposition::render(engine.view(), Format::OpenMetrics, config.metrics.max_series);
+        out.write_all(metrics.text.as_bytes()).context("write the metrics")?;
+    }
+    out.flush().context("write to standard output")?;
+    Ok(())
+}
+
+/// The files by the time of their first samples. One without a sample comes first, so that it is complained about.
+fn ordered(paths: &[PathBuf]) -> Result<Vec<&PathBuf>, Failure> {
+    let mut dated = Vec::new();
+    for path in paths {
+        let first = recording::samples(BufReader::new(open(path)?)).find_map(Result::ok);
+        dated.push((first.map(|sample| sample.time), path));
+    }
+    dated.sort_by_key(|(time, _)| *time);
+    Ok(dated.into_iter().map(|(_, path)| path).collect())
+}
+
+fn open(path: &Path) -> Result<File, Failure> {
+    Ok(File::open(path).with_context(|| format!("open {}", path.display()))?)
+}
+
+fn play(args: &ReplayArgs, path: &Path, engine: &mut Engine, out: &mut impl Write) -> Result<(), Failure> {
+    let name = path.display();
     let mut skipped = 0u64;
-    for sample in recording::samples(BufReader::new(file)) {
+    for sample in recording::samples(BufReader::new(open(path)?)) {
         match sample {
             Ok(sample) => {
                 for outcome in engine.apply(&sample) {
                     if args.events {
-                        write_event(&mut out, sample.time, &outcome)?;
+                        write_event(out, sample.time, &outcome)?;
                     }
                 }
             }
@@ -66,19 +99,9 @@ pub fn run(args: &ReplayArgs, Effective { config, rules, .. }: Effective) -> Res
             }
         }
     }
-    if args.events {
-        for outcome in engine.finish() {
-            write_event(&mut out, engine.view().time, &outcome)?;
-        }
-    }
     if skipped > 0 {
         tracing::warn!("skipped {skipped} lines of {name} that are not samples");
     }
-    if !args.events {
-        let metrics = exposition::render(engine.view(), Format::OpenMetrics, config.metrics.max_series);
-        out.write_all(metrics.text.as_bytes()).context("write the metrics")?;
-    }
-    out.flush().context("write to standard output")?;
     Ok(())
 }
 

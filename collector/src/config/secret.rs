@@ -42,18 +42,29 @@ impl SecretUrl {
         &self.0
     }
 
-    /// Fit to be shown: a password, or a user without one, is `…`; so is all of what is no URL.
+    /// Whether something of it is not shown.
+    pub fn is_secret(&self) -> bool {
+        self.masked().contains('…')
+    }
+
+    /// Fit to be shown: scheme, host and port, and the user if there is a password too. The rest is `…`, since the path or the
+    /// query of a webhook is often all that its sender has to know; so is all of what is no URL.
     pub fn masked(&self) -> String {
-        let Ok(mut url) = Url::parse(&self.0) else {
+        let Ok(url) = Url::parse(&self.0) else {
             return if self.0.is_empty() { String::new() } else { "…".into() };
         };
+        let Some(host) = url.host_str() else { return "…".into() };
         let user = match (url.username(), url.password()) {
-            ("", None) => return self.0.clone(),
-            (_, None) => "…".to_owned(),
-            (user, Some(_)) => format!("{user}:…"),
+            ("", None) => String::new(),
+            (_, None) => "…@".into(),
+            (user, Some(_)) => format!("{user}:…@"),
         };
-        let bare = url.set_username("").and_then(|()| url.set_password(None));
-        bare.map_or("…".into(), |()| url.as_str().replacen("://", &format!("://{user}@"), 1))
+        let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+        let rest = match (url.path(), url.query(), url.fragment()) {
+            ("" | "/", None, None) => "/",
+            _ => "/…",
+        };
+        format!("{}://{user}{host}{port}{rest}", url.scheme())
     }
 }
 
@@ -82,10 +93,14 @@ mod tests {
     }
 
     #[test]
-    fn a_url_is_shown_without_its_password() {
+    fn a_url_is_shown_without_its_secrets() {
         for (text, wanted) in [
-            ("https://a.example.com/@b?c", "https://a.example.com/@b?c"),
-            ("http://me:hush@a.example.com:81/b@c", "http://me:…@a.example.com:81/b@c"),
+            ("https://a.example.com", "https://a.example.com/"),
+            ("https://a.example.com/services/T0/B0/hush", "https://a.example.com/…"),
+            ("https://a.example.com/?token=hush", "https://a.example.com/…"),
+            ("https://[::1]:81/#hush", "https://[::1]:81/…"),
+            ("data:hush", "…"),
+            ("http://me:hush@a.example.com:81/b@c", "http://me:…@a.example.com:81/…"),
             ("http://:hush@a.example.com/", "http://:…@a.example.com/"),
             ("https://hush@a.example.com", "https://…@a.example.com/"),
             ("http:me:hush@a.example.com", "http://me:…@a.example.com/"),

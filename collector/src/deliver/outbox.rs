@@ -96,7 +96,8 @@ impl Outbox {
         let mut work = Vec::new();
         for (target, name) in targets.into_iter().zip(sinks) {
             let queue = Queue::new(QUEUE, lost.clone());
-            let receiver = Arc::new(Receiver { name, severity: target.severity, queue, restored: Mutex::default() });
+            let (severity, restored) = (target.severity, Mutex::default());
+            let receiver = Arc::new(Receiver { name, severity, queue, restored, renewed: Mutex::default() });
             let protocol = match target.protocol {
                 target::Protocol::Webhook(secret) => {
                     Protocol::Webhook { host: host.name.clone(), secret, incidents: incidents.clone() }
@@ -137,6 +138,15 @@ impl Outbox {
         };
         let thread = std::thread::Builder::new().name("deliver".into()).spawn(run).context("start a thread")?;
         Ok((Outbox { sender, thread, ended, allowance: Allowance::default(), lost, health }, restored))
+    }
+
+    /// Each receiver goes on with the URL, secret and certificates of the target of its name.
+    pub fn renew(&self, targets: Vec<Target>) {
+        for target in targets {
+            if let Some((receiver, _)) = self.health.receivers.iter().find(|(it, _)| *it.name == *target.name) {
+                receiver.renew(target);
+            }
+        }
     }
 
     /// Counters of losses, by stage.

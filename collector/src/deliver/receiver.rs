@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::alertmanager::{self, Firing};
 use super::post::{Failure, Post};
 use super::queue::{Message, Queue};
+use super::target::{self, Target};
 use super::webhook;
 use crate::clock;
 use crate::config::secret::Secret;
@@ -74,6 +75,8 @@ pub struct Receiver {
     pub queue: Queue,
     /// Alerts that fired before the agent started, until the task takes them.
     pub restored: Mutex<Vec<Alert>>,
+    /// Another URL or secret, until the task takes it.
+    pub renewed: Mutex<Option<Target>>,
 }
 
 impl Receiver {
@@ -87,12 +90,26 @@ impl Receiver {
         self.restored().extend(wanted);
     }
 
+    /// Goes on with this URL and secret, from the next attempt on.
+    pub fn renew(&self, target: Target) {
+        *self.renewed.lock().unwrap_or_else(PoisonError::into_inner) = Some(target);
+    }
+
+    fn take_renewed(&self, post: &mut Post, protocol: &mut Protocol) {
+        let renewed = self.renewed.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(target) = renewed else { return };
+        *post = target.post;
+        if let (Protocol::Webhook { secret, .. }, target::Protocol::Webhook(new)) = (protocol, target.protocol) {
+            *secret = new;
+        }
+    }
+
     fn restored(&self) -> MutexGuard<'_, Vec<Alert>> {
         self.restored.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Delivers queued alerts, forever.
-    pub async fn run(self: Arc<Self>, post: Post, mut protocol: Protocol, journal: Journal) {
+    pub async fn run(self: Arc<Self>, mut post: Post, mut protocol: Protocol, journal: Journal) {
         let mut next_repost = Instant::now() + alertmanager::REPOST_INTERVAL;
         loop {
             let batch = tokio::select! {
@@ -101,13 +118,14 @@ impl Receiver {
                 () = sleep_until(next_repost) => {
                     next_repost = Instant::now() + alertmanager::REPOST_INTERVAL;
                     self.take_restored(&mut protocol);
+                    self.take_renewed(&mut post, &mut protocol);
                     self.repost(&post, &protocol).await;
                     continue;
                 }
             };
             // Before the batch, which may resolve one of them.
             self.take_restored(&mut protocol);
-            self.deliver(&post, &mut protocol, &journal, &batch).await;
+            self.deliver(&mut post, &mut protocol, &journal, &batch).await;
             self.queue.done(batch.len());
         }
     }
@@ -121,10 +139,11 @@ impl Receiver {
     }
 
     /// Retries until the batch is delivered or refused.
-    async fn deliver(&self, post: &Post, protocol: &mut Protocol, journal: &Journal, batch: &[Arc<Message>]) {
+    async fn deliver(&self, post: &mut Post, protocol: &mut Protocol, journal: &Journal, batch: &[Arc<Message>]) {
         let mut delays = backoff();
         let mut failed = false;
         loop {
+            self.take_renewed(post, protocol);
             match send(post, protocol, batch).await {
                 Ok(()) => {
                     if failed {
@@ -198,9 +217,16 @@ async fn send(post: &Post, protocol: &Protocol, batch: &[Arc<Message>]) -> Resul
     match protocol {
         Protocol::Webhook { host, secret, incidents } => {
             let body = webhook::body(host, batch, |id| incidents.get(id));
-            let signed = !secret.is_empty();
-            let signature = signed.then(|| (webhook::SIGNATURE, webhook::signature(secret.reveal(), &body)));
-            post.json(body, signature.as_slice()).await
+            if secret.is_empty() {
+                return post.json(body, &[]).await;
+            }
+            // The time of this attempt, not of the alert: a receiver compares it with its own clock.
+            let (secret, now) = (secret.reveal(), clock::unix_ns() / 1_000_000_000);
+            let headers = [
+                (webhook::SIGNATURE, webhook::signature(secret, &body)),
+                (webhook::DATED_SIGNATURE, webhook::dated_signature(secret, now, &body)),
+            ];
+            post.json(body, &headers).await
         }
         Protocol::Alertmanager(firing) => post.json(firing.body(batch, clock::unix_ns()), &[]).await,
     }

@@ -15,6 +15,10 @@ use crate::sink::rfc3339;
 /// Header with the signature: `sha256=` and the HMAC-SHA256 of the body in hexadecimal.
 pub const SIGNATURE: &str = "x-headroom-signature";
 
+/// Header with a signature that has a time: `t=`, seconds since the Unix epoch, and `v1=`, the HMAC-SHA256 of that number, a dot
+/// and the body. The receiver can refuse what somebody recorded and sends again.
+pub const DATED_SIGNATURE: &str = "x-headroom-signature-2";
+
 /// Version of the body's layout; incremented for incompatible changes.
 const VERSION: u32 = 1;
 
@@ -88,11 +92,21 @@ fn item<'a>(message: &'a Message, incident: impl Fn(&str) -> Option<Incident>) -
 
 /// The value of [`SIGNATURE`].
 pub fn signature(secret: &str, body: &[u8]) -> String {
+    format!("sha256={}", mac(secret, &[body]))
+}
+
+/// The value of [`DATED_SIGNATURE`].
+pub fn dated_signature(secret: &str, unix_seconds: u64, body: &[u8]) -> String {
+    let mac = mac(secret, &[unix_seconds.to_string().as_bytes(), b".", body]);
+    format!("t={unix_seconds},v1={mac}")
+}
+
+/// HMAC-SHA256 in hexadecimal.
+fn mac(secret: &str, parts: &[&[u8]]) -> String {
     // HMAC accepts a key of any length.
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.as_bytes()) else { return String::new() };
-    mac.update(body);
-    let hex = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    format!("sha256={hex}")
+    parts.iter().for_each(|part| mac.update(part));
+    mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -106,6 +120,9 @@ mod tests {
         // Its test cases 2, and 6 with a key longer than a block.
         let signed = signature("Jefe", b"what do ya want for nothing?");
         assert_eq!(signed, "sha256=5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+        // Of `openssl dgst -sha256 -hmac Jefe` over "1700000000.what do ya want for nothing?".
+        let dated = dated_signature("Jefe", 1_700_000_000, b"what do ya want for nothing?");
+        assert_eq!(dated, "t=1700000000,v1=1cdd0650c8be1cb0974b1788d458b1e781206cfef59b85faafc582d2e182c57e");
         let mac = Hmac::<Sha256>::new_from_slice(&[0xaa; 131]).unwrap();
         let mac = mac.chain_update("Test Using Larger Than Block-Size Key - Hash Key First").finalize().into_bytes();
         assert_eq!(mac[..4], [0x60, 0xe4, 0x31, 0x59]);

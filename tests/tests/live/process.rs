@@ -15,6 +15,7 @@ use collector_tests::exposition::Exposition;
 use collector_tests::needs;
 use collector_tests::provocation::Provocation;
 use collector_tests::require::is_root;
+use collector_tests::scratch::scratch;
 use rustix::process::Signal;
 
 const CONFIG: &str = "tick = \"100ms\"\n";
@@ -242,18 +243,45 @@ fn debug_messages_of_programs_are_logged_on_request() {
 }
 
 #[test]
-fn a_record_on_a_full_disk_loses_samples_and_reports_it() {
+fn a_record_goes_into_a_file_and_neither_into_a_device_nor_through_a_link() {
     needs!(is_root(), "programs need root");
-    needs!(Path::new("/dev/full").exists(), "no /dev/full");
-    // The helpers wait for the record, which is lost here, so only the exposition can be used.
-    let mut agent = Agent::spawn_recording(CONFIG, "/dev/full".as_ref(), |_| {});
-    agent.await_ready();
-    let lost = |exposition: &Exposition| exposition.lost("record");
-    let first = lost(&agent.scrape_until("a lost sample", |exposition| lost(exposition) > 0.0));
-    agent.scrape_until("more of them", |exposition| lost(exposition) > first);
-    assert!(agent.log().contains("/dev/full"), "{}", agent.log());
-    agent.signal(Signal::TERM);
-    assert_eq!(agent.wait().code(), Some(0));
+    let folder = scratch();
+    let (theirs, link) = (folder.join("theirs"), folder.join("link"));
+    fs::write(&theirs, "theirs").unwrap();
+    std::os::unix::fs::symlink(&theirs, &link).unwrap();
+    for path in [Path::new("/dev/null"), &link] {
+        let mut agent = Agent::spawn_recording(CONFIG, path, |_| {});
+        assert_eq!(agent.wait().code(), Some(1), "{}", agent.log());
+        assert!(agent.log().contains("it is a link, a device or a folder"), "{}", agent.log());
+    }
+    assert_eq!(fs::read_to_string(theirs).unwrap(), "theirs");
+}
+
+#[test]
+fn a_hangup_reads_the_configuration_again_and_a_wrong_one_changes_nothing() {
+    needs!(is_root(), "programs need root");
+    let agent = Agent::start(CONFIG);
+    let file = agent.directory().join("headroom.toml");
+    let before = fs::read_to_string(&file).unwrap();
+    let rule = "[[rule]]\nalert = \"Ticks\"\nmetric = \"headroom_source_up\"\nmatch = { source = \"kernel\" }\nabove = 0\n\
+                severity = \"info\"\nsummary = \"it ticks\"\naction = \"none\"\n";
+    // Settings come before tables.
+    fs::write(&file, format!("host = \"other\"\n{before}{rule}")).unwrap();
+    agent.signal(Signal::HUP);
+    agent.await_log(&["needs a restart of the agent: host"]);
+    agent.await_log(&["the configuration was read again"]);
+    let fires = |now: &Exposition| now.sum("headroom_alerts", &[("alert", "Ticks")]);
+    agent.scrape_until("the new rule", |now| fires(now) == 1.0);
+
+    fs::write(&file, "nonsense").unwrap();
+    agent.signal(Signal::HUP);
+    agent.await_log(&["the configuration stays as it was", "nonsense"]);
+    assert_eq!(fires(&agent.settle()), 1.0);
+
+    fs::write(&file, &before).unwrap();
+    agent.signal(Signal::HUP);
+    agent.scrape_until("the rule to be gone", |now| fires(now) == 0.0);
+    agent.stop();
 }
 
 #[test]

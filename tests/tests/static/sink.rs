@@ -140,6 +140,11 @@ fn every_alert_arrives_signed_and_in_order() {
         // openssl is the reference: it computes the HMAC of the body.
         let signature = request.header("X-Headroom-Signature").unwrap();
         assert_eq!(signature, format!("sha256={}", openssl_hmac("hush", &request.body)));
+        let dated = request.header("X-Headroom-Signature-2").unwrap();
+        let (time, mac) = dated.strip_prefix("t=").unwrap().split_once(",v1=").unwrap();
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+        assert!(now - time.parse::<u64>().unwrap() < 300, "{dated}");
+        assert_eq!(mac, openssl_hmac("hush", &[format!("{time}.").as_bytes(), &request.body].concat()));
     }
     assert_eq!(bench.end("hook"), vec!["delivered"; 300]);
 }

@@ -78,6 +78,35 @@ impl Alerts {
         self.rules.clone().map(Alerts::new).unwrap_or_default()
     }
 
+    /// Goes on with other rules. What fires still does if one of them has it, and resolves otherwise; what was pending begins anew.
+    pub(super) fn replace(&mut self, rules: Arc<Rules>, view: &mut View, time: u64) -> Vec<Outcome> {
+        let firing: Vec<Alert> = self.firing().collect();
+        let next = Alerts::new(rules.clone());
+        (self.rules, self.tracks, self.fired) = (next.rules, next.tracks, next.fired);
+        let counts = std::mem::replace(&mut view.firing, self.none_fires());
+        for rule in &mut view.firing.0 {
+            rule.fired = counts.0.iter().find(|before| before.name == rule.name).map_or(0, |before| before.fired);
+        }
+        let mut outcomes = Vec::new();
+        for alert in firing {
+            if restore(self, &rules, time, &alert, &mut outcomes) {
+                view.firing.restore(&alert);
+            }
+        }
+        outcomes
+    }
+
+    fn firing(&self) -> impl Iterator<Item = Alert> {
+        let rules = self.rules.iter().flat_map(|rules| rules.0.iter());
+        rules.zip(&self.tracks).zip(&self.fired).flat_map(|((rule, track), fired)| {
+            let series: Vec<Alert> = match &rule.condition {
+                Condition::Threshold(threshold) => track.firing(rule, threshold).collect(),
+                Condition::Event(_) => Vec::new(),
+            };
+            series.into_iter().chain(fired.iter().map(|one| one.alert.clone()))
+        })
+    }
+
     /// The state of the rules while none of them fires.
     pub(super) fn none_fires(&self) -> Firing {
         let rules = self.rules.iter().flat_map(|rules| rules.enabled());

@@ -193,6 +193,29 @@ fn a_restored_alert_does_not_fire_again_and_resolves() {
 }
 
 #[test]
+fn other_rules_keep_what_fires_and_resolve_what_they_do_not_have() {
+    let mut host = Host::new(MEMORY);
+    let fired = (0..3).flat_map(|_| host.memory(95)).next().unwrap();
+    let replace = |host: &mut Host, text: &str| host.engine.replace_rules(rules(text));
+    // The same rule with other words, and one that is new.
+    let other = format!("{}{}", MEMORY.replace("used\"", "in use\""), MEMORY.replace("\"Memory\"", "\"Second\""));
+    assert_eq!(replace(&mut host, &other), []);
+    assert_eq!(firing(&host.engine), 1);
+    assert!(host.shown().contains(&"headroom_alerts_fired_total{alert=\"Memory\",severity=\"warning\"} 1".to_owned()));
+    let second: Vec<Alert> = (0..3).flat_map(|_| host.memory(95)).collect();
+    assert!(second.len() == 1 && &*second[0].alert == "Second", "the first does not fire again: {second:?}");
+    let over = host.memory(50);
+    let (memory, summary) = (over.iter().find(|alert| &*alert.alert == "Memory").unwrap(), "Resolved: 50% in use");
+    assert_eq!((memory.fired, memory.summary.as_str(), over.len()), (fired.fired, summary, 2));
+
+    let mut host = Host::new(MEMORY);
+    assert_eq!((0..3).flat_map(|_| host.memory(95)).count(), 1);
+    let over = replace(&mut host, &MEMORY.replace("\"Memory\"", "\"Other\""));
+    let [Outcome::Alert(alert)] = &over[..] else { panic!("{over:?}") };
+    assert_eq!((alert.state, &*alert.alert, firing(&host.engine)), (State::Resolved, "Memory", 0));
+}
+
+#[test]
 fn a_restored_rate_does_not_resolve_before_its_window_is_full() {
     let text = "[[rule]]\nalert = \"Lost\"\nmetric = \"headroom_lost_total\"\nmatch = { stage = \"disk\" }\nrate = \"10s\"\nabove = 0\n\
         severity = \"info\"\nsummary = \"{labels.stage}\"\naction = \"a\"\n";

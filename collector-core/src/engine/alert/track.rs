@@ -173,6 +173,16 @@ impl Track {
         true
     }
 
+    /// The alerts that fire.
+    pub fn firing(&self, rule: &Rule, threshold: &Threshold) -> impl Iterator<Item = Alert> {
+        self.series.iter().filter_map(|series| match series.phase {
+            Phase::Firing { started, fired } => {
+                Some(series.alert(rule, threshold, Times { started, fired, resolved: None }))
+            }
+            _ => None,
+        })
+    }
+
     /// The index of a series, usually the one after the last.
     fn find(&self, labels: &[&str]) -> Option<usize> {
         let same = |index: &usize| self.series.get(*index).is_some_and(|series| series.has(labels));

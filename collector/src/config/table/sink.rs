@@ -62,8 +62,8 @@ severity = \"warning\"
             name: "secret",
             kind: Kind::Secret(|sink| &mut sink.secret),
             required: false,
-            doc: "Key that signs each body: the header X-Headroom-Signature is `sha256=` and the HMAC-SHA256 of the \
-                  body in hexadecimal. Unless set, bodies are not signed.",
+            doc: "Key that signs each body, in the headers X-Headroom-Signature and X-Headroom-Signature-2, which \
+                  [sinks.md](sinks.md) describes. Unless set, bodies are not signed.",
         },
         Key {
             name: "secret_file",

@@ -6,6 +6,7 @@ pub mod file;
 mod password;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -82,6 +83,8 @@ pub struct Access {
     turn: Arc<Semaphore>,
     /// Why the present files were rejected, to log it once.
     refused: Mutex<Option<String>>,
+    /// A reload takes too long, which was logged.
+    hangs: AtomicBool,
 }
 
 impl Access {
@@ -100,6 +103,7 @@ impl Access {
             passwords: Passwords::default(),
             turn: Arc::new(Semaphore::new(1)),
             refused: Mutex::default(),
+            hangs: AtomicBool::new(false),
         }))
     }
 
@@ -116,12 +120,33 @@ impl Access {
             let access = self.clone();
             let reading = spawn_blocking(move || {
                 access.renew(&path);
+                if access.hangs.swap(false, Ordering::Relaxed) {
+                    tracing::info!("{} can be read again", path.display());
+                }
                 drop(turn);
             });
-            // A reload that takes longer applies to the next connection.
-            let _ = timeout(RELOAD_TIMEOUT, reading).await;
+            // A reload that takes longer applies to the next connection, and none begins before it has ended.
+            if timeout(RELOAD_TIMEOUT, reading).await.is_err() && !self.hangs.swap(true, Ordering::Relaxed) {
+                self.report_hang();
+            }
         }
         self.last()
+    }
+
+    fn report_hang(&self) {
+        let path = self.path.as_deref().unwrap_or(Path::new("")).display();
+        tracing::warn!(
+            "reading {path} or a file that it names takes longer than {RELOAD_TIMEOUT:?}: connections go by what was read before, \
+             and no change of them has an effect"
+        );
+    }
+
+    /// The files in force that have secrets: the key, and the file itself if it has password hashes.
+    pub fn secret_files(&self) -> Vec<PathBuf> {
+        let terms = self.last();
+        let Some(Source { file, .. }) = &terms.source else { return Vec::new() };
+        let key = file.tls.as_ref().map(|tls| tls.key_file.clone());
+        key.into_iter().chain(self.path.clone().filter(|_| !file.users.is_empty())).collect()
     }
 
     /// Checks the password of a request.
@@ -193,4 +218,31 @@ impl Verdict {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // The value is consistent even after a panic.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[tokio::test]
+    async fn a_read_that_hangs_is_said_once_and_the_terms_stay() {
+        let folder = std::env::temp_dir().join(format!("headroom-access-{}", std::process::id()));
+        fs::create_dir(&folder).unwrap();
+        let (web, pipe) = (folder.join("web.yml"), folder.join("pipe"));
+        fs::write(&web, "http_server_config: {headers: {X-Frame-Options: deny}}\n").unwrap();
+        let access = Access::open(Some(&web)).unwrap();
+        // A pipe without a writer stands for a filesystem that hangs.
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        fs::rename(&pipe, &web).unwrap();
+        assert_eq!(access.terms().await.headers().len(), 1);
+        assert!(access.hangs.load(Ordering::Relaxed));
+        assert_eq!(access.terms().await.headers().len(), 1, "nobody waits again");
+        fs::write(&web, "").unwrap();
+        // The turn is free once the read has ended.
+        drop(access.turn.clone().acquire_owned().await.unwrap());
+        assert!(!access.hangs.load(Ordering::Relaxed));
+        fs::remove_dir_all(folder).unwrap();
+    }
 }

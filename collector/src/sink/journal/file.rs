@@ -7,6 +7,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use rusqlite::{Connection, OpenFlags};
 
+use crate::private;
+
 /// File name in the configured folder.
 pub const FILE: &str = "journal.db";
 
@@ -74,7 +76,7 @@ impl Progress {
 /// Opens the file for writing, or creates it. A broken or foreign file is renamed and replaced by a new one; then the result
 /// includes the new name of the old file, and the reason.
 pub fn open(dir: &Path, limits: &Limits) -> Result<(Connection, Option<(PathBuf, String)>)> {
-    fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
+    private::folder(dir).with_context(|| format!("create {}", dir.display()))?;
     let path = dir.join(FILE);
     let reason = match open_checked(&path, limits) {
         Ok(connection) => return Ok((connection, None)),
@@ -100,6 +102,12 @@ pub fn size(dir: &Path) -> (u64, u64) {
 }
 
 fn open_checked(path: &Path, limits: &Limits) -> Result<Connection> {
+    // SQLite gives its other files the permissions of the first.
+    private::claim(path).with_context(|| format!("open {}", path.display()))?;
+    for suffix in ["-wal", "-shm"] {
+        let other = path.with_file_name(format!("{FILE}{suffix}"));
+        private::secure(&other).with_context(|| format!("open {}", other.display()))?;
+    }
     let connection = Connection::open(path).with_context(|| format!("open {}", path.display()))?;
     let context = || format!("read {}", path.display());
     connection.busy_timeout(BUSY).with_context(context)?;
@@ -139,6 +147,8 @@ fn create(connection: &Connection) -> rusqlite::Result<()> {
 fn tune(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY)?;
     connection.pragma_update(None, "synchronous", "NORMAL")?;
+    // The agent may write nowhere but in the journal's folder.
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
     // Negative values are in KiB. Small, because pages are rarely read twice.
     connection.pragma_update(None, "cache_size", -512)?;
     // A checkpoint waits for the disk, so `tidy` does it on another thread, unless the log has become long.

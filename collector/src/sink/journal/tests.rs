@@ -290,3 +290,28 @@ fn a_file_that_breaks_while_in_use_is_renamed() {
     let names = fs::read_dir(&folder.0).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     assert_eq!(names.filter(|name| renamed(name)).count(), 1);
 }
+
+#[test]
+fn the_files_are_for_the_owner_alone_and_no_link_is_followed() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = Folder::new();
+    let path = folder.0.join(FILE);
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    let (connection, _) = open(&folder.0, &LIMITS).unwrap();
+    let files = || fs::read_dir(&folder.0).unwrap().map(|entry| entry.unwrap().path());
+    assert!(files().count() >= 2, "with its log");
+    files().for_each(|file| assert_eq!(mode(&file), 0o600, "{}", file.display()));
+    drop(connection);
+    // Of an earlier version.
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    drop(open(&folder.0, &LIMITS).unwrap());
+    assert_eq!(mode(&path), 0o600);
+
+    let theirs = folder.0.join("theirs");
+    fs::rename(&path, &theirs).unwrap();
+    std::os::unix::fs::symlink(&theirs, &path).unwrap();
+    let before = fs::read(&theirs).unwrap();
+    let error = open(&folder.0, &LIMITS).err().unwrap();
+    assert!(format!("{error:#}").contains("it is a link"), "{error:#}");
+    assert_eq!(fs::read(&theirs).unwrap(), before);
+}

@@ -1,0 +1,138 @@
+//! SIGHUP: reads the configuration again, and applies what can change while the agent runs. A file that is invalid or hangs
+//! changes nothing.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::fold::Fold;
+use super::options::{Options, Read};
+use crate::config::Config;
+use crate::config::load::Effective;
+use crate::config::setting::SETTINGS;
+use crate::deliver::target::{self, Target};
+use crate::exposure;
+use crate::http::access::Access;
+use crate::service::Manager;
+
+/// Settings that take effect at once, besides rules and the URLs, secrets and certificates of receivers.
+const LIVE: [&str; 1] = ["log.level"];
+
+/// What was read.
+pub struct Renewed {
+    effective: Effective,
+    targets: Vec<Target>,
+}
+
+pub struct Reload {
+    read: Option<Read>,
+    log: Option<fn(&Config)>,
+    /// The configuration that was read last.
+    last: Effective,
+    access: Arc<Access>,
+    pending: Option<oneshot::Receiver<Result<Renewed, String>>>,
+}
+
+impl Reload {
+    pub fn new(options: &Options, effective: &Effective, access: Arc<Access>) -> Reload {
+        let Options { read, log, .. } = options.clone();
+        Reload { read, log, last: effective.clone(), access, pending: None }
+    }
+
+    /// Begins to read, on a thread of its own: the disk may hang.
+    pub fn begin(&mut self, manager: &Manager) {
+        let Some(read) = self.read.clone() else { return };
+        if self.pending.is_some() {
+            tracing::warn!("SIGHUP: the configuration is still being read since the one before");
+            return;
+        }
+        manager.reloading();
+        let access = self.access.clone();
+        let (sender, pending) = oneshot::channel();
+        let run = move || _ = sender.send(renewed(&read, &access));
+        match std::thread::Builder::new().name("reload".into()).spawn(run) {
+            Ok(_) => self.pending = Some(pending),
+            Err(error) => tracing::warn!("SIGHUP: the configuration is not read again: {error}"),
+        }
+    }
+
+    /// Resolves when a configuration has been read; never if none is being read.
+    pub async fn read(&mut self) -> Result<Renewed, String> {
+        let Some(pending) = &mut self.pending else { return std::future::pending().await };
+        let read = pending.await;
+        self.pending = None;
+        read.unwrap_or_else(|_| Err("the thread that reads it panicked".into()))
+    }
+
+    pub fn apply(&mut self, read: Result<Renewed, String>, fold: &mut Fold, manager: &Manager) {
+        match read {
+            Ok(Renewed { effective, targets }) => {
+                let restart = needs_restart(&self.last, &effective);
+                if !restart.is_empty() {
+                    tracing::warn!("changed, but needs a restart of the agent: {}", restart.join(", "));
+                }
+                if let Some(log) = self.log {
+                    log(&effective.config);
+                }
+                fold.replace_rules(effective.rules.clone());
+                fold.renew(targets);
+                self.last = effective;
+                tracing::info!(
+                    "the configuration was read again: rules, receivers and the level of the log are in force"
+                );
+            }
+            Err(why) => tracing::error!("SIGHUP: the configuration stays as it was: {why}"),
+        }
+        manager.reloaded();
+    }
+}
+
+fn renewed(read: &Read, access: &Access) -> Result<Renewed, String> {
+    let effective = read().map_err(|failure| failure.to_string())?;
+    let targets = target::targets(&effective.config).map_err(|error| format!("{error:#}"))?;
+    exposure::warnings(&effective, access).iter().for_each(|warning| tracing::warn!("{warning}"));
+    Ok(Renewed { effective, targets })
+}
+
+/// What has changed and is not applied.
+fn needs_restart(before: &Effective, now: &Effective) -> Vec<String> {
+    let differs = |setting: &&_| {
+        let setting: &crate::config::setting::Setting = setting;
+        !LIVE.contains(&setting.key) && setting.kind.show(&before.config) != setting.kind.show(&now.config)
+    };
+    let settings = SETTINGS.iter().filter(differs).map(|setting| setting.key.to_owned());
+    let receivers = |effective: &Effective| {
+        let sinks = &effective.config.sink;
+        let sinks =
+            sinks.webhook.iter().zip(std::iter::repeat(0)).chain(sinks.alertmanager.iter().zip(std::iter::repeat(1)));
+        sinks.map(|(sink, kind)| (kind, sink.value.name(), sink.value.severity.clone())).collect::<Vec<_>>()
+    };
+    let names = (receivers(before) != receivers(now)).then(|| "names and severities of receivers".to_owned());
+    settings.chain(names).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::load::{Layers, load};
+    use std::fs;
+
+    #[test]
+    fn what_needs_a_restart_is_named() {
+        let file = std::env::temp_dir().join(format!("headroom-reload-{}.toml", std::process::id()));
+        let read = |text: &str| {
+            fs::write(&file, text).unwrap();
+            load(&Layers { file: Some(file.clone()), ..Layers::default() }).unwrap()
+        };
+        let hook = |url: &str| format!("[[sink.webhook]]\nname = \"hook\"\nurl = \"{url}\"\n");
+        let first = read(&format!("tick = \"1s\"\n{}", hook("http://a.example.com/")));
+        let live = read(&format!("tick = \"1s\"\nlog.level = \"debug\"\n{}", hook("http://b.example.com/")));
+        assert_eq!(needs_restart(&first, &live), [""; 0]);
+        let other = read(&format!(
+            "tick = \"2s\"\nhost = \"b\"\n{}",
+            hook("http://a.example.com/").replace("hook\"", "other\"")
+        ));
+        assert_eq!(needs_restart(&first, &other), ["tick", "host", "names and severities of receivers"]);
+        fs::remove_file(file).unwrap();
+    }
+}
