@@ -1,6 +1,17 @@
 //! [`Id`] identifies a cgroup, and paths are nested. Knows no workload.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
+
+use crate::text::escape;
+
+/// Longest path that is told whole, in bytes. Users nest cgroups as deep as they like, and the kernel reports no longer ones
+/// (`TRACE_CGROUP_PATH_LEN`).
+pub const LONGEST_PATH: usize = 1000;
+
+/// Stands for the end of a longer path.
+const REST: &str = "/…";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -18,6 +29,16 @@ impl Id {
     }
 }
 
+/// The text of a path of cgroups, whose names can be any bytes. The end of one that is too long is `…`, so that all below the last
+/// name that fits are told as one.
+pub fn path(bytes: &[u8]) -> Cow<'_, str> {
+    if bytes.len() <= LONGEST_PATH {
+        return escape(bytes);
+    }
+    let whole = bytes[..=LONGEST_PATH].iter().rposition(|byte| *byte == b'/').unwrap_or(0);
+    Cow::Owned(escape(&bytes[..whole]).into_owned() + REST)
+}
+
 /// Whether a path is that of the cgroup at `above`, or of one nested in it.
 pub(crate) fn contains(above: &str, path: &str) -> bool {
     above == "/" || path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -25,7 +46,20 @@ pub(crate) fn contains(above: &str, path: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::contains;
+    use super::{LONGEST_PATH, contains, path};
+
+    #[test]
+    fn a_path_has_any_bytes_and_the_end_of_a_long_one_is_cut_between_names() {
+        assert_eq!(path(b"/a/caf\xe9"), r"/a/caf\xe9");
+        let name = "/0123456789";
+        let deep = name.repeat(LONGEST_PATH / name.len());
+        assert_eq!(path(deep.as_bytes()), deep);
+        for below in [format!("{deep}{name}"), format!("{deep}{name}{name}"), format!("{deep}/{}", "\u{1b}".repeat(90))]
+        {
+            assert_eq!(path(below.as_bytes()), format!("{deep}/…"));
+        }
+        assert_eq!(path(&[b'x'; LONGEST_PATH + 1]), "/…");
+    }
 
     #[test]
     fn a_cgroup_contains_itself_and_what_is_nested_in_it() {

@@ -24,5 +24,6 @@ pub mod signal;
 pub mod spelling;
 pub mod stage;
 pub mod statistic;
+pub mod text;
 pub mod view;
 pub mod xid;

@@ -1,6 +1,8 @@
-//! Makes names readable: undoes the escapes of systemd, bounds the length and removes control characters.
+//! Makes names readable: undoes the escapes of systemd, and bounds the length.
 
 use std::sync::Arc;
+
+use crate::text::{self, escape, shown};
 
 /// The longest name, in bytes. A namespace, a pod and a container can have 63, 253 and 63.
 pub const LONGEST: usize = 400;
@@ -8,19 +10,9 @@ pub const LONGEST: usize = 400;
 /// Length of the end of a shortened name: `…` and the hash of the whole name.
 const TAIL: usize = '…'.len_utf8() + 16;
 
-/// Bounds the length of a name and escapes control characters, which could control a terminal. Different names stay different,
-/// except for hash collisions.
+/// A name that can be shown, of bounded length. Different names stay different, except for hash collisions.
 pub fn fit(name: &str) -> Arc<str> {
-    let mut clean = String::new();
-    for c in name.chars() {
-        match c {
-            c if c.is_control() => clean += &format!("\\x{:02x}", u32::from(c)),
-            c => clean.push(c),
-        }
-        if clean.len() > LONGEST {
-            break;
-        }
-    }
+    let mut clean = shown(name).into_owned();
     if clean.len() > LONGEST {
         let end = (0..=LONGEST - TAIL).rev().find(|&end| clean.is_char_boundary(end)).unwrap_or(0);
         clean.truncate(end);
@@ -37,9 +29,9 @@ fn hash(text: &str) -> u64 {
 /// A unit's name without systemd's escapes: bytes as `\x2d` (systemd.unit(5)), and a leading `_` before names that clash with
 /// kernel files.
 pub fn unescape(unit: &str) -> String {
-    let unit = unit.strip_prefix('_').unwrap_or(unit);
-    let mut bytes = Vec::with_capacity(unit.len());
-    let mut rest = unit.as_bytes();
+    let unit = text::unescape(unit);
+    let mut rest = unit.strip_prefix(b"_").unwrap_or(&unit);
+    let mut bytes = Vec::with_capacity(rest.len());
     while let Some((&first, tail)) = rest.split_first() {
         let escaped = rest.strip_prefix(b"\\x").and_then(|rest| rest.split_at_checked(2));
         let byte = escaped.and_then(|(digits, tail)| {
@@ -50,10 +42,7 @@ pub fn unescape(unit: &str) -> String {
         bytes.push(byte);
         rest = tail;
     }
-    match String::from_utf8(bytes) {
-        Ok(text) => text,
-        Err(_) => unit.to_owned(),
-    }
+    escape(&bytes).into_owned()
 }
 
 #[cfg(test)]
@@ -66,7 +55,10 @@ mod tests {
             (r"machine-qemu\x2d1\x2dvm.scope", "machine-qemu-1-vm.scope"),
             ("_cpu.service", "cpu.service"),
             (r"caf\xc3\xa9.service", "café.service"),
+            (r"caf\x5cxc3\x5cxa9.service", "café.service"),
             (r"broken\xff.service", r"broken\xff.service"),
+            (r"broken\x5cxff.service", r"broken\xff.service"),
+            (r"a\x0ab\x5cx0a.service", r"a\x0ab\x0a.service"),
             (r"short\x2", r"short\x2"),
             (r"no\x+1hex\xzz", r"no\x+1hex\xzz"),
         ] {
@@ -85,7 +77,9 @@ mod tests {
     }
 
     #[test]
-    fn control_characters_are_escaped() {
-        assert_eq!(&*fit("a\nb\u{1b}[31m \u{9b} é\""), "a\\x0ab\\x1b[31m \\x9b é\"");
+    fn what_cannot_be_shown_is_escaped_once() {
+        let name = fit("a\nb\u{1b}[31m \u{9b}\u{202e} é\"");
+        assert_eq!(&*name, r#"a\x0ab\x1b[31m \xc2\x9b\xe2\x80\xae é""#);
+        assert_eq!(fit(&name), name);
     }
 }

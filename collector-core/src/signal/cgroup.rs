@@ -5,13 +5,14 @@ use serde::{Deserialize, Serialize};
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::{Context, Need};
-use crate::cgroup::Id;
+use crate::cgroup::{self, Id};
+use crate::text;
 
 /// For creations, removals, renames, and moves of processes.
 pub const EVENTS: [Need; 4] =
     [&[&["cgroup_mkdir"]], &[&["cgroup_rmdir"]], &[&["cgroup_rename"]], &[&["cgroup_attach_task"]]];
 
-/// Paths are absolute, from the root of the hierarchy.
+/// Paths are absolute, from the root of the hierarchy, and escaped ([`cgroup::path`]).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Reading {
@@ -20,6 +21,7 @@ pub enum Reading {
     /// A cgroup was created, or found on a walk.
     Born {
         id: Id,
+        #[serde(deserialize_with = "text::read")]
         path: String,
     },
     Walked,
@@ -29,6 +31,7 @@ pub enum Reading {
     /// A cgroup was renamed, and with it all cgroups below it.
     Renamed {
         id: Id,
+        #[serde(deserialize_with = "text::read")]
         path: String,
     },
     /// A cgroup of another hierarchy than the memory controller's belongs to the same workload as a cgroup of that one,
@@ -59,7 +62,7 @@ pub(crate) fn record(bytes: &[u8], _context: &Context) -> Result<Reading, &'stat
 
     let id = Id::from_record(change.cgroup).ok_or("no cgroup")?;
     let absolute = || match path.first() {
-        Some(b'/') => Ok(String::from_utf8_lossy(path).into_owned()),
+        Some(b'/') => Ok(cgroup::path(path).into_owned()),
         _ => Err("a path that is not absolute"),
     };
     match change.event {
@@ -101,6 +104,14 @@ mod tests {
         assert_eq!(decoded(&change(2, b"")), Ok(Reading::Died { id: ID }));
         assert_eq!(decoded(&change(3, b"/a/c")), Ok(Reading::Renamed { id: ID, path: "/a/c".into() }));
         assert_eq!(decoded(&change(4, b"/a")), Ok(Reading::Attached { id: ID, pid: 42 }));
+    }
+
+    #[test]
+    fn names_are_bytes() {
+        assert_eq!(decoded(&change(1, b"/caf\xe9\x1b")), Ok(Reading::Born { id: ID, path: r"/caf\xe9\x1b".into() }));
+        let line = r#"{"born":{"id":{"hierarchy":1,"id":9},"path":"/a\nb"}}"#;
+        let older = serde_json::from_str::<Reading>(line).unwrap();
+        assert_eq!(older, Reading::Born { id: ID, path: r"/a\x0ab".into() });
     }
 
     #[test]

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{Context, Need, RowKey, cgroup_of, comm, exact, row};
 use crate::cgroup::Id;
 use crate::count::Histogram;
+use crate::text;
 
 /// For stalls.
 pub const STALLS: Need = &[&["compaction_end", "compaction_begin"]];
@@ -43,6 +44,7 @@ pub struct Stall {
     pub pid: u32,
     /// Thread id of the task.
     pub tid: u32,
+    #[serde(deserialize_with = "text::read")]
     pub comm: String,
 }
 

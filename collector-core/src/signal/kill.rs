@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Context, Need, comm, exact};
 use crate::cgroup::Id;
+use crate::text;
 
 /// For signals, and for the difference between a process that the OOM killer killed and one that was dying already.
 pub const SIGNALS: Need = &[&["kill_signal"]];
@@ -38,8 +39,10 @@ pub struct Sent {
     /// The process ends of it; otherwise it handles, blocks or ignores the signal.
     pub fatal: bool,
     pub pid: u32,
+    #[serde(deserialize_with = "text::read")]
     pub comm: String,
     pub sender_pid: u32,
+    #[serde(deserialize_with = "text::read")]
     pub sender_comm: String,
 }
 

@@ -18,6 +18,7 @@ use collector_common::ring::Comm;
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 use crate::cgroup::Id;
+use crate::text;
 
 /// What decoding needs to know about the host.
 #[derive(Clone, Copy, Debug)]
@@ -75,10 +76,10 @@ fn index_of(key: RowKey) -> Option<u32> {
     }
 }
 
-/// A task's name up to the NUL; bytes that are not UTF-8 are replaced.
+/// A task's name up to the NUL, escaped: the task chooses its bytes.
 fn comm(bytes: &Comm) -> String {
     let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
-    String::from_utf8_lossy(&bytes[..end]).into_owned()
+    text::escape(&bytes[..end]).into_owned()
 }
 
 #[cfg(test)]
@@ -86,8 +87,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_without_nul_and_without_utf8_is_readable() {
+    fn a_name_without_nul_and_without_utf8_can_be_shown() {
         assert_eq!(comm(b"0123456789abcdef"), "0123456789abcdef");
-        assert_eq!(comm(b"a\xffb\0ccccccccccccc"[..16].try_into().unwrap()), "a\u{fffd}b");
+        assert_eq!(comm(b"a\xffb\0ccccccccccccc"[..16].try_into().unwrap()), r"a\xffb");
+        assert_eq!(comm(b"\x1b[2J\r\n\0\0\0\0\0\0\0\0\0\0"), r"\x1b[2J\x0d\x0a");
     }
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{Context, Need, comm, exact};
 use crate::cgroup::Id;
 use crate::statistic::gpu;
+use crate::text;
 
 /// For kills, by victim.
 pub const KILLS: Need = &[&["oom_mark_victim"]];
@@ -73,6 +74,7 @@ pub enum Constraint {
 #[serde(deny_unknown_fields)]
 pub struct Bound {
     /// The path of the cgroup.
+    #[serde(deserialize_with = "text::read")]
     pub path: String,
     /// Absent is unlimited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -129,6 +131,7 @@ pub struct Kill {
     pub pid: u32,
     /// The victim's thread id.
     pub tid: u32,
+    #[serde(deserialize_with = "text::read")]
     pub comm: String,
     /// The victim's user, in the initial user namespace.
     pub uid: u32,
@@ -151,6 +154,7 @@ pub struct Kill {
     pub peak_bytes: Option<u64>,
     /// The process in whose context the kill happened.
     pub trigger_pid: u32,
+    #[serde(deserialize_with = "text::read")]
     pub trigger_comm: String,
 }
 

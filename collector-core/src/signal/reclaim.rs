@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{Context, Need, RowKey, cgroup_of, comm, exact, index_of, row};
 use crate::cgroup::Id;
 use crate::count::Histogram;
+use crate::text;
 
 /// For stalls, by [`Kind`].
 pub const STALLS: [Need; reclaim::KINDS] =
@@ -81,6 +82,7 @@ pub struct Stall {
     pub pid: u32,
     /// Thread id of the task.
     pub tid: u32,
+    #[serde(deserialize_with = "text::read")]
     pub comm: String,
 }
 

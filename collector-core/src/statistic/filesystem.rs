@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::text;
+
 super::statistics! {
     {
         /// Size, in bytes.
@@ -25,9 +27,12 @@ super::statistics! {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Reading {
+    #[serde(deserialize_with = "text::read")]
     pub mountpoint: Arc<str>,
     /// A device, a server's path, or just a name.
+    #[serde(deserialize_with = "text::read")]
     pub device: Arc<str>,
+    #[serde(deserialize_with = "text::read")]
     pub fstype: Arc<str>,
     /// Of a volume in memory that a container or pod writes to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -40,12 +45,14 @@ pub struct Reading {
 #[serde(deny_unknown_fields)]
 pub struct Owner {
     /// What the workload is called if no cgroup of it is known.
+    #[serde(deserialize_with = "text::read")]
     pub name: Arc<str>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container_id: Option<Arc<str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_uid: Option<Arc<str>>,
     /// `/dev/shm`, or the name of a pod's volume.
+    #[serde(deserialize_with = "text::read")]
     pub volume: Arc<str>,
 }
 

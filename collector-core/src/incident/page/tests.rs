@@ -60,7 +60,7 @@ fn a_page_shows_all_that_is_known() {
     for part in [
         "2026-11-21 14:41:05.000 UTC · OOM kill · incident 20261121T144105.000000, not complete yet",
         "Killed: 20 processes",
-        "(8) in ollama.service: anon 60.0 MiB; user 0, oom_score_adj 0; triggered by asker (9)",
+        "(8) in ollama.service: anon 60.0 MiB; user 0, oom_score_adj 0; triggered by asker",
         "held memory of GPU 0: an unknown amount, of 1.00 MiB of its workload",
         "and 12 more",
         "of an unknown size, of /a (the only limit that applies)",
@@ -92,7 +92,7 @@ fn lines_fit_the_width() {
 #[test]
 fn only_the_page_sets_colours_and_each_ends_with_its_line() {
     let page = page(&kill(), 100, true);
-    assert!(page.contains("\x1b[1mWhy\x1b[0m") && page.contains("py\u{fffd}[31mthon"));
+    assert!(page.contains("\x1b[1mWhy\x1b[0m") && page.contains("py\\x1b[31mthon"));
     for line in page.lines().filter(|line| line.contains('\x1b')) {
         assert!(line.starts_with('\x1b') && line.ends_with("\x1b[0m") && line.matches('\x1b').count() == 2, "{line:?}");
     }

@@ -1,6 +1,7 @@
 //! Text of a given width: paragraphs wrapped at spaces, and tables.
 
 use super::spark::spark;
+use crate::text::shown;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Paint {
@@ -59,13 +60,14 @@ impl Text {
     pub fn raw(&mut self, paint: Paint, line: &str) {
         let codes = self.colour && paint != Paint::Plain;
         self.text.push_str(if codes { paint.code() } else { "" });
-        // The name of a process must not control the terminal.
-        self.text.extend(line.trim_end().chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }));
+        self.text.push_str(&shown(line.trim_end()));
         self.text.push_str(if codes { PLAIN } else { "" });
         self.text.push('\n');
     }
 
     fn wrapped(&mut self, paint: Paint, text: &str, indent: usize) {
+        // An older version may have written the name of a process as it was.
+        let text = shown(text);
         let mut line = " ".repeat(indent);
         let mut empty = true;
         for word in text.split(' ') {
@@ -86,6 +88,7 @@ impl Text {
     /// A table whose first row is the header. The first column is aligned left, the others right. `lines` are drawn behind the
     /// rows if there is room.
     pub fn table(&mut self, rows: &[Vec<String>], lines: &[Vec<Option<f64>>]) {
+        let rows: Vec<Vec<_>> = rows.iter().map(|row| row.iter().map(|cell| shown(cell)).collect()).collect();
         let columns = rows.first().map_or(0, Vec::len);
         let widest = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
         let mut widths: Vec<usize> = (0..columns).map(widest).collect();
