@@ -22,7 +22,7 @@ const ENGINES: &[(&str, &str, &str, Kind)] = &[
 /// Longest container id that is not 64 hexadecimal digits, in bytes.
 const ID: usize = 128;
 
-/// The container with this cgroup. `owner` is the prefix of its name if it belongs to a user.
+/// The container with this cgroup. `owner` is the prefix of its name if the host did not make it.
 pub(super) fn find<'a>(component: Component<'a>, owner: &str) -> Option<Finding<'a>> {
     let Component { name, parent, top, depth, .. } = component;
     if let Some((runtime, id, kind)) = engine(name) {
@@ -37,7 +37,7 @@ pub(super) fn find<'a>(component: Component<'a>, owner: &str) -> Option<Finding<
         let runtime = if parent == "k8s.io" { "containerd" } else { "docker" };
         return Some(finding(owner, runtime, name, Kind::Container, top));
     }
-    lxc(component).or_else(|| libvirt(component))
+    lxc(component, owner).or_else(|| libvirt(component, owner))
 }
 
 /// Engine, container id and kind for this cgroup name.
@@ -65,7 +65,7 @@ pub(super) fn pod<'a>(component: Component<'a>, owner: &str) -> Option<Finding<'
     let Component { name, parent, top, .. } = component;
     if let Some(task) = ecs(component) {
         return Some(Finding {
-            name: format!("ecs/{task}"),
+            name: format!("{owner}ecs/{task}"),
             kind: Kind::Pod,
             runtime: "ecs",
             top,
@@ -86,21 +86,21 @@ fn ecs(component: Component<'_>) -> Option<&str> {
 }
 
 /// LXC, LXD, Incus and Proxmox VE.
-fn lxc(component: Component<'_>) -> Option<Finding<'_>> {
+fn lxc<'a>(component: Component<'a>, owner: &str) -> Option<Finding<'a>> {
     let Component { name, parent, top, depth, .. } = component;
     let payload = name.strip_prefix("lxc.payload.").filter(|name| !name.is_empty());
     let payload = payload.or((parent == "lxc.payload" || parent == "lxc" && depth == 1).then_some(name));
     if let Some(name) = payload {
-        let name = format!("lxc/{name}");
+        let name = format!("{owner}lxc/{name}");
         return Some(Finding { name, kind: Kind::Container, runtime: "lxc", top, ..Finding::default() });
     }
     let monitor = name.strip_prefix("lxc.monitor.").filter(|name| !name.is_empty());
-    let name = format!("lxc/{}/monitor", monitor.or((parent == "lxc.monitor").then_some(name))?);
+    let name = format!("{owner}lxc/{}/monitor", monitor.or((parent == "lxc.monitor").then_some(name))?);
     Some(Finding { name, kind: Kind::Monitor, runtime: "lxc", top, ..Finding::default() })
 }
 
 /// libvirt without systemd: /machine/vm.libvirt-qemu
-fn libvirt(component: Component<'_>) -> Option<Finding<'_>> {
+fn libvirt<'a>(component: Component<'a>, owner: &str) -> Option<Finding<'a>> {
     let Component { name, parent, top, .. } = component;
     if parent != "machine" {
         return None;
@@ -108,7 +108,7 @@ fn libvirt(component: Component<'_>) -> Option<Finding<'_>> {
     let known = [("libvirt-qemu", "qemu", Kind::Machine), ("libvirt-lxc", "libvirt-lxc", Kind::Container)];
     let (name, end) = name.rsplit_once('.').filter(|(name, _)| !name.is_empty())?;
     let (_, runtime, kind) = known.into_iter().find(|(known, ..)| *known == end)?;
-    Some(Finding { name: format!("{runtime}/{name}"), kind, runtime, top, ..Finding::default() })
+    Some(Finding { name: format!("{owner}{runtime}/{name}"), kind, runtime, top, ..Finding::default() })
 }
 
 /// The part of a container's id that engines show.

@@ -1,5 +1,5 @@
-//! Recognises pods and their containers in the layouts of the kubelet's two cgroup drivers, however deep they are nested: a node
-//! may itself be a container.
+//! Recognises pods and their containers in the layouts of the kubelet's two cgroup drivers, below the cgroups where a kubelet has
+//! its own. A node may itself be a container: its pods are told as its own, because whoever is root in it makes them.
 
 use super::component::{Component, components};
 use super::path::outermost;
@@ -8,8 +8,18 @@ use super::{Finding, Kind, batch, container};
 /// Classes of pods with a cgroup of their own above the pods; guaranteed pods have none.
 const CLASSES: [&str; 2] = ["burstable", "besteffort"];
 
+/// Services below which there are pods: those that are a kubelet or an engine, or run one.
+const SERVICES: [&str; 9] =
+    ["kubelet", "k3s", "rke2", "k0s", "snap.microk8s", "containerd", "crio", "cri-docker", "docker"];
+
 /// The pod or container of this path, or the class of pods.
 pub(super) fn find(path: &str) -> Option<Finding<'_>> {
+    if !path.contains("kubepods") {
+        return None;
+    }
+    let mut node = None;
+    // No kubelet has its cgroups here.
+    let mut foreign = false;
     let mut inside = false;
     let mut pod: Option<(String, &str)> = None;
     for component in components(path) {
@@ -17,22 +27,54 @@ pub(super) fn find(path: &str) -> Option<Finding<'_>> {
         if let Some((uid, _)) = &pod
             && let Some(finding) = in_pod(name, uid, top)
         {
-            return Some(finding);
+            return Some(of(node, finding));
         }
         if pod.is_some() {
             break;
         }
-        if let Some((uid, id)) = unresolved(name) {
-            return Some(found(&uid, "containerd", id, Kind::Container, top));
+        if let Some((uid, id)) = unresolved(name).filter(|_| !foreign) {
+            return Some(of(node, found(&uid, "containerd", id, Kind::Container, top)));
         }
-        pod = uid(name, inside).map(|uid| (uid, top));
+        pod = uid(name, inside).filter(|_| !foreign).map(|uid| (uid, top));
+        if pod.is_none() && node.is_none() && !is_kubelet(component, inside) {
+            (node, inside) = (node_at(top)?, false);
+            foreign = node.is_none();
+        }
         inside |= name == "kubepods";
     }
     if let Some((uid, top)) = pod {
         let name = pod_name(&uid);
-        return Some(Finding { name, kind: Kind::Pod, pod_uid: Some(uid), top, ..Finding::default() });
+        return Some(of(node, Finding { name, kind: Kind::Pod, pod_uid: Some(uid), top, ..Finding::default() }));
     }
-    class(path)
+    if foreign { None } else { class(path) }
+}
+
+/// The container or machine at the end of a path, which may be a node; `Some(None)` if it may be further below, and `None` if
+/// all below belongs to another service or to a user.
+fn node_at(path: &str) -> Option<Option<Finding<'_>>> {
+    match outermost(path) {
+        Some(outer) if outer.owner.is_some() => None,
+        Some(outer) if matches!(outer.kind, Kind::Container | Kind::Machine) => Some(Some(outer)),
+        Some(outer) if outer.kind != Kind::Slice => None,
+        _ => Some(None),
+    }
+}
+
+/// Whether a kubelet may have its cgroups below this one of the host: it is a slice, its own, or its service.
+fn is_kubelet(component: Component<'_>, inside: bool) -> bool {
+    let Component { name, depth, .. } = component;
+    match name.strip_suffix(".service") {
+        Some(service) => SERVICES.iter().any(|known| service.starts_with(known)),
+        None if name.ends_with(".slice") => depth > 0 || name != "user.slice",
+        None => name == "kubelet" && depth == 0 || name == "kubepods" || inside && CLASSES.contains(&name),
+    }
+}
+
+/// The pod or its container as the node's: the host's kubelet does not know it.
+fn of<'a>(node: Option<Finding<'_>>, finding: Finding<'a>) -> Finding<'a> {
+    let Some(node) = node else { return finding };
+    let name = format!("{}/{}", node.name, finding.name);
+    Finding { name, container_id: None, pod_uid: None, owner: Some(node.name), ..finding }
 }
 
 /// The name of a pod until the host's names for it are known.
@@ -43,7 +85,7 @@ pub(super) fn pod_name(uid: &str) -> String {
 fn found<'a>(uid: &str, runtime: &'static str, id: &'a str, kind: Kind, top: &'a str) -> Finding<'a> {
     let name = format!("{}/{}{}", pod_name(uid), container::short(id), container::role(kind));
     let container_id = Some(id).filter(|_| kind == Kind::Container);
-    Finding { name, kind, runtime, container_id, pod_uid: Some(uid.to_owned()), top }
+    Finding { name, kind, runtime, container_id, pod_uid: Some(uid.to_owned()), owner: None, top }
 }
 
 /// A container directly below its pod's cgroup.

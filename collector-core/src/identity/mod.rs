@@ -16,12 +16,14 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::text::escape;
+
 pub use text::LONGEST;
 
 /// The workload of a cgroup, as its path shows it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Identity {
-    /// Readable name, as far as the path shows it: at most [`LONGEST`] bytes, without control characters.
+    /// Readable name, as far as the path shows it: at most [`LONGEST`] bytes, all of which can be shown.
     pub name: Arc<str>,
     pub kind: Kind,
     /// Runtime (`docker`, `containerd`, …); empty if there is none.
@@ -29,6 +31,9 @@ pub struct Identity {
     pub container_id: Option<Arc<str>>,
     /// The uid of its pod.
     pub pod_uid: Option<Arc<str>>,
+    /// Who makes the cgroups here, if it is not the host itself: a user, the container that a node is, or a cgroup that nobody
+    /// known makes. Its name begins with it, and the host knows no pods and containers of Kubernetes there.
+    pub owner: Option<Arc<str>>,
     /// The path of the workload's top cgroup: the whole path or its beginning. Cgroups nested below belong to the workload.
     pub top: Arc<str>,
 }
@@ -112,9 +117,11 @@ pub struct Names {
 }
 
 impl Names {
-    /// The same, with bounded length and without control characters.
+    /// The same, escaped and with bounded length.
     pub fn fit(&self) -> Names {
-        let fit = |name: &Option<Arc<str>>| name.as_deref().filter(|name| !name.is_empty()).map(text::fit);
+        let fit = |name: &Option<Arc<str>>| {
+            name.as_deref().filter(|name| !name.is_empty()).map(|name| text::fit(&escape(name.as_bytes())))
+        };
         let Names { namespace, pod, container, name } = self;
         Names { namespace: fit(namespace), pod: fit(pod), container: fit(container), name: fit(name) }
     }
@@ -128,12 +135,13 @@ struct Finding<'a> {
     runtime: &'static str,
     container_id: Option<&'a str>,
     pod_uid: Option<String>,
+    owner: Option<String>,
     top: &'a str,
 }
 
 impl Identity {
-    /// The workload of a path; takes any text. The rules in order: a pod (nested anywhere), a job, then the outermost unit or
-    /// container on the path.
+    /// The workload of a path ([`crate::cgroup::path`]); takes any text. The rules in order: a pod below the kubelet's own cgroup, a
+    /// job, then the outermost unit or container on the path.
     pub fn of(path: &str) -> Identity {
         let rules: [fn(&str) -> Option<Finding<'_>>; 3] = [kubernetes::find, batch::find, path::outermost];
         let finding = rules.iter().find_map(|rule| rule(path)).unwrap_or_else(|| path::plain(path));
@@ -143,8 +151,14 @@ impl Identity {
             runtime: finding.runtime,
             container_id: finding.container_id.map(Arc::from),
             pod_uid: finding.pod_uid.map(Arc::from),
+            owner: finding.owner.map(Arc::from),
             top: finding.top.into(),
         }
+    }
+
+    /// The same, named by its path alone.
+    pub fn by_path(self) -> Identity {
+        Identity { name: text::fit(&self.top), container_id: None, pod_uid: None, ..self }
     }
 
     /// Whether the host may know names for it.
@@ -152,9 +166,18 @@ impl Identity {
         self.container_id.is_some() || self.pod_uid.is_some()
     }
 
+    /// Those of the host's names that it may have: an id in a path proves nothing where others make the cgroups.
+    pub fn accept(&self, names: Names) -> Names {
+        match self.owner {
+            _ if !self.has_names() => Names::default(),
+            Some(_) => Names { name: names.name, ..Names::default() },
+            None => names,
+        }
+    }
+
     /// Its name with the host's names.
     pub fn named(&self, names: &Names) -> Arc<str> {
-        let Names { namespace, pod, container, name } = names;
+        let Names { namespace, pod, container, name } = &self.accept(names.clone());
         let id = self.container_id.as_deref().map(container::short);
         let mut whole = self.name.to_string();
         if let (Some(namespace), Some(pod)) = (namespace, pod) {

@@ -13,20 +13,30 @@ const SUFFIXES: [(&str, Kind); 5] = [
     (".swap", Kind::Unit),
 ];
 
-/// The user that owns this part of the path.
+/// The user that owns this part of the path. What is below belongs to this user, whatever it is called.
 #[derive(Debug, Default)]
 pub(super) struct Owner {
-    prefix: String,
+    user: Option<String>,
 }
 
 impl Owner {
     /// Prefix of the names of the user's workloads: `user-1000/`, or empty.
-    pub fn prefix(&self) -> &str {
-        &self.prefix
+    pub fn prefix(&self) -> String {
+        self.user.as_ref().map_or_else(String::new, |user| format!("{user}/"))
     }
 
-    fn is(&mut self, uid: &str) {
-        self.prefix = format!("user-{uid}/");
+    /// The user: `user-1000`.
+    pub fn user(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+
+    /// From here on it is this user, unless it is below another already.
+    pub fn is(&mut self, user: &str) {
+        self.user.get_or_insert_with(|| format!("user-{user}"));
+    }
+
+    fn may_be(&self, user: &str) -> bool {
+        self.user().is_none_or(|known| known.strip_prefix("user-") == Some(user))
     }
 }
 
@@ -46,32 +56,38 @@ pub(super) enum Found<'a> {
 
 /// The unit of a component. A component of a user sets the `owner`.
 pub(super) fn find<'a>(component: Component<'a>, owner: &mut Owner) -> Found<'a> {
-    let Component { name, parent, top, .. } = component;
-    let finding = |name: String, kind| Finding { name, kind, top, ..Finding::default() };
-    if name.len() > ".slice".len() && name.ends_with(".slice") {
-        return Found::Slice(finding(format!("{}{}", owner.prefix, unescape(name)), Kind::Slice));
+    let Component { name, parent, top, depth, .. } = component;
+    let maker = owner.user.clone();
+    let finding = |name: String, kind| Finding { name, kind, owner: maker.clone(), top, ..Finding::default() };
+    let user = |name| number(name, "user-");
+    if let Some(stem) = name.strip_suffix(".slice").filter(|stem| !stem.is_empty()) {
+        let found = Found::Slice(finding(format!("{}{}", owner.prefix(), unescape(name)), Kind::Slice));
+        if let Some(uid) = user(stem).filter(|_| depth == 1 && parent == "user.slice") {
+            owner.is(uid);
+        }
+        return found;
     }
     let Some((stem, kind)) = SUFFIXES.iter().find_map(|(suffix, kind)| Some((name.strip_suffix(suffix)?, *kind)))
     else {
         return Found::No;
     };
-    if let Some(uid) = number(stem, "user@")
-        && kind == Kind::Service
-    {
+    // A user can call a unit like the manager of another.
+    let is_manager = |uid: &&str| kind == Kind::Service && owner.may_be(uid) && (depth == 2 || owner.user().is_none());
+    if let Some(uid) = number(stem, "user@").filter(is_manager) {
         owner.is(uid);
         return Found::Manager(finding(name.to_owned(), Kind::User));
     }
     if kind == Kind::Scope && stem.starts_with("session-") {
-        if let Some(uid) = parent.strip_suffix(".slice").and_then(|stem| number(stem, "user-")) {
+        if let Some(uid) = parent.strip_suffix(".slice").and_then(user) {
             owner.is(uid);
         }
-        return Found::Session(finding(format!("{}{}", owner.prefix, unescape(name)), Kind::Session));
+        return Found::Session(finding(format!("{}{}", owner.prefix(), unescape(name)), Kind::Session));
     }
     let (name, kind, runtime) = match special(stem, kind, parent) {
         Some((runtime, name, kind)) => (format!("{runtime}/{name}"), kind, runtime),
         None => (unescape(name), kind, ""),
     };
-    Found::Unit(Finding { runtime, ..finding(format!("{}{name}", owner.prefix), kind) })
+    Found::Unit(Finding { runtime, ..finding(format!("{}{name}", owner.prefix()), kind) })
 }
 
 /// Units that stand for a machine or container: runtime, name, kind.

@@ -3,8 +3,10 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::text::is_shown;
 
 mod name;
+mod owner;
 
 use name::names;
 
@@ -62,7 +64,7 @@ const ROWS: &[Row] = &[
     ("/docker/ID", "/system.slice/docker-ID.scope", "docker/SHORT", Kind::Container, "docker"),
     ("/system.slice/docker-ID.scope", "/init", "docker/SHORT", Kind::Container, "docker"),
     ("/ai.slice/docker-ID.scope", "", "docker/SHORT", Kind::Container, "docker"),
-    ("/ai/team/ID", "/x", "docker/SHORT", Kind::Container, "docker"),
+    ("/ai/team/ID", "/x", "/ai/team/docker/SHORT", Kind::Container, "docker"),
     ("/ecs/8d3a/ID", "", "docker/SHORT", Kind::Container, "docker"),
     ("/ecs/8d3a", "", "ecs/8d3a", Kind::Pod, "ecs"),
     ("/ecs", "", "/ecs", Kind::Slice, ""),
@@ -120,7 +122,7 @@ const ROWS: &[Row] = &[
     ),
     ("/system.slice/web.service", "/libpod-payload-ID", "web.service", Kind::Service, ""),
     ("/system.slice/web.service", "/runtime", "web.service", Kind::Service, ""),
-    ("/ai/libpod-payload-ID", "", "podman/SHORT", Kind::Container, "podman"),
+    ("/ai/libpod-payload-ID", "", "/ai/podman/SHORT", Kind::Container, "podman"),
     // Kubernetes, cgroup driver systemd
     ("/kubepods.slice", "", "kubepods.slice", Kind::Slice, ""),
     ("/kubepods.slice/kubepods-burstable.slice", "", "kubepods-burstable.slice", Kind::Slice, ""),
@@ -180,11 +182,11 @@ const ROWS: &[Row] = &[
     ("/kubepods/burstable/podUID/crio-conmon-ID", "", "podUID/SHORT/conmon", Kind::Monitor, "cri-o"),
     // Kubernetes in a container (kind, k3d), and in a service (k3s)
     ("/docker/ID", "/kubelet/kubepods/burstable", "docker/SHORT", Kind::Container, "docker"),
-    ("/docker/ID/kubelet/kubepods/burstable/podUID/ID", "/x", "podUID/SHORT", Kind::Container, ""),
+    ("/docker/ID/kubelet/kubepods/burstable/podUID/ID", "/x", "docker/SHORT/podUID/SHORT", Kind::Container, ""),
     (
         "/system.slice/docker-ID.scope/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-podU_D.slice/cri-containerd-ID.scope",
         "",
-        "podUID/SHORT",
+        "docker/SHORT/podUID/SHORT",
         Kind::Container,
         "containerd",
     ),
@@ -195,7 +197,7 @@ const ROWS: &[Row] = &[
     ("/lxc/101", "/ns", "lxc/101", Kind::Container, "lxc"),
     ("/lxc.payload.web", "/init.scope", "lxc/web", Kind::Container, "lxc"),
     ("/lxc.payload.ml_gpu-1", "/system.slice/docker-ID.scope", "lxc/ml_gpu-1", Kind::Container, "lxc"),
-    ("/user.slice/user-1000.slice/session-3.scope/lxc.payload.web", "", "lxc/web", Kind::Container, "lxc"),
+    ("/user.slice/user-1000.slice/session-3.scope/lxc.payload.web", "", "user-1000/lxc/web", Kind::Container, "lxc"),
     ("/lxc.payload/web", "/x", "lxc/web", Kind::Container, "lxc"),
     ("/lxc.monitor.web", "", "lxc/web/monitor", Kind::Monitor, "lxc"),
     ("/lxc.monitor/101", "", "lxc/101/monitor", Kind::Monitor, "lxc"),
@@ -325,7 +327,8 @@ fn every_shape_of_path_is_recognised() {
         let pod = name.starts_with(&format!("pod{UID}")).then_some(UID);
         let pod = pod.or(name.starts_with(&format!("pod{STATIC}")).then_some(STATIC));
         assert_eq!(identity.pod_uid.as_deref(), pod, "{path}");
-        let has_id = kind == Kind::Container && top.contains(ID);
+        let in_node = name.contains(&format!("/pod{UID}"));
+        let has_id = kind == Kind::Container && top.contains(ID) && !in_node;
         assert_eq!(identity.container_id.as_deref() == Some(ID), has_id, "{path}");
     }
 }
@@ -363,13 +366,13 @@ proptest! {
         let below = path.strip_prefix(&*identity.top);
         prop_assert!(below.is_some_and(|below| below.is_empty() || below.starts_with('/')), "{identity:?}");
         prop_assert_eq!(&Identity::of(&identity.top), &identity);
-        prop_assert!(identity.name.len() <= LONGEST && !identity.name.contains(char::is_control));
+        prop_assert!(identity.name.len() <= LONGEST && identity.name.chars().all(is_shown));
         prop_assert!(&*identity.name != crate::view::workload::OTHER || path == crate::view::workload::OTHER);
     }
 
     #[test]
     fn every_name_is_bounded(path in paths(), namespace in ".{0,500}", pod in ".{0,500}", name in any::<String>()) {
         let named = Identity::of(&path).named(&names(&namespace, &pod, &name, &name).fit());
-        prop_assert!(named.len() <= LONGEST && !named.contains(char::is_control));
+        prop_assert!(named.len() <= LONGEST && named.chars().all(is_shown));
     }
 }

@@ -52,7 +52,8 @@ impl Host {
 fn holder<'a>(owner: &Owner, workloads: &'a Workloads) -> Option<&'a Workload> {
     let Owner { container_id, pod_uid, .. } = owner;
     let by_id = |it: &&Workload| container_id.is_some() && it.identity.container_id == *container_id;
-    let container = workloads.iter().find(by_id);
+    // Others can make a cgroup with the same id.
+    let container = workloads.iter().filter(by_id).min_by_key(|it| it.identity.owner.is_some());
     let uid = container.and_then(|it| it.identity.pod_uid.as_ref()).or(pod_uid.as_ref());
     let pod = uid.and_then(|uid| {
         workloads.iter().find(|it| it.identity.kind == Kind::Pod && it.identity.pod_uid.as_ref() == Some(uid))

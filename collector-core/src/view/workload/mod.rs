@@ -220,7 +220,7 @@ impl Workloads {
     }
 
     /// Sets the host's names for the workload that a cgroup belongs to. Its counters continue under the new name; if a workload
-    /// of that name exists already (a container that was restarted), the two are merged.
+    /// of that name and owner exists already (a container that was restarted), the two are merged.
     pub(crate) fn named(&mut self, id: Id, names: &Names) {
         let Some(member) = self.cgroups.get_mut(&id) else { return };
         let names = names.fit();
@@ -231,14 +231,20 @@ impl Workloads {
         }
         let workload = &mut self.slots[slot];
         let (new, old) = (workload.identity.named(&names), workload.name.clone());
-        workload.names = names;
+        workload.names = workload.identity.accept(names);
         if new == old {
             return;
         }
-        self.by_name.remove(&old);
+        let owner = workload.identity.owner.clone();
         match self.by_name.get(&new) {
-            Some(&taken) => self.merge(slot, taken),
+            // It keeps its name: one owner does not speak for another.
+            Some(&taken) if self.slots[taken].identity.owner != owner => {}
+            Some(&taken) => {
+                self.by_name.remove(&old);
+                self.merge(slot, taken);
+            }
             None => {
+                self.by_name.remove(&old);
                 self.by_name.insert(new.clone(), slot);
                 self.slots[slot].name = new;
             }
@@ -288,9 +294,13 @@ impl Workloads {
     }
 
     /// The slot of the workload with this identity, which is created if necessary; `None` if there is no room.
-    fn place(&mut self, identity: Identity, time: u64) -> Option<usize> {
+    fn place(&mut self, mut identity: Identity, time: u64) -> Option<usize> {
         if let Some(top) = self.tops.get(&identity.top) {
             return Some(top.slot);
+        }
+        let taken = self.by_name.get(&identity.name).map(|&slot| &self.slots[slot].identity);
+        if taken.is_some_and(|taken| taken.owner != identity.owner) {
+            identity = identity.by_path();
         }
         if let Some(&slot) = self.by_name.get(&identity.name) {
             if self.slots[slot].live == 0 {

@@ -56,6 +56,41 @@ fn a_container_that_was_restarted_is_the_same_workload() {
 }
 
 #[test]
+fn workloads_of_different_owners_are_never_one() {
+    let mut world = World::new(9);
+    let uid = "2b6e1f3c-98aa-4b1d-9d7e-0123456789ab";
+    let pod = format!("/kubepods/pod{uid}/{}", "a".repeat(64));
+    let fake = format!("/user.slice/user-7.slice/user@7.service/docker-{}.scope", "a".repeat(64));
+    let own = "/user.slice/user-7.slice/user@7.service/app.slice/x.service";
+    let name = |text: &str| Some(Arc::from(text));
+    let names = Names { namespace: name("prod"), pod: name("bank-0"), container: name("ledger"), name: None };
+    world.born(memory(1), &pod, 2);
+    world.born(memory(2), &fake, 2);
+    for id in [1, 2] {
+        world.workloads.named(memory(id), &names);
+        world.charge(memory(id), id);
+    }
+    assert_eq!(world.charged(), [("other", 0), ("prod/bank-0/ledger", 1), ("user-7/docker/aaaaaaaaaaaa", 2)]);
+    let labels = world.workloads.of(memory(2)).unwrap().labels();
+    assert_eq!(labels, ["user-7/docker/aaaaaaaaaaaa", "", "", ""]);
+    // A namespace can be called like a user.
+    let like = Names { namespace: name("user-7"), pod: name("x.service"), container: None, name: None };
+    world.born(memory(3), own, 3);
+    world.born(memory(4), &format!("/kubepods/pod{}", uid.replace('b', "c")), 3);
+    world.workloads.named(memory(4), &like);
+    world.charge(memory(3), 3);
+    world.charge(memory(4), 4);
+    let of = |id| &*world.workloads.of(memory(id)).unwrap().name;
+    assert_eq!((of(3), of(4)), ("user-7/x.service", &*format!("pod{}", uid.replace('b', "c"))));
+    world.workloads.died(memory(3), 4);
+    world.tick(4 + GRACE);
+    world.workloads.named(memory(4), &like);
+    world.born(memory(5), own, 5 + GRACE);
+    let of = |id| &*world.workloads.of(memory(id)).unwrap().name;
+    assert_eq!((of(4), of(5)), ("user-7/x.service", own));
+}
+
+#[test]
 fn a_name_that_comes_after_the_end_is_used() {
     let mut world = World::new(9);
     world.born(memory(1), &docker('a'), 2);
