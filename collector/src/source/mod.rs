@@ -17,6 +17,7 @@ pub mod root;
 pub mod statistic;
 pub mod text;
 pub mod transfer;
+pub mod untrusted;
 mod watch;
 
 #[cfg(test)]

@@ -8,12 +8,15 @@ use collector_core::identity::Names;
 use serde::Deserialize;
 
 use super::engine;
-use super::file::read;
 use crate::config;
 use crate::source::root::Root;
+use crate::source::untrusted::{Owner, Place};
 
 /// Size limit of an engine's configuration, in bytes.
 const CONFIG_MAX: u64 = 1 << 20;
+
+/// Size limit of /etc/passwd, in bytes.
+const PASSWD_MAX: u64 = 16 << 20;
 
 /// An engine's books.
 pub(super) struct Books {
@@ -26,8 +29,8 @@ pub(super) struct Books {
     pub directories: fn(&Root, &config::Workload) -> Vec<PathBuf>,
     /// The directory of a user's own engine, below the home.
     pub rootless: Option<&'static str>,
-    /// Reads the names of a container from such a directory.
-    pub read: fn(&Path, &str) -> io::Result<Option<Names>>,
+    /// Reads the names of containers from such a directory, in the order of their ids.
+    pub read: fn(&Place, &[&str]) -> io::Result<Vec<Option<Names>>>,
 }
 
 pub(super) const ENGINES: &[Books] = &[
@@ -156,6 +159,23 @@ fn containerd(root: &Root, config: &config::Workload) -> Vec<PathBuf> {
         ["/run/containerd", "/run/k3s/containerd", "/run/k0s/containerd", "/var/snap/microk8s/common/run/containerd"];
     found.extend(usual.map(|directory| root.at(directory)));
     distinct(found)
+}
+
+/// A user's home directory from the host's /etc/passwd.
+pub(super) fn home(root: &Root, uid: u32) -> io::Result<Option<PathBuf>> {
+    let Some(content) = read(&root.at("/etc/passwd"), PASSWD_MAX)? else { return Ok(None) };
+    // name:password:uid:gid:comment:home:shell (passwd(5))
+    let content = String::from_utf8_lossy(&content);
+    let home = content.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        (fields.nth(2)?.parse() == Ok(uid)).then(|| fields.nth(2))?
+    });
+    Ok(home.filter(|home| home.starts_with('/')).map(|home| root.at(home)))
+}
+
+/// The content of a file that only root writes.
+fn read(path: &Path, max_bytes: u64) -> io::Result<Option<Vec<u8>>> {
+    Place::new(path, Owner::Root).read(max_bytes)
 }
 
 fn distinct(found: Vec<PathBuf>) -> Vec<PathBuf> {

@@ -4,13 +4,14 @@
 use std::collections::HashMap;
 use std::io;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use collector_core::identity::Names;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
-use super::file::{read, scan};
-use crate::source::root::Root;
+use super::directory::scan;
+use super::json::{self, First, Strings};
+use crate::source::untrusted::Place;
 
 /// Size limit in bytes; Docker's file of one container has about 10 KB.
 const DOCKER_MAX: u64 = 4 << 20;
@@ -21,106 +22,116 @@ const PODMAN_MAX: u64 = 16 << 20;
 /// Size limit in bytes; the OCI configuration of a container has some 30 KB.
 const OCI_MAX: u64 = 4 << 20;
 
-const PASSWD_MAX: u64 = 1 << 20;
+/// Docker's names of containers; for those that Kubernetes runs, the names in Kubernetes.
+pub fn docker(data: &Place, ids: &[&str]) -> io::Result<Vec<Option<Names>>> {
+    ids.iter().map(|id| docker_one(data, id)).collect()
+}
 
-/// Docker's name of a container; for a container that Kubernetes runs, the names in Kubernetes.
-pub(super) fn docker(data: &Path, id: &str) -> io::Result<Option<Names>> {
+fn docker_one(data: &Place, id: &str) -> io::Result<Option<Names>> {
     let path = data.join("containers").join(id).join("config.v2.json");
-    let Some(content) = read(&path, DOCKER_MAX)? else { return Ok(None) };
-    let Container { name, config } = serde_json::from_slice(&content)?;
+    let Some(file) = path.open(DOCKER_MAX)? else { return Ok(None) };
+    let Container { name, config } = json::read(file)?;
     let Labels { namespace, pod, container } = config.labels.unwrap_or_default();
     if let (Some(namespace), Some(pod)) = (namespace, pod) {
         // The sandbox container that holds a pod's namespaces is called POD; it has no name in Kubernetes.
         let container = container.filter(|name| name != "POD").map(Into::into);
-        return Ok(Some(Names { namespace: Some(namespace.into()), pod: Some(pod.into()), container, name: None }));
+        let names = Names { namespace: Some(namespace.into()), pod: Some(pod.into()), container, name: None };
+        return Ok(Some(names.fit()));
     }
     Ok(names_of(name.strip_prefix('/').unwrap_or(&name)))
 }
 
-/// Podman's name of a container.
-pub(super) fn podman(storage: &Path, id: &str) -> io::Result<Option<Names>> {
+/// Podman's names of containers. Each file is read once for all of them.
+pub fn podman(storage: &Place, ids: &[&str]) -> io::Result<Vec<Option<Names>>> {
+    let mut found = vec![None; ids.len()];
+    let mut wanted: HashMap<&str, usize> = ids.iter().enumerate().map(|(index, id)| (*id, index)).collect();
     for driver in ["overlay", "vfs", "btrfs"] {
         // Containers that are removed when they end are listed in a separate file.
         for file in ["containers.json", "volatile-containers.json"] {
             let path = storage.join(format!("{driver}-containers")).join(file);
-            let Some(content) = read(&path, PODMAN_MAX)? else { continue };
-            let entries: Vec<Entry<'_>> = serde_json::from_slice(&content)?;
-            if let Some(entry) = entries.into_iter().find(|entry| entry.id == id) {
-                return Ok(entry.names.unwrap_or_default().first().and_then(|name| names_of(name)));
-            }
+            let Some(file) = path.open(PODMAN_MAX)? else { continue };
+            json::each(file, &mut |Entry { id, names }| {
+                if let Some(index) = wanted.remove(&*id) {
+                    found[index] = names.0.as_deref().and_then(names_of);
+                }
+                !wanted.is_empty()
+            })?;
         }
     }
-    Ok(None)
+    Ok(found)
 }
 
-/// The names of a container of containerd, which writes them for Kubernetes, and of one of nerdctl.
-pub(super) fn containerd(state: &Path, id: &str) -> io::Result<Option<Names>> {
+/// The names of containers of containerd, which writes them for Kubernetes, and of those of nerdctl.
+pub fn containerd(state: &Place, ids: &[&str]) -> io::Result<Vec<Option<Names>>> {
+    ids.iter().map(|id| containerd_one(state, id)).collect()
+}
+
+fn containerd_one(state: &Place, id: &str) -> io::Result<Option<Names>> {
     let tasks = state.join("io.containerd.runtime.v2.task");
     // Namespaces of containerd: k8s.io, default, moby, …
     let mut found = Ok(None);
-    scan(&tasks, &mut |namespace| {
+    scan(&tasks.path(), &mut |namespace| {
         let Ok(namespace) = std::str::from_utf8(namespace) else { return ControlFlow::Continue(()) };
         if matches!(namespace, "." | "..") {
             return ControlFlow::Continue(());
         }
-        found = annotations(&tasks.join(namespace).join(id).join("config.json"), &CONTAINERD);
+        found = annotations(&tasks.join(namespace).join(id).join("config.json"), CONTAINERD);
         if matches!(found, Ok(None)) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
     found
 }
 
-/// The names of a container of CRI-O.
-pub(super) fn crio(storage: &Path, id: &str) -> io::Result<Option<Names>> {
-    annotations(&storage.join("overlay-containers").join(id).join("userdata/config.json"), &CRIO)
+/// The names of containers of CRI-O.
+pub fn crio(storage: &Place, ids: &[&str]) -> io::Result<Vec<Option<Names>>> {
+    let one = |id: &&str| annotations(&storage.join("overlay-containers").join(id).join("userdata/config.json"), CRIO);
+    ids.iter().map(one).collect()
 }
 
-/// Keys of the annotations for namespace, pod, container and the engine's own name.
-type Keys = [&'static str; 4];
-
-const CONTAINERD: Keys = [
+/// The annotations that are read: those of containerd and nerdctl, then those of CRI-O.
+const ANNOTATIONS: &[&str; 7] = &[
     "io.kubernetes.cri.sandbox-namespace",
     "io.kubernetes.cri.sandbox-name",
     "io.kubernetes.cri.container-name",
     "nerdctl/name",
+    "io.kubernetes.pod.namespace",
+    "io.kubernetes.pod.name",
+    "io.kubernetes.container.name",
 ];
-const CRIO: Keys = ["io.kubernetes.pod.namespace", "io.kubernetes.pod.name", "io.kubernetes.container.name", ""];
+
+/// Picks an engine's annotations for namespace, pod, container and the engine's own name.
+type Pick = fn([Option<String>; 7]) -> [Option<String>; 4];
+
+const CONTAINERD: Pick = |[namespace, pod, container, name, ..]| [namespace, pod, container, name];
+const CRIO: Pick = |[.., namespace, pod, container]| [namespace, pod, container, None];
 
 /// The names in the annotations of an OCI configuration. There may be none: `ctr` gives no names.
-fn annotations(path: &Path, keys: &Keys) -> io::Result<Option<Names>> {
+fn annotations(path: &Place, pick: Pick) -> io::Result<Option<Names>> {
     #[derive(Deserialize)]
     struct Oci {
-        #[serde(default)]
-        annotations: HashMap<String, String>,
+        #[serde(default, deserialize_with = "strings")]
+        annotations: [Option<String>; 7],
     }
-    let Some(content) = read(path, OCI_MAX)? else { return Ok(None) };
-    let Oci { annotations } = serde_json::from_slice(&content)?;
+    fn strings<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[Option<String>; 7], D::Error> {
+        deserializer.deserialize_map(Strings(ANNOTATIONS))
+    }
+    let Some(file) = path.open(OCI_MAX)? else { return Ok(None) };
+    let Oci { annotations } = json::read(file)?;
     let [namespace, pod, container, name] =
-        keys.map(|key| annotations.get(key).filter(|name| !name.is_empty()).map(|name| name.as_str().into()));
+        pick(annotations).map(|name| name.filter(|name| !name.is_empty()).map(Arc::<str>::from));
     let names = match (namespace, pod) {
         // CRI-O calls the container that holds a pod's namespaces POD.
         (Some(namespace), Some(pod)) => {
-            let container = container.filter(|name: &std::sync::Arc<str>| **name != *"POD");
+            let container = container.filter(|name| **name != *"POD");
             Names { namespace: Some(namespace), pod: Some(pod), container, name: None }
         }
         _ => Names { name, ..Names::default() },
     };
-    Ok(Some(names))
+    Ok(Some(names.fit()))
 }
 
-/// A user's home directory from the host's /etc/passwd.
-pub(super) fn home(root: &Root, uid: &str) -> io::Result<Option<PathBuf>> {
-    let Some(content) = read(&root.at("/etc/passwd"), PASSWD_MAX)? else { return Ok(None) };
-    // name:password:uid:gid:comment:home:shell (passwd(5))
-    let content = String::from_utf8_lossy(&content);
-    let home = content.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        (fields.nth(2)? == uid).then(|| fields.nth(2))?
-    });
-    Ok(home.filter(|home| home.starts_with('/')).map(|home| root.at(home)))
-}
-
+/// Short, however long the name in a book is: the names of many containers are held at once.
 fn names_of(name: &str) -> Option<Names> {
-    (!name.is_empty()).then(|| Names { name: Some(name.into()), ..Names::default() })
+    (!name.is_empty()).then(|| Names { name: Some(name.into()), ..Names::default() }.fit())
 }
 
 #[derive(Deserialize)]
@@ -148,8 +159,8 @@ struct Labels {
 }
 
 #[derive(Deserialize)]
-struct Entry<'a> {
-    #[serde(borrow)]
-    id: std::borrow::Cow<'a, str>,
-    names: Option<Vec<String>>,
+struct Entry {
+    id: String,
+    #[serde(default)]
+    names: First,
 }

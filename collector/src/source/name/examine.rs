@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use collector_core::identity::Identity;
 
-use super::lookup::{Lookup, Missing};
-use super::request::{Found, Request};
+use super::home::Homes;
+use super::lookup::Lookup;
+use super::request::{Found, Missing, Request};
+use super::search::Search;
 use crate::config::Config;
 use crate::source::Finding;
 use crate::source::cgroup::{Hierarchies, walk};
@@ -30,19 +32,10 @@ pub(super) fn examine(config: &Config, root: &Root) -> Option<Finding> {
         }
     })
     .ok()?;
-    let mut lookup = Lookup::new(root, &config.workload);
-    let found = lookup.find(&requests.iter().collect::<Vec<_>>());
-    let mut groups: BTreeMap<&str, Group> = BTreeMap::new();
-    for (Request { identity, .. }, found) in requests.iter().zip(&found) {
-        let Missing { whose, advice } = lookup.missing(identity);
-        let group = groups.entry(whose).or_default();
-        group.count += 1;
-        match found {
-            Found::Complete(_) | Found::Partial(_) => group.named += 1,
-            Found::Absent => group.advice = advice,
-            Found::Unreadable => group.advice = "their books cannot be read: run as root".to_owned(),
-        }
-    }
+    let mut groups = BTreeMap::new();
+    let (of_users, of_host): (Vec<_>, Vec<_>) = requests.iter().partition(|request| request.user().is_some());
+    collect(&mut Lookup::new(root, &config.workload), &of_host, &mut groups);
+    collect(&mut Homes::new(root), &of_users, &mut groups);
     let ok = groups.values().all(|group| group.named == group.count);
     let words = groups.iter().map(|(whose, Group { count, named, advice })| match named == count {
         true => format!("{whose}: {named} of {count}"),
@@ -51,6 +44,25 @@ pub(super) fn examine(config: &Config, root: &Root) -> Option<Finding> {
     let words: Vec<String> = words.collect();
     let is = if words.is_empty() { "no containers".to_owned() } else { words.join("; ") };
     Some(Finding { key: "names", title: "names", ok, is })
+}
+
+/// Looks all of them up, and adds them to the groups by whose they are.
+fn collect(search: &mut dyn Search, requests: &[&Request], groups: &mut BTreeMap<String, Group>) {
+    let found = search.find(requests);
+    for (request, found) in requests.iter().zip(&found) {
+        let Missing { whose, advice } = search.missing(&request.identity);
+        let group = groups.entry(whose).or_default();
+        group.count += 1;
+        match found {
+            Found::Complete(_) | Found::Partial(_) => group.named += 1,
+            Found::Absent => group.advice = advice,
+            Found::Unreadable => group.advice = "their books cannot be read: run as root".to_owned(),
+            Found::Hung => {
+                let uid = request.user().unwrap_or_default();
+                group.advice = format!("the home of user {uid} does not answer: check its filesystem");
+            }
+        }
+    }
 }
 
 #[cfg(test)]

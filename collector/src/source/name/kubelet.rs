@@ -9,7 +9,7 @@ use std::path::Path;
 
 use collector_core::identity::Names;
 
-use super::file::scan;
+use super::directory::scan;
 
 /// Finds the names of wanted containers, by container id.
 pub(super) fn containers(

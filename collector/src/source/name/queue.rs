@@ -18,6 +18,12 @@ const PARTIAL_AFTER: usize = 4;
 /// Limit on the length of the queue.
 const MAX_LENGTH: usize = 4096;
 
+/// Limit on the requests for one user's containers: nobody takes the places of others.
+const MAX_OF_USER: usize = 256;
+
+/// Delay before the next lookup where nothing answers. The request waits however long that lasts.
+const HUNG_DELAY: u64 = 15_000 * MS;
+
 /// Lookups use at most 1/20 of a CPU, however long the directories are.
 const CPU_SHARE: u64 = 20;
 
@@ -41,11 +47,15 @@ impl Queue {
         self.waiting.len() < MAX_LENGTH
     }
 
-    /// Adds a request that is due at once. If the queue is full, drops the oldest request and returns `true`.
+    /// Adds a request that is due at once. If the queue is full, or the user's share of it, drops the oldest request, or the
+    /// user's oldest, and returns `true`.
     pub fn push(&mut self, request: Request, now: u64) -> bool {
-        let full = !self.has_room();
+        let user = request.user();
+        let mut of_user = self.waiting.iter().enumerate().filter(|(_, it)| user.is_some() && it.request.user() == user);
+        let oldest = of_user.next().map_or(0, |(index, _)| index);
+        let full = !self.has_room() || of_user.count() + 1 >= MAX_OF_USER;
         if full {
-            self.waiting.remove(0);
+            self.waiting.remove(oldest);
         }
         self.waiting.push(Waiting { request, lookups: 0, due: now, reported: false });
         full
@@ -77,6 +87,10 @@ impl Queue {
                 return true;
             }
             let found = found.next().unwrap_or(Found::Absent);
+            if found == Found::Hung {
+                waiting.due = now + HUNG_DELAY;
+                return true;
+            }
             waiting.lookups += 1;
             let pause = RETRY_DELAYS.get(waiting.lookups - 1);
             failed += u64::from(pause.is_none() && found == Found::Unreadable);
@@ -180,6 +194,31 @@ mod tests {
             reported += 1
         });
         assert_eq!(reported, 2, "both at once");
+    }
+
+    #[test]
+    fn a_request_waits_for_a_home_that_does_not_answer() {
+        let mut queue = Queue::default();
+        queue.push(request(1), 0);
+        let hour = 3_600_000 * MS;
+        let (reported, _, failed) =
+            run(&mut queue, |now| if now < hour { Found::Hung } else { Found::Complete(names("a")) });
+        assert_eq!((reported, failed), (vec![(hour, Some(names("a")))], 0));
+    }
+
+    #[test]
+    fn a_user_takes_no_more_than_a_share() {
+        let of = |uid: u32, id: u64| {
+            let path = format!("/user.slice/user-{uid}.slice/user@{uid}.service/user.slice/libpod-{:064x}.scope", id);
+            Request { cgroup: Id { hierarchy: 0, id }, identity: Identity::of(&path) }
+        };
+        let mut queue = Queue::default();
+        queue.push(of(1000, 1), 0);
+        let dropped = (0..=MAX_OF_USER as u64).filter(|id| queue.push(of(1001, 10 + id), 0)).count();
+        assert_eq!(dropped, 1);
+        assert!(!queue.push(request(9), 0), "of the host");
+        let ids: Vec<_> = queue.waiting.iter().map(|waiting| waiting.request.cgroup.id).collect();
+        assert_eq!((ids.len(), &ids[..2], ids[ids.len() - 1]), (MAX_OF_USER + 2, &[1, 11][..], 9));
     }
 
     #[test]

@@ -10,6 +10,15 @@ pub(super) struct Request {
     pub identity: Identity,
 }
 
+impl Request {
+    /// The user whose container it is, by uid; `None` for one of the host's. Whatever users call their cgroups, they are all
+    /// below the slice that systemd gives them.
+    pub fn user(&self) -> Option<u32> {
+        let slice = self.identity.top.strip_prefix("/user.slice/user-")?.split('/').next()?;
+        slice.strip_suffix(".slice")?.parse().ok().filter(|uid| *uid != 0)
+    }
+}
+
 /// The result of one lookup.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Found {
@@ -21,4 +30,14 @@ pub(super) enum Found {
     Absent,
     /// Names may exist, but cannot be read.
     Unreadable,
+    /// Names may exist where nothing answers now.
+    Hung,
+}
+
+/// What is said about containers whose names were not found.
+#[derive(Debug)]
+pub(super) struct Missing {
+    /// Whose containers they are: an engine's, or Kubernetes'.
+    pub whose: String,
+    pub advice: String,
 }

@@ -1,4 +1,4 @@
-//! Finds the names of containers and pods: which files to read for which cgroup.
+//! Finds the names of the host's containers and pods: which files to read for which cgroup.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 use collector_core::identity::Identity;
 
 use super::books::{Books, ENGINES};
-use super::request::{Found, Request};
-use super::{engine, kubelet};
+use super::kubelet;
+use super::request::{Found, Missing, Request};
+use super::search::Search;
 use crate::config;
 use crate::source::root::Root;
+use crate::source::untrusted::{Owner, Place};
 
 /// Limit on logged warnings; each is logged once.
 const MAX_WARNINGS: usize = 64;
@@ -35,9 +37,11 @@ impl Lookup {
             directories: HashMap::new(),
         }
     }
+}
 
-    /// Returns a result per request, in the same order. Each directory is read once for all requests.
-    pub fn find(&mut self, requests: &[&Request]) -> Vec<Found> {
+impl Search for Lookup {
+    /// Each directory of the kubelet is read once for all requests.
+    fn find(&mut self, requests: &[&Request]) -> Vec<Found> {
         self.directories.clear();
         let mut found = vec![Found::Absent; requests.len()];
         let identities = || requests.iter().map(|request| &request.identity).enumerate();
@@ -80,16 +84,29 @@ impl Lookup {
         found
     }
 
+    fn missing(&mut self, identity: &Identity) -> Missing {
+        let books = ENGINES.iter().find(|books| books.runtime == identity.runtime);
+        let (whose, places, setting, place) = match books.filter(|_| identity.pod_uid.is_none()) {
+            Some(books) => (books.runtime, self.directories(books), books.setting, books.place),
+            None => ("Kubernetes", vec![self.kubelet.clone()], "workload.kubelet", "the folder of the kubelet's logs"),
+        };
+        let places: Vec<_> = places.iter().map(|place| place.display().to_string()).collect();
+        let advice = format!("no books of them in {}: set {setting} to {place}", places.join(", "));
+        Missing { whose: whose.to_owned(), advice }
+    }
+}
+
+impl Lookup {
     /// Looks into the books of the container's engine; for a container in a pod whose engine is not known, of each.
     fn engine(&mut self, identity: &Identity) -> Found {
         let Some(id) = &identity.container_id else { return Found::Absent };
         let mut result = Found::Absent;
         let runtime = identity.runtime;
         for books in ENGINES.iter().filter(|books| runtime.is_empty() || books.runtime == runtime) {
-            for directory in self.directories(books, identity) {
-                match (books.read)(&directory, id) {
-                    Ok(Some(names)) => return Found::Complete(names),
-                    Ok(None) => {}
+            for directory in self.directories(books) {
+                match (books.read)(&Place::new(&directory, Owner::Root), &[id]).map(|names| names.into_iter().next()) {
+                    Ok(Some(Some(names))) => return Found::Complete(names),
+                    Ok(_) => {}
                     Err(error) => {
                         self.warn_once(&directory, &error);
                         result = Found::Unreadable;
@@ -100,28 +117,10 @@ impl Lookup {
         result
     }
 
-    /// Where the books may be in which this container is.
-    fn directories(&mut self, books: &Books, identity: &Identity) -> Vec<PathBuf> {
-        let home = match user(&identity.name).map(|uid| engine::home(&self.root, uid)) {
-            Some(Ok(home)) => home.zip(books.rootless).map(|(home, rootless)| vec![home.join(rootless)]),
-            _ => None,
-        };
+    /// Where the books of an engine may be.
+    fn directories(&mut self, books: &Books) -> Vec<PathBuf> {
         let Lookup { root, config, directories, .. } = self;
-        home.unwrap_or_else(|| {
-            directories.entry(books.runtime).or_insert_with(|| (books.directories)(root, config)).clone()
-        })
-    }
-
-    /// For a container or pod without names: where they were looked for, and what to set so that they are found.
-    pub fn missing(&mut self, identity: &Identity) -> Missing {
-        let books = ENGINES.iter().find(|books| books.runtime == identity.runtime);
-        let (whose, places, setting, place) = match books.filter(|_| identity.pod_uid.is_none()) {
-            Some(books) => (books.runtime, self.directories(books, identity), books.setting, books.place),
-            None => ("Kubernetes", vec![self.kubelet.clone()], "workload.kubelet", "the folder of the kubelet's logs"),
-        };
-        let places: Vec<_> = places.iter().map(|place| place.display().to_string()).collect();
-        let advice = format!("no books of them in {}: set {setting} to {place}", places.join(", "));
-        Missing { whose, advice }
+        directories.entry(books.runtime).or_insert_with(|| (books.directories)(root, config)).clone()
     }
 
     /// Marks requests as unreadable whose names an unreadable directory may contain.
@@ -143,19 +142,6 @@ impl Lookup {
             tracing::warn!("could not read names of containers from {}: {error}", directory.display());
         }
     }
-}
-
-/// What is said about containers whose names were not found.
-#[derive(Debug)]
-pub(super) struct Missing {
-    /// The engine, or Kubernetes.
-    pub whose: &'static str,
-    pub advice: String,
-}
-
-/// The uid of a rootless container's user: `user-1000/docker/…`.
-fn user(name: &str) -> Option<&str> {
-    name.strip_prefix("user-")?.split_once('/').map(|(uid, _)| uid)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use collector_core::identity::Names;
 
 use super::*;
 use crate::config::Config;
+use crate::source::name::home::Homes;
 
 const UID: &str = "2b6e1f3c-98aa-4b1d-9d7e-0123456789ab";
 
@@ -31,9 +32,21 @@ impl Host {
         Lookup::new(&Root::new(&self.0), &Config::default().workload)
     }
 
+    /// Writes a file of a user's, if this process may give it away: otherwise it is its own.
+    fn write_for(&self, uid: u32, path: &str, content: &str) {
+        self.write(path, content);
+        let _ = std::os::unix::fs::chown(self.0.join(path), Some(uid), None);
+    }
+
     /// The result for each path, as text.
     fn find(&self, paths: &[String]) -> Vec<String> {
-        texts(self.lookup().find(&requests(paths).iter().collect::<Vec<_>>()))
+        let (mut lookup, mut homes) = (self.lookup(), Homes::new(&Root::new(&self.0)));
+        let requests = requests(paths);
+        let found = requests.iter().flat_map(|request| match request.user() {
+            Some(_) => homes.find(&[request]),
+            None => lookup.find(&[request]),
+        });
+        texts(found.collect())
     }
 }
 
@@ -58,8 +71,15 @@ fn texts(found: Vec<Found>) -> Vec<String> {
         Found::Partial(names) => format!("{} …", words(names)),
         Found::Absent => "-".into(),
         Found::Unreadable => "!".into(),
+        Found::Hung => "?".into(),
     };
     found.into_iter().map(text).collect()
+}
+
+/// The uid of a user whose files this process can write.
+fn user() -> u32 {
+    use std::os::unix::fs::MetadataExt as _;
+    Some(fs::metadata("/proc/self").unwrap().uid()).filter(|uid| *uid != 0).unwrap_or(1000)
 }
 
 fn id(digit: char) -> String {
@@ -91,20 +111,24 @@ fn docker_config_gives_the_name_or_the_kubernetes_names() {
 #[test]
 fn podman_has_two_files_and_users_have_their_own() {
     let host = Host::new();
+    let uid = user();
     let entry = |digit: char, name: &str| format!(r#"{{"id":"{}","names":["{name}"],"layer":"x"}}"#, id(digit));
     let storage = "var/lib/containers/storage/overlay-containers";
     host.write(&format!("{storage}/containers.json"), &format!("[{},{}]", entry('1', "x"), entry('a', "web")));
     host.write(&format!("{storage}/volatile-containers.json"), &format!("[{}]", entry('b', "tool")));
-    host.write("etc/passwd", "root:x:0:0:root:/:/bin/sh\nann:x:1000:1000::/homes/ann:/bin/sh\nbroken\n");
-    host.write(
+    let ann = format!("root:x:0:0:root:/:/bin/sh\nann:x:{uid}:{uid}::/homes/ann:/bin/sh\nbroken\n");
+    host.write("etc/passwd", &ann);
+    host.write_for(
+        uid,
         "homes/ann/.local/share/containers/storage/overlay-containers/containers.json",
         &format!("[{}]", entry('a', "hers")),
     );
-    host.write(
+    host.write_for(
+        uid,
         &format!("homes/ann/.local/share/docker/containers/{}/config.v2.json", id('c')),
         r#"{"Name":"/her-docker"}"#,
     );
-    let user = "/user.slice/user-1000.slice/user@1000.service/user.slice";
+    let user = format!("/user.slice/user-{uid}.slice/user@{uid}.service/user.slice");
     let paths = [
         format!("/machine.slice/libpod-{}.scope", id('a')),
         format!("/machine.slice/libpod-{}.scope", id('b')),
@@ -232,4 +256,48 @@ fn what_to_set_is_said_for_each_engine() {
         assert_eq!(missing.whose, whose);
         assert!(words.iter().all(|word| missing.advice.contains(word)), "{missing:?}");
     }
+}
+
+/// What a user may write into a book, and what a user without a home may call a cgroup.
+#[test]
+fn users_speak_neither_for_the_host_nor_without_bound() {
+    let host = Host::new();
+    let uid = user();
+    let storage = "var/lib/containers/storage/overlay-containers/containers.json";
+    host.write(storage, &format!(r#"[{{"id":"{}","names":["prod"]}}]"#, id('a')));
+    host.write(&format!("var/log/containers/bank-0_prod_ledger-{}.log", id('a')), "");
+    host.write(&format!("var/log/pods/prod_bank-0_{UID}/ledger/0.log"), "");
+    host.write("etc/passwd", &format!("ann:x:{uid}:{uid}::/homes/ann:/bin/sh\n"));
+    let below = |uid: u32, path: &str| format!("/user.slice/user-{uid}.slice/user@{uid}.service/{path}");
+    let paths = [
+        below(uid, &format!("user.slice/libpod-{}.scope", id('a'))),
+        below(77_777, &format!("user.slice/libpod-{}.scope", id('a'))),
+        below(uid, &format!("kubepods/burstable/pod{UID}/{}", id('a'))),
+    ];
+    assert_eq!(host.find(&paths), ["-", "-", "-"]);
+    let book = "homes/ann/.local/share/containers/storage/overlay-containers/containers.json";
+    let long = "n".repeat(1 << 20);
+    host.write_for(uid, book, &format!(r#"[{{"id":"{}","names":["{long}","x"]}}]"#, id('a')));
+    let found = host.find(&paths[..1]);
+    assert!(found[0].len() <= collector_core::identity::LONGEST && found[0].starts_with("nnn"), "{}", found[0].len());
+    host.write_for(uid, book, &format!("[{}\"\"]", "\"\",".repeat(2 << 20)));
+    assert_eq!(host.find(&paths[..1]), ["!"], "longer than a user's file may be");
+}
+
+/// A FIFO in place of a book would make whoever opens it wait, or wake whoever waits for a reader.
+#[test]
+fn a_book_that_is_no_file_is_not_opened() {
+    let host = Host::new();
+    let uid = user();
+    host.write("etc/passwd", &format!("ann:x:{uid}:{uid}::/homes/ann:/bin/sh\n"));
+    let folder = host.0.join("homes/ann/.local/share/containers/storage/overlay-containers");
+    fs::create_dir_all(&folder).unwrap();
+    let book = folder.join("containers.json");
+    rustix::fs::mknodat(rustix::fs::CWD, &book, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).unwrap();
+    let path = format!("/user.slice/user-{uid}.slice/user@{uid}.service/user.slice/libpod-{}.scope", id('a'));
+    assert_eq!(host.find(std::slice::from_ref(&path)), ["!"]);
+    fs::remove_file(&book).unwrap();
+    host.write_for(uid, "secret", &format!(r#"[{{"id":"{}","names":["x"]}}]"#, id('a')));
+    std::os::unix::fs::symlink(host.0.join("secret"), &book).unwrap();
+    assert_eq!(host.find(&[path]), ["!"], "through a link out of the home");
 }
