@@ -24,7 +24,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::source::cgroup::Hierarchies;
 use crate::source::root::Root;
-use crate::source::transfer::finder;
+use crate::source::transfer::{finder, join};
 
 use super::bpf;
 use super::layout::{self, Resolved, Unmet};
@@ -107,7 +107,7 @@ pub fn is_attached(probes: &[sample::Probe], program: &str) -> bool {
 }
 
 /// The loaded programs that wait for a library.
-pub fn waiting(ebpf: &Ebpf, probes: &[sample::Probe]) -> Result<Vec<finder::Program>> {
+pub fn waiting(ebpf: &Ebpf, probes: &[sample::Probe]) -> Result<Vec<join::Program>> {
     let mut waiting = Vec::new();
     for (_, probe) in all_probes() {
         let (functions, returns) = match probe.hook {
@@ -120,7 +120,7 @@ pub fn waiting(ebpf: &Ebpf, probes: &[sample::Probe]) -> Result<Vec<finder::Prog
         {
             let fd =
                 program.fd().and_then(|fd| Ok(fd.as_fd().try_clone_to_owned()?)).context("a program's descriptor")?;
-            waiting.push(finder::Program { name: probe.program, functions, returns, fd });
+            waiting.push(join::Program { name: probe.program, functions, returns, fd });
         }
     }
     Ok(waiting)

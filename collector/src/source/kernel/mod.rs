@@ -27,7 +27,7 @@ use collector_core::stage::Stage;
 
 use super::cgroup::Hierarchies;
 use super::root::Root;
-use super::transfer::finder;
+use super::transfer::join;
 use super::{Finding, Health, Source};
 use crate::clock;
 use crate::config::Config;
@@ -112,7 +112,7 @@ impl Kernel {
     }
 
     /// The loaded programs that wait for a library.
-    pub fn waiting(&self) -> Result<Vec<finder::Program>> {
+    pub fn waiting(&self) -> Result<Vec<join::Program>> {
         self.programs.as_ref().map_or(Ok(Vec::new()), |programs| programs.waiting(&self.probes))
     }
 

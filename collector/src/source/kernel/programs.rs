@@ -22,7 +22,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::source::cgroup::Hierarchies;
 use crate::source::root::Root;
-use crate::source::transfer::finder;
+use crate::source::transfer::join;
 
 pub(super) struct Programs {
     /// Dropping it detaches every program.
@@ -79,7 +79,7 @@ impl Programs {
     }
 
     /// The loaded programs that wait for a library.
-    pub fn waiting(&self, probes: &[Probe]) -> Result<Vec<finder::Program>> {
+    pub fn waiting(&self, probes: &[Probe]) -> Result<Vec<join::Program>> {
         load::waiting(&self.ebpf, probes)
     }
 

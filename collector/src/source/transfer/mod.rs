@@ -4,8 +4,10 @@
 
 mod attach;
 pub mod finder;
-mod library;
+pub mod join;
+pub mod library;
 mod process;
+mod share;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, Thread};
@@ -18,10 +20,11 @@ use super::root::Root;
 use super::watch::Watch;
 use super::{Health, Source};
 use crate::clock;
-use finder::{Finder, Program};
+use finder::Finder;
+use join::Program;
 
-/// A scan of the processes that takes longer than this counts as hung.
-const DEADLINE: Duration = Duration::from_secs(10);
+/// A scan of the processes that takes longer than this counts as hung. Each file and each process has a deadline of its own.
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Scanning uses at most 1/50 of a CPU, however many processes there are.
 const CPU_SHARE: u64 = 50;

@@ -5,12 +5,15 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 /// Longest interval between inspections of a process, in nanoseconds.
 const MAX_INTERVAL_NS: u64 = 60_000_000_000;
 /// Limit on the bytes read of one process's maps.
 const MAX_BYTES: u64 = 64 << 20;
+/// Limit on the libraries of one process; one is usual.
+const MAX_MAPPED: usize = 16;
 
 /// A file that a process has mapped.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,7 +56,13 @@ pub fn processes(proc: &Path) -> io::Result<Vec<u32>> {
     Ok(names.collect())
 }
 
-/// The CUDA driver libraries that a process has mapped.
+/// The user as whom a process runs. Of the folder itself, the kernel says so whether or not the process may be traced
+/// (`task_dump_owner`, fs/proc/base.c).
+pub fn user(proc: &Path, pid: u32) -> io::Result<u32> {
+    Ok(fs::metadata(proc.join(pid.to_string()))?.uid())
+}
+
+/// The CUDA driver libraries that a process has mapped. May block, as long as the process holds the lock of its memory.
 pub fn mapped(proc: &Path, pid: u32) -> io::Result<Vec<Mapped>> {
     let maps = File::open(proc.join(pid.to_string()).join("maps"))?;
     parse(BufReader::with_capacity(64 * 1024, maps.take(MAX_BYTES)))
@@ -80,7 +89,7 @@ fn parse(mut maps: impl BufRead) -> io::Result<Vec<Mapped>> {
         let mut fields = head.split_whitespace().skip(3);
         let (Some(device), Some(Ok(inode))) = (fields.next(), fields.next().map(str::parse)) else { continue };
         let id = format!("{device} {inode}");
-        if !found.iter().any(|mapped| mapped.id == id) {
+        if found.len() < MAX_MAPPED && !found.iter().any(|mapped| mapped.id == id) {
             found.push(Mapped { id, inode, path: path.into(), deleted });
         }
     }
@@ -116,6 +125,13 @@ mod tests {
         let expected =
             expected.map(|(id, inode, path, deleted)| Mapped { id: id.into(), inode, path: path.into(), deleted });
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn of_a_process_that_maps_thousands_few_are_kept() {
+        let line = |inode: usize| format!("7f00-7f01 r-xp 00001000 fe:01 {inode} /home/a/libcuda.so.1\n");
+        let maps: String = (1..2000).map(line).collect();
+        assert_eq!(parse(maps.as_bytes()).unwrap().len(), MAX_MAPPED);
     }
 
     #[test]

@@ -41,9 +41,18 @@ impl Patience {
         Patience { name, deadline, thread: None, stuck: Vec::new() }
     }
 
-    /// Makes a call that is about `what` of `owner`. [`io::ErrorKind::TimedOut`] if it misses the deadline, or if an earlier one
-    /// still does: a user has one thread at most, anybody else one per `what`.
+    /// Makes a call that is about `what` of `owner`. The same errors as [`Self::call_within`].
     pub fn call<T, F>(&mut self, owner: Owner, what: &str, call: F) -> io::Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+    {
+        self.call_within(self.deadline, owner, what, call)
+    }
+
+    /// Makes a call that may take up to `deadline` and is about `what` of `owner`. [`io::ErrorKind::TimedOut`] if it misses the deadline, or if an earlier one
+    /// still does: a user has one thread at most, anybody else one per `what`.
+    pub fn call_within<T, F>(&mut self, deadline: Duration, owner: Owner, what: &str, call: F) -> io::Result<T>
     where
         T: Send + 'static,
         F: FnOnce() -> T + Send + 'static,
@@ -68,7 +77,7 @@ impl Patience {
             // Nobody waits for a late result.
             let _ = sender.send(result);
         }))?;
-        match result.recv_timeout(self.deadline) {
+        match result.recv_timeout(deadline) {
             Ok(result) => Ok(result),
             Err(RecvTimeoutError::Disconnected) => {
                 self.thread = None;
@@ -127,7 +136,10 @@ mod tests {
         let mut patience = Patience::new("test", Duration::from_millis(20));
         let (call, mut gone) = blocked();
         let error = patience.call(Owner::User(1), "the home of user 1", call).unwrap_err();
-        assert_eq!((error.kind(), &*error.to_string()), (io::ErrorKind::TimedOut, "the home of user 1 does not answer"));
+        assert_eq!(
+            (error.kind(), &*error.to_string()),
+            (io::ErrorKind::TimedOut, "the home of user 1 does not answer")
+        );
         let mut ran = Instant::now();
         for what in ["the home of user 1", "another folder"] {
             let refused = patience.call(Owner::User(1), what, || panic!("not tried again"));

@@ -64,7 +64,8 @@ fn in_a_home_no_link_is_followed_wherever_it_leads() {
     assert_eq!(home.join("own/file").read(9).unwrap().as_deref(), Some(&b"own"[..]));
     let out = tree.0.join("outside/secret");
     let magic = format!("magic/{}", out.display());
-    for name in ["absolute", "relative", "inside/file", &magic, "watchdog", "../outside/secret", out.to_str().unwrap()] {
+    for name in ["absolute", "relative", "inside/file", &magic, "watchdog", "../outside/secret", out.to_str().unwrap()]
+    {
         assert!(home.join(name).read(99).is_err(), "{name}");
     }
     // Root's own links lead where root wants.

@@ -9,6 +9,7 @@ use collector_core::identity::Names;
 use super::*;
 use crate::config::Config;
 use crate::source::name::home::Homes;
+use crate::source::test::DeadServer;
 
 const UID: &str = "2b6e1f3c-98aa-4b1d-9d7e-0123456789ab";
 
@@ -300,4 +301,29 @@ fn a_book_that_is_no_file_is_not_opened() {
     host.write_for(uid, "secret", &format!(r#"[{{"id":"{}","names":["x"]}}]"#, id('a')));
     std::os::unix::fs::symlink(host.0.join("secret"), &book).unwrap();
     assert_eq!(host.find(&[path]), ["!"], "through a link out of the home");
+}
+
+#[test]
+fn a_home_that_does_not_answer_costs_only_its_owners_names() {
+    let host = Host::new();
+    let uid = user();
+    let homes = format!("ann:x:{}:1::/homes/ann:/bin/sh\nbob:x:{uid}:1::/homes/bob:/bin/sh\n", uid + 1);
+    host.write("etc/passwd", &homes);
+    let book = "homes/bob/.local/share/containers/storage/overlay-containers/containers.json";
+    host.write_for(uid, book, &format!(r#"[{{"id":"{}","names":["web"]}}]"#, id('b')));
+    let Some(dead) = DeadServer::mount(&host.0.join("homes/ann")) else { return };
+    let requests = requests(
+        &[uid + 1, uid, uid + 1]
+            .map(|uid| format!("/user.slice/user-{uid}.slice/user@{uid}.service/user.slice/libpod-{}.scope", id('b'))),
+    );
+    let mut homes = Homes::new(&Root::new(&host.0));
+    let mut find = || texts(homes.find(&requests.iter().collect::<Vec<_>>()));
+    assert_eq!(find(), ["?", "web", "?"]);
+    assert_eq!(find(), ["?", "web", "?"], "without waiting for the thread that is still blocked");
+    drop(dead);
+    // Back: an empty home, once the blocked thread has returned.
+    while find()[0] == "?" {
+        std::thread::yield_now();
+    }
+    assert_eq!(find()[1], "web");
 }
