@@ -51,6 +51,9 @@ pub struct Process {
     pub bytes: [u64; MEMORIES],
     /// Memory cgroup in which the process first allocated.
     pub cgroup: cgroup::Id,
+    /// The user as whom it first allocated.
+    pub uid: u32,
+    pub reserved: u32,
 }
 
 /// Key in the map [`ALLOCATIONS`], whose values are sizes in bytes.
@@ -67,6 +70,27 @@ pub struct Allocation {
 pub const PROCESSES: &str = "TRANSFER_PROCESSES";
 /// Map of [`Allocation`]s.
 pub const ALLOCATIONS: &str = "TRANSFER_ALLOCATIONS";
+/// Map of the entries that users take in [`ALLOCATIONS`] and [`PROCESSES`], by uid: those that the programs added less those that
+/// they removed. Root's are not counted.
+pub const USERS: &str = "TRANSFER_USERS";
+/// The same of the entries that the collector removed: only it writes this map, so that neither side misses a change.
+pub const SWEPT: &str = "TRANSFER_SWEPT";
+/// In both maps the key of all users together.
+pub const ALL_USERS: u32 = u32::MAX;
+
+/// Words of a user's row.
+pub mod taken {
+    pub const ALLOCATIONS: usize = 0;
+    pub const PROCESSES: usize = 1;
+    pub const COUNT: usize = 2;
+}
+
+/// Entries of [`ALLOCATIONS`] and [`PROCESSES`], by [`taken`].
+pub const ENTRIES: [u64; taken::COUNT] = [65536, 4096];
+/// How many of them one user may take, and how many all users together: the rest is root's.
+pub const MAX_OF_USER: [u64; taken::COUNT] = [ENTRIES[0] / 4, ENTRIES[1] / 8];
+pub const MAX_OF_USERS: [u64; taken::COUNT] = [ENTRIES[0] / 4 * 3, ENTRIES[1] / 4 * 3];
+
 /// Map of calls in progress, by thread id.
 pub const CALLS: &str = "TRANSFER_CALLS";
 

@@ -22,6 +22,7 @@ mod kswapd;
 mod map;
 mod oom;
 mod reclaim;
+mod share;
 mod slot;
 mod stopwatch;
 mod transfer;

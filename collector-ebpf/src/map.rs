@@ -4,6 +4,7 @@
 use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf, Stack};
+use collector_common::transfer::taken;
 use collector_common::{block, cgroup, histogram, kswapd, lost, oom, reclaim, slot, transfer};
 
 pub type Histogram = [u64; histogram::WORDS];
@@ -118,9 +119,17 @@ pub static TRANSFER_TIME: PerCpuArray<Histogram> = PerCpuArray::with_max_entries
 pub static TRANSFER_CALLS: HashMap<u32, Call> = HashMap::with_max_entries(16384, 0);
 /// Sizes of allocations in bytes.
 #[map]
-pub static TRANSFER_ALLOCATIONS: HashMap<transfer::Allocation, u64> = HashMap::with_max_entries(65536, 0);
+pub static TRANSFER_ALLOCATIONS: HashMap<transfer::Allocation, u64> =
+    HashMap::with_max_entries(transfer::ENTRIES[taken::ALLOCATIONS] as u32, 0);
 #[map]
-pub static TRANSFER_PROCESSES: HashMap<u32, transfer::Process> = HashMap::with_max_entries(4096, 0);
+pub static TRANSFER_PROCESSES: HashMap<u32, transfer::Process> =
+    HashMap::with_max_entries(transfer::ENTRIES[taken::PROCESSES] as u32, 0);
+/// Entries that users take in these two maps.
+#[map]
+pub static TRANSFER_USERS: HashMap<u32, [u64; taken::COUNT]> = HashMap::with_max_entries(1024, 0);
+/// Those that the collector removed since.
+#[map]
+pub static TRANSFER_SWEPT: HashMap<u32, [u64; taken::COUNT]> = HashMap::with_max_entries(1024, 0);
 
 /// Operations that began and have not ended, by thread and kind, see [`crate::stopwatch`].
 #[map]

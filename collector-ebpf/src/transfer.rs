@@ -10,12 +10,12 @@ use aya_ebpf::programs::{ProbeContext, RetProbeContext};
 use collector_common::lost::Stage;
 use collector_common::ring::{Header, Kind, Ring};
 use collector_common::slot::Section;
-use collector_common::transfer::{Allocation, DIRECTIONS, Direction, MEMORIES, Memory, Process, Refusal, word};
+use collector_common::transfer::{Allocation, DIRECTIONS, Direction, MEMORIES, Memory, Refusal, word};
 
 use crate::kernel::{self, Css};
 use crate::map::{Call, TRANSFER_ALLOCATIONS, TRANSFER_CALLS, TRANSFER_PROCESSES, TRANSFER_TIME};
 use crate::slot::{self, Controller};
-use crate::{counter, emit};
+use crate::{counter, emit, share};
 
 const TRANSFER: Section<{ word::COUNT }> = Section::of("TRANSFER");
 
@@ -138,7 +138,7 @@ pub fn transfer_release_end(ctx: RetProbeContext) -> u32 {
     let Some(call) = end(&ctx) else { return 0 };
     if ctx.ret::<u32>() != 0 {
         // The release failed: it is still allocated.
-        keep_at(allocation(call.address, call.kind), call.bytes);
+        add(call.address, call.kind, call.bytes);
     } else {
         charge(call.kind, call.bytes.wrapping_neg());
     }
@@ -152,7 +152,9 @@ fn release(ctx: &ProbeContext, memory: Memory) -> u32 {
     let key = allocation(address, memory as u32);
     // SAFETY: a single word, which is read at once.
     let Some(bytes) = (unsafe { TRANSFER_ALLOCATIONS.get(key) }).copied() else { return 0 };
-    let _ = TRANSFER_ALLOCATIONS.remove(key);
+    if TRANSFER_ALLOCATIONS.remove(key).is_ok() {
+        share::give_allocation(share::user(pid()));
+    }
     begin(ctx, address, bytes, memory as u32, 0)
 }
 
@@ -194,29 +196,38 @@ fn keep(call: &Call) {
     // When a context ends, the driver frees all that is in it without a call for each: the address may still have an entry.
     // SAFETY: a single word, which is read at once.
     let before = unsafe { TRANSFER_ALLOCATIONS.get(key) }.copied().unwrap_or(0);
-    keep_at(key, call.bytes);
-    charge(call.kind, call.bytes.wrapping_sub(before));
+    if add(call.address, call.kind, call.bytes) != 0 {
+        charge(call.kind, call.bytes.wrapping_sub(before));
+    }
 }
 
-#[inline(always)]
-fn keep_at(key: Allocation, bytes: u64) {
-    if TRANSFER_ALLOCATIONS.insert(key, bytes, 0).is_err() {
+/// Adds an allocation of the current process, unless its user has too many. 1 if there was room.
+#[inline(never)]
+fn add(address: u64, memory: u32, bytes: u64) -> u32 {
+    let pid = pid();
+    if !share::enter(pid) {
         emit::lost(Stage::Transfer);
+        return 0;
     }
+    let (key, uid) = (allocation(address, memory), share::user(pid));
+    // SAFETY: the value is not read.
+    let known = unsafe { TRANSFER_ALLOCATIONS.get(key) }.is_some();
+    if !known && share::take_allocation(uid) == 0 {
+        emit::lost(Stage::Transfer);
+        return 0;
+    }
+    if TRANSFER_ALLOCATIONS.insert(key, bytes, 0).is_err() {
+        share::give_allocation(uid);
+        emit::lost(Stage::Transfer);
+        return 0;
+    }
+    1
 }
 
 /// Adds to what the current process holds.
 #[inline(never)]
 fn charge(kind: u32, bytes: u64) -> u32 {
-    let pid = pid();
-    let mut process = TRANSFER_PROCESSES.get_ptr_mut(pid);
-    if process.is_none() {
-        let new = Process { bytes: [0; MEMORIES], cgroup: Css::current().id() };
-        // If another thread was first, its entry is used.
-        let _ = TRANSFER_PROCESSES.insert(pid, new, aya_ebpf::bindings::BPF_NOEXIST as u64);
-        process = TRANSFER_PROCESSES.get_ptr_mut(pid);
-    }
-    match process {
+    match TRANSFER_PROCESSES.get_ptr_mut(pid()) {
         Some(process) => {
             let row = process.cast::<[u64; MEMORIES]>();
             if kind == Memory::Device as u32 {

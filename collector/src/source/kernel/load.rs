@@ -181,7 +181,7 @@ fn create(all: &Config, size: &Size, hierarchies: &Hierarchies, resolved: &Resol
         .map_max_entries("KSWAPD", size.nodes)
         .map_max_entries("KSWAPD_SINCE", size.nodes);
     if !all.transfer.enabled {
-        for map in [transfer::CALLS, transfer::ALLOCATIONS, transfer::PROCESSES] {
+        for map in [transfer::CALLS, transfer::ALLOCATIONS, transfer::PROCESSES, transfer::USERS, transfer::SWEPT] {
             loader.map_max_entries(map, 1);
         }
     }
