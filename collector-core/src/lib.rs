@@ -16,6 +16,7 @@ pub mod incident;
 pub mod metric;
 pub mod outcome;
 pub mod pressure;
+pub mod rate;
 pub mod recording;
 pub mod rule;
 pub mod sample;

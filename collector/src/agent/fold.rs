@@ -12,19 +12,20 @@ use super::snapshot::{Ask, Publisher};
 use crate::clock;
 use crate::deliver::outbox::Outbox;
 use crate::deliver::target::Target;
-use crate::sink::log;
+use crate::sink::log::Log;
 use crate::sink::record::Recorder;
 
 pub struct Fold {
     engine: Engine,
     recorder: Option<Recorder>,
+    log: Log,
     outbox: Outbox,
     publisher: Publisher,
 }
 
 impl Fold {
     pub fn new(engine: Engine, recorder: Option<Recorder>, outbox: Outbox, publisher: Publisher) -> Fold {
-        Fold { engine, recorder, outbox, publisher }
+        Fold { engine, recorder, log: Log::default(), outbox, publisher }
     }
 
     /// Records a sample, folds it, and publishes its outcomes.
@@ -36,6 +37,7 @@ impl Fold {
         self.publish(sample.time, outcomes);
         if sample.reading == Reading::Tick {
             self.publisher.ticked();
+            self.log.tick(sample.time);
             self.flush(sample.time);
         }
     }
@@ -87,7 +89,7 @@ impl Fold {
 
     fn publish(&mut self, time: u64, outcomes: Vec<Outcome>) {
         for outcome in outcomes {
-            log::write(&outcome);
+            self.log.outcome(time, &outcome);
             self.outbox.publish(time, outcome);
         }
     }

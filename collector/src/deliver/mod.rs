@@ -2,7 +2,6 @@
 //! Depends on `sink` for the journal; `sink` does not know this module.
 
 pub mod alertmanager;
-pub mod allowance;
 pub mod outbox;
 pub mod post;
 pub mod queue;

@@ -10,13 +10,13 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use collector_core::alert::Alert;
 use collector_core::outcome::Outcome;
+use collector_core::rate::{Bucket, Rates};
 use collector_core::sample::{Delivery, Reading, Sample, Source};
 use collector_core::stage::Stage;
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 
 use super::alertmanager;
-use super::allowance::Allowance;
 use super::queue::Queue;
 use super::receiver::{INCIDENTS, Incidents, Protocol, Receiver};
 use super::target::{self, Host, Target};
@@ -28,6 +28,10 @@ use crate::sink::journal::thread::{Health, Journal, Started, Wanted};
 
 /// Capacity of the channel to the delivery thread.
 const OUTCOMES: usize = 4096;
+
+/// Events per second that are written, and the burst after a quiet time: of all, and of one owner of workloads.
+const EVENTS: Bucket = Bucket::new(50.0, 500.0);
+const EVENTS_OF_OWNER: Bucket = Bucket::new(5.0, 100.0);
 
 /// Capacity of one receiver's queue.
 const QUEUE: usize = 10_000;
@@ -43,7 +47,8 @@ pub struct Outbox {
     thread: JoinHandle<()>,
     /// Disconnected when the journal's thread has ended.
     ended: Channel<()>,
-    allowance: Allowance,
+    events: Bucket,
+    events_of_owner: Rates,
     lost: Lost,
     pub health: DeliveryHealth,
 }
@@ -137,7 +142,18 @@ impl Outbox {
             runtime.shutdown_background();
         };
         let thread = std::thread::Builder::new().name("deliver".into()).spawn(run).context("start a thread")?;
-        Ok((Outbox { sender, thread, ended, allowance: Allowance::default(), lost, health }, restored))
+        Ok((
+            Outbox {
+                sender,
+                thread,
+                ended,
+                events: EVENTS,
+                events_of_owner: Rates::new(EVENTS_OF_OWNER),
+                lost,
+                health,
+            },
+            restored,
+        ))
     }
 
     /// Each receiver goes on with the URL, secret and certificates of the target of its name.
@@ -164,11 +180,16 @@ impl Outbox {
     /// Takes an outcome of a sample at this time. Alerts and incidents always pass; other events are rate limited.
     pub fn publish(&mut self, time: u64, outcome: Outcome) {
         let essential = matches!(outcome, Outcome::Alert(_) | Outcome::Incident(_));
-        if !essential && !self.allowance.allows(time) {
+        if !essential && !self.allows(time, &outcome) {
             self.lost.events.fetch_add(1, Ordering::Relaxed);
         } else if self.sender.try_send(Published { time, outcome }).is_err() {
             self.lost.outcomes.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Nobody's storm takes the others' share.
+    fn allows(&mut self, time: u64, event: &Outcome) -> bool {
+        event.owner().is_none_or(|owner| self.events_of_owner.allows(owner, time)) && self.events.allows(time)
     }
 
     /// Waits a bounded time until the remaining outcomes are written and delivered.

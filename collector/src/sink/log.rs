@@ -1,13 +1,71 @@
-//! Logs outcomes: a message for people, fields for machines.
+//! Logs outcomes: a message for people, fields for machines. A storm about one owner of workloads becomes a count.
+
+use std::collections::BTreeMap;
 
 use collector_core::outcome::Outcome;
 use collector_core::pressure::{Kind, Resource, Trigger};
+use collector_core::rate::{Bucket, Rates};
 use collector_core::signal::oom::{SIGKILL, Scope};
 use collector_core::statistic::gpu::Held;
 
 const UNKNOWN: &str = "(unknown)";
 
-pub fn write(outcome: &Outcome) {
+/// Lines about one owner: 60 after a quiet time, then one a second.
+const LINES: Bucket = Bucket::new(1.0, 60.0);
+/// How often the lines that were left out are told, in nanoseconds.
+const INTERVAL_NS: u64 = 60_000_000_000;
+/// Limit on owners whose lines are counted apart.
+const MAX_OWNERS: usize = 1024;
+
+/// The log of outcomes.
+pub struct Log {
+    rates: Rates,
+    /// Lines that were left out, by owner.
+    omitted: BTreeMap<String, u64>,
+    /// When they were told last, in nanoseconds since the Unix epoch.
+    told: u64,
+}
+
+impl Default for Log {
+    fn default() -> Log {
+        Log { rates: Rates::new(LINES), omitted: BTreeMap::new(), told: 0 }
+    }
+}
+
+impl Log {
+    /// Logs an outcome at this time, in nanoseconds since the Unix epoch, unless there were too many of its owner.
+    pub fn outcome(&mut self, time: u64, outcome: &Outcome) {
+        match outcome.owner().filter(|owner| !self.rates.allows(owner, time)) {
+            None => write(outcome),
+            Some(owner) => self.omit(owner),
+        }
+    }
+
+    /// At a tick: tells what was left out.
+    pub fn tick(&mut self, time: u64) {
+        if self.omitted.is_empty() || time.abs_diff(self.told) < INTERVAL_NS {
+            return;
+        }
+        self.told = time;
+        for (owner, lines) in std::mem::take(&mut self.omitted) {
+            tracing::warn!(
+                workload = owner,
+                lines,
+                "{lines} more lines about {owner} were not logged: headroom events"
+            );
+        }
+    }
+
+    fn omit(&mut self, owner: &str) {
+        if let Some(lines) = self.omitted.get_mut(owner) {
+            *lines += 1;
+        } else if self.omitted.len() < MAX_OWNERS {
+            self.omitted.insert(owner.to_owned(), 1);
+        }
+    }
+}
+
+fn write(outcome: &Outcome) {
     match outcome {
         Outcome::OomKill(kill) => {
             let workload = kill.workload.as_deref().unwrap_or(UNKNOWN);
@@ -175,4 +233,34 @@ fn gpus(held: &[Held]) -> String {
 
 fn seconds(ns: u64) -> f64 {
     ns as f64 / 1e9
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use collector_core::incident::{self, Incident};
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn about(workload: &str) -> Outcome {
+        let incident = Incident::new(incident::Kind::Oom, "1".to_owned(), 5);
+        let labels = [("workload".to_owned(), workload.to_owned())].into();
+        Outcome::Incident(Box::new(Incident { labels, ..incident }))
+    }
+
+    #[test]
+    fn a_storm_of_one_user_is_counted_and_told_in_a_line() {
+        let mut log = Log::default();
+        for number in 0..1000 {
+            log.outcome(100 * SECOND, &about(&format!("user-1000/app{number}")));
+        }
+        log.outcome(100 * SECOND, &about("prod/ledger"));
+        assert_eq!(log.omitted, BTreeMap::from([("user-1000".to_owned(), 940)]));
+        log.tick(101 * SECOND);
+        assert!(log.omitted.is_empty(), "told at once");
+        log.outcome(101 * SECOND, &about("user-1000/x"));
+        log.outcome(101 * SECOND, &about("user-1000/x"));
+        log.tick(102 * SECOND);
+        assert_eq!(log.omitted.values().sum::<u64>(), 1, "and then once a minute");
+    }
 }

@@ -9,7 +9,11 @@ use crate::alert::Alert;
 use crate::incident::Incident;
 use crate::metric::alert::LABELS;
 use crate::outcome::Outcome;
-use crate::rule::{Condition, Event, Rules};
+use crate::rate::owner;
+use crate::rule::{Condition, Event, Rule, Rules};
+
+/// The label of who is affected.
+const WORKLOAD: &str = "workload";
 
 /// An alert that fires, and the elapsed time when it last fired.
 #[derive(Clone, Debug)]
@@ -65,26 +69,65 @@ fn fire(alerts: &mut Alerts, rules: &Rules, time: u64, incident: &Incident, outc
     // The labels identify an alert, also in the metrics, whose labels are fixed.
     let known = incident.labels.iter().filter(|(name, value)| LABELS.contains(&name.as_str()) && !value.is_empty());
     let labels: BTreeMap<String, String> = known.map(|(name, value)| (name.clone(), value.clone())).collect();
+    let owner = labels.get(WORKLOAD).map(|workload| owner(workload).to_owned());
+    let told = owner.as_ref().is_none_or(|owner| alerts.rates.allows(owner, time));
     for (index, rule) in rules.0.iter().enumerate().filter(|(_, rule)| rule.enabled) {
         let Condition::Event(event) = &rule.condition else { continue };
         if event.kind != incident.kind || !concerns(event, &labels) {
             continue;
         }
-        let filling = Filling { value: None, labels: Labels::Event(&labels), title: &incident.title };
-        let times = Times { started: incident.time, fired: time, resolved: None };
-        let alert = super::alert(rule, times, &filling, Some(incident));
-        let fired = &mut alerts.fired[index];
-        if let Some(same) = fired.iter_mut().find(|one| one.alert.labels == labels) {
-            *same = Fired { alert: alert.clone(), elapsed: alerts.elapsed };
-        } else {
-            if fired.len() >= FIRING {
-                // A new alert matters more than an old one.
-                outcomes.push(resolved(fired.remove(0).alert, time));
-            }
-            fired.push(Fired { alert: alert.clone(), elapsed: alerts.elapsed });
+        match &owner {
+            Some(owner) if !told => fire_grouped(alerts, index, rule, time, (owner, incident), outcomes),
+            _ => fire_one(alerts, index, rule, time, (&labels, incident), outcomes),
         }
-        outcomes.push(Outcome::Alert(Box::new(alert)));
     }
+}
+
+/// Fires the alert of a rule for an incident.
+fn fire_one(
+    alerts: &mut Alerts,
+    index: usize,
+    rule: &Rule,
+    time: u64,
+    (labels, incident): (&BTreeMap<String, String>, &Incident),
+    outcomes: &mut Vec<Outcome>,
+) {
+    let filling = Filling { value: None, labels: Labels::Event(labels), title: &incident.title };
+    let times = Times { started: incident.time, fired: time, resolved: None };
+    let alert = super::alert(rule, times, &filling, Some(incident));
+    let fired = &mut alerts.fired[index];
+    if let Some(same) = fired.iter_mut().find(|one| one.alert.labels == *labels) {
+        *same = Fired { alert: alert.clone(), elapsed: alerts.elapsed };
+    } else {
+        if fired.len() >= FIRING {
+            // A new alert matters more than an old one.
+            outcomes.push(resolved(fired.remove(0).alert, time));
+        }
+        fired.push(Fired { alert: alert.clone(), elapsed: alerts.elapsed });
+    }
+    outcomes.push(Outcome::Alert(Box::new(alert)));
+}
+
+/// The incidents of an owner come too fast: one alert about the owner stands for them. It is sent once, and fires as long as they
+/// go on.
+fn fire_grouped(
+    alerts: &mut Alerts,
+    index: usize,
+    rule: &Rule,
+    time: u64,
+    (owner, incident): (&str, &Incident),
+    outcomes: &mut Vec<Outcome>,
+) {
+    let elapsed = alerts.elapsed;
+    let ours = |one: &&mut Fired| one.alert.labels.get(WORKLOAD).is_some_and(|workload| workload == owner);
+    if let Some(same) = alerts.fired[index].iter_mut().find(ours) {
+        same.elapsed = elapsed;
+        return;
+    }
+    let labels = BTreeMap::from([(WORKLOAD.to_owned(), owner.to_owned())]);
+    let title = format!("Many incidents in workloads of {owner}, of which this is one: {}", incident.title);
+    let incident = Incident { title, ..incident.clone() };
+    fire_one(alerts, index, rule, time, (&labels, &incident), outcomes);
 }
 
 /// Whether a rule applies to an incident with these labels.

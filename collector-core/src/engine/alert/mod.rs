@@ -11,6 +11,7 @@ use crate::alert::{Alert, State};
 use crate::incident::Incident;
 use crate::metric::visit::visit;
 use crate::outcome::Outcome;
+use crate::rate::{Bucket, Rates};
 use crate::rule::evaluate::Phase;
 use crate::rule::{Condition, Rule, Rules};
 use crate::sample::Reading;
@@ -31,7 +32,11 @@ const STEP: u64 = 120_000_000_000;
 /// Incidents that are remembered, so that their second report does not fire again.
 const INCIDENTS: usize = 256;
 
-#[derive(Clone, Debug, Default)]
+/// Alerts of incidents that one owner of workloads has one by one: 10 after a quiet time, then one a minute. More become one alert
+/// about the owner.
+const OWNER: Bucket = Bucket::new(1.0 / 60.0, 10.0);
+
+#[derive(Clone, Debug)]
 pub struct Alerts {
     rules: Option<Arc<Rules>>,
     /// Series of threshold rules, by rule.
@@ -40,11 +45,28 @@ pub struct Alerts {
     fired: Vec<Vec<Fired>>,
     /// Their ids, and the causes that were reported.
     incidents: VecDeque<(String, String)>,
+    /// How often each owner of workloads had an incident.
+    rates: Rates,
     /// Elapsed time in nanoseconds, and the host's clock at that moment.
     elapsed: u64,
     time: u64,
     /// Number of ticks.
     round: u64,
+}
+
+impl Default for Alerts {
+    fn default() -> Alerts {
+        Alerts {
+            rules: None,
+            tracks: Vec::new(),
+            fired: Vec::new(),
+            incidents: VecDeque::new(),
+            rates: Rates::new(OWNER),
+            elapsed: 0,
+            time: 0,
+            round: 0,
+        }
+    }
 }
 
 /// Labels of a series or of an incident.

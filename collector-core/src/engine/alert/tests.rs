@@ -322,6 +322,30 @@ fn each_incident_fires_once_and_resolves_some_time_after_the_last() {
     assert_eq!(host.tick().len(), 1);
 }
 
+#[test]
+fn many_incidents_of_one_user_are_grouped_and_silence_nobody() {
+    let mut host = Host::new(&OOM.replace("a.*", ".*"));
+    host.tick();
+    let told = |host: &mut Host, from: usize, workload: &dyn Fn(usize) -> String| -> Vec<String> {
+        let sent =
+            (from..from + 2000).flat_map(|number| alerts(host, incident(&number.to_string(), &workload(number))));
+        sent.map(|alert| alert.labels["workload"].clone()).collect()
+    };
+    let sent = told(&mut host, 0, &|number| format!("user-1000/app{number}.service"));
+    assert_eq!(sent.len(), 11, "{sent:?}");
+    assert_eq!((&*sent[9], &*sent[10]), ("user-1000/app9.service", "user-1000"));
+    assert_eq!(firing(&host.engine), 11);
+    assert_eq!(alerts(&mut host, incident("x", "prod/ledger")).len(), 1);
+    // One workload that is killed again and again keeps its alert, and is sent no more often.
+    assert_eq!(told(&mut host, 10_000, &|_| "docker/web".into()).len(), 10);
+    assert!((0..9).all(|_| host.tick().is_empty()));
+    assert_eq!(told(&mut host, 20_000, &|number| format!("user-1000/app{number}.service")).len(), 0);
+    let over = host.tick();
+    let resolved: Vec<&str> = over.iter().map(|alert| &*alert.labels["workload"]).collect();
+    assert_eq!(resolved.len(), 12, "all but the group, which goes on: {resolved:?}");
+    assert!(!resolved.contains(&"user-1000"));
+}
+
 const SOURCES: &str = "[[rule]]\nalert = \"Workload\"\nmetric = \"headroom_workload_memory_current_bytes\"\nabove = 5\n\
     severity = \"info\"\nsummary = \"{labels.workload}\"\naction = \"a\"\n";
 
