@@ -352,7 +352,7 @@ mod tests {
         assert_eq!((array.target(), array.len(), array.size()), (Some(1), 7, None));
         let wide: Vec<_> = btf.get(4).unwrap().parts().map(|part| (part.name, part.value)).collect();
         assert_eq!(wide, [("b", 1 << 32 | 2)]);
-        assert_eq!(btf.named("").collect::<Vec<_>>(), [3]);
+        assert_eq!(btf.named("").collect::<Vec<_>>(), [3, 4]);
         assert!(btf.get(5).is_none() && btf.named("c").next().is_none());
     }
 
