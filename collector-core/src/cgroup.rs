@@ -32,11 +32,19 @@ impl Id {
 /// The text of a path of cgroups, whose names can be any bytes. The end of one that is too long is `…`, so that all below the last
 /// name that fits are told as one.
 pub fn path(bytes: &[u8]) -> Cow<'_, str> {
-    if bytes.len() <= LONGEST_PATH {
-        return escape(bytes);
+    let whole = whole(bytes);
+    match whole.len() == bytes.len() {
+        true => escape(bytes),
+        false => Cow::Owned(escape(whole).into_owned() + REST),
     }
-    let whole = bytes[..=LONGEST_PATH].iter().rposition(|byte| *byte == b'/').unwrap_or(0);
-    Cow::Owned(escape(&bytes[..whole]).into_owned() + REST)
+}
+
+/// The part of a path that is told whole: all of it, or that of the last cgroup on it whose path is short enough.
+pub fn whole(bytes: &[u8]) -> &[u8] {
+    match bytes.get(..=LONGEST_PATH) {
+        Some(most) => &bytes[..most.iter().rposition(|byte| *byte == b'/').unwrap_or(0)],
+        None => bytes,
+    }
 }
 
 /// Whether a path is that of the cgroup at `above`, or of one nested in it.

@@ -35,6 +35,7 @@ pub enum Stage {
     Transfer,
     UnknownCgroup,
     Victim,
+    Walk,
     Workload,
     /// A stage in a recording of another version that this version does not know.
     #[serde(other)]
@@ -42,7 +43,7 @@ pub enum Stage {
 }
 
 impl Stage {
-    pub const ALL: [Stage; 29] = [
+    pub const ALL: [Stage; 30] = [
         Stage::Alert,
         Stage::AlertSeries,
         Stage::Device,
@@ -70,6 +71,7 @@ impl Stage {
         Stage::Transfer,
         Stage::UnknownCgroup,
         Stage::Victim,
+        Stage::Walk,
         Stage::Workload,
         Stage::Unknown,
     ];
@@ -164,7 +166,7 @@ impl Stage {
             ),
             Stage::Path => (
                 "path",
-                "The path of a new or renamed cgroup is longer than a record holds. A walk over all cgroups finds it.",
+                "The path of a new or renamed cgroup is longer than a record holds. A walk over all cgroups finds it, and tells it with the others that are as deep: `/…`.",
                 "Nothing. If it lasts, use shorter names or fewer levels of cgroups.",
             ),
             Stage::Record => (
@@ -216,6 +218,11 @@ impl Stage {
                 "victim",
                 "The victim of an OOM kill was known only by its pid, and could not be followed to its exit.",
                 "There is no setting for it. The kernel log names the process.",
+            ),
+            Stage::Walk => (
+                "walk",
+                "A directory could not be read on a walk over all cgroups. Which cgroups are in it is known only if the kernel reports them.",
+                "Read the agent's log: it names the directory. Run the agent as root or with `CAP_DAC_READ_SEARCH`, or restore the directory's permissions.",
             ),
             Stage::Workload => (
                 "workload",

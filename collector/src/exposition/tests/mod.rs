@@ -111,11 +111,10 @@ fn a_histogram_is_cumulative_with_canonical_edges() {
 
 #[test]
 fn a_hostile_path_is_escaped() {
-    let path = "/a b\\c\"d\ne{le=\"1e-9\"} 7 é_total{";
-    let text = text(&engine([path]), Format::OpenMetrics);
-    // A workload name contains no line break; the cgroup label does.
+    let path = collector_core::cgroup::path(b"/a b\\c\"d\ne{le=\"1e-9\"} 7 \xc3\xa9_total{");
+    let text = text(&engine([&*path]), Format::OpenMetrics);
     let escaped = r#"{workload="/a b\\c\"d\\x0ae{le=\"1e-9\"} 7 é_total{"}"#;
-    let cgroup = r#"cgroup="/a b\\c\"d\ne{le=\"1e-9\"} 7 é_total{""#;
+    let cgroup = r#"cgroup="/a b\\c\"d\\x0ae{le=\"1e-9\"} 7 é_total{""#;
     assert_eq!(lines(&text, cgroup).len(), 1);
     let series = lines(&text, "headroom_workload_compaction_stalls_");
     assert!(series.contains(&format!("headroom_workload_compaction_stalls_total{escaped} 0").as_str()), "{series:?}");

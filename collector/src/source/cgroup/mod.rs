@@ -1,17 +1,22 @@
 //! cgroupfs: where the hierarchies are mounted, and which cgroups exist.
 
+mod walk;
+
+use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::fs;
-use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
-use collector_core::cgroup::Id;
+use collector_core::cgroup::{Id, whole};
+use collector_core::text::{self, escape};
 
 use crate::source::root::Root;
 use crate::source::text::{lines, number, unescape};
+
+pub use walk::{Unread, walk};
 
 /// A cgroup controller, or what is read like one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +68,7 @@ pub struct Hierarchy {
     pub id: u64,
     /// Mount point.
     pub root: PathBuf,
-    /// Path of the cgroup at the mount point; empty if it is the hierarchy's root.
+    /// Path of the cgroup at the mount point, escaped as all paths are; empty if it is the hierarchy's root.
     pub prefix: String,
 }
 
@@ -230,7 +235,7 @@ fn mounted(id: u64, controller: &str, mounts: &str, root: &Root) -> Option<Hiera
         let (shown, at) = (left.next()?, left.next()?);
         let [at, shown] = [at, shown].map(|path| unescape(path.as_bytes()));
         let root = || root.at(OsStr::from_bytes(&at));
-        matches.then(|| Hierarchy { id, root: root(), prefix: prefix(&String::from_utf8_lossy(&shown)) })
+        matches.then(|| Hierarchy { id, root: root(), prefix: prefix(&escape(&shown)) })
     });
     found.min_by_key(|hierarchy| hierarchy.prefix.len())
 }
@@ -245,27 +250,33 @@ fn prefix(shown: &str) -> String {
     path.trim_end_matches('/').to_owned()
 }
 
-/// The path in a hierarchy from the content of `/proc/PID/cgroup` (`4:memory:/path`, v2 `0::/path`); `None` if the
-/// cgroup was removed.
-pub fn path_in(text: &[u8], hierarchy: u64) -> Option<&str> {
+/// The path in a hierarchy from the content of `/proc/PID/cgroup` (`4:memory:/path`, v2 `0::/path`); for one that is too long,
+/// that of the last cgroup on it that is told whole. For a cgroup that was removed, the kernel appends ` (deleted)`: there is
+/// none at that path.
+pub fn path_in(text: &[u8], hierarchy: u64) -> Option<Cow<'_, str>> {
     let line = lines(text).find_map(|line| {
         let mut fields = line.splitn(3, |byte| *byte == b':');
         (number(fields.next()?)? == hierarchy).then_some(fields.nth(1)?)
     });
-    // The kernel appends ` (deleted)` if the cgroup was removed while processes were in it.
-    std::str::from_utf8(line?).ok().filter(|path| path.starts_with('/') && !path.ends_with(" (deleted)"))
+    line.filter(|path| path.starts_with(b"/")).map(|path| escape(whole(path)))
 }
 
 impl Hierarchy {
-    /// The path relative to the mount point, without a leading slash; `None` if the mount does not show it.
-    pub fn relative<'a>(&self, path: &'a str) -> Option<&'a str> {
+    /// The bytes of a path relative to the mount point, without a leading slash; `None` if the mount does not show it.
+    pub fn relative<'a>(&self, path: &'a str) -> Option<Cow<'a, [u8]>> {
         let rest = path.strip_prefix(self.prefix.as_str())?;
-        if rest.is_empty() { Some(rest) } else { rest.strip_prefix('/') }
+        let rest = if rest.is_empty() { Some(rest) } else { rest.strip_prefix('/') };
+        rest.map(text::unescape)
+    }
+
+    /// The directory of the cgroup at this path; `None` if the mount does not show it.
+    pub fn directory(&self, path: &str) -> Option<PathBuf> {
+        Some(self.root.join(OsStr::from_bytes(&self.relative(path)?)))
     }
 
     /// The cgroup at this path, if it is visible.
     pub fn cgroup_at(&self, path: &str) -> Option<Id> {
-        let directory = self.root.join(self.relative(path.trim_end_matches('/'))?);
+        let directory = self.directory(path.trim_end_matches('/'))?;
         Some(Id { hierarchy: self.id, id: fs::metadata(directory).ok()?.ino() })
     }
 
@@ -283,36 +294,7 @@ impl Hierarchy {
 /// This process's memory cgroup, if it can be determined. Uses the process's own mounts, not the host's.
 pub fn own() -> Option<Id> {
     let memory = Hierarchies::find(&Root::default()).ok()?.memory;
-    memory.cgroup_at(path_in(&fs::read("/proc/self/cgroup").ok()?, memory.id)?)
-}
-
-/// Calls `found` with the id and path of every cgroup of a hierarchy, including the root (`/`). A directory that
-/// vanishes during the walk is skipped: its death is a separate event.
-pub fn walk(hierarchy: &Hierarchy, found: &mut dyn FnMut(Id, &str)) -> Result<()> {
-    let root = fs::metadata(&hierarchy.root).with_context(|| format!("walk {}", hierarchy.root.display()))?;
-    let id = |inode| Id { hierarchy: hierarchy.id, id: inode };
-    let Hierarchy { prefix, .. } = hierarchy;
-    found(id(root.ino()), if prefix.is_empty() { "/" } else { prefix });
-    let mut pending = vec![String::new()];
-    while let Some(parent) = pending.pop() {
-        let directory = hierarchy.root.join(parent.trim_start_matches('/'));
-        let entries = match fs::read_dir(&directory) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            entries => entries.with_context(|| format!("walk {}", directory.display()))?,
-        };
-        for entry in entries {
-            // ENODEV: the cgroup was removed while its directory was open.
-            let Ok(entry) = entry else { continue };
-            if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                continue;
-            }
-            let Ok(metadata) = entry.metadata() else { continue };
-            let path = format!("{parent}/{}", entry.file_name().to_string_lossy());
-            found(id(metadata.ino()), &format!("{prefix}{path}"));
-            pending.push(path);
-        }
-    }
-    Ok(())
+    memory.cgroup_at(&path_in(&fs::read("/proc/self/cgroup").ok()?, memory.id)?)
 }
 
 #[cfg(test)]

@@ -133,13 +133,14 @@ fn the_mount_that_shows_the_most_is_used() {
     let part = "27 24 0:22 /docker/abc /part rw - cgroup2 cgroup2 rw\n";
     let found = parse("0::/\n", part).memory;
     assert_eq!((found.root.as_path(), found.prefix.as_str()), (Path::new("/part"), "/docker/abc"));
-    assert_eq!(found.relative("/docker/abc/x"), Some("x"));
-    assert_eq!(found.relative("/docker/abc"), Some(""));
-    assert_eq!(found.relative("/docker/abcd"), None);
-    assert_eq!(found.relative("/"), None);
+    let relative = |of: &Hierarchy, path: &str| of.relative(path).map(|it| it.into_owned());
+    assert_eq!(relative(&found, "/docker/abc/x"), Some(b"x".to_vec()));
+    assert_eq!(relative(&found, "/docker/abc"), Some(Vec::new()));
+    assert_eq!(relative(&found, "/docker/abcd"), None);
+    assert_eq!(relative(&found, "/"), None);
     assert_eq!(parse("0::/\n", &format!("{part}{V2}")).memory, hierarchy(0, "/sys/fs/cgroup"));
-    assert_eq!(hierarchy(0, "/m").relative("/a/b"), Some("a/b"));
-    assert_eq!(hierarchy(0, "/m").relative("/"), Some(""));
+    assert_eq!(relative(&hierarchy(0, "/m"), r"/a/b\xff"), Some(b"a/b\xff".to_vec()));
+    assert_eq!(relative(&hierarchy(0, "/m"), "/"), Some(Vec::new()));
 }
 
 #[test]
@@ -169,10 +170,137 @@ fn a_walk_finds_every_directory_with_its_inode() {
 
 #[test]
 fn path_in_parses_proc_pid_cgroup() {
-    let text = b"12:cpu,cpuacct:/a\n4:memory:/b c/d\n1:name=systemd:/e:f\n0::/g (deleted)\n";
-    for (hierarchy, path) in [(12, Some("/a")), (4, Some("/b c/d")), (1, Some("/e:f")), (0, None), (3, None)] {
-        assert_eq!(path_in(text, hierarchy), path);
+    let text = b"12:cpu,cpuacct:/a\n4:memory:/b c/d\n1:name=systemd:/e:f\n0::/g (deleted)\n7:io:/caf\xe9/\x1b\n";
+    let found = [(12, "/a"), (4, "/b c/d"), (1, "/e:f"), (0, "/g (deleted)"), (7, r"/caf\xe9/\x1b")];
+    for (hierarchy, path) in found {
+        assert_eq!(path_in(text, hierarchy).as_deref(), Some(path));
     }
+    assert_eq!(path_in(text, 3), None);
     assert_eq!(path_in(b"", 0), None);
     assert_eq!(path_in(b"0::relative\n0\n:\n\xff", 0), None);
+    let deep = "/0123456789".repeat(200);
+    assert_eq!(path_in(format!("0::{deep}\n").as_bytes(), 0).as_deref(), Some(&deep[..990]));
+}
+
+#[test]
+fn names_are_bytes_and_lead_back_to_their_directory() {
+    let root = std::env::temp_dir().join(format!("headroom-bytes-{}", std::process::id()));
+    let hierarchy = Hierarchy { id: 7, root: root.clone(), prefix: String::new() };
+    let names =
+        [&b"caf\xe9"[..], br"caf\xe9", b"a\x1b[2J\r\n", "\u{202e}x".as_bytes(), br"a\x2db.service", b"x (deleted)"];
+    let mut made = Vec::new();
+    for name in names {
+        let directory = root.join(OsStr::from_bytes(name));
+        fs::create_dir_all(&directory).unwrap();
+        made.push(Id { hierarchy: 7, id: fs::metadata(&directory).unwrap().ino() });
+    }
+    let mut found = Vec::new();
+    walk(&hierarchy, &mut |id, path| found.push((id, path.to_owned()))).unwrap();
+    for (name, id) in names.iter().zip(made) {
+        let path = path_in(&[b"0::/", *name].concat(), 0).map(Cow::into_owned);
+        // The line ends where a name has a line break, which the kernel accepts in none.
+        if let Some(path) = path.filter(|_| !name.contains(&b'\n')) {
+            assert_eq!(hierarchy.cgroup_at(&path), Some(id), "{path}");
+        }
+        let (_, told) = found.iter().find(|(other, _)| *other == id).unwrap();
+        assert_eq!(hierarchy.cgroup_at(told), Some(id), "{told}");
+        assert!(told.chars().all(text::is_shown));
+    }
+    found.sort_by(|one, other| one.1.cmp(&other.1));
+    found.dedup_by(|one, other| one.1 == other.1);
+    assert_eq!(found.len(), names.len() + 1);
+    fs::remove_dir_all(&root).unwrap();
+}
+
+/// Directories in each other, made and removed without a path.
+struct Deep(PathBuf, usize);
+
+impl Deep {
+    const NAME: &str = "0123456789012345678901234567890123456789";
+
+    fn new(name: &str, depth: usize) -> Deep {
+        let root = std::env::temp_dir().join(format!("headroom-{name}-{}", std::process::id()));
+        fs::create_dir_all(&root).unwrap();
+        let mut at = open(&root);
+        for _ in 0..depth {
+            // Each level has another directory, which is visited on the way back.
+            for name in [Deep::NAME, "beside"] {
+                rustix::fs::mkdirat(&at, name, 0o755.into()).unwrap();
+            }
+            at = below(&at, Deep::NAME);
+        }
+        Deep(root, depth)
+    }
+}
+
+impl Drop for Deep {
+    fn drop(&mut self) {
+        let mut at = open(&self.0);
+        (0..self.1).for_each(|_| at = below(&at, Deep::NAME));
+        for _ in 0..self.1 {
+            at = below(&at, "..");
+            for name in [Deep::NAME, "beside"] {
+                rustix::fs::unlinkat(&at, name, rustix::fs::AtFlags::REMOVEDIR).unwrap();
+            }
+        }
+        fs::remove_dir(&self.0).unwrap();
+    }
+}
+
+fn open(path: &Path) -> std::os::fd::OwnedFd {
+    fs::File::open(path).unwrap().into()
+}
+
+fn below(at: &std::os::fd::OwnedFd, name: &str) -> std::os::fd::OwnedFd {
+    rustix::fs::openat(at, name, rustix::fs::OFlags::DIRECTORY, rustix::fs::Mode::empty()).unwrap()
+}
+
+#[test]
+fn a_tree_deeper_than_any_path_is_walked_to_its_end() {
+    const DEPTH: usize = 300;
+    let deep = Deep::new("deep", DEPTH);
+    assert!(DEPTH * (Deep::NAME.len() + 1) > 2 * 4096);
+    let hierarchy = Hierarchy { id: 7, root: deep.0.clone(), prefix: String::new() };
+    let (mut ids, mut longest, mut cut) = (std::collections::HashSet::new(), 0, 0);
+    let unread = walk(&hierarchy, &mut |id, path| {
+        assert!(ids.insert(id));
+        longest = longest.max(path.len());
+        cut += usize::from(path.ends_with("/…"));
+    });
+    assert_eq!((ids.len(), unread.unwrap().count), (1 + 2 * DEPTH, 0));
+    let told = collector_core::cgroup::LONGEST_PATH / (Deep::NAME.len() + 1);
+    assert!(longest <= 1024 && cut >= 2 * (DEPTH - told) - 1, "{longest} {cut}");
+}
+
+#[test]
+fn a_directory_that_cannot_be_read_is_counted_and_the_walk_goes_on() {
+    use rustix::process::geteuid;
+    if !geteuid().is_root() {
+        return;
+    }
+    let root = std::env::temp_dir().join(format!("headroom-refused-{}", std::process::id()));
+    for path in ["a/x", "b/x", "c/x"] {
+        fs::create_dir_all(root.join(path)).unwrap();
+    }
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(root.join("b"), fs::Permissions::from_mode(0o0)).unwrap();
+    let hierarchy = Hierarchy { id: 7, root: root.clone(), prefix: String::new() };
+    // As somebody who is not root, in a thread of its own.
+    let walked = std::thread::scope(|scope| {
+        let walked = scope.spawn(|| {
+            // SAFETY: only this thread changes its user, and it ends with this closure.
+            unsafe {
+                assert_eq!(libc::syscall(libc::SYS_setresgid, 65_534, 65_534, 65_534), 0);
+                assert_eq!(libc::syscall(libc::SYS_setresuid, 65_534, 65_534, 65_534), 0);
+            }
+            let mut found = Vec::new();
+            let unread = walk(&hierarchy, &mut |_, path| found.push(path.to_owned())).unwrap();
+            found.sort();
+            (found, unread)
+        });
+        walked.join().unwrap()
+    });
+    fs::remove_dir_all(&root).unwrap();
+    assert_eq!(walked.0, ["/", "/a", "/a/x", "/b", "/c", "/c/x"]);
+    assert!(walked.1.count == 1 && walked.1.to_string().contains("first /b: "), "{}", walked.1);
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use collector_core::statistic::filesystem::Owner;
+use collector_core::text;
 
 use super::volume;
 use crate::config::{self, Config};
@@ -16,7 +17,7 @@ use crate::source::text::{lines, unescape};
 /// One mounted filesystem.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
-    /// Mount point for display; bytes that are not UTF-8 are replaced.
+    /// Mount point for display, escaped.
     pub mountpoint: Arc<str>,
     /// Path to open: the mount point below the host's root.
     pub path: PathBuf,
@@ -74,7 +75,7 @@ fn mount(line: &[u8], root: &Path) -> Option<Mount> {
     let (fstype, device) = (right.next()?, right.next()?);
     // Strip all leading slashes: with one left, `join` would replace the root.
     let relative = Path::new(OsStr::from_bytes(&mountpoint)).strip_prefix("/").ok()?;
-    let shown = |bytes: &[u8]| -> Arc<str> { Arc::from(String::from_utf8_lossy(bytes)) };
+    let shown = |bytes: &[u8]| -> Arc<str> { Arc::from(text::escape(bytes)) };
     let fstype = shown(&unescape(fstype));
     let owner = str::from_utf8(&mountpoint).ok().and_then(|path| volume::owner(path, &fstype));
     let (path, device) = (root.join(relative), shown(&unescape(device)));
@@ -99,10 +100,10 @@ mod tests {
     fn names_are_unescaped_for_display_and_for_opening() {
         let text = b"27 1 254:0 / /a\\040b\\012c rw - ext4 /dev/my\\134disk rw\n28 1 0:9 / /caf\xe9 rw a:1 b - nfs4 srv:/x rw\n";
         let found = mounts(text);
-        assert_eq!(&*found[0].mountpoint, "/a b\nc");
+        assert_eq!(&*found[0].mountpoint, r"/a b\x0ac");
         assert_eq!(found[0].path, Path::new("/host/a b\nc"));
         assert_eq!((&*found[0].device, &*found[0].fstype), ("/dev/my\\disk", "ext4"));
-        assert_eq!(&*found[1].mountpoint, "/caf\u{fffd}");
+        assert_eq!(&*found[1].mountpoint, r"/caf\xe9");
         assert_eq!(found[1].path.as_os_str().as_bytes(), b"/host/caf\xe9");
         assert_eq!(&*found[1].device, "srv:/x");
     }

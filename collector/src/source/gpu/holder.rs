@@ -65,7 +65,7 @@ impl Holders {
             return known.cgroup;
         }
         let text = fs::read(directory.join("cgroup")).unwrap_or_default();
-        let cgroup = path_in(&text, self.memory.id).and_then(|path| self.memory.cgroup_at(path));
+        let cgroup = path_in(&text, self.memory.id).and_then(|path| self.memory.cgroup_at(&path));
         self.known.insert(pid, Known { started, cgroup, looked_up: round, seen: round });
         cgroup
     }

@@ -36,7 +36,7 @@ use layout::LayoutError;
 use programs::Programs;
 use ring::Ring;
 use slot::Keep;
-use tree::Tree;
+use tree::{Tree, Walked};
 
 /// How long a dead cgroup must be quiet to lose its slot, in nanoseconds: its IO may still be in flight, and its last counts
 /// are read at the next tick.
@@ -160,8 +160,13 @@ impl Kernel {
         let Kernel { programs, blind, tree, root, hierarchies, context, keep, .. } = self;
         // What the programs counted is read even if the tree cannot be.
         let walked = tree.read(hierarchies, &mut |reading| sink(Sample { time, reading: Reading::Cgroup(reading) }));
-        if let (Ok(Some(alive)), Some(programs)) = (&walked, &mut *programs) {
-            programs.counters.retain(alive, now, *keep);
+        if let Ok(Some(Walked { alive, unread })) = &walked {
+            if let Some(programs) = programs {
+                programs.counters.retain(alive, now, *keep);
+            }
+            if *unread > 0 {
+                sink(Sample { time, reading: Reading::Lost(Lost { stage: Stage::Walk, count: *unread }) });
+            }
         }
         let known = walked.and_then(|_| blind.as_ref().map_or(Ok(()), |why| Err(anyhow!("{why}"))));
         let Some(programs) = programs else { return known };

@@ -87,7 +87,7 @@ fn fill(victim: &mut Victim, directory: &Path, hierarchies: &Hierarchies, contex
     let comm = comm.strip_suffix(b"\n").unwrap_or(&comm);
     victim.victim.comm.iter_mut().zip(comm).for_each(|(to, from)| *to = *from);
     let cgroup = read("cgroup");
-    if let Some(id) = path_in(&cgroup, memory.id).and_then(|path| memory.cgroup_at(path)) {
+    if let Some(id) = path_in(&cgroup, memory.id).and_then(|path| memory.cgroup_at(&path)) {
         victim.cgroup = cgroup::Id { id: id.id, hierarchy: id.hierarchy };
     }
 }

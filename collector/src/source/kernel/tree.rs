@@ -3,15 +3,17 @@
 
 use std::collections::HashSet;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use collector_core::cgroup::Id;
 use collector_core::signal::cgroup;
 
 use crate::clock;
-use crate::source::cgroup::{Hierarchies, walk};
+use crate::source::cgroup::{Hierarchies, Unread, walk};
 
 /// Without probes, this many times the duration of a walk lies between two walks: walking takes 1 % of a CPU at most.
 const PAUSE: u64 = 100;
+/// The same where probes report births and deaths: a user can make it walk again and again.
+const PAUSE_REPORTED: u64 = 10;
 
 pub(super) struct Tree {
     /// Whether probes report births and deaths.
@@ -20,13 +22,25 @@ pub(super) struct Tree {
     known: HashSet<Id>,
     /// Everything must be told again, because something may have been missed.
     asked: bool,
-    /// When the next walk is due without probes (CLOCK_MONOTONIC, in nanoseconds).
+    /// When the next walk may begin (CLOCK_MONOTONIC, in nanoseconds).
     due: u64,
+    /// Why the last walk ended early.
+    failed: Option<String>,
+    /// It was logged that directories cannot be read.
+    logged: bool,
+}
+
+/// What a walk found.
+pub(super) struct Walked {
+    /// The cgroups that exist.
+    pub alive: HashSet<Id>,
+    /// Directories that could not be read.
+    pub unread: u64,
 }
 
 impl Tree {
     pub fn new(reported: bool) -> Tree {
-        Tree { reported, known: HashSet::new(), asked: true, due: 0 }
+        Tree { reported, known: HashSet::new(), asked: true, due: 0, failed: None, logged: false }
     }
 
     /// It must be walked at the next reading.
@@ -34,38 +48,40 @@ impl Tree {
         self.asked = true;
     }
 
-    /// Walks the tree if it is due. Returns the cgroups that exist.
+    /// Walks the tree if it is due.
     ///
     /// # Errors
-    /// A directory could not be read. The tree is walked again after the same pause.
-    pub fn read(
-        &mut self,
-        hierarchies: &Hierarchies,
-        emit: &mut dyn FnMut(cgroup::Reading),
-    ) -> Result<Option<HashSet<Id>>> {
+    /// The last walk ended early. The tree is walked again after a pause.
+    pub fn read(&mut self, hierarchies: &Hierarchies, emit: &mut dyn FnMut(cgroup::Reading)) -> Result<Option<Walked>> {
         let begun = clock::monotonic_ns();
         if begun < self.due || (self.reported && !self.asked) {
-            return Ok(None);
+            return self.failed.as_ref().map_or(Ok(None), |why| Err(anyhow!("{why}")));
         }
         let whole = self.asked;
         if whole {
             emit(cgroup::Reading::Walk);
         }
         let mut alive = HashSet::new();
+        let mut unread = Unread::default();
         let walked = hierarchies.distinct().try_for_each(|hierarchy| {
-            walk(hierarchy, &mut |id, path| {
+            let more = walk(hierarchy, &mut |id, path| {
                 alive.insert(id);
                 if whole || !self.known.contains(&id) {
                     emit(cgroup::Reading::Born { id, path: path.to_owned() });
                 }
-            })
+            });
+            more.map(|more| unread.extend(more))
         });
         let ended = clock::monotonic_ns();
-        if !self.reported || walked.is_err() {
-            self.due = ended.saturating_add(PAUSE * ended.saturating_sub(begun));
-        }
+        let pause = if self.reported && walked.is_ok() { PAUSE_REPORTED } else { PAUSE };
+        self.due = ended.saturating_add(pause * ended.saturating_sub(begun));
         // What was found exists, but what was not found may exist, too.
+        self.failed = walked.as_ref().err().map(|error| format!("{error:#}"));
         walked?;
+        if unread.count > 0 && !std::mem::replace(&mut self.logged, true) {
+            tracing::warn!("{unread}");
+        }
+        self.logged &= unread.count > 0;
         self.asked = false;
         if whole {
             emit(cgroup::Reading::Walked);
@@ -75,7 +91,7 @@ impl Tree {
         if !self.reported {
             self.known.clone_from(&alive);
         }
-        Ok(Some(alive))
+        Ok(Some(Walked { alive, unread: unread.count }))
     }
 }
 
@@ -117,6 +133,15 @@ mod tests {
         assert_eq!(read(&mut seeing), [""; 0]);
         seeing.ask();
         assert_eq!(read(&mut seeing), ["Walk", "born /", "born /b", "Walked"]);
+        fs::remove_dir_all(&folder).unwrap();
+        // A walk that ended early is said until one succeeds.
+        seeing.ask();
+        seeing.due = 0;
+        assert!(seeing.read(&hierarchies, &mut |_| {}).is_err());
+        assert!(seeing.due > 0 && seeing.read(&hierarchies, &mut |_| {}).is_err());
+        fs::create_dir_all(&cgroups).unwrap();
+        assert_eq!(read(&mut seeing), ["Walk", "born /", "Walked"]);
+        assert!(seeing.read(&hierarchies, &mut |_| {}).unwrap().is_none());
         fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -49,7 +49,7 @@ fn delegation(found: &Hierarchies) -> Option<Finding> {
 /// How many containers and jobs there are, and below which cgroups they lack a controller.
 fn missing_below(hierarchy: &Hierarchy, controller: Controller) -> Option<(usize, BTreeMap<String, usize>)> {
     let enabled = |path: &str| {
-        let directory = hierarchy.root.join(hierarchy.relative(path)?);
+        let directory = hierarchy.directory(path)?;
         let text = fs::read_to_string(directory.join("cgroup.subtree_control")).ok()?;
         Some(text.split_whitespace().any(|name| name == controller.name()))
     };
@@ -82,7 +82,7 @@ fn cut(hierarchy: &Hierarchy, controller: Controller, path: &str, containers: us
     let advice = match unit {
         Some(unit) => format!("systemctl set-property {unit} {property}=yes"),
         None => {
-            let file = hierarchy.root.join(hierarchy.relative(path).unwrap_or_default()).join("cgroup.subtree_control");
+            let file = hierarchy.directory(path).unwrap_or_default().join("cgroup.subtree_control");
             format!("echo +{name} > {}", file.display())
         }
     };

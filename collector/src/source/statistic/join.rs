@@ -56,22 +56,22 @@ pub fn find(
     let mut pids = [0; MAX_CHECKED];
     let pid = *members(&memory.enter(location, id).ok()?, descriptors, &mut pids).first()?;
     let other_path = path_in(processes.cgroups(pid, descriptors), other.hierarchy.id)?;
-    if memory.has(other_path) {
+    if memory.has(&other_path) {
         // It belongs to the workload at that path, whichever processes are in it.
         return None;
     }
-    let directory = other.open_at(other_path)?;
+    let directory = other.open_at(&other_path)?;
     let members = members(&directory, descriptors, &mut pids);
     let agrees = |pid: &u64| {
         let cgroups = processes.cgroups(*pid, descriptors);
         // A process that has ended is no contradiction.
-        cgroups.is_empty() || path_in(cgroups, memory.hierarchy.id).is_some_and(|other| belongs(other, path))
+        cgroups.is_empty() || path_in(cgroups, memory.hierarchy.id).is_some_and(|other| belongs(&other, path))
     };
     if members.is_empty() || !members.iter().all(agrees) {
         return None;
     }
     // Read again: the buffer has been overwritten by the other processes' cgroups.
-    other.find(path_in(processes.cgroups(pid, descriptors), other.hierarchy.id)?)
+    other.find(&path_in(processes.cgroups(pid, descriptors), other.hierarchy.id)?)
 }
 
 /// Whether the memory cgroup at `path` belongs to the workload at `top`.

@@ -1,5 +1,6 @@
 //! One hierarchy, and one cgroup in it: which files exist, and reading those that are due.
 
+use std::borrow::Cow;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -54,32 +55,32 @@ impl Tree {
 
     /// The cgroup at a path of the hierarchy, if it is visible; never the root, whose values are the host's.
     pub fn find(&self, path: &str) -> Option<(Id, CString)> {
-        let id = self.id(self.relative(path)?).ok()?;
-        Some((id, self.location(path)?))
+        let location = self.location(path)?;
+        Some((self.id(&*location).ok()?, location))
     }
 
     /// Opens the directory of the cgroup at a path of the hierarchy; never the root.
     pub fn open_at(&self, path: &str) -> Option<OwnedFd> {
-        openat(&self.root, self.relative(path)?, DIRECTORY, Mode::empty()).ok()
+        openat(&self.root, &*self.relative(path)?, DIRECTORY, Mode::empty()).ok()
     }
 
     pub fn has(&self, path: &str) -> bool {
-        self.relative(path).is_some_and(|location| self.id(location).is_ok())
+        self.relative(path).is_some_and(|location| self.id(&*location).is_ok())
     }
 
     /// Whether a path of the hierarchy is at this location below the mount.
     pub fn is_at(&self, path: &str, location: &CStr) -> bool {
-        self.relative(path).is_some_and(|relative| relative.as_bytes() == location.to_bytes())
+        self.relative(path).is_some_and(|relative| *relative == *location.to_bytes())
     }
 
     /// The location of a path of the hierarchy below the mount.
     pub fn location(&self, path: &str) -> Option<CString> {
-        CString::new(self.relative(path)?).ok()
+        CString::new(self.relative(path)?.into_owned()).ok()
     }
 
-    fn relative<'a>(&self, path: &'a str) -> Option<&'a str> {
+    fn relative<'a>(&self, path: &'a str) -> Option<Cow<'a, [u8]>> {
         let location = self.hierarchy.relative(path)?;
-        (path != "/").then_some(if location.is_empty() { "." } else { location })
+        (path != "/").then_some(if location.is_empty() { Cow::Borrowed(b".") } else { location })
     }
 
     /// Opens the directory of a cgroup; NOENT if it now belongs to another cgroup.
