@@ -60,6 +60,30 @@ pub fn shown(text: &str) -> Cow<'_, str> {
     }
 }
 
+/// The same of several lines, which stay.
+pub fn shown_lines(text: &str) -> Cow<'_, str> {
+    match text.chars().all(|c| is_shown(c) || c == '\n') {
+        true => Cow::Borrowed(text),
+        false => Cow::Owned(text.split('\n').map(shown).collect::<Vec<_>>().join("\n")),
+    }
+}
+
+/// The same of JSON, whose strings have their own escapes.
+pub fn shown_json(json: &str) -> Cow<'_, str> {
+    let stays = |c: char| is_shown(c) || c == '\n';
+    if json.chars().all(stays) {
+        return Cow::Borrowed(json);
+    }
+    let mut text = String::with_capacity(2 * json.len());
+    for c in json.chars() {
+        match stays(c) {
+            true => text.push(c),
+            false => c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| text += &format!("\\u{unit:04x}")),
+        }
+    }
+    Cow::Owned(text)
+}
+
 /// Reads a text of a recording that an older version may have written, as [`shown`].
 pub(crate) fn read<'de, D: Deserializer<'de>, T: From<String>>(from: D) -> Result<T, D::Error> {
     let text = String::deserialize(from)?;
@@ -143,6 +167,16 @@ mod tests {
             assert_eq!(escape(bytes), text);
             assert_eq!(&*unescape(text), bytes);
         }
+    }
+
+    #[test]
+    fn lines_and_json_stay_what_they_are() {
+        assert_eq!(shown_lines("a\r\n\n\u{202e}b\n"), "a\\x0d\n\n\\xe2\\x80\\xaeb\n");
+        let text = "a\u{202e}\u{e0001}\u{7f}\"\\é\n";
+        let json = serde_json::to_string_pretty(&[text]).unwrap();
+        let shown = shown_json(&json);
+        assert_eq!(shown, "[\n  \"a\\u202e\\udb40\\udc01\\u007f\\\"\\\\é\\n\"\n]");
+        assert_eq!(serde_json::from_str::<[String; 1]>(&shown).unwrap(), [text]);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use collector_core::text::shown_lines;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
@@ -81,9 +83,10 @@ impl From<anyhow::Error> for Failure {
 impl fmt::Display for Failure {
     /// One line each for the error, its causes and the hint.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "headroom: error: {}", self.error)?;
+        // Errors name files of users, and programs print them on a terminal.
+        write!(f, "headroom: error: {}", shown_lines(&self.error.to_string()))?;
         for cause in self.error.chain().skip(1) {
-            write!(f, "\n  because: {cause}")?;
+            write!(f, "\n  because: {}", shown_lines(&cause.to_string()))?;
         }
         match &self.hint {
             Some(hint) => write!(f, "\n  hint: {hint}"),

@@ -6,6 +6,7 @@ use std::io::{IsTerminal, Write as _, stdout};
 use anyhow::Context as _;
 use collector_common::SIGNALS;
 use collector_core::sample::{Probe, ProbeState};
+use collector_core::text::shown;
 use serde::{Serialize, Serializer};
 
 use super::settings::Settings;
@@ -123,7 +124,7 @@ fn describe(findings: &Findings, colour: bool) -> Result<String, fmt::Error> {
     writeln!(text, "headroom {version} on Linux {kernel} ({architecture})\n")?;
     for Finding { key, title, ok, is } in facts {
         let mark = if *ok { paint("32", "ok") } else { paint("31", "missing") };
-        writeln!(text, "{title:<12}{mark} {is}")?;
+        writeln!(text, "{title:<12}{mark} {}", shown(is))?;
         if *key == kernel::CAPABILITY {
             lost.iter().try_for_each(|lost| writeln!(text, "{:<24}{lost}", ""))?;
         }

@@ -7,6 +7,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use collector_core::alert::{Alert, State};
+use collector_core::incident::Incident;
+use collector_core::text::{shown, shown_json};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -147,8 +149,9 @@ pub fn incidents(args: &IncidentsArgs, config: &Config) -> Result<(), Failure> {
     if args.json {
         return print(&json(&incidents)?);
     }
-    let line = |incident: &collector_core::incident::Incident| {
-        format!("{}  {:<16} {:<16} {}\n", time(incident.time), incident.id, incident.kind.name(), incident.title)
+    let line = |incident: &Incident| {
+        let Incident { id, title, .. } = incident;
+        format!("{}  {id:<16} {:<16} {}\n", time(incident.time), incident.kind.name(), shown(title))
     };
     let text: String = incidents.iter().map(line).collect();
     print(if text.is_empty() { "no incident is recorded\n" } else { &text })
@@ -165,7 +168,7 @@ pub fn events(args: &EventsArgs, config: &Config) -> Result<(), Failure> {
         for event in &events {
             last = last.max(event.id);
             print(&match args.json {
-                true => serde_json::to_string(event).context("write JSON")? + "\n",
+                true => shown_json(&serde_json::to_string(event).context("write JSON")?).into_owned() + "\n",
                 false => sentence(event),
             })?;
         }
@@ -187,7 +190,7 @@ pub fn events(args: &EventsArgs, config: &Config) -> Result<(), Failure> {
 }
 
 fn json(value: &impl Serialize) -> anyhow::Result<String> {
-    Ok(serde_json::to_string_pretty(value).context("write JSON")? + "\n")
+    Ok(shown_json(&serde_json::to_string_pretty(value).context("write JSON")?).into_owned() + "\n")
 }
 
 /// `2026-11-21T14:55:13Z`.
@@ -202,7 +205,8 @@ fn line(alert: &Alert, at: u64) -> String {
     };
     let labels: Vec<_> = alert.labels.values().map(String::as_str).collect();
     let of = if labels.is_empty() { String::new() } else { format!(" ({})", labels.join(", ")) };
-    format!("{}  {state:<10}{}{of}: {}\n", time(at), alert.alert, alert.summary)
+    // An older version may have written names as they were.
+    shown(&format!("{}  {state:<10}{}{of}: {}", time(at), alert.alert, alert.summary)).into_owned() + "\n"
 }
 
 /// An event as one line: its title or summary if it has one, otherwise its fields.
@@ -219,8 +223,7 @@ fn sentence(event: &Event) -> String {
             None => fields(what, &mut text),
         }
     }
-    text.push('\n');
-    text
+    shown(&text).into_owned() + "\n"
 }
 
 /// Every field with a value, nested ones included: ` name=value name=value`.
@@ -231,6 +234,10 @@ fn fields(value: &Value, text: &mut String) {
             Value::Null => {}
             Value::Object(_) => fields(value, text),
             Value::Array(items) if items.is_empty() => {}
+            // What has blanks could pass for other fields.
+            Value::String(word) if word.contains([' ', '"', '=']) => {
+                let _ = write!(text, " {name}=\"{}\"", word.replace('"', r#"\""#));
+            }
             Value::String(word) => drop(write!(text, " {name}={word}")),
             // The line already begins with the time.
             Value::Number(_) if name == "time" => {}
@@ -259,6 +266,19 @@ mod tests {
         assert_eq!(event(incident), "2023-11-14T22:13:20Z  incident           i-1: it was killed\n");
         let alert = json!({"alert": {"alert": "Hot", "state": "firing", "summary": "it is hot"}});
         assert_eq!(event(alert), "2023-11-14T22:13:20Z  alert              Hot firing: it is hot\n");
+    }
+
+    #[test]
+    fn names_of_an_older_journal_neither_control_a_terminal_nor_add_fields_or_lines() {
+        let stall = json!({"stall": {"comm": "a\u{1b}[2J\r\n\u{202e}", "workload": "x kills=9 \"y"}});
+        let line = event(stall);
+        assert!(line.ends_with(" comm=a\\x1b[2J\\x0d\\x0a\\xe2\\x80\\xae workload=\"x kills=9 \\\"y\"\n"), "{line}");
+        let incident = event(json!({"incident": {"id": "i-1", "title": "\n\u{9b}2J\u{200b}"}}));
+        assert_eq!(incident, "2023-11-14T22:13:20Z  incident           i-1: \\x0a\\xc2\\x9b2J\\xe2\\x80\\x8b\n");
+        let mut hot = alert("Hot", 1_700_000_000_000_000_000);
+        hot.summary = "a\u{1b}]0;b\u{7}".into();
+        assert!(super::line(&hot, hot.fired).ends_with("a\\x1b]0;b\\x07\n"));
+        assert!(super::json(&hot).unwrap().contains(r"a\u001b]0;b\u0007"));
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! Sends log messages to stderr: as text on a terminal and as JSON elsewhere. Includes messages of the `log` crate, which
 //! aya uses.
 
-use std::io::{IsTerminal, stderr};
+use std::io::{self, IsTerminal, Write, stderr};
 use std::sync::OnceLock;
 
 use anyhow::Context;
+use collector_core::text::{shown, shown_json};
 use tracing::{Dispatch, Level};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
@@ -57,6 +58,7 @@ where
         "json" => false,
         _ => terminal,
     };
+    let writer = Shown { writer, json: !pretty, coloured };
     let layer = fmt::layer().with_writer(writer).with_ansi(coloured);
     let layer = match pretty {
         true => layer.compact().with_target(false).boxed(),
@@ -66,10 +68,63 @@ where
     (registry().with(targets).with(layer).into(), filter)
 }
 
+/// Messages name files and errors of users: what could control a terminal is escaped, except for this program's own colours.
+struct Shown<W> {
+    writer: W,
+    json: bool,
+    coloured: bool,
+}
+
+/// Writes one message at a time, as the layer does.
+struct Message<W> {
+    writer: W,
+    json: bool,
+    coloured: bool,
+}
+
+impl<'w, W: MakeWriter<'w>> MakeWriter<'w> for Shown<W> {
+    type Writer = Message<W::Writer>;
+
+    fn make_writer(&'w self) -> Self::Writer {
+        Message { writer: self.writer.make_writer(), json: self.json, coloured: self.coloured }
+    }
+}
+
+impl<W: Write> Write for Message<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(bytes);
+        let line = text.strip_suffix('\n').unwrap_or(&text);
+        let line = match (self.json, self.coloured) {
+            (true, _) => shown_json(line),
+            (_, true) => shown_coloured(line).into(),
+            (_, false) => shown(line),
+        };
+        // In one call: several processes may write to the same file.
+        self.writer.write_all(format!("{line}\n").as_bytes())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
+}
+
+/// A line that can be shown, with its colours. (The layer has escaped those of messages and values.)
+fn shown_coloured(line: &str) -> String {
+    let mut parts = line.split("\u{1b}[");
+    let mut text = shown(parts.next().unwrap_or_default()).into_owned();
+    for part in parts {
+        let code = part.find(|c: char| !matches!(c, '0'..='9' | ';')).filter(|end| part[*end..].starts_with('m'));
+        text += if code.is_some() { "\u{1b}[" } else { "\\x1b[" };
+        text += &shown(part);
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write;
+    use collector_core::text::is_shown;
     use std::sync::{Arc, Mutex};
     use tracing::dispatcher::with_default;
 
@@ -105,6 +160,26 @@ mod tests {
         let json: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!((&json["level"], &json["message"]), (&"WARN".into(), &"slow IO".into()));
         assert_eq!(json["device"], "nvme0n1");
+    }
+
+    #[test]
+    fn nothing_in_a_message_controls_the_terminal() {
+        let hostile = "a\u{1b}[2J\u{1b}[31m\r\nWARN b\u{202e}\u{200b}\u{9b}m";
+        let messages = || tracing::warn!(path = hostile, "read {hostile}: {}", std::path::Path::new(hostile).display());
+        for coloured in [true, false] {
+            let change = |config: &mut Config| config.log.format = "pretty".into();
+            let line = written(change, coloured, messages);
+            assert_eq!(line.matches('\n').count(), 1, "{line:?}");
+            let line = line.trim_end();
+            let plain: String =
+                line.split("\u{1b}[").map(|part| part.trim_start_matches(['0', '1', '2', '3', 'm'])).collect();
+            assert!(plain.chars().all(is_shown) && !line.contains("[2J\u{1b}[31m"), "{line:?}");
+            assert_eq!(line.contains('\u{1b}'), coloured);
+            assert_eq!(line.contains("\u{1b}[31m") || line.contains("\u{1b}[2J"), false, "{line:?}");
+        }
+        let line = written(|config| config.log.format = "json".into(), true, messages);
+        assert!(line.trim_end().chars().all(is_shown), "{line:?}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&line).unwrap()["path"], hostile);
     }
 
     #[test]

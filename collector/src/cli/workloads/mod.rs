@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use clap::ValueEnum;
 use collector_core::api::workloads::{Line, Summary};
+use collector_core::text::shown_json;
 use serde::Serialize;
 
 use super::settings::Settings;
@@ -122,7 +123,8 @@ pub fn run(args: &WorkloadsArgs, config: &Config) -> Result<(), Failure> {
     };
     let out = stdout();
     let text = if args.json {
-        serde_json::to_string_pretty(&report.sorted(args.sort, args.top)).context("write JSON")? + "\n"
+        let json = serde_json::to_string_pretty(&report.sorted(args.sort, args.top)).context("write JSON")?;
+        shown_json(&json).into_owned() + "\n"
     } else {
         let colour = out.is_terminal() && std::env::var_os("NO_COLOR").is_none();
         let report = if args.all { report } else { report.without_sums() };

@@ -1,6 +1,7 @@
 //! Formats workloads as a text table.
 
 use collector_core::amount::bytes;
+use collector_core::text::shown;
 use collector_core::view::number::Number;
 
 use super::Row;
@@ -82,8 +83,8 @@ fn cells(row: &Row) -> [String; COLUMNS] {
         _ => "",
     };
     [
-        format!("{}{mark}", line.workload),
-        line.kind.clone(),
+        format!("{}{mark}", shown(&line.workload)),
+        shown(&line.kind).into_owned(),
         known(line.memory_bytes.map(bytes)),
         known(line.memory_limit_bytes.map(bytes)),
         share(row.memory_limit_used_ratio),
