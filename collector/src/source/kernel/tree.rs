@@ -63,15 +63,17 @@ impl Tree {
         }
         let mut alive = HashSet::new();
         let mut unread = Unread::default();
-        let walked = hierarchies.distinct().try_for_each(|hierarchy| {
+        // One that cannot be walked hides no other.
+        let mut walked = Ok(());
+        for hierarchy in hierarchies.distinct() {
             let more = walk(hierarchy, &mut |id, path| {
                 alive.insert(id);
                 if whole || !self.known.contains(&id) {
                     emit(cgroup::Reading::Born { id, path: path.to_owned() });
                 }
             });
-            more.map(|more| unread.extend(more))
-        });
+            walked = walked.and(more.map(|more| unread.extend(more)));
+        }
         let ended = clock::monotonic_ns();
         let pause = if self.reported && walked.is_ok() { PAUSE_REPORTED } else { PAUSE };
         self.due = ended.saturating_add(pause * ended.saturating_sub(begun));
@@ -104,6 +106,24 @@ mod tests {
 
     const CGROUPS: &str = "0::/\n";
     const MOUNTS: &str = "30 25 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
+
+    #[test]
+    fn a_hierarchy_that_cannot_be_walked_is_an_error_and_hides_no_other() {
+        let folder = std::env::temp_dir().join(format!("headroom-tree-half-{}", std::process::id()));
+        fs::create_dir_all(folder.join("sys/fs/cgroup/blkio/a")).unwrap();
+        let mounts = "25 24 0:20 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n\
+                      26 24 0:21 / /sys/fs/cgroup/blkio rw - cgroup cgroup rw,blkio\n";
+        let hierarchies = Hierarchies::parse("4:memory:/\n3:blkio:/\n", mounts, &Root::new(&folder)).unwrap();
+        let mut paths = Vec::new();
+        let mut emit = |reading| {
+            if let cgroup::Reading::Born { path, .. } = reading {
+                paths.push(path);
+            }
+        };
+        assert!(Tree::new(true).read(&hierarchies, &mut emit).is_err());
+        assert_eq!(paths, ["/", "/a"]);
+        fs::remove_dir_all(&folder).unwrap();
+    }
 
     #[test]
     fn without_probes_each_walk_tells_what_came_and_went() {

@@ -95,7 +95,7 @@ pub struct Reader {
 impl Reader {
     pub fn open(root: &Root, hierarchies: &Hierarchies, limits: Limits) -> Result<Reader> {
         Ok(Reader {
-            trees: Tree::all(hierarchies)?,
+            trees: Tree::all(hierarchies),
             processes: Processes::open(root)?,
             limits,
             descriptors: Descriptors::new(limits.descriptors),

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use anyhow::{Context as _, Result};
 use collector_core::cgroup::Id;
 use collector_core::statistic::workload::{LEFT_BEHIND, Statistic, Values, holds};
 use collector_core::statistic::{Kind, Statistic as _};
@@ -23,29 +22,36 @@ pub struct Tree {
     pub hierarchy: Hierarchy,
     /// The kernel source reports births and deaths in this hierarchy.
     pub has_events: bool,
-    root: OwnedFd,
+    /// `None` if the mount point could not be opened: then no cgroup is found in it.
+    root: Option<OwnedFd>,
     files: Vec<&'static File>,
 }
 
 impl Tree {
     /// Every hierarchy with events or files to read; the memory controller's comes first.
-    pub fn all(hierarchies: &Hierarchies) -> Result<Vec<Tree>> {
+    pub fn all(hierarchies: &Hierarchies) -> Vec<Tree> {
         let all = hierarchies.all().into_iter().map(|hierarchy| Tree::open(hierarchies, hierarchy));
-        let is_used =
-            |tree: &Result<Tree>| tree.as_ref().map_or(true, |tree| tree.has_events || !tree.files.is_empty());
-        all.filter(is_used).collect()
+        all.filter(|tree| tree.has_events || !tree.files.is_empty()).collect()
     }
 
-    fn open(hierarchies: &Hierarchies, hierarchy: &Hierarchy) -> Result<Tree> {
+    fn open(hierarchies: &Hierarchies, hierarchy: &Hierarchy) -> Tree {
         let here = |controller| hierarchies.of(controller).is_some_and(|other| other.id == hierarchy.id);
         let is_ours = |file: &&File| here(file.controller) && file.v2 == (hierarchy.id == 0);
-        let context = || format!("open {}", hierarchy.root.display());
-        Ok(Tree {
+        let root = open(&hierarchy.root, DIRECTORY, Mode::empty());
+        let warn = |why: &Errno| {
+            let root = hierarchy.root.display();
+            tracing::warn!("cgroups at {root} are not read, it cannot be opened: {why}");
+        };
+        Tree {
             has_events: hierarchies.distinct().any(|other| other.id == hierarchy.id),
-            root: open(&hierarchy.root, DIRECTORY, Mode::empty()).with_context(context)?,
+            root: root.inspect_err(warn).ok(),
             files: FILES.iter().filter(is_ours).collect(),
             hierarchy: hierarchy.clone(),
-        })
+        }
+    }
+
+    fn root(&self) -> Result<BorrowedFd<'_>, Errno> {
+        self.root.as_ref().map(OwnedFd::as_fd).ok_or(Errno::NOENT)
     }
 
     /// The files of each cgroup.
@@ -61,7 +67,7 @@ impl Tree {
 
     /// Opens the directory of the cgroup at a path of the hierarchy; never the root.
     pub fn open_at(&self, path: &str) -> Option<OwnedFd> {
-        openat(&self.root, &*self.relative(path)?, DIRECTORY, Mode::empty()).ok()
+        openat(self.root().ok()?, &*self.relative(path)?, DIRECTORY, Mode::empty()).ok()
     }
 
     pub fn has(&self, path: &str) -> bool {
@@ -85,13 +91,13 @@ impl Tree {
 
     /// Opens the directory of a cgroup; NOENT if it now belongs to another cgroup.
     pub fn enter(&self, location: &CStr, id: Id) -> Result<OwnedFd, Errno> {
-        let directory = openat(&self.root, location, DIRECTORY, Mode::empty())?;
+        let directory = openat(self.root()?, location, DIRECTORY, Mode::empty())?;
         // Paths are reused, ids are not.
         if fstat(&directory)?.st_ino == id.id { Ok(directory) } else { Err(Errno::NOENT) }
     }
 
     fn id(&self, location: impl rustix::path::Arg) -> Result<Id, Errno> {
-        Ok(Id { hierarchy: self.hierarchy.id, id: statat(&self.root, location, AtFlags::SYMLINK_NOFOLLOW)?.st_ino })
+        Ok(Id { hierarchy: self.hierarchy.id, id: statat(self.root()?, location, AtFlags::SYMLINK_NOFOLLOW)?.st_ino })
     }
 }
 
@@ -194,11 +200,11 @@ impl Part {
                 }
                 continue;
             }
-            let location: BorrowedFd<'_> = match (&handle, &directory) {
+            let location: BorrowedFd<'_> = match (&handle, &directory, tree.root()) {
                 // An open file needs no directory.
-                (Handle::Open(_), _) => tree.root.as_fd(),
-                (_, Some(directory)) => OwnedFd::as_fd(directory),
-                (_, None) => match tree.enter(&self.location, self.id) {
+                (Handle::Open(_), _, Ok(root)) => root,
+                (_, Some(directory), _) => OwnedFd::as_fd(directory),
+                (_, None, _) => match tree.enter(&self.location, self.id) {
                     Ok(opened) => OwnedFd::as_fd(directory.insert(opened)),
                     Err(Errno::NOENT | Errno::NODEV) => {
                         may_be_gone = true;

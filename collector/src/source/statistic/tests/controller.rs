@@ -3,6 +3,24 @@
 use super::*;
 
 #[test]
+fn a_hierarchy_that_cannot_be_opened_hides_no_other() {
+    let mut host = Host::v1();
+    let root = Root::new(&host.at);
+    for gone in ["blkio", "cpu,cpuacct"] {
+        fs::remove_dir_all(host.path(gone)).unwrap();
+    }
+    host.reader = Reader::open(&root, &Hierarchies::find(&root).unwrap(), LIMITS).unwrap();
+    host.write("memory/a/memory.usage_in_bytes", "5\n");
+    let memory = host.born(4, "/a", "memory/a");
+    let round = host.round();
+    assert_eq!(round.get(memory, S::MemoryCurrent), Some(5));
+    // Nor does it end the agent if it is the one that names workloads.
+    fs::remove_dir_all(host.path("memory")).unwrap();
+    host.reader = Reader::open(&root, &Hierarchies::find(&root).unwrap(), LIMITS).unwrap();
+    assert_eq!(host.round().cgroups, []);
+}
+
+#[test]
 fn on_v1_cgroups_at_the_same_path_are_one_workload() {
     let mut host = Host::v1();
     host.write("memory/a/memory.usage_in_bytes", "5\n");
