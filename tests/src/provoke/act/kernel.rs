@@ -63,3 +63,11 @@ fn allow_descriptors() {
     };
     assert_eq!(set, 0, "setrlimit: {}", std::io::Error::last_os_error());
 }
+
+/// Allows only memory of one node (`MPOL_BIND`, set_mempolicy(2)).
+pub fn bind(node: u64) {
+    let nodes = 1u64 << node;
+    // SAFETY: the kernel reads one word of the mask.
+    let result = unsafe { libc::syscall(libc::SYS_set_mempolicy, libc::MPOL_BIND, &raw const nodes, u64::BITS as u64) };
+    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+}

@@ -15,6 +15,7 @@
 //! | `swarm:COUNT:BYTES:RATE` | starts children one by one, which hold so much each, at so many a second |
 //! | `again:BYTES:SECONDS` | writes the same anonymous memory over and over |
 //! | `spin:COUNT` | starts threads that use as much CPU time as they get |
+//! | `bind:NODE` | takes memory only from this memory node from now on |
 //! | `free` | gives back the last anonymous memory |
 //! | `wait:SECONDS`, `ready`, `stay` | waits; prints `ready`; waits to be killed |
 
@@ -70,6 +71,7 @@ fn act(step: &str, state: &mut State) {
         ["swarm", count, bytes, rate] => swarm(number(count), number(bytes), number(rate)),
         ["again", bytes, time] => again(number(bytes) as usize, seconds(time)),
         ["spin", count] => (0..number(count)).for_each(|_| drop(std::thread::spawn(spin))),
+        ["bind", node] => kernel::bind(number(node)),
         ["free"] => state.last.take().unwrap().free(),
         ["wait", time] => std::thread::sleep(seconds(time)),
         ["ready"] => println!("ready"),
