@@ -92,6 +92,12 @@ impl Coverage {
         alternatives.iter().any(|programs| programs.iter().all(attached))
     }
 
+    /// Whether it is known that none of the alternatives is attached.
+    pub(crate) fn misses(&self, alternatives: &[&[&str]]) -> bool {
+        let known = alternatives.iter().flat_map(|programs| programs.iter()).all(|it| self.probes.contains_key(*it));
+        known && !self.sees(alternatives)
+    }
+
     pub(crate) fn lose(&mut self, stage: Stage, count: u64) {
         grow(&mut self.lost[stage as usize], count);
     }

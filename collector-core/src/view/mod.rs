@@ -11,6 +11,8 @@ pub mod number;
 pub mod workload;
 
 use crate::sample::{Reading, Start};
+use crate::signal::oom::KILLS;
+use crate::statistic;
 use change::Changes;
 use coverage::Coverage;
 use firing::Firing;
@@ -18,7 +20,7 @@ use gpu::Gpus;
 use history::History;
 use host::Host;
 use number::{Known, Number};
-use workload::{Workload, Workloads};
+use workload::{Unseen, Workload, Workloads};
 
 #[derive(Clone, Debug, Default)]
 pub struct View {
@@ -38,6 +40,8 @@ pub struct View {
     pub changes: Changes,
     /// State of probes and sources, losses, and the cost of measuring.
     pub coverage: Coverage,
+    /// OOM kills that no program saw, as of the last tick.
+    pub(crate) unseen: Vec<Unseen>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -70,5 +74,9 @@ impl View {
         };
         self.workloads.record(time, before, self.gpus.holding(time), &mut self.changes, &mut keep);
         self.history.end(write, self.host.point(&self.gpus, known.has(Number::Stall)));
+        if self.coverage.misses(KILLS) {
+            let host = self.host.statistics.get(statistic::host::Statistic::OomKills);
+            self.unseen = self.workloads.unseen_kills(before, host);
+        }
     }
 }

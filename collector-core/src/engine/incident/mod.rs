@@ -63,6 +63,9 @@ pub(super) fn fold(
         reported.extend(gpu::lost(incidents, view, time, gone));
     }
     if *reading == Reading::Tick {
+        for unseen in std::mem::take(&mut view.unseen) {
+            reported.extend(oom::unseen(incidents, view, &unseen));
+        }
         reported.extend(storm::ended(incidents, view, time));
         let fact = |kind| matches!(kind, Kind::Oom | Kind::GpuLost | Kind::Killed);
         let done = |open: &Open| fact(open.incident.kind) && time.saturating_sub(open.last) >= APART_NS;

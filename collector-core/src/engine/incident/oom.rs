@@ -6,12 +6,13 @@ use super::limit::Found;
 use super::{APART_NS, Incidents, Open, consumer, evidence, labels, limit, open};
 use crate::amount::bytes;
 use crate::cgroup::Id;
-use crate::count::sum;
+use crate::count::{grow, sum};
 use crate::incident::ran_out::{self, RanOut};
 use crate::incident::{Change, Consumer, Figures, Incident, Kind, Limit, Source, Task, Victim, What};
 use crate::signal::oom::{Constraint, Kill, Named, Scope};
 use crate::view::View;
 use crate::view::history::Window;
+use crate::view::workload::{Unseen, Workload};
 
 /// Maximum number of victims listed; further ones are only counted.
 pub(super) const MAX_VICTIMS: usize = 32;
@@ -30,26 +31,47 @@ pub(super) struct First {
 
 /// A kill begins an incident, or is added to an open one.
 pub(super) fn killed(incidents: &mut Incidents, view: &View, named: &Named) -> Vec<Incident> {
-    let Named { time, kill, .. } = named;
-    let window = view.history.window(*time);
-    let found = limit::of(view, kill, *time, &window);
-    let same = |open: &&mut Open| open.takes(kill, *time, found.path());
+    tell(incidents, view, named.time, &named.kill, Some(victim(named)), 1)
+}
+
+/// Kills that no program saw: neither the processes nor who asked for memory are known.
+pub(super) fn unseen(incidents: &mut Incidents, view: &View, unseen: &Unseen) -> Vec<Incident> {
+    let Unseen { cgroup, kills, time } = *unseen;
+    let path = cgroup.and_then(|id| view.workloads.path(id));
+    // The kernel counts how often a cgroup was out of memory there and, on cgroup v2, above it.
+    let refused = |workload: &Workload| workload.recent.refused.is_some_and(|refused| refused >= time);
+    let limit = path.is_some_and(|path| view.workloads.above(path).any(|(_, top)| top.is_some_and(refused)));
+    let scope = if limit { Scope::Memcg } else { Scope::Unknown };
+    tell(incidents, view, time, &Kill { cgroup, scope, ..Kill::default() }, None, kills)
+}
+
+fn tell(
+    incidents: &mut Incidents,
+    view: &View,
+    time: u64,
+    kill: &Kill,
+    victim: Option<Victim>,
+    killed: u64,
+) -> Vec<Incident> {
+    let window = view.history.window(time);
+    let found = limit::of(view, kill, time, &window);
+    let same = |open: &&mut Open| open.takes(kill, time, found.path());
     if let Some(known) = incidents.open.iter_mut().find(same) {
-        known.last = known.last.max(*time);
+        known.last = known.last.max(time);
         let evidence = &mut known.incident.evidence;
-        evidence.killed += 1;
+        grow(&mut evidence.killed, killed);
         if evidence.kills.len() < MAX_VICTIMS {
-            evidence.kills.push(victim(named));
+            evidence.kills.extend(victim);
         }
         return Vec::new();
     }
-    let mut incident = Incident::new(Kind::Oom, incidents.id(*time), *time);
+    let mut incident = Incident::new(Kind::Oom, incidents.id(time), time);
     let workload = kill.cgroup.and_then(|id| view.workloads.known(id));
     let workload = workload.as_deref();
     incident.labels = labels(workload);
-    incident.evidence = evidence::of_host(view, &window, Order::Memory, named.workload.as_deref());
+    incident.evidence = evidence::of_host(view, &window, Order::Memory, workload.map(|workload| &*workload.name));
     let history = &mut incident.evidence.history;
-    history.ago = evidence::ago(&window, *time);
+    history.ago = evidence::ago(&window, time);
     if let Some(workload) = workload {
         history.workload = window.lines(&workload.track);
         incident.evidence.workload = Some(evidence::figures(view, workload, &window));
@@ -57,11 +79,11 @@ pub(super) fn killed(incidents: &mut Incidents, view: &View, named: &Named) -> V
     incident.evidence.scope = Some(kill.scope);
     incident.evidence.constraint = kill.constraint.filter(|it| *it != Constraint::Memcg);
     incident.evidence.requested = kill.order == Some(REQUESTED);
-    incident.evidence.kills = vec![victim(named)];
-    incident.evidence.killed = 1;
-    let first = First { kill: kill.clone(), time: *time, path: found.path().map(str::to_owned) };
+    incident.evidence.kills = victim.into_iter().collect();
+    incident.evidence.killed = killed;
+    let first = First { kill: kill.clone(), time, path: found.path().map(str::to_owned) };
     judge(view, &mut incident, &first, &window, found);
-    open(incidents, view, incident, *time, Some(first))
+    open(incidents, view, incident, time, Some(first))
 }
 
 /// Adds what was read after the kill: limits and peaks are more recent then.
@@ -151,10 +173,10 @@ impl Open {
     fn takes(&self, kill: &Kill, time: u64, path: Option<&str>) -> bool {
         let Some(First { kill: first, path: limited, .. }) = &self.kill else { return false };
         let near = time.abs_diff(self.last) < APART_NS && time.abs_diff(self.incident.time) < LONGEST_NS;
-        let group = |kill: &Kill| (kill.trigger_pid, kill.trigger_cgroup);
+        let group = |kill: &Kill| (kill.trigger_pid > 0).then_some((kill.trigger_pid, kill.trigger_cgroup));
         let cgroup = |id: Option<Id>, other: Option<Id>| id.is_some() && id == other;
         let same = kill.scope == Scope::Host
-            || group(kill) == group(first)
+            || group(kill).is_some() && group(kill) == group(first)
             || cgroup(kill.cgroup, first.cgroup)
             || cgroup(kill.limited, first.limited)
             || path.is_some() && path == limited.as_deref();
@@ -190,12 +212,19 @@ fn victim(named: &Named) -> Victim {
 
 pub(super) fn title(incident: &Incident) -> String {
     let evidence = &incident.evidence;
-    let Some(first) = evidence.kills.first() else { return "OOM kill".to_owned() };
-    let who = match evidence.killed {
-        1 => format!("{} ({})", first.comm, first.pid),
-        several => format!("{several} processes, first {} ({})", first.comm, first.pid),
+    let first = evidence.kills.first();
+    let who = match (first, evidence.killed) {
+        (None, 0) => return "OOM kill".to_owned(),
+        (None, 1) => "an unknown process".to_owned(),
+        (None, several) => format!("{several} unknown processes"),
+        (Some(first), 1) => format!("{} ({})", first.comm, first.pid),
+        (Some(first), several) => format!("{several} processes, first {} ({})", first.comm, first.pid),
     };
-    let whose = first.workload.as_deref().unwrap_or("an unknown workload");
+    let whose = match first {
+        Some(first) => first.workload.as_deref(),
+        None => incident.labels.get("workload").map(String::as_str),
+    };
+    let whose = whose.unwrap_or("an unknown workload");
     let limit = evidence.limit.as_ref().filter(|limit| limit.source != Source::Unknown);
     let of = limit.and_then(|limit| limit.bytes).map_or(String::new(), |limit| format!(" of {}", bytes(limit)));
     let why = match (ran_out::of(incident), limit) {

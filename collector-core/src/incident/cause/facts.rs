@@ -51,9 +51,18 @@ impl<'a> Facts<'a> {
         self.evidence.kills.first()
     }
 
+    /// Whether processes were killed, but nobody saw which.
+    pub fn is_unseen(&self) -> bool {
+        self.evidence.kills.is_empty() && self.evidence.killed > 0
+    }
+
     /// The name of the victim's workload.
     pub fn workload(&self) -> Option<&'a str> {
-        self.victim()?.workload.as_deref()
+        match self.victim() {
+            Some(victim) => victim.workload.as_deref(),
+            None if self.is_unseen() => self.incident.labels.get("workload").map(String::as_str),
+            None => None,
+        }
     }
 
     pub fn hit(&self) -> Option<Hit<'a>> {

@@ -80,7 +80,11 @@ pub fn find(incident: &Incident) -> Cause {
     let facts = Facts::of(incident);
     let rules = RULES.iter().filter(|rule| rule.kinds.contains(&incident.kind));
     let found = rules.filter_map(|rule| Some((rule.name, (rule.find)(&facts)?))).next();
-    let (rule, finding) = found.unwrap_or_else(|| (NOT_KNOWN, unknown(&facts)));
+    let (rule, mut finding) = found.unwrap_or_else(|| (NOT_KNOWN, unknown(&facts)));
+    if facts.is_unseen() {
+        finding.sentence += "; only the kernel's count shows the kill, and not which process it was";
+        finding.next += " The kernel log (dmesg) names the process; headroom doctor says why no probe sees kills.";
+    }
     let numbers = finding.numbers.into_iter().filter_map(|(name, number)| Some((name.to_owned(), number?)));
     Cause { rule: rule.to_owned(), sentence: finding.sentence, next: finding.next, numbers: numbers.collect() }
 }

@@ -33,7 +33,7 @@ pub fn page(incident: &Incident, width: usize, colour: bool) -> String {
     page.paragraph(known, &incident.cause.sentence);
     page.head("Next");
     page.paragraph(Paint::Plain, &incident.cause.next);
-    if !evidence.kills.is_empty() {
+    if !evidence.kills.is_empty() || evidence.killed > 0 {
         killed(&mut page, evidence);
     }
     if let Some(limit) = &evidence.limit {
@@ -104,7 +104,9 @@ fn killed(page: &mut Text, evidence: &Evidence) {
         }
     }
     let rest = evidence.killed.saturating_sub(evidence.kills.len().min(VICTIMS) as u64);
-    if rest > 0 {
+    if evidence.kills.is_empty() {
+        page.paragraph(Paint::Plain, "which is not known: only the kernel's count shows it");
+    } else if rest > 0 {
         page.paragraph(Paint::Dim, &format!("and {rest} more"));
     }
 }

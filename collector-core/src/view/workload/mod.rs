@@ -16,6 +16,7 @@ use member::{Member, Top};
 use pending::Pending;
 pub use recent::Recent;
 pub use statistics::Statistics;
+pub(crate) use unseen::Unseen;
 
 mod amounts;
 mod member;
@@ -23,6 +24,7 @@ mod pending;
 mod place;
 mod recent;
 mod statistics;
+mod unseen;
 
 /// The name for all workloads over the cap, and for what belongs to no workload. No workload can have this name: each name
 /// contains a slash or a dot.
@@ -120,6 +122,8 @@ pub struct Workloads {
     own: Option<Id>,
     /// Number of workloads that left before their grace was over, since the last tick.
     early: u64,
+    /// Of the whole host.
+    kills: unseen::Kills,
 }
 
 impl Default for Workloads {
@@ -141,6 +145,7 @@ impl Default for Workloads {
             walking: false,
             own: None,
             early: 0,
+            kills: unseen::Kills::default(),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 
+use super::unseen::Kills;
 use super::{OTHER_SLOT, Workload, Workloads};
 use crate::cgroup::Id;
 use crate::identity::Kind;
@@ -36,6 +37,7 @@ pub struct Recent {
     killed: Option<u64>,
     /// When one was killed before that, for another shortage.
     pub killed_before: Option<u64>,
+    pub(super) kills: Kills,
 }
 
 /// Kills closer than this, in nanoseconds, are for the same shortage.
@@ -56,6 +58,7 @@ impl Recent {
         self.born = newer.born.or(self.born);
         self.killed_before = self.killed_before.max(newer.killed_before);
         self.killed = self.killed.max(newer.killed);
+        self.kills = Kills::default();
     }
 }
 
@@ -104,6 +107,7 @@ impl Workload {
     pub(super) fn count_from_here(&mut self) {
         self.recent.refusals = self.refusals();
         self.recent.throttles = self.statistics.get(Statistic::MemoryEventHigh);
+        self.recent.kills = Kills::from(self.statistics.get(Statistic::MemoryEventOomKill));
     }
 
     /// Updates refusals and limit. Returns a change if the limit is not the one before.
@@ -209,7 +213,7 @@ impl Workloads {
 
 /// Sorts a slash before everything else: otherwise siblings would come between a cgroup and those nested in it. Allocates
 /// nothing: every incident sorts all workloads, and many may begin at once.
-fn tree_order(one: &str, two: &str) -> Ordering {
+pub(super) fn tree_order(one: &str, two: &str) -> Ordering {
     let (one, two) = (one.as_bytes(), two.as_bytes());
     let key = |byte: u8| if byte == b'/' { 0 } else { byte };
     match one.iter().zip(two).position(|(one, two)| one != two) {
