@@ -151,25 +151,25 @@ fn typed_argument<T: Copy>(context: &impl EbpfContext, index: u32) -> T {
     unsafe { core::ptr::from_ref(&word).cast::<T>().read() }
 }
 
-/// Whether an argument that the kernel types as a pointer is more than a small number in its place. In assembly for typed
-/// programs: verifiers believe that such a pointer is never null, and would drop the check, and a load from it would be fatal.
+/// Whether an argument that the kernel types as a pointer is null. In assembly for typed programs: verifiers believe that it
+/// never is, and would drop the check, and a load from it would be fatal. They compare with another small number.
 #[inline(always)]
-pub fn is_above(pointer: Address, number: usize) -> bool {
+pub fn is_null(pointer: Address) -> bool {
     if !TYPED {
-        return pointer as usize > number;
+        return pointer.is_null();
     }
-    let above: u64;
+    let null: u64;
     // SAFETY: compares, and reads nothing.
     unsafe {
         asm!(
-            "{above} = 1",
+            "{null} = 0",
             "if {pointer} > 4095 goto +1",
-            "{above} = 0",
-            above = out(reg) above, pointer = in(reg) pointer,
+            "{null} = 1",
+            null = out(reg) null, pointer = in(reg) pointer,
             options(pure, nomem, nostack),
         );
     }
-    above != 0
+    null != 0
 }
 
 /// Ids of the current process and thread: `tgid << 32 | tid`.

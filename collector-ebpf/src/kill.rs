@@ -43,8 +43,8 @@ pub fn kill_signal(ctx: RawTracePointContext) -> i32 {
         return 0;
     }
     let result: u32 = ctx.arg(4);
-    // A small address is no siginfo, but a code as above.
-    let is_timer = kernel::is_above(info, FROM_KERNEL) && read::<i32>(info, layout!(siginfo_code)) == SI_TIMER;
+    // A small address is no siginfo, but a code as above. For that reason newer verifiers give it no type.
+    let is_timer = !TYPED && info as usize > FROM_KERNEL && read::<i32>(info, layout!(siginfo_code)) == SI_TIMER;
     if result == DELIVERED && !is_timer { sent(signal, task) } else { 0 }
 }
 
@@ -64,12 +64,13 @@ fn sent(signal: u32, task: Address) -> i32 {
     if !fatal && !is_due(pid, now) {
         return 0;
     }
+    let memcg = kernel::memcg(target.address);
     let record = Sent {
         header: Header::new(Kind::SignalSent, now),
         cgroup: target.id(),
         sender_cgroup: sender.id(),
-        usage: amount(target, layout!(mem_cgroup_usage)),
-        limit: amount(target, layout!(mem_cgroup_limit)),
+        usage: amount(memcg, layout!(mem_cgroup_usage)),
+        limit: amount(memcg, layout!(mem_cgroup_limit)),
         target: Task { pid, tid: read(task, layout!(task_pid)), comm: read(task, layout!(task_comm)) },
         sender: kernel::current(),
         signal,
@@ -79,10 +80,10 @@ fn sent(signal: u32, task: Address) -> i32 {
     0
 }
 
-/// A number of a cgroup's `struct mem_cgroup`, of which for the verifier a controller's state is no part.
+/// A number of a `struct mem_cgroup`, of which for the verifier a controller's state is no part.
 #[inline(always)]
-fn amount(css: Css, offset: u32) -> u64 {
-    if TYPED { UNKNOWN } else { known(kernel::memcg(css.address), offset) }
+fn amount(memcg: Address, offset: u32) -> u64 {
+    if TYPED { UNKNOWN } else { known(memcg, offset) }
 }
 
 #[inline(always)]

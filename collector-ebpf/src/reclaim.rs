@@ -59,7 +59,7 @@ fn end(ctx: &RawTracePointContext, lap: Lap, kind: Kind, scope: Scope) -> i32 {
     if layout!(reclaim_end_memcg) != ABSENT {
         let memcg: Address = argument(ctx, layout!(reclaim_end_memcg));
         // Null for the host's own reclaim.
-        if kernel::is_above(memcg, 0) {
+        if !kernel::is_null(memcg) {
             let target = Css::of_memcg(memcg);
             slot::count_for(target, Controller::Memory, RECLAIM, |row| {
                 counter::add(row, first + word::TARGET_PAGES, pages);

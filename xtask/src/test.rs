@@ -127,10 +127,11 @@ pub fn test(project: &Project, args: &Args) -> Result<()> {
     if args.layer.is_none() && args.filter.is_empty() {
         project::say(project::STEP, "test: other kernels");
         match vm::prepare(project, &vm::Args::default()) {
-            Ok(mut machines) => {
+            Ok(machines) => {
                 failed.extend(vm::test(&machines, &binary, vm::QUICK).err());
-                machines.widen();
-                failed.extend(vm::test(&machines, &binary, vm::WIDE.1).err());
+                for kind in &vm::SPECIAL {
+                    failed.extend(vm::test(&machines.of_kind(kind), &binary, kind.tests).err());
+                }
             }
             Err(why) if args.require => failed.push(why.context("other kernels were not tested")),
             Err(why) => project::say(project::NOTE, &format!("skipped: other kernels: {why:#}")),

@@ -17,7 +17,10 @@ fn is_spare(probe: &Probe) -> bool {
 #[test]
 fn every_probe_or_its_fallback_is_attached() {
     needs!(own_machine(), "other kernels run in virtual machines: cargo xtask test vm");
-    let agent = Agent::start("");
+    check(&Agent::start(""));
+}
+
+pub fn check(agent: &Agent) {
     let exposition = agent.scrape();
     let holds = |program, state| exposition.sum("headroom_probe_state", &[("probe", program), ("state", state)]) == 1.0;
     let signals = SIGNALS.iter().filter(|signal| !ASKED_FOR.contains(&signal.name));

@@ -8,11 +8,12 @@ mod image;
 mod kernel;
 mod machine;
 mod report;
+mod suite;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -23,52 +24,9 @@ use image::Program;
 use kernel::Kernel;
 use machine::CPUS;
 use report::{Verdict, Verdicts};
+pub use suite::{QUICK, SPECIAL};
+use suite::{Special, TESTS, within};
 
-/// Test targets, and the modules of each that depend on the kernel. The others would give the same result in every machine,
-/// or need a fast one.
-const TESTS: &[(&str, &[&str])] = &[
-    (
-        "live",
-        &[
-            "oom",
-            "dying",
-            "kill",
-            "reclaim",
-            "fault",
-            "block",
-            "dirty",
-            "cgroup",
-            "ring",
-            "rule",
-            "map",
-            "slot",
-            "statistic",
-            "host",
-        ],
-    ),
-    ("gpu", &["transfer"]),
-    ("vm", &["memory", "block", "probe", "slot"]),
-];
-/// Tests that are quick in an emulated machine, for each signal: `cargo xtask test` runs these on each kernel.
-pub const QUICK: &[&str] = &[
-    "probe::every_probe_or_its_fallback_is_attached",
-    "oom::a_kill_is_reported_as_in_the_kernel_log",
-    "dying::who_ends_itself_is_not_told_as_killed",
-    "kill::who_kills_a_process_near_its_limit_is_named",
-    "memory::a_group_is_killed_together_and_each_process_is_counted_once",
-    "memory::memory_reclaim_stalls_only_the_task_that_writes",
-    "fault::a_dropped_file_mapping_gives_one_major_fault_per_page",
-    "block::a_slow_disk_shows_its_real_latency",
-    "block::a_bad_sector_fails_only_its_own_reads",
-    "block::writeback_is_charged_to_the_cgroup_that_wrote",
-    "dirty::a_throttled_writer_waits_as_long_as_the_kernel_says",
-    "ring::every_record_that_a_full_ring_drops_is_counted_and_the_kill_arrives",
-    "host::pressure_is_reported_before_the_next_tick",
-];
-/// Tests that `cargo xtask test` also runs in a machine that could have this many CPUs: what depends on them must stay small.
-pub const WIDE: (u32, &[&str]) = (224, &["slot::cgroups_that_come_later_have_slots_of_their_own"]);
-/// The kernel for that. From 6.9 on `possible_cpus=` can only lower the number that the firmware names.
-const WIDE_KERNEL: &str = "6.1";
 /// Programs that make and run a machine, and the Debian packages that have them.
 const PROGRAMS: [(&str, &str); 10] = [
     ("qemu-system-x86_64", "qemu-system-x86"),
@@ -99,18 +57,21 @@ pub struct Args {
     /// CPUs that the machines could have, before Linux 6.9; two are there; with `vm` or `incidents`
     #[arg(long, value_name = "NUMBER", default_value_t = CPUS, value_parser = clap::value_parser!(u32).range(2..=254))]
     possible_cpus: u32,
+    /// Boot with `lockdown=confidentiality`; with `vm` or `incidents`
+    #[arg(long)]
+    lockdown: bool,
 }
 
 impl Default for Args {
     fn default() -> Args {
-        Args { kernels: Vec::new(), folder: None, possible_cpus: CPUS }
+        Args { kernels: Vec::new(), folder: None, possible_cpus: CPUS, lockdown: false }
     }
 }
 
 impl Args {
     /// Whether any option was given.
     pub fn given(&self) -> bool {
-        !self.kernels.is_empty() || self.folder.is_some() || self.possible_cpus > CPUS
+        !self.kernels.is_empty() || self.folder.is_some() || self.possible_cpus > CPUS || self.lockdown
     }
 }
 
@@ -119,16 +80,19 @@ pub struct Machines<'a> {
     project: &'a Project,
     folder: PathBuf,
     kernels: Vec<Kernel>,
-    possible_cpus: u32,
+    /// Added to the kernels' command line.
+    parameters: String,
     // Two runs at once would write the same files.
-    _lock: std::fs::File,
+    _lock: Arc<std::fs::File>,
 }
 
 impl Machines<'_> {
-    /// Only the kernel that can have many CPUs, with so many.
-    pub fn widen(&mut self) {
-        self.kernels.retain(|kernel| kernel.name == WIDE_KERNEL);
-        self.possible_cpus = WIDE.0;
+    /// Only the kernels of this kind, booted so.
+    pub fn of_kind(&self, kind: &Special) -> Self {
+        let Machines { project, folder, kernels, _lock, .. } = self;
+        let kernels = kernels.iter().filter(|kernel| kind.kernels.contains(&&*kernel.name)).cloned().collect();
+        let parameters = machine::parameters(kind.possible_cpus, kind.lockdown);
+        Machines { project, folder: folder.clone(), kernels, parameters, _lock: _lock.clone() }
     }
 }
 
@@ -140,7 +104,8 @@ pub fn prepare<'a>(project: &'a Project, args: &Args) -> Result<Machines<'a>> {
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).context("wait for another run")?;
     ensure(&folder)?;
     let kernels = kernels(args, &folder)?;
-    Ok(Machines { project, folder, kernels, possible_cpus: args.possible_cpus, _lock: lock })
+    let parameters = machine::parameters(args.possible_cpus, args.lockdown);
+    Ok(Machines { project, folder, kernels, parameters, _lock: Arc::new(lock) })
 }
 
 /// Boots each kernel, and prints which tests passed where. `binary` is the built `headroom`; `filter` selects tests as in
@@ -199,7 +164,7 @@ fn on_each<T: Send>(
             let next = queue.lock().map_err(|_| anyhow::anyhow!("the thread of another machine panicked"))?.next();
             let Some((index, kernel)) = next else { return Ok(()) };
             let booted = image::archive(folder, kernel)
-                .and_then(|it| machine::run(folder, kernel, machines.possible_cpus, &disk, &it, LIMIT));
+                .and_then(|it| machine::run(folder, kernel, &machines.parameters, &disk, &it, LIMIT));
             let result = read(kernel, &booted.with_context(|| format!("boot {}", kernel.name))?);
             done.lock().map_err(|_| anyhow::anyhow!("the thread of another machine panicked"))?.push((index, result));
         }
@@ -345,55 +310,4 @@ fn programs(targets: &BTreeMap<String, PathBuf>, filter: &[&str]) -> Result<Vec<
         }
     }
     Ok(programs)
-}
-
-/// The tests of one module in a program's list.
-fn within(list: &str, module: &str) -> Vec<String> {
-    let names = list.lines().filter_map(|line| line.strip_suffix(": test"));
-    names.filter(|name| name.split("::").next() == Some(module)).map(str::to_owned).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn source(file: &str) -> String {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/tests").join(file);
-        std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-    }
-
-    fn modules(target: &str) -> Vec<String> {
-        let text = source(&format!("{target}/main.rs"));
-        let names = text.lines().filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';'));
-        names.map(str::to_owned).collect()
-    }
-
-    /// A renamed module would otherwise be left out without notice.
-    #[test]
-    fn the_modules_exist_and_vm_is_complete() {
-        for (target, named) in TESTS {
-            let there = modules(target);
-            let missing: Vec<_> = named.iter().filter(|module| !there.contains(&module.to_string())).collect();
-            assert!(missing.is_empty(), "{target} has no {missing:?}");
-            assert!(*target != "vm" || there.len() == named.len(), "{there:?}");
-        }
-    }
-
-    #[test]
-    fn the_quick_tests_exist() {
-        for name in QUICK.iter().chain(WIDE.1) {
-            let (module, test) = name.split_once("::").unwrap();
-            let targets = TESTS.iter().filter(|(_, modules)| modules.contains(&module));
-            let found = targets.filter(|(target, _)| {
-                source(&format!("{target}/{module}.rs")).contains(&format!("#[test]\nfn {test}()"))
-            });
-            assert_eq!(found.count(), 1, "{name}");
-        }
-    }
-
-    #[test]
-    fn a_module_differs_from_one_whose_name_starts_the_same() {
-        let list = "oom::a: test\noom::deep::b: test\noomph::c: test\nroom::oom::d: test\nhost::oom: test\noom::e: benchmark\n";
-        assert_eq!(within(list, "oom"), ["oom::a", "oom::deep::b"]);
-    }
 }

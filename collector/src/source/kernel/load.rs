@@ -332,7 +332,7 @@ fn error_chain(error: &(dyn Error + 'static)) -> String {
     if let Some(ProgramError::LoadError { io_error, verifier_log }) = error.downcast_ref() {
         let log = verifier_log.to_string();
         // The reason precedes the verifier's statistics.
-        let summary = ["processed ", "stack depth ", "verification time ", "max_states"];
+        let summary = ["processed ", "insns processed ", "stack depth ", "verification time ", "max_states"];
         let reason =
             log.lines().rfind(|line| !line.trim().is_empty() && !summary.iter().any(|start| line.starts_with(start)));
         return match reason {
