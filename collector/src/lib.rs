@@ -7,6 +7,7 @@ pub mod agent;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod confine;
 pub mod dashboard;
 pub mod deliver;
 pub mod docs;

@@ -99,9 +99,9 @@ pub fn protect(oom_score_adj: i32) {
     }
 }
 
-/// Drops every capability that is no longer needed, for good: programs that are started later cannot regain them, not
+/// Becomes another user, and drops every capability that is no longer needed, for good: programs that are started later cannot regain them, not
 /// even as root.
-pub fn drop_unneeded(transfer: bool) -> anyhow::Result<()> {
+pub fn drop_unneeded(transfer: bool, become_user: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
     let held = caps::read(None, CapSet::Permitted).context("read the capabilities")?;
     let more = TRANSFER.into_iter().filter(|_| transfer);
     let mut keep: CapsHashSet = KEEP.into_iter().chain(more).filter(|capability| held.contains(capability)).collect();
@@ -116,6 +116,8 @@ pub fn drop_unneeded(transfer: bool) -> anyhow::Result<()> {
         }
     }
     rustix::thread::set_no_new_privs(true).context("set no_new_privs")?;
+    // After the bounding set, which takes a capability that another user's process does not have at first.
+    become_user()?;
     caps::clear(None, CapSet::Inheritable).context("drop inheritable capabilities")?;
     caps::set(None, CapSet::Effective, &keep).context("drop effective capabilities")?;
     caps::set(None, CapSet::Permitted, &keep).context("drop permitted capabilities")

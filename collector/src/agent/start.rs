@@ -27,6 +27,8 @@ use super::snapshot::{self, Ask};
 use crate::clock;
 use crate::config::Config;
 use crate::config::load::Effective;
+use crate::confine::user::{self, User};
+use crate::confine::{self, Allowed};
 use crate::deliver::outbox::{DeliveryHealth, Outbox};
 use crate::deliver::target::{self, Host};
 use crate::exit::{Exit, Failure};
@@ -88,7 +90,7 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
     report(&kernel, config.kernel.require_probes)?;
     // Arming may need a capability, too.
     let (triggers, mut refused) = arm(config);
-    privilege::drop_unneeded(config.transfer.enabled)?;
+    confine(config)?;
     trim();
     // Threads started from here on inherit the reduced capabilities.
     let host = Host::of(config, access.scheme(), listener.address());
@@ -141,6 +143,32 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
         endpoint,
         tick,
         lock,
+    })
+}
+
+/// Becomes another user, drops capabilities, and limits files and system calls, as far as this host allows.
+fn confine(config: &Config) -> Result<()> {
+    let user = own_user(config);
+    let become_user = || user.as_ref().map_or(Ok(()), User::become_it).context("become the agent's own user");
+    privilege::drop_unneeded(config.transfer.enabled, become_user)?;
+    for limit in confine::enter(&Allowed::of(config)) {
+        match limit.set {
+            Ok(()) => tracing::debug!("limited: {}", limit.name),
+            Err(why) => tracing::info!("not limited: {}: {why}", limit.name),
+        }
+    }
+    Ok(())
+}
+
+/// The user that the agent becomes, after that has got what the agent writes.
+fn own_user(config: &Config) -> Option<User> {
+    let found = user::find(config).and_then(|user| match user {
+        Some(user) => user.take_over(config).map(|()| Some(user)).map_err(|error| format!("{error:#}")),
+        None => Ok(None),
+    });
+    found.unwrap_or_else(|why| {
+        tracing::warn!("the agent stays root: {why}");
+        None
     })
 }
 

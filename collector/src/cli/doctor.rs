@@ -11,6 +11,7 @@ use serde::{Serialize, Serializer};
 
 use super::settings::Settings;
 use crate::config::Config;
+use crate::confine;
 use crate::exit::{Exit, Failure};
 use crate::privilege;
 use crate::source::Finding;
@@ -107,7 +108,7 @@ fn examine(config: &Config) -> Findings {
         version: env!("CARGO_PKG_VERSION"),
         kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
         architecture: std::env::consts::ARCH,
-        facts: SOURCES.iter().flat_map(|row| (row.examine)(config, &root)).collect(),
+        facts: SOURCES.iter().flat_map(|row| (row.examine)(config, &root)).chain([confine::examine(config)]).collect(),
         lost: privilege::lost().map(|(capability, cost)| format!("without {capability}: {cost}")).collect(),
         error,
         probes: verdicts.collect(),

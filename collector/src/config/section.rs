@@ -22,6 +22,8 @@ pub struct Config {
     pub rootfs: PathBuf,
     /// Locked while the agent runs, so that a second instance fails.
     pub lock: PathBuf,
+    /// The user that a root agent becomes once it has started; empty: it stays root.
+    pub user: String,
     /// The agent's own `oom_score_adj`.
     pub oom_score_adj: i32,
     /// The host's name in alerts; empty means its own host name.
@@ -223,6 +225,7 @@ impl Default for Config {
             tick: Duration::from_secs(1),
             rootfs: PathBuf::from("/"),
             lock: PathBuf::from("/run/headroom/lock"),
+            user: "headroom".into(),
             oom_score_adj: -999,
             host: String::new(),
             log: Log { level: "info".into(), format: "auto".into() },

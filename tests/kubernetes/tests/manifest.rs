@@ -10,6 +10,7 @@ use collector_tests::binary::binary;
 use collector_tests::scratch::scratch;
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ServiceAccount};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use serde_json::Value;
 
 /// A manifest as Kubernetes reads it: unknown keys are dropped, wrong types are an error.
@@ -22,6 +23,7 @@ fn parsed(manifest: &Value) -> Value {
         "Namespace" => as_type::<Namespace>(manifest),
         "ServiceAccount" => as_type::<ServiceAccount>(manifest),
         "ConfigMap" => as_type::<ConfigMap>(manifest),
+        "NetworkPolicy" => as_type::<NetworkPolicy>(manifest),
         "DaemonSet" => as_type::<DaemonSet>(manifest),
         kind => panic!("unexpected kind {kind}"),
     }
@@ -38,12 +40,12 @@ fn manifests() -> Vec<Value> {
 fn kubernetes_knows_every_key_of_the_manifest() {
     let manifests = manifests();
     let kinds: Vec<&str> = manifests.iter().map(|manifest| manifest["kind"].as_str().unwrap()).collect();
-    assert_eq!(kinds, ["Namespace", "ServiceAccount", "ConfigMap", "DaemonSet"]);
+    assert_eq!(kinds, ["Namespace", "ServiceAccount", "ConfigMap", "NetworkPolicy", "DaemonSet"]);
     for manifest in &manifests {
         assert_eq!(parsed(manifest), *manifest);
     }
     // A mistake is noticed.
-    let mut mistake = manifests[3].clone();
+    let mut mistake = manifests[4].clone();
     mistake["spec"]["template"]["spec"]["hostPid"] = true.into();
     assert_ne!(parsed(&mistake), mistake);
 }
@@ -56,10 +58,25 @@ fn the_agent_accepts_the_manifests_configuration() {
     fs::write(&file, manifests[2]["data"]["headroom.toml"].as_str().unwrap()).unwrap();
     let output = Command::new(binary()).arg("check-config").arg("--config").arg(&file).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let pod = &manifests[3]["spec"]["template"]["spec"];
+    let pod = &manifests[4]["spec"]["template"]["spec"];
     let container = &pod["containers"][0];
     let names = |list: &Value| -> BTreeSet<String> {
         list.as_array().unwrap().iter().map(|item| item["name"].as_str().unwrap().to_owned()).collect()
     };
     assert_eq!(names(&container["volumeMounts"]), names(&pod["volumes"]), "each volume is mounted");
+}
+
+#[test]
+fn the_container_has_named_capabilities_and_an_image_of_this_version() {
+    let container = manifests()[4]["spec"]["template"]["spec"]["containers"][0].clone();
+    assert_eq!(container["image"], format!("headroom:{}", env!("CARGO_PKG_VERSION")));
+    let security = &container["securityContext"];
+    assert!(security.get("privileged").is_none());
+    assert_eq!(security["capabilities"]["drop"], serde_json::json!(["ALL"]));
+    let added = security["capabilities"]["add"].as_array().unwrap();
+    // By name, as the kernel's list has them.
+    assert!(
+        added.iter().all(|name| format!("CAP_{}", name.as_str().unwrap()).parse::<caps::Capability>().is_ok()),
+        "{added:?}"
+    );
 }

@@ -7,6 +7,8 @@
 mod act;
 #[path = "../provoke/compact.rs"]
 mod compact;
+#[path = "../provoke/confined.rs"]
+mod confined;
 #[path = "../provoke/cuda.rs"]
 mod cuda;
 #[path = "../provoke/dirty.rs"]
@@ -44,6 +46,7 @@ fn main() {
     match (verb.as_str(), &arguments[..]) {
         ("act", _) => act::run(&options),
         ("compact", _) => compact::run(),
+        ("confined", [uid, transfer, folder]) => confined::run(uid, transfer.parse().unwrap(), folder),
         ("cuda", _) => cuda::run(),
         ("forbidden", [file, pid, name]) => forbidden::run(file, pid.parse().unwrap(), name),
         ("hog", _) => hog::run(&options),

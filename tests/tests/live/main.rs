@@ -6,6 +6,7 @@ mod alert;
 mod block;
 mod cgroup;
 mod churn;
+mod confine;
 mod dirty;
 mod dying;
 mod exit;

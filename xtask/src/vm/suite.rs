@@ -22,6 +22,7 @@ pub(super) const TESTS: &[(&str, &[&str])] = &[
             "slot",
             "statistic",
             "host",
+            "confine",
         ],
     ),
     ("gpu", &["transfer"]),
@@ -42,6 +43,7 @@ pub const QUICK: &[&str] = &[
     "dirty::a_throttled_writer_waits_as_long_as_the_kernel_says",
     "ring::every_record_that_a_full_ring_drops_is_counted_and_the_kill_arrives",
     "host::pressure_is_reported_before_the_next_tick",
+    "confine::each_forbidden_thing_is_refused_and_what_it_needs_is_not",
 ];
 /// Tests that `cargo xtask test` also runs in machines of one kind.
 pub struct Special {

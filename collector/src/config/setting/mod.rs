@@ -82,6 +82,14 @@ pub const SETTINGS: &[Setting] = &[
         doc: "File that the agent locks while it runs, so that a second instance fails.",
     },
     Setting {
+        key: "user",
+        flag: None,
+        kind: Kind::Text(|config| &mut config.user),
+        doc: "User, by name or number, that an agent started as root becomes once its probes are attached. It keeps the \
+              capabilities that it needs, and gets the journal and the lock. If there is no such user, it stays root and \
+              says so; `root` keeps it root.",
+    },
+    Setting {
         key: "oom_score_adj",
         flag: None,
         kind: Kind::Integer(|config| &mut config.oom_score_adj, -1000, 1000),

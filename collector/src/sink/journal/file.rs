@@ -95,6 +95,21 @@ pub fn reopen(dir: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
+/// A file in the journal's folder.
+pub struct InFolder {
+    pub path: PathBuf,
+    pub is_ours: bool,
+}
+
+/// Everything in the journal's folder.
+pub fn files(dir: &Path) -> std::io::Result<Vec<InFolder>> {
+    let of = |entry: fs::DirEntry| InFolder {
+        path: entry.path(),
+        is_ours: entry.file_name().to_string_lossy().starts_with(FILE),
+    };
+    fs::read_dir(dir)?.map(|entry| entry.map(of)).collect()
+}
+
 /// Sizes of the file and of its write-ahead log, in bytes.
 pub fn size(dir: &Path) -> (u64, u64) {
     let length = |name: &str| fs::metadata(dir.join(name)).map_or(0, |metadata| metadata.len());
