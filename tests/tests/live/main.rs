@@ -12,6 +12,7 @@ mod dying;
 mod exit;
 mod fault;
 mod host;
+mod hostile;
 mod incident;
 mod journal;
 mod kill;
