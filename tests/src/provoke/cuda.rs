@@ -49,6 +49,20 @@ pub fn run() {
                 let code = function(library, words[1])(&raw mut address as u64, number(2), 0, 0, 0);
                 (code, address)
             }
+            // NAME BYTES TIMES: allocates as often.
+            "fill" => {
+                let (allocate, mut address) = (function(library, words[1]), 0u64);
+                let codes: u32 = (0..number(3)).map(|_| allocate(&raw mut address as u64, number(2), 0, 0, 0)).sum();
+                (codes, address)
+            }
+            // UID: becomes this user.
+            "user" => {
+                let uid = number(1) as libc::uid_t;
+                // SAFETY: a system call with numbers.
+                (u32::from(unsafe { libc::setresuid(uid, uid, uid) } != 0), 0)
+            }
+            // FILE OVER: mounts it there, in the mount namespace that `hide` made.
+            "cover" => (cover(words[1], words[2]), 0),
             // NAME ADDRESS [BYTES]
             "call" => {
                 let bytes = if words.len() > 3 { number(3) } else { 0 };
@@ -104,6 +118,15 @@ fn function(library: *mut c_void, name: &str) -> Function {
     assert!(!symbol.is_null(), "no {name:?}");
     // SAFETY: each function takes at most five numbers or pointers, and returns a number or nothing.
     unsafe { std::mem::transmute::<*mut c_void, Function>(symbol) }
+}
+
+/// Mounts a file, or a FIFO, over another.
+fn cover(file: &str, over: &str) -> u32 {
+    let [file, over] = [file, over].map(|path| CString::new(path).unwrap());
+    let none: *const c_char = std::ptr::null();
+    // SAFETY: a system call with live strings.
+    let result = unsafe { libc::mount(file.as_ptr(), over.as_ptr(), none, libc::MS_BIND, std::ptr::null()) };
+    u32::from(result != 0)
 }
 
 /// Copies the file into a folder that is visible only in this process's mount namespace, as in a container.

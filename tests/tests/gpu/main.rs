@@ -4,6 +4,7 @@
 
 mod device;
 mod hardware;
+mod hostile;
 mod many;
 mod transfer;
 mod trouble;

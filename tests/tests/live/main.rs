@@ -33,5 +33,6 @@ mod start;
 mod statistic;
 mod storm;
 mod trouble;
+mod untrusted;
 mod user;
 mod workload;
