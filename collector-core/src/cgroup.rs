@@ -1,6 +1,7 @@
 //! [`Id`] identifies a cgroup, and paths are nested. Knows no workload.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +51,17 @@ pub fn whole(bytes: &[u8]) -> &[u8] {
 /// Whether a path is that of the cgroup at `above`, or of one nested in it.
 pub(crate) fn contains(above: &str, path: &str) -> bool {
     above == "/" || path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Sorts a slash before everything else: otherwise siblings would come between a cgroup and those nested in it. Allocates
+/// nothing: every incident sorts all workloads, and many may begin at once.
+pub(crate) fn tree_order(one: &str, two: &str) -> Ordering {
+    let (one, two) = (one.as_bytes(), two.as_bytes());
+    let key = |byte: u8| if byte == b'/' { 0 } else { byte };
+    match one.iter().zip(two).position(|(one, two)| one != two) {
+        Some(first) => key(one[first]).cmp(&key(two[first])),
+        None => one.len().cmp(&two.len()),
+    }
 }
 
 #[cfg(test)]

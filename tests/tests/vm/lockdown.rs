@@ -10,6 +10,7 @@ use collector_core::outcome::Outcome;
 use collector_core::sample::Sample;
 use collector_tests::agent::{Agent, headroom};
 use collector_tests::cgroup::Cgroup;
+use collector_tests::process::Killed;
 use collector_tests::provocation::was_killed;
 use collector_tests::record::kills_of;
 use collector_tests::require::own_machine;

@@ -1,10 +1,8 @@
 //! Recent changes of workloads, and how they are nested: what is needed to explain an incident.
 
-use std::cmp::Ordering;
-
 use super::unseen::Kills;
 use super::{OTHER_SLOT, Workload, Workloads};
-use crate::cgroup::Id;
+use crate::cgroup::{Id, tree_order};
 use crate::identity::Kind;
 use crate::statistic::gpu::Holder;
 use crate::statistic::workload::Statistic;
@@ -208,17 +206,6 @@ impl Workloads {
             self.tops.iter().map(|(path, top)| (&**path, &self.slots[top.slot])).collect();
         tops.sort_unstable_by(|(one, _), (two, _)| tree_order(one, two));
         tops
-    }
-}
-
-/// Sorts a slash before everything else: otherwise siblings would come between a cgroup and those nested in it. Allocates
-/// nothing: every incident sorts all workloads, and many may begin at once.
-pub(super) fn tree_order(one: &str, two: &str) -> Ordering {
-    let (one, two) = (one.as_bytes(), two.as_bytes());
-    let key = |byte: u8| if byte == b'/' { 0 } else { byte };
-    match one.iter().zip(two).position(|(one, two)| one != two) {
-        Some(first) => key(one[first]).cmp(&key(two[first])),
-        None => one.len().cmp(&two.len()),
     }
 }
 

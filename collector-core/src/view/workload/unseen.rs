@@ -4,9 +4,8 @@
 //! are read one after the other, and a kill may come in between: what is not explained waits for the next tick.
 
 use super::member::Member;
-use super::recent::tree_order;
 use super::{OTHER_SLOT, Workload, Workloads};
-use crate::cgroup::{Id, contains};
+use crate::cgroup::{Id, contains, tree_order};
 use crate::statistic::workload::Statistic;
 
 /// Kills in one workload.
