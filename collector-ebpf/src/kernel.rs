@@ -165,7 +165,7 @@ pub fn is_null(pointer: Address) -> bool {
             "{null} = 0",
             "if {pointer} > 4095 goto +1",
             "{null} = 1",
-            null = out(reg) null, pointer = in(reg) pointer,
+            null = out(reg) null, pointer = in(reg) pointer as usize,
             options(pure, nomem, nostack),
         );
     }

@@ -50,7 +50,7 @@ pub struct Limits {
 }
 
 #[cfg(not(feature = "typed"))]
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 pub struct Limits;
 
 /// A call of the CUDA driver in progress, see [`crate::transfer`].

@@ -179,7 +179,7 @@ fn cause(tid: u32, now: u64, victim: Css) -> Cause {
                 memcg: memcg as u64,
                 constraint: Constraint::Memcg as u32,
                 order: NO_ORDER,
-                limits: Limits::default(),
+                limits: Limits::NONE,
             };
         }
     }
@@ -190,7 +190,7 @@ fn cause(tid: u32, now: u64, victim: Css) -> Cause {
         memcg: 0,
         constraint: Constraint::Unknown as u32,
         order: NO_ORDER,
-        limits: Limits::default(),
+        limits: Limits::NONE,
     })
 }
 
@@ -312,11 +312,13 @@ fn pages(mm: Address, offset: u32) -> u64 {
 
 #[cfg(feature = "typed")]
 impl Limits {
+    pub const NONE: Limits = Limits { memory: UNKNOWN, swap: UNKNOWN, group: 0 };
+
     /// Of a `struct mem_cgroup`; nothing is known of none.
     #[inline(always)]
     fn of(memcg: Address) -> Limits {
         if memcg.is_null() {
-            return Limits::default();
+            return Limits::NONE;
         }
         Limits {
             memory: known(memcg, layout!(mem_cgroup_limit)),
@@ -326,15 +328,10 @@ impl Limits {
     }
 }
 
-#[cfg(feature = "typed")]
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits { memory: UNKNOWN, swap: UNKNOWN, group: 0 }
-    }
-}
-
 #[cfg(not(feature = "typed"))]
 impl Limits {
+    pub const NONE: Limits = Limits;
+
     #[inline(always)]
     fn of(_: Address) -> Limits {
         Limits

@@ -69,7 +69,7 @@ fn end(ctx: &RawTracePointContext, lap: Lap, kind: Kind, scope: Scope) -> i32 {
     }
     // For a memory cgroup the kernel reports an order of zero, whatever was asked for.
     let order = if scope as u32 == Scope::Host as u32 { stopped.note as i32 } else { NO_ORDER };
-    let (constraint, limits) = (constraint(scope), Limits::default());
+    let (constraint, limits) = (constraint(scope), Limits::NONE);
     remember(Cause { ns: stopped.now, scope: scope as u64, limited, memcg: at, constraint, order, limits });
     if stopped.ns >= setting!(stall_ns) {
         let stall = Stall {

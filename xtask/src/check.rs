@@ -23,8 +23,10 @@ pub fn check(project: &Project) -> Result<()> {
     project::say(project::STEP, "[3/5] clippy, eBPF");
     let toolchain = setup::find(project)?;
     let target = project.target.join("ebpf");
-    let mut clippy = toolchain.cargo("clippy", &project.root, std::env::consts::ARCH, &target);
-    project::run(clippy.args(["--locked", "--", "--deny", "warnings"]))?;
+    for features in [&[][..], &["--features", "typed"]] {
+        let mut clippy = toolchain.cargo("clippy", &project.root, std::env::consts::ARCH, &target);
+        project::run(clippy.args(features).args(["--locked", "--", "--deny", "warnings"]))?;
+    }
 
     project::say(project::STEP, "[4/5] licences");
     licence::check(project)?;
