@@ -8,13 +8,14 @@ use collector::source::cgroup::{Hierarchies, path_in};
 use collector::source::root::Root;
 use collector::source::statistic::file::{FILES, derive};
 use collector_core::statistic::workload::Values;
+use collector_core::text::unescape;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &[u8]| {
     for hierarchy in [0, 4] {
         if let Some(path) = path_in(text, hierarchy) {
-            let line = format!("{hierarchy}:memory:{path}\n");
-            assert_eq!(path_in(line.as_bytes(), hierarchy), Some(path));
+            let line = [format!("{hierarchy}:memory:").as_bytes(), &unescape(&path), b"\n"].concat();
+            assert_eq!(path_in(&line, hierarchy).as_deref(), Some(&*path));
         }
     }
     let lossy = String::from_utf8_lossy(text);

@@ -4,6 +4,7 @@
 #![no_main]
 
 use collector_core::identity::{Identity, LONGEST};
+use collector_core::text::is_shown;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &[u8]| {
@@ -12,6 +13,6 @@ fuzz_target!(|text: &[u8]| {
         let below = path.strip_prefix(&*identity.top);
         assert!(below.is_some_and(|below| below.is_empty() || below.starts_with('/')), "{identity:?}");
         assert_eq!(Identity::of(&identity.top), identity);
-        assert!(identity.name.len() <= LONGEST && !identity.name.contains(char::is_control), "{identity:?}");
+        assert!(identity.name.len() <= LONGEST && identity.name.chars().all(is_shown), "{identity:?}");
     }
 });
