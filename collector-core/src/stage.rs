@@ -206,7 +206,7 @@ impl Stage {
             ),
             Stage::Transfer => (
                 "transfer",
-                "There was no room for a call of the CUDA driver or its allocation. It is missing from the workload's transfers.",
+                "There was no room for a call of the CUDA driver or its allocation, or its user had a quarter of the places already. It is missing from the workload's transfers.",
                 "There is no setting for it. Report it with what the process does.",
             ),
             Stage::UnknownCgroup => (

@@ -12,7 +12,7 @@ use collector::source::cgroup::Hierarchies;
 use collector::source::root::Root;
 use collector_tests::agent::{Agent, headroom};
 use collector_tests::needs;
-use collector_tests::process::memory;
+use collector_tests::process::{Killed, memory};
 use collector_tests::require::is_root;
 use collector_tests::scratch::{Scratch, scratch};
 use rustix::fs::{FileType, Mode, inotify};
@@ -34,21 +34,29 @@ fn id(uid: u32) -> String {
     format!("{uid:08x}{:08x}{:048x}", std::process::id(), 0)
 }
 
-/// Cgroups below those that are there already. When dropped, those that were made are removed.
-struct Made(Vec<PathBuf>);
+/// Cgroups below those that are there already, with a process in each container: who holds nothing has no series. When dropped,
+/// those that were made are removed.
+#[derive(Default)]
+struct Made {
+    directories: Vec<PathBuf>,
+    processes: Vec<Killed>,
+}
 
 impl Made {
     fn make(&mut self, path: &str) {
+        let process = Killed(Command::new("sleep").arg("3600").spawn().unwrap());
         let hierarchies = Hierarchies::find(&Root::default()).unwrap();
         for hierarchy in hierarchies.distinct() {
             let mut directory = hierarchy.root.clone();
             for part in path.split('/').filter(|part| !part.is_empty()) {
                 directory.push(part);
                 if fs::create_dir(&directory).is_ok() {
-                    self.0.push(directory.clone());
+                    self.directories.push(directory.clone());
                 }
             }
+            fs::write(directory.join("cgroup.procs"), process.0.id().to_string()).unwrap();
         }
+        self.processes.push(process);
     }
 
     fn container(&mut self, uid: u32) {
@@ -58,7 +66,8 @@ impl Made {
 
 impl Drop for Made {
     fn drop(&mut self) {
-        self.0.iter().rev().for_each(|directory| drop(fs::remove_dir(directory)));
+        self.processes.clear();
+        self.directories.iter().rev().for_each(|directory| drop(fs::remove_dir(directory)));
     }
 }
 
@@ -165,7 +174,7 @@ fn whatever_is_in_the_homes_honest_names_are_found_in_little_memory() {
     for file in [&fifo, &homes.0.join("root's")] {
         inotify::add_watch(&watch, file, inotify::WatchFlags::OPEN).unwrap();
     }
-    let mut made = Made(Vec::new());
+    let mut made = Made::default();
     [GONE, ENDLESS, LONG, FIFO, LINK, HONEST].into_iter().for_each(|uid| made.container(uid));
 
     let docker = homes.0.join("docker");

@@ -4,7 +4,6 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use collector_core::identity::Names;
 use serde::Deserialize;
 
 use super::engine;
@@ -30,7 +29,7 @@ pub(super) struct Books {
     /// The directory of a user's own engine, below the home.
     pub rootless: Option<&'static str>,
     /// Reads the names of containers from such a directory, in the order of their ids.
-    pub read: fn(&Place, &[&str]) -> io::Result<Vec<Option<Names>>>,
+    pub read: fn(&Place, &[&str]) -> io::Result<engine::Found>,
 }
 
 pub(super) const ENGINES: &[Books] = &[

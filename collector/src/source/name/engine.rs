@@ -22,8 +22,11 @@ const PODMAN_MAX: u64 = 16 << 20;
 /// Size limit in bytes; the OCI configuration of a container has some 30 KB.
 const OCI_MAX: u64 = 4 << 20;
 
+/// What is found for each of the containers that were asked for.
+pub type Found = Vec<Option<Names>>;
+
 /// Docker's names of containers; for those that Kubernetes runs, the names in Kubernetes.
-pub fn docker(data: &Place, ids: &[&str]) -> io::Result<Vec<Option<Names>>> {
+pub fn docker(data: &Place, ids: &[&str]) -> io::Result<Found> {
     ids.iter().map(|id| docker_one(data, id)).collect()
 }
 
@@ -42,7 +45,7 @@ fn docker_one(data: &Place, id: &str) -> io::Result<Option<Names>> {
 }
 
 /// Podman's names of containers. Each file is read once for all of them.
-pub fn podman(storage: &Place, ids: &[&str]) -> io::Result<Vec<Option<Names>>> {
+pub fn podman(storage: &Place, ids: &[&str]) -> io::Result<Found> {
     let mut found = vec![None; ids.len()];
     let mut wanted: HashMap<&str, usize> = ids.iter().enumerate().map(|(index, id)| (*id, index)).collect();
     for driver in ["overlay", "vfs", "btrfs"] {
@@ -62,7 +65,7 @@ pub fn podman(storage: &Place, ids: &[&str]) -> io::Result<Vec<Option<Names>>> {
 }
 
 /// The names of containers of containerd, which writes them for Kubernetes, and of those of nerdctl.
-pub fn containerd(state: &Place, ids: &[&str]) -> io::Result<Vec<Option<Names>>> {
+pub fn containerd(state: &Place, ids: &[&str]) -> io::Result<Found> {
     ids.iter().map(|id| containerd_one(state, id)).collect()
 }
 
@@ -82,7 +85,7 @@ fn containerd_one(state: &Place, id: &str) -> io::Result<Option<Names>> {
 }
 
 /// The names of containers of CRI-O.
-pub fn crio(storage: &Place, ids: &[&str]) -> io::Result<Vec<Option<Names>>> {
+pub fn crio(storage: &Place, ids: &[&str]) -> io::Result<Found> {
     let one = |id: &&str| annotations(&storage.join("overlay-containers").join(id).join("userdata/config.json"), CRIO);
     ids.iter().map(one).collect()
 }

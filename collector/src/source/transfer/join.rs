@@ -38,8 +38,8 @@ pub struct Joined {
 
 /// Opens the file, and finds the functions that the programs want.
 pub fn find(seen: Seen, programs: &[Program]) -> Result<Found> {
-    if seen.len() > MAX_SIZE {
-        bail!("it is not a library: {} bytes are more than a library has", seen.len());
+    if seen.bytes() > MAX_SIZE {
+        bail!("it is not a library: {} bytes are more than a library has", seen.bytes());
     }
     let file = seen.open().context("it cannot be read")?;
     let wanted: Vec<&'static str> = programs.iter().flat_map(|program| program.functions).copied().collect();

@@ -80,7 +80,7 @@ impl Place {
         let Some(seen) = self.look()? else { return Ok(None) };
         let max_bytes = self.limit(max_bytes);
         seen.check()?;
-        if seen.len() > max_bytes {
+        if seen.bytes() > max_bytes {
             return Err(too_long(max_bytes));
         }
         Ok(Some(seen.open()?.take(max_bytes)))
@@ -118,7 +118,7 @@ pub struct Seen {
 
 impl Seen {
     /// Length in bytes.
-    pub fn len(&self) -> u64 {
+    pub fn bytes(&self) -> u64 {
         u64::try_from(self.stat.st_size).unwrap_or(0)
     }
 

@@ -95,7 +95,7 @@ fn a_process_sees_nothing_outside_its_root() {
     let seen = |path: &str| Place::new(tree.0.join("root"), Owner::Process).join(path).look();
     let found = seen("lib/a").unwrap().unwrap();
     let witness = fs::metadata(tree.0.join("root/lib/a")).unwrap();
-    assert_eq!((found.id(), found.len()), ((witness.dev(), witness.ino()), 1));
+    assert_eq!((found.id(), found.bytes()), ((witness.dev(), witness.ino()), 1));
     assert!(seen("../b").unwrap().is_none());
     assert!(seen("lib/link").unwrap().unwrap().open().is_err());
 }
