@@ -22,7 +22,7 @@ pub fn scenarios() -> Vec<Scenario> {
             "odd \"n\u{e4}me\"\t%s $(x) <b>",
             "={root}/odd \"n\u{e4}me\"\\x09%s $(x) <b>",
         ),
-        named("docker", "a container of Docker", "docker-{id}.scope", "=docker/{id12}"),
+        named("docker", "a container of Docker", "docker-{id}.scope", "=docker/{id12}").slice(),
         named(
             "escaped_unit",
             "a service whose name systemd escapes",

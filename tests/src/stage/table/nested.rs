@@ -99,6 +99,7 @@ fn shared() -> Vec<Scenario> {
 fn pods() -> Vec<Scenario> {
     let pod = |name, what, limit, container: &[_]| {
         Scenario::new(name, what)
+            .slice()
             .group("", &[])
             .group("kubepods", &[])
             .group("kubepods/burstable", &[])
@@ -144,6 +145,7 @@ fn pods() -> Vec<Scenario> {
 fn own() -> Vec<Scenario> {
     vec![
         Scenario::new("inner_limit", "the limit is on a cgroup inside the container")
+            .slice()
             .group("", &[])
             .group("libpod-{id}.scope", &[])
             .group("libpod-{id}.scope/container", &[Limit(100.0)])
@@ -152,6 +154,7 @@ fn own() -> Vec<Scenario> {
             .oom("=podman/{id12}", SPIKE)
             .limit("=podman/{id12}", 100.0),
         Scenario::new("deep_in_a_container", "a process deep in a container hits the container's limit")
+            .slice()
             .group("", &[])
             .group("docker-{id}.scope", &[Limit(100.0)])
             .group("docker-{id}.scope/init.scope", &[])
