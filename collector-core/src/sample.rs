@@ -50,6 +50,8 @@ macro_rules! readings {
             Source(Source),
             /// Delivery to one receiver of alerts.
             Delivery(Delivery),
+            /// What the agent's own listeners denied, and whether they are open.
+            Endpoint(Endpoint),
             /// Numbers from the kernel's files about one cgroup.
             Statistics(Statistics),
             /// Numbers from the kernel's files about the host, absolute. A number that is absent is no longer known.
@@ -75,7 +77,7 @@ macro_rules! readings {
                     $(Reading::$Counted(_) => Origin::Kernel,)*
                     Reading::Name(_) | Reading::Statistics(_) => Origin::Cgroup,
                     Reading::Start(_) | Reading::Tick | Reading::Process(_) | Reading::Source(_) => Origin::Agent,
-                    Reading::Delivery(_) | Reading::Restored(_) => Origin::Agent,
+                    Reading::Delivery(_) | Reading::Endpoint(_) | Reading::Restored(_) => Origin::Agent,
                     Reading::Host(_) | Reading::Disk(_) | Reading::Filesystem(_) | Reading::Pressure(_) => Origin::Host,
                     Reading::Gpu(_) => Origin::Gpu,
                 }
@@ -229,6 +231,22 @@ pub struct Delivery {
     pub failed: u64,
     /// Alerts that wait for delivery: the number, not the growth.
     pub queued: u64,
+}
+
+/// What the agent's own listeners denied since the last reading, by reason, and whether each is open; absent where there is none.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Endpoint {
+    /// TLS handshakes that failed.
+    pub handshake: u64,
+    /// Requests for a name that is none of this host's.
+    pub host: u64,
+    /// Requests with a wrong password.
+    pub password: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub socket: Option<bool>,
 }
 
 /// Numbers from the kernel's files about one cgroup, absolute. A number that is absent is no longer known.

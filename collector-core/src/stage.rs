@@ -126,8 +126,8 @@ impl Stage {
             ),
             Stage::Http => (
                 "http",
-                "A request was refused, because too many were open or waiting.",
-                "Scrape less often, or with fewer scrapers. [access.md](access.md) names the limits.",
+                "A connection or a request was refused, or had to give way, because too many were open or waiting, or because its client did not read.",
+                "Scrape less often, or with fewer scrapers. If you do not, somebody else does: [access.md](access.md#limits) names the limits.",
             ),
             Stage::InFlight => (
                 "in_flight",
@@ -186,8 +186,8 @@ impl Stage {
             ),
             Stage::Series => (
                 "series",
-                "A series was left out of `/metrics`, because there are more than `metrics.max_series`.",
-                "Raise `metrics.max_series`, or lower `workload.max`.",
+                "A series was left out of `/metrics`, because there are more than `metrics.max_series`, or because its labels are among the longest of more than `metrics.max_bytes`.",
+                "Raise `metrics.max_series` or `metrics.max_bytes`, or lower `workload.max`.",
             ),
             Stage::Sink => (
                 "sink",

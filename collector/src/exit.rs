@@ -44,7 +44,9 @@ impl Exit {
             Exit::Config => "wrong configuration; nothing was attached or bound",
             Exit::Privilege => "missing privileges; the message names them",
             Exit::Running => "another instance runs already and holds the lock",
-            Exit::Address => "cannot listen on the address: in use, or not an address of this host",
+            Exit::Address => {
+                "cannot listen on the address: it is none of this host, for example (one in use is tried again)"
+            }
             Exit::Probes => "too few probes could be attached, and --require-probes is set",
         }
     }

@@ -1,12 +1,14 @@
 //! Capabilities and the instance lock: checked before anything is attached; capabilities that are no longer needed are
 //! dropped once everything is attached.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, bail};
 use caps::{CapSet, Capability, CapsHashSet};
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 
 use crate::exit::{Exit, Failure};
@@ -20,6 +22,9 @@ const KEEP: [Capability; 3] = [Capability::CAP_BPF, Capability::CAP_PERFMON, Cap
 /// Kept too where transfers are watched: the agent reads other users' processes and attaches uprobes while it runs, for
 /// which CAP_PERFMON is not enough on Linux 6.16 and newer and on stable kernels with the backported change.
 const TRANSFER: [Capability; 2] = [Capability::CAP_SYS_PTRACE, Capability::CAP_SYS_ADMIN];
+
+/// The lock file's.
+const LOCK_MODE: u32 = 0o600;
 
 /// Optional capabilities, each with what is lost without it.
 const OPTIONAL: [(Capability, &str); 4] = [
@@ -73,22 +78,53 @@ pub fn check() -> Result<(), Failure> {
         .hint("run it as root (`sudo headroom run`), or give it these capabilities"))
 }
 
-/// Makes sure that no other instance runs. The lock holds as long as the file is open.
+/// Makes sure that no other instance runs. The lock holds as long as the file is open. Only its owner can open it: whoever else could,
+/// could hold the lock.
 pub fn lock(path: &Path) -> Result<File, Failure> {
     // The service manager creates the default directory; a manual run has to create it.
-    if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
-        fs::create_dir_all(directory)
-            .with_context(|| format!("create the directory of the lock file {}", path.display()))?;
-    }
-    let open = File::options().create(true).write(true).truncate(false).open(path);
-    let file = open.with_context(|| format!("open the lock file {}", path.display()))?;
+    create_parent(path).with_context(|| format!("create the directory of the lock file {}", path.display()))?;
+    let file = open_lock(path).with_context(|| format!("open the lock file {}", path.display()))?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
         Err(Errno::WOULDBLOCK) => {
             let error = anyhow!("another instance is running: it holds {}", path.display());
-            Err(Failure::new(Exit::Running, error).hint("stop it first, or give this one a `lock` of its own"))
+            let hint = "stop it first (lslocks shows which process holds it), or give this one a `lock` of its own";
+            Err(Failure::new(Exit::Running, error).hint(hint))
         }
         Err(error) => Err(anyhow!(error).context(format!("lock {}", path.display())).into()),
+    }
+}
+
+fn open_lock(path: &Path) -> anyhow::Result<File> {
+    // A FIFO must not block, and a link must not lead elsewhere.
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let mut options = File::options();
+    options.create(true).write(true).truncate(false).mode(LOCK_MODE).custom_flags(flags.bits() as i32);
+    let file = options.open(path)?;
+    let found = file.metadata()?;
+    let owner = rustix::process::geteuid().as_raw();
+    if !found.is_file() {
+        bail!("it is not a regular file");
+    }
+    if found.uid() != owner && found.uid() != 0 {
+        bail!("it belongs to uid {}, who could hold the lock", found.uid());
+    }
+    // An older version made it readable for everybody.
+    if found.uid() == owner && found.mode() & 0o777 != LOCK_MODE {
+        file.set_permissions(Permissions::from_mode(LOCK_MODE)).context("make it unreadable for others")?;
+    }
+    Ok(file)
+}
+
+/// Creates the folder of a file, which everybody may enter, unless it exists.
+pub fn create_parent(path: &Path) -> io::Result<()> {
+    match path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists()) {
+        Some(folder) => {
+            fs::create_dir_all(folder)?;
+            // Whatever the umask is.
+            fs::set_permissions(folder, Permissions::from_mode(0o755))
+        }
+        None => Ok(()),
     }
 }
 

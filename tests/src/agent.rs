@@ -54,7 +54,7 @@ pub fn headroom_at(binary: &Path, verb: &str) -> Command {
 }
 
 impl Agent {
-    /// Starts an agent with this configuration (TOML, without `listen` and `lock`), and waits until it is ready.
+    /// Starts an agent with this configuration (TOML, without `listen`, `lock` and `socket`), and waits until it is ready.
     pub fn start(config: &str) -> Agent {
         let mut agent = Agent::spawn(config, |_| {});
         agent.await_ready();
@@ -96,7 +96,8 @@ impl Agent {
     ) -> Agent {
         let file = directory.join("headroom.toml");
         let lock = directory.join("lock");
-        let head = format!("listen = \"127.0.0.1:0\"\nlock = {lock:?}\n");
+        let socket = directory.join("headroom.sock");
+        let head = format!("listen = \"127.0.0.1:0\"\nlock = {lock:?}\nsocket = {socket:?}\n");
         fs::write(&file, format!("{head}{config}")).unwrap();
         let mut command = headroom_at(binary, "run");
         command.arg("--config").arg(&file);
@@ -257,7 +258,7 @@ impl Agent {
 
 /// A plain HTTP GET: the whole response; empty if there is none.
 pub fn get(address: &str, path: &str, headers: &str) -> String {
-    exchange(address, &format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{headers}\r\n"))
+    exchange(address, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n"))
 }
 
 /// Sends a request on a connection of its own: the whole response; empty if there is none.

@@ -145,6 +145,7 @@ macro_rules! fold {
                     Reading::Process(process) => view.coverage.process = Some(process.clone()),
                     Reading::Source(source) => view.coverage.source(source),
                     Reading::Delivery(delivery) => view.coverage.delivery(delivery),
+                    Reading::Endpoint(endpoint) => view.coverage.endpoint(endpoint),
                     Reading::Name(name) => {
                         view.workloads.named(name.cgroup, &name.names);
                         outcomes = oom::release(view, held);

@@ -3,7 +3,7 @@
 use super::row::{Kind, Metric, Value, WORKLOAD};
 
 /// Every label that a series of the catalogue can have, except those of infos, which rules cannot read.
-pub const LABELS: [&str; 33] = {
+pub const LABELS: [&str; 34] = {
     let [workload, namespace, pod, container] = WORKLOAD;
     [
         workload,
@@ -21,6 +21,7 @@ pub const LABELS: [&str; 33] = {
         "fstype",
         "gpu",
         "kind",
+        "listener",
         "memory",
         "minutes",
         "mode",

@@ -75,6 +75,42 @@ pub const SOURCE_SECONDS: Metric = Metric {
     },
 };
 
+pub const LISTENER_UP: Metric = Metric {
+    name: "headroom_listener_up",
+    kind: Kind::Gauge,
+    unit: None,
+    help: "1 if the agent listens on its TCP address (tcp) or its Unix socket (socket), 0 if that could not be opened yet.",
+    labels: &["listener"],
+    needs: &[],
+    read: |view, emit| {
+        let Some(endpoint) = &view.coverage.endpoint else { return Ok(()) };
+        for (listener, open) in [("tcp", endpoint.tcp), ("socket", endpoint.socket)] {
+            if let Some(open) = open {
+                emit.gauge(&[listener], Value::Int(open.into()))?;
+            }
+        }
+        Ok(())
+    },
+};
+
+pub const HTTP_DENIED: Metric = Metric {
+    name: "headroom_http_denied_total",
+    kind: Kind::Counter,
+    unit: None,
+    help: "Requests that the agent denied: a failed TLS handshake, a wrong password, or on the loopback address a host name \
+           that is none of this host's.",
+    labels: &["reason"],
+    needs: &[],
+    read: |view, emit| {
+        let Some(endpoint) = &view.coverage.endpoint else { return Ok(()) };
+        let reasons = [("handshake", endpoint.handshake), ("host", endpoint.host), ("password", endpoint.password)];
+        for (reason, count) in reasons {
+            emit.counter(&[reason], Value::Int(count), view.started)?;
+        }
+        Ok(())
+    },
+};
+
 pub const SAMPLES: Metric = Metric {
     name: "headroom_samples_total",
     kind: Kind::Counter,

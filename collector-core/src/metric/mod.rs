@@ -197,6 +197,8 @@ pub const METRICS: &[Metric] = &[
     coverage::SOURCE_SECONDS,
     coverage::SAMPLES,
     coverage::CGROUP_EVENTS,
+    coverage::LISTENER_UP,
+    coverage::HTTP_DENIED,
     sink::DELIVERED,
     sink::FAILURES,
     sink::QUEUED,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::count::grow;
-use crate::sample::{Delivery, Origin, Probe, ProbeState, Process, Program, Reading, Source};
+use crate::sample::{Delivery, Endpoint, Origin, Probe, ProbeState, Process, Program, Reading, Source};
 use crate::signal::cgroup;
 use crate::stage::Stage;
 
@@ -35,6 +35,8 @@ pub struct Coverage {
     pub sources: BTreeMap<Cow<'static, str>, Health>,
     /// Deliveries of each receiver of alerts since the start.
     pub sinks: BTreeMap<Arc<str>, Delivery>,
+    /// What the agent's own listeners denied since the start, and whether they are open.
+    pub endpoint: Option<Endpoint>,
     /// Resource use of the agent itself.
     pub process: Option<Process>,
     /// Number of samples by [`Origin`].
@@ -76,6 +78,7 @@ impl Default for Coverage {
             programs: BTreeMap::new(),
             sources: BTreeMap::new(),
             sinks: BTreeMap::new(),
+            endpoint: None,
             process: None,
             samples: Default::default(),
             cgroup_events: Default::default(),
@@ -160,6 +163,14 @@ impl Coverage {
             }
             None => self.lose(Stage::Malformed, 1),
         }
+    }
+
+    pub(crate) fn endpoint(&mut self, endpoint: &Endpoint) {
+        let known = self.endpoint.get_or_insert_default();
+        grow(&mut known.handshake, endpoint.handshake);
+        grow(&mut known.host, endpoint.host);
+        grow(&mut known.password, endpoint.password);
+        (known.tcp, known.socket) = (endpoint.tcp, endpoint.socket);
     }
 
     pub(crate) fn sample(&mut self, reading: &Reading) {

@@ -57,6 +57,7 @@ pub async fn run(agent: &mut Agent) -> Result<()> {
             _ = tick.tick() => {
                 fold.round(|fold| {
                     health.read(fold);
+                    endpoint.read(fold);
                     round.read(fold);
                 });
                 manager.round();

@@ -34,7 +34,7 @@ use crate::deliver::target::{self, Host};
 use crate::exit::{Exit, Failure};
 use crate::exposure;
 use crate::http::access::Access;
-use crate::http::{BindError, Listener};
+use crate::http::{Address, BindError, Door, Hosts, Listener, Tally};
 use crate::privilege;
 use crate::service::Manager;
 use crate::sink::record::Recorder;
@@ -81,7 +81,7 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
     privilege::check()?;
     privilege::lost().for_each(|(capability, cost)| tracing::info!("without {capability}: {cost}"));
     let lock = privilege::lock(&config.lock)?;
-    let listener = Listener::bind(config.listen).map_err(|error| address(config, error))?;
+    let doors = doors(config)?;
     let recorder =
         options.record.as_deref().map(|path| Recorder::create(path, options.record_max_bytes)).transpose()?;
     // Lowering the score needs a capability that is dropped below.
@@ -93,7 +93,8 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
     confine(config)?;
     trim();
     // Threads started from here on inherit the reduced capabilities.
-    let host = Host::of(config, access.scheme(), listener.address());
+    let listens = doors.iter().find_map(Door::tcp).unwrap_or(config.listen);
+    let host = Host::of(config, access.scheme(), listens);
     let (outbox, mut restored) = Outbox::start(&config.journal, &host, targets)?;
     let terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
     let interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
@@ -101,14 +102,13 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
     let reload = Reload::new(options, effective, access.clone());
 
     let engine = Engine::with(effective.rules.clone());
-    let (shed, left_out) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
+    let (tally, left_out) = (Arc::<Tally>::default(), Arc::<AtomicU64>::default());
     let tick_ns = config.tick.as_nanos() as u64;
-    let (publisher, asks, snapshots) = snapshot::channel(tick_ns, config.metrics.max_series, left_out.clone());
-    let url = format!("{}://{}/metrics", access.scheme(), listener.address());
-    let endpoint = Endpoint::start(listener, access, Arc::new(snapshots), shed.clone())?;
-    tracing::info!("serving metrics at {url}");
+    let (publisher, asks, snapshots) = snapshot::channel(tick_ns, config.metrics.cap(), left_out.clone());
+    let endpoint = Endpoint::start(doors, access, hosts(config, &host.name), Arc::new(snapshots), tally.clone())?;
 
-    let losses = [(Stage::Http, shed), (Stage::Series, left_out)].into_iter().chain(outbox.losses()).collect();
+    let losses =
+        [(Stage::Http, tally.shed.clone()), (Stage::Series, left_out)].into_iter().chain(outbox.losses()).collect();
     let health = outbox.health.clone();
     let mut round = Round::open(config, kernel, started, losses)?;
     let mut fold = Fold::new(engine, recorder, outbox, publisher);
@@ -190,9 +190,37 @@ pub fn trim() {
     }
 }
 
+/// Where the agent listens: what the service manager opened, or else the configured addresses. An address that another process uses is
+/// tried again while the agent runs: it must not keep the agent from starting. So is the socket, whatever is wrong with it.
+fn doors(config: &Config) -> Result<Vec<Door>, Failure> {
+    let inherited = Listener::inherited().context("take the sockets of the service manager")?;
+    let mut doors: Vec<_> = inherited.into_iter().map(Door::Open).collect();
+    if !doors.iter().any(|door| door.tcp().is_some()) {
+        let door = Door::at(Address::Tcp(config.listen));
+        match door {
+            Door::Shut(_, error @ BindError::Other(..)) => return Err(address(config, error)),
+            door => doors.push(door),
+        }
+    }
+    if let Some(path) = &config.socket
+        && doors.iter().all(|door| door.tcp().is_some())
+    {
+        doors.push(Door::at(Address::Socket(path.clone())));
+    }
+    Ok(doors)
+}
+
 fn address(config: &Config, error: BindError) -> Failure {
     let failure = Failure::new(Exit::Address, error);
     failure.hint(format!("set listen, HEADROOM_LISTEN or --listen to an address other than {}", config.listen))
+}
+
+/// Names under which a client on this host may ask for the agent: those of the host, which /etc/hosts often maps to a loopback
+/// address, and those that the operator allows.
+fn hosts(config: &Config, name: &str) -> Hosts {
+    let own = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let short = own.split('.').next().unwrap_or_default().to_owned();
+    Hosts::new(vec![own, short, name.to_owned()], &config.allowed_hosts)
 }
 
 /// Logs the state of each probe. Too few of them are an error only if they are required: without them the agent still reads

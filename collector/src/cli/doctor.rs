@@ -9,6 +9,7 @@ use collector_core::sample::{Probe, ProbeState};
 use collector_core::text::shown;
 use serde::{Serialize, Serializer};
 
+use super::listening;
 use super::settings::Settings;
 use crate::config::Config;
 use crate::confine;
@@ -44,7 +45,7 @@ struct Findings {
     version: &'static str,
     kernel: String,
     architecture: &'static str,
-    /// Findings of the sources, in catalogue order.
+    /// Findings of the sources, in catalogue order, and of the agent's addresses.
     #[serde(flatten, serialize_with = "by_key")]
     facts: Vec<Finding>,
     /// Missing optional capabilities, each with its cost.
@@ -108,7 +109,11 @@ fn examine(config: &Config) -> Findings {
         version: env!("CARGO_PKG_VERSION"),
         kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
         architecture: std::env::consts::ARCH,
-        facts: SOURCES.iter().flat_map(|row| (row.examine)(config, &root)).chain([confine::examine(config)]).collect(),
+        facts: SOURCES
+            .iter()
+            .flat_map(|row| (row.examine)(config, &root))
+            .chain([listening::finding(config), confine::examine(config)])
+            .collect(),
         lost: privilege::lost().map(|(capability, cost)| format!("without {capability}: {cost}")).collect(),
         error,
         probes: verdicts.collect(),

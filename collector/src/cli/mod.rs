@@ -5,12 +5,14 @@ pub mod completions;
 pub mod doctor;
 pub mod explain;
 pub mod journal;
+mod listening;
 pub mod log;
 pub mod man;
 pub mod replay;
 pub mod rules;
 pub mod run;
 pub mod settings;
+pub mod status;
 pub mod workloads;
 
 use std::io::{ErrorKind, Write, stderr, stdout};
@@ -62,6 +64,7 @@ enum Verb {
     Run(run::RunArgs),
     Replay(replay::ReplayArgs),
     Doctor(doctor::DoctorArgs),
+    Status(status::StatusArgs),
     Workloads(workloads::WorkloadsArgs),
     Rules(rules::RulesArgs),
     Alerts(journal::AlertsArgs),
@@ -95,7 +98,8 @@ fn verb(verb: &Verb) -> Result<(), Failure> {
         Verb::Run(args) => run::run(args, &begin(&args.settings)?),
         Verb::Replay(args) => replay::run(args, begin(&args.settings)?),
         Verb::Doctor(args) => doctor::run(args, begin(&args.settings)?.config),
-        Verb::Workloads(args) => workloads::run(args, &begin(&args.settings)?.config),
+        Verb::Status(args) => status::run(args, &begin(&args.settings)?.config),
+        Verb::Workloads(args) => workloads::run(args, &begin(&args.settings)?),
         Verb::Rules(args) => rules::run(args, &begin(&args.settings)?.rules),
         Verb::Alerts(args) => journal::alerts(args, &begin(&args.settings)?.config),
         Verb::Incidents(args) => journal::incidents(args, &begin(&args.settings)?.config),

@@ -57,7 +57,7 @@ pub fn run(args: &ReplayArgs, Effective { config, rules, .. }: Effective) -> Res
         }
     }
     if !args.events {
-        let metrics = exposition::render(engine.view(), Format::OpenMetrics, config.metrics.max_series);
+        let metrics = exposition::render(engine.view(), Format::OpenMetrics, config.metrics.cap());
         out.write_all(metrics.text.as_bytes()).context("write the metrics")?;
     }
     out.flush().context("write to standard output")?;

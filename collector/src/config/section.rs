@@ -8,14 +8,19 @@ use collector_core::rule::raw::Raw;
 
 use super::entry::Entry;
 use super::sink::Sink;
+use crate::exposition::Cap;
 
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(test, derive(serde::Serialize))]
 pub struct Config {
     /// Address of the HTTP listener.
     pub listen: SocketAddr,
+    /// The Unix socket, which answers the same; none if absent.
+    pub socket: Option<PathBuf>,
     /// Prometheus-style web configuration file: TLS and passwords of the listener.
     pub web_config: Option<PathBuf>,
+    /// Names that a request on the loopback address may be for, besides this host's own; `*` matches any text.
+    pub allowed_hosts: Vec<String>,
     /// Interval of reading counters.
     pub tick: Duration,
     /// Mount point of the host's root filesystem.
@@ -187,6 +192,14 @@ pub struct Transfer {
 pub struct Metrics {
     /// Maximum series in one exposition; further ones are left out and counted.
     pub max_series: usize,
+    /// Maximum bytes of one exposition, about; the series with the longest labels are left out and counted.
+    pub max_bytes: usize,
+}
+
+impl Metrics {
+    pub fn cap(&self) -> Cap {
+        Cap { series: self.max_series, bytes: self.max_bytes }
+    }
 }
 
 /// `[journal]`
@@ -221,7 +234,9 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9843),
+            socket: Some(PathBuf::from("/run/headroom/headroom.sock")),
             web_config: None,
+            allowed_hosts: Vec::new(),
             tick: Duration::from_secs(1),
             rootfs: PathBuf::from("/"),
             lock: PathBuf::from("/run/headroom/lock"),
@@ -273,7 +288,7 @@ impl Default for Config {
                 deadline: Duration::from_secs(5),
             },
             transfer: Transfer { enabled: false, scan: Duration::from_secs(2) },
-            metrics: Metrics { max_series: 200_000 },
+            metrics: Metrics { max_series: 200_000, max_bytes: 24 << 20 },
             journal: Journal {
                 dir: PathBuf::from("/var/lib/headroom"),
                 max_age: Duration::from_secs(30 * 24 * 3600),

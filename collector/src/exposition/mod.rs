@@ -1,9 +1,11 @@
 //! The exposition, encoded by prometheus-client, one catalogue row after the other. Adds what its text encoder lacks: `_created`,
-//! canonical bucket edges, the Prometheus text format, and the cap on series. Knows the view only through the catalogue's rows.
+//! canonical bucket edges, the Prometheus text format, and the caps on series and bytes. Knows the view only through the catalogue's rows.
+
+mod fit;
 
 use std::fmt::{self, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use collector_common::histogram;
 use prometheus_client::collector::Collector;
@@ -18,6 +20,8 @@ use collector_core::count::{Histogram, count};
 use collector_core::metric::METRICS;
 use collector_core::metric::row::{Kind, Metric, Target, Unit, Value, seconds};
 use collector_core::view::View;
+
+pub use fit::Cap;
 
 /// Series of one histogram: buckets, sum and count.
 const HISTOGRAM_SERIES: u64 = histogram::BUCKETS as u64 + 2;
@@ -58,20 +62,43 @@ pub struct Exposition {
     pub left_out: u64,
 }
 
-/// Renders the view. Above `max_series`, the last families and workloads in order are left out.
-pub fn render(view: &Arc<View>, format: Format, max_series: usize) -> Exposition {
+/// Renders the view. Above the cap on series, the last families and workloads in order are left out; above the cap on bytes, the series
+/// with the longest labels.
+pub fn render(view: &Arc<View>, format: Format, cap: impl Into<Cap>) -> Exposition {
+    let cap = cap.into();
+    if let Some(whole) = write(view, format, cap, usize::MAX) {
+        return whole;
+    }
+    let longest = fit::longest(view, format, cap.bytes).unwrap_or(0);
+    // The measure is no more than near, so this one is not refused for a little more.
+    write(view, format, Cap { bytes: usize::MAX, ..cap }, longest).unwrap_or_default()
+}
+
+/// The series with labels of at most `longest` bytes; none if they have more bytes than the cap.
+fn write(view: &Arc<View>, format: Format, cap: Cap, longest: usize) -> Option<Exposition> {
     let created = Arc::new(AtomicU64::new(0));
     let left_out = Arc::new(AtomicU64::new(0));
-    let page = Page { view: view.clone(), format, max_series, created: created.clone(), left_out: left_out.clone() };
+    let length = Arc::new(AtomicUsize::new(0));
+    let page = Page {
+        view: view.clone(),
+        format,
+        cap,
+        longest,
+        created: created.clone(),
+        left_out: left_out.clone(),
+        length: length.clone(),
+    };
     let mut registry = Registry::default();
     registry.register_collector(Box::new(page));
-    let mut sheet = Sheet { text: String::new(), line: 0, format, created };
+    let mut sheet = Sheet { text: String::new(), line: 0, format, created, length };
     let written = match format {
         Format::OpenMetrics => text::encode(&mut sheet, &registry),
         Format::Text => text::encode_registry(&mut sheet, &registry),
     };
-    debug_assert!(written.is_ok(), "writing to a string cannot fail");
-    Exposition { text: sheet.text, left_out: left_out.load(Ordering::Relaxed) }
+    // Writing to a string cannot fail, so this is the cap.
+    written.ok()?;
+    sheet.text.shrink_to_fit();
+    Some(Exposition { text: sheet.text, left_out: left_out.load(Ordering::Relaxed) })
 }
 
 /// A family's header is written with its first series.
@@ -116,9 +143,13 @@ struct Tally {
 struct Page {
     view: Arc<View>,
     format: Format,
-    max_series: usize,
+    cap: Cap,
+    /// Series with more bytes of labels are left out.
+    longest: usize,
     created: Arc<AtomicU64>,
     left_out: Arc<AtomicU64>,
+    /// Bytes written so far.
+    length: Arc<AtomicUsize>,
 }
 
 impl Collector for Page {
@@ -196,7 +227,14 @@ impl Writer<'_, '_> {
         created: u64,
         encode: impl FnOnce(&mut MetricEncoder<'_>) -> fmt::Result,
     ) -> fmt::Result {
-        let over = self.tally.full || self.tally.series + series > self.page.max_series as u64;
+        if self.page.length.load(Ordering::Relaxed) > self.page.cap.bytes {
+            return Err(fmt::Error);
+        }
+        if metric.capped() && fit::labels(metric, labels) > self.page.longest {
+            self.tally.left_out += series;
+            return Ok(());
+        }
+        let over = self.tally.full || self.tally.series + series > self.page.cap.series as u64;
         if over && metric.capped() {
             // Once full, leave out everything after, even if it would fit: so the cut is predictable.
             self.tally.full = true;
@@ -222,6 +260,8 @@ struct Sheet {
     line: usize,
     format: Format,
     created: Arc<AtomicU64>,
+    /// Bytes of whole lines.
+    length: Arc<AtomicUsize>,
 }
 
 impl Write for Sheet {
@@ -259,6 +299,7 @@ impl Sheet {
             }
         }
         self.line = self.text.len();
+        self.length.store(self.line, Ordering::Relaxed);
         Ok(())
     }
 }

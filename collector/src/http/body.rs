@@ -1,13 +1,13 @@
 //! The bodies rendered from one snapshot. Each is rendered once and compressed once, in the runtime's blocking pool, and
-//! shared by all requests; concurrent requests wait for the same rendering. Knows nothing of the contents.
+//! shared by all requests. Knows nothing of the contents, and not who waits for them.
 
 use std::io::{self, Write as _};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::spawn_blocking;
 
 use crate::exposition::Format;
@@ -20,7 +20,7 @@ pub enum Page {
 }
 
 impl Page {
-    fn index(self) -> usize {
+    pub(super) fn index(self) -> usize {
         match self {
             Page::Metrics(Format::OpenMetrics) => 0,
             Page::Metrics(Format::Text) => 1,
@@ -37,20 +37,39 @@ pub struct Pages {
 }
 
 impl Pages {
-    /// The body of a page, rendered by `render` if needed; none if rendering panicked. `permits` bounds concurrent rendering.
+    /// The body of a page, if its rendering has begun.
+    pub(super) fn begun(&self, page: Page) -> Option<Body> {
+        self.plain[page.index()].begun()
+    }
+
+    /// The body of a page, rendered by `render` if needed, within `permit`; none if rendering panicked.
     pub async fn plain(
         &self,
         page: Page,
-        permits: &Arc<Semaphore>,
+        permit: OwnedSemaphorePermit,
         render: impl FnOnce() -> Bytes + Send + 'static,
     ) -> Option<Bytes> {
-        self.plain[page.index()].get(permits, move || Some(render())).await
+        let body = self.plain[page.index()].begin(async { Some(permit) }, move || Some(render()));
+        finished(body).await
     }
 
-    /// The same body, compressed with gzip.
-    pub async fn gzip(&self, page: Page, permits: &Arc<Semaphore>, plain: Bytes) -> Option<Bytes> {
-        self.gzip[page.index()].get(permits, move || gzip(&plain).map(Bytes::from).ok()).await
+    /// The same body, compressed with gzip and then passed on by `keep`. `permits` bounds concurrent rendering.
+    pub(super) async fn gzip(
+        &self,
+        page: Page,
+        permits: &Arc<Semaphore>,
+        plain: Bytes,
+        keep: impl FnOnce(Bytes) -> Bytes + Send + 'static,
+    ) -> Option<Bytes> {
+        let permit = permits.clone().acquire_owned();
+        let body = self.gzip[page.index()]
+            .begin(async { permit.await.ok() }, move || gzip(&plain).map(|packed| keep(packed.into())).ok());
+        finished(body).await
     }
+}
+
+pub(super) async fn finished(mut body: Body) -> Option<Bytes> {
+    body.wait_for(Option::is_some).await.ok()?.clone()
 }
 
 fn gzip(plain: &[u8]) -> io::Result<Vec<u8>> {
@@ -60,33 +79,39 @@ fn gzip(plain: &[u8]) -> io::Result<Vec<u8>> {
 }
 
 /// A finished or pending body. The sender is dropped without a value if rendering failed.
-type Body = watch::Receiver<Option<Bytes>>;
+pub(super) type Body = watch::Receiver<Option<Bytes>>;
 
 /// A body that is rendered once.
 #[derive(Debug, Default)]
 struct Once(Mutex<Option<Body>>);
 
 impl Once {
-    async fn get(
-        &self,
-        permits: &Arc<Semaphore>,
-        make: impl FnOnce() -> Option<Bytes> + Send + 'static,
-    ) -> Option<Bytes> {
-        let mut body = self.begin(permits, make);
-        body.wait_for(Option::is_some).await.ok()?.clone()
+    fn begun(&self) -> Option<Body> {
+        Once::present(&self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Body>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn present(slot: &Option<Body>) -> Option<Body> {
+        slot.as_ref().filter(|body| body.borrow().is_some() || body.has_changed().is_ok()).cloned()
     }
 
     /// Returns the finished or pending body, or starts rendering. Rendering goes on even if all clients disconnect.
-    fn begin(&self, permits: &Arc<Semaphore>, make: impl FnOnce() -> Option<Bytes> + Send + 'static) -> Body {
-        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(body) = slot.as_ref().filter(|body| body.borrow().is_some() || body.has_changed().is_ok()) {
-            return body.clone();
+    fn begin(
+        &self,
+        permit: impl Future<Output = Option<OwnedSemaphorePermit>> + Send + 'static,
+        make: impl FnOnce() -> Option<Bytes> + Send + 'static,
+    ) -> Body {
+        let mut slot = self.lock();
+        if let Some(body) = Once::present(&slot) {
+            return body;
         }
         let (sender, body) = watch::channel(None);
         *slot = Some(body.clone());
-        let permits = permits.clone();
         tokio::spawn(async move {
-            let Ok(permit) = permits.acquire_owned().await else { return };
+            let Some(permit) = permit.await else { return };
             let made = spawn_blocking(move || {
                 let _permit = permit;
                 sender.send_replace(make());
@@ -124,8 +149,9 @@ mod tests {
                     let _ = wait.map(|wait| wait.recv());
                     Bytes::from(vec![b'x'; 5000])
                 };
-                let plain = pages.plain(PAGE, &permits, render).await.unwrap();
-                let gzip = pages.gzip(PAGE, &permits, plain.clone()).await.unwrap();
+                let permit = permits.clone().acquire_owned().await.unwrap();
+                let plain = pages.plain(PAGE, permit, render).await.unwrap();
+                let gzip = pages.gzip(PAGE, &permits, plain.clone(), |packed| packed).await.unwrap();
                 (plain, gzip)
             })
         };
@@ -143,8 +169,9 @@ mod tests {
     #[tokio::test]
     async fn a_panic_fails_one_request_and_the_next_tries_again() {
         let (pages, permits) = (Pages::default(), permits());
-        assert_eq!(pages.plain(PAGE, &permits, || panic!("provoked by a test")).await, None);
-        let body = pages.plain(PAGE, &permits, || Bytes::from_static(b"well")).await;
+        let permit = async || permits.clone().acquire_owned().await.unwrap();
+        assert_eq!(pages.plain(PAGE, permit().await, || panic!("provoked by a test")).await, None);
+        let body = pages.plain(PAGE, permit().await, || Bytes::from_static(b"well")).await;
         assert_eq!(body.as_deref(), Some(&b"well"[..]));
         // Both permits are released.
         let _ = permits.acquire_many(2).await.unwrap();

@@ -9,15 +9,16 @@ pub(super) const RENDERS: usize = 2;
 /// [`access`](super::access), and one that checks a password.
 pub const POOL: usize = RENDERS + 2;
 
-/// Limits for clients. A connection carries one request, so none stays idle, and each ends at most `head` + `response` after it
-/// was accepted.
+/// Limits for clients. A connection carries one request, so none stays idle, and each ends at most `head` + `queue` + `response`
+/// after it was accepted. Of connections and of scrapes, a peer gets half at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Concurrent connections; further ones get 503, are closed and counted.
+    /// Concurrent connections. At this number the oldest one that was not admitted yet gives way, and is counted.
     pub connections: usize,
-    /// Concurrent scrapes, each counted until its client has read the body: this bounds the bodies in memory beside those of
-    /// the current snapshot. Scrapes of one snapshot share a body.
+    /// Concurrent scrapes, each counted until its client has read the body. At this number the slowest gives way, and is counted.
     pub scrapes: usize,
+    /// Bytes of all bodies in memory. Above this number, those who still read the oldest body give way, and are counted.
+    pub bodies: usize,
     /// How long a scrape or a password check waits for its turn before it gets 503 and is counted.
     pub queue: Duration,
     /// Timeout of the TLS handshake, and again of receiving the request head.
@@ -26,6 +27,8 @@ pub struct Limits {
     pub head_bytes: usize,
     /// Timeout for a client to read its response.
     pub response: Duration,
+    /// How long a client may take nothing of its response.
+    pub stall: Duration,
     /// How long responses in flight may continue after shutdown.
     pub grace: Duration,
 }
@@ -34,11 +37,13 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             connections: 256,
-            scrapes: 8,
+            scrapes: 32,
+            bodies: 64 << 20,
             queue: Duration::from_secs(5),
             head: Duration::from_secs(5),
             head_bytes: 16 * 1024,
             response: Duration::from_secs(30),
+            stall: Duration::from_secs(5),
             grace: Duration::from_millis(500),
         }
     }

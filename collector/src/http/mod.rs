@@ -1,17 +1,31 @@
-//! The read-only HTTP endpoint: `/metrics`, `/api/v1/workloads`, `/-/healthy`, `/-/ready`. Knows HTTP, access and limits; must
-//! not know the engine: an [`Exposition`] provides the contents.
+//! The read-only HTTP endpoint: `/metrics`, `/api/v1/workloads`, `/-/healthy`, `/-/ready`, over TCP and a Unix socket. Knows HTTP,
+//! access and limits; must not know the engine: an [`Exposition`] provides the contents.
 
 pub mod access;
 mod body;
+mod connection;
+mod denial;
 mod exposition;
+mod handshake;
+mod host;
 mod limit;
+mod listener;
 mod negotiation;
+mod render;
 mod route;
+mod seat;
 mod server;
+mod stream;
+mod tally;
 
 pub use crate::exposition::Format;
 pub use body::{Page, Pages};
+pub use denial::Denial;
 pub use exposition::{Exposition, Snapshot, SnapshotFuture};
+pub use host::Hosts;
 pub use limit::{Limits, POOL};
-pub use route::WORKLOADS;
-pub use server::{BindError, Listener, serve};
+pub use listener::{Address, BindError, Listener};
+pub use route::{HEALTHY, WORKLOADS};
+pub use seat::Peer;
+pub use server::{Door, serve};
+pub use tally::Tally;

@@ -1,267 +1,229 @@
-//! Connections, TLS and limits. Knows nothing of paths and contents.
+//! Listeners, and which connection they accept becomes whose. Knows nothing of paths and contents, and of a single connection only
+//! that it ends.
 
-use std::convert::Infallible;
-use std::fmt;
 use std::future::Future;
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener};
-use std::pin::pin;
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
-use axum::Router;
-use axum::body::Body;
-use axum::response::Response;
-use hyper::Request;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use rustix::net::sockopt;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-use tokio_rustls::TlsAcceptor;
-use tower::ServiceExt as _;
 
-use super::access::{Access, Terms, Verdict};
+use super::access::Access;
+use super::connection::{self, Service};
 use super::exposition::Exposition;
+use super::handshake::Handshakes;
+use super::host::Hosts;
 use super::limit::Limits;
-use super::route;
+use super::listener::{Address, BindError, Listener, Socket};
+use super::seat::{Peer, Seats};
+use super::tally::Tally;
 
-/// Connections that may wait in the kernel to be accepted.
-const BACKLOG: i32 = 1024;
-/// Socket send buffer in bytes; the kernel doubles it. Its default grows up to 4 MiB for each client that does not read,
-/// charged to the agent's cgroup.
-const SEND_BUFFER: usize = 128 * 1024;
-/// Response to a connection above the limit.
-const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\n\
-    content-length: 21\r\nconnection: close\r\n\r\ntoo many connections\n";
-/// Response to plain HTTP on a TLS listener.
-const PLAIN: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\n\
-    content-length: 18\r\nconnection: close\r\n\r\nHTTPS is required\n";
-/// First byte of a TLS connection: content type of a handshake record (RFC 8446, section 5.1).
-const HANDSHAKE: u8 = 22;
+/// How often an address that is taken is tried again.
+const RETRY: Duration = Duration::from_secs(2);
 
-/// A bound address. Connections wait in the kernel until [`serve`] takes them.
+/// Somewhere to listen.
 #[derive(Debug)]
-pub struct Listener {
-    socket: TcpListener,
-    address: SocketAddr,
+pub enum Door {
+    Open(Listener),
+    /// It could not be bound. It is tried again for as long as the agent runs.
+    Shut(Address, BindError),
 }
 
-impl Listener {
-    /// Binds `address`; port 0 takes any free port. Needs no runtime.
-    pub fn bind(address: SocketAddr) -> Result<Listener, BindError> {
-        let open = || {
-            let socket = TcpListener::bind(address)?;
-            socket.set_nonblocking(true)?;
-            sockopt::set_socket_send_buffer_size(&socket, SEND_BUFFER)?;
-            rustix::net::listen(&socket, BACKLOG)?;
-            Ok(Listener { address: socket.local_addr()?, socket })
-        };
-        open().map_err(|error: io::Error| match error.kind() {
-            ErrorKind::AddrInUse => BindError::InUse(address),
-            _ => BindError::Other(address, error),
-        })
+impl Door {
+    /// Binds the address if that is possible now.
+    pub fn at(address: Address) -> Door {
+        match address.bind() {
+            Ok(listener) => Door::Open(listener),
+            Err(error) => Door::Shut(address, error),
+        }
     }
 
-    /// The address, with the actual port.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    /// The TCP address, with the actual port if there is one.
+    pub fn tcp(&self) -> Option<SocketAddr> {
+        match self.address() {
+            Address::Tcp(address) => Some(*address),
+            Address::Socket(_) => None,
+        }
     }
-}
 
-/// Why an address could not be bound.
-#[derive(Debug)]
-pub enum BindError {
-    InUse(SocketAddr),
-    /// No such address on this host, or a privileged port, for example.
-    Other(SocketAddr, io::Error),
-}
-
-impl fmt::Display for BindError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn address(&self) -> &Address {
         match self {
-            BindError::InUse(address) => write!(f, "cannot listen on {address}: another process uses it"),
-            BindError::Other(address, _) => write!(f, "cannot listen on {address}"),
+            Door::Open(listener) => listener.address(),
+            Door::Shut(address, _) => address,
         }
     }
 }
 
-impl std::error::Error for BindError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            BindError::InUse(_) => None,
-            BindError::Other(_, error) => Some(error),
-        }
-    }
-}
-
-/// Serves clients with `access` until `shutdown` resolves, then gives responses in flight [`Limits::grace`] to finish. Adds
-/// requests rejected by a limit to `shed`. Uses up to [`POOL`](super::POOL) threads of the runtime's blocking pool.
+/// Serves the clients of all doors with `access` until `shutdown` resolves, then gives responses in flight [`Limits::grace`] to
+/// finish. Uses up to [`POOL`](super::POOL) threads of the runtime's blocking pool, and one of its own with TLS.
 ///
-/// Fails only if the listener cannot be registered with the runtime.
+/// Fails only if a listener cannot be registered with the runtime, or a thread not be started.
 pub async fn serve(
-    listener: Listener,
+    doors: Vec<Door>,
     access: Arc<Access>,
+    hosts: Hosts,
     exposition: Arc<dyn Exposition>,
     limits: Limits,
-    shed: Arc<AtomicU64>,
+    tally: Arc<Tally>,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let listener = tokio::net::TcpListener::from_std(listener.socket)?;
-    let router = route::router(exposition, &limits, shed.clone());
-    let shared = Arc::new(Shared { access, router, limits, shed });
-    let mut connections = JoinSet::new();
+    let handshakes = match access.scheme() {
+        "https" => Some(Handshakes::start()?),
+        _ => None,
+    };
+    let seats = Seats::new(limits, tally.shed.clone());
+    let service = Service::new(access, hosts, exposition, limits, tally, seats, handshakes);
     let (stop, stopped) = watch::channel(());
-    let mut shutdown = pin!(shutdown);
+    let mut open = JoinSet::new();
+    for door in doors {
+        open.spawn(attend(door, service.clone(), stopped.clone()));
+    }
+    drop(stopped);
+    tokio::pin!(shutdown);
     loop {
         tokio::select! {
-            // In this order, so that ended connections are removed before a new one is counted.
-            biased;
             () = &mut shutdown => break,
+            Some(ended) = open.join_next() => ended.unwrap_or_else(|error| Err(io::Error::other(error)))?,
+        }
+    }
+    drop(stop);
+    // Each door gives its clients their time.
+    while open.join_next().await.is_some() {}
+    Ok(())
+}
+
+/// Accepts at one door.
+async fn attend(door: Door, service: Arc<Service>, mut stopped: watch::Receiver<()>) -> io::Result<()> {
+    let listener = tokio::select! {
+        listener = open(door, &service) => listener,
+        _ = stopped.changed() => return Ok(()),
+    };
+    let accepting = Accepting::new(&listener)?;
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            // In this order, so that ended connections are removed before a new one is accepted.
+            biased;
+            _ = stopped.changed() => break,
             Some(ended) = connections.join_next() => {
-                if let Err(error) = ended {
+                if let Err(error) = ended && error.is_panic() {
                     tracing::error!(%error, "the task of a connection panicked: this is a bug in headroom");
                 }
             }
-            stream = accept(&listener) => {
-                if connections.len() < limits.connections {
-                    connections.spawn(shared.clone().limited(stream, stopped.clone()));
-                } else {
-                    shared.shed.fetch_add(1, Ordering::Relaxed);
-                    refuse(stream, BUSY);
-                }
-            }
+            stream = accepting.accept() => receive(stream, &service, &mut connections, &stopped),
         }
     }
-    drop(listener);
-    drop(stop);
+    drop((accepting, listener));
     let ended = async { while connections.join_next().await.is_some() {} };
-    if timeout(limits.grace, ended).await.is_err() {
+    if timeout(service.limits.grace, ended).await.is_err() {
         connections.shutdown().await;
     }
     Ok(())
 }
 
-async fn accept(listener: &tokio::net::TcpListener) -> TcpStream {
-    use ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+/// Waits until the door can be opened, and says so.
+async fn open(mut door: Door, service: &Service) -> Listener {
+    let mut said = None;
     loop {
-        match listener.accept().await {
-            Ok((stream, _)) => return stream,
-            Err(error) if matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) => {}
-            Err(error) => {
-                // Out of descriptors or memory: the connection stays in the backlog, and an immediate retry would spin.
-                tracing::warn!(%error, "cannot accept connections");
-                sleep(Duration::from_secs(1)).await;
+        let label = door.address().label();
+        door = match door {
+            Door::Open(listener) => {
+                match listener.address() {
+                    Address::Tcp(at) => tracing::info!("serving metrics at {}://{at}/metrics", service.scheme()),
+                    Address::Socket(path) => tracing::info!("listening on the socket {}", path.display()),
+                }
+                service.tally.listener(label, None);
+                return listener;
+            }
+            Door::Shut(address, error) => {
+                let why = format!("{:#}", anyhow::Error::from(error));
+                if said.as_ref() != Some(&why) {
+                    tracing::warn!("{why}; everything else goes on, and it is tried again every {RETRY:?}");
+                }
+                service.tally.listener(label, Some(why.clone()));
+                said = Some(why);
+                sleep(RETRY).await;
+                Door::at(address)
+            }
+        };
+    }
+}
+
+/// Gives a new connection its place, and its task.
+fn receive(stream: Stream, service: &Arc<Service>, connections: &mut JoinSet<()>, stopped: &watch::Receiver<()>) {
+    let Some(seat) = service.seats.take(stream.peer()) else {
+        service.seats.turn_away();
+        if let Stream::Tcp(stream, _) = stream {
+            connection::refuse(stream, connection::BUSY);
+        }
+        return;
+    };
+    let id = seat.id();
+    let (service_, stopped) = (service.clone(), stopped.clone());
+    let task = match stream {
+        Stream::Tcp(stream, _) => connections.spawn(service_.tcp(stream, seat, stopped)),
+        Stream::Unix(stream, _) => connections.spawn(service_.unix(stream, seat, stopped)),
+    };
+    service.seats.occupy(id, task);
+}
+
+enum Accepting {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+enum Stream {
+    Tcp(TcpStream, Peer),
+    Unix(UnixStream, Peer),
+}
+
+impl Stream {
+    fn peer(&self) -> Peer {
+        match self {
+            Stream::Tcp(_, peer) | Stream::Unix(_, peer) => *peer,
+        }
+    }
+}
+
+impl Accepting {
+    /// Takes its own descriptor of the listener, whose file goes with the original.
+    fn new(listener: &Listener) -> io::Result<Accepting> {
+        Ok(match &listener.socket {
+            Socket::Tcp(socket) => Accepting::Tcp(TcpListener::from_std(socket.try_clone()?)?),
+            Socket::Unix(socket) => Accepting::Unix(UnixListener::from_std(socket.try_clone()?)?),
+        })
+    }
+
+    async fn accept(&self) -> Stream {
+        use ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+        loop {
+            match self.one().await {
+                Ok(stream) => return stream,
+                Err(error) if matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) => {}
+                Err(error) => {
+                    // Out of descriptors or memory: the connection stays in the backlog, and an immediate retry would spin.
+                    tracing::warn!(%error, "cannot accept connections");
+                    sleep(Duration::from_secs(1)).await;
+                }
             }
         }
     }
-}
 
-/// State shared by all connections.
-struct Shared {
-    access: Arc<Access>,
-    router: Router,
-    limits: Limits,
-    shed: Arc<AtomicU64>,
-}
-
-impl Shared {
-    /// Serves a connection with an overall timeout.
-    async fn limited(self: Arc<Shared>, stream: TcpStream, stopped: watch::Receiver<()>) {
-        // Without it the last packet of a response may wait for an acknowledgement. Failure is harmless.
-        stream.set_nodelay(true).ok();
-        let limits = self.limits;
-        match timeout(limits.head + limits.response, self.handshake(stream, stopped)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!("connection failed: {error:#}"),
-            Err(_) => tracing::debug!("connection timed out"),
-        }
-    }
-
-    /// Does the TLS handshake if configured. Shutdown aborts a handshake.
-    async fn handshake(self: Arc<Shared>, stream: TcpStream, mut stopped: watch::Receiver<()>) -> Result<()> {
-        let terms = tokio::select! {
-            terms = self.access.terms() => terms,
-            _ = stopped.changed() => return Ok(()),
-        };
-        let Some(tls) = terms.tls.clone() else { return self.exchange(stream, terms, stopped).await };
-        let handshake = async {
-            let mut first = [0];
-            if stream.peek(&mut first).await? == 1 && first[0] != HANDSHAKE {
-                refuse(stream, PLAIN);
-                return Ok(None);
+    async fn one(&self) -> io::Result<Stream> {
+        match self {
+            Accepting::Tcp(listener) => {
+                let (stream, address) = listener.accept().await?;
+                Ok(Stream::Tcp(stream, Peer::of(address.ip())))
             }
-            TlsAcceptor::from(tls).accept(stream).await.map(Some)
-        };
-        let result = tokio::select! {
-            result = timeout(self.limits.head, handshake) => result.context("TLS handshake timed out")?,
-            _ = stopped.changed() => return Ok(()),
-        };
-        match result.context("TLS handshake")? {
-            Some(stream) => self.exchange(stream, terms, stopped).await,
-            None => Ok(()),
+            Accepting::Unix(listener) => {
+                let (stream, _) = listener.accept().await?;
+                let uid = stream.peer_cred()?.uid();
+                Ok(Stream::Unix(stream, Peer::User(uid)))
+            }
         }
     }
-
-    /// One request and one response. No keep-alive: scrapes are seconds apart, so an idle connection would only occupy a slot,
-    /// and hyper's head timeout also runs while idle and would close it just when a scrape every five seconds arrives.
-    async fn exchange(
-        self: Arc<Shared>,
-        stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
-        terms: Arc<Terms>,
-        mut stopped: watch::Receiver<()>,
-    ) -> Result<()> {
-        let limits = self.limits;
-        let service = service_fn(move |request: Request<Incoming>| {
-            let (shared, terms) = (self.clone(), terms.clone());
-            async move { Ok::<_, Infallible>(shared.answer(request, &terms).await) }
-        });
-        let mut connection = pin!(
-            http1::Builder::new()
-                .keep_alive(false)
-                .half_close(true)
-                .timer(TokioTimer::new())
-                .header_read_timeout(limits.head)
-                // hyper panics below its own minimum.
-                .max_buf_size(limits.head_bytes.max(8 * 1024))
-                .serve_connection(TokioIo::new(stream), service)
-        );
-        tokio::select! {
-            result = connection.as_mut() => return Ok(result?),
-            _ = stopped.changed() => connection.as_mut().graceful_shutdown(),
-        }
-        Ok(connection.await?)
-    }
-
-    async fn answer(&self, request: Request<Incoming>, terms: &Terms) -> Response {
-        let verdict = self.access.admit(terms, request.headers(), self.limits.queue).await;
-        if verdict == Verdict::Busy {
-            self.shed.fetch_add(1, Ordering::Relaxed);
-        }
-        let mut response = match verdict.refusal() {
-            Some(refusal) => refusal,
-            None => match self.router.clone().oneshot(request.map(Body::new)).await {
-                Ok(response) => response,
-                Err(never) => match never {},
-            },
-        };
-        response.headers_mut().extend(terms.headers());
-        response
-    }
-}
-
-/// Sends a fixed response without waiting. The socket is new, so the response fits into its buffer. Received bytes are read
-/// first, because closing a socket with unread bytes resets the connection and may discard the response.
-fn refuse(stream: TcpStream, answer: &[u8]) {
-    let Ok(mut stream) = stream.into_std() else { return };
-    let _ = stream.read(&mut [0; 4096]);
-    let _ = stream.write(answer);
-    let _ = stream.shutdown(Shutdown::Write);
 }

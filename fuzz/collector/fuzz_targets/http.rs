@@ -10,7 +10,7 @@ use std::sync::{Arc, LazyLock};
 use bytes::Bytes;
 use collector::exposition;
 use collector::http::access::Access;
-use collector::http::{self, Exposition, Limits, Listener, Pages, Snapshot, SnapshotFuture, serve};
+use collector::http::{self, Door, Exposition, Hosts, Limits, Listener, Pages, Snapshot, SnapshotFuture, serve};
 use collector_core::engine::Engine;
 use collector_core::recording::samples;
 use libfuzzer_sys::fuzz_target;
@@ -22,7 +22,7 @@ const RECORDING: &[u8] = include_bytes!("../../../tests/fixtures/replay/everythi
 /// The password of `scraper` is `headroom`.
 const WEB: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/web.yml");
 /// 408 is for slow clients, 503 for too many; the others are the client's mistakes.
-const STATUSES: [u16; 10] = [200, 400, 401, 404, 405, 408, 413, 414, 431, 503];
+const STATUSES: [u16; 11] = [200, 400, 401, 404, 405, 408, 413, 414, 421, 431, 503];
 
 static SERVER: LazyLock<Server> = LazyLock::new(Server::start);
 
@@ -49,11 +49,19 @@ impl Server {
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
         let begin = |access: Option<&str>| {
             let listener = Listener::bind(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0)).expect("an address");
-            let address = listener.address();
+            let address = listener.tcp().expect("a TCP address");
             let access = Access::open(access.map(Path::new)).expect("terms");
             let exposition = Arc::new(Page(Arc::new(State::new())));
             let never = std::future::pending();
-            runtime.spawn(serve(listener, access, exposition, Limits::default(), Default::default(), never));
+            runtime.spawn(serve(
+                vec![Door::Open(listener)],
+                access,
+                Hosts::new(vec!["x".to_owned()], &[]),
+                exposition,
+                Limits::default(),
+                Default::default(),
+                never,
+            ));
             address
         };
         let (open, locked) = (begin(None), begin(Some(WEB)));

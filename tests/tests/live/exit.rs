@@ -3,7 +3,9 @@
 use std::fs::{self, File};
 use std::io;
 use std::net::TcpListener;
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
@@ -36,7 +38,7 @@ fn run(command: &mut Command) -> (i32, String) {
 fn agent() -> Command {
     let mut command = headroom("run");
     let lock = std::env::temp_dir().join(format!("headroom-test-lock-{}", std::process::id()));
-    command.env("HEADROOM_LOCK", lock).env("HEADROOM_LISTEN", "127.0.0.1:0");
+    command.env("HEADROOM_LOCK", lock).env("HEADROOM_LISTEN", "127.0.0.1:0").env("HEADROOM_SOCKET", "");
     // If it starts after all, the test must not wait forever.
     // SAFETY: alarm is safe between fork and exec, and holds across it.
     unsafe {
@@ -100,7 +102,7 @@ fn after_a_kill_nothing_is_left_in_the_kernel_and_the_next_one_starts() {
 }
 
 #[test]
-fn a_second_instance_and_a_taken_port_are_refused() {
+fn a_second_instance_is_refused() {
     needs!(is_root(), "programs need root");
     let agent = Agent::start(CONFIG);
     let lock = agent.directory().join("lock");
@@ -108,13 +110,79 @@ fn a_second_instance_and_a_taken_port_are_refused() {
     assert_eq!(code, 5, "{text}");
     assert!(text.contains("another instance is running") && text.contains(lock.to_str().unwrap()), "{text}");
 
+    // It has not harmed the first one.
+    agent.stop();
+}
+
+/// Anybody may take the port before the agent does.
+#[test]
+fn a_taken_port_keeps_nothing_from_starting_and_is_listened_on_once_it_is_free() {
+    needs!(is_root(), "programs need root");
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let (code, text) = run(self::agent().args(["--listen", &address]));
-    assert_eq!(code, 6, "{text}");
-    assert!(text.contains(&address), "{text}");
-    // Neither has harmed the first agent.
+    let mut agent = Agent::spawn(CONFIG, |command| {
+        command.args(["--listen", &address]);
+    });
+    agent.await_log(&["another process uses it", &address]);
+    let socket = agent.directory().join("headroom.sock");
+    let verb = |verb: &str, flags: &[&str]| {
+        run(headroom(verb).args(flags).args(["--listen", &address, "--socket"]).arg(&socket))
+    };
+    agent.await_log(&["listening on the socket"]);
+    agent.await_rounds();
+    assert_eq!(verb("status", &["--alive"]), (0, String::new()));
+    let (code, text) = verb("workloads", &["--interval", "0s", "--json"]);
+    assert!(code == 0 && text.contains("\"source\": \"agent\""), "{text}");
+    let (_, text) = verb("doctor", &[]);
+    assert!(text.contains("another process has its TCP address"), "{text}");
+    drop(taken);
+    agent.await_ready();
+    assert_eq!(agent.address, address);
+    let up = "headroom_listener_up{listener=\"tcp\"}";
+    let _ = agent.scrape_until("the listener", |exposition| exposition.text.contains(&format!("{up} 1\n")));
     agent.stop();
+    assert_eq!(verb("status", &["--alive"]).0, 1);
+
+    let (code, text) = run(self::agent().args(["--listen", "203.0.113.1:9843"]));
+    assert_eq!(code, 6, "an address of another host is a mistake: {text}");
+}
+
+#[test]
+fn nobody_else_can_hold_the_lock() {
+    needs!(is_root(), "programs need root");
+    let directory = scratch();
+    let (lock, elsewhere) = (directory.join("lock"), directory.join("elsewhere"));
+    // As an older version left it.
+    File::create(&lock).unwrap();
+    let start = |lock: &Path| {
+        let mut agent = Agent::spawn(CONFIG, |command| {
+            command.arg("--lock").arg(lock);
+        });
+        agent.await_ready();
+        agent.stop();
+        fs::metadata(lock).unwrap().permissions().mode() & 0o777
+    };
+    assert_eq!(start(&lock), 0o600);
+    let opened = Command::new("cat").arg(&lock).uid(65534).gid(65534).status().unwrap();
+    assert!(!opened.success(), "nobody could open it, and so lock it");
+    fs::remove_file(&lock).unwrap();
+    assert_eq!(start(&lock), 0o600);
+
+    let refused = |what: &str| {
+        let (code, text) = run(agent().arg("--lock").arg(&lock));
+        assert_eq!(code, 1, "{what}: {text}");
+        assert!(text.contains(lock.to_str().unwrap()), "{what}: {text}");
+        fs::remove_file(&lock).unwrap();
+    };
+    fs::remove_file(&lock).unwrap();
+    symlink(&elsewhere, &lock).unwrap();
+    refused("a link");
+    assert!(!elsewhere.exists());
+    rustix::fs::mknodat(rustix::fs::CWD, &lock, rustix::fs::FileType::Fifo, 0o644.into(), 0).unwrap();
+    refused("a FIFO");
+    File::create(&lock).unwrap();
+    chown(&lock, Some(65534), None).unwrap();
+    refused("a file of somebody else");
 }
 
 #[test]

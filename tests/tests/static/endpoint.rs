@@ -2,6 +2,8 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
@@ -9,7 +11,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use collector::http::access::Access;
-use collector::http::{self, Exposition, Format, Limits, Listener, Pages, Snapshot, SnapshotFuture, serve};
+use collector::http::{
+    self, Address, Door, Exposition, Format, Hosts, Limits, Listener, Pages, Snapshot, SnapshotFuture, Tally, serve,
+};
+use collector_tests::scratch::{Scratch, scratch};
 use tokio::sync::oneshot;
 
 /// Far longer than anything here takes.
@@ -20,20 +25,26 @@ pub const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST)
 pub const LOOSE: Limits = Limits {
     connections: 1024,
     scrapes: 64,
+    bodies: usize::MAX,
     queue: PATIENCE,
     head: PATIENCE,
     head_bytes: 16 * 1024,
     response: PATIENCE,
+    stall: PATIENCE,
     grace: Duration::from_millis(200),
 };
 
 /// One test at a time, since some count this process's memory and descriptors.
 static ALONE: Mutex<()> = Mutex::new(());
 
-/// The endpoint on a thread of its own.
+/// The name of the host in most requests.
+const NAME: &str = "x";
+
+/// The endpoint on a thread of its own, with a TCP address and a socket.
 pub struct Server {
     pub address: SocketAddr,
-    shed: Arc<AtomicU64>,
+    pub tally: Arc<Tally>,
+    folder: Scratch,
     stop: Option<oneshot::Sender<()>>,
     pub ended: mpsc::Receiver<()>,
     thread: JoinHandle<()>,
@@ -46,25 +57,34 @@ impl Server {
     }
 
     pub fn with(access: Arc<Access>, limits: Limits, page: Arc<Page>) -> Server {
+        Server::behind(Door::Open(Listener::bind(ANY_PORT).unwrap()), access, limits, page)
+    }
+
+    /// With this door besides the socket.
+    pub fn behind(door: Door, access: Arc<Access>, limits: Limits, page: Arc<Page>) -> Server {
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-        let listener = Listener::bind(ANY_PORT).unwrap();
-        let address = listener.address();
-        let shed = Arc::new(AtomicU64::new(0));
+        let address = door.tcp().unwrap();
+        let folder = scratch();
+        let socket = Door::at(Address::Socket(folder.join("headroom.sock")));
+        assert!(matches!(socket, Door::Open(_)), "{socket:?}");
+        let doors = vec![door, socket];
+        let tally = Arc::<Tally>::default();
         let (stop, stopped) = oneshot::channel();
         let (end, ended) = mpsc::channel();
         let thread = thread::spawn({
-            let shed = shed.clone();
+            let tally = tally.clone();
             move || {
                 let page = Arc::new(Published(page));
                 let mut runtime = tokio::runtime::Builder::new_current_thread();
                 let runtime = runtime.enable_all().max_blocking_threads(http::POOL).build().unwrap();
                 runtime.block_on(async {
-                    serve(listener, access, page, limits, shed, async { drop(stopped.await) }).await.unwrap();
+                    let hosts = Hosts::new(vec![NAME.into()], &[]);
+                    serve(doors, access, hosts, page, limits, tally, async { drop(stopped.await) }).await.unwrap();
                     end.send(()).unwrap();
                 });
             }
         });
-        Server { address, shed, stop: Some(stop), ended, thread, _alone: alone }
+        Server { address, tally, folder, stop: Some(stop), ended, thread, _alone: alone }
     }
 
     pub fn connect(&self) -> TcpStream {
@@ -83,7 +103,24 @@ impl Server {
     }
 
     pub fn shed(&self) -> u64 {
-        self.shed.load(Ordering::Relaxed)
+        self.tally.shed.load(Ordering::Relaxed)
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.folder.join("headroom.sock")
+    }
+
+    pub fn connect_socket(&self) -> UnixStream {
+        let socket = UnixStream::connect(self.socket()).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket
+    }
+
+    /// The answer on the socket.
+    pub fn get_there(&self, path: &str) -> Reply {
+        let mut socket = self.connect_socket();
+        socket.write_all(format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes()).unwrap();
+        Reply::read(socket).unwrap_or_else(|| panic!("no answer to {path}"))
     }
 
     pub fn ask_to_stop(&mut self) {
@@ -109,6 +146,8 @@ pub fn connect(address: SocketAddr) -> TcpStream {
 pub struct Page {
     body: Option<Arc<Vec<u8>>>,
     pub sick: AtomicBool,
+    /// Whether each rendering is a copy: otherwise all are the same bytes.
+    pub copies: AtomicBool,
     /// The snapshot that all requests share, if they do.
     kept: Mutex<Option<Arc<Tick>>>,
     /// Number of renderings.
@@ -123,11 +162,12 @@ struct Tick {
     pages: Arc<Pages>,
 }
 
-struct InUse(Arc<Vec<u8>>);
+/// A body: the page's own, or a copy of it.
+struct InUse(Arc<Vec<u8>>, Option<Vec<u8>>);
 
 impl AsRef<[u8]> for InUse {
     fn as_ref(&self) -> &[u8] {
-        &self.0
+        self.1.as_ref().unwrap_or(&self.0)
     }
 }
 
@@ -142,8 +182,8 @@ impl Page {
     }
 
     fn new(body: Option<Arc<Vec<u8>>>) -> Arc<Page> {
-        let (sick, kept, renders, gate) = Default::default();
-        Arc::new(Page { body, sick, kept, renders, gate })
+        let (sick, copies, kept, renders, gate) = Default::default();
+        Arc::new(Page { body, sick, copies, kept, renders, gate })
     }
 
     /// Gives all requests the same snapshot from now on.
@@ -160,7 +200,9 @@ impl Page {
 
     pub fn metrics(&self, format: Format) -> Bytes {
         match (&self.body, format) {
-            (Some(body), _) => Bytes::from_owner(InUse(body.clone())),
+            (Some(body), _) => {
+                Bytes::from_owner(InUse(body.clone(), self.copies.load(Ordering::Relaxed).then(|| body.to_vec())))
+            }
             (None, Format::OpenMetrics) => Bytes::from_static(b"openmetrics\n"),
             (None, Format::Text) => Bytes::from_static(b"text\n"),
         }

@@ -17,7 +17,7 @@ use collector_core::view::View;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock;
-use crate::exposition;
+use crate::exposition::{self, Cap};
 use crate::http::{self, Exposition, Page, Pages, SnapshotFuture};
 
 /// The agent counts as hung when a tick is this many ticks late.
@@ -48,7 +48,7 @@ pub struct Snapshot {
 
 /// The bound on what one exposition may hold.
 struct Series {
-    max: usize,
+    cap: Cap,
     /// Left-out series since the counter was last read.
     left_out: Arc<AtomicU64>,
 }
@@ -78,15 +78,15 @@ pub struct Snapshots {
     tick_ns: u64,
 }
 
-/// Both ends and the channel of requests. `max_series` bounds an exposition; left-out series are added to `left_out`.
+/// Both ends and the channel of requests. `cap` bounds an exposition; left-out series are added to `left_out`.
 pub fn channel(
     tick_ns: u64,
-    max_series: usize,
+    cap: impl Into<Cap>,
     left_out: Arc<AtomicU64>,
 ) -> (Publisher, mpsc::Receiver<Ask>, Snapshots) {
     let (sender, asks) = mpsc::channel(ASKS);
     let pulse = Arc::new(Pulse { tick: AtomicU64::new(0), ended: AtomicU64::new(clock::monotonic_ns()) });
-    let series = Arc::new(Series { max: max_series, left_out });
+    let series = Arc::new(Series { cap: cap.into(), left_out });
     let publisher = Publisher { current: None, fresh_ns: FRESH_NS, pulse: pulse.clone(), series };
     (publisher, asks, Snapshots { asks: sender, latest: Mutex::default(), pulse, tick_ns })
 }
@@ -174,7 +174,7 @@ impl http::Snapshot for Snapshot {
     fn render(&self, page: Page) -> Bytes {
         match page {
             Page::Metrics(format) => {
-                let exposition::Exposition { text, left_out } = exposition::render(&self.view, format, self.series.max);
+                let exposition::Exposition { text, left_out } = exposition::render(&self.view, format, self.series.cap);
                 self.series.left_out.fetch_add(left_out, Ordering::Relaxed);
                 text.into()
             }

@@ -161,7 +161,10 @@ async fn metrics_and_workloads_of_one_tick_agree() {
     for page in [Page::Metrics(Format::Text), Page::Workloads, Page::Metrics(Format::Text)] {
         let (snapshot, _) = fold.read().await;
         let (pages, render) = (snapshot.pages.clone(), snapshot.clone());
-        let body = pages.plain(page, &turns, move || http::Snapshot::render(&*render, page)).await.unwrap();
+        let body = pages
+            .plain(page, turns.clone().acquire_owned().await.unwrap(), move || http::Snapshot::render(&*render, page))
+            .await
+            .unwrap();
         bodies.push(body);
         // Visible after the next tick.
         fold.apply(Reading::Lost(Lost { stage: Stage::Slot, count: 7 }));
@@ -190,7 +193,11 @@ async fn left_out_series_are_counted_once_per_body() {
     let mut counts = Vec::new();
     for _ in 0..3 {
         let render = snapshot.clone();
-        snapshot.pages.plain(page, &turns, move || http::Snapshot::render(&*render, page)).await.unwrap();
+        snapshot
+            .pages
+            .plain(page, turns.clone().acquire_owned().await.unwrap(), move || http::Snapshot::render(&*render, page))
+            .await
+            .unwrap();
         counts.push(fold.left_out.load(Ordering::Relaxed));
     }
     assert!(counts[0] > 0 && counts.iter().all(|count| *count == counts[0]), "{counts:?}");

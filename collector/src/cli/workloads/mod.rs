@@ -1,6 +1,5 @@
 //! `headroom workloads`: a table of workloads with memory against limit, pressure, stalls and OOM kills.
 
-mod agent;
 mod direct;
 mod table;
 
@@ -15,8 +14,10 @@ use collector_core::text::shown_json;
 use serde::Serialize;
 
 use super::settings::Settings;
-use crate::config::Config;
+use crate::client::{Client, is_forbidden};
+use crate::config::load::Effective;
 use crate::exit::Failure;
+use crate::http::WORKLOADS;
 
 /// List workloads: memory against limit, pressure, stalls, OOM kills
 ///
@@ -106,12 +107,13 @@ pub struct Row {
     memory_waiting_ratio: Option<f64>,
 }
 
-pub fn run(args: &WorkloadsArgs, config: &Config) -> Result<(), Failure> {
-    let mut source = match agent::Agent::find(config) {
-        Ok(agent) => Source::Agent(agent),
+pub fn run(args: &WorkloadsArgs, effective: &Effective) -> Result<(), Failure> {
+    let mut source = match agent(effective) {
+        Ok(client) => Source::Agent(client),
+        Err(why) if is_forbidden(&why) => return Err(why.into()),
         Err(why) => {
             tracing::info!("{why:#}: reading cgroup files instead, without reclaim stalls");
-            Source::Direct(Box::new(direct::Direct::open(config)?))
+            Source::Direct(Box::new(direct::Direct::open(&effective.config)?))
         }
     };
     let first = source.read()?;
@@ -133,15 +135,27 @@ pub fn run(args: &WorkloadsArgs, config: &Config) -> Result<(), Failure> {
     super::print(&text)
 }
 
+/// The running agent; fails if none answers.
+fn agent(effective: &Effective) -> anyhow::Result<Client> {
+    let client = Client::of(effective)?;
+    ask(&client)?;
+    Ok(client)
+}
+
+fn ask(client: &Client) -> anyhow::Result<Summary> {
+    let page = client.page(WORKLOADS)?;
+    serde_json::from_slice(&page).context("the answer is not from an agent of this version")
+}
+
 enum Source {
-    Agent(agent::Agent),
+    Agent(Client),
     Direct(Box<direct::Direct>),
 }
 
 impl Source {
     fn read(&mut self) -> anyhow::Result<Summary> {
         match self {
-            Source::Agent(agent) => agent.read(),
+            Source::Agent(client) => ask(client),
             Source::Direct(direct) => direct.read(),
         }
     }

@@ -51,7 +51,15 @@ pub const SETTINGS: &[Setting] = &[
         flag: Some("listen"),
         kind: Kind::Address(|config| &mut config.listen),
         doc: "Address of the HTTP listener, which serves /metrics, /api/v1/workloads, /-/healthy and /-/ready. \
-              Port 0 takes any free port. 0.0.0.0:9843 or [::]:9843 opens it to the network: see web_config first.",
+              Port 0 takes any free port. 0.0.0.0:9843 or [::]:9843 opens it to the network: see web_config first. A \
+              port that another process uses is tried again until it is free.",
+    },
+    Setting {
+        key: "socket",
+        flag: Some("socket"),
+        kind: Kind::OptionalPath(|config| &mut config.socket),
+        doc: "Unix socket that answers the same as the HTTP listener, for everybody on this host, and that headroom's own \
+              verbs ask first. Empty opens none.",
     },
     Setting {
         key: "web_config",
@@ -60,6 +68,14 @@ pub const SETTINGS: &[Setting] = &[
         doc: "Web configuration file in the format of Prometheus exporters: TLS, client certificates, passwords and \
               headers of the HTTP listener; docs/access.md lists its keys. Unless set, the listener answers every \
               client that can connect.",
+    },
+    Setting {
+        key: "allowed_hosts",
+        flag: None,
+        kind: Kind::Patterns(|config| &mut config.allowed_hosts),
+        doc: "Further names in the Host header that the HTTP listener accepts on the loopback address without TLS; * matches \
+              any text. localhost, this host's name and addresses are accepted in any case. Others are refused, so that a \
+              web page cannot read the endpoint through a browser on this host.",
     },
     Setting {
         key: "tick",
@@ -355,6 +371,13 @@ pub const SETTINGS: &[Setting] = &[
         flag: None,
         kind: Kind::Count(|config| &mut config.metrics.max_series, 1, 10_000_000),
         doc: "Maximum number of series in one exposition. Further ones are left out, and counted.",
+    },
+    Setting {
+        key: "metrics.max_bytes",
+        flag: None,
+        kind: Kind::Count(|config| &mut config.metrics.max_bytes, 1, 1 << 30),
+        doc: "Maximum size of one exposition in bytes, about. Above it, the series with the longest labels are left out, and \
+              counted: whoever may create cgroups decides how long their names are.",
     },
     Setting {
         key: "journal.dir",

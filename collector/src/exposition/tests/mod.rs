@@ -162,6 +162,30 @@ fn above_the_cap_the_last_series_are_cut_and_counted_but_coverage_stays() {
 }
 
 #[test]
+fn above_the_cap_on_bytes_long_names_are_left_out_and_no_short_one_pays() {
+    let long: Vec<String> = (0..200).map(|number| format!("/a{number:03}{}", "x".repeat(250))).collect();
+    let with = engine(["/b", "/z"].into_iter().chain(long.iter().map(String::as_str)));
+    let without = engine(["/b", "/z"]);
+    let short = |text: &str| {
+        let is_short = |line: &&str| line.contains("workload=\"/b\"") || line.contains("workload=\"/z\"");
+        text.lines().filter(is_short).map(str::to_owned).collect::<Vec<_>>()
+    };
+    for format in [Format::Text, Format::OpenMetrics] {
+        let whole = render(with.view(), format, usize::MAX).text;
+        let alone = render(without.view(), format, usize::MAX).text;
+        assert!(!short(&alone).is_empty() && whole.len() > 4 * alone.len(), "{} {}", whole.len(), alone.len());
+        let bytes = whole.len() / 2;
+        let cut = render(with.view(), format, Cap { series: usize::MAX, bytes });
+        assert!(cut.text.len() <= bytes + bytes / 4, "{} of {bytes}", cut.text.len());
+        assert_eq!(short(&cut.text), short(&alone));
+        assert!(cut.left_out > 0);
+        assert!(cut.text.contains(&format!("headroom_lost_total{{stage=\"series\"}} {}\n", cut.left_out)));
+        let exact = render(with.view(), format, Cap { series: usize::MAX, bytes: whole.len() });
+        assert_eq!((exact.text, exact.left_out), (whole, 0));
+    }
+}
+
+#[test]
 fn canonical_edges_match_those_of_go() {
     for (edge, expected) in [(1e-6, "1e-06"), (1.28e-4, "0.000128"), (2.0, "2.0"), (1e-12, "1e-12")] {
         let mut text = String::new();

@@ -193,6 +193,12 @@ impl Access {
 }
 
 impl Terms {
+    /// Whether a client without a certificate gets nothing.
+    pub fn needs_certificate(&self) -> bool {
+        let tls = self.source.as_ref().and_then(|source| source.file.tls.as_ref());
+        tls.is_some_and(|tls| tls.client_auth_type == ClientAuth::RequireAndVerifyClientCert)
+    }
+
     pub fn headers(&self) -> HeaderMap {
         self.source.as_ref().map(|source| source.file.headers.clone()).unwrap_or_default()
     }

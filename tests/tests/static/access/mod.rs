@@ -6,7 +6,8 @@ use std::process::{Command, Stdio};
 use collector_tests::binary::binary;
 
 use crate::endpoint::LOOSE;
-use client::{Authority, FOREIGN, Folder, TLS, users};
+use client::{Authority, TLS};
+pub use client::{FOREIGN, Folder, users};
 
 mod client;
 mod password;

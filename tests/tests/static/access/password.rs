@@ -44,6 +44,8 @@ fn only_requests_with_the_password_are_answered() {
             assert_eq!(as_user(&server, "/metrics", user, password).status, 401, "{user} {password}");
         }
     }
+    let [.., passwords] = server.tally.denials.counts();
+    assert_eq!(passwords, 22, "wrong ones are counted, missing ones are not");
     for header in [
         "authorization: Basic\r\n",
         "authorization: Bearer x\r\n",

@@ -248,6 +248,7 @@ fn a_client_without_a_valid_certificate_is_not_answered() {
         assert_eq!(client(Some(&mine)).get(&server, "/metrics").unwrap().status, 200);
         assert!(client(None).get(&server, "/metrics").err().unwrap().contains("alert"));
         assert!(client(Some(&theirs)).get(&server, "/metrics").err().unwrap().contains("alert"));
+        eventually("both are counted", || server.tally.denials.counts() == [2, 0, 0]);
         // The requirement cannot be removed without a restart either.
         folder.write("web.yml", TLS);
         assert!(client(None).get(&server, "/metrics").is_err());

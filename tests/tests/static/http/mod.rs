@@ -5,12 +5,14 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::Ordering;
 
-use collector::http::{BindError, Limits, Listener};
+use collector::http::{Address, BindError, Limits, Listener};
 use flate2::read::GzDecoder;
 
 use crate::endpoint::{ANY_PORT, LOOSE, PATIENCE, Page, Reply, Server, eventually};
 
+mod flood;
 mod hostile;
+mod socket;
 
 /// A scrape without conditions.
 const SCRAPE: &[u8] = b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n";
@@ -168,7 +170,7 @@ fn an_address_in_use_and_a_wrong_one_are_different_errors() {
     let holder = TcpListener::bind(ANY_PORT).unwrap();
     let taken = holder.local_addr().unwrap();
     let error = Listener::bind(taken).unwrap_err();
-    assert!(matches!(error, BindError::InUse(address) if address == taken), "{error:?}");
+    assert!(matches!(error, BindError::InUse(Address::Tcp(address)) if address == taken), "{error:?}");
     assert!(error.to_string().contains(&taken.to_string()));
     // Reserved for documentation: never an address of this machine.
     let error = Listener::bind("203.0.113.1:0".parse().unwrap()).unwrap_err();

@@ -1,0 +1,184 @@
+//! Finds the running agent and asks it: over its socket, or its address. Knows HTTP; not what the answers mean.
+
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::client::conn::http1;
+use hyper::header::HOST;
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::timeout;
+
+use crate::config::error::Place;
+use crate::config::load::Effective;
+use crate::config::setting;
+use crate::http::Address;
+
+/// Timeout of one request.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// Largest accepted body in bytes: far above what the maximum number of workloads needs.
+const MAX_BODY: usize = 256 << 20;
+
+pub struct Client {
+    runtime: Runtime,
+    addresses: Vec<Address>,
+}
+
+/// A response with this status, and its body.
+pub struct Answer {
+    pub status: StatusCode,
+    pub body: Bytes,
+}
+
+impl Client {
+    /// For the agent at these addresses: the first that an agent listens on.
+    pub fn at(addresses: Vec<Address>) -> Result<Client> {
+        let runtime = Builder::new_current_thread().enable_all().build().context("start the runtime")?;
+        Ok(Client { runtime, addresses })
+    }
+
+    /// For the agent where this configuration says that it is: at the socket or the address that the command line or the environment
+    /// names, or else at the socket and then at the address.
+    pub fn of(effective: &Effective) -> Result<Client> {
+        Client::at(addresses(effective))
+    }
+
+    /// # Errors
+    /// If nobody listens at any address ([`is_absent`] then holds), or at the first where somebody does, but does not answer.
+    pub fn get(&self, path: &str) -> Result<Answer> {
+        self.get_within(path, TIMEOUT)
+    }
+
+    pub fn get_within(&self, path: &str, limit: Duration) -> Result<Answer> {
+        let mut absent = None;
+        for address in &self.addresses {
+            let answer = self.runtime.block_on(async { timeout(limit, get(address, path)).await });
+            let answer = answer.unwrap_or_else(|late| Err(late.into()));
+            match answer {
+                Err(error) if is_absent(&error) => {
+                    absent = Some(error.context(format!("no agent answers at {address}")))
+                }
+                answer => return answer.with_context(|| format!("the agent at {address}")),
+            }
+        }
+        Err(absent.unwrap_or_else(|| anyhow::anyhow!("no socket and no address is configured")))
+    }
+
+    /// The body of a page that exists.
+    pub fn page(&self, path: &str) -> Result<Bytes> {
+        let Answer { status, body } = self.get(path)?;
+        match status {
+            StatusCode::OK => Ok(body),
+            StatusCode::UNAUTHORIZED => bail!("it requires a password (web_config), which this command cannot send"),
+            StatusCode::BAD_REQUEST => bail!("it requires HTTPS (web_config), which this command does not support"),
+            status => bail!("HTTP status {status}: {}", String::from_utf8_lossy(&body).trim()),
+        }
+    }
+}
+
+/// Whether there is no agent. That this user may not ask it is something else.
+pub fn is_absent(error: &anyhow::Error) -> bool {
+    let absent = |error: &std::io::Error| matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused);
+    error.chain().filter_map(|cause| cause.downcast_ref()).any(absent)
+}
+
+/// Whether this user may not ask the agent.
+pub fn is_forbidden(error: &anyhow::Error) -> bool {
+    let forbidden = |error: &std::io::Error| error.kind() == ErrorKind::PermissionDenied;
+    error.chain().filter_map(|cause| cause.downcast_ref()).any(forbidden)
+}
+
+fn addresses(effective: &Effective) -> Vec<Address> {
+    let config = &effective.config;
+    let named = |key| {
+        let origin = setting::find(key).and_then(|setting| effective.origin(setting));
+        matches!(origin, Some(Place::Flag(_) | Place::Variable(_)))
+    };
+    let socket = config.socket.clone().map(Address::Socket);
+    let address = Address::Tcp(reachable(config.listen));
+    match socket {
+        Some(socket) if named("socket") => vec![socket],
+        Some(socket) if !named("listen") => vec![socket, address],
+        _ => vec![address],
+    }
+}
+
+async fn get(address: &Address, path: &str) -> Result<Answer> {
+    match address {
+        Address::Tcp(at) => exchange(TcpStream::connect(at).await?, &at.to_string(), path).await,
+        Address::Socket(at) => exchange(UnixStream::connect(at).await?, "localhost", path).await,
+    }
+}
+
+async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    host: &str,
+    path: &str,
+) -> Result<Answer> {
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    let request = Request::get(path).header(HOST, host).body(Empty::<Bytes>::new())?;
+    let response = sender.send_request(request).await?;
+    let status = response.status();
+    let body = Limited::new(response.into_body(), MAX_BODY).collect().await;
+    Ok(Answer { status, body: body.map_err(|error| anyhow::anyhow!("{error}"))?.to_bytes() })
+}
+
+/// The loopback address for an agent that listens on all addresses.
+fn reachable(mut listen: SocketAddr) -> SocketAddr {
+    if listen.ip().is_unspecified() {
+        listen.set_ip(match listen {
+            SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        });
+    }
+    listen
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::load::{Layers, load};
+
+    #[test]
+    fn an_unspecified_address_becomes_loopback() {
+        let at = |text: &str| reachable(text.parse().unwrap()).to_string();
+        assert_eq!(at("0.0.0.0:9843"), "127.0.0.1:9843");
+        assert_eq!(at("[::]:9843"), "[::1]:9843");
+        assert_eq!(at("10.0.0.1:9843"), "10.0.0.1:9843");
+    }
+
+    #[test]
+    fn what_is_named_is_asked_alone_and_the_socket_before_the_address() {
+        let of = |flags: &[(&str, &str)], variables: &[(&str, &str)]| {
+            let flags = flags.iter().map(|(key, value)| (setting::find(key).unwrap(), (*value).to_owned())).collect();
+            let environment = variables.iter().map(|(name, value)| (name.into(), value.into())).collect();
+            let effective = load(&Layers { file: Some("/dev/null".into()), environment, flags }).unwrap();
+            addresses(&effective).iter().map(Address::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(of(&[], &[]), ["/run/headroom/headroom.sock", "127.0.0.1:9843"]);
+        assert_eq!(of(&[("listen", "127.0.0.1:1")], &[]), ["127.0.0.1:1"]);
+        assert_eq!(of(&[], &[("HEADROOM_LISTEN", "127.0.0.1:1")]), ["127.0.0.1:1"]);
+        assert_eq!(of(&[("socket", "/a")], &[("HEADROOM_LISTEN", "127.0.0.1:1")]), ["/a"]);
+        assert_eq!(of(&[], &[("HEADROOM_SOCKET", "/a")]), ["/a"]);
+        assert_eq!(of(&[("socket", "")], &[]), ["127.0.0.1:9843"]);
+    }
+
+    #[test]
+    fn nobody_there_is_absent_and_a_refusal_is_not() {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let client = Client::at(vec![Address::Socket("/nowhere/headroom.sock".into()), Address::Tcp(free)]).unwrap();
+        let error = client.get("/").err().unwrap();
+        assert!(is_absent(&error) && !is_forbidden(&error), "{error:?}");
+        assert!(format!("{error:#}").starts_with(&format!("no agent answers at {free}: ")), "{error:#}");
+        let refused = anyhow::Error::from(std::io::Error::from(ErrorKind::PermissionDenied)).context("the agent at /a");
+        assert!(is_forbidden(&refused) && !is_absent(&refused));
+    }
+}
