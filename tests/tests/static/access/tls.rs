@@ -167,6 +167,38 @@ fn slow_handshakes_are_cut_off_and_hold_up_nobody() {
     server.stop();
 }
 
+/// Nice value, and nanoseconds on a CPU, of this process's thread for handshakes.
+fn handshaker() -> Option<(i32, u64)> {
+    let tasks = fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path());
+    let task =
+        tasks.into_iter().find(|task| fs::read_to_string(task.join("comm")).is_ok_and(|name| name == "tls\n"))?;
+    let stat = fs::read_to_string(task.join("stat")).ok()?;
+    // The nineteenth field of proc_pid_stat(5); the second may contain spaces.
+    let nice = stat.rsplit_once(") ")?.1.split(' ').nth(16)?.parse().ok()?;
+    let ran = fs::read_to_string(task.join("schedstat")).ok()?.split(' ').next()?.parse().ok()?;
+    Some((nice, ran))
+}
+
+#[test]
+fn handshakes_run_on_a_thread_of_their_own_that_yields_to_others() {
+    let authority = Authority::new();
+    let folder = Folder::with(&authority);
+    let plain = Server::start(LOOSE, Page::small());
+    assert_eq!(handshaker(), None, "without TLS there is none");
+    plain.stop();
+    let server = folder.serve(TLS, LOOSE);
+    eventually("it starts and has its priority", || handshaker().is_some_and(|(nice, _)| nice == 10));
+    let (_, before) = handshaker().unwrap();
+    for _ in 0..40 {
+        assert_eq!(authority.client().get(&server, "/-/ready").unwrap().status, 200);
+    }
+    let (_, after) = handshaker().unwrap();
+    // A signature alone takes longer than this.
+    assert!(after > before + 40 * 10_000, "{} ns for 40 handshakes", after - before);
+    server.stop();
+    eventually("it ends with the endpoint", || handshaker().is_none());
+}
+
 #[test]
 fn shutdown_waits_for_no_handshake() {
     let authority = Authority::new();
