@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command};
+use std::process::Command;
 
 use collector_core::engine::Engine;
 use collector_core::incident::{Incident, Kind};
@@ -29,12 +29,12 @@ fn is_locked() -> bool {
     fs::read_to_string(STATES).is_ok_and(|states| states.contains("[confidentiality]"))
 }
 
-/// A process that is killed at its limit of 64 MiB.
-fn kill(cgroup: &Cgroup) -> Child {
+/// The id of a process that was killed at its limit of 64 MiB.
+fn kill(cgroup: &Cgroup) -> u32 {
     cgroup.limit(64 * MIB);
     let mut hog = provoke!(cgroup, &["hog", "anon=268435456", "comm=the hog"]);
     assert!(was_killed(&mut hog));
-    hog
+    hog.id()
 }
 
 /// What this prints, and its exit code.
@@ -78,7 +78,7 @@ fn typed_programs_see_what_others_see_elsewhere() {
     assert!(exposition.text.contains("headroom_host_pressure_waiting_seconds_total"), "{}", exposition.text);
     agent.await_log(&[" is complete: "]);
     let samples = agent.stop();
-    let [kill] = kills_of(&samples, hog.id())[..] else { panic!("not exactly one kill of {}", hog.id()) };
+    let [kill] = kills_of(&samples, hog)[..] else { panic!("not exactly one kill of {hog}") };
     assert_eq!((kill.comm.as_str(), kill.limit_bytes), ("the hog", Some(64 * MIB)));
     assert_eq!(kill.cgroup.map(|it| it.id), Some(cgroup.memory_id()));
     assert_eq!(kill.limited, kill.cgroup);
@@ -118,6 +118,8 @@ fn without_types_a_kill_is_told_by_the_kernels_count() {
     assert!(agent.log().contains("headroom doctor"), "{}", agent.log());
     let cgroup = Cgroup::new("untold");
     let labels = [("workload", cgroup.path.as_str())];
+    // Empty, it would have no series.
+    let _sleeper = Killed(provoke!(&cgroup, &["sleeper", "anon=4194304"]));
     agent.scrape_until("its memory", |exposition| exposition.has("headroom_workload_memory_current_bytes", &labels));
     kill(&cgroup);
     agent.await_log(&["OOM kill", &cgroup.path]);
