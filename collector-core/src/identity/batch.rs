@@ -127,8 +127,8 @@ fn grid_engine(above: &str, name: &str) -> Option<String> {
 
 /// `/htcondor/condor_var_lib_condor_execute_slot1_2@host`, on cgroup v2 also below a slice or condor's service.
 fn condor(above: &str, name: &str) -> Option<String> {
-    let (slices, parent) = above.rsplit_once('/')?;
-    let path = name.strip_prefix("condor_").filter(|_| parent.contains("condor") && are_slices(slices))?;
+    let (outer, parent) = above.rsplit_once('/')?;
+    let path = name.strip_prefix("condor_").filter(|_| parent.contains("condor") && is_outside_units(outer))?;
     let slot = &path[path.rfind("_slot")? + 1..];
     let slot = slot.split('@').next()?;
     slot.bytes().any(|byte| byte.is_ascii_digit()).then(|| slot.to_owned())
@@ -145,21 +145,21 @@ fn oar(above: &str, name: &str) -> Option<String> {
     number(job, "").map(str::to_owned)
 }
 
-/// Whether only slices are on the path: what is below a service may be made by the user that it runs as.
-fn are_slices(path: &str) -> bool {
-    components(path).all(|component| component.name.ends_with(".slice"))
+/// Whether no unit with processes is on the path: what is below a service may be made by the user that it runs as.
+fn is_outside_units(path: &str) -> bool {
+    components(path).all(|component| !component.name.ends_with(".service") && !component.name.ends_with(".scope"))
 }
 
 /// `/hadoop-yarn/container_<cluster>_<application>_<attempt>_<container>`
 fn yarn(above: &str, name: &str) -> Option<String> {
-    let slices = above.strip_suffix("/hadoop-yarn").filter(|_| name.starts_with("container_"))?;
-    are_slices(slices).then(|| name.to_owned())
+    let outer = above.strip_suffix("/hadoop-yarn").filter(|_| name.starts_with("container_"))?;
+    is_outside_units(outer).then(|| name.to_owned())
 }
 
 /// `/nomad.slice/share.slice/<allocation>.<task>.scope` (or `reserve.slice`, or another parent), on cgroup v1
 /// `/nomad/share/<allocation>.<task>`, and older shapes.
 fn nomad(above: &str, name: &str) -> Option<String> {
-    let scope = name.strip_suffix(".scope").filter(|_| !above.is_empty() && are_slices(above));
+    let scope = name.strip_suffix(".scope").filter(|_| above.ends_with(".slice") && is_outside_units(above));
     let inside = || matches!(above.split('/').nth(1), Some("nomad" | "nomad.slice"));
     let name = scope.or_else(|| inside().then(|| name.strip_suffix(".scope").unwrap_or(name)))?;
     let (allocation, task) = name.split_at_checked(36)?;

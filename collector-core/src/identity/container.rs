@@ -22,7 +22,7 @@ const ENGINES: &[(&str, &str, &str, Kind)] = &[
 /// Longest container id that is not 64 hexadecimal digits, in bytes.
 const ID: usize = 128;
 
-/// The container with this cgroup. `owner` is the prefix of its name if the host did not make it.
+/// The container with this cgroup. `owner` is the prefix of its name if it belongs to a user.
 pub(super) fn find<'a>(component: Component<'a>, owner: &str) -> Option<Finding<'a>> {
     let Component { name, parent, top, depth, .. } = component;
     if let Some((runtime, id, kind)) = engine(name) {

@@ -18,12 +18,12 @@ pub(super) fn find(path: &str) -> Option<Finding<'_>> {
         return None;
     }
     let mut node = None;
-    // No kubelet has its cgroups here.
+    // Below a user's cgroups.
     let mut foreign = false;
     let mut inside = false;
     let mut pod: Option<(String, &str)> = None;
     for component in components(path) {
-        let Component { name, top, .. } = component;
+        let Component { name, top, depth, .. } = component;
         if let Some((uid, _)) = &pod
             && let Some(finding) = in_pod(name, uid, top)
         {
@@ -37,8 +37,9 @@ pub(super) fn find(path: &str) -> Option<Finding<'_>> {
         }
         pod = uid(name, inside).filter(|_| !foreign).map(|uid| (uid, top));
         if pod.is_none() && node.is_none() && !is_kubelet(component, inside) {
-            (node, inside) = (node_at(top)?, false);
-            foreign = node.is_none();
+            node = node_at(top)?;
+            inside &= node.is_none();
+            foreign |= depth == 0 && matches!(name, "user.slice" | "user");
         }
         inside |= name == "kubepods";
     }
@@ -60,13 +61,13 @@ fn node_at(path: &str) -> Option<Option<Finding<'_>>> {
     }
 }
 
-/// Whether a kubelet may have its cgroups below this one of the host: it is a slice, its own, or its service.
+/// Whether this cgroup of the host is surely a kubelet's, or one above it: a slice, its own, or its service.
 fn is_kubelet(component: Component<'_>, inside: bool) -> bool {
     let Component { name, depth, .. } = component;
     match name.strip_suffix(".service") {
         Some(service) => SERVICES.iter().any(|known| service.starts_with(known)),
         None if name.ends_with(".slice") => depth > 0 || name != "user.slice",
-        None => name == "kubelet" && depth == 0 || name == "kubepods" || inside && CLASSES.contains(&name),
+        None => name == "kubepods" || inside && CLASSES.contains(&name),
     }
 }
 

@@ -31,8 +31,8 @@ pub struct Identity {
     pub container_id: Option<Arc<str>>,
     /// The uid of its pod.
     pub pod_uid: Option<Arc<str>>,
-    /// Who makes the cgroups here, if it is not the host itself: a user, the container that a node is, or a cgroup that nobody
-    /// known makes. Its name begins with it, and the host knows no pods and containers of Kubernetes there.
+    /// Who makes the cgroups here, if it is not the host itself: a user, or the container that is a node. Its name begins with it
+    /// (but for a user's manager), and the host knows no pods and containers of Kubernetes there.
     pub owner: Option<Arc<str>>,
     /// The path of the workload's top cgroup: the whole path or its beginning. Cgroups nested below belong to the workload.
     pub top: Arc<str>,

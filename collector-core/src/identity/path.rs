@@ -4,59 +4,36 @@
 use super::component::{Component, components};
 use super::{Finding, Kind, batch, container, unit};
 
-/// Directories of the root in which only engines and the kubelet make cgroups.
-const ENGINES: [&str; 11] = [
-    "docker",
-    "k8s.io",
-    "default",
-    "ecs",
-    "lxc",
-    "lxc.payload",
-    "lxc.monitor",
-    "machine",
-    "libpod_parent",
-    "kubepods",
-    "kubelet",
-];
-
-/// The outermost unit or container. Units occur only below slices; containers anywhere, with the name of who made their cgroup,
-/// unless that is the host.
+/// The outermost unit or container. Units occur only below slices; containers anywhere.
 pub(super) fn outermost(path: &str) -> Option<Finding<'_>> {
     let mut owner = unit::Owner::default();
     // The result if nothing more specific follows.
     let mut fallback = None;
     let mut units = true;
-    // Anybody may have made the cgroups from here on.
-    let mut unknown = false;
     for component in components(path) {
-        let Component { name, parent, above, depth, .. } = component;
+        let Component { name, parent, depth, .. } = component;
         if depth == 1 && parent == "user" {
             // pam_cgfs on cgroup v1 gives each user a directory: /user/ann/0
             owner.is(name);
         }
-        let maker = owner.user().or(Some(above).filter(|_| unknown)).map(str::to_owned);
-        let prefix = maker.as_ref().map_or_else(String::new, |maker| format!("{maker}/"));
+        let (user, prefix) = (owner.user().map(str::to_owned), owner.prefix());
         if let Some(finding) = container::find(component, &prefix) {
-            return Some(Finding { owner: maker, ..finding });
+            return Some(Finding { owner: user, ..finding });
         }
         if units {
             let found = unit::find(component, &mut owner);
             units = matches!(found, unit::Found::Slice(_) | unit::Found::Manager(_));
             match found {
                 unit::Found::Slice(finding) | unit::Found::Manager(finding) => fallback = Some(finding),
-                unit::Found::Session(finding) => {
-                    fallback = Some(finding);
-                    unknown = true;
-                }
+                unit::Found::Session(finding) => fallback = Some(finding),
                 unit::Found::Unit(finding) => return Some(finding),
                 unit::Found::No => {
-                    unknown = depth > 0 || !ENGINES.contains(&name);
                     fallback = fallback.filter(|finding| finding.kind != Kind::Slice);
                 }
             }
         }
         if let Some(pod) = container::pod(component, &prefix) {
-            fallback = Some(Finding { owner: maker, ..pod });
+            fallback = Some(Finding { owner: user, ..pod });
         }
     }
     fallback

@@ -44,8 +44,9 @@ impl Allowed {
 /// Sets the limits for this process, for good. There must be one thread only: those that it starts inherit them.
 pub fn enter(allowed: &Allowed) -> Vec<Limit> {
     let disk = match allowed.transfer {
-        // `hook_ptrace_access_check` of the kernel's security/landlock: whoever is in a domain reads no process outside of it.
-        true => Err("Landlock forbids reading other processes' mappings, which watching transfers needs".into()),
+        // `hook_ptrace_access_check` of the kernel's security/landlock: whoever is in a domain looks into no process outside of
+        // it, so neither at its root nor, before Linux 6.14, at its mappings.
+        true => Err("Landlock forbids looking into other processes, which watching transfers needs".into()),
         false => disk::restrict(&allowed.folders, allowed.devices),
     };
     vec![

@@ -275,7 +275,7 @@ fn a_hangup_reads_the_configuration_again_and_a_wrong_one_changes_nothing() {
 
     fs::write(&file, "nonsense").unwrap();
     agent.signal(Signal::HUP);
-    agent.await_log(&["the configuration stays as it was", "nonsense"]);
+    agent.await_log(&["the configuration stays as it was", "not valid TOML"]);
     assert_eq!(fires(&agent.settle()), 1.0);
 
     fs::write(&file, &before).unwrap();

@@ -64,7 +64,7 @@ const ROWS: &[Row] = &[
     ("/docker/ID", "/system.slice/docker-ID.scope", "docker/SHORT", Kind::Container, "docker"),
     ("/system.slice/docker-ID.scope", "/init", "docker/SHORT", Kind::Container, "docker"),
     ("/ai.slice/docker-ID.scope", "", "docker/SHORT", Kind::Container, "docker"),
-    ("/ai/team/ID", "/x", "/ai/team/docker/SHORT", Kind::Container, "docker"),
+    ("/ai/team/ID", "/x", "docker/SHORT", Kind::Container, "docker"),
     ("/ecs/8d3a/ID", "", "docker/SHORT", Kind::Container, "docker"),
     ("/ecs/8d3a", "", "ecs/8d3a", Kind::Pod, "ecs"),
     ("/ecs", "", "/ecs", Kind::Slice, ""),
@@ -122,7 +122,7 @@ const ROWS: &[Row] = &[
     ),
     ("/system.slice/web.service", "/libpod-payload-ID", "web.service", Kind::Service, ""),
     ("/system.slice/web.service", "/runtime", "web.service", Kind::Service, ""),
-    ("/ai/libpod-payload-ID", "", "/ai/podman/SHORT", Kind::Container, "podman"),
+    ("/ai/libpod-payload-ID", "", "podman/SHORT", Kind::Container, "podman"),
     // Kubernetes, cgroup driver systemd
     ("/kubepods.slice", "", "kubepods.slice", Kind::Slice, ""),
     ("/kubepods.slice/kubepods-burstable.slice", "", "kubepods-burstable.slice", Kind::Slice, ""),

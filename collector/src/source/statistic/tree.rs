@@ -61,8 +61,8 @@ impl Tree {
 
     /// The cgroup at a path of the hierarchy, if it is visible; never the root, whose values are the host's.
     pub fn find(&self, path: &str) -> Option<(Id, CString)> {
-        let location = self.location(path)?;
-        Some((self.id(&*location).ok()?, location))
+        let id = self.id(&*self.relative(path)?).ok()?;
+        Some((id, self.location(path)?))
     }
 
     /// Opens the directory of the cgroup at a path of the hierarchy; never the root.

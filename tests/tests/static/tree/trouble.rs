@@ -187,7 +187,8 @@ fn odd_names_are_valid_names() {
         })
         .collect();
     for (number, name) in names.iter().enumerate() {
-        let found = workloads.iter().find(|(top, _)| **top == *format!("/{name}"));
+        let told = collector_core::text::escape(name.as_bytes());
+        let found = workloads.iter().find(|(top, _)| **top == *format!("/{told}"));
         assert_eq!(found.map(|(_, current)| *current), Some(Some(1000 + number as u64)), "{name:?}");
     }
     // One line per series, whatever is in the names.
