@@ -116,7 +116,10 @@ impl Workloads {
                 };
                 *into = into.saturating_add(growths[slot]);
             }
-            above.push((path, slot));
+            // The root cgroup of v2 counts nothing: the host does.
+            if path != "/" {
+                above.push((path, slot));
+            }
         }
         (below, outermost)
     }
@@ -158,14 +161,14 @@ mod tests {
     }
 
     impl Host {
-        /// With cgroups `/pod`, id 1, and `/pod/web` in it, id 2, on cgroup v2 or v1.
+        /// With the root cgroup, `/pod`, id 1, and `/pod/web` in it, id 2, on cgroup v2 or v1.
         fn new(hierarchy: u64, probe: Option<ProbeState>) -> Host {
             let mut engine = Engine::new();
             let born = |id, path: &str| cgroup::Reading::Born { id: Id { id, hierarchy }, path: path.into() };
             let start = Start { workload_max: 10, memory_hierarchy: hierarchy, io_hierarchy: hierarchy, ..start() };
             let probe = probe.map(|state| Probe { program: "oom_mark_victim".into(), state, reason: None });
             let readings = [Reading::Start(start)].into_iter().chain(probe.map(Reading::Probe));
-            for reading in readings.chain([born(1, "/pod"), born(2, "/pod/web")].map(Reading::Cgroup)) {
+            for reading in readings.chain([born(9, "/"), born(1, "/pod"), born(2, "/pod/web")].map(Reading::Cgroup)) {
                 engine.apply(&Sample { time: 1, reading });
             }
             Host { engine, second: 0 }
