@@ -25,8 +25,8 @@ pub(super) const TESTS: &[(&str, &[&str])] = &[
             "confine",
         ],
     ),
-    ("gpu", &["transfer"]),
-    ("vm", &["memory", "block", "probe", "slot", "lockdown"]),
+    ("gpu", &["transfer", "hostile"]),
+    ("vm", &["memory", "block", "probe", "slot", "lockdown", "node"]),
 ];
 /// Tests that are quick in an emulated machine, for each signal: `cargo xtask test` runs these on each kernel.
 pub const QUICK: &[&str] = &[

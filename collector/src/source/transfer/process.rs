@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn of_a_process_that_maps_thousands_few_are_kept() {
-        let line = |inode: usize| format!("7f00-7f01 r-xp 00001000 fe:01 {inode} /home/a/libcuda.so.1\n");
+        let line = |inode: usize| format!("7f00-7f01 r-xp 00001000 fe:01 {inode} /opt/a/libcuda.so.1\n");
         let maps: String = (1..2000).map(line).collect();
         assert_eq!(parse(maps.as_bytes()).unwrap().len(), MAX_MAPPED);
     }
