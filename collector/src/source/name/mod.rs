@@ -58,7 +58,8 @@ impl NameSource {
         let memory = &hierarchies.memory;
         let lookup = Box::new(Lookup::new(root, &config.workload));
         let host = Names::start("headroom-name", lookup, memory, sender.clone(), &lost)?;
-        let users = Names::start("headroom-user", Box::new(Homes::new(root)), memory, sender, &lost)?;
+        // What users do to the names of their own containers is logged, and is no loss of the agent's.
+        let users = Names::start("headroom-user", Box::new(Homes::new(root)), memory, sender, &Arc::default())?;
         Ok(NameSource { host, users, lost, requested: HashMap::new(), memory_hierarchy: memory.id, walk: 0 })
     }
 
@@ -72,10 +73,12 @@ impl NameSource {
             return;
         }
         let request = Request { cgroup, identity };
-        let names = if request.user().is_some() { &self.users } else { &self.host };
-        match names.request(request) {
-            true => drop(self.requested.insert(cgroup, self.walk)),
-            false => drop(self.lost.fetch_add(1, Ordering::Relaxed)),
+        let of_user = request.user().is_some();
+        let names = if of_user { &self.users } else { &self.host };
+        if names.request(request) {
+            self.requested.insert(cgroup, self.walk);
+        } else if !of_user {
+            self.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
