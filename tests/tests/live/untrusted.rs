@@ -209,7 +209,7 @@ fn whatever_is_in_the_homes_honest_names_are_found_in_little_memory() {
     let mut doctor = headroom("doctor");
     homes.show(doctor.arg("--config").arg(&file));
     // It says so in time, but the kernel ends a process only when none of its threads waits for another's lookup.
-    let mut doctor = Killed(doctor.stdout(Stdio::piped()).spawn().unwrap());
+    let mut doctor = Killed(doctor.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap());
     let lines = BufReader::new(doctor.0.stdout.take().unwrap()).lines().map_while(Result::ok);
     let words = format!("the home of user {GONE} does not answer");
     assert!({ lines }.any(|line| line.starts_with("names") && line.contains(&words)), "{words}");

@@ -1,6 +1,6 @@
 //! The doctor's finding about names: which containers and pods there are, whose names are found, and what to set for the rest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use collector_core::identity::Identity;
 
@@ -13,12 +13,16 @@ use crate::source::Finding;
 use crate::source::cgroup::{Hierarchies, walk};
 use crate::source::root::Root;
 
+/// Limit on what is said about one engine.
+const MAX_ADVICE: usize = 4;
+
 /// Containers and pods of one engine.
 #[derive(Default)]
 struct Group {
     count: usize,
     named: usize,
-    advice: String,
+    /// What to do, as far as it differs.
+    advice: BTreeSet<String>,
 }
 
 /// `None` if the cgroups cannot be read, which is another finding.
@@ -39,11 +43,21 @@ pub(super) fn examine(config: &Config, root: &Root) -> Option<Finding> {
     let ok = groups.values().all(|group| group.named == group.count);
     let words = groups.iter().map(|(whose, Group { count, named, advice })| match named == count {
         true => format!("{whose}: {named} of {count}"),
-        false => format!("{whose}: {named} of {count}, {advice}"),
+        false => format!("{whose}: {named} of {count}, {}", said(advice)),
     });
     let words: Vec<String> = words.collect();
     let is = if words.is_empty() { "no containers".to_owned() } else { words.join("; ") };
     Some(Finding { key: "names", title: "names", ok, is })
+}
+
+/// A few of them.
+fn said(advice: &BTreeSet<String>) -> String {
+    let more = advice.len().saturating_sub(MAX_ADVICE);
+    let mut words = advice.iter().rev().take(MAX_ADVICE).map(String::as_str).collect::<Vec<_>>().join("; ");
+    if more > 0 {
+        words += &format!("; and {more} more");
+    }
+    words
 }
 
 /// Looks all of them up, and adds them to the groups by whose they are.
@@ -55,11 +69,16 @@ fn collect(search: &mut dyn Search, requests: &[&Request], groups: &mut BTreeMap
         group.count += 1;
         match found {
             Found::Complete(_) | Found::Partial(_) => group.named += 1,
-            Found::Absent => group.advice = advice,
-            Found::Unreadable => group.advice = "their books cannot be read: run as root".to_owned(),
+            Found::Absent => drop(group.advice.insert(advice)),
+            Found::Unreadable => {
+                group.advice.insert(match request.user() {
+                    Some(uid) => format!("user {uid} has books that are not read: a link, a device, or too long"),
+                    None => "their books cannot be read: run as root".to_owned(),
+                });
+            }
             Found::Hung => {
                 let uid = request.user().unwrap_or_default();
-                group.advice = format!("the home of user {uid} does not answer: check its filesystem");
+                group.advice.insert(format!("the home of user {uid} does not answer: check its filesystem"));
             }
         }
     }
