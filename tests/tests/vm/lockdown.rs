@@ -1,4 +1,4 @@
-//! A kernel that hides its memory (`lockdown=confidentiality`, as on Talos): `cargo xtask test vm --lockdown`.
+//! A kernel that hides its memory (`lockdown=confidentiality`, as on Talos): `cargo xtask test vm --boot lockdown=confidentiality`.
 
 use std::fs;
 use std::path::Path;
@@ -58,7 +58,7 @@ fn incidents(samples: &[Sample]) -> Vec<Incident> {
 #[test]
 fn typed_programs_see_what_others_see_elsewhere() {
     needs!(own_machine(), "other kernels run in virtual machines: cargo xtask test vm");
-    applies!(is_locked(), "its memory is not hidden: cargo xtask test vm --lockdown");
+    applies!(is_locked(), "its memory is not hidden: cargo xtask test vm --boot lockdown=confidentiality");
     let agent = Agent::start(CONFIG);
     probe::check(&agent);
     let (code, doctor) = run(headroom("doctor").arg("--require-probes"));
@@ -107,7 +107,7 @@ impl Drop for Untyped {
 #[test]
 fn without_types_a_kill_is_told_by_the_kernels_count() {
     needs!(own_machine(), "other kernels run in virtual machines: cargo xtask test vm");
-    applies!(is_locked(), "its memory is not hidden: cargo xtask test vm --lockdown");
+    applies!(is_locked(), "its memory is not hidden: cargo xtask test vm --boot lockdown=confidentiality");
     let _untyped = Untyped::new();
     for verb in ["run", "doctor"] {
         let (code, text) = run(headroom(verb).arg("--require-probes"));

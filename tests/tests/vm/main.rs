@@ -5,5 +5,6 @@
 mod block;
 mod lockdown;
 mod memory;
+mod node;
 mod probe;
 mod slot;

@@ -55,7 +55,7 @@ fn explain(journal: &Path) -> String {
 fn a_full_node_of_a_memory_policy_is_named_not_the_host() {
     needs!(own_machine(), OWN);
     let size = size();
-    applies!(size.is_some(), "this machine has one memory node");
+    applies!(size.is_some(), "this machine has one memory node: cargo xtask test vm --boot numa=fake=2");
     let agent = Agent::start("");
     let cgroup = Cgroup::new("policy");
     let text = told(agent, hog(&cgroup, size.unwrap(), &[&format!("bind:{NODE}")]), Constraint::MemoryPolicy);
@@ -67,7 +67,7 @@ fn a_full_node_of_a_memory_policy_is_named_not_the_host() {
 fn a_full_node_of_a_cpuset_is_named_not_the_host() {
     needs!(own_machine(), OWN);
     let size = size();
-    applies!(size.is_some(), "this machine has one memory node");
+    applies!(size.is_some(), "this machine has one memory node: cargo xtask test vm --boot numa=fake=2");
     let agent = Agent::start("");
     fs::write("/sys/fs/cgroup/cgroup.subtree_control", "+cpuset").unwrap();
     let cgroup = Cgroup::new("cpuset");

@@ -33,12 +33,6 @@ pub struct Outcome {
     pub wall: Duration,
 }
 
-/// Parameters for a machine that could have so many CPUs, and that hides the kernel's memory.
-pub fn parameters(possible_cpus: u32, lockdown: bool) -> String {
-    let cpus = if possible_cpus > CPUS { format!(" possible_cpus={possible_cpus}") } else { String::new() };
-    cpus + if lockdown { " lockdown=confidentiality" } else { "" }
-}
-
 /// Boots the machine and waits for its end.
 pub fn run(
     folder: &Path,
@@ -51,7 +45,7 @@ pub fn run(
     let at = |end: &str| folder.join(format!("{}.{end}", kernel.name));
     let (tests, console, spare) = (at("tests"), at("console"), at("spare"));
     File::create(&spare).and_then(|file| file.set_len(SPARE)).context("make the second disk")?;
-    let line = format!("{COMMAND_LINE}{parameters}");
+    let line = format!("{COMMAND_LINE} {parameters}");
     let mut qemu = Command::new("qemu-system-x86_64");
     qemu.args(["-nodefaults", "-no-user-config", "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max"]);
     qemu.args(["-m", MEMORY, "-smp", &CPUS.to_string(), "-display", "none", "-no-reboot"]);

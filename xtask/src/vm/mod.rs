@@ -22,7 +22,6 @@ use serde_json::Value;
 use crate::project::{self, Project};
 use image::Program;
 use kernel::Kernel;
-use machine::CPUS;
 use report::{Verdict, Verdicts};
 pub use suite::{QUICK, SPECIAL};
 use suite::{Special, TESTS, within};
@@ -45,7 +44,7 @@ const LIMIT: Duration = Duration::from_secs(60 * 60);
 /// Machines that run at once.
 const AT_ONCE: usize = 2;
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 #[group(skip)]
 pub struct Args {
     /// Kernels to boot, with `vm` [default: 5.10 6.1 6.12 6.18 7.2] or `incidents` [default: this machine's]
@@ -54,24 +53,15 @@ pub struct Args {
     /// Folder of kernels, each in a folder with `vmlinuz` and `lib/modules`, instead of Debian's; with `vm` or `incidents`
     #[arg(long = "kernels", value_name = "DIR")]
     folder: Option<PathBuf>,
-    /// CPUs that the machines could have, before Linux 6.9; two are there; with `vm` or `incidents`
-    #[arg(long, value_name = "NUMBER", default_value_t = CPUS, value_parser = clap::value_parser!(u32).range(2..=254))]
-    possible_cpus: u32,
-    /// Boot with `lockdown=confidentiality`; with `vm` or `incidents`
-    #[arg(long)]
-    lockdown: bool,
-}
-
-impl Default for Args {
-    fn default() -> Args {
-        Args { kernels: Vec::new(), folder: None, possible_cpus: CPUS, lockdown: false }
-    }
+    /// A parameter for the kernels' command line, such as `lockdown=confidentiality`; with `vm` or `incidents`
+    #[arg(long = "boot", value_name = "PARAMETER")]
+    parameters: Vec<String>,
 }
 
 impl Args {
     /// Whether any option was given.
     pub fn given(&self) -> bool {
-        !self.kernels.is_empty() || self.folder.is_some() || self.possible_cpus > CPUS || self.lockdown
+        !self.kernels.is_empty() || self.folder.is_some() || !self.parameters.is_empty()
     }
 }
 
@@ -91,8 +81,13 @@ impl Machines<'_> {
     pub fn of_kind(&self, kind: &Special) -> Self {
         let Machines { project, folder, kernels, _lock, .. } = self;
         let kernels = kernels.iter().filter(|kernel| kind.kernels.contains(&&*kernel.name)).cloned().collect();
-        let parameters = machine::parameters(kind.possible_cpus, kind.lockdown);
-        Machines { project, folder: folder.clone(), kernels, parameters, _lock: _lock.clone() }
+        Machines {
+            project,
+            folder: folder.clone(),
+            kernels,
+            parameters: kind.parameter.to_owned(),
+            _lock: _lock.clone(),
+        }
     }
 }
 
@@ -104,7 +99,7 @@ pub fn prepare<'a>(project: &'a Project, args: &Args) -> Result<Machines<'a>> {
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).context("wait for another run")?;
     ensure(&folder)?;
     let kernels = kernels(args, &folder)?;
-    let parameters = machine::parameters(args.possible_cpus, args.lockdown);
+    let parameters = args.parameters.join(" ");
     Ok(Machines { project, folder, kernels, parameters, _lock: Arc::new(lock) })
 }
 

@@ -1,7 +1,5 @@
 //! Which tests run in virtual machines. Only data, and how a program names its tests.
 
-use super::machine::CPUS;
-
 /// Test targets, and the modules of each that depend on the kernel. The others would give the same result in every machine,
 /// or need a fast one.
 pub(super) const TESTS: &[(&str, &[&str])] = &[
@@ -48,27 +46,34 @@ pub const QUICK: &[&str] = &[
 /// Tests that `cargo xtask test` also runs in machines of one kind.
 pub struct Special {
     pub kernels: &'static [&'static str],
-    /// CPUs that the machine could have: what depends on them must stay small.
-    pub possible_cpus: u32,
-    pub lockdown: bool,
+    /// On the kernel's command line.
+    pub parameter: &'static str,
     pub tests: &'static [&'static str],
 }
 
-pub const SPECIAL: [Special; 2] = [
+pub const SPECIAL: [Special; 3] = [
     Special {
-        // From 6.9 on `possible_cpus=` can only lower the number that the firmware names.
+        // What depends on CPUs that could be there must stay small. From 6.9 on this can only lower the number that the firmware
+        // names.
         kernels: &["6.1"],
-        possible_cpus: 224,
-        lockdown: false,
+        parameter: "possible_cpus=224",
         tests: &["slot::cgroups_that_come_later_have_slots_of_their_own"],
     },
     Special {
         kernels: &["6.12", "7.2"],
-        possible_cpus: CPUS,
-        lockdown: true,
+        parameter: "lockdown=confidentiality",
         tests: &[
             "lockdown::typed_programs_see_what_others_see_elsewhere",
             "lockdown::without_types_a_kill_is_told_by_the_kernels_count",
+        ],
+    },
+    Special {
+        // Two memory nodes, each with half of the memory.
+        kernels: &["6.12"],
+        parameter: "numa=fake=2",
+        tests: &[
+            "node::a_full_node_of_a_memory_policy_is_named_not_the_host",
+            "node::a_full_node_of_a_cpuset_is_named_not_the_host",
         ],
     },
 ];
