@@ -26,7 +26,7 @@ fn size() -> Option<u64> {
 
 /// More than the node has, written within some seconds by a process that the kernel prefers as victim.
 fn hog(cgroup: &Cgroup, size: u64, bind: &[&str]) -> Child {
-    let anon = format!("anon:{}:{}", 2 * size, size / 6);
+    let anon = format!("anon:{}:{}", size / 4 * 5, size / 6);
     provoke!(cgroup, &[&["act", "score=900", "comm=hog"], bind, &[&anon]].concat())
 }
 
@@ -55,7 +55,7 @@ fn explain(journal: &Path) -> String {
 fn a_full_node_of_a_memory_policy_is_named_not_the_host() {
     needs!(own_machine(), OWN);
     let size = size();
-    applies!(size.is_some(), "this machine has one memory node: cargo xtask test vm --boot numa=fake=2");
+    applies!(size.is_some(), "this machine has one memory node: cargo xtask test vm --nodes 2");
     let agent = Agent::start("");
     let cgroup = Cgroup::new("policy");
     let text = told(agent, hog(&cgroup, size.unwrap(), &[&format!("bind:{NODE}")]), Constraint::MemoryPolicy);
@@ -67,7 +67,7 @@ fn a_full_node_of_a_memory_policy_is_named_not_the_host() {
 fn a_full_node_of_a_cpuset_is_named_not_the_host() {
     needs!(own_machine(), OWN);
     let size = size();
-    applies!(size.is_some(), "this machine has one memory node: cargo xtask test vm --boot numa=fake=2");
+    applies!(size.is_some(), "this machine has one memory node: cargo xtask test vm --nodes 2");
     let agent = Agent::start("");
     fs::write("/sys/fs/cgroup/cgroup.subtree_control", "+cpuset").unwrap();
     let cgroup = Cgroup::new("cpuset");

@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 use super::kernel::Kernel;
 
 /// Megabytes. Below 768 the kernel disables huge pages, and other tests would not fit.
-const MEMORY: &str = "1024";
+const MEMORY: u32 = 1024;
 /// CPUs of each machine.
 pub const CPUS: u32 = 2;
 /// Bytes of the second disk, which tests may use as they like.
@@ -33,11 +33,20 @@ pub struct Outcome {
     pub wall: Duration,
 }
 
+/// How a machine differs from the others.
+#[derive(Clone, Debug)]
+pub struct Shape {
+    /// Added to the kernel's command line.
+    pub parameters: String,
+    /// Memory nodes, of the same size.
+    pub nodes: u32,
+}
+
 /// Boots the machine and waits for its end.
 pub fn run(
     folder: &Path,
     kernel: &Kernel,
-    parameters: &str,
+    shape: &Shape,
     disk: &Path,
     archive: &Path,
     limit: Duration,
@@ -45,10 +54,14 @@ pub fn run(
     let at = |end: &str| folder.join(format!("{}.{end}", kernel.name));
     let (tests, console, spare) = (at("tests"), at("console"), at("spare"));
     File::create(&spare).and_then(|file| file.set_len(SPARE)).context("make the second disk")?;
-    let line = format!("{COMMAND_LINE} {parameters}");
+    let line = format!("{COMMAND_LINE} {}", shape.parameters);
     let mut qemu = Command::new("qemu-system-x86_64");
     qemu.args(["-nodefaults", "-no-user-config", "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max"]);
-    qemu.args(["-m", MEMORY, "-smp", &CPUS.to_string(), "-display", "none", "-no-reboot"]);
+    qemu.args(["-m", &MEMORY.to_string(), "-smp", &CPUS.to_string(), "-display", "none", "-no-reboot"]);
+    for node in (0..shape.nodes).filter(|_| shape.nodes > 1) {
+        qemu.args(["-object", &format!("memory-backend-ram,id=m{node},size={}M", MEMORY / shape.nodes)]);
+        qemu.args(["-numa", &format!("node,memdev=m{node}")]);
+    }
     qemu.arg("-serial").arg(file("file:", &console)).arg("-serial").arg(file("file:", &tests));
     qemu.arg("-kernel").arg(kernel.image()).arg("-initrd").arg(archive).args(["-append", &line]);
     // Each machine writes to a temporary copy of the disk.

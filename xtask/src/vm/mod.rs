@@ -22,6 +22,7 @@ use serde_json::Value;
 use crate::project::{self, Project};
 use image::Program;
 use kernel::Kernel;
+use machine::Shape;
 use report::{Verdict, Verdicts};
 pub use suite::{QUICK, SPECIAL};
 use suite::{Special, TESTS, within};
@@ -44,7 +45,7 @@ const LIMIT: Duration = Duration::from_secs(60 * 60);
 /// Machines that run at once.
 const AT_ONCE: usize = 2;
 
-#[derive(Debug, Default, clap::Args)]
+#[derive(Debug, clap::Args)]
 #[group(skip)]
 pub struct Args {
     /// Kernels to boot, with `vm` [default: 5.10 6.1 6.12 6.18 7.2] or `incidents` [default: this machine's]
@@ -56,12 +57,21 @@ pub struct Args {
     /// A parameter for the kernels' command line, such as `lockdown=confidentiality`; with `vm` or `incidents`
     #[arg(long = "boot", value_name = "PARAMETER")]
     parameters: Vec<String>,
+    /// Memory nodes of the machines; with `vm` or `incidents`
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4))]
+    nodes: u32,
+}
+
+impl Default for Args {
+    fn default() -> Args {
+        Args { kernels: Vec::new(), folder: None, parameters: Vec::new(), nodes: 1 }
+    }
 }
 
 impl Args {
     /// Whether any option was given.
     pub fn given(&self) -> bool {
-        !self.kernels.is_empty() || self.folder.is_some() || !self.parameters.is_empty()
+        !self.kernels.is_empty() || self.folder.is_some() || !self.parameters.is_empty() || self.nodes > 1
     }
 }
 
@@ -70,8 +80,7 @@ pub struct Machines<'a> {
     project: &'a Project,
     folder: PathBuf,
     kernels: Vec<Kernel>,
-    /// Added to the kernels' command line.
-    parameters: String,
+    shape: Shape,
     // Two runs at once would write the same files.
     _lock: Arc<std::fs::File>,
 }
@@ -85,7 +94,7 @@ impl Machines<'_> {
             project,
             folder: folder.clone(),
             kernels,
-            parameters: kind.parameter.to_owned(),
+            shape: Shape { parameters: kind.parameter.to_owned(), nodes: kind.nodes },
             _lock: _lock.clone(),
         }
     }
@@ -99,8 +108,8 @@ pub fn prepare<'a>(project: &'a Project, args: &Args) -> Result<Machines<'a>> {
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).context("wait for another run")?;
     ensure(&folder)?;
     let kernels = kernels(args, &folder)?;
-    let parameters = args.parameters.join(" ");
-    Ok(Machines { project, folder, kernels, parameters, _lock: Arc::new(lock) })
+    let shape = Shape { parameters: args.parameters.join(" "), nodes: args.nodes };
+    Ok(Machines { project, folder, kernels, shape, _lock: Arc::new(lock) })
 }
 
 /// Boots each kernel, and prints which tests passed where. `binary` is the built `headroom`; `filter` selects tests as in
@@ -159,7 +168,7 @@ fn on_each<T: Send>(
             let next = queue.lock().map_err(|_| anyhow::anyhow!("the thread of another machine panicked"))?.next();
             let Some((index, kernel)) = next else { return Ok(()) };
             let booted = image::archive(folder, kernel)
-                .and_then(|it| machine::run(folder, kernel, &machines.parameters, &disk, &it, LIMIT));
+                .and_then(|it| machine::run(folder, kernel, &machines.shape, &disk, &it, LIMIT));
             let result = read(kernel, &booted.with_context(|| format!("boot {}", kernel.name))?);
             done.lock().map_err(|_| anyhow::anyhow!("the thread of another machine panicked"))?.push((index, result));
         }

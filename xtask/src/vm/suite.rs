@@ -48,6 +48,8 @@ pub struct Special {
     pub kernels: &'static [&'static str],
     /// On the kernel's command line.
     pub parameter: &'static str,
+    /// Memory nodes.
+    pub nodes: u32,
     pub tests: &'static [&'static str],
 }
 
@@ -57,20 +59,22 @@ pub const SPECIAL: [Special; 3] = [
         // names.
         kernels: &["6.1"],
         parameter: "possible_cpus=224",
+        nodes: 1,
         tests: &["slot::cgroups_that_come_later_have_slots_of_their_own"],
     },
     Special {
         kernels: &["6.12", "7.2"],
         parameter: "lockdown=confidentiality",
+        nodes: 1,
         tests: &[
             "lockdown::typed_programs_see_what_others_see_elsewhere",
             "lockdown::without_types_a_kill_is_told_by_the_kernels_count",
         ],
     },
     Special {
-        // Two memory nodes, each with half of the memory.
         kernels: &["6.12"],
-        parameter: "numa=fake=2",
+        parameter: "",
+        nodes: 2,
         tests: &[
             "node::a_full_node_of_a_memory_policy_is_named_not_the_host",
             "node::a_full_node_of_a_cpuset_is_named_not_the_host",
