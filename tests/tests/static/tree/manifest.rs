@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use collector_tests::require::is_root;
 use collector_tests::scratch::{Scratch, scratch};
 
 /// A host's files in a folder of their own. When dropped, they are removed.
@@ -34,7 +35,20 @@ impl Tree {
                 tree.write(head, &text(&lines));
             }
         }
+        tree.give_homes();
         tree
+    }
+
+    /// What is below a home in /etc/passwd belongs to its user, if this runs as root.
+    fn give_homes(&self) {
+        let passwd = fs::read_to_string(self.at("/etc/passwd")).unwrap_or_default();
+        for line in passwd.lines() {
+            let fields: Vec<&str> = line.split(':').collect();
+            let (uid, home) = (fields[2].parse().unwrap(), self.at(fields[5]));
+            if is_root() && home.starts_with(self.at("/home")) && home.exists() {
+                give(&home, uid);
+            }
+        }
     }
 
     /// Path of a file of the host.
@@ -48,6 +62,13 @@ impl Tree {
         let path = self.at(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
+    }
+}
+
+fn give(path: &Path, uid: u32) {
+    std::os::unix::fs::lchown(path, Some(uid), Some(uid)).unwrap();
+    if path.is_dir() && !path.is_symlink() {
+        fs::read_dir(path).unwrap().for_each(|entry| give(&entry.unwrap().path(), uid));
     }
 }
 

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
+use collector_tests::needs;
+use collector_tests::require::is_root;
 use host::Host;
 use manifest::{Tree, folder};
 
@@ -47,6 +49,7 @@ fn host(name: &str) -> Host {
 
 #[test]
 fn every_host_gives_its_exposition() {
+    needs!(is_root(), "a user's books are the user's: chown(2) needs root");
     let mut names = BTreeSet::new();
     for entry in fs::read_dir(folder()).unwrap() {
         let path: PathBuf = entry.unwrap().path();
@@ -160,6 +163,7 @@ fn on_kubernetes_pods_have_their_names_and_numbers() {
 
 #[test]
 fn on_a_systemd_host_units_and_containers_have_their_names() {
+    needs!(is_root(), "a user's books are the user's: chown(2) needs root");
     let host = host("docker");
     let workloads: BTreeMap<&str, f64> = [
         ("llama-server.service", 8_589_934_592.0),

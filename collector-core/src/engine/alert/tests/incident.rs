@@ -1,0 +1,89 @@
+//! Alerts on incidents.
+
+use super::*;
+use crate::incident::{self, Incident};
+
+fn incident(id: &str, workload: &str) -> Outcome {
+    let labels = [("workload", workload), ("novel", "x")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let incident = Incident::new(incident::Kind::Oom, id.to_owned(), BEGIN);
+    Outcome::Incident(Box::new(Incident { labels: labels.into(), title: "Killed".into(), ..incident }))
+}
+
+/// The alerts after an incident.
+fn alerts(host: &mut Host, outcome: Outcome) -> Vec<Alert> {
+    let mut outcomes = vec![outcome];
+    let Engine { view, alerts, .. } = &mut host.engine;
+    super::apply(alerts, Arc::make_mut(view), host.time, &Reading::Host(Values::new()), &mut outcomes);
+    let alerts = outcomes.into_iter().filter_map(|outcome| match outcome {
+        Outcome::Alert(alert) => Some(*alert),
+        _ => None,
+    });
+    alerts.collect()
+}
+
+#[test]
+fn each_incident_fires_once_and_resolves_some_time_after_the_last() {
+    let mut host = Host::new(OOM);
+    host.tick();
+    let fired = alerts(&mut host, incident("1", "a"));
+    assert_eq!(fired.len(), 1);
+    assert_eq!(fired[0].labels, BTreeMap::from([("workload".to_owned(), "a".to_owned())]), "as the metrics have them");
+    assert_eq!((fired[0].incident.as_deref(), fired[0].value), (Some("1"), None));
+    assert!(fired[0].summary == "Killed: a");
+    assert_eq!(alerts(&mut host, incident("1", "a")), [], "it is complete now, and the same");
+    let mut other = incident("1", "a");
+    let Outcome::Incident(corrected) = &mut other else { unreachable!() };
+    corrected.cause.rule = "sudden_spike".into();
+    (corrected.cause.sentence, corrected.title) = ("It grew.".into(), "Killed at its own limit".into());
+    let again = alerts(&mut host, other.clone());
+    let [update] = again.as_slice() else { panic!("{again:?}") };
+    let wanted = Alert {
+        summary: "Killed at its own limit: a".into(),
+        cause: Some("It grew.".into()),
+        updated: Some(host.time),
+        ..fired[0].clone()
+    };
+    assert_eq!(*update, wanted, "the same alert, with another cause");
+    assert_eq!(
+        host.shown()[1],
+        "headroom_alerts_fired_total{alert=\"Oom\",severity=\"critical\"} 1",
+        "it is no other alert"
+    );
+    assert_eq!(alerts(&mut host, other), [], "corrected once");
+    assert_eq!(alerts(&mut host, incident("2", "b")), [], "the rule is not about it");
+    assert!((0..9).all(|_| host.tick().is_empty()));
+    assert_eq!(alerts(&mut host, incident("3", "a"))[0].incident.as_deref(), Some("3"));
+    assert_eq!(host.shown().len(), 2);
+    assert!((0..9).all(|_| host.tick().is_empty()));
+    let over = host.tick();
+    assert_eq!((over.len(), over[0].state, over[0].incident.as_deref()), (1, State::Resolved, Some("3")));
+
+    let mut host = Host::new(OOM);
+    assert_eq!(host.apply(Reading::Restored(fired[0].clone())), []);
+    assert!((0..10).all(|_| host.tick().is_empty()));
+    assert_eq!(host.tick().len(), 1);
+}
+
+#[test]
+fn many_incidents_of_one_user_are_grouped_and_silence_nobody() {
+    let mut host = Host::new(&OOM.replace("a.*", ".*"));
+    host.tick();
+    let told = |host: &mut Host, from: usize, workload: &dyn Fn(usize) -> String| -> Vec<String> {
+        let sent =
+            (from..from + 2000).flat_map(|number| alerts(host, incident(&number.to_string(), &workload(number))));
+        sent.map(|alert| alert.labels["workload"].clone()).collect()
+    };
+    let sent = told(&mut host, 0, &|number| format!("user-1000/app{number}.service"));
+    assert_eq!(sent.len(), 11, "{sent:?}");
+    assert_eq!((&*sent[9], &*sent[10]), ("user-1000/app9.service", "user-1000"));
+    assert_eq!(firing(&host.engine), 11);
+    assert_eq!(alerts(&mut host, incident("x", "prod/ledger")).len(), 1);
+    // One workload that is killed again and again keeps its alert, and is sent no more often.
+    assert_eq!(told(&mut host, 10_000, &|_| "docker/web".into()).len(), 10);
+    assert!((0..9).all(|_| host.tick().is_empty()));
+    assert_eq!(told(&mut host, 20_000, &|number| format!("user-1000/app{number}.service")).len(), 0);
+    let over = host.tick();
+    let resolved: Vec<&str> = over.iter().map(|alert| &*alert.labels["workload"]).collect();
+    assert_eq!(resolved.len(), 12, "all but the group, which goes on: {resolved:?}");
+    assert!(!resolved.contains(&"user-1000"));
+}
