@@ -5,7 +5,6 @@ mod row;
 use std::time::Duration;
 
 use super::kind::Kind;
-use super::section::Config;
 
 pub use row::Setting;
 
