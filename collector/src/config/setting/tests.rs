@@ -3,6 +3,7 @@
 use super::*;
 use crate::config::catalogue::TABLES;
 use crate::config::file;
+use crate::config::section::Config;
 use crate::config::value::Value;
 use serde_json::Value as Json;
 use std::path::Path;
