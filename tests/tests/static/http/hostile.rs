@@ -95,7 +95,8 @@ fn slow_heads_are_cut_off_and_hold_up_nobody() {
 #[test]
 fn a_client_that_does_not_read_is_cut_off_and_its_memory_freed() {
     let page = Page::of(LARGE);
-    let limits = Limits { head: Duration::from_secs(1), response: Duration::from_secs(1), ..LOOSE };
+    let second = Duration::from_secs(1);
+    let limits = Limits { head: second, queue: second, response: second, ..LOOSE };
     let server = Server::start(limits, page.clone());
     let mut client = server.connect();
     client.write_all(SCRAPE).unwrap();
