@@ -1,5 +1,5 @@
 //! `cargo xtask test incidents`: stages incidents on this machine or in virtual machines, makes the table of what was told, and
-//! fails if one was told wrong that the scenarios do not mark as known.
+//! fails if too many causes are wrong.
 //!
 //! The test prints its seed, and a line of JSON for each scenario.
 
@@ -22,6 +22,9 @@ const TARGET: &str = "live";
 const TEST: &str = "staged::every_incident_is_staged";
 /// Before a result in the output of the test.
 const MARK: &str = "STAGED ";
+/// Shares of staged incidents whose cause must be right: when complete, and when first reported.
+const CAUSE_RIGHT: f64 = 0.95;
+const FIRST_RIGHT: f64 = 0.9;
 const PAGE: &str = "docs/staged.md";
 
 #[derive(Debug, Default, clap::Args)]
@@ -149,16 +152,18 @@ impl Outcome {
         )
     }
 
-    /// An error if nothing was staged, or if something was told wrong that is not known to be.
+    /// An error if nothing was staged, or if too many causes are wrong: sizes and times are random, and not all of them show
+    /// what happened.
     fn judge(&self) -> Result<()> {
-        let mut staged = self.rows.iter().filter(|row| row["failed"].is_null()).peekable();
-        if staged.peek().is_none() {
+        let staged: Vec<&Value> = self.rows.iter().filter(|row| row["failed"].is_null()).collect();
+        if staged.is_empty() {
             bail!("nothing was staged on {}", self.kernel);
         }
-        let wrong: Vec<&str> =
-            staged.filter(|row| row["right"] != true && row["known"] != true).map(|row| text(row, "name")).collect();
-        if !wrong.is_empty() {
-            bail!("told wrong on {}: {}", self.kernel, wrong.join(", "));
+        let enough = |name: &str, share: f64| {
+            staged.iter().filter(|row| row[name] == true).count() as f64 >= share * staged.len() as f64
+        };
+        if !enough("cause_right", CAUSE_RIGHT) || !enough("first_right", FIRST_RIGHT) {
+            bail!("too many causes are wrong on {}", self.summary());
         }
         Ok(())
     }
@@ -175,7 +180,6 @@ impl Outcome {
                 (_, true) => (cell("last"), "yes".to_owned()),
                 (_, false) => {
                     let mut parts = vec![if row["cause_right"] == true { "cause" } else { "no" }];
-                    parts.extend((row["known"] == true).then_some("known"));
                     parts.extend(faults(row));
                     (cell("last"), parts.join("; "))
                 }
@@ -219,7 +223,7 @@ mod tests {
     fn outcome() -> Outcome {
         let row = |name: &str, cause: bool, right: bool, failed: Option<&str>| {
             let row = json!({"name": name, "what": "it|grows", "truth": "spike", "first": "leak: of /a", "last": "spike: of /a",
-                "first_right": false, "cause_right": cause, "right": right, "faults": ["late"], "known": true,
+                "first_right": false, "cause_right": cause, "right": right, "faults": ["late"],
                 "failed": failed});
             format!("test staged::x ... STAGED {row}")
         };
@@ -242,16 +246,20 @@ mod tests {
             "Linux 6.12.9-cloud, seed 7: 2 of 3 staged; cause right in 2 (100 %), when first told in 0 (0 %); everything right in 1 (50 %)"
         );
         assert_eq!(lines[5], "| b | it\\|grows | spike | leak | spike: of /a | yes |");
-        assert!(lines[4].ends_with("| spike: of /a | cause; known; late |"), "{table}");
+        assert!(lines[4].ends_with("| spike: of /a | cause; late |"), "{table}");
         assert!(lines[6].ends_with("| no | not staged |"), "{table}");
     }
 
     #[test]
-    fn what_is_told_wrong_is_an_error_unless_it_is_known() {
+    fn too_many_wrong_causes_are_an_error() {
         let mut outcome = outcome();
+        assert!(
+            outcome.judge().unwrap_err().to_string().starts_with("too many causes are wrong on Linux 6.12.9-cloud")
+        );
+        outcome.rows.iter_mut().for_each(|row| row["first_right"] = true.into());
         assert!(outcome.judge().is_ok());
-        outcome.rows[0]["known"] = false.into();
-        assert_eq!(outcome.judge().unwrap_err().to_string(), "told wrong on 6.12.9-cloud: a");
+        outcome.rows[0]["cause_right"] = false.into();
+        assert!(outcome.judge().is_err());
         outcome.rows.retain(|row| !row["failed"].is_null());
         assert!(outcome.judge().is_err(), "nothing was staged");
     }

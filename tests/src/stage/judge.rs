@@ -102,13 +102,13 @@ impl Case<'_> {
     }
 
     pub fn row(&self) -> Row {
-        let Scenario { name, what, known_wrong, truth, .. } = self.scenario;
+        let Scenario { name, what, truth, .. } = self.scenario;
         let truth = match truth.kind {
             Some(_) => truth.causes.join(" or "),
             None if truth.causes.is_empty() => "nothing".to_owned(),
             None => format!("nothing, or {}", truth.causes.join(" or ")),
         };
-        Row { name: (*name).to_owned(), what: (*what).to_owned(), truth, known: *known_wrong, ..Row::default() }
+        Row { name: (*name).to_owned(), what: (*what).to_owned(), truth, ..Row::default() }
     }
 
     /// Nothing need be told. If a death is, then for one of the causes that are right.

@@ -18,8 +18,6 @@ pub struct Row {
     pub cause_right: bool,
     /// What else is wrong with what was told.
     pub faults: Vec<String>,
-    /// Whether it is known to be told wrong.
-    pub known: bool,
     /// Why it was not staged: then nothing else is known.
     pub failed: Option<String>,
 }
@@ -33,7 +31,7 @@ impl Row {
         json!({
             "name": self.name, "what": self.what, "truth": self.truth, "first": self.first, "last": self.last,
             "first_right": self.first_right, "cause_right": self.cause_right, "right": self.right(),
-            "faults": self.faults, "known": self.known, "failed": self.failed,
+            "faults": self.faults, "failed": self.failed,
         })
     }
 }

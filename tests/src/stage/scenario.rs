@@ -26,8 +26,6 @@ pub struct Scenario {
     pub groups: Vec<Group>,
     pub acts: Vec<Act>,
     pub truth: Truth,
-    /// Whether the agent is known to tell it wrong, at least on some kernels.
-    pub known_wrong: bool,
 }
 
 /// Where a scenario applies.
@@ -141,7 +139,6 @@ impl Scenario {
             groups: Vec::new(),
             acts: Vec::new(),
             truth: Truth::default(),
-            known_wrong: false,
         }
     }
 
@@ -294,11 +291,6 @@ impl Scenario {
     /// An incident of this kind will do as well.
     pub fn or_kind(mut self, kind: &'static str) -> Scenario {
         self.truth.or_kind = Some(kind);
-        self
-    }
-
-    pub fn known_wrong(mut self) -> Scenario {
-        self.known_wrong = true;
         self
     }
 }
