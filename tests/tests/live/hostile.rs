@@ -162,7 +162,11 @@ fn a_command_and_a_cgroup_control_no_terminal() {
         let text = ask(&[verb, "--json"]);
         assert!(shown(&text) && text.contains(r"b\\x1b]0;x\\x07"), "{verb}: {text:?}");
     }
-    let output = headroom("workloads").args(["--all", "--interval", "0s"]).stderr(Stdio::null()).output().unwrap();
+    // Whoever else runs an agent on this host is not asked.
+    let socket = agent.directory().join("headroom.sock");
+    let mut command = headroom("workloads");
+    command.args(["--all", "--interval", "0s"]).arg("--socket").arg(socket);
+    let output = command.stderr(Stdio::null()).output().unwrap();
     let listed = String::from_utf8(output.stdout).unwrap();
     assert!(shown(&listed) && listed.contains(r"b\x1b]0;x\x07\x0d\xe2\x80\x8b\xc2\x9b"), "{listed:?}");
     let exposition = agent.scrape();

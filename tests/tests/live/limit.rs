@@ -172,46 +172,6 @@ fn a_hundred_scrapes_at_once_are_answered_or_refused_and_counted() {
 }
 
 /// Whoever may create cgroups decides how long their names are, and whoever reaches the port how many scrape at once.
-#[test]
-fn long_names_and_a_dozen_scrapes_at_once_do_not_fill_its_memory() {
-    needs!(is_root(), "loading eBPF programs needs root");
-    const CLIENTS: usize = 12;
-    let own = Cgroup::new("crowd");
-    own.limit(256 * MIB);
-    let mut agent = Agent::spawn(CONFIG, |command| own.join_before_exec(command));
-    agent.await_ready();
-    let honest = Cgroup::new("honest");
-    let mut forest = Forest::everywhere("long");
-    for number in 0..2100 {
-        forest.make(format!("{number:04}{}", "x".repeat(240)));
-    }
-    agent.scrape_until("the workloads", |it| it.sum("headroom_workloads", &[]) >= 2000.0);
-    let wanted = format!("{CURRENT}{{workload=\"{}\"}}", honest.path);
-    let address = agent.address.as_str();
-    let whole = std::thread::scope(|scope| {
-        let scrape = |client: usize| {
-            let wanted = &wanted;
-            move || {
-                let accept = match client % 2 {
-                    0 => "Accept: application/openmetrics-text; version=1.0.0\r\n",
-                    _ => "",
-                };
-                let answers = (0..5).map(|_| get(address, "/metrics", accept));
-                let whole = answers.filter(|answer| answer.contains("\nheadroom_series "));
-                whole.inspect(|answer| assert!(answer.contains(wanted), "an honest series is left out")).count()
-            }
-        };
-        let clients: Vec<_> = (0..CLIENTS).map(|client| scope.spawn(scrape(client))).collect();
-        clients.into_iter().map(|client| client.join().unwrap()).sum::<usize>()
-    });
-    eprintln!("{whole} of {} answers whole; at most {:?} MiB", 5 * CLIENTS, own.peak().map(|bytes| bytes / MIB));
-    assert!(whole >= CLIENTS);
-    assert_eq!(own.kills(), 0, "{}", agent.log());
-    assert!(get(address, "/-/healthy", "").starts_with("HTTP/1.1 200"));
-    drop(forest);
-    agent.stop();
-}
-
 /// A process with this much memory in a cgroup.
 fn sleeper(cgroup: &Cgroup, bytes: u64, score: i64) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_provoke"));

@@ -297,5 +297,20 @@ pub fn own() -> Option<Id> {
     memory.cgroup_at(&path_in(&fs::read("/proc/self/cgroup").ok()?, memory.id)?)
 }
 
+/// The memory that this process's cgroup may use, in bytes: the least limit of it and of those above it that are visible.
+pub fn own_limit() -> Option<u64> {
+    let memory = Hierarchies::find(&Root::default()).ok()?.memory;
+    let own = memory.directory(&path_in(&fs::read("/proc/self/cgroup").ok()?, memory.id)?)?;
+    let (file, levels) = if memory.id == 0 { ("memory.max", usize::MAX) } else { ("memory.stat", 1) };
+    let above = own.ancestors().take(levels).take_while(|directory| directory.starts_with(&memory.root));
+    let limits = above.filter_map(|directory| {
+        let text = fs::read_to_string(directory.join(file)).ok()?;
+        // On v1 one number is that of all cgroups above, too.
+        let v1 = || text.lines().find_map(|line| line.strip_prefix("hierarchical_memory_limit "));
+        if memory.id == 0 { text.trim() } else { v1()? }.parse().ok()
+    });
+    limits.min()
+}
+
 #[cfg(test)]
 mod tests;

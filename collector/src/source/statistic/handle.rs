@@ -3,6 +3,7 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use crate::source::cgroup::own_limit;
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::{Errno, pread};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -35,6 +36,18 @@ pub struct Descriptors {
     /// A file stayed closed because the budget was used up.
     short: bool,
     buffer: Vec<u8>,
+}
+
+/// What the kernel charges to whoever keeps a cgroup file open, in bytes (measured on Linux 6.18; docs/cost.md).
+const FILE_BYTES: u64 = 4500;
+/// The share of this process's memory limit that open cgroup files may take: they are charged to it, and how many there are is
+/// up to whoever may create cgroups.
+const SHARE: u64 = 4;
+
+/// How many cgroup files may be kept open: as many as the limits on descriptors, which it raises, and on memory allow.
+pub fn budget() -> usize {
+    let memory = own_limit().map_or(u64::MAX, |limit| limit / SHARE / FILE_BYTES);
+    raise().min(usize::try_from(memory).unwrap_or(usize::MAX))
 }
 
 /// Raises the soft limit on descriptors to the hard limit, and returns how many may be used for cgroup files.

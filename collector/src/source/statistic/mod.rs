@@ -56,7 +56,7 @@ impl Limits {
         let ticks = |time: Duration| time.as_nanos().div_ceil(config.tick.as_nanos().max(1));
         Limits {
             workloads: config.workload.max,
-            descriptors: handle::raise(),
+            descriptors: handle::budget(),
             period: u64::try_from(ticks(config.workload.stat_interval)).unwrap_or(u64::MAX).max(1),
         }
     }
@@ -132,7 +132,7 @@ impl Reader {
         if self.descriptors.was_short() && !std::mem::replace(short, true) {
             let budget = self.descriptors.budget();
             tracing::warn!(
-                "{budget} descriptors are too few to keep the files of all cgroups open: the rest is read once per workload.stat_interval; raise the limit on open files (LimitNOFILE=)"
+                "{budget} open files are too few for all cgroups: the rest is read once per workload.stat_interval; raise the limit on open files (LimitNOFILE=) or, if that is higher, on memory (MemoryMax=)"
             );
         }
         if failures.count == 0 {
