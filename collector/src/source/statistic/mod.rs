@@ -132,7 +132,7 @@ impl Reader {
         if self.descriptors.was_short() && !std::mem::replace(short, true) {
             let budget = self.descriptors.budget();
             tracing::warn!(
-                "{budget} open files are too few for all cgroups: the rest is read once per workload.stat_interval; raise the limit on open files (LimitNOFILE=) or, if that is higher, on memory (MemoryMax=)"
+                "{budget} descriptors are too few to keep the files of all cgroups open: the rest is read once per workload.stat_interval; raise the limit on open files (LimitNOFILE=) or, if that is higher, on memory (MemoryMax=)"
             );
         }
         if failures.count == 0 {

@@ -1,14 +1,16 @@
 //! Cost of the statistics of workloads: a tick over a thousand cgroups, compared with opening, reading and closing the same
 //! files; ten times as many cgroups; and twenty thousand that come and go while the built agent runs.
 
+use std::fs::File;
 use std::hint::black_box;
+use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 use std::{fs, io};
 
 use anyhow::{Context as _, Result};
-use collector::source::cgroup::{Hierarchies, walk};
+use collector::source::cgroup::{Hierarchies, path_in, walk};
 use collector::source::root::Root;
 use collector::source::statistic::file::{FILES, Pace};
 use collector::source::statistic::{Limits, Reader, handle};
@@ -19,6 +21,7 @@ use collector_core::signal::cgroup;
 use collector_tests::agent::Agent;
 use collector_tests::exposition::Exposition;
 use collector_tests::forest::Forest;
+use rustix::fs::{MemfdFlags, memfd_create};
 
 use crate::machine::{self, Pinned, cpu_ns};
 use crate::report::Report;
@@ -50,7 +53,7 @@ pub fn measure(rounds: usize) -> Result<Report> {
         let _pinned = Pinned::new()?;
         let budget = handle::raise();
         let mut forest = Forest::everywhere("bench");
-        grow(&mut forest, FEW);
+        grow(&mut forest, FEW)?;
         cheaper(&mut report, &forest, rounds, budget)?;
         let free = unreclaimable()?;
         let mut few = host(&forest, FEW, budget, PERIOD)?;
@@ -61,7 +64,7 @@ pub fn measure(rounds: usize) -> Result<Report> {
         ));
         let mut times = few.ticks(rounds);
         drop(few);
-        grow(&mut forest, MANY);
+        grow(&mut forest, MANY)?;
         let mut many = host(&forest, MANY, budget, PERIOD)?;
         let of_many = many.ticks(rounds);
         let enough = many.reader.open_files() >= MANY * files(|pace| pace == Pace::Tick)?.len();
@@ -81,15 +84,36 @@ pub fn measure(rounds: usize) -> Result<Report> {
         }
     }
     churn(&mut report)?;
-    report.note("Cgroups without processes, in every hierarchy; CPU time of the one thread, including the fold of what was read. The naive side does not parse, it only calls `std::fs::read` for each file.");
+    report.note("Cgroups that hold a page and no process, in every hierarchy; CPU time of the one thread, including the fold of what was read. The naive side does not parse, it only calls `std::fs::read` for each file.");
     report.note("`everything due`: as if each cgroup had its turn in each tick, including `memory.stat` and the limits. `as by default`: a tenth has. `none has its turn`: only what is read every tick.");
     Ok(report)
 }
 
-fn grow(forest: &mut Forest, size: usize) {
+/// Makes more cgroups. Each holds a page: of those that hold nothing, hardly anything is read. (On cgroup v2 a page without a
+/// process counts as nothing, so that the figures are those of idle cgroups.)
+fn grow(forest: &mut Forest, size: usize) -> Result<()> {
+    const PAGE: usize = 4096;
+    let home = memory_cgroup()?;
+    let pages = File::from(memfd_create("bench", MemfdFlags::CLOEXEC).context("make a file in memory")?);
     for number in forest.count()..size {
-        forest.make(format!("n{number}"));
+        let name = format!("n{number}");
+        forest.make(&name);
+        fs::write(forest.directory().join(name).join("cgroup.procs"), "0").context("enter a cgroup")?;
+        pages.write_all_at(&[7; PAGE], (number * PAGE) as u64).context("write a page")?;
     }
+    fs::write(home.join("cgroup.procs"), "0").context("leave the cgroups")?;
+    // The pages stay for as long as the cgroups.
+    std::mem::forget(pages);
+    Ok(())
+}
+
+/// The directory of this process's memory cgroup.
+fn memory_cgroup() -> Result<PathBuf> {
+    let memory = Hierarchies::find(&Root::default())?.memory;
+    let own = fs::read("/proc/self/cgroup").context("read /proc/self/cgroup")?;
+    path_in(&own, memory.id)
+        .and_then(|path| memory.directory(&path))
+        .context("this process's memory cgroup is not visible")
 }
 
 /// A reader that knows the first cgroups of a forest, and the engine that folds what it reads.
@@ -226,7 +250,7 @@ fn within(report: &mut Report, rounds: usize, budget: usize) -> Result<()> {
     // Ten parts for the many, and one for the few.
     let few = (budget / each.max(1) / 11).min(FEW);
     let mut forest = Forest::new("bench");
-    grow(&mut forest, 10 * few);
+    grow(&mut forest, 10 * few)?;
     let mut hosts = [host(&forest, few, each * few, PERIOD)?, host(&forest, 10 * few, 10 * each * few, PERIOD)?];
     let turns: [Vec<f64>; 2] = alternate(rounds, |which| Ok(hosts[which].tick()))?;
     for (host, times) in hosts.iter().zip(&turns) {
