@@ -78,12 +78,12 @@ pub fn check() -> Result<(), Failure> {
         .hint("run it as root (`sudo headroom run`), or give it these capabilities"))
 }
 
-/// Makes sure that no other instance runs. The lock holds as long as the file is open. Only its owner can open it: whoever else could,
-/// could hold the lock.
-pub fn lock(path: &Path) -> Result<File, Failure> {
+/// Makes sure that no other instance runs. The lock holds as long as the file is open. Only root and the agent's own user can
+/// open it: whoever else could, could hold the lock. `user` is the uid that a root agent becomes.
+pub fn lock(path: &Path, user: Option<u32>) -> Result<File, Failure> {
     // The service manager creates the default directory; a manual run has to create it.
     create_parent(path).with_context(|| format!("create the directory of the lock file {}", path.display()))?;
-    let file = open_lock(path).with_context(|| format!("open the lock file {}", path.display()))?;
+    let file = open_lock(path, user).with_context(|| format!("open the lock file {}", path.display()))?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
         Err(Errno::WOULDBLOCK) => {
@@ -95,7 +95,7 @@ pub fn lock(path: &Path) -> Result<File, Failure> {
     }
 }
 
-fn open_lock(path: &Path) -> anyhow::Result<File> {
+fn open_lock(path: &Path, user: Option<u32>) -> anyhow::Result<File> {
     // A FIFO must not block, and a link must not lead elsewhere.
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let mut options = File::options();
@@ -106,7 +106,8 @@ fn open_lock(path: &Path) -> anyhow::Result<File> {
     if !found.is_file() {
         bail!("it is not a regular file");
     }
-    if found.uid() != owner && found.uid() != 0 {
+    // In the folder of its own, an agent that was started as that user made it.
+    if ![owner, 0].contains(&found.uid()) && Some(found.uid()) != user {
         bail!("it belongs to uid {}, who could hold the lock", found.uid());
     }
     // An older version made it readable for everybody.

@@ -13,8 +13,9 @@ pub fn document() -> String {
          These are the default rules. An alert is pending while its condition holds, fires once it has held for the time\n\
          `for`, and resolves when the number crosses `clear`. A rule fires separately for each series of its metric. The\n\
          alert of a series that disappears resolves after a minute. A rule for an event fires for each incident, and resolves\n\
-         some time after the last one. After ten incidents of one workload, or of all workloads of one user, there is one\n\
-         alert a minute; the rest is one alert about the workload or the user.\n\n\
+         some time after the last one. A workload, or all workloads of one user, can fire ten such alerts at once and then one\n\
+         a minute. Beyond that, a user's incidents become one alert about the user, and a workload's alert goes on firing\n\
+         without being sent again.\n\n\
          `[[rule]]` in the configuration changes these rules and adds others (docs/config.md). `headroom rules` lists the\n\
          rules of a host, and `headroom rules --format prometheus` prints them as alerting rules for Prometheus.\n\
          `headroom_alerts` is 1 for each alert that fires.\n\n\

@@ -27,8 +27,8 @@ pub struct Renewed {
 pub struct Reload {
     read: Option<Read>,
     log: Option<fn(&Config)>,
-    /// The configuration that was read last.
-    last: Effective,
+    /// The configuration that the agent started with: what needs a restart is still as it says.
+    started: Effective,
     access: Arc<Access>,
     pending: Option<oneshot::Receiver<Result<Renewed, String>>>,
 }
@@ -36,7 +36,7 @@ pub struct Reload {
 impl Reload {
     pub fn new(options: &Options, effective: &Effective, access: Arc<Access>) -> Reload {
         let Options { read, log, .. } = options.clone();
-        Reload { read, log, last: effective.clone(), access, pending: None }
+        Reload { read, log, started: effective.clone(), access, pending: None }
     }
 
     /// Begins to read, on a thread of its own: the disk may hang.
@@ -52,7 +52,10 @@ impl Reload {
         let run = move || _ = sender.send(renewed(&read, &access));
         match std::thread::Builder::new().name("reload".into()).spawn(run) {
             Ok(_) => self.pending = Some(pending),
-            Err(error) => tracing::warn!("SIGHUP: the configuration is not read again: {error}"),
+            Err(error) => {
+                tracing::warn!("SIGHUP: the configuration is not read again: {error}");
+                manager.reloaded();
+            }
         }
     }
 
@@ -67,7 +70,7 @@ impl Reload {
     pub fn apply(&mut self, read: Result<Renewed, String>, fold: &mut Fold, manager: &Manager) {
         match read {
             Ok(Renewed { effective, targets }) => {
-                let restart = needs_restart(&self.last, &effective);
+                let restart = needs_restart(&self.started, &effective);
                 if !restart.is_empty() {
                     tracing::warn!("changed, but needs a restart of the agent: {}", restart.join(", "));
                 }
@@ -76,10 +79,7 @@ impl Reload {
                 }
                 fold.replace_rules(effective.rules.clone());
                 fold.renew(targets);
-                self.last = effective;
-                tracing::info!(
-                    "the configuration was read again: rules, receivers and the level of the log are in force"
-                );
+                tracing::info!("the configuration was read again: rules, receivers and the level of the log apply now");
             }
             Err(why) => tracing::error!("SIGHUP: the configuration stays as it was: {why}"),
         }

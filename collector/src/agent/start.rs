@@ -80,7 +80,8 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
     let started = clock::unix_ns();
     privilege::check()?;
     privilege::lost().for_each(|(capability, cost)| tracing::info!("without {capability}: {cost}"));
-    let lock = privilege::lock(&config.lock)?;
+    let user = user::find(config).ok().flatten().map(|user| user.uid);
+    let lock = privilege::lock(&config.lock, user)?;
     let doors = doors(config)?;
     let recorder =
         options.record.as_deref().map(|path| Recorder::create(path, options.record_max_bytes)).transpose()?;

@@ -30,7 +30,7 @@ use crate::exposition::{self, Format};
     headroom replay --skip-broken incident.jsonl
 ")]
 pub struct ReplayArgs {
-    /// The recording: one sample as JSON on each line. Several files are one recording, in the order of their first samples
+    /// The recording: one sample as JSON on each line. Several files, none of them a pipe, are one recording, in the order of their first samples
     #[arg(value_name = "FILE", required = true)]
     pub recordings: Vec<PathBuf>,
     /// Skip lines that are not samples and report their number, instead of stopping at the first
@@ -55,8 +55,7 @@ pub fn run(args: &ReplayArgs, Effective { config, rules, .. }: Effective) -> Res
         for outcome in engine.finish() {
             write_event(&mut out, engine.view().time, &outcome)?;
         }
-    }
-    if !args.events {
+    } else {
         let metrics = exposition::render(engine.view(), Format::OpenMetrics, config.metrics.cap());
         out.write_all(metrics.text.as_bytes()).context("write the metrics")?;
     }
@@ -66,6 +65,10 @@ pub fn run(args: &ReplayArgs, Effective { config, rules, .. }: Effective) -> Res
 
 /// The files by the time of their first samples. One without a sample comes first, so that it is complained about.
 fn ordered(paths: &[PathBuf]) -> Result<Vec<&PathBuf>, Failure> {
+    // What is read from a pipe is gone.
+    if let [only] = paths {
+        return Ok(vec![only]);
+    }
     let mut dated = Vec::new();
     for path in paths {
         let first = recording::samples(BufReader::new(open(path)?)).find_map(Result::ok);

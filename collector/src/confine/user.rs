@@ -3,6 +3,7 @@
 
 use std::ffi::{CStr, CString};
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -59,9 +60,10 @@ fn look_up(name: &str) -> io::Result<Option<User>> {
     }
 }
 
-/// The folder of lock and socket, if it is the agent's alone.
+/// The folder of the lock or of the socket, if it is the agent's alone.
 pub fn runtime_folder(config: &Config) -> Option<PathBuf> {
-    config.lock.parent().filter(|folder| *folder == Path::new(RUNTIME)).map(Path::to_owned)
+    let files = [Some(&config.lock), config.socket.as_ref()].into_iter().flatten();
+    files.filter_map(|file| file.parent()).find(|folder| *folder == Path::new(RUNTIME)).map(Path::to_owned)
 }
 
 impl User {
@@ -74,12 +76,13 @@ impl User {
         let folder = &config.journal.dir;
         private::folder(folder).with_context(|| format!("create {}", folder.display()))?;
         let files = journal::file::files(folder).with_context(|| format!("list {}", folder.display()))?;
-        if let Some(other) = files.iter().find(|file| !file.is_ours) {
+        // A folder that the user has already is not given away.
+        let has = folder.metadata().is_ok_and(|there| there.uid() == self.uid);
+        if let Some(other) = files.iter().find(|file| !file.is_ours && !has) {
             bail!("{} has files of others, such as {}", folder.display(), other.path.display());
         }
-        files.iter().try_for_each(|file| give(&file.path))?;
+        files.iter().filter(|file| file.is_ours).try_for_each(|file| give(&file.path))?;
         give(folder)?;
-        give(&config.lock)?;
         runtime_folder(config).map_or(Ok(()), |folder| give(&folder))
     }
 

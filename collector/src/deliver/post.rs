@@ -111,7 +111,8 @@ async fn excerpt(mut response: reqwest::Response) -> String {
         }
     }
     let text = String::from_utf8_lossy(&bytes);
-    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let text = text.replace(['\r', '\n', '\t'], " ");
+    let text = collector_core::text::shown(&text);
     if text.trim().is_empty() { String::new() } else { format!(": {}", text.trim()) }
 }
 

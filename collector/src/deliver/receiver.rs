@@ -98,10 +98,13 @@ impl Receiver {
     fn take_renewed(&self, post: &mut Post, protocol: &mut Protocol) {
         let renewed = self.renewed.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(target) = renewed else { return };
-        *post = target.post;
-        if let (Protocol::Webhook { secret, .. }, target::Protocol::Webhook(new)) = (protocol, target.protocol) {
-            *secret = new;
+        match (protocol, target.protocol) {
+            (Protocol::Webhook { secret, .. }, target::Protocol::Webhook(new)) => *secret = new,
+            (Protocol::Alertmanager(_), target::Protocol::Alertmanager) => {}
+            // A receiver of another kind with the same name needs a restart.
+            _ => return,
         }
+        *post = target.post;
     }
 
     fn restored(&self) -> MutexGuard<'_, Vec<Alert>> {

@@ -116,9 +116,10 @@ fn as_its_own_user_it_sees_all_that_root_sees_and_takes_over_what_root_wrote() {
     needs!(is_root(), "becoming another user takes root");
     let journal = scratch();
     let folder = journal.join("journal");
+    let lock = journal.join("lock");
     let run = |user: &str| {
         let mut agent = Agent::spawn(&format!("user = \"{user}\"\n{CONFIG}"), |command| {
-            command.env("HEADROOM_JOURNAL_DIR", &folder);
+            command.env("HEADROOM_JOURNAL_DIR", &folder).arg("--lock").arg(&lock);
         });
         agent.await_ready();
         agent
@@ -154,6 +155,13 @@ fn as_its_own_user_it_sees_all_that_root_sees_and_takes_over_what_root_wrote() {
     // One that reads on a thread of its own is up after its first round.
     let up = |now: &Exposition| now.values("headroom_source_up", &[]);
     agent.scrape_until("all sources", |now| up(now).len() >= 5 && up(now).iter().all(|up| *up == 1.0));
+    agent.stop();
+
+    // And again, with a lock that it made as that user, and a file of somebody else in the folder that it has by now.
+    std::os::unix::fs::chown(&lock, Some(user::ID), None).unwrap();
+    fs::write(folder.join("theirs"), "").unwrap();
+    let agent = run(&id);
+    assert_eq!(status(&agent, "Uid").split_whitespace().next(), Some(&*id), "{}", agent.log());
     agent.stop();
 }
 

@@ -20,6 +20,8 @@ const WORKLOAD: &str = "workload";
 pub(super) struct Fired {
     pub alert: Alert,
     elapsed: u64,
+    /// It stands for many incidents.
+    grouped: bool,
 }
 
 /// Fires for each new incident among the outcomes, and corrects the alerts of those whose cause has changed.
@@ -53,7 +55,7 @@ pub(super) fn incidents(alerts: &mut Alerts, rules: &Rules, time: u64, outcomes:
 /// Sends the alerts of an incident again, unless they are about a later one by now.
 fn correct(alerts: &mut Alerts, rules: &Rules, time: u64, incident: &Incident, outcomes: &mut Vec<Outcome>) {
     for (rule, fired) in rules.0.iter().zip(&mut alerts.fired) {
-        let ours = |one: &&mut Fired| one.alert.incident.as_deref() == Some(&incident.id);
+        let ours = |one: &&mut Fired| !one.grouped && one.alert.incident.as_deref() == Some(&incident.id);
         for one in fired.iter_mut().filter(ours) {
             let labels = one.alert.labels.clone();
             let filling = Filling { value: None, labels: Labels::Event(&labels), title: &incident.title };
@@ -70,14 +72,17 @@ fn fire(alerts: &mut Alerts, rules: &Rules, time: u64, incident: &Incident, outc
     let known = incident.labels.iter().filter(|(name, value)| LABELS.contains(&name.as_str()) && !value.is_empty());
     let labels: BTreeMap<String, String> = known.map(|(name, value)| (name.clone(), value.clone())).collect();
     let owner = labels.get(WORKLOAD).map(|workload| owner(workload).to_owned());
-    let told = owner.as_ref().is_none_or(|owner| alerts.rates.allows(owner, time));
+    // Asked once, and only if a rule is about it.
+    let mut allowed = None;
     for (index, rule) in rules.0.iter().enumerate().filter(|(_, rule)| rule.enabled) {
         let Condition::Event(event) = &rule.condition else { continue };
         if event.kind != incident.kind || !concerns(event, &labels) {
             continue;
         }
+        let rates = &mut alerts.rates;
+        let allowed = *allowed.get_or_insert_with(|| owner.as_ref().is_none_or(|owner| rates.allows(owner, time)));
         match &owner {
-            Some(owner) if !told => fire_grouped(alerts, index, rule, time, (owner, incident), outcomes),
+            Some(owner) if !allowed => fire_grouped(alerts, index, rule, time, (owner, &labels, incident), outcomes),
             _ => fire_one(alerts, index, rule, time, (&labels, incident), outcomes),
         }
     }
@@ -97,37 +102,47 @@ fn fire_one(
     let alert = super::alert(rule, times, &filling, Some(incident));
     let fired = &mut alerts.fired[index];
     if let Some(same) = fired.iter_mut().find(|one| one.alert.labels == *labels) {
-        *same = Fired { alert: alert.clone(), elapsed: alerts.elapsed };
+        *same = Fired { alert: alert.clone(), elapsed: alerts.elapsed, grouped: false };
     } else {
         if fired.len() >= FIRING {
             // A new alert matters more than an old one.
             outcomes.push(resolved(fired.remove(0).alert, time));
         }
-        fired.push(Fired { alert: alert.clone(), elapsed: alerts.elapsed });
+        fired.push(Fired { alert: alert.clone(), elapsed: alerts.elapsed, grouped: false });
     }
     outcomes.push(Outcome::Alert(Box::new(alert)));
 }
 
-/// The incidents of an owner come too fast: one alert about the owner stands for them. It is sent once, and fires as long as they
-/// go on.
+/// The incidents of an owner come too fast. The alert of a workload that fires already goes on and is not sent again; for the
+/// workloads of a user, one alert about the user stands for them. It is sent once, and fires as long as they go on.
 fn fire_grouped(
     alerts: &mut Alerts,
     index: usize,
     rule: &Rule,
     time: u64,
-    (owner, incident): (&str, &Incident),
+    (owner, labels, incident): (&str, &BTreeMap<String, String>, &Incident),
     outcomes: &mut Vec<Outcome>,
 ) {
     let elapsed = alerts.elapsed;
-    let ours = |one: &&mut Fired| one.alert.labels.get(WORKLOAD).is_some_and(|workload| workload == owner);
+    let itself = labels.get(WORKLOAD).is_some_and(|workload| workload == owner);
+    let ours = |one: &&mut Fired| match itself {
+        true => one.alert.labels == *labels,
+        false => one.alert.labels.get(WORKLOAD).is_some_and(|workload| workload == owner),
+    };
     if let Some(same) = alerts.fired[index].iter_mut().find(ours) {
         same.elapsed = elapsed;
         return;
+    }
+    if itself {
+        return fire_one(alerts, index, rule, time, (labels, incident), outcomes);
     }
     let labels = BTreeMap::from([(WORKLOAD.to_owned(), owner.to_owned())]);
     let title = format!("Many incidents in workloads of {owner}, of which this is one: {}", incident.title);
     let incident = Incident { title, ..incident.clone() };
     fire_one(alerts, index, rule, time, (&labels, &incident), outcomes);
+    if let Some(one) = alerts.fired[index].iter_mut().find(|one| one.alert.labels == labels) {
+        one.grouped = true;
+    }
 }
 
 /// Whether a rule applies to an incident with these labels.
@@ -152,7 +167,7 @@ pub(super) fn restore(fired: &mut Vec<Fired>, alert: &Alert, elapsed: u64) -> bo
     if fired.len() >= FIRING {
         return false;
     }
-    fired.push(Fired { alert: alert.clone(), elapsed });
+    fired.push(Fired { alert: alert.clone(), elapsed, grouped: false });
     true
 }
 

@@ -100,7 +100,7 @@ impl Alerts {
         self.rules.clone().map(Alerts::new).unwrap_or_default()
     }
 
-    /// Goes on with other rules. What fires still does if one of them has it, and resolves otherwise; what was pending begins anew.
+    /// Replaces the rules. An alert that fires goes on if its rule is still there, else it resolves. Pending alerts start again.
     pub(super) fn replace(&mut self, rules: Arc<Rules>, view: &mut View, time: u64) -> Vec<Outcome> {
         let firing: Vec<Alert> = self.firing().collect();
         let next = Alerts::new(rules.clone());

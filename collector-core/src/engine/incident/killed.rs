@@ -31,6 +31,10 @@ pub(super) fn began(incidents: &mut Incidents, view: &View, named: &Named) -> Ve
 
 /// A further signal of the same sender to the same workload is added.
 pub(super) fn further(incidents: &mut Incidents, view: &View, time: u64, sent: &Sent) {
+    // Usually there is none, and names of workloads without a place are costly.
+    if !incidents.open.iter().any(|open| open.incident.kind == Kind::Killed) {
+        return;
+    }
     let victim = victim(view, time, sent);
     let same = |incident: &Incident| {
         let first = incident.evidence.kills.first().filter(|_| incident.kind == Kind::Killed);

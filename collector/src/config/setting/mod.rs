@@ -78,7 +78,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: None,
         kind: Kind::Text(|config| &mut config.user),
         doc: "User, by name or number, that an agent started as root becomes once its probes are attached. It keeps the \
-              capabilities that it needs, and gets the journal and the lock. If there is no such user, it stays root and \
+              capabilities that it needs, and gets the journal. If there is no such user, it stays root and \
               says so; `root` keeps it root.",
     },
     Setting {

@@ -291,25 +291,37 @@ impl Hierarchy {
     }
 }
 
-/// This process's memory cgroup, if it can be determined. Uses the process's own mounts, not the host's.
+/// The hierarchy and directory of this process's memory cgroup, if they can be determined. Uses the process's own mounts, not the
+/// host's.
+pub fn own_directory() -> Option<(Hierarchy, PathBuf)> {
+    let read = |name: &str| Some(String::from_utf8_lossy(&fs::read(format!("/proc/self/{name}")).ok()?).into_owned());
+    let (cgroups, mounts) = (read("cgroup")?, read("mountinfo")?);
+    // A pod may see the host's tree too, whose root is above that of its cgroup namespace: its own path is none of that tree's.
+    let inside = |line: &&str| !line.split(' ').nth(3).is_some_and(|shown| shown.starts_with("/.."));
+    let mounts = mounts.lines().filter(inside).collect::<Vec<_>>().join("\n");
+    let memory = Hierarchies::parse(&cgroups, &mounts, &Root::default()).ok()?.memory;
+    let path = path_in(cgroups.as_bytes(), memory.id)?.into_owned();
+    let directory = memory.directory(path.trim_end_matches('/'))?;
+    Some((memory, directory))
+}
+
+/// This process's memory cgroup.
 pub fn own() -> Option<Id> {
-    let memory = Hierarchies::find(&Root::default()).ok()?.memory;
-    memory.cgroup_at(&path_in(&fs::read("/proc/self/cgroup").ok()?, memory.id)?)
+    let (memory, directory) = own_directory()?;
+    Some(Id { hierarchy: memory.id, id: fs::metadata(directory).ok()?.ino() })
 }
 
 /// The memory that this process's cgroup may use, in bytes: the least limit of it and of those above it that are visible.
 pub fn own_limit() -> Option<u64> {
-    let memory = Hierarchies::find(&Root::default()).ok()?.memory;
-    let own = memory.directory(&path_in(&fs::read("/proc/self/cgroup").ok()?, memory.id)?)?;
-    let (file, levels) = if memory.id == 0 { ("memory.max", usize::MAX) } else { ("memory.stat", 1) };
-    let above = own.ancestors().take(levels).take_while(|directory| directory.starts_with(&memory.root));
-    let limits = above.filter_map(|directory| {
-        let text = fs::read_to_string(directory.join(file)).ok()?;
-        // On v1 one number is that of all cgroups above, too.
-        let v1 = || text.lines().find_map(|line| line.strip_prefix("hierarchical_memory_limit "));
-        if memory.id == 0 { text.trim() } else { v1()? }.parse().ok()
-    });
-    limits.min()
+    let (memory, own) = own_directory()?;
+    if memory.id != 0 {
+        // One number is that of all cgroups above, too.
+        let text = fs::read_to_string(own.join("memory.stat")).ok()?;
+        return text.lines().find_map(|line| line.strip_prefix("hierarchical_memory_limit ")?.parse().ok());
+    }
+    let above = own.ancestors().take_while(|directory| directory.starts_with(&memory.root));
+    let files = above.flat_map(|directory| ["memory.max", "memory.high"].map(|file| directory.join(file)));
+    files.filter_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok()).min()
 }
 
 #[cfg(test)]

@@ -211,10 +211,10 @@ impl Finder {
     fn join(&mut self, process: &Process<'_>, mapped: &Mapped, what: &str, seen: Seen, now: u64) -> Result<Library> {
         let (id, uid) = (seen.id(), seen.uid());
         if self.failed.has(id) {
-            bail!("it was no such library when it was read");
+            bail!("it was read less than 10 minutes ago and is not a CUDA driver library");
         }
         if !self.failed.may_read(uid) {
-            bail!("too many files of user {uid} were no such libraries");
+            bail!("user {uid} has mapped too many files that are not CUDA driver libraries");
         }
         let taken = self.libraries.iter().map(|(id, library)| (*id, library.uid)).collect();
         let instead = match share::place(&taken, uid) {

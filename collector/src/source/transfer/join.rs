@@ -44,6 +44,10 @@ pub fn find(seen: Seen, programs: &[Program]) -> Result<Found> {
     let file = seen.open().context("it cannot be read")?;
     let wanted: Vec<&'static str> = programs.iter().flat_map(|program| program.functions).copied().collect();
     let offsets = library::functions(&file, &wanted)?;
+    if offsets.is_empty() {
+        // It would take the place of one that has them.
+        bail!("none of the CUDA driver's functions is in it");
+    }
     Ok(Found { file, offsets })
 }
 

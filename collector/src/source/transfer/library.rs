@@ -100,7 +100,7 @@ fn header(file: &File) -> Result<FileHeader64<LittleEndian>, Unusable> {
         return Err(Unusable::Foreign(machine_name(machine)));
     }
     if header.e_ident.class != elf::ELFCLASS64 || header.e_ident.data != elf::ELFDATA2LSB {
-        return Err(not_library("it is not made of 64 bits in little-endian order"));
+        return Err(not_library("it is not a 64-bit little-endian ELF file"));
     }
     Ok(header)
 }

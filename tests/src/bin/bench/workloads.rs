@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use std::{fs, io};
 
 use anyhow::{Context as _, Result};
-use collector::source::cgroup::{Hierarchies, path_in, walk};
+use collector::source::cgroup::{Hierarchies, own_directory, walk};
 use collector::source::root::Root;
 use collector::source::statistic::file::{FILES, Pace};
 use collector::source::statistic::{Limits, Reader, handle};
@@ -93,7 +93,7 @@ pub fn measure(rounds: usize) -> Result<Report> {
 /// process counts as nothing, so that the figures are those of idle cgroups.)
 fn grow(forest: &mut Forest, size: usize) -> Result<()> {
     const PAGE: usize = 4096;
-    let home = memory_cgroup()?;
+    let (_, home) = own_directory().context("this process's memory cgroup is not visible")?;
     let pages = File::from(memfd_create("bench", MemfdFlags::CLOEXEC).context("make a file in memory")?);
     for number in forest.count()..size {
         let name = format!("n{number}");
@@ -105,15 +105,6 @@ fn grow(forest: &mut Forest, size: usize) -> Result<()> {
     // The pages stay for as long as the cgroups.
     std::mem::forget(pages);
     Ok(())
-}
-
-/// The directory of this process's memory cgroup.
-fn memory_cgroup() -> Result<PathBuf> {
-    let memory = Hierarchies::find(&Root::default())?.memory;
-    let own = fs::read("/proc/self/cgroup").context("read /proc/self/cgroup")?;
-    path_in(&own, memory.id)
-        .and_then(|path| memory.directory(&path))
-        .context("this process's memory cgroup is not visible")
 }
 
 /// A reader that knows the first cgroups of a forest, and the engine that folds what it reads.

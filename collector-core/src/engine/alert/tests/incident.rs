@@ -65,6 +65,22 @@ fn each_incident_fires_once_and_resolves_some_time_after_the_last() {
 }
 
 #[test]
+fn an_alert_beyond_the_rate_keeps_all_labels_of_its_workload() {
+    let mut host = Host::new(&OOM.replace("a.*", ".*"));
+    host.tick();
+    let of = |id: usize, namespace: &str| {
+        let mut outcome = incident(&id.to_string(), "prod/ledger");
+        let Outcome::Incident(it) = &mut outcome else { unreachable!() };
+        it.labels.insert("namespace".into(), namespace.into());
+        outcome
+    };
+    assert!((0..10).all(|id| alerts(&mut host, of(id, "a")).len() == 1));
+    assert_eq!(alerts(&mut host, of(10, "a")), [], "it fires already");
+    let [other] = &alerts(&mut host, of(11, "b"))[..] else { panic!("one alert") };
+    assert_eq!((&*other.labels["namespace"], &*other.labels["workload"]), ("b", "prod/ledger"));
+}
+
+#[test]
 fn many_incidents_of_one_user_are_grouped_and_silence_nobody() {
     let mut host = Host::new(&OOM.replace("a.*", ".*"));
     host.tick();
@@ -77,6 +93,11 @@ fn many_incidents_of_one_user_are_grouped_and_silence_nobody() {
     assert_eq!(sent.len(), 11, "{sent:?}");
     assert_eq!((&*sent[9], &*sent[10]), ("user-1000/app9.service", "user-1000"));
     assert_eq!(firing(&host.engine), 11);
+    // The incident for which the group began turns out to have another cause: the group is about many.
+    let mut corrected = incident("10", "user-1000/app10.service");
+    let Outcome::Incident(it) = &mut corrected else { unreachable!() };
+    it.cause.rule = "sudden_spike".into();
+    assert_eq!(alerts(&mut host, corrected), []);
     assert_eq!(alerts(&mut host, incident("x", "prod/ledger")).len(), 1);
     // One workload that is killed again and again keeps its alert, and is sent no more often.
     assert_eq!(told(&mut host, 10_000, &|_| "docker/web".into()).len(), 10);
