@@ -184,7 +184,8 @@ fn handshakes_run_on_a_thread_of_their_own_that_yields_to_others() {
     let authority = Authority::new();
     let folder = Folder::with(&authority);
     let plain = Server::start(LOOSE, Page::small());
-    assert_eq!(handshaker(), None, "without TLS there is none");
+    // That of the server before may just be ending.
+    eventually("there is none without TLS", || handshaker().is_none());
     plain.stop();
     let server = folder.serve(TLS, LOOSE);
     eventually("it starts and has its priority", || handshaker().is_some_and(|(nice, _)| nice == 10));
