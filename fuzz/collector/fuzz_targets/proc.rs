@@ -12,6 +12,7 @@ use collector::source::host::{FILES, Units};
 use collector::source::pattern::Patterns;
 use collector::source::text::{fields, lines, number};
 use collector_core::statistic::host::Values;
+use collector_core::text::unescape;
 use libfuzzer_sys::fuzz_target;
 
 const UNITS: Units = Units { page: 4096, tick_ns: 10_000_000 };
@@ -68,26 +69,26 @@ fn check_mounts(text: &[u8]) {
     let points: HashSet<_> = mounts.iter().map(|mount| &mount.mountpoint).collect();
     assert_eq!(points.len(), mounts.len());
     assert!(mounts.iter().all(|mount| mount.path.starts_with(root)), "{mounts:?}");
-    let line = |Mount { mountpoint, device, fstype, .. }: &Mount| {
-        let [mountpoint, device, fstype] = [mountpoint, device, fstype].map(|name| escaped(name));
-        format!("36 35 98:0 / {mountpoint} rw - {fstype} {device} rw\n")
-    };
-    let written: String = mounts.iter().map(line).collect();
-    let again = mount::parse(written.as_bytes(), root, &exclude);
+    let mut written = Vec::new();
+    for Mount { mountpoint, device, fstype, .. } in &mounts {
+        let [mountpoint, device, fstype] = [mountpoint, device, fstype].map(|shown| mangled(&unescape(shown)));
+        written.extend([b"36 35 98:0 / ", &*mountpoint, b" rw - ", &fstype, b" ", &device, b" rw\n"].concat());
+    }
+    let again = mount::parse(&written, root, &exclude);
     let shown = |mounts: &[Mount]| -> Vec<_> {
         mounts
             .iter()
             .map(|Mount { mountpoint, device, fstype, .. }| [mountpoint, device, fstype].map(Arc::clone))
             .collect()
     };
-    assert_eq!(shown(&again), shown(&mounts), "{written}");
+    assert_eq!(shown(&again), shown(&mounts), "{}", written.escape_ascii());
 }
 
 /// As the kernel writes names (`mangle`, fs/seq_file.c).
-fn escaped(name: &str) -> String {
-    let escape = |c: char| match c {
-        ' ' | '\t' | '\n' | '\\' => format!("\\{:03o}", u32::from(c)),
-        c => c.to_string(),
+fn mangled(name: &[u8]) -> Vec<u8> {
+    let escape = |byte: &u8| match byte {
+        b' ' | b'\t' | b'\n' | b'\\' => format!("\\{byte:03o}").into_bytes(),
+        byte => vec![*byte],
     };
-    name.chars().map(escape).collect()
+    name.iter().flat_map(escape).collect()
 }
