@@ -160,6 +160,7 @@ pub const METRICS: &[Metric] = &[
     tmpfs::SIZE,
     tmpfs::FREE,
     tmpfs::USED_RATIO,
+    tmpfs::MOST_USED_RATIO,
     memory::UNDER_OOM,
     usage::PRESSURE_WAITING_SECONDS,
     usage::PRESSURE_STALLED_SECONDS,

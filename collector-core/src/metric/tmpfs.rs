@@ -29,6 +29,14 @@ pub const USED_RATIO: Metric = Metric {
     ..gauge("headroom_workload_tmpfs_used_ratio", "Share (0 to 1) of the workload's volume in memory that is used.")
 };
 
+pub const MOST_USED_RATIO: Metric = Metric {
+    read: |view, emit| each(view, emit, |volume| volume.most_used(&view.workloads).map(Value::Float)),
+    ..gauge(
+        "headroom_workload_tmpfs_most_used_ratio",
+        "Share (0 to 1) of the workload's /dev/shm that can be used at most, where it is in a mount namespace that the agent may not look into: an estimate from the shared memory, tmpfs and swap charged to the workload, all of which may be elsewhere. Absent if that is more than fits there, which tells nothing. What another workload wrote there is not in it.",
+    )
+};
+
 const fn gauge(name: &'static str, help: &'static str) -> Metric {
     Metric { name, kind: Kind::Gauge, unit: None, help, labels: LABELS, needs: &[], read: |_, _| Ok(()) }
 }

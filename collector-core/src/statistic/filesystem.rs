@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cgroup::Id;
 use crate::text;
 
 super::statistics! {
@@ -34,13 +35,13 @@ pub struct Reading {
     pub device: Arc<str>,
     #[serde(deserialize_with = "text::read")]
     pub fstype: Arc<str>,
-    /// Of a volume in memory that a container or pod writes to.
+    /// Of a volume in memory that a workload writes to. Where only its size can be known, that alone is among the values.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<Owner>,
     pub state: State,
 }
 
-/// The container or pod that a volume belongs to, as the mount point shows it.
+/// The workload that a volume belongs to: a container or pod, as the mount point shows it, or the cgroup whose processes see it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Owner {
@@ -51,6 +52,9 @@ pub struct Owner {
     pub container_id: Option<Arc<str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_uid: Option<Arc<str>>,
+    /// The workload's own cgroup, if the volume is in a mount namespace of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<Id>,
     /// `/dev/shm`, or the name of a pod's volume.
     #[serde(deserialize_with = "text::read")]
     pub volume: Arc<str>,

@@ -26,7 +26,10 @@ pub const SOURCES: &[Row] = &[
         some(NameSource::start(it.root, it.kernel.hierarchies(), it.config, it.names.clone()))
     }),
     row::<Host>("host", |it| some(Ok(Host::new(it.root, it.config)))),
-    row::<Filesystems>("filesystem", |it| some(Ok(Filesystems::new(it.root, &it.config.filesystem)))),
+    row::<Filesystems>("filesystem", |it| {
+        let config = &it.config.filesystem;
+        some(Filesystems::new(it.root, config).with_private(it.root, it.kernel.hierarchies(), config))
+    }),
     row::<Gpus>("gpu", |it| match it.config.gpu.enabled.as_str() {
         "off" => Ok(None),
         _ => some(Ok(Gpus::new(it.root, it.kernel.hierarchies(), &it.config.gpu))),

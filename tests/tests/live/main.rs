@@ -35,4 +35,5 @@ mod storm;
 mod trouble;
 mod untrusted;
 mod user;
+mod volume;
 mod workload;

@@ -202,6 +202,7 @@ fn the_use_of_a_containers_volume_allocates_nothing() {
             name: format!("docker/{}", &container[..12]).into(),
             container_id: Some(container.as_str().into()),
             pod_uid: None,
+            cgroup: None,
             volume: "/dev/shm".into(),
         };
         let reading = Reading::Filesystem(filesystem::Reading {

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use super::Host;
+use crate::cgroup::Id;
 use crate::identity::Kind;
 use crate::stage::Stage;
-use crate::statistic::filesystem::{Owner, Reading, State, Values};
+use crate::statistic::filesystem::{Owner, Reading, State, Statistic, Values};
+use crate::statistic::workload::Statistic::{MemoryShmem, MemorySwap};
 use crate::view::coverage::Coverage;
 use crate::view::workload::{Workload, Workloads};
 
@@ -18,8 +20,23 @@ pub struct Volume {
     /// Namespace, pod and container of the workload; empty where it has none.
     pub labels: [Arc<str>; 3],
     pub mountpoint: Arc<str>,
-    /// `None` if it did not answer.
+    /// `None` if it did not answer. Only its size is known if the agent may not look into the workload's mount namespace.
     pub values: Option<Values>,
+    /// The cgroup whose processes alone see it.
+    pub cgroup: Option<Id>,
+}
+
+impl Volume {
+    /// Share (0 to 1) of a volume that only its workload sees that can be used at most: all shared memory and tmpfs charged to the
+    /// workload, and all that it has in swap, could be there. `None` if how much is used is known, or if all that would not fit: then
+    /// it tells nothing.
+    pub fn most_used(&self, workloads: &Workloads) -> Option<f64> {
+        let values = self.values.as_ref().filter(|values| values.get(Statistic::Free).is_none())?;
+        let (size, workload) = (values.get(Statistic::Size)?, workloads.of(self.cgroup?)?);
+        let get = |statistic| workload.statistics.get(statistic);
+        let most = get(MemoryShmem)?.saturating_add(get(MemorySwap).unwrap_or(0));
+        (most <= size && size > 0).then(|| most as f64 / size as f64)
+    }
 }
 
 impl Host {
@@ -44,13 +61,17 @@ impl Host {
             return coverage.lose(Stage::Filesystem, 1);
         }
         let [_, labels @ ..] = holder.map(Workload::labels).unwrap_or_default();
-        self.volumes.insert(key, Volume { labels: labels.map(Arc::from), mountpoint: mountpoint.clone(), values });
+        let (labels, mountpoint, cgroup) = (labels.map(Arc::from), mountpoint.clone(), owner.cgroup);
+        self.volumes.insert(key, Volume { labels, mountpoint, values, cgroup });
     }
 }
 
 /// The workload of a volume. What is mounted for a container of a pod is shared by all its containers.
 fn holder<'a>(owner: &Owner, workloads: &'a Workloads) -> Option<&'a Workload> {
     let Owner { container_id, pod_uid, .. } = owner;
+    if let Some(id) = owner.cgroup {
+        return workloads.of(id);
+    }
     let by_id = |it: &&Workload| container_id.is_some() && it.identity.container_id == *container_id;
     // Others can make a cgroup with the same id.
     let container = workloads.iter().filter(by_id).min_by_key(|it| it.identity.owner.is_some());
@@ -67,9 +88,10 @@ mod tests {
     use crate::engine::Engine;
     use crate::engine::test::{ID, start};
     use crate::identity::Names;
-    use crate::sample::{self, Name, Sample};
+    use crate::sample::{self, Name, Sample, Statistics};
     use crate::signal::cgroup;
     use crate::statistic::filesystem::{Owner, Reading, State, Statistic, Values};
+    use crate::statistic::workload::Statistic as Memory;
 
     const POD: &str = "/kubepods/burstable/pod6f0f2b3c-8c1d-4e2a-9f6b-0123456789ab";
 
@@ -87,6 +109,7 @@ mod tests {
             name: format!("docker/{}", &id[..12]).into(),
             container_id: Some(id.as_str().into()),
             pod_uid: None,
+            cgroup: None,
             volume: "/dev/shm".into(),
         };
         let mountpoint = format!("{folder}/containers/{id}/mounts/shm");
@@ -118,6 +141,37 @@ mod tests {
         assert_eq!(mount(&mut engine, 'a', State::Hung), [("docker/llm".to_owned(), nothing, false)]);
         assert_eq!(mount(&mut engine, 'a', State::Gone), []);
         assert!(engine.view().host.filesystems.is_empty());
+    }
+
+    #[test]
+    fn where_only_the_size_is_known_the_most_that_can_be_used_follows_from_the_workloads_memory() {
+        let mut engine = Engine::new();
+        apply(&mut engine, sample::Reading::Start(sample::Start { workload_max: 10, ..start() }));
+        let id = Id { id: 90, ..ID };
+        apply(&mut engine, sample::Reading::Cgroup(cgroup::Reading::Born { id, path: "/lxc.payload.web".into() }));
+        let mut most = |values: Values, shmem: u64, swap: u64| {
+            let memory = [(Memory::MemoryShmem, shmem), (Memory::MemorySwap, swap)].into_iter().collect();
+            apply(&mut engine, sample::Reading::Statistics(Statistics { cgroup: id, values: memory, turn: true }));
+            let (name, cgroup, volume) = ("lxc/web".into(), Some(id), "/dev/shm".into());
+            let owner = Owner { name, container_id: None, pod_uid: None, cgroup, volume };
+            let (mountpoint, device, fstype) = ("/dev/shm in /lxc.payload.web".into(), "shm".into(), "tmpfs".into());
+            let state = State::Read(values);
+            apply(
+                &mut engine,
+                sample::Reading::Filesystem(Reading { mountpoint, device, fstype, owner: Some(owner), state }),
+            );
+            let view = engine.view();
+            view.host.volumes[&("lxc/web".into(), "/dev/shm".into())].most_used(&view.workloads)
+        };
+        let size = || Values::from_iter([(Statistic::Size, 100)]);
+        assert_eq!(
+            [most(size(), 60, 0), most(size(), 60, 30)],
+            [Some(0.6), Some(0.9)],
+            "swapped out it is no shared memory"
+        );
+        assert_eq!(most(size(), 80, 30), None, "some of it is elsewhere");
+        assert_eq!(most(size(), 0, 0), Some(0.0));
+        assert_eq!(most(Values::from_iter([(Statistic::Size, 100), (Statistic::Free, 1)]), 60, 0), None, "it is read");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! continues with the rest.
 
 pub mod mount;
+mod private;
 mod volume;
 
 use std::collections::VecDeque;
@@ -12,10 +13,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use anyhow::{Context as _, Result};
-use collector_core::sample::{self, Sample};
+use collector_core::sample::{self, Lost, Sample};
+use collector_core::stage::Stage;
 use collector_core::statistic::filesystem::{Reading, State, Statistic, Values};
 use rustix::fs::{StatVfs, StatVfsMountFlags, statvfs};
 
+use super::cgroup::Hierarchies;
 use super::kept::KeptFile;
 use super::root::Root;
 use super::{Health, Source};
@@ -23,6 +26,7 @@ use crate::clock;
 use crate::config;
 use Statistic::*;
 use mount::{Exclude, Mount, parse};
+use private::Private;
 
 /// Limit on threads blocked on filesystems that do not answer. Once it is reached, no filesystem is read.
 const MAX_STUCK: usize = 8;
@@ -49,6 +53,8 @@ pub struct Filesystems {
     shared: Arc<Shared>,
     answers: Vec<Answer>,
     buffer: Vec<u8>,
+    /// Volumes that no mount of the host shows.
+    private: Option<Private>,
 }
 
 struct Watched {
@@ -114,7 +120,19 @@ impl Filesystems {
             shared: Arc::default(),
             answers: Vec::new(),
             buffer: Vec::new(),
+            private: None,
         }
+    }
+
+    /// Reads `/dev/shm` of workloads in mount namespaces of their own, too.
+    pub fn with_private(
+        mut self,
+        root: &Root,
+        hierarchies: &Hierarchies,
+        config: &config::Filesystem,
+    ) -> Result<Filesystems> {
+        self.private = Private::start(root, &hierarchies.memory, config).context("start a thread")?;
+        Ok(self)
     }
 
     /// Replaces the query, for tests.
@@ -253,18 +271,30 @@ impl Source for Filesystems {
     /// Emits the answers since the last call, and starts a new round when it is due.
     fn read(&mut self, emit: &mut dyn FnMut(Sample)) -> Health {
         let time = clock::unix_ns();
+        let count = self.private.as_mut().map_or(0, Private::lost);
+        if count > 0 {
+            emit(Sample { time, reading: sample::Reading::Lost(Lost { stage: Stage::Filesystem, count }) });
+        }
         let mut emit = |reading| emit(Sample { time, reading: sample::Reading::Filesystem(reading) });
         let now = clock::monotonic_ns();
         self.collect(now, &mut emit);
+        self.private.iter_mut().for_each(|private| private.collect(&mut emit));
         let mut health = self.finish_round(now);
         if !self.in_progress && self.started.is_none_or(|started| now.saturating_sub(started) >= self.interval_ns) {
             self.started = Some(now);
+            self.private.iter_mut().for_each(Private::start_round);
             match self.start_round(&mut emit) {
                 Ok(()) => self.in_progress = true,
                 Err(error) => health = Health::Round { ns: 0, result: Err(error) },
             }
         }
         health
+    }
+
+    fn follow(&mut self, reading: &sample::Reading) {
+        if let (Some(private), sample::Reading::Cgroup(reading)) = (&mut self.private, reading) {
+            private.follow(reading);
+        }
     }
 }
 

@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use collector_core::statistic::filesystem::Owner;
 use collector_core::text;
+use rustix::fs::makedev;
 
 use super::volume;
 use crate::config::{self, Config};
 use crate::source::pattern::Patterns;
-use crate::source::text::{lines, unescape};
+use crate::source::text::{cut, lines, number, unescape};
 
 /// One mounted filesystem.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +66,52 @@ pub fn parse(text: &[u8], root: &Path, exclude: &Exclude) -> Vec<Mount> {
         !patterns.matches(&mount.mountpoint) && !exclude.types.matches(&mount.fstype)
     });
     mounts
+}
+
+/// The devices of all mounts, as stat(2) has them.
+pub fn devices(text: &[u8]) -> impl Iterator<Item = u64> {
+    lines(text).filter_map(device)
+}
+
+fn device(line: &[u8]) -> Option<u64> {
+    let (major, minor) = cut(line.split(|byte| *byte == b' ').nth(2)?, b':')?;
+    Some(makedev(number(major)?.try_into().ok()?, number(minor)?.try_into().ok()?))
+}
+
+/// A tmpfs at `/dev/shm`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shm {
+    /// As stat(2) has it.
+    pub device: u64,
+    /// In bytes; `None` without a limit.
+    pub size: Option<u64>,
+}
+
+/// What is mounted at `/dev/shm` last, if it is a tmpfs.
+pub fn shm(text: &[u8]) -> Option<Shm> {
+    let at = |line: &&[u8]| line.split(|byte| *byte == b' ').nth(4) == Some(b"/dev/shm");
+    let line = lines(text).filter(at).last()?;
+    let end = line.windows(3).position(|three| three == b" - ")?;
+    let mut right = line[end + 3..].split(|byte| *byte == b' ');
+    if right.next()? != b"tmpfs" {
+        return None;
+    }
+    let options = right.nth(1)?;
+    let size = options.split(|byte| *byte == b',').find_map(|option| option.strip_prefix(b"size="));
+    // `shmem_show_options` of mm/shmem.c tells the size in KiB, 0 if there is no limit, and nothing if it is the default:
+    // half of the memory.
+    let size = match size {
+        Some(size) => number(size.strip_suffix(b"k")?)?.checked_mul(1024).filter(|size| *size > 0),
+        None => Some(half_of_memory()),
+    };
+    Some(Shm { device: device(line)?, size })
+}
+
+fn half_of_memory() -> u64 {
+    let info = rustix::system::sysinfo();
+    let page = rustix::param::page_size() as u64;
+    let pages = (info.totalram as u64).saturating_mul(info.mem_unit.into()) / page;
+    pages / 2 * page
 }
 
 fn mount(line: &[u8], root: &Path) -> Option<Mount> {
@@ -125,6 +172,30 @@ mod tests {
     }
 
     #[test]
+    fn the_size_of_shared_memory_is_what_the_kernel_tells() {
+        let read = |line: &str| shm(format!("1 0 254:0 / / rw - ext4 d rw\n{line}\n").as_bytes());
+        let size = |options: &str| read(&format!("8 7 0:300 / /dev/shm rw,nosuid master:3 - tmpfs shm rw{options}"));
+        let found = |size| Some(Shm { device: makedev(0, 300), size });
+        assert_eq!(size(",size=65536k,nr_inodes=9"), found(Some(64 << 20)));
+        assert_eq!(size(",size=0k"), found(None));
+        assert_eq!(size(""), found(Some(half_of_memory())));
+        for refused in [",size=5m", ",size=k", ",size=99999999999999999999k", ",size=18446744073709551615k"] {
+            assert!(size(refused).is_none_or(|shm| shm.size.is_none()), "{refused}");
+        }
+        for line in [
+            "",
+            "8 7 0:3 / /dev/shm rw - ext4 d rw",
+            "8 7 0:3 / /dev/shm/x rw - tmpfs t rw",
+            "8 7 0:x / /dev/shm rw - tmpfs t rw",
+        ] {
+            assert_eq!(read(line), None, "{line}");
+        }
+        let both = "8 7 0:3 / /dev/shm rw - tmpfs a rw,size=4k\n9 8 0:4 / /dev/shm rw - tmpfs b rw,size=8k";
+        assert_eq!(read(both).and_then(|shm| shm.size), Some(8 << 10));
+        assert_eq!(devices(both.as_bytes()).collect::<Vec<_>>(), [makedev(0, 3), makedev(0, 4)]);
+    }
+
+    #[test]
     fn volumes_of_containers_are_left_out_by_the_operators_own_patterns_only() {
         let id = "4f1c2a9be07d".repeat(6)[..64].to_owned();
         let pod = "6f0f2b3c-8c1d-4e2a-9f6b-0123456789ab";
@@ -151,6 +222,8 @@ mod tests {
         #[test]
         fn any_text_is_accepted(bytes: Vec<u8>, escapes in "([\\\\0-9 -]{0,9}/?){0,9}") {
             mounts(&bytes);
+            shm(&bytes);
+            shm(format!("1 2 0:1 / /dev/shm rw {escapes} - tmpfs {escapes} {escapes}\n").as_bytes());
             mounts(format!("1 2 0:1 / /{escapes} rw - {escapes} {escapes}\n").as_bytes());
         }
     }

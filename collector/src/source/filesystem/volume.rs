@@ -24,7 +24,14 @@ pub fn owner(mountpoint: &str, fstype: &str) -> Option<Owner> {
         _ => return None,
     };
     let Identity { name, container_id, pod_uid, .. } = Identity::of(&cgroup);
-    (container_id.is_some() || pod_uid.is_some()).then(|| Owner { name, container_id, pod_uid, volume: volume.into() })
+    let owner = || Owner {
+        name,
+        container_id: container_id.clone(),
+        pod_uid: pod_uid.clone(),
+        cgroup: None,
+        volume: volume.into(),
+    };
+    (container_id.is_some() || pod_uid.is_some()).then(owner)
 }
 
 #[cfg(test)]

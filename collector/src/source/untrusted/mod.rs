@@ -9,7 +9,7 @@ use std::io::{self, Read as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat, fstat, open, openat2};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat, StatVfs, fstat, fstatvfs, open, openat2};
 
 /// Limit on the length of a user's file in bytes, whatever the reader would take.
 const USER_MAX: u64 = 4 << 20;
@@ -130,6 +130,11 @@ impl Seen {
     /// Whose file it is.
     pub fn uid(&self) -> u32 {
         self.stat.st_uid
+    }
+
+    /// The space of the filesystem that it is on.
+    pub fn space(&self) -> io::Result<StatVfs> {
+        Ok(fstatvfs(&self.fd)?)
     }
 
     /// Whether it is a regular file of its owner.

@@ -1,0 +1,273 @@
+//! `/dev/shm` of workloads in mount namespaces of their own (LXC, Incus, nerdctl, engines of users), which no mount of the host
+//! shows. The mountinfo of one of their processes tells its size; how full it is only who may look into that process, which
+//! others must estimate. A thread of its own reads: workloads are many, and what a user mounts may hang.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use caps::Capability;
+use collector_core::cgroup::Id;
+use collector_core::identity::{Identity, Kind};
+use collector_core::signal::cgroup;
+use collector_core::statistic::filesystem::{Owner, Reading, State, Statistic, Values};
+use collector_core::text::escape;
+
+use super::mount::{self, Shm};
+use super::{STACK, figures};
+use crate::config;
+use crate::privilege;
+use crate::source::cgroup::{Hierarchy, path_in};
+use crate::source::root::Root;
+use crate::source::text::{lines, number};
+use crate::source::untrusted::{self, Place, patience::Patience};
+
+/// Limit on workloads whose processes are asked. More are counted as lost.
+const MAX_WORKLOADS: usize = 2048;
+/// Limit on the bytes of one process's mountinfo. What is longer is not known.
+const MAX_BYTES: u64 = 1 << 20;
+/// Limit on the cgroups below a workload's own in which a process is searched.
+const MAX_NESTED: usize = 64;
+/// A process without such a volume is asked again in every so many rounds.
+const SELDOM: u64 = 10;
+
+const VOLUME: &str = "/dev/shm";
+
+type Request = Vec<(Id, Arc<Identity>)>;
+/// `None`: the workload has no such volume.
+type Answer = (Id, Option<State>);
+
+pub struct Private {
+    workloads: BTreeMap<Id, Arc<Identity>>,
+    memory: Hierarchy,
+    /// The volumes that were reported.
+    shown: HashMap<Id, Arc<Identity>>,
+    /// Those that are gone with their workload, until that is reported.
+    gone: Vec<Reading>,
+    requests: SyncSender<Request>,
+    answers: Receiver<Answer>,
+    lost: u64,
+}
+
+impl Private {
+    /// Starts the thread. `None` if the configuration leaves such volumes out.
+    pub fn start(root: &Root, memory: &Hierarchy, config: &config::Filesystem) -> io::Result<Option<Private>> {
+        let exclude = mount::Exclude::of(config);
+        if exclude.volumes.matches(VOLUME) || exclude.types.matches("tmpfs") {
+            return Ok(None);
+        }
+        let (requests, orders) = sync_channel::<Request>(1);
+        let (sender, answers) = channel();
+        let mut worker = Worker::new(root, memory, config.deadline);
+        let run = move || {
+            for request in orders {
+                // The receiver lives as long as the sender of requests.
+                worker.round(&request, &mut |answer| drop(sender.send(answer)));
+            }
+        };
+        thread::Builder::new().name("headroom-shm".to_owned()).stack_size(STACK).spawn(run)?;
+        let (workloads, shown) = (BTreeMap::new(), HashMap::new());
+        Ok(Some(Private { workloads, memory: memory.clone(), shown, gone: Vec::new(), requests, answers, lost: 0 }))
+    }
+
+    pub fn follow(&mut self, reading: &cgroup::Reading) {
+        match reading {
+            cgroup::Reading::Born { id, path } if id.hierarchy == self.memory.id => self.born(*id, path),
+            cgroup::Reading::Renamed { id, path } if id.hierarchy == self.memory.id => {
+                self.died(*id);
+                self.born(*id, path);
+            }
+            cgroup::Reading::Died { id } => self.died(*id),
+            _ => {}
+        }
+    }
+
+    fn born(&mut self, id: Id, path: &str) {
+        if self.workloads.get(&id).is_some_and(|known| *known.top == *path) {
+            return;
+        }
+        let identity = Identity::of(path);
+        if *identity.top != *path || !may_have_namespace(identity.kind) {
+            return;
+        }
+        if self.workloads.len() >= MAX_WORKLOADS {
+            self.lost += 1;
+            return;
+        }
+        self.workloads.insert(id, Arc::new(identity));
+    }
+
+    fn died(&mut self, id: Id) {
+        self.workloads.remove(&id);
+        if let Some(identity) = self.shown.remove(&id) {
+            self.gone.push(reading(id, &identity, State::Gone));
+        }
+    }
+
+    /// How many workloads were left out since the last call.
+    pub fn lost(&mut self) -> u64 {
+        std::mem::take(&mut self.lost)
+    }
+
+    /// Asks for all workloads, unless the thread has not ended the round before.
+    pub fn start_round(&mut self) {
+        if self.workloads.is_empty() {
+            return;
+        }
+        let request = self.workloads.iter().map(|(id, identity)| (*id, identity.clone())).collect();
+        let _ = self.requests.try_send(request);
+    }
+
+    /// Emits the answers since the last call.
+    pub fn collect(&mut self, emit: &mut dyn FnMut(Reading)) {
+        self.gone.drain(..).for_each(&mut *emit);
+        while let Ok((id, state)) = self.answers.try_recv() {
+            let Some(identity) = self.workloads.get(&id) else { continue };
+            match state {
+                Some(state) => {
+                    emit(reading(id, identity, state));
+                    self.shown.entry(id).or_insert_with(|| identity.clone());
+                }
+                None => {
+                    if let Some(identity) = self.shown.remove(&id) {
+                        emit(reading(id, &identity, State::Gone));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Slices and pods share what their workloads mount, or have no process.
+fn may_have_namespace(kind: Kind) -> bool {
+    !matches!(kind, Kind::Other | Kind::Root | Kind::Slice | Kind::Unit | Kind::Monitor | Kind::Pod)
+}
+
+fn reading(id: Id, identity: &Identity, state: State) -> Reading {
+    let Identity { name, container_id, pod_uid, top, .. } = identity.clone();
+    let owner = Owner { name, container_id, pod_uid, cgroup: Some(id), volume: VOLUME.into() };
+    let mountpoint = format!("{VOLUME} in {top}").into();
+    Reading { mountpoint, device: "tmpfs".into(), fstype: "tmpfs".into(), owner: Some(owner), state }
+}
+
+/// The thread's.
+struct Worker {
+    proc: PathBuf,
+    host: PathBuf,
+    memory: Hierarchy,
+    patience: Patience,
+    /// Processes without such a volume.
+    without: HashMap<Id, u32>,
+    rounds: u64,
+}
+
+impl Worker {
+    fn new(root: &Root, memory: &Hierarchy, deadline: Duration) -> Worker {
+        Worker {
+            proc: root.at("/proc"),
+            host: root.process().join("mountinfo"),
+            memory: memory.clone(),
+            patience: Patience::new("headroom-shm-user", deadline),
+            without: HashMap::new(),
+            rounds: 0,
+        }
+    }
+
+    fn round(&mut self, request: &[(Id, Arc<Identity>)], answer: &mut dyn FnMut(Answer)) {
+        let Ok(host) = read(&self.host) else { return };
+        let mut known: HashSet<u64> = mount::devices(&host).collect();
+        let asked: HashSet<Id> = request.iter().map(|(id, _)| *id).collect();
+        self.without.retain(|id, _| asked.contains(id));
+        for (id, identity) in request {
+            let found = self.volume(*id, identity).filter(|(shm, _)| known.insert(shm.device));
+            answer((*id, found.map(|(_, state)| state)));
+        }
+        self.rounds += 1;
+    }
+
+    fn volume(&mut self, id: Id, identity: &Identity) -> Option<(Shm, State)> {
+        let pid = process(&self.memory, identity)?;
+        if self.without.get(&id) == Some(&pid) && !self.rounds.is_multiple_of(SELDOM) {
+            return None;
+        }
+        let process = self.proc.join(pid.to_string());
+        let shm = read(&process.join("mountinfo")).ok().and_then(|text| mount::shm(&text));
+        let Some(shm) = shm else {
+            self.without.insert(id, pid);
+            return None;
+        };
+        self.without.remove(&id);
+        // The process may have ended, and another have its number.
+        let cgroups = read(&process.join("cgroup")).ok()?;
+        if !path_in(&cgroups, self.memory.id)?.starts_with(&*identity.top) {
+            return None;
+        }
+        let exact = self.exact(&process, identity, &shm);
+        let size = || shm.size.map(|size| Values::from_iter([(Statistic::Size, size)]));
+        let values = exact.or_else(size)?;
+        Some((shm, State::Read(values)))
+    }
+
+    /// What only who may look into the process learns. The way there may lead over a filesystem of a user's own.
+    fn exact(&mut self, process: &Path, identity: &Identity, shm: &Shm) -> Option<Values> {
+        if !privilege::has(Capability::CAP_SYS_PTRACE) {
+            return None;
+        }
+        let owner = match fs::metadata(process).ok()?.uid() {
+            0 => untrusted::Owner::Process,
+            uid => untrusted::Owner::User(uid),
+        };
+        let place = Place::new(process.join("root"), untrusted::Owner::Process).join(VOLUME.trim_start_matches('/'));
+        let device = shm.device;
+        let look = move || {
+            let seen = place.look().ok()??;
+            (seen.id().0 == device).then(|| seen.space().ok())?.map(|space| figures(&space))
+        };
+        let what = format!("{VOLUME} of {}", identity.name);
+        self.patience.call(owner, &what, look).ok().flatten()
+    }
+}
+
+/// The content of a file of /proc or cgroupfs. An error if it is longer than the limit.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > MAX_BYTES { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(content) }
+}
+
+/// The oldest process of a workload: of those that are as near to its own cgroup as any, the one with the lowest number, which is
+/// a container's first. Processes of another pid namespace appear as 0.
+fn process(memory: &Hierarchy, workload: &Identity) -> Option<u32> {
+    let mut level = vec![workload.top.to_string()];
+    let mut room = MAX_NESTED;
+    while !level.is_empty() {
+        let directories: Vec<PathBuf> = level.iter().filter_map(|path| memory.directory(path)).collect();
+        let members = directories.iter().filter_map(|directory| read(&directory.join("cgroup.procs")).ok());
+        let lowest = |text: Vec<u8>| lines(&text).filter_map(number).filter(|pid| *pid != 0).min();
+        if let Some(pid) = members.filter_map(lowest).min() {
+            return u32::try_from(pid).ok();
+        }
+        let below = level.iter().zip(&directories).flat_map(|(path, directory)| children(path, directory));
+        // What is nested may be another workload.
+        level = below.filter(|path| Identity::of(path).top == workload.top).take(room).collect();
+        room -= level.len();
+    }
+    None
+}
+
+/// The paths of the cgroups in one, escaped as all paths are.
+fn children(path: &str, directory: &Path) -> impl Iterator<Item = String> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    folders.map(move |entry| format!("{path}/{}", escape(entry.file_name().as_bytes())))
+}
+
+#[cfg(test)]
+mod tests;
