@@ -40,8 +40,6 @@ pub struct View {
     pub changes: Changes,
     /// State of probes and sources, losses, and the cost of measuring.
     pub coverage: Coverage,
-    /// OOM kills that no program saw, as of the last tick.
-    pub(crate) unseen: Vec<Unseen>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -74,9 +72,14 @@ impl View {
         };
         self.workloads.record(time, before, self.gpus.holding(time), &mut self.changes, &mut keep);
         self.history.end(write, self.host.point(&self.gpus, known.has(Number::Stall)));
-        if self.coverage.misses(KILLS) {
-            let host = self.host.statistics.get(statistic::host::Statistic::OomKills);
-            self.unseen = self.workloads.unseen_kills(before, host);
+    }
+
+    /// At a tick: OOM kills that no program saw.
+    pub(crate) fn unseen_kills(&mut self, time: u64) -> Vec<Unseen> {
+        if !self.coverage.misses(KILLS) {
+            return Vec::new();
         }
+        let host = self.host.statistics.get(statistic::host::Statistic::OomKills);
+        self.workloads.unseen_kills(time, host)
     }
 }

@@ -63,7 +63,7 @@ pub(super) fn fold(
         reported.extend(gpu::lost(incidents, view, time, gone));
     }
     if *reading == Reading::Tick {
-        for unseen in std::mem::take(&mut view.unseen) {
+        for unseen in view.unseen_kills(time) {
             reported.extend(oom::unseen(incidents, view, &unseen));
         }
         reported.extend(storm::ended(incidents, view, time));

@@ -30,6 +30,8 @@ pub(super) struct Member {
     pub born: u64,
     /// A walk found it: it may have existed for long.
     pub walked: bool,
+    /// It may have counted something before it belonged to its workload, until its numbers are read.
+    pub old: bool,
     /// The last walk that found it.
     pub walk: u64,
     /// A removed cgroup is kept for the grace, because its last counts are read after its removal.
@@ -122,6 +124,8 @@ impl Workloads {
         let walk = self.walk;
         // The end of a walk without its beginning proves nothing.
         if std::mem::take(&mut self.walking) {
+            let memory = self.memory_hierarchy();
+            self.highest = self.cgroups.keys().filter(|id| id.hierarchy == memory).map(|id| id.id).max();
             for member in self.cgroups.values_mut().filter(|member| member.walk != walk) {
                 member.end(&mut self.slots, time);
             }
@@ -153,8 +157,10 @@ impl Workloads {
             coverage.lose(Stage::Workload, 1);
             return self.charge_pending(id, OTHER_SLOT);
         }
+        // Ids only grow (`__kernfs_new_node` of fs/kernfs/dir.c): what the last walk could have met is older.
+        let old = self.walking && self.highest.is_none_or(|highest| id.id <= highest);
         let other = Member { born: time, walked: self.walking, ..self.member_of(path, OTHER_SLOT) };
-        let member = self.member(path, time).unwrap_or(other);
+        let member = Member { old, ..self.member(path, time).unwrap_or(other) };
         let placed = member.slot != OTHER_SLOT;
         self.charge_pending(id, member.slot);
         self.assign(id, member, time);
@@ -180,7 +186,7 @@ impl Workloads {
         }
         if member.slot != OTHER_SLOT {
             let workload = &mut self.slots[member.slot];
-            workload.statistics.measure(&mut member.last, values);
+            workload.measure(member, values);
             if turn && values.get(Statistic::MemoryCurrent).is_some() {
                 workload.recent.parts_read = Some(time);
             }
@@ -283,6 +289,7 @@ impl Workloads {
             slot,
             born: 0,
             walked: false,
+            old: false,
             walk: self.walk,
             dead_since: None,
             joined: None,
@@ -326,6 +333,7 @@ impl Workloads {
             before.leave(tops);
             // Whichever workload it belongs to, its counters continue where they were.
             member.last = before.last;
+            member.old |= before.old;
             member.names = before.names;
         }
         cgroups.insert(id, member);

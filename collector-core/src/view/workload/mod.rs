@@ -1,7 +1,7 @@
 //! Workloads: which exist, their names, and what they are charged. `member.rs` knows which cgroups belong to them; this file
 //! does not know how names are made.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::coverage::Coverage;
@@ -115,15 +115,21 @@ pub struct Workloads {
     /// Cgroups that want a place, since the last tick.
     waiting: Vec<Id>,
     /// Since the last tick, something was counted for a cgroup and there was no place for it.
-    full: bool,
+    crowded: bool,
+    /// Workloads that got a place, until their other cgroups follow: the paths of their own cgroups.
+    seated: HashSet<Arc<str>>,
     walk: u64,
     walking: bool,
+    /// The highest id of a cgroup of the memory hierarchy when the last walk ended.
+    highest: Option<u64>,
     /// The agent's own cgroup.
     own: Option<Id>,
     /// Number of workloads that left before their grace was over, since the last tick.
     early: u64,
     /// Of the whole host.
     kills: unseen::Kills,
+    /// The last tick at which kills that no program sees were counted.
+    kills_counted: Option<u64>,
 }
 
 impl Default for Workloads {
@@ -140,12 +146,15 @@ impl Default for Workloads {
             cgroups: HashMap::new(),
             pending: Pending::default(),
             waiting: Vec::new(),
-            full: false,
+            crowded: false,
+            seated: HashSet::new(),
             walk: 0,
             walking: false,
+            highest: None,
             own: None,
             early: 0,
             kills: unseen::Kills::default(),
+            kills_counted: None,
         }
     }
 }

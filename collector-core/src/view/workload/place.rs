@@ -77,7 +77,7 @@ impl Workloads {
 
     /// At a tick: gives places to the cgroups that wait for one. Those that go on without one are counted, once each.
     pub(super) fn settle(&mut self, coverage: &mut Coverage) {
-        let (mut full, mut seated) = (false, HashSet::new());
+        let mut full = false;
         let mut waiting = std::mem::take(&mut self.waiting);
         for id in waiting.drain(..) {
             let Some(member) = self.cgroups.get_mut(&id) else { continue };
@@ -85,41 +85,42 @@ impl Workloads {
             if !member.wants_place() || member.idle {
                 continue;
             }
-            full = full || !self.seat(id, &mut seated);
+            full = full || !self.seat(id);
             if full && let Some(member) = self.cgroups.get_mut(&id) {
                 coverage.lose(Stage::Workload, u64::from(!std::mem::replace(&mut member.counted, true)));
             }
         }
         self.waiting = waiting;
-        self.full = false;
-        self.follow(&seated);
+        self.crowded = false;
+        self.follow();
     }
 
-    /// A process of this cgroup was killed: it gets a place at once, if one can be made.
+    /// A process of this cgroup was killed: it gets a place at once, if one can be made, and so do the others of its workload, which
+    /// have its limit.
     pub(crate) fn make_place(&mut self, id: Id) {
         if self.cgroups.get(&id).is_some_and(Member::wants_place) {
-            let mut seated = HashSet::new();
-            self.seat(id, &mut seated);
-            self.follow(&seated);
+            self.seat(id);
         }
+        self.follow();
     }
 
     /// The slot for what was counted of a cgroup that wants a place: its own, if there is a place with which no series leave. Where
-    /// there is none, the next tick is the first to look again.
+    /// there is none, the next tick is the first to look again. The workload's other cgroups follow at the tick too: finding them
+    /// is a walk over all.
     pub(super) fn slot_for_counts(&mut self, id: Id) -> usize {
-        self.full = self.full || self.is_full() && !self.dismiss(false);
-        if !self.full {
-            self.make_place(id);
+        self.crowded = self.crowded || self.is_full() && !self.dismiss(false);
+        if !self.crowded {
+            self.seat(id);
         }
         self.cgroups.get(&id).map_or(OTHER_SLOT, |member| member.slot)
     }
 
     /// Gives a place to a cgroup that has none; `false` if there is none left.
-    fn seat(&mut self, id: Id, seated: &mut HashSet<Arc<str>>) -> bool {
+    fn seat(&mut self, id: Id) -> bool {
         let Some(before) = self.cgroups.get(&id) else { return true };
         let (path, born) = (before.path.clone(), before.born);
         let Some(member) = self.member(&path, born) else { return false };
-        seated.extend(member.own().map(Arc::from));
+        self.seated.extend(member.own().map(Arc::from));
         self.move_to(id, member);
         true
     }
@@ -131,13 +132,13 @@ impl Workloads {
         let (born, walked, values, names) = before.unwrap_or((member.born, true, None, None));
         let slot = member.slot;
         let (known, first) = (self.slots[slot].refusals().is_some(), !self.slots[slot].is_alive());
-        self.assign(id, Member { born, walked, ..member }, born);
+        self.assign(id, Member { born, walked, old: true, ..member }, born);
         if first {
             self.slots[slot].recent.born = Some(born).filter(|_| !walked);
         }
         if let (Some(values), Some(member)) = (values, self.cgroups.get_mut(&id)) {
             let workload = &mut self.slots[slot];
-            workload.statistics.measure(&mut member.last, &values);
+            workload.measure(member, &values);
             if !known {
                 workload.count_from_here();
             }
@@ -148,10 +149,11 @@ impl Workloads {
     }
 
     /// Moves all other cgroups of workloads that just got a place: those nested in them, and of other hierarchies.
-    fn follow(&mut self, seated: &HashSet<Arc<str>>) {
-        if seated.is_empty() {
+    fn follow(&mut self) {
+        if self.seated.is_empty() {
             return;
         }
+        let seated = std::mem::take(&mut self.seated);
         let below = |path: &str| {
             let ends = path.match_indices('/').map(|(at, _)| at).filter(|at| *at > 0);
             ends.chain([path.len()]).any(|end| seated.contains(&path[..end]))

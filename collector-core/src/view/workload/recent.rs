@@ -56,7 +56,7 @@ impl Recent {
         self.born = newer.born.or(self.born);
         self.killed_before = self.killed_before.max(newer.killed_before);
         self.killed = self.killed.max(newer.killed);
-        self.kills = Kills::default();
+        self.kills.absorb(newer.kills);
     }
 }
 
@@ -105,7 +105,6 @@ impl Workload {
     pub(super) fn count_from_here(&mut self) {
         self.recent.refusals = self.refusals();
         self.recent.throttles = self.statistics.get(Statistic::MemoryEventHigh);
-        self.recent.kills = Kills::from(self.statistics.get(Statistic::MemoryEventOomKill));
     }
 
     /// Updates refusals and limit. Returns a change if the limit is not the one before.

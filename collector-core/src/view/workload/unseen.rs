@@ -4,9 +4,10 @@
 //! are read one after the other, and a kill may come in between: what is not explained waits for the next tick.
 
 use super::member::Member;
+use super::statistics::Statistics;
 use super::{OTHER_SLOT, Workload, Workloads};
 use crate::cgroup::{Id, contains, tree_order};
-use crate::statistic::workload::Statistic;
+use crate::statistic::workload::{Statistic, Values};
 
 /// Kills in one workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,9 +31,16 @@ pub(super) struct Kills {
 }
 
 impl Kills {
-    /// What was counted so far was not seen.
-    pub fn from(count: Option<u64>) -> Kills {
-        Kills { count, ..Kills::default() }
+    /// So many of those that will be counted next are from before.
+    pub fn rebase(&mut self, kills: u64) {
+        self.count = Some(self.count.unwrap_or(0).saturating_add(kills));
+    }
+
+    /// Adds those of another workload that is this one from now on.
+    pub fn absorb(&mut self, newer: Kills) {
+        self.rebase(newer.count.unwrap_or(0));
+        self.open = self.open.saturating_add(newer.open);
+        self.since = self.since.max(newer.since);
     }
 
     /// Takes the count at a tick; returns by how much it grew. Before the first there was `origin`, if that is known.
@@ -58,10 +66,10 @@ impl Kills {
 
 impl Workloads {
     /// At a tick: kills of the tick before that nothing else explains. `host` is the kernel's count for the whole host.
-    pub(crate) fn unseen_kills(&mut self, before: Option<u64>, host: Option<u64>) -> Vec<Unseen> {
-        let Some(before) = before else {
+    pub(crate) fn unseen_kills(&mut self, time: u64, host: Option<u64>) -> Vec<Unseen> {
+        let Some(before) = self.kills_counted.replace(time) else {
             for workload in &mut self.slots {
-                workload.count_kills(None);
+                workload.count_kills();
             }
             self.kills.grow(host, None);
             return Vec::new();
@@ -70,7 +78,7 @@ impl Workloads {
         let mut growths: Vec<i64> = Vec::new();
         let mut moved = self.kills.open != 0;
         for (slot, workload) in self.slots.iter_mut().enumerate() {
-            let growth = workload.count_kills(Some(before));
+            let growth = workload.count_kills();
             if growth > 0 {
                 growths.resize(slot, 0);
                 growths.push(growth);
@@ -133,10 +141,18 @@ impl Workloads {
 }
 
 impl Workload {
-    fn count_kills(&mut self, before: Option<u64>) -> i64 {
-        // One that was created since the last tick has counted from zero.
-        let young = before.is_some_and(|before| self.created > before);
-        self.recent.kills.grow(self.statistics.get(Statistic::MemoryEventOomKill), young.then_some(0))
+    /// Takes the numbers of one of its cgroups. Kills that one counted before it belonged to the workload are not new.
+    pub(super) fn measure(&mut self, member: &mut Member, values: &Values) {
+        let kills = |statistics: &Statistics| statistics.get(Statistic::MemoryEventOomKill).unwrap_or(0);
+        let before = kills(&self.statistics);
+        self.statistics.measure(&mut member.last, values);
+        if values.get(Statistic::MemoryEventOomKill).is_some() && std::mem::take(&mut member.old) {
+            self.recent.kills.rebase(kills(&self.statistics).saturating_sub(before));
+        }
+    }
+
+    fn count_kills(&mut self) -> i64 {
+        self.recent.kills.grow(self.statistics.get(Statistic::MemoryEventOomKill), Some(0))
     }
 }
 
@@ -208,6 +224,17 @@ mod tests {
         }
     }
 
+    /// A walk that finds these, besides what there is from the start.
+    fn walk(host: &mut Host, found: &[(u64, &str)]) {
+        let time = host.second * SECOND + 1;
+        let all = [(9, "/"), (1, "/pod"), (2, "/pod/web")].into_iter().chain(found.iter().copied());
+        let born = all.map(|(id, path)| cgroup::Reading::Born { id: Id { id, hierarchy: 0 }, path: path.into() });
+        let walk = [cgroup::Reading::Walk].into_iter().chain(born).chain([cgroup::Reading::Walked]);
+        for reading in walk.map(Reading::Cgroup) {
+            host.engine.apply(&Sample { time, reading });
+        }
+    }
+
     const BLIND: Option<ProbeState> = Some(ProbeState::Failed);
 
     #[test]
@@ -257,6 +284,59 @@ mod tests {
         host.told(&[(1, 2), (2, 0), (0, 3)]);
         let told = host.told(&[(1, 2), (2, 0), (0, 3)]);
         assert_eq!(told, [("/pod".to_owned(), 2), (String::new(), 1)]);
+    }
+
+    #[test]
+    fn a_cgroup_that_a_walk_finds_late_tells_only_kills_since_then() {
+        let mut host = Host::new(0, BLIND);
+        host.told(&[(1, 0), (2, 0), (0, 4)]);
+        walk(&mut host, &[]);
+        host.told(&[(1, 0), (2, 0), (0, 4)]);
+        // The walk before could have met the one with the lower id; the other is younger than that.
+        walk(&mut host, &[(4, "/old"), (10, "/young")]);
+        host.told(&[(4, 4), (10, 1), (0, 5)]);
+        assert_eq!(host.told(&[(4, 4), (10, 1), (0, 5)]), [("/young".to_owned(), 1)]);
+        host.told(&[(4, 5), (10, 1), (0, 6)]);
+        assert_eq!(host.told(&[(4, 5), (10, 1), (0, 6)]), [("/old".to_owned(), 1)]);
+    }
+
+    #[test]
+    fn what_a_cgroup_counted_before_it_joined_a_workload_is_not_new() {
+        let mut host = Host::new(0, BLIND);
+        host.told(&[(0, 0)]);
+        walk(&mut host, &[]);
+        let path = "/system.slice/a.service";
+        walk(&mut host, &[(10, path)]);
+        host.told(&[(10, 2), (0, 2)]);
+        assert_eq!(host.told(&[(10, 2), (0, 2)]), [("a.service".to_owned(), 2)]);
+        // Nested in it, and met too late.
+        walk(&mut host, &[(10, path), (5, "/system.slice/a.service/x")]);
+        let all = [(10, 2), (5, 7), (0, 2)];
+        assert_eq!((host.told(&all), host.told(&all), host.told(&all)), (vec![], vec![], vec![]));
+    }
+
+    #[test]
+    fn a_cgroup_that_gets_a_place_late_tells_only_kills_since_then() {
+        let mut engine = Engine::new();
+        let start = Start { workload_max: 1, memory_hierarchy: 0, io_hierarchy: 0, ..start() };
+        let probe = Probe { program: "oom_mark_victim".into(), state: ProbeState::Failed, reason: None };
+        let born = [(1, "/a"), (2, "/b")].map(|(id, path)| {
+            Reading::Cgroup(cgroup::Reading::Born { id: Id { id, hierarchy: 0 }, path: path.into() })
+        });
+        for reading in [Reading::Start(start), Reading::Probe(probe)].into_iter().chain(born) {
+            engine.apply(&Sample { time: 1, reading });
+        }
+        let mut host = Host { engine, second: 0 };
+        host.told(&[(1, 0), (0, 3)]);
+        host.told(&[(1, 0), (2, 3), (0, 3)]);
+        // It holds nothing any more, so the other takes its place.
+        let empty = [(Statistic::MemoryCurrent, 0), (Statistic::Populated, 0)].into_iter().collect();
+        let reading = Reading::Statistics(Statistics { cgroup: Id { id: 1, hierarchy: 0 }, values: empty, turn: true });
+        host.engine.apply(&Sample { time: 2 * SECOND, reading });
+        let told: Vec<_> = (0..5).flat_map(|_| host.told(&[(2, 3), (0, 3)])).collect();
+        assert_eq!((told, host.engine.view().workloads.find("/b").is_some()), (vec![], true));
+        host.told(&[(2, 4), (0, 4)]);
+        assert_eq!(host.told(&[(2, 4), (0, 4)]), [("/b".to_owned(), 1)]);
     }
 
     #[test]
