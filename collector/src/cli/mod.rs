@@ -98,7 +98,7 @@ fn verb(verb: &Verb) -> Result<(), Failure> {
         Verb::Run(args) => run::run(args, &begin(&args.settings)?),
         Verb::Replay(args) => replay::run(args, begin(&args.settings)?),
         Verb::Doctor(args) => doctor::run(args, begin(&args.settings)?.config),
-        Verb::Status(args) => status::run(args, &begin(&args.settings)?.config),
+        Verb::Status(args) => status::run(args, &begin(&args.settings)?),
         Verb::Workloads(args) => workloads::run(args, &begin(&args.settings)?),
         Verb::Rules(args) => rules::run(args, &begin(&args.settings)?.rules),
         Verb::Alerts(args) => journal::alerts(args, &begin(&args.settings)?.config),

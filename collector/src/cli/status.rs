@@ -7,17 +7,17 @@ use hyper::StatusCode;
 
 use super::settings::Settings;
 use crate::client::{Answer, Client};
-use crate::config::Config;
+use crate::config::load::Effective;
 use crate::exit::Failure;
-use crate::http::{Address, HEALTHY};
+use crate::http::HEALTHY;
 
 /// How long the agent may take for its answer. It takes none on an idle host; one that is out of memory must not lose its agent, too.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Say whether the agent works: for now with --alive only
 ///
-/// Asks the agent over its socket, so that neither TLS, passwords nor a crowd at its address matter. Prints nothing if it
-/// works; else the message on stderr says what is wrong. A fuller report without --alive does not exist yet.
+/// Asks the agent over its socket, so that neither TLS, passwords nor a crowd at its address matter; at its address only with
+/// --listen, or if there is no socket. Prints nothing if it works; else the message on stderr says what is wrong. A fuller report without --alive does not exist yet.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_long_help = "Examples:
   Restart an agent that hangs, in a container:
@@ -33,9 +33,8 @@ pub struct StatusArgs {
     pub settings: Settings,
 }
 
-pub fn run(_: &StatusArgs, config: &Config) -> Result<(), Failure> {
-    let address = config.socket.clone().map_or(Address::Tcp(config.listen), Address::Socket);
-    let Answer { status, body } = Client::at(vec![address])?.get_within(HEALTHY, PATIENCE)?;
+pub fn run(_: &StatusArgs, effective: &Effective) -> Result<(), Failure> {
+    let Answer { status, body } = Client::of(effective)?.get_within(HEALTHY, PATIENCE)?;
     match status {
         StatusCode::OK => Ok(()),
         status => {

@@ -1,6 +1,7 @@
 //! The Unix socket: who may use it, what it answers, and its file.
 
 use std::fs::{self, File};
+use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
@@ -70,6 +71,33 @@ fn alive_does_not_take_a_refusal_or_a_stranger_for_an_agent() {
     let answering = std::thread::spawn(move || drop(stranger.accept().unwrap()));
     assert_eq!(code(&alive(&socket)).0, Some(1));
     answering.join().unwrap();
+}
+
+#[test]
+fn alive_asks_at_the_address_that_is_named_or_where_there_is_no_socket() {
+    let page = Page::small();
+    let server = Server::start(LOOSE, page.clone());
+    let address = server.address.to_string();
+    let ask = |arguments: &[&str], socket: &str| {
+        let config = server.socket().with_file_name("asked.toml");
+        fs::write(&config, format!("listen = {address:?}\nsocket = {socket:?}\n")).unwrap();
+        let mut command = Command::new(binary());
+        code(
+            &command.env_clear().args(["status", "--alive", "--config"]).arg(&config).args(arguments).output().unwrap(),
+        )
+    };
+    let socket = server.socket();
+    let socket = socket.to_str().unwrap();
+    assert_eq!(ask(&[], socket).0, Some(0));
+    assert_eq!(ask(&[], "/nowhere/headroom.sock"), (Some(0), String::new()), "it falls back to the address");
+    assert_eq!(ask(&["--listen", &address], "/nowhere/headroom.sock"), (Some(0), String::new()));
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let (exit, said) = ask(&["--listen", &free], socket);
+    assert!(exit == Some(1) && said.contains(&format!("no agent answers at {free}")), "{exit:?} {said}");
+    page.sick.store(true, Ordering::Relaxed);
+    let (exit, said) = ask(&["--listen", &address], socket);
+    assert!(exit == Some(1) && said.contains("the ring is stuck"), "{exit:?} {said}");
+    server.stop();
 }
 
 #[test]
