@@ -1,15 +1,15 @@
 //! Which series fit into the bytes that an exposition may have: those with short labels. Whoever names cgroups decides how long labels
-//! are, so the longest are left out first, and nobody with a short name pays for them. Measures without writing anything.
+//! are, so the longest are left out first, and nobody with a short name pays for them. Of those that are about as long, the first in
+//! order stay. Measures without writing anything.
 
 use std::fmt;
 
-use collector_common::histogram;
 use collector_core::count::Histogram;
 use collector_core::metric::METRICS;
 use collector_core::metric::row::{Metric, Target, Value};
 use collector_core::view::View;
 
-use super::Format;
+use super::{Format, HISTOGRAM_SERIES};
 
 /// What one exposition may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,20 +39,60 @@ pub fn labels(metric: &Metric, values: &[&str]) -> usize {
     written.map(|(name, value)| name.len() + value.len() + LABEL).sum()
 }
 
-/// The number of label bytes above which series have to be left out.
-pub fn longest(view: &View, format: Format, bytes: usize) -> Result<usize, fmt::Error> {
-    let mut measure = Measure { lines: [0; STEPS], others: 0, format };
-    for metric in METRICS {
-        metric.write(view, &mut measure)?;
-    }
-    let mut room = (bytes as u64).saturating_sub(measure.others);
-    for (step, needed) in measure.lines.iter().enumerate() {
-        match room.checked_sub(*needed) {
-            Some(left) => room = left,
-            None => return Ok(step * STEP),
+/// How many lines a series has.
+pub fn lines(series: u64, created: u64, format: Format) -> u64 {
+    series + u64::from(created > 0 && format == Format::OpenMetrics)
+}
+
+/// Bytes of these lines, about.
+fn bytes(metric: &Metric, length: usize, lines: u64) -> u64 {
+    lines * (metric.name.len() + length + REST) as u64
+}
+
+fn step(length: usize) -> usize {
+    (length / STEP).min(STEPS - 1)
+}
+
+/// What fits.
+#[derive(Clone, Copy, Debug)]
+pub struct Fit {
+    /// All series whose labels are shorter than this many steps.
+    steps: usize,
+    /// Bytes that are left for those of exactly as many.
+    room: u64,
+}
+
+impl Fit {
+    pub const ALL: Fit = Fit { steps: STEPS, room: 0 };
+    pub const NONE: Fit = Fit { steps: 0, room: 0 };
+
+    /// What of this view fits into these bytes.
+    pub fn of(view: &View, format: Format, bytes: usize) -> Result<Fit, fmt::Error> {
+        let mut measure = Measure { lines: [0; STEPS], others: 0, format };
+        for metric in METRICS {
+            metric.write(view, &mut measure)?;
         }
+        let mut room = (bytes as u64).saturating_sub(measure.others);
+        for (steps, needed) in measure.lines.iter().enumerate() {
+            match room.checked_sub(*needed) {
+                Some(left) => room = left,
+                None => return Ok(Fit { steps, room }),
+            }
+        }
+        Ok(Fit::ALL)
     }
-    Ok(usize::MAX)
+
+    /// Whether a series with this many lines fits. After the first of the last step that does not, none of that step does: so the
+    /// cut is predictable.
+    pub fn takes(&mut self, metric: &Metric, values: &[&str], lines: u64) -> bool {
+        let length = labels(metric, values);
+        if step(length) != self.steps {
+            return step(length) < self.steps;
+        }
+        let left = self.room.checked_sub(bytes(metric, length, lines));
+        self.room = left.unwrap_or(0);
+        left.is_some()
+    }
 }
 
 struct Measure {
@@ -64,32 +104,27 @@ struct Measure {
 }
 
 impl Measure {
-    fn add(&mut self, metric: &'static Metric, values: &[&str], lines: usize) -> fmt::Result {
+    fn add(&mut self, metric: &'static Metric, values: &[&str], series: u64, created: u64) -> fmt::Result {
         let length = labels(metric, values);
-        let bytes = (lines * (metric.name.len() + length + REST)) as u64;
+        let bytes = bytes(metric, length, lines(series, created, self.format));
         match metric.capped() {
-            true => self.lines[(length / STEP).min(STEPS - 1)] += bytes,
+            true => self.lines[step(length)] += bytes,
             false => self.others += bytes,
         }
         Ok(())
-    }
-
-    /// Lines of `_created`.
-    fn created(&self, created: u64) -> usize {
-        usize::from(created > 0 && self.format == Format::OpenMetrics)
     }
 }
 
 impl Target for Measure {
     fn counter(&mut self, metric: &'static Metric, labels: &[&str], _: Value, created: u64) -> fmt::Result {
-        self.add(metric, labels, 1 + self.created(created))
+        self.add(metric, labels, 1, created)
     }
 
     fn gauge(&mut self, metric: &'static Metric, labels: &[&str], _: Value) -> fmt::Result {
-        self.add(metric, labels, 1)
+        self.add(metric, labels, 1, 0)
     }
 
     fn histogram(&mut self, metric: &'static Metric, labels: &[&str], _: &Histogram, created: u64) -> fmt::Result {
-        self.add(metric, labels, histogram::BUCKETS + 2 + self.created(created))
+        self.add(metric, labels, HISTOGRAM_SERIES, created)
     }
 }

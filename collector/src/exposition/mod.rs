@@ -22,6 +22,7 @@ use collector_core::metric::row::{Kind, Metric, Target, Unit, Value, seconds};
 use collector_core::view::View;
 
 pub use fit::Cap;
+use fit::Fit;
 
 /// Series of one histogram: buckets, sum and count.
 const HISTOGRAM_SERIES: u64 = histogram::BUCKETS as u64 + 2;
@@ -63,19 +64,19 @@ pub struct Exposition {
 }
 
 /// Renders the view. Above the cap on series, the last families and workloads in order are left out; above the cap on bytes, the series
-/// with the longest labels.
+/// with the longest labels, and of those that are as long the last in order.
 pub fn render(view: &Arc<View>, format: Format, cap: impl Into<Cap>) -> Exposition {
     let cap = cap.into();
-    if let Some(whole) = write(view, format, cap, usize::MAX) {
+    if let Some(whole) = write(view, format, cap, Fit::ALL) {
         return whole;
     }
-    let longest = fit::longest(view, format, cap.bytes).unwrap_or(0);
+    let fit = Fit::of(view, format, cap.bytes).unwrap_or(Fit::NONE);
     // The measure is no more than near, so this one is not refused for a little more.
-    write(view, format, Cap { bytes: usize::MAX, ..cap }, longest).unwrap_or_default()
+    write(view, format, Cap { bytes: usize::MAX, ..cap }, fit).unwrap_or_default()
 }
 
-/// The series with labels of at most `longest` bytes; none if they have more bytes than the cap.
-fn write(view: &Arc<View>, format: Format, cap: Cap, longest: usize) -> Option<Exposition> {
+/// The series that fit; none if they have more bytes than the cap.
+fn write(view: &Arc<View>, format: Format, cap: Cap, fit: Fit) -> Option<Exposition> {
     let created = Arc::new(AtomicU64::new(0));
     let left_out = Arc::new(AtomicU64::new(0));
     let length = Arc::new(AtomicUsize::new(0));
@@ -83,7 +84,7 @@ fn write(view: &Arc<View>, format: Format, cap: Cap, longest: usize) -> Option<E
         view: view.clone(),
         format,
         cap,
-        longest,
+        fit,
         created: created.clone(),
         left_out: left_out.clone(),
         length: length.clone(),
@@ -132,11 +133,12 @@ impl<'a> Family<'a, '_> {
     }
 }
 
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Tally {
     series: u64,
     left_out: u64,
     full: bool,
+    fit: Fit,
 }
 
 #[derive(Debug)]
@@ -144,8 +146,7 @@ struct Page {
     view: Arc<View>,
     format: Format,
     cap: Cap,
-    /// Series with more bytes of labels are left out.
-    longest: usize,
+    fit: Fit,
     created: Arc<AtomicU64>,
     left_out: Arc<AtomicU64>,
     /// Bytes written so far.
@@ -154,7 +155,7 @@ struct Page {
 
 impl Collector for Page {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let mut tally = Tally::default();
+        let mut tally = Tally { series: 0, left_out: 0, full: false, fit: self.fit };
         for metric in METRICS {
             let mut writer = Writer { page: self, family: Family::Closed(&mut encoder), tally };
             metric.write(&self.view, &mut writer)?;
@@ -208,7 +209,10 @@ impl Target for Writer<'_, '_> {
     fn info(&mut self, metric: &'static Metric, labels: &[&str]) -> fmt::Result {
         let set = Labels { names: metric.labels, values: labels };
         match self.page.format {
-            Format::OpenMetrics => self.write(metric, &[], 1, 0, |encoder| encoder.encode_info(&set)),
+            Format::OpenMetrics => match self.admits(metric, labels, 1, 0)? {
+                true => self.family.open(metric, Format::OpenMetrics)?.encode_info(&set),
+                false => Ok(()),
+            },
             Format::Text => self.gauge(metric, labels, Value::Int(1)),
         }
     }
@@ -219,6 +223,33 @@ impl Target for Writer<'_, '_> {
 }
 
 impl Writer<'_, '_> {
+    /// Whether the caps leave room for these series, which it counts either way; an error above the cap on bytes.
+    fn admits(
+        &mut self,
+        metric: &'static Metric,
+        labels: &[&str],
+        series: u64,
+        created: u64,
+    ) -> Result<bool, fmt::Error> {
+        if self.page.length.load(Ordering::Relaxed) > self.page.cap.bytes {
+            return Err(fmt::Error);
+        }
+        if metric.capped() && !self.tally.fit.takes(metric, labels, fit::lines(series, created, self.page.format)) {
+            self.tally.left_out += series;
+            return Ok(false);
+        }
+        let over = self.tally.full || self.tally.series + series > self.page.cap.series as u64;
+        if over && metric.capped() {
+            // Once full, leave out everything after, even if it would fit: so the cut is predictable.
+            self.tally.full = true;
+            self.tally.left_out += series;
+            return Ok(false);
+        }
+        self.tally.series += series;
+        self.page.created.store(created, Ordering::Relaxed);
+        Ok(true)
+    }
+
     fn write(
         &mut self,
         metric: &'static Metric,
@@ -227,22 +258,9 @@ impl Writer<'_, '_> {
         created: u64,
         encode: impl FnOnce(&mut MetricEncoder<'_>) -> fmt::Result,
     ) -> fmt::Result {
-        if self.page.length.load(Ordering::Relaxed) > self.page.cap.bytes {
-            return Err(fmt::Error);
-        }
-        if metric.capped() && fit::labels(metric, labels) > self.page.longest {
-            self.tally.left_out += series;
+        if !self.admits(metric, labels, series, created)? {
             return Ok(());
         }
-        let over = self.tally.full || self.tally.series + series > self.page.cap.series as u64;
-        if over && metric.capped() {
-            // Once full, leave out everything after, even if it would fit: so the cut is predictable.
-            self.tally.full = true;
-            self.tally.left_out += series;
-            return Ok(());
-        }
-        self.tally.series += series;
-        self.page.created.store(created, Ordering::Relaxed);
         let encoder = self.family.open(metric, self.page.format)?;
         if labels.is_empty() {
             return encode(encoder);
