@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-/// Pages rendered or compressed at the same time, each on a thread of the runtime's blocking pool.
-pub(super) const RENDERS: usize = 2;
+/// Maximum threads that [`serve`](super::serve) uses in the blocking pool: one that renders, one that compresses, one that re-reads
+/// the file of [`access`](super::access), and one that checks a password.
+pub const POOL: usize = 4;
 
-/// Maximum threads that [`serve`](super::serve) uses in the blocking pool: the renders, one that re-reads the file of
-/// [`access`](super::access), and one that checks a password.
-pub const POOL: usize = RENDERS + 2;
+/// One of this many parts of [`Limits::bodies`] is the most that one page may have.
+pub const PAGE_SHARE: usize = 3;
 
 /// Limits for clients. A connection carries one request, so none stays idle, and each ends at most `head` + `queue` + `response`
 /// after it was accepted. Of connections and of scrapes, a peer gets half at most.
@@ -17,7 +17,8 @@ pub struct Limits {
     pub connections: usize,
     /// Concurrent scrapes, each counted until its client has read the body. At this number the slowest gives way, and is counted.
     pub scrapes: usize,
-    /// Bytes of all bodies in memory. Above this number, those who still read the oldest body give way, and are counted.
+    /// Bytes of all bodies in memory, with one that is being rendered. Those who still read the oldest give way to the next page, and
+    /// are counted; a compressed page may come on top.
     pub bodies: usize,
     /// How long a scrape or a password check waits for its turn before it gets 503 and is counted.
     pub queue: Duration,

@@ -23,7 +23,7 @@ pub use body::{Page, Pages};
 pub use denial::Denial;
 pub use exposition::{Exposition, Snapshot, SnapshotFuture};
 pub use host::Hosts;
-pub use limit::{Limits, POOL};
+pub use limit::{Limits, PAGE_SHARE, POOL};
 pub use listener::{Address, BindError, Listener};
 pub use route::{HEALTHY, WORKLOADS};
 pub use seat::Peer;
