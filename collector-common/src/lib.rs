@@ -20,6 +20,7 @@ pub mod oom;
 pub mod reclaim;
 pub mod ring;
 pub mod settings;
+pub mod share;
 pub mod slot;
 pub mod transfer;
 

@@ -26,6 +26,6 @@ pub struct Settings {
     pub io_hierarchy: u64,
     /// A CPU counts the IO of devices in the shard `cpu & mask`, see [`crate::block::DeviceOperation::in_shard`].
     pub device_shard_mask: u32,
-    /// Always zero.
-    pub reserved: u32,
+    /// For [`crate::share::row`].
+    pub secret: u32,
 }

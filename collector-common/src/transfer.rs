@@ -70,29 +70,29 @@ pub struct Allocation {
 pub const PROCESSES: &str = "TRANSFER_PROCESSES";
 /// Map of [`Allocation`]s.
 pub const ALLOCATIONS: &str = "TRANSFER_ALLOCATIONS";
-/// Map of the entries that users take in [`ALLOCATIONS`] and [`PROCESSES`], by uid: those that the programs added less those that
-/// they removed. Root's are not counted.
-pub const USERS: &str = "TRANSFER_USERS";
-/// The same of the entries that the collector removed: only it writes this map, so that neither side misses a change.
-pub const SWEPT: &str = "TRANSFER_SWEPT";
-/// In both maps the key of all users together.
-pub const ALL_USERS: u32 = u32::MAX;
-
-/// Words of a user's row.
-pub mod taken {
-    pub const ALLOCATIONS: usize = 0;
-    pub const PROCESSES: usize = 1;
-    pub const COUNT: usize = 2;
-}
-
-/// Entries of [`ALLOCATIONS`] and [`PROCESSES`], by [`taken`].
-pub const ENTRIES: [u64; taken::COUNT] = [65536, 4096];
-/// How many of them one user may take, and how many all users together: the rest is root's.
-pub const MAX_OF_USER: [u64; taken::COUNT] = [ENTRIES[0] / 4, ENTRIES[1] / 8];
-pub const MAX_OF_USERS: [u64; taken::COUNT] = [ENTRIES[0] / 4 * 3, ENTRIES[1] / 4 * 3];
-
 /// Map of calls in progress, by thread id.
 pub const CALLS: &str = "TRANSFER_CALLS";
+
+/// A call in progress: the value in the map [`CALLS`].
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Call {
+    /// First, as in every map of operations in progress: the collector removes entries that are old.
+    pub ns: u64,
+    /// Stack pointer at entry.
+    pub stack: u64,
+    pub bytes: u64,
+    /// For copies, their number; otherwise the address allocated or released, or where the driver will write it.
+    pub address: u64,
+    /// A [`Direction`] or [`Memory`].
+    pub kind: u32,
+    /// 1 if `address` is where the driver will write the address.
+    pub indirect: u32,
+    /// The thread's process: another's thread may get the id of one that ended inside a call.
+    pub pid: u32,
+    /// The user whose share the entry is taken from.
+    pub uid: u32,
+}
 
 /// An allocation that the driver refused.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]

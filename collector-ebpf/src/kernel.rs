@@ -31,7 +31,7 @@ pub static SETTINGS: Settings = Settings {
     memory_hierarchy: 0,
     io_hierarchy: 0,
     device_shard_mask: 0,
-    reserved: 0,
+    secret: 0,
 };
 
 /// Reads a field of [`LAYOUT`].

@@ -4,8 +4,7 @@
 use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf, Stack};
-use collector_common::transfer::taken;
-use collector_common::{block, cgroup, histogram, kswapd, lost, oom, reclaim, slot, transfer};
+use collector_common::{block, cgroup, histogram, kswapd, lost, oom, reclaim, share, slot, transfer};
 
 pub type Histogram = [u64; histogram::WORDS];
 
@@ -53,23 +52,6 @@ pub struct Limits {
 #[derive(Clone, Copy)]
 pub struct Limits;
 
-/// A call of the CUDA driver in progress, see [`crate::transfer`].
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub struct Call {
-    /// First, as in [`Started`]: the collector removes entries that are old.
-    pub ns: u64,
-    /// Stack pointer at entry.
-    pub stack: u64,
-    pub bytes: u64,
-    /// For copies, their number; otherwise the address allocated or released, or where the driver will write it.
-    pub address: u64,
-    /// A [`transfer::Direction`] or [`transfer::Memory`].
-    pub kind: u32,
-    /// 1 if `address` is where the driver will write the address.
-    pub indirect: u32,
-}
-
 #[map]
 pub static CRITICAL: RingBuf = RingBuf::with_byte_size(256 * 1024, 0);
 #[map]
@@ -114,22 +96,21 @@ pub static DISK_NAMES: HashMap<u32, block::DiskName> = HashMap::with_max_entries
 
 #[map]
 pub static TRANSFER_TIME: PerCpuArray<Histogram> = PerCpuArray::with_max_entries(transfer::DIRECTIONS as u32, 0);
-/// Calls of the CUDA driver in progress, by thread id, see [`crate::transfer`].
+/// Calls of the CUDA driver in progress, by thread id.
 #[map]
-pub static TRANSFER_CALLS: HashMap<u32, Call> = HashMap::with_max_entries(16384, 0);
+pub static TRANSFER_CALLS: HashMap<u32, transfer::Call> =
+    HashMap::with_max_entries(share::ENTRIES[share::word::CALLS] as u32, 0);
 /// Sizes of allocations in bytes.
 #[map]
 pub static TRANSFER_ALLOCATIONS: HashMap<transfer::Allocation, u64> =
-    HashMap::with_max_entries(transfer::ENTRIES[taken::ALLOCATIONS] as u32, 0);
+    HashMap::with_max_entries(share::ENTRIES[share::word::ALLOCATIONS] as u32, 0);
 #[map]
 pub static TRANSFER_PROCESSES: HashMap<u32, transfer::Process> =
-    HashMap::with_max_entries(transfer::ENTRIES[taken::PROCESSES] as u32, 0);
-/// Entries that users take in these two maps.
+    HashMap::with_max_entries(share::ENTRIES[share::word::PROCESSES] as u32, 0);
+
+/// See [`share::USERS`].
 #[map]
-pub static TRANSFER_USERS: HashMap<u32, [u64; taken::COUNT]> = HashMap::with_max_entries(1024, 0);
-/// Those that the collector removed since.
-#[map]
-pub static TRANSFER_SWEPT: HashMap<u32, [u64; taken::COUNT]> = HashMap::with_max_entries(1024, 0);
+pub static USERS: Array<[u64; share::word::COUNT]> = Array::with_max_entries(share::ALL + 1, BPF_F_MMAPABLE);
 
 /// Operations that began and have not ended, by thread and kind, see [`crate::stopwatch`].
 #[map]

@@ -4,16 +4,18 @@
 //! the stack are part of it and not counted.
 
 use aya_ebpf::EbpfContext;
+use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_probe_read_user};
 use aya_ebpf::macros::{uprobe, uretprobe};
 use aya_ebpf::programs::{ProbeContext, RetProbeContext};
 use collector_common::lost::Stage;
 use collector_common::ring::{Header, Kind, Ring};
+use collector_common::share::word as entry;
 use collector_common::slot::Section;
-use collector_common::transfer::{Allocation, DIRECTIONS, Direction, MEMORIES, Memory, Refusal, word};
+use collector_common::transfer::{Allocation, Call, DIRECTIONS, Direction, MEMORIES, Memory, Process, Refusal, word};
 
 use crate::kernel::{self, Css};
-use crate::map::{Call, TRANSFER_ALLOCATIONS, TRANSFER_CALLS, TRANSFER_PROCESSES, TRANSFER_TIME};
+use crate::map::{TRANSFER_ALLOCATIONS, TRANSFER_CALLS, TRANSFER_PROCESSES, TRANSFER_TIME};
 use crate::slot::{self, Controller};
 use crate::{counter, emit, share};
 
@@ -153,7 +155,7 @@ fn release(ctx: &ProbeContext, memory: Memory) -> u32 {
     // SAFETY: a single word, which is read at once.
     let Some(bytes) = (unsafe { TRANSFER_ALLOCATIONS.get(key) }).copied() else { return 0 };
     if TRANSFER_ALLOCATIONS.remove(key).is_ok() {
-        share::give_allocation(share::user(pid()));
+        give_allocation(user(pid()));
     }
     begin(ctx, address, bytes, memory as u32, 0)
 }
@@ -161,14 +163,24 @@ fn release(ctx: &ProbeContext, memory: Memory) -> u32 {
 /// A call within another one, further down the stack, is part of that one.
 #[inline(always)]
 fn begin(ctx: &ProbeContext, address: u64, bytes: u64, kind: u32, indirect: u32) -> u32 {
-    let (tid, stack) = (kernel::current_tid(), stack(ctx));
+    let (ids, stack) = (kernel::current_ids(), stack(ctx));
+    let (pid, tid) = ((ids >> 32) as u32, ids as u32);
     // SAFETY: only this thread writes or removes its entry.
-    if unsafe { TRANSFER_CALLS.get(tid) }.is_some_and(|outer| outer.stack > stack) {
+    let before = unsafe { TRANSFER_CALLS.get(tid) }.map(|call| (call.uid, call.pid == pid && call.stack > stack));
+    // Otherwise a call that never returned: its entry is used again.
+    let uid = match before {
+        Some((_, true)) => return 0,
+        Some((uid, false)) => uid,
+        None => share::current_user(),
+    };
+    if before.is_none() && take_call(uid) == 0 {
+        emit::lost(Stage::Transfer);
         return 0;
     }
     // SAFETY: the helper has no preconditions.
-    let call = Call { stack, ns: unsafe { bpf_ktime_get_ns() }, bytes, address, kind, indirect };
+    let call = Call { ns: unsafe { bpf_ktime_get_ns() }, stack, bytes, address, kind, indirect, pid, uid };
     if TRANSFER_CALLS.insert(tid, call, 0).is_err() {
+        give_call(uid);
         emit::lost(Stage::Transfer);
     }
     0
@@ -183,10 +195,12 @@ fn end(ctx: &RetProbeContext) -> Option<Call> {
     let call = unsafe { TRANSFER_CALLS.get(tid) }.copied()?;
     // Some architectures pop the return address off the stack.
     let popped = stack(ctx).wrapping_sub(call.stack);
-    if popped != 0 && popped != 8 {
+    if (popped != 0 && popped != 8) || call.pid != pid() {
         return None;
     }
-    let _ = TRANSFER_CALLS.remove(tid);
+    if TRANSFER_CALLS.remove(tid).is_ok() {
+        give_call(call.uid);
+    }
     Some(call)
 }
 
@@ -205,23 +219,78 @@ fn keep(call: &Call) {
 #[inline(never)]
 fn add(address: u64, memory: u32, bytes: u64) -> u32 {
     let pid = pid();
-    if !share::enter(pid) {
+    if !enter(pid) {
         emit::lost(Stage::Transfer);
         return 0;
     }
-    let (key, uid) = (allocation(address, memory), share::user(pid));
+    let (key, uid) = (allocation(address, memory), user(pid));
     // SAFETY: the value is not read.
     let known = unsafe { TRANSFER_ALLOCATIONS.get(key) }.is_some();
-    if !known && share::take_allocation(uid) == 0 {
+    if !known && take_allocation(uid) == 0 {
         emit::lost(Stage::Transfer);
         return 0;
     }
     if TRANSFER_ALLOCATIONS.insert(key, bytes, 0).is_err() {
-        share::give_allocation(uid);
+        give_allocation(uid);
         emit::lost(Stage::Transfer);
         return 0;
     }
     1
+}
+
+/// Makes sure that the current process, `pid`, has an entry; `false` if there is no room for it.
+#[inline(always)]
+fn enter(pid: u32) -> bool {
+    if TRANSFER_PROCESSES.get_ptr(pid).is_some() {
+        return true;
+    }
+    let uid = share::current_user();
+    if take_process(uid) == 0 {
+        return false;
+    }
+    let new = Process { bytes: [0; MEMORIES], cgroup: Css::current().id(), uid, reserved: 0 };
+    if TRANSFER_PROCESSES.insert(pid, new, BPF_NOEXIST as u64).is_err() {
+        // Another thread was first, and its entry is used; or the map is full.
+        share::give(uid, entry::PROCESSES);
+    }
+    TRANSFER_PROCESSES.get_ptr(pid).is_some()
+}
+
+/// The user as whom a process has entered; the current one if it has not.
+#[inline(always)]
+fn user(pid: u32) -> u32 {
+    match TRANSFER_PROCESSES.get_ptr(pid) {
+        // SAFETY: a single word of an entry, which is read at once.
+        Some(process) => unsafe { (*process).uid },
+        None => share::current_user(),
+    }
+}
+
+#[inline(never)]
+fn take_allocation(uid: u32) -> u32 {
+    share::take(uid, entry::ALLOCATIONS)
+}
+
+#[inline(never)]
+fn give_allocation(uid: u32) -> u32 {
+    share::give(uid, entry::ALLOCATIONS);
+    0
+}
+
+#[inline(never)]
+fn take_process(uid: u32) -> u32 {
+    share::take(uid, entry::PROCESSES)
+}
+
+#[inline(never)]
+fn take_call(uid: u32) -> u32 {
+    share::take(uid, entry::CALLS)
+}
+
+#[inline(never)]
+fn give_call(uid: u32) -> u32 {
+    share::give(uid, entry::CALLS);
+    0
 }
 
 /// Adds to what the current process holds.

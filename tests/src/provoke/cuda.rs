@@ -55,6 +55,13 @@ pub fn run() {
                 let codes: u32 = (0..number(3)).map(|_| allocate(&raw mut address as u64, number(2), 0, 0, 0)).sum();
                 (codes, address)
             }
+            // NAME THREADS: this many threads end inside a call.
+            "leave" => {
+                function(library, "stand_in_leave")(0, 0, 0, 0, 0);
+                (leave(function(library, words[1]), number(2)), 0)
+            }
+            // NAME BYTES UID COUNT: this many processes, each of another user from this one on, allocate and stay.
+            "users" => (users(function(library, words[1]), number(2), number(3), number(4)), 0),
             // UID: becomes this user.
             "user" => {
                 let uid = number(1) as libc::uid_t;
@@ -118,6 +125,60 @@ fn function(library: *mut c_void, name: &str) -> Function {
     assert!(!symbol.is_null(), "no {name:?}");
     // SAFETY: each function takes at most five numbers or pointers, and returns a number or nothing.
     unsafe { std::mem::transmute::<*mut c_void, Function>(symbol) }
+}
+
+/// Has threads call a function, one after the other.
+fn leave(function: Function, threads: u64) -> u32 {
+    extern "C" fn call(function: *mut c_void) -> *mut c_void {
+        // SAFETY: `leave` passes a function of this type.
+        let function = unsafe { std::mem::transmute::<*mut c_void, Function>(function) };
+        function(0x2_0000_0000, 0x1000, 4096, 0, 0);
+        std::ptr::null_mut()
+    }
+    for _ in 0..threads {
+        let (mut thread, none) = (0, std::ptr::null());
+        // SAFETY: the thread gets what `call` takes, and is waited for.
+        let result = unsafe {
+            let created = libc::pthread_create(&raw mut thread, none, call, function as *mut c_void);
+            if created == 0 { libc::pthread_join(thread, std::ptr::null_mut()) } else { created }
+        };
+        assert_eq!(result, 0);
+    }
+    0
+}
+
+/// Forks processes that become users, allocate, and end with this process.
+fn users(allocate: Function, bytes: u64, first: u64, count: u64) -> u32 {
+    let mut ends = [0; 2];
+    // SAFETY: room for two descriptors.
+    assert_eq!(unsafe { libc::pipe(ends.as_mut_ptr()) }, 0);
+    let mut done = [0u8; 1];
+    for uid in first..first + count {
+        // SAFETY: this process has one thread, so that the child may do all that it could.
+        match unsafe { libc::fork() } {
+            0 => {
+                let (uid, mut address) = (uid as libc::uid_t, 0u64);
+                // SAFETY: system calls with numbers and live buffers; the child never returns from here.
+                unsafe {
+                    let failed = libc::setresuid(uid, uid, uid) != 0;
+                    libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                    let code = allocate(&raw mut address as u64, bytes, 0, 0, 0);
+                    done[0] = u8::from(failed || code != 0);
+                    libc::write(ends[1], done.as_ptr().cast(), 1);
+                    loop {
+                        libc::pause();
+                    }
+                }
+            }
+            child => assert!(child > 0, "fork: {}", std::io::Error::last_os_error()),
+        }
+        // SAFETY: a live buffer of this size.
+        assert_eq!(unsafe { libc::read(ends[0], done.as_mut_ptr().cast(), 1) }, 1);
+        if done[0] != 0 {
+            return 1;
+        }
+    }
+    0
 }
 
 /// Mounts a file, or a FIFO, over another.

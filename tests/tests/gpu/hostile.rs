@@ -67,6 +67,62 @@ fn a_users_endless_allocations_leave_room_for_roots() {
 }
 
 #[test]
+fn threads_that_end_inside_calls_leave_room_for_others() {
+    needs!(is_root(), "cgroups and programs need root");
+    let folder = scratch();
+    let library = install(&folder);
+    let [hostile, honest] = ["hostile", "honest"].map(Cgroup::new);
+    let mut user = Cuda::with(PROGRAM, &hostile, &library);
+    assert_eq!(user.send(&format!("user {USER}")).0, 0);
+    let agent = Agent::start(CONFIG);
+    await_library(&agent);
+    // More than there are places.
+    let threads = 17_000;
+    assert_eq!(user.send(&format!("leave cuMemcpyHtoD_v2 {threads}")).0, 0);
+    let mut root = Cuda::with(PROGRAM, &honest, &library);
+    root.copy("cuMemcpyHtoD_v2", 0x2_0000_0000, 0x1000, 4096, 3);
+    let exposition = agent.settle();
+    assert_eq!(of(&exposition, BYTES, &honest), 3 * 4096);
+    assert_eq!(exposition.lost("transfer"), f64::from(threads - 16_384 / 4));
+    let mut other = Cuda::with(PROGRAM, &honest, &library);
+    assert_eq!(other.send(&format!("user {}", USER + 1)).0, 0);
+    other.copy("cuMemcpyHtoD_v2", 0x2_0000_0000, 0x1000, 4096, 4);
+    assert_eq!(of(&agent.settle(), BYTES, &honest), 7 * 4096);
+    drop((user, root));
+}
+
+#[test]
+fn a_thousand_users_leave_room_for_another() {
+    needs!(is_root(), "cgroups and programs need root");
+    let folder = scratch();
+    let library = install(&folder);
+    let [hostile, honest] = ["hostile", "honest"].map(Cgroup::new);
+    let mut user = Cuda::with(PROGRAM, &hostile, &library);
+    let agent = Agent::start(CONFIG);
+    await_library(&agent);
+    let count = 1500;
+    assert_eq!(user.send(&format!("users cuMemAlloc_v2 16 {} {count}", USER + 1)).0, 0);
+    assert_eq!(of(&agent.settle(), DEVICE, &hostile), 16 * count);
+    let mut other = Cuda::with(PROGRAM, &honest, &library);
+    assert_eq!(other.send(&format!("user {USER}")).0, 0);
+    other.allocate("cuMemAlloc_v2", 1 << 20);
+    let exposition = agent.settle();
+    assert_eq!(of(&exposition, DEVICE, &honest), 1 << 20);
+    assert_eq!(exposition.lost("transfer"), 0.0);
+    // What users who have ended took is given back: again and again there is room for as many.
+    drop(user);
+    agent.scrape_until("the users to be forgotten", |now| of(now, DEVICE, &hostile) == 0);
+    for _ in 0..2 {
+        let mut user = Cuda::with(PROGRAM, &hostile, &library);
+        assert_eq!(user.send(&format!("users cuMemAlloc_v2 16 {} {count}", USER + 1)).0, 0);
+        assert_eq!(of(&agent.settle(), DEVICE, &hostile), 16 * count);
+        drop(user);
+        agent.scrape_until("the users to be forgotten", |now| of(now, DEVICE, &hostile) == 0);
+    }
+    assert_eq!(agent.settle().lost("transfer"), 0.0);
+}
+
+#[test]
 fn many_files_of_a_user_and_what_is_mounted_over_one_keep_no_library_out() {
     needs!(is_root(), "cgroups, mounts and programs need root");
     let folder = scratch();

@@ -4,14 +4,13 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use anyhow::{Context as _, Result};
 use aya::Ebpf;
 use aya::maps::{Map, MapData};
-use collector_common::transfer::{
-    ALL_USERS, ALLOCATIONS, Allocation, MEMORIES, PROCESSES, Process, SWEPT, USERS, taken,
-};
+use collector_common::share::word;
+use collector_common::transfer::{ALLOCATIONS, Allocation, MEMORIES, PROCESSES, Process};
 use collector_core::cgroup::Id;
 use collector_core::sample::Reading;
 use collector_core::signal::transfer;
@@ -20,6 +19,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::bpf::{self, Rows};
+use super::share::Shares;
 
 /// Maximum number of rows per system call.
 const CHUNK: usize = 256;
@@ -28,8 +28,6 @@ const CHUNK: usize = 256;
 pub struct Holdings {
     processes: MapData,
     allocations: MapData,
-    users: MapData,
-    swept: MapData,
     rows: Rows,
     known: BTreeMap<u32, Known>,
 }
@@ -52,15 +50,13 @@ impl Holdings {
         Ok(Holdings {
             processes: take(PROCESSES)?,
             allocations: take(ALLOCATIONS)?,
-            users: take(USERS)?,
-            swept: take(SWEPT)?,
             rows: Rows::new(size_of::<u32>(), size_of::<Process>(), CHUNK),
             known: BTreeMap::new(),
         })
     }
 
     /// Emits the change of each process's holdings since the last call.
-    pub fn read(&mut self, emit: &mut dyn FnMut(Reading)) -> Result<()> {
+    pub fn read(&mut self, shares: &Shares, emit: &mut dyn FnMut(Reading)) -> Result<()> {
         let Holdings { processes, rows, known, .. } = self;
         rows.each(processes.fd().as_fd(), |key, value| {
             let (Ok(pid), Ok(process)) = (u32::read_from_bytes(key), Process::read_from_bytes(value)) else { return };
@@ -76,13 +72,13 @@ impl Holdings {
             process.ended = process.process.as_ref().is_none_or(has_ended);
         }
         if known.values().any(|process| process.ended) {
-            self.remove_ended(emit)?;
+            self.remove_ended(shares, emit)?;
         }
         Ok(())
     }
 
     /// Reports that ended processes hold nothing, and removes their allocations from the maps: their pids will be reused.
-    fn remove_ended(&mut self, emit: &mut dyn FnMut(Reading)) -> Result<()> {
+    fn remove_ended(&mut self, shares: &Shares, emit: &mut dyn FnMut(Reading)) -> Result<()> {
         let Holdings { processes, allocations, known, .. } = self;
         let mut gone = Vec::new();
         let mut rows = Rows::new(size_of::<Allocation>(), size_of::<u64>(), CHUNK);
@@ -91,50 +87,23 @@ impl Holdings {
             gone.extend(allocation.ok().filter(|it| known.get(&it.pid).is_some_and(|process| process.ended)));
         })
         .with_context(|| format!("read map {ALLOCATIONS}"))?;
-        let mut swept = BTreeMap::<u32, Taken>::new();
-        let mut count = |process: &Process, word: usize| swept.entry(process.uid).or_default()[word] += 1;
         for allocation in gone {
             if remove(allocations, allocation.as_bytes())?
                 && let Some(process) = known.get(&allocation.pid)
             {
-                count(&process.reported, taken::ALLOCATIONS);
+                shares.give_back(process.reported.uid, word::ALLOCATIONS);
             }
         }
         for (pid, process) in known.iter_mut().filter(|(_, process)| process.ended) {
             if remove(processes, pid.as_bytes())? {
-                count(&process.reported, taken::PROCESSES);
+                shares.give_back(process.reported.uid, word::PROCESSES);
             }
             emit_change(&mut process.reported, [0; MEMORIES], emit);
         }
         known.retain(|_, process| !process.ended);
-        self.give_back(&swept)
-    }
-
-    /// Tells the programs how many entries of which user were removed.
-    fn give_back(&self, swept: &BTreeMap<u32, Taken>) -> Result<()> {
-        let (users, done) = (self.users.fd(), self.swept.fd());
-        let read = |map: BorrowedFd<'_>, uid: u32| {
-            let mut row = Taken::default();
-            bpf::lookup(map, uid.as_bytes(), row.as_mut_bytes()).map_or(Taken::default(), |()| row)
-        };
-        for (uid, removed) in swept.iter().filter(|(uid, _)| **uid != 0) {
-            for key in [*uid, ALL_USERS] {
-                let mut row = read(done.as_fd(), key);
-                row.iter_mut().zip(removed).for_each(|(all, more)| *all += more);
-                bpf::update(done.as_fd(), key.as_bytes(), row.as_bytes()).context("give back a user's entries")?;
-            }
-            // The rows of users are few: who has nothing left needs none.
-            if read(users.as_fd(), *uid) == read(done.as_fd(), *uid) {
-                remove(&self.users, uid.as_bytes())?;
-                remove(&self.swept, uid.as_bytes())?;
-            }
-        }
         Ok(())
     }
 }
-
-/// Entries of a user, by [`taken`].
-type Taken = [u64; taken::COUNT];
 
 fn emit_change(reported: &mut Process, now: [u64; MEMORIES], emit: &mut dyn FnMut(Reading)) {
     if reported.bytes == now {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::hash::{BuildHasher as _, RandomState};
 use std::os::fd::AsFd;
 use std::path::Path;
 
@@ -52,6 +53,8 @@ pub struct Loaded {
     pub probes: Vec<sample::Probe>,
     /// The kernel's layout as the programs know it.
     pub resolved: Resolved,
+    /// What the programs were given for [`collector_common::share::row`].
+    pub secret: u32,
 }
 
 /// Loads the object and attaches what this kernel supports.
@@ -64,7 +67,10 @@ pub fn load(all: &Config, slots: u32, hierarchies: &Hierarchies) -> Result<Loade
     let resolved = layout::resolve(&layout::load(config.btf.as_deref())?)?;
     let size = Size::new(&Root::new(&all.rootfs), slots)?;
     let typed = !reads_memory();
-    let mut ebpf = create(all, &size, hierarchies, &resolved, if typed { TYPED_OBJECT } else { OBJECT })?;
+    // The standard library's hashers have random keys.
+    let secret = RandomState::new().hash_one(0) as u32;
+    let object = if typed { TYPED_OBJECT } else { OBJECT };
+    let mut ebpf = create(all, &size, hierarchies, &resolved, secret, object)?;
     // Fill before anything is attached: a count that finds no free slot is not charged to its cgroup.
     free_slots(&mut ebpf, slots)?;
     place_cpus(&mut ebpf, &size)?;
@@ -87,7 +93,7 @@ pub fn load(all: &Config, slots: u32, hierarchies: &Hierarchies) -> Result<Loade
     }
     set_attached_since(&mut ebpf, clock::monotonic_ns())?;
     let probes = all_probes().filter_map(|(_, probe)| probes.remove(probe.program)).collect();
-    Ok(Loaded { ebpf, probes, resolved })
+    Ok(Loaded { ebpf, probes, resolved, secret })
 }
 
 /// Tells the programs since when they see both ends of every IO (CLOCK_MONOTONIC, in nanoseconds).
@@ -153,7 +159,14 @@ fn all_probes() -> impl Iterator<Item = (&'static Signal, &'static Probe)> {
 }
 
 /// Creates the maps and parses the programs; attaches nothing.
-fn create(all: &Config, size: &Size, hierarchies: &Hierarchies, resolved: &Resolved, object: &[u8]) -> Result<Ebpf> {
+fn create(
+    all: &Config,
+    size: &Size,
+    hierarchies: &Hierarchies,
+    resolved: &Resolved,
+    secret: u32,
+    object: &[u8],
+) -> Result<Ebpf> {
     let config = &all.kernel;
     let settings = Settings {
         stall_ns: config.stall.as_nanos() as u64,
@@ -163,7 +176,7 @@ fn create(all: &Config, size: &Size, hierarchies: &Hierarchies, resolved: &Resol
         memory_hierarchy: hierarchies.memory.id,
         io_hierarchy: hierarchies.io.id,
         device_shard_mask: size.device_shards - 1,
-        reserved: 0,
+        secret,
     };
     let log = if config.debug { LOG_ALL } else { LOG_NONE };
     let mut loader = EbpfLoader::new();
@@ -181,7 +194,7 @@ fn create(all: &Config, size: &Size, hierarchies: &Hierarchies, resolved: &Resol
         .map_max_entries("KSWAPD", size.nodes)
         .map_max_entries("KSWAPD_SINCE", size.nodes);
     if !all.transfer.enabled {
-        for map in [transfer::CALLS, transfer::ALLOCATIONS, transfer::PROCESSES, transfer::USERS, transfer::SWEPT] {
+        for map in [transfer::CALLS, transfer::ALLOCATIONS, transfer::PROCESSES] {
             loader.map_max_entries(map, 1);
         }
     }

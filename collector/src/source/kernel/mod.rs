@@ -15,6 +15,7 @@ mod refusal;
 pub mod ring;
 mod row;
 mod run;
+mod share;
 mod size;
 pub mod slot;
 mod sweep;

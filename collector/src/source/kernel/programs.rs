@@ -17,6 +17,7 @@ use super::load;
 use super::pending::Pending;
 use super::ring::Ring;
 use super::run::Runs;
+use super::share::Shares;
 use super::sweep::Sweep;
 use crate::clock;
 use crate::config::Config;
@@ -39,6 +40,7 @@ pub(super) struct Programs {
     /// Only if the kernel marks victims by thread id alone.
     pub pending: Option<Pending>,
     sweep: Sweep,
+    shares: Shares,
     disks: Disks,
     logger: Option<EbpfLogger<&'static dyn log::Log>>,
     runs: Runs,
@@ -53,7 +55,7 @@ impl Programs {
         // Slot 0 is shared by everything without a slot; a workload has one slot in each hierarchy.
         let slots = 1 + config.workload.max * hierarchies.distinct().count();
         let slots = u32::try_from(slots).unwrap_or(u32::MAX).min(u32::from(u16::MAX));
-        let load::Loaded { mut ebpf, probes, resolved } = load::load(config, slots, hierarchies)?;
+        let load::Loaded { mut ebpf, probes, resolved, secret } = load::load(config, slots, hierarchies)?;
         let map_bytes = bpf::map_memory()
             .inspect_err(|error| tracing::info!("could not read the memory of the maps: {error}"))
             .ok();
@@ -70,6 +72,7 @@ impl Programs {
             pending: (resolved.layout.victim_is_pid == 1).then(|| Pending::new(&mut ebpf)).transpose()?,
             holdings: config.transfer.enabled.then(|| Holdings::new(&mut ebpf)).transpose()?,
             sweep: Sweep::new(&mut ebpf, clock::monotonic_ns())?,
+            shares: Shares::new(&mut ebpf, secret)?,
             disks: Disks::new(&mut ebpf, root)?,
             logger: logger.context("open the programs' debug log")?,
             runs: Runs::new(active(&probes), config.kernel.measure),
@@ -85,7 +88,7 @@ impl Programs {
 
     /// Emits what the maps have counted since the last call, and the name of each new block device. `now` is CLOCK_MONOTONIC.
     pub fn read(&mut self, now: u64, context: &Context, emit: &mut dyn FnMut(Reading)) -> Result<()> {
-        let Programs { counters, disks, holdings, .. } = self;
+        let Programs { counters, disks, holdings, shares, .. } = self;
         disks.refresh(emit);
         counters.read(context, &mut |reading| {
             if let Reading::Block(block::Reading::Device { device, .. }) = &reading {
@@ -94,10 +97,10 @@ impl Programs {
             emit(reading);
         })?;
         if let Some(holdings) = holdings {
-            holdings.read(emit)?;
+            holdings.read(shares, emit)?;
         }
         counters.release(now)?;
-        self.sweep.run(now)?;
+        self.sweep.run(now, &self.shares)?;
         if let Some(logger) = &mut self.logger {
             logger.flush();
         }
