@@ -163,3 +163,32 @@ fn many_files_of_a_user_and_what_is_mounted_over_one_keep_no_library_out() {
     assert_eq!(rustix::io::read(&watch, &mut [0; 256]), Err(rustix::io::Errno::AGAIN), "the FIFO was opened");
     drop((covered, copies));
 }
+
+#[test]
+fn files_of_roots_that_a_users_processes_mount_take_the_users_places() {
+    needs!(is_root(), "cgroups, mounts and programs need root");
+    let folder = scratch();
+    let library = install(&folder);
+    let [hostile, honest] = ["hostile", "honest"].map(Cgroup::new);
+    // More than there are places, each in a mount namespace of its own and root's.
+    let mounts: Vec<Cuda> = (0..20)
+        .map(|number| {
+            let over = folder.join(format!("over{number}"));
+            fs::create_dir(&over).unwrap();
+            let mut user = Cuda::start(PROGRAM, &hostile);
+            user.send(&format!("hide {} {}", library.display(), over.display()));
+            user.load(&over.join("libcuda.so.1"));
+            assert_eq!(user.send(&format!("user {USER}")).0, 0);
+            user
+        })
+        .collect();
+    let agent = Agent::start(CONFIG);
+    agent.await_log(&["this user has as many such files as a user may have"]);
+    let mut root = Cuda::with(PROGRAM, &honest, &library);
+    agent.await_log(&[&format!("functions of {}", library.display())]);
+    root.copy("cuMemcpyHtoD_v2", 0x2_0000_0000, 0x1000, 4096, 3);
+    assert_eq!(of(&agent.settle(), BYTES, &honest), 3 * 4096);
+    let log = agent.log();
+    assert_eq!(log.matches("functions of").count(), 5, "four of the user's and root's own:\n{log}");
+    drop(mounts);
+}

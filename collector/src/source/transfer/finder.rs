@@ -48,7 +48,8 @@ pub struct Finder {
 
 struct Library {
     path: PathBuf,
-    uid: u32,
+    /// Whose place it takes, see [`Process::payer`].
+    payer: u32,
     joined: Joined,
     seen: u64,
 }
@@ -68,6 +69,12 @@ struct Process<'a> {
 impl Process<'_> {
     fn owner(&self) -> Owner {
         if self.uid == 0 { Owner::Process } else { Owner::User(self.uid) }
+    }
+
+    /// Whose place a file takes that it maps. A user's process can mount root's files over any path that it sees, so only for
+    /// root's processes it is the file's owner.
+    fn payer(&self, owner: u32) -> u32 {
+        if self.uid == 0 { owner } else { self.uid }
     }
 }
 
@@ -191,7 +198,7 @@ impl Finder {
         let what = format!("{} of process {}", mapped.path.display(), process.pid);
         let seen = self.patience.call(process.owner(), &what, move || place.look())??;
         let seen = seen.context("it cannot be read: it is gone")?;
-        let id = seen.id();
+        let (id, payer) = (seen.id(), process.payer(seen.uid()));
         if id.1 != mapped.inode {
             bail!("another file is in its place");
         }
@@ -200,7 +207,11 @@ impl Finder {
             tracing::info!("attached to {} functions of {}", library.joined.functions.len(), library.path.display());
             self.libraries.insert(id, library);
         }
-        self.libraries.get_mut(&id).into_iter().for_each(|library| library.seen = now);
+        if let Some(library) = self.libraries.get_mut(&id) {
+            library.seen = now;
+            // What a user has mapped first is root's once root has.
+            library.payer = if payer == 0 { 0 } else { library.payer };
+        }
         if self.ids.len() < MAX_IDS {
             self.ids.insert((mapped.id.clone(), process.uid), id);
         }
@@ -209,15 +220,15 @@ impl Finder {
 
     /// Attaches to a file that has no programs yet, if it gets a place.
     fn join(&mut self, process: &Process<'_>, mapped: &Mapped, what: &str, seen: Seen, now: u64) -> Result<Library> {
-        let (id, uid) = (seen.id(), seen.uid());
-        if self.failed.has(id) {
+        let (id, payer) = (seen.id(), process.payer(seen.uid()));
+        if self.failed.has(id, payer) {
             bail!("it was read less than 10 minutes ago and is not a CUDA driver library");
         }
-        if !self.failed.may_read(uid) {
-            bail!("user {uid} has mapped too many files that are not CUDA driver libraries");
+        if !self.failed.may_read(payer) {
+            bail!("user {payer} has mapped too many files that are not CUDA driver libraries");
         }
-        let taken = self.libraries.iter().map(|(id, library)| (*id, library.uid)).collect();
-        let instead = match share::place(&taken, uid) {
+        let taken = self.libraries.iter().map(|(id, library)| (*id, library.payer)).collect();
+        let instead = match share::place(&taken, payer) {
             Answer::Free => None,
             Answer::Instead(other) => Some(other),
             Answer::None(why) => bail!("{why}"),
@@ -227,11 +238,11 @@ impl Finder {
             error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
         };
         if joined.as_ref().err().is_some_and(|error| !timed_out(error)) {
-            self.failed.add(id, uid, now);
+            self.failed.add(id, payer, now);
         }
         let joined = joined?;
         instead.and_then(|other| self.libraries.remove(&other));
-        Ok(Library { path: mapped.path.clone(), uid, joined, seen: now })
+        Ok(Library { path: mapped.path.clone(), payer, joined, seen: now })
     }
 
     fn join_within(&mut self, owner: Owner, what: &str, seen: Seen) -> Result<Joined> {

@@ -26,7 +26,7 @@ pub enum Answer {
     None(&'static str),
 }
 
-/// Whether a file of user `uid` gets a place beside these, by whose they are.
+/// Whether a file gets a place that user `uid` pays for, beside these, by who pays for them.
 pub fn place(taken: &BTreeMap<Id, u32>, uid: u32) -> Answer {
     let of = |uid: u32| taken.values().filter(|owner| **owner == uid).count();
     if uid != 0 && of(uid) >= MAX_OF_USER {
@@ -42,35 +42,35 @@ pub fn place(taken: &BTreeMap<Id, u32>, uid: u32) -> Answer {
     }
 }
 
-/// Files that were read and are no libraries.
+/// Files that were read and are no libraries, by who pays for them; with when that was.
 #[derive(Debug, Default)]
-pub struct Failed(BTreeMap<Id, (u32, u64)>);
+pub struct Failed(BTreeMap<(Id, u32), u64>);
 
 impl Failed {
-    /// Whether the file was no library recently.
-    pub fn has(&self, id: Id) -> bool {
-        self.0.contains_key(&id)
+    /// Whether the file was no library recently, as far as this user knows.
+    pub fn has(&self, id: Id, uid: u32) -> bool {
+        self.0.contains_key(&(id, uid))
     }
 
     /// Whether one more file of this user may be read: one that fails has to be remembered.
     pub fn may_read(&self, uid: u32) -> bool {
-        let of_user = self.0.values().filter(|(owner, _)| *owner == uid).count();
-        let of_users = self.0.values().filter(|(owner, _)| *owner != 0).count();
+        let of_user = self.0.keys().filter(|(_, payer)| *payer == uid).count();
+        let of_users = self.0.keys().filter(|(_, payer)| *payer != 0).count();
         uid == 0 || (of_user < MAX_FAILED_OF_USER && of_users < MAX_FAILED)
     }
 
     pub fn add(&mut self, id: Id, uid: u32, now: u64) {
-        let same = |owner: u32| (owner == 0) == (uid == 0);
-        let mut alike = self.0.iter().filter(|(_, (owner, _))| same(*owner));
-        let oldest = alike.clone().min_by_key(|(_, (_, failed))| *failed).map(|(id, _)| *id);
+        let same = |payer: u32| (payer == 0) == (uid == 0);
+        let mut alike = self.0.iter().filter(|((_, payer), _)| same(*payer));
+        let oldest = alike.clone().min_by_key(|(_, failed)| **failed).map(|(key, _)| *key);
         if alike.nth(MAX_FAILED - 1).is_some() {
-            oldest.and_then(|id| self.0.remove(&id));
+            oldest.and_then(|key| self.0.remove(&key));
         }
-        self.0.insert(id, (uid, now));
+        self.0.insert((id, uid), now);
     }
 
     pub fn forget(&mut self, now: u64) {
-        self.0.retain(|_, (_, failed)| now.saturating_sub(*failed) < FAILED_NS);
+        self.0.retain(|_, failed| now.saturating_sub(*failed) < FAILED_NS);
     }
 }
 
@@ -122,7 +122,7 @@ mod tests {
             }
         }
         assert_eq!(failed.0.len(), 2 * MAX_FAILED_OF_USER);
-        assert!(failed.has((7, 0)) && !failed.has((7, 999)));
+        assert!(failed.has((7, 0), 7) && !failed.has((7, 999), 7) && !failed.has((7, 0), 0));
         assert!(failed.may_read(0) && failed.may_read(9));
         failed.forget(5 + FAILED_NS);
         assert!(failed.0.is_empty());
