@@ -35,6 +35,23 @@ pub enum Outcome {
     Alert(Box<Alert>),
 }
 
+impl Outcome {
+    /// The workload that it is about; `None` if it is about the host.
+    pub fn workload(&self) -> Option<&str> {
+        match self {
+            Outcome::OomKill(kill) | Outcome::Dying(kill) => kill.workload.as_deref(),
+            Outcome::Signal(signal) => signal.workload.as_deref(),
+            Outcome::ReclaimStall(stall) => stall.workload.as_deref(),
+            Outcome::CompactionStall(stall) => stall.workload.as_deref(),
+            Outcome::SlowIo(io) | Outcome::FailedIo(io) => io.workload.as_deref(),
+            Outcome::AllocationRefused(refusal) => refusal.workload.as_deref(),
+            Outcome::Pressure(_) => None,
+            Outcome::Incident(incident) => incident.labels.get("workload").map(String::as_str),
+            Outcome::Alert(alert) => alert.labels.get("workload").map(String::as_str),
+        }
+    }
+}
+
 impl From<Incident> for Outcome {
     fn from(incident: Incident) -> Outcome {
         Outcome::Incident(Box::new(incident))

@@ -88,9 +88,11 @@ impl Fold {
     }
 
     fn publish(&mut self, time: u64, outcomes: Vec<Outcome>) {
+        let view = self.engine.view();
         for outcome in outcomes {
-            self.log.outcome(time, &outcome);
-            self.outbox.publish(time, outcome);
+            let owner = outcome.workload().map(|workload| view.workloads.owner(workload).to_owned());
+            self.log.outcome(time, owner.as_deref(), &outcome);
+            self.outbox.publish(time, owner.as_deref(), outcome);
         }
     }
 }

@@ -177,10 +177,10 @@ impl Outbox {
         ]
     }
 
-    /// Takes an outcome of a sample at this time. Alerts and incidents always pass; other events are rate limited.
-    pub fn publish(&mut self, time: u64, outcome: Outcome) {
+    /// Takes an outcome of a sample at this time, with who answers for the workload that it is about. Alerts and incidents always pass; other events are rate limited.
+    pub fn publish(&mut self, time: u64, owner: Option<&str>, outcome: Outcome) {
         let essential = matches!(outcome, Outcome::Alert(_) | Outcome::Incident(_));
-        if !essential && !self.allows(time, &outcome) {
+        if !essential && !self.allows(time, owner) {
             self.lost.events.fetch_add(1, Ordering::Relaxed);
         } else if self.sender.try_send(Published { time, outcome }).is_err() {
             self.lost.outcomes.fetch_add(1, Ordering::Relaxed);
@@ -188,8 +188,8 @@ impl Outbox {
     }
 
     /// Nobody's storm takes the others' share.
-    fn allows(&mut self, time: u64, event: &Outcome) -> bool {
-        event.owner().is_none_or(|owner| self.events_of_owner.allows(owner, time)) && self.events.allows(time)
+    fn allows(&mut self, time: u64, owner: Option<&str>) -> bool {
+        owner.is_none_or(|owner| self.events_of_owner.allows(owner, time)) && self.events.allows(time)
     }
 
     /// Waits a bounded time until the remaining outcomes are written and delivered.
@@ -273,15 +273,15 @@ mod tests {
         };
         let (mut outbox, mut restored) = start();
         assert_eq!(restored.try_recv().unwrap(), []);
-        outbox.publish(1, Outcome::Incident(Box::new(incident("i-1"))));
-        outbox.publish(2, Outcome::Alert(Box::new(alert("Hot", 2))));
+        outbox.publish(1, None, Outcome::Incident(Box::new(incident("i-1"))));
+        outbox.publish(2, None, Outcome::Alert(Box::new(alert("Hot", 2))));
         outbox.close();
 
         let lock = Connection::open(dir.join(crate::sink::journal::file::FILE)).unwrap();
         lock.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE").unwrap();
         let (mut outbox, mut restored) = start();
         assert!(restored.try_recv().is_err() && state(&outbox) == (false, 0), "the agent continues");
-        outbox.publish(3, Outcome::Alert(Box::new(alert("New", 3))));
+        outbox.publish(3, None, Outcome::Alert(Box::new(alert("New", 3))));
         drop(lock);
         let names = |alerts: Vec<Alert>| alerts.iter().map(|alert| alert.alert.to_string()).collect::<Vec<_>>();
         assert_eq!(names(restored.blocking_recv().unwrap()), ["Hot"], "without the new alert");

@@ -33,9 +33,9 @@ impl Default for Log {
 }
 
 impl Log {
-    /// Logs an outcome at this time, in nanoseconds since the Unix epoch, unless there were too many of its owner.
-    pub fn outcome(&mut self, time: u64, outcome: &Outcome) {
-        match outcome.owner().filter(|owner| !self.rates.allows(owner, time)) {
+    /// Logs an outcome at this time, in nanoseconds since the Unix epoch, unless there were too many of its workload's owner.
+    pub fn outcome(&mut self, time: u64, owner: Option<&str>, outcome: &Outcome) {
+        match owner.filter(|owner| !self.rates.allows(owner, time)) {
             None => write(outcome),
             Some(owner) => self.omit(owner),
         }
@@ -252,14 +252,14 @@ mod tests {
     fn a_storm_of_one_user_is_counted_and_told_in_a_line() {
         let mut log = Log::default();
         for number in 0..1000 {
-            log.outcome(100 * SECOND, &about(&format!("user-1000/app{number}")));
+            log.outcome(100 * SECOND, Some("user-1000"), &about(&format!("user-1000/app{number}")));
         }
-        log.outcome(100 * SECOND, &about("prod/ledger"));
+        log.outcome(100 * SECOND, Some("prod/ledger"), &about("prod/ledger"));
         assert_eq!(log.omitted, BTreeMap::from([("user-1000".to_owned(), 940)]));
         log.tick(101 * SECOND);
         assert!(log.omitted.is_empty(), "told at once");
-        log.outcome(101 * SECOND, &about("user-1000/x"));
-        log.outcome(101 * SECOND, &about("user-1000/x"));
+        log.outcome(101 * SECOND, Some("user-1000"), &about("user-1000/x"));
+        log.outcome(101 * SECOND, Some("user-1000"), &about("user-1000/x"));
         log.tick(102 * SECOND);
         assert_eq!(log.omitted.values().sum::<u64>(), 1, "and then once a minute");
     }

@@ -9,8 +9,8 @@ use crate::alert::Alert;
 use crate::incident::Incident;
 use crate::metric::alert::LABELS;
 use crate::outcome::Outcome;
-use crate::rate::owner;
 use crate::rule::{Condition, Event, Rule, Rules};
+use crate::view::workload::Workloads;
 
 /// The label of who is affected.
 const WORKLOAD: &str = "workload";
@@ -25,7 +25,13 @@ pub(super) struct Fired {
 }
 
 /// Fires for each new incident among the outcomes, and corrects the alerts of those whose cause has changed.
-pub(super) fn incidents(alerts: &mut Alerts, rules: &Rules, time: u64, outcomes: &mut Vec<Outcome>) {
+pub(super) fn incidents(
+    alerts: &mut Alerts,
+    rules: &Rules,
+    workloads: &Workloads,
+    time: u64,
+    outcomes: &mut Vec<Outcome>,
+) {
     // Usually there is none, so nothing is copied.
     let mut index = 0;
     while index < outcomes.len() {
@@ -38,7 +44,8 @@ pub(super) fn incidents(alerts: &mut Alerts, rules: &Rules, time: u64, outcomes:
                         alerts.incidents.pop_front();
                     }
                     alerts.incidents.push_back((incident.id.clone(), rule.clone()));
-                    fire(alerts, rules, time, &incident, outcomes);
+                    let owner = incident.labels.get(WORKLOAD).map(|workload| workloads.owner(workload));
+                    fire(alerts, rules, time, (owner, &incident), outcomes);
                 }
                 Some((_, known)) if known != rule => {
                     known.clone_from(rule);
@@ -67,11 +74,16 @@ fn correct(alerts: &mut Alerts, rules: &Rules, time: u64, incident: &Incident, o
     }
 }
 
-fn fire(alerts: &mut Alerts, rules: &Rules, time: u64, incident: &Incident, outcomes: &mut Vec<Outcome>) {
+fn fire(
+    alerts: &mut Alerts,
+    rules: &Rules,
+    time: u64,
+    (owner, incident): (Option<&str>, &Incident),
+    outcomes: &mut Vec<Outcome>,
+) {
     // The labels identify an alert, also in the metrics, whose labels are fixed.
     let known = incident.labels.iter().filter(|(name, value)| LABELS.contains(&name.as_str()) && !value.is_empty());
     let labels: BTreeMap<String, String> = known.map(|(name, value)| (name.clone(), value.clone())).collect();
-    let owner = labels.get(WORKLOAD).map(|workload| owner(workload).to_owned());
     // Asked once, and only if a rule is about it.
     let mut allowed = None;
     for (index, rule) in rules.0.iter().enumerate().filter(|(_, rule)| rule.enabled) {
@@ -80,8 +92,8 @@ fn fire(alerts: &mut Alerts, rules: &Rules, time: u64, incident: &Incident, outc
             continue;
         }
         let rates = &mut alerts.rates;
-        let allowed = *allowed.get_or_insert_with(|| owner.as_ref().is_none_or(|owner| rates.allows(owner, time)));
-        match &owner {
+        let allowed = *allowed.get_or_insert_with(|| owner.is_none_or(|owner| rates.allows(owner, time)));
+        match owner {
             Some(owner) if !allowed => fire_grouped(alerts, index, rule, time, (owner, &labels, incident), outcomes),
             _ => fire_one(alerts, index, rule, time, (&labels, incident), outcomes),
         }

@@ -146,7 +146,7 @@ impl Alerts {
 pub(super) fn apply(alerts: &mut Alerts, view: &mut View, time: u64, reading: &Reading, outcomes: &mut Vec<Outcome>) {
     let Some(rules) = alerts.rules.clone() else { return };
     let before = outcomes.len();
-    event::incidents(alerts, &rules, time, outcomes);
+    event::incidents(alerts, &rules, &view.workloads, time, outcomes);
     update(&mut view.firing, &outcomes[before..]);
     let before = outcomes.len();
     match reading {
@@ -163,7 +163,7 @@ pub(super) fn apply(alerts: &mut Alerts, view: &mut View, time: u64, reading: &R
 pub(super) fn end(alerts: &mut Alerts, view: &mut View, outcomes: &mut Vec<Outcome>) {
     let Some(rules) = alerts.rules.clone() else { return };
     let before = outcomes.len();
-    event::incidents(alerts, &rules, view.time, outcomes);
+    event::incidents(alerts, &rules, &view.workloads, view.time, outcomes);
     update(&mut view.firing, &outcomes[before..]);
 }
 

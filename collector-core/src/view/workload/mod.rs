@@ -191,6 +191,12 @@ impl Workloads {
         self.by_name.get(name).map(|&slot| &self.slots[slot])
     }
 
+    /// Who answers for the workload with this name: who makes its cgroups, however many cgroups and names that is; otherwise,
+    /// and where no such workload is known any more, the workload itself.
+    pub fn owner<'a>(&'a self, name: &'a str) -> &'a str {
+        self.find(name).and_then(|workload| workload.identity.owner.as_deref()).unwrap_or(name)
+    }
+
     /// Whether there is no room for another, so that some may be missing.
     pub(crate) fn is_full(&self) -> bool {
         self.by_name.len() >= self.max
