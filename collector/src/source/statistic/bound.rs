@@ -5,8 +5,10 @@ use std::collections::HashMap;
 use std::ffi::CStr;
 use std::iter;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 
 use collector_core::cgroup::Id;
+use collector_core::identity::Identity;
 use collector_core::signal::oom::Bound;
 use collector_core::statistic::workload::{Statistic as S, Values};
 
@@ -18,35 +20,59 @@ use super::workload::above;
 const PROCESSES: &CStr = c"cgroup.procs";
 /// At most this many cgroups above each other are read.
 const LEVELS: usize = 32;
-/// At most this many cgroups that are no workload's own are remembered, for each workload of the cap.
-const PER_WORKLOAD: usize = 16;
+/// At most this many bytes of cgroups that are no workload's own are remembered, for each workload of the cap.
+const PER_WORKLOAD: usize = 4096;
+/// The share of that of whoever makes them.
+const SHARE: usize = 8;
+/// What an entry takes in bytes beside its path.
+const ENTRY: usize = 64;
 
 /// Paths of memory cgroups inside workloads' own, whose files are otherwise not read.
 #[derive(Debug, Default)]
-pub struct Inner(HashMap<Id, Box<str>>);
+pub struct Inner {
+    paths: HashMap<Id, (Box<str>, Arc<str>)>,
+    /// What each owner's entries take in bytes.
+    held: HashMap<Arc<str>, usize>,
+    bytes: usize,
+}
 
 impl Inner {
-    pub fn born(&mut self, id: Id, path: &str, workloads: usize) {
-        if self.0.len() < workloads.saturating_mul(PER_WORKLOAD) {
-            self.0.insert(id, path.into());
+    /// `identity` is the path's: the cgroup is its owner's, or else its workload's.
+    pub fn born(&mut self, id: Id, path: &str, identity: Identity, workloads: usize) {
+        self.died(id);
+        let most = workloads.saturating_mul(PER_WORKLOAD);
+        let owner = identity.owner.unwrap_or(identity.top);
+        let (bytes, held) = (path.len() + ENTRY, self.held.get(&owner).copied().unwrap_or(0));
+        if self.bytes + bytes <= most && held + bytes <= most / SHARE {
+            self.bytes += bytes;
+            self.held.insert(owner.clone(), held + bytes);
+            self.paths.insert(id, (path.into(), owner));
         }
     }
 
     pub fn died(&mut self, id: Id) {
-        self.0.remove(&id);
+        let Some((path, owner)) = self.paths.remove(&id) else { return };
+        let bytes = path.len() + ENTRY;
+        self.bytes -= bytes;
+        if let Some(held) = self.held.get_mut(&owner) {
+            *held -= bytes;
+            if *held == 0 {
+                self.held.remove(&owner);
+            }
+        }
     }
 
     /// A walk finds all of them again.
     pub fn clear(&mut self) {
-        self.0.clear();
+        *self = Inner::default();
     }
 
     pub fn path(&self, id: Id) -> Option<&str> {
-        self.0.get(&id).map(|path| &**path)
+        self.paths.get(&id).map(|(path, _)| &**path)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (Id, &str)> {
-        self.0.iter().map(|(id, path)| (*id, &**path))
+        self.paths.iter().map(|(id, (path, _))| (*id, &**path))
     }
 }
 
@@ -71,4 +97,39 @@ pub fn read(tree: &Tree, id: Id, path: &str, descriptors: &mut Descriptors) -> V
         read.then(|| Bound { path: at.to_owned(), limit_bytes, peak_bytes, empty })
     });
     bounds.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn born(inner: &mut Inner, id: u64, path: &str) {
+        inner.born(Id { hierarchy: 0, id }, path, Identity::of(path), 20);
+    }
+
+    #[test]
+    fn nobodys_cgroups_leave_no_room_for_anothers() {
+        let mut inner = Inner::default();
+        let users = |uid: u32| format!("/user.slice/user-{uid}.slice/user@{uid}.service/app.slice");
+        for id in 0..10_000 {
+            born(&mut inner, id, &format!("{}/app{id}.service/{}", users(1000), "x/".repeat((id % 100) as usize)));
+        }
+        assert!((1..100).contains(&inner.paths.len()), "{}", inner.paths.len());
+        let scope = format!("/system.slice/docker-{}.scope", "4f1c2a9b".repeat(8));
+        born(&mut inner, 10_001, &format!("{scope}/app"));
+        born(&mut inner, 10_002, &format!("{}/jupyter.service/kernel", users(1001)));
+        for id in [10_001, 10_002] {
+            assert!(inner.path(Id { hierarchy: 0, id }).is_some(), "{id}");
+        }
+        for id in 20_000..30_000 {
+            born(&mut inner, id, &format!("/system.slice/docker-{id:064}.scope/app"));
+        }
+        assert!(inner.bytes <= 20 * PER_WORKLOAD);
+        // Twice born counts once, and what is gone leaves room.
+        born(&mut inner, 10_001, &format!("{scope}/app"));
+        let ids: Vec<Id> = inner.iter().map(|(id, _)| id).collect();
+        assert_eq!(inner.bytes, inner.iter().map(|(_, path)| path.len() + ENTRY).sum::<usize>());
+        ids.into_iter().for_each(|id| inner.died(id));
+        assert_eq!((inner.bytes, inner.held.len(), inner.paths.len()), (0, 0, 0));
+    }
 }

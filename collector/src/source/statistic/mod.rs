@@ -161,9 +161,10 @@ impl Reader {
         }
         // A walk found it at another path: its rename was missed.
         self.remove(id);
-        match *Identity::of(path).top == *path {
+        let identity = Identity::of(path);
+        match *identity.top == *path {
             true => self.born.push((id, path.into())),
-            false => self.inner.born(id, path, self.limits.workloads),
+            false => self.inner.born(id, path, identity, self.limits.workloads),
         }
     }
 
