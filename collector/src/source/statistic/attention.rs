@@ -1,8 +1,6 @@
 //! Which workloads matter now: those near a memory limit, those that are large, and those that grow. They have their turn at every
 //! tick, so that limits and the parts of their memory are known from the second before a kill. Knows no file.
 
-use collector_core::statistic::workload::{Statistic, Values};
-
 /// At most this many have their turn early in one tick.
 pub const MOST: usize = 64;
 /// Share of the limit from which a workload is near it.
@@ -35,9 +33,10 @@ impl Attention {
         Attention { total, scores: Vec::new(), bar: 0.0, chosen: 0 }
     }
 
-    /// Whether a workload matters now, and there is room. `limit` is the least that applies to it.
-    pub fn wants(&mut self, limit: Option<u64>, before: &Values, now: &Values) -> bool {
-        let Some(score) = self.score(limit, before, now) else { return false };
+    /// Whether a workload matters now, and there is room. `limit` is the least that applies to it; `before` and `now` are the
+    /// memory charged to it at the tick before and now. All are in bytes.
+    pub fn wants(&mut self, limit: Option<u64>, before: Option<u64>, now: Option<u64>) -> bool {
+        let Some(score) = now.and_then(|now| self.score(limit, before, now)) else { return false };
         self.scores.push(score);
         let wants = score >= self.bar && self.chosen < MOST;
         self.chosen += usize::from(wants);
@@ -54,18 +53,26 @@ impl Attention {
         self.chosen = 0;
     }
 
-    fn score(&self, limit: Option<u64>, before: &Values, now: &Values) -> Option<f64> {
-        let current = now.get(Statistic::MemoryCurrent)?;
-        let share = |whole: Option<u64>| whole.filter(|whole| *whole > 0).map(|whole| current as f64 / whole as f64);
-        let near = share(limit).filter(|share| *share >= NEAR).map(|share| NEAR_SCORE + share.min(1.0));
-        let large = || share(self.total).filter(|share| *share >= LARGE).map(|share| LARGE_SCORE + share.min(0.99));
+    fn score(&self, limit: Option<u64>, before: Option<u64>, now: u64) -> Option<f64> {
+        let near = nearness(limit, now).map(|share| NEAR_SCORE + share.min(1.0));
+        let large =
+            || share(now, self.total).filter(|share| *share >= LARGE).map(|share| LARGE_SCORE + share.min(0.99));
         let grew = || {
-            let grew = current.checked_sub(before.get(Statistic::MemoryCurrent)?)?;
-            let enough = grew >= GREW_BYTES && grew as f64 > GREW * current as f64;
-            enough.then_some(grew as f64 / (current as f64 + 1.0))
+            let grew = now.checked_sub(before?)?;
+            let enough = grew >= GREW_BYTES && grew as f64 > GREW * now as f64;
+            enough.then_some(grew as f64 / (now as f64 + 1.0))
         };
         near.or_else(large).or_else(grew)
     }
+}
+
+/// The share of its limit that a workload holds, if it is near it.
+pub fn nearness(limit: Option<u64>, now: u64) -> Option<f64> {
+    share(now, limit).filter(|share| *share >= NEAR)
+}
+
+fn share(part: u64, whole: Option<u64>) -> Option<f64> {
+    whole.filter(|whole| *whole > 0).map(|whole| part as f64 / whole as f64)
 }
 
 #[cfg(test)]
@@ -74,15 +81,11 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
-    fn holds(bytes: u64) -> Values {
-        Values::from_iter([(Statistic::MemoryCurrent, bytes)])
-    }
-
     #[test]
     fn those_near_a_limit_large_or_growing_matter() {
         let mut attention = Attention::new(Some(1000 * MIB));
         let mut wants = |limit: Option<u64>, before: u64, now: u64| {
-            attention.wants(limit.map(|limit| limit * MIB), &holds(before), &holds(now))
+            attention.wants(limit.map(|limit| limit * MIB), Some(before), Some(now))
         };
         assert!(!wants(None, 40 * MIB, 40 * MIB));
         assert!(!wants(Some(51), 40 * MIB, 40 * MIB), "78 % of its limit");
@@ -92,11 +95,8 @@ mod tests {
         assert!(!wants(None, 40 * MIB, 40 * MIB + MIB / 4), "by 0.6 %");
         assert!(!wants(None, MIB, MIB + MIB / 8), "by what one CPU is charged ahead");
         assert!(!wants(None, 41 * MIB, 40 * MIB));
-        assert!(!attention.wants(Some(1), &Values::new(), &Values::new()));
-        assert!(
-            !Attention::new(None).wants(None, &holds(MIB << 20), &holds(MIB << 20)),
-            "the host's memory is not known"
-        );
+        assert!(!attention.wants(Some(1), None, None));
+        assert!(!Attention::new(None).wants(None, Some(MIB << 20), Some(MIB << 20)), "the host's memory is not known");
     }
 
     #[test]
@@ -108,7 +108,7 @@ mod tests {
             let near = (0..40u64).map(|number| (Some(100 * MIB), (81 + number / 4) * MIB, (81 + number / 4) * MIB));
             let all: Vec<_> = growing.chain(near).collect();
             let chosen: Vec<bool> =
-                all.iter().map(|(limit, before, now)| attention.wants(*limit, &holds(*before), &holds(*now))).collect();
+                all.iter().map(|(limit, before, now)| attention.wants(*limit, Some(*before), Some(*now))).collect();
             attention.end();
             chosen
         };

@@ -118,6 +118,8 @@ pub enum Due {
     Glance,
     /// The same, and if there is hardly any, whether a process is in it.
     Check,
+    /// How much memory is charged, and whether anything ran in it.
+    Pulse,
     /// Files of every tick.
     Tick,
     /// Files that are read once per turn.
@@ -127,7 +129,7 @@ pub enum Due {
 }
 
 /// Result of a reading.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Read {
     Same,
     Changed,
@@ -160,25 +162,20 @@ impl Part {
         Part { id, values: Values::new(), location, handles }
     }
 
-    /// Reads the files that are due, and returns which were: once the files of every tick have been read, `early` may let it
-    /// have its turn now. It gets the values before this reading, and the values now. A missing file or a cgroup that vanishes
-    /// is not a failure.
+    /// Reads the files that are due, except for those that were due at `done`. A missing file or a cgroup that vanishes is not a
+    /// failure.
     pub fn read(
         &mut self,
         tree: &Tree,
-        mut due: Due,
-        early: impl FnOnce(&Values, &Values) -> bool,
+        done: Option<Due>,
+        due: Due,
         descriptors: &mut Descriptors,
         failures: &mut Failures,
-    ) -> (Read, Due) {
+    ) -> Read {
         let before = self.values.clone();
-        let mut early = Some(early).filter(|_| due == Due::Tick);
         let mut directory = None;
         let mut may_be_gone = false;
         for (file, handle) in tree.files.iter().zip(&mut self.handles) {
-            if file.pace == Pace::Turn && early.take().is_some_and(|early| early(&before, &self.values)) {
-                due = Due::Turn;
-            }
             let wanted = match (&*handle, file.pace) {
                 (Handle::Absent, _) => Due::All,
                 (_, Pace::Empty) if !is_nearly_empty(&self.values) => {
@@ -191,11 +188,15 @@ impl Part {
                 (Handle::Closed, Pace::Always) if descriptors.is_full() && due == Due::Check => Due::Check,
                 (Handle::Closed, _) if descriptors.is_full() => Due::Turn,
                 (_, Pace::Always) => Due::Glance,
+                (_, Pace::Pulse) => Due::Pulse,
                 (_, Pace::Tick) => Due::Tick,
                 (_, Pace::Turn | Pace::Empty) => Due::Turn,
             };
+            if done >= Some(wanted) {
+                continue;
+            }
             if due < wanted {
-                if matches!(handle, Handle::Failed) {
+                if matches!(handle, Handle::Failed) && done.is_none() {
                     failures.count += 1;
                 }
                 continue;
@@ -218,7 +219,7 @@ impl Part {
                 },
             };
             let keep = match file.pace {
-                Pace::Always | Pace::Tick => true,
+                Pace::Always | Pace::Pulse | Pace::Tick => true,
                 Pace::Turn => descriptors.enough_for_all,
                 Pace::Empty => false,
             };
@@ -236,7 +237,10 @@ impl Part {
                         Errno::OPNOTSUPP => descriptors.close(handle, Handle::Absent),
                         Errno::MFILE | Errno::NFILE => failures.add(file.name, why),
                         _ => {
+                            // The first reading of this tick counted it.
+                            let counted = matches!(handle, Handle::Failed) && done.is_some();
                             failures.add(file.name, why);
+                            failures.count -= usize::from(counted);
                             descriptors.close(handle, Handle::Failed);
                         }
                     }
@@ -245,12 +249,18 @@ impl Part {
         }
         if may_be_gone && tree.id(&*self.location) != Ok(self.id) {
             self.close(descriptors);
-            return (Read::Gone, due);
+            return Read::Gone;
         }
         if due >= Due::Turn {
             derive(&mut self.values);
         }
-        (if self.values == before { Read::Same } else { Read::Changed }, due)
+        if self.values == before { Read::Same } else { Read::Changed }
+    }
+
+    /// Whether a file says at each tick if anything ran in it.
+    pub fn has_pulse(&self, tree: &Tree) -> bool {
+        let mut files = tree.files.iter().zip(&self.handles);
+        files.any(|(file, handle)| file.pace == Pace::Pulse && matches!(handle, Handle::Open(_)))
     }
 
     /// Whether it is known to hold neither a process nor memory.

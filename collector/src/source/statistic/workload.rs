@@ -4,15 +4,19 @@ use std::sync::Arc;
 
 use collector_core::sample::{Reading, Statistics};
 use collector_core::signal::cgroup;
-use collector_core::statistic::workload::{Statistic, Values};
+use collector_core::statistic::workload::Statistic;
 
-use super::attention::Attention;
+use super::attention::{Attention, nearness};
 use super::handle::Descriptors;
 use super::join::{self, Processes};
 use super::tree::{Due, Failures, Part, Read, Tree};
+use crate::source::cgroup::Controller;
 
 /// Absent files are tried again every eighth turn.
 pub const RETRY_ABSENT_TURNS: u64 = 8;
+
+/// At most this many hierarchies are read: one a controller, and that of names where it is none of them.
+const TREES: usize = Controller::ALL.len() + 1;
 
 #[derive(Debug)]
 pub struct Workload {
@@ -23,6 +27,8 @@ pub struct Workload {
     pub new: bool,
     /// The least memory limit at its cgroup and above it, as of its last turn.
     pub limit: Option<u64>,
+    /// When all its files of every tick were last read, nothing in them had changed.
+    pub settled: bool,
     /// Processes entered it, which may reveal its cgroups in other hierarchies.
     pub entered: bool,
     /// It held neither a process nor memory when it was last read.
@@ -33,10 +39,18 @@ pub struct Workload {
     pub walk: u64,
 }
 
+/// What a tick's first reading of a workload says.
+struct Pulse {
+    /// Memory charged to it before, in bytes.
+    before: Option<u64>,
+    /// The outcome for each cgroup, by the index of its tree.
+    reads: [Read; TREES],
+}
+
 impl Workload {
     /// One that has not been read yet.
     pub fn new(path: Arc<str>, parts: Vec<(usize, Part)>, walk: u64, placed: bool) -> Workload {
-        Workload { path, parts, new: true, limit: None, entered: true, empty: false, placed, walk }
+        Workload { path, parts, new: true, limit: None, settled: false, entered: true, empty: false, placed, walk }
     }
 
     /// Which of its files to read now. Of one that holds nothing or has no place, only the memory in use is read.
@@ -97,16 +111,24 @@ impl Workload {
             true => Due::Turn,
             false => due,
         };
-        let (mut gone, limit) = (None, self.limit);
+        let pulse = (due == Due::Tick).then(|| self.pulse(trees, descriptors, failures));
+        if let Some(pulse) = &pulse {
+            due = self.due_after(pulse, trees, attention);
+        }
+        let (mut gone, mut changed) = (None, false);
         for (at, (tree, part)) in self.parts.iter_mut().enumerate() {
-            // The memory controller's comes first, and decides for all.
-            let early = |before: &Values, now: &Values| at == 0 && attention.wants(limit, before, now);
-            let read;
-            (read, due) = part.read(&trees[*tree], due, early, descriptors, failures);
+            let first = pulse.as_ref().map_or(Read::Same, |pulse| pulse.reads[*tree]);
+            let done = pulse.as_ref().map(|_| Due::Pulse);
+            let read = match first {
+                Read::Gone => first,
+                _ if done == Some(due) => first,
+                _ => first.max(part.read(&trees[*tree], done, due, descriptors, failures)),
+            };
+            changed |= read != Read::Same;
             match read {
                 Read::Gone => gone = Some(at),
                 // Unchanged values are emitted once per turn: a recording may have started since.
-                Read::Same if due == Due::Tick => {}
+                Read::Same if due <= Due::Tick => {}
                 Read::Same | Read::Changed => emit_reading(Reading::Statistics(Statistics {
                     cgroup: part.id,
                     values: part.values.clone(),
@@ -122,10 +144,43 @@ impl Workload {
                 emit_reading(Reading::Cgroup(cgroup::Reading::Died { id: part.id }));
             }
         }
+        if due >= Due::Tick {
+            self.settled = !changed;
+        }
         if due >= Due::Turn {
             self.empty = self.parts.first().is_some_and(|(_, part)| part.is_empty());
         }
         due
+    }
+
+    /// Reads of all its cgroups what says whether anything happened.
+    fn pulse(&mut self, trees: &[Tree], descriptors: &mut Descriptors, failures: &mut Failures) -> Pulse {
+        let before = self.memory();
+        let mut reads = [Read::Same; TREES];
+        for (tree, part) in &mut self.parts {
+            reads[*tree] = part.read(&trees[*tree], None, Due::Pulse, descriptors, failures);
+        }
+        Pulse { before, reads }
+    }
+
+    /// Which of its files to read now that its memory and CPU time are known: none if neither changed, nor anything when the files
+    /// were last read, unless it is near a limit. A process has to run before it waits, and while it waits its pressure grows.
+    fn due_after(&self, pulse: &Pulse, trees: &[Tree], attention: &mut Attention) -> Due {
+        let now = self.memory();
+        if attention.wants(self.limit, pulse.before, now) {
+            return Due::Turn;
+        }
+        let calm = self.settled
+            && !self.entered
+            && pulse.reads.iter().all(|read| *read == Read::Same)
+            && now.is_some_and(|now| nearness(self.limit, now).is_none())
+            && self.parts.iter().any(|(tree, part)| part.has_pulse(&trees[*tree]));
+        if calm { Due::Pulse } else { Due::Tick }
+    }
+
+    /// Memory charged to it, in bytes.
+    fn memory(&self) -> Option<u64> {
+        self.parts.first()?.1.values.get(Statistic::MemoryCurrent)
     }
 
     /// Reads only its memory, and whether a process is in it; `true` if it held nothing before and does now.
@@ -138,10 +193,9 @@ impl Workload {
         emit_reading: &mut dyn FnMut(Reading),
     ) -> bool {
         let Some((tree, part)) = self.parts.first_mut() else { return false };
-        let never = |_: &Values, _: &Values| false;
-        let (read, _) = part.read(&trees[*tree], due, never, descriptors, failures);
+        let read = part.read(&trees[*tree], None, due, descriptors, failures);
         if read == Read::Changed && due == Due::Glance {
-            part.read(&trees[*tree], Due::Check, never, descriptors, failures);
+            part.read(&trees[*tree], None, Due::Check, descriptors, failures);
         }
         if self.empty && !part.is_empty() && read != Read::Gone {
             return true;

@@ -25,7 +25,9 @@ pub struct File {
 pub enum Pace {
     /// Every tick, also if the cgroup holds nothing; the file stays open.
     Always,
-    /// Every tick; the file stays open.
+    /// Every tick, because it says whether anything ran in the cgroup; the file stays open.
+    Pulse,
+    /// Every tick in which something ran in the cgroup or its memory changed, or while that is near a limit; the file stays open.
     Tick,
     /// Once per `workload.stat_interval`, at the cgroup's turn: reading it is expensive or it seldom changes. Cgroups that
     /// matter now have their turn at every tick.
@@ -70,10 +72,23 @@ const MICROSECOND: u64 = 1000;
 /// `USER_HZ` is 100 on every architecture with eBPF support (include/asm-generic/param.h).
 const USER_TICK: u64 = 10_000_000;
 
-/// A file that needs another file's value comes after it; of one hierarchy, those of every tick come first.
+/// A file that needs another file's value comes after it.
 pub const FILES: &[File] = &[
     v2(c"memory.current", Controller::Memory, Pace::Always, Format::Single(S::MemoryCurrent)),
     v2(c"cgroup.events", Controller::Memory, Pace::Empty, Format::Flat(&[("populated", S::Populated, 1)])),
+    v2(
+        c"cpu.stat",
+        Controller::Cpu,
+        Pace::Pulse,
+        Format::Flat(&[
+            ("usage_usec", S::CpuUsage, MICROSECOND),
+            ("user_usec", S::CpuUser, MICROSECOND),
+            ("system_usec", S::CpuSystem, MICROSECOND),
+            ("nr_periods", S::CpuPeriods, 1),
+            ("nr_throttled", S::CpuThrottledPeriods, 1),
+            ("throttled_usec", S::CpuThrottled, MICROSECOND),
+        ]),
+    ),
     v2(c"memory.swap.current", Controller::Memory, Pace::Tick, Format::Single(S::MemorySwap)),
     v2(
         c"memory.events",
@@ -96,19 +111,6 @@ pub const FILES: &[File] = &[
     ),
     v2(c"cpu.pressure", Controller::Pressure, Pace::Tick, Format::Pressure(S::CpuPressureSome, S::CpuPressureFull)),
     v2(c"io.pressure", Controller::Pressure, Pace::Tick, Format::Pressure(S::IoPressureSome, S::IoPressureFull)),
-    v2(
-        c"cpu.stat",
-        Controller::Cpu,
-        Pace::Tick,
-        Format::Flat(&[
-            ("usage_usec", S::CpuUsage, MICROSECOND),
-            ("user_usec", S::CpuUser, MICROSECOND),
-            ("system_usec", S::CpuSystem, MICROSECOND),
-            ("nr_periods", S::CpuPeriods, 1),
-            ("nr_throttled", S::CpuThrottledPeriods, 1),
-            ("throttled_usec", S::CpuThrottled, MICROSECOND),
-        ]),
-    ),
     v2(
         c"io.stat",
         Controller::Io,
@@ -158,7 +160,7 @@ pub const FILES: &[File] = &[
         Pace::Tick,
         Format::Flat(&[("oom_kill", S::MemoryEventOomKill, 1), ("under_oom", S::MemoryUnderOom, 1)]),
     ),
-    v1(c"cpuacct.usage", Controller::Cpuacct, Pace::Tick, Format::Single(S::CpuUsage)),
+    v1(c"cpuacct.usage", Controller::Cpuacct, Pace::Pulse, Format::Single(S::CpuUsage)),
     v1(
         c"cpu.stat",
         Controller::Cpu,

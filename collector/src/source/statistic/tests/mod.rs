@@ -15,6 +15,7 @@ use crate::source::cgroup::walk;
 mod controller;
 mod examine;
 mod place;
+mod pulse;
 
 const V2: &str = "27 24 0:22 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
 const V1: &str = "25 24 0:20 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n\
