@@ -78,7 +78,7 @@ impl Bench {
     }
 
     fn publish(&mut self, numbers: std::ops::Range<u64>) {
-        numbers.for_each(|number| self.outbox.publish(1, alert("Hot", number)));
+        numbers.for_each(|number| self.outbox.publish(1, None, alert("Hot", number)));
     }
 
     /// Waits until the figures of the receivers, summed over the records, satisfy `done`.
