@@ -177,7 +177,8 @@ impl Outbox {
         ]
     }
 
-    /// Takes an outcome of a sample at this time, with who answers for the workload that it is about. Alerts and incidents always pass; other events are rate limited.
+    /// Takes an outcome of a sample at this time, with who answers for the workload that it is about. Alerts and incidents always pass;
+    /// other events are rate limited.
     pub fn publish(&mut self, time: u64, owner: Option<&str>, outcome: Outcome) {
         let essential = matches!(outcome, Outcome::Alert(_) | Outcome::Incident(_));
         if !essential && !self.allows(time, owner) {
