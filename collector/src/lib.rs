@@ -16,6 +16,7 @@ pub mod exit;
 pub mod exposition;
 pub mod exposure;
 pub mod http;
+mod mutex;
 pub mod private;
 pub mod privilege;
 pub mod service;

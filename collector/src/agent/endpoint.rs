@@ -91,8 +91,7 @@ impl Report {
     fn read(&mut self) -> Option<sample::Endpoint> {
         let [handshake, host, password] = self.tally.denials.counts();
         let [handshakes, hosts, passwords] = std::mem::replace(&mut self.denied, [handshake, host, password]);
-        let listeners = self.tally.listeners();
-        let open = |label| listeners.get(label).map(Option::is_none);
+        let open = |label| self.tally.is_open(label);
         let now = sample::Endpoint {
             handshake: handshake - handshakes,
             host: host - hosts,
@@ -136,10 +135,10 @@ mod tests {
         let state = |tcp, password| sample::Endpoint { tcp, password, ..Default::default() };
         assert_eq!(report.read(), Some(state(None, 0)), "zeros are known from the first on");
         assert_eq!(report.read(), None);
-        tally.listener("tcp", Some("taken".into()));
+        tally.listener("tcp", false);
         assert_eq!(report.read(), Some(state(Some(false), 0)));
         (0..2).for_each(|_| tally.denials.add(Denial::Password, Peer::User(7)));
-        tally.listener("tcp", None);
+        tally.listener("tcp", true);
         assert_eq!(report.read(), Some(state(Some(true), 2)));
         assert_eq!(report.read(), None);
     }

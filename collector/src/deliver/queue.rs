@@ -2,10 +2,11 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::Notify;
 
+use crate::mutex::lock;
 use collector_core::alert::Alert;
 
 /// An alert to deliver.
@@ -101,7 +102,7 @@ impl Queue {
     }
 
     fn waiting(&self) -> MutexGuard<'_, VecDeque<Arc<Message>>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.waiting)
     }
 }
 

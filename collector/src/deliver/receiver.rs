@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
@@ -17,6 +17,7 @@ use super::target::{self, Target};
 use super::webhook;
 use crate::clock;
 use crate::config::secret::Secret;
+use crate::mutex::lock;
 use crate::sink::journal::Progress;
 use crate::sink::journal::thread::Journal;
 use crate::sink::journal::write::Entry;
@@ -37,7 +38,7 @@ pub const INCIDENTS: usize = 64;
 impl Incidents {
     /// Keeps an incident; replaces an older state of the same one.
     pub fn keep(&self, incident: Arc<Incident>) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = lock(&self.0);
         kept.retain(|other| other.id != incident.id);
         if kept.len() >= INCIDENTS {
             kept.pop_front();
@@ -47,7 +48,7 @@ impl Incidents {
 
     /// Adds older incidents, sorted with the newest last. Kept ones take precedence.
     pub fn restore(&self, past: Vec<Incident>) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = lock(&self.0);
         for incident in past.into_iter().rev() {
             if kept.len() < INCIDENTS && !kept.iter().any(|other| other.id == incident.id) {
                 kept.push_front(Arc::new(incident));
@@ -56,7 +57,7 @@ impl Incidents {
     }
 
     pub fn get(&self, id: &str) -> Option<Incident> {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = lock(&self.0);
         kept.iter().find(|incident| incident.id == id).map(|incident| Incident::clone(incident))
     }
 }
@@ -92,11 +93,11 @@ impl Receiver {
 
     /// Goes on with this URL and secret, from the next attempt on.
     pub fn renew(&self, target: Target) {
-        *self.renewed.lock().unwrap_or_else(PoisonError::into_inner) = Some(target);
+        *lock(&self.renewed) = Some(target);
     }
 
     fn take_renewed(&self, post: &mut Post, protocol: &mut Protocol) {
-        let renewed = self.renewed.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let renewed = lock(&self.renewed).take();
         let Some(target) = renewed else { return };
         match (protocol, target.protocol) {
             (Protocol::Webhook { secret, .. }, target::Protocol::Webhook(new)) => *secret = new,
@@ -108,7 +109,7 @@ impl Receiver {
     }
 
     fn restored(&self) -> MutexGuard<'_, Vec<Alert>> {
-        self.restored.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.restored)
     }
 
     /// Delivers queued alerts, forever.

@@ -18,10 +18,8 @@ pub struct Cap {
     pub bytes: usize,
 }
 
-impl From<usize> for Cap {
-    fn from(series: usize) -> Cap {
-        Cap { series, bytes: usize::MAX }
-    }
+impl Cap {
+    pub const NONE: Cap = Cap { series: usize::MAX, bytes: usize::MAX };
 }
 
 /// Label lengths are told apart in steps of this many bytes.

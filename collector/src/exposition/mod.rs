@@ -65,8 +65,7 @@ pub struct Exposition {
 
 /// Renders the view. Above the cap on series, the last families and workloads in order are left out; above the cap on bytes, the series
 /// with the longest labels, and of those that are as long the last in order.
-pub fn render(view: &Arc<View>, format: Format, cap: impl Into<Cap>) -> Exposition {
-    let cap = cap.into();
+pub fn render(view: &Arc<View>, format: Format, cap: Cap) -> Exposition {
     if let Some(whole) = write(view, format, cap, Fit::ALL) {
         return whole;
     }

@@ -2,7 +2,7 @@
 //! shared by all requests. Knows nothing of the contents, and not who waits for them.
 
 use std::io::{self, Write as _};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use flate2::Compression;
@@ -11,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::spawn_blocking;
 
 use crate::exposition::Format;
+use crate::mutex::lock;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Page {
@@ -87,11 +88,7 @@ struct Once(Mutex<Option<Body>>);
 
 impl Once {
     fn begun(&self) -> Option<Body> {
-        Once::present(&self.lock())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Body>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        Once::present(&lock(&self.0))
     }
 
     fn present(slot: &Option<Body>) -> Option<Body> {
@@ -104,7 +101,7 @@ impl Once {
         permit: impl Future<Output = Option<OwnedSemaphorePermit>> + Send + 'static,
         make: impl FnOnce() -> Option<Bytes> + Send + 'static,
     ) -> Body {
-        let mut slot = self.lock();
+        let mut slot = lock(&self.0);
         if let Some(body) = Once::present(&slot) {
             return body;
         }

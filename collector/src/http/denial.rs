@@ -1,10 +1,11 @@
 //! What the endpoint denied, by reason: counted, and logged once a minute if there was much of it. Knows no sockets.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::seat::Peer;
+use crate::mutex::lock;
 
 /// This many of one reason within a minute are logged, once.
 const MANY: u64 = 10;
@@ -55,7 +56,7 @@ impl Denials {
 
     /// Whether this one makes it [`MANY`] within a minute.
     fn is_much(&self, denial: Denial, now: Instant) -> bool {
-        let mut minutes = self.minutes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut minutes = lock(&self.minutes);
         let minute = &mut minutes[denial as usize];
         let (since, count) = minute.filter(|(since, _)| now.duration_since(*since) < MINUTE).unwrap_or((now, 0));
         *minute = Some((since, count + 1));

@@ -3,7 +3,7 @@
 //! at most one rendering of each page waits, and only the one that is being rendered holds a snapshot. Knows nothing of connections.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout};
 use super::body::{Page, Pages, finished};
 use super::exposition::Exposition;
 use super::limit::PAGE_SHARE;
+use crate::mutex::lock;
 
 /// Readers of a body have this long before another page needs its room: on a local network they are done by then.
 const PROTECTED: Duration = Duration::from_secs(1);
@@ -115,10 +116,6 @@ impl Renderer {
         });
         pending
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// All bodies that exist, which those who read slowly keep.

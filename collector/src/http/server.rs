@@ -136,7 +136,7 @@ async fn open(mut door: Door, service: &Service) -> Listener {
                     Address::Tcp(at) => tracing::info!("serving metrics at {}://{at}/metrics", service.scheme()),
                     Address::Socket(path) => tracing::info!("listening on the socket {}", path.display()),
                 }
-                service.tally.listener(label, None);
+                service.tally.listener(label, true);
                 return listener;
             }
             Door::Shut(address, error) => {
@@ -144,7 +144,7 @@ async fn open(mut door: Door, service: &Service) -> Listener {
                 if said.as_ref() != Some(&why) {
                     tracing::warn!("{why}; everything else goes on, and it is tried again every {RETRY:?}");
                 }
-                service.tally.listener(label, Some(why.clone()));
+                service.tally.listener(label, false);
                 said = Some(why);
                 sleep(RETRY).await;
                 Door::at(address)

@@ -2,30 +2,28 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::denial::Denials;
+use crate::mutex::lock;
 
 #[derive(Debug, Default)]
 pub struct Tally {
     /// Connections and requests that found no place, or lost theirs.
     pub shed: Arc<AtomicU64>,
     pub denials: Denials,
-    listeners: Mutex<BTreeMap<&'static str, Option<String>>>,
+    /// Whether each is open.
+    listeners: Mutex<BTreeMap<&'static str, bool>>,
 }
 
 impl Tally {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<&'static str, Option<String>>> {
-        self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Says whether a listener is open.
+    pub fn listener(&self, label: &'static str, is_open: bool) {
+        lock(&self.listeners).insert(label, is_open);
     }
 
-    /// Says that a listener is open, or why not.
-    pub fn listener(&self, label: &'static str, error: Option<String>) {
-        self.lock().insert(label, error);
-    }
-
-    /// Each listener that there should be, and why it is not open.
-    pub fn listeners(&self) -> BTreeMap<&'static str, Option<String>> {
-        self.lock().clone()
+    /// Whether a listener is open; `None` if there should be none.
+    pub fn is_open(&self, label: &'static str) -> Option<bool> {
+        lock(&self.listeners).get(label).copied()
     }
 }

@@ -1,10 +1,11 @@
 //! Detects that a source's thread hangs: before each call that may block, the thread stores its deadline.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::clock;
+use crate::mutex::lock;
 
 /// Shared by a thread and the source that owns it.
 #[derive(Debug)]
@@ -40,7 +41,7 @@ impl Watch {
 
     /// The name of the call in progress that has missed its deadline.
     pub fn overdue(&self) -> Option<&'static str> {
-        let call = *self.call.lock().unwrap_or_else(PoisonError::into_inner);
+        let call = *lock(&self.call);
         call.filter(|(by, _)| clock::monotonic_ns() > *by).map(|(_, name)| name)
     }
 
@@ -54,7 +55,7 @@ impl Watch {
     }
 
     fn set(&self, call: Option<(u64, &'static str)>) {
-        *self.call.lock().unwrap_or_else(PoisonError::into_inner) = call;
+        *lock(&self.call) = call;
     }
 }
 

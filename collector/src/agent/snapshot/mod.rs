@@ -9,7 +9,7 @@
 //! Health and readiness are atomics and never wait.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use bytes::Bytes;
 use collector_core::api::workloads::Summary;
@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::clock;
 use crate::exposition::{self, Cap};
 use crate::http::{self, Exposition, Page, Pages, SnapshotFuture};
+use crate::mutex::lock;
 
 /// The agent counts as hung when a tick is this many ticks late.
 const LATE_TICKS: u64 = 10;
@@ -79,14 +80,10 @@ pub struct Snapshots {
 }
 
 /// Both ends and the channel of requests. `cap` bounds an exposition; left-out series are added to `left_out`.
-pub fn channel(
-    tick_ns: u64,
-    cap: impl Into<Cap>,
-    left_out: Arc<AtomicU64>,
-) -> (Publisher, mpsc::Receiver<Ask>, Snapshots) {
+pub fn channel(tick_ns: u64, cap: Cap, left_out: Arc<AtomicU64>) -> (Publisher, mpsc::Receiver<Ask>, Snapshots) {
     let (sender, asks) = mpsc::channel(ASKS);
     let pulse = Arc::new(Pulse { tick: AtomicU64::new(0), ended: AtomicU64::new(clock::monotonic_ns()) });
-    let series = Arc::new(Series { cap: cap.into(), left_out });
+    let series = Arc::new(Series { cap, left_out });
     let publisher = Publisher { current: None, fresh_ns: FRESH_NS, pulse: pulse.clone(), series };
     (publisher, asks, Snapshots { asks: sender, latest: Mutex::default(), pulse, tick_ns })
 }
@@ -140,7 +137,7 @@ impl Snapshots {
     }
 
     fn latest(&self) -> MutexGuard<'_, Weak<Snapshot>> {
-        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.latest)
     }
 }
 

@@ -44,7 +44,7 @@ struct Fake {
 impl Fake {
     fn new(max_series: usize) -> Fake {
         let left_out = Arc::<AtomicU64>::default();
-        let (mut publisher, asks, snapshots) = channel(TICK, max_series, left_out.clone());
+        let (mut publisher, asks, snapshots) = channel(TICK, Cap { series: max_series, ..Cap::NONE }, left_out.clone());
         // Else a slow machine would make some snapshots too old.
         publisher.fresh_ns = u64::MAX;
         Fake { engine: engine(), publisher, asks, snapshots: Arc::new(snapshots), left_out, time: 100 }

@@ -10,7 +10,7 @@ use collector_core::engine::Engine;
 use collector_core::recording::samples;
 use collector_core::rule::Rules;
 
-use crate::exposition::{Format, render};
+use crate::exposition::{Cap, Format, render};
 
 fn recordings() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/replay");
@@ -23,7 +23,7 @@ fn page(path: &Path, mut engine: Engine) -> String {
     for sample in samples(fs::read(path).unwrap().as_slice()) {
         engine.apply(&sample.unwrap());
     }
-    render(engine.view(), Format::OpenMetrics, 100_000).text
+    render(engine.view(), Format::OpenMetrics, Cap::NONE).text
 }
 
 #[test]

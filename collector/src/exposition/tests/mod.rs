@@ -46,7 +46,7 @@ fn stalled(engine: &mut Engine, histogram: Histogram) {
 }
 
 fn text(engine: &Engine, format: Format) -> String {
-    render(engine.view(), format, 1_000_000).text
+    render(engine.view(), format, Cap::NONE).text
 }
 
 fn lines<'a>(text: &'a str, containing: &str) -> Vec<&'a str> {
@@ -147,18 +147,22 @@ fn above_the_cap_the_last_series_are_cut_and_counted_but_coverage_stays() {
     let mut engine = engine(["/a", "/b", "/c"]);
     let name = block::Reading::Name { device: block::Device { major: 8, minor: 0 }, name: "sda".into() };
     engine.apply(&Sample { time: 0, reading: Reading::Block(name) });
-    let whole = render(engine.view(), Format::Text, 1_000_000);
+    let whole = render(engine.view(), Format::Text, Cap::NONE);
     assert_eq!(whole.left_out, 0);
     let series = |text: &str| text.lines().filter(|line| !line.starts_with('#')).count() as u64;
     assert!(whole.text.ends_with(&format!("\nheadroom_series {}\n", series(&whole.text))));
 
-    let cut = render(engine.view(), Format::Text, 130);
+    let cut = render(engine.view(), Format::Text, Cap { series: 130, ..Cap::NONE });
     assert!(cut.left_out > 0);
     assert_eq!(series(&cut.text) + cut.left_out, series(&whole.text));
     assert!(cut.text.contains(&format!("headroom_lost_total{{stage=\"series\"}} {}\n", cut.left_out)));
     assert!(cut.text.contains("headroom_probe_state") && cut.text.contains("headroom_oom_kills_total"));
     assert!(!cut.text.contains("headroom_workload_block_service_seconds_total"));
-    assert_eq!(render(engine.view(), Format::Text, 130), cut, "the same view, the same cut");
+    assert_eq!(
+        render(engine.view(), Format::Text, Cap { series: 130, ..Cap::NONE }),
+        cut,
+        "the same view, the same cut"
+    );
 }
 
 #[test]
@@ -171,11 +175,11 @@ fn above_the_cap_on_bytes_long_names_are_left_out_and_no_short_one_pays() {
         text.lines().filter(is_short).map(str::to_owned).collect::<Vec<_>>()
     };
     for format in [Format::Text, Format::OpenMetrics] {
-        let whole = render(with.view(), format, usize::MAX).text;
-        let alone = render(without.view(), format, usize::MAX).text;
+        let whole = render(with.view(), format, Cap::NONE).text;
+        let alone = render(without.view(), format, Cap::NONE).text;
         assert!(!short(&alone).is_empty() && whole.len() > 4 * alone.len(), "{} {}", whole.len(), alone.len());
         let bytes = whole.len() / 2;
-        let cut = render(with.view(), format, Cap { series: usize::MAX, bytes });
+        let cut = render(with.view(), format, Cap { bytes, ..Cap::NONE });
         // They are all as long: room is left for the first.
         let range = bytes - bytes / 4..=bytes + bytes / 4;
         assert!(range.contains(&cut.text.len()), "{} of {bytes}", cut.text.len());
@@ -183,7 +187,7 @@ fn above_the_cap_on_bytes_long_names_are_left_out_and_no_short_one_pays() {
         assert_eq!(short(&cut.text), short(&alone));
         assert!(cut.left_out > 0);
         assert!(cut.text.contains(&format!("headroom_lost_total{{stage=\"series\"}} {}\n", cut.left_out)));
-        let exact = render(with.view(), format, Cap { series: usize::MAX, bytes: whole.len() });
+        let exact = render(with.view(), format, Cap { bytes: whole.len(), ..Cap::NONE });
         assert_eq!((exact.text, exact.left_out), (whole, 0));
     }
 }
@@ -209,7 +213,7 @@ fn a_visitor_sees_the_same_series_as_a_page() {
     ] {
         let mut engine = Engine::new();
         samples(recording.as_bytes()).for_each(|sample| drop(engine.apply(&sample.unwrap())));
-        let page = render(engine.view(), Format::Text, usize::MAX).text;
+        let page = render(engine.view(), Format::Text, Cap::NONE).text;
         for metric in METRICS.iter().filter(|metric| metric.name != "headroom_series") {
             for part in [Part::Whole, Part::Sum, Part::Count] {
                 let suffix = match (metric.kind, part) {

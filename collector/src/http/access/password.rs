@@ -2,10 +2,11 @@
 //! pool, one at a time, and only for passwords that were not verified before.
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use crate::mutex::lock;
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use base64::Engine as _;
@@ -73,7 +74,7 @@ impl Passwords {
         if !verified.await.unwrap_or(false) || !known {
             return Verdict::Wrong;
         }
-        let mut right = self.right.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut right = lock(&self.right);
         if right.len() >= MAX_VERIFIED {
             right.clear();
         }
@@ -82,7 +83,7 @@ impl Passwords {
     }
 
     fn is_right(&self, digest: &[u8; 32]) -> bool {
-        self.right.lock().unwrap_or_else(PoisonError::into_inner).contains(digest)
+        lock(&self.right).contains(digest)
     }
 }
 

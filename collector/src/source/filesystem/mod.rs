@@ -9,7 +9,7 @@ mod volume;
 use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 
 use anyhow::{Context as _, Result};
@@ -24,6 +24,7 @@ use super::root::Root;
 use super::{Health, Source};
 use crate::clock;
 use crate::config;
+use crate::mutex::lock;
 use Statistic::*;
 use mount::{Exclude, Mount, parse};
 use private::Private;
@@ -98,12 +99,6 @@ struct Busy {
     stuck: bool,
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl Filesystems {
     pub fn new(root: &Root, config: &config::Filesystem) -> Filesystems {
         Filesystems {
@@ -144,7 +139,7 @@ impl Filesystems {
     /// Emits the answers, and marks filesystems past the deadline as hung.
     fn collect(&mut self, now: u64, emit: &mut dyn FnMut(Reading)) {
         let shared = self.shared.clone();
-        let mut queue = shared.lock();
+        let mut queue = lock(&shared.state);
         std::mem::swap(&mut queue.answers, &mut self.answers);
         for busy in &mut queue.busy {
             if !busy.stuck && now.saturating_sub(busy.since) > self.deadline_ns {
@@ -208,7 +203,7 @@ impl Filesystems {
             Some(bad) => Err(anyhow::anyhow!("{} cannot be queried", bad.mount.mountpoint)),
         };
         // This runs once a tick: the last answer may be older than now.
-        let last = self.shared.lock().answered.min(now);
+        let last = lock(&self.shared.state).answered.min(now);
         Health::Round { ns: last.saturating_sub(self.started.unwrap_or(now)), result }
     }
 
@@ -217,7 +212,7 @@ impl Filesystems {
         let refreshed = self.refresh_mounts(&mut buffer, emit);
         self.buffer = buffer;
         refreshed?;
-        let mut queue = self.shared.lock();
+        let mut queue = lock(&self.shared.state);
         queue.waiting.reserve(self.mounts.len());
         for entry in &mut self.mounts {
             if matches!(entry.status, Status::Answered | Status::Refused) || !is_queued(&queue, &entry.mount) {
@@ -300,7 +295,7 @@ impl Source for Filesystems {
 
 impl Drop for Filesystems {
     fn drop(&mut self) {
-        self.shared.lock().stop = true;
+        lock(&self.shared.state).stop = true;
         self.shared.changed.notify_all();
     }
 }
@@ -319,7 +314,7 @@ fn reading(mount: &Mount, state: State) -> Reading {
 /// A worker thread: queries one filesystem after the other. A thread that missed its deadline has been replaced, and
 /// ends after its answer.
 fn run_worker(shared: &Shared, query: &dyn Fn(&Path) -> io::Result<Values>) {
-    let mut queue = shared.lock();
+    let mut queue = lock(&shared.state);
     while !queue.stop {
         let Some(mount) = queue.waiting.pop_front() else {
             queue = shared.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
@@ -328,7 +323,7 @@ fn run_worker(shared: &Shared, query: &dyn Fn(&Path) -> io::Result<Values>) {
         queue.busy.push(Busy { mount: mount.clone(), since: clock::monotonic_ns(), stuck: false });
         drop(queue);
         let answer = query(&mount.path);
-        queue = shared.lock();
+        queue = lock(&shared.state);
         let place = queue.busy.iter().position(|busy| Arc::ptr_eq(&busy.mount, &mount));
         queue.answered = clock::monotonic_ns();
         let stuck = place.is_some_and(|place| queue.busy.swap_remove(place).stuck);

@@ -143,12 +143,12 @@ fn a_hung_filesystem_blocks_only_one_thread() {
         );
     }
     assert_eq!(asked.load(Ordering::Relaxed), 1);
-    assert_eq!(bench.filesystems.shared.lock().threads, 2);
+    assert_eq!(lock(&bench.filesystems.shared.state).threads, 2);
     drop(release);
     bench.until(|bench| bench.seen.get("/b") == Some(&State::Read(full(1).unwrap())));
     bench.round();
     assert_eq!(bench.last, None);
-    bench.until(|bench| bench.filesystems.shared.lock().threads == 1);
+    bench.until(|bench| lock(&bench.filesystems.shared.state).threads == 1);
 }
 
 #[test]
@@ -165,14 +165,14 @@ fn stuck_threads_are_bounded_and_no_stale_values_are_shown() {
         full(1)
     });
     bench.until(|bench| bench.seen.get("/z") == Some(&State::Hung));
-    assert_eq!(bench.filesystems.shared.lock().threads, MAX_STUCK);
+    assert_eq!(lock(&bench.filesystems.shared.state).threads, MAX_STUCK);
     assert_eq!(bench.seen.len(), names.len());
     bench.round();
-    assert_eq!(bench.filesystems.shared.lock().threads, MAX_STUCK);
+    assert_eq!(lock(&bench.filesystems.shared.state).threads, MAX_STUCK);
     *held.0.lock().unwrap() = true;
     held.1.notify_all();
     bench.until(|bench| bench.seen.values().all(|state| matches!(state, State::Read(_))) && bench.last.is_none());
-    assert!(bench.filesystems.shared.lock().threads <= 1);
+    assert!(lock(&bench.filesystems.shared.state).threads <= 1);
 }
 
 #[test]

@@ -9,7 +9,7 @@ pub mod library;
 mod process;
 mod share;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use super::root::Root;
 use super::watch::Watch;
 use super::{Health, Source};
 use crate::clock;
+use crate::mutex::lock;
 use finder::Finder;
 use join::Program;
 
@@ -66,7 +67,7 @@ impl Source for Transfers {
         let time = clock::unix_ns();
         let hung = self.shared.watch.overdue().is_some();
         // The thread never holds this lock across a call that may block.
-        let mut status = self.shared.status.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut status = lock(&self.shared.status);
         status.changed.drain(..).for_each(|probe| emit(Sample { time, reading: Reading::Probe(probe) }));
         let error = match hung {
             true => Some("reading the maps of a process does not return".to_owned()),
@@ -92,7 +93,7 @@ impl Shared {
             let failed = self.watch.call("processes", scan).err().map(|error| format!("{error:#}"));
             let probes = finder.probes();
             {
-                let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut status = lock(&self.status);
                 for probe in probes.iter().filter(|probe| !reported.contains(probe)) {
                     status.changed.retain(|waiting| waiting.program != probe.program);
                     status.changed.push(probe.clone());

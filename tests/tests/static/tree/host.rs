@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use collector::config::Config;
-use collector::exposition::{Format, render};
+use collector::exposition::{Cap, Format, render};
 use collector::source::cgroup::{Hierarchies, walk};
 use collector::source::name::{self, NameReceiver, NameSource};
 use collector::source::root::Root;
@@ -104,7 +104,7 @@ impl Host {
 
     /// The families of workloads; those of probes are left out.
     pub fn exposition(&self) -> String {
-        let text = render(self.engine.view(), Format::OpenMetrics, 1_000_000).text;
+        let text = render(self.engine.view(), Format::OpenMetrics, Cap::NONE).text;
         let ours = |line: &&str| {
             let name = line.trim_start_matches("# HELP ").trim_start_matches("# TYPE ").trim_start_matches("# UNIT ");
             name.starts_with("headroom_workload") && !name.contains("_created")
