@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -13,10 +13,11 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
 use super::limit::Limits;
+use crate::mutex::lock;
 
 /// A client that reads its response for less than this never gives way: on a local network it is done by then.
 const PROTECTED: Duration = Duration::from_secs(1);
-/// How often a waiting scrape looks for a reader that has to give way.
+/// How often the first waiting scrape looks for a reader that has to give way, for all who wait.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Who is at the other end, as far as the kernel vouches for it.
@@ -104,6 +105,8 @@ struct Entries {
     next: u64,
     /// In order of arrival.
     all: BTreeMap<u64, Entry>,
+    /// The first of those that wait: it looks for readers that have to give way.
+    first: Option<u64>,
 }
 
 /// A connection's place. Dropped, it is free.
@@ -121,10 +124,6 @@ impl Seats {
         Arc::new(Seats { limits, entries: Mutex::default(), shed })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Entries> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub fn turn_away(&self) {
         self.shed.fetch_add(1, Ordering::Relaxed);
     }
@@ -132,7 +131,7 @@ impl Seats {
     /// A place for a new connection. If there is none left, or its peer has its share, another gives way: the oldest that was not
     /// admitted yet, of the peer that has most. None if none can.
     pub fn take(self: &Arc<Seats>, peer: Peer) -> Option<Seat> {
-        let mut entries = self.lock();
+        let mut entries = lock(&self.entries);
         let held = entries.count(|_| true);
         let mine = held.get(&peer).copied().unwrap_or(0);
         let at_share = mine >= share(self.limits.connections);
@@ -156,7 +155,7 @@ impl Seats {
 
     /// Says which task ends if this place is taken away.
     pub fn occupy(&self, id: u64, task: AbortHandle) {
-        match self.lock().all.get_mut(&id) {
+        match lock(&self.entries).all.get_mut(&id) {
             Some(entry) => entry.task = Some(task),
             None => task.abort(),
         }
@@ -164,7 +163,7 @@ impl Seats {
 
     /// Those who still read this body give way.
     pub fn cut_readers(&self, of: u64) {
-        let mut entries = self.lock();
+        let mut entries = lock(&self.entries);
         let reads = |entry: &Entry| matches!(entry.phase, Phase::Reading { body, .. } if body == of);
         let ids: Vec<_> = entries.all.iter().filter(|(_, entry)| reads(entry)).map(|(id, _)| *id).collect();
         for id in ids {
@@ -175,22 +174,36 @@ impl Seats {
 
     /// Gives turns to those who wait, peers with fewer scrapes first; the slowest readers give way to them.
     fn advance(&self) {
-        let mut entries = self.lock();
+        let mut entries = lock(&self.entries);
+        if entries.queued().next().is_some() {
+            self.give_turns(&mut entries);
+        }
+        let first = entries.queued().next().map(|(id, _)| *id);
+        if let Some(id) = first.filter(|_| first != entries.first) {
+            entries.all[&id].turn.notify_one();
+        }
+        entries.first = first;
+    }
+
+    fn give_turns(&self, entries: &mut Entries) {
+        let mut begun = entries.count(|phase| matches!(phase, Phase::Begun | Phase::Reading { .. }));
         loop {
-            let begun = entries.count(|phase| matches!(phase, Phase::Begun | Phase::Reading { .. }));
             let of = |peer: &Peer| begun.get(peer).copied().unwrap_or(0);
-            let queued = entries.all.iter().filter(|(_, entry)| entry.phase == Phase::Queued);
             let Some((id, peer)) =
-                queued.min_by_key(|(id, entry)| (of(&entry.peer), **id)).map(|(id, entry)| (*id, entry.peer))
+                entries.queued().min_by_key(|(id, entry)| (of(&entry.peer), **id)).map(|(id, entry)| (*id, entry.peer))
             else {
                 return;
             };
             let at_share = of(&peer) >= share(self.limits.scrapes);
             if !at_share && begun.values().sum::<usize>() < self.limits.scrapes {
                 entries.begin(id);
+                *begun.entry(peer).or_default() += 1;
                 continue;
             }
             let Some(victim) = entries.slowest(|entry| !at_share || entry.peer == peer) else { return };
+            if let Some(count) = entries.all.get(&victim).and_then(|victim| begun.get_mut(&victim.peer)) {
+                *count -= 1;
+            }
             entries.cut(victim);
             self.turn_away();
         }
@@ -214,6 +227,10 @@ impl Entries {
             *count.entry(entry.peer).or_default() += 1;
         }
         count
+    }
+
+    fn queued(&self) -> impl Iterator<Item = (&u64, &Entry)> {
+        self.all.iter().filter(|(_, entry)| entry.phase == Phase::Queued)
     }
 
     fn begin(&mut self, id: u64) {
@@ -254,7 +271,7 @@ impl Seat {
     }
 
     fn enter(&self, phase: Phase) {
-        if let Some(entry) = self.seats.lock().all.get_mut(&self.id) {
+        if let Some(entry) = lock(&self.seats.entries).all.get_mut(&self.id) {
             entry.phase = phase;
         }
     }
@@ -264,7 +281,7 @@ impl Seat {
     pub async fn queue(&self) -> bool {
         let seats = &self.seats;
         {
-            let mut entries = seats.lock();
+            let mut entries = lock(&seats.entries);
             let large = entries.count(|phase| !matches!(phase, Phase::Arriving | Phase::Answered));
             let (all, mine) = (large.values().sum::<usize>(), large.get(&self.peer).copied().unwrap_or(0));
             let most = large.values().copied().max().unwrap_or(0);
@@ -284,17 +301,30 @@ impl Seat {
         let patience = Instant::now() + seats.limits.queue;
         loop {
             seats.advance();
+            let until = if self.is_first() { patience.min(Instant::now() + LOOK) } else { patience };
             tokio::select! {
                 biased;
-                () = self.turn.notified() => return true,
-                () = sleep_until(patience.min(Instant::now() + LOOK)) => {}
+                () = self.turn.notified() => {}
+                () = sleep_until(until) => {}
+            }
+            if self.has_turn() {
+                return true;
             }
             if Instant::now() >= patience {
                 self.enter(Phase::Answered);
                 seats.turn_away();
+                seats.advance();
                 return false;
             }
         }
+    }
+
+    fn is_first(&self) -> bool {
+        lock(&self.seats.entries).first == Some(self.id)
+    }
+
+    fn has_turn(&self) -> bool {
+        lock(&self.seats.entries).all.get(&self.id).is_some_and(|entry| entry.phase == Phase::Begun)
     }
 
     /// The client reads this body from now on.
@@ -307,8 +337,10 @@ impl Seat {
     pub async fn stalled(&self) {
         let (limit, moved) = (self.seats.limits.stall, &self.moved);
         loop {
-            let reading =
-                self.seats.lock().all.get(&self.id).is_some_and(|entry| matches!(entry.phase, Phase::Reading { .. }));
+            let reading = lock(&self.seats.entries)
+                .all
+                .get(&self.id)
+                .is_some_and(|entry| matches!(entry.phase, Phase::Reading { .. }));
             let until = if reading { moved.last() + limit } else { Instant::now() + limit };
             if reading && Instant::now() >= until {
                 return;
@@ -320,7 +352,7 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.seats.lock().all.remove(&self.id);
+        lock(&self.seats.entries).all.remove(&self.id);
         self.seats.advance();
     }
 }

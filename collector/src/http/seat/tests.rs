@@ -13,7 +13,7 @@ fn address(last: u8) -> Peer {
 }
 
 fn has(seats: &Seats, seat: &Seat) -> bool {
-    seats.lock().all.contains_key(&seat.id)
+    lock(&seats.entries).all.contains_key(&seat.id)
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn an_admitted_client_does_not_give_way_to_a_new_one() {
 fn reads(seats: &Seats, seat: &Seat, bytes: usize) {
     seat.moved.add(bytes);
     let since = Instant::now() - PROTECTED;
-    seats.lock().all.get_mut(&seat.id).unwrap().phase = Phase::Reading { body: 1, since };
+    lock(&seats.entries).all.get_mut(&seat.id).unwrap().phase = Phase::Reading { body: 1, since };
 }
 
 #[tokio::test]
@@ -72,6 +72,28 @@ async fn a_reader_gives_way_to_one_who_waits_only_after_a_second_and_the_slowest
     assert!(third.queue().await);
     assert!(!has(&seats, &slow) && has(&seats, &fast));
     assert_eq!(shed.load(Ordering::Relaxed), 2, "one waited in vain, one was cut");
+}
+
+#[tokio::test]
+async fn when_the_first_who_waits_leaves_the_next_looks_for_slow_readers() {
+    let limits = Limits { connections: 8, scrapes: 1, queue: Duration::from_secs(60), ..Limits::default() };
+    let seats = Seats::new(limits, Arc::default());
+    let reader = seats.take(address(1)).unwrap();
+    assert!(reader.queue().await);
+    reader.read(1);
+    let (first, second) = (seats.take(address(2)).unwrap(), seats.take(address(3)).unwrap());
+    {
+        let mut waiting = Box::pin(first.queue());
+        tokio::select! {
+            biased;
+            _ = &mut waiting => panic!("the reader is protected"),
+            () = tokio::task::yield_now() => {}
+        }
+        assert!(first.is_first() && !second.is_first());
+    }
+    drop(first);
+    assert!(second.queue().await);
+    assert!(!has(&seats, &reader));
 }
 
 #[tokio::test]
