@@ -29,7 +29,7 @@ pub(super) struct Books {
     /// The directory of a user's own engine, below the home.
     pub rootless: Option<&'static str>,
     /// Reads the names of containers from such a directory, in the order of their ids.
-    pub read: fn(&Place, &[&str]) -> io::Result<engine::Found>,
+    pub read: fn(&Place, &[&str]) -> engine::Found,
 }
 
 pub(super) const ENGINES: &[Books] = &[

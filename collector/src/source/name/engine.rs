@@ -7,10 +7,10 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use collector_core::identity::Names;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 use super::directory::scan;
-use super::json::{self, First, Strings};
+use super::json::{self, First};
 use crate::source::untrusted::Place;
 
 /// Size limit in bytes; Docker's file of one container has about 10 KB.
@@ -22,11 +22,11 @@ const PODMAN_MAX: u64 = 16 << 20;
 /// Size limit in bytes; the OCI configuration of a container has some 30 KB.
 const OCI_MAX: u64 = 4 << 20;
 
-/// What is found for each of the containers that were asked for.
-pub type Found = Vec<Option<Names>>;
+/// What is found for each of the containers that were asked for. The book of one may be broken.
+pub type Found = Vec<io::Result<Option<Names>>>;
 
 /// Docker's names of containers; for those that Kubernetes runs, the names in Kubernetes.
-pub fn docker(data: &Place, ids: &[&str]) -> io::Result<Found> {
+pub fn docker(data: &Place, ids: &[&str]) -> Found {
     ids.iter().map(|id| docker_one(data, id)).collect()
 }
 
@@ -44,9 +44,18 @@ fn docker_one(data: &Place, id: &str) -> io::Result<Option<Names>> {
     Ok(names_of(name.strip_prefix('/').unwrap_or(&name)))
 }
 
-/// Podman's names of containers. Each file is read once for all of them.
-pub fn podman(storage: &Place, ids: &[&str]) -> io::Result<Found> {
-    let mut found = vec![None; ids.len()];
+/// Podman's names of containers. Each file is read once for all of them. A file that is broken may have those that are in no other.
+pub fn podman(storage: &Place, ids: &[&str]) -> Found {
+    let mut names = vec![None; ids.len()];
+    let result = podman_all(storage, ids, &mut names);
+    let missing = |name: Option<Names>| match (name, &result) {
+        (None, Err(error)) => Err(io::Error::new(error.kind(), error.to_string())),
+        (name, _) => Ok(name),
+    };
+    names.into_iter().map(missing).collect()
+}
+
+fn podman_all(storage: &Place, ids: &[&str], found: &mut [Option<Names>]) -> io::Result<()> {
     let mut wanted: HashMap<&str, usize> = ids.iter().enumerate().map(|(index, id)| (*id, index)).collect();
     for driver in ["overlay", "vfs", "btrfs"] {
         // Containers that are removed when they end are listed in a separate file.
@@ -61,11 +70,11 @@ pub fn podman(storage: &Place, ids: &[&str]) -> io::Result<Found> {
             })?;
         }
     }
-    Ok(found)
+    Ok(())
 }
 
 /// The names of containers of containerd, which writes them for Kubernetes, and of those of nerdctl.
-pub fn containerd(state: &Place, ids: &[&str]) -> io::Result<Found> {
+pub fn containerd(state: &Place, ids: &[&str]) -> Found {
     ids.iter().map(|id| containerd_one(state, id)).collect()
 }
 
@@ -85,37 +94,42 @@ fn containerd_one(state: &Place, id: &str) -> io::Result<Option<Names>> {
 }
 
 /// The names of containers of CRI-O.
-pub fn crio(storage: &Place, ids: &[&str]) -> io::Result<Found> {
+pub fn crio(storage: &Place, ids: &[&str]) -> Found {
     let one = |id: &&str| annotations(&storage.join("overlay-containers").join(id).join("userdata/config.json"), CRIO);
     ids.iter().map(one).collect()
 }
 
-/// The annotations that are read: those of containerd and nerdctl, then those of CRI-O.
-const ANNOTATIONS: &[&str; 7] = &[
-    "io.kubernetes.cri.sandbox-namespace",
-    "io.kubernetes.cri.sandbox-name",
-    "io.kubernetes.cri.container-name",
-    "nerdctl/name",
-    "io.kubernetes.pod.namespace",
-    "io.kubernetes.pod.name",
-    "io.kubernetes.container.name",
-];
+/// The annotations that are read, of containerd, nerdctl and CRI-O.
+#[derive(Default, Deserialize)]
+struct Annotations {
+    #[serde(rename = "io.kubernetes.cri.sandbox-namespace")]
+    cri_namespace: Option<String>,
+    #[serde(rename = "io.kubernetes.cri.sandbox-name")]
+    cri_pod: Option<String>,
+    #[serde(rename = "io.kubernetes.cri.container-name")]
+    cri_container: Option<String>,
+    #[serde(rename = "nerdctl/name")]
+    nerdctl: Option<String>,
+    #[serde(rename = "io.kubernetes.pod.namespace")]
+    namespace: Option<String>,
+    #[serde(rename = "io.kubernetes.pod.name")]
+    pod: Option<String>,
+    #[serde(rename = "io.kubernetes.container.name")]
+    container: Option<String>,
+}
 
 /// Picks an engine's annotations for namespace, pod, container and the engine's own name.
-type Pick = fn([Option<String>; 7]) -> [Option<String>; 4];
+type Pick = fn(Annotations) -> [Option<String>; 4];
 
-const CONTAINERD: Pick = |[namespace, pod, container, name, ..]| [namespace, pod, container, name];
-const CRIO: Pick = |[.., namespace, pod, container]| [namespace, pod, container, None];
+const CONTAINERD: Pick = |it| [it.cri_namespace, it.cri_pod, it.cri_container, it.nerdctl];
+const CRIO: Pick = |it| [it.namespace, it.pod, it.container, None];
 
 /// The names in the annotations of an OCI configuration. There may be none: `ctr` gives no names.
 fn annotations(path: &Place, pick: Pick) -> io::Result<Option<Names>> {
     #[derive(Deserialize)]
     struct Oci {
-        #[serde(default, deserialize_with = "strings")]
-        annotations: [Option<String>; 7],
-    }
-    fn strings<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[Option<String>; 7], D::Error> {
-        deserializer.deserialize_map(Strings(ANNOTATIONS))
+        #[serde(default)]
+        annotations: Annotations,
     }
     let Some(file) = path.open(OCI_MAX)? else { return Ok(None) };
     let Oci { annotations } = json::read(file)?;

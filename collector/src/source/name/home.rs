@@ -128,8 +128,8 @@ fn read(root: &Root, uid: u32, containers: &[Identity]) -> io::Result<Vec<Option
         if ids.len() != indices.len() || ids.is_empty() {
             continue;
         }
-        for (index, names) in indices.into_iter().zip((books.read)(&home.join(rootless), &ids)?) {
-            found[index] = names;
+        for (index, names) in indices.into_iter().zip((books.read)(&home.join(rootless), &ids)) {
+            found[index] = names?;
         }
     }
     Ok(found)

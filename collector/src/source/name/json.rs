@@ -5,9 +5,7 @@ use std::fmt;
 use std::io::{self, BufReader, Read};
 use std::marker::PhantomData;
 
-use serde::de::{
-    DeserializeOwned, DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
-};
+use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error as _, IgnoredAny, SeqAccess, Visitor};
 
 /// A value from all of `reader`.
 pub(super) fn read<T: DeserializeOwned>(reader: impl Read) -> io::Result<T> {
@@ -81,51 +79,6 @@ impl<'de> serde::Deserialize<'de> for First {
             }
         }
         deserializer.deserialize_any(Names)
-    }
-}
-
-/// The strings at `keys` of an object, in their order.
-pub(super) struct Strings<const N: usize>(pub &'static [&'static str; N]);
-
-impl<'de, const N: usize> Visitor<'de> for Strings<N> {
-    type Value = [Option<String>; N];
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("names and values")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut found = [const { None }; N];
-        while let Some(place) = map.next_key_seed(Key(self.0))? {
-            match place {
-                Some(place) => found[place] = Some(map.next_value()?),
-                None => drop(map.next_value::<IgnoredAny>()?),
-            }
-        }
-        Ok(found)
-    }
-}
-
-/// The place of a key among those wanted.
-struct Key(&'static [&'static str]);
-
-impl<'de> DeserializeSeed<'de> for Key {
-    type Value = Option<usize>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<usize>, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for Key {
-    type Value = Option<usize>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a name")
-    }
-
-    fn visit_str<E>(self, name: &str) -> Result<Option<usize>, E> {
-        Ok(self.0.iter().position(|key| *key == name))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Finds the names of the host's containers and pods: which files to read for which cgroup.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -43,12 +43,10 @@ impl Search for Lookup {
     /// Each directory of the kubelet is read once for all requests.
     fn find(&mut self, requests: &[&Request]) -> Vec<Found> {
         self.directories.clear();
-        let mut found = vec![Found::Absent; requests.len()];
         let identities = || requests.iter().map(|request| &request.identity).enumerate();
+        let in_pod = |identity: &Identity| identity.pod_uid.is_some();
         // Containers in pods first have a look at the kubelet's links: they need not be opened.
-        for (index, identity) in identities().filter(|(_, identity)| identity.pod_uid.is_none()) {
-            found[index] = self.engine(identity);
-        }
+        let mut found = self.engines(&identities().filter(|(_, it)| !in_pod(it)).collect(), requests.len());
         let mut containers: HashMap<&str, Vec<usize>> = HashMap::new();
         let mut pods: HashMap<&str, Vec<usize>> = HashMap::new();
         for (index, identity) in identities().filter(|(index, _)| !matches!(found[*index], Found::Complete(_))) {
@@ -61,10 +59,9 @@ impl Search for Lookup {
         });
         self.mark_unreadable(result, "containers", containers.into_values().flatten(), &mut found);
         // The engines know the names of containers in pods, too, wherever the kubelet has its logs.
-        let in_pod = |identity: &Identity| identity.pod_uid.is_some();
-        for (index, identity) in identities().filter(|(_, identity)| in_pod(identity)) {
-            if !matches!(found[index], Found::Complete(_))
-                && let Found::Complete(names) = self.engine(identity)
+        let open = identities().filter(|(index, it)| in_pod(it) && !matches!(found[*index], Found::Complete(_)));
+        for (index, known) in self.engines(&open.collect(), requests.len()).into_iter().enumerate() {
+            if let Found::Complete(names) = known
                 && names.pod.is_some()
             {
                 let whole = names.container.is_some();
@@ -97,24 +94,32 @@ impl Search for Lookup {
 }
 
 impl Lookup {
-    /// Looks into the books of the container's engine; for a container in a pod whose engine is not known, of each.
-    fn engine(&mut self, identity: &Identity) -> Found {
-        let Some(id) = &identity.container_id else { return Found::Absent };
-        let mut result = Found::Absent;
-        let runtime = identity.runtime;
-        for books in ENGINES.iter().filter(|books| runtime.is_empty() || books.runtime == runtime) {
-            for directory in self.directories(books) {
-                match (books.read)(&Place::new(&directory, Owner::Root), &[id]).map(|names| names.into_iter().next()) {
-                    Ok(Some(Some(names))) => return Found::Complete(names),
-                    Ok(_) => {}
-                    Err(error) => {
-                        self.warn_once(&directory, &error);
-                        result = Found::Unreadable;
+    /// Looks into the books of the containers' engines; for those in pods whose engine is not known, of each. A book is read once for
+    /// all of its containers. Of `count` requests, those that are not wanted are absent.
+    fn engines(&mut self, wanted: &BTreeMap<usize, &Identity>, count: usize) -> Vec<Found> {
+        let mut found = vec![Found::Absent; count];
+        for books in ENGINES {
+            let of_engine = |it: &Identity| it.runtime.is_empty() || books.runtime == it.runtime;
+            let containers = wanted.iter().filter(|(_, it)| of_engine(it));
+            let mut containers: Vec<(usize, &str)> =
+                containers.filter_map(|(index, it)| Some((*index, it.container_id.as_deref()?))).collect();
+            for directory in if containers.is_empty() { Vec::new() } else { self.directories(books) } {
+                containers.retain(|(index, _)| !matches!(found[*index], Found::Complete(_)));
+                let ids: Vec<&str> = containers.iter().map(|(_, id)| *id).collect();
+                let names = (books.read)(&Place::new(&directory, Owner::Root), &ids);
+                for ((index, _), names) in containers.iter().zip(names) {
+                    match names {
+                        Ok(Some(names)) => found[*index] = Found::Complete(names),
+                        Ok(None) => {}
+                        Err(error) => {
+                            self.warn_once(&directory, &error);
+                            found[*index] = Found::Unreadable;
+                        }
                     }
                 }
             }
         }
-        result
+        found
     }
 
     /// Where the books of an engine may be.

@@ -144,6 +144,29 @@ fn podman_has_two_files_and_users_have_their_own() {
 }
 
 #[test]
+fn of_many_containers_a_broken_book_costs_only_its_own() {
+    let host = Host::new();
+    let books = |id: &str| format!("var/lib/docker/containers/{id}/config.v2.json");
+    let ids = ['a', 'b', 'c', 'd', 'e'].map(id);
+    host.write(&books(&ids[0]), r#"{"Name": "/one"}"#);
+    host.write(&books(&ids[1]), "broken");
+    host.write(&books(&ids[2]), r#"{"Name": "/three"}"#);
+    // The file ends in the middle: what stands before is known.
+    let podman = format!(r#"[{{"id": "{}", "names": ["four"]}}, {{"id": "x""#, ids[3]);
+    host.write("var/lib/containers/storage/overlay-containers/containers.json", &podman);
+    let paths: Vec<String> = ids
+        .iter()
+        .zip(["docker", "docker", "docker", "libpod", "libpod"])
+        .map(|(id, of)| format!("/{of}-{id}.scope"))
+        .collect();
+    let requests = requests(&paths);
+    let found = texts(host.lookup().find(&requests.iter().collect::<Vec<_>>()));
+    let unreadable = |index: usize| found[index] == "!";
+    assert!(found[0].contains("one") && found[2].contains("three") && found[3].contains("four"), "{found:?}");
+    assert!(unreadable(1) && unreadable(4), "{found:?}");
+}
+
+#[test]
 fn kubelet_links_name_containers_and_directories_name_pods() {
     let host = Host::new();
     host.write(&format!("var/log/containers/vllm-0_ml_server-{}.log", id('a')), "");
