@@ -1,5 +1,6 @@
 //! Finds the running agent and asks it: over its socket, or its address. Knows HTTP; not what the answers mean.
 
+use std::fmt;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -76,10 +77,32 @@ impl Client {
         let Answer { status, body } = self.get(path)?;
         match status {
             StatusCode::OK => Ok(body),
-            StatusCode::UNAUTHORIZED => bail!("it requires a password (web_config), which this command cannot send"),
-            StatusCode::BAD_REQUEST => bail!("it requires HTTPS (web_config), which this command does not support"),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(Refusal::Password.into()),
+            StatusCode::BAD_REQUEST => Err(Refusal::Https.into()),
             status => bail!("HTTP status {status}: {}", String::from_utf8_lossy(&body).trim()),
         }
+    }
+}
+
+/// Why an agent that is there gives no page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refusal {
+    Password,
+    Https,
+}
+
+impl std::error::Error for Refusal {}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Refusal::Password => {
+                "it requires a password (web_config), which this command cannot send: ask it over its socket"
+            }
+            Refusal::Https => {
+                "it requires HTTPS (web_config), which this command does not support: ask it over its socket"
+            }
+        })
     }
 }
 
@@ -89,10 +112,10 @@ pub fn is_absent(error: &anyhow::Error) -> bool {
     error.chain().filter_map(|cause| cause.downcast_ref()).any(absent)
 }
 
-/// Whether this user may not ask the agent.
+/// Whether there is an agent that this user may not ask so.
 pub fn is_forbidden(error: &anyhow::Error) -> bool {
     let forbidden = |error: &std::io::Error| error.kind() == ErrorKind::PermissionDenied;
-    error.chain().filter_map(|cause| cause.downcast_ref()).any(forbidden)
+    error.chain().any(|cause| cause.is::<Refusal>() || cause.downcast_ref().is_some_and(forbidden))
 }
 
 fn addresses(effective: &Effective) -> Vec<Address> {
@@ -132,7 +155,7 @@ async fn exchange(
 }
 
 /// The loopback address for an agent that listens on all addresses.
-fn reachable(mut listen: SocketAddr) -> SocketAddr {
+pub fn reachable(mut listen: SocketAddr) -> SocketAddr {
     if listen.ip().is_unspecified() {
         listen.set_ip(match listen {
             SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -180,5 +203,9 @@ mod tests {
         assert!(format!("{error:#}").starts_with(&format!("no agent answers at {free}: ")), "{error:#}");
         let refused = anyhow::Error::from(std::io::Error::from(ErrorKind::PermissionDenied)).context("the agent at /a");
         assert!(is_forbidden(&refused) && !is_absent(&refused));
+        for refusal in [Refusal::Password, Refusal::Https] {
+            let error = anyhow::Error::from(refusal).context("the agent at /a");
+            assert!(is_forbidden(&error) && !is_absent(&error), "{error:?}");
+        }
     }
 }

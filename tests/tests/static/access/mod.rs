@@ -47,7 +47,7 @@ fn curl_works_with_tls_and_passwords() {
 // ---- the project's own client ----
 
 #[test]
-fn headroom_workloads_says_why_it_does_not_ask_the_agent() {
+fn an_agent_that_headroom_workloads_may_not_ask_is_an_error_and_not_missing() {
     let authority = Authority::new();
     let folder = Folder::with(&authority);
     for (web, wanted) in [(TLS.to_owned(), "it requires HTTPS"), (users(&[("a", FOREIGN)]), "it requires a password")] {
@@ -56,7 +56,8 @@ fn headroom_workloads_says_why_it_does_not_ask_the_agent() {
         command.env_clear().args(["workloads", "--interval", "0s", "--config", "/dev/null"]);
         let output = command.args(["--listen", &server.address.to_string()]).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
-        assert!(said.contains(wanted) && said.contains("reading cgroup files instead"), "{said}");
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{said}");
+        assert!(said.contains(wanted) && !said.contains("reading cgroup files instead"), "{said}");
         server.stop();
     }
 }
