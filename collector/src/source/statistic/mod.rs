@@ -11,7 +11,7 @@ pub mod parse;
 pub mod tree;
 mod workload;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
@@ -79,7 +79,7 @@ pub struct Reader {
     /// Which have their turn early.
     attention: Attention,
     /// Memory cgroups that were born since the last tick.
-    born: Vec<(Id, Box<str>)>,
+    born: BTreeMap<Id, Box<str>>,
     inner: Inner,
     /// Cgroups of hierarchies without events whose workloads are gone.
     orphaned: Vec<Id>,
@@ -105,7 +105,7 @@ impl Reader {
             by_path: HashMap::new(),
             placed: 0,
             attention: Attention::new(memory_total(root)),
-            born: Vec::new(),
+            born: BTreeMap::new(),
             inner: Inner::default(),
             orphaned: Vec::new(),
             ticks: 0,
@@ -163,7 +163,7 @@ impl Reader {
         self.remove(id);
         let identity = Identity::of(path);
         match *identity.top == *path {
-            true => self.born.push((id, path.into())),
+            true => drop(self.born.insert(id, path.into())),
             false => self.inner.born(id, path, identity, self.limits.workloads),
         }
     }
@@ -171,16 +171,13 @@ impl Reader {
     fn died(&mut self, id: Id) {
         self.remove(id);
         self.inner.died(id);
-        // A cgroup that dies this early is usually the latest born.
-        if let Some(index) = self.born.iter().rposition(|(other, _)| *other == id) {
-            self.born.remove(index);
-        }
+        self.born.remove(&id);
     }
 
     /// The path of a memory cgroup: a workload's own, one inside it, or one born since the last tick.
     fn path_of(&self, id: Id) -> Option<&str> {
         let own = self.get(id).map(|workload| &*workload.path);
-        let young = || self.born.iter().find(|(other, _)| *other == id).map(|(_, path)| &**path);
+        let young = || self.born.get(&id).map(|path| &**path);
         own.or_else(|| self.inner.path(id)).or_else(young)
     }
 
