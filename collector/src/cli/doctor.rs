@@ -24,7 +24,8 @@ use crate::source::root::Root;
 ///
 /// Checks the kernel, its BTF, capabilities, cgroups and GPUs, and tries to attach every probe. Nothing stays attached.
 /// Run it as the user that runs the agent. Missing parts are reported, not failures: the exit code is 0, unless
-/// --require-probes is set and too few probes can be attached.
+/// --require-probes is set and more probes fail than are attached, or none is attached because this kernel supports
+/// none that is wanted. Then it is 7, as for run.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_long_help = "Examples:
   Check this host:

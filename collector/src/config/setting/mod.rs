@@ -162,8 +162,10 @@ pub const SETTINGS: &[Setting] = &[
         key: "kernel.require_probes",
         flag: Some("require-probes"),
         kind: Kind::Switch(|config| &mut config.kernel.require_probes),
-        doc: "Exit with code 7 if more probes fail than can be attached. Unless set, the agent then goes on with cgroup files, \
-              pressure and GPUs, and says so.",
+        doc: "Exit with code 7 if more probes fail than are attached, or if none is attached because this kernel supports none \
+              that is wanted; the doctor does the same. Probes that are disabled, that this kernel does not need, or whose \
+              fallback is attached do not count, so a kernel under lockdown with its BTF is no failure. Unless set, the \
+              agent goes on with cgroup files, pressure and GPUs, and says so.",
     },
     Setting {
         key: "workload.max",

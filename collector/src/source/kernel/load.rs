@@ -142,14 +142,17 @@ pub fn failed(reason: &str) -> Vec<sample::Probe> {
     all_probes().map(|(_, probe)| failed(probe)).collect()
 }
 
-/// Why too little works for what needs probes, if so: more probes failed than were attached.
+/// Why too little works for what needs probes, if so: more probes failed than were attached, or none was, and this kernel does not
+/// support what is wanted. A probe whose fallback is attached, or that is disabled, is not wanted.
 pub fn too_few(probes: &[sample::Probe]) -> Option<anyhow::Error> {
     let count = |state| probes.iter().filter(|probe| probe.state == state).count();
-    let attached = count(ProbeState::Attached);
-    if count(ProbeState::Failed) <= attached {
+    let [attached, failed, unsupported] =
+        [ProbeState::Attached, ProbeState::Failed, ProbeState::Unsupported].map(count);
+    if failed <= attached && (attached > 0 || unsupported == 0) {
         return None;
     }
-    let first = probes.iter().find(|probe| probe.state == ProbeState::Failed);
+    let why = if failed > 0 { ProbeState::Failed } else { ProbeState::Unsupported };
+    let first = probes.iter().find(|probe| probe.state == why);
     let first = first.and_then(|probe| probe.reason.clone()).unwrap_or_default();
     Some(anyhow!(first).context(format!("only {attached} of {} probes could be attached", probes.len())))
 }
@@ -363,4 +366,36 @@ fn error_chain(error: &(dyn Error + 'static)) -> String {
         next = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_few_probes_are_more_that_fail_than_are_attached_or_none_that_is_supported() {
+        use ProbeState::*;
+        let probes = |states: &[ProbeState]| -> Vec<sample::Probe> {
+            let probe = |state: &ProbeState| sample::Probe {
+                program: "p".to_owned(),
+                state: *state,
+                reason: Some(format!("is {state:?}")),
+            };
+            states.iter().map(probe).collect()
+        };
+        for (states, why) in [
+            (&[Attached, Failed, Failed][..], Some("is Failed")),
+            (&[Attached, Attached, Failed, Failed], None),
+            // As under lockdown: typed programs take the place of others.
+            (&[Attached, Unneeded, Unsupported, Unsupported, Unsupported], None),
+            (&[Unsupported, Unneeded], Some("is Unsupported")),
+            (&[Disabled, Unneeded], None),
+            (&[], None),
+        ] {
+            let found = too_few(&probes(states)).map(|error| format!("{error:#}"));
+            assert_eq!(found.is_some(), why.is_some(), "{states:?}: {found:?}");
+            assert!(why.is_none_or(|why| found.is_some_and(|found| found.contains(why))), "{states:?}");
+        }
+        assert!(too_few(&failed("no BTF")).is_some_and(|error| format!("{error:#}").contains("no BTF")));
+    }
 }
