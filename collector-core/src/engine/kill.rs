@@ -72,20 +72,20 @@ pub(super) fn fold(State { view, victims, senders, .. }: State<'_>, time: u64, r
 
 /// Where memory is short, as far as it concerns the process that the signal was sent to.
 fn shortage(view: &View, time: u64, sent: &Sent, own: Option<&Workload>) -> Option<Shortage> {
-    let limit = |workload: &Workload, used: Option<u64>, limit: Option<u64>| {
+    let limit = |workload: &Workload, used: Option<u64>, limit: Option<u64>, read_after| {
         // Page cache fills any limit, and can be dropped.
         let cache = workload.page_cache().unwrap_or(0);
         let (memory_bytes, limit_bytes) = (used?.saturating_sub(cache), limit?);
         let near = memory_bytes as f64 >= NEAR_LIMIT * limit_bytes as f64;
-        near.then(|| Shortage::Limit { workload: workload.name.to_string(), memory_bytes, limit_bytes })
+        near.then(|| Shortage::Limit { workload: workload.name.to_string(), memory_bytes, limit_bytes, read_after })
     };
     let workloads = &view.workloads;
     // At the moment of the signal, not a tick before.
-    let found = own.and_then(|own| limit(own, sent.memory_bytes, sent.limit_bytes)).or_else(|| {
+    let found = own.and_then(|own| limit(own, sent.memory_bytes, sent.limit_bytes, sent.read_after)).or_else(|| {
         let path = workloads.path(sent.cgroup?)?;
         workloads.above(path).filter_map(|(_, workload)| workload).find_map(|workload| {
             let get = |statistic| workload.statistics.get(statistic);
-            limit(workload, get(Statistic::MemoryCurrent), get(Statistic::MemoryLimit))
+            limit(workload, get(Statistic::MemoryCurrent), get(Statistic::MemoryLimit), false)
         })
     });
     let host = || {
@@ -130,7 +130,8 @@ mod tests {
 
         let mut full = sent();
         (full.usage, full.limit) = (90, 100);
-        let limit = Shortage::Limit { workload: "/a".into(), memory_bytes: 90 << 12, limit_bytes: 100 << 12 };
+        let (workload, read_after) = ("/a".into(), false);
+        let limit = Shortage::Limit { workload, memory_bytes: 90 << 12, limit_bytes: 100 << 12, read_after };
         assert_eq!(reported(&mut engine(), &full), Some(limit));
         full.usage = 89;
         assert_eq!(reported(&mut engine(), &full), None);
@@ -153,6 +154,17 @@ mod tests {
         assert_eq!(with(60, &[(OfHost::MemoryHugePagesFree, 500)]), None, "nobody else can have free huge pages");
         assert_eq!(with(60, &[(OfHost::MemoryArcReclaimable, 50)]), None, "ZFS gives its cache back");
         assert_eq!(with(99, &[]), Some(Shortage::Host { available_bytes: 99, total_bytes: 1000 }));
+    }
+
+    #[test]
+    fn what_was_read_after_the_signal_is_reported_as_that() {
+        let mut engine = engine();
+        let mut sample = decode_record(sent().as_bytes(), &CONTEXT).unwrap();
+        let sample::Reading::Kill(Reading::Sent(sent)) = &mut sample.reading else { panic!("{sample:?}") };
+        (sent.memory_bytes, sent.limit_bytes, sent.read_after) = (Some(95), Some(100), true);
+        let [Outcome::Signal(named)] = &facts(&mut engine, &sample)[..] else { panic!("nothing is reported") };
+        let (workload, read_after) = ("/a".into(), true);
+        assert_eq!(named.shortage, Shortage::Limit { workload, memory_bytes: 95, limit_bytes: 100, read_after });
     }
 
     #[test]

@@ -35,6 +35,9 @@ pub struct Sent {
     /// Memory limit of `cgroup`; absent also if it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit_bytes: Option<u64>,
+    /// Both were read from files soon after the signal: the kernel hides them from programs (lockdown). The process may be gone by then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub read_after: bool,
     pub signal: Signal,
     /// The process ends of it; otherwise it handles, blocks or ignores the signal.
     pub fatal: bool,
@@ -82,7 +85,14 @@ pub enum Shortage {
     /// The OOM killer was looking for a victim, and found the process dying.
     Marked,
     /// The workload, or one above it, was near its limit.
-    Limit { workload: String, memory_bytes: u64, limit_bytes: u64 },
+    Limit {
+        workload: String,
+        memory_bytes: u64,
+        limit_bytes: u64,
+        /// Both were read from files soon after the signal.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        read_after: bool,
+    },
     /// Little of the host's memory was available.
     Host { available_bytes: u64, total_bytes: u64 },
     /// Tasks of the workload, or all tasks of the host, waited for memory: the share of the time.
@@ -97,6 +107,7 @@ pub(crate) fn record(bytes: &[u8], context: &Context) -> Result<Reading, &'stati
         sender_cgroup: Id::from_record(record.sender_cgroup),
         memory_bytes: bytes(record.usage),
         limit_bytes: bytes(record.limit).filter(|bytes| super::is_limit(*bytes, context)),
+        read_after: false,
         signal: match record.signal {
             9 => Signal::Kill,
             15 => Signal::Term,

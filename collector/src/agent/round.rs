@@ -44,10 +44,10 @@ impl Others {
         }
     }
 
-    /// Adds to an OOM kill what the sources read at once, and lets them follow.
+    /// Adds to an OOM kill or a signal what the sources read at once, and lets them follow.
     fn complete(&mut self, mut sample: Sample) -> Sample {
-        if let Reading::Oom(oom::Reading::Kill(kill)) = &mut sample.reading {
-            self.0.iter_mut().for_each(|(_, source)| source.complete(kill));
+        if matches!(sample.reading, Reading::Oom(oom::Reading::Kill(_)) | Reading::Kill(_)) {
+            self.0.iter_mut().for_each(|(_, source)| source.complete(&mut sample.reading));
         }
         self.follow(&sample.reading);
         sample
@@ -81,7 +81,8 @@ impl Round {
 
     /// Drains the bulk ring; `true` if more may be waiting.
     pub fn drain_bulk(&mut self, fold: &mut dyn FnMut(Sample)) -> bool {
-        self.kernel.drain_bulk(fold)
+        let Round { kernel, others, .. } = self;
+        kernel.drain_bulk(&mut |sample| fold(others.complete(sample)))
     }
 
     /// Emits everything new, and a [`Reading::Tick`] at the end.

@@ -25,7 +25,6 @@ pub(crate) mod test;
 
 use anyhow::Result;
 use collector_core::sample::{self, Reading, Sample};
-use collector_core::signal::oom;
 use serde::Serialize;
 
 use crate::clock;
@@ -42,8 +41,8 @@ pub trait Source {
     /// being read has ended.
     fn follow(&mut self, _reading: &Reading) {}
 
-    /// Adds to an OOM kill what is read at once, before anybody learns of it: what may be gone at the next tick.
-    fn complete(&mut self, _kill: &mut oom::Kill) {}
+    /// Adds to an OOM kill or a signal what is read at once, before anybody learns of it: what may be gone at the next tick.
+    fn complete(&mut self, _reading: &mut Reading) {}
 
     /// What this host supports through this source, and why not. Works without an agent and without privileges, and
     /// changes nothing.

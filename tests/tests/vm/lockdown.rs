@@ -7,11 +7,12 @@ use std::process::Command;
 use collector_core::engine::Engine;
 use collector_core::incident::{Incident, Kind};
 use collector_core::outcome::Outcome;
-use collector_core::sample::Sample;
+use collector_core::sample::{Reading, Sample};
+use collector_core::signal::kill;
 use collector_tests::agent::{Agent, headroom};
 use collector_tests::cgroup::Cgroup;
 use collector_tests::process::Killed;
-use collector_tests::provocation::was_killed;
+use collector_tests::provocation::{await_ready, was_killed};
 use collector_tests::record::kills_of;
 use collector_tests::require::own_machine;
 use collector_tests::{applies, needs, provoke};
@@ -30,7 +31,7 @@ fn is_locked() -> bool {
 }
 
 /// The id of a process that was killed at its limit of 64 MiB.
-fn kill(cgroup: &Cgroup) -> u32 {
+fn kill_a_hog(cgroup: &Cgroup) -> u32 {
     cgroup.limit(64 * MIB);
     let mut hog = provoke!(cgroup, &["hog", "anon=268435456", "comm=the hog"]);
     assert!(was_killed(&mut hog));
@@ -55,6 +56,29 @@ fn incidents(samples: &[Sample]) -> Vec<Incident> {
     outcomes.into_iter().chain(engine.finish()).filter_map(of_kill).collect()
 }
 
+/// No program may read use and limit of a workload: they come from files.
+fn assert_signal_has_numbers(agent: &Agent) {
+    let cgroup = Cgroup::new("signalled");
+    cgroup.limit(64 * MIB);
+    let start = |anon: u64| {
+        let mut child = Killed(provoke!(&cgroup, &["sleeper", &format!("anon={anon}")]));
+        await_ready(&mut child.0);
+        child
+    };
+    let (_stays, mut killed) = (start(40 * MIB), start(16 * MIB));
+    killed.0.kill().unwrap();
+    agent.settle();
+    let samples = agent.samples();
+    let of = |sample: &Sample| match &sample.reading {
+        Reading::Kill(kill::Reading::Sent(sent)) if sent.pid == killed.0.id() => Some(sent.clone()),
+        _ => None,
+    };
+    let sent: Vec<_> = samples.iter().filter_map(of).collect();
+    let [sent] = &sent[..] else { panic!("{sent:?}") };
+    assert_eq!((sent.limit_bytes, sent.read_after), (Some(64 * MIB), true));
+    assert!(sent.memory_bytes.is_some_and(|bytes| (40 * MIB..=64 * MIB).contains(&bytes)), "{sent:?}");
+}
+
 #[test]
 fn typed_programs_see_what_others_see_elsewhere() {
     needs!(own_machine(), "other kernels run in virtual machines: cargo xtask test vm");
@@ -66,8 +90,9 @@ fn typed_programs_see_what_others_see_elsewhere() {
     let line = doctor.lines().find(|line| line.starts_with("lockdown ")).unwrap_or_else(|| panic!("{doctor}"));
     assert!(line.contains("missing") && line.contains("confidentiality"), "{line}");
 
+    assert_signal_has_numbers(&agent);
     let cgroup = Cgroup::new("locked");
-    let hog = kill(&cgroup);
+    let hog = kill_a_hog(&cgroup);
     let labels = [("workload", cgroup.path.as_str())];
     agent.scrape_until("the kill", |exposition| exposition.sum("headroom_oom_kills_total", &labels) > 0.0);
     let exposition = agent.settle();
@@ -121,7 +146,7 @@ fn without_types_a_kill_is_told_by_the_kernels_count() {
     // Empty, it would have no series.
     let _sleeper = Killed(provoke!(&cgroup, &["sleeper", "anon=4194304"]));
     agent.scrape_until("its memory", |exposition| exposition.has("headroom_workload_memory_current_bytes", &labels));
-    kill(&cgroup);
+    kill_a_hog(&cgroup);
     agent.await_log(&["OOM kill", &cgroup.path]);
     agent.await_log(&[" is complete: "]);
     let exposition = agent.settle();

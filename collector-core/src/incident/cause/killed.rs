@@ -43,8 +43,13 @@ fn shortage(facts: &Facts<'_>) -> (String, Vec<(&'static str, Option<f64>)>) {
     match &facts.evidence.shortage {
         None => (String::new(), Vec::new()),
         Some(Shortage::Marked) => (", while the OOM killer was looking for a victim".to_owned(), Vec::new()),
-        Some(Shortage::Limit { workload, memory_bytes, limit_bytes }) => (
-            format!(", while {workload} held {} of its limit of {}", bytes(*memory_bytes), bytes(*limit_bytes)),
+        Some(Shortage::Limit { workload, memory_bytes, limit_bytes, read_after }) => (
+            format!(
+                ", while {workload} held {} of its limit of {}{}",
+                bytes(*memory_bytes),
+                bytes(*limit_bytes),
+                if *read_after { " (read just after)" } else { "" },
+            ),
             vec![("memory_bytes", number(memory_bytes)), ("limit_bytes", number(limit_bytes))],
         ),
         Some(Shortage::Host { available_bytes, total_bytes }) => (

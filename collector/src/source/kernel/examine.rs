@@ -35,8 +35,8 @@ pub fn lockdown() -> Finding {
         (true, None) => "none that was found".to_owned(),
         (false, state) => format!(
             "{}: programs may only follow pointers whose types are known. Missing are: at signals, the memory and the \
-             limit of the workload, and whether a timer sent them; at OOM kills, memory.oom.group of cgroups other than \
-             the one at its limit and, on cgroup v1, whose limit it was",
+             limit of the workload (they are read from files just after), and whether a timer sent them; at OOM kills, \
+             memory.oom.group of cgroups other than the one at its limit and, on cgroup v1, whose limit it was",
             state.unwrap_or("helpers that read kernel memory are forbidden")
         ),
     };

@@ -1,10 +1,10 @@
 //! Memory limits of a killed process's cgroup and of those above it, read just after the kill: at the next tick the cgroup may
-//! be gone, and a limit inside a container is read at no other time.
+//! be gone, and a limit inside a container is read at no other time. After a signal, use and limit if no program may read them.
 
 use std::collections::HashMap;
 use std::ffi::CStr;
 use std::iter;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use collector_core::cgroup::Id;
@@ -80,23 +80,36 @@ impl Inner {
 pub fn read(tree: &Tree, id: Id, path: &str, descriptors: &mut Descriptors) -> Vec<Bound> {
     let bounds = iter::once(path).chain(above(path)).take(LEVELS).filter_map(|at| {
         let directory = if at == path { tree.enter(&tree.location(at)?, id).ok() } else { tree.open_at(at) }?;
-        let mut values = Values::new();
-        let mut read = false;
-        for file in tree.files() {
-            let has_limit = file.format.is_of(S::MemoryLimit);
-            if (has_limit || file.format.is_of(S::MemoryPeak))
-                && let Ok(text) = descriptors.read_once(directory.as_fd(), file.name)
-            {
-                file.format.read(text, &mut values);
-                read |= has_limit;
-            }
-        }
+        let (values, [read, _]) = numbers(tree, &directory, [S::MemoryLimit, S::MemoryPeak], descriptors);
         let [limit_bytes, peak_bytes] = [S::MemoryLimit, S::MemoryPeak].map(|statistic| values.get(statistic));
         let empty = descriptors.read_once(directory.as_fd(), PROCESSES).is_ok_and(|processes| processes.is_empty());
         // Without the file there may be a limit.
         read.then(|| Bound { path: at.to_owned(), limit_bytes, peak_bytes, empty })
     });
     bounds.collect()
+}
+
+/// Memory in use and limit of the cgroup at a path, if it is still this one.
+pub fn usage(tree: &Tree, id: Id, path: &str, descriptors: &mut Descriptors) -> (Option<u64>, Option<u64>) {
+    let directory = tree.location(path).and_then(|location| tree.enter(&location, id).ok());
+    let Some(directory) = directory else { return (None, None) };
+    let (values, _) = numbers(tree, &directory, [S::MemoryCurrent, S::MemoryLimit], descriptors);
+    (values.get(S::MemoryCurrent), values.get(S::MemoryLimit))
+}
+
+/// Two numbers of a cgroup, and whether the file of each could be read.
+fn numbers(tree: &Tree, directory: &OwnedFd, wanted: [S; 2], descriptors: &mut Descriptors) -> (Values, [bool; 2]) {
+    let (mut values, mut read) = (Values::new(), [false; 2]);
+    for file in tree.files() {
+        let has = wanted.map(|statistic| file.format.is_of(statistic));
+        if has.contains(&true)
+            && let Ok(text) = descriptors.read_once(directory.as_fd(), file.name)
+        {
+            file.format.read(text, &mut values);
+            read = [read[0] || has[0], read[1] || has[1]];
+        }
+    }
+    (values, read)
 }
 
 #[cfg(test)]

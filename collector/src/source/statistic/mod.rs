@@ -20,8 +20,7 @@ use anyhow::{Error, Result};
 use collector_core::cgroup::Id;
 use collector_core::identity::Identity;
 use collector_core::sample::{Reading, Sample};
-use collector_core::signal::cgroup;
-use collector_core::signal::oom;
+use collector_core::signal::{cgroup, kill, oom};
 use collector_core::statistic::host;
 
 use super::cgroup::Hierarchies;
@@ -345,10 +344,23 @@ impl Source for Reader {
         }
     }
 
-    fn complete(&mut self, kill: &mut oom::Kill) {
-        let path = kill.cgroup.and_then(|id| Some((id, self.path_of(id)?.to_owned())));
-        if let (Some((id, path)), Some(tree)) = (path, self.trees.first()) {
-            kill.limits = bound::read(tree, id, &path, &mut self.descriptors);
+    fn complete(&mut self, reading: &mut Reading) {
+        let cgroup = match reading {
+            Reading::Oom(oom::Reading::Kill(kill)) => kill.cgroup,
+            Reading::Kill(kill::Reading::Sent(sent)) if sent.memory_bytes.is_none() => sent.cgroup,
+            _ => None,
+        };
+        let path = cgroup.and_then(|id| Some((id, self.path_of(id)?.to_owned())));
+        let (Some((id, path)), Some(tree)) = (path, self.trees.first()) else { return };
+        match reading {
+            Reading::Oom(oom::Reading::Kill(kill)) => {
+                kill.limits = bound::read(tree, id, &path, &mut self.descriptors);
+            }
+            Reading::Kill(kill::Reading::Sent(sent)) => {
+                (sent.memory_bytes, sent.limit_bytes) = bound::usage(tree, id, &path, &mut self.descriptors);
+                sent.read_after = sent.memory_bytes.is_some();
+            }
+            _ => {}
         }
     }
 

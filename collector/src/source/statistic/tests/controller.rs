@@ -90,9 +90,40 @@ fn on_v1_cgroups_elsewhere_are_found_by_their_processes() {
 
 /// A kill in this cgroup, as the reader completes it.
 fn limits(host: &mut Host, cgroup: Id) -> Vec<(String, Option<u64>, Option<u64>)> {
-    let mut kill = kill(cgroup);
-    host.reader.complete(&mut kill);
+    let mut reading = Reading::Oom(oom::Reading::Kill(kill(cgroup)));
+    host.reader.complete(&mut reading);
+    let Reading::Oom(oom::Reading::Kill(kill)) = reading else { panic!("{reading:?}") };
     kill.limits.into_iter().map(|it| (it.path, it.limit_bytes, it.peak_bytes)).collect()
+}
+
+#[test]
+fn use_and_limit_at_a_signal_are_read_if_no_program_could_read_them() {
+    let mut host = Host::v2(LIMITS);
+    host.write("a/memory.current", "900\n");
+    host.write("a/memory.max", "1000\n");
+    let id = host.born(0, "/a", "a");
+    let mut complete = |memory_bytes, cgroup| {
+        let sent = kill::Sent {
+            cgroup: Some(cgroup),
+            sender_cgroup: None,
+            memory_bytes,
+            limit_bytes: None,
+            read_after: false,
+            signal: kill::Signal::Kill,
+            fatal: true,
+            pid: 1,
+            comm: String::new(),
+            sender_pid: 2,
+            sender_comm: String::new(),
+        };
+        let mut reading = Reading::Kill(kill::Reading::Sent(sent));
+        host.reader.complete(&mut reading);
+        let Reading::Kill(kill::Reading::Sent(sent)) = reading else { panic!("{reading:?}") };
+        (sent.memory_bytes, sent.limit_bytes, sent.read_after)
+    };
+    assert_eq!(complete(None, id), (Some(900), Some(1000), true));
+    assert_eq!(complete(Some(5), id), (Some(5), None, false), "the program's own number is that of the moment");
+    assert_eq!(complete(None, Id { id: id.id + 1000, ..id }), (None, None, false));
 }
 
 #[test]
