@@ -126,8 +126,8 @@ impl Stage {
             ),
             Stage::Http => (
                 "http",
-                "A connection or a request was refused, or had to give way, because too many were open or waiting, or because its client did not read.",
-                "Scrape less often, or with fewer scrapers. If you do not, somebody else does: [access.md](access.md#limits) names the limits.",
+                "A connection or a request was refused or closed: too many were open or waiting, or its client did not read.",
+                "Scrape less often, or with fewer scrapers. If your scrapers are few, find out who else connects: `ss -tn`. [access.md](access.md#limits) names the limits.",
             ),
             Stage::InFlight => (
                 "in_flight",
@@ -166,8 +166,8 @@ impl Stage {
             ),
             Stage::Path => (
                 "path",
-                "The path of a new or renamed cgroup is longer than a record holds. A walk over all cgroups finds it, and tells it with the others that are as deep: `/…`.",
-                "Nothing. If it lasts, use shorter names or fewer levels of cgroups.",
+                "The path of a new or renamed cgroup is longer than a record holds. A walk over all cgroups finds it. It is in one workload with all others that are too deep below the same cgroup; the name ends with `/…`.",
+                "Nothing if it is rare. If it lasts, use shorter names or fewer levels of cgroups.",
             ),
             Stage::Record => (
                 "record",
@@ -186,7 +186,7 @@ impl Stage {
             ),
             Stage::Series => (
                 "series",
-                "A series was left out of `/metrics`, because there are more than `metrics.max_series`, or because its labels are among the longest of more than `metrics.max_bytes`.",
+                "A series was left out of `/metrics`: there are more series than `metrics.max_series`, or more bytes than `metrics.max_bytes`. Of bytes, the series with the longest labels are left out first.",
                 "Raise `metrics.max_series` or `metrics.max_bytes`, or lower `workload.max`.",
             ),
             Stage::Sink => (

@@ -1,4 +1,4 @@
-//! `cargo xtask test incidents`: stages incidents on this machine or in virtual machines, makes the table of what was told, and
+//! `cargo xtask test incidents`: stages incidents on this machine or in virtual machines, makes the table of what was reported, and
 //! fails if too many causes are wrong.
 //!
 //! The test prints its seed, and a line of JSON for each scenario.
@@ -141,7 +141,7 @@ impl Outcome {
         let count = |name: &str| staged.iter().filter(|row| row[name] == true).count();
         let share = |part: usize| format!("{part} ({:.0} %)", 100.0 * part as f64 / staged.len().max(1) as f64);
         format!(
-            "Linux {}, seed {}: {} of {} staged; cause right in {}, when first told in {}; everything right in {}",
+            "Linux {}, seed {}: {} of {} staged; cause right in {}, when first reported in {}; everything right in {}",
             self.kernel,
             self.seed,
             staged.len(),
@@ -170,8 +170,7 @@ impl Outcome {
 
     fn table(&self) -> String {
         let mut table = format!("{}\n\n", self.summary());
-        table +=
-            "| scenario | what happens | true | told first | told when complete | right |\n|---|---|---|---|---|---|\n";
+        table += "| scenario | what happens | true | reported first | reported when complete | right |\n|---|---|---|---|---|---|\n";
         for row in &self.rows {
             let cell = |name: &str| text(row, name).to_owned();
             let first = cell("first").split(':').next().unwrap_or_default().to_owned();
@@ -243,7 +242,7 @@ mod tests {
         let lines: Vec<&str> = table.lines().collect();
         assert_eq!(
             lines[0],
-            "Linux 6.12.9-cloud, seed 7: 2 of 3 staged; cause right in 2 (100 %), when first told in 0 (0 %); everything right in 1 (50 %)"
+            "Linux 6.12.9-cloud, seed 7: 2 of 3 staged; cause right in 2 (100 %), when first reported in 0 (0 %); everything right in 1 (50 %)"
         );
         assert_eq!(lines[5], "| b | it\\|grows | spike | leak | spike: of /a | yes |");
         assert!(lines[4].ends_with("| spike: of /a | cause; late |"), "{table}");

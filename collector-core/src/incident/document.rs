@@ -81,7 +81,7 @@ pub fn document() -> String {
 fn when(kind: Kind) -> &'static str {
     match kind {
         Kind::Oom => {
-            "The kernel's OOM killer killed a process. Kills within a second of each other are one incident if they share the limit that was hit, the host's shortage, the requesting task or the cgroup. After 10 s a new incident begins. Where no probe sees kills (`headroom doctor` says why), growth of the kernel's own counts (`oom_kill` in `memory.events`, `memory.oom_control` and `/proc/vmstat`) is told a tick later, without the process."
+            "The kernel's OOM killer killed a process. Kills within a second of each other are one incident if they share the limit that was hit, the host's shortage, the requesting task or the cgroup. After 10 s a new incident begins. Where no probe sees kills (`headroom doctor` says why), growth of the kernel's own counts (`oom_kill` in `memory.events`, `memory.oom_control` and `/proc/vmstat`) is reported a tick later, without the process."
         }
         Kind::MemoryPressure => {
             "Tasks of the host waited for memory for longer than `pressure.memory_*` allows, in three windows, each at most three windows after the previous one. The incident is complete after 6 s without such a window, or after a minute."
