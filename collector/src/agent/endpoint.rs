@@ -28,6 +28,7 @@ impl Endpoint {
         access: Arc<Access>,
         hosts: Hosts,
         exposition: Arc<dyn Exposition>,
+        limits: Limits,
         tally: Arc<Tally>,
     ) -> Result<Endpoint> {
         let mut builder = Builder::new_current_thread();
@@ -38,7 +39,7 @@ impl Endpoint {
         let report = Report { tally: tally.clone(), denied: [0; 3], last: None };
         let run = move || {
             let stopped = async { drop(stopped.await) };
-            let served = runtime.block_on(serve(doors, access, hosts, exposition, Limits::default(), tally, stopped));
+            let served = runtime.block_on(serve(doors, access, hosts, exposition, limits, tally, stopped));
             // Do not wait for a password check or a hung disk.
             runtime.shutdown_background();
             let _ = end.send(served.context("the HTTP endpoint"));

@@ -32,6 +32,7 @@ pub use start::{access, trim};
 /// With its own exit code for each of: missing privileges, another running instance, an address that cannot be bound, too few
 /// attached probes if they are required.
 pub fn run(effective: &Effective, options: &Options) -> Result<(), Failure> {
+    start::return_blocks();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
     let mut agent = {
         let _inside = runtime.enter();

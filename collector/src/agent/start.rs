@@ -32,16 +32,27 @@ use crate::confine::{self, Allowed};
 use crate::deliver::outbox::{DeliveryHealth, Outbox};
 use crate::deliver::target::{self, Host};
 use crate::exit::{Exit, Failure};
+use crate::exposition::Cap;
 use crate::exposure;
 use crate::http::access::Access;
-use crate::http::{Address, BindError, Door, Hosts, Listener, Tally};
+use crate::http::{Address, BindError, Door, Hosts, Limits, Listener, PAGE_SHARE, Tally};
 use crate::privilege;
 use crate::service::Manager;
 use crate::sink::record::Recorder;
+use crate::source::cgroup::own_limit;
 use crate::source::host::trigger::{self, Armed};
 use crate::source::kernel::ring::Ring;
 use crate::source::kernel::{Kernel, load};
 use crate::source::root::Root;
+
+/// The share of the agent's memory limit that rendered pages may take.
+const BODIES_SHARE: u64 = 5;
+/// Blocks from this size on, in bytes, are mappings of their own (glibc's own default, which it raises when one is freed).
+#[cfg(target_env = "gnu")]
+const BLOCK: i32 = 128 << 10;
+/// The heap's parts: each keeps free memory. Two threads allocate much, the fold and the rendering.
+#[cfg(target_env = "gnu")]
+const ARENAS: i32 = 2;
 
 /// The started agent: inputs and outputs of the fold loop.
 pub struct Agent {
@@ -105,8 +116,11 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
     let engine = Engine::with(effective.rules.clone());
     let (tally, left_out) = (Arc::<Tally>::default(), Arc::<AtomicU64>::default());
     let tick_ns = config.tick.as_nanos() as u64;
-    let (publisher, asks, snapshots) = snapshot::channel(tick_ns, config.metrics.cap(), left_out.clone());
-    let endpoint = Endpoint::start(doors, access, hosts(config, &host.name), Arc::new(snapshots), tally.clone())?;
+    let limits = limits(own_limit());
+    let cap = Cap { bytes: config.metrics.max_bytes.min(limits.bodies / PAGE_SHARE), ..config.metrics.cap() };
+    let (publisher, asks, snapshots) = snapshot::channel(tick_ns, cap, left_out.clone());
+    let hosts = hosts(config, &host.name);
+    let endpoint = Endpoint::start(doors, access, hosts, Arc::new(snapshots), limits, tally.clone())?;
 
     let losses =
         [(Stage::Http, tally.shed.clone()), (Stage::Series, left_out)].into_iter().chain(outbox.losses()).collect();
@@ -179,6 +193,25 @@ fn own_user(config: &Config) -> Option<User> {
 /// All mistakes in the web configuration file and in the files that it names.
 pub fn access(config: &Config) -> Result<Arc<Access>, Failure> {
     Access::open(config.web_config.as_deref()).map_err(|errors| Failure::new(Exit::Config, errors))
+}
+
+/// The limits on clients, where the agent's memory has this limit: it may be less than what pages take by default.
+fn limits(memory: Option<u64>) -> Limits {
+    let limits = Limits::default();
+    let share = memory.map_or(usize::MAX, |memory| usize::try_from(memory / BODIES_SHARE).unwrap_or(usize::MAX));
+    Limits { bodies: limits.bodies.min(share), ..limits }
+}
+
+/// Makes glibc return large blocks to the kernel as soon as they are free. By default, it keeps more the larger they were: after a
+/// page of 20 MB, up to 40 MB. Other C libraries have no such call.
+pub fn return_blocks() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: the calls set numbers, and no other thread runs yet.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, BLOCK);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, 2 * BLOCK);
+        libc::mallopt(libc::M_ARENA_MAX, ARENAS);
+    }
 }
 
 /// Returns free heap memory to the kernel: the parsed BTF takes tens of megabytes at the start, and glibc keeps freed memory.

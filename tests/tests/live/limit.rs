@@ -73,6 +73,14 @@ fn under_load_it_needs_at_most_64_mebibytes() {
     agent.stop();
 }
 
+fn await_healthy(agent: &Agent) {
+    let deadline = Instant::now() + PATIENCE;
+    while !get(&agent.address, "/-/healthy", "").starts_with("HTTP/1.1 200") {
+        assert!(Instant::now() < deadline, "it no longer answers:\n{}", agent.log());
+        sleep(Duration::from_millis(100));
+    }
+}
+
 /// An agent with this limit on descriptors.
 fn with_descriptors(count: u64) -> Agent {
     let limit = move || setrlimit(Resource::Nofile, Rlimit { current: Some(count), maximum: Some(count) });
@@ -101,11 +109,7 @@ fn with_few_descriptors_it_continues_and_reports_it() {
         assert!(agent.log().contains(&format!("in {}: ", cgroup.path)), "{}", agent.log());
         eprintln!("{limit}: {} descriptors, {} idle", all_descriptors(agent.pid()), idle.len());
         drop(idle);
-        let deadline = Instant::now() + PATIENCE;
-        while !get(&agent.address, "/-/healthy", "").starts_with("HTTP/1.1 200") {
-            assert!(Instant::now() < deadline, "it no longer answers:\n{}", agent.log());
-            sleep(Duration::from_millis(100));
-        }
+        await_healthy(&agent);
         assert_eq!(agent.scrape().sum("headroom_source_up", &[("source", "kernel")]), 1.0);
         assert!(agent.scrape().has(CURRENT, &[("workload", &format!("{}/n0", forest.path))]));
         agent.stop();
@@ -171,7 +175,51 @@ fn a_hundred_scrapes_at_once_are_answered_or_refused_and_counted() {
     agent.stop();
 }
 
-/// Whoever may create cgroups decides how long their names are, and whoever reaches the port how many scrape at once.
+/// Whoever may create cgroups decides how many there are and how long their names, and whoever reaches the port how many scrape at
+/// once.
+#[test]
+fn long_names_and_a_dozen_scrapes_at_once_do_not_fill_its_memory() {
+    needs!(is_root(), "loading eBPF programs needs root");
+    const CLIENTS: usize = 12;
+    let own = Cgroup::new("crowd");
+    own.limit(256 * MIB);
+    let mut agent = Agent::spawn(CONFIG, |command| own.join_before_exec(command));
+    agent.await_ready();
+    let honest = Cgroup::new("honest");
+    let _held = Killed(honest.spawn(Command::new("sleep").arg("infinity")));
+    let mut forest = Forest::everywhere("long");
+    let mut sleepers = Vec::new();
+    for number in 0..2100 {
+        forest.make(format!("{number:04}{}", "x".repeat(240)));
+        sleepers.push(Killed(forest.spawn_in_last(Command::new("sleep").arg("infinity"))));
+    }
+    agent.scrape_until("the workloads", |it| it.sum("headroom_workloads", &[]) >= 2000.0);
+    let wanted = format!("{CURRENT}{{workload=\"{}\"}}", honest.path);
+    let address = agent.address.as_str();
+    let whole = std::thread::scope(|scope| {
+        let scrape = |client: usize| {
+            let wanted = &wanted;
+            move || {
+                let accept = match client % 2 {
+                    0 => "Accept: application/openmetrics-text; version=1.0.0\r\n",
+                    _ => "",
+                };
+                let answers = (0..5).map(|_| get(address, "/metrics", accept));
+                let whole = answers.filter(|answer| answer.contains("\nheadroom_series "));
+                whole.inspect(|answer| assert!(answer.contains(wanted), "an honest series is left out")).count()
+            }
+        };
+        let clients: Vec<_> = (0..CLIENTS).map(|client| scope.spawn(scrape(client))).collect();
+        clients.into_iter().map(|client| client.join().unwrap()).sum::<usize>()
+    });
+    eprintln!("{whole} of {} answers whole; at most {:?} MiB", 5 * CLIENTS, own.peak().map(|bytes| bytes / MIB));
+    assert_eq!(own.kills(), 0, "{}", agent.log());
+    assert!(whole >= CLIENTS);
+    await_healthy(&agent);
+    drop((sleepers, forest));
+    agent.stop();
+}
+
 /// A process with this much memory in a cgroup.
 fn sleeper(cgroup: &Cgroup, bytes: u64, score: i64) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_provoke"));

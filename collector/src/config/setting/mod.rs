@@ -354,8 +354,9 @@ pub const SETTINGS: &[Setting] = &[
         key: "metrics.max_bytes",
         flag: None,
         kind: Kind::Count(|config| &mut config.metrics.max_bytes, 1, 1 << 30),
-        doc: "Maximum size of one exposition in bytes, about. Above it, the series with the longest labels are left out, and \
-              counted: whoever may create cgroups decides how long their names are.",
+        doc: "Maximum size of one exposition in bytes, about; no more than a fifteenth of the agent's memory limit. Above it, \
+              the series with the longest labels are left out, and counted: whoever may create cgroups decides how \
+              long their names are.",
     },
     Setting {
         key: "journal.dir",
