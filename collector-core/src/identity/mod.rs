@@ -6,6 +6,7 @@ mod component;
 mod container;
 mod kubernetes;
 mod path;
+mod share;
 mod text;
 mod unit;
 
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::text::escape;
 
+pub use share::Shares;
 pub use text::LONGEST;
 
 /// The workload of a cgroup, as its path shows it.

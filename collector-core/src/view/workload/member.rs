@@ -26,6 +26,8 @@ pub(super) struct Member {
     /// Length of the part of the path that is the workload's own cgroup; zero if it belongs to the workload for another reason.
     pub top: usize,
     pub slot: usize,
+    /// Who makes the cgroups here, as in [`Identity`].
+    pub owner: Option<Arc<str>>,
     /// When it was first seen.
     pub born: u64,
     /// A walk found it: it may have existed for long.
@@ -153,7 +155,7 @@ impl Workloads {
                 }
             };
         }
-        if !self.room() {
+        if !self.room_for(path) || !self.room() {
             coverage.lose(Stage::Workload, 1);
             return self.charge_pending(id, OTHER_SLOT);
         }
@@ -242,7 +244,8 @@ impl Workloads {
     fn relocate(&mut self, id: Id, path: &str, time: u64) {
         let Some(member) = self.cgroups.get(&id).cloned() else { return };
         if member.joined.is_some() {
-            return self.assign(id, Member { path: path.into(), ..member }, time);
+            let owner = Identity::of(path).owner;
+            return self.assign(id, Member { path: path.into(), owner, ..member }, time);
         }
         let identity = Identity::of(path);
         let name = identity.named(&self.slots[member.slot].names);
@@ -252,7 +255,7 @@ impl Workloads {
             self.by_name.insert(name.clone(), member.slot);
             let workload = &mut self.slots[member.slot];
             let old = std::mem::replace(&mut workload.name, name);
-            workload.identity = identity;
+            self.owned(member.slot, identity);
             self.by_name.remove(&old);
             (path.len(), member.slot)
         } else {
@@ -262,7 +265,8 @@ impl Workloads {
                 None => (0, member.slot),
             }
         };
-        self.assign(id, Member { path: path.into(), top, slot, ..member }, time);
+        let owner = Identity::of(path).owner;
+        self.assign(id, Member { path: path.into(), owner, top, slot, ..member }, time);
     }
 
     /// What is still counted for a cgroup that was removed stays with its workload, whoever comes to its path.
@@ -287,6 +291,7 @@ impl Workloads {
             path: path.into(),
             top: 0,
             slot,
+            owner: Identity::of(path).owner,
             born: 0,
             walked: false,
             old: false,
@@ -300,6 +305,12 @@ impl Workloads {
             waits: false,
             counted: false,
         }
+    }
+
+    /// Whether whoever makes the cgroups here may have one more.
+    fn room_for(&self, path: &str) -> bool {
+        let most = self.max.saturating_mul(CGROUPS_PER_WORKLOAD);
+        !self.makers.any_is_full(most) || self.makers.has_room(&Identity::of(path).owner, most)
     }
 
     /// Whether there is room for one more cgroup, if necessary by removing ended ones.
@@ -320,7 +331,7 @@ impl Workloads {
 
     /// Assigns a cgroup to its workload, and removes it from any other.
     pub(super) fn assign(&mut self, id: Id, member: Member, time: u64) {
-        let Workloads { cgroups, slots, tops, .. } = self;
+        let Workloads { cgroups, slots, tops, makers, .. } = self;
         if let Some(path) = member.own() {
             let new = || Top { slot: member.slot, cgroups: 0 };
             tops.entry(path.into()).or_insert_with(new).cgroups += 1;
@@ -331,11 +342,13 @@ impl Workloads {
         if let Some(mut before) = cgroups.remove(&id) {
             before.end(slots, time);
             before.leave(tops);
+            makers.leave(&before.owner);
             // Whichever workload it belongs to, its counters continue where they were.
             member.last = before.last;
             member.old |= before.old;
             member.names = before.names;
         }
+        makers.take(&member.owner);
         cgroups.insert(id, member);
         if begins {
             // What a walk finds may have existed for long.

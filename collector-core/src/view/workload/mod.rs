@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::coverage::Coverage;
 use super::history::Track;
 use crate::cgroup::Id;
-use crate::identity::{Identity, Names};
+use crate::identity::{Identity, Names, Shares};
 use crate::sample::Start;
 use crate::stage::Stage;
 
@@ -111,6 +111,9 @@ pub struct Workloads {
     /// The workloads' own cgroups, by their paths.
     tops: HashMap<Arc<str>, Top>,
     cgroups: HashMap<Id, Member>,
+    /// Whose the workloads are, and whose the cgroups.
+    owners: Shares,
+    makers: Shares,
     pending: Pending,
     /// Cgroups that want a place, since the last tick.
     waiting: Vec<Id>,
@@ -144,6 +147,8 @@ impl Default for Workloads {
             by_name: BTreeMap::new(),
             tops: HashMap::new(),
             cgroups: HashMap::new(),
+            owners: Shares::default(),
+            makers: Shares::default(),
             pending: Pending::default(),
             waiting: Vec::new(),
             crowded: false,
@@ -286,14 +291,16 @@ impl Workloads {
         let gone = |since: Option<u64>| since.is_some_and(|since| since <= until);
         for (slot, workload) in self.slots.iter_mut().enumerate().filter(|(_, workload)| gone(workload.empty_since)) {
             self.by_name.remove(&workload.name);
+            self.owners.leave(&workload.identity.owner);
             *workload = Workload::default();
             self.free.push(slot);
         }
-        let Workloads { cgroups, slots, tops, .. } = self;
+        let Workloads { cgroups, slots, tops, makers, .. } = self;
         cgroups.retain(|_, member| {
             let stays = !gone(member.dead_since) && !slots[member.slot].name.is_empty();
             if !stays {
                 member.leave(tops);
+                makers.leave(&member.owner);
             }
             stays
         });
@@ -313,7 +320,8 @@ impl Workloads {
         true
     }
 
-    /// The slot of the workload with this identity, which is created if necessary; `None` if there is no room.
+    /// The slot of the workload with this identity, which is created if necessary; `None` if there is no room, or its owner has its
+    /// share of the places.
     fn place(&mut self, mut identity: Identity, time: u64) -> Option<usize> {
         if let Some(top) = self.tops.get(&identity.top) {
             return Some(top.slot);
@@ -324,9 +332,12 @@ impl Workloads {
         }
         if let Some(&slot) = self.by_name.get(&identity.name) {
             if self.slots[slot].live == 0 {
-                self.slots[slot].identity = identity;
+                self.owned(slot, identity);
             }
             return Some(slot);
+        }
+        if !self.owners.has_room(&identity.owner, self.max) {
+            return None;
         }
         if self.by_name.len() >= self.max {
             let dead = self.slots.iter().filter_map(|workload| workload.empty_since).collect();
@@ -335,6 +346,7 @@ impl Workloads {
             }
         }
         let name = identity.name.clone();
+        self.owners.take(&identity.owner);
         let workload = Workload { name: name.clone(), identity, created: time, ..Workload::default() };
         let slot = self.free.pop().unwrap_or(self.slots.len());
         self.by_name.insert(name, slot);
@@ -345,9 +357,18 @@ impl Workloads {
         Some(slot)
     }
 
+    /// A workload has another identity from now on.
+    fn owned(&mut self, slot: usize, identity: Identity) {
+        self.owners.take(&identity.owner);
+        let before = std::mem::replace(&mut self.slots[slot].identity, identity);
+        self.owners.leave(&before.owner);
+    }
+
     /// Merges two workloads, under the name of `into`.
     fn merge(&mut self, from: usize, into: usize) {
         let newer = std::mem::take(&mut self.slots[from]);
+        // Both are the same owner's.
+        self.owners.leave(&newer.identity.owner);
         self.slots[into].absorb(newer);
         self.free.push(from);
         for slot in self.tops.values_mut().map(|top| &mut top.slot).filter(|slot| **slot == from) {

@@ -78,6 +78,7 @@ impl Workloads {
     /// At a tick: gives places to the cgroups that wait for one. Those that go on without one are counted, once each.
     pub(super) fn settle(&mut self, coverage: &mut Coverage) {
         let mut full = false;
+        let shares = self.owners.any_is_full(self.max);
         let mut waiting = std::mem::take(&mut self.waiting);
         for id in waiting.drain(..) {
             let Some(member) = self.cgroups.get_mut(&id) else { continue };
@@ -85,8 +86,12 @@ impl Workloads {
             if !member.wants_place() || member.idle {
                 continue;
             }
-            full = full || !self.seat(id);
-            if full && let Some(member) = self.cgroups.get_mut(&id) {
+            // That one owner has its share says nothing of the others.
+            let over = shares && !self.owners.has_room(&member.owner, self.max);
+            full = full || !over && !self.seat(id);
+            if (full || over)
+                && let Some(member) = self.cgroups.get_mut(&id)
+            {
                 coverage.lose(Stage::Workload, u64::from(!std::mem::replace(&mut member.counted, true)));
             }
         }
@@ -213,6 +218,7 @@ impl Workloads {
         for slot in gone {
             let workload = std::mem::take(&mut self.slots[slot]);
             self.by_name.remove(&workload.name);
+            self.owners.leave(&workload.identity.owner);
             let had_series = workload.was_counted() || workload.held.is_some() && !workload.hidden;
             self.early += u64::from(had_series);
             self.free.push(slot);

@@ -8,6 +8,7 @@ pub mod file;
 pub mod handle;
 mod join;
 pub mod parse;
+mod place;
 pub mod tree;
 mod workload;
 
@@ -18,7 +19,7 @@ use std::time::Duration;
 
 use anyhow::{Error, Result};
 use collector_core::cgroup::Id;
-use collector_core::identity::Identity;
+use collector_core::identity::{Identity, Shares};
 use collector_core::sample::{Reading, Sample};
 use collector_core::signal::{cgroup, kill, oom};
 use collector_core::statistic::host;
@@ -32,6 +33,7 @@ use attention::Attention;
 use bound::Inner;
 use handle::Descriptors;
 use join::Processes;
+use place::Places;
 use tree::{Due, Failures, Part, Tree};
 use workload::{Workload, above};
 
@@ -73,8 +75,10 @@ pub struct Reader {
     free: Vec<usize>,
     by_id: HashMap<Id, usize>,
     by_path: HashMap<Arc<str>, usize>,
-    /// Number of workloads with a place: they are read every tick, at most as many as have one in the view.
-    placed: usize,
+    /// Workloads that are read every tick, at most as many as have a place in the view.
+    places: Places,
+    /// Whose the cgroups are.
+    makers: Shares,
     /// Which have their turn early.
     attention: Attention,
     /// Memory cgroups that were born since the last tick.
@@ -102,7 +106,8 @@ impl Reader {
             free: Vec::new(),
             by_id: HashMap::new(),
             by_path: HashMap::new(),
-            placed: 0,
+            places: Places::new(limits.workloads),
+            makers: Shares::default(),
             attention: Attention::new(memory_total(root)),
             born: BTreeMap::new(),
             inner: Inner::default(),
@@ -215,16 +220,17 @@ impl Reader {
             return;
         }
         let most = self.limits.workloads.saturating_mul(CGROUPS_PER_WORKLOAD);
-        if self.by_id.len() >= most && !self.forget_empty() {
+        let owner = Identity::of(&path).owner;
+        if !self.makers.has_room(&owner, most) || self.by_id.len() >= most && !self.forget_empty() {
             return;
         }
         let Some(location) = self.trees[0].location(&path) else { return };
         let path: Arc<str> = path.into();
         let parts = vec![(0, Part::new(&self.trees[0], id, location))];
         // As in the view, one that is new comes before those that wait.
-        let placed = self.placed < self.limits.workloads;
-        self.placed += usize::from(placed);
-        let workload = Workload::new(path.clone(), parts, self.walk, placed);
+        let placed = self.places.take(&owner);
+        self.makers.take(&owner);
+        let workload = Workload::new(path.clone(), owner, parts, self.walk, placed);
         let index = self.free.pop().unwrap_or_else(|| {
             self.workloads.push(None);
             self.workloads.len() - 1
@@ -245,7 +251,10 @@ impl Reader {
         let Some(index) = self.by_id.remove(&id) else { return };
         self.free.push(index);
         let Some(workload) = self.workloads[index].take() else { return };
-        self.placed -= usize::from(workload.placed);
+        self.makers.leave(&workload.owner);
+        if workload.placed {
+            self.places.leave(&workload.owner);
+        }
         // Another cgroup may be at its path already.
         if self.by_path.get(&workload.path) == Some(&index) {
             self.by_path.remove(&workload.path);
@@ -279,10 +288,10 @@ impl Source for Reader {
         }
         let emit_joined = std::mem::take(&mut self.emit_joined);
         let mut failures = Failures::default();
-        let Reader { trees, processes, limits, descriptors, workloads, by_path, placed, attention, ticks, .. } = self;
+        let Reader { trees, processes, limits, descriptors, workloads, by_path, places, attention, ticks, .. } = self;
         // Opening a file costs more than reading it several times, but each open file costs the kernel some 5 KiB.
         let files: usize = trees.iter().map(|tree| tree.files().len()).sum();
-        let kept = placed.saturating_mul(files).saturating_add(self.by_id.len());
+        let kept = places.taken().saturating_mul(files).saturating_add(self.by_id.len());
         descriptors.enough_for_all = kept <= descriptors.budget();
         for index in 0..workloads.len() {
             // Taken out while it is read, so that others can be looked at.
@@ -299,7 +308,7 @@ impl Source for Reader {
                 let above = above(&workload.path).filter_map(|path| workloads[*by_path.get(path)?].as_ref());
                 workload.limit = above.chain([&workload]).filter_map(Workload::own_limit).min();
             }
-            let took_place = workload.settle(placed, limits.workloads);
+            let took_place = workload.settle(places);
             (workload.new, workload.entered) = (took_place && due < Some(Due::Turn), false);
             if due >= Some(Due::Turn) && !workload.placed {
                 workload.rest(trees, descriptors);

@@ -9,6 +9,7 @@ use collector_core::statistic::workload::Statistic;
 use super::attention::{Attention, nearness};
 use super::handle::Descriptors;
 use super::join::{self, Processes};
+use super::place::Places;
 use super::tree::{Due, Failures, Part, Read, Tree};
 use crate::source::cgroup::Controller;
 
@@ -21,6 +22,8 @@ const TREES: usize = Controller::ALL.len() + 1;
 #[derive(Debug)]
 pub struct Workload {
     pub path: Arc<str>,
+    /// Who makes the cgroups here, if it is not the host itself.
+    pub owner: Option<Arc<str>>,
     /// Its cgroups, each with the index of its tree; the memory controller's comes first.
     pub parts: Vec<(usize, Part)>,
     /// Read at least the files of a turn at the next tick.
@@ -49,8 +52,14 @@ struct Pulse {
 
 impl Workload {
     /// One that has not been read yet.
-    pub fn new(path: Arc<str>, parts: Vec<(usize, Part)>, walk: u64, placed: bool) -> Workload {
-        Workload { path, parts, new: true, limit: None, settled: false, entered: true, empty: false, placed, walk }
+    pub fn new(
+        path: Arc<str>,
+        owner: Option<Arc<str>>,
+        parts: Vec<(usize, Part)>,
+        walk: u64,
+        placed: bool,
+    ) -> Workload {
+        Workload { path, owner, parts, new: true, limit: None, settled: false, entered: true, empty: false, placed, walk }
     }
 
     /// Which of its files to read now. Of one that holds nothing or has no place, only the memory in use is read.
@@ -218,11 +227,14 @@ impl Workload {
 
     /// After a reading: it gives up its place if it holds nothing, and takes one if it holds something and there is one; `true`
     /// if it took one.
-    pub fn settle(&mut self, placed: &mut usize, most: usize) -> bool {
-        let takes = !self.placed && !self.empty && *placed < most;
-        let leaves = self.placed && self.empty;
-        *placed = *placed + usize::from(takes) - usize::from(leaves);
-        self.placed = takes || self.placed && !leaves;
+    pub fn settle(&mut self, places: &mut Places) -> bool {
+        if self.placed && self.empty {
+            places.leave(&self.owner);
+            self.placed = false;
+            return false;
+        }
+        let takes = !self.placed && !self.empty && places.take(&self.owner);
+        self.placed = self.placed || takes;
         takes
     }
 

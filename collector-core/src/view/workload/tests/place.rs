@@ -218,3 +218,37 @@ fn a_cgroup_without_a_place_keeps_limit_and_birth_when_it_is_renamed() {
     assert_eq!((&*workload.name, workload.recent.born), ("/d", Some(7)), "a rename finds a place, too");
     assert_eq!(workload.statistics.get(Statistic::MemoryLimit), Some(64 * MIB));
 }
+
+#[test]
+fn a_user_with_many_cgroups_leaves_places_to_the_others() {
+    let mut world = World::new(8);
+    let of = |user: u64, number: u64| format!("/user.slice/user-{user}.slice/user@{user}.service/{number}.scope");
+    for number in 0..200 {
+        world.born(memory(number), &of(1000, number), 2);
+        world.holds(memory(number), MIB, 2);
+        world.round(2);
+    }
+    let mine = |world: &World, user: &str| {
+        world.shown().iter().filter(|name| name.starts_with(&format!("user-{user}/"))).count()
+    };
+    assert_eq!(mine(&world, "1000"), 2);
+    // It may have 32 cgroups of the 128 that are known.
+    assert_eq!((world.workloads.of(memory(31)).is_some(), world.workloads.of(memory(32)).is_some()), (true, false));
+    world.born(memory(900), &docker('a'), 3);
+    world.born(memory(901), &of(1001, 1), 3);
+    for id in [900, 901] {
+        world.holds(memory(id), MIB, 3);
+    }
+    world.round(3);
+    assert!(world.name(memory(900)).starts_with("docker/") && mine(&world, "1001") == 1);
+    // Its first two end: two others have their places.
+    for number in 0..2 {
+        world.workloads.died(memory(number), 4);
+    }
+    world.round(100);
+    for number in 2..20 {
+        world.holds(memory(number), MIB, 100);
+    }
+    world.round(101);
+    assert_eq!((mine(&world, "1000"), mine(&world, "1001")), (2, 1), "{:?}", world.shown());
+}
