@@ -47,7 +47,9 @@ impl Exit {
             Exit::Address => {
                 "cannot listen on the address: it is none of this host, for example (one in use is tried again)"
             }
-            Exit::Probes => "too few probes: more failed than were attached, or none could be, and --require-probes is set",
+            Exit::Probes => {
+                "too few probes: more failed than were attached, or none could be, and --require-probes is set"
+            }
         }
     }
 }

@@ -29,8 +29,10 @@ use crate::source::root::Root;
 use crate::source::text::{lines, number};
 use crate::source::untrusted::{self, Place, patience::Patience};
 
-/// Limit on workloads whose processes are asked. More are counted as lost.
+/// Limit on workloads whose processes are asked. Containers beyond it are counted as lost.
 const MAX_WORKLOADS: usize = 2048;
+/// The same for services and the like, which seldom have such a volume: they leave places for containers.
+const MAX_OTHERS: usize = 1024;
 /// Limit on the bytes of one process's mountinfo. What is longer is not known.
 const MAX_BYTES: u64 = 1 << 20;
 /// Limit on the cgroups below a workload's own in which a process is searched.
@@ -45,7 +47,12 @@ type Request = Vec<(Id, Arc<Identity>)>;
 type Answer = (Id, Option<State>);
 
 pub struct Private {
-    workloads: BTreeMap<Id, Arc<Identity>>,
+    /// Each with the last walk that met it.
+    workloads: BTreeMap<Id, (Arc<Identity>, u64)>,
+    walk: u64,
+    /// Containers for which there was no place, and on the walk that goes on.
+    left_out: u64,
+    met: Option<u64>,
     memory: Hierarchy,
     /// The volumes that were reported.
     shown: HashMap<Id, Arc<Identity>>,
@@ -73,8 +80,18 @@ impl Private {
             }
         };
         thread::Builder::new().name("headroom-shm".to_owned()).stack_size(STACK).spawn(run)?;
-        let (workloads, shown) = (BTreeMap::new(), HashMap::new());
-        Ok(Some(Private { workloads, memory: memory.clone(), shown, gone: Vec::new(), requests, answers, lost: 0 }))
+        Ok(Some(Private {
+            workloads: BTreeMap::new(),
+            walk: 0,
+            left_out: 0,
+            met: None,
+            memory: memory.clone(),
+            shown: HashMap::new(),
+            gone: Vec::new(),
+            requests,
+            answers,
+            lost: 0,
+        }))
     }
 
     pub fn follow(&mut self, reading: &cgroup::Reading) {
@@ -85,23 +102,41 @@ impl Private {
                 self.born(*id, path);
             }
             cgroup::Reading::Died { id } => self.died(*id),
+            cgroup::Reading::Walk => (self.walk, self.met) = (self.walk + 1, Some(0)),
+            cgroup::Reading::Walked => self.walked(),
             _ => {}
         }
     }
 
     fn born(&mut self, id: Id, path: &str) {
-        if self.workloads.get(&id).is_some_and(|known| *known.top == *path) {
+        if let Some((known, walk)) = self.workloads.get_mut(&id)
+            && *known.top == *path
+        {
+            *walk = self.walk;
             return;
         }
         let identity = Identity::of(path);
         if *identity.top != *path || !may_have_namespace(identity.kind) {
             return;
         }
-        if self.workloads.len() >= MAX_WORKLOADS {
-            self.lost += 1;
-            return;
+        let likely = is_container(identity.kind);
+        if self.workloads.len() < if likely { MAX_WORKLOADS } else { MAX_OTHERS } {
+            self.workloads.insert(id, (Arc::new(identity), self.walk));
+        } else if likely {
+            match &mut self.met {
+                Some(met) => *met += 1,
+                None => (self.left_out, self.lost) = (self.left_out + 1, self.lost + 1),
+            }
         }
-        self.workloads.insert(id, Arc::new(identity));
+    }
+
+    /// A walk meets those that were left out again: only more than before are lost.
+    fn walked(&mut self) {
+        let Some(met) = self.met.take() else { return };
+        self.lost += met.saturating_sub(self.left_out);
+        self.left_out = met;
+        let missed = self.workloads.iter().filter(|(_, (_, walk))| *walk != self.walk).map(|(id, _)| *id);
+        missed.collect::<Vec<_>>().into_iter().for_each(|id| self.died(id));
     }
 
     fn died(&mut self, id: Id) {
@@ -121,7 +156,7 @@ impl Private {
         if self.workloads.is_empty() {
             return;
         }
-        let request = self.workloads.iter().map(|(id, identity)| (*id, identity.clone())).collect();
+        let request = self.workloads.iter().map(|(id, (identity, _))| (*id, identity.clone())).collect();
         let _ = self.requests.try_send(request);
     }
 
@@ -129,7 +164,7 @@ impl Private {
     pub fn collect(&mut self, emit: &mut dyn FnMut(Reading)) {
         self.gone.drain(..).for_each(&mut *emit);
         while let Ok((id, state)) = self.answers.try_recv() {
-            let Some(identity) = self.workloads.get(&id) else { continue };
+            let Some((identity, _)) = self.workloads.get(&id) else { continue };
             match state {
                 Some(state) => {
                     emit(reading(id, identity, state));
@@ -148,6 +183,10 @@ impl Private {
 /// Slices and pods share what their workloads mount, or have no process.
 fn may_have_namespace(kind: Kind) -> bool {
     !matches!(kind, Kind::Other | Kind::Root | Kind::Slice | Kind::Unit | Kind::Monitor | Kind::Pod)
+}
+
+fn is_container(kind: Kind) -> bool {
+    matches!(kind, Kind::Container | Kind::Machine | Kind::Job | Kind::Step | Kind::Task)
 }
 
 fn reading(id: Id, identity: &Identity, state: State) -> Reading {

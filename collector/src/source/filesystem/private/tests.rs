@@ -128,3 +128,27 @@ fn a_volume_is_gone_with_its_workload() {
     let config = config::Filesystem { exclude, ..config };
     assert!(Private::start(&Root::new(&bench.tree.0), &memory, &config).unwrap().is_none());
 }
+
+#[test]
+fn services_leave_places_for_containers_and_each_that_is_left_out_is_lost_once() {
+    let bench = Bench::new(&[]);
+    let config = config::Config::default().filesystem;
+    let memory = bench.worker.memory.clone();
+    let mut private = Private::start(&Root::new(&bench.tree.0), &memory, &config).unwrap().unwrap();
+    let born = |private: &mut Private, number: u64, path: String| {
+        private.follow(&cgroup::Reading::Born { id: id(number), path });
+    };
+    let walk = |private: &mut Private, containers: u64| {
+        private.follow(&cgroup::Reading::Walk);
+        (0..3000).for_each(|number| born(private, number, format!("/system.slice/s{number}.service")));
+        (0..containers).for_each(|number| born(private, 10_000 + number, format!("/lxc.payload.c{number}")));
+        private.follow(&cgroup::Reading::Walked);
+        (private.workloads.len(), private.lost())
+    };
+    assert_eq!(walk(&mut private, 1000), (MAX_OTHERS + 1000, 0));
+    assert_eq!(walk(&mut private, 1030), (MAX_WORKLOADS, 6));
+    assert_eq!(walk(&mut private, 1030), (MAX_WORKLOADS, 0));
+    born(&mut private, 20_000, "/lxc.payload.late".to_owned());
+    assert_eq!((private.lost(), walk(&mut private, 1031)), (1, (MAX_WORKLOADS, 0)));
+    assert_eq!(walk(&mut private, 10), (MAX_OTHERS + 10, 0), "what a walk does not meet is gone");
+}
