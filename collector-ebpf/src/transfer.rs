@@ -161,6 +161,9 @@ fn release(ctx: &ProbeContext, memory: Memory) -> u32 {
 }
 
 /// A call within another one, further down the stack, is part of that one.
+///
+/// Nothing here may be a function of its own: a call makes the verifiers of 5.10 and 6.1 take every number for precise
+/// (backtrack_insn, mark_all_scalars_precise), and follow [`transfer_batch`] from each round of its loop to the end.
 #[inline(always)]
 fn begin(ctx: &ProbeContext, address: u64, bytes: u64, kind: u32, indirect: u32) -> u32 {
     let (ids, stack) = (kernel::current_ids(), stack(ctx));
@@ -173,14 +176,14 @@ fn begin(ctx: &ProbeContext, address: u64, bytes: u64, kind: u32, indirect: u32)
         Some((uid, false)) => uid,
         None => share::current_user(),
     };
-    if before.is_none() && take_call(uid) == 0 {
+    if before.is_none() && share::take(uid, entry::CALLS) == 0 {
         emit::lost(Stage::Transfer);
         return 0;
     }
     // SAFETY: the helper has no preconditions.
     let call = Call { ns: unsafe { bpf_ktime_get_ns() }, stack, bytes, address, kind, indirect, pid, uid };
     if TRANSFER_CALLS.insert(tid, call, 0).is_err() {
-        give_call(uid);
+        share::give(uid, entry::CALLS);
         emit::lost(Stage::Transfer);
     }
     0
@@ -199,7 +202,7 @@ fn end(ctx: &RetProbeContext) -> Option<Call> {
         return None;
     }
     if TRANSFER_CALLS.remove(tid).is_ok() {
-        give_call(call.uid);
+        share::give(call.uid, entry::CALLS);
     }
     Some(call)
 }
@@ -280,17 +283,6 @@ fn give_allocation(uid: u32) -> u32 {
 #[inline(never)]
 fn take_process(uid: u32) -> u32 {
     share::take(uid, entry::PROCESSES)
-}
-
-#[inline(never)]
-fn take_call(uid: u32) -> u32 {
-    share::take(uid, entry::CALLS)
-}
-
-#[inline(never)]
-fn give_call(uid: u32) -> u32 {
-    share::give(uid, entry::CALLS);
-    0
 }
 
 /// Adds to what the current process holds.
