@@ -63,9 +63,18 @@ impl Agent {
 
     /// The same without a record, which has a cost.
     pub fn start_unrecorded(config: &str) -> Agent {
-        let mut agent = Agent::launch(&binary(), scratch(), config, None, |_| {});
+        let mut agent = Agent::spawn_unrecorded(config, |_| {});
         agent.await_ready();
         agent
+    }
+
+    /// The same without waiting; `adjust` may change the command.
+    pub fn spawn_unrecorded(config: &str, adjust: impl FnOnce(&mut Command)) -> Agent {
+        Agent::launch(&binary(), scratch(), config, None, adjust)
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.0.try_wait().unwrap().is_none()
     }
 
     /// Starts an agent without waiting; `adjust` may change the command.

@@ -8,12 +8,15 @@
 pub mod agent;
 pub mod allocation;
 pub mod alone;
+pub mod attack;
 pub mod binary;
 pub mod bpf;
 pub mod cgroup;
 pub mod cuda;
+pub mod deep;
 pub mod exposition;
 pub mod forest;
+pub mod home;
 pub mod load;
 pub mod loopback;
 pub mod monitor;

@@ -2,8 +2,7 @@
 //! names that would control a terminal.
 
 use std::ffi::OsStr;
-use std::fs::{self, File};
-use std::os::fd::OwnedFd;
+use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Stdio};
@@ -15,56 +14,17 @@ use collector_core::signal::cgroup::Reading as Change;
 use collector_core::text::is_shown;
 use collector_tests::agent::{Agent, headroom};
 use collector_tests::cgroup::Cgroup;
+use collector_tests::deep::Deep;
 use collector_tests::forest::Forest;
 use collector_tests::needs;
 use collector_tests::process::Killed;
 use collector_tests::provocation::spawn;
 use collector_tests::require::is_root;
 use collector_tests::scratch::scratch;
-use rustix::fs::{AtFlags, Mode, OFlags, fstat, mkdirat, openat, unlinkat};
 
 const INFO: &str = "headroom_workload_info";
 const MEMORY: &str = "headroom_workload_memory_current_bytes";
 const UP: &str = "headroom_source_up";
-
-fn below(at: &OwnedFd, name: &str) -> OwnedFd {
-    openat(at, name, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).unwrap()
-}
-
-/// Cgroups in each other, deeper than a path can name. When dropped, they are removed from below.
-struct Deep {
-    deepest: OwnedFd,
-    depth: usize,
-}
-
-impl Deep {
-    const NAME: &str = "0123456789012345678901234567890123456789";
-
-    fn new(top: &Cgroup) -> Deep {
-        Deep { deepest: File::open(top.memory()).unwrap().into(), depth: 0 }
-    }
-
-    fn grow(&mut self, levels: usize) {
-        for _ in 0..levels {
-            mkdirat(&self.deepest, Deep::NAME, Mode::from_raw_mode(0o755)).unwrap();
-            self.deepest = below(&self.deepest, Deep::NAME);
-            self.depth += 1;
-        }
-    }
-
-    fn id(&self) -> u64 {
-        fstat(&self.deepest).unwrap().st_ino
-    }
-}
-
-impl Drop for Deep {
-    fn drop(&mut self) {
-        for _ in 0..self.depth {
-            self.deepest = below(&self.deepest, "..");
-            unlinkat(&self.deepest, Deep::NAME, AtFlags::REMOVEDIR).unwrap();
-        }
-    }
-}
 
 #[test]
 fn a_tree_deeper_than_any_path_hides_no_other_cgroup() {
@@ -73,7 +33,7 @@ fn a_tree_deeper_than_any_path_hides_no_other_cgroup() {
     top.delegate("memory").unwrap();
     let mut deep = Deep::new(&top);
     deep.grow(150);
-    assert!(deep.depth * Deep::NAME.len() > 4096);
+    assert!(deep.depth() * Deep::NAME.len() > 4096);
     let agent = Agent::start("tick = \"100ms\"\n");
     let is_there = |path: &str| {
         agent.scrape_until("a workload", |it| it.has(INFO, &[("workload", path)]));

@@ -1,8 +1,11 @@
 //! Half a minute under mixed load: the agent uses no more of the machine at the end than after warming up, closes what it
-//! opened, and reports every cgroup and every kill or counts it as lost. `cargo xtask bench soak` does the same for longer.
+//! opened, and reports every cgroup and every kill or counts it as lost. Half a minute under attack: it lives, and loses nothing that is
+//! honest. `cargo xtask bench soak` and `siege` do the same for longer.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use collector_tests::attack::siege::Siege;
 use collector_tests::needs;
 use collector_tests::require::is_root;
 use collector_tests::soak::Soak;
@@ -31,4 +34,19 @@ fn half_a_minute_of_load_leaves_nothing_behind() {
     // Each is created and removed; others also make cgroups, and are killed.
     assert!(cgroups.1 + lost >= 2 * cgroups.0, "{cgroups:?}, {lost} lost");
     assert!(kills.1 + lost >= kills.0, "{kills:?}, {lost} lost");
+}
+
+#[test]
+fn under_all_attacks_at_once_it_lives_and_loses_nothing_honest() {
+    needs!(is_root(), "loading eBPF programs needs root");
+    let program = env!("CARGO_BIN_EXE_provoke");
+    let siege = Siege::lay(program.as_ref(), 128 << 20, Duration::from_secs(30), |height| eprintln!("{height:?}"));
+    eprintln!("{siege:#?}");
+    assert_eq!(siege.own_kills, 0);
+    assert_eq!(siege.lost, [""; 0], "honest series");
+    assert!(siege.scrapes >= 5 && siege.refused == 0, "{} of {} scrapes refused", siege.refused, siege.scrapes);
+    assert!(siege.kills.0 > 3, "there were hardly any kills");
+    assert_eq!(siege.kills.0, siege.kills.1, "honest kills, and those that it told");
+    assert_eq!(siege.said_no, 0, "of status --alive");
+    assert!(siege.done.scrapes.load(Ordering::Relaxed) > 0 && siege.done.kills.load(Ordering::Relaxed) > 0);
 }

@@ -15,6 +15,7 @@ mod ring;
 mod rule;
 mod scrape;
 mod serve;
+mod siege;
 mod soak;
 mod statistic;
 mod transfer;
@@ -36,13 +37,13 @@ static ALLOCATOR: allocation::Counting = allocation::Counting;
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask bench")]
 struct Arguments {
-    /// What to measure: fault, block, ring, idle, scrape, serve, rule, workloads, gpu, transfer, alert, peers; and soak, whose
-    /// rounds are minutes [default: all except soak]
+    /// What to measure: fault, block, ring, idle, scrape, serve, rule, workloads, gpu, transfer, alert, peers; and soak
+    /// and siege, whose rounds are minutes [default: all except these two]
     names: Vec<String>,
     /// Number of measurements [default: each benchmark's own]
     #[arg(long, value_name = "N")]
     rounds: Option<usize>,
-    /// Write the results to docs/cost.md, those of soak to docs/reliability.md
+    /// Write the results to docs/cost.md, those of soak and siege to docs/reliability.md
     #[arg(long)]
     write: bool,
     /// Draw a chart of soak as PNG
@@ -71,8 +72,9 @@ const BENCHMARKS: [Benchmark; 12] = [
     ("peers", 10, peers::measure),
 ];
 
-/// Takes long, and runs only by name. Its default in minutes.
+/// These take long, and run only by name. Their defaults in minutes.
 const SOAK: (&str, usize) = ("soak", 20);
+const SIEGE: (&str, usize) = ("siege", 5);
 
 fn main() -> ExitCode {
     match run(&Arguments::parse()) {
@@ -88,7 +90,7 @@ fn main() -> ExitCode {
 /// False if an aim is missed and `--strict` is given.
 fn run(arguments: &Arguments) -> Result<bool> {
     let chosen = |name: &str| arguments.names.is_empty() || arguments.names.iter().any(|chosen| chosen == name);
-    let known = || BENCHMARKS.map(|(name, ..)| name).into_iter().chain([SOAK.0]);
+    let known = || BENCHMARKS.map(|(name, ..)| name).into_iter().chain([SOAK.0, SIEGE.0]);
     if let Some(unknown) = arguments.names.iter().find(|name| !known().any(|known| known == **name)) {
         bail!("no benchmark {unknown}: there are {}", known().collect::<Vec<_>>().join(", "));
     }
@@ -112,6 +114,11 @@ fn run(arguments: &Arguments) -> Result<bool> {
     if arguments.names.iter().any(|chosen| chosen == name) {
         let minutes = rounds(minutes);
         publish(name, minutes, soak::measure(minutes, arguments.plot.as_deref()), "reliability.md")?;
+    }
+    let (name, minutes) = SIEGE;
+    if arguments.names.iter().any(|chosen| chosen == name) {
+        let minutes = rounds(minutes);
+        publish(name, minutes, siege::measure(minutes), "reliability.md")?;
     }
     Ok(met || !arguments.strict)
 }
