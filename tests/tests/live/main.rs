@@ -11,6 +11,7 @@ mod dirty;
 mod dying;
 mod exit;
 mod fault;
+mod handshake;
 mod host;
 mod hostile;
 mod incident;
