@@ -9,6 +9,7 @@ pub(super) fn fold(State { view, .. }: State<'_>, time: u64, reading: &Reading) 
     match reading {
         Reading::Walk => view.workloads.walk(),
         Reading::Walked => view.workloads.walked(time),
+        Reading::Given { path, uid } => view.workloads.given(path, *uid),
         Reading::Born { id, path } => {
             if !view.workloads.walking() {
                 view.coverage.cgroup_event(CgroupEvent::Born);

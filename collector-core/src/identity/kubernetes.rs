@@ -53,7 +53,7 @@ pub(super) fn find(path: &str) -> Option<Finding<'_>> {
 /// The container or machine at the end of a path, which may be a node; `Some(None)` if it may be further below, and `None` if
 /// all below belongs to another service or to a user.
 fn node_at(path: &str) -> Option<Option<Finding<'_>>> {
-    match outermost(path) {
+    match outermost(path, None) {
         Some(outer) if outer.owner.is_some() => None,
         Some(outer) if matches!(outer.kind, Kind::Container | Kind::Machine) => Some(Some(outer)),
         Some(outer) if outer.kind != Kind::Slice => None,
@@ -124,7 +124,7 @@ fn unresolved(name: &str) -> Option<(String, &str)> {
 fn class(path: &str) -> Option<Finding<'_>> {
     let last = components(path).last()?;
     let is_class = last.name == "kubepods" || last.parent == "kubepods" && CLASSES.contains(&last.name);
-    if !is_class || outermost(path).is_some() || batch::find(path).is_some() {
+    if !is_class || outermost(path, None).is_some() || batch::find(path).is_some() {
         return None;
     }
     Some(Finding { name: path.to_owned(), kind: Kind::Slice, top: path, ..Finding::default() })

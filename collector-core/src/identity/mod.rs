@@ -4,6 +4,7 @@
 mod batch;
 mod component;
 mod container;
+mod grant;
 mod kubernetes;
 mod path;
 mod share;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::text::escape;
 
+pub use grant::{Grant, Grants, is_open};
 pub use share::Shares;
 pub use text::LONGEST;
 
@@ -145,8 +147,14 @@ impl Identity {
     /// The workload of a path ([`crate::cgroup::path`]); takes any text. The rules in order: a pod below the kubelet's own cgroup, a
     /// job, then the outermost unit or container on the path.
     pub fn of(path: &str) -> Identity {
-        let rules: [fn(&str) -> Option<Finding<'_>>; 3] = [kubernetes::find, batch::find, path::outermost];
-        let finding = rules.iter().find_map(|rule| rule(path)).unwrap_or_else(|| path::plain(path));
+        Identity::within(path, None)
+    }
+
+    /// The same below a cgroup that root gave to a user: there the user makes what looks like a pod or a job.
+    pub fn within(path: &str, grant: Option<Grant>) -> Identity {
+        let rules: [fn(&str) -> Option<Finding<'_>>; 2] = [kubernetes::find, batch::find];
+        let finding = rules.iter().filter(|_| grant.is_none()).find_map(|rule| rule(path));
+        let finding = finding.or_else(|| path::outermost(path, grant)).unwrap_or_else(|| path::plain(path, grant));
         Identity {
             name: text::fit(&finding.name),
             kind: finding.kind,

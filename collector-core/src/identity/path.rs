@@ -2,16 +2,19 @@
 //! Docker, belongs to that workload.
 
 use super::component::{Component, components};
-use super::{Finding, Kind, batch, container, unit};
+use super::{Finding, Grant, Kind, batch, container, unit};
 
 /// The outermost unit or container. Units occur only below slices; containers anywhere.
-pub(super) fn outermost(path: &str) -> Option<Finding<'_>> {
+pub(super) fn outermost(path: &str, grant: Option<Grant>) -> Option<Finding<'_>> {
     let mut owner = unit::Owner::default();
     // The result if nothing more specific follows.
     let mut fallback = None;
     let mut units = true;
     for component in components(path) {
-        let Component { name, parent, depth, .. } = component;
+        let Component { name, parent, above, depth, .. } = component;
+        if let Some(grant) = grant.filter(|grant| grant.bytes <= above.len()) {
+            owner.is(&grant.uid.to_string());
+        }
         if depth == 1 && parent == "user" {
             // pam_cgfs on cgroup v1 gives each user a directory: /user/ann/0
             owner.is(name);
@@ -40,11 +43,12 @@ pub(super) fn outermost(path: &str) -> Option<Finding<'_>> {
 }
 
 /// An unknown cgroup: its path is its name.
-pub(super) fn plain(path: &str) -> Finding<'_> {
+pub(super) fn plain(path: &str, grant: Option<Grant>) -> Finding<'_> {
     let kind = match path {
         "/" => Kind::Root,
-        _ if batch::is_above_jobs(path) => Kind::Slice,
+        _ if grant.is_none() && batch::is_above_jobs(path) => Kind::Slice,
         _ => Kind::Cgroup,
     };
-    Finding { name: path.to_owned(), kind, top: path, ..Finding::default() }
+    let owner = grant.map(|grant| unit::user(&grant.uid.to_string()));
+    Finding { name: path.to_owned(), kind, owner, top: path, ..Finding::default() }
 }

@@ -32,12 +32,17 @@ impl Owner {
 
     /// From here on it is this user, unless it is below another already.
     pub fn is(&mut self, user: &str) {
-        self.user.get_or_insert_with(|| format!("user-{user}"));
+        self.user.get_or_insert_with(|| self::user(user));
     }
 
     fn may_be(&self, user: &str) -> bool {
         self.user().is_none_or(|known| known.strip_prefix("user-") == Some(user))
     }
+}
+
+/// What a user is called.
+pub(super) fn user(user: &str) -> String {
+    format!("user-{user}")
 }
 
 /// The kind of a component, where units can occur.

@@ -25,6 +25,13 @@ pub enum Reading {
         path: String,
     },
     Walked,
+    /// Root gave the cgroup at this path to a user, who makes what is below it; with uid 0, took it back. Comes before what is
+    /// below it, and only if the path does not show it.
+    Given {
+        #[serde(deserialize_with = "text::read")]
+        path: String,
+        uid: u32,
+    },
     Died {
         id: Id,
     },

@@ -19,7 +19,7 @@ use tokio_rustls::server::TlsStream;
 
 use crate::clock;
 
-/// The thread yields to those that read the rings and answer.
+/// Where that is allowed, the thread yields to those that read the rings and answer.
 const NICE: i32 = 10;
 /// More handshakes than these at the same time are a flood, and get half a CPU at most.
 const FEW: usize = 4;
@@ -37,7 +37,8 @@ impl Handshakes {
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel::<()>();
         thread::Builder::new().name("tls".into()).spawn(move || {
-            // Without it, a flood of handshakes competes with the other threads on equal terms: no reason not to serve.
+            // The systemd unit does not allow it. Then a flood of handshakes competes with the other threads on equal terms, with
+            // half a CPU at most: no reason not to serve.
             let _ = rustix::process::setpriority_process(None, NICE);
             runtime.block_on(async { drop(stopped.await) });
         })?;

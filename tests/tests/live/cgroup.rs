@@ -4,7 +4,8 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -17,8 +18,10 @@ use collector_core::stage::Stage;
 use collector_tests::agent::Agent;
 use collector_tests::cgroup::Cgroup;
 use collector_tests::exposition::Exposition;
+use collector_tests::process::Killed;
 use collector_tests::record::lost;
 use collector_tests::require::is_root;
+use collector_tests::user;
 use collector_tests::{applies, needs};
 use rustix::process::Signal;
 
@@ -312,4 +315,37 @@ fn after_lost_records_a_walk_finds_the_present_cgroups() {
     eprintln!("{births} births and {deaths} deaths reported, {lost} lost, {last_heard} samples before");
     assert!(births < CGROUPS, "the ring did not overflow");
     assert!(births + deaths + lost >= CGROUPS + 20, "{births} + {deaths} + {lost}: more is missing than was counted");
+}
+
+/// What looks like a container of root's engine, made as the user of a test below its cgroup.
+fn pretend(nest: &mut Nest, digit: &str) -> (PathBuf, String) {
+    let directory = nest.parent.memory().join("docker").join(digit.repeat(64));
+    let made = Command::new("mkdir").arg("-p").arg(&directory).uid(user::ID).gid(user::ID).status().unwrap();
+    assert!(made.success());
+    if nest.children.is_empty() {
+        nest.children.push(nest.parent.memory().join("docker"));
+    }
+    nest.children.insert(0, directory.clone());
+    (directory, format!("docker/{}", digit.repeat(12)))
+}
+
+#[test]
+fn what_a_user_makes_in_a_cgroup_of_its_own_has_the_users_name() {
+    needs!(is_root(), "cgroups and programs need root");
+    let mut nest = Nest::new("given");
+    chown(nest.parent.memory(), Some(user::ID), Some(user::ID)).unwrap();
+    let before = pretend(&mut nest, "a");
+    let agent = Agent::start("tick = \"100ms\"\n");
+    let after = pretend(&mut nest, "b");
+    let mut processes = Vec::new();
+    for (directory, name) in [&before, &after] {
+        let mut process = Killed(Command::new("sleep").arg("600").spawn().unwrap());
+        fs::write(directory.join("cgroup.procs"), process.0.id().to_string()).unwrap();
+        let theirs = format!("user-{}/{name}", user::ID);
+        let seen = agent.scrape_until("the user's", |now| workloads(now).contains(&theirs));
+        assert!(!workloads(&seen).contains(name), "{name}");
+        assert!(process.0.try_wait().unwrap().is_none());
+        processes.push(process);
+    }
+    drop(processes);
 }

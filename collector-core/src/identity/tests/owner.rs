@@ -158,6 +158,67 @@ fn a_kubelet_has_its_pods_only_where_it_has_its_cgroups() {
     assert_eq!(Identity::of("/user/ann/kubepods").kind, Kind::Cgroup);
 }
 
+/// Cgroups that root gave to user 1000, and whose names do not show it.
+const GIVEN: &[&str] =
+    &["/jobs/ann", "/ann", "/ai.slice", "/system.slice", "/my/root", "/docker", "/lxc", "/slurm/uid_1000", "/é"];
+
+/// Cgroups that are a workload's or a user's already, whoever has their directory.
+const NAMED: &[&str] = &[
+    "/docker/ID",
+    "/system.slice/docker-ID.scope",
+    "/machine.slice/libpod-ID.scope",
+    "/machine.slice/machine-libpod_pod_ID.slice",
+    "/lxc.payload.web",
+    "/lxc/web",
+    "/system.slice/jupyter.service",
+    "/kubepods.slice/kubepods-podU_D.slice/cri-containerd-ID.scope",
+    "/slurm/uid_1000/job_123",
+    "/slurm/uid_1000/job_123/step_0",
+    "/user.slice/user-1000.slice/user@1000.service",
+    "/user.slice/user-1000.slice/session-3.scope",
+];
+
+fn given(path: &str) -> Grants {
+    let mut grants = Grants::default();
+    grants.set(path, 1000);
+    grants
+}
+
+#[test]
+fn what_a_user_makes_in_a_cgroup_of_roots_has_the_users_name() {
+    let bank = names("prod", "bank-0", "ledger", "");
+    for theirs in GIVEN {
+        let grants = given(theirs);
+        assert_eq!(grants.identity(theirs), Identity::of(theirs), "root named it");
+        for look_alike in LOOK_ALIKES {
+            let path = format!("{theirs}{}", filled(look_alike));
+            let identity = grants.identity(&path);
+            let name = identity.named(&bank.fit());
+            assert!(name.starts_with("user-1000/") || name.starts_with(theirs), "{path}: {name}");
+            assert_eq!((identity.owner.as_deref(), &identity.pod_uid), (Some("user-1000"), &None), "{path}");
+            assert!(identity.top.len() > theirs.len(), "{path}");
+        }
+    }
+    let taken = |uid: u32| {
+        let mut grants = given("/jobs/ann");
+        grants.set("/jobs/ann", uid);
+        grants.identity(&filled("/jobs/ann/docker/ID")).owner
+    };
+    assert_eq!((taken(1001).as_deref(), taken(0)), (Some("user-1001"), None));
+    assert_eq!(given("/jobs/ann").above("/jobs/annex/docker"), None);
+}
+
+#[test]
+fn whose_name_is_roots_keeps_it_in_a_user_namespace_too() {
+    for named in NAMED {
+        let path = filled(named);
+        for below in ["", "/init.scope", "/kubelet/kubepods/podUID", "/app.slice/a.service", "/step_0"] {
+            let path = filled(&format!("{path}{below}"));
+            assert_eq!(given(&filled(named)).identity(&path), Identity::of(&path), "{path}");
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2000) })]
 
@@ -179,5 +240,14 @@ proptest! {
         };
         let (one, other) = (named(&one), named(other.as_bytes()));
         prop_assert_eq!(one.0 == other.0, one.1 == other.1);
+    }
+
+    #[test]
+    fn nobody_leaves_a_cgroup_that_root_gave_them(theirs in prop::sample::select(GIVEN), below in paths()) {
+        let identity = given(theirs).identity(&format!("{theirs}{below}"));
+        let named = identity.named(&names("prod", "bank-0", "ledger", ""));
+        // Slashes alone are below nothing.
+        let itself = named == Identity::of(theirs).name;
+        prop_assert!(itself || named.starts_with("user-1000/") || named.starts_with(theirs), "{named}");
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::statistics::Last;
 use super::{CGROUPS_PER_WORKLOAD, OTHER_SLOT, Workload, Workloads};
 use crate::cgroup::Id;
-use crate::identity::{Identity, Names};
+use crate::identity::Names;
 use crate::stage::Stage;
 use crate::statistic::workload::{Statistic, Values};
 use crate::view::coverage::Coverage;
@@ -26,7 +26,7 @@ pub(super) struct Member {
     /// Length of the part of the path that is the workload's own cgroup; zero if it belongs to the workload for another reason.
     pub top: usize,
     pub slot: usize,
-    /// Who makes the cgroups here, as in [`Identity`].
+    /// Who makes the cgroups here, as in [`crate::identity::Identity`].
     pub owner: Option<Arc<str>>,
     /// When it was first seen.
     pub born: u64,
@@ -171,6 +171,11 @@ impl Workloads {
         }
     }
 
+    /// Root gave the cgroup at this path to a user. What is known below it keeps its name: root made it.
+    pub(crate) fn given(&mut self, path: &str, uid: u32) {
+        self.grants.set(path, uid);
+    }
+
     pub(crate) fn died(&mut self, id: Id, time: u64) {
         if let Some(member) = self.cgroups.get_mut(&id) {
             member.end(&mut self.slots, time);
@@ -244,10 +249,10 @@ impl Workloads {
     fn relocate(&mut self, id: Id, path: &str, time: u64) {
         let Some(member) = self.cgroups.get(&id).cloned() else { return };
         if member.joined.is_some() {
-            let owner = Identity::of(path).owner;
+            let owner = self.grants.identity(path).owner;
             return self.assign(id, Member { path: path.into(), owner, ..member }, time);
         }
-        let identity = Identity::of(path);
+        let identity = self.grants.identity(path);
         let name = identity.named(&self.slots[member.slot].names);
         let free = !self.tops.contains_key(&identity.top) && !self.by_name.contains_key(&name);
         let own = member.top == member.path.len() && *identity.top == *path;
@@ -265,7 +270,7 @@ impl Workloads {
                 None => (0, member.slot),
             }
         };
-        let owner = Identity::of(path).owner;
+        let owner = self.grants.identity(path).owner;
         self.assign(id, Member { path: path.into(), owner, top, slot, ..member }, time);
     }
 
@@ -279,7 +284,7 @@ impl Workloads {
 
     /// A cgroup that belongs to the workload of its path; `None` if there is no room for the workload.
     pub(super) fn member(&mut self, path: &str, time: u64) -> Option<Member> {
-        let identity = Identity::of(path);
+        let identity = self.grants.identity(path);
         let top = identity.top.len();
         let slot = self.place(identity, time)?;
         Some(Member { top, born: time, ..self.member_of(path, slot) })
@@ -291,7 +296,7 @@ impl Workloads {
             path: path.into(),
             top: 0,
             slot,
-            owner: Identity::of(path).owner,
+            owner: self.grants.identity(path).owner,
             born: 0,
             walked: false,
             old: false,
@@ -310,7 +315,7 @@ impl Workloads {
     /// Whether whoever makes the cgroups here may have one more.
     fn room_for(&self, path: &str) -> bool {
         let most = self.max.saturating_mul(CGROUPS_PER_WORKLOAD);
-        !self.makers.any_is_full(most) || self.makers.has_room(&Identity::of(path).owner, most)
+        !self.makers.any_is_full(most) || self.makers.has_room(&self.grants.identity(path).owner, most)
     }
 
     /// Whether there is room for one more cgroup, if necessary by removing ended ones.

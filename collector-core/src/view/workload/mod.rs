@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::coverage::Coverage;
 use super::history::Track;
 use crate::cgroup::Id;
-use crate::identity::{Identity, Names, Shares};
+use crate::identity::{Grants, Identity, Names, Shares};
 use crate::sample::Start;
 use crate::stage::Stage;
 
@@ -114,6 +114,7 @@ pub struct Workloads {
     /// Whose the workloads are, and whose the cgroups.
     owners: Shares,
     makers: Shares,
+    grants: Grants,
     pending: Pending,
     /// Cgroups that want a place, since the last tick.
     waiting: Vec<Id>,
@@ -149,6 +150,7 @@ impl Default for Workloads {
             cgroups: HashMap::new(),
             owners: Shares::default(),
             makers: Shares::default(),
+            grants: Grants::default(),
             pending: Pending::default(),
             waiting: Vec::new(),
             crowded: false,

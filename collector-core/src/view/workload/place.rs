@@ -9,7 +9,6 @@ use super::member::Member;
 use super::statistics::{Last, Statistics};
 use super::{Amounts, EARLY_SHARE, OTHER_SLOT, Workload, Workloads};
 use crate::cgroup::Id;
-use crate::identity::Identity;
 use crate::stage::Stage;
 use crate::statistic::workload::{Values, holds};
 use crate::view::coverage::Coverage;
@@ -167,7 +166,7 @@ impl Workloads {
         let mut moves = Vec::new();
         for (id, member) in self.cgroups.iter().filter(live).filter(|(_, member)| member.is_unplaced()) {
             if below(member.path()) {
-                let top = Identity::of(member.path()).top;
+                let top = self.grants.identity(member.path()).top;
                 let place = self.tops.get(&top);
                 moves
                     .extend(place.map(|at| (*id, Member { top: top.len(), ..self.member_of(member.path(), at.slot) })));
@@ -233,7 +232,7 @@ impl Workloads {
         if !member.is_unplaced() {
             return Some(Cow::Borrowed(&self.slots[member.slot]));
         }
-        let identity = Identity::of(member.path());
+        let identity = self.grants.identity(member.path());
         let is_own = |(other, it): &(&Id, &Member)| {
             other.hierarchy == id.hierarchy && *it.path() == *identity.top && it.dead_since.is_none()
         };

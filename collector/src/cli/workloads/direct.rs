@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use collector_core::api::workloads::Summary;
 use collector_core::engine::Engine;
-use collector_core::identity::Identity;
+use collector_core::identity::Grants;
 use collector_core::sample::{Reading, Sample};
 use collector_core::signal::cgroup;
 
 use crate::clock;
 use crate::config::Config;
 use crate::source::Source;
-use crate::source::cgroup::{Hierarchies, walk};
+use crate::source::cgroup::{Hierarchies, Owners, walk};
 use crate::source::kernel;
 use crate::source::name::{self, NameReceiver, NameSource};
 use crate::source::root::Root;
@@ -40,17 +40,23 @@ impl Direct {
         let mut engine = Engine::new();
         let (answering, names) = name::channel();
         let mut asker = NameSource::start(&root, &hierarchies, config, answering)?;
-        let mut named = 0;
+        let (mut named, mut grants) = (0, Grants::default());
         let mut say = |reading| {
-            named += usize::from(has_names(&reading, hierarchies.memory.id));
+            named += usize::from(has_names(&reading, hierarchies.memory.id, &mut grants));
             reader.follow(&reading);
             asker.follow(&reading);
             engine.apply(&Sample { time: clock::unix_ns(), reading });
         };
         say(Reading::Start(kernel::start(config, &hierarchies)));
         say(Reading::Cgroup(cgroup::Reading::Walk));
+        let mut owners = Owners::new(&hierarchies.memory);
         for hierarchy in hierarchies.distinct() {
-            walk(hierarchy, &mut |id, path| say(Reading::Cgroup(cgroup::Reading::Born { id, path: path.to_owned() })))?;
+            walk(hierarchy, &mut |id, path| {
+                if id.hierarchy == hierarchies.memory.id {
+                    owners.above(path, false, &mut |reading| say(Reading::Cgroup(reading)));
+                }
+                say(Reading::Cgroup(cgroup::Reading::Born { id, path: path.to_owned() }));
+            })?;
         }
         say(Reading::Cgroup(cgroup::Reading::Walked));
         let mut direct = Direct { engine, reader, names };
@@ -80,8 +86,15 @@ impl Direct {
 }
 
 /// Whether names are looked for because of this reading.
-fn has_names(reading: &Reading, memory: u64) -> bool {
-    let Reading::Cgroup(cgroup::Reading::Born { id, path }) = reading else { return false };
-    let identity = Identity::of(path);
+fn has_names(reading: &Reading, memory: u64, grants: &mut Grants) -> bool {
+    let (id, path) = match reading {
+        Reading::Cgroup(cgroup::Reading::Born { id, path }) => (id, path),
+        Reading::Cgroup(cgroup::Reading::Given { path, uid }) => {
+            grants.set(path, *uid);
+            return false;
+        }
+        _ => return false,
+    };
+    let identity = grants.identity(path);
     id.hierarchy == memory && identity.has_names() && *identity.top == **path
 }

@@ -1,5 +1,6 @@
 //! cgroupfs: where the hierarchies are mounted, and which cgroups exist.
 
+mod grant;
 mod walk;
 
 use std::borrow::Cow;
@@ -16,6 +17,7 @@ use collector_core::text::{self, escape};
 use crate::source::root::Root;
 use crate::source::text::{lines, number, unescape};
 
+pub use grant::Owners;
 pub use walk::{Unread, walk};
 
 /// A cgroup controller, or what is read like one.

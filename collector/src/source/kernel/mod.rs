@@ -26,7 +26,7 @@ use collector_core::sample::{Lost, Probe, Reading, Sample, Start};
 use collector_core::signal::{Context, cgroup};
 use collector_core::stage::Stage;
 
-use super::cgroup::Hierarchies;
+use super::cgroup::{Hierarchies, Owners};
 use super::root::Root;
 use super::transfer::join;
 use super::{Finding, Health, Source};
@@ -60,6 +60,7 @@ pub struct Kernel {
     context: Context,
     keep: Keep,
     start: Start,
+    owners: Owners,
 }
 
 impl Kernel {
@@ -84,6 +85,7 @@ impl Kernel {
             tree: Tree::new(CGROUP_PROBES.iter().all(|probe| load::is_attached(&probes, probe.program))),
             blind: load::too_few(&probes).map(|error| format!("{error:#}")),
             start: start(config, &hierarchies),
+            owners: Owners::new(&hierarchies.memory),
             context: Context {
                 page_size: rustix::param::page_size() as u64,
                 clock_offset_ns: clock::offset_ns(),
@@ -128,13 +130,23 @@ impl Kernel {
 
     /// Drains the critical ring; `true` if more may be waiting.
     pub fn drain_critical(&mut self, sink: &mut dyn FnMut(Sample)) -> bool {
-        let Kernel { programs: Some(Programs { critical, counters, .. }), context, keep, .. } = self else {
+        let Kernel { programs: Some(Programs { critical, counters, .. }), context, keep, owners, .. } = self else {
             return false;
         };
+        let memory = &self.hierarchies.memory.id;
         let (_, more) = critical.drain(context, &mut |record| match record {
             Ok(sample) => {
-                if let Reading::Cgroup(cgroup::Reading::Died { id }) = &sample.reading {
-                    counters.retire(*id, clock::monotonic_ns(), *keep);
+                match &sample.reading {
+                    Reading::Cgroup(cgroup::Reading::Died { id }) => {
+                        counters.retire(*id, clock::monotonic_ns(), *keep);
+                    }
+                    Reading::Cgroup(cgroup::Reading::Born { id, path } | cgroup::Reading::Renamed { id, path })
+                        if id.hierarchy == *memory =>
+                    {
+                        let time = sample.time;
+                        owners.above(path, true, &mut |it| sink(Sample { time, reading: Reading::Cgroup(it) }));
+                    }
+                    _ => {}
                 }
                 sink(sample);
             }
@@ -158,9 +170,10 @@ impl Kernel {
         self.context.clock_offset_ns = clock::offset_ns();
         let time = clock::unix_ns();
         let now = clock::monotonic_ns();
-        let Kernel { programs, blind, tree, root, hierarchies, context, keep, .. } = self;
+        let Kernel { programs, blind, tree, owners, root, hierarchies, context, keep, .. } = self;
         // What the programs counted is read even if the tree cannot be.
-        let walked = tree.read(hierarchies, &mut |reading| sink(Sample { time, reading: Reading::Cgroup(reading) }));
+        let mut emit = |reading| sink(Sample { time, reading: Reading::Cgroup(reading) });
+        let walked = tree.read(hierarchies, owners, &mut emit);
         if let Ok(Some(Walked { alive, unread })) = &walked {
             if let Some(programs) = programs {
                 programs.counters.retain(alive, now, *keep);

@@ -8,7 +8,7 @@ use collector_core::cgroup::Id;
 use collector_core::signal::cgroup;
 
 use crate::clock;
-use crate::source::cgroup::{Hierarchies, Unread, walk};
+use crate::source::cgroup::{Hierarchies, Owners, Unread, walk};
 
 /// Without probes, this many times the duration of a walk lies between two walks: walking takes 1 % of a CPU at most.
 const PAUSE: u64 = 100;
@@ -52,7 +52,12 @@ impl Tree {
     ///
     /// # Errors
     /// The last walk ended early. The tree is walked again after a pause.
-    pub fn read(&mut self, hierarchies: &Hierarchies, emit: &mut dyn FnMut(cgroup::Reading)) -> Result<Option<Walked>> {
+    pub fn read(
+        &mut self,
+        hierarchies: &Hierarchies,
+        owners: &mut Owners,
+        emit: &mut dyn FnMut(cgroup::Reading),
+    ) -> Result<Option<Walked>> {
         let begun = clock::monotonic_ns();
         if begun < self.due || (self.reported && !self.asked) {
             return self.failed.as_ref().map_or(Ok(None), |why| Err(anyhow!("{why}")));
@@ -66,9 +71,13 @@ impl Tree {
         // One that cannot be walked hides no other.
         let mut walked = Ok(());
         for hierarchy in hierarchies.distinct() {
+            let mut first = true;
             let more = walk(hierarchy, &mut |id, path| {
                 alive.insert(id);
                 if whole || !self.known.contains(&id) {
+                    if id.hierarchy == hierarchies.memory.id {
+                        owners.above(path, std::mem::take(&mut first), emit);
+                    }
                     emit(cgroup::Reading::Born { id, path: path.to_owned() });
                 }
             });
@@ -120,7 +129,7 @@ mod tests {
                 paths.push(path);
             }
         };
-        assert!(Tree::new(true).read(&hierarchies, &mut emit).is_err());
+        assert!(Tree::new(true).read(&hierarchies, &mut Owners::new(&hierarchies.memory), &mut emit).is_err());
         assert_eq!(paths, ["/", "/a"]);
         fs::remove_dir_all(&folder).unwrap();
     }
@@ -131,10 +140,11 @@ mod tests {
         let cgroups = folder.join("sys/fs/cgroup");
         fs::create_dir_all(cgroups.join("a")).unwrap();
         let hierarchies = Hierarchies::parse(CGROUPS, MOUNTS, &Root::new(&folder)).unwrap();
+        let owners = || Owners::new(&hierarchies.memory);
         let read = |tree: &mut Tree| {
             let mut told = Vec::new();
             tree.due = 0;
-            tree.read(&hierarchies, &mut |reading| told.push(reading)).unwrap();
+            tree.read(&hierarchies, &mut owners(), &mut |reading| told.push(reading)).unwrap();
             let word = |reading: &cgroup::Reading| match reading {
                 cgroup::Reading::Born { path, .. } => format!("born {path}"),
                 cgroup::Reading::Died { .. } => "died".to_owned(),
@@ -157,11 +167,11 @@ mod tests {
         // A walk that ended early is said until one succeeds.
         seeing.ask();
         seeing.due = 0;
-        assert!(seeing.read(&hierarchies, &mut |_| {}).is_err());
-        assert!(seeing.due > 0 && seeing.read(&hierarchies, &mut |_| {}).is_err());
+        assert!(seeing.read(&hierarchies, &mut owners(), &mut |_| {}).is_err());
+        assert!(seeing.due > 0 && seeing.read(&hierarchies, &mut owners(), &mut |_| {}).is_err());
         fs::create_dir_all(&cgroups).unwrap();
         assert_eq!(read(&mut seeing), ["Walk", "born /", "Walked"]);
-        assert!(seeing.read(&hierarchies, &mut |_| {}).unwrap().is_none());
+        assert!(seeing.read(&hierarchies, &mut owners(), &mut |_| {}).unwrap().is_none());
         fs::remove_dir_all(&folder).unwrap();
     }
 }

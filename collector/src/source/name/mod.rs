@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Error, Result};
 use collector_core::cgroup::Id;
-use collector_core::identity::Identity;
+use collector_core::identity::Grants;
 use collector_core::sample::{Lost, Reading, Sample};
 use collector_core::signal::cgroup;
 use collector_core::stage::Stage;
@@ -48,6 +48,7 @@ pub struct NameSource {
     /// Cgroups whose names were requested, each with the last walk that met it.
     requested: HashMap<Id, u64>,
     memory_hierarchy: u64,
+    grants: Grants,
     walk: u64,
 }
 
@@ -60,7 +61,8 @@ impl NameSource {
         let host = Names::start("headroom-name", lookup, memory, sender.clone(), &lost)?;
         // What users do to the names of their own containers is logged, and is no loss of the agent's.
         let users = Names::start("headroom-user", Box::new(Homes::new(root)), memory, sender, &Arc::default())?;
-        Ok(NameSource { host, users, lost, requested: HashMap::new(), memory_hierarchy: memory.id, walk: 0 })
+        let (requested, grants) = (HashMap::new(), Grants::default());
+        Ok(NameSource { host, users, lost, requested, memory_hierarchy: memory.id, grants, walk: 0 })
     }
 
     fn born(&mut self, cgroup: Id, path: &str) {
@@ -68,7 +70,7 @@ impl NameSource {
             *walk = self.walk;
             return;
         }
-        let identity = Identity::of(path);
+        let identity = self.grants.identity(path);
         if !identity.has_names() || *identity.top != *path {
             return;
         }
@@ -105,6 +107,7 @@ impl Source for NameSource {
             Reading::Cgroup(cgroup::Reading::Died { id }) => {
                 self.requested.remove(id);
             }
+            Reading::Cgroup(cgroup::Reading::Given { path, uid }) => self.grants.set(path, *uid),
             Reading::Cgroup(cgroup::Reading::Walk) => self.walk += 1,
             Reading::Cgroup(cgroup::Reading::Walked) => self.requested.retain(|_, walk| *walk == self.walk),
             _ => {}

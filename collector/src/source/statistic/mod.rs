@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use anyhow::{Error, Result};
 use collector_core::cgroup::Id;
-use collector_core::identity::{Identity, Shares};
+use collector_core::identity::{Grants, Shares};
 use collector_core::sample::{Reading, Sample};
 use collector_core::signal::{cgroup, kill, oom};
 use collector_core::statistic::host;
@@ -84,6 +84,7 @@ pub struct Reader {
     /// Memory cgroups that were born since the last tick.
     born: BTreeMap<Id, Box<str>>,
     inner: Inner,
+    grants: Grants,
     /// Cgroups of hierarchies without events whose workloads are gone.
     orphaned: Vec<Id>,
     ticks: u64,
@@ -111,6 +112,7 @@ impl Reader {
             attention: Attention::new(memory_total(root)),
             born: BTreeMap::new(),
             inner: Inner::default(),
+            grants: Grants::default(),
             orphaned: Vec::new(),
             ticks: 0,
             walk: 0,
@@ -165,7 +167,7 @@ impl Reader {
         }
         // A walk found it at another path: its rename was missed.
         self.remove(id);
-        let identity = Identity::of(path);
+        let identity = self.grants.identity(path);
         match *identity.top == *path {
             true => drop(self.born.insert(id, path.into())),
             false => self.inner.born(id, path, identity, self.limits.workloads),
@@ -220,7 +222,7 @@ impl Reader {
             return;
         }
         let most = self.limits.workloads.saturating_mul(CGROUPS_PER_WORKLOAD);
-        let owner = Identity::of(&path).owner;
+        let owner = self.grants.identity(&path).owner;
         if !self.makers.has_room(&owner, most) || self.by_id.len() >= most && !self.forget_empty() {
             return;
         }
@@ -338,6 +340,7 @@ impl Source for Reader {
                 missing.into_iter().for_each(|id| self.remove(id));
                 self.emit_joined = true;
             }
+            cgroup::Reading::Given { path, uid } => self.grants.set(path, *uid),
             cgroup::Reading::Born { id, path } if id.hierarchy == memory => self.born(*id, path),
             cgroup::Reading::Died { id } if id.hierarchy == memory => self.died(*id),
             cgroup::Reading::Died { id } => self.remove_part(*id),

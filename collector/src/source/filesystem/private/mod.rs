@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use caps::Capability;
 use collector_core::cgroup::Id;
-use collector_core::identity::{Identity, Kind};
+use collector_core::identity::{Grants, Identity, Kind};
 use collector_core::signal::cgroup;
 use collector_core::statistic::filesystem::{Owner, Reading, State, Statistic, Values};
 use collector_core::text::escape;
@@ -53,6 +53,7 @@ pub struct Private {
     /// Containers for which there was no place, and on the walk that goes on.
     left_out: u64,
     met: Option<u64>,
+    grants: Grants,
     memory: Hierarchy,
     /// The volumes that were reported.
     shown: HashMap<Id, Arc<Identity>>,
@@ -85,6 +86,7 @@ impl Private {
             walk: 0,
             left_out: 0,
             met: None,
+            grants: Grants::default(),
             memory: memory.clone(),
             shown: HashMap::new(),
             gone: Vec::new(),
@@ -101,6 +103,7 @@ impl Private {
                 self.died(*id);
                 self.born(*id, path);
             }
+            cgroup::Reading::Given { path, uid } => self.grants.set(path, *uid),
             cgroup::Reading::Died { id } => self.died(*id),
             cgroup::Reading::Walk => (self.walk, self.met) = (self.walk + 1, Some(0)),
             cgroup::Reading::Walked => self.walked(),
@@ -115,7 +118,7 @@ impl Private {
             *walk = self.walk;
             return;
         }
-        let identity = Identity::of(path);
+        let identity = self.grants.identity(path);
         if *identity.top != *path || !may_have_namespace(identity.kind) {
             return;
         }
