@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::hash::{BuildHasher as _, RandomState};
 use std::os::fd::AsFd;
 use std::path::Path;
 
@@ -30,6 +29,7 @@ use crate::source::transfer::{finder, join};
 use super::bpf;
 use super::layout::{self, Resolved, Unmet};
 use super::refusal;
+use super::share;
 use super::size::Size;
 
 /// The programs, built together with this collector.
@@ -67,8 +67,7 @@ pub fn load(all: &Config, slots: u32, hierarchies: &Hierarchies) -> Result<Loade
     let resolved = layout::resolve(&layout::load(config.btf.as_deref())?)?;
     let size = Size::new(&Root::new(&all.rootfs), slots)?;
     let typed = !reads_memory();
-    // The standard library's hashers have random keys.
-    let secret = RandomState::new().hash_one(0) as u32;
+    let secret = share::secret();
     let object = if typed { TYPED_OBJECT } else { OBJECT };
     let mut ebpf = create(all, &size, hierarchies, &resolved, secret, object)?;
     // Fill before anything is attached: a count that finds no free slot is not charged to its cgroup.

@@ -1,5 +1,6 @@
 //! Gives back what users took in the programs' maps, where the collector removed it.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::Ordering;
 
 use anyhow::Result;
@@ -12,6 +13,12 @@ use super::mapped::Mapped;
 pub struct Shares {
     rows: Mapped,
     secret: u32,
+}
+
+/// Another at each start.
+pub fn secret() -> u32 {
+    // The standard library's hashers have random keys.
+    RandomState::new().hash_one(0) as u32
 }
 
 impl Shares {
