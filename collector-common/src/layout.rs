@@ -65,6 +65,18 @@ layout! {
     cgroup_root,
     /// `cgroup.level`.
     cgroup_level,
+    /// `cgroup.subsys[memory_cgrp_id]`.
+    cgroup_memory,
+    /// `cgroup.nr_populated_csets` (7.2: in `cgroup.self`).
+    cgroup_populated_csets,
+    /// `cgroup.nr_populated_domain_children`.
+    cgroup_populated_domain,
+    /// `cgroup.nr_populated_threaded_children`.
+    cgroup_populated_threaded,
+    /// `bpf_iter_meta.session_id`.
+    iter_session,
+    /// `bpf_iter_meta.seq_num`.
+    iter_number,
     /// `cgroup_root.hierarchy_id`.
     root_hierarchy_id,
     /// `kernfs_node.id`.
@@ -99,6 +111,36 @@ layout! {
     mem_cgroup_limit,
     /// `mem_cgroup.swap.max`, in pages; cgroup v1: `memsw.max`, which shares its place.
     mem_cgroup_swap_limit,
+    /// `mem_cgroup.memory.watermark`, in pages.
+    mem_cgroup_peak,
+    /// `mem_cgroup.memory.high`, in pages.
+    mem_cgroup_high,
+    /// `mem_cgroup.memory.low`, in pages.
+    mem_cgroup_low,
+    /// `mem_cgroup.memory.min`, in pages.
+    mem_cgroup_min,
+    /// `mem_cgroup.swap.usage`, in pages; cgroup v1: `memsw.usage`, which shares its place.
+    mem_cgroup_swap,
+    /// `mem_cgroup.kmem.usage`, in pages (from 6.12 on only with cgroup v1).
+    mem_cgroup_kernel,
+    /// `mem_cgroup.memory.failcnt`.
+    mem_cgroup_failures,
+    /// `mem_cgroup.memory_events[MEMCG_LOW]`.
+    mem_cgroup_low_events,
+    /// `mem_cgroup.memory_events[MEMCG_HIGH]`.
+    mem_cgroup_high_events,
+    /// `mem_cgroup.memory_events[MEMCG_MAX]`.
+    mem_cgroup_max_events,
+    /// `mem_cgroup.memory_events[MEMCG_OOM]`.
+    mem_cgroup_oom_events,
+    /// `mem_cgroup.memory_events[MEMCG_OOM_KILL]`.
+    mem_cgroup_oom_kill_events,
+    /// `mem_cgroup.memory_events[MEMCG_OOM_GROUP_KILL]`.
+    mem_cgroup_oom_group_kill_events,
+    /// `mem_cgroup.under_oom` (from 6.12 on only with cgroup v1).
+    mem_cgroup_under_oom,
+    /// `mem_cgroup.swappiness`.
+    mem_cgroup_swappiness,
     /// `mem_cgroup.oom_lock` (from 6.12 on only with cgroup v1).
     mem_cgroup_oom_lock,
     /// `mem_cgroup.oom_group`.

@@ -17,6 +17,7 @@ pub mod kswapd;
 pub mod layout;
 pub mod lost;
 pub mod oom;
+pub mod pass;
 pub mod reclaim;
 pub mod ring;
 pub mod settings;

@@ -21,6 +21,7 @@ mod kill;
 mod kswapd;
 mod map;
 mod oom;
+mod pass;
 mod reclaim;
 mod share;
 mod slot;

@@ -3,6 +3,7 @@
 //! ring is drained during a round, too: with many workloads a round takes long, and a kill must not wait for its end, but only
 //! for the end of the source that is being read.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -57,10 +58,16 @@ impl Others {
 impl Round {
     /// Opens all sources except the kernel. `started` is the agent's start in nanoseconds since the Unix epoch.
     /// `losses` are counted elsewhere in the agent, by stage, and reset by each round.
-    pub fn open(config: &Config, kernel: Kernel, started: u64, losses: Vec<(Stage, Arc<AtomicU64>)>) -> Result<Round> {
+    pub fn open(
+        config: &Config,
+        mut kernel: Kernel,
+        started: u64,
+        losses: Vec<(Stage, Arc<AtomicU64>)>,
+    ) -> Result<Round> {
         let root = Root::new(&config.rootfs);
         let (sender, names) = name::channel();
-        let opening = Opening { config, root: &root, kernel: &kernel, names: &sender, started };
+        let pass = Cell::new(kernel.take_pass());
+        let opening = Opening { config, root: &root, kernel: &kernel, pass, names: &sender, started };
         let mut others = Vec::new();
         for row in SOURCES {
             others.extend((row.open)(&opening)?.map(|source| (row.name, source)));

@@ -1,11 +1,14 @@
 //! The list of sources, in the order in which a round reads them. Knows how each is opened, not when it is read.
 
+use std::cell::Cell;
+
 use anyhow::Result;
 
 use super::filesystem::Filesystems;
 use super::gpu::Gpus;
 use super::host::Host;
 use super::kernel::Kernel;
+use super::kernel::pass::Pass;
 use super::name::{NameSender, NameSource};
 use super::process::OwnProcess;
 use super::root::Root;
@@ -21,7 +24,10 @@ pub const KERNEL: usize = 0;
 pub const SOURCES: &[Row] = &[
     // The agent opens it first, while it still has the capabilities that attaching needs.
     row::<Kernel>("kernel", |_| Ok(None)),
-    row::<Reader>("cgroup", |it| some(Reader::open(it.root, it.kernel.hierarchies(), Limits::of(it.config)))),
+    row::<Reader>("cgroup", |it| {
+        let reader = Reader::open(it.root, it.kernel.hierarchies(), Limits::of(it.config));
+        some(reader.map(|reader| reader.with(it.pass.take())))
+    }),
     row::<NameSource>("name", |it| {
         some(NameSource::start(it.root, it.kernel.hierarchies(), it.config, it.names.clone()))
     }),
@@ -59,6 +65,8 @@ pub struct Opening<'a> {
     pub root: &'a Root,
     /// Already open.
     pub kernel: &'a Kernel,
+    /// Over all cgroups, for whoever takes it.
+    pub pass: Cell<Option<Pass>>,
     /// Receives names as they are found, between ticks too.
     pub names: &'a NameSender,
     /// The agent's start in nanoseconds since the Unix epoch.

@@ -22,6 +22,7 @@ mod map;
 mod monitor;
 mod name;
 mod oom;
+mod pass;
 mod process;
 mod reclaim;
 mod ring;

@@ -7,7 +7,8 @@ use aya_obj::{Map, Object, ProgramSection};
 use collector::source::kernel::load::{OBJECT, TYPED_OBJECT};
 use collector_common::ring::{Kind, Ring};
 use collector_common::{
-    Hook, Key, Probe, SIGNALS, block, cgroup, compaction, kill, layout, lost, oom, reclaim, settings, slot, transfer,
+    Hook, Key, Probe, SIGNALS, block, cgroup, compaction, kill, layout, lost, oom, pass, reclaim, settings, slot,
+    transfer,
 };
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 
@@ -101,7 +102,9 @@ fn the_typed_object_has_the_same_programs_and_calls_no_helper_that_reads_kernel_
 #[test]
 fn no_program_is_missing_from_the_catalogue() {
     for program in parsed().programs.keys() {
-        let named = probes().any(|probe| probe.program == program) || BENCH.contains(&program.as_str());
+        let named = probes().any(|probe| probe.program == program)
+            || BENCH.contains(&program.as_str())
+            || program == pass::PROGRAM;
         assert!(named, "no signal names the program {program}");
     }
 }
@@ -133,6 +136,8 @@ fn every_counter_map_has_rows_of_the_size_in_the_catalogue() {
         }
     }
     check(slot::ROWS, bpf_map_type::BPF_MAP_TYPE_ARRAY, 4, 8 * slot::WORDS);
+    check(pass::ROWS, bpf_map_type::BPF_MAP_TYPE_ARRAY, 4, 8 * pass::word::COUNT);
+    check(pass::HEAD, bpf_map_type::BPF_MAP_TYPE_ARRAY, 4, 8 * pass::head::COUNT);
     check(slot::MARKS, bpf_map_type::BPF_MAP_TYPE_ARRAY, 4, slot::SHARDS);
     check(slot::CACHE, bpf_map_type::BPF_MAP_TYPE_PERCPU_ARRAY, 4, 8 * slot::cache::COUNT);
 }

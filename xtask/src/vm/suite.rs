@@ -18,6 +18,7 @@ pub(super) const TESTS: &[(&str, &[&str])] = &[
             "rule",
             "map",
             "slot",
+            "pass",
             "statistic",
             "host",
             "confine",
@@ -40,6 +41,7 @@ pub const QUICK: &[&str] = &[
     "block::writeback_is_charged_to_the_cgroup_that_wrote",
     "dirty::a_throttled_writer_waits_as_long_as_the_kernel_says",
     "ring::every_record_that_a_full_ring_drops_is_counted_and_the_kill_arrives",
+    "pass::the_pass_over_all_cgroups_and_their_files_say_the_same",
     "host::pressure_is_reported_before_the_next_tick",
     "confine::each_forbidden_thing_is_refused_and_what_it_needs_is_not",
 ];

@@ -1,12 +1,13 @@
-//! bpf(2) commands that aya does not wrap: batched map reads, run statistics of a program, and test runs; and what maps cost.
+//! bpf(2) commands that aya does not wrap: batched map reads, run statistics of a program, test runs, and iterators over cgroups; and
+//! what maps cost.
 //!
 //! A batched read needs one system call for hundreds of rows instead of two per row.
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd as _, OwnedFd};
 
-use aya_obj::generated::{bpf_attr, bpf_cmd, bpf_map_type, bpf_prog_info};
+use aya_obj::generated::{bpf_attach_type, bpf_attr, bpf_cmd, bpf_map_type, bpf_prog_info};
 
 /// ENOTSUPP: the kernel's internal "not supported", which libc does not define.
 const ENOTSUPP: i32 = 524;
@@ -222,6 +223,39 @@ pub fn test_run(program: BorrowedFd<'_>, arguments: &[u64]) -> io::Result<()> {
     command(bpf_cmd::BPF_PROG_TEST_RUN, &mut attr).map(|_| ())
 }
 
+/// `union bpf_iter_link_info` for cgroups (include/uapi/linux/bpf.h).
+#[repr(C)]
+struct CgroupIterator {
+    order: u32,
+    descriptor: u32,
+    id: u64,
+}
+
+/// `BPF_CGROUP_ITER_DESCENDANTS_PRE`: those above before those below.
+const FROM_ABOVE: u32 = 2;
+
+/// Links an iterator's program to a cgroup and all below it.
+pub fn link_cgroup_iterator(program: BorrowedFd<'_>, cgroup: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let info = CgroupIterator { order: FROM_ABOVE, descriptor: cgroup.as_raw_fd() as u32, id: 0 };
+    let mut attr = empty();
+    // SAFETY: every member of the union is valid when zeroed, and this one is about to be used.
+    let link = unsafe { &mut attr.link_create };
+    link.__bindgen_anon_1.prog_fd = program.as_raw_fd() as u32;
+    link.attach_type = bpf_attach_type::BPF_TRACE_ITER as u32;
+    // SAFETY: as above.
+    let iterator = unsafe { &mut link.__bindgen_anon_3.__bindgen_anon_1 };
+    iterator.iter_info = &raw const info as u64;
+    iterator.iter_info_len = size_of::<CgroupIterator>() as u32;
+    descriptor(bpf_cmd::BPF_LINK_CREATE, &mut attr)
+}
+
+/// Begins an iteration; reading the file runs it.
+pub fn create_iterator(link: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let mut attr = empty();
+    attr.iter_create.link_fd = link.as_raw_fd() as u32;
+    descriptor(bpf_cmd::BPF_ITER_CREATE, &mut attr)
+}
+
 fn is_unsupported(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(ENOTSUPP | libc::EOPNOTSUPP | libc::EINVAL))
 }
@@ -234,6 +268,13 @@ fn empty() -> bpf_attr {
 fn element(attr: &mut bpf_attr) -> &mut aya_obj::generated::bpf_attr__bindgen_ty_2 {
     // SAFETY: every member of the union is valid when zeroed, and this one is about to be used.
     unsafe { &mut attr.__bindgen_anon_2 }
+}
+
+/// For commands that return a new descriptor.
+fn descriptor(number: bpf_cmd, attr: &mut bpf_attr) -> io::Result<OwnedFd> {
+    let descriptor = command(number, attr)?;
+    // SAFETY: the kernel just opened it for this process, close-on-exec.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor as i32) })
 }
 
 fn command(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<i64> {

@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use aya::maps::{Map, Stack};
+use aya::maps::Stack;
 use aya::programs::perf_event::{PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent as PerfSoftwareEvent};
 use aya::programs::{Program, ProgramError, ProgramType};
 use aya::sys::{BpfHelper, is_helper_supported};
@@ -15,8 +15,8 @@ use collector_common::block::{self, Operation};
 use collector_common::layout::{GLOBAL as LAYOUT, Layout};
 use collector_common::ring::Ring;
 use collector_common::settings::{GLOBAL as SETTINGS, OPERATIONS, Settings};
-use collector_common::slot::{self, cache};
-use collector_common::{Hook, Probe, SIGNALS, Signal, SoftwareEvent, transfer};
+use collector_common::slot;
+use collector_common::{Hook, Probe, SIGNALS, Signal, SoftwareEvent, pass, transfer};
 use collector_core::sample::{self, ProbeState};
 use zerocopy::IntoBytes;
 
@@ -26,8 +26,8 @@ use crate::source::cgroup::Hierarchies;
 use crate::source::root::Root;
 use crate::source::transfer::{finder, join};
 
-use super::bpf;
 use super::layout::{self, Resolved, Unmet};
+use super::pass::Pass;
 use super::refusal;
 use super::share;
 use super::size::Size;
@@ -55,6 +55,8 @@ pub struct Loaded {
     pub resolved: Resolved,
     /// What the programs were given for [`collector_common::share::row`].
     pub secret: u32,
+    /// Over all cgroups, if this kernel has it.
+    pub pass: Option<Pass>,
 }
 
 /// Loads the object and attaches what this kernel supports.
@@ -72,7 +74,7 @@ pub fn load(all: &Config, slots: u32, hierarchies: &Hierarchies) -> Result<Loade
     let mut ebpf = create(all, &size, hierarchies, &resolved, secret, object)?;
     // Fill before anything is attached: a count that finds no free slot is not charged to its cgroup.
     free_slots(&mut ebpf, slots)?;
-    place_cpus(&mut ebpf, &size)?;
+    size.place_cpus(&mut ebpf)?;
     let btf = match &config.btf {
         Some(path) => Btf::parse_file(path, aya::Endianness::default()).ok(),
         None => Btf::from_sys_fs().ok(),
@@ -92,7 +94,10 @@ pub fn load(all: &Config, slots: u32, hierarchies: &Hierarchies) -> Result<Loade
     }
     set_attached_since(&mut ebpf, clock::monotonic_ns())?;
     let probes = all_probes().filter_map(|(_, probe)| probes.remove(probe.program)).collect();
-    Ok(Loaded { ebpf, probes, resolved, secret })
+    let pass = Pass::open(&mut ebpf, btf.as_ref().filter(|_| !typed), &resolved.layout, hierarchies)
+        .inspect_err(|error| tracing::info!("the numbers of cgroups come from their files: {error:#}"))
+        .ok();
+    Ok(Loaded { ebpf, probes, resolved, secret, pass })
 }
 
 /// Tells the programs since when they see both ends of every IO (CLOCK_MONOTONIC, in nanoseconds).
@@ -192,6 +197,7 @@ fn create(
         .map_max_entries("FREE", size.slots)
         .map_max_entries(slot::ROWS, size.slots * size.shards)
         .map_max_entries(slot::MARKS, size.slots)
+        .map_max_entries(pass::ROWS, size.cgroups())
         .map_max_entries("BLOCK", block::ROWS * size.device_shards)
         .map_max_entries("KSWAPD", size.nodes)
         .map_max_entries("KSWAPD_SINCE", size.nodes);
@@ -219,17 +225,6 @@ fn free_slots(ebpf: &mut Ebpf, slots: u32) -> Result<()> {
     let mut free: Stack<_, u32> = Stack::try_from(map).context("map FREE")?;
     // Push the lowest last, so that used rows stay together and few need to be read.
     (1..slots).rev().try_for_each(|slot| free.push(slot, 0)).context("fill map FREE")
-}
-
-/// Tells each CPU which rows are its own.
-fn place_cpus(ebpf: &mut Ebpf, size: &Size) -> Result<()> {
-    let Some(Map::PerCpuArray(map)) = ebpf.map(slot::CACHE) else { bail!("the object has no map {}", slot::CACHE) };
-    let cpus = aya::util::nr_cpus().map_err(|(what, error)| anyhow!("{what}: {error}"))?;
-    let mut values = vec![0; cpus * cache::COUNT];
-    for (cpu, value) in (0..).zip(values.chunks_exact_mut(cache::COUNT)) {
-        value[cache::PLACE] = size.place(cpu);
-    }
-    bpf::update(map.fd().as_fd(), 0u32.as_bytes(), values.as_bytes()).context("place the CPUs")
 }
 
 /// Maps this kernel's `REQ_OP_*` numbers to ours.

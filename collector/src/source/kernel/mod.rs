@@ -9,6 +9,7 @@ mod holding;
 pub mod layout;
 pub mod load;
 mod mapped;
+pub mod pass;
 mod pending;
 mod programs;
 mod refusal;
@@ -34,6 +35,7 @@ use crate::clock;
 use crate::config::Config;
 
 use layout::LayoutError;
+use pass::Pass;
 use programs::Programs;
 use ring::Ring;
 use slot::Keep;
@@ -112,6 +114,11 @@ impl Kernel {
     /// Kernel memory of the maps in bytes, if it is known.
     pub fn map_bytes(&self) -> Option<u64> {
         self.programs.as_ref()?.map_bytes
+    }
+
+    /// The pass over all cgroups, if this kernel has it; only once.
+    pub fn take_pass(&mut self) -> Option<Pass> {
+        self.programs.as_mut()?.pass.take()
     }
 
     /// The loaded programs that wait for a library.

@@ -14,6 +14,7 @@ use super::counters::CounterMaps;
 use super::disk::Disks;
 use super::holding::Holdings;
 use super::load;
+use super::pass::Pass;
 use super::pending::Pending;
 use super::ring::Ring;
 use super::run::Runs;
@@ -39,6 +40,8 @@ pub(super) struct Programs {
     holdings: Option<Holdings>,
     /// Only if the kernel marks victims by thread id alone.
     pub pending: Option<Pending>,
+    /// Until the source of cgroups takes it.
+    pub pass: Option<Pass>,
     sweep: Sweep,
     shares: Shares,
     disks: Disks,
@@ -55,7 +58,7 @@ impl Programs {
         // Slot 0 is shared by everything without a slot; a workload has one slot in each hierarchy.
         let slots = 1 + config.workload.max * hierarchies.distinct().count();
         let slots = u32::try_from(slots).unwrap_or(u32::MAX).min(u32::from(u16::MAX));
-        let load::Loaded { mut ebpf, probes, resolved, secret } = load::load(config, slots, hierarchies)?;
+        let load::Loaded { mut ebpf, probes, resolved, secret, pass } = load::load(config, slots, hierarchies)?;
         let map_bytes = bpf::map_memory()
             .inspect_err(|error| tracing::info!("could not read the memory of the maps: {error}"))
             .ok();
@@ -71,6 +74,7 @@ impl Programs {
             map_bytes,
             pending: (resolved.layout.victim_is_pid == 1).then(|| Pending::new(&mut ebpf)).transpose()?,
             holdings: config.transfer.enabled.then(|| Holdings::new(&mut ebpf)).transpose()?,
+            pass,
             sweep: Sweep::new(&mut ebpf, clock::monotonic_ns())?,
             shares: Shares::new(&mut ebpf, secret)?,
             disks: Disks::new(&mut ebpf, root)?,

@@ -1,14 +1,22 @@
 //! How large the maps are, by what the host has: their memory and the time to read them must not grow with the number of
 //! CPUs that it could have.
 
-use anyhow::{Result, anyhow};
-use collector_common::slot::{SHARDS, WORDS};
-use collector_common::{block, kswapd};
+use std::os::fd::AsFd as _;
 
+use anyhow::{Context as _, Result, anyhow, bail};
+use aya::Ebpf;
+use aya::maps::Map;
+use collector_common::slot::{CACHE, SHARDS, WORDS, cache};
+use collector_common::{block, kswapd};
+use zerocopy::IntoBytes as _;
+
+use super::bpf;
 use crate::source::root::Root;
 
 /// Kernel memory for the rows of cgroups, in bytes. On a host with many CPUs some of them share rows.
 const BUDGET: usize = 24 << 20;
+/// Rows of the pass over all cgroups, per slot: not all cgroups are workloads' own.
+const CGROUPS_PER_SLOT: u32 = 2;
 
 /// What the sizes are computed from.
 pub struct Size {
@@ -38,6 +46,22 @@ impl Size {
         let device_shards = (online.len() as u32).clamp(1, block::SHARDS).next_power_of_two();
         let nodes = last_node.map_or(kswapd::NODES, |last| last.saturating_add(1).min(kswapd::NODES));
         Size { slots, shards, device_shards, nodes, online }
+    }
+
+    /// Rows of the pass over all cgroups.
+    pub fn cgroups(&self) -> u32 {
+        self.slots.saturating_mul(CGROUPS_PER_SLOT)
+    }
+
+    /// Tells each CPU which rows are its own.
+    pub fn place_cpus(&self, ebpf: &mut Ebpf) -> Result<()> {
+        let Some(Map::PerCpuArray(map)) = ebpf.map(CACHE) else { bail!("the object has no map {CACHE}") };
+        let cpus = aya::util::nr_cpus().map_err(|(what, error)| anyhow!("{what}: {error}"))?;
+        let mut values = vec![0; cpus * cache::COUNT];
+        for (cpu, value) in (0..).zip(values.chunks_exact_mut(cache::COUNT)) {
+            value[cache::PLACE] = self.place(cpu);
+        }
+        bpf::update(map.fd().as_fd(), 0u32.as_bytes(), values.as_bytes()).context("place the CPUs")
     }
 
     /// The index of a CPU's first row, and its shard << 32. Neighbours share a shard, since they are close to the same memory.

@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use collector_core::cgroup::Id;
 use collector_core::identity::Identity;
-use collector_core::signal::oom::Bound;
+use collector_core::sample::Reading;
+use collector_core::signal::kill;
+use collector_core::signal::oom::{self, Bound};
 use collector_core::statistic::workload::{Statistic as S, Values};
 
 use super::handle::Descriptors;
@@ -77,7 +79,7 @@ impl Inner {
 }
 
 /// The limits of the cgroup at a path, if it is still this one, and of those above it; nearest first.
-pub fn read(tree: &Tree, id: Id, path: &str, descriptors: &mut Descriptors) -> Vec<Bound> {
+fn read(tree: &Tree, id: Id, path: &str, descriptors: &mut Descriptors) -> Vec<Bound> {
     let bounds = iter::once(path).chain(above(path)).take(LEVELS).filter_map(|at| {
         let directory = if at == path { tree.enter(&tree.location(at)?, id).ok() } else { tree.open_at(at) }?;
         let (values, [read, _]) = numbers(tree, &directory, [S::MemoryLimit, S::MemoryPeak], descriptors);
@@ -89,8 +91,29 @@ pub fn read(tree: &Tree, id: Id, path: &str, descriptors: &mut Descriptors) -> V
     bounds.collect()
 }
 
+/// The cgroup whose files complete a reading.
+pub fn wanted(reading: &Reading) -> Option<Id> {
+    match reading {
+        Reading::Oom(oom::Reading::Kill(kill)) => kill.cgroup,
+        Reading::Kill(kill::Reading::Sent(sent)) if sent.memory_bytes.is_none() => sent.cgroup,
+        _ => None,
+    }
+}
+
+/// Adds what the files of its cgroup, at this path, say just after it.
+pub fn complete(reading: &mut Reading, tree: &Tree, id: Id, path: &str, descriptors: &mut Descriptors) {
+    match reading {
+        Reading::Oom(oom::Reading::Kill(kill)) => kill.limits = read(tree, id, path, descriptors),
+        Reading::Kill(kill::Reading::Sent(sent)) => {
+            (sent.memory_bytes, sent.limit_bytes) = usage(tree, id, path, descriptors);
+            sent.read_after = sent.memory_bytes.is_some();
+        }
+        _ => {}
+    }
+}
+
 /// Memory in use and limit of the cgroup at a path, if it is still this one.
-pub fn usage(tree: &Tree, id: Id, path: &str, descriptors: &mut Descriptors) -> (Option<u64>, Option<u64>) {
+fn usage(tree: &Tree, id: Id, path: &str, descriptors: &mut Descriptors) -> (Option<u64>, Option<u64>) {
     let directory = tree.location(path).and_then(|location| tree.enter(&location, id).ok());
     let Some(directory) = directory else { return (None, None) };
     let (values, _) = numbers(tree, &directory, [S::MemoryCurrent, S::MemoryLimit], descriptors);

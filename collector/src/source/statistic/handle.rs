@@ -20,6 +20,8 @@ pub enum Handle {
     /// Opened for each reading: new, not worth keeping open, or no descriptor was free.
     Closed,
     Open(OwnedFd),
+    /// Read elsewhere: it exists, and the pass over all cgroups has its numbers.
+    Given,
     /// The file does not exist.
     Absent,
     /// The file could not be read.

@@ -5,26 +5,29 @@ mod attention;
 mod bound;
 mod examine;
 pub mod file;
+mod given;
 pub mod handle;
 mod join;
+mod limit;
 pub mod parse;
 mod place;
+mod row;
 pub mod tree;
 mod workload;
 
 use std::collections::{BTreeMap, HashMap};
 use std::iter;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Error, Result};
 use collector_core::cgroup::Id;
 use collector_core::identity::{Grants, Shares};
 use collector_core::sample::{Reading, Sample};
-use collector_core::signal::{cgroup, kill, oom};
+use collector_core::signal::{cgroup, oom};
 use collector_core::statistic::host;
 
 use super::cgroup::Hierarchies;
+use super::kernel::pass::Pass;
 use super::root::Root;
 use super::{Finding, Health, Source, meminfo};
 use crate::clock;
@@ -33,35 +36,14 @@ use attention::Attention;
 use bound::Inner;
 use handle::Descriptors;
 use join::Processes;
+pub use limit::Limits;
 use place::Places;
+use row::Rows;
 use tree::{Due, Failures, Part, Tree};
 use workload::{Workload, above};
 
 /// Maximum number of cgroups that are looked at, per workload of the cap.
 const CGROUPS_PER_WORKLOAD: usize = 4;
-
-/// Limits on what is read.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Number of workloads that are read every tick. Of others only the memory in use is read.
-    pub workloads: usize,
-    /// Number of descriptors kept open.
-    pub descriptors: usize,
-    /// Ticks between two turns of a workload.
-    pub period: u64,
-}
-
-impl Limits {
-    /// The configured limits. Raises the limit on open files as far as possible.
-    pub fn of(config: &Config) -> Limits {
-        let ticks = |time: Duration| time.as_nanos().div_ceil(config.tick.as_nanos().max(1));
-        Limits {
-            workloads: config.workload.max,
-            descriptors: handle::budget(),
-            period: u64::try_from(ticks(config.workload.stat_interval)).unwrap_or(u64::MAX).max(1),
-        }
-    }
-}
 
 #[derive(Debug)]
 pub struct Reader {
@@ -79,6 +61,7 @@ pub struct Reader {
     places: Places,
     /// Whose the cgroups are.
     makers: Shares,
+    rows: Rows,
     /// Which have their turn early.
     attention: Attention,
     /// Memory cgroups that were born since the last tick.
@@ -109,6 +92,7 @@ impl Reader {
             by_path: HashMap::new(),
             places: Places::new(limits.workloads),
             makers: Shares::default(),
+            rows: Rows::default(),
             attention: Attention::new(memory_total(root)),
             born: BTreeMap::new(),
             inner: Inner::default(),
@@ -122,9 +106,35 @@ impl Reader {
         })
     }
 
+    /// Takes what it can from a pass over all cgroups instead of from their files.
+    pub fn with(mut self, pass: Option<Pass>) -> Reader {
+        self.rows = Rows::new(pass);
+        self.give();
+        self
+    }
+
+    fn give(&mut self) {
+        if let Some(memory) = self.trees.first_mut() {
+            memory.give(&self.rows);
+        }
+    }
+
+    /// Runs the pass.
+    fn pass(&mut self) {
+        let hierarchy = self.trees.first().map_or(0, |memory| memory.hierarchy.id);
+        if !self.rows.run(hierarchy, self.workloads.len(), |id| self.by_id.get(&id).copied()) {
+            self.give();
+        }
+    }
+
     /// Number of workloads that are read.
     pub fn count(&self) -> usize {
         self.by_id.len()
+    }
+
+    /// Number of workloads whose numbers the last pass over all cgroups had.
+    pub fn passed(&self) -> usize {
+        self.rows.count()
     }
 
     /// Number of files kept open.
@@ -239,6 +249,7 @@ impl Reader {
         });
         self.workloads[index] = Some(workload);
         self.by_id.insert(id, index);
+        self.rows.forget();
         self.by_path.insert(path, index);
     }
 
@@ -252,6 +263,7 @@ impl Reader {
     fn remove(&mut self, id: Id) {
         let Some(index) = self.by_id.remove(&id) else { return };
         self.free.push(index);
+        self.rows.forget();
         let Some(workload) = self.workloads[index].take() else { return };
         self.makers.leave(&workload.owner);
         if workload.placed {
@@ -290,14 +302,18 @@ impl Source for Reader {
         }
         let emit_joined = std::mem::take(&mut self.emit_joined);
         let mut failures = Failures::default();
-        let Reader { trees, processes, limits, descriptors, workloads, by_path, places, attention, ticks, .. } = self;
+        self.pass();
+        let Reader {
+            rows, trees, processes, limits, descriptors, workloads, by_path, places, attention, ticks, ..
+        } = self;
         // Opening a file costs more than reading it several times, but each open file costs the kernel some 5 KiB.
-        let files: usize = trees.iter().map(|tree| tree.files().len()).sum();
+        let files: usize = trees.iter().map(Tree::count).sum();
         let kept = places.taken().saturating_mul(files).saturating_add(self.by_id.len());
         descriptors.enough_for_all = kept <= descriptors.budget();
         for index in 0..workloads.len() {
             // Taken out while it is read, so that others can be looked at.
             let Some(mut workload) = workloads[index].take() else { continue };
+            workload.row = rows.of(index);
             let due = workload.due(*ticks + index as u64, limits.period);
             let search = (due >= Some(Due::Turn) || workload.entered) && workload.parts.len() < trees.len();
             let found = search && workload.find_parts(trees, processes, descriptors);
@@ -357,22 +373,10 @@ impl Source for Reader {
     }
 
     fn complete(&mut self, reading: &mut Reading) {
-        let cgroup = match reading {
-            Reading::Oom(oom::Reading::Kill(kill)) => kill.cgroup,
-            Reading::Kill(kill::Reading::Sent(sent)) if sent.memory_bytes.is_none() => sent.cgroup,
-            _ => None,
-        };
-        let path = cgroup.and_then(|id| Some((id, self.path_of(id)?.to_owned())));
-        let (Some((id, path)), Some(tree)) = (path, self.trees.first()) else { return };
-        match reading {
-            Reading::Oom(oom::Reading::Kill(kill)) => {
-                kill.limits = bound::read(tree, id, &path, &mut self.descriptors);
-            }
-            Reading::Kill(kill::Reading::Sent(sent)) => {
-                (sent.memory_bytes, sent.limit_bytes) = bound::usage(tree, id, &path, &mut self.descriptors);
-                sent.read_after = sent.memory_bytes.is_some();
-            }
-            _ => {}
+        let Some(id) = bound::wanted(reading) else { return };
+        let Some(path) = self.path_of(id).map(str::to_owned) else { return };
+        if let Some(tree) = self.trees.first() {
+            bound::complete(reading, tree, id, &path, &mut self.descriptors);
         }
     }
 

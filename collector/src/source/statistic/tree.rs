@@ -11,8 +11,11 @@ use rustix::fs::{AtFlags, Mode, OFlags, fstat, open, openat, statat};
 use rustix::io::Errno;
 
 use super::file::{FILES, File, Pace, derive};
+use super::given::Given;
 use super::handle::{Descriptors, Handle};
+use super::row::Rows;
 use crate::source::cgroup::{Hierarchies, Hierarchy};
+use crate::source::kernel::pass::Row;
 
 const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
@@ -25,6 +28,8 @@ pub struct Tree {
     /// `None` if the mount point could not be opened: then no cgroup is found in it.
     root: Option<OwnedFd>,
     files: Vec<&'static File>,
+    /// In the same order: what the pass over all cgroups gives of them.
+    given: Vec<Option<&'static Given>>,
 }
 
 impl Tree {
@@ -42,10 +47,12 @@ impl Tree {
             let root = hierarchy.root.display();
             tracing::warn!("cgroups at {root} are not read, it cannot be opened: {why}");
         };
+        let files: Vec<_> = FILES.iter().filter(is_ours).collect();
         Tree {
+            given: vec![None; files.len()],
+            files,
             has_events: hierarchies.distinct().any(|other| other.id == hierarchy.id),
             root: root.inspect_err(warn).ok(),
-            files: FILES.iter().filter(is_ours).collect(),
             hierarchy: hierarchy.clone(),
         }
     }
@@ -57,6 +64,16 @@ impl Tree {
     /// The files of each cgroup.
     pub fn files(&self) -> &[&'static File] {
         &self.files
+    }
+
+    /// Which of them need not be read from now on.
+    pub fn give(&mut self, rows: &Rows) {
+        self.given = self.files.iter().map(|file| rows.given(file)).collect();
+    }
+
+    /// Number of files of each cgroup that are read.
+    pub fn count(&self) -> usize {
+        self.given.iter().filter(|given| given.is_none()).count()
     }
 
     /// The cgroup at a path of the hierarchy, if it is visible; never the root, whose values are the host's.
@@ -162,11 +179,12 @@ impl Part {
         Part { id, values: Values::new(), location, handles }
     }
 
-    /// Reads the files that are due, except for those that were due at `done`. A missing file or a cgroup that vanishes is not a
+    /// Reads the files that are due, except for those that were due at `done`, and what `row` has of the others. A missing file or a cgroup that vanishes is not a
     /// failure.
     pub fn read(
         &mut self,
         tree: &Tree,
+        row: Option<&Row>,
         done: Option<Due>,
         due: Due,
         descriptors: &mut Descriptors,
@@ -175,7 +193,7 @@ impl Part {
         let before = self.values.clone();
         let mut directory = None;
         let mut may_be_gone = false;
-        for (file, handle) in tree.files.iter().zip(&mut self.handles) {
+        for ((file, given), handle) in tree.files.iter().zip(&tree.given).zip(&mut self.handles) {
             let wanted = match (&*handle, file.pace) {
                 (Handle::Absent, _) => Due::All,
                 (_, Pace::Empty) if !is_nearly_empty(&self.values) => {
@@ -185,13 +203,19 @@ impl Part {
                 (_, Pace::Empty) if due == Due::Check => Due::Check,
                 (Handle::Failed, _) => Due::Turn,
                 // Opening is expensive: without room to keep it open, a file is read only once per turn.
-                (Handle::Closed, Pace::Always) if descriptors.is_full() && due == Due::Check => Due::Check,
-                (Handle::Closed, _) if descriptors.is_full() => Due::Turn,
+                (Handle::Closed | Handle::Given, Pace::Always) if descriptors.is_full() && due == Due::Check => {
+                    Due::Check
+                }
+                (Handle::Closed | Handle::Given, _) if descriptors.is_full() => Due::Turn,
                 (_, Pace::Always) => Due::Glance,
                 (_, Pace::Pulse) => Due::Pulse,
                 (_, Pace::Tick) => Due::Tick,
                 (_, Pace::Turn | Pace::Empty) => Due::Turn,
             };
+            if let (Handle::Given, Some(row), Some(given)) = (&*handle, row, given) {
+                given.read(row, &mut self.values);
+                continue;
+            }
             if done >= Some(wanted) {
                 continue;
             }
@@ -219,12 +243,18 @@ impl Part {
                 },
             };
             let keep = match file.pace {
+                _ if given.is_some() => false,
                 Pace::Always | Pace::Pulse | Pace::Tick => true,
                 Pace::Turn => descriptors.enough_for_all,
                 Pace::Empty => false,
             };
             match descriptors.read(location, file.name, handle, keep) {
-                Ok(text) => file.format.read(text, &mut self.values),
+                Ok(text) => {
+                    file.format.read(text, &mut self.values);
+                    if given.is_some() {
+                        *handle = Handle::Given;
+                    }
+                }
                 Err(why) => {
                     file.format.forget(&mut self.values);
                     match why {

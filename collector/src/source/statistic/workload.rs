@@ -12,6 +12,7 @@ use super::join::{self, Processes};
 use super::place::Places;
 use super::tree::{Due, Failures, Part, Read, Tree};
 use crate::source::cgroup::Controller;
+use crate::source::kernel::pass::Row;
 
 /// Absent files are tried again every eighth turn.
 pub const RETRY_ABSENT_TURNS: u64 = 8;
@@ -34,6 +35,8 @@ pub struct Workload {
     pub settled: bool,
     /// Processes entered it, which may reveal its cgroups in other hierarchies.
     pub entered: bool,
+    /// What the last pass over all cgroups has of it.
+    pub row: Option<Row>,
     /// It held neither a process nor memory when it was last read.
     pub empty: bool,
     /// It is one of those that are read every tick, from when it holds something until it holds nothing.
@@ -59,7 +62,19 @@ impl Workload {
         walk: u64,
         placed: bool,
     ) -> Workload {
-        Workload { path, owner, parts, new: true, limit: None, settled: false, entered: true, empty: false, placed, walk }
+        Workload {
+            path,
+            owner,
+            parts,
+            new: true,
+            limit: None,
+            settled: false,
+            row: None,
+            entered: true,
+            empty: false,
+            placed,
+            walk,
+        }
     }
 
     /// Which of its files to read now. Of one that holds nothing or has no place, only the memory in use is read.
@@ -131,7 +146,7 @@ impl Workload {
             let read = match first {
                 Read::Gone => first,
                 _ if done == Some(due) => first,
-                _ => first.max(part.read(&trees[*tree], done, due, descriptors, failures)),
+                _ => first.max(part.read(&trees[*tree], own(at, &self.row), done, due, descriptors, failures)),
             };
             changed |= read != Read::Same;
             match read {
@@ -166,8 +181,8 @@ impl Workload {
     fn pulse(&mut self, trees: &[Tree], descriptors: &mut Descriptors, failures: &mut Failures) -> Pulse {
         let before = self.memory();
         let mut reads = [Read::Same; TREES];
-        for (tree, part) in &mut self.parts {
-            reads[*tree] = part.read(&trees[*tree], None, Due::Pulse, descriptors, failures);
+        for (at, (tree, part)) in self.parts.iter_mut().enumerate() {
+            reads[*tree] = part.read(&trees[*tree], own(at, &self.row), None, Due::Pulse, descriptors, failures);
         }
         Pulse { before, reads }
     }
@@ -202,9 +217,9 @@ impl Workload {
         emit_reading: &mut dyn FnMut(Reading),
     ) -> bool {
         let Some((tree, part)) = self.parts.first_mut() else { return false };
-        let read = part.read(&trees[*tree], None, due, descriptors, failures);
+        let read = part.read(&trees[*tree], self.row.as_ref(), None, due, descriptors, failures);
         if read == Read::Changed && due == Due::Glance {
-            part.read(&trees[*tree], None, Due::Check, descriptors, failures);
+            part.read(&trees[*tree], self.row.as_ref(), None, Due::Check, descriptors, failures);
         }
         if self.empty && !part.is_empty() && read != Read::Gone {
             return true;
@@ -253,6 +268,11 @@ impl Workload {
         let (_, memory) = self.parts.first()?;
         [Statistic::MemoryLimit, Statistic::MemoryHigh].into_iter().filter_map(|limit| memory.values.get(limit)).min()
     }
+}
+
+/// The row of one of its cgroups: the pass is over those of the memory controller.
+fn own(at: usize, row: &Option<Row>) -> Option<&Row> {
+    row.as_ref().filter(|_| at == 0)
 }
 
 /// The paths above a path, without the root.

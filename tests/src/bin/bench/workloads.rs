@@ -10,7 +10,9 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use collector::config::Config;
 use collector::source::cgroup::{Hierarchies, own_directory, walk};
+use collector::source::kernel::Kernel;
 use collector::source::root::Root;
 use collector::source::statistic::file::{FILES, Pace};
 use collector::source::statistic::{Limits, Reader, handle};
@@ -118,7 +120,10 @@ struct Host {
 fn host(forest: &Forest, size: usize, descriptors: usize, period: u64) -> Result<Host> {
     let hierarchies = Hierarchies::find(&Root::default())?;
     let limits = Limits { workloads: usize::MAX, descriptors, period };
-    let reader = Reader::open(&Root::default(), &hierarchies, limits)?;
+    let mut config = Config::default();
+    config.workload.max = MANY;
+    let pass = Kernel::open(&config)?.take_pass();
+    let reader = Reader::open(&Root::default(), &hierarchies, limits)?.with(pass);
     let mut host = Host { reader, engine: Engine::new() };
     let mut emit = |reading: Reading| {
         host.reader.follow(&reading);

@@ -45,8 +45,17 @@ use Need::{All, None, Programs};
 use Source::{Offset, Value};
 
 /// The enums whose enumerators are read; `""` is the unnamed enum of the resident page counters.
-pub const ENUMS: &[&str] =
-    &["cgroup_subsys_id", "oom_constraint", "req_op", "req_opf", "vm_fault_reason", "bpf_func_id", "rqf_flags", ""];
+pub const ENUMS: &[&str] = &[
+    "cgroup_subsys_id",
+    "memcg_memory_event",
+    "oom_constraint",
+    "req_op",
+    "req_opf",
+    "vm_fault_reason",
+    "bpf_func_id",
+    "rqf_flags",
+    "",
+];
 
 /// The programs that read a victim's task.
 const OOM: Need = Programs(&["oom_mark_victim", "oom_process_exit"]);
@@ -81,6 +90,12 @@ pub const FIELDS: &[Field] = fields! {
     root_hierarchy_id: Offset(&["cgroup_root.hierarchy_id"], 4), All;
     kn_id: Offset(&["kernfs_node.id"], 8), All;
     cgroup_level: Offset(&["cgroup.level"], 4), CGROUP;
+    cgroup_memory: Offset(&["cgroup.subsys[memory_cgrp_id]"], 8), None;
+    cgroup_populated_csets: Offset(&["cgroup.nr_populated_csets", "cgroup.self.nr_populated_csets"], 4), None;
+    cgroup_populated_domain: Offset(&["cgroup.nr_populated_domain_children"], 4), None;
+    cgroup_populated_threaded: Offset(&["cgroup.nr_populated_threaded_children"], 4), None;
+    iter_session: Offset(&["bpf_iter_meta.session_id"], 8), None;
+    iter_number: Offset(&["bpf_iter_meta.seq_num"], 8), None;
     css_parent: Offset(&["cgroup_subsys_state.parent"], 8), None;
     task_pid: Offset(&["task_struct.pid"], 4), TARGET;
     task_tgid: Offset(&["task_struct.tgid"], 4), TARGET;
@@ -105,6 +120,21 @@ pub const FIELDS: &[Field] = fields! {
     mem_cgroup_usage: Offset(&["mem_cgroup.memory.usage"], 8), None;
     mem_cgroup_limit: Offset(&["mem_cgroup.memory.max"], 8), None;
     mem_cgroup_swap_limit: Offset(&["mem_cgroup.swap.max"], 8), None;
+    mem_cgroup_peak: Offset(&["mem_cgroup.memory.watermark"], 8), None;
+    mem_cgroup_high: Offset(&["mem_cgroup.memory.high"], 8), None;
+    mem_cgroup_low: Offset(&["mem_cgroup.memory.low"], 8), None;
+    mem_cgroup_min: Offset(&["mem_cgroup.memory.min"], 8), None;
+    mem_cgroup_swap: Offset(&["mem_cgroup.swap.usage"], 8), None;
+    mem_cgroup_kernel: Offset(&["mem_cgroup.kmem.usage"], 8), None;
+    mem_cgroup_failures: Offset(&["mem_cgroup.memory.failcnt"], 8), None;
+    mem_cgroup_low_events: Offset(&["mem_cgroup.memory_events[MEMCG_LOW]"], 8), None;
+    mem_cgroup_high_events: Offset(&["mem_cgroup.memory_events[MEMCG_HIGH]"], 8), None;
+    mem_cgroup_max_events: Offset(&["mem_cgroup.memory_events[MEMCG_MAX]"], 8), None;
+    mem_cgroup_oom_events: Offset(&["mem_cgroup.memory_events[MEMCG_OOM]"], 8), None;
+    mem_cgroup_oom_kill_events: Offset(&["mem_cgroup.memory_events[MEMCG_OOM_KILL]"], 8), None;
+    mem_cgroup_oom_group_kill_events: Offset(&["mem_cgroup.memory_events[MEMCG_OOM_GROUP_KILL]"], 8), None;
+    mem_cgroup_under_oom: Offset(&["mem_cgroup.under_oom"], 4), None;
+    mem_cgroup_swappiness: Offset(&["mem_cgroup.swappiness"], 4), None;
     mem_cgroup_oom_lock: Offset(&["mem_cgroup.oom_lock"], 1), None;
     mem_cgroup_oom_group: Offset(&["mem_cgroup.oom_group"], 1), None;
     oom_control_memcg: Offset(&["oom_control.memcg"], 8), LIMITED;

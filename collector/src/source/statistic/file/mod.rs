@@ -66,7 +66,7 @@ pub enum Format {
 
 /// v1 shows no limit as the largest number of whole pages that fits a signed 64-bit number; pages have up to 64 KiB
 /// (`PAGE_COUNTER_MAX`, include/linux/page_counter.h).
-const UNLIMITED: u64 = i64::MAX as u64 - 0x1_0000;
+pub const UNLIMITED: u64 = i64::MAX as u64 - 0x1_0000;
 
 const MICROSECOND: u64 = 1000;
 /// `USER_HZ` is 100 on every architecture with eBPF support (include/asm-generic/param.h).

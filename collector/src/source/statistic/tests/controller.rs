@@ -1,5 +1,7 @@
 //! Cgroup v1, where each controller has its own tree; and limits that are read at a kill.
 
+use collector_core::signal::kill;
+
 use super::*;
 
 #[test]
