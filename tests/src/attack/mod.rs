@@ -75,7 +75,7 @@ impl Attack {
         let homes = Homes::new(&[ENDLESS, LONG, FIFO, LINK, GONE, HOSTILE, HONEST]);
         homes.write(LONG, &short_names(LONG, (4 << 20) - 1000));
         homes.write(HONEST, &format!("[{}]", entry(HONEST, "honest")));
-        rustix::fs::mknodat(rustix::fs::CWD, &homes.book(FIFO), FileType::Fifo, Mode::RWXU, 0).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, homes.book(FIFO), FileType::Fifo, Mode::RWXU, 0).unwrap();
         fs::write(homes.folder.join("root's"), format!("[{}]", entry(LINK, "stolen"))).unwrap();
         symlink(homes.folder.join("root's"), homes.book(LINK)).unwrap();
         fs::create_dir_all(homes.home(GONE)).unwrap();
