@@ -75,8 +75,6 @@ layout! {
     cgroup_populated_threaded,
     /// `bpf_iter_meta.session_id`.
     iter_session,
-    /// `bpf_iter_meta.seq_num`.
-    iter_number,
     /// `cgroup_root.hierarchy_id`.
     root_hierarchy_id,
     /// `kernfs_node.id`.

@@ -51,10 +51,12 @@ pub mod word {
 
 /// Words of [`HEAD`], which end a pass.
 pub mod head {
-    /// Number of the pass.
+    /// Number of the last pass that reached its end.
     pub const PASS: usize = 0;
-    /// Number of rows that it wrote or passed over.
-    pub const ROWS: usize = 1;
+    /// Number of the pass that runs.
+    pub const BEGUN: usize = 1;
+    /// Number of cgroups that it found; the first of them have rows, as many as there are.
+    pub const ROWS: usize = 2;
     /// Words.
-    pub const COUNT: usize = 2;
+    pub const COUNT: usize = 3;
 }

@@ -27,20 +27,25 @@ pub extern "C" fn cgroup_pass(visit: *const Visit) -> i32 {
     // SAFETY: the kernel passes it.
     let (meta, cgroup) = unsafe { ((*visit).meta, (*visit).cgroup) };
     let pass: u64 = Typed::read(meta, layout!(iter_session));
-    let number: u64 = Typed::read(meta, layout!(iter_number));
+    let Some(head) = PASS_HEAD.get_ptr_mut(0) else { return 0 };
+    // SAFETY: from a successful lookup, and only one pass runs at a time.
+    let head = unsafe { &mut *head };
+    if head[head::BEGUN] != pass {
+        *head = [head[head::PASS], pass, 0];
+    }
     if cgroup.is_null() {
-        if let Some(head) = PASS_HEAD.get_ptr_mut(0) {
-            // SAFETY: from a successful lookup.
-            unsafe { *head = [pass, number + 1] };
-        }
+        head[head::PASS] = pass;
         return 0;
     }
     // With the helper, because verifiers believe that a pointer of a known type is never null.
     let css: Address = read(cgroup, layout!(cgroup_memory));
-    let Some(row) = PASS.get_ptr_mut(number as u32) else { return 0 };
     if css.is_null() {
         return 0;
     }
+    // Not the kernel's own number of the visit, which counts removed cgroups whose memory is still charged.
+    let number = head[head::ROWS];
+    head[head::ROWS] = number + 1;
+    let Some(row) = PASS.get_ptr_mut(number as u32) else { return 0 };
     let kn: Address = Typed::read(cgroup, layout!(cgroup_kn));
     // SAFETY: from a successful lookup, and only one pass runs at a time.
     let row = unsafe { &mut *row };

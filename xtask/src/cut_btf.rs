@@ -41,7 +41,7 @@ const STRUCTS: &[(&str, &[&str])] = &[
         &["css", "memory", "swap", "kmem", "oom_lock", "oom_group", "memory_events", "under_oom", "swappiness"],
     ),
     ("page_counter", &["usage", "max", "high", "low", "min", "watermark", "failcnt"]),
-    ("bpf_iter_meta", &["session_id", "seq_num"]),
+    ("bpf_iter_meta", &["session_id"]),
     ("oom_control", &["memcg", "order", "constraint"]),
     ("kernel_siginfo", &["si_code"]),
     ("request", &["q", "rq_disk", "cmd_flags", "__data_len", "bio", "start_time_ns", "rq_flags"]),

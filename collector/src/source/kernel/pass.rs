@@ -42,7 +42,7 @@ impl Pass {
     /// # Errors
     /// This kernel has no iterator over cgroups (before 6.1), no BTF, or forbids programs to read its memory.
     pub fn open(ebpf: &mut Ebpf, btf: Option<&Btf>, layout: &Layout, hierarchies: &Hierarchies) -> Result<Pass> {
-        if [layout.iter_session, layout.iter_number, layout.cgroup_memory].contains(&ABSENT) {
+        if [layout.iter_session, layout.cgroup_memory].contains(&ABSENT) {
             bail!("this kernel cannot iterate over cgroups (Linux 6.1 and newer)");
         }
         let btf = btf.context("it needs the kernel's BTF, and programs that may read its memory (no lockdown)")?;

@@ -95,7 +95,6 @@ pub const FIELDS: &[Field] = fields! {
     cgroup_populated_domain: Offset(&["cgroup.nr_populated_domain_children"], 4), None;
     cgroup_populated_threaded: Offset(&["cgroup.nr_populated_threaded_children"], 4), None;
     iter_session: Offset(&["bpf_iter_meta.session_id"], 8), None;
-    iter_number: Offset(&["bpf_iter_meta.seq_num"], 8), None;
     css_parent: Offset(&["cgroup_subsys_state.parent"], 8), None;
     task_pid: Offset(&["task_struct.pid"], 4), TARGET;
     task_tgid: Offset(&["task_struct.tgid"], 4), TARGET;
