@@ -229,6 +229,8 @@ fn a_process_of_many_threads_is_killed_once() {
         let kernel = cgroup.kills() as f64;
         agent.scrape_until("the kill", |exposition| exposition.sum(KILLS, &workload) >= kernel);
         assert_eq!(agent.settle().sum(KILLS, &workload), kernel);
+        // The log has a thread of its own.
+        agent.await_kills(kernel as usize);
         let reported = format!(" in {}: a memory cgroup was at its limit", cgroup.path);
         assert_eq!(agent.log().matches(&reported).count() as f64, kernel);
         eprintln!("marks of {}: {}", hog.id(), kills_of(&agent.samples(), hog.id()).len());

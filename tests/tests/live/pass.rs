@@ -14,7 +14,7 @@ use collector::source::{self, Source as _};
 use collector_core::sample::Reading;
 use collector_core::signal::cgroup;
 use collector_core::statistic::Statistic as _;
-use collector_core::statistic::workload::{Statistic as S, Values};
+use collector_core::statistic::workload::{LEFT_BEHIND, Statistic as S, Values};
 use collector_tests::cgroup::Cgroup;
 use collector_tests::forest::Forest;
 use collector_tests::require::is_root;
@@ -81,6 +81,11 @@ fn change(directory: &Path, v2: bool, number: usize, round: usize, pages: &File)
         }
     }
     write("cgroup.procs", "0".to_owned());
+    if round == 0 {
+        // With less and without a process, it would count as empty, and hardly any of its files would be read.
+        let at = (ROUNDS * CGROUPS * 5) as u64 * PAGE + number as u64 * LEFT_BEHIND;
+        pages.write_all_at(&[7; LEFT_BEHIND as usize], at).unwrap();
+    }
     for page in 0..=(number + round) % 5 {
         let at = ((ROUNDS * number + round) * 5 + page) as u64 * PAGE;
         pages.write_all_at(&[7; PAGE as usize], at).unwrap();

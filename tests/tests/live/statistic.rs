@@ -11,6 +11,7 @@ use collector_tests::agent::{Agent, PATIENCE};
 use collector_tests::cgroup::Cgroup;
 use collector_tests::exposition::Exposition;
 use collector_tests::loopback::Loop;
+use collector_tests::process::meminfo;
 use collector_tests::provocation::Provocation;
 use collector_tests::require::{is_root, skip};
 use collector_tests::scratch::{Scratch, scratch};
@@ -161,7 +162,11 @@ fn the_parts_of_memory_are_read_at_every_tick_near_a_limit() {
     let before = [&near, &far].map(|cgroup| turns(&agent, cgroup).len());
     std::thread::sleep(Duration::from_secs(2));
     let after = [&near, &far].map(|cgroup| turns(&agent, cgroup));
-    assert!(after[0].len() >= before[0] + 5 && after[1].len() <= before[1] + 2, "{before:?} {after:?}");
+    assert!(after[0].len() >= before[0] + 5, "{before:?} {after:?}");
+    // On a small host what it holds is much, which matters too.
+    if ANON + SHMEM + FILE < meminfo("MemTotal") / 20 {
+        assert!(after[1].len() <= before[1] + 2, "{before:?} {after:?}");
+    }
     let key = if near.is_v2() { "anon " } else { "total_rss " };
     let text = fs::read_to_string(near.memory().join("memory.stat")).unwrap();
     let anon: f64 = text.lines().find_map(|line| line.strip_prefix(key)).unwrap().parse().unwrap();
