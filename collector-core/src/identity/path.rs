@@ -13,7 +13,7 @@ pub(super) fn outermost(path: &str, grant: Option<Grant>) -> Option<Finding<'_>>
     for component in components(path) {
         let Component { name, parent, above, depth, .. } = component;
         if let Some(grant) = grant.filter(|grant| grant.bytes <= above.len()) {
-            owner.is(&grant.uid.to_string());
+            owner.given(grant.uid);
         }
         if depth == 1 && parent == "user" {
             // pam_cgfs on cgroup v1 gives each user a directory: /user/ann/0

@@ -17,6 +17,8 @@ const SUFFIXES: [(&str, Kind); 5] = [
 #[derive(Debug, Default)]
 pub(super) struct Owner {
     user: Option<String>,
+    /// By a directory that root gave away. What is called like the user's manager there is no manager: root makes those.
+    given: bool,
 }
 
 impl Owner {
@@ -35,8 +37,14 @@ impl Owner {
         self.user.get_or_insert_with(|| self::user(user));
     }
 
+    /// The same of a user whom root gave a directory.
+    pub fn given(&mut self, uid: u32) {
+        self.given |= self.user.is_none();
+        self.is(&uid.to_string());
+    }
+
     fn may_be(&self, user: &str) -> bool {
-        self.user().is_none_or(|known| known.strip_prefix("user-") == Some(user))
+        !self.given && self.user().is_none_or(|known| known.strip_prefix("user-") == Some(user))
     }
 }
 

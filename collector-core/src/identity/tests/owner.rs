@@ -199,6 +199,8 @@ fn what_a_user_makes_in_a_cgroup_of_roots_has_the_users_name() {
             assert!(identity.top.len() > theirs.len(), "{path}");
         }
     }
+    let manager = given("/ai.slice").identity("/ai.slice/system.slice/user@1000.service");
+    assert_eq!((&*manager.name, manager.kind), ("user-1000/user@1000.service", Kind::Service));
     let taken = |uid: u32| {
         let mut grants = given("/jobs/ann");
         grants.set("/jobs/ann", uid);
