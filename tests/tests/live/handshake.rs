@@ -21,7 +21,7 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
 
 const CLIENTS: usize = 64;
-const FLOOD: Duration = Duration::from_secs(20);
+const FLOOD: Duration = Duration::from_secs(10);
 
 /// What it publishes, over its socket, where there is no TLS.
 fn scrape(agent: &Agent) -> Exposition {

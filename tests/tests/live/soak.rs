@@ -44,7 +44,7 @@ fn under_all_attacks_at_once_it_lives_and_loses_nothing_honest() {
     eprintln!("{siege:#?}");
     assert_eq!(siege.own_kills, 0);
     assert_eq!(siege.lost, [""; 0], "honest series");
-    assert!(siege.scrapes >= 5 && siege.refused == 0, "{} of {} scrapes refused", siege.refused, siege.scrapes);
+    assert!(siege.scrapes >= 2 && siege.refused == 0, "{} of {} scrapes refused", siege.refused, siege.scrapes);
     assert!(siege.kills.0 > 3, "there were hardly any kills");
     assert_eq!(siege.kills.0, siege.kills.1, "honest kills, and those that it told");
     assert_eq!(siege.said_no, 0, "of status --alive");

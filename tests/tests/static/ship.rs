@@ -117,10 +117,13 @@ fn the_package_installs_into_a_folder_and_leaves_nothing_behind() {
 
     fs::create_dir_all(host.file("var/lib/headroom")).unwrap();
     fs::write(host.file("var/lib/headroom/journal.db"), "").unwrap();
+    // A stopped agent leaves its lock.
+    fs::create_dir_all(host.file("run/headroom")).unwrap();
+    fs::write(host.file("run/headroom/lock"), "").unwrap();
     run(host.dpkg().args(["--remove", "headroom"]));
     assert!(host.file("var/lib/headroom/journal.db").exists() && config.exists(), "kept for the next installation");
     run(host.dpkg().args(["--purge", "headroom"]));
-    for file in ["usr/bin/headroom", "etc/headroom", "usr/share/headroom", "var/lib/headroom"] {
+    for file in ["usr/bin/headroom", "etc/headroom", "usr/share/headroom", "var/lib/headroom", "run/headroom"] {
         assert!(!host.file(file).exists(), "{file} is left behind");
     }
 }
