@@ -50,6 +50,15 @@ impl Outcome {
             Outcome::Alert(alert) => alert.labels.get("workload").map(String::as_str),
         }
     }
+
+    /// Whether there may be hundreds a second of it. Limits count such outcomes apart: they leave the room for kills alone.
+    pub fn is_frequent(&self) -> bool {
+        use Outcome::*;
+        match self {
+            Dying(_) | ReclaimStall(_) | CompactionStall(_) | SlowIo(_) | FailedIo(_) | AllocationRefused(_) => true,
+            OomKill(_) | Signal(_) | Pressure(_) | Incident(_) | Alert(_) => false,
+        }
+    }
 }
 
 impl From<Incident> for Outcome {

@@ -47,8 +47,9 @@ pub struct Outbox {
     thread: JoinHandle<()>,
     /// Disconnected when the journal's thread has ended.
     ended: Channel<()>,
-    events: Bucket,
-    events_of_owner: Rates,
+    /// Of frequent outcomes, and of others.
+    events: [Bucket; 2],
+    events_of_owner: [Rates; 2],
     lost: Lost,
     pub health: DeliveryHealth,
 }
@@ -147,8 +148,8 @@ impl Outbox {
                 sender,
                 thread,
                 ended,
-                events: EVENTS,
-                events_of_owner: Rates::new(EVENTS_OF_OWNER),
+                events: [EVENTS; 2],
+                events_of_owner: [Rates::new(EVENTS_OF_OWNER), Rates::new(EVENTS_OF_OWNER)],
                 lost,
                 health,
             },
@@ -181,7 +182,7 @@ impl Outbox {
     /// other events are rate limited.
     pub fn publish(&mut self, time: u64, owner: Option<&str>, outcome: Outcome) {
         let essential = matches!(outcome, Outcome::Alert(_) | Outcome::Incident(_));
-        if !essential && !self.allows(time, owner) {
+        if !essential && !self.allows(time, owner, usize::from(outcome.is_frequent())) {
             self.lost.events.fetch_add(1, Ordering::Relaxed);
         } else if self.sender.try_send(Published { time, outcome }).is_err() {
             self.lost.outcomes.fetch_add(1, Ordering::Relaxed);
@@ -189,8 +190,8 @@ impl Outbox {
     }
 
     /// Nobody's storm takes the others' share.
-    fn allows(&mut self, time: u64, owner: Option<&str>) -> bool {
-        owner.is_none_or(|owner| self.events_of_owner.allows(owner, time)) && self.events.allows(time)
+    fn allows(&mut self, time: u64, owner: Option<&str>, sort: usize) -> bool {
+        owner.is_none_or(|owner| self.events_of_owner[sort].allows(owner, time)) && self.events[sort].allows(time)
     }
 
     /// Waits a bounded time until the remaining outcomes are written and delivered.

@@ -10,7 +10,7 @@ use collector_core::statistic::gpu::Held;
 
 const UNKNOWN: &str = "(unknown)";
 
-/// Lines about one owner: 60 after a quiet time, then one a second.
+/// Lines about one owner, of frequent outcomes and of others: 60 each after a quiet time, then one a second.
 const LINES: Bucket = Bucket::new(1.0, 60.0);
 /// How often the lines that were left out are told, in nanoseconds.
 const INTERVAL_NS: u64 = 60_000_000_000;
@@ -19,7 +19,7 @@ const MAX_OWNERS: usize = 1024;
 
 /// The log of outcomes.
 pub struct Log {
-    rates: Rates,
+    rates: [Rates; 2],
     /// Lines that were left out, by owner.
     omitted: BTreeMap<String, u64>,
     /// When they were told last, in nanoseconds since the Unix epoch.
@@ -28,14 +28,15 @@ pub struct Log {
 
 impl Default for Log {
     fn default() -> Log {
-        Log { rates: Rates::new(LINES), omitted: BTreeMap::new(), told: 0 }
+        Log { rates: [Rates::new(LINES), Rates::new(LINES)], omitted: BTreeMap::new(), told: 0 }
     }
 }
 
 impl Log {
     /// Logs an outcome at this time, in nanoseconds since the Unix epoch, unless there were too many of its workload's owner.
     pub fn outcome(&mut self, time: u64, owner: Option<&str>, outcome: &Outcome) {
-        match owner.filter(|owner| !self.rates.allows(owner, time)) {
+        let rates = &mut self.rates[usize::from(outcome.is_frequent())];
+        match owner.filter(|owner| !rates.allows(owner, time)) {
             None => write(outcome),
             Some(owner) => self.omit(owner),
         }
@@ -239,6 +240,8 @@ fn seconds(ns: u64) -> f64 {
 mod tests {
     use super::*;
     use collector_core::incident::{self, Incident};
+    use collector_core::outcome::Named;
+    use collector_core::signal::reclaim;
 
     const SECOND: u64 = 1_000_000_000;
 
@@ -262,5 +265,18 @@ mod tests {
         log.outcome(101 * SECOND, Some("user-1000"), &about("user-1000/x"));
         log.tick(102 * SECOND);
         assert_eq!(log.omitted.values().sum::<u64>(), 1, "and then once a minute");
+    }
+
+    #[test]
+    fn a_storm_of_stalls_leaves_room_for_a_kill() {
+        let mut log = Log::default();
+        let (kind, comm) = (reclaim::Kind::Memcg, "x".into());
+        let stall = reclaim::Stall { cgroup: None, kind, ns: 1, bytes: 1, order: 0, pid: 1, tid: 1, comm };
+        for _ in 0..1000 {
+            let named = Named { time: 0, workload: Some("a".into()), fact: stall.clone() };
+            log.outcome(100 * SECOND, Some("a"), &Outcome::ReclaimStall(Box::new(named)));
+        }
+        log.outcome(100 * SECOND, Some("a"), &about("a"));
+        assert_eq!(log.omitted, BTreeMap::from([("a".to_owned(), 940)]));
     }
 }
