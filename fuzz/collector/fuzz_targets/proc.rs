@@ -65,6 +65,10 @@ fn check_mounts(text: &[u8]) {
             types: Patterns::new(&["tmpfs".to_owned()]),
             ..Exclude::default()
         };
+    // Of a process in a container, whose text it is.
+    if let Some(shm) = mount::shm(text) {
+        assert!(mount::devices(text).any(|device| device == shm.device), "{shm:?}");
+    }
     let mounts = mount::parse(text, root, &exclude);
     let points: HashSet<_> = mounts.iter().map(|mount| &mount.mountpoint).collect();
     assert_eq!(points.len(), mounts.len());
