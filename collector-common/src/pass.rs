@@ -13,40 +13,38 @@ pub const HEAD: &str = "PASS_HEAD";
 pub mod word {
     /// Id of the cgroup.
     pub const ID: usize = 0;
-    /// Number of the pass that wrote the row: the kernel numbers them. A row of another pass is of a cgroup that is gone.
-    pub const PASS: usize = 1;
-    pub const USAGE: usize = 2;
-    pub const LIMIT: usize = 3;
-    pub const PEAK: usize = 4;
+    pub const USAGE: usize = 1;
+    pub const LIMIT: usize = 2;
+    pub const PEAK: usize = 3;
     /// `memory.high` (v2).
-    pub const HIGH: usize = 5;
+    pub const HIGH: usize = 4;
     /// `memory.low` (v2).
-    pub const LOW: usize = 6;
+    pub const LOW: usize = 5;
     /// `memory.min` (v2).
-    pub const MIN: usize = 7;
+    pub const MIN: usize = 6;
     /// Swap in use (v2).
-    pub const SWAP: usize = 8;
+    pub const SWAP: usize = 7;
     /// Limit on swap; on v1 on memory and swap.
-    pub const SWAP_LIMIT: usize = 9;
+    pub const SWAP_LIMIT: usize = 8;
     /// Kernel memory (v1).
-    pub const KERNEL: usize = 10;
+    pub const KERNEL: usize = 9;
     /// Times that the limit was reached (v1).
-    pub const FAILURES: usize = 11;
+    pub const FAILURES: usize = 10;
     /// Events, as `memory.events` counts them.
-    pub const LOW_EVENTS: usize = 12;
-    pub const HIGH_EVENTS: usize = 13;
-    pub const MAX_EVENTS: usize = 14;
-    pub const OOM_EVENTS: usize = 15;
-    pub const KILLS: usize = 16;
-    pub const GROUP_KILLS: usize = 17;
+    pub const LOW_EVENTS: usize = 11;
+    pub const HIGH_EVENTS: usize = 12;
+    pub const MAX_EVENTS: usize = 13;
+    pub const OOM_EVENTS: usize = 14;
+    pub const KILLS: usize = 15;
+    pub const GROUP_KILLS: usize = 16;
     /// 1 if its tasks wait, because it has no OOM killer (v1).
-    pub const UNDER_OOM: usize = 18;
+    pub const UNDER_OOM: usize = 17;
     /// How readily it is swapped out (v1).
-    pub const SWAPPINESS: usize = 19;
+    pub const SWAPPINESS: usize = 18;
     /// Number of sets of its tasks; on v2 and of cgroups below it that have some.
-    pub const POPULATED: usize = 20;
+    pub const POPULATED: usize = 19;
     /// Words per row.
-    pub const COUNT: usize = 21;
+    pub const COUNT: usize = 20;
 }
 
 /// Words of [`HEAD`], which end a pass.

@@ -49,7 +49,7 @@ pub fn whole(bytes: &[u8]) -> &[u8] {
 }
 
 /// Whether a path is that of the cgroup at `above`, or of one nested in it.
-pub(crate) fn contains(above: &str, path: &str) -> bool {
+pub fn contains(above: &str, path: &str) -> bool {
     above == "/" || path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 

@@ -45,7 +45,8 @@ pub extern "C" fn cgroup_pass(visit: *const Visit) -> i32 {
     // Not the kernel's own number of the visit, which counts removed cgroups whose memory is still charged.
     let number = head[head::ROWS];
     head[head::ROWS] = number + 1;
-    let Some(row) = PASS.get_ptr_mut(number as u32) else { return 0 };
+    // 1 ends the walk (`__cgroup_iter_seq_show` of kernel/bpf/cgroup_iter.c): cgroups without a row are read from their files.
+    let Some(row) = PASS.get_ptr_mut(number as u32) else { return 1 };
     let kn: Address = Typed::read(cgroup, layout!(cgroup_kn));
     // SAFETY: from a successful lookup, and only one pass runs at a time.
     let row = unsafe { &mut *row };
@@ -62,7 +63,6 @@ pub extern "C" fn cgroup_pass(visit: *const Visit) -> i32 {
         0 => v2(row, cgroup, memcg),
         _ => v1(row, memcg),
     }
-    row[word::PASS] = pass;
     0
 }
 

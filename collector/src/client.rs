@@ -77,7 +77,8 @@ impl Client {
         let Answer { status, body } = self.get(path)?;
         match status {
             StatusCode::OK => Ok(body),
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(Refusal::Password.into()),
+            StatusCode::UNAUTHORIZED => Err(Refusal::Password.into()),
+            StatusCode::FORBIDDEN => Err(Refusal::Other(String::from_utf8_lossy(&body).trim().to_owned()).into()),
             StatusCode::BAD_REQUEST => Err(Refusal::Https.into()),
             status => bail!("HTTP status {status}: {}", String::from_utf8_lossy(&body).trim()),
         }
@@ -85,10 +86,12 @@ impl Client {
 }
 
 /// Why an agent that is there gives no page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Refusal {
     Password,
     Https,
+    /// What the agent says.
+    Other(String),
 }
 
 impl std::error::Error for Refusal {}
@@ -97,11 +100,12 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Refusal::Password => {
-                "it requires a password (web_config), which this command cannot send: ask it over its socket"
+                "it requires a password (web_config), which this command cannot send: ask it over its socket, as root"
             }
             Refusal::Https => {
                 "it requires HTTPS (web_config), which this command does not support: ask it over its socket"
             }
+            Refusal::Other(text) => text,
         })
     }
 }
@@ -203,7 +207,7 @@ mod tests {
         assert!(format!("{error:#}").starts_with(&format!("no agent answers at {free}: ")), "{error:#}");
         let refused = anyhow::Error::from(std::io::Error::from(ErrorKind::PermissionDenied)).context("the agent at /a");
         assert!(is_forbidden(&refused) && !is_absent(&refused));
-        for refusal in [Refusal::Password, Refusal::Https] {
+        for refusal in [Refusal::Password, Refusal::Https, Refusal::Other("no".to_owned())] {
             let error = anyhow::Error::from(refusal).context("the agent at /a");
             assert!(is_forbidden(&error) && !is_absent(&error), "{error:?}");
         }

@@ -35,7 +35,8 @@ const OPTIONAL: [(Capability, &str); 4] = [
     ),
     (
         Capability::CAP_SYS_PTRACE,
-        "other users' processes cannot be inspected: where transfers are watched, their transfers are not seen",
+        "other users' processes cannot be inspected: where transfers are watched, their transfers are not seen, and how full \
+         /dev/shm is in containers that the host's mounts do not show is estimated",
     ),
     (
         Capability::CAP_SYS_RESOURCE,

@@ -24,6 +24,12 @@ impl Shares {
         self.0.values().any(|taken| *taken >= (places / SHARE).max(1))
     }
 
+    /// The owner below whom a name is: all names of an owner's begin with the owner.
+    pub fn of_name(&self, name: &str) -> Option<&str> {
+        let is_below = |owner: &&Arc<str>| name.strip_prefix(&***owner).is_some_and(|rest| rest.starts_with('/'));
+        self.0.keys().find(is_below).map(|owner| &**owner)
+    }
+
     pub fn take(&mut self, owner: &Owner) {
         if let Some(owner) = owner {
             *self.0.entry(owner.clone()).or_default() += 1;

@@ -116,7 +116,7 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
     let engine = Engine::with(effective.rules.clone());
     let (tally, left_out) = (Arc::<Tally>::default(), Arc::<AtomicU64>::default());
     let tick_ns = config.tick.as_nanos() as u64;
-    let limits = limits(own_limit());
+    let limits = limits(config.metrics.max_bytes, own_limit());
     let cap = Cap { bytes: config.metrics.max_bytes.min(limits.bodies / PAGE_SHARE), ..config.metrics.cap() };
     let (publisher, asks, snapshots) = snapshot::channel(tick_ns, cap, left_out.clone());
     let hosts = hosts(config, &host.name);
@@ -195,11 +195,11 @@ pub fn access(config: &Config) -> Result<Arc<Access>, Failure> {
     Access::open(config.web_config.as_deref()).map_err(|errors| Failure::new(Exit::Config, errors))
 }
 
-/// The limits on clients, where the agent's memory has this limit: it may be less than what pages take by default.
-fn limits(memory: Option<u64>) -> Limits {
-    let limits = Limits::default();
+/// The limits on clients: there is room for as many pages of this size as readers of old ones need, as far as the agent's memory
+/// allows.
+fn limits(page: usize, memory: Option<u64>) -> Limits {
     let share = memory.map_or(usize::MAX, |memory| usize::try_from(memory / BODIES_SHARE).unwrap_or(usize::MAX));
-    Limits { bodies: limits.bodies.min(share), ..limits }
+    Limits { bodies: page.saturating_mul(PAGE_SHARE).min(share), ..Limits::default() }
 }
 
 /// Makes glibc return large blocks to the kernel as soon as they are free. By default, it keeps more the larger they were: after a

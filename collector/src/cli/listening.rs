@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use hyper::StatusCode;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+use tokio::time::error::Elapsed;
 
 use crate::client::{Answer, Client, is_absent, reachable};
 use crate::config::Config;
@@ -22,6 +23,8 @@ enum Found {
     Agent(&'static str),
     /// An agent that does not work, and why.
     Ill(String),
+    /// Who accepts connections and says nothing.
+    Silent,
     Stranger,
 }
 
@@ -39,8 +42,11 @@ fn running(config: &Config) -> Result<Option<(bool, String)>> {
     let listen = config.listen;
     let socket = config.socket.as_ref().map(|path| Address::Socket(path.clone()));
     let by_socket = socket.clone().map_or(Ok(None), ask)?;
-    // Whatever speaks no HTTP there is none.
-    let by_tcp = ask(Address::Tcp(reachable(listen))).unwrap_or(Some(Found::Stranger));
+    let by_tcp = ask(Address::Tcp(reachable(listen))).unwrap_or_else(|error| match error.downcast_ref::<Elapsed>() {
+        Some(_) => Some(Found::Silent),
+        // Whatever speaks no HTTP there is no agent.
+        None => Some(Found::Stranger),
+    });
     let (place, found) = match (socket, by_socket, &by_tcp) {
         (Some(socket), Some(found), _) => (socket.to_string(), found),
         (_, _, Some(Found::Agent(said))) => return Ok(Some((true, format!("an agent answers at {listen}{said}")))),
@@ -49,14 +55,20 @@ fn running(config: &Config) -> Result<Option<(bool, String)>> {
     };
     Ok(Some(match (found, by_tcp) {
         (Found::Ill(why), _) => (false, format!("an agent answers at {place}, but does not work: {why}")),
-        (Found::Stranger, _) => (false, format!("what answers at {place} is no agent")),
+        (Found::Stranger | Found::Silent, _) => (false, format!("what answers at {place} is no agent")),
         (Found::Agent(_), Some(Found::Agent(said))) => {
             (true, format!("an agent answers at {place} and at {listen}{said}"))
         }
         (Found::Agent(_), None) => {
             (false, format!("an agent answers at {place}, but not at {listen}: its log says why"))
         }
-        (Found::Agent(_), Some(_)) => {
+        (Found::Agent(_), Some(Found::Ill(why))) => {
+            (false, format!("an agent answers at {place}, but {listen} says: {why}"))
+        }
+        (Found::Agent(_), Some(Found::Silent)) => {
+            (false, format!("an agent answers at {place}, but nobody at {listen} within {PATIENCE:?}"))
+        }
+        (Found::Agent(_), Some(Found::Stranger)) => {
             let taken = format!("an agent answers at {place}, but another process has its TCP address");
             (false, format!("{taken}: `ss -ltnp` shows which, and the agent listens once it is free"))
         }
@@ -75,7 +87,7 @@ fn ask(address: Address) -> Result<Option<Found>> {
     let text = String::from_utf8_lossy(&body).trim().to_owned();
     Ok(Some(match status {
         StatusCode::OK if text == "healthy" => Found::Agent(""),
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Found::Agent(" (it asks for a password)"),
+        StatusCode::UNAUTHORIZED => Found::Agent(" (it asks for a password)"),
         StatusCode::BAD_REQUEST if text.contains("HTTPS") => Found::Agent(" (over HTTPS)"),
         StatusCode::SERVICE_UNAVAILABLE => Found::Ill(text),
         _ => Found::Stranger,
@@ -152,6 +164,7 @@ mod tests {
             (healthy(), None, false, "at SOCKET, but not at TCP"),
             (healthy(), Some("SSH-2.0-x\r\n".to_owned()), false, "another process has its TCP address"),
             (healthy(), Some(http("404 Not Found", "")), false, "another process has its TCP address"),
+            (healthy(), Some(http("503 Service Unavailable", "too many connections\n")), false, "TCP says: too many"),
             (ill(), healthy(), false, "does not work: no readings for 20s"),
             (None, healthy(), true, "an agent answers at TCP"),
             (None, locked(), true, "an agent answers at TCP (it asks for a password)"),

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
-use collector::exposition;
+use collector::exposition::{self, Cap};
 use collector::http::access::Access;
 use collector::http::{self, Door, Exposition, Hosts, Limits, Listener, Pages, Snapshot, SnapshotFuture, serve};
 use collector_core::engine::Engine;
@@ -121,7 +121,7 @@ impl State {
 impl Snapshot for State {
     fn render(&self, page: http::Page) -> Bytes {
         match page {
-            http::Page::Metrics(format) => exposition::render(self.engine.view(), format, 1000).text.into(),
+            http::Page::Metrics(format) => exposition::render(self.engine.view(), format, Cap { series: 1000, ..Cap::NONE }).text.into(),
             http::Page::Workloads => Bytes::from_static(b"{}"),
         }
     }

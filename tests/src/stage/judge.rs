@@ -225,10 +225,14 @@ impl Case<'_> {
         false
     }
 
-    /// Without the path of the scenario, which is long.
+    /// Without the path of the scenario, which is long, and that of this process, which says where it was staged.
     fn text(&self, said: &Said) -> String {
         let root = self.played.paths.get("").map_or("/", String::as_str);
-        format!("{}: {}", said.cause, said.sentence).replace(root, "/…")
+        let text = format!("{}: {}", said.cause, said.sentence).replace(root, "/…");
+        match collector::source::cgroup::own_path().filter(|own| own.len() > 1) {
+            Some(own) => text.replace(&own, "/test"),
+            None => text,
+        }
     }
 }
 

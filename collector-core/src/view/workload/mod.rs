@@ -198,10 +198,14 @@ impl Workloads {
         self.by_name.get(name).map(|&slot| &self.slots[slot])
     }
 
-    /// Who answers for the workload with this name: who makes its cgroups, however many cgroups and names that is; otherwise,
-    /// and where no such workload is known any more, the workload itself.
+    /// Who answers for the workload with this name: who makes its cgroups, however many cgroups and names that is; otherwise the
+    /// workload itself. Of one without a place only the name is known here, and it begins with its owner's.
     pub fn owner<'a>(&'a self, name: &'a str) -> &'a str {
-        self.find(name).and_then(|workload| workload.identity.owner.as_deref()).unwrap_or(name)
+        let owner = match self.find(name) {
+            Some(workload) => workload.identity.owner.as_deref(),
+            None => self.makers.of_name(name),
+        };
+        owner.unwrap_or(name)
     }
 
     /// Whether there is no room for another, so that some may be missing.

@@ -1,9 +1,11 @@
 //! Which cgroups root gave to users, by whose the directories are: the outermost that is not root's. Root has made it, and its user
 //! makes what is below.
 
+use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 
+use collector_core::cgroup::Id;
 use collector_core::identity::{Grant, Grants, is_open};
 use collector_core::signal::cgroup::Reading;
 
@@ -14,15 +16,39 @@ use super::Hierarchy;
 pub struct Owners {
     hierarchy: Hierarchy,
     told: Grants,
-    /// The last path, with the owner of each directory on it that was asked for, and where its name ends.
+    /// The paths that were told, by the id of the cgroup.
+    ids: HashMap<u64, Box<str>>,
+    /// The last path, with the directories on it that were asked for, and where the name of each ends.
     path: String,
-    owners: Vec<(usize, Option<u32>)>,
+    owners: Vec<(usize, Option<Directory>)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Directory {
+    id: u64,
+    uid: u32,
 }
 
 impl Owners {
     /// `hierarchy` is the one by whose cgroups workloads are named.
     pub fn new(hierarchy: &Hierarchy) -> Owners {
-        Owners { hierarchy: hierarchy.clone(), told: Grants::default(), path: String::new(), owners: Vec::new() }
+        Owners {
+            hierarchy: hierarchy.clone(),
+            told: Grants::default(),
+            ids: HashMap::new(),
+            path: String::new(),
+            owners: Vec::new(),
+        }
+    }
+
+    /// A cgroup is gone: what comes to its path later is another.
+    pub fn died(&mut self, id: Id, emit: &mut dyn FnMut(Reading)) {
+        if id.hierarchy == self.hierarchy.id
+            && let Some(path) = self.ids.remove(&id.id)
+        {
+            self.told.set(&path, 0);
+            emit(Reading::Given { path: path.into(), uid: 0 });
+        }
     }
 
     /// Emits what is new about the cgroups above a path. Call it before the birth is told; with `again` after others may have
@@ -45,6 +71,10 @@ impl Owners {
         }
         if let Some(found) = found {
             tell(found.bytes, found.uid);
+            let asked = self.owners.iter().find(|(end, _)| *end == found.bytes);
+            if let Some((_, Some(directory))) = asked {
+                self.ids.insert(directory.id, path[..found.bytes].into());
+            }
         }
     }
 
@@ -60,12 +90,13 @@ impl Owners {
                 Some(owner) => owner,
                 None => {
                     let directory = self.hierarchy.directory(&path[..end])?;
-                    let owner = fs::symlink_metadata(directory).ok().map(|it| it.uid());
+                    let owner = fs::symlink_metadata(directory).ok();
+                    let owner = owner.map(|it| Directory { id: it.ino(), uid: it.uid() });
                     self.owners.push((end, owner));
                     owner
                 }
             };
-            let uid = owner?;
+            let uid = owner?.uid;
             if uid != 0 {
                 return Some(Some(Grant { bytes: end, uid }).filter(|_| is_open(&path[..end])));
             }
@@ -138,6 +169,27 @@ mod tests {
         tree.make("jobs/ann/docker", 0);
         assert_eq!(told(&mut owners, "/jobs/ann/docker/x", true), ann(0));
         assert_eq!(told(&mut owners, "/jobs/ann/docker/x", true), []);
+    }
+
+    #[test]
+    fn what_is_gone_is_no_users_any_more() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let tree = Tree::new("gone");
+        let mut owners = tree.owners("");
+        for job in 0..3 {
+            let path = format!("jobs/{job}");
+            tree.make(&path, 1000);
+            let id = Id { hierarchy: 0, id: fs::metadata(tree.0.join(&path)).unwrap().ino() };
+            assert_eq!(told(&mut owners, &format!("/{path}/x"), true), [(format!("/{path}"), 1000)]);
+            let mut ended = Vec::new();
+            owners.died(Id { hierarchy: 7, ..id }, &mut |reading| ended.push(reading));
+            assert_eq!(ended, [], "of another hierarchy");
+            (0..2).for_each(|_| owners.died(id, &mut |reading| ended.push(reading)));
+            assert_eq!(ended, [Reading::Given { path: format!("/{path}"), uid: 0 }]);
+            assert!(owners.ids.is_empty() && owners.told.above(&format!("/{path}/x")).is_none());
+        }
     }
 
     #[test]

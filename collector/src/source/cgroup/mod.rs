@@ -296,6 +296,17 @@ impl Hierarchy {
 /// The hierarchy and directory of this process's memory cgroup, if they can be determined. Uses the process's own mounts, not the
 /// host's.
 pub fn own_directory() -> Option<(Hierarchy, PathBuf)> {
+    let (memory, path) = own_place()?;
+    let directory = memory.directory(path.trim_end_matches('/'))?;
+    Some((memory, directory))
+}
+
+/// The path of this process's memory cgroup.
+pub fn own_path() -> Option<String> {
+    Some(own_place()?.1)
+}
+
+fn own_place() -> Option<(Hierarchy, String)> {
     let read = |name: &str| Some(String::from_utf8_lossy(&fs::read(format!("/proc/self/{name}")).ok()?).into_owned());
     let (cgroups, mounts) = (read("cgroup")?, read("mountinfo")?);
     // A pod may see the host's tree too, whose root is above that of its cgroup namespace: its own path is none of that tree's.
@@ -303,8 +314,7 @@ pub fn own_directory() -> Option<(Hierarchy, PathBuf)> {
     let mounts = mounts.lines().filter(inside).collect::<Vec<_>>().join("\n");
     let memory = Hierarchies::parse(&cgroups, &mounts, &Root::default()).ok()?.memory;
     let path = path_in(cgroups.as_bytes(), memory.id)?.into_owned();
-    let directory = memory.directory(path.trim_end_matches('/'))?;
-    Some((memory, directory))
+    Some((memory, path))
 }
 
 /// This process's memory cgroup.

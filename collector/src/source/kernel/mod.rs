@@ -143,14 +143,15 @@ impl Kernel {
         let memory = &self.hierarchies.memory.id;
         let (_, more) = critical.drain(context, &mut |record| match record {
             Ok(sample) => {
+                let time = sample.time;
                 match &sample.reading {
                     Reading::Cgroup(cgroup::Reading::Died { id }) => {
                         counters.retire(*id, clock::monotonic_ns(), *keep);
+                        owners.died(*id, &mut |it| sink(Sample { time, reading: Reading::Cgroup(it) }));
                     }
                     Reading::Cgroup(cgroup::Reading::Born { id, path } | cgroup::Reading::Renamed { id, path })
                         if id.hierarchy == *memory =>
                     {
-                        let time = sample.time;
                         owners.above(path, true, &mut |it| sink(Sample { time, reading: Reading::Cgroup(it) }));
                     }
                     _ => {}

@@ -97,7 +97,10 @@ impl Tree {
         if whole {
             emit(cgroup::Reading::Walked);
         } else {
-            self.known.difference(&alive).for_each(|id| emit(cgroup::Reading::Died { id: *id }));
+            for id in self.known.difference(&alive) {
+                owners.died(*id, emit);
+                emit(cgroup::Reading::Died { id: *id });
+            }
         }
         if !self.reported {
             self.known.clone_from(&alive);

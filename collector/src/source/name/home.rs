@@ -54,9 +54,18 @@ impl Homes {
             self.cpu_ns += ns;
             found
         });
-        self.note(uid, found.as_ref().err());
+        let broken = match &found {
+            Ok(found) => found.iter().find_map(|names| names.as_ref().err()),
+            Err(error) => Some(error),
+        };
+        self.note(uid, broken);
+        let state = |names: io::Result<Option<Names>>| match names {
+            Ok(Some(names)) => Found::Complete(names),
+            Ok(None) => Found::Absent,
+            Err(_) => Found::Unreadable,
+        };
         match found {
-            Ok(found) => found.into_iter().map(|names| names.map_or(Found::Absent, Found::Complete)).collect(),
+            Ok(found) => found.into_iter().map(state).collect(),
             Err(error) if error.kind() == io::ErrorKind::TimedOut => vec![Found::Hung; requests.len()],
             Err(_) => vec![Found::Unreadable; requests.len()],
         }
@@ -115,9 +124,9 @@ impl Search for Homes {
     }
 }
 
-/// Reads the books in a user's home. May block.
-fn read(root: &Root, uid: u32, containers: &[Identity]) -> io::Result<Vec<Option<Names>>> {
-    let mut found = vec![None; containers.len()];
+/// Reads the books in a user's home: of each container its own result. May block.
+fn read(root: &Root, uid: u32, containers: &[Identity]) -> io::Result<Vec<io::Result<Option<Names>>>> {
+    let mut found: Vec<_> = containers.iter().map(|_| Ok(None)).collect();
     let Some(home) = home(root, uid)? else { return Ok(found) };
     let home = Place::new(home, Owner::User(uid));
     for books in ENGINES {
@@ -129,7 +138,7 @@ fn read(root: &Root, uid: u32, containers: &[Identity]) -> io::Result<Vec<Option
             continue;
         }
         for (index, names) in indices.into_iter().zip((books.read)(&home.join(rootless), &ids)) {
-            found[index] = names?;
+            found[index] = names;
         }
     }
     Ok(found)

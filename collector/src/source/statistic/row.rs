@@ -14,7 +14,12 @@ pub struct Rows {
     order: Vec<(u64, Option<usize>)>,
     /// The place of each workload's row.
     places: Vec<Option<usize>>,
+    /// Passes that failed since the last one that did not.
+    failures: u32,
 }
+
+/// So many failures in a row, and the pass is given up: it may fail for a while for want of memory or descriptors.
+const FAILURES: u32 = 60;
 
 impl Rows {
     pub fn new(pass: Option<Pass>) -> Rows {
@@ -31,16 +36,22 @@ impl Rows {
         self.order.clear();
     }
 
-    /// Runs the pass; `index` knows the workloads. `false` if it failed: then there are no rows any more.
+    /// Runs the pass; `index` knows the workloads. Without rows, files are read. `false` if there will be none any more.
     pub fn run(&mut self, hierarchy: u64, workloads: usize, index: impl Fn(Id) -> Option<usize>) -> bool {
-        let Rows { pass: Some(pass), order, places } = self else { return true };
+        let Rows { pass: Some(pass), order, places, failures } = self else { return true };
         places.clear();
         places.resize(workloads, None);
         if let Err(error) = pass.run() {
-            tracing::warn!("the numbers of cgroups come from their files from now on: {error:#}");
-            self.pass = None;
-            return false;
+            *failures += 1;
+            if *failures == 1 {
+                tracing::warn!("the numbers of cgroups come from their files while this lasts: {error:#}");
+            }
+            if *failures >= FAILURES {
+                self.pass = None;
+            }
+            return self.pass.is_some();
         }
+        *failures = 0;
         for (at, (place, id)) in pass.ids().enumerate() {
             let known = order.get(at).filter(|(other, _)| *other == id).copied();
             let (_, workload) = known.unwrap_or_else(|| (id, index(Id { hierarchy, id })));

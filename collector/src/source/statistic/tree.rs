@@ -243,7 +243,7 @@ impl Part {
                 },
             };
             let keep = match file.pace {
-                _ if given.is_some() => false,
+                _ if given.is_some() && row.is_some() => false,
                 Pace::Always | Pace::Pulse | Pace::Tick => true,
                 Pace::Turn => descriptors.enough_for_all,
                 Pace::Empty => false,

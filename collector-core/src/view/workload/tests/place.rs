@@ -36,6 +36,24 @@ impl World {
     }
 }
 
+/// Of a user, whose cgroups get a quarter of the places.
+fn users(number: u64) -> String {
+    format!("/user.slice/user-1000.slice/user@1000.service/app.slice/app{number}.service")
+}
+
+#[test]
+fn a_user_answers_for_workloads_without_a_place_too() {
+    let mut world = World::new(8);
+    for id in 1..6 {
+        world.born(memory(id), &users(id), 2);
+    }
+    assert_eq!(world.workloads.count(), 2, "a quarter of the places");
+    for number in 1..6 {
+        assert_eq!(world.workloads.owner(&format!("user-1000/app{number}.service")), "user-1000");
+    }
+    assert_eq!(world.workloads.owner("user-10001/app1.service"), "user-10001/app1.service");
+}
+
 fn mount(number: u64) -> String {
     format!("/system.slice/run-{number}.mount")
 }

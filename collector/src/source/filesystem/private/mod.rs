@@ -14,8 +14,8 @@ use std::thread;
 use std::time::Duration;
 
 use caps::Capability;
-use collector_core::cgroup::Id;
-use collector_core::identity::{Grants, Identity, Kind};
+use collector_core::cgroup::{Id, contains};
+use collector_core::identity::{Grants, Identity, Kind, Shares};
 use collector_core::signal::cgroup;
 use collector_core::statistic::filesystem::{Owner, Reading, State, Statistic, Values};
 use collector_core::text::escape;
@@ -29,7 +29,7 @@ use crate::source::root::Root;
 use crate::source::text::{lines, number};
 use crate::source::untrusted::{self, Place, patience::Patience};
 
-/// Limit on workloads whose processes are asked. Containers beyond it are counted as lost.
+/// Limit on workloads whose processes are asked, and for each owner a quarter of it. Containers beyond it are counted as lost.
 const MAX_WORKLOADS: usize = 2048;
 /// The same for services and the like, which seldom have such a volume: they leave places for containers.
 const MAX_OTHERS: usize = 1024;
@@ -49,6 +49,7 @@ type Answer = (Id, Option<State>);
 pub struct Private {
     /// Each with the last walk that met it.
     workloads: BTreeMap<Id, (Arc<Identity>, u64)>,
+    owners: Shares,
     walk: u64,
     /// Containers for which there was no place, and on the walk that goes on.
     left_out: u64,
@@ -83,6 +84,7 @@ impl Private {
         thread::Builder::new().name("headroom-shm".to_owned()).stack_size(STACK).spawn(run)?;
         Ok(Some(Private {
             workloads: BTreeMap::new(),
+            owners: Shares::default(),
             walk: 0,
             left_out: 0,
             met: None,
@@ -123,7 +125,10 @@ impl Private {
             return;
         }
         let likely = is_container(identity.kind);
-        if self.workloads.len() < if likely { MAX_WORKLOADS } else { MAX_OTHERS } {
+        let most = if likely { MAX_WORKLOADS } else { MAX_OTHERS };
+        if self.workloads.len() < most && self.owners.has_room(&identity.owner, most) {
+            self.died(id);
+            self.owners.take(&identity.owner);
             self.workloads.insert(id, (Arc::new(identity), self.walk));
         } else if likely {
             match &mut self.met {
@@ -143,7 +148,9 @@ impl Private {
     }
 
     fn died(&mut self, id: Id) {
-        self.workloads.remove(&id);
+        if let Some((identity, _)) = self.workloads.remove(&id) {
+            self.owners.leave(&identity.owner);
+        }
         if let Some(identity) = self.shown.remove(&id) {
             self.gone.push(reading(id, &identity, State::Gone));
         }
@@ -205,6 +212,8 @@ struct Worker {
     host: PathBuf,
     memory: Hierarchy,
     patience: Patience,
+    /// The agent may look into processes: what it may is decided before this starts.
+    may_look: bool,
     /// Processes without such a volume.
     without: HashMap<Id, u32>,
     rounds: u64,
@@ -217,6 +226,7 @@ impl Worker {
             host: root.process().join("mountinfo"),
             memory: memory.clone(),
             patience: Patience::new("headroom-shm-user", deadline),
+            may_look: privilege::has(Capability::CAP_SYS_PTRACE),
             without: HashMap::new(),
             rounds: 0,
         }
@@ -248,7 +258,7 @@ impl Worker {
         self.without.remove(&id);
         // The process may have ended, and another have its number.
         let cgroups = read(&process.join("cgroup")).ok()?;
-        if !path_in(&cgroups, self.memory.id)?.starts_with(&*identity.top) {
+        if !contains(&identity.top, &path_in(&cgroups, self.memory.id)?) {
             return None;
         }
         let exact = self.exact(&process, identity, &shm);
@@ -259,7 +269,7 @@ impl Worker {
 
     /// What only who may look into the process learns. The way there may lead over a filesystem of a user's own.
     fn exact(&mut self, process: &Path, identity: &Identity, shm: &Shm) -> Option<Values> {
-        if !privilege::has(Capability::CAP_SYS_PTRACE) {
+        if !self.may_look {
             return None;
         }
         let owner = match fs::metadata(process).ok()?.uid() {

@@ -79,8 +79,33 @@ fn what_is_nested_in_a_cgroup_and_has_a_name_of_its_own_has_its_own_volume() {
 fn a_process_that_is_elsewhere_by_now_tells_nothing() {
     let mut bench = Bench::new(&[LXC]);
     bench.process(LXC, 41, &shm(77, ",size=64k"));
-    bench.tree.write("proc/41/cgroup", "0::/user.slice\n");
-    assert_eq!(bench.sizes(), [None]);
+    for elsewhere in ["/user.slice", "/lxc.payload.web2"] {
+        bench.tree.write("proc/41/cgroup", &format!("0::{elsewhere}\n"));
+        assert_eq!(bench.sizes(), [None]);
+    }
+}
+
+#[test]
+fn an_owners_cgroups_leave_places_to_the_others() {
+    let tree = Tree::new();
+    let memory = Hierarchy { id: 0, root: tree.0.join("cgroup"), prefix: String::new() };
+    let config = config::Config::default().filesystem;
+    let mut private = Private::start(&Root::new(&tree.0), &memory, &config).unwrap().unwrap();
+    let born = |private: &mut Private, number: u64, path: String| {
+        private.follow(&cgroup::Reading::Born { id: id(number), path });
+    };
+    let users = "/user.slice/user-1000.slice/user@1000.service/user.slice";
+    for number in 0..2 * MAX_WORKLOADS as u64 {
+        born(&mut private, number, format!("{users}/libpod-{number:064x}.scope"));
+    }
+    assert_eq!(private.workloads.len(), MAX_WORKLOADS / 4);
+    assert_eq!(private.lost(), 2 * MAX_WORKLOADS as u64 - MAX_WORKLOADS as u64 / 4);
+    born(&mut private, 1 << 20, LXC.to_owned());
+    assert!(private.workloads.contains_key(&id(1 << 20)));
+    // What ends leaves its place.
+    private.follow(&cgroup::Reading::Died { id: id(0) });
+    born(&mut private, 2 << 20, format!("{users}/libpod-{:064x}.scope", 7 << 20));
+    assert!(private.workloads.contains_key(&id(2 << 20)));
 }
 
 #[test]
