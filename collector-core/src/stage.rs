@@ -106,7 +106,7 @@ impl Stage {
             ),
             Stage::Event => (
                 "event",
-                "An event was not written to the journal, because there were more than 50 per second. Alerts, incidents and metrics are complete.",
+                "An event was not written to the journal, because there were too many ([sinks.md](sinks.md) has the limits). Alerts, incidents and metrics are complete.",
                 "Nothing if it is rare. If it lasts, find the workload that stalls or fails: `headroom workloads`.",
             ),
             Stage::Filesystem => (
