@@ -66,7 +66,8 @@ fn running(config: &Config) -> Result<Option<(bool, String)>> {
             (false, format!("an agent answers at {place}, but {listen} says: {why}"))
         }
         (Found::Agent(_), Some(Found::Silent)) => {
-            (false, format!("an agent answers at {place}, but nobody at {listen} within {PATIENCE:?}"))
+            let mute = format!("an agent answers at {place}, but who has {listen} does not within {PATIENCE:?}");
+            (false, format!("{mute}: `ss -ltnp` shows whether it is another process"))
         }
         (Found::Agent(_), Some(Found::Stranger)) => {
             let taken = format!("an agent answers at {place}, but another process has its TCP address");
