@@ -54,6 +54,8 @@ macro_rules! readings {
             Endpoint(Endpoint),
             /// Numbers from the kernel's files about one cgroup.
             Statistics(Statistics),
+            /// Memory of one cgroup that was also read between ticks.
+            Usage(Usage),
             /// Numbers from the kernel's files about the host, absolute. A number that is absent is no longer known.
             Host(host::Values),
             Disk(disk::Reading),
@@ -75,7 +77,7 @@ macro_rules! readings {
                     Reading::Probe(_) | Reading::Program(_) | Reading::Lost(_) => Origin::Kernel,
                     $(Reading::$Reading(_) => Origin::$Origin,)*
                     $(Reading::$Counted(_) => Origin::Kernel,)*
-                    Reading::Name(_) | Reading::Statistics(_) => Origin::Cgroup,
+                    Reading::Name(_) | Reading::Statistics(_) | Reading::Usage(_) => Origin::Cgroup,
                     Reading::Start(_) | Reading::Tick | Reading::Process(_) | Reading::Source(_) => Origin::Agent,
                     Reading::Delivery(_) | Reading::Endpoint(_) | Reading::Restored(_) => Origin::Agent,
                     Reading::Host(_) | Reading::Disk(_) | Reading::Filesystem(_) | Reading::Pressure(_) => Origin::Host,
@@ -259,4 +261,15 @@ pub struct Statistics {
     /// Whether the numbers that are not read at every tick were read now, too.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub turn: bool,
+}
+
+/// Memory charged to one cgroup since the tick before, or in the last second where ticks are shorter: read between ticks, because it
+/// is near a limit or grows fast. In bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Usage {
+    pub cgroup: Id,
+    pub least: u64,
+    pub mean: u64,
+    pub most: u64,
 }

@@ -7,6 +7,10 @@ use Series::*;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Series {
     Memory,
+    /// Of the readings between two ticks, where there are any.
+    MemoryLeast,
+    MemoryMean,
+    MemoryMost,
     /// Anonymous memory.
     Anon,
     /// Page cache, shared memory included.
@@ -50,8 +54,11 @@ pub enum Kind {
 pub const COUNT: usize = Series::ALL.len();
 
 impl Series {
-    pub const ALL: [Series; 18] = [
+    pub const ALL: [Series; 21] = [
         Memory,
+        MemoryLeast,
+        MemoryMean,
+        MemoryMost,
         Anon,
         File,
         Shmem,
@@ -97,6 +104,14 @@ impl Series {
                 Gauge,
                 "memory charged to the workload; for the host, memory that is not available",
             ),
+            MemoryLeast => row(
+                "memory_min_bytes",
+                "memory, least",
+                Gauge,
+                "the least of it in that second; this and the next two while it is read ten times a second",
+            ),
+            MemoryMean => row("memory_mean_bytes", "memory, mean", Gauge, "the mean of it in that second"),
+            MemoryMost => row("memory_max_bytes", "memory, most", Gauge, "the most of it in that second"),
             Anon => {
                 row("memory_anon_bytes", "anon", Gauge, "of that, anonymous memory, at the points at which it was read")
             }

@@ -5,11 +5,26 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use collector_core::engine::Engine;
+use collector_core::incident::Incident;
+use collector_core::outcome::Outcome;
 use collector_core::sample::{Lost, Reading, Sample};
 use collector_core::signal::block;
 use collector_core::signal::cgroup::Reading as Change;
 use collector_core::signal::oom::{Kill, Reading as Oom};
 use collector_core::stage::Stage;
+
+/// The incidents that a record makes, each as reported first and last.
+pub fn incidents(samples: &[Sample]) -> Vec<Incident> {
+    let mut engine = Engine::new();
+    let mut outcomes: Vec<Outcome> = samples.iter().flat_map(|sample| engine.apply(sample)).collect();
+    outcomes.extend(engine.finish());
+    let incident = |outcome: Outcome| match outcome {
+        Outcome::Incident(it) => Some(*it),
+        _ => None,
+    };
+    outcomes.into_iter().filter_map(incident).collect()
+}
 
 /// Records lost at a stage.
 pub fn lost(samples: &[Sample], stage: Stage) -> u64 {

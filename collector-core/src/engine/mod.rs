@@ -153,6 +153,7 @@ macro_rules! fold {
                     Reading::Statistics(statistics) => {
                         view.workloads.measured(time, statistics.cgroup, &statistics.values, statistics.turn);
                     }
+                    Reading::Usage(usage) => view.workloads.used(usage),
                     Reading::Host(values) => {
                         view.host.measure(time, values);
                         outcomes.extend(pressure::missed(&mut view.host, time).into_iter().map(Outcome::Pressure));

@@ -40,6 +40,8 @@ const HOLDS: &str = "
   of the host's IO, or that took the memory of a host that is short of it, else the one that waited longest.
 - **Recent changes**: workloads that started or ended, limits that changed, GPU errors, the agent's own start. Those of
   the workload itself, of what is above it and beside it come first.
+- **The last second** of the workload: its memory, read ten times a second (`workload.sample`) while the workload uses 80 % of
+  a limit or grows by 2 % in a tick.
 - **The last minute**, per second (or per tick, where ticks are longer), of the workload, of the workload whose limit was
   hit, and of the host. Unknown values are absent, and so are series that this host does not provide:
 

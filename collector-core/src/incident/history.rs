@@ -19,6 +19,10 @@ pub struct History {
     /// Series of the affected workload.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub workload: Lines,
+    /// Memory of the affected workload in the second before a kill, if it was read between ticks: seconds before the incident, and
+    /// bytes. Oldest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub last: Vec<(f64, u64)>,
     /// Series of the workload whose limit was hit, if it is another one.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub limited: Lines,

@@ -87,6 +87,15 @@ pub struct Bound {
     pub empty: bool,
 }
 
+/// Memory charged to a cgroup at a moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Charged {
+    /// Nanoseconds since the Unix epoch.
+    pub time: u64,
+    pub bytes: u64,
+}
+
 /// One marked process. What this kernel does not report is absent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -110,6 +119,9 @@ pub struct Kill {
     /// those that were gone by then.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub limits: Vec<Bound>,
+    /// Memory of the victim's workload in the last second, oldest first, if it was read between ticks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub charged: Vec<Charged>,
     /// What had run out of memory.
     pub scope: Scope,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -204,6 +216,7 @@ pub(crate) fn record(bytes: &[u8], context: &Context) -> Result<Reading, &'stati
         // On cgroup v1 it includes memory.
         swap_limit_bytes: limit(record.swap_limit).filter(|_| limited.is_some_and(|limited| limited.hierarchy == 0)),
         limits: Vec::new(),
+        charged: Vec::new(),
         scope: match record.scope {
             0 => Scope::Unknown,
             1 => Scope::Memcg,

@@ -2,7 +2,7 @@
 //! summary, incidents and metrics that show a number unchanged take it from here; metrics with a breakdown (reclaim, block IO,
 //! copies, kills) read its parts. This file does not know who asks, or what the number is used for.
 
-use Source::{Driver, File};
+use Source::{Driver, File, Sampled};
 use Statistic::*;
 use collector_common::fault::word;
 
@@ -68,6 +68,8 @@ struct Row {
 enum Source {
     /// A file of the kernel.
     File(Statistic),
+    /// The least, mean or most of the readings between two ticks, by this index.
+    Sampled(usize),
     /// The GPU driver's list of processes at the tick.
     Driver,
     /// Counted while one of these needs is met; else the kernel's own count, if there is one.
@@ -94,6 +96,9 @@ const ALLOCATED: &[Need] = &[transfer::HELD[Memory::Device as usize]];
 numbers! {
     /// Charged to the workload and the cgroups below it, including page cache.
     Memory = Series::Memory.name(), Series::Memory.label(), File(MemoryCurrent), series Memory;
+    MemoryLeast = Series::MemoryLeast.name(), Series::MemoryLeast.label(), Sampled(0), series MemoryLeast;
+    MemoryMean = Series::MemoryMean.name(), Series::MemoryMean.label(), Sampled(1), series MemoryMean;
+    MemoryMost = Series::MemoryMost.name(), Series::MemoryMost.label(), Sampled(2), series MemoryMost;
     /// Without the page cache that was not used recently.
     WorkingSet = "memory_working_set_bytes", "working set", File(MemoryWorkingSet);
     /// Without the page cache that the kernel can drop.
@@ -194,7 +199,7 @@ impl Number {
     pub const fn kind(self) -> Kind {
         match self.row().source {
             File(statistic) => Statistic::KINDS[statistic as usize],
-            Driver => Kind::Gauge,
+            Driver | Sampled(_) => Kind::Gauge,
             Source::Probe { kind, .. } => kind,
         }
     }
@@ -203,7 +208,7 @@ impl Number {
     pub const fn needs(self) -> &'static [Need] {
         match self.row().source {
             Source::Probe { needs, .. } => needs,
-            File(_) | Driver => &[],
+            File(_) | Driver | Sampled(_) => &[],
         }
     }
 
@@ -223,6 +228,7 @@ impl Number {
         match self.row().source {
             File(statistic) => workload.statistics.get(statistic),
             Driver => workload.vram(),
+            Sampled(index) => Some(workload.used()?[index]),
             Source::Probe { read, .. } if known.has(self) => Some(read(&workload.amounts)),
             Source::Probe { or, .. } => workload.statistics.get(or?),
         }

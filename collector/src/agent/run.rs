@@ -30,11 +30,14 @@ pub async fn run(agent: &mut Agent) -> Result<()> {
         manager,
         endpoint,
         tick,
+        sample,
         ..
     } = agent;
     let mut tick = interval(*tick);
     // After a pause (stopped process, suspended host) do one late round, not all missed ones.
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut sample = interval(*sample);
+    sample.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             biased;
@@ -62,6 +65,7 @@ pub async fn run(agent: &mut Agent) -> Result<()> {
                 });
                 manager.round();
             }
+            _ = sample.tick(), if round.samples() => round.sample(),
             Some(ask) = asks.recv() => fold.answer(ask),
             Some(()) = hangup.recv() => reload.begin(manager),
             read = reload.read() => reload.apply(read, fold, manager),

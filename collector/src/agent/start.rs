@@ -72,6 +72,8 @@ pub struct Agent {
     pub manager: Manager,
     pub endpoint: Endpoint,
     pub tick: Duration,
+    /// Interval of reading between rounds what changes fast.
+    pub sample: Duration,
     /// Held until the end, so that only one instance runs.
     pub lock: File,
 }
@@ -141,7 +143,8 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
         Some([critical, bulk]) => Some(Rings { critical: readable(critical)?, bulk: readable(bulk)? }),
         None => None,
     };
-    let (manager, tick) = (Manager::new(), config.tick);
+    // An interval cannot be zero; then nothing is read between rounds.
+    let (manager, tick, sample) = (Manager::new(), config.tick, config.workload.sample.max(Duration::from_millis(1)));
     Ok(Agent {
         fold,
         round,
@@ -157,6 +160,7 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
         manager,
         endpoint,
         tick,
+        sample,
         lock,
     })
 }

@@ -121,6 +121,8 @@ pub struct Workload {
     pub containerd: PathBuf,
     /// Interval of reading files that are costly or change rarely.
     pub stat_interval: Duration,
+    /// Interval of reading the memory of workloads that are near a limit or grow fast; zero reads it at ticks alone.
+    pub sample: Duration,
 }
 
 /// `[pressure]`: PSI triggers. A threshold of zero sets no trigger.
@@ -263,6 +265,7 @@ impl Default for Config {
                 podman: PathBuf::from("/var/lib/containers/storage"),
                 containerd: PathBuf::from("/run/containerd"),
                 stat_interval: Duration::from_secs(10),
+                sample: Duration::from_millis(100),
             },
             pressure: Pressure {
                 memory_waiting: Duration::from_millis(300),

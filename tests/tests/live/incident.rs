@@ -4,16 +4,14 @@
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use collector_core::engine::Engine;
 use collector_core::incident::{Incident, Kind, Source};
-use collector_core::outcome::Outcome;
 use collector_core::sample::{Reading, Sample};
 use collector_core::statistic::workload::Statistic;
 use collector_tests::agent::{Agent, PATIENCE, headroom};
 use collector_tests::cgroup::Cgroup;
 use collector_tests::provocation::{await_ready, was_killed};
 use collector_tests::require::is_root;
-use collector_tests::{needs, provoke};
+use collector_tests::{needs, provoke, record};
 
 const MIB: u64 = 1 << 20;
 const CONFIG: &str = "tick = \"200ms\"\n[workload]\nstat_interval = \"1s\"\n";
@@ -47,14 +45,7 @@ fn until_read(agent: &Agent, cgroup: &Cgroup, bytes: u64, limit: Option<u64>) {
 
 /// Incidents in the agent's record: as reported first and last.
 fn reported(samples: &[Sample], pid: u32) -> (Incident, Incident) {
-    let mut engine = Engine::new();
-    let mut outcomes: Vec<Outcome> = samples.iter().flat_map(|sample| engine.apply(sample)).collect();
-    outcomes.extend(engine.finish());
-    let incident = |outcome: Outcome| match outcome {
-        Outcome::Incident(it) => Some(*it),
-        _ => None,
-    };
-    let all: Vec<Incident> = outcomes.into_iter().filter_map(incident).collect();
+    let all = record::incidents(samples);
     // If several are killed together, the first one reported may be another.
     let whose = all.iter().find(|it| it.evidence.kills.iter().any(|kill| kill.pid == pid)).map(|it| it.id.clone());
     let reported: Vec<Incident> = all.into_iter().filter(|it| Some(&it.id) == whose.as_ref()).collect();

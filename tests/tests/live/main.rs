@@ -27,6 +27,7 @@ mod process;
 mod reclaim;
 mod ring;
 mod rule;
+mod sampled;
 mod service;
 mod slot;
 mod soak;

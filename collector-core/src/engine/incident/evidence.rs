@@ -33,8 +33,12 @@ pub(super) fn of_host(view: &View, window: &Window, order: consumer::Order, alwa
 
 /// How many seconds before `time` each point is.
 pub(super) fn ago(window: &Window, time: u64) -> Vec<f64> {
-    let seconds = |at: u64| (time as f64 - at as f64) / 1e9;
-    window.times().map(|at| (seconds(at) * 1e3).round() / 1e3).collect()
+    window.times().map(|at| seconds_before(at, time)).collect()
+}
+
+/// How many seconds before `time` a moment is, to the millisecond.
+pub(super) fn seconds_before(at: u64, time: u64) -> f64 {
+    ((time as f64 - at as f64) / 1e6).round() / 1e3
 }
 
 /// The figures of one workload.

@@ -74,6 +74,7 @@ fn tell(
     history.ago = evidence::ago(&window, time);
     if let Some(workload) = workload {
         history.workload = window.lines(&workload.track);
+        history.last = kill.charged.iter().map(|it| (evidence::seconds_before(it.time, time), it.bytes)).collect();
         incident.evidence.workload = Some(evidence::figures(view, workload, &window));
     }
     incident.evidence.scope = Some(kill.scope);

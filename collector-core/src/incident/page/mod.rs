@@ -83,6 +83,11 @@ pub fn page(incident: &Incident, width: usize, colour: bool) -> String {
             chart::lines(&mut page, lines);
         }
     }
+    if !history.last.is_empty() {
+        let line: Vec<_> = history.last.iter().map(|(_, bytes)| Some(*bytes as f64)).collect();
+        page.head(&format!("Last second of {owner}"));
+        chart::line(&mut page, Series::Memory.label(), Series::Memory, &line);
+    }
     changes(&mut page, incident);
     page.finish()
 }

@@ -3,7 +3,9 @@
 use super::unseen::Kills;
 use super::{OTHER_SLOT, Workload, Workloads};
 use crate::cgroup::{Id, tree_order};
+use crate::count::grow;
 use crate::identity::Kind;
+use crate::sample::Usage;
 use crate::statistic::gpu::Holder;
 use crate::statistic::workload::Statistic;
 use crate::view::change::{Change, Changes, What};
@@ -13,6 +15,8 @@ use crate::view::change::{Change, Changes, What};
 pub struct Recent {
     /// GPU memory that it holds; `None` if it holds none, or if the driver does not know.
     vram: Option<u64>,
+    /// The least, mean and most memory since the last tick, if it was also read between ticks.
+    used: Option<[u64; 3]>,
     /// Its memory limit, if known; the inner `None` is unlimited.
     limit: Option<Option<u64>>,
     /// When that was read.
@@ -74,6 +78,11 @@ impl Workload {
     /// GPU memory that it held at the last tick, if known.
     pub(crate) fn vram(&self) -> Option<u64> {
         self.recent.vram
+    }
+
+    /// The least, mean and most memory charged to it since the last tick, if it was also read between ticks.
+    pub(crate) fn used(&self) -> Option<[u64; 3]> {
+        self.recent.used
     }
 
     /// Its memory limit, once its files have been read; the inner `None` is unlimited.
@@ -145,6 +154,18 @@ impl Workloads {
         }
     }
 
+    /// Memory of a cgroup was read between ticks. Several cgroups of one workload are summed.
+    pub(crate) fn used(&mut self, usage: &Usage) {
+        let Some(member) = self.cgroups.get(&usage.cgroup) else { return };
+        if member.dead_since.is_some() || member.slot == OTHER_SLOT {
+            return;
+        }
+        let used = self.slots[member.slot].recent.used.get_or_insert_default();
+        for (sum, more) in used.iter_mut().zip([usage.least, usage.mean, usage.most]) {
+            grow(sum, more);
+        }
+    }
+
     /// At a tick: logs changes, and calls `keep` for each workload, with whether it is alive. `holding` hold GPU memory now.
     pub(crate) fn record<'h>(
         &mut self,
@@ -180,6 +201,7 @@ impl Workloads {
             let alive = workload.is_alive() || slot == OTHER_SLOT;
             workload.rest(time, *grace);
             keep(workload, alive);
+            workload.recent.used = None;
             if let Some(change) = workload.update(time, before) {
                 log.add(change);
             }

@@ -7,9 +7,9 @@ pub const MOST: usize = 64;
 const NEAR: f64 = 0.8;
 /// Share of the host's memory from which a workload is large.
 const LARGE: f64 = 0.05;
-/// A workload grows if it has this share more than at the tick before …
+/// A workload grows if it has this share more than at the tick before.
 const GREW: f64 = 0.01;
-/// … and this many bytes: the kernel charges 64 pages at once for each CPU.
+/// Less growth than this many bytes is none: the kernel charges 64 pages at once for each CPU.
 const GREW_BYTES: u64 = 256 << 10;
 
 /// Scores of one kind are above all of the next.
@@ -57,13 +57,14 @@ impl Attention {
         let near = nearness(limit, now).map(|share| NEAR_SCORE + share.min(1.0));
         let large =
             || share(now, self.total).filter(|share| *share >= LARGE).map(|share| LARGE_SCORE + share.min(0.99));
-        let grew = || {
-            let grew = now.checked_sub(before?)?;
-            let enough = grew >= GREW_BYTES && grew as f64 > GREW * now as f64;
-            enough.then_some(grew as f64 / (now as f64 + 1.0))
-        };
-        near.or_else(large).or_else(grew)
+        near.or_else(large).or_else(|| growth(before, now).filter(|share| *share > GREW))
     }
+}
+
+/// The share by which a workload grew since the tick before, if it did.
+pub fn growth(before: Option<u64>, now: u64) -> Option<f64> {
+    let grew = now.checked_sub(before?)?;
+    (grew >= GREW_BYTES).then_some(grew as f64 / now as f64)
 }
 
 /// The share of its limit that a workload holds, if it is near it.

@@ -12,6 +12,7 @@ mod limit;
 pub mod parse;
 mod place;
 mod row;
+mod sampled;
 pub mod tree;
 mod workload;
 
@@ -39,6 +40,7 @@ use join::Processes;
 pub use limit::Limits;
 use place::Places;
 use row::Rows;
+use sampled::Sampled;
 use tree::{Due, Failures, Part, Tree};
 use workload::{Workload, above};
 
@@ -64,6 +66,7 @@ pub struct Reader {
     rows: Rows,
     /// Which have their turn early.
     attention: Attention,
+    sampled: Sampled,
     /// Memory cgroups that were born since the last tick.
     born: BTreeMap<Id, Box<str>>,
     inner: Inner,
@@ -94,6 +97,7 @@ impl Reader {
             makers: Shares::default(),
             rows: Rows::default(),
             attention: Attention::new(memory_total(root)),
+            sampled: Sampled::default(),
             born: BTreeMap::new(),
             inner: Inner::default(),
             grants: Grants::default(),
@@ -110,6 +114,12 @@ impl Reader {
     pub fn with(mut self, pass: Option<Pass>) -> Reader {
         self.rows = Rows::new(pass);
         self.give();
+        self
+    }
+
+    /// Reads the memory of workloads that matter between ticks, too.
+    pub fn sampling(mut self, config: &Config) -> Reader {
+        self.sampled = Sampled::new(config.workload.sample, config.tick);
         self
     }
 
@@ -304,12 +314,24 @@ impl Source for Reader {
         let mut failures = Failures::default();
         self.pass();
         let Reader {
-            rows, trees, processes, limits, descriptors, workloads, by_path, places, attention, ticks, ..
+            rows,
+            trees,
+            processes,
+            limits,
+            descriptors,
+            workloads,
+            by_path,
+            places,
+            attention,
+            sampled,
+            ticks,
+            ..
         } = self;
         // Opening a file costs more than reading it several times, but each open file costs the kernel some 5 KiB.
         let files: usize = trees.iter().map(Tree::count).sum();
         let kept = places.taken().saturating_mul(files).saturating_add(self.by_id.len());
         descriptors.enough_for_all = kept <= descriptors.budget();
+        let time = clock::unix_ns();
         for index in 0..workloads.len() {
             // Taken out while it is read, so that others can be looked at.
             let Some(mut workload) = workloads[index].take() else { continue };
@@ -320,11 +342,15 @@ impl Source for Reader {
             if found || emit_joined {
                 workload.emit_joined(trees, &mut emit_reading);
             }
+            let before = workload.memory();
             let due =
                 due.map(|due| workload.read(trees, due, attention, descriptors, &mut failures, &mut emit_reading));
             if due >= Some(Due::Turn) {
                 let above = above(&workload.path).filter_map(|path| workloads[*by_path.get(path)?].as_ref());
                 workload.limit = above.chain([&workload]).filter_map(Workload::own_limit).min();
+            }
+            if let Some(usage) = workload.sample(&trees[0], before, time, sampled) {
+                emit_reading(Reading::Usage(usage));
             }
             let took_place = workload.settle(places);
             (workload.new, workload.entered) = (took_place && due < Some(Due::Turn), false);
@@ -334,8 +360,17 @@ impl Source for Reader {
             workloads[index] = Some(workload);
         }
         attention.end();
+        sampled.end();
         *ticks += 1;
         Health::Read(self.check_failures(&failures).map_or(Ok(()), |error| Err(Error::msg(error))))
+    }
+
+    fn samples(&self) -> bool {
+        self.sampled.any()
+    }
+
+    fn sample(&mut self) {
+        self.sampled.read(clock::unix_ns());
     }
 
     fn follow(&mut self, reading: &Reading) {
@@ -375,6 +410,12 @@ impl Source for Reader {
     fn complete(&mut self, reading: &mut Reading) {
         let Some(id) = bound::wanted(reading) else { return };
         let Some(path) = self.path_of(id).map(str::to_owned) else { return };
+        if let Reading::Oom(oom::Reading::Kill(kill)) = reading {
+            let tops = iter::once(&*path).chain(above(&path));
+            let own = tops.filter_map(|path| self.workloads[*self.by_path.get(path)?].as_ref()?.parts.first()).next();
+            let last = |(_, part): &(usize, Part)| self.sampled.before(part.id, clock::unix_ns());
+            kill.charged = own.map(last).unwrap_or_default();
+        }
         if let Some(tree) = self.trees.first() {
             bound::complete(reading, tree, id, &path, &mut self.descriptors);
         }

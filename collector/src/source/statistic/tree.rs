@@ -321,6 +321,13 @@ impl Part {
         self.handles.iter_mut().for_each(|handle| descriptors.close(handle, Handle::Absent));
     }
 
+    /// Opens the file that has this number alone.
+    pub fn open(&self, tree: &Tree, statistic: Statistic) -> Option<OwnedFd> {
+        let file = tree.files.iter().find(|file| file.format.is_of(statistic))?;
+        let directory = tree.enter(&self.location, self.id).ok()?;
+        openat(directory, file.name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()
+    }
+
     /// Its path below the mount.
     pub fn location(&self) -> &CStr {
         &self.location

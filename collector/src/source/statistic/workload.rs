@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use collector_core::sample::{Reading, Statistics};
+use collector_core::sample::{Reading, Statistics, Usage};
 use collector_core::signal::cgroup;
 use collector_core::statistic::workload::Statistic;
 
@@ -10,6 +10,7 @@ use super::attention::{Attention, nearness};
 use super::handle::Descriptors;
 use super::join::{self, Processes};
 use super::place::Places;
+use super::sampled::{Memory, Sampled};
 use super::tree::{Due, Failures, Part, Read, Tree};
 use crate::source::cgroup::Controller;
 use crate::source::kernel::pass::Row;
@@ -202,8 +203,15 @@ impl Workload {
         if calm { Due::Pulse } else { Due::Tick }
     }
 
+    /// After a reading: whether its memory is read between ticks from now on, and what was read since the last.
+    pub fn sample(&self, tree: &Tree, before: Option<u64>, time: u64, sampled: &mut Sampled) -> Option<Usage> {
+        let (_, part) = self.parts.first()?;
+        let memory = Memory { limit: self.limit, before, now: self.memory() };
+        sampled.tick(part.id, &self.owner, memory, time, || part.open(tree, Statistic::MemoryCurrent))
+    }
+
     /// Memory charged to it, in bytes.
-    fn memory(&self) -> Option<u64> {
+    pub fn memory(&self) -> Option<u64> {
         self.parts.first()?.1.values.get(Statistic::MemoryCurrent)
     }
 

@@ -68,7 +68,7 @@ const BENCHMARKS: [Benchmark; 12] = [
     ("workloads", 20, workloads::measure),
     ("gpu", 20, gpu::measure),
     ("transfer", 30, transfer::measure),
-    ("alert", 200, alert::measure),
+    ("alert", 500, alert::measure),
     ("peers", 10, peers::measure),
 ];
 

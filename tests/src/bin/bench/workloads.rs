@@ -93,6 +93,13 @@ pub fn measure(rounds: usize) -> Result<Report> {
     Ok(report)
 }
 
+/// Runs something while there are so many cgroups that hold a page.
+pub fn beside<T>(cgroups: usize, run: impl FnOnce() -> Result<T>) -> Result<T> {
+    let mut forest = Forest::everywhere("bench");
+    grow(&mut forest, cgroups)?;
+    run()
+}
+
 /// Makes more cgroups. Each holds a page: of those that hold nothing, hardly anything is read. (On cgroup v2 a page without a
 /// process counts as nothing, so that the figures are those of idle cgroups.)
 fn grow(forest: &mut Forest, size: usize) -> Result<()> {
