@@ -88,8 +88,6 @@ fn no_spike_between_ticks_is_missed_and_a_kill_has_its_last_second() {
         assert!(least <= most, "the witness did not read at {time}");
         assert!((least.saturating_sub(SLACK)..=most + SLACK).contains(bytes), "{ago}: {least} {bytes} {most}");
     }
-    let grew = history.last.last().unwrap().1 - history.last[0].1;
-    assert!(grew >= 8 * MIB, "{:?}", history.last);
     let wanted = read.iter().filter(|(time, _)| *time < grows).map(|(_, bytes)| *bytes).max().unwrap();
     let line = &history.workload["memory_max_bytes"];
     let seen = line.iter().flatten().any(|most| wanted.abs_diff(*most as u64) <= SLACK);

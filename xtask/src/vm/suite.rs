@@ -19,6 +19,7 @@ pub(super) const TESTS: &[(&str, &[&str])] = &[
             "map",
             "slot",
             "pass",
+            "sampled",
             "statistic",
             "host",
             "confine",
