@@ -75,6 +75,34 @@ layout! {
     cgroup_populated_threaded,
     /// `bpf_iter_meta.session_id`.
     iter_session,
+    /// `bpf_array.pptrs`.
+    array_pptrs,
+    /// `cgroup.subsys[cpu_cgrp_id]`.
+    cgroup_cpu,
+    /// `cgroup.subsys[cpuacct_cgrp_id]`.
+    cgroup_cpuacct,
+    /// `cgroup.bstat.cputime.sum_exec_runtime`, in nanoseconds.
+    cgroup_time,
+    /// `cgroup.psi`, if it is a pointer (from 5.19).
+    cgroup_psi,
+    /// `cpuacct.css`.
+    cpuacct_css,
+    /// `cpuacct.cpuusage`, a per-CPU number of nanoseconds.
+    cpuacct_usage,
+    /// `task_group.css`.
+    task_group_css,
+    /// `task_group.cfs_bandwidth.nr_periods`.
+    task_group_periods,
+    /// `task_group.cfs_bandwidth.nr_throttled`.
+    task_group_throttled_periods,
+    /// `task_group.cfs_bandwidth.throttled_time`, in nanoseconds.
+    task_group_throttled,
+    /// `psi_group.total[PSI_AVGS][PSI_MEM_SOME]`, in nanoseconds.
+    psi_memory,
+    /// `psi_group.total[PSI_AVGS][PSI_CPU_SOME]`.
+    psi_cpu,
+    /// `psi_group.total[PSI_AVGS][PSI_IO_SOME]`.
+    psi_io,
     /// `cgroup_root.hierarchy_id`.
     root_hierarchy_id,
     /// `kernfs_node.id`.

@@ -1,6 +1,6 @@
-//! pass: one program that the kernel runs for every cgroup of the memory controller, once a tick, when the collector asks for it
-//! (`bpf_iter` over cgroups, from 6.1). It copies what is charged to each, and its limits. Not a signal: the kernel's files say the
-//! same, at a higher price.
+//! pass: one program that the kernel runs for every cgroup of a hierarchy, once a tick, when the collector asks for it (`bpf_iter`
+//! over cgroups, from 6.1). It copies what is charged to each, and its limits. Not a signal: the kernel's files say the same, at a
+//! higher price.
 
 /// Name of the program in the ELF object.
 pub const PROGRAM: &str = "cgroup_pass";
@@ -8,6 +8,14 @@ pub const PROGRAM: &str = "cgroup_pass";
 pub const ROWS: &str = "PASS";
 /// Map with one row, the words [`head`].
 pub const HEAD: &str = "PASS_HEAD";
+/// Controllers that a cgroup can have, as bits of [`word::HAS`]. Words of others are zero.
+pub mod has {
+    pub const MEMORY: u64 = 1;
+    /// CPU time: every cgroup of v2, and those of `cpuacct` (v1).
+    pub const TIME: u64 = 2;
+    /// CPU quota.
+    pub const QUOTA: u64 = 4;
+}
 
 /// Words of a row. Memory is in pages.
 pub mod word {
@@ -43,8 +51,22 @@ pub mod word {
     pub const SWAPPINESS: usize = 18;
     /// Number of sets of its tasks; on v2 and of cgroups below it that have some.
     pub const POPULATED: usize = 19;
+    /// See [`super::has`].
+    pub const HAS: usize = 20;
+    /// CPU time, in nanoseconds.
+    pub const TIME: usize = 21;
+    /// Periods of its CPU quota in which it ran.
+    pub const PERIODS: usize = 22;
+    /// Those in which it was throttled.
+    pub const THROTTLED_PERIODS: usize = 23;
+    /// For how long, in nanoseconds.
+    pub const THROTTLED: usize = 24;
+    /// Time in which some task waited for memory, in nanoseconds, as of the kernel's last update of its averages (v2).
+    pub const MEMORY_PRESSURE: usize = 25;
+    pub const CPU_PRESSURE: usize = 26;
+    pub const IO_PRESSURE: usize = 27;
     /// Words per row.
-    pub const COUNT: usize = 20;
+    pub const COUNT: usize = 28;
 }
 
 /// Words of [`HEAD`], which end a pass.

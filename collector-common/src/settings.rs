@@ -28,4 +28,8 @@ pub struct Settings {
     pub device_shard_mask: u32,
     /// For [`crate::share::row`].
     pub secret: u32,
+    /// CPUs that this host can have, if they are numbered from 0 without gaps; otherwise 0.
+    pub cpus: u32,
+    /// The size is a multiple of the alignment.
+    pub reserved: u32,
 }

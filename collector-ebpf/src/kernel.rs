@@ -32,6 +32,8 @@ pub static SETTINGS: Settings = Settings {
     io_hierarchy: 0,
     device_shard_mask: 0,
     secret: 0,
+    cpus: 0,
+    reserved: 0,
 };
 
 /// Reads a field of [`LAYOUT`].

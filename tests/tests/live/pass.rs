@@ -1,22 +1,28 @@
 //! The pass over all cgroups, compared with the kernel's files: two readers, one of which has it, over cgroups that change.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread::sleep;
+use std::time::Duration;
 
 use collector::config::Config;
-use collector::source::cgroup::{Hierarchies, own_directory, walk};
+use collector::source::cgroup::{Controller, Hierarchies, path_in, walk};
 use collector::source::kernel::Kernel;
 use collector::source::root::Root;
 use collector::source::statistic::{Limits, Reader, handle};
 use collector::source::{self, Source as _};
+use collector_common::pass::word;
+use collector_core::cgroup::Id;
 use collector_core::sample::Reading;
 use collector_core::signal::cgroup;
 use collector_core::statistic::Statistic as _;
 use collector_core::statistic::workload::{LEFT_BEHIND, Statistic as S, Values};
 use collector_tests::cgroup::Cgroup;
 use collector_tests::forest::Forest;
+use collector_tests::provocation::Provocation;
 use collector_tests::require::is_root;
 use collector_tests::{applies, needs, provoke};
 use rustix::fs::{MemfdFlags, memfd_create};
@@ -29,11 +35,11 @@ const MIB: u64 = 1 << 20;
 /// What a reader last emitted of each cgroup.
 struct Read {
     reader: Reader,
-    values: BTreeMap<u64, Values>,
+    values: BTreeMap<Id, Values>,
 }
 
 impl Read {
-    fn new(reader: Reader, born: &[(collector_core::cgroup::Id, String)]) -> Read {
+    fn new(reader: Reader, born: &[(Id, String)]) -> Read {
         let mut read = Read { reader, values: BTreeMap::new() };
         for (id, path) in born {
             let born = cgroup::Reading::Born { id: *id, path: path.clone() };
@@ -46,15 +52,31 @@ impl Read {
     fn tick(&mut self) {
         let Read { reader, values } = self;
         source::read("cgroup", reader, &mut |sample| match sample.reading {
-            Reading::Statistics(it) => drop(values.insert(it.cgroup.id, it.values)),
+            Reading::Statistics(it) => drop(values.insert(it.cgroup, it.values)),
             Reading::Source(it) => assert!(it.up, "{it:?}"),
             _ => {}
         });
     }
 }
 
-/// Changes what the cgroup with this number holds, and its limits.
-fn change(directory: &Path, v2: bool, number: usize, round: usize, pages: &File) {
+/// The directories of the cgroups at a path in all hierarchies; the memory controller's comes last, so that joining the others is not
+/// charged.
+fn directories(hierarchies: &Hierarchies, path: &str) -> Vec<PathBuf> {
+    hierarchies.all().iter().rev().map(|hierarchy| hierarchy.root.join(&path[1..])).collect()
+}
+
+/// Puts this process back.
+fn leave(hierarchies: &Hierarchies, home: &[u8]) {
+    for hierarchy in hierarchies.all() {
+        if let Some(path) = path_in(home, hierarchy.id) {
+            fs::write(hierarchy.root.join(&path[1..]).join("cgroup.procs"), "0").unwrap();
+        }
+    }
+}
+
+/// Changes what the cgroup with this number holds, its limits, and the time that it ran.
+fn change(directories: &[PathBuf], v2: bool, number: usize, round: usize, pages: &File) {
+    let directory: &Path = directories.last().unwrap();
     let write = |file: &str, text: String| {
         let path = directory.join(file);
         // A kernel without swap accounting has no limit on swap.
@@ -80,7 +102,7 @@ fn change(directory: &Path, v2: bool, number: usize, round: usize, pages: &File)
             write("memory.swappiness", (number % 100).to_string());
         }
     }
-    write("cgroup.procs", "0".to_owned());
+    directories.iter().for_each(|directory| fs::write(directory.join("cgroup.procs"), "0").unwrap());
     if round == 0 {
         // With less and without a process, it would count as empty, and hardly any of its files would be read.
         let at = (ROUNDS * CGROUPS * 5) as u64 * PAGE + number as u64 * LEFT_BEHIND;
@@ -101,7 +123,7 @@ fn compare(before: &Read, passed: &Read, after: &Read) -> (Vec<String>, usize) {
             compared += 1;
             if ours.get(*statistic) != first.get(*statistic) {
                 let values = (ours.get(*statistic), first.get(*statistic));
-                wrong.push(format!("{id} {}: {values:?}", statistic.name()));
+                wrong.push(format!("{id:?} {}: {values:?}", statistic.name()));
             }
         }
     }
@@ -121,7 +143,7 @@ fn the_pass_over_all_cgroups_and_their_files_say_the_same() {
     let pass = Kernel::open(&Config::default()).unwrap().take_pass();
     assert_eq!(pass.is_some(), iterates(), "an iterator over cgroups");
     applies!(pass.is_some(), "this kernel cannot iterate over cgroups");
-    let mut forest = Forest::new("pass");
+    let mut forest = Forest::everywhere("pass");
     for number in 0..CGROUPS {
         forest.make(format!("n{number}"));
     }
@@ -148,15 +170,16 @@ fn the_pass_over_all_cgroups_and_their_files_say_the_same() {
     let [mut before, mut after] = [(); 2].map(|()| Read::new(open(), &born));
     let mut passed = Read::new(open().with(pass), &born);
 
-    let (_, home): (_, PathBuf) = own_directory().unwrap();
+    let home = fs::read("/proc/self/cgroup").unwrap();
     let pages = File::from(memfd_create("pass", MemfdFlags::CLOEXEC).unwrap());
     let mut decided = 0;
     for round in 0..ROUNDS {
         // First all of them, then every other.
         for number in (round % 2..CGROUPS).step_by(1 + round.min(1)) {
-            change(&forest.directory().join(format!("n{number}")), forest.is_v2(), number, round, &pages);
+            let directories = directories(&hierarchies, &format!("{}/n{number}", forest.path));
+            change(&directories, forest.is_v2(), number, round, &pages);
         }
-        fs::write(home.join("cgroup.procs"), "0").unwrap();
+        leave(&hierarchies, &home);
         before.tick();
         passed.tick();
         after.tick();
@@ -166,8 +189,103 @@ fn the_pass_over_all_cgroups_and_their_files_say_the_same() {
         decided += compared;
     }
     assert!(decided > ROUNDS * CGROUPS * S::ALL.len() * 9 / 10, "{decided} numbers compared");
-    let kills = passed.values[&killed.memory_id()].get(S::MemoryEventOomKill);
+    let kills =
+        passed.values[&Id { hierarchy: hierarchies.memory.id, id: killed.memory_id() }].get(S::MemoryEventOomKill);
     assert_eq!(kills, Some(1));
+    let ran = passed.values.values().filter(|values| values.get(S::CpuUsage).is_some_and(|ns| ns > 0)).count();
+    assert!(ran >= CGROUPS, "{ran} ran");
     let limits = passed.values.values().filter(|values| values.get(S::MemoryLimit).is_some()).count();
     assert!((CGROUPS / 4..CGROUPS).contains(&limits), "{limits} with a limit");
+}
+
+/// Lets a cgroup's processes run a fifth of the time.
+fn set_quota(cgroup: &Cgroup) {
+    match cgroup.is_v2() {
+        true => fs::write(cgroup.file(Controller::Cpu, "cpu.max"), "20000 100000"),
+        false => fs::write(cgroup.file(Controller::Cpu, "cpu.cfs_quota_us"), "20000"),
+    }
+    .unwrap();
+}
+
+#[test]
+fn a_quota_and_the_waits_for_it_are_what_the_files_say() {
+    needs!(is_root(), "cgroups and programs need root");
+    let Some(pass) = Kernel::open(&Config::default()).unwrap().take_pass() else {
+        return applies!(false, "this kernel cannot iterate over cgroups");
+    };
+    assert!(pass.has(word::TIME) && pass.has(word::PERIODS) && pass.has(word::THROTTLED));
+    let hierarchies = Hierarchies::find(&Root::default()).unwrap();
+    let over = [Controller::Memory, Controller::Cpuacct, Controller::Cpu].map(|controller| hierarchies.of(controller));
+    let over: BTreeSet<u64> = over.into_iter().flatten().map(|hierarchy| hierarchy.id).collect();
+    assert_eq!(pass.hierarchies().collect::<BTreeSet<_>>(), over);
+    let cgroup = Cgroup::everywhere("quota");
+    set_quota(&cgroup);
+    let id = Id { hierarchy: hierarchies.memory.id, id: cgroup.memory_id() };
+    let born = [(id, cgroup.path.clone())];
+    // Only the first tick reads what is read at a turn.
+    let limits = |period| Limits { workloads: 10, descriptors: 100, period };
+    let open = |period| Reader::open(&Root::default(), &hierarchies, limits(period)).unwrap();
+    let mut passed = Read::new(open(1_000_000).with(Some(pass)), &born);
+    let mut files = Read::new(open(1), &born);
+
+    let file = std::env::temp_dir().join(format!("headroom-quota-{}", std::process::id()));
+    let work = ["hold", "4194304", "0", file.to_str().unwrap(), "0", "-", "400"];
+    let mut busy = Provocation::within(env!("CARGO_BIN_EXE_provoke"), &work, &cgroup);
+    for _ in 0..20 {
+        sleep(Duration::from_millis(100));
+        passed.tick();
+    }
+    busy.report();
+    busy.end();
+    fs::remove_file(file).unwrap();
+    // The kernel brings the averages of pressure up to date every two seconds.
+    for _ in 0..5 {
+        sleep(Duration::from_millis(700));
+        passed.tick();
+    }
+    files.tick();
+    let sum = |read: &Read, statistic| read.values.values().filter_map(|values| values.get(statistic)).next();
+    let mut compared = vec![S::CpuUsage, S::CpuPeriods, S::CpuThrottledPeriods, S::CpuThrottled];
+    if cgroup.is_v2() {
+        compared.extend([S::CpuPressureSome, S::CpuPressureFull, S::MemoryPressureSome, S::IoPressureSome]);
+    }
+    for statistic in compared {
+        assert_eq!(sum(&passed, statistic), sum(&files, statistic), "{}", statistic.name());
+    }
+    assert!(sum(&files, S::CpuUsage) >= Some(400_000_000), "{:?}", sum(&files, S::CpuUsage));
+    assert!(sum(&files, S::CpuThrottledPeriods) >= Some(10) && sum(&files, S::CpuThrottled) >= Some(500_000_000));
+    assert!(!cgroup.is_v2() || sum(&files, S::CpuPressureSome) >= Some(500_000_000));
+}
+
+/// Total times of waits in microseconds that a cgroup's files have, as the pass names them.
+fn waits(cgroup: &Cgroup) -> [u64; 3] {
+    ["memory", "cpu", "io"].map(|name| {
+        let text = fs::read_to_string(cgroup.memory().join(format!("{name}.pressure"))).unwrap();
+        let total = text.lines().next().unwrap().rsplit_once("total=").unwrap().1;
+        total.parse().unwrap()
+    })
+}
+
+#[test]
+fn the_pass_has_the_total_times_of_waits() {
+    needs!(is_root(), "cgroups and programs need root");
+    let cgroup = Cgroup::everywhere("waits");
+    applies!(cgroup.is_v2(), "cgroups of v1 have no pressure of their own");
+    let Some(mut pass) = Kernel::open(&Config::default()).unwrap().take_pass() else {
+        return applies!(false, "this kernel cannot iterate over cgroups");
+    };
+    set_quota(&cgroup);
+    cgroup.limit(4 * MIB);
+    // More than its limit, so that it waits for memory, too.
+    let mut hog = provoke!(&cgroup, &["hog", "anon=16777216"]);
+    hog.wait().unwrap();
+    let before = waits(&cgroup);
+    pass.run(0).unwrap();
+    let words = pass.rows().find(|row| row[word::ID].load(Relaxed) == cgroup.memory_id()).unwrap();
+    let words = [word::MEMORY_PRESSURE, word::CPU_PRESSURE, word::IO_PRESSURE].map(|word| words[word].load(Relaxed));
+    let after = waits(&cgroup);
+    assert!(before[0] + before[1] > 0, "{before:?}");
+    for ((before, ns), after) in before.into_iter().zip(words).zip(after) {
+        assert!((before..=after).contains(&(ns / 1000)), "{before} µs, {ns} ns, {after} µs");
+    }
 }

@@ -94,7 +94,7 @@ pub fn load(all: &Config, slots: u32, hierarchies: &Hierarchies) -> Result<Loade
     }
     set_attached_since(&mut ebpf, clock::monotonic_ns())?;
     let probes = all_probes().filter_map(|(_, probe)| probes.remove(probe.program)).collect();
-    let pass = Pass::open(&mut ebpf, btf.as_ref().filter(|_| !typed), &resolved.layout, hierarchies)
+    let pass = Pass::open(&mut ebpf, btf.as_ref().filter(|_| !typed), &resolved.layout, size.cpus, hierarchies)
         .inspect_err(|error| tracing::info!("the numbers of cgroups come from their files: {error:#}"))
         .ok();
     Ok(Loaded { ebpf, probes, resolved, secret, pass })
@@ -184,6 +184,8 @@ fn create(
         io_hierarchy: hierarchies.io.id,
         device_shard_mask: size.device_shards - 1,
         secret,
+        cpus: size.cpus,
+        reserved: 0,
     };
     let log = if config.debug { LOG_ALL } else { LOG_NONE };
     let mut loader = EbpfLoader::new();

@@ -1,25 +1,27 @@
-//! The pass over all cgroups of the memory controller, see `collector_common::pass`. Knows how it is run, and not what its words
-//! mean.
+//! The passes over all cgroups, one for each hierarchy with numbers that they give, see `collector_common::pass`. Knows how they are
+//! run, and not what their words mean.
 
 use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
 use anyhow::{Context as _, Result, bail};
 use aya::programs::Iter;
 use aya::{Btf, Ebpf};
 use collector_common::layout::{ABSENT, Layout};
-use collector_common::pass::{HEAD, PROGRAM, ROWS, head, word};
+use collector_common::pass::{HEAD, PROGRAM, ROWS, has, head, word};
 use rustix::fs::{Mode, OFlags, open};
 
 use super::bpf;
 use super::mapped::Mapped;
-use crate::source::cgroup::Hierarchies;
+use crate::source::cgroup::{Controller, Hierarchies, Hierarchy};
 
 /// Runs when asked, and has a row for each cgroup afterwards.
 pub struct Pass {
-    link: OwnedFd,
+    /// Each with the id of its hierarchy; the memory controller's comes first.
+    links: Vec<(u64, OwnedFd)>,
     rows: Mapped,
     head: Mapped,
     /// Words that this kernel has, as bits.
@@ -30,18 +32,25 @@ pub struct Pass {
     count: usize,
 }
 
-/// What one cgroup had in the last pass.
-#[derive(Clone, Copy, Debug)]
+/// What one cgroup had in a pass.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Row {
     words: [u64; word::COUNT],
 }
 
 impl Pass {
-    /// Loads the program and links it to the memory controller's hierarchy. `btf` is the kernel's, if programs may read its memory.
+    /// Loads the program and links it to the hierarchies. `btf` is the kernel's, if programs may read its memory; `cpus` is the number
+    /// of CPUs that the program knows.
     ///
     /// # Errors
     /// This kernel has no iterator over cgroups (before 6.1), no BTF, or forbids programs to read its memory.
-    pub fn open(ebpf: &mut Ebpf, btf: Option<&Btf>, layout: &Layout, hierarchies: &Hierarchies) -> Result<Pass> {
+    pub fn open(
+        ebpf: &mut Ebpf,
+        btf: Option<&Btf>,
+        layout: &Layout,
+        cpus: u32,
+        hierarchies: &Hierarchies,
+    ) -> Result<Pass> {
         if [layout.iter_session, layout.cgroup_memory].contains(&ABSENT) {
             bail!("this kernel cannot iterate over cgroups (Linux 6.1 and newer)");
         }
@@ -49,12 +58,17 @@ impl Pass {
         let program = ebpf.program_mut(PROGRAM).context("the object has no such program")?;
         let program: &mut Iter = program.try_into().context("the program is no iterator")?;
         program.load("cgroup", btf).context("load the iterator")?;
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let top = open(&hierarchies.memory.root, flags, Mode::empty()).context("open the top cgroup")?;
-        let link = bpf::link_cgroup_iterator(program.fd()?.as_fd(), top.as_fd()).context("link the iterator")?;
+        let known = known(layout, cpus, hierarchies.memory.id == 0);
+        let mut links = vec![link(program, &hierarchies.memory)?];
+        for (controller, word) in [(Controller::Cpuacct, word::TIME), (Controller::Cpu, word::PERIODS)] {
+            let more = hierarchies.of(controller).filter(|it| known & 1 << word != 0 && it.id != 0);
+            if let Some(more) = more.filter(|it| links.iter().all(|(id, _)| *id != it.id)) {
+                links.push(link(program, more)?);
+            }
+        }
         let (rows, head) = (Mapped::take(ebpf, ROWS)?, Mapped::take(ebpf, HEAD)?);
-        let mut pass = Pass { link, rows, head, known: known(layout, hierarchies.memory.id == 0), pass: 0, count: 0 };
-        pass.run()?;
+        let mut pass = Pass { links, rows, head, known, pass: 0, count: 0 };
+        pass.run(0)?;
         Ok(pass)
     }
 
@@ -63,10 +77,16 @@ impl Pass {
         self.known & 1 << word != 0
     }
 
-    /// Walks all cgroups.
-    pub fn run(&mut self) -> Result<()> {
+    /// The ids of the hierarchies that it is over.
+    pub fn hierarchies(&self) -> impl Iterator<Item = u64> {
+        self.links.iter().map(|(id, _)| *id)
+    }
+
+    /// Walks all cgroups of the hierarchy with this place among them.
+    pub fn run(&mut self, hierarchy: usize) -> Result<()> {
         self.count = 0;
-        let mut iterator = File::from(bpf::create_iterator(self.link.as_fd()).context("create the iterator")?);
+        let (_, link) = self.links.get(hierarchy).context("no such hierarchy")?;
+        let mut iterator = File::from(bpf::create_iterator(link.as_fd()).context("create the iterator")?);
         // The program writes nothing: one read walks to the end.
         while iterator.read(&mut [0; 64]).context("walk the cgroups")? > 0 {}
         let [pass, count] = [head::PASS, head::ROWS].map(|word| self.head.words()[word].load(Relaxed));
@@ -78,16 +98,9 @@ impl Pass {
         Ok(())
     }
 
-    /// The places of the rows of the last pass, each with the id of its cgroup.
-    pub fn ids(&self) -> impl Iterator<Item = (usize, u64)> {
-        let rows = self.rows.words().chunks_exact(word::COUNT).take(self.count).enumerate();
-        rows.map(|(place, row)| (place, row[word::ID].load(Relaxed)))
-    }
-
-    /// The row at a place.
-    pub fn row(&self, place: usize) -> Option<Row> {
-        let words = self.rows.words().get(place * word::COUNT..)?.first_chunk::<{ word::COUNT }>()?;
-        Some(Row { words: std::array::from_fn(|word| words[word].load(Relaxed)) })
+    /// The words of each cgroup in the last pass.
+    pub fn rows(&self) -> impl Iterator<Item = &[AtomicU64]> {
+        self.rows.words().chunks_exact(word::COUNT).take(self.count)
     }
 }
 
@@ -98,21 +111,50 @@ impl std::fmt::Debug for Pass {
 }
 
 impl Row {
-    /// A word; zero where this kernel does not have what it holds.
-    pub fn get(&self, word: usize) -> u64 {
-        self.words[word]
+    /// A word; `None` if its cgroup does not have the controller. Zero where this kernel does not have what it holds.
+    pub fn get(&self, word: usize) -> Option<u64> {
+        let needed = match word {
+            word::ID | word::HAS => 0,
+            word::TIME | word::MEMORY_PRESSURE | word::CPU_PRESSURE | word::IO_PRESSURE => has::TIME,
+            word::PERIODS | word::THROTTLED_PERIODS | word::THROTTLED => has::QUOTA,
+            _ => has::MEMORY,
+        };
+        (self.words[word::HAS] & needed == needed).then_some(self.words[word])
+    }
+
+    /// Takes the words of a pass; whether one of them is another than before.
+    pub fn take(&mut self, words: &[AtomicU64]) -> bool {
+        let mut changed = 0;
+        for (ours, now) in self.words.iter_mut().zip(words) {
+            let now = now.load(Relaxed);
+            changed |= *ours ^ now;
+            *ours = now;
+        }
+        changed != 0
     }
 
     #[cfg(test)]
     pub fn of(words: &[(usize, u64)]) -> Row {
-        let mut row = Row { words: [0; word::COUNT] };
+        let mut row = Row::default();
+        row.words[word::HAS] = has::MEMORY | has::TIME | has::QUOTA;
         words.iter().for_each(|(word, value)| row.words[*word] = *value);
         row
     }
 }
 
+fn link(program: &Iter, hierarchy: &Hierarchy) -> Result<(u64, OwnedFd)> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let top = open(&hierarchy.root, flags, Mode::empty()).context("open the top cgroup")?;
+    let link = bpf::link_cgroup_iterator(program.fd()?.as_fd(), top.as_fd()).context("link the iterator")?;
+    Ok((hierarchy.id, link))
+}
+
 /// The words that the programs can read on this kernel, as bits.
-fn known(layout: &Layout, v2: bool) -> u32 {
+fn known(layout: &Layout, cpus: u32, v2: bool) -> u32 {
+    let quota = ![layout.cgroup_cpu, layout.task_group_css].contains(&ABSENT);
+    let account = [layout.cgroup_cpuacct, layout.cpuacct_css, layout.array_pptrs];
+    let account = !v2 && cpus > 0 && !account.contains(&ABSENT);
+    let pressure = v2 && layout.cgroup_psi != ABSENT;
     let fields = [
         (word::USAGE, layout.mem_cgroup_usage, true),
         (word::LIMIT, layout.mem_cgroup_limit, true),
@@ -133,6 +175,14 @@ fn known(layout: &Layout, v2: bool) -> u32 {
         (word::FAILURES, layout.mem_cgroup_failures, !v2),
         (word::UNDER_OOM, layout.mem_cgroup_under_oom, !v2),
         (word::SWAPPINESS, layout.mem_cgroup_swappiness, !v2),
+        (word::TIME, layout.cgroup_time, v2),
+        (word::TIME, layout.cpuacct_usage, account),
+        (word::PERIODS, layout.task_group_periods, quota),
+        (word::THROTTLED_PERIODS, layout.task_group_throttled_periods, quota),
+        (word::THROTTLED, layout.task_group_throttled, quota),
+        (word::MEMORY_PRESSURE, layout.psi_memory, pressure),
+        (word::CPU_PRESSURE, layout.psi_cpu, pressure),
+        (word::IO_PRESSURE, layout.psi_io, pressure),
     ];
     let has = fields.iter().filter(|(_, offset, here)| *here && *offset != ABSENT);
     let mut known = has.fold(0, |known, (word, ..)| known | 1 << word);

@@ -17,6 +17,8 @@ use crate::source::root::Root;
 const BUDGET: usize = 24 << 20;
 /// Rows of the pass over all cgroups, per slot: not all cgroups are workloads' own.
 const CGROUPS_PER_SLOT: u32 = 2;
+/// CPUs over which the pass sums what the kernel counts for each (v1): the verifier follows every turn of the loop.
+const MOST_CPUS: u32 = 1024;
 
 /// What the sizes are computed from.
 pub struct Size {
@@ -28,6 +30,9 @@ pub struct Size {
     pub device_shards: u32,
     /// Memory nodes.
     pub nodes: u32,
+    /// CPUs that this host can have, if they are numbered from 0 without gaps and are not too many for a loop in a program;
+    /// otherwise 0.
+    pub cpus: u32,
     /// Numbers of the CPUs that are online.
     online: Vec<u32>,
 }
@@ -37,7 +42,9 @@ impl Size {
     pub fn new(root: &Root, slots: u32) -> Result<Size> {
         let online = aya::util::online_cpus().map_err(|(what, error)| anyhow!("{what}: {error}"))?;
         let nodes = std::fs::read_to_string(root.at("/sys/devices/system/node/possible")).ok();
-        Ok(Size::of(slots, online, nodes.as_deref().and_then(last)))
+        let cpus = std::fs::read_to_string(root.at("/sys/devices/system/cpu/possible")).ok();
+        let cpus = cpus.as_deref().and_then(all).filter(|cpus| *cpus <= MOST_CPUS).unwrap_or(0);
+        Ok(Size { cpus, ..Size::of(slots, online, nodes.as_deref().and_then(last)) })
     }
 
     fn of(slots: u32, online: Vec<u32>, last_node: Option<u32>) -> Size {
@@ -45,7 +52,7 @@ impl Size {
         let shards = fit.min(online.len()).clamp(1, SHARDS) as u32;
         let device_shards = (online.len() as u32).clamp(1, block::SHARDS).next_power_of_two();
         let nodes = last_node.map_or(kswapd::NODES, |last| last.saturating_add(1).min(kswapd::NODES));
-        Size { slots, shards, device_shards, nodes, online }
+        Size { slots, shards, device_shards, nodes, cpus: 0, online }
     }
 
     /// Rows of the pass over all cgroups.
@@ -77,6 +84,13 @@ impl Size {
 /// The last number of a list such as `0-3` or `0,2`.
 fn last(list: &str) -> Option<u32> {
     list.trim().rsplit([',', '-']).next()?.parse().ok()
+}
+
+/// The length of a list that begins at 0 and has no gaps.
+fn all(list: &str) -> Option<u32> {
+    let list = list.trim();
+    let (first, last) = list.split_once('-').unwrap_or((list, list));
+    (first == "0").then(|| last.parse::<u32>().ok()?.checked_add(1)).flatten()
 }
 
 #[cfg(test)]
@@ -113,5 +127,6 @@ mod tests {
     #[test]
     fn nodes_are_read_from_the_kernels_lists() {
         assert_eq!(["0\n", "0-7\n", "0,2\n", "", "x"].map(last), [Some(0), Some(7), Some(2), None, None]);
+        assert_eq!(["0\n", "0-7\n", "0,2\n", "1-3\n", "0-3,5\n"].map(all), [Some(1), Some(8), None, None, None]);
     }
 }

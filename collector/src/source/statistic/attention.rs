@@ -43,6 +43,11 @@ impl Attention {
         wants
     }
 
+    /// The same, whether there is room or not.
+    pub fn matters(&self, limit: Option<u64>, before: Option<u64>, now: Option<u64>) -> bool {
+        now.is_some_and(|now| self.score(limit, before, now).is_some())
+    }
+
     /// After a tick: if more than there is room for, those that matter most are chosen in the next.
     pub fn end(&mut self) {
         self.bar = match self.scores.len().checked_sub(MOST) {

@@ -5,6 +5,7 @@ mod attention;
 mod bound;
 mod examine;
 pub mod file;
+mod flush;
 mod given;
 pub mod handle;
 mod join;
@@ -13,6 +14,7 @@ pub mod parse;
 mod place;
 mod row;
 mod sampled;
+mod tick;
 pub mod tree;
 mod workload;
 
@@ -35,13 +37,14 @@ use crate::clock;
 use crate::config::Config;
 use attention::Attention;
 use bound::Inner;
+use flush::Flush;
 use handle::Descriptors;
 use join::Processes;
 pub use limit::Limits;
 use place::Places;
 use row::Rows;
 use sampled::Sampled;
-use tree::{Due, Failures, Part, Tree};
+use tree::{Failures, Part, Tree};
 use workload::{Workload, above};
 
 /// Maximum number of cgroups that are looked at, per workload of the cap.
@@ -64,6 +67,9 @@ pub struct Reader {
     /// Whose the cgroups are.
     makers: Shares,
     rows: Rows,
+    flush: Flush,
+    /// The workloads of cgroups of other hierarchies.
+    joined: HashMap<Id, usize>,
     /// Which have their turn early.
     attention: Attention,
     sampled: Sampled,
@@ -96,6 +102,8 @@ impl Reader {
             places: Places::new(limits.workloads),
             makers: Shares::default(),
             rows: Rows::default(),
+            flush: Flush::default(),
+            joined: HashMap::new(),
             attention: Attention::new(memory_total(root)),
             sampled: Sampled::default(),
             born: BTreeMap::new(),
@@ -124,17 +132,7 @@ impl Reader {
     }
 
     fn give(&mut self) {
-        if let Some(memory) = self.trees.first_mut() {
-            memory.give(&self.rows);
-        }
-    }
-
-    /// Runs the pass.
-    fn pass(&mut self) {
-        let hierarchy = self.trees.first().map_or(0, |memory| memory.hierarchy.id);
-        if !self.rows.run(hierarchy, self.workloads.len(), |id| self.by_id.get(&id).copied()) {
-            self.give();
-        }
+        self.trees.iter_mut().for_each(|tree| tree.give(&self.rows));
     }
 
     /// Number of workloads that are read.
@@ -247,6 +245,7 @@ impl Reader {
             return;
         }
         let Some(location) = self.trees[0].location(&path) else { return };
+        self.flush.know(&self.trees[0], &location);
         let path: Arc<str> = path.into();
         let parts = vec![(0, Part::new(&self.trees[0], id, location))];
         // As in the view, one that is new comes before those that wait.
@@ -285,6 +284,7 @@ impl Reader {
         }
         for (tree, mut part) in workload.parts {
             part.close(&mut self.descriptors);
+            self.joined.remove(&part.id);
             if !self.trees[tree].has_events {
                 self.orphaned.push(part.id);
             }
@@ -293,6 +293,7 @@ impl Reader {
 
     /// Removes a cgroup of another hierarchy than the memory controller's.
     fn remove_part(&mut self, id: Id) {
+        self.joined.remove(&id);
         for workload in self.workloads.iter_mut().flatten() {
             if let Some(at) = workload.parts.iter().skip(1).position(|(_, part)| part.id == id) {
                 workload.parts.remove(at + 1).1.close(&mut self.descriptors);
@@ -313,55 +314,7 @@ impl Source for Reader {
         let emit_joined = std::mem::take(&mut self.emit_joined);
         let mut failures = Failures::default();
         self.pass();
-        let Reader {
-            rows,
-            trees,
-            processes,
-            limits,
-            descriptors,
-            workloads,
-            by_path,
-            places,
-            attention,
-            sampled,
-            ticks,
-            ..
-        } = self;
-        // Opening a file costs more than reading it several times, but each open file costs the kernel some 5 KiB.
-        let files: usize = trees.iter().map(Tree::count).sum();
-        let kept = places.taken().saturating_mul(files).saturating_add(self.by_id.len());
-        descriptors.enough_for_all = kept <= descriptors.budget();
-        let time = clock::unix_ns();
-        for index in 0..workloads.len() {
-            // Taken out while it is read, so that others can be looked at.
-            let Some(mut workload) = workloads[index].take() else { continue };
-            workload.row = rows.of(index);
-            let due = workload.due(*ticks + index as u64, limits.period);
-            let search = (due >= Some(Due::Turn) || workload.entered) && workload.parts.len() < trees.len();
-            let found = search && workload.find_parts(trees, processes, descriptors);
-            if found || emit_joined {
-                workload.emit_joined(trees, &mut emit_reading);
-            }
-            let before = workload.memory();
-            let due =
-                due.map(|due| workload.read(trees, due, attention, descriptors, &mut failures, &mut emit_reading));
-            if due >= Some(Due::Turn) {
-                let above = above(&workload.path).filter_map(|path| workloads[*by_path.get(path)?].as_ref());
-                workload.limit = above.chain([&workload]).filter_map(Workload::own_limit).min();
-            }
-            if let Some(usage) = workload.sample(&trees[0], before, time, sampled) {
-                emit_reading(Reading::Usage(usage));
-            }
-            let took_place = workload.settle(places);
-            (workload.new, workload.entered) = (took_place && due < Some(Due::Turn), false);
-            if due >= Some(Due::Turn) && !workload.placed {
-                workload.rest(trees, descriptors);
-            }
-            workloads[index] = Some(workload);
-        }
-        attention.end();
-        sampled.end();
-        *ticks += 1;
+        self.read_all(emit_joined, &mut failures, &mut emit_reading);
         Health::Read(self.check_failures(&failures).map_or(Ok(()), |error| Err(Error::msg(error))))
     }
 

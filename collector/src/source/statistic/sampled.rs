@@ -33,6 +33,8 @@ pub struct Sampled {
     owners: Shares,
     /// How far back the readings reach that come with a tick, in nanoseconds.
     reach: u64,
+    /// When the last of the readings was, in nanoseconds since the Unix epoch.
+    now: u64,
     /// How many readings are kept of each; 0 if nothing is to be read between ticks.
     kept: usize,
 }
@@ -81,6 +83,7 @@ impl Sampled {
     /// Reads them once.
     pub fn read(&mut self, time: u64) {
         let kept = self.kept;
+        self.now = time;
         self.watched.retain_mut(|watched| {
             let mut text = [0; 24];
             let read = pread(&watched.file, &mut text[..], 0).ok().and_then(|length| parse::single(&text[..length]));
@@ -103,7 +106,6 @@ impl Sampled {
         id: Id,
         owner: &Option<Arc<str>>,
         memory: Memory,
-        time: u64,
         open: impl FnOnce() -> Option<OwnedFd>,
     ) -> Option<Usage> {
         let matters = memory.matters();
@@ -112,7 +114,7 @@ impl Sampled {
                 // One more than it stays: the end of this tick takes one.
                 watched.left = STAYS + 1;
             }
-            return watched.usage(memory.now?, time.saturating_sub(self.reach));
+            return watched.usage(memory.now?, self.now.saturating_sub(self.reach));
         }
         if matters && self.kept > 0 && self.watched.len() < MOST && self.owners.has_room(owner, MOST) {
             let file = open()?;
@@ -197,13 +199,13 @@ mod tests {
         fs::write(&path, "0\n").unwrap();
         let mut sampled = ten();
         let open = || Some(OwnedFd::from(File::open(&path).unwrap()));
-        assert_eq!(sampled.tick(id(1), &None, memory(100, 80, 80), SECOND, open), None);
+        assert_eq!(sampled.tick(id(1), &None, memory(100, 80, 80), open), None);
         sampled.end();
         for tenth in 1..10 {
             fs::write(&path, format!("{}\n", if tenth == 4 { 99 * MIB } else { (80 - tenth) * MIB })).unwrap();
             sampled.read(SECOND + tenth * SECOND / 10);
         }
-        let usage = sampled.tick(id(1), &None, memory(100, 80, 80), 2 * SECOND, || None).unwrap();
+        let usage = sampled.tick(id(1), &None, memory(100, 80, 80), || None).unwrap();
         let sum: u64 = 80 + 99 + (1..10).filter(|tenth| *tenth != 4).map(|tenth| 80 - tenth).sum::<u64>();
         assert_eq!(usage, Usage { cgroup: id(1), least: 71 * MIB, mean: sum * MIB / 10, most: 99 * MIB });
         let last = sampled.before(id(1), SECOND + SECOND / 2);
@@ -221,14 +223,14 @@ mod tests {
         let open = || Some(OwnedFd::from(File::open(&path).unwrap()));
         let mut sampled = ten();
         for calm in 0..STAYS {
-            sampled.tick(id(1), &None, memory(100, 50, if calm == 0 { 90 } else { 50 }), 0, open);
+            sampled.tick(id(1), &None, memory(100, 50, if calm == 0 { 90 } else { 50 }), open);
             sampled.end();
             assert!(sampled.any(), "{calm}");
         }
-        sampled.tick(id(1), &None, memory(100, 50, 50), 0, open);
+        sampled.tick(id(1), &None, memory(100, 50, 50), open);
         sampled.end();
         assert!(!sampled.any());
-        sampled.tick(id(1), &None, memory(100, 50, 90), 0, open);
+        sampled.tick(id(1), &None, memory(100, 50, 90), open);
         fs::write(&path, "").unwrap();
         sampled.read(1);
         assert!(!sampled.any(), "a removed cgroup cannot be read");
@@ -241,11 +243,11 @@ mod tests {
         let mut sampled = ten();
         let user: Option<Arc<str>> = Some("user-1000".into());
         for number in 0..100 {
-            sampled.tick(id(number), &user, memory(100, 90, 90), 0, open);
+            sampled.tick(id(number), &user, memory(100, 90, 90), open);
         }
         assert_eq!(sampled.watched.len(), MOST / 4);
         for number in 100..300 {
-            sampled.tick(id(number), &None, memory(100, 90, 90), 0, open);
+            sampled.tick(id(number), &None, memory(100, 90, 90), open);
         }
         assert_eq!(sampled.watched.len(), MOST);
     }

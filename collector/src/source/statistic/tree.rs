@@ -11,7 +11,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, fstat, open, openat, statat};
 use rustix::io::Errno;
 
 use super::file::{FILES, File, Pace, derive};
-use super::given::Given;
+use super::given::{Given, Left};
 use super::handle::{Descriptors, Handle};
 use super::row::Rows;
 use crate::source::cgroup::{Hierarchies, Hierarchy};
@@ -57,7 +57,8 @@ impl Tree {
         }
     }
 
-    fn root(&self) -> Result<BorrowedFd<'_>, Errno> {
+    /// The directory at the mount point.
+    pub fn root(&self) -> Result<BorrowedFd<'_>, Errno> {
         self.root.as_ref().map(OwnedFd::as_fd).ok_or(Errno::NOENT)
     }
 
@@ -68,12 +69,12 @@ impl Tree {
 
     /// Which of them need not be read from now on.
     pub fn give(&mut self, rows: &Rows) {
-        self.given = self.files.iter().map(|file| rows.given(file)).collect();
+        self.given = self.files.iter().map(|file| rows.given(self.hierarchy.id, file)).collect();
     }
 
     /// Number of files of each cgroup that are read.
     pub fn count(&self) -> usize {
-        self.given.iter().filter(|given| given.is_none()).count()
+        self.given.iter().filter(|given| given.is_none_or(|given| given.left != Left::Nothing)).count()
     }
 
     /// The cgroup at a path of the hierarchy, if it is visible; never the root, whose values are the host's.
@@ -126,6 +127,8 @@ pub struct Part {
     location: CString,
     /// In the order of the tree's files.
     handles: Box<[Handle]>,
+    /// Files whose numbers changed when they were last read although a row shows that later, as bits.
+    moving: u32,
 }
 
 /// Which files to read; each variant includes the ones before it.
@@ -139,6 +142,8 @@ pub enum Due {
     Pulse,
     /// Files of every tick.
     Tick,
+    /// The same, at the turn of a cgroup in which nothing happened.
+    Still,
     /// Files that are read once per turn.
     Turn,
     /// Files that were absent: a controller may have been enabled since.
@@ -176,11 +181,11 @@ impl Part {
     /// A cgroup that has not been read yet.
     pub fn new(tree: &Tree, id: Id, location: CString) -> Part {
         let handles = tree.files.iter().map(|_| Handle::Closed).collect();
-        Part { id, values: Values::new(), location, handles }
+        Part { id, values: Values::new(), location, handles, moving: 0 }
     }
 
-    /// Reads the files that are due, except for those that were due at `done`, and what `row` has of the others. A missing file or a cgroup that vanishes is not a
-    /// failure.
+    /// Reads the files that are due, except for those that were due at `done`, and what `row` has of the others. A missing file or a
+    /// cgroup that vanishes is not a failure.
     pub fn read(
         &mut self,
         tree: &Tree,
@@ -192,9 +197,10 @@ impl Part {
     ) -> Read {
         let before = self.values.clone();
         let mut directory = None;
-        let mut may_be_gone = false;
-        for ((file, given), handle) in tree.files.iter().zip(&tree.given).zip(&mut self.handles) {
-            let wanted = match (&*handle, file.pace) {
+        let (mut may_be_gone, mut signs) = (false, false);
+        for (at, ((file, given), handle)) in tree.files.iter().zip(&tree.given).zip(&mut self.handles).enumerate() {
+            let given = given.zip(row).filter(|(given, row)| given.is_in(row));
+            let mut wanted = match (&*handle, file.pace) {
                 (Handle::Absent, _) => Due::All,
                 (_, Pace::Empty) if !is_nearly_empty(&self.values) => {
                     file.format.forget(&mut self.values);
@@ -212,9 +218,23 @@ impl Part {
                 (_, Pace::Tick) => Due::Tick,
                 (_, Pace::Turn | Pace::Empty) => Due::Turn,
             };
-            if let (Handle::Given, Some(row), Some(given)) = (&*handle, row, given) {
-                given.read(row, &mut self.values);
-                continue;
+            if let (Handle::Given | Handle::Open(_), Some((given, row))) = (&*handle, given) {
+                match given.left {
+                    Left::Nothing => {
+                        given.read(row, &mut self.values);
+                        descriptors.close(handle, Handle::Given);
+                        continue;
+                    }
+                    Left::Rest => {
+                        given.read(row, &mut self.values);
+                        wanted = wanted.max(Due::Turn);
+                    }
+                    Left::All if self.moving & 1 << at == 0 && !given.differs(row, &self.values) => {
+                        wanted = wanted.max(Due::Turn);
+                    }
+                    // Something waits, or did, even if nothing ran.
+                    Left::All => signs = true,
+                }
             }
             if done >= Some(wanted) {
                 continue;
@@ -242,16 +262,19 @@ impl Part {
                     }
                 },
             };
-            let keep = match file.pace {
-                _ if given.is_some() && row.is_some() => false,
-                Pace::Always | Pace::Pulse | Pace::Tick => true,
-                Pace::Turn => descriptors.enough_for_all,
-                Pace::Empty => false,
+            let keep = match (given.map(|(given, _)| given.left), file.pace) {
+                (Some(Left::Nothing), _) | (None, Pace::Empty) => false,
+                (Some(Left::Rest), _) | (None, Pace::Turn) => descriptors.enough_for_all,
+                _ => true,
             };
             match descriptors.read(location, file.name, handle, keep) {
                 Ok(text) => {
+                    let sign = given.filter(|(given, _)| given.left == Left::All).map(|(given, _)| given);
+                    let last = sign.and_then(|given| given.first(&self.values));
                     file.format.read(text, &mut self.values);
-                    if given.is_some() {
+                    let moves = sign.is_some_and(|given| given.first(&self.values) != last);
+                    self.moving = self.moving & !(1 << at) | u32::from(moves) << at;
+                    if given.is_some() && matches!(handle, Handle::Closed) {
                         *handle = Handle::Given;
                     }
                 }
@@ -284,13 +307,31 @@ impl Part {
         if due >= Due::Turn {
             derive(&mut self.values);
         }
-        if self.values == before { Read::Same } else { Read::Changed }
+        if self.values == before && !signs { Read::Same } else { Read::Changed }
     }
 
-    /// Whether a file says at each tick if anything ran in it.
+    /// Whether a file, or a row, says at each tick if anything ran in it.
     pub fn has_pulse(&self, tree: &Tree) -> bool {
         let mut files = tree.files.iter().zip(&self.handles);
-        files.any(|(file, handle)| file.pace == Pace::Pulse && matches!(handle, Handle::Open(_)))
+        files.any(|(file, handle)| file.pace == Pace::Pulse && matches!(handle, Handle::Open(_) | Handle::Given))
+    }
+
+    /// Whether a row has all that is read of it up to a pace, so that an unchanged row means that it need not be looked at.
+    pub fn is_all_in(&self, tree: &Tree, row: Option<&Row>, most: Due) -> bool {
+        let mut files = tree.files.iter().zip(&tree.given).zip(&self.handles);
+        files.all(|((file, given), handle)| {
+            let wanted = match (handle, file.pace) {
+                (Handle::Absent, _) => Due::All,
+                (Handle::Failed, _) => return false,
+                (_, Pace::Always) => Due::Glance,
+                (_, Pace::Empty) if is_nearly_empty(&self.values) => Due::Check,
+                (_, Pace::Pulse) => Due::Pulse,
+                (_, Pace::Tick) => Due::Tick,
+                (_, Pace::Turn | Pace::Empty) => return true,
+            };
+            let is_given = |(given, row): (&Given, &Row)| given.left != Left::All && given.is_in(row);
+            wanted > most || matches!(handle, Handle::Given | Handle::Open(_)) && given.zip(row).is_some_and(is_given)
+        })
     }
 
     /// Whether it is known to hold neither a process nor memory.

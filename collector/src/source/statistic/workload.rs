@@ -10,6 +10,7 @@ use super::attention::{Attention, nearness};
 use super::handle::Descriptors;
 use super::join::{self, Processes};
 use super::place::Places;
+use super::row::Rows;
 use super::sampled::{Memory, Sampled};
 use super::tree::{Due, Failures, Part, Read, Tree};
 use crate::source::cgroup::Controller;
@@ -17,6 +18,8 @@ use crate::source::kernel::pass::Row;
 
 /// Absent files are tried again every eighth turn.
 pub const RETRY_ABSENT_TURNS: u64 = 8;
+/// Where nothing happens, all files are read every tenth turn.
+pub const STILL_TURNS: u64 = 10;
 
 /// At most this many hierarchies are read: one a controller, and that of names where it is none of them.
 const TREES: usize = Controller::ALL.len() + 1;
@@ -36,14 +39,29 @@ pub struct Workload {
     pub settled: bool,
     /// Processes entered it, which may reveal its cgroups in other hierarchies.
     pub entered: bool,
-    /// What the last pass over all cgroups has of it.
-    pub row: Option<Row>,
+    /// Nothing happened in it since the last turn at which all its files were read, nor had anything changed in them then.
+    pub still: bool,
+    /// It need not be looked at while its rows of the passes over all cgroups do not change, except at its turn.
+    pub idle: bool,
     /// It held neither a process nor memory when it was last read.
     pub empty: bool,
     /// It is one of those that are read every tick, from when it holds something until it holds nothing.
     pub placed: bool,
     /// The last walk that found it.
     pub walk: u64,
+}
+
+/// What the last passes over all cgroups have of a workload.
+#[derive(Clone, Copy)]
+pub struct Own<'a> {
+    pub rows: &'a Rows,
+    pub index: usize,
+}
+
+impl<'a> Own<'a> {
+    fn of(self, tree: &Tree) -> Option<&'a Row> {
+        self.rows.of(tree.hierarchy.id, self.index)
+    }
 }
 
 /// What a tick's first reading of a workload says.
@@ -70,7 +88,8 @@ impl Workload {
             new: true,
             limit: None,
             settled: false,
-            row: None,
+            still: false,
+            idle: false,
             entered: true,
             empty: false,
             placed,
@@ -80,10 +99,13 @@ impl Workload {
 
     /// Which of its files to read now. Of one that holds nothing or has no place, only the memory in use is read.
     pub fn due(&self, turn: u64, period: u64) -> Option<Due> {
-        let is_turn = turn.is_multiple_of(period);
+        let (is_turn, number) = (turn.is_multiple_of(period), turn / period);
         if self.new || is_turn && self.placed {
-            let all = (turn / period).is_multiple_of(RETRY_ABSENT_TURNS);
-            return Some(if all { Due::All } else { Due::Turn });
+            return Some(match self.still && !self.new {
+                true if !number.is_multiple_of(STILL_TURNS) => Due::Still,
+                false if !number.is_multiple_of(RETRY_ABSENT_TURNS) => Due::Turn,
+                _ => Due::All,
+            });
         }
         match (self.placed, is_turn || self.entered) {
             (true, _) => Some(Due::Tick),
@@ -120,10 +142,16 @@ impl Workload {
         }
     }
 
+    /// Whether there is nothing to do at a tick unless a row of it changed.
+    pub fn rests(&self, turn: u64, period: u64) -> bool {
+        self.idle && !self.new && !self.entered && !turn.is_multiple_of(period)
+    }
+
     /// Reads the files that are due, and returns which were.
     pub fn read(
         &mut self,
         trees: &[Tree],
+        own: Own<'_>,
         due: Due,
         attention: &mut Attention,
         descriptors: &mut Descriptors,
@@ -131,27 +159,28 @@ impl Workload {
         emit_reading: &mut dyn FnMut(Reading),
     ) -> Due {
         let due = if self.new { due.max(Due::Turn) } else { due };
+        self.idle = false;
         let mut due = match due < Due::Tick {
-            true if !self.glance(trees, due, descriptors, failures, emit_reading) => return due,
+            true if !self.glance(trees, own, due, descriptors, failures, emit_reading) => return due,
             true => Due::Turn,
             false => due,
         };
-        let pulse = (due == Due::Tick).then(|| self.pulse(trees, descriptors, failures));
+        let pulse = (due < Due::Turn).then(|| self.pulse(trees, own, descriptors, failures));
         if let Some(pulse) = &pulse {
-            due = self.due_after(pulse, trees, attention);
+            due = self.due_after(pulse, trees, due, attention);
         }
         let (mut gone, mut changed) = (None, false);
-        for (at, (tree, part)) in self.parts.iter_mut().enumerate() {
+        for (tree, part) in &mut self.parts {
             let first = pulse.as_ref().map_or(Read::Same, |pulse| pulse.reads[*tree]);
             let done = pulse.as_ref().map(|_| Due::Pulse);
             let read = match first {
                 Read::Gone => first,
                 _ if done == Some(due) => first,
-                _ => first.max(part.read(&trees[*tree], own(at, &self.row), done, due, descriptors, failures)),
+                _ => first.max(part.read(&trees[*tree], own.of(&trees[*tree]), done, due, descriptors, failures)),
             };
             changed |= read != Read::Same;
             match read {
-                Read::Gone => gone = Some(at),
+                Read::Gone => gone = Some(*tree),
                 // Unchanged values are emitted once per turn: a recording may have started since.
                 Read::Same if due <= Due::Tick => {}
                 Read::Same | Read::Changed => emit_reading(Reading::Statistics(Statistics {
@@ -163,11 +192,22 @@ impl Workload {
         }
         // The kernel source reports deaths of memory cgroups; here only those of hierarchies without events are
         // reported.
-        if let Some(at) = gone.filter(|at| *at > 0) {
-            let (tree, part) = self.parts.remove(at);
+        let gone = gone.and_then(|gone| self.parts.iter().skip(1).position(|(tree, _)| *tree == gone));
+        if let Some(at) = gone {
+            let (tree, part) = self.parts.remove(at + 1);
             if !trees[tree].has_events {
                 emit_reading(Reading::Cgroup(cgroup::Reading::Died { id: part.id }));
             }
+        }
+        match due {
+            Due::Turn | Due::All => self.still = !changed,
+            Due::Tick => self.still = false,
+            _ => self.still &= !changed,
+        }
+        if due < Due::Turn && !changed {
+            let now = self.memory();
+            let most = if due == Due::Tick { due } else { Due::Pulse };
+            self.idle = self.placed && !attention.matters(self.limit, now, now) && self.is_all_in(trees, own, most);
         }
         if due >= Due::Tick {
             self.settled = !changed;
@@ -179,18 +219,18 @@ impl Workload {
     }
 
     /// Reads of all its cgroups what says whether anything happened.
-    fn pulse(&mut self, trees: &[Tree], descriptors: &mut Descriptors, failures: &mut Failures) -> Pulse {
+    fn pulse(&mut self, trees: &[Tree], own: Own<'_>, descriptors: &mut Descriptors, failures: &mut Failures) -> Pulse {
         let before = self.memory();
         let mut reads = [Read::Same; TREES];
-        for (at, (tree, part)) in self.parts.iter_mut().enumerate() {
-            reads[*tree] = part.read(&trees[*tree], own(at, &self.row), None, Due::Pulse, descriptors, failures);
+        for (tree, part) in &mut self.parts {
+            reads[*tree] = part.read(&trees[*tree], own.of(&trees[*tree]), None, Due::Pulse, descriptors, failures);
         }
         Pulse { before, reads }
     }
 
     /// Which of its files to read now that its memory and CPU time are known: none if neither changed, nor anything when the files
     /// were last read, unless it is near a limit. A process has to run before it waits, and while it waits its pressure grows.
-    fn due_after(&self, pulse: &Pulse, trees: &[Tree], attention: &mut Attention) -> Due {
+    fn due_after(&self, pulse: &Pulse, trees: &[Tree], due: Due, attention: &mut Attention) -> Due {
         let now = self.memory();
         if attention.wants(self.limit, pulse.before, now) {
             return Due::Turn;
@@ -200,14 +240,23 @@ impl Workload {
             && pulse.reads.iter().all(|read| *read == Read::Same)
             && now.is_some_and(|now| nearness(self.limit, now).is_none())
             && self.parts.iter().any(|(tree, part)| part.has_pulse(&trees[*tree]));
-        if calm { Due::Pulse } else { Due::Tick }
+        match (due, calm) {
+            (Due::Still, true) => Due::Still,
+            (Due::Still, false) => Due::Turn,
+            (_, true) => Due::Pulse,
+            (_, false) => Due::Tick,
+        }
+    }
+
+    fn is_all_in(&self, trees: &[Tree], own: Own<'_>, most: Due) -> bool {
+        self.parts.iter().all(|(tree, part)| part.is_all_in(&trees[*tree], own.of(&trees[*tree]), most))
     }
 
     /// After a reading: whether its memory is read between ticks from now on, and what was read since the last.
-    pub fn sample(&self, tree: &Tree, before: Option<u64>, time: u64, sampled: &mut Sampled) -> Option<Usage> {
+    pub fn sample(&self, tree: &Tree, before: Option<u64>, sampled: &mut Sampled) -> Option<Usage> {
         let (_, part) = self.parts.first()?;
         let memory = Memory { limit: self.limit, before, now: self.memory() };
-        sampled.tick(part.id, &self.owner, memory, time, || part.open(tree, Statistic::MemoryCurrent))
+        sampled.tick(part.id, &self.owner, memory, || part.open(tree, Statistic::MemoryCurrent))
     }
 
     /// Memory charged to it, in bytes.
@@ -219,21 +268,24 @@ impl Workload {
     fn glance(
         &mut self,
         trees: &[Tree],
+        own: Own<'_>,
         due: Due,
         descriptors: &mut Descriptors,
         failures: &mut Failures,
         emit_reading: &mut dyn FnMut(Reading),
     ) -> bool {
         let Some((tree, part)) = self.parts.first_mut() else { return false };
-        let read = part.read(&trees[*tree], self.row.as_ref(), None, due, descriptors, failures);
+        let row = own.of(&trees[*tree]);
+        let read = part.read(&trees[*tree], row, None, due, descriptors, failures);
         if read == Read::Changed && due == Due::Glance {
-            part.read(&trees[*tree], self.row.as_ref(), None, Due::Check, descriptors, failures);
+            part.read(&trees[*tree], row, None, Due::Check, descriptors, failures);
         }
         if self.empty && !part.is_empty() && read != Read::Gone {
             return true;
         }
         if read != Read::Gone {
             self.empty = part.is_empty();
+            self.idle = self.empty && part.is_all_in(&trees[*tree], row, Due::Check);
         }
         // Unchanged values are emitted once per turn, as all are. In other hierarchies nothing changes while it holds nothing.
         let emitted = match (read, due) {
@@ -276,11 +328,6 @@ impl Workload {
         let (_, memory) = self.parts.first()?;
         [Statistic::MemoryLimit, Statistic::MemoryHigh].into_iter().filter_map(|limit| memory.values.get(limit)).min()
     }
-}
-
-/// The row of one of its cgroups: the pass is over those of the memory controller.
-fn own(at: usize, row: &Option<Row>) -> Option<&Row> {
-    row.as_ref().filter(|_| at == 0)
 }
 
 /// The paths above a path, without the root.

@@ -33,7 +33,7 @@ impl<'a> Types<'a> {
         self.enumerators.get(name).copied().ok_or_else(|| format!("no enumerator {name} in the kernel's BTF"))
     }
 
-    /// The byte offset of a field, spelt as in C: `css_set.subsys[memory_cgrp_id]`, where the index is an enumerator.
+    /// The byte offset of a field, spelt as in C: `css_set.subsys[memory_cgrp_id]`, where an index is an enumerator.
     /// Fails if the field's size is not `width` bytes; a `width` of 0 accepts any.
     pub fn offset(&self, expression: &str, width: usize) -> Result<u32, String> {
         let mut steps = expression.split('.');
@@ -76,21 +76,18 @@ impl<'a> Types<'a> {
         let mut at = container;
         let mut offset = 0u32;
         for step in steps {
-            let (field, index) = match step.split_once('[') {
-                Some((field, index)) => (field, Some(index.trim_end_matches(']'))),
-                None => (step, None),
-            };
+            let (field, indexes) = step.split_at(step.find('[').unwrap_or(step.len()));
             if !holds_fields(&at) {
                 return Err("not in a struct");
             }
             let (id, bytes) = self.member(&at, field, &mut HashSet::new()).ok_or("no such field")?;
             offset = offset.checked_add(bytes).ok_or("invalid offset")?;
             at = self.target(id).ok_or("the field's type is invalid")?;
-            if let Some(index) = index {
+            for index in indexes.split_terminator(']') {
                 if at.kind != Kind::Array {
                     return Err("not an array");
                 }
-                let index = self.enumerator(index).map_err(|_| "no such index")?;
+                let index = self.enumerator(index.trim_start_matches('[')).map_err(|_| "no such index")?;
                 let (element, size) = self.element(&at).ok_or("the array's type is invalid")?;
                 // An array of unknown length has a length of zero.
                 if !at.is_empty() && index as usize >= at.len() {

@@ -54,6 +54,8 @@ pub const ENUMS: &[&str] = &[
     "vm_fault_reason",
     "bpf_func_id",
     "rqf_flags",
+    "psi_aggregators",
+    "psi_states",
     "",
 ];
 
@@ -95,6 +97,20 @@ pub const FIELDS: &[Field] = fields! {
     cgroup_populated_domain: Offset(&["cgroup.nr_populated_domain_children"], 4), None;
     cgroup_populated_threaded: Offset(&["cgroup.nr_populated_threaded_children"], 4), None;
     iter_session: Offset(&["bpf_iter_meta.session_id"], 8), None;
+    array_pptrs: Offset(&["bpf_array.pptrs"], 0), None;
+    cgroup_cpu: Offset(&["cgroup.subsys[cpu_cgrp_id]"], 8), None;
+    cgroup_cpuacct: Offset(&["cgroup.subsys[cpuacct_cgrp_id]"], 8), None;
+    cgroup_time: Offset(&["cgroup.bstat.cputime.sum_exec_runtime"], 8), None;
+    cgroup_psi: Offset(&["cgroup.psi"], 8), None;
+    cpuacct_css: Offset(&["cpuacct.css"], 0), None;
+    cpuacct_usage: Offset(&["cpuacct.cpuusage"], 8), None;
+    task_group_css: Offset(&["task_group.css"], 0), None;
+    task_group_periods: Offset(&["task_group.cfs_bandwidth.nr_periods"], 4), None;
+    task_group_throttled_periods: Offset(&["task_group.cfs_bandwidth.nr_throttled"], 4), None;
+    task_group_throttled: Offset(&["task_group.cfs_bandwidth.throttled_time"], 8), None;
+    psi_memory: Offset(&["psi_group.total[PSI_AVGS][PSI_MEM_SOME]", "psi_group.total[PSI_MEM_SOME]"], 8), None;
+    psi_cpu: Offset(&["psi_group.total[PSI_AVGS][PSI_CPU_SOME]", "psi_group.total[PSI_CPU_SOME]"], 8), None;
+    psi_io: Offset(&["psi_group.total[PSI_AVGS][PSI_IO_SOME]", "psi_group.total[PSI_IO_SOME]"], 8), None;
     css_parent: Offset(&["cgroup_subsys_state.parent"], 8), None;
     task_pid: Offset(&["task_struct.pid"], 4), TARGET;
     task_tgid: Offset(&["task_struct.tgid"], 4), TARGET;

@@ -63,6 +63,10 @@ pub fn resolve(btf: &Btf) -> Result<Resolved, LayoutError> {
             (Err(_), Need::None) => {}
         }
     }
+    // BTF has most arrays of arrays as one: then the first index must be zero.
+    if types.enumerator("PSI_AVGS") != Ok(0) {
+        (layout.psi_memory, layout.psi_cpu, layout.psi_io) = (ABSENT, ABSENT, ABSENT);
+    }
     // The helper is an enumerator in BTF; there is no other sign of it before a program is loaded.
     layout.task_btf = types.enumerator("BPF_FUNC_get_current_task_btf").is_ok().into();
     if layout.request_rq_disk == ABSENT && layout.queue_disk == ABSENT {
@@ -170,6 +174,20 @@ mod tests {
         ("cgroup_populated_domain", [232, 232, 232, 240, 240, 240, 276, 276]),
         ("cgroup_populated_threaded", [236, 236, 236, 244, 244, 244, 280, 280]),
         ("iter_session", [8, 8, 8, 8, 8, 8, 8, 8]),
+        ("array_pptrs", [272, 272, 272, 264, 304, 304, 304, 296]),
+        ("cgroup_cpu", [384, 384, 552, 560, 560, 608, 648, 648]),
+        ("cgroup_cpuacct", [392, 392, 560, 568, 568, 616, 656, 656]),
+        ("cgroup_time", [792, 792, 984, 1080, 1072, 1136, 1136, 1136]),
+        ("cgroup_psi", [X, X, 1120, 1224, 1216, 1304, 1272, 1272]),
+        ("cpuacct_css", [0, 0, 0, 0, 0, 0, 0, 0]),
+        ("cpuacct_usage", [200, 200, 200, 208, 208, 208, 248, 248]),
+        ("task_group_css", [0, 0, 0, 0, 0, 0, 0, 0]),
+        ("task_group_periods", [536, 536, 552, 552, 584, 624, 688, 704]),
+        ("task_group_throttled_periods", [540, 540, 556, 556, 588, 628, 692, 708]),
+        ("task_group_throttled", [544, 544, 568, 568, 600, 640, 704, 720]),
+        ("psi_memory", [200, 200, 264, 264, 264, 256, 256, 256]),
+        ("psi_cpu", [216, 216, 280, 280, 280, 272, 272, 272]),
+        ("psi_io", [184, 184, 248, 248, 248, 240, 240, 240]),
         ("root_hierarchy_id", [12, 12, 12, 12, 12, 12, 12, 12]),
         ("kn_id", [104, 104, 104, 96, 96, 96, 96, 96]),
         ("signal_oom_score_adj", [1010, 1010, 1026, 1018, 1066, 1074, 1074, 1074]),

@@ -68,11 +68,12 @@ pub enum Format {
 /// (`PAGE_COUNTER_MAX`, include/linux/page_counter.h).
 pub const UNLIMITED: u64 = i64::MAX as u64 - 0x1_0000;
 
-const MICROSECOND: u64 = 1000;
+pub const MICROSECOND: u64 = 1000;
 /// `USER_HZ` is 100 on every architecture with eBPF support (include/asm-generic/param.h).
 const USER_TICK: u64 = 10_000_000;
 
-/// A file that needs another file's value comes after it.
+/// A file that needs another file's value comes after it. No program reads what `memory.stat` has: a cgroup's numbers are in
+/// `mem_cgroup.vmstats`, at an index that is private to the kernel (`mem_cgroup_stats_index`, mm/memcontrol.c).
 pub const FILES: &[File] = &[
     v2(c"memory.current", Controller::Memory, Pace::Always, Format::Single(S::MemoryCurrent)),
     v2(c"cgroup.events", Controller::Memory, Pace::Empty, Format::Flat(&[("populated", S::Populated, 1)])),

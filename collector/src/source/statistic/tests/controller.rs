@@ -85,7 +85,7 @@ fn on_v1_cgroups_elsewhere_are_found_by_their_processes() {
 
     fs::remove_dir_all(host.path("cpu,cpuacct/jobs")).unwrap();
     // An open plain file stays readable after its removal; a cgroupfs file returns ENODEV.
-    let died = (0..RETRY_ABSENT_TURNS * LIMITS.period).flat_map(|_| host.round().cgroups).collect::<Vec<_>>();
+    let died = (0..STILL_TURNS * LIMITS.period).flat_map(|_| host.round().cgroups).collect::<Vec<_>>();
     assert_eq!(died, [cgroup::Reading::Died { id: cpu }]);
     assert_eq!(host.reader.count(), 1);
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use collector_core::sample::Statistics;
 use collector_core::statistic::workload::{Statistic as S, Values};
 
-use super::workload::RETRY_ABSENT_TURNS;
+use super::workload::{RETRY_ABSENT_TURNS, STILL_TURNS};
 use super::*;
 use crate::source::cgroup::walk;
 
