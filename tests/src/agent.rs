@@ -21,6 +21,9 @@ use crate::user;
 /// How long the agent may take for anything before a test fails. Machines are slow at times.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
+/// Tests see every series, unless they remove this variable.
+pub const DETAIL: &str = "HEADROOM_METRICS_DETAIL";
+
 /// A running agent. When dropped, it is killed and its files are removed.
 pub struct Agent {
     child: Killed,
@@ -113,7 +116,7 @@ impl Agent {
         if let Some(record) = record {
             command.arg("--record").arg(directory.join(record));
         }
-        command.env("HEADROOM_JOURNAL_DIR", directory.join("journal"));
+        command.env("HEADROOM_JOURNAL_DIR", directory.join("journal")).env(DETAIL, "full");
         command.stdout(Stdio::null()).stderr(File::create(directory.join("log")).unwrap());
         adjust(&mut command);
         let child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", binary.display()));

@@ -1,6 +1,6 @@
 //! Series of the alerts that fire: what `ALERTS` is to the rules of Prometheus.
 
-use super::row::{Kind, Metric, Value, WORKLOAD};
+use super::row::{Detail, Kind, Metric, Value, WORKLOAD};
 
 /// Every label that a series of the catalogue can have, except those of infos, which rules cannot read.
 pub const LABELS: [&str; 34] = {
@@ -47,6 +47,7 @@ pub const ALERTS: Metric = Metric {
     name: "headroom_alerts",
     kind: Kind::Gauge,
     unit: None,
+    detail: Detail::Always,
     help: "1 for each alert that fires, with the labels of what it is about; an alert that does not fire has no series.",
     labels: &LABELS,
     needs: &[],
@@ -72,6 +73,7 @@ pub const FIRED: Metric = Metric {
     name: "headroom_alerts_fired_total",
     kind: Kind::Counter,
     unit: None,
+    detail: Detail::Used,
     help: "Times that the rule fired since the agent started; a rule on events fires at each event.",
     labels: &["alert", "severity"],
     needs: &[],

@@ -4,7 +4,7 @@ use std::fmt;
 
 use collector_common::histogram;
 
-use super::row::{Emit, Kind, Metric, Unit, Value, workload_and};
+use super::row::{Detail, Emit, Kind, Metric, Unit, Value, workload_and};
 use crate::count::{count, sum};
 use crate::signal::block::{COMPLETED, Operation, TIMED};
 use crate::view::View;
@@ -13,11 +13,13 @@ use crate::view::workload::Io;
 
 const BY_DEVICE: &[&str] = &["device", "operation"];
 const BY_WORKLOAD: &[&str] = &workload_and("operation");
+const OPERATIONS: Detail = Detail::By(&[("read", Detail::Busy), ("write", Detail::Busy), ("", Detail::Full)]);
 
 pub const SERVICE_SECONDS: Metric = Metric {
     name: "headroom_block_io_service_seconds",
     kind: Kind::Histogram,
     unit: Some(Unit::Seconds),
+    detail: Detail::Used,
     help: "Block IOs by service time, the time that the device took: from issue to completion, with retries after a timeout. What failed before it was issued has none.",
     labels: BY_DEVICE,
     needs: &[TIMED],
@@ -28,6 +30,7 @@ pub const QUEUE_SECONDS: Metric = Metric {
     name: "headroom_block_io_queue_seconds",
     kind: Kind::Histogram,
     unit: Some(Unit::Seconds),
+    detail: Detail::Used,
     help: "Block IOs by queue time, the time that they waited in the kernel: from the creation of the request to its issue; absent for a device that keeps no statistics (queue/iostats).",
     labels: BY_DEVICE,
     needs: &[TIMED],
@@ -43,6 +46,7 @@ pub const BYTES: Metric = Metric {
     name: "headroom_block_io_bytes_total",
     kind: Kind::Counter,
     unit: Some(Unit::Bytes),
+    detail: Detail::Used,
     help: "Bytes of block IO that the device completed.",
     labels: BY_DEVICE,
     needs: &[COMPLETED],
@@ -53,6 +57,7 @@ pub const ERRORS: Metric = Metric {
     name: "headroom_block_io_errors_total",
     kind: Kind::Counter,
     unit: None,
+    detail: Detail::Always,
     help: "Block IOs that the device completed with an error.",
     labels: BY_DEVICE,
     needs: &[COMPLETED],
@@ -63,6 +68,7 @@ pub const SLOW: Metric = Metric {
     name: "headroom_block_io_slow_total",
     kind: Kind::Counter,
     unit: None,
+    detail: Detail::Always,
     help: "Block IOs for which the device took longer than 1.05 s: the count above that bucket of its service histogram.",
     labels: BY_DEVICE,
     needs: &[TIMED],
@@ -82,6 +88,7 @@ pub const WORKLOAD_IOS: Metric = Metric {
     name: "headroom_workload_block_ios_total",
     kind: Kind::Counter,
     unit: None,
+    detail: OPERATIONS,
     help: "Block IOs that the workload caused, including the writeback of what it wrote. Through a loop device or dm-multipath an IO counts at each of the devices.",
     labels: BY_WORKLOAD,
     needs: &[COMPLETED],
@@ -92,6 +99,7 @@ pub const WORKLOAD_BYTES: Metric = Metric {
     name: "headroom_workload_block_bytes_total",
     kind: Kind::Counter,
     unit: Some(Unit::Bytes),
+    detail: OPERATIONS,
     help: "Bytes of block IO that the workload caused, including the writeback of what it wrote. Through a loop device or dm-multipath they count at each of the devices.",
     labels: BY_WORKLOAD,
     needs: &[COMPLETED],
@@ -102,6 +110,7 @@ pub const WORKLOAD_SERVICE_SECONDS: Metric = Metric {
     name: "headroom_workload_block_service_seconds_total",
     kind: Kind::Counter,
     unit: Some(Unit::Seconds),
+    detail: OPERATIONS,
     help: "Service time of the block IOs that the workload caused, summed over the IOs.",
     labels: BY_WORKLOAD,
     needs: &[TIMED],
@@ -121,6 +130,7 @@ fn devices(view: &View, mut each: impl FnMut(&[&str], &DeviceIo) -> fmt::Result)
 
 fn workloads(view: &View, emit: &mut Emit<'_>, value: fn(&Io) -> Value) -> fmt::Result {
     for workload in view.workloads.shown() {
+        emit.about(workload);
         let [name, namespace, pod, container] = workload.labels();
         for (operation, io) in Operation::ALL.into_iter().zip(&workload.amounts.block) {
             let labels = [name, namespace, pod, container, operation.label()];

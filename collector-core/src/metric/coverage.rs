@@ -1,6 +1,6 @@
 //! The agent about itself: state of probes and sources, losses, and cost of the eBPF programs.
 
-use super::row::{Kind, Metric, Unit, Value};
+use super::row::{Detail, Kind, Metric, Unit, Value};
 use crate::sample::{Origin, ProbeState};
 use crate::signal::cgroup;
 use crate::stage::Stage;
@@ -19,6 +19,7 @@ pub const BUILD_INFO: Metric = Metric {
     name: "headroom_build_info",
     kind: Kind::Info,
     unit: None,
+    detail: Detail::Always,
     help: "Version of Headroom, and release of the kernel that it runs on.",
     labels: &["version", "kernel"],
     needs: &[],
@@ -32,7 +33,8 @@ pub const PROBE_STATE: Metric = Metric {
     name: "headroom_probe_state",
     kind: Kind::Gauge,
     unit: None,
-    help: "State of each probe: 1 for the state that it is in, 0 for the others.",
+    detail: Detail::Used,
+    help: "State of each probe: 1 for the state that it is in; at metrics.detail = full also 0 for the others.",
     labels: &["probe", "state"],
     needs: &[],
     read: |view, emit| {
@@ -49,6 +51,7 @@ pub const SOURCE_UP: Metric = Metric {
     name: "headroom_source_up",
     kind: Kind::Gauge,
     unit: None,
+    detail: Detail::Always,
     help: "1 if everything of the source could be read the last time, else 0.",
     labels: &["source"],
     needs: &[],
@@ -64,6 +67,7 @@ pub const SOURCE_SECONDS: Metric = Metric {
     name: "headroom_source_seconds",
     kind: Kind::Gauge,
     unit: Some(Unit::Seconds),
+    detail: Detail::Always,
     help: "Time that the last read of the source took.",
     labels: &["source"],
     needs: &[],
@@ -79,6 +83,7 @@ pub const LISTENER_UP: Metric = Metric {
     name: "headroom_listener_up",
     kind: Kind::Gauge,
     unit: None,
+    detail: Detail::Always,
     help: "1 if the agent listens on its TCP address (tcp) or its Unix socket (socket), 0 if that could not be opened yet.",
     labels: &["listener"],
     needs: &[],
@@ -97,6 +102,7 @@ pub const HTTP_DENIED: Metric = Metric {
     name: "headroom_http_denied_total",
     kind: Kind::Counter,
     unit: None,
+    detail: Detail::Always,
     help: "Requests that the agent denied: a failed TLS handshake, a wrong password, or on the loopback address a host name \
            that is none of this host's.",
     labels: &["reason"],
@@ -115,6 +121,7 @@ pub const SAMPLES: Metric = Metric {
     name: "headroom_samples_total",
     kind: Kind::Counter,
     unit: None,
+    detail: Detail::Used,
     help: "Samples that the agent processed, by where they came from.",
     labels: &["source"],
     needs: &[],
@@ -131,6 +138,7 @@ pub const CGROUP_EVENTS: Metric = Metric {
     name: "headroom_cgroup_events_total",
     kind: Kind::Counter,
     unit: None,
+    detail: Detail::Always,
     help: "Creations, removals and renames of cgroups, and moves of processes into them, in all hierarchies.",
     labels: &["event"],
     needs: &cgroup::EVENTS,
@@ -148,6 +156,7 @@ pub const BPF_RUNS: Metric = Metric {
     name: "headroom_bpf_runs_total",
     kind: Kind::Counter,
     unit: None,
+    detail: Detail::Used,
     help: "Runs of the eBPF program, counted only while the kernel measures them.",
     labels: &["program"],
     needs: &[],
@@ -163,6 +172,7 @@ pub const BPF_RUN_SECONDS: Metric = Metric {
     name: "headroom_bpf_run_seconds_total",
     kind: Kind::Counter,
     unit: Some(Unit::Seconds),
+    detail: Detail::Used,
     help: "Time that the eBPF program ran, counted only while the kernel measures it.",
     labels: &["program"],
     needs: &[],
@@ -178,6 +188,7 @@ pub const WORKLOADS: Metric = Metric {
     name: "headroom_workloads",
     kind: Kind::Gauge,
     unit: None,
+    detail: Detail::Always,
     help: "Workloads that have series of their own, including those that ended a moment ago.",
     labels: &[],
     needs: &[],
@@ -188,6 +199,7 @@ pub const LOST: Metric = Metric {
     name: "headroom_lost_total",
     kind: Kind::Counter,
     unit: None,
+    detail: Detail::Always,
     help: "Items that were dropped, by the stage that dropped them.",
     labels: &["stage"],
     needs: &[],

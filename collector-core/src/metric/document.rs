@@ -16,7 +16,18 @@ pub fn document<'a>(metrics: impl Iterator<Item = &'a Metric>) -> String {
          workload or device, those over `metrics.max_series` are left out, and counted in `headroom_lost_total`, whose\n\
          stages [losses.md](losses.md) lists. What\n\
          most workloads never see (a discard, say) has a series from its first time on.\n\n\
-         | metric | type | labels | needs | what it says |\n|---|---|---|---|---|\n",
+         Every series costs whoever stores it, so not all are shown unless `metrics.detail` is `full`. The column `usual` says\n\
+         which are shown at the default, `usual`:\n\n\
+         | usual | which series of the metric are shown |\n|---|---|\n\
+         | always | all, from the start: what somebody holds, its limits, and the counters that rules rate, so that their first increase is seen |\n\
+         | used | each from the first time on that it is not 0; of `headroom_probe_state` the state that holds |\n\
+         | busy | the same, but none of a workload that was never busy |\n\
+         | full | none |\n\n\
+         A workload is busy from when it uses 1 % of a CPU over a minute, or waits for that long, or reads or writes 1 MiB/s, or\n\
+         holds 1 GiB, or more than half of its limit, or uses a GPU, or a process of it was OOM-killed. It stays busy for as long\n\
+         as it exists: a series that was shown does not come and go. What a limit or a quota makes grow is shown once there is one.\n\
+         `_created` is left out at `usual`, because most who scrape store it as a series. Rules of the agent see everything at both.\n\n\
+         | metric | type | labels | usual | needs | what it says |\n|---|---|---|---|---|---|\n",
     );
     for metric in metrics {
         let kind = match metric.kind {
@@ -28,7 +39,8 @@ pub fn document<'a>(metrics: impl Iterator<Item = &'a Metric>) -> String {
         let labels: Vec<String> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
         let labels = if labels.is_empty() { "–".into() } else { labels.join(", ") };
         // Writing to a string cannot fail.
-        let _ = writeln!(page, "| `{}` | {kind} | {labels} | {} | {} |", metric.name, needs(metric), metric.help);
+        let (usual, needs) = (metric.detail.describe(), needs(metric));
+        let _ = writeln!(page, "| `{}` | {kind} | {labels} | {usual} | {needs} | {} |", metric.name, metric.help);
     }
     page
 }

@@ -3,13 +3,14 @@
 use collector_common::fault::word;
 
 use super::number::rows;
-use super::row::{Kind, Metric, Unit, Value};
+use super::row::{Detail, Kind, Metric, Unit, Value};
 use crate::signal::fault;
 
 pub const MAJOR_FAULT_SECONDS: Metric = Metric {
     name: "headroom_major_fault_seconds",
     kind: Kind::Histogram,
     unit: Some(Unit::Seconds),
+    detail: Detail::Used,
     help: "Page faults that had to wait for IO on a file or on swap, by how long the faulting task waited; faults on swapped-out shared memory are not counted.",
     labels: &[],
     needs: &[fault::MAJOR_TIME],
@@ -27,11 +28,13 @@ pub const PAGE_FAULTS: Metric = Metric {
     name: "headroom_workload_page_faults_total",
     kind: Kind::Counter,
     unit: None,
+    detail: Detail::By(&[("kernel", Detail::Full), ("", Detail::Busy)]),
     help: "Page faults of the workload's tasks, by mode and access; both are any where the kernel does not report them.",
     labels: &["workload", "namespace", "pod", "container", "mode", "access"],
     needs: &fault::FAULTS,
     read: |view, emit| {
         for workload in view.workloads.shown() {
+            emit.about(workload);
             let [name, namespace, pod, container] = workload.labels();
             for (need, sorts) in SORTS.iter().enumerate() {
                 if !emit.sees(need) {
@@ -53,5 +56,5 @@ pub const PAGE_FAULTS: Metric = Metric {
 
 rows! {
     MAJOR_PAGE_FAULTS = "headroom_workload_major_page_faults_total",
-        "Page faults of the workload's tasks that needed IO.", MajorFaults;
+        "Page faults of the workload's tasks that needed IO.", MajorFaults, Detail::Always;
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::row::{Emit, Kind, Metric, Unit, Value, WORKLOAD};
+use super::row::{Detail, Emit, Kind, Metric, Unit, Value, WORKLOAD};
 use crate::statistic::gpu::{REASONS, Statistic};
 use crate::view::View;
 use Statistic::*;
@@ -23,6 +23,7 @@ pub const INFO: Metric = Metric {
     name: "headroom_gpu_info",
     kind: Kind::Info,
     unit: None,
+    detail: Detail::Always,
     help: "GPUs that NVML reports, and their MIG devices, each with the GPU that it is a part of.",
     labels: &["gpu", "uuid", "model", "driver", "parent"],
     needs: &[],
@@ -39,6 +40,7 @@ pub const MEMORY: Metric = Metric {
     name: "headroom_gpu_memory_bytes",
     kind: Kind::Gauge,
     unit: Some(Unit::Bytes),
+    detail: Detail::Always,
     help: "Memory of the GPU by state: total is the sum of used, free and reserved; what the driver does not report separately is in used. The memory of a MIG device is a part of its GPU's.",
     labels: &["gpu", "uuid", "state"],
     needs: &[],
@@ -267,6 +269,7 @@ pub const WORKLOAD_MEMORY: Metric = Metric {
     name: "headroom_workload_gpu_memory_bytes",
     kind: Kind::Gauge,
     unit: Some(Unit::Bytes),
+    detail: Detail::Always,
     help: "GPU memory that the workload's processes hold, as listed by the driver; absent if the driver does not know the amount for one of them. Processes whose workload is not known count as other.",
     labels: BY_WORKLOAD,
     needs: &[],
@@ -284,7 +287,16 @@ pub const WORKLOAD_MEMORY: Metric = Metric {
 };
 
 const fn gauge(name: &'static str, help: &'static str) -> Metric {
-    Metric { name, kind: Kind::Gauge, unit: None, help, labels: GPU, needs: &[], read: |_, _| Ok(()) }
+    Metric {
+        name,
+        kind: Kind::Gauge,
+        unit: None,
+        detail: Detail::Always,
+        help,
+        labels: GPU,
+        needs: &[],
+        read: |_, _| Ok(()),
+    }
 }
 
 const fn counter(name: &'static str, help: &'static str) -> Metric {

@@ -1,7 +1,7 @@
 //! The host's CPUs, and pressure on its resources (PSI).
 
 use super::host_statistic::rows;
-use super::row::{Kind, Metric, Unit, Value};
+use super::row::{Detail, Kind, Metric, Unit, Value};
 use crate::count::sum;
 use crate::statistic::host::Statistic;
 
@@ -41,6 +41,7 @@ pub const AVERAGE_BUSY: Metric = Metric {
     name: "headroom_host_cpu_average_busy_seconds_total",
     kind: Kind::Counter,
     unit: Some(Unit::Seconds),
+    detail: Detail::Always,
     help: "Time in which a CPU was neither idle nor waiting for IO, averaged over the host's CPUs: its rate is the share of all CPU time that is used.",
     labels: &[],
     needs: &[],
@@ -70,6 +71,7 @@ pub const LOAD: Metric = Metric {
     name: "headroom_host_load",
     kind: Kind::Gauge,
     unit: None,
+    detail: Detail::Always,
     help: "Load average: tasks that run, wait for a CPU or wait for IO, averaged over this number of minutes.",
     labels: &["minutes"],
     needs: &[],
@@ -87,6 +89,7 @@ pub const PRESSURE_TRIGGER_ARMED: Metric = Metric {
     name: "headroom_host_pressure_trigger_armed",
     kind: Kind::Gauge,
     unit: None,
+    detail: Detail::Always,
     help: "1 if the kernel watches the configured PSI trigger, 0 if it could not be armed: then such waits are not reported and begin no incident.",
     labels: &["resource", "kind"],
     needs: &[],
@@ -103,6 +106,7 @@ pub const PRESSURE_EVENTS: Metric = Metric {
     name: "headroom_host_pressure_events_total",
     kind: Kind::Counter,
     unit: None,
+    detail: Detail::Always,
     help: "Times that tasks of the host, some (waiting) or all (stalled), waited for longer than the threshold within the window, as reported by the kernel, or as seen at a tick where the kernel reported nothing. At most one per window.",
     labels: &["resource", "kind"],
     needs: &[],

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::row::{Emit, Kind, Metric, Unit};
+use super::row::{Detail, Emit, Kind, Metric, Unit};
 use crate::statistic::disk::Statistic;
 use crate::view::View;
 use Statistic::*;
@@ -14,6 +14,7 @@ pub const IOS: Metric = Metric {
     name: "headroom_host_disk_ios_total",
     kind: Kind::Counter,
     unit: None,
+    detail: Detail::Used,
     help: "IOs that the disk completed since the host started, as counted by the kernel.",
     labels: OPERATION,
     needs: &[],
@@ -24,6 +25,7 @@ pub const MERGED: Metric = Metric {
     name: "headroom_host_disk_merged_ios_total",
     kind: Kind::Counter,
     unit: None,
+    detail: Detail::Used,
     help: "IOs that the kernel merged into another IO before they reached the disk.",
     labels: OPERATION,
     needs: &[],
@@ -34,6 +36,7 @@ pub const BYTES: Metric = Metric {
     name: "headroom_host_disk_bytes_total",
     kind: Kind::Counter,
     unit: Some(Unit::Bytes),
+    detail: Detail::Used,
     help: "Bytes that the disk read, wrote and discarded since the host started.",
     labels: OPERATION,
     needs: &[],
@@ -44,6 +47,7 @@ pub const IO_SECONDS: Metric = Metric {
     name: "headroom_host_disk_io_seconds_total",
     kind: Kind::Counter,
     unit: Some(Unit::Seconds),
+    detail: Detail::Used,
     help: "Time that IOs took from submission to completion, summed over the IOs.",
     labels: OPERATION,
     needs: &[],
@@ -54,6 +58,7 @@ pub const BUSY_SECONDS: Metric = Metric {
     name: "headroom_host_disk_busy_seconds_total",
     kind: Kind::Counter,
     unit: Some(Unit::Seconds),
+    detail: Detail::Always,
     help: "Time in which at least one IO was in flight; a disk that serves many IOs at once may have capacity left even if this is all of the time.",
     labels: DEVICE,
     needs: &[],
@@ -64,6 +69,7 @@ pub const WAITING_SECONDS: Metric = Metric {
     name: "headroom_host_disk_waiting_seconds_total",
     kind: Kind::Counter,
     unit: Some(Unit::Seconds),
+    detail: Detail::Always,
     help: "Time multiplied by the number of IOs in flight: its rate is the average number of IOs in flight.",
     labels: DEVICE,
     needs: &[],
@@ -74,6 +80,7 @@ pub const IN_FLIGHT: Metric = Metric {
     name: "headroom_host_disk_in_flight",
     kind: Kind::Gauge,
     unit: None,
+    detail: Detail::Always,
     help: "IOs in flight now.",
     labels: DEVICE,
     needs: &[],

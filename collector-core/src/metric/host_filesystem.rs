@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::row::{Emit, Kind, Metric, Unit, Value};
+use super::row::{Detail, Emit, Kind, Metric, Unit, Value};
 use crate::statistic::filesystem::Statistic;
 use crate::view::View;
 use crate::view::host::{Filesystem, used_ratio};
@@ -74,7 +74,16 @@ pub const UP: Metric = Metric {
 };
 
 const fn gauge(name: &'static str, help: &'static str) -> Metric {
-    Metric { name, kind: Kind::Gauge, unit: None, help, labels: LABELS, needs: &[], read: |_, _| Ok(()) }
+    Metric {
+        name,
+        kind: Kind::Gauge,
+        unit: None,
+        detail: Detail::Always,
+        help,
+        labels: LABELS,
+        needs: &[],
+        read: |_, _| Ok(()),
+    }
 }
 
 fn figures(view: &View, emit: &mut Emit<'_>, statistic: Statistic) -> fmt::Result {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::host_statistic::rows;
-use super::row::{Emit, Kind, Metric, Unit, Value};
+use super::row::{Detail, Emit, Kind, Metric, Unit, Value};
 use crate::pressure;
 use crate::series::Series;
 use crate::statistic::host::Statistic;
@@ -70,6 +70,7 @@ pub const USED_RATIO: Metric = Metric {
     name: "headroom_host_memory_used_ratio",
     kind: Kind::Gauge,
     unit: None,
+    detail: Detail::Always,
     help: "Share of memory (0 to 1) that cannot be had without swapping. Page cache and what ZFS gives back of its cache can be had; free huge pages are neither used nor part of the total.",
     labels: &[],
     needs: &[],
@@ -80,6 +81,7 @@ pub const AVAILABLE_RATIO: Metric = Metric {
     name: "headroom_host_memory_available_ratio",
     kind: Kind::Gauge,
     unit: None,
+    detail: Detail::Always,
     help: "Share of memory (0 to 1) that new processes can have without swapping: 1 - headroom_host_memory_used_ratio.",
     labels: &[],
     needs: &[],
@@ -90,6 +92,7 @@ pub const SHORTAGE_RATIO: Metric = Metric {
     name: "headroom_host_memory_shortage_ratio",
     kind: Kind::Gauge,
     unit: None,
+    detail: Detail::Always,
     help: "The same share as headroom_host_memory_used_ratio, while memory runs out: tasks waited for it for 1 % of the last 10 seconds or more and the host reclaimed, or what is left is gone within a minute at the pace of the last half minute. Else absent. Where the kernel does not say whether tasks wait (no PSI), it is always there.",
     labels: &[],
     needs: &[],
@@ -103,6 +106,7 @@ pub const SHORT_WAIT_SECONDS: Metric = Metric {
     name: "headroom_host_memory_short_wait_seconds_total",
     kind: Kind::Counter,
     unit: Some(Unit::Seconds),
+    detail: Detail::Always,
     help: "Time in which tasks of the host, some (waiting) or all (stalled), waited for memory while the host itself was short of it: less than a tenth of its memory could be had, or it reclaimed 0.05 % of its memory per second or more. A cgroup that waits at its own limit on a host with free memory does not count.",
     labels: &["kind"],
     needs: &[],
@@ -120,6 +124,7 @@ pub const SWAP_USED_RATIO: Metric = Metric {
     name: "headroom_host_swap_used_ratio",
     kind: Kind::Gauge,
     unit: None,
+    detail: Detail::Always,
     help: "Share of swap space (0 to 1) that is used: 1 - free / total; absent on a host without swap.",
     labels: &[],
     needs: &[],

@@ -21,6 +21,7 @@ macro_rules! rows {
             name: $name,
             kind: $crate::metric::row::Kind::$kind,
             unit: $crate::metric::host_statistic::unit!($unit),
+            detail: $crate::metric::row::Detail::Always,
             help: $help,
             labels: &[$($($label),+)?],
             needs: &[],

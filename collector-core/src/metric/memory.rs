@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::number::rows;
-use super::row::{self, Emit, Metric, Value, WORKLOAD};
+use super::row::{self, Detail, Emit, Metric, Value, WORKLOAD};
 use crate::identity::Kind;
 use crate::statistic::host;
 use crate::statistic::workload::Statistic::{
@@ -16,39 +16,40 @@ use crate::view::workload::Workload;
 
 rows! {
     CURRENT = "headroom_workload_memory_current_bytes",
-        "Memory charged to the workload, including page cache and the kernel's memory for it.", Memory;
+        "Memory charged to the workload, including page cache and the kernel's memory for it.", Memory, Detail::Always;
     WORKING_SET = "headroom_workload_memory_working_set_bytes",
         "Memory charged to the workload minus the page cache that was not used recently: the working set by which the kubelet evicts.",
-        WorkingSet;
+        WorkingSet, Detail::Busy;
     WITHOUT_CACHE = "headroom_workload_memory_without_cache_bytes",
         "Memory charged to the workload minus all page cache that the kernel can drop: it must be freed or swapped out before there is room.",
-        WithoutCache;
+        WithoutCache, Detail::Full;
     ANON = "headroom_workload_memory_anon_bytes",
-        "Anonymous memory of the workload, which belongs to no file: heaps, stacks, private mappings.", Anon;
+        "Anonymous memory of the workload, which belongs to no file: heaps, stacks, private mappings.", Anon, Detail::Busy;
     FILE = "headroom_workload_memory_file_bytes",
-        "Page cache charged to the workload, including shared memory and tmpfs.", File;
+        "Page cache charged to the workload, including shared memory and tmpfs.", File, Detail::Busy;
     SHMEM = "headroom_workload_memory_shmem_bytes",
-        "Shared memory and tmpfs charged to the workload.", Shmem;
+        "Shared memory and tmpfs charged to the workload.", Shmem, Detail::Busy;
     KERNEL = "headroom_workload_memory_kernel_bytes",
-        "Memory that the kernel uses for the workload: page tables, stacks, slab, sockets. On cgroup v2 before 5.18 the sum of these; on v1 without sockets.", Kernel;
+        "Memory that the kernel uses for the workload: page tables, stacks, slab, sockets. On cgroup v2 before 5.18 the sum of these; on v1 without sockets.", Kernel, Detail::Busy;
     SWAP = "headroom_workload_memory_swap_bytes",
-        "Memory of the workload that is in swap.", Swap;
+        "Memory of the workload that is in swap.", Swap, Detail::Used;
     PEAK = "headroom_workload_memory_peak_bytes",
-        "Highest amount of memory ever charged to the workload, summed over its cgroups.", Peak;
+        "Highest amount of memory ever charged to the workload, summed over its cgroups.", Peak, Detail::Busy;
     LIMIT = "headroom_workload_memory_limit_bytes",
-        "The workload's own memory limit, at which the OOM killer kills; absent if there is none.", Limit;
+        "The workload's own memory limit, at which the OOM killer kills; absent if there is none.", Limit, Detail::Always;
     HIGH = "headroom_workload_memory_high_bytes",
-        "Memory above which the kernel throttles the workload (memory.high of cgroup v2); absent if there is no such limit.", High;
+        "Memory above which the kernel throttles the workload (memory.high of cgroup v2); absent if there is no such limit.", High, Detail::Always;
     SWAP_LIMIT = "headroom_workload_memory_swap_limit_bytes",
-        "Swap that the workload may use; absent if there is no limit.", SwapLimit;
+        "Swap that the workload may use; absent if there is no limit.", SwapLimit, Detail::Always;
     UNDER_OOM = "headroom_workload_memory_under_oom",
         "Cgroups of the workload that are out of memory and whose tasks wait, because the OOM killer is off for them (cgroup v1).",
-        UnderOom;
+        UnderOom, Detail::Used;
 }
 
 rows! {
     EVENTS = "headroom_workload_memory_events_total",
         "Times that the workload's memory was reclaimed although protected (low), that it was throttled (high), at its limit (max) or out of memory (oom), and that a process of it was killed for that (oom_kill), or all at once (oom_group_kill).",
+        Detail::By(&[("high", Detail::Used), ("", Detail::Busy)]),
         "event" {
             "low": EventsLow,
             "high": EventsHigh,
@@ -68,6 +69,7 @@ pub const LIMIT_USED_RATIO: Metric = Metric {
 };
 
 pub const LIMIT_WORKING_SET_RATIO: Metric = Metric {
+    detail: Detail::Full,
     read: |view, emit| shares(view, emit, |workload| Number::WorkingSet.of(own_limit(workload)?, Known::MET)),
     ..ratio(
         "headroom_workload_memory_limit_working_set_ratio",
@@ -119,12 +121,22 @@ fn kept_by_cache(workload: &Workload) -> Option<u64> {
 }
 
 const fn ratio(name: &'static str, help: &'static str) -> Metric {
-    Metric { name, kind: row::Kind::Gauge, unit: None, help, labels: &WORKLOAD, needs: &[], read: |_, _| Ok(()) }
+    Metric {
+        name,
+        kind: row::Kind::Gauge,
+        unit: None,
+        detail: Detail::Busy,
+        help,
+        labels: &WORKLOAD,
+        needs: &[],
+        read: |_, _| Ok(()),
+    }
 }
 
 /// Emits a part of each workload's memory as a share of its limit.
 fn shares(view: &View, emit: &mut Emit<'_>, part: impl Fn(&Workload) -> Option<u64>) -> fmt::Result {
     for workload in view.workloads.shown() {
+        emit.about(workload);
         // A limit of zero has no shares.
         if let (Some(part), Some(limit @ 1..)) = (part(workload), Number::Limit.of(workload, Known::MET)) {
             emit.gauge(&workload.labels(), Value::Float(part as f64 / limit as f64))?;

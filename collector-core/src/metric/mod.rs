@@ -4,6 +4,7 @@
 pub mod alert;
 pub mod block;
 pub mod coverage;
+mod detail;
 pub mod document;
 pub mod fault;
 pub mod gpu;

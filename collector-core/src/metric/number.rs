@@ -14,13 +14,16 @@ pub(super) fn read(view: &View, emit: &mut Emit<'_>, series: &[(Number, &str)]) 
     // If a row has several numbers, all of them are read from files.
     let own = series.iter().any(|(number, _)| number.is_own());
     for workload in view.workloads.shown() {
+        emit.about(workload);
         let created = if own { workload.created } else { 0 };
         let [name, namespace, pod, container] = workload.labels();
         for (number, label) in series {
             let Some(value) = number.of(workload, Known::MET) else { continue };
             let labels = [name, namespace, pod, container, *label];
             let labels = if label.is_empty() { &labels[..4] } else { &labels };
-            emit.number_since(labels, value, created)?;
+            if emit.shows(labels, || number.was_used(workload)) {
+                emit.shown(labels, value, created)?;
+            }
         }
     }
     Ok(())
@@ -43,10 +46,10 @@ pub(super) const fn kind(number: Number) -> Kind {
     }
 }
 
-/// Declares metrics that are numbers of workloads: `NAME = "name", "Help.", Number;`; or, with a label, a number for each of
-/// its values: `NAME = "name", "Help.", "label" { "value": Number, … };`. The first number gives the kind and unit of all.
+/// Declares metrics that are numbers of workloads: `NAME = "name", "Help.", Number, Detail;`; or, with a label, a number for each of
+/// its values: `NAME = "name", "Help.", Detail, "label" { "value": Number, … };`. The first number gives the kind and unit of all.
 macro_rules! rows {
-    ($($(#[$doc:meta])* $const:ident = $name:literal, $help:literal, $number:ident;)*) => {
+    ($($(#[$doc:meta])* $const:ident = $name:literal, $help:literal, $number:ident, $detail:expr;)*) => {
         $($(#[$doc])*
         pub const $const: $crate::metric::row::Metric = {
             use $crate::view::number::Number;
@@ -54,6 +57,7 @@ macro_rules! rows {
                 name: $name,
                 kind: $crate::metric::number::kind(Number::$number),
                 unit: Number::$number.unit(),
+                detail: $detail,
                 help: $help,
                 labels: &$crate::metric::row::WORKLOAD,
                 needs: Number::$number.needs(),
@@ -61,7 +65,7 @@ macro_rules! rows {
             }
         };)*
     };
-    ($($(#[$doc:meta])* $const:ident = $name:literal, $help:literal,
+    ($($(#[$doc:meta])* $const:ident = $name:literal, $help:literal, $detail:expr,
         $label:literal { $($value:literal: $number:ident),+ $(,)? };)*) => {
         $($(#[$doc])*
         pub const $const: $crate::metric::row::Metric = {
@@ -71,6 +75,7 @@ macro_rules! rows {
                 name: $name,
                 kind: $crate::metric::number::kind(SERIES[0].0),
                 unit: SERIES[0].0.unit(),
+                detail: $detail,
                 help: $help,
                 labels: &$crate::metric::row::workload_and($label),
                 needs: $crate::metric::number::needs(SERIES),

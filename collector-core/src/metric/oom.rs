@@ -1,12 +1,13 @@
 //! OOM kills, by the victim's workload and by the workload whose limit was hit.
 
-use super::row::{Kind, Metric, Value, WORKLOAD, workload_and};
+use super::row::{Detail, Kind, Metric, Value, WORKLOAD, workload_and};
 use crate::signal::oom::{self, Scope};
 
 pub const KILLS: Metric = Metric {
     name: "headroom_oom_kills_total",
     kind: Kind::Counter,
     unit: None,
+    detail: Detail::Always,
     help: "Processes of the workload that the OOM killer killed, by what had run out of memory: a memory cgroup (memcg) or the host.",
     labels: &workload_and("scope"),
     needs: &[oom::KILLS],
@@ -30,6 +31,7 @@ pub const LIMIT_KILLS: Metric = Metric {
     name: "headroom_oom_limit_kills_total",
     kind: Kind::Counter,
     unit: None,
+    detail: Detail::Used,
     help: "Processes that the OOM killer killed because the workload was at its own memory limit, whichever workload they belonged to.",
     labels: &WORKLOAD,
     needs: &[oom::LIMITS, oom::KILLS],

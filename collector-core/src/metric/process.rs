@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::row::{Emit, Kind, Metric, Unit, Value};
+use super::row::{Detail, Emit, Kind, Metric, Unit, Value};
 use crate::sample::Process;
 use crate::view::View;
 
@@ -10,6 +10,7 @@ pub const CPU_SECONDS: Metric = Metric {
     name: "process_cpu_seconds_total",
     kind: Kind::Counter,
     unit: Some(Unit::Seconds),
+    detail: Detail::Always,
     help: "User and system CPU time that Headroom used.",
     labels: &[],
     needs: &[],
@@ -62,7 +63,7 @@ const fn gauge(
     help: &'static str,
     read: fn(&View, &mut Emit<'_>) -> fmt::Result,
 ) -> Metric {
-    Metric { name, kind: Kind::Gauge, unit, help, labels: &[], needs: &[], read }
+    Metric { name, kind: Kind::Gauge, unit, detail: Detail::Always, help, labels: &[], needs: &[], read }
 }
 
 fn figure(view: &View, emit: &mut Emit<'_>, value: fn(&Process) -> Value) -> fmt::Result {

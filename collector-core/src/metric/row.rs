@@ -3,10 +3,12 @@
 
 use std::fmt;
 
+pub use super::detail::{Detail, Level};
 pub use crate::amount::Unit;
-use crate::count::Histogram;
+use crate::count::{Histogram, count};
 use crate::signal::Need;
 use crate::view::View;
+use crate::view::workload::Workload;
 
 /// The labels that name a workload: the first labels of every metric about a workload. Their values are
 /// [`Workload::labels`](crate::view::workload::Workload::labels).
@@ -25,6 +27,8 @@ pub struct Metric {
     pub kind: Kind,
     /// `seconds` or `bytes`, the same as in the name.
     pub unit: Option<Unit>,
+    /// What of it is shown at the usual level.
+    pub detail: Detail,
     /// What it measures, and from whose viewpoint: the HELP text.
     pub help: &'static str,
     /// In the order in which `read` gives their values.
@@ -133,14 +137,22 @@ pub struct Emit<'a> {
     metric: &'static Metric,
     /// A bit for each of [`Metric::needs`] that is met.
     seen: u32,
+    level: Level,
+    detail: Detail,
+    /// Whether the workload that the next series are about is or was busy.
+    busy: bool,
     target: &'a mut dyn Target,
 }
 
 impl Metric {
-    /// Writes all series of the metric that this host can measure to `target`.
-    pub fn write(&'static self, view: &View, target: &mut dyn Target) -> fmt::Result {
+    /// Writes the series of the metric that this host can measure, and that are shown at this level, to `target`.
+    pub fn write(&'static self, view: &View, level: Level, target: &mut dyn Target) -> fmt::Result {
+        let detail = self.detail.on(&view.coverage);
+        if level == Level::Usual && detail.is_full() {
+            return Ok(());
+        }
         match self.seen(view) {
-            Some(seen) => (self.read)(view, &mut Emit { metric: self, seen, target }),
+            Some(seen) => (self.read)(view, &mut Emit { metric: self, seen, level, detail, busy: true, target }),
             None => Ok(()),
         }
     }
@@ -167,8 +179,32 @@ impl Emit<'_> {
         self.target.left_out()
     }
 
+    /// The next series are about this workload.
+    pub fn about(&mut self, workload: &Workload) {
+        self.busy = workload.is_busy();
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.level == Level::Full
+    }
+
+    /// Whether a series with these values of labels is shown; `used` says whether it is or was not zero.
+    pub(super) fn shows(&self, labels: &[&str], used: impl FnOnce() -> bool) -> bool {
+        // A workload may have the name of a part.
+        let own = || if self.metric.labels.starts_with(&WORKLOAD) { &labels[WORKLOAD.len()..] } else { labels };
+        self.is_full() || self.detail.of(own).shows(self.busy, used())
+    }
+
+    /// The time when a counter started is a series of its own for many who read it.
+    fn created(&self, created: u64) -> u64 {
+        if self.is_full() { created } else { 0 }
+    }
+
     pub fn counter(&mut self, labels: &[&str], value: Value, created: u64) -> fmt::Result {
-        self.target.counter(self.metric, labels, value, created)
+        match self.shows(labels, || !value.is_zero()) {
+            true => self.target.counter(self.metric, labels, value, self.created(created)),
+            false => Ok(()),
+        }
     }
 
     /// Writes a counter that stays zero for most workloads, unless it is zero: those series would make the exposition half as
@@ -178,7 +214,12 @@ impl Emit<'_> {
     }
 
     pub fn gauge(&mut self, labels: &[&str], value: Value) -> fmt::Result {
-        self.target.gauge(self.metric, labels, value)
+        // One that goes through zero and back would come and go; one that says which state holds shall.
+        let states = self.detail == Detail::Used;
+        match self.shows(labels, || !states || !value.is_zero()) {
+            true => self.target.gauge(self.metric, labels, value),
+            false => Ok(()),
+        }
     }
 
     pub fn info(&mut self, labels: &[&str]) -> fmt::Result {
@@ -186,7 +227,10 @@ impl Emit<'_> {
     }
 
     pub fn histogram(&mut self, labels: &[&str], histogram: &Histogram, created: u64) -> fmt::Result {
-        self.target.histogram(self.metric, labels, histogram, created)
+        match self.shows(labels, || count(histogram) > 0) {
+            true => self.target.histogram(self.metric, labels, histogram, self.created(created)),
+            false => Ok(()),
+        }
     }
 
     /// Writes a number, in nanoseconds if the unit of the metric is seconds. When a counter started is not known.
@@ -196,13 +240,25 @@ impl Emit<'_> {
 
     /// The same for a counter whose start is known.
     pub fn number_since(&mut self, labels: &[&str], number: u64, created: u64) -> fmt::Result {
-        let value = match self.metric.unit {
+        match self.metric.kind {
+            Kind::Counter => self.counter(labels, self.value(number), created),
+            Kind::Gauge | Kind::Histogram | Kind::Info => self.gauge(labels, self.value(number)),
+        }
+    }
+
+    /// The same for a series of which [`Emit::shows`] was asked already.
+    pub(super) fn shown(&mut self, labels: &[&str], number: u64, created: u64) -> fmt::Result {
+        let value = self.value(number);
+        match self.metric.kind {
+            Kind::Counter => self.target.counter(self.metric, labels, value, self.created(created)),
+            Kind::Gauge | Kind::Histogram | Kind::Info => self.target.gauge(self.metric, labels, value),
+        }
+    }
+
+    fn value(&self, number: u64) -> Value {
+        match self.metric.unit {
             Some(Unit::Seconds) => Value::seconds(number),
             Some(Unit::Bytes) | None => Value::Int(number),
-        };
-        match self.metric.kind {
-            Kind::Counter => self.counter(labels, value, created),
-            Kind::Gauge | Kind::Histogram | Kind::Info => self.gauge(labels, value),
         }
     }
 }

@@ -1,11 +1,12 @@
 //! Delivery of alerts to their receivers.
 
-use super::row::{Kind, Metric, Value};
+use super::row::{Detail, Kind, Metric, Value};
 
 pub const DELIVERED: Metric = Metric {
     name: "headroom_sink_delivered_total",
     kind: Kind::Counter,
     unit: None,
+    detail: Detail::Always,
     help: "Alerts that the receiver accepted, both firing and resolved.",
     labels: &["sink"],
     needs: &[],
@@ -21,6 +22,7 @@ pub const FAILURES: Metric = Metric {
     name: "headroom_sink_failures_total",
     kind: Kind::Counter,
     unit: None,
+    detail: Detail::Always,
     help: "Attempts to deliver to the receiver that failed; the agent repeats all but those that the receiver refused for good.",
     labels: &["sink"],
     needs: &[],
@@ -36,6 +38,7 @@ pub const QUEUED: Metric = Metric {
     name: "headroom_sink_queued",
     kind: Kind::Gauge,
     unit: None,
+    detail: Detail::Always,
     help: "Alerts that wait to be delivered to the receiver.",
     labels: &["sink"],
     needs: &[],

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::row::{Emit, Kind, Metric, Unit, Value, workload_and};
+use super::row::{Detail, Emit, Kind, Metric, Unit, Value, workload_and};
 use crate::statistic::filesystem::Statistic;
 use crate::view::View;
 use crate::view::host::{Volume, used_ratio};
@@ -21,6 +21,7 @@ pub const SIZE: Metric = Metric {
 pub const FREE: Metric = Metric {
     unit: Some(Unit::Bytes),
     read: |view, emit| figures(view, emit, Statistic::Free),
+    detail: Detail::Full,
     ..gauge("headroom_workload_tmpfs_free_bytes", "Free space of the workload's volume in memory.")
 };
 
@@ -38,7 +39,16 @@ pub const MOST_USED_RATIO: Metric = Metric {
 };
 
 const fn gauge(name: &'static str, help: &'static str) -> Metric {
-    Metric { name, kind: Kind::Gauge, unit: None, help, labels: LABELS, needs: &[], read: |_, _| Ok(()) }
+    Metric {
+        name,
+        kind: Kind::Gauge,
+        unit: None,
+        detail: Detail::Always,
+        help,
+        labels: LABELS,
+        needs: &[],
+        read: |_, _| Ok(()),
+    }
 }
 
 fn figures(view: &View, emit: &mut Emit<'_>, statistic: Statistic) -> fmt::Result {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::row::{Emit, Kind, Metric, Unit, Value, WORKLOAD, workload_and};
+use super::row::{Detail, Emit, Kind, Metric, Unit, Value, WORKLOAD, workload_and};
 use crate::signal::transfer::{COPIES, Direction, HELD, Memory};
 use crate::view::View;
 use crate::view::number::{Known, Number};
@@ -15,6 +15,7 @@ pub const TRANSFERS: Metric = Metric {
     name: "headroom_workload_gpu_transfers_total",
     kind: Kind::Counter,
     unit: None,
+    detail: Detail::Used,
     help: "Copies between host and GPU that the workload's processes asked the CUDA driver for; host_to_device is from the host's memory to the GPU's, unknown is a copy whose direction is not known. A batch counts as many as it has copies, in the direction of its first one. Absent for a workload that never made any.",
     labels: BY_DIRECTION,
     needs: &COPIES,
@@ -25,6 +26,7 @@ pub const BYTES: Metric = Metric {
     name: "headroom_workload_gpu_transfer_bytes_total",
     kind: Kind::Counter,
     unit: Some(Unit::Bytes),
+    detail: Detail::Used,
     help: "Bytes of copies between host and GPU that the workload's processes asked the CUDA driver for: the bus carries a little more.",
     labels: BY_DIRECTION,
     needs: &COPIES,
@@ -35,6 +37,7 @@ pub const SECONDS: Metric = Metric {
     name: "headroom_gpu_transfer_seconds",
     kind: Kind::Histogram,
     unit: Some(Unit::Seconds),
+    detail: Detail::Used,
     help: "Copies between host and GPU, by how long the calling thread was in the CUDA driver: the whole copy where the call waits for it, and only its submission where it does not. A batch counts as one.",
     labels: &["direction"],
     needs: &COPIES,
@@ -52,6 +55,7 @@ pub const PINNED_BYTES: Metric = Metric {
     name: "headroom_workload_pinned_host_bytes",
     kind: Kind::Gauge,
     unit: Some(Unit::Bytes),
+    detail: Detail::Always,
     help: "Pinned host memory that the workload's processes hold, allocated as such or pinned in place by the CUDA driver; what was pinned before the agent started is not counted.",
     labels: &WORKLOAD,
     needs: Number::Pinned.needs(),
@@ -62,6 +66,7 @@ pub const DEVICE_BYTES: Metric = Metric {
     name: "headroom_workload_gpu_allocated_bytes",
     kind: Kind::Gauge,
     unit: Some(Unit::Bytes),
+    detail: Detail::Always,
     help: "GPU memory that the workload's processes explicitly asked the CUDA driver for and hold; memory that the driver takes for itself, virtual address ranges, and what was allocated before the agent started are not counted.",
     labels: &WORKLOAD,
     needs: Number::GpuAllocated.needs(),
@@ -72,6 +77,7 @@ pub const REFUSED: Metric = Metric {
     name: "headroom_workload_gpu_allocation_failures_total",
     kind: Kind::Counter,
     unit: None,
+    detail: Detail::Used,
     help: "Allocations of pinned host memory and of GPU memory that the CUDA driver refused to the workload's processes, for any reason.",
     labels: BY_MEMORY,
     needs: &HELD,

@@ -5,7 +5,7 @@ use std::fmt;
 use collector_common::histogram;
 
 use super::METRICS;
-use super::row::{Kind, Metric, Target, Value, seconds};
+use super::row::{Kind, Level, Metric, Target, Value, seconds};
 use crate::count::{Histogram, count};
 use crate::view::View;
 
@@ -39,7 +39,7 @@ impl Part {
 /// in nanoseconds since the Unix epoch (zero if not known, or for a gauge). What this host cannot measure has no series.
 pub fn visit(view: &View, metric: &'static Metric, part: Part, visit: &mut dyn FnMut(&[&str], f64, u64)) {
     // A visitor cannot fail.
-    let _ = metric.write(view, &mut Visitor { part, visit });
+    let _ = metric.write(view, Level::Full, &mut Visitor { part, visit });
 }
 
 struct Visitor<'a> {

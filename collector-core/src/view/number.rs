@@ -234,6 +234,17 @@ impl Number {
         }
     }
 
+    /// Whether it was ever more than zero, or only a limit that there is makes it grow.
+    pub(crate) fn was_used(self, workload: &Workload) -> bool {
+        match self.row().source {
+            File(statistic) => workload.statistics.was_used(statistic),
+            Driver => workload.vram().is_some(),
+            Source::Probe { read, or, .. } => {
+                read(&workload.amounts) > 0 || or.is_some_and(|statistic| workload.statistics.was_used(statistic))
+            }
+        }
+    }
+
     /// The same in the unit of its name.
     pub fn value(self, workload: &Workload, known: Known) -> Option<f64> {
         let number = self.of(workload, known)? as f64;

@@ -9,4 +9,5 @@ mod fixture;
 mod golden;
 mod incident;
 mod kill;
+mod level;
 mod series;

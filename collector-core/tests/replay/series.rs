@@ -9,7 +9,7 @@ use collector_common::histogram::{BUCKETS, SUM, edge_ns};
 use collector_core::count::Histogram;
 use collector_core::engine::Engine;
 use collector_core::metric::METRICS;
-use collector_core::metric::row::{Kind, Metric, Target, Value};
+use collector_core::metric::row::{Kind, Level, Metric, Target, Value};
 use collector_core::view::View;
 
 use crate::fixture::{recordings, samples};
@@ -29,7 +29,7 @@ impl Collected {
     pub fn of(view: &View) -> Collected {
         let mut collected = Collected::default();
         for metric in METRICS {
-            metric.write(view, &mut collected).unwrap();
+            metric.write(view, Level::Full, &mut collected).unwrap();
         }
         collected
     }

@@ -196,6 +196,8 @@ mod tests {
                 _ => match setting.key {
                     "log.level" => ("warn", "error"),
                     "gpu.enabled" => ("on", "off"),
+                    // Its default is one of the two.
+                    "metrics.detail" => ("full", "usual"),
                     _ => ("json", "pretty"),
                 },
             };

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use collector_core::metric::row::Level;
 use collector_core::rule::raw::Raw;
 
 use super::entry::Entry;
@@ -192,6 +193,8 @@ pub struct Transfer {
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(test, derive(serde::Serialize))]
 pub struct Metrics {
+    /// usual or full.
+    pub detail: String,
     /// Maximum series in one exposition; further ones are left out and counted.
     pub max_series: usize,
     /// Maximum bytes of one exposition, about; the series with the longest labels are left out and counted.
@@ -200,7 +203,8 @@ pub struct Metrics {
 
 impl Metrics {
     pub fn cap(&self) -> Cap {
-        Cap { series: self.max_series, bytes: self.max_bytes }
+        let level = Level::find(&self.detail).unwrap_or_default();
+        Cap { series: self.max_series, bytes: self.max_bytes, level }
     }
 }
 
@@ -291,7 +295,7 @@ impl Default for Config {
                 deadline: Duration::from_secs(5),
             },
             transfer: Transfer { enabled: false, scan: Duration::from_secs(2) },
-            metrics: Metrics { max_series: 200_000, max_bytes: 24 << 20 },
+            metrics: Metrics { detail: "usual".into(), max_series: 200_000, max_bytes: 24 << 20 },
             journal: Journal {
                 dir: PathBuf::from("/var/lib/headroom"),
                 max_age: Duration::from_secs(30 * 24 * 3600),

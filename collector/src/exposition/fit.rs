@@ -6,7 +6,7 @@ use std::fmt;
 
 use collector_core::count::Histogram;
 use collector_core::metric::METRICS;
-use collector_core::metric::row::{Metric, Target, Value};
+use collector_core::metric::row::{Level, Metric, Target, Value};
 use collector_core::view::View;
 
 use super::{Format, HISTOGRAM_SERIES};
@@ -16,10 +16,12 @@ use super::{Format, HISTOGRAM_SERIES};
 pub struct Cap {
     pub series: usize,
     pub bytes: usize,
+    /// Which of the catalogue's series it has.
+    pub level: Level,
 }
 
 impl Cap {
-    pub const NONE: Cap = Cap { series: usize::MAX, bytes: usize::MAX };
+    pub const NONE: Cap = Cap { series: usize::MAX, bytes: usize::MAX, level: Level::Full };
 }
 
 /// Label lengths are told apart in steps of this many bytes.
@@ -64,13 +66,13 @@ impl Fit {
     pub const ALL: Fit = Fit { steps: STEPS, room: 0 };
     pub const NONE: Fit = Fit { steps: 0, room: 0 };
 
-    /// What of this view fits into these bytes.
-    pub fn of(view: &View, format: Format, bytes: usize) -> Result<Fit, fmt::Error> {
+    /// What of this view fits into the cap's bytes.
+    pub fn of(view: &View, format: Format, cap: Cap) -> Result<Fit, fmt::Error> {
         let mut measure = Measure { lines: [0; STEPS], others: 0, format };
         for metric in METRICS {
-            metric.write(view, &mut measure)?;
+            metric.write(view, cap.level, &mut measure)?;
         }
-        let mut room = (bytes as u64).saturating_sub(measure.others);
+        let mut room = (cap.bytes as u64).saturating_sub(measure.others);
         for (steps, needed) in measure.lines.iter().enumerate() {
             match room.checked_sub(*needed) {
                 Some(left) => room = left,

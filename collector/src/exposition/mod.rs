@@ -18,7 +18,7 @@ use prometheus_client::registry::{self, Registry};
 
 use collector_core::count::{Histogram, count};
 use collector_core::metric::METRICS;
-use collector_core::metric::row::{Kind, Metric, Target, Unit, Value, seconds};
+use collector_core::metric::row::{Detail, Kind, Metric, Target, Unit, Value, seconds};
 use collector_core::view::View;
 
 pub use fit::Cap;
@@ -49,6 +49,7 @@ pub const SERIES: Metric = Metric {
     name: "headroom_series",
     kind: Kind::Gauge,
     unit: None,
+    detail: Detail::Always,
     help: "Series in this exposition, this one included.",
     labels: &[],
     needs: &[],
@@ -69,7 +70,7 @@ pub fn render(view: &Arc<View>, format: Format, cap: Cap) -> Exposition {
     if let Some(whole) = write(view, format, cap, Fit::ALL) {
         return whole;
     }
-    let fit = Fit::of(view, format, cap.bytes).unwrap_or(Fit::NONE);
+    let fit = Fit::of(view, format, cap).unwrap_or(Fit::NONE);
     // The measure is no more than near, so this one is not refused for a little more.
     write(view, format, Cap { bytes: usize::MAX, ..cap }, fit).unwrap_or_default()
 }
@@ -157,7 +158,7 @@ impl Collector for Page {
         let mut tally = Tally { series: 0, left_out: 0, full: false, fit: self.fit };
         for metric in METRICS {
             let mut writer = Writer { page: self, family: Family::Closed(&mut encoder), tally };
-            metric.write(&self.view, &mut writer)?;
+            metric.write(&self.view, self.cap.level, &mut writer)?;
             tally = writer.tally;
         }
         let mut writer = Writer { page: self, family: Family::Closed(&mut encoder), tally };

@@ -9,7 +9,7 @@ use collector_core::count::Histogram;
 use collector_core::engine::Engine;
 use collector_core::incident::page;
 use collector_core::metric::METRICS;
-use collector_core::metric::row::{Metric, Target, Value};
+use collector_core::metric::row::{Level, Metric, Target, Value};
 use collector_core::outcome::Outcome;
 use collector_core::sample::Sample;
 use collector_core::text::is_shown;
@@ -34,7 +34,9 @@ pub fn check_outcome(outcome: &Outcome) {
 /// No metric writes the same series twice, each series has a value for every label, and the summary survives JSON.
 pub fn check_view(engine: &Engine) {
     for metric in METRICS {
-        metric.write(engine.view(), &mut Seen::default()).expect("a set takes everything");
+        for level in [Level::Usual, Level::Full] {
+            metric.write(engine.view(), level, &mut Seen::default()).expect("a set takes everything");
+        }
     }
     let summary = Summary::of(engine.view());
     let json = serde_json::to_vec(&summary).expect("a summary can be written");

@@ -17,6 +17,7 @@ mod hostile;
 mod incident;
 mod journal;
 mod kill;
+mod level;
 mod limit;
 mod map;
 mod monitor;

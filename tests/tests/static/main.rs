@@ -10,6 +10,7 @@ mod explain;
 mod host;
 mod house;
 mod http;
+mod level;
 mod name;
 mod object;
 mod purity;

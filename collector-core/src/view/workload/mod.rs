@@ -11,6 +11,7 @@ use crate::identity::{Grants, Identity, Names, Shares};
 use crate::sample::Start;
 use crate::stage::Stage;
 
+use activity::Activity;
 pub use amounts::{Amounts, Io, Reclaim, Stalls, Transfer};
 use member::{Member, Top};
 use pending::Pending;
@@ -18,6 +19,7 @@ pub use recent::Recent;
 pub use statistics::Statistics;
 pub(crate) use unseen::Unseen;
 
+mod activity;
 mod amounts;
 mod member;
 mod pending;
@@ -57,6 +59,7 @@ pub struct Workload {
     pub track: Track,
     /// Recent changes.
     pub recent: Recent,
+    activity: Activity,
     /// When it last held a process or memory.
     held: Option<u64>,
     /// It has no series, because it holds nothing.
@@ -75,8 +78,13 @@ impl Workload {
         [&self.name, namespace, pod, container]
     }
 
+    /// Whether it has series: not while it holds neither a process nor memory.
+    pub fn is_shown(&self) -> bool {
+        !self.hidden
+    }
+
     fn other(created: u64) -> Workload {
-        Workload { name: OTHER.into(), created, ..Workload::default() }
+        Workload { name: OTHER.into(), created, activity: Activity::BUSY, ..Workload::default() }
     }
 
     /// Merges another workload into this one.
@@ -88,6 +96,7 @@ impl Workload {
         self.statistics.absorb(&newer.statistics);
         self.track.absorb(newer.track);
         self.recent.absorb(&newer.recent);
+        self.activity.absorb(newer.activity);
         self.empty_since = if self.live > 0 { None } else { newer.empty_since };
         if newer.live > 0 {
             self.empty_since = None;
@@ -190,7 +199,7 @@ impl Workloads {
 
     /// The workloads that have series: without those that hold neither a process nor memory.
     pub fn shown(&self) -> impl Iterator<Item = &Workload> {
-        self.iter().filter(|workload| !workload.hidden)
+        self.iter().filter(|workload| workload.is_shown())
     }
 
     /// The workload with this name.

@@ -31,7 +31,7 @@ impl Workload {
         self.amounts != Amounts::default()
     }
 
-    fn was_killed(&self) -> bool {
+    pub(super) fn was_killed(&self) -> bool {
         self.amounts.limit_kills > 0 || self.amounts.oom_kills.iter().any(|kills| *kills > 0)
     }
 

@@ -200,6 +200,7 @@ impl Workloads {
             }
             let alive = workload.is_alive() || slot == OTHER_SLOT;
             workload.rest(time, *grace);
+            workload.watch(time);
             keep(workload, alive);
             workload.recent.used = None;
             if let Some(change) = workload.update(time, before) {

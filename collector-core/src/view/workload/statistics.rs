@@ -12,7 +12,11 @@ pub struct Statistics {
     holders: [u32; COUNT],
     /// Whether the number is known, even if only from a removed cgroup.
     known: [bool; COUNT],
+    /// A bit for each that was ever more than zero; for a limit, if there ever was one.
+    used: u128,
 }
+
+const _: () = assert!(COUNT <= u128::BITS as usize);
 
 /// The last statistics of one cgroup.
 #[derive(Clone, Debug, Default)]
@@ -27,7 +31,7 @@ struct Numbers {
 
 impl Default for Statistics {
     fn default() -> Statistics {
-        Statistics { sums: [0; COUNT], holders: [0; COUNT], known: [false; COUNT] }
+        Statistics { sums: [0; COUNT], holders: [0; COUNT], known: [false; COUNT], used: 0 }
     }
 }
 
@@ -45,6 +49,16 @@ impl Statistics {
             _ => self.sums[index],
         };
         known.then_some(sum)
+    }
+
+    /// Whether a statistic was ever more than zero. One that only a limit or a quota makes grow counts as used once there is one.
+    pub fn was_used(&self, statistic: Statistic) -> bool {
+        let cause = match statistic {
+            Statistic::MemoryEventHigh => Statistic::MemoryHigh,
+            Statistic::CpuThrottled | Statistic::CpuThrottledPeriods => Statistic::CpuPeriods,
+            other => other,
+        };
+        self.used & (1 << statistic.index() | 1 << cause.index()) != 0
     }
 
     /// Adds the current statistics of one of its cgroups.
@@ -81,6 +95,7 @@ impl Statistics {
             last.held[index] = now.is_some();
             if let Some(now) = now {
                 last.numbers[index] = now;
+                self.used |= u128::from(now > 0 || statistic.kind() == Kind::Limit) << index;
             }
         }
     }
@@ -114,6 +129,7 @@ impl Statistics {
             self.holders[index] += newer.holders[index];
             self.known[index] |= newer.known[index];
         }
+        self.used |= newer.used;
     }
 }
 

@@ -4,6 +4,8 @@ mod row;
 
 use std::time::Duration;
 
+use collector_core::metric::row::Level;
+
 use super::kind::Kind;
 
 pub use row::Setting;
@@ -352,6 +354,13 @@ pub const SETTINGS: &[Setting] = &[
         kind: Kind::Duration(|config| &mut config.transfer.scan, Duration::from_millis(100), HOUR),
         doc: "Interval of searching for processes with a CUDA driver library that is not probed yet. The agent checks \
               each process when it is new, and then at doubling intervals up to one minute.",
+    },
+    Setting {
+        key: "metrics.detail",
+        flag: None,
+        kind: Kind::Choice(|config| &mut config.metrics.detail, &Level::NAMES),
+        doc: "Whether all series are shown (full), or those worth their price (usual): docs/metrics.md says which. Rules \
+              of the agent see all of them either way.",
     },
     Setting {
         key: "metrics.max_series",
