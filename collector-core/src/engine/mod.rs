@@ -82,6 +82,9 @@ impl Engine {
         let explained = incident::fold(incidents, view, time, &sample.reading, &outcomes);
         outcomes.extend(explained.into_iter().map(Outcome::from));
         alert::apply(alerts, view, time, &sample.reading, &mut outcomes);
+        if matches!(sample.reading, Reading::Tick) {
+            view.workloads.seen();
+        }
         outcomes
     }
 
@@ -155,7 +158,9 @@ macro_rules! fold {
                     }
                     Reading::Usage(usage) => view.workloads.used(usage),
                     Reading::Host(values) => {
+                        let swap = view.host.swap();
                         view.host.measure(time, values);
+                        view.workloads.swap(swap, view.host.swap());
                         outcomes.extend(pressure::missed(&mut view.host, time).into_iter().map(Outcome::Pressure));
                     }
                     Reading::Disk(reading) => view.host.disk(reading, &mut view.coverage),

@@ -129,8 +129,7 @@ fn devices(view: &View, mut each: impl FnMut(&[&str], &DeviceIo) -> fmt::Result)
 }
 
 fn workloads(view: &View, emit: &mut Emit<'_>, value: fn(&Io) -> Value) -> fmt::Result {
-    for workload in view.workloads.shown() {
-        emit.about(workload);
+    for workload in emit.workloads(view) {
         let [name, namespace, pod, container] = workload.labels();
         for (operation, io) in Operation::ALL.into_iter().zip(&workload.amounts.block) {
             let labels = [name, namespace, pod, container, operation.label()];

@@ -33,8 +33,7 @@ pub const PAGE_FAULTS: Metric = Metric {
     labels: &["workload", "namespace", "pod", "container", "mode", "access"],
     needs: &fault::FAULTS,
     read: |view, emit| {
-        for workload in view.workloads.shown() {
-            emit.about(workload);
+        for workload in emit.workloads(view) {
             let [name, namespace, pod, container] = workload.labels();
             for (need, sorts) in SORTS.iter().enumerate() {
                 if !emit.sees(need) {

@@ -5,11 +5,7 @@ use std::fmt;
 use super::number::rows;
 use super::row::{self, Detail, Emit, Metric, Value, WORKLOAD};
 use crate::identity::Kind;
-use crate::statistic::host;
-use crate::statistic::workload::Statistic::{
-    MemoryAnon, MemoryShmem, MemorySwap, MemorySwapLimit, MemorySwappiness, MemoryUnderOom, MemoryWithoutCache,
-    MemoryWorkingSet,
-};
+use crate::statistic::workload::Statistic::{MemoryWithoutCache, MemoryWorkingSet};
 use crate::view::View;
 use crate::view::number::{Known, Number};
 use crate::view::workload::Workload;
@@ -78,7 +74,7 @@ pub const LIMIT_WORKING_SET_RATIO: Metric = Metric {
 };
 
 pub const LIMIT_UNRECLAIMABLE_RATIO: Metric = Metric {
-    read: |view, emit| shares(view, emit, |workload| unreclaimable(view, own_limit(workload)?)),
+    read: |view, emit| shares(view, emit, |workload| own_limit(workload)?.unreclaimable(view.host.swap())),
     ..ratio(
         "headroom_workload_memory_limit_unreclaimable_ratio",
         "Memory of the workload that the kernel can neither drop nor swap out, as a share (0 to 1) of its limit: at 1 the OOM killer kills. Absent as headroom_workload_memory_limit_working_set_ratio, and while the workload is frozen at its limit.",
@@ -96,19 +92,6 @@ pub const LIMIT_CACHE_RATIO: Metric = Metric {
 /// The workload, unless it is a pod whose containers reach their limits first.
 fn own_limit(workload: &Workload) -> Option<&Workload> {
     Some(workload).filter(|it| it.identity.kind != Kind::Pod || !it.is_limited_below())
-}
-
-/// What stays at the limit whatever the kernel drops or swaps out. A frozen workload is there already, and is not killed.
-fn unreclaimable(view: &View, workload: &Workload) -> Option<u64> {
-    let get = |statistic| workload.statistics.get(statistic);
-    let rest = get(MemoryWithoutCache).filter(|_| get(MemoryUnderOom).unwrap_or(0) == 0)?;
-    let host = |statistic| view.host.statistics.get(statistic);
-    // At 0, reclaim for the limit of a cgroup never swaps (get_scan_count in mm/vmscan.c). On v1 each cgroup has its own.
-    let swaps = get(MemorySwappiness).or(host(host::Statistic::Swappiness)) != Some(0);
-    let free = host(host::Statistic::SwapFree).filter(|_| swaps).unwrap_or(0);
-    let allowed = get(MemorySwapLimit).map_or(u64::MAX, |limit| limit.saturating_sub(get(MemorySwap).unwrap_or(0)));
-    let swappable = get(MemoryAnon).unwrap_or(0).saturating_add(get(MemoryShmem).unwrap_or(0));
-    Some(rest.saturating_sub(free.min(allowed).min(swappable)))
 }
 
 /// Page cache in use matters from this share of the working set: one in this many.
@@ -135,8 +118,7 @@ const fn ratio(name: &'static str, help: &'static str) -> Metric {
 
 /// Emits a part of each workload's memory as a share of its limit.
 fn shares(view: &View, emit: &mut Emit<'_>, part: impl Fn(&Workload) -> Option<u64>) -> fmt::Result {
-    for workload in view.workloads.shown() {
-        emit.about(workload);
+    for workload in emit.workloads(view) {
         // A limit of zero has no shares.
         if let (Some(part), Some(limit @ 1..)) = (part(workload), Number::Limit.of(workload, Known::MET)) {
             emit.gauge(&workload.labels(), Value::Float(part as f64 / limit as f64))?;

@@ -13,8 +13,7 @@ use crate::view::number::{Known, Number};
 pub(super) fn read(view: &View, emit: &mut Emit<'_>, series: &[(Number, &str)]) -> fmt::Result {
     // If a row has several numbers, all of them are read from files.
     let own = series.iter().any(|(number, _)| number.is_own());
-    for workload in view.workloads.shown() {
-        emit.about(workload);
+    for workload in emit.workloads(view) {
         let created = if own { workload.created } else { 0 };
         let [name, namespace, pod, container] = workload.labels();
         for (number, label) in series {

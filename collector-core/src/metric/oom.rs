@@ -12,7 +12,7 @@ pub const KILLS: Metric = Metric {
     labels: &workload_and("scope"),
     needs: &[oom::KILLS],
     read: |view, emit| {
-        for workload in view.workloads.shown() {
+        for workload in emit.workloads(view) {
             let [name, namespace, pod, container] = workload.labels();
             for scope in Scope::ALL {
                 let kills = workload.amounts.oom_kills[scope.index()];
@@ -39,7 +39,7 @@ pub const LIMIT_KILLS: Metric = Metric {
         if !emit.sees(0) && !view.coverage.limit_reported {
             return Ok(());
         }
-        for workload in view.workloads.shown() {
+        for workload in emit.workloads(view) {
             emit.counter(&workload.labels(), Value::Int(workload.amounts.limit_kills), workload.created)?;
         }
         Ok(())

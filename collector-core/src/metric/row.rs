@@ -1,6 +1,7 @@
 //! [`Metric`], a row of the catalogue: a name, the help text, what must be attached for it, and the function that reads its
 //! series from the view. A row writes to [`Emit`], which passes the series on to a [`Target`]: a page, or a visitor of numbers.
 
+use std::cell::Cell;
 use std::fmt;
 
 pub use super::detail::{Detail, Level};
@@ -123,6 +124,9 @@ pub trait Target {
         histogram: &Histogram,
         created: u64,
     ) -> fmt::Result;
+    /// The slot of the workload that the next series is about, if its labels begin with those of a workload that `read` has from
+    /// [`Emit::workloads`].
+    fn about(&mut self, _workload: Option<usize>) {}
     /// A series whose labels carry the information. Most formats write a gauge of 1.
     fn info(&mut self, metric: &'static Metric, labels: &[&str]) -> fmt::Result {
         self.gauge(metric, labels, Value::Int(1))
@@ -139,20 +143,36 @@ pub struct Emit<'a> {
     seen: u32,
     level: Level,
     detail: Detail,
-    /// Whether the workload that the next series are about is or was busy.
-    busy: bool,
+    /// Only the series of workloads that moved.
+    moved: bool,
+    /// The present workload.
+    workload: &'a Cell<Option<Present>>,
     target: &'a mut dyn Target,
+}
+
+/// The workload that the next series are about.
+#[derive(Clone, Copy)]
+struct Present {
+    slot: usize,
+    /// Whether it is or was busy.
+    busy: bool,
 }
 
 impl Metric {
     /// Writes the series of the metric that this host can measure, and that are shown at this level, to `target`.
     pub fn write(&'static self, view: &View, level: Level, target: &mut dyn Target) -> fmt::Result {
+        self.emit(view, false, level, target)
+    }
+
+    /// The same; if `moved`, those of the workloads only that moved since the last tick.
+    pub(super) fn emit(&'static self, view: &View, moved: bool, level: Level, target: &mut dyn Target) -> fmt::Result {
         let detail = self.detail.on(&view.coverage);
         if level == Level::Usual && detail.is_full() {
             return Ok(());
         }
+        let workload = &Cell::new(None);
         match self.seen(view) {
-            Some(seen) => (self.read)(view, &mut Emit { metric: self, seen, level, detail, busy: true, target }),
+            Some(seen) => (self.read)(view, &mut Emit { metric: self, seen, level, detail, moved, workload, target }),
             None => Ok(()),
         }
     }
@@ -165,7 +185,17 @@ impl Metric {
     }
 }
 
-impl Emit<'_> {
+impl<'a> Emit<'a> {
+    /// The workloads that have series. A series that is emitted for one of them begins with its labels.
+    pub fn workloads<'v>(&self, view: &'v View) -> impl Iterator<Item = &'v Workload> + use<'a, 'v> {
+        let (mut shown, present) = (view.workloads.shown_slots(self.moved), self.workload);
+        std::iter::from_fn(move || {
+            let next = shown.next();
+            present.set(next.map(|(slot, workload)| Present { slot, busy: workload.is_busy() }));
+            next.map(|(_, workload)| workload)
+        })
+    }
+
     pub fn metric(&self) -> &'static Metric {
         self.metric
     }
@@ -179,11 +209,6 @@ impl Emit<'_> {
         self.target.left_out()
     }
 
-    /// The next series are about this workload.
-    pub fn about(&mut self, workload: &Workload) {
-        self.busy = workload.is_busy();
-    }
-
     pub fn is_full(&self) -> bool {
         self.level == Level::Full
     }
@@ -192,7 +217,15 @@ impl Emit<'_> {
     pub(super) fn shows(&self, labels: &[&str], used: impl FnOnce() -> bool) -> bool {
         // A workload may have the name of a part.
         let own = || if self.metric.labels.starts_with(&WORKLOAD) { &labels[WORKLOAD.len()..] } else { labels };
-        self.is_full() || self.detail.of(own).shows(self.busy, used())
+        self.is_full() || {
+            let busy = self.workload.get().is_none_or(|present| present.busy);
+            self.detail.of(own).shows(busy, used())
+        }
+    }
+
+    /// Says which workload the next series is about.
+    fn about(&mut self) {
+        self.target.about(self.workload.get().map(|present| present.slot));
     }
 
     /// The time when a counter started is a series of its own for many who read it.
@@ -201,6 +234,7 @@ impl Emit<'_> {
     }
 
     pub fn counter(&mut self, labels: &[&str], value: Value, created: u64) -> fmt::Result {
+        self.about();
         match self.shows(labels, || !value.is_zero()) {
             true => self.target.counter(self.metric, labels, value, self.created(created)),
             false => Ok(()),
@@ -214,6 +248,7 @@ impl Emit<'_> {
     }
 
     pub fn gauge(&mut self, labels: &[&str], value: Value) -> fmt::Result {
+        self.about();
         // One that goes through zero and back would come and go; one that says which state holds shall.
         let states = self.detail == Detail::Used;
         match self.shows(labels, || !states || !value.is_zero()) {
@@ -223,10 +258,12 @@ impl Emit<'_> {
     }
 
     pub fn info(&mut self, labels: &[&str]) -> fmt::Result {
+        self.about();
         self.target.info(self.metric, labels)
     }
 
     pub fn histogram(&mut self, labels: &[&str], histogram: &Histogram, created: u64) -> fmt::Result {
+        self.about();
         match self.shows(labels, || count(histogram) > 0) {
             true => self.target.histogram(self.metric, labels, histogram, self.created(created)),
             false => Ok(()),
@@ -249,6 +286,7 @@ impl Emit<'_> {
     /// The same for a series of which [`Emit::shows`] was asked already.
     pub(super) fn shown(&mut self, labels: &[&str], number: u64, created: u64) -> fmt::Result {
         let value = self.value(number);
+        self.about();
         match self.metric.kind {
             Kind::Counter => self.target.counter(self.metric, labels, value, self.created(created)),
             Kind::Gauge | Kind::Histogram | Kind::Info => self.target.gauge(self.metric, labels, value),

@@ -82,7 +82,7 @@ pub const REFUSED: Metric = Metric {
     labels: BY_MEMORY,
     needs: &HELD,
     read: |view, emit| {
-        for workload in view.workloads.shown() {
+        for workload in emit.workloads(view) {
             let [name, namespace, pod, container] = workload.labels();
             for memory in Memory::ALL {
                 if emit.sees(memory as usize) {
@@ -97,7 +97,7 @@ pub const REFUSED: Metric = Metric {
 };
 
 fn copies(view: &View, emit: &mut Emit<'_>, amounts: fn(&Transfer) -> &[u64; Direction::ALL.len()]) -> fmt::Result {
-    for workload in view.workloads.shown() {
+    for workload in emit.workloads(view) {
         let [name, namespace, pod, container] = workload.labels();
         for direction in Direction::ALL {
             if emit.sees(direction as usize) {
@@ -112,7 +112,7 @@ fn copies(view: &View, emit: &mut Emit<'_>, amounts: fn(&Transfer) -> &[u64; Dir
 
 /// Only for workloads that use a GPU: most do not.
 fn held(view: &View, emit: &mut Emit<'_>, number: Number) -> fmt::Result {
-    for workload in view.workloads.shown().filter(|it| it.amounts.transfer != Transfer::default()) {
+    for workload in emit.workloads(view).filter(|it| it.amounts.transfer != Transfer::default()) {
         if let Some(bytes) = number.of(workload, Known::MET) {
             emit.gauge(&workload.labels(), Value::Int(bytes))?;
         }

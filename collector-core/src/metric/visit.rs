@@ -35,27 +35,55 @@ impl Part {
     }
 }
 
-/// Calls `visit` for each series of a metric, with the values of its labels, its number, and the time when it started at zero,
-/// in nanoseconds since the Unix epoch (zero if not known, or for a gauge). What this host cannot measure has no series.
+/// A series as it is now.
+#[derive(Clone, Copy)]
+pub struct Seen<'a> {
+    /// The slot of the workload that it is about, if only that workload, and what this host can measure, change its number or
+    /// whether there is one.
+    pub workload: Option<usize>,
+    /// The values of its labels.
+    pub labels: &'a [&'a str],
+    pub number: f64,
+    /// When it started at zero, in nanoseconds since the Unix epoch; zero if not known, or for a gauge.
+    pub created: u64,
+}
+
+/// Calls `visit` for each series of a metric, with the values of its labels, its number, and when it started at zero. What this
+/// host cannot measure has no series.
 pub fn visit(view: &View, metric: &'static Metric, part: Part, visit: &mut dyn FnMut(&[&str], f64, u64)) {
+    each(view, metric, part, false, &mut |seen| visit(seen.labels, seen.number, seen.created));
+}
+
+/// The same; if `moved`, without the series of workloads that did not move since the last tick.
+pub(crate) fn each(view: &View, metric: &'static Metric, part: Part, moved: bool, visit: &mut dyn FnMut(Seen<'_>)) {
     // A visitor cannot fail.
-    let _ = metric.write(view, Level::Full, &mut Visitor { part, visit });
+    let _ = metric.emit(view, moved, Level::Full, &mut Visitor { part, workload: None, visit });
 }
 
 struct Visitor<'a> {
     part: Part,
-    visit: &'a mut dyn FnMut(&[&str], f64, u64),
+    workload: Option<usize>,
+    visit: &'a mut dyn FnMut(Seen<'_>),
+}
+
+impl Visitor<'_> {
+    fn see(&mut self, labels: &[&str], number: f64, created: u64) -> fmt::Result {
+        (self.visit)(Seen { workload: self.workload, labels, number, created });
+        Ok(())
+    }
 }
 
 impl Target for Visitor<'_> {
     fn counter(&mut self, _: &'static Metric, labels: &[&str], value: Value, created: u64) -> fmt::Result {
-        (self.visit)(labels, value.number(), created);
-        Ok(())
+        self.see(labels, value.number(), created)
     }
 
     fn gauge(&mut self, _: &'static Metric, labels: &[&str], value: Value) -> fmt::Result {
-        (self.visit)(labels, value.number(), 0);
-        Ok(())
+        self.see(labels, value.number(), 0)
+    }
+
+    fn about(&mut self, workload: Option<usize>) {
+        self.workload = workload;
     }
 
     fn histogram(&mut self, _: &'static Metric, labels: &[&str], histogram: &Histogram, created: u64) -> fmt::Result {
@@ -63,7 +91,6 @@ impl Target for Visitor<'_> {
             Part::Sum => seconds(histogram[histogram::SUM]),
             Part::Whole | Part::Count => count(histogram) as f64,
         };
-        (self.visit)(labels, number, created);
-        Ok(())
+        self.see(labels, number, created)
     }
 }

@@ -92,8 +92,7 @@ rows! {
 }
 
 fn reclaims(view: &View, emit: &mut Emit<'_>, value: fn(&Reclaim) -> Value) -> fmt::Result {
-    for workload in view.workloads.shown() {
-        emit.about(workload);
+    for workload in emit.workloads(view) {
         let [name, namespace, pod, container] = workload.labels();
         for (need, kind) in reclaim::Kind::ALL.into_iter().enumerate() {
             if emit.sees(need) {

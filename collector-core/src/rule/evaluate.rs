@@ -49,6 +49,20 @@ impl Window {
         }
     }
 
+    /// When a window that has the number of now changes next if the number does not: it stores or drops a point, or is full.
+    /// Until then a rate only falls.
+    pub fn next(&self, now: u64, window: u64) -> u64 {
+        let points = &self.points[..self.length];
+        let ends = points.iter().take(2).map(|(time, _)| time.saturating_add(window)).filter(|end| *end > now);
+        let step = points[self.length - 1].0.saturating_add(window / STEPS);
+        ends.fold(step, u64::min)
+    }
+
+    /// Whether a counter did not grow within the window.
+    pub fn is_flat(&self) -> bool {
+        self.points[..self.length].iter().all(|(_, number)| *number == self.total)
+    }
+
     /// Stores a point once per step, and drops points older than the window, except the newest of them.
     fn keep(&mut self, now: u64, window: u64, number: f64) {
         let step = window / STEPS;

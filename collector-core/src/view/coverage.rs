@@ -27,6 +27,8 @@ pub(crate) enum CgroupEvent {
 pub struct Coverage {
     /// State of each probe and the reason for it, by program.
     pub probes: BTreeMap<String, (ProbeState, Option<String>)>,
+    /// How often one of these states changed.
+    changes: u64,
     /// Number of items dropped, in the order of [`Stage::ALL`].
     lost: [u64; Stage::ALL.len()],
     /// Cost of each program while the kernel measured it.
@@ -74,6 +76,7 @@ impl Default for Coverage {
     fn default() -> Coverage {
         Coverage {
             probes: BTreeMap::new(),
+            changes: 0,
             lost: [0; Stage::ALL.len()],
             programs: BTreeMap::new(),
             sources: BTreeMap::new(),
@@ -93,6 +96,11 @@ impl Coverage {
     pub fn sees(&self, alternatives: &[&[&str]]) -> bool {
         let attached = |program: &&str| matches!(self.probes.get(*program), Some((ProbeState::Attached, _)));
         alternatives.iter().any(|programs| programs.iter().all(attached))
+    }
+
+    /// Differs once another number is known, or a known one no longer.
+    pub(crate) fn known(&self) -> (u64, bool, bool) {
+        (self.changes, self.limit_reported, self.target_reported)
     }
 
     /// Whether it is known that none of the alternatives is attached.
@@ -119,7 +127,8 @@ impl Coverage {
 
     pub(crate) fn probe(&mut self, probe: &Probe) {
         if self.probes.len() < NAMES || self.probes.contains_key(&probe.program) {
-            self.probes.insert(probe.program.clone(), (probe.state, probe.reason.clone()));
+            let before = self.probes.insert(probe.program.clone(), (probe.state, probe.reason.clone()));
+            self.changes += u64::from(before.is_none_or(|(state, _)| state != probe.state));
         } else {
             self.lose(Stage::Malformed, 1);
         }

@@ -239,6 +239,7 @@ impl Number {
         match self.row().source {
             File(statistic) => workload.statistics.was_used(statistic),
             Driver => workload.vram().is_some(),
+            Sampled(_) => workload.used().is_some(),
             Source::Probe { read, or, .. } => {
                 read(&workload.amounts) > 0 || or.is_some_and(|statistic| workload.statistics.was_used(statistic))
             }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::track::Round;
+use super::series::Round;
 use super::{Alerts, FIRING, Filling, INCIDENTS, Labels, Times};
 use crate::alert::Alert;
 use crate::incident::Incident;
@@ -164,11 +164,11 @@ pub(super) fn concerns(event: &Event, labels: &BTreeMap<String, String>) -> bool
 }
 
 /// Resolves the alerts whose last incident is older than the hold.
-pub(super) fn expire(fired: &mut Vec<Fired>, event: &Event, now: &Round, outcomes: &mut Vec<Outcome>) {
+pub(super) fn expire(fired: &mut Vec<Fired>, event: &Event, now: &Round, alerts: &mut Vec<Alert>) {
     fired.retain_mut(|one| {
         let holds = now.elapsed.saturating_sub(one.elapsed) < event.hold;
         if !holds {
-            outcomes.push(resolved(one.alert.clone(), now.time));
+            alerts.push(one.alert.clone().resolved(now.time));
         }
         holds
     });

@@ -1,7 +1,8 @@
 //! The state of alerts, by rule and series: pending, firing, resolved. Knows rules and the series of metrics, but not where
-//! alerts go. Following series that stay the same allocates nothing.
+//! alerts go. Series of workloads that did not move are not read, and following series that stay the same allocates nothing.
 
 mod event;
+mod series;
 mod track;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -9,7 +10,7 @@ use std::sync::Arc;
 
 use crate::alert::{Alert, State};
 use crate::incident::Incident;
-use crate::metric::visit::visit;
+use crate::metric::visit::each;
 use crate::outcome::Outcome;
 use crate::rate::{Bucket, Rates};
 use crate::rule::evaluate::Phase;
@@ -19,7 +20,8 @@ use crate::stage::Stage;
 use crate::view::View;
 use crate::view::firing::{Firing, RuleState};
 use event::Fired;
-use track::{Round, Track};
+use series::{Round, Sending};
+use track::Track;
 
 /// At most this many series are followed for a rule. More are ignored and counted as lost, [`Stage::AlertSeries`].
 const SERIES: usize = 10_000;
@@ -52,6 +54,8 @@ pub struct Alerts {
     time: u64,
     /// Number of ticks.
     round: u64,
+    /// What this host could measure at the last tick, [`crate::view::coverage::Coverage::known`].
+    known: Option<(u64, bool, bool)>,
 }
 
 impl Default for Alerts {
@@ -65,6 +69,7 @@ impl Default for Alerts {
             elapsed: 0,
             time: 0,
             round: 0,
+            known: None,
         }
     }
 }
@@ -177,34 +182,41 @@ fn update(firing: &mut Firing, outcomes: &[Outcome]) {
 }
 
 fn tick(alerts: &mut Alerts, view: &mut View, rules: &Rules, time: u64, outcomes: &mut Vec<Outcome>) {
+    let before = alerts.elapsed;
     if alerts.time > 0 {
         alerts.elapsed += time.saturating_sub(alerts.time).min(STEP);
     }
     alerts.time = time;
     alerts.round += 1;
-    let mut firing = view.firing.count();
+    let known = view.coverage.known();
+    let same = alerts.known.replace(known) == Some(known);
+    let mut sending = Sending { firing: view.firing.count(), alerts: Vec::new() };
     let (mut refused, mut overflown) = (0, 0);
     for (index, rule) in rules.0.iter().enumerate().filter(|(_, rule)| rule.enabled) {
         let Alerts { elapsed, round, .. } = *alerts;
-        let now = Round { time, elapsed, number: round, started: view.started };
+        let now = Round { time, elapsed, before, number: round, started: view.started };
         match &rule.condition {
             Condition::Threshold(threshold) => {
                 let track = &mut alerts.tracks[index];
-                let mut send = |alert: Alert| outcomes.push(Outcome::Alert(Box::new(alert)));
+                let moved = same && track.complete;
                 track.begin();
-                visit(&*view, threshold.metric, threshold.part, &mut |labels, number, created| {
-                    if threshold.matches(labels) {
-                        let seen = track::Seen { labels, number, created };
-                        track.see(rule, threshold, &now, seen, &mut firing, &mut send);
+                each(&*view, threshold.metric, threshold.part, moved, &mut |seen| {
+                    if threshold.matches(seen.labels) {
+                        track.see(threshold, &now, &seen);
                     }
                 });
-                track.end(rule, threshold, &now, &mut send);
+                let moves = |workload| !moved || view.workloads.has_moved(workload);
+                let first = sending.alerts.len();
+                track.end((rule, threshold), &now, moves, &mut sending);
+                // Series are in the order in which they came.
+                sending.alerts[first..].sort_by(|one, other| one.labels.cmp(&other.labels));
                 refused += std::mem::take(&mut track.refused);
                 overflown += std::mem::take(&mut track.overflown);
             }
-            Condition::Event(event) => event::expire(&mut alerts.fired[index], event, &now, outcomes),
+            Condition::Event(event) => event::expire(&mut alerts.fired[index], event, &now, &mut sending.alerts),
         }
     }
+    outcomes.extend(sending.alerts.into_iter().map(|alert| Outcome::Alert(Box::new(alert))));
     if refused > 0 {
         view.coverage.lose(Stage::Alert, refused);
     }
@@ -219,7 +231,7 @@ fn restore(alerts: &mut Alerts, rules: &Rules, time: u64, alert: &Alert, outcome
     if alert.state != State::Firing {
         return false;
     }
-    let (elapsed, number) = (alerts.elapsed, alerts.round);
+    let elapsed = alerts.elapsed;
     let taken =
         rules.find(&alert.alert).filter(|(_, rule)| rule.enabled).is_some_and(|(index, rule)| match &rule.condition {
             Condition::Event(event) => {
@@ -234,7 +246,7 @@ fn restore(alerts: &mut Alerts, rules: &Rules, time: u64, alert: &Alert, outcome
                 let phase = Phase::Firing { started: alert.started, fired: alert.fired };
                 known
                     && threshold.matches(&values)
-                    && alerts.tracks[index].restore(&values, phase, alert.value, elapsed, number)
+                    && alerts.tracks[index].restore(&values, phase, alert.value, elapsed)
             }
         });
     if !taken {

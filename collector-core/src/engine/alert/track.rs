@@ -1,236 +1,177 @@
-//! The series of one threshold rule, with the phase of each.
+//! The series of one threshold rule. One is evaluated when its number may have moved, and when its clock is due: that gives what
+//! evaluating each of them at every tick would.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::{ABSENT, FIRING, Filling, Labels, SERIES, Times};
-use crate::alert::Alert;
-use crate::rule::evaluate::{Phase, Turn, Window, step};
-use crate::rule::{Change, Rule, Threshold};
-
-/// How long an absent series that does not fire is remembered, in nanoseconds: a source may skip a tick or two. With many
-/// short-lived workloads, a minute would cost megabytes.
-const GAP: u64 = 5_000_000_000;
-
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Round {
-    /// The host's clock, in nanoseconds since the Unix epoch.
-    pub time: u64,
-    /// Elapsed nanoseconds, which never go backwards.
-    pub elapsed: u64,
-    /// Tick number.
-    pub number: u64,
-    /// When the agent started, by the host's clock.
-    pub started: u64,
-}
-
-/// The current number of a series.
-#[derive(Clone, Copy)]
-pub(super) struct Seen<'a> {
-    pub labels: &'a [&'a str],
-    pub number: f64,
-    pub created: u64,
-}
+use super::series::{Round, Sending, Series};
+use super::{Alert, SERIES, Times};
+use crate::metric::visit::Seen;
+use crate::rule::evaluate::Phase;
+use crate::rule::{Rule, Threshold};
 
 /// The series that are followed. A rule on a rate or slope follows all, others only those that are pending or fire.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Track {
-    /// In the order of the metric, so that the next series is usually the next entry.
-    series: Vec<Series>,
-    /// Index by the hash of the labels, for series out of order.
+    followed: Vec<Followed>,
+    /// Place by the hash of the labels.
     index: HashMap<u64, usize>,
-    next: usize,
-    /// Number of series seen in this tick.
-    places: usize,
-    /// The order differs from that of the metric.
-    disordered: bool,
+    /// Where the first series of each workload was, by slot: usually it still is.
+    first: Vec<usize>,
+    /// The workload of the last series, and the place after that one: usually that of the next series.
+    next: (Option<usize>, usize),
+    /// Everything that is to be followed is: at the next tick, only what moves can change that.
+    pub complete: bool,
     /// Alerts without room, since the caller last reset it.
     pub refused: u64,
     /// Series without room, since the caller last reset it.
     pub overflown: u64,
 }
 
+/// What every tick looks at, apart from the rest.
 #[derive(Clone, Debug)]
-struct Series {
-    labels: Box<[Box<str>]>,
-    phase: Phase,
-    window: Option<Box<Window>>,
-    /// The last number.
-    number: Option<f64>,
-    /// The tick at which it was last seen, and the elapsed time then.
+struct Followed {
+    /// The elapsed time at which it is evaluated although it did not move; once it is absent, at which it is forgotten.
+    due: u64,
+    /// The tick at which it was last visited.
     round: u64,
-    elapsed: u64,
-    /// Its position among the series of that tick.
-    place: usize,
-    /// It was already counted as having no room to fire.
-    counted: bool,
+    /// The slot of its workload; `None` if others change its number too.
+    workload: Option<usize>,
+    absent: bool,
+    series: Box<Series>,
 }
 
 impl Track {
     /// Begins a tick.
     pub fn begin(&mut self) {
-        (self.next, self.places) = (0, 0);
+        self.next = (None, 0);
     }
 
-    /// Evaluates one series. `firing` is the number of alerts that fire, of all rules.
-    pub fn see(
-        &mut self,
-        rule: &Rule,
-        threshold: &Threshold,
-        now: &Round,
-        seen: Seen<'_>,
-        firing: &mut usize,
-        send: &mut dyn FnMut(Alert),
-    ) {
-        let follow = threshold.change.is_some();
-        let found = if self.series.is_empty() { None } else { self.find(seen.labels) };
-        let index = match found {
-            Some(index) => index,
-            None if !follow && !threshold.holds(seen.number) => return,
-            None if self.series.len() >= SERIES => {
+    /// Takes the number of a series.
+    pub fn see(&mut self, threshold: &Threshold, now: &Round, seen: &Seen<'_>) {
+        let found = if self.followed.is_empty() { None } else { self.find(seen) };
+        let place = match found {
+            Some(place) => place,
+            None if threshold.change.is_none() && !threshold.holds(seen.number) => return,
+            None if self.followed.len() >= SERIES => {
                 self.overflown += 1;
                 return;
             }
-            None => self.insert(seen.labels, now),
+            None => self.insert(seen.labels, now.elapsed),
         };
-        self.disordered |= index != self.next;
-        self.next = index + 1;
-        let series = &mut self.series[index];
-        if series.round == now.number && series.window.is_some() {
-            // The same labels twice in a tick: a bug in the metric.
-            return;
+        if self.next.0 != seen.workload {
+            self.keep_first(seen.workload, place);
         }
-        (series.round, series.elapsed, series.place) = (now.number, now.elapsed, self.places);
-        self.places += 1;
-        let number = match threshold.change {
-            None => Some((seen.number, true)),
-            Some(change) => {
-                // A counter that began while the agent ran has grown from zero.
-                let fresh = matches!(change, Change::Rate(_)) && seen.created > 0 && seen.created >= now.started;
-                let window =
-                    series.window.get_or_insert_with(|| Box::new(Window::new(now.elapsed, seen.number, fresh)));
-                window.change(change, now.elapsed, seen.number)
-            }
-        };
-        series.number = number.map(|(number, _)| number).or(series.number);
-        let before = series.phase;
-        match step(threshold, &mut series.phase, number, now.elapsed) {
-            Turn::Nothing => {}
-            Turn::Fire { .. } if *firing >= FIRING => {
-                // It stays pending, and tries again at the next tick.
-                self.refused += u64::from(!std::mem::replace(&mut series.counted, true));
-            }
-            Turn::Fire { since } => {
-                *firing += 1;
-                series.counted = false;
-                let (started, fired) = (now.time.saturating_sub(since), now.time);
-                series.phase = Phase::Firing { started, fired };
-                send(series.alert(rule, threshold, Times { started, fired, resolved: None }));
-            }
-            Turn::Resolve => {
-                *firing = firing.saturating_sub(1);
-                series.resolve(rule, threshold, before, now, send);
-            }
+        self.next = (seen.workload, place + 1);
+        let followed = &mut self.followed[place];
+        // The same labels twice in a tick are a bug in the metric.
+        if followed.round != now.number {
+            (followed.round, followed.workload) = (now.number, seen.workload);
+            followed.series.take(threshold, now, seen);
         }
     }
 
-    /// Ends a tick: series that were not seen in it resolve or are forgotten after a while.
-    pub fn end(&mut self, rule: &Rule, threshold: &Threshold, now: &Round, send: &mut dyn FnMut(Alert)) {
-        let before = self.series.len();
-        let absent = |series: &Series| now.elapsed.saturating_sub(series.elapsed) >= ABSENT;
-        self.series.retain_mut(|series| {
-            let seen = series.round == now.number;
-            match series.phase {
-                Phase::Firing { .. } if !seen && absent(series) => {
-                    let phase = std::mem::take(&mut series.phase);
-                    series.resolve(rule, threshold, phase, now, send);
-                    false
+    /// Ends a tick: evaluates what was seen and what is due. Series that are gone resolve or are forgotten after a while. Of what
+    /// was not seen, `moved` tells whether it would have been seen if it were there, by workload.
+    pub fn end(
+        &mut self,
+        (rule, threshold): (&Rule, &Threshold),
+        now: &Round,
+        moved: impl Fn(usize) -> bool,
+        send: &mut Sending,
+    ) {
+        let mut place = 0;
+        while let Some(followed) = self.followed.get_mut(place) {
+            let seen = followed.round == now.number;
+            let gone = !seen && !followed.absent && followed.workload.is_none_or(&moved);
+            let stays = if seen || !gone && !followed.absent && followed.due <= now.elapsed {
+                followed.absent = false;
+                self.refused += u64::from(followed.series.evaluate(rule, threshold, now, send));
+                followed.due = followed.series.due(threshold, now);
+                followed.series.is_followed()
+            } else {
+                if gone {
+                    followed.series.leave(now);
+                    (followed.absent, followed.due) = (true, followed.series.end());
                 }
-                Phase::Firing { .. } => true,
-                Phase::Pending { .. } | Phase::Idle if !seen => {
-                    series.phase = Phase::Idle;
-                    series.window.is_some() && now.elapsed.saturating_sub(series.elapsed) < GAP
-                }
-                Phase::Pending { .. } => true,
-                Phase::Idle => series.window.is_some(),
+                !followed.absent || followed.due > now.elapsed
+            };
+            if stays {
+                place += 1;
+                continue;
             }
-        });
-        if self.disordered || self.series.len() < before {
-            self.order(now);
+            self.remove(place).resolve(rule, threshold, now, send);
         }
+        self.complete = self.overflown == 0;
     }
 
     /// Adds a series that fires; `false` if there is no room.
-    pub fn restore(&mut self, labels: &[&str], phase: Phase, number: Option<f64>, elapsed: u64, round: u64) -> bool {
-        if self.series.len() >= SERIES {
+    pub fn restore(&mut self, labels: &[&str], phase: Phase, number: Option<f64>, elapsed: u64) -> bool {
+        if self.followed.len() >= SERIES {
             return false;
         }
-        let index = self
-            .find(labels)
-            .unwrap_or_else(|| self.insert(labels, &Round { time: 0, elapsed, number: round, started: 0 }));
-        self.series[index].phase = phase;
-        self.series[index].number = number;
+        let seen = Seen { workload: None, labels, number: 0.0, created: 0 };
+        let place = self.find(&seen).unwrap_or_else(|| self.insert(labels, elapsed));
+        let followed = &mut self.followed[place];
+        followed.series.restore(phase, number);
+        if followed.absent {
+            followed.due = followed.series.end();
+        }
+        self.complete = false;
         true
     }
 
     /// The alerts that fire.
     pub fn firing(&self, rule: &Rule, threshold: &Threshold) -> impl Iterator<Item = Alert> {
-        self.series.iter().filter_map(|series| match series.phase {
+        self.followed.iter().filter_map(|followed| match followed.series.phase {
             Phase::Firing { started, fired } => {
-                Some(series.alert(rule, threshold, Times { started, fired, resolved: None }))
+                Some(followed.series.alert(rule, threshold, Times { started, fired, resolved: None }))
             }
             _ => None,
         })
     }
 
-    /// The index of a series, usually the one after the last.
-    fn find(&self, labels: &[&str]) -> Option<usize> {
-        let same = |index: &usize| self.series.get(*index).is_some_and(|series| series.has(labels));
-        let next = Some(self.next).filter(same);
-        next.or_else(|| self.index.get(&hash(labels.iter().copied())).copied().filter(same))
+    /// The place of a series.
+    fn find(&self, seen: &Seen<'_>) -> Option<usize> {
+        let same = |place: &usize| self.followed.get(*place).is_some_and(|it| it.series.has(seen.labels));
+        let next = match seen.workload {
+            Some(slot) if self.next.0 != Some(slot) => self.first.get(slot).copied(),
+            _ => Some(self.next.1),
+        };
+        next.filter(same).or_else(|| self.index.get(&hash(seen.labels.iter().copied())).copied().filter(same))
     }
 
-    fn insert(&mut self, labels: &[&str], now: &Round) -> usize {
-        let index = self.series.len();
-        self.index.insert(hash(labels.iter().copied()), index);
-        self.series.push(Series {
-            labels: labels.iter().map(|value| Box::from(*value)).collect(),
-            phase: Phase::Idle,
-            window: None,
-            number: None,
-            round: now.number,
-            elapsed: now.elapsed,
-            place: 0,
-            counted: false,
-        });
-        index
-    }
-
-    /// Sorts the series by the order of this tick, absent ones last.
-    fn order(&mut self, now: &Round) {
-        self.series.sort_unstable_by_key(|series| if series.round == now.number { series.place } else { usize::MAX });
-        self.index.clear();
-        for (index, series) in self.series.iter().enumerate() {
-            self.index.insert(hash(series.labels.iter().map(|value| &**value)), index);
+    fn keep_first(&mut self, workload: Option<usize>, place: usize) {
+        if let Some(slot) = workload {
+            if self.first.len() <= slot {
+                self.first.resize(slot + 1, 0);
+            }
+            self.first[slot] = place;
         }
-        self.disordered = false;
-    }
-}
-
-impl Series {
-    fn has(&self, labels: &[&str]) -> bool {
-        self.labels.len() == labels.len() && self.labels.iter().zip(labels).all(|(ours, other)| **ours == **other)
     }
 
-    fn alert(&self, rule: &Rule, threshold: &Threshold, times: Times) -> Alert {
-        let labels = Labels::Series(threshold.metric.labels, &self.labels);
-        super::alert(rule, times, &Filling { value: self.number, labels, title: "" }, None)
+    fn insert(&mut self, labels: &[&str], elapsed: u64) -> usize {
+        let place = self.followed.len();
+        self.index.insert(hash(labels.iter().copied()), place);
+        let series = Box::new(Series::new(labels, elapsed));
+        self.followed.push(Followed { due: 0, round: 0, workload: None, absent: false, series });
+        place
     }
 
-    fn resolve(&self, rule: &Rule, threshold: &Threshold, was: Phase, now: &Round, send: &mut dyn FnMut(Alert)) {
-        if let Phase::Firing { started, fired } = was {
-            send(self.alert(rule, threshold, Times { started, fired, resolved: Some(now.time) }));
+    /// Removes a series. The last one takes its place.
+    fn remove(&mut self, place: usize) -> Box<Series> {
+        let left = self.followed.swap_remove(place).series;
+        self.index.remove(&hash(left.labels()));
+        if let Some(moved) = self.followed.get(place) {
+            self.index.insert(hash(moved.series.labels()), place);
+            let last = self.followed.len();
+            if let Some(first) =
+                moved.workload.and_then(|slot| self.first.get_mut(slot)).filter(|first| **first == last)
+            {
+                *first = place;
+            }
         }
+        left
     }
 }
 

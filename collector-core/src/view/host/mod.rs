@@ -10,6 +10,8 @@ use crate::count::Histogram;
 use crate::pressure::{self, Resource};
 use crate::signal::block::{Device, Operation};
 use crate::statistic;
+use crate::statistic::host::Statistic;
+use crate::view::workload::Swap;
 pub(crate) use figure::used_ratio;
 pub use figure::{Filesystem, Watch};
 pub use memory::Memory;
@@ -87,6 +89,11 @@ pub struct DeviceIo {
 }
 
 impl Host {
+    pub(crate) fn swap(&self) -> Swap {
+        let get = |statistic| self.statistics.get(statistic);
+        Swap { free: get(Statistic::SwapFree), swappiness: get(Statistic::Swappiness) }
+    }
+
     /// The node with this number; `None` beyond [`kswapd::NODES`].
     pub(crate) fn node(&mut self, node: u32, time: u64) -> Option<&mut Node> {
         let new = || Node { created: time, ..Node::default() };

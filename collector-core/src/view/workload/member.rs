@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::slots::Slots;
 use super::statistics::Last;
-use super::{CGROUPS_PER_WORKLOAD, OTHER_SLOT, Workload, Workloads};
+use super::{CGROUPS_PER_WORKLOAD, OTHER_SLOT, Workloads};
 use crate::cgroup::Id;
 use crate::identity::Names;
 use crate::stage::Stage;
@@ -93,7 +94,7 @@ impl Member {
         }
     }
 
-    fn end(&mut self, slots: &mut [Workload], time: u64) {
+    fn end(&mut self, slots: &mut Slots, time: u64) {
         if self.dead_since.is_some() {
             return;
         }
@@ -192,10 +193,13 @@ impl Workloads {
             return self.note(id, values);
         }
         if member.slot != OTHER_SLOT {
-            let workload = &mut self.slots[member.slot];
-            workload.measure(member, values);
+            let workload = self.slots.unmarked(member.slot);
+            let moved = workload.measure(member, values);
             if turn && values.get(Statistic::MemoryCurrent).is_some() {
                 workload.recent.parts_read = Some(time);
+            }
+            if moved {
+                self.slots.mark(member.slot);
             }
         }
     }

@@ -16,6 +16,8 @@ pub use amounts::{Amounts, Io, Reclaim, Stalls, Transfer};
 use member::{Member, Top};
 use pending::Pending;
 pub use recent::Recent;
+pub(crate) use recent::Swap;
+use slots::Slots;
 pub use statistics::Statistics;
 pub(crate) use unseen::Unseen;
 
@@ -25,6 +27,7 @@ mod member;
 mod pending;
 mod place;
 mod recent;
+mod slots;
 mod statistics;
 mod unseen;
 
@@ -114,7 +117,7 @@ pub struct Workloads {
     max: usize,
     grace: u64,
     /// A workload keeps its slot while it lives; a free slot has an empty name.
-    slots: Vec<Workload>,
+    slots: Slots,
     free: Vec<usize>,
     by_name: BTreeMap<Arc<str>, usize>,
     /// The workloads' own cgroups, by their paths.
@@ -152,7 +155,7 @@ impl Default for Workloads {
             hierarchies: [u64::MAX; 2],
             max: 0,
             grace: 0,
-            slots: vec![Workload::other(0)],
+            slots: Slots::new(Workload::other(0)),
             free: Vec::new(),
             by_name: BTreeMap::new(),
             tops: HashMap::new(),
@@ -182,7 +185,7 @@ impl Workloads {
             max: start.workload_max,
             grace: start.workload_grace,
             own: start.own,
-            slots: vec![Workload::other(time)],
+            slots: Slots::new(Workload::other(time)),
             ..Workloads::default()
         }
     }
@@ -190,16 +193,6 @@ impl Workloads {
     /// The memory controller's hierarchy: 0 is cgroup v2.
     pub fn memory_hierarchy(&self) -> u64 {
         self.hierarchies[0]
-    }
-
-    /// Every workload, including those in their grace: `other`, then the rest by name.
-    pub fn iter(&self) -> impl Iterator<Item = &Workload> {
-        std::iter::once(&OTHER_SLOT).chain(self.by_name.values()).map(|&slot| &self.slots[slot])
-    }
-
-    /// The workloads that have series: without those that hold neither a process nor memory.
-    pub fn shown(&self) -> impl Iterator<Item = &Workload> {
-        self.iter().filter(|workload| workload.is_shown())
     }
 
     /// The workload with this name.
@@ -304,11 +297,13 @@ impl Workloads {
     /// Removes workloads and cgroups that ended at this moment or before.
     fn release(&mut self, until: u64) {
         let gone = |since: Option<u64>| since.is_some_and(|since| since <= until);
-        for (slot, workload) in self.slots.iter_mut().enumerate().filter(|(_, workload)| gone(workload.empty_since)) {
-            self.by_name.remove(&workload.name);
-            self.owners.leave(&workload.identity.owner);
-            *workload = Workload::default();
-            self.free.push(slot);
+        for slot in 0..self.slots.len() {
+            if gone(self.slots[slot].empty_since) {
+                let workload = std::mem::take(&mut self.slots[slot]);
+                self.by_name.remove(&workload.name);
+                self.owners.leave(&workload.identity.owner);
+                self.free.push(slot);
+            }
         }
         let Workloads { cgroups, slots, tops, makers, .. } = self;
         cgroups.retain(|_, member| {
@@ -365,9 +360,9 @@ impl Workloads {
         let workload = Workload { name: name.clone(), identity, created: time, ..Workload::default() };
         let slot = self.free.pop().unwrap_or(self.slots.len());
         self.by_name.insert(name, slot);
-        match self.slots.get_mut(slot) {
-            Some(free) => *free = workload,
-            None => self.slots.push(workload),
+        match slot < self.slots.len() {
+            true => self.slots[slot] = workload,
+            false => self.slots.push(workload),
         }
         Some(slot)
     }

@@ -23,6 +23,8 @@ pub struct Recent {
     limit_read: Option<u64>,
     /// Sum of the memory limits of the containers directly below it.
     limits_below: u64,
+    /// The GPU memory and this sum at the last tick.
+    before: (Option<u64>, u64),
     /// Number of times that memory was refused to it.
     refusals: Option<u64>,
     /// When memory was last refused to it.
@@ -40,6 +42,13 @@ pub struct Recent {
     /// When one was killed before that, for another shortage.
     pub killed_before: Option<u64>,
     pub(super) kills: Kills,
+}
+
+/// What of the host's swap decides how much a workload can swap out.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) struct Swap {
+    pub free: Option<u64>,
+    pub swappiness: Option<u64>,
 }
 
 /// Kills closer than this, in nanoseconds, are for the same shortage.
@@ -89,6 +98,21 @@ impl Workload {
     pub(crate) fn memory_limit(&self) -> Option<Option<u64>> {
         self.statistics.get(Statistic::MemoryCurrent)?;
         Some(self.statistics.get(Statistic::MemoryLimit))
+    }
+
+    /// What stays at the limit whatever the kernel drops or swaps out, on a host with this much swap. A frozen workload is there
+    /// already, and is not killed.
+    pub(crate) fn unreclaimable(&self, host: Swap) -> Option<u64> {
+        let get = |statistic| self.statistics.get(statistic);
+        let rest = get(Statistic::MemoryWithoutCache).filter(|_| get(Statistic::MemoryUnderOom).unwrap_or(0) == 0)?;
+        // At 0, reclaim for the limit of a cgroup never swaps (get_scan_count in mm/vmscan.c). On v1 each cgroup has its own.
+        let swaps = get(Statistic::MemorySwappiness).or(host.swappiness) != Some(0);
+        let free = host.free.filter(|_| swaps).unwrap_or(0);
+        let used = get(Statistic::MemorySwap).unwrap_or(0);
+        let allowed = get(Statistic::MemorySwapLimit).map_or(u64::MAX, |limit| limit.saturating_sub(used));
+        let swappable =
+            get(Statistic::MemoryAnon).unwrap_or(0).saturating_add(get(Statistic::MemoryShmem).unwrap_or(0));
+        Some(rest.saturating_sub(free.min(allowed).min(swappable)))
     }
 
     /// Page cache without shared memory, in bytes.
@@ -160,7 +184,7 @@ impl Workloads {
         if member.dead_since.is_some() || member.slot == OTHER_SLOT {
             return;
         }
-        let used = self.slots[member.slot].recent.used.get_or_insert_default();
+        let used = self.slots.unmarked(member.slot).recent.used.get_or_insert_default();
         for (sum, more) in used.iter_mut().zip([usage.least, usage.mean, usage.most]) {
             grow(sum, more);
         }
@@ -176,10 +200,12 @@ impl Workloads {
         keep: &mut impl FnMut(&mut Workload, bool),
     ) {
         let Workloads { slots, cgroups, tops, grace, .. } = self;
-        slots.iter_mut().for_each(|workload| (workload.recent.vram, workload.recent.limits_below) = (None, 0));
+        for Recent { vram, limits_below, before, .. } in slots.all_unmarked().iter_mut().map(|it| &mut it.recent) {
+            *before = (vram.take(), std::mem::take(limits_below));
+        }
         for holder in holding {
             let slot = holder.cgroup.and_then(|id| cgroups.get(&id)).map_or(OTHER_SLOT, |member| member.slot);
-            let vram = &mut slots[slot].recent.vram;
+            let vram = &mut slots.unmarked(slot).recent.vram;
             *vram = holder.bytes.map(|bytes| vram.unwrap_or(0).saturating_add(bytes)).or(*vram);
         }
         for place in 0..slots.len() {
@@ -190,21 +216,41 @@ impl Workloads {
                 continue;
             };
             if let Some(top) = tops.get(above) {
-                let below = &mut slots[top.slot].recent.limits_below;
+                let below = &mut slots.unmarked(top.slot).recent.limits_below;
                 *below = below.saturating_add(limit).saturating_add(PAGE);
             }
         }
-        for (slot, workload) in slots.iter_mut().enumerate() {
+        for slot in 0..slots.len() {
+            let workload = slots.unmarked(slot);
             if workload.name.is_empty() {
                 continue;
             }
             let alive = workload.is_alive() || slot == OTHER_SLOT;
+            let hidden = workload.hidden;
             workload.rest(time, *grace);
             workload.watch(time);
             keep(workload, alive);
             workload.recent.used = None;
             if let Some(change) = workload.update(time, before) {
                 log.add(change);
+            }
+            let Recent { vram, limits_below, before: last, .. } = workload.recent;
+            if workload.hidden != hidden || (vram, limits_below) != last {
+                slots.mark(slot);
+            }
+        }
+    }
+
+    /// The host's swap changed: so may the share of its limit that a workload cannot free.
+    pub(crate) fn swap(&mut self, before: Swap, now: Swap) {
+        if before == now {
+            return;
+        }
+        for slot in 0..self.slots.len() {
+            let workload = &self.slots[slot];
+            let limited = workload.statistics.get(Statistic::MemoryLimit).is_some();
+            if limited && workload.unreclaimable(before) != workload.unreclaimable(now) {
+                self.slots.mark(slot);
             }
         }
     }

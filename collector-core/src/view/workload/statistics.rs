@@ -61,8 +61,9 @@ impl Statistics {
         self.used & (1 << statistic.index() | 1 << cause.index()) != 0
     }
 
-    /// Adds the current statistics of one of its cgroups.
-    pub(super) fn measure(&mut self, last: &mut Last, values: &Values) {
+    /// Adds the current statistics of one of its cgroups. Returns whether that changed anything.
+    pub(super) fn measure(&mut self, last: &mut Last, values: &Values) -> bool {
+        let mut moved = false;
         let new = || Box::new(Numbers { numbers: [0; COUNT], held: [false; COUNT] });
         let last = last.0.get_or_insert_with(new);
         for statistic in Statistic::ALL {
@@ -76,6 +77,7 @@ impl Statistics {
                 _ => now,
             };
             let sum = &mut self.sums[index];
+            let sum_before = *sum;
             match (statistic.kind(), now) {
                 (Kind::Counter, Some(now)) => grow(sum, now.saturating_sub(last.numbers[index])),
                 (Kind::Counter, None) => {}
@@ -97,7 +99,9 @@ impl Statistics {
                 last.numbers[index] = now;
                 self.used |= u128::from(now > 0 || statistic.kind() == Kind::Limit) << index;
             }
+            moved |= *sum != sum_before || before.is_some() != now.is_some();
         }
+        moved
     }
 
     /// One of its cgroups was removed, or moved to another workload. The gauges of the last one stay until the workload goes.

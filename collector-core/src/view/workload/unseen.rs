@@ -68,7 +68,7 @@ impl Workloads {
     /// At a tick: kills of the tick before that nothing else explains. `host` is the kernel's count for the whole host.
     pub(crate) fn unseen_kills(&mut self, time: u64, host: Option<u64>) -> Vec<Unseen> {
         let Some(before) = self.kills_counted.replace(time) else {
-            for workload in &mut self.slots {
+            for workload in self.slots.all_unmarked() {
                 workload.count_kills();
             }
             self.kills.grow(host, None);
@@ -77,7 +77,7 @@ impl Workloads {
         // Built only if something moved: this runs at every tick.
         let mut growths: Vec<i64> = Vec::new();
         let mut moved = self.kills.open != 0;
-        for (slot, workload) in self.slots.iter_mut().enumerate() {
+        for (slot, workload) in self.slots.all_unmarked().iter_mut().enumerate() {
             let growth = workload.count_kills();
             if growth > 0 {
                 growths.resize(slot, 0);
@@ -93,7 +93,7 @@ impl Workloads {
         let (below, outermost) = self.below(&growths);
         let mut unseen = Vec::new();
         for slot in 0..self.slots.len() {
-            let kills = &mut self.slots[slot].recent.kills;
+            let kills = &mut self.slots.unmarked(slot).recent.kills;
             if let Some((kills, time)) = kills.settle(growths[slot], below[slot], before) {
                 unseen.push(Unseen { cgroup: self.own_cgroup(slot), kills, time });
             }
@@ -141,14 +141,16 @@ impl Workloads {
 }
 
 impl Workload {
-    /// Takes the numbers of one of its cgroups. Kills that one counted before it belonged to the workload are not new.
-    pub(super) fn measure(&mut self, member: &mut Member, values: &Values) {
+    /// Takes the numbers of one of its cgroups. Kills that one counted before it belonged to the workload are not new. Returns
+    /// whether any number of the workload changed.
+    pub(super) fn measure(&mut self, member: &mut Member, values: &Values) -> bool {
         let kills = |statistics: &Statistics| statistics.get(Statistic::MemoryEventOomKill).unwrap_or(0);
         let before = kills(&self.statistics);
-        self.statistics.measure(&mut member.last, values);
+        let moved = self.statistics.measure(&mut member.last, values);
         if values.get(Statistic::MemoryEventOomKill).is_some() && std::mem::take(&mut member.old) {
             self.recent.kills.rebase(kills(&self.statistics).saturating_sub(before));
         }
+        moved
     }
 
     fn count_kills(&mut self) -> i64 {

@@ -1,13 +1,15 @@
 //! Alerts through the engine: samples in, alerts out.
 
+mod full;
 mod incident;
+mod moved;
 
 use super::*;
 use crate::cgroup::Id;
 use crate::engine::Engine;
 use crate::engine::test::start;
 use crate::metric::METRICS;
-use crate::metric::visit::Part;
+use crate::metric::visit::{Part, visit};
 use crate::sample;
 use crate::sample::{Sample, Source};
 use crate::signal::cgroup;
