@@ -77,6 +77,12 @@ pub mod head {
     pub const BEGUN: usize = 1;
     /// Number of cgroups that it found; the first of them have rows, as many as there are.
     pub const ROWS: usize = 2;
+    /// For the program itself: words of the kernel's memory, and where each CPU's memory is.
+    pub const BLOCK: usize = 3;
+    pub const WORDS: usize = 32;
+    pub const CPU: usize = BLOCK + WORDS;
+    /// CPUs that have a word in it.
+    pub const CPUS: usize = 1024;
     /// Words.
-    pub const COUNT: usize = 3;
+    pub const COUNT: usize = CPU + CPUS;
 }

@@ -60,11 +60,10 @@ impl Pass {
         program.load("cgroup", btf).context("load the iterator")?;
         let known = known(layout, cpus, hierarchies.memory.id == 0);
         let mut links = vec![link(program, &hierarchies.memory)?];
-        for (controller, word) in [(Controller::Cpuacct, word::TIME), (Controller::Cpu, word::PERIODS)] {
-            let more = hierarchies.of(controller).filter(|it| known & 1 << word != 0 && it.id != 0);
-            if let Some(more) = more.filter(|it| links.iter().all(|(id, _)| *id != it.id)) {
-                links.push(link(program, more)?);
-            }
+        // Where throttling has a hierarchy of its own, its files are read when something ran: cheaper than one more pass.
+        let account = hierarchies.of(Controller::Cpuacct).filter(|it| known & 1 << word::TIME != 0 && it.id != 0);
+        if let Some(account) = account.filter(|it| it.id != hierarchies.memory.id) {
+            links.push(link(program, account)?);
         }
         let (rows, head) = (Mapped::take(ebpf, ROWS)?, Mapped::take(ebpf, HEAD)?);
         let mut pass = Pass { links, rows, head, known, pass: 0, count: 0 };

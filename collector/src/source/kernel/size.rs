@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use aya::Ebpf;
 use aya::maps::Map;
 use collector_common::slot::{CACHE, SHARDS, WORDS, cache};
-use collector_common::{block, kswapd};
+use collector_common::{block, kswapd, pass};
 use zerocopy::IntoBytes as _;
 
 use super::bpf;
@@ -17,8 +17,6 @@ use crate::source::root::Root;
 const BUDGET: usize = 24 << 20;
 /// Rows of the pass over all cgroups, per slot: not all cgroups are workloads' own.
 const CGROUPS_PER_SLOT: u32 = 2;
-/// CPUs over which the pass sums what the kernel counts for each (v1): the verifier follows every turn of the loop.
-const MOST_CPUS: u32 = 1024;
 
 /// What the sizes are computed from.
 pub struct Size {
@@ -30,8 +28,7 @@ pub struct Size {
     pub device_shards: u32,
     /// Memory nodes.
     pub nodes: u32,
-    /// CPUs that this host can have, if they are numbered from 0 without gaps and are not too many for a loop in a program;
-    /// otherwise 0.
+    /// CPUs that this host can have, if they are numbered from 0 without gaps and the pass has room for them; otherwise 0.
     pub cpus: u32,
     /// Numbers of the CPUs that are online.
     online: Vec<u32>,
@@ -43,7 +40,7 @@ impl Size {
         let online = aya::util::online_cpus().map_err(|(what, error)| anyhow!("{what}: {error}"))?;
         let nodes = std::fs::read_to_string(root.at("/sys/devices/system/node/possible")).ok();
         let cpus = std::fs::read_to_string(root.at("/sys/devices/system/cpu/possible")).ok();
-        let cpus = cpus.as_deref().and_then(all).filter(|cpus| *cpus <= MOST_CPUS).unwrap_or(0);
+        let cpus = cpus.as_deref().and_then(all).filter(|cpus| *cpus as usize <= pass::head::CPUS).unwrap_or(0);
         Ok(Size { cpus, ..Size::of(slots, online, nodes.as_deref().and_then(last)) })
     }
 

@@ -14,7 +14,7 @@ use super::file::{FILES, File, Pace, derive};
 use super::given::{Given, Left};
 use super::handle::{Descriptors, Handle};
 use super::row::Rows;
-use crate::source::cgroup::{Hierarchies, Hierarchy};
+use crate::source::cgroup::{Controller, Hierarchies, Hierarchy};
 use crate::source::kernel::pass::Row;
 
 const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
@@ -142,7 +142,7 @@ pub enum Due {
     Pulse,
     /// Files of every tick.
     Tick,
-    /// The same, at the turn of a cgroup in which nothing happened.
+    /// Those of IO, at the turn of a cgroup in which nothing happened.
     Still,
     /// Files that are read once per turn.
     Turn,
@@ -215,8 +215,9 @@ impl Part {
                 (Handle::Closed | Handle::Given, _) if descriptors.is_full() => Due::Turn,
                 (_, Pace::Always) => Due::Glance,
                 (_, Pace::Pulse) => Due::Pulse,
-                (_, Pace::Tick) => Due::Tick,
-                (_, Pace::Turn | Pace::Empty) => Due::Turn,
+                // Writeback moves these although nothing runs.
+                (_, Pace::Tick) if due != Due::Still || file.controller == Controller::Io => Due::Tick,
+                (_, Pace::Tick | Pace::Turn | Pace::Empty) => Due::Turn,
             };
             if let (Handle::Given | Handle::Open(_), Some((given, row))) = (&*handle, given) {
                 match given.left {

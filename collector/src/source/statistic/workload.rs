@@ -181,8 +181,9 @@ impl Workload {
             changed |= read != Read::Same;
             match read {
                 Read::Gone => gone = Some(*tree),
-                // Unchanged values are emitted once per turn: a recording may have started since.
-                Read::Same if due <= Due::Tick => {}
+                // Unchanged values are emitted once per turn: a recording may have started since. Of one in which nothing happens,
+                // those of the memory are.
+                Read::Same if due <= Due::Tick || due == Due::Still && *tree > 0 => {}
                 Read::Same | Read::Changed => emit_reading(Reading::Statistics(Statistics {
                     cgroup: part.id,
                     values: part.values.clone(),
