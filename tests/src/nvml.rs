@@ -102,7 +102,12 @@ impl Nvml {
 
     /// The same with more configuration.
     pub fn agent_with(&self, more: &str) -> Agent {
-        let config = format!("tick = \"100ms\"\n{}{more}", self.config());
+        self.agent_of(&format!("{}{more}", self.config()))
+    }
+
+    /// The same with this configuration instead.
+    pub fn agent_of(&self, config: &str) -> Agent {
+        let config = format!("tick = \"100ms\"\n{config}");
         let (name, value) = self.environment();
         let mut agent = Agent::spawn(&config, |command| {
             command.env(name, value);

@@ -3,7 +3,7 @@
 use super::row::{Detail, Kind, Metric, Value, WORKLOAD};
 
 /// Every label that a series of the catalogue can have, except those of infos, which rules cannot read.
-pub const LABELS: [&str; 34] = {
+pub const LABELS: [&str; 35] = {
     let [workload, namespace, pod, container] = WORKLOAD;
     [
         workload,
@@ -23,6 +23,7 @@ pub const LABELS: [&str; 34] = {
         "kind",
         "listener",
         "memory",
+        "method",
         "minutes",
         "mode",
         "mountpoint",

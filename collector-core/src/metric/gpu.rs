@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::row::{Detail, Emit, Kind, Metric, Unit, Value, WORKLOAD};
-use crate::statistic::gpu::{REASONS, Statistic};
+use crate::statistic::gpu::{METHODS, REASONS, Statistic};
 use crate::view::View;
 use Statistic::*;
 
@@ -187,7 +187,26 @@ pub const PCIE_BYTES: Metric = Metric {
     read: |view, emit| each(view, emit, &[(HOST_TO_DEVICE, HostToDevice), (DEVICE_TO_HOST, DeviceToHost)], Value::Int),
     ..counter(
         "headroom_gpu_pcie_bytes_total",
-        "Bytes over the GPU's PCIe link since the agent first saw it, by direction as the host sees it: host_to_device is what the GPU received. From the driver's own counters; where they wrap at 32 bits, from the GPU's own averages (Hopper and newer); where there is neither, from 20 ms measured in every gpu.interval and taken for the whole interval.",
+        "Bytes over the GPU's PCIe link since the agent first saw it, by direction as the host sees it: host_to_device is what the GPU received. From the driver's own counters; where they wrap at 32 bits, from the GPU's own averages (Hopper and newer); where there is neither, from 20 ms measured in every gpu.interval and taken for the whole interval; so too where reading counters of 32 bits often enough takes more CPU than gpu.pcie_budget. headroom_gpu_pcie_method says which.",
+    )
+};
+
+pub const PCIE_METHOD: Metric = Metric {
+    detail: Detail::Used,
+    labels: &["gpu", "uuid", "method"],
+    read: |view, emit| {
+        for gpu in view.gpus.iter() {
+            let Some(used) = gpu.values.get(PcieMethod) else { continue };
+            for (method, name) in (0..).zip(METHODS) {
+                let holds = u64::from(method == used);
+                emit.gauge(&[&gpu.device.gpu, &gpu.device.uuid, name], Value::Int(holds))?;
+            }
+        }
+        Ok(())
+    },
+    ..gauge(
+        "headroom_gpu_pcie_method",
+        "How headroom_gpu_pcie_bytes_total is measured: 1 for the driver's counters, the GPU's averages, or windows of 20 ms, which miss or overstate short bursts; at metrics.detail = full also 0 for the others.",
     )
 };
 

@@ -126,6 +126,7 @@ pub const METRICS: &[Metric] = &[
     gpu::XID_ERRORS,
     gpu::MIG,
     gpu::PCIE_BYTES,
+    gpu::PCIE_METHOD,
     gpu::PCIE_LINK,
     gpu::PCIE_LINK_USED,
     gpu::PCIE_BUSY_LINK,

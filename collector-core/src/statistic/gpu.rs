@@ -70,10 +70,15 @@ super::statistics! {
         HostToDeviceRate: Gauge = "host_to_device_rate",
         /// The latest rate from the GPU, in bytes per second.
         DeviceToHostRate: Gauge = "device_to_host_rate",
+        /// How its PCIe bytes are measured: an index of [`METHODS`].
+        PcieMethod: Gauge = "pcie_method",
         /// 1 if it is divided into MIG devices.
         Mig: Gauge = "mig",
     }
 }
+
+/// How PCIe bytes are measured: the driver's counters, averages between two samples, windows of 20 ms.
+pub const METHODS: [&str; 3] = ["counters", "averages", "windows"];
 
 /// Reasons for reduced clocks: bit and name (`nvmlClocksEventReason*`).
 pub const REASONS: [(u64, &str); 9] = [

@@ -177,6 +177,8 @@ pub struct Gpu {
     pub interval: Duration,
     /// Timeout of one NVML call.
     pub deadline: Duration,
+    /// CPU time per second for reading 32-bit PCIe counters between rounds.
+    pub pcie_budget: Duration,
 }
 
 /// `[transfer]`
@@ -293,6 +295,7 @@ impl Default for Config {
                 library: None,
                 interval: Duration::from_secs(1),
                 deadline: Duration::from_secs(5),
+                pcie_budget: Duration::from_millis(10),
             },
             transfer: Transfer { enabled: false, scan: Duration::from_secs(2) },
             metrics: Metrics { detail: "usual".into(), max_series: 200_000, max_bytes: 24 << 20 },

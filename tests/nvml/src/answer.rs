@@ -24,13 +24,23 @@ pub const TIMEOUT: Return = nvmlReturn_enum_NVML_ERROR_TIMEOUT;
 
 /// `Scenario::load` at the last initialisation, plus one; 0 if there was none.
 pub static LOAD: AtomicU64 = AtomicU64::new(0);
+
+/// Keeps the CPU busy.
+fn spin(time: Duration) {
+    let begun = Instant::now();
+    while begun.elapsed() < time {
+        std::hint::spin_loop();
+    }
+}
+
 /// Sleeps, hangs or fails as the scenario says, and returns the scenario.
 pub fn behave(call: impl Fn(&Scenario) -> Call) -> Answer<Arc<Scenario>> {
     let begun = Instant::now();
     loop {
         let scenario = now();
-        let Call { sleep_ms, hang, error } = call(&scenario);
+        let Call { sleep_ms, spin_ms, hang, error } = call(&scenario);
         if !hang {
+            spin(Duration::from_millis(spin_ms));
             sleep(Duration::from_millis(sleep_ms).saturating_sub(begun.elapsed()));
             return if error == 0 { Ok(scenario) } else { Err(error) };
         }

@@ -31,6 +31,8 @@ pub struct Scenario {
 #[serde(default, deny_unknown_fields)]
 pub struct Call {
     pub sleep_ms: u64,
+    /// It keeps the CPU busy for this long, as real drivers do while they wait.
+    pub spin_ms: u64,
     /// It does not return while this is set.
     pub hang: bool,
     /// It returns this error (`nvmlReturn_t`); 0 is none.

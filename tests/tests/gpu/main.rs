@@ -5,6 +5,7 @@
 mod device;
 mod hardware;
 mod hostile;
+mod link;
 mod many;
 mod transfer;
 mod trouble;

@@ -340,6 +340,13 @@ pub const SETTINGS: &[Setting] = &[
               after this time the GPU series disappear, and a new thread tries again at growing intervals.",
     },
     Setting {
+        key: "gpu.pcie_budget",
+        flag: None,
+        kind: Kind::Duration(|config| &mut config.gpu.pcie_budget, Duration::ZERO, HOUR),
+        doc: "CPU time per second for PCIe counters of 32 bits, which wrap within fractions of a second. Where that is not enough \
+              (headroom doctor says so), windows of 20 ms are measured instead.",
+    },
+    Setting {
         key: "transfer.enabled",
         flag: None,
         kind: Kind::Switch(|config| &mut config.transfer.enabled),
@@ -359,8 +366,7 @@ pub const SETTINGS: &[Setting] = &[
         key: "metrics.detail",
         flag: None,
         kind: Kind::Choice(|config| &mut config.metrics.detail, &Level::NAMES),
-        doc: "Whether all series are shown (full), or those worth their price (usual): docs/metrics.md says which. Rules \
-              of the agent see all of them either way.",
+        doc: "All series (full), or those worth their price (usual): docs/metrics.md says which. Rules see all either way.",
     },
     Setting {
         key: "metrics.max_series",

@@ -147,10 +147,11 @@ pub fn read(device: &Device<'_>, watch: &Watch, values: &mut Values) -> Result<O
     Ok(failed)
 }
 
-/// The values that this GPU does not provide, with the reason.
-pub fn unsupported(device: &Device<'_>) -> Vec<String> {
+/// The values of this GPU, and those that it does not provide, with the reason.
+pub fn examine(device: &Device<'_>) -> (Values, Vec<String>) {
     let mut values = Values::new();
     let query =
         |(name, query): (&str, Query)| query(device, &mut values).err().map(|error| format!("{name} ({error})"));
-    QUERIES.into_iter().filter_map(query).collect()
+    let unsupported = QUERIES.into_iter().filter_map(query).collect();
+    (values, unsupported)
 }

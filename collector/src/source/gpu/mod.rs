@@ -4,6 +4,7 @@
 //! health.
 
 mod average;
+mod budget;
 mod device;
 mod holder;
 mod library;
@@ -32,8 +33,10 @@ use super::watch::Watch;
 use super::{Finding, Health, Source};
 use crate::clock;
 use crate::config::{self, Config};
+use budget::Budget;
 use holder::Holders;
 use library::Absent;
+use link::Link;
 use session::{Context, RETRY_MAX, RETRY_MIN};
 
 /// Capacity of the channel from the thread: a few seconds of rounds.
@@ -226,6 +229,7 @@ impl Work {
         let send = |reading| try_send(Message::Sample(Sample { time: clock::unix_ns(), reading }));
         let mut holders = Holders::new(&root, &memory);
         let (mut links, mut reported) = (HashMap::new(), Vec::new());
+        let mut budget = Budget::new(config.pcie_budget);
         let (mut retry_delay, mut refresh) = (RETRY_MIN, RETRY_MIN);
         while !watch.should_stop() {
             let started = clock::monotonic_ns();
@@ -240,6 +244,7 @@ impl Work {
                         interval: config.interval,
                         holders: &mut holders,
                         links: &mut links,
+                        budget: &mut budget,
                         reported: &mut reported,
                         send: &mut |reading| send(Reading::Gpu(reading)),
                         refresh: &mut refresh,
@@ -299,8 +304,9 @@ fn examine(config: &config::Gpu, root: &Root) -> Result<String, String> {
     }
     let (sender, answer) = std::sync::mpsc::channel();
     let (library, root): (Option<PathBuf>, Root) = (config.library.clone(), root.clone());
+    let budget = config.pcie_budget;
     let spawned = thread::Builder::new().name("headroom-gpu".to_owned());
-    let spawned = spawned.spawn(move || sender.send(describe(library, &root)));
+    let spawned = spawned.spawn(move || sender.send(describe(library, &root, budget)));
     spawned.map_err(|error| format!("could not start a thread: {error}"))?;
     match answer.recv_timeout(config.deadline * START_FACTOR) {
         Ok(Err(Absent::Missing)) if config.enabled == "auto" => Ok("none: libnvidia-ml.so.1 was not found".to_owned()),
@@ -311,20 +317,23 @@ fn examine(config: &config::Gpu, root: &Root) -> Result<String, String> {
     }
 }
 
-fn describe(library: Option<PathBuf>, root: &Root) -> Result<String, Absent> {
+fn describe(library: Option<PathBuf>, root: &Root, budget: Duration) -> Result<String, Absent> {
     let nvml = ManuallyDrop::new(library::open(library.as_deref(), root)?);
     let unusable = |error| Absent::Unusable(format!("could not list the GPUs: {error}"));
     let driver = nvml.sys_driver_version().unwrap_or_default();
     let mut text = format!("driver {driver}");
-    for index in 0..nvml.device_count().map_err(unusable)? {
+    let count = nvml.device_count().map_err(unusable)?;
+    for index in 0..count {
         text += &match nvml.device_by_index(index) {
             Ok(device) => {
-                let unsupported = device::unsupported(&device);
+                let (values, unsupported) = device::examine(&device);
+                let link = Link::examine(&device, &values, budget / count).map(|link| format!(", {link}"));
                 let name = device.name().unwrap_or_default();
-                match unsupported.is_empty() {
-                    true => format!("; GPU {index}: {name}"),
-                    false => format!("; GPU {index}: {name}, without {}", unsupported.join(", ")),
-                }
+                let lacks = match unsupported.is_empty() {
+                    true => String::new(),
+                    false => format!(", without {}", unsupported.join(", ")),
+                };
+                format!("; GPU {index}: {name}{lacks}{}", link.unwrap_or_default())
             }
             Err(error) => format!("; GPU {index}: {error}"),
         };

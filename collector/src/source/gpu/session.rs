@@ -15,6 +15,7 @@ use nvml_wrapper::{Device, Nvml};
 use nvml_wrapper_sys::bindings::nvmlEventTypeXidCriticalError;
 
 use super::average::Averages;
+use super::budget::Budget;
 use super::device::{self, Meaning, meaning};
 use super::holder::Holders;
 use super::link::Link;
@@ -37,6 +38,8 @@ pub struct Context<'a> {
     pub interval: Duration,
     pub holders: &'a mut Holders,
     pub links: &'a mut HashMap<Arc<str>, Link>,
+    /// CPU time for counters that wrap.
+    pub budget: &'a mut Budget,
     /// Sends a reading; `false` if it was dropped.
     pub send: &'a mut dyn FnMut(Reading) -> bool,
     /// Reports a finished round: nanoseconds, number of implausible PCIe values, error.
@@ -100,11 +103,21 @@ pub fn run(nvml: &Nvml, context: &mut Context<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// Reads counters that would wrap before the next round.
+/// Reads counters that would wrap before the next round, within the budget.
 fn read_due_counters(gpus: &[Gpu<'_>], context: &mut Context<'_>) {
     for gpu in gpus.iter().filter(|gpu| !gpu.lost) {
-        if let Some(link) = context.links.get_mut(&gpu.info.uuid) {
-            link.count_if_due(&gpu.device, context.watch);
+        let Some(link) = context.links.get_mut(&gpu.info.uuid) else { continue };
+        let Some(spent) = link.count_if_due(&gpu.device, context.watch) else { continue };
+        if context.budget.spend(spent, clock::monotonic_ns()) {
+            continue;
+        }
+        context.budget.refill();
+        if link.spare_counters() {
+            let gpu = &*gpu.info.gpu;
+            tracing::warn!(
+                gpu,
+                "32-bit PCIe counters cost more than gpu.pcie_budget: 20 ms windows are measured instead"
+            );
         }
     }
 }
