@@ -21,11 +21,9 @@ pub enum Operation {
 
 pub const OPERATIONS: usize = 5;
 
-/// Map of requests in flight: request address → time of issue.
-pub const IN_FLIGHT: &str = "IN_FLIGHT";
-/// Key in that map that no request has. Its value is when the programs were attached, in nanoseconds of CLOCK_MONOTONIC: every
-/// request issued after that is seen.
-pub const ATTACHED: u64 = 0;
+/// The program that sees the issue of requests. The kernel itself stores that time in most requests, so it is attached only
+/// while some device completes others.
+pub const ISSUE: &str = "block_rq_issue";
 
 /// Words of a device's row.
 pub mod device_word {
@@ -37,8 +35,12 @@ pub mod device_word {
     pub const BYTES: usize = 2 * histogram::WORDS;
     /// Requests that completed with an error.
     pub const ERRORS: usize = BYTES + 1;
+    /// Requests that completed and whose time of issue is not known: they are in neither histogram.
+    pub const UNTIMED: usize = ERRORS + 1;
+    /// Requests that completed without a time of issue stored by the kernel, which it does for others of their kind.
+    pub const UNSTARTED: usize = UNTIMED + 1;
     /// Words per row.
-    pub const COUNT: usize = ERRORS + 1;
+    pub const COUNT: usize = UNSTARTED + 1;
 }
 
 /// Words of one operation in a cgroup's row.
@@ -66,24 +68,28 @@ pub const DISK_NAMES: &str = "DISK_NAMES";
 /// `gendisk.disk_name` (DISK_NAME_LEN), ended by a zero.
 pub type DiskName = [u8; 32];
 
-impl DeviceOperation {
-    /// The key of one shard of the row, which only some CPUs use.
-    #[inline(always)]
-    pub const fn in_shard(&self, shard: u32) -> DeviceOperation {
-        DeviceOperation { device: self.device, operation: self.operation | shard << SHARD_SHIFT }
-    }
-
-    /// The same without its shard.
-    pub const fn whole(&self) -> DeviceOperation {
-        DeviceOperation { device: self.device, operation: self.operation & ((1 << SHARD_SHIFT) - 1) }
-    }
-}
-
+/// Map of rows. The index is shard × [`ROWS`] + the pair's number.
+pub const DEVICES: &str = "BLOCK";
+/// Map of the numbers of pairs of device and operation. A pair keeps its number.
+pub const NUMBERS: &str = "BLOCK_NUMBERS";
+/// Numbers that no pair has yet.
+pub const FREE: &str = "BLOCK_FREE";
 /// Pairs of device and operation that can be counted. Any more are counted as lost.
 pub const ROWS: u32 = 512;
 /// Maximum number of shards, a power of two. A request completes on few CPUs at once, so that these are enough.
 pub const SHARDS: u32 = 16;
-const SHARD_SHIFT: u32 = 16;
+
+/// Words in which a CPU remembers the numbers of pairs that it counted for.
+pub const REMEMBERED: usize = 64;
+
+impl DeviceOperation {
+    /// Which of those words is for this pair: operations of a disk have different ones, and so have eight disks whose minors are
+    /// 1 or 16 apart.
+    #[inline(always)]
+    pub const fn place(self) -> usize {
+        ((self.device ^ self.device >> 4) as usize & 7) << 3 | self.operation as usize & 7
+    }
+}
 
 /// An IO that failed, or took at least `Settings::slow_io_ns`.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -95,7 +101,8 @@ pub struct Io {
     pub cgroup: cgroup::Id,
     /// Nanoseconds from creation to issue; zero where the kernel does not record the creation.
     pub queue_ns: u64,
-    /// Nanoseconds from issue to completion, with retries after a timeout; zero if it failed before it was issued.
+    /// Nanoseconds from issue to completion, with retries after a timeout; zero if it failed before it was issued, or the issue is not
+    /// known.
     pub service_ns: u64,
     pub device: DeviceOperation,
     pub bytes: u32,
@@ -107,7 +114,11 @@ const COMPLETE: &str = "block IO: bytes, latency and errors";
 
 pub const SIGNAL: Signal = Signal {
     name: "block",
-    summary: "Block device IO: queue time, service time, bytes and errors, per device and per cgroup that caused it.",
+    summary: "Block device IO: queue time, service time, bytes and errors, per device and per cgroup that caused it. \
+              Requests store when they were issued, wherever something on the device needs it (writeback throttling does). \
+              While those of some device do not, `block_rq_issue` is attached, from the tick after the first such request \
+              until there was none for a minute or longer. IOs until it is attached are counted without times, in \
+              `headroom_block_io_untimed_total`; commands of a driver (operation `other`) may stay without.",
     probes: &[
         Probe {
             program: "block_rq_complete",
@@ -123,14 +134,20 @@ pub const SIGNAL: Signal = Signal {
             instead_of: Some("block_rq_complete"),
         },
         Probe {
-            program: "block_rq_issue",
+            program: "block_rq_requeue",
+            hook: Hook::RawTracepoint { category: "block", name: "block_rq_requeue" },
+            gives: "service time of block IO that is repeated after a timeout",
+            instead_of: None,
+        },
+        Probe {
+            program: ISSUE,
             hook: Hook::RawTracepoint { category: "block", name: "block_rq_issue" },
-            gives: "queue time and service time of block IO",
+            gives: "queue time and service time of block IO, where requests do not store when they were issued",
             instead_of: None,
         },
     ],
     counters: &[
-        Counters { map: "BLOCK", key: Key::Hash, words: device_word::COUNT },
+        Counters { map: DEVICES, key: Key::Device, words: device_word::COUNT },
         Counters { map: "BLOCK_IO", key: Key::Slot, words: OPERATIONS * word::COUNT },
     ],
     record: Some(Record { kind: Kind::BlockIo, ring: Ring::Bulk, size: size_of::<Io>() }),

@@ -191,7 +191,7 @@ layout! {
     reclaim_end_memcg,
     /// Position of the pause among the arguments of `balance_dirty_pages` (6.12 and older: 10, 6.18 and newer: 6).
     dirty_pause,
-    /// Position of the request among the arguments of `block_rq_issue` (1 before 5.11, then 0).
+    /// Position of the request among the arguments of `block_rq_issue` and `block_rq_requeue` (1 before 5.11, then 0).
     block_issue_request,
     /// `request.q`.
     request_q,
@@ -205,6 +205,9 @@ layout! {
     request_bio,
     /// `request.start_time_ns`: when the request was created; zero for a device that keeps no statistics (`queue/iostats`).
     request_start_time_ns,
+    /// `request.io_start_time_ns`: when the request was issued last. Zero until then; the kernel sets it where something on the
+    /// device needs statistics (QUEUE_FLAG_STATS), such as writeback throttling, and newer ones not for a driver's own commands.
+    request_io_start_time_ns,
     /// `request.rq_flags`.
     request_rq_flags,
     /// `__RQF_IO_STAT` (from 6.12): the bit of a request that is accounted.

@@ -16,6 +16,7 @@ pub mod kill;
 pub mod kswapd;
 pub mod layout;
 pub mod lost;
+pub mod notice;
 pub mod oom;
 pub mod pass;
 pub mod reclaim;
@@ -122,8 +123,8 @@ pub enum Key {
     Slot,
     /// Small index; the signal defines its meaning.
     Index,
-    /// Eight bytes, a [`block::DeviceOperation`] in one shard.
-    Hash,
+    /// Number of a [`block::DeviceOperation`].
+    Device,
 }
 
 /// A record that a signal sends through a ring.

@@ -179,7 +179,7 @@ mod tests {
             let (right, wrong) = match map.key {
                 Key::Slot => (RowKey::Cgroup(Some(ID)), RowKey::Index(0)),
                 Key::Index => (RowKey::Index(0), RowKey::Hash([0; 8])),
-                Key::Hash => (RowKey::Hash([0; 8]), RowKey::Cgroup(None)),
+                Key::Device => (RowKey::Hash([0; 8]), RowKey::Cgroup(None)),
             };
             let ones = vec![1; map.words];
             let readings = counters(map.map, right, &ones);

@@ -1,32 +1,39 @@
 //! block: see `collector_common::block`.
 
-use aya_ebpf::bindings::BPF_NOEXIST;
-use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns};
+use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::{btf_tracepoint, raw_tracepoint};
 use aya_ebpf::programs::{BtfTracePointContext, RawTracePointContext};
 use collector_common::block::{self, DeviceOperation, Io, Operation, device_word, word};
 use collector_common::layout::ABSENT;
 use collector_common::lost::Stage;
+use collector_common::notice;
 use collector_common::ring::{Header, Kind, Ring};
 use collector_common::settings::OPERATIONS;
-use collector_common::slot::Section;
+use collector_common::slot::{Section, cache};
 
 use crate::kernel::{self, Address, Css, Memory, Probed, SETTINGS, Typed, constant, layout, setting};
-use crate::map::{BLOCK, DISK_NAMES, IN_FLIGHT};
+use crate::map::{BLOCK, BLOCK_FREE, BLOCK_NUMBERS, CACHE, DISK_NAMES, IN_FLIGHT, NOTICE};
 use crate::slot::{self, Controller};
-use crate::{counter, emit};
+use crate::{counter, emit, number};
 
 const BLOCK_IO: Section<{ block::OPERATIONS * word::COUNT }> = Section::of("BLOCK_IO");
 
 /// The low byte of `request.cmd_flags` is the operation (`REQ_OP_MASK`).
 const OPERATION_MASK: u32 = 0xff;
 
-static ZERO: [u64; device_word::COUNT] = [0; device_word::COUNT];
+/// The part of a remembered word that is the number.
+const NUMBER: u64 = 0xffff;
+
+/// The request that a tracepoint passes. The queue came first once. Two plain loads would become one of a variable offset, which
+/// verifiers reject.
+#[inline(always)]
+fn request_of(ctx: &RawTracePointContext) -> u64 {
+    if layout!(block_issue_request) == 1 { kernel::argument(ctx, 1) } else { ctx.arg(0) }
+}
 
 #[raw_tracepoint(tracepoint = "block_rq_issue")]
 pub fn block_rq_issue(ctx: RawTracePointContext) -> i32 {
-    // The queue came first once. Two plain loads would become one of a variable offset, which verifiers reject.
-    let request: u64 = if layout!(block_issue_request) == 1 { crate::kernel::argument(&ctx, 1) } else { ctx.arg(0) };
+    let request = request_of(&ctx);
     // SAFETY: the helper has no preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
     match IN_FLIGHT.get_ptr_mut(request) {
@@ -36,6 +43,33 @@ pub fn block_rq_issue(ctx: RawTracePointContext) -> i32 {
         Some(_) => {}
         None => {
             if IN_FLIGHT.insert(request, now, 0).is_err() {
+                emit::lost(Stage::InFlight);
+            }
+        }
+    }
+    0
+}
+
+/// A request that goes back to the queue will be issued again, and then stores that time. What it took until now the device did
+/// not answer, unless that was short: then the device was only busy.
+#[raw_tracepoint(tracepoint = "block_rq_requeue")]
+pub fn block_rq_requeue(ctx: RawTracePointContext) -> i32 {
+    let request = request_of(&ctx);
+    let issued_ns: u64 = Probed::read(request as Address, layout!(request_io_start_time_ns));
+    let made_ns: u64 = made::<Probed>(request as Address);
+    // SAFETY: the helper has no preconditions.
+    let now = unsafe { bpf_ktime_get_ns() };
+    // Unless it is known when the request was created, nothing would tell a time of it from one of an earlier request.
+    if issued_ns == 0 || made_ns == 0 || now.saturating_sub(issued_ns) < setting!(slow_io_ns) {
+        return 0;
+    }
+    match IN_FLIGHT.get_ptr_mut(request) {
+        // SAFETY: from a successful lookup; a request is handled by one CPU at a time.
+        Some(first) if unsafe { *first } < made_ns => unsafe { *first = issued_ns },
+        // It is not the first time.
+        Some(_) => {}
+        None => {
+            if IN_FLIGHT.insert(request, issued_ns, 0).is_err() {
                 emit::lost(Stage::InFlight);
             }
         }
@@ -77,14 +111,45 @@ pub fn block_rq_complete_raw(ctx: RawTracePointContext) -> i32 {
     complete::<Probed>(ctx.arg(0), ctx.arg(1), ctx.arg(2)).unwrap_or(0)
 }
 
-/// When the programs were attached: every request issued after that is seen.
+/// Since when the issue of every request is seen; zero while it is not.
 #[inline(always)]
-fn attached_ns() -> u64 {
-    // SAFETY: nobody deletes it, and the map is LRU: if it was dropped, that was long ago.
-    unsafe { IN_FLIGHT.get(block::ATTACHED) }.copied().unwrap_or(0)
+fn issues_since() -> u64 {
+    let Some(words) = NOTICE.get_ptr_mut(0) else { return 0 };
+    // SAFETY: from a successful lookup; one word, read at once.
+    unsafe { words.cast::<u64>().add(notice::word::ISSUES_SINCE).read_volatile() }
 }
 
-/// Takes the time of issue of a completed request; zero if unknown.
+/// When the kernel says that a request was issued last; zero if it does not. From 6.9 on that is the clock as the plug read it
+/// first, which can be before another thread created the request; 5.16 and 5.17 stored the time of the bio, which always is.
+#[inline(always)]
+fn started<M: Memory>(rq: Address, made_ns: u64) -> u64 {
+    let started_ns: u64 = M::read(rq, layout!(request_io_start_time_ns));
+    if started_ns >= made_ns {
+        started_ns
+    } else if layout!(rqf_io_stat) != ABSENT && started_ns != 0 {
+        made_ns
+    } else {
+        0
+    }
+}
+
+/// When a completed request was issued first; zero if unknown. `started_ns` is what the request says itself.
+#[inline(always)]
+fn issued(request: u64, made_ns: u64, started_ns: u64, now: u64) -> u64 {
+    // Only what took long can have been issued twice.
+    let again = made_ns != 0 && now.saturating_sub(made_ns) >= setting!(slow_io_ns);
+    if started_ns != 0 && !again && issues_since() == 0 {
+        return started_ns;
+    }
+    let stored_ns = arrive(request);
+    if stored_ns < made_ns || (started_ns != 0 && (made_ns == 0 || stored_ns > started_ns)) {
+        started_ns
+    } else {
+        stored_ns
+    }
+}
+
+/// Takes the time of issue that was stored for a completed request; zero if none was.
 #[inline(always)]
 fn arrive(request: u64) -> u64 {
     let mut issued_ns = 0;
@@ -112,7 +177,7 @@ fn complete<M: Memory>(rq: Address, status: i32, bytes: u32) -> Option<i32> {
         return None;
     }
 
-    let Some(row) = row::<M>(&key, rq) else {
+    let Some(row) = row::<M>(key, rq) else {
         emit::lost(Stage::Device);
         return None;
     };
@@ -127,7 +192,8 @@ fn complete<M: Memory>(rq: Address, status: i32, bytes: u32) -> Option<i32> {
     // SAFETY: the helper has no preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
     let made_ns: u64 = made::<M>(rq);
-    let issued_ns = arrive(rq as u64);
+    let started_ns = started::<M>(rq, made_ns);
+    let issued_ns = issued(rq as u64, made_ns, started_ns, now);
     let (mut queue_ns, mut service_ns) = (0, 0);
     if issued_ns != 0 {
         service_ns = now.saturating_sub(issued_ns);
@@ -136,10 +202,18 @@ fn complete<M: Memory>(rq: Address, status: i32, bytes: u32) -> Option<i32> {
             queue_ns = issued_ns.saturating_sub(made_ns);
             counter::observe(row, device_word::QUEUE, queue_ns);
         }
-    } else if status == 0 && (made_ns == 0 || made_ns >= attached_ns()) {
-        // A request issued before the programs were attached is not a loss. A device without statistics does not record when a
-        // request was created. One that failed may not have been issued at all: it has no service time.
-        emit::lost(Stage::InFlight);
+    } else {
+        counter::add(row, device_word::UNTIMED, 1);
+        // One that failed may not have been issued at all. What was issued before the program that sees it was attached is not lost.
+        let since_ns = issues_since();
+        if status == 0 && since_ns != 0 && made_ns >= since_ns {
+            emit::lost(Stage::InFlight);
+        }
+    }
+    // Newer kernels never store it for a driver's own commands.
+    let stores = layout!(request_io_start_time_ns) != ABSENT && operation != Operation::Other as u32;
+    if stores && started_ns == 0 && status == 0 {
+        counter::add(row, device_word::UNSTARTED, 1);
     }
     charge::<M>(rq, operation, bytes, 1, service_ns);
     if status != 0 || service_ns >= setting!(slow_io_ns) {
@@ -218,21 +292,32 @@ fn css<M: Memory>(rq: Address) -> Css {
     Css::at_with::<M>(blkcg.wrapping_add(layout!(blkcg_css) as usize))
 }
 
+/// The row of a device and operation in the shard of this CPU. Each CPU remembers the numbers of a few pairs in one word each,
+/// because another program can preempt this one on the same CPU. A pair keeps its number, so what is remembered stays true.
 #[inline(always)]
-#[allow(
-    clippy::needless_borrows_for_generic_args,
-    reason = "by value it would be copied to the stack, which is too small"
-)]
-fn row<M: Memory>(key: &DeviceOperation, rq: Address) -> Option<*mut [u64; device_word::COUNT]> {
-    let device = key.device;
-    // SAFETY: the helper has no preconditions.
-    let cpu = unsafe { bpf_get_smp_processor_id() };
-    let key = key.in_shard(cpu & setting!(device_shard_mask));
-    if let Some(row) = BLOCK.get_ptr_mut(&key) {
-        return Some(row);
+fn row<M: Memory>(key: DeviceOperation, rq: Address) -> Option<*mut [u64; device_word::COUNT]> {
+    let cpu = CACHE.get_ptr_mut(0)?.cast::<u64>();
+    // SAFETY: from a successful lookup; the collector wrote this word before any program ran.
+    let shard = (unsafe { cpu.add(cache::PLACE).read() } >> 32) as u32 & setting!(device_shard_mask);
+    // SAFETY: as above; the place is below their number.
+    let remembered = unsafe { cpu.add(cache::DEVICES + key.place()) };
+    let pair = (key.device as u64) << 32 | (key.operation as u64) << 16;
+    // SAFETY: one word, read and written at once.
+    let mut word = unsafe { remembered.read_volatile() };
+    if word & !NUMBER != pair || word & NUMBER == 0 {
+        word = pair | find::<M>(key.device, key.operation, rq);
+        // SAFETY: as above.
+        unsafe { remembered.write_volatile(word) };
     }
+    BLOCK.get_ptr_mut((word & NUMBER).checked_sub(1)? as u32 + shard * block::ROWS)
+}
+
+/// The number of a pair, plus one; zero if there is no room for another. Not inlined: it is rare, and takes registers and stack.
+#[inline(never)]
+fn find<M: Memory>(device: u32, operation: u32, rq: Address) -> u64 {
+    // First: then there is a name where there is a number.
     name::<M>(device, rq);
-    // If another CPU was first, its row is used.
-    let _ = BLOCK.insert(&key, &ZERO, BPF_NOEXIST as u64);
-    BLOCK.get_ptr_mut(&key)
+    let key = DeviceOperation { device, operation };
+    let number = number::find(&BLOCK_NUMBERS, &BLOCK_FREE, &key, notice::word::DEVICES);
+    number.map_or(0, |number| (number as u64 + 1) & NUMBER)
 }

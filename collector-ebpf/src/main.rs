@@ -20,6 +20,7 @@ mod kernel;
 mod kill;
 mod kswapd;
 mod map;
+mod number;
 mod oom;
 mod pass;
 mod reclaim;

@@ -4,7 +4,7 @@
 use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf, Stack};
-use collector_common::{block, cgroup, histogram, kswapd, lost, oom, reclaim, share, slot, transfer};
+use collector_common::{block, cgroup, histogram, kswapd, lost, notice, oom, reclaim, share, slot, transfer};
 
 pub type Histogram = [u64; histogram::WORDS];
 
@@ -56,6 +56,9 @@ pub struct Limits;
 pub static CRITICAL: RingBuf = RingBuf::with_byte_size(256 * 1024, 0);
 #[map]
 pub static BULK: RingBuf = RingBuf::with_byte_size(1024 * 1024, 0);
+/// See [`notice::word`].
+#[map]
+pub static NOTICE: Array<[u64; notice::word::COUNT]> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
 pub static LOST: PerCpuArray<[u64; lost::STAGES]> = PerCpuArray::with_max_entries(1, 0);
 
@@ -86,10 +89,16 @@ pub static KSWAPD: PerCpuArray<[u64; kswapd::word::COUNT]> = PerCpuArray::with_m
 /// Since when the node's kswapd is awake; zero while it sleeps. Not per CPU, because the thread may migrate.
 #[map]
 pub static KSWAPD_SINCE: Array<u64> = Array::with_max_entries(kswapd::NODES, 0);
+/// See [`block::DEVICES`].
 #[map]
-pub static BLOCK: HashMap<block::DeviceOperation, [u64; block::device_word::COUNT]> =
-    HashMap::with_max_entries(block::ROWS * block::SHARDS, 0);
-
+pub static BLOCK: Array<[u64; block::device_word::COUNT]> =
+    Array::with_max_entries(block::ROWS * block::SHARDS, BPF_F_MMAPABLE);
+/// See [`block::NUMBERS`].
+#[map]
+pub static BLOCK_NUMBERS: HashMap<block::DeviceOperation, u32> = HashMap::with_max_entries(block::ROWS, 0);
+/// See [`block::FREE`].
+#[map]
+pub static BLOCK_FREE: Stack<u32> = Stack::with_max_entries(block::ROWS, 0);
 /// The kernel's name of each disk with a row in [`BLOCK`].
 #[map]
 pub static DISK_NAMES: HashMap<u32, block::DiskName> = HashMap::with_max_entries(block::ROWS, 0);
@@ -115,9 +124,9 @@ pub static USERS: Array<[u64; share::word::COUNT]> = Array::with_max_entries(sha
 /// Operations that began and have not ended, by thread and kind, see [`crate::stopwatch`].
 #[map]
 pub static STOPWATCH: HashMap<u64, Started> = HashMap::with_max_entries(16384, 0);
-/// Time of issue, by address of the request; zero once it has completed. The kernel reuses the memory of requests, so entries
-/// stay: adding and deleting one per IO would cost more than the rest of the program. Entries that were not used for long are
-/// evicted. The key [`collector_common::block::ATTACHED`] is no request.
+/// Time of issue, by address of the request; zero once it has completed. Of a request that stores that time itself, only where it
+/// was issued again after a timeout. The kernel reuses the memory of requests, so entries stay: adding and deleting one per IO
+/// would cost more than the rest of the program. Entries that were not used for long are evicted.
 #[map]
 pub static IN_FLIGHT: LruHashMap<u64, u64> = LruHashMap::with_max_entries(16384, 0);
 /// The last reclaim of a thread: the cause of an OOM kill that may follow.

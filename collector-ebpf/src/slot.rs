@@ -10,14 +10,13 @@
 //! clears the caches before it frees a slot. Serial and slot share one word, because another program can preempt
 //! this one on the same CPU and must not mix the serial of one cgroup with the slot of another.
 
-use aya_ebpf::bindings::BPF_NOEXIST;
-use collector_common::cgroup::Id;
 use collector_common::lost::Stage;
+use collector_common::notice::word;
 use collector_common::slot::{SHARDS, Section, cache};
 
-use crate::emit;
 use crate::kernel::Css;
 use crate::map::{CACHE, FREE, MARKS, ROWS, SLOTS};
+use crate::{emit, number};
 
 const SLOT_BITS: u32 = 16;
 const SLOT_MASK: u64 = (1 << SLOT_BITS) - 1;
@@ -86,31 +85,9 @@ fn find(css: Css) -> u32 {
     if id.id == 0 {
         return 0;
     }
-    get(&id).or_else(|| take(&id)).unwrap_or(0)
-}
-
-#[inline(always)]
-fn get(id: &Id) -> Option<u32> {
-    // SAFETY: the value is a single word, which is read at once.
-    unsafe { SLOTS.get(id) }.copied().filter(|slot| (*slot as u64) <= SLOT_MASK)
-}
-
-#[inline(always)]
-fn take(id: &Id) -> Option<u32> {
-    let Ok(Some(slot)) = FREE.pop() else {
-        emit::lost(Stage::Slot);
-        return None;
-    };
-    if SLOTS.insert(id, slot, BPF_NOEXIST as u64).is_ok() {
-        return Some(slot).filter(|slot| (*slot as u64) <= SLOT_MASK);
-    }
-    if FREE.push(slot, 0).is_err() {
+    let slot = number::find(&SLOTS, &FREE, &id, word::SLOTS);
+    if slot.is_none() {
         emit::lost(Stage::Slot);
     }
-    // Another CPU was first, or there was no room.
-    let first = get(id);
-    if first.is_none() {
-        emit::lost(Stage::Slot);
-    }
-    first
+    slot.filter(|slot| (*slot as u64) <= SLOT_MASK).unwrap_or(0)
 }

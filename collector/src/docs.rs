@@ -175,7 +175,7 @@ and why the others are not.
             let key = match counters.key {
                 Key::Slot => "cgroup",
                 Key::Index => "small index",
-                Key::Hash => "eight-byte key",
+                Key::Device => "device and operation",
             };
             line(&mut page, format_args!("| `{}` | {key} | {} |", counters.map, counters.words));
         }

@@ -53,7 +53,7 @@ const STRUCTS: &[(&str, &[&str])] = &[
     ("bpf_iter_meta", &["session_id"]),
     ("oom_control", &["memcg", "order", "constraint"]),
     ("kernel_siginfo", &["si_code"]),
-    ("request", &["q", "rq_disk", "cmd_flags", "__data_len", "bio", "start_time_ns", "rq_flags"]),
+    ("request", &["q", "rq_disk", "cmd_flags", "__data_len", "bio", "start_time_ns", "io_start_time_ns", "rq_flags"]),
     ("request_queue", &["disk"]),
     ("gendisk", &["major", "first_minor", "disk_name"]),
     ("bio", &["bi_blkg"]),

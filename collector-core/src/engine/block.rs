@@ -8,13 +8,14 @@ use crate::stage::Stage;
 
 pub(super) fn fold(State { view, .. }: State<'_>, time: u64, reading: &Reading) -> Option<Outcome> {
     match reading {
-        Reading::Device { device, operation, queue, service, bytes, errors } => {
+        Reading::Device { device, operation, queue, service, bytes, errors, untimed } => {
             match view.host.device_io(*device, *operation, time) {
                 Some(amounts) => {
                     grow_histogram(&mut amounts.queue, queue);
                     grow_histogram(&mut amounts.service, service);
                     grow(&mut amounts.bytes, *bytes);
                     grow(&mut amounts.errors, *errors);
+                    grow(&mut amounts.untimed, *untimed);
                 }
                 None => view.coverage.lose(Stage::Device, 1),
             }

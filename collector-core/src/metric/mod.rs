@@ -138,6 +138,7 @@ pub const METRICS: &[Metric] = &[
     block::QUEUE_SECONDS,
     block::BYTES,
     block::ERRORS,
+    block::UNTIMED,
     block::SLOW,
     oom::KILLS,
     oom::LIMIT_KILLS,

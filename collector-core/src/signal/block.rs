@@ -10,10 +10,8 @@ use super::{Context, Need, RowKey, cgroup_of, exact, row};
 use crate::cgroup::Id;
 use crate::count::Histogram;
 
-/// For IOs and their bytes.
+/// For IOs, their bytes and their times. Of some the times may not be known: those are counted.
 pub const COMPLETED: Need = &[&["block_rq_complete"], &["block_rq_complete_raw"]];
-/// For the time of IOs.
-pub const TIMED: Need = &[&["block_rq_complete", "block_rq_issue"], &["block_rq_complete_raw", "block_rq_issue"]];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -88,6 +86,9 @@ pub enum Reading {
         bytes: u64,
         /// Requests that completed with an error.
         errors: u64,
+        /// Requests whose time of issue is not known: they are in neither histogram.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        untimed: u64,
     },
     /// A device's name, sent before its first IO.
     Name {
@@ -111,6 +112,10 @@ pub enum Reading {
     Io(Io),
 }
 
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
 /// One IO that failed, or took at least as long as the threshold.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -122,7 +127,7 @@ pub struct Io {
     pub operation: Operation,
     /// Nanoseconds from the creation of the request to its issue.
     pub queue_ns: u64,
-    /// Nanoseconds from issue to completion.
+    /// Nanoseconds from issue to completion; zero if the issue is not known.
     pub service_ns: u64,
     /// Bytes completed.
     pub bytes: u64,
@@ -162,6 +167,7 @@ pub(crate) fn device(key: RowKey, growth: &[u64], _context: &Context, emit: &mut
         service: *words[device_word::SERVICE..].first_chunk()?,
         bytes: words[device_word::BYTES],
         errors: words[device_word::ERRORS],
+        untimed: words[device_word::UNTIMED],
     });
     Some(())
 }
@@ -203,14 +209,14 @@ mod tests {
     fn the_words_of_a_device_become_its_fields() {
         let words: Vec<u64> = (0..device_word::COUNT as u64).collect();
         let readings = counters("BLOCK", key(NVME, 1), &words);
-        let [sample::Reading::Block(Reading::Device { device, operation, queue, service, bytes, errors })] =
+        let [sample::Reading::Block(Reading::Device { device, operation, queue, service, bytes, errors, untimed })] =
             readings.as_slice()
         else {
             panic!("{readings:?}")
         };
         assert_eq!((*device, *operation), (NVME, Operation::Write));
         assert_eq!((queue[0], queue[27], service[0], service[27]), (0, 27, 28, 55));
-        assert_eq!((*bytes, *errors), (56, 57));
+        assert_eq!((*bytes, *errors, *untimed), (56, 57, 58));
         assert_eq!(counters("BLOCK", key(NVME, 5), &words), malformed());
     }
 }

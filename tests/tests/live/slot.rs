@@ -7,8 +7,10 @@ use aya::{Ebpf, EbpfLoader};
 use collector::source::kernel::bpf;
 use collector::source::kernel::counters::CounterMaps;
 use collector::source::kernel::load::OBJECT;
+use collector::source::kernel::notice::Notice;
 use collector::source::kernel::slot::Keep;
-use collector_common::slot;
+use collector_common::notice::word;
+use collector_common::{block, slot};
 use collector_core::cgroup::Id;
 use collector_core::sample::Reading;
 use collector_core::signal::Context;
@@ -27,6 +29,7 @@ struct Loaded {
     rows: MapData,
     marks: MapData,
     free: Stack<MapData, u32>,
+    notice: Notice,
 }
 
 const SLOTS: u32 = 16;
@@ -39,7 +42,8 @@ impl Loaded {
     fn new() -> Loaded {
         let mut loader = EbpfLoader::new();
         let ebpf = loader.map_max_entries(slot::ROWS, SHARDS * SLOTS).map_max_entries(slot::MARKS, SLOTS);
-        let ebpf = ebpf.load(OBJECT).unwrap();
+        let mut ebpf = ebpf.load(OBJECT).unwrap();
+        let notice = Notice::new(&mut ebpf).unwrap();
         let open = |name: &str| match ebpf.map(name).unwrap() {
             Map::HashMap(map) | Map::PerCpuArray(map) | Map::Stack(map) | Map::Array(map) => {
                 MapData::from_id(map.info().unwrap().id()).unwrap()
@@ -55,6 +59,7 @@ impl Loaded {
             marks: open(slot::MARKS),
             free: Stack::try_from(Map::Stack(open("FREE"))).unwrap(),
             ebpf,
+            notice,
         }
     }
 
@@ -81,9 +86,9 @@ impl Loaded {
 }
 
 /// Waits for dirty pages that a read emits, with their cgroups.
-fn waits(maps: &mut CounterMaps) -> Vec<(Option<Id>, u64)> {
+fn waits(maps: &mut CounterMaps, notice: &Notice) -> Vec<(Option<Id>, u64)> {
     let mut waits = Vec::new();
-    maps.read(&CONTEXT, &mut |reading| match reading {
+    maps.read(notice, &CONTEXT, &mut |reading| match reading {
         Reading::Dirty(dirty) => waits.push((dirty.cgroup, dirty.counts.waits)),
         other => panic!("{other:?}"),
     })
@@ -96,21 +101,21 @@ fn what_is_marked_is_taken_once_and_the_rest_when_the_slot_is_given_back() {
     needs!(is_root(), "maps need root");
     let mut loaded = Loaded::new();
     let mut maps = CounterMaps::new(&mut loaded.ebpf, SLOTS).unwrap();
-    assert_eq!(waits(&mut maps), []);
+    assert_eq!(waits(&mut maps, &loaded.notice), []);
     loaded.count(0, "DIRTY", 20);
     loaded.count(1, "DIRTY", 300);
     loaded.count(2, "DIRTY", 4000);
     loaded.mark(&[0, 2]);
-    assert_eq!(waits(&mut maps), [(Some(OWNER), 4020)]);
-    assert_eq!(waits(&mut maps), []);
+    assert_eq!(waits(&mut maps, &loaded.notice), [(Some(OWNER), 4020)]);
+    assert_eq!(waits(&mut maps, &loaded.notice), []);
     loaded.count(2, "DIRTY", 7);
     loaded.mark(&[2]);
-    assert_eq!(waits(&mut maps), [(Some(OWNER), 7)]);
+    assert_eq!(waits(&mut maps, &loaded.notice), [(Some(OWNER), 7)]);
     maps.retire(OWNER, 0, Keep { quiet: 0, longest: 0 });
     maps.release(1).unwrap();
     // Its owner is gone: `other` gets it.
-    assert_eq!(waits(&mut maps), [(None, 300)]);
-    assert_eq!(waits(&mut maps), []);
+    assert_eq!(waits(&mut maps, &loaded.notice), [(None, 300)]);
+    assert_eq!(waits(&mut maps, &loaded.notice), []);
 }
 
 #[test]
@@ -119,7 +124,7 @@ fn what_is_never_marked_is_taken_within_a_round_of_ticks() {
     let mut loaded = Loaded::new();
     let mut maps = CounterMaps::new(&mut loaded.ebpf, SLOTS).unwrap();
     loaded.count(1, "DIRTY", 5);
-    let taken: Vec<_> = (0..64).flat_map(|_| waits(&mut maps)).collect();
+    let taken: Vec<_> = (0..64).flat_map(|_| waits(&mut maps, &loaded.notice)).collect();
     assert_eq!(taken, [(Some(OWNER), 5)]);
 }
 
@@ -129,11 +134,19 @@ fn a_slot_is_free_only_after_no_cpu_has_it_in_its_cache() {
     needs!(is_root(), "maps need root");
     let mut loaded = Loaded::new();
     let word = 9u64 << 16 | u64::from(OWNED);
-    let value = |words: [u64; 3]| words.map(u64::to_ne_bytes).concat().repeat(cpus());
+    // What it remembers of block devices is looked up again, too.
+    let value = |words: [u64; 3], device: u64| {
+        [&words[..], &[device; block::REMEMBERED]]
+            .concat()
+            .into_iter()
+            .flat_map(u64::to_ne_bytes)
+            .collect::<Vec<u8>>()
+            .repeat(cpus())
+    };
     let index = 0u32.to_ne_bytes();
-    bpf::update(loaded.cache.fd().as_fd(), &index, &value([word, word, 1 << 32])).unwrap();
+    bpf::update(loaded.cache.fd().as_fd(), &index, &value([word, word, 1 << 32], 7)).unwrap();
     let mut maps = CounterMaps::new(&mut loaded.ebpf, SLOTS).unwrap();
-    assert_eq!(waits(&mut maps), []);
+    assert_eq!(waits(&mut maps, &loaded.notice), []);
     assert_eq!(maps.owners().collect::<Vec<_>>(), [OWNER]);
     maps.retire(OWNER, 0, Keep { quiet: 10, longest: 10 });
     for now in [9, 10, 11] {
@@ -143,9 +156,9 @@ fn a_slot_is_free_only_after_no_cpu_has_it_in_its_cache() {
         assert!(loaded.free.pop(0).is_err(), "free at {now}");
     }
     // A round after the cgroup lost its slot. Where a CPU's rows are stays.
-    let mut cached = vec![0; value([0; 3]).len()];
+    let mut cached = vec![0; value([0; 3], 0).len()];
     bpf::lookup(loaded.cache.fd().as_fd(), &index, &mut cached).unwrap();
-    assert_eq!(cached, value([0, 0, 1 << 32]));
+    assert_eq!(cached, value([0, 0, 1 << 32], 0));
     // And another, in which the last counts were read.
     maps.release(12).unwrap();
     assert_eq!(loaded.free.pop(0).unwrap(), OWNED);
@@ -156,14 +169,14 @@ fn a_dead_cgroup_keeps_its_slot_while_something_is_counted_for_it() {
     needs!(is_root(), "maps need root");
     let mut loaded = Loaded::new();
     let mut maps = CounterMaps::new(&mut loaded.ebpf, SLOTS).unwrap();
-    assert_eq!(waits(&mut maps), []);
+    assert_eq!(waits(&mut maps, &loaded.notice), []);
     maps.retire(OWNER, 100, Keep { quiet: 10, longest: 100 });
     let mut tick = |now, count| {
         if count > 0 {
             loaded.count(0, "DIRTY", count);
             loaded.mark(&[0]);
         }
-        let waits = waits(&mut maps);
+        let waits = waits(&mut maps, &loaded.notice);
         maps.release(now).unwrap();
         (waits, bpf::lookup(loaded.slots.fd().as_fd(), &Loaded::key(), &mut [0; 4]).is_ok())
     };
@@ -176,6 +189,8 @@ fn a_dead_cgroup_keeps_its_slot_while_something_is_counted_for_it() {
     assert_eq!(tick(122, 0), (vec![], false));
     assert_eq!(tick(123, 0), (vec![], false));
     bpf::update(loaded.slots.fd().as_fd(), &Loaded::key(), &OWNED.to_ne_bytes()).unwrap();
+    // As the program says that it took a slot.
+    loaded.notice.set(word::SLOTS, 1);
     assert_eq!(tick(124, 4), (vec![(None, 4)], false), "late, and from nobody that the engine knows");
 }
 
@@ -188,7 +203,7 @@ fn a_dead_cgroup_does_not_keep_its_slot_for_ever() {
     for now in [110, 120, 129, 130] {
         loaded.count(2, "DIRTY", 3);
         loaded.mark(&[2]);
-        assert_eq!(waits(&mut maps), [(Some(OWNER), 3)], "at {now}");
+        assert_eq!(waits(&mut maps, &loaded.notice), [(Some(OWNER), 3)], "at {now}");
         maps.release(now).unwrap();
     }
     assert!(bpf::lookup(loaded.slots.fd().as_fd(), &Loaded::key(), &mut [0; 4]).is_err());

@@ -7,8 +7,8 @@ use aya_obj::{Map, Object, ProgramSection};
 use collector::source::kernel::load::{OBJECT, TYPED_OBJECT};
 use collector_common::ring::{Kind, Ring};
 use collector_common::{
-    Hook, Key, Probe, SIGNALS, block, cgroup, compaction, kill, layout, lost, oom, pass, reclaim, settings, slot,
-    transfer,
+    Hook, Key, Probe, SIGNALS, block, cgroup, compaction, kill, layout, lost, notice, oom, pass, reclaim, settings,
+    slot, transfer,
 };
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 
@@ -132,9 +132,11 @@ fn every_counter_map_has_rows_of_the_size_in_the_catalogue() {
         match counters.key {
             Key::Slot => assert!(!object.maps.contains_key(counters.map), "map {}", counters.map),
             Key::Index => check(counters.map, bpf_map_type::BPF_MAP_TYPE_PERCPU_ARRAY, 4, 8 * counters.words),
-            Key::Hash => check(counters.map, bpf_map_type::BPF_MAP_TYPE_HASH, 8, 8 * counters.words),
+            Key::Device => check(counters.map, bpf_map_type::BPF_MAP_TYPE_ARRAY, 4, 8 * counters.words),
         }
     }
+    check(block::NUMBERS, bpf_map_type::BPF_MAP_TYPE_HASH, 8, 4);
+    check(notice::MAP, bpf_map_type::BPF_MAP_TYPE_ARRAY, 4, 8 * notice::word::COUNT);
     check(slot::ROWS, bpf_map_type::BPF_MAP_TYPE_ARRAY, 4, 8 * slot::WORDS);
     check(pass::ROWS, bpf_map_type::BPF_MAP_TYPE_ARRAY, 4, 8 * pass::word::COUNT);
     check(pass::HEAD, bpf_map_type::BPF_MAP_TYPE_ARRAY, 4, 8 * pass::head::COUNT);

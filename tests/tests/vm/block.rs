@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use collector_tests::agent::Agent;
 use collector_tests::cgroup::Cgroup;
+use collector_tests::exposition::Exposition;
 use collector_tests::loopback::disk_stats;
 use collector_tests::mount::Mount;
 use collector_tests::provocation::{Provocation, await_ready};
 use collector_tests::record::{ios_of, written};
 use collector_tests::require::own_machine;
+use collector_tests::scratch::scratch;
 use collector_tests::{needs, provoke};
 
 const SERVICE: &str = "headroom_block_io_service_seconds";
@@ -51,6 +53,71 @@ fn a_slow_disk_shows_its_real_latency() {
     assert_eq!(slow.len() as f64, count, "every read was over the threshold");
     let id = cgroup.memory_id();
     assert!(slow.iter().all(|io| io.status == 0 && io.cgroup.is_some_and(|cgroup| cgroup.id == id)), "{slow:?}");
+}
+
+/// The kernel's BTF, in which the time of issue stands elsewhere: where requests of a file have nothing (`end_io`). There is no
+/// driver to test with whose requests have no such time.
+fn without_times_of_issue(folder: &Path) -> PathBuf {
+    let mut bytes = fs::read("/sys/kernel/btf/vmlinux").unwrap();
+    let word = |bytes: &[u8], at: usize| u32::from_ne_bytes(bytes[at..at + 4].try_into().unwrap());
+    // `struct btf_header` (include/uapi/linux/btf.h).
+    let [types, length, strings] = [8, 12, 16].map(|at| word(&bytes, at) as usize);
+    let head = word(&bytes, 4) as usize;
+    let name = |name: &str| {
+        let strings = &bytes[head + strings..];
+        let needle = [b"\0", name.as_bytes(), b"\0"].concat();
+        strings.windows(needle.len()).position(|window| window == needle).unwrap() as u32 + 1
+    };
+    let [issued, end] = ["io_start_time_ns", "end_io"].map(name);
+    // Members have a name, a type and an offset in bits.
+    let members = |name: u32| -> Vec<usize> {
+        (head + types..head + types + length).step_by(4).filter(|at| word(&bytes, *at) == name).collect()
+    };
+    let [issued] = members(issued)[..] else { panic!("not one member io_start_time_ns") };
+    let end = members(end).into_iter().find(|at| *at > issued).unwrap();
+    bytes.copy_within(end + 8..end + 12, issued + 8);
+    let path = folder.join("btf");
+    fs::write(&path, bytes).unwrap();
+    path
+}
+
+#[test]
+fn a_disk_whose_requests_store_no_time_of_issue_is_timed_from_the_next_tick_on() {
+    needs!(own_machine(), OWN);
+    const COUNT: u64 = 20;
+    const SECONDS: f64 = 0.030;
+    let folder = scratch();
+    let btf = without_times_of_issue(&folder);
+    let agent = Agent::start(&format!("tick = \"100ms\"\n[kernel]\nbtf = {btf:?}\n"));
+    let cgroup = Cgroup::new("untimed");
+    let is = |exposition: &Exposition, state| {
+        exposition.sum("headroom_probe_state", &[("probe", "block_rq_issue"), ("state", state)]) == 1.0
+    };
+    let labels = [("device", "nullb0"), ("operation", "read")];
+    let numbers = |exposition: &Exposition| {
+        [&format!("{SERVICE}_count"), "headroom_block_io_untimed_total"].map(|name| exposition.sum(name, &labels))
+    };
+    let idle = agent.scrape_until("it is not attached", |exposition| is(exposition, "unneeded"));
+    assert_eq!(numbers(&idle), [0.0; 2]);
+    let before = disk_stats("nullb0").reads;
+    assert_eq!(read(&cgroup, "nullb0", COUNT), (COUNT, 0));
+    let exposition = agent.settle();
+    let done = (disk_stats("nullb0").reads - before) as f64;
+    let [timed, untimed] = numbers(&exposition);
+    eprintln!("of {done} reads {timed} were timed, {untimed} not");
+    assert!(timed + untimed == done && timed > 0.0 && untimed > 0.0, "{}", exposition.text);
+    assert!(is(&exposition, "attached"), "{}", exposition.text);
+    let mean = exposition.sum(&format!("{SERVICE}_sum"), &labels) / timed;
+    assert!((SECONDS..10.0 * SECONDS).contains(&mean), "{mean} s each");
+    let workload = [("workload", cgroup.path.as_str()), ("operation", "read")];
+    let seconds = exposition.sum("headroom_workload_block_service_seconds_total", &workload);
+    assert!((seconds / timed / mean - 1.0).abs() < 1e-6, "{seconds} s of the workload");
+    assert_eq!(exposition.sum("headroom_workload_block_ios_total", &workload), done);
+    assert_eq!(exposition.lost("in_flight"), 0.0);
+    agent.scrape_until("it is detached", |exposition| is(exposition, "unneeded"));
+    // From here on the next are untimed again.
+    assert_eq!(read(&cgroup, "nullb0", 1), (1, 0));
+    assert_eq!(numbers(&agent.settle()), [timed, untimed + 1.0]);
 }
 
 /// A setting of the driver scsi_debug (drivers/scsi/scsi_debug.c).

@@ -86,6 +86,8 @@ pub struct DeviceIo {
     pub bytes: u64,
     /// Requests that failed.
     pub errors: u64,
+    /// Requests that are in neither histogram.
+    pub untimed: u64,
 }
 
 impl Host {

@@ -132,13 +132,15 @@ fn metrics_without_a_probe_or_a_reading_are_absent() {
         let probe = Probe { program: program.into(), state: ProbeState::Failed, reason: Some("no".into()) };
         Sample { time: 0, reading: Reading::Probe(probe) }
     };
-    for program in ["compaction_begin", "reclaim_direct_end", "block_rq_issue", "fault_user"] {
+    for program in
+        ["compaction_begin", "reclaim_direct_end", "block_rq_complete", "block_rq_complete_raw", "fault_user"]
+    {
         engine.apply(&off(program));
     }
     let text = text(&engine, Format::OpenMetrics);
     assert!(!text.contains("compaction_stall"));
     assert!(!text.contains(r#"kind="direct""#) && text.contains(r#"kind="memcg""#));
-    assert!(!text.contains("service_seconds") && text.contains("headroom_workload_block_ios_total"));
+    assert!(!text.contains("service_seconds") && !text.contains("headroom_workload_block_ios_total"));
     assert!(!text.contains(r#"mode="user""#) && text.contains(r#"mode="kernel""#));
 }
 

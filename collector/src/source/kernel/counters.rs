@@ -3,14 +3,13 @@
 //! Every value is a row of words ([`collector_common::Counters`]), so one reader serves all signals; the signals know the
 //! meaning of the words. In steady state nothing is allocated.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::os::fd::AsFd;
 
 use anyhow::{Context as _, Result};
 use aya::maps::{Map, MapData};
-use collector_common::block::DeviceOperation;
-use collector_common::{Counters, Key, SIGNALS, lost, slot};
-use zerocopy::{FromBytes, IntoBytes};
+use collector_common::{Counters, Key, SIGNALS, block, lost, slot};
+use zerocopy::FromBytes;
 
 use collector_core::cgroup::Id;
 use collector_core::decode;
@@ -18,6 +17,8 @@ use collector_core::sample::Reading;
 use collector_core::signal::{Context, RowKey};
 
 use super::bpf::Rows;
+use super::device::DeviceRows;
+use super::notice::Notice;
 use super::row::CgroupRows;
 use super::slot::{Keep, Slots};
 
@@ -30,6 +31,7 @@ const ROUND: usize = 64;
 /// All counter maps, and the owner of each slot.
 pub struct CounterMaps {
     tables: Vec<Table>,
+    devices: DeviceRows,
     rows: CgroupRows,
     /// The first word of each part of a row, and what it counts.
     sections: Vec<(usize, &'static Counters)>,
@@ -42,9 +44,10 @@ impl CounterMaps {
     pub fn new(ebpf: &mut aya::Ebpf, slots: u32) -> Result<CounterMaps> {
         let cpus = aya::util::nr_cpus().map_err(|(what, error)| anyhow::anyhow!("{what}: {error}"))?;
         let specs = SIGNALS.iter().flat_map(|signal| signal.counters).chain([&lost::COUNTERS]);
-        let tables = specs.filter(|spec| spec.key != Key::Slot).map(|spec| Table::new(ebpf, *spec, cpus));
+        let tables = specs.filter(|spec| spec.key == Key::Index).map(|spec| Table::new(ebpf, *spec, cpus));
         Ok(CounterMaps {
             tables: tables.collect::<Result<_>>()?,
+            devices: DeviceRows::new(ebpf)?,
             rows: CgroupRows::new(ebpf, slots)?,
             sections: slot::sections().collect(),
             slots: Slots::new(ebpf, slots)?,
@@ -52,13 +55,16 @@ impl CounterMaps {
         })
     }
 
-    /// Emits a reading for each row that has grown since the last call.
-    pub fn read(&mut self, context: &Context, emit: &mut dyn FnMut(Reading)) -> Result<()> {
-        let CounterMaps { tables, rows, sections, slots, tick } = self;
-        slots.refresh()?;
+    /// Emits a reading for each row that has grown since the last call. Returns how many requests did not store when they were
+    /// issued.
+    pub fn read(&mut self, notice: &Notice, context: &Context, emit: &mut dyn FnMut(Reading)) -> Result<u64> {
+        let CounterMaps { tables, devices, rows, sections, slots, tick } = self;
+        slots.refresh(notice)?;
         for table in tables {
             table.read(&mut |map, key, growth| decode::counters(map, key, growth, context, emit))?;
         }
+        let unstarted =
+            devices.read(notice, &mut |key, growth| decode::counters(block::DEVICES, key, growth, context, emit))?;
         *tick = tick.wrapping_add(1);
         for slot in 0..slots.in_use() {
             let Some(owner) = slots.owner(slot) else { continue };
@@ -72,7 +78,7 @@ impl CounterMaps {
                 }
             }
         }
-        Ok(())
+        Ok(unstarted)
     }
 
     /// Marks a cgroup as dead at `now` (CLOCK_MONOTONIC, in nanoseconds).
@@ -101,38 +107,32 @@ impl CounterMaps {
 struct Table {
     spec: Counters,
     map: MapData,
-    /// Rows that a value consists of: one per CPU, or one.
+    /// Rows that a value consists of, one per CPU.
     parts: usize,
     rows: Rows,
-    /// By key.
-    seen: HashMap<[u8; 8], Vec<u64>>,
-    /// Growth of the shards of a row together.
-    grown: HashMap<[u8; 8], Vec<u64>>,
+    /// By index.
+    seen: Vec<Vec<u64>>,
     sum: Vec<u64>,
 }
 
 impl Table {
     fn new(ebpf: &mut aya::Ebpf, spec: Counters, cpus: usize) -> Result<Table> {
-        let map = ebpf.take_map(spec.map).with_context(|| format!("the object has no map {}", spec.map))?;
-        let (map, key_size, parts) = match map {
-            Map::PerCpuArray(map) => (map, 4, cpus),
-            Map::HashMap(map) => (map, 8, 1),
-            _ => anyhow::bail!("map {} is not a per-CPU array or a hash", spec.map),
+        let Some(Map::PerCpuArray(map)) = ebpf.take_map(spec.map) else {
+            anyhow::bail!("the object has no per-CPU array {}", spec.map)
         };
         let entries = map.info().with_context(|| format!("describe map {}", spec.map))?.max_entries() as usize;
         Ok(Table {
             spec,
             map,
-            parts,
-            rows: Rows::new(key_size, parts * spec.words * 8, CHUNK.min(entries)),
-            seen: HashMap::new(),
-            grown: HashMap::new(),
+            parts: cpus,
+            rows: Rows::new(size_of::<u32>(), cpus * spec.words * 8, CHUNK.min(entries)),
+            seen: vec![vec![0; spec.words]; entries],
             sum: vec![0; spec.words],
         })
     }
 
     fn read(&mut self, emit: &mut dyn FnMut(&str, RowKey, &[u64])) -> Result<()> {
-        let Table { spec, map, parts, rows, seen, grown, sum } = self;
+        let Table { spec, map, parts, rows, seen, sum } = self;
         rows.each(map.fd().as_fd(), |key, value| {
             sum.fill(0);
             for part in value.chunks_exact(value.len() / *parts) {
@@ -140,31 +140,14 @@ impl Table {
                     *sum = sum.wrapping_add(u64::read_from_bytes(word).unwrap_or_default());
                 }
             }
-            let (mut own, mut whole) = ([0; 8], [0; 8]);
-            own[..key.len()].copy_from_slice(key);
-            match DeviceOperation::read_from_bytes(key) {
-                Ok(device) if spec.key == Key::Hash => whole.copy_from_slice(device.whole().as_bytes()),
-                _ => whole = own,
+            let Ok(index) = u32::read_from_bytes(key) else { return };
+            let Some(before) = seen.get_mut(index as usize).filter(|before| sum[..] != before[..]) else { return };
+            for (sum, before) in sum.iter_mut().zip(before) {
+                let grown = sum.wrapping_sub(*before);
+                *before = std::mem::replace(sum, grown);
             }
-            let before = seen.entry(own).or_insert_with(|| vec![0; spec.words]);
-            if sum[..] == before[..] {
-                return;
-            }
-            let grown = grown.entry(whole).or_insert_with(|| vec![0; spec.words]);
-            for ((grown, before), now) in grown.iter_mut().zip(before).zip(sum.iter()) {
-                *grown = grown.wrapping_add(now.wrapping_sub(*before));
-                *before = *now;
-            }
+            emit(spec.map, RowKey::Index(index), sum);
         })
-        .with_context(|| format!("read map {}", spec.map))?;
-        for (key, growth) in grown.iter_mut().filter(|(_, growth)| growth.iter().any(|word| *word != 0)) {
-            let key = match spec.key {
-                Key::Hash => RowKey::Hash(*key),
-                _ => RowKey::Index(u32::read_from_prefix(key).map_or(0, |(index, _)| index)),
-            };
-            emit(spec.map, key, growth);
-            growth.fill(0);
-        }
-        Ok(())
+        .with_context(|| format!("read map {}", spec.map))
     }
 }

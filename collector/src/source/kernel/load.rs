@@ -1,22 +1,21 @@
 //! Loads the programs and attaches each to its hook; reports the outcome for each.
 
 use std::collections::BTreeMap;
-use std::error::Error;
+use std::ops::Range;
 use std::os::fd::AsFd;
-use std::path::Path;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow};
 use aya::maps::Stack;
-use aya::programs::perf_event::{PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent as PerfSoftwareEvent};
-use aya::programs::{Program, ProgramError, ProgramType};
+use aya::programs::ProgramType;
 use aya::sys::{BpfHelper, is_helper_supported};
 use aya::{Btf, Ebpf, EbpfLoader};
 use collector_common::block::{self, Operation};
 use collector_common::layout::{GLOBAL as LAYOUT, Layout};
+use collector_common::notice::word;
 use collector_common::ring::Ring;
 use collector_common::settings::{GLOBAL as SETTINGS, OPERATIONS, Settings};
 use collector_common::slot;
-use collector_common::{Hook, Probe, SIGNALS, Signal, SoftwareEvent, pass, transfer};
+use collector_common::{Hook, Probe, SIGNALS, Signal, pass, transfer};
 use collector_core::sample::{self, ProbeState};
 use zerocopy::IntoBytes;
 
@@ -26,7 +25,11 @@ use crate::source::cgroup::Hierarchies;
 use crate::source::root::Root;
 use crate::source::transfer::{finder, join};
 
+use super::attach::{self, error_chain};
+use super::device::DeviceRows;
+use super::issue;
 use super::layout::{self, Resolved, Unmet};
+use super::notice::Notice;
 use super::pass::Pass;
 use super::refusal;
 use super::share;
@@ -37,9 +40,6 @@ pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), 
 
 /// The same programs for a kernel that allows no helper to read its memory (lockdown): each tracepoint is a typed one.
 pub static TYPED_OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/collector-ebpf-typed"));
-
-/// Exists if the perf subsystem supports kprobes.
-const KPROBES: &str = "/sys/bus/event_source/devices/kprobe";
 
 /// aya-log's numbers for every log level and for none.
 const LOG_ALL: u8 = 5;
@@ -55,6 +55,7 @@ pub struct Loaded {
     pub resolved: Resolved,
     /// What the programs were given for [`collector_common::share::row`].
     pub secret: u32,
+    pub notice: Notice,
     /// Over all cgroups, if this kernel has it.
     pub pass: Option<Pass>,
 }
@@ -73,18 +74,20 @@ pub fn load(all: &Config, slots: u32, hierarchies: &Hierarchies) -> Result<Loade
     let object = if typed { TYPED_OBJECT } else { OBJECT };
     let mut ebpf = create(all, &size, hierarchies, &resolved, secret, object)?;
     // Fill before anything is attached: a count that finds no free slot is not charged to its cgroup.
-    free_slots(&mut ebpf, slots)?;
+    fill(&mut ebpf, "FREE", 1..slots)?;
+    DeviceRows::fill(&mut ebpf)?;
     size.place_cpus(&mut ebpf)?;
     let btf = match &config.btf {
         Some(path) => Btf::parse_file(path, aya::Endianness::default()).ok(),
         None => Btf::from_sys_fs().ok(),
     };
     let mut probes = BTreeMap::new();
-    // While programs are attached one after the other, an IO whose start was missed does not count as lost.
-    set_attached_since(&mut ebpf, u64::MAX)?;
     for (signal, probe) in all_probes() {
         let (state, reason) = skip_reason(all, &resolved, &probes, signal, probe).unwrap_or_else(|| {
+            let later = issue::is_on_demand(probe, &resolved.layout);
+            let attach = if later { attach::prepare } else { attach::attach };
             match attach(&mut ebpf, probe, btf.as_ref()) {
+                Ok(()) if later => (ProbeState::Unneeded, Some(issue::STORED.to_owned())),
                 Ok(()) if is_library_hook(probe.hook) => (ProbeState::Waiting, Some(finder::NO_LIBRARY.to_owned())),
                 Ok(()) => (ProbeState::Attached, None),
                 Err(error) => (failure_state(probe.hook), Some(format!("{error:#}{}", refusal::of(typed)))),
@@ -92,19 +95,16 @@ pub fn load(all: &Config, slots: u32, hierarchies: &Hierarchies) -> Result<Loade
         });
         probes.insert(probe.program, sample::Probe { program: probe.program.to_owned(), state, reason });
     }
-    set_attached_since(&mut ebpf, clock::monotonic_ns())?;
-    let probes = all_probes().filter_map(|(_, probe)| probes.remove(probe.program)).collect();
+    let probes: Vec<_> = all_probes().filter_map(|(_, probe)| probes.remove(probe.program)).collect();
+    let notice = Notice::new(&mut ebpf)?;
+    // Not before: while programs are attached one after the other, an IO whose issue was missed is not lost.
+    if is_attached(&probes, block::ISSUE) {
+        notice.set(word::ISSUES_SINCE, clock::monotonic_ns());
+    }
     let pass = Pass::open(&mut ebpf, btf.as_ref().filter(|_| !typed), &resolved.layout, size.cpus, hierarchies)
         .inspect_err(|error| tracing::info!("the numbers of cgroups come from their files: {error:#}"))
         .ok();
-    Ok(Loaded { ebpf, probes, resolved, secret, pass })
-}
-
-/// Tells the programs since when they see both ends of every IO (CLOCK_MONOTONIC, in nanoseconds).
-fn set_attached_since(ebpf: &mut Ebpf, ns: u64) -> Result<()> {
-    let map = ebpf.map_mut(block::IN_FLIGHT).with_context(|| format!("no map {}", block::IN_FLIGHT))?;
-    let mut requests: aya::maps::HashMap<_, u64, u64> = map.try_into()?;
-    requests.insert(block::ATTACHED, ns, 0).context("store when the programs were attached")
+    Ok(Loaded { ebpf, probes, resolved, secret, notice, pass })
 }
 
 /// Whether a probe is attached, or will be once a library is loaded.
@@ -161,7 +161,7 @@ pub fn too_few(probes: &[sample::Probe]) -> Option<anyhow::Error> {
     Some(anyhow!(first).context(format!("only {attached} of {} probes could be attached", probes.len())))
 }
 
-fn all_probes() -> impl Iterator<Item = (&'static Signal, &'static Probe)> {
+pub fn all_probes() -> impl Iterator<Item = (&'static Signal, &'static Probe)> {
     SIGNALS.iter().flat_map(|signal| signal.probes.iter().map(move |probe| (signal, probe)))
 }
 
@@ -200,7 +200,7 @@ fn create(
         .map_max_entries(slot::ROWS, size.slots * size.shards)
         .map_max_entries(slot::MARKS, size.slots)
         .map_max_entries(pass::ROWS, size.cgroups())
-        .map_max_entries("BLOCK", block::ROWS * size.device_shards)
+        .map_max_entries(block::DEVICES, block::ROWS * size.device_shards)
         .map_max_entries("KSWAPD", size.nodes)
         .map_max_entries("KSWAPD_SINCE", size.nodes);
     if !all.transfer.enabled {
@@ -221,12 +221,12 @@ pub fn reads_memory() -> bool {
     is_helper_supported(ProgramType::RawTracePoint, BpfHelper::BPF_FUNC_probe_read_kernel).unwrap_or(true)
 }
 
-/// Marks every slot except 0 as free.
-fn free_slots(ebpf: &mut Ebpf, slots: u32) -> Result<()> {
-    let map = ebpf.map_mut("FREE").context("the object has no map FREE")?;
-    let mut free: Stack<_, u32> = Stack::try_from(map).context("map FREE")?;
+/// Marks these numbers as free.
+pub fn fill(ebpf: &mut Ebpf, name: &str, numbers: Range<u32>) -> Result<()> {
+    let map = ebpf.map_mut(name).with_context(|| format!("the object has no map {name}"))?;
+    let mut free: Stack<_, u32> = Stack::try_from(map).with_context(|| format!("map {name}"))?;
     // Push the lowest last, so that used rows stay together and few need to be read.
-    (1..slots).rev().try_for_each(|slot| free.push(slot, 0)).context("fill map FREE")
+    numbers.rev().try_for_each(|number| free.push(number, 0)).with_context(|| format!("fill map {name}"))
 }
 
 /// Maps this kernel's `REQ_OP_*` numbers to ours.
@@ -289,79 +289,6 @@ fn failure_state(hook: Hook) -> ProbeState {
         Hook::RawTracepoint { .. } => ProbeState::Failed,
         _ => ProbeState::Unsupported,
     }
-}
-
-fn attach(ebpf: &mut Ebpf, probe: &Probe, btf: Option<&Btf>) -> Result<()> {
-    let program = ebpf.program_mut(probe.program).context("the object has no such program")?;
-    let btf = || btf.context("it needs the kernel's BTF");
-    let done: Result<(), ProgramError> = match (probe.hook, program) {
-        (Hook::RawTracepoint { name, .. }, Program::RawTracePoint(program)) => {
-            program.load().and_then(|()| program.attach(name).map(drop))
-        }
-        (Hook::RawTracepoint { name, .. } | Hook::TypedTracepoint { name, .. }, Program::BtfTracePoint(program)) => {
-            program.load(name, btf()?).and_then(|()| program.attach().map(drop))
-        }
-        (Hook::Entry(function), Program::FEntry(program)) => {
-            program.load(function, btf()?).and_then(|()| program.attach().map(drop))
-        }
-        (Hook::Exit(function), Program::FExit(program)) => {
-            program.load(function, btf()?).and_then(|()| program.attach().map(drop))
-        }
-        (Hook::Kprobe(function) | Hook::Kretprobe(function), Program::KProbe(program)) => {
-            if !Path::new(KPROBES).exists() {
-                bail!("this kernel has no kprobes (CONFIG_KPROBE_EVENTS)");
-            }
-            program.load().and_then(|()| program.attach(function, 0).map(drop))
-        }
-        (Hook::LibraryEntry(_) | Hook::LibraryReturn(_), Program::UProbe(program)) => program.load(),
-        (Hook::Software(event), Program::PerfEvent(program)) => {
-            let event = match event {
-                SoftwareEvent::PageFaults => PerfSoftwareEvent::PageFaults,
-                SoftwareEvent::MajorFaults => PerfSoftwareEvent::PageFaultsMaj,
-            };
-            let cpus = aya::util::online_cpus().map_err(|(what, error)| anyhow!("{what}: {error}"))?;
-            program.load().and_then(|()| {
-                cpus.into_iter().try_for_each(|cpu| {
-                    let scope = PerfEventScope::AllProcessesOneCpu { cpu };
-                    // Every event, without sampling.
-                    let policy = SamplePolicy::Period(1);
-                    program.attach(PerfEventConfig::Software(event), scope, policy, false).map(drop)
-                })
-            })
-        }
-        (hook, _) => bail!("the object's program does not match the hook {hook:?}"),
-    };
-    done.map_err(|error| {
-        if let ProgramError::LoadError { verifier_log, .. } = &error {
-            tracing::debug!(program = probe.program, "verifier: {verifier_log}");
-        }
-        anyhow!("{}", error_chain(&error))
-    })
-}
-
-/// An error and its causes, without the verifier's log, which may be megabytes.
-fn error_chain(error: &(dyn Error + 'static)) -> String {
-    if let Some(ProgramError::LoadError { io_error, verifier_log }) = error.downcast_ref() {
-        let log = verifier_log.to_string();
-        // The reason precedes the verifier's statistics.
-        let summary = ["processed ", "insns processed ", "stack depth ", "verification time ", "max_states"];
-        let reason =
-            log.lines().rfind(|line| !line.trim().is_empty() && !summary.iter().any(|start| line.starts_with(start)));
-        return match reason {
-            Some(line) => format!("the kernel rejected the program: {io_error} ({})", line.trim()),
-            None => format!("the kernel rejected the program: {io_error}{}", refusal::reason(io_error)),
-        };
-    }
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        next = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

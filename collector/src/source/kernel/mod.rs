@@ -1,14 +1,18 @@
 //! The kernel as a source: its rings, its counters, and the cgroups that both refer to. The agent opens it before the
 //! other sources, and waits for its rings between ticks.
 
+mod attach;
 pub mod bpf;
 pub mod counters;
+mod device;
 mod disk;
 pub mod examine;
 mod holding;
+mod issue;
 pub mod layout;
 pub mod load;
 mod mapped;
+pub mod notice;
 pub mod pass;
 mod pending;
 mod programs;

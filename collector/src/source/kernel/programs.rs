@@ -5,6 +5,7 @@ use aya::Ebpf;
 use aya::maps::RingBuf;
 use aya_log::EbpfLogger;
 use collector_common::SIGNALS;
+use collector_common::block::ISSUE;
 use collector_common::ring::Ring as RingName;
 use collector_core::sample::{Probe, Reading};
 use collector_core::signal::{Context, block};
@@ -13,7 +14,9 @@ use super::bpf;
 use super::counters::CounterMaps;
 use super::disk::Disks;
 use super::holding::Holdings;
+use super::issue::Issue;
 use super::load;
+use super::notice::Notice;
 use super::pass::Pass;
 use super::pending::Pending;
 use super::ring::Ring;
@@ -42,6 +45,9 @@ pub(super) struct Programs {
     pub pending: Option<Pending>,
     /// Until the source of cgroups takes it.
     pub pass: Option<Pass>,
+    notice: Notice,
+    /// Only if it is attached on demand.
+    issue: Option<Issue>,
     sweep: Sweep,
     shares: Shares,
     disks: Disks,
@@ -58,7 +64,7 @@ impl Programs {
         // Slot 0 is shared by everything without a slot; a workload has one slot in each hierarchy.
         let slots = 1 + config.workload.max * hierarchies.distinct().count();
         let slots = u32::try_from(slots).unwrap_or(u32::MAX).min(u32::from(u16::MAX));
-        let load::Loaded { mut ebpf, probes, resolved, secret, pass } = load::load(config, slots, hierarchies)?;
+        let load::Loaded { mut ebpf, probes, resolved, secret, notice, pass } = load::load(config, slots, hierarchies)?;
         let map_bytes = bpf::map_memory()
             .inspect_err(|error| tracing::info!("could not read the memory of the maps: {error}"))
             .ok();
@@ -75,6 +81,8 @@ impl Programs {
             pending: (resolved.layout.victim_is_pid == 1).then(|| Pending::new(&mut ebpf)).transpose()?,
             holdings: config.transfer.enabled.then(|| Holdings::new(&mut ebpf)).transpose()?,
             pass,
+            issue: Issue::new(&probes, &resolved.layout),
+            notice,
             sweep: Sweep::new(&mut ebpf, clock::monotonic_ns())?,
             shares: Shares::new(&mut ebpf, secret)?,
             disks: Disks::new(&mut ebpf, root)?,
@@ -92,14 +100,18 @@ impl Programs {
 
     /// Emits what the maps have counted since the last call, and the name of each new block device. `now` is CLOCK_MONOTONIC.
     pub fn read(&mut self, now: u64, context: &Context, emit: &mut dyn FnMut(Reading)) -> Result<()> {
-        let Programs { counters, disks, holdings, shares, .. } = self;
+        let Programs { ebpf, counters, disks, holdings, issue, notice, runs, shares, .. } = self;
         disks.refresh(emit);
-        counters.read(context, &mut |reading| {
+        let unstarted = counters.read(notice, context, &mut |reading| {
             if let Reading::Block(block::Reading::Device { device, .. }) = &reading {
                 disks.name(*device, emit);
             }
             emit(reading);
         })?;
+        if let Some(state) = issue.as_mut().and_then(|issue| issue.tick(unstarted, ebpf, notice)) {
+            runs.add(ISSUE);
+            emit(state);
+        }
         if let Some(holdings) = holdings {
             holdings.read(shares, emit)?;
         }

@@ -47,18 +47,40 @@ impl CgroupRows {
             for (shard, _) in (first..*shards).zip(marked).filter(|(_, mark)| all || *mark != 0) {
                 let begin = (shard * *slots + slot) * WORDS;
                 let Some(row) = rows.words().get(begin..begin + WORDS) else { continue };
-                for (word, counter) in row.iter().enumerate().filter(|(_, counter)| is_counted(counter)) {
-                    if !std::mem::replace(&mut grown, true) {
-                        sum.fill(0);
-                    }
-                    sum[word] = sum[word].wrapping_add(counter.swap(0, Ordering::SeqCst));
-                }
+                grown |= self::take(row, sum, grown);
             }
         }
         grown.then_some(&*sum)
     }
 }
 
-fn is_counted(counter: &AtomicU64) -> bool {
-    counter.load(Ordering::Relaxed) != 0
+/// Takes what was counted in a row, and adds it to a sum if it has `begun`; otherwise that is what was there before. False if nothing
+/// was counted.
+pub fn take(row: &[AtomicU64], sum: &mut [u64], mut begun: bool) -> bool {
+    let mut grown = false;
+    // A look does not take the memory from the CPUs that write it.
+    for (word, counter) in row.iter().enumerate().filter(|(_, counter)| counter.load(Ordering::Relaxed) != 0) {
+        if !std::mem::replace(&mut begun, true) {
+            sum.fill(0);
+        }
+        grown = true;
+        sum[word] = sum[word].wrapping_add(counter.swap(0, Ordering::SeqCst));
+    }
+    grown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_counted_is_taken_once_and_added_up() {
+        let row = |words: [u64; 3]| words.map(AtomicU64::new);
+        let (first, second, idle) = (row([1, 0, 2]), row([10, 5, 0]), row([0; 3]));
+        let mut sum = [9; 3];
+        assert!(!take(&idle, &mut sum, false));
+        assert!(take(&first, &mut sum, false) && sum == [1, 0, 2]);
+        assert!(take(&second, &mut sum, true) && sum == [11, 5, 2]);
+        assert!(!take(&first, &mut sum, true) && sum == [11, 5, 2]);
+    }
 }

@@ -32,6 +32,13 @@ impl Runs {
         Runs { programs, measurement: (!measure.is_zero()).then(|| Measurement::begin(measure)) }
     }
 
+    /// Reads this program's too, if it does not yet.
+    pub fn add(&mut self, name: &'static str) {
+        if self.programs.iter().all(|(known, _)| *known != name) {
+            self.programs.push((name, Statistics::default()));
+        }
+    }
+
     /// Emits the changes since the last call. The kernel skips a run if an interrupt would start the program again on
     /// its own CPU: the event is lost, and `missed` is called with the program's name.
     pub fn read(

@@ -6,11 +6,13 @@ use std::os::fd::AsFd;
 
 use anyhow::{Context as _, Result};
 use aya::maps::{Map, MapData, Stack};
+use collector_common::notice::word;
 use collector_common::slot::{CACHE, cache};
 use collector_core::cgroup::Id;
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::bpf::{self, Rows};
+use super::notice::{Notice, Seen};
 
 /// Number of dead cgroups that are remembered, in case a late IO brings one back.
 const MAX_DEAD: usize = 4096;
@@ -39,8 +41,10 @@ pub struct Slots {
     free: Stack<MapData, u32>,
     rows: Rows,
     cache: Cache,
-    /// Indexed by slot.
+    seen: Seen,
+    /// Indexed by slot, up to the highest that ever had an owner.
     owners: Vec<Option<Id>>,
+    slots: usize,
     /// When something was counted last, indexed by slot.
     counted: Vec<u64>,
     /// Time of the last round.
@@ -67,7 +71,9 @@ impl Slots {
             free: Stack::try_from(take(ebpf, "FREE")?).context("map FREE")?,
             rows: Rows::new(size_of::<collector_common::cgroup::Id>(), size_of::<u32>(), slots as usize),
             cache: Cache::new(ebpf)?,
-            owners: vec![None; slots as usize],
+            seen: Seen::default(),
+            owners: Vec::new(),
+            slots: slots as usize,
             counted: vec![0; slots as usize],
             now: 0,
             leaving: HashSet::new(),
@@ -118,13 +124,18 @@ impl Slots {
     }
 
     /// Learns the owners of slots that programs took.
-    pub fn refresh(&mut self) -> Result<()> {
-        let Slots { map, rows, owners, .. } = self;
+    pub fn refresh(&mut self, notice: &Notice) -> Result<()> {
+        if !self.seen.moved(notice.get(word::SLOTS)) {
+            return Ok(());
+        }
+        let Slots { map, rows, owners, slots, .. } = self;
         rows.each(map.fd().as_fd(), |key, value| {
             let id = collector_common::cgroup::Id::read_from_bytes(key);
             let (Ok(id), Ok(slot)) = (id, u32::read_from_bytes(value)) else { return };
-            if let Some(owner) = owners.get_mut(slot as usize) {
-                *owner = Some(Id { hierarchy: id.hierarchy, id: id.id });
+            let slot = slot as usize;
+            if slot < *slots {
+                owners.resize(owners.len().max(slot + 1), None);
+                owners[slot] = Some(Id { hierarchy: id.hierarchy, id: id.id });
             }
         })
         .context("read map SLOTS")
@@ -227,6 +238,7 @@ impl Cache {
         bpf::lookup(map.fd().as_fd(), 0u32.as_bytes(), empty.as_mut_bytes()).context("read map CACHE")?;
         for cpu in empty.chunks_exact_mut(cache::COUNT) {
             (cpu[cache::MEMORY], cpu[cache::IO]) = (0, 0);
+            cpu[cache::DEVICES..].fill(0);
         }
         Ok(Cache { map, empty })
     }

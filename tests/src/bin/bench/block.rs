@@ -25,13 +25,8 @@ const PROGRAMS: [&str; 2] = ["block_rq_issue", "block_rq_complete"];
 
 /// Reads with nothing attached and with all programs of the agent, alternately.
 pub fn measure(rounds: usize) -> Result<Report> {
-    let head = [
-        "4 KiB direct random reads",
-        "IOPS without, median (quartiles)",
-        "IOPS with",
-        "with / without",
-        "ns an IO (issue, complete)",
-    ];
+    let head =
+        ["4 KiB direct random reads", "IOPS without, median (quartiles)", "IOPS with", "with / without", "ns an IO"];
     let mut report = Report::new(&head);
     let directory = Scratch::below("/var/tmp".as_ref());
     let disk = directory.join("data");
@@ -55,7 +50,10 @@ pub fn measure(rounds: usize) -> Result<Report> {
         "`with / without` is the median (quartiles) of {rounds} pairs of {} ms; {DEEP} at a time use as many threads.",
         PHASE.as_millis()
     ));
-    report.note("`ns an IO` is what the kernel measured inside the programs, including its own reads of the clock.");
+    report.note(
+        "`ns an IO` is what the kernel measured inside the programs, including its own reads of the clock; with both, where \
+         requests do not store when they were issued, in the order (issue, complete).",
+    );
     others.note().into_iter().for_each(|note| report.note(note));
     Ok(report)
 }
@@ -127,7 +125,7 @@ fn reader(path: &Path, seed: u64, stop: &AtomicBool) -> Result<u64> {
     Ok(reads)
 }
 
-/// Nanoseconds that the three programs take per IO, and each of them per run.
+/// Nanoseconds that the programs take per IO, and each of them per run if there are two.
 fn run_time(path: &Path, depth: usize) -> Result<String> {
     let loaded = probe::attach(|_| {})?;
     let _measured = probe::measure()?;
@@ -138,9 +136,12 @@ fn run_time(path: &Path, depth: usize) -> Result<String> {
         let (runs, ns) = probe::statistics(&loaded.ebpf, program)?;
         total += ns;
         completed = runs;
-        parts.push(if runs == 0 { "–".to_owned() } else { format!("{:.0}", ns as f64 / runs as f64) });
+        if runs > 0 {
+            parts.push(format!("{:.0}", ns as f64 / runs as f64));
+        }
     }
-    Ok(format!("{:.0} ({})", total as f64 / completed.max(1) as f64, parts.join(", ")))
+    let parts = if parts.len() > 1 { format!(" ({})", parts.join(", ")) } else { String::new() };
+    Ok(format!("{:.0}{parts}", total as f64 / completed.max(1) as f64))
 }
 
 fn direct(path: &Path) -> Result<File> {

@@ -8,6 +8,8 @@ use aya::maps::RingBuf;
 use collector::clock;
 use collector::source::kernel::bpf;
 use collector::source::kernel::counters::CounterMaps;
+use collector::source::kernel::load::Loaded;
+use collector::source::kernel::notice::Notice;
 use collector::source::kernel::ring::Ring;
 use collector_common::ring::Ring as Which;
 use collector_core::cgroup::Id;
@@ -69,6 +71,7 @@ struct Bench {
     ebpf: aya::Ebpf,
     ring: Ring,
     counters: CounterMaps,
+    notice: Notice,
     engine: Engine,
     context: Context,
     received: u64,
@@ -78,11 +81,10 @@ impl Bench {
     fn open() -> Result<Bench> {
         // No real records may come in between.
         let signals = collector_common::SIGNALS.iter().map(|signal| signal.name.to_owned());
-        let mut ebpf = probe::attach(|config| {
+        let Loaded { mut ebpf, notice, .. } = probe::attach(|config| {
             config.kernel.bulk_ring = BYTES;
             config.kernel.disable = signals.collect();
-        })?
-        .ebpf;
+        })?;
         probe::raw(&mut ebpf, "flood")?;
         let map = ebpf.take_map(Which::Bulk.map()).context("the object lacks the bulk ring")?;
         let mut engine = Engine::new();
@@ -102,6 +104,7 @@ impl Bench {
         Ok(Bench {
             ring: Ring::new(RingBuf::try_from(map)?),
             counters: CounterMaps::new(&mut ebpf, probe::SLOTS)?,
+            notice,
             ebpf,
             engine,
             context: Context { page_size: 4096, clock_offset_ns: clock::offset_ns(), jiffy_ns: clock::jiffy_ns() },
@@ -134,7 +137,7 @@ impl Bench {
     /// Records that the bulk ring lost since the last call.
     fn lost(&mut self) -> Result<u64> {
         let mut count = 0;
-        self.counters.read(&self.context, &mut |reading| match reading {
+        self.counters.read(&self.notice, &self.context, &mut |reading| match reading {
             Reading::Lost(lost) if lost.stage == Stage::RingBulk => count += lost.count,
             _ => {}
         })?;

@@ -72,7 +72,8 @@ const CGROUP: Need = Programs(&["cgroup_mkdir", "cgroup_rmdir", "cgroup_rename",
 /// The programs that read the result of a fault.
 const MAJOR: Need = Programs(&["fault_file_exit", "fault_swap_exit", "fault_file_kretprobe", "fault_swap_kretprobe"]);
 /// The programs that read a request.
-pub const REQUEST_PROGRAMS: &[&str] = &["block_rq_complete", "block_rq_complete_raw", "block_rq_issue"];
+pub const REQUEST_PROGRAMS: &[&str] =
+    &["block_rq_complete", "block_rq_complete_raw", "block_rq_requeue", "block_rq_issue"];
 const REQUEST: Need = Programs(REQUEST_PROGRAMS);
 
 macro_rules! fields {
@@ -165,6 +166,7 @@ pub const FIELDS: &[Field] = fields! {
     request_data_len: Offset(&["request.__data_len"], 4), REQUEST;
     request_bio: Offset(&["request.bio"], 8), None;
     request_start_time_ns: Offset(&["request.start_time_ns"], 8), REQUEST;
+    request_io_start_time_ns: Offset(&["request.io_start_time_ns"], 8), None;
     request_rq_flags: Offset(&["request.rq_flags"], 4), None;
     rqf_io_stat: Value("__RQF_IO_STAT"), None;
     queue_disk: Offset(&["request_queue.disk"], 8), None;

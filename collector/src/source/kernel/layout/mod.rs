@@ -239,6 +239,7 @@ mod tests {
         ("request_data_len", [40, 40, 44, 44, 44, 44, 44, 44]),
         ("request_bio", [56, 56, 56, 56, 56, 56, 56, 56]),
         ("request_start_time_ns", [184, 184, 104, 104, 104, 104, 104, 104]),
+        ("request_io_start_time_ns", [192, 192, 112, 112, 112, 112, 112, 112]),
         ("request_rq_flags", [28, 28, 28, 28, 28, 28, 28, 28]),
         ("rqf_io_stat", [X, X, X, 8, 8, 8, 8, 8]),
         ("queue_disk", [X, X, 160, 104, 104, 96, 96, 96]),
@@ -317,6 +318,7 @@ mod tests {
             ("mm_vmscan_direct_reclaim_begin", "int, int, int", "reclaim_begin_order", None),
             ("block_rq_issue", "struct request_queue *, struct request *", "block_issue_request", Some(1)),
             ("block_rq_issue", "struct request *", "block_issue_request", Some(0)),
+            ("block_rq_requeue", "struct request_queue *, struct request *", "block_issue_request", Some(1)),
             ("block_rq_complete", "struct request *, int, unsigned int", "block_issue_request", Some(X)),
             ("mark_victim", "int", "victim_is_pid", Some(1)),
         ] {
@@ -343,7 +345,7 @@ mod tests {
 
     #[test]
     fn a_missing_name_affects_only_the_programs_that_need_it() {
-        let block = ["block_rq_complete", "block_rq_complete_raw", "block_rq_issue"].as_slice();
+        let block = ["block_rq_complete", "block_rq_complete_raw", "block_rq_issue", "block_rq_requeue"].as_slice();
         let cgroup = ["cgroup_attach_task", "cgroup_mkdir", "cgroup_rename", "cgroup_rmdir"].as_slice();
         let file = ["fault_file_entry", "fault_file_exit", "fault_file_kprobe", "fault_file_kretprobe"].as_slice();
         let signal = ["kill_signal", "oom_mark_victim", "oom_process_exit"].as_slice();

@@ -85,6 +85,7 @@ pub const TRACEPOINTS: &[Prototype] = &[
     on("mm_compaction_end", &[form(&[])]),
     on("page_fault_user", FAULT),
     on("page_fault_kernel", FAULT),
+    on("block_rq_requeue", ISSUE),
     on("block_rq_issue", ISSUE),
     on(
         "block_rq_complete",
