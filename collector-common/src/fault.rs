@@ -26,6 +26,9 @@ pub enum Access {
     Execute = 2,
 }
 
+/// The programs that run at every page fault. Left off by `fault.access`.
+pub const AT_EVERY: [&str; 3] = ["fault_user", "fault_kernel", "fault_any"];
+
 const fn tracepoint(program: &'static str, name: &'static str, gives: &'static str) -> Probe {
     Probe { program, hook: Hook::RawTracepoint { category: "exceptions", name }, gives, instead_of: None }
 }
@@ -36,7 +39,8 @@ const fn latency(program: &'static str, hook: Hook, instead_of: Option<&'static 
 
 pub const SIGNAL: Signal = Signal {
     name: "fault",
-    summary: "Page faults by mode and access; number and time of major faults.",
+    summary: "Page faults by mode and access; number and time of major faults. With `fault.access = false` nothing runs at a \
+              page fault, and their number is the kernel's own (`memory.stat`).",
     probes: &[
         tracepoint("fault_user", "page_fault_user", "page faults in user mode, by access"),
         tracepoint("fault_kernel", "page_fault_kernel", "page faults in kernel mode, by access"),

@@ -42,6 +42,10 @@ super::statistics! {
         MemorySwap: Gauge = "memory_swap",
         /// Swap limit, in bytes.
         MemorySwapLimit: Limit = "memory_swap_limit",
+        /// Page faults of its processes.
+        PageFaults: Counter = "page_faults",
+        /// Page faults of its processes that needed IO.
+        MajorPageFaults: Counter = "major_page_faults",
         /// How readily it is swapped out (v1); at 0 it is not.
         MemorySwappiness: Gauge = "memory_swappiness",
         /// 1 if its tasks wait for memory, because the OOM killer is disabled for it (v1).

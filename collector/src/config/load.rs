@@ -191,6 +191,7 @@ mod tests {
                 "FILE" => ("/a", "/b"),
                 "NUMBER" => ("7", "8"),
                 "BYTES" => ("4096", "8192"),
+                "BOOL" if setting.kind.show(&Config::default()).as_deref() == Some("true") => ("false", "true"),
                 "BOOL" => ("true", "false"),
                 "NAMES" => ("fault", "block"),
                 _ => match setting.key {

@@ -38,6 +38,8 @@ pub struct Config {
     pub log: Log,
     /// `[kernel]`
     pub kernel: Kernel,
+    /// `[fault]`
+    pub fault: Fault,
     /// `[workload]`
     pub workload: Workload,
     /// `[pressure]`
@@ -102,6 +104,14 @@ pub struct Kernel {
     pub debug: bool,
     /// Whether too few attached probes are an error.
     pub require_probes: bool,
+}
+
+/// `[fault]`
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(test, derive(serde::Serialize))]
+pub struct Fault {
+    /// Whether programs run at every page fault.
+    pub access: bool,
 }
 
 /// `[workload]`
@@ -263,6 +273,7 @@ impl Default for Config {
                 debug: false,
                 require_probes: false,
             },
+            fault: Fault { access: true },
             workload: Workload {
                 max: 2000,
                 grace: Duration::from_secs(60),

@@ -194,6 +194,32 @@ fn assert_latency(exposition: &Exposition) {
 }
 
 #[test]
+fn without_programs_at_page_faults_their_number_is_the_kernels() {
+    needs!(is_root(), "cgroups and programs need root");
+    let agent = Agent::start(&format!("{CONFIG}stat_interval = \"1s\"\n[fault]\naccess = false\n"));
+    let cgroup = Cgroup::new("kernels");
+    let (provocation, reference) = touch("write", 5000, &cgroup.procs());
+    let workload = ("workload", cgroup.path.as_str());
+    // The kernel adds up its per-CPU counters now and then.
+    let exposition =
+        agent.scrape_until("the kernel's count", |exposition| exposition.sum(FAULTS, &[workload]) >= reference as f64);
+    assert_charged(&exposition, &cgroup.path, reference, TAIL);
+    assert_sort(&exposition, &cgroup.path, "any", "any", 5000);
+    for mode in ["user", "kernel"] {
+        assert!(!exposition.has(FAULTS, &[workload, ("mode", mode)]), "{}", exposition.text);
+    }
+    for probe in ["fault_user", "fault_kernel", "fault_any"] {
+        let disabled = [("probe", probe), ("state", "disabled")];
+        assert_eq!(exposition.sum("headroom_probe_state", &disabled), 1.0, "{probe}");
+    }
+    // Major faults are rare: their program stays.
+    let attached = [("probe", "fault_major"), ("state", "attached")];
+    assert_eq!(exposition.sum("headroom_probe_state", &attached), 1.0, "{}", exposition.text);
+    assert_eq!(exposition.sum(MAJOR, &[workload]), 0.0);
+    provocation.end();
+}
+
+#[test]
 fn without_the_tracepoints_the_software_event_counts_the_same() {
     needs!(is_root(), "cgroups and programs need root");
     let agent = Agent::start(&format!("{CONFIG}[kernel]\ndisable = [\"fault_user\", \"fault_kernel\"]\n"));

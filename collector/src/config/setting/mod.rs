@@ -170,6 +170,15 @@ pub const SETTINGS: &[Setting] = &[
               agent goes on with cgroup files, pressure and GPUs, and says so.",
     },
     Setting {
+        key: "fault.access",
+        flag: None,
+        kind: Kind::Switch(|config| &mut config.fault.access),
+        doc: "Count every page fault by mode and access, as it happens. It takes some ten nanoseconds of each fault, and calling any \
+              program as much again or more ([cost.md](cost.md#page-faults)). If false, nothing runs at a page fault: their number is the \
+              kernel's own, from memory.stat, read once in workload.stat_interval; mode and access are not known. Major faults are \
+              counted and timed as before.",
+    },
+    Setting {
         key: "workload.max",
         flag: None,
         kind: Kind::Count(|config| &mut config.workload.max, 1, 100_000),

@@ -17,7 +17,7 @@ fn another(kind: &Kind<Config>) -> (String, String) {
         Kind::Path(_) | Kind::OptionalPath(_) => ("/elsewhere", true),
         Kind::Integer(..) | Kind::Count(..) => ("7", false),
         Kind::Ring(..) => ("8192", false),
-        Kind::Switch(_) => ("true", false),
+        Kind::Switch(of) => (if *of(&mut Config::default()) { "false" } else { "true" }, false),
         Kind::Choice(_, words) => (words[words.len() - 1], true),
         Kind::Patterns(_) => return ("/a b/*, c".into(), r#"["/a b/*", "c"]"#.into()),
         Kind::Text(_) => ("some text", true),

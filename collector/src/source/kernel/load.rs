@@ -15,7 +15,7 @@ use collector_common::notice::word;
 use collector_common::ring::Ring;
 use collector_common::settings::{GLOBAL as SETTINGS, OPERATIONS, Settings};
 use collector_common::slot;
-use collector_common::{Hook, Probe, SIGNALS, Signal, pass, transfer};
+use collector_common::{Hook, Probe, SIGNALS, Signal, fault, pass, transfer};
 use collector_core::sample::{self, ProbeState};
 use zerocopy::IntoBytes;
 
@@ -260,6 +260,9 @@ fn skip_reason(
     }
     if config.kernel.disable.iter().any(|name| name == signal.name || name == probe.program) {
         return Some((ProbeState::Disabled, Some("disabled by kernel.disable".to_owned())));
+    }
+    if !config.fault.access && fault::AT_EVERY.contains(&probe.program) {
+        return Some((ProbeState::Disabled, Some("fault.access is false".to_owned())));
     }
     if let Some(first) = probe.instead_of
         && probes.get(first).is_some_and(|probe| probe.state == ProbeState::Attached)
