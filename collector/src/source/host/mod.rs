@@ -47,6 +47,44 @@ pub const FILES: [(&str, bool, Parse); 10] = [
     ("spl/kstat/zfs/arcstats", false, |text, _, values| arc::parse(text, values)),
 ];
 
+/// The kernel computes the load once in five seconds (LOAD_FREQ, include/linux/sched/loadavg.h), and swappiness is a setting. What
+/// the others say decides something at each tick, or is a counter whose rate would jump.
+const SLOW: [&str; 2] = ["loadavg", "sys/vm/swappiness"];
+/// Those, and files that this host does not have, are read once in this many ticks.
+const INTERVAL: u64 = 5;
+
+/// One of [`FILES`], and what it said when it was read last.
+struct Input {
+    file: KeptFile,
+    required: bool,
+    parse: Parse,
+    slow: bool,
+    /// It has not to be read at every tick.
+    rests: bool,
+    held: Values,
+}
+
+impl Input {
+    fn new((name, required, parse): (&str, bool, Parse), proc: &Path) -> Input {
+        let file = KeptFile::new(proc.join(name));
+        Input { file, required, parse, slow: SLOW.contains(&name), rests: false, held: Values::new() }
+    }
+
+    /// Adds its numbers, read now unless it rests and this is not its `turn`.
+    fn read(&mut self, turn: bool, buffer: &mut Vec<u8>, units: &Units, values: &mut Values) -> Result<()> {
+        let mut result = Ok(());
+        if turn || !self.rests {
+            self.held = Values::new();
+            let read = self.file.read(buffer).map(|text| text.map(|text| (self.parse)(text, units, &mut self.held)));
+            let absent = matches!(read, Ok(None));
+            result = outcome(read.map(|_| !self.held.is_empty() || (absent && !self.required)), self.file.path());
+            self.rests = result.is_ok() && (self.slow || absent);
+        }
+        self.held.iter().for_each(|(statistic, value)| values.set(statistic, value));
+        result
+    }
+}
+
 fn pressure_totals(text: &[u8], values: &mut Values, statistics: [Option<Statistic>; 2]) {
     for (statistic, total) in statistics.into_iter().zip(pressure::parse(text)) {
         if let Some(statistic) = statistic {
@@ -63,7 +101,8 @@ pub struct Units {
 }
 
 pub struct Host {
-    files: [(KeptFile, bool, Parse); FILES.len()],
+    files: [Input; FILES.len()],
+    tick: u64,
     units: Units,
     huge: HugePages,
     diskstats: KeptFile,
@@ -79,7 +118,8 @@ impl Host {
         };
         let proc = root.at("/proc");
         Host {
-            files: FILES.map(|(name, required, parse)| (KeptFile::new(proc.join(name)), required, parse)),
+            files: FILES.map(|row| Input::new(row, &proc)),
+            tick: 0,
             units,
             huge: HugePages::new(&root.at("/sys")),
             diskstats: KeptFile::new(proc.join("diskstats")),
@@ -96,16 +136,10 @@ impl Source for Host {
         let mut emit_reading = |reading| emit(Sample { time, reading });
         let mut values = Values::new();
         let mut result = Ok(());
-        for (file, required, parse) in &mut self.files {
-            let read = file.read(&mut self.buffer).map(|text| match text {
-                Some(text) => {
-                    let before = values.clone();
-                    parse(text, &self.units, &mut values);
-                    values != before
-                }
-                None => !*required,
-            });
-            result = result.and(outcome(read, file.path()));
+        let turn = self.tick.is_multiple_of(INTERVAL);
+        self.tick = self.tick.wrapping_add(1);
+        for input in &mut self.files {
+            result = result.and(input.read(turn, &mut self.buffer, &self.units, &mut values));
         }
         result = result.and(self.huge.read(&mut self.buffer, &mut values).context("read the pools of huge pages"));
         let read = self.diskstats.read(&mut self.buffer);
@@ -137,6 +171,31 @@ fn outcome(read: std::io::Result<bool>, path: &Path) -> Result<()> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn files_that_seldom_change_are_read_at_their_turn() {
+        let tree = crate::source::test::Tree::new();
+        let write = |name: &str, text: &str| tree.write(&format!("proc/{name}"), text);
+        ["meminfo", "vmstat", "stat"].iter().for_each(|name| write(name, ""));
+        let mut host = Host::new(&Root::new(&tree.0), &Config::default());
+        let mut read = |second: u64| {
+            write("meminfo", &format!("MemTotal: {second} kB\n"));
+            write("loadavg", &format!("{second}.00 0.00 0.00 1/2 3\n"));
+            write("pressure/irq", &format!("full avg10=0.00 avg60=0.00 avg300=0.00 total={second}\n"));
+            let mut values = Values::new();
+            host.read(&mut |sample| {
+                if let Reading::Host(numbers) = sample.reading {
+                    values = numbers;
+                }
+            });
+            let get = |statistic| values.get(statistic);
+            [Statistic::MemoryTotal, Statistic::Load1, Statistic::IrqPressureFull].map(get)
+        };
+        for second in 0..12 {
+            let turn = second - second % INTERVAL;
+            assert_eq!(read(second), [Some(second * 1024), Some(turn * 100), Some(second * 1000)], "{second}");
+        }
+    }
 
     const KEYS: [&str; 14] = [
         "MemTotal:",

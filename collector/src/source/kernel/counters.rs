@@ -133,7 +133,8 @@ impl Table {
 
     fn read(&mut self, emit: &mut dyn FnMut(&str, RowKey, &[u64])) -> Result<()> {
         let Table { spec, map, parts, rows, seen, sum } = self;
-        rows.each(map.fd().as_fd(), |key, value| {
+        // As many as there are: without that the kernel is asked once more.
+        rows.first(map.fd().as_fd(), seen.len(), |key, value| {
             sum.fill(0);
             for part in value.chunks_exact(value.len() / *parts) {
                 for (sum, word) in sum.iter_mut().zip(part.chunks_exact(8)) {

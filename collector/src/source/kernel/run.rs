@@ -1,4 +1,6 @@
 //! The programs' runs: skipped runs, and, while the kernel measures them, the number and time of runs.
+//!
+//! Asking the kernel for them takes as long as the rest of an idle tick, so it is asked only now and then: runs are skipped rarely.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
@@ -11,10 +13,14 @@ use collector_core::stage::Stage;
 use super::bpf::{self, Statistics};
 use crate::clock;
 
+/// The counters are read once in this many ticks, and at every tick while they are measured.
+const INTERVAL: u64 = 10;
+
 /// The run counters of the active programs.
 pub struct Runs {
     /// Each with its last counters.
     programs: Vec<(&'static str, Statistics)>,
+    tick: u64,
     measurement: Option<Measurement>,
 }
 
@@ -29,7 +35,7 @@ impl Runs {
     /// The counters of these programs, measured for `measure` from now on.
     pub fn new(programs: impl Iterator<Item = &'static str>, measure: Duration) -> Runs {
         let programs = programs.map(|name| (name, Statistics::default())).collect();
-        Runs { programs, measurement: (!measure.is_zero()).then(|| Measurement::begin(measure)) }
+        Runs { programs, tick: 0, measurement: (!measure.is_zero()).then(|| Measurement::begin(measure)) }
     }
 
     /// Reads this program's too, if it does not yet.
@@ -47,6 +53,10 @@ impl Runs {
         missed: &mut dyn FnMut(&'static str),
         sink: &mut dyn FnMut(Reading),
     ) -> Result<()> {
+        self.tick += 1;
+        if self.measurement.is_none() && !self.tick.is_multiple_of(INTERVAL) {
+            return Ok(());
+        }
         for (name, before) in &mut self.programs {
             let Some(program) = ebpf.program(name) else { continue };
             let fd = program.fd().context("a program's descriptor")?;
