@@ -1,11 +1,10 @@
 //! Cost of the agent on a host on which nothing happens.
 
 use std::collections::HashSet;
-use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use collector::agent::round::Round;
 use collector::clock;
 use collector::config::Config;
@@ -14,9 +13,9 @@ use collector_core::engine::Engine;
 use collector_core::sample::{Reading, Sample};
 use collector_core::signal::block::{self, Device};
 use collector_core::signal::{compaction, reclaim};
-use collector_tests::agent::Agent;
 
-use crate::machine::{self, cpu_ns, run_ns};
+use crate::machine::{self, cpu_ns};
+use crate::peer::PEERS;
 use crate::report::Report;
 use crate::statistic::Summary;
 use collector_tests::allocation;
@@ -24,8 +23,12 @@ use collector_tests::allocation;
 /// Rounds before the measurement, so that everything has been seen once.
 const WARM: usize = 20;
 const PAUSE: Duration = Duration::from_millis(20);
-/// How long the real agent is measured.
-const WATCH: Duration = Duration::from_secs(10);
+/// How often node_exporter is scraped: Prometheus' usual interval.
+const SCRAPE: Duration = Duration::from_secs(15);
+/// Number of scrapes for which both are measured.
+const SCRAPES: u32 = 4;
+/// The agent's CPU time over node_exporter's.
+const AIM: f64 = 1.0;
 
 /// Runs the agent's rounds in this process, and measures the built agent.
 pub fn measure(rounds: usize) -> Result<Report> {
@@ -37,15 +40,30 @@ pub fn measure(rounds: usize) -> Result<Report> {
     row("ticks among them that allocated", format!("{}, {} times at most", ticks.allocating, ticks.most));
     row("resident after the start, before memory is returned", mib(ticks.started.0));
     row("resident, and anonymous part, afterwards", format!("{}, {}", mib(ticks.trimmed.0), mib(ticks.trimmed.1)));
-    let real = agent()?;
-    row("the built agent, ticks of 1 s: CPU a tick", format!("{:.0} µs", real.micros));
+    let real = built()?;
+    row("the built agent, ticks of 1 s: CPU a second, all threads", format!("{:.0} µs", real.micros));
     row("the built agent: resident, and anonymous part", format!("{}, {}", mib(real.resident.0), mib(real.resident.1)));
+    if let Some((name, micros)) = &real.peer {
+        row(&format!("{name}, scraped every {} s: CPU a second", SCRAPE.as_secs()), format!("{micros:.0} µs"));
+    }
     report.note(
         "An event is a record in a ring, such as a new cgroup, or the first of its kind, such as a device's first flush: it may allocate, and its tick does not count.",
     );
     report.note(
         "Ticks are 20 ms apart in the bench's own process, whose memory includes the bench; the built agent does not.",
     );
+    match &real.peer {
+        Some((name, micros)) => {
+            report.note(format!(
+                "The built agent and {name} run beside each other for {} s.",
+                (SCRAPES * SCRAPE).as_secs()
+            ));
+            let ratio = real.micros / micros;
+            let aim = format!("one reading a second costs at most {AIM:.1} times what {name} costs: {ratio:.2}");
+            report.aim(aim, ratio <= AIM);
+        }
+        None => report.note(format!("{OTHER} is not installed.")),
+    }
     report.aim(
         format!("in steady state a tick allocates nothing: {} of {} did", ticks.allocating, ticks.quiet),
         ticks.allocating == 0 && ticks.quiet > 0,
@@ -120,21 +138,38 @@ fn is_event(reading: &Reading) -> bool {
 }
 
 struct Real {
+    /// CPU time a second.
     micros: f64,
     resident: (u64, u64),
+    /// The other agent, and its CPU time a second.
+    peer: Option<(String, f64)>,
 }
 
-fn agent() -> Result<Real> {
-    let agent = Agent::start_unrecorded("");
-    // The agent measures its programs in the first ten seconds, which is not the steady state.
+const OTHER: &str = "node_exporter";
+
+/// Runs the built agent and node_exporter beside each other.
+fn built() -> Result<Real> {
+    let peer = |name: &str| PEERS.iter().find(|peer| peer.name == name).context("no such peer");
+    let (own, other) = (peer("Headroom")?, peer(OTHER)?);
+    let agent = own.start()?;
+    let beside =
+        other.version().map(|version| anyhow::Ok((format!("{OTHER} {version}"), other.start()?))).transpose()?;
+    // What both do at their start is over by then.
     sleep(Duration::from_secs(12));
-    let pid = agent.pid().to_string();
-    // It has one thread.
-    let task = Path::new("/proc").join(&pid);
-    let before = run_ns(&task)?;
-    sleep(WATCH);
-    let micros = (run_ns(&task)? - before) as f64 / 1e3 / WATCH.as_secs_f64();
-    Ok(Real { micros, resident: machine::resident(&pid)? })
+    let cpu = || -> Result<[u64; 2]> {
+        Ok([agent.cpu_ns()?, beside.as_ref().map_or(Ok(0), |(_, running)| running.cpu_ns())?])
+    };
+    let before = cpu()?;
+    for _ in 0..SCRAPES {
+        sleep(SCRAPE);
+        if let Some((name, running)) = &beside {
+            running.read().with_context(|| format!("{name} does not answer"))?;
+        }
+    }
+    let after = cpu()?;
+    let micros = |which: usize| (after[which] - before[which]) as f64 / 1e3 / (SCRAPES * SCRAPE).as_secs_f64();
+    let resident = machine::resident(&agent.pids().next().context("no process")?.to_string())?;
+    Ok(Real { micros: micros(0), resident, peer: beside.map(|(name, _)| (name, micros(1))) })
 }
 
 fn mib(bytes: u64) -> String {

@@ -280,9 +280,14 @@ impl Running {
         Ok(sum)
     }
 
+    /// Of its processes.
+    pub fn pids(&self) -> impl Iterator<Item = u32> {
+        self.children.iter().map(|child| child.0.id())
+    }
+
     /// Resident memory of all its processes in bytes.
     pub fn resident(&self) -> Result<u64> {
-        self.children.iter().map(|child| Ok(resident(&child.0.id().to_string())?.0)).sum()
+        self.pids().map(|pid| Ok(resident(&pid.to_string())?.0)).sum()
     }
 
     fn output(&self) -> String {
