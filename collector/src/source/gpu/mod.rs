@@ -261,7 +261,7 @@ impl Work {
                     problem
                 }
                 Err(Absent::Missing) if config.enabled == "auto" => {
-                    sleep_until_stop(LIBRARY_CHECK_INTERVAL, &watch);
+                    watch.sleep(LIBRARY_CHECK_INTERVAL);
                     continue;
                 }
                 Err(Absent::Missing) => Some("libnvidia-ml.so.1 was not found".to_owned()),
@@ -277,7 +277,7 @@ impl Work {
             }
             try_send(Message::Round(clock::monotonic_ns() - started, Some(problem)));
             retry_delay = if healthy { RETRY_MIN } else { (retry_delay * 2).min(RETRY_MAX) };
-            sleep_until_stop(retry_delay, &watch);
+            watch.sleep(retry_delay);
         }
     }
 }
@@ -286,14 +286,6 @@ impl Work {
 fn stop(nvml: ManuallyDrop<Nvml>) {
     if nvml.lib().nvmlShutdown.is_ok() {
         drop(ManuallyDrop::into_inner(nvml));
-    }
-}
-
-/// Sleeps until `time` is over or the thread should stop.
-fn sleep_until_stop(time: Duration, watch: &Watch) {
-    let until = clock::monotonic_ns() + time.as_nanos() as u64;
-    while !watch.should_stop() && clock::monotonic_ns() < until {
-        thread::sleep(Duration::from_millis(100).min(time));
     }
 }
 
