@@ -79,7 +79,7 @@ pub mod head {
     pub const ROWS: usize = 2;
     /// For the program itself: words of the kernel's memory, and where each CPU's memory is.
     pub const BLOCK: usize = 3;
-    pub const WORDS: usize = 32;
+    pub const WORDS: usize = 64;
     pub const CPU: usize = BLOCK + WORDS;
     /// CPUs that have a word in it.
     pub const CPUS: usize = 1024;

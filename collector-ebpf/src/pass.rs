@@ -120,14 +120,14 @@ fn both(row: &mut Row, cgroup: Address, memcg: Address, head: *mut Head) {
     } else {
         row[word::FAILURES] = memory.get(layout!(mem_cgroup_failures));
     }
-    row[word::SWAP_LIMIT] = read(memcg, layout!(mem_cgroup_swap_limit));
+    row[word::SWAP] = memory.get(layout!(mem_cgroup_swap));
+    row[word::SWAP_LIMIT] = memory.get(layout!(mem_cgroup_swap_limit));
     let tasks: u32 = read(cgroup, layout!(cgroup_populated_csets));
     row[word::POPULATED] = tasks as u64;
 }
 
 #[inline(always)]
 fn memory_v2(row: &mut Row, cgroup: Address, memcg: Address, head: *mut Head) {
-    row[word::SWAP] = read(memcg, layout!(mem_cgroup_swap));
     let events = Block::<8>::read(memcg, layout!(mem_cgroup_low_events), head);
     row[word::LOW_EVENTS] = events.get(layout!(mem_cgroup_low_events));
     row[word::HIGH_EVENTS] = events.get(layout!(mem_cgroup_high_events));

@@ -69,6 +69,11 @@ impl Default for Args {
 }
 
 impl Args {
+    /// For one kernel.
+    pub fn of(kernel: &str) -> Args {
+        Args { kernels: vec![kernel.to_owned()], ..Args::default() }
+    }
+
     /// Whether any option was given.
     pub fn given(&self) -> bool {
         !self.kernels.is_empty() || self.folder.is_some() || !self.parameters.is_empty() || self.nodes > 1

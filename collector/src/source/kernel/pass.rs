@@ -123,13 +123,11 @@ impl Row {
 
     /// Takes the words of a pass; whether one of them is another than before.
     pub fn take(&mut self, words: &[AtomicU64]) -> bool {
-        let mut changed = 0;
-        for (ours, now) in self.words.iter_mut().zip(words) {
-            let now = now.load(Relaxed);
-            changed |= *ours ^ now;
-            *ours = now;
+        let same = self.words.iter().zip(words).all(|(ours, now)| *ours == now.load(Relaxed));
+        if !same {
+            self.words.iter_mut().zip(words).for_each(|(ours, now)| *ours = now.load(Relaxed));
         }
-        changed != 0
+        !same
     }
 
     #[cfg(test)]

@@ -29,6 +29,12 @@ impl Flush {
         }
     }
 
+    /// The files, to be compared.
+    #[cfg(test)]
+    pub fn files(&self) -> Vec<&CStr> {
+        self.0.keys().map(CString::as_c_str).collect()
+    }
+
     /// Reads them. What is gone is forgotten: if it comes back, so does a cgroup in it.
     pub fn run(&mut self, tree: &Tree, descriptors: &mut Descriptors) {
         let Ok(root) = tree.root() else { return };

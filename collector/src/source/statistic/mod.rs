@@ -213,6 +213,7 @@ impl Reader {
                 && let Some(workload) = &mut self.workloads[index]
             {
                 workload.new = true;
+                self.rows.wake(index);
             }
         }
     }
@@ -259,6 +260,7 @@ impl Reader {
         self.workloads[index] = Some(workload);
         self.by_id.insert(id, index);
         self.rows.forget();
+        self.rows.wake(index);
         self.by_path.insert(path, index);
     }
 
@@ -354,6 +356,7 @@ impl Source for Reader {
                     && let Some(workload) = &mut self.workloads[index]
                 {
                     workload.entered = true;
+                    self.rows.wake(index);
                 }
             }
             _ => {}

@@ -17,7 +17,7 @@ pub struct Rows {
     pass: Option<Pass>,
     /// In the order of the pass's hierarchies.
     hierarchies: Vec<Walked>,
-    /// By the index of the workload: whether a row of it changed, came or went since its reader was last asked.
+    /// By the index of the workload: whether it is to be looked at, because a row of it changed, came or went, for example.
     moved: Vec<bool>,
     /// Passes that failed since the last one that did not.
     failures: u32,
@@ -107,9 +107,17 @@ impl Rows {
         walked.rows.get(workload).filter(|(pass, _)| *pass == walked.pass && *pass > 0).map(|(_, row)| row)
     }
 
-    /// Whether a row of a workload changed, came or went since the last call; without a pass it may have.
+    /// Whether a row of a workload changed, came or went since the last call, or it is to be looked at for another reason; without a
+    /// pass it is.
     pub fn take_moved(&mut self, workload: usize) -> bool {
         self.moved.get_mut(workload).is_none_or(std::mem::take)
+    }
+
+    /// It is to be looked at.
+    pub fn wake(&mut self, workload: usize) {
+        if let Some(moved) = self.moved.get_mut(workload) {
+            *moved = true;
+        }
     }
 }
 

@@ -32,13 +32,16 @@ impl Reader {
         self.descriptors.enough_for_all = kept <= self.descriptors.budget();
         for index in 0..self.workloads.len() {
             let turn = self.ticks + index as u64;
-            let moved = self.rows.take_moved(index) || emit_joined;
-            if !moved && self.workloads[index].as_ref().is_none_or(|it| it.rests(turn, self.limits.period)) {
+            let looked_at = self.rows.take_moved(index) || emit_joined || turn.is_multiple_of(self.limits.period);
+            if !looked_at {
                 continue;
             }
             // Taken out while it is read, so that others can be looked at.
             let Some(mut workload) = self.workloads[index].take() else { continue };
             self.read_one(&mut workload, index, turn, emit_joined, failures, emit_reading);
+            if !workload.rests() {
+                self.rows.wake(index);
+            }
             self.workloads[index] = Some(workload);
         }
         self.attention.end();

@@ -197,7 +197,7 @@ impl Part {
     ) -> Read {
         let before = self.values.clone();
         let mut directory = None;
-        let (mut may_be_gone, mut signs) = (false, false);
+        let (mut may_be_gone, mut signs, mut io) = (false, false, None);
         for (at, ((file, given), handle)) in tree.files.iter().zip(&tree.given).zip(&mut self.handles).enumerate() {
             let given = given.zip(row).filter(|(given, row)| given.is_in(row));
             let mut wanted = match (&*handle, file.pace) {
@@ -237,7 +237,8 @@ impl Part {
                     Left::All => signs = true,
                 }
             }
-            if done >= Some(wanted) {
+            // Of several files of IO each moves when the others do.
+            if done >= Some(wanted) || due == Due::Still && wanted == Due::Tick && io == Some(Read::Same) {
                 continue;
             }
             if due < wanted {
@@ -273,6 +274,9 @@ impl Part {
                     let sign = given.filter(|(given, _)| given.left == Left::All).map(|(given, _)| given);
                     let last = sign.and_then(|given| given.first(&self.values));
                     file.format.read(text, &mut self.values);
+                    if file.controller == Controller::Io {
+                        io = Some(if self.values == before { Read::Same } else { Read::Changed });
+                    }
                     let moves = sign.is_some_and(|given| given.first(&self.values) != last);
                     self.moving = self.moving & !(1 << at) | u32::from(moves) << at;
                     if given.is_some() && matches!(handle, Handle::Closed) {

@@ -142,9 +142,9 @@ impl Workload {
         }
     }
 
-    /// Whether there is nothing to do at a tick unless a row of it changed.
-    pub fn rests(&self, turn: u64, period: u64) -> bool {
-        self.idle && !self.new && !self.entered && !turn.is_multiple_of(period)
+    /// Whether there is nothing to do at a tick unless a row of it changes, or something else wakes it.
+    pub fn rests(&self) -> bool {
+        self.idle && !self.new && !self.entered
     }
 
     /// Reads the files that are due, and returns which were.

@@ -365,3 +365,26 @@ fn what_is_below_a_renamed_cgroup_is_what_its_new_path_says() {
         assert_eq!((round.get(inner, S::MemoryCurrent).is_some(), host.reader.count()), (count == 2, count), "{new}");
     }
 }
+
+#[test]
+fn one_file_of_each_first_level_makes_the_cpu_time_of_all_below_current() {
+    let mut host = Host::v2(LIMITS);
+    let ids = ["system.slice/a.service", "system.slice/b.service", "pods/x", "c"].map(|name| host.make(name, 1));
+    ["system.slice", "pods", "c"].iter().for_each(|top| host.write(&format!("{top}/cpu.stat"), "usage_usec 1\n"));
+    host.round();
+    let Reader { trees, flush, descriptors, .. } = &mut host.reader;
+    let open = descriptors.open();
+    assert_eq!(flush.files(), [c"c/cpu.stat", c"pods/cpu.stat", c"system.slice/cpu.stat"]);
+    flush.run(&trees[0], descriptors);
+    assert_eq!(descriptors.open(), open + 3, "they stay open");
+    flush.run(&trees[0], descriptors);
+    assert_eq!(descriptors.open(), open + 3);
+    // One that came and went between two ticks.
+    let gone = host.make("gone", 1);
+    fs::remove_dir_all(host.path("gone")).unwrap();
+    host.round();
+    let Reader { trees, flush, descriptors, .. } = &mut host.reader;
+    flush.run(&trees[0], descriptors);
+    assert_eq!(flush.files(), [c"c/cpu.stat", c"pods/cpu.stat", c"system.slice/cpu.stat"]);
+    assert_ne!(gone, ids[0]);
+}

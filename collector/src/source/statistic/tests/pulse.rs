@@ -108,3 +108,43 @@ fn without_cpu_time_everything_is_read_every_tick() {
     host.follow(cgroup::Reading::Died { id: cpu });
     assert_eq!(failures(&mut host, 5), Some(5));
 }
+
+#[test]
+fn where_nothing_happens_all_files_are_read_at_every_tenth_turn_and_those_of_io_at_each() {
+    let mut host = Host::v2(LIMITS);
+    let id = host.make("a", 8 << 20);
+    let write = |host: &Host, anon: u64, us: u64, written: u64| {
+        host.write("a/memory.stat", &format!("anon {anon}\n"));
+        host.write("a/cpu.stat", &format!("usage_usec {us}\n"));
+        host.write("a/io.stat", &format!("8:0 wbytes={written}\n"));
+    };
+    write(&host, 1, 1, 1);
+    let mut tick = 0;
+    // The tick at which a number is emitted.
+    let mut when = |host: &mut Host, statistic, number| {
+        let from = tick;
+        loop {
+            tick += 1;
+            if host.round().get(id, statistic) == Some(number) {
+                return tick - 1;
+            }
+            assert!(tick < from + 100, "{number} is never read");
+        }
+    };
+    assert_eq!(when(&mut host, S::MemoryAnon, 1), 0);
+    // Nothing had changed at the turn before.
+    assert_eq!([1, 4, 8].map(|_| when(&mut host, S::MemoryCurrent, 8 << 20)), [4, 8, 12]);
+    write(&host, 2, 1, 1);
+    assert_eq!(when(&mut host, S::MemoryAnon, 2), STILL_TURNS * LIMITS.period);
+    // It changed, so that it is read at the next turn, too.
+    write(&host, 3, 1, 1);
+    assert_eq!(when(&mut host, S::MemoryAnon, 3), 44);
+    assert_eq!([48, 52].map(|_| when(&mut host, S::MemoryCurrent, 8 << 20)), [48, 52]);
+    write(&host, 4, 1, 2);
+    assert_eq!(when(&mut host, S::IoWriteBytes, 2), 56, "written back although nothing ran");
+    assert_eq!(when(&mut host, S::MemoryAnon, 4), 60);
+    assert_eq!([64, 68].map(|_| when(&mut host, S::MemoryCurrent, 8 << 20)), [64, 68]);
+    write(&host, 5, 2, 2);
+    assert_eq!(when(&mut host, S::CpuUsage, 2000), 69, "it ran");
+    assert_eq!(when(&mut host, S::MemoryAnon, 5), 72);
+}
