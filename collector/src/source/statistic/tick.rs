@@ -78,9 +78,9 @@ impl Reader {
         if found || emit_joined {
             workload.emit_joined(trees, emit_reading);
         }
-        let (own, parts) = (Own { rows, index }, workload.parts.len());
+        let (own, parts) = (Own { trees, rows, index }, workload.parts.len());
         let before = workload.memory();
-        let due = due.map(|due| workload.read(trees, own, due, attention, descriptors, failures, emit_reading));
+        let due = due.map(|due| workload.read(own, due, attention, descriptors, failures, emit_reading));
         let gone = workload.parts.len() < parts;
         if gone {
             joined.retain(|_, other| *other != index);

@@ -51,9 +51,10 @@ pub struct Workload {
     pub walk: u64,
 }
 
-/// What the last passes over all cgroups have of a workload.
+/// Where its cgroups are, and what the last passes over all cgroups have of them.
 #[derive(Clone, Copy)]
 pub struct Own<'a> {
+    pub trees: &'a [Tree],
     pub rows: &'a Rows,
     pub index: usize,
 }
@@ -150,7 +151,6 @@ impl Workload {
     /// Reads the files that are due, and returns which were.
     pub fn read(
         &mut self,
-        trees: &[Tree],
         own: Own<'_>,
         due: Due,
         attention: &mut Attention,
@@ -158,14 +158,15 @@ impl Workload {
         failures: &mut Failures,
         emit_reading: &mut dyn FnMut(Reading),
     ) -> Due {
+        let trees = own.trees;
         let due = if self.new { due.max(Due::Turn) } else { due };
         self.idle = false;
         let mut due = match due < Due::Tick {
-            true if !self.glance(trees, own, due, descriptors, failures, emit_reading) => return due,
+            true if !self.glance(own, due, descriptors, failures, emit_reading) => return due,
             true => Due::Turn,
             false => due,
         };
-        let pulse = (due < Due::Turn).then(|| self.pulse(trees, own, descriptors, failures));
+        let pulse = (due < Due::Turn).then(|| self.pulse(own, descriptors, failures));
         if let Some(pulse) = &pulse {
             due = self.due_after(pulse, trees, due, attention);
         }
@@ -208,7 +209,7 @@ impl Workload {
         if due < Due::Turn && !changed {
             let now = self.memory();
             let most = if due == Due::Tick { due } else { Due::Pulse };
-            self.idle = self.placed && !attention.matters(self.limit, now, now) && self.is_all_in(trees, own, most);
+            self.idle = self.placed && !attention.matters(self.limit, now, now) && self.is_all_in(own, most);
         }
         if due >= Due::Tick {
             self.settled = !changed;
@@ -220,8 +221,8 @@ impl Workload {
     }
 
     /// Reads of all its cgroups what says whether anything happened.
-    fn pulse(&mut self, trees: &[Tree], own: Own<'_>, descriptors: &mut Descriptors, failures: &mut Failures) -> Pulse {
-        let before = self.memory();
+    fn pulse(&mut self, own: Own<'_>, descriptors: &mut Descriptors, failures: &mut Failures) -> Pulse {
+        let (before, trees) = (self.memory(), own.trees);
         let mut reads = [Read::Same; TREES];
         for (tree, part) in &mut self.parts {
             reads[*tree] = part.read(&trees[*tree], own.of(&trees[*tree]), None, Due::Pulse, descriptors, failures);
@@ -249,7 +250,8 @@ impl Workload {
         }
     }
 
-    fn is_all_in(&self, trees: &[Tree], own: Own<'_>, most: Due) -> bool {
+    fn is_all_in(&self, own: Own<'_>, most: Due) -> bool {
+        let trees = own.trees;
         self.parts.iter().all(|(tree, part)| part.is_all_in(&trees[*tree], own.of(&trees[*tree]), most))
     }
 
@@ -268,14 +270,13 @@ impl Workload {
     /// Reads only its memory, and whether a process is in it; `true` if it held nothing before and does now.
     fn glance(
         &mut self,
-        trees: &[Tree],
         own: Own<'_>,
         due: Due,
         descriptors: &mut Descriptors,
         failures: &mut Failures,
         emit_reading: &mut dyn FnMut(Reading),
     ) -> bool {
-        let Some((tree, part)) = self.parts.first_mut() else { return false };
+        let (trees, Some((tree, part))) = (own.trees, self.parts.first_mut()) else { return false };
         let row = own.of(&trees[*tree]);
         let read = part.read(&trees[*tree], row, None, due, descriptors, failures);
         if read == Read::Changed && due == Due::Glance {

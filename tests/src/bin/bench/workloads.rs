@@ -242,17 +242,27 @@ fn naive(paths: &[PathBuf]) -> f64 {
     (cpu_ns() - begun) as f64
 }
 
+/// Ticks that are compared with reading files naively.
+struct Case<'a> {
+    what: &'static str,
+    period: u64,
+    busy: bool,
+    paths: &'a [PathBuf],
+    aim: Option<f64>,
+}
+
 fn cheaper(report: &mut Report, forest: &Forest, rounds: usize, budget: usize) -> Result<()> {
     let all = paths(forest, 1, |_| true)?;
     let often = paths(forest, 1, |pace| !at_turn(pace))?;
     let default = [often.clone(), paths(forest, PERIOD, at_turn)?].concat();
-    let cases: [(&str, u64, bool, &[PathBuf], Option<f64>); 4] = [
-        ("everything due", 1, true, &all, Some(CHEAPER_IN_FULL)),
-        ("something happened in each", u64::MAX, true, &often, None),
-        ("as by default", PERIOD, false, &default, Some(CHEAPER)),
-        ("none has its turn", u64::MAX, false, &often, None),
+    let case = |what, period, busy, paths, aim| Case { what, period, busy, paths, aim };
+    let cases = [
+        case("everything due", 1, true, &all, Some(CHEAPER_IN_FULL)),
+        case("something happened in each", u64::MAX, true, &often, None),
+        case("as by default", PERIOD, false, &default, Some(CHEAPER)),
+        case("none has its turn", u64::MAX, false, &often, None),
     ];
-    for (what, period, busy, paths, aim) in cases {
+    for Case { what, period, busy, paths, aim } in cases {
         let mut host = host(forest, FEW, budget, period)?;
         let mut tick = || if busy { host.busy_tick() } else { host.tick() };
         let [ours, theirs] = alternate(rounds, |which| Ok(if which == 0 { tick() } else { naive(paths) }))?;
