@@ -8,7 +8,7 @@ use crate::setup::{self, Scope};
 use crate::vm;
 
 /// The test that prints what a tick over many cgroups costs.
-const PRICE: (&str, &str) = ("live", "pass::a_tick_and_its_price");
+const PRICE: (&str, &str) = ("live", "price::a_tick_beside_reading_its_files");
 
 #[derive(Debug, clap::Args)]
 pub struct Args {

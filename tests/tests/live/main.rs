@@ -24,6 +24,7 @@ mod monitor;
 mod name;
 mod oom;
 mod pass;
+mod price;
 mod process;
 mod reclaim;
 mod ring;
