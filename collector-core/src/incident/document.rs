@@ -33,8 +33,8 @@ const HOLDS: &str = "
 - **The affected workload**, and **the workloads that held most**, grew most or waited most, on the host and below the
   limit. A workload that contains others is listed without what they use. Memory is read every tick. Its parts (anonymous,
   page cache, shared, kernel) and limits are read every tick from workloads that use 80 % of a limit, hold 5 % of the host's
-  memory or grow by more than 1 % a tick (64 at most), from others once per `workload.stat_interval`. They come with the
-  time of that reading.
+  memory or grow by more than 1 % a tick (64 at most), from others once per `workload.stat_interval`
+  (while nothing happens in them, the parts once in ten times that). They come with the time of that reading.
 - **A storm** of pressure is judged over its own duration: times, IO and growth from its first window to its last, memory at its
   height, the second in which tasks waited longest. Label, title and sentence are about one workload: the one that did most
   of the host's IO, or that took the memory of a host that is short of it, else the one that waited longest.

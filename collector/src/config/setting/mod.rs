@@ -225,7 +225,8 @@ pub const SETTINGS: &[Setting] = &[
         kind: Kind::Duration(|config| &mut config.workload.stat_interval, Duration::from_millis(10), HOUR),
         doc: "Interval of reading each workload's memory.stat, the most costly file for the kernel, and values that \
               rarely change, such as limits. Each tick reads an equal share of the workloads, and those (64 at \
-              most) that use 80 % of a memory limit, hold 5 % of the host's memory, or grow by more than 1 %.",
+              most) that use 80 % of a memory limit, hold 5 % of the host's memory, or grow by more than 1 %. \
+              While nothing happens in a workload, its memory.stat is read in every tenth interval.",
     },
     Setting {
         key: "workload.sample",

@@ -142,7 +142,7 @@ pub enum Due {
     Pulse,
     /// Files of every tick.
     Tick,
-    /// Those of IO, at the turn of a cgroup in which nothing happened.
+    /// Those of IO, and limits of memory, at the turn of a cgroup in which nothing happened.
     Still,
     /// Files that are read once per turn.
     Turn,
@@ -217,6 +217,8 @@ impl Part {
                 (_, Pace::Pulse) => Due::Pulse,
                 // Writeback moves these although nothing runs.
                 (_, Pace::Tick) if due != Due::Still || file.controller == Controller::Io => Due::Tick,
+                // Limits of memory are cheap, and who sets one leaves no other sign.
+                (_, Pace::Turn) if file.is_number() && file.controller == Controller::Memory => Due::Still,
                 (_, Pace::Tick | Pace::Turn | Pace::Empty) => Due::Turn,
             };
             if let (Handle::Given | Handle::Open(_), Some((given, row))) = (&*handle, given) {

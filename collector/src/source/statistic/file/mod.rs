@@ -227,6 +227,13 @@ const fn v2(name: &'static CStr, controller: Controller, pace: Pace, format: For
     File { name, controller, v2: true, pace, format }
 }
 
+impl File {
+    /// Whether it has one number.
+    pub fn is_number(&self) -> bool {
+        matches!(self.format, Format::Single(_) | Format::Bytes(_) | Format::MemoryAndSwap(_))
+    }
+}
+
 impl Format {
     /// Parses the content. Values that are missing from it become unknown.
     pub fn read(&self, text: &[u8], values: &mut Values) {
