@@ -12,18 +12,23 @@ use collector_core::rule::Rules;
 
 use crate::exposition::{Cap, Format, render};
 
-fn recordings() -> Vec<PathBuf> {
+pub fn recordings() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/replay");
     let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     files.filter(|path| path.extension().is_some_and(|extension| extension == "jsonl")).collect()
 }
 
 /// The page at the end of a recording.
-fn page(path: &Path, mut engine: Engine) -> String {
+fn page(path: &Path, engine: Engine) -> String {
+    render(played(path, engine).view(), Format::OpenMetrics, Cap::NONE).text
+}
+
+/// The engine at the end of a recording.
+pub fn played(path: &Path, mut engine: Engine) -> Engine {
     for sample in samples(fs::read(path).unwrap().as_slice()) {
         engine.apply(&sample.unwrap());
     }
-    render(engine.view(), Format::OpenMetrics, Cap::NONE).text
+    engine
 }
 
 #[test]

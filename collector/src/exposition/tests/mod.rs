@@ -10,9 +10,13 @@ use collector_core::sample::{Probe, ProbeState, Reading, Sample, Start};
 use collector_core::signal::cgroup;
 use collector_core::signal::{block, reclaim};
 
+use collector_core::count::Histogram;
+
 use super::*;
 
 mod golden;
+mod oracle;
+mod same;
 
 /// An engine with all programs attached and a workload at each path.
 fn engine<'a>(paths: impl IntoIterator<Item = &'a str>) -> Engine {
@@ -191,15 +195,6 @@ fn above_the_cap_on_bytes_long_names_are_left_out_and_no_short_one_pays() {
         assert!(cut.text.contains(&format!("headroom_lost_total{{stage=\"series\"}} {}\n", cut.left_out)));
         let exact = render(with.view(), format, Cap { bytes: whole.len(), ..Cap::NONE });
         assert_eq!((exact.text, exact.left_out), (whole, 0));
-    }
-}
-
-#[test]
-fn canonical_edges_match_those_of_go() {
-    for (edge, expected) in [(1e-6, "1e-06"), (1.28e-4, "0.000128"), (2.0, "2.0"), (1e-12, "1e-12")] {
-        let mut text = String::new();
-        canonical(&mut text, edge).unwrap();
-        assert_eq!(text, expected);
     }
 }
 
