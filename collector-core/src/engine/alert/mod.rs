@@ -202,7 +202,8 @@ fn tick(alerts: &mut Alerts, view: &mut View, rules: &Rules, time: u64, outcomes
                 track.begin();
                 each(&*view, threshold.metric, threshold.part, moved, &mut |seen| {
                     if threshold.matches(seen.labels) {
-                        track.see(threshold, &now, &seen);
+                        let renamed = seen.workload.is_some_and(|slot| view.workloads.is_renamed(slot));
+                        track.see(threshold, &now, &seen, renamed);
                     }
                 });
                 let moves = |workload| !moved || view.workloads.has_moved(workload);

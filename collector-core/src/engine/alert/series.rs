@@ -3,6 +3,7 @@
 
 use super::{ABSENT, FIRING, Filling, Labels, Times};
 use crate::alert::Alert;
+use crate::metric::row::WORKLOAD;
 use crate::metric::visit::Seen;
 use crate::rule::evaluate::{Phase, Turn, Window, step};
 use crate::rule::{Change, Rule, Side, Threshold};
@@ -36,8 +37,6 @@ pub(super) struct Series {
     labels: Box<[Box<str>]>,
     pub phase: Phase,
     window: Option<Window>,
-    /// The number of the metric.
-    raw: f64,
     /// The last number that the rule compares.
     number: Option<f64>,
     /// Elapsed time when it was last there, if it is absent now or was just restored.
@@ -52,7 +51,6 @@ impl Series {
             labels: labels.iter().map(|value| Box::from(*value)).collect(),
             phase: Phase::Idle,
             window: None,
-            raw: 0.0,
             number: None,
             there: elapsed,
             counted: false,
@@ -71,9 +69,13 @@ impl Series {
         self.labels.len() == labels.len() && self.labels().zip(labels).all(|(ours, other)| *ours == **other)
     }
 
-    /// Takes the number of the metric.
-    pub fn take(&mut self, threshold: &Threshold, now: &Round, seen: &Seen<'_>) {
-        self.raw = seen.number;
+    /// The same without the labels that name a workload.
+    pub fn has_rest(&self, labels: &[&str]) -> bool {
+        self.labels().zip(labels).skip(WORKLOAD.len()).all(|(ours, other)| *ours == **other)
+    }
+
+    /// Begins its window when it is first seen.
+    pub fn begin(&mut self, threshold: &Threshold, now: &Round, seen: &Seen<'_>) {
         if let (Some(change), None) = (threshold.change, &self.window) {
             // A counter that began while the agent ran has grown from zero.
             let fresh = matches!(change, Change::Rate(_)) && seen.created > 0 && seen.created >= now.started;
@@ -81,11 +83,17 @@ impl Series {
         }
     }
 
-    /// Evaluates it. `true` if it would fire now and has no room, the first time.
-    pub fn evaluate(&mut self, rule: &Rule, threshold: &Threshold, now: &Round, send: &mut Sending) -> bool {
+    /// Evaluates it with this number of the metric. `true` if it would fire now and has no room, the first time.
+    pub fn evaluate(
+        &mut self,
+        (rule, threshold): (&Rule, &Threshold),
+        now: &Round,
+        raw: f64,
+        send: &mut Sending,
+    ) -> bool {
         let number = match (threshold.change, &mut self.window) {
-            (Some(change), Some(window)) => window.change(change, now.elapsed, self.raw),
-            _ => Some((self.raw, true)),
+            (Some(change), Some(window)) => window.change(change, now.elapsed, raw),
+            _ => Some((raw, true)),
         };
         self.number = number.map(|(number, _)| number).or(self.number);
         let before = self.phase;

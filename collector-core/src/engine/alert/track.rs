@@ -38,6 +38,8 @@ struct Followed {
     /// The slot of its workload; `None` if others change its number too.
     workload: Option<usize>,
     absent: bool,
+    /// The number of the metric.
+    raw: f64,
     series: Box<Series>,
 }
 
@@ -47,9 +49,9 @@ impl Track {
         self.next = (None, 0);
     }
 
-    /// Takes the number of a series.
-    pub fn see(&mut self, threshold: &Threshold, now: &Round, seen: &Seen<'_>) {
-        let found = if self.followed.is_empty() { None } else { self.find(seen) };
+    /// Takes the number of a series. The labels of its workload may have changed since the last tick if it is `renamed`.
+    pub fn see(&mut self, threshold: &Threshold, now: &Round, seen: &Seen<'_>, renamed: bool) {
+        let found = if self.followed.is_empty() { None } else { self.find(seen, renamed) };
         let place = match found {
             Some(place) => place,
             None if threshold.change.is_none() && !threshold.holds(seen.number) => return,
@@ -65,9 +67,14 @@ impl Track {
         self.next = (seen.workload, place + 1);
         let followed = &mut self.followed[place];
         // The same labels twice in a tick are a bug in the metric.
-        if followed.round != now.number {
-            (followed.round, followed.workload) = (now.number, seen.workload);
-            followed.series.take(threshold, now, seen);
+        if followed.round == now.number {
+            return;
+        }
+        (followed.round, followed.workload) = (now.number, seen.workload);
+        let moved = followed.raw.to_bits() != seen.number.to_bits();
+        if moved || followed.absent || followed.due <= now.elapsed {
+            (followed.due, followed.absent, followed.raw) = (0, false, seen.number);
+            followed.series.begin(threshold, now, seen);
         }
     }
 
@@ -82,21 +89,16 @@ impl Track {
     ) {
         let mut place = 0;
         while let Some(followed) = self.followed.get_mut(place) {
-            let seen = followed.round == now.number;
-            let gone = !seen && !followed.absent && followed.workload.is_none_or(&moved);
-            let stays = if seen || !gone && !followed.absent && followed.due <= now.elapsed {
-                followed.absent = false;
-                self.refused += u64::from(followed.series.evaluate(rule, threshold, now, send));
+            if !followed.absent && followed.round != now.number && followed.workload.is_none_or(&moved) {
+                followed.series.leave(now);
+                (followed.absent, followed.due, followed.workload) = (true, followed.series.end(), None);
+            }
+            let due = followed.due <= now.elapsed;
+            if due && !followed.absent {
+                self.refused += u64::from(followed.series.evaluate((rule, threshold), now, followed.raw, send));
                 followed.due = followed.series.due(threshold, now);
-                followed.series.is_followed()
-            } else {
-                if gone {
-                    followed.series.leave(now);
-                    (followed.absent, followed.due) = (true, followed.series.end());
-                }
-                !followed.absent || followed.due > now.elapsed
-            };
-            if stays {
+            }
+            if !due || !followed.absent && followed.series.is_followed() {
                 place += 1;
                 continue;
             }
@@ -111,12 +113,10 @@ impl Track {
             return false;
         }
         let seen = Seen { workload: None, labels, number: 0.0, created: 0 };
-        let place = self.find(&seen).unwrap_or_else(|| self.insert(labels, elapsed));
+        let place = self.find(&seen, true).unwrap_or_else(|| self.insert(labels, elapsed));
         let followed = &mut self.followed[place];
         followed.series.restore(phase, number);
-        if followed.absent {
-            followed.due = followed.series.end();
-        }
+        followed.due = if followed.absent { followed.series.end() } else { 0 };
         self.complete = false;
         true
     }
@@ -132,8 +132,13 @@ impl Track {
     }
 
     /// The place of a series.
-    fn find(&self, seen: &Seen<'_>) -> Option<usize> {
-        let same = |place: &usize| self.followed.get(*place).is_some_and(|it| it.series.has(seen.labels));
+    fn find(&self, seen: &Seen<'_>, renamed: bool) -> Option<usize> {
+        let same = |place: &usize| {
+            self.followed.get(*place).is_some_and(|it| match seen.workload.is_some() && it.workload == seen.workload {
+                true if !renamed => it.series.has_rest(seen.labels),
+                _ => it.series.has(seen.labels),
+            })
+        };
         let next = match seen.workload {
             Some(slot) if self.next.0 != Some(slot) => self.first.get(slot).copied(),
             _ => Some(self.next.1),
@@ -154,7 +159,7 @@ impl Track {
         let place = self.followed.len();
         self.index.insert(hash(labels.iter().copied()), place);
         let series = Box::new(Series::new(labels, elapsed));
-        self.followed.push(Followed { due: 0, round: 0, workload: None, absent: false, series });
+        self.followed.push(Followed { due: 0, round: 0, workload: None, absent: false, raw: 0.0, series });
         place
     }
 

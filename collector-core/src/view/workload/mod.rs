@@ -237,18 +237,18 @@ impl Workloads {
 
     /// The amounts of a cgroup's workload. For a cgroup that is not known yet, the amounts wait until it is.
     pub(crate) fn charge(&mut self, id: Option<Id>) -> &mut Amounts {
-        let Some(id) = id else { return &mut self.slots[OTHER_SLOT].amounts };
+        let Some(id) = id else { return self.slots.amounts(OTHER_SLOT) };
         if let Some(member) = self.cgroups.get(&id) {
             let slot = if member.wants_place() { self.slot_for_counts(id) } else { member.slot };
-            return &mut self.slots[slot].amounts;
+            return self.slots.amounts(slot);
         }
         // Where a controller is off, the kernel charges the root of a hierarchy that nobody mounted.
         if !self.tracks(id) {
-            return &mut self.slots[OTHER_SLOT].amounts;
+            return self.slots.amounts(OTHER_SLOT);
         }
         match self.pending.amounts(id) {
             Some(amounts) => amounts,
-            None => &mut self.slots[OTHER_SLOT].amounts,
+            None => self.slots.amounts(OTHER_SLOT),
         }
     }
 
@@ -291,7 +291,7 @@ impl Workloads {
         }
         self.settle(coverage);
         coverage.lose(Stage::Workload, std::mem::take(&mut self.early));
-        self.pending.tick(&mut self.slots[OTHER_SLOT].amounts, coverage);
+        self.pending.tick(self.slots.amounts(OTHER_SLOT), coverage);
     }
 
     /// Removes workloads and cgroups that ended at this moment or before.

@@ -2,14 +2,38 @@
 
 use std::ops::{Deref, Index, IndexMut};
 
-use super::{OTHER_SLOT, Workload, Workloads};
+use super::{Amounts, OTHER_SLOT, Workload, Workloads};
 
-/// Whoever takes a workload from here to change it marks it as moved, except by [`Slots::unmarked`].
+/// Whoever takes a workload from here to change it marks it as moved and renamed, except by [`Slots::unmarked`].
 #[derive(Clone, Debug, Default)]
 pub(super) struct Slots {
     all: Vec<Workload>,
-    /// A bit for each slot.
-    moved: Vec<u64>,
+    moved: Marks,
+    /// Of those that moved: its labels may have changed too.
+    renamed: Marks,
+}
+
+/// A bit for each slot.
+#[derive(Clone, Debug, Default)]
+struct Marks(Vec<u64>);
+
+impl Marks {
+    fn set(&mut self, slot: usize) {
+        self.0[slot / 64] |= 1 << (slot % 64);
+    }
+
+    fn has(&self, slot: usize) -> bool {
+        self.0.get(slot / 64).is_some_and(|word| word & 1 << (slot % 64) != 0)
+    }
+
+    /// The next slot from this one on that is marked.
+    fn next(&self, slot: usize) -> Option<usize> {
+        let first = slot / 64;
+        let words = self.0.iter().enumerate().skip(first);
+        let from = |index: usize| if index == first { !0 << (slot % 64) } else { !0 };
+        let mut left = words.map(|(index, word)| (index, word & from(index)));
+        left.find(|(_, word)| *word != 0).map(|(index, word)| index * 64 + word.trailing_zeros() as usize)
+    }
 }
 
 impl Slots {
@@ -21,12 +45,21 @@ impl Slots {
 
     pub fn push(&mut self, workload: Workload) {
         self.all.push(workload);
-        self.moved.resize(self.all.len().div_ceil(64), 0);
-        self.mark(self.all.len() - 1);
+        for marks in [&mut self.moved, &mut self.renamed] {
+            marks.0.resize(self.all.len().div_ceil(64), 0);
+            marks.set(self.all.len() - 1);
+        }
     }
 
+    /// A number of this workload changed, or whether it has series.
     pub fn mark(&mut self, slot: usize) {
-        self.moved[slot / 64] |= 1 << (slot % 64);
+        self.moved.set(slot);
+    }
+
+    /// To add to them.
+    pub fn amounts(&mut self, slot: usize) -> &mut Amounts {
+        self.mark(slot);
+        &mut self.all[slot].amounts
     }
 
     /// To change what no series shows, or to mark it only if a number of a series changed.
@@ -38,22 +71,10 @@ impl Slots {
         &mut self.all
     }
 
-    pub fn has_moved(&self, slot: usize) -> bool {
-        self.moved.get(slot / 64).is_some_and(|word| word & 1 << (slot % 64) != 0)
-    }
-
-    /// The next slot from this one on that moved.
-    pub fn next_moved(&self, slot: usize) -> Option<usize> {
-        let first = slot / 64;
-        let words = self.moved.iter().enumerate().skip(first);
-        let from = |index: usize| if index == first { !0 << (slot % 64) } else { !0 };
-        let mut left = words.map(|(index, word)| (index, word & from(index)));
-        left.find(|(_, word)| *word != 0).map(|(index, word)| index * 64 + word.trailing_zeros() as usize)
-    }
-
     /// From now on, none has moved.
-    pub fn settle(&mut self) {
-        self.moved.fill(0);
+    fn settle(&mut self) {
+        self.moved.0.fill(0);
+        self.renamed.0.fill(0);
     }
 }
 
@@ -76,6 +97,7 @@ impl Index<usize> for Slots {
 impl IndexMut<usize> for Slots {
     fn index_mut(&mut self, slot: usize) -> &mut Workload {
         self.mark(slot);
+        self.renamed.set(slot);
         &mut self.all[slot]
     }
 }
@@ -98,7 +120,7 @@ impl Workloads {
             if !moved {
                 return other.take().or_else(|| names.next().copied());
             }
-            let slot = self.slots.next_moved(next?);
+            let slot = self.slots.moved.next(next?);
             next = slot.map(|slot| slot + 1);
             slot
         });
@@ -109,7 +131,12 @@ impl Workloads {
 
     /// Whether anything about the workload in this slot may have changed since the last tick.
     pub(crate) fn has_moved(&self, slot: usize) -> bool {
-        self.slots.has_moved(slot)
+        self.slots.moved.has(slot)
+    }
+
+    /// Whether the labels of the workload in this slot may have changed since the last tick.
+    pub(crate) fn is_renamed(&self, slot: usize) -> bool {
+        self.slots.renamed.has(slot)
     }
 
     /// Everybody who follows what moves has seen it.
@@ -122,29 +149,26 @@ impl Workloads {
 mod tests {
     use super::*;
 
-    fn moved(slots: &Slots) -> Vec<usize> {
-        let mut next = slots.next_moved(0);
-        let moved = std::iter::from_fn(|| {
-            let slot = next?;
-            next = slots.next_moved(slot + 1);
-            Some(slot)
-        });
-        moved.collect()
+    fn marked(marks: &Marks) -> Vec<usize> {
+        std::iter::successors(marks.next(0), |slot| marks.next(slot + 1)).collect()
     }
 
     #[test]
     fn whoever_takes_a_workload_to_change_it_marks_it() {
         let mut slots = Slots::new(Workload::default());
         (1..200).for_each(|_| slots.push(Workload::default()));
-        assert_eq!(moved(&slots), (0..200).collect::<Vec<_>>(), "a new one has moved");
+        assert_eq!(marked(&slots.moved), (0..200).collect::<Vec<_>>(), "a new one has moved");
         slots.settle();
-        assert!(moved(&slots).is_empty());
+        assert!(marked(&slots.moved).is_empty());
         slots.unmarked(5).created = 1;
         assert_eq!(slots[5].created, 1);
         for slot in [0, 63, 64, 127, 199] {
             slots[slot].created = 1;
         }
-        assert_eq!(moved(&slots), [0, 63, 64, 127, 199]);
-        assert!(slots.has_moved(64) && !slots.has_moved(65) && !slots.has_moved(10_000));
+        assert_eq!(marked(&slots.moved), [0, 63, 64, 127, 199]);
+        assert!(slots.moved.has(64) && !slots.moved.has(65) && !slots.moved.has(10_000));
+        slots.amounts(130).limit_kills = 1;
+        assert_eq!(marked(&slots.moved), [0, 63, 64, 127, 130, 199]);
+        assert_eq!(marked(&slots.renamed), [0, 63, 64, 127, 199], "counting changes no name");
     }
 }

@@ -336,7 +336,7 @@ fn sorted(outcomes: Vec<Outcome>) -> Vec<Alert> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 96, ..ProptestConfig::default() })]
 
     #[test]
     fn what_moves_and_what_is_due_gives_the_same_alerts_as_everything(
