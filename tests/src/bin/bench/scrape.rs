@@ -1,12 +1,13 @@
-//! Cost of a scrape, by the number of workloads.
+//! Cost of a scrape, by the number of workloads: time, and allocations.
 
 use std::io::Write as _;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use collector::exposition::{Cap, Format, render};
 use collector_core::cgroup::Id;
 use collector_core::engine::Engine;
+use collector_core::metric::row::Level;
 use collector_core::sample::{Probe, ProbeState, Reading, Sample, Start};
 use collector_core::signal::{block, cgroup, compaction, fault, oom, reclaim};
 use flate2::Compression;
@@ -15,11 +16,33 @@ use flate2::write::GzEncoder;
 use crate::machine::Pinned;
 use crate::report::Report;
 use crate::statistic::Summary;
+use collector_tests::allocation;
 
 const SIZES: [usize; 3] = [100, 1_000, 10_000];
 pub const NOW: u64 = 1_700_000_000_000_000_000;
 /// Exponent. Near linear: a hundred times as many workloads take at most three hundred times as long.
 const AIM: f64 = 1.24;
+/// Most milliseconds that OpenMetrics of a usual host may take with as many workloads as the second of [`SIZES`].
+const AIM_MS: f64 = 3.0;
+/// Most allocations by which a page of the last of [`SIZES`] may exceed one of the first: its text doubles as it grows.
+const AIM_ALLOCATIONS: u64 = 16;
+
+/// What is rendered: the agent's default first.
+#[derive(Clone, Copy)]
+struct Case {
+    life: Life,
+    format: Format,
+    /// `metrics.detail`
+    level: Level,
+}
+
+const CASES: [Case; 5] = [
+    Case { life: Life::Usual, format: Format::OpenMetrics, level: Level::Usual },
+    Case { life: Life::Usual, format: Format::OpenMetrics, level: Level::Full },
+    Case { life: Life::Usual, format: Format::Text, level: Level::Full },
+    Case { life: Life::Everything, format: Format::OpenMetrics, level: Level::Full },
+    Case { life: Life::Everything, format: Format::Text, level: Level::Full },
+];
 
 /// How much the workloads do.
 #[derive(Clone, Copy, PartialEq)]
@@ -38,40 +61,60 @@ pub fn measure(rounds: usize) -> Result<Report> {
         "format",
         "ms to render, median (quartiles)",
         "min",
+        "allocations",
         "series",
         "MB",
         "ms to compress",
         "MB, gzip",
         "ns to fold a counter",
     ]);
-    for life in [Life::Usual, Life::Everything] {
-        for format in [Format::OpenMetrics, Format::Text] {
-            let mut times = Vec::new();
-            for size in SIZES {
-                times.push(row(&mut report, life, format, size, rounds)?);
-            }
-            let exponent = (times[2] / times[0]).log10() / (SIZES[2] as f64 / SIZES[0] as f64).log10();
-            let aim = format!(
-                "{}, {}: time grows with the number of workloads to the power of {exponent:.2}, at most {AIM}",
-                life.name(),
-                name(format)
-            );
-            report.aim(aim, exponent <= AIM);
+    for case in CASES {
+        let mut costs = Vec::new();
+        for size in SIZES {
+            costs.push(row(&mut report, case, size, rounds)?);
+        }
+        let [small, middle, large] = &costs[..] else { bail!("not as many costs as sizes") };
+        let exponent = (large.times.min / small.times.min).log10() / (SIZES[2] as f64 / SIZES[0] as f64).log10();
+        let name = case.name();
+        report.aim(
+            format!("{name}: time grows with the number of workloads to the power of {exponent:.2}, at most {AIM}"),
+            exponent <= AIM,
+        );
+        let more = large.allocations.saturating_sub(small.allocations);
+        report.aim(
+            format!("{name}: no allocation a series: {} workloads take {more} more than {}", SIZES[2], SIZES[0]),
+            more <= AIM_ALLOCATIONS,
+        );
+        if (case.life, case.format) == (Life::Usual, Format::OpenMetrics) {
+            let median = middle.times.median;
+            report
+                .aim(format!("{name}: {} workloads take at most {AIM_MS} ms: {median:.1}", SIZES[1]), median <= AIM_MS);
         }
     }
     report.note("Paths like those of Kubernetes, about 190 bytes long, on a host with cgroup v2; no cap on series.");
     report.note("`usual`: all workloads have page faults, a third does IO, a tenth reclaims, one in a hundred was OOM-killed; `everything`: all do everything.");
+    report.note("`usual series`: as by default; `all series`: `metrics.detail` = full.");
     report.note("Compression at the endpoint's level; scrapes of one tick share one rendering and compression.");
     Ok(report)
 }
 
-fn row(report: &mut Report, life: Life, format: Format, size: usize, rounds: usize) -> Result<f64> {
-    let (engine, fold_ns) = host(Engine::new(), life, size);
+struct Cost {
+    times: Summary,
+    allocations: u64,
+}
+
+fn row(report: &mut Report, case: Case, size: usize, rounds: usize) -> Result<Cost> {
+    let (engine, fold_ns) = host(Engine::new(), case.life, size);
+    let cap = Cap { level: case.level, ..Cap::NONE };
     let mut text = String::new();
+    let mut allocations = 0;
     let mut timed = || {
+        let before = allocation::count();
         let begun = Instant::now();
-        text = render(engine.view(), format, Cap::NONE).text;
-        begun.elapsed().as_secs_f64() * 1e3
+        text = render(engine.view(), case.format, cap).text;
+        let time = begun.elapsed().as_secs_f64() * 1e3;
+        allocations = allocation::count() - before;
+        time
     };
     let times = Summary::of((0..rounds).map(|_| timed()));
     let begun = Instant::now();
@@ -81,17 +124,18 @@ fn row(report: &mut Report, life: Life, format: Format, size: usize, rounds: usi
     let compress = begun.elapsed().as_secs_f64() * 1e3;
     let series = text.lines().filter(|line| !line.starts_with('#')).count();
     report.row([
-        format!("{size}, {}", life.name()),
-        name(format).to_owned(),
+        format!("{size}, {}", case.life.name()),
+        format!("{}, {}", format_name(case.format), level_name(case.level)),
         times.spread(1),
         format!("{:.1}", times.min),
+        allocations.to_string(),
         series.to_string(),
         format!("{:.2}", text.len() as f64 / 1e6),
         format!("{compress:.1}"),
         format!("{:.2}", compressed as f64 / 1e6),
         format!("{fold_ns:.0}"),
     ]);
-    Ok(times.min)
+    Ok(Cost { times, allocations })
 }
 
 impl Life {
@@ -108,7 +152,20 @@ impl Life {
     }
 }
 
-fn name(format: Format) -> &'static str {
+impl Case {
+    fn name(self) -> String {
+        format!("{}, {}, {}", self.life.name(), format_name(self.format), level_name(self.level))
+    }
+}
+
+fn level_name(level: Level) -> &'static str {
+    match level {
+        Level::Usual => "usual series",
+        Level::Full => "all series",
+    }
+}
+
+fn format_name(format: Format) -> &'static str {
     match format {
         Format::OpenMetrics => "OpenMetrics",
         Format::Text => "text",
