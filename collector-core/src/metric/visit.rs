@@ -94,3 +94,41 @@ impl Target for Visitor<'_> {
         self.see(labels, number, created)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cgroup::Id;
+    use crate::engine::Engine;
+    use crate::engine::test::{ID, start};
+    use crate::metric::memory::CURRENT;
+    use crate::sample::{Reading, Sample, Start, Statistics};
+    use crate::signal::cgroup;
+    use crate::statistic::workload::Statistic;
+
+    #[test]
+    fn only_series_of_workloads_that_moved_are_read() {
+        let mut engine = Engine::new();
+        let mut apply = |reading| drop(engine.apply(&Sample { time: 10, reading }));
+        apply(Reading::Start(Start { workload_max: 10, ..start() }));
+        let ids = [77, 78, 79].map(|id| Id { id, ..ID });
+        for (id, path) in ids.into_iter().zip(["/a", "/b", "/c"]) {
+            apply(Reading::Cgroup(cgroup::Reading::Born { id, path: path.into() }));
+        }
+        let mut moved = |numbers: [u64; 3]| {
+            for (cgroup, number) in ids.into_iter().zip(numbers) {
+                let values = [(Statistic::MemoryCurrent, number)].into_iter().collect();
+                let reading = Reading::Statistics(Statistics { cgroup, values, turn: true });
+                engine.apply(&Sample { time: 20, reading });
+            }
+            let metric = METRICS.iter().find(|metric| metric.name == CURRENT.name).unwrap();
+            let mut seen = Vec::new();
+            each(engine.view(), metric, Part::Whole, true, &mut |it| seen.push((it.labels[0].to_owned(), it.number)));
+            engine.apply(&Sample { time: 30, reading: Reading::Tick });
+            seen
+        };
+        assert_eq!(moved([1, 2, 3]).len(), 3);
+        assert_eq!(moved([1, 2, 3]), []);
+        assert_eq!(moved([1, 9, 3]), [("/b".to_owned(), 9.0)]);
+    }
+}

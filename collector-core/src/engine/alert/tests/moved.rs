@@ -243,31 +243,6 @@ impl Pair {
                 let values = values.iter().copied().collect();
                 Reading::Statistics(Statistics { cgroup, values, turn: true })
             }),
-            Action::Faults(who, count) => {
-                Some(Reading::Fault(fault::Reading::Counts { cgroup: id(self, who), counts: [*count; 8] }))
-            }
-            Action::Reclaim(who, ns, target) => Some(Reading::Reclaim(reclaim::Reading::Counts {
-                cgroup: id(self, who),
-                kind: reclaim::Kind::ALL[*who % reclaim::Kind::ALL.len()],
-                stalls: ns % 5,
-                ns: *ns,
-                bytes: *ns,
-                target_bytes: *target,
-            })),
-            Action::Io(who, ios) => {
-                let (cgroup, operation) = (id(self, who), block::Operation::ALL[*who % 3]);
-                Some(Reading::Block(block::Reading::Workload { cgroup, operation, ios: *ios, bytes: *ios, ns: *ios }))
-            }
-            Action::Copy(who, count) => {
-                let (cgroup, calls, bytes) = (id(self, who), [*count; 3], [*count, 0, 1]);
-                Some(Reading::Transfer(transfer::Reading::Counts { cgroup, calls, bytes, refused: [0; 2] }))
-            }
-            Action::Kill(who, limited) => {
-                let (cgroup, pid) = (id(self, who), self.born as u32 + 1);
-                let limited = cgroup.filter(|_| *limited);
-                let kill = oom::Kill { cgroup, limited, pid, tid: pid, comm: "python".into(), ..oom::Kill::default() };
-                Some(Reading::Oom(oom::Reading::Kill(kill)))
-            }
             Action::Born(who) => {
                 self.born += 1;
                 let id = Id { id: 100 + self.born, hierarchy: start().memory_hierarchy };
@@ -311,9 +286,42 @@ impl Pair {
                 let held = gpu::Reading::Held { uuid, holders: vec![holder] };
                 return vec![Reading::Gpu(device), Reading::Gpu(held)];
             }
-            _ => None,
+            counted => self.counts(counted),
         };
         reading.into_iter().collect()
+    }
+
+    /// What programs count.
+    fn counts(&self, action: &Action) -> Option<Reading> {
+        let id = |who: &usize| self.cgroups[*who];
+        match action {
+            Action::Faults(who, count) => {
+                Some(Reading::Fault(fault::Reading::Counts { cgroup: id(who), counts: [*count; 8] }))
+            }
+            Action::Reclaim(who, ns, target) => Some(Reading::Reclaim(reclaim::Reading::Counts {
+                cgroup: id(who),
+                kind: reclaim::Kind::ALL[*who % reclaim::Kind::ALL.len()],
+                stalls: ns % 5,
+                ns: *ns,
+                bytes: *ns,
+                target_bytes: *target,
+            })),
+            Action::Io(who, ios) => {
+                let (cgroup, operation) = (id(who), block::Operation::ALL[*who % 3]);
+                Some(Reading::Block(block::Reading::Workload { cgroup, operation, ios: *ios, bytes: *ios, ns: *ios }))
+            }
+            Action::Copy(who, count) => {
+                let (cgroup, calls, bytes) = (id(who), [*count; 3], [*count, 0, 1]);
+                Some(Reading::Transfer(transfer::Reading::Counts { cgroup, calls, bytes, refused: [0; 2] }))
+            }
+            Action::Kill(who, limited) => {
+                let (cgroup, pid) = (id(who), self.born as u32 + 1);
+                let limited = cgroup.filter(|_| *limited);
+                let kill = oom::Kill { cgroup, limited, pid, tid: pid, comm: "python".into(), ..oom::Kill::default() };
+                Some(Reading::Oom(oom::Reading::Kill(kill)))
+            }
+            _ => None,
+        }
     }
 }
 
@@ -350,4 +358,37 @@ proptest! {
             pair.take(action)?;
         }
     }
+}
+
+/// The rules that fire after these actions.
+fn fire(actions: &[&[Action]]) -> Vec<String> {
+    let mut pair = Pair::new();
+    actions.concat().iter().for_each(|action| pair.take(action).unwrap());
+    let firing = pair.engine.view().firing.0.iter().filter(|rule| !rule.alerts.is_empty());
+    firing.map(|rule| rule.name.to_string()).collect()
+}
+
+#[test]
+fn a_series_that_moves_without_a_reading_of_its_workload_is_evaluated() {
+    use Number::*;
+    let tick = |ms| Action::Tick(ms);
+    let heap = [(MemoryCurrent, 900), (MemoryLimit, 1000), (MemoryWithoutCache, 900), (MemoryAnon, 900)];
+    let swap = |free| Action::Host([Some(free), Some(1), Some(900)]);
+    let actions = [Action::Born(2), Action::Measure(2, heap.to_vec()), swap(800), tick(1000), tick(3000), swap(0)];
+    assert_eq!(fire(&[&actions]), Vec::<String>::new());
+    assert_eq!(fire(&[&actions, &[tick(1000), tick(2000)]]), ["limit"], "the host has no swap left");
+
+    let pod = [(MemoryCurrent, 600), (MemoryLimit, 1000), (MemoryWorkingSet, 600)];
+    let container = [(MemoryCurrent, 600), (MemoryLimit, 1000)];
+    let actions = [Action::Born(4), Action::Measure(4, pod.to_vec()), tick(1000), tick(1000)];
+    assert_eq!(fire(&[&actions]), ["set"]);
+    let limited = [Action::Born(5), Action::Measure(5, container.to_vec()), tick(1000), tick(70_000)];
+    assert_eq!(fire(&[&actions, &limited]), ["count"], "its container reaches its limit first");
+
+    let actions =
+        [Action::Born(0), Action::Measure(0, vec![(MemoryCurrent, 9), (Populated, 1)]), tick(1000), tick(2000)];
+    assert_eq!(fire(&[&actions]), ["small"]);
+    let empty = Action::Measure(0, vec![(MemoryCurrent, 0), (Populated, 0)]);
+    let rests = [empty, tick(1000), tick(1000), tick(1000), tick(1000), tick(70_000)];
+    assert_eq!(fire(&[&actions, &rests]), Vec::<String>::new(), "it holds nothing, and has no series");
 }
