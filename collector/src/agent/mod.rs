@@ -10,6 +10,7 @@
 
 mod endpoint;
 mod fold;
+mod memory;
 mod options;
 mod reload;
 pub mod round;
@@ -23,8 +24,9 @@ use anyhow::Context as _;
 use crate::config::load::Effective;
 use crate::exit::Failure;
 
+pub use memory::trim;
 pub use options::{Options, Read};
-pub use start::{access, trim};
+pub use start::access;
 
 /// Runs the agent until SIGTERM or SIGINT.
 ///
@@ -32,7 +34,7 @@ pub use start::{access, trim};
 /// With its own exit code for each of: missing privileges, another running instance, an address that cannot be bound, too few
 /// attached probes if they are required.
 pub fn run(effective: &Effective, options: &Options) -> Result<(), Failure> {
-    start::return_blocks();
+    memory::return_blocks();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
     let mut agent = {
         let _inside = runtime.enter();

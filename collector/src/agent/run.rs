@@ -10,6 +10,7 @@ use collector_core::sample::{Reading, Sample};
 use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::memory;
 use super::start::Agent;
 use crate::clock;
 
@@ -34,6 +35,7 @@ pub async fn run(agent: &mut Agent) -> Result<()> {
         ..
     } = agent;
     let mut tick = interval(*tick);
+    let mut upkeep = memory::Upkeep::new();
     // After a pause (stopped process, suspended host) do one late round, not all missed ones.
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut sample = interval(*sample);
@@ -64,6 +66,7 @@ pub async fn run(agent: &mut Agent) -> Result<()> {
                     round.read(fold);
                 });
                 manager.round();
+                upkeep.tick();
             }
             _ = sample.tick(), if round.samples() => round.sample(),
             Some(ask) = asks.recv() => fold.answer(ask),

@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 
 use super::endpoint::Endpoint;
 use super::fold::Fold;
+use super::memory::trim;
 use super::options::Options;
 use super::reload::Reload;
 use super::round::Round;
@@ -47,13 +48,6 @@ use crate::source::root::Root;
 
 /// The share of the agent's memory limit that rendered pages may take.
 const BODIES_SHARE: u64 = 5;
-/// Blocks from this size on, in bytes, are mappings of their own (glibc's own default, which it raises when one is freed).
-#[cfg(target_env = "gnu")]
-const BLOCK: i32 = 128 << 10;
-/// The heap's parts: each keeps free memory. Two threads allocate much, the fold and the rendering.
-#[cfg(target_env = "gnu")]
-const ARENAS: i32 = 2;
-
 /// The started agent: inputs and outputs of the fold loop.
 pub struct Agent {
     pub fold: Fold,
@@ -204,28 +198,6 @@ pub fn access(config: &Config) -> Result<Arc<Access>, Failure> {
 fn limits(page: usize, memory: Option<u64>) -> Limits {
     let share = memory.map_or(usize::MAX, |memory| usize::try_from(memory / BODIES_SHARE).unwrap_or(usize::MAX));
     Limits { bodies: page.saturating_mul(PAGE_SHARE).min(share), ..Limits::default() }
-}
-
-/// Makes glibc return large blocks to the kernel as soon as they are free. By default, it keeps more the larger they were: after a
-/// page of 20 MB, up to 40 MB. Other C libraries have no such call.
-pub fn return_blocks() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: the calls set numbers, and no other thread runs yet.
-    unsafe {
-        libc::mallopt(libc::M_MMAP_THRESHOLD, BLOCK);
-        libc::mallopt(libc::M_TRIM_THRESHOLD, 2 * BLOCK);
-        libc::mallopt(libc::M_ARENA_MAX, ARENAS);
-    }
-}
-
-/// Returns free heap memory to the kernel: the parsed BTF takes tens of megabytes at the start, and glibc keeps freed memory.
-/// Other C libraries have no such call.
-pub fn trim() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: the call touches only free memory.
-    unsafe {
-        libc::malloc_trim(0);
-    }
 }
 
 /// Where the agent listens: what the service manager opened, or else the configured addresses. An address that another process uses is

@@ -13,6 +13,7 @@ pub mod name;
 pub mod pattern;
 mod pressure;
 pub mod process;
+mod queue;
 pub mod root;
 pub mod statistic;
 pub mod text;

@@ -176,7 +176,8 @@ fn the_environment_configures_it() {
         let labels = [("probe", probe), ("state", state)];
         assert_eq!(exposition.sum("headroom_probe_state", &labels), 1.0, "{probe} {state}");
     }
-    assert!(!exposition.has("headroom_workload_page_faults_total", &[]));
+    let faults = |mode| exposition.has("headroom_workload_page_faults_total", &[("mode", mode)]);
+    assert_eq!([faults("user"), faults("any")], [false, true], "the kernel's own count is left");
     assert_eq!(score(agent.pid()), 77);
 }
 

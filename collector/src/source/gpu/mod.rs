@@ -17,7 +17,7 @@ use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::mpsc::TryRecvError;
 use std::thread;
 use std::time::Duration;
 
@@ -28,6 +28,7 @@ use collector_core::statistic::gpu;
 use nvml_wrapper::Nvml;
 
 use super::cgroup::{Hierarchies, Hierarchy};
+use super::queue::{Receiver, Sender, queue};
 use super::root::Root;
 use super::watch::Watch;
 use super::{Finding, Health, Source};
@@ -198,7 +199,7 @@ fn follow(reported: &mut Vec<Arc<str>>, reading: &Reading) {
 
 fn start(settings: Settings, alive: Arc<()>) -> Option<Thread> {
     let watch = Arc::new(Watch::new(settings.config.deadline));
-    let (sender, messages) = sync_channel(CHANNEL_CAPACITY);
+    let (sender, messages) = queue(CHANNEL_CAPACITY);
     let lost = Arc::new(AtomicU64::new(0));
     let work = Work { settings, watch: watch.clone(), sender, lost: lost.clone() };
     let builder = thread::Builder::new().name("headroom-gpu".to_owned());
@@ -213,7 +214,7 @@ fn start(settings: Settings, alive: Arc<()>) -> Option<Thread> {
 struct Work {
     settings: Settings,
     watch: Arc<Watch>,
-    sender: SyncSender<Message>,
+    sender: Sender<Message>,
     lost: Arc<AtomicU64>,
 }
 
@@ -223,8 +224,8 @@ impl Work {
         let Work { settings: Settings { config, root, memory }, watch, sender, lost } = self;
         let try_send = |message| {
             let sent = sender.try_send(message);
-            lost.fetch_add(sent.is_err().into(), Ordering::Relaxed);
-            sent.is_ok()
+            lost.fetch_add((!sent).into(), Ordering::Relaxed);
+            sent
         };
         let send = |reading| try_send(Message::Sample(Sample { time: clock::unix_ns(), reading }));
         let mut holders = Holders::new(&root, &memory);

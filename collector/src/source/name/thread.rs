@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -15,6 +15,7 @@ use super::request::{Missing, Request};
 use super::search::Search;
 use crate::clock;
 use crate::source::cgroup::Hierarchy;
+use crate::source::queue::{Receiver, Sender, queue};
 use crate::source::watch::Watch;
 
 /// A lookup that takes longer than this counts as hung.
@@ -25,7 +26,7 @@ const MAX_REPORTED: usize = 16;
 
 /// The requesting end.
 pub(super) struct Names {
-    requests: SyncSender<Request>,
+    requests: Sender<Request>,
     shared: Arc<Shared>,
 }
 
@@ -44,7 +45,7 @@ impl Names {
         sender: NameSender,
         lost: &Arc<AtomicU64>,
     ) -> Result<Names> {
-        let (requests, requested) = sync_channel(CHANNEL_CAPACITY);
+        let (requests, requested) = queue(CHANNEL_CAPACITY);
         let shared = Arc::new(Shared { watch: Watch::new(DEADLINE), round_ns: AtomicU64::new(0) });
         let worker = Worker {
             queue: Queue::default(),
@@ -62,7 +63,7 @@ impl Names {
 
     /// `false` if there is no room.
     pub fn request(&self, request: Request) -> bool {
-        self.requests.try_send(request).is_ok()
+        self.requests.try_send(request)
     }
 
     /// Whether a lookup has missed the deadline.

@@ -29,6 +29,8 @@ const SCRAPE: Duration = Duration::from_secs(15);
 const SCRAPES: u32 = 4;
 /// The agent's CPU time over node_exporter's.
 const AIM: f64 = 1.0;
+/// Most that the built agent may hold, in bytes.
+const RESIDENT: u64 = 20 << 20;
 
 /// Runs the agent's rounds in this process, and measures the built agent.
 pub fn measure(rounds: usize) -> Result<Report> {
@@ -67,6 +69,10 @@ pub fn measure(rounds: usize) -> Result<Report> {
     report.aim(
         format!("in steady state a tick allocates nothing: {} of {} did", ticks.allocating, ticks.quiet),
         ticks.allocating == 0 && ticks.quiet > 0,
+    );
+    report.aim(
+        format!("the built agent holds at most {}: {}", mib(RESIDENT), mib(real.resident.0)),
+        real.resident.0 <= RESIDENT,
     );
     Ok(report)
 }
