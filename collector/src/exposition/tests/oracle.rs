@@ -31,16 +31,16 @@ pub fn render(view: &Arc<View>, format: Format, cap: Cap) -> Exposition {
 
 fn write(view: &Arc<View>, format: Format, cap: Cap, fit: Fit) -> Option<Exposition> {
     let view = view.clone();
-    let families = move |target: &mut dyn FnMut(&mut dyn FnMut(&mut dyn Target) -> fmt::Result) -> fmt::Result| {
+    let families = move |target: &mut Take<'_>| {
         METRICS.iter().try_for_each(|metric| target(&mut |target| metric.write(&view, cap.level, target)))
     };
     encode(Box::new(families), format, cap, fit)
 }
 
-/// Calls its argument once a family, with what writes its series.
-pub type Families = Box<
-    dyn Fn(&mut dyn FnMut(&mut dyn FnMut(&mut dyn Target) -> fmt::Result) -> fmt::Result) -> fmt::Result + Send + Sync,
->;
+/// Takes what writes the series of one family.
+pub type Take<'a> = dyn FnMut(&mut dyn FnMut(&mut dyn Target) -> fmt::Result) -> fmt::Result + 'a;
+/// Calls its argument once a family.
+pub type Families = Box<dyn Fn(&mut Take<'_>) -> fmt::Result + Send + Sync>;
 
 /// Encodes these families, and the number of series.
 pub fn encode(families: Families, format: Format, cap: Cap, fit: Fit) -> Option<Exposition> {

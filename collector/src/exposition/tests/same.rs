@@ -102,7 +102,7 @@ proptest! {
                 given.iter().try_for_each(|it| it.write(metric, &mut page)).unwrap();
             }
             let all = given.clone();
-            let families = move |family: &mut dyn FnMut(&mut dyn FnMut(&mut dyn Target) -> std::fmt::Result) -> std::fmt::Result| {
+            let families = move |family: &mut oracle::Take<'_>| {
                 METRICS.iter().try_for_each(|metric| family(&mut |target| all.iter().try_for_each(|it| it.write(metric, target))))
             };
             let expected = oracle::encode(Box::new(families), format, Cap::NONE, Fit::ALL).unwrap();

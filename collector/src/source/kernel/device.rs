@@ -5,13 +5,12 @@ use std::os::fd::AsFd;
 
 use anyhow::{Context as _, Result};
 use aya::maps::{Map, MapData};
-use collector_common::block::{DEVICES, DeviceOperation, FREE, NUMBERS, ROWS, device_word};
+use collector_common::block::{DEVICES, DeviceOperation, NUMBERS, ROWS, device_word};
 use collector_common::notice::word;
 use collector_core::signal::RowKey;
 use zerocopy::FromBytes;
 
 use super::bpf::Rows;
-use super::load;
 use super::mapped::Mapped;
 use super::notice::{Notice, Seen};
 use super::row;
@@ -40,11 +39,6 @@ impl DeviceRows {
             keys: Vec::new(),
             sum: [0; device_word::COUNT],
         })
-    }
-
-    /// Marks all numbers as free. Call it before anything is attached.
-    pub fn fill(ebpf: &mut aya::Ebpf) -> Result<()> {
-        load::fill(ebpf, FREE, 0..ROWS)
     }
 
     /// Calls `emit` for each row that has grown. Returns how many requests did not store when they were issued.

@@ -4,13 +4,12 @@
 use anyhow::Result;
 use aya::Ebpf;
 use collector_common::Probe as Row;
-use collector_common::block::ISSUE;
+use collector_common::block::{ISSUE, SIGNAL};
 use collector_common::layout::{ABSENT, Layout};
 use collector_common::notice::word;
 use collector_core::sample::{Probe, ProbeState, Reading};
 
 use super::attach::{self, Link};
-use super::load;
 use super::notice::Notice;
 use crate::clock;
 
@@ -36,7 +35,7 @@ pub struct Issue {
 impl Issue {
     /// If the program is loaded, and waits until it is needed.
     pub fn new(probes: &[Probe], layout: &Layout) -> Option<Issue> {
-        let (_, probe) = load::all_probes().find(|(_, probe)| is_on_demand(probe, layout))?;
+        let probe = SIGNAL.probes.iter().find(|probe| is_on_demand(probe, layout))?;
         let waits = probes.iter().any(|it| it.program == ISSUE && it.state == ProbeState::Unneeded);
         waits.then(|| Issue { probe, demand: Demand::default(), link: None })
     }

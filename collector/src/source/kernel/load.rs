@@ -26,7 +26,6 @@ use crate::source::root::Root;
 use crate::source::transfer::{finder, join};
 
 use super::attach::{self, error_chain};
-use super::device::DeviceRows;
 use super::issue;
 use super::layout::{self, Resolved, Unmet};
 use super::notice::Notice;
@@ -75,7 +74,7 @@ pub fn load(all: &Config, slots: u32, hierarchies: &Hierarchies) -> Result<Loade
     let mut ebpf = create(all, &size, hierarchies, &resolved, secret, object)?;
     // Fill before anything is attached: a count that finds no free slot is not charged to its cgroup.
     fill(&mut ebpf, "FREE", 1..slots)?;
-    DeviceRows::fill(&mut ebpf)?;
+    fill(&mut ebpf, block::FREE, 0..block::ROWS)?;
     size.place_cpus(&mut ebpf)?;
     let btf = match &config.btf {
         Some(path) => Btf::parse_file(path, aya::Endianness::default()).ok(),
@@ -161,7 +160,7 @@ pub fn too_few(probes: &[sample::Probe]) -> Option<anyhow::Error> {
     Some(anyhow!(first).context(format!("only {attached} of {} probes could be attached", probes.len())))
 }
 
-pub fn all_probes() -> impl Iterator<Item = (&'static Signal, &'static Probe)> {
+fn all_probes() -> impl Iterator<Item = (&'static Signal, &'static Probe)> {
     SIGNALS.iter().flat_map(|signal| signal.probes.iter().map(move |probe| (signal, probe)))
 }
 
@@ -222,7 +221,7 @@ pub fn reads_memory() -> bool {
 }
 
 /// Marks these numbers as free.
-pub fn fill(ebpf: &mut Ebpf, name: &str, numbers: Range<u32>) -> Result<()> {
+fn fill(ebpf: &mut Ebpf, name: &str, numbers: Range<u32>) -> Result<()> {
     let map = ebpf.map_mut(name).with_context(|| format!("the object has no map {name}"))?;
     let mut free: Stack<_, u32> = Stack::try_from(map).with_context(|| format!("map {name}"))?;
     // Push the lowest last, so that used rows stay together and few need to be read.
