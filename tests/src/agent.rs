@@ -21,7 +21,7 @@ use crate::user;
 /// How long the agent may take for anything before a test fails. Machines are slow at times.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Tests see every series, unless they remove this variable.
+/// Tests see every series, unless they remove this variable. An agent without a record is as by default: it is measured.
 pub const DETAIL: &str = "HEADROOM_METRICS_DETAIL";
 
 /// A running agent. When dropped, it is killed and its files are removed.
@@ -114,9 +114,9 @@ impl Agent {
         let mut command = headroom_at(binary, "run");
         command.arg("--config").arg(&file);
         if let Some(record) = record {
-            command.arg("--record").arg(directory.join(record));
+            command.arg("--record").arg(directory.join(record)).env(DETAIL, "full");
         }
-        command.env("HEADROOM_JOURNAL_DIR", directory.join("journal")).env(DETAIL, "full");
+        command.env("HEADROOM_JOURNAL_DIR", directory.join("journal"));
         command.stdout(Stdio::null()).stderr(File::create(directory.join("log")).unwrap());
         adjust(&mut command);
         let child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", binary.display()));

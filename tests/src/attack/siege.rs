@@ -10,7 +10,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use super::{Attack, Done, HONEST};
-use crate::agent::{Agent, PATIENCE, get, headroom};
+use crate::agent::{Agent, DETAIL, PATIENCE, get, headroom};
 use crate::cgroup::Cgroup;
 use crate::exposition::Exposition;
 use crate::home::Made;
@@ -66,6 +66,7 @@ impl Siege {
         let mut agent = Agent::spawn_unrecorded(CONFIG, |command| {
             own.join_before_exec(command);
             homes.show(command);
+            command.env(DETAIL, "full");
         });
         agent.await_ready();
         let honest = Honest::start();
