@@ -12,6 +12,9 @@ const BLOCK: i32 = 128 << 10;
 /// The heap's parts: each keeps free memory. Two threads allocate much, the fold and the rendering.
 #[cfg(target_env = "gnu")]
 const ARENAS: i32 = 2;
+/// Bytes of a thread's stack, for those that say nothing else. One of 2 MiB, the default, can be backed by a huge page, and is in the
+/// course of time where the kernel makes them without being asked (Debian's default): for the few pages that a thread touches.
+const STACK: &str = "1048576";
 /// When all has been done that is done once: until then the kernel measures the programs, by default.
 const START: Duration = Duration::from_secs(11);
 /// How often code that is not needed is given back: mapping again what is takes a hundred page faults.
@@ -26,6 +29,14 @@ pub fn return_blocks() {
         libc::mallopt(libc::M_MMAP_THRESHOLD, BLOCK);
         libc::mallopt(libc::M_TRIM_THRESHOLD, 2 * BLOCK);
         libc::mallopt(libc::M_ARENA_MAX, ARENAS);
+    }
+}
+
+/// Makes the stacks of threads small enough for no huge page. Before any thread starts.
+pub fn small_stacks() {
+    // SAFETY: no other thread runs yet that could read the environment.
+    unsafe {
+        std::env::set_var("RUST_MIN_STACK", STACK);
     }
 }
 

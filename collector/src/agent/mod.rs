@@ -35,6 +35,7 @@ pub use start::access;
 /// attached probes if they are required.
 pub fn run(effective: &Effective, options: &Options) -> Result<(), Failure> {
     memory::return_blocks();
+    memory::small_stacks();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
     let mut agent = {
         let _inside = runtime.enter();
