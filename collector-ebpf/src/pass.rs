@@ -175,7 +175,7 @@ impl<const N: usize> Block<N> {
     #[inline(always)]
     fn get(&self, offset: u32) -> u64 {
         let at = offset.wrapping_sub(self.first) as usize;
-        match at % 8 == 0 && at < 8 * N {
+        match at.is_multiple_of(8) && at < 8 * N {
             // SAFETY: within the words.
             true => unsafe { self.words.cast::<u64>().add(at / 8).read() },
             false => read(self.base, offset),

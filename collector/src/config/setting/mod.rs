@@ -7,6 +7,7 @@ use std::time::Duration;
 use collector_core::metric::row::Level;
 
 use super::kind::Kind;
+use super::section::Config;
 
 pub use row::Setting;
 
@@ -21,6 +22,11 @@ const YEARS: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 const WINDOW_MIN: Duration = Duration::from_millis(500);
 const WINDOW_MAX: Duration = Duration::from_secs(10);
 const MIB: u32 = 1024 * 1024;
+
+/// A key that no flag sets.
+const fn without_flag(key: &'static str, kind: Kind<Config>, doc: &'static str) -> Setting {
+    Setting { key, flag: None, kind, doc }
+}
 
 /// Every key, section by section.
 pub const SETTINGS: &[Setting] = &[
@@ -47,14 +53,13 @@ pub const SETTINGS: &[Setting] = &[
               headers of the HTTP listener; docs/access.md lists its keys. Unless set, the listener answers every \
               client that can connect.",
     },
-    Setting {
-        key: "allowed_hosts",
-        flag: None,
-        kind: Kind::Patterns(|config| &mut config.allowed_hosts),
-        doc: "Further names in the Host header that the HTTP listener accepts on the loopback address without TLS; * matches \
+    without_flag(
+        "allowed_hosts",
+        Kind::Patterns(|config| &mut config.allowed_hosts),
+        "Further names in the Host header that the HTTP listener accepts on the loopback address without TLS; * matches \
               any text. localhost, this host's name and addresses are accepted in any case. Others are refused, so that a \
               web page cannot read the endpoint through a browser on this host.",
-    },
+    ),
     Setting {
         key: "tick",
         flag: Some("tick"),
@@ -75,26 +80,23 @@ pub const SETTINGS: &[Setting] = &[
         kind: Kind::Path(|config| &mut config.lock),
         doc: "File that the agent locks while it runs, so that a second instance fails.",
     },
-    Setting {
-        key: "user",
-        flag: None,
-        kind: Kind::Text(|config| &mut config.user),
-        doc: "User, by name or number, that an agent started as root becomes once its probes are attached. It keeps the \
+    without_flag(
+        "user",
+        Kind::Text(|config| &mut config.user),
+        "User, by name or number, that an agent started as root becomes once its probes are attached. It keeps the \
               capabilities that it needs, and gets the journal. If there is no such user, it stays root and \
               says so; `root` keeps it root.",
-    },
-    Setting {
-        key: "oom_score_adj",
-        flag: None,
-        kind: Kind::Integer(|config| &mut config.oom_score_adj, -1000, 1000),
-        doc: "The agent's own oom_score_adj. At -999 the agent is the last process that the OOM killer chooses.",
-    },
-    Setting {
-        key: "host",
-        flag: None,
-        kind: Kind::Text(|config| &mut config.host),
-        doc: "Name of this host in alerts. Unless set, the host name, which may differ in a container.",
-    },
+    ),
+    without_flag(
+        "oom_score_adj",
+        Kind::Integer(|config| &mut config.oom_score_adj, -1000, 1000),
+        "The agent's own oom_score_adj. At -999 the agent is the last process that the OOM killer chooses.",
+    ),
+    without_flag(
+        "host",
+        Kind::Text(|config| &mut config.host),
+        "Name of this host in alerts. Unless set, the host name, which may differ in a container.",
+    ),
     Setting {
         key: "log.level",
         flag: Some("log-level"),
@@ -115,45 +117,39 @@ pub const SETTINGS: &[Setting] = &[
         doc: "File with the BTF of the running kernel, for kernels built without it. \
               Unless set, /sys/kernel/btf/vmlinux is used.",
     },
-    Setting {
-        key: "kernel.disable",
-        flag: None,
-        kind: Kind::Probes(|config| &mut config.kernel.disable),
-        doc: "Signals or single programs that are not attached; docs/signals.md lists the names.",
-    },
-    Setting {
-        key: "kernel.stall",
-        flag: None,
-        kind: Kind::Duration(|config| &mut config.kernel.stall, Duration::ZERO, HOUR),
-        doc: "Report each reclaim or compaction stall of at least this length as an event. All stalls are counted.",
-    },
-    Setting {
-        key: "kernel.slow_io",
-        flag: None,
-        kind: Kind::Duration(|config| &mut config.kernel.slow_io, Duration::ZERO, HOUR),
-        doc: "Report each block IO of at least this length as an event, and every failed IO. All IOs are counted.",
-    },
-    Setting {
-        key: "kernel.critical_ring",
-        flag: None,
-        kind: Kind::Ring(|config| &mut config.kernel.critical_ring, 4096, 1024 * MIB),
-        doc: "Size in bytes of the ring buffer for OOM kills and for created and removed cgroups. \
+    without_flag(
+        "kernel.disable",
+        Kind::Probes(|config| &mut config.kernel.disable),
+        "Signals or single programs that are not attached; docs/signals.md lists the names.",
+    ),
+    without_flag(
+        "kernel.stall",
+        Kind::Duration(|config| &mut config.kernel.stall, Duration::ZERO, HOUR),
+        "Report each reclaim or compaction stall of at least this length as an event. All stalls are counted.",
+    ),
+    without_flag(
+        "kernel.slow_io",
+        Kind::Duration(|config| &mut config.kernel.slow_io, Duration::ZERO, HOUR),
+        "Report each block IO of at least this length as an event, and every failed IO. All IOs are counted.",
+    ),
+    without_flag(
+        "kernel.critical_ring",
+        Kind::Ring(|config| &mut config.kernel.critical_ring, 4096, 1024 * MIB),
+        "Size in bytes of the ring buffer for OOM kills and for created and removed cgroups. \
               A power of two, at least one page.",
-    },
-    Setting {
-        key: "kernel.bulk_ring",
-        flag: None,
-        kind: Kind::Ring(|config| &mut config.kernel.bulk_ring, 4096, 1024 * MIB),
-        doc: "Size in bytes of the ring buffer for stalls and for slow and failed IO. \
+    ),
+    without_flag(
+        "kernel.bulk_ring",
+        Kind::Ring(|config| &mut config.kernel.bulk_ring, 4096, 1024 * MIB),
+        "Size in bytes of the ring buffer for stalls and for slow and failed IO. \
               A power of two, at least one page.",
-    },
-    Setting {
-        key: "kernel.measure",
-        flag: None,
-        kind: Kind::Duration(|config| &mut config.kernel.measure, Duration::ZERO, DAY),
-        doc: "How long after the start the kernel measures the run time of the eBPF programs; \
+    ),
+    without_flag(
+        "kernel.measure",
+        Kind::Duration(|config| &mut config.kernel.measure, Duration::ZERO, DAY),
+        "How long after the start the kernel measures the run time of the eBPF programs; \
               \"0s\" disables it. Measuring itself costs some time on every event.",
-    },
+    ),
     Setting {
         key: "kernel.debug",
         flag: Some("kernel-debug"),
@@ -169,229 +165,197 @@ pub const SETTINGS: &[Setting] = &[
               fallback is attached do not count, so a kernel under lockdown with its BTF is no failure. Unless set, the \
               agent goes on with cgroup files, pressure and GPUs, and says so.",
     },
-    Setting {
-        key: "fault.access",
-        flag: None,
-        kind: Kind::Switch(|config| &mut config.fault.access),
-        doc: "Count every page fault by mode and access, as it happens. It takes some ten nanoseconds of each fault, and calling any \
+    without_flag(
+        "fault.access",
+        Kind::Switch(|config| &mut config.fault.access),
+        "Count every page fault by mode and access, as it happens. It takes some ten nanoseconds of each fault, and calling any \
               program as much again or more ([cost.md](cost.md#page-faults)). If false, nothing runs at a page fault: their number is the \
               kernel's own, from memory.stat, read once in workload.stat_interval; mode and access are not known. Major faults are \
               counted and timed as before.",
-    },
-    Setting {
-        key: "workload.max",
-        flag: None,
-        kind: Kind::Count(|config| &mut config.workload.max, 1, 100_000),
-        doc: "Maximum number of workloads with their own series. Further ones are summed as workload \"other\", and counted.",
-    },
-    Setting {
-        key: "workload.grace",
-        flag: None,
-        kind: Kind::Duration(|config| &mut config.workload.grace, Duration::ZERO, DAY),
-        doc: "How long the series of a removed workload stay, so that one more scrape sees them. If new workloads need \
+    ),
+    without_flag(
+        "workload.max",
+        Kind::Count(|config| &mut config.workload.max, 1, 100_000),
+        "Maximum number of workloads with their own series. Further ones are summed as workload \"other\", and counted.",
+    ),
+    without_flag(
+        "workload.grace",
+        Kind::Duration(|config| &mut config.workload.grace, Duration::ZERO, DAY),
+        "How long the series of a removed workload stay, so that one more scrape sees them. If new workloads need \
               the room, the series removed first go earlier, and that is counted.",
-    },
-    Setting {
-        key: "workload.kubelet",
-        flag: None,
-        kind: Kind::Path(|config| &mut config.workload.kubelet),
-        doc: "The kubelet's log folder, with the folders containers and pods. The agent reads the names of pods and \
+    ),
+    without_flag(
+        "workload.kubelet",
+        Kind::Path(|config| &mut config.workload.kubelet),
+        "The kubelet's log folder, with the folders containers and pods. The agent reads the names of pods and \
               containers there.",
-    },
-    Setting {
-        key: "workload.docker",
-        flag: None,
-        kind: Kind::Path(|config| &mut config.workload.docker),
-        doc: "Docker's data-root, for container names. What its daemon.json and its command line say is looked at too, \
+    ),
+    without_flag(
+        "workload.docker",
+        Kind::Path(|config| &mut config.workload.docker),
+        "Docker's data-root, for container names. What its daemon.json and its command line say is looked at too, \
               and the snap's. Rootless Docker is found in each user's home.",
-    },
-    Setting {
-        key: "workload.podman",
-        flag: None,
-        kind: Kind::Path(|config| &mut config.workload.podman),
-        doc: "Podman's graphRoot, for container names. What storage.conf says is looked at too. Rootless Podman is found \
+    ),
+    without_flag(
+        "workload.podman",
+        Kind::Path(|config| &mut config.workload.podman),
+        "Podman's graphRoot, for container names. What storage.conf says is looked at too. Rootless Podman is found \
               in each user's home.",
-    },
-    Setting {
-        key: "workload.containerd",
-        flag: None,
-        kind: Kind::Path(|config| &mut config.workload.containerd),
-        doc: "containerd's state directory, for names of nerdctl's containers, and of containers in pods where the \
+    ),
+    without_flag(
+        "workload.containerd",
+        Kind::Path(|config| &mut config.workload.containerd),
+        "containerd's state directory, for names of nerdctl's containers, and of containers in pods where the \
               kubelet's logs have none. Those of K3s, RKE2, k0s and MicroK8s are looked at too.",
-    },
-    Setting {
-        key: "workload.stat_interval",
-        flag: None,
-        kind: Kind::Duration(|config| &mut config.workload.stat_interval, Duration::from_millis(10), HOUR),
-        doc: "Interval of reading each workload's memory.stat, the most costly file for the kernel, and values that \
+    ),
+    without_flag(
+        "workload.stat_interval",
+        Kind::Duration(|config| &mut config.workload.stat_interval, Duration::from_millis(10), HOUR),
+        "Interval of reading each workload's memory.stat, the most costly file for the kernel, and values that \
               rarely change, such as limits. Each tick reads an equal share of the workloads, and those (64 at \
               most) that use 80 % of a memory limit, hold 5 % of the host's memory, or grow by more than 1 %. \
               While nothing happens in a workload, its memory.stat is read in every tenth interval.",
-    },
-    Setting {
-        key: "workload.sample",
-        flag: None,
-        kind: Kind::Duration(|config| &mut config.workload.sample, Duration::ZERO, HOUR),
-        doc: "Interval of reading the memory in use of workloads (64 at most) that use 80 % of a memory limit or grew by \
+    ),
+    without_flag(
+        "workload.sample",
+        Kind::Duration(|config| &mut config.workload.sample, Duration::ZERO, HOUR),
+        "Interval of reading the memory in use of workloads (64 at most) that use 80 % of a memory limit or grew by \
               2 % in a tick. The history has the least, the mean and the most of each second, and an incident the \
               readings of the second before a kill. \"0s\", or no less than tick, reads it at ticks alone; less than \
               20 ms costs more than it shows.",
-    },
-    Setting {
-        key: "pressure.memory_waiting",
-        flag: None,
-        kind: Kind::Duration(|config| &mut config.pressure.memory_waiting, Duration::ZERO, WINDOW_MAX),
-        doc: "Set a PSI trigger: the kernel reports at once when at least one task waited for memory for this long \
+    ),
+    without_flag(
+        "pressure.memory_waiting",
+        Kind::Duration(|config| &mut config.pressure.memory_waiting, Duration::ZERO, WINDOW_MAX),
+        "Set a PSI trigger: the kernel reports at once when at least one task waited for memory for this long \
               within pressure.memory_window. Each report is logged and counted. \"0s\" sets no trigger; pressure \
               is measured in any case.",
-    },
-    Setting {
-        key: "pressure.memory_stalled",
-        flag: None,
-        kind: Kind::Duration(|config| &mut config.pressure.memory_stalled, Duration::ZERO, WINDOW_MAX),
-        doc: "The same trigger for all non-idle tasks waiting for memory at the same time.",
-    },
-    Setting {
-        key: "pressure.memory_window",
-        flag: None,
-        kind: Kind::Duration(|config| &mut config.pressure.memory_window, WINDOW_MIN, WINDOW_MAX),
-        doc: "Window of both memory triggers; each fires at most once per window. Without CAP_SYS_RESOURCE, triggers \
+    ),
+    without_flag(
+        "pressure.memory_stalled",
+        Kind::Duration(|config| &mut config.pressure.memory_stalled, Duration::ZERO, WINDOW_MAX),
+        "The same trigger for all non-idle tasks waiting for memory at the same time.",
+    ),
+    without_flag(
+        "pressure.memory_window",
+        Kind::Duration(|config| &mut config.pressure.memory_window, WINDOW_MIN, WINDOW_MAX),
+        "Window of both memory triggers; each fires at most once per window. Without CAP_SYS_RESOURCE, triggers \
               need Linux 6.4 and a window that is a multiple of two seconds.",
-    },
-    Setting {
-        key: "pressure.io_waiting",
-        flag: None,
-        kind: Kind::Duration(|config| &mut config.pressure.io_waiting, Duration::ZERO, WINDOW_MAX),
-        doc: "The same trigger for at least one task waiting for IO, which is normal on many hosts.",
-    },
-    Setting {
-        key: "pressure.io_stalled",
-        flag: None,
-        kind: Kind::Duration(|config| &mut config.pressure.io_stalled, Duration::ZERO, WINDOW_MAX),
-        doc: "The same trigger for all non-idle tasks waiting for IO at the same time.",
-    },
-    Setting {
-        key: "pressure.io_window",
-        flag: None,
-        kind: Kind::Duration(|config| &mut config.pressure.io_window, WINDOW_MIN, WINDOW_MAX),
-        doc: "Window of both IO triggers.",
-    },
-    Setting {
-        key: "pressure.cpu_waiting",
-        flag: None,
-        kind: Kind::Duration(|config| &mut config.pressure.cpu_waiting, Duration::ZERO, WINDOW_MAX),
-        doc: "The same trigger for at least one task waiting for a CPU, which is normal on many hosts.",
-    },
-    Setting {
-        key: "pressure.cpu_window",
-        flag: None,
-        kind: Kind::Duration(|config| &mut config.pressure.cpu_window, WINDOW_MIN, WINDOW_MAX),
-        doc: "Window of the CPU trigger.",
-    },
-    Setting {
-        key: "disk.exclude",
-        flag: None,
-        kind: Kind::Patterns(|config| &mut config.disk.exclude),
-        doc: "Disks to leave out of the disk metrics (headroom_host_disk_…); * matches any text. Partitions are always \
+    ),
+    without_flag(
+        "pressure.io_waiting",
+        Kind::Duration(|config| &mut config.pressure.io_waiting, Duration::ZERO, WINDOW_MAX),
+        "The same trigger for at least one task waiting for IO, which is normal on many hosts.",
+    ),
+    without_flag(
+        "pressure.io_stalled",
+        Kind::Duration(|config| &mut config.pressure.io_stalled, Duration::ZERO, WINDOW_MAX),
+        "The same trigger for all non-idle tasks waiting for IO at the same time.",
+    ),
+    without_flag(
+        "pressure.io_window",
+        Kind::Duration(|config| &mut config.pressure.io_window, WINDOW_MIN, WINDOW_MAX),
+        "Window of both IO triggers.",
+    ),
+    without_flag(
+        "pressure.cpu_waiting",
+        Kind::Duration(|config| &mut config.pressure.cpu_waiting, Duration::ZERO, WINDOW_MAX),
+        "The same trigger for at least one task waiting for a CPU, which is normal on many hosts.",
+    ),
+    without_flag(
+        "pressure.cpu_window",
+        Kind::Duration(|config| &mut config.pressure.cpu_window, WINDOW_MIN, WINDOW_MAX),
+        "Window of the CPU trigger.",
+    ),
+    without_flag(
+        "disk.exclude",
+        Kind::Patterns(|config| &mut config.disk.exclude),
+        "Disks to leave out of the disk metrics (headroom_host_disk_…); * matches any text. Partitions are always \
               left out.",
-    },
-    Setting {
-        key: "filesystem.exclude",
-        flag: None,
-        kind: Kind::Patterns(|config| &mut config.filesystem.exclude),
-        doc: "Mount points to leave out of the filesystem metrics; * matches any text, slashes included. Volumes in memory \
+    ),
+    without_flag(
+        "filesystem.exclude",
+        Kind::Patterns(|config| &mut config.filesystem.exclude),
+        "Mount points to leave out of the filesystem metrics; * matches any text, slashes included. Volumes in memory \
               that containers and pods write to (/dev/shm, emptyDirs of medium Memory) are left out only by patterns \
               other than the default ones.",
-    },
-    Setting {
-        key: "filesystem.exclude_types",
-        flag: None,
-        kind: Kind::Patterns(|config| &mut config.filesystem.exclude_types),
-        doc: "Filesystem types to leave out of the filesystem metrics; * matches any text.",
-    },
-    Setting {
-        key: "filesystem.interval",
-        flag: None,
-        kind: Kind::Duration(|config| &mut config.filesystem.interval, Duration::ZERO, HOUR),
-        doc: "Interval of reading the size and use of filesystems; at most once per tick.",
-    },
-    Setting {
-        key: "filesystem.deadline",
-        flag: None,
-        kind: Kind::Duration(|config| &mut config.filesystem.deadline, Duration::from_millis(10), HOUR),
-        doc: "Timeout for reading one filesystem. If it expires, as with NFS and a dead server, the series of this \
+    ),
+    without_flag(
+        "filesystem.exclude_types",
+        Kind::Patterns(|config| &mut config.filesystem.exclude_types),
+        "Filesystem types to leave out of the filesystem metrics; * matches any text.",
+    ),
+    without_flag(
+        "filesystem.interval",
+        Kind::Duration(|config| &mut config.filesystem.interval, Duration::ZERO, HOUR),
+        "Interval of reading the size and use of filesystems; at most once per tick.",
+    ),
+    without_flag(
+        "filesystem.deadline",
+        Kind::Duration(|config| &mut config.filesystem.deadline, Duration::from_millis(10), HOUR),
+        "Timeout for reading one filesystem. If it expires, as with NFS and a dead server, the series of this \
               filesystem disappear; the others are not delayed.",
-    },
-    Setting {
-        key: "gpu.enabled",
-        flag: None,
-        kind: Kind::Choice(|config| &mut config.gpu.enabled, &["auto", "on", "off"]),
-        doc: "Whether to read GPUs through NVIDIA's NVML library: auto reads them if the library is found, on also \
+    ),
+    without_flag(
+        "gpu.enabled",
+        Kind::Choice(|config| &mut config.gpu.enabled, &["auto", "on", "off"]),
+        "Whether to read GPUs through NVIDIA's NVML library: auto reads them if the library is found, on also \
               reports a missing library, off never loads it.",
-    },
-    Setting {
-        key: "gpu.library",
-        flag: None,
-        kind: Kind::OptionalPath(|config| &mut config.gpu.library),
-        doc: "Path of the NVML library, libnvidia-ml.so.1. Unless set, the agent searches the linker's paths and those \
+    ),
+    without_flag(
+        "gpu.library",
+        Kind::OptionalPath(|config| &mut config.gpu.library),
+        "Path of the NVML library, libnvidia-ml.so.1. Unless set, the agent searches the linker's paths and those \
               of the usual driver packages, again every minute.",
-    },
-    Setting {
-        key: "gpu.interval",
-        flag: None,
-        kind: Kind::Duration(|config| &mut config.gpu.interval, Duration::from_millis(50), HOUR),
-        doc: "Interval of reading GPUs, on a separate thread.",
-    },
-    Setting {
-        key: "gpu.deadline",
-        flag: None,
-        kind: Kind::Duration(|config| &mut config.gpu.deadline, Duration::from_millis(10), HOUR),
-        doc: "Timeout of one NVML call; ten times as long for starting the library. A hung driver may never answer: \
+    ),
+    without_flag(
+        "gpu.interval",
+        Kind::Duration(|config| &mut config.gpu.interval, Duration::from_millis(50), HOUR),
+        "Interval of reading GPUs, on a separate thread.",
+    ),
+    without_flag(
+        "gpu.deadline",
+        Kind::Duration(|config| &mut config.gpu.deadline, Duration::from_millis(10), HOUR),
+        "Timeout of one NVML call; ten times as long for starting the library. A hung driver may never answer: \
               after this time the GPU series disappear, and a new thread tries again at growing intervals.",
-    },
-    Setting {
-        key: "gpu.pcie_budget",
-        flag: None,
-        kind: Kind::Duration(|config| &mut config.gpu.pcie_budget, Duration::ZERO, HOUR),
-        doc: "CPU time per second for PCIe counters of 32 bits, which wrap within fractions of a second. Where that is not enough \
+    ),
+    without_flag(
+        "gpu.pcie_budget",
+        Kind::Duration(|config| &mut config.gpu.pcie_budget, Duration::ZERO, HOUR),
+        "CPU time per second for PCIe counters of 32 bits, which wrap within fractions of a second. Where that is not enough \
               (headroom doctor says so), windows of 20 ms are measured instead.",
-    },
-    Setting {
-        key: "transfer.enabled",
-        flag: None,
-        kind: Kind::Switch(|config| &mut config.transfer.enabled),
-        doc: "Trace calls of the CUDA driver: copies between host and GPU, pinned host memory, device memory. \
+    ),
+    without_flag(
+        "transfer.enabled",
+        Kind::Switch(|config| &mut config.transfer.enabled),
+        "Trace calls of the CUDA driver: copies between host and GPU, pinned host memory, device memory. \
               Each traced call takes some microseconds longer, in a virtual machine up to twenty. The agent \
               then keeps CAP_SYS_PTRACE and CAP_SYS_ADMIN to find libraries and attach probes to them when \
               processes load them.",
-    },
-    Setting {
-        key: "transfer.scan",
-        flag: None,
-        kind: Kind::Duration(|config| &mut config.transfer.scan, Duration::from_millis(100), HOUR),
-        doc: "Interval of searching for processes with a CUDA driver library that is not probed yet. The agent checks \
+    ),
+    without_flag(
+        "transfer.scan",
+        Kind::Duration(|config| &mut config.transfer.scan, Duration::from_millis(100), HOUR),
+        "Interval of searching for processes with a CUDA driver library that is not probed yet. The agent checks \
               each process when it is new, and then at doubling intervals up to one minute.",
-    },
-    Setting {
-        key: "metrics.detail",
-        flag: None,
-        kind: Kind::Choice(|config| &mut config.metrics.detail, &Level::NAMES),
-        doc: "All series (full), or those worth their price (usual): docs/metrics.md says which. Rules see all either way.",
-    },
-    Setting {
-        key: "metrics.max_series",
-        flag: None,
-        kind: Kind::Count(|config| &mut config.metrics.max_series, 1, 10_000_000),
-        doc: "Maximum number of series in one exposition. Further ones are left out, and counted.",
-    },
-    Setting {
-        key: "metrics.max_bytes",
-        flag: None,
-        kind: Kind::Count(|config| &mut config.metrics.max_bytes, 1, 1 << 30),
-        doc: "Maximum size of one exposition in bytes, about; no more than a fifteenth of the agent's memory limit. Above it, \
+    ),
+    without_flag(
+        "metrics.detail",
+        Kind::Choice(|config| &mut config.metrics.detail, &Level::NAMES),
+        "All series (full), or those worth their price (usual): docs/metrics.md says which. Rules see all either way.",
+    ),
+    without_flag(
+        "metrics.max_series",
+        Kind::Count(|config| &mut config.metrics.max_series, 1, 10_000_000),
+        "Maximum number of series in one exposition. Further ones are left out, and counted.",
+    ),
+    without_flag(
+        "metrics.max_bytes",
+        Kind::Count(|config| &mut config.metrics.max_bytes, 1, 1 << 30),
+        "Maximum size of one exposition in bytes, about; no more than a fifteenth of the agent's memory limit. Above it, \
               the series with the longest labels are left out, and counted: whoever may create cgroups decides how \
               long their names are.",
-    },
+    ),
     Setting {
         key: "journal.dir",
         flag: Some("journal-dir"),
@@ -399,20 +363,18 @@ pub const SETTINGS: &[Setting] = &[
         doc: "Folder of the journal, which keeps alerts, incidents and other events across restarts. If the agent \
               cannot write there, it logs an error and continues without a journal.",
     },
-    Setting {
-        key: "journal.max_age",
-        flag: None,
-        kind: Kind::Duration(|config| &mut config.journal.max_age, Duration::from_secs(1), YEARS),
-        doc: "Maximum age of entries in the journal; older ones are removed.",
-    },
-    Setting {
-        key: "journal.max_bytes",
-        flag: None,
-        kind: Kind::Count(|config| &mut config.journal.max_bytes, 1, 1 << 40),
-        doc: "Maximum size of the journal in bytes. The oldest entries are removed to make room, events before alerts \
+    without_flag(
+        "journal.max_age",
+        Kind::Duration(|config| &mut config.journal.max_age, Duration::from_secs(1), YEARS),
+        "Maximum age of entries in the journal; older ones are removed.",
+    ),
+    without_flag(
+        "journal.max_bytes",
+        Kind::Count(|config| &mut config.journal.max_bytes, 1, 1 << 40),
+        "Maximum size of the journal in bytes. The oldest entries are removed to make room, events before alerts \
               and incidents. Values below 1048576 count as 1048576. The write-ahead log, a few megabytes, is \
               not included.",
-    },
+    ),
 ];
 
 #[cfg(test)]

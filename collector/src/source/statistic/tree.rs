@@ -207,7 +207,7 @@ impl Part {
                     continue;
                 }
                 (_, Pace::Empty) if due == Due::Check => Due::Check,
-                (Handle::Failed, _) => Due::Turn,
+                (Handle::Failed, _) => Due::Still,
                 // Opening is expensive: without room to keep it open, a file is read only once per turn.
                 (Handle::Closed | Handle::Given, Pace::Always) if descriptors.is_full() && due == Due::Check => {
                     Due::Check
@@ -271,6 +271,8 @@ impl Part {
                 (Some(Left::Rest), _) | (None, Pace::Turn) => descriptors.enough_for_all,
                 _ => true,
             };
+            // The first reading of this tick counted it.
+            failures.count -= usize::from(matches!(handle, Handle::Failed) && done.is_some());
             match descriptors.read(location, file.name, handle, keep) {
                 Ok(text) => {
                     let sign = given.filter(|(given, _)| given.left == Left::All).map(|(given, _)| given);
@@ -297,10 +299,7 @@ impl Part {
                         Errno::OPNOTSUPP => descriptors.close(handle, Handle::Absent),
                         Errno::MFILE | Errno::NFILE => failures.add(file.name, why),
                         _ => {
-                            // The first reading of this tick counted it.
-                            let counted = matches!(handle, Handle::Failed) && done.is_some();
                             failures.add(file.name, why);
-                            failures.count -= usize::from(counted);
                             descriptors.close(handle, Handle::Failed);
                         }
                     }
