@@ -80,14 +80,14 @@ pub const ROWS: u32 = 512;
 pub const SHARDS: u32 = 16;
 
 /// Words in which a CPU remembers the numbers of pairs that it counted for.
-pub const REMEMBERED: usize = 64;
+pub const REMEMBERED: u32 = 64;
 
 impl DeviceOperation {
     /// Which of those words is for this pair: operations of a disk have different ones, and so have eight disks whose minors are
     /// 1 or 16 apart.
     #[inline(always)]
-    pub const fn place(self) -> usize {
-        ((self.device ^ self.device >> 4) as usize & 7) << 3 | self.operation as usize & 7
+    pub const fn place(self) -> u32 {
+        ((self.device ^ self.device >> 4) & 7) << 3 | self.operation & 7
     }
 }
 

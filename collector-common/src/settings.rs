@@ -24,7 +24,7 @@ pub struct Settings {
     pub memory_hierarchy: u64,
     /// Hierarchy of the io controller.
     pub io_hierarchy: u64,
-    /// A CPU of shard `n` counts the IO of devices in their shard `n & mask`, see [`crate::block::DEVICES`].
+    /// A CPU counts the IO of devices in the shard `cpu & mask`, see [`crate::block::DEVICES`].
     pub device_shard_mask: u32,
     /// For [`crate::share::row`].
     pub secret: u32,

@@ -24,11 +24,8 @@ pub mod cache {
     pub const IO: usize = 1;
     /// Where this CPU's rows are: the index of its first row, and its shard << 32. Set before the programs are attached.
     pub const PLACE: usize = 2;
-    /// The first of the words for block devices: device << 32 | operation << 16 | the pair's number + 1, at
-    /// [`crate::block::DeviceOperation::place`].
-    pub const DEVICES: usize = 3;
     /// Words per CPU.
-    pub const COUNT: usize = DEVICES + crate::block::REMEMBERED;
+    pub const COUNT: usize = 3;
 }
 
 /// Words per row.

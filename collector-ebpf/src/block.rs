@@ -1,6 +1,6 @@
 //! block: see `collector_common::block`.
 
-use aya_ebpf::helpers::bpf_ktime_get_ns;
+use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns};
 use aya_ebpf::macros::{btf_tracepoint, raw_tracepoint};
 use aya_ebpf::programs::{BtfTracePointContext, RawTracePointContext};
 use collector_common::block::{self, DeviceOperation, Io, Operation, device_word, word};
@@ -9,10 +9,10 @@ use collector_common::lost::Stage;
 use collector_common::notice;
 use collector_common::ring::{Header, Kind, Ring};
 use collector_common::settings::OPERATIONS;
-use collector_common::slot::{Section, cache};
+use collector_common::slot::Section;
 
 use crate::kernel::{self, Address, Css, Memory, Probed, SETTINGS, Typed, constant, layout, setting};
-use crate::map::{BLOCK, BLOCK_FREE, BLOCK_NUMBERS, CACHE, DISK_NAMES, IN_FLIGHT, NOTICE};
+use crate::map::{BLOCK, BLOCK_FREE, BLOCK_NUMBERS, BLOCK_REMEMBERED, DISK_NAMES, IN_FLIGHT, NOTICE};
 use crate::slot::{self, Controller};
 use crate::{counter, emit, number};
 
@@ -296,19 +296,17 @@ fn css<M: Memory>(rq: Address) -> Css {
 /// because another program can preempt this one on the same CPU. A pair keeps its number, so what is remembered stays true.
 #[inline(always)]
 fn row<M: Memory>(key: DeviceOperation, rq: Address) -> Option<*mut [u64; device_word::COUNT]> {
-    let cpu = CACHE.get_ptr_mut(0)?.cast::<u64>();
-    // SAFETY: from a successful lookup; the collector wrote this word before any program ran.
-    let shard = (unsafe { cpu.add(cache::PLACE).read() } >> 32) as u32 & setting!(device_shard_mask);
-    // SAFETY: as above; the place is below their number.
-    let remembered = unsafe { cpu.add(cache::DEVICES + key.place()) };
+    let remembered = BLOCK_REMEMBERED.get_ptr_mut(key.place())?;
     let pair = (key.device as u64) << 32 | (key.operation as u64) << 16;
-    // SAFETY: one word, read and written at once.
+    // SAFETY: from a successful lookup; one word, read and written at once.
     let mut word = unsafe { remembered.read_volatile() };
     if word & !NUMBER != pair || word & NUMBER == 0 {
         word = pair | find::<M>(key.device, key.operation, rq);
         // SAFETY: as above.
         unsafe { remembered.write_volatile(word) };
     }
+    // SAFETY: the helper has no preconditions.
+    let shard = unsafe { bpf_get_smp_processor_id() } & setting!(device_shard_mask);
     BLOCK.get_ptr_mut((word & NUMBER).checked_sub(1)? as u32 + shard * block::ROWS)
 }
 

@@ -96,6 +96,9 @@ pub static BLOCK: Array<[u64; block::device_word::COUNT]> =
 /// See [`block::NUMBERS`].
 #[map]
 pub static BLOCK_NUMBERS: HashMap<block::DeviceOperation, u32> = HashMap::with_max_entries(block::ROWS, 0);
+/// The pairs that each CPU counted for, at [`block::DeviceOperation::place`]: device << 32 | operation << 16 | number + 1.
+#[map]
+pub static BLOCK_REMEMBERED: PerCpuArray<u64> = PerCpuArray::with_max_entries(block::REMEMBERED, 0);
 /// See [`block::FREE`].
 #[map]
 pub static BLOCK_FREE: Stack<u32> = Stack::with_max_entries(block::ROWS, 0);

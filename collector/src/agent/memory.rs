@@ -17,9 +17,6 @@ const ARENAS: i32 = 2;
 const STACK: &str = "1048576";
 /// When all has been done that is done once: until then the kernel measures the programs, by default.
 const START: Duration = Duration::from_secs(11);
-/// How often code that is not needed is given back: mapping again what is takes a hundred page faults.
-const EVERY: Duration = Duration::from_secs(300);
-
 /// Makes glibc return large blocks to the kernel as soon as they are free. By default, it keeps more the larger they were: after a
 /// page of 20 MB, up to 40 MB. Other C libraries have no such call.
 pub fn return_blocks() {
@@ -50,28 +47,25 @@ pub fn trim() {
     }
 }
 
-/// Gives back what is not needed: after the start the heap that it took, and from then on now and then the code that ran meanwhile.
+/// Gives back what the start took, once it is over: its heap, and the code that ran then. Later the kernel itself takes clean code
+/// that nobody runs, when it needs memory.
 pub struct Upkeep {
-    due: u64,
-    started: bool,
+    /// `None` once it is done.
+    due: Option<u64>,
 }
 
 impl Upkeep {
     pub fn new() -> Upkeep {
-        Upkeep { due: clock::monotonic_ns() + START.as_nanos() as u64, started: false }
+        Upkeep { due: Some(clock::monotonic_ns() + START.as_nanos() as u64) }
     }
 
     /// At a tick.
     pub fn tick(&mut self) {
-        let now = clock::monotonic_ns();
-        if now < self.due {
-            return;
-        }
-        if !std::mem::replace(&mut self.started, true) {
+        if self.due.is_some_and(|due| clock::monotonic_ns() >= due) {
             trim();
+            release_code();
+            self.due = None;
         }
-        release_code();
-        self.due = now + EVERY.as_nanos() as u64;
     }
 }
 
@@ -148,9 +142,9 @@ mod tests {
     fn it_waits_for_the_end_of_the_start() {
         let mut upkeep = Upkeep::new();
         upkeep.tick();
-        assert!(!upkeep.started, "not yet");
-        upkeep.due = 0;
+        assert!(upkeep.due.is_some(), "not yet");
+        upkeep.due = Some(0);
         upkeep.tick();
-        assert!(upkeep.started && upkeep.due > clock::monotonic_ns());
+        assert!(upkeep.due.is_none(), "and only once");
     }
 }

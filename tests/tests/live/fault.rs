@@ -169,7 +169,9 @@ fn a_dropped_file_mapping_gives_one_major_fault_per_page() {
     // No other process maps this file, and the rest of what the process touches was in memory before.
     assert_eq!(major, 64);
     let exposition = agent.settle();
-    assert_eq!(exposition.sum(MAJOR, &[("workload", &cgroup.path)]), 64.0, "{}", exposition.text);
+    // The few pages of code that it runs after its report may have left the page cache.
+    let charged = exposition.sum(MAJOR, &[("workload", &cgroup.path)]);
+    assert!((64.0..=72.0).contains(&charged), "{charged}: {}", exposition.text);
     assert_charged(&exposition, &cgroup.path, minor + major, TAIL);
     assert_latency(&exposition);
     provocation.end();

@@ -11,7 +11,7 @@ use collector_core::sample::{Lost, Reading, Sample};
 use collector_core::signal::block::{Device, Reading as Block};
 use collector_core::signal::oom::Reading as Oom;
 use collector_core::stage::Stage;
-use collector_tests::agent::{Agent, PATIENCE, headroom};
+use collector_tests::agent::{Agent, DETAIL, PATIENCE, headroom};
 use collector_tests::cgroup::Cgroup;
 use collector_tests::exposition::Exposition;
 use collector_tests::loopback::Loop;
@@ -171,7 +171,7 @@ fn the_replayed_record_equals_what_was_published() {
     };
     let file = directory.join("record.jsonl");
     std::fs::write(&file, record).unwrap();
-    let output = headroom("replay").arg(&file).output().unwrap();
+    let output = headroom("replay").arg(&file).env(DETAIL, "full").output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let replayed = Exposition::parse(&String::from_utf8(output.stdout).unwrap());
 

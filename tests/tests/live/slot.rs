@@ -10,7 +10,7 @@ use collector::source::kernel::load::OBJECT;
 use collector::source::kernel::notice::Notice;
 use collector::source::kernel::slot::Keep;
 use collector_common::notice::word;
-use collector_common::{block, slot};
+use collector_common::slot;
 use collector_core::cgroup::Id;
 use collector_core::sample::Reading;
 use collector_core::signal::Context;
@@ -134,17 +134,9 @@ fn a_slot_is_free_only_after_no_cpu_has_it_in_its_cache() {
     needs!(is_root(), "maps need root");
     let mut loaded = Loaded::new();
     let word = 9u64 << 16 | u64::from(OWNED);
-    // What it remembers of block devices is looked up again, too.
-    let value = |words: [u64; 3], device: u64| {
-        [&words[..], &[device; block::REMEMBERED]]
-            .concat()
-            .into_iter()
-            .flat_map(u64::to_ne_bytes)
-            .collect::<Vec<u8>>()
-            .repeat(cpus())
-    };
+    let value = |words: [u64; 3]| words.map(u64::to_ne_bytes).concat().repeat(cpus());
     let index = 0u32.to_ne_bytes();
-    bpf::update(loaded.cache.fd().as_fd(), &index, &value([word, word, 1 << 32], 7)).unwrap();
+    bpf::update(loaded.cache.fd().as_fd(), &index, &value([word, word, 1 << 32])).unwrap();
     let mut maps = CounterMaps::new(&mut loaded.ebpf, SLOTS).unwrap();
     assert_eq!(waits(&mut maps, &loaded.notice), []);
     assert_eq!(maps.owners().collect::<Vec<_>>(), [OWNER]);
@@ -156,9 +148,9 @@ fn a_slot_is_free_only_after_no_cpu_has_it_in_its_cache() {
         assert!(loaded.free.pop(0).is_err(), "free at {now}");
     }
     // A round after the cgroup lost its slot. Where a CPU's rows are stays.
-    let mut cached = vec![0; value([0; 3], 0).len()];
+    let mut cached = vec![0; value([0; 3]).len()];
     bpf::lookup(loaded.cache.fd().as_fd(), &index, &mut cached).unwrap();
-    assert_eq!(cached, value([0, 0, 1 << 32], 0));
+    assert_eq!(cached, value([0, 0, 1 << 32]));
     // And another, in which the last counts were read.
     maps.release(12).unwrap();
     assert_eq!(loaded.free.pop(0).unwrap(), OWNED);

@@ -105,7 +105,9 @@ fn a_disk_whose_requests_store_no_time_of_issue_is_timed_from_the_next_tick_on()
     let done = (disk_stats("nullb0").reads - before) as f64;
     let [timed, untimed] = numbers(&exposition);
     eprintln!("of {done} reads {timed} were timed, {untimed} not");
-    assert!(timed + untimed == done && timed > 0.0 && untimed > 0.0, "{}", exposition.text);
+    assert!(timed + untimed == done && timed > 0.0, "{}", exposition.text);
+    // Another disk may have been first: the one that the reader is on.
+    assert!(exposition.sum("headroom_block_io_untimed_total", &[]) > 0.0, "{}", exposition.text);
     assert!(is(&exposition, "attached"), "{}", exposition.text);
     let mean = exposition.sum(&format!("{SERVICE}_sum"), &labels) / timed;
     assert!((SECONDS..10.0 * SECONDS).contains(&mean), "{mean} s each");
@@ -115,9 +117,10 @@ fn a_disk_whose_requests_store_no_time_of_issue_is_timed_from_the_next_tick_on()
     assert_eq!(exposition.sum("headroom_workload_block_ios_total", &workload), done);
     assert_eq!(exposition.lost("in_flight"), 0.0);
     agent.scrape_until("it is detached", |exposition| is(exposition, "unneeded"));
-    // From here on the next are untimed again.
+    // Until the next of them.
     assert_eq!(read(&cgroup, "nullb0", 1), (1, 0));
-    assert_eq!(numbers(&agent.settle()), [timed, untimed + 1.0]);
+    let again = agent.scrape_until("it is attached again", |exposition| is(exposition, "attached"));
+    assert_eq!(numbers(&again).iter().sum::<f64>(), done + 1.0);
 }
 
 /// A setting of the driver scsi_debug (drivers/scsi/scsi_debug.c).

@@ -1,6 +1,6 @@
 //! Every probe on every kernel of the matrix.
 
-use collector_common::{Probe, SIGNALS};
+use collector_common::{Probe, SIGNALS, block};
 use collector_tests::agent::{Agent, headroom};
 use collector_tests::needs;
 use collector_tests::require::own_machine;
@@ -8,9 +8,9 @@ use collector_tests::require::own_machine;
 /// Signals that are off by default.
 const ASKED_FOR: &[&str] = &["transfer"];
 
-/// Whether this probe may be missing: a fallback, or one that not all kernels need.
+/// Whether this probe may be missing: a fallback, or one that not all kernels or devices need.
 fn is_spare(probe: &Probe) -> bool {
-    probe.instead_of.is_some() || probe.program == "oom_process_exit"
+    probe.instead_of.is_some() || ["oom_process_exit", block::ISSUE].contains(&probe.program)
 }
 
 /// The kernels of the matrix support everything: a probe that is unsupported or failed on one of them is a bug.

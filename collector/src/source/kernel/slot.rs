@@ -238,7 +238,6 @@ impl Cache {
         bpf::lookup(map.fd().as_fd(), 0u32.as_bytes(), empty.as_mut_bytes()).context("read map CACHE")?;
         for cpu in empty.chunks_exact_mut(cache::COUNT) {
             (cpu[cache::MEMORY], cpu[cache::IO]) = (0, 0);
-            cpu[cache::DEVICES..].fill(0);
         }
         Ok(Cache { map, empty })
     }
