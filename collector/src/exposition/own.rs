@@ -167,9 +167,9 @@ impl Writer<'_, '_> {
     }
 }
 
-struct Labels<'a> {
-    names: &'static [&'static str],
-    values: &'a [&'a str],
+pub(super) struct Labels<'a> {
+    pub names: &'static [&'static str],
+    pub values: &'a [&'a str],
 }
 
 impl EncodeLabelSet for Labels<'_> {
@@ -181,7 +181,7 @@ impl EncodeLabelSet for Labels<'_> {
 }
 
 #[derive(Debug)]
-struct Number(Value);
+pub(super) struct Number(pub Value);
 
 impl EncodeCounterValue for Number {
     fn encode(&self, encoder: &mut CounterValueEncoder<'_>) -> fmt::Result {
@@ -201,7 +201,7 @@ impl EncodeGaugeValue for Number {
     }
 }
 
-fn unit(unit: Unit) -> &'static registry::Unit {
+pub(super) fn unit(unit: Unit) -> &'static registry::Unit {
     match unit {
         Unit::Seconds => &registry::Unit::Seconds,
         Unit::Bytes => &registry::Unit::Bytes,

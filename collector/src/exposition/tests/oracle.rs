@@ -6,19 +6,17 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use collector_common::histogram;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{
-    CounterValueEncoder, DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeLabel, EncodeLabelSet,
-    GaugeValueEncoder, LabelSetEncoder, MetricEncoder, NoLabelSet, text,
-};
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
-use prometheus_client::registry::{self, Registry};
+use prometheus_client::registry::Registry;
 
 use collector_core::count::{Histogram, count};
 use collector_core::metric::METRICS;
-use collector_core::metric::row::{Kind, Metric, Target, Unit, Value, seconds};
+use collector_core::metric::row::{Kind, Metric, Target, Value, seconds};
 use collector_core::view::View;
 
 use super::super::fit::{self, Cap, Fit};
+use super::super::own::{Labels, Number, unit};
 use super::super::{Exposition, Format, HISTOGRAM_SERIES, SERIES};
 
 pub fn render(view: &Arc<View>, format: Format, cap: Cap) -> Exposition {
@@ -290,47 +288,6 @@ impl Sheet {
         self.line = self.text.len();
         self.length.store(self.line, Ordering::Relaxed);
         Ok(())
-    }
-}
-
-struct Labels<'a> {
-    names: &'static [&'static str],
-    values: &'a [&'a str],
-}
-
-impl EncodeLabelSet for Labels<'_> {
-    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
-        // For Prometheus an empty label equals a missing one.
-        let present = self.names.iter().zip(self.values).filter(|(_, value)| !value.is_empty());
-        present.map(|(name, value)| (*name, *value)).try_for_each(|label| label.encode(encoder.encode_label()))
-    }
-}
-
-#[derive(Debug)]
-struct Number(Value);
-
-impl EncodeCounterValue for Number {
-    fn encode(&self, encoder: &mut CounterValueEncoder<'_>) -> fmt::Result {
-        match &self.0 {
-            Value::Int(value) => EncodeCounterValue::encode(value, encoder),
-            Value::Float(value) => EncodeCounterValue::encode(value, encoder),
-        }
-    }
-}
-
-impl EncodeGaugeValue for Number {
-    fn encode(&self, encoder: &mut GaugeValueEncoder<'_>) -> fmt::Result {
-        match &self.0 {
-            Value::Int(value) => EncodeGaugeValue::encode(value, encoder),
-            Value::Float(value) => EncodeGaugeValue::encode(value, encoder),
-        }
-    }
-}
-
-fn unit(unit: Unit) -> &'static registry::Unit {
-    match unit {
-        Unit::Seconds => &registry::Unit::Seconds,
-        Unit::Bytes => &registry::Unit::Bytes,
     }
 }
 

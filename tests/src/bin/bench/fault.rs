@@ -15,7 +15,7 @@ const REPEAT: usize = 2;
 /// What all probes add, over what an empty program adds.
 const AIM: f64 = 1.25;
 /// With `fault.access = false` nothing runs at a fault: what is left is the noise of the measurement.
-const NOISE: f64 = 0.01;
+const NOISE: f64 = 0.005;
 
 /// Index of the measurement with an empty program. Index 0 has no program.
 const EMPTY: usize = 1;
