@@ -13,6 +13,7 @@ pub mod binary;
 pub mod bpf;
 pub mod cgroup;
 pub mod cuda;
+pub mod dashboard;
 pub mod deep;
 pub mod exposition;
 pub mod forest;

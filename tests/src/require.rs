@@ -1,6 +1,9 @@
 //! Requirements of tests. A test that cannot run here says why, and fails with `--require`.
 
 use std::env;
+use std::path::{Path, PathBuf};
+
+use crate::binary::binary;
 
 /// Set by `cargo xtask test --require`.
 const REQUIRE: &str = "HEADROOM_REQUIRE";
@@ -18,6 +21,11 @@ pub fn own_machine() -> bool {
 pub fn installed(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+/// The folder of the project's own programs: in cargo's target folder, beside that of the binary.
+pub fn tools() -> PathBuf {
+    binary().ancestors().nth(2).unwrap_or(Path::new("")).join("tools")
 }
 
 /// Reports that a test cannot run here. With `--require`, that is a failure.

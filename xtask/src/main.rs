@@ -9,6 +9,7 @@ mod dist;
 mod fuzz;
 mod incidents;
 mod licence;
+mod node;
 mod project;
 mod run;
 mod setup;

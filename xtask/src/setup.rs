@@ -24,6 +24,8 @@ const REFERENCE: &[&str] = &["fio", "openssl", "prometheus", "prometheus-alertma
 /// Those of their programs that the tests call.
 const PROGRAMS: &[&str] =
     &["fio", "openssl", "prometheus", "prometheus-alertmanager", "systemd-analyze", "dpkg-shlibdeps"];
+/// What runs the check of dashboards against Grafana's types. Debian's npm conflicts with the nodejs of others, which has its own.
+const NODE: &[&str] = &["nodejs", "npm"];
 
 /// What the machine must be ready for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +44,7 @@ struct Gap {
     toolchain: Missing,
     clippy: bool,
     reference: bool,
+    node: bool,
 }
 
 /// What to install.
@@ -63,6 +66,7 @@ pub fn setup(project: &Project) -> Result<()> {
     report(before.toolchain.linker, "bpf-linker");
     report(before.clippy, "clippy for the BPF target");
     report(before.reference, "fio, openssl, Prometheus, Alertmanager, systemd-analyze, dpkg-dev");
+    report(before.node, "Node.js and npm");
     ensure(project, Scope::All)?;
     let Toolchain { rust, linker } = find(project)?;
     let rust = match rust {
@@ -134,7 +138,8 @@ pub fn path(project: &Project) -> OsString {
     std::env::join_paths(folders).unwrap_or(path.clone())
 }
 
-fn tools(project: &Project) -> PathBuf {
+/// Folder of the project's own programs.
+pub fn tools(project: &Project) -> PathBuf {
     project.target.join(toolchain::TOOLS)
 }
 
@@ -145,6 +150,7 @@ impl Gap {
             (self.toolchain.linker, "bpf-linker"),
             (self.clippy, "clippy for the BPF target"),
             (self.reference, "fio, openssl, Prometheus, Alertmanager, systemd-analyze or dpkg-dev"),
+            (self.node, "Node.js or npm"),
         ];
         parts.iter().filter(|(missing, _)| *missing).map(|(_, name)| *name).collect()
     }
@@ -160,6 +166,7 @@ fn gap(project: &Project, scope: Scope) -> Gap {
         toolchain: found.err().unwrap_or_default(),
         clippy: check && !nightly && !Path::new("/usr/bin/cargo-clippy").is_file(),
         reference: test && !PROGRAMS.iter().all(|program| on_path(program)),
+        node: test && !["node", "npm"].iter().all(|program| on_path(program)),
     }
 }
 
@@ -169,6 +176,7 @@ fn plan(gap: &Gap, installed: &[String]) -> Plan {
         (gap.toolchain.linker, LLVM),
         (gap.clippy, CLIPPY),
         (gap.reference, REFERENCE),
+        (gap.node, NODE),
     ];
     let wanted = parts.iter().filter(|(missing, _)| *missing).flat_map(|(_, packages)| *packages);
     let packages = wanted.filter(|package| !installed.iter().any(|name| name == *package));
@@ -209,7 +217,7 @@ fn on_path(program: &str) -> bool {
 fn installed() -> Vec<String> {
     let mut query = Command::new("dpkg-query");
     query.args(["--show", "--showformat", "${Package} ${db:Status-Status}\n"]);
-    let output = query.args([COMPILER, LLVM, CLIPPY, REFERENCE].concat()).stderr(Stdio::null()).output();
+    let output = query.args([COMPILER, LLVM, CLIPPY, REFERENCE, NODE].concat()).stderr(Stdio::null()).output();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
     let names = text.lines().filter_map(|line| line.strip_suffix(" installed"));
     names.map(str::to_owned).collect()
@@ -245,19 +253,20 @@ fn apt() -> Command {
 mod tests {
     use super::*;
 
-    const EVERYTHING: Gap = Gap { toolchain: Missing { rust: true, linker: true }, clippy: true, reference: true };
+    const EVERYTHING: Gap =
+        Gap { toolchain: Missing { rust: true, linker: true }, clippy: true, reference: true, node: true };
 
     #[test]
     fn a_fresh_machine_gets_everything() {
         let plan = plan(&EVERYTHING, &[]);
-        assert_eq!(plan.packages, [COMPILER, LLVM, CLIPPY, REFERENCE].concat());
+        assert_eq!(plan.packages, [COMPILER, LLVM, CLIPPY, REFERENCE, NODE].concat());
         assert!(plan.linker);
     }
 
     #[test]
     fn installed_packages_are_left_alone() {
         let installed: Vec<String> = LLVM.iter().chain(CLIPPY).map(|name| name.to_string()).collect();
-        assert_eq!(plan(&EVERYTHING, &installed).packages, [COMPILER, REFERENCE].concat());
+        assert_eq!(plan(&EVERYTHING, &installed).packages, [COMPILER, REFERENCE, NODE].concat());
         let fio = ["fio".to_owned()];
         assert_eq!(plan(&Gap { reference: true, ..Gap::default() }, &fio).packages, REFERENCE[1..]);
         let linker = Gap { toolchain: Missing { rust: false, linker: true }, ..Gap::default() };
@@ -268,13 +277,13 @@ mod tests {
     fn advice_names_every_command_for_both_toolchains() {
         let advice = advice(&EVERYTHING, &plan(&EVERYTHING, &[]));
         let expected = "\
-missing: a Rust compiler for the BPF target, bpf-linker, clippy for the BPF target, fio, openssl, Prometheus, Alertmanager, systemd-analyze or dpkg-dev
+missing: a Rust compiler for the BPF target, bpf-linker, clippy for the BPF target, fio, openssl, Prometheus, Alertmanager, systemd-analyze or dpkg-dev, Node.js or npm
 
 On Debian 12:
 
   sudo apt-get update
   sudo apt-get install --no-install-recommends rustc-web cargo-web libstd-rust-web-dev-bpf llvm-22-dev libpolly-22-dev \
-zlib1g-dev libzstd-dev g++ rust-web-clippy fio openssl prometheus prometheus-alertmanager systemd dpkg-dev
+zlib1g-dev libzstd-dev g++ rust-web-clippy fio openssl prometheus prometheus-alertmanager systemd dpkg-dev nodejs npm
   cargo xtask setup    # compiles bpf-linker, without root
 
 On any system with rustup:

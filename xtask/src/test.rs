@@ -10,6 +10,7 @@ use anyhow::{Result, bail};
 
 use crate::build;
 use crate::incidents;
+use crate::node;
 use crate::project::{self, Project};
 use crate::setup::{self, Scope};
 use crate::vm;
@@ -88,6 +89,13 @@ pub fn test(project: &Project, args: &Args) -> Result<()> {
     // Most tests also run without the reference programs.
     let reference = args.require || live && root;
     setup::ensure(project, if reference { Scope::Test } else { Scope::Build })?;
+    if reference {
+        match node::install(project) {
+            Err(why) if args.require => return Err(why),
+            Err(why) => project::say(project::NOTE, &format!("{why:#}")),
+            Ok(()) => {}
+        }
+    }
     let binary = build::compile(project, &build::Args::default())?;
     // Run all of them even if one fails, to report every failure.
     let mut failed = Vec::new();

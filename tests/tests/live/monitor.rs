@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 
 use collector_tests::agent::{Agent, get, headroom};
 use collector_tests::cgroup::Cgroup;
+use collector_tests::dashboard::{files, queries};
 use collector_tests::monitor::Server;
 use collector_tests::needs;
 use collector_tests::require::{installed, is_root};
@@ -99,6 +100,43 @@ fn prometheus_scrapes_the_agent_and_an_exported_rule_fires_on_an_oom_kill() {
     let alerts = prometheus.ask("/api/v1/alerts", |answer| find(&answer["data"]["alerts"], "OomKill", path).is_some());
     let alert = find(&alerts["data"]["alerts"], "OomKill", path).unwrap();
     assert_eq!((&alert["state"], &alert["labels"]["severity"]), (&"firing".into(), &"critical".into()));
+    agent.stop();
+}
+
+/// As Grafana sends them. A query of families that Prometheus has, and that keeps no part of their series, has an answer.
+#[test]
+fn prometheus_answers_every_query_of_the_dashboards() {
+    needs!(is_root(), "loading eBPF programs needs root");
+    needs!(installed("prometheus"), "prometheus is not installed: cargo xtask setup");
+    let rules = scratch();
+    let agent = Agent::start("tick = \"500ms\"\n");
+    let prometheus = Server::prometheus(&agent.address, &rules.join("none.yml"), "");
+    let rated = "/api/v1/query?query=rate(process_cpu_seconds_total[1m])";
+    prometheus.ask(rated, |answer| answer["data"]["result"][0].is_object());
+    let names = prometheus.ask("/api/v1/label/__name__/values", |answer| answer["status"] == "success");
+    let names: Vec<&str> = names["data"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    let words = |query: &str| -> Vec<String> {
+        let words = query.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let series = words.filter(|word| word.starts_with("headroom_") || word.starts_with("process_"));
+        series.map(str::to_owned).collect()
+    };
+    let (mut answered, mut empty) = (0, 0);
+    for (file, text) in files() {
+        for query in queries(&serde_json::from_str(&text).unwrap()) {
+            let encoded: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
+            let whole = ![" > 0", " == ", "!=", " and "].iter().any(|part| query.contains(part));
+            let known = whole && words(&query).iter().all(|word| names.contains(&word.as_str()));
+            let answer = prometheus.ask(&format!("/api/v1/query?query={encoded}"), |answer| {
+                assert_eq!(answer["status"], "success", "{}: {query}: {answer}", file.display());
+                !known || answer["data"]["result"][0].is_object() || answer["data"]["resultType"] == "scalar"
+            });
+            match answer["data"]["result"][0].is_object() {
+                true => answered += 1,
+                false => empty += 1,
+            }
+        }
+    }
+    assert!(answered > 80, "{answered} answered, {empty} empty");
     agent.stop();
 }
 

@@ -1,4 +1,4 @@
-//! Whatever the shipped rules and the dashboard query, and whatever the documentation names, is shown at the usual level of detail.
+//! Whatever the shipped rules and dashboards query, and whatever the documentation names, is shown at the usual level of detail.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -37,8 +37,10 @@ fn expressions(text: &str) -> String {
 
 #[test]
 fn shipped_queries_miss_nothing() {
-    for (path, least) in [("deploy/prometheus/rules.yml", 40), ("deploy/grafana/headroom.json", 120)] {
-        let text = expressions(&read(path));
+    let dashboards: String = collector_tests::dashboard::files().into_iter().map(|(_, text)| text).collect();
+    let pages = [("the rules", read("deploy/prometheus/rules.yml"), 40), ("the dashboards", dashboards, 120)];
+    for (path, text, least) in pages {
+        let text = expressions(&text);
         let names = words(&text);
         assert!(names.len() >= least, "{path}: {}", names.len());
         for name in names.into_iter().filter(|name| *name != "headroom_series") {

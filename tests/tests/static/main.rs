@@ -5,6 +5,7 @@
 
 mod access;
 mod cli;
+mod dashboard;
 mod endpoint;
 mod explain;
 mod host;
