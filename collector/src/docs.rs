@@ -260,9 +260,14 @@ mod tests {
     #[test]
     fn pages_are_up_to_date() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-        for (path, generate) in PAGES.iter().chain(&crate::dashboard::PAGES) {
-            let (file, wanted) = (root.join(path), generate());
-            if std::env::var_os("BLESS").is_some() {
+        let fixed =
+            PAGES.iter().chain(&crate::dashboard::PAGES).map(|(path, generate)| ((*path).to_owned(), generate()));
+        let runbooks = collector_core::rule::runbook::pages();
+        let folder = root.join("docs/runbooks");
+        let bless = std::env::var_os("BLESS").is_some();
+        for (path, wanted) in fixed.chain(runbooks.iter().cloned()) {
+            let file = root.join(&path);
+            if bless {
                 std::fs::create_dir_all(file.parent().unwrap()).unwrap();
                 std::fs::write(&file, &wanted).unwrap();
             }
@@ -272,5 +277,6 @@ mod tests {
                 "{path} is out of date: regenerate it with `BLESS=1 cargo test -p collector docs`"
             );
         }
+        assert_eq!(std::fs::read_dir(folder).unwrap().count(), runbooks.len(), "a page of a rule that is gone");
     }
 }

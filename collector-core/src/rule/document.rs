@@ -18,7 +18,8 @@ pub fn document() -> String {
          without being sent again.\n\n\
          `[[rule]]` in the configuration changes these rules and adds others (docs/config.md). `headroom rules` lists the\n\
          rules of a host, and `headroom rules --format prometheus` prints them as alerting rules for Prometheus.\n\
-         `headroom_alerts` is 1 for each alert that fires.\n\n\
+         `headroom_alerts` is 1 for each alert that fires. The runbook of a rule says why it matters and how to check;\n\
+         `headroom rules NAME` prints it.\n\n\
          At most 1000 alerts fire at the same time, and a rule follows at most 10000 series. `headroom_lost_total` counts\n\
          what exceeds that, in the stages `alert` and `alert_series`.\n",
     );
@@ -27,7 +28,7 @@ pub fn document() -> String {
     for rule in &rules.0 {
         let off = if rule.enabled { "" } else { " · off by default (`enabled = true` switches it on)" };
         let _ = writeln!(page, "\n## {}\n\n{} · {}{off}\n", rule.name, rule.severity.label(), condition(rule));
-        let _ = writeln!(page, "> {}\n\n{}", rule.summary, rule.action);
+        let _ = writeln!(page, "> {}\n\n{}\n\n[Runbook](runbooks/{}.md)", rule.summary, rule.action, rule.name);
     }
     page += "\n## XIDs\n\nNVIDIA's error numbers, as alerts explain them.\n\n| XID | meaning | what to do |\n|---|---|---|\n";
     for Xid(code, meaning, action) in XIDS {

@@ -61,6 +61,9 @@ fn write(text: &mut String, rule: &Rule) {
     line(text, format_args!("        annotations:"));
     line(text, format_args!("          summary: {}", quoted(&annotation(&rule.summary, rule))));
     line(text, format_args!("          action: {}", quoted(&annotation(&rule.action, rule))));
+    if let Some(path) = super::runbook::path(rule) {
+        line(text, format_args!("          runbook_url: {}/blob/main/{path}", env!("CARGO_PKG_REPOSITORY")));
+    }
 }
 
 /// The condition in PromQL.

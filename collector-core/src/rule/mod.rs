@@ -7,6 +7,7 @@ pub mod export;
 pub mod parse;
 pub mod pattern;
 pub mod raw;
+pub mod runbook;
 pub mod template;
 
 use std::sync::Arc;

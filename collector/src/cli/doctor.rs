@@ -1,7 +1,7 @@
 //! `headroom doctor`: reports what this host can and cannot measure, and why.
 
 use std::fmt::{self, Write as _};
-use std::io::{IsTerminal, Write as _, stdout};
+use std::io::{Write as _, stdout};
 
 use anyhow::Context as _;
 use collector_common::SIGNALS;
@@ -11,6 +11,7 @@ use serde::{Serialize, Serializer};
 
 use super::listening;
 use super::settings::Settings;
+use super::terminal::colour;
 use crate::config::Config;
 use crate::confine;
 use crate::exit::{Exit, Failure};
@@ -76,8 +77,7 @@ pub fn run(args: &DoctorArgs, config: Config) -> Result<(), Failure> {
     let text = if args.json {
         serde_json::to_string_pretty(&findings).context("write JSON")? + "\n"
     } else {
-        let colour = out.is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        describe(&findings, colour).map_err(anyhow::Error::from)?
+        describe(&findings, colour()).map_err(anyhow::Error::from)?
     };
     out.write_all(text.as_bytes()).context("write to standard output")?;
     if config.kernel.require_probes {

@@ -1,7 +1,7 @@
 //! `headroom explain`: prints one incident as a page, with its cause and the minute before it.
 
 use std::fs::File;
-use std::io::{BufReader, IsTerminal, stdout};
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
@@ -11,13 +11,12 @@ use collector_core::outcome::Outcome;
 use collector_core::recording::{self, Why};
 
 use super::settings::Settings;
+use super::terminal::{colour, width};
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
 
 /// The id that stands for the newest incident.
 const LAST: &str = "last";
-/// Columns of the page if stdout is no terminal.
-const WIDTH: usize = 100;
 
 /// Explain an incident: what happened, why, what to do next, and the minute before
 ///
@@ -63,9 +62,7 @@ pub fn run(args: &ExplainArgs, config: &Config) -> Result<(), Failure> {
     let text = if args.json {
         serde_json::to_string_pretty(&incident).context("write JSON")? + "\n"
     } else {
-        let out = stdout();
-        let colour = out.is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        page::page(&incident, width(), colour)
+        page::page(&incident, width(), colour())
     };
     super::print(&text)
 }
@@ -113,11 +110,6 @@ fn find<'a>(incidents: &'a [Incident], id: &str) -> Result<&'a Incident, String>
         (Some(one), Some(two)) => Err(format!("more than one incident begins with {id}: {}, {}, …", one.id, two.id)),
         _ => Err(absent(id)),
     }
-}
-
-/// Columns of the terminal.
-fn width() -> usize {
-    terminal_size::terminal_size().map_or(WIDTH, |(width, _)| width.0.into())
 }
 
 #[cfg(test)]

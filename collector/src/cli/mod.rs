@@ -13,6 +13,7 @@ pub mod rules;
 pub mod run;
 pub mod settings;
 pub mod status;
+mod terminal;
 pub mod workloads;
 
 use std::io::{ErrorKind, Write, stderr, stdout};

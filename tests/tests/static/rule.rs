@@ -1,12 +1,15 @@
 //! The rules in Prometheus' own tools: whether the export is valid, and whether its rules fire when the agent's do.
 
 use std::fs;
-use std::process::Command;
+use std::process::{Command, Output};
 
 use collector_core::metric::METRICS;
+use collector_core::rule::runbook::runbooks;
 use collector_core::rule::{Rules, export, raw};
+use collector_tests::binary::binary;
 use collector_tests::needs;
 use collector_tests::scratch::scratch;
+use serde_json::{Value, json};
 
 const WHY: &str = "promtool is not installed (Debian: prometheus)";
 
@@ -39,6 +42,31 @@ fn the_export_is_valid() {
     let count = Rules::new(&[]).unwrap().enabled().count();
     // The rule of incidents is left out: it has no metric.
     assert!(said.contains(&format!("SUCCESS: {} rules found", count - 1)), "{said}");
+}
+
+/// What a runbook tells people to type works: PromQL is parsed, and our own commands know their flags.
+#[test]
+fn runbooks_name_queries_and_commands_that_exist() {
+    needs!(promtool(), WHY);
+    let checks = runbooks().unwrap().into_values().flat_map(|runbook| runbook.check);
+    let (commands, rest): (Vec<String>, Vec<String>) =
+        checks.map(|[what, _]| what).partition(|what| what.starts_with("headroom "));
+    let queries: Vec<&str> =
+        rest.iter().filter(|what| what.contains("headroom_")).flat_map(|what| what.split(", ")).collect();
+    assert!(commands.len() > 20 && queries.len() > 30, "{commands:?} {queries:?}");
+    let rules: Vec<Value> =
+        (0..).zip(&queries).map(|(n, query)| json!({ "record": format!("q{n}"), "expr": query })).collect();
+    let file = json!({ "groups": [{ "name": "runbooks", "rules": rules }] }).to_string();
+    run(&["check", "rules", "queries.yml"], &[("queries.yml", &file)]);
+    for command in commands {
+        let output = headroom_help(&command);
+        assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    assert!(!headroom_help("headroom workloads --sort colour").status.success(), "a wrong value is found");
+}
+
+fn headroom_help(command: &str) -> Output {
+    Command::new(binary()).args(command.split(' ').skip(1)).arg("--help").output().unwrap()
 }
 
 /// A rule on every metric of the catalogue, with every way to treat gaps: whatever an operator writes can be exported.
@@ -186,6 +214,16 @@ tests:
 #[test]
 fn exported_rules_fire_when_they_should_and_only_then() {
     needs!(promtool(), WHY);
-    let files = [("rules.yml", &*pack()), ("cases.yml", CASES)];
+    // Every alert also links its runbook.
+    let (mut cases, mut alert) = (String::new(), "");
+    for line in CASES.lines() {
+        cases += &format!("{line}\n");
+        alert = line.trim_start_matches([' ', '-']).strip_prefix("alertname: ").unwrap_or(alert);
+        if let Some(indent) = line.find("action: ") {
+            let page = format!("{}/blob/main/docs/runbooks/{alert}.md", env!("CARGO_PKG_REPOSITORY"));
+            cases += &format!("{:indent$}runbook_url: {page}\n", "");
+        }
+    }
+    let files = [("rules.yml", &*pack()), ("cases.yml", &cases)];
     run(&["test", "rules", "cases.yml"], &files);
 }

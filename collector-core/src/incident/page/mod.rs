@@ -3,7 +3,7 @@
 mod chart;
 mod sentence;
 mod spark;
-mod text;
+pub mod text;
 
 use std::time::{Duration, UNIX_EPOCH};
 

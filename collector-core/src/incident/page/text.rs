@@ -4,7 +4,7 @@ use super::spark::spark;
 use crate::text::shown;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Paint {
+pub enum Paint {
     Plain,
     Bold,
     Dim,
@@ -29,7 +29,7 @@ const NAME: usize = 12;
 /// The narrowest page that can show a table, and the widest that is readable.
 const WIDTHS: (usize, usize) = (40, 120);
 
-pub(super) struct Text {
+pub struct Text {
     text: String,
     pub width: usize,
     colour: bool,

@@ -3,7 +3,6 @@
 mod direct;
 mod table;
 
-use std::io::{IsTerminal, stdout};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use collector_core::text::shown_json;
 use serde::Serialize;
 
 use super::settings::Settings;
+use super::terminal::colour;
 use crate::client::{Client, is_forbidden};
 use crate::config::load::Effective;
 use crate::exit::Failure;
@@ -123,14 +123,12 @@ pub fn run(args: &WorkloadsArgs, effective: &Effective) -> Result<(), Failure> {
         sleep(args.interval);
         Report::new(&first, source.read()?, source.name())
     };
-    let out = stdout();
     let text = if args.json {
         let json = serde_json::to_string_pretty(&report.sorted(args.sort, args.top)).context("write JSON")?;
         shown_json(&json).into_owned() + "\n"
     } else {
-        let colour = out.is_terminal() && std::env::var_os("NO_COLOR").is_none();
         let report = if args.all { report } else { report.without_sums() };
-        table::table(&report.sorted(args.sort, args.top).workloads, colour)
+        table::table(&report.sorted(args.sort, args.top).workloads, colour())
     };
     super::print(&text)
 }
