@@ -51,6 +51,9 @@ pub struct Line {
     /// CPU time since its cgroup was created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu_seconds: Option<f64>,
+    /// CPU time per second of the last one: CPUs in use. Known only to a running agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_cores: Option<f64>,
     /// Time in which some task of it waited for memory (PSI).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_waiting_seconds: Option<f64>,
@@ -105,6 +108,7 @@ impl Line {
             swap_bytes: number(Number::Swap),
             pinned_bytes: number(Number::Pinned),
             cpu_seconds: seconds(Number::Cpu),
+            cpu_cores: workload.cpu_pace(),
             memory_waiting_seconds: seconds(Number::MemoryWaiting),
             io_waiting_seconds: seconds(Number::IoWaiting),
             cpu_waiting_seconds: seconds(Number::CpuWaiting),
@@ -143,6 +147,7 @@ mod tests {
         let workload = engine.view().workloads.of(ID).unwrap();
         let line = serde_json::to_value(Line::of(workload, Known::MET)).unwrap();
         let figures: Vec<_> = line.as_object().unwrap().iter().filter(|(_, value)| value.is_number()).collect();
+        assert!(!line.as_object().unwrap().contains_key("cpu_cores"), "there was no second before");
         assert_eq!(figures.len(), 12, "{figures:?}");
         for (name, value) in figures {
             let number = Number::ALL.iter().find(|number| number.name() == name).unwrap();

@@ -23,12 +23,14 @@ mod victim;
 use std::sync::Arc;
 
 use crate::cgroup::Id;
+use crate::incident::Incident;
 use crate::outcome::{Named, Outcome};
 use crate::rule::Rules;
 use crate::sample::{Reading, Sample};
 use crate::signal::counted::Count;
 use crate::signal::table::signals;
 use crate::view::View;
+use crate::view::newest::Newest;
 use alert::Alerts;
 use held::Held;
 use incident::Incidents;
@@ -80,6 +82,7 @@ impl Engine {
         let Engine { view, alerts, incidents, .. } = self;
         let view = Arc::make_mut(view);
         let explained = incident::fold(incidents, view, time, &sample.reading, &outcomes);
+        keep(view, &explained);
         outcomes.extend(explained.into_iter().map(Outcome::from));
         alert::apply(alerts, view, time, &sample.reading, &mut outcomes);
         if matches!(sample.reading, Reading::Tick) {
@@ -108,6 +111,7 @@ impl Engine {
         let view = Arc::make_mut(view);
         let mut outcomes = oom::release_all(view, held);
         let explained = incident::finish(incidents, view, &outcomes);
+        keep(view, &explained);
         outcomes.extend(explained.into_iter().map(Outcome::from));
         alert::end(alerts, view, &mut outcomes);
         outcomes
@@ -163,7 +167,7 @@ macro_rules! fold {
                         view.workloads.swap(swap, view.host.swap());
                         outcomes.extend(pressure::missed(&mut view.host, time).into_iter().map(Outcome::Pressure));
                     }
-                    Reading::Disk(reading) => view.host.disk(reading, &mut view.coverage),
+                    Reading::Disk(reading) => view.host.disk(time, reading, &mut view.coverage),
                     Reading::Filesystem(reading) => match &reading.owner {
                         Some(owner) => view.host.volume(reading, owner, &view.workloads, &mut view.coverage),
                         None => view.host.filesystem(reading, &mut view.coverage),
@@ -187,6 +191,21 @@ macro_rules! fold {
     };
 }
 signals!(fold);
+
+/// Keeps the newest of the incidents. One that is reported again is told as it is now.
+fn keep(view: &mut View, incidents: &[Incident]) {
+    // Ids sort by time.
+    let newer = |it: &&Incident| view.newest.as_ref().is_none_or(|known| known.id <= it.id);
+    let Some(newest) = incidents.iter().filter(newer).max_by(|one, two| one.id.cmp(&two.id)) else { return };
+    view.newest = Some(Arc::new(Newest {
+        id: newest.id.clone(),
+        kind: newest.kind.name(),
+        time: newest.time,
+        workload: newest.labels.get("workload").cloned(),
+        title: newest.title.clone(),
+        cause: newest.cause.sentence.clone(),
+    }));
+}
 
 /// Adds the name of the workload to a fact.
 fn named<T>(view: &View, time: u64, cgroup: Option<Id>, fact: T) -> Named<T> {

@@ -55,7 +55,7 @@ pub const ALERTS: Metric = Metric {
     read: |view, emit| {
         let mut values = [""; LABELS.len()];
         for rule in &view.firing.0 {
-            for labels in &rule.alerts {
+            for labels in rule.alerts.keys() {
                 values.iter_mut().zip(LABELS).for_each(|(value, name)| {
                     *value = match name {
                         "alert" => &rule.name,

@@ -2,8 +2,7 @@
 
 use super::host_statistic::rows;
 use super::row::{Detail, Kind, Metric, Unit, Value};
-use crate::count::sum;
-use crate::statistic::host::Statistic;
+use crate::statistic::host::{Statistic, average_busy};
 
 rows! {
     SECONDS: Counter Seconds "headroom_host_cpu_seconds_total" ("mode"),
@@ -47,22 +46,9 @@ pub const AVERAGE_BUSY: Metric = Metric {
     needs: &[],
     read: |view, emit| {
         let values = &view.host.statistics;
-        let busy = [
-            Statistic::CpuUser,
-            Statistic::CpuNice,
-            Statistic::CpuSystem,
-            Statistic::CpuIrq,
-            Statistic::CpuSoftirq,
-            Statistic::CpuSteal,
-            Statistic::CpuGuest,
-            Statistic::CpuGuestNice,
-        ];
-        let busy = sum(busy.into_iter().filter_map(|mode| values.get(mode)));
-        match values.get(Statistic::Cpus) {
-            Some(cpus @ 1..) if values.get(Statistic::CpuUser).is_some() => {
-                emit.number_since(&[], busy / cpus, values.get(Statistic::BootTime).unwrap_or(0))
-            }
-            _ => Ok(()),
+        match average_busy(values) {
+            Some(busy) => emit.number_since(&[], busy, values.get(Statistic::BootTime).unwrap_or(0)),
+            None => Ok(()),
         }
     },
 };

@@ -165,3 +165,15 @@ pub const SCANNED: [Statistic; 4] = [ScannedKswapd, ScannedDirect, ScannedKhugep
 pub fn sum(values: &Values, statistics: &[Statistic]) -> u64 {
     crate::count::sum(statistics.iter().filter_map(|statistic| values.get(*statistic)))
 }
+
+/// Time in which a CPU was neither idle nor waiting for IO, averaged over the CPUs, in nanoseconds.
+pub fn average_busy(values: &Values) -> Option<u64> {
+    values.get(CpuUser)?;
+    let modes = [CpuUser, CpuNice, CpuSystem, CpuIrq, CpuSoftirq, CpuSteal, CpuGuest, CpuGuestNice];
+    average(values, &modes)
+}
+
+/// CPU time in these modes, averaged over the CPUs, in nanoseconds.
+pub fn average(values: &Values, modes: &[Statistic]) -> Option<u64> {
+    sum(values, modes).checked_div(values.get(Cpus)?)
+}

@@ -1,6 +1,6 @@
 //! The alerts that fire, as plain data for metrics and the API. The engine decides which fire.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::alert::{Alert, Severity, State};
@@ -15,8 +15,28 @@ pub struct RuleState {
     pub severity: Severity,
     /// Number of times it fired since the agent started. A correction does not count.
     pub fired: u64,
-    /// The labels of each alert that fires, without empty ones.
-    pub alerts: BTreeSet<BTreeMap<String, String>>,
+    /// Number of series for which its condition holds, but not for long enough yet.
+    pub pending: u64,
+    /// Absent if it compares no metric, or the rate or slope of one.
+    pub comparison: Option<Arc<Comparison>>,
+    /// The alerts that fire, by their labels without empty ones.
+    pub alerts: BTreeMap<BTreeMap<String, String>, Arc<Alert>>,
+}
+
+/// What a rule compares with its threshold: a metric as it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Comparison {
+    /// The metric's name.
+    pub metric: &'static str,
+    /// Which series: the index of a label, and the pattern for its value, as the rule has it.
+    pub matches: Vec<(usize, String)>,
+    /// It holds above the threshold, else below.
+    pub above: bool,
+    pub threshold: f64,
+    /// Where a firing alert resolves, if not at the threshold.
+    pub clear: Option<f64>,
+    /// How long it must hold before the alert fires, in nanoseconds.
+    pub lasting: u64,
 }
 
 impl Firing {
@@ -26,9 +46,7 @@ impl Firing {
         match alert.state {
             State::Firing => {
                 rule.fired += u64::from(alert.updated.is_none());
-                if !rule.alerts.contains(&alert.labels) {
-                    rule.alerts.insert(alert.labels.clone());
-                }
+                rule.alerts.insert(alert.labels.clone(), Arc::new(alert.clone()));
             }
             State::Resolved => drop(rule.alerts.remove(&alert.labels)),
         }
@@ -37,8 +55,13 @@ impl Firing {
     /// Adds an alert that fired before the agent was restarted, without counting it again.
     pub(crate) fn restore(&mut self, alert: &Alert) {
         if let Some(rule) = self.rule(&alert.alert) {
-            rule.alerts.insert(alert.labels.clone());
+            rule.alerts.insert(alert.labels.clone(), Arc::new(alert.clone()));
         }
+    }
+
+    /// The alerts that fire, by rule.
+    pub fn alerts(&self) -> impl Iterator<Item = &Arc<Alert>> {
+        self.0.iter().flat_map(|rule| rule.alerts.values())
     }
 
     /// Number of alerts that fire, of all rules.
@@ -48,7 +71,7 @@ impl Firing {
 
     /// Whether an alert of the same rule and labels fires.
     pub(crate) fn has(&self, alert: &Alert) -> bool {
-        self.0.iter().any(|rule| rule.name == alert.alert && rule.alerts.contains(&alert.labels))
+        self.0.iter().any(|rule| rule.name == alert.alert && rule.alerts.contains_key(&alert.labels))
     }
 
     fn rule(&mut self, name: &str) -> Option<&mut RuleState> {

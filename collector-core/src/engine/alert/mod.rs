@@ -10,15 +10,15 @@ use std::sync::Arc;
 
 use crate::alert::{Alert, State};
 use crate::incident::Incident;
-use crate::metric::visit::each;
+use crate::metric::visit::{Part, each};
 use crate::outcome::Outcome;
 use crate::rate::{Bucket, Rates};
 use crate::rule::evaluate::Phase;
-use crate::rule::{Condition, Rule, Rules};
+use crate::rule::{Condition, Rule, Rules, Side};
 use crate::sample::Reading;
 use crate::stage::Stage;
 use crate::view::View;
-use crate::view::firing::{Firing, RuleState};
+use crate::view::firing::{Comparison, Firing, RuleState};
 use event::Fired;
 use series::{Round, Sending};
 use track::Track;
@@ -141,10 +141,32 @@ impl Alerts {
             name: rule.name.clone(),
             severity: rule.severity,
             fired: 0,
-            alerts: Default::default(),
+            pending: 0,
+            comparison: comparison(&rule.condition).map(Arc::new),
+            alerts: BTreeMap::new(),
         };
         Firing(rules.map(idle).collect())
     }
+}
+
+/// The condition as plain data, if it compares a metric as it is.
+fn comparison(condition: &Condition) -> Option<Comparison> {
+    let Condition::Threshold(threshold) = condition else { return None };
+    if threshold.change.is_some() || threshold.part != Part::Whole {
+        return None;
+    }
+    let matches = threshold.matches.iter().map(|(label, pattern)| {
+        let (operator, text) = pattern.prometheus();
+        (*label, format!("{}{text}", if operator == "!~" { "!" } else { "" }))
+    });
+    Some(Comparison {
+        metric: threshold.metric.name,
+        matches: matches.collect(),
+        above: threshold.side == Side::Above,
+        threshold: threshold.threshold,
+        clear: threshold.clear,
+        lasting: threshold.lasting,
+    })
 }
 
 /// Evaluates a sample that the view has applied, and its outcomes so far. Adds alerts to the outcomes.
@@ -192,7 +214,8 @@ fn tick(alerts: &mut Alerts, view: &mut View, rules: &Rules, time: u64, outcomes
     let same = alerts.known.replace(known) == Some(known);
     let mut sending = Sending { firing: view.firing.count(), alerts: Vec::new() };
     let (mut refused, mut overflown) = (0, 0);
-    for (index, rule) in rules.0.iter().enumerate().filter(|(_, rule)| rule.enabled) {
+    let enabled = rules.0.iter().enumerate().filter(|(_, rule)| rule.enabled);
+    for (state, (index, rule)) in enabled.enumerate() {
         let Alerts { elapsed, round, .. } = *alerts;
         let now = Round { time, elapsed, before, number: round, started: view.started };
         match &rule.condition {
@@ -211,6 +234,9 @@ fn tick(alerts: &mut Alerts, view: &mut View, rules: &Rules, time: u64, outcomes
                 track.end((rule, threshold), &now, moves, &mut sending);
                 // Series are in the order in which they came.
                 sending.alerts[first..].sort_by(|one, other| one.labels.cmp(&other.labels));
+                if let Some(state) = view.firing.0.get_mut(state) {
+                    state.pending = track.pending;
+                }
                 refused += std::mem::take(&mut track.refused);
                 overflown += std::mem::take(&mut track.overflown);
             }

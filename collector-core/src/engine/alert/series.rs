@@ -128,6 +128,10 @@ impl Series {
         }
     }
 
+    pub fn is_pending(&self) -> bool {
+        matches!(self.phase, Phase::Pending { .. })
+    }
+
     /// Whether it is to be followed on.
     pub fn is_followed(&self) -> bool {
         self.window.is_some() || self.phase != Phase::Idle

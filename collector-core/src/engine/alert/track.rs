@@ -22,6 +22,8 @@ pub(super) struct Track {
     next: (Option<usize>, usize),
     /// Everything that is to be followed is: at the next tick, only what moves can change that.
     pub complete: bool,
+    /// Number of series for which the condition holds, but not for long enough yet.
+    pub pending: u64,
     /// Alerts without room, since the caller last reset it.
     pub refused: u64,
     /// Series without room, since the caller last reset it.
@@ -90,12 +92,15 @@ impl Track {
         let mut place = 0;
         while let Some(followed) = self.followed.get_mut(place) {
             if !followed.absent && followed.round != now.number && followed.workload.is_none_or(&moved) {
+                self.pending -= u64::from(followed.series.is_pending());
                 followed.series.leave(now);
                 (followed.absent, followed.due, followed.workload) = (true, followed.series.end(), None);
             }
             let due = followed.due <= now.elapsed;
             if due && !followed.absent {
+                self.pending -= u64::from(followed.series.is_pending());
                 self.refused += u64::from(followed.series.evaluate((rule, threshold), now, followed.raw, send));
+                self.pending += u64::from(followed.series.is_pending());
                 followed.due = followed.series.due(threshold, now);
             }
             if !due || !followed.absent && followed.series.is_followed() {
@@ -115,6 +120,7 @@ impl Track {
         let seen = Seen { workload: None, labels, number: 0.0, created: 0 };
         let place = self.find(&seen, true).unwrap_or_else(|| self.insert(labels, elapsed));
         let followed = &mut self.followed[place];
+        self.pending -= u64::from(followed.series.is_pending());
         followed.series.restore(phase, number);
         followed.due = if followed.absent { followed.series.end() } else { 0 };
         self.complete = false;

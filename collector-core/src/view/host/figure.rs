@@ -47,15 +47,23 @@ pub(crate) fn used_ratio(values: &filesystem::Values) -> Option<f64> {
 }
 
 impl Host {
-    pub(crate) fn disk(&mut self, reading: &disk::Reading, coverage: &mut Coverage) {
+    pub(crate) fn disk(&mut self, time: u64, reading: &disk::Reading, coverage: &mut Coverage) {
         let disk::Reading { device, values } = reading;
         let room = self.disks.len() < DISKS;
         match (self.disks.get_mut(device), values) {
             (Some(known), Some(values)) => known.advance(values),
-            (Some(_), None) => drop(self.disks.remove(device)),
+            (Some(_), None) => {
+                self.disks.remove(device);
+                self.disks_past.remove(device);
+            }
             (None, Some(values)) if room => drop(self.disks.insert(device.clone(), values.clone())),
             (None, Some(_)) => coverage.lose(Stage::Disk, 1),
             (None, None) => {}
+        }
+        let Some(values) = self.disks.get(device) else { return };
+        match self.disks_past.get_mut(device) {
+            Some(past) => past.keep(time, values.clone()),
+            None => self.disks_past.entry(device.clone()).or_default().keep(time, values.clone()),
         }
     }
 
@@ -87,7 +95,7 @@ mod tests {
         let (mut host, mut coverage) = (Host::default(), Coverage::default());
         let mut say = |device: String, reads: Option<u64>| {
             let values = reads.map(|reads| disk::Values::from_iter([(disk::Statistic::Reads, reads)]));
-            host.disk(&disk::Reading { device: device.into(), values }, &mut coverage);
+            host.disk(1, &disk::Reading { device: device.into(), values }, &mut coverage);
             host.disks.get("a").and_then(|values| values.get(disk::Statistic::Reads))
         };
         assert_eq!(say("a".into(), Some(7)), Some(7));
@@ -98,6 +106,7 @@ mod tests {
             say(number.to_string(), Some(1));
         }
         assert_eq!((host.disks.len(), coverage.lost(Stage::Disk)), (DISKS, 1));
+        assert_eq!(host.disks_past.len(), DISKS);
     }
 
     #[test]

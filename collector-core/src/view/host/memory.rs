@@ -60,6 +60,7 @@ impl Host {
     pub(crate) fn measure(&mut self, time: u64, values: &Values) {
         let before = self.scanned();
         self.statistics.advance(values);
+        self.past.keep(time, self.statistics.clone());
         if before.zip(self.scanned()).is_some_and(|(before, now)| now > before) {
             self.shortage.scanned = Some(time);
         }

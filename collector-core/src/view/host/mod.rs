@@ -15,10 +15,12 @@ use crate::view::workload::Swap;
 pub(crate) use figure::used_ratio;
 pub use figure::{Filesystem, Watch};
 pub use memory::Memory;
+pub use past::Past;
 pub use volume::Volume;
 
 mod figure;
 mod memory;
+mod past;
 mod point;
 mod volume;
 
@@ -43,8 +45,12 @@ pub struct Host {
     pub shortage: memory::Shortage,
     /// Figures of the host as a whole, from the kernel's files.
     pub statistics: statistic::host::Values,
+    /// The same of the last seconds.
+    pub past: Past<statistic::host::Values>,
     /// The same for each disk, by name.
     pub disks: BTreeMap<Arc<str>, statistic::disk::Values>,
+    /// The same of the last seconds.
+    pub disks_past: BTreeMap<Arc<str>, Past<statistic::disk::Values>>,
     /// Filesystems by mount point.
     pub filesystems: BTreeMap<Arc<str>, Filesystem>,
     /// Volumes in memory of containers and pods, by the name of the workload and of the volume.

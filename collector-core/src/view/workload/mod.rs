@@ -24,6 +24,7 @@ pub(crate) use unseen::Unseen;
 mod activity;
 mod amounts;
 mod member;
+mod pace;
 mod pending;
 mod place;
 mod recent;

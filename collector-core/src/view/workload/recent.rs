@@ -1,5 +1,6 @@
 //! Recent changes of workloads, and how they are nested: what is needed to explain an incident.
 
+use super::pace::Pace;
 use super::unseen::Kills;
 use super::{OTHER_SLOT, Workload, Workloads};
 use crate::cgroup::{Id, tree_order};
@@ -42,6 +43,8 @@ pub struct Recent {
     /// When one was killed before that, for another shortage.
     pub killed_before: Option<u64>,
     pub(super) kills: Kills,
+    /// CPU time.
+    cpu: Pace,
 }
 
 /// What of the host's swap decides how much a workload can swap out.
@@ -70,6 +73,8 @@ impl Recent {
         self.killed_before = self.killed_before.max(newer.killed_before);
         self.killed = self.killed.max(newer.killed);
         self.kills.absorb(newer.kills);
+        // The sum jumps.
+        self.cpu = Pace::default();
     }
 }
 
@@ -92,6 +97,11 @@ impl Workload {
     /// The least, mean and most memory charged to it since the last tick, if it was also read between ticks.
     pub(crate) fn used(&self) -> Option<[u64; 3]> {
         self.recent.used
+    }
+
+    /// CPU time that it used per second of the last one: CPUs in use.
+    pub(crate) fn cpu_pace(&self) -> Option<f64> {
+        self.recent.cpu.get()
     }
 
     /// Its memory limit, once its files have been read; the inner `None` is unlimited.
@@ -231,6 +241,7 @@ impl Workloads {
             workload.watch(time);
             keep(workload, alive);
             workload.recent.used = None;
+            workload.recent.cpu.tick(time, workload.statistics.get(Statistic::CpuUsage));
             if let Some(change) = workload.update(time, before) {
                 log.add(change);
             }

@@ -57,7 +57,7 @@ pub struct WorkloadsArgs {
     /// Print slices and pods (sums of other workloads) and idle workloads, too
     #[arg(long)]
     pub all: bool,
-    /// Time between the two readings; 0s takes one reading only, without CPU and PRESSURE
+    /// Time between the two readings; 0s takes one reading only, without PRESSURE, and without an agent without CPU
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = interval)]
     pub interval: Duration,
     #[command(flatten)]
@@ -100,8 +100,6 @@ pub struct Row {
     /// Memory divided by its limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     memory_limit_used_ratio: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cpu_cores: Option<f64>,
     /// Share of time in which some task waited for memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     memory_waiting_ratio: Option<f64>,
@@ -174,20 +172,21 @@ impl Report {
             let found = before.workloads.binary_search_by(|other| order(other).cmp(&order(line)));
             found.ok().map(|index| &before.workloads[index])
         };
-        let row = |line: Line| {
+        let row = |mut line: Line| {
             let before = earlier(&line);
             let rate = |of: fn(&Line) -> Option<f64>| {
                 let growth = of(&line)? - of(before?)?;
                 (seconds > 0.0 && growth >= 0.0).then_some(growth / seconds)
             };
             let (cpu_cores, waiting) = (rate(|line| line.cpu_seconds), rate(|line| line.memory_waiting_seconds));
+            // Over the interval; where there is none, the agent's own.
+            line.cpu_cores = cpu_cores.or(line.cpu_cores);
             let limit = line.memory_limit_bytes.filter(|limit| *limit > 0);
             Row {
                 memory_limit_used_ratio: line
                     .memory_bytes
                     .zip(limit)
                     .map(|(memory, limit)| memory as f64 / limit as f64),
-                cpu_cores,
                 // The kernel updates PSI time in steps, so the growth may exceed the interval a little.
                 memory_waiting_ratio: waiting.map(|ratio| ratio.min(1.0)),
                 line,
@@ -212,7 +211,7 @@ impl Report {
             Sort::Name => None,
             Sort::Memory => row.line.memory_bytes.map(|bytes| bytes as f64),
             Sort::Used => row.memory_limit_used_ratio,
-            Sort::Cpu => row.cpu_cores,
+            Sort::Cpu => row.line.cpu_cores,
             Sort::Pressure => row.memory_waiting_ratio,
             Sort::Stalls => row.line.reclaim_stalls.map(|stalls| stalls as f64),
             Sort::Kills => row.line.oom_kills.map(|kills| kills as f64),
@@ -272,7 +271,7 @@ mod tests {
     #[test]
     fn rates_cover_the_interval_and_only_workloads_in_both_readings() {
         let rows = report().workloads;
-        let cpu: Vec<_> = rows.iter().map(|row| row.cpu_cores).collect();
+        let cpu: Vec<_> = rows.iter().map(|row| row.line.cpu_cores).collect();
         // The last one was created again in between, so its CPU time went back.
         assert_eq!(cpu, [Some(0.0), Some(0.5), None, None]);
         assert_eq!(rows[1].memory_limit_used_ratio, Some(0.1));

@@ -89,7 +89,7 @@ fn cells(row: &Row) -> [String; COLUMNS] {
         known(line.memory_limit_bytes.map(bytes)),
         share(row.memory_limit_used_ratio),
         known(line.swap_bytes.map(bytes)),
-        known(row.cpu_cores.map(|cores| format!("{cores:.2}"))),
+        known(line.cpu_cores.map(|cores| format!("{cores:.2}"))),
         share(row.memory_waiting_ratio),
         count(line.reclaim_stalls),
         count(line.oom_kills),
@@ -107,9 +107,10 @@ mod tests {
             memory_bytes: Some(95 << 20),
             memory_limit_bytes: Some(100 << 20),
             oom_kills: Some(3),
+            cpu_cores: Some(1.5),
             ..line("ollama.service", false)
         };
-        let near = Row { line: near, memory_limit_used_ratio: Some(0.95), cpu_cores: Some(1.5), ..Row::default() };
+        let near = Row { line: near, memory_limit_used_ratio: Some(0.95), ..Row::default() };
         vec![near, Row { line: line("ü", true), ..Row::default() }]
     }
 

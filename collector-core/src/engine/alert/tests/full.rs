@@ -37,6 +37,14 @@ impl Full {
         })
     }
 
+    /// The rules of which series are pending, each with their number.
+    pub fn pending(&mut self) -> Vec<(String, u64)> {
+        let is_pending = |series: &&Series| matches!(series.phase, Phase::Pending { .. });
+        let count = |track: &Track| track.series.iter().filter(is_pending).count() as u64;
+        let all = self.thresholds().map(|(rule, _, track)| (rule.name.to_string(), count(track)));
+        all.filter(|(_, count)| *count > 0).collect()
+    }
+
     fn firing(&mut self) -> Vec<Alert> {
         self.thresholds()
             .flat_map(|(rule, threshold, track)| track.firing(rule, threshold).collect::<Vec<_>>())

@@ -185,6 +185,9 @@ impl Pair {
         let mut full = self.full.tick(self.engine.view(), self.time);
         full.sort_by(order);
         prop_assert_eq!(&ours, &full);
+        let rules = self.engine.view().firing.0.iter().filter(|rule| rule.pending > 0);
+        let pending: Vec<_> = rules.map(|rule| (rule.name.to_string(), rule.pending)).collect();
+        prop_assert_eq!(pending, self.full.pending());
         self.fired.extend(ours.into_iter().filter(|alert| alert.state == State::Firing));
         Ok(())
     }
