@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
+use collector_core::api::problem::Problem;
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::client::conn::http1;
 use hyper::header::HOST;
@@ -78,11 +79,21 @@ impl Client {
         match status {
             StatusCode::OK => Ok(body),
             StatusCode::UNAUTHORIZED => Err(Refusal::Password.into()),
-            StatusCode::FORBIDDEN => Err(Refusal::Other(String::from_utf8_lossy(&body).trim().to_owned()).into()),
-            StatusCode::BAD_REQUEST => Err(Refusal::Https.into()),
-            status => bail!("HTTP status {status}: {}", String::from_utf8_lossy(&body).trim()),
+            StatusCode::FORBIDDEN => Err(Refusal::Other(said(&body)).into()),
+            StatusCode::BAD_REQUEST if problem(&body).is_none() => Err(Refusal::Https.into()),
+            status => bail!("HTTP status {status}: {}", said(&body)),
         }
     }
+}
+
+/// What a body says that is not the page.
+fn said(body: &[u8]) -> String {
+    problem(body).map_or_else(|| String::from_utf8_lossy(body).trim().to_owned(), |problem| problem.detail)
+}
+
+/// The API says what is wrong as a problem, a listener as text.
+fn problem(body: &[u8]) -> Option<Problem> {
+    serde_json::from_slice(body).ok()
 }
 
 /// Why an agent that is there gives no page.
@@ -196,6 +207,13 @@ mod tests {
         assert_eq!(of(&[("socket", "/a")], &[("HEADROOM_LISTEN", "127.0.0.1:1")]), ["/a"]);
         assert_eq!(of(&[], &[("HEADROOM_SOCKET", "/a")]), ["/a"]);
         assert_eq!(of(&[("socket", "")], &[]), ["127.0.0.1:9843"]);
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_in_the_words_of_the_problem_or_of_the_text() {
+        let body = serde_json::to_vec(&Problem::new(403, "ask as root")).unwrap();
+        assert_eq!(said(&body), "ask as root");
+        assert_eq!(said(b"HTTPS is required\n"), "HTTPS is required");
     }
 
     #[test]

@@ -1,5 +1,11 @@
 //! The types of the API's answers: built from the view, parsed by clients.
 
+mod document;
 pub mod gpus;
+pub mod parameter;
+pub mod problem;
+pub mod read;
 pub mod status;
 pub mod workloads;
+
+pub use document::document;

@@ -1,8 +1,9 @@
-//! The workloads at one moment, one line each: the answer of `/api/v1/workloads`, and what `headroom workloads` prints.
+//! The workloads at one moment, one line each: the answers of `/api/v1/workloads`, and what `headroom workloads` prints.
 //! Figures are the same as in the metrics: seconds, bytes or counts. What is not known is absent.
 
 use serde::{Deserialize, Serialize};
 
+use super::problem::Problem;
 use crate::view::View;
 use crate::view::number::{Known, Number};
 use crate::view::workload::Workload;
@@ -13,6 +14,14 @@ pub struct Summary {
     pub time: u64,
     /// Sorted by name.
     pub workloads: Vec<Line>,
+}
+
+/// One workload at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Detail {
+    /// Time in nanoseconds since the Unix epoch.
+    pub time: u64,
+    pub workload: Line,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -78,16 +87,26 @@ pub struct Line {
 impl Summary {
     pub fn of(view: &View) -> Summary {
         let known = Known::of(&view.coverage);
-        let own = view.workloads.own();
-        let line = |workload: &Workload| Line {
-            agent: own.is_some_and(|own| std::ptr::eq(own, workload)),
-            ..Line::of(workload, known)
-        };
-        Summary { time: view.time, workloads: view.workloads.iter().map(line).collect() }
+        let workloads = view.workloads.iter().map(|workload| Line::within(view, workload, known)).collect();
+        Summary { time: view.time, workloads }
+    }
+}
+
+impl Detail {
+    pub fn of(view: &View, name: &str) -> Result<Detail, Problem> {
+        let workload = view.workloads.iter().find(|workload| workload.labels()[0] == name);
+        let workload = workload.ok_or_else(|| Problem::unknown(format!("there is no workload {name:?}")))?;
+        let known = Known::of(&view.coverage);
+        Ok(Detail { time: view.time, workload: Line::within(view, workload, known) })
     }
 }
 
 impl Line {
+    fn within(view: &View, workload: &Workload, known: Known) -> Line {
+        let own = view.workloads.own();
+        Line { agent: own.is_some_and(|own| std::ptr::eq(own, workload)), ..Line::of(workload, known) }
+    }
+
     fn of(workload: &Workload, known: Known) -> Line {
         let number = |number: Number| number.of(workload, known);
         let seconds = |number: Number| number.value(workload, known);
@@ -137,6 +156,19 @@ mod tests {
         }
         let workload = engine.view().workloads.iter().find(|workload| &*workload.identity.top == "/a").unwrap();
         assert_eq!(Line::of(workload, Known::MET).reclaim_stalls, Some(u64::MAX));
+    }
+
+    #[test]
+    fn a_workload_is_found_by_the_name_that_its_line_has() {
+        let engine = engine();
+        let Summary { time, workloads } = Summary::of(engine.view());
+        assert!(workloads.iter().any(|line| line.cgroup == "/a"), "{workloads:?}");
+        for workload in workloads {
+            let detail = Detail::of(engine.view(), &workload.workload).unwrap();
+            assert_eq!(detail, Detail { time, workload });
+        }
+        let problem = Detail::of(engine.view(), "/b\u{202e}").unwrap_err();
+        assert_eq!((problem.status, &*problem.detail), (404, "there is no workload \"/b\\u{202e}\""));
     }
 
     #[test]

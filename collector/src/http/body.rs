@@ -1,75 +1,135 @@
-//! The bodies rendered from one snapshot. Each is rendered once and compressed once, in the runtime's blocking pool, and
+//! The pages rendered from one snapshot. Each is rendered once and compressed once, in the runtime's blocking pool, and
 //! shared by all requests. Knows nothing of the contents, and not who waits for them.
 
 use std::io::{self, Write as _};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use collector_core::api::problem::Problem;
+use collector_core::api::read::Read;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use hyper::StatusCode;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::spawn_blocking;
 
 use crate::exposition::Format;
 use crate::mutex::lock;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Pages whose parameters clients chose that are kept, and bytes of these. The oldest go first.
+const CHOSEN: usize = 32;
+const CHOSEN_BYTES: usize = 4 << 20;
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Page {
     Metrics(Format),
-    /// JSON: a [`collector_core::api::workloads::Summary`].
-    Workloads,
+    /// JSON.
+    Api(Read),
 }
 
 impl Page {
-    pub(super) fn index(self) -> usize {
-        match self {
-            Page::Metrics(Format::OpenMetrics) => 0,
-            Page::Metrics(Format::Text) => 1,
-            Page::Workloads => 2,
-        }
+    fn is_chosen(&self) -> bool {
+        matches!(self, Page::Api(read) if read.is_chosen())
     }
 }
 
-/// The bodies of one snapshot, each rendered on first request.
+/// A rendered page: its body, or what is wrong with what was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub bytes: Bytes,
+}
+
+impl Answer {
+    pub fn ok(bytes: impl Into<Bytes>) -> Answer {
+        Answer { status: StatusCode::OK, bytes: bytes.into() }
+    }
+}
+
+impl From<Problem> for Answer {
+    fn from(problem: Problem) -> Answer {
+        let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        // Strings and numbers only: serialization cannot fail.
+        Answer { status, bytes: serde_json::to_vec(&problem).unwrap_or_default().into() }
+    }
+}
+
+/// The pages of one snapshot, each rendered on first request, by age.
 #[derive(Debug, Default)]
-pub struct Pages {
-    plain: [Once; 3],
-    gzip: [Once; 3],
+pub struct Pages(Mutex<Vec<(Page, Arc<Forms>)>>);
+
+/// A page, plain and compressed with gzip.
+#[derive(Debug, Default)]
+struct Forms {
+    plain: Once,
+    gzip: Once,
 }
 
 impl Pages {
-    /// The body of a page, if its rendering has begun.
-    pub(super) fn begun(&self, page: Page) -> Option<Body> {
-        self.plain[page.index()].begun()
+    fn find(&self, page: &Page) -> Option<Arc<Forms>> {
+        lock(&self.0).iter().find(|(other, _)| other == page).map(|(_, forms)| forms.clone())
     }
 
-    /// The body of a page, rendered by `render` if needed, within `permit`; none if rendering panicked.
+    fn find_or_begin(&self, page: &Page) -> Arc<Forms> {
+        let mut kept = lock(&self.0);
+        if let Some((_, forms)) = kept.iter().find(|(other, _)| other == page) {
+            return forms.clone();
+        }
+        if page.is_chosen() {
+            make_room(&mut kept);
+        }
+        let forms = Arc::<Forms>::default();
+        kept.push((page.clone(), forms.clone()));
+        forms
+    }
+
+    /// The body of a page, if its rendering has begun.
+    pub(super) fn begun(&self, page: &Page) -> Option<Body> {
+        self.find(page)?.plain.begun()
+    }
+
+    /// A page, rendered by `render` if needed, within `permit`; none if rendering panicked.
     pub async fn plain(
         &self,
-        page: Page,
+        page: &Page,
         permit: OwnedSemaphorePermit,
-        render: impl FnOnce() -> Bytes + Send + 'static,
-    ) -> Option<Bytes> {
-        let body = self.plain[page.index()].begin(async { Some(permit) }, move || Some(render()));
+        render: impl FnOnce() -> Answer + Send + 'static,
+    ) -> Option<Answer> {
+        let body = self.find_or_begin(page).plain.begin(async { Some(permit) }, move || Some(render()));
         finished(body).await
     }
 
-    /// The same body, compressed with gzip and then passed on by `keep`. `permits` bounds concurrent rendering.
+    /// The same page, compressed with gzip and then passed on by `keep`. `permits` bounds concurrent rendering.
     pub(super) async fn gzip(
         &self,
-        page: Page,
+        page: &Page,
         permits: &Arc<Semaphore>,
-        plain: Bytes,
+        plain: Answer,
         keep: impl FnOnce(Bytes) -> Bytes + Send + 'static,
-    ) -> Option<Bytes> {
+    ) -> Option<Answer> {
         let permit = permits.clone().acquire_owned();
-        let body = self.gzip[page.index()]
-            .begin(async { permit.await.ok() }, move || gzip(&plain).map(|packed| keep(packed.into())).ok());
-        finished(body).await
+        let pack = move || {
+            let bytes = gzip(&plain.bytes).map(|packed| keep(packed.into())).ok()?;
+            Some(Answer { status: plain.status, bytes })
+        };
+        finished(self.find_or_begin(page).gzip.begin(async { permit.await.ok() }, pack)).await
     }
 }
 
-pub(super) async fn finished(mut body: Body) -> Option<Bytes> {
+/// Forgets the oldest pages with chosen parameters, so that there is room for another. Those who read them keep them.
+fn make_room(kept: &mut Vec<(Page, Arc<Forms>)>) {
+    loop {
+        let chosen = || kept.iter().filter(|(page, _)| page.is_chosen());
+        let bytes: usize = chosen().map(|(_, forms)| forms.plain.bytes() + forms.gzip.bytes()).sum();
+        if chosen().count() < CHOSEN && bytes < CHOSEN_BYTES {
+            return;
+        }
+        let Some(oldest) = kept.iter().position(|(page, _)| page.is_chosen()) else { return };
+        kept.remove(oldest);
+    }
+}
+
+pub(super) async fn finished(mut body: Body) -> Option<Answer> {
     body.wait_for(Option::is_some).await.ok()?.clone()
 }
 
@@ -80,7 +140,7 @@ fn gzip(plain: &[u8]) -> io::Result<Vec<u8>> {
 }
 
 /// A finished or pending body. The sender is dropped without a value if rendering failed.
-pub(super) type Body = watch::Receiver<Option<Bytes>>;
+pub(super) type Body = watch::Receiver<Option<Answer>>;
 
 /// A body that is rendered once.
 #[derive(Debug, Default)]
@@ -91,6 +151,12 @@ impl Once {
         Once::present(&lock(&self.0))
     }
 
+    /// The size of the finished body.
+    fn bytes(&self) -> usize {
+        let body = lock(&self.0).clone();
+        body.and_then(|body| Some(body.borrow().as_ref()?.bytes.len())).unwrap_or(0)
+    }
+
     fn present(slot: &Option<Body>) -> Option<Body> {
         slot.as_ref().filter(|body| body.borrow().is_some() || body.has_changed().is_ok()).cloned()
     }
@@ -99,7 +165,7 @@ impl Once {
     fn begin(
         &self,
         permit: impl Future<Output = Option<OwnedSemaphorePermit>> + Send + 'static,
-        make: impl FnOnce() -> Option<Bytes> + Send + 'static,
+        make: impl FnOnce() -> Option<Answer> + Send + 'static,
     ) -> Body {
         let mut slot = lock(&self.0);
         if let Some(body) = Once::present(&slot) {
@@ -127,7 +193,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::mpsc;
 
-    const PAGE: Page = Page::Workloads;
+    const PAGE: &Page = &Page::Api(Read::Workloads);
 
     fn permits() -> Arc<Semaphore> {
         Arc::new(Semaphore::new(2))
@@ -144,7 +210,7 @@ mod tests {
                 let render = move || {
                     renders.fetch_add(1, Ordering::Relaxed);
                     let _ = wait.map(|wait| wait.recv());
-                    Bytes::from(vec![b'x'; 5000])
+                    Answer::ok(vec![b'x'; 5000])
                 };
                 let permit = permits.clone().acquire_owned().await.unwrap();
                 let plain = pages.plain(PAGE, permit, render).await.unwrap();
@@ -158,8 +224,9 @@ mod tests {
         left.abort();
         go_on.send(()).unwrap();
         let ((plain, gzip), (other_plain, other_gzip)) = (first.await.unwrap(), second.await.unwrap());
-        assert_eq!((plain.as_ptr(), gzip.as_ptr()), (other_plain.as_ptr(), other_gzip.as_ptr()));
-        assert!(gzip.len() < plain.len() / 10);
+        let place = |answer: &Answer| answer.bytes.as_ptr();
+        assert_eq!((place(&plain), place(&gzip)), (place(&other_plain), place(&other_gzip)));
+        assert!(gzip.bytes.len() < plain.bytes.len() / 10);
         assert_eq!(renders.load(Ordering::Relaxed), 1);
     }
 
@@ -168,9 +235,30 @@ mod tests {
         let (pages, permits) = (Pages::default(), permits());
         let permit = async || permits.clone().acquire_owned().await.unwrap();
         assert_eq!(pages.plain(PAGE, permit().await, || panic!("provoked by a test")).await, None);
-        let body = pages.plain(PAGE, permit().await, || Bytes::from_static(b"well")).await;
-        assert_eq!(body.as_deref(), Some(&b"well"[..]));
+        let body = pages.plain(PAGE, permit().await, || Answer::ok("well")).await;
+        assert_eq!(body, Some(Answer::ok("well")));
         // Both permits are released.
         let _ = permits.acquire_many(2).await.unwrap();
+    }
+    #[tokio::test]
+    async fn what_clients_choose_takes_bounded_room_and_nobody_elses() {
+        let (pages, permits) = (Pages::default(), permits());
+        let render = async |page: &Page, size| {
+            let permit = permits.clone().acquire_owned().await.unwrap();
+            pages.plain(page, permit, move || Answer::ok(vec![b'x'; size])).await.unwrap()
+        };
+        let chosen = |number: usize| Page::Api(Read::Workload(number.to_string().into()));
+        let kept = |page: &Page| pages.begun(page).is_some();
+        render(PAGE, 10).await;
+        for number in 0..2 * CHOSEN {
+            render(&chosen(number), 10).await;
+        }
+        assert!(kept(PAGE) && !kept(&chosen(0)) && !kept(&chosen(CHOSEN - 1)) && kept(&chosen(CHOSEN)));
+        assert_eq!(lock(&pages.0).len(), 1 + CHOSEN);
+        render(&chosen(1000), CHOSEN_BYTES).await;
+        assert!(kept(&chosen(1000)), "until something else needs its room");
+        render(&chosen(1001), 10).await;
+        assert!(kept(PAGE) && !kept(&chosen(1000)) && kept(&chosen(1001)));
+        assert_eq!(lock(&pages.0).len(), 2);
     }
 }

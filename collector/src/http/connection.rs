@@ -27,6 +27,7 @@ use super::exposition::Exposition;
 use super::handshake::Handshakes;
 use super::host::Hosts;
 use super::limit::Limits;
+use super::problem;
 use super::route::{self, SMALL};
 use super::seat::{Peer, Seat, Seats};
 use super::stream::Watched;
@@ -182,6 +183,7 @@ impl Service {
     }
 
     async fn answer(&self, mut request: Request<Incoming>, terms: &Terms, way: Way, seat: Arc<Seat>) -> Response {
+        let api = route::below_api(request.uri().path()).is_some();
         let refusal = self.refusal(&request, terms, way, &seat).await;
         let mut response = match refusal {
             Some(refusal) => refusal,
@@ -194,6 +196,9 @@ impl Service {
                 }
             }
         };
+        if api {
+            response = problem::of_text(response).await;
+        }
         response.headers_mut().extend(terms.headers());
         response
     }

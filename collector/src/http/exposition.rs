@@ -3,9 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
-use super::body::{Page, Pages};
+use super::body::{Answer, Page, Pages};
 
 pub type SnapshotFuture<'a> = Pin<Box<dyn Future<Output = Option<Arc<dyn Snapshot>>> + Send + 'a>>;
 
@@ -21,7 +19,7 @@ pub trait Exposition: Send + Sync + 'static {
 /// The state at one moment, rendered as pages.
 pub trait Snapshot: Send + Sync + 'static {
     /// Renders a page. Runs on a thread of the blocking pool, once for each page.
-    fn render(&self, page: Page) -> Bytes;
+    fn render(&self, page: &Page) -> Answer;
     /// The pages rendered so far. Separate from the snapshot, so that a rendered page does not keep the snapshot alive.
     fn pages(&self) -> &Arc<Pages>;
 }

@@ -1,4 +1,4 @@
-//! The read-only HTTP endpoint: `/metrics`, `/api/v1/workloads`, `/-/healthy`, `/-/ready`, over TCP and a Unix socket. Knows HTTP,
+//! The read-only HTTP endpoint: `/metrics`, `/api/v1/…`, `/-/healthy`, `/-/ready`, over TCP and a Unix socket. Knows HTTP,
 //! access and limits; must not know the engine: an [`Exposition`] provides the contents.
 
 pub mod access;
@@ -11,6 +11,7 @@ mod host;
 mod limit;
 mod listener;
 mod negotiation;
+mod problem;
 mod render;
 mod route;
 mod seat;
@@ -19,7 +20,7 @@ mod stream;
 mod tally;
 
 pub use crate::exposition::Format;
-pub use body::{Page, Pages};
+pub use body::{Answer, Page, Pages};
 pub use denial::Denial;
 pub use exposition::{Exposition, Snapshot, SnapshotFuture};
 pub use host::Hosts;

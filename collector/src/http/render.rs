@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::{Instant, timeout};
 
-use super::body::{Page, Pages, finished};
+use super::body::{Answer, Page, Pages, finished};
 use super::exposition::Exposition;
 use super::limit::PAGE_SHARE;
 use crate::mutex::lock;
@@ -24,7 +24,7 @@ const LOOK: Duration = Duration::from_millis(100);
 const GZIP_MIN: usize = 1024;
 
 /// A rendered page, with the bodies of the same snapshot.
-type Rendered = Result<(Arc<Pages>, Bytes), Unrendered>;
+type Rendered = Result<(Arc<Pages>, Answer), Unrendered>;
 type Pending = watch::Receiver<Option<Rendered>>;
 /// Ends the connections that still read this body.
 pub type Cut = Box<dyn Fn(Body) + Send + Sync>;
@@ -50,7 +50,7 @@ pub struct Renderer {
     rendering: Arc<Semaphore>,
     packing: Arc<Semaphore>,
     /// Of each page, the rendering that has not begun, if somebody waits for one.
-    next: [Mutex<Option<Pending>>; 3],
+    next: Mutex<BTreeMap<Page, Pending>>,
     shelf: Arc<Shelf>,
 }
 
@@ -61,8 +61,8 @@ impl Renderer {
         Arc::new(Renderer { exposition, rendering, packing, next: Default::default(), shelf: Shelf::new(max, cut) })
     }
 
-    /// The body of a page as it is now or a moment later, and whether it is compressed.
-    pub async fn body(self: &Arc<Renderer>, page: Page, compress: bool) -> Result<(Bytes, bool), Unrendered> {
+    /// A page as it is now or a moment later, and whether it is compressed.
+    pub async fn page(self: &Arc<Renderer>, page: &Page, compress: bool) -> Result<(Answer, bool), Unrendered> {
         let snapshot = self.exposition.snapshot().await.ok_or(Unrendered::Stopping)?;
         let pages = snapshot.pages().clone();
         // A held snapshot makes the fold loop copy its state, so nobody holds one who only waits.
@@ -76,7 +76,7 @@ impl Renderer {
                 rendered.clone().ok_or(Unrendered::Failed)??
             }
         };
-        if !compress || plain.len() <= GZIP_MIN {
+        if !compress || plain.bytes.len() <= GZIP_MIN {
             return Ok((plain, false));
         }
         let shelf = self.shelf.clone();
@@ -85,32 +85,37 @@ impl Renderer {
     }
 
     /// The rendering of this page that has not begun.
-    fn next(self: &Arc<Renderer>, page: Page) -> Pending {
-        let mut next = lock(&self.next[page.index()]);
-        if let Some(pending) = &*next {
+    fn next(self: &Arc<Renderer>, page: &Page) -> Pending {
+        let mut next = lock(&self.next);
+        if let Some(pending) = next.get(page) {
             return pending.clone();
         }
         let (sender, pending) = watch::channel(None);
-        *next = Some(pending.clone());
-        let renderer = self.clone();
+        next.insert(page.clone(), pending.clone());
+        let (renderer, page) = (self.clone(), page.clone());
         tokio::spawn(async move {
             let permit = renderer.rendering.clone().acquire_owned().await;
             renderer.shelf.room().await;
             // Whoever comes from now on may want a later snapshot than this one.
-            *lock(&renderer.next[page.index()]) = None;
+            lock(&renderer.next).remove(&page);
             let Ok(permit) = permit else { return };
+            // All have left. So those who ask for ever new pages and do not wait cost nothing.
+            if sender.is_closed() {
+                return;
+            }
             let Some(snapshot) = renderer.exposition.snapshot().await else {
                 sender.send_replace(Some(Err(Unrendered::Stopping)));
                 return;
             };
             let pages = snapshot.pages().clone();
             let shelf = renderer.shelf.clone();
+            let rendered = page.clone();
             let render = move || {
-                let plain = snapshot.render(page);
+                let Answer { status, bytes } = snapshot.render(&rendered);
                 drop(snapshot);
-                shelf.keep(plain)
+                Answer { status, bytes: shelf.keep(bytes) }
             };
-            if let Some(plain) = pages.plain(page, permit, render).await {
+            if let Some(plain) = pages.plain(&page, permit, render).await {
                 sender.send_replace(Some(Ok((pages, plain))));
             }
         });
@@ -244,7 +249,7 @@ mod tests {
     struct Last(Arc<Pages>);
 
     impl Snapshot for Last {
-        fn render(&self, _: Page) -> Bytes {
+        fn render(&self, _: &Page) -> Answer {
             unreachable!("it is asked for its pages only")
         }
 
@@ -273,7 +278,8 @@ mod tests {
         let ending = Arc::new(Ending(Mutex::new(Some(Arc::default()))));
         let renderer = Renderer::new(ending, 100, Box::new(|_| {}));
         for _ in 0..2 {
-            assert_eq!(renderer.body(Page::Workloads, true).await, Err(Unrendered::Stopping));
+            let page = Page::Api(collector_core::api::read::Read::Workloads);
+            assert_eq!(renderer.page(&page, true).await, Err(Unrendered::Stopping));
         }
     }
 }

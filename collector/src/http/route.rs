@@ -1,18 +1,22 @@
 //! Paths and their responses. Knows nothing of sockets.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, VARY};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, VARY};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
+use collector_core::api::problem::Problem;
+use collector_core::api::read::{ROOT, ROUTES, Route};
 
-use super::body::Page;
+use super::body::{Answer, Page};
 use super::exposition::Exposition;
 use super::limit::Limits;
 use super::negotiation;
+use super::problem;
 use super::render::{Cut, Renderer, Unrendered, body_of};
 use super::seat::Seat;
 
@@ -25,33 +29,56 @@ pub const HEALTHY: &str = "/-/healthy";
 /// Paths below this one have answers of a few bytes, for those who watch over the agent.
 pub const SMALL: &str = "/-/";
 
-const INDEX: &str = concat!(
-    "<!DOCTYPE html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><title>Headroom</title></head>\n<body>\n",
-    "<h1>Headroom ",
-    env!("CARGO_PKG_VERSION"),
-    "</h1>\n<ul>\n",
-    "<li><a href=\"/metrics\">/metrics</a>: all metrics, in OpenMetrics or Prometheus text format</li>\n",
-    "<li><a href=\"/api/v1/workloads\">/api/v1/workloads</a>: workloads as JSON: memory, limits, pressure, stalls, OOM kills</li>\n",
-    "<li><a href=\"/-/healthy\">/-/healthy</a>: health: 200 while the agent takes readings, else 503 with the reason</li>\n",
-    "<li><a href=\"/-/ready\">/-/ready</a>: readiness: 200 once the first readings are complete, else 503 with the reason</li>\n",
-    "</ul>\n</body>\n</html>\n",
-);
+/// Paths outside the API, with what they answer.
+const PATHS: [(&str, &str); 3] = [
+    ("/metrics", "all metrics, in OpenMetrics or Prometheus text format"),
+    (HEALTHY, "health: 200 while the agent takes readings, else 503 with the reason"),
+    ("/-/ready", "readiness: 200 once the first readings are complete, else 503 with the reason"),
+];
+
+/// Which methods there are.
+const METHODS: &str = "GET, HEAD";
 
 /// The routes. `cut` ends the connections that read a body.
 pub fn router(exposition: Arc<dyn Exposition>, limits: &Limits, cut: Cut) -> Router {
     let renderer = Renderer::new(exposition.clone(), limits.bodies, cut);
+    let index = Html(index());
     Router::new()
-        .route("/", get(Html(INDEX)))
+        .route("/", get(async move || index.clone()))
         .route("/metrics", get(metrics))
-        .route(WORKLOADS, get(workloads))
         .route(HEALTHY, get(healthy))
         .route("/-/ready", get(ready))
-        .fallback((
-            StatusCode::NOT_FOUND,
-            "not found; available paths: /metrics, /api/v1/workloads, /-/healthy, /-/ready\n",
-        ))
+        .fallback(other)
         .method_not_allowed_fallback(async || (StatusCode::METHOD_NOT_ALLOWED, "method not allowed: use GET or HEAD\n"))
         .with_state(Endpoint { exposition, renderer })
+}
+
+/// A page that lists what there is.
+fn index() -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    let mut page = format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><title>Headroom</title></head>\n<body>\n\
+         <h1>Headroom {version}</h1>\n<ul>\n"
+    );
+    for (path, what) in PATHS {
+        let _ = writeln!(page, "<li><a href=\"{path}\">{path}</a>: {what}</li>");
+    }
+    page.push_str("</ul>\n<h2>API, in JSON</h2>\n<ul>\n");
+    for Route { path, help, .. } in ROUTES {
+        // One that takes a part of its path has no address of its own.
+        let _ = match path.contains('{') {
+            true => writeln!(page, "<li>{ROOT}{path}: {help}</li>"),
+            false => writeln!(page, "<li><a href=\"{ROOT}{path}\">{ROOT}{path}</a>: {help}</li>"),
+        };
+    }
+    page.push_str("</ul>\n</body>\n</html>\n");
+    page
+}
+
+/// The path below the API's, if it is.
+pub fn below_api(path: &str) -> Option<&str> {
+    let below = path.strip_prefix(ROOT.trim_end_matches('/'))?;
+    below.strip_prefix('/').or(below.is_empty().then_some(""))
 }
 
 #[derive(Clone)]
@@ -69,12 +96,29 @@ async fn metrics(
     answer(endpoint, &seat, &headers, format.content_type(), Page::Metrics(format)).await
 }
 
-async fn workloads(
+/// The API, and paths that are none.
+async fn other(
     State(endpoint): State<Endpoint>,
     Extension(seat): Extension<Arc<Seat>>,
+    method: Method,
+    uri: Uri,
     headers: HeaderMap,
 ) -> Response {
-    answer(endpoint, &seat, &headers, "application/json", Page::Workloads).await
+    let Some(path) = below_api(uri.path()) else {
+        let text = "not found; available paths: /metrics, /api/v1/…, /-/healthy, /-/ready; / lists them all\n";
+        return (StatusCode::NOT_FOUND, text).into_response();
+    };
+    let Some((route, part)) = Route::find(path) else {
+        return problem::response(Problem::unknown("there is nothing at this path: / lists what there is"));
+    };
+    if method != Method::GET && method != Method::HEAD {
+        let problem = Problem::new(405, "nothing can be changed here: use GET or HEAD");
+        return ([(ALLOW, METHODS)], problem::response(problem)).into_response();
+    }
+    match route.read(part, uri.query()) {
+        Ok(read) => answer(endpoint, &seat, &headers, "application/json", Page::Api(read)).await,
+        Err(problem) => problem::response(problem),
+    }
 }
 
 /// Serves a page that may be large, within the limit of concurrent scrapes.
@@ -88,16 +132,17 @@ async fn answer(
     if !seat.queue().await {
         return (StatusCode::SERVICE_UNAVAILABLE, "too many concurrent scrapes\n").into_response();
     }
-    let (body, compressed) = match endpoint.renderer.body(page, negotiation::gzip(headers)).await {
+    let (Answer { status, bytes }, compressed) = match endpoint.renderer.page(&page, negotiation::gzip(headers)).await {
         Ok(rendered) => rendered,
         Err(Unrendered::Stopping) => {
             return (StatusCode::SERVICE_UNAVAILABLE, "the agent is stopping\n").into_response();
         }
         Err(Unrendered::Failed) => return StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     };
-    seat.read(body_of(&body));
-    let mut response = body.into_response();
+    seat.read(body_of(&bytes));
+    let mut response = (status, bytes).into_response();
     let headers = response.headers_mut();
+    let content_type = if status == StatusCode::OK { content_type } else { problem::CONTENT_TYPE };
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(VARY, HeaderValue::from_static("accept, accept-encoding"));
     if compressed {

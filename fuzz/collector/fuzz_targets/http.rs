@@ -7,10 +7,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
-use bytes::Bytes;
 use collector::exposition::{self, Cap};
 use collector::http::access::Access;
-use collector::http::{self, Door, Exposition, Hosts, Limits, Listener, Pages, Snapshot, SnapshotFuture, serve};
+use collector::http::{self, Answer, Door, Exposition, Hosts, Limits, Listener, Pages, Snapshot, SnapshotFuture, serve};
 use collector_core::engine::Engine;
 use collector_core::recording::samples;
 use libfuzzer_sys::fuzz_target;
@@ -119,10 +118,13 @@ impl State {
 }
 
 impl Snapshot for State {
-    fn render(&self, page: http::Page) -> Bytes {
+    fn render(&self, page: &http::Page) -> Answer {
+        let view = self.engine.view();
         match page {
-            http::Page::Metrics(format) => exposition::render(self.engine.view(), format, Cap { series: 1000, ..Cap::NONE }).text.into(),
-            http::Page::Workloads => Bytes::from_static(b"{}"),
+            http::Page::Metrics(format) => {
+                Answer::ok(exposition::render(view, *format, Cap { series: 1000, ..Cap::NONE }).text)
+            }
+            http::Page::Api(read) => read.answer(view).map_or_else(Answer::from, Answer::ok),
         }
     }
 

@@ -12,8 +12,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use collector::http::access::Access;
 use collector::http::{
-    self, Address, Door, Exposition, Format, Hosts, Limits, Listener, Pages, Snapshot, SnapshotFuture, Tally, serve,
+    self, Address, Answer, Door, Exposition, Format, Hosts, Limits, Listener, Pages, Snapshot, SnapshotFuture, Tally,
+    serve,
 };
+use collector_core::view::View;
 use collector_tests::scratch::{Scratch, scratch};
 use tokio::sync::oneshot;
 
@@ -145,6 +147,8 @@ pub fn connect(address: SocketAddr) -> TcpStream {
 /// [`Page::keep`] was called.
 pub struct Page {
     body: Option<Arc<Vec<u8>>>,
+    /// What the API shows.
+    pub view: Mutex<View>,
     pub sick: AtomicBool,
     /// Whether each rendering is a copy: otherwise all are the same bytes.
     pub copies: AtomicBool,
@@ -183,7 +187,8 @@ impl Page {
 
     fn new(body: Option<Arc<Vec<u8>>>) -> Arc<Page> {
         let (sick, copies, kept, renders, gate) = Default::default();
-        Arc::new(Page { body, sick, copies, kept, renders, gate })
+        let view = Mutex::new(View { time: 1, ..View::default() });
+        Arc::new(Page { body, view, sick, copies, kept, renders, gate })
     }
 
     /// Gives all requests the same snapshot from now on.
@@ -240,7 +245,7 @@ impl Exposition for Published {
 }
 
 impl Snapshot for Tick {
-    fn render(&self, page: http::Page) -> Bytes {
+    fn render(&self, page: &http::Page) -> Answer {
         self.page.renders.fetch_add(1, Ordering::Relaxed);
         let gate = self.page.gate.lock().unwrap().take();
         if let Some((begin, wait)) = gate {
@@ -248,8 +253,8 @@ impl Snapshot for Tick {
             wait.recv_timeout(PATIENCE).unwrap();
         }
         match page {
-            http::Page::Metrics(format) => self.page.metrics(format),
-            http::Page::Workloads => Bytes::from_static(b"{\"time\":1,\"workloads\":[]}"),
+            http::Page::Metrics(format) => Answer::ok(self.page.metrics(*format)),
+            http::Page::Api(read) => read.answer(&self.page.view.lock().unwrap()).map_or_else(Answer::from, Answer::ok),
         }
     }
 

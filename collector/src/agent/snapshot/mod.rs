@@ -11,14 +11,12 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
-use bytes::Bytes;
-use collector_core::api::workloads::Summary;
 use collector_core::view::View;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock;
 use crate::exposition::{self, Cap};
-use crate::http::{self, Exposition, Page, Pages, SnapshotFuture};
+use crate::http::{self, Answer, Exposition, Page, Pages, SnapshotFuture};
 use crate::mutex::lock;
 
 /// The agent counts as hung when a tick is this many ticks late.
@@ -168,15 +166,15 @@ impl Exposition for Snapshots {
 }
 
 impl http::Snapshot for Snapshot {
-    fn render(&self, page: Page) -> Bytes {
+    fn render(&self, page: &Page) -> Answer {
         match page {
             Page::Metrics(format) => {
-                let exposition::Exposition { text, left_out } = exposition::render(&self.view, format, self.series.cap);
+                let exposition::Exposition { text, left_out } =
+                    exposition::render(&self.view, *format, self.series.cap);
                 self.series.left_out.fetch_add(left_out, Ordering::Relaxed);
-                text.into()
+                Answer::ok(text)
             }
-            // Strings and numbers only: serialization cannot fail.
-            Page::Workloads => serde_json::to_vec(&Summary::of(&self.view)).unwrap_or_default().into(),
+            Page::Api(read) => read.answer(&self.view).map_or_else(Answer::from, Answer::ok),
         }
     }
 

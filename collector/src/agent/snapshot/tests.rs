@@ -1,5 +1,7 @@
 //! Publisher and readers without a kernel: a fake fold loop that answers when the test says so.
 
+use collector_core::api::read::Read;
+use collector_core::api::workloads::Summary;
 use collector_core::cgroup::Id;
 use collector_core::engine::Engine;
 use collector_core::sample::Start;
@@ -158,14 +160,12 @@ async fn metrics_and_workloads_of_one_tick_agree() {
     fold.tick();
     let turns = Arc::new(tokio::sync::Semaphore::new(2));
     let mut bodies = Vec::new();
-    for page in [Page::Metrics(Format::Text), Page::Workloads, Page::Metrics(Format::Text)] {
+    for page in [Page::Metrics(Format::Text), Page::Api(Read::Workloads), Page::Metrics(Format::Text)] {
         let (snapshot, _) = fold.read().await;
         let (pages, render) = (snapshot.pages.clone(), snapshot.clone());
-        let body = pages
-            .plain(page, turns.clone().acquire_owned().await.unwrap(), move || http::Snapshot::render(&*render, page))
-            .await
-            .unwrap();
-        bodies.push(body);
+        let (permit, rendered) = (turns.clone().acquire_owned().await.unwrap(), page.clone());
+        let body = pages.plain(&page, permit, move || http::Snapshot::render(&*render, &rendered)).await.unwrap();
+        bodies.push(body.bytes);
         // Visible after the next tick.
         fold.apply(Reading::Lost(Lost { stage: Stage::Slot, count: 7 }));
     }
@@ -192,12 +192,10 @@ async fn left_out_series_are_counted_once_per_body() {
     let page = Page::Metrics(Format::OpenMetrics);
     let mut counts = Vec::new();
     for _ in 0..3 {
-        let render = snapshot.clone();
-        snapshot
-            .pages
-            .plain(page, turns.clone().acquire_owned().await.unwrap(), move || http::Snapshot::render(&*render, page))
-            .await
-            .unwrap();
+        let (render, rendered) = (snapshot.clone(), page.clone());
+        let permit = turns.clone().acquire_owned().await.unwrap();
+        let render = move || http::Snapshot::render(&*render, &rendered);
+        snapshot.pages.plain(&page, permit, render).await.unwrap();
         counts.push(fold.left_out.load(Ordering::Relaxed));
     }
     assert!(counts[0] > 0 && counts.iter().all(|count| *count == counts[0]), "{counts:?}");

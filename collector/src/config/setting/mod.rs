@@ -34,7 +34,7 @@ pub const SETTINGS: &[Setting] = &[
         key: "listen",
         flag: Some("listen"),
         kind: Kind::Address(|config| &mut config.listen),
-        doc: "Address of the HTTP listener, which serves /metrics, /api/v1/workloads, /-/healthy and /-/ready. \
+        doc: "Address of the HTTP listener, which serves /metrics, /api/v1/…, /-/healthy and /-/ready. \
               Port 0 takes any free port. 0.0.0.0:9843 or [::]:9843 opens it to the network: see web_config first. A \
               port that another process uses is tried again until it is free.",
     },

@@ -10,6 +10,7 @@ use flate2::read::GzDecoder;
 
 use crate::endpoint::{ANY_PORT, LOOSE, PATIENCE, Page, Reply, Server, eventually};
 
+mod api;
 mod flood;
 mod hostile;
 mod socket;
@@ -61,15 +62,6 @@ fn large_expositions_are_compressed_on_request() {
     let server = Server::start(LOOSE, Page::small());
     let reply = server.ask(ASK);
     assert_eq!((reply.header("content-encoding"), &*reply.body), (None, &b"text\n"[..]));
-    server.stop();
-}
-
-#[test]
-fn workloads_are_json() {
-    let server = Server::start(LOOSE, Page::small());
-    let reply = server.get("/api/v1/workloads");
-    assert_eq!((reply.status, reply.header("content-type")), (200, Some("application/json")));
-    assert_eq!(&*reply.body, b"{\"time\":1,\"workloads\":[]}");
     server.stop();
 }
 

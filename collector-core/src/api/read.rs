@@ -1,0 +1,142 @@
+//! The reads of the API, as data: paths, parameters, and what each answers from the view. Knows no HTTP.
+
+use serde::Serialize;
+
+use super::parameter::{self, Given, Parameter, Values};
+use super::problem::Problem;
+use super::workloads::{Detail, Summary};
+use crate::identity::LONGEST;
+use crate::view::View;
+
+/// Paths of the API are below this one.
+pub const ROOT: &str = "/api/v1/";
+
+/// What is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Read {
+    Workloads,
+    Workload(Box<str>),
+}
+
+/// A read: where it is, and what it takes.
+#[derive(Debug)]
+pub struct Route {
+    /// Below [`ROOT`]. A part in braces at the end is the first parameter, and may have slashes.
+    pub path: &'static str,
+    /// Another path of the same.
+    pub alias: Option<&'static str>,
+    /// What it answers, in one sentence.
+    pub help: &'static str,
+    pub parameters: &'static [Parameter],
+    read: fn(&Given<'_>) -> Read,
+}
+
+pub const ROUTES: &[Route] = &[
+    Route {
+        path: "workloads",
+        alias: None,
+        help: "All workloads: memory, limits, pressure, stalls, OOM kills.",
+        parameters: &[],
+        read: |_| Read::Workloads,
+    },
+    Route {
+        path: "workloads/{name}",
+        alias: None,
+        help: "One workload.",
+        parameters: &[NAME],
+        read: |given| Read::Workload(text(given, "name")),
+    },
+];
+
+const NAME: Parameter = Parameter {
+    name: "name",
+    values: Values::Text(LONGEST),
+    help: "The workload, as in the label `workload`. Its slashes may be percent-encoded.",
+};
+
+fn text(given: &Given<'_>, name: &str) -> Box<str> {
+    given.get(name).unwrap_or_default().into()
+}
+
+impl Route {
+    /// The route of this path below [`ROOT`], and the part of it that is a parameter.
+    pub fn find(path: &str) -> Option<(&'static Route, Option<&str>)> {
+        let with_part = |route: &'static Route| {
+            let (fixed, _) = route.path.split_once('{')?;
+            let part = path.strip_prefix(fixed).filter(|part| !part.is_empty())?;
+            Some((route, Some(part)))
+        };
+        let whole = ROUTES.iter().find(|route| route.path == path || route.alias == Some(path));
+        whole.map(|route| (route, None)).or_else(|| ROUTES.iter().find_map(with_part))
+    }
+
+    /// The read with this part of the path and this query.
+    pub fn read(&self, part: Option<&str>, query: Option<&str>) -> Result<Read, Problem> {
+        parameter::read(self.parameters, part, query).map(|given| (self.read)(&given))
+    }
+}
+
+impl Read {
+    /// Whether the client chose a value, of which there are many.
+    pub fn is_chosen(&self) -> bool {
+        matches!(self, Read::Workload(_))
+    }
+
+    /// The answer as JSON.
+    pub fn answer(&self, view: &View) -> Result<Vec<u8>, Problem> {
+        match self {
+            Read::Workloads => json(&Summary::of(view)),
+            Read::Workload(name) => json(&Detail::of(view, name)?),
+        }
+    }
+}
+
+fn json(answer: &impl Serialize) -> Result<Vec<u8>, Problem> {
+    serde_json::to_vec(answer).map_err(|error| Problem::new(500, format!("the answer cannot be written: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(path: &str) -> Result<Read, u16> {
+        let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
+        let (route, part) = Route::find(path).ok_or(404_u16)?;
+        route.read(part, query).map_err(|problem| problem.status)
+    }
+
+    #[test]
+    fn a_path_is_one_read() {
+        assert_eq!(read("workloads"), Ok(Read::Workloads));
+        for path in ["workloads/system.slice/a.service", "workloads/system.slice%2Fa.service"] {
+            assert_eq!(read(path), Ok(Read::Workload("system.slice/a.service".into())), "{path}");
+        }
+        assert_eq!(read("workloads//a"), Ok(Read::Workload("/a".into())));
+        for path in ["", "workloads/", "Workloads", "workload", "workloads?", "/workloads", "../workloads"] {
+            let expected = if path == "workloads?" { Ok(Read::Workloads) } else { Err(404) };
+            assert_eq!(read(path), expected, "{path}");
+        }
+        for path in ["workloads?x=1", "workloads/%zz", "workloads/a?name=b"] {
+            assert_eq!(read(path), Err(400), "{path}");
+        }
+        let long = format!("workloads/{}", "a".repeat(LONGEST + 1));
+        assert_eq!(read(&long), Err(400));
+    }
+
+    #[test]
+    fn paths_and_parameters_are_unique_and_a_part_is_the_first_parameter() {
+        let paths = || ROUTES.iter().flat_map(|route| [Some(route.path), route.alias]).flatten();
+        for path in paths() {
+            assert_eq!(paths().filter(|other| *other == path).count(), 1, "{path}");
+        }
+        for route in ROUTES {
+            let part = route.path.split_once('{').map(|(_, part)| part.trim_end_matches('}'));
+            if let Some(part) = part {
+                assert_eq!(route.parameters[0].name, part, "{}", route.path);
+            }
+            let names: std::collections::BTreeSet<_> = route.parameters.iter().map(|it| it.name).collect();
+            assert_eq!(names.len(), route.parameters.len(), "{}", route.path);
+            assert!(route.help.ends_with('.') && route.parameters.iter().all(|it| it.help.ends_with('.')));
+        }
+    }
+}

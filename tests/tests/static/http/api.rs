@@ -1,0 +1,181 @@
+//! The API with real sockets: each read, its errors, and what many who poll it cost.
+
+use std::io::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use collector_core::api::problem::Problem;
+use collector_core::api::workloads::{Detail, Summary};
+use collector_core::cgroup::Id;
+use collector_core::engine::Engine;
+use collector_core::sample::{Reading, Sample, Start};
+use collector_core::signal::cgroup;
+use serde_json::Value;
+
+use crate::endpoint::{LOOSE, Page, Reply, Server};
+
+const JSON: &str = "application/json";
+const PROBLEM: &str = "application/problem+json";
+
+/// Cgroups whose names have everything that has a meaning in a path, in JSON or in HTML.
+const NAMES: [&str; 7] = [
+    "/plain",
+    "/deep/er/still",
+    "/50%25 off",
+    "/a+b&c=d?e#f",
+    "/<img src=x onerror=alert(1)>",
+    "/quote\"back\\slash",
+    "/…/ünï",
+];
+
+/// A page whose view has these cgroups.
+fn page() -> Arc<Page> {
+    let page = Page::small();
+    let mut engine = Engine::new();
+    let mut apply = |reading| _ = engine.apply(&Sample { time: 10, reading });
+    apply(Reading::Start(Start {
+        version: "0.1.0".into(),
+        kernel: "6.18.0".into(),
+        memory_hierarchy: 0,
+        io_hierarchy: 0,
+        workload_max: 50,
+        workload_grace: 60_000_000_000,
+        own: None,
+    }));
+    for (id, path) in (1..).zip(NAMES) {
+        let id = Id { hierarchy: 0, id };
+        apply(Reading::Cgroup(cgroup::Reading::Born { id, path: path.into() }));
+    }
+    apply(Reading::Tick);
+    *page.view.lock().unwrap() = engine.view().as_ref().clone();
+    page
+}
+
+/// Everything but letters and digits as `%XX`, slashes too if `all`.
+fn encoded(name: &str, all: bool) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || (byte == b'/' && !all);
+    name.bytes()
+        .map(|byte| match plain(byte) {
+            true => char::from(byte).to_string(),
+            false => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
+/// What is wrong, in an answer with this status.
+fn problem(reply: &Reply, status: u16) -> String {
+    let problem: Problem =
+        serde_json::from_slice(&reply.body).unwrap_or_else(|error| panic!("{error}: {}", reply.text()));
+    assert_eq!((reply.status, reply.header("content-type"), problem.status), (status, Some(PROBLEM), status));
+    assert_eq!(reply.header("content-length"), Some(&*reply.body.len().to_string()));
+    problem.detail
+}
+
+/// The same answer at both addresses.
+fn both(server: &Server, path: &str) -> Reply {
+    let (reply, there) = (server.get(path), server.get_there(path));
+    assert_eq!((reply.status, reply.text()), (there.status, there.text()), "{path}");
+    reply
+}
+
+#[test]
+fn each_workload_is_found_by_its_name_however_that_is_written() {
+    let server = Server::start(LOOSE, page());
+    let reply = both(&server, "/api/v1/workloads");
+    assert_eq!((reply.status, reply.header("content-type")), (200, Some(JSON)));
+    let Summary { time, workloads } = serde_json::from_slice(&reply.body).unwrap();
+    assert_eq!(time, 10);
+    for name in NAMES {
+        let line = workloads.iter().find(|line| line.cgroup == name).unwrap_or_else(|| panic!("{name}: {workloads:?}"));
+        for all in [false, true] {
+            let reply = both(&server, &format!("/api/v1/workloads/{}", encoded(&line.workload, all)));
+            assert_eq!((reply.status, reply.header("content-type")), (200, Some(JSON)), "{name}: {}", reply.text());
+            let detail: Detail = serde_json::from_slice(&reply.body).unwrap();
+            assert_eq!(detail, Detail { time, workload: line.clone() });
+        }
+    }
+    let unknown = both(&server, "/api/v1/workloads/%3Cscript%3E%22");
+    assert_eq!(problem(&unknown, 404), "there is no workload \"<script>\\\"\"");
+    server.stop();
+}
+
+#[test]
+fn what_is_wrong_below_the_api_is_a_problem_and_elsewhere_text() {
+    let server = Server::start(LOOSE, page());
+    for (path, status, detail) in [
+        ("/api/v1", 404, "there is nothing at this path: / lists what there is"),
+        ("/api/v1/", 404, "there is nothing at this path: / lists what there is"),
+        ("/api/v1/nothing", 404, "there is nothing at this path: / lists what there is"),
+        ("/api/v1/workloads/", 404, "there is nothing at this path: / lists what there is"),
+        ("/api/v1/%77orkloads", 404, "there is nothing at this path: / lists what there is"),
+        ("/api/v1/workloads?nme=a", 400, "there is no parameter \"nme\" here; there is none at all"),
+        ("/api/v1/workloads/%ff", 400, "what the percent signs stand for is not UTF-8"),
+    ] {
+        assert_eq!(problem(&both(&server, path), status), detail, "{path}");
+    }
+    for path in ["/api", "/api/", "/api/v2/workloads", "/api/v1x"] {
+        let reply = server.get(path);
+        assert_eq!((reply.status, reply.header("content-type")), (404, Some("text/plain; charset=utf-8")), "{path}");
+    }
+    // A name that is none of the agent's: refused before any path is looked at.
+    let of = |path: &str| server.ask(&format!("GET {path} HTTP/1.1\r\nhost: evil.example\r\n\r\n"));
+    assert!(problem(&of("/api/v1/workloads"), 421).starts_with("\"evil.example\" is no name of this host"));
+    assert_eq!(of("/metrics").header("content-type"), Some("text/plain; charset=utf-8"));
+    server.stop();
+}
+
+#[test]
+fn only_get_and_head_are_answered() {
+    let server = Server::start(LOOSE, page());
+    for path in ["/api/v1/workloads", "/api/v1/workloads/%2Fplain", "/api/v1/workloads?nme=a"] {
+        for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "BREW"] {
+            let request = format!("{method} {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n");
+            let mut socket = server.connect_socket();
+            socket.write_all(request.as_bytes()).unwrap();
+            for reply in [server.ask(&request), Reply::read(socket).unwrap()] {
+                assert_eq!(problem(&reply, 405), "nothing can be changed here: use GET or HEAD", "{method} {path}");
+                assert_eq!(reply.header("allow"), Some("GET, HEAD"), "{method} {path}");
+            }
+        }
+    }
+    for path in ["/api/v1/workloads", "/api/v1/workloads/none", "/api/v1/none", "/api/v1/workloads?x"] {
+        let head = server.ask(&format!("HEAD {path} HTTP/1.1\r\nhost: x\r\n\r\n"));
+        let get = server.get(path);
+        assert_eq!((head.status, head.body.len()), (get.status, 0), "{path}");
+        for header in ["content-type", "content-length"] {
+            assert_eq!(head.header(header), get.header(header), "{path}: {header}");
+        }
+    }
+    server.stop();
+}
+
+#[test]
+fn a_hundred_who_poll_the_same_cost_one_rendering_a_snapshot() {
+    let page = page();
+    let server = Server::start(LOOSE, page.clone());
+    let path = format!("/api/v1/workloads/{}", encoded(NAMES[1], true));
+    for round in 1..=2 {
+        page.keep();
+        let mut clients: Vec<_> = (0..100).map(|_| server.connect_socket()).collect();
+        for client in &mut clients {
+            client.write_all(format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes()).unwrap();
+        }
+        for client in clients {
+            let reply = Reply::read(client).unwrap();
+            assert_eq!(serde_json::from_slice::<Value>(&reply.body).unwrap()["workload"]["cgroup"], NAMES[1]);
+        }
+        assert_eq!(page.renders.load(Ordering::Relaxed), round);
+    }
+    server.stop();
+}
+
+#[test]
+fn the_index_lists_every_read() {
+    let server = Server::start(LOOSE, page());
+    let index = server.get("/");
+    for route in collector_core::api::read::ROUTES {
+        assert!(index.text().contains(&format!("/api/v1/{}", route.path)), "{}", route.path);
+        assert!(index.text().contains(route.help), "{}", route.path);
+    }
+    server.stop();
+}
