@@ -1,10 +1,12 @@
 //! The types of the API's answers: built from the view, parsed by clients.
 
+pub mod alerts;
 mod document;
 pub mod gpus;
 pub mod parameter;
 pub mod problem;
 pub mod read;
+pub mod report;
 pub mod status;
 pub mod workloads;
 

@@ -2,9 +2,14 @@
 
 use serde::Serialize;
 
+use super::alerts::{Alerts, Suggestions};
+use super::gpus::Gpus;
 use super::parameter::{self, Given, Parameter, Values};
 use super::problem::Problem;
+use super::report::Report;
+use super::status::Status;
 use super::workloads::{Detail, Summary};
+use crate::alert::Severity;
 use crate::identity::LONGEST;
 use crate::view::View;
 
@@ -14,8 +19,13 @@ pub const ROOT: &str = "/api/v1/";
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Read {
+    Status,
+    Report,
     Workloads,
     Workload(Box<str>),
+    Gpus,
+    Alerts(Option<Severity>),
+    Suggestions,
 }
 
 /// A read: where it is, and what it takes.
@@ -33,6 +43,20 @@ pub struct Route {
 
 pub const ROUTES: &[Route] = &[
     Route {
+        path: "status",
+        alias: Some("monitoring/status"),
+        help: "The host in one object: health with its reasons, memory, swap, CPU, pressure, disks, GPUs, alerts.",
+        parameters: &[],
+        read: |_| Read::Status,
+    },
+    Route {
+        path: "report",
+        alias: Some("monitoring/report"),
+        help: "The status, and all workloads.",
+        parameters: &[],
+        read: |_| Read::Report,
+    },
+    Route {
         path: "workloads",
         alias: None,
         help: "All workloads: memory, limits, pressure, stalls, OOM kills.",
@@ -42,9 +66,30 @@ pub const ROUTES: &[Route] = &[
     Route {
         path: "workloads/{name}",
         alias: None,
-        help: "One workload.",
+        help: "One workload, and the alerts about it.",
         parameters: &[NAME],
         read: |given| Read::Workload(text(given, "name")),
+    },
+    Route {
+        path: "gpus",
+        alias: None,
+        help: "All GPUs: memory and who holds it, utilization, temperature, power, PCIe, errors.",
+        parameters: &[],
+        read: |_| Read::Gpus,
+    },
+    Route {
+        path: "alerts",
+        alias: Some("monitoring/alerts"),
+        help: "The alerts that fire.",
+        parameters: &[SEVERITY],
+        read: |given| Read::Alerts(given.get("severity").and_then(Severity::of)),
+    },
+    Route {
+        path: "suggestions",
+        alias: Some("monitoring/optimization-suggestions"),
+        help: "What to do about each alert that fires.",
+        parameters: &[],
+        read: |_| Read::Suggestions,
     },
 ];
 
@@ -53,6 +98,9 @@ const NAME: Parameter = Parameter {
     values: Values::Text(LONGEST),
     help: "The workload, as in the label `workload`. Its slashes may be percent-encoded.",
 };
+
+const SEVERITY: Parameter =
+    Parameter { name: "severity", values: Values::OneOf(&Severity::LABELS), help: "Only alerts of this severity." };
 
 fn text(given: &Given<'_>, name: &str) -> Box<str> {
     given.get(name).unwrap_or_default().into()
@@ -85,8 +133,13 @@ impl Read {
     /// The answer as JSON.
     pub fn answer(&self, view: &View) -> Result<Vec<u8>, Problem> {
         match self {
+            Read::Status => json(&Status::of(view)),
+            Read::Report => json(&Report::of(view)),
             Read::Workloads => json(&Summary::of(view)),
             Read::Workload(name) => json(&Detail::of(view, name)?),
+            Read::Gpus => json(&Gpus::of(view)),
+            Read::Alerts(severity) => json(&Alerts::of(view, *severity)),
+            Read::Suggestions => json(&Suggestions::of(view)),
         }
     }
 }
@@ -121,6 +174,24 @@ mod tests {
         }
         let long = format!("workloads/{}", "a".repeat(LONGEST + 1));
         assert_eq!(read(&long), Err(400));
+    }
+
+    #[test]
+    fn an_alias_is_the_same_read() {
+        for route in ROUTES {
+            let Some(alias) = route.alias else { continue };
+            assert_eq!(read(alias), read(route.path), "{alias}");
+        }
+        for (path, expected) in [
+            ("monitoring/alerts?severity=critical", Ok(Read::Alerts(Some(Severity::Critical)))),
+            ("alerts?severity=info", Ok(Read::Alerts(Some(Severity::Info)))),
+            ("alerts", Ok(Read::Alerts(None))),
+            ("alerts?severity=Critical", Err(400)),
+            ("monitoring", Err(404)),
+            ("monitoring/cleanup", Err(404)),
+        ] {
+            assert_eq!(read(path), expected, "{path}");
+        }
     }
 
     #[test]

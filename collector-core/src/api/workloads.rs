@@ -3,7 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::alerts;
 use super::problem::Problem;
+use crate::alert::Alert;
 use crate::view::View;
 use crate::view::number::{Known, Number};
 use crate::view::workload::Workload;
@@ -22,6 +24,9 @@ pub struct Detail {
     /// Time in nanoseconds since the Unix epoch.
     pub time: u64,
     pub workload: Line,
+    /// The alerts that fire about it: the most severe first, of those the newest.
+    #[serde(default)]
+    pub alerts: Vec<Alert>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -97,7 +102,9 @@ impl Detail {
         let workload = view.workloads.iter().find(|workload| workload.labels()[0] == name);
         let workload = workload.ok_or_else(|| Problem::unknown(format!("there is no workload {name:?}")))?;
         let known = Known::of(&view.coverage);
-        Ok(Detail { time: view.time, workload: Line::within(view, workload, known) })
+        let (workload, alerts) =
+            (Line::within(view, workload, known), alerts::those(view, |alert| alerts::is_about(alert, name)));
+        Ok(Detail { time: view.time, workload, alerts })
     }
 }
 
@@ -165,7 +172,7 @@ mod tests {
         assert!(workloads.iter().any(|line| line.cgroup == "/a"), "{workloads:?}");
         for workload in workloads {
             let detail = Detail::of(engine.view(), &workload.workload).unwrap();
-            assert_eq!(detail, Detail { time, workload });
+            assert_eq!(detail, Detail { time, workload, alerts: Vec::new() });
         }
         let problem = Detail::of(engine.view(), "/b\u{202e}").unwrap_err();
         assert_eq!((problem.status, &*problem.detail), (404, "there is no workload \"/b\\u{202e}\""));

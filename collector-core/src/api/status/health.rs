@@ -1,8 +1,6 @@
 //! How the host is, and why: the alerts that fire, and what is about to become one. All thresholds are those of the rules.
 
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -40,13 +38,6 @@ impl Health {
 
 /// At most this many reasons; of more, the last one says how many.
 const REASONS: usize = 20;
-
-/// The alerts that fire: the most severe first, of those the newest.
-pub(super) fn alerts(view: &View) -> Vec<Alert> {
-    let mut alerts: Vec<&Arc<Alert>> = view.firing.alerts().collect();
-    alerts.sort_by_key(|alert| Reverse((alert.severity, alert.started)));
-    alerts.into_iter().map(|alert| (**alert).clone()).collect()
-}
 
 /// The health with its reasons, the most severe first; no health if no rule is evaluated.
 pub(super) fn judge(view: &View, alerts: &[Alert]) -> (Option<Health>, Vec<String>) {
@@ -152,6 +143,8 @@ fn amount(metric: &str, number: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::engine::Engine;
     use crate::engine::test::start;
@@ -173,7 +166,7 @@ mod tests {
             }
         }
         let view = engine.view();
-        judge(view, &alerts(view))
+        judge(view, &crate::api::alerts::those(view, |_| true))
     }
 
     /// Memory with this much of 1000 used.

@@ -7,6 +7,7 @@ mod health;
 use serde::{Deserialize, Serialize};
 
 use crate::alert::Alert;
+use crate::api::alerts;
 use crate::api::gpus::{self, GpuLine};
 use crate::statistic::host::{Statistic, Values, average, average_busy};
 use crate::view::View;
@@ -162,7 +163,7 @@ pub struct Unavailable {
 
 impl Status {
     pub fn of(view: &View) -> Status {
-        let alerts = health::alerts(view);
+        let alerts = alerts::those(view, |_| true);
         let (health, reasons) = health::judge(view, &alerts);
         Status {
             time: view.time,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use collector_core::api::problem::Problem;
+use collector_core::api::read::ROUTES;
 use collector_core::api::workloads::{Detail, Summary};
 use collector_core::cgroup::Id;
 use collector_core::engine::Engine;
@@ -91,11 +92,33 @@ fn each_workload_is_found_by_its_name_however_that_is_written() {
             let reply = both(&server, &format!("/api/v1/workloads/{}", encoded(&line.workload, all)));
             assert_eq!((reply.status, reply.header("content-type")), (200, Some(JSON)), "{name}: {}", reply.text());
             let detail: Detail = serde_json::from_slice(&reply.body).unwrap();
-            assert_eq!(detail, Detail { time, workload: line.clone() });
+            assert_eq!(detail, Detail { time, workload: line.clone(), alerts: Vec::new() });
         }
     }
     let unknown = both(&server, "/api/v1/workloads/%3Cscript%3E%22");
     assert_eq!(problem(&unknown, 404), "there is no workload \"<script>\\\"\"");
+    server.stop();
+}
+
+#[test]
+fn every_read_is_there_at_both_addresses_under_both_of_its_paths() {
+    let page = page();
+    page.keep();
+    let server = Server::start(LOOSE, page);
+    for route in ROUTES.iter().filter(|route| !route.path.contains('{')) {
+        let reply = both(&server, &format!("/api/v1/{}", route.path));
+        assert_eq!((reply.status, reply.header("content-type")), (200, Some(JSON)), "{}", route.path);
+        assert!(serde_json::from_slice::<Value>(&reply.body).unwrap().is_object(), "{}", route.path);
+        if let Some(alias) = route.alias {
+            assert_eq!(both(&server, &format!("/api/v1/{alias}")).body, reply.body, "{alias}");
+        }
+    }
+    let of = |path: &str| serde_json::from_slice::<Value>(&server.get(path).body).unwrap();
+    let (status, report) = (of("/api/v1/monitoring/status"), of("/api/v1/monitoring/report"));
+    for (name, value) in status.as_object().unwrap() {
+        assert_eq!(&report[name], value, "{name}");
+    }
+    assert_eq!(report["workloads"], of("/api/v1/workloads")["workloads"]);
     server.stop();
 }
 
@@ -109,6 +132,9 @@ fn what_is_wrong_below_the_api_is_a_problem_and_elsewhere_text() {
         ("/api/v1/workloads/", 404, "there is nothing at this path: / lists what there is"),
         ("/api/v1/%77orkloads", 404, "there is nothing at this path: / lists what there is"),
         ("/api/v1/workloads?nme=a", 400, "there is no parameter \"nme\" here; there is none at all"),
+        ("/api/v1/alerts?severity=grave", 400, "severity=\"grave\": one of info, warning, critical"),
+        ("/api/v1/monitoring/alerts?severity=", 400, "severity=\"\": one of info, warning, critical"),
+        ("/api/v1/monitoring", 404, "there is nothing at this path: / lists what there is"),
         ("/api/v1/workloads/%ff", 400, "what the percent signs stand for is not UTF-8"),
     ] {
         assert_eq!(problem(&both(&server, path), status), detail, "{path}");
@@ -127,7 +153,8 @@ fn what_is_wrong_below_the_api_is_a_problem_and_elsewhere_text() {
 #[test]
 fn only_get_and_head_are_answered() {
     let server = Server::start(LOOSE, page());
-    for path in ["/api/v1/workloads", "/api/v1/workloads/%2Fplain", "/api/v1/workloads?nme=a"] {
+    let every = ROUTES.iter().map(|route| format!("/api/v1/{}", route.path.replace("{name}", "a")));
+    for path in every.chain(["/api/v1/workloads?nme=a".to_owned()]) {
         for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "BREW"] {
             let request = format!("{method} {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n");
             let mut socket = server.connect_socket();
@@ -173,7 +200,7 @@ fn a_hundred_who_poll_the_same_cost_one_rendering_a_snapshot() {
 fn the_index_lists_every_read() {
     let server = Server::start(LOOSE, page());
     let index = server.get("/");
-    for route in collector_core::api::read::ROUTES {
+    for route in ROUTES {
         assert!(index.text().contains(&format!("/api/v1/{}", route.path)), "{}", route.path);
         assert!(index.text().contains(route.help), "{}", route.path);
     }
