@@ -9,6 +9,7 @@ pub mod pattern;
 pub mod raw;
 pub mod runbook;
 pub mod template;
+pub mod window;
 
 use std::sync::Arc;
 

@@ -222,7 +222,7 @@ fn tick(alerts: &mut Alerts, view: &mut View, rules: &Rules, time: u64, outcomes
             Condition::Threshold(threshold) => {
                 let track = &mut alerts.tracks[index];
                 let moved = same && track.complete;
-                track.begin();
+                track.begin(threshold, &now);
                 each(&*view, threshold.metric, threshold.part, moved, &mut |seen| {
                     if threshold.matches(seen.labels) {
                         let renamed = seen.workload.is_some_and(|slot| view.workloads.is_renamed(slot));

@@ -5,8 +5,9 @@ use super::{ABSENT, FIRING, Filling, Labels, Times};
 use crate::alert::Alert;
 use crate::metric::row::WORKLOAD;
 use crate::metric::visit::Seen;
-use crate::rule::evaluate::{Phase, Turn, Window, step};
-use crate::rule::{Change, Rule, Side, Threshold};
+use crate::rule::evaluate::{Phase, Turn, step};
+use crate::rule::window::{Grid, Window};
+use crate::rule::{Change, Rule, Threshold};
 
 /// How long an absent series that does not fire is remembered, in nanoseconds: a source may skip a tick or two. With many
 /// short-lived workloads, a minute would cost megabytes.
@@ -75,11 +76,11 @@ impl Series {
     }
 
     /// Begins its window when it is first seen.
-    pub fn begin(&mut self, threshold: &Threshold, now: &Round, seen: &Seen<'_>) {
+    pub fn begin(&mut self, threshold: &Threshold, grid: &Grid, now: &Round, seen: &Seen<'_>) {
         if let (Some(change), None) = (threshold.change, &self.window) {
             // A counter that began while the agent ran has grown from zero.
             let fresh = matches!(change, Change::Rate(_)) && seen.created > 0 && seen.created >= now.started;
-            self.window = Some(Window::new(now.elapsed, seen.number, fresh));
+            self.window = Some(Window::new(grid, now.elapsed, seen.number, fresh));
         }
     }
 
@@ -87,12 +88,12 @@ impl Series {
     pub fn evaluate(
         &mut self,
         (rule, threshold): (&Rule, &Threshold),
-        now: &Round,
+        (grid, now): (&Grid, &Round),
         raw: f64,
         send: &mut Sending,
     ) -> bool {
         let number = match (threshold.change, &mut self.window) {
-            (Some(change), Some(window)) => window.change(change, now.elapsed, raw),
+            (Some(change), Some(window)) => window.change(grid, change, now.elapsed, raw),
             _ => Some((raw, true)),
         };
         self.number = number.map(|(number, _)| number).or(self.number);
@@ -113,18 +114,13 @@ impl Series {
         false
     }
 
-    /// The elapsed time from which on evaluating it may change something although its number stays. Before, a rate of an idle
-    /// series only falls, and no number stays long enough.
-    pub fn due(&self, threshold: &Threshold, now: &Round) -> u64 {
-        match (&self.window, threshold.change, self.phase) {
-            (None, _, Phase::Pending { since }) => since.saturating_add(threshold.lasting),
-            (None, ..) => u64::MAX,
-            (Some(window), Some(Change::Rate(length)), Phase::Idle)
-                if threshold.side == Side::Above || window.is_flat() =>
-            {
-                window.next(now.elapsed, length)
-            }
-            (Some(_), ..) => 0,
+    /// The elapsed time from which on evaluating it may change something although its number stays.
+    pub fn due(&self, threshold: &Threshold, grid: &Grid, now: &Round) -> u64 {
+        match (&self.window, self.phase) {
+            (None, Phase::Pending { since }) => since.saturating_add(threshold.lasting),
+            (None, _) => u64::MAX,
+            (Some(window), Phase::Idle) if window.rests(grid, threshold, now.elapsed) => u64::MAX,
+            (Some(_), _) => 0,
         }
     }
 

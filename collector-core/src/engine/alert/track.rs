@@ -8,12 +8,15 @@ use super::series::{Round, Sending, Series};
 use super::{Alert, SERIES, Times};
 use crate::metric::visit::Seen;
 use crate::rule::evaluate::Phase;
+use crate::rule::window::Grid;
 use crate::rule::{Rule, Threshold};
 
 /// The series that are followed. A rule on a rate or slope follows all, others only those that are pending or fire.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Track {
     followed: Vec<Followed>,
+    /// When their windows have points.
+    grid: Grid,
     /// Place by the hash of the labels.
     index: HashMap<u64, usize>,
     /// Where the first series of each workload was, by slot: usually it still is.
@@ -47,8 +50,11 @@ struct Followed {
 
 impl Track {
     /// Begins a tick.
-    pub fn begin(&mut self) {
+    pub fn begin(&mut self, threshold: &Threshold, now: &Round) {
         self.next = (None, 0);
+        if let Some(change) = threshold.change {
+            self.grid.tick(change, now.elapsed);
+        }
     }
 
     /// Takes the number of a series. The labels of its workload may have changed since the last tick if it is `renamed`.
@@ -76,7 +82,7 @@ impl Track {
         let moved = followed.raw.to_bits() != seen.number.to_bits();
         if moved || followed.absent || followed.due <= now.elapsed {
             (followed.due, followed.absent, followed.raw) = (0, false, seen.number);
-            followed.series.begin(threshold, now, seen);
+            followed.series.begin(threshold, &self.grid, now, seen);
         }
     }
 
@@ -98,10 +104,11 @@ impl Track {
             }
             let due = followed.due <= now.elapsed;
             if due && !followed.absent {
+                let (grid, raw) = (&self.grid, followed.raw);
                 self.pending -= u64::from(followed.series.is_pending());
-                self.refused += u64::from(followed.series.evaluate((rule, threshold), now, followed.raw, send));
+                self.refused += u64::from(followed.series.evaluate((rule, threshold), (grid, now), raw, send));
                 self.pending += u64::from(followed.series.is_pending());
-                followed.due = followed.series.due(threshold, now);
+                followed.due = followed.series.due(threshold, grid, now);
             }
             if !due || !followed.absent && followed.series.is_followed() {
                 place += 1;

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use super::super::{ABSENT, FIRING, Filling, Labels, SERIES, STEP, Times};
 use crate::alert::{Alert, State};
 use crate::metric::visit::visit;
-use crate::rule::evaluate::{Phase, Turn, Window, step};
+use crate::rule::evaluate::{Phase, Turn, step};
+use crate::rule::window::{Grid, Window};
 use crate::rule::{Change, Condition, Rule, Rules, Threshold};
 use crate::view::View;
 
@@ -63,7 +64,7 @@ impl Full {
         let mut alerts = Vec::new();
         for (rule, threshold, track) in self.thresholds() {
             let mut send = |alert| alerts.push(alert);
-            track.begin();
+            track.begin(threshold, &now);
             visit(view, threshold.metric, threshold.part, &mut |labels, number, created| {
                 if threshold.matches(labels) {
                     track.see(rule, threshold, &now, Seen { labels, number, created }, &mut firing, &mut send);
@@ -121,6 +122,7 @@ struct Seen<'a> {
 struct Track {
     /// In the order of the metric, so that the next series is usually the next entry.
     series: Vec<Series>,
+    grid: Grid,
     /// Index by the hash of the labels, for series out of order.
     index: HashMap<u64, usize>,
     next: usize,
@@ -152,8 +154,11 @@ struct Series {
 
 impl Track {
     /// Begins a tick.
-    pub fn begin(&mut self) {
+    pub fn begin(&mut self, threshold: &Threshold, now: &Round) {
         (self.next, self.places) = (0, 0);
+        if let Some(change) = threshold.change {
+            self.grid.tick(change, now.elapsed);
+        }
     }
 
     /// Evaluates one series. `firing` is the number of alerts that fire, of all rules.
@@ -191,9 +196,9 @@ impl Track {
             Some(change) => {
                 // A counter that began while the agent ran has grown from zero.
                 let fresh = matches!(change, Change::Rate(_)) && seen.created > 0 && seen.created >= now.started;
-                let window =
-                    series.window.get_or_insert_with(|| Box::new(Window::new(now.elapsed, seen.number, fresh)));
-                window.change(change, now.elapsed, seen.number)
+                let grid = &self.grid;
+                let new = || Box::new(Window::new(grid, now.elapsed, seen.number, fresh));
+                series.window.get_or_insert_with(new).change(grid, change, now.elapsed, seen.number)
             }
         };
         series.number = number.map(|(number, _)| number).or(series.number);
