@@ -229,9 +229,8 @@ fn tick(alerts: &mut Alerts, view: &mut View, rules: &Rules, time: u64, outcomes
                         track.see(threshold, &now, &seen, renamed);
                     }
                 });
-                let moves = |workload| !moved || view.workloads.has_moved(workload);
                 let first = sending.alerts.len();
-                track.end((rule, threshold), &now, moves, &mut sending);
+                track.end((rule, threshold), &now, moved.then_some(&view.workloads), &mut sending);
                 // Series are in the order in which they came.
                 sending.alerts[first..].sort_by(|one, other| one.labels.cmp(&other.labels));
                 if let Some(state) = view.firing.0.get_mut(state) {

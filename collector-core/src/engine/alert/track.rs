@@ -10,6 +10,7 @@ use crate::metric::visit::Seen;
 use crate::rule::evaluate::Phase;
 use crate::rule::window::Grid;
 use crate::rule::{Rule, Threshold};
+use crate::view::workload::Workloads;
 
 /// The series that are followed. A rule on a rate or slope follows all, others only those that are pending or fire.
 #[derive(Clone, Debug, Default)]
@@ -19,8 +20,15 @@ pub(super) struct Track {
     grid: Grid,
     /// Place by the hash of the labels.
     index: HashMap<u64, usize>,
-    /// Where the first series of each workload was, by slot: usually it still is.
-    first: Vec<usize>,
+    /// What is there of each workload, by slot.
+    held: Vec<Held>,
+    /// How many series that are there may change without a workload's moving.
+    free: u32,
+    /// How many were seen in this tick, and the places of those to evaluate.
+    seen: u32,
+    turns: Vec<u32>,
+    /// No other is due before.
+    due: u64,
     /// The workload of the last series, and the place after that one: usually that of the next series.
     next: (Option<usize>, usize),
     /// Everything that is to be followed is: at the next tick, only what moves can change that.
@@ -33,7 +41,16 @@ pub(super) struct Track {
     pub overflown: u64,
 }
 
-/// What every tick looks at, apart from the rest.
+/// The series of a workload.
+#[derive(Clone, Copy, Debug, Default)]
+struct Held {
+    /// Where the first was: usually it still is.
+    first: u32,
+    /// How many of them are there.
+    count: u32,
+}
+
+/// What a tick looks at first, apart from the rest.
 #[derive(Clone, Debug)]
 struct Followed {
     /// The elapsed time at which it is evaluated although it did not move; once it is absent, at which it is forgotten.
@@ -52,6 +69,8 @@ impl Track {
     /// Begins a tick.
     pub fn begin(&mut self, threshold: &Threshold, now: &Round) {
         self.next = (None, 0);
+        self.seen = 0;
+        self.turns.clear();
         if let Some(change) = threshold.change {
             self.grid.tick(change, now.elapsed);
         }
@@ -69,8 +88,8 @@ impl Track {
             }
             None => self.insert(seen.labels, now.elapsed),
         };
-        if self.next.0 != seen.workload {
-            self.keep_first(seen.workload, place);
+        if let (Some(slot), true) = (seen.workload, self.next.0 != seen.workload) {
+            self.held(slot).first = place as u32;
         }
         self.next = (seen.workload, place + 1);
         let followed = &mut self.followed[place];
@@ -78,45 +97,88 @@ impl Track {
         if followed.round == now.number {
             return;
         }
-        (followed.round, followed.workload) = (now.number, seen.workload);
+        followed.round = now.number;
+        self.seen += 1;
+        let (absent, before) = (followed.absent, followed.workload);
         let moved = followed.raw.to_bits() != seen.number.to_bits();
-        if moved || followed.absent || followed.due <= now.elapsed {
+        if moved || absent || followed.due <= now.elapsed {
             (followed.due, followed.absent, followed.raw) = (0, false, seen.number);
             followed.series.begin(threshold, &self.grid, now, seen);
+            self.turns.push(place as u32);
+        }
+        if absent || before != seen.workload {
+            followed.workload = seen.workload;
+            if !absent {
+                *self.count(before) -= 1;
+            }
+            *self.count(seen.workload) += 1;
+        }
+    }
+
+    /// How many series of a workload are there.
+    fn count(&mut self, workload: Option<usize>) -> &mut u32 {
+        match workload {
+            Some(slot) => &mut self.held(slot).count,
+            None => &mut self.free,
         }
     }
 
     /// Ends a tick: evaluates what was seen and what is due. Series that are gone resolve or are forgotten after a while. Of what
-    /// was not seen, `moved` tells whether it would have been seen if it were there, by workload.
+    /// was not seen, `moved` tells whether it would have been seen if it were there, by workload; all would if it is `None`.
     pub fn end(
         &mut self,
         (rule, threshold): (&Rule, &Threshold),
         now: &Round,
-        moved: impl Fn(usize) -> bool,
+        moved: Option<&Workloads>,
         send: &mut Sending,
     ) {
-        let mut place = 0;
-        while let Some(followed) = self.followed.get_mut(place) {
-            if !followed.absent && followed.round != now.number && followed.workload.is_none_or(&moved) {
+        let held = |slot: usize| self.held.get(slot).map_or(0, |held| held.count);
+        let there = moved.map(|moved| self.free + moved.moved_slots().map(held).sum::<u32>());
+        if there != Some(self.seen) || self.due <= now.elapsed {
+            self.look(now, moved);
+        }
+        let mut turns = std::mem::take(&mut self.turns);
+        turns.retain(|place| {
+            let followed = &mut self.followed[*place as usize];
+            if followed.absent {
+                return true;
+            }
+            let (grid, raw) = (&self.grid, followed.raw);
+            self.pending -= u64::from(followed.series.is_pending());
+            self.refused += u64::from(followed.series.evaluate((rule, threshold), (grid, now), raw, send));
+            self.pending += u64::from(followed.series.is_pending());
+            followed.due = followed.series.due(threshold, grid, now);
+            self.due = self.due.min(followed.due);
+            !followed.series.is_followed()
+        });
+        // What is left are those to forget. The last one takes the place of one that is removed.
+        turns.sort_unstable();
+        for place in turns.drain(..).rev() {
+            self.remove(place as usize).resolve(rule, threshold, now, send);
+        }
+        self.turns = turns;
+        self.complete = self.overflown == 0;
+    }
+
+    /// Looks at all: which are gone, and which are due.
+    fn look(&mut self, now: &Round, moved: Option<&Workloads>) {
+        self.turns.clear();
+        self.due = u64::MAX;
+        for place in 0..self.followed.len() {
+            let followed = &mut self.followed[place];
+            let seen = |slot| moved.is_none_or(|moved| moved.has_moved(slot));
+            if !followed.absent && followed.round != now.number && followed.workload.is_none_or(seen) {
                 self.pending -= u64::from(followed.series.is_pending());
                 followed.series.leave(now);
-                (followed.absent, followed.due, followed.workload) = (true, followed.series.end(), None);
+                let workload = followed.workload.take();
+                (followed.absent, followed.due) = (true, followed.series.end());
+                *self.count(workload) -= 1;
             }
-            let due = followed.due <= now.elapsed;
-            if due && !followed.absent {
-                let (grid, raw) = (&self.grid, followed.raw);
-                self.pending -= u64::from(followed.series.is_pending());
-                self.refused += u64::from(followed.series.evaluate((rule, threshold), (grid, now), raw, send));
-                self.pending += u64::from(followed.series.is_pending());
-                followed.due = followed.series.due(threshold, grid, now);
+            match self.followed[place].due {
+                due if due <= now.elapsed => self.turns.push(place as u32),
+                due => self.due = self.due.min(due),
             }
-            if !due || !followed.absent && followed.series.is_followed() {
-                place += 1;
-                continue;
-            }
-            self.remove(place).resolve(rule, threshold, now, send);
         }
-        self.complete = self.overflown == 0;
     }
 
     /// Adds a series that fires; `false` if there is no room.
@@ -130,6 +192,7 @@ impl Track {
         self.pending -= u64::from(followed.series.is_pending());
         followed.series.restore(phase, number);
         followed.due = if followed.absent { followed.series.end() } else { 0 };
+        self.due = 0;
         self.complete = false;
         true
     }
@@ -153,19 +216,17 @@ impl Track {
             })
         };
         let next = match seen.workload {
-            Some(slot) if self.next.0 != Some(slot) => self.first.get(slot).copied(),
+            Some(slot) if self.next.0 != Some(slot) => self.held.get(slot).map(|held| held.first as usize),
             _ => Some(self.next.1),
         };
         next.filter(same).or_else(|| self.index.get(&hash(seen.labels.iter().copied())).copied().filter(same))
     }
 
-    fn keep_first(&mut self, workload: Option<usize>, place: usize) {
-        if let Some(slot) = workload {
-            if self.first.len() <= slot {
-                self.first.resize(slot + 1, 0);
-            }
-            self.first[slot] = place;
+    fn held(&mut self, slot: usize) -> &mut Held {
+        if self.held.len() <= slot {
+            self.held.resize(slot + 1, Held::default());
         }
+        &mut self.held[slot]
     }
 
     fn insert(&mut self, labels: &[&str], elapsed: u64) -> usize {
@@ -173,20 +234,26 @@ impl Track {
         self.index.insert(hash(labels.iter().copied()), place);
         let series = Box::new(Series::new(labels, elapsed));
         self.followed.push(Followed { due: 0, round: 0, workload: None, absent: false, raw: 0.0, series });
+        self.free += 1;
+        // All may be due in one tick, which shall not allocate.
+        self.turns.reserve(self.followed.len().saturating_sub(self.turns.len()));
         place
     }
 
     /// Removes a series. The last one takes its place.
     fn remove(&mut self, place: usize) -> Box<Series> {
-        let left = self.followed.swap_remove(place).series;
+        let Followed { workload, absent, series: left, .. } = self.followed.swap_remove(place);
+        if !absent {
+            *self.count(workload) -= 1;
+        }
         self.index.remove(&hash(left.labels()));
         if let Some(moved) = self.followed.get(place) {
             self.index.insert(hash(moved.series.labels()), place);
             let last = self.followed.len();
-            if let Some(first) =
-                moved.workload.and_then(|slot| self.first.get_mut(slot)).filter(|first| **first == last)
+            if let Some(slot) = moved.workload
+                && self.held(slot).first as usize == last
             {
-                *first = place;
+                self.held(slot).first = place as u32;
             }
         }
         left

@@ -129,6 +129,11 @@ impl Workloads {
         shown.filter(|(_, workload)| workload.is_shown() && !workload.name.is_empty())
     }
 
+    /// The slots of the workloads about which anything may have changed since the last tick.
+    pub(crate) fn moved_slots(&self) -> impl Iterator<Item = usize> {
+        std::iter::successors(self.slots.moved.next(0), |slot| self.slots.moved.next(slot + 1))
+    }
+
     /// Whether anything about the workload in this slot may have changed since the last tick.
     pub(crate) fn has_moved(&self, slot: usize) -> bool {
         self.slots.moved.has(slot)
