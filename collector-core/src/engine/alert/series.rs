@@ -3,7 +3,6 @@
 
 use super::{ABSENT, FIRING, Filling, Labels, Times};
 use crate::alert::Alert;
-use crate::metric::row::WORKLOAD;
 use crate::metric::visit::Seen;
 use crate::rule::evaluate::{Phase, Turn, step};
 use crate::rule::window::{Grid, Window};
@@ -68,11 +67,6 @@ impl Series {
 
     pub fn has(&self, labels: &[&str]) -> bool {
         self.labels.len() == labels.len() && self.labels().zip(labels).all(|(ours, other)| *ours == **other)
-    }
-
-    /// The same without the labels that name a workload.
-    pub fn has_rest(&self, labels: &[&str]) -> bool {
-        self.labels().zip(labels).skip(WORKLOAD.len()).all(|(ours, other)| *ours == **other)
     }
 
     /// Begins its window when it is first seen.

@@ -6,6 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::series::{Round, Sending, Series};
 use super::{Alert, SERIES, Times};
+use crate::metric::row::WORKLOAD;
 use crate::metric::visit::Seen;
 use crate::rule::evaluate::Phase;
 use crate::rule::window::Grid;
@@ -62,6 +63,8 @@ struct Followed {
     absent: bool,
     /// The number of the metric.
     raw: f64,
+    /// Tells apart the series of a workload: a hash of the other labels. Those themselves are out of the processor's reach.
+    rest: u64,
     series: Box<Series>,
 }
 
@@ -209,10 +212,11 @@ impl Track {
 
     /// The place of a series.
     fn find(&self, seen: &Seen<'_>, renamed: bool) -> Option<usize> {
+        let known = |it: &Followed| !renamed && seen.workload.is_some() && it.workload == seen.workload;
         let same = |place: &usize| {
-            self.followed.get(*place).is_some_and(|it| match seen.workload.is_some() && it.workload == seen.workload {
-                true if !renamed => it.series.has_rest(seen.labels),
-                _ => it.series.has(seen.labels),
+            self.followed.get(*place).is_some_and(|it| match known(it) {
+                true => it.rest == rest(seen.labels),
+                false => it.series.has(seen.labels),
             })
         };
         let next = match seen.workload {
@@ -233,7 +237,8 @@ impl Track {
         let place = self.followed.len();
         self.index.insert(hash(labels.iter().copied()), place);
         let series = Box::new(Series::new(labels, elapsed));
-        self.followed.push(Followed { due: 0, round: 0, workload: None, absent: false, raw: 0.0, series });
+        let rest = rest(labels);
+        self.followed.push(Followed { due: 0, round: 0, workload: None, absent: false, raw: 0.0, rest, series });
         self.free += 1;
         // All may be due in one tick, which shall not allocate.
         self.turns.reserve(self.followed.len().saturating_sub(self.turns.len()));
@@ -264,4 +269,10 @@ fn hash<'a>(labels: impl Iterator<Item = &'a str>) -> u64 {
     let mut hasher = DefaultHasher::new();
     labels.for_each(|label| label.hash(&mut hasher));
     hasher.finish()
+}
+
+/// A hash of the labels that do not name a workload (FNV-1a, which is quick for a few bytes).
+fn rest(labels: &[&str]) -> u64 {
+    let bytes = labels.iter().skip(WORKLOAD.len()).flat_map(|label| label.bytes().chain([0xff]));
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
