@@ -82,6 +82,12 @@ impl Stage {
     }
 
     /// The label, what was dropped, and what to do about it.
+    /// What was dropped, and what to do about it.
+    pub fn texts(self) -> (&'static str, &'static str) {
+        let (_, dropped, action) = self.row();
+        (dropped, action)
+    }
+
     fn row(self) -> (&'static str, &'static str, &'static str) {
         match self {
             Stage::Alert => (

@@ -1,6 +1,7 @@
 //! The types of the API's answers: built from the view, parsed by clients.
 
 pub mod alerts;
+pub mod coverage;
 mod document;
 pub mod gpus;
 pub mod parameter;

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::alerts::{Alerts, Suggestions};
+use super::coverage::Coverage;
 use super::gpus::Gpus;
 use super::parameter::{self, Given, Parameter, Values};
 use super::problem::Problem;
@@ -26,6 +27,7 @@ pub enum Read {
     Gpus,
     Alerts(Option<Severity>),
     Suggestions,
+    Coverage,
 }
 
 /// A read: where it is, and what it takes.
@@ -91,6 +93,13 @@ pub const ROUTES: &[Route] = &[
         parameters: &[],
         read: |_| Read::Suggestions,
     },
+    Route {
+        path: "coverage",
+        alias: None,
+        help: "What this host can and cannot measure, and why: probes, sources, missing numbers, losses.",
+        parameters: &[],
+        read: |_| Read::Coverage,
+    },
 ];
 
 const NAME: Parameter = Parameter {
@@ -140,6 +149,7 @@ impl Read {
             Read::Gpus => json(&Gpus::of(view)),
             Read::Alerts(severity) => json(&Alerts::of(view, *severity)),
             Read::Suggestions => json(&Suggestions::of(view)),
+            Read::Coverage => json(&Coverage::of(view)),
         }
     }
 }
