@@ -26,5 +26,6 @@ pub mod spelling;
 pub mod stage;
 pub mod statistic;
 pub mod text;
+pub mod tier;
 pub mod view;
 pub mod xid;

@@ -8,6 +8,7 @@ use crate::alert::Alert;
 use crate::incident::Incident;
 use crate::pressure;
 use crate::signal::{block, compaction, kill, oom, reclaim, transfer};
+use crate::tier::Quarter;
 
 /// Something that is reported at once, with the names of its workloads.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -33,6 +34,8 @@ pub enum Outcome {
     Incident(Box<Incident>),
     /// An alert fires or resolves.
     Alert(Box<Alert>),
+    /// A quarter of an hour of the history, for the disk's tier.
+    History(Box<Quarter>),
 }
 
 impl Outcome {
@@ -45,7 +48,7 @@ impl Outcome {
             Outcome::CompactionStall(stall) => stall.workload.as_deref(),
             Outcome::SlowIo(io) | Outcome::FailedIo(io) => io.workload.as_deref(),
             Outcome::AllocationRefused(refusal) => refusal.workload.as_deref(),
-            Outcome::Pressure(_) => None,
+            Outcome::Pressure(_) | Outcome::History(_) => None,
             Outcome::Incident(incident) => incident.labels.get("workload").map(String::as_str),
             Outcome::Alert(alert) => alert.labels.get("workload").map(String::as_str),
         }
@@ -56,7 +59,7 @@ impl Outcome {
         use Outcome::*;
         match self {
             Dying(_) | ReclaimStall(_) | CompactionStall(_) | SlowIo(_) | FailedIo(_) | AllocationRefused(_) => true,
-            OomKill(_) | Signal(_) | Pressure(_) | Incident(_) | Alert(_) => false,
+            OomKill(_) | Signal(_) | Pressure(_) | Incident(_) | Alert(_) | History(_) => false,
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::signal::table::signals;
 use crate::stage::Stage;
 use crate::statistic::workload::Values;
 use crate::statistic::{disk, filesystem, gpu, host};
+use crate::tier::Limits;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -129,6 +130,9 @@ pub struct Start {
     /// The memory cgroup that the agent itself is in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub own: Option<Id>,
+    /// How much the history may keep.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history: Option<Limits>,
 }
 
 /// Names that the host gives to a cgroup's container or pod.

@@ -38,6 +38,8 @@ pub enum Series {
     Vram,
     /// Host memory pinned for GPUs.
     Pinned,
+    /// CPU time per second: CPUs in use.
+    Cpu,
 }
 
 /// How a point is made from the number read.
@@ -54,7 +56,7 @@ pub enum Kind {
 pub const COUNT: usize = Series::ALL.len();
 
 impl Series {
-    pub const ALL: [Series; 21] = [
+    pub const ALL: [Series; 22] = [
         Memory,
         MemoryLeast,
         MemoryMean,
@@ -76,7 +78,18 @@ impl Series {
         DeviceToHost,
         Vram,
         Pinned,
+        Cpu,
     ];
+
+    /// Whether incidents keep its last minute. No cause rests on CPU time.
+    pub fn is_evidence(self) -> bool {
+        self != Cpu
+    }
+
+    /// The series of this name.
+    pub fn find(name: &str) -> Option<Series> {
+        Series::ALL.into_iter().find(|series| series.name() == name)
+    }
 
     /// The name in JSON and in the documentation. It ends in the unit.
     pub const fn name(self) -> &'static str {
@@ -164,6 +177,7 @@ impl Series {
             Pinned => {
                 row("pinned_bytes", "pinned", Gauge, "host memory pinned for GPUs, as requested from the CUDA driver")
             }
+            Cpu => row("cpu_seconds_per_second", "CPUs", Rate(SECONDS), "CPU time used, summed over the CPUs"),
         }
     }
 }

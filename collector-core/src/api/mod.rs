@@ -4,6 +4,7 @@ pub mod alerts;
 pub mod coverage;
 mod document;
 pub mod gpus;
+pub mod history;
 pub mod parameter;
 pub mod problem;
 pub mod read;

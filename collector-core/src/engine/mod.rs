@@ -143,8 +143,9 @@ macro_rules! fold {
                 match reading {
                     Reading::Start(start) => view.start(time, start),
                     Reading::Tick => {
-                        view.tick(time);
+                        let history = view.tick(time);
                         outcomes = oom::release(view, held);
+                        outcomes.extend(history.map(|quarter| Outcome::History(Box::new(quarter))));
                     }
                     Reading::Probe(probe) => view.coverage.probe(probe),
                     Reading::Lost(lost) => view.coverage.lose(lost.stage, lost.count),

@@ -20,6 +20,7 @@ pub fn start() -> Start {
         workload_max: 3,
         workload_grace: 60_000_000_000,
         own: None,
+        history: None,
     }
 }
 

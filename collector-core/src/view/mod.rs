@@ -16,6 +16,7 @@ use std::sync::Arc;
 use crate::sample::{Reading, Start};
 use crate::signal::oom::KILLS;
 use crate::statistic;
+use crate::tier::{Entry, Quarter};
 use change::Changes;
 use coverage::Coverage;
 use firing::Firing;
@@ -40,7 +41,7 @@ pub struct View {
     pub firing: Firing,
     /// The newest incident since the start.
     pub newest: Option<Arc<Newest>>,
-    /// The last minute of the host; that of each workload is in its track.
+    /// The history of the host; that of each workload is in its track.
     pub history: History,
     /// Recent changes.
     pub changes: Changes,
@@ -65,19 +66,45 @@ impl View {
         self.started = time;
         self.build = Some(Build { version: start.version.clone(), kernel: start.kernel.clone() });
         self.workloads = Workloads::new(time, start);
+        self.history.limit(start.history.unwrap_or_default());
     }
 
-    pub(crate) fn tick(&mut self, time: u64) {
+    /// Returns what of the history goes to the disk.
+    pub(crate) fn tick(&mut self, time: u64) -> Option<Quarter> {
         self.workloads.tick(time, &mut self.coverage);
         let before = self.history.last();
         let mut write = self.history.begin(time);
         let known = Known::of(&self.coverage);
+        // Allocates only where there is something.
+        let mut entries = Vec::new();
         let mut keep = |workload: &mut Workload, alive| {
             let point = number::point(workload, alive, known, write.since());
-            write.workload(&mut workload.track, point, &number::ORIGIN);
+            if let Some(sums) = write.workload(&mut workload.track, point, &number::ORIGIN) {
+                let owner = workload.identity.owner.clone();
+                entries.extend(sums.entry(Some(workload.name.clone()), owner));
+            }
         };
         self.workloads.record(time, before, self.gpus.holding(time), &mut self.changes, &mut keep);
-        self.history.end(write, self.host.point(&self.gpus, known.has(Number::Stall)));
+        let (turn, quarter) = (write.is_turn(), write.outgoing());
+        let host = self.history.end(write, self.host.point(&self.gpus, known.has(Number::Stall)));
+        entries.extend(host.and_then(|sums| sums.entry(None, None)));
+        if turn {
+            let total = self.host.memory().map(|memory| memory.total);
+            self.workloads.share_history(time, total, &mut self.history);
+        }
+        quarter.filter(|_| !entries.is_empty()).map(|time| Quarter { time, entries })
+    }
+
+    /// What of the history has not gone to the disk, when there are no more ticks.
+    pub fn rest(&self) -> Option<Quarter> {
+        let time = self.history.quarter_begun()?;
+        let of = |workload: &Workload| {
+            let (name, owner) = (workload.name.clone(), workload.identity.owner.clone());
+            workload.track.rest()?.entry(Some(name), owner)
+        };
+        let host = self.history.host.rest().and_then(|sums| sums.entry(None, None));
+        let entries: Vec<Entry> = self.workloads.iter().filter_map(of).chain(host).collect();
+        (!entries.is_empty()).then_some(Quarter { time, entries })
     }
 
     /// At a tick: OOM kills that no program saw.

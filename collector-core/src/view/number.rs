@@ -128,7 +128,7 @@ numbers! {
     IoWaiting = "io_waiting_seconds", "some waited for IO", File(IoPressureSome), series IoWaiting;
     IoStalled = "io_stalled_seconds", "all waited for IO", File(IoPressureFull), series IoStalled;
 
-    Cpu = "cpu_seconds", "CPU", File(CpuUsage);
+    Cpu = "cpu_seconds", "CPU", File(CpuUsage), series Cpu;
     CpuInUser = "cpu_user_seconds", "CPU in user space", File(CpuUser);
     CpuInKernel = "cpu_system_seconds", "CPU in the kernel", File(CpuSystem);
     Periods = "cpu_periods", "quota periods", File(CpuPeriods);

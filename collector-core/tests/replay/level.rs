@@ -39,6 +39,7 @@ impl Host {
             workload_max: 10,
             workload_grace: 60 * SECOND,
             own: None,
+            history: None,
         }));
         for probe in collector_common::SIGNALS.iter().flat_map(|signal| signal.probes) {
             let program = probe.program.to_owned();

@@ -90,6 +90,9 @@ impl Fold {
     fn publish(&mut self, time: u64, outcomes: Vec<Outcome>) {
         let view = self.engine.view();
         for outcome in outcomes {
+            if matches!(outcome, Outcome::History(_)) {
+                continue;
+            }
             let owner = outcome.workload().map(|workload| view.workloads.owner(workload).to_owned());
             self.log.outcome(time, owner.as_deref(), &outcome);
             self.outbox.publish(time, owner.as_deref(), outcome);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use collector_core::metric::row::Level;
 use collector_core::rule::raw::Raw;
+use collector_core::tier::Limits;
 
 use super::entry::Entry;
 use super::sink::Sink;
@@ -54,6 +55,8 @@ pub struct Config {
     pub transfer: Transfer,
     /// `[metrics]`
     pub metrics: Metrics,
+    /// `[history]`
+    pub history: History,
     /// `[journal]`
     pub journal: Journal,
     /// `[[rule]]`
@@ -220,6 +223,22 @@ impl Metrics {
     }
 }
 
+/// `[history]`
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(test, derive(serde::Serialize))]
+pub struct History {
+    /// Bytes that the tiers in memory may take.
+    pub memory: usize,
+    /// Workloads with an hour and a day in memory.
+    pub workloads: usize,
+}
+
+impl History {
+    pub fn limits(&self) -> Limits {
+        Limits { memory_bytes: self.memory as u64, workloads: self.workloads }
+    }
+}
+
 /// `[journal]`
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(test, derive(serde::Serialize))]
@@ -310,6 +329,7 @@ impl Default for Config {
             },
             transfer: Transfer { enabled: false, scan: Duration::from_secs(2) },
             metrics: Metrics { detail: "usual".into(), max_series: 200_000, max_bytes: 24 << 20 },
+            history: History { memory: 32 << 20, workloads: 200 },
             journal: Journal {
                 dir: PathBuf::from("/var/lib/headroom"),
                 max_age: Duration::from_secs(30 * 24 * 3600),

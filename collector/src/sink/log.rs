@@ -181,6 +181,8 @@ fn write(outcome: &Outcome) {
             code = refusal.fact.code,
             "the CUDA driver rejected an allocation",
         ),
+        // No event.
+        Outcome::History(_) => {}
         Outcome::Pressure(stall) => {
             let Trigger { resource, kind, threshold_ns, window_ns } = stall.trigger;
             let who = match kind {

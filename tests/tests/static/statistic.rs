@@ -60,6 +60,7 @@ fn steady(descriptors: usize) {
         workload_max: CGROUPS + 1,
         workload_grace: 0,
         own: None,
+        history: None,
     };
     engine.apply(&Sample { time: 1, reading: Reading::Start(start) });
     walk(&hierarchies.memory, &mut |id, path| {
@@ -162,6 +163,7 @@ fn with_one_place() -> (Engine, [(Id, String); 2]) {
         workload_max: 1,
         workload_grace: 0,
         own: None,
+        history: None,
     };
     let mut engine = Engine::new();
     engine.apply(&Sample { time: 1, reading: Reading::Start(start) });
@@ -237,6 +239,7 @@ fn evaluating_the_rules_allocates_nothing() {
         workload_max: WORKLOADS as usize + 1,
         workload_grace: 0,
         own: None,
+        history: None,
     };
     engine.apply(&Sample { time, reading: Reading::Start(start) });
     for probe in SIGNALS.iter().flat_map(|signal| signal.probes) {

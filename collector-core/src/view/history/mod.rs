@@ -1,18 +1,38 @@
-//! The last minute of the host and of each workload, second by second. The ticks carry the time: ticks less than a second
-//! apart share a point, others have one each. Writing a point allocates nothing.
+//! The history of the host and of each workload, in tiers: every series second by second for five minutes; the minimum, mean and
+//! maximum of some for an hour and a day; and what goes to the disk. The ticks carry the time: ticks less than a second apart share a
+//! point, others have one each.
 //!
-//! All tracks have their points at the same places of a ring, so that the times are stored once.
+//! All tracks have their points at the same rows, so that the times are stored once. Rows that are complete are packed and shared with
+//! whoever holds an older state: only the open ones are copied. Writing a point allocates nothing, except where a chunk is complete.
 
+mod budget;
+mod chunk;
+mod outgoing;
+mod query;
 mod read;
+mod steps;
+mod sums;
 #[cfg(test)]
 mod tests;
 mod write;
 
 use crate::series::{COUNT, Series};
+use crate::tier::{Code, KEPT, Limits, Tier};
+use budget::Interest;
+pub(crate) use budget::Signs;
+pub use budget::Use;
+use chunk::{Columns, ROWS};
 pub(crate) use read::Window;
+use steps::Steps;
+use sums::Sums;
 
-/// Number of points kept: a minute, and a few more because ticks are not exactly a second apart.
-const CAPACITY: usize = 68;
+/// Complete chunks of points: with the fewest rows that is five minutes, and a few points more because ticks are not exactly a second
+/// apart.
+const CHUNKS: usize = 11;
+/// Of a track that was shortened: the minute that incidents read.
+const SHORT: usize = 3;
+/// Number of points whose times are kept.
+const CAPACITY: usize = (CHUNKS + 1) * ROWS as usize;
 /// A point this old is complete, in nanoseconds: ticks of a second may come slightly early.
 const APART_NS: u64 = 900_000_000;
 /// How far back a window reaches, in nanoseconds.
@@ -26,6 +46,9 @@ type Point = [f32; COUNT];
 pub(crate) const UNKNOWN: u64 = u64::MAX;
 const NOTHING: Point = [f32::NAN; COUNT];
 
+/// The tiers of [`Detail`], and the most of their periods that are kept.
+const COARSE: [(Tier, usize); 2] = [(Tier::TenSeconds, 360), (Tier::Minute, 1440)];
+
 /// The times of the points, and the host's track.
 #[derive(Clone, Debug)]
 pub struct History {
@@ -38,12 +61,13 @@ pub struct History {
     done: bool,
     /// When the one before the last was completed.
     since: Option<u64>,
+    /// The periods of the coarse tiers, then those of the disk's.
+    steps: [Steps; 3],
+    /// How much it may hold, and holds.
+    limits: Limits,
+    used: Use,
     pub host: Track,
 }
-
-/// Bytes that the history of a workload takes.
-pub const TRACK_BYTES: usize = size_of::<Points>();
-const _: () = assert!(TRACK_BYTES <= 6 << 10);
 
 /// The points of the host or of one workload.
 #[derive(Clone, Debug, Default)]
@@ -51,43 +75,111 @@ pub struct Track(Option<Box<Points>>);
 
 #[derive(Clone, Debug)]
 struct Points {
-    points: [Point; CAPACITY],
+    columns: Columns<f32>,
     /// The first point of this track.
     first: u64,
     /// The numbers when the point before the last was completed.
     before: [u64; COUNT],
     now: [u64; COUNT],
+    /// What the open periods add up to.
+    sums: [Sums; 3],
+    /// The coarse tiers, where they are kept.
+    detail: Option<Box<Detail>>,
+    interest: Interest,
+    /// It keeps the last minute only.
+    short: bool,
+}
+
+/// Minimum, mean and maximum in the periods of each coarse tier: a column for each of each series.
+#[derive(Clone, Debug)]
+struct Detail {
+    columns: [Columns<Code>; 2],
+    /// The first row of each.
+    first: [u64; 2],
 }
 
 impl Default for History {
     fn default() -> History {
-        History { times: [0; CAPACITY], begun: 0, first: 0, done: true, since: None, host: Track::default() }
+        let [ten, minute] = COARSE.map(|(tier, max)| Steps::new(tier, max));
+        History {
+            times: [0; CAPACITY],
+            begun: 0,
+            first: 0,
+            done: true,
+            since: None,
+            steps: [ten, minute, Steps::new(Tier::QuarterHour, 0)],
+            limits: Limits::default(),
+            used: Use::default(),
+            host: Track::default(),
+        }
+    }
+}
+
+impl Points {
+    fn new(point: u64, origin: &[u64; COUNT], detail: Option<Box<Detail>>) -> Points {
+        Points {
+            columns: Columns::new(point),
+            first: point,
+            before: *origin,
+            now: *origin,
+            sums: [Sums::default(); 3],
+            detail,
+            interest: Interest::default(),
+            short: false,
+        }
+    }
+
+    /// The value of a series at a point, if it is known.
+    fn get(&self, point: u64, series: Series) -> Option<f64> {
+        self.columns.get(point, series as usize).map(f64::from)
+    }
+
+    fn bytes(&self) -> usize {
+        let detail = self
+            .detail
+            .as_ref()
+            .map_or(0, |detail| size_of::<Detail>() + detail.columns.iter().map(Columns::bytes).sum::<usize>());
+        size_of::<Points>() + self.columns.bytes() + detail
+    }
+}
+
+impl Detail {
+    /// From these rows on.
+    fn new(first: [u64; 2]) -> Box<Detail> {
+        Box::new(Detail { columns: first.map(Columns::new), first })
+    }
+
+    fn write(&mut self, tier: usize, row: u64, sums: &Sums) {
+        let columns = &mut self.columns[tier];
+        columns.begin(row, COARSE[tier].1.div_ceil(ROWS as usize));
+        for (column, code) in sums.row().into_iter().flatten().enumerate() {
+            columns.set(row, column, code);
+        }
+    }
+
+    /// Minimum, mean and maximum of one of [`KEPT`].
+    fn get(&self, tier: usize, row: u64, kept: usize) -> [Option<f32>; 3] {
+        let columns = &self.columns[tier];
+        [0, 1, 2].map(|part| columns.get(row, kept * 3 + part)?.value(KEPT[kept]))
     }
 }
 
 impl Track {
     /// The value of a series at a point, if it is known.
     fn get(&self, point: u64, series: Series) -> Option<f64> {
-        let points = self.0.as_ref().filter(|points| points.first <= point)?;
-        let value = points.points[place(point)][series as usize];
-        (!value.is_nan()).then_some(f64::from(value))
+        self.0.as_ref()?.get(point, series)
+    }
+
+    /// Bytes that it takes on the heap.
+    pub fn bytes(&self) -> usize {
+        self.0.as_ref().map_or(0, |points| points.bytes())
     }
 
     /// Adds another track to this one.
     pub(crate) fn absorb(&mut self, newer: Track) {
         let Some(newer) = newer.0 else { return };
         let Some(points) = &mut self.0 else { return self.0 = Some(newer) };
-        for (place, more) in newer.points.iter().enumerate() {
-            for (sum, more) in points.points[place].iter_mut().zip(more) {
-                *sum = if sum.is_nan() {
-                    *more
-                } else if more.is_nan() {
-                    *sum
-                } else {
-                    *sum + *more
-                };
-            }
-        }
+        points.columns.absorb(newer.columns, |_, one, other| one + other);
         points.first = points.first.min(newer.first);
         for (sums, more) in [(&mut points.before, newer.before), (&mut points.now, newer.now)] {
             for (sum, more) in sums.iter_mut().zip(more) {
@@ -100,10 +192,30 @@ impl Track {
                 };
             }
         }
+        points.sums.iter_mut().zip(&newer.sums).for_each(|(sums, more)| sums.extend(more));
+        points.interest.absorb(newer.interest);
+        points.short &= newer.short;
+        match (&mut points.detail, newer.detail) {
+            (Some(detail), Some(newer)) => detail.absorb(*newer),
+            (detail @ None, newer) => *detail = newer,
+            (Some(_), None) => {}
+        }
     }
 }
 
-/// The place of a point in the ring.
+impl Detail {
+    /// Like [`Sums::extend`].
+    fn absorb(&mut self, newer: Detail) {
+        for (columns, more) in self.columns.iter_mut().zip(newer.columns) {
+            columns.absorb(more, |column, one, other| if column % 3 == 0 { one.min(other) } else { one.max(other) });
+        }
+        for (first, more) in self.first.iter_mut().zip(newer.first) {
+            *first = (*first).min(more);
+        }
+    }
+}
+
+/// The place of a point's time in the ring.
 fn place(point: u64) -> usize {
     (point % CAPACITY as u64) as usize
 }

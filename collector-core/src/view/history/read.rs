@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::{CAPACITY, History, REACH_NS, Track, place};
+use super::chunk::ROWS;
+use super::{CHUNKS, History, REACH_NS, Track, place};
 use crate::series::Series;
 
 /// The points of the minute before a moment, oldest first.
@@ -19,8 +20,7 @@ pub(crate) struct Window {
 
 impl History {
     pub(crate) fn window(&self, until: u64) -> Window {
-        let first = self.first.max(self.begun.saturating_sub(CAPACITY as u64));
-        let timed = (first..self.begun).map(|point| (point, self.times[place(point)]));
+        let timed = self.points().map(|point| (point, self.times[place(point)]));
         let within = |(_, time): &(u64, u64)| *time <= until && until - *time <= REACH_NS;
         let points: Vec<(u64, u64)> = timed.filter(within).collect();
         Window { part: 0..points.len(), at: points.len(), points }
@@ -28,11 +28,15 @@ impl History {
 }
 
 impl History {
+    /// The points that a track may have.
+    pub(super) fn points(&self) -> Range<u64> {
+        self.first.max(self.begun.saturating_sub(CHUNKS as u64 * ROWS))..self.begun
+    }
+
     /// The points of the host within `reach` nanoseconds before the newest, newest first: time and value. Allocates nothing.
     fn recent(&self, series: Series, reach: u64) -> impl Iterator<Item = (u64, f64)> {
-        let first = self.first.max(self.begun.saturating_sub(CAPACITY as u64));
         let newest = self.times[place(self.begun.saturating_sub(1))];
-        let timed = (first..self.begun).rev().map(|point| (point, self.times[place(point)]));
+        let timed = self.points().rev().map(|point| (point, self.times[place(point)]));
         let within = timed.take_while(move |(_, time)| newest.saturating_sub(*time) <= reach);
         within.filter_map(move |(point, time)| Some((time, self.host.get(point, series)?)))
     }
@@ -80,10 +84,11 @@ impl Window {
         self.points.iter().map(|(point, _)| track.get(*point, series).map(|value| round(series, value))).collect()
     }
 
-    /// Every series with at least one known value, by name.
+    /// Every series of an incident with at least one known value, by name.
     pub(crate) fn lines(&self, track: &Track) -> BTreeMap<String, Vec<Option<f64>>> {
-        let lines = Series::ALL.map(|series| (series.name().to_owned(), self.column(track, series)));
-        lines.into_iter().filter(|(_, line)| line.iter().any(Option::is_some)).collect()
+        let series = Series::ALL.into_iter().filter(|series| series.is_evidence());
+        let lines = series.map(|series| (series.name().to_owned(), self.column(track, series)));
+        lines.filter(|(_, line)| line.iter().any(Option::is_some)).collect()
     }
 
     /// The value of a series at the newest point, or at the moment that is judged; `None` if only older values are known.

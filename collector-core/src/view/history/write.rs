@@ -1,18 +1,30 @@
 //! Writes the history: at every tick, a point of each track. Does not know what the numbers mean.
 
-use super::{APART_NS, CAPACITY, History, NOTHING, Point, Points, Track, UNKNOWN, place};
+use super::steps::Turn;
+use super::sums::Sums;
+use super::{APART_NS, CHUNKS, Detail, History, NOTHING, Point, Points, SHORT, Track, UNKNOWN, place};
 use crate::series::{COUNT, Kind, Series};
+
+/// The longest time that one point stands for, in seconds. What happened in a longer gap, nobody saw.
+const LONGEST: f32 = 60.0;
 
 /// The state of writing one tick, for the host's track and the tracks of workloads.
 pub(crate) struct Write {
-    place: usize,
-    begun: u64,
+    point: u64,
     /// Whether a new point begins, so that growth is counted from the numbers of the point before.
     fresh: bool,
+    /// Whether this tick completes the point.
+    complete: bool,
     /// When the point before was completed; none at the first point.
     since: Option<u64>,
     /// Seconds since then.
     seconds: Option<f64>,
+    /// What becomes of the open periods of each coarse tier, and of the disk's.
+    turns: [Turn; 3],
+    /// When the period began of which all that is known goes to the disk.
+    quarter: Option<u64>,
+    /// The first rows of the coarse tiers of a new track, if it has them.
+    detail: Option<[u64; 2]>,
     /// Sums over the workloads.
     sums: [f64; COUNT],
     known: [bool; COUNT],
@@ -28,40 +40,63 @@ impl History {
     pub(crate) fn begin(&mut self, time: u64) -> Write {
         let mut last = self.last();
         if last.is_some_and(|last| time < last) {
-            (self.begun, self.done, last) = (self.begun + CAPACITY as u64, true, None);
-            self.first = self.begun;
+            (self.done, last, self.first) = (true, None, self.begun);
         }
         let fresh = self.done;
         if fresh {
             self.since = last;
             self.begun += 1;
         }
-        let place = place(self.begun - 1);
-        self.times[place] = time;
+        let point = self.begun - 1;
+        self.times[place(point)] = time;
         let elapsed = self.since.map(|since| time.saturating_sub(since));
         self.done = elapsed.is_none_or(|elapsed| elapsed >= APART_NS);
+        let turns = std::array::from_fn(|tier| self.steps[tier].begin(time));
         Write {
-            place,
-            begun: self.begun,
+            point,
             fresh,
+            complete: self.done,
             since: self.since,
             seconds: elapsed.filter(|elapsed| *elapsed > 0).map(|elapsed| elapsed as f64 / 1e9),
+            turns,
+            quarter: self.quarter(&turns),
+            detail: self.used.is_roomy.then(|| self.rows()),
             sums: [0.0; COUNT],
             known: [false; COUNT],
         }
     }
 
-    /// Ends the tick with the host's point.
-    pub(crate) fn end(&mut self, write: Write, numbers: [u64; COUNT]) {
-        let (sums, known) = (write.sums, write.known);
-        let point = write.put(&mut self.host, numbers, &[UNKNOWN; COUNT]);
+    /// The period of the disk's tier that goes there now: one that is over; and the first minute at once, so that an agent that is
+    /// killed again and again leaves something.
+    fn quarter(&self, [_, minute, quarter]: &[Turn; 3]) -> Option<u64> {
+        match (quarter, minute) {
+            (Turn::Over(_, begin), _) => Some(*begin),
+            (Turn::Same, Turn::Over(0, _)) => self.steps[2].open,
+            _ => None,
+        }
+    }
+
+    /// The open rows of the coarse tiers.
+    pub(super) fn rows(&self) -> [u64; 2] {
+        [self.steps[0].over, self.steps[1].over]
+    }
+
+    /// Ends the tick with the host's point. Returns what of the host goes to the disk.
+    pub(crate) fn end(&mut self, write: Write, numbers: [u64; COUNT]) -> Option<Sums> {
+        let rows = self.rows();
+        let points = self
+            .host
+            .0
+            .get_or_insert_with(|| Box::new(Points::new(write.point, &[UNKNOWN; COUNT], Some(Detail::new(rows)))));
+        let mut point = write.point(points, numbers);
         // A series that no file gives for the host is the sum over the workloads.
         for series in [Series::Read, Series::Write, Series::HostToDevice, Series::DeviceToHost, Series::Pinned] {
             let value = &mut point[series as usize];
-            if value.is_nan() && known[series as usize] {
-                *value = sums[series as usize] as f32;
+            if value.is_nan() && write.known[series as usize] {
+                *value = write.sums[series as usize] as f32;
             }
         }
+        write.keep(points, &point)
     }
 }
 
@@ -71,28 +106,37 @@ impl Write {
         self.since
     }
 
-    /// Writes a workload's point. `origin` has the first numbers of a new track.
-    pub(crate) fn workload(&mut self, track: &mut Track, numbers: [u64; COUNT], origin: &[u64; COUNT]) {
-        let point = *self.put(track, numbers, origin);
+    /// When the period began that goes to the disk.
+    pub(crate) fn outgoing(&self) -> Option<u64> {
+        self.quarter
+    }
+
+    /// Whether a period of ten seconds is over.
+    pub(crate) fn is_turn(&self) -> bool {
+        self.turns[0] != Turn::Same
+    }
+
+    /// Writes a workload's point. `origin` has the first numbers of a new track. Returns what of it goes to the disk.
+    pub(crate) fn workload(&mut self, track: &mut Track, numbers: [u64; COUNT], origin: &[u64; COUNT]) -> Option<Sums> {
+        // The numbers of a new track have grown from `origin`, where that is known.
+        let points =
+            track.0.get_or_insert_with(|| Box::new(Points::new(self.point, origin, self.detail.map(Detail::new))));
+        let point = self.point(points, numbers);
         for ((sum, known), value) in self.sums.iter_mut().zip(&mut self.known).zip(point) {
             if !value.is_nan() {
                 *sum += f64::from(value);
                 *known = true;
             }
         }
+        self.keep(points, &point)
     }
 
-    /// Writes a point. The numbers of a new track have grown from `origin`, where that is known.
-    fn put<'t>(&self, track: &'t mut Track, numbers: [u64; COUNT], origin: &[u64; COUNT]) -> &'t mut Point {
-        let points = track.0.get_or_insert_with(|| {
-            let first = self.begun - 1;
-            Box::new(Points { points: [NOTHING; CAPACITY], first, before: *origin, now: *origin })
-        });
+    fn point(&self, points: &mut Points, numbers: [u64; COUNT]) -> Point {
         if self.fresh {
             points.before = points.now;
         }
         points.now = numbers;
-        let point = &mut points.points[self.place];
+        let mut point = NOTHING;
         for (index, series) in Series::ALL.into_iter().enumerate() {
             let (now, before) = (numbers[index], points.before[index]);
             let growth = || {
@@ -108,5 +152,33 @@ impl Write {
             };
         }
         point
+    }
+
+    /// Keeps a point in each tier. What is over comes before what begins.
+    fn keep(&self, points: &mut Points, point: &Point) -> Option<Sums> {
+        points.columns.begin(self.point, if points.short { SHORT } else { CHUNKS });
+        for (column, value) in point.iter().enumerate() {
+            points.columns.set(self.point, column, *value);
+        }
+        for tier in 0..2 {
+            match self.turns[tier] {
+                Turn::Same => {}
+                Turn::Back => points.sums[tier] = Sums::default(),
+                Turn::Over(row, _) => {
+                    let over = points.sums[tier].take();
+                    if let Some(detail) = &mut points.detail {
+                        detail.write(tier, row, &over);
+                    }
+                    points.sums[tier + 1].extend(&over);
+                }
+            }
+        }
+        if self.turns[2] == Turn::Back {
+            points.sums[2] = Sums::default();
+        }
+        let outgoing = self.quarter.map(|_| points.sums[2].take());
+        let seconds = self.complete.then(|| self.seconds.map_or(1.0, |seconds| (seconds as f32).min(LONGEST)));
+        points.sums[0].add(point, seconds);
+        outgoing
     }
 }

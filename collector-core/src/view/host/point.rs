@@ -39,6 +39,24 @@ impl Host {
         put(Series::HostToDevice, sum(gpu::Statistic::HostToDevice));
         put(Series::DeviceToHost, sum(gpu::Statistic::DeviceToHost));
         put(Series::Vram, sum(gpu::Statistic::MemoryUsed));
+        put(Series::Cpu, self.busy_ns());
         numbers
+    }
+
+    /// CPU time in which a CPU was neither idle nor waiting for IO, summed over the CPUs, in nanoseconds.
+    pub(crate) fn busy_ns(&self) -> Option<u64> {
+        let get = |statistic| self.statistics.get(statistic);
+        get(Statistic::CpuUser)?;
+        let busy = [
+            Statistic::CpuUser,
+            Statistic::CpuNice,
+            Statistic::CpuSystem,
+            Statistic::CpuIrq,
+            Statistic::CpuSoftirq,
+            Statistic::CpuSteal,
+            Statistic::CpuGuest,
+            Statistic::CpuGuestNice,
+        ];
+        Some(count::sum(busy.into_iter().filter_map(get)))
     }
 }

@@ -30,6 +30,7 @@ mod place;
 mod recent;
 mod slots;
 mod statistics;
+mod tier;
 mod unseen;
 
 /// The name for all workloads over the cap, and for what belongs to no workload. No workload can have this name: each name
@@ -59,7 +60,7 @@ pub struct Workload {
     pub amounts: Amounts,
     /// Numbers from the kernel's files about its cgroups.
     pub statistics: Statistics,
-    /// The history of the last minute.
+    /// The history.
     pub track: Track,
     /// Recent changes.
     pub recent: Recent,

@@ -89,6 +89,11 @@ impl Workload {
         self.empty_since
     }
 
+    /// When it last was out of memory.
+    pub(super) fn last_trouble(&self) -> Option<u64> {
+        self.recent.killed.max(self.recent.refused)
+    }
+
     /// GPU memory that it held at the last tick, if known.
     pub(crate) fn vram(&self) -> Option<u64> {
         self.recent.vram

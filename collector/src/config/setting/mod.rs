@@ -356,6 +356,18 @@ pub const SETTINGS: &[Setting] = &[
               the series with the longest labels are left out, and counted: whoever may create cgroups decides how \
               long their names are.",
     ),
+    without_flag(
+        "history.memory",
+        Kind::Count(|config| &mut config.history.memory, 0, 1 << 40),
+        "Bytes that the history may take in memory. Beyond it, the workloads that matter least keep five minutes instead of a \
+              day, and then one minute instead of five; that minute, which incidents show, stays in any case.",
+    ),
+    without_flag(
+        "history.workloads",
+        Kind::Count(|config| &mut config.history.workloads, 0, 100_000),
+        "Workloads whose last hour and last day are kept in memory: those with incidents, near their limit or growing first. \
+              Of the others it is the last five minutes.",
+    ),
     Setting {
         key: "journal.dir",
         flag: Some("journal-dir"),

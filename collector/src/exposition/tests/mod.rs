@@ -32,6 +32,7 @@ fn engine<'a>(paths: impl IntoIterator<Item = &'a str>) -> Engine {
         workload_max: 100_000,
         workload_grace: 0,
         own: None,
+        history: None,
     }));
     for probe in collector_common::SIGNALS.iter().flat_map(|signal| signal.probes) {
         let program = probe.program.into();

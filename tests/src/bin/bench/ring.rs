@@ -96,6 +96,7 @@ impl Bench {
             workload_max: 10,
             workload_grace: 0,
             own: None,
+            history: None,
         };
         let born = cgroup::Reading::Born { id: CGROUP, path: "/system.slice/bench.service".into() };
         for reading in [Reading::Start(start), Reading::Cgroup(born)] {

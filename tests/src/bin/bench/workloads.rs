@@ -129,6 +129,7 @@ struct Host {
     engine: Engine,
     /// Workloads' own cgroups.
     own: Vec<Id>,
+    history: None,
 }
 
 fn host(forest: &Forest, size: usize, descriptors: usize, period: u64) -> Result<Host> {
@@ -152,6 +153,7 @@ fn host(forest: &Forest, size: usize, descriptors: usize, period: u64) -> Result
         workload_max: usize::MAX >> 8,
         workload_grace: 0,
         own: None,
+        history: None,
     }));
     let below = format!("{}/n", forest.path);
     let ours =

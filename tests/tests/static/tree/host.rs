@@ -53,6 +53,7 @@ impl Host {
             workload_max: workloads,
             workload_grace: 60_000_000_000,
             own: None,
+            history: None,
         }));
         host
     }

@@ -27,6 +27,7 @@ impl World {
             workload_max: max,
             workload_grace: GRACE,
             own: None,
+            history: None,
         };
         World { workloads: Workloads::new(1, &start), coverage: Coverage::default() }
     }

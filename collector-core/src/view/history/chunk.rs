@@ -1,0 +1,375 @@
+//! Columns of values, row by row. The last rows are open and written in place; earlier ones are complete: packed, never changed, and
+//! shared with whoever holds an older state. Knows neither what the values mean nor when a row was written.
+//!
+//! A packed column has its values only where they change, so what stays the same costs little, and what was never known nothing.
+
+use std::collections::VecDeque;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use crate::tier::Code;
+
+/// Rows of a chunk: the bits of a word.
+pub(super) const ROWS: u64 = u32::BITS as u64;
+/// Most columns: the bits of a word.
+const COLUMNS: usize = u32::BITS as usize;
+/// Stands for a column that no row of the open chunk has.
+const NOWHERE: u8 = u8::MAX;
+/// Words of a column before its values: in which rows it is known, and in which another value begins.
+const MAPS: usize = 4;
+
+pub(super) trait Value: Copy + Debug {
+    const UNKNOWN: Self;
+    /// Words that a packed value takes.
+    const WORDS: usize;
+    fn is_known(self) -> bool;
+    /// Bit by bit.
+    fn is_same(self, other: Self) -> bool;
+    fn pack(self, words: &mut Vec<u16>);
+    fn unpack(words: &[u16]) -> Self;
+}
+
+impl Value for f32 {
+    const UNKNOWN: f32 = f32::NAN;
+    const WORDS: usize = 2;
+
+    fn is_known(self) -> bool {
+        !self.is_nan()
+    }
+
+    fn is_same(self, other: f32) -> bool {
+        self.to_bits() == other.to_bits()
+    }
+
+    fn pack(self, words: &mut Vec<u16>) {
+        words.extend(halves(self.to_bits()));
+    }
+
+    fn unpack(words: &[u16]) -> f32 {
+        f32::from_bits(whole(words))
+    }
+}
+
+impl Value for Code {
+    const UNKNOWN: Code = Code::UNKNOWN;
+    const WORDS: usize = 1;
+
+    fn is_known(self) -> bool {
+        self != Code::UNKNOWN
+    }
+
+    fn is_same(self, other: Code) -> bool {
+        self == other
+    }
+
+    fn pack(self, words: &mut Vec<u16>) {
+        words.push(self.0);
+    }
+
+    fn unpack(words: &[u16]) -> Code {
+        Code(words[0])
+    }
+}
+
+fn halves(word: u32) -> [u16; 2] {
+    [word as u16, (word >> 16) as u16]
+}
+
+fn whole(words: &[u16]) -> u32 {
+    u32::from(words[0]) | u32::from(words[1]) << 16
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Columns<V> {
+    /// Number of the open chunk.
+    number: u64,
+    open: Open<V>,
+    packed: Arc<VecDeque<Chunk>>,
+}
+
+/// The rows that are written now. A column that was known once keeps its room.
+#[derive(Clone, Debug)]
+struct Open<V> {
+    places: [u8; COLUMNS],
+    values: Vec<V>,
+}
+
+/// Rows that are complete.
+#[derive(Clone, Debug)]
+struct Chunk {
+    number: u64,
+    /// A bit for each column that it has.
+    columns: u32,
+    /// Column by column: [`MAPS`], then the values.
+    words: Arc<[u16]>,
+}
+
+impl<V: Value> Columns<V> {
+    pub fn new(row: u64) -> Columns<V> {
+        Columns { number: row / ROWS, open: Open::new(), packed: Arc::default() }
+    }
+
+    /// Goes on to a row. The chunks before its own are complete, and only the last `keep` of them stay.
+    pub fn begin(&mut self, row: u64, keep: usize) {
+        let number = row / ROWS;
+        if number == self.number {
+            return;
+        }
+        let packed = Arc::make_mut(&mut self.packed);
+        if let Some((columns, words)) = self.open.pack() {
+            let last = packed.back().filter(|last| last.columns == columns && *last.words == *words);
+            let words = last.map_or_else(|| words.into(), |last| last.words.clone());
+            packed.push_back(Chunk { number: self.number, columns, words });
+            self.open.values.fill(V::UNKNOWN);
+        }
+        self.number = number;
+        self.shorten(keep);
+    }
+
+    /// Keeps the last complete chunks only.
+    pub fn shorten(&mut self, keep: usize) {
+        let old = |chunk: &Chunk| chunk.number + (keep as u64) < self.number;
+        if self.packed.front().is_some_and(old) {
+            let number = self.number;
+            Arc::make_mut(&mut self.packed).retain(|chunk| chunk.number + keep as u64 >= number);
+        }
+    }
+
+    /// Writes a value of a row of the open chunk.
+    pub fn set(&mut self, row: u64, column: usize, value: V) {
+        debug_assert_eq!(row / ROWS, self.number);
+        self.open.set((row % ROWS) as usize, column, value);
+    }
+
+    pub fn get(&self, row: u64, column: usize) -> Option<V> {
+        let (number, row) = (row / ROWS, (row % ROWS) as usize);
+        let value = if number == self.number {
+            self.open.get(row, column)
+        } else {
+            self.packed.iter().rfind(|chunk| chunk.number == number)?.get(row, column)
+        };
+        Some(value).filter(|value| value.is_known())
+    }
+
+    /// The first row that may be kept.
+    pub fn first(&self) -> u64 {
+        self.packed.front().map_or(self.number, |chunk| chunk.number) * ROWS
+    }
+
+    /// Bytes on the heap, without what the allocator adds.
+    pub fn bytes(&self) -> usize {
+        let chunks = self.packed.iter();
+        let before = std::iter::once(None).chain(self.packed.iter().map(Some));
+        let words = chunks.zip(before).map(|(chunk, before)| match before {
+            Some(before) if Arc::ptr_eq(&before.words, &chunk.words) => 0,
+            _ => size_of_val(&*chunk.words),
+        });
+        self.open.values.capacity() * size_of::<V>()
+            + words.sum::<usize>()
+            + self.packed.capacity() * size_of::<Chunk>()
+    }
+
+    /// Adds the values of another, row by row: the sum where both are known.
+    pub fn absorb(&mut self, mut newer: Columns<V>, add: impl Fn(usize, V, V) -> V) {
+        let row = self.number.max(newer.number) * ROWS;
+        self.begin(row, usize::MAX >> 1);
+        newer.begin(row, usize::MAX >> 1);
+        self.open.absorb(&newer.open, &add);
+        let packed = Arc::make_mut(&mut self.packed);
+        for more in newer.packed.iter() {
+            let place = packed.partition_point(|chunk| chunk.number < more.number);
+            match packed.get_mut(place).filter(|chunk| chunk.number == more.number) {
+                None => packed.insert(place, more.clone()),
+                Some(chunk) => {
+                    let mut open = chunk.unpack();
+                    open.absorb(&more.unpack::<V>(), &add);
+                    if let Some((columns, words)) = open.pack() {
+                        *chunk = Chunk { number: chunk.number, columns, words: words.into() };
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl<V: Value> Open<V> {
+    fn new() -> Open<V> {
+        Open { places: [NOWHERE; COLUMNS], values: Vec::new() }
+    }
+
+    fn set(&mut self, row: usize, column: usize, value: V) {
+        let rows = ROWS as usize;
+        if self.places[column] == NOWHERE {
+            if !value.is_known() {
+                return;
+            }
+            self.places[column] = (self.values.len() / rows) as u8;
+            self.values.reserve_exact(rows);
+            self.values.resize(self.values.len() + rows, V::UNKNOWN);
+        }
+        self.values[usize::from(self.places[column]) * rows + row] = value;
+    }
+
+    fn get(&self, row: usize, column: usize) -> V {
+        match self.places[column] {
+            NOWHERE => V::UNKNOWN,
+            place => self.values[usize::from(place) * ROWS as usize + row],
+        }
+    }
+
+    fn absorb(&mut self, newer: &Open<V>, add: &impl Fn(usize, V, V) -> V) {
+        for column in (0..COLUMNS).filter(|column| newer.places[*column] != NOWHERE) {
+            for row in 0..ROWS as usize {
+                let (value, more) = (self.get(row, column), newer.get(row, column));
+                if more.is_known() {
+                    let sum = if value.is_known() { add(column, value, more) } else { more };
+                    self.set(row, column, sum);
+                }
+            }
+        }
+    }
+
+    /// Its columns and words; `None` if nothing is known.
+    fn pack(&self) -> Option<(u32, Vec<u16>)> {
+        let (mut columns, mut words) = (0, Vec::new());
+        for column in (0..COLUMNS).filter(|column| self.places[*column] != NOWHERE) {
+            let from = words.len();
+            words.extend([0; MAPS]);
+            let (mut known, mut begins, mut last) = (0u32, 0u32, None::<V>);
+            for row in 0..ROWS as usize {
+                let value = self.get(row, column);
+                if !value.is_known() {
+                    continue;
+                }
+                known |= 1 << row;
+                if last.is_none_or(|last| !last.is_same(value)) {
+                    begins |= 1 << row;
+                    value.pack(&mut words);
+                }
+                last = Some(value);
+            }
+            if known == 0 {
+                words.truncate(from);
+                continue;
+            }
+            columns |= 1 << column;
+            words[from..from + 2].copy_from_slice(&halves(known));
+            words[from + 2..from + MAPS].copy_from_slice(&halves(begins));
+        }
+        (columns != 0).then_some((columns, words))
+    }
+}
+
+impl Chunk {
+    fn get<V: Value>(&self, row: usize, column: usize) -> V {
+        if self.columns & 1 << column == 0 {
+            return V::UNKNOWN;
+        }
+        let mut words = &*self.words;
+        for _ in 0..(self.columns & ((1 << column) - 1)).count_ones() {
+            words = &words[MAPS + whole(&words[2..]).count_ones() as usize * V::WORDS..];
+        }
+        let (known, begins) = (whole(words), whole(&words[2..]));
+        if known & 1 << row == 0 {
+            return V::UNKNOWN;
+        }
+        // The value that began at this row or last before it.
+        let until = begins & (u32::MAX >> (ROWS as usize - 1 - row));
+        let value = (until.count_ones() as usize).saturating_sub(1);
+        V::unpack(&words[MAPS + value * V::WORDS..])
+    }
+
+    fn unpack<V: Value>(&self) -> Open<V> {
+        let mut open = Open::new();
+        for column in (0..COLUMNS).filter(|column| self.columns & 1 << column != 0) {
+            (0..ROWS as usize).for_each(|row| open.set(row, column, self.get(row, column)));
+        }
+        open
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Values of which many are the same, and some unknown.
+    fn value() -> impl Strategy<Value = f32> {
+        prop_oneof![
+            Just(f32::NAN),
+            Just(0.0),
+            Just(7.5),
+            (0..4u8).prop_map(f32::from),
+            any::<u32>().prop_map(|it| it as f32)
+        ]
+    }
+
+    fn filled(rows: &[[f32; 3]], first: u64, keep: usize) -> Columns<f32> {
+        let mut columns = Columns::new(first);
+        for (row, values) in rows.iter().enumerate() {
+            columns.begin(first + row as u64, keep);
+            values.iter().enumerate().for_each(|(column, value)| columns.set(first + row as u64, column * 10, *value));
+        }
+        columns
+    }
+
+    proptest! {
+        #[test]
+        fn every_kept_value_is_read_back(
+            rows in prop::collection::vec(prop::array::uniform3(value()), 1..200),
+            first in 0..100u64,
+            keep in 1..5usize,
+        ) {
+            let columns = filled(&rows, first, keep);
+            let kept = columns.first().max(first);
+            prop_assert!(kept < first + rows.len() as u64);
+            for (row, values) in rows.iter().enumerate() {
+                let row = row as u64 + first;
+                for (column, value) in values.iter().enumerate() {
+                    let expected = Some(*value).filter(|value| !value.is_nan() && row >= kept);
+                    prop_assert_eq!(columns.get(row, column * 10), expected);
+                }
+            }
+            let open = first + rows.len() as u64 - 1;
+            prop_assert!(kept.div_ceil(ROWS) + keep as u64 >= open / ROWS);
+        }
+
+        #[test]
+        fn two_that_are_merged_are_added(
+            one in prop::collection::vec(prop::array::uniform3(value()), 1..100),
+            other in prop::collection::vec(prop::array::uniform3(value()), 1..100),
+            later in 0..70u64,
+        ) {
+            let mut sum = filled(&one, 0, 9);
+            sum.absorb(filled(&other, later, 9), |_, one, other| one + other);
+            for row in 0..200 {
+                for column in 0..3 {
+                    let of = |rows: &[[f32; 3]], row: Option<u64>| {
+                        row.and_then(|row| rows.get(row as usize)).map(|row| row[column]).filter(|value| !value.is_nan())
+                    };
+                    let expected = match (of(&one, Some(row)), of(&other, row.checked_sub(later))) {
+                        (Some(one), Some(other)) => Some(one + other),
+                        (one, other) => one.or(other),
+                    };
+                    prop_assert_eq!(sum.get(row, column * 10), expected);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_stays_the_same_is_shared_and_what_a_reader_holds_is_not_copied() {
+        let rows = [[1.0, f32::NAN, 2.0]; 320];
+        let columns = filled(&rows, 0, 20);
+        assert_eq!(columns.packed.len(), 9);
+        let words = size_of_val(&*columns.packed[0].words);
+        assert_eq!(words, 2 * (8 + 4));
+        assert_eq!(columns.bytes(), words + columns.packed.capacity() * size_of::<Chunk>() + 2 * 32 * 4);
+        let held = columns.clone();
+        assert!(Arc::ptr_eq(&held.packed, &columns.packed));
+        let mut columns = columns;
+        columns.begin(320, 20);
+        assert_eq!((held.packed.len(), columns.packed.len()), (9, 10));
+        assert!(Arc::ptr_eq(&held.packed[8].words, &columns.packed[8].words));
+    }
+}

@@ -1,0 +1,34 @@
+//! What goes to the disk's tier: the finished quarters of an hour of all workloads. Does not know who writes it.
+
+use std::sync::Arc;
+
+use super::sums::Sums;
+use super::{History, Track};
+use crate::tier::Entry;
+
+impl Sums {
+    /// None if nothing of it was ever more than zero.
+    pub(crate) fn entry(&self, workload: Option<Arc<str>>, owner: Option<Arc<str>>) -> Option<Entry> {
+        // A part of a second is one, too.
+        let seconds = self.seconds().ceil() as u16;
+        (!self.is_empty()).then(|| Entry { workload, owner, seconds, row: self.row() })
+    }
+}
+
+impl Track {
+    /// All that was not handed out, when there are no more ticks.
+    pub(crate) fn rest(&self) -> Option<Sums> {
+        let points = self.0.as_ref()?;
+        let mut rest = points.sums[2];
+        rest.extend(&points.sums[1]);
+        rest.extend(&points.sums[0]);
+        Some(rest)
+    }
+}
+
+impl History {
+    /// When the quarter began that is not over.
+    pub(crate) fn quarter_begun(&self) -> Option<u64> {
+        self.steps[2].open
+    }
+}
