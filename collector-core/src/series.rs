@@ -81,6 +81,22 @@ impl Series {
         Cpu,
     ];
 
+    /// The names of [`Self::ALL`].
+    pub const NAMES: [&str; COUNT] = {
+        let mut names = [""; COUNT];
+        let mut index = 0;
+        while index < COUNT {
+            names[index] = Series::ALL[index].name();
+            index += 1;
+        }
+        names
+    };
+
+    /// Whether it is a part of another one's points: of memory, the least, mean and most between two ticks.
+    pub fn is_part(self) -> bool {
+        matches!(self, MemoryLeast | MemoryMean | MemoryMost)
+    }
+
     /// Whether incidents keep its last minute. No cause rests on CPU time.
     pub fn is_evidence(self) -> bool {
         self != Cpu

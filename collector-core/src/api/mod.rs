@@ -10,6 +10,7 @@ pub mod problem;
 pub mod read;
 pub mod report;
 pub mod status;
+pub mod window;
 pub mod workloads;
 
 pub use document::document;

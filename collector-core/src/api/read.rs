@@ -9,9 +9,11 @@ use super::parameter::{self, Given, Parameter, Values};
 use super::problem::Problem;
 use super::report::Report;
 use super::status::Status;
+use super::window::{self, History, Query};
 use super::workloads::{Detail, Summary};
 use crate::alert::Severity;
 use crate::identity::LONGEST;
+use crate::series::Series;
 use crate::view::View;
 
 /// Paths of the API are below this one.
@@ -26,6 +28,7 @@ pub enum Read {
     Workload(Box<str>),
     Gpus,
     Alerts(Option<Severity>),
+    History(Query),
     Suggestions,
     Coverage,
 }
@@ -54,7 +57,7 @@ pub const ROUTES: &[Route] = &[
     Route {
         path: "report",
         alias: Some("monitoring/report"),
-        help: "The status, and all workloads.",
+        help: "The status, means and maxima of the last five minutes, and all workloads.",
         parameters: &[],
         read: |_| Read::Report,
     },
@@ -87,6 +90,19 @@ pub const ROUTES: &[Route] = &[
         read: |given| Read::Alerts(given.get("severity").and_then(Severity::of)),
     },
     Route {
+        path: "history",
+        alias: Some("monitoring/history"),
+        help: "What was measured within a span of time that ends now: minimum, mean and maximum, point by point.",
+        parameters: &[WINDOW, WORKLOAD, SERIES],
+        read: |given| {
+            Read::History(Query {
+                seconds: given.number("window_seconds").unwrap_or(window::USUAL),
+                workload: given.get("workload").map(Into::into),
+                series: given.get("series").and_then(Series::find),
+            })
+        },
+    },
+    Route {
         path: "suggestions",
         alias: Some("monitoring/optimization-suggestions"),
         help: "What to do about each alert that fires.",
@@ -110,6 +126,24 @@ const NAME: Parameter = Parameter {
 
 const SEVERITY: Parameter =
     Parameter { name: "severity", values: Values::OneOf(&Severity::LABELS), help: "Only alerts of this severity." };
+
+const WINDOW: Parameter = Parameter {
+    name: "window_seconds",
+    values: Values::Number { least: 1, most: window::LONGEST },
+    help: "How long the span is; 300 if that is not said.",
+};
+
+const WORKLOAD: Parameter = Parameter {
+    name: "workload",
+    values: Values::Text(LONGEST),
+    help: "A workload, as in the label `workload`; the host if none is named.",
+};
+
+const SERIES: Parameter = Parameter {
+    name: "series",
+    values: Values::OneOf(&Series::NAMES),
+    help: "Only this series; all that were known if none is named.",
+};
 
 fn text(given: &Given<'_>, name: &str) -> Box<str> {
     given.get(name).unwrap_or_default().into()
@@ -136,7 +170,7 @@ impl Route {
 impl Read {
     /// Whether the client chose a value, of which there are many.
     pub fn is_chosen(&self) -> bool {
-        matches!(self, Read::Workload(_))
+        matches!(self, Read::Workload(_) | Read::History(_))
     }
 
     /// The answer as JSON.
@@ -148,6 +182,7 @@ impl Read {
             Read::Workload(name) => json(&Detail::of(view, name)?),
             Read::Gpus => json(&Gpus::of(view)),
             Read::Alerts(severity) => json(&Alerts::of(view, *severity)),
+            Read::History(query) => json(&History::of(view, query)?),
             Read::Suggestions => json(&Suggestions::of(view)),
             Read::Coverage => json(&Coverage::of(view)),
         }
@@ -184,6 +219,10 @@ mod tests {
         }
         let long = format!("workloads/{}", "a".repeat(LONGEST + 1));
         assert_eq!(read(&long), Err(400));
+        let asked = Query { seconds: 60, workload: Some("/a b".into()), series: Some(Series::Vram) };
+        let path = format!("history?workload=%2Fa+b&window_seconds=60&series={}", Series::Vram.name());
+        assert_eq!(read(&path), Ok(Read::History(asked)));
+        assert_eq!(read("history"), Ok(Read::History(Query { seconds: 300, workload: None, series: None })));
     }
 
     #[test]
@@ -197,6 +236,9 @@ mod tests {
             ("alerts?severity=info", Ok(Read::Alerts(Some(Severity::Info)))),
             ("alerts", Ok(Read::Alerts(None))),
             ("alerts?severity=Critical", Err(400)),
+            ("history?window_seconds=1000000000", Err(400)),
+            ("history?series=vram", Err(400)),
+            ("history?workload=", Err(400)),
             ("monitoring", Err(404)),
             ("monitoring/cleanup", Err(404)),
         ] {

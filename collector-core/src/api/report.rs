@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::status::Status;
+use super::window::Recent;
 use super::workloads::{Line, Summary};
 use crate::view::View;
 
@@ -11,6 +12,9 @@ use crate::view::View;
 pub struct Report {
     #[serde(flatten)]
     pub status: Status,
+    /// Mean and maximum of the last five minutes; `null` before anything is kept.
+    #[serde(default)]
+    pub recent: Option<Recent>,
     /// Sorted by name.
     pub workloads: Vec<Line>,
 }
@@ -18,6 +22,6 @@ pub struct Report {
 impl Report {
     pub fn of(view: &View) -> Report {
         let Summary { workloads, .. } = Summary::of(view);
-        Report { status: Status::of(view), workloads }
+        Report { status: Status::of(view), recent: Recent::of(view), workloads }
     }
 }

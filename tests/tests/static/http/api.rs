@@ -42,6 +42,7 @@ fn page() -> Arc<Page> {
         workload_max: 50,
         workload_grace: 60_000_000_000,
         own: None,
+        history: None,
     }));
     for (id, path) in (1..).zip(NAMES) {
         let id = Id { hierarchy: 0, id };
@@ -134,6 +135,12 @@ fn what_is_wrong_below_the_api_is_a_problem_and_elsewhere_text() {
         ("/api/v1/workloads?nme=a", 400, "there is no parameter \"nme\" here; there is none at all"),
         ("/api/v1/alerts?severity=grave", 400, "severity=\"grave\": one of info, warning, critical"),
         ("/api/v1/monitoring/alerts?severity=", 400, "severity=\"\": one of info, warning, critical"),
+        (
+            "/api/v1/history?window_seconds=1000000000",
+            400,
+            "window_seconds=\"1000000000\": a whole number from 1 to 7776000",
+        ),
+        ("/api/v1/monitoring/history?workload=%3Cb%3E", 404, "there is no workload \"<b>\""),
         ("/api/v1/monitoring", 404, "there is nothing at this path: / lists what there is"),
         ("/api/v1/workloads/%ff", 400, "what the percent signs stand for is not UTF-8"),
     ] {

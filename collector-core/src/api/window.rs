@@ -1,0 +1,166 @@
+//! History over a span of time that ends now: the answer of `/api/v1/history`, and what of it is in the report.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::history::{NotKept, Points};
+use super::problem::Problem;
+use crate::series::Series;
+use crate::view::View;
+
+/// The longest window, in seconds: 90 days.
+pub const LONGEST: u64 = 90 * 24 * 3600;
+/// The window of the report, and of a history without one, in seconds.
+pub const USUAL: u64 = 300;
+
+/// What is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Query {
+    pub seconds: u64,
+    /// The host, if there is none.
+    pub workload: Option<Box<str>>,
+    /// All that are known, if there is none.
+    pub series: Option<Series>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct History {
+    /// When the window ends, in nanoseconds since the Unix epoch.
+    pub time: u64,
+    pub window_seconds: u64,
+    /// The workload; absent for the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload: Option<String>,
+    /// Nothing of a series that is not there was known within the window.
+    pub series: Vec<Points>,
+}
+
+impl History {
+    pub fn of(view: &View, query: &Query) -> Result<History, Problem> {
+        let wanted = |series: &Series| match query.series {
+            Some(one) => *series == one,
+            None => !series.is_part(),
+        };
+        let mut history = History {
+            time: view.time,
+            window_seconds: query.seconds,
+            workload: query.workload.as_deref().map(str::to_owned),
+            series: Vec::new(),
+        };
+        for series in Series::ALL.into_iter().filter(wanted) {
+            match points(view, query.workload.as_deref(), series, query.seconds) {
+                Ok(points) => history.series.extend(is_known(&points).then_some(points)),
+                Err(NotKept::Period) => {}
+                Err(NotKept::Workload) => {
+                    let name = query.workload.as_deref().unwrap_or_default();
+                    return Err(Problem::unknown(format!("there is no workload {name:?}")));
+                }
+            }
+        }
+        Ok(history)
+    }
+}
+
+fn points(view: &View, workload: Option<&str>, series: Series, seconds: u64) -> Result<Points, NotKept> {
+    let from = view.time.saturating_sub(seconds.saturating_mul(1_000_000_000));
+    Points::of(view, workload, series, from, view.time)
+}
+
+fn is_known(points: &Points) -> bool {
+    points.mean.iter().any(Option::is_some)
+}
+
+/// Mean and maximum of the last minutes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Recent {
+    pub window_seconds: u64,
+    /// Of the host, by series.
+    pub host: BTreeMap<String, Extent>,
+    /// Of each workload, its memory, CPU and GPU memory by series.
+    pub workloads: BTreeMap<String, BTreeMap<String, Extent>>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Extent {
+    /// Of the seconds in which it was known.
+    pub mean: f64,
+    pub max: f64,
+}
+
+impl Recent {
+    /// Absent before anything is kept.
+    pub fn of(view: &View) -> Option<Recent> {
+        let host = extents(view, None, Series::ALL.into_iter().filter(|series| !series.is_part()));
+        let of = |name: &str| extents(view, Some(name), [Series::Memory, Series::Cpu, Series::Vram].into_iter());
+        let workloads = view.workloads.iter().map(|workload| (workload.name.to_string(), of(&workload.name)));
+        let workloads: BTreeMap<_, _> = workloads.filter(|(_, extents)| !extents.is_empty()).collect();
+        (!host.is_empty() || !workloads.is_empty()).then_some(Recent { window_seconds: USUAL, host, workloads })
+    }
+}
+
+fn extents(view: &View, workload: Option<&str>, all: impl Iterator<Item = Series>) -> BTreeMap<String, Extent> {
+    let extent = |series| Some((series, Extent::of(&points(view, workload, series, USUAL).ok()?)?));
+    all.filter_map(extent).map(|(series, extent)| (series.name().to_owned(), extent)).collect()
+}
+
+impl Extent {
+    fn of(points: &Points) -> Option<Extent> {
+        let known = || points.mean.iter().flatten();
+        let max = points.max.iter().flatten().copied().reduce(f64::max)?;
+        Some(Extent { mean: known().sum::<f64>() / known().count() as f64, max })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Engine;
+    use crate::engine::test::{ID, engine};
+    use crate::sample::{Reading, Sample, Statistics};
+    use crate::statistic::workload::Statistic;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    /// Memory of `/a` second by second.
+    fn with(memory: &[u64]) -> Engine {
+        let mut engine = engine();
+        for (second, memory) in (1000..).zip(memory) {
+            let values = [(Statistic::MemoryCurrent, *memory)].into_iter().collect();
+            for reading in [Reading::Statistics(Statistics { cgroup: ID, values, turn: true }), Reading::Tick] {
+                engine.apply(&Sample { time: second * SECOND, reading });
+            }
+        }
+        engine
+    }
+
+    fn ask(engine: &Engine, seconds: u64, workload: Option<&str>, series: Option<Series>) -> Result<History, Problem> {
+        History::of(engine.view(), &Query { seconds, workload: workload.map(Into::into), series })
+    }
+
+    #[test]
+    fn a_window_ends_now_and_has_what_was_known_within_it() {
+        let engine = with(&[10, 20, 30, 40]);
+        let all = ask(&engine, 300, Some("/a"), None).unwrap();
+        assert_eq!((all.time, all.window_seconds), (1003 * SECOND, 300));
+        assert_eq!(all.series.iter().map(|points| &*points.series).collect::<Vec<_>>(), ["memory_bytes"]);
+        assert_eq!(all.series[0].mean, [10.0, 20.0, 30.0, 40.0].map(Some));
+        let last = ask(&engine, 1, Some("/a"), Some(Series::Memory)).unwrap();
+        assert_eq!(last.series[0].times, [1002, 1003].map(|second| second * SECOND));
+        assert_eq!(ask(&engine, LONGEST, Some("/a"), None).unwrap().series, all.series);
+        assert_eq!(ask(&engine, 300, Some("/a"), Some(Series::Vram)).unwrap().series, []);
+        assert_eq!(ask(&engine, 300, Some("/b"), None).unwrap_err().status, 404);
+        assert_eq!(ask(&engine, 300, None, None).unwrap().workload, None);
+    }
+
+    #[test]
+    fn the_report_has_mean_and_maximum_of_five_minutes() {
+        let memory: Vec<u64> = (0..400).collect();
+        let recent = Recent::of(with(&memory).view()).unwrap();
+        let extent = &recent.workloads["/a"]["memory_bytes"];
+        // The last 301 readings: both ends of the window are part of it.
+        assert_eq!((recent.window_seconds, extent.max), (300, 399.0));
+        assert_eq!(extent.mean, (99 + 399) as f64 / 2.0);
+        assert_eq!(Recent::of(engine().view()), None);
+    }
+}
