@@ -129,7 +129,6 @@ struct Host {
     engine: Engine,
     /// Workloads' own cgroups.
     own: Vec<Id>,
-    history: None,
 }
 
 fn host(forest: &Forest, size: usize, descriptors: usize, period: u64) -> Result<Host> {
