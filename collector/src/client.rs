@@ -52,6 +52,10 @@ impl Client {
         Client::at(addresses(effective))
     }
 
+    pub fn addresses(&self) -> &[Address] {
+        &self.addresses
+    }
+
     /// # Errors
     /// If nobody listens at any address ([`is_absent`] then holds), or at the first where somebody does, but does not answer.
     pub fn get(&self, path: &str) -> Result<Answer> {

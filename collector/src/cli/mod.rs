@@ -2,8 +2,10 @@
 
 pub mod check_config;
 pub mod completions;
+mod direct;
 pub mod doctor;
 pub mod explain;
+pub mod gpus;
 pub mod journal;
 mod listening;
 pub mod log;
@@ -12,6 +14,7 @@ pub mod replay;
 pub mod rules;
 pub mod run;
 pub mod settings;
+mod sheet;
 pub mod status;
 mod terminal;
 pub mod workloads;
@@ -42,7 +45,9 @@ use settings::Settings;
   sudo headroom run             start the agent and serve http://127.0.0.1:9843/metrics
 
 When something is wrong:
+  headroom status               the host on one screen: what is full, who is near a limit, what fires
   headroom workloads            which workload is near its limit, stalls, or was killed
+  headroom gpus                 which GPU is full, hot or slow, and who holds its memory
   headroom alerts               which alerts fire
   headroom incidents            which OOM kills and periods of pressure there were
   headroom explain              why the last one happened, and the minute before it
@@ -67,6 +72,7 @@ enum Verb {
     Doctor(doctor::DoctorArgs),
     Status(status::StatusArgs),
     Workloads(workloads::WorkloadsArgs),
+    Gpus(gpus::GpusArgs),
     Rules(rules::RulesArgs),
     Alerts(journal::AlertsArgs),
     Incidents(journal::IncidentsArgs),
@@ -101,6 +107,7 @@ fn verb(verb: &Verb) -> Result<(), Failure> {
         Verb::Doctor(args) => doctor::run(args, begin(&args.settings)?.config),
         Verb::Status(args) => status::run(args, &begin(&args.settings)?),
         Verb::Workloads(args) => workloads::run(args, &begin(&args.settings)?),
+        Verb::Gpus(args) => gpus::run(args, &begin(&args.settings)?),
         Verb::Rules(args) => rules::run(args, &begin(&args.settings)?.rules),
         Verb::Alerts(args) => journal::alerts(args, &begin(&args.settings)?.config),
         Verb::Incidents(args) => journal::incidents(args, &begin(&args.settings)?.config),

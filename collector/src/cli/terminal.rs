@@ -1,13 +1,17 @@
-//! What stdout is: how wide, and whether colours can be read there.
+//! The terminal that a verb writes to: its size, and whether it takes colours.
 
 use std::io::{IsTerminal, stdout};
 
 /// Columns if stdout is no terminal.
 const WIDTH: usize = 100;
 
-/// Columns of the terminal.
 pub fn width() -> usize {
     terminal_size::terminal_size().map_or(WIDTH, |(width, _)| width.0.into())
+}
+
+/// Lines; `None` if stdout is no terminal.
+pub fn height() -> Option<usize> {
+    terminal_size::terminal_size().filter(|_| stdout().is_terminal()).map(|(_, height)| height.0.into())
 }
 
 /// Whether to use colours: on a terminal, unless `NO_COLOR` is set and not empty.

@@ -75,7 +75,7 @@ fn help_and_version() {
     assert!(err(&alone).contains("Usage: headroom <COMMAND>"), "{}", err(&alone));
     let help = run(&["--help"]);
     assert_eq!((code(&help), err(&help)), (0, ""));
-    for verb in ["run", "replay", "doctor", "rules", "check-config", "completions", "man"] {
+    for verb in ["run", "replay", "doctor", "status", "gpus", "rules", "check-config", "completions", "man"] {
         assert!(out(&help).contains(&format!("\n  {verb} ")), "{verb}");
         let help = run(&[verb, "--help"]);
         assert_eq!(code(&help), 0, "{verb}");
@@ -217,6 +217,8 @@ fn a_wrong_configuration_is_refused_by_every_verb_that_reads_it() {
         &["rules"],
         &["replay", "/dev/null"],
         &["workloads"],
+        &["status"],
+        &["gpus"],
         &["alerts"],
         &["incidents"],
         &["events"],

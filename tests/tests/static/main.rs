@@ -19,6 +19,7 @@ mod rule;
 mod ship;
 mod sink;
 mod statistic;
+mod status;
 mod tidy;
 mod tree;
 

@@ -1,6 +1,5 @@
 //! `headroom workloads`: a table of workloads with memory against limit, pressure, stalls and OOM kills.
 
-mod direct;
 mod table;
 
 use std::thread::sleep;
@@ -12,6 +11,7 @@ use collector_core::api::workloads::{Line, Summary};
 use collector_core::text::shown_json;
 use serde::Serialize;
 
+use super::direct::Direct;
 use super::settings::Settings;
 use super::terminal::colour;
 use crate::client::{Client, is_forbidden};
@@ -111,7 +111,7 @@ pub fn run(args: &WorkloadsArgs, effective: &Effective) -> Result<(), Failure> {
         Err(why) if is_forbidden(&why) => return Err(why.into()),
         Err(why) => {
             tracing::info!("{why:#}: reading cgroup files instead, without reclaim stalls");
-            Source::Direct(Box::new(direct::Direct::open(&effective.config)?))
+            Source::Direct(Box::new(Direct::open(&effective.config)?))
         }
     };
     let first = source.read()?;
@@ -145,14 +145,14 @@ fn ask(client: &Client) -> anyhow::Result<Summary> {
 
 enum Source {
     Agent(Client),
-    Direct(Box<direct::Direct>),
+    Direct(Box<Direct>),
 }
 
 impl Source {
     fn read(&mut self) -> anyhow::Result<Summary> {
         match self {
             Source::Agent(client) => ask(client),
-            Source::Direct(direct) => direct.read(),
+            Source::Direct(direct) => Ok(Summary::of(direct.read())),
         }
     }
 

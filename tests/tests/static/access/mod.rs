@@ -47,17 +47,19 @@ fn curl_works_with_tls_and_passwords() {
 // ---- the project's own client ----
 
 #[test]
-fn an_agent_that_headroom_workloads_may_not_ask_is_an_error_and_not_missing() {
+fn an_agent_that_a_verb_may_not_ask_is_an_error_and_not_missing() {
     let authority = Authority::new();
     let folder = Folder::with(&authority);
     for (web, wanted) in [(TLS.to_owned(), "it requires HTTPS"), (users(&[("a", FOREIGN)]), "it requires a password")] {
         let server = folder.serve(&web, LOOSE);
-        let mut command = Command::new(binary());
-        command.env_clear().args(["workloads", "--interval", "0s", "--config", "/dev/null"]);
-        let output = command.args(["--listen", &server.address.to_string()]).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{said}");
-        assert!(said.contains(wanted) && !said.contains("reading cgroup files instead"), "{said}");
+        for verb in [&["workloads", "--interval", "0s"][..], &["status"], &["status", "--prometheus"], &["gpus"]] {
+            let mut command = Command::new(binary());
+            command.env_clear().args(verb).args(["--config", "/dev/null"]);
+            let output = command.args(["--listen", &server.address.to_string()]).output().unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{verb:?}: {said}");
+            assert!(said.contains(wanted) && !said.contains("instead") && !said.contains("no agent"), "{said}");
+        }
         server.stop();
     }
 }

@@ -1,0 +1,147 @@
+//! `headroom status` and `headroom gpus` from a shell: without an agent against the kernel's own files, and with something that
+//! answers in an agent's place.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener};
+use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+
+use collector_core::engine::Engine;
+use collector_core::recording::samples;
+use collector_core::rule::Rules;
+use collector_tests::binary::binary;
+use serde_json::Value;
+
+const RECORDING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/replay/gpu.jsonl");
+
+fn headroom(listen: SocketAddr, verb: &[&str]) -> Output {
+    let mut command = Command::new(binary());
+    command.env_clear().env("HEADROOM_GPU_ENABLED", "off").env("HEADROOM_JOURNAL_DIR", "/nowhere");
+    command.args(verb).args(["--config", "/dev/null"]).stdin(Stdio::null());
+    command.args(["--listen", &listen.to_string()]).output().unwrap()
+}
+
+fn out(output: &Output) -> &str {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    std::str::from_utf8(&output.stdout).unwrap()
+}
+
+/// An address at which nobody listens.
+fn nobody() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// Answers each request with what `answer` says for its path: status line and body.
+fn answering(answer: impl Fn(&str) -> (&'static str, String) + Send + 'static) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for mut client in listener.incoming().flatten() {
+            let mut request = [0; 4096];
+            let length = client.read(&mut request).unwrap_or(0);
+            let request = String::from_utf8_lossy(&request[..length]).into_owned();
+            let (status, body) = answer(request.split(' ').nth(1).unwrap_or_default());
+            let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+            let _ = client.write_all((head + &body).as_bytes());
+        }
+    });
+    address
+}
+
+/// What an agent would say at the end of a recording.
+fn recorded(path: &str) -> (&'static str, String) {
+    use collector_core::api::{gpus::Gpus, status::Status, workloads::Summary};
+    let mut engine = Engine::with(Arc::new(Rules::new(&[]).unwrap()));
+    for sample in samples(fs::read(RECORDING).unwrap().as_slice()) {
+        engine.apply(&sample.unwrap());
+    }
+    let view = engine.view();
+    match path {
+        "/api/v1/status" => ("200 OK", serde_json::to_string(&Status::of(view)).unwrap()),
+        "/api/v1/workloads" => ("200 OK", serde_json::to_string(&Summary::of(view)).unwrap()),
+        "/api/v1/gpus" => ("200 OK", serde_json::to_string(&Gpus::of(view)).unwrap()),
+        "/metrics" => ("200 OK", "headroom_host_cpus 4\n".to_owned()),
+        _ => ("404 Not Found", String::new()),
+    }
+}
+
+/// Bytes of a line of /proc/meminfo.
+fn meminfo(key: &str) -> u64 {
+    let text = fs::read_to_string("/proc/meminfo").unwrap();
+    let line = text.lines().find(|line| line.starts_with(key)).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+}
+
+#[test]
+fn without_an_agent_the_kernel_is_asked_and_what_is_not_known_is_said() {
+    let output = headroom(nobody(), &["status", "--json"]);
+    let status: Value = serde_json::from_str(out(&output)).unwrap();
+    assert_eq!(status["memory"]["total_bytes"], meminfo("MemTotal:"));
+    assert_eq!(status["swap"]["total_bytes"], meminfo("SwapTotal:"));
+    let cpus = fs::read_to_string("/proc/stat").unwrap();
+    let cpus = cpus.lines().filter(|line| line.starts_with("cpu") && !line.starts_with("cpu ")).count();
+    assert_eq!(status["cpu"]["cpus"], cpus);
+    let busy = status["cpu"]["busy_ratio"].as_f64();
+    assert!(busy.is_some_and(|share| (0.0..=1.0).contains(&share)), "two readings give a share: {status}");
+    assert_eq!(status["unavailable"][0]["source"], "agent");
+    assert_ne!(status["health"], "healthy", "nobody knows what lasts");
+    let root = status["filesystems"].as_array().unwrap().iter().find(|it| it["mountpoint"] == "/");
+    if let Some(root) = root {
+        let stat = rustix::fs::statvfs("/").unwrap();
+        assert_eq!(root["size_bytes"], stat.f_blocks * stat.f_frsize);
+    }
+
+    let screen = headroom(nobody(), &["status"]);
+    let screen = out(&screen);
+    assert!(screen.contains("no agent: alerts, incidents, stalls and pinned memory are not known"), "{screen}");
+    assert!(screen.lines().any(|line| line.starts_with("Memory  ")) && !screen.contains('\x1b'), "{screen}");
+    let metrics = headroom(nobody(), &["status", "--prometheus"]);
+    let line = format!("\nheadroom_host_memory_total_bytes {}\n", meminfo("MemTotal:"));
+    assert!(out(&metrics).contains(&line), "{}", out(&metrics));
+}
+
+#[test]
+fn the_agents_answer_is_printed_as_it_is_and_drawn() {
+    let agent = answering(recorded);
+    let json = headroom(agent, &["status", "--json"]);
+    let json: Value = serde_json::from_str(out(&json)).unwrap();
+    let said: Value = serde_json::from_str(&recorded("/api/v1/status").1).unwrap();
+    assert_eq!(json, said);
+    assert_eq!((&said["health"], &said["gpus"][0]["model"]), (&"critical".into(), &"NVIDIA H100 PCIe".into()));
+
+    let screen = headroom(agent, &["status"]);
+    for part in ["CRITICAL", "GPU 1 (Tesla P4) no longer answers", "2 GPUS", "0 H100 PCIe", "headroom explain 2023"] {
+        assert!(out(&screen).contains(part), "{part}: {}", out(&screen));
+    }
+    assert_eq!(out(&headroom(agent, &["status", "--prometheus"])), "headroom_host_cpus 4\n");
+
+    let gpus = headroom(agent, &["gpus"]);
+    assert!(out(&gpus).lines().any(|line| line.starts_with("0 H100 PCIe") && line.contains("37.3/80.0 GiB")));
+    assert!(out(&gpus).contains("ollama.service 27.9 GiB") && out(&gpus).contains("XID 79"), "{}", out(&gpus));
+    let json = headroom(agent, &["gpus", "--json"]);
+    let json: Value = serde_json::from_str(out(&json)).unwrap();
+    assert_eq!(json["gpus"], said["gpus"]);
+}
+
+#[test]
+fn an_agent_that_gives_no_status_is_not_told_as_missing() {
+    let old = answering(|_| ("404 Not Found", "not found".to_owned()));
+    let output = headroom(old, &["status"]);
+    assert!(out(&output).contains("the agent gives no status: HTTP status 404"), "{}", out(&output));
+    assert!(!out(&output).contains("no agent"), "{}", out(&output));
+    let output = headroom(answering(|_| ("403 Forbidden", "ask as root".to_owned())), &["status"]);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("ask as root"));
+}
+
+#[test]
+fn a_host_without_gpus_says_so_and_combinations_that_mean_nothing_are_refused() {
+    let output = headroom(nobody(), &["gpus"]);
+    assert!(out(&output).starts_with("no NVIDIA GPU"), "{}", out(&output));
+    for verb in
+        [&["status", "--json", "--prometheus"][..], &["status", "--watch", "--json"], &["status", "--watch", "0"]]
+    {
+        assert_eq!(headroom(nobody(), verb).status.code(), Some(2), "{verb:?}");
+    }
+}
