@@ -9,7 +9,7 @@ mod dist;
 mod fuzz;
 mod incidents;
 mod licence;
-mod node;
+mod peer;
 mod project;
 mod run;
 mod setup;

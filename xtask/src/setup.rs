@@ -26,6 +26,8 @@ const PROGRAMS: &[&str] =
     &["fio", "openssl", "prometheus", "prometheus-alertmanager", "systemd-analyze", "dpkg-shlibdeps"];
 /// What runs the check of dashboards against Grafana's types. Debian's npm conflicts with the nodejs of others, which has its own.
 const NODE: &[&str] = &["nodejs", "npm"];
+/// What installs the packages of PyPI that tests compare with.
+const PYTHON: &[&str] = &["python3", "python3-venv"];
 
 /// What the machine must be ready for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +47,7 @@ struct Gap {
     clippy: bool,
     reference: bool,
     node: bool,
+    python: bool,
 }
 
 /// What to install.
@@ -67,6 +70,7 @@ pub fn setup(project: &Project) -> Result<()> {
     report(before.clippy, "clippy for the BPF target");
     report(before.reference, "fio, openssl, Prometheus, Alertmanager, systemd-analyze, dpkg-dev");
     report(before.node, "Node.js and npm");
+    report(before.python, "Python with venv");
     ensure(project, Scope::All)?;
     let Toolchain { rust, linker } = find(project)?;
     let rust = match rust {
@@ -151,6 +155,7 @@ impl Gap {
             (self.clippy, "clippy for the BPF target"),
             (self.reference, "fio, openssl, Prometheus, Alertmanager, systemd-analyze or dpkg-dev"),
             (self.node, "Node.js or npm"),
+            (self.python, "Python with venv"),
         ];
         parts.iter().filter(|(missing, _)| *missing).map(|(_, name)| *name).collect()
     }
@@ -167,7 +172,15 @@ fn gap(project: &Project, scope: Scope) -> Gap {
         clippy: check && !nightly && !Path::new("/usr/bin/cargo-clippy").is_file(),
         reference: test && !PROGRAMS.iter().all(|program| on_path(program)),
         node: test && !["node", "npm"].iter().all(|program| on_path(program)),
+        python: test && !has_venv(),
     }
+}
+
+/// Whether Python can make a virtual environment: Debian ships that apart.
+fn has_venv() -> bool {
+    let mut python = Command::new("python3");
+    python.args(["-c", "import ensurepip, venv"]).stdout(Stdio::null()).stderr(Stdio::null());
+    python.status().is_ok_and(|status| status.success())
 }
 
 fn plan(gap: &Gap, installed: &[String]) -> Plan {
@@ -177,6 +190,7 @@ fn plan(gap: &Gap, installed: &[String]) -> Plan {
         (gap.clippy, CLIPPY),
         (gap.reference, REFERENCE),
         (gap.node, NODE),
+        (gap.python, PYTHON),
     ];
     let wanted = parts.iter().filter(|(missing, _)| *missing).flat_map(|(_, packages)| *packages);
     let packages = wanted.filter(|package| !installed.iter().any(|name| name == *package));
@@ -217,7 +231,7 @@ fn on_path(program: &str) -> bool {
 fn installed() -> Vec<String> {
     let mut query = Command::new("dpkg-query");
     query.args(["--show", "--showformat", "${Package} ${db:Status-Status}\n"]);
-    let output = query.args([COMPILER, LLVM, CLIPPY, REFERENCE, NODE].concat()).stderr(Stdio::null()).output();
+    let output = query.args([COMPILER, LLVM, CLIPPY, REFERENCE, NODE, PYTHON].concat()).stderr(Stdio::null()).output();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
     let names = text.lines().filter_map(|line| line.strip_suffix(" installed"));
     names.map(str::to_owned).collect()
@@ -253,20 +267,25 @@ fn apt() -> Command {
 mod tests {
     use super::*;
 
-    const EVERYTHING: Gap =
-        Gap { toolchain: Missing { rust: true, linker: true }, clippy: true, reference: true, node: true };
+    const EVERYTHING: Gap = Gap {
+        toolchain: Missing { rust: true, linker: true },
+        clippy: true,
+        reference: true,
+        node: true,
+        python: true,
+    };
 
     #[test]
     fn a_fresh_machine_gets_everything() {
         let plan = plan(&EVERYTHING, &[]);
-        assert_eq!(plan.packages, [COMPILER, LLVM, CLIPPY, REFERENCE, NODE].concat());
+        assert_eq!(plan.packages, [COMPILER, LLVM, CLIPPY, REFERENCE, NODE, PYTHON].concat());
         assert!(plan.linker);
     }
 
     #[test]
     fn installed_packages_are_left_alone() {
         let installed: Vec<String> = LLVM.iter().chain(CLIPPY).map(|name| name.to_string()).collect();
-        assert_eq!(plan(&EVERYTHING, &installed).packages, [COMPILER, REFERENCE, NODE].concat());
+        assert_eq!(plan(&EVERYTHING, &installed).packages, [COMPILER, REFERENCE, NODE, PYTHON].concat());
         let fio = ["fio".to_owned()];
         assert_eq!(plan(&Gap { reference: true, ..Gap::default() }, &fio).packages, REFERENCE[1..]);
         let linker = Gap { toolchain: Missing { rust: false, linker: true }, ..Gap::default() };
@@ -277,13 +296,13 @@ mod tests {
     fn advice_names_every_command_for_both_toolchains() {
         let advice = advice(&EVERYTHING, &plan(&EVERYTHING, &[]));
         let expected = "\
-missing: a Rust compiler for the BPF target, bpf-linker, clippy for the BPF target, fio, openssl, Prometheus, Alertmanager, systemd-analyze or dpkg-dev, Node.js or npm
+missing: a Rust compiler for the BPF target, bpf-linker, clippy for the BPF target, fio, openssl, Prometheus, Alertmanager, systemd-analyze or dpkg-dev, Node.js or npm, Python with venv
 
 On Debian 12:
 
   sudo apt-get update
   sudo apt-get install --no-install-recommends rustc-web cargo-web libstd-rust-web-dev-bpf llvm-22-dev libpolly-22-dev \
-zlib1g-dev libzstd-dev g++ rust-web-clippy fio openssl prometheus prometheus-alertmanager systemd dpkg-dev nodejs npm
+zlib1g-dev libzstd-dev g++ rust-web-clippy fio openssl prometheus prometheus-alertmanager systemd dpkg-dev nodejs npm python3 python3-venv
   cargo xtask setup    # compiles bpf-linker, without root
 
 On any system with rustup:

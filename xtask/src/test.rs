@@ -10,7 +10,7 @@ use anyhow::{Result, bail};
 
 use crate::build;
 use crate::incidents;
-use crate::node;
+use crate::peer;
 use crate::project::{self, Project};
 use crate::setup::{self, Scope};
 use crate::vm;
@@ -90,7 +90,7 @@ pub fn test(project: &Project, args: &Args) -> Result<()> {
     let reference = args.require || live && root;
     setup::ensure(project, if reference { Scope::Test } else { Scope::Build })?;
     if reference {
-        match node::install(project) {
+        match peer::install(project) {
             Err(why) if args.require => return Err(why),
             Err(why) => project::say(project::NOTE, &format!("{why:#}")),
             Ok(()) => {}

@@ -10,6 +10,7 @@ pub mod journal;
 mod listening;
 pub mod log;
 pub mod man;
+pub mod mcp;
 pub mod replay;
 pub mod rules;
 pub mod run;
@@ -81,6 +82,7 @@ enum Verb {
     CheckConfig(check_config::CheckConfigArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
+    Mcp(mcp::McpArgs),
 }
 
 /// Parses the arguments, runs the verb and returns its exit code.
@@ -116,6 +118,7 @@ fn verb(verb: &Verb) -> Result<(), Failure> {
         Verb::CheckConfig(args) => check_config::run(args),
         Verb::Completions(args) => completions::run(args),
         Verb::Man(args) => man::run(args),
+        Verb::Mcp(args) => mcp::run(args),
     }
 }
 

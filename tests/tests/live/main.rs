@@ -20,6 +20,7 @@ mod kill;
 mod level;
 mod limit;
 mod map;
+mod mcp;
 mod monitor;
 mod name;
 mod oom;

@@ -1,0 +1,84 @@
+//! Packages of npm and PyPI that tests compare with, in fixed versions, installed into the folder of the project's own programs.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::project::{self, Project};
+use crate::setup;
+
+struct Peer {
+    /// Name of its folders, below `tests/` and below the tools.
+    name: &'static str,
+    what: &'static str,
+    /// The file that fixes the versions, and others that belong to it.
+    lock: &'static str,
+    others: &'static [&'static str],
+    /// Installs into a folder that has these files.
+    commands: fn(&Path) -> Vec<Command>,
+}
+
+const PEERS: [Peer; 2] = [
+    Peer {
+        name: "grafana",
+        what: "Grafana's types",
+        lock: "package-lock.json",
+        others: &["package.json"],
+        commands: |folder| vec![npm(folder)],
+    },
+    Peer {
+        name: "python",
+        what: "schemathesis, and a client of the Model Context Protocol",
+        lock: "requirements.txt",
+        others: &[],
+        commands: |folder| vec![venv(folder), pip(folder)],
+    },
+];
+
+/// Installs what is not there yet; silent and quick if nothing is missing.
+pub fn install(project: &Project) -> Result<()> {
+    PEERS.iter().try_for_each(|peer| {
+        peer.install(project).with_context(|| format!("{} not installed; that needs the network", peer.what))
+    })
+}
+
+impl Peer {
+    fn install(&self, project: &Project) -> Result<()> {
+        let (from, to) = (project.root.join("tests").join(self.name), setup::tools(project).join(self.name));
+        let lock = fs::read(from.join(self.lock)).with_context(|| format!("read {}", self.lock))?;
+        // Written last, so it says that what it names is installed.
+        let done = to.join("installed");
+        if fs::read(&done).is_ok_and(|done| done == lock) {
+            return Ok(());
+        }
+        project::say(project::STEP, &format!("packages: {}, into {}", self.what, to.display()));
+        fs::create_dir_all(&to).with_context(|| format!("create {}", to.display()))?;
+        for file in self.others.iter().chain([&self.lock]) {
+            fs::copy(from.join(file), to.join(file)).with_context(|| format!("copy {file}"))?;
+        }
+        for mut command in (self.commands)(&to) {
+            project::run(command.current_dir(&to))?;
+        }
+        fs::write(&done, lock).with_context(|| format!("write {}", done.display()))
+    }
+}
+
+fn npm(_: &Path) -> Command {
+    let mut npm = Command::new("npm");
+    npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]);
+    npm
+}
+
+fn venv(_: &Path) -> Command {
+    let mut python = Command::new("python3");
+    python.args(["-m", "venv", "--clear", "venv"]);
+    python
+}
+
+fn pip(folder: &Path) -> Command {
+    let mut pip = Command::new(folder.join("venv/bin/pip"));
+    pip.args(["install", "--quiet", "--disable-pip-version-check", "--requirement", "requirements.txt"]);
+    pip
+}
