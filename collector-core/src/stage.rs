@@ -16,6 +16,7 @@ pub enum Stage {
     Filesystem,
     Gpu,
     GpuPcie,
+    History,
     Http,
     InFlight,
     Journal,
@@ -43,7 +44,7 @@ pub enum Stage {
 }
 
 impl Stage {
-    pub const ALL: [Stage; 30] = [
+    pub const ALL: [Stage; 31] = [
         Stage::Alert,
         Stage::AlertSeries,
         Stage::Device,
@@ -52,6 +53,7 @@ impl Stage {
         Stage::Filesystem,
         Stage::Gpu,
         Stage::GpuPcie,
+        Stage::History,
         Stage::Http,
         Stage::InFlight,
         Stage::Journal,
@@ -129,6 +131,11 @@ impl Stage {
                 "gpu_pcie",
                 "The driver reported an impossible PCIe number. It is missing from the bytes of that link.",
                 "See [gpu.md](gpu.md). If it lasts, use a newer driver.",
+            ),
+            Stage::History => (
+                "history",
+                "A quarter of an hour of a workload was not written to `history.db`: the disk failed or was too slow, or there were more workloads in a day than it keeps (20000, of one user 2000).",
+                "Read the agent's log. Check that `journal.dir` can be written and its disk is not full or slow. If many short-lived workloads cause it, find out who makes them: `headroom workloads`.",
             ),
             Stage::Http => (
                 "http",

@@ -8,6 +8,7 @@ mod detail;
 pub mod document;
 pub mod fault;
 pub mod gpu;
+pub mod history;
 pub mod host;
 pub mod host_cpu;
 pub mod host_disk;
@@ -208,6 +209,8 @@ pub const METRICS: &[Metric] = &[
     sink::QUEUED,
     coverage::BPF_RUNS,
     coverage::BPF_RUN_SECONDS,
+    history::WORKLOADS,
+    history::MEMORY_BYTES,
     process::CPU_SECONDS,
     process::RESIDENT_BYTES,
     process::VIRTUAL_BYTES,

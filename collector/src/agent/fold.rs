@@ -1,4 +1,4 @@
-//! The engine with its outputs: recording, log, outbox, snapshots. Owned by the fold loop; it waits for nothing but the disk of a
+//! The engine with its outputs: recording, log, outbox, history, snapshots. Owned by the fold loop; it waits for nothing but the disk of a
 //! recording and the reader of the log (stderr).
 
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use super::snapshot::{Ask, Publisher};
 use crate::clock;
 use crate::deliver::outbox::Outbox;
 use crate::deliver::target::Target;
+use crate::sink::history::thread::History;
 use crate::sink::log::Log;
 use crate::sink::record::Recorder;
 
@@ -20,12 +21,20 @@ pub struct Fold {
     recorder: Option<Recorder>,
     log: Log,
     outbox: Outbox,
+    /// None: nothing of the history goes to the disk.
+    history: Option<History>,
     publisher: Publisher,
 }
 
 impl Fold {
-    pub fn new(engine: Engine, recorder: Option<Recorder>, outbox: Outbox, publisher: Publisher) -> Fold {
-        Fold { engine, recorder, log: Log::default(), outbox, publisher }
+    pub fn new(
+        engine: Engine,
+        recorder: Option<Recorder>,
+        outbox: Outbox,
+        history: Option<History>,
+        publisher: Publisher,
+    ) -> Fold {
+        Fold { engine, recorder, log: Log::default(), outbox, history, publisher }
     }
 
     /// Records a sample, folds it, and publishes its outcomes.
@@ -78,21 +87,30 @@ impl Fold {
         // The last tick may have lost samples; so may this flush.
         self.flush(time);
         self.recorder.as_mut().and_then(Recorder::flush);
-        let outcomes = self.engine.finish();
+        let mut outcomes = self.engine.finish();
+        outcomes.extend(self.engine.view().rest().map(Box::new).map(Outcome::History));
         self.publish(time, outcomes);
     }
 
-    /// Waits a bounded time until outcomes are written and delivered.
+    /// Waits a bounded time until outcomes and history are written and delivered.
     pub fn close(self) {
         self.outbox.close();
+        if let Some(history) = self.history {
+            history.close();
+        }
     }
 
     fn publish(&mut self, time: u64, outcomes: Vec<Outcome>) {
         let view = self.engine.view();
         for outcome in outcomes {
-            if matches!(outcome, Outcome::History(_)) {
-                continue;
-            }
+            let outcome = match (outcome, &self.history) {
+                (Outcome::History(quarter), Some(history)) => {
+                    history.write(*quarter);
+                    continue;
+                }
+                (Outcome::History(_), None) => continue,
+                (outcome, _) => outcome,
+            };
             let owner = outcome.workload().map(|workload| view.workloads.owner(workload).to_owned());
             self.log.outcome(time, owner.as_deref(), &outcome);
             self.outbox.publish(time, owner.as_deref(), outcome);
@@ -147,7 +165,7 @@ mod tests {
         let (outbox, _) = Outbox::start(&journal, &host, Vec::new()).unwrap();
         let rules = std::sync::Arc::new(Rules::new(&[]).unwrap());
         let (publisher, ..) = snapshot::channel(SECOND, Cap::NONE, Default::default());
-        let mut fold = Fold::new(Engine::with(rules.clone()), Some(recorder), outbox, publisher);
+        let mut fold = Fold::new(Engine::with(rules.clone()), Some(recorder), outbox, None, publisher);
         let mut tick = |second: u64| fold.apply(Sample { time: second * SECOND, reading: Reading::Tick });
 
         tick(1);

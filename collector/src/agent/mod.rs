@@ -5,7 +5,7 @@
 //! |---|---|
 //! | main | waits for the rings, reads the sources every tick, folds every sample; sole owner of the engine |
 //! | `serve` | HTTP, from snapshots (`snapshot`); its pool renders and compresses |
-//! | `deliver`, `journal` | see `deliver` and `sink::journal` |
+//! | `deliver`, `journal`, `history` | see `deliver`, `sink::journal` and `sink::history` |
 //! | those of the sources | see `source` |
 
 mod endpoint;

@@ -20,6 +20,7 @@ pub async fn run(agent: &mut Agent) -> Result<()> {
         fold,
         round,
         health,
+        history,
         asks,
         stalls,
         restored,
@@ -62,6 +63,7 @@ pub async fn run(agent: &mut Agent) -> Result<()> {
             _ = tick.tick() => {
                 fold.round(|fold| {
                     health.read(fold);
+                    history.iter().for_each(|history| history.read(fold));
                     endpoint.read(fold);
                     round.read(fold);
                 });

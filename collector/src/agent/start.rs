@@ -36,9 +36,11 @@ use crate::exit::{Exit, Failure};
 use crate::exposition::Cap;
 use crate::exposure;
 use crate::http::access::Access;
-use crate::http::{Address, BindError, Door, Hosts, Limits, Listener, PAGE_SHARE, Tally};
+use crate::http::{self, Address, BindError, Door, Hosts, Listener, PAGE_SHARE, Tally};
 use crate::privilege;
 use crate::service::Manager;
+use crate::sink::history::file::Limits;
+use crate::sink::history::thread::{Health, History};
 use crate::sink::record::Recorder;
 use crate::source::cgroup::own_limit;
 use crate::source::host::trigger::{self, Armed};
@@ -53,6 +55,7 @@ pub struct Agent {
     pub fold: Fold,
     pub round: Round,
     pub health: DeliveryHealth,
+    pub history: Option<Arc<Health>>,
     pub asks: mpsc::Receiver<Ask>,
     pub stalls: mpsc::Receiver<Stall>,
     /// Alerts that fired before the start, sent when a slow journal has been read.
@@ -107,6 +110,8 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
     let terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
     let interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
     let hangup = signal(SignalKind::hangup()).context("listen for SIGHUP")?;
+    let history = Limits::of(&config.history).map(|limits| History::start(config.journal.dir.clone(), limits));
+    let history = history.transpose()?;
     let reload = Reload::new(options, effective, access.clone());
 
     let engine = Engine::with(effective.rules.clone());
@@ -118,11 +123,12 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
     let hosts = hosts(config, &host.name);
     let endpoint = Endpoint::start(doors, access, hosts, Arc::new(snapshots), limits, tally.clone())?;
 
-    let losses =
-        [(Stage::Http, tally.shed.clone()), (Stage::Series, left_out)].into_iter().chain(outbox.losses()).collect();
-    let health = outbox.health.clone();
+    let kept = history.iter().map(|history| (Stage::History, history.lost.clone()));
+    let losses = [(Stage::Http, tally.shed.clone()), (Stage::Series, left_out)].into_iter().chain(outbox.losses());
+    let losses = losses.chain(kept).collect();
+    let (health, history_health) = (outbox.health.clone(), history.as_ref().map(|history| history.health.clone()));
     let mut round = Round::open(config, kernel, started, losses)?;
-    let mut fold = Fold::new(engine, recorder, outbox, publisher);
+    let mut fold = Fold::new(engine, recorder, outbox, history, publisher);
     round.begin(&mut |sample| fold.apply(sample));
     let mut apply = |reading| fold.apply(Sample { time: clock::unix_ns(), reading });
     // If the journal is slow, the fold loop receives them later.
@@ -143,6 +149,7 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
         fold,
         round,
         health,
+        history: history_health,
         asks,
         stalls,
         restored,
@@ -195,9 +202,9 @@ pub fn access(config: &Config) -> Result<Arc<Access>, Failure> {
 
 /// The limits on clients: there is room for as many pages of this size as readers of old ones need, as far as the agent's memory
 /// allows.
-fn limits(page: usize, memory: Option<u64>) -> Limits {
+fn limits(page: usize, memory: Option<u64>) -> http::Limits {
     let share = memory.map_or(usize::MAX, |memory| usize::try_from(memory / BODIES_SHARE).unwrap_or(usize::MAX));
-    Limits { bodies: page.saturating_mul(PAGE_SHARE).min(share), ..Limits::default() }
+    http::Limits { bodies: page.saturating_mul(PAGE_SHARE).min(share), ..http::Limits::default() }
 }
 
 /// Where the agent listens: what the service manager opened, or else the configured addresses. An address that another process uses is

@@ -18,4 +18,6 @@ pub mod sink;
 pub mod table;
 pub mod value;
 
-pub use section::{Config, Disk, Filesystem, Gpu, Journal, Kernel, Log, Metrics, Pressure, Sinks, Transfer, Workload};
+pub use section::{
+    Config, Disk, Filesystem, Gpu, History, Journal, Kernel, Log, Metrics, Pressure, Sinks, Transfer, Workload,
+};

@@ -231,6 +231,10 @@ pub struct History {
     pub memory: usize,
     /// Workloads with an hour and a day in memory.
     pub workloads: usize,
+    /// Older days are removed from the disk.
+    pub max_age: Duration,
+    /// Maximum bytes on disk; zero: nothing is written.
+    pub max_bytes: usize,
 }
 
 impl History {
@@ -329,7 +333,12 @@ impl Default for Config {
             },
             transfer: Transfer { enabled: false, scan: Duration::from_secs(2) },
             metrics: Metrics { detail: "usual".into(), max_series: 200_000, max_bytes: 24 << 20 },
-            history: History { memory: 32 << 20, workloads: 200 },
+            history: History {
+                memory: 32 << 20,
+                workloads: 200,
+                max_age: Duration::from_secs(90 * 24 * 3600),
+                max_bytes: 256 << 20,
+            },
             journal: Journal {
                 dir: PathBuf::from("/var/lib/headroom"),
                 max_age: Duration::from_secs(30 * 24 * 3600),

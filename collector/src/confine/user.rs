@@ -12,7 +12,7 @@ use caps::Capability;
 use crate::config::Config;
 use crate::private;
 use crate::privilege;
-use crate::sink::journal;
+use crate::sink::{self, database};
 
 /// Made by the unit, the DaemonSet or the agent for itself alone, so it may be given away whole.
 const RUNTIME: &str = "/run/headroom";
@@ -75,7 +75,7 @@ impl User {
         };
         let folder = &config.journal.dir;
         private::folder(folder).with_context(|| format!("create {}", folder.display()))?;
-        let files = journal::file::files(folder).with_context(|| format!("list {}", folder.display()))?;
+        let files = database::files(folder, &sink::FILES).with_context(|| format!("list {}", folder.display()))?;
         // A folder that the user has already is not given away.
         let has = folder.metadata().is_ok_and(|there| there.uid() == self.uid);
         if let Some(other) = files.iter().find(|file| !file.is_ours && !has) {

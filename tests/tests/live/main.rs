@@ -12,6 +12,7 @@ mod dying;
 mod exit;
 mod fault;
 mod handshake;
+mod history;
 mod host;
 mod hostile;
 mod incident;

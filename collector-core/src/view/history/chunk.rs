@@ -236,8 +236,8 @@ impl<V: Value> Open<V> {
             let from = words.len();
             words.extend([0; MAPS]);
             let (mut known, mut begins, mut last) = (0u32, 0u32, None::<V>);
-            for row in 0..ROWS as usize {
-                let value = self.get(row, column);
+            let from_row = usize::from(self.places[column]) * ROWS as usize;
+            for (row, value) in self.values[from_row..][..ROWS as usize].iter().copied().enumerate() {
                 if !value.is_known() {
                     continue;
                 }

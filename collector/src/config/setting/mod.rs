@@ -7,9 +7,9 @@ use std::time::Duration;
 use collector_core::metric::row::Level;
 
 use super::kind::Kind;
-use super::section::Config;
 
 pub use row::Setting;
+use row::without_flag;
 
 pub fn find(key: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.key == key)
@@ -22,11 +22,6 @@ const YEARS: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 const WINDOW_MIN: Duration = Duration::from_millis(500);
 const WINDOW_MAX: Duration = Duration::from_secs(10);
 const MIB: u32 = 1024 * 1024;
-
-/// A key that no flag sets.
-const fn without_flag(key: &'static str, kind: Kind<Config>, doc: &'static str) -> Setting {
-    Setting { key, flag: None, kind, doc }
-}
 
 /// Every key, section by section.
 pub const SETTINGS: &[Setting] = &[
@@ -366,7 +361,18 @@ pub const SETTINGS: &[Setting] = &[
         "history.workloads",
         Kind::Count(|config| &mut config.history.workloads, 0, 100_000),
         "Workloads whose last hour and last day are kept in memory: those with incidents, near their limit or growing first. \
-              Of the others it is the last five minutes.",
+              Of the others it is the last five minutes, and quarters of an hour on disk.",
+    ),
+    without_flag(
+        "history.max_age",
+        Kind::Duration(|config| &mut config.history.max_age, Duration::from_secs(1), YEARS),
+        "How long quarters of an hour of all workloads are kept in history.db, beside the journal. It goes by whole days (UTC).",
+    ),
+    without_flag(
+        "history.max_bytes",
+        Kind::Count(|config| &mut config.history.max_bytes, 0, 1 << 40),
+        "Maximum size of that file in bytes. The oldest days are removed to make room. 0 writes none; other values below \
+              1048576 count as 1048576. The write-ahead log is not included.",
     ),
     Setting {
         key: "journal.dir",

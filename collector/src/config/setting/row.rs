@@ -15,6 +15,11 @@ pub struct Setting {
     pub doc: &'static str,
 }
 
+/// A key that no flag sets.
+pub(super) const fn without_flag(key: &'static str, kind: Kind<Config>, doc: &'static str) -> Setting {
+    Setting { key, flag: None, kind, doc }
+}
+
 impl Setting {
     /// The environment variable, such as `HEADROOM_KERNEL_SLOW_IO`.
     pub fn variable(&self) -> String {

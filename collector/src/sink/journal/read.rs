@@ -1,16 +1,15 @@
 //! Reads the journal, with or without an agent that writes to it: for the verbs, and for the agent at its start.
 
-use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow};
 use collector_core::alert::Alert;
 use collector_core::incident::Incident;
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, params};
+use rusqlite::{Connection, Row, params};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::file::{APPLICATION, BUSY, FILE, VERSION};
+use super::file::LAYOUT;
 
 /// The journal, opened read-only.
 pub struct Reader {
@@ -56,17 +55,7 @@ impl Reader {
     /// # Errors
     /// If the file is missing, not readable, or not a journal of this version.
     pub fn open(dir: &Path) -> Result<Reader> {
-        let path = dir.join(FILE);
-        let context = || format!("open the journal {}", path.display());
-        fs::metadata(&path).with_context(context)?;
-        // Without an agent the -wal and -shm files are missing. A user who may not create them can open the file only as
-        // immutable.
-        let wal = dir.join(format!("{FILE}-wal")).exists();
-        let opened = checked(open(&path, "mode=ro")).or_else(|error| match wal {
-            true => Err(error),
-            false => checked(open(&path, "immutable=1")),
-        });
-        Ok(Reader { connection: opened.with_context(context)? })
+        Ok(Reader { connection: LAYOUT.read(dir)? })
     }
 
     pub(super) fn over(connection: Connection) -> Reader {
@@ -182,28 +171,6 @@ impl Reader {
         let mut statement = self.connection.prepare(statement).context("read the journal")?;
         let rows = statement.query_map(parameters, row).context("read the journal")?;
         rows.collect::<Result<_, _>>().context("read the journal")
-    }
-}
-
-fn open(path: &Path, how: &str) -> Result<Connection> {
-    // These three characters have a special meaning in a URI.
-    let name = path.display().to_string().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(format!("file:{name}?{how}"), flags)?;
-    connection.busy_timeout(BUSY)?;
-    Ok(connection)
-}
-
-fn checked(connection: Result<Connection>) -> Result<Connection> {
-    let connection = connection?;
-    let number = |pragma: &str| connection.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0)).optional();
-    let (application, version) = (number("application_id")?, number("user_version")?);
-    match (application, version) {
-        (Some(APPLICATION), Some(VERSION)) => Ok(connection),
-        (Some(APPLICATION), Some(other)) => {
-            Err(anyhow!("its layout has version {other}, but this program reads version {VERSION}"))
-        }
-        _ => Err(anyhow!("the file is not a journal of headroom")),
     }
 }
 

@@ -12,11 +12,12 @@ use collector_core::outcome::Outcome;
 use collector_core::pressure::{self, Resource, Stall, Trigger};
 use rusqlite::Connection;
 
-use super::file::{FILE, Limits, PAGE, Progress, VERSION, open, size};
+use super::file::{FILE, LAYOUT, Limits, Progress, open};
 use super::read::{self, Reader};
 use super::thread::{Journal, Past, Started, Wanted};
 use super::tidy;
 use super::write::{Entry, append};
+use crate::sink::database::PAGE;
 use crate::sink::test::{alert, incident};
 
 const LIMITS: Limits = Limits { max_age: Duration::from_secs(3600), max_bytes: 16 << 20 };
@@ -147,13 +148,13 @@ fn the_file_stays_below_its_limit_and_keeps_the_newest() {
             append(&mut connection, &entries).unwrap();
         }
         tidy::shorten(&folder.0, 256 << 10).unwrap();
-        fullest = fullest.max(size(&folder.0).0);
+        fullest = fullest.max(LAYOUT.size(&folder.0).0);
     }
     assert!(fullest <= limits.max_bytes && fullest > limits.max_bytes / 2, "{fullest}");
-    assert!(size(&folder.0).1 <= 8 << 20, "{:?}", size(&folder.0));
+    assert!(LAYOUT.size(&folder.0).1 <= 8 << 20, "{:?}", LAYOUT.size(&folder.0));
     removed += tidy::tidy(&folder.0, &limits, 0).unwrap();
     assert!(removed > 1000, "{removed}");
-    let (after, _) = size(&folder.0);
+    let (after, _) = LAYOUT.size(&folder.0);
     assert!(after <= limits.max_bytes / 5 * 4 + 64 * PAGE, "room is given back: {after}");
     let reader = Reader::open(&folder.0).unwrap();
     let stored = reader.alerts(100_000).unwrap();
@@ -176,7 +177,7 @@ fn a_broken_file_is_renamed_and_a_new_one_created() {
         fs::read(other).unwrap()
     };
     let mut newer = whole.clone();
-    newer[60..64].copy_from_slice(&(VERSION + 1).to_be_bytes());
+    newer[60..64].copy_from_slice(&(LAYOUT.version + 1).to_be_bytes());
     for (bytes, reason) in [
         (b"this is no database, but it is long enough to be taken for one".repeat(99), "not a database"),
         (torn, ""),

@@ -14,11 +14,12 @@ use collector_core::incident::Incident;
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::oneshot;
 
-use super::file::{FILE, Limits, is_unusable, open};
+use super::file::{FILE, Limits, open};
 use super::read::Reader;
 use super::tidy;
 use super::write::{Entry, append};
 use crate::clock;
+use crate::sink::database::is_unusable;
 
 /// Capacity of the request channel.
 const QUEUE: usize = 256;

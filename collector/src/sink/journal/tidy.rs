@@ -6,7 +6,8 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use rusqlite::{Connection, params};
 
-use super::file::{Limits, reopen, size};
+use super::file::{LAYOUT, Limits};
+use crate::sink::database::{checkpoint, used, vacuum};
 
 /// Rows removed in one statement. An alert may have to wait for one statement.
 const CHUNK: i64 = 500;
@@ -21,7 +22,7 @@ const TABLES: [&str; 3] = [
 /// Removes entries above the maximum age, then the oldest above the maximum size, and checkpoints the write-ahead log. `now` is
 /// in microseconds since the Unix epoch, like ids. Returns the number of rows removed because of the size.
 pub fn tidy(dir: &Path, limits: &Limits, now: u64) -> Result<u64> {
-    let connection = reopen(dir).context("open the journal")?;
+    let connection = LAYOUT.reopen(dir).context("open the journal")?;
     let horizon = now.saturating_sub(limits.max_age.as_micros() as u64);
     for table in TABLES {
         while remove(&connection, table, horizon)? > 0 {}
@@ -39,29 +40,17 @@ pub fn tidy(dir: &Path, limits: &Limits, now: u64) -> Result<u64> {
     }
     let orphans = "DELETE FROM delivery WHERE alert NOT IN (SELECT id FROM alert)";
     connection.execute(orphans, []).context("remove deliveries of removed alerts")?;
-    connection.execute_batch("PRAGMA incremental_vacuum").context("free disk space")?;
+    vacuum(&connection)?;
     checkpoint(&connection)?;
     Ok(removed)
 }
 
 /// Checkpoints the write-ahead log if it has at least `least` bytes.
 pub fn shorten(dir: &Path, least: u64) -> Result<()> {
-    if size(dir).1 < least {
+    if LAYOUT.size(dir).1 < least {
         return Ok(());
     }
-    checkpoint(&reopen(dir).context("open the journal")?)
-}
-
-fn checkpoint(connection: &Connection) -> Result<()> {
-    // PASSIVE does not wait for readers or writers.
-    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).context("checkpoint")
-}
-
-/// Bytes of the pages in use.
-fn used(connection: &Connection) -> Result<u64> {
-    let number = |pragma: &str| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
-    let (pages, free) = (number("page_count")?, number("freelist_count")?);
-    Ok((pages - free).max(0) as u64 * number("page_size")? as u64)
+    checkpoint(&LAYOUT.reopen(dir).context("open the journal")?)
 }
 
 fn remove(connection: &Connection, statement: &str, before: u64) -> Result<usize> {

@@ -1,0 +1,41 @@
+//! What the history in memory takes, and how many workloads have which part of it.
+
+use super::row::{Detail, Kind, Metric, Unit, Value};
+
+/// Bytes that the memory is rounded up to.
+const STEP: u64 = 64 << 10;
+
+pub const WORKLOADS: Metric = Metric {
+    name: "headroom_history_workloads",
+    kind: Kind::Gauge,
+    unit: None,
+    detail: Detail::Always,
+    help: "Workloads by how far back their history in memory reaches: a day, five minutes, or one. Who matters least has the least, where there is not room for all.",
+    labels: &["reach"],
+    needs: &[],
+    read: |view, emit| {
+        let used = view.history.usage();
+        // Not before it was first looked at.
+        for (reach, count) in [("day", used.full), ("minutes", used.minutes), ("minute", used.minute)] {
+            if used.bytes > 0 {
+                emit.gauge(&[reach], Value::Int(count as u64))?;
+            }
+        }
+        Ok(())
+    },
+};
+
+pub const MEMORY_BYTES: Metric = Metric {
+    name: "headroom_history_memory_bytes",
+    kind: Kind::Gauge,
+    unit: Some(Unit::Bytes),
+    detail: Detail::Always,
+    help: "Memory that the history takes; history.memory bounds it.",
+    labels: &[],
+    needs: &[],
+    read: |view, emit| match view.history.usage().bytes {
+        0 => Ok(()),
+        // Not to the byte: a page of a recording is the same however large a pointer is.
+        bytes => emit.gauge(&[], Value::Int(bytes.next_multiple_of(STEP))),
+    },
+};

@@ -1,0 +1,183 @@
+//! A day of a workload, as a row's body: which quarters of an hour are known, and minimum, mean and maximum of each series in them.
+//! Knows neither files nor threads.
+
+use std::io::{Read as _, Write as _};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use collector_core::tier::{Code, Entry, KEPT, Round, Tier};
+use flate2::Compression;
+use flate2::read::ZlibDecoder;
+use flate2::write::ZlibEncoder;
+
+/// Quarters in a day.
+pub const QUARTERS: usize = 96;
+/// The first byte of a body: the meaning of the rest, and so the series in it.
+const VERSION: u8 = 1;
+/// For how long each quarter is known, then each series' minimum, mean and maximum.
+const COLUMNS: usize = 1 + 3 * KEPT.len();
+/// Unpacked bytes.
+const BYTES: usize = COLUMNS * QUARTERS * 2;
+
+const DAY_NS: u64 = QUARTERS as u64 * Tier::QuarterHour.step();
+
+/// Column by column, a number a quarter.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Day(Vec<u16>);
+
+/// The day of a moment, and the quarter in it.
+pub fn place(time: u64) -> (u64, usize) {
+    (time / DAY_NS, (time % DAY_NS / Tier::QuarterHour.step()) as usize)
+}
+
+/// When a quarter begins, in nanoseconds since the Unix epoch.
+pub fn begin(day: u64, quarter: usize) -> u64 {
+    day.saturating_mul(DAY_NS).saturating_add(quarter as u64 * Tier::QuarterHour.step())
+}
+
+impl Default for Day {
+    fn default() -> Day {
+        let mut numbers = vec![Code::UNKNOWN.0; COLUMNS * QUARTERS];
+        numbers[..QUARTERS].fill(0);
+        Day(numbers)
+    }
+}
+
+impl Day {
+    /// For how many seconds of a quarter anything is known.
+    pub fn seconds(&self, quarter: usize) -> u16 {
+        self.0[quarter]
+    }
+
+    /// Minimum, mean and maximum of one of [`KEPT`].
+    pub fn values(&self, quarter: usize, kept: usize) -> [Option<f32>; 3] {
+        [0, 1, 2].map(|part| self.code(quarter, kept, part).value(KEPT[kept]))
+    }
+
+    /// Adds what became known of a quarter. Several parts of it make it up: the agent was restarted in it, or wrote the first minute
+    /// at once.
+    pub fn add(&mut self, quarter: usize, entry: &Entry) {
+        let (before, more) = (self.seconds(quarter), entry.seconds);
+        for (kept, codes) in entry.row.iter().enumerate() {
+            let old = [0, 1, 2].map(|part| self.code(quarter, kept, part));
+            for (part, code) in merged(kept, old, before, *codes, more).into_iter().enumerate() {
+                self.0[column(kept, part) * QUARTERS + quarter] = code.0;
+            }
+        }
+        self.0[quarter] = before.saturating_add(more.max(1));
+    }
+
+    fn code(&self, quarter: usize, kept: usize, part: usize) -> Code {
+        Code(self.0[column(kept, part) * QUARTERS + quarter])
+    }
+
+    pub fn pack(&self) -> Result<Vec<u8>> {
+        let mut encoder = ZlibEncoder::new(vec![VERSION], Compression::default());
+        for column in self.0.chunks(QUARTERS) {
+            // The high bytes of neighbours are alike, the low ones are not.
+            for part in [1, 0] {
+                let bytes: Vec<u8> = column.iter().map(|number| number.to_le_bytes()[part]).collect();
+                encoder.write_all(&bytes).context("compress a day")?;
+            }
+        }
+        encoder.finish().context("compress a day")
+    }
+
+    /// # Errors
+    /// If it is broken or of another version.
+    pub fn unpack(body: &[u8]) -> Result<Day> {
+        let packed = match body.split_first() {
+            Some((&VERSION, packed)) => packed,
+            Some((version, _)) => bail!("a day has version {version}, but this program reads {VERSION}"),
+            None => bail!("a day is empty"),
+        };
+        let mut bytes = Vec::with_capacity(BYTES + 1);
+        // One byte more shows that there is more.
+        ZlibDecoder::new(packed).take(BYTES as u64 + 1).read_to_end(&mut bytes).context("decompress a day")?;
+        ensure!(bytes.len() == BYTES, "a day has {} bytes, and not {BYTES}", bytes.len());
+        let columns = bytes.chunks(QUARTERS * 2).flat_map(|column| {
+            let (high, low) = column.split_at(QUARTERS);
+            low.iter().zip(high).map(|(low, high)| u16::from_le_bytes([*low, *high]))
+        });
+        Ok(Day(columns.collect()))
+    }
+}
+
+fn column(kept: usize, part: usize) -> usize {
+    1 + kept * 3 + part
+}
+
+/// Two parts of a period, each with the seconds for which it is known.
+fn merged(kept: usize, old: Codes, before: u16, new: Codes, more: u16) -> Codes {
+    if old == [Code::UNKNOWN; 3] {
+        return new;
+    }
+    if new == [Code::UNKNOWN; 3] {
+        return old;
+    }
+    let known = |codes: [Code; 2]| codes.into_iter().filter(|code| *code != Code::UNKNOWN);
+    let least = known([old[0], new[0]]).min().unwrap_or(Code::UNKNOWN);
+    let most = known([old[2], new[2]]).max().unwrap_or(Code::UNKNOWN);
+    let series = KEPT[kept];
+    let mean = match (old[1].value(series), new[1].value(series)) {
+        (Some(one), Some(other)) => {
+            let (before, more) = (f32::from(before.max(1)), f32::from(more.max(1)));
+            let mean = (one * before + other * more) / (before + more);
+            Code::of(series, mean, Round::Nearest).clamp(least, most)
+        }
+        (None, _) => new[1],
+        (_, None) => old[1],
+    };
+    [least, mean, most]
+}
+
+/// Minimum, mean and maximum.
+type Codes = [Code; 3];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(seconds: u16, memory: [f32; 3]) -> Entry {
+        let mut row = [[Code::UNKNOWN; 3]; KEPT.len()];
+        for ((code, value), round) in row[0].iter_mut().zip(memory).zip(collector_core::tier::ROUNDS) {
+            *code = Code::of(KEPT[0], value, round);
+        }
+        Entry { workload: Some("w".into()), owner: None, seconds, row }
+    }
+
+    #[test]
+    fn a_day_is_read_back_and_parts_of_a_quarter_make_it_up() {
+        let mut day = Day::default();
+        day.add(7, &entry(600, [100.0, 200.0, 1024.0]));
+        day.add(7, &entry(300, [64.0, 500.0, 512.0]));
+        day.add(95, &entry(900, [0.0, 0.0, 0.0]));
+        assert_eq!((day.seconds(7), day.seconds(8)), (900, 0));
+        let [min, mean, max] = day.values(7, 0).map(Option::unwrap);
+        assert!(min == 64.0 && max == 1024.0 && (mean - 300.0).abs() < 1.0, "{min} {mean} {max}");
+        assert_eq!((day.values(95, 0), day.values(8, 0)), ([Some(0.0); 3], [None; 3]));
+        assert_eq!(day.values(7, 1), [None; 3]);
+        let packed = day.pack().unwrap();
+        assert!(packed.len() < 200, "{}", packed.len());
+        assert_eq!(Day::unpack(&packed).unwrap(), day);
+    }
+
+    #[test]
+    fn a_broken_body_is_an_error_and_no_bomb() {
+        let good = Day::default().pack().unwrap();
+        let bomb = {
+            let mut encoder = ZlibEncoder::new(vec![VERSION], Compression::default());
+            encoder.write_all(&vec![0; 10 << 20]).unwrap();
+            encoder.finish().unwrap()
+        };
+        for body in [&[][..], &[9, 9], &good[..good.len() / 2], &[VERSION], &bomb] {
+            assert!(Day::unpack(body).is_err(), "{body:?}");
+        }
+    }
+
+    #[test]
+    fn days_begin_at_midnight() {
+        let time = 20_000 * DAY_NS + 13 * Tier::QuarterHour.step() + 5;
+        assert_eq!(place(time), (20_000, 13));
+        assert_eq!(begin(20_000, 13), time - 5);
+    }
+}

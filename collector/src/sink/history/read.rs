@@ -1,0 +1,96 @@
+//! Reads the history's tier on disk, with or without an agent that writes to it.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use collector_core::api::history::{NotKept, Points};
+use collector_core::series::Series;
+use collector_core::tier::{self, Tier};
+use rusqlite::{Connection, params};
+
+use super::day::{Day, QUARTERS, begin, place};
+use super::file::LAYOUT;
+
+/// Most days that one answer goes through, the last ones.
+const DAYS: i64 = 400;
+
+/// The file, opened read-only.
+pub struct Reader {
+    connection: Connection,
+}
+
+impl Reader {
+    /// # Errors
+    /// If the file is missing, not readable, or not a history of this version.
+    pub fn open(dir: &Path) -> Result<Reader> {
+        Ok(Reader { connection: LAYOUT.read(dir)? })
+    }
+
+    /// The workloads of which anything is kept between two moments (nanoseconds since the Unix epoch), by name.
+    pub fn workloads(&self, from: u64, to: u64) -> Result<Vec<String>> {
+        let statement =
+            "SELECT DISTINCT workload FROM day WHERE day BETWEEN ? AND ? AND workload <> '' ORDER BY workload";
+        let mut statement = self.connection.prepare(statement).context("read the history")?;
+        let names = statement.query_map(params![place(from).0 as i64, place(to).0 as i64], |row| row.get(0));
+        names.context("read the history")?.collect::<Result<_, _>>().context("read the history")
+    }
+
+    /// A series of the host or of a workload from one moment to another, both included; like [`Points::of`].
+    pub fn points(
+        &self,
+        workload: Option<&str>,
+        series: Series,
+        from: u64,
+        to: u64,
+    ) -> Result<Result<Points, NotKept>> {
+        let name = workload.unwrap_or_default();
+        let Some(kept) = tier::kept(series) else { return Ok(Err(NotKept::Period)) };
+        let Some((first, day)) = self.oldest(name)? else {
+            return Ok(Err(if workload.is_some() { NotKept::Workload } else { NotKept::Period }));
+        };
+        let known = |day: &Day| (0..QUARTERS).find(|quarter| day.seconds(*quarter) > 0).unwrap_or(0);
+        let kept_from = begin(first, known(&day));
+        if to < kept_from {
+            return Ok(Err(NotKept::Period));
+        }
+        let days = self.days(name, place(from).0, place(to).0)?;
+        let within = |time: u64| time <= to && time.saturating_add(Tier::QuarterHour.step()) > from;
+        let quarters = days.iter().flat_map(|(day, body)| (0..QUARTERS).map(move |quarter| (*day, body, quarter)));
+        let values = quarters
+            .filter(|(_, body, quarter)| body.seconds(*quarter) > 0)
+            .map(|(day, body, quarter)| (begin(day, quarter), body.values(quarter, kept)))
+            .filter(|(time, _)| within(*time));
+        Ok(Ok(Points::new(workload, series, Tier::QuarterHour, kept_from, values)))
+    }
+
+    fn oldest(&self, name: &str) -> Result<Option<(u64, Day)>> {
+        let statement = "SELECT min(day) FROM day WHERE workload = ?";
+        let day: Option<i64> =
+            self.connection.query_row(statement, [name], |row| row.get(0)).context("read the history")?;
+        let Some(day) = day else { return Ok(None) };
+        let days = self.days(name, day as u64, day as u64)?;
+        Ok(Some(days.into_iter().next().unwrap_or((day as u64, Day::default()))))
+    }
+
+    /// Days that can be read, oldest first; others are skipped.
+    fn days(&self, name: &str, from: u64, to: u64) -> Result<Vec<(u64, Day)>> {
+        let statement =
+            "SELECT day, body FROM day WHERE day BETWEEN ? AND ? AND workload = ? ORDER BY day DESC LIMIT ?";
+        let mut statement = self.connection.prepare(statement).context("read the history")?;
+        let rows = statement
+            .query_map(params![from as i64, to as i64, name, DAYS], |row| {
+                Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?))
+            })
+            .context("read the history")?;
+        let mut days = Vec::new();
+        for row in rows {
+            let (day, body) = row.context("read the history")?;
+            match Day::unpack(&body) {
+                Ok(body) => days.push((day as u64, body)),
+                Err(error) => tracing::warn!("skipped a day of {name} in the history: {error:#}"),
+            }
+        }
+        days.reverse();
+        Ok(days)
+    }
+}

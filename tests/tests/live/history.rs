@@ -1,0 +1,93 @@
+//! The history on disk, of an agent that is killed while it writes.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use collector::sink::history::Reader;
+use collector_core::api::history::Points;
+use collector_core::series::Series;
+use collector_tests::agent::{Agent, PATIENCE};
+use collector_tests::cgroup::Cgroup;
+use collector_tests::needs;
+use collector_tests::process::Killed;
+use collector_tests::require::is_root;
+use collector_tests::scratch::scratch;
+use rustix::process::Signal;
+
+fn start(journal: &Path) -> Agent {
+    let mut agent = Agent::spawn_unrecorded("", |command| {
+        command.env("HEADROOM_JOURNAL_DIR", journal);
+    });
+    agent.await_ready();
+    agent
+}
+
+/// A process in the cgroup that holds this much anonymous memory.
+fn hold(cgroup: &Cgroup, folder: &Path, bytes: u64) -> Killed {
+    let mut provoke = Command::new(env!("CARGO_BIN_EXE_provoke"));
+    let file = folder.join("empty");
+    provoke
+        .args(["hold", &bytes.to_string(), "0", file.to_str().unwrap(), "0", "-", "0"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null());
+    Killed(cgroup.spawn(&mut provoke))
+}
+
+/// What the file has of the workload's memory, once its maximum is so much.
+fn await_memory(journal: &Path, workload: &str, least: u64) -> Points {
+    let begun = Instant::now();
+    loop {
+        let read = || Reader::open(journal)?.points(Some(workload), Series::Memory, 0, u64::MAX);
+        let points = read().ok().and_then(Result::ok);
+        if let Some(points) = points.filter(|points| points.max.iter().flatten().any(|most| *most >= least as f64)) {
+            return points;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{least} bytes of {workload} are not in the history");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn most(points: &Points) -> f64 {
+    points.max.iter().flatten().copied().fold(0.0, f64::max)
+}
+
+#[test]
+fn what_is_on_disk_survives_a_kill_and_the_day_goes_on() {
+    needs!(is_root(), "loading eBPF programs needs root");
+    let journal = scratch();
+    let cgroup = Cgroup::new("history");
+    let _small = hold(&cgroup, &journal, 24 << 20);
+    let mut agent = start(&journal);
+    // The first minute that is over is written at once. The file is read as soon as it is there: the agent may be writing.
+    let first = await_memory(&journal, &cgroup.path, 24 << 20);
+    agent.signal(Signal::KILL);
+    agent.wait();
+    drop(agent);
+    let peak = |cgroup: &Cgroup| cgroup.peak().unwrap_or(u64::MAX) as f64;
+    assert!(most(&first) <= peak(&cgroup) * 1.001, "{first:?} {:?}", cgroup.peak());
+    assert_eq!(await_memory(&journal, &cgroup.path, 24 << 20), first, "without an agent");
+
+    let _large = hold(&cgroup, &journal, 48 << 20);
+    let agent = start(&journal);
+    let later = await_memory(&journal, &cgroup.path, 72 << 20);
+    assert!(most(&later) <= peak(&cgroup) * 1.001, "{later:?} {:?}", cgroup.peak());
+    assert_eq!((later.times[0], later.kept_from), (first.times[0], first.kept_from));
+    assert!(later.min[0] <= first.min[0]);
+    // What is left goes to the file at the end, too.
+    let _more = hold(&cgroup, &journal, 32 << 20);
+    agent.scrape_until("the memory", |it| {
+        it.values("headroom_workload_memory_current_bytes", &[("workload", &cgroup.path)])
+            .iter()
+            .any(|bytes| *bytes >= (104 << 20) as f64)
+    });
+    agent.stop();
+    let last = await_memory(&journal, &cgroup.path, 104 << 20);
+    assert!(last.times.starts_with(&later.times), "{last:?}");
+    let host = Reader::open(&journal).unwrap().points(None, Series::Cpu, 0, u64::MAX).unwrap().unwrap();
+    let cpus = std::thread::available_parallelism().unwrap().get() as f64;
+    assert!(
+        host.max.iter().flatten().all(|most| (0.0..=cpus * 1.1).contains(most)) && !host.times.is_empty(),
+        "{host:?}"
+    );
+}
