@@ -5,6 +5,7 @@ pub mod coverage;
 mod document;
 pub mod gpus;
 pub mod history;
+pub mod incidents;
 pub mod parameter;
 pub mod problem;
 pub mod read;

@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::alerts::{Alerts, Suggestions};
 use super::coverage::Coverage;
 use super::gpus::Gpus;
+use super::incidents::{self, Incidents};
 use super::parameter::{self, Given, Parameter, Values};
 use super::problem::Problem;
 use super::report::Report;
@@ -28,6 +29,8 @@ pub enum Read {
     Workload(Box<str>),
     Gpus,
     Alerts(Option<Severity>),
+    Incidents,
+    Incident(Box<str>),
     History(Query),
     Suggestions,
     Coverage,
@@ -90,6 +93,20 @@ pub const ROUTES: &[Route] = &[
         read: |given| Read::Alerts(given.get("severity").and_then(Severity::of)),
     },
     Route {
+        path: "incidents",
+        alias: None,
+        help: "The newest incidents, in short.",
+        parameters: &[],
+        read: |_| Read::Incidents,
+    },
+    Route {
+        path: "incidents/{id}",
+        alias: None,
+        help: "One of the newest incidents, with its cause, its numbers and the minute before it.",
+        parameters: &[ID],
+        read: |given| Read::Incident(text(given, "id")),
+    },
+    Route {
         path: "history",
         alias: Some("monitoring/history"),
         help: "What was measured within a span of time that ends now: minimum, mean and maximum, point by point.",
@@ -126,6 +143,9 @@ const NAME: Parameter = Parameter {
 
 const SEVERITY: Parameter =
     Parameter { name: "severity", values: Values::OneOf(&Severity::LABELS), help: "Only alerts of this severity." };
+
+const ID: Parameter =
+    Parameter { name: "id", values: Values::Text(64), help: "The incident's id, as in the list and in the journal." };
 
 const WINDOW: Parameter = Parameter {
     name: "window_seconds",
@@ -170,7 +190,7 @@ impl Route {
 impl Read {
     /// Whether the client chose a value, of which there are many.
     pub fn is_chosen(&self) -> bool {
-        matches!(self, Read::Workload(_) | Read::History(_))
+        matches!(self, Read::Workload(_) | Read::Incident(_) | Read::History(_))
     }
 
     /// The answer as JSON.
@@ -182,6 +202,8 @@ impl Read {
             Read::Workload(name) => json(&Detail::of(view, name)?),
             Read::Gpus => json(&Gpus::of(view)),
             Read::Alerts(severity) => json(&Alerts::of(view, *severity)),
+            Read::Incidents => json(&Incidents::of(view)),
+            Read::Incident(id) => incidents::whole(view, id),
             Read::History(query) => json(&History::of(view, query)?),
             Read::Suggestions => json(&Suggestions::of(view)),
             Read::Coverage => json(&Coverage::of(view)),

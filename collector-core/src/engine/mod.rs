@@ -29,8 +29,7 @@ use crate::rule::Rules;
 use crate::sample::{Reading, Sample};
 use crate::signal::counted::Count;
 use crate::signal::table::signals;
-use crate::view::View;
-use crate::view::newest::Newest;
+use crate::view::{self, View};
 use alert::Alerts;
 use held::Held;
 use incident::Incidents;
@@ -117,6 +116,14 @@ impl Engine {
         outcomes
     }
 
+    /// Adds incidents from before the source started, unless they were reported again since.
+    pub fn remember(&mut self, past: &[Incident]) {
+        let view = Arc::make_mut(&mut self.view);
+        for incident in past.iter().filter(|incident| view.incidents.find(&incident.id).is_none()).collect::<Vec<_>>() {
+            keep(view, std::slice::from_ref(incident));
+        }
+    }
+
     /// The current state. While a clone of it is held, the next [`Engine::apply`] copies the state.
     pub fn view(&self) -> &Arc<View> {
         &self.view
@@ -193,19 +200,22 @@ macro_rules! fold {
 }
 signals!(fold);
 
-/// Keeps the newest of the incidents. One that is reported again is told as it is now.
+/// Keeps incidents, as they are now.
 fn keep(view: &mut View, incidents: &[Incident]) {
-    // Ids sort by time.
-    let newer = |it: &&Incident| view.newest.as_ref().is_none_or(|known| known.id <= it.id);
-    let Some(newest) = incidents.iter().filter(newer).max_by(|one, two| one.id.cmp(&two.id)) else { return };
-    view.newest = Some(Arc::new(Newest {
-        id: newest.id.clone(),
-        kind: newest.kind.name(),
-        time: newest.time,
-        workload: newest.labels.get("workload").cloned(),
-        title: newest.title.clone(),
-        cause: newest.cause.sentence.clone(),
-    }));
+    for incident in incidents {
+        view.incidents.keep(view::incident::Incident {
+            id: incident.id.clone(),
+            kind: incident.kind.name(),
+            time: incident.time,
+            complete: incident.complete,
+            labels: incident.labels.clone(),
+            title: incident.title.clone(),
+            cause: incident.cause.sentence.clone(),
+            next: incident.cause.next.clone(),
+            // Strings and numbers only: serialization cannot fail.
+            json: serde_json::to_string(incident).unwrap_or_default().into(),
+        });
+    }
 }
 
 /// Adds the name of the workload to a fact.

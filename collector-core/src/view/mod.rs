@@ -7,11 +7,9 @@ pub mod firing;
 pub mod gpu;
 pub mod history;
 pub mod host;
-pub mod newest;
+pub mod incident;
 pub mod number;
 pub mod workload;
-
-use std::sync::Arc;
 
 use crate::sample::{Reading, Start};
 use crate::signal::oom::KILLS;
@@ -23,7 +21,7 @@ use firing::Firing;
 use gpu::Gpus;
 use history::History;
 use host::Host;
-use newest::Newest;
+use incident::Incidents;
 use number::{Known, Number};
 use workload::{Unseen, Workload, Workloads};
 
@@ -39,8 +37,8 @@ pub struct View {
     pub workloads: Workloads,
     pub gpus: Gpus,
     pub firing: Firing,
-    /// The newest incident since the start.
-    pub newest: Option<Arc<Newest>>,
+    /// The newest incidents.
+    pub incidents: Incidents,
     /// The history of the host; that of each workload is in its track.
     pub history: History,
     /// Recent changes.

@@ -12,6 +12,7 @@ use super::snapshot::{Ask, Publisher};
 use crate::clock;
 use crate::deliver::outbox::Outbox;
 use crate::deliver::target::Target;
+use crate::deliver::thread::Restored;
 use crate::sink::history::thread::History;
 use crate::sink::log::Log;
 use crate::sink::record::Recorder;
@@ -63,6 +64,13 @@ impl Fold {
         // The state can change in place again, unless a client still renders the old snapshot.
         self.publisher.release();
         read(&mut |sample| self.apply(sample));
+    }
+
+    /// Takes over what was before the start.
+    pub fn restore(&mut self, Restored { alerts, incidents }: Restored) {
+        let time = clock::unix_ns();
+        alerts.into_iter().for_each(|alert| self.apply(Sample { time, reading: Reading::Restored(alert) }));
+        self.engine.remember(&incidents);
     }
 
     /// Goes on with other rules; what they no longer have resolves.

@@ -55,10 +55,7 @@ pub async fn run(agent: &mut Agent) -> Result<()> {
                 let reading = Reading::Pressure(pressure::Reading::Stall(stall));
                 fold.apply(Sample { time: clock::unix_ns(), reading });
             }
-            Some(alerts) = restored.recv() => {
-                let time = clock::unix_ns();
-                alerts.into_iter().for_each(|alert| fold.apply(Sample { time, reading: Reading::Restored(alert) }));
-            }
+            Some(past) = restored.recv() => fold.restore(past),
             name = round.names.next() => fold.apply(name),
             _ = tick.tick() => {
                 fold.round(|fold| {

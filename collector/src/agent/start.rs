@@ -8,7 +8,6 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use collector_core::alert::Alert;
 use collector_core::engine::Engine;
 use collector_core::pressure::{self, Refused, Stall, Trigger};
 use collector_core::sample::{ProbeState, Reading, Sample};
@@ -32,6 +31,7 @@ use crate::confine::user::{self, User};
 use crate::confine::{self, Allowed};
 use crate::deliver::outbox::{DeliveryHealth, Outbox};
 use crate::deliver::target::{self, Host};
+use crate::deliver::thread::Restored;
 use crate::exit::{Exit, Failure};
 use crate::exposition::Cap;
 use crate::exposure;
@@ -58,8 +58,8 @@ pub struct Agent {
     pub history: Option<Arc<Health>>,
     pub asks: mpsc::Receiver<Ask>,
     pub stalls: mpsc::Receiver<Stall>,
-    /// Alerts that fired before the start, sent when a slow journal has been read.
-    pub restored: mpsc::Receiver<Vec<Alert>>,
+    /// What was before the start, sent when a slow journal has been read.
+    pub restored: mpsc::Receiver<Restored>,
     /// The rings, if programs are loaded.
     pub rings: Option<Rings>,
     pub terminate: Signal,
@@ -130,11 +130,11 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
     let mut round = Round::open(config, kernel, started, losses)?;
     let mut fold = Fold::new(engine, recorder, outbox, history, publisher);
     round.begin(&mut |sample| fold.apply(sample));
-    let mut apply = |reading| fold.apply(Sample { time: clock::unix_ns(), reading });
     // If the journal is slow, the fold loop receives them later.
-    if let Ok(alerts) = restored.try_recv() {
-        alerts.into_iter().for_each(|alert| apply(Reading::Restored(alert)));
+    if let Ok(past) = restored.try_recv() {
+        fold.restore(past);
     }
+    let mut apply = |reading| fold.apply(Sample { time: clock::unix_ns(), reading });
     let (watched, stalls) = watch(triggers, &mut refused);
     let watched = watched.into_iter().map(pressure::Reading::Trigger);
     let refused = refused.into_iter().map(pressure::Reading::Refused);

@@ -8,7 +8,6 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use collector_core::alert::Alert;
 use collector_core::outcome::Outcome;
 use collector_core::rate::{Bucket, Rates};
 use collector_core::sample::{Delivery, Reading, Sample, Source};
@@ -20,7 +19,7 @@ use super::alertmanager;
 use super::queue::Queue;
 use super::receiver::{INCIDENTS, Incidents, Protocol, Receiver};
 use super::target::{self, Host, Target};
-use super::thread::{Deliverer, Published};
+use super::thread::{Deliverer, Published, Restored};
 use crate::clock;
 use crate::config;
 use crate::sink::journal::Limits;
@@ -78,12 +77,12 @@ struct Totals {
 
 impl Outbox {
     /// Starts the threads. Waits a bounded time for the journal to be read. The channel delivers the alerts that fired when the
-    /// agent last stopped: at once, or later if the journal is slow.
+    /// agent last stopped, and the incidents until then: at once, or later if the journal is slow.
     pub fn start(
         config: &config::Journal,
         host: &Host,
         targets: Vec<Target>,
-    ) -> Result<(Outbox, mpsc::Receiver<Vec<Alert>>)> {
+    ) -> Result<(Outbox, mpsc::Receiver<Restored>)> {
         let dir = config.dir.clone();
         let limits = Limits { max_age: config.max_age, max_bytes: (config.max_bytes as u64).max(MIN_JOURNAL) };
         let lost = Arc::new(AtomicU64::new(0));
@@ -274,7 +273,8 @@ mod tests {
             Outbox::start(&config, &host, vec![target]).unwrap()
         };
         let (mut outbox, mut restored) = start();
-        assert_eq!(restored.try_recv().unwrap(), []);
+        let past = restored.try_recv().unwrap();
+        assert!(past.alerts.is_empty() && past.incidents.is_empty());
         outbox.publish(1, None, Outcome::Incident(Box::new(incident("i-1"))));
         outbox.publish(2, None, Outcome::Alert(Box::new(alert("Hot", 2))));
         outbox.close();
@@ -286,14 +286,16 @@ mod tests {
         outbox.publish(3, None, Outcome::Alert(Box::new(alert("New", 3))));
         drop(lock);
         let names = |alerts: Vec<Alert>| alerts.iter().map(|alert| alert.alert.to_string()).collect::<Vec<_>>();
-        assert_eq!(names(restored.blocking_recv().unwrap()), ["Hot"], "without the new alert");
+        let past = restored.blocking_recv().unwrap();
+        assert_eq!(names(past.alerts), ["Hot"], "without the new alert");
+        assert_eq!(past.incidents, [incident("i-1")]);
         let deadline = Instant::now() + Duration::from_secs(60);
         while state(&outbox) != (true, 2) {
             assert!(Instant::now() < deadline, "{:?}", state(&outbox));
             std::thread::sleep(Duration::from_millis(20));
         }
         outbox.close();
-        assert_eq!(names(start().1.try_recv().unwrap()), ["Hot", "New"]);
+        assert_eq!(names(start().1.try_recv().unwrap().alerts), ["Hot", "New"]);
         fs::remove_dir_all(dir).unwrap();
     }
 }

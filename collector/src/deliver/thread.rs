@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use collector_core::alert::Alert;
+use collector_core::incident::Incident;
 use collector_core::outcome::Outcome;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -43,6 +44,15 @@ pub struct Published {
     pub outcome: Outcome,
 }
 
+/// What the journal has from before the start.
+#[derive(Debug, Default)]
+pub struct Restored {
+    /// The alerts that fired.
+    pub alerts: Vec<Alert>,
+    /// The newest last.
+    pub incidents: Vec<Incident>,
+}
+
 pub struct Deliverer {
     pub journal: Journal,
     pub dir: PathBuf,
@@ -51,8 +61,8 @@ pub struct Deliverer {
     pub incidents: Arc<Incidents>,
     /// The largest id assigned so far.
     pub last: u64,
-    /// Sends the fold loop the alerts that fired before the start.
-    pub restored: mpsc::Sender<Vec<Alert>>,
+    /// Sends the fold loop what was before the start.
+    pub restored: mpsc::Sender<Restored>,
 }
 
 impl Deliverer {
@@ -60,7 +70,7 @@ impl Deliverer {
     pub fn restore(&mut self, past: Past) {
         let Past { firing, pending, incidents, last } = past;
         self.last = self.last.max(last);
-        self.incidents.restore(incidents);
+        self.incidents.restore(incidents.clone());
         for (receiver, pending) in self.receivers.iter().zip(pending) {
             // Before the fold loop can resolve one of them.
             receiver.restore(&firing);
@@ -72,7 +82,7 @@ impl Deliverer {
             }
         }
         // Sent once, so there is room; fails only if the agent is stopping.
-        let _ = self.restored.try_send(firing);
+        let _ = self.restored.try_send(Restored { alerts: firing, incidents });
     }
 
     /// Runs until the outbox is closed, then gives receivers [`SHUTDOWN_TIMEOUT`] for queued alerts. `past` is the pending read

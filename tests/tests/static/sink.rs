@@ -13,6 +13,7 @@ use collector::config;
 use collector::deliver::outbox::{DeliveryHealth, Outbox};
 use collector::deliver::post::Post;
 use collector::deliver::target::{Host, Protocol, Target};
+use collector::deliver::thread::Restored;
 use collector::sink::journal::Reader;
 use collector_core::alert::{Alert, Severity, State};
 use collector_core::outcome::Outcome;
@@ -47,7 +48,7 @@ fn alert(name: &str, number: u64) -> Outcome {
 struct Bench {
     outbox: Outbox,
     /// Alerts that fired before the start.
-    restored: Channel<Vec<Alert>>,
+    restored: Channel<Restored>,
     dir: Scratch,
 }
 
@@ -259,7 +260,7 @@ fn undelivered_alerts_are_delivered_after_a_restart() {
     let other = Receiver::start(Answer::Accept);
     let targets = vec![target("new", &other.url(), None), target("hook", &receiver.url(), None)];
     let mut bench = Bench::over(bench.dir, targets);
-    assert_eq!(bench.restored.try_recv().unwrap().len(), 10);
+    assert_eq!(bench.restored.try_recv().unwrap().alerts.len(), 10);
     bench.until("they arrive", |sums| sums["hook"].delivered == 10);
     assert_eq!(receiver.ids().len(), 10);
     assert!(other.requests().is_empty(), "a new receiver does not get old alerts");

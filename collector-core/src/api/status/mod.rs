@@ -49,7 +49,7 @@ pub struct Status {
     /// The alerts that fire: the most severe first, of those the newest. `value` is what it was when the alert fired.
     #[serde(default)]
     pub alerts: Vec<Alert>,
-    /// The newest incident since the agent started.
+    /// The newest incident.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incident: Option<Incident>,
     /// What cannot be read now.
@@ -180,11 +180,11 @@ impl Status {
             disks: disk::disks(view),
             gpus: gpus::lines(view),
             alerts,
-            incident: view.newest.as_deref().map(|newest| Incident {
+            incident: view.incidents.newest().map(|newest| Incident {
                 id: newest.id.clone(),
                 kind: newest.kind.to_owned(),
                 time: newest.time,
-                workload: newest.workload.clone(),
+                workload: newest.labels.get("workload").cloned(),
                 title: newest.title.clone(),
                 cause: newest.cause.clone(),
             }),

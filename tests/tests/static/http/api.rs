@@ -9,6 +9,7 @@ use collector_core::api::read::ROUTES;
 use collector_core::api::workloads::{Detail, Summary};
 use collector_core::cgroup::Id;
 use collector_core::engine::Engine;
+use collector_core::incident::{Incident, Kind};
 use collector_core::sample::{Reading, Sample, Start};
 use collector_core::signal::cgroup;
 use serde_json::Value;
@@ -49,6 +50,7 @@ fn page() -> Arc<Page> {
         apply(Reading::Cgroup(cgroup::Reading::Born { id, path: path.into() }));
     }
     apply(Reading::Tick);
+    engine.remember(&[Incident::new(Kind::Oom, "1764208800-oom-7".to_owned(), 5)]);
     *page.view.lock().unwrap() = engine.view().as_ref().clone();
     page
 }
@@ -81,7 +83,7 @@ fn both(server: &Server, path: &str) -> Reply {
 }
 
 #[test]
-fn each_workload_is_found_by_its_name_however_that_is_written() {
+fn what_has_a_name_is_found_by_it_however_that_is_written() {
     let server = Server::start(LOOSE, page());
     let reply = both(&server, "/api/v1/workloads");
     assert_eq!((reply.status, reply.header("content-type")), (200, Some(JSON)));
@@ -96,6 +98,11 @@ fn each_workload_is_found_by_its_name_however_that_is_written() {
             assert_eq!(detail, Detail { time, workload: line.clone(), alerts: Vec::new() });
         }
     }
+    let reply = both(&server, "/api/v1/incidents/1764208800%2Doom-7");
+    let incident: Incident = serde_json::from_slice(&reply.body).unwrap();
+    assert_eq!((reply.status, incident.time), (200, 5));
+    let unknown = both(&server, "/api/v1/incidents/1764208800-oom");
+    assert!(problem(&unknown, 404).starts_with("there is no incident \"1764208800-oom\" among the 1 newest"));
     let unknown = both(&server, "/api/v1/workloads/%3Cscript%3E%22");
     assert_eq!(problem(&unknown, 404), "there is no workload \"<script>\\\"\"");
     server.stop();
@@ -160,7 +167,7 @@ fn what_is_wrong_below_the_api_is_a_problem_and_elsewhere_text() {
 #[test]
 fn only_get_and_head_are_answered() {
     let server = Server::start(LOOSE, page());
-    let every = ROUTES.iter().map(|route| format!("/api/v1/{}", route.path.replace("{name}", "a")));
+    let every = ROUTES.iter().map(|route| format!("/api/v1/{}", route.path.replace(['{', '}'], "")));
     for path in every.chain(["/api/v1/workloads?nme=a".to_owned()]) {
         for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "BREW"] {
             let request = format!("{method} {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n");

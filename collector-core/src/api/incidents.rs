@@ -1,0 +1,100 @@
+//! The newest incidents: the answers of `/api/v1/incidents`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::problem::Problem;
+use crate::view::View;
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Incidents {
+    /// Time in nanoseconds since the Unix epoch.
+    pub time: u64,
+    /// The newest first: at most 100, and 2 MiB as a whole. Those before the agent's start are here too, as far as it read them
+    /// from its journal.
+    pub incidents: Vec<IncidentLine>,
+    /// How many older ones the agent saw that are not here any more. `headroom incidents` reads them from the journal.
+    pub left_out: u64,
+}
+
+/// An incident in short.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct IncidentLine {
+    pub id: String,
+    /// Such as `oom`.
+    pub kind: String,
+    /// When it began, in nanoseconds since the Unix epoch.
+    pub time: u64,
+    /// Nothing more will be added.
+    pub complete: bool,
+    /// What it affects: the labels of an alert about it, without empty ones.
+    pub labels: BTreeMap<String, String>,
+    /// What happened, in one sentence.
+    pub title: String,
+    /// Its cause, in one sentence.
+    pub cause: String,
+    /// What to do next.
+    pub next: String,
+}
+
+impl Incidents {
+    pub fn of(view: &View) -> Incidents {
+        let line = |incident: &crate::view::incident::Incident| IncidentLine {
+            id: incident.id.clone(),
+            kind: incident.kind.to_owned(),
+            time: incident.time,
+            complete: incident.complete,
+            labels: incident.labels.clone(),
+            title: incident.title.clone(),
+            cause: incident.cause.clone(),
+            next: incident.next.clone(),
+        };
+        let incidents = view.incidents.iter().map(line).collect();
+        Incidents { time: view.time, incidents, left_out: view.incidents.dropped() }
+    }
+}
+
+/// All of an incident, as JSON: a [`crate::incident::Incident`].
+pub fn whole(view: &View, id: &str) -> Result<Vec<u8>, Problem> {
+    let missing = || {
+        let count = view.incidents.iter().count();
+        Problem::unknown(format!(
+            "there is no incident {id:?} among the {count} newest: headroom explain reads the journal"
+        ))
+    };
+    view.incidents.find(id).map(|incident| incident.json.as_bytes().to_vec()).ok_or_else(missing)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::test::engine;
+    use crate::incident::{Incident, Kind};
+
+    fn incident(id: &str, time: u64) -> Incident {
+        let mut incident = Incident::new(Kind::Oom, id.to_owned(), time);
+        incident.title = format!("title {id}");
+        incident.cause.sentence = format!("cause {id}");
+        incident.evidence.history.ago = vec![1.5];
+        incident
+    }
+
+    #[test]
+    fn incidents_from_before_the_start_are_listed_and_each_is_found_whole() {
+        let mut engine = engine();
+        let past = [incident("1-a", 1), incident("2-b", 2)];
+        engine.remember(&past);
+        let newer = Incident { complete: true, ..incident("2-b", 2) };
+        engine.remember(&[newer, incident("0-c", 0)]);
+        let Incidents { incidents, left_out, .. } = Incidents::of(engine.view());
+        let lines: Vec<_> = incidents.iter().map(|line| (&*line.id, &*line.title, line.complete)).collect();
+        let expected = [("2-b", "title 2-b", false), ("1-a", "title 1-a", false), ("0-c", "title 0-c", false)];
+        assert_eq!((lines.as_slice(), left_out), (&expected[..], 0), "what was there already is newer");
+        let whole_: Incident = serde_json::from_slice(&whole(engine.view(), "1-a").unwrap()).unwrap();
+        assert_eq!(whole_, past[0]);
+        for id in ["1", "1-A", "1-a ", "\u{202e}"] {
+            assert_eq!(whole(engine.view(), id).unwrap_err().status, 404, "{id}");
+        }
+    }
+}
