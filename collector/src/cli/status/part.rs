@@ -163,7 +163,8 @@ pub fn workloads(picture: &Picture, width: usize) -> Part {
         let text = share.map(|share| format!("{} {}", bar(share, SMALL), right(&percent(share), 5)));
         (paint(line), text.unwrap_or_default())
     };
-    let name = |line: &&workloads::Line| (Paint::Plain, line.workload.clone() + if line.agent { " *" } else { "" });
+    let own = |line: &workloads::Line| line.agent && picture.agent;
+    let name = |line: &&workloads::Line| (Paint::Plain, line.workload.clone() + if own(line) { " *" } else { "" });
     let kills = |line: &&workloads::Line| line.oom_kills.map(|kills| kills.to_string());
     let head = match rows.len() {
         1 => "WORKLOAD".to_owned(),
