@@ -10,7 +10,7 @@ use super::section::Config;
 use super::table::{rule, sink};
 
 /// Every array of tables, in the order of the documentation.
-pub const TABLES: &[&dyn AnyTable<Config>] = &[&rule::RULE, &sink::WEBHOOK, &sink::ALERTMANAGER];
+pub const TABLES: &[&dyn AnyTable<Config>] = &[&rule::RULE, &sink::WEBHOOK, &sink::ALERTMANAGER, &sink::FILE];
 
 /// Checks all tables and returns the rules.
 ///
@@ -23,11 +23,13 @@ pub fn check(config: &Config) -> Result<Rules, Vec<Error>> {
     };
     errors.extend(TABLES.iter().flat_map(|table| table.check(config)));
     let mut names = BTreeSet::new();
-    for sink in config.sink.webhook.iter().chain(&config.sink.alertmanager) {
-        let name = sink.value.name();
+    let posts = config.sink.webhook.iter().chain(&config.sink.alertmanager);
+    let posts = posts.map(|sink| (sink.value.name(), sink.place("name")));
+    let files = config.sink.file.iter().map(|sink| (sink.value.name(), sink.place("name")));
+    for (name, place) in posts.chain(files) {
         if !names.insert(name.clone()) {
             let text = format!("{name:?} is used twice: give each receiver its own `name`");
-            errors.push(Error { place: sink.place("name").clone(), key: Some("name".to_owned()), text });
+            errors.push(Error { place: place.clone(), key: Some("name".to_owned()), text });
         }
     }
     if errors.is_empty() { Ok(rules) } else { Err(errors) }

@@ -117,6 +117,7 @@ impl<C: Clone> Kind<C> {
         Some(match *self {
             Kind::Address(field) => quoted(&field(config).to_string()),
             Kind::Duration(field, ..) => quoted(&humantime::format_duration(*field(config)).to_string()),
+            Kind::Path(field) if field(config).as_os_str().is_empty() => return None,
             Kind::Path(field) => quoted(&field(config).display().to_string()),
             Kind::OptionalPath(field) => quoted(&field(config).as_ref()?.display().to_string()),
             Kind::Integer(field, ..) => field(config).to_string(),

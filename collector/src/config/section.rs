@@ -9,7 +9,7 @@ use collector_core::rule::raw::Raw;
 use collector_core::tier::Limits;
 
 use super::entry::Entry;
-use super::sink::Sink;
+use super::sink::{FileSink, Sink};
 use crate::exposition::Cap;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -73,6 +73,8 @@ pub struct Sinks {
     pub webhook: Vec<Entry<Sink>>,
     /// `[[sink.alertmanager]]`
     pub alertmanager: Vec<Entry<Sink>>,
+    /// `[[sink.file]]`
+    pub file: Vec<Entry<FileSink>>,
 }
 
 /// `[log]`

@@ -1,4 +1,4 @@
-//! [`Sink`]: one receiver of alerts, as the file has it.
+//! [`Sink`] and [`FileSink`]: one receiver of alerts, as the file has it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -50,5 +50,34 @@ impl Sink {
             }
             _ => self.name.clone(),
         }
+    }
+}
+
+/// One file that alerts are appended to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FileSink {
+    /// Empty: named after its path.
+    pub name: String,
+    pub path: PathBuf,
+    /// Less urgent alerts are not written.
+    pub severity: String,
+    /// One of [`FileSink::TIMES`].
+    pub time: String,
+}
+
+impl Default for FileSink {
+    fn default() -> FileSink {
+        let [local, _] = FileSink::TIMES;
+        FileSink { name: String::new(), path: PathBuf::new(), severity: "info".into(), time: local.into() }
+    }
+}
+
+impl FileSink {
+    /// Whose time the lines have.
+    pub const TIMES: [&str; 2] = ["local", "utc"];
+
+    /// Its name, or else its path.
+    pub fn name(&self) -> String {
+        if self.name.is_empty() { self.path.display().to_string() } else { self.name.clone() }
     }
 }

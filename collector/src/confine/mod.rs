@@ -6,7 +6,7 @@ mod call;
 mod disk;
 pub mod user;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 
@@ -37,6 +37,9 @@ impl Allowed {
         let mut folders = vec![config.journal.dir.clone()];
         folders.extend(user::runtime_folder(config));
         folders.retain(|folder| private::folder(folder).is_ok());
+        // A folder of alerts is others' too, and not created.
+        let files = config.sink.file.iter().filter_map(|sink| sink.value.path.parent());
+        folders.extend(files.filter(|folder| folder.is_dir()).map(Path::to_owned));
         Allowed { folders, devices: config.gpu.enabled != "off", transfer: config.transfer.enabled }
     }
 }

@@ -1,7 +1,8 @@
-//! Delivery of alerts: the outbox that the agent fills without waiting, a queue for each receiver, webhooks and Alertmanagers.
+//! Delivery of alerts: the outbox that the agent fills without waiting, a queue for each receiver, webhooks, Alertmanagers and files.
 //! Depends on `sink` for the journal; `sink` does not know this module.
 
 pub mod alertmanager;
+pub mod file;
 pub mod outbox;
 pub mod post;
 pub mod queue;

@@ -104,14 +104,16 @@ impl Outbox {
             let (severity, restored) = (target.severity, Mutex::default());
             let receiver = Arc::new(Receiver { name, severity, queue, restored, renewed: Mutex::default() });
             let protocol = match target.protocol {
-                target::Protocol::Webhook(secret) => {
-                    Protocol::Webhook { host: host.name.clone(), secret, incidents: incidents.clone() }
+                target::Protocol::Webhook(post, secret) => {
+                    Protocol::Webhook { post, host: host.name.clone(), secret, incidents: incidents.clone() }
                 }
-                target::Protocol::Alertmanager => {
-                    Protocol::Alertmanager(alertmanager::Firing::new(host.name.clone(), host.url.clone()))
+                target::Protocol::Alertmanager(post) => {
+                    let firing = alertmanager::Firing::new(host.name.clone(), host.url.clone());
+                    Protocol::Alertmanager { post, firing }
                 }
+                target::Protocol::File(lines) => Protocol::File(lines),
             };
-            work.push((receiver, target.post, protocol));
+            work.push((receiver, protocol));
         }
         let receivers: Vec<_> = work.iter().map(|(receiver, ..)| receiver.clone()).collect();
         let (sender, published) = mpsc::channel(OUTCOMES);
@@ -133,12 +135,12 @@ impl Outbox {
         let runtime = Builder::new_current_thread().enable_all().build().context("start a runtime")?;
         let run = move || {
             runtime.block_on(async move {
-                for (receiver, post, protocol) in work {
-                    tokio::spawn(receiver.run(post, protocol, deliverer.journal.clone()));
+                for (receiver, protocol) in work {
+                    tokio::spawn(receiver.run(protocol, deliverer.journal.clone()));
                 }
                 deliverer.run(published, past).await;
             });
-            // Do not wait for a DNS lookup in the blocking pool.
+            // Do not wait for a DNS lookup or a disk in the blocking pool.
             runtime.shutdown_background();
         };
         let thread = std::thread::Builder::new().name("deliver".into()).spawn(run).context("start a thread")?;
@@ -267,7 +269,7 @@ mod tests {
             // Nothing listens there, so alerts stay queued.
             let post = Post::new("http://127.0.0.1:9/".parse().unwrap(), Duration::from_secs(1), None).unwrap();
             let target =
-                Target { name: "a".into(), severity: Severity::Info, post, protocol: target::Protocol::Alertmanager };
+                Target { name: "a".into(), severity: Severity::Info, protocol: target::Protocol::Alertmanager(post) };
             let config = config::Journal { dir: dir.clone(), ..config::Config::default().journal };
             let host = Host { name: "node1".into(), url: "http://node1:9843/metrics".into() };
             Outbox::start(&config, &host, vec![target]).unwrap()

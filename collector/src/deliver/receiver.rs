@@ -1,4 +1,4 @@
-//! One receiver's task: takes alerts from its queue, posts them, and retries with backoff. Knows nothing of other receivers.
+//! One receiver's task: takes alerts from its queue, sends them, and retries with backoff. Knows nothing of other receivers.
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
@@ -11,6 +11,7 @@ use collector_core::incident::Incident;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::alertmanager::{self, Firing};
+use super::file::Lines;
 use super::post::{Failure, Post};
 use super::queue::{Message, Queue};
 use super::target::{self, Target};
@@ -64,8 +65,9 @@ impl Incidents {
 
 /// The protocol of a receiver, with its state.
 pub enum Protocol {
-    Webhook { host: String, secret: Secret, incidents: Arc<Incidents> },
-    Alertmanager(Firing),
+    Webhook { post: Post, host: String, secret: Secret, incidents: Arc<Incidents> },
+    Alertmanager { post: Post, firing: Firing },
+    File(Lines),
 }
 
 pub struct Receiver {
@@ -96,16 +98,17 @@ impl Receiver {
         *lock(&self.renewed) = Some(target);
     }
 
-    fn take_renewed(&self, post: &mut Post, protocol: &mut Protocol) {
+    fn take_renewed(&self, protocol: &mut Protocol) {
         let renewed = lock(&self.renewed).take();
         let Some(target) = renewed else { return };
         match (protocol, target.protocol) {
-            (Protocol::Webhook { secret, .. }, target::Protocol::Webhook(new)) => *secret = new,
-            (Protocol::Alertmanager(_), target::Protocol::Alertmanager) => {}
-            // A receiver of another kind with the same name needs a restart.
-            _ => return,
+            (Protocol::Webhook { post, secret, .. }, target::Protocol::Webhook(new_post, new_secret)) => {
+                (*post, *secret) = (new_post, new_secret);
+            }
+            (Protocol::Alertmanager { post, .. }, target::Protocol::Alertmanager(new)) => *post = new,
+            // Files, and a receiver of another kind with the same name, need a restart.
+            _ => {}
         }
-        *post = target.post;
     }
 
     fn restored(&self) -> MutexGuard<'_, Vec<Alert>> {
@@ -113,7 +116,7 @@ impl Receiver {
     }
 
     /// Delivers queued alerts, forever.
-    pub async fn run(self: Arc<Self>, mut post: Post, mut protocol: Protocol, journal: Journal) {
+    pub async fn run(self: Arc<Self>, mut protocol: Protocol, journal: Journal) {
         let mut next_repost = Instant::now() + alertmanager::REPOST_INTERVAL;
         loop {
             let batch = tokio::select! {
@@ -122,14 +125,14 @@ impl Receiver {
                 () = sleep_until(next_repost) => {
                     next_repost = Instant::now() + alertmanager::REPOST_INTERVAL;
                     self.take_restored(&mut protocol);
-                    self.take_renewed(&mut post, &mut protocol);
-                    self.repost(&post, &protocol).await;
+                    self.take_renewed(&mut protocol);
+                    self.repost(&protocol).await;
                     continue;
                 }
             };
             // Before the batch, which may resolve one of them.
             self.take_restored(&mut protocol);
-            self.deliver(&mut post, &mut protocol, &journal, &batch).await;
+            self.deliver(&mut protocol, &journal, &batch).await;
             self.queue.done(batch.len());
         }
     }
@@ -137,18 +140,18 @@ impl Receiver {
     /// Moves restored alerts to the Alertmanager's state. Webhooks are not sent firing alerts again.
     fn take_restored(&self, protocol: &mut Protocol) {
         let restored = std::mem::take(&mut *self.restored());
-        if let Protocol::Alertmanager(firing) = protocol {
+        if let Protocol::Alertmanager { firing, .. } = protocol {
             firing.restore(restored);
         }
     }
 
     /// Retries until the batch is delivered or refused.
-    async fn deliver(&self, post: &mut Post, protocol: &mut Protocol, journal: &Journal, batch: &[Arc<Message>]) {
+    async fn deliver(&self, protocol: &mut Protocol, journal: &Journal, batch: &[Arc<Message>]) {
         let mut delays = backoff();
         let mut failed = false;
         loop {
-            self.take_renewed(post, protocol);
-            match send(post, protocol, batch).await {
+            self.take_renewed(protocol);
+            match send(protocol, batch).await {
                 Ok(()) => {
                     if failed {
                         tracing::info!(sink = &*self.name, "delivery of alerts works again");
@@ -162,7 +165,7 @@ impl Receiver {
                 Err(Failure::Refused(_)) => {
                     for message in batch.chunks(1) {
                         // A recursive future must be boxed.
-                        Box::pin(self.deliver(post, protocol, journal, message)).await;
+                        Box::pin(self.deliver(protocol, journal, message)).await;
                     }
                     return;
                 }
@@ -178,7 +181,7 @@ impl Receiver {
     }
 
     fn delivered(&self, protocol: &mut Protocol, journal: &Journal, batch: &[Arc<Message>]) {
-        if let Protocol::Alertmanager(firing) = protocol {
+        if let Protocol::Alertmanager { firing, .. } = protocol {
             firing.accepted(batch);
         }
         self.queue.delivered.fetch_add(batch.len() as u64, Ordering::Relaxed);
@@ -205,8 +208,8 @@ impl Receiver {
     }
 
     /// Posts the firing alerts to Alertmanager again.
-    async fn repost(&self, post: &Post, protocol: &Protocol) {
-        let Protocol::Alertmanager(firing) = protocol else { return };
+    async fn repost(&self, protocol: &Protocol) {
+        let Protocol::Alertmanager { post, firing } = protocol else { return };
         for body in firing.bodies(clock::unix_ns(), BATCH) {
             if let Err(failure) = post.json(body, &[]).await {
                 self.queue.failed.fetch_add(1, Ordering::Relaxed);
@@ -217,9 +220,9 @@ impl Receiver {
     }
 }
 
-async fn send(post: &Post, protocol: &Protocol, batch: &[Arc<Message>]) -> Result<(), Failure> {
+async fn send(protocol: &mut Protocol, batch: &[Arc<Message>]) -> Result<(), Failure> {
     match protocol {
-        Protocol::Webhook { host, secret, incidents } => {
+        Protocol::Webhook { post, host, secret, incidents } => {
             let body = webhook::body(host, batch, |id| incidents.get(id));
             if secret.is_empty() {
                 return post.json(body, &[]).await;
@@ -232,7 +235,8 @@ async fn send(post: &Post, protocol: &Protocol, batch: &[Arc<Message>]) -> Resul
             ];
             post.json(body, &headers).await
         }
-        Protocol::Alertmanager(firing) => post.json(firing.body(batch, clock::unix_ns()), &[]).await,
+        Protocol::Alertmanager { post, firing } => post.json(firing.body(batch, clock::unix_ns()), &[]).await,
+        Protocol::File(lines) => lines.append(batch).await,
     }
 }
 

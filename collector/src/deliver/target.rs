@@ -8,6 +8,7 @@ use collector_core::alert::Severity;
 use reqwest::Url;
 
 use super::alertmanager;
+use super::file::Lines;
 use super::post::Post;
 use crate::config::Config;
 use crate::config::secret::Secret;
@@ -17,15 +18,14 @@ pub struct Target {
     pub name: String,
     /// Less severe alerts are not sent.
     pub severity: Severity,
-    pub post: Post,
     pub protocol: Protocol,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// Bodies are signed with this secret unless it is empty.
-    Webhook(Secret),
-    Alertmanager,
+    Webhook(Post, Secret),
+    Alertmanager(Post),
+    File(Lines),
 }
 
 /// This host, as receivers see it.
@@ -64,7 +64,17 @@ pub fn targets(config: &Config) -> Result<Vec<Target>> {
         let name = sink.name();
         targets.push(target(sink, name.clone(), alertmanager).with_context(|| format!("receiver {name}"))?);
     }
+    for sink in config.sink.file.iter().map(|sink| &sink.value) {
+        let name = sink.name();
+        let lines = Lines::new(sink).with_context(|| format!("receiver {name}"))?;
+        targets.push(Target { name, severity: severity(&sink.severity), protocol: Protocol::File(lines) });
+    }
     Ok(targets)
+}
+
+/// The configuration accepts no other words.
+fn severity(word: &str) -> Severity {
+    Severity::of(word).unwrap_or(Severity::Info)
 }
 
 fn target(sink: &Sink, name: String, alertmanager: bool) -> Result<Target> {
@@ -73,19 +83,18 @@ fn target(sink: &Sink, name: String, alertmanager: bool) -> Result<Target> {
         let path = format!("{}/{}", url.path().trim_end_matches('/'), alertmanager::PATH);
         url.set_path(&path);
     }
+    let post = Post::new(url, sink.timeout, sink.ca.as_deref())?;
     let protocol = match (alertmanager, &sink.secret_file) {
-        (true, _) => Protocol::Alertmanager,
-        (false, None) => Protocol::Webhook(sink.secret.clone()),
+        (true, _) => Protocol::Alertmanager(post),
+        (false, None) => Protocol::Webhook(post, sink.secret.clone()),
         (false, Some(path)) => {
             let secret = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
             let secret = secret.trim_end_matches(['\n', '\r']);
             anyhow::ensure!(!secret.is_empty(), "{} is empty", path.display());
-            Protocol::Webhook(secret.to_owned().into())
+            Protocol::Webhook(post, secret.to_owned().into())
         }
     };
-    // The configuration accepts no other words.
-    let severity = Severity::of(&sink.severity).unwrap_or(Severity::Info);
-    Ok(Target { name, severity, post: Post::new(url, sink.timeout, sink.ca.as_deref())?, protocol })
+    Ok(Target { name, severity: severity(&sink.severity), protocol })
 }
 
 #[cfg(test)]
@@ -113,18 +122,27 @@ mod tests {
             url = \"http://hooks.example.com:8080/\"
             [[sink.alertmanager]]
             url = \"http://[::1]:9093/prefix/\"
+            [[sink.file]]
+            path = \"/tmp/alerts.log\"
+            severity = \"warning\"
         ";
         let targets = read(text).unwrap();
-        let found: Vec<_> = targets.iter().map(|it| (it.name.as_str(), it.severity, it.protocol.clone())).collect();
+        let shown = |protocol: &Protocol| match protocol {
+            Protocol::Webhook(post, secret) => format!("webhook {} {}", post.url(), secret.reveal()),
+            Protocol::Alertmanager(post) => format!("alertmanager {}", post.url()),
+            Protocol::File(_) => "file".to_owned(),
+        };
+        let found: Vec<_> = targets.iter().map(|it| (it.name.as_str(), it.severity, shown(&it.protocol))).collect();
+        let found: Vec<_> = found.iter().map(|(name, severity, shown)| (*name, *severity, shown.as_str())).collect();
         assert_eq!(
             found,
             [
-                ("hooks.example.com", Severity::Critical, Protocol::Webhook("hush".to_owned().into())),
-                ("second", Severity::Info, Protocol::Webhook(Secret::default())),
-                ("[::1]:9093", Severity::Info, Protocol::Alertmanager),
+                ("hooks.example.com", Severity::Critical, "webhook http://user:secret@hooks.example.com/path hush"),
+                ("second", Severity::Info, "webhook http://hooks.example.com:8080/ "),
+                ("[::1]:9093", Severity::Info, "alertmanager http://[::1]:9093/prefix/api/v2/alerts"),
+                ("/tmp/alerts.log", Severity::Warning, "file"),
             ]
         );
-        assert_eq!(targets[2].post.url(), "http://[::1]:9093/prefix/api/v2/alerts");
     }
 
     #[test]
@@ -133,6 +151,8 @@ mod tests {
         let url = "url = \"http://a.example.com/\"";
         let text = format!("[[sink.webhook]]\n{url}\nsecret_file = \"/nowhere/secret\"");
         assert!(error(&text).starts_with("receiver a.example.com: read /nowhere/secret: "), "{}", error(&text));
+        let text = "[[sink.file]]\npath = \"/nowhere/alerts.log\"";
+        assert_eq!(error(text), "receiver /nowhere/alerts.log: the folder /nowhere does not exist");
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod journal;
 mod kill;
 mod level;
 mod limit;
+mod lines;
 mod map;
 mod mcp;
 mod monitor;

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use collector::config;
+use collector::deliver::file::Lines;
 use collector::deliver::outbox::{DeliveryHealth, Outbox};
 use collector::deliver::post::Post;
 use collector::deliver::target::{Host, Protocol, Target};
@@ -54,12 +55,8 @@ struct Bench {
 
 fn target(name: &str, url: &str, ca: Option<&Path>) -> Target {
     let post = Post::new(url.parse().unwrap(), TIMEOUT, ca).unwrap();
-    Target {
-        name: name.to_owned(),
-        severity: Severity::Info,
-        post,
-        protocol: Protocol::Webhook("hush".to_owned().into()),
-    }
+    let protocol = Protocol::Webhook(post, "hush".to_owned().into());
+    Target { name: name.to_owned(), severity: Severity::Info, protocol }
 }
 
 impl Bench {
@@ -326,4 +323,64 @@ fn a_full_disk_delays_no_alert() {
     bench.publish(0..5);
     bench.until("they arrive", |sums| sums["hook"].delivered == 5);
     bench.outbox.close();
+}
+
+// ---- files ----
+
+fn file_target(path: &Path) -> Target {
+    let sink = config::sink::FileSink { path: path.to_owned(), ..config::sink::FileSink::default() };
+    let protocol = Protocol::File(Lines::new(&sink).unwrap());
+    Target { name: "file".to_owned(), severity: Severity::Info, protocol }
+}
+
+/// The numbers of the alerts in these files, in the order of the lines.
+fn numbers(paths: &[&Path]) -> Vec<u64> {
+    let text: String = paths.iter().map(|path| fs::read_to_string(path).unwrap_or_default()).collect();
+    text.lines().map(|line| line.split_once(" ALERT: number ").unwrap().1.parse().unwrap()).collect()
+}
+
+#[test]
+fn a_file_that_is_rotated_while_alerts_come_has_each_once() {
+    let folder = scratch();
+    let [path, first, second] = ["alerts.log", "alerts.log.1", "alerts.log.2"].map(|name| folder.join(name));
+    let mut bench = Bench::start(vec![file_target(&path)]);
+    let publish = |bench: &mut Bench, numbers: std::ops::Range<u64>| {
+        let end = numbers.end;
+        bench.publish(numbers);
+        bench.until("they are written", |sums| sums["file"].delivered == end);
+    };
+    publish(&mut bench, 0..200);
+    fs::rename(&path, &first).unwrap();
+    publish(&mut bench, 200..300);
+    fs::rename(&path, &second).unwrap();
+    fs::write(&path, "").unwrap();
+    publish(&mut bench, 300..310);
+    assert_eq!(numbers(&[&first, &second, &path]), (0..310).collect::<Vec<_>>());
+    fs::remove_file(&path).unwrap();
+    publish(&mut bench, 310..311);
+    assert_eq!(numbers(&[&path]), [310]);
+    assert_eq!(bench.end("file"), vec!["delivered"; 311]);
+}
+
+#[test]
+fn a_pipe_or_a_missing_folder_in_its_place_delays_no_other_and_costs_no_line() {
+    let (folder, receiver) = (scratch(), Receiver::start(Answer::Accept));
+    let logs = folder.join("logs");
+    fs::create_dir(&logs).unwrap();
+    let path = logs.join("alerts.log");
+    let made = Command::new("mkfifo").arg(&path).status().unwrap();
+    assert!(made.success());
+    let mut bench = Bench::start(vec![file_target(&path), target("hook", &receiver.url(), None)]);
+    bench.publish(0..5);
+    bench.until("the other has them, and the pipe fails", |sums| {
+        sums["hook"].delivered == 5 && sums["file"].failed >= 2
+    });
+    fs::remove_dir_all(&logs).unwrap();
+    bench.publish(5..7);
+    bench.until("the other has them, too", |sums| sums["hook"].delivered == 7 && sums["file"].queued == 7);
+    fs::create_dir(&logs).unwrap();
+    bench.until("a folder is there again", |sums| sums["file"].delivered == 7);
+    assert_eq!(numbers(&[&path]), (0..7).collect::<Vec<_>>());
+    assert_eq!(bench.lost(Stage::Sink), 0);
+    assert_eq!(bench.end("file"), vec!["delivered"; 7]);
 }

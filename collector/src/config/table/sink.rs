@@ -1,4 +1,4 @@
-//! `[[sink.webhook]]` and `[[sink.alertmanager]]`: the receivers of alerts.
+//! `[[sink.webhook]]`, `[[sink.alertmanager]]` and `[[sink.file]]`: the receivers of alerts.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::config::entry::{Entry, Key, Table};
 use crate::config::error::Error;
 use crate::config::kind::Kind;
 use crate::config::section::Config;
-use crate::config::sink::Sink;
+use crate::config::sink::{FileSink, Sink};
 
 const TIMEOUT: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(300));
 
@@ -103,6 +103,55 @@ url = \"http://alertmanager.example.com:9093/\"
     check,
 };
 
+/// `[[sink.file]]`
+pub const FILE: Table<Config, FileSink> = Table {
+    name: "sink.file",
+    doc: "File that gets a line for each alert. [sinks.md](sinks.md) describes the lines, and what rotating the file takes.",
+    example: "\
+[[sink.file]]
+path = \"/var/log/headroom/alerts.log\"
+severity = \"warning\"
+",
+    keys: &[
+        Key {
+            name: "path",
+            kind: Kind::Path(|sink| &mut sink.path),
+            required: true,
+            doc: "Path of the file. Its folder exists already, and the agent's user may write in it.",
+        },
+        Key {
+            name: "name",
+            kind: Kind::Text(|sink| &mut sink.name),
+            required: false,
+            doc: "Name of the receiver in metrics, journal and log. Unless set, the path.",
+        },
+        Key {
+            name: "severity",
+            kind: Kind::Choice(|sink| &mut sink.severity, &Severity::LABELS),
+            required: false,
+            doc: "Write alerts of this severity and above.",
+        },
+        Key {
+            name: "time",
+            kind: Kind::Choice(|sink| &mut sink.time, &FileSink::TIMES),
+            required: false,
+            doc: "Whose time a line begins with: this host's time zone (local), or UTC.",
+        },
+    ],
+    field: |config| &mut config.sink.file,
+    check: check_files,
+};
+
+fn check_files(sinks: &[Entry<FileSink>]) -> Vec<Error> {
+    let relative = sinks.iter().filter(|sink| !sink.value.path.as_os_str().is_empty() && sink.value.path.is_relative());
+    let error = |sink: &Entry<FileSink>| Error {
+        place: sink.place("path").clone(),
+        key: Some("path".to_owned()),
+        text: format!("{:?} is not an absolute path", sink.value.path.display().to_string()),
+    };
+    relative.map(error).collect()
+}
+
 fn check(sinks: &[Entry<Sink>]) -> Vec<Error> {
     let mut errors = Vec::new();
     for sink in sinks {
@@ -166,6 +215,16 @@ mod tests {
             (
                 format!("[[sink.webhook]]\n{good}secret = \"x\"\nsecret_file = \"/y\""),
                 "a.toml:4:15: secret_file: conflicts",
+            ),
+            ("[[sink.file]]\nname = \"a\"".to_owned(), "a.toml:1:1: sink.file.path: is missing"),
+            ("[[sink.file]]\npath = \"a.log\"".to_owned(), "a.toml:2:8: path: \"a.log\" is not an absolute path"),
+            (
+                "[[sink.file]]\npath = \"/a\"\ntime = \"CET\"".to_owned(),
+                "a.toml:3:8: sink.file.time: \"CET\" is not local or utc",
+            ),
+            (
+                "[[sink.file]]\npath = \"/a\"\n[[sink.file]]\npath = \"/a\"".to_owned(),
+                "a.toml:3:1: name: \"/a\" is used twice",
             ),
             (
                 format!("[[sink.alertmanager]]\n{good}secret = \"x\""),
