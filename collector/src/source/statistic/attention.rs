@@ -1,5 +1,5 @@
-//! Which workloads matter now: those near a memory limit, those that are large, and those that grow. They have their turn at every
-//! tick, so that limits and the parts of their memory are known from the second before a kill. Knows no file.
+//! Which workloads matter now: those near a memory limit, large ones whose memory changes, and those that grow. They have their
+//! turn at every tick, so that limits and the parts of their memory are known from the second before a kill. Knows no file.
 
 /// At most this many have their turn early in one tick.
 pub const MOST: usize = 64;
@@ -9,8 +9,8 @@ const NEAR: f64 = 0.8;
 const LARGE: f64 = 0.05;
 /// A workload grows if it has this share more than at the tick before.
 const GREW: f64 = 0.01;
-/// Less growth than this many bytes is none: the kernel charges 64 pages at once for each CPU.
-const GREW_BYTES: u64 = 256 << 10;
+/// A change by less than this many bytes is none: the kernel charges 64 pages at once for each CPU.
+const MOVED_BYTES: u64 = 256 << 10;
 
 /// Scores of one kind are above all of the next.
 const NEAR_SCORE: f64 = 2.0;
@@ -60,8 +60,9 @@ impl Attention {
 
     fn score(&self, limit: Option<u64>, before: Option<u64>, now: u64) -> Option<f64> {
         let near = nearness(limit, now).map(|share| NEAR_SCORE + share.min(1.0));
-        let large =
-            || share(now, self.total).filter(|share| *share >= LARGE).map(|share| LARGE_SCORE + share.min(0.99));
+        let moved = || before.is_none_or(|before| before.abs_diff(now) >= MOVED_BYTES);
+        let large = || share(now, self.total).filter(|share| *share >= LARGE && moved());
+        let large = || large().map(|share| LARGE_SCORE + share.min(0.99));
         near.or_else(large).or_else(|| growth(before, now).filter(|share| *share > GREW))
     }
 }
@@ -69,7 +70,7 @@ impl Attention {
 /// The share by which a workload grew since the tick before, if it did.
 pub fn growth(before: Option<u64>, now: u64) -> Option<f64> {
     let grew = now.checked_sub(before?)?;
-    (grew >= GREW_BYTES).then_some(grew as f64 / now as f64)
+    (grew >= MOVED_BYTES).then_some(grew as f64 / now as f64)
 }
 
 /// The share of its limit that a workload holds, if it is near it.
@@ -96,7 +97,10 @@ mod tests {
         assert!(!wants(None, 40 * MIB, 40 * MIB));
         assert!(!wants(Some(51), 40 * MIB, 40 * MIB), "78 % of its limit");
         assert!(wants(Some(50), 40 * MIB, 40 * MIB), "80 %");
-        assert!(wants(None, 50 * MIB, 50 * MIB), "5 % of the host");
+        assert!(wants(None, 50 * MIB, 50 * MIB + MIB / 4), "5 % of the host");
+        assert!(wants(None, 51 * MIB, 50 * MIB), "also if it gives back");
+        assert!(!wants(None, 50 * MIB, 50 * MIB + MIB / 8), "not while it stays the same");
+        assert!(wants(Some(60), 50 * MIB, 50 * MIB), "unless it is near its limit");
         assert!(wants(None, 40 * MIB, 41 * MIB), "it grew by 2.5 %");
         assert!(!wants(None, 40 * MIB, 40 * MIB + MIB / 4), "by 0.6 %");
         assert!(!wants(None, MIB, MIB + MIB / 8), "by what one CPU is charged ahead");
