@@ -12,6 +12,7 @@ mod endpoint;
 mod fold;
 mod memory;
 mod options;
+mod pace;
 mod reload;
 pub mod round;
 mod run;

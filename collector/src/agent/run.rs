@@ -8,9 +8,9 @@ use anyhow::{Context as _, Result};
 use collector_core::pressure;
 use collector_core::sample::{Reading, Sample};
 use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
-use tokio::time::{MissedTickBehavior, interval};
 
 use super::memory;
+use super::pace::Due;
 use super::start::Agent;
 use crate::clock;
 
@@ -31,17 +31,12 @@ pub async fn run(agent: &mut Agent) -> Result<()> {
         reload,
         manager,
         endpoint,
-        tick,
-        sample,
+        pace,
         ..
     } = agent;
-    let mut tick = interval(*tick);
     let mut upkeep = memory::Upkeep::new();
-    // After a pause (stopped process, suspended host) do one late round, not all missed ones.
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut sample = interval(*sample);
-    sample.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
+        let samples = round.samples();
         tokio::select! {
             biased;
             _ = terminate.recv() => return Ok(()),
@@ -57,17 +52,19 @@ pub async fn run(agent: &mut Agent) -> Result<()> {
             }
             Some(past) = restored.recv() => fold.restore(past),
             name = round.names.next() => fold.apply(name),
-            _ = tick.tick() => {
-                fold.round(|fold| {
-                    health.read(fold);
-                    history.iter().for_each(|history| history.read(fold));
-                    endpoint.read(fold);
-                    round.read(fold);
-                });
-                manager.round();
-                upkeep.tick();
-            }
-            _ = sample.tick(), if round.samples() => round.sample(),
+            due = pace.next(samples) => match due.context("wait for the next tick")? {
+                Due::Sample => round.sample(),
+                Due::Tick => {
+                    fold.round(|fold| {
+                        health.read(fold);
+                        history.iter().for_each(|history| history.read(fold));
+                        endpoint.read(fold);
+                        round.read(fold);
+                    });
+                    manager.round();
+                    upkeep.tick();
+                }
+            },
             Some(ask) = asks.recv() => fold.answer(ask),
             Some(()) = hangup.recv() => reload.begin(manager),
             read = reload.read() => reload.apply(read, fold, manager),

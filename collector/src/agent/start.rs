@@ -5,7 +5,6 @@ use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use collector_core::engine::Engine;
@@ -21,6 +20,7 @@ use super::endpoint::Endpoint;
 use super::fold::Fold;
 use super::memory::trim;
 use super::options::Options;
+use super::pace::Pace;
 use super::reload::Reload;
 use super::round::Round;
 use super::snapshot::{self, Ask};
@@ -68,9 +68,7 @@ pub struct Agent {
     pub reload: Reload,
     pub manager: Manager,
     pub endpoint: Endpoint,
-    pub tick: Duration,
-    /// Interval of reading between rounds what changes fast.
-    pub sample: Duration,
+    pub pace: Pace,
     /// Held until the end, so that only one instance runs.
     pub lock: File,
 }
@@ -143,8 +141,7 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
         Some([critical, bulk]) => Some(Rings { critical: readable(critical)?, bulk: readable(bulk)? }),
         None => None,
     };
-    // An interval cannot be zero; then nothing is read between rounds.
-    let (manager, tick, sample) = (Manager::new(), config.tick, config.workload.sample.max(Duration::from_millis(1)));
+    let pace = Pace::new(config.tick, config.workload.sample).context("make a timer")?;
     Ok(Agent {
         fold,
         round,
@@ -158,10 +155,9 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
         interrupt,
         hangup,
         reload,
-        manager,
+        manager: Manager::new(),
         endpoint,
-        tick,
-        sample,
+        pace,
         lock,
     })
 }
