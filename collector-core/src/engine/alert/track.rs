@@ -135,6 +135,10 @@ impl Track {
         moved: Option<&Workloads>,
         send: &mut Sending,
     ) {
+        self.complete = self.overflown == 0;
+        if self.followed.is_empty() {
+            return;
+        }
         let held = |slot: usize| self.held.get(slot).map_or(0, |held| held.count);
         let there = moved.map(|moved| self.free + moved.moved_slots().map(held).sum::<u32>());
         if there != Some(self.seen) || self.due <= now.elapsed {
@@ -160,7 +164,6 @@ impl Track {
             self.remove(place as usize).resolve(rule, threshold, now, send);
         }
         self.turns = turns;
-        self.complete = self.overflown == 0;
     }
 
     /// Looks at all: which are gone, and which are due.
