@@ -90,18 +90,16 @@ impl View {
             let total = self.host.memory().map(|memory| memory.total);
             self.workloads.share_history(time, total, &mut self.history);
         }
-        quarter.filter(|_| !entries.is_empty()).map(|time| Quarter { time, entries })
+        entries.extend(self.workloads.take_departed(quarter.is_some()));
+        let time = quarter.or(self.history.quarter_begun())?;
+        (!entries.is_empty()).then_some(Quarter { time, entries })
     }
 
     /// What of the history has not gone to the disk, when there are no more ticks.
     pub fn rest(&self) -> Option<Quarter> {
         let time = self.history.quarter_begun()?;
-        let of = |workload: &Workload| {
-            let (name, owner) = (workload.name.clone(), workload.identity.owner.clone());
-            workload.track.rest()?.entry(Some(name), owner)
-        };
         let host = self.history.host.rest().and_then(|sums| sums.entry(None, None));
-        let entries: Vec<Entry> = self.workloads.iter().filter_map(of).chain(host).collect();
+        let entries: Vec<Entry> = self.workloads.history_left().chain(host).collect();
         (!entries.is_empty()).then_some(Quarter { time, entries })
     }
 

@@ -19,6 +19,7 @@ pub use recent::Recent;
 pub(crate) use recent::Swap;
 use slots::Slots;
 pub use statistics::Statistics;
+use tier::Departed;
 pub(crate) use unseen::Unseen;
 
 mod activity;
@@ -144,6 +145,7 @@ pub struct Workloads {
     own: Option<Id>,
     /// Number of workloads that left before their grace was over, since the last tick.
     early: u64,
+    departed: Departed,
     /// Of the whole host.
     kills: unseen::Kills,
     /// The last tick at which kills that no program sees were counted.
@@ -174,6 +176,7 @@ impl Default for Workloads {
             highest: None,
             own: None,
             early: 0,
+            departed: Departed::default(),
             kills: unseen::Kills::default(),
             kills_counted: None,
         }
@@ -293,6 +296,7 @@ impl Workloads {
         }
         self.settle(coverage);
         coverage.lose(Stage::Workload, std::mem::take(&mut self.early));
+        coverage.lose(Stage::History, self.departed.take_lost());
         self.pending.tick(self.slots.amounts(OTHER_SLOT), coverage);
     }
 
@@ -302,6 +306,7 @@ impl Workloads {
         for slot in 0..self.slots.len() {
             if gone(self.slots[slot].empty_since) {
                 let workload = std::mem::take(&mut self.slots[slot]);
+                self.departed.add(&workload);
                 self.by_name.remove(&workload.name);
                 self.owners.leave(&workload.identity.owner);
                 self.free.push(slot);

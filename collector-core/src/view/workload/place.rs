@@ -216,6 +216,7 @@ impl Workloads {
         gone.sort_unstable();
         for slot in gone {
             let workload = std::mem::take(&mut self.slots[slot]);
+            self.departed.add(&workload);
             self.by_name.remove(&workload.name);
             self.owners.leave(&workload.identity.owner);
             let had_series = workload.was_counted() || workload.held.is_some() && !workload.hidden;
