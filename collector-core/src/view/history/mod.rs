@@ -16,6 +16,8 @@ mod sums;
 mod tests;
 mod write;
 
+use std::sync::Arc;
+
 use crate::series::{COUNT, Series};
 use crate::tier::{Code, KEPT, Limits, Tier};
 use budget::Interest;
@@ -83,8 +85,8 @@ struct Points {
     now: [u64; COUNT],
     /// What the open periods add up to.
     sums: [Sums; 3],
-    /// The coarse tiers, where they are kept.
-    detail: Option<Box<Detail>>,
+    /// The coarse tiers, where they are kept. They change once in ten seconds: only then are they copied.
+    detail: Option<Arc<Detail>>,
     interest: Interest,
     /// It keeps the last minute only.
     short: bool,
@@ -116,7 +118,7 @@ impl Default for History {
 }
 
 impl Points {
-    fn new(point: u64, origin: &[u64; COUNT], detail: Option<Box<Detail>>) -> Points {
+    fn new(point: u64, origin: &[u64; COUNT], detail: Option<Arc<Detail>>) -> Points {
         Points {
             columns: Columns::new(point),
             first: point,
@@ -145,8 +147,8 @@ impl Points {
 
 impl Detail {
     /// From these rows on.
-    fn new(first: [u64; 2]) -> Box<Detail> {
-        Box::new(Detail { columns: first.map(Columns::new), first })
+    fn new(first: [u64; 2]) -> Arc<Detail> {
+        Arc::new(Detail { columns: first.map(Columns::new), first })
     }
 
     fn write(&mut self, tier: usize, row: u64, sums: &Sums) {
@@ -196,7 +198,7 @@ impl Track {
         points.interest.absorb(newer.interest);
         points.short &= newer.short;
         match (&mut points.detail, newer.detail) {
-            (Some(detail), Some(newer)) => detail.absorb(*newer),
+            (Some(detail), Some(newer)) => Arc::make_mut(detail).absorb(Arc::unwrap_or_clone(newer)),
             (detail @ None, newer) => *detail = newer,
             (Some(_), None) => {}
         }

@@ -1,5 +1,7 @@
 //! Writes the history: at every tick, a point of each track. Does not know what the numbers mean.
 
+use std::sync::Arc;
+
 use super::steps::Turn;
 use super::sums::Sums;
 use super::{APART_NS, CHUNKS, Detail, History, NOTHING, Point, Points, SHORT, Track, UNKNOWN, place};
@@ -167,7 +169,7 @@ impl Write {
                 Turn::Over(row, _) => {
                     let over = points.sums[tier].take();
                     if let Some(detail) = &mut points.detail {
-                        detail.write(tier, row, &over);
+                        Arc::make_mut(detail).write(tier, row, &over);
                     }
                     points.sums[tier + 1].extend(&over);
                 }
