@@ -8,6 +8,7 @@ mod cli;
 mod dashboard;
 mod endpoint;
 mod explain;
+mod history;
 mod host;
 mod house;
 mod http;

@@ -5,6 +5,7 @@ mod alert;
 mod block;
 mod fault;
 mod gpu;
+mod history;
 mod idle;
 mod machine;
 mod peer;
@@ -37,7 +38,7 @@ static ALLOCATOR: allocation::Counting = allocation::Counting;
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask bench")]
 struct Arguments {
-    /// What to measure: fault, block, ring, idle, scrape, serve, rule, workloads, gpu, transfer, alert, peers; and soak
+    /// What to measure: fault, block, ring, idle, scrape, serve, rule, workloads, history, gpu, transfer, alert, peers; and soak
     /// and siege, whose rounds are minutes [default: all except these two]
     names: Vec<String>,
     /// Number of measurements [default: each benchmark's own]
@@ -57,7 +58,7 @@ struct Arguments {
 /// Name, default number of rounds, and function of a benchmark.
 type Benchmark = (&'static str, usize, fn(usize) -> Result<Report>);
 
-const BENCHMARKS: [Benchmark; 12] = [
+const BENCHMARKS: [Benchmark; 13] = [
     ("fault", 30, fault::measure),
     ("block", 20, block::measure),
     ("ring", 20, ring::measure),
@@ -66,6 +67,7 @@ const BENCHMARKS: [Benchmark; 12] = [
     ("serve", 200, serve::measure),
     ("rule", 200, rule::measure),
     ("workloads", 20, workloads::measure),
+    ("history", 5, history::measure),
     ("gpu", 20, gpu::measure),
     ("transfer", 30, transfer::measure),
     ("alert", 500, alert::measure),
