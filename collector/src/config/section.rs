@@ -225,6 +225,9 @@ impl Metrics {
     }
 }
 
+/// The share of the agent's memory limit that the history may take.
+const MEMORY_SHARE: u64 = 8;
+
 /// `[history]`
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(test, derive(serde::Serialize))]
@@ -240,8 +243,10 @@ pub struct History {
 }
 
 impl History {
-    pub fn limits(&self) -> Limits {
-        Limits { memory_bytes: self.memory as u64, workloads: self.workloads }
+    /// For an agent with this memory limit.
+    pub fn limits(&self, limit: Option<u64>) -> Limits {
+        let share = limit.map_or(u64::MAX, |limit| limit / MEMORY_SHARE);
+        Limits { memory_bytes: (self.memory as u64).min(share), workloads: self.workloads }
     }
 }
 

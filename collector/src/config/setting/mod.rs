@@ -354,8 +354,8 @@ pub const SETTINGS: &[Setting] = &[
     without_flag(
         "history.memory",
         Kind::Count(|config| &mut config.history.memory, 0, 1 << 40),
-        "Bytes that the history may take in memory. Beyond it, the workloads that matter least keep five minutes instead of a \
-              day, and then one minute instead of five; that minute, which incidents show, stays in any case.",
+        "Bytes that the history may take in memory; no more than an eighth of the agent's memory limit. Beyond it, the workloads that \
+              matter least keep five minutes instead of a day, and then one instead of five; that one, which incidents show, stays.",
     ),
     without_flag(
         "history.workloads",
