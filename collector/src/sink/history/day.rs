@@ -162,6 +162,15 @@ mod tests {
     }
 
     #[test]
+    fn a_day_in_which_nothing_changes_is_small() {
+        let mut day = Day::default();
+        let entry = Entry { row: [[Code(12_345), Code(12_346), Code(12_347)]; KEPT.len()], ..entry(900, [1.0; 3]) };
+        (0..QUARTERS).for_each(|quarter| day.add(quarter, &entry));
+        let bytes = day.pack().unwrap().len();
+        assert!(bytes <= 200, "{bytes}");
+    }
+
+    #[test]
     fn a_broken_body_is_an_error_and_no_bomb() {
         let good = Day::default().pack().unwrap();
         let bomb = {

@@ -9,8 +9,9 @@ use std::time::Duration;
 use collector_core::api::history::NotKept;
 use collector_core::series::Series;
 use collector_core::tier::{Code, Entry, KEPT, Quarter, ROUNDS, Tier};
-use rusqlite::Connection;
+use rusqlite::{Connection, params};
 
+use super::day::{Day, QUARTERS};
 use super::file::{FILE, LAYOUT, Limits};
 use super::read::Reader;
 use super::thread::History;
@@ -109,23 +110,27 @@ fn old_days_go_and_then_the_oldest_of_too_many_bytes() {
 
     // Noise does not compress.
     let limits = Limits { max_bytes: 1 << 20, ..LIMITS };
-    let noise = |seed: u64| {
-        let mut entry = entry(&format!("w{}", seed % 19), "", 1.0);
-        let mix = |index: usize| (seed + index as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40;
-        entry.row.iter_mut().flatten().enumerate().for_each(|(index, code)| *code = Code(mix(index) as u16));
-        entry
+    let noise = |day: u64, number: u64| {
+        let mut noise = Day::default();
+        for quarter in 0..QUARTERS {
+            let mut entry = entry("w", "", 1.0);
+            let seed = (day * 19 + number) * QUARTERS as u64 + quarter as u64;
+            let mix = |index: usize| (seed * 24 + index as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40;
+            entry.row.iter_mut().flatten().enumerate().for_each(|(index, code)| *code = Code(mix(index) as u16));
+            noise.add(quarter, &entry);
+        }
+        noise.pack().unwrap()
     };
     let mut removed = 0;
-    for step in 0..96 * 30 {
-        let quarter =
-            quarter(BEGIN + 100 * DAY + step * STEP, (0..19).map(|number| noise(step * 19 + number)).collect());
-        append(&mut connection, &quarter, &mut rows, &limits).unwrap();
-        if step % 8 == 0 {
-            removed += tidy(&connection, &limits, quarter.time).unwrap();
-            assert!(database::used(&connection).unwrap() <= limits.max_bytes / 5 * 4, "{step}");
+    for day in 100..130 {
+        for number in 0..19 {
+            let row = params![(BEGIN / DAY + day) as i64, format!("w{number}"), "", noise(day, number)];
+            connection.execute("INSERT INTO day VALUES (?, ?, ?, ?)", row).unwrap();
         }
+        removed += tidy(&connection, &limits, (BEGIN + day * DAY) * S).unwrap();
+        assert!(database::used(&connection).unwrap() <= limits.max_bytes / 5 * 4, "{day}");
     }
-    assert!(removed > 90, "{removed}");
+    assert!(removed > 91, "{removed}");
     let days = most(&folder, Some("w3"), 0, u64::MAX / S);
     assert_eq!(days.last().unwrap().0, BEGIN + 130 * DAY - STEP, "the newest stay");
 }
