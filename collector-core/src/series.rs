@@ -120,7 +120,7 @@ impl Series {
         self.row().what
     }
 
-    pub fn kind(self) -> Kind {
+    pub const fn kind(self) -> Kind {
         self.row().kind
     }
 

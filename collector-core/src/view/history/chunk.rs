@@ -135,10 +135,10 @@ impl<V: Value> Columns<V> {
         }
     }
 
-    /// Writes a value of a row of the open chunk.
-    pub fn set(&mut self, row: u64, column: usize, value: V) {
+    /// Writes a row of the open chunk.
+    pub fn write(&mut self, row: u64, values: &[V]) {
         debug_assert_eq!(row / ROWS, self.number);
-        self.open.set((row % ROWS) as usize, column, value);
+        self.open.write((row % ROWS) as usize, values);
     }
 
     pub fn get(&self, row: u64, column: usize) -> Option<V> {
@@ -197,6 +197,16 @@ impl<V: Value> Open<V> {
         Open { places: [NOWHERE; COLUMNS], values: Vec::new() }
     }
 
+    fn write(&mut self, row: usize, values: &[V]) {
+        for (column, value) in values.iter().enumerate() {
+            match self.places[column] {
+                NOWHERE if value.is_known() => self.set(row, column, *value),
+                NOWHERE => {}
+                place => self.values[usize::from(place) * ROWS as usize + row] = *value,
+            }
+        }
+    }
+
     fn set(&mut self, row: usize, column: usize, value: V) {
         let rows = ROWS as usize;
         if self.places[column] == NOWHERE {
@@ -231,13 +241,19 @@ impl<V: Value> Open<V> {
 
     /// Its columns and words; `None` if nothing is known.
     fn pack(&self) -> Option<(u32, Vec<u16>)> {
-        let (mut columns, mut words) = (0, Vec::new());
+        let (mut columns, mut words) = (0, Vec::with_capacity(COLUMNS * MAPS));
         for column in (0..COLUMNS).filter(|column| self.places[*column] != NOWHERE) {
             let from = words.len();
             words.extend([0; MAPS]);
             let (mut known, mut begins, mut last) = (0u32, 0u32, None::<V>);
-            let from_row = usize::from(self.places[column]) * ROWS as usize;
-            for (row, value) in self.values[from_row..][..ROWS as usize].iter().copied().enumerate() {
+            let first_row = usize::from(self.places[column]) * ROWS as usize;
+            let mut rows = &self.values[first_row..][..ROWS as usize];
+            // Most of most workloads.
+            if rows[0].is_known() && rows.iter().all(|value| value.is_same(rows[0])) {
+                rows[0].pack(&mut words);
+                (known, begins, rows) = (u32::MAX, 1, &[]);
+            }
+            for (row, value) in rows.iter().copied().enumerate() {
                 if !value.is_known() {
                     continue;
                 }
@@ -308,7 +324,9 @@ mod tests {
         let mut columns = Columns::new(first);
         for (row, values) in rows.iter().enumerate() {
             columns.begin(first + row as u64, keep);
-            values.iter().enumerate().for_each(|(column, value)| columns.set(first + row as u64, column * 10, *value));
+            let mut spread = [f32::NAN; 21];
+            values.iter().enumerate().for_each(|(column, value)| spread[column * 10] = *value);
+            columns.write(first + row as u64, &spread);
         }
         columns
     }

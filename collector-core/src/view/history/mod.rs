@@ -154,9 +154,7 @@ impl Detail {
     fn write(&mut self, tier: usize, row: u64, sums: &Sums) {
         let columns = &mut self.columns[tier];
         columns.begin(row, COARSE[tier].1.div_ceil(ROWS as usize));
-        for (column, code) in sums.row().into_iter().flatten().enumerate() {
-            columns.set(row, column, code);
-        }
+        columns.write(row, sums.row().as_flattened());
     }
 
     /// Minimum, mean and maximum of one of [`KEPT`].

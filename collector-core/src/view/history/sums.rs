@@ -5,6 +5,17 @@ use super::Point;
 use crate::series::{Kind, Series};
 use crate::tier::{Code, KEPT, ROUNDS, Row};
 
+/// Which of them are levels, and not rates. At hand, because every workload needs it at every tick.
+const LEVELS: [bool; KEPT.len()] = {
+    let mut levels = [false; KEPT.len()];
+    let mut place = 0;
+    while place < KEPT.len() {
+        levels[place] = matches!(KEPT[place].kind(), Kind::Gauge);
+        place += 1;
+    }
+    levels
+};
+
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sums([Sum; KEPT.len()]);
 
@@ -40,13 +51,13 @@ impl Sums {
     /// Adds the point of a tick. `seconds`: how long a complete point stands for. A point that later ticks share is not complete: a
     /// level in it is one that was seen, but its rates are those of a fraction.
     pub fn add(&mut self, point: &Point, seconds: Option<f32>) {
-        for (sum, series) in self.0.iter_mut().zip(KEPT) {
+        for ((sum, series), level) in self.0.iter_mut().zip(KEPT).zip(LEVELS) {
             let value = point[series as usize];
             if value.is_nan() {
                 continue;
             }
             let (least, mean, most) = between(series, value, point);
-            if seconds.is_some() || series.kind() == Kind::Gauge {
+            if seconds.is_some() || level {
                 sum.add(least, most);
             }
             if let Some(seconds) = seconds {

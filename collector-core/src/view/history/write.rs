@@ -159,9 +159,7 @@ impl Write {
     /// Keeps a point in each tier. What is over comes before what begins.
     fn keep(&self, points: &mut Points, point: &Point) -> Option<Sums> {
         points.columns.begin(self.point, if points.short { SHORT } else { CHUNKS });
-        for (column, value) in point.iter().enumerate() {
-            points.columns.set(self.point, column, *value);
-        }
+        points.columns.write(self.point, point);
         for tier in 0..2 {
             match self.turns[tier] {
                 Turn::Same => {}

@@ -196,7 +196,7 @@ fn two_tracks_that_are_merged_are_added() {
     let track = |first, memory: &[f32]| {
         let mut points = Points::new(first, &[5; COUNT], None);
         points.now = [UNKNOWN; COUNT];
-        memory.iter().enumerate().for_each(|(at, value)| points.columns.set(first + at as u64, 0, *value));
+        memory.iter().enumerate().for_each(|(at, value)| points.columns.write(first + at as u64, &[*value]));
         Track(Some(Box::new(points)))
     };
     let mut one = track(1, &[2.0]);
