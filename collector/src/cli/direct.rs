@@ -121,6 +121,11 @@ impl Direct {
         self.engine.view()
     }
 
+    /// What was read last.
+    pub fn view(&self) -> &Arc<View> {
+        self.engine.view()
+    }
+
     /// Waits until the threads have completed a round, as long as that may take.
     pub fn wait(&mut self) {
         let Direct { engine, host, patience, .. } = self;

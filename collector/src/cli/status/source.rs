@@ -31,7 +31,11 @@ pub struct Source {
 }
 
 enum Of {
-    Agent(Client),
+    Agent {
+        client: Client,
+        /// What it said first, until that is asked for.
+        first: Option<Status>,
+    },
     Files {
         direct: Box<Direct>,
         /// For an agent that starts meanwhile.
@@ -48,7 +52,7 @@ impl Source {
         let client = Client::of(effective)?;
         let config = effective.config.clone();
         let why = match ask::<Status>(&client, STATUS) {
-            Ok(_) => return Ok(Source { config, of: Of::Agent(client) }),
+            Ok(first) => return Ok(Source { config, of: Of::Agent { client, first: Some(first) } }),
             Err(why) if is_forbidden(&why) => return Err(why.into()),
             Err(why) if is_absent(&why) => "no agent".to_owned(),
             Err(why) => format!("the agent gives no status: {why:#}"),
@@ -62,20 +66,18 @@ impl Source {
 
     pub fn status(&mut self) -> Result<Status> {
         match &mut self.of {
-            Of::Agent(client) => ask(client, STATUS),
+            Of::Agent { client, first } => first.take().map_or_else(|| ask(client, STATUS), Ok),
             Of::Files { direct, why, .. } => Ok(unattended(Status::of(direct.read()), why)),
         }
     }
 
     pub fn picture(&mut self) -> Result<Picture> {
         self.look()?;
+        let mut status = self.status()?;
         let Source { config, of } = self;
-        let (mut status, summary, agent) = match of {
-            Of::Agent(client) => (ask(client, STATUS)?, ask::<Summary>(client, WORKLOADS)?, true),
-            Of::Files { direct, why, .. } => {
-                let view = direct.read();
-                (unattended(Status::of(view), why), Summary::of(view), false)
-            }
+        let (summary, agent) = match of {
+            Of::Agent { client, .. } => (ask::<Summary>(client, WORKLOADS)?, true),
+            Of::Files { direct, .. } => (Summary::of(direct.view()), false),
         };
         // What happened before the agent started is in the journal, if this user may read that.
         if status.incident.is_none() {
@@ -91,9 +93,9 @@ impl Source {
     /// Looks whether there is an agent by now.
     fn look(&mut self) -> Result<()> {
         let Of::Files { client, .. } = &self.of else { return Ok(()) };
-        if ask::<Status>(client, STATUS).is_ok() {
-            let addresses = client.addresses().to_vec();
-            self.of = Of::Agent(Client::at(addresses)?);
+        if let Ok(first) = ask::<Status>(client, STATUS) {
+            let client = Client::at(client.addresses().to_vec())?;
+            self.of = Of::Agent { client, first: Some(first) };
         }
         Ok(())
     }
@@ -101,7 +103,7 @@ impl Source {
     /// The page of all metrics.
     pub fn metrics(&mut self) -> Result<String> {
         match &mut self.of {
-            Of::Agent(client) => Ok(String::from_utf8_lossy(&client.page(METRICS)?).into_owned()),
+            Of::Agent { client, .. } => Ok(String::from_utf8_lossy(&client.page(METRICS)?).into_owned()),
             Of::Files { direct, .. } => Ok(render(direct.read(), Format::Text, self.config.metrics.cap()).text),
         }
     }
