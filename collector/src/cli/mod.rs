@@ -11,6 +11,8 @@ mod listening;
 pub mod log;
 pub mod man;
 pub mod mcp;
+#[cfg(test)]
+mod names;
 pub mod replay;
 pub mod rules;
 pub mod run;
