@@ -1,10 +1,12 @@
 //! `headroom status` and `headroom gpus` from a shell: without an agent against the kernel's own files, and with something that
 //! answers in an agent's place.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::FromRawFd as _;
 use std::process::{Command, Output, Stdio};
+use std::ptr::null_mut;
 use std::sync::Arc;
 
 use collector_core::engine::Engine;
@@ -118,10 +120,54 @@ fn the_agents_answer_is_printed_as_it_is_and_drawn() {
 
     let gpus = headroom(agent, &["gpus"]);
     assert!(out(&gpus).lines().any(|line| line.starts_with("0 H100 PCIe") && line.contains("37.3/80.0 GiB")));
-    assert!(out(&gpus).contains("ollama.service 27.9 GiB") && out(&gpus).contains("XID 79"), "{}", out(&gpus));
+    assert!(out(&gpus).contains("ollama.service 27.9") && out(&gpus).contains("XID 79"), "{}", out(&gpus));
     let json = headroom(agent, &["gpus", "--json"]);
     let json: Value = serde_json::from_str(out(&json)).unwrap();
     assert_eq!(json["gpus"], said["gpus"]);
+}
+
+/// Both ends of a terminal of 80 columns and 24 lines: the user's, and the program's.
+fn terminal() -> [File; 2] {
+    let size = libc::winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+    let (mut ours, mut theirs) = (-1, -1);
+    // SAFETY: the numbers and the size live for the call; a name and modes are not asked for.
+    let made = unsafe { libc::openpty(&mut ours, &mut theirs, null_mut(), null_mut(), &size) };
+    assert_eq!(made, 0);
+    // SAFETY: both are open, and nobody else's.
+    [ours, theirs].map(|end| unsafe { File::from_raw_fd(end) })
+}
+
+#[test]
+fn watching_draws_over_the_frame_before_and_leaves_the_terminal_as_it_was() {
+    let [mut user, program] = terminal();
+    let agent = answering(recorded);
+    let mut command = Command::new(binary());
+    command.env_clear().args(["status", "--watch", "0.2", "--config", "/dev/null", "--listen", &agent.to_string()]);
+    command.env("HEADROOM_JOURNAL_DIR", "/nowhere").stdin(Stdio::null()).stdout(program).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    drop(command);
+    let (mut seen, mut ended) = (String::new(), false);
+    loop {
+        let mut buffer = [0; 65536];
+        // The end of the program closes its side.
+        let Ok(length @ 1..) = user.read(&mut buffer) else { break };
+        seen += &String::from_utf8_lossy(&buffer[..length]);
+        if seen.matches("\x1b[?2026l").count() >= 3 && !ended {
+            ended = true;
+            let pid = rustix::process::Pid::from_child(&child);
+            rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+        }
+    }
+    assert!(child.wait().unwrap().success(), "{seen:?}");
+    assert!(seen.starts_with("\x1b[?1049h\x1b[?25l\x1b[?2026h\x1b[H"), "{seen:?}");
+    assert!(seen.ends_with("\x1b[?25h\x1b[?1049l"), "{seen:?}");
+    let frame = seen.split("\x1b[?2026h").nth(2).unwrap();
+    assert!(frame.contains("\x1b[31mCRITICAL\x1b[0m") && !frame.contains("\x1b[2J"), "{frame:?}");
+    // A line break after the last line would scroll the first one away.
+    assert!(
+        frame.matches('\n').count() < 24 && !frame.trim_end_matches("\x1b[J\x1b[?2026l").ends_with('\n'),
+        "{frame:?}"
+    );
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `headroom status`: the host on one screen, or as JSON or metrics; and whether the agent works.
 
 mod part;
+mod picture;
 mod screen;
 mod source;
 mod watch;
@@ -17,7 +18,8 @@ use crate::client::{Answer, Client};
 use crate::config::load::Effective;
 use crate::exit::Failure;
 use crate::http::HEALTHY;
-use screen::{Picture, Size};
+use picture::Picture;
+use screen::Size;
 use source::Source;
 
 /// How long the agent may take for its answer. It takes none on an idle host; one that is out of memory must not lose its agent, too.
@@ -87,7 +89,7 @@ pub fn run(args: &StatusArgs, effective: &Effective) -> Result<(), Failure> {
         return super::print(&(shown_json(&json).into_owned() + "\n"));
     }
     if let Some(interval) = args.watch {
-        return watch::watch(source, interval);
+        return watch::watch(source, interval, |picture| draw(picture, 0));
     }
     super::print(&draw(&source.picture()?, 1))
 }

@@ -5,7 +5,7 @@ use collector_core::amount::{bytes, percent};
 use collector_core::api::status::{FilesystemLine, Status};
 use collector_core::api::workloads;
 
-use super::screen::{Part, Picture};
+use super::picture::{Part, Picture};
 use crate::cli::gpus::{self, alarm};
 use crate::cli::sheet::{Column, Line, Paint, UNKNOWN, bar, left, right, table};
 

@@ -9,7 +9,7 @@ use collector_core::api::status::{Health, Incident, Status, Unavailable};
 use collector_core::api::workloads::Summary;
 use serde::de::DeserializeOwned;
 
-use super::screen::Picture;
+use super::picture::Picture;
 use crate::cli::direct::Direct;
 use crate::client::{Client, is_absent, is_forbidden};
 use crate::config::Config;

@@ -9,6 +9,7 @@ use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 
+use super::picture::Picture;
 use super::source::Source;
 use crate::exit::Failure;
 
@@ -40,7 +41,7 @@ impl Drop for Screen {
     }
 }
 
-pub fn watch(mut source: Source, interval: Duration) -> Result<(), Failure> {
+pub fn watch(mut source: Source, interval: Duration, draw: impl Fn(&Picture) -> String) -> Result<(), Failure> {
     let runtime = Builder::new_current_thread().enable_all().build().context("start the runtime")?;
     let guard = runtime.enter();
     let listen = |kind| signal(kind).context("listen for signals");
@@ -52,7 +53,7 @@ pub fn watch(mut source: Source, interval: Duration) -> Result<(), Failure> {
     let screen = Screen::begin()?;
     loop {
         let text = match source.picture() {
-            Ok(picture) => super::draw(&picture, 0),
+            Ok(picture) => draw(&picture),
             Err(error) => format!("{}\n", Failure::from(error)),
         };
         if !write(&if screen.is_some() { frame(&text) } else { text + "\n" })? {

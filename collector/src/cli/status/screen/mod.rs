@@ -3,10 +3,10 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use collector_core::api::status::{Health, Status};
-use collector_core::api::workloads;
+use collector_core::api::status::Health;
 
 use super::part;
+use super::picture::{Part, Picture};
 use crate::cli::sheet::{Line, Paint};
 
 /// The narrowest and the widest screen.
@@ -18,32 +18,11 @@ const LONG: usize = 80;
 /// From this height on, empty lines stand between parts.
 const ROOMY: usize = 22;
 
-/// What is shown.
-#[derive(Clone, Debug, Default)]
-pub struct Picture {
-    pub host: String,
-    /// Whether an agent said it; else it was read from the host's files.
-    pub agent: bool,
-    pub status: Status,
-    pub workloads: Vec<workloads::Line>,
-}
-
 #[derive(Clone, Copy, Debug)]
 pub struct Size {
     pub width: usize,
     /// `None` if there is no end.
     pub height: Option<usize>,
-}
-
-/// A part of the screen: its lines, the first of which matter most.
-pub struct Part {
-    pub lines: Vec<Line>,
-    /// It has this many at least, if it has that many at all.
-    pub least: usize,
-    /// It gets lines before those with a greater number do.
-    pub order: u8,
-    /// Whether an empty line is before it, if there is room.
-    pub apart: bool,
 }
 
 pub fn screen(picture: &Picture, size: Size, colour: bool) -> String {

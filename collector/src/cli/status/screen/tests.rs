@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::{env, fs};
 
-use collector_core::api::workloads::Summary;
+use collector_core::api::status::Status;
+use collector_core::api::workloads::{self, Summary};
 use collector_core::cgroup::Id;
 use collector_core::engine::Engine;
 use collector_core::recording::samples;
