@@ -80,10 +80,13 @@ fn documented_names_are_shown() {
     let pages = pages.filter(|page| page.ends_with(".md") && page != "docs/metrics.md");
     let mut named = 0;
     for page in pages.chain(["README.md".to_owned(), "deploy/headroom.toml".to_owned()]) {
-        for name in words(&read(&page)) {
-            let Some(metric) = find(name) else { continue };
-            assert!(!metric.detail.is_full(), "{page}: {name}");
-            named += 1;
+        for line in read(&page).lines() {
+            for name in words(line) {
+                let Some(metric) = find(name) else { continue };
+                // Unless the line says what shows it.
+                assert!(!metric.detail.is_full() || line.contains("`metrics.detail` full"), "{page}: {name}");
+                named += 1;
+            }
         }
     }
     assert!(named > 40, "{named}");

@@ -65,7 +65,7 @@ pub struct StatusArgs {
     /// Print all metrics in the Prometheus text format
     #[arg(long, conflicts_with = "json")]
     pub prometheus: bool,
-    /// Draw it again every SECONDS, until Ctrl-C
+    /// Draw it again every SECONDS, or 2, until Ctrl-C
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2", value_parser = seconds,
           conflicts_with_all = ["json", "prometheus"])]
     pub watch: Option<Duration>,
