@@ -160,7 +160,8 @@ fn notes(gpu: &GpuLine) -> Vec<Line> {
         say(format!("clocks are kept down: {}", held.join(", ")));
     }
     for (code, count) in &gpu.xid_errors {
-        say(format!("XID {code} reported {count} times"));
+        let often = if *count == 1 { "once".to_owned() } else { format!("{count} times") };
+        say(format!("the driver reported XID {code} {often}"));
     }
     if let Some(errors @ 1..) = gpu.ecc_errors_uncorrected {
         say(format!("{errors} memory errors that could not be corrected"));

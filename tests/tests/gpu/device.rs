@@ -66,6 +66,43 @@ fn every_number_is_the_librarys() {
     assert!(!seen.has("headroom_gpu_xid_errors_total", &[]));
 }
 
+/// JSON of a verb that finds no agent and this library.
+fn without_agent(nvml: &Nvml, verb: &str) -> serde_json::Value {
+    let folder = collector_tests::scratch::scratch();
+    let config = folder.join("headroom.toml");
+    fs::write(&config, nvml.config()).unwrap();
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let (name, value) = nvml.environment();
+    let mut command = headroom(verb);
+    command.args(["--json", "--listen", &nobody]).arg("--config").arg(&config).env(name, value);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn without_an_agent_the_driver_is_asked_and_one_that_hangs_delays_nothing_else() {
+    let mut nvml = host(&["GPU-a", "GPU-b"]);
+    for verb in ["gpus", "status"] {
+        let said = without_agent(&nvml, verb);
+        let gpus = said["gpus"].as_array().unwrap();
+        assert_eq!(gpus.iter().map(|gpu| &gpu["uuid"]).collect::<Vec<_>>(), ["GPU-a", "GPU-b"], "{verb}: {said}");
+        for (field, value) in [
+            ("memory_used_bytes", json!(10u64 << 30)),
+            ("utilization_ratio", json!(0.37)),
+            ("temperature_celsius", json!(61.0)),
+            ("power_watts", json!(312.5)),
+            ("pcie_width", json!(16)),
+        ] {
+            assert_eq!(gpus[0][field], value, "{verb}: {field}");
+        }
+    }
+    nvml.change("/calls", json!({"nvmlDeviceGetCount_v2": {"hang": true}}));
+    let said = without_agent(&nvml, "status");
+    assert_eq!(said["gpus"], json!([]));
+    assert!(said["memory"]["used_ratio"].is_number(), "{said}");
+}
+
 #[test]
 fn bytes_are_counted_in_both_directions_and_across_a_wrap() {
     needs!(is_root(), "programs need root");
