@@ -2,6 +2,7 @@
 //! `run --record` writes, and which `replay` and the tests read.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::alert::Alert;
 use crate::cgroup::Id;
@@ -157,7 +158,7 @@ pub struct Probe {
 }
 
 /// States of a probe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ProbeState {
     /// It is attached and counts.

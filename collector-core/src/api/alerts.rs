@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::alert::{Alert, Severity};
 use crate::view::View;
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Alerts {
     /// Time in nanoseconds since the Unix epoch.
     pub time: u64,
@@ -18,7 +19,7 @@ pub struct Alerts {
 }
 
 /// An alert that fires. `value` is what it was when the alert fired.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Firing {
     #[serde(flatten)]
     pub alert: Alert,
@@ -26,7 +27,7 @@ pub struct Firing {
     pub annotations: BTreeMap<String, String>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Suggestions {
     /// Time in nanoseconds since the Unix epoch.
     pub time: u64,
@@ -35,7 +36,7 @@ pub struct Suggestions {
 }
 
 /// What to do about an alert that fires.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Suggestion {
     pub alert: String,
     pub severity: Severity,

@@ -2,13 +2,14 @@
 
 use collector_common::SIGNALS;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::sample::ProbeState;
 use crate::stage::Stage;
 use crate::view::View;
 use crate::view::number::{Known, Number};
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Coverage {
     /// Time in nanoseconds since the Unix epoch.
     pub time: u64,
@@ -29,7 +30,7 @@ pub struct Coverage {
 }
 
 /// An eBPF program.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Probe {
     /// Its name, as in `kernel.disable`.
     pub program: String,
@@ -45,7 +46,7 @@ pub struct Probe {
     pub reason: Option<String>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Source {
     pub source: String,
     /// Whether everything could be read, or written.
@@ -58,7 +59,7 @@ pub struct Source {
 }
 
 /// A number that is not known for want of probes.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Missing {
     pub number: String,
     /// The programs that all have to be attached; the programs of one of these lists are enough.
@@ -66,7 +67,7 @@ pub struct Missing {
 }
 
 /// What was dropped at one place.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Loss {
     /// The place, as in `headroom_lost_total`.
     pub stage: String,

@@ -1,9 +1,13 @@
-//! Documentation of the API, generated from its reads.
+//! Documentation of the API, generated from its reads and the types of their answers.
 
 use std::fmt::{self, Write as _};
 
+use serde_json::Value;
+
+use super::openapi::schemas;
 use super::parameter::Parameter;
 use super::read::{ROOT, ROUTES, Route};
+use super::schema::Schemas;
 
 pub fn document() -> String {
     let mut page = String::from(
@@ -22,7 +26,7 @@ pub fn document() -> String {
          and HEAD; 503: too many ask, or the agent is stopping.\n",
     );
     // Writing to a string does not fail.
-    let _ = ROUTES.iter().try_for_each(|route| describe(&mut page, route));
+    let _ = ROUTES.iter().try_for_each(|route| describe(&mut page, route)).and_then(|()| types(&mut page));
     page
 }
 
@@ -32,6 +36,10 @@ fn describe(page: &mut String, route: &Route) -> fmt::Result {
     if let Some(alias) = alias {
         writeln!(page, "\n`{ROOT}{alias}` answers the same.")?;
     }
+    let name = (route.answer)(&mut Schemas::default());
+    if !name.is_empty() {
+        writeln!(page, "\nAnswer: {}.", link(&name))?;
+    }
     if !parameters.is_empty() {
         writeln!(page, "\n| parameter | value | meaning |\n|---|---|---|")?;
     }
@@ -39,4 +47,79 @@ fn describe(page: &mut String, route: &Route) -> fmt::Result {
         writeln!(page, "| `{name}` | {} | {help} |", values.wanted())?;
     }
     Ok(())
+}
+
+fn link(name: &str) -> String {
+    format!("[{name}](#{})", name.to_lowercase())
+}
+
+/// The fields of every type, in the order of the types' names.
+fn types(page: &mut String) -> fmt::Result {
+    writeln!(page, "\n## Types\n\nA field with a `?` may be absent or `null`.")?;
+    for (name, schema) in schemas().0 {
+        writeln!(page, "\n### {name}")?;
+        let says = text(&schema["description"]);
+        if !says.is_empty() {
+            writeln!(page, "\n{says}")?;
+        }
+        if let Some(values) = schema["enum"].as_array() {
+            let values: Vec<_> = values.iter().filter_map(Value::as_str).map(|value| format!("`{value}`")).collect();
+            writeln!(page, "\nOne of {}.", values.join(", "))?;
+        }
+        let parts = schema["allOf"].as_array().cloned().unwrap_or_else(|| vec![schema.clone()]);
+        for part in parts.iter().filter_map(|part| part["$ref"].as_str()) {
+            writeln!(page, "\nAll fields of {}, and:", link(last(part)))?;
+        }
+        let fields: Vec<_> = parts.iter().filter(|part| part["properties"].is_object()).collect();
+        if !fields.is_empty() {
+            writeln!(page, "\n| field | value | meaning |\n|---|---|---|")?;
+        }
+        fields.into_iter().try_for_each(|part| properties(page, part))?;
+    }
+    Ok(())
+}
+
+fn properties(page: &mut String, part: &Value) -> fmt::Result {
+    for (name, field) in part["properties"].as_object().into_iter().flatten() {
+        let (what, optional) = value(field);
+        let mark = if optional { "?" } else { "" };
+        // Of an optional type it stands beside the type.
+        let inner = field["oneOf"].as_array().into_iter().flatten().map(|one| text(&one["description"]));
+        let says = std::iter::once(text(&field["description"])).chain(inner).find(|says| !says.is_empty());
+        writeln!(page, "| `{name}`{mark} | {what} | {} |", says.unwrap_or_default())?;
+    }
+    Ok(())
+}
+
+/// A description on one line.
+fn text(description: &Value) -> String {
+    description.as_str().unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|")
+}
+
+fn last(reference: &str) -> &str {
+    reference.rsplit('/').next().unwrap_or_default()
+}
+
+/// What a field is, and whether it may be missing.
+fn value(field: &Value) -> (String, bool) {
+    if let Some(reference) = field["$ref"].as_str() {
+        return (link(last(reference)), false);
+    }
+    if let Some(one) = field["oneOf"].as_array().and_then(|all| all.iter().find(|one| one["$ref"].is_string())) {
+        return (value(one).0, true);
+    }
+    let types: Vec<&str> = match &field["type"] {
+        Value::String(one) => vec![one],
+        Value::Array(several) => several.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    };
+    let what = match types.iter().find(|name| **name != "null").copied() {
+        Some("array") => format!("list of {}", value(&field["items"]).0),
+        Some("object") if field["additionalProperties"].is_object() => {
+            format!("object of {}", value(&field["additionalProperties"]).0)
+        }
+        Some(name) => name.to_owned(),
+        None => "object".to_owned(),
+    };
+    (what, types.contains(&"null"))
 }

@@ -5,13 +5,14 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::statistic::gpu::{METHODS, REASONS, Statistic};
 use crate::view::View;
 use crate::view::gpu::Gpu;
 use Statistic::*;
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Gpus {
     /// Time in nanoseconds since the Unix epoch.
     pub time: u64,
@@ -19,7 +20,7 @@ pub struct Gpus {
 }
 
 /// A GPU, or a MIG device of one.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct GpuLine {
     /// Its number; for a MIG device the GPU's number and its own: `0:1`.
     pub gpu: String,
@@ -91,7 +92,7 @@ pub struct GpuLine {
 }
 
 /// What the processes of a workload hold of a GPU's memory.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Holder {
     /// Its name; `other` for processes whose workload is not known.
     pub workload: String,

@@ -2,6 +2,7 @@
 //! memory and the one on disk.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::series::Series;
 pub use crate::tier::Tier;
@@ -9,7 +10,7 @@ use crate::view::View;
 use crate::view::workload::OTHER;
 
 /// A series of the host or of one workload, point by point, oldest first.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Points {
     /// The workload; absent for the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,15 +1,18 @@
 //! The types of the API's answers: built from the view, parsed by clients.
 
 pub mod alerts;
+mod answer;
 pub mod coverage;
 mod document;
 pub mod gpus;
 pub mod history;
 pub mod incidents;
+pub mod openapi;
 pub mod parameter;
 pub mod problem;
 pub mod read;
 pub mod report;
+pub mod schema;
 pub mod status;
 pub mod window;
 pub mod workloads;

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use serde_json::{Value, json};
+
 use super::problem::Problem;
 
 /// A parameter of a read, in its path or in the query.
@@ -17,7 +19,7 @@ pub struct Parameter {
 /// The values of a parameter.
 #[derive(Clone, Copy, Debug)]
 pub enum Values {
-    /// At most this many bytes.
+    /// At most this many characters.
     Text(usize),
     /// A whole number, between these two.
     Number {
@@ -81,7 +83,7 @@ fn unknown(name: &str, known: &[Parameter]) -> String {
 impl Parameter {
     fn accept<'a>(&self, value: Cow<'a, str>) -> Result<Cow<'a, str>, Problem> {
         let fits = match self.values {
-            Values::Text(most) => !value.is_empty() && value.len() <= most,
+            Values::Text(most) => !value.is_empty() && value.chars().count() <= most,
             // As it is written, so that one value has one spelling.
             Values::Number { least, most } => value
                 .parse::<u64>()
@@ -96,10 +98,19 @@ impl Parameter {
 }
 
 impl Values {
+    /// The same as a schema.
+    pub fn schema(&self) -> Value {
+        match self {
+            Values::Text(most) => json!({"type": "string", "minLength": 1, "maxLength": most}),
+            Values::Number { least, most } => json!({"type": "integer", "minimum": least, "maximum": most}),
+            Values::OneOf(values) => json!({"type": "string", "enum": values}),
+        }
+    }
+
     /// What is wanted, in words.
     pub fn wanted(&self) -> String {
         match self {
-            Values::Text(most) => format!("a name of 1 to {most} bytes"),
+            Values::Text(most) => format!("1 to {most} characters"),
             Values::Number { least, most } => format!("a whole number from {least} to {most}"),
             Values::OneOf(values) => format!("one of {}", values.join(", ")),
         }

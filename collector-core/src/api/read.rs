@@ -1,21 +1,20 @@
-//! The reads of the API, as data: paths, parameters, and what each answers from the view. Knows no HTTP.
-
-use serde::Serialize;
+//! The reads of the API, as data: paths, parameters, and the types of the answers. Knows no HTTP.
 
 use super::alerts::{Alerts, Suggestions};
 use super::coverage::Coverage;
 use super::gpus::Gpus;
-use super::incidents::{self, Incidents};
+use super::incidents::Incidents;
 use super::parameter::{self, Given, Parameter, Values};
 use super::problem::Problem;
 use super::report::Report;
+use super::schema::{Type, object, schema};
 use super::status::Status;
 use super::window::{self, History, Query};
 use super::workloads::{Detail, Summary};
 use crate::alert::Severity;
 use crate::identity::LONGEST;
+use crate::incident::Incident;
 use crate::series::Series;
-use crate::view::View;
 
 /// Paths of the API are below this one.
 pub const ROOT: &str = "/api/v1/";
@@ -34,6 +33,7 @@ pub enum Read {
     History(Query),
     Suggestions,
     Coverage,
+    OpenApi,
 }
 
 /// A read: where it is, and what it takes.
@@ -46,6 +46,7 @@ pub struct Route {
     /// What it answers, in one sentence.
     pub help: &'static str,
     pub parameters: &'static [Parameter],
+    pub answer: Type,
     read: fn(&Given<'_>) -> Read,
 }
 
@@ -55,6 +56,7 @@ pub const ROUTES: &[Route] = &[
         alias: Some("monitoring/status"),
         help: "The host in one object: health with its reasons, memory, swap, CPU, pressure, disks, GPUs, alerts.",
         parameters: &[],
+        answer: schema::<Status>,
         read: |_| Read::Status,
     },
     Route {
@@ -62,6 +64,7 @@ pub const ROUTES: &[Route] = &[
         alias: Some("monitoring/report"),
         help: "The status, means and maxima of the last five minutes, and all workloads.",
         parameters: &[],
+        answer: schema::<Report>,
         read: |_| Read::Report,
     },
     Route {
@@ -69,6 +72,7 @@ pub const ROUTES: &[Route] = &[
         alias: None,
         help: "All workloads: memory, limits, pressure, stalls, OOM kills.",
         parameters: &[],
+        answer: schema::<Summary>,
         read: |_| Read::Workloads,
     },
     Route {
@@ -76,6 +80,7 @@ pub const ROUTES: &[Route] = &[
         alias: None,
         help: "One workload, and the alerts about it.",
         parameters: &[NAME],
+        answer: schema::<Detail>,
         read: |given| Read::Workload(text(given, "name")),
     },
     Route {
@@ -83,6 +88,7 @@ pub const ROUTES: &[Route] = &[
         alias: None,
         help: "All GPUs: memory and who holds it, utilization, temperature, power, PCIe, errors.",
         parameters: &[],
+        answer: schema::<Gpus>,
         read: |_| Read::Gpus,
     },
     Route {
@@ -90,6 +96,7 @@ pub const ROUTES: &[Route] = &[
         alias: Some("monitoring/alerts"),
         help: "The alerts that fire.",
         parameters: &[SEVERITY],
+        answer: schema::<Alerts>,
         read: |given| Read::Alerts(given.get("severity").and_then(Severity::of)),
     },
     Route {
@@ -97,6 +104,7 @@ pub const ROUTES: &[Route] = &[
         alias: None,
         help: "The newest incidents, in short.",
         parameters: &[],
+        answer: schema::<Incidents>,
         read: |_| Read::Incidents,
     },
     Route {
@@ -104,6 +112,7 @@ pub const ROUTES: &[Route] = &[
         alias: None,
         help: "One of the newest incidents, with its cause, its numbers and the minute before it.",
         parameters: &[ID],
+        answer: schema::<Incident>,
         read: |given| Read::Incident(text(given, "id")),
     },
     Route {
@@ -111,6 +120,7 @@ pub const ROUTES: &[Route] = &[
         alias: Some("monitoring/history"),
         help: "What was measured within a span of time that ends now: minimum, mean and maximum, point by point.",
         parameters: &[WINDOW, WORKLOAD, SERIES],
+        answer: schema::<History>,
         read: |given| {
             Read::History(Query {
                 seconds: given.number("window_seconds").unwrap_or(window::USUAL),
@@ -124,6 +134,7 @@ pub const ROUTES: &[Route] = &[
         alias: Some("monitoring/optimization-suggestions"),
         help: "What to do about each alert that fires.",
         parameters: &[],
+        answer: schema::<Suggestions>,
         read: |_| Read::Suggestions,
     },
     Route {
@@ -131,7 +142,16 @@ pub const ROUTES: &[Route] = &[
         alias: None,
         help: "What this host can and cannot measure, and why: probes, sources, missing numbers, losses.",
         parameters: &[],
+        answer: schema::<Coverage>,
         read: |_| Read::Coverage,
+    },
+    Route {
+        path: "openapi.json",
+        alias: None,
+        help: "This API in OpenAPI 3.1.",
+        parameters: &[],
+        answer: object,
+        read: |_| Read::OpenApi,
     },
 ];
 
@@ -192,27 +212,6 @@ impl Read {
     pub fn is_chosen(&self) -> bool {
         matches!(self, Read::Workload(_) | Read::Incident(_) | Read::History(_))
     }
-
-    /// The answer as JSON.
-    pub fn answer(&self, view: &View) -> Result<Vec<u8>, Problem> {
-        match self {
-            Read::Status => json(&Status::of(view)),
-            Read::Report => json(&Report::of(view)),
-            Read::Workloads => json(&Summary::of(view)),
-            Read::Workload(name) => json(&Detail::of(view, name)?),
-            Read::Gpus => json(&Gpus::of(view)),
-            Read::Alerts(severity) => json(&Alerts::of(view, *severity)),
-            Read::Incidents => json(&Incidents::of(view)),
-            Read::Incident(id) => incidents::whole(view, id),
-            Read::History(query) => json(&History::of(view, query)?),
-            Read::Suggestions => json(&Suggestions::of(view)),
-            Read::Coverage => json(&Coverage::of(view)),
-        }
-    }
-}
-
-fn json(answer: &impl Serialize) -> Result<Vec<u8>, Problem> {
-    serde_json::to_vec(answer).map_err(|error| Problem::new(500, format!("the answer cannot be written: {error}")))
 }
 
 #[cfg(test)]

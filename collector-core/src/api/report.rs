@@ -1,6 +1,7 @@
 //! Everything of the host at one moment: the answer of `/api/v1/report`.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::status::Status;
 use super::window::Recent;
@@ -8,7 +9,7 @@ use super::workloads::{Line, Summary};
 use crate::view::View;
 
 /// The status, and what is too much for it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Report {
     #[serde(flatten)]
     pub status: Status,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::history::{NotKept, Points};
 use super::problem::Problem;
@@ -24,7 +25,7 @@ pub struct Query {
     pub series: Option<Series>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct History {
     /// When the window ends, in nanoseconds since the Unix epoch.
     pub time: u64,
@@ -72,7 +73,7 @@ fn is_known(points: &Points) -> bool {
 }
 
 /// Mean and maximum of the last minutes.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Recent {
     pub window_seconds: u64,
     /// Of the host, by series.
@@ -81,7 +82,7 @@ pub struct Recent {
     pub workloads: BTreeMap<String, BTreeMap<String, Extent>>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Extent {
     /// Of the seconds in which it was known.
     pub mean: f64,

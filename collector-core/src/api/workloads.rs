@@ -2,6 +2,7 @@
 //! Figures are the same as in the metrics: seconds, bytes or counts. What is not known is absent.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::alerts;
 use super::problem::Problem;
@@ -10,7 +11,7 @@ use crate::view::View;
 use crate::view::number::{Known, Number};
 use crate::view::workload::Workload;
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Summary {
     /// Time in nanoseconds since the Unix epoch.
     pub time: u64,
@@ -19,7 +20,7 @@ pub struct Summary {
 }
 
 /// One workload at one moment.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Detail {
     /// Time in nanoseconds since the Unix epoch.
     pub time: u64,
@@ -29,7 +30,7 @@ pub struct Detail {
     pub alerts: Vec<Alert>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Line {
     pub workload: String,
     pub kind: String,

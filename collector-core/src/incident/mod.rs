@@ -13,6 +13,7 @@ pub mod shape;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 pub use document::document;
 pub use evidence::{Change, Consumer, Evidence, Figures, Held, Host, Limit, Source, Storm, Task, Victim, What};
@@ -20,7 +21,7 @@ pub use gpu::{Holder, LostGpu};
 pub use history::{History, Lines};
 
 /// Reported when it begins, and again under the same id once it is complete.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Incident {
     /// Unique on this host. Ids sort by time.
     pub id: String,
@@ -37,13 +38,14 @@ pub struct Incident {
     #[serde(default)]
     pub cause: Cause,
     #[serde(default)]
+    #[schema(value_type = Object)]
     pub evidence: Evidence,
 }
 
 /// What the first rule that applies says about an incident.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Cause {
-    /// The name of the rule, or [`cause::NOT_KNOWN`].
+    /// The name of the rule, or `not_known`.
     pub rule: String,
     pub sentence: String,
     pub next: String,
@@ -53,7 +55,7 @@ pub struct Cause {
 }
 
 /// The kind of an incident. Rules refer to its name in `event`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// The OOM killer killed a process.

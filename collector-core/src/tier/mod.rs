@@ -5,6 +5,7 @@ mod code;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::series::Series;
 pub use code::{Code, ROUNDS, Round};
@@ -14,7 +15,7 @@ const MINUTE: u64 = 60 * SECOND;
 const DAY: u64 = 24 * 60 * MINUTE;
 
 /// A level of detail. The finer, the shorter it reaches back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Tier {
     /// Every series of every workload, per second, or per tick where ticks are longer.
@@ -74,7 +75,7 @@ pub fn kept(series: Series) -> Option<usize> {
 pub type Row = [[Code; 3]; KEPT.len()];
 
 /// How much of it stays in memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
     /// Bytes that all tiers in memory may take.

@@ -24,7 +24,7 @@ const NAMES: [&str; 10] =
     ["Instant", "SystemTime", "stdin", "stdout", "stderr", "print", "println", "eprint", "eprintln", "dbg"];
 
 /// Dependencies that do no IO, know no clock, and run no tasks; the last two only serve tests. All others are refused.
-const PACKAGES: [&str; 12] = [
+const PACKAGES: [&str; 13] = [
     "collector-common",
     "collector-core",
     "humantime",
@@ -34,6 +34,7 @@ const PACKAGES: [&str; 12] = [
     "serde_json",
     "strsim",
     "toml",
+    "utoipa",
     "zerocopy",
     "libfuzzer-sys",
     "proptest",

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::statistic::{disk, filesystem};
 use crate::view::View;
 use crate::view::host::{Filesystem, used_ratio};
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct FilesystemLine {
     pub mountpoint: String,
     pub device: String,
@@ -36,7 +37,7 @@ pub struct FilesystemLine {
 }
 
 /// Rates and shares are over the last ten seconds.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct DiskLine {
     pub device: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]

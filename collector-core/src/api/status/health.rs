@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::alert::{Alert, Severity};
 use crate::amount::{bytes, percent, seconds};
@@ -12,7 +13,7 @@ use crate::rule::pattern::Pattern;
 use crate::view::View;
 use crate::view::firing::{Comparison, RuleState};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Health {
     Healthy,

@@ -5,6 +5,7 @@ mod disk;
 mod health;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::alert::Alert;
 use crate::api::alerts;
@@ -15,7 +16,7 @@ use Statistic::*;
 pub use disk::{DiskLine, FilesystemLine};
 pub use health::Health;
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Status {
     /// Time in nanoseconds since the Unix epoch.
     pub time: u64,
@@ -58,7 +59,7 @@ pub struct Status {
 }
 
 /// Memory of the host, in bytes.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Memory {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total_bytes: Option<u64>,
@@ -87,7 +88,7 @@ pub struct Memory {
 }
 
 /// Swap space of the host, in bytes.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Swap {
     /// 0 on a host without swap.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -99,7 +100,7 @@ pub struct Swap {
     pub used_ratio: Option<f64>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Cpu {
     /// CPUs that are online.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -124,7 +125,7 @@ pub struct Cpu {
 
 /// Shares (0 to 1) of time in which tasks of the host waited (PSI): at least one (`waiting`), or all that were not idle
 /// (`stalled`).
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Pressure {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu_waiting_ratio: Option<f64>,
@@ -139,7 +140,8 @@ pub struct Pressure {
 }
 
 /// An incident, in short: `headroom explain ID` tells all.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = NewestIncident)]
 pub struct Incident {
     pub id: String,
     /// Such as `oom`.
@@ -155,7 +157,7 @@ pub struct Incident {
 }
 
 /// A source that could not be read, and why.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Unavailable {
     pub source: String,
     pub reason: String,

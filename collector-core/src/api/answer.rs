@@ -1,0 +1,40 @@
+//! What each read of the API answers from the view.
+
+use serde::Serialize;
+
+use super::alerts::{Alerts, Suggestions};
+use super::coverage::Coverage;
+use super::gpus::Gpus;
+use super::incidents::{self, Incidents};
+use super::openapi;
+use super::problem::Problem;
+use super::read::Read;
+use super::report::Report;
+use super::status::Status;
+use super::window::History;
+use super::workloads::{Detail, Summary};
+use crate::view::View;
+
+impl Read {
+    /// The answer as JSON.
+    pub fn answer(&self, view: &View) -> Result<Vec<u8>, Problem> {
+        match self {
+            Read::Status => json(&Status::of(view)),
+            Read::Report => json(&Report::of(view)),
+            Read::Workloads => json(&Summary::of(view)),
+            Read::Workload(name) => json(&Detail::of(view, name)?),
+            Read::Gpus => json(&Gpus::of(view)),
+            Read::Alerts(severity) => json(&Alerts::of(view, *severity)),
+            Read::Incidents => json(&Incidents::of(view)),
+            Read::Incident(id) => incidents::whole(view, id),
+            Read::History(query) => json(&History::of(view, query)?),
+            Read::Suggestions => json(&Suggestions::of(view)),
+            Read::Coverage => json(&Coverage::of(view)),
+            Read::OpenApi => Ok(openapi::json().to_vec()),
+        }
+    }
+}
+
+fn json(answer: &impl Serialize) -> Result<Vec<u8>, Problem> {
+    serde_json::to_vec(answer).map_err(|error| Problem::new(500, format!("the answer cannot be written: {error}")))
+}
