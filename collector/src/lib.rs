@@ -12,6 +12,7 @@ pub mod confine;
 pub mod dashboard;
 pub mod deliver;
 pub mod docs;
+pub mod event;
 pub mod exit;
 pub mod exposition;
 pub mod exposure;

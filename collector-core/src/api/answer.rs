@@ -30,6 +30,7 @@ impl Read {
             Read::History(query) => json(&History::of(view, query)?),
             Read::Suggestions => json(&Suggestions::of(view)),
             Read::Coverage => json(&Coverage::of(view)),
+            Read::Events => Err(Problem::new(403, "events are on the socket alone")),
             Read::OpenApi => Ok(openapi::json().to_vec()),
         }
     }

@@ -7,7 +7,12 @@ use serde_json::Value;
 use super::openapi::schemas;
 use super::parameter::Parameter;
 use super::read::{ROOT, ROUTES, Route};
-use super::schema::Schemas;
+use super::schema::{Answer, Schemas};
+
+const EVENTS: &str = "The event `alert` has an [Alert](#alert) that fires or resolves, `incident` an [IncidentLine](#incidentline), once when it begins \
+    and once when it is complete. With `Last-Event-ID` a stream goes on after that event, also after a restart of the agent; the event \
+    `gap` says that something in between is not among the last 1000 any more. A comment comes every 15 s. A user has at most 4 \
+    streams (429), and a reader that takes nothing for 5 s is cut.";
 
 pub fn document() -> String {
     let mut page = String::from(
@@ -36,9 +41,10 @@ fn describe(page: &mut String, route: &Route) -> fmt::Result {
     if let Some(alias) = alias {
         writeln!(page, "\n`{ROOT}{alias}` answers the same.")?;
     }
-    let name = (route.answer)(&mut Schemas::default());
-    if !name.is_empty() {
-        writeln!(page, "\nAnswer: {}.", link(&name))?;
+    match (route.answer, route.answer.name(&mut Schemas::default())) {
+        (Answer::Events, _) => writeln!(page, "\n{EVENTS}")?,
+        (_, Some(name)) => writeln!(page, "\nAnswer: {}.", link(&name))?,
+        (_, None) => {}
     }
     if !parameters.is_empty() {
         writeln!(page, "\n| parameter | value | meaning |\n|---|---|---|")?;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::problem::Problem;
+use crate::incident::Incident;
 use crate::view::View;
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -39,6 +40,14 @@ pub struct IncidentLine {
     pub next: String,
 }
 
+impl IncidentLine {
+    pub fn of(incident: &Incident) -> IncidentLine {
+        let Incident { id, kind, time, complete, labels, title, cause, .. } = incident.clone();
+        let (kind, cause, next) = (kind.name().to_owned(), cause.sentence, cause.next);
+        IncidentLine { id, kind, time, complete, labels, title, cause, next }
+    }
+}
+
 impl Incidents {
     pub fn of(view: &View) -> Incidents {
         let line = |incident: &crate::view::incident::Incident| IncidentLine {
@@ -56,7 +65,7 @@ impl Incidents {
     }
 }
 
-/// All of an incident, as JSON: a [`crate::incident::Incident`].
+/// All of an incident, as JSON: an [`Incident`].
 pub fn whole(view: &View, id: &str) -> Result<Vec<u8>, Problem> {
     let missing = || {
         let count = view.incidents.iter().count();
@@ -71,7 +80,7 @@ pub fn whole(view: &View, id: &str) -> Result<Vec<u8>, Problem> {
 mod tests {
     use super::*;
     use crate::engine::test::engine;
-    use crate::incident::{Incident, Kind};
+    use crate::incident::Kind;
 
     fn incident(id: &str, time: u64) -> Incident {
         let mut incident = Incident::new(Kind::Oom, id.to_owned(), time);

@@ -7,14 +7,14 @@ use serde_json::{Map, Value, json};
 use super::parameter::Parameter;
 use super::problem::Problem;
 use super::read::{ROOT, ROUTES, Route};
-use super::schema::{Schemas, schema};
+use super::schema::{Answer, Schemas, schema};
 
 /// The types of all answers.
 pub fn schemas() -> Schemas {
     let mut schemas = Schemas::default();
     schema::<Problem>(&mut schemas);
     for route in ROUTES {
-        (route.answer)(&mut schemas);
+        route.answer.name(&mut schemas);
     }
     schemas
 }
@@ -47,9 +47,10 @@ fn describe() -> Value {
 }
 
 fn item(route: &Route, path: &str, schemas: &mut Schemas) -> Value {
-    let content = match (route.answer)(schemas) {
-        name if name.is_empty() => json!({"application/json": {"schema": {"type": "object"}}}),
-        name => json!({"application/json": {"schema": {"$ref": format!("#/components/schemas/{name}")}}}),
+    let content = match (route.answer, route.answer.name(schemas)) {
+        (Answer::Events, _) => json!({"text/event-stream": {"schema": {"type": "string"}}}),
+        (_, None) => json!({"application/json": {"schema": {"type": "object"}}}),
+        (_, Some(name)) => json!({"application/json": {"schema": {"$ref": format!("#/components/schemas/{name}")}}}),
     };
     let operation = |method: &str, answer: Value| {
         let mut responses = Map::from_iter([("200".to_owned(), answer)]);
@@ -129,7 +130,7 @@ mod tests {
         let all = schemas().0;
         for route in ROUTES {
             let mut own = Schemas::default();
-            (route.answer)(&mut own);
+            route.answer.name(&mut own);
             for (name, schema) in own.0 {
                 assert_eq!(all[&name], schema, "{name}");
             }

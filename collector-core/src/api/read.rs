@@ -7,7 +7,7 @@ use super::incidents::Incidents;
 use super::parameter::{self, Given, Parameter, Values};
 use super::problem::Problem;
 use super::report::Report;
-use super::schema::{Type, object, schema};
+use super::schema::{Answer, schema};
 use super::status::Status;
 use super::window::{self, History, Query};
 use super::workloads::{Detail, Summary};
@@ -33,6 +33,7 @@ pub enum Read {
     History(Query),
     Suggestions,
     Coverage,
+    Events,
     OpenApi,
 }
 
@@ -46,7 +47,7 @@ pub struct Route {
     /// What it answers, in one sentence.
     pub help: &'static str,
     pub parameters: &'static [Parameter],
-    pub answer: Type,
+    pub answer: Answer,
     read: fn(&Given<'_>) -> Read,
 }
 
@@ -56,7 +57,7 @@ pub const ROUTES: &[Route] = &[
         alias: Some("monitoring/status"),
         help: "The host in one object: health with its reasons, memory, swap, CPU, pressure, disks, GPUs, alerts.",
         parameters: &[],
-        answer: schema::<Status>,
+        answer: Answer::Type(schema::<Status>),
         read: |_| Read::Status,
     },
     Route {
@@ -64,7 +65,7 @@ pub const ROUTES: &[Route] = &[
         alias: Some("monitoring/report"),
         help: "The status, means and maxima of the last five minutes, and all workloads.",
         parameters: &[],
-        answer: schema::<Report>,
+        answer: Answer::Type(schema::<Report>),
         read: |_| Read::Report,
     },
     Route {
@@ -72,7 +73,7 @@ pub const ROUTES: &[Route] = &[
         alias: None,
         help: "All workloads: memory, limits, pressure, stalls, OOM kills.",
         parameters: &[],
-        answer: schema::<Summary>,
+        answer: Answer::Type(schema::<Summary>),
         read: |_| Read::Workloads,
     },
     Route {
@@ -80,7 +81,7 @@ pub const ROUTES: &[Route] = &[
         alias: None,
         help: "One workload, and the alerts about it.",
         parameters: &[NAME],
-        answer: schema::<Detail>,
+        answer: Answer::Type(schema::<Detail>),
         read: |given| Read::Workload(text(given, "name")),
     },
     Route {
@@ -88,7 +89,7 @@ pub const ROUTES: &[Route] = &[
         alias: None,
         help: "All GPUs: memory and who holds it, utilization, temperature, power, PCIe, errors.",
         parameters: &[],
-        answer: schema::<Gpus>,
+        answer: Answer::Type(schema::<Gpus>),
         read: |_| Read::Gpus,
     },
     Route {
@@ -96,7 +97,7 @@ pub const ROUTES: &[Route] = &[
         alias: Some("monitoring/alerts"),
         help: "The alerts that fire.",
         parameters: &[SEVERITY],
-        answer: schema::<Alerts>,
+        answer: Answer::Type(schema::<Alerts>),
         read: |given| Read::Alerts(given.get("severity").and_then(Severity::of)),
     },
     Route {
@@ -104,7 +105,7 @@ pub const ROUTES: &[Route] = &[
         alias: None,
         help: "The newest incidents, in short.",
         parameters: &[],
-        answer: schema::<Incidents>,
+        answer: Answer::Type(schema::<Incidents>),
         read: |_| Read::Incidents,
     },
     Route {
@@ -112,7 +113,7 @@ pub const ROUTES: &[Route] = &[
         alias: None,
         help: "One of the newest incidents, with its cause, its numbers and the minute before it.",
         parameters: &[ID],
-        answer: schema::<Incident>,
+        answer: Answer::Type(schema::<Incident>),
         read: |given| Read::Incident(text(given, "id")),
     },
     Route {
@@ -120,7 +121,7 @@ pub const ROUTES: &[Route] = &[
         alias: Some("monitoring/history"),
         help: "What was measured within a span of time that ends now: minimum, mean and maximum, point by point.",
         parameters: &[WINDOW, WORKLOAD, SERIES],
-        answer: schema::<History>,
+        answer: Answer::Type(schema::<History>),
         read: |given| {
             Read::History(Query {
                 seconds: given.number("window_seconds").unwrap_or(window::USUAL),
@@ -134,7 +135,7 @@ pub const ROUTES: &[Route] = &[
         alias: Some("monitoring/optimization-suggestions"),
         help: "What to do about each alert that fires.",
         parameters: &[],
-        answer: schema::<Suggestions>,
+        answer: Answer::Type(schema::<Suggestions>),
         read: |_| Read::Suggestions,
     },
     Route {
@@ -142,15 +143,23 @@ pub const ROUTES: &[Route] = &[
         alias: None,
         help: "What this host can and cannot measure, and why: probes, sources, missing numbers, losses.",
         parameters: &[],
-        answer: schema::<Coverage>,
+        answer: Answer::Type(schema::<Coverage>),
         read: |_| Read::Coverage,
+    },
+    Route {
+        path: "events",
+        alias: None,
+        help: "On the socket alone: alerts and incidents as they come, as server-sent events.",
+        parameters: &[],
+        answer: Answer::Events,
+        read: |_| Read::Events,
     },
     Route {
         path: "openapi.json",
         alias: None,
         help: "This API in OpenAPI 3.1.",
         parameters: &[],
-        answer: object,
+        answer: Answer::Object,
         read: |_| Read::OpenApi,
     },
 ];

@@ -6,8 +6,29 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-/// The type of an answer: its name, after adding it and all that it contains.
+/// What a read answers with.
+#[derive(Clone, Copy, Debug)]
+pub enum Answer {
+    /// JSON of this type.
+    Type(Type),
+    /// Any JSON object.
+    Object,
+    /// Events without end.
+    Events,
+}
+
+/// The name of a type, after adding it and all that it contains.
 pub type Type = fn(&mut Schemas) -> Cow<'static, str>;
+
+impl Answer {
+    /// The name of the type, if it has one, after adding it and all that it contains.
+    pub fn name(self, schemas: &mut Schemas) -> Option<Cow<'static, str>> {
+        match self {
+            Answer::Type(schema) => Some(schema(schemas)),
+            Answer::Object | Answer::Events => None,
+        }
+    }
+}
 
 /// Types by name.
 #[derive(Debug, Default)]
@@ -21,9 +42,4 @@ pub fn schema<T: ToSchema>(schemas: &mut Schemas) -> Cow<'static, str> {
     // Types without floats that are not numbers: it cannot fail.
     schemas.0.extend(all.into_iter().map(|(name, schema)| (name, serde_json::to_value(schema).unwrap_or_default())));
     name
-}
-
-/// Any object.
-pub fn object(_: &mut Schemas) -> Cow<'static, str> {
-    Cow::Borrowed("")
 }

@@ -22,6 +22,7 @@ use super::target::{self, Host, Target};
 use super::thread::{Deliverer, Published, Restored};
 use crate::clock;
 use crate::config;
+use crate::event::Events;
 use crate::sink::journal::Limits;
 use crate::sink::journal::thread::{Health, Journal, Started, Wanted};
 
@@ -51,6 +52,8 @@ pub struct Outbox {
     events_of_owner: [Rates; 2],
     lost: Lost,
     pub health: DeliveryHealth,
+    /// The last of what it took, for those who follow.
+    pub followed: Arc<Events>,
 }
 
 /// Counters of losses, by stage.
@@ -128,8 +131,17 @@ impl Outbox {
             alerts: lost,
         };
         let (restore, restored) = mpsc::channel(1);
-        let mut deliverer =
-            Deliverer { journal, dir, limits, receivers: receivers.clone(), incidents, last: 0, restored: restore };
+        let events = Arc::<Events>::default();
+        let mut deliverer = Deliverer {
+            journal,
+            dir,
+            limits,
+            receivers: receivers.clone(),
+            incidents,
+            events: events.clone(),
+            last: 0,
+            restored: restore,
+        };
         let past = read.is_none().then_some(past);
         read.into_iter().for_each(|read| deliverer.restore(read));
         let runtime = Builder::new_current_thread().enable_all().build().context("start a runtime")?;
@@ -153,6 +165,7 @@ impl Outbox {
                 events_of_owner: [Rates::new(EVENTS_OF_OWNER), Rates::new(EVENTS_OF_OWNER)],
                 lost,
                 health,
+                followed: events,
             },
             restored,
         ))

@@ -15,6 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 use super::queue::Message;
 use super::receiver::{Incidents, Receiver};
 use crate::clock;
+use crate::event::Events;
 use crate::sink::journal::thread::{Health, Journal, Past};
 use crate::sink::journal::write::Entry;
 use crate::sink::journal::{Limits, Progress, tidy};
@@ -59,6 +60,7 @@ pub struct Deliverer {
     pub limits: Limits,
     pub receivers: Vec<Arc<Receiver>>,
     pub incidents: Arc<Incidents>,
+    pub events: Arc<Events>,
     /// The largest id assigned so far.
     pub last: u64,
     /// Sends the fold loop what was before the start.
@@ -70,6 +72,7 @@ impl Deliverer {
     pub fn restore(&mut self, past: Past) {
         let Past { firing, pending, incidents, last } = past;
         self.last = self.last.max(last);
+        self.events.begin(last);
         self.incidents.restore(incidents.clone());
         for (receiver, pending) in self.receivers.iter().zip(pending) {
             // Before the fold loop can resolve one of them.
@@ -129,6 +132,7 @@ impl Deliverer {
         for Published { time, outcome } in batch.drain(..) {
             self.last = next(self.last, clock::unix_ns());
             let id = self.last;
+            self.events.add(id, &outcome);
             let mut sinks = Vec::new();
             match &outcome {
                 Outcome::Alert(alert) => {

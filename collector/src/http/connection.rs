@@ -18,12 +18,13 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tower::ServiceExt as _;
 
 use super::access::{Access, Terms, Verdict};
 use super::denial::Denial;
 use super::exposition::Exposition;
+use super::follow::Stopping;
 use super::handshake::Handshakes;
 use super::host::Hosts;
 use super::limit::Limits;
@@ -138,12 +139,19 @@ impl Service {
     async fn limited(&self, seat: &Seat, served: impl Future<Output = Result<()>>) {
         let limits = &self.limits;
         let all = limits.head + limits.queue + limits.response;
+        let late = async {
+            sleep(all).await;
+            while seat.follows() {
+                sleep(all).await;
+            }
+        };
         tokio::select! {
-            served = timeout(all, served) => match served {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::debug!("connection failed: {error:#}"),
-                Err(_) => tracing::debug!("connection timed out"),
-            },
+            served = served => {
+                if let Err(error) = served {
+                    tracing::debug!("connection failed: {error:#}");
+                }
+            }
+            () = late => tracing::debug!("connection timed out"),
             () = seat.stalled() => {
                 self.seats.turn_away();
                 tracing::debug!("a client did not read its response");
@@ -162,8 +170,10 @@ impl Service {
         mut stopped: watch::Receiver<()>,
     ) -> Result<()> {
         let limits = self.limits;
-        let service = service_fn(move |request: Request<Incoming>| {
+        let stopping = Stopping(stopped.clone());
+        let service = service_fn(move |mut request: Request<Incoming>| {
             let (shared, terms, seat) = (self.clone(), terms.clone(), seat.clone());
+            request.extensions_mut().insert(stopping.clone());
             async move { Ok::<_, Infallible>(shared.answer(request, &terms, way, seat).await) }
         });
         let connection = http1::Builder::new()

@@ -3,6 +3,8 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
+use crate::event::Events;
+
 use super::body::{Answer, Page, Pages};
 
 pub type SnapshotFuture<'a> = Pin<Box<dyn Future<Output = Option<Arc<dyn Snapshot>>> + Send + 'a>>;
@@ -10,6 +12,10 @@ pub type SnapshotFuture<'a> = Pin<Box<dyn Future<Output = Option<Arc<dyn Snapsho
 pub trait Exposition: Send + Sync + 'static {
     /// The current snapshot, shared by all requests until the next one. None if the agent is stopping.
     fn snapshot(&self) -> SnapshotFuture<'_>;
+    /// What those who follow the agent get, if there is anything.
+    fn events(&self) -> Option<Arc<Events>> {
+        None
+    }
     /// Whether the first readings are complete; if not, the reason. Must not wait.
     fn ready(&self) -> Result<(), String>;
     /// Whether the agent works; if not, the reason. Must not wait.

@@ -6,6 +6,7 @@ mod body;
 mod connection;
 mod denial;
 mod exposition;
+mod follow;
 mod handshake;
 mod host;
 mod limit;

@@ -10,15 +10,16 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
 use collector_core::api::problem::Problem;
-use collector_core::api::read::{ROOT, ROUTES, Route};
+use collector_core::api::read::{ROOT, ROUTES, Read, Route};
 
 use super::body::{Answer, Page};
 use super::exposition::Exposition;
+use super::follow::{Stopping, Streams};
 use super::limit::Limits;
 use super::negotiation;
 use super::problem;
 use super::render::{Cut, Renderer, Unrendered, body_of};
-use super::seat::Seat;
+use super::seat::{Peer, Seat};
 
 /// Path of the workloads as JSON.
 pub const WORKLOADS: &str = "/api/v1/workloads";
@@ -42,6 +43,7 @@ const METHODS: &str = "GET, HEAD";
 /// The routes. `cut` ends the connections that read a body.
 pub fn router(exposition: Arc<dyn Exposition>, limits: &Limits, cut: Cut) -> Router {
     let renderer = Renderer::new(exposition.clone(), limits.bodies, cut);
+    let streams = exposition.events().map(Streams::new);
     let index = Html(index());
     Router::new()
         .route("/", get(async move || index.clone()))
@@ -50,7 +52,7 @@ pub fn router(exposition: Arc<dyn Exposition>, limits: &Limits, cut: Cut) -> Rou
         .route("/-/ready", get(ready))
         .fallback(other)
         .method_not_allowed_fallback(async || (StatusCode::METHOD_NOT_ALLOWED, "method not allowed: use GET or HEAD\n"))
-        .with_state(Endpoint { exposition, renderer })
+        .with_state(Endpoint { exposition, renderer, streams })
 }
 
 /// A page that lists what there is.
@@ -85,6 +87,7 @@ pub fn below_api(path: &str) -> Option<&str> {
 struct Endpoint {
     exposition: Arc<dyn Exposition>,
     renderer: Arc<Renderer>,
+    streams: Option<Arc<Streams>>,
 }
 
 async fn metrics(
@@ -100,6 +103,7 @@ async fn metrics(
 async fn other(
     State(endpoint): State<Endpoint>,
     Extension(seat): Extension<Arc<Seat>>,
+    Extension(Stopping(stopped)): Extension<Stopping>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
@@ -116,6 +120,14 @@ async fn other(
         return ([(ALLOW, METHODS)], problem::response(problem)).into_response();
     }
     match route.read(part, uri.query()) {
+        Ok(Read::Events) => match (&endpoint.streams, seat.peer) {
+            (Some(streams), Peer::User(uid)) => {
+                let only_head = method == Method::HEAD;
+                let stream = streams.answer(uid, &headers, only_head, seat, stopped).await;
+                stream.unwrap_or_else(problem::response)
+            }
+            _ => problem::response(Problem::new(403, "events are on the socket alone")),
+        },
         Ok(read) => answer(endpoint, &seat, &headers, "application/json", Page::Api(read)).await,
         Err(problem) => problem::response(problem),
     }

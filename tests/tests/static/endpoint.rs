@@ -10,6 +10,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use collector::event::Events;
 use collector::http::access::Access;
 use collector::http::{
     self, Address, Answer, Door, Exposition, Format, Hosts, Limits, Listener, Pages, Snapshot, SnapshotFuture, Tally,
@@ -149,6 +150,7 @@ pub struct Page {
     body: Option<Arc<Vec<u8>>>,
     /// What the API shows.
     pub view: Mutex<View>,
+    pub events: Arc<Events>,
     pub sick: AtomicBool,
     /// Whether each rendering is a copy: otherwise all are the same bytes.
     pub copies: AtomicBool,
@@ -188,7 +190,7 @@ impl Page {
     fn new(body: Option<Arc<Vec<u8>>>) -> Arc<Page> {
         let (sick, copies, kept, renders, gate) = Default::default();
         let view = Mutex::new(View { time: 1, ..View::default() });
-        Arc::new(Page { body, view, sick, copies, kept, renders, gate })
+        Arc::new(Page { body, view, events: Arc::default(), sick, copies, kept, renders, gate })
     }
 
     /// Gives all requests the same snapshot from now on.
@@ -233,6 +235,10 @@ impl Exposition for Published {
     fn snapshot(&self) -> SnapshotFuture<'_> {
         let kept = self.0.kept.lock().unwrap().clone();
         Box::pin(async { Some(kept.unwrap_or_else(|| self.0.tick()) as Arc<dyn Snapshot>) })
+    }
+
+    fn events(&self) -> Option<Arc<Events>> {
+        Some(self.0.events.clone())
     }
 
     fn ready(&self) -> Result<(), String> {

@@ -15,6 +15,7 @@ use collector_core::view::View;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock;
+use crate::event::Events;
 use crate::exposition::{self, Cap};
 use crate::http::{self, Answer, Exposition, Page, Pages, SnapshotFuture};
 use crate::mutex::lock;
@@ -75,6 +76,7 @@ pub struct Snapshots {
     latest: Mutex<Weak<Snapshot>>,
     pulse: Arc<Pulse>,
     tick_ns: u64,
+    pub events: Arc<Events>,
 }
 
 /// Both ends and the channel of requests. `cap` bounds an exposition; left-out series are added to `left_out`.
@@ -83,7 +85,7 @@ pub fn channel(tick_ns: u64, cap: Cap, left_out: Arc<AtomicU64>) -> (Publisher, 
     let pulse = Arc::new(Pulse { tick: AtomicU64::new(0), ended: AtomicU64::new(clock::monotonic_ns()) });
     let series = Arc::new(Series { cap, left_out });
     let publisher = Publisher { current: None, fresh_ns: FRESH_NS, pulse: pulse.clone(), series };
-    (publisher, asks, Snapshots { asks: sender, latest: Mutex::default(), pulse, tick_ns })
+    (publisher, asks, Snapshots { asks: sender, latest: Mutex::default(), pulse, tick_ns, events: Arc::default() })
 }
 
 impl Publisher {
@@ -142,6 +144,10 @@ impl Snapshots {
 impl Exposition for Snapshots {
     fn snapshot(&self) -> SnapshotFuture<'_> {
         Box::pin(async { Some(self.current().await? as Arc<dyn http::Snapshot>) })
+    }
+
+    fn events(&self) -> Option<Arc<Events>> {
+        Some(self.events.clone())
     }
 
     fn ready(&self) -> Result<(), String> {

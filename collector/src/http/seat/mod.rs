@@ -57,6 +57,8 @@ enum Phase {
     Queued,
     /// It waits for its page.
     Begun,
+    /// It gets what happens, for as long as it likes.
+    Following,
     /// It reads this body since then.
     Reading { body: u64, since: Instant },
 }
@@ -282,7 +284,7 @@ impl Seat {
         let seats = &self.seats;
         {
             let mut entries = lock(&seats.entries);
-            let large = entries.count(|phase| !matches!(phase, Phase::Arriving | Phase::Answered));
+            let large = entries.count(|phase| !matches!(phase, Phase::Arriving | Phase::Answered | Phase::Following));
             let (all, mine) = (large.values().sum::<usize>(), large.get(&self.peer).copied().unwrap_or(0));
             let most = large.values().copied().max().unwrap_or(0);
             let is_full = all >= mostly(seats.limits.connections);
@@ -331,6 +333,23 @@ impl Seat {
     pub fn read(&self, body: u64) {
         self.moved.touch();
         self.enter(Phase::Reading { body, since: Instant::now() });
+    }
+
+    /// The client follows from now on.
+    pub fn follow(&self) {
+        self.enter(Phase::Following);
+    }
+
+    /// It has what it gets. If it was `cut`, it was too slow.
+    pub fn end_follow(&self, cut: bool) {
+        if cut {
+            self.seats.turn_away();
+        }
+        self.read(0);
+    }
+
+    pub fn follows(&self) -> bool {
+        lock(&self.seats.entries).all.get(&self.id).is_some_and(|entry| entry.phase == Phase::Following)
     }
 
     /// Resolves when the client has taken nothing of its response for too long.

@@ -12,6 +12,7 @@ use crate::endpoint::{ANY_PORT, LOOSE, PATIENCE, Page, Reply, Server, eventually
 
 mod api;
 mod flood;
+mod follow;
 mod hostile;
 mod socket;
 
