@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Result, bail};
 
+use crate::peer;
 use crate::project::{self, Project};
 use crate::toolchain::{self, Missing, Rust, Toolchain};
 
@@ -72,6 +73,7 @@ pub fn setup(project: &Project) -> Result<()> {
     report(before.node, "Node.js and npm");
     report(before.python, "Python with venv");
     ensure(project, Scope::All)?;
+    peer::install(project)?;
     let Toolchain { rust, linker } = find(project)?;
     let rust = match rust {
         Rust::Debian => "Debian's Rust",

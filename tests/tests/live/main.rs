@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot continue fails")]
 
 mod alert;
+mod api;
 mod block;
 mod cgroup;
 mod churn;

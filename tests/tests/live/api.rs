@@ -1,0 +1,162 @@
+//! The API of a running agent: against its own description, and its numbers against the metrics.
+
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use collector_core::api::gpus::Gpus;
+use collector_core::api::status::Status;
+use collector_core::api::workloads::Summary;
+use collector_tests::agent::{Agent, PATIENCE, get};
+use collector_tests::exposition::Exposition;
+use collector_tests::needs;
+use collector_tests::nvml::host;
+use collector_tests::require::{is_root, tools};
+
+/// The body of an answer with status 200.
+fn body(agent: &Agent, path: &str, headers: &str) -> String {
+    let response = get(&agent.address, path, headers);
+    let (head, body) = response.split_once("\r\n\r\n").unwrap_or((&response, ""));
+    assert!(head.starts_with("HTTP/1.1 200"), "{path}: {response}");
+    body.to_owned()
+}
+
+#[test]
+fn schemathesis_finds_no_answer_that_differs_from_the_description() {
+    needs!(is_root(), "loading eBPF programs needs root");
+    needs!(tools().join("python/installed").is_file(), "schemathesis is not installed: cargo xtask setup");
+    let agent = Agent::start_unrecorded("");
+    let url = format!("http://{}/api/v1/openapi.json", agent.address);
+    let output = Command::new(tools().join("python/venv/bin/schemathesis"))
+        .args(["run", &url, "--checks", "all", "--phases", "examples,coverage,fuzzing", "--max-examples", "20"])
+        .args(["--seed", "1", "--generation-database", "none", "--workers", "2", "--max-time", "45", "--no-color"])
+        .current_dir(agent.directory())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    // It says how many cases passed only if there were some.
+    assert!(said.contains(" generated, "), "{said}");
+    agent.stop();
+}
+
+#[test]
+fn the_api_has_the_numbers_of_the_metrics_of_the_same_tick() {
+    needs!(is_root(), "loading eBPF programs needs root");
+    let nvml = host(&["GPU-a", "GPU-b"]);
+    let (name, scenario) = nvml.environment();
+    let mut agent =
+        Agent::spawn(&format!("tick = \"3s\"\n{}", nvml.config()), |command| _ = command.env(name, scenario));
+    agent.await_ready();
+    let deadline = Instant::now() + PATIENCE;
+    let seen = loop {
+        let seen = Seen::now(&agent);
+        if seen.gpus.gpus.len() == 2 && seen.gpus.gpus.iter().all(|gpu| gpu.power_watts.is_some()) {
+            break seen;
+        }
+        assert!(Instant::now() < deadline, "no GPUs: {:?}", seen.gpus);
+    };
+    seen.compare_host();
+    seen.compare_workloads();
+    seen.compare_gpus();
+    agent.stop();
+}
+
+/// What the agent says within one snapshot.
+struct Seen {
+    status: Status,
+    summary: Summary,
+    gpus: Gpus,
+    metrics: Exposition,
+}
+
+fn whole(number: Option<u64>) -> Option<f64> {
+    number.map(|number| number as f64)
+}
+
+/// The same number: how this test parses JSON may change the last bit of a fraction.
+fn same(one: Option<f64>, other: Option<f64>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => (one - other).abs() <= other.abs() * f64::EPSILON,
+        (one, other) => one == other,
+    }
+}
+
+impl Seen {
+    /// An answer before and one after the others are the same.
+    fn now(agent: &Agent) -> Seen {
+        loop {
+            let before = body(agent, "/api/v1/status", "");
+            let (workloads, gpus) = (body(agent, "/api/v1/workloads", ""), body(agent, "/api/v1/gpus", ""));
+            let metrics = body(agent, "/metrics", "Accept: application/openmetrics-text; version=1.0.0\r\n");
+            if body(agent, "/api/v1/monitoring/status", "") == before {
+                return Seen {
+                    status: serde_json::from_str(&before).unwrap(),
+                    summary: serde_json::from_str(&workloads).unwrap(),
+                    gpus: serde_json::from_str(&gpus).unwrap(),
+                    metrics: Exposition::parse(&metrics),
+                };
+            }
+        }
+    }
+
+    fn one(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+        self.metrics.values(name, labels).first().copied()
+    }
+
+    fn compare_host(&self) {
+        let Status { memory, swap, gpus, .. } = &self.status;
+        for (name, number) in [
+            ("headroom_host_memory_total_bytes", whole(memory.total_bytes)),
+            ("headroom_host_memory_available_bytes", whole(memory.available_bytes)),
+            ("headroom_host_memory_free_bytes", whole(memory.free_bytes)),
+            ("headroom_host_memory_cached_bytes", whole(memory.cached_bytes)),
+            ("headroom_host_memory_anon_bytes", whole(memory.anon_bytes)),
+            ("headroom_host_memory_used_ratio", memory.used_ratio),
+            ("headroom_host_swap_free_bytes", whole(swap.free_bytes)),
+            ("headroom_host_swap_used_ratio", swap.used_ratio),
+        ] {
+            let value = self.one(name, &[]);
+            assert!(same(number, value), "{name}: {number:?}, {value:?}");
+        }
+        assert!(memory.total_bytes.is_some_and(|bytes| bytes > 0), "{memory:?}");
+        assert_eq!(gpus, &self.gpus.gpus);
+    }
+
+    fn compare_workloads(&self) {
+        let mut compared = 0;
+        for line in &self.summary.workloads {
+            for (name, number) in [
+                ("headroom_workload_memory_current_bytes", whole(line.memory_bytes)),
+                ("headroom_workload_memory_limit_bytes", whole(line.memory_limit_bytes)),
+                ("headroom_workload_cpu_seconds_total", line.cpu_seconds),
+            ] {
+                // A workload that holds nothing has a line, but no series.
+                if let Some(value) = self.one(name, &[("workload", &line.workload)]) {
+                    assert!(same(number, Some(value)), "{name} of {}: {number:?}, {value}", line.workload);
+                    compared += 1;
+                }
+            }
+        }
+        assert!(compared >= 3, "{compared}: {}", self.metrics.text);
+    }
+
+    fn compare_gpus(&self) {
+        for gpu in &self.gpus.gpus {
+            let uuid = ("uuid", gpu.uuid.as_str());
+            for (name, label, number) in [
+                ("headroom_gpu_memory_bytes", Some(("state", "used")), whole(gpu.memory_used_bytes)),
+                ("headroom_gpu_memory_bytes", Some(("state", "total")), whole(gpu.memory_total_bytes)),
+                ("headroom_gpu_memory_used_ratio", None, gpu.memory_used_ratio),
+                ("headroom_gpu_utilization_ratio", None, gpu.utilization_ratio),
+                ("headroom_gpu_temperature_celsius", None, gpu.temperature_celsius),
+                ("headroom_gpu_power_watts", None, gpu.power_watts),
+                ("headroom_gpu_pcie_link_bytes_per_second", None, whole(gpu.pcie_link_bytes_per_second)),
+            ] {
+                let labels: Vec<_> = [uuid].into_iter().chain(label).collect();
+                let value = self.one(name, &labels);
+                assert!(value.is_some() && same(number, value), "{name} {label:?}: {number:?}, {value:?}");
+            }
+        }
+    }
+}
