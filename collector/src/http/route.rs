@@ -38,7 +38,7 @@ const PATHS: [(&str, &str); 3] = [
 ];
 
 /// Which methods there are.
-const METHODS: &str = "GET, HEAD";
+const METHODS: &str = "GET,HEAD";
 
 /// The routes. `cut` ends the connections that read a body.
 pub fn router(exposition: Arc<dyn Exposition>, limits: &Limits, cut: Cut) -> Router {
