@@ -10,15 +10,15 @@ pub const WORKLOADS: Metric = Metric {
     kind: Kind::Gauge,
     unit: None,
     detail: Detail::Always,
-    help: "Workloads by how far back their history in memory reaches: a day, five minutes, or one. Who matters least has the least, where there is not room for all.",
-    labels: &["reach"],
+    help: "Workloads by how many minutes back their history in memory reaches: a day, five minutes, or one. Who matters least has the least, where there is not room for all.",
+    labels: &["minutes"],
     needs: &[],
     read: |view, emit| {
         let used = view.history.usage();
         // Not before it was first looked at.
-        for (reach, count) in [("day", used.full), ("minutes", used.minutes), ("minute", used.minute)] {
+        for (minutes, count) in [("1440", used.full), ("5", used.minutes), ("1", used.minute)] {
             if used.bytes > 0 {
-                emit.gauge(&[reach], Value::Int(count as u64))?;
+                emit.gauge(&[minutes], Value::Int(count as u64))?;
             }
         }
         Ok(())
