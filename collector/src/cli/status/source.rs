@@ -34,7 +34,7 @@ enum Of {
     Agent {
         client: Client,
         /// What it said first, until that is asked for.
-        first: Option<Status>,
+        first: Option<Box<Status>>,
     },
     Files {
         direct: Box<Direct>,
@@ -52,7 +52,7 @@ impl Source {
         let client = Client::of(effective)?;
         let config = effective.config.clone();
         let why = match ask::<Status>(&client, STATUS) {
-            Ok(first) => return Ok(Source { config, of: Of::Agent { client, first: Some(first) } }),
+            Ok(first) => return Ok(Source { config, of: Of::Agent { client, first: Some(Box::new(first)) } }),
             Err(why) if is_forbidden(&why) => return Err(why.into()),
             Err(why) if is_absent(&why) => "no agent".to_owned(),
             Err(why) => format!("the agent gives no status: {why:#}"),
@@ -66,7 +66,7 @@ impl Source {
 
     pub fn status(&mut self) -> Result<Status> {
         match &mut self.of {
-            Of::Agent { client, first } => first.take().map_or_else(|| ask(client, STATUS), Ok),
+            Of::Agent { client, first } => first.take().map_or_else(|| ask(client, STATUS), |first| Ok(*first)),
             Of::Files { direct, why, .. } => Ok(unattended(Status::of(direct.read()), why)),
         }
     }
@@ -95,7 +95,7 @@ impl Source {
         let Of::Files { client, .. } = &self.of else { return Ok(()) };
         if let Ok(first) = ask::<Status>(client, STATUS) {
             let client = Client::at(client.addresses().to_vec())?;
-            self.of = Of::Agent { client, first: Some(first) };
+            self.of = Of::Agent { client, first: Some(Box::new(first)) };
         }
         Ok(())
     }
