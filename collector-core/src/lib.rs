@@ -10,6 +10,7 @@ pub mod btf;
 pub mod cgroup;
 pub mod count;
 pub mod decode;
+pub mod digest;
 pub mod engine;
 pub mod identity;
 pub mod incident;

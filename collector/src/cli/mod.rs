@@ -14,6 +14,7 @@ pub mod mcp;
 #[cfg(test)]
 mod names;
 pub mod replay;
+pub mod report;
 pub mod rules;
 pub mod run;
 pub mod settings;
@@ -72,6 +73,7 @@ struct Cli {
 enum Verb {
     Run(run::RunArgs),
     Replay(replay::ReplayArgs),
+    Report(report::ReportArgs),
     Doctor(doctor::DoctorArgs),
     Status(status::StatusArgs),
     Workloads(workloads::WorkloadsArgs),
@@ -108,6 +110,7 @@ fn verb(verb: &Verb) -> Result<(), Failure> {
     match verb {
         Verb::Run(args) => run::run(args, &begin(&args.settings)?),
         Verb::Replay(args) => replay::run(args, begin(&args.settings)?),
+        Verb::Report(args) => report::run(args, &begin(&args.settings)?),
         Verb::Doctor(args) => doctor::run(args, begin(&args.settings)?.config),
         Verb::Status(args) => status::run(args, &begin(&args.settings)?),
         Verb::Workloads(args) => workloads::run(args, &begin(&args.settings)?),

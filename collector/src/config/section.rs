@@ -278,6 +278,16 @@ fn names(text: &str) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
 }
 
+impl Config {
+    /// The name that alerts and reports have for this host: as configured, or else its own.
+    pub fn host_name(&self) -> String {
+        match self.host.as_str() {
+            "" => rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            name => name.to_owned(),
+        }
+    }
+}
+
 impl Default for Config {
     fn default() -> Config {
         Config {

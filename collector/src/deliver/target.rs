@@ -39,10 +39,7 @@ pub struct Host {
 impl Host {
     /// Uses the configured name, or else the host name.
     pub fn of(config: &Config, scheme: &str, listens: SocketAddr) -> Host {
-        let name = match config.host.as_str() {
-            "" => rustix::system::uname().nodename().to_string_lossy().into_owned(),
-            name => name.to_owned(),
-        };
+        let name = config.host_name();
         // An unspecified address is no use in a URL; use the host name.
         let authority = match listens.ip().is_unspecified() {
             true => format!("{name}:{}", listens.port()),

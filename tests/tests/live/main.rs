@@ -31,6 +31,7 @@ mod pass;
 mod price;
 mod process;
 mod reclaim;
+mod report;
 mod ring;
 mod rule;
 mod sampled;

@@ -2,7 +2,7 @@
 
 mod chart;
 mod sentence;
-mod spark;
+pub mod spark;
 pub mod text;
 
 use std::time::{Duration, UNIX_EPOCH};

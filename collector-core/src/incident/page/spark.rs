@@ -4,7 +4,7 @@ const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█
 
 /// At most `width` blocks, scaled from zero to the highest point. Unknown points are gaps. Of points that share a block the
 /// highest is drawn.
-pub(super) fn spark(points: &[Option<f64>], width: usize) -> String {
+pub fn spark(points: &[Option<f64>], width: usize) -> String {
     let most = points.iter().flatten().copied().fold(0.0, f64::max);
     let block = |part: &[Option<f64>]| {
         let value = part.iter().flatten().copied().reduce(f64::max);

@@ -83,11 +83,7 @@ impl Source {
         if status.incident.is_none() {
             status.incident = newest(config);
         }
-        let host = match config.host.as_str() {
-            "" => rustix::system::uname().nodename().to_string_lossy().into_owned(),
-            name => name.to_owned(),
-        };
-        Ok(Picture { host, agent, status, workloads: summary.workloads })
+        Ok(Picture { host: config.host_name(), agent, status, workloads: summary.workloads })
     }
 
     /// Looks whether there is an agent by now.

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use collector_core::api::history::{NotKept, Points};
+use collector_core::digest::Known;
 use collector_core::series::Series;
 use collector_core::tier::{self, Tier};
 use rusqlite::{Connection, params};
@@ -61,6 +62,19 @@ impl Reader {
             .map(|(day, body, quarter)| (begin(day, quarter), body.values(quarter, kept)))
             .filter(|(time, _)| within(*time));
         Ok(Ok(Points::new(workload, series, Tier::QuarterHour, kept_from, values)))
+    }
+
+    /// What is known of each quarter of an hour that began in a period: of the host, or of a workload.
+    pub fn quarters(&self, workload: Option<&str>, from: u64, to: u64) -> Result<Vec<Known>> {
+        let days = self.days(workload.unwrap_or_default(), place(from).0, place(to).0)?;
+        let quarters = days.iter().flat_map(|(day, body)| (0..QUARTERS).map(move |quarter| (*day, body, quarter)));
+        let known =
+            quarters.filter(|(_, body, quarter)| body.seconds(*quarter) > 0).map(|(day, body, quarter)| Known {
+                time: begin(day, quarter),
+                seconds: body.seconds(quarter),
+                values: std::array::from_fn(|kept| body.values(quarter, kept)),
+            });
+        Ok(known.filter(|known| (from..to).contains(&known.time)).collect())
     }
 
     fn oldest(&self, name: &str) -> Result<Option<(u64, Day)>> {
