@@ -137,6 +137,13 @@ pub fn is_forbidden(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| cause.is::<Refusal>() || cause.downcast_ref().is_some_and(forbidden))
 }
 
+/// A text as a part of a path or of a query.
+pub fn encoded(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let one = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    text.bytes().map(one).collect()
+}
+
 fn addresses(effective: &Effective) -> Vec<Address> {
     let config = &effective.config;
     let named = |key| {

@@ -22,7 +22,7 @@ use tokio::runtime::Builder;
 use tokio::task::spawn_blocking;
 
 use super::settings::Settings;
-use crate::client::{Answer, Client, is_absent};
+use crate::client::{Answer, Client, encoded, is_absent};
 use crate::exit::Failure;
 
 /// Longest answer in bytes. An assistant reads all of it, and has little room.
@@ -157,12 +157,6 @@ fn path(route: &Route, given: &JsonObject) -> anyhow::Result<String> {
         let _ = write!(path, "{}={}", encoded(name), encoded(&text(value)));
     }
     Ok(path)
-}
-
-fn encoded(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    let one = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
-    text.bytes().map(one).collect()
 }
 
 fn ask(client: &Client, path: &str) -> anyhow::Result<String> {

@@ -21,6 +21,7 @@ pub mod settings;
 mod sheet;
 pub mod status;
 mod terminal;
+pub mod top;
 pub mod workloads;
 
 use std::io::{ErrorKind, Write, stderr, stdout};
@@ -50,6 +51,7 @@ use settings::Settings;
 
 When something is wrong:
   headroom status               the host on one screen: what is full, who is near a limit, what fires
+  headroom top                  the same live, with charts, a table to sort, and what a recording shows
   headroom workloads            which workload is near its limit, stalls, or was killed
   headroom gpus                 which GPU is full, hot or slow, and who holds its memory
   headroom alerts               which alerts fire
@@ -76,6 +78,7 @@ enum Verb {
     Report(report::ReportArgs),
     Doctor(doctor::DoctorArgs),
     Status(status::StatusArgs),
+    Top(top::TopArgs),
     Workloads(workloads::WorkloadsArgs),
     Gpus(gpus::GpusArgs),
     Rules(rules::RulesArgs),
@@ -113,6 +116,7 @@ fn verb(verb: &Verb) -> Result<(), Failure> {
         Verb::Report(args) => report::run(args, &begin(&args.settings)?),
         Verb::Doctor(args) => doctor::run(args, begin(&args.settings)?.config),
         Verb::Status(args) => status::run(args, &begin(&args.settings)?),
+        Verb::Top(args) => top::run(args, &args.settings.load()?),
         Verb::Workloads(args) => workloads::run(args, &begin(&args.settings)?),
         Verb::Gpus(args) => gpus::run(args, &begin(&args.settings)?),
         Verb::Rules(args) => rules::run(args, &begin(&args.settings)?.rules),

@@ -61,6 +61,10 @@ impl Line {
         }
     }
 
+    pub fn parts(&self) -> &[(Paint, String)] {
+        &self.0
+    }
+
     pub fn width(&self) -> usize {
         self.0.iter().map(|(_, text)| count(text)).sum()
     }

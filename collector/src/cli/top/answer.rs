@@ -1,0 +1,79 @@
+//! What there is to show at one moment: the answers of the API, from an agent or built from the view of a recording.
+
+use collector_core::api::incidents::{self, IncidentLine, Incidents};
+use collector_core::api::problem::Problem;
+use collector_core::api::status::Status;
+use collector_core::api::window::{History, Query, USUAL};
+use collector_core::api::workloads::Summary;
+use collector_core::incident::Incident;
+use collector_core::view::View;
+
+use super::track::Track;
+
+/// What is looked at besides the host and the list of workloads.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wish {
+    /// A workload, by its name.
+    pub workload: Option<String>,
+    /// An incident, by its id.
+    pub incident: Option<String>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Answers {
+    pub status: Status,
+    pub workloads: Summary,
+    /// An earlier reading, for rates.
+    pub before: Option<Summary>,
+    /// The newest first.
+    pub incidents: Vec<IncidentLine>,
+    /// How many incidents are not in the list any more.
+    pub left_out: u64,
+    pub host: Track,
+    /// The workload that was wished for; why there is none, if there is none.
+    pub workload: Option<(String, Result<Track, String>)>,
+    /// The same of the incident.
+    pub incident: Option<(String, Result<Box<Incident>, String>)>,
+    /// Where a recording is.
+    pub played: Option<Played>,
+}
+
+/// Where a recording is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Played {
+    /// The share (0 to 1) of the file that was read.
+    pub share: f64,
+    pub speed: f64,
+    pub paused: bool,
+    pub ended: bool,
+    /// What was wrong with the file so far.
+    pub trouble: Option<String>,
+}
+
+impl Answers {
+    pub fn of(view: &View, before: Option<Summary>, wish: &Wish) -> Answers {
+        let Incidents { incidents, left_out, .. } = Incidents::of(view);
+        let track = |workload: Option<&str>| {
+            let query = Query { seconds: USUAL, workload: workload.map(Into::into), series: None };
+            History::of(view, &query).map(|history| Track::of(&history)).map_err(|problem| problem.detail)
+        };
+        let named = |name: &String| (name.clone(), track(Some(name)));
+        let explained = |id: &String| (id.clone(), whole(view, id));
+        Answers {
+            status: Status::of(view),
+            workloads: Summary::of(view),
+            before,
+            incidents,
+            left_out,
+            host: track(None).unwrap_or_default(),
+            workload: wish.workload.as_ref().map(named),
+            incident: wish.incident.as_ref().map(explained),
+            played: None,
+        }
+    }
+}
+
+fn whole(view: &View, id: &str) -> Result<Box<Incident>, String> {
+    let json = incidents::whole(view, id).map_err(|Problem { detail, .. }| detail)?;
+    serde_json::from_slice(&json).map_err(|error| error.to_string())
+}

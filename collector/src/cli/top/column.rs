@@ -1,0 +1,70 @@
+//! The columns of the table of workloads.
+
+use clap::ValueEnum;
+
+/// In the order on the screen. Where there is no room, those at the end give way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Column {
+    /// WORKLOAD: name, in alphabetical order
+    Name,
+    /// MEMORY: memory charged to it
+    Memory,
+    /// LIMIT: its memory limit
+    Limit,
+    /// USED: share of the limit
+    Used,
+    /// CPU: CPUs in use
+    Cpu,
+    /// PSI: share of time in which some task waited for memory
+    Pressure,
+    /// STALL: time in reclaim before an allocation, per second, summed over the tasks
+    Stalls,
+    /// KILLS: OOM kills
+    Kills,
+    /// VRAM: GPU memory held
+    Vram,
+    /// WSET: working set, the memory without page cache that was not used recently
+    WorkingSet,
+    /// IO PSI: share of time in which some task waited for IO
+    IoPressure,
+    /// PINNED: host memory pinned for GPUs
+    Pinned,
+    /// SWAP: swap used
+    Swap,
+}
+
+impl Column {
+    pub const ALL: [Column; 13] = [
+        Column::Name,
+        Column::Memory,
+        Column::Limit,
+        Column::Used,
+        Column::Cpu,
+        Column::Pressure,
+        Column::Stalls,
+        Column::Kills,
+        Column::Vram,
+        Column::WorkingSet,
+        Column::IoPressure,
+        Column::Pinned,
+        Column::Swap,
+    ];
+
+    pub fn label(self) -> &'static str {
+        match self {
+            Column::Name => "WORKLOAD",
+            Column::Memory => "MEMORY",
+            Column::Limit => "LIMIT",
+            Column::Used => "USED",
+            Column::Cpu => "CPU",
+            Column::Pressure => "PSI",
+            Column::Stalls => "STALL",
+            Column::Kills => "KILLS",
+            Column::Vram => "VRAM",
+            Column::WorkingSet => "WSET",
+            Column::IoPressure => "IO PSI",
+            Column::Pinned => "PINNED",
+            Column::Swap => "SWAP",
+        }
+    }
+}
