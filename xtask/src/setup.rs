@@ -21,10 +21,10 @@ const LINKER: &[&str] = &["bpf-linker@0.13.0", "--no-default-features", "--featu
 const CLIPPY: &[&str] = &["rust-web-clippy"];
 /// Programs that the tests compare with. Debian's packages of Prometheus and Alertmanager also start them as services; the
 /// tests start their own.
-const REFERENCE: &[&str] = &["fio", "openssl", "prometheus", "prometheus-alertmanager", "systemd", "dpkg-dev"];
+const REFERENCE: &[&str] = &["fio", "openssl", "prometheus", "prometheus-alertmanager", "systemd", "dpkg-dev", "tmux"];
 /// Those of their programs that the tests call.
 const PROGRAMS: &[&str] =
-    &["fio", "openssl", "prometheus", "prometheus-alertmanager", "systemd-analyze", "dpkg-shlibdeps"];
+    &["fio", "openssl", "prometheus", "prometheus-alertmanager", "systemd-analyze", "dpkg-shlibdeps", "tmux"];
 /// What runs the check of dashboards against Grafana's types. Debian's npm conflicts with the nodejs of others, which has its own.
 const NODE: &[&str] = &["nodejs", "npm"];
 /// What installs the packages of PyPI that tests compare with.
@@ -69,7 +69,7 @@ pub fn setup(project: &Project) -> Result<()> {
     report(before.toolchain.rust, "Rust for the BPF target");
     report(before.toolchain.linker, "bpf-linker");
     report(before.clippy, "clippy for the BPF target");
-    report(before.reference, "fio, openssl, Prometheus, Alertmanager, systemd-analyze, dpkg-dev");
+    report(before.reference, "fio, openssl, Prometheus, Alertmanager, systemd-analyze, dpkg-dev, tmux");
     report(before.node, "Node.js and npm");
     report(before.python, "Python with venv");
     ensure(project, Scope::All)?;
@@ -155,7 +155,7 @@ impl Gap {
             (self.toolchain.rust, "a Rust compiler for the BPF target"),
             (self.toolchain.linker, "bpf-linker"),
             (self.clippy, "clippy for the BPF target"),
-            (self.reference, "fio, openssl, Prometheus, Alertmanager, systemd-analyze or dpkg-dev"),
+            (self.reference, "fio, openssl, Prometheus, Alertmanager, systemd-analyze, dpkg-dev or tmux"),
             (self.node, "Node.js or npm"),
             (self.python, "Python with venv"),
         ];
@@ -298,7 +298,7 @@ mod tests {
     fn advice_names_every_command_for_both_toolchains() {
         let advice = advice(&EVERYTHING, &plan(&EVERYTHING, &[]));
         let expected = "\
-missing: a Rust compiler for the BPF target, bpf-linker, clippy for the BPF target, fio, openssl, Prometheus, Alertmanager, systemd-analyze or dpkg-dev, Node.js or npm, Python with venv
+missing: a Rust compiler for the BPF target, bpf-linker, clippy for the BPF target, fio, openssl, Prometheus, Alertmanager, systemd-analyze, dpkg-dev or tmux, Node.js or npm, Python with venv
 
 On Debian 12:
 

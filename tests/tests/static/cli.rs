@@ -218,6 +218,7 @@ fn a_wrong_configuration_is_refused_by_every_verb_that_reads_it() {
         &["replay", "/dev/null"],
         &["workloads"],
         &["status"],
+        &["top"],
         &["gpus"],
         &["alerts"],
         &["incidents"],

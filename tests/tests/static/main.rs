@@ -22,6 +22,7 @@ mod sink;
 mod statistic;
 mod status;
 mod tidy;
+mod top;
 mod tree;
 
 use collector_tests::allocation::Counting;

@@ -38,9 +38,14 @@ const LONGEST: usize = 200;
 /// Rows of one turn of the wheel.
 const WHEEL: isize = 3;
 
-pub fn key(model: &mut Model, key: KeyEvent) -> Option<Request> {
+pub fn key(model: &mut Model, mut key: KeyEvent) -> Option<Request> {
     if key.kind == KeyEventKind::Release {
         return None;
+    }
+    // Esc and a key right after it arrive as one key with Alt.
+    if key.modifiers.contains(KeyModifiers::ALT) {
+        key.modifiers.remove(KeyModifiers::ALT);
+        self::key(model, KeyEvent::from(KeyCode::Esc));
     }
     if key.modifiers.contains(KeyModifiers::CONTROL) {
         return (key.code == KeyCode::Char('c')).then_some(Request::Quit);

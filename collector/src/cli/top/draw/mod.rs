@@ -107,7 +107,7 @@ fn footer(model: &Model) -> Line {
     };
     let mut line = Line::default();
     if let Some(Answers { played: Some(played), .. }) = model.answers.as_deref() {
-        line = line.and(Paint::Bold, position(played)).and(Paint::Plain, "  ");
+        line = line.and(Paint::Bold, position(played)).and(Paint::Dim, "  Space pause  ← → step  + - speed  ");
     }
     if !model.order.filter.is_empty() {
         line = line.and(Paint::Yellow, format!("filter: {}", model.order.filter)).and(Paint::Plain, "  ");
