@@ -5,6 +5,9 @@ use super::{Count, Digest, Figures, Spread};
 use crate::amount::{bytes, percent, seconds};
 use crate::incident::page::moment;
 
+/// How a number is written.
+type Show = fn(f64) -> String;
+
 /// At most this many workloads, incidents and rules are listed.
 const WORKLOADS: usize = 40;
 const INCIDENTS: usize = 50;
@@ -33,7 +36,7 @@ pub fn compared(before: &Digest, after: &Digest, host: &str) -> Vec<Block> {
     ];
     let mut rows = vec![["", "before", "after", "change"].map(str::to_owned).to_vec()];
     type Read = fn(&Digest) -> Option<f64>;
-    let numbers: [(&str, Read, fn(f64) -> String); 9] = [
+    let numbers: [(&str, Read, Show); 9] = [
         ("memory, mean", |it| it.host.memory_bytes.mean, amount),
         ("memory, peak", |it| it.host.memory_bytes.max, amount),
         ("CPUs in use, mean", |it| it.host.cpus.mean, cpus),
@@ -103,7 +106,7 @@ fn host_of(blocks: &mut Vec<Block>, digest: &Digest) {
     let host = &digest.host;
     let mut rows = vec![["", "mean", "peak"].map(str::to_owned).to_vec()];
     let spreads = [
-        ("memory that is not available", host.memory_bytes, amount as fn(f64) -> String),
+        ("memory that is not available", host.memory_bytes, amount as Show),
         ("CPUs in use", host.cpus, cpus),
         ("GPU memory", host.vram_bytes, amount),
     ];
@@ -201,7 +204,7 @@ fn more(blocks: &mut Vec<Block>, all: usize, shown: usize, what: &str) {
     }
 }
 
-fn shown(value: Option<f64>, show: fn(f64) -> String) -> String {
+fn shown(value: Option<f64>, show: Show) -> String {
     value.map_or("\u{2013}".to_owned(), show)
 }
 
