@@ -166,3 +166,71 @@ impl Film {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+    use std::sync::mpsc::channel;
+
+    use collector_core::rule::Rules;
+
+    use super::*;
+
+    fn player() -> Player {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/replay/alert.jsonl");
+        Player::open(&path, Arc::new(Rules::new(&[]).unwrap())).unwrap()
+    }
+
+    fn film() -> Film {
+        Film { player: player(), wish: Wish::default(), paused: false, speed: 1.0, trouble: None }
+    }
+
+    fn second(film: &Film) -> u64 {
+        film.player.view().time / 1_000_000_000 % 1000
+    }
+
+    #[test]
+    fn a_film_goes_on_at_its_speed_in_few_frames_and_waits_while_it_is_paused() {
+        let mut film = film();
+        let begin = second(&film);
+        assert_eq!(film.pause(), Some(Duration::from_secs(1)), "a tick of the recording");
+        film.go_on();
+        assert_eq!(second(&film) - begin, 1);
+        (0..20).for_each(|_| film.obey(Order::Play(Play::Faster)));
+        assert_eq!((film.speed, film.pause()), (SPEEDS.1, Some(FRAME)));
+        film.go_on();
+        assert_eq!(second(&film) - begin, 1 + 16, "64 seconds of it in a second, four frames");
+        film.obey(Order::Play(Play::Step(-3)));
+        assert_eq!((second(&film) - begin, film.pause()), (14, None));
+        film.obey(Order::Play(Play::Pause));
+        assert_eq!(film.pause(), Some(FRAME));
+        (0..20).for_each(|_| film.obey(Order::Play(Play::Slower)));
+        assert_eq!((film.speed, film.pause()), (SPEEDS.0, Some(Duration::from_secs(8))));
+        film.obey(Order::Play(Play::Step(i64::MAX)));
+        film.obey(Order::Play(Play::Pause));
+        assert_eq!(film.pause(), None, "after the end nothing comes");
+        let played = film.answers().played.unwrap();
+        assert!(played.ended && !played.paused && played.share == 1.0 && played.trouble.is_none());
+    }
+
+    #[test]
+    fn what_is_looked_at_is_answered_at_once_and_the_thread_ends_with_its_listener() {
+        let (orders, ordered) = channel();
+        orders.send(Order::Play(Play::Pause)).unwrap();
+        let wish = Wish { workload: Some("ollama.service".to_owned()), incident: Some("none".to_owned()) };
+        orders.send(Order::Look(wish)).unwrap();
+        let mut heard = Vec::new();
+        play(player(), &ordered, |news| {
+            if let News::Answers(answers) = news {
+                heard.push(answers);
+            }
+            heard.len() < 3
+        });
+        assert!(heard[0].workload.is_none() && heard[1].played.as_ref().unwrap().paused);
+        let (name, track) = heard[2].workload.as_ref().unwrap();
+        assert!(name == "ollama.service" && track.is_ok());
+        assert_eq!(heard[2].incident.as_ref().unwrap().0, "none");
+        assert!(heard[2].incident.as_ref().unwrap().1.is_err(), "no incident has this id");
+    }
+}

@@ -14,6 +14,7 @@ pub const HELP: &[(&str, &str)] = &[
     ("↑ ↓ PgUp PgDn Home End", "choose a row, or scroll; j and k too"),
     ("Enter", "open: a workload's last five minutes, an incident's explanation"),
     ("Esc q", "back; q in the table quits, as Ctrl-C does everywhere"),
+    ("mouse", "the wheel scrolls; a click chooses, a second one opens; hold Shift to select text"),
     ("/", "filter workloads by a part of their name or cgroup; Esc removes the filter"),
     ("< >", "sort by the column to the left or right; a click on a head does too"),
     ("r", "reverse the order"),

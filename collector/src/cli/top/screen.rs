@@ -3,6 +3,7 @@
 
 use std::io::{BufWriter, Stdout, Write, stdout};
 use std::panic;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, Result};
 use ratatui::backend::CrosstermBackend;
@@ -23,6 +24,8 @@ const MOUSE: [&str; 2] = ["\x1b[?1000h\x1b[?1006h", "\x1b[?1006l\x1b[?1000l"];
 /// Of a frame: a whole screen of 300×80 is one write.
 const BUFFER: usize = 256 << 10;
 
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
 pub struct Screen<W: Write = Stdout> {
     terminal: Terminal<CrosstermBackend<BufWriter<W>>>,
 }
@@ -37,6 +40,7 @@ impl Screen {
         }));
         let terminal = Terminal::new(CrosstermBackend::new(BufWriter::with_capacity(BUFFER, stdout())));
         let screen = Screen { terminal: terminal.context("read the terminal's size")? };
+        TAKEN.store(true, Ordering::Release);
         enable_raw_mode().context("take the terminal")?;
         execute!(stdout(), EnterAlternateScreen, Hide, Print(MOUSE[0])).context("write to the terminal")?;
         Ok(screen)
@@ -54,8 +58,11 @@ impl<W: Write> Screen<W> {
     }
 }
 
-/// Gives the terminal back. Twice does no harm.
+/// Gives the terminal back, once: what is printed after that stays.
 pub fn restore() {
+    if !TAKEN.swap(false, Ordering::AcqRel) {
+        return;
+    }
     // If the terminal is gone there is nothing to restore.
     let _ = execute!(stdout(), Print(MOUSE[1]), EndSynchronizedUpdate, LeaveAlternateScreen, Show);
     let _ = disable_raw_mode();

@@ -5,11 +5,12 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use collector_core::alert::{Alert, Severity};
 use collector_core::amount::{bytes, percent};
-use collector_core::api::status::{FilesystemLine, Health, Status};
+use collector_core::api::status::{FilesystemLine, Health, Status, Unavailable};
 use collector_core::series::Series;
 
 use super::super::answer::Answers;
 use super::super::model::Model;
+use super::super::track::Track;
 use super::chart::chart;
 use crate::cli::gpus::{self, alarm};
 use crate::cli::sheet::{Line, Paint, UNKNOWN, left, right};
@@ -30,11 +31,12 @@ pub fn band(model: &Model, width: usize, height: usize) -> Vec<Line> {
         lines.push((0, Line::new(Paint::Red, trouble)));
     }
     if let Some(answers) = model.answers.as_deref() {
-        lines.extend(reasons(&answers.status).into_iter().enumerate().map(|(index, line)| (2 + 2 * index, line)));
+        lines.extend(reasons(&answers.status).into_iter().enumerate().map(|(index, line)| (2 + index, line)));
         lines.extend(totals(answers, width));
         lines.extend(waiting(answers, width));
         lines.extend(disks(answers, width));
         lines.extend(gpu(answers, width));
+        lines.extend(unknown(&answers.status));
     }
     // Of those that matter equally the last go first.
     while lines.len() > height {
@@ -81,6 +83,14 @@ fn reasons(status: &Status) -> Vec<Line> {
     fires.chain(coming).collect()
 }
 
+/// What cannot be read now.
+fn unknown(status: &Status) -> Vec<(usize, Line)> {
+    let line = |it: &Unavailable| {
+        Line::new(Paint::Dim, left("unknown", LABEL + 1)).and(Paint::Plain, format!("{}: {}", it.source, it.reason))
+    };
+    status.unavailable.iter().map(|it| (7, line(it))).collect()
+}
+
 fn totals(answers: &Answers, width: usize) -> Vec<(usize, Line)> {
     let Answers { status, host, .. } = answers;
     let Status { memory, swap, cpu, alerts, .. } = status;
@@ -89,7 +99,7 @@ fn totals(answers: &Answers, width: usize) -> Vec<(usize, Line)> {
         Some((used, total)) => format!("{} of {}", bytes(used), bytes(total)),
         None => UNKNOWN.to_owned(),
     };
-    let spark = |series, most: Option<f64>| trend(host, series, most, width);
+    let spark = |series, most: Option<f64>| trend(host, &[series], most, width);
     let total = memory.usable_bytes.or(memory.total_bytes).map(|total| total as f64);
     let text = of(memory.used_bytes, memory.usable_bytes);
     let line = measure("Memory", memory.used_ratio, &text, about("HostMemory"), width);
@@ -115,7 +125,7 @@ fn waiting(answers: &Answers, width: usize) -> Vec<(usize, Line)> {
     let line = |label, waiting, stalled, rule, series| {
         let paint = worst(alerts, |alert| alert.alert.starts_with(rule));
         let line = measure(label, waiting, &all(stalled), paint, width);
-        line.and(Paint::Dim, trend(host, series, host.most(series).map(|most| most.max(LEAST)), width))
+        line.and(Paint::Dim, trend(host, &[series], host.most(series).map(|most| most.max(LEAST)), width))
     };
     let memory = (pressure.memory_waiting_ratio, pressure.memory_stalled_ratio);
     let io = (pressure.io_waiting_ratio, pressure.io_stalled_ratio);
@@ -149,8 +159,7 @@ fn disks(answers: &Answers, width: usize) -> Vec<(usize, Line)> {
             |pace: Option<f64>| pace.map_or_else(|| UNKNOWN.to_owned(), |pace| format!("{}/s", bytes(pace as u64)));
         let (read, written) = (rate(it.read_bytes_per_second), rate(it.written_bytes_per_second));
         let line = measure("IO", it.busy_ratio, &format!("{} r {read} w {written}", it.device), Paint::Plain, width);
-        let most = host.most(Series::Read);
-        lines.push((4, line.and(Paint::Dim, trend(host, Series::Read, most, width))));
+        lines.push((4, line.and(Paint::Dim, trend(host, &[Series::Read, Series::Write], None, width))));
     }
     lines
 }
@@ -178,11 +187,14 @@ fn columns(width: usize) -> usize {
     if width < WIDE { TEXT.0 } else { TEXT.1 }
 }
 
-/// The last five minutes in the columns that are left.
-fn trend(host: &super::super::track::Track, series: Series, most: Option<f64>, width: usize) -> String {
+/// The sum of these over the last five minutes, in the columns that are left; up to the highest, if there is no scale.
+fn trend(host: &Track, series: &[Series], most: Option<f64>, width: usize) -> String {
     let room = width.saturating_sub(columns(width) + 1);
-    let blocks = chart(&host.columns(series, room), 1, most.unwrap_or(0.0));
-    format!(" {}", blocks.concat())
+    let all: Vec<Vec<Option<f64>>> = series.iter().map(|series| host.columns(*series, room)).collect();
+    let sum = |column: usize| all.iter().filter_map(|columns| columns[column]).reduce(|one, other| one + other);
+    let sums: Vec<Option<f64>> = (0..room).map(sum).collect();
+    let highest = || sums.iter().flatten().copied().fold(0.0, f64::max);
+    format!(" {}", chart(&sums, 1, most.unwrap_or_else(highest)).concat())
 }
 
 /// The colour of the worst of these alerts.
