@@ -84,6 +84,15 @@ pub struct Line {
     /// Time of these stalls, summed over the tasks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reclaim_stall_seconds: Option<f64>,
+    /// Page faults that needed IO.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub major_faults: Option<u64>,
+    /// Bytes read from block devices.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block_read_bytes: Option<u64>,
+    /// Bytes written to block devices.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block_written_bytes: Option<u64>,
     /// Processes of it that the OOM killer killed while the agent ran, as in `headroom_oom_kills_total`. Without an agent:
     /// the kernel's count since the cgroup was created, on cgroup v2 including the cgroups nested in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -141,6 +150,9 @@ impl Line {
             cpu_waiting_seconds: seconds(Number::CpuWaiting),
             reclaim_stalls: number(Number::ReclaimStalls),
             reclaim_stall_seconds: seconds(Number::ReclaimStall),
+            major_faults: number(Number::MajorFaults),
+            block_read_bytes: number(Number::BlockRead),
+            block_written_bytes: number(Number::BlockWritten),
             oom_kills: number(Number::OomKills),
         }
     }
@@ -188,7 +200,7 @@ mod tests {
         let line = serde_json::to_value(Line::of(workload, Known::MET)).unwrap();
         let figures: Vec<_> = line.as_object().unwrap().iter().filter(|(_, value)| value.is_number()).collect();
         assert!(!line.as_object().unwrap().contains_key("cpu_cores"), "there was no second before");
-        assert_eq!(figures.len(), 12, "{figures:?}");
+        assert_eq!(figures.len(), 15, "{figures:?}");
         for (name, value) in figures {
             let number = Number::ALL.iter().find(|number| number.name() == name).unwrap();
             assert_eq!(value.as_f64(), number.value(workload, Known::MET), "{name}");

@@ -106,10 +106,11 @@ fn metric_history_summary_and_incident_know_the_same() {
     let programs = SIGNALS.iter().flat_map(|signal| signal.probes).map(|probe| probe.program);
     let (engine, incident) = engine("");
     let everything = reported(&engine, &incident);
-    // Pinned memory in all three; reclaim stalls, their time and kills in the line, and stalls among the consumers.
+    // Pinned memory in all three; reclaim stalls, their time, major faults, block IO and kills in the line, and stalls among the
+    // consumers.
     let compared = Number::ALL.iter().filter(|number| !number.needs().is_empty());
     let compared = compared.flat_map(|number| everything.iter().filter(|all| all.get(number.name()).is_some()));
-    assert_eq!(compared.count(), 7);
+    assert_eq!(compared.count(), 10);
     let mut hidden = 0;
     for missing in std::iter::once("").chain(programs) {
         let (engine, incident) = self::engine(missing);
