@@ -23,10 +23,14 @@ pub enum Column {
     Kills,
     /// VRAM: GPU memory held
     Vram,
+    /// IO/S: bytes read from and written to block devices, per second
+    Io,
     /// WSET: working set, the memory without page cache that was not used recently
     WorkingSet,
     /// IO PSI: share of time in which some task waited for IO
     IoPressure,
+    /// FAULTS: page faults that needed IO, per second
+    Faults,
     /// PINNED: host memory pinned for GPUs
     Pinned,
     /// SWAP: swap used
@@ -34,7 +38,7 @@ pub enum Column {
 }
 
 impl Column {
-    pub const ALL: [Column; 13] = [
+    pub const ALL: [Column; 15] = [
         Column::Name,
         Column::Memory,
         Column::Limit,
@@ -44,8 +48,10 @@ impl Column {
         Column::Stalls,
         Column::Kills,
         Column::Vram,
+        Column::Io,
         Column::WorkingSet,
         Column::IoPressure,
+        Column::Faults,
         Column::Pinned,
         Column::Swap,
     ];
@@ -61,8 +67,10 @@ impl Column {
             Column::Stalls => "STALL",
             Column::Kills => "KILLS",
             Column::Vram => "VRAM",
+            Column::Io => "IO/S",
             Column::WorkingSet => "WSET",
             Column::IoPressure => "IO PSI",
+            Column::Faults => "FAULTS",
             Column::Pinned => "PINNED",
             Column::Swap => "SWAP",
         }

@@ -39,6 +39,8 @@ pub struct Row<'a> {
     pressure: Option<f64>,
     io_pressure: Option<f64>,
     stalls: Option<f64>,
+    faults: Option<f64>,
+    io: Option<f64>,
     vram: Option<u64>,
 }
 
@@ -59,6 +61,8 @@ impl<'a> Row<'a> {
             pressure: share(|line| line.memory_waiting_seconds),
             io_pressure: share(|line| line.io_waiting_seconds),
             stalls: rate(|line| line.reclaim_stall_seconds),
+            faults: rate(|line| line.major_faults.map(|count| count as f64)),
+            io: rate(|line| Some(line.block_read_bytes?.saturating_add(line.block_written_bytes?) as f64)),
             vram,
         }
     }
@@ -80,6 +84,8 @@ impl<'a> Row<'a> {
             Column::Pressure => self.pressure,
             Column::Stalls => self.stalls,
             Column::Kills => number(line.oom_kills),
+            Column::Io => self.io,
+            Column::Faults => self.faults,
             Column::Vram => number(self.vram),
             Column::WorkingSet => number(line.memory_working_set_bytes),
             Column::IoPressure => self.io_pressure,
@@ -95,6 +101,7 @@ impl<'a> Row<'a> {
             Column::Used | Column::Pressure | Column::IoPressure => value.map(percent),
             Column::Cpu => value.map(|cores| format!("{cores:.2}")),
             Column::Stalls => value.map(seconds),
+            Column::Faults => value.map(|faults| format!("{faults:.1}")),
             Column::Kills => value.map(|kills| format!("{kills:.0}")),
             _ => value.map(|amount| bytes(amount as u64)),
         };
@@ -194,6 +201,9 @@ mod tests {
             memory_bytes: Some(memory),
             memory_limit_bytes: Some(100),
             memory_waiting_seconds: Some(waited),
+            major_faults: Some(10 * memory),
+            block_read_bytes: Some(memory << 20),
+            block_written_bytes: Some(memory << 20).filter(|_| workload == "a"),
             ..Line::default()
         }
     }
@@ -223,6 +233,8 @@ mod tests {
         assert_eq!(cell(1, Column::Pressure), (Paint::Plain, "–".to_owned()), "its cgroup was created again");
         assert_eq!(cell(2, Column::Pressure).1, "–", "it was not there before");
         assert_eq!(cell(0, Column::Used), (Paint::Red, "90 %".to_owned()));
+        assert_eq!([cell(0, Column::Io).1, cell(0, Column::Faults).1], ["89.0 MiB", "445.0"], "89 more in two seconds");
+        assert_eq!(cell(1, Column::Io).1, "–", "half of it is not known");
         assert_eq!(cell(2, Column::Vram).1, "3.00 GiB", "of all GPUs");
         assert_eq!([cell(0, Column::Vram).1, cell(0, Column::Kills).1], ["–", "–"], "not known is not zero");
     }

@@ -16,8 +16,9 @@ const NAME: usize = 20;
 fn columns(column: Column) -> usize {
     match column {
         Column::Name => NAME,
-        Column::Memory | Column::Limit | Column::Vram | Column::WorkingSet | Column::Pinned | Column::Swap => 8,
-        Column::Used | Column::Cpu | Column::Pressure | Column::IoPressure | Column::Stalls => 6,
+        Column::Memory | Column::Limit | Column::Vram | Column::Io => 8,
+        Column::WorkingSet | Column::Pinned | Column::Swap => 8,
+        Column::Used | Column::Cpu | Column::Pressure | Column::IoPressure | Column::Stalls | Column::Faults => 6,
         Column::Kills => 5,
     }
 }
