@@ -304,7 +304,7 @@ On Debian 12:
 
   sudo apt-get update
   sudo apt-get install --no-install-recommends rustc-web cargo-web libstd-rust-web-dev-bpf llvm-22-dev libpolly-22-dev \
-zlib1g-dev libzstd-dev g++ rust-web-clippy fio openssl prometheus prometheus-alertmanager systemd dpkg-dev nodejs npm python3 python3-venv
+zlib1g-dev libzstd-dev g++ rust-web-clippy fio openssl prometheus prometheus-alertmanager systemd dpkg-dev tmux nodejs npm python3 python3-venv
   cargo xtask setup    # compiles bpf-linker, without root
 
 On any system with rustup:
