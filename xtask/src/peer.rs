@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use crate::project::{self, Project};
-use crate::setup;
+use crate::toolchain;
 
 struct Peer {
     /// Name of its folders, below `tests/` and below the tools.
@@ -46,7 +46,8 @@ pub fn install(project: &Project) -> Result<()> {
 
 impl Peer {
     fn install(&self, project: &Project) -> Result<()> {
-        let (from, to) = (project.root.join("tests").join(self.name), setup::tools(project).join(self.name));
+        let (from, to) =
+            (project.root.join("tests").join(self.name), project.target.join(toolchain::TOOLS).join(self.name));
         let lock = fs::read(from.join(self.lock)).with_context(|| format!("read {}", self.lock))?;
         // Written last, so it says that what it names is installed.
         let done = to.join("installed");

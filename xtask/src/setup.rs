@@ -144,8 +144,7 @@ pub fn path(project: &Project) -> OsString {
     std::env::join_paths(folders).unwrap_or(path.clone())
 }
 
-/// Folder of the project's own programs.
-pub fn tools(project: &Project) -> PathBuf {
+fn tools(project: &Project) -> PathBuf {
     project.target.join(toolchain::TOOLS)
 }
 

@@ -25,6 +25,7 @@ pub(crate) use unseen::Unseen;
 mod activity;
 mod amounts;
 mod member;
+mod named;
 mod pace;
 mod pending;
 mod place;
@@ -257,38 +258,6 @@ impl Workloads {
         }
     }
 
-    /// Sets the host's names for the workload that a cgroup belongs to. Its counters continue under the new name; if a workload
-    /// of that name and owner exists already (a container that was restarted), the two are merged.
-    pub(crate) fn named(&mut self, id: Id, names: &Names) {
-        let Some(member) = self.cgroups.get_mut(&id) else { return };
-        let names = names.fit();
-        member.names = Some(Box::new(names.clone()));
-        let slot = member.slot;
-        if slot == OTHER_SLOT {
-            return;
-        }
-        let workload = &mut self.slots[slot];
-        let (new, old) = (workload.identity.named(&names), workload.name.clone());
-        workload.names = workload.identity.accept(names);
-        if new == old {
-            return;
-        }
-        let owner = workload.identity.owner.clone();
-        match self.by_name.get(&new) {
-            // It keeps its name: one owner does not speak for another.
-            Some(&taken) if self.slots[taken].identity.owner != owner => {}
-            Some(&taken) => {
-                self.by_name.remove(&old);
-                self.merge(slot, taken);
-            }
-            None => {
-                self.by_name.remove(&old);
-                self.by_name.insert(new.clone(), slot);
-                self.slots[slot].name = new;
-            }
-        }
-    }
-
     /// Removes workloads and cgroups that ended longer ago than the grace, and amounts that waited too long for their cgroup.
     pub(crate) fn tick(&mut self, time: u64, coverage: &mut Coverage) {
         if let Some(until) = time.checked_sub(self.grace) {
@@ -372,28 +341,6 @@ impl Workloads {
             false => self.slots.push(workload),
         }
         Some(slot)
-    }
-
-    /// A workload has another identity from now on.
-    fn owned(&mut self, slot: usize, identity: Identity) {
-        self.owners.take(&identity.owner);
-        let before = std::mem::replace(&mut self.slots[slot].identity, identity);
-        self.owners.leave(&before.owner);
-    }
-
-    /// Merges two workloads, under the name of `into`.
-    fn merge(&mut self, from: usize, into: usize) {
-        let newer = std::mem::take(&mut self.slots[from]);
-        // Both are the same owner's.
-        self.owners.leave(&newer.identity.owner);
-        self.slots[into].absorb(newer);
-        self.free.push(from);
-        for slot in self.tops.values_mut().map(|top| &mut top.slot).filter(|slot| **slot == from) {
-            *slot = into;
-        }
-        for slot in self.cgroups.values_mut().map(|member| &mut member.slot).filter(|slot| **slot == from) {
-            *slot = into;
-        }
     }
 }
 
