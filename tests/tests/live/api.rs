@@ -28,7 +28,9 @@ fn schemathesis_finds_no_answer_that_differs_from_the_description() {
     let url = format!("http://{}/api/v1/openapi.json", agent.address);
     let output = Command::new(tools().join("python/venv/bin/schemathesis"))
         .args(["run", &url, "--checks", "all", "--phases", "examples,coverage,fuzzing", "--max-examples", "20"])
-        .args(["--seed", "1", "--generation-database", "none", "--workers", "2", "--max-time", "45", "--no-color"])
+        // A busy machine may take its time for an answer: only one that never comes is an error.
+        .args(["--request-timeout", "100"])
+        .args(["--seed", "1", "--generation-database", "none", "--workers", "2", "--max-time", "25", "--no-color"])
         .current_dir(agent.directory())
         .stdin(Stdio::null())
         .output()

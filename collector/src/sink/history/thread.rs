@@ -38,12 +38,15 @@ pub struct Health {
 }
 
 impl Health {
-    /// Passes the present state to `fold` as a sample.
+    /// Passes the present state to `fold` as a sample, once it is known: not before the thread tried to open the file.
     pub fn read(&self, fold: &mut dyn FnMut(Sample)) {
         let failing = self.failing.load(Ordering::Relaxed);
+        if !failing && !self.open.load(Ordering::Relaxed) {
+            return;
+        }
         let source = Source {
             source: "history".into(),
-            up: self.open.load(Ordering::Relaxed) && !failing,
+            up: !failing,
             ns: self.ns.load(Ordering::Relaxed),
             error: failing.then(|| "cannot write the history".to_owned()),
         };
