@@ -1,13 +1,11 @@
 //! The newest incidents: the answers of `/api/v1/incidents`.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::problem::Problem;
-use crate::incident::Incident;
 use crate::view::View;
+pub use crate::view::incident::IncidentLine;
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Incidents {
@@ -20,52 +18,14 @@ pub struct Incidents {
     pub left_out: u64,
 }
 
-/// An incident in short.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct IncidentLine {
-    pub id: String,
-    /// Such as `oom`.
-    pub kind: String,
-    /// When it began, in nanoseconds since the Unix epoch.
-    pub time: u64,
-    /// Nothing more will be added.
-    pub complete: bool,
-    /// What it affects: the labels of an alert about it, without empty ones.
-    pub labels: BTreeMap<String, String>,
-    /// What happened, in one sentence.
-    pub title: String,
-    /// Its cause, in one sentence.
-    pub cause: String,
-    /// What to do next.
-    pub next: String,
-}
-
-impl IncidentLine {
-    pub fn of(incident: &Incident) -> IncidentLine {
-        let Incident { id, kind, time, complete, labels, title, cause, .. } = incident.clone();
-        let (kind, cause, next) = (kind.name().to_owned(), cause.sentence, cause.next);
-        IncidentLine { id, kind, time, complete, labels, title, cause, next }
-    }
-}
-
 impl Incidents {
     pub fn of(view: &View) -> Incidents {
-        let line = |incident: &crate::view::incident::Incident| IncidentLine {
-            id: incident.id.clone(),
-            kind: incident.kind.to_owned(),
-            time: incident.time,
-            complete: incident.complete,
-            labels: incident.labels.clone(),
-            title: incident.title.clone(),
-            cause: incident.cause.clone(),
-            next: incident.next.clone(),
-        };
-        let incidents = view.incidents.iter().map(line).collect();
+        let incidents = view.incidents.iter().map(|kept| kept.line.clone()).collect();
         Incidents { time: view.time, incidents, left_out: view.incidents.dropped() }
     }
 }
 
-/// All of an incident, as JSON: an [`Incident`].
+/// All of an incident, as JSON: an [`Incident`](crate::incident::Incident).
 pub fn whole(view: &View, id: &str) -> Result<Vec<u8>, Problem> {
     let missing = || {
         let count = view.incidents.iter().count();
@@ -80,7 +40,7 @@ pub fn whole(view: &View, id: &str) -> Result<Vec<u8>, Problem> {
 mod tests {
     use super::*;
     use crate::engine::test::engine;
-    use crate::incident::Kind;
+    use crate::incident::{Incident, Kind};
 
     fn incident(id: &str, time: u64) -> Incident {
         let mut incident = Incident::new(Kind::Oom, id.to_owned(), time);

@@ -58,7 +58,7 @@ pub struct Figures {
     /// Absent: the host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workload: Option<String>,
-    /// Its memory limit at the end of the period, if that is now.
+    /// The memory limit that it has now: the history keeps none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_limit_bytes: Option<u64>,
     pub memory_bytes: Spread,
@@ -137,10 +137,10 @@ impl Digest {
             host: Figures::of(host),
             workloads,
             kills: incidents.iter().filter(killed).map(|incident| incident.evidence.killed).sum(),
-            causes: counted(incidents.iter().map(|it| ((0, it.kind.name(), it.cause.rule.clone()), ()))),
+            causes: counted(incidents.iter().map(|it| (0, it.kind.name(), it.cause.rule.clone()))),
             alerts: counted(alerts.iter().filter(|it| fired_within(it, within)).map(|alert| {
                 let order = Severity::Critical as u8 - alert.severity as u8;
-                ((order, alert.severity.label(), alert.alert.to_string()), ())
+                (order, alert.severity.label(), alert.alert.to_string())
             })),
             incidents: incidents.iter().map(|incident| Event::of(incident)).collect(),
         }
@@ -158,9 +158,9 @@ fn fired_within(alert: &Alert, within: impl Fn(u64) -> bool) -> bool {
 }
 
 /// How often each comes, by order and then the most frequent first.
-fn counted(all: impl Iterator<Item = ((u8, &'static str, String), ())>) -> Vec<Count> {
+fn counted(all: impl Iterator<Item = (u8, &'static str, String)>) -> Vec<Count> {
     let mut counts: BTreeMap<(u8, &'static str, String), u64> = BTreeMap::new();
-    all.for_each(|(key, ())| *counts.entry(key).or_default() += 1);
+    all.for_each(|key| *counts.entry(key).or_default() += 1);
     let mut counts: Vec<_> = counts.into_iter().collect();
     counts.sort_by(|((one, ..), few), ((other, ..), many)| one.cmp(other).then(many.cmp(few)));
     counts.into_iter().map(|((_, of, name), count)| Count { name, of, count }).collect()

@@ -29,7 +29,8 @@ use crate::rule::Rules;
 use crate::sample::{Reading, Sample};
 use crate::signal::counted::Count;
 use crate::signal::table::signals;
-use crate::view::{self, View};
+use crate::view::View;
+use crate::view::incident::{IncidentLine, Kept};
 use alert::Alerts;
 use held::Held;
 use incident::Incidents;
@@ -81,7 +82,7 @@ impl Engine {
         let Engine { view, alerts, incidents, .. } = self;
         let view = Arc::make_mut(view);
         let explained = incident::fold(incidents, view, time, &sample.reading, &outcomes);
-        keep(view, &explained);
+        explained.iter().for_each(|incident| view.incidents.keep(kept(incident)));
         outcomes.extend(explained.into_iter().map(Outcome::from));
         alert::apply(alerts, view, time, &sample.reading, &mut outcomes);
         if matches!(sample.reading, Reading::Tick) {
@@ -110,7 +111,7 @@ impl Engine {
         let view = Arc::make_mut(view);
         let mut outcomes = oom::release_all(view, held);
         let explained = incident::finish(incidents, view, &outcomes);
-        keep(view, &explained);
+        explained.iter().for_each(|incident| view.incidents.keep(kept(incident)));
         outcomes.extend(explained.into_iter().map(Outcome::from));
         alert::end(alerts, view, &mut outcomes);
         outcomes
@@ -120,7 +121,7 @@ impl Engine {
     pub fn remember(&mut self, past: &[Incident]) {
         let view = Arc::make_mut(&mut self.view);
         for incident in past.iter().filter(|incident| view.incidents.find(&incident.id).is_none()).collect::<Vec<_>>() {
-            keep(view, std::slice::from_ref(incident));
+            view.incidents.keep(kept(incident));
         }
     }
 
@@ -200,22 +201,10 @@ macro_rules! fold {
 }
 signals!(fold);
 
-/// Keeps incidents, as they are now.
-fn keep(view: &mut View, incidents: &[Incident]) {
-    for incident in incidents {
-        view.incidents.keep(view::incident::Incident {
-            id: incident.id.clone(),
-            kind: incident.kind.name(),
-            time: incident.time,
-            complete: incident.complete,
-            labels: incident.labels.clone(),
-            title: incident.title.clone(),
-            cause: incident.cause.sentence.clone(),
-            next: incident.cause.next.clone(),
-            // Strings and numbers only: serialization cannot fail.
-            json: serde_json::to_string(incident).unwrap_or_default().into(),
-        });
-    }
+fn kept(incident: &Incident) -> Kept {
+    // Strings and numbers only: serialization cannot fail.
+    let json = serde_json::to_string(incident).unwrap_or_default().into();
+    Kept { line: IncidentLine::of(incident), json }
 }
 
 /// Adds the name of the workload to a fact.

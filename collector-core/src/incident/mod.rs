@@ -6,6 +6,7 @@ mod document;
 mod evidence;
 mod gpu;
 mod history;
+mod line;
 pub mod page;
 pub mod ran_out;
 pub mod shape;

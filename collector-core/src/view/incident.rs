@@ -3,26 +3,36 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
 /// Incidents that are kept, and bytes of their JSON. The oldest go first.
 const KEPT: usize = 100;
 const BYTES: usize = 2 << 20;
 
-/// Texts are those of the incident.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Incident {
-    /// Ids sort by time.
+/// An incident in short.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct IncidentLine {
     pub id: String,
-    /// The name of its kind, such as `oom`.
-    pub kind: &'static str,
+    /// Such as `oom`.
+    pub kind: String,
     /// When it began, in nanoseconds since the Unix epoch.
     pub time: u64,
+    /// Nothing more will be added.
     pub complete: bool,
+    /// What it affects: the labels of an alert about it, without empty ones.
     pub labels: BTreeMap<String, String>,
+    /// What happened, in one sentence.
     pub title: String,
-    /// The sentence of its cause.
+    /// Its cause, in one sentence.
     pub cause: String,
-    /// What to do.
+    /// What to do next.
     pub next: String,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Kept {
+    pub line: IncidentLine,
     /// All of it.
     pub json: Box<str>,
 }
@@ -30,7 +40,7 @@ pub struct Incident {
 /// By id.
 #[derive(Clone, Debug, Default)]
 pub struct Incidents {
-    kept: VecDeque<Arc<Incident>>,
+    kept: VecDeque<Arc<Kept>>,
     bytes: usize,
     /// How many there was no room for any more.
     dropped: u64,
@@ -38,16 +48,16 @@ pub struct Incidents {
 
 impl Incidents {
     /// The newest first.
-    pub fn iter(&self) -> impl Iterator<Item = &Incident> {
-        self.kept.iter().rev().map(|incident| &**incident)
+    pub fn iter(&self) -> impl Iterator<Item = &Kept> {
+        self.kept.iter().rev().map(|kept| &**kept)
     }
 
-    pub fn newest(&self) -> Option<&Incident> {
+    pub fn newest(&self) -> Option<&Kept> {
         self.iter().next()
     }
 
-    pub fn find(&self, id: &str) -> Option<&Incident> {
-        self.iter().find(|incident| incident.id == id)
+    pub fn find(&self, id: &str) -> Option<&Kept> {
+        self.iter().find(|kept| kept.line.id == id)
     }
 
     pub fn dropped(&self) -> u64 {
@@ -55,10 +65,10 @@ impl Incidents {
     }
 
     /// Keeps an incident as it is now.
-    pub(crate) fn keep(&mut self, incident: Incident) {
+    pub(crate) fn keep(&mut self, incident: Kept) {
         self.bytes += incident.json.len();
-        let place = self.kept.partition_point(|other| other.id < incident.id);
-        match self.kept.get_mut(place).filter(|other| other.id == incident.id) {
+        let place = self.kept.partition_point(|other| other.line.id < incident.line.id);
+        match self.kept.get_mut(place).filter(|other| other.line.id == incident.line.id) {
             Some(before) => {
                 self.bytes -= before.json.len();
                 *before = Arc::new(incident);
@@ -78,22 +88,13 @@ impl Incidents {
 mod tests {
     use super::*;
 
-    fn incident(id: usize, bytes: usize) -> Incident {
-        Incident {
-            id: format!("{id:06}"),
-            kind: "oom",
-            time: id as u64,
-            complete: false,
-            labels: BTreeMap::new(),
-            title: String::new(),
-            cause: String::new(),
-            next: String::new(),
-            json: "x".repeat(bytes).into(),
-        }
+    fn incident(id: usize, bytes: usize) -> Kept {
+        let line = IncidentLine { id: format!("{id:06}"), time: id as u64, ..IncidentLine::default() };
+        Kept { line, json: "x".repeat(bytes).into() }
     }
 
     fn ids(incidents: &Incidents) -> Vec<u64> {
-        incidents.iter().map(|incident| incident.time).collect()
+        incidents.iter().map(|kept| kept.line.time).collect()
     }
 
     #[test]
@@ -101,7 +102,7 @@ mod tests {
         let mut incidents = Incidents::default();
         (0..KEPT + 5).for_each(|id| incidents.keep(incident(id, 10)));
         assert_eq!((ids(&incidents).len(), incidents.dropped(), incidents.bytes), (KEPT, 5, KEPT * 10));
-        assert_eq!(incidents.newest().unwrap().time, KEPT as u64 + 4);
+        assert_eq!(incidents.newest().unwrap().line.time, KEPT as u64 + 4);
         incidents.keep(incident(1000, BYTES - 20));
         assert_eq!((ids(&incidents).len(), incidents.dropped()), (3, 103));
         incidents.keep(incident(1001, 2 * BYTES));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use collector_core::alert::{Alert, Severity};
+use collector_core::alert::Alert;
 use collector_core::amount::{bytes, percent};
 use collector_core::api::gpus::{GpuLine, Gpus};
 use collector_core::text::shown_json;
@@ -11,6 +11,7 @@ use collector_core::text::shown_json;
 use super::direct::Direct;
 use super::settings::Settings;
 use super::sheet::{Column, Line, Paint, bar, right, table};
+use super::state::alarm;
 use super::terminal::{self, colour};
 use crate::client::{Client, is_forbidden};
 use crate::config::load::Effective;
@@ -136,15 +137,6 @@ fn part(one: &str, two: &str) -> String {
     match (one.rsplit_once(' '), two.rsplit_once(' ')) {
         (Some((number, unit)), Some((_, other))) if unit == other => format!("{number}/{two}"),
         _ => format!("{one}/{two}"),
-    }
-}
-
-/// The colour of something with alerts of this severity at most.
-pub fn alarm(worst: Option<Severity>) -> Paint {
-    match worst {
-        None => Paint::Plain,
-        Some(Severity::Info | Severity::Warning) => Paint::Yellow,
-        Some(Severity::Critical) => Paint::Red,
     }
 }
 

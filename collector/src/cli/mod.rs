@@ -19,6 +19,7 @@ pub mod rules;
 pub mod run;
 pub mod settings;
 mod sheet;
+mod state;
 pub mod status;
 mod terminal;
 pub mod top;

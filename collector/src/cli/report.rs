@@ -6,9 +6,7 @@ use std::str::FromStr;
 use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context as _, anyhow};
-use collector_core::alert::Alert;
 use collector_core::digest::{Digest, compared, html, markdown, page, text};
-use collector_core::incident::Incident;
 
 use super::direct::Direct;
 use super::settings::Settings;
@@ -19,8 +17,6 @@ use crate::config::load::Effective;
 use crate::exit::{Exit, Failure};
 use crate::sink::{history, journal};
 
-/// Most incidents and alerts that are read, the newest. The journal is bounded as well.
-const MOST: usize = 20_000;
 const DAY: u64 = 86_400_000_000_000;
 const LONGEST: u64 = 366;
 
@@ -94,7 +90,7 @@ pub fn run(args: &ReportArgs, effective: &Effective) -> Result<(), Failure> {
         ));
     };
     let (now, length) = (clock::unix_ns(), args.days * DAY);
-    let digests = match args.compare {
+    let mut digests = match args.compare {
         None => vec![record.digest((now.saturating_sub(length), now))?],
         Some(Pair(one, other)) => {
             let period = |from: u64| (from, from.saturating_add(length).min(now));
@@ -105,6 +101,7 @@ pub fn run(args: &ReportArgs, effective: &Effective) -> Result<(), Failure> {
             vec![record.digest(period(one))?, record.digest(period(other))?]
         }
     };
+    limits(&mut digests, config);
     if args.json {
         let json = match &digests[..] {
             [only] => serde_json::to_string_pretty(only),
@@ -113,8 +110,6 @@ pub fn run(args: &ReportArgs, effective: &Effective) -> Result<(), Failure> {
         return super::print(&(json.context("write JSON")? + "\n"));
     }
     let host = config.host_name();
-    let mut digests = digests;
-    limits(&mut digests, config);
     let blocks = match &digests[..] {
         [before, after] => compared(before, after, &host),
         digests => digests.iter().flat_map(|digest| page(digest, &host)).collect(),
@@ -144,8 +139,7 @@ fn limits(digests: &mut [Digest], config: &Config) {
 /// What is on disk.
 struct Record {
     history: Option<history::Reader>,
-    incidents: Vec<Incident>,
-    alerts: Vec<Alert>,
+    journal: Option<journal::Reader>,
 }
 
 impl Record {
@@ -157,12 +151,7 @@ impl Record {
         if journal.is_none() && history.is_none() {
             return Ok(None);
         }
-        let (mut incidents, mut alerts) = (Vec::new(), Vec::new());
-        if let Some(journal) = journal {
-            incidents = journal.incidents(MOST)?;
-            alerts = journal.alerts(MOST)?.into_iter().map(|stored| stored.alert).collect();
-        }
-        Ok(Some(Record { history, incidents, alerts }))
+        Ok(Some(Record { history, journal }))
     }
 
     fn digest(&self, (from, to): (u64, u64)) -> anyhow::Result<Digest> {
@@ -174,7 +163,11 @@ impl Record {
                 workloads.push((name, quarters));
             }
         }
-        Ok(Digest::new((from, to), &host, workloads, &self.incidents, &self.alerts))
+        let (mut incidents, mut alerts) = (Vec::new(), Vec::new());
+        if let Some(journal) = &self.journal {
+            (incidents, alerts) = (journal.incidents_since(from)?, journal.alerts_since(from)?);
+        }
+        Ok(Digest::new((from, to), &host, workloads, &incidents, &alerts))
     }
 }
 

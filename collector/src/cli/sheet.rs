@@ -1,33 +1,10 @@
 //! Lines of a screen: painted text that is cut to a width, bars, and tables whose last columns give way. All text is made safe for a
 //! terminal here. Knows nothing of what is shown.
 
+use collector_core::incident::page::text::PLAIN;
+pub use collector_core::incident::page::text::Paint;
 use collector_core::text::shown;
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Paint {
-    #[default]
-    Plain,
-    Bold,
-    Dim,
-    Green,
-    Yellow,
-    Red,
-}
-
-impl Paint {
-    fn code(self) -> &'static str {
-        match self {
-            Paint::Plain => "",
-            Paint::Bold => "\x1b[1m",
-            Paint::Dim => "\x1b[2m",
-            Paint::Green => "\x1b[32m",
-            Paint::Yellow => "\x1b[33m",
-            Paint::Red => "\x1b[31m",
-        }
-    }
-}
-
-const PLAIN: &str = "\x1b[0m";
 /// Shown for a missing value.
 pub const UNKNOWN: &str = "–";
 /// A column of text is cut to this width at least, and left out where there is less room.

@@ -62,6 +62,7 @@ fn a_report_has_the_kill_the_peak_and_the_alert_and_needs_no_agent() {
     assert!((1..600).contains(&digest["known_seconds"].as_u64().unwrap()), "{digest}");
     let workloads = digest["workloads"].as_array().unwrap();
     let ours = workloads.iter().find(|it| it["workload"] == cgroup.path.as_str()).unwrap();
+    assert_eq!(ours["memory_limit_bytes"], LIMIT, "{ours}");
     // By the kernel: it never held more than its limit. Between two ticks it may have held more than was read.
     let peak = ours["memory_bytes"]["max"].as_f64().unwrap();
     assert!(peak >= HELD as f64 && peak <= cgroup.peak().unwrap() as f64 * 1.001, "{ours}");

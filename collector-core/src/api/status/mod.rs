@@ -182,7 +182,7 @@ impl Status {
             disks: disk::disks(view),
             gpus: gpus::lines(view),
             alerts,
-            incident: view.incidents.newest().map(|newest| Incident {
+            incident: view.incidents.newest().map(|newest| &newest.line).map(|newest| Incident {
                 id: newest.id.clone(),
                 kind: newest.kind.to_owned(),
                 time: newest.time,

@@ -3,26 +3,33 @@
 use super::spark::spark;
 use crate::text::shown;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Paint {
+    #[default]
     Plain,
     Bold,
     Dim,
+    Green,
+    Yellow,
     Red,
 }
 
 impl Paint {
-    fn code(self) -> &'static str {
+    /// The escape sequence that begins it.
+    pub fn code(self) -> &'static str {
         match self {
             Paint::Plain => "",
             Paint::Bold => "\x1b[1m",
             Paint::Dim => "\x1b[2m",
+            Paint::Green => "\x1b[32m",
+            Paint::Yellow => "\x1b[33m",
             Paint::Red => "\x1b[31m",
         }
     }
 }
 
-const PLAIN: &str = "\x1b[0m";
+/// The escape sequence that ends every paint.
+pub const PLAIN: &str = "\x1b[0m";
 const INDENT: usize = 2;
 /// The first column of a table is at least this wide.
 const NAME: usize = 12;

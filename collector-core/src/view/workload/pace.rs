@@ -9,7 +9,7 @@ pub(super) struct Pace {
     now: Option<f64>,
 }
 
-/// A pace is measured anew after this many nanoseconds; the first one, earlier.
+/// Nanoseconds between two measurements of a pace, and before the first one.
 const PACE_NS: u64 = 900_000_000;
 const FIRST_PACE_NS: u64 = 100_000_000;
 

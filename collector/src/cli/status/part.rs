@@ -1,13 +1,14 @@
 //! The parts of the screen. Each knows its own numbers; none knows how much room it gets.
 
-use collector_core::alert::{Alert, Severity};
+use collector_core::alert::Alert;
 use collector_core::amount::{bytes, percent};
 use collector_core::api::status::{FilesystemLine, Status};
 use collector_core::api::workloads;
 
 use super::picture::{Part, Picture};
-use crate::cli::gpus::{self, alarm};
+use crate::cli::gpus;
 use crate::cli::sheet::{Column, Line, Paint, UNKNOWN, bar, left, right, table};
+use crate::cli::state::{alarm, fullness, worst};
 
 /// Columns of a label, such as `Memory`.
 const LABEL: usize = 8;
@@ -57,7 +58,7 @@ pub fn totals(picture: &Picture, width: usize) -> Part {
         Some((used, total)) => format!("{} of {}", bytes(used), bytes(total)),
         None => UNKNOWN.to_owned(),
     };
-    let available = memory.usable_bytes.zip(memory.used_bytes).map(|(all, used)| bytes(all - used));
+    let available = memory.usable_bytes.zip(memory.used_bytes).map(|(all, used)| bytes(all.saturating_sub(used)));
     let text = of(memory.used_bytes, memory.usable_bytes);
     let rest = available.map(|left| format!(", {left} available")).unwrap_or_default();
     let mut lines = vec![total("Memory", memory.used_ratio, text + &rest, about("HostMemory"), width)];
@@ -84,11 +85,7 @@ pub fn totals(picture: &Picture, width: usize) -> Part {
 /// The filesystems, the fullest first.
 pub fn filesystems(picture: &Picture, width: usize) -> Part {
     let mut all: Vec<&FilesystemLine> = picture.status.filesystems.iter().collect();
-    // One that does not answer matters most.
-    all.sort_by(|one, other| {
-        let key = |it: &FilesystemLine| if it.up { it.used_ratio.unwrap_or(-1.0) } else { 2.0 };
-        key(other).total_cmp(&key(one))
-    });
+    all.sort_by(|one, other| fullness(other).total_cmp(&fullness(one)));
     let line = |it: &&FilesystemLine| {
         let text = match (it.up, it.available_bytes, it.size_bytes) {
             (false, ..) => format!("{} does not answer", it.mountpoint),
@@ -216,12 +213,6 @@ fn total(label: &str, share: Option<f64>, text: String, paint: Paint, width: usi
         None => (" ".repeat(cells), UNKNOWN.to_owned()),
     };
     line.and(paint, format!("{bar} {}", right(&percent, 5))).and(Paint::Plain, format!("  {text}"))
-}
-
-/// The colour of what the alerts are about.
-fn worst(alerts: &[Alert], about: impl Fn(&Alert) -> bool) -> Paint {
-    let severity = |alert: &&Alert| about(alert);
-    alarm(alerts.iter().filter(severity).map(|alert| alert.severity).filter(|it| *it > Severity::Info).max())
 }
 
 /// Keeps the first lines; the last one says how many more there are.

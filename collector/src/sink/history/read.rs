@@ -54,13 +54,10 @@ impl Reader {
         if to < kept_from {
             return Ok(Err(NotKept::Period));
         }
-        let days = self.days(name, place(from).0, place(to).0)?;
-        let within = |time: u64| time <= to && time.saturating_add(Tier::QuarterHour.step()) > from;
-        let quarters = days.iter().flat_map(|(day, body)| (0..QUARTERS).map(move |quarter| (*day, body, quarter)));
-        let values = quarters
-            .filter(|(_, body, quarter)| body.seconds(*quarter) > 0)
-            .map(|(day, body, quarter)| (begin(day, quarter), body.values(quarter, kept)))
-            .filter(|(time, _)| within(*time));
+        // A quarter belongs to what was asked if a part of it does.
+        let first = from.saturating_sub(Tier::QuarterHour.step() - 1);
+        let quarters = self.quarters(workload, first, to.saturating_add(1))?;
+        let values = quarters.iter().map(|quarter| (quarter.time, quarter.values[kept]));
         Ok(Ok(Points::new(workload, series, Tier::QuarterHour, kept_from, values)))
     }
 

@@ -89,6 +89,22 @@ impl Reader {
         Ok(bodies.iter().rev().filter_map(|body| parse(body)).collect())
     }
 
+    /// The incidents that were reported since this moment, the newest last.
+    pub fn incidents_since(&self, from: u64) -> Result<Vec<Incident>> {
+        self.since("incident", from)
+    }
+
+    /// The alerts that fired or resolved since this moment, the newest last, without their deliveries.
+    pub fn alerts_since(&self, from: u64) -> Result<Vec<Alert>> {
+        self.since("alert", from)
+    }
+
+    fn since<T: serde::de::DeserializeOwned>(&self, table: &str, from: u64) -> Result<Vec<T>> {
+        let statement = format!("SELECT body FROM {table} WHERE time >= ? ORDER BY id");
+        let bodies = self.rows(&statement, params![from as i64], |row| row.get::<_, String>(0))?;
+        Ok(bodies.iter().filter_map(|body| parse(body)).collect())
+    }
+
     /// The incident with this id, or with this unique prefix.
     pub fn incident(&self, id: &str) -> Result<Option<Incident>> {
         let statement =

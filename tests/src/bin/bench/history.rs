@@ -88,7 +88,7 @@ pub fn measure(rounds: usize) -> Result<Report> {
             ]);
             if workloads == 1_000 {
                 report.aim(format!("1000 workloads, {name}: at most {budget:.0} MiB: {mib:.1} MiB"), mib <= budget);
-                // Where there is not room for all, who has which tier is decided anew every ten seconds.
+                // Without room for all, the history ranks the workloads every ten seconds.
                 let least = allocations.len() - allocations.len().div_ceil(CHUNK) - allocations.len().div_ceil(10);
                 report.aim(
                     format!("1000 workloads, {name}: a tick that completes neither a chunk nor ten seconds allocates nothing"),

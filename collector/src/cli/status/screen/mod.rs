@@ -3,11 +3,10 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use collector_core::api::status::Health;
-
 use super::part;
 use super::picture::{Part, Picture};
 use crate::cli::sheet::{Line, Paint};
+use crate::cli::state;
 
 /// The narrowest and the widest screen.
 const WIDTHS: (usize, usize) = (40, 200);
@@ -77,17 +76,10 @@ fn fill<const N: usize>(parts: [Part; N], height: usize) -> Vec<Line> {
 /// The host, its health, and when.
 fn head(picture: &Picture, width: usize) -> Line {
     let Picture { host, agent, status, .. } = picture;
-    let (paint, health) = match status.health {
-        None => (Paint::Yellow, "not known"),
-        Some(health @ Health::Healthy) => (Paint::Green, health.label()),
-        Some(health @ (Health::Moderate | Health::Warning)) => (Paint::Yellow, health.label()),
-        Some(health @ Health::Critical) => (Paint::Red, health.label()),
-    };
-    let fires = match status.alerts.len() {
-        0 if !agent => "read without an agent".to_owned(),
-        0 => "no alert fires".to_owned(),
-        1 => "1 alert fires".to_owned(),
-        more => format!("{more} alerts fire"),
+    let (paint, health) = state::health(status.health);
+    let fires = match status.alerts.is_empty() && !agent {
+        true => "read without an agent".to_owned(),
+        false => state::fires(&status.alerts),
     };
     // To the second.
     let moment = UNIX_EPOCH + Duration::from_secs(status.time / 1_000_000_000);

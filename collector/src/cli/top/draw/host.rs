@@ -3,17 +3,18 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use collector_core::alert::{Alert, Severity};
+use collector_core::alert::Alert;
 use collector_core::amount::{bytes, percent};
-use collector_core::api::status::{FilesystemLine, Health, Status, Unavailable};
+use collector_core::api::status::{Status, Unavailable};
 use collector_core::series::Series;
 
 use super::super::answer::Answers;
 use super::super::model::Model;
 use super::super::track::Track;
 use super::chart::chart;
-use crate::cli::gpus::{self, alarm};
+use crate::cli::gpus;
 use crate::cli::sheet::{Line, Paint, UNKNOWN, left, right};
+use crate::cli::state::{self, alarm, fullness, worst};
 
 /// Columns of a label, such as `Memory`.
 const LABEL: usize = 8;
@@ -52,17 +53,7 @@ pub fn head(model: &Model, width: usize) -> Line {
     let Some(Answers { status, .. }) = model.answers.as_deref() else {
         return line.and(Paint::Dim, "  no answer yet");
     };
-    let (paint, health) = match status.health {
-        None => (Paint::Yellow, "not known"),
-        Some(health @ Health::Healthy) => (Paint::Green, health.label()),
-        Some(health @ (Health::Moderate | Health::Warning)) => (Paint::Yellow, health.label()),
-        Some(health @ Health::Critical) => (Paint::Red, health.label()),
-    };
-    let fires = match status.alerts.len() {
-        0 => "no alert fires".to_owned(),
-        1 => "1 alert fires".to_owned(),
-        more => format!("{more} alerts fire"),
-    };
+    let ((paint, health), fires) = (state::health(status.health), state::fires(&status.alerts));
     let line = line.and(Paint::Plain, "  ").and(paint, health.to_uppercase()).and(Paint::Plain, format!("  {fires}"));
     line.ending(width, Paint::Dim, format!("{} UTC", moment(status.time)))
 }
@@ -138,8 +129,6 @@ fn waiting(answers: &Answers, width: usize) -> Vec<(usize, Line)> {
 /// The fullest filesystem, and what goes to and from disks.
 fn disks(answers: &Answers, width: usize) -> Vec<(usize, Line)> {
     let Answers { status, host, .. } = answers;
-    // One that does not answer matters most.
-    let fullness = |it: &&FilesystemLine| if it.up { it.used_ratio.unwrap_or(-1.0) } else { 2.0 };
     let fullest = status.filesystems.iter().max_by(|one, other| fullness(one).total_cmp(&fullness(other)));
     let mut lines = Vec::new();
     if let Some(it) = fullest {
@@ -195,10 +184,4 @@ fn trend(host: &Track, series: &[Series], most: Option<f64>, width: usize) -> St
     let sums: Vec<Option<f64>> = (0..room).map(sum).collect();
     let highest = || sums.iter().flatten().copied().fold(0.0, f64::max);
     format!(" {}", chart(&sums, 1, most.unwrap_or_else(highest)).concat())
-}
-
-/// The colour of the worst of these alerts.
-fn worst(alerts: &[Alert], about: impl Fn(&Alert) -> bool) -> Paint {
-    let worst: Option<Severity> = alerts.iter().filter(|alert| about(alert)).map(|alert| alert.severity).max();
-    alarm(worst)
 }

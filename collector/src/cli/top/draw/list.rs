@@ -8,8 +8,8 @@ use ratatui::style::{Modifier, Style};
 use super::super::model::{Hits, Model};
 use super::host::moment;
 use super::paint::{self, put, wrap};
-use crate::cli::gpus::alarm;
 use crate::cli::sheet::{Line, Paint, left};
+use crate::cli::state::alarm;
 
 /// Lines of the list that stay on a low screen, its head included.
 const LIST: u16 = 4;

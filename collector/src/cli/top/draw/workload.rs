@@ -13,8 +13,8 @@ use super::super::track::Track;
 use super::chart::chart;
 use super::host::moment;
 use super::paint::wrap;
-use crate::cli::gpus::alarm;
 use crate::cli::sheet::{Line, Paint, left, right};
+use crate::cli::state::alarm;
 
 /// Columns of a series' name, and of each of its two values.
 const LABEL: usize = 22;
