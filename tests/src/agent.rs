@@ -12,6 +12,7 @@ use caps::Capability;
 use collector_core::sample::{Reading, Sample};
 
 use crate::binary::binary;
+use crate::cgroup;
 use crate::exposition::Exposition;
 use crate::process::Killed;
 use crate::scratch::{Scratch, scratch};
@@ -106,6 +107,7 @@ impl Agent {
         record: Option<&Path>,
         adjust: impl FnOnce(&mut Command),
     ) -> Agent {
+        cgroup::sweep();
         let file = directory.join("headroom.toml");
         let lock = directory.join("lock");
         let socket = directory.join("headroom.sock");

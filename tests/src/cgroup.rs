@@ -5,12 +5,16 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
+use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
 
 use collector::source::cgroup::{Controller, Hierarchies, Hierarchy};
 use collector::source::root::Root;
+
+/// Begins the paths of all cgroups of tests.
+const PREFIX: &str = "/headroom-test-";
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -158,25 +162,70 @@ impl Cgroup {
     }
 }
 
-fn fresh(name: &str) -> String {
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    format!("/headroom-test-{name}-{}-{number}", std::process::id())
+/// What begins the paths of this process's cgroups with this name. Another run may have left some with the same name.
+pub fn own(name: &str) -> String {
+    format!("{PREFIX}{name}-{}-", std::process::id())
+}
+
+/// A path that nobody has.
+pub(crate) fn fresh(name: &str) -> String {
+    sweep();
+    format!("{}{}", own(name), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Removes, once, what tests left that were killed: an agent would know those workloads too.
+pub fn sweep() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        for hierarchy in Hierarchies::find(&Root::default()).iter().flat_map(Hierarchies::all) {
+            let entries = fs::read_dir(&hierarchy.root).into_iter().flatten().flatten();
+            entries.filter(|entry| is_orphan(&entry.file_name().to_string_lossy())).for_each(|it| clear(&it.path()));
+        }
+    });
+}
+
+/// Whether a cgroup with this name was made by a process that ended.
+fn is_orphan(name: &str) -> bool {
+    let made_by = name.rsplit('-').nth(1).and_then(|pid| pid.parse::<u32>().ok());
+    name.starts_with(&PREFIX[1..]) && made_by.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists())
+}
+
+/// Ends the processes in this cgroup and below, and removes it.
+fn clear(directory: &Path) {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.filter(|entry| entry.file_type().is_ok_and(|it| it.is_dir())).for_each(|it| clear(&it.path()));
+    for _ in 0..200 {
+        for pid in Cgroup::processes(directory) {
+            if let Some(pid) = rustix::process::Pid::from_raw(pid) {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+        }
+        if fs::remove_dir(directory).is_ok() || !directory.exists() {
+            break;
+        }
+        sleep(Duration::from_millis(10));
+    }
 }
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        for directory in self.directories() {
-            for _ in 0..200 {
-                for pid in Cgroup::processes(&directory) {
-                    if let Some(pid) = rustix::process::Pid::from_raw(pid) {
-                        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-                    }
-                }
-                if fs::remove_dir(&directory).is_ok() || !directory.exists() {
-                    break;
-                }
-                sleep(Duration::from_millis(10));
-            }
-        }
+        self.directories().iter().for_each(|directory| clear(directory));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_process_left_that_ended_is_an_orphan() {
+        let gone = Command::new("true").spawn().unwrap();
+        let (pid, own) = (gone.id(), std::process::id());
+        gone.wait_with_output().unwrap();
+        assert!(is_orphan(&format!("headroom-test-load-wave-{pid}-7")));
+        assert!(!is_orphan(&format!("headroom-test-load-wave-{own}-7")));
+        assert!(
+            !is_orphan(&format!("other-{pid}-7")) && !is_orphan("headroom-test-") && !is_orphan("headroom-test-x-y")
+        );
     }
 }

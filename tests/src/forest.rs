@@ -7,14 +7,13 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
 
 use collector::source::cgroup::{Hierarchies, Hierarchy};
 use collector::source::root::Root;
 
-static NEXT: AtomicU32 = AtomicU32::new(0);
+use crate::cgroup;
 
 /// Removes the folders in its arguments once its parent is gone, which ends its input.
 const WATCH: &str = r#"trap '' HUP INT TERM; read -r line; find "$@" -depth -type d -delete 2>/dev/null"#;
@@ -43,8 +42,7 @@ impl Forest {
     }
 
     fn within(name: &str, hierarchies: &[&Hierarchy]) -> Forest {
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = format!("/headroom-test-{name}-{}-{number}", std::process::id());
+        let path = cgroup::fresh(name);
         let directories: Vec<PathBuf> = hierarchies.iter().map(|hierarchy| hierarchy.root.join(&path[1..])).collect();
         let mut watch = Command::new("sh");
         watch.args(["-c", WATCH, "sh"]).args(&directories).stdin(Stdio::piped()).stdout(Stdio::null());

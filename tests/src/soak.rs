@@ -6,6 +6,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::agent::Agent;
+use crate::cgroup::own;
 use crate::load::Load;
 use crate::process;
 
@@ -69,7 +70,8 @@ impl Soak {
         let done = load.done.clone();
         drop(load);
         // Alerts about the load keep firing for a while.
-        let ours = |workload: Option<&String>| workload.is_some_and(|name| name.starts_with("/headroom-test-load-"));
+        let names = [own("load"), own("load-wave")];
+        let ours = |workload: Option<&String>| workload.is_some_and(|it| names.iter().any(|own| it.starts_with(own)));
         agent.scrape_until("the end of the load's workloads", |it| {
             !it.samples.iter().any(|it| it.0 == "headroom_workload_info" && ours(it.1.get("workload")))
         });

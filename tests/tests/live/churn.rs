@@ -15,7 +15,7 @@ use collector_core::sample::{Reading, Sample};
 use collector_core::signal::cgroup::Reading as Change;
 use collector_core::stage::Stage;
 use collector_tests::agent::{Agent, PATIENCE};
-use collector_tests::cgroup::Cgroup;
+use collector_tests::cgroup::{Cgroup, own};
 use collector_tests::exposition::Exposition;
 use collector_tests::forest::Forest;
 use collector_tests::needs;
@@ -119,8 +119,7 @@ fn a_cgroup_in_several_hierarchies_is_removed_once_in_each_that_is_reported() {
     let all = |exposition: &Exposition| cgroups.iter().all(|it| exposition.has(INFO, &[("workload", &it.path)]));
     agent.scrape_until("their statistics", all);
     drop(cgroups);
-    // Another run on this machine may have left some.
-    let own = format!("/headroom-test-many-{}-", std::process::id());
+    let own = own("many");
     let gone = |exposition: &Exposition| !exposition.text.contains(&own);
     agent.scrape_until("their end", gone);
     let after = agent.settle();

@@ -15,7 +15,7 @@ use collector_core::signal::oom::Reading as Oom;
 use collector_core::stage::Stage;
 use collector_tests::agent::{Agent, get};
 use collector_tests::bpf::Objects;
-use collector_tests::cgroup::Cgroup;
+use collector_tests::cgroup::{Cgroup, own};
 use collector_tests::forest::Forest;
 use collector_tests::load::Load;
 use collector_tests::mount::Mount;
@@ -213,10 +213,11 @@ fn cgroups_and_processes_made_as_fast_as_possible_are_all_accounted_for() {
     const LONG: Duration = Duration::from_secs(5);
     let agent = Agent::start(CONFIG);
     let memory = Forest::new("count").memory_hierarchy();
+    let ours = own("bomb");
     let clean = |agent: &Agent| {
-        agent.scrape_until("that they are gone", |it| !it.text.contains("/headroom-test-bomb-"));
+        agent.scrape_until("that they are gone", |it| !it.text.contains(&ours));
         agent.settle();
-        (descriptors(agent.pid(), "/headroom-test-bomb-"), resident(agent.pid()))
+        (descriptors(agent.pid(), &ours), resident(agent.pid()))
     };
     let mut all = HashSet::new();
     let mut after = Vec::new();
