@@ -11,6 +11,8 @@ pub enum Series {
     MemoryLeast,
     MemoryMean,
     MemoryMost,
+    /// The limit in force; unknown where there is none.
+    MemoryLimit,
     /// Anonymous memory.
     Anon,
     /// Page cache, shared memory included.
@@ -56,11 +58,12 @@ pub enum Kind {
 pub const COUNT: usize = Series::ALL.len();
 
 impl Series {
-    pub const ALL: [Series; 22] = [
+    pub const ALL: [Series; 23] = [
         Memory,
         MemoryLeast,
         MemoryMean,
         MemoryMost,
+        MemoryLimit,
         Anon,
         File,
         Shmem,
@@ -97,9 +100,9 @@ impl Series {
         matches!(self, MemoryLeast | MemoryMean | MemoryMost)
     }
 
-    /// Whether incidents keep its last minute. No cause rests on CPU time.
+    /// Whether incidents keep its last minute. No cause rests on CPU time, and an incident has the limits at its moment.
     pub fn is_evidence(self) -> bool {
-        self != Cpu
+        !matches!(self, Cpu | MemoryLimit)
     }
 
     /// The series of this name.
@@ -141,6 +144,12 @@ impl Series {
             ),
             MemoryMean => row("memory_mean_bytes", "memory, mean", Gauge, "the mean of it in that second"),
             MemoryMost => row("memory_max_bytes", "memory, most", Gauge, "the most of it in that second"),
+            MemoryLimit => row(
+                "memory_limit_bytes",
+                "limit",
+                Gauge,
+                "the workload's own memory limit; for the host, all of its memory. Not known where there is none",
+            ),
             Anon => {
                 row("memory_anon_bytes", "anon", Gauge, "of that, anonymous memory, at the points at which it was read")
             }

@@ -52,10 +52,12 @@ impl Tier {
 }
 
 /// The series that outlive the minutes. What is asked about a workload hours or weeks later:
-/// how much memory does it need, and does it leak (memory, and what of it cannot be dropped); did it work at all (CPU); was it slowed,
+/// how much memory does it need, and does it leak (memory, and what of it cannot be dropped; against the limit of then); did it work at all (CPU); was it slowed,
 /// and by what (waits for memory and for IO, and stalls, the only witness where the kernel has no pressure per cgroup: v1); what did
 /// it hold of a GPU, and did it move weights over PCIe again and again (GPU memory, copies to GPUs).
-pub const KEPT: [Series; 8] = [
+///
+/// A new one stands at the end: what is on disk has the first ones.
+pub const KEPT: [Series; 9] = [
     Series::Memory,
     Series::Anon,
     Series::Cpu,
@@ -64,6 +66,7 @@ pub const KEPT: [Series; 8] = [
     Series::Stalls,
     Series::Vram,
     Series::HostToDevice,
+    Series::MemoryLimit,
 ];
 
 /// The place of a series among [`KEPT`].

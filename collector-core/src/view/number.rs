@@ -103,7 +103,7 @@ numbers! {
     WorkingSet = "memory_working_set_bytes", "working set", File(MemoryWorkingSet);
     /// Without the page cache that the kernel can drop.
     WithoutCache = "memory_without_cache_bytes", "without page cache", File(MemoryWithoutCache);
-    Limit = "memory_limit_bytes", "limit", File(MemoryLimit);
+    Limit = Series::MemoryLimit.name(), Series::MemoryLimit.label(), File(MemoryLimit), series MemoryLimit;
     High = "memory_high_bytes", "throttled above", File(MemoryHigh);
     Peak = "memory_peak_bytes", "peak", File(MemoryPeak);
     Anon = Series::Anon.name(), Series::Anon.label(), File(MemoryAnon), series Anon;

@@ -103,9 +103,10 @@ impl Sums {
         self.0.iter().map(|sum| sum.seconds).fold(0.0, f32::max)
     }
 
-    /// Whether nothing was ever more than zero.
+    /// Whether nothing was ever more than zero. A limit says nothing of what was used.
     pub fn is_empty(&self) -> bool {
-        self.0.iter().all(|sum| sum.most.is_nan() || sum.most <= 0.0)
+        let mut used = self.0.iter().zip(KEPT).filter(|(_, series)| *series != Series::MemoryLimit);
+        used.all(|(sum, _)| sum.most.is_nan() || sum.most <= 0.0)
     }
 }
 

@@ -18,6 +18,7 @@ impl Host {
         let mut numbers = [UNKNOWN; COUNT];
         let mut put = |series: Series, number: Option<u64>| numbers[series as usize] = number.unwrap_or(UNKNOWN);
         put(Series::Memory, self.memory().map(|memory| memory.total - memory.available));
+        put(Series::MemoryLimit, self.memory().map(|memory| memory.total));
         put(Series::Anon, get(Statistic::MemoryAnon));
         put(Series::File, get(Statistic::MemoryCached));
         put(Series::Shmem, get(Statistic::MemoryShmem));

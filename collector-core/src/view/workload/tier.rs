@@ -87,8 +87,9 @@ mod tests {
     use crate::engine::test::{ID, start};
     use crate::outcome::Outcome;
     use crate::sample::{Reading, Sample, Start, Statistics};
+    use crate::series::Series;
     use crate::signal::cgroup;
-    use crate::tier::Quarter;
+    use crate::tier::{Quarter, kept};
 
     const SECOND: u64 = 1_000_000_000;
     const QUARTER: u64 = 900;
@@ -151,6 +152,36 @@ mod tests {
         (41..60).for_each(|second| host.apply(begun + 3 * QUARTER + second, Reading::Tick));
         let rest = host.engine.view().rest().unwrap();
         assert_eq!((rest.time, rest.entries.len()), ((begun + 3 * QUARTER) * SECOND, 1));
+    }
+
+    #[test]
+    fn a_quarter_has_the_limit_of_then_and_a_limit_alone_is_no_use() {
+        let begun = 1000 * QUARTER;
+        let mut host = Host::new(begun);
+        let [used, idle] = [7, 8].map(|id| Id { id, ..ID });
+        for (cgroup, path) in [(used, "/used"), (idle, "/idle")] {
+            host.apply(begun, Reading::Cgroup(cgroup::Reading::Born { id: cgroup, path: path.to_owned() }));
+        }
+        for second in 0..3 * QUARTER + 1 {
+            // It is raised in the middle of the second quarter.
+            let limit = if second < QUARTER * 3 / 2 { 8 << 20 } else { 64 << 20 };
+            for (cgroup, memory) in [(used, 4096), (idle, 0)] {
+                let values = [(Statistic::MemoryCurrent, memory), (Statistic::MemoryLimit, limit)];
+                let statistics = Statistics { cgroup, values: values.into_iter().collect(), turn: true };
+                host.apply(begun + second, Reading::Statistics(statistics));
+            }
+            host.apply(begun + second, Reading::Tick);
+        }
+        let kept = kept(Series::MemoryLimit).unwrap();
+        let limits = host.quarters.iter().flat_map(|quarter| {
+            let used = quarter.entries.iter().filter(|entry| entry.workload.as_deref() == Some("/used"));
+            let of = |entry: &Entry| entry.row[kept].map(|code| code.value(Series::MemoryLimit).unwrap() as u64 >> 20);
+            used.map(move |entry| (quarter.time / SECOND - begun, of(entry)))
+        });
+        let limits: Vec<_> = limits.collect();
+        // The first minute goes out at once.
+        assert_eq!(limits, [(0, [8; 3]), (0, [8; 3]), (QUARTER, [8, 36, 64]), (2 * QUARTER, [64; 3])]);
+        assert_eq!(host.found("/idle"), []);
     }
 
     #[test]

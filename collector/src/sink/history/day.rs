@@ -11,12 +11,11 @@ use flate2::write::ZlibEncoder;
 
 /// Quarters in a day.
 pub const QUARTERS: usize = 96;
-/// The first byte of a body: the meaning of the rest, and so the series in it.
-const VERSION: u8 = 1;
+/// The first byte of a body is its version, counted from one: so many of [`KEPT`] are in it, the first ones.
+const SERIES: [usize; 2] = [8, KEPT.len()];
+const VERSION: u8 = SERIES.len() as u8;
 /// For how long each quarter is known, then each series' minimum, mean and maximum.
-const COLUMNS: usize = 1 + 3 * KEPT.len();
-/// Unpacked bytes.
-const BYTES: usize = COLUMNS * QUARTERS * 2;
+const COLUMNS: usize = columns(KEPT.len());
 
 const DAY_NS: u64 = QUARTERS as u64 * Tier::QuarterHour.step();
 
@@ -85,21 +84,28 @@ impl Day {
     /// # Errors
     /// If it is broken or of another version.
     pub fn unpack(body: &[u8]) -> Result<Day> {
-        let packed = match body.split_first() {
-            Some((&VERSION, packed)) => packed,
-            Some((version, _)) => bail!("a day has version {version}, but this program reads {VERSION}"),
-            None => bail!("a day is empty"),
+        let Some((version, packed)) = body.split_first() else { bail!("a day is empty") };
+        let Some(series) = SERIES.get(usize::from(*version).wrapping_sub(1)) else {
+            bail!("a day has version {version}, but this program reads up to {VERSION}")
         };
-        let mut bytes = Vec::with_capacity(BYTES + 1);
+        let expected = columns(*series) * QUARTERS * 2;
+        let mut bytes = Vec::with_capacity(expected + 1);
         // One byte more shows that there is more.
-        ZlibDecoder::new(packed).take(BYTES as u64 + 1).read_to_end(&mut bytes).context("decompress a day")?;
-        ensure!(bytes.len() == BYTES, "a day has {} bytes, and not {BYTES}", bytes.len());
-        let columns = bytes.chunks(QUARTERS * 2).flat_map(|column| {
+        ZlibDecoder::new(packed).take(expected as u64 + 1).read_to_end(&mut bytes).context("decompress a day")?;
+        ensure!(bytes.len() == expected, "a day has {} bytes, and not {expected}", bytes.len());
+        let numbers = bytes.chunks(QUARTERS * 2).flat_map(|column| {
             let (high, low) = column.split_at(QUARTERS);
             low.iter().zip(high).map(|(low, high)| u16::from_le_bytes([*low, *high]))
         });
-        Ok(Day(columns.collect()))
+        let mut day = Day::default();
+        day.0.iter_mut().zip(numbers).for_each(|(kept, number)| *kept = number);
+        Ok(day)
     }
+}
+
+/// Columns of a body with so many series.
+const fn columns(series: usize) -> usize {
+    1 + 3 * series
 }
 
 fn column(kept: usize, part: usize) -> usize {
@@ -135,6 +141,8 @@ type Codes = [Code; 3];
 
 #[cfg(test)]
 mod tests {
+    use collector_core::series::Series;
+
     use super::*;
 
     fn entry(seconds: u16, memory: [f32; 3]) -> Entry {
@@ -159,6 +167,27 @@ mod tests {
         let packed = day.pack().unwrap();
         assert!(packed.len() < 200, "{}", packed.len());
         assert_eq!(Day::unpack(&packed).unwrap(), day);
+    }
+
+    #[test]
+    fn a_day_of_an_older_version_is_read_and_goes_on() {
+        let mut day = Day::default();
+        day.add(3, &entry(900, [1.0, 2.0, 4.0]));
+        let mut encoder = ZlibEncoder::new(vec![1], Compression::default());
+        for column in day.0[..25 * QUARTERS].chunks(QUARTERS) {
+            for part in [1, 0] {
+                let bytes: Vec<u8> = column.iter().map(|number| number.to_le_bytes()[part]).collect();
+                encoder.write_all(&bytes).unwrap();
+            }
+        }
+        let mut old = Day::unpack(&encoder.finish().unwrap()).unwrap();
+        assert_eq!((old.values(3, 0), old.values(3, 8)), (day.values(3, 0), [None; 3]), "it had no limits");
+        let mut more = entry(900, [8.0; 3]);
+        let limit = Code::of(Series::MemoryLimit, 64.0, Round::Nearest);
+        more.row[8] = [limit; 3];
+        old.add(4, &more);
+        let whole = Day::unpack(&old.pack().unwrap()).unwrap();
+        assert_eq!((whole.values(3, 0), whole.values(4, 8)), (day.values(3, 0), [Some(64.0); 3]));
     }
 
     #[test]
