@@ -34,5 +34,6 @@ pub mod stage;
 pub mod swap;
 pub mod sysctl;
 pub mod tail;
+pub mod terminal;
 pub mod trace;
 pub mod user;

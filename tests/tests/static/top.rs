@@ -5,7 +5,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use std::{env, fs, thread};
 
 use collector_core::api::problem::Problem;
@@ -17,83 +17,13 @@ use collector_core::view::View;
 use collector_tests::binary::binary;
 use collector_tests::needs;
 use collector_tests::require::installed;
-use collector_tests::scratch::{Scratch, scratch};
+use collector_tests::scratch::scratch;
+use collector_tests::terminal::{PATIENCE, Terminal};
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures");
-const PATIENCE: Duration = Duration::from_secs(60);
-/// What is on the screen after the verb: how it ended, and how the terminal is.
-const AFTER: &str = "; echo \"code $?\"; stty -a; exec sleep 600";
-
 /// How a colour begins, and one of them.
 const COLOUR: &str = "\x1b[38;5;";
 const YELLOW: &str = "\x1b[38;5;3m";
-
-/// A tmux of its own with one window.
-struct Terminal {
-    folder: Scratch,
-}
-
-impl Terminal {
-    fn new(width: u16, height: u16, environment: &str, arguments: &str) -> Terminal {
-        let terminal = Terminal { folder: scratch() };
-        let (width, height) = (width.to_string(), height.to_string());
-        let verb = format!("env {environment} {} top --config /dev/null {arguments}{AFTER}", binary().display());
-        terminal.tmux(&["-f", "/dev/null", "new-session", "-d", "-x", &width, "-y", &height, "sh", "-c", &verb]);
-        terminal
-    }
-
-    fn tmux(&self, arguments: &[&str]) -> String {
-        let mut command = Command::new("tmux");
-        command.env_remove("TMUX").env("LC_ALL", "C.UTF-8").env("HEADROOM_JOURNAL_DIR", "/nowhere");
-        let output = command.arg("-u").arg("-S").arg(self.folder.join("tmux")).args(arguments).output().unwrap();
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    fn keys(&self, keys: &[&str]) {
-        self.tmux(&[&["send-keys"], keys].concat());
-    }
-
-    fn screen(&self) -> String {
-        self.tmux(&["capture-pane", "-p"])
-    }
-
-    /// The screen once all of this is on it.
-    fn until(&self, texts: &[&str]) -> String {
-        let begun = Instant::now();
-        loop {
-            let screen = self.screen();
-            if texts.iter().all(|text| screen.contains(text)) {
-                return screen;
-            }
-            assert!(begun.elapsed() < PATIENCE, "{texts:?} is not on the screen:\n{screen}");
-            thread::sleep(Duration::from_millis(50));
-        }
-    }
-
-    /// Checks that the verb ended well and the terminal is as before.
-    fn assert_given_back(&self) {
-        let screen = self.until(&["code ", "icanon", "echo "]);
-        assert!(screen.contains("code 0") && !screen.contains("-icanon") && !screen.contains("-echo "), "{screen}");
-        let state = self.tmux(&["display-message", "-p", "#{alternate_on} #{mouse_any_flag} #{cursor_flag}"]);
-        assert_eq!(state.trim(), "0 0 1", "no other screen, no mouse, a cursor");
-    }
-
-    /// The process of the verb.
-    fn pid(&self) -> i32 {
-        let shell = self.tmux(&["display-message", "-p", "#{pane_pid}"]);
-        let shell = shell.trim();
-        let children = fs::read_to_string(format!("/proc/{shell}/task/{shell}/children")).unwrap();
-        children.trim().parse().unwrap()
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        let mut command = Command::new("tmux");
-        let _ = command.arg("-S").arg(self.folder.join("tmux")).arg("kill-server").output();
-    }
-}
 
 fn replay(name: &str) -> String {
     format!("--replay {FIXTURES}/replay/{name}.jsonl")
