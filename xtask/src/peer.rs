@@ -20,10 +20,17 @@ struct Peer {
     commands: fn(&Path) -> Vec<Command>,
 }
 
-const PEERS: [Peer; 2] = [
+const PEERS: [Peer; 3] = [
     Peer {
         name: "grafana",
         what: "Grafana's types",
+        lock: "package-lock.json",
+        others: &["package.json"],
+        commands: |folder| vec![npm(folder)],
+    },
+    Peer {
+        name: "browser",
+        what: "the driver of Chromium, and axe",
         lock: "package-lock.json",
         others: &["package.json"],
         commands: |folder| vec![npm(folder)],

@@ -27,6 +27,9 @@ const PROGRAMS: &[&str] =
     &["fio", "openssl", "prometheus", "prometheus-alertmanager", "systemd-analyze", "dpkg-shlibdeps", "tmux"];
 /// What runs the check of dashboards against Grafana's types. Debian's npm conflicts with the nodejs of others, which has its own.
 const NODE: &[&str] = &["nodejs", "npm"];
+/// What opens the page for the tests: one of these. Debian's headless shell is the smallest, and needs no windows.
+const BROWSER: &[&str] = &["chromium-headless-shell"];
+const BROWSERS: [&str; 3] = ["chromium-headless-shell", "chromium", "google-chrome"];
 /// What installs the packages of PyPI that tests compare with.
 const PYTHON: &[&str] = &["python3", "python3-venv"];
 
@@ -48,6 +51,7 @@ struct Gap {
     clippy: bool,
     reference: bool,
     node: bool,
+    browser: bool,
     python: bool,
 }
 
@@ -71,6 +75,7 @@ pub fn setup(project: &Project) -> Result<()> {
     report(before.clippy, "clippy for the BPF target");
     report(before.reference, "fio, openssl, Prometheus, Alertmanager, systemd-analyze, dpkg-dev, tmux");
     report(before.node, "Node.js and npm");
+    report(before.browser, "Chromium");
     report(before.python, "Python with venv");
     ensure(project, Scope::All)?;
     peer::install(project)?;
@@ -156,6 +161,7 @@ impl Gap {
             (self.clippy, "clippy for the BPF target"),
             (self.reference, "fio, openssl, Prometheus, Alertmanager, systemd-analyze, dpkg-dev or tmux"),
             (self.node, "Node.js or npm"),
+            (self.browser, "Chromium"),
             (self.python, "Python with venv"),
         ];
         parts.iter().filter(|(missing, _)| *missing).map(|(_, name)| *name).collect()
@@ -173,6 +179,7 @@ fn gap(project: &Project, scope: Scope) -> Gap {
         clippy: check && !nightly && !Path::new("/usr/bin/cargo-clippy").is_file(),
         reference: test && !PROGRAMS.iter().all(|program| on_path(program)),
         node: test && !["node", "npm"].iter().all(|program| on_path(program)),
+        browser: test && !BROWSERS.iter().any(|program| on_path(program)),
         python: test && !has_venv(),
     }
 }
@@ -191,6 +198,7 @@ fn plan(gap: &Gap, installed: &[String]) -> Plan {
         (gap.clippy, CLIPPY),
         (gap.reference, REFERENCE),
         (gap.node, NODE),
+        (gap.browser, BROWSER),
         (gap.python, PYTHON),
     ];
     let wanted = parts.iter().filter(|(missing, _)| *missing).flat_map(|(_, packages)| *packages);
@@ -232,7 +240,8 @@ fn on_path(program: &str) -> bool {
 fn installed() -> Vec<String> {
     let mut query = Command::new("dpkg-query");
     query.args(["--show", "--showformat", "${Package} ${db:Status-Status}\n"]);
-    let output = query.args([COMPILER, LLVM, CLIPPY, REFERENCE, NODE, PYTHON].concat()).stderr(Stdio::null()).output();
+    let output =
+        query.args([COMPILER, LLVM, CLIPPY, REFERENCE, NODE, BROWSER, PYTHON].concat()).stderr(Stdio::null()).output();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
     let names = text.lines().filter_map(|line| line.strip_suffix(" installed"));
     names.map(str::to_owned).collect()
@@ -273,20 +282,21 @@ mod tests {
         clippy: true,
         reference: true,
         node: true,
+        browser: true,
         python: true,
     };
 
     #[test]
     fn a_fresh_machine_gets_everything() {
         let plan = plan(&EVERYTHING, &[]);
-        assert_eq!(plan.packages, [COMPILER, LLVM, CLIPPY, REFERENCE, NODE, PYTHON].concat());
+        assert_eq!(plan.packages, [COMPILER, LLVM, CLIPPY, REFERENCE, NODE, BROWSER, PYTHON].concat());
         assert!(plan.linker);
     }
 
     #[test]
     fn installed_packages_are_left_alone() {
         let installed: Vec<String> = LLVM.iter().chain(CLIPPY).map(|name| name.to_string()).collect();
-        assert_eq!(plan(&EVERYTHING, &installed).packages, [COMPILER, REFERENCE, NODE, PYTHON].concat());
+        assert_eq!(plan(&EVERYTHING, &installed).packages, [COMPILER, REFERENCE, NODE, BROWSER, PYTHON].concat());
         let fio = ["fio".to_owned()];
         assert_eq!(plan(&Gap { reference: true, ..Gap::default() }, &fio).packages, REFERENCE[1..]);
         let linker = Gap { toolchain: Missing { rust: false, linker: true }, ..Gap::default() };
@@ -297,13 +307,13 @@ mod tests {
     fn advice_names_every_command_for_both_toolchains() {
         let advice = advice(&EVERYTHING, &plan(&EVERYTHING, &[]));
         let expected = "\
-missing: a Rust compiler for the BPF target, bpf-linker, clippy for the BPF target, fio, openssl, Prometheus, Alertmanager, systemd-analyze, dpkg-dev or tmux, Node.js or npm, Python with venv
+missing: a Rust compiler for the BPF target, bpf-linker, clippy for the BPF target, fio, openssl, Prometheus, Alertmanager, systemd-analyze, dpkg-dev or tmux, Node.js or npm, Chromium, Python with venv
 
 On Debian 12:
 
   sudo apt-get update
   sudo apt-get install --no-install-recommends rustc-web cargo-web libstd-rust-web-dev-bpf llvm-22-dev libpolly-22-dev \
-zlib1g-dev libzstd-dev g++ rust-web-clippy fio openssl prometheus prometheus-alertmanager systemd dpkg-dev tmux nodejs npm python3 python3-venv
+zlib1g-dev libzstd-dev g++ rust-web-clippy fio openssl prometheus prometheus-alertmanager systemd dpkg-dev tmux nodejs npm chromium-headless-shell python3 python3-venv
   cargo xtask setup    # compiles bpf-linker, without root
 
 On any system with rustup:
