@@ -2,6 +2,7 @@
 //! quarters of an hour and from what the journal has. Knows neither where those are read nor how a page is shown.
 
 pub mod block;
+pub mod card;
 mod html;
 mod markdown;
 mod page;

@@ -93,6 +93,11 @@ pub const REASONS: [(u64, &str); 9] = [
     (0x100, "display_clock_setting"),
 ];
 
+/// The reasons that mean that something is wrong: heat, or too little power. The rule GpuThrottled has the same.
+pub const THROTTLED: u64 = 0x8 | 0x20 | 0x40 | 0x80;
+/// Software that keeps a GPU within its power limit works as intended.
+pub const POWER_CAPPED: u64 = 0x4;
+
 /// A GPU, or a MIG device of one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -24,16 +24,42 @@ const DROPPED: u32 = 13;
 const ZERO: u16 = 0;
 const LARGEST: u16 = u16::MAX - 1;
 
-/// The smallest number above zero: bytes reach from 1/16 to 2^60, all else from 2^-40 to 2^24.
-fn smallest(series: Series) -> u32 {
-    let exponent = if series.name().contains("bytes") { -4 } else { -40 };
-    (((127 + exponent) as u32) << 23) >> DROPPED
+/// Where the numbers of a kind are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scale {
+    /// From 1/16 to 2^60.
+    Bytes,
+    /// From 2^-40 to 2^24.
+    Number,
+}
+
+impl From<Series> for Scale {
+    fn from(series: Series) -> Scale {
+        if series.name().contains("bytes") { Scale::Bytes } else { Scale::Number }
+    }
+}
+
+impl Scale {
+    /// The smallest number above zero.
+    fn smallest(self) -> u32 {
+        let exponent = match self {
+            Scale::Bytes => -4,
+            Scale::Number => -40,
+        };
+        (((127 + exponent) as u32) << 23) >> DROPPED
+    }
+}
+
+impl Default for Code {
+    fn default() -> Code {
+        Code::UNKNOWN
+    }
 }
 
 impl Code {
     pub const UNKNOWN: Code = Code(u16::MAX);
 
-    pub fn of(series: Series, value: f32, round: Round) -> Code {
+    pub fn of(scale: impl Into<Scale>, value: f32, round: Round) -> Code {
         if value.is_nan() {
             return Code::UNKNOWN;
         }
@@ -47,18 +73,18 @@ impl Code {
             Round::Up => (1 << DROPPED) - 1,
         };
         let bits = value.min(f32::MAX / 4.0).to_bits().saturating_add(more) >> DROPPED;
-        match bits.checked_sub(smallest(series)) {
+        match bits.checked_sub(scale.into().smallest()) {
             None => Code(if round == Round::Up { 1 } else { ZERO }),
             Some(steps) => Code(u16::try_from(steps + 1).unwrap_or(LARGEST).min(LARGEST)),
         }
     }
 
     /// `None` if it is unknown.
-    pub fn value(self, series: Series) -> Option<f32> {
+    pub fn value(self, scale: impl Into<Scale>) -> Option<f32> {
         match self.0 {
             ZERO => Some(0.0),
             u16::MAX => None,
-            steps => Some(f32::from_bits((u32::from(steps) - 1 + smallest(series)) << DROPPED)),
+            steps => Some(f32::from_bits((u32::from(steps) - 1 + scale.into().smallest()) << DROPPED)),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! How long the history keeps what, and how finely. Data only: knows neither where a tier is stored nor who reads it.
 
 mod code;
+mod rare;
 
 use std::sync::Arc;
 
@@ -8,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::series::Series;
-pub use code::{Code, ROUNDS, Round};
+pub use code::{Code, ROUNDS, Round, Scale};
+pub use rare::{Card, FIGURES, Figure, Rare};
 
 const SECOND: u64 = 1_000_000_000;
 const MINUTE: u64 = 60 * SECOND;
@@ -99,6 +101,15 @@ pub struct Quarter {
     /// When it began, in nanoseconds since the Unix epoch.
     pub time: u64,
     pub entries: Vec<Entry>,
+    pub cards: Vec<Card>,
+    /// What rare happened, and how often.
+    pub counts: Vec<(Rare, u64)>,
+}
+
+impl Quarter {
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.cards.is_empty() && self.counts.is_empty()
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]

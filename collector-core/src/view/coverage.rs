@@ -8,6 +8,7 @@ use crate::count::grow;
 use crate::sample::{Delivery, Endpoint, Origin, Probe, ProbeState, Process, Program, Reading, Source};
 use crate::signal::cgroup;
 use crate::stage::Stage;
+use crate::tier::Rare;
 
 /// At most this many names of each kind are kept. Only a foreign recording has more.
 const NAMES: usize = 128;
@@ -31,6 +32,10 @@ pub struct Coverage {
     changes: u64,
     /// Number of items dropped, in the order of [`Stage::ALL`].
     lost: [u64; Stage::ALL.len()],
+    /// How often the agent started.
+    starts: u64,
+    /// Both of them as far as the history on disk has them.
+    counted: ([u64; Stage::ALL.len()], u64),
     /// Cost of each program while the kernel measured it.
     pub programs: BTreeMap<Cow<'static, str>, Cost>,
     /// Last health of each source.
@@ -78,6 +83,8 @@ impl Default for Coverage {
             probes: BTreeMap::new(),
             changes: 0,
             lost: [0; Stage::ALL.len()],
+            starts: 0,
+            counted: ([0; Stage::ALL.len()], 0),
             programs: BTreeMap::new(),
             sources: BTreeMap::new(),
             sinks: BTreeMap::new(),
@@ -116,6 +123,24 @@ impl Coverage {
     /// Number of items dropped at this stage.
     pub fn lost(&self, stage: Stage) -> u64 {
         self.lost[stage as usize]
+    }
+
+    pub(crate) fn start(&mut self) {
+        grow(&mut self.starts, 1);
+    }
+
+    /// What the history on disk does not have yet.
+    pub(crate) fn uncounted(&self) -> impl Iterator<Item = (Rare, u64)> {
+        let (lost, starts) = &self.counted;
+        let lost = Stage::ALL.into_iter().zip(self.lost.iter().zip(lost));
+        let lost = lost.map(|(stage, (all, counted))| (Rare::Lost(stage), all.saturating_sub(*counted)));
+        let starts = (Rare::Start, self.starts.saturating_sub(*starts));
+        std::iter::once(starts).chain(lost).filter(|(_, count)| *count > 0)
+    }
+
+    /// It has them from now on.
+    pub(crate) fn count(&mut self) {
+        self.counted = (self.lost, self.starts);
     }
 
     /// Whether the creation of a cgroup can have been missed: nothing reports it, or something was lost that may have been such a

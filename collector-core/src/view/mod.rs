@@ -62,6 +62,7 @@ impl View {
     /// The source started.
     pub(crate) fn start(&mut self, time: u64, start: &Start) {
         self.started = time;
+        self.coverage.start();
         self.build = Some(Build { version: start.version.clone(), kernel: start.kernel.clone() });
         self.workloads = Workloads::new(time, start);
         self.history.limit(start.history.unwrap_or_default());
@@ -83,7 +84,7 @@ impl View {
             }
         };
         self.workloads.record(time, before, self.gpus.holding(time), &mut self.changes, &mut keep);
-        let (turn, quarter) = (write.is_turn(), write.outgoing());
+        let (turn, quarter, back) = (write.is_turn(), write.outgoing(), write.is_back());
         let host = self.history.end(write, self.host.point(&self.gpus, known.has(Number::Stall)));
         entries.extend(host.and_then(|sums| sums.entry(None, None)));
         if turn {
@@ -91,8 +92,13 @@ impl View {
             self.workloads.share_history(time, total, &mut self.history);
         }
         entries.extend(self.workloads.take_departed(quarter.is_some()));
+        let (cards, mut counts) = self.gpus.record(time, quarter.is_some(), back);
+        if quarter.is_some() {
+            counts.extend(self.coverage.uncounted());
+            self.coverage.count();
+        }
         let time = quarter.or(self.history.quarter_begun())?;
-        (!entries.is_empty()).then_some(Quarter { time, entries })
+        Some(Quarter { time, entries, cards, counts }).filter(|quarter| !quarter.is_empty())
     }
 
     /// What of the history has not gone to the disk, when there are no more ticks.
@@ -100,7 +106,9 @@ impl View {
         let time = self.history.quarter_begun()?;
         let host = self.history.host.rest().and_then(|sums| sums.entry(None, None));
         let entries: Vec<Entry> = self.workloads.history_left().chain(host).collect();
-        (!entries.is_empty()).then_some(Quarter { time, entries })
+        let (cards, mut counts) = self.gpus.rest();
+        counts.extend(self.coverage.uncounted());
+        Some(Quarter { time, entries, cards, counts }).filter(|quarter| !quarter.is_empty())
     }
 
     /// At a tick: OOM kills that no program saw.

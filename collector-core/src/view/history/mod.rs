@@ -26,6 +26,7 @@ pub use budget::Use;
 use chunk::{Columns, ROWS};
 pub(crate) use read::Window;
 use steps::Steps;
+pub(crate) use sums::Sum;
 use sums::Sums;
 
 /// Complete chunks of points: with the fewest rows that is five minutes, and a few points more because ticks are not exactly a second

@@ -3,7 +3,7 @@
 
 use super::Point;
 use crate::series::{Kind, Series};
-use crate::tier::{Code, KEPT, ROUNDS, Row};
+use crate::tier::{Code, KEPT, ROUNDS, Row, Scale};
 
 /// Which of them are levels, and not rates. At hand, because every workload needs it at every tick.
 const LEVELS: [bool; KEPT.len()] = {
@@ -19,8 +19,9 @@ const LEVELS: [bool; KEPT.len()] = {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sums([Sum; KEPT.len()]);
 
+/// What one number adds up to.
 #[derive(Clone, Copy, Debug)]
-struct Sum {
+pub(crate) struct Sum {
     /// NaN as long as nothing is known.
     least: f32,
     most: f32,
@@ -31,14 +32,39 @@ struct Sum {
 
 impl Default for Sums {
     fn default() -> Sums {
-        Sums([Sum { least: f32::NAN, most: f32::NAN, total: 0.0, seconds: 0.0 }; KEPT.len()])
+        Sums([Sum::default(); KEPT.len()])
+    }
+}
+
+impl Default for Sum {
+    fn default() -> Sum {
+        Sum { least: f32::NAN, most: f32::NAN, total: 0.0, seconds: 0.0 }
     }
 }
 
 impl Sum {
-    fn add(&mut self, least: f32, most: f32) {
+    pub fn see(&mut self, least: f32, most: f32) {
         // A minimum with NaN is the other one.
         (self.least, self.most) = (self.least.min(least), self.most.max(most));
+    }
+
+    /// Adds a mean and for how long it stands. NaN: it is not known.
+    pub fn last(&mut self, mean: f32, seconds: f32) {
+        if !mean.is_nan() {
+            self.total += mean * seconds;
+            self.seconds += seconds;
+        }
+    }
+
+    /// For how many seconds it is known.
+    pub fn seconds(&self) -> f32 {
+        self.seconds
+    }
+
+    /// Minimum, mean and maximum.
+    pub fn codes(&self, scale: impl Into<Scale>) -> [Code; 3] {
+        let (scale, values) = (scale.into(), [self.least, self.mean(), self.most]);
+        std::array::from_fn(|part| Code::of(scale, values[part], ROUNDS[part]))
     }
 
     fn mean(&self) -> f32 {
@@ -58,11 +84,10 @@ impl Sums {
             }
             let (least, mean, most) = between(series, value, point);
             if seconds.is_some() || level {
-                sum.add(least, most);
+                sum.see(least, most);
             }
             if let Some(seconds) = seconds {
-                sum.total += mean * seconds;
-                sum.seconds += seconds;
+                sum.last(mean, seconds);
             }
         }
     }
@@ -71,7 +96,7 @@ impl Sums {
     /// a sum would be a peak that never was.
     pub fn extend(&mut self, part: &Sums) {
         for (sum, part) in self.0.iter_mut().zip(part.0) {
-            sum.add(part.least, part.most);
+            sum.see(part.least, part.most);
             sum.total += part.total;
             sum.seconds += part.seconds;
         }
@@ -84,10 +109,7 @@ impl Sums {
     pub fn row(&self) -> Row {
         let mut row = [[Code::UNKNOWN; 3]; KEPT.len()];
         for ((codes, sum), series) in row.iter_mut().zip(&self.0).zip(KEPT) {
-            let values = [sum.least, sum.mean(), sum.most];
-            for ((code, value), round) in codes.iter_mut().zip(values).zip(ROUNDS) {
-                *code = Code::of(series, value, round);
-            }
+            *codes = sum.codes(series);
         }
         row
     }

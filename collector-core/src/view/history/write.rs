@@ -113,6 +113,11 @@ impl Write {
         self.quarter
     }
 
+    /// Whether the clock was set back beyond what the open quarter of an hour has.
+    pub(crate) fn is_back(&self) -> bool {
+        self.turns[2] == Turn::Back
+    }
+
     /// Whether a period of ten seconds is over.
     pub(crate) fn is_turn(&self) -> bool {
         self.turns[0] != Turn::Same

@@ -1,6 +1,10 @@
 //! The file: schema and limits. Knows neither writers nor readers.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use rusqlite::Connection;
 
 use crate::config;
 use crate::sink::database::Layout;
@@ -17,6 +21,29 @@ const SCHEMA: &str = "
         day INTEGER NOT NULL, workload TEXT NOT NULL, owner TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY (day, workload)
     ) WITHOUT ROWID;
 ";
+
+/// What came later, so a file of before gets it.
+const LATER: &str = "
+    CREATE TABLE IF NOT EXISTS gpu (
+        day INTEGER NOT NULL, uuid TEXT NOT NULL, gpu TEXT NOT NULL, model TEXT NOT NULL, body BLOB NOT NULL,
+        PRIMARY KEY (day, uuid)
+    ) WITHOUT ROWID;
+    -- How often something happened in a quarter of an hour of a day.
+    CREATE TABLE IF NOT EXISTS rare (
+        day INTEGER NOT NULL, quarter INTEGER NOT NULL, gpu TEXT NOT NULL, what TEXT NOT NULL, count INTEGER NOT NULL,
+        PRIMARY KEY (day, quarter, gpu, what)
+    ) WITHOUT ROWID;
+";
+
+/// All that have days.
+pub const TABLES: [&str; 3] = ["day", "gpu", "rare"];
+
+/// Opens the file for writing; see [`Layout::open`].
+pub fn open(dir: &Path, max_bytes: u64) -> Result<(Connection, Option<(PathBuf, String)>)> {
+    let opened = LAYOUT.open(dir, max_bytes)?;
+    opened.0.execute_batch(LATER).context("add tables to the history")?;
+    Ok(opened)
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {

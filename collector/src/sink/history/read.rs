@@ -5,12 +5,14 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use collector_core::api::history::{NotKept, Points};
 use collector_core::digest::Known;
+use collector_core::digest::card::Card;
 use collector_core::series::Series;
-use collector_core::tier::{self, Tier};
+use collector_core::tier::{self, Rare, Tier};
 use rusqlite::{Connection, params};
 
-use super::day::{Day, QUARTERS, begin, place};
+use super::day::{Day, QUARTERS, TRACK, begin, place};
 use super::file::LAYOUT;
+use super::rare;
 
 /// Most days that one answer goes through, the last ones.
 const DAYS: i64 = 400;
@@ -74,6 +76,16 @@ impl Reader {
         Ok(known.filter(|known| (from..to).contains(&known.time)).collect())
     }
 
+    /// What is known of each GPU in quarters that began in a period.
+    pub fn cards(&self, from: u64, to: u64) -> Result<Vec<Card>> {
+        rare::cards(&self.connection, from, to)
+    }
+
+    /// What was counted in quarters that began in a period, by when they did.
+    pub fn counts(&self, from: u64, to: u64) -> Result<Vec<(u64, Rare, u64)>> {
+        rare::counts(&self.connection, from, to)
+    }
+
     fn oldest(&self, name: &str) -> Result<Option<(u64, Day)>> {
         let statement = "SELECT min(day) FROM day WHERE workload = ?";
         let day: Option<i64> =
@@ -96,7 +108,7 @@ impl Reader {
         let mut days = Vec::new();
         for row in rows {
             let (day, body) = row.context("read the history")?;
-            match Day::unpack(&body) {
+            match Day::unpack(&TRACK, &body) {
                 Ok(body) => days.push((day as u64, body)),
                 Err(error) => tracing::warn!("skipped a day of {name} in the history: {error:#}"),
             }

@@ -7,12 +7,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use collector_core::api::history::NotKept;
+use collector_core::digest;
 use collector_core::series::Series;
-use collector_core::tier::{Code, Entry, KEPT, Quarter, ROUNDS, Tier};
+use collector_core::stage::Stage;
+use collector_core::statistic::gpu::Device;
+use collector_core::tier::{Card, Code, Entry, FIGURES, Figure, KEPT, Quarter, ROUNDS, Rare, Tier};
 use rusqlite::{Connection, params};
 
 use super::day::{Day, QUARTERS};
-use super::file::{FILE, LAYOUT, Limits};
+use super::file::{FILE, LAYOUT, Limits, open};
 use super::read::Reader;
 use super::thread::History;
 use super::write::{Rows, append, tidy};
@@ -55,7 +58,7 @@ fn entry(workload: &str, owner: &str, memory: f32) -> Entry {
 }
 
 fn quarter(second: u64, entries: Vec<Entry>) -> Quarter {
-    Quarter { time: second * S, entries }
+    Quarter { time: second * S, entries, cards: Vec::new(), counts: Vec::new() }
 }
 
 /// Writes like the agent, and waits for its end.
@@ -98,7 +101,7 @@ fn what_was_written_is_read_back_and_the_day_goes_on_after_a_restart() {
 #[test]
 fn old_days_go_and_then_the_oldest_of_too_many_bytes() {
     let folder = Folder::new();
-    let (mut connection, _) = LAYOUT.open(&folder.0, LIMITS.max_bytes).unwrap();
+    let (mut connection, _) = open(&folder.0, LIMITS.max_bytes).unwrap();
     let mut rows = Rows::default();
     for day in 0..100 {
         let quarter = quarter(BEGIN + day * DAY, vec![entry("web", "", 1.0)]);
@@ -115,9 +118,9 @@ fn old_days_go_and_then_the_oldest_of_too_many_bytes() {
         for quarter in 0..QUARTERS {
             let mut entry = entry("w", "", 1.0);
             let seed = (day * 19 + number) * QUARTERS as u64 + quarter as u64;
-            let mix = |index: usize| (seed * 24 + index as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40;
+            let mix = |index: usize| (seed * 27 + index as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40;
             entry.row.iter_mut().flatten().enumerate().for_each(|(index, code)| *code = Code(mix(index) as u16));
-            noise.add(quarter, &entry);
+            noise.add(quarter, entry.seconds, &entry.row);
         }
         noise.pack().unwrap()
     };
@@ -133,6 +136,55 @@ fn old_days_go_and_then_the_oldest_of_too_many_bytes() {
     assert!(removed > 91, "{removed}");
     let days = most(&folder, Some("w3"), 0, u64::MAX / S);
     assert_eq!(days.last().unwrap().0, BEGIN + 130 * DAY - STEP, "the newest stay");
+}
+
+/// A card in use for the whole quarter, and what was counted in it.
+fn with_card(second: u64, uuid: &str, celsius: f32, counts: Vec<(Rare, u64)>) -> Quarter {
+    let device = Device { uuid: uuid.into(), gpu: "0".into(), model: "H100".into(), driver: "1".into(), parent: None };
+    let mut row = [[Code::UNKNOWN; 3]; FIGURES];
+    let temperature = Figure::Temperature;
+    row[temperature as usize] = ROUNDS.map(|round| Code::of(temperature.scale(), celsius, round));
+    let cards = vec![Card { device: Arc::new(device), seconds: 900, row }];
+    Quarter { cards, counts, ..quarter(second, vec![entry("", "", 1.0)]) }
+}
+
+#[test]
+fn gpus_and_counts_are_kept_as_long_as_workloads_and_a_file_of_before_them_gets_them() {
+    let folder = Folder::new();
+    // A file of before.
+    drop(LAYOUT.open(&folder.0, LIMITS.max_bytes).unwrap());
+    let before = Reader::open(&folder.0).unwrap();
+    assert!(before.cards(0, u64::MAX).unwrap().is_empty() && before.counts(0, u64::MAX).unwrap().is_empty());
+
+    let xid = || Rare::Xid("GPU-a".into(), 79);
+    let lost = || Rare::Lost(Stage::RingBulk);
+    write(
+        &folder,
+        vec![
+            with_card(BEGIN, "GPU-a", 60.0, vec![(xid(), 1), (lost(), 5)]),
+            with_card(BEGIN, "GPU-a", 64.0, vec![(lost(), 2)]),
+            with_card(BEGIN + STEP, "GPU-b", 70.0, vec![]),
+        ],
+    );
+    let reader = Reader::open(&folder.0).unwrap();
+    let cards = reader.cards(0, u64::MAX).unwrap();
+    let seen = |card: &digest::card::Card| {
+        let most = |known: &digest::card::Known| known.values[Figure::Temperature as usize][2].unwrap();
+        let quarters: Vec<_> = card.quarters.iter().map(|it| (it.time / S, it.seconds, most(it))).collect();
+        (card.uuid.to_string(), quarters)
+    };
+    let [a, b] = &cards[..] else { panic!("{cards:?}") };
+    assert_eq!(seen(a), ("GPU-a".to_owned(), vec![(BEGIN, 1800, 64.0)]));
+    assert_eq!(seen(b), ("GPU-b".to_owned(), vec![(BEGIN + STEP, 900, 70.0)]));
+    assert_eq!(reader.counts(0, u64::MAX).unwrap(), [(BEGIN * S, lost(), 7), (BEGIN * S, xid(), 1)]);
+    assert!(reader.counts(0, BEGIN * S).unwrap().is_empty(), "a period ends before what begins then");
+    assert_eq!(reader.cards((BEGIN + 1) * S, u64::MAX).unwrap().len(), 1);
+
+    let later = BEGIN + 91 * DAY;
+    write(&folder, vec![with_card(BEGIN + 90 * DAY, "GPU-a", 50.0, vec![]), with_card(later, "GPU-a", 50.0, vec![])]);
+    let reader = Reader::open(&folder.0).unwrap();
+    assert_eq!(reader.cards(0, u64::MAX).unwrap()[0].quarters.len(), 2);
+    assert!(reader.counts(0, u64::MAX).unwrap().is_empty());
 }
 
 #[test]

@@ -13,7 +13,7 @@ use collector_core::sample::{Reading, Sample, Source};
 use collector_core::tier::Quarter;
 use rusqlite::{Connection, ErrorCode};
 
-use super::file::{FILE, LAYOUT, Limits};
+use super::file::{FILE, Limits, open};
 use super::write::{Rows, append, tidy};
 use crate::clock;
 use crate::sink::database::is_unusable;
@@ -218,7 +218,7 @@ impl Writer {
         let connection = match self.connection.take() {
             Some(connection) => connection,
             None => {
-                let (connection, renamed) = LAYOUT.open(&self.dir, self.limits.max_bytes)?;
+                let (connection, renamed) = open(&self.dir, self.limits.max_bytes)?;
                 self.rows = Rows::default();
                 if let Some((renamed, reason)) = renamed {
                     let renamed = renamed.display();

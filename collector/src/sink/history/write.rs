@@ -6,8 +6,9 @@ use anyhow::{Context as _, Result};
 use collector_core::tier::{Entry, Quarter};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
-use super::day::{Day, place};
-use super::file::Limits;
+use super::day::{Day, TRACK, place};
+use super::file::{Limits, TABLES};
+use super::rare;
 use crate::sink::database::{checkpoint, used, vacuum};
 
 /// How many days after the newest one before it a day may seem to be, for removing what is too old: a clock far ahead must not empty
@@ -55,6 +56,7 @@ pub fn append(connection: &mut Connection, quarter: &Quarter, rows: &mut Rows, l
     for entry in &quarter.entries {
         left_out += u64::from(!put(&transaction, day, place, entry, rows, limits)?);
     }
+    left_out += rare::put(&transaction, quarter)?;
     transaction.commit().context("commit the transaction")?;
     Ok(left_out)
 }
@@ -78,10 +80,10 @@ fn put(
     }
     let unpack = |body: &[u8]| {
         let warn = |error: &anyhow::Error| tracing::warn!("a day of {name} in the history is replaced: {error:#}");
-        Day::unpack(body).inspect_err(warn).unwrap_or_default()
+        Day::unpack(&TRACK, body).inspect_err(warn).unwrap_or_default()
     };
     let mut whole = body.as_deref().map(unpack).unwrap_or_default();
-    whole.add(place, entry);
+    whole.add(place, entry.seconds, &entry.row);
     transaction
         .prepare_cached("INSERT OR REPLACE INTO day VALUES (?, ?, ?, ?)")?
         .execute(params![day as i64, name, owner, whole.pack()?])
@@ -99,12 +101,17 @@ pub fn tidy(connection: &Connection, limits: &Limits, now: u64) -> Result<u64> {
     let before = number("SELECT max(day) FROM day WHERE day < ?", today)?;
     let current = before.map_or(today, |before| today.min(before as u64 + LEAP));
     let horizon = current.saturating_sub(limits.max_age.as_secs().div_ceil(24 * 3600));
-    let remove = |statement: &str, day: u64| connection.execute(statement, [day as i64]).context("remove old days");
-    remove("DELETE FROM day WHERE day < ?", horizon)?;
+    let remove = |before: u64| {
+        TABLES.into_iter().try_for_each(|table| {
+            let statement = format!("DELETE FROM {table} WHERE day < ?");
+            connection.execute(&statement, [before as i64]).map(drop).context("remove old days")
+        })
+    };
+    remove(horizon)?;
     let mut removed = 0;
     while used(connection)? > limits.max_bytes / 5 * 4 {
         let Some(oldest) = number("SELECT min(day) FROM day WHERE day < ?", today)? else { break };
-        remove("DELETE FROM day WHERE day = ?", oldest as u64)?;
+        remove(oldest as u64 + 1)?;
         removed += 1;
     }
     vacuum(connection)?;

@@ -1,6 +1,8 @@
 //! GPUs: their values, their errors, and which processes held how much of their memory, and when. It knows cgroups;
 //! [`super::workload`] knows which workloads they belong to.
 
+mod quarter;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -10,6 +12,8 @@ use crate::cgroup::Id;
 use crate::count::grow;
 use crate::stage::Stage;
 use crate::statistic::gpu::{Device, Held, Holder, Reading, Values};
+use crate::tier::Rare;
+use quarter::{Errors, Open, Sums};
 
 /// Maximum number of GPUs, including MIG devices; more are counted as lost, stage `gpu`.
 const MAX_GPUS: usize = 256;
@@ -31,6 +35,8 @@ pub struct Gpus {
     xids: BTreeMap<Arc<str>, Xids>,
     /// GPUs that went since the last call of [`Gpus::gone`].
     gone: Vec<Gpu>,
+    /// For the history on disk.
+    open: Open,
 }
 
 #[derive(Clone, Debug)]
@@ -41,6 +47,8 @@ pub struct Gpu {
     pub values: Values,
     /// Which processes held how much, oldest first.
     moments: VecDeque<Moment>,
+    sums: Sums,
+    errors: Errors,
 }
 
 #[derive(Clone, Debug)]
@@ -115,13 +123,19 @@ impl Gpus {
         match reading {
             Reading::Device { device, values } => {
                 if let Some(known) = self.gpus.get_mut(&device.uuid) {
+                    self.open.errors(&device.uuid, &mut known.errors, values);
                     known.values.advance(values);
+                    known.sums.see(&known.values);
                     if known.device != *device {
                         known.device = device.clone();
                     }
                 } else if self.gpus.len() < MAX_GPUS {
                     let (device, values) = (device.clone(), values.clone());
-                    let gpu = Gpu { created: time, device, values, moments: VecDeque::with_capacity(MAX_MOMENTS) };
+                    let moments = VecDeque::with_capacity(MAX_MOMENTS);
+                    let (sums, errors) = Default::default();
+                    let mut gpu = Gpu { created: time, device, values, moments, sums, errors };
+                    self.open.errors(&gpu.device.uuid, &mut gpu.errors, &gpu.values);
+                    gpu.sums.see(&gpu.values);
                     self.gpus.insert(gpu.device.uuid.clone(), gpu);
                 } else {
                     coverage.lose(Stage::Gpu, 1);
@@ -137,7 +151,11 @@ impl Gpus {
                 }
             }
             Reading::Xid { uuid, code } => self.xid(time, uuid, *code, coverage),
-            Reading::Gone { uuid } => self.gone.extend(self.gpus.remove(uuid)),
+            Reading::Gone { uuid } => {
+                let gone = self.gpus.remove(uuid);
+                gone.iter().for_each(|gpu| self.open.leave(gpu));
+                self.gone.extend(gone);
+            }
         }
     }
 
@@ -152,6 +170,7 @@ impl Gpus {
             return coverage.lose(Stage::Gpu, 1);
         }
         grow(&mut codes.entry(code).or_insert((time, 0)).1, 1);
+        self.open.count(Rare::Xid(uuid.clone(), code), 1);
     }
 }
 
