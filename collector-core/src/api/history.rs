@@ -7,7 +7,6 @@ use utoipa::ToSchema;
 use crate::series::Series;
 pub use crate::tier::Tier;
 use crate::view::View;
-use crate::view::workload::OTHER;
 
 /// A series of the host or of one workload, point by point, oldest first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -47,10 +46,7 @@ impl Points {
     /// # Errors
     /// If nothing of it is kept. What is kept, but was not known at the time, are points without values.
     pub fn of(view: &View, workload: Option<&str>, series: Series, from: u64, to: u64) -> Result<Points, NotKept> {
-        let track = match workload {
-            None => &view.history.host,
-            Some(name) => &find(view, name).ok_or(NotKept::Workload)?.track,
-        };
+        let track = view.track(workload).ok_or(NotKept::Workload)?;
         let tiers = [Tier::Second, Tier::TenSeconds, Tier::Minute];
         let kept = tiers.map(|tier| Some((tier, view.history.kept_from(track, series, tier)?)));
         // The first period may have begun before the track did.
@@ -97,12 +93,36 @@ impl Points {
         }
         points
     }
-}
 
-fn find<'v>(view: &'v View, name: &str) -> Option<&'v crate::view::workload::Workload> {
-    match name {
-        OTHER => view.workloads.iter().next(),
-        name => view.workloads.find(name),
+    /// What one point stands for, in nanoseconds.
+    pub(super) fn step(&self) -> u64 {
+        self.step_seconds.saturating_mul(1_000_000_000)
+    }
+
+    /// The same with neighbours joined, so that a window of so many seconds has at most so many points, and one that has begun. Like the
+    /// periods of a tier they begin at multiples of their length.
+    pub fn joined(&self, window_seconds: u64, most: u64) -> Points {
+        let points = window_seconds.div_ceil(self.step_seconds.max(1));
+        let factor = points.div_ceil(most.max(1));
+        if factor <= 1 {
+            return self.clone();
+        }
+        let step = self.step().saturating_mul(factor).max(1);
+        let mut joined = Points { step_seconds: self.step_seconds.saturating_mul(factor), ..self.clone() };
+        for values in [&mut joined.min, &mut joined.mean, &mut joined.max] {
+            values.clear();
+        }
+        joined.times.clear();
+        let all: Vec<usize> = (0..self.times.len()).collect();
+        for part in all.chunk_by(|one, other| self.times[*one] / step == self.times[*other] / step) {
+            let known = |values: &[Option<f64>]| part.iter().filter_map(|index| values[*index]).collect::<Vec<_>>();
+            let means = known(&self.mean);
+            joined.times.push(self.times[part[0]] / step * step);
+            joined.min.push(known(&self.min).into_iter().reduce(f64::min));
+            joined.mean.push((!means.is_empty()).then(|| means.iter().sum::<f64>() / means.len() as f64));
+            joined.max.push(known(&self.max).into_iter().reduce(f64::max));
+        }
+        joined
     }
 }
 

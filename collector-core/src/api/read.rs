@@ -119,14 +119,16 @@ pub const ROUTES: &[Route] = &[
     Route {
         path: "history",
         alias: Some("monitoring/history"),
-        help: "What was measured within a span of time that ends now: minimum, mean and maximum, point by point.",
-        parameters: &[WINDOW, WORKLOAD, SERIES],
+        help: "What was measured within a span of time that ends now, up to 90 days: minimum, mean and maximum, point by point, of the \
+            finest tier that reaches back so far. Beyond memory that is the one on disk.",
+        parameters: &[WINDOW, WORKLOAD, SERIES, POINTS],
         answer: Answer::Type(schema::<History>),
         read: |given| {
             Read::History(Query {
                 seconds: given.number("window_seconds").unwrap_or(window::USUAL),
                 workload: given.get("workload").map(Into::into),
                 series: given.get("series").and_then(Series::find),
+                points: given.number("points"),
             })
         },
     },
@@ -194,6 +196,13 @@ const SERIES: Parameter = Parameter {
     help: "Only this series; all that were known if none is named.",
 };
 
+const POINTS: Parameter = Parameter {
+    name: "points",
+    values: Values::Number { least: 1, most: 10_000 },
+    help: "At most this many points of each series, and one that has begun: neighbours are joined, and `step_seconds` says what one \
+        then stands for.",
+};
+
 fn text(given: &Given<'_>, name: &str) -> Box<str> {
     given.get(name).unwrap_or_default().into()
 }
@@ -249,10 +258,13 @@ mod tests {
         }
         let long = format!("workloads/{}", "a".repeat(LONGEST + 1));
         assert_eq!(read(&long), Err(400));
-        let asked = Query { seconds: 60, workload: Some("/a b".into()), series: Some(Series::Vram) };
-        let path = format!("history?workload=%2Fa+b&window_seconds=60&series={}", Series::Vram.name());
+        let asked = Query { seconds: 60, workload: Some("/a b".into()), series: Some(Series::Vram), points: Some(9) };
+        let path = format!("history?workload=%2Fa+b&window_seconds=60&points=9&series={}", Series::Vram.name());
         assert_eq!(read(&path), Ok(Read::History(asked)));
-        assert_eq!(read("history"), Ok(Read::History(Query { seconds: 300, workload: None, series: None })));
+        assert_eq!(
+            read("history"),
+            Ok(Read::History(Query { seconds: 300, workload: None, series: None, points: None }))
+        );
     }
 
     #[test]

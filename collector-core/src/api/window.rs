@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::history::{NotKept, Points};
-use super::problem::Problem;
+use super::history::Points;
 use crate::series::Series;
 use crate::view::View;
 
@@ -23,6 +22,8 @@ pub struct Query {
     pub workload: Option<Box<str>>,
     /// All that are known, if there is none.
     pub series: Option<Series>,
+    /// At most so many points of each.
+    pub points: Option<u64>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -35,41 +36,27 @@ pub struct History {
     pub workload: Option<String>,
     /// Nothing of a series that is not there was known within the window.
     pub series: Vec<Points>,
+    /// Where the window reaches back further than what is kept.
+    #[serde(default)]
+    pub missing: Vec<Gap>,
 }
 
-impl History {
-    pub fn of(view: &View, query: &Query) -> Result<History, Problem> {
-        let wanted = |series: &Series| match query.series {
-            Some(one) => *series == one,
-            None => !series.is_part(),
-        };
-        let mut history = History {
-            time: view.time,
-            window_seconds: query.seconds,
-            workload: query.workload.as_deref().map(str::to_owned),
-            series: Vec::new(),
-        };
-        for series in Series::ALL.into_iter().filter(wanted) {
-            match points(view, query.workload.as_deref(), series, query.seconds) {
-                Ok(points) => history.series.extend(is_known(&points).then_some(points)),
-                Err(NotKept::Period) => {}
-                Err(NotKept::Workload) => {
-                    let name = query.workload.as_deref().unwrap_or_default();
-                    return Err(Problem::unknown(format!("there is no workload {name:?}")));
-                }
-            }
-        }
-        Ok(history)
+/// What of a window is not there.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Gap {
+    /// There is nothing before this moment, in nanoseconds since the Unix epoch.
+    pub until: u64,
+    /// Of these series.
+    pub series: Vec<String>,
+    /// Why, in one sentence.
+    pub reason: String,
+}
+
+impl Query {
+    pub(super) fn series(&self) -> impl Iterator<Item = Series> {
+        let one = self.series;
+        Series::ALL.into_iter().filter(move |series| one.map_or(!series.is_part(), |one| one == *series))
     }
-}
-
-fn points(view: &View, workload: Option<&str>, series: Series, seconds: u64) -> Result<Points, NotKept> {
-    let from = view.time.saturating_sub(seconds.saturating_mul(1_000_000_000));
-    Points::of(view, workload, series, from, view.time)
-}
-
-fn is_known(points: &Points) -> bool {
-    points.mean.iter().any(Option::is_some)
 }
 
 /// Mean and maximum of the last minutes.
@@ -101,7 +88,9 @@ impl Recent {
 }
 
 fn extents(view: &View, workload: Option<&str>, all: impl Iterator<Item = Series>) -> BTreeMap<String, Extent> {
-    let extent = |series| Some((series, Extent::of(&points(view, workload, series, USUAL).ok()?)?));
+    let from = view.time.saturating_sub(USUAL * 1_000_000_000);
+    let points = |series| Points::of(view, workload, series, from, view.time).ok();
+    let extent = |series| Some((series, Extent::of(&points(series)?)?));
     all.filter_map(extent).map(|(series, extent)| (series.name().to_owned(), extent)).collect()
 }
 
@@ -116,6 +105,7 @@ impl Extent {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::problem::Problem;
     use crate::engine::Engine;
     use crate::engine::test::{ID, engine};
     use crate::sample::{Reading, Sample, Statistics};
@@ -136,7 +126,7 @@ mod tests {
     }
 
     fn ask(engine: &Engine, seconds: u64, workload: Option<&str>, series: Option<Series>) -> Result<History, Problem> {
-        History::of(engine.view(), &Query { seconds, workload: workload.map(Into::into), series })
+        History::of(engine.view(), &Query { seconds, workload: workload.map(Into::into), series, points: None })
     }
 
     #[test]

@@ -15,22 +15,11 @@ use serde::Serialize;
 use crate::alert::{Alert, Severity, State};
 use crate::incident::{Incident, Kind};
 use crate::series::Series;
-use crate::tier::{KEPT, kept};
+use crate::tier::{Known, kept};
 pub use html::html;
 pub use markdown::markdown;
 pub use page::{compared, page};
 pub use text::text;
-
-/// A quarter of an hour of the host or of a workload.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Known {
-    /// When it began, in nanoseconds since the Unix epoch.
-    pub time: u64,
-    /// For how many seconds of it anything is known.
-    pub seconds: u16,
-    /// Minimum, mean and maximum of each of [`KEPT`].
-    pub values: [[Option<f32>; 3]; KEPT.len()],
-}
 
 /// What a period had.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -226,7 +215,7 @@ fn known(quarters: &[Known], series: Series) -> impl Iterator<Item = (f64, f64)>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tier::Tier;
+    use crate::tier::{KEPT, Tier};
 
     pub(super) fn quarter(index: u64, seconds: u16, memory: [f32; 3], waiting: f32) -> Known {
         let mut values = [[None; 3]; KEPT.len()];

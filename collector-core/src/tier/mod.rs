@@ -122,3 +122,59 @@ pub struct Entry {
     pub seconds: u16,
     pub row: Row,
 }
+
+/// What is known of a quarter of an hour of the host or of a workload.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Known {
+    /// When it began, in nanoseconds since the Unix epoch.
+    pub time: u64,
+    /// For how many seconds of it anything is known.
+    pub seconds: u16,
+    /// Minimum, mean and maximum of each of [`KEPT`].
+    pub values: [Extent; KEPT.len()],
+}
+
+/// Minimum, mean and maximum, as far as they are known.
+pub type Extent = [Option<f32>; 3];
+
+impl Known {
+    /// Adds another part of the same quarter.
+    pub fn add(&mut self, part: &Known) {
+        let weights = [self.seconds, part.seconds].map(|seconds| f32::from(seconds.max(1)));
+        for (one, other) in self.values.iter_mut().zip(part.values) {
+            *one = joined([(*one, weights[0]), (other, weights[1])]);
+        }
+        self.seconds = self.seconds.saturating_add(part.seconds);
+    }
+}
+
+/// Several parts of a period, each with its weight.
+pub fn joined(parts: impl IntoIterator<Item = (Extent, f32)>) -> Extent {
+    let (mut least, mut most): (Option<f32>, Option<f32>) = (None, None);
+    let (mut total, mut weights) = (0.0f64, 0.0f64);
+    for ([min, mean, max], weight) in parts {
+        least = least.into_iter().chain(min).reduce(f32::min);
+        most = most.into_iter().chain(max).reduce(f32::max);
+        if let Some(mean) = mean {
+            total += f64::from(mean) * f64::from(weight);
+            weights += f64::from(weight);
+        }
+    }
+    [least, (weights > 0.0).then(|| (total / weights) as f32), most]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_of_a_quarter_make_it_up() {
+        let of = |seconds, extent| Known { time: 0, seconds, values: [extent; KEPT.len()] };
+        let mut quarter = of(600, [Some(1.0), Some(2.0), Some(8.0)]);
+        quarter.add(&of(300, [Some(0.5), Some(5.0), Some(6.0)]));
+        assert_eq!((quarter.seconds, quarter.values[0]), (900, [Some(0.5), Some(3.0), Some(8.0)]));
+        quarter.add(&of(0, [None; 3]));
+        assert_eq!(quarter.values[0], [Some(0.5), Some(3.0), Some(8.0)], "what is not known changes nothing");
+        assert_eq!(joined([]), [None; 3]);
+    }
+}

@@ -19,11 +19,11 @@ use change::Changes;
 use coverage::Coverage;
 use firing::Firing;
 use gpu::Gpus;
-use history::History;
+use history::{History, Track};
 use host::Host;
 use incident::Incidents;
 use number::{Known, Number};
-use workload::{Unseen, Workload, Workloads};
+use workload::{OTHER, Unseen, Workload, Workloads};
 
 #[derive(Clone, Debug, Default)]
 pub struct View {
@@ -99,6 +99,15 @@ impl View {
         }
         let time = quarter.or(self.history.quarter_begun())?;
         Some(Quarter { time, entries, cards, counts }).filter(|quarter| !quarter.is_empty())
+    }
+
+    /// The history of a workload, or of the host.
+    pub(crate) fn track(&self, workload: Option<&str>) -> Option<&Track> {
+        Some(match workload {
+            None => &self.history.host,
+            Some(OTHER) => &self.workloads.iter().next()?.track,
+            Some(name) => &self.workloads.find(name)?.track,
+        })
     }
 
     /// What of the history has not gone to the disk, when there are no more ticks.

@@ -117,7 +117,8 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
     let tick_ns = config.tick.as_nanos() as u64;
     let limits = limits(config.metrics.max_bytes, own_limit());
     let cap = Cap { bytes: config.metrics.max_bytes.min(limits.bodies / PAGE_SHARE), ..config.metrics.cap() };
-    let (publisher, asks, mut snapshots) = snapshot::channel(tick_ns, cap, left_out.clone());
+    let on_disk = history.as_ref().map(|_| config.journal.dir.clone());
+    let (publisher, asks, mut snapshots) = snapshot::channel(tick_ns, cap, left_out.clone(), on_disk);
     snapshots.events = outbox.followed.clone();
     let hosts = hosts(config, &host.name);
     let endpoint = Endpoint::start(doors, access, hosts, Arc::new(snapshots), limits, tally.clone())?;

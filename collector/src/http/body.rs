@@ -3,6 +3,7 @@
 
 use std::io::{self, Write as _};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use collector_core::api::problem::Problem;
@@ -10,11 +11,16 @@ use collector_core::api::read::Read;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use hyper::StatusCode;
+use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use crate::exposition::Format;
 use crate::mutex::lock;
+
+/// How long what is slow may take, such as a disk.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Pages whose parameters clients chose that are kept, and bytes of these. The oldest go first.
 const CHOSEN: usize = 32;
@@ -44,6 +50,13 @@ impl Answer {
     pub fn ok(bytes: impl Into<Bytes>) -> Answer {
         Answer { status: StatusCode::OK, bytes: bytes.into() }
     }
+
+    pub fn json(answer: &impl Serialize) -> Answer {
+        match serde_json::to_vec(answer) {
+            Ok(bytes) => Answer::ok(bytes),
+            Err(error) => Problem::new(500, format!("the answer cannot be written: {error}")).into(),
+        }
+    }
 }
 
 impl From<Problem> for Answer {
@@ -51,6 +64,24 @@ impl From<Problem> for Answer {
         let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         // Strings and numbers only: serialization cannot fail.
         Answer { status, bytes: serde_json::to_vec(&problem).unwrap_or_default().into() }
+    }
+}
+
+/// What rendering a page from a snapshot comes to.
+pub enum Rendering {
+    Done(Answer),
+    /// It also takes something that may be slow, for which no snapshot is held.
+    Slow {
+        /// Completes the answer.
+        complete: Box<dyn FnOnce() -> Answer + Send>,
+        /// The answer if that takes too long.
+        late: Box<dyn FnOnce() -> Answer + Send>,
+    },
+}
+
+impl From<Answer> for Rendering {
+    fn from(answer: Answer) -> Rendering {
+        Rendering::Done(answer)
     }
 }
 
@@ -88,15 +119,28 @@ impl Pages {
         self.find(page)?.plain.begun()
     }
 
-    /// A page, rendered by `render` if needed, within `permit`; none if rendering panicked.
+    /// A page, rendered by `render` if needed, within `permit`, and then passed on by `keep`; none if rendering panicked. One of
+    /// `slow` at a time completes what is slow.
     pub async fn plain(
         &self,
         page: &Page,
         permit: OwnedSemaphorePermit,
-        render: impl FnOnce() -> Answer + Send + 'static,
+        render: impl FnOnce() -> Rendering + Send + 'static,
+        slow: &Arc<Semaphore>,
+        keep: impl FnOnce(Bytes) -> Bytes + Send + 'static,
     ) -> Option<Answer> {
-        let body = self.find_or_begin(page).plain.begin(async { Some(permit) }, move || Some(render()));
-        finished(body).await
+        let slow = slow.clone();
+        let make = async move {
+            let Answer { status, bytes } = match blocking(permit, render).await? {
+                Rendering::Done(answer) => answer,
+                Rendering::Slow { complete, late } => match completed(slow, complete).await {
+                    Some(answer) => answer?,
+                    None => blocking((), late).await?,
+                },
+            };
+            Some(Answer { status, bytes: keep(bytes) })
+        };
+        finished(self.find_or_begin(page).plain.begin(make)).await
     }
 
     /// The same page, compressed with gzip and then passed on by `keep`. `permits` bounds concurrent rendering.
@@ -112,8 +156,27 @@ impl Pages {
             let bytes = gzip(&plain.bytes).map(|packed| keep(packed.into())).ok()?;
             Some(Answer { status: plain.status, bytes })
         };
-        finished(self.find_or_begin(page).gzip.begin(async { permit.await.ok() }, pack)).await
+        let make = async { blocking(permit.await.ok()?, pack).await? };
+        finished(self.find_or_begin(page).gzip.begin(make)).await
     }
+}
+
+/// Runs this on a thread of the blocking pool, within `permit`; none if it panicked.
+async fn blocking<T: Send + 'static>(
+    permit: impl Send + 'static,
+    make: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let made = spawn_blocking(move || {
+        let _permit = permit;
+        make()
+    });
+    made.await.inspect_err(|_| tracing::error!("rendering a page panicked: this is a bug in headroom")).ok()
+}
+
+/// The same of what may be slow; none if it takes too long. It goes on then, and the next one waits for it.
+async fn completed(slow: Arc<Semaphore>, complete: Box<dyn FnOnce() -> Answer + Send>) -> Option<Option<Answer>> {
+    let run = async { blocking(slow.acquire_owned().await.ok()?, complete).await };
+    timeout(PATIENCE, run).await.ok()
 }
 
 /// Forgets the oldest pages with chosen parameters, so that there is room for another. Those who read them keep them.
@@ -162,11 +225,7 @@ impl Once {
     }
 
     /// Returns the finished or pending body, or starts rendering. Rendering goes on even if all clients disconnect.
-    fn begin(
-        &self,
-        permit: impl Future<Output = Option<OwnedSemaphorePermit>> + Send + 'static,
-        make: impl FnOnce() -> Option<Answer> + Send + 'static,
-    ) -> Body {
+    fn begin(&self, make: impl Future<Output = Option<Answer>> + Send + 'static) -> Body {
         let mut slot = lock(&self.0);
         if let Some(body) = Once::present(&slot) {
             return body;
@@ -174,13 +233,9 @@ impl Once {
         let (sender, body) = watch::channel(None);
         *slot = Some(body.clone());
         tokio::spawn(async move {
-            let Some(permit) = permit.await else { return };
-            let made = spawn_blocking(move || {
-                let _permit = permit;
-                sender.send_replace(make());
-            });
-            if made.await.is_err() {
-                tracing::error!("rendering a page panicked: this is a bug in headroom");
+            // Without a value the sender's end says that it failed.
+            if let Some(made) = make.await {
+                sender.send_replace(Some(made));
             }
         });
         body
@@ -210,10 +265,10 @@ mod tests {
                 let render = move || {
                     renders.fetch_add(1, Ordering::Relaxed);
                     let _ = wait.map(|wait| wait.recv());
-                    Answer::ok(vec![b'x'; 5000])
+                    Answer::ok(vec![b'x'; 5000]).into()
                 };
                 let permit = permits.clone().acquire_owned().await.unwrap();
-                let plain = pages.plain(PAGE, permit, render).await.unwrap();
+                let plain = pages.plain(PAGE, permit, render, &permits, |bytes| bytes).await.unwrap();
                 let gzip = pages.gzip(PAGE, &permits, plain.clone(), |packed| packed).await.unwrap();
                 (plain, gzip)
             })
@@ -234,8 +289,10 @@ mod tests {
     async fn a_panic_fails_one_request_and_the_next_tries_again() {
         let (pages, permits) = (Pages::default(), permits());
         let permit = async || permits.clone().acquire_owned().await.unwrap();
-        assert_eq!(pages.plain(PAGE, permit().await, || panic!("provoked by a test")).await, None);
-        let body = pages.plain(PAGE, permit().await, || Answer::ok("well")).await;
+        let plain =
+            async |render: fn() -> Rendering| pages.plain(PAGE, permit().await, render, &permits, |bytes| bytes).await;
+        assert_eq!(plain(|| panic!("provoked by a test")).await, None);
+        let body = plain(|| Answer::ok("well").into()).await;
         assert_eq!(body, Some(Answer::ok("well")));
         // Both permits are released.
         let _ = permits.acquire_many(2).await.unwrap();
@@ -245,7 +302,8 @@ mod tests {
         let (pages, permits) = (Pages::default(), permits());
         let render = async |page: &Page, size| {
             let permit = permits.clone().acquire_owned().await.unwrap();
-            pages.plain(page, permit, move || Answer::ok(vec![b'x'; size])).await.unwrap()
+            let render = move || Answer::ok(vec![b'x'; size]).into();
+            pages.plain(page, permit, render, &permits, |bytes| bytes).await.unwrap()
         };
         let chosen = |number: usize| Page::Api(Read::Workload(number.to_string().into()));
         let kept = |page: &Page| pages.begun(page).is_some();
@@ -260,5 +318,38 @@ mod tests {
         render(&chosen(1001), 10).await;
         assert!(kept(PAGE) && !kept(&chosen(1000)) && kept(&chosen(1001)));
         assert_eq!(lock(&pages.0).len(), 2);
+    }
+
+    /// What a page needs that is slow, until it is let go.
+    fn slow(answers: mpsc::Receiver<&'static str>) -> Rendering {
+        Rendering::Slow {
+            complete: Box::new(move || Answer::ok(answers.recv().unwrap())),
+            late: Box::new(|| Answer::ok("late")),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_slow_holds_no_permit_and_has_a_bound() {
+        let (one, slow_ones) = (Arc::new(Semaphore::new(1)), Arc::new(Semaphore::new(1)));
+        let pages = Arc::new(Pages::default());
+        let ask = |page: Page, render: Box<dyn FnOnce() -> Rendering + Send>| {
+            let (pages, one, slow_ones) = (pages.clone(), one.clone(), slow_ones.clone());
+            tokio::spawn(async move {
+                let permit = one.acquire_owned().await.unwrap();
+                pages.plain(&page, permit, render, &slow_ones, |bytes| bytes).await.unwrap()
+            })
+        };
+        let page = |name: &str| Page::Api(Read::Workload(name.into()));
+        let (go_on, answers) = mpsc::channel();
+        let hung = ask(page("hung"), Box::new(move || slow(answers)));
+        let other = ask(page("other"), Box::new(|| Answer::ok("at once").into()));
+        assert_eq!(other.await.unwrap(), Answer::ok("at once"));
+        let (_never, answers) = mpsc::channel();
+        let behind = ask(page("behind"), Box::new(move || slow(answers)));
+        assert_eq!((hung.await.unwrap(), behind.await.unwrap()), (Answer::ok("late"), Answer::ok("late")));
+        go_on.send("completed").unwrap();
+        let (go_on, answers) = mpsc::channel();
+        go_on.send("completed").unwrap();
+        assert_eq!(ask(page("next"), Box::new(move || slow(answers))).await.unwrap(), Answer::ok("completed"));
     }
 }

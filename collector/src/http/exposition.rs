@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::event::Events;
 
-use super::body::{Answer, Page, Pages};
+use super::body::{Page, Pages, Rendering};
 
 pub type SnapshotFuture<'a> = Pin<Box<dyn Future<Output = Option<Arc<dyn Snapshot>>> + Send + 'a>>;
 
@@ -25,7 +25,7 @@ pub trait Exposition: Send + Sync + 'static {
 /// The state at one moment, rendered as pages.
 pub trait Snapshot: Send + Sync + 'static {
     /// Renders a page. Runs on a thread of the blocking pool, once for each page.
-    fn render(&self, page: &Page) -> Answer;
+    fn render(&self, page: &Page) -> Rendering;
     /// The pages rendered so far. Separate from the snapshot, so that a rendered page does not keep the snapshot alive.
     fn pages(&self) -> &Arc<Pages>;
 }

@@ -21,7 +21,7 @@ mod stream;
 mod tally;
 
 pub use crate::exposition::Format;
-pub use body::{Answer, Page, Pages};
+pub use body::{Answer, Page, Pages, Rendering};
 pub use denial::Denial;
 pub use exposition::{Exposition, Snapshot, SnapshotFuture};
 pub use host::Hosts;

@@ -49,6 +49,8 @@ pub struct Renderer {
     /// One is rendered at a time: while a snapshot is held, the fold goes on with a copy of its state.
     rendering: Arc<Semaphore>,
     packing: Arc<Semaphore>,
+    /// For what may be slow, and needs no snapshot.
+    slow: Arc<Semaphore>,
     /// Of each page, the rendering that has not begun, if somebody waits for one.
     next: Mutex<BTreeMap<Page, Pending>>,
     shelf: Arc<Shelf>,
@@ -57,8 +59,15 @@ pub struct Renderer {
 impl Renderer {
     /// `max` bounds the bytes of bodies: where the next page has no room, the readers of the oldest are cut.
     pub fn new(exposition: Arc<dyn Exposition>, max: usize, cut: Cut) -> Arc<Renderer> {
-        let [rendering, packing] = [(); 2].map(|()| Arc::new(Semaphore::new(1)));
-        Arc::new(Renderer { exposition, rendering, packing, next: Default::default(), shelf: Shelf::new(max, cut) })
+        let [rendering, packing, slow] = [(); 3].map(|()| Arc::new(Semaphore::new(1)));
+        Arc::new(Renderer {
+            exposition,
+            rendering,
+            packing,
+            slow,
+            next: Default::default(),
+            shelf: Shelf::new(max, cut),
+        })
     }
 
     /// A page as it is now or a moment later, and whether it is compressed.
@@ -110,12 +119,10 @@ impl Renderer {
             let pages = snapshot.pages().clone();
             let shelf = renderer.shelf.clone();
             let rendered = page.clone();
-            let render = move || {
-                let Answer { status, bytes } = snapshot.render(&rendered);
-                drop(snapshot);
-                Answer { status, bytes: shelf.keep(bytes) }
-            };
-            if let Some(plain) = pages.plain(&page, permit, render).await {
+            // It takes the snapshot with it, and drops it when it is done.
+            let render = move || snapshot.render(&rendered);
+            let keep = move |bytes| shelf.keep(bytes);
+            if let Some(plain) = pages.plain(&page, permit, render, &renderer.slow, keep).await {
                 sender.send_replace(Some(Ok((pages, plain))));
             }
         });
@@ -203,6 +210,7 @@ mod tests {
     use super::*;
     use tokio::time::sleep;
 
+    use crate::http::body::Rendering;
     use crate::http::exposition::{Snapshot, SnapshotFuture};
 
     fn shelf(max: usize) -> (Arc<Shelf>, Arc<Mutex<Vec<Body>>>) {
@@ -249,7 +257,7 @@ mod tests {
     struct Last(Arc<Pages>);
 
     impl Snapshot for Last {
-        fn render(&self, _: &Page) -> Answer {
+        fn render(&self, _: &Page) -> Rendering {
             unreachable!("it is asked for its pages only")
         }
 

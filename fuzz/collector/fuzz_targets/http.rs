@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock};
 
 use collector::exposition::{self, Cap};
 use collector::http::access::Access;
-use collector::http::{self, Answer, Door, Exposition, Hosts, Limits, Listener, Pages, Snapshot, SnapshotFuture, serve};
+use collector::http::{self, Answer, Door, Exposition, Hosts, Limits, Listener, Pages, Rendering, Snapshot, SnapshotFuture, serve};
 use collector_core::engine::Engine;
 use collector_core::recording::samples;
 use libfuzzer_sys::fuzz_target;
@@ -118,7 +118,7 @@ impl State {
 }
 
 impl Snapshot for State {
-    fn render(&self, page: &http::Page) -> Answer {
+    fn render(&self, page: &http::Page) -> Rendering {
         let view = self.engine.view();
         match page {
             http::Page::Metrics(format) => {
@@ -126,6 +126,7 @@ impl Snapshot for State {
             }
             http::Page::Api(read) => read.answer(view).map_or_else(Answer::from, Answer::ok),
         }
+        .into()
     }
 
     fn pages(&self) -> &Arc<Pages> {

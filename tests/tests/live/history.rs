@@ -1,13 +1,17 @@
 //! The history on disk, of an agent that is killed while it writes.
 
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use collector::sink::history::Reader;
 use collector_core::api::history::Points;
+use collector_core::api::window::History;
 use collector_core::series::Series;
-use collector_tests::agent::{Agent, PATIENCE};
+use collector_core::tier::Tier;
+use collector_tests::agent::{Agent, PATIENCE, exchange};
 use collector_tests::cgroup::Cgroup;
 use collector_tests::needs;
 use collector_tests::process::Killed;
@@ -38,8 +42,8 @@ fn hold(cgroup: &Cgroup, folder: &Path, bytes: u64) -> Killed {
 fn await_memory(journal: &Path, workload: &str, least: u64) -> Points {
     let begun = Instant::now();
     loop {
-        let read = || Reader::open(journal)?.points(Some(workload), Series::Memory, 0, u64::MAX);
-        let points = read().ok().and_then(Result::ok);
+        let read = || Reader::open(journal)?.kept(Some(workload), 0, u64::MAX);
+        let points = read().ok().flatten().and_then(|kept| kept.points(Some(workload), Series::Memory));
         if let Some(points) = points.filter(|points| points.max.iter().flatten().any(|most| *most >= least as f64)) {
             return points;
         }
@@ -50,6 +54,34 @@ fn await_memory(journal: &Path, workload: &str, least: u64) -> Points {
 
 fn most(points: &Points) -> f64 {
     points.max.iter().flatten().copied().fold(0.0, f64::max)
+}
+
+/// What many get who ask at once, at the address and at the socket.
+fn answers(agent: &Agent, query: &str) -> Vec<History> {
+    let request = format!("GET /api/v1/history?{query} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    let socket = agent.directory().join("headroom.sock");
+    let at_socket = || {
+        let mut stream = UnixStream::connect(&socket).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut response = String::new();
+        stream.read_to_string(&mut response).unwrap();
+        response
+    };
+    let replies: Vec<String> = std::thread::scope(|scope| {
+        let readers: Vec<_> = (0..20)
+            .map(|reader| match reader % 2 {
+                0 => scope.spawn(|| exchange(&agent.address, &request)),
+                _ => scope.spawn(at_socket),
+            })
+            .collect();
+        readers.into_iter().map(|reader| reader.join().unwrap()).collect()
+    });
+    let parse = |reply: &String| {
+        let (head, body) = reply.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200"), "{reply}");
+        serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {reply}"))
+    };
+    replies.iter().map(parse).collect()
 }
 
 #[test]
@@ -74,6 +106,13 @@ fn what_is_on_disk_survives_a_kill_and_the_day_goes_on() {
     assert!(most(&later) <= peak(&cgroup) * 1.001, "{later:?} {:?}", cgroup.peak());
     assert_eq!((later.times[0], later.kept_from), (first.times[0], first.kept_from));
     assert!(later.min[0] <= first.min[0]);
+    // The answer has what the agent before this one left, and the quarter that is not over.
+    let answers = answers(&agent, &format!("window_seconds=86400&series=memory_bytes&workload={}", cgroup.path));
+    for history in &answers {
+        let points = &history.series[0];
+        assert_eq!((points.tier, points.kept_from), (Tier::QuarterHour, first.kept_from), "{history:?}");
+        assert!(most(points) >= (72 << 20) as f64 && history.missing[0].until == first.kept_from, "{history:?}");
+    }
     // What is left goes to the file at the end, too.
     let _more = hold(&cgroup, &journal, 32 << 20);
     agent.scrape_until("the memory", |it| {
@@ -84,7 +123,8 @@ fn what_is_on_disk_survives_a_kill_and_the_day_goes_on() {
     agent.stop();
     let last = await_memory(&journal, &cgroup.path, 104 << 20);
     assert!(last.times.starts_with(&later.times), "{last:?}");
-    let host = Reader::open(&journal).unwrap().points(None, Series::Cpu, 0, u64::MAX).unwrap().unwrap();
+    let host = Reader::open(&journal).unwrap().kept(None, 0, u64::MAX).unwrap().unwrap();
+    let host = host.points(None, Series::Cpu).unwrap();
     let cpus = std::thread::available_parallelism().unwrap().get() as f64;
     assert!(
         host.max.iter().flatten().all(|most| (0.0..=cpus * 1.1).contains(most)) && !host.times.is_empty(),

@@ -13,8 +13,8 @@ use bytes::Bytes;
 use collector::event::Events;
 use collector::http::access::Access;
 use collector::http::{
-    self, Address, Answer, Door, Exposition, Format, Hosts, Limits, Listener, Pages, Snapshot, SnapshotFuture, Tally,
-    serve,
+    self, Address, Answer, Door, Exposition, Format, Hosts, Limits, Listener, Pages, Rendering, Snapshot,
+    SnapshotFuture, Tally, serve,
 };
 use collector_core::view::View;
 use collector_tests::scratch::{Scratch, scratch};
@@ -251,7 +251,7 @@ impl Exposition for Published {
 }
 
 impl Snapshot for Tick {
-    fn render(&self, page: &http::Page) -> Answer {
+    fn render(&self, page: &http::Page) -> Rendering {
         self.page.renders.fetch_add(1, Ordering::Relaxed);
         let gate = self.page.gate.lock().unwrap().take();
         if let Some((begin, wait)) = gate {
@@ -262,6 +262,7 @@ impl Snapshot for Tick {
             http::Page::Metrics(format) => Answer::ok(self.page.metrics(*format)),
             http::Page::Api(read) => read.answer(&self.page.view.lock().unwrap()).map_or_else(Answer::from, Answer::ok),
         }
+        .into()
     }
 
     fn pages(&self) -> &Arc<Pages> {

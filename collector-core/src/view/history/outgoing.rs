@@ -1,10 +1,11 @@
-//! What goes to the disk's tier: the finished quarters of an hour of all workloads. Does not know who writes it.
+//! What goes to the disk's tier: the finished quarters of an hour of all workloads, and what of the open one is not there yet. Does not
+//! know who writes it.
 
 use std::sync::Arc;
 
 use super::sums::Sums;
 use super::{History, Track};
-use crate::tier::Entry;
+use crate::tier::{Entry, KEPT, Known};
 
 impl Sums {
     /// None if nothing of it was ever more than zero.
@@ -30,5 +31,13 @@ impl History {
     /// When the quarter began that is not over.
     pub(crate) fn quarter_begun(&self) -> Option<u64> {
         self.steps[2].open
+    }
+
+    /// What of a track has not gone to the disk: of the quarter that is not over.
+    pub(crate) fn open_quarter(&self, track: &Track) -> Option<Known> {
+        let (time, rest) = (self.quarter_begun()?, track.rest()?);
+        let values: [_; KEPT.len()] = std::array::from_fn(|kept| rest.values(kept));
+        let known = values.as_flattened().iter().any(Option::is_some);
+        known.then(|| Known { time, seconds: rest.seconds().ceil() as u16, values })
     }
 }

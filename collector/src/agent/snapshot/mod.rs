@@ -8,16 +8,20 @@
 //!
 //! Health and readiness are atomics and never wait.
 
+mod history;
+
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
+use collector_core::api::read::Read;
 use collector_core::view::View;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock;
 use crate::event::Events;
 use crate::exposition::{self, Cap};
-use crate::http::{self, Answer, Exposition, Page, Pages, SnapshotFuture};
+use crate::http::{self, Answer, Exposition, Page, Pages, Rendering, SnapshotFuture};
 use crate::mutex::lock;
 
 /// The agent counts as hung when a tick is this many ticks late.
@@ -43,14 +47,17 @@ pub struct Snapshot {
     /// Until when it may be used (CLOCK_MONOTONIC, in nanoseconds).
     until: u64,
     pages: Arc<Pages>,
-    series: Arc<Series>,
+    beside: Arc<Beside>,
 }
 
-/// The bound on what one exposition may hold.
-struct Series {
+/// What pages need besides the view.
+struct Beside {
+    /// The bound on what one exposition may hold.
     cap: Cap,
     /// Left-out series since the counter was last read.
     left_out: Arc<AtomicU64>,
+    /// The folder of the history's tier on disk, if there is one.
+    history: Option<PathBuf>,
 }
 
 /// Progress of the fold loop, readable without a request.
@@ -66,7 +73,7 @@ pub struct Publisher {
     current: Option<Arc<Snapshot>>,
     fresh_ns: u64,
     pulse: Arc<Pulse>,
-    series: Arc<Series>,
+    beside: Arc<Beside>,
 }
 
 /// The readers' end.
@@ -79,12 +86,18 @@ pub struct Snapshots {
     pub events: Arc<Events>,
 }
 
-/// Both ends and the channel of requests. `cap` bounds an exposition; left-out series are added to `left_out`.
-pub fn channel(tick_ns: u64, cap: Cap, left_out: Arc<AtomicU64>) -> (Publisher, mpsc::Receiver<Ask>, Snapshots) {
+/// Both ends and the channel of requests. `cap` bounds an exposition; left-out series are added to `left_out`. `history`: the folder of
+/// the tier on disk.
+pub fn channel(
+    tick_ns: u64,
+    cap: Cap,
+    left_out: Arc<AtomicU64>,
+    history: Option<PathBuf>,
+) -> (Publisher, mpsc::Receiver<Ask>, Snapshots) {
     let (sender, asks) = mpsc::channel(ASKS);
     let pulse = Arc::new(Pulse { tick: AtomicU64::new(0), ended: AtomicU64::new(clock::monotonic_ns()) });
-    let series = Arc::new(Series { cap, left_out });
-    let publisher = Publisher { current: None, fresh_ns: FRESH_NS, pulse: pulse.clone(), series };
+    let beside = Arc::new(Beside { cap, left_out, history });
+    let publisher = Publisher { current: None, fresh_ns: FRESH_NS, pulse: pulse.clone(), beside };
     (publisher, asks, Snapshots { asks: sender, latest: Mutex::default(), pulse, tick_ns, events: Arc::default() })
 }
 
@@ -111,7 +124,7 @@ impl Publisher {
                 view: view.clone(),
                 until: now.saturating_add(self.fresh_ns),
                 pages: Arc::default(),
-                series: self.series.clone(),
+                beside: self.beside.clone(),
             })
         });
         // The client may have disconnected.
@@ -172,15 +185,16 @@ impl Exposition for Snapshots {
 }
 
 impl http::Snapshot for Snapshot {
-    fn render(&self, page: &Page) -> Answer {
+    fn render(&self, page: &Page) -> Rendering {
         match page {
             Page::Metrics(format) => {
                 let exposition::Exposition { text, left_out } =
-                    exposition::render(&self.view, *format, self.series.cap);
-                self.series.left_out.fetch_add(left_out, Ordering::Relaxed);
-                Answer::ok(text)
+                    exposition::render(&self.view, *format, self.beside.cap);
+                self.beside.left_out.fetch_add(left_out, Ordering::Relaxed);
+                Answer::ok(text).into()
             }
-            Page::Api(read) => read.answer(&self.view).map_or_else(Answer::from, Answer::ok),
+            Page::Api(Read::History(query)) => history::render(&self.view, query, self.beside.history.as_deref()),
+            Page::Api(read) => read.answer(&self.view).map_or_else(Answer::from, Answer::ok).into(),
         }
     }
 

@@ -1,6 +1,5 @@
 //! Publisher and readers without a kernel: a fake fold loop that answers when the test says so.
 
-use collector_core::api::read::Read;
 use collector_core::api::workloads::Summary;
 use collector_core::cgroup::Id;
 use collector_core::engine::Engine;
@@ -47,7 +46,8 @@ struct Fake {
 impl Fake {
     fn new(max_series: usize) -> Fake {
         let left_out = Arc::<AtomicU64>::default();
-        let (mut publisher, asks, snapshots) = channel(TICK, Cap { series: max_series, ..Cap::NONE }, left_out.clone());
+        let (mut publisher, asks, snapshots) =
+            channel(TICK, Cap { series: max_series, ..Cap::NONE }, left_out.clone(), None);
         // Else a slow machine would make some snapshots too old.
         publisher.fresh_ns = u64::MAX;
         Fake { engine: engine(), publisher, asks, snapshots: Arc::new(snapshots), left_out, time: 100 }
@@ -165,7 +165,8 @@ async fn metrics_and_workloads_of_one_tick_agree() {
         let (snapshot, _) = fold.read().await;
         let (pages, render) = (snapshot.pages.clone(), snapshot.clone());
         let (permit, rendered) = (turns.clone().acquire_owned().await.unwrap(), page.clone());
-        let body = pages.plain(&page, permit, move || http::Snapshot::render(&*render, &rendered)).await.unwrap();
+        let render = move || http::Snapshot::render(&*render, &rendered);
+        let body = pages.plain(&page, permit, render, &turns, |bytes| bytes).await.unwrap();
         bodies.push(body.bytes);
         // Visible after the next tick.
         fold.apply(Reading::Lost(Lost { stage: Stage::Slot, count: 7 }));
@@ -196,7 +197,7 @@ async fn left_out_series_are_counted_once_per_body() {
         let (render, rendered) = (snapshot.clone(), page.clone());
         let permit = turns.clone().acquire_owned().await.unwrap();
         let render = move || http::Snapshot::render(&*render, &rendered);
-        snapshot.pages.plain(&page, permit, render).await.unwrap();
+        snapshot.pages.plain(&page, permit, render, &turns, |bytes| bytes).await.unwrap();
         counts.push(fold.left_out.load(Ordering::Relaxed));
     }
     assert!(counts[0] > 0 && counts.iter().all(|count| *count == counts[0]), "{counts:?}");

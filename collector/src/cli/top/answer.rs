@@ -54,7 +54,7 @@ impl Answers {
     pub fn of(view: &View, before: Option<Summary>, wish: &Wish) -> Answers {
         let Incidents { incidents, left_out, .. } = Incidents::of(view);
         let track = |workload: Option<&str>| {
-            let query = Query { seconds: USUAL, workload: workload.map(Into::into), series: None };
+            let query = Query { seconds: USUAL, workload: workload.map(Into::into), series: None, points: None };
             History::of(view, &query).map(|history| Track::of(&history)).map_err(|problem| problem.detail)
         };
         let named = |name: &String| (name.clone(), track(Some(name)));

@@ -97,7 +97,7 @@ mod tests {
     fn history(end: u64, points: &[(u64, f32)]) -> History {
         let values = points.iter().map(|(time, value)| (time * SECOND, [Some(*value); 3]));
         let series = vec![Points::new(None, Series::Memory, Tier::Second, 0, values)];
-        History { time: end * SECOND, window_seconds: USUAL, workload: None, series }
+        History { time: end * SECOND, window_seconds: USUAL, workload: None, series, missing: Vec::new() }
     }
 
     #[test]

@@ -1,13 +1,12 @@
 //! Reads the history's tier on disk, with or without an agent that writes to it.
 
+use std::io;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use collector_core::api::history::{NotKept, Points};
-use collector_core::digest::Known;
+use collector_core::api::lookup::Kept;
 use collector_core::digest::card::Card;
-use collector_core::series::Series;
-use collector_core::tier::{self, Rare, Tier};
+use collector_core::tier::{Known, Rare, Tier};
 use rusqlite::{Connection, params};
 
 use super::day::{Day, QUARTERS, TRACK, begin, place};
@@ -29,6 +28,17 @@ impl Reader {
         Ok(Reader { connection: LAYOUT.read(dir)? })
     }
 
+    /// The same, or `None` while nothing was written yet.
+    pub fn find(dir: &Path) -> Result<Option<Reader>> {
+        let missing = |error: &anyhow::Error| {
+            error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::NotFound)
+        };
+        match Reader::open(dir) {
+            Err(error) if missing(&error) => Ok(None),
+            reader => reader.map(Some),
+        }
+    }
+
     /// The workloads of which anything is kept between two moments (nanoseconds since the Unix epoch), by name.
     pub fn workloads(&self, from: u64, to: u64) -> Result<Vec<String>> {
         let statement =
@@ -38,29 +48,14 @@ impl Reader {
         names.context("read the history")?.collect::<Result<_, _>>().context("read the history")
     }
 
-    /// A series of the host or of a workload from one moment to another, both included; like [`Points::of`].
-    pub fn points(
-        &self,
-        workload: Option<&str>,
-        series: Series,
-        from: u64,
-        to: u64,
-    ) -> Result<Result<Points, NotKept>> {
-        let name = workload.unwrap_or_default();
-        let Some(kept) = tier::kept(series) else { return Ok(Err(NotKept::Period)) };
-        let Some((first, day)) = self.oldest(name)? else {
-            return Ok(Err(if workload.is_some() { NotKept::Workload } else { NotKept::Period }));
-        };
-        let known = |day: &Day| (0..QUARTERS).find(|quarter| day.seconds(*quarter) > 0).unwrap_or(0);
-        let kept_from = begin(first, known(&day));
-        if to < kept_from {
-            return Ok(Err(NotKept::Period));
-        }
+    /// What there is of the host or of a workload from one moment to another, both included; `None` if nothing of it is kept.
+    pub fn kept(&self, workload: Option<&str>, from: u64, to: u64) -> Result<Option<Kept>> {
+        let Some((first, day)) = self.oldest(workload.unwrap_or_default())? else { return Ok(None) };
+        let quarter = (0..QUARTERS).find(|quarter| day.seconds(*quarter) > 0).unwrap_or(0);
         // A quarter belongs to what was asked if a part of it does.
-        let first = from.saturating_sub(Tier::QuarterHour.step() - 1);
-        let quarters = self.quarters(workload, first, to.saturating_add(1))?;
-        let values = quarters.iter().map(|quarter| (quarter.time, quarter.values[kept]));
-        Ok(Ok(Points::new(workload, series, Tier::QuarterHour, kept_from, values)))
+        let from = from.saturating_sub(Tier::QuarterHour.step() - 1);
+        let quarters = self.quarters(workload, from, to.saturating_add(1))?;
+        Ok(Some(Kept { from: begin(first, quarter), quarters }))
     }
 
     /// What is known of each quarter of an hour that began in a period: of the host, or of a workload.

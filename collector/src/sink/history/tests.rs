@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use collector_core::api::history::NotKept;
 use collector_core::digest;
 use collector_core::series::Series;
 use collector_core::stage::Stage;
@@ -71,7 +70,9 @@ fn write(folder: &Folder, quarters: Vec<Quarter>) -> u64 {
 }
 
 fn most(folder: &Folder, workload: Option<&str>, from: u64, to: u64) -> Vec<(u64, f64)> {
-    let points = Reader::open(&folder.0).unwrap().points(workload, Series::Memory, from * S, to * S).unwrap().unwrap();
+    let kept = Reader::open(&folder.0).unwrap().kept(workload, from * S, to * S).unwrap();
+    let Some(kept) = kept else { return Vec::new() };
+    let points = kept.points(workload, Series::Memory).unwrap();
     assert_eq!(points.tier, Tier::QuarterHour);
     points.times.iter().zip(&points.max).map(|(time, most)| (time / S, most.unwrap())).collect()
 }
@@ -90,11 +91,12 @@ fn what_was_written_is_read_back_and_the_day_goes_on_after_a_restart() {
     assert_eq!(most(&folder, Some("web"), BEGIN + STEP + 1, BEGIN + 2 * STEP), all[1..3]);
     let reader = Reader::open(&folder.0).unwrap();
     assert_eq!(reader.workloads(0, u64::MAX).unwrap(), ["web"]);
-    let why = |workload, series, to| reader.points(workload, series, 0, to).unwrap().unwrap_err();
-    assert_eq!(why(Some("nobody"), Series::Memory, u64::MAX), NotKept::Workload);
-    assert_eq!(why(Some("web"), Series::Memory, BEGIN * S - 1), NotKept::Period);
-    assert_eq!(why(Some("web"), Series::Swap, u64::MAX), NotKept::Period);
-    let vram = reader.points(Some("web"), Series::Vram, 0, u64::MAX).unwrap().unwrap();
+    assert_eq!(reader.kept(Some("nobody"), 0, u64::MAX).unwrap(), None);
+    let before = reader.kept(Some("web"), 0, BEGIN * S - 1).unwrap().unwrap();
+    assert_eq!((before.from, before.quarters.len()), (BEGIN * S, 0));
+    let web = reader.kept(Some("web"), 0, u64::MAX).unwrap().unwrap();
+    assert_eq!(web.points(Some("web"), Series::Swap), None);
+    let vram = web.points(Some("web"), Series::Vram).unwrap();
     assert_eq!((vram.times.len(), vram.max.iter().flatten().count()), (4, 0), "kept, but not known");
 }
 
