@@ -1,11 +1,13 @@
 //! Compiles the eBPF programs into `OUT_DIR/collector-ebpf`, and those for kernels with lockdown into
-//! `OUT_DIR/collector-ebpf-typed`, from where the collector takes them into its binary.
+//! `OUT_DIR/collector-ebpf-typed`, and bundles the page into `OUT_DIR/page.js` and `page.css`, from where the collector takes them
+//! into its binary.
 
 #[path = "../xtask/src/toolchain.rs"]
 mod toolchain;
 
 use std::env;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// What the eBPF programs are made of, in the workspace.
 const SOURCES: &[&str] = &["collector-ebpf", "collector-common", "Cargo.toml", "Cargo.lock"];
@@ -56,7 +58,53 @@ fn build() -> Result<(), String> {
         std::fs::write(&file, object).map_err(|error| format!("write {}: {error}", file.display()))
     };
     write("collector-ebpf", &compile(&[])?)?;
-    write("collector-ebpf-typed", &typed(compile(&["--features", "typed"])?))
+    write("collector-ebpf-typed", &typed(compile(&["--features", "typed"])?))?;
+    page(&out, root)
+}
+
+/// Bundles the page. Without the packages that it is made of, both files are empty, and all else works.
+fn page(out: &Path, root: &Path) -> Result<(), String> {
+    println!("cargo::rerun-if-changed={}", root.join("web").display());
+    let targets = targets(out, root);
+    let folders = targets.iter().map(|target| target.join(toolchain::TOOLS).join(toolchain::PAGE));
+    let mut found = None;
+    for folder in folders {
+        // Cargo runs this script again once something is installed there, and each time if there is no such folder.
+        std::fs::create_dir_all(&folder).map_err(|error| format!("make {}: {error}", folder.display()))?;
+        println!("cargo::rerun-if-changed={}", folder.display());
+        // Written last.
+        if found.is_none() && folder.join("installed").is_file() {
+            found = Some(folder.join("node_modules"));
+        }
+    }
+    let Some(packages) = found else {
+        println!(
+            "cargo::warning=the page is left out: `cargo xtask setup` installs what it is made of, with Node.js and npm"
+        );
+        let empty = |name: &str| {
+            std::fs::write(out.join(name), "").map_err(|error| format!("write {}: {error}", out.join(name).display()))
+        };
+        return empty("page.js").and_then(|()| empty("page.css"));
+    };
+    let mut bundler = Command::new(bundler(&packages)?);
+    bundler.current_dir(root).env("NODE_PATH", &packages).arg("web/src/main.tsx");
+    bundler.args(["--bundle", "--minify", "--format=iife", "--target=es2020", "--charset=utf8", "--log-level=warning"]);
+    bundler.args(["--jsx=automatic", "--jsx-import-source=preact", "--legal-comments=none"]);
+    let output = bundler.arg(format!("--outfile={}", out.join("page.js").display())).output();
+    let output = output.map_err(|error| format!("cannot run {}: {error}", bundler.get_program().display()))?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(format!("the page cannot be bundled:\n{}", String::from_utf8_lossy(&output.stderr))),
+    }
+}
+
+/// esbuild's own program: the script of that name needs Node.js, and only looks for this one.
+fn bundler(packages: &Path) -> Result<PathBuf, String> {
+    let folder = packages.join("@esbuild");
+    let entries = std::fs::read_dir(&folder).map_err(|error| format!("list {}: {error}", folder.display()))?;
+    let programs = entries.filter_map(|entry| Some(entry.ok()?.path().join("bin/esbuild")));
+    let mut programs = programs.filter(|program| program.is_file());
+    programs.next().ok_or_else(|| format!("no esbuild for this system in {}", folder.display()))
 }
 
 /// Turns raw tracepoints into typed ones. The name of its section says what a program is, and both names have one length.

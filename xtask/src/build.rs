@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
+use crate::page;
 use crate::project::{self, Project};
 use crate::setup::{self, Scope};
 
@@ -24,8 +25,15 @@ pub fn build(project: &Project, args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Builds `headroom` and returns its path.
+/// Builds `headroom` and returns its path. A release has the page; another build goes without it if it has to.
 pub fn compile(project: &Project, args: &Args) -> Result<PathBuf> {
+    match page::prepare(project) {
+        Err(why) if args.release => {
+            return Err(why.context("the page is missing; `cargo build --release` leaves it out"));
+        }
+        Err(why) => project::say(project::NOTE, &format!("the page is left out: {why:#}")),
+        Ok(()) => {}
+    }
     let mut cargo = project.cargo("build");
     cargo.args(["--package", "collector", "--bin", "headroom"]);
     if args.release {

@@ -5,22 +5,23 @@ use std::process::Stdio;
 use anyhow::{Context, Result, bail};
 
 use crate::licence;
+use crate::page;
 use crate::project::{self, Project};
 use crate::setup::{self, Scope};
 
-/// fmt, clippy for the host, clippy for the BPF target, licences, generated docs.
+/// fmt, clippy for the host, clippy for the BPF target, the page's types, licences, generated docs.
 pub fn check(project: &Project) -> Result<()> {
     setup::ensure(project, Scope::Check)?;
 
-    project::say(project::STEP, "[1/5] rustfmt");
+    project::say(project::STEP, "[1/6] rustfmt");
     project::run(project.cargo("fmt").args(["--all", "--check"])).context("`cargo fmt --all` puts this right")?;
 
-    project::say(project::STEP, "[2/5] clippy, host");
+    project::say(project::STEP, "[2/6] clippy, host");
     let mut clippy = project.cargo("clippy");
     clippy.args(["--workspace", "--exclude", "collector-ebpf", "--all-targets", "--", "--deny", "warnings"]);
     project::run(&mut clippy)?;
 
-    project::say(project::STEP, "[3/5] clippy, eBPF");
+    project::say(project::STEP, "[3/6] clippy, eBPF");
     let toolchain = setup::find(project)?;
     let target = project.target.join("ebpf");
     for features in [&[][..], &["--features", "typed"]] {
@@ -28,10 +29,13 @@ pub fn check(project: &Project) -> Result<()> {
         project::run(clippy.args(features).args(["--locked", "--", "--deny", "warnings"]))?;
     }
 
-    project::say(project::STEP, "[4/5] licences");
+    project::say(project::STEP, "[4/6] types of the page");
+    page::check(project)?;
+
+    project::say(project::STEP, "[5/6] licences");
     licence::check(project)?;
 
-    project::say(project::STEP, "[5/5] generated docs");
+    project::say(project::STEP, "[6/6] generated docs");
     let docs = || {
         let mut cargo = project.cargo("test");
         cargo.args(["--quiet", "--package", "collector", "--lib", "docs"]);

@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 
 use crate::build;
 use crate::licence;
+use crate::page;
 use crate::project::{self, Project};
 use crate::setup::{self, Scope};
 use crate::toolchain;
@@ -32,6 +33,7 @@ pub struct Args {
 
 pub fn dist(project: &Project, args: &Args) -> Result<()> {
     setup::ensure(project, Scope::Build)?;
+    page::prepare(project)?;
     let packager = packager(project)?;
     let binary = build::compile(project, &build::Args { release: !args.dev })?;
     project::say(project::STEP, "dist: manual page, completions, notices");

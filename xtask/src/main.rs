@@ -9,6 +9,7 @@ mod dist;
 mod fuzz;
 mod incidents;
 mod licence;
+mod page;
 mod peer;
 mod project;
 mod run;
@@ -46,7 +47,7 @@ enum Verb {
     Build(build::Args),
     /// Build and run the collector: `cargo xtask run -- --listen 127.0.0.1:9000`
     Run(run::Args),
-    /// Check formatting, clippy (host and eBPF), licences and generated docs: what a change must pass before its tests run
+    /// Check formatting, clippy (host and eBPF), the page's types, licences and generated docs: what a change must pass before its tests run
     Check,
     /// Find known vulnerabilities of the crates that this is built from, with cargo-audit
     Advisories(advisory::Args),

@@ -1,4 +1,5 @@
-//! Packages of npm and PyPI that tests compare with, in fixed versions, installed into the folder of the project's own programs.
+//! Packages of npm and PyPI, in fixed versions, installed into the folder of the project's own programs: what the page is made of,
+//! and what tests compare with.
 
 use std::fs;
 use std::path::Path;
@@ -10,9 +11,11 @@ use crate::project::{self, Project};
 use crate::toolchain;
 
 struct Peer {
-    /// Name of its folders, below `tests/` and below the tools.
+    /// Name of its folder below the tools.
     name: &'static str,
     what: &'static str,
+    /// The folder with its files.
+    from: &'static str,
     /// The file that fixes the versions, and others that belong to it.
     lock: &'static str,
     others: &'static [&'static str],
@@ -20,10 +23,20 @@ struct Peer {
     commands: fn(&Path) -> Vec<Command>,
 }
 
+const PAGE: Peer = Peer {
+    name: toolchain::PAGE,
+    what: "what the page is made of",
+    from: "web",
+    lock: "package-lock.json",
+    others: &["package.json"],
+    commands: |folder| vec![npm(folder)],
+};
+
 const PEERS: [Peer; 3] = [
     Peer {
         name: "grafana",
         what: "Grafana's types",
+        from: "tests/grafana",
         lock: "package-lock.json",
         others: &["package.json"],
         commands: |folder| vec![npm(folder)],
@@ -31,6 +44,7 @@ const PEERS: [Peer; 3] = [
     Peer {
         name: "browser",
         what: "the driver of Chromium, and axe",
+        from: "tests/browser",
         lock: "package-lock.json",
         others: &["package.json"],
         commands: |folder| vec![npm(folder)],
@@ -38,23 +52,30 @@ const PEERS: [Peer; 3] = [
     Peer {
         name: "python",
         what: "schemathesis, and a client of the Model Context Protocol",
+        from: "tests/python",
         lock: "requirements.txt",
         others: &[],
         commands: |folder| vec![venv(folder), pip(folder)],
     },
 ];
 
-/// Installs what is not there yet; silent and quick if nothing is missing.
+/// Installs what tests compare with and is not there yet; silent and quick if nothing is missing.
 pub fn install(project: &Project) -> Result<()> {
-    PEERS.iter().try_for_each(|peer| {
-        peer.install(project).with_context(|| format!("{} not installed; that needs the network", peer.what))
-    })
+    PEERS.iter().try_for_each(|peer| peer.install(project))
+}
+
+/// The same for the page.
+pub fn install_page(project: &Project) -> Result<()> {
+    PAGE.install(project)
 }
 
 impl Peer {
     fn install(&self, project: &Project) -> Result<()> {
-        let (from, to) =
-            (project.root.join("tests").join(self.name), project.target.join(toolchain::TOOLS).join(self.name));
+        self.update(project).with_context(|| format!("{} not installed; that needs the network", self.what))
+    }
+
+    fn update(&self, project: &Project) -> Result<()> {
+        let (from, to) = (project.root.join(self.from), project.target.join(toolchain::TOOLS).join(self.name));
         let lock = fs::read(from.join(self.lock)).with_context(|| format!("read {}", self.lock))?;
         // Written last, so it says that what it names is installed.
         let done = to.join("installed");

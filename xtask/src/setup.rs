@@ -25,7 +25,7 @@ const REFERENCE: &[&str] = &["fio", "openssl", "prometheus", "prometheus-alertma
 /// Those of their programs that the tests call.
 const PROGRAMS: &[&str] =
     &["fio", "openssl", "prometheus", "prometheus-alertmanager", "systemd-analyze", "dpkg-shlibdeps", "tmux"];
-/// What runs the check of dashboards against Grafana's types. Debian's npm conflicts with the nodejs of others, which has its own.
+/// What installs and checks the page, and checks dashboards. Debian's npm conflicts with the nodejs of others, which has its own.
 const NODE: &[&str] = &["nodejs", "npm"];
 /// What opens the page for the tests: one of these. Debian's headless shell is the smallest, and needs no windows.
 const BROWSER: &[&str] = &["chromium-headless-shell"];
@@ -37,6 +37,8 @@ const PYTHON: &[&str] = &["python3", "python3-venv"];
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     Build,
+    /// Building the page.
+    Page,
     /// Building and checking.
     Check,
     /// Building, and testing as root.
@@ -78,6 +80,7 @@ pub fn setup(project: &Project) -> Result<()> {
     report(before.browser, "Chromium");
     report(before.python, "Python with venv");
     ensure(project, Scope::All)?;
+    peer::install_page(project)?;
     peer::install(project)?;
     let Toolchain { rust, linker } = find(project)?;
     let rust = match rust {
@@ -172,13 +175,14 @@ fn gap(project: &Project, scope: Scope) -> Gap {
     let found = toolchain::find(&targets(project));
     // nightly comes with clippy.
     let nightly = matches!(found, Ok(Toolchain { rust: Rust::Nightly, .. }));
+    let page = scope == Scope::Page;
     let check = matches!(scope, Scope::Check | Scope::All);
     let test = matches!(scope, Scope::Test | Scope::All);
     Gap {
-        toolchain: found.err().unwrap_or_default(),
+        toolchain: found.err().filter(|_| !page).unwrap_or_default(),
         clippy: check && !nightly && !Path::new("/usr/bin/cargo-clippy").is_file(),
         reference: test && !PROGRAMS.iter().all(|program| on_path(program)),
-        node: test && !["node", "npm"].iter().all(|program| on_path(program)),
+        node: (test || page) && !["node", "npm"].iter().all(|program| on_path(program)),
         browser: test && !BROWSERS.iter().any(|program| on_path(program)),
         python: test && !has_venv(),
     }

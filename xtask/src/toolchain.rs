@@ -14,6 +14,9 @@ pub const TARGET: &str = "bpfel-unknown-none";
 /// Folder of the tools that `cargo xtask setup` installs, below cargo's target folder.
 pub const TOOLS: &str = "tools";
 
+/// Folder of the packages that the page is made of, below that.
+pub const PAGE: &str = "page";
+
 /// A compiler and a linker for eBPF.
 #[derive(Debug)]
 pub struct Toolchain {

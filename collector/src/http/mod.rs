@@ -1,4 +1,4 @@
-//! The read-only HTTP endpoint: `/metrics`, `/api/v1/…`, `/-/healthy`, `/-/ready`, over TCP and a Unix socket. Knows HTTP,
+//! The read-only HTTP endpoint: the page at `/`, `/metrics`, `/api/v1/…`, `/-/healthy`, `/-/ready`, over TCP and a Unix socket. Knows HTTP,
 //! access and limits; must not know the engine: an [`Exposition`] provides the contents.
 
 pub mod access;
@@ -17,6 +17,7 @@ mod render;
 mod route;
 mod seat;
 mod server;
+mod site;
 mod stream;
 mod tally;
 

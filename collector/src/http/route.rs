@@ -1,16 +1,15 @@
 //! Paths and their responses. Knows nothing of sockets.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, VARY};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
 use collector_core::api::problem::Problem;
-use collector_core::api::read::{ROOT, ROUTES, Read, Route};
+use collector_core::api::read::{ROOT, Read, Route};
 
 use super::body::{Answer, Page};
 use super::exposition::Exposition;
@@ -20,6 +19,7 @@ use super::negotiation;
 use super::problem;
 use super::render::{Cut, Renderer, Unrendered, body_of};
 use super::seat::{Peer, Seat};
+use super::site::Site;
 
 /// Path of the workloads as JSON.
 pub const WORKLOADS: &str = "/api/v1/workloads";
@@ -31,7 +31,7 @@ pub const HEALTHY: &str = "/-/healthy";
 pub const SMALL: &str = "/-/";
 
 /// Paths outside the API, with what they answer.
-const PATHS: [(&str, &str); 3] = [
+pub const PATHS: [(&str, &str); 3] = [
     ("/metrics", "all metrics, in OpenMetrics or Prometheus text format"),
     (HEALTHY, "health: 200 while the agent takes readings, else 503 with the reason"),
     ("/-/ready", "readiness: 200 once the first readings are complete, else 503 with the reason"),
@@ -44,37 +44,15 @@ const METHODS: &str = "GET,HEAD";
 pub fn router(exposition: Arc<dyn Exposition>, limits: &Limits, cut: Cut) -> Router {
     let renderer = Renderer::new(exposition.clone(), limits.bodies, cut);
     let streams = exposition.events().map(Streams::new);
-    let index = Html(index());
+    let site = Arc::new(Site::new());
     Router::new()
-        .route("/", get(async move || index.clone()))
+        .route("/", get(async move |headers: HeaderMap| site.answer(&headers).await))
         .route("/metrics", get(metrics))
         .route(HEALTHY, get(healthy))
         .route("/-/ready", get(ready))
         .fallback(other)
         .method_not_allowed_fallback(async || (StatusCode::METHOD_NOT_ALLOWED, "method not allowed: use GET or HEAD\n"))
         .with_state(Endpoint { exposition, renderer, streams })
-}
-
-/// A page that lists what there is.
-fn index() -> String {
-    let version = env!("CARGO_PKG_VERSION");
-    let mut page = format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><title>Headroom</title></head>\n<body>\n\
-         <h1>Headroom {version}</h1>\n<ul>\n"
-    );
-    for (path, what) in PATHS {
-        let _ = writeln!(page, "<li><a href=\"{path}\">{path}</a>: {what}</li>");
-    }
-    page.push_str("</ul>\n<h2>API, in JSON</h2>\n<ul>\n");
-    for Route { path, help, .. } in ROUTES {
-        // One that takes a part of its path has no address of its own.
-        let _ = match path.contains('{') {
-            true => writeln!(page, "<li>{ROOT}{path}: {help}</li>"),
-            false => writeln!(page, "<li><a href=\"{ROOT}{path}\">{ROOT}{path}</a>: {help}</li>"),
-        };
-    }
-    page.push_str("</ul>\n</body>\n</html>\n");
-    page
 }
 
 /// The path below the API's, if it is.

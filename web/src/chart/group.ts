@@ -1,0 +1,137 @@
+// Which series stand together in one chart, and how they are written.
+
+import { bytes, cores, count, percent, rate, seconds } from "../format";
+
+export interface Shown {
+  series: string;
+  label: string;
+}
+
+export interface Group {
+  title: string;
+  /** What the numbers are, for those who do not know. */
+  what: string;
+  series: readonly Shown[];
+  write: (value: number | undefined | null) => string;
+  /** Axes go up to this at least, so that noise does not look like a mountain. */
+  least: number;
+  /** Marks of the axis are at multiples of powers of two. */
+  binary?: boolean;
+  /** The memory limit of the workload belongs into it. */
+  limit?: boolean;
+}
+
+const MIB = 1 << 20;
+
+export const GROUPS: readonly Group[] = [
+  {
+    title: "Memory",
+    what: "by kind, against the limit",
+    series: [
+      { series: "memory_bytes", label: "in use" },
+      { series: "memory_anon_bytes", label: "anonymous" },
+      { series: "memory_file_bytes", label: "page cache" },
+      { series: "memory_shmem_bytes", label: "shared" },
+      { series: "memory_kernel_bytes", label: "kernel" },
+    ],
+    write: bytes,
+    least: MIB,
+    binary: true,
+    limit: true,
+  },
+  {
+    title: "Pressure (PSI)",
+    what: "share of time in which tasks waited: some of them, or all",
+    series: [
+      { series: "memory_waiting_ratio", label: "memory, some" },
+      { series: "memory_stalled_ratio", label: "memory, all" },
+      { series: "io_waiting_ratio", label: "IO, some" },
+      { series: "io_stalled_ratio", label: "IO, all" },
+    ],
+    write: percent,
+    least: 0.05,
+  },
+  {
+    title: "CPU",
+    what: "CPUs in use",
+    series: [{ series: "cpu_seconds_per_second", label: "CPUs" }],
+    write: cores,
+    least: 0.1,
+  },
+  {
+    title: "Reclaim stalls",
+    what: "time in reclaim and compaction per second, summed over tasks",
+    series: [{ series: "stall_seconds_per_second", label: "stalled" }],
+    write: (value) => (value == null ? seconds(value) : `${seconds(value)}/s`),
+    least: 0.01,
+  },
+  {
+    title: "Major faults",
+    what: "page faults that needed IO, per second",
+    series: [{ series: "major_faults_per_second", label: "faults" }],
+    write: (value) => (value == null ? count(value) : `${count(value)}/s`),
+    least: 5,
+  },
+  {
+    title: "Block IO",
+    what: "bytes per second",
+    series: [
+      { series: "read_bytes_per_second", label: "read" },
+      { series: "written_bytes_per_second", label: "written" },
+    ],
+    write: rate,
+    least: 64 * 1024,
+    binary: true,
+  },
+  {
+    title: "Swap",
+    what: "swap used",
+    series: [{ series: "swap_bytes", label: "swap" }],
+    write: bytes,
+    least: MIB,
+    binary: true,
+  },
+  {
+    title: "GPU memory",
+    what: "held on all GPUs",
+    series: [{ series: "vram_bytes", label: "GPU memory" }],
+    write: bytes,
+    least: MIB,
+    binary: true,
+  },
+  {
+    title: "PCIe",
+    what: "bytes copied per second",
+    series: [
+      { series: "host_to_device_bytes_per_second", label: "to GPUs" },
+      { series: "device_to_host_bytes_per_second", label: "from GPUs" },
+    ],
+    write: rate,
+    least: 64 * 1024,
+    binary: true,
+  },
+  {
+    title: "Pinned memory",
+    what: "host memory pinned for GPUs",
+    series: [{ series: "pinned_bytes", label: "pinned" }],
+    write: bytes,
+    least: MIB,
+    binary: true,
+  },
+];
+
+/** Parts of memory have a value only where they were read; their line goes on until the next one. */
+export const SPARSE: ReadonlySet<string> = new Set([
+  "memory_anon_bytes",
+  "memory_file_bytes",
+  "memory_shmem_bytes",
+  "memory_kernel_bytes",
+]);
+
+export function label(series: string): string {
+  for (const group of GROUPS) {
+    const found = group.series.find((it) => it.series === series);
+    if (found) return group.series.length > 1 ? `${group.title}: ${found.label}` : group.title;
+  }
+  return series;
+}

@@ -1,0 +1,109 @@
+// The points of one workload or of the host within a window that ends now. Of the finest tier only what is new is asked for, and
+// what left the window is dropped, so that an open page does not grow.
+
+import { encode, read } from "../api";
+import type { History, Points, Tier } from "../type";
+
+/** Seconds that the finest tier reaches back. */
+const FINEST = 300;
+
+export type Value = number | null;
+
+export interface Series {
+  name: string;
+  min: Value[];
+  mean: Value[];
+  max: Value[];
+}
+
+export class Track {
+  /** Seconds since the Unix epoch. */
+  times: number[] = [];
+  series: Series[] = [];
+  tier?: Tier;
+  step = 1;
+  /** Series that a finer tier has, and this one does not. */
+  elsewhere: string[] = [];
+  /** When the window ends: time of the newest answer, in seconds since the Unix epoch. */
+  end = 0;
+  /** Changes with the points. */
+  version = 0;
+
+  constructor(
+    readonly workload: string | undefined,
+    readonly window: number,
+  ) {}
+
+  /** Asks for what is new. True if there was something. */
+  async extend(signal: AbortSignal): Promise<boolean> {
+    const age = this.version === 0 ? Infinity : Date.now() / 1000 - this.asked;
+    const live = this.window <= FINEST;
+    if (!live && age < Math.max(10, this.step)) return false;
+    const fresh = live && this.tier === "second" && age < this.window / 2;
+    const asked = fresh ? Math.ceil(age) + 5 : this.window;
+    const whose = this.workload === undefined ? "" : `&workload=${encode(this.workload)}`;
+    const history = await read<History>(`history?window_seconds=${asked}${whose}`, signal);
+    this.asked = Date.now() / 1000;
+    this.end = history.time / 1e9;
+    if (fresh) this.append(history);
+    else this.replace(history);
+    this.version += 1;
+    return true;
+  }
+
+  /** When it asked last, in seconds, by this machine's clock. */
+  private asked = 0;
+
+  private replace(history: History): void {
+    // The tier of most series, which is the one that reaches back as far as was asked.
+    const tiers = history.series.map((points) => points.tier);
+    this.tier = tiers.sort((one, other) => number(tiers, other) - number(tiers, one))[0];
+    const own = history.series.filter((points) => points.tier === this.tier);
+    this.elsewhere = history.series.filter((points) => points.tier !== this.tier).map((points) => points.series);
+    this.step = own[0]?.step_seconds ?? 1;
+    const times = [...new Set(own.flatMap((points) => points.times))].sort((one, other) => one - other);
+    this.times = times.map((time) => time / 1e9);
+    this.series = own.map((points) => aligned(points, times));
+  }
+
+  private append(history: History): void {
+    const last = this.times[this.times.length - 1] ?? 0;
+    const own = history.series.filter((points) => points.tier === "second");
+    const all = [...new Set(own.flatMap((points) => points.times))].sort((one, other) => one - other);
+    const times = all.filter((time) => time / 1e9 > last + 1e-3);
+    const before = this.times.length;
+    for (const time of times) this.times.push(time / 1e9);
+    for (const points of own) {
+      let series = this.series.find((it) => it.name === points.series);
+      if (!series) {
+        const none = (): Value[] => new Array<Value>(before).fill(null);
+        series = { name: points.series, min: none(), mean: none(), max: none() };
+        this.series.push(series);
+      }
+      const more = aligned(points, times);
+      for (const part of PARTS) series[part].push(...more[part]);
+    }
+    const gone = this.times.findIndex((time) => time >= this.end - this.window - this.step);
+    for (const series of this.series) {
+      for (const part of PARTS) {
+        // One that was not answered this time is not known.
+        while (series[part].length < this.times.length) series[part].push(null);
+        if (gone > 0) series[part].splice(0, gone);
+      }
+    }
+    if (gone > 0) this.times.splice(0, gone);
+  }
+}
+
+const PARTS = ["min", "mean", "max"] as const;
+
+function number(tiers: Tier[], tier: Tier): number {
+  return tiers.filter((it) => it === tier).length;
+}
+
+/** With a value for each of these times. */
+function aligned(points: Points, times: number[]): Series {
+  const places = new Map(points.times.map((time, place) => [time, place]));
+  const pick = (values: Value[]): Value[] => times.map((time) => values[places.get(time) ?? -1] ?? null);
+  return { name: points.series, min: pick(points.min), mean: pick(points.mean), max: pick(points.max) };
+}

@@ -1,0 +1,80 @@
+// What the agent said last, for the view that shows: which answers that view needs, asked one after the other.
+
+import { Failure, encode, read } from "./api";
+import { Meter, type Rates } from "./rate";
+import type { Route } from "./route";
+import type { Detail, Incident, Incidents, Report, Status } from "./type";
+import { Track } from "./chart/track";
+
+export interface World {
+  status?: Status;
+  report?: Report;
+  /** How fast the counters of workloads grow, by name. */
+  rates?: Map<string, Rates>;
+  incidents?: Incidents;
+  detail?: Detail;
+  incident?: Incident;
+  /** What the charts show. */
+  track?: Track;
+  /** Why the view has nothing to show: there is nothing of that name. */
+  missing?: string;
+}
+
+export class Feed {
+  world: World = {};
+  private meter = new Meter();
+
+  /** Forgets what only another view shows. */
+  turn(route: Route): void {
+    const { status, incidents } = this.world;
+    this.world = { status, incidents };
+    if (route.view === "workload" || route.view === "host") {
+      this.world.track = new Track(route.view === "host" ? undefined : route.name, route.window);
+    }
+  }
+
+  /** Asks for what this view shows. Returns the time of the answer. */
+  async ask(route: Route, signal: AbortSignal): Promise<number> {
+    if (route.view === "overview") {
+      const report = await read<Report>("report", signal);
+      const same = this.world.report?.time === report.time;
+      const rates = same ? this.world.rates : this.meter.measure(report);
+      this.world = { ...this.world, status: report, report, rates };
+      await this.events(report, signal);
+      return report.time;
+    }
+    const status = await read<Status>("status", signal);
+    this.world = { ...this.world, status };
+    if (route.view === "events") await this.events(status, signal);
+    else await this.one(route, signal);
+    return status.time;
+  }
+
+  /** Incidents are listed again once there is a newer one, or while one of them is not complete. */
+  private async events(status: Status, signal: AbortSignal): Promise<void> {
+    const [newest] = this.world.incidents?.incidents ?? [];
+    const known = this.world.incidents !== undefined && status.incident?.id === newest?.id;
+    if (known && newest?.complete !== false) return;
+    this.world = { ...this.world, incidents: await read<Incidents>("incidents", signal) };
+  }
+
+  private async one(route: Route, signal: AbortSignal): Promise<void> {
+    try {
+      if (route.view === "incident" && !this.world.incident?.complete) {
+        const incident = await read<Incident>(`incidents/${encode(route.id)}`, signal);
+        this.world = { ...this.world, incident, missing: undefined };
+      }
+      if (route.view === "workload") {
+        const detail = await read<Detail>(`workloads/${encode(route.name)}`, signal);
+        this.world = { ...this.world, detail, missing: undefined };
+      }
+      if (this.world.track && (await this.world.track.extend(signal))) {
+        // Views compare by identity.
+        this.world = { ...this.world };
+      }
+    } catch (error) {
+      if (!(error instanceof Failure) || error.status !== 404) throw error;
+      this.world = { ...this.world, missing: error.message };
+    }
+  }
+}

@@ -1,0 +1,26 @@
+// How full something is. The number stands beside it, so it is no more than a picture.
+
+/** From these shares on it is nearly full, and as good as full. */
+const NEAR = 0.85;
+const FULL = 0.95;
+
+export function Bar({ ratio, title }: { ratio: number | undefined; title?: string }) {
+  const share = Math.min(1, Math.max(0, ratio ?? 0));
+  return (
+    <svg class={`bar ${grade(ratio)}`} viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true">
+      {title && <title>{title}</title>}
+      <rect class="track" width="100" height="6" />
+      <rect class="fill" width={100 * share} height="6" />
+    </svg>
+  );
+}
+
+export function grade(ratio: number | undefined): string {
+  if (ratio === undefined || ratio < NEAR) return "";
+  return ratio < FULL ? "near" : "full";
+}
+
+/** The same in words. */
+export function word(ratio: number | undefined): string {
+  return { "": "", near: "near limit", full: "at limit" }[grade(ratio)] ?? "";
+}

@@ -1,0 +1,160 @@
+// The host in a few tiles: memory, swap, CPU, pressure, disks, filesystems.
+
+import type { ComponentChildren } from "preact";
+import { bytes, count, percent, rate } from "../format";
+import type { Extent, Status } from "../type";
+import { Bar, grade, word } from "./bar";
+
+/** Filesystems and disks that are shown: those that are nearest to full. */
+const FEW = 3;
+
+interface TileProps {
+  title: string;
+  value: string;
+  ratio?: number;
+  children?: ComponentChildren;
+}
+
+function Tile({ title, value, ratio, children }: TileProps) {
+  return (
+    <section class={`tile ${grade(ratio)}`}>
+      <h3>{title}</h3>
+      <p class="big">
+        {value} <span class="word">{word(ratio)}</span>
+      </p>
+      {ratio !== undefined && <Bar ratio={ratio} />}
+      <div class="more">{children}</div>
+    </section>
+  );
+}
+
+export function Host({ status, recent }: { status: Status; recent?: Record<string, Extent> }) {
+  const { memory, swap, cpu, pressure } = status;
+  const peak = (series: string): number | undefined => recent?.[series]?.max;
+  const cpus = peak("cpu_seconds_per_second");
+  return (
+    <div class="tiles">
+      <Tile title="Memory" value={percent(memory.used_ratio)} ratio={memory.used_ratio}>
+        {bytes(memory.used_bytes)} of {bytes(memory.usable_bytes ?? memory.total_bytes)}
+        <br />
+        available {bytes(memory.available_bytes)}; cache {bytes(memory.cached_bytes)}
+        <br />
+        peak of 5 min {bytes(peak("memory_bytes"))}
+      </Tile>
+      <Tile title="Swap" value={swap.total_bytes === 0 ? "none" : percent(swap.used_ratio)} ratio={swap.used_ratio}>
+        {swap.total_bytes !== undefined && swap.total_bytes > 0 && swap.free_bytes !== undefined && (
+          <>
+            {bytes(swap.total_bytes - swap.free_bytes)} of {bytes(swap.total_bytes)}
+          </>
+        )}
+        {swap.total_bytes === 0 && "This host has no swap."}
+      </Tile>
+      <Tile title="CPU" value={percent(cpu.busy_ratio)} ratio={cpu.busy_ratio}>
+        {cpu.cpus === undefined ? "" : `of ${cpu.cpus} CPUs; `}IO wait {percent(cpu.iowait_ratio)}
+        <br />
+        load {[cpu.load1, cpu.load5, cpu.load15].map((load) => load?.toFixed(2) ?? "–").join(" ")}
+        <br />
+        peak of 5 min {cpus === undefined ? "–" : `${cpus.toFixed(2)} CPUs`}
+      </Tile>
+      <section class="tile">
+        <h3>Pressure (PSI)</h3>
+        <table class="small">
+          <thead>
+            <tr>
+              <td />
+              <th scope="col">some wait</th>
+              <th scope="col">all wait</th>
+            </tr>
+          </thead>
+          <tbody>
+            <Waits name="memory" some={pressure.memory_waiting_ratio} all={pressure.memory_stalled_ratio} />
+            <Waits name="IO" some={pressure.io_waiting_ratio} all={pressure.io_stalled_ratio} />
+            <Waits name="CPU" some={pressure.cpu_waiting_ratio} />
+          </tbody>
+        </table>
+      </section>
+      <Disks status={status} />
+      <Filesystems status={status} />
+    </div>
+  );
+}
+
+function Waits({ name, some, all }: { name: string; some?: number; all?: number }) {
+  return (
+    <tr>
+      <th scope="row">{name}</th>
+      <td>{percent(some)}</td>
+      <td>{percent(all)}</td>
+    </tr>
+  );
+}
+
+function Disks({ status }: { status: Status }) {
+  const busiest = [...status.disks].sort((one, other) => (other.busy_ratio ?? 0) - (one.busy_ratio ?? 0)).slice(0, FEW);
+  if (busiest.length === 0) return null;
+  return (
+    <section class="tile">
+      <h3>Disks{rest(status.disks.length, "busiest")}</h3>
+      <table class="small">
+        <thead>
+          <tr>
+            <td />
+            <th scope="col">busy</th>
+            <th scope="col">read</th>
+            <th scope="col">written</th>
+          </tr>
+        </thead>
+        <tbody>
+          {busiest.map((disk) => (
+            <tr key={disk.device}>
+              <th scope="row">{disk.device}</th>
+              <td>{percent(disk.busy_ratio)}</td>
+              <td>{rate(disk.read_bytes_per_second)}</td>
+              <td>{rate(disk.written_bytes_per_second)}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </section>
+  );
+}
+
+function Filesystems({ status }: { status: Status }) {
+  // What does not answer comes first.
+  const share = (used: number | undefined, up: boolean): number => (up ? (used ?? 0) : 2);
+  const order = [...status.filesystems].sort(
+    (one, other) => share(other.used_ratio, other.up) - share(one.used_ratio, one.up),
+  );
+  if (order.length === 0) return null;
+  return (
+    <section class="tile">
+      <h3>Filesystems{rest(order.length, "fullest")}</h3>
+      <table class="small">
+        <tbody>
+          {order.slice(0, FEW).map((filesystem) => (
+            <tr key={filesystem.mountpoint}>
+              <th scope="row" class="path">
+                {filesystem.mountpoint}
+              </th>
+              <td>
+                {filesystem.up ? (
+                  <>
+                    <Bar ratio={filesystem.used_ratio} /> {percent(filesystem.used_ratio)}{" "}
+                    <span class="word">{word(filesystem.used_ratio)}</span>
+                  </>
+                ) : (
+                  "does not answer"
+                )}
+              </td>
+              <td>{bytes(filesystem.available_bytes)} left</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </section>
+  );
+}
+
+function rest(all: number, which: string): string {
+  return all > FEW ? `: ${FEW} ${which} of ${count(all)}` : "";
+}

@@ -1,0 +1,91 @@
+// The overview: how the host is and why, what fires, what happened last, and the workloads.
+
+import { useMemo } from "preact/hooks";
+import type { World } from "../feed";
+import { Alerts, Incidents } from "../part/alert";
+import { Badge } from "../part/badge";
+import type { Row } from "../part/column";
+import { Gpus } from "../part/gpu";
+import { Host } from "../part/host";
+import { Workloads } from "../part/table";
+import * as route from "../route";
+import type { Report } from "../type";
+
+/** Incidents that are listed here. */
+const FEW = 5;
+
+export function Overview({ world }: { world: World }) {
+  const { report, rates, incidents } = world;
+  const rows = useMemo(() => (report ? join(report, rates) : []), [report, rates]);
+  if (!report) return <p class="none">Asking the agent …</p>;
+  return (
+    <>
+      <section class="health" aria-labelledby="health">
+        <h2 id="health">
+          Health {report.health ? <Badge level={report.health} /> : <span class="dim">not judged: no rule is evaluated</span>}
+        </h2>
+        {report.reasons.length > 0 && (
+          <ul class="reasons">
+            {report.reasons.map((reason) => (
+              <li key={reason}>{reason}</li>
+            ))}
+          </ul>
+        )}
+        {report.unavailable.length > 0 && (
+          <ul class="reasons">
+            {report.unavailable.map(({ source, reason }) => (
+              <li key={source}>
+                cannot be read: {source}: {reason}
+              </li>
+            ))}
+          </ul>
+        )}
+      </section>
+      <section aria-labelledby="host">
+        <h2 id="host">
+          Host <a href={route.host()}>charts</a>
+        </h2>
+        <Host status={report} recent={report.recent?.host} />
+      </section>
+      <div class="pair">
+        <section aria-labelledby="fires">
+          <h2 id="fires">What fires</h2>
+          <Alerts alerts={report.alerts} now={report.time} />
+        </section>
+        <section aria-labelledby="last">
+          <h2 id="last">
+            What happened last <a href={route.EVENTS}>all</a>
+          </h2>
+          <Incidents incidents={(incidents?.incidents ?? []).slice(0, FEW)} now={report.time} />
+        </section>
+      </div>
+      {report.gpus.length > 0 && (
+        <section aria-labelledby="gpus">
+          <h2 id="gpus">GPUs</h2>
+          <Gpus gpus={report.gpus} />
+        </section>
+      )}
+      <section aria-labelledby="workloads">
+        <h2 id="workloads">Workloads</h2>
+        <Workloads rows={rows} />
+      </section>
+    </>
+  );
+}
+
+/** Workloads with their rates, their peaks, and what they hold on GPUs. */
+function join(report: Report, rates: World["rates"]): Row[] {
+  const vram = new Map<string, number>();
+  for (const holder of report.gpus.flatMap((gpu) => (gpu.parent ? [] : (gpu.workloads ?? [])))) {
+    if (holder.memory_bytes !== undefined) {
+      vram.set(holder.workload, (vram.get(holder.workload) ?? 0) + holder.memory_bytes);
+    }
+  }
+  return report.workloads.map((line) => ({
+    line,
+    rates: rates?.get(line.workload) ?? {},
+    peak: report.recent?.workloads[line.workload]?.memory_bytes?.max,
+    vram: vram.get(line.workload),
+    host: report.memory.usable_bytes ?? report.memory.total_bytes,
+  }));
+}

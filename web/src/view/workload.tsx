@@ -1,0 +1,126 @@
+// One workload, or the host: what it has now, what fires about it, and its charts over the window that was chosen.
+
+import { useMemo } from "preact/hooks";
+import { Chart } from "../chart/chart";
+import { GROUPS, label } from "../chart/group";
+import { prepare } from "../chart/prepare";
+import type { Track } from "../chart/track";
+import type { World } from "../feed";
+import { bytes, cores, count, moment, percent, seconds } from "../format";
+import { Alerts } from "../part/alert";
+import { word } from "../part/bar";
+import { share } from "../part/column";
+import * as route from "../route";
+import type { Line, Tier } from "../type";
+
+const TIERS: Record<Tier, string> = {
+  second: "one point a second",
+  ten_seconds: "ten seconds a point: the mean, and a band from minimum to maximum",
+  minute: "a minute a point: the mean, and a band from minimum to maximum",
+  quarter_hour: "a quarter of an hour a point: the mean, and a band from minimum to maximum",
+};
+
+export function Workload({ world, name, window }: { world: World; name: string; window: number }) {
+  const { detail, missing, track } = world;
+  const line = detail?.workload.workload === name ? detail.workload : undefined;
+  if (missing !== undefined && !line) return <p class="none">{missing}</p>;
+  return (
+    <>
+      {line && <Facts line={line} />}
+      {detail && detail.alerts.length > 0 && (
+        <section aria-labelledby="fires">
+          <h2 id="fires">What fires</h2>
+          <Alerts alerts={detail.alerts} now={detail.time} />
+        </section>
+      )}
+      {missing !== undefined && <p class="none">It has ended: {missing}</p>}
+      <Charts track={track} window={window} limit={line?.memory_limit_bytes} to={(it) => route.workload(name, it)} />
+    </>
+  );
+}
+
+export function Host({ world, window }: { world: World; window: number }) {
+  const { status, track } = world;
+  const limit = status?.memory.usable_bytes ?? status?.memory.total_bytes;
+  return <Charts track={track} window={window} limit={limit} to={route.host} />;
+}
+
+function Facts({ line }: { line: Line }) {
+  const ratio = share(line);
+  const facts: [string, string][] = [
+    ["Kind", [line.kind, line.gone ? "ended" : "", line.agent ? "this agent" : ""].filter(Boolean).join(", ")],
+    ["Cgroup", line.cgroup],
+    ["Pod", [line.namespace, line.pod, line.container].filter(Boolean).join(" / ")],
+    ["Memory", `${bytes(line.memory_bytes)}${ratio === undefined ? "" : `, ${percent(ratio)} of the limit ${word(ratio)}`}`],
+    ["Working set", bytes(line.memory_working_set_bytes)],
+    ["Limit", line.memory_limit_bytes === undefined ? "none" : bytes(line.memory_limit_bytes)],
+    ["Swap", bytes(line.swap_bytes)],
+    ["Pinned", bytes(line.pinned_bytes)],
+    ["CPUs in use", cores(line.cpu_cores)],
+    ["Reclaim stalls", `${count(line.reclaim_stalls)}, ${seconds(line.reclaim_stall_seconds)}`],
+    ["Major faults", count(line.major_faults)],
+    ["OOM kills", count(line.oom_kills)],
+  ];
+  return (
+    <dl class="facts">
+      {facts
+        .filter(([, value]) => value !== "" && !value.startsWith("–"))
+        .map(([name, value]) => (
+          <div key={name}>
+            <dt>{name}</dt>
+            <dd>{value}</dd>
+          </div>
+        ))}
+    </dl>
+  );
+}
+
+interface ChartsProps {
+  track?: Track;
+  window: number;
+  limit?: number;
+  to: (window: number) => string;
+}
+
+function Charts({ track, window, limit, to }: ChartsProps) {
+  const version = track?.version ?? 0;
+  const charts = useMemo(
+    () => (track ? GROUPS.map((group) => ({ group, prepared: prepare(track, group) })) : []),
+    [track, version],
+  );
+  const known = charts.filter((chart) => chart.prepared !== undefined);
+  const end = track?.end ?? 0;
+  return (
+    <section aria-labelledby="charts">
+      <h2 id="charts">Charts</h2>
+      <nav class="windows" aria-label="Span of time">
+        {route.WINDOWS.map(([seconds, words]) => (
+          <a key={seconds} href={to(seconds)} aria-current={seconds === window ? "true" : undefined}>
+            {words}
+          </a>
+        ))}
+      </nav>
+      <p class="dim">
+        {track?.tier ? `${TIERS[track.tier]}. ` : ""}
+        {track && end > 0 ? `Up to ${moment(end * 1e9)}. ` : ""}
+        {track && track.elsewhere.length > 0
+          ? `Kept for five minutes only: ${track.elsewhere.map(label).join("; ")}.`
+          : ""}
+      </p>
+      {version > 0 && known.length === 0 && <p class="none">Nothing is kept of this span of time.</p>}
+      <div class="charts">
+        {known.map(
+          ({ group, prepared }) =>
+            prepared && (
+              <Chart
+                key={group.title}
+                group={group}
+                prepared={prepared}
+                frame={{ from: end - window, to: end, limit: group.limit ? limit : undefined }}
+              />
+            ),
+        )}
+      </div>
+    </section>
+  );
+}
