@@ -35,6 +35,7 @@ mod report;
 mod ring;
 mod rule;
 mod sampled;
+mod screens;
 mod service;
 mod slot;
 mod soak;
