@@ -1,5 +1,5 @@
-//! When the fold loop does what it does at intervals: one timer of the kernel, set to what comes next. An interval of the runtime
-//! would wake the thread twice for each, and once more to set it.
+//! When the fold loop ticks: a timer of the kernel. An interval of the runtime would wake the thread twice for each, and once more
+//! to set it.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -11,22 +11,12 @@ use rustix::time::{
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// What is to be done now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Due {
-    /// A round.
-    Tick,
-    /// A reading between rounds.
-    Sample,
-}
-
 #[derive(Debug)]
 pub struct Pace {
     timer: AsyncFd<OwnedFd>,
     /// What the timer is set to.
     set: Option<Instant>,
     tick: Interval,
-    sample: Interval,
 }
 
 #[derive(Debug)]
@@ -51,31 +41,25 @@ impl Interval {
 }
 
 impl Pace {
-    /// The first of both is due at once. Must be called within a runtime.
-    pub fn new(tick: Duration, sample: Duration) -> io::Result<Pace> {
+    /// The first tick is due at once. Must be called within a runtime.
+    pub fn new(tick: Duration) -> io::Result<Pace> {
         let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
         // SAFETY: nothing else owns or closes the descriptor.
         let timer = unsafe { AsyncFd::register_with_interest(timer, Interest::READABLE) }?;
-        let next = Instant::now();
-        let interval = |length| Interval { length, next };
-        Ok(Pace { timer, set: None, tick: interval(tick), sample: interval(sample) })
+        Ok(Pace { timer, set: None, tick: Interval { length: tick, next: Instant::now() } })
     }
 
-    /// Waits for what is due next; for readings between rounds only if there are any. Nothing is lost if it is dropped before.
-    pub async fn next(&mut self, samples: bool) -> io::Result<Due> {
+    /// Waits for the next tick. Nothing is lost if it is dropped before.
+    pub async fn next(&mut self) -> io::Result<()> {
         loop {
             let now = Instant::now();
             if self.tick.is_over(now) {
-                return Ok(Due::Tick);
+                return Ok(());
             }
-            if samples && self.sample.is_over(now) {
-                return Ok(Due::Sample);
-            }
-            let next = if samples { self.tick.next.min(self.sample.next) } else { self.tick.next };
             // Setting it also takes what it has counted, so that it need not be read.
-            if self.set != Some(next) {
-                set(&self.timer, next - now)?;
-                self.set = Some(next);
+            if self.set != Some(self.tick.next) {
+                set(&self.timer, self.tick.next - now)?;
+                self.set = Some(self.tick.next);
             }
             self.timer.readable().await?.clear_ready();
             self.set = None;
@@ -106,27 +90,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn ticks_come_and_readings_between_them_while_there_are_any() {
-        let [tick, sample] = [300, 5].map(Duration::from_millis);
+    async fn ticks_come_also_if_the_wait_for_one_is_dropped() {
+        let tick = Duration::from_millis(50);
         let begun = Instant::now();
-        let mut pace = Pace::new(tick, sample).unwrap();
+        let mut pace = Pace::new(tick).unwrap();
         for _ in 0..3 {
-            assert_eq!(pace.next(false).await.unwrap(), Due::Tick);
+            pace.next().await.unwrap();
         }
         assert!(begun.elapsed() >= 2 * tick);
-        assert_eq!(pace.next(true).await.unwrap(), Due::Sample, "at once");
-        // Dropped while it waits for the next reading, it is set to the next tick.
         tokio::select! {
             biased;
-            due = pace.next(true) => assert_eq!(due.unwrap(), Due::Sample),
+            due = pace.next() => due.unwrap(),
             () = std::future::ready(()) => {}
         }
-        let mut between = 0;
-        while pace.next(true).await.unwrap() == Due::Sample {
-            between += 1;
-        }
-        assert!(between > 0, "before the next tick");
-        assert_eq!(pace.next(false).await.unwrap(), Due::Tick);
-        assert!(begun.elapsed() >= 4 * tick);
+        pace.next().await.unwrap();
+        assert!(begun.elapsed() >= 3 * tick);
     }
 }

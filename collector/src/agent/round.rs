@@ -92,16 +92,6 @@ impl Round {
         kernel.drain_bulk(&mut |sample| fold(others.complete(sample)))
     }
 
-    /// Whether something is to be read between rounds now.
-    pub fn samples(&self) -> bool {
-        self.others.0.iter().any(|(_, source)| source.samples())
-    }
-
-    /// Reads that.
-    pub fn sample(&mut self) {
-        self.others.0.iter_mut().filter(|(_, source)| source.samples()).for_each(|(_, source)| source.sample());
-    }
-
     /// Emits everything new, and a [`Reading::Tick`] at the end.
     pub fn read(&mut self, fold: &mut dyn FnMut(Sample)) {
         let Round { kernel, others, losses, .. } = self;

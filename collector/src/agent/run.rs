@@ -10,7 +10,6 @@ use collector_core::sample::{Reading, Sample};
 use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 
 use super::memory;
-use super::pace::Due;
 use super::start::Agent;
 use crate::clock;
 
@@ -36,7 +35,6 @@ pub async fn run(agent: &mut Agent) -> Result<()> {
     } = agent;
     let mut upkeep = memory::Upkeep::new();
     loop {
-        let samples = round.samples();
         tokio::select! {
             biased;
             _ = terminate.recv() => return Ok(()),
@@ -52,18 +50,16 @@ pub async fn run(agent: &mut Agent) -> Result<()> {
             }
             Some(past) = restored.recv() => fold.restore(past),
             name = round.names.next() => fold.apply(name),
-            due = pace.next(samples) => match due.context("wait for the next tick")? {
-                Due::Sample => round.sample(),
-                Due::Tick => {
-                    fold.round(|fold| {
-                        health.read(fold);
-                        history.iter().for_each(|history| history.read(fold));
-                        endpoint.read(fold);
-                        round.read(fold);
-                    });
-                    manager.round();
-                    upkeep.tick();
-                }
+            due = pace.next() => {
+                due.context("wait for the next tick")?;
+                fold.round(|fold| {
+                    health.read(fold);
+                    history.iter().for_each(|history| history.read(fold));
+                    endpoint.read(fold);
+                    round.read(fold);
+                });
+                manager.round();
+                upkeep.tick();
             },
             Some(ask) = asks.recv() => fold.answer(ask),
             Some(()) = hangup.recv() => reload.begin(manager),

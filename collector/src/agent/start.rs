@@ -143,7 +143,7 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
         Some([critical, bulk]) => Some(Rings { critical: readable(critical)?, bulk: readable(bulk)? }),
         None => None,
     };
-    let pace = Pace::new(config.tick, config.workload.sample).context("make a timer")?;
+    let pace = Pace::new(config.tick).context("make a timer")?;
     Ok(Agent {
         fold,
         round,

@@ -26,7 +26,7 @@ pub const SOURCES: &[Row] = &[
     row::<Kernel>("kernel", |_| Ok(None)),
     row::<Reader>("cgroup", |it| {
         let reader = Reader::open(it.root, it.kernel.hierarchies(), Limits::of(it.config));
-        some(reader.map(|reader| reader.with(it.pass.take()).sampling(it.config)))
+        some(reader.and_then(|reader| reader.with(it.pass.take()).sampling(it.config)))
     }),
     row::<NameSource>("name", |it| {
         some(NameSource::start(it.root, it.kernel.hierarchies(), it.config, it.names.clone()))

@@ -38,14 +38,6 @@ pub trait Source {
     /// and emits what that thread has found by now.
     fn read(&mut self, emit: &mut dyn FnMut(Sample)) -> Health;
 
-    /// Whether something is to be read between rounds now.
-    fn samples(&self) -> bool {
-        false
-    }
-
-    /// Reads that. What it finds comes with the next round, or with a kill before it. Called once in `workload.sample`.
-    fn sample(&mut self) {}
-
     /// Receives the kernel's cgroup and OOM events one by one. Those that arrive during a round come when the source that is
     /// being read has ended.
     fn follow(&mut self, _reading: &Reading) {}

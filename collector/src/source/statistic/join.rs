@@ -43,16 +43,24 @@ impl Processes {
     }
 }
 
-/// The cgroup in `other` that belongs to the workload whose memory cgroup is at `path`.
+/// In which hierarchies the first process of a memory cgroup is below the root, as bits: [`find`] finds nothing in the others.
+pub fn hints(trees: &[Tree], id: Id, location: &CStr, processes: &Processes, descriptors: &mut Descriptors) -> u32 {
+    let mut pids = [0; MAX_CHECKED];
+    let Some(memory) = trees.first() else { return 0 };
+    let Ok(directory) = memory.enter(location, id) else { return 0 };
+    let Some(pid) = members(&directory, descriptors, &mut pids).first() else { return 0 };
+    let cgroups = processes.cgroups(*pid, descriptors);
+    let below = |tree: &Tree| path_in(cgroups, tree.hierarchy.id).is_some_and(|path| path != "/");
+    trees.iter().enumerate().filter(|(_, tree)| below(tree)).fold(0, |hints, (at, _)| hints | 1 << at)
+}
+
+/// The cgroup in `other` that the processes of the workload whose memory cgroup is at `path` are in, if it belongs to that.
 pub fn find(
     [memory, other]: [&Tree; 2],
     (path, id, location): (&str, Id, &CStr),
     processes: &Processes,
     descriptors: &mut Descriptors,
 ) -> Option<(Id, CString)> {
-    if let Some(found) = other.find(path) {
-        return Some(found);
-    }
     let mut pids = [0; MAX_CHECKED];
     let pid = *members(&memory.enter(location, id).ok()?, descriptors, &mut pids).first()?;
     let other_path = path_in(processes.cgroups(pid, descriptors), other.hierarchy.id)?;

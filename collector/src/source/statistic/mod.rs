@@ -14,6 +14,7 @@ pub mod parse;
 mod place;
 mod row;
 mod sampled;
+mod sampler;
 mod tick;
 pub mod tree;
 mod workload;
@@ -43,7 +44,7 @@ use join::Processes;
 pub use limit::Limits;
 use place::Places;
 use row::Rows;
-use sampled::Sampled;
+use sampler::Sampler;
 use tree::{Failures, Part, Tree};
 use workload::{Workload, above};
 
@@ -72,7 +73,7 @@ pub struct Reader {
     joined: HashMap<Id, usize>,
     /// Which have their turn early.
     attention: Attention,
-    sampled: Sampled,
+    sampler: Sampler,
     /// Memory cgroups that were born since the last tick.
     born: BTreeMap<Id, Box<str>>,
     inner: Inner,
@@ -105,7 +106,7 @@ impl Reader {
             flush: Flush::default(),
             joined: HashMap::new(),
             attention: Attention::new(memory_total(root)),
-            sampled: Sampled::default(),
+            sampler: Sampler::default(),
             born: BTreeMap::new(),
             inner: Inner::default(),
             grants: Grants::default(),
@@ -126,9 +127,9 @@ impl Reader {
     }
 
     /// Reads the memory of workloads that matter between ticks, too.
-    pub fn sampling(mut self, config: &Config) -> Reader {
-        self.sampled = Sampled::new(config.workload.sample, config.tick);
-        self
+    pub fn sampling(mut self, config: &Config) -> Result<Reader> {
+        self.sampler = Sampler::start(config.workload.sample, config.tick)?;
+        Ok(self)
     }
 
     fn give(&mut self) {
@@ -320,14 +321,6 @@ impl Source for Reader {
         Health::Read(self.check_failures(&failures).map_or(Ok(()), |error| Err(Error::msg(error))))
     }
 
-    fn samples(&self) -> bool {
-        self.sampled.any()
-    }
-
-    fn sample(&mut self) {
-        self.sampled.read(clock::unix_ns());
-    }
-
     fn follow(&mut self, reading: &Reading) {
         if let Reading::Oom(oom::Reading::Kill(kill)) = reading {
             return self.killed(kill);
@@ -369,8 +362,8 @@ impl Source for Reader {
         if let Reading::Oom(oom::Reading::Kill(kill)) = reading {
             let tops = iter::once(&*path).chain(above(&path));
             let own = tops.filter_map(|path| self.workloads[*self.by_path.get(path)?].as_ref()?.parts.first()).next();
-            let last = |(_, part): &(usize, Part)| self.sampled.before(part.id, clock::unix_ns());
-            kill.charged = own.map(last).unwrap_or_default();
+            let last = |part: &Part| self.sampler.with(|sampled| sampled.before(part.id, clock::unix_ns()));
+            kill.charged = own.map(|(_, part)| last(part)).unwrap_or_default();
         }
         if let Some(tree) = self.trees.first() {
             bound::complete(reading, tree, id, &path, &mut self.descriptors);

@@ -1,5 +1,6 @@
 //! Memory between ticks: the workloads that are near a limit or grow fast are read many times a second, from one file that stays
-//! open meanwhile. What was found comes with the next tick, and with a kill. Does not know where limits and workloads come from.
+//! open meanwhile. What was found comes with the next tick, and with a kill. Does not know where limits and workloads come from, nor
+//! when it is read (`sampler.rs`).
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
@@ -43,7 +44,8 @@ pub struct Sampled {
 struct Watched {
     id: Id,
     owner: Option<Arc<str>>,
-    file: OwnedFd,
+    /// Shared with who reads it.
+    file: Arc<OwnedFd>,
     readings: VecDeque<Charged>,
     /// Ticks for which it is still read.
     left: u8,
@@ -80,22 +82,34 @@ impl Sampled {
         !self.watched.is_empty()
     }
 
-    /// Reads them once.
-    pub fn read(&mut self, time: u64) {
-        let kept = self.kept;
+    /// Whether there can be any.
+    pub fn is_on(&self) -> bool {
+        self.kept > 0
+    }
+
+    /// The files to read now.
+    pub fn files(&self) -> impl Iterator<Item = (Id, Arc<OwnedFd>)> {
+        self.watched.iter().map(|watched| (watched.id, watched.file.clone()))
+    }
+
+    /// Takes what they said at a moment, in bytes. One that said nothing is gone.
+    pub fn take(&mut self, time: u64, read: &[(Id, Option<u64>)]) {
+        let Sampled { watched, owners, kept, .. } = self;
         self.now = time;
-        self.watched.retain_mut(|watched| {
-            let mut text = [0; 24];
-            let read = pread(&watched.file, &mut text[..], 0).ok().and_then(|length| parse::single(&text[..length]));
-            if let Some(bytes) = read {
-                if watched.readings.len() >= kept {
+        watched.retain_mut(|watched| match read.iter().find(|(id, _)| *id == watched.id) {
+            Some((_, Some(bytes))) => {
+                if watched.readings.len() >= *kept {
                     watched.readings.pop_front();
                 }
-                watched.readings.push_back(Charged { time, bytes });
-            } else {
-                self.owners.leave(&watched.owner);
+                watched.readings.push_back(Charged { time, bytes: *bytes });
+                true
             }
-            read.is_some()
+            Some((_, None)) => {
+                owners.leave(&watched.owner);
+                false
+            }
+            // It began meanwhile.
+            None => true,
         });
     }
 
@@ -117,7 +131,7 @@ impl Sampled {
             return watched.usage(memory.now?, self.now.saturating_sub(self.reach));
         }
         if matters && self.kept > 0 && self.watched.len() < MOST && self.owners.has_room(owner, MOST) {
-            let file = open()?;
+            let file = Arc::new(open()?);
             self.owners.take(owner);
             let readings = VecDeque::with_capacity(self.kept);
             self.watched.push(Watched { id, owner: owner.clone(), file, readings, left: STAYS + 1 });
@@ -143,6 +157,13 @@ impl Sampled {
         let recent = |it: &&Charged| it.time <= time && time - it.time <= SECOND;
         watched.map(|watched| watched.readings.iter().filter(recent).copied().collect()).unwrap_or_default()
     }
+}
+
+/// What a file of memory in use says, in bytes; `None` if its cgroup is gone.
+pub fn read(file: &OwnedFd) -> Option<u64> {
+    let mut text = [0; 24];
+    let length = pread(file, &mut text[..], 0).ok()?;
+    parse::single(&text[..length])
 }
 
 impl Watched {
@@ -182,6 +203,11 @@ mod tests {
         Sampled::new(Duration::from_millis(100), Duration::from_secs(1))
     }
 
+    fn read(sampled: &mut Sampled, time: u64) {
+        let read: Vec<_> = sampled.files().map(|(id, file)| (id, super::read(&file))).collect();
+        sampled.take(time, &read);
+    }
+
     #[test]
     fn those_near_a_limit_and_those_that_grow_fast_matter() {
         assert!(memory(100, 80, 80).matters() && memory(100, 81, 80).matters());
@@ -203,14 +229,14 @@ mod tests {
         sampled.end();
         for tenth in 1..10 {
             fs::write(&path, format!("{}\n", if tenth == 4 { 99 * MIB } else { (80 - tenth) * MIB })).unwrap();
-            sampled.read(SECOND + tenth * SECOND / 10);
+            read(&mut sampled, SECOND + tenth * SECOND / 10);
         }
         let usage = sampled.tick(id(1), &None, memory(100, 80, 80), || None).unwrap();
         let sum: u64 = 80 + 99 + (1..10).filter(|tenth| *tenth != 4).map(|tenth| 80 - tenth).sum::<u64>();
         assert_eq!(usage, Usage { cgroup: id(1), least: 71 * MIB, mean: sum * MIB / 10, most: 99 * MIB });
         let last = sampled.before(id(1), SECOND + SECOND / 2);
         assert_eq!(last.iter().map(|it| it.bytes / MIB).collect::<Vec<_>>(), [79, 78, 77, 99, 75]);
-        (1..30).for_each(|tenth| sampled.read(2 * SECOND + tenth * SECOND / 10));
+        (1..30).for_each(|tenth| read(&mut sampled, 2 * SECOND + tenth * SECOND / 10));
         assert_eq!(sampled.before(id(1), 2 * SECOND + 29 * SECOND / 10).len(), 11, "a second, with both its ends");
         assert_eq!(sampled.before(id(2), SECOND), []);
         fs::remove_file(path).unwrap();
@@ -232,7 +258,7 @@ mod tests {
         assert!(!sampled.any());
         sampled.tick(id(1), &None, memory(100, 50, 90), open);
         fs::write(&path, "").unwrap();
-        sampled.read(1);
+        read(&mut sampled, 1);
         assert!(!sampled.any(), "a removed cgroup cannot be read");
         fs::remove_file(path).unwrap();
     }

@@ -45,7 +45,7 @@ impl Reader {
             self.workloads[index] = Some(workload);
         }
         self.attention.end();
-        self.sampled.end();
+        self.sampler.end();
         self.ticks += 1;
     }
 
@@ -69,7 +69,7 @@ impl Reader {
             by_path,
             places,
             attention,
-            sampled,
+            sampler,
             ..
         } = self;
         let due = workload.due(turn, limits.period);
@@ -93,7 +93,7 @@ impl Reader {
             let above = above(&workload.path).filter_map(|path| workloads[*by_path.get(path)?].as_ref());
             workload.limit = above.chain([&*workload]).filter_map(Workload::own_limit).min();
         }
-        if let Some(usage) = workload.sample(&trees[0], before, sampled) {
+        if let Some(usage) = sampler.with(|sampled| workload.sample(&trees[0], before, sampled)) {
             emit_reading(Reading::Usage(usage));
         }
         let took_place = workload.settle(places);

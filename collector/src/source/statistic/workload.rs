@@ -117,13 +117,18 @@ impl Workload {
 
     /// Searches its cgroups in other hierarchies; `true` if any was found.
     pub fn find_parts(&mut self, trees: &[Tree], processes: &Processes, descriptors: &mut Descriptors) -> bool {
-        let before = self.parts.len();
+        let (before, mut hints) = (self.parts.len(), None);
         for (index, tree) in trees.iter().enumerate().skip(1) {
             if self.parts.iter().any(|(other, _)| *other == index) {
                 continue;
             }
             let Some((_, own)) = self.parts.first() else { continue };
-            let found = join::find([&trees[0], tree], (&self.path, own.id, own.location()), processes, descriptors);
+            let (id, location) = (own.id, own.location());
+            let found = tree.find(&self.path).or_else(|| {
+                let hints = *hints.get_or_insert_with(|| join::hints(trees, id, location, processes, descriptors));
+                let find = || join::find([&trees[0], tree], (&self.path, id, location), processes, descriptors);
+                (hints & 1 << index != 0).then(find).flatten()
+            });
             if let Some((id, location)) = found {
                 self.parts.push((index, Part::new(tree, id, location)));
                 self.new = true;
