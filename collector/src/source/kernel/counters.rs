@@ -66,6 +66,7 @@ impl CounterMaps {
         let unstarted =
             devices.read(notice, &mut |key, growth| decode::counters(block::DEVICES, key, growth, context, emit))?;
         *tick = tick.wrapping_add(1);
+        rows.reach(slots.in_use())?;
         for slot in 0..slots.in_use() {
             let Some(owner) = slots.owner(slot) else { continue };
             let all = slots.is_leaving(slot) || slot % ROUND == *tick % ROUND;

@@ -15,6 +15,9 @@ use super::mapped::Mapped;
 use super::notice::{Notice, Seen};
 use super::row;
 
+/// Words of a shard.
+const SHARD: usize = ROWS as usize * device_word::COUNT;
+
 pub struct DeviceRows {
     rows: Mapped,
     numbers: MapData,
@@ -50,8 +53,11 @@ impl DeviceRows {
         let mut unstarted = 0;
         for (number, key) in keys.iter().enumerate().filter_map(|(number, key)| Some((number, (*key)?))) {
             let mut grown = false;
-            for shard in rows.words().chunks_exact(ROWS as usize * device_word::COUNT) {
-                grown |= row::take(&shard[number * device_word::COUNT..][..device_word::COUNT], sum, grown);
+            for first in (0..rows.length()).step_by(SHARD) {
+                let begin = first + number * device_word::COUNT;
+                rows.map(begin..begin + device_word::COUNT)?;
+                let Some(row) = rows.words(begin..begin + device_word::COUNT) else { continue };
+                grown |= row::take(row, sum, grown);
             }
             if grown {
                 unstarted += sum[device_word::UNSTARTED];

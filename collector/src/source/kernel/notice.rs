@@ -1,9 +1,9 @@
 //! The words that the programs and the collector tell each other, see `collector_common::notice`.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use anyhow::Result;
-use collector_common::notice::MAP;
+use anyhow::{Result, ensure};
+use collector_common::notice::{MAP, word};
 
 use super::mapped::Mapped;
 
@@ -12,15 +12,21 @@ pub struct Notice(Mapped);
 impl Notice {
     /// Takes the map out of the loaded object.
     pub fn new(ebpf: &mut aya::Ebpf) -> Result<Notice> {
-        Ok(Notice(Mapped::take(ebpf, MAP)?))
+        let notice = Notice(Mapped::whole(ebpf, MAP)?);
+        ensure!(notice.words().len() == word::COUNT, "map {MAP} has another number of words");
+        Ok(notice)
+    }
+
+    fn words(&self) -> &[AtomicU64] {
+        self.0.words(0..word::COUNT).unwrap_or_default()
     }
 
     pub fn get(&self, word: usize) -> u64 {
-        self.0.words()[word].load(Ordering::Acquire)
+        self.words()[word].load(Ordering::Acquire)
     }
 
     pub fn set(&self, word: usize, value: u64) {
-        self.0.words()[word].store(value, Ordering::Release);
+        self.words()[word].store(value, Ordering::Release);
     }
 }
 

@@ -65,7 +65,7 @@ impl Pass {
         if let Some(account) = account.filter(|it| it.id != hierarchies.memory.id) {
             links.push(link(program, account)?);
         }
-        let (rows, head) = (Mapped::take(ebpf, ROWS)?, Mapped::take(ebpf, HEAD)?);
+        let (rows, head) = (Mapped::take(ebpf, ROWS)?, Mapped::whole(ebpf, HEAD)?);
         let mut pass = Pass { links, rows, head, known, pass: 0, count: 0 };
         pass.run(0)?;
         Ok(pass)
@@ -88,18 +88,21 @@ impl Pass {
         let mut iterator = File::from(bpf::create_iterator(link.as_fd()).context("create the iterator")?);
         // The program writes nothing: one read walks to the end.
         while iterator.read(&mut [0; 64]).context("walk the cgroups")? > 0 {}
-        let [pass, count] = [head::PASS, head::ROWS].map(|word| self.head.words()[word].load(Relaxed));
+        let head = self.head.words(0..head::ROWS.max(head::PASS) + 1).context("the head is too short")?;
+        let [pass, count] = [head::PASS, head::ROWS].map(|word| head[word].load(Relaxed));
         if pass == self.pass {
             bail!("the walk did not reach its end");
         }
         self.pass = pass;
-        self.count = usize::try_from(count).unwrap_or(usize::MAX).min(self.rows.words().len() / word::COUNT);
+        let count = usize::try_from(count).unwrap_or(usize::MAX).min(self.rows.length() / word::COUNT);
+        self.rows.map(0..count * word::COUNT)?;
+        self.count = count;
         Ok(())
     }
 
     /// The words of each cgroup in the last pass.
     pub fn rows(&self) -> impl Iterator<Item = &[AtomicU64]> {
-        self.rows.words().chunks_exact(word::COUNT).take(self.count)
+        self.rows.words(0..self.count * word::COUNT).unwrap_or_default().chunks_exact(word::COUNT)
     }
 }
 

@@ -11,12 +11,17 @@ use super::mapped::Mapped;
 /// Words of a slot in the map of marks.
 const MARK_WORDS: usize = SHARDS / size_of::<u64>();
 
+/// At least so many slots are mapped.
+const LEAST: usize = 16;
+
 /// All rows: for each slot one per shard.
 pub struct CgroupRows {
     rows: Mapped,
     marks: Mapped,
     slots: usize,
     shards: usize,
+    /// Number of slots whose rows are mapped.
+    mapped: usize,
     sum: [u64; WORDS],
 }
 
@@ -24,19 +29,34 @@ impl CgroupRows {
     /// Takes the maps out of the loaded object.
     pub fn new(ebpf: &mut aya::Ebpf, slots: u32) -> Result<CgroupRows> {
         let (rows, marks, slots) = (Mapped::take(ebpf, ROWS)?, Mapped::take(ebpf, MARKS)?, slots as usize);
-        let shards = rows.words().len() / (slots * WORDS);
-        if shards == 0 || marks.words().len() < slots * MARK_WORDS {
+        let shards = rows.length() / (slots * WORDS);
+        if shards == 0 || marks.length() < slots * MARK_WORDS {
             anyhow::bail!("maps {ROWS} and {MARKS} are too small for {slots} slots");
         }
-        Ok(CgroupRows { rows, marks, slots, shards: shards.min(SHARDS), sum: [0; WORDS] })
+        Ok(CgroupRows { rows, marks, slots, shards: shards.min(SHARDS), mapped: 0, sum: [0; WORDS] })
     }
 
-    /// Takes what was counted for a slot since the last call; `None` if nothing. Looks into the shards that are marked, or
+    /// Makes the rows of the first slots readable.
+    pub fn reach(&mut self, slots: usize) -> Result<()> {
+        if slots <= self.mapped {
+            return Ok(());
+        }
+        let reach = slots.next_power_of_two().max(LEAST).min(self.slots);
+        self.marks.map(0..reach * MARK_WORDS)?;
+        for shard in 0..self.shards {
+            let first = shard * self.slots * WORDS;
+            self.rows.map(first..first + reach * WORDS)?;
+        }
+        self.mapped = reach;
+        Ok(())
+    }
+
+    /// Takes what was counted for a slot within reach since the last call; `None` if nothing. Looks into the shards that are marked, or
     /// into all of them.
     pub fn take(&mut self, slot: usize, all: bool) -> Option<&[u64; WORDS]> {
-        let CgroupRows { rows, marks, slots, shards, sum } = self;
+        let CgroupRows { rows, marks, slots, shards, sum, .. } = self;
         let mut grown = false;
-        let marks = marks.words().iter().skip(slot * MARK_WORDS).take(MARK_WORDS);
+        let marks = marks.words(slot * MARK_WORDS..(slot + 1) * MARK_WORDS)?;
         for (first, marks) in (0..*shards).step_by(size_of::<u64>()).zip(marks) {
             // A look does not take the memory from the CPUs that write it.
             if !all && marks.load(Ordering::Relaxed) == 0 {
@@ -46,7 +66,7 @@ impl CgroupRows {
             let marked = marks.swap(0, Ordering::SeqCst).to_ne_bytes();
             for (shard, _) in (first..*shards).zip(marked).filter(|(_, mark)| all || *mark != 0) {
                 let begin = (shard * *slots + slot) * WORDS;
-                let Some(row) = rows.words().get(begin..begin + WORDS) else { continue };
+                let Some(row) = rows.words(begin..begin + WORDS) else { continue };
                 grown |= self::take(row, sum, grown);
             }
         }

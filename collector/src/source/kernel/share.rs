@@ -24,7 +24,7 @@ pub fn secret() -> u32 {
 impl Shares {
     /// Takes the map out of the loaded object; `secret` is what the programs were given.
     pub fn new(ebpf: &mut Ebpf, secret: u32) -> Result<Shares> {
-        Ok(Shares { rows: Mapped::take(ebpf, USERS)?, secret })
+        Ok(Shares { rows: Mapped::whole(ebpf, USERS)?, secret })
     }
 
     /// An entry of a user was removed from the map `word`.
@@ -33,7 +33,8 @@ impl Shares {
             return;
         }
         for row in [ALL, row(uid, self.secret)] {
-            if let Some(held) = self.rows.words().get(row as usize * word::COUNT + word) {
+            let at = row as usize * word::COUNT + word;
+            if let Some([held]) = self.rows.words(at..at + 1) {
                 held.fetch_sub(1, Ordering::Relaxed);
             }
         }
