@@ -1,4 +1,6 @@
-//! Units of amounts, and how to format amounts for people.
+//! Units of amounts, how to format amounts for people, and how to read those that people write.
+
+use std::fmt;
 
 /// The unit that a name ends in. A name without a unit is a count or a ratio.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +64,85 @@ pub fn bytes(bytes: u64) -> String {
     format!("{amount:.digits$} {}", UNITS[unit])
 }
 
+/// Why a text is no amount.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Malformed {
+    NoNumber,
+    Negative,
+    Unit(String),
+    TooLarge,
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Malformed::NoNumber => f.write_str("expected a number with a unit, such as 18G or 512MiB"),
+            Malformed::Negative => f.write_str("an amount cannot be negative"),
+            Malformed::Unit(unit) => {
+                write!(
+                    f,
+                    "unknown unit `{unit}`: use B, K, M, G, T, P (powers of 1024, as in KiB, MiB, …) or KB, MB, GB, TB, PB (powers of 1000)"
+                )
+            }
+            Malformed::TooLarge => f.write_str("the amount does not fit in 64 bits"),
+        }
+    }
+}
+
+/// Bytes as people write them: `18G`, `512MiB`, `1.5 g`. A letter alone is a power of 1024, as for systemd and Docker; `GB` is a
+/// power of 1000. Without a unit it is bytes. Fractions are rounded up.
+pub fn parse_bytes(text: &str) -> Result<u64, Malformed> {
+    parse(text, |unit| {
+        let unit = unit.to_ascii_lowercase();
+        let (letter, base) = match unit.strip_suffix("ib") {
+            Some(letter) => (letter, 1024),
+            None => match unit.strip_suffix('b') {
+                Some("") => ("", 1),
+                Some(letter) => (letter, 1000),
+                None => (&*unit, 1024),
+            },
+        };
+        power(letter).filter(|power| *power > 0 || unit.len() <= 1).map(|power| u128::pow(base, power))
+    })
+}
+
+/// A plain number with decimal prefixes, as links are rated: `1G` is 1 000 000 000.
+pub fn parse_decimal(text: &str) -> Result<u64, Malformed> {
+    parse(text, |unit| power(&unit.to_ascii_lowercase()).map(|power| u128::pow(1000, power)))
+}
+
+/// A plain number in thousandths: `0.5` is 500.
+pub fn parse_thousandths(text: &str) -> Result<u64, Malformed> {
+    parse(text, |unit| unit.is_empty().then_some(1000))
+}
+
+fn power(letter: &str) -> Option<u32> {
+    ["", "k", "m", "g", "t", "p"].iter().position(|known| *known == letter).and_then(|power| power.try_into().ok())
+}
+
+/// `unit` is what the suffix multiplies by. Exact: no float rounds here.
+fn parse(text: &str, unit: impl Fn(&str) -> Option<u128>) -> Result<u64, Malformed> {
+    let text = text.trim();
+    if text.starts_with('-') {
+        return Err(Malformed::Negative);
+    }
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, suffix) = text.split_at(end);
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    if whole.is_empty() && fraction.is_empty() || fraction.contains('.') {
+        return Err(Malformed::NoNumber);
+    }
+    let factor = unit(suffix.trim()).ok_or_else(|| Malformed::Unit(suffix.trim().to_owned()))?;
+    // Nine digits after the point are less than a byte of all but the largest units; `digits` cannot overflow then.
+    let fraction = &fraction[..fraction.len().min(9)];
+    let digits =
+        |text: &str| if text.is_empty() { Ok(0) } else { text.parse::<u128>().map_err(|_| Malformed::TooLarge) };
+    let scale = 10u128.pow(fraction.len().try_into().unwrap_or(0));
+    let part = (digits(fraction)? * factor).div_ceil(scale);
+    let bytes = digits(whole)?.checked_mul(factor).and_then(|bytes| bytes.checked_add(part));
+    bytes.and_then(|bytes| bytes.try_into().ok()).ok_or(Malformed::TooLarge)
+}
+
 /// A ratio as a percentage: `42 %`.
 pub fn percent(ratio: f64) -> String {
     let percent = 100.0 * ratio;
@@ -100,6 +181,37 @@ mod tests {
             "16.0 EiB",
         ];
         assert_eq!(shown, wanted);
+    }
+
+    #[test]
+    fn amounts_are_read_as_people_write_them() {
+        let read = |texts: &[&str]| texts.iter().map(|text| parse_bytes(text).unwrap()).collect::<Vec<_>>();
+        assert_eq!(read(&["0", "7", "7B", "1K", "1k", " 1 KiB "]), [0, 7, 7, 1024, 1024, 1024]);
+        assert_eq!(
+            read(&["18G", "18g", "18GiB", "512MiB", "1.5M", ".5K"]),
+            [18 << 30, 18 << 30, 18 << 30, 512 << 20, 3 << 19, 512]
+        );
+        assert_eq!(read(&["1KB", "2GB", "0.1B"]), [1000, 2_000_000_000, 1]);
+        assert_eq!(read(&["16383P", "18446744073709551615"]), [16383 << 50, u64::MAX]);
+        assert_eq!(parse_decimal("1G"), Ok(1_000_000_000));
+        assert_eq!(parse_decimal("2.5k"), Ok(2500));
+        assert_eq!(parse_thousandths("0.5"), Ok(500));
+    }
+
+    #[test]
+    fn what_is_no_amount_is_named() {
+        for text in ["", " ", "G", ".", "1.2.3", "x"] {
+            assert_eq!(parse_bytes(text), Err(Malformed::NoNumber), "{text:?}");
+        }
+        assert_eq!(parse_bytes("-1G"), Err(Malformed::Negative));
+        for (text, unit) in [("1X", "X"), ("1iB", "iB"), ("1e9", "e9"), ("1 G G", "G G"), ("1Gi", "Gi"), ("5é", "é")]
+        {
+            assert_eq!(parse_bytes(text), Err(Malformed::Unit(unit.to_owned())), "{text:?}");
+        }
+        for text in ["18446744073709551616", "16384P", &"9".repeat(500), "99999999999999999999999G"] {
+            assert_eq!(parse_bytes(text), Err(Malformed::TooLarge), "{text:?}");
+        }
+        assert_eq!(parse_decimal("1GiB"), Err(Malformed::Unit("GiB".to_owned())));
     }
 
     #[test]
