@@ -6,11 +6,12 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use collector::sink::history::Reader;
+use collector::sink::history::file::Limits;
+use collector::sink::history::{Reader, thread};
 use collector_core::api::history::Points;
 use collector_core::api::window::History;
 use collector_core::series::Series;
-use collector_core::tier::Tier;
+use collector_core::tier::{self, Code, Entry, KEPT, Quarter, ROUNDS, Tier};
 use collector_tests::agent::{Agent, PATIENCE, exchange};
 use collector_tests::cgroup::Cgroup;
 use collector_tests::needs;
@@ -54,6 +55,23 @@ fn await_memory(journal: &Path, workload: &str, least: u64) -> Points {
 
 fn most(points: &Points) -> f64 {
     points.max.iter().flatten().copied().fold(0.0, f64::max)
+}
+
+/// Writes that the workload had 1 GiB in the quarter of an hour that began then.
+fn leave(journal: &Path, workload: &str, time: u64) -> u64 {
+    let mut row = [[Code::UNKNOWN; 3]; KEPT.len()];
+    row[tier::kept(Series::Memory).unwrap()] = ROUNDS.map(|round| Code::of(Series::Memory, (1 << 30) as f32, round));
+    let entry = Entry { workload: Some(workload.into()), owner: None, seconds: 900, row };
+    let limits = Limits {
+        max_age: Duration::from_secs(90 * 86400),
+        max_bytes: 1 << 28,
+        workloads: 1000,
+        workloads_of_owner: 100,
+    };
+    let history = thread::History::start(journal.to_owned(), limits).unwrap();
+    history.write(Quarter { time, entries: vec![entry] });
+    history.close();
+    time
 }
 
 /// What many get who ask at once, at the address and at the socket.
@@ -106,12 +124,16 @@ fn what_is_on_disk_survives_a_kill_and_the_day_goes_on() {
     assert!(most(&later) <= peak(&cgroup) * 1.001, "{later:?} {:?}", cgroup.peak());
     assert_eq!((later.times[0], later.kept_from), (first.times[0], first.kept_from));
     assert!(later.min[0] <= first.min[0]);
-    // The answer has what the agent before this one left, and the quarter that is not over.
+    // Three hours ago it had more.
+    let old = leave(&journal, &cgroup.path, later.times[0] - 12 * Tier::QuarterHour.step());
     let answers = answers(&agent, &format!("window_seconds=86400&series=memory_bytes&workload={}", cgroup.path));
     for history in &answers {
         let points = &history.series[0];
-        assert_eq!((points.tier, points.kept_from), (Tier::QuarterHour, first.kept_from), "{history:?}");
-        assert!(most(points) >= (72 << 20) as f64 && history.missing[0].until == first.kept_from, "{history:?}");
+        assert_eq!((points.tier, points.kept_from, points.times[0]), (Tier::QuarterHour, old, old), "{history:?}");
+        // The end of the quarter that is not over is in memory alone.
+        let last = points.max.last().copied().flatten().unwrap_or_default();
+        assert!(points.max[0] == Some((1u64 << 30) as f64) && last >= (72 << 20) as f64, "{history:?}");
+        assert_eq!((history.missing[0].until, &*history.missing[0].reason), (old, "nothing older is kept"));
     }
     // What is left goes to the file at the end, too.
     let _more = hold(&cgroup, &journal, 32 << 20);
@@ -122,7 +144,7 @@ fn what_is_on_disk_survives_a_kill_and_the_day_goes_on() {
     });
     agent.stop();
     let last = await_memory(&journal, &cgroup.path, 104 << 20);
-    assert!(last.times.starts_with(&later.times), "{last:?}");
+    assert!(last.times[1..].starts_with(&later.times), "{last:?}");
     let host = Reader::open(&journal).unwrap().kept(None, 0, u64::MAX).unwrap().unwrap();
     let host = host.points(None, Series::Cpu).unwrap();
     let cpus = std::thread::available_parallelism().unwrap().get() as f64;
