@@ -1,11 +1,12 @@
 //! Pressure stall information (PSI): resources, kinds, and the triggers of the kernel. Knows no file.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::statistic::host::Statistic;
 
 /// What tasks wait for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Resource {
     Cpu,

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::alerts::{Alerts, Suggestions};
 use super::coverage::Coverage;
 use super::gpus::Gpus;
-use super::incidents::{self, Incidents};
+use super::incidents::{Explained, Incidents, page};
 use super::openapi;
 use super::problem::Problem;
 use super::read::Read;
@@ -15,8 +15,11 @@ use super::window::History;
 use super::workloads::{Detail, Summary};
 use crate::view::View;
 
+/// Columns of a page of text.
+const WIDTH: usize = 100;
+
 impl Read {
-    /// The answer as JSON.
+    /// The answer, as JSON or as text.
     pub fn answer(&self, view: &View) -> Result<Vec<u8>, Problem> {
         match self {
             Read::Status => json(&Status::of(view)),
@@ -26,7 +29,8 @@ impl Read {
             Read::Gpus => json(&Gpus::of(view)),
             Read::Alerts(severity) => json(&Alerts::of(view, *severity)),
             Read::Incidents => json(&Incidents::of(view)),
-            Read::Incident(id) => incidents::whole(view, id),
+            Read::Incident(id) => json(&Explained::of(view, id)?),
+            Read::Explain(id) => Ok(page(&Explained::of(view, id)?.incident, WIDTH, false).into_bytes()),
             Read::History(query) => json(&History::of(view, query)?),
             Read::Suggestions => json(&Suggestions::of(view)),
             Read::Coverage => json(&Coverage::of(view)),

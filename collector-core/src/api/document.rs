@@ -43,6 +43,7 @@ fn describe(page: &mut String, route: &Route) -> fmt::Result {
     }
     match (route.answer, route.answer.name(&mut Schemas::default())) {
         (Answer::Events, _) => writeln!(page, "\n{EVENTS}")?,
+        (Answer::Text, _) => writeln!(page, "\nAnswer: text.")?,
         (_, Some(name)) => writeln!(page, "\nAnswer: {}.", link(&name))?,
         (_, None) => {}
     }

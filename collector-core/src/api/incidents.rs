@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::problem::Problem;
+use crate::incident::{self, Incident};
+use crate::rule::runbook::checks;
 use crate::view::View;
 pub use crate::view::incident::IncidentLine;
 
@@ -25,22 +27,59 @@ impl Incidents {
     }
 }
 
-/// All of an incident, as JSON: an [`Incident`](crate::incident::Incident).
-pub fn whole(view: &View, id: &str) -> Result<Vec<u8>, Problem> {
-    let missing = || {
-        let count = view.incidents.iter().count();
-        Problem::unknown(format!(
-            "there is no incident {id:?} among the {count} newest: headroom explain reads the journal"
-        ))
-    };
-    view.incidents.find(id).map(|incident| incident.json.as_bytes().to_vec()).ok_or_else(missing)
+/// An incident, with what to check next.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Explained {
+    #[serde(flatten)]
+    pub incident: Incident,
+    /// The steps of the runbook for incidents of this kind.
+    #[serde(default)]
+    pub checks: Vec<Check>,
+}
+
+/// Something to check.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Check {
+    /// A command, or a PromQL query.
+    pub run: String,
+    /// What that shows.
+    pub shows: String,
+}
+
+/// The id that stands for the newest incident.
+pub const LAST: &str = "last";
+
+impl Explained {
+    pub fn new(incident: Incident) -> Explained {
+        let checks = checks(incident.kind).into_iter().map(|[run, shows]| Check { run, shows });
+        Explained { checks: checks.collect(), incident }
+    }
+
+    /// An incident by its id, or the newest.
+    pub fn of(view: &View, id: &str) -> Result<Explained, Problem> {
+        let missing = || match (id, view.incidents.iter().count()) {
+            (LAST, 0) => Problem::unknown("there is no incident"),
+            (id, count) => Problem::unknown(format!(
+                "there is no incident {id:?} among the {count} newest: headroom explain reads the journal"
+            )),
+        };
+        let kept = if id == LAST { view.incidents.newest() } else { view.incidents.find(id) };
+        let incident = serde_json::from_str(&kept.ok_or_else(missing)?.json);
+        let broken = |error| Problem::new(500, format!("the incident cannot be read: {error}"));
+        incident.map(Explained::new).map_err(broken)
+    }
+}
+
+/// The page of an incident for so many columns, as `headroom explain` prints it.
+pub fn page(incident: &Incident, width: usize, colour: bool) -> String {
+    incident::page::page(incident, &checks(incident.kind), width, colour)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::engine::test::engine;
-    use crate::incident::{Incident, Kind};
+    use crate::incident::Kind;
 
     fn incident(id: &str, time: u64) -> Incident {
         let mut incident = Incident::new(Kind::Oom, id.to_owned(), time);
@@ -61,10 +100,15 @@ mod tests {
         let lines: Vec<_> = incidents.iter().map(|line| (&*line.id, &*line.title, line.complete)).collect();
         let expected = [("2-b", "title 2-b", false), ("1-a", "title 1-a", false), ("0-c", "title 0-c", false)];
         assert_eq!((lines.as_slice(), left_out), (&expected[..], 0), "what was there already is newer");
-        let whole_: Incident = serde_json::from_slice(&whole(engine.view(), "1-a").unwrap()).unwrap();
-        assert_eq!(whole_, past[0]);
+        let explained = Explained::of(engine.view(), "1-a").unwrap();
+        assert_eq!(explained.incident, past[0]);
+        assert!(explained.checks.iter().any(|check| check.run == "headroom incidents"), "{:?}", explained.checks);
+        let json = serde_json::to_string(&explained).unwrap();
+        assert_eq!(serde_json::from_str::<Explained>(&json).unwrap(), explained);
+        assert_eq!(serde_json::from_str::<Incident>(&json).unwrap(), past[0], "who knows no more reads the incident");
+        assert_eq!(Explained::of(engine.view(), LAST).unwrap().incident.id, "2-b");
         for id in ["1", "1-A", "1-a ", "\u{202e}"] {
-            assert_eq!(whole(engine.view(), id).unwrap_err().status, 404, "{id}");
+            assert_eq!(Explained::of(engine.view(), id).unwrap_err().status, 404, "{id}");
         }
     }
 }

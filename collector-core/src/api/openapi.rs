@@ -49,6 +49,7 @@ fn describe() -> Value {
 fn item(route: &Route, path: &str, schemas: &mut Schemas) -> Value {
     let content = match (route.answer, route.answer.name(schemas)) {
         (Answer::Events, _) => json!({"text/event-stream": {"schema": {"type": "string"}}}),
+        (Answer::Text, _) => json!({"text/plain": {"schema": {"type": "string"}}}),
         (_, None) => json!({"application/json": {"schema": {"type": "object"}}}),
         (_, Some(name)) => json!({"application/json": {"schema": {"$ref": format!("#/components/schemas/{name}")}}}),
     };

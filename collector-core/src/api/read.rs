@@ -3,7 +3,7 @@
 use super::alerts::{Alerts, Suggestions};
 use super::coverage::Coverage;
 use super::gpus::Gpus;
-use super::incidents::Incidents;
+use super::incidents::{Explained, Incidents};
 use super::parameter::{self, Given, Parameter, Values};
 use super::problem::Problem;
 use super::report::Report;
@@ -13,11 +13,12 @@ use super::window::{self, History, Query};
 use super::workloads::{Detail, Summary};
 use crate::alert::Severity;
 use crate::identity::LONGEST;
-use crate::incident::Incident;
 use crate::series::Series;
 
 /// Paths of the API are below this one.
 pub const ROOT: &str = "/api/v1/";
+
+const TEXT: &str = "text/plain; charset=utf-8";
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,6 +31,7 @@ pub enum Read {
     Alerts(Option<Severity>),
     Incidents,
     Incident(Box<str>),
+    Explain(Box<str>),
     History(Query),
     Suggestions,
     Coverage,
@@ -111,10 +113,18 @@ pub const ROUTES: &[Route] = &[
     Route {
         path: "incidents/{id}",
         alias: None,
-        help: "One of the newest incidents, with its cause, its numbers and the minute before it.",
+        help: "One of the newest incidents, with its cause, its numbers, the minute before it, and what to check.",
         parameters: &[ID],
-        answer: Answer::Type(schema::<Incident>),
+        answer: Answer::Type(schema::<Explained>),
         read: |given| Read::Incident(text(given, "id")),
+    },
+    Route {
+        path: "explain/{id}",
+        alias: None,
+        help: "The same as a page of text, as `headroom explain` prints it: what happened, why, and what to do.",
+        parameters: &[ID],
+        answer: Answer::Text,
+        read: |given| Read::Explain(text(given, "id")),
     },
     Route {
         path: "history",
@@ -175,8 +185,11 @@ const NAME: Parameter = Parameter {
 const SEVERITY: Parameter =
     Parameter { name: "severity", values: Values::OneOf(&Severity::LABELS), help: "Only alerts of this severity." };
 
-const ID: Parameter =
-    Parameter { name: "id", values: Values::Text(64), help: "The incident's id, as in the list and in the journal." };
+const ID: Parameter = Parameter {
+    name: "id",
+    values: Values::Text(64),
+    help: "The incident's id, as in the list and in the journal, or `last`.",
+};
 
 const WINDOW: Parameter = Parameter {
     name: "window_seconds",
@@ -228,7 +241,12 @@ impl Route {
 impl Read {
     /// Whether the client chose a value, of which there are many.
     pub fn is_chosen(&self) -> bool {
-        matches!(self, Read::Workload(_) | Read::Incident(_) | Read::History(_))
+        matches!(self, Read::Workload(_) | Read::Incident(_) | Read::Explain(_) | Read::History(_))
+    }
+
+    /// The type of its answer.
+    pub fn content_type(&self) -> &'static str {
+        if matches!(self, Read::Explain(_)) { TEXT } else { "application/json" }
     }
 }
 

@@ -13,6 +13,8 @@ pub enum Answer {
     Type(Type),
     /// Any JSON object.
     Object,
+    /// A page of text.
+    Text,
     /// Events without end.
     Events,
 }
@@ -25,7 +27,7 @@ impl Answer {
     pub fn name(self, schemas: &mut Schemas) -> Option<Cow<'static, str>> {
         match self {
             Answer::Type(schema) => Some(schema(schemas)),
-            Answer::Object | Answer::Events => None,
+            Answer::Object | Answer::Text | Answer::Events => None,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The evidence of an incident: bytes, seconds and counts from the last reading at or before it. Unknown values are absent.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::gpu::LostGpu;
 use super::history::History;
@@ -11,7 +12,7 @@ use crate::signal::oom::{Constraint, Scope};
 pub use crate::statistic::gpu::Held;
 pub use crate::view::change::{Change, What};
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Evidence {
     /// When the newest point of the history was read, in nanoseconds since the Unix epoch.
@@ -64,7 +65,7 @@ pub struct Evidence {
     pub history: History,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Task {
     pub pid: u32,
@@ -74,7 +75,7 @@ pub struct Task {
 }
 
 /// A process that was killed.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Victim {
     /// Nanoseconds since the Unix epoch.
@@ -120,8 +121,9 @@ impl Victim {
     }
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
+#[schema(as = HitLimit)]
 pub struct Limit {
     /// Name of the workload that has the limit.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -157,8 +159,9 @@ impl Limit {
 }
 
 /// How the limit that was hit was found.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = LimitSource)]
 pub enum Source {
     #[default]
     Unknown,
@@ -173,7 +176,7 @@ pub enum Source {
 }
 
 /// Memory of a workload. Its parts are read less often than the whole: see `parts_read`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Figures {
     pub workload: String,
@@ -254,7 +257,7 @@ impl Figures {
 }
 
 /// Use of one workload within the history, without the workloads below it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Consumer {
     pub workload: String,
@@ -299,8 +302,9 @@ pub struct Consumer {
     pub memory: Vec<Option<u64>>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
+#[schema(as = HostFigures)]
 pub struct Host {
     /// Without free huge pages.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -337,7 +341,7 @@ pub struct Host {
 }
 
 /// Pressure that lasts.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Storm {
     /// The resource that tasks waited for.

@@ -1,9 +1,10 @@
 //! The evidence of a lost GPU.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// A lost GPU, from its last reading.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct LostGpu {
     pub gpu: String,
@@ -34,8 +35,9 @@ pub struct LostGpu {
 }
 
 /// A workload that held memory of a GPU.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
+#[schema(as = LostGpuHolder)]
 pub struct Holder {
     pub workload: String,
     /// Absent if the driver does not know.

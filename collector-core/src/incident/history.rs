@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::shape::Point;
 use crate::series::Series;
@@ -11,13 +12,15 @@ use crate::series::Series;
 pub type Lines = BTreeMap<String, Vec<Option<f64>>>;
 
 /// The last minute, per second, or per tick where ticks are longer.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
+#[schema(as = LastMinute)]
 pub struct History {
     /// Seconds before the incident, for each point. Oldest first.
     pub ago: Vec<f64>,
     /// Series of the affected workload.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = BTreeMap<String, Vec<Option<f64>>>)]
     pub workload: Lines,
     /// Memory of the affected workload in the second before a kill, if it was read between ticks: seconds before the incident, and
     /// bytes. Oldest first.
@@ -25,9 +28,11 @@ pub struct History {
     pub last: Vec<(f64, u64)>,
     /// Series of the workload whose limit was hit, if it is another one.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = BTreeMap<String, Vec<Option<f64>>>)]
     pub limited: Lines,
     /// Series of the host.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = BTreeMap<String, Vec<Option<f64>>>)]
     pub host: Lines,
 }
 

@@ -39,7 +39,6 @@ pub struct Incident {
     #[serde(default)]
     pub cause: Cause,
     #[serde(default)]
-    #[schema(value_type = Object)]
     pub evidence: Evidence,
 }
 

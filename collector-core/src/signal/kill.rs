@@ -5,6 +5,7 @@ use std::sync::Arc;
 use collector_common::kill;
 use collector_common::oom::UNKNOWN;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Context, Need, comm, exact};
 use crate::cgroup::Id;
@@ -79,7 +80,7 @@ pub struct Named {
 }
 
 /// Where memory was short.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Shortage {
     /// The OOM killer was looking for a victim, and found the process dying.

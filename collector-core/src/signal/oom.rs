@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use collector_common::oom::{NO_ORDER, UNKNOWN, Victim};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Context, Need, comm, exact};
 use crate::cgroup::Id;
@@ -24,8 +25,9 @@ pub enum Reading {
 }
 
 /// What had run out of memory.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = OomScope)]
 pub enum Scope {
     /// A memory cgroup at its limit.
     Memcg,
@@ -56,8 +58,9 @@ impl Scope {
 }
 
 /// Which part of the host's memory an allocation could use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = OomConstraint)]
 pub enum Constraint {
     /// All of it.
     None,

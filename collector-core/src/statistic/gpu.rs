@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::cgroup::Id;
 
@@ -146,7 +147,8 @@ pub struct Holder {
 }
 
 /// Memory of one GPU that the victim of an OOM kill held.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = HeldMemory)]
 pub struct Held {
     pub gpu: Arc<str>,
     pub uuid: Arc<str>,

@@ -5,8 +5,9 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
+use collector_core::api::incidents::{Explained, LAST, page};
 use collector_core::engine::Engine;
-use collector_core::incident::{Incident, page};
+use collector_core::incident::Incident;
 use collector_core::outcome::Outcome;
 use collector_core::recording::{self, Why};
 
@@ -14,9 +15,6 @@ use super::settings::Settings;
 use super::terminal::{colour, width};
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
-
-/// The id that stands for the newest incident.
-const LAST: &str = "last";
 
 /// Explain an incident: what happened, why, what to do next, and the minute before
 ///
@@ -60,9 +58,9 @@ pub fn run(args: &ExplainArgs, config: &Config) -> Result<(), Failure> {
             .hint("run `headroom incidents` to list the incidents in this host's journal")
     })?;
     let text = if args.json {
-        serde_json::to_string_pretty(&incident).context("write JSON")? + "\n"
+        serde_json::to_string_pretty(&Explained::new(incident)).context("write JSON")? + "\n"
     } else {
-        page::page(&incident, width(), colour())
+        page(&incident, width(), colour())
     };
     super::print(&text)
 }

@@ -106,7 +106,7 @@ async fn other(
             }
             _ => problem::response(Problem::new(403, "events are on the socket alone")),
         },
-        Ok(read) => answer(endpoint, &seat, &headers, "application/json", Page::Api(read)).await,
+        Ok(read) => answer(endpoint, &seat, &headers, read.content_type(), Page::Api(read)).await,
         Err(problem) => problem::response(problem),
     }
 }

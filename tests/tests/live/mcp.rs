@@ -45,6 +45,8 @@ fn a_client_of_the_model_context_protocol_reads_what_the_api_has_and_changes_not
         ["alerts", { "severity": "loud" }],
         ["workload", {}],
         ["cleanup", {}],
+        ["explain", { "id": "last" }],
+        ["history", { "window_seconds": 7776000, "points": 3, "series": "memory_bytes" }],
     ]);
     let answer = call(&agent.address, &calls);
     assert_eq!(answer["name"], "headroom");
@@ -69,6 +71,10 @@ fn a_client_of_the_model_context_protocol_reads_what_the_api_has_and_changes_not
         assert!(result["failed"] == true && result["text"].as_str().unwrap().contains(part), "{result}");
     }
     assert!(results[6]["refused"].as_str().unwrap().contains("cleanup"), "there is nothing that changes the host");
+    let explained = results[7]["text"].as_str().unwrap();
+    assert!(explained.contains("there is no incident") || explained.contains("\nHow to check\n"), "{explained}");
+    let history = text(&results[8]);
+    assert!(history["series"][0]["times"].as_array().unwrap().len() <= 4, "{history}");
     let address = agent.address.clone();
     agent.stop();
     let answer = call(&address, &json!([["status", {}]]));

@@ -18,8 +18,8 @@ const CHANGES: usize = 10;
 /// At most this many victims are shown, the first.
 const VICTIMS: usize = 8;
 
-/// The page for `width` columns, which is clamped to 40–120.
-pub fn page(incident: &Incident, width: usize, colour: bool) -> String {
+/// The page for `width` columns, which is clamped to 40–120. `checks`: what to check next, and what each shows.
+pub fn page(incident: &Incident, checks: &[[String; 2]], width: usize, colour: bool) -> String {
     let mut page = Text::new(width, colour);
     let evidence = &incident.evidence;
     page.line(Paint::Bold, &incident.title);
@@ -33,6 +33,10 @@ pub fn page(incident: &Incident, width: usize, colour: bool) -> String {
     page.paragraph(known, &incident.cause.sentence);
     page.head("Next");
     page.paragraph(Paint::Plain, &incident.cause.next);
+    if !checks.is_empty() {
+        page.head("How to check");
+        page.checks(checks);
+    }
     if !evidence.kills.is_empty() || evidence.killed > 0 {
         killed(&mut page, evidence);
     }

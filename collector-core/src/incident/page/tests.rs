@@ -56,7 +56,7 @@ fn kill() -> Incident {
 
 #[test]
 fn a_page_shows_all_that_is_known() {
-    let page = page(&kill(), 100, false);
+    let page = page(&kill(), &[], 100, false);
     for part in [
         "2026-11-21 14:41:05.000 UTC · OOM kill · incident 20261121T144105.000000, not complete yet",
         "Killed: 20 processes",
@@ -81,17 +81,17 @@ fn a_page_shows_all_that_is_known() {
 #[test]
 fn lines_fit_the_width() {
     for width in [0, 40, 60, 80, 120, 500] {
-        let page = page(&kill(), width, false);
+        let page = page(&kill(), &[], width, false);
         let widest = page.lines().map(|line| line.chars().count()).max().unwrap();
         assert!(widest <= width.clamp(40, 120), "{width}: {widest}\n{page}");
     }
-    assert!(page(&kill(), 40, false).contains("GROWTH\n") && page(&kill(), 60, false).contains("VRAM\n"));
-    assert!(page(&kill(), 80, false).contains('█') && page(&kill(), 80, false).contains('…'));
+    assert!(page(&kill(), &[], 40, false).contains("GROWTH\n") && page(&kill(), &[], 60, false).contains("VRAM\n"));
+    assert!(page(&kill(), &[], 80, false).contains('█') && page(&kill(), &[], 80, false).contains('…'));
 }
 
 #[test]
 fn only_the_page_sets_colours_and_each_ends_with_its_line() {
-    let page = page(&kill(), 100, true);
+    let page = page(&kill(), &[], 100, true);
     assert!(page.contains("\x1b[1mWhy\x1b[0m") && page.contains("py\\x1b[31mthon"));
     for line in page.lines().filter(|line| line.contains('\x1b')) {
         assert!(line.starts_with('\x1b') && line.ends_with("\x1b[0m") && line.matches('\x1b').count() == 2, "{line:?}");
@@ -103,7 +103,7 @@ fn an_incident_without_evidence_has_a_page() {
     for kind in Kind::ALL {
         let mut incident = Incident::new(kind, "1".to_owned(), 0);
         (incident.complete, incident.cause) = (true, super::super::cause::find(&incident));
-        let page = page(&incident, 80, false);
+        let page = page(&incident, &[], 80, false);
         assert!(page.contains("1970-01-01 00:00:00.000 UTC") && page.contains("\nNext\n"), "{page}");
         assert!(!page.contains("not complete"));
     }
@@ -116,7 +116,7 @@ fn a_lost_gpu_and_pressure_have_their_parts() {
     let holders = vec![super::super::Holder { workload: "/a".to_owned(), bytes: None }];
     let gpu = LostGpu { gpu: "3".to_owned(), xids: vec![48, 79], temperature: Some(91), holders, ..LostGpu::default() };
     incident.evidence.gpu = Some(gpu);
-    let text = page(&incident, 100, false);
+    let text = page(&incident, &[], 100, false);
     for part in ["\nGPU 3\n", "last 91 °C", "reported XID 48, 79", "/a held an unknown amount of its memory"] {
         assert!(text.contains(part), "{part}:\n{text}");
     }
@@ -124,7 +124,7 @@ fn a_lost_gpu_and_pressure_have_their_parts() {
     incident.evidence.storm = Some(Storm { waited_seconds: Some(2.5), stalled_seconds: None, ..Storm::default() });
     let waited = Consumer { workload: "/a".to_owned(), waiting_seconds: Some(12.0), ..Consumer::default() };
     incident.evidence.consumers = vec![waited];
-    let text = page(&incident, 100, false);
+    let text = page(&incident, &[], 100, false);
     for part in ["at least one task of the host waited for 2.5 s", "Workloads that waited most on this host", "WAITED"]
     {
         assert!(text.contains(part), "{part}:\n{text}");

@@ -72,6 +72,14 @@ impl Text {
         self.text.push('\n');
     }
 
+    /// Commands and queries, each with what it shows.
+    pub fn checks(&mut self, checks: &[[String; 2]]) {
+        for [what, shows] in checks {
+            self.raw(Paint::Plain, &format!("  {what}"));
+            self.paragraph(Paint::Dim, &format!("  {shows}"));
+        }
+    }
+
     fn wrapped(&mut self, paint: Paint, text: &str, indent: usize) {
         // An older version may have written the name of a process as it was.
         let text = shown(text);

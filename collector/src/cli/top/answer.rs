@@ -1,6 +1,6 @@
 //! What there is to show at one moment: the answers of the API, from an agent or built from the view of a recording.
 
-use collector_core::api::incidents::{self, IncidentLine, Incidents};
+use collector_core::api::incidents::{Explained, IncidentLine, Incidents};
 use collector_core::api::problem::Problem;
 use collector_core::api::status::Status;
 use collector_core::api::window::{History, Query, USUAL};
@@ -74,6 +74,5 @@ impl Answers {
 }
 
 fn whole(view: &View, id: &str) -> Result<Box<Incident>, String> {
-    let json = incidents::whole(view, id).map_err(|Problem { detail, .. }| detail)?;
-    serde_json::from_slice(&json).map_err(|error| error.to_string())
+    Explained::of(view, id).map(|explained| Box::new(explained.incident)).map_err(|Problem { detail, .. }| detail)
 }

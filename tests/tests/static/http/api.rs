@@ -101,6 +101,13 @@ fn what_has_a_name_is_found_by_it_however_that_is_written() {
     let reply = both(&server, "/api/v1/incidents/1764208800%2Doom-7");
     let incident: Incident = serde_json::from_slice(&reply.body).unwrap();
     assert_eq!((reply.status, incident.time), (200, 5));
+    for id in ["1764208800%2Doom-7", "last"] {
+        let page = both(&server, &format!("/api/v1/explain/{id}"));
+        assert_eq!((page.status, page.header("content-type")), (200, Some("text/plain; charset=utf-8")), "{id}");
+        for part in ["incident 1764208800-oom-7", "\nWhy\n", "\nHow to check\n  headroom explain\n"] {
+            assert!(page.text().contains(part), "{part}: {}", page.text());
+        }
+    }
     let unknown = both(&server, "/api/v1/incidents/1764208800-oom");
     assert!(problem(&unknown, 404).starts_with("there is no incident \"1764208800-oom\" among the 1 newest"));
     let unknown = both(&server, "/api/v1/workloads/%3Cscript%3E%22");

@@ -9,7 +9,7 @@ mod table;
 mod tests;
 mod workload;
 
-use collector_core::incident::page;
+use collector_core::api::incidents::page;
 use ratatui::Frame;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -71,7 +71,7 @@ fn explained(model: &Model, id: &str, width: usize) -> Vec<Line> {
     let answer = model.answers.as_deref().and_then(|answers| answers.incident.as_ref());
     match answer.filter(|(of, _)| of == id) {
         Some((_, Ok(incident))) => {
-            let text = page::page(incident, width, false);
+            let text = page(incident, width, false);
             let line = |(index, text)| Line::new(if index == 0 { Paint::Bold } else { Paint::Plain }, text);
             text.lines().enumerate().map(line).collect()
         }
