@@ -90,3 +90,8 @@ export function named(name: string, value: number): string {
   if (name.endsWith("seconds")) return seconds(value);
   return count(value);
 }
+
+/** The words of a name, without the unit that the number has anyway. */
+export function plain(name: string): string {
+  return name.replace(/_(bytes|ratio)$/, "").replace(/_seconds$/, "_time").replace(/_/g, " ");
+}

@@ -2,7 +2,7 @@
 
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import type uPlot from "uplot";
-import { bytes, clock, moment } from "../format";
+import { clock, moment } from "../format";
 import { shown as theme, watch } from "../theme";
 import type { Group } from "./group";
 import { plot, stroke, top, type Frame } from "./plot";
@@ -22,7 +22,7 @@ export function Chart({ group, prepared, frame, newest = "now" }: Props) {
   const current = useRef(frame);
   const [index, setIndex] = useState<number | null>(null);
   const [dark, setDark] = useState(theme());
-  current.current = frame;
+  current.current = { ...frame, bound: prepared.bound };
   useEffect(() => watch(() => setDark(theme())), []);
 
   // Other lines or other colours are another chart.
@@ -39,11 +39,11 @@ export function Chart({ group, prepared, frame, newest = "now" }: Props) {
       chart.current = undefined;
     };
   }, [group, prepared.shape, dark]);
-  useLayoutEffect(() => chart.current?.setData(prepared.data), [prepared.data, frame.limit]);
+  useLayoutEffect(() => chart.current?.setData(prepared.data), [prepared.data]);
 
   const time = index === null ? undefined : prepared.data[0][index];
-  const most = Math.max(...prepared.summaries.map((summary) => summary.max ?? 0));
-  const hidden = frame.limit !== undefined && frame.limit > top(group, frame, most);
+  const most = Math.max(...prepared.lines.map((line, at) => (line.bound ? 0 : (prepared.summaries[at]?.max ?? 0))));
+  const hidden = prepared.bound !== undefined && prepared.bound > top(group, current.current, most);
   return (
     <figure class="chart">
       <figcaption>
@@ -69,8 +69,9 @@ export function Chart({ group, prepared, frame, newest = "now" }: Props) {
             return (
               <tr key={line.series}>
                 <th scope="row">
-                  <span class={`swatch ${stroke(place)}`} aria-hidden="true" />
+                  <span class={`swatch ${stroke(line, place)}`} aria-hidden="true" />
                   {line.label}
+                  {line.bound && hidden && <span class="dim"> above the chart</span>}
                 </th>
                 <td>{group.write(value)}</td>
                 <td>{group.write(summary?.min)}</td>
@@ -79,18 +80,6 @@ export function Chart({ group, prepared, frame, newest = "now" }: Props) {
               </tr>
             );
           })}
-          {frame.limit !== undefined && (
-            <tr>
-              <th scope="row">
-                <span class="swatch limit" aria-hidden="true" />
-                limit
-              </th>
-              <td>{bytes(frame.limit)}</td>
-              <td class="note" colSpan={3}>
-                {hidden ? "above the chart" : ""}
-              </td>
-            </tr>
-          )}
         </tbody>
       </table>
     </figure>

@@ -5,6 +5,8 @@ import { bytes, cores, count, percent, rate, seconds } from "../format";
 export interface Shown {
   series: string;
   label: string;
+  /** It bounds the others: dashed, and not drawn if it is far above them. */
+  bound?: boolean;
 }
 
 export interface Group {
@@ -17,27 +19,30 @@ export interface Group {
   least: number;
   /** Marks of the axis are at multiples of powers of two. */
   binary?: boolean;
-  /** The memory limit of the workload belongs into it. */
-  limit?: boolean;
+  /** It is left out while it is zero throughout. */
+  rare?: boolean;
 }
 
 const MIB = 1 << 20;
 
+/** The series of the memory limit. */
+export const LIMIT = "memory_limit_bytes";
+
 export const GROUPS: readonly Group[] = [
   {
     title: "Memory",
-    what: "by kind, against the limit",
+    what: "by kind, against the limit; its parts are read less often",
     series: [
       { series: "memory_bytes", label: "in use" },
       { series: "memory_anon_bytes", label: "anonymous" },
       { series: "memory_file_bytes", label: "page cache" },
       { series: "memory_shmem_bytes", label: "shared" },
       { series: "memory_kernel_bytes", label: "kernel" },
+      { series: LIMIT, label: "limit", bound: true },
     ],
     write: bytes,
     least: MIB,
     binary: true,
-    limit: true,
   },
   {
     title: "Pressure (PSI)",
@@ -90,6 +95,7 @@ export const GROUPS: readonly Group[] = [
     write: bytes,
     least: MIB,
     binary: true,
+    rare: true,
   },
   {
     title: "GPU memory",
@@ -98,6 +104,7 @@ export const GROUPS: readonly Group[] = [
     write: bytes,
     least: MIB,
     binary: true,
+    rare: true,
   },
   {
     title: "PCIe",
@@ -109,6 +116,7 @@ export const GROUPS: readonly Group[] = [
     write: rate,
     least: 64 * 1024,
     binary: true,
+    rare: true,
   },
   {
     title: "Pinned memory",
@@ -117,6 +125,7 @@ export const GROUPS: readonly Group[] = [
     write: bytes,
     least: MIB,
     binary: true,
+    rare: true,
   },
 ];
 

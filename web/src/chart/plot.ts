@@ -15,7 +15,8 @@ export interface Frame {
   /** Both ends of the time axis. */
   from: number;
   to: number;
-  limit?: number;
+  /** What bounds the values. */
+  bound?: number;
   /** Seconds before an event instead of times of day. */
   relative?: boolean;
 }
@@ -25,8 +26,8 @@ function colour(name: string): string {
 }
 
 /** The colour of the line at this place. */
-export function stroke(place: number): string {
-  return `line-${(place % 6) + 1}`;
+export function stroke(line: Line, place: number): string {
+  return line.bound ? "bound" : `line-${(place % 6) + 1}`;
 }
 
 /** Makes a chart in `place`. `frame` is read whenever it draws. */
@@ -44,10 +45,11 @@ export function plot(
   const series: uPlot.Series[] = [{}];
   const bands: uPlot.Band[] = [];
   lines.forEach((line, at) => {
-    const ink = colour(stroke(at));
+    const ink = colour(stroke(line, at));
     series[line.mean] = {
       stroke: ink,
-      width: at === 0 ? 1.75 : 1.25,
+      width: at === 0 || line.bound ? 1.75 : 1.25,
+      ...(line.bound ? { dash: [7, 5], auto: false } : {}),
       points: { show: true, filter: alone, size: 4, fill: ink },
       ...(at === 0 && !line.band ? { fill: `${ink}1c` } : {}),
     };
@@ -71,7 +73,7 @@ export function plot(
       y: { range: (_, __, most) => [0, top(group, frame(), most)] },
     },
     axes: [
-      { ...axis, space: 70, values: (_, marks, __, ___, step) => marks.map((mark) => when(mark, step, frame())) },
+      { ...axis, size: 26, gap: 2, space: 70, values: (_, marks, __, ___, step) => marks.map((mark) => when(mark, step, frame())) },
       {
         ...axis,
         size: 68,
@@ -80,19 +82,16 @@ export function plot(
         ...(group.binary ? { incrs: BINARY } : {}),
       },
     ],
-    hooks: {
-      setCursor: [(chart) => point(chart.cursor.idx ?? null)],
-      draw: [(chart) => mark(chart, frame().limit, colour("critical"))],
-    },
+    hooks: { setCursor: [(chart) => point(chart.cursor.idx ?? null)] },
   };
   return new uPlot(options, data, place);
 }
 
-/** The upper end of the axis. A limit far above all values would make them flat: then it is said in words only. */
+/** The upper end of the axis. A bound far above all values would make them flat: then it is said in words only. */
 export function top(group: Group, frame: Frame, most: number | null): number {
   const known = most ?? 0;
-  const limit = frame.limit !== undefined && frame.limit <= 5 * known ? frame.limit : 0;
-  return Math.max(known, limit, group.least) * 1.06;
+  const bound = frame.bound !== undefined && frame.bound <= 5 * known ? frame.bound : 0;
+  return Math.max(known, bound, group.least) * 1.06;
 }
 
 /** Points are drawn only where no line reaches them. */
@@ -104,23 +103,6 @@ const alone: uPlot.Series.Points.Filter = (chart, place) => {
   });
   return found;
 };
-
-/** A dashed line at the limit. */
-function mark(chart: uPlot, limit: number | undefined, ink: string): void {
-  const most = chart.scales.y?.max;
-  if (limit === undefined || most == null || limit > most) return;
-  const { ctx, bbox } = chart;
-  const height = Math.round(chart.valToPos(limit, "y", true));
-  ctx.save();
-  ctx.strokeStyle = ink;
-  ctx.lineWidth = devicePixelRatio * 1.5;
-  ctx.setLineDash([6 * devicePixelRatio, 4 * devicePixelRatio]);
-  ctx.beginPath();
-  ctx.moveTo(bbox.left, height);
-  ctx.lineTo(bbox.left + bbox.width, height);
-  ctx.stroke();
-  ctx.restore();
-}
 
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 

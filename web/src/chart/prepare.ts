@@ -1,8 +1,8 @@
 // From points to the columns that a chart draws: gaps stay gaps, and minimum and maximum are a band around the mean.
 
 import type { AlignedData } from "uplot";
-import { SPARSE, type Group, type Shown } from "./group";
-import type { Track, Value } from "./track";
+import { LIMIT, SPARSE, type Group, type Shown } from "./group";
+import type { Series, Track, Value } from "./track";
 
 /** How long a part of memory that is read now and then counts as known, in seconds. */
 const SPAN = 200;
@@ -11,8 +11,9 @@ type Column = (number | null | undefined)[];
 
 /** A line of a chart: what it is, and where its columns are. */
 export interface Line extends Shown {
-  /** Columns of mean, minimum and maximum; these two only if the tier has them apart. */
+  /** Column of the mean. */
   mean: number;
+  /** Columns of maximum and minimum, where they differ from it. */
   band?: [number, number];
 }
 
@@ -27,24 +28,28 @@ export interface Prepared {
   data: AlignedData;
   lines: Line[];
   summaries: Summary[];
+  /** The most of the line that bounds the others. */
+  bound?: number;
+  /** Whether anything is above zero. */
+  moves: boolean;
   /** Changes if other lines have to be drawn. */
   shape: string;
 }
 
-/** The lines of this group that are known at all; undefined if none is. */
-export function prepare(track: Track, group: Group): Prepared | undefined {
-  const apart = track.tier !== "second";
+/** The lines of this group that are known at all; undefined if none is. `limit` stands for one whose past is not known. */
+export function prepare(track: Track, group: Group, limit?: number): Prepared | undefined {
   const times = withGaps(track);
   const columns: Column[] = [];
   const lines: Line[] = [];
   const summaries: Summary[] = [];
   for (const shown of group.series) {
-    const series = track.series.find((it) => it.name === shown.series);
+    const series = track.series.find((it) => it.name === shown.series) ?? constant(track, shown.series, limit);
     if (!series || series.mean.every((value) => value === null)) continue;
-    const sparse = !apart && SPARSE.has(shown.series);
+    const sparse = track.tier === "second" && SPARSE.has(shown.series);
     const place = columns.push(column(track, times, series.mean, sparse));
-    const line: Line = { ...shown, mean: place };
-    if (apart) {
+    const label = shown.bound && track.workload === undefined ? "total" : shown.label;
+    const line: Line = { ...shown, label, mean: place };
+    if (!shown.bound && series.mean.some((mean, at) => mean !== series.max[at] || mean !== series.min[at])) {
       line.band = [
         columns.push(column(track, times, series.max, false)),
         columns.push(column(track, times, series.min, false)),
@@ -53,9 +58,18 @@ export function prepare(track: Track, group: Group): Prepared | undefined {
     lines.push(line);
     summaries.push(summary(series.min, series.mean, series.max));
   }
-  if (lines.length === 0) return undefined;
-  const shape = `${apart} ${lines.map((line) => line.series).join(" ")}`;
-  return { data: [times, ...columns] as unknown as AlignedData, lines, summaries, shape };
+  if (lines.every((line) => line.bound)) return undefined;
+  const bound = summaries[lines.findIndex((line) => line.bound)]?.max ?? undefined;
+  const moves = lines.some((line, at) => !line.bound && (summaries[at]?.max ?? 0) > 0);
+  const shape = lines.map((line) => `${line.series}${line.band ? "±" : ""}`).join(" ");
+  return { data: [times, ...columns] as unknown as AlignedData, lines, summaries, bound, moves, shape };
+}
+
+/** The limit of now, for all times. */
+function constant(track: Track, name: string, limit: number | undefined): Series | undefined {
+  if (name !== LIMIT || limit === undefined) return undefined;
+  const values = track.times.map(() => limit);
+  return { name, min: values, mean: values, max: values };
 }
 
 /** The times, with one more where some are missing. */

@@ -7,7 +7,17 @@ import type { History, Points, Tier } from "../type";
 /** Seconds that the finest tier reaches back. */
 const FINEST = 300;
 
+const ELSEWHERE = "kept for a shorter time, in more detail";
+
 export type Value = number | null;
+
+export interface Missing {
+  series: string[];
+  reason: string;
+}
+
+/** Newer agents say what is missing. */
+type Answer = History & { missing?: Missing[] };
 
 export interface Series {
   name: string;
@@ -22,8 +32,8 @@ export class Track {
   series: Series[] = [];
   tier?: Tier;
   step = 1;
-  /** Series that a finer tier has, and this one does not. */
-  elsewhere: string[] = [];
+  /** Of which series something is not there, and why. */
+  missing: Missing[] = [];
   /** When the window ends: time of the newest answer, in seconds since the Unix epoch. */
   end = 0;
   /** Changes with the points. */
@@ -42,7 +52,7 @@ export class Track {
     const fresh = live && this.tier === "second" && age < this.window / 2;
     const asked = fresh ? Math.ceil(age) + 5 : this.window;
     const whose = this.workload === undefined ? "" : `&workload=${encode(this.workload)}`;
-    const history = await read<History>(`history?window_seconds=${asked}${whose}`, signal);
+    const history = await read<Answer>(`history?window_seconds=${asked}${whose}`, signal);
     this.asked = Date.now() / 1000;
     this.end = history.time / 1e9;
     if (fresh) this.append(history);
@@ -54,12 +64,13 @@ export class Track {
   /** When it asked last, in seconds, by this machine's clock. */
   private asked = 0;
 
-  private replace(history: History): void {
+  private replace(history: Answer): void {
     // The tier of most series, which is the one that reaches back as far as was asked.
     const tiers = history.series.map((points) => points.tier);
     this.tier = tiers.sort((one, other) => number(tiers, other) - number(tiers, one))[0];
     const own = history.series.filter((points) => points.tier === this.tier);
-    this.elsewhere = history.series.filter((points) => points.tier !== this.tier).map((points) => points.series);
+    const others = history.series.filter((points) => points.tier !== this.tier).map((points) => points.series);
+    this.missing = history.missing ?? (others.length > 0 ? [{ series: others, reason: ELSEWHERE }] : []);
     this.step = own[0]?.step_seconds ?? 1;
     const times = [...new Set(own.flatMap((points) => points.times))].sort((one, other) => one - other);
     this.times = times.map((time) => time / 1e9);

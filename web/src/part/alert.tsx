@@ -5,10 +5,13 @@ import * as route from "../route";
 import type { Alert, IncidentLine } from "../type";
 import { Badge } from "./badge";
 
+/** Labels that say again what another one says. */
+const SAID = ["kind", "namespace", "pod", "container", "uuid"];
+
 /** The workload, GPU or filesystem that it is about. Names of alerts and their labels are what /metrics has. */
 export function Subject({ labels }: { labels: Record<string, string> }) {
   const { workload, ...rest } = labels;
-  const others = Object.entries(rest).filter(([name]) => !["kind", "namespace", "pod", "container"].includes(name));
+  const others = Object.entries(rest).filter(([name]) => !SAID.includes(name));
   return (
     <>
       {workload !== undefined && (
@@ -59,11 +62,10 @@ export function Incidents({ incidents, now }: { incidents: IncidentLine[]; now: 
       {incidents.map((incident) => (
         <li key={incident.id} class="item">
           <div class="line">
-            <span class="kind">{words(incident.kind)}</span>
-            <a href={route.incident(incident.id)}>{incident.title}</a>
             <time class="dim" title={moment(incident.time)}>
               {moment(incident.time).slice(5)}, {ago(incident.time, now)}
             </time>
+            <a href={route.incident(incident.id)}>{incident.title}</a>
           </div>
           <p>{incident.complete ? incident.cause : `${incident.cause} (not complete yet)`}</p>
         </li>

@@ -4,11 +4,16 @@
 const NEAR = 0.85;
 const FULL = 0.95;
 
-export function Bar({ ratio, title }: { ratio: number | undefined; title?: string }) {
+interface Props {
+  ratio: number | undefined;
+  /** Being full is nothing bad in itself. */
+  free?: boolean;
+}
+
+export function Bar({ ratio, free }: Props) {
   const share = Math.min(1, Math.max(0, ratio ?? 0));
   return (
-    <svg class={`bar ${grade(ratio)}`} viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true">
-      {title && <title>{title}</title>}
+    <svg class={`bar ${free ? "" : grade(ratio)}`} viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true">
       <rect class="track" width="100" height="6" />
       <rect class="fill" width={100 * share} height="6" />
     </svg>

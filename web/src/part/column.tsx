@@ -26,7 +26,7 @@ export interface Column {
   /** By what rows are sorted; absent where it is not known. */
   value: (row: Row) => number | string | undefined;
   cell: (row: Row) => ComponentChildren;
-  /** It is shown only if it is known and not zero for some workload. */
+  /** It is shown only if it is not zero for some workload; any other, if it is known for one. */
   rare?: boolean;
 }
 
@@ -85,7 +85,7 @@ export const COLUMNS: readonly Column[] = [
     head: "GPU memory",
     what: "Memory that it holds on GPUs",
     value: ({ vram }) => vram,
-    cell: ({ vram }) => bytes(vram),
+    cell: ({ vram }) => (vram === undefined ? "" : bytes(vram)),
     rare: true,
   },
   {
@@ -166,9 +166,11 @@ function Memory({ row }: { row: Row }) {
   const ofHost = host && line.memory_bytes !== undefined ? line.memory_bytes / host : undefined;
   return (
     <div class="meter">
-      <Bar ratio={limited ?? ofHost} />
-      {bytes(line.memory_bytes)}
-      {line.memory_limit_bytes !== undefined && <span class="dim"> of {bytes(line.memory_limit_bytes)}</span>}
+      {line.memory_bytes !== undefined && <Bar ratio={limited ?? ofHost} />}
+      <span>
+        {bytes(line.memory_bytes)}
+        {line.memory_limit_bytes !== undefined && <span class="dim"> of {bytes(line.memory_limit_bytes)}</span>}
+      </span>
     </div>
   );
 }

@@ -2,7 +2,7 @@
 
 import type { ComponentChildren } from "preact";
 import type { Change, Consumer, Evidence, Figures, Limit, LostGpu, Task, Victim } from "../evidence";
-import { bytes, count, named, seconds } from "../format";
+import { bytes, count, named, plain, seconds } from "../format";
 import * as route from "../route";
 
 /** Rows of a list that can be long. */
@@ -27,16 +27,17 @@ interface TableProps {
 /** A table without the columns in which nothing is known. */
 function Table({ title, heads, rows }: TableProps) {
   const known = heads.map((_, place) => place === 0 || rows.some((row) => row[place] !== undefined && row[place] !== ""));
+  const numbers = heads.map((_, place) => rows.every((row) => row[place] === undefined || isNumber(row[place])));
   const cells = <T,>(row: T[]): [T, number][] => row.map((cell, at): [T, number] => [cell, at]).filter(([, at]) => known[at]);
   return (
     <section>
       <h2>{title}</h2>
-      <div class="scroll" role="region" aria-label={title} tabIndex={0}>
+      <div class="scroll" role="region" aria-label={`Table: ${title}`} tabIndex={0}>
         <table class="wide">
           <thead>
             <tr>
               {cells(heads).map(([head, at]) => (
-                <th key={head} scope="col" class={at === 0 ? undefined : "number"}>
+                <th key={head} scope="col" class={at > 0 && numbers[at] ? "number" : undefined}>
                   {head}
                 </th>
               ))}
@@ -51,7 +52,7 @@ function Table({ title, heads, rows }: TableProps) {
                       {cell}
                     </th>
                   ) : (
-                    <td key={at} class="number">
+                    <td key={at} class={numbers[at] ? "number" : undefined}>
                       {cell ?? "–"}
                     </td>
                   ),
@@ -63,6 +64,10 @@ function Table({ title, heads, rows }: TableProps) {
       </div>
     </section>
   );
+}
+
+function isNumber(cell: ComponentChildren): boolean {
+  return typeof cell === "string" && /^[-+\d]/.test(cell);
 }
 
 const amount = (value: number | undefined): string | undefined => (value === undefined ? undefined : bytes(value));
@@ -159,7 +164,7 @@ export function Amounts({ title, figures }: { title: string; figures: Figures | 
       <dl class="facts">
         {known.map(([name, value]) => (
           <div key={name}>
-            <dt>{name.replace(/_bytes$/, "").replace(/_/g, " ")}</dt>
+            <dt>{plain(name)}</dt>
             <dd>{named(name, Number(value))}</dd>
           </div>
         ))}

@@ -5,12 +5,15 @@ import * as route from "../route";
 import type { GpuLine } from "../type";
 import { Bar, word } from "./bar";
 
+/** Why the clocks of a GPU are low that has nothing to do. */
+const IDLE = "idle";
+
 /** Holders of a GPU's memory that are named. */
 const FEW = 4;
 
 export function Gpus({ gpus }: { gpus: GpuLine[] }) {
   return (
-    <div class="scroll" role="region" aria-label="GPUs" tabIndex={0}>
+    <div class="scroll" role="region" aria-label="Table of GPUs" tabIndex={0}>
       <table class="wide">
         <thead>
           <tr>
@@ -53,10 +56,14 @@ function Row({ gpu }: { gpu: GpuLine }) {
       <th scope="row">
         {gpu.gpu} <span class="dim">{gpu.model}</span>
       </th>
-      <td class="meter">
-        <Bar ratio={gpu.memory_used_ratio} />
-        {bytes(gpu.memory_used_bytes)} of {bytes(gpu.memory_total_bytes)}, {percent(gpu.memory_used_ratio)}{" "}
-        <span class="word">{word(gpu.memory_used_ratio)}</span>
+      <td>
+        <div class="meter">
+          <Bar ratio={gpu.memory_used_ratio} />
+          <span>
+            {bytes(gpu.memory_used_bytes)} of {bytes(gpu.memory_total_bytes)}, {percent(gpu.memory_used_ratio)}{" "}
+            <span class="word">{word(gpu.memory_used_ratio)}</span>
+          </span>
+        </div>
       </td>
       <td>
         {holders.slice(0, FEW).map((holder) => (
@@ -90,7 +97,7 @@ function link(gpu: GpuLine, ratio: number | undefined): string {
 }
 
 function trouble(gpu: GpuLine): string {
-  const found = (gpu.throttle ?? []).map((reason) => `throttled: ${reason.replace(/_/g, " ")}`);
+  const found = (gpu.throttle ?? []).filter((it) => it !== IDLE).map((reason) => `throttled: ${reason.replace(/_/g, " ")}`);
   for (const [number, times] of Object.entries(gpu.xid_errors ?? {})) found.push(`XID ${number}: ${times} times`);
   if (gpu.ecc_errors_uncorrected) found.push(`${count(gpu.ecc_errors_uncorrected)} uncorrected memory errors`);
   return found.join("; ");

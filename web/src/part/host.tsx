@@ -1,8 +1,8 @@
-// The host in a few tiles: memory, swap, CPU, pressure, disks, filesystems.
+// The host in a few tiles: memory and swap, CPU, pressure, disks, filesystems.
 
 import type { ComponentChildren } from "preact";
 import { bytes, count, percent, rate } from "../format";
-import type { Extent, Status } from "../type";
+import type { Extent, Status, Swap } from "../type";
 import { Bar, grade, word } from "./bar";
 
 /** Filesystems and disks that are shown: those that are nearest to full. */
@@ -12,17 +12,19 @@ interface TileProps {
   title: string;
   value: string;
   ratio?: number;
+  /** Being full is nothing bad in itself. */
+  free?: boolean;
   children?: ComponentChildren;
 }
 
-function Tile({ title, value, ratio, children }: TileProps) {
+function Tile({ title, value, ratio, free, children }: TileProps) {
   return (
-    <section class={`tile ${grade(ratio)}`}>
+    <section class={`tile ${free ? "free" : grade(ratio)}`}>
       <h3>{title}</h3>
       <p class="big">
-        {value} <span class="word">{word(ratio)}</span>
+        {value} {!free && <span class="word">{word(ratio)}</span>}
       </p>
-      {ratio !== undefined && <Bar ratio={ratio} />}
+      {ratio !== undefined && <Bar ratio={ratio} free={free} />}
       <div class="more">{children}</div>
     </section>
   );
@@ -40,23 +42,17 @@ export function Host({ status, recent }: { status: Status; recent?: Record<strin
         available {bytes(memory.available_bytes)}; cache {bytes(memory.cached_bytes)}
         <br />
         peak of 5 min {bytes(peak("memory_bytes"))}
+        <br />
+        <Swapped swap={swap} />
       </Tile>
-      <Tile title="Swap" value={swap.total_bytes === 0 ? "none" : percent(swap.used_ratio)} ratio={swap.used_ratio}>
-        {swap.total_bytes !== undefined && swap.total_bytes > 0 && swap.free_bytes !== undefined && (
-          <>
-            {bytes(swap.total_bytes - swap.free_bytes)} of {bytes(swap.total_bytes)}
-          </>
-        )}
-        {swap.total_bytes === 0 && "This host has no swap."}
-      </Tile>
-      <Tile title="CPU" value={percent(cpu.busy_ratio)} ratio={cpu.busy_ratio}>
+      <Tile title="CPU" value={percent(cpu.busy_ratio)} ratio={cpu.busy_ratio} free>
         {cpu.cpus === undefined ? "" : `of ${cpu.cpus} CPUs; `}IO wait {percent(cpu.iowait_ratio)}
         <br />
         load {[cpu.load1, cpu.load5, cpu.load15].map((load) => load?.toFixed(2) ?? "–").join(" ")}
         <br />
         peak of 5 min {cpus === undefined ? "–" : `${cpus.toFixed(2)} CPUs`}
       </Tile>
-      <section class="tile">
+      <section class="tile table">
         <h3>Pressure (PSI)</h3>
         <table class="small">
           <thead>
@@ -79,6 +75,18 @@ export function Host({ status, recent }: { status: Status; recent?: Record<strin
   );
 }
 
+function Swapped({ swap }: { swap: Swap }) {
+  const { total_bytes: total, free_bytes: free, used_ratio: ratio } = swap;
+  if (total === 0) return <>no swap</>;
+  if (total === undefined || free === undefined) return <>swap –</>;
+  return (
+    <>
+      swap {percent(ratio)}, {bytes(total - free)} of {bytes(total)}
+      <Bar ratio={ratio} free />
+    </>
+  );
+}
+
 function Waits({ name, some, all }: { name: string; some?: number; all?: number }) {
   return (
     <tr>
@@ -93,7 +101,7 @@ function Disks({ status }: { status: Status }) {
   const busiest = [...status.disks].sort((one, other) => (other.busy_ratio ?? 0) - (one.busy_ratio ?? 0)).slice(0, FEW);
   if (busiest.length === 0) return null;
   return (
-    <section class="tile">
+    <section class="tile table">
       <h3>Disks{rest(status.disks.length, "busiest")}</h3>
       <table class="small">
         <thead>
@@ -127,7 +135,7 @@ function Filesystems({ status }: { status: Status }) {
   );
   if (order.length === 0) return null;
   return (
-    <section class="tile">
+    <section class="tile broad">
       <h3>Filesystems{rest(order.length, "fullest")}</h3>
       <table class="small">
         <tbody>
@@ -136,17 +144,21 @@ function Filesystems({ status }: { status: Status }) {
               <th scope="row" class="path">
                 {filesystem.mountpoint}
               </th>
-              <td>
-                {filesystem.up ? (
-                  <>
-                    <Bar ratio={filesystem.used_ratio} /> {percent(filesystem.used_ratio)}{" "}
-                    <span class="word">{word(filesystem.used_ratio)}</span>
-                  </>
-                ) : (
-                  "does not answer"
-                )}
-              </td>
-              <td>{bytes(filesystem.available_bytes)} left</td>
+              {filesystem.up ? (
+                <>
+                  <td class="gauge">
+                    <Bar ratio={filesystem.used_ratio} />
+                  </td>
+                  <td>
+                    {percent(filesystem.used_ratio)} <span class="word">{word(filesystem.used_ratio)}</span>
+                  </td>
+                  <td>{bytes(filesystem.available_bytes)} left</td>
+                </>
+              ) : (
+                <td colSpan={3} class="bad">
+                  does not answer
+                </td>
+              )}
             </tr>
           ))}
         </tbody>

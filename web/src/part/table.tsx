@@ -19,7 +19,7 @@ export function Workloads({ rows }: { rows: Row[] }) {
   const [filter, setFilter] = useState("");
   const [most, setMost] = useState(FIRST);
   const field = useRef<HTMLInputElement>(null);
-  const columns = COLUMNS.filter((column) => !column.rare || rows.some((row) => column.value(row)));
+  const columns = COLUMNS.filter((column) => rows.some((row) => (column.rare ? column.value(row) : column.value(row) !== undefined)));
   const found = useMemo(() => arranged(rows, filter, order), [rows, filter, order]);
   const turn = (column: Column): void => {
     const down = order.key === column.key ? !order.down : column.key !== "workload";
@@ -49,7 +49,7 @@ export function Workloads({ rows }: { rows: Row[] }) {
           {filter ? `${count(found.length)} of ${count(rows.length)}` : `${count(rows.length)} workloads`}
         </span>
       </p>
-      <div class="scroll" role="region" aria-label="Workloads" tabIndex={0}>
+      <div class="scroll" role="region" aria-label="Table of workloads" tabIndex={0}>
         <table class="wide" data-rows>
           <thead>
             <tr>

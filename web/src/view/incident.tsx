@@ -7,7 +7,7 @@ import { prepare } from "../chart/prepare";
 import { Track } from "../chart/track";
 import type { Evidence, Lines } from "../evidence";
 import type { World } from "../feed";
-import { ago, moment, named } from "../format";
+import { ago, moment, named, plain } from "../format";
 import { Subject, words } from "../part/alert";
 import { Amounts, Changes, Consumers, Kills, Limits, Lost } from "../part/evidence";
 import type { Alert, Incident as Data } from "../type";
@@ -25,6 +25,8 @@ export function Incident({ world, id }: { world: World; id: string }) {
   const evidence = incident.evidence as Evidence;
   const waits = incident.kind.endsWith("pressure");
   const owner = incident.labels.workload ?? "the workload";
+  const above = evidence.limit?.workload ?? "the limit";
+  const own = evidence.limit?.own ? evidence.limit.bytes : undefined;
   return (
     <>
       <p class="dim">
@@ -42,17 +44,19 @@ export function Incident({ world, id }: { world: World; id: string }) {
         <p>{incident.cause.next}</p>
         <Actions alerts={(status?.alerts ?? []).filter((alert) => alert.incident === incident.id)} />
       </section>
-      <Minute incident={incident} owner={owner} />
       <Kills evidence={evidence} />
       <Limits evidence={evidence} />
+      <Minute of={owner} history={evidence.history} lines={evidence.history?.workload} limit={own} />
+      <Minute of={above} history={evidence.history} lines={evidence.history?.limited} limit={evidence.limit?.bytes} />
       <Lost gpu={evidence.gpu} />
       <Amounts title={`Memory of ${owner}`} figures={evidence.workload} />
       <Amounts title="The same, read after the kill" figures={evidence.after} />
-      <Consumers title={`Largest workloads below ${evidence.limit?.workload ?? "the limit"}`} consumers={evidence.within} />
+      <Consumers title={`Largest workloads below ${above}`} consumers={evidence.within} />
       <Consumers
         title={waits ? "Workloads that waited most on this host" : "Largest workloads on this host"}
         consumers={evidence.consumers}
       />
+      <Minute of="the host" history={evidence.history} lines={evidence.history?.host} />
       <Amounts title="Memory of the host" figures={evidence.host} />
       <Changes changes={evidence.changes} time={incident.time} />
       <p class="dim">
@@ -70,7 +74,7 @@ function Numbers({ incident }: { incident: Data }) {
     <dl class="facts">
       {numbers.map(([name, value]) => (
         <div key={name}>
-          <dt>{name.replace(/_(bytes|seconds|ratio)$/, "").replace(/_/g, " ")}</dt>
+          <dt>{plain(name)}</dt>
           <dd>{named(name, value)}</dd>
         </div>
       ))}
@@ -91,35 +95,30 @@ function Actions({ alerts }: { alerts: Alert[] }) {
   );
 }
 
-/** The minute before, of the workload, of whose limit was hit, and of the host. */
-function Minute({ incident, owner }: { incident: Data; owner: string }) {
-  const evidence = incident.evidence as Evidence;
-  const { ago = [], workload, limited, host } = evidence.history ?? {};
-  const limit = evidence.limit;
-  const parts: [string, Lines | undefined, number | undefined][] = [
-    [owner, workload, limit?.own ? limit.bytes : undefined],
-    [limit?.workload ?? "the limit", limited, limit?.bytes],
-    ["the host", host, undefined],
-  ];
+interface MinuteProps {
+  of: string;
+  history: Evidence["history"];
+  lines: Lines | undefined;
+  limit?: number;
+}
+
+function Minute({ of, history, lines, limit }: MinuteProps) {
+  const ago = history?.ago ?? [];
+  if (!lines || ago.length < 2) return null;
   return (
-    <>
-      {parts.map(([name, lines, bound]) =>
-        lines && ago.length > 1 ? (
-          <section key={name}>
-            <h2>The minute before, of {name}</h2>
-            <Charts ago={ago} lines={lines} limit={bound} />
-          </section>
-        ) : null,
-      )}
-    </>
+    <section>
+      <h2>The minute before, of {of}</h2>
+      <Charts ago={ago} lines={lines} limit={limit} />
+    </section>
   );
 }
 
+/** What was zero for the whole minute says nothing, and is left out. */
 function Charts({ ago, lines, limit }: { ago: number[]; lines: Lines; limit?: number }) {
   const track = useMemo(() => past(ago, lines), [ago, lines]);
   const known = useMemo(
-    () => GROUPS.map((group) => ({ group, prepared: prepare(track, group) })).filter(({ prepared }) => moves(prepared)),
-    [track],
+    () => GROUPS.map((group) => ({ group, prepared: prepare(track, group, limit) })).filter(({ prepared }) => prepared?.moves),
+    [track, limit],
   );
   const from = Math.min(-(ago[0] ?? 60), -1);
   return (
@@ -132,7 +131,7 @@ function Charts({ ago, lines, limit }: { ago: number[]; lines: Lines; limit?: nu
               group={group}
               prepared={prepared}
               newest="last"
-              frame={{ from, to: 0, limit: group.limit ? limit : undefined, relative: true }}
+              frame={{ from, to: 0, relative: true }}
             />
           ),
       )}
@@ -140,14 +139,9 @@ function Charts({ ago, lines, limit }: { ago: number[]; lines: Lines; limit?: nu
   );
 }
 
-/** What was zero for the whole minute says nothing. */
-function moves(prepared: ReturnType<typeof prepare>): boolean {
-  return prepared?.summaries.some((summary) => (summary.max ?? 0) > 0) ?? false;
-}
-
 /** The points with times before the incident. */
 function past(ago: number[], lines: Lines): Track {
-  const track = new Track(undefined, 60);
+  const track = new Track("", 60);
   track.tier = "second";
   track.times = ago.map((seconds) => -seconds);
   track.series = Object.entries(lines).map(([name, values]) => ({ name, min: values, mean: values, max: values }));

@@ -2,6 +2,7 @@
 
 import { useMemo } from "preact/hooks";
 import type { World } from "../feed";
+import { count } from "../format";
 import { Alerts, Incidents } from "../part/alert";
 import { Badge } from "../part/badge";
 import type { Row } from "../part/column";
@@ -9,7 +10,7 @@ import { Gpus } from "../part/gpu";
 import { Host } from "../part/host";
 import { Workloads } from "../part/table";
 import * as route from "../route";
-import type { Report } from "../type";
+import type { Alert, Report } from "../type";
 
 /** Incidents that are listed here. */
 const FEW = 5;
@@ -18,15 +19,19 @@ export function Overview({ world }: { world: World }) {
   const { report, rates, incidents } = world;
   const rows = useMemo(() => (report ? join(report, rates) : []), [report, rates]);
   if (!report) return <p class="none">Asking the agent …</p>;
+  // What fires is told below, with what to do.
+  const told = new Set(report.alerts.map((alert) => alert.summary));
+  const reasons = report.reasons.filter((reason) => !told.has(reason));
   return (
     <>
       <section class="health" aria-labelledby="health">
         <h2 id="health">
           Health {report.health ? <Badge level={report.health} /> : <span class="dim">not judged: no rule is evaluated</span>}
+          {report.alerts.length > 0 && <span class="dim"> {firing(report.alerts)}</span>}
         </h2>
-        {report.reasons.length > 0 && (
+        {reasons.length > 0 && (
           <ul class="reasons">
-            {report.reasons.map((reason) => (
+            {reasons.map((reason) => (
               <li key={reason}>{reason}</li>
             ))}
           </ul>
@@ -71,6 +76,15 @@ export function Overview({ world }: { world: World }) {
       </section>
     </>
   );
+}
+
+/** How many alerts of each severity fire. */
+function firing(alerts: Alert[]): string {
+  const counts = (["critical", "warning", "info"] as const).map((severity) => {
+    const many = alerts.filter((alert) => alert.severity === severity).length;
+    return many === 0 ? undefined : `${count(many)} ${severity}`;
+  });
+  return `alerts that fire: ${counts.filter(Boolean).join(", ")}`;
 }
 
 /** Workloads with their rates, their peaks, and what they hold on GPUs. */

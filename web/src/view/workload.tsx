@@ -14,10 +14,10 @@ import * as route from "../route";
 import type { Line, Tier } from "../type";
 
 const TIERS: Record<Tier, string> = {
-  second: "one point a second",
-  ten_seconds: "ten seconds a point: the mean, and a band from minimum to maximum",
-  minute: "a minute a point: the mean, and a band from minimum to maximum",
-  quarter_hour: "a quarter of an hour a point: the mean, and a band from minimum to maximum",
+  second: "One point a second",
+  ten_seconds: "Ten seconds a point: the mean, and a band from minimum to maximum",
+  minute: "A minute a point: the mean, and a band from minimum to maximum",
+  quarter_hour: "A quarter of an hour a point: the mean, and a band from minimum to maximum",
 };
 
 export function Workload({ world, name, window }: { world: World; name: string; window: number }) {
@@ -85,10 +85,11 @@ interface ChartsProps {
 function Charts({ track, window, limit, to }: ChartsProps) {
   const version = track?.version ?? 0;
   const charts = useMemo(
-    () => (track ? GROUPS.map((group) => ({ group, prepared: prepare(track, group) })) : []),
-    [track, version],
+    () => (track ? GROUPS.map((group) => ({ group, prepared: prepare(track, group, limit) })) : []),
+    [track, version, limit],
   );
-  const known = charts.filter((chart) => chart.prepared !== undefined);
+  const known = charts.filter(({ group, prepared }) => prepared && (prepared.moves || !group.rare));
+  const zero = charts.filter(({ group, prepared }) => prepared && !prepared.moves && group.rare);
   const end = track?.end ?? 0;
   return (
     <section aria-labelledby="charts">
@@ -103,10 +104,17 @@ function Charts({ track, window, limit, to }: ChartsProps) {
       <p class="dim">
         {track?.tier ? `${TIERS[track.tier]}. ` : ""}
         {track && end > 0 ? `Up to ${moment(end * 1e9)}. ` : ""}
-        {track && track.elsewhere.length > 0
-          ? `Kept for five minutes only: ${track.elsewhere.map(label).join("; ")}.`
-          : ""}
+        {zero.length > 0 ? `Zero throughout: ${zero.map(({ group }) => group.title).join(", ")}.` : ""}
       </p>
+      {track && track.missing.length > 0 && (
+        <ul class="reasons dim">
+          {track.missing.map(({ series, reason }) => (
+            <li key={reason}>
+              {series.map(label).join(", ")}: {reason}
+            </li>
+          ))}
+        </ul>
+      )}
       {version > 0 && known.length === 0 && <p class="none">Nothing is kept of this span of time.</p>}
       <div class="charts">
         {known.map(
@@ -116,7 +124,7 @@ function Charts({ track, window, limit, to }: ChartsProps) {
                 key={group.title}
                 group={group}
                 prepared={prepared}
-                frame={{ from: end - window, to: end, limit: group.limit ? limit : undefined }}
+                frame={{ from: end - window, to: end }}
               />
             ),
         )}
