@@ -59,22 +59,30 @@ export class Feed {
   }
 
   private async one(route: Route, signal: AbortSignal): Promise<void> {
+    if (route.view === "incident" && !this.world.incident?.complete) {
+      const incident = await this.find<Incident>(`incidents/${encode(route.id)}`, signal);
+      this.world = { ...this.world, incident: incident ?? this.world.incident };
+    }
+    if (route.view === "workload") {
+      const detail = await this.find<Detail>(`workloads/${encode(route.name)}`, signal);
+      this.world = { ...this.world, detail: detail ?? this.world.detail };
+    }
+    if (this.world.track && (await this.world.track.extend(signal))) {
+      // Views compare by identity.
+      this.world = { ...this.world };
+    }
+  }
+
+  /** What there is of this name; otherwise the world says why there is nothing. */
+  private async find<T>(path: string, signal: AbortSignal): Promise<T | undefined> {
     try {
-      if (route.view === "incident" && !this.world.incident?.complete) {
-        const incident = await read<Incident>(`incidents/${encode(route.id)}`, signal);
-        this.world = { ...this.world, incident, missing: undefined };
-      }
-      if (route.view === "workload") {
-        const detail = await read<Detail>(`workloads/${encode(route.name)}`, signal);
-        this.world = { ...this.world, detail, missing: undefined };
-      }
-      if (this.world.track && (await this.world.track.extend(signal))) {
-        // Views compare by identity.
-        this.world = { ...this.world };
-      }
+      const found = await read<T>(path, signal);
+      this.world = { ...this.world, missing: undefined };
+      return found;
     } catch (error) {
       if (!(error instanceof Failure) || error.status !== 404) throw error;
       this.world = { ...this.world, missing: error.message };
+      return undefined;
     }
   }
 }

@@ -236,6 +236,13 @@ export interface History {
   window_seconds: number;
   workload?: string;
   series: Points[];
+  missing: Gap[];
+}
+
+export interface Gap {
+  until: number;
+  series: string[];
+  reason: string;
 }
 
 export interface Points {

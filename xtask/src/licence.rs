@@ -1,7 +1,7 @@
-//! The licences of the crates that the workspace is built from: which are allowed, and the notices that must travel with the
-//! binary.
+//! The licences of the crates that the workspace is built from, and of the page's packages: which are allowed, and the notices that
+//! must travel with the binary.
 //!
-//! Knows what `cargo metadata` says and what files the crates bring. A crate that only serves development is checked too.
+//! Knows what `cargo metadata` and the page's lockfile say, and what files these bring. What only serves development is checked too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::project::{self, Project};
+use crate::toolchain;
 
 /// Licences that ask for no more than their own text: the binary is under Apache-2.0 and linked statically.
 const PERMISSIVE: [&str; 13] = [
@@ -40,7 +41,7 @@ const SHIPPED: [&str; 2] = ["collector", "collector-ebpf"];
 /// Beginnings of the names of files with licences and notices, in capitals.
 const FILES: [&str; 5] = ["LICENSE", "LICENCE", "COPYING", "COPYRIGHT", "NOTICE"];
 
-/// A crate of somebody else.
+/// A crate or an npm package of somebody else.
 #[derive(Debug)]
 struct Crate {
     name: String,
@@ -57,7 +58,7 @@ pub fn check(project: &Project) -> Result<()> {
     let crates = crates(project)?;
     let refused: Vec<_> = crates.iter().filter(|of| !is_allowed(of)).map(|of| format!("  {of}")).collect();
     if !refused.is_empty() {
-        bail!("crates whose licence is not known to be permissive:\n{}", refused.join("\n"));
+        bail!("crates and packages whose licence is not known to be permissive:\n{}", refused.join("\n"));
     }
     Ok(())
 }
@@ -65,7 +66,8 @@ pub fn check(project: &Project) -> Result<()> {
 /// Writes the licences and notices of all that the binary contains.
 pub fn notices(project: &Project, file: &Path) -> Result<()> {
     let mut crates = crates(project)?;
-    crates.retain(|of| of.shipped);
+    // A page that could not be bundled is not in the binary either.
+    crates.retain(|of| of.shipped && of.folder.is_dir());
     let mut groups: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for of in &crates {
         let mut texts = texts(&of.folder)?;
@@ -98,7 +100,35 @@ fn crates(project: &Project) -> Result<Vec<Crate>> {
     if !output.status.success() {
         bail!("cargo metadata failed");
     }
-    parse(&serde_json::from_slice(&output.stdout)?).context("parse the output of cargo metadata")
+    let crates = parse(&serde_json::from_slice(&output.stdout)?).context("parse the output of cargo metadata")?;
+    Ok(crates.into_iter().chain(packages(project)?).collect())
+}
+
+/// Where the page's packages are, if they are installed.
+fn installed(project: &Project) -> PathBuf {
+    project.target.join(toolchain::TOOLS).join(toolchain::PAGE)
+}
+
+/// The page's packages. Those that only make it are not in it.
+fn packages(project: &Project) -> Result<Vec<Crate>> {
+    let file = project.root.join("web/package-lock.json");
+    let lock = fs::read(&file).with_context(|| format!("read {}", file.display()))?;
+    let lock: Value = serde_json::from_slice(&lock).with_context(|| format!("parse {}", file.display()))?;
+    let installed = installed(project);
+    let packages = lock["packages"].as_object().context("no packages")?;
+    let foreign = packages.iter().filter(|(path, _)| !path.is_empty());
+    let package = |(path, package): (&String, &Value)| {
+        let text = |key: &str| package[key].as_str().map(str::to_owned);
+        Ok(Crate {
+            name: path.trim_start_matches("node_modules/").to_owned(),
+            version: text("version").with_context(|| format!("{path}: no version"))?,
+            licence: text("license").unwrap_or_default(),
+            authors: Vec::new(),
+            folder: installed.join(path),
+            shipped: package["dev"] != true,
+        })
+    };
+    foreign.map(package).collect()
 }
 
 fn parse(metadata: &Value) -> Result<Vec<Crate>> {
@@ -286,8 +316,8 @@ mod tests {
         let crates = crates(&project).unwrap();
         let shipped = |name: &str| crates.iter().find(|of| of.name == name).map(|of| of.shipped);
         assert_eq!(
-            ["aya", "aya-ebpf", "ring", "syn", "rcgen"].map(shipped),
-            [true, true, true, false, false].map(Some)
+            ["aya", "aya-ebpf", "ring", "syn", "rcgen", "uplot", "preact", "esbuild"].map(shipped),
+            [true, true, true, false, false, true, true, false].map(Some)
         );
     }
 
@@ -301,6 +331,10 @@ mod tests {
             assert!(text.contains(part), "{part}");
         }
         assert!(!text.contains("\nrcgen "), "it only serves tests");
+        let page = installed(&Project::find().unwrap()).join("installed").is_file();
+        for part in ["\nuplot 1.", "Leon Sorokin", "\npreact 10.", "Jason Miller"] {
+            assert_eq!(text.contains(part), page, "{part}");
+        }
         assert!(text.len() < 2 << 20, "{} bytes", text.len());
     }
 }

@@ -1,23 +1,18 @@
 // The points of one workload or of the host within a window that ends now. Of the finest tier only what is new is asked for, and
 // what left the window is dropped, so that an open page does not grow.
 
-import { encode, read } from "../api";
-import type { History, Points, Tier } from "../type";
+import { Failure, encode, read } from "../api";
+import type { Gap, History, Points, Tier } from "../type";
 
 /** Seconds that the finest tier reaches back. */
 const FINEST = 300;
 
-const ELSEWHERE = "kept for a shorter time, in more detail";
+/** Points of a coarser tier that are asked for at most: more than a screen has pixels for. */
+const MOST = 1500;
+/** From fine to coarse. */
+const TIERS: readonly Tier[] = ["second", "ten_seconds", "minute", "quarter_hour"];
 
 export type Value = number | null;
-
-export interface Missing {
-  series: string[];
-  reason: string;
-}
-
-/** Newer agents say what is missing. */
-type Answer = History & { missing?: Missing[] };
 
 export interface Series {
   name: string;
@@ -33,7 +28,9 @@ export class Track {
   tier?: Tier;
   step = 1;
   /** Of which series something is not there, and why. */
-  missing: Missing[] = [];
+  missing: Gap[] = [];
+  /** Why there are no points. */
+  problem?: string;
   /** When the window ends: time of the newest answer, in seconds since the Unix epoch. */
   end = 0;
   /** Changes with the points. */
@@ -52,11 +49,19 @@ export class Track {
     const fresh = live && this.tier === "second" && age < this.window / 2;
     const asked = fresh ? Math.ceil(age) + 5 : this.window;
     const whose = this.workload === undefined ? "" : `&workload=${encode(this.workload)}`;
-    const history = await read<Answer>(`history?window_seconds=${asked}${whose}`, signal);
+    const least = live ? "" : `&points=${MOST}`;
+    try {
+      const history = await read<History>(`history?window_seconds=${asked}${least}${whose}`, signal);
+      if (fresh) this.append(history);
+      else this.replace(history);
+      this.end = history.time / 1e9;
+      this.problem = undefined;
+    } catch (error) {
+      // The agent answers, and says why it has no points: all else on the page is as true as before.
+      if (!(error instanceof Failure) || error.status === 0 || error.status === 401) throw error;
+      this.problem = error.message;
+    }
     this.asked = Date.now() / 1000;
-    this.end = history.time / 1e9;
-    if (fresh) this.append(history);
-    else this.replace(history);
     this.version += 1;
     return true;
   }
@@ -64,13 +69,11 @@ export class Track {
   /** When it asked last, in seconds, by this machine's clock. */
   private asked = 0;
 
-  private replace(history: Answer): void {
-    // The tier of most series, which is the one that reaches back as far as was asked.
-    const tiers = history.series.map((points) => points.tier);
-    this.tier = tiers.sort((one, other) => number(tiers, other) - number(tiers, one))[0];
+  private replace(history: History): void {
+    // Of some series only the finest tier is kept; the charts of a longer window are of those that reach as far.
+    this.tier = [...TIERS].reverse().find((tier) => history.series.some((points) => points.tier === tier));
     const own = history.series.filter((points) => points.tier === this.tier);
-    const others = history.series.filter((points) => points.tier !== this.tier).map((points) => points.series);
-    this.missing = history.missing ?? (others.length > 0 ? [{ series: others, reason: ELSEWHERE }] : []);
+    this.missing = history.missing;
     this.step = own[0]?.step_seconds ?? 1;
     const times = [...new Set(own.flatMap((points) => points.times))].sort((one, other) => one - other);
     this.times = times.map((time) => time / 1e9);
@@ -94,7 +97,7 @@ export class Track {
       const more = aligned(points, times);
       for (const part of PARTS) series[part].push(...more[part]);
     }
-    const gone = this.times.findIndex((time) => time >= this.end - this.window - this.step);
+    const gone = this.times.findIndex((time) => time >= history.time / 1e9 - this.window - this.step);
     for (const series of this.series) {
       for (const part of PARTS) {
         // One that was not answered this time is not known.
@@ -107,10 +110,6 @@ export class Track {
 }
 
 const PARTS = ["min", "mean", "max"] as const;
-
-function number(tiers: Tier[], tier: Tier): number {
-  return tiers.filter((it) => it === tier).length;
-}
 
 /** With a value for each of these times. */
 function aligned(points: Points, times: number[]): Series {

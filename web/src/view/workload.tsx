@@ -23,7 +23,6 @@ const TIERS: Record<Tier, string> = {
 export function Workload({ world, name, window }: { world: World; name: string; window: number }) {
   const { detail, missing, track } = world;
   const line = detail?.workload.workload === name ? detail.workload : undefined;
-  if (missing !== undefined && !line) return <p class="none">{missing}</p>;
   return (
     <>
       {line && <Facts line={line} />}
@@ -33,7 +32,7 @@ export function Workload({ world, name, window }: { world: World; name: string; 
           <Alerts alerts={detail.alerts} now={detail.time} />
         </section>
       )}
-      {missing !== undefined && <p class="none">It has ended: {missing}</p>}
+      {missing !== undefined && <p class="none">{line ? `It has ended: ${missing}` : missing}</p>}
       <Charts track={track} window={window} limit={line?.memory_limit_bytes} to={(it) => route.workload(name, it)} />
     </>
   );
@@ -108,14 +107,15 @@ function Charts({ track, window, limit, to }: ChartsProps) {
       </p>
       {track && track.missing.length > 0 && (
         <ul class="reasons dim">
-          {track.missing.map(({ series, reason }) => (
-            <li key={reason}>
-              {series.map(label).join(", ")}: {reason}
+          {track.missing.map(({ until, series, reason }) => (
+            <li key={`${until} ${reason}`}>
+              Before {moment(until)}: {reason} ({series.map(label).join(", ")})
             </li>
           ))}
         </ul>
       )}
-      {version > 0 && known.length === 0 && <p class="none">Nothing is kept of this span of time.</p>}
+      {track?.problem && <p class="none">{track.problem}</p>}
+      {version > 0 && !track?.problem && known.length === 0 && <p class="none">Nothing is kept of this span of time.</p>}
       <div class="charts">
         {known.map(
           ({ group, prepared }) =>
