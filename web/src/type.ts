@@ -113,8 +113,8 @@ export interface GpuLine {
   pcie_width_max?: number;
   throttle?: string[];
   ecc_errors_uncorrected?: number;
-  xid_errors: Record<string, number>;
-  workloads: Holder[];
+  xid_errors?: Record<string, number>;
+  workloads?: Holder[];
 }
 
 export interface Holder {
@@ -228,7 +228,7 @@ export interface Cause {
   rule: string;
   sentence: string;
   next: string;
-  numbers: Record<string, number>;
+  numbers?: Record<string, number>;
 }
 
 export interface History {

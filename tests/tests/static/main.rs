@@ -15,6 +15,7 @@ mod http;
 mod level;
 mod name;
 mod object;
+mod page;
 mod purity;
 mod rule;
 mod ship;

@@ -14,6 +14,7 @@ mod api;
 mod flood;
 mod follow;
 mod hostile;
+mod page;
 mod socket;
 
 /// A scrape without conditions.
