@@ -11,6 +11,7 @@ pub mod alone;
 pub mod attack;
 pub mod binary;
 pub mod bpf;
+pub mod browser;
 pub mod cgroup;
 pub mod cuda;
 pub mod dashboard;

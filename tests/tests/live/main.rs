@@ -27,6 +27,7 @@ mod mcp;
 mod monitor;
 mod name;
 mod oom;
+mod page;
 mod pass;
 mod price;
 mod process;
