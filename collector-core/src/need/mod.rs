@@ -2,6 +2,8 @@
 //! arguments in, a [`Need`] out: who opens files is the client, with its caller's rights.
 
 pub mod declared;
+pub mod gguf;
+pub mod quantisation;
 
 use std::collections::BTreeMap;
 
