@@ -1,8 +1,9 @@
 //! Recordings of real kills in, incidents out: each `tests/fixtures/incident/NAME.jsonl` gives `NAME.incidents`, a JSON line for
 //! each report, and `NAME.txt`, the page of the last one. `BLESS=1` rewrites these files.
 
+use collector_core::api::incidents::page;
 use collector_core::engine::Engine;
-use collector_core::incident::{Incident, Source, cause, page};
+use collector_core::incident::{Incident, Source, cause};
 use collector_core::outcome::Outcome;
 use collector_core::sample::{Reading, Sample};
 use collector_core::signal::cgroup;
@@ -36,7 +37,7 @@ fn every_recording_gives_its_incidents() {
         let reports = reported(path.file_stem().unwrap().to_str().unwrap());
         let lines: Vec<String> = reports.iter().map(|it| serde_json::to_string(it).unwrap() + "\n").collect();
         golden(&path.with_extension("incidents"), &lines.concat());
-        golden(&path.with_extension("txt"), &page::page(reports.last().unwrap(), 100, false));
+        golden(&path.with_extension("txt"), &page(reports.last().unwrap(), 100, false));
     }
     assert_eq!(recordings.len(), 4, "recordings");
 }
