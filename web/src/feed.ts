@@ -37,9 +37,9 @@ export class Feed {
   async ask(route: Route, signal: AbortSignal): Promise<number> {
     if (route.view === "overview") {
       const report = await read<Report>("report", signal);
-      const same = this.world.report?.time === report.time;
-      const rates = same ? this.world.rates : this.meter.measure(report);
-      this.world = { ...this.world, status: report, report, rates };
+      // An answer that is known already changes nothing.
+      if (this.world.report?.time === report.time) return report.time;
+      this.world = { ...this.world, status: report, report, rates: this.meter.measure(report) };
       await this.events(report, signal);
       return report.time;
     }

@@ -2,9 +2,11 @@
 
 import { Failure } from "./api";
 
-/** Milliseconds between two polls; a poll comes a little earlier each time, so that it finds the tick. */
+/** Milliseconds between two polls. */
 const TICK = 1000;
-const EARLIER = 40;
+/** A poll comes a little earlier each time, until an answer is the same as the one before: then the tick is found. */
+const SEARCH = 150;
+const EARLIER = 20;
 /** Pause after an answer that is the same as the one before, doubled each time: the tick may be longer. */
 const AGAIN = 150;
 const LONGEST = 30_000;
@@ -23,6 +25,7 @@ export class Poll {
   /** Time of the newest answer, and how many before it had the same. */
   private last = 0;
   private same = 0;
+  private found = false;
   private failures = 0;
   private running = false;
   private state: State = {};
@@ -35,12 +38,14 @@ export class Poll {
   start(): void {
     this.running = true;
     document.addEventListener("visibilitychange", this.look);
+    addEventListener("online", this.look);
     this.now();
   }
 
   stop(): void {
     this.running = false;
     document.removeEventListener("visibilitychange", this.look);
+    removeEventListener("online", this.look);
     clearTimeout(this.timer);
     this.control?.abort();
     this.control = undefined;
@@ -93,7 +98,9 @@ export class Poll {
   private pause(time: number, took: number): number {
     this.same = time === this.last ? this.same + 1 : 0;
     this.last = time;
-    const next = this.same === 0 ? TICK - EARLIER - took : Math.min(TICK, AGAIN * 2 ** (this.same - 1));
+    this.found ||= this.same > 0;
+    const earlier = this.found ? EARLIER : SEARCH;
+    const next = this.same === 0 ? TICK - earlier - took : Math.min(TICK, AGAIN * 2 ** (this.same - 1));
     // An answer that takes long says that there is much: asking less often leaves most of the time to others.
     return Math.max(next, took * 4);
   }

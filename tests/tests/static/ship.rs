@@ -110,6 +110,8 @@ fn the_package_installs_into_a_folder_and_leaves_nothing_behind() {
     assert!(users.lines().any(|line| line.starts_with("headroom:")), "{users}");
     let notices = fs::read_to_string(host.file("usr/share/doc/headroom/THIRD-PARTY-NOTICES")).unwrap();
     assert!(notices.contains("\nrusqlite 0.") && notices.contains("Permission is hereby granted"), "{notices:.200}");
+    // The package has the page, and so the notices of its libraries.
+    assert!(notices.contains("\nuplot 1.") && notices.contains("\npreact 10."), "{notices:.200}");
     for file in ["usr/share/headroom/grafana/headroom-overview.json", "usr/share/headroom/prometheus/prometheus.yml"] {
         assert!(host.file(file).is_file(), "{file}");
     }
