@@ -11,6 +11,7 @@ pub mod lookup;
 pub mod openapi;
 pub mod parameter;
 pub mod problem;
+pub mod process;
 pub mod read;
 pub mod report;
 pub mod schema;

@@ -81,7 +81,7 @@ pub const ROUTES: &[Route] = &[
     Route {
         path: "workloads/{name}",
         alias: None,
-        help: "One workload, and the alerts about it.",
+        help: "One workload, the alerts about it, and its largest processes.",
         parameters: &[NAME],
         answer: Answer::Type(schema::<Detail>),
         read: |given| Read::Workload(text(given, "name")),

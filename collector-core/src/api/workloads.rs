@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 use super::alerts;
 use super::problem::Problem;
+use super::process::Processes;
 use crate::alert::Alert;
 use crate::view::View;
 use crate::view::number::{Known, Number};
@@ -28,6 +29,9 @@ pub struct Detail {
     /// The alerts that fire about it: the most severe first, of those the newest.
     #[serde(default)]
     pub alerts: Vec<Alert>,
+    /// Its processes, read when somebody asks; absent where nobody reads them, as in a recording.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub processes: Option<Processes>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -114,7 +118,7 @@ impl Detail {
         let known = Known::of(&view.coverage);
         let (workload, alerts) =
             (Line::within(view, workload, known), alerts::those(view, |alert| alerts::is_about(alert, name)));
-        Ok(Detail { time: view.time, workload, alerts })
+        Ok(Detail { time: view.time, workload, alerts, processes: None })
     }
 }
 
@@ -185,7 +189,7 @@ mod tests {
         assert!(workloads.iter().any(|line| line.cgroup == "/a"), "{workloads:?}");
         for workload in workloads {
             let detail = Detail::of(engine.view(), &workload.workload).unwrap();
-            assert_eq!(detail, Detail { time, workload, alerts: Vec::new() });
+            assert_eq!(detail, Detail { time, workload, alerts: Vec::new(), processes: None });
         }
         let problem = Detail::of(engine.view(), "/b\u{202e}").unwrap_err();
         assert_eq!((problem.status, &*problem.detail), (404, "there is no workload \"/b\\u{202e}\""));

@@ -139,7 +139,6 @@ mod tests {
     use crate::agent::snapshot;
     use crate::config::Config;
     use crate::deliver::target::Host;
-    use crate::exposition::Cap;
     use crate::sink::journal::Reader;
     use collector_core::alert::Alert;
     use collector_core::recording;
@@ -172,7 +171,7 @@ mod tests {
         let host = Host { name: "node1".into(), url: "http://node1:9843/metrics".into() };
         let (outbox, _) = Outbox::start(&journal, &host, Vec::new()).unwrap();
         let rules = std::sync::Arc::new(Rules::new(&[]).unwrap());
-        let (publisher, ..) = snapshot::channel(SECOND, Cap::NONE, Default::default(), None);
+        let (publisher, ..) = snapshot::channel(SECOND, Default::default());
         let mut fold = Fold::new(Engine::with(rules.clone()), Some(recorder), outbox, None, publisher);
         let mut tick = |second: u64| fold.apply(Sample { time: second * SECOND, reading: Reading::Tick });
 

@@ -23,7 +23,7 @@ use super::options::Options;
 use super::pace::Pace;
 use super::reload::Reload;
 use super::round::Round;
-use super::snapshot::{self, Ask};
+use super::snapshot::{self, Ask, Beside};
 use crate::clock;
 use crate::config::Config;
 use crate::config::load::Effective;
@@ -117,8 +117,13 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
     let tick_ns = config.tick.as_nanos() as u64;
     let limits = limits(config.metrics.max_bytes, own_limit());
     let cap = Cap { bytes: config.metrics.max_bytes.min(limits.bodies / PAGE_SHARE), ..config.metrics.cap() };
-    let on_disk = history.as_ref().map(|_| config.journal.dir.clone());
-    let (publisher, asks, mut snapshots) = snapshot::channel(tick_ns, cap, left_out.clone(), on_disk);
+    let beside = Beside {
+        cap,
+        left_out: left_out.clone(),
+        history: history.as_ref().map(|_| config.journal.dir.clone()),
+        root: Root::new(&config.rootfs),
+    };
+    let (publisher, asks, mut snapshots) = snapshot::channel(tick_ns, beside);
     snapshots.events = outbox.followed.clone();
     let hosts = hosts(config, &host.name);
     let endpoint = Endpoint::start(doors, access, hosts, Arc::new(snapshots), limits, tally.clone())?;

@@ -67,11 +67,30 @@ impl From<Problem> for Answer {
     }
 }
 
+/// What is read besides a snapshot. One of each is read at a time, and what is slow delays its own kind alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// The history's tier on disk.
+    Disk,
+    Processes,
+}
+
+/// The turns of each [`Lane`].
+#[derive(Clone, Debug)]
+pub struct Turns([Arc<Semaphore>; 2]);
+
+impl Default for Turns {
+    fn default() -> Turns {
+        Turns([(); 2].map(|()| Arc::new(Semaphore::new(1))))
+    }
+}
+
 /// What rendering a page from a snapshot comes to.
 pub enum Rendering {
     Done(Answer),
     /// It also takes something that may be slow, for which no snapshot is held.
     Slow {
+        lane: Lane,
         /// Completes the answer.
         complete: Box<dyn FnOnce() -> Answer + Send>,
         /// The answer if that takes too long.
@@ -119,21 +138,21 @@ impl Pages {
         self.find(page)?.plain.begun()
     }
 
-    /// A page, rendered by `render` if needed, within `permit`, and then passed on by `keep`; none if rendering panicked. One of
-    /// `slow` at a time completes what is slow.
+    /// A page, rendered by `render` if needed, within `permit`, and then passed on by `keep`; none if rendering panicked. What
+    /// is slow waits for its turn.
     pub async fn plain(
         &self,
         page: &Page,
         permit: OwnedSemaphorePermit,
         render: impl FnOnce() -> Rendering + Send + 'static,
-        slow: &Arc<Semaphore>,
+        turns: &Turns,
         keep: impl FnOnce(Bytes) -> Bytes + Send + 'static,
     ) -> Option<Answer> {
-        let slow = slow.clone();
+        let turns = turns.clone();
         let make = async move {
             let Answer { status, bytes } = match blocking(permit, render).await? {
                 Rendering::Done(answer) => answer,
-                Rendering::Slow { complete, late } => match completed(slow, complete).await {
+                Rendering::Slow { lane, complete, late } => match completed(&turns, lane, complete).await {
                     Some(answer) => answer?,
                     None => blocking((), late).await?,
                 },
@@ -174,8 +193,13 @@ async fn blocking<T: Send + 'static>(
 }
 
 /// The same of what may be slow; none if it takes too long. It goes on then, and the next one waits for it.
-async fn completed(slow: Arc<Semaphore>, complete: Box<dyn FnOnce() -> Answer + Send>) -> Option<Option<Answer>> {
-    let run = async { blocking(slow.acquire_owned().await.ok()?, complete).await };
+async fn completed(
+    Turns(turns): &Turns,
+    lane: Lane,
+    complete: Box<dyn FnOnce() -> Answer + Send>,
+) -> Option<Option<Answer>> {
+    let turn = turns[lane as usize].clone();
+    let run = async { blocking(turn.acquire_owned().await.ok()?, complete).await };
     timeout(PATIENCE, run).await.ok()
 }
 
@@ -268,7 +292,7 @@ mod tests {
                     Answer::ok(vec![b'x'; 5000]).into()
                 };
                 let permit = permits.clone().acquire_owned().await.unwrap();
-                let plain = pages.plain(PAGE, permit, render, &permits, |bytes| bytes).await.unwrap();
+                let plain = pages.plain(PAGE, permit, render, &Turns::default(), |bytes| bytes).await.unwrap();
                 let gzip = pages.gzip(PAGE, &permits, plain.clone(), |packed| packed).await.unwrap();
                 (plain, gzip)
             })
@@ -289,8 +313,9 @@ mod tests {
     async fn a_panic_fails_one_request_and_the_next_tries_again() {
         let (pages, permits) = (Pages::default(), permits());
         let permit = async || permits.clone().acquire_owned().await.unwrap();
-        let plain =
-            async |render: fn() -> Rendering| pages.plain(PAGE, permit().await, render, &permits, |bytes| bytes).await;
+        let plain = async |render: fn() -> Rendering| {
+            pages.plain(PAGE, permit().await, render, &Turns::default(), |bytes| bytes).await
+        };
         assert_eq!(plain(|| panic!("provoked by a test")).await, None);
         let body = plain(|| Answer::ok("well").into()).await;
         assert_eq!(body, Some(Answer::ok("well")));
@@ -303,7 +328,7 @@ mod tests {
         let render = async |page: &Page, size| {
             let permit = permits.clone().acquire_owned().await.unwrap();
             let render = move || Answer::ok(vec![b'x'; size]).into();
-            pages.plain(page, permit, render, &permits, |bytes| bytes).await.unwrap()
+            pages.plain(page, permit, render, &Turns::default(), |bytes| bytes).await.unwrap()
         };
         let chosen = |number: usize| Page::Api(Read::Workload(number.to_string().into()));
         let kept = |page: &Page| pages.begun(page).is_some();
@@ -321,8 +346,9 @@ mod tests {
     }
 
     /// What a page needs that is slow, until it is let go.
-    fn slow(answers: mpsc::Receiver<&'static str>) -> Rendering {
+    fn slow(lane: Lane, answers: mpsc::Receiver<&'static str>) -> Rendering {
         Rendering::Slow {
+            lane,
             complete: Box::new(move || Answer::ok(answers.recv().unwrap())),
             late: Box::new(|| Answer::ok("late")),
         }
@@ -330,26 +356,33 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_slow_holds_no_permit_and_has_a_bound() {
-        let (one, slow_ones) = (Arc::new(Semaphore::new(1)), Arc::new(Semaphore::new(1)));
+        let (one, turns) = (Arc::new(Semaphore::new(1)), Turns::default());
         let pages = Arc::new(Pages::default());
         let ask = |page: Page, render: Box<dyn FnOnce() -> Rendering + Send>| {
-            let (pages, one, slow_ones) = (pages.clone(), one.clone(), slow_ones.clone());
+            let (pages, one, turns) = (pages.clone(), one.clone(), turns.clone());
             tokio::spawn(async move {
                 let permit = one.acquire_owned().await.unwrap();
-                pages.plain(&page, permit, render, &slow_ones, |bytes| bytes).await.unwrap()
+                pages.plain(&page, permit, render, &turns, |bytes| bytes).await.unwrap()
             })
         };
         let page = |name: &str| Page::Api(Read::Workload(name.into()));
         let (go_on, answers) = mpsc::channel();
-        let hung = ask(page("hung"), Box::new(move || slow(answers)));
+        let hung = ask(page("hung"), Box::new(move || slow(Lane::Disk, answers)));
         let other = ask(page("other"), Box::new(|| Answer::ok("at once").into()));
         assert_eq!(other.await.unwrap(), Answer::ok("at once"));
+        let (go, answers) = mpsc::channel();
+        go.send("completed").unwrap();
+        let aside = ask(page("aside"), Box::new(move || slow(Lane::Processes, answers)));
+        assert_eq!(aside.await.unwrap(), Answer::ok("completed"));
         let (_never, answers) = mpsc::channel();
-        let behind = ask(page("behind"), Box::new(move || slow(answers)));
+        let behind = ask(page("behind"), Box::new(move || slow(Lane::Disk, answers)));
         assert_eq!((hung.await.unwrap(), behind.await.unwrap()), (Answer::ok("late"), Answer::ok("late")));
         go_on.send("completed").unwrap();
         let (go_on, answers) = mpsc::channel();
         go_on.send("completed").unwrap();
-        assert_eq!(ask(page("next"), Box::new(move || slow(answers))).await.unwrap(), Answer::ok("completed"));
+        assert_eq!(
+            ask(page("next"), Box::new(move || slow(Lane::Disk, answers))).await.unwrap(),
+            Answer::ok("completed")
+        );
     }
 }

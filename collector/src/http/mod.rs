@@ -22,7 +22,7 @@ mod stream;
 mod tally;
 
 pub use crate::exposition::Format;
-pub use body::{Answer, Page, Pages, Rendering};
+pub use body::{Answer, Lane, Page, Pages, Rendering, Turns};
 pub use denial::Denial;
 pub use exposition::{Exposition, Snapshot, SnapshotFuture};
 pub use host::Hosts;

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::{Instant, timeout};
 
-use super::body::{Answer, Page, Pages, finished};
+use super::body::{Answer, Page, Pages, Turns, finished};
 use super::exposition::Exposition;
 use super::limit::PAGE_SHARE;
 use crate::mutex::lock;
@@ -49,8 +49,7 @@ pub struct Renderer {
     /// One is rendered at a time: while a snapshot is held, the fold goes on with a copy of its state.
     rendering: Arc<Semaphore>,
     packing: Arc<Semaphore>,
-    /// For what may be slow, and needs no snapshot.
-    slow: Arc<Semaphore>,
+    turns: Turns,
     /// Of each page, the rendering that has not begun, if somebody waits for one.
     next: Mutex<BTreeMap<Page, Pending>>,
     shelf: Arc<Shelf>,
@@ -59,15 +58,9 @@ pub struct Renderer {
 impl Renderer {
     /// `max` bounds the bytes of bodies: where the next page has no room, the readers of the oldest are cut.
     pub fn new(exposition: Arc<dyn Exposition>, max: usize, cut: Cut) -> Arc<Renderer> {
-        let [rendering, packing, slow] = [(); 3].map(|()| Arc::new(Semaphore::new(1)));
-        Arc::new(Renderer {
-            exposition,
-            rendering,
-            packing,
-            slow,
-            next: Default::default(),
-            shelf: Shelf::new(max, cut),
-        })
+        let [rendering, packing] = [(); 2].map(|()| Arc::new(Semaphore::new(1)));
+        let (next, turns, shelf) = (Mutex::default(), Turns::default(), Shelf::new(max, cut));
+        Arc::new(Renderer { exposition, rendering, packing, turns, next, shelf })
     }
 
     /// A page as it is now or a moment later, and whether it is compressed.
@@ -122,7 +115,7 @@ impl Renderer {
             // It takes the snapshot with it, and drops it when it is done.
             let render = move || snapshot.render(&rendered);
             let keep = move |bytes| shelf.keep(bytes);
-            if let Some(plain) = pages.plain(&page, permit, render, &renderer.slow, keep).await {
+            if let Some(plain) = pages.plain(&page, permit, render, &renderer.turns, keep).await {
                 sender.send_replace(Some(Ok((pages, plain))));
             }
         });

@@ -8,6 +8,7 @@ pub mod gpu;
 pub mod host;
 pub mod kept;
 pub mod kernel;
+pub mod member;
 mod meminfo;
 pub mod name;
 pub mod pattern;

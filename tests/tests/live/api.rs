@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use collector_core::api::gpus::Gpus;
 use collector_core::api::status::Status;
-use collector_core::api::workloads::Summary;
+use collector_core::api::workloads::{Detail, Summary};
 use collector_tests::agent::{Agent, PATIENCE, get};
 use collector_tests::cgroup::Cgroup;
 use collector_tests::exposition::Exposition;
@@ -69,6 +69,53 @@ fn the_api_has_the_numbers_of_the_metrics_of_the_same_tick() {
     seen.compare_workloads();
     seen.compare_gpus();
     agent.stop();
+}
+
+#[test]
+fn a_workload_has_its_processes_and_those_below_it() {
+    needs!(is_root(), "loading eBPF programs needs root");
+    let cgroup = Cgroup::new("members");
+    let below = cgroup.child("below");
+    let secret = "--api-key=secret";
+    let script = ["-c", "printf 'a\\nb' >/proc/$$/comm; read _", secret];
+    let piped = || {
+        let mut command = Command::new("sh");
+        command.args(script).stdin(Stdio::piped());
+        command
+    };
+    let (one, other) = (Killed(cgroup.spawn(&mut piped())), Killed(below.spawn(&mut piped())));
+    let agent = Agent::start_unrecorded("");
+    let path = format!("/api/v1/workloads/{}", cgroup.path.replace('/', "%2F"));
+    let deadline = Instant::now() + PATIENCE;
+    let processes = loop {
+        let detail: Option<Detail> = serde_json::from_str(&get_body(&agent, &path)).ok();
+        let processes = detail.and_then(|detail| detail.processes).unwrap_or_default();
+        if processes.largest.iter().filter(|process| process.comm == "a\\x0ab").count() == 2 {
+            break processes;
+        }
+        assert!(Instant::now() < deadline, "{processes:?}");
+    };
+    assert_eq!((processes.count, processes.missing.as_deref()), (Some(2), None), "{processes:?}");
+    let mut pids: Vec<u32> = processes.largest.iter().map(|process| process.pid).collect();
+    let mut expected = vec![one.0.id(), other.0.id()];
+    pids.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(pids, expected);
+    for process in &processes.largest {
+        // What the kernel itself says of it now.
+        let status = std::fs::read_to_string(format!("/proc/{}/status", process.pid)).unwrap();
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let resident: u64 = resident.trim().trim_end_matches(" kB").parse().unwrap();
+        assert_eq!(process.resident_bytes, Some(resident * 1024), "{status}");
+    }
+    assert!(!get_body(&agent, &path).contains(secret), "command lines are nobody's business");
+    drop((one, other));
+    agent.stop();
+}
+
+/// The body, whatever the status.
+fn get_body(agent: &Agent, path: &str) -> String {
+    get(&agent.address, path, "").split_once("\r\n\r\n").map_or(String::new(), |(_, body)| body.to_owned())
 }
 
 /// What the agent says within one snapshot.

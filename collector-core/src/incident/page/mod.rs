@@ -33,10 +33,6 @@ pub fn page(incident: &Incident, checks: &[[String; 2]], width: usize, colour: b
     page.paragraph(known, &incident.cause.sentence);
     page.head("Next");
     page.paragraph(Paint::Plain, &incident.cause.next);
-    if !checks.is_empty() {
-        page.head("How to check");
-        page.checks(checks);
-    }
     if !evidence.kills.is_empty() || evidence.killed > 0 {
         killed(&mut page, evidence);
     }
@@ -93,6 +89,10 @@ pub fn page(incident: &Incident, checks: &[[String; 2]], width: usize, colour: b
         chart::line(&mut page, Series::Memory.label(), Series::Memory, &line);
     }
     changes(&mut page, incident);
+    if !checks.is_empty() {
+        page.head("How to check");
+        page.checks(checks);
+    }
     page.finish()
 }
 

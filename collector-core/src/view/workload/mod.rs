@@ -206,6 +206,16 @@ impl Workloads {
         self.by_name.get(name).map(|&slot| &self.slots[slot])
     }
 
+    /// The paths of the cgroups in the memory controller's hierarchy that belong to the workload with this name, and exist.
+    pub fn cgroups(&self, name: &str) -> Vec<Arc<str>> {
+        let slot = if name == OTHER { Some(OTHER_SLOT) } else { self.by_name.get(name).copied() };
+        let own = |(id, member): &(&Id, &Member)| {
+            Some(member.slot) == slot && id.hierarchy == self.memory_hierarchy() && member.dead_since.is_none()
+        };
+        let paths = self.cgroups.iter().filter(own).map(|(_, member)| member.path.clone());
+        paths.filter(|path| !path.is_empty()).collect()
+    }
+
     /// Who answers for the workload with this name: who makes its cgroups, however many cgroups and names that is; otherwise the
     /// workload itself. Of one without a place only the name is known here, and it begins with its owner's.
     pub fn owner<'a>(&'a self, name: &'a str) -> &'a str {

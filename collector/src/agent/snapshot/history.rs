@@ -7,7 +7,7 @@ use collector_core::api::lookup::{Disk, Lookup};
 use collector_core::api::window::Query;
 use collector_core::view::View;
 
-use crate::http::{Answer, Rendering};
+use crate::http::{Answer, Lane, Rendering};
 use crate::sink::history::Reader;
 
 /// `dir`: the folder of the file, if one is written.
@@ -19,6 +19,7 @@ pub fn render(view: &View, query: &Query, dir: Option<&Path>) -> Rendering {
     };
     let (dir, late) = (dir.to_owned(), lookup.clone());
     Rendering::Slow {
+        lane: Lane::Disk,
         complete: Box::new(move || answer(&lookup, &read(&dir, &lookup))),
         late: Box::new(move || answer(&late, &Disk::Failed("the disk takes too long".to_owned()))),
     }
@@ -87,7 +88,7 @@ mod tests {
         let query = |seconds| Query { seconds, workload: None, series: None, points: None };
         let dir = Path::new("/nonexistent/headroom");
         assert!(matches!(render(&view, &query(300), Some(dir)), Rendering::Done(_)));
-        let Rendering::Slow { complete, late } = render(&view, &query(3600), Some(dir)) else { panic!("not slow") };
+        let Rendering::Slow { complete, late, .. } = render(&view, &query(3600), Some(dir)) else { panic!("not slow") };
         let text = |answer: Answer| String::from_utf8(answer.bytes.to_vec()).unwrap();
         let (complete, late) = (text(complete()), text(late()));
         assert!(complete.contains("nothing older is kept") && complete.contains("memory_bytes"), "{complete}");

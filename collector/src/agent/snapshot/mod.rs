@@ -9,6 +9,7 @@
 //! Health and readiness are atomics and never wait.
 
 mod history;
+mod workload;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,6 +24,7 @@ use crate::event::Events;
 use crate::exposition::{self, Cap};
 use crate::http::{self, Answer, Exposition, Page, Pages, Rendering, SnapshotFuture};
 use crate::mutex::lock;
+use crate::source::root::Root;
 
 /// The agent counts as hung when a tick is this many ticks late.
 const LATE_TICKS: u64 = 10;
@@ -51,13 +53,23 @@ pub struct Snapshot {
 }
 
 /// What pages need besides the view.
-struct Beside {
+#[derive(Debug)]
+pub struct Beside {
     /// The bound on what one exposition may hold.
-    cap: Cap,
+    pub cap: Cap,
     /// Left-out series since the counter was last read.
-    left_out: Arc<AtomicU64>,
+    pub left_out: Arc<AtomicU64>,
     /// The folder of the history's tier on disk, if there is one.
-    history: Option<PathBuf>,
+    pub history: Option<PathBuf>,
+    /// Where processes are read.
+    pub root: Root,
+}
+
+#[cfg(test)]
+impl Default for Beside {
+    fn default() -> Beside {
+        Beside { cap: Cap::NONE, left_out: Arc::default(), history: None, root: Root::default() }
+    }
 }
 
 /// Progress of the fold loop, readable without a request.
@@ -86,17 +98,11 @@ pub struct Snapshots {
     pub events: Arc<Events>,
 }
 
-/// Both ends and the channel of requests. `cap` bounds an exposition; left-out series are added to `left_out`. `history`: the folder of
-/// the tier on disk.
-pub fn channel(
-    tick_ns: u64,
-    cap: Cap,
-    left_out: Arc<AtomicU64>,
-    history: Option<PathBuf>,
-) -> (Publisher, mpsc::Receiver<Ask>, Snapshots) {
+/// Both ends and the channel of requests.
+pub fn channel(tick_ns: u64, beside: Beside) -> (Publisher, mpsc::Receiver<Ask>, Snapshots) {
     let (sender, asks) = mpsc::channel(ASKS);
     let pulse = Arc::new(Pulse { tick: AtomicU64::new(0), ended: AtomicU64::new(clock::monotonic_ns()) });
-    let beside = Arc::new(Beside { cap, left_out, history });
+    let beside = Arc::new(beside);
     let publisher = Publisher { current: None, fresh_ns: FRESH_NS, pulse: pulse.clone(), beside };
     (publisher, asks, Snapshots { asks: sender, latest: Mutex::default(), pulse, tick_ns, events: Arc::default() })
 }
@@ -193,6 +199,7 @@ impl http::Snapshot for Snapshot {
                 self.beside.left_out.fetch_add(left_out, Ordering::Relaxed);
                 Answer::ok(text).into()
             }
+            Page::Api(Read::Workload(name)) => workload::render(&self.view, name, &self.beside.root),
             Page::Api(Read::History(query)) => history::render(&self.view, query, self.beside.history.as_deref()),
             Page::Api(read) => read.answer(&self.view).map_or_else(Answer::from, Answer::ok).into(),
         }

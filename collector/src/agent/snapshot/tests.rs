@@ -46,8 +46,9 @@ struct Fake {
 impl Fake {
     fn new(max_series: usize) -> Fake {
         let left_out = Arc::<AtomicU64>::default();
-        let (mut publisher, asks, snapshots) =
-            channel(TICK, Cap { series: max_series, ..Cap::NONE }, left_out.clone(), None);
+        let cap = Cap { series: max_series, ..Cap::NONE };
+        let beside = Beside { cap, left_out: left_out.clone(), ..Beside::default() };
+        let (mut publisher, asks, snapshots) = channel(TICK, beside);
         // Else a slow machine would make some snapshots too old.
         publisher.fresh_ns = u64::MAX;
         Fake { engine: engine(), publisher, asks, snapshots: Arc::new(snapshots), left_out, time: 100 }
@@ -166,7 +167,7 @@ async fn metrics_and_workloads_of_one_tick_agree() {
         let (pages, render) = (snapshot.pages.clone(), snapshot.clone());
         let (permit, rendered) = (turns.clone().acquire_owned().await.unwrap(), page.clone());
         let render = move || http::Snapshot::render(&*render, &rendered);
-        let body = pages.plain(&page, permit, render, &turns, |bytes| bytes).await.unwrap();
+        let body = pages.plain(&page, permit, render, &http::Turns::default(), |bytes| bytes).await.unwrap();
         bodies.push(body.bytes);
         // Visible after the next tick.
         fold.apply(Reading::Lost(Lost { stage: Stage::Slot, count: 7 }));
@@ -197,7 +198,7 @@ async fn left_out_series_are_counted_once_per_body() {
         let (render, rendered) = (snapshot.clone(), page.clone());
         let permit = turns.clone().acquire_owned().await.unwrap();
         let render = move || http::Snapshot::render(&*render, &rendered);
-        snapshot.pages.plain(&page, permit, render, &turns, |bytes| bytes).await.unwrap();
+        snapshot.pages.plain(&page, permit, render, &http::Turns::default(), |bytes| bytes).await.unwrap();
         counts.push(fold.left_out.load(Ordering::Relaxed));
     }
     assert!(counts[0] > 0 && counts.iter().all(|count| *count == counts[0]), "{counts:?}");

@@ -5,7 +5,7 @@ use collector_core::api::incidents::Incidents;
 use collector_core::api::problem::Problem;
 use collector_core::api::status::{self, Status};
 use collector_core::api::window::History;
-use collector_core::api::workloads::Summary;
+use collector_core::api::workloads::{Detail, Summary};
 use hyper::StatusCode;
 use serde::de::DeserializeOwned;
 
@@ -68,6 +68,13 @@ impl Agent {
         Ok(Answers {
             workload: match &wish.workload {
                 Some(name) => Some((name.clone(), self.track(name, status.time)?)),
+                None => None,
+            },
+            processes: match &wish.workload {
+                Some(name) => {
+                    let detail = find::<Detail>(&self.client, &format!("{WORKLOADS}/{}", encoded(name)))?.ok();
+                    detail.and_then(|detail| Some((name.clone(), detail.processes?)))
+                }
                 None => None,
             },
             incident: match &wish.incident {

@@ -2,6 +2,7 @@
 
 use collector_core::api::incidents::{Explained, IncidentLine, Incidents};
 use collector_core::api::problem::Problem;
+use collector_core::api::process::Processes;
 use collector_core::api::status::Status;
 use collector_core::api::window::{History, Query, USUAL};
 use collector_core::api::workloads::Summary;
@@ -32,6 +33,8 @@ pub struct Answers {
     pub host: Track,
     /// The workload that was wished for; why there is none, if there is none.
     pub workload: Option<(String, Result<Track, String>)>,
+    /// Its processes.
+    pub processes: Option<(String, Processes)>,
     /// The same of the incident.
     pub incident: Option<(String, Result<Box<Incident>, String>)>,
     /// Where a recording is.
@@ -67,6 +70,7 @@ impl Answers {
             left_out,
             host: track(None).unwrap_or_default(),
             workload: wish.workload.as_ref().map(named),
+            processes: None,
             incident: wish.incident.as_ref().map(explained),
             played: None,
         }

@@ -95,7 +95,7 @@ fn what_has_a_name_is_found_by_it_however_that_is_written() {
             let reply = both(&server, &format!("/api/v1/workloads/{}", encoded(&line.workload, all)));
             assert_eq!((reply.status, reply.header("content-type")), (200, Some(JSON)), "{name}: {}", reply.text());
             let detail: Detail = serde_json::from_slice(&reply.body).unwrap();
-            assert_eq!(detail, Detail { time, workload: line.clone(), alerts: Vec::new() });
+            assert_eq!(detail, Detail { time, workload: line.clone(), alerts: Vec::new(), processes: None });
         }
     }
     let reply = both(&server, "/api/v1/incidents/1764208800%2Doom-7");
@@ -104,7 +104,7 @@ fn what_has_a_name_is_found_by_it_however_that_is_written() {
     for id in ["1764208800%2Doom-7", "last"] {
         let page = both(&server, &format!("/api/v1/explain/{id}"));
         assert_eq!((page.status, page.header("content-type")), (200, Some("text/plain; charset=utf-8")), "{id}");
-        for part in ["incident 1764208800-oom-7", "\nWhy\n", "\nHow to check\n  headroom explain\n"] {
+        for part in ["incident 1764208800-oom-7", "\nWhy\n", "\nHow to check\n  headroom incidents\n"] {
             assert!(page.text().contains(part), "{part}: {}", page.text());
         }
     }

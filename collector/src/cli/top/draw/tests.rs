@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{env, fs};
 
+use collector_core::api::process::{Process, Processes};
 use collector_core::api::workloads::{Line as Figures, Summary};
 use collector_core::rule::Rules;
 use ratatui::Terminal;
@@ -97,6 +98,32 @@ fn golden(name: &str, actual: &str) {
     }
     let expected = fs::read_to_string(&path).unwrap_or_default();
     assert!(expected == actual, "{} differs; BLESS=1 rewrites it\n{actual}", path.display());
+}
+
+#[test]
+fn a_workload_shows_its_processes_whatever_they_call_themselves() {
+    let mut alert = player("alert");
+    alert.forward(150).unwrap();
+    let mut model = model();
+    look(&mut model, &alert);
+    press(&mut model, "\n");
+    let largest = vec![
+        Process {
+            pid: 4_194_304, comm: "py\x1b[31m…".to_owned(), resident_bytes: Some(1 << 30), swap_bytes: Some(0)
+        },
+        Process { pid: 7, comm: "kthread".to_owned(), ..Process::default() },
+    ];
+    let found = Processes { count: Some(200), largest, missing: Some("9 were not read".to_owned()) };
+    let name = model.wish().workload.unwrap();
+    let answers = Answers::of(alert.view(), None, &model.wish());
+    model.hear(News::Answers(Box::new(Answers { processes: Some((name, found)), ..answers })));
+    let screen = drawn(&mut model, 80, 40);
+    for part in
+        ["Processes (200)           resident        swap", "4194304 py\\x1b[31m…       1.00 GiB         0 B", "–"]
+    {
+        assert!(screen.contains(part), "{part}\n{screen}");
+    }
+    assert!(screen.contains("      7 kthread") && screen.contains("9 were not read"), "{screen}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use collector_core::amount::{bytes, percent, seconds};
+use collector_core::api::process::{Process, Processes};
 use collector_core::api::workloads::Line as Figures;
 use collector_core::series::{Kind, Series};
 use collector_core::text::shown;
@@ -19,9 +20,13 @@ use crate::cli::state::alarm;
 /// Columns of a series' name, and of each of its two values.
 const LABEL: usize = 22;
 const HALF: usize = 12;
+/// Columns of a pid: as many digits as the kernel gives it.
+const PID: usize = 7;
 /// Rows of an important chart, if there is room for all.
 const ROWS: usize = 4;
 const IMPORTANT: [Series; 4] = [Series::Memory, Series::MemoryWaiting, Series::Vram, Series::Stalls];
+/// Rows below the charts that are seen without scrolling, where there is room.
+const BELOW: usize = 12;
 /// Lines around this text on the screen.
 const AROUND: usize = 2;
 const INDENT: &str = "         ";
@@ -32,7 +37,9 @@ pub fn lines(model: &Model, name: &str, width: usize, height: usize) -> Vec<Line
     let Some(answers) = model.answers.as_deref() else { return lines };
     let figures = answers.workloads.workloads.iter().find(|line| line.workload == name);
     lines.extend(figures.into_iter().flat_map(|figures| about(figures, width)));
-    let happened = happened(answers, name, width);
+    let mut after = happened(answers, name, width);
+    after.extend(answers.processes.iter().filter(|(of, _)| of == name).flat_map(|(_, found)| processes(found, width)));
+    let room = after.len().min(BELOW);
     match &answers.workload {
         Some((of, Ok(track))) if of == name => {
             let head =
@@ -41,7 +48,7 @@ pub fn lines(model: &Model, name: &str, width: usize, height: usize) -> Vec<Line
             let limit = figures.and_then(|line| line.memory_limit_bytes);
             let known = Series::ALL.into_iter().filter(|series| !series.is_part() && track.is_known(*series));
             let known: Vec<Series> = known.collect();
-            let mut spare = height.saturating_sub(lines.len() + known.len() + happened.len() + AROUND);
+            let mut spare = height.saturating_sub(lines.len() + known.len() + room + AROUND);
             for series in known {
                 let more = spare.min(if IMPORTANT.contains(&series) { ROWS - 1 } else { 0 });
                 spare -= more;
@@ -51,7 +58,7 @@ pub fn lines(model: &Model, name: &str, width: usize, height: usize) -> Vec<Line
         Some((of, Err(why))) if of == name => lines.push(Line::new(Paint::Yellow, why)),
         _ => lines.push(Line::new(Paint::Dim, "waiting for its history")),
     }
-    lines.extend(happened);
+    lines.extend(after);
     lines
 }
 
@@ -107,6 +114,21 @@ fn text(series: Series, value: f64) -> String {
         _ if series.kind() == Kind::Share => percent(value),
         _ => format!("{value:.1}{rate}"),
     }
+}
+
+/// The largest first.
+fn processes(found: &Processes, width: usize) -> Vec<Line> {
+    let count = found.count.map_or_else(String::new, |count| format!(" ({count})"));
+    let head =
+        format!("{}{}{}", left(&format!("Processes{count}"), LABEL), right("resident", HALF), right("swap", HALF));
+    let mut lines = vec![Line::new(Paint::Dim, head)];
+    let amount = |value: Option<u64>| right(&value.map_or_else(|| "–".to_owned(), bytes), HALF);
+    lines.extend(found.largest.iter().map(|Process { pid, comm, resident_bytes, swap_bytes }| {
+        let name = left(&format!("{} {}", right(&pid.to_string(), PID), shown(comm)), LABEL);
+        Line::new(Paint::Plain, format!("{name}{}{}", amount(*resident_bytes), amount(*swap_bytes)))
+    }));
+    lines.extend(found.missing.iter().flat_map(|why| paragraph(Paint::Yellow, "", why, width)));
+    lines
 }
 
 /// Alerts and incidents about it.
