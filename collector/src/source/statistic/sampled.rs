@@ -20,8 +20,8 @@ use super::parse;
 const MOST: usize = 64;
 /// A workload grows fast if it has this share more than at the tick before.
 const GREW: f64 = 0.02;
-/// It is read for so many ticks more, so that its file is not opened and closed again and again.
-const STAYS: u8 = 5;
+/// It is read for so many ticks more. A tick of readings costs more than ten times what it costs to open the file again.
+const STAYS: u8 = 1;
 /// At most this many readings of one workload are kept.
 const READINGS: usize = 256;
 /// How far back the readings reach that come with a kill, and at the least those that come with a tick, in nanoseconds.
