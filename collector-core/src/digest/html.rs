@@ -2,19 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::block::{Block, Line};
+use super::block::{Block, Chart, Entry, Finding, Picture, Stroke, Table, Weight};
+use super::picture::{across, svg};
 
-const STYLE: &str = "
-:root { color-scheme: light dark; --line: #0b63ce; --rule: #8885; }
-@media (prefers-color-scheme: dark) { :root { --line: #6db3ff; } }
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; }
-table { border-collapse: collapse; width: 100%; display: block; overflow-x: auto; }
-th, td { border-bottom: 1px solid var(--rule); padding: .3rem .6rem; text-align: right; white-space: nowrap; vertical-align: top; }
-th:first-child, td:first-child { text-align: left; }
-td.text { text-align: left; white-space: normal; min-width: 16rem; }
-svg { display: block; } polyline { fill: none; stroke: var(--line); stroke-width: 1.5; vector-effect: non-scaling-stroke; }
-figure { margin: 1rem 0; } figcaption { opacity: .8; } figure svg { width: 100%; height: 9rem; border-bottom: 1px solid var(--rule); }
-";
+const STYLE: &str = include_str!("report.css");
 /// Texts longer than this are wrapped.
 const LONG: usize = 40;
 
@@ -27,72 +18,128 @@ pub fn html(blocks: &[Block]) -> String {
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
-         <title>{}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n",
+         <title>{}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n",
         title.unwrap_or_default()
     );
     for block in blocks {
-        let _ = match block {
-            Block::Title(title) => writeln!(page, "<h1>{}</h1>", escaped(title)),
-            Block::Head(head) => writeln!(page, "<h2>{}</h2>", escaped(head)),
-            Block::Paragraph(text) => writeln!(page, "<p>{}</p>", escaped(text)),
-            Block::Table { rows, lines } => {
-                table(&mut page, rows, lines);
-                Ok(())
-            }
-            Block::Chart { title, most, line } => writeln!(
-                page,
-                "<figure><figcaption>{}; at the top {}</figcaption>{}</figure>",
-                escaped(title),
-                escaped(most),
-                picture(line, (960, 144))
-            ),
+        page += &match block {
+            Block::Title(title) => format!("<h1>{}</h1>\n", escaped(title)),
+            Block::Head(head) => format!("<h2>{}</h2>\n", escaped(head)),
+            Block::Paragraph(text) => format!("<p>{}</p>\n", escaped(text)),
+            Block::Findings(findings) => list(findings),
+            Block::Table(table) => of_table(table),
+            Block::Chart(chart) => figure(chart),
+            Block::Events(events) => of_events(events),
         };
     }
-    page + "</body>\n</html>\n"
+    page + "</main>\n<footer>Written by headroom report. A peak is the highest value that was seen in a quarter of an hour.</footer>\n\
+            </body>\n</html>\n"
 }
 
-fn table(page: &mut String, rows: &[Vec<String>], lines: &[Line]) {
-    page.push_str("<table>\n");
-    for (index, row) in rows.iter().enumerate() {
-        page.push_str("<tr>");
-        for cell in row {
-            let text = if cell.chars().count() > LONG { " class=\"text\"" } else { "" };
-            let _ = match index {
-                0 => write!(page, "<th>{}</th>", escaped(cell)),
-                _ => write!(page, "<td{text}>{}</td>", escaped(cell)),
+fn list(findings: &[Finding]) -> String {
+    let mut list = "<ul class=\"findings\">\n".to_owned();
+    for Finding { weight, text } in findings {
+        let class = match weight {
+            Weight::Bad => "bad",
+            Weight::Worse => "worse",
+            Weight::Note => "note",
+            Weight::Better => "better",
+            Weight::Same => "same",
+            Weight::Good => "good",
+        };
+        let _ = writeln!(
+            list,
+            "<li class=\"{class}\"><strong>{}</strong> <span>{}</span></li>",
+            weight.word(),
+            escaped(text)
+        );
+    }
+    list + "</ul>\n"
+}
+
+fn of_table(table: &Table) -> String {
+    let mut text = "<div class=\"scroll\"><table>\n<thead><tr>".to_owned();
+    let class = |column: usize| if column < table.words { " class=\"w\"" } else { "" };
+    for (column, cell) in table.head.iter().enumerate() {
+        let _ = write!(text, "<th scope=\"col\"{}>{}</th>", class(column), escaped(cell));
+    }
+    if let Some((head, _)) = &table.pictures {
+        let _ = write!(text, "<th scope=\"col\">{head}</th>");
+    }
+    text.push_str("</tr></thead>\n<tbody>\n");
+    for (index, row) in table.rows.iter().enumerate() {
+        text.push_str("<tr>");
+        for (column, cell) in row.iter().enumerate() {
+            let class = match class(column) {
+                "" if cell.chars().count() > LONG => " class=\"long\"",
+                class => class,
             };
+            let _ = write!(text, "<td{class}>{}</td>", escaped(cell));
         }
-        match lines.get(index.wrapping_sub(1)) {
-            Some(line) => _ = write!(page, "<td>{}</td>", picture(line, (120, 24))),
-            None if index == 0 && !lines.is_empty() => page.push_str("<th>MEMORY</th>"),
-            None => {}
+        if let Some(picture) = table.pictures.as_ref().and_then(|(_, pictures)| pictures.get(index)) {
+            let _ = write!(text, "<td class=\"picture\">{}</td>", svg(picture, &[], "over time"));
         }
-        page.push_str("</tr>\n");
+        text.push_str("</tr>\n");
     }
-    page.push_str("</table>\n");
+    text + "</tbody>\n</table></div>\n"
 }
 
-/// A line over time, scaled from zero to its highest value; a gap where nothing is known.
-fn picture(line: &Line, (width, height): (u32, u32)) -> String {
-    let (Some((first, _)), Some((last, _))) = (line.first(), line.last()) else { return String::new() };
-    let span = (last - first).max(1) as f64;
-    let most = line.iter().filter_map(|(_, value)| *value).fold(0.0, f64::max);
-    let scale = if most > 0.0 { f64::from(height - 2) / most } else { 0.0 };
-    let mut parts = String::new();
-    for part in line.split(|(_, value)| value.is_none()).filter(|part| !part.is_empty()) {
-        let points: Vec<String> = part
-            .iter()
-            .map(|(time, value)| {
-                let x = (time - first) as f64 / span * f64::from(width);
-                format!("{x:.1},{:.1}", f64::from(height - 1) - value.unwrap_or(0.0) * scale)
-            })
-            .collect();
-        let _ = write!(parts, "<polyline points=\"{}\"/>", points.join(" "));
+fn figure(chart: &Chart) -> String {
+    let mut text = format!("<figure><figcaption>{}</figcaption>\n<div class=\"legend\">", escaped(&chart.title));
+    for curve in &chart.picture.curves {
+        let sample = Picture {
+            span: (0, 1),
+            top: 2.0,
+            curves: vec![super::block::Curve { line: vec![(0, Some(1.0)), (1, Some(1.0))], ..curve.clone() }],
+        };
+        let _ = write!(text, "<span>{}{}</span>", svg(&sample, &[], stroke(curve.stroke)), escaped(&curve.name));
     }
-    format!(
-        "<svg viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" preserveAspectRatio=\"none\" \
-         role=\"img\" aria-hidden=\"true\">{parts}</svg>"
-    )
+    if !chart.marks.is_empty() {
+        text.push_str("<span>\u{25BC} incident</span>");
+    }
+    text.push_str("</div>\n<div class=\"plot\"><div class=\"heights\">");
+    for (value, label) in &chart.heights {
+        let bottom = value / chart.picture.top.max(f64::MIN_POSITIVE) * 100.0;
+        let _ = write!(text, "<span style=\"bottom:{bottom:.2}%\">{}</span>", escaped(label));
+    }
+    let heights: Vec<f64> = chart.heights.iter().map(|(value, _)| *value).filter(|value| *value > 0.0).collect();
+    let _ = write!(text, "</div><div class=\"area\">{}", svg(&chart.picture, &heights, &escaped(&described(chart))));
+    for (time, what) in &chart.marks {
+        let left = across(chart.picture.span, *time);
+        let _ = write!(text, "<span class=\"mark\" style=\"left:{left:.2}%\" title=\"{}\"></span>", escaped(what));
+    }
+    text.push_str("</div><div class=\"times\">");
+    // The last label would stand beyond the edge.
+    for (time, label) in chart.times.iter().filter(|(time, _)| across(chart.picture.span, *time) < 95.0) {
+        let _ =
+            write!(text, "<span style=\"left:{:.2}%\">{}</span>", across(chart.picture.span, *time), escaped(label));
+    }
+    text + "</div></div></figure>\n"
+}
+
+fn stroke(stroke: Stroke) -> &'static str {
+    match stroke {
+        Stroke::Solid => "solid line",
+        Stroke::Thin => "thin line",
+        Stroke::Dashed => "dashed line",
+    }
+}
+
+fn described(chart: &Chart) -> String {
+    let names: Vec<&str> = chart.picture.curves.iter().map(|curve| &*curve.name).collect();
+    format!("{}: {}; at most {}", chart.title, names.join(", "), chart.most)
+}
+
+fn of_events(events: &[Entry]) -> String {
+    let mut list = "<ol class=\"events\">\n".to_owned();
+    for Entry { time, id, title, detail } in events {
+        let [time, id, title, detail] = [time, id, title, detail].map(|text| escaped(text));
+        let _ = writeln!(
+            list,
+            "<li><div><time>{time}</time><br><code>{id}</code></div><div><strong>{title}</strong><p>{detail}</p></div></li>"
+        );
+    }
+    list + "</ol>\n"
 }
 
 /// Names reach the page as text only.
@@ -113,24 +160,40 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::block::Curve;
     use super::*;
+
+    const NAME: &str = "<img src=x onerror=\"alert('1')\">&amp;";
 
     #[test]
     fn a_name_is_text_whatever_is_in_it() {
-        let name = "<img src=x onerror=\"alert('1')\">&amp;";
-        let rows = vec![vec!["WORKLOAD".to_owned()], vec![name.to_owned()]];
-        let page = html(&[Block::Title(name.to_owned()), Block::Table { rows, lines: Vec::new() }]);
+        let mut table = Table::new(["WORKLOAD"], 1);
+        table.rows.push(vec![NAME.to_owned()]);
+        let curves = vec![Curve { name: NAME.to_owned(), stroke: Stroke::Solid, line: vec![(0, Some(1.0))] }];
+        let picture = Picture { span: (0, 1), top: 1.0, curves };
+        let chart = Chart {
+            title: NAME.to_owned(),
+            picture,
+            heights: vec![(1.0, NAME.to_owned())],
+            times: vec![(0, NAME.to_owned())],
+            marks: vec![(0, NAME.to_owned())],
+            most: NAME.to_owned(),
+            edges: [String::new(), String::new()],
+        };
+        let entry = Entry { time: NAME.into(), id: NAME.into(), title: NAME.into(), detail: NAME.into() };
+        let page = html(&[
+            Block::Title(NAME.to_owned()),
+            Block::Findings(vec![Finding { weight: Weight::Bad, text: NAME.to_owned() }]),
+            Block::Table(table),
+            Block::Chart(chart),
+            Block::Events(vec![entry]),
+        ]);
         assert!(!page.contains("<img"), "{page}");
-        assert_eq!(page.matches("&lt;img src=x onerror=&quot;alert(&#39;1&#39;)&quot;&gt;&amp;amp;").count(), 3);
-    }
-
-    #[test]
-    fn a_picture_has_gaps_where_nothing_is_known() {
-        let line: Line = vec![(0, Some(1.0)), (10, Some(2.0)), (20, None), (30, Some(4.0)), (40, Some(0.0))];
-        let picture = picture(&line, (40, 10));
+        let escaped = "&lt;img src=x onerror=&quot;alert(&#39;1&#39;)&quot;&gt;&amp;amp;";
+        assert_eq!(page.matches(escaped).count(), 2 + 1 + 1 + 8 + 4, "{page}");
         assert!(
-            picture.contains("<polyline points=\"0.0,7.0 10.0,5.0\"/><polyline points=\"30.0,1.0 40.0,9.0\"/>"),
-            "{picture}"
+            page.contains("<li class=\"bad\"><strong>Problem</strong>"),
+            "a finding has a word, and not only a colour"
         );
     }
 }

@@ -24,6 +24,7 @@ pub mod status;
 mod terminal;
 pub mod top;
 pub mod workloads;
+mod zone;
 
 use std::io::{ErrorKind, Write, stderr, stdout};
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -6,24 +6,26 @@ use std::str::FromStr;
 use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context as _, anyhow};
-use collector_core::digest::{Digest, compared, html, markdown, page, text};
+use collector_core::digest::{Digest, Listed, Material, Setting, compared, html, markdown, page, text};
 
-use super::direct::Direct;
 use super::settings::Settings;
 use super::terminal::{colour, width};
+use super::zone;
 use crate::clock;
 use crate::config::Config;
 use crate::config::load::Effective;
 use crate::exit::{Exit, Failure};
 use crate::sink::{history, journal};
 
-const DAY: u64 = 86_400_000_000_000;
+const SECOND: u64 = 1_000_000_000;
+const DAY: u64 = 86_400 * SECOND;
 const LONGEST: u64 = 366;
 
-/// Report on a period: peaks and means against limits, incidents and their causes, waits, alerts
+/// Report on a period: what stands out, peaks against limits, GPUs, incidents and their causes, alerts
 ///
-/// Reads the history (a quarter of an hour at a time) and the journal, so it works without a running agent. What was not recorded
-/// is not known: the page says for how much of the period the host was watched. Limits are those of now.
+/// Reads the history (a quarter of an hour at a time) and the journal, so it works without a running agent. A peak is compared with
+/// the limit that was in force at that time. What was not recorded is not known: the page says for how much of the period the host
+/// was watched, and what the agent lost. Times are local; TZ=UTC headroom report has them in UTC.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_long_help = "Examples:
   The last week, in the terminal:
@@ -32,7 +34,7 @@ const LONGEST: u64 = 366;
     headroom report --days 1 --html report.html
   What a change on the 20th did: the three days before it, and the three after:
     headroom report --days 3 --compare 2026-11-17..2026-11-20 --markdown
-  Numbers for a script:
+  Numbers for a script, of all workloads:
     headroom report --json | jq '.workloads[] | [.workload, .memory_bytes.max]'
 ")]
 pub struct ReportArgs {
@@ -40,7 +42,7 @@ pub struct ReportArgs {
     #[arg(long, value_name = "DAYS", default_value_t = 7, value_parser = clap::value_parser!(u64).range(1..=LONGEST))]
     pub days: u64,
     /// Compare the period that begins at A with the one that begins at B, each DAYS long: dates, or moments such as
-    /// 2026-11-20T08:00, in UTC
+    /// 2026-11-20T08:00, in local time, or in UTC with a Z at the end
     #[arg(long, value_name = "A..B")]
     pub compare: Option<Pair>,
     /// Write one HTML file, with pictures and nothing from elsewhere
@@ -52,33 +54,65 @@ pub struct ReportArgs {
     /// Print the numbers as JSON; with --compare, an array of both
     #[arg(long)]
     pub json: bool,
+    /// List so many workloads, instead of those that matter: with a limit, an incident, stalls, GPU memory, or more than 1 % of the
+    /// host's memory
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// List every workload
+    #[arg(long, conflicts_with = "limit")]
+    pub all: bool,
     #[command(flatten)]
     pub settings: Settings,
 }
 
-/// When two periods begin, in nanoseconds since the Unix epoch.
+/// When two periods begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pair(u64, u64);
+pub struct Pair(Moment, Moment);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Moment {
+    /// Seconds since the Unix epoch: of UTC, or of local time.
+    seconds: u64,
+    local: bool,
+}
 
 impl FromStr for Pair {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Pair, String> {
         let (one, other) = text.split_once("..").ok_or("two moments with .. between them are wanted")?;
-        Ok(Pair(moment(one)?, moment(other)?))
+        Ok(Pair(one.parse()?, other.parse()?))
     }
 }
 
-/// A date, or a date and a time, in UTC.
-fn moment(text: &str) -> Result<u64, String> {
-    let whole = match text.len() {
-        10 => format!("{text}T00:00:00Z"),
-        16 => format!("{text}:00Z"),
-        _ => text.to_owned(),
-    };
-    let time = humantime::parse_rfc3339_weak(&whole).map_err(|_| format!("{text:?} is no date such as 2026-11-20"))?;
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_nanos();
-    u64::try_from(since).map_err(|_| format!("{text:?} is too far away"))
+impl FromStr for Moment {
+    type Err = String;
+
+    /// A date, or a date and a time.
+    fn from_str(text: &str) -> Result<Moment, String> {
+        let (clock, local) = text.strip_suffix('Z').map_or((text, true), |clock| (clock, false));
+        let whole = match clock.len() {
+            10 => format!("{clock}T00:00:00Z"),
+            16 => format!("{clock}:00Z"),
+            _ => format!("{clock}Z"),
+        };
+        let time =
+            humantime::parse_rfc3339_weak(&whole).map_err(|_| format!("{text:?} is no date such as 2026-11-20"))?;
+        let seconds = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
+        if seconds > u64::MAX / SECOND {
+            return Err(format!("{text:?} is too far away"));
+        }
+        Ok(Moment { seconds, local })
+    }
+}
+
+impl Moment {
+    /// Nanoseconds since the Unix epoch.
+    fn time(self) -> u64 {
+        let of = |seconds: u64| zone::at(seconds).map_or(0, |(ahead, _)| ahead);
+        let ahead = if self.local { of(self.seconds.saturating_add_signed(-of(self.seconds))) } else { 0 };
+        self.seconds.saturating_add_signed(-ahead).saturating_mul(SECOND)
+    }
 }
 
 pub fn run(args: &ReportArgs, effective: &Effective) -> Result<(), Failure> {
@@ -90,9 +124,10 @@ pub fn run(args: &ReportArgs, effective: &Effective) -> Result<(), Failure> {
         ));
     };
     let (now, length) = (clock::unix_ns(), args.days * DAY);
-    let mut digests = match args.compare {
+    let digests = match args.compare {
         None => vec![record.digest((now.saturating_sub(length), now))?],
         Some(Pair(one, other)) => {
+            let (one, other) = (one.time(), other.time());
             let period = |from: u64| (from, from.saturating_add(length).min(now));
             let late = [one, other].into_iter().find(|from| *from >= now);
             if late.is_some() {
@@ -101,7 +136,6 @@ pub fn run(args: &ReportArgs, effective: &Effective) -> Result<(), Failure> {
             vec![record.digest(period(one))?, record.digest(period(other))?]
         }
     };
-    limits(&mut digests, config);
     if args.json {
         let json = match &digests[..] {
             [only] => serde_json::to_string_pretty(only),
@@ -109,10 +143,16 @@ pub fn run(args: &ReportArgs, effective: &Effective) -> Result<(), Failure> {
         };
         return super::print(&(json.context("write JSON")? + "\n"));
     }
-    let host = config.host_name();
+    let span = digests.iter().fold((now, 0), |(from, to), it| (it.from.min(from), it.to.max(to)));
+    let listed = match (args.limit, args.all) {
+        (_, true) => Listed::All,
+        (Some(count), _) => Listed::First(count),
+        (None, false) => Listed::Important,
+    };
+    let setting = Setting { host: config.host_name(), zone: zone::between(span), listed };
     let blocks = match &digests[..] {
-        [before, after] => compared(before, after, &host),
-        digests => digests.iter().flat_map(|digest| page(digest, &host)).collect(),
+        [before, after] => compared(before, after, &setting),
+        digests => digests.iter().flat_map(|digest| page(digest, &setting)).collect(),
     };
     match &args.html {
         Some(file) => write(file, &html(&blocks)),
@@ -124,16 +164,6 @@ pub fn run(args: &ReportArgs, effective: &Effective) -> Result<(), Failure> {
 fn write(file: &Path, page: &str) -> Result<(), Failure> {
     fs::write(file, page).with_context(|| format!("write {}", file.display()))?;
     Ok(())
-}
-
-/// The limits that workloads have now. A host that cannot be read has none to show.
-fn limits(digests: &mut [Digest], config: &Config) {
-    let Ok(mut direct) = Direct::open(config) else { return };
-    let lines = collector_core::api::workloads::Summary::of(direct.read()).workloads;
-    for figures in digests.iter_mut().flat_map(|digest| &mut digest.workloads) {
-        let line = lines.iter().find(|line| Some(&line.workload) == figures.workload.as_ref());
-        figures.memory_limit_bytes = line.and_then(|line| line.memory_limit_bytes);
-    }
 }
 
 /// What is on disk.
@@ -155,19 +185,21 @@ impl Record {
     }
 
     fn digest(&self, (from, to): (u64, u64)) -> anyhow::Result<Digest> {
-        let (mut host, mut workloads) = (Vec::new(), Vec::new());
+        let mut material = Material::default();
         if let Some(history) = &self.history {
-            host = history.quarters(None, from, to)?;
+            material.host = history.quarters(None, from, to)?;
             for name in history.workloads(from, to)? {
                 let quarters = history.quarters(Some(&name), from, to)?;
-                workloads.push((name, quarters));
+                material.workloads.push((name, quarters));
             }
+            material.cards = history.cards(from, to)?;
+            material.counts = history.counts(from, to)?;
         }
-        let (mut incidents, mut alerts) = (Vec::new(), Vec::new());
         if let Some(journal) = &self.journal {
-            (incidents, alerts) = (journal.incidents_since(from)?, journal.alerts_since(from)?);
+            material.incidents = journal.incidents_since(from)?;
+            material.alerts = journal.alerts_since(from)?;
         }
-        Ok(Digest::new((from, to), &host, workloads, &incidents, &alerts))
+        Ok(Digest::new((from, to), &material))
     }
 }
 
@@ -189,10 +221,12 @@ mod tests {
 
     #[test]
     fn two_dates_or_moments_are_a_pair() {
-        let day = |days: u64| days * DAY;
-        assert_eq!("1970-01-02..1970-01-03".parse(), Ok(Pair(day(1), day(2))));
-        assert_eq!("1970-01-01T12:00..1970-01-02T00:00:00Z".parse(), Ok(Pair(DAY / 2, day(1))));
-        for wrong in ["", "1970-01-01", "a..b", "1970-01-01..", "1970-01-01..1970-13-01"] {
+        let moment = |seconds, local| Moment { seconds, local };
+        assert_eq!("1970-01-02..1970-01-03".parse(), Ok(Pair(moment(86_400, true), moment(172_800, true))));
+        let pair = "1970-01-01T12:00..1970-01-02T00:00:00Z".parse();
+        assert_eq!(pair, Ok(Pair(moment(43_200, true), moment(86_400, false))));
+        assert_eq!(moment(86_400, false).time(), DAY);
+        for wrong in ["", "1970-01-01", "a..b", "1970-01-01..", "1970-01-01..1970-13-01", "1970-01-01ZZ..1970-01-02"] {
             assert!(wrong.parse::<Pair>().is_err(), "{wrong}");
         }
     }

@@ -63,6 +63,9 @@ fn a_report_has_the_kill_the_peak_and_the_alert_and_needs_no_agent() {
     let workloads = digest["workloads"].as_array().unwrap();
     let ours = workloads.iter().find(|it| it["workload"] == cgroup.path.as_str()).unwrap();
     assert_eq!(ours["memory_limit_bytes"], LIMIT, "{ours}");
+    assert_eq!(ours["incidents"], 1, "{ours}");
+    assert!(ours["limit_used_ratio"].as_f64().unwrap() >= HELD as f64 / LIMIT as f64 * 0.99, "{ours}");
+    assert_eq!(digest["record"]["starts"], 1, "{digest}");
     // By the kernel: it never held more than its limit. Between two ticks it may have held more than was read.
     let peak = ours["memory_bytes"]["max"].as_f64().unwrap();
     assert!(peak >= HELD as f64 && peak <= cgroup.peak().unwrap() as f64 * 1.001, "{ours}");
@@ -74,12 +77,12 @@ fn a_report_has_the_kill_the_peak_and_the_alert_and_needs_no_agent() {
     let file = journal.join("report.html");
     said(&journal, &["--days", "1", "--html", file.to_str().unwrap()]);
     let page = fs::read_to_string(&file).unwrap();
-    assert!(page.contains("report&lt;b&gt;") && page.contains("<polyline"), "{page}");
+    assert!(page.contains("report&lt;b&gt;") && page.contains("<path class="), "{page}");
     assert!(!page.contains("<b>") && !page.contains("<script") && !page.contains("http:") && !page.contains("src="));
     // A day on which there was nothing, beside today.
     let today = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string();
     let pair = format!("2020-01-01..{}", &today[..10]);
     let text = said(&journal, &["--days", "1", "--compare", &pair]);
-    assert!(text.contains("Nothing is recorded of this period") && text.contains("MEAN AFTER"), "{text}");
+    assert!(text.contains("Nothing is recorded of this period") && text.contains("PEAK AFTER"), "{text}");
     assert_eq!(report(&journal, &["--compare", "2999-01-01..2999-02-01"]).status.code(), Some(2));
 }

@@ -103,6 +103,11 @@ impl Text {
     /// A table whose first row is the header. The first column is aligned left, the others right. `lines` are drawn behind the
     /// rows if there is room.
     pub fn table(&mut self, rows: &[Vec<String>], lines: &[Vec<Option<f64>>]) {
+        self.table_of(rows, 1, lines);
+    }
+
+    /// The same with so many columns aligned left.
+    pub fn table_of(&mut self, rows: &[Vec<String>], words: usize, lines: &[Vec<Option<f64>>]) {
         let rows: Vec<Vec<_>> = rows.iter().map(|row| row.iter().map(|cell| shown(cell)).collect()).collect();
         let columns = rows.first().map_or(0, Vec::len);
         let widest = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
@@ -122,7 +127,8 @@ impl Text {
             for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
                 let cell = short(cell, *width);
                 let padding = " ".repeat(width.saturating_sub(cell.chars().count()));
-                text += &if column == 0 { format!("{cell}{padding}") } else { format!("  {padding}{cell}") };
+                let gap = if column == 0 { "" } else { "  " };
+                text += &if column < words { format!("{gap}{cell}{padding}") } else { format!("{gap}{padding}{cell}") };
             }
             let drawn = number.checked_sub(1).and_then(|line| lines.get(line));
             if let Some(line) = drawn.filter(|line| room >= 8 && line.iter().any(Option::is_some)) {
