@@ -80,7 +80,8 @@ export class Feed {
       this.world = { ...this.world, missing: undefined };
       return found;
     } catch (error) {
-      if (!(error instanceof Failure) || error.status !== 404) throw error;
+      // Nothing of that name, or a name that there cannot be: that is an answer.
+      if (!(error instanceof Failure) || (error.status !== 404 && error.status !== 400)) throw error;
       this.world = { ...this.world, missing: error.message };
       return undefined;
     }

@@ -31,7 +31,7 @@ pub const HEALTHY: &str = "/-/healthy";
 pub const SMALL: &str = "/-/";
 
 /// Paths outside the API, with what they answer.
-pub const PATHS: [(&str, &str); 3] = [
+const PATHS: [(&str, &str); 3] = [
     ("/metrics", "all metrics, in OpenMetrics or Prometheus text format"),
     (HEALTHY, "health: 200 while the agent takes readings, else 503 with the reason"),
     ("/-/ready", "readiness: 200 once the first readings are complete, else 503 with the reason"),
@@ -44,7 +44,7 @@ const METHODS: &str = "GET,HEAD";
 pub fn router(exposition: Arc<dyn Exposition>, limits: &Limits, cut: Cut) -> Router {
     let renderer = Renderer::new(exposition.clone(), limits.bodies, cut);
     let streams = exposition.events().map(Streams::new);
-    let site = Arc::new(Site::new());
+    let site = Arc::new(Site::new(&PATHS));
     Router::new()
         .route("/", get(async move |headers: HeaderMap| site.answer(&headers).await))
         .route("/metrics", get(metrics))

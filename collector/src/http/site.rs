@@ -21,7 +21,9 @@ use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
 
 use super::negotiation;
-use super::route::PATHS;
+
+/// Paths outside the API, with what they answer.
+pub type Paths = &'static [(&'static str, &'static str)];
 
 /// What the build script bundled; empty if it could not.
 const SCRIPT: &str = include_str!(concat!(env!("OUT_DIR"), "/page.js"));
@@ -34,6 +36,7 @@ const LEFT_OUT: &str = "This build has no page to look at: <code>cargo xtask set
 /// The page, made when somebody asks for it first.
 #[derive(Debug)]
 pub struct Site {
+    paths: Paths,
     script: &'static str,
     style: &'static str,
     document: OnceCell<Document>,
@@ -49,23 +52,24 @@ struct Document {
 }
 
 impl Site {
-    /// As it was built.
-    pub fn new() -> Site {
-        Site { script: SCRIPT, style: STYLE, document: OnceCell::new() }
+    /// As it was built. It names these paths besides the API.
+    pub fn new(paths: Paths) -> Site {
+        Site { paths, script: SCRIPT, style: STYLE, document: OnceCell::new() }
     }
 
     pub async fn answer(&self, headers: &HeaderMap) -> Response {
-        let (script, style) = (self.script, self.style);
+        let (script, style, paths) = (self.script, self.style, self.paths);
         // Hashing and compressing take milliseconds.
-        let document = self.document.get_or_try_init(|| spawn_blocking(move || Document::of(script, style))).await;
+        let document =
+            self.document.get_or_try_init(|| spawn_blocking(move || Document::of(script, style, paths))).await;
         let Ok(document) = document else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
         document.answer(headers)
     }
 }
 
 impl Document {
-    fn of(script: &str, style: &str) -> Document {
-        let text = html(script, style);
+    fn of(script: &str, style: &str, paths: Paths) -> Document {
+        let text = html(script, style, paths);
         let tag: String = Sha256::digest(&text).iter().take(12).fold(String::new(), |mut tag, byte| {
             let _ = write!(tag, "{byte:02x}");
             tag
@@ -111,8 +115,8 @@ impl Document {
 }
 
 /// The document. Its links are relative, so it works below any path.
-fn html(script: &str, style: &str) -> String {
-    let list = index();
+fn html(script: &str, style: &str, paths: Paths) -> String {
+    let list = index(paths);
     let body = match script.is_empty() {
         true => format!("<main>\n<h1>Headroom</h1>\n<p>{LEFT_OUT}</p>\n{list}</main>\n"),
         false => format!("<div id=\"page\"></div>\n<noscript>\n<h1>Headroom</h1>\n{list}</noscript>\n"),
@@ -133,9 +137,9 @@ const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg'
     %3Cpath fill='%23c2410c' d='M1 2h14v1.5H1z'/%3E%3Cpath fill='%232563eb' d='M2 9h3v6H2zM6.5 6h3v9h-3zM11 11h3v4h-3z'/%3E%3C/svg%3E";
 
 /// What there is besides the page.
-fn index() -> String {
+fn index(paths: Paths) -> String {
     let mut list = format!("<p>Version {}</p>\n<ul>\n", env!("CARGO_PKG_VERSION"));
-    for (path, what) in PATHS {
+    for (path, what) in paths {
         let _ = writeln!(list, "<li><a href=\"{}\">{path}</a>: {what}</li>", path.trim_start_matches('/'));
     }
     list.push_str("</ul>\n<h2>API, in JSON</h2>\n<ul>\n");
@@ -186,7 +190,7 @@ mod tests {
 
     #[test]
     fn a_page_that_the_browser_has_is_not_sent_again() {
-        let document = Document::of("s()", "a{}");
+        let document = Document::of("s()", "a{}", &[]);
         let tag = document.answer(&HeaderMap::new()).headers()[ETAG].to_str().unwrap().to_owned();
         for (known, status) in [
             (tag.clone(), 304),
@@ -200,7 +204,7 @@ mod tests {
         ] {
             assert_eq!(asked(&document, IF_NONE_MATCH, &known).status(), status, "{known}");
         }
-        let other = Document::of("t()", "a{}");
+        let other = Document::of("t()", "a{}", &[]);
         assert_eq!(asked(&other, IF_NONE_MATCH, &tag).status(), 200);
     }
 
@@ -216,7 +220,7 @@ mod tests {
 
     #[test]
     fn without_a_bundle_the_page_says_so_and_lists_the_rest() {
-        let text = html("", "");
+        let text = html("", "", &[("/metrics", "all metrics"), ("/-/ready", "readiness")]);
         for part in ["cargo xtask setup", "Node.js", "href=\"metrics\"", "href=\"api/v1/status\"", "href=\"-/ready\""] {
             assert!(text.contains(part), "{part}");
         }
@@ -230,7 +234,7 @@ mod tests {
             assert!(!SCRIPT.to_lowercase().contains(end), "{end}");
         }
         assert!(!STYLE.to_lowercase().contains("</style"));
-        let size = Document::of(SCRIPT, STYLE).gzip.len();
+        let size = Document::of(SCRIPT, STYLE, &[]).gzip.len();
         assert!(size <= 150 * 1024, "{size} bytes, compressed");
     }
 }

@@ -1,7 +1,7 @@
 // The host in a few tiles: memory and swap, CPU, pressure, disks, filesystems.
 
 import type { ComponentChildren } from "preact";
-import { bytes, count, percent, rate } from "../format";
+import { bytes, count, percent } from "../format";
 import type { Extent, Status, Swap } from "../type";
 import { Bar, grade, word } from "./bar";
 
@@ -108,8 +108,8 @@ function Disks({ status }: { status: Status }) {
           <tr>
             <td />
             <th scope="col">busy</th>
-            <th scope="col">read</th>
-            <th scope="col">written</th>
+            <th scope="col">read/s</th>
+            <th scope="col">written/s</th>
           </tr>
         </thead>
         <tbody>
@@ -117,8 +117,8 @@ function Disks({ status }: { status: Status }) {
             <tr key={disk.device}>
               <th scope="row">{disk.device}</th>
               <td>{percent(disk.busy_ratio)}</td>
-              <td>{rate(disk.read_bytes_per_second)}</td>
-              <td>{rate(disk.written_bytes_per_second)}</td>
+              <td>{bytes(disk.read_bytes_per_second)}</td>
+              <td>{bytes(disk.written_bytes_per_second)}</td>
             </tr>
           ))}
         </tbody>

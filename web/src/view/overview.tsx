@@ -12,7 +12,7 @@ import { Workloads } from "../part/table";
 import * as route from "../route";
 import type { Alert, Report } from "../type";
 
-/** Incidents that are listed here. */
+/** Alerts and incidents that are listed here: the most severe, and the newest. */
 const FEW = 5;
 
 export function Overview({ world }: { world: World }) {
@@ -54,8 +54,10 @@ export function Overview({ world }: { world: World }) {
       </section>
       <div class="pair">
         <section aria-labelledby="fires">
-          <h2 id="fires">What fires</h2>
-          <Alerts alerts={report.alerts} now={report.time} />
+          <h2 id="fires">
+            What fires {report.alerts.length > FEW && <a href={route.EVENTS}>all {count(report.alerts.length)}</a>}
+          </h2>
+          <Alerts alerts={report.alerts.slice(0, FEW)} now={report.time} />
         </section>
         <section aria-labelledby="last">
           <h2 id="last">
