@@ -1,23 +1,28 @@
-// The evidence of an incident, as far as the page shows it. All of it may be absent: what is not known is not there.
+// The evidence of an incident, as far as the page shows it. What is not known, and what is empty, is not there.
 
 export type Lines = Record<string, (number | null)[]>;
 
 export interface Evidence {
-  scope?: string;
-  requested?: boolean;
   killed?: number;
   kills?: Victim[];
-  limit?: Limit;
-  candidates?: Limit[];
+  limit?: HitLimit;
+  candidates?: HitLimit[];
   workload?: Figures;
   after?: Figures;
   within?: Consumer[];
   consumers?: Consumer[];
-  host?: Record<string, number>;
-  storm?: { resource?: string; waited_seconds?: number; stalled_seconds?: number };
+  host?: HostFigures;
+  storm?: Storm;
   gpu?: LostGpu;
   changes?: Change[];
-  history?: { ago?: number[]; workload?: Lines; limited?: Lines; host?: Lines; last?: [number, number][] };
+  history?: LastMinute;
+}
+
+export interface LastMinute {
+  ago: number[];
+  workload?: Lines;
+  limited?: Lines;
+  host?: Lines;
 }
 
 export interface Task {
@@ -27,7 +32,6 @@ export interface Task {
 }
 
 export interface Victim extends Task {
-  time: number;
   uid: number;
   score_adj: number;
   anon_bytes?: number;
@@ -37,20 +41,44 @@ export interface Victim extends Task {
   signal?: string;
   survives?: boolean;
   trigger?: Task;
-  gpus?: { gpu: string; process_bytes?: number; workload_bytes?: number }[];
+  gpus?: HeldMemory[];
 }
 
-export interface Limit {
+export interface HeldMemory {
+  gpu: string;
+  process_bytes?: number;
+  workload_bytes?: number;
+}
+
+export interface HitLimit {
   workload?: string;
-  own?: boolean;
+  own: boolean;
   holder?: string;
-  pod?: string;
-  source?: string;
+  source?: LimitSource;
   bytes?: number;
   used_bytes?: number;
 }
 
-export type Figures = Record<string, number | string | boolean>;
+export type LimitSource = "unknown" | "kernel" | "only" | "refused" | "used";
+
+export interface Figures {
+  memory_bytes?: number;
+  peak_bytes?: number;
+  limit_bytes?: number;
+  high_bytes?: number;
+  swap_bytes?: number;
+  swap_limit_bytes?: number;
+  pinned_bytes?: number;
+  anon_bytes?: number;
+  file_bytes?: number;
+  shmem_bytes?: number;
+  kernel_bytes?: number;
+  socket_bytes?: number;
+  unevictable_bytes?: number;
+  dirty_bytes?: number;
+  read_limit_bytes_per_second?: number;
+  write_limit_bytes_per_second?: number;
+}
 
 export interface Consumer {
   workload: string;
@@ -65,24 +93,50 @@ export interface Consumer {
   io_bytes?: number;
 }
 
+export interface HostFigures {
+  total_bytes?: number;
+  available_bytes?: number;
+  free_bytes?: number;
+  anon_bytes?: number;
+  cached_bytes?: number;
+  shmem_bytes?: number;
+  slab_bytes?: number;
+  unevictable_bytes?: number;
+  dirty_bytes?: number;
+  swap_total_bytes?: number;
+  swap_free_bytes?: number;
+}
+
+export interface Storm {
+  waited_seconds?: number;
+  stalled_seconds?: number;
+}
+
 export interface LostGpu {
   gpu: string;
   uuid: string;
   model: string;
   driver: string;
   xids?: number[];
-  lost?: number;
-  left?: number;
+  lost: number;
+  left: number;
   error?: string;
   temperature?: number;
   power?: number;
-  holders?: { workload: string; bytes?: number }[];
+  holders?: LostGpuHolder[];
+}
+
+export interface LostGpuHolder {
+  workload: string;
+  bytes?: number;
 }
 
 export interface Change {
   time: number;
-  what: string;
+  what: ChangeKind;
   of: string;
   before?: number;
   after?: number;
 }
+
+export type ChangeKind = "agent" | "came" | "went" | "limit" | "xid" | "gpu_came" | "gpu_went";

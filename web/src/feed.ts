@@ -3,7 +3,7 @@
 import { Failure, encode, read } from "./api";
 import { Meter, type Rates } from "./rate";
 import type { Route } from "./route";
-import type { Detail, Incident, Incidents, Report, Status } from "./type";
+import type { Detail, Explained, Incidents, Report, Status } from "./type";
 import { Track } from "./chart/track";
 
 export interface World {
@@ -13,7 +13,7 @@ export interface World {
   rates?: Map<string, Rates>;
   incidents?: Incidents;
   detail?: Detail;
-  incident?: Incident;
+  incident?: Explained;
   /** What the charts show. */
   track?: Track;
   /** Why the view has nothing to show: there is nothing of that name. */
@@ -60,7 +60,7 @@ export class Feed {
 
   private async one(route: Route, signal: AbortSignal): Promise<void> {
     if (route.view === "incident" && !this.world.incident?.complete) {
-      const incident = await this.find<Incident>(`incidents/${encode(route.id)}`, signal);
+      const incident = await this.find<Explained>(`incidents/${encode(route.id)}`, signal);
       this.world = { ...this.world, incident: incident ?? this.world.incident };
     }
     if (route.view === "workload") {

@@ -1,6 +1,8 @@
 // The answers of the API that the page reads. A test compares each with the API's own description (openapi.json).
 // Times are nanoseconds since the Unix epoch; JavaScript's numbers keep them to a quarter of a microsecond.
 
+import type { Evidence } from "./evidence";
+
 export type Severity = "info" | "warning" | "critical";
 export type Health = "healthy" | "moderate" | "warning" | "critical";
 export type Tier = "second" | "ten_seconds" | "minute" | "quarter_hour";
@@ -194,6 +196,20 @@ export interface Detail {
   time: number;
   workload: Line;
   alerts: Alert[];
+  processes?: Processes;
+}
+
+export interface Processes {
+  count?: number;
+  largest: Process[];
+  missing?: string;
+}
+
+export interface Process {
+  pid: number;
+  comm: string;
+  resident_bytes?: number;
+  swap_bytes?: number;
 }
 
 export interface Incidents {
@@ -221,7 +237,16 @@ export interface Incident {
   labels: Record<string, string>;
   title: string;
   cause: Cause;
-  evidence: Record<string, unknown>;
+  evidence: Evidence;
+}
+
+export interface Explained extends Incident {
+  checks: Check[];
+}
+
+export interface Check {
+  run: string;
+  shows: string;
 }
 
 export interface Cause {

@@ -1,9 +1,10 @@
 // Tables of what an incident rests on: who was killed, which limit, who held what, what had changed.
 
 import type { ComponentChildren } from "preact";
-import type { Change, Consumer, Evidence, Figures, Limit, LostGpu, Task, Victim } from "../evidence";
+import type { Change, Consumer, Evidence, Figures, HitLimit, HostFigures, LostGpu, Task, Victim } from "../evidence";
 import { bytes, count, named, plain, seconds } from "../format";
 import * as route from "../route";
+import { Table } from "./plain";
 
 /** Rows of a list that can be long. */
 const FEW = 10;
@@ -15,59 +16,6 @@ function Named({ name }: { name: string | undefined }) {
       {name}
     </a>
   );
-}
-
-interface TableProps {
-  title: string;
-  heads: string[];
-  /** The first cell of a row is its head. */
-  rows: ComponentChildren[][];
-}
-
-/** A table without the columns in which nothing is known. */
-function Table({ title, heads, rows }: TableProps) {
-  const known = heads.map((_, place) => place === 0 || rows.some((row) => row[place] !== undefined && row[place] !== ""));
-  const numbers = heads.map((_, place) => rows.every((row) => row[place] === undefined || isNumber(row[place])));
-  const cells = <T,>(row: T[]): [T, number][] => row.map((cell, at): [T, number] => [cell, at]).filter(([, at]) => known[at]);
-  return (
-    <section>
-      <h2>{title}</h2>
-      <div class="scroll" role="region" aria-label={`Table: ${title}`} tabIndex={0}>
-        <table class="wide">
-          <thead>
-            <tr>
-              {cells(heads).map(([head, at]) => (
-                <th key={head} scope="col" class={at > 0 && numbers[at] ? "number" : undefined}>
-                  {head}
-                </th>
-              ))}
-            </tr>
-          </thead>
-          <tbody>
-            {rows.map((row, at) => (
-              <tr key={at}>
-                {cells(row).map(([cell, at]) =>
-                  at === 0 ? (
-                    <th key={at} scope="row">
-                      {cell}
-                    </th>
-                  ) : (
-                    <td key={at} class={numbers[at] ? "number" : undefined}>
-                      {cell ?? "–"}
-                    </td>
-                  ),
-                )}
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
-    </section>
-  );
-}
-
-function isNumber(cell: ComponentChildren): boolean {
-  return typeof cell === "string" && /^[-+\d]/.test(cell);
 }
 
 const amount = (value: number | undefined): string | undefined => (value === undefined ? undefined : bytes(value));
@@ -125,7 +73,7 @@ const SOURCES: Record<string, string> = {
 export function Limits({ evidence }: { evidence: Evidence }) {
   const limits = evidence.limit ? [evidence.limit] : (evidence.candidates ?? []);
   if (limits.length === 0) return null;
-  const row = (limit: Limit): ComponentChildren[] => [
+  const row = (limit: HitLimit): ComponentChildren[] => [
     amount(limit.bytes) ?? "of an unknown size",
     <Named name={limit.workload} />,
     amount(limit.used_bytes),
@@ -155,7 +103,7 @@ export function Consumers({ title, consumers }: { title: string; consumers: Cons
 }
 
 /** Amounts by name, without those that are not bytes or not known. */
-export function Amounts({ title, figures }: { title: string; figures: Figures | undefined }) {
+export function Amounts({ title, figures }: { title: string; figures: Figures | HostFigures | undefined }) {
   const known = Object.entries(figures ?? {}).filter(([name]) => name.endsWith("_bytes") || name.includes("_bytes_per_"));
   if (known.length === 0) return null;
   return (
@@ -179,7 +127,7 @@ export function Lost({ gpu }: { gpu: LostGpu | undefined }) {
     ["GPU", `${gpu.gpu}, ${gpu.model}, driver ${gpu.driver}`],
     ["UUID", gpu.uuid],
     ["XID errors", gpu.xids?.join(", ")],
-    ["Lost at once, and left", `${gpu.lost ?? "–"}, ${gpu.left ?? "–"}`],
+    ["Lost at once, and left", `${gpu.lost}, ${gpu.left}`],
     ["Temperature", gpu.temperature === undefined ? undefined : `${gpu.temperature} °C`],
     ["Power", gpu.power === undefined ? undefined : `${gpu.power.toFixed(0)} W`],
     ["Error", gpu.error],

@@ -5,12 +5,12 @@ import { Chart } from "../chart/chart";
 import { GROUPS } from "../chart/group";
 import { prepare } from "../chart/prepare";
 import { Track } from "../chart/track";
-import type { Evidence, Lines } from "../evidence";
+import type { LastMinute, Lines } from "../evidence";
 import type { World } from "../feed";
 import { ago, moment, named, plain } from "../format";
 import { Subject, words } from "../part/alert";
 import { Amounts, Changes, Consumers, Kills, Limits, Lost } from "../part/evidence";
-import type { Alert, Incident as Data } from "../type";
+import type { Alert, Check, Incident as Data } from "../type";
 
 export function Incident({ world, id }: { world: World; id: string }) {
   const { incident, missing, status } = world;
@@ -22,7 +22,7 @@ export function Incident({ world, id }: { world: World; id: string }) {
     );
   }
   if (!incident) return <p class="none">Asking the agent …</p>;
-  const evidence = incident.evidence as Evidence;
+  const { evidence } = incident;
   const waits = incident.kind.endsWith("pressure");
   const owner = incident.labels.workload ?? "the workload";
   const above = evidence.limit?.workload ?? "the limit";
@@ -42,6 +42,7 @@ export function Incident({ world, id }: { world: World; id: string }) {
       <section aria-labelledby="next" class="next">
         <h2 id="next">What to do</h2>
         <p>{incident.cause.next}</p>
+        <Checks checks={incident.checks} />
         <Actions alerts={(status?.alerts ?? []).filter((alert) => alert.incident === incident.id)} />
       </section>
       <Kills evidence={evidence} />
@@ -82,6 +83,23 @@ function Numbers({ incident }: { incident: Data }) {
   );
 }
 
+/** Steps of the runbook. */
+function Checks({ checks }: { checks: Check[] }) {
+  if (checks.length === 0) return null;
+  return (
+    <>
+      <h3>How to check</h3>
+      <ul class="checks">
+        {checks.map(({ run, shows }) => (
+          <li key={run}>
+            <code>{run}</code> {shows}
+          </li>
+        ))}
+      </ul>
+    </>
+  );
+}
+
 function Actions({ alerts }: { alerts: Alert[] }) {
   if (alerts.length === 0) return null;
   return (
@@ -97,7 +115,7 @@ function Actions({ alerts }: { alerts: Alert[] }) {
 
 interface MinuteProps {
   of: string;
-  history: Evidence["history"];
+  history: LastMinute | undefined;
   lines: Lines | undefined;
   limit?: number;
 }

@@ -10,8 +10,9 @@ import { bytes, cores, count, moment, percent, seconds } from "../format";
 import { Alerts } from "../part/alert";
 import { word } from "../part/bar";
 import { share } from "../part/column";
+import { Table } from "../part/plain";
 import * as route from "../route";
-import type { Line, Tier } from "../type";
+import type { Line, Processes, Tier } from "../type";
 
 const TIERS: Record<Tier, string> = {
   second: "One point a second",
@@ -34,6 +35,7 @@ export function Workload({ world, name, window }: { world: World; name: string; 
       )}
       {missing !== undefined && <p class="none">{line ? `It has ended: ${missing}` : missing}</p>}
       <Charts track={track} window={window} limit={line?.memory_limit_bytes} to={(it) => route.workload(name, it)} />
+      {line && detail?.processes && <Largest processes={detail.processes} />}
     </>
   );
 }
@@ -71,6 +73,28 @@ function Facts({ line }: { line: Line }) {
           </div>
         ))}
     </dl>
+  );
+}
+
+function Largest({ processes }: { processes: Processes }) {
+  const { count: all, largest, missing } = processes;
+  const rest = all !== undefined && all > largest.length ? `: the ${largest.length} largest of ${count(all)}` : "";
+  return (
+    <>
+      {largest.length > 0 && (
+        <Table
+          title={`Processes${rest}`}
+          heads={["Process", "PID", "Resident", "Swap"]}
+          rows={largest.map((it) => [
+            it.comm,
+            String(it.pid),
+            it.resident_bytes === undefined ? undefined : bytes(it.resident_bytes),
+            it.swap_bytes ? bytes(it.swap_bytes) : undefined,
+          ])}
+        />
+      )}
+      {missing && <p class="dim">Processes: {missing}</p>}
+    </>
   );
 }
 
