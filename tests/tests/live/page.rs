@@ -1,12 +1,13 @@
 //! The page at `/` in a real Chromium: what its reader sees, also of what is hostile, absent or slow to come.
 
 use std::fs;
+use std::thread::sleep;
 use std::time::Duration;
 
 use collector_tests::agent::{Agent, get};
 use collector_tests::browser::{Browser, Page};
 use collector_tests::cgroup::Cgroup;
-use collector_tests::provocation::was_killed;
+use collector_tests::provocation::{Provocation, was_killed};
 use collector_tests::provoke;
 use collector_tests::require::{is_root, skip};
 use collector_tests::scratch::scratch;
@@ -78,6 +79,14 @@ fn a_real_kill_is_shown_by_itself_and_explained_and_a_name_is_never_more_than_te
     let staged = Staged::new();
     let page = browser.open(&url(&staged.agent), json!({}));
     page.until_shown(&["Workloads", "live"]);
+    let folder = scratch();
+    let file = folder.join("empty");
+    let verb = ["hold", "4194304", "0", file.to_str().unwrap(), "0", "-", "0"];
+    let mut held = Provocation::within(env!("CARGO_BIN_EXE_provoke"), &verb, &staged.cgroup);
+    held.report();
+    page.until("/[45]\\.\\d+ MiB of 16\\.0 MiB/.test(document.body.innerText)");
+    // So that there is a time before the kill.
+    sleep(Duration::from_secs(2));
     let pid = staged.kill();
     let shown = page.until(&format!("document.body.innerText.includes('({pid})') && Date.now()")).as_f64().unwrap();
     let incident = staged.incident();
@@ -90,18 +99,19 @@ fn a_real_kill_is_shown_by_itself_and_explained_and_a_name_is_never_more_than_te
     page.go(&format!("{}#/incident/{}", url(&staged.agent), incident["id"].as_str().unwrap()));
     until_at(&page, incident["title"].as_str().unwrap());
     page.until_shown(&["Why", "What to do", incident["next"].as_str().unwrap(), "16.0 MiB", &staged.cgroup.path]);
+    page.until("document.querySelectorAll('figure.chart canvas').length > 0");
     page.screenshot("incident");
     // The workload has charts, of any span.
     page.go(&format!("{}#/workload/{}", url(&staged.agent), encoded(&staged.cgroup.path)));
     until_at(&page, &staged.cgroup.path);
-    for window in ["", "?window=3600", "?window=86400", "?window=604800", "?window=7776000"] {
-        page.evaluate(&format!("location.hash = location.hash.split('?')[0] + {}", json!(window)));
-        page.until("document.querySelectorAll('figure.chart canvas').length > 1");
-        page.until_shown(&["OOM kills", "16.0 MiB"]);
-    }
-    page.go(&format!("{}#/workload/{}", url(&staged.agent), encoded(&staged.cgroup.path)));
-    page.until("document.querySelectorAll('figure.chart canvas').length > 1");
+    page.until("document.querySelectorAll('figure.chart canvas').length > 3");
+    page.until_shown(&["OOM kills", "16.0 MiB"]);
     page.screenshot("workload");
+    for window in ["90 d", "7 d", "24 h", "1 h", "5 min"] {
+        page.evaluate(&format!("[...document.querySelectorAll('a')].find((it) => it.text === '{window}').click()"));
+        page.until(&format!("document.querySelector('.windows [aria-current]').text === '{window}'"));
+        page.until("document.querySelector('figure.chart canvas')");
+    }
     assert_eq!(page.evaluate("document.images.length"), 0);
     page.assert_well();
     staged.agent.stop();
