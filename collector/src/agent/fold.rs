@@ -7,6 +7,7 @@ use collector_core::engine::Engine;
 use collector_core::outcome::Outcome;
 use collector_core::rule::Rules;
 use collector_core::sample::{Reading, Sample};
+use tokio::sync::mpsc;
 
 use super::snapshot::{Ask, Publisher};
 use crate::clock;
@@ -87,6 +88,13 @@ impl Fold {
     /// Answers a request with the snapshot of this tick.
     pub fn answer(&mut self, ask: Ask) {
         self.publisher.answer(ask, self.engine.view());
+    }
+
+    /// Answers all requests that wait.
+    pub fn answer_all(&mut self, asks: &mut mpsc::Receiver<Ask>) {
+        while let Ok(ask) = asks.try_recv() {
+            self.answer(ask);
+        }
     }
 
     /// Completes the recording, and publishes the outcomes that the engine held back.

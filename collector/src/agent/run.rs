@@ -35,6 +35,9 @@ pub async fn run(agent: &mut Agent) -> Result<()> {
     } = agent;
     let mut upkeep = memory::Upkeep::new();
     loop {
+        // Whatever is always due, such as rounds that take longer than a tick, comes before them below, and none of it may keep them from
+        // an answer: one costs nothing here.
+        fold.answer_all(asks);
         tokio::select! {
             biased;
             _ = terminate.recv() => return Ok(()),

@@ -113,6 +113,21 @@ fn a_workload_has_its_processes_and_those_below_it() {
     agent.stop();
 }
 
+#[test]
+fn an_agent_that_is_always_late_answers() {
+    needs!(is_root(), "loading eBPF programs needs root");
+    let cgroup = Cgroup::new("many");
+    let many: Vec<Cgroup> = (0..1500).map(|number| cgroup.child(&format!("c{number}"))).collect();
+    // Shorter than a round takes, so that the next one is always due.
+    let agent = Agent::start_unrecorded("tick = \"10ms\"\n");
+    for _ in 0..5 {
+        let status: Status = serde_json::from_str(&body(&agent, "/api/v1/status", "")).unwrap();
+        assert!(status.time > 0);
+    }
+    agent.stop();
+    drop(many);
+}
+
 /// The body, whatever the status.
 fn get_body(agent: &Agent, path: &str) -> String {
     get(&agent.address, path, "").split_once("\r\n\r\n").map_or(String::new(), |(_, body)| body.to_owned())
