@@ -69,7 +69,7 @@ fn leave(journal: &Path, workload: &str, time: u64) -> u64 {
         workloads_of_owner: 100,
     };
     let history = thread::History::start(journal.to_owned(), limits).unwrap();
-    history.write(Quarter { time, entries: vec![entry] });
+    history.write(Quarter { time, entries: vec![entry], cards: Vec::new(), counts: Vec::new() });
     history.close();
     time
 }
