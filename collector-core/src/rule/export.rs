@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::template::{Form, Piece, Template, Word};
 use super::{Change, Condition, Event, Rule, Rules, Side, Threshold};
 use crate::incident::Kind;
+use crate::metric::row::Detail;
 use crate::metric::visit::Part;
 
 /// The counter that grows with incidents of this kind, if there is one.
@@ -42,6 +43,15 @@ fn write(text: &mut String, rule: &Rule) {
             if let Some(clear) = threshold.clear {
                 line(text, format_args!("      # In the agent, {} resolves at {clear:?}.", rule.name));
             }
+            if let Some(what) = hidden(threshold) {
+                let (name, metric) = (&rule.name, threshold.metric.name);
+                line(
+                    text,
+                    format_args!(
+                        "      # {name} needs metrics.detail = \"full\": else /metrics has {what} of {metric}."
+                    ),
+                );
+            }
             (threshold_expression(threshold), threshold.lasting)
         }
         Condition::Event(event) => match event_expression(event) {
@@ -63,6 +73,23 @@ fn write(text: &mut String, rule: &Rule) {
     line(text, format_args!("          action: {}", quoted(&annotation(&rule.action, rule))));
     if let Some(path) = super::runbook::path(rule) {
         line(text, format_args!("          runbook_url: {}/blob/main/{path}", env!("CARGO_PKG_REPOSITORY")));
+    }
+}
+
+/// Which series that a rule reads are not in /metrics at the usual level of detail; the agent's own rules see them all.
+fn hidden(threshold: &Threshold) -> Option<&'static str> {
+    let none = "no series";
+    let Detail::By(parts) = threshold.metric.detail else { return threshold.metric.detail.is_full().then_some(none) };
+    let chosen = |value: &str| threshold.matches.iter().any(|(_, pattern)| pattern.matches(value));
+    // A pattern for another label chooses none by name.
+    let is_chosen = parts.iter().any(|(value, _)| !value.is_empty() && chosen(value));
+    let others = "\u{fffd}";
+    let read = parts.iter().filter(|(value, _)| !is_chosen || chosen(if value.is_empty() { others } else { value }));
+    let full: Vec<bool> = read.map(|(_, detail)| detail.is_full()).collect();
+    match full.iter().filter(|full| **full).count() {
+        0 => None,
+        count if count == full.len() => Some(none),
+        _ => Some("not all series"),
     }
 }
 
@@ -196,6 +223,31 @@ mod tests {
             assert_eq!(there || named, rule.enabled, "{}", rule.name);
         }
         assert!(text.contains("# In the agent, HostMemoryHigh resolves at 0.87.\n"));
+    }
+
+    #[test]
+    fn a_rule_whose_metric_is_hidden_says_so() {
+        let own = |metric: &str, labels: &str| {
+            let rule = format!(
+                "alert = \"Own\"\nmetric = \"{metric}\"\nabove = 1\nseverity = \"info\"\nsummary = \"s\"\naction = \"a\"\n{labels}"
+            );
+            let text = export(&Rules::new(&[toml::from_str(&rule).unwrap()]).unwrap());
+            let comment = text.lines().find(|line| line.contains("# Own needs metrics.detail")).map(str::to_owned);
+            comment.map(|comment| comment.split("else /metrics has ").nth(1).unwrap_or_default().to_owned())
+        };
+        let full = "headroom_workload_memory_limit_working_set_ratio";
+        assert_eq!(own(full, ""), Some(format!("no series of {full}.")));
+        assert_eq!(own("headroom_host_memory_used_ratio", ""), None);
+        // Of the CPU's pressure there are none, of the others' there are.
+        let parted = "headroom_workload_pressure_stalled_seconds_total";
+        let of = |matches: &str| own(parted, &format!("rate = \"1m\"\n{matches}"));
+        assert_eq!(of("match = { resource = \"cpu\" }"), Some(format!("no series of {parted}.")));
+        assert_eq!(of("match = { resource = \"memory\" }"), None);
+        assert_eq!(of("match = { resource = \"!cpu\" }"), None);
+        let some = Some(format!("not all series of {parted}."));
+        assert_eq!([of(""), of("match = { workload = \"web\" }")], [some.clone(), some]);
+        let text = export(&Rules::new(&[]).unwrap());
+        assert!(!text.contains("needs metrics.detail"), "the default rules need no more than is shown: {text}");
     }
 
     #[test]
