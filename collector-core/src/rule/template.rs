@@ -45,6 +45,22 @@ pub enum Word {
 const FORMS: [(&str, Form); 3] = [("percent", Form::Percent), ("bytes", Form::Bytes), ("duration", Form::Duration)];
 const WORDS: [(&str, Word); 2] = [("xid", Word::Xid), ("xid_action", Word::XidAction)];
 
+/// What people call the value of a label that a default rule names.
+const NAMES: [(&str, &str); 12] = [
+    ("workload", "the workload"),
+    ("mountpoint", "the mount point"),
+    ("device", "the device"),
+    ("operation", "read or write"),
+    ("kind", "the kind"),
+    ("node", "n"),
+    ("gpu", "n"),
+    ("reason", "the reason"),
+    ("direction", "the direction"),
+    ("source", "one of its sources"),
+    ("listener", "the listener"),
+    ("stage", "the stage"),
+];
+
 /// The values that fill a template.
 pub trait Filling {
     fn value(&self) -> Option<f64>;
@@ -87,6 +103,32 @@ impl Template {
             pieces.push(Piece::Text(plain));
         }
         Ok(Template(pieces))
+    }
+
+    /// For people who do not know the notation: what stands for a field is named.
+    pub fn in_words(&self) -> String {
+        let mut text = String::new();
+        for piece in &self.0 {
+            text += match piece {
+                Piece::Text(plain) => plain,
+                Piece::Value(Form::Plain) => "…",
+                Piece::Value(Form::Percent) => "… %",
+                Piece::Value(Form::Bytes) => "… bytes",
+                Piece::Value(Form::Duration) => "… s",
+                Piece::Label(name, Word::Plain) => {
+                    NAMES.iter().find(|(label, _)| label == name).map_or(name.as_str(), |(_, words)| words)
+                }
+                Piece::Label(_, Word::Xid) => "… (its meaning)",
+                Piece::Label(_, Word::XidAction) => "What to do about this number.",
+                Piece::Title => "The title of the incident: what happened, and to whom.",
+            };
+        }
+        // What a file writes in small letters, such as kswapd, stays so.
+        if matches!(self.0.first(), Some(Piece::Text(_))) {
+            return text;
+        }
+        let mut letters = text.chars();
+        letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
     }
 
     pub fn fill(&self, filling: &impl Filling) -> String {

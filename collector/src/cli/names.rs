@@ -1,8 +1,11 @@
-//! Tests that `docs/coming-from.md` names only what exists: metrics with their labels, verbs with their flags, paths, settings, rules.
+//! Tests that `docs/coming-from.md` names only what exists: metrics with their labels, verbs with their flags, paths, settings, rules;
+//! and that the commands of runbooks and rules can be run as they stand.
 
 use collector_core::api::read::Route;
 use collector_core::metric::METRICS;
 use collector_core::rule::Rules;
+use collector_core::rule::runbook::runbooks;
+use collector_core::stage::Stage;
 
 use crate::config::catalogue::TABLES;
 use crate::config::setting;
@@ -110,4 +113,35 @@ fn nothing_that_they_wrote_down_is_left_out() {
         code(1).map(|(_, code)| code.strip_prefix("GET ").or(code.strip_prefix("POST ")).unwrap_or(code)).collect();
     let missing: Vec<&&str> = THEIRS.iter().filter(|name| !known.contains(*name)).collect();
     assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
+fn every_command_of_a_runbook_is_one_as_it_stands() {
+    let mut count = 0;
+    for (name, runbook) in runbooks().unwrap() {
+        for [command, _] in runbook.check.iter().filter(|[what, _]| what.starts_with("headroom ")) {
+            count += 1;
+            let parsed = super::command().try_get_matches_from(command.split(' '));
+            assert!(parsed.is_ok(), "{name}: {command}: {}", parsed.unwrap_err());
+        }
+    }
+    assert!(count > 20, "{count}");
+}
+
+#[test]
+fn what_rules_losses_and_errors_say_to_run_are_verbs() {
+    let rules = Rules::new(&[]).unwrap();
+    let mut texts: Vec<String> = rules.0.iter().map(|rule| rule.action.to_string()).collect();
+    texts.extend(runbooks().unwrap().into_values().map(|runbook| runbook.why));
+    texts.extend(Stage::ALL.into_iter().map(|stage| stage.texts().1.to_owned()));
+    let cli = super::command();
+    let mut count = 0;
+    for text in &texts {
+        for rest in text.split("headroom ").skip(1) {
+            count += 1;
+            let verb = rest.split(|c: char| !c.is_ascii_lowercase() && c != '-').next().unwrap_or_default();
+            assert!(cli.find_subcommand(verb).is_some(), "{verb:?} in {text}");
+        }
+    }
+    assert!(count > 10, "{count}");
 }
