@@ -5,6 +5,7 @@
 //! origin of each value, and is the only file here that does IO.
 
 pub mod catalogue;
+mod default;
 pub mod entry;
 mod environment;
 pub mod error;

@@ -1,6 +1,6 @@
-//! [`Config`]: every setting and its default, section by section. Knows neither keys nor layers.
+//! [`Config`]: every setting, section by section. Knows neither keys nor layers.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -261,108 +261,12 @@ pub struct Journal {
     pub max_bytes: usize,
 }
 
-/// The shortest PSI window that the kernel allows without CAP_SYS_RESOURCE.
-const WINDOW: Duration = Duration::from_secs(2);
-
-/// Mount points of kernel interfaces, containers and pods: short-lived, and their filesystems are listed elsewhere.
-const MOUNTPOINTS: &str = "/proc /proc/* /sys /sys/* /run/credentials/* /run/containerd/* /run/k3s/containerd/* \
-    /run/docker/* /run/netns/* /run/user/* /var/lib/docker/* /var/lib/containers/storage/* /var/lib/containerd/* \
-    /var/lib/kubelet/*";
-
-/// Filesystem types without user data.
-const TYPES: &str = "autofs binfmt_misc bpf cgroup cgroup2 configfs debugfs devpts devtmpfs efivarfs erofs fusectl \
-    fuse.lxcfs hugetlbfs iso9660 mqueue nsfs overlay proc procfs pstore ramfs rpc_pipefs securityfs selinuxfs squashfs \
-    sysfs tracefs";
-
-fn names(text: &str) -> Vec<String> {
-    text.split_whitespace().map(str::to_owned).collect()
-}
-
 impl Config {
     /// The name that alerts and reports have for this host: as configured, or else its own.
     pub fn host_name(&self) -> String {
         match self.host.as_str() {
             "" => rustix::system::uname().nodename().to_string_lossy().into_owned(),
             name => name.to_owned(),
-        }
-    }
-}
-
-impl Default for Config {
-    fn default() -> Config {
-        Config {
-            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9843),
-            socket: Some(PathBuf::from("/run/headroom/headroom.sock")),
-            web_config: None,
-            allowed_hosts: Vec::new(),
-            tick: Duration::from_secs(1),
-            rootfs: PathBuf::from("/"),
-            lock: PathBuf::from("/run/headroom/lock"),
-            user: "headroom".into(),
-            oom_score_adj: -999,
-            host: String::new(),
-            log: Log { level: "info".into(), format: "auto".into() },
-            kernel: Kernel {
-                btf: None,
-                disable: Vec::new(),
-                stall: Duration::from_millis(100),
-                slow_io: Duration::from_secs(1),
-                critical_ring: 256 * 1024,
-                bulk_ring: 1024 * 1024,
-                measure: Duration::from_secs(10),
-                debug: false,
-                require_probes: false,
-            },
-            fault: Fault { access: true },
-            workload: Workload {
-                max: 2000,
-                grace: Duration::from_secs(60),
-                kubelet: PathBuf::from("/var/log"),
-                docker: PathBuf::from("/var/lib/docker"),
-                podman: PathBuf::from("/var/lib/containers/storage"),
-                containerd: PathBuf::from("/run/containerd"),
-                stat_interval: Duration::from_secs(10),
-                sample: Duration::from_millis(100),
-            },
-            pressure: Pressure {
-                memory_waiting: Duration::from_millis(300),
-                memory_stalled: Duration::from_millis(200),
-                memory_window: WINDOW,
-                io_waiting: Duration::ZERO,
-                io_stalled: Duration::from_secs(1),
-                io_window: WINDOW,
-                cpu_waiting: Duration::ZERO,
-                cpu_window: WINDOW,
-            },
-            disk: Disk { exclude: names("loop* ram* zram* fd*") },
-            filesystem: Filesystem {
-                exclude: names(MOUNTPOINTS),
-                exclude_types: names(TYPES),
-                interval: Duration::from_secs(10),
-                deadline: Duration::from_secs(5),
-            },
-            gpu: Gpu {
-                enabled: "auto".into(),
-                library: None,
-                interval: Duration::from_secs(1),
-                deadline: Duration::from_secs(5),
-                pcie_budget: Duration::from_millis(10),
-            },
-            transfer: Transfer { enabled: false, scan: Duration::from_secs(2) },
-            metrics: Metrics { detail: "usual".into(), max_series: 200_000, max_bytes: 24 << 20 },
-            history: History {
-                memory: 32 << 20,
-                workloads: 200,
-                max_age: Duration::from_secs(90 * 24 * 3600),
-                max_bytes: 256 << 20,
-            },
-            journal: Journal {
-                dir: PathBuf::from("/var/lib/headroom"),
-                max_age: Duration::from_secs(30 * 24 * 3600),
-                max_bytes: 128 * 1024 * 1024,
-            },
-            rule: Vec::new(),
-            sink: Sinks::default(),
         }
     }
 }

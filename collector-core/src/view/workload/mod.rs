@@ -33,6 +33,7 @@ mod recent;
 mod slots;
 mod statistics;
 mod tier;
+mod tree;
 mod unseen;
 
 /// The name for all workloads over the cap, and for what belongs to no workload. No workload can have this name: each name
