@@ -5,7 +5,7 @@ import { Failure, encode, read } from "../api";
 import type { Gap, History, Points, Tier } from "../type";
 
 /** Seconds that the finest tier reaches back. */
-const FINEST = 300;
+export const FINEST = 300;
 
 /** Points of a coarser tier that are asked for at most: more than a screen has pixels for. */
 const MOST = 1500;

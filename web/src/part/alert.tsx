@@ -28,7 +28,14 @@ export function Subject({ labels }: { labels: Record<string, string> }) {
   );
 }
 
-export function Alerts({ alerts, now }: { alerts: Alert[]; now: number }) {
+interface AlertsProps {
+  alerts: Alert[];
+  now: number;
+  /** Without the cause, which the incident tells. */
+  brief?: boolean;
+}
+
+export function Alerts({ alerts, now, brief }: AlertsProps) {
   if (alerts.length === 0) return <p class="none">No alert fires.</p>;
   return (
     <ul class="list">
@@ -42,13 +49,16 @@ export function Alerts({ alerts, now }: { alerts: Alert[]; now: number }) {
               since {moment(alert.fired).slice(5, 16)}, {ago(alert.fired, now)}
             </time>
           </div>
-          <p>{alert.summary}</p>
-          {alert.cause && <p>{alert.cause}</p>}
+          <p>
+            {alert.summary}{" "}
+            {brief && alert.incident && <a href={route.incident(alert.incident)}>why</a>}
+          </p>
+          {!brief && alert.cause && <p>{alert.cause}</p>}
           <p class="action">
             <span class="dim">Do: </span>
             {alert.action}
           </p>
-          {alert.incident && <a href={route.incident(alert.incident)}>Why: the incident</a>}
+          {!brief && alert.incident && <a href={route.incident(alert.incident)}>Why: the incident</a>}
         </li>
       ))}
     </ul>

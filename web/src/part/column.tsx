@@ -166,7 +166,7 @@ function Memory({ row }: { row: Row }) {
   const ofHost = host && line.memory_bytes !== undefined ? line.memory_bytes / host : undefined;
   return (
     <div class="meter">
-      {line.memory_bytes !== undefined && <Bar ratio={limited ?? ofHost} />}
+      {line.memory_bytes !== undefined && <Bar ratio={limited ?? ofHost} free={limited === undefined} />}
       <span>
         {bytes(line.memory_bytes)}
         {line.memory_limit_bytes !== undefined && <span class="dim"> of {bytes(line.memory_limit_bytes)}</span>}

@@ -57,7 +57,7 @@ export function Overview({ world }: { world: World }) {
           <h2 id="fires">
             What fires {report.alerts.length > FEW && <a href={route.EVENTS}>all {count(report.alerts.length)}</a>}
           </h2>
-          <Alerts alerts={report.alerts.slice(0, FEW)} now={report.time} />
+          <Alerts alerts={report.alerts.slice(0, FEW)} now={report.time} brief />
         </section>
         <section aria-labelledby="last">
           <h2 id="last">

@@ -4,9 +4,9 @@ import { useMemo } from "preact/hooks";
 import { Chart } from "../chart/chart";
 import { GROUPS, label } from "../chart/group";
 import { prepare } from "../chart/prepare";
-import type { Track } from "../chart/track";
+import { FINEST, type Track } from "../chart/track";
 import type { World } from "../feed";
-import { bytes, cores, count, moment, percent, seconds } from "../format";
+import { bytes, clock, cores, count, moment, percent, seconds } from "../format";
 import { Alerts } from "../part/alert";
 import { word } from "../part/bar";
 import { share } from "../part/column";
@@ -98,6 +98,11 @@ function Largest({ processes }: { processes: Processes }) {
   );
 }
 
+/** Since when anything is kept. */
+function since(track: Track): number {
+  return Math.min(...track.missing.map((gap) => gap.until));
+}
+
 interface ChartsProps {
   track?: Track;
   window: number;
@@ -127,9 +132,10 @@ function Charts({ track, window, limit, to }: ChartsProps) {
       <p class="dim">
         {track?.tier ? `${TIERS[track.tier]}. ` : ""}
         {track && end > 0 ? `Up to ${moment(end * 1e9)}. ` : ""}
+        {track && window <= FINEST && track.missing.length > 0 ? `Kept since ${clock(since(track))}. ` : ""}
         {zero.length > 0 ? `Zero throughout: ${zero.map(({ group }) => group.title).join(", ")}.` : ""}
       </p>
-      {track && track.missing.length > 0 && (
+      {track && window > FINEST && track.missing.length > 0 && (
         <ul class="reasons dim">
           {track.missing.map(({ until, series, reason }) => (
             <li key={`${until} ${reason}`}>
