@@ -84,7 +84,7 @@ function Row({ gpu }: { gpu: GpuLine }) {
       </td>
       <td class="number">{link(gpu, gpu.pcie_host_to_device_ratio)}</td>
       <td class="number">{link(gpu, gpu.pcie_device_to_host_ratio)}</td>
-      <td>{trouble(gpu)}</td>
+      <td class="trouble">{trouble(gpu)}</td>
     </tr>
   );
 }
