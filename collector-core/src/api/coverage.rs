@@ -1,4 +1,5 @@
-//! What this host can and cannot measure, and why: the answer of `/api/v1/coverage`. `headroom doctor` also says what the host lacks.
+//! What this host can and cannot measure, and why: the answer of `/api/v1/coverage`.
+//! Who answers adds what the host lacks.
 
 use collector_common::SIGNALS;
 use serde::{Deserialize, Serialize};
@@ -27,6 +28,23 @@ pub struct Coverage {
     pub missing: Vec<Missing>,
     /// What was dropped since the agent started.
     pub losses: Vec<Loss>,
+    /// What `headroom doctor` says of the host: what the kernel cannot do here, what is off, and what that costs. Empty in a recording.
+    #[serde(default)]
+    pub findings: Vec<Finding>,
+}
+
+/// What was found of a part of the host.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Finding {
+    /// The part, as in `headroom doctor --json`.
+    pub part: String,
+    /// Whether nothing is missing.
+    pub ok: bool,
+    /// What was found, or what is missing and why.
+    pub is: String,
+    /// What is not known without what is missing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub costs: Vec<String>,
 }
 
 /// An eBPF program.
@@ -95,6 +113,7 @@ impl Coverage {
             sources: sources.collect(),
             missing: missing(view),
             losses: losses.filter(|(_, count)| *count > 0).map(|(stage, count)| loss(stage, count)).collect(),
+            findings: Vec::new(),
         }
     }
 }

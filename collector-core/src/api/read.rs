@@ -153,7 +153,7 @@ pub const ROUTES: &[Route] = &[
     Route {
         path: "coverage",
         alias: None,
-        help: "What this host can and cannot measure, and why: probes, sources, missing numbers, losses.",
+        help: "What this host can and cannot measure, and why: probes, sources, missing numbers, losses, and what the host lacks.",
         parameters: &[],
         answer: Answer::Type(schema::<Coverage>),
         read: |_| Read::Coverage,

@@ -99,6 +99,7 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
     report(&kernel, config.kernel.require_probes)?;
     // Arming may need a capability, too.
     let (triggers, mut refused) = arm(config);
+    let examined = Arc::new(snapshot::Host::examine(config));
     confine(config)?;
     trim();
     // Threads started from here on inherit the reduced capabilities.
@@ -122,6 +123,7 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
         left_out: left_out.clone(),
         history: history.as_ref().map(|_| config.journal.dir.clone()),
         root: Root::new(&config.rootfs),
+        host: examined,
     };
     let (publisher, asks, mut snapshots) = snapshot::channel(tick_ns, beside);
     snapshots.events = outbox.followed.clone();

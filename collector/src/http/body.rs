@@ -73,15 +73,17 @@ pub enum Lane {
     /// The history's tier on disk.
     Disk,
     Processes,
+    /// What the host can do.
+    Host,
 }
 
 /// The turns of each [`Lane`].
 #[derive(Clone, Debug)]
-pub struct Turns([Arc<Semaphore>; 2]);
+pub struct Turns([Arc<Semaphore>; 3]);
 
 impl Default for Turns {
     fn default() -> Turns {
-        Turns([(); 2].map(|()| Arc::new(Semaphore::new(1))))
+        Turns([(); 3].map(|()| Arc::new(Semaphore::new(1))))
     }
 }
 

@@ -8,6 +8,7 @@
 //!
 //! Health and readiness are atomics and never wait.
 
+mod coverage;
 mod history;
 mod workload;
 
@@ -17,6 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use collector_core::api::read::Read;
 use collector_core::view::View;
+pub use coverage::Host;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock;
@@ -63,12 +65,13 @@ pub struct Beside {
     pub history: Option<PathBuf>,
     /// Where processes are read.
     pub root: Root,
+    pub host: Arc<Host>,
 }
 
 #[cfg(test)]
 impl Default for Beside {
     fn default() -> Beside {
-        Beside { cap: Cap::NONE, left_out: Arc::default(), history: None, root: Root::default() }
+        Beside { cap: Cap::NONE, left_out: Arc::default(), history: None, root: Root::default(), host: Arc::default() }
     }
 }
 
@@ -199,6 +202,7 @@ impl http::Snapshot for Snapshot {
                 self.beside.left_out.fetch_add(left_out, Ordering::Relaxed);
                 Answer::ok(text).into()
             }
+            Page::Api(Read::Coverage) => coverage::render(&self.view, &self.beside.host),
             Page::Api(Read::Workload(name)) => workload::render(&self.view, name, &self.beside.root),
             Page::Api(Read::History(query)) => history::render(&self.view, query, self.beside.history.as_deref()),
             Page::Api(read) => read.answer(&self.view).map_or_else(Answer::from, Answer::ok).into(),
