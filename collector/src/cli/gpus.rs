@@ -66,7 +66,7 @@ pub fn run(args: &GpusArgs, effective: &Effective) -> Result<(), Failure> {
         let json = serde_json::to_string_pretty(&gpus).context("write JSON")?;
         return super::print(&(shown_json(&json).into_owned() + "\n"));
     }
-    super::print(&page(&gpus, terminal::width(), colour()))
+    super::print(&page(&gpus, terminal::room(), colour()))
 }
 
 fn ask(effective: &Effective) -> anyhow::Result<Gpus> {
@@ -165,4 +165,21 @@ fn notes(gpu: &GpuLine) -> Vec<Line> {
         say(format!("its PCIe link has {now} lanes, and could have {most}"));
     }
     notes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use collector_core::api::gpus::Holder;
+
+    #[test]
+    fn a_terminal_gets_what_fits_and_a_file_gets_all() {
+        let holder = |number| Holder { workload: format!("kubepods/model-{number}"), memory_bytes: Some(1 << 30) };
+        let gpu = GpuLine { gpu: "0".to_owned(), workloads: (0..20).map(holder).collect(), ..GpuLine::default() };
+        let gpus = Gpus { gpus: vec![gpu], ..Gpus::default() };
+        let cut = page(&gpus, 100, false);
+        assert!(cut.lines().all(|line| line.chars().count() <= 100) && !cut.contains("model-19"), "{cut}");
+        let whole = page(&gpus, usize::MAX, false);
+        assert!(whole.contains("kubepods/model-19 1.00 GiB\n") && !whole.contains('…'), "{whole}");
+    }
 }

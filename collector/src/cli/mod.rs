@@ -13,6 +13,7 @@ pub mod man;
 pub mod mcp;
 #[cfg(test)]
 mod names;
+mod rate;
 pub mod replay;
 pub mod report;
 pub mod rules;

@@ -9,6 +9,11 @@ pub fn width() -> usize {
     terminal_size::terminal_size().map_or(WIDTH, |(width, _)| width.0.into())
 }
 
+/// The longest line that is shown whole: what is written to a file or to another program is not cut.
+pub fn room() -> usize {
+    if stdout().is_terminal() { width() } else { usize::MAX }
+}
+
 /// Lines; `None` if stdout is no terminal.
 pub fn height() -> Option<usize> {
     terminal_size::terminal_size().filter(|_| stdout().is_terminal()).map(|(_, height)| height.0.into())

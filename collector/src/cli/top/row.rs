@@ -4,12 +4,13 @@
 use std::collections::HashMap;
 
 use collector_core::amount::{bytes, percent, seconds};
-use collector_core::api::workloads::{Line, Summary};
+use collector_core::api::workloads::Line;
 use collector_core::text::shown;
 
 use super::answer::Answers;
 use super::column::Column;
 use super::tree::tree;
+use crate::cli::rate::{Before, Rates, used};
 use crate::cli::sheet::{Paint, UNKNOWN};
 
 /// USED is red from this share of the limit.
@@ -36,35 +37,13 @@ pub struct Row<'a> {
     pub depth: usize,
     used: Option<f64>,
     cpu: Option<f64>,
-    pressure: Option<f64>,
-    io_pressure: Option<f64>,
-    stalls: Option<f64>,
-    faults: Option<f64>,
-    io: Option<f64>,
+    rates: Rates,
     vram: Option<u64>,
 }
 
 impl<'a> Row<'a> {
-    fn new(line: &'a Line, before: Option<&Line>, elapsed: f64, vram: Option<u64>) -> Row<'a> {
-        let rate = |of: fn(&Line) -> Option<f64>| {
-            let growth = of(line)? - of(before?)?;
-            (elapsed > 0.0 && growth >= 0.0).then_some(growth / elapsed)
-        };
-        let limit = line.memory_limit_bytes.filter(|limit| *limit > 0);
-        // The kernel updates PSI time in steps, so the growth may exceed the interval a little.
-        let share = |of| rate(of).map(|share| share.min(1.0));
-        Row {
-            line: Some(line),
-            depth: 0,
-            used: line.memory_bytes.zip(limit).map(|(memory, limit)| memory as f64 / limit as f64),
-            cpu: rate(|line| line.cpu_seconds).or(line.cpu_cores),
-            pressure: share(|line| line.memory_waiting_seconds),
-            io_pressure: share(|line| line.io_waiting_seconds),
-            stalls: rate(|line| line.reclaim_stall_seconds),
-            faults: rate(|line| line.major_faults.map(|count| count as f64)),
-            io: rate(|line| Some(line.block_read_bytes?.saturating_add(line.block_written_bytes?) as f64)),
-            vram,
-        }
+    fn new(line: &'a Line, rates: Rates, vram: Option<u64>) -> Row<'a> {
+        Row { line: Some(line), depth: 0, used: used(line), cpu: rates.cpu.or(line.cpu_cores), rates, vram }
     }
 
     pub fn name(&self) -> &'a str {
@@ -81,14 +60,14 @@ impl<'a> Row<'a> {
             Column::Limit => number(line.memory_limit_bytes),
             Column::Used => self.used,
             Column::Cpu => self.cpu,
-            Column::Pressure => self.pressure,
-            Column::Stalls => self.stalls,
+            Column::Pressure => self.rates.memory_waiting,
+            Column::Stalls => self.rates.stalls,
             Column::Kills => number(line.oom_kills),
-            Column::Io => self.io,
-            Column::Faults => self.faults,
+            Column::Io => self.rates.io,
+            Column::Faults => self.rates.faults,
             Column::Vram => number(self.vram),
             Column::WorkingSet => number(line.memory_working_set_bytes),
-            Column::IoPressure => self.io_pressure,
+            Column::IoPressure => self.rates.io_waiting,
             Column::Pinned => number(line.pinned_bytes),
             Column::Swap => number(line.swap_bytes),
         }
@@ -134,10 +113,7 @@ impl<'a> Row<'a> {
 /// The rows in order.
 pub fn rows<'a>(answers: &'a Answers, order: &Order) -> Vec<Row<'a>> {
     let Answers { workloads: now, before, status, .. } = answers;
-    let earlier: HashMap<&str, &Line> =
-        before.iter().flat_map(|before| &before.workloads).map(|line| (&*line.workload, line)).collect();
-    // Of a recording that goes back, too.
-    let elapsed = before.as_ref().map_or(0.0, |before: &Summary| now.time.saturating_sub(before.time) as f64 / 1e9);
+    let before = Before::of(before.as_ref(), now.time);
     let mut held: HashMap<&str, u64> = HashMap::new();
     for holder in status.gpus.iter().flat_map(|gpu| &gpu.workloads) {
         if let Some(bytes) = holder.memory_bytes {
@@ -147,7 +123,7 @@ pub fn rows<'a>(answers: &'a Answers, order: &Order) -> Vec<Row<'a>> {
     }
     let row = |line: &'a Line| {
         let name = &*line.workload;
-        Row::new(line, earlier.get(name).copied(), elapsed, held.get(name).copied())
+        Row::new(line, before.rates(line), held.get(name).copied())
     };
     let mut rows: Vec<Row> = now.workloads.iter().map(row).filter(|row| row.is_wanted(order)).collect();
     sort(&mut rows, order);
@@ -185,6 +161,8 @@ fn sort(rows: &mut [Row], order: &Order) {
 
 #[cfg(test)]
 mod tests {
+    use collector_core::api::workloads::Summary;
+
     use super::*;
     use collector_core::api::gpus::{GpuLine, Holder};
 

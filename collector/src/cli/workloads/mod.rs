@@ -12,6 +12,7 @@ use collector_core::text::shown_json;
 use serde::Serialize;
 
 use super::direct::Direct;
+use super::rate::{Before, used};
 use super::settings::Settings;
 use super::terminal::colour;
 use crate::client::{Client, is_forbidden};
@@ -166,30 +167,14 @@ impl Source {
 
 impl Report {
     fn new(before: &Summary, now: Summary, source: &'static str) -> Report {
-        let seconds = now.time.saturating_sub(before.time) as f64 / 1e9;
-        // Both are sorted by `order`.
-        let earlier = |line: &Line| {
-            let found = before.workloads.binary_search_by(|other| order(other).cmp(&order(line)));
-            found.ok().map(|index| &before.workloads[index])
-        };
-        let row = |mut line: Line| {
-            let before = earlier(&line);
-            let rate = |of: fn(&Line) -> Option<f64>| {
-                let growth = of(&line)? - of(before?)?;
-                (seconds > 0.0 && growth >= 0.0).then_some(growth / seconds)
-            };
-            let (cpu_cores, waiting) = (rate(|line| line.cpu_seconds), rate(|line| line.memory_waiting_seconds));
-            // Over the interval; where there is none, the agent's own.
-            line.cpu_cores = cpu_cores.or(line.cpu_cores);
-            let limit = line.memory_limit_bytes.filter(|limit| *limit > 0);
+        let before = Before::of(Some(before), now.time);
+        let row = |line: Line| {
+            let rates = before.rates(&line);
             Row {
-                memory_limit_used_ratio: line
-                    .memory_bytes
-                    .zip(limit)
-                    .map(|(memory, limit)| memory as f64 / limit as f64),
-                // The kernel updates PSI time in steps, so the growth may exceed the interval a little.
-                memory_waiting_ratio: waiting.map(|ratio| ratio.min(1.0)),
-                line,
+                memory_limit_used_ratio: used(&line),
+                memory_waiting_ratio: rates.memory_waiting,
+                // Over the interval; where there is none, the agent's own.
+                line: Line { cpu_cores: rates.cpu.or(line.cpu_cores), ..line },
             }
         };
         Report { time: now.time, source, workloads: now.workloads.into_iter().map(row).collect() }
@@ -221,11 +206,6 @@ impl Report {
         self.workloads.truncate(top.unwrap_or(usize::MAX));
         self
     }
-}
-
-/// The order of a summary: `other`, then the rest by name.
-fn order(line: &Line) -> (bool, &str) {
-    (line.kind != "other", &line.workload)
 }
 
 fn interval(text: &str) -> anyhow::Result<Duration> {
