@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,6 @@ use collector_core::sample::{Reading, Sample};
 use crate::binary::binary;
 use crate::cgroup;
 use crate::exposition::Exposition;
-use crate::process::Killed;
 use crate::scratch::{Scratch, scratch};
 use crate::tail::Tail;
 use crate::user;
@@ -25,9 +24,13 @@ pub const PATIENCE: Duration = Duration::from_secs(120);
 /// Tests see every series, unless they remove this variable. An agent without a record is as by default: it is measured.
 pub const DETAIL: &str = "HEADROOM_METRICS_DETAIL";
 
+/// How long a test waits for a killed agent. The kernel takes a tenth of a second for each function of a library that it leaves,
+/// which is the last that it does, and nothing that the next test needs: with a few libraries half a minute.
+const END: Duration = Duration::from_secs(1);
+
 /// A running agent. When dropped, it is killed and its files are removed.
 pub struct Agent {
-    child: Killed,
+    child: Child,
     directory: Scratch,
     record: Mutex<Record>,
     /// `127.0.0.1:PORT`.
@@ -78,7 +81,7 @@ impl Agent {
     }
 
     pub fn is_running(&mut self) -> bool {
-        self.child.0.try_wait().unwrap().is_none()
+        self.child.try_wait().unwrap().is_none()
     }
 
     /// Starts an agent without waiting; `adjust` may change the command.
@@ -123,11 +126,11 @@ impl Agent {
         adjust(&mut command);
         let child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", binary.display()));
         let record = Record { tail: Tail::new(directory.join("record.jsonl")), samples: Vec::new() };
-        Agent { child: Killed(child), directory, record: Mutex::new(record), address: String::new() }
+        Agent { child, directory, record: Mutex::new(record), address: String::new() }
     }
 
     pub fn pid(&self) -> u32 {
-        self.child.0.id()
+        self.child.id()
     }
 
     /// Directory of its configuration, lock, log and record.
@@ -139,7 +142,7 @@ impl Agent {
     pub fn await_ready(&mut self) {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            if let Some(status) = self.child.0.try_wait().unwrap() {
+            if let Some(status) = self.child.try_wait().unwrap() {
                 panic!("the agent ended with {status}:\n{}", self.log());
             }
             if let Some((scheme, address)) = self.endpoint() {
@@ -245,7 +248,7 @@ impl Agent {
     }
 
     pub fn signal(&self, signal: rustix::process::Signal) {
-        let pid = rustix::process::Pid::from_child(&self.child.0);
+        let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
@@ -253,7 +256,7 @@ impl Agent {
     pub fn wait(&mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            if let Some(status) = self.child.0.try_wait().unwrap() {
+            if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
             assert!(Instant::now() < deadline, "the agent does not exit:\n{}", self.log());
@@ -267,6 +270,21 @@ impl Agent {
         let status = self.wait();
         assert!(status.success(), "the agent ended with {status}:\n{}", self.log());
         self.samples()
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let deadline = Instant::now() + END;
+        while let Ok(None) = self.child.try_wait() {
+            if Instant::now() >= deadline {
+                let pid = rustix::process::Pid::from_child(&self.child);
+                std::thread::spawn(move || rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty()));
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 }
 
