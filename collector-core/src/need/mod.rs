@@ -1,8 +1,10 @@
 //! What a unit of work needs before it starts: parts, each with its resource, its amount, its origin and its error. Bytes and
 //! arguments in, a [`Need`] out: who opens files is the client, with its caller's rights.
 
+pub mod command;
 pub mod declared;
 pub mod gguf;
+pub mod llama;
 pub mod quantisation;
 
 use std::collections::BTreeMap;
@@ -57,6 +59,21 @@ pub enum Resource {
     Network,
     /// Places of this name.
     Slot { name: String },
+}
+
+impl Resource {
+    /// What is measured against the same limit.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Resource::Host { memory } if memory.hard() => "host memory",
+            Resource::Host { .. } => "page cache",
+            Resource::Vram { .. } => "VRAM",
+            Resource::Disk { .. } => "disk",
+            Resource::Cpu => "CPU",
+            Resource::Network => "network",
+            Resource::Slot { .. } => "slot",
+        }
+    }
 }
 
 /// Kinds of host memory, by what the kernel can do about them.
@@ -130,6 +147,14 @@ impl Need {
         }
     }
 
+    /// The same, where what a caller declares stands in place of what was estimated of the same kind.
+    pub fn with_declared(mut self, declared: Need) -> Need {
+        let said = |part: &Part| declared.parts.iter().any(|said| said.resource.kind() == part.resource.kind());
+        self.parts.retain(|part| !said(part));
+        self.parts.extend(declared.parts);
+        self
+    }
+
     pub fn total(&self) -> Total {
         let mut total = Total::default();
         for part in &self.parts {
@@ -177,6 +202,18 @@ mod tests {
         assert_eq!((total.host_hard, total.host_soft, total.host_load_peak), (3, 8, 7));
         assert_eq!((&total.vram[&1], &total.vram_load_peak[&1]), (&32, &u64::MAX));
         assert_eq!(need.parts.len(), 8, "nothing is no part");
+    }
+
+    #[test]
+    fn what_is_declared_stands_in_place_of_an_estimate() {
+        let mut need = Need::default();
+        need.add(part(Resource::Host { memory: Memory::Pinned }, 1, false));
+        need.add(part(Resource::Host { memory: Memory::Mapped }, 2, false));
+        need.add(part(Resource::Vram { gpu: 0 }, 4, false));
+        let mut declared = Need::default();
+        declared.add(part(Resource::Host { memory: Memory::Anonymous }, 8, false));
+        let total = need.with_declared(declared).total();
+        assert_eq!((total.host_hard, total.host_soft, total.vram[&0]), (8, 2, 4));
     }
 
     #[test]

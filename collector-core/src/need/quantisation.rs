@@ -41,6 +41,8 @@ const TYPES: [Type; 35] = [
 const CACHE: [&str; 9] = ["f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1"];
 
 impl Type {
+    pub const F16: Type = TYPES[1];
+
     pub fn of(id: u32) -> Option<Type> {
         TYPES.into_iter().find(|known| known.id == id)
     }
@@ -57,7 +59,7 @@ impl Type {
 
     /// Bytes of this many elements; `None` if they are not whole blocks, or too many.
     pub fn bytes(self, elements: u64) -> Option<u64> {
-        if elements % self.block == 0 { (elements / self.block).checked_mul(self.size) } else { None }
+        if elements.is_multiple_of(self.block) { (elements / self.block).checked_mul(self.size) } else { None }
     }
 
     /// The same, with the last block counted as full.

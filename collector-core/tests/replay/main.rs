@@ -10,4 +10,5 @@ mod golden;
 mod incident;
 mod kill;
 mod level;
+mod need;
 mod series;

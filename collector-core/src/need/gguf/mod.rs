@@ -199,6 +199,13 @@ impl Header {
         }
     }
 
+    /// The same, where tensors of an unknown type are taken for what of the file is not counted.
+    pub fn taken_for(mut self, length: u64) -> Header {
+        let rest = length.saturating_sub(self.data).saturating_sub(self.weights.sum());
+        self.weights.output.bytes = self.weights.output.bytes.saturating_add(rest);
+        self
+    }
+
     /// How many files this model has, and which of them this is, from 0.
     pub fn split(&self) -> Result<Option<(u64, u64)>, Error> {
         let Some(count) = self.number("split.count")?.filter(|count| *count > 1) else { return Ok(None) };

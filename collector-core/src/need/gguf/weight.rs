@@ -46,8 +46,8 @@ pub struct Weights {
     pub output_matrix: bool,
     /// Names that begin like these of a projector of images or sound.
     pub projector: Weight,
-    /// The largest tensor of experts.
-    pub largest_expert: u64,
+    /// The largest tensor of a layer.
+    pub largest: u64,
     /// A type that this version does not know.
     pub unknown_type: Option<u32>,
     /// Where the last tensor ends, from the start of the data.
@@ -94,7 +94,7 @@ impl Weights {
         let bytes = kind.bytes(elements).ok_or_else(malformed)?;
         self.end = self.end.max(tensor.offset.checked_add(bytes).ok_or_else(malformed)?);
         let matrix = tensor.shape[1] > 1;
-        let repacked = if kind.repacked && matrix && tensor.shape[1] % 8 == 0 { bytes } else { 0 };
+        let repacked = if kind.repacked && matrix && tensor.shape[1].is_multiple_of(8) { bytes } else { 0 };
         let weight = Weight { bytes, repacked, ..Weight::default() };
         self.place(tensor, weight)
     }
@@ -110,9 +110,7 @@ impl Weights {
             }
         } else if let Some((layer, name)) = of_layer(tensor.name) {
             let experts = name.starts_with("ffn_") && name.contains("exps.");
-            if experts {
-                self.largest_expert = self.largest_expert.max(weight.bytes);
-            }
+            self.largest = self.largest.max(weight.bytes);
             let part = |amount| if experts { amount } else { 0 };
             let weight = Weight { experts: part(weight.bytes), repacked_experts: part(weight.repacked), ..weight };
             self.layer(layer)?.add(weight);
@@ -153,7 +151,7 @@ impl Weights {
         self.output.add(other.output);
         self.output_matrix |= other.output_matrix;
         self.projector.add(other.projector);
-        self.largest_expert = self.largest_expert.max(other.largest_expert);
+        self.largest = self.largest.max(other.largest);
         self.unknown_type = self.unknown_type.or(other.unknown_type);
     }
 
@@ -197,7 +195,7 @@ mod tests {
         let layer = weights.layers[1];
         assert_eq!((layer.bytes, layer.experts, layer.repacked), (2048 + 2304 + 1024, 2304, 2304));
         assert_eq!((weights.layers[0].bytes, weights.output.bytes, weights.projector.bytes), (256, 1024, 8));
-        assert_eq!((weights.sum(), weights.tensors, weights.largest_expert), (2304 + 5376 + 256 + 1024 + 8, 7, 2304));
+        assert_eq!((weights.sum(), weights.tensors, weights.largest), (2304 + 5376 + 256 + 1024 + 8, 7, 2304));
         let mut twice = weights.clone();
         twice.join(&weights);
         assert_eq!((twice.sum(), twice.embedding), (2 * weights.sum(), 2304));

@@ -1,0 +1,304 @@
+//! What llama-server's command line says about memory. Names and defaults of llama.cpp's common/arg.cpp and common/common.h (b11434).
+
+use std::fmt;
+
+use crate::need::quantisation::Type;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    pub model: Option<String>,
+    /// Tokens; `None`: what the model was trained with.
+    pub context: Option<u64>,
+    /// Sequences at a time; `None`: four, which share the cache.
+    pub parallel: Option<u64>,
+    /// All sequences share one cache.
+    pub unified: Option<bool>,
+    pub batch: u64,
+    pub micro_batch: u64,
+    /// Layers on GPUs; `None`: as many as fit.
+    pub gpu_layers: Option<u64>,
+    pub key: Type,
+    pub value: Type,
+    pub flash_attention: bool,
+    /// The cache stays in host memory.
+    pub cache_on_host: bool,
+    pub full_window: bool,
+    pub load: Load,
+    /// The weights that a CPU uses are rearranged.
+    pub repack: bool,
+    /// MiB of prompts that are kept in host memory; `None`: without a limit.
+    pub prompt_cache: Option<u64>,
+    /// The first layers whose experts stay on the CPU.
+    pub cpu_experts: u64,
+    /// Shares of the GPUs.
+    pub split: Vec<u64>,
+    pub projector: Option<String>,
+    pub projector_on_host: bool,
+    pub draft: Option<String>,
+    pub draft_gpu_layers: Option<u64>,
+    pub adapters: Vec<String>,
+    /// Arguments that could matter, and are not taken into account.
+    pub not_considered: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Load {
+    Mapped,
+    /// Read into anonymous memory.
+    Read,
+    ReadLocked,
+    MappedLocked,
+    /// Read past the page cache.
+    Direct,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        let f16 = Type::F16;
+        Settings {
+            model: None,
+            context: None,
+            parallel: None,
+            unified: None,
+            batch: 2048,
+            micro_batch: 512,
+            gpu_layers: None,
+            key: f16,
+            value: f16,
+            flash_attention: true,
+            cache_on_host: false,
+            full_window: false,
+            load: Load::Mapped,
+            repack: true,
+            prompt_cache: Some(8192),
+            cpu_experts: 0,
+            split: Vec::new(),
+            projector: None,
+            projector_on_host: false,
+            draft: None,
+            draft_gpu_layers: None,
+            adapters: Vec::new(),
+            not_considered: Vec::new(),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Error {
+    NoValue { flag: String },
+    Value { flag: String, value: String, expected: &'static str },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::NoValue { flag } => write!(f, "{flag} needs a value"),
+            Error::Value { flag, value, expected } => write!(f, "{flag} {value}: expected {expected}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+const NUMBER: &str = "a number";
+const MOST: u64 = u32::MAX as u64;
+
+/// A number within what llama.cpp's 32 bits hold; a negative one is `None`.
+fn number(value: &str) -> Result<Option<u64>, &'static str> {
+    let number = value.parse::<i64>().map_err(|_| NUMBER)?;
+    match u64::try_from(number) {
+        Ok(number) if number <= MOST => Ok(Some(number)),
+        Ok(_) => Err("a number of 32 bits"),
+        Err(_) => Ok(None),
+    }
+}
+
+fn positive(value: &str) -> Result<u64, &'static str> {
+    number(value)?.filter(|number| *number > 0).ok_or("a number above 0")
+}
+
+fn kind(value: &str) -> Result<Type, &'static str> {
+    Type::cache(value).ok_or("f32, f16, bf16, q8_0, q4_0, q4_1, iq4_nl, q5_0 or q5_1")
+}
+
+type Switch = fn(&mut Settings);
+type Set = fn(&mut Settings, &str) -> Result<(), &'static str>;
+
+/// Flags with a value.
+#[rustfmt::skip]
+const VALUES: &[(&[&str], Set)] = &[
+    (&["-m", "--model"], |settings, value| { settings.model = Some(value.to_owned()); Ok(()) }),
+    (&["-c", "--ctx-size"], |settings, value| { settings.context = number(value)?.filter(|context| *context > 0); Ok(()) }),
+    (&["-np", "--parallel"], |settings, value| { settings.parallel = number(value)?.filter(|parallel| *parallel > 0); Ok(()) }),
+    (&["-b", "--batch-size"], |settings, value| { settings.batch = positive(value)?; Ok(()) }),
+    (&["-ub", "--ubatch-size"], |settings, value| { settings.micro_batch = positive(value)?; Ok(()) }),
+    (&["-ngl", "--gpu-layers", "--n-gpu-layers"], |settings, value| { settings.gpu_layers = layers(value)?; Ok(()) }),
+    (&["-ctk", "--cache-type-k"], |settings, value| { settings.key = kind(value)?; Ok(()) }),
+    (&["-ctv", "--cache-type-v"], |settings, value| { settings.value = kind(value)?; Ok(()) }),
+    (&["-fa", "--flash-attn"], |settings, value| match value {
+        "on" | "auto" | "1" | "-1" => { settings.flash_attention = true; Ok(()) }
+        "off" | "0" => { settings.flash_attention = false; Ok(()) }
+        _ => Err("on, off or auto"),
+    }),
+    (&["-cram", "--cache-ram"], |settings, value| { settings.prompt_cache = number(value)?; Ok(()) }),
+    (&["-ncmoe", "--n-cpu-moe"], |settings, value| { settings.cpu_experts = number(value)?.ok_or(NUMBER)?; Ok(()) }),
+    (&["-ts", "--tensor-split"], |settings, value| { settings.split = shares(value)?; Ok(()) }),
+    (&["-mm", "--mmproj"], |settings, value| { settings.projector = Some(value.to_owned()); Ok(()) }),
+    (&["-md", "--model-draft", "--spec-draft-model"], |settings, value| { settings.draft = Some(value.to_owned()); Ok(()) }),
+    (&["-ngld", "--gpu-layers-draft", "--n-gpu-layers-draft", "--spec-draft-ngl"], |settings, value| { settings.draft_gpu_layers = layers(value)?; Ok(()) }),
+    (&["--lora"], |settings, value| { settings.adapters.extend(value.split(',').map(str::to_owned)); Ok(()) }),
+    (&["-lm", "--load-mode"], |settings, value| {
+        settings.load = match value {
+            "auto" | "mmap" => Load::Mapped,
+            "none" => Load::Read,
+            "mlock" => Load::ReadLocked,
+            "mmap+mlock" => Load::MappedLocked,
+            "dio" => Load::Direct,
+            _ => return Err("auto, none, mmap, mlock, mmap+mlock or dio"),
+        };
+        Ok(())
+    }),
+];
+
+/// Flags without one.
+#[rustfmt::skip]
+const SWITCHES: &[(&[&str], Switch)] = &[
+    (&["-kvu", "--kv-unified"], |settings| settings.unified = Some(true)),
+    (&["-no-kvu", "--no-kv-unified"], |settings| settings.unified = Some(false)),
+    (&["-nkvo", "--no-kv-offload"], |settings| settings.cache_on_host = true),
+    (&["-kvo", "--kv-offload"], |settings| settings.cache_on_host = false),
+    (&["--swa-full"], |settings| settings.full_window = true),
+    (&["--no-mmap"], |settings| settings.load = if settings.load == Load::MappedLocked { Load::ReadLocked } else { Load::Read }),
+    (&["--mmap"], |settings| settings.load = Load::Mapped),
+    (&["--mlock"], |settings| settings.load = if settings.load == Load::Read { Load::ReadLocked } else { Load::MappedLocked }),
+    (&["-dio", "--direct-io"], |settings| settings.load = Load::Direct),
+    (&["-nr", "--no-repack"], |settings| settings.repack = false),
+    (&["--repack"], |settings| settings.repack = true),
+    (&["-cmoe", "--cpu-moe"], |settings| settings.cpu_experts = MOST),
+    (&["--no-mmproj-offload"], |settings| settings.projector_on_host = true),
+];
+
+/// Flags that change nothing about memory, and whether a value follows.
+#[rustfmt::skip]
+const HARMLESS: &[(&str, bool)] = &[
+    ("--host", true), ("--port", true), ("-t", true), ("--threads", true), ("-tb", true), ("--threads-batch", true),
+    ("-a", true), ("--alias", true), ("--api-key", true), ("--temp", true), ("--top-k", true), ("--top-p", true),
+    ("--min-p", true), ("-n", true), ("--predict", true), ("-s", true), ("--seed", true), ("-lv", true), ("-to", true),
+    ("--timeout", true), ("--threads-http", true), ("--log-file", true), ("--chat-template", true), ("--log-verbosity", true),
+    ("--metrics", false), ("--no-webui", false), ("--no-ui", false), ("--offline", false), ("--jinja", false), ("--slots", false), ("--no-slots", false),
+    ("--props", false), ("-v", false), ("--verbose", false), ("--no-warmup", false), ("--warmup", false), ("-cb", false), ("--cont-batching", false),
+    ("--log-disable", false), ("--log-timestamps", false), ("--log-prefix", false), ("--no-mmproj", false),
+];
+
+fn layers(value: &str) -> Result<Option<u64>, &'static str> {
+    match value {
+        "auto" => Ok(None),
+        // All that there are.
+        "all" | "-1" => Ok(Some(MOST)),
+        value => number(value).map_err(|_| "a number, auto or all").map(|layers| Some(layers.unwrap_or(MOST))),
+    }
+}
+
+/// `3,1`. Fractions are kept to thousandths.
+fn shares(value: &str) -> Result<Vec<u64>, &'static str> {
+    let share = |text: &str| crate::amount::parse_thousandths(text).ok().filter(|share| *share <= MOST * 1000);
+    value.split([',', '/']).map(share).collect::<Option<Vec<_>>>().ok_or("numbers, such as 3,1")
+}
+
+impl Settings {
+    /// Of the arguments after the program's name.
+    pub fn of<T: AsRef<str>>(arguments: &[T]) -> Result<Settings, Error> {
+        let mut settings = Settings::default();
+        let mut arguments = arguments.iter().map(AsRef::as_ref).peekable();
+        while let Some(argument) = arguments.next() {
+            let (flag, joined) = match argument.split_once('=') {
+                Some((flag, value)) if flag.starts_with("--") => (flag, Some(value)),
+                _ => (argument, None),
+            };
+            if let Some((_, set)) = SWITCHES.iter().find(|(names, _)| names.contains(&flag)) {
+                set(&mut settings);
+            } else if let Some((_, set)) = VALUES.iter().find(|(names, _)| names.contains(&flag)) {
+                let value =
+                    joined.or_else(|| arguments.next()).ok_or_else(|| Error::NoValue { flag: flag.to_owned() })?;
+                set(&mut settings, value).map_err(|expected| Error::Value {
+                    flag: flag.to_owned(),
+                    value: value.to_owned(),
+                    expected,
+                })?;
+            } else if let Some((_, takes)) = HARMLESS.iter().find(|(name, _)| *name == flag) {
+                if *takes && joined.is_none() {
+                    arguments.next();
+                }
+            } else {
+                // What follows an unknown flag and is none itself is taken for its value.
+                let value = joined.map(str::to_owned).or_else(|| {
+                    arguments.next_if(|next| flag.starts_with('-') && !next.starts_with('-')).map(str::to_owned)
+                });
+                settings.not_considered.push(value.map_or_else(|| flag.to_owned(), |value| format!("{flag} {value}")));
+            }
+        }
+        Ok(settings)
+    }
+
+    /// Sequences, and whether they share one cache.
+    pub fn sequences(&self) -> (u64, bool) {
+        (self.parallel.unwrap_or(4), self.unified.unwrap_or(self.parallel.is_none()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(line: &str) -> Result<Settings, Error> {
+        Settings::of(&line.split_whitespace().collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_command_line_is_read() {
+        let settings = of("-m x.gguf -c 32768 -ngl 99 -np 2 --ubatch-size=256 -ctk q8_0 -fa off -nkvo --no-mmap -cram 0 -ts 3,1.5 -cmoe").unwrap();
+        let expected = Settings {
+            model: Some("x.gguf".to_owned()),
+            context: Some(32768),
+            gpu_layers: Some(99),
+            parallel: Some(2),
+            micro_batch: 256,
+            key: Type::cache("q8_0").unwrap(),
+            flash_attention: false,
+            cache_on_host: true,
+            load: Load::Read,
+            prompt_cache: Some(0),
+            split: vec![3000, 1500],
+            cpu_experts: MOST,
+            ..Settings::default()
+        };
+        assert_eq!(settings, expected);
+        assert_eq!(settings.sequences(), (2, false));
+        assert_eq!(of("").unwrap().sequences(), (4, true));
+        assert_eq!((of("-ngl -1").unwrap().gpu_layers, of("-ngl auto").unwrap().gpu_layers), (Some(MOST), None));
+        assert_eq!((of("-c 0").unwrap().context, of("-cram -1").unwrap().prompt_cache), (None, None));
+        let locked =
+            ["--mlock", "--no-mmap --mlock", "--mlock --no-mmap", "--load-mode dio"].map(|line| of(line).unwrap().load);
+        assert_eq!(locked, [Load::MappedLocked, Load::ReadLocked, Load::ReadLocked, Load::Direct]);
+    }
+
+    #[test]
+    fn what_is_unknown_is_named_and_what_is_harmless_is_not() {
+        let settings = of("--port 8080 -ot exps=CPU --rpc host:1 --metrics --override-kv a=int:1 stray --new").unwrap();
+        assert_eq!(
+            settings.not_considered,
+            ["-ot exps=CPU", "--rpc host:1", "--override-kv a=int:1", "stray", "--new"]
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        let error = |line| of(line).unwrap_err().to_string();
+        assert_eq!(error("-c"), "-c needs a value");
+        assert_eq!(error("-c many"), "-c many: expected a number");
+        assert_eq!(error("-c 99999999999"), "-c 99999999999: expected a number of 32 bits");
+        assert_eq!(error("-ub 0"), "-ub 0: expected a number above 0");
+        assert!(error("-ctk q4_k").starts_with("-ctk q4_k: expected f32,"));
+        assert!(error("-ts 1,x").contains("such as 3,1"));
+    }
+}
