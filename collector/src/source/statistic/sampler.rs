@@ -75,7 +75,8 @@ impl Drop for Sampler {
 /// Until the end. While the files are read, the fold loop can go on.
 fn run(shared: &Shared, interval: Duration) {
     let mut next = Instant::now();
-    let (mut files, mut readings): (Vec<(Id, Arc<OwnedFd>)>, Vec<(Id, Option<u64>)>) = (Vec::new(), Vec::new());
+    let mut files: Vec<(Id, Arc<OwnedFd>)> = Vec::new();
+    let mut readings: Vec<(Id, Option<u64>)> = Vec::new();
     loop {
         let mut state = lock(&shared.state);
         while !state.sampled.any() && !state.ended {
