@@ -9,28 +9,29 @@ use crate::page;
 use crate::project::{self, Project};
 use crate::setup::{self, Scope};
 
-/// fmt, clippy for the host, clippy for the BPF target, the page's types, licences, generated docs.
+/// fmt, the page's types, clippy for the host, clippy for the BPF target, licences, generated docs.
 pub fn check(project: &Project) -> Result<()> {
     setup::ensure(project, Scope::Check)?;
 
     project::say(project::STEP, "[1/6] rustfmt");
     project::run(project.cargo("fmt").args(["--all", "--check"])).context("`cargo fmt --all` puts this right")?;
 
-    project::say(project::STEP, "[2/6] clippy, host");
+    // Before anything is built, so that the page is in it from the beginning.
+    project::say(project::STEP, "[2/6] types of the page");
+    page::check(project)?;
+
+    project::say(project::STEP, "[3/6] clippy, host");
     let mut clippy = project.cargo("clippy");
     clippy.args(["--workspace", "--exclude", "collector-ebpf", "--all-targets", "--", "--deny", "warnings"]);
     project::run(&mut clippy)?;
 
-    project::say(project::STEP, "[3/6] clippy, eBPF");
+    project::say(project::STEP, "[4/6] clippy, eBPF");
     let toolchain = setup::find(project)?;
     let target = project.target.join("ebpf");
     for features in [&[][..], &["--features", "typed"]] {
         let mut clippy = toolchain.cargo("clippy", &project.root, std::env::consts::ARCH, &target);
         project::run(clippy.args(features).args(["--locked", "--", "--deny", "warnings"]))?;
     }
-
-    project::say(project::STEP, "[4/6] types of the page");
-    page::check(project)?;
 
     project::say(project::STEP, "[5/6] licences");
     licence::check(project)?;
