@@ -1,7 +1,7 @@
 //! What an agent publishes tick by tick, and the numbers of the host that its screens should show.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -12,6 +12,8 @@ use crate::exposition::Exposition;
 
 /// A rate of the host is over the time between two readings, which are some milliseconds before the ends of their ticks.
 const APART: f64 = 0.04;
+/// A rate of a workload is over the time between two ticks. Its digits may differ where it is rounded.
+const EXACT: f64 = 0.001;
 /// Ticks before a rate of the host is compared: over a short time, some milliseconds are much.
 const BEFORE: usize = 4;
 
@@ -62,15 +64,20 @@ impl Tick {
 /// All ticks since the agent started.
 pub struct Ticks(pub Vec<Tick>);
 
+/// Also after the other thread failed, so that its failure is the one that is told.
+fn lock(seen: &Mutex<Ticks>) -> MutexGuard<'_, Ticks> {
+    seen.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// A number that is known, and the share of it by which a screen may differ.
 pub type Number = Option<(f64, f64)>;
 
 impl Ticks {
     pub fn follow(address: &str, until: &AtomicBool, seen: &Mutex<Ticks>) {
         while !until.load(Ordering::Relaxed) {
-            let last = seen.lock().unwrap().0.last().map_or(0, |tick| tick.time);
+            let last = lock(seen).0.last().map_or(0, |tick| tick.time);
             match Tick::now(address, last) {
-                Some(tick) => seen.lock().unwrap().0.push(tick),
+                Some(tick) => lock(seen).0.push(tick),
                 None => sleep(Duration::from_millis(10)),
             }
         }
@@ -91,9 +98,9 @@ impl Ticks {
             && (at.max(1) - 1..=at + 1).all(|at| at == 0 || self.seconds(at - 1, at) < 1.5)
     }
 
-    /// How a counter grew since the tick before, a second.
-    pub fn pace(&self, at: usize, name: &str, labels: &[(&str, &str)]) -> Number {
-        Some((self.growth(at.checked_sub(1)?, at, name, labels)?, 0.001))
+    /// How a counter grew a second, since so many ticks before.
+    pub fn pace(&self, at: usize, back: usize, name: &str, labels: &[(&str, &str)]) -> Number {
+        Some((self.growth(at.checked_sub(back)?, at, name, labels)?, EXACT))
     }
 
     /// A gauge at a tick.
