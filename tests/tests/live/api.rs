@@ -75,7 +75,9 @@ fn the_api_has_the_numbers_of_the_metrics_of_the_same_tick() {
 fn a_workload_has_its_processes_and_those_below_it() {
     needs!(is_root(), "loading eBPF programs needs root");
     let cgroup = Cgroup::new("members");
-    let below = cgroup.child("below");
+    // What is nested in a service belongs to it.
+    let service = cgroup.child("members.service");
+    let [first, second] = ["a", "b"].map(|name| service.child(name));
     let secret = "--api-key=secret";
     let script = ["-c", "printf 'a\\nb' >/proc/$$/comm; read _", secret];
     let piped = || {
@@ -83,10 +85,17 @@ fn a_workload_has_its_processes_and_those_below_it() {
         command.args(script).stdin(Stdio::piped());
         command
     };
-    let (one, other) = (Killed(cgroup.spawn(&mut piped())), Killed(below.spawn(&mut piped())));
+    let (one, other) = (Killed(first.spawn(&mut piped())), Killed(second.spawn(&mut piped())));
     let agent = Agent::start_unrecorded("");
-    let path = format!("/api/v1/workloads/{}", cgroup.path.replace('/', "%2F"));
     let deadline = Instant::now() + PATIENCE;
+    let path = loop {
+        let summary: Summary = serde_json::from_str(&body(&agent, "/api/v1/workloads", "")).unwrap();
+        let found = summary.workloads.iter().find(|line| line.cgroup == service.path);
+        if let Some(line) = found {
+            break format!("/api/v1/workloads/{}", line.workload.replace('/', "%2F"));
+        }
+        assert!(Instant::now() < deadline, "{summary:?}");
+    };
     let processes = loop {
         let detail: Option<Detail> = serde_json::from_str(&get_body(&agent, &path)).ok();
         let processes = detail.and_then(|detail| detail.processes).unwrap_or_default();
