@@ -87,9 +87,9 @@ impl Points {
         };
         for (time, [min, mean, max]) in values {
             points.times.push(time);
-            points.min.push(min.map(|value| shown(series, value)));
-            points.mean.push(mean.map(|value| shown(series, value)));
-            points.max.push(max.map(|value| shown(series, value)));
+            points.min.push(min.map(|value| shown(series, value.into())));
+            points.mean.push(mean.map(|value| shown(series, value.into())));
+            points.max.push(max.map(|value| shown(series, value.into())));
         }
         points
     }
@@ -127,8 +127,7 @@ impl Points {
 }
 
 /// Drops the digits that single precision does not have.
-fn shown(series: Series, value: f32) -> f64 {
-    let value = f64::from(value);
+pub(super) fn shown(series: Series, value: f64) -> f64 {
     if series.name().contains("bytes") { value.round() } else { (value * 1e7).round() / 1e7 }
 }
 

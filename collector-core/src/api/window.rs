@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::history::Points;
+use super::history::{Points, shown};
 use crate::series::Series;
 use crate::view::View;
+use crate::view::history::Track;
 
 /// The longest window, in seconds: 90 days.
 pub const LONGEST: u64 = 90 * 24 * 3600;
@@ -79,27 +80,21 @@ pub struct Extent {
 impl Recent {
     /// Absent before anything is kept.
     pub fn of(view: &View) -> Option<Recent> {
-        let host = extents(view, None, Series::ALL.into_iter().filter(|series| !series.is_part()));
-        let of = |name: &str| extents(view, Some(name), [Series::Memory, Series::Cpu, Series::Vram].into_iter());
-        let workloads = view.workloads.iter().map(|workload| (workload.name.to_string(), of(&workload.name)));
+        let host = extents(view, &view.history.host, Series::ALL.into_iter().filter(|series| !series.is_part()));
+        let of = |track: &Track| extents(view, track, [Series::Memory, Series::Cpu, Series::Vram].into_iter());
+        let workloads = view.workloads.iter().map(|workload| (workload.name.to_string(), of(&workload.track)));
         let workloads: BTreeMap<_, _> = workloads.filter(|(_, extents)| !extents.is_empty()).collect();
         (!host.is_empty() || !workloads.is_empty()).then_some(Recent { window_seconds: USUAL, host, workloads })
     }
 }
 
-fn extents(view: &View, workload: Option<&str>, all: impl Iterator<Item = Series>) -> BTreeMap<String, Extent> {
+fn extents(view: &View, track: &Track, all: impl Iterator<Item = Series>) -> BTreeMap<String, Extent> {
     let from = view.time.saturating_sub(USUAL * 1_000_000_000);
-    let points = |series| Points::of(view, workload, series, from, view.time).ok();
-    let extent = |series| Some((series, Extent::of(&points(series)?)?));
-    all.filter_map(extent).map(|(series, extent)| (series.name().to_owned(), extent)).collect()
-}
-
-impl Extent {
-    fn of(points: &Points) -> Option<Extent> {
-        let known = || points.mean.iter().flatten();
-        let max = points.max.iter().flatten().copied().reduce(f64::max)?;
-        Some(Extent { mean: known().sum::<f64>() / known().count() as f64, max })
-    }
+    let extent = |series| {
+        let (mean, max) = view.history.extent(track, series, from)?;
+        Some((series.name().to_owned(), Extent { mean: shown(series, mean), max: shown(series, f64::from(max)) }))
+    };
+    all.filter_map(extent).collect()
 }
 
 #[cfg(test)]

@@ -146,7 +146,11 @@ impl<V: Value> Columns<V> {
         let value = if number == self.number {
             self.open.get(row, column)
         } else {
-            self.packed.iter().rfind(|chunk| chunk.number == number)?.get(row, column)
+            let back = usize::try_from(self.number.checked_sub(number)?).ok()?;
+            // None is left out, mostly.
+            let near = self.packed.len().checked_sub(back).and_then(|place| self.packed.get(place));
+            let found = near.filter(|chunk| chunk.number == number);
+            found.or_else(|| self.packed.iter().rfind(|chunk| chunk.number == number))?.get(row, column)
         };
         Some(value).filter(|value| value.is_known())
     }

@@ -51,6 +51,20 @@ impl History {
         over.chain(open).collect()
     }
 
+    /// Mean and maximum of a series since a moment, second by second, as far as it is known. Allocates nothing.
+    pub(crate) fn extent(&self, track: &Track, series: Series, from: u64) -> Option<(f64, f32)> {
+        let points = track.0.as_ref()?;
+        let within = self.points_of(points).filter(|(_, time)| *time >= from);
+        let known = within.filter_map(|(row, _)| {
+            let [_, mean, most] = points.values(row, series);
+            Some((mean?, most?))
+        });
+        let (count, sum, most) = known.fold((0u32, 0.0, f32::MIN), |(count, sum, most), (mean, value)| {
+            (count + 1, sum + f64::from(mean), most.max(value))
+        });
+        (count > 0).then(|| (sum / f64::from(count), most))
+    }
+
     /// The points that a track has second by second, with their times.
     fn points_of(&self, points: &Points) -> impl Iterator<Item = (u64, u64)> {
         let (all, first) = (self.points(), points.first.max(points.columns.first()));
@@ -66,6 +80,9 @@ fn coarse(tier: Tier) -> Option<usize> {
 impl Points {
     fn values(&self, row: u64, series: Series) -> Values {
         let Some(value) = self.columns.get(row, series as usize) else { return [None; 3] };
+        if series != Series::Memory {
+            return [Some(value); 3];
+        }
         let mut point = NOTHING;
         for part in [Series::MemoryLeast, Series::MemoryMean, Series::MemoryMost] {
             point[part as usize] = self.columns.get(row, part as usize).unwrap_or(f32::NAN);

@@ -25,7 +25,7 @@ const CHUNK: usize = 32;
 
 /// How much changes from one tick to the next.
 #[derive(Clone, Copy, PartialEq)]
-enum Change {
+pub enum Change {
     Nothing,
     /// A tenth of the workloads, and of these what usually does: memory, CPU, waiting.
     Some,
@@ -102,15 +102,15 @@ pub fn measure(rounds: usize) -> Result<Report> {
     Ok(report)
 }
 
-struct Host {
-    engine: Engine,
+pub struct Host {
+    pub engine: Engine,
     workloads: usize,
     time: u64,
     ticks: u64,
 }
 
 impl Host {
-    fn new(workloads: usize) -> Result<Host> {
+    pub fn new(workloads: usize) -> Result<Host> {
         let engine = filled(Engine::new(), Life::Usual, workloads).0;
         let mut host = Host { engine, workloads, time: NOW, ticks: 0 };
         (0..workloads).for_each(|workload| host.read(workload, true));
@@ -155,7 +155,7 @@ impl Host {
     }
 
     /// Microseconds of the tick, and its allocations.
-    fn tick(&mut self, seconds: u64, change: Change) -> (f64, u64) {
+    pub fn tick(&mut self, seconds: u64, change: Change) -> (f64, u64) {
         self.time += seconds * SECOND;
         self.ticks += 1;
         match change {

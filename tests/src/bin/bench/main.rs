@@ -2,6 +2,7 @@
 //! measurements in one run, because absolute figures depend on the machine.
 
 mod alert;
+mod api;
 mod block;
 mod fault;
 mod gpu;
@@ -39,8 +40,8 @@ static ALLOCATOR: allocation::Counting = allocation::Counting;
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask bench")]
 struct Arguments {
-    /// What to measure: fault, block, ring, idle, scrape, serve, page, rule, workloads, history, gpu, transfer, alert, peers; and
-    /// soak and siege, whose rounds are minutes [default: all except these two]
+    /// What to measure: fault, block, ring, idle, scrape, serve, api, page, rule, workloads, history, gpu, transfer, alert, peers;
+    /// and soak and siege, whose rounds are minutes [default: all except these two]
     names: Vec<String>,
     /// Number of measurements [default: each benchmark's own]
     #[arg(long, value_name = "N")]
@@ -59,13 +60,14 @@ struct Arguments {
 /// Name, default number of rounds, and function of a benchmark.
 type Benchmark = (&'static str, usize, fn(usize) -> Result<Report>);
 
-const BENCHMARKS: [Benchmark; 14] = [
+const BENCHMARKS: [Benchmark; 15] = [
     ("fault", 30, fault::measure),
     ("block", 20, block::measure),
     ("ring", 20, ring::measure),
     ("idle", 200, idle::measure),
     ("scrape", 7, scrape::measure),
     ("serve", 200, serve::measure),
+    ("api", 20, api::measure),
     ("page", 20, page::measure),
     ("rule", 200, rule::measure),
     ("workloads", 20, workloads::measure),
