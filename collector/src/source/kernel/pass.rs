@@ -88,7 +88,7 @@ impl Pass {
         let mut iterator = File::from(bpf::create_iterator(link.as_fd()).context("create the iterator")?);
         // The program writes nothing: one read walks to the end.
         while iterator.read(&mut [0; 64]).context("walk the cgroups")? > 0 {}
-        let head = self.head.words(0..head::ROWS + 1).context("the head is too short")?;
+        let head = self.head.words(0..head::COUNT).context("the head is too short")?;
         let [pass, count] = [head::PASS, head::ROWS].map(|word| head[word].load(Relaxed));
         if pass == self.pass {
             bail!("the walk did not reach its end");
