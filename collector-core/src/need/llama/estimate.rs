@@ -124,7 +124,7 @@ impl Estimate<'_> {
             self.need.assume("the output uses the embedding: it is held twice, on the CPU and on the GPU".to_owned());
         } else if tied && shape.architecture.twice {
             put(None, weights.tied);
-        } else if tied && self.settings.repack {
+        } else if tied && self.repacks() {
             // Rows are gathered from the one, and the other is rearranged.
             put(None, Weight { bytes: weights.tied.repacked, ..weights.tied });
         }
@@ -137,15 +137,20 @@ impl Estimate<'_> {
         }
     }
 
+    /// Where there is a GPU, weights of the CPU are in its host buffers, or mapped (`make_cpu_buft_list`).
+    fn repacks(&self) -> bool {
+        self.settings.repack && self.gpus == 0
+    }
+
     fn host_weights(&mut self, which: &str, weight: Weight) {
         let what = &format!("{which}weights");
-        let pinned = if self.offloads { Memory::Pinned } else { Memory::Anonymous };
+        let pinned = if self.gpus > 0 { Memory::Pinned } else { Memory::Anonymous };
         let memory = match self.settings.load {
             Load::Mapped => Memory::Mapped,
             Load::Read | Load::Direct => pinned,
             Load::ReadLocked | Load::MappedLocked => Memory::Locked,
         };
-        let repacked = if self.settings.repack { weight.repacked } else { 0 };
+        let repacked = if self.repacks() { weight.repacked } else { 0 };
         self.add(what, host(memory), weight.bytes - repacked.min(weight.bytes), 0);
         if repacked > 0 {
             self.add(&format!("{what}, rearranged for the CPU"), host(Memory::Anonymous), repacked, 0);

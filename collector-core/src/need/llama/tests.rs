@@ -82,6 +82,8 @@ fn what_a_cpu_rearranges_is_hard() {
     assert_eq!(amount(&plain, "weights, rearranged for the CPU", &host(Memory::Anonymous)), rearranged);
     let mapped = need(header("llama", Q4_0, &[]), "--no-repack", 0);
     assert_eq!(amount(&mapped, "weights", &host(Memory::Mapped)), quarter(EMBEDDING + 2 * LAYER));
+    let beside_gpu = need(header("llama", Q4_0, &[]), "-ngl 0", 1);
+    assert_eq!(amount(&beside_gpu, "weights", &host(Memory::Mapped)), quarter(EMBEDDING + 2 * LAYER));
 }
 
 #[test]
