@@ -46,7 +46,6 @@ def write(path, model, tensors):
         w.add_tensor_info(name, dims, gguf.np.dtype("uint8") if block > 1 else gguf.np.dtype("float32"), count // block * size, raw_dtype=kind)
     w.write_header_to_file(); w.write_kv_data_to_file(); w.write_ti_data_to_file(); w.close()
     header = os.path.getsize(path)
-    r = gguf.GGUFReader  # sizes are known to us; no need to read
     total = 0
     for name, shape in tensors.items():
         block, size = gguf.GGML_QUANT_SIZES[kind_of(name, shape, model["quant"])]

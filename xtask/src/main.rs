@@ -9,6 +9,7 @@ mod dist;
 mod fuzz;
 mod incidents;
 mod licence;
+mod models;
 mod page;
 mod peer;
 mod project;
@@ -68,6 +69,7 @@ enum Verb {
     /// Two of them, one test:        cargo xtask test vm 5.10 7.2 -- a_kill
     /// Staged incidents:             cargo xtask test incidents
     /// Some of them, on two kernels: cargo xtask test incidents 6.12 7.2 -- growth saw
+    /// What made-up models need:      cargo xtask test models
     #[command(verbatim_doc_comment)]
     Test(test::Args),
     /// Fuzz the parsers of untrusted input with cargo-fuzz

@@ -10,6 +10,7 @@ use anyhow::{Result, bail};
 
 use crate::build;
 use crate::incidents;
+use crate::models;
 use crate::peer;
 use crate::project::{self, Project};
 use crate::setup::{self, Scope};
@@ -47,6 +48,8 @@ enum Layer {
     Vm,
     /// Staged incidents: what the agent tells of each, as a table
     Incidents,
+    /// What made-up models need, compared with llama.cpp's own estimator, which is built first
+    Models,
 }
 
 const STATIC: &str = "static";
@@ -76,6 +79,9 @@ pub fn test(project: &Project, args: &Args) -> Result<()> {
     }
     if args.incidents.given() {
         bail!("--seed and --write are for staged incidents: cargo xtask test incidents");
+    }
+    if args.layer == Some(Layer::Models) {
+        return models::test(project);
     }
     if args.layer == Some(Layer::Vm) {
         setup::ensure(project, Scope::Build)?;

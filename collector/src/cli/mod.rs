@@ -13,6 +13,7 @@ pub mod man;
 pub mod mcp;
 #[cfg(test)]
 mod names;
+pub mod need;
 mod rate;
 pub mod replay;
 pub mod report;
@@ -62,6 +63,9 @@ When something is wrong:
   headroom explain              why the last one happened, and the minute before it
   headroom events --follow      new events as they happen
 
+Before something starts:
+  headroom need MODEL           what a GGUF model needs: host memory, VRAM, and each assumption
+
 Configuration:
   headroom check-config         every setting, its value and its origin
   headroom rules                every alert rule and its condition
@@ -91,6 +95,7 @@ enum Verb {
     Explain(explain::ExplainArgs),
     CheckConfig(check_config::CheckConfigArgs),
     Completions(completions::CompletionsArgs),
+    Need(need::NeedArgs),
     Man(man::ManArgs),
     Mcp(mcp::McpArgs),
 }
@@ -129,6 +134,7 @@ fn verb(verb: &Verb) -> Result<(), Failure> {
         Verb::Explain(args) => explain::run(args, &begin(&args.settings)?.config),
         Verb::CheckConfig(args) => check_config::run(args),
         Verb::Completions(args) => completions::run(args),
+        Verb::Need(args) => need::run(args),
         Verb::Man(args) => man::run(args),
         Verb::Mcp(args) => mcp::run(args),
     }

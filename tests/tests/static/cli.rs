@@ -75,7 +75,9 @@ fn help_and_version() {
     assert!(err(&alone).contains("Usage: headroom <COMMAND>"), "{}", err(&alone));
     let help = run(&["--help"]);
     assert_eq!((code(&help), err(&help)), (0, ""));
-    for verb in ["run", "replay", "doctor", "status", "top", "gpus", "rules", "check-config", "completions", "man"] {
+    for verb in
+        ["run", "replay", "doctor", "status", "top", "gpus", "rules", "need", "check-config", "completions", "man"]
+    {
         assert!(out(&help).contains(&format!("\n  {verb} ")), "{verb}");
         let help = run(&[verb, "--help"]);
         assert_eq!(code(&help), 0, "{verb}");

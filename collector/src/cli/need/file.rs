@@ -1,0 +1,99 @@
+//! The files that a model consists of, opened with the caller's rights.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use collector_core::need::gguf::{self, Header};
+use collector_core::need::llama::estimate::Files;
+use collector_core::need::llama::setting::Settings;
+
+/// All headers that the settings name.
+pub fn files(model: &Path, settings: &Settings) -> Result<Files> {
+    let other = |path: &Option<String>| path.as_ref().map(|path| whole(Path::new(path))).transpose();
+    let length = |path: &String| Ok(regular(Path::new(path))?.1);
+    Ok(Files {
+        model: whole(&in_folder(model)?)?,
+        projector: other(&settings.projector)?,
+        draft: other(&settings.draft)?,
+        adapters: settings.adapters.iter().map(length).collect::<Result<_>>()?,
+    })
+}
+
+/// GPUs with a device node here.
+pub fn gpus() -> u32 {
+    let Ok(nodes) = fs::read_dir("/dev") else { return 0 };
+    let is_gpu = |name: &str| name.strip_prefix("nvidia").is_some_and(|number| number.parse::<u32>().is_ok());
+    let count = nodes.flatten().filter(|node| node.file_name().to_str().is_some_and(is_gpu)).count();
+    u32::try_from(count).unwrap_or(0)
+}
+
+/// The one model of a folder.
+fn in_folder(path: &Path) -> Result<PathBuf> {
+    if !path.is_dir() {
+        return Ok(path.to_owned());
+    }
+    let mut found = Vec::new();
+    for entry in fs::read_dir(path).with_context(|| format!("list {}", path.display()))? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        // A projector is loaded beside a model, and later files of a split model with the first.
+        let later = name.contains("-of-") && !name.contains("-00001-of-");
+        if name.ends_with(".gguf") && !name.starts_with("mmproj") && !later {
+            found.push(name);
+        }
+    }
+    found.sort();
+    match &found[..] {
+        [name] => Ok(path.join(name)),
+        [] => bail!("{} has no GGUF file", path.display()),
+        more => bail!("{} has more than one model: {}", path.display(), more.join(", ")),
+    }
+}
+
+/// A model with all its files.
+fn whole(path: &Path) -> Result<Header> {
+    let mut header = part(path)?;
+    let Some((number, count)) = header.split().with_context(|| format!("read {}", path.display()))? else {
+        return Ok(header);
+    };
+    ensure!(number == 0, "{} is file {} of {count}: name the first", path.display(), number + 1);
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let names = gguf::files(&name, count).with_context(|| {
+        format!("{} is one of {count} files, but is not named NAME-00001-of-{count:05}.gguf", path.display())
+    })?;
+    for (number, name) in (0..).zip(&names).skip(1) {
+        let next = path.with_file_name(name);
+        let more = part(&next)?;
+        let split = more.split().with_context(|| format!("read {}", next.display()))?;
+        ensure!(split == Some((number, count)), "{} is not file {} of {count}", next.display(), number + 1);
+        header.weights.join(&more.weights);
+    }
+    Ok(header)
+}
+
+fn part(path: &Path) -> Result<Header> {
+    let (file, length) = regular(path)?;
+    let header = Header::read(file).with_context(|| format!("read {}", path.display()))?;
+    let end = header.data.saturating_add(header.weights.end);
+    // Of an unknown type the bytes are not known either.
+    ensure!(
+        header.weights.tensors == 0 || end <= length,
+        "{} has {length} bytes, but its tensors end at {end}: was it downloaded in full?",
+        path.display()
+    );
+    Ok(match header.weights.unknown_type {
+        Some(_) => header.taken_for(length),
+        None => header,
+    })
+}
+
+/// Opening a pipe would wait for its writer.
+fn regular(path: &Path) -> Result<(File, u64)> {
+    let metadata = fs::metadata(path).with_context(|| format!("look at {}", path.display()))?;
+    ensure!(metadata.is_file(), "{} is not a regular file", path.display());
+    let file = File::open(path).with_context(|| format!("open {}", path.display()))?;
+    Ok((file, metadata.len()))
+}
+
+#[cfg(test)]
+mod tests;

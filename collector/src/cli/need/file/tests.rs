@@ -1,0 +1,73 @@
+use std::os::unix::fs::FileExt as _;
+use std::process::Command;
+
+use super::*;
+
+const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/need");
+
+/// A folder of its own, gone at the end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Scratch {
+        let folder = std::env::temp_dir().join(format!("headroom-need-{name}-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        Scratch(folder)
+    }
+
+    /// A made-up model with a hole for its body.
+    fn model(&self, fixture: &str, name: &str) -> PathBuf {
+        let path = self.0.join(name);
+        let header = fs::read(format!("{FIXTURES}/{fixture}.gguf")).unwrap();
+        let read = Header::read(&*header).unwrap();
+        fs::write(&path, header).unwrap();
+        File::options().write(true).open(&path).unwrap().set_len(read.data + read.weights.end).unwrap();
+        path
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn error(path: &Path) -> String {
+    format!("{:#}", files(path, &Settings::default()).unwrap_err())
+}
+
+#[test]
+fn a_model_is_found_in_its_folder() {
+    let scratch = Scratch::new("folder");
+    assert!(error(&scratch.0).ends_with("has no GGUF file"));
+    scratch.model("llama-mha", "a.gguf");
+    scratch.model("nomic-embed", "mmproj-a.gguf");
+    let found = files(&scratch.0, &Settings::default()).unwrap();
+    assert_eq!(found.model.architecture(), Ok("llama"));
+    scratch.model("llama-mha", "b.gguf");
+    assert!(error(&scratch.0).ends_with("more than one model: a.gguf, b.gguf"));
+}
+
+#[test]
+fn a_file_that_is_not_whole_says_so() {
+    let scratch = Scratch::new("whole");
+    let path = scratch.model("llama-mha", "a.gguf");
+    let file = File::options().write(true).open(&path).unwrap();
+    let length = file.metadata().unwrap().len();
+    file.set_len(length - 1).unwrap();
+    assert!(error(&path).ends_with("was it downloaded in full?"));
+    file.set_len(1000).unwrap();
+    assert!(error(&path).contains("within its header"), "{}", error(&path));
+    file.write_all_at(b"PK", 0).unwrap();
+    assert!(error(&path).contains("is not a GGUF file"));
+    let missing = scratch.0.join("none.gguf");
+    assert!(error(&missing).starts_with("look at "));
+}
+
+#[test]
+fn a_pipe_is_not_waited_for() {
+    let scratch = Scratch::new("pipe");
+    let path = scratch.0.join("pipe.gguf");
+    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    assert!(error(&path).ends_with("is not a regular file"));
+}
