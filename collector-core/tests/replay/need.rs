@@ -9,6 +9,7 @@ use collector_core::need::gguf::Header;
 use collector_core::need::llama::estimate::{Files, MIB, estimate};
 use collector_core::need::llama::setting::Settings;
 use collector_core::need::{Need, Resource};
+use proptest::prelude::*;
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -123,6 +124,36 @@ fn estimates_are_those_of_a_real_estimator() {
         .filter_map(|row| wrong(row).map(|why| format!("{} {} on {}: {why}", row.model, row.run, row.device)))
         .collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Arithmetic of tests stops at an overflow.
+    #[test]
+    fn a_damaged_header_is_refused_or_estimated(
+        name in prop::sample::select(models().into_keys().collect::<Vec<_>>()),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..20),
+        early in any::<bool>(),
+        gpus in 0..3u32,
+        flags in prop::sample::select(vec!["", "-c 4294967295 -ub 4294967295 -b 4294967295", "-fa off -np 9 -ngl 3", "-cmoe --mlock"]),
+    ) {
+        let mut bytes = fs::read(folder().join(format!("{name}.gguf"))).unwrap();
+        // The keys come first.
+        let end = if early { bytes.len().min(1500) } else { bytes.len() };
+        for (at, byte) in damage {
+            bytes[at.index(end)] = byte;
+        }
+        let settings = Settings::of(&flags.split_whitespace().collect::<Vec<_>>()).unwrap();
+        if let Ok(header) = Header::read(&*bytes) {
+            let _ = header.split();
+            let files = Files { model: header.clone(), projector: Some(header.clone()), draft: Some(header), adapters: vec![1] };
+            if let Ok(need) = estimate(&files, &settings, gpus) {
+                let total = need.total();
+                prop_assert!(total.host_load_peak >= total.host_hard && total.host_hard > 0);
+            }
+        }
+    }
 }
 
 #[test]
