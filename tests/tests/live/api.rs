@@ -72,12 +72,9 @@ fn the_api_has_the_numbers_of_the_metrics_of_the_same_tick() {
 }
 
 #[test]
-fn a_workload_has_its_processes_and_those_below_it() {
+fn a_workload_has_its_processes() {
     needs!(is_root(), "loading eBPF programs needs root");
     let cgroup = Cgroup::new("members");
-    // What is nested in a service belongs to it.
-    let service = cgroup.child("members.service");
-    let [first, second] = ["a", "b"].map(|name| service.child(name));
     let secret = "--api-key=secret";
     let script = ["-c", "printf 'a\\nb' >/proc/$$/comm; read _", secret];
     let piped = || {
@@ -85,12 +82,12 @@ fn a_workload_has_its_processes_and_those_below_it() {
         command.args(script).stdin(Stdio::piped());
         command
     };
-    let (one, other) = (Killed(first.spawn(&mut piped())), Killed(second.spawn(&mut piped())));
+    let (one, other) = (Killed(cgroup.spawn(&mut piped())), Killed(cgroup.spawn(&mut piped())));
     let agent = Agent::start_unrecorded("");
     let deadline = Instant::now() + PATIENCE;
     let path = loop {
         let summary: Summary = serde_json::from_str(&body(&agent, "/api/v1/workloads", "")).unwrap();
-        let found = summary.workloads.iter().find(|line| line.cgroup == service.path);
+        let found = summary.workloads.iter().find(|line| line.cgroup == cgroup.path);
         if let Some(line) = found {
             break format!("/api/v1/workloads/{}", line.workload.replace('/', "%2F"));
         }
