@@ -1,7 +1,7 @@
 //! Two periods beside each other: what became better or worse, in words and numbers.
 
 use super::block::{Block, Finding, Table, Weight};
-use super::page::{Setting, memory_chart, period, share};
+use super::draw::{Setting, memory_chart, period, share};
 use super::words::{UNKNOWN, bytes, cpus, duration, shown, sum};
 use super::workload::{left_out, split};
 use super::zone::Zone;
@@ -223,7 +223,7 @@ fn gpu_slowed(digest: &Digest) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::page::Listed;
+    use super::super::draw::Listed;
     use super::*;
 
     fn digest(kills: u64, waiting: f64) -> Digest {

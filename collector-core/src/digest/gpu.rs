@@ -6,7 +6,7 @@ use super::Digest;
 use super::axis::Unit;
 use super::block::{Block, Curve, Line, Picture, Stroke, Table};
 use super::card::Figures;
-use super::page::{chart, curve, most};
+use super::draw::{chart, curve, most};
 use super::words::{UNKNOWN, bytes, duration, shown};
 use super::zone::Zone;
 use crate::amount::percent;

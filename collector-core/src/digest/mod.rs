@@ -6,6 +6,7 @@ mod axis;
 pub mod block;
 pub mod card;
 mod compare;
+mod draw;
 mod figures;
 mod gap;
 mod gpu;
@@ -28,11 +29,12 @@ use crate::incident::{Incident, Kind};
 use crate::tier::{Known, Rare};
 use card::Card;
 pub use compare::compared;
+pub use draw::{Listed, Setting};
 pub use figures::{Figures, Spread};
 use gap::Record;
 pub use html::html;
 pub use markdown::markdown;
-pub use page::{Listed, Setting, page};
+pub use page::page;
 pub use text::text;
 
 /// What a period had.

@@ -1,34 +1,17 @@
 //! What a report says of one period, as blocks: the summary first.
 
-use super::axis::{self, Unit};
-use super::block::{Block, Chart, Curve, Entry, Line, Picture, Stroke, Table};
+use super::axis::Unit;
+use super::block::{Block, Entry, Stroke, Table};
+use super::draw::{Setting, chart, curve, memory_chart, period, share};
 use super::gap::Record;
 use super::words::{UNKNOWN, bytes, cpus, duration, plain, plural, shown};
 use super::zone::Zone;
-use super::{Count, Digest, Figures, gpu, summary, workload};
+use super::{Count, Digest, gpu, summary, workload};
 use crate::amount::percent;
 
 /// At most this many are listed.
 const INCIDENTS: usize = 50;
 const GAPS: usize = 20;
-
-/// Where and for whom a report is written.
-#[derive(Clone, Debug)]
-pub struct Setting {
-    pub host: String,
-    pub zone: Zone,
-    pub listed: Listed,
-}
-
-/// Which workloads are listed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Listed {
-    /// Those that matter.
-    Important,
-    /// So many, whether they matter or not.
-    First(usize),
-    All,
-}
 
 /// The report of one period.
 pub fn page(digest: &Digest, setting: &Setting) -> Vec<Block> {
@@ -49,12 +32,6 @@ pub fn page(digest: &Digest, setting: &Setting) -> Vec<Block> {
     alerts(&mut blocks, digest);
     record(&mut blocks, digest, zone);
     blocks
-}
-
-/// When it was, and whose time that is.
-pub(super) fn period(digest: &Digest, zone: &Zone) -> String {
-    let (from, to) = (zone.minute(digest.from), zone.minute(digest.to));
-    format!("{from} to {to} {}", zone.name(digest.from, digest.to))
 }
 
 fn host(blocks: &mut Vec<Block>, digest: &Digest, zone: &Zone) {
@@ -94,45 +71,6 @@ fn host(blocks: &mut Vec<Block>, digest: &Digest, zone: &Zone) {
         let curve = curve("waiting", Stroke::Solid, &host.waiting);
         blocks.push(Block::Chart(chart(title.to_owned(), Unit::Share, vec![curve], digest, zone)));
     }
-}
-
-/// Most and mean against the limit of then.
-pub(super) fn memory_chart(
-    title: &str,
-    limit: &str,
-    figures: &Figures,
-    digest: &Digest,
-    zone: &Zone,
-    marks: Vec<(u64, String)>,
-) -> Option<Block> {
-    figures.memory_bytes.max?;
-    let mut curves = vec![
-        curve("most in each quarter of an hour", Stroke::Solid, &figures.memory),
-        curve("mean", Stroke::Thin, &figures.memory_mean),
-    ];
-    if figures.limit.iter().any(|(_, limit)| limit.is_some()) {
-        curves.push(curve(limit, Stroke::Dashed, &figures.limit));
-    }
-    let chart = chart(title.to_owned(), Unit::Bytes, curves, digest, zone);
-    Some(Block::Chart(Chart { marks, most: shown(figures.memory_bytes.max, bytes), ..chart }))
-}
-
-pub(super) fn curve(name: &str, stroke: Stroke, line: &Line) -> Curve {
-    Curve { name: name.to_owned(), stroke, line: line.clone() }
-}
-
-pub(super) fn most(curves: &[Curve]) -> f64 {
-    curves.iter().flat_map(|curve| &curve.line).filter_map(|(_, value)| *value).fold(0.0, f64::max)
-}
-
-pub(super) fn chart(title: String, unit: Unit, curves: Vec<Curve>, digest: &Digest, zone: &Zone) -> Chart {
-    let most = most(&curves);
-    let (top, heights) = axis::heights(unit, most);
-    let span = (digest.from, digest.to);
-    let picture = Picture { span, top, curves };
-    let edges = [digest.from, digest.to].map(|time| zone.minute(time));
-    let times = axis::times(span, zone);
-    Chart { title, picture, heights, times, marks: Vec::new(), most: unit.shown(most), edges }
 }
 
 fn incidents(blocks: &mut Vec<Block>, digest: &Digest, zone: &Zone) {
@@ -210,9 +148,4 @@ fn more(blocks: &mut Vec<Block>, all: usize, shown: usize, what: &str) {
         let verb = if rest == 1 { "is" } else { "are" };
         blocks.push(Block::Paragraph(format!("{} {verb} not listed.", plural(rest as u64, what))));
     }
-}
-
-/// A time as a share of the time for which the host was watched.
-pub(super) fn share(digest: &Digest, time: f64) -> f64 {
-    time / (digest.known_seconds as f64).max(1.0)
 }

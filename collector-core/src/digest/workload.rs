@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::block::{Block, Picture, Stroke, Table};
-use super::page::{Listed, Setting, curve, memory_chart, most};
+use super::draw::{Listed, Setting, curve, memory_chart, most};
 use super::words::{bytes, cpus, duration, shown};
 use super::{Digest, Event, Figures};
 use crate::amount::percent;
