@@ -14,16 +14,26 @@ impl Drop for Killed {
     }
 }
 
-/// Open descriptors of a process: of files below a path; and all others except files of cgroups, connections and the journal's
-/// files, of which the first write opens another.
+/// Open descriptors of a process: of files below a path; and all [`others`].
 pub fn descriptors(pid: u32, below: &str) -> (usize, usize) {
+    (open(pid).filter(|it| it.contains(below)).count(), others(pid).len())
+}
+
+/// What its open descriptors are, in order, except files of cgroups, connections, and the files of journal and history, of which the
+/// first write opens another.
+pub fn others(pid: u32) -> Vec<String> {
+    let left_out = |it: &str| {
+        let written = ["/journal/journal.db", "/journal/history.db"].iter().any(|file| it.contains(file));
+        it.starts_with("/sys/fs/cgroup/") || it.starts_with("socket:") || written
+    };
+    let mut others: Vec<String> = open(pid).filter(|it| !left_out(it)).collect();
+    others.sort();
+    others
+}
+
+fn open(pid: u32) -> impl Iterator<Item = String> {
     let links = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
-    let targets: Vec<String> =
-        links.filter_map(|link| fs::read_link(link.path()).ok()).map(|it| it.display().to_string()).collect();
-    let left_out =
-        |it: &str| it.starts_with("/sys/fs/cgroup/") || it.starts_with("socket:") || it.contains("/journal/journal.db");
-    let others = targets.iter().filter(|it| !left_out(it));
-    (targets.iter().filter(|it| it.contains(below)).count(), others.count())
+    links.filter_map(|link| Some(fs::read_link(link.path()).ok()?.display().to_string()))
 }
 
 /// Resident anonymous memory of a process in bytes.

@@ -34,8 +34,8 @@ pub struct Point {
 pub struct Soak {
     /// One per second, with a scrape each.
     pub points: Vec<Point>,
-    /// Open descriptors except of cgroup files and connections, before the load and after it.
-    pub descriptors: (usize, usize),
+    /// What is open except cgroup files and connections, before the load and after it.
+    pub descriptors: (Vec<String>, Vec<String>),
     /// Cgroups made and removed by the load; cgroups reported as created or removed, including those of others.
     pub cgroups: (u64, u64),
     /// Processes that were OOM-killed; kills that were reported.
@@ -49,7 +49,7 @@ impl Soak {
     pub fn run(duration: Duration, mut each: impl FnMut(&Point)) -> Soak {
         let agent = Agent::start_unrecorded("[workload]\ngrace = \"2s\"\n[kernel]\nmeasure = \"0s\"\n");
         let reported = |agent: &Agent| agent.scrape().sum("headroom_cgroup_events_total", &[]) as u64;
-        let (before, events) = (process::descriptors(agent.pid(), "/").1, reported(&agent));
+        let (before, events) = (process::others(agent.pid()), reported(&agent));
         let load = Load::start(PAUSE);
         let (begun, mut points) = (Instant::now(), Vec::<Point>::new());
         let (mut cpu, mut last) = (process::cpu(agent.pid()), begun);
@@ -76,7 +76,7 @@ impl Soak {
             !it.samples.iter().any(|it| it.0 == "headroom_workload_info" && ours(it.1.get("workload")))
         });
         let seen = agent.scrape();
-        let after = process::descriptors(agent.pid(), "/").1;
+        let after = process::others(agent.pid());
         Soak {
             descriptors: (before, after),
             cgroups: (done.cgroups.load(Ordering::Relaxed), reported(&agent) - events),

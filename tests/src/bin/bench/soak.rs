@@ -56,7 +56,8 @@ pub fn measure(minutes: usize, plot: Option<&Path>) -> Result<Report> {
     ));
     report.note(format!(
         "Descriptors except cgroup files and connections: {} before, {} after.",
-        descriptors.0, descriptors.1
+        descriptors.0.len(),
+        descriptors.1.len()
     ));
     report.note(format!("{} scrapes, all answered.", soak.points.len()));
     if let Some(path) = plot {
