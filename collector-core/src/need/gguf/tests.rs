@@ -1,3 +1,5 @@
+//! Headers that were made up: what is read of them, and what is refused.
+
 use super::*;
 
 /// A GGUF file under construction.

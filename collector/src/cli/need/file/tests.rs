@@ -1,3 +1,5 @@
+//! Files of models: found by a folder, a part or a name; what is not whole, or no file, is refused.
+
 use std::os::unix::fs::FileExt as _;
 use std::process::Command;
 
