@@ -64,20 +64,17 @@ fn build() -> Result<(), String> {
 
 /// Bundles the page. Without the packages that it is made of, both files are empty, and all else works.
 fn page(out: &Path, root: &Path) -> Result<(), String> {
-    println!("cargo::rerun-if-changed={}", root.join("web").display());
+    println!("cargo::rerun-if-changed={}", root.join("web/src").display());
     let targets = targets(out, root);
     let folders = targets.iter().map(|target| target.join(toolchain::TOOLS).join(toolchain::PAGE));
-    let mut found = None;
-    for folder in folders {
-        // Cargo runs this script again once something is installed there, and each time if there is no such folder.
-        std::fs::create_dir_all(&folder).map_err(|error| format!("make {}: {error}", folder.display()))?;
-        println!("cargo::rerun-if-changed={}", folder.display());
-        // Written last.
-        if found.is_none() && folder.join("installed").is_file() {
-            found = Some(folder.join("node_modules"));
+    let folders: Vec<PathBuf> = folders.collect();
+    // Written last.
+    let Some(folder) = folders.iter().find(|folder| folder.join("installed").is_file()) else {
+        for folder in folders {
+            // Cargo runs this script again once something is installed there, and each time if there is no such folder.
+            let _ = std::fs::create_dir_all(&folder);
+            println!("cargo::rerun-if-changed={}", folder.display());
         }
-    }
-    let Some(packages) = found else {
         println!(
             "cargo::warning=the page is left out: `cargo xtask setup` installs what it is made of, with Node.js and npm"
         );
@@ -86,6 +83,8 @@ fn page(out: &Path, root: &Path) -> Result<(), String> {
         };
         return empty("page.js").and_then(|()| empty("page.css"));
     };
+    println!("cargo::rerun-if-changed={}", folder.join("installed").display());
+    let packages = folder.join("node_modules");
     let mut bundler = Command::new(bundler(&packages)?);
     bundler.current_dir(root).env("NODE_PATH", &packages).arg("web/src/main.tsx");
     bundler.args(["--bundle", "--minify", "--format=iife", "--target=es2020", "--charset=utf8", "--log-level=warning"]);

@@ -21,8 +21,10 @@ const browser = await driver.launch({
 
 /** Characters of what a page says that are passed on. */
 const MOST = 4000;
+/** Seconds to wait for what a page is to show. */
+const PATIENCE = 60;
 
-/** By number: the page, its troubles, its answers and its DevTools session. */
+/** By number: the page, its troubles, how many answers it waits for, and its DevTools session. */
 const pages = [];
 
 /** Kept by the page itself, since the console says less of a violation. */
@@ -34,10 +36,10 @@ function watchPolicy() {
 }
 
 const commands = {
-  async open({ url, width = 1280, height = 800, scheme = "light", clock = false, credentials }) {
+  async open({ url, clock = false, credentials }) {
     const context = await browser.newContext({
-      viewport: { width, height },
-      colorScheme: scheme,
+      viewport: { width: 1280, height: 800 },
+      colorScheme: "light",
       timezoneId: "UTC",
       httpCredentials: credentials,
       // Tests sign their own certificates.
@@ -46,7 +48,7 @@ const commands = {
     const page = await context.newPage();
     const { origin } = new URL(url);
     const troubles = [];
-    const answers = { count: 0, bytes: 0, open: 0, paths: {} };
+    const answers = { open: 0 };
     page.on("console", (said) => {
       if (["error", "warning"].includes(said.type())) {
         troubles.push(`console: ${said.text().slice(0, MOST)} (${said.location().url.slice(0, 200)})`);
@@ -63,14 +65,7 @@ const commands = {
       if (!own) troubles.push(`request: ${request.url()}`);
     });
     context.on("requestfailed", () => (answers.open -= 1));
-    context.on("requestfinished", async (request) => {
-      answers.open -= 1;
-      answers.count += 1;
-      const { pathname } = new URL(request.url());
-      answers.paths[pathname] = (answers.paths[pathname] ?? 0) + 1;
-      const { responseBodySize } = await request.sizes().catch(() => ({ responseBodySize: 0 }));
-      answers.bytes += responseBodySize;
-    });
+    context.on("requestfinished", () => (answers.open -= 1));
     await page.addInitScript(watchPolicy);
     if (clock) await page.clock.install();
     pages.push({ page, troubles, answers, session: await context.newCDPSession(page) });
@@ -93,14 +88,14 @@ const commands = {
   },
 
   /** Waits until the script's value is true to JavaScript; that value, or what the page then shows as an error. */
-  async until({ page, script, seconds = 60 }) {
-    const end = Date.now() + seconds * 1000;
+  async until({ page, script }) {
+    const end = Date.now() + PATIENCE * 1000;
     for (;;) {
       const value = await pages[page].page.evaluate(script);
       if (value) return value;
       if (Date.now() > end) {
         const text = await pages[page].page.evaluate("document.body.innerText");
-        throw new Error(`not in ${seconds} s: ${script}\n${pages[page].troubles.join("\n")}\n${text.slice(0, MOST)}`);
+        throw new Error(`not in ${PATIENCE} s: ${script}\n${pages[page].troubles.join("\n")}\n${text.slice(0, MOST)}`);
       }
       await new Promise((resume) => setTimeout(resume, 5));
     }
@@ -126,11 +121,11 @@ const commands = {
     return null;
   },
 
-  /** Lets this many seconds of the page's own clock pass, a step at a time; after each, whatever it asked for is answered. */
-  async pass({ page, seconds, step = 1 }) {
+  /** Lets this many seconds of the page's own clock pass, one at a time; after each, whatever it asked for is answered. */
+  async pass({ page, seconds }) {
     const { page: it, answers } = pages[page];
-    for (let passed = 0; passed < seconds; passed += step) {
-      await it.clock.runFor(step * 1000);
+    for (let passed = 0; passed < seconds; passed += 1) {
+      await it.clock.runFor(1000);
       while (answers.open > 0) await new Promise((resume) => setTimeout(resume, 1));
       // What is done with an answer comes after it.
       await it.evaluate("null");
@@ -142,9 +137,9 @@ const commands = {
   async heap({ page }) {
     const { session } = pages[page];
     await session.send("HeapProfiler.collectGarbage");
-    const { usedSize, embedderHeapUsedSize = 0 } = await session.send("Runtime.getHeapUsage");
-    const { documents, nodes, jsEventListeners } = await session.send("Memory.getDOMCounters");
-    return { bytes: usedSize, embedder: embedderHeapUsedSize, documents, nodes, listeners: jsEventListeners };
+    const { usedSize } = await session.send("Runtime.getHeapUsage");
+    const { nodes, jsEventListeners } = await session.send("Memory.getDOMCounters");
+    return { bytes: usedSize, nodes, listeners: jsEventListeners };
   },
 
   /** What breaks a criterion of WCAG 2.2, level A or AA: the rule, and where. */
@@ -155,10 +150,6 @@ const commands = {
     const { violations, passes } = await it.evaluate((values) => globalThis.axe.run(document, { runOnly: { type: "tag", values } }), tags);
     const said = violations.flatMap(({ id, nodes }) => nodes.map(({ html, failureSummary }) => `${id}: ${html}\n${failureSummary}`));
     return { violations: said, passes: passes.map(({ id }) => id) };
-  },
-
-  async answers({ page }) {
-    return pages[page].answers;
   },
 
   /** All that went wrong since the last time. */

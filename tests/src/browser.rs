@@ -149,11 +149,6 @@ impl Page<'_> {
         Heap { bytes: number("bytes"), nodes: number("nodes"), listeners: number("listeners") }
     }
 
-    /// How often each path was asked for and answered.
-    pub fn answers(&self) -> Value {
-        self.call("answers", json!({}))
-    }
-
     /// Asserts that nothing went wrong since the last time: no error in the console, no exception, no violation of its
     /// Content-Security-Policy, no request to another origin.
     pub fn assert_well(&self) {

@@ -3,7 +3,7 @@
 import { Failure, encode, read } from "./api";
 import { Meter, type Rates } from "./rate";
 import type { Route } from "./route";
-import type { Detail, Explained, Incidents, Report, Status } from "./type";
+import type { Detail, Explained, IncidentLine, Incidents, Report, Status } from "./type";
 import { Track } from "./chart/track";
 
 export interface World {
@@ -52,9 +52,10 @@ export class Feed {
 
   /** Incidents are listed again once there is a newer one, or while one of them is not complete. */
   private async events(status: Status, signal: AbortSignal): Promise<void> {
-    const [newest] = this.world.incidents?.incidents ?? [];
-    const known = this.world.incidents !== undefined && status.incident?.id === newest?.id;
-    if (known && newest?.complete !== false) return;
+    const listed = this.world.incidents?.incidents;
+    // What an agent before this one left open stays so.
+    const over = (it: IncidentLine): boolean => it.complete || it.time < status.started;
+    if (listed && status.incident?.id === listed[0]?.id && listed.every(over)) return;
     this.world = { ...this.world, incidents: await read<Incidents>("incidents", signal) };
   }
 

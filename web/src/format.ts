@@ -93,5 +93,5 @@ export function named(name: string, value: number): string {
 
 /** The words of a name, without the unit that the number has anyway. */
 export function plain(name: string): string {
-  return name.replace(/_(bytes|ratio)$/, "").replace(/_seconds$/, "_time").replace(/_/g, " ");
+  return name.replace(/_(bytes|bytes_per_second|ratio)$/, "").replace(/_seconds$/, "_time").replace(/_/g, " ");
 }

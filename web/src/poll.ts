@@ -1,4 +1,4 @@
-// When to ask: once a tick of the agent, just after it; one request at a time; never while nobody looks; less often after errors.
+// When to ask: about once a second, just after a tick of the agent; one request at a time; never while nobody looks; less often after errors.
 
 import { Failure } from "./api";
 

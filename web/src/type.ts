@@ -226,10 +226,9 @@ export interface IncidentLine {
   labels: Record<string, string>;
   title: string;
   cause: string;
-  next: string;
 }
 
-export interface Incident {
+export interface Explained {
   id: string;
   kind: string;
   time: number;
@@ -238,9 +237,6 @@ export interface Incident {
   title: string;
   cause: Cause;
   evidence: Evidence;
-}
-
-export interface Explained extends Incident {
   checks: Check[];
 }
 

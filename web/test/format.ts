@@ -34,5 +34,6 @@ test("a number is written by the unit in its name", () => {
   assert.equal(named("used_ratio", 0.5), "50 %");
   assert.equal(named("growth_seconds", 8), "8.0 s");
   assert.equal(named("kills", 12_345), "12\u202f345");
-  assert.deepEqual(["growth_bytes", "growth_seconds", "used_ratio"].map(plain), ["growth", "growth time", "used"]);
+  const names = ["growth_bytes", "growth_seconds", "used_ratio", "read_limit_bytes_per_second"];
+  assert.deepEqual(names.map(plain), ["growth", "growth time", "used", "read limit"]);
 });

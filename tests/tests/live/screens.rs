@@ -24,8 +24,8 @@ use serde_json::json;
 /// Below the second after which an agent makes another snapshot: so there is one a tick, for all who ask.
 const TICK: &str = "900ms";
 const LIMIT: u64 = 24 << 20;
-/// Ticks that may be between two looks of a screen.
-const BACK: usize = 3;
+/// Ticks that a rate of a screen may go back: the page's are over up to ten seconds.
+const BACK: usize = 12;
 /// The head of the page's column of CPUs, and the share by which it may differ.
 const CPUS: &str = "CPUs";
 const READ: f64 = 0.15;

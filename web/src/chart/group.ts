@@ -7,6 +7,8 @@ export interface Shown {
   label: string;
   /** It bounds the others: dashed, and not drawn if it is far above them. */
   bound?: boolean;
+  /** It has a value only where it was read; its line goes on until the next one. */
+  sparse?: boolean;
 }
 
 export interface Group {
@@ -23,7 +25,8 @@ export interface Group {
   rare?: boolean;
 }
 
-const MIB = 1 << 20;
+const AMOUNT = { write: bytes, least: 1 << 20, binary: true };
+const TRAFFIC = { write: rate, least: 64 * 1024, binary: true };
 
 /** The series of the memory limit. */
 export const LIMIT = "memory_limit_bytes";
@@ -34,24 +37,22 @@ export const GROUPS: readonly Group[] = [
     what: "by kind, against the limit; its parts are read less often",
     series: [
       { series: "memory_bytes", label: "in use" },
-      { series: "memory_anon_bytes", label: "anonymous" },
-      { series: "memory_file_bytes", label: "page cache" },
-      { series: "memory_shmem_bytes", label: "shared" },
-      { series: "memory_kernel_bytes", label: "kernel" },
+      { series: "memory_anon_bytes", label: "anonymous", sparse: true },
+      { series: "memory_file_bytes", label: "page cache", sparse: true },
+      { series: "memory_shmem_bytes", label: "shared", sparse: true },
+      { series: "memory_kernel_bytes", label: "kernel", sparse: true },
       { series: LIMIT, label: "limit", bound: true },
     ],
-    write: bytes,
-    least: MIB,
-    binary: true,
+    ...AMOUNT,
   },
   {
     title: "Pressure (PSI)",
-    what: "share of time in which tasks waited: some of them, or all",
+    what: "share of time in which tasks waited: some of them, or all at once (full)",
     series: [
       { series: "memory_waiting_ratio", label: "memory, some" },
-      { series: "memory_stalled_ratio", label: "memory, all" },
+      { series: "memory_stalled_ratio", label: "memory, full" },
       { series: "io_waiting_ratio", label: "IO, some" },
-      { series: "io_stalled_ratio", label: "IO, all" },
+      { series: "io_stalled_ratio", label: "IO, full" },
     ],
     write: percent,
     least: 0.05,
@@ -84,26 +85,20 @@ export const GROUPS: readonly Group[] = [
       { series: "read_bytes_per_second", label: "read" },
       { series: "written_bytes_per_second", label: "written" },
     ],
-    write: rate,
-    least: 64 * 1024,
-    binary: true,
+    ...TRAFFIC,
   },
   {
     title: "Swap",
     what: "swap used",
     series: [{ series: "swap_bytes", label: "swap" }],
-    write: bytes,
-    least: MIB,
-    binary: true,
+    ...AMOUNT,
     rare: true,
   },
   {
     title: "GPU memory",
     what: "held on all GPUs",
     series: [{ series: "vram_bytes", label: "GPU memory" }],
-    write: bytes,
-    least: MIB,
-    binary: true,
+    ...AMOUNT,
     rare: true,
   },
   {
@@ -113,29 +108,17 @@ export const GROUPS: readonly Group[] = [
       { series: "host_to_device_bytes_per_second", label: "to GPUs" },
       { series: "device_to_host_bytes_per_second", label: "from GPUs" },
     ],
-    write: rate,
-    least: 64 * 1024,
-    binary: true,
+    ...TRAFFIC,
     rare: true,
   },
   {
     title: "Pinned memory",
     what: "host memory pinned for GPUs",
     series: [{ series: "pinned_bytes", label: "pinned" }],
-    write: bytes,
-    least: MIB,
-    binary: true,
+    ...AMOUNT,
     rare: true,
   },
 ];
-
-/** Parts of memory have a value only where they were read; their line goes on until the next one. */
-export const SPARSE: ReadonlySet<string> = new Set([
-  "memory_anon_bytes",
-  "memory_file_bytes",
-  "memory_shmem_bytes",
-  "memory_kernel_bytes",
-]);
 
 export function label(series: string): string {
   for (const group of GROUPS) {

@@ -1,7 +1,7 @@
 // From points to the columns that a chart draws: gaps stay gaps, and minimum and maximum are a band around the mean.
 
 import type { AlignedData } from "uplot";
-import { LIMIT, SPARSE, type Group, type Shown } from "./group";
+import { LIMIT, type Group, type Shown } from "./group";
 import type { Series, Track, Value } from "./track";
 
 /** How long a part of memory that is read now and then counts as known, in seconds. */
@@ -45,7 +45,7 @@ export function prepare(track: Track, group: Group, limit?: number): Prepared | 
   for (const shown of group.series) {
     const series = track.series.find((it) => it.name === shown.series) ?? constant(track, shown.series, limit);
     if (!series || series.mean.every((value) => value === null)) continue;
-    const sparse = track.tier === "second" && SPARSE.has(shown.series);
+    const sparse = track.tier === "second" && shown.sparse === true;
     const place = columns.push(column(track, times, series.mean, sparse));
     const label = shown.bound && track.workload === undefined ? "total" : shown.label;
     const line: Line = { ...shown, label, mean: place };

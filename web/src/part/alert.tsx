@@ -4,6 +4,7 @@ import { ago, moment } from "../format";
 import * as route from "../route";
 import type { Alert, IncidentLine } from "../type";
 import { Badge } from "./badge";
+import { Named } from "./plain";
 
 /** Labels that say again what another one says. */
 const SAID = ["kind", "namespace", "pod", "container", "uuid"];
@@ -14,11 +15,7 @@ export function Subject({ labels }: { labels: Record<string, string> }) {
   const others = Object.entries(rest).filter(([name]) => !SAID.includes(name));
   return (
     <>
-      {workload !== undefined && (
-        <a class="name" href={route.workload(workload)}>
-          {workload}
-        </a>
-      )}
+      {workload !== undefined && <Named name={workload} />}
       {others.map(([name, value]) => (
         <span key={name} class="label">
           {name} {value}

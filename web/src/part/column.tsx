@@ -3,9 +3,9 @@
 import type { ComponentChildren } from "preact";
 import { bytes, cores, count, percent, rate } from "../format";
 import type { Rates } from "../rate";
-import * as route from "../route";
 import type { Line } from "../type";
 import { Bar, word } from "./bar";
+import { Named } from "./plain";
 
 /** A workload with all that is said of it. */
 export interface Row {
@@ -38,9 +38,7 @@ export const COLUMNS: readonly Column[] = [
     value: ({ line }) => line.workload,
     cell: ({ line }) => (
       <>
-        <a class="name" href={route.workload(line.workload)}>
-          {line.workload}
-        </a>
+        <Named name={line.workload} />
         <span class="kind">
           {line.kind}
           {line.gone ? ", ended" : ""}

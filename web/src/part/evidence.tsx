@@ -3,20 +3,10 @@
 import type { ComponentChildren } from "preact";
 import type { Change, Consumer, Evidence, Figures, HitLimit, HostFigures, LostGpu, Task, Victim } from "../evidence";
 import { bytes, count, named, plain, seconds } from "../format";
-import * as route from "../route";
-import { Table } from "./plain";
+import { type Fact, Facts, Named, Table } from "./plain";
 
 /** Rows of a list that can be long. */
 const FEW = 10;
-
-function Named({ name }: { name: string | undefined }) {
-  if (name === undefined) return <span class="dim">an unknown workload</span>;
-  return (
-    <a class="name" href={route.workload(name)}>
-      {name}
-    </a>
-  );
-}
 
 const amount = (value: number | undefined): string | undefined => (value === undefined ? undefined : bytes(value));
 const nonzero = (value: number | undefined): string | undefined => (value ? bytes(value) : undefined);
@@ -109,25 +99,19 @@ export function Amounts({ title, figures }: { title: string; figures: Figures | 
   return (
     <section>
       <h2>{title}</h2>
-      <dl class="facts">
-        {known.map(([name, value]) => (
-          <div key={name}>
-            <dt>{plain(name)}</dt>
-            <dd>{named(name, Number(value))}</dd>
-          </div>
-        ))}
-      </dl>
+      <Facts facts={known.map(([name, value]) => [plain(name), named(name, Number(value))])} />
     </section>
   );
 }
 
 export function Lost({ gpu }: { gpu: LostGpu | undefined }) {
   if (!gpu) return null;
-  const facts: [string, string | undefined][] = [
+  const facts: Fact[] = [
     ["GPU", `${gpu.gpu}, ${gpu.model}, driver ${gpu.driver}`],
     ["UUID", gpu.uuid],
     ["XID errors", gpu.xids?.join(", ")],
-    ["Lost at once, and left", `${gpu.lost}, ${gpu.left}`],
+    ["GPUs lost together", count(gpu.lost)],
+    ["GPUs left", count(gpu.left)],
     ["Temperature", gpu.temperature === undefined ? undefined : `${gpu.temperature} °C`],
     ["Power", gpu.power === undefined ? undefined : `${gpu.power.toFixed(0)} W`],
     ["Error", gpu.error],
@@ -137,16 +121,7 @@ export function Lost({ gpu }: { gpu: LostGpu | undefined }) {
     <>
       <section>
         <h2>GPU, when last read</h2>
-        <dl class="facts">
-          {facts
-            .filter(([, value]) => value)
-            .map(([name, value]) => (
-              <div key={name}>
-                <dt>{name}</dt>
-                <dd>{value}</dd>
-              </div>
-            ))}
-        </dl>
+        <Facts facts={facts} />
       </section>
       {gpu.holders && gpu.holders.length > 0 && (
         <Table title="Who held its memory" heads={["Workload", "Memory"]} rows={gpu.holders.map(row)} />

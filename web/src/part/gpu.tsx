@@ -1,9 +1,9 @@
 // The GPUs, one row each, with who holds their memory.
 
-import { bytes, count, percent, rate } from "../format";
-import * as route from "../route";
+import { UNKNOWN, bytes, count, percent, rate } from "../format";
 import type { GpuLine } from "../type";
 import { Bar, word } from "./bar";
+import { Named } from "./plain";
 
 /** Why the clocks of a GPU are low that has nothing to do. */
 const IDLE = "idle";
@@ -68,9 +68,7 @@ function Row({ gpu }: { gpu: GpuLine }) {
       <td>
         {holders.slice(0, FEW).map((holder) => (
           <span key={holder.workload} class="holder">
-            <a class="name" href={route.workload(holder.workload)}>
-              {holder.workload}
-            </a>{" "}
+            <Named name={holder.workload} />{" "}
             {bytes(holder.memory_bytes)}
           </span>
         ))}
@@ -79,7 +77,7 @@ function Row({ gpu }: { gpu: GpuLine }) {
       <td class="number">{percent(gpu.utilization_ratio)}</td>
       <td class="number">{count(gpu.temperature_celsius)}</td>
       <td class="number">
-        {gpu.power_watts === undefined ? "–" : `${gpu.power_watts.toFixed(0)} W`}
+        {gpu.power_watts === undefined ? UNKNOWN : `${gpu.power_watts.toFixed(0)} W`}
         {gpu.power_limit_watts !== undefined && <span class="dim"> of {gpu.power_limit_watts.toFixed(0)}</span>}
       </td>
       <td class="number">{link(gpu, gpu.pcie_host_to_device_ratio)}</td>
@@ -91,7 +89,7 @@ function Row({ gpu }: { gpu: GpuLine }) {
 
 /** A share of the link, and the bytes that it stands for. */
 function link(gpu: GpuLine, ratio: number | undefined): string {
-  if (ratio === undefined) return "–";
+  if (ratio === undefined) return UNKNOWN;
   const capacity = gpu.pcie_link_bytes_per_second;
   return capacity === undefined ? percent(ratio) : `${percent(ratio)}, ${rate(ratio * capacity)}`;
 }

@@ -1,7 +1,7 @@
 // The host in a few tiles: memory and swap, CPU, pressure, disks, filesystems.
 
 import type { ComponentChildren } from "preact";
-import { bytes, count, percent } from "../format";
+import { UNKNOWN, bytes, count, percent } from "../format";
 import type { Extent, Status, Swap } from "../type";
 import { Bar, grade, word } from "./bar";
 
@@ -48,9 +48,9 @@ export function Host({ status, recent }: { status: Status; recent?: Record<strin
       <Tile title="CPU" value={percent(cpu.busy_ratio)} ratio={cpu.busy_ratio} free>
         {cpu.cpus === undefined ? "" : `of ${cpu.cpus} CPUs; `}IO wait {percent(cpu.iowait_ratio)}
         <br />
-        load {[cpu.load1, cpu.load5, cpu.load15].map((load) => load?.toFixed(2) ?? "–").join(" ")}
+        load {[cpu.load1, cpu.load5, cpu.load15].map((load) => load?.toFixed(2) ?? UNKNOWN).join(" ")}
         <br />
-        peak of 5 min {cpus === undefined ? "–" : `${cpus.toFixed(2)} CPUs`}
+        peak of 5 min {cpus === undefined ? UNKNOWN : `${cpus.toFixed(2)} CPUs`}
       </Tile>
       <section class="tile table">
         <h3>Pressure (PSI)</h3>
@@ -58,8 +58,8 @@ export function Host({ status, recent }: { status: Status; recent?: Record<strin
           <thead>
             <tr>
               <td />
-              <th scope="col">some wait</th>
-              <th scope="col">all wait</th>
+              <th scope="col">some</th>
+              <th scope="col">full</th>
             </tr>
           </thead>
           <tbody>

@@ -1,6 +1,8 @@
-// A plain table: its columns of numbers stand right, and those in which nothing is known are left out.
+// A plain table: its columns of numbers stand right, and those in which nothing is known are left out. Names, and names with their values.
 
 import type { ComponentChildren } from "preact";
+import { UNKNOWN } from "../format";
+import * as route from "../route";
 
 export interface TableProps {
   title: string;
@@ -37,7 +39,7 @@ export function Table({ title, heads, rows }: TableProps) {
                     </th>
                   ) : (
                     <td key={at} class={numbers[at] ? "number" : undefined}>
-                      {cell ?? "–"}
+                      {cell ?? UNKNOWN}
                     </td>
                   ),
                 )}
@@ -47,6 +49,34 @@ export function Table({ title, heads, rows }: TableProps) {
         </table>
       </div>
     </section>
+  );
+}
+
+/** The name of a workload, which leads to its page. */
+export function Named({ name }: { name: string | undefined }) {
+  if (name === undefined) return <span class="dim">an unknown workload</span>;
+  return (
+    <a class="name" href={route.workload(name)}>
+      {name}
+    </a>
+  );
+}
+
+export type Fact = [name: string, value: string | undefined];
+
+/** What has no value is left out. */
+export function Facts({ facts }: { facts: Fact[] }) {
+  return (
+    <dl class="facts">
+      {facts
+        .filter(([, value]) => value && !value.startsWith(UNKNOWN))
+        .map(([name, value]) => (
+          <div key={name}>
+            <dt>{name}</dt>
+            <dd>{value}</dd>
+          </div>
+        ))}
+    </dl>
   );
 }
 

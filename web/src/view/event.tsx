@@ -11,7 +11,7 @@ export function Events({ world }: { world: World }) {
   return (
     <>
       <section aria-labelledby="fires">
-        <h2 id="fires">What fires</h2>
+        <h2 id="fires">Firing alerts</h2>
         <Alerts alerts={status.alerts} now={status.time} />
       </section>
       <section aria-labelledby="incidents">

@@ -1,16 +1,15 @@
 // One incident: what happened, why, what to do, and the minute before.
 
 import { useMemo } from "preact/hooks";
-import { Chart } from "../chart/chart";
-import { GROUPS } from "../chart/group";
-import { prepare } from "../chart/prepare";
+import { Charts, drawn } from "../chart/charts";
 import { Track } from "../chart/track";
 import type { LastMinute, Lines } from "../evidence";
 import type { World } from "../feed";
 import { ago, moment, named, plain } from "../format";
 import { Subject, words } from "../part/alert";
 import { Amounts, Changes, Consumers, Kills, Limits, Lost } from "../part/evidence";
-import type { Alert, Check, Incident as Data } from "../type";
+import { Facts } from "../part/plain";
+import type { Alert, Check, Explained } from "../type";
 
 export function Incident({ world, id }: { world: World; id: string }) {
   const { incident, missing, status } = world;
@@ -68,19 +67,10 @@ export function Incident({ world, id }: { world: World; id: string }) {
 }
 
 /** The numbers behind the sentence. */
-function Numbers({ incident }: { incident: Data }) {
+function Numbers({ incident }: { incident: Explained }) {
   const numbers = Object.entries(incident.cause.numbers ?? {});
   if (numbers.length === 0) return null;
-  return (
-    <dl class="facts">
-      {numbers.map(([name, value]) => (
-        <div key={name}>
-          <dt>{plain(name)}</dt>
-          <dd>{named(name, value)}</dd>
-        </div>
-      ))}
-    </dl>
-  );
+  return <Facts facts={numbers.map(([name, value]) => [plain(name), named(name, value)])} />;
 }
 
 /** Steps of the runbook. */
@@ -126,35 +116,17 @@ function Minute({ of, history, lines, limit }: MinuteProps) {
   return (
     <section>
       <h2>The minute before, of {of}</h2>
-      <Charts ago={ago} lines={lines} limit={limit} />
+      <Past ago={ago} lines={lines} limit={limit} />
     </section>
   );
 }
 
 /** What was zero for the whole minute says nothing, and is left out. */
-function Charts({ ago, lines, limit }: { ago: number[]; lines: Lines; limit?: number }) {
+function Past({ ago, lines, limit }: { ago: number[]; lines: Lines; limit?: number }) {
   const track = useMemo(() => past(ago, lines), [ago, lines]);
-  const known = useMemo(
-    () => GROUPS.map((group) => ({ group, prepared: prepare(track, group, limit) })).filter(({ prepared }) => prepared?.moves),
-    [track, limit],
-  );
+  const known = useMemo(() => drawn(track, limit).filter(({ prepared }) => prepared.moves), [track, limit]);
   const from = Math.min(-(ago[0] ?? 60), -1);
-  return (
-    <div class="charts">
-      {known.map(
-        ({ group, prepared }) =>
-          prepared && (
-            <Chart
-              key={group.title}
-              group={group}
-              prepared={prepared}
-              newest="last"
-              frame={{ from, to: 0, relative: true }}
-            />
-          ),
-      )}
-    </div>
-  );
+  return <Charts charts={known} newest="last" frame={{ from, to: 0, relative: true }} />;
 }
 
 /** The points with times before the incident. */

@@ -19,7 +19,7 @@ export function Overview({ world }: { world: World }) {
   const { report, rates, incidents } = world;
   const rows = useMemo(() => (report ? join(report, rates) : []), [report, rates]);
   if (!report) return <p class="none">Asking the agent …</p>;
-  // What fires is told below, with what to do.
+  // Firing alerts stand below, with what to do.
   const told = new Set(report.alerts.map((alert) => alert.summary));
   const reasons = report.reasons.filter((reason) => !told.has(reason));
   return (
@@ -55,13 +55,13 @@ export function Overview({ world }: { world: World }) {
       <div class="pair">
         <section aria-labelledby="fires">
           <h2 id="fires">
-            What fires {report.alerts.length > FEW && <a href={route.EVENTS}>all {count(report.alerts.length)}</a>}
+            Firing alerts {report.alerts.length > FEW && <a href={route.EVENTS}>all {count(report.alerts.length)}</a>}
           </h2>
           <Alerts alerts={report.alerts.slice(0, FEW)} now={report.time} brief />
         </section>
         <section aria-labelledby="last">
           <h2 id="last">
-            What happened last <a href={route.EVENTS}>all</a>
+            Latest incidents <a href={route.EVENTS}>all</a>
           </h2>
           <Incidents incidents={(incidents?.incidents ?? []).slice(0, FEW)} now={report.time} />
         </section>

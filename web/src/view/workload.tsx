@@ -1,16 +1,15 @@
 // One workload, or the host: what it has now, what fires about it, and its charts over the window that was chosen.
 
 import { useMemo } from "preact/hooks";
-import { Chart } from "../chart/chart";
-import { GROUPS, label } from "../chart/group";
-import { prepare } from "../chart/prepare";
+import { Charts, drawn } from "../chart/charts";
+import { label } from "../chart/group";
 import { FINEST, type Track } from "../chart/track";
 import type { World } from "../feed";
 import { bytes, clock, cores, count, moment, percent, seconds } from "../format";
 import { Alerts } from "../part/alert";
 import { word } from "../part/bar";
 import { share } from "../part/column";
-import { Table } from "../part/plain";
+import { type Fact, Facts, Table } from "../part/plain";
 import * as route from "../route";
 import type { Line, Processes, Tier } from "../type";
 
@@ -26,15 +25,15 @@ export function Workload({ world, name, window }: { world: World; name: string; 
   const line = detail?.workload.workload === name ? detail.workload : undefined;
   return (
     <>
-      {line && <Facts line={line} />}
+      {line && <Now line={line} />}
       {detail && detail.alerts.length > 0 && (
         <section aria-labelledby="fires">
-          <h2 id="fires">What fires</h2>
+          <h2 id="fires">Firing alerts</h2>
           <Alerts alerts={detail.alerts} now={detail.time} />
         </section>
       )}
       {missing !== undefined && <p class="none">{line ? `It has ended: ${missing}` : missing}</p>}
-      <Charts track={track} window={window} limit={line?.memory_limit_bytes} to={(it) => route.workload(name, it)} />
+      <Span track={track} window={window} limit={line?.memory_limit_bytes} to={(it) => route.workload(name, it)} />
       {line && detail?.processes && <Largest processes={detail.processes} />}
     </>
   );
@@ -43,12 +42,12 @@ export function Workload({ world, name, window }: { world: World; name: string; 
 export function Host({ world, window }: { world: World; window: number }) {
   const { status, track } = world;
   const limit = status?.memory.usable_bytes ?? status?.memory.total_bytes;
-  return <Charts track={track} window={window} limit={limit} to={route.host} />;
+  return <Span track={track} window={window} limit={limit} to={route.host} />;
 }
 
-function Facts({ line }: { line: Line }) {
+function Now({ line }: { line: Line }) {
   const ratio = share(line);
-  const facts: [string, string][] = [
+  const facts: Fact[] = [
     ["Kind", [line.kind, line.gone ? "ended" : "", line.agent ? "this agent" : ""].filter(Boolean).join(", ")],
     ["Cgroup", line.cgroup],
     ["Pod", [line.namespace, line.pod, line.container].filter(Boolean).join(" / ")],
@@ -62,18 +61,7 @@ function Facts({ line }: { line: Line }) {
     ["Major faults", count(line.major_faults)],
     ["OOM kills", count(line.oom_kills)],
   ];
-  return (
-    <dl class="facts">
-      {facts
-        .filter(([, value]) => value !== "" && !value.startsWith("–"))
-        .map(([name, value]) => (
-          <div key={name}>
-            <dt>{name}</dt>
-            <dd>{value}</dd>
-          </div>
-        ))}
-    </dl>
-  );
+  return <Facts facts={facts} />;
 }
 
 function Largest({ processes }: { processes: Processes }) {
@@ -103,21 +91,21 @@ function since(track: Track): number {
   return Math.min(...track.missing.map((gap) => gap.until));
 }
 
-interface ChartsProps {
+interface SpanProps {
   track?: Track;
   window: number;
   limit?: number;
   to: (window: number) => string;
 }
 
-function Charts({ track, window, limit, to }: ChartsProps) {
+function Span({ track, window, limit, to }: SpanProps) {
   const version = track?.version ?? 0;
   const charts = useMemo(
-    () => (track ? GROUPS.map((group) => ({ group, prepared: prepare(track, group, limit) })) : []),
+    () => (track ? drawn(track, limit) : []),
     [track, version, limit],
   );
-  const known = charts.filter(({ group, prepared }) => prepared && (prepared.moves || !group.rare));
-  const zero = charts.filter(({ group, prepared }) => prepared && !prepared.moves && group.rare);
+  const known = charts.filter(({ group, prepared }) => prepared.moves || !group.rare);
+  const zero = charts.filter(({ group, prepared }) => !prepared.moves && group.rare);
   const end = track?.end ?? 0;
   return (
     <section aria-labelledby="charts">
@@ -146,19 +134,7 @@ function Charts({ track, window, limit, to }: ChartsProps) {
       )}
       {track?.problem && <p class="none">{track.problem}</p>}
       {version > 0 && !track?.problem && known.length === 0 && <p class="none">Nothing is kept of this span of time.</p>}
-      <div class="charts">
-        {known.map(
-          ({ group, prepared }) =>
-            prepared && (
-              <Chart
-                key={group.title}
-                group={group}
-                prepared={prepared}
-                frame={{ from: end - window, to: end }}
-              />
-            ),
-        )}
-      </div>
+      <Charts charts={known} frame={{ from: end - window, to: end }} />
     </section>
   );
 }

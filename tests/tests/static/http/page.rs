@@ -3,7 +3,7 @@
 use std::io::Read as _;
 
 use collector_tests::needs;
-use collector_tests::require::{installed, tools};
+use collector_tests::require::tools;
 use flate2::read::GzDecoder;
 
 use crate::endpoint::{LOOSE, Page, Reply, Server};
@@ -87,7 +87,7 @@ fn the_page_names_what_else_there_is_without_a_script() {
 
 #[test]
 fn the_page_is_small() {
-    needs!(installed("node") && tools().join("page/installed").is_file(), "the page is not part of this build");
+    needs!(tools().join("page/installed").is_file(), "the page is not part of this build");
     let server = Server::start(LOOSE, Page::small());
     let reply = get(&server, "accept-encoding: gzip\r\n");
     let size = reply.body.len();

@@ -157,7 +157,8 @@ fn the_pages_own_tests_pass() {
     let scripts = tests.iter().map(|test| folder.join(test.file_name().unwrap()).with_extension("js"));
     let output = Command::new("node")
         .env("HEADROOM_CASES", folder.join("cases.json"))
-        .arg("--test")
+        // Newer versions print otherwise.
+        .args(["--test", "--test-reporter=tap"])
         .args(scripts)
         .output()
         .unwrap();
