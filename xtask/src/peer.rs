@@ -2,13 +2,16 @@
 //! and what tests compare with.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
 
 use crate::project::{self, Project};
 use crate::toolchain;
+
+/// The Python environment in a peer's folder.
+const VENV: &str = "venv";
 
 struct Peer {
     /// Name of its folder below the tools.
@@ -30,6 +33,16 @@ const PAGE: Peer = Peer {
     lock: "package-lock.json",
     others: &["package.json"],
     commands: |folder| vec![npm(folder)],
+};
+
+/// Only for the test that makes headers of models: few need it, and cmake alone is large.
+const MODELS: Peer = Peer {
+    name: "models",
+    what: "what builds llama.cpp's estimator, and writes GGUF",
+    from: "tests/models",
+    lock: "requirements.txt",
+    others: &[],
+    commands: |folder| vec![venv(folder), pip(folder)],
 };
 
 const PEERS: [Peer; 3] = [
@@ -69,6 +82,12 @@ pub fn install_page(project: &Project) -> Result<()> {
     PAGE.install(project)
 }
 
+/// The same for the test of models: the Python environment with its programs.
+pub fn install_models(project: &Project) -> Result<PathBuf> {
+    MODELS.install(project)?;
+    Ok(project.target.join(toolchain::TOOLS).join(MODELS.name).join(VENV))
+}
+
 impl Peer {
     fn install(&self, project: &Project) -> Result<()> {
         self.update(project).with_context(|| format!("{} not installed; that needs the network", self.what))
@@ -102,12 +121,12 @@ fn npm(_: &Path) -> Command {
 
 fn venv(_: &Path) -> Command {
     let mut python = Command::new("python3");
-    python.args(["-m", "venv", "--clear", "venv"]);
+    python.args(["-m", "venv", "--clear", VENV]);
     python
 }
 
 fn pip(folder: &Path) -> Command {
-    let mut pip = Command::new(folder.join("venv/bin/pip"));
+    let mut pip = Command::new(folder.join(VENV).join("bin/pip"));
     pip.args(["install", "--quiet", "--disable-pip-version-check", "--requirement", "requirements.txt"]);
     pip
 }

@@ -37,6 +37,8 @@ pub enum Why {
     NoPath,
     /// `--slot` without a name.
     NoName,
+    /// Places of a slot that are no whole number.
+    Count,
 }
 
 impl fmt::Display for Error {
@@ -46,6 +48,7 @@ impl fmt::Display for Error {
             Why::Amount(malformed) => malformed.fmt(f),
             Why::NoPath => f.write_str("expected an amount and an absolute path, such as 50G:/data"),
             Why::NoName => f.write_str("expected a name, or NAME=COUNT"),
+            Why::Count => f.write_str("expected a whole number of places, such as NAME=2"),
         }
     }
 }
@@ -55,8 +58,9 @@ impl std::error::Error for Error {}
 impl Declared {
     pub fn need(&self) -> Result<Need, Error> {
         let mut need = Need::default();
+        // An amount of 0 counts too: it stands in place of an estimate.
         let mut add = |resource, amount| {
-            need.add(Part {
+            need.parts.push(Part {
                 what: "declared".to_owned(),
                 resource,
                 amount,
@@ -83,11 +87,12 @@ impl Declared {
             add(Resource::Network, read("--network", text, amount::parse_decimal)?);
         }
         for text in &self.slot {
+            let error = |why| Error { flag: "--slot", text: text.clone(), why };
             let (name, count) = text.split_once('=').unwrap_or((text, "1"));
             if name.is_empty() {
-                return Err(Error { flag: "--slot", text: text.clone(), why: Why::NoName });
+                return Err(error(Why::NoName));
             }
-            add(Resource::Slot { name: name.to_owned() }, read("--slot", count, amount::parse_decimal)?);
+            add(Resource::Slot { name: name.to_owned() }, count.parse().map_err(|_| error(Why::Count))?);
         }
         Ok(need)
     }
@@ -135,6 +140,23 @@ mod tests {
     }
 
     #[test]
+    fn nothing_that_is_declared_stands_in_place_of_an_estimate() {
+        let mut estimated = Need { upper_bound: true, ..Need::default() };
+        estimated.add(Part {
+            what: "weights".to_owned(),
+            resource: Resource::Vram { gpu: 0 },
+            amount: 1 << 30,
+            error: 0,
+            origin: Origin::Estimated,
+            loading: false,
+        });
+        let declared = |text: &str| Declared { vram: Some(text.to_owned()), ..Declared::default() }.need().unwrap();
+        let need = estimated.clone().with_declared(declared("0"));
+        assert_eq!((need.total().vram[&0], need.parts.len(), need.upper_bound), (0, 1, false));
+        assert!(estimated.with_declared(Need::default()).upper_bound);
+    }
+
+    #[test]
     fn what_cannot_be_read_is_named_with_its_flag() {
         let error = |declared: Declared| declared.need().unwrap_err().to_string();
         let memory = |text: &str| Declared { memory: Some(text.to_owned()), ..Declared::default() };
@@ -145,8 +167,15 @@ mod tests {
         assert!(error(disk("50G:data")).ends_with("an absolute path, such as 50G:/data"));
         let slot = Declared { slot: vec!["=2".to_owned()], ..Declared::default() };
         assert_eq!(error(slot), "--slot =2: expected a name, or NAME=COUNT");
+        for text in ["a=2.5", "a=1K", "a=-1", "a="] {
+            let slot = Declared { slot: vec![text.to_owned()], ..Declared::default() };
+            let expected = format!("--slot {text}: expected a whole number of places, such as NAME=2");
+            assert_eq!(error(slot), expected);
+        }
         let cpu = Declared { cpu: Some("4 cores".to_owned()), ..Declared::default() };
-        assert!(error(cpu).starts_with("--cpu 4 cores: unknown unit `cores`"));
+        assert_eq!(error(cpu), "--cpu 4 cores: unknown unit `cores`: use a number alone, such as 4 or 0.5");
+        let network = Declared { network: Some("1GiB".to_owned()), ..Declared::default() };
+        assert_eq!(error(network), "--network 1GiB: unknown unit `GiB`: use K, M, G, T, P (powers of 1000)");
         let vram = Declared { vram: Some("1G,".to_owned()), ..Declared::default() };
         assert!(error(vram).starts_with("--vram : expected a number"));
     }

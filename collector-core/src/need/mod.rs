@@ -126,11 +126,10 @@ pub struct Total {
     pub host_hard: u64,
     /// Host memory that can be reclaimed, at the price of reading it again.
     pub host_soft: u64,
-    /// The most hard host memory while it loads.
+    /// The most hard host memory at any time: what is needed only while it loads counts too.
     pub host_load_peak: u64,
     /// By GPU, once it runs.
     pub vram: BTreeMap<u32, u64>,
-    pub vram_load_peak: BTreeMap<u32, u64>,
 }
 
 impl Need {
@@ -151,6 +150,7 @@ impl Need {
     pub fn with_declared(mut self, declared: Need) -> Need {
         let said = |part: &Part| declared.parts.iter().any(|said| said.resource.kind() == part.resource.kind());
         self.parts.retain(|part| !said(part));
+        self.upper_bound &= self.parts.iter().any(|part| part.origin == Origin::Estimated);
         self.parts.extend(declared.parts);
         self
     }
@@ -166,10 +166,7 @@ impl Need {
                     grow(&mut total.host_load_peak, part.amount);
                 }
                 Resource::Host { .. } => grow(&mut total.host_soft, running),
-                Resource::Vram { gpu } => {
-                    grow(total.vram.entry(*gpu).or_default(), running);
-                    grow(total.vram_load_peak.entry(*gpu).or_default(), part.amount);
-                }
+                Resource::Vram { gpu } => grow(total.vram.entry(*gpu).or_default(), running),
                 Resource::Disk { .. } | Resource::Cpu | Resource::Network | Resource::Slot { .. } => {}
             }
         }
@@ -196,12 +193,14 @@ mod tests {
         need.add(part(host(Memory::PageCache), 16, true));
         need.add(part(Resource::Vram { gpu: 1 }, 32, false));
         need.add(part(Resource::Vram { gpu: 1 }, u64::MAX, true));
+        need.add(part(Resource::Vram { gpu: 0 }, u64::MAX, false));
+        need.add(part(Resource::Vram { gpu: 0 }, 1, false));
         need.add(part(Resource::Cpu, 64, false));
         need.add(part(Resource::Network, 0, false));
         let total = need.total();
         assert_eq!((total.host_hard, total.host_soft, total.host_load_peak), (3, 8, 7));
-        assert_eq!((&total.vram[&1], &total.vram_load_peak[&1]), (&32, &u64::MAX));
-        assert_eq!(need.parts.len(), 8, "nothing is no part");
+        assert_eq!((total.vram[&0], total.vram[&1]), (u64::MAX, 32));
+        assert_eq!(need.parts.len(), 10, "nothing is no part");
     }
 
     #[test]

@@ -9,7 +9,7 @@ pub struct Type {
     block: u64,
     /// Bytes of a block.
     size: u64,
-    /// x86 CPUs with AVX2 or AVX-512 keep weights of the type rearranged, in anonymous memory
+    /// x86 CPUs with AVX2 or AVX-512 keep weights of the type repacked, in anonymous memory
     /// (`ggml_repack_get_optimal_repack_type` in ggml/src/ggml-cpu/repack.cpp).
     pub repacked: bool,
 }
@@ -51,10 +51,6 @@ impl Type {
     pub fn cache(name: &str) -> Option<Type> {
         let name = CACHE.into_iter().find(|known| *known == name)?;
         TYPES.into_iter().find(|known| known.name == name)
-    }
-
-    pub fn quantised(self) -> bool {
-        self.block > 1
     }
 
     /// Bytes of this many elements; `None` if they are not whole blocks, or too many.

@@ -80,6 +80,8 @@ fn rows() -> Vec<Row> {
             settings.parallel.get_or_insert(1);
             settings.repack = false;
             let files = Files { model: header.clone(), projector: None, draft: None, adapters: Vec::new() };
+            let offloads = run.args.iter().any(|argument| argument == "-ngl");
+            assert_eq!(run.gpu.len(), usize::from(offloads), "{name} {:?}", run.args);
             let gpus = u32::try_from(run.gpu.len()).unwrap();
             let need = estimate(&files, &settings, gpus).unwrap();
             let mut row = |device, gpu, oracle| {

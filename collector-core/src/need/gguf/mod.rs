@@ -199,7 +199,8 @@ impl Header {
         }
     }
 
-    /// The same, where tensors of an unknown type are taken for what of the file is not counted.
+    /// The same header, where the output also has all bytes of the file that no other tensor has: those of tensors whose
+    /// type is not known.
     pub fn taken_for(mut self, length: u64) -> Header {
         let rest = length.saturating_sub(self.data).saturating_sub(self.weights.sum());
         self.weights.output.bytes = self.weights.output.bytes.saturating_add(rest);
@@ -217,14 +218,21 @@ impl Header {
     }
 }
 
-/// The names of all files of a model that is split, if this is one of them: `NAME-00001-of-00003.gguf`.
+/// The names of all files of a model that is split, if this is one of them.
 pub fn files(name: &str, count: u64) -> Option<Vec<String>> {
-    let stem = name.strip_suffix(".gguf")?;
-    let total = format!("-of-{count:05}");
-    let stem = stem.strip_suffix(&*total)?;
-    let (stem, number) = stem.rsplit_once('-')?;
-    (number.len() == 5 && number.bytes().all(|digit| digit.is_ascii_digit()))
-        .then(|| (1..=count.min(MOST_FILES)).map(|number| format!("{stem}-{number:05}{total}.gguf")).collect())
+    let (stem, _, total) = numbered(name).filter(|(_, _, total)| *total == count)?;
+    Some((1..=total.min(MOST_FILES)).map(|number| format!("{stem}-{number:05}-of-{total:05}.gguf")).collect())
+}
+
+/// The name of a split model, the number of this file of it, from 1, and their count: `NAME-00001-of-00003.gguf`.
+pub fn numbered(name: &str) -> Option<(&str, u64, u64)> {
+    let digits = |text: &str| {
+        let five = text.len() == 5 && text.bytes().all(|digit| digit.is_ascii_digit());
+        if five { text.parse().ok() } else { None }
+    };
+    let (rest, count) = name.strip_suffix(".gguf")?.rsplit_once("-of-")?;
+    let (stem, number) = rest.rsplit_once('-')?;
+    Some((stem, digits(number)?, digits(count)?))
 }
 
 fn in_range(number: i128) -> Option<u64> {

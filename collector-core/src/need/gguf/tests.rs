@@ -151,4 +151,6 @@ fn the_files_of_a_split_model_are_named() {
     {
         assert_eq!(files(name, 2), None, "{name}");
     }
+    assert_eq!(numbered("a-of-b-00002-of-00003.gguf"), Some(("a-of-b", 2, 3)));
+    assert_eq!(numbered("best-of-breed.gguf"), None);
 }

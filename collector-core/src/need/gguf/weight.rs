@@ -13,7 +13,7 @@ pub struct Weight {
     pub bytes: u64,
     /// Of these, weights of experts, which `--cpu-moe` keeps on the CPU.
     pub experts: u64,
-    /// Of these, what a CPU keeps rearranged in anonymous memory. Only matrices are.
+    /// Of these, what a CPU keeps repacked in anonymous memory. Only matrices are.
     pub repacked: u64,
     /// Of the repacked, experts.
     pub repacked_experts: u64,
@@ -38,7 +38,6 @@ pub struct Weights {
     /// Always on the CPU.
     pub input: Weight,
     /// Of the input, the embedding that is the output too if the model has no other.
-    pub embedding: u64,
     pub tied: Weight,
     pub layers: Vec<Weight>,
     pub output: Weight,
@@ -52,8 +51,8 @@ pub struct Weights {
     pub unknown_type: Option<u32>,
     /// Where the last tensor ends, from the start of the data.
     pub end: u64,
-    /// Elements of the embedding in one row, and its rows.
-    pub embedding_shape: [u64; 2],
+    /// Rows of the embedding: the words that it has.
+    pub rows: u64,
 }
 
 /// A tensor, as the header describes it.
@@ -101,12 +100,11 @@ impl Weights {
 
     fn place(&mut self, tensor: &Tensor, weight: Weight) -> Result<(), Error> {
         if INPUT.contains(&tensor.name) {
-            // Rows of it are gathered, which a rearranged matrix cannot do.
+            // Rows of it are gathered, which a repacked matrix cannot do.
             self.input.add(Weight { repacked: 0, ..weight });
             if tensor.name == INPUT[0] {
-                self.embedding = weight.bytes;
                 self.tied = weight;
-                self.embedding_shape = [tensor.shape[0], tensor.shape[1]];
+                self.rows = tensor.shape[1];
             }
         } else if let Some((layer, name)) = of_layer(tensor.name) {
             let experts = name.starts_with("ffn_") && name.contains("exps.");
@@ -139,8 +137,8 @@ impl Weights {
     pub fn join(&mut self, other: &Weights) {
         self.tensors += other.tensors;
         self.input.add(other.input);
-        if other.embedding > 0 {
-            (self.embedding, self.tied, self.embedding_shape) = (other.embedding, other.tied, other.embedding_shape);
+        if other.tied.bytes > 0 {
+            (self.tied, self.rows) = (other.tied, other.rows);
         }
         for (layer, weight) in other.layers.iter().enumerate() {
             if self.layers.len() <= layer {
@@ -153,6 +151,14 @@ impl Weights {
         self.projector.add(other.projector);
         self.largest = self.largest.max(other.largest);
         self.unknown_type = self.unknown_type.or(other.unknown_type);
+    }
+
+    /// What belongs to none of the first layers, nor to the input or the output.
+    pub fn beyond(&self, layers: usize) -> Weight {
+        self.layers.iter().skip(layers).fold(self.projector, |mut sum, weight| {
+            sum.add(*weight);
+            sum
+        })
     }
 
     /// All tensors once.
@@ -190,15 +196,16 @@ mod tests {
         ] {
             weights.add(&tensor(name, kind, shape)).unwrap();
         }
-        assert_eq!((weights.input.bytes, weights.embedding, weights.input.repacked), (2304, 2304, 0));
-        assert_eq!((weights.tied.repacked, weights.output_matrix), (2304, false));
+        assert_eq!((weights.input.bytes, weights.tied.bytes, weights.input.repacked), (2304, 2304, 0));
+        assert_eq!((weights.tied.repacked, weights.output_matrix, weights.rows), (2304, false, 16));
         let layer = weights.layers[1];
         assert_eq!((layer.bytes, layer.experts, layer.repacked), (2048 + 2304 + 1024, 2304, 2304));
         assert_eq!((weights.layers[0].bytes, weights.output.bytes, weights.projector.bytes), (256, 1024, 8));
         assert_eq!((weights.sum(), weights.tensors, weights.largest), (2304 + 5376 + 256 + 1024 + 8, 7, 2304));
+        assert_eq!([0, 1, 2].map(|layers| weights.beyond(layers).bytes), [8 + 256 + 5376, 8 + 5376, 8]);
         let mut twice = weights.clone();
         twice.join(&weights);
-        assert_eq!((twice.sum(), twice.embedding), (2 * weights.sum(), 2304));
+        assert_eq!((twice.sum(), twice.tied.bytes), (2 * weights.sum(), 2304));
     }
 
     #[test]

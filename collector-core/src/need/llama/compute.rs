@@ -76,7 +76,7 @@ impl Graph<'_> {
         (6 * self.tokens).saturating_mul(self.shape.routed)
     }
 
-    /// What of the keys and values is no 16-bit float or quantised is converted, a layer at a time.
+    /// Flash attention does not read keys and values of f32: it gets a copy of one layer's in f16.
     fn converted(&self) -> u64 {
         if self.settings.key.name != "f32" || !self.settings.flash_attention {
             return 0;

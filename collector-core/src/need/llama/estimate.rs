@@ -36,19 +36,22 @@ const ENCODER: u64 = 300 * MIB;
 /// `gpus`: how many it may use.
 pub fn estimate(files: &Files, settings: &Settings, gpus: u32) -> Result<Need, Error> {
     let mut need = Need { not_considered: settings.not_considered.clone(), ..Need::default() };
-    let offloads = gpus > 0 && settings.gpu_layers != Some(0);
-    let mut estimate = Estimate { need: &mut need, settings, gpus, offloads };
+    let offloads = |settings: &Settings| gpus > 0 && settings.gpu_layers != Some(0);
+    let mut either = offloads(settings);
+    let mut estimate = Estimate { need: &mut need, settings, gpus, offloads: either };
     let shape = estimate.model("", &files.model)?;
     if let Some(draft) = &files.draft {
         let settings = Settings { gpu_layers: settings.draft_gpu_layers, ..settings.clone() };
+        let offloads = offloads(&settings);
+        either |= offloads;
         Estimate { need: estimate.need, settings: &settings, gpus, offloads }.model("draft ", draft)?;
     }
     estimate.projector(files.projector.as_ref());
     for bytes in &files.adapters {
-        let resource = if offloads { Resource::Vram { gpu: 0 } } else { host(Memory::Anonymous) };
+        let resource = if estimate.offloads { Resource::Vram { gpu: 0 } } else { host(Memory::Anonymous) };
         estimate.add("LoRA adapter", resource, *bytes, 0);
     }
-    estimate.process(&shape);
+    estimate.process(&shape, either);
     estimate.prompts(&shape);
     estimate.automatic(&shape);
     Ok(need)
@@ -62,6 +65,7 @@ struct Estimate<'a> {
     need: &'a mut Need,
     settings: &'a Settings,
     gpus: u32,
+    /// Some layers of this model are on GPUs.
     offloads: bool,
 }
 
@@ -118,6 +122,10 @@ impl Estimate<'_> {
             put(*device, rest);
         }
         put(placement.output, weights.output);
+        if shape.architecture.bound || weights.unknown_type.is_some() {
+            // An upper bound has all of the file.
+            put(placement.output, weights.beyond(trunk));
+        }
         let tied = !weights.output_matrix && !matches!(shape.architecture.cache, super::architecture::Cache::Nothing);
         if tied && placement.output.is_some() {
             put(placement.output, weights.tied);
@@ -125,7 +133,7 @@ impl Estimate<'_> {
         } else if tied && shape.architecture.twice {
             put(None, weights.tied);
         } else if tied && self.repacks() {
-            // Rows are gathered from the one, and the other is rearranged.
+            // Rows are gathered from the one, and the other is repacked.
             put(None, Weight { bytes: weights.tied.repacked, ..weights.tied });
         }
         self.host_weights(which, cpu);
@@ -153,17 +161,13 @@ impl Estimate<'_> {
         let repacked = if self.repacks() { weight.repacked } else { 0 };
         self.add(what, host(memory), weight.bytes - repacked.min(weight.bytes), 0);
         if repacked > 0 {
-            self.add(&format!("{what}, rearranged for the CPU"), host(Memory::Anonymous), repacked, 0);
-            self.need.assume("a CPU with AVX2 keeps weights of q4_0, q4_k, q2_k, iq4_nl and mxfp4 rearranged in anonymous memory (--no-repack: mapped)");
+            self.add(&format!("{what}, repacked for the CPU"), host(Memory::Anonymous), repacked, 0);
+            self.need.assume("a CPU with AVX2 keeps weights of q4_0, q4_k, q2_k, iq4_nl and mxfp4 repacked in anonymous memory (--no-repack: mapped)");
         }
         if self.settings.load != Load::Direct && memory != Memory::Mapped && memory != Memory::Locked {
             self.part(&format!("{what}, while read"), host(Memory::PageCache), weight.bytes, 0, true);
         } else if repacked > 0 && self.settings.load == Load::Mapped {
-            self.part(&format!("{what}, mapped until rearranged"), host(Memory::PageCache), repacked, 0, true);
-        }
-        let staging = if self.settings.load == Load::Direct { 64 * MIB } else { 4 * MIB };
-        if self.offloads && which.is_empty() {
-            self.part("staging of weights", host(Memory::Pinned), staging, 0, true);
+            self.part(&format!("{what}, mapped until repacked"), host(Memory::PageCache), repacked, 0, true);
         }
     }
 
@@ -216,14 +220,9 @@ impl Estimate<'_> {
             let bytes = floor(graph.bytes(piece));
             self.add(what, Resource::Vram { gpu: device }, bytes, error(bytes));
             // Batches of prompts are computed on the GPU also where weights stay on the CPU.
-            self.add(
-                &format!("{which}copy of the largest weight of the CPU"),
-                Resource::Vram { gpu: device },
-                copied,
-                copied,
-            );
+            self.add(&format!("{which}copy of the largest CPU weight"), Resource::Vram { gpu: device }, copied, copied);
         }
-        if self.gpus > 1 {
+        if self.gpus > 1 && self.offloads && self.settings.splits_evenly() {
             self.need
                 .assume("several GPUs share layers evenly (llama.cpp: by what is free on each, or --tensor-split)");
         }
@@ -238,9 +237,12 @@ impl Estimate<'_> {
         self.need.assume("an image encoder's buffers are taken for 300 MiB, and can be twice that");
     }
 
-    fn process(&mut self, shape: &Shape) {
+    /// What the process has once; `offloads`: of some model, layers are on GPUs.
+    fn process(&mut self, shape: &Shape, offloads: bool) {
         let vocabulary = shape.tokens * TOKEN;
-        if self.offloads {
+        if offloads {
+            let staging = if self.settings.load == Load::Direct { 64 * MIB } else { 4 * MIB };
+            self.part("staging of weights", host(Memory::Pinned), staging, 0, true);
             self.add("process, CUDA libraries", host(Memory::Anonymous), PROCESS_CUDA + vocabulary, PROCESS_CUDA);
             for gpu in 0..self.gpus {
                 self.add("CUDA context", Resource::Vram { gpu }, CONTEXT, CONTEXT / 2);
@@ -250,7 +252,12 @@ impl Estimate<'_> {
         }
         // Logits of one token a sequence.
         let (sequences, _) = self.settings.sequences();
-        self.add("output", host(Memory::Anonymous), shape.vocabulary.saturating_mul(4).saturating_mul(sequences), 0);
+        self.add(
+            "output logits",
+            host(Memory::Anonymous),
+            shape.vocabulary.saturating_mul(4).saturating_mul(sequences),
+            0,
+        );
     }
 
     fn prompts(&mut self, shape: &Shape) {
@@ -280,7 +287,8 @@ impl Estimate<'_> {
             self.need.assume(format!("-c is not set: the model's whole context of {} tokens", shape.context));
         }
         if self.settings.parallel.is_none() {
-            self.need.assume("-np is not set: 4 sequences share the cache");
+            let (sequences, _) = self.settings.sequences();
+            self.need.assume(format!("-np is not set: {sequences} sequences share the cache"));
         }
         if self.gpus > 0 && self.settings.gpu_layers.is_none() {
             let total = self.need.total();

@@ -37,7 +37,7 @@ impl Placement {
 
 /// Without `--tensor-split` llama.cpp uses what is free on each; here all count the same.
 fn share(settings: &Settings, gpu: u32) -> u64 {
-    if settings.split.iter().all(|share| *share == 0) {
+    if settings.splits_evenly() {
         return 1;
     }
     usize::try_from(gpu).ok().and_then(|gpu| settings.split.get(gpu)).copied().unwrap_or(0)

@@ -11,8 +11,8 @@ pub struct Settings {
     pub context: Option<u64>,
     /// Sequences at a time; `None`: four, which share the cache.
     pub parallel: Option<u64>,
-    /// All sequences share one cache.
-    pub unified: Option<bool>,
+    /// All sequences share one cache; without a number of sequences they always do.
+    pub unified: bool,
     pub batch: u64,
     pub micro_batch: u64,
     /// Layers on GPUs; `None`: as many as fit.
@@ -24,7 +24,7 @@ pub struct Settings {
     pub cache_on_host: bool,
     pub full_window: bool,
     pub load: Load,
-    /// The weights that a CPU uses are rearranged.
+    /// The weights that a CPU uses are repacked.
     pub repack: bool,
     /// MiB of prompts that are kept in host memory; `None`: without a limit.
     pub prompt_cache: Option<u64>,
@@ -59,7 +59,7 @@ impl Default for Settings {
             model: None,
             context: None,
             parallel: None,
-            unified: None,
+            unified: false,
             batch: 2048,
             micro_batch: 512,
             gpu_layers: None,
@@ -163,8 +163,8 @@ const VALUES: &[(&[&str], Set)] = &[
 /// Flags without one.
 #[rustfmt::skip]
 const SWITCHES: &[(&[&str], Switch)] = &[
-    (&["-kvu", "--kv-unified"], |settings| settings.unified = Some(true)),
-    (&["-no-kvu", "--no-kv-unified"], |settings| settings.unified = Some(false)),
+    (&["-kvu", "--kv-unified"], |settings| settings.unified = true),
+    (&["-no-kvu", "--no-kv-unified"], |settings| settings.unified = false),
     (&["-nkvo", "--no-kv-offload"], |settings| settings.cache_on_host = true),
     (&["-kvo", "--kv-offload"], |settings| settings.cache_on_host = false),
     (&["--swa-full"], |settings| settings.full_window = true),
@@ -183,7 +183,7 @@ const SWITCHES: &[(&[&str], Switch)] = &[
 const HARMLESS: &[(&str, bool)] = &[
     ("--host", true), ("--port", true), ("-t", true), ("--threads", true), ("-tb", true), ("--threads-batch", true),
     ("-a", true), ("--alias", true), ("--api-key", true), ("--temp", true), ("--top-k", true), ("--top-p", true),
-    ("--min-p", true), ("-n", true), ("--predict", true), ("-s", true), ("--seed", true), ("-lv", true), ("-to", true),
+    ("--min-p", true), ("-n", true), ("--predict", true), ("--n-predict", true), ("-s", true), ("--seed", true), ("-lv", true), ("-to", true),
     ("--timeout", true), ("--threads-http", true), ("--log-file", true), ("--chat-template", true), ("--log-verbosity", true),
     ("--metrics", false), ("--no-webui", false), ("--no-ui", false), ("--offline", false), ("--jinja", false), ("--slots", false), ("--no-slots", false),
     ("--props", false), ("-v", false), ("--verbose", false), ("--no-warmup", false), ("--warmup", false), ("-cb", false), ("--cont-batching", false),
@@ -240,9 +240,14 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Sequences, and whether they share one cache.
+    /// Sequences, and whether they share one cache. llama-server chooses both where the number is not set.
     pub fn sequences(&self) -> (u64, bool) {
-        (self.parallel.unwrap_or(4), self.unified.unwrap_or(self.parallel.is_none()))
+        self.parallel.map_or((4, true), |parallel| (parallel, self.unified))
+    }
+
+    /// No share of a GPU differs from another's.
+    pub fn splits_evenly(&self) -> bool {
+        self.split.iter().all(|share| *share == 0)
     }
 }
 
@@ -275,6 +280,8 @@ mod tests {
         assert_eq!(settings, expected);
         assert_eq!(settings.sequences(), (2, false));
         assert_eq!(of("").unwrap().sequences(), (4, true));
+        assert_eq!(of("-no-kvu").unwrap().sequences(), (4, true), "llama-server sets both");
+        assert_eq!(of("-np 4 -kvu").unwrap().sequences(), (4, true));
         assert_eq!((of("-ngl -1").unwrap().gpu_layers, of("-ngl auto").unwrap().gpu_layers), (Some(MOST), None));
         assert_eq!((of("-c 0").unwrap().context, of("-cram -1").unwrap().prompt_cache), (None, None));
         let locked =
@@ -284,7 +291,9 @@ mod tests {
 
     #[test]
     fn what_is_unknown_is_named_and_what_is_harmless_is_not() {
-        let settings = of("--port 8080 -ot exps=CPU --rpc host:1 --metrics --override-kv a=int:1 stray --new").unwrap();
+        let settings =
+            of("--port 8080 --n-predict 5 -ot exps=CPU --rpc host:1 --metrics --override-kv a=int:1 stray --new")
+                .unwrap();
         assert_eq!(
             settings.not_considered,
             ["-ot exps=CPU", "--rpc host:1", "--override-kv a=int:1", "stray", "--new"]

@@ -99,6 +99,8 @@ impl Shape {
         let layers = count.ok_or_else(|| Error::Key(format!("{name}.block_count")))?;
         let keys = Keys { header, architecture: name, layers };
         let predicting = usize::try_from(keys.or_zero("nextn_predict_layers")?).unwrap_or(layers).min(layers - 1);
+        // Whether an architecture that is not modelled loads them is not known.
+        let predicting = if architecture.bound { 0 } else { predicting };
         let heads = keys.each("attention.head_count")?.unwrap_or_else(|| vec![0; layers]);
         let embedding = keys.must("embedding_length")?;
         let length = |key| header.length(key).unwrap_or(0);
@@ -118,7 +120,7 @@ impl Shape {
             context: header
                 .number(&keys.name("context_length"))?
                 .ok_or_else(|| Error::Key(keys.name("context_length")))?,
-            vocabulary: vocabulary.max(header.weights.embedding_shape[1]),
+            vocabulary: vocabulary.max(header.weights.rows),
             embedding,
             feed_forward: if used > 0 { 0 } else { keys.most("feed_forward_length")? },
             heads: heads_most,

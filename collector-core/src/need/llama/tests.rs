@@ -73,13 +73,13 @@ fn weights_are_mapped_read_or_locked() {
 }
 
 #[test]
-fn what_a_cpu_rearranges_is_hard() {
+fn what_a_cpu_repacks_is_hard() {
     let quarter = |bytes: u64| bytes / 2 * 18 / 32;
     let plain = need(header("llama", Q4_0, &[]), "", 0);
     assert_eq!(amount(&plain, "weights", &host(Memory::Mapped)), quarter(EMBEDDING));
     // The embedding is the output too.
-    let rearranged = quarter(EMBEDDING + 2 * LAYER);
-    assert_eq!(amount(&plain, "weights, rearranged for the CPU", &host(Memory::Anonymous)), rearranged);
+    let repacked = quarter(EMBEDDING + 2 * LAYER);
+    assert_eq!(amount(&plain, "weights, repacked for the CPU", &host(Memory::Anonymous)), repacked);
     let mapped = need(header("llama", Q4_0, &[]), "--no-repack", 0);
     assert_eq!(amount(&mapped, "weights", &host(Memory::Mapped)), quarter(EMBEDDING + 2 * LAYER));
     let beside_gpu = need(header("llama", Q4_0, &[]), "-ngl 0", 1);
@@ -125,6 +125,12 @@ fn gpus_share_layers_by_their_shares() {
     assert_eq!([of("", 0), of("", 1)], [2 * LAYER, EMBEDDING]);
     assert_eq!([of("-ts 1,2", 0), of("-ts 1,2", 1)], [LAYER, LAYER + EMBEDDING]);
     assert_eq!([of("-ts 0,1", 0), of("-ngl 1", 0), of("-ngl 0", 1)], [0, EMBEDDING, 0]);
+    let evenly = |flags: &str, gpus| {
+        let need = need(header("llama", F16, &[]), flags, gpus);
+        need.assumptions.iter().any(|sentence| sentence.starts_with("several GPUs share layers evenly"))
+    };
+    assert!(evenly("", 2) && evenly("-ts 0,0", 2));
+    assert!(!evenly("-ts 1,2", 2) && !evenly("-ngl 0", 2) && !evenly("", 1));
 }
 
 #[test]
@@ -140,6 +146,49 @@ fn other_files_count_too() {
     assert_eq!((of("draft weights"), of("draft KV cache")), (of("weights"), of("KV cache")));
     let on_host = Settings { projector_on_host: true, ..Settings::default() };
     assert_eq!(amount(&estimate(&files, &on_host, 1).unwrap(), "projector", &gpu), 0);
+}
+
+#[test]
+fn a_draft_has_layers_of_its_own_on_gpus() {
+    let of = |flags: &str| {
+        let mut files = files(header("llama", F16, &[]));
+        files.draft = Some(header("llama", F16, &[]));
+        estimate(&files, &Settings::of(&flags.split_whitespace().collect::<Vec<_>>()).unwrap(), 1).unwrap()
+    };
+    let gpu = Resource::Vram { gpu: 0 };
+    let draft = of("-ngl 0");
+    assert_eq!((amount(&draft, "weights", &gpu), amount(&draft, "draft weights", &gpu)), (0, 2 * LAYER + EMBEDDING));
+    assert_eq!(amount(&draft, "draft compute buffers", &host(Memory::Anonymous)), 0, "they are pinned");
+    assert!(amount(&draft, "compute buffers", &host(Memory::Anonymous)) > 0);
+    assert!(amount(&draft, "draft compute buffers", &host(Memory::Pinned)) > 0);
+    let once = |need: &Need, what: &str| need.parts.iter().filter(|part| part.what == what).count();
+    for (flags, cuda) in [("-ngl 0", 1), ("-ngld 0", 1), ("", 1), ("-ngl 0 -ngld 0", 0)] {
+        let need = of(flags);
+        let counts = ["CUDA context", "process, CUDA libraries", "staging of weights"].map(|what| once(&need, what));
+        assert_eq!(counts, [cuda; 3], "{flags}");
+    }
+    let draft = of("-ngld 0");
+    assert_eq!(amount(&draft, "draft compute buffers", &gpu), 0);
+    assert!(amount(&draft, "draft compute buffers", &host(Memory::Anonymous)) > 0);
+}
+
+#[test]
+fn an_upper_bound_has_all_weights() {
+    let all = EMBEDDING + 2 * LAYER;
+    let of = |name: &str, more: &[(&str, u32)], gpus| {
+        let need = need(header(name, F16, more), "", gpus);
+        let gpu = amount(&need, "weights", &Resource::Vram { gpu: 0 });
+        (gpu, amount(&need, "weights", &host(Memory::Mapped)))
+    };
+    let (predicting, fewer) = ([("nextn_predict_layers", 1)], [("block_count", 1)]);
+    assert_eq!([of("llama", &predicting, 0), of("llama", &fewer, 0)], [(0, all - LAYER); 2]);
+    assert_eq!([of("of-tomorrow", &predicting, 0), of("of-tomorrow", &fewer, 0)], [(0, all); 2]);
+    assert_eq!(of("of-tomorrow", &fewer, 1), (all, EMBEDDING), "with the output");
+    let mut unknown = header("llama", F16, &fewer);
+    unknown.weights.projector.bytes = 7;
+    unknown.weights.unknown_type = Some(99);
+    let unknown = need(unknown.taken_for(1 << 30), "", 0);
+    assert!(amount(&unknown, "weights", &host(Memory::Mapped)) >= (1 << 30) - 4096);
 }
 
 #[test]

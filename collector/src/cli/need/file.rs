@@ -7,15 +7,15 @@ use anyhow::{Context as _, Result, bail, ensure};
 use collector_core::need::gguf::{self, Header};
 use collector_core::need::llama::estimate::Files;
 use collector_core::need::llama::setting::Settings;
+use collector_core::need::llama::shape::Shape;
 
 /// All headers that the settings name.
 pub fn files(model: &Path, settings: &Settings) -> Result<Files> {
-    let other = |path: &Option<String>| path.as_ref().map(|path| whole(Path::new(path))).transpose();
     let length = |path: &String| Ok(regular(Path::new(path))?.1);
     Ok(Files {
-        model: whole(&in_folder(model)?)?,
-        projector: other(&settings.projector)?,
-        draft: other(&settings.draft)?,
+        model: understood(&in_folder(model)?)?,
+        projector: settings.projector.as_ref().map(|path| whole(Path::new(path))).transpose()?,
+        draft: settings.draft.as_ref().map(|path| understood(Path::new(path))).transpose()?,
         adapters: settings.adapters.iter().map(length).collect::<Result<_>>()?,
     })
 }
@@ -37,7 +37,7 @@ fn in_folder(path: &Path) -> Result<PathBuf> {
     for entry in fs::read_dir(path).with_context(|| format!("list {}", path.display()))? {
         let name = entry?.file_name().to_string_lossy().into_owned();
         // A projector is loaded beside a model, and later files of a split model with the first.
-        let later = name.contains("-of-") && !name.contains("-00001-of-");
+        let later = gguf::numbered(&name).is_some_and(|(_, number, _)| number > 1);
         if name.ends_with(".gguf") && !name.starts_with("mmproj") && !later {
             found.push(name);
         }
@@ -48,6 +48,13 @@ fn in_folder(path: &Path) -> Result<PathBuf> {
         [] => bail!("{} has no GGUF file", path.display()),
         more => bail!("{} has more than one model: {}", path.display(), more.join(", ")),
     }
+}
+
+/// A model whose dimensions can be told: an error names the file that it is about.
+fn understood(path: &Path) -> Result<Header> {
+    let header = whole(path)?;
+    Shape::of(&header).with_context(|| format!("understand {}", path.display()))?;
+    Ok(header)
 }
 
 /// A model with all its files.

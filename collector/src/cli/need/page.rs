@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use collector_core::amount;
 use collector_core::incident::page::text::Paint;
 use collector_core::need::{Need, Part, Resource, Total};
-use collector_core::text::shown;
+use collector_core::text::{shown, shown_json};
 use serde::Serialize;
 
 use crate::cli::sheet::{Column, table};
@@ -16,7 +16,8 @@ struct Page<'a> {
 }
 
 pub fn json(need: &Need) -> anyhow::Result<String> {
-    Ok(serde_json::to_string_pretty(&Page { need, total: need.total() }).context("write JSON")? + "\n")
+    let json = serde_json::to_string_pretty(&Page { need, total: need.total() }).context("write JSON")?;
+    Ok(shown_json(&json).into_owned() + "\n")
 }
 
 pub fn text(need: &Need, width: usize, colour: bool) -> String {
@@ -36,7 +37,7 @@ pub fn text(need: &Need, width: usize, colour: bool) -> String {
     }
     text.push('\n');
     totals(&mut text, need);
-    list(&mut text, "Assumed", &need.assumptions);
+    list(&mut text, "Assumed by the estimate", &need.assumptions);
     list(&mut text, "Not considered", &need.not_considered);
     text
 }
@@ -123,7 +124,7 @@ mod tests {
             "  hard, while loading   4.00 MiB",
             "VRAM of GPU 0           1.00 GiB",
             "",
-            "Assumed:",
+            "Assumed by the estimate:",
             r"  - \x1b[2J is not shown",
             "",
             "Not considered:",
@@ -143,7 +144,10 @@ mod tests {
             origin: Origin::Declared,
             loading: false,
         });
-        let page: serde_json::Value = serde_json::from_str(&json(&need).unwrap()).unwrap();
+        need.not_considered.push("--alias \u{202e}".to_owned());
+        let text = json(&need).unwrap();
+        assert!(text.contains(r"--alias \u202e"), "{text}");
+        let page: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(page["total"]["vram"]["1"], 7);
         assert_eq!(page["need"]["parts"][0]["origin"], "declared");
     }

@@ -42,6 +42,11 @@ fn error(path: &Path) -> String {
 fn a_model_is_found_in_its_folder() {
     let scratch = Scratch::new("folder");
     assert!(error(&scratch.0).ends_with("has no GGUF file"));
+    scratch.model("llama-mha", "best-of-breed.gguf");
+    // A later file of a split model.
+    scratch.model("llama-mha", "b-00002-of-00002.gguf");
+    assert!(files(&scratch.0, &Settings::default()).is_ok());
+    fs::remove_file(scratch.0.join("best-of-breed.gguf")).unwrap();
     scratch.model("llama-mha", "a.gguf");
     scratch.model("nomic-embed", "mmproj-a.gguf");
     let found = files(&scratch.0, &Settings::default()).unwrap();
@@ -64,6 +69,18 @@ fn a_file_that_is_not_whole_says_so() {
     assert!(error(&path).contains("is not a GGUF file"));
     let missing = scratch.0.join("none.gguf");
     assert!(error(&missing).starts_with("look at "));
+}
+
+#[test]
+fn what_is_not_understood_is_named_with_its_file() {
+    let scratch = Scratch::new("named");
+    let path = scratch.model("llama-mha", "a.gguf");
+    let draft = scratch.0.join("draft.gguf");
+    fs::write(&draft, [&b"GGUF\x03\0\0\0"[..], &[0; 24]].concat()).unwrap();
+    let settings = Settings { draft: Some(draft.display().to_string()), ..Settings::default() };
+    let error = format!("{:#}", files(&path, &settings).unwrap_err());
+    let expected = format!("understand {}: the header has no general.architecture", draft.display());
+    assert!(error.starts_with(&expected), "{error}");
 }
 
 #[test]
