@@ -13,8 +13,7 @@ const TIMES: u64 = 8;
 pub enum Unit {
     Bytes,
     Share,
-    /// With what it is called: `°C`.
-    Number(&'static str),
+    Celsius,
 }
 
 impl Unit {
@@ -22,8 +21,7 @@ impl Unit {
         match self {
             Unit::Bytes => amount::bytes(value as u64),
             Unit::Share => amount::percent(value),
-            Unit::Number("") => format!("{value:.2}"),
-            Unit::Number(unit) => format!("{value:.0} {unit}"),
+            Unit::Celsius => format!("{value:.0} °C"),
         }
     }
 
@@ -32,7 +30,7 @@ impl Unit {
         let least = top / HEIGHTS;
         match self {
             Unit::Bytes => least.max(1.0).log2().ceil().exp2(),
-            Unit::Share | Unit::Number(_) => {
+            Unit::Share | Unit::Celsius => {
                 let power = 10f64.powf(least.max(1e-6).log10().floor());
                 let steps = [1.0, 2.0, 5.0, 10.0].map(|step| step * power);
                 steps.into_iter().find(|step| *step >= least * 0.999).unwrap_or(10.0 * power)
@@ -43,8 +41,8 @@ impl Unit {
     /// Like [`Self::shown`], without digits that say nothing.
     fn round(self, value: f64) -> String {
         let text = match self {
-            Unit::Number("") => format!("{value}"),
-            Unit::Number(unit) => format!("{value} {unit}"),
+            // Sums of steps are not exact.
+            Unit::Celsius => format!("{value:.1} °C"),
             _ => self.shown(value),
         };
         match text.split_once(' ') {
@@ -92,9 +90,9 @@ mod tests {
         assert_eq!(written(Unit::Bytes, 13.0 * gib), ["0 B", "4 GiB", "8 GiB", "12 GiB", "16 GiB"]);
         assert_eq!(written(Unit::Share, 0.93), ["0 %", "20 %", "40 %", "60 %", "80 %", "100 %"]);
         assert_eq!(written(Unit::Share, 0.034), ["0 %", "1 %", "2 %", "3 %", "4 %"]);
-        assert_eq!(written(Unit::Number("°C"), 87.0), ["0 °C", "20 °C", "40 °C", "60 °C", "80 °C", "100 °C"]);
-        for (unit, most) in [(Unit::Bytes, 0.0), (Unit::Share, f64::NAN), (Unit::Bytes, 1e18), (Unit::Number(""), 1.3)]
-        {
+        assert_eq!(written(Unit::Celsius, 87.0), ["0 °C", "20 °C", "40 °C", "60 °C", "80 °C", "100 °C"]);
+        assert_eq!(written(Unit::Celsius, 0.9), ["0 °C", "0.2 °C", "0.4 °C", "0.6 °C", "0.8 °C", "1 °C"]);
+        for (unit, most) in [(Unit::Bytes, 0.0), (Unit::Share, f64::NAN), (Unit::Bytes, 1e18), (Unit::Celsius, 1.3)] {
             let (top, values) = heights(unit, most);
             assert!((top >= most || most.is_nan()) && (2..=7).contains(&values.len()), "{unit:?} {most}: {values:?}");
         }

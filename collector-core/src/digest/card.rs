@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::block::Line;
 use super::figures::{Spread, line, spread, total};
 use crate::count::grow;
-use crate::tier::{FIGURES, Figure, Rare};
+use crate::tier::{self, FIGURES, Figure, Rare};
 
 /// A GPU, or a MIG device of one, in a period.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,16 +21,8 @@ pub struct Card {
     pub quarters: Vec<Known>,
 }
 
-/// A quarter of an hour of a GPU.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Known {
-    /// When it began, in nanoseconds since the Unix epoch.
-    pub time: u64,
-    /// For how many seconds of it anything is known.
-    pub seconds: u16,
-    /// Minimum, mean and maximum of each figure.
-    pub values: [[Option<f32>; 3]; FIGURES],
-}
+/// A quarter of an hour of a GPU: each of [`Figure::ALL`].
+pub type Known = tier::Known<FIGURES>;
 
 /// The numbers of a GPU in a period. What was never known is absent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]

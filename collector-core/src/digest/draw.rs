@@ -30,7 +30,7 @@ pub(super) fn period(digest: &Digest, zone: &Zone) -> String {
     format!("{from} to {to} {}", zone.name(digest.from, digest.to))
 }
 
-/// Most and mean against the limit of then.
+/// Most and mean against the limit in force at the time.
 pub(super) fn memory_chart(
     title: &str,
     limit: &str,

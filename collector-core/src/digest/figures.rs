@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::Known;
 use super::block::Line;
 use crate::series::Series;
-use crate::tier::{Tier, kept};
+use crate::tier::{Extent, Tier, joined, kept};
 
 /// What was never known is absent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -19,7 +19,7 @@ pub struct Figures {
     /// The first one, if it was another.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_limit_before_bytes: Option<u64>,
-    /// The largest share of the limit of then. If the limit changed within a quarter of an hour, of the largest of it.
+    /// The largest share of the limit in force at the time. If the limit changed within a quarter of an hour, of the largest of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit_used_ratio: Option<f64>,
     pub memory_bytes: Spread,
@@ -105,18 +105,11 @@ impl Figures {
 }
 
 /// When a quarter began, for how many seconds of it anything is known, and minimum, mean and maximum.
-pub(super) type Quarter = (u64, u16, [Option<f32>; 3]);
+pub(super) type Quarter = (u64, u16, Extent);
 
 pub(super) fn spread(quarters: impl Iterator<Item = Quarter>) -> Spread {
-    let (mut seconds, mut sum, mut max) = (0.0, 0.0, None);
-    for (_, known, [_, mean, most]) in quarters {
-        if let Some(mean) = mean {
-            seconds += f64::from(known);
-            sum += f64::from(known) * f64::from(mean);
-        }
-        max = max.into_iter().chain(most.map(f64::from)).reduce(f64::max);
-    }
-    Spread { mean: (seconds > 0.0).then(|| sum / seconds), max }
+    let [_, mean, max] = joined(quarters.map(|(_, seconds, extent)| (extent, f32::from(seconds))));
+    Spread { mean: mean.map(f64::from), max: max.map(f64::from) }
 }
 
 /// A rate times the seconds for which it is known.
@@ -152,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peak_is_compared_with_the_limit_of_then() {
+    fn a_peak_is_compared_with_the_limit_in_force_at_the_time() {
         let with = |index, memory: f32, limit: Option<f32>| {
             let mut quarter = quarter(index, 900, [memory; 3], 0.0);
             quarter.values[kept(Series::MemoryLimit).unwrap()] = [limit; 3];

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::Known;
+use super::Material;
 use crate::count::grow;
 use crate::stage::Stage;
 use crate::tier::{Rare, Tier};
@@ -16,7 +16,7 @@ const SLACK: u64 = 15 * SECOND;
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Record {
-    /// When the first quarter of an hour began of which anything is known; absent if nothing is.
+    /// When the host's history begins, also if that is long before the period; absent if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub begins: Option<u64>,
     /// For how many seconds the host could have been watched: without a quarter of an hour that is not over.
@@ -39,8 +39,9 @@ pub struct Gap {
 }
 
 impl Record {
-    pub(super) fn of((from, to): (u64, u64), host: &[Known], counts: &[(u64, Rare, u64)]) -> Record {
-        let mut record = Record { begins: host.first().map(|known| known.time), ..Record::default() };
+    pub(super) fn of((from, to): (u64, u64), material: &Material) -> Record {
+        let Material { host, counts, history_from, .. } = material;
+        let mut record = Record { begins: *history_from, ..Record::default() };
         let known: BTreeMap<u64, u64> = host.iter().map(|known| (known.time, u64::from(known.seconds))).collect();
         let mut time = from.div_ceil(STEP) * STEP;
         while time < to {
@@ -85,6 +86,7 @@ impl Record {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Known;
     use super::super::tests::quarter;
     use super::*;
 
@@ -93,18 +95,26 @@ mod tests {
         let host = |seconds: &[(u64, u16)]| -> Vec<Known> {
             seconds.iter().map(|(index, seconds)| quarter(*index, *seconds, [1.0; 3], 0.0)).collect()
         };
+        let of = |period, host, counts: &[(u64, Rare, u64)]| {
+            let material = Material { host, counts: counts.to_vec(), history_from: Some(7), ..Material::default() };
+            Record::of(period, &material)
+        };
         let gap = |from, to, missing_seconds| Gap { from: from * STEP, to: to * STEP, missing_seconds };
-        let record = Record::of((0, 6 * STEP + 60 * SECOND), &host(&[(1, 900), (2, 400), (4, 890), (5, 900)]), &[]);
+        let record = of((0, 6 * STEP + 60 * SECOND), host(&[(1, 900), (2, 400), (4, 890), (5, 900)]), &[]);
         assert_eq!(record.gaps, [gap(0, 1, 900), gap(2, 4, 1400)]);
-        assert_eq!((record.begins, record.whole_seconds), (Some(STEP), 6 * 900));
+        assert_eq!(
+            (record.begins, record.whole_seconds),
+            (Some(7), 6 * 900),
+            "the history begins before the first gap"
+        );
         // A period begins in the middle of a quarter that it does not have.
-        let record = Record::of((STEP / 2, 3 * STEP), &host(&[(1, 900), (2, 900)]), &[]);
+        let record = of((STEP / 2, 3 * STEP), host(&[(1, 900), (2, 900)]), &[]);
         assert_eq!((record.gaps.len(), record.whole_seconds), (0, 1800));
         // The agent stopped in the open quarter, and left what it knew.
-        let record = Record::of((0, STEP + 300 * SECOND), &host(&[(0, 900), (1, 200)]), &[]);
+        let record = of((0, STEP + 300 * SECOND), host(&[(0, 900), (1, 200)]), &[]);
         assert_eq!((record.gaps.len(), record.whole_seconds), (0, 1100));
         let lost = [(0, Rare::Lost(Stage::RingBulk), 2), (STEP, Rare::Lost(Stage::RingBulk), 3), (0, Rare::Start, 1)];
-        let record = Record::of((0, STEP), &[], &lost);
-        assert_eq!((record.lost["ring_bulk"], record.starts, record.begins), (5, 1, None));
+        let record = of((0, STEP), Vec::new(), &lost);
+        assert_eq!((record.lost["ring_bulk"], record.starts), (5, 1));
     }
 }

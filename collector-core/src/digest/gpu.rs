@@ -16,8 +16,8 @@ const CURVES: usize = 2;
 const STROKES: [Stroke; CURVES] = [Stroke::Solid, Stroke::Thin];
 
 const WORDS: &str = "USED TIME is the mean share of time in which anything ran on the GPU; it does not say how much of it was busy. POWER is \
-                     the mean, and the limit. SLOWED is the time in which heat, power supply or hardware kept the clocks down; CAPPED the \
-                     time in which the power limit did, as it should. PCIE TO GPU and FROM GPU are the largest shares of the link.";
+                     the mean, and the limit. SLOWED is the time in which heat, power supply or hardware kept the clocks down; CAPPED \
+                     is the time at the power limit, which is normal. PCIE TO GPU and FROM GPU are the largest shares of the link.";
 
 /// One of the lines of a GPU.
 type Of = fn(&Figures) -> &Line;
@@ -54,7 +54,7 @@ pub(super) fn gpus(blocks: &mut Vec<Block>, digest: &Digest, zone: &Zone) {
     let used = "Share of time in which anything ran on a GPU, mean of each quarter of an hour";
     let charts: [(&str, Unit, Of); 2] = [
         (used, Unit::Share, |gpu| &gpu.utilization),
-        ("Temperature of GPUs, most in each quarter of an hour", Unit::Number("°C"), |gpu| &gpu.temperature),
+        ("Temperature of GPUs, most in each quarter of an hour", Unit::Celsius, |gpu| &gpu.temperature),
     ];
     for (title, unit, of) in charts {
         let curves = curves(&digest.gpus, of);

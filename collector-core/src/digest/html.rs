@@ -1,4 +1,4 @@
-//! A report as one HTML page without scripts, and with nothing from elsewhere. Pictures are SVG.
+//! A report as one HTML page without scripts, self-contained. Pictures are SVG.
 
 use std::fmt::Write as _;
 
@@ -32,7 +32,7 @@ pub fn html(blocks: &[Block]) -> String {
             Block::Events(events) => of_events(events),
         };
     }
-    page + "</main>\n<footer>Written by headroom report. A peak is the highest value that was seen in a quarter of an hour.</footer>\n\
+    page + "</main>\n<footer>Written by headroom report. In charts, a peak is the highest value in each quarter of an hour.</footer>\n\
             </body>\n</html>\n"
 }
 

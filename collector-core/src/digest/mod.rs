@@ -46,6 +46,9 @@ pub struct Digest {
     /// For how many seconds of it the host was watched.
     pub known_seconds: u64,
     pub record: Record,
+    /// Since when every incident and alert is kept; absent without a journal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub events_from: Option<u64>,
     pub host: Figures,
     pub gpus: Vec<card::Figures>,
     /// Those with the highest peaks first.
@@ -95,6 +98,9 @@ pub struct Material {
     pub workloads: Vec<(String, Vec<Known>)>,
     pub cards: Vec<Card>,
     pub counts: Vec<(u64, Rare, u64)>,
+    /// When the host's history begins, and since when every incident and alert is kept; none without a history or a journal.
+    pub history_from: Option<u64>,
+    pub events_from: Option<u64>,
     pub incidents: Vec<Incident>,
     pub alerts: Vec<Alert>,
 }
@@ -124,7 +130,8 @@ impl Digest {
             from,
             to,
             known_seconds: material.host.iter().map(|quarter| u64::from(quarter.seconds)).sum(),
-            record: Record::of((from, to), &material.host, &material.counts),
+            record: Record::of((from, to), material),
+            events_from: material.events_from,
             host: Figures::of(&material.host),
             gpus: card::figures(&material.cards, &material.counts),
             workloads,
@@ -136,6 +143,11 @@ impl Digest {
             })),
             incidents: events,
         }
+    }
+
+    /// Whether incidents and alerts of the whole period are known, so that none means that there was none.
+    pub fn knows_events(&self) -> bool {
+        self.events_from.is_some_and(|since| since <= self.from)
     }
 
     /// Whether anything was recorded.

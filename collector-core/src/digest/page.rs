@@ -76,7 +76,8 @@ fn host(blocks: &mut Vec<Block>, digest: &Digest, zone: &Zone) {
 fn incidents(blocks: &mut Vec<Block>, digest: &Digest, zone: &Zone) {
     blocks.push(Block::Head("Incidents".to_owned()));
     if digest.incidents.is_empty() {
-        return blocks.push(Block::Paragraph("There was none.".to_owned()));
+        let none = if digest.knows_events() { "There was none." } else { "None is recorded." };
+        return blocks.push(Block::Paragraph(none.to_owned()));
     }
     blocks.push(Block::Table(counts(["CAUSE", "KIND", "COUNT"], &digest.causes)));
     let newest = digest.incidents.iter().rev().take(INCIDENTS).map(|event| Entry {
@@ -96,29 +97,30 @@ fn incidents(blocks: &mut Vec<Block>, digest: &Digest, zone: &Zone) {
 
 fn alerts(blocks: &mut Vec<Block>, digest: &Digest) {
     blocks.push(Block::Head("Alerts".to_owned()));
+    let none = if digest.knows_events() { "None fired." } else { "None is recorded." };
     match digest.alerts.is_empty() {
-        true => blocks.push(Block::Paragraph("None fired.".to_owned())),
+        true => blocks.push(Block::Paragraph(none.to_owned())),
         false => blocks.push(Block::Table(counts(["ALERT", "SEVERITY", "FIRED"], &digest.alerts))),
     }
 }
 
 fn record(blocks: &mut Vec<Block>, digest: &Digest, zone: &Zone) {
     let record = &digest.record;
-    blocks.push(Block::Head("How complete this is".to_owned()));
+    blocks.push(Block::Head("Completeness of the data".to_owned()));
     let watched = format!("The host was watched for {}. ", duration(digest.known_seconds as f64));
     let starts = match record.starts {
         0 => String::new(),
         starts => format!("The agent started {}. ", plural(starts, "time")),
     };
-    let lost = if record.lost.is_empty() { "It lost nothing." } else { "It lost what is listed below." };
+    let lost = if record.lost.is_empty() { "No loss is recorded." } else { "It dropped data, listed below." };
     blocks.push(Block::Paragraph(format!("{watched}{starts}{lost}")));
     if !record.gaps.is_empty() {
         let mut table = Table::new(["NOT WATCHED FROM", "TO", "FOR", "WHY"], 2);
         for gap in record.gaps.iter().rev().take(GAPS) {
             let before = record.begins.is_none_or(|begins| gap.from < begins);
             let why = match before {
-                true => "nothing is kept of before",
-                false if gap.missing_seconds < 900 => "the agent started anew, or ticks were late",
+                true => "the history begins later",
+                false if gap.missing_seconds < 900 => "the agent restarted, or its readings were late",
                 false => "the agent did not run, or the host was off",
             };
             let missing = duration(gap.missing_seconds as f64);
@@ -147,5 +149,46 @@ fn more(blocks: &mut Vec<Block>, all: usize, shown: usize, what: &str) {
     if let Some(rest) = all.checked_sub(shown).filter(|rest| *rest > 0) {
         let verb = if rest == 1 { "is" } else { "are" };
         blocks.push(Block::Paragraph(format!("{} {verb} not listed.", plural(rest as u64, what))));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::draw::Listed;
+    use super::super::gap::Gap;
+    use super::super::text;
+    use super::*;
+
+    fn written(digest: &Digest) -> String {
+        let setting = Setting { host: "h".to_owned(), zone: Zone::utc(), listed: Listed::Important };
+        text(&page(digest, &setting), 200, false)
+    }
+
+    #[test]
+    fn what_no_journal_keeps_is_not_known_to_be_none() {
+        let watched = Digest { from: 1000, to: 86_400_000_000_000, known_seconds: 86_400, ..Digest::default() };
+        for (events_from, note) in [
+            (None, Some("No journal: incidents and alerts are not known.")),
+            (Some(3_600_000_000_000), Some("Incidents and alerts before 1970-01-01 01:00 are no longer kept.")),
+            (Some(1000), None),
+        ] {
+            let page = written(&Digest { events_from, ..watched.clone() });
+            let none = ["There was no incident.", "There was none.", "None fired.", "No problem was seen."];
+            assert_eq!(none.map(|none| page.contains(none)), [note.is_none(); 4], "{page}");
+            assert!(note.is_none_or(|note| page.contains(note)) && page.contains("No loss is recorded."), "{page}");
+        }
+        assert!(written(&watched).contains("The host was watched all the time; incidents and alerts are not known."));
+        let part = written(&Digest { events_from: Some(2000), ..watched });
+        assert!(part.contains("0 incidents, 0 OOM kills, 0 alerts recorded."), "{part}");
+    }
+
+    #[test]
+    fn an_agent_that_was_down_at_the_begin_has_a_history_of_before() {
+        let gaps = vec![Gap { from: 10, to: 20, missing_seconds: 1800 }];
+        for (begins, why) in [(5, "the agent did not run, or the host was off"), (20, "the history begins later")] {
+            let record = Record { begins: Some(begins), gaps: gaps.clone(), ..Record::default() };
+            let page = written(&Digest { known_seconds: 1, record, ..Digest::default() });
+            assert!(page.contains(why), "{page}");
+        }
     }
 }

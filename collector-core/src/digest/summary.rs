@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::block::{Finding, Weight};
 use super::card;
+use super::draw::share;
 use super::words::{bytes, duration, plural, some, sum};
 use super::zone::Zone;
 use super::{Digest, Event};
@@ -30,12 +31,17 @@ pub fn headline(digest: &Digest, findings: &[Finding]) -> String {
     }
     let bad = findings.iter().filter(|finding| finding.weight == Weight::Bad).count() as u64;
     let verdict = match bad {
-        0 => "No problem was seen.".to_owned(),
+        0 if digest.knows_events() => "No problem was seen.".to_owned(),
+        0 => "No problem is recorded.".to_owned(),
         bad => format!("{}.", plural(bad, "problem")),
     };
+    if digest.events_from.is_none_or(|since| since >= digest.to) {
+        return format!("{verdict} {}; incidents and alerts are not known.", watched(digest));
+    }
     let (incidents, fired) = (digest.incidents.len() as u64, sum(&digest.alerts));
+    let recorded = if digest.knows_events() { "" } else { " recorded" };
     format!(
-        "{verdict} {}: {}, {}, {}.",
+        "{verdict} {}: {}, {}, {}{recorded}.",
         watched(digest),
         plural(incidents, "incident"),
         plural(digest.kills, "OOM kill"),
@@ -59,9 +65,21 @@ pub fn findings(digest: &Digest, zone: &Zone) -> Vec<Finding> {
     workloads(&mut found, digest);
     digest.gpus.iter().for_each(|gpu| of_gpu(&mut found, gpu));
     record(&mut found, digest);
+    found.0.extend(unknown_events(digest, zone).map(|text| Finding { weight: Weight::Note, text }));
     // What comes first within a weight is what was said first.
     found.0.sort_by_key(|finding| finding.weight);
     found.0
+}
+
+/// That incidents and alerts of the period, or of its beginning, are not known.
+pub fn unknown_events(digest: &Digest, zone: &Zone) -> Option<String> {
+    match digest.events_from {
+        None => Some("No journal: incidents and alerts are not known.".to_owned()),
+        Some(since) if since > digest.from => {
+            Some(format!("Incidents and alerts before {} are no longer kept.", zone.minute(since)))
+        }
+        Some(_) => None,
+    }
 }
 
 struct Found(Vec<Finding>);
@@ -76,7 +94,7 @@ fn incidents(found: &mut Found, digest: &Digest) {
     if digest.kills > 0 {
         let by = by_workload(digest.incidents.iter().filter(|event| event.killed > 0), |event| event.killed);
         let verb = if digest.kills == 1 { "was" } else { "were" };
-        let what = plural(digest.kills, "process").replace("processs", "processes");
+        let what = plural(digest.kills, "process");
         found.say(Weight::Bad, format!("{what} {verb} killed because memory ran out: {}.", some(&by, NAMES)));
     }
     let others: Vec<&Event> = digest.incidents.iter().filter(|event| event.killed == 0).collect();
@@ -87,7 +105,7 @@ fn incidents(found: &mut Found, digest: &Digest) {
         let weight = if lost { Weight::Bad } else { Weight::Note };
         found.say(weight, format!("{what}: {}.", some(&by, NAMES)));
     }
-    if digest.incidents.is_empty() && digest.known_seconds > 0 {
+    if digest.incidents.is_empty() && digest.known_seconds > 0 && digest.knows_events() {
         found.say(Weight::Good, "There was no incident.".to_owned());
     }
 }
@@ -139,7 +157,7 @@ fn host(found: &mut Found, digest: &Digest, zone: &Zone) {
     }
     let waits = [("memory", host.memory_waiting_seconds), ("IO", host.io_waiting_seconds)];
     for (what, time) in waits.into_iter().filter_map(|(what, time)| Some((what, time?))) {
-        let share = time / (digest.known_seconds as f64).max(1.0);
+        let share = share(digest, time);
         let weight = match what {
             "memory" if share >= LARGE_WAIT => Weight::Bad,
             _ if share >= SMALL_WAIT => Weight::Note,
@@ -159,9 +177,10 @@ fn workloads(found: &mut Found, digest: &Digest) {
         let (name, share) = (first.workload.as_deref().unwrap_or_default(), first.limit_used_ratio.unwrap_or(0.0));
         let more = match near.len() - 1 {
             0 => String::new(),
-            more => format!(", and {more} more came to {} or above", percent(NEAR)),
+            more => format!(", and {more} more reached {} or above", percent(NEAR)),
         };
-        let text = format!("{name} came to {} of its memory limit without an incident{more}.", percent(share));
+        let without = if digest.knows_events() { " without an incident" } else { "" };
+        let text = format!("{name} reached {} of its memory limit{without}{more}.", percent(share));
         found.say(Weight::Note, text);
     }
     for it in digest.workloads.iter().filter(|it| it.memory_limit_before_bytes.is_some()).take(NAMES) {
@@ -206,6 +225,6 @@ fn record(found: &mut Found, digest: &Digest) {
     let lost: Vec<(String, u64)> =
         digest.record.lost.iter().map(|(stage, count)| ((*stage).to_owned(), *count)).collect();
     if !lost.is_empty() {
-        found.say(Weight::Note, format!("The agent lost something, so counts may be too low: {}.", some(&lost, NAMES)));
+        found.say(Weight::Note, format!("The agent dropped data, so counts may be too low: {}.", some(&lost, NAMES)));
     }
 }

@@ -7,7 +7,12 @@ use crate::amount;
 pub const UNKNOWN: &str = "\u{2013}";
 
 pub fn plural(count: u64, one: &str) -> String {
-    format!("{count} {one}{}", if count == 1 { "" } else { "s" })
+    let end = match count {
+        1 => "",
+        _ if one.ends_with('s') => "es",
+        _ => "s",
+    };
+    format!("{count} {one}{end}")
 }
 
 pub fn sum(counts: &[Count]) -> u64 {
@@ -76,5 +81,6 @@ mod tests {
         assert_eq!((some(&names, 3), some(&names, 1)), ("a (3), b (1), c (1)".into(), "a (3), and 2 more".into()));
         assert_eq!(plain("See [a.md](a.md#b): `x`, [y]."), "See a.md: x, [y].");
         assert_eq!((plural(1, "alert"), plural(0, "alert")), ("1 alert".into(), "0 alerts".into()));
+        assert_eq!((plural(1, "process"), plural(2, "process")), ("1 process".into(), "2 processes".into()));
     }
 }

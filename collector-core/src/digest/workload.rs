@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::block::{Block, Picture, Stroke, Table};
 use super::draw::{Listed, Setting, curve, memory_chart, most};
-use super::words::{bytes, cpus, duration, shown};
+use super::words::{UNKNOWN, bytes, cpus, duration, shown};
 use super::{Digest, Event, Figures};
 use crate::amount::percent;
 
@@ -98,7 +98,7 @@ pub(super) fn workloads(blocks: &mut Vec<Block>, digest: &Digest, setting: &Sett
             limit(it),
             shown(it.limit_used_ratio, percent),
             shown(it.memory_bytes.mean, bytes),
-            it.incidents.to_string(),
+            incidents(it, digest),
             shown(it.memory_waiting_seconds, duration),
             shown(it.stall_seconds, duration),
             shown(it.cpus.mean, cpus),
@@ -112,7 +112,8 @@ pub(super) fn workloads(blocks: &mut Vec<Block>, digest: &Digest, setting: &Sett
     blocks.extend(left_out(&rest, digest));
     if listed.iter().any(|it| it.memory_limit_bytes.is_some()) {
         let text = "USED is the largest share of the limit that was in force at that time. WAITED is the time in which some task of it \
-                    waited for memory (cgroup v2 only), STALLS the time in which its tasks freed memory for themselves, summed over them.";
+                    waited for memory (cgroup v2 only), STALLS the time in which its tasks waited in direct reclaim or compaction, \
+                    summed over them.";
         blocks.push(Block::Paragraph(text.to_owned()));
     }
     let worth = |it: &&&Figures| {
@@ -123,6 +124,14 @@ pub(super) fn workloads(blocks: &mut Vec<Block>, digest: &Digest, setting: &Sett
         let marks = digest.incidents.iter().filter(of).map(|event| (event.time, event.kind.to_owned())).collect();
         let title = format!("{}: memory", it.workload.as_deref().unwrap_or_default());
         blocks.extend(memory_chart(&title, "limit", it, digest, &setting.zone, marks));
+    }
+}
+
+/// How many incidents a workload had; none are known where the journal does not reach.
+pub(super) fn incidents(it: &Figures, digest: &Digest) -> String {
+    match it.incidents {
+        0 if !digest.knows_events() => UNKNOWN.to_owned(),
+        count => count.to_string(),
     }
 }
 

@@ -82,8 +82,8 @@ fn document(rule: &Rule, runbook: Option<&Runbook>) -> String {
 }
 
 /// Said below checks that are no commands.
-const PROMETHEUS: &str = "What names a metric (headroom_…) is PromQL, for Prometheus or Grafana. Without one of them, `headroom status \
-                          --prometheus` prints the numbers of now.";
+const PROMETHEUS: &str = "What names a metric (headroom_…) is PromQL, for Prometheus or Grafana. Without either, `headroom status \
+                          --prometheus` prints the current values.";
 
 fn asks_prometheus(check: &[[String; 2]]) -> bool {
     check.iter().any(|[what, _]| what.contains("headroom_"))

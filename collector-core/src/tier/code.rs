@@ -50,12 +50,6 @@ impl Scale {
     }
 }
 
-impl Default for Code {
-    fn default() -> Code {
-        Code::UNKNOWN
-    }
-}
-
 impl Code {
     pub const UNKNOWN: Code = Code(u16::MAX);
 

@@ -54,7 +54,7 @@ impl Tier {
 }
 
 /// The series that outlive the minutes. What is asked about a workload hours or weeks later:
-/// how much memory does it need, and does it leak (memory, and what of it cannot be dropped; against the limit of then); did it work at all (CPU); was it slowed,
+/// how much memory does it need, and does it leak (memory, and what of it cannot be dropped; against the limit in force at the time); did it work at all (CPU); was it slowed,
 /// and by what (waits for memory and for IO, and stalls, the only witness where the kernel has no pressure per cgroup: v1); what did
 /// it hold of a GPU, and did it move weights over PCIe again and again (GPU memory, copies to GPUs).
 ///
@@ -123,21 +123,21 @@ pub struct Entry {
     pub row: Row,
 }
 
-/// What is known of a quarter of an hour of the host or of a workload.
+/// What is known of a quarter of an hour of the host, of a workload or of a GPU.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Known {
+pub struct Known<const N: usize = { KEPT.len() }> {
     /// When it began, in nanoseconds since the Unix epoch.
     pub time: u64,
     /// For how many seconds of it anything is known.
     pub seconds: u16,
-    /// Minimum, mean and maximum of each of [`KEPT`].
-    pub values: [Extent; KEPT.len()],
+    /// Of each of [`KEPT`], or of each of [`Figure::ALL`].
+    pub values: [Extent; N],
 }
 
 /// Minimum, mean and maximum, as far as they are known.
 pub type Extent = [Option<f32>; 3];
 
-impl Known {
+impl<const N: usize> Known<N> {
     /// Adds another part of the same quarter.
     pub fn add(&mut self, part: &Known) {
         let weights = [self.seconds, part.seconds].map(|seconds| f32::from(seconds.max(1)));

@@ -1,9 +1,9 @@
 //! `headroom report`: a period of days on one page, from the history and the journal; two of them beside each other.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::{Duration, UNIX_EPOCH};
+use std::{fs, io};
 
 use anyhow::{Context as _, anyhow};
 use collector_core::digest::{Digest, Listed, Material, Setting, compared, html, markdown, page, text};
@@ -30,7 +30,7 @@ const LONGEST: u64 = 366;
 #[command(after_long_help = "Examples:
   The last week, in the terminal:
     headroom report
-  The last day as a page to send to somebody, with pictures, in one file:
+  The last day as a page to send to somebody, with charts, in one file:
     headroom report --days 1 --html report.html
   What a change on the 20th did: the three days before it, and the three after:
     headroom report --days 3 --compare 2026-11-17..2026-11-20 --markdown
@@ -45,7 +45,7 @@ pub struct ReportArgs {
     /// 2026-11-20T08:00, in local time, or in UTC with a Z at the end
     #[arg(long, value_name = "A..B")]
     pub compare: Option<Pair>,
-    /// Write one HTML file, with pictures and nothing from elsewhere
+    /// Write one HTML file, self-contained, with charts
     #[arg(long, value_name = "FILE", conflicts_with_all = ["markdown", "json"])]
     pub html: Option<PathBuf>,
     /// Print Markdown
@@ -54,7 +54,7 @@ pub struct ReportArgs {
     /// Print the numbers as JSON; with --compare, an array of both
     #[arg(long)]
     pub json: bool,
-    /// List so many workloads, instead of those that matter: with a limit, an incident, stalls, GPU memory, or more than 1 % of the
+    /// List the first N workloads, instead of those that matter: with a limit, an incident, stalls, GPU memory, or more than 1 % of the
     /// host's memory
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
@@ -80,7 +80,8 @@ impl FromStr for Pair {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Pair, String> {
-        let (one, other) = text.split_once("..").ok_or("two moments with .. between them are wanted")?;
+        let (one, other) =
+            text.split_once("..").ok_or("expected two dates with .. between them, such as 2026-11-17..2026-11-20")?;
         Ok(Pair(one.parse()?, other.parse()?))
     }
 }
@@ -96,8 +97,8 @@ impl FromStr for Moment {
             16 => format!("{clock}:00Z"),
             _ => format!("{clock}Z"),
         };
-        let time =
-            humantime::parse_rfc3339_weak(&whole).map_err(|_| format!("{text:?} is no date such as 2026-11-20"))?;
+        let time = humantime::parse_rfc3339_weak(&whole)
+            .map_err(|_| format!("{text:?} is not a date: expected one such as 2026-11-20"))?;
         let seconds = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
         if seconds > u64::MAX / SECOND {
             return Err(format!("{text:?} is too far away"));
@@ -116,14 +117,14 @@ impl Moment {
 }
 
 pub fn run(args: &ReportArgs, effective: &Effective) -> Result<(), Failure> {
-    let config = &effective.config;
-    let Some(record) = Record::open(config)? else {
+    let (config, now) = (&effective.config, clock::unix_ns());
+    let Some(record) = Record::open(config, now)? else {
         let dir = config.journal.dir.display();
         return super::print(&format!(
             "There is no journal and no history in {dir} yet: headroom run writes both. Nothing to report.\n"
         ));
     };
-    let (now, length) = (clock::unix_ns(), args.days * DAY);
+    let length = args.days * DAY;
     let digests = match args.compare {
         None => vec![record.digest((now.saturating_sub(length), now))?],
         Some(Pair(one, other)) => {
@@ -170,22 +171,29 @@ fn write(file: &Path, page: &str) -> Result<(), Failure> {
 struct Record {
     history: Option<history::Reader>,
     journal: Option<journal::Reader>,
+    /// See [`Material`].
+    history_from: Option<u64>,
+    events_from: Option<u64>,
 }
 
 impl Record {
     /// `None` if there is neither a journal nor a history.
-    fn open(config: &Config) -> Result<Option<Record>, Failure> {
+    fn open(config: &Config, now: u64) -> Result<Option<Record>, Failure> {
         let dir = &config.journal.dir;
-        let journal = there(journal::Reader::open(dir))?;
-        let history = there(history::Reader::open(dir))?;
+        let journal = journal::Reader::find(dir).map_err(hinted)?;
+        let history = history::Reader::find(dir).map_err(hinted)?;
         if journal.is_none() && history.is_none() {
             return Ok(None);
         }
-        Ok(Some(Record { history, journal }))
+        let kept = history.as_ref().map(|history| history.kept(None, 0, 0)).transpose()?.flatten();
+        let limits = journal::Limits { max_age: config.journal.max_age, max_bytes: config.journal.max_bytes as u64 };
+        let events_from = journal.as_ref().map(|journal| journal.complete_since(&limits, now)).transpose()?;
+        Ok(Some(Record { history, journal, history_from: kept.map(|kept| kept.from), events_from }))
     }
 
     fn digest(&self, (from, to): (u64, u64)) -> anyhow::Result<Digest> {
-        let mut material = Material::default();
+        let (history_from, events_from) = (self.history_from, self.events_from);
+        let mut material = Material { history_from, events_from, ..Material::default() };
         if let Some(history) = &self.history {
             material.host = history.quarters(None, from, to)?;
             for name in history.workloads(from, to)? {
@@ -203,15 +211,13 @@ impl Record {
     }
 }
 
-/// `None` if the file does not exist; that it cannot be read is an error.
-fn there<T>(opened: anyhow::Result<T>) -> Result<Option<T>, Failure> {
-    let kind = |error: &anyhow::Error| error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
-    match opened {
-        Err(error) if kind(&error) == Some(std::io::ErrorKind::NotFound) => Ok(None),
-        Err(error) if kind(&error) == Some(std::io::ErrorKind::PermissionDenied) => {
-            Err(Failure::from(error).hint("run this command as root, or as a user who may read the journal"))
+/// What to do where a file may not be read.
+fn hinted(error: anyhow::Error) -> Failure {
+    match error.downcast_ref::<io::Error>().map(io::Error::kind) {
+        Some(io::ErrorKind::PermissionDenied) => {
+            Failure::from(error).hint("run this command as root, or as a user who may read the journal")
         }
-        opened => Ok(Some(opened?)),
+        _ => Failure::from(error),
     }
 }
 

@@ -12,6 +12,9 @@ use crate::view::history::Sum;
 /// The longest time that one reading stands for, in seconds.
 const LONGEST: f32 = 60.0;
 
+/// Most that a quarter counts: names of GPUs come from outside.
+const MAX_COUNTS: usize = 8 * MAX_GPUS;
+
 /// The sums of one GPU.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sums([Sum; FIGURES]);
@@ -38,7 +41,9 @@ pub(super) struct Open {
 
 impl Open {
     pub fn count(&mut self, rare: Rare, more: u64) {
-        grow(self.counts.entry(rare).or_default(), more);
+        if self.counts.len() < MAX_COUNTS || self.counts.contains_key(&rare) {
+            grow(self.counts.entry(rare).or_default(), more);
+        }
     }
 
     /// What a GPU's counters of errors grow by. One that was not seen before counts from its first reading on.
@@ -76,8 +81,7 @@ impl Gpu {
     fn card(&self) -> Option<Card> {
         let sums = &self.sums.0;
         let seconds = sums.iter().map(Sum::seconds).fold(0.0, f32::max);
-        let mut codes = sums.iter().zip(Figure::ALL).map(|(sum, figure)| sum.codes(figure.scale()));
-        let row = std::array::from_fn(|_| codes.next().unwrap_or_default());
+        let row = Figure::ALL.map(|figure| sums[figure as usize].codes(figure.scale()));
         (seconds > 0.0).then(|| Card { device: self.device.clone(), seconds: seconds.ceil() as u16, row })
     }
 }
@@ -220,6 +224,15 @@ mod tests {
         }
         assert_eq!(value(card, Figure::ToGpu)[2], Some(0.5));
         assert_eq!((value(card, Figure::Power), value(card, Figure::FromGpu)), ([None; 3], [None; 3]));
+    }
+
+    #[test]
+    fn names_of_gpus_without_end_do_not_fill_the_memory() {
+        let mut open = Open::default();
+        let error = |number: usize| Rare::EccCorrected(format!("GPU-{number}").into());
+        (0..MAX_COUNTS + 5).for_each(|number| open.count(error(number), 1));
+        open.count(error(0), 1);
+        assert_eq!((open.counts.len(), open.counts[&error(0)]), (MAX_COUNTS, 2));
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub fn place(time: u64) -> (u64, usize) {
 
 /// When a quarter begins, in nanoseconds since the Unix epoch.
 pub fn begin(day: u64, quarter: usize) -> u64 {
-    day.saturating_mul(DAY_NS).saturating_add(quarter as u64 * Tier::QuarterHour.step())
+    day.saturating_mul(DAY_NS).saturating_add((quarter as u64).saturating_mul(Tier::QuarterHour.step()))
 }
 
 impl Subject {

@@ -48,7 +48,9 @@ fn put_card(transaction: &Transaction<'_>, day: u64, place: usize, card: &tier::
         }
     }
     let unpack = |body: &[u8]| {
-        let warn = |error: &anyhow::Error| tracing::warn!("a day of a GPU in the history is replaced: {error:#}");
+        let warn = |error: &anyhow::Error| {
+            tracing::warn!("a day of a GPU in the history cannot be read and starts empty: {error:#}")
+        };
         Day::unpack(&GPU, body).inspect_err(warn).ok()
     };
     let mut whole = body.as_deref().and_then(unpack).unwrap_or_else(|| Day::new(&GPU));

@@ -1,6 +1,5 @@
 //! Reads the history's tier on disk, with or without an agent that writes to it.
 
-use std::io;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
@@ -10,7 +9,7 @@ use collector_core::tier::{Known, Rare, Tier};
 use rusqlite::{Connection, params};
 
 use super::day::{Day, QUARTERS, TRACK, begin, place};
-use super::file::LAYOUT;
+use super::file::{FILE, LAYOUT};
 use super::rare;
 
 /// Most days that one answer goes through, the last ones.
@@ -30,12 +29,9 @@ impl Reader {
 
     /// The same, or `None` while nothing was written yet.
     pub fn find(dir: &Path) -> Result<Option<Reader>> {
-        let missing = |error: &anyhow::Error| {
-            error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::NotFound)
-        };
-        match Reader::open(dir) {
-            Err(error) if missing(&error) => Ok(None),
-            reader => reader.map(Some),
+        match dir.join(FILE).try_exists() {
+            Ok(false) => Ok(None),
+            _ => Reader::open(dir).map(Some),
         }
     }
 

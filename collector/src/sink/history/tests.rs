@@ -182,6 +182,10 @@ fn gpus_and_counts_are_kept_as_long_as_workloads_and_a_file_of_before_them_gets_
     assert!(reader.counts(0, BEGIN * S).unwrap().is_empty(), "a period ends before what begins then");
     assert_eq!(reader.cards((BEGIN + 1) * S, u64::MAX).unwrap().len(), 1);
 
+    let far = "INSERT INTO rare SELECT day, 9223372036854775807, gpu, what, count FROM rare";
+    Connection::open(folder.0.join(FILE)).unwrap().execute(far, []).unwrap();
+    assert_eq!(reader.counts(0, u64::MAX).unwrap().len(), 2, "a quarter that no day has");
+
     let later = BEGIN + 91 * DAY;
     write(&folder, vec![with_card(BEGIN + 90 * DAY, "GPU-a", 50.0, vec![]), with_card(later, "GPU-a", 50.0, vec![])]);
     let reader = Reader::open(&folder.0).unwrap();

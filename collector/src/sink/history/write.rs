@@ -79,7 +79,9 @@ fn put(
         return Ok(false);
     }
     let unpack = |body: &[u8]| {
-        let warn = |error: &anyhow::Error| tracing::warn!("a day of {name} in the history is replaced: {error:#}");
+        let warn = |error: &anyhow::Error| {
+            tracing::warn!("a day of {name} in the history cannot be read and starts empty: {error:#}");
+        };
         Day::unpack(&TRACK, body).inspect_err(warn).unwrap_or_default()
     };
     let mut whole = body.as_deref().map(unpack).unwrap_or_default();

@@ -9,7 +9,7 @@ use rusqlite::{Connection, Row, params};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::file::LAYOUT;
+use super::file::{FILE, LAYOUT, Limits};
 
 /// The journal, opened read-only.
 pub struct Reader {
@@ -58,6 +58,14 @@ impl Reader {
         Ok(Reader { connection: LAYOUT.read(dir)? })
     }
 
+    /// The same, or `None` while nothing was written yet.
+    pub fn find(dir: &Path) -> Result<Option<Reader>> {
+        match dir.join(FILE).try_exists() {
+            Ok(false) => Ok(None),
+            _ => Reader::open(dir).map(Some),
+        }
+    }
+
     pub(super) fn over(connection: Connection) -> Reader {
         Reader { connection }
     }
@@ -97,6 +105,22 @@ impl Reader {
     /// The alerts that fired or resolved since this moment, the newest last, without their deliveries.
     pub fn alerts_since(&self, from: u64) -> Result<Vec<Alert>> {
         self.since("alert", from)
+    }
+
+    /// Since when every incident and alert is kept, in nanoseconds since the Unix epoch.
+    pub fn complete_since(&self, limits: &Limits, now: u64) -> Result<u64> {
+        let horizon = now.saturating_sub(u64::try_from(limits.max_age.as_nanos()).unwrap_or(u64::MAX));
+        let statement = "SELECT (SELECT coalesce(sum(length(body)), 0) FROM alert)
+            + (SELECT coalesce(sum(length(body)), 0) FROM incident),
+            max(coalesce((SELECT min(id) FROM alert), 0), coalesce((SELECT min(id) FROM incident), 0))";
+        let (bytes, oldest) = self
+            .connection
+            .query_row(statement, [], |row| Ok((unsigned(row, 0)?, unsigned(row, 1)?)))
+            .context("read the journal")?;
+        // Alerts and incidents are removed for their size only when nothing else is left, so they fill most of the file then, with
+        // their indexes and deliveries. Ids are microseconds.
+        let shortened = bytes >= limits.max_bytes / 5 * 2;
+        Ok(if shortened { horizon.max(oldest.saturating_mul(1000)) } else { horizon })
     }
 
     fn since<T: serde::de::DeserializeOwned>(&self, table: &str, from: u64) -> Result<Vec<T>> {
@@ -199,4 +223,31 @@ fn parse<T: serde::de::DeserializeOwned>(body: &str) -> Option<T> {
     serde_json::from_str(body)
         .inspect_err(|error| tracing::warn!("skipped an invalid entry of the journal: {error}"))
         .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const S: u64 = 1_000_000_000;
+
+    #[test]
+    fn alerts_and_incidents_are_complete_for_the_maximum_age_or_since_the_oldest_if_they_are_too_large() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(LAYOUT.schema).unwrap();
+        let journal = Reader::over(connection);
+        let (limits, now) = (Limits { max_age: Duration::from_secs(100), max_bytes: 1000 }, 1000 * S);
+        assert_eq!(journal.complete_since(&limits, now).unwrap(), 900 * S);
+        let alert = |second: u64, bytes: usize| {
+            let row = params![(second * 1_000_000) as i64, (second * S) as i64, "x".repeat(bytes)];
+            journal.connection.execute("INSERT INTO alert VALUES (?, ?, 'info', 'firing', ?)", row).unwrap();
+        };
+        alert(950, 10);
+        assert_eq!(journal.complete_since(&limits, now).unwrap(), 900 * S, "there was no other");
+        alert(960, 400);
+        assert_eq!(journal.complete_since(&limits, now).unwrap(), 950 * S, "there may have been others");
+        assert_eq!(journal.complete_since(&limits, 1100 * S).unwrap(), 1000 * S);
+    }
 }
