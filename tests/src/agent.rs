@@ -197,10 +197,7 @@ impl Agent {
     /// Everything that it publishes now.
     pub fn scrape(&self) -> Exposition {
         let accept = "Accept: application/openmetrics-text; version=1.0.0\r\n";
-        let response = get(&self.address, "/metrics", accept);
-        let (head, body) = response.split_once("\r\n\r\n").unwrap_or((&response, ""));
-        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
-        Exposition::parse(body)
+        Exposition::parse(&body(&self.address, "/metrics", accept))
     }
 
     /// Scrapes until `done` holds, and returns that exposition.
@@ -291,6 +288,14 @@ impl Drop for Agent {
 /// A plain HTTP GET: the whole response; empty if there is none.
 pub fn get(address: &str, path: &str, headers: &str) -> String {
     exchange(address, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n"))
+}
+
+/// The body of an answer with status 200.
+pub fn body(address: &str, path: &str, headers: &str) -> String {
+    let response = get(address, path, headers);
+    let (head, body) = response.split_once("\r\n\r\n").unwrap_or((&response, ""));
+    assert!(head.starts_with("HTTP/1.1 200"), "{path}: {response}");
+    body.to_owned()
 }
 
 /// Sends a request on a connection of its own: the whole response; empty if there is none.

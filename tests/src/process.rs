@@ -58,7 +58,7 @@ pub fn cpu(pid: u32) -> Duration {
 
 /// All open descriptors of a process.
 pub fn all_descriptors(pid: u32) -> usize {
-    fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
+    open(pid).count()
 }
 
 /// Sum of the numbers in /proc/vmstat with this prefix; 0 if this kernel has none.

@@ -77,11 +77,29 @@ fn types(page: &mut String) -> fmt::Result {
         for part in parts.iter().filter_map(|part| part["$ref"].as_str()) {
             writeln!(page, "\nAll fields of {}, and:", link(last(part)))?;
         }
+        variants(page, schema["oneOf"].as_array().map(Vec::as_slice).unwrap_or_default())?;
         let fields: Vec<_> = parts.iter().filter(|part| part["properties"].is_object()).collect();
         if !fields.is_empty() {
             writeln!(page, "\n| field | value | meaning |\n|---|---|---|")?;
         }
         fields.into_iter().try_for_each(|part| properties(page, part))?;
+    }
+    Ok(())
+}
+
+/// The forms of a type, of which a value has one: a word, or an object with the field that is named.
+fn variants(page: &mut String, forms: &[Value]) -> fmt::Result {
+    if !forms.is_empty() {
+        writeln!(
+            page,
+            "\nOne of these, the word or an object with the field:\n\n| word or field | value | meaning |\n|---|---|---|"
+        )?;
+    }
+    for form in forms {
+        for word in form["enum"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            writeln!(page, "| `\"{word}\"` | string | {} |", text(&form["description"]))?;
+        }
+        properties(page, form)?;
     }
     Ok(())
 }
@@ -121,12 +139,58 @@ fn value(field: &Value) -> (String, bool) {
         _ => Vec::new(),
     };
     let what = match types.iter().find(|name| **name != "null").copied() {
-        Some("array") => format!("list of {}", value(&field["items"]).0),
+        Some("array") => match field["prefixItems"].as_array() {
+            Some(places) => {
+                format!("[{}]", places.iter().map(|place| value(place).0).collect::<Vec<_>>().join(", "))
+            }
+            None => format!("list of {}", value(&field["items"]).0),
+        },
         Some("object") if field["additionalProperties"].is_object() => {
             format!("object of {}", value(&field["additionalProperties"]).0)
         }
+        Some("object") if field["properties"].is_object() => format!("object: {}", inner(field)),
         Some(name) => name.to_owned(),
         None => "object".to_owned(),
     };
     (what, types.contains(&"null"))
+}
+
+/// The fields of an object that is no type of its own, in a row.
+fn inner(object: &Value) -> String {
+    let required = |name: &str| object["required"].as_array().is_some_and(|all| all.iter().any(|one| one == name));
+    let fields = object["properties"].as_object().into_iter().flatten().map(|(name, field)| {
+        let (what, optional) = value(field);
+        let mark = if optional || !required(name) { "?" } else { "" };
+        format!("`{name}`{mark} {what}")
+    });
+    fields.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_type_of_several_forms_has_each_of_them_and_a_pair_has_its_places() {
+        let page = document();
+        let of = |name: &str| {
+            let rest = page.split_once(&format!("\n### {name}\n")).unwrap().1;
+            rest.split("\n### ").next().unwrap()
+        };
+        let shortage = of("Shortage");
+        for form in
+            ["`\"marked\"` | string", "`limit` | object: `limit_bytes` integer", "`read_after`? boolean", "`waiting` |"]
+        {
+            assert!(shortage.contains(form), "{form}: {shortage}");
+        }
+        assert!(of("LastMinute").contains("| `last` | list of [number, integer] |"));
+        // Every type says what it is made of.
+        for (name, _) in schemas().0 {
+            let says = of(&name);
+            assert!(
+                ["One of ", "| field |", "All fields of "].iter().any(|part| says.contains(part)),
+                "{name}: {says}"
+            );
+        }
+    }
 }

@@ -99,20 +99,25 @@ impl Points {
         self.step_seconds.saturating_mul(1_000_000_000)
     }
 
-    /// The same with neighbours joined, so that a window of so many seconds has at most so many points, and one that has begun. Like the
+    /// The same with neighbours joined, so that a window of so many seconds has at most so many points, plus one for a step that is not complete. Like the
     /// periods of a tier they begin at multiples of their length.
-    pub fn joined(&self, window_seconds: u64, most: u64) -> Points {
+    pub fn joined(self, window_seconds: u64, most: u64) -> Points {
         let points = window_seconds.div_ceil(self.step_seconds.max(1));
         let factor = points.div_ceil(most.max(1));
         if factor <= 1 {
-            return self.clone();
+            return self;
         }
         let step = self.step().saturating_mul(factor).max(1);
-        let mut joined = Points { step_seconds: self.step_seconds.saturating_mul(factor), ..self.clone() };
-        for values in [&mut joined.min, &mut joined.mean, &mut joined.max] {
-            values.clear();
-        }
-        joined.times.clear();
+        let mut joined = Points {
+            step_seconds: self.step_seconds.saturating_mul(factor),
+            workload: self.workload,
+            series: self.series,
+            times: Vec::new(),
+            min: Vec::new(),
+            mean: Vec::new(),
+            max: Vec::new(),
+            ..self
+        };
         let all: Vec<usize> = (0..self.times.len()).collect();
         for part in all.chunk_by(|one, other| self.times[*one] / step == self.times[*other] / step) {
             let known = |values: &[Option<f64>]| part.iter().filter_map(|index| values[*index]).collect::<Vec<_>>();

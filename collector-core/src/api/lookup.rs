@@ -44,7 +44,7 @@ pub struct Lookup {
 impl History {
     /// What the tiers in memory have.
     pub fn of(view: &View, query: &Query) -> Result<History, Problem> {
-        Lookup::of(view, query).answer(&Disk::Unread)
+        Lookup::of(view, query).answer(Disk::Unread)
     }
 }
 
@@ -104,29 +104,33 @@ impl Lookup {
 
     /// # Errors
     /// If there is no such workload, or that is not known.
-    pub fn answer(&self, disk: &Disk) -> Result<History, Problem> {
-        let kept = match disk {
-            Disk::Read(Some(kept)) => Some(kept.clone()),
+    pub fn answer(mut self, mut disk: Disk) -> Result<History, Problem> {
+        let kept = match &mut disk {
+            Disk::Read(kept) => kept.take(),
             _ => None,
         };
         if self.memory.is_none() && kept.is_none() {
-            return Err(self.unknown(disk));
+            return Err(self.unknown(&disk));
         }
         let kept = kept.map(|mut kept| {
             self.open.iter().for_each(|open| kept.add(open));
             kept
         });
         let from = self.period().0;
+        let mut memory = self.memory.take().map(Vec::into_iter);
         let (mut series, mut gaps) = (Vec::new(), BTreeMap::<_, Vec<String>>::new());
-        for (index, one) in self.query.series().enumerate() {
-            let memory = self.memory.as_ref().and_then(|memory| memory[index].1.as_ref().ok());
+        for one in self.query.series() {
+            // Both are in the order of the question.
+            let memory = memory.as_mut().and_then(|memory| memory.next()?.1.ok());
             let kept = kept.as_ref().and_then(|kept| kept.points(self.workload(), one));
             let Some(points) = chosen(memory, kept, from).filter(is_known) else { continue };
             if !reaches(&points, from) {
-                gaps.entry((points.kept_from, reason(one, disk))).or_default().push(points.series.clone());
+                gaps.entry((points.kept_from, reason(one, &disk))).or_default().push(points.series.clone());
             }
-            series
-                .push(self.query.points.map_or_else(|| points.clone(), |most| points.joined(self.query.seconds, most)));
+            series.push(match self.query.points {
+                Some(most) => points.joined(self.query.seconds, most),
+                None => points,
+            });
         }
         let missing = gaps.into_iter().map(|((until, reason), series)| Gap { until, series, reason }).collect();
         let workload = self.workload().map(str::to_owned);
@@ -140,7 +144,9 @@ impl Lookup {
                 503,
                 format!("there is no workload {name:?} now, and the tier on disk was not read: {why}"),
             ),
-            Disk::Read(_) => Problem::unknown(format!("there is no workload {name:?}, and the history knows none")),
+            Disk::Read(_) => {
+                Problem::unknown(format!("there is no workload {name:?}, and history.db has nothing of it"))
+            }
             Disk::Unread | Disk::Off => Problem::unknown(format!("there is no workload {name:?}")),
         }
     }
@@ -156,15 +162,15 @@ fn is_known(points: &Points) -> bool {
 }
 
 /// Those of the disk, if they reach further back by a quarter of an hour at least.
-fn chosen(memory: Option<&Points>, disk: Option<Points>, from: u64) -> Option<Points> {
+fn chosen(memory: Option<Points>, disk: Option<Points>, from: u64) -> Option<Points> {
     let disk = disk.filter(is_known);
     let further = |disk: &Points, memory: &Points| {
         !reaches(memory, from) && disk.kept_from.saturating_add(disk.step()) <= memory.kept_from
     };
     match (memory, disk) {
-        (Some(memory), Some(disk)) if !further(&disk, memory) => Some(memory.clone()),
+        (Some(memory), Some(disk)) if !further(&disk, &memory) => Some(memory),
         (_, Some(disk)) => Some(disk),
-        (memory, None) => memory.cloned(),
+        (memory, None) => memory,
     }
 }
 
@@ -228,7 +234,7 @@ mod tests {
         let lookup = lookup(&engine, 7 * 24 * 3600, "/a");
         assert!(lookup.wants_disk());
         // The agent before this one stopped in the quarter in which this one started.
-        let history = lookup.answer(&Disk::Read(Some(kept(&[500, 501, 1000])))).unwrap();
+        let history = lookup.answer(Disk::Read(Some(kept(&[500, 501, 1000])))).unwrap();
         let points = memory(&history);
         assert_eq!(
             (points.tier, points.step_seconds, points.kept_from),
@@ -250,7 +256,7 @@ mod tests {
         assert!(lookup(&engine, 6000, "/a").wants_disk(), "the agent started after that");
         assert!(!lookup(&engine, 900, "/b").wants_disk() && lookup(&engine, 901, "/b").wants_disk());
         // A quarter that began before the agent did says less than its minutes.
-        let history = lookup(&engine, 6000, "/a").answer(&Disk::Read(Some(kept(&[1000])))).unwrap();
+        let history = lookup(&engine, 6000, "/a").answer(Disk::Read(Some(kept(&[1000])))).unwrap();
         assert_eq!(memory(&history).tier, Tier::Minute);
         assert_eq!(history.missing[0].reason, "nothing older is kept");
     }
@@ -259,9 +265,9 @@ mod tests {
     fn a_workload_that_is_gone_has_what_the_disk_has() {
         let engine = with(10);
         let gone = lookup(&engine, 24 * 3600, "/gone");
-        let history = gone.answer(&Disk::Read(Some(kept(&[990, 991])))).unwrap();
+        let history = gone.clone().answer(Disk::Read(Some(kept(&[990, 991])))).unwrap();
         assert_eq!(memory(&history).times.len(), 2, "the open quarter is not its own");
-        let problem = |disk| gone.answer(&disk).map_err(|problem| (problem.status, problem.detail)).unwrap_err();
+        let problem = |disk| gone.clone().answer(disk).map_err(|problem| (problem.status, problem.detail)).unwrap_err();
         assert_eq!(problem(Disk::Off), (404, "there is no workload \"/gone\"".to_owned()));
         assert_eq!(problem(Disk::Read(None)).0, 404);
         let (status, detail) = problem(Disk::Failed("the disk is slow".to_owned()));
@@ -272,7 +278,7 @@ mod tests {
     fn a_disk_that_cannot_be_read_leaves_what_memory_has_and_says_so() {
         let engine = with(1000);
         for (disk, why) in [(Disk::Failed("it is slow".to_owned()), "it is slow"), (Disk::Off, "history.max_bytes")] {
-            let history = lookup(&engine, 24 * 3600, "/a").answer(&disk).unwrap();
+            let history = lookup(&engine, 24 * 3600, "/a").answer(disk).unwrap();
             assert_eq!(memory(&history).tier, Tier::TenSeconds);
             assert!(history.missing.iter().any(|gap| gap.reason.contains(why)), "{:?}", history.missing);
         }
@@ -289,7 +295,7 @@ mod tests {
                 series: Some(Series::Memory),
                 points: Some(most),
             };
-            let history = Lookup::of(engine.view(), &query).answer(&Disk::Read(Some(kept(&quarters)))).unwrap();
+            let history = Lookup::of(engine.view(), &query).answer(Disk::Read(Some(kept(&quarters)))).unwrap();
             let points = memory(&history);
             // The window may begin and end within a step.
             assert!(points.times.len() as u64 <= most + 1, "{most}: {}", points.times.len());

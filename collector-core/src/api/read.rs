@@ -212,7 +212,7 @@ const SERIES: Parameter = Parameter {
 const POINTS: Parameter = Parameter {
     name: "points",
     values: Values::Number { least: 1, most: 10_000 },
-    help: "At most this many points of each series, and one that has begun: neighbours are joined, and `step_seconds` says what one \
+    help: "At most this many points per series, plus one for a step that is not complete: neighbours are joined, and `step_seconds` says what one \
         then stands for.",
 };
 

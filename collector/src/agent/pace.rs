@@ -16,28 +16,8 @@ pub struct Pace {
     timer: AsyncFd<OwnedFd>,
     /// What the timer is set to.
     set: Option<Instant>,
-    tick: Interval,
-}
-
-#[derive(Debug)]
-struct Interval {
-    length: Duration,
-    next: Instant,
-}
-
-impl Interval {
-    /// Whether it is over; then another one begins. After a pause (stopped process, suspended host) one is late, and none of those
-    /// that were missed comes.
-    fn is_over(&mut self, now: Instant) -> bool {
-        let over = now >= self.next;
-        if over {
-            self.next += self.length;
-            if self.next <= now {
-                self.next = now + self.length;
-            }
-        }
-        over
-    }
+    tick: Duration,
+    due: Instant,
 }
 
 impl Pace {
@@ -46,24 +26,37 @@ impl Pace {
         let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
         // SAFETY: nothing else owns or closes the descriptor.
         let timer = unsafe { AsyncFd::register_with_interest(timer, Interest::READABLE) }?;
-        Ok(Pace { timer, set: None, tick: Interval { length: tick, next: Instant::now() } })
+        Ok(Pace { timer, set: None, tick, due: Instant::now() })
     }
 
     /// Waits for the next tick. Nothing is lost if it is dropped before.
     pub async fn next(&mut self) -> io::Result<()> {
         loop {
             let now = Instant::now();
-            if self.tick.is_over(now) {
+            if self.is_due(now) {
                 return Ok(());
             }
             // Setting it also takes what it has counted, so that it need not be read.
-            if self.set != Some(self.tick.next) {
-                set(&self.timer, self.tick.next - now)?;
-                self.set = Some(self.tick.next);
+            if self.set != Some(self.due) {
+                set(&self.timer, self.due - now)?;
+                self.set = Some(self.due);
             }
             self.timer.readable().await?.clear_ready();
             self.set = None;
         }
+    }
+
+    /// Whether a tick is due; then the next one is set. After a pause (stopped process, suspended host) one is late, and none of those
+    /// that were missed comes.
+    fn is_due(&mut self, now: Instant) -> bool {
+        let due = now >= self.due;
+        if due {
+            self.due += self.tick;
+            if self.due <= now {
+                self.due = now + self.tick;
+            }
+        }
+        due
     }
 }
 
@@ -79,14 +72,14 @@ fn set(timer: &AsyncFd<OwnedFd>, left: Duration) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn one_that_was_missed_comes_once_and_a_late_one_does_not_move_the_next() {
-        let begun = Instant::now();
+    #[tokio::test]
+    async fn one_that_was_missed_comes_once_and_a_late_one_does_not_move_the_next() {
+        let mut pace = Pace::new(Duration::from_millis(100)).unwrap();
+        let begun = pace.due;
         let at = |ms| begun + Duration::from_millis(ms);
-        let mut interval = Interval { length: Duration::from_millis(100), next: begun };
-        assert!(interval.is_over(at(0)) && !interval.is_over(at(99)));
-        assert!(interval.is_over(at(130)) && !interval.is_over(at(199)) && interval.is_over(at(200)));
-        assert!(interval.is_over(at(1000)) && !interval.is_over(at(1099)) && interval.is_over(at(1100)));
+        assert!(pace.is_due(at(0)) && !pace.is_due(at(99)));
+        assert!(pace.is_due(at(130)) && !pace.is_due(at(199)) && pace.is_due(at(200)));
+        assert!(pace.is_due(at(1000)) && !pace.is_due(at(1099)) && pace.is_due(at(1100)));
     }
 
     #[tokio::test]

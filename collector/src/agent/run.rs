@@ -35,8 +35,8 @@ pub async fn run(agent: &mut Agent) -> Result<()> {
     } = agent;
     let mut upkeep = memory::Upkeep::new();
     loop {
-        // Whatever is always due, such as rounds that take longer than a tick, comes before them below, and none of it may keep them from
-        // an answer: one costs nothing here.
+        // A round longer than a tick makes the next tick always due, and the arms below it would never run; so requests are answered
+        // first.
         fold.answer_all(asks);
         tokio::select! {
             biased;

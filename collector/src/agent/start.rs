@@ -46,6 +46,7 @@ use crate::source::cgroup::own_limit;
 use crate::source::host::trigger::{self, Armed};
 use crate::source::kernel::ring::Ring;
 use crate::source::kernel::{Kernel, load};
+use crate::source::member::Members;
 use crate::source::root::Root;
 
 /// The share of the agent's memory limit that rendered pages may take.
@@ -122,7 +123,7 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
         cap,
         left_out: left_out.clone(),
         history: history.as_ref().map(|_| config.journal.dir.clone()),
-        root: Root::new(&config.rootfs),
+        members: Arc::new(Members::new(&Root::new(&config.rootfs), kernel.hierarchies())),
         host: examined,
     };
     let (publisher, asks, mut snapshots) = snapshot::channel(tick_ns, beside);

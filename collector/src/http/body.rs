@@ -3,7 +3,6 @@
 
 use std::io::{self, Write as _};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use bytes::Bytes;
 use collector_core::api::problem::Problem;
@@ -13,14 +12,10 @@ use flate2::write::GzEncoder;
 use hyper::StatusCode;
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::task::spawn_blocking;
-use tokio::time::timeout;
 
+use super::turn::{Lane, Turns, blocking};
 use crate::exposition::Format;
 use crate::mutex::lock;
-
-/// How long what is slow may take, such as a disk.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Pages whose parameters clients chose that are kept, and bytes of these. The oldest go first.
 const CHOSEN: usize = 32;
@@ -67,26 +62,6 @@ impl From<Problem> for Answer {
     }
 }
 
-/// What is read besides a snapshot. One of each is read at a time, and what is slow delays its own kind alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lane {
-    /// The history's tier on disk.
-    Disk,
-    Processes,
-    /// What the host can do.
-    Host,
-}
-
-/// The turns of each [`Lane`].
-#[derive(Clone, Debug)]
-pub struct Turns([Arc<Semaphore>; 3]);
-
-impl Default for Turns {
-    fn default() -> Turns {
-        Turns([(); 3].map(|()| Arc::new(Semaphore::new(1))))
-    }
-}
-
 /// What rendering a page from a snapshot comes to.
 pub enum Rendering {
     Done(Answer),
@@ -95,7 +70,7 @@ pub enum Rendering {
         lane: Lane,
         /// Completes the answer.
         complete: Box<dyn FnOnce() -> Answer + Send>,
-        /// The answer if that takes too long.
+        /// The answer if that takes too long, or too many wait for it.
         late: Box<dyn FnOnce() -> Answer + Send>,
     },
 }
@@ -141,7 +116,7 @@ impl Pages {
     }
 
     /// A page, rendered by `render` if needed, within `permit`, and then passed on by `keep`; none if rendering panicked. What
-    /// is slow waits for its turn.
+    /// is slow waits for its turn without `permit`, if there is a place to wait.
     pub async fn plain(
         &self,
         page: &Page,
@@ -152,9 +127,20 @@ impl Pages {
     ) -> Option<Answer> {
         let turns = turns.clone();
         let make = async move {
-            let Answer { status, bytes } = match blocking(permit, render).await? {
-                Rendering::Done(answer) => answer,
-                Rendering::Slow { lane, complete, late } => match completed(&turns, lane, complete).await {
+            let first = move || match render() {
+                Rendering::Done(answer) => Ok(answer),
+                // Without a place it is answered within the permit: what waits keeps what it was rendered from.
+                Rendering::Slow { lane, complete, late } => match turns.place(lane) {
+                    Some(place) => Err((place, complete, late)),
+                    None => {
+                        drop(complete);
+                        Ok(late())
+                    }
+                },
+            };
+            let Answer { status, bytes } = match blocking(permit, first).await? {
+                Ok(answer) => answer,
+                Err((place, complete, late)) => match place.complete(complete).await {
                     Some(answer) => answer?,
                     None => blocking((), late).await?,
                 },
@@ -180,29 +166,6 @@ impl Pages {
         let make = async { blocking(permit.await.ok()?, pack).await? };
         finished(self.find_or_begin(page).gzip.begin(make)).await
     }
-}
-
-/// Runs this on a thread of the blocking pool, within `permit`; none if it panicked.
-async fn blocking<T: Send + 'static>(
-    permit: impl Send + 'static,
-    make: impl FnOnce() -> T + Send + 'static,
-) -> Option<T> {
-    let made = spawn_blocking(move || {
-        let _permit = permit;
-        make()
-    });
-    made.await.inspect_err(|_| tracing::error!("rendering a page panicked: this is a bug in headroom")).ok()
-}
-
-/// The same of what may be slow; none if it takes too long. It goes on then, and the next one waits for it.
-async fn completed(
-    Turns(turns): &Turns,
-    lane: Lane,
-    complete: Box<dyn FnOnce() -> Answer + Send>,
-) -> Option<Option<Answer>> {
-    let turn = turns[lane as usize].clone();
-    let run = async { blocking(turn.acquire_owned().await.ok()?, complete).await };
-    timeout(PATIENCE, run).await.ok()
 }
 
 /// Forgets the oldest pages with chosen parameters, so that there is room for another. Those who read them keep them.
@@ -270,6 +233,7 @@ impl Once {
 
 #[cfg(test)]
 mod tests {
+    use super::super::turn::PLACES;
     use super::*;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::mpsc;
@@ -386,5 +350,32 @@ mod tests {
             ask(page("next"), Box::new(move || slow(Lane::Disk, answers))).await.unwrap(),
             Answer::ok("completed")
         );
+    }
+
+    #[tokio::test]
+    async fn few_wait_for_what_is_slow_and_others_are_answered_at_once() {
+        // One at a time: whoever is rendered finds those before in their places.
+        let (pages, one, turns) = (Arc::new(Pages::default()), Arc::new(Semaphore::new(1)), Turns::default());
+        let ask = |number: usize| {
+            let (pages, one, turns) = (pages.clone(), one.clone(), turns.clone());
+            let (go_on, answers) = mpsc::channel();
+            let asked = tokio::spawn(async move {
+                let permit = one.acquire_owned().await.unwrap();
+                let page = Page::Api(Read::Workload(number.to_string().into()));
+                let render = move || slow(Lane::Disk, answers);
+                pages.plain(&page, permit, render, &turns, |bytes| bytes).await.unwrap()
+            });
+            (go_on, asked)
+        };
+        let waiting: Vec<_> = (0..PLACES).map(ask).collect();
+        let (_never, refused) = ask(PLACES);
+        assert_eq!(refused.await.unwrap(), Answer::ok("late"));
+        waiting.iter().for_each(|(go_on, _)| go_on.send("completed").unwrap());
+        for (_, asked) in waiting {
+            assert_eq!(asked.await.unwrap(), Answer::ok("completed"), "its time is not over");
+        }
+        let (go_on, next) = ask(PLACES + 1);
+        go_on.send("completed").unwrap();
+        assert_eq!(next.await.unwrap(), Answer::ok("completed"), "there is a place again");
     }
 }

@@ -20,9 +20,10 @@ mod server;
 mod site;
 mod stream;
 mod tally;
+mod turn;
 
 pub use crate::exposition::Format;
-pub use body::{Answer, Lane, Page, Pages, Rendering, Turns};
+pub use body::{Answer, Page, Pages, Rendering};
 pub use denial::Denial;
 pub use exposition::{Exposition, Snapshot, SnapshotFuture};
 pub use host::Hosts;
@@ -32,3 +33,4 @@ pub use route::{HEALTHY, WORKLOADS};
 pub use seat::Peer;
 pub use server::{Door, serve};
 pub use tally::Tally;
+pub use turn::{Lane, Turns};

@@ -10,9 +10,10 @@ use bytes::Bytes;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::{Instant, timeout};
 
-use super::body::{Answer, Page, Pages, Turns, finished};
+use super::body::{Answer, Page, Pages, finished};
 use super::exposition::Exposition;
 use super::limit::PAGE_SHARE;
+use super::turn::Turns;
 use crate::mutex::lock;
 
 /// Readers of a body have this long before another page needs its room: on a local network they are done by then.

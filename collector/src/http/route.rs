@@ -87,11 +87,13 @@ async fn other(
     headers: HeaderMap,
 ) -> Response {
     let Some(path) = below_api(uri.path()) else {
-        let text = "not found; available paths: /metrics, /api/v1/…, /-/healthy, /-/ready; / lists them all\n";
+        let text = "not found; available paths: /metrics, /api/v1/…, /-/healthy, /-/ready; see /api/v1/openapi.json\n";
         return (StatusCode::NOT_FOUND, text).into_response();
     };
     let Some((route, part)) = Route::find(path) else {
-        return problem::response(Problem::unknown("there is nothing at this path: / lists what there is"));
+        return problem::response(Problem::unknown(
+            "there is nothing at this path: /api/v1/openapi.json lists what there is",
+        ));
     };
     if method != Method::GET && method != Method::HEAD {
         let problem = Problem::new(405, "nothing can be changed here: use GET or HEAD");

@@ -4,14 +4,14 @@
 use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::{self, ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use collector_core::api::process::{Process, Processes};
 use collector_core::text::escape;
 
-use super::cgroup::Hierarchies;
+use super::cgroup::{Hierarchies, Hierarchy};
 use super::root::Root;
 use super::text::{fields, lines, number};
 
@@ -24,51 +24,113 @@ const STATUS: u64 = 16 << 10;
 /// How long reading goes on.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Reads the processes of the cgroups at these paths of the memory controller's hierarchy.
-///
-/// # Errors
-/// Where that hierarchy is not found, in words.
-pub fn processes(root: &Root, cgroups: &[impl AsRef<str>]) -> Result<Processes, String> {
-    let memory = Hierarchies::find(root).map_err(|error| format!("{error:#}"))?.memory;
-    let directories = cgroups.iter().filter_map(|path| memory.directory(path.as_ref().trim_end_matches('/')));
-    Ok(of(&root.at("/proc"), directories))
+/// Where processes and their cgroups are.
+#[derive(Debug)]
+pub struct Members {
+    proc: PathBuf,
+    memory: Hierarchy,
 }
 
-fn of(proc: &Path, directories: impl Iterator<Item = PathBuf>) -> Processes {
-    let until = Instant::now() + PATIENCE;
-    let (mut pids, mut unread) = (Vec::new(), 0);
-    for directory in directories {
-        if Instant::now() >= until {
-            unread += 1;
-            continue;
-        }
-        // None of a cgroup that was removed, or of one of threads.
-        let text = read(&directory.join("cgroup.procs"), LIST).unwrap_or_default();
-        pids.extend(lines(&text).filter_map(number));
+impl Members {
+    pub fn new(root: &Root, hierarchies: &Hierarchies) -> Members {
+        Members { proc: root.at("/proc"), memory: hierarchies.memory.clone() }
     }
-    // One process has a pid in a cgroup once, but may move while they are read.
-    pids.sort_unstable();
-    pids.dedup();
+
+    /// Reads the processes of the cgroups at these paths of the memory controller's hierarchy.
+    pub fn of(&self, cgroups: &[impl AsRef<str>]) -> Processes {
+        let directories = cgroups.iter().map(|path| self.memory.directory(path.as_ref().trim_end_matches('/')));
+        of(&self.proc, directories)
+    }
+}
+
+#[cfg(test)]
+impl Default for Members {
+    fn default() -> Members {
+        let memory = Hierarchy { id: 0, root: "/sys/fs/cgroup".into(), prefix: String::new() };
+        Members { proc: "/proc".into(), memory }
+    }
+}
+
+/// What could not be read, by number.
+#[derive(Default)]
+struct Unread {
+    /// Cgroups: for want of time, and for the last reason otherwise.
+    late: usize,
+    failed: usize,
+    why: String,
+    /// Processes: for want of time; of another pid namespace; and those that /proc does not have.
+    pids_late: usize,
+    foreign: usize,
+    gone: usize,
+}
+
+/// `None` is a cgroup that the agent does not see.
+fn of(proc: &Path, directories: impl Iterator<Item = Option<PathBuf>>) -> Processes {
+    let until = Instant::now() + PATIENCE;
+    let mut unread = Unread::default();
+    let mut pids = listed(directories, until, &mut unread);
     let all = pids.len();
     pids.retain(|pid| *pid != 0);
-    let foreign = all - pids.len();
+    unread.foreign = all - pids.len();
     let (mut tried, mut known) = (0, Vec::new());
     for pid in pids.iter().take(MOST).take_while(|_| Instant::now() < until) {
         tried += 1;
         let status = read(&proc.join(pid.to_string()).join("status"), STATUS);
         known.extend(status.ok().and_then(|text| process(*pid, &text)));
     }
-    let late = pids.len() - tried;
-    let count = (known.len() + late + foreign) as u64;
-    let missing = match (unread, late, foreign) {
-        (0, 0, 0) => None,
-        (0, 0, foreign) => Some(format!("{foreign} are in another pid namespace than the agent")),
-        (0, late, _) => Some(format!("{late} were not read: there are too many, or it took too long")),
-        (unread, ..) => Some(format!("those of {unread} cgroups were not read: it took too long")),
-    };
+    (unread.pids_late, unread.gone) = (pids.len() - tried, tried - known.len());
+    let count = known.len() + unread.pids_late + unread.foreign;
+    // Then it is not known whether there are none.
+    let nothing = count == 0 && unread.late + unread.failed + unread.gone > 0;
     known.sort_by_key(|process| (Reverse(process.held()), process.pid));
     known.truncate(SHOWN);
-    Processes { count: Some(count), largest: known, missing }
+    Processes { count: (!nothing).then_some(count as u64), largest: known, missing: unread.text() }
+}
+
+/// The pids of all these cgroups: 0 is a process of another pid namespace.
+fn listed(directories: impl Iterator<Item = Option<PathBuf>>, until: Instant, unread: &mut Unread) -> Vec<u64> {
+    let mut pids = Vec::new();
+    for directory in directories {
+        if Instant::now() >= until {
+            unread.late += 1;
+            continue;
+        }
+        let list = directory.map_or_else(
+            || Err(io::Error::other("the agent does not see them")),
+            |directory| read(&directory.join("cgroup.procs"), LIST),
+        );
+        match list {
+            Ok(text) => pids.extend(lines(&text).filter_map(number)),
+            Err(error) if has_none(&error) => {}
+            Err(error) => (unread.failed, unread.why) = (unread.failed + 1, error.to_string()),
+        }
+    }
+    // One process has a pid in a cgroup once, but may move while they are read.
+    pids.sort_unstable();
+    pids.dedup();
+    pids
+}
+
+/// Whether a list of processes cannot be read because the cgroup was removed, also while its file was open, or has only threads,
+/// whose processes are in the list of a cgroup above it.
+fn has_none(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::NotFound || [libc::ENODEV, libc::EOPNOTSUPP].map(Some).contains(&error.raw_os_error())
+}
+
+impl Unread {
+    /// In words, if anything could not be read.
+    fn text(&self) -> Option<String> {
+        let Unread { late, failed, why, pids_late, foreign, gone } = self;
+        let parts = [
+            (*late, format!("those of {late} cgroups were not read: it took too long")),
+            (*failed, format!("those of {failed} cgroups could not be read: {why}")),
+            (*pids_late, format!("{pids_late} were not read: there are too many, or it took too long")),
+            (*foreign, format!("{foreign} are in another pid namespace than the agent")),
+            (*gone, format!("{gone} could not be read: they ended, or /proc hides them (hidepid)")),
+        ];
+        let said: Vec<_> = parts.into_iter().filter(|(count, _)| *count > 0).map(|(_, text)| text).collect();
+        (!said.is_empty()).then(|| said.join("; "))
+    }
 }
 
 /// The beginning of a file, as far as whole lines go.
@@ -145,7 +207,7 @@ mod tests {
         }
 
         fn of(&self, cgroups: &[&str]) -> Processes {
-            of(&self.0.join("proc"), cgroups.iter().map(|name| self.0.join(name)))
+            of(&self.0.join("proc"), cgroups.iter().map(|name| Some(self.0.join(name))))
         }
     }
 
@@ -163,7 +225,8 @@ mod tests {
         let _ = child.stdout.as_mut().unwrap().read(&mut [0]);
         let folder = Folder::new();
         folder.write("a/cgroup.procs", &format!("{}\n", child.id()));
-        let found = of(Path::new("/proc"), [folder.0.join("a"), folder.0.join("gone")].into_iter());
+        let read = || of(Path::new("/proc"), ["a", "gone"].map(|name| Some(folder.0.join(name))).into_iter());
+        let found = read();
         child.kill().unwrap();
         child.wait().unwrap();
         let [process] = &found.largest[..] else { panic!("{found:?}") };
@@ -171,7 +234,9 @@ mod tests {
         assert_eq!(process.comm, escape(b"a\nb\\c\x1b\xff"), "{process:?}");
         assert!(!process.comm.contains(['\n', '\x1b']), "{process:?}");
         assert!(process.resident_bytes.unwrap() > 4096 && process.swap_bytes.is_some());
-        assert_eq!(of(Path::new("/proc"), [folder.0.join("a")].into_iter()).largest, [], "it has ended");
+        let ended = read();
+        assert_eq!((ended.count, ended.largest), (None, Vec::new()), "it has ended, or is hidden");
+        assert!(ended.missing.unwrap().contains("hidepid"));
     }
 
     #[test]
@@ -189,8 +254,23 @@ mod tests {
         assert_eq!((found.count, found.largest.len()), (Some(202), SHOWN));
         let first: Vec<_> = found.largest[..3].iter().map(|process| (process.pid, process.resident_bytes)).collect();
         assert_eq!(first, [(7, Some(7 << 10)), (200, Some(200 << 10)), (199, Some(199 << 10))]);
-        assert_eq!(found.missing.as_deref(), Some("1 are in another pid namespace than the agent"));
+        let missing = "1 are in another pid namespace than the agent; 1 could not be read: they ended, or /proc hides them (hidepid)";
+        assert_eq!(found.missing.as_deref(), Some(missing));
         assert_eq!(folder.of(&[]), Processes { count: Some(0), largest: Vec::new(), missing: None });
+    }
+
+    #[test]
+    fn a_cgroup_that_cannot_be_read_is_not_an_empty_one() {
+        let folder = Folder::new();
+        folder.process(1, 1, 0);
+        folder.write("a/cgroup.procs", "1\n");
+        fs::create_dir_all(folder.0.join("b/cgroup.procs")).unwrap();
+        let (none, some) = (folder.of(&["b"]), folder.of(&["a", "b", "removed"]));
+        assert_eq!((none.count, some.count, some.largest.len()), (None, Some(1), 1));
+        for missing in [none.missing, some.missing, of(&folder.0, [None].into_iter()).missing] {
+            assert!(missing.unwrap().starts_with("those of 1 cgroups could not be read: "));
+        }
+        assert_eq!(folder.of(&["removed"]), Processes { count: Some(0), ..Processes::default() });
     }
 
     #[test]

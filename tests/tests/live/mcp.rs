@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use collector_tests::agent::{Agent, get, headroom};
+use collector_tests::agent::{Agent, body, headroom};
 use collector_tests::cgroup::Cgroup;
 use collector_tests::needs;
 use collector_tests::require::{is_root, tools};
@@ -55,8 +55,7 @@ fn a_client_of_the_model_context_protocol_reads_what_the_api_has_and_changes_not
         assert_eq!((&hints["readOnlyHint"], &hints["destructiveHint"]), (&true.into(), &false.into()), "{tool}");
     }
     let results = answer["results"].as_array().unwrap();
-    let direct = get(&agent.address, "/api/v1/status", "");
-    let direct: Value = serde_json::from_str(direct.split_once("\r\n\r\n").unwrap().1).unwrap();
+    let direct: Value = serde_json::from_str(&body(&agent.address, "/api/v1/status", "")).unwrap();
     let status = text(&results[0]);
     assert_eq!(status["memory"]["total_bytes"], direct["memory"]["total_bytes"], "{status}");
     let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();

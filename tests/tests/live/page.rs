@@ -4,7 +4,7 @@ use std::fs;
 use std::thread::sleep;
 use std::time::Duration;
 
-use collector_tests::agent::{Agent, get};
+use collector_tests::agent::{Agent, body};
 use collector_tests::browser::{Browser, Heap, Page};
 use collector_tests::cgroup::Cgroup;
 use collector_tests::provocation::{Provocation, was_killed};
@@ -58,8 +58,7 @@ impl Staged {
 
     /// The newest incident, as the API has it.
     fn incident(&self) -> Value {
-        let answer = get(&self.agent.address, "/api/v1/incidents", "");
-        let answer: Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+        let answer: Value = serde_json::from_str(&body(&self.agent.address, "/api/v1/incidents", "")).unwrap();
         answer["incidents"][0].clone()
     }
 }

@@ -12,20 +12,27 @@ use crate::sink::history::Reader;
 
 /// `dir`: the folder of the file, if one is written.
 pub fn render(view: &View, query: &Query, dir: Option<&Path>) -> Rendering {
-    let lookup = Arc::new(Lookup::of(view, query));
-    let Some(dir) = dir.filter(|_| lookup.wants_disk()) else {
-        let disk = if lookup.wants_disk() { Disk::Off } else { Disk::Unread };
-        return answer(&lookup, &disk).into();
-    };
-    let (dir, late) = (dir.to_owned(), lookup.clone());
+    let lookup = Lookup::of(view, query);
+    if !lookup.wants_disk() {
+        return answer(lookup, Disk::Unread).into();
+    }
+    let Some(dir) = dir.map(Path::to_owned) else { return answer(lookup, Disk::Off).into() };
+    let lookup = Arc::new(lookup);
+    let late = lookup.clone();
     Rendering::Slow {
         lane: Lane::Disk,
-        complete: Box::new(move || answer(&lookup, &read(&dir, &lookup))),
-        late: Box::new(move || answer(&late, &Disk::Failed("the disk takes too long".to_owned()))),
+        complete: Box::new(move || {
+            let disk = read(&dir, &lookup);
+            answer(Arc::unwrap_or_clone(lookup), disk)
+        }),
+        late: Box::new(move || {
+            let why = "the disk takes too long, or too many wait for it".to_owned();
+            answer(Arc::unwrap_or_clone(late), Disk::Failed(why))
+        }),
     }
 }
 
-fn answer(lookup: &Lookup, disk: &Disk) -> Answer {
+fn answer(lookup: Lookup, disk: Disk) -> Answer {
     match lookup.answer(disk) {
         Ok(history) => Answer::json(&history),
         Err(problem) => problem.into(),

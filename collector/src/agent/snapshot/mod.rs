@@ -26,7 +26,7 @@ use crate::event::Events;
 use crate::exposition::{self, Cap};
 use crate::http::{self, Answer, Exposition, Page, Pages, Rendering, SnapshotFuture};
 use crate::mutex::lock;
-use crate::source::root::Root;
+use crate::source::member::Members;
 
 /// The agent counts as hung when a tick is this many ticks late.
 const LATE_TICKS: u64 = 10;
@@ -63,15 +63,20 @@ pub struct Beside {
     pub left_out: Arc<AtomicU64>,
     /// The folder of the history's tier on disk, if there is one.
     pub history: Option<PathBuf>,
-    /// Where processes are read.
-    pub root: Root,
+    pub members: Arc<Members>,
     pub host: Arc<Host>,
 }
 
 #[cfg(test)]
 impl Default for Beside {
     fn default() -> Beside {
-        Beside { cap: Cap::NONE, left_out: Arc::default(), history: None, root: Root::default(), host: Arc::default() }
+        Beside {
+            cap: Cap::NONE,
+            left_out: Arc::default(),
+            history: None,
+            members: Arc::default(),
+            host: Arc::default(),
+        }
     }
 }
 
@@ -203,7 +208,7 @@ impl http::Snapshot for Snapshot {
                 Answer::ok(text).into()
             }
             Page::Api(Read::Coverage) => coverage::render(&self.view, &self.beside.host),
-            Page::Api(Read::Workload(name)) => workload::render(&self.view, name, &self.beside.root),
+            Page::Api(Read::Workload(name)) => workload::render(&self.view, name, &self.beside.members),
             Page::Api(Read::History(query)) => history::render(&self.view, query, self.beside.history.as_deref()),
             Page::Api(read) => read.answer(&self.view).map_or_else(Answer::from, Answer::ok).into(),
         }

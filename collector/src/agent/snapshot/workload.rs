@@ -7,21 +7,20 @@ use collector_core::api::workloads::Detail;
 use collector_core::view::View;
 
 use crate::http::{Answer, Lane, Rendering};
-use crate::source::member;
-use crate::source::root::Root;
+use crate::source::member::Members;
 
-pub fn render(view: &View, name: &str, root: &Root) -> Rendering {
+pub fn render(view: &View, name: &str, members: &Arc<Members>) -> Rendering {
     let detail = match Detail::of(view, name) {
         Ok(detail) => Arc::new(detail),
         Err(problem) => return Answer::from(problem).into(),
     };
-    let (cgroups, root, late) = (view.workloads.cgroups(name), root.clone(), detail.clone());
+    let (cgroups, members, late) = (view.workloads.cgroups(name), members.clone(), detail.clone());
     Rendering::Slow {
         lane: Lane::Processes,
-        complete: Box::new(move || {
-            answer(&detail, member::processes(&root, &cgroups).unwrap_or_else(Processes::unknown))
+        complete: Box::new(move || answer(&detail, members.of(&cgroups))),
+        late: Box::new(move || {
+            answer(&late, Processes::unknown("reading them takes too long, or too many wait for theirs"))
         }),
-        late: Box::new(move || answer(&late, Processes::unknown("reading them takes too long"))),
     }
 }
 

@@ -10,7 +10,7 @@ use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use collector_tests::agent::{Agent, get};
+use collector_tests::agent::{Agent, body};
 use collector_tests::browser::{Browser, Heap, Page};
 use collector_tests::cgroup::Cgroup;
 use collector_tests::forest::Forest;
@@ -102,8 +102,7 @@ fn kill(agent: &Agent, page: &Page) -> Result<f64> {
     ensure!(status.signal() == Some(libc::SIGKILL), "the victim ended with {status}");
     let name = format!("({})", hog.id());
     let shown = page.until(&format!("document.body.innerText.includes('{name}') && Date.now()")).as_f64();
-    let answer = get(&agent.address, "/api/v1/incidents", "");
-    let answer: Value = serde_json::from_str(answer.split_once("\r\n\r\n").context("an answer")?.1)?;
+    let answer: Value = serde_json::from_str(&body(&agent.address, "/api/v1/incidents", ""))?;
     let incidents = answer["incidents"].as_array().context("incidents")?;
     let incident = incidents.iter().find(|incident| incident["title"].as_str().is_some_and(|it| it.contains(&name)));
     let time = incident.and_then(|incident| incident["time"].as_f64()).context("the incident of the kill")?;
@@ -111,7 +110,7 @@ fn kill(agent: &Agent, page: &Page) -> Result<f64> {
 }
 
 /// The share of a CPU that the agent uses meanwhile.
-fn used(agent: &Agent, meanwhile: impl FnOnce()) -> f64 {
+pub fn used(agent: &Agent, meanwhile: impl FnOnce()) -> f64 {
     let (begun, before) = (Instant::now(), cpu(agent.pid()));
     meanwhile();
     (cpu(agent.pid()) - before).as_secs_f64() / begun.elapsed().as_secs_f64()
@@ -128,7 +127,8 @@ fn poll(address: &str, answered: &AtomicU64) {
                 sleep(Duration::from_secs(1).mul_f64(number as f64 / PAGES as f64));
                 while !end.load(Ordering::Relaxed) {
                     let next = Instant::now() + Duration::from_secs(1);
-                    answered.fetch_add(u64::from(ask(address).is_ok_and(|well| well)), Ordering::Relaxed);
+                    let well = ask(address).is_ok_and(|answer| answer.starts_with(b"HTTP/1.1 200"));
+                    answered.fetch_add(u64::from(well), Ordering::Relaxed);
                     sleep(next.saturating_duration_since(Instant::now()));
                 }
             });
@@ -138,13 +138,13 @@ fn poll(address: &str, answered: &AtomicU64) {
     });
 }
 
-/// Whether it is answered. The agent ends a connection after its answer.
-fn ask(address: &str) -> io::Result<bool> {
+/// The answer to what a page asks for. The agent ends a connection after it.
+pub fn ask(address: &str) -> io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect(address)?;
     stream.write_all(b"GET /api/v1/report HTTP/1.1\r\nhost: localhost\r\naccept-encoding: gzip\r\n\r\n")?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
-    Ok(answer.starts_with(b"HTTP/1.1 200"))
+    Ok(answer)
 }
 
 /// What a page keeps after some minutes, and after as many more as it is left open.

@@ -142,11 +142,11 @@ fn every_read_is_there_at_both_addresses_under_both_of_its_paths() {
 fn what_is_wrong_below_the_api_is_a_problem_and_elsewhere_text() {
     let server = Server::start(LOOSE, page());
     for (path, status, detail) in [
-        ("/api/v1", 404, "there is nothing at this path: / lists what there is"),
-        ("/api/v1/", 404, "there is nothing at this path: / lists what there is"),
-        ("/api/v1/nothing", 404, "there is nothing at this path: / lists what there is"),
-        ("/api/v1/workloads/", 404, "there is nothing at this path: / lists what there is"),
-        ("/api/v1/%77orkloads", 404, "there is nothing at this path: / lists what there is"),
+        ("/api/v1", 404, "there is nothing at this path: /api/v1/openapi.json lists what there is"),
+        ("/api/v1/", 404, "there is nothing at this path: /api/v1/openapi.json lists what there is"),
+        ("/api/v1/nothing", 404, "there is nothing at this path: /api/v1/openapi.json lists what there is"),
+        ("/api/v1/workloads/", 404, "there is nothing at this path: /api/v1/openapi.json lists what there is"),
+        ("/api/v1/%77orkloads", 404, "there is nothing at this path: /api/v1/openapi.json lists what there is"),
         ("/api/v1/workloads?nme=a", 400, "there is no parameter \"nme\" here; there is none at all"),
         ("/api/v1/alerts?severity=grave", 400, "severity=\"grave\": one of info, warning, critical"),
         ("/api/v1/monitoring/alerts?severity=", 400, "severity=\"\": one of info, warning, critical"),
@@ -156,7 +156,7 @@ fn what_is_wrong_below_the_api_is_a_problem_and_elsewhere_text() {
             "window_seconds=\"1000000000\": a whole number from 1 to 7776000",
         ),
         ("/api/v1/monitoring/history?workload=%3Cb%3E", 404, "there is no workload \"<b>\""),
-        ("/api/v1/monitoring", 404, "there is nothing at this path: / lists what there is"),
+        ("/api/v1/monitoring", 404, "there is nothing at this path: /api/v1/openapi.json lists what there is"),
         ("/api/v1/workloads/%ff", 400, "what the percent signs stand for is not UTF-8"),
     ] {
         assert_eq!(problem(&both(&server, path), status), detail, "{path}");
