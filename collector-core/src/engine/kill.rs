@@ -9,14 +9,12 @@ use super::incident::APART_NS;
 use crate::cgroup::Id;
 use crate::outcome::Outcome;
 use crate::series::Series;
-use crate::signal::kill::{Named, Reading, Sent, Shortage};
+use crate::signal::kill::{Named, Reading, Sent, Shortage, is_near};
 use crate::statistic::workload::Statistic;
 use crate::view::View;
 use crate::view::host::Memory;
 use crate::view::workload::Workload;
 
-/// Memory is short above this share of a limit, without page cache.
-const NEAR_LIMIT: f64 = 0.9;
 /// Memory is short if tasks wait for it for this share of the time.
 const WAITING: f64 = 0.1;
 
@@ -72,20 +70,25 @@ pub(super) fn fold(State { view, victims, senders, .. }: State<'_>, time: u64, r
 
 /// Where memory is short, as far as it concerns the process that the signal was sent to.
 fn shortage(view: &View, time: u64, sent: &Sent, own: Option<&Workload>) -> Option<Shortage> {
-    let limit = |workload: &Workload, used: Option<u64>, limit: Option<u64>, read_after| {
+    let limit = |workload: &Workload, used: Option<u64>, cache: Option<u64>, limit: Option<u64>, read_after| {
         // Page cache fills any limit, and can be dropped.
-        let cache = workload.page_cache().unwrap_or(0);
+        let cache = cache.or_else(|| workload.page_cache()).unwrap_or(0);
         let (memory_bytes, limit_bytes) = (used?.saturating_sub(cache), limit?);
-        let near = memory_bytes as f64 >= NEAR_LIMIT * limit_bytes as f64;
-        near.then(|| Shortage::Limit { workload: workload.name.to_string(), memory_bytes, limit_bytes, read_after })
+        is_near(memory_bytes, limit_bytes).then(|| Shortage::Limit {
+            workload: workload.name.to_string(),
+            memory_bytes,
+            limit_bytes,
+            read_after,
+        })
     };
     let workloads = &view.workloads;
     // At the moment of the signal, not a tick before.
-    let found = own.and_then(|own| limit(own, sent.memory_bytes, sent.limit_bytes, sent.read_after)).or_else(|| {
+    let at_signal = |own| limit(own, sent.memory_bytes, sent.page_cache_bytes, sent.limit_bytes, sent.read_after);
+    let found = own.and_then(at_signal).or_else(|| {
         let path = workloads.path(sent.cgroup?)?;
         workloads.above(path).filter_map(|(_, workload)| workload).find_map(|workload| {
             let get = |statistic| workload.statistics.get(statistic);
-            limit(workload, get(Statistic::MemoryCurrent), get(Statistic::MemoryLimit), false)
+            limit(workload, get(Statistic::MemoryCurrent), None, get(Statistic::MemoryLimit), false)
         })
     });
     let host = || {
@@ -142,6 +145,14 @@ mod tests {
         let reading = sample::Reading::Statistics(sample::Statistics { cgroup: ID, values, turn: true });
         cached.apply(&Sample { time: 20, reading });
         assert_eq!(reported(&mut cached, &full), None, "page cache can be dropped");
+        let mut sample = decode_record(full.as_bytes(), &CONTEXT).unwrap();
+        let sample::Reading::Kill(Reading::Sent(read)) = &mut sample.reading else { panic!("{sample:?}") };
+        read.page_cache_bytes = Some(4 << 12);
+        let outcomes = facts(&mut cached, &sample);
+        assert!(
+            matches!(&outcomes[..], [Outcome::Signal(_)]),
+            "of the last tick's page cache only 4 of 6 pages are left: {outcomes:?}"
+        );
 
         let mut engine = engine();
         let mut with = |available: u64, more: &[(OfHost, u64)]| {

@@ -14,6 +14,9 @@ use crate::text;
 /// For signals, and for the difference between a process that the OOM killer killed and one that was dying already.
 pub const SIGNALS: Need = &[&["kill_signal"]];
 
+/// Memory is short above this share of a limit, without page cache.
+const NEAR_LIMIT: f64 = 0.9;
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reading {
@@ -39,6 +42,9 @@ pub struct Sent {
     /// Both were read from files soon after the signal: the kernel hides them from programs (lockdown). The process may be gone by then.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub read_after: bool,
+    /// Page cache charged to `cgroup`, read soon after the signal if memory is near the limit. What a tick read before may be long gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub page_cache_bytes: Option<u64>,
     pub signal: Signal,
     /// The process ends of it; otherwise it handles, blocks or ignores the signal.
     pub fatal: bool,
@@ -48,6 +54,18 @@ pub struct Sent {
     pub sender_pid: u32,
     #[serde(deserialize_with = "text::read")]
     pub sender_comm: String,
+}
+
+impl Sent {
+    /// Whether memory was near the limit of its cgroup at that moment, without this many bytes of page cache.
+    pub fn is_near_limit(&self, cache: u64) -> bool {
+        self.memory_bytes.zip(self.limit_bytes).is_some_and(|(used, limit)| is_near(used.saturating_sub(cache), limit))
+    }
+}
+
+/// Whether memory without page cache, which can be dropped, is near a limit.
+pub fn is_near(memory_bytes: u64, limit_bytes: u64) -> bool {
+    memory_bytes as f64 >= NEAR_LIMIT * limit_bytes as f64
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,6 +127,7 @@ pub(crate) fn record(bytes: &[u8], context: &Context) -> Result<Reading, &'stati
         memory_bytes: bytes(record.usage),
         limit_bytes: bytes(record.limit).filter(|bytes| super::is_limit(*bytes, context)),
         read_after: false,
+        page_cache_bytes: None,
         signal: match record.signal {
             9 => Signal::Kill,
             15 => Signal::Term,

@@ -89,6 +89,33 @@ fn who_kills_a_process_near_its_limit_is_named() {
 }
 
 #[test]
+fn page_cache_that_memory_has_displaced_since_the_last_tick_hides_no_shortage() {
+    needs!(is_root(), "loading eBPF programs needs root");
+    // All that follows the settling happens between two ticks.
+    let agent = Agent::start("tick = \"2s\"\n");
+    let cgroup = Cgroup::new("displaced");
+    cgroup.limit(64 * MIB);
+    let file = agent.directory().join("file");
+    std::fs::write(&file, vec![1; 40 << 20]).unwrap();
+    // What is dirty cannot be dropped, and what this process wrote is charged to it.
+    let written = std::fs::File::open(&file).unwrap();
+    written.sync_all().unwrap();
+    rustix::fs::fadvise(&written, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+    let mut reader = cgroup.spawn(Command::new("cat").arg(&file).stdout(Stdio::null()));
+    assert!(reader.wait().unwrap().success());
+    let cached = agent.settle().sum("headroom_workload_memory_file_bytes", &[("workload", &cgroup.path)]);
+    let mut child = sleeper(&cgroup, "anon=62914560");
+    child.kill().unwrap();
+    assert!(was_killed(&mut child));
+
+    let incidents = incidents(&agent, &cgroup.path);
+    let [incident] = incidents.as_slice() else { panic!("{incidents:?}") };
+    let Some(Shortage::Limit { memory_bytes, .. }) = incident.evidence.shortage else { panic!("{incident:?}") };
+    assert!((58 * MIB..=64 * MIB).contains(&memory_bytes), "{incident:?}");
+    assert!(cached > 20e6, "the last tick read {cached} bytes of page cache");
+}
+
+#[test]
 fn an_ordinary_stop_is_not_told() {
     needs!(is_root(), "loading eBPF programs needs root");
     let agent = Agent::start(CONFIG);

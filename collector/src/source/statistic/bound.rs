@@ -1,5 +1,6 @@
 //! Memory limits of a killed process's cgroup and of those above it, read just after the kill: at the next tick the cgroup may
-//! be gone, and a limit inside a container is read at no other time. After a signal, use and limit if no program may read them.
+//! be gone, and a limit inside a container is read at no other time. After a signal, use and limit if no program may read them, and
+//! the page cache of a cgroup that is near its limit.
 
 use std::collections::HashMap;
 use std::ffi::CStr;
@@ -20,6 +21,8 @@ use super::workload::above;
 
 /// The processes of a cgroup, one a line.
 const PROCESSES: &CStr = c"cgroup.procs";
+/// What is read after a signal.
+const USAGE: [S; 4] = [S::MemoryCurrent, S::MemoryLimit, S::MemoryFile, S::MemoryShmem];
 /// At most this many cgroups above each other are read.
 const LEVELS: usize = 32;
 /// At most this many bytes of cgroups that are no workload's own are remembered, for each workload of the cap.
@@ -95,7 +98,8 @@ fn read(tree: &Tree, id: Id, path: &str, descriptors: &mut Descriptors) -> Vec<B
 pub fn wanted(reading: &Reading) -> Option<Id> {
     match reading {
         Reading::Oom(oom::Reading::Kill(kill)) => kill.cgroup,
-        Reading::Kill(kill::Reading::Sent(sent)) if sent.memory_bytes.is_none() => sent.cgroup,
+        // Far from a limit nothing more is asked: most signals end here.
+        Reading::Kill(kill::Reading::Sent(sent)) if sent.memory_bytes.is_none() || sent.is_near_limit(0) => sent.cgroup,
         _ => None,
     }
 }
@@ -105,31 +109,39 @@ pub fn complete(reading: &mut Reading, tree: &Tree, id: Id, path: &str, descript
     match reading {
         Reading::Oom(oom::Reading::Kill(kill)) => kill.limits = read(tree, id, path, descriptors),
         Reading::Kill(kill::Reading::Sent(sent)) => {
-            (sent.memory_bytes, sent.limit_bytes) = usage(tree, id, path, descriptors);
-            sent.read_after = sent.memory_bytes.is_some();
+            let values = at(tree, id, path, USAGE, descriptors);
+            if sent.memory_bytes.is_none() {
+                (sent.memory_bytes, sent.limit_bytes) = (values.get(S::MemoryCurrent), values.get(S::MemoryLimit));
+                sent.read_after = sent.memory_bytes.is_some();
+            }
+            let (file, shmem) = (values.get(S::MemoryFile), values.get(S::MemoryShmem));
+            sent.page_cache_bytes = file.zip(shmem).map(|(file, shmem)| file.saturating_sub(shmem));
         }
         _ => {}
     }
 }
 
-/// Memory in use and limit of the cgroup at a path, if it is still this one.
-fn usage(tree: &Tree, id: Id, path: &str, descriptors: &mut Descriptors) -> (Option<u64>, Option<u64>) {
+/// These numbers of the cgroup at a path, if it is still this one.
+fn at<const N: usize>(tree: &Tree, id: Id, path: &str, wanted: [S; N], descriptors: &mut Descriptors) -> Values {
     let directory = tree.location(path).and_then(|location| tree.enter(&location, id).ok());
-    let Some(directory) = directory else { return (None, None) };
-    let (values, _) = numbers(tree, &directory, [S::MemoryCurrent, S::MemoryLimit], descriptors);
-    (values.get(S::MemoryCurrent), values.get(S::MemoryLimit))
+    directory.map_or_else(Values::new, |directory| numbers(tree, &directory, wanted, descriptors).0)
 }
 
-/// Two numbers of a cgroup, and whether the file of each could be read.
-fn numbers(tree: &Tree, directory: &OwnedFd, wanted: [S; 2], descriptors: &mut Descriptors) -> (Values, [bool; 2]) {
-    let (mut values, mut read) = (Values::new(), [false; 2]);
+/// Numbers of a cgroup, and whether the file of each could be read.
+fn numbers<const N: usize>(
+    tree: &Tree,
+    directory: &OwnedFd,
+    wanted: [S; N],
+    descriptors: &mut Descriptors,
+) -> (Values, [bool; N]) {
+    let (mut values, mut read) = (Values::new(), [false; N]);
     for file in tree.files() {
         let has = wanted.map(|statistic| file.format.is_of(statistic));
         if has.contains(&true)
             && let Ok(text) = descriptors.read_once(directory.as_fd(), file.name)
         {
             file.format.read(text, &mut values);
-            read = [read[0] || has[0], read[1] || has[1]];
+            read.iter_mut().zip(has).for_each(|(read, has)| *read |= has);
         }
     }
     (values, read)

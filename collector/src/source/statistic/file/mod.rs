@@ -284,9 +284,13 @@ impl Format {
         }
     }
 
-    /// Whether the file has this statistic and no other.
+    /// Whether the file has this statistic, alone or under a key.
     pub fn is_of(&self, statistic: S) -> bool {
-        matches!(self, Format::Single(one) | Format::Bytes(one) if *one == statistic)
+        match self {
+            Format::Single(one) | Format::Bytes(one) => *one == statistic,
+            Format::Flat(keys) | Format::Parts(keys, _) => keys.iter().any(|(_, one, _)| *one == statistic),
+            _ => false,
+        }
     }
 
     /// Marks the file's values as unknown.

@@ -99,18 +99,20 @@ fn limits(host: &mut Host, cgroup: Id) -> Vec<(String, Option<u64>, Option<u64>)
 }
 
 #[test]
-fn use_and_limit_at_a_signal_are_read_if_no_program_could_read_them() {
+fn use_and_limit_at_a_signal_are_read_if_no_program_could_read_them_and_page_cache_near_a_limit() {
     let mut host = Host::v2(LIMITS);
     host.write("a/memory.current", "900\n");
     host.write("a/memory.max", "1000\n");
     let id = host.born(0, "/a", "a");
-    let mut complete = |memory_bytes, cgroup| {
+    host.write("a/memory.stat", "anon 500\nfile 400\nshmem 100\n");
+    let mut complete = |memory_bytes, limit_bytes, cgroup| {
         let sent = kill::Sent {
             cgroup: Some(cgroup),
             sender_cgroup: None,
             memory_bytes,
-            limit_bytes: None,
+            limit_bytes,
             read_after: false,
+            page_cache_bytes: None,
             signal: kill::Signal::Kill,
             fatal: true,
             pid: 1,
@@ -121,11 +123,17 @@ fn use_and_limit_at_a_signal_are_read_if_no_program_could_read_them() {
         let mut reading = Reading::Kill(kill::Reading::Sent(sent));
         host.reader.complete(&mut reading);
         let Reading::Kill(kill::Reading::Sent(sent)) = reading else { panic!("{reading:?}") };
-        (sent.memory_bytes, sent.limit_bytes, sent.read_after)
+        (sent.memory_bytes, sent.limit_bytes, sent.read_after, sent.page_cache_bytes)
     };
-    assert_eq!(complete(None, id), (Some(900), Some(1000), true));
-    assert_eq!(complete(Some(5), id), (Some(5), None, false), "the program's own number is that of the moment");
-    assert_eq!(complete(None, Id { id: id.id + 1000, ..id }), (None, None, false));
+    assert_eq!(complete(None, None, id), (Some(900), Some(1000), true, Some(300)));
+    assert_eq!(
+        complete(Some(5), None, id),
+        (Some(5), None, false, None),
+        "the program's own number is that of the moment"
+    );
+    assert_eq!(complete(Some(900), Some(1000), id), (Some(900), Some(1000), false, Some(300)), "near its limit");
+    assert_eq!(complete(Some(899), Some(1000), id), (Some(899), Some(1000), false, None), "far from it");
+    assert_eq!(complete(None, None, Id { id: id.id + 1000, ..id }), (None, None, false, None));
 }
 
 #[test]
