@@ -1,15 +1,23 @@
 //! What a unit of work needs before it starts: parts, each with its resource, its amount, its origin and its error. Bytes and
 //! arguments in, a [`Need`] out: who opens files is the client, with its caller's rights.
 
+pub mod checkpoint;
 pub mod command;
 pub mod declared;
+pub mod flag;
 pub mod gguf;
 pub mod llama;
+pub mod ollama;
 pub mod quantisation;
+pub mod safetensors;
+pub mod server;
+pub mod share;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+use share::Share;
 
 /// Everything that is needed, and what was assumed to say so.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +32,18 @@ pub struct Need {
     /// The parts are an upper bound, not an estimate.
     #[serde(default)]
     pub upper_bound: bool,
+    /// Shares of GPUs whose size is not known yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shares: Vec<Share>,
+    /// Sentences about what else is needed, and how much is not known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_known: Vec<String>,
+    /// Sentences that say why it would not start, however much is free.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<String>,
+    /// The least compute capability of its GPUs, in tenths: 80 is 8.0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compute_capability: Option<u32>,
 }
 
 /// One line of a need.
@@ -151,6 +171,9 @@ impl Need {
         let said = |part: &Part| declared.parts.iter().any(|said| said.resource.kind() == part.resource.kind());
         self.parts.retain(|part| !said(part));
         self.upper_bound &= self.parts.iter().any(|part| part.origin == Origin::Estimated);
+        if declared.parts.iter().any(|part| matches!(part.resource, Resource::Vram { .. })) {
+            self.shares.clear();
+        }
         self.parts.extend(declared.parts);
         self
     }

@@ -134,7 +134,7 @@ fn verb(verb: &Verb) -> Result<(), Failure> {
         Verb::Explain(args) => explain::run(args, &begin(&args.settings)?.config),
         Verb::CheckConfig(args) => check_config::run(args),
         Verb::Completions(args) => completions::run(args),
-        Verb::Need(args) => need::run(args),
+        Verb::Need(args) => need::run(args, &args.settings.load()?),
         Verb::Man(args) => man::run(args),
         Verb::Mcp(args) => mcp::run(args),
     }

@@ -1,7 +1,6 @@
 //! What llama-server's command line says about memory. Names and defaults of llama.cpp's common/arg.cpp and common/common.h (b11434).
 
-use std::fmt;
-
+use crate::need::flag::{Error, Flags, MOST, NUMBER, Set, Switch, number, positive};
 use crate::need::quantisation::Type;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,50 +82,13 @@ impl Default for Settings {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Error {
-    NoValue { flag: String },
-    Value { flag: String, value: String, expected: &'static str },
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Error::NoValue { flag } => write!(f, "{flag} needs a value"),
-            Error::Value { flag, value, expected } => write!(f, "{flag} {value}: expected {expected}"),
-        }
-    }
-}
-
-impl std::error::Error for Error {}
-
-const NUMBER: &str = "a number";
-const MOST: u64 = u32::MAX as u64;
-
-/// A number within what llama.cpp's 32 bits hold; a negative one is `None`.
-fn number(value: &str) -> Result<Option<u64>, &'static str> {
-    let number = value.parse::<i64>().map_err(|_| NUMBER)?;
-    match u64::try_from(number) {
-        Ok(number) if number <= MOST => Ok(Some(number)),
-        Ok(_) => Err("a number of 32 bits"),
-        Err(_) => Ok(None),
-    }
-}
-
-fn positive(value: &str) -> Result<u64, &'static str> {
-    number(value)?.filter(|number| *number > 0).ok_or("a number above 0")
-}
-
 fn kind(value: &str) -> Result<Type, &'static str> {
     Type::cache(value).ok_or("f32, f16, bf16, q8_0, q4_0, q4_1, iq4_nl, q5_0 or q5_1")
 }
 
-type Switch = fn(&mut Settings);
-type Set = fn(&mut Settings, &str) -> Result<(), &'static str>;
-
 /// Flags with a value.
 #[rustfmt::skip]
-const VALUES: &[(&[&str], Set)] = &[
+const VALUES: &[(&[&str], Set<Settings>)] = &[
     (&["-m", "--model"], |settings, value| { settings.model = Some(value.to_owned()); Ok(()) }),
     (&["-c", "--ctx-size"], |settings, value| { settings.context = number(value)?.filter(|context| *context > 0); Ok(()) }),
     (&["-np", "--parallel"], |settings, value| { settings.parallel = number(value)?.filter(|parallel| *parallel > 0); Ok(()) }),
@@ -162,7 +124,7 @@ const VALUES: &[(&[&str], Set)] = &[
 
 /// Flags without one.
 #[rustfmt::skip]
-const SWITCHES: &[(&[&str], Switch)] = &[
+const SWITCHES: &[(&[&str], Switch<Settings>)] = &[
     (&["-kvu", "--kv-unified"], |settings| settings.unified = true),
     (&["-no-kvu", "--no-kv-unified"], |settings| settings.unified = false),
     (&["-nkvo", "--no-kv-offload"], |settings| settings.cache_on_host = true),
@@ -190,6 +152,9 @@ const HARMLESS: &[(&str, bool)] = &[
     ("--log-disable", false), ("--log-timestamps", false), ("--log-prefix", false), ("--no-mmproj", false),
 ];
 
+const FLAGS: Flags<Settings> =
+    Flags { values: VALUES, switches: SWITCHES, harmless: HARMLESS, positional: |_, _| false, underscores: false };
+
 fn layers(value: &str) -> Result<Option<u64>, &'static str> {
     match value {
         "auto" => Ok(None),
@@ -209,34 +174,7 @@ impl Settings {
     /// Of the arguments after the program's name.
     pub fn of<T: AsRef<str>>(arguments: &[T]) -> Result<Settings, Error> {
         let mut settings = Settings::default();
-        let mut arguments = arguments.iter().map(AsRef::as_ref).peekable();
-        while let Some(argument) = arguments.next() {
-            let (flag, joined) = match argument.split_once('=') {
-                Some((flag, value)) if flag.starts_with("--") => (flag, Some(value)),
-                _ => (argument, None),
-            };
-            if let Some((_, set)) = SWITCHES.iter().find(|(names, _)| names.contains(&flag)) {
-                set(&mut settings);
-            } else if let Some((_, set)) = VALUES.iter().find(|(names, _)| names.contains(&flag)) {
-                let value =
-                    joined.or_else(|| arguments.next()).ok_or_else(|| Error::NoValue { flag: flag.to_owned() })?;
-                set(&mut settings, value).map_err(|expected| Error::Value {
-                    flag: flag.to_owned(),
-                    value: value.to_owned(),
-                    expected,
-                })?;
-            } else if let Some((_, takes)) = HARMLESS.iter().find(|(name, _)| *name == flag) {
-                if *takes && joined.is_none() {
-                    arguments.next();
-                }
-            } else {
-                // What follows an unknown flag and is none itself is taken for its value.
-                let value = joined.map(str::to_owned).or_else(|| {
-                    arguments.next_if(|next| flag.starts_with('-') && !next.starts_with('-')).map(str::to_owned)
-                });
-                settings.not_considered.push(value.map_or_else(|| flag.to_owned(), |value| format!("{flag} {value}")));
-            }
-        }
+        settings.not_considered = FLAGS.read(arguments, &mut settings)?;
         Ok(settings)
     }
 

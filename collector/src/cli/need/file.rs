@@ -1,6 +1,8 @@
 //! The files that a model consists of, opened with the caller's rights.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
+use std::io::Read as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -18,14 +20,6 @@ pub fn files(model: &Path, settings: &Settings) -> Result<Files> {
         draft: settings.draft.as_ref().map(|path| understood(Path::new(path))).transpose()?,
         adapters: settings.adapters.iter().map(length).collect::<Result<_>>()?,
     })
-}
-
-/// GPUs with a device node here.
-pub fn gpus() -> u32 {
-    let Ok(nodes) = fs::read_dir("/dev") else { return 0 };
-    let is_gpu = |name: &str| name.strip_prefix("nvidia").is_some_and(|number| number.parse::<u32>().is_ok());
-    let count = nodes.flatten().filter(|node| node.file_name().to_str().is_some_and(is_gpu)).count();
-    u32::try_from(count).unwrap_or(0)
 }
 
 /// The one model of a folder.
@@ -94,12 +88,32 @@ fn part(path: &Path) -> Result<Header> {
     })
 }
 
-/// Opening a pipe would wait for its writer.
-fn regular(path: &Path) -> Result<(File, u64)> {
-    let metadata = fs::metadata(path).with_context(|| format!("look at {}", path.display()))?;
-    ensure!(metadata.is_file(), "{} is not a regular file", path.display());
-    let file = File::open(path).with_context(|| format!("open {}", path.display()))?;
+/// Opening a pipe would wait for its writer, and opening a device can do anything.
+pub fn regular(path: &Path) -> Result<(File, u64)> {
+    let regular = |metadata: &Metadata| -> Result<()> {
+        ensure!(metadata.is_file(), "{} is not a regular file", path.display());
+        Ok(())
+    };
+    regular(&fs::metadata(path).with_context(|| format!("look at {}", path.display()))?)?;
+    let mut options = File::options();
+    let open = options.read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path);
+    let file = open.with_context(|| format!("open {}", path.display()))?;
+    // What has come into its place since then does not count.
+    let metadata = file.metadata().with_context(|| format!("look at {}", path.display()))?;
+    regular(&metadata)?;
     Ok((file, metadata.len()))
+}
+
+/// Whether this is a file that can only be meant as a model, or a folder.
+pub fn is_model(path: &Path) -> bool {
+    let magic = || {
+        let mut four = [0; 4];
+        let (mut file, _) = regular(path).ok()?;
+        file.read_exact(&mut four).ok()?;
+        (four == *b"GGUF").then_some(())
+    };
+    let named = path.extension().is_some_and(|end| end == "gguf");
+    path.is_dir() || named && path.exists() || magic().is_some()
 }
 
 #[cfg(test)]

@@ -1,19 +1,24 @@
-//! `headroom need`: prints what a model, a command or a declaration needs. Reads files with the caller's rights, and asks no agent.
+//! `headroom need`: prints what a model, a command or a declaration needs; [`wanted`] says the same to other verbs. Reads files with
+//! the caller's rights.
 
+mod estimate;
 mod file;
+mod folder;
+mod host;
+mod ollama;
 mod page;
 
-use std::path::Path;
-
-use anyhow::{Context as _, anyhow};
-use clap::Args as _;
+use anyhow::anyhow;
+use clap::{Args as _, ValueEnum};
 use collector_core::need::Need;
-use collector_core::need::command::arguments;
+use collector_core::need::command::Program;
 use collector_core::need::declared::Declared;
-use collector_core::need::llama::estimate::estimate;
-use collector_core::need::llama::setting::Settings;
 
+use self::estimate::estimate;
+use self::host::Host;
+use super::settings::{HEADING, Settings};
 use super::terminal::{colour, room};
+use crate::config::load::Effective;
 use crate::exit::{Exit, Failure};
 
 /// Show what a model needs before it starts: host memory, VRAM, and each assumption
@@ -24,7 +29,7 @@ use crate::exit::{Exit, Failure};
 ///
 /// Options of need come before MODEL, flags of llama-server after it.
 ///
-/// Nothing is started, and no agent is asked. docs/need.md compares the numbers with llama.cpp's own.
+/// Nothing is started. An agent is asked only for the size of GPUs. docs/need.md compares the numbers with llama.cpp's own.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_long_help = "Examples:
   A model with the default settings:
@@ -39,9 +44,30 @@ use crate::exit::{Exit, Failure};
     headroom need --memory 18G --vram 20G --cpu 4
 ")]
 pub struct NeedArgs {
+    #[command(flatten)]
+    pub wants: Wants,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub settings: Settings,
+    /// A GGUF file or a folder with one, and flags of llama-server; after `--` a whole command
+    #[arg(value_name = "MODEL", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub command: Vec<String>,
+}
+
+/// What a need is for, and what of it is declared: flags of every verb that takes one.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct Wants {
     /// GPUs that it may use [default: those of this host]
     #[arg(long, value_name = "COUNT")]
     pub gpus: Option<u32>,
+    /// Memory of each GPU: 80G, or 80G,24G [default: what the running agent says of this host]
+    #[arg(long, value_name = "BYTES")]
+    pub gpu_memory: Option<String>,
+    /// What serves a model that is named alone [default: llama for GGUF, else vllm]
+    #[arg(long, value_enum, value_name = "ENGINE")]
+    pub engine: Option<Engine>,
     /// Host memory that you know it needs, in place of an estimate, such as 18G
     #[arg(long, value_name = "BYTES")]
     pub memory: Option<String>,
@@ -60,33 +86,63 @@ pub struct NeedArgs {
     /// A place of this name, or NAME=COUNT
     #[arg(long, value_name = "NAME")]
     pub slot: Vec<String>,
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
-    /// A GGUF file or a folder with one, and flags of llama-server; after `--` a whole command
-    #[arg(value_name = "MODEL", trailing_var_arg = true, allow_hyphen_values = true)]
-    pub command: Vec<String>,
 }
 
-/// Most GPUs that are believed.
-const MOST_GPUS: u32 = 64;
-
-pub fn run(args: &NeedArgs) -> Result<(), Failure> {
-    let declared = args.declared().need().map_err(usage)?;
-    let need = match &args.command[..] {
-        [] if declared.parts.is_empty() => {
-            return Err(usage(anyhow!(
-                "nothing to look at: name a GGUF file, a command after --, or what you declare"
-            )));
-        }
-        [] => declared,
-        command => estimated(command, args.gpus)?.with_declared(declared),
-    };
+pub fn run(args: &NeedArgs, effective: &Effective) -> Result<(), Failure> {
+    let need = wanted(&args.wants, &args.command, effective)?;
     let text = if args.json { page::json(&need)? } else { page::text(&need, room(), colour()) };
     super::print(&text)
 }
 
-impl NeedArgs {
+/// The need of a command or a model, which may be empty, with what is declared in place of estimates.
+pub fn wanted(wants: &Wants, command: &[String], effective: &Effective) -> Result<Need, Failure> {
+    let declared = wants.declared().need().map_err(usage)?;
+    if command.is_empty() && declared.parts.is_empty() {
+        let why = anyhow!("nothing to look at: name a GGUF file, a command after --, or what you declare");
+        return Err(usage(why));
+    }
+    if command.is_empty() {
+        return Ok(declared);
+    }
+    let host = Host::of(wants.gpus, wants.gpu_memory.as_deref(), effective).map_err(usage)?;
+    let mut need = match estimate(command, wants.engine, &host)? {
+        Ok(need) => need,
+        // What is declared needs no estimate.
+        Err(unknown) if !declared.parts.is_empty() => {
+            let mut need = Need::default();
+            need.assume(format!("{unknown}: only what is declared counts"));
+            need
+        }
+        Err(unknown) => {
+            return Err(usage(unknown).hint("name a model that exists, or declare what it needs: --memory 18G"));
+        }
+    };
+    need = need.with_declared(declared);
+    host.resolve(&mut need);
+    Ok(need)
+}
+
+/// A server of models in a folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Engine {
+    Llama,
+    Vllm,
+    Sglang,
+    Tgi,
+}
+
+impl Engine {
+    const fn program(self) -> Program {
+        match self {
+            Engine::Llama => Program::Llama,
+            Engine::Vllm => Program::Vllm,
+            Engine::Sglang => Program::Sglang,
+            Engine::Tgi => Program::Tgi,
+        }
+    }
+}
+
+impl Wants {
     fn declared(&self) -> Declared {
         Declared {
             memory: self.memory.clone(),
@@ -103,55 +159,25 @@ fn usage(error: impl Into<anyhow::Error>) -> Failure {
     Failure::new(Exit::Usage, error)
 }
 
-fn estimated(command: &[String], gpus: Option<u32>) -> Result<Need, Failure> {
-    // A program has no file of its own here, or is none that begins like a model.
-    let (model, flags) = match command {
-        [path, flags @ ..] if arguments(command).is_err() && Path::new(path).exists() => {
-            if let Some(flag) = flags.iter().find(|flag| is_own(flag)) {
-                let why = anyhow!("{flag} after {path}: options of need come before MODEL");
-                return Err(usage(why));
-            }
-            (Some(path.clone()), flags)
-        }
-        _ => (
-            None,
-            arguments(command)
-                .map_err(|error| usage(error).hint("name a GGUF file that exists, or a command after --"))?,
-        ),
-    };
-    let mut settings = Settings::of(flags).map_err(usage)?;
-    if model.is_some() {
-        settings.model = model;
-    }
-    let path = settings.model.clone().ok_or_else(|| usage(anyhow!("the command names no model (-m FILE)")))?;
-    let files = file::files(Path::new(&path), &settings)?;
-    let count = gpus.unwrap_or_else(file::gpus);
-    if count > MOST_GPUS {
-        return Err(usage(anyhow!("--gpus {count}: expected at most {MOST_GPUS}")));
-    }
-    let mut need = estimate(&files, &settings, count).with_context(|| format!("understand {path}"))?;
-    if gpus.is_none() && count == 0 && settings.gpu_layers != Some(0) {
-        need.assume("there is no NVIDIA GPU here: everything is in host memory (--gpus COUNT for another host)");
-    }
-    Ok(need)
-}
-
-/// An option of this verb, not of llama-server.
+/// An option of this verb, not of an engine. Engines have flags named as settings are, such as `--host`.
 fn is_own(flag: &str) -> bool {
     let name = flag.split_once('=').map_or(flag, |(name, _)| name).strip_prefix("--");
     let verb = NeedArgs::augment_args(clap::Command::new("need"));
-    verb.get_arguments().any(|own| own.get_long().is_some() && own.get_long() == name)
+    let own = verb.get_arguments().filter(|own| own.get_help_heading() != Some(HEADING));
+    own.filter_map(clap::Arg::get_long).any(|own| Some(own) == name)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::load::{Layers, load};
 
     const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/need/nomic-embed.gguf");
 
     fn of(arguments: &[&str], gpus: Option<u32>) -> Result<Need, Failure> {
         let command: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        estimated(&command, gpus)
+        let layers = Layers { file: Some("/dev/null".into()), ..Layers::default() };
+        wanted(&Wants { gpus, ..Wants::default() }, &command, &load(&layers).unwrap())
     }
 
     #[test]
@@ -162,7 +188,7 @@ mod tests {
         std::fs::File::options().write(true).open(&path).unwrap().set_len(1 << 30).unwrap();
         let text = path.to_str().unwrap();
         let needs =
-            [(Some(0), false), (None, file::gpus() == 0)].map(|(gpus, says)| (of(&[text], gpus).unwrap(), says));
+            [(Some(0), false), (None, host::nodes() == 0)].map(|(gpus, says)| (of(&[text], gpus).unwrap(), says));
         std::fs::remove_file(&path).unwrap();
         for (need, says) in needs {
             let said = need.assumptions.iter().any(|sentence| sentence.starts_with("there is no NVIDIA GPU here"));

@@ -13,10 +13,13 @@ use crate::cli::sheet::{Column, table};
 struct Page<'a> {
     need: &'a Need,
     total: Total,
+    /// Sentences about what is not known: while there is one, the sums are a lower bound.
+    missing: Vec<String>,
 }
 
 pub fn json(need: &Need) -> anyhow::Result<String> {
-    let json = serde_json::to_string_pretty(&Page { need, total: need.total() }).context("write JSON")?;
+    let json = serde_json::to_string_pretty(&Page { need, total: need.total(), missing: need.missing() })
+        .context("write JSON")?;
     Ok(shown_json(&json).into_owned() + "\n")
 }
 
@@ -37,6 +40,8 @@ pub fn text(need: &Need, width: usize, colour: bool) -> String {
     }
     text.push('\n');
     totals(&mut text, need);
+    list(&mut text, "It would not start", &need.refused);
+    list(&mut text, "Not known, so the sums are a lower bound", &need.missing());
     list(&mut text, "Assumed by the estimate", &need.assumptions);
     list(&mut text, "Not considered", &need.not_considered);
     text
@@ -44,7 +49,11 @@ pub fn text(need: &Need, width: usize, colour: bool) -> String {
 
 fn totals(text: &mut String, need: &Need) {
     let total = need.total();
-    let bound = if need.upper_bound { ", at most" } else { "" };
+    let bound = match need.upper_bound {
+        _ if !need.missing().is_empty() => ", at least",
+        true => ", at most",
+        false => "",
+    };
     let mut line = |name: &str, amount: u64, note: &str| {
         let line = format!("{name:<22} {:>9}  {note}", amount::bytes(amount));
         *text += &format!("{}\n", line.trim_end());
@@ -57,6 +66,14 @@ fn totals(text: &mut String, need: &Need) {
     for (gpu, bytes) in &total.vram {
         line(&format!("VRAM of GPU {gpu}"), *bytes, bound.trim_start_matches(", "));
     }
+    if let Some(least) = need.compute_capability {
+        *text += &format!("{:<22} {:>9}  of each GPU, at least\n", "Compute capability", capability(least));
+    }
+}
+
+/// In tenths.
+fn capability(tenths: u32) -> String {
+    format!("{}.{}", tenths / 10, tenths % 10)
 }
 
 fn list(text: &mut String, name: &str, sentences: &[String]) {
@@ -90,6 +107,7 @@ fn place(resource: &Resource) -> String {
 
 #[cfg(test)]
 mod tests {
+    use collector_core::need::share::Share;
     use collector_core::need::{Memory, Origin};
 
     use super::*;
@@ -131,6 +149,29 @@ mod tests {
             "  - --rpc host",
         ];
         assert_eq!(lines.lines().collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn what_is_not_known_and_what_cannot_be_is_said() {
+        let mut need = Need { compute_capability: Some(75), upper_bound: true, ..Need::default() };
+        need.add(Part {
+            what: "weights".to_owned(),
+            resource: Resource::Vram { gpu: 0 },
+            amount: 1 << 30,
+            error: 0,
+            origin: Origin::Estimated,
+            loading: false,
+        });
+        need.shares.push(Share { what: "rest".to_owned(), gpu: 0, millionths: 900_000, beside: 0 });
+        need.refused.push("it needs 2 GPUs, and there is 1".to_owned());
+        let text = text(&need, 100, false);
+        let least =
+            "VRAM of GPU 0           1.00 GiB  at least\nCompute capability           7.5  of each GPU, at least\n";
+        assert!(text.contains(least), "{text}");
+        let lists = "\nIt would not start:\n  - it needs 2 GPUs, and there is 1\n\nNot known, so the sums are a lower bound:\n  - how much 90 %";
+        assert!(text.contains(lists), "{text}");
+        let page: serde_json::Value = serde_json::from_str(&json(&need).unwrap()).unwrap();
+        assert_eq!(page["missing"].as_array().unwrap().len(), 1);
     }
 
     #[test]

@@ -1,0 +1,117 @@
+//! The need of a command, or of a model with flags: which reader and which plan it takes.
+
+use std::path::Path;
+
+use anyhow::{Context as _, anyhow};
+use collector_core::need::Need;
+use collector_core::need::checkpoint::Checkpoint;
+use collector_core::need::checkpoint::config::Config;
+use collector_core::need::command::{Command, Program, Unknown, ollama_model};
+use collector_core::need::llama::estimate::estimate as estimate_llama;
+use collector_core::need::llama::setting::Settings as Llama;
+use collector_core::need::ollama::Name;
+use collector_core::need::safetensors::tensor::Weights;
+use collector_core::need::server::{sglang, sglang_flag, tgi, vllm, vllm_flag};
+
+use super::host::Host;
+use super::{Engine, file, folder, is_own, ollama, usage};
+use crate::exit::Failure;
+
+/// The need of a line; [`Unknown`] if it is neither a command nor a model that is known.
+pub fn estimate(line: &[String], engine: Option<Engine>, host: &Host<'_>) -> Result<Result<Need, Unknown>, Failure> {
+    let unknown = match Command::of(line) {
+        Ok(command) => return program(command.program, None, command.arguments, host).map(Ok),
+        Err(unknown) => unknown,
+    };
+    let Some((name, flags)) = line.split_first() else { return Ok(Err(unknown)) };
+    let path = Path::new(name);
+    if file::is_model(path) {
+        if let Some(flag) = flags.iter().find(|flag| is_own(flag)) {
+            return Err(usage(anyhow!("{flag} after {name}: options of need come before MODEL")));
+        }
+        let program_of = || match engine {
+            Some(engine) => engine.program(),
+            None if path.join(folder::CONFIG).exists() => Program::Vllm,
+            None => Program::Llama,
+        };
+        let chosen = program_of();
+        let mut need = program(chosen, Some(name), flags, host)?;
+        if engine.is_none() && chosen == Program::Vllm {
+            need.assume("vLLM is meant (--engine sglang or tgi)");
+        }
+        return Ok(Ok(need));
+    }
+    let of_ollama = name.strip_prefix("ollama:");
+    let found = Name::of(of_ollama.unwrap_or(name)).filter(|_| flags.is_empty()).and_then(|name| ollama::find(&name));
+    match (found, of_ollama) {
+        (Some(found), _) => Ok(Ok(ollama::need(&found, host)?)),
+        (None, Some(name)) => Err(usage(not_pulled(name))),
+        (None, None) => Ok(Err(unknown)),
+    }
+}
+
+fn not_pulled(name: &str) -> anyhow::Error {
+    anyhow!("Ollama has no model {name} here: neither in OLLAMA_MODELS nor where it keeps models by default")
+}
+
+/// `model`: named apart from the flags.
+fn program(program: Program, model: Option<&String>, flags: &[String], host: &Host<'_>) -> Result<Need, Failure> {
+    let gpus = (host.count, host.said);
+    match program {
+        Program::Llama => llama(model, flags, host),
+        Program::Vllm => {
+            let settings = vllm_flag::Settings::of(flags).map_err(usage)?;
+            let (model, missing) = checkpoint(model.or(settings.model.as_ref()), "vllm serve MODEL")?;
+            Ok(with_missing(vllm::plan(&model, &settings, gpus, &host.sizes()), missing))
+        }
+        Program::Sglang => {
+            let settings = sglang_flag::Settings::of(flags).map_err(usage)?;
+            let (model, missing) = checkpoint(model.or(settings.model.as_ref()), "--model-path MODEL")?;
+            Ok(with_missing(sglang::plan(&model, &settings, gpus, &host.sizes()), missing))
+        }
+        Program::Tgi => {
+            let settings = tgi::Settings::of(flags).map_err(usage)?;
+            let (model, missing) = checkpoint(model.or(settings.model.as_ref()), "--model-id MODEL")?;
+            Ok(with_missing(tgi::plan(&model, &settings, gpus, &host.sizes()), missing))
+        }
+        Program::Ollama => {
+            let text = ollama_model(flags).ok_or_else(|| usage(anyhow!("ollama run names no model")))?;
+            let name =
+                Name::of(text).ok_or_else(|| usage(anyhow!("{text} cannot be the name of a model of Ollama")))?;
+            let found = ollama::find(&name).ok_or_else(|| usage(not_pulled(text)))?;
+            Ok(ollama::need(&found, host)?)
+        }
+    }
+}
+
+fn llama(model: Option<&String>, flags: &[String], host: &Host<'_>) -> Result<Need, Failure> {
+    let mut settings = Llama::of(flags).map_err(usage)?;
+    if model.is_some() {
+        settings.model = model.cloned();
+    }
+    let path = settings.model.clone().ok_or_else(|| usage(anyhow!("the command names no model (-m FILE)")))?;
+    let files = file::files(Path::new(&path), &settings)?;
+    let mut need = estimate_llama(&files, &settings, host.count).with_context(|| format!("understand {path}"))?;
+    if !host.said && host.count == 0 && settings.gpu_layers != Some(0) {
+        need.assume("there is no NVIDIA GPU here: everything is in host memory (--gpus COUNT for another host)");
+    }
+    Ok(need)
+}
+
+/// The model of a server, and what is missing of it where it would have to be downloaded.
+fn checkpoint(model: Option<&String>, named: &str) -> Result<(Checkpoint, Option<String>), Failure> {
+    let model = model.ok_or_else(|| usage(anyhow!("the command names no model ({named})")))?;
+    if let Some(folder) = folder::locate(model)? {
+        return Ok((folder::checkpoint(&folder)?, None));
+    }
+    let missing = format!("what {model} needs: it is neither a folder here nor in the cache of Hugging Face");
+    Ok((Checkpoint { config: Config::default(), weights: Weights::default(), by_length: false }, Some(missing)))
+}
+
+fn with_missing(mut need: Need, missing: Option<String>) -> Need {
+    if let Some(missing) = missing {
+        need.not_known.retain(|sentence| !sentence.starts_with("the length of the context"));
+        need.not_known.insert(0, missing);
+    }
+    need
+}

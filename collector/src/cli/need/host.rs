@@ -1,0 +1,94 @@
+//! The GPUs that a need is for: as the command line says, or as this host and its agent do.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use anyhow::{Context as _, anyhow, ensure};
+use collector_core::amount;
+use collector_core::api::gpus::Gpus;
+use collector_core::need::Need;
+
+use crate::client::Client;
+use crate::config::load::Effective;
+
+/// Path of the GPUs as JSON.
+const GPUS: &str = "/api/v1/gpus";
+/// Most GPUs that are believed.
+const MOST: u32 = 64;
+
+/// Which GPUs there are. Asks the agent only when a need depends on it.
+pub struct Host<'a> {
+    pub count: u32,
+    /// The command line says how many.
+    pub said: bool,
+    /// Bytes of each, as the command line says.
+    sizes: Vec<u64>,
+    effective: &'a Effective,
+}
+
+impl<'a> Host<'a> {
+    /// `memory`: `80G` for all, or `80G,24G`.
+    pub fn of(count: Option<u32>, memory: Option<&str>, effective: &'a Effective) -> anyhow::Result<Host<'a>> {
+        let size = |text: &str| amount::parse_bytes(text).map_err(|why| anyhow!("--gpu-memory {text}: {why}"));
+        let sizes: Vec<u64> = memory.iter().flat_map(|list| list.split(',')).map(size).collect::<Result<_, _>>()?;
+        let listed = u32::try_from(sizes.len()).unwrap_or(u32::MAX);
+        // Sizes are of GPUs that there are.
+        let said = count.is_some() || listed > 0;
+        let count = count.unwrap_or_else(|| if listed > 0 { listed } else { nodes() });
+        ensure!(count.max(listed) <= MOST, "--gpus {}: expected at most {MOST}", count.max(listed));
+        Ok(Host { count, said, sizes, effective })
+    }
+
+    /// Bytes of each GPU, as far as they are known.
+    pub fn sizes(&self) -> BTreeMap<u32, u64> {
+        if let Some(last) = self.sizes.last() {
+            return (0..self.count.max(1)).zip(self.sizes.iter().chain(std::iter::repeat(last)).copied()).collect();
+        }
+        // Nothing that is known of this host's GPUs is true of others.
+        if self.said { BTreeMap::new() } else { self.agent().unwrap_or_default() }
+    }
+
+    /// Turns shares into bytes where sizes are known.
+    pub fn resolve(&self, need: &mut Need) {
+        if !need.shares.is_empty() {
+            need.resolve(&self.sizes());
+        }
+    }
+
+    fn agent(&self) -> anyhow::Result<BTreeMap<u32, u64>> {
+        let body = Client::of(self.effective)?.page(GPUS)?;
+        let gpus: Gpus = serde_json::from_slice(&body).context("the answer is not from an agent of this version")?;
+        // MIG devices are parts of other GPUs.
+        let whole = gpus.gpus.into_iter().filter(|gpu| gpu.parent.is_none());
+        Ok((0..MOST).zip(whole).filter_map(|(index, gpu)| Some((index, gpu.memory_total_bytes?))).collect())
+    }
+}
+
+/// GPUs with a device node here.
+pub fn nodes() -> u32 {
+    let Ok(nodes) = fs::read_dir("/dev") else { return 0 };
+    let is_gpu = |name: &str| name.strip_prefix("nvidia").is_some_and(|number| number.parse::<u32>().is_ok());
+    let count = nodes.flatten().filter(|node| node.file_name().to_str().is_some_and(is_gpu)).count();
+    u32::try_from(count).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::load::{Layers, load};
+
+    #[test]
+    fn sizes_are_those_that_were_said() {
+        let layers = Layers { file: Some("/dev/null".into()), ..Layers::default() };
+        let effective = load(&layers).unwrap();
+        let sizes = |count, memory| {
+            let host = Host::of(count, memory, &effective)?;
+            Ok::<_, anyhow::Error>((host.count, host.sizes().into_values().collect::<Vec<_>>()))
+        };
+        assert_eq!(sizes(Some(3), Some("80G")).unwrap(), (3, vec![80 << 30; 3]));
+        assert_eq!(sizes(None, Some("80G,24G")).unwrap(), (2, vec![80 << 30, 24 << 30]));
+        assert_eq!(sizes(Some(2), None).unwrap(), (2, vec![]), "sizes of this host's GPUs are not those of another's");
+        assert_eq!(sizes(Some(65), None).unwrap_err().to_string(), "--gpus 65: expected at most 64");
+        assert!(sizes(None, Some("big")).unwrap_err().to_string().starts_with("--gpu-memory big: expected a number"));
+    }
+}
