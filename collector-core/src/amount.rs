@@ -64,6 +64,18 @@ pub fn bytes(bytes: u64) -> String {
     format!("{amount:.digits$} {}", UNITS[unit])
 }
 
+/// Bytes as [`parse_bytes`] reads them, without rounding: `16G`, `2GB`, `1234`.
+pub fn exact_bytes(bytes: u64) -> String {
+    let units = [("P", 5), ("T", 4), ("G", 3), ("M", 2), ("K", 1)];
+    for (end, base) in [("", 1024_u64), ("B", 1000)] {
+        let fits = units.iter().find(|(_, power)| bytes > 0 && bytes.is_multiple_of(base.pow(*power)));
+        if let Some((unit, power)) = fits {
+            return format!("{}{unit}{end}", bytes / base.pow(*power));
+        }
+    }
+    bytes.to_string()
+}
+
 /// Why a text is no amount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Malformed {
@@ -187,6 +199,15 @@ pub fn seconds(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn exact_bytes_are_read_as_the_same_number() {
+        for (bytes, text) in
+            [(16 << 30, "16G"), (2_000_000_000, "2GB"), (1536 << 20, "1536M"), (1234, "1234"), (0, "0")]
+        {
+            assert_eq!((exact_bytes(bytes).as_str(), parse_bytes(text)), (text, Ok(bytes)));
+        }
+    }
 
     #[test]
     fn a_name_ends_in_its_unit() {

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::alert::Alert;
 use crate::incident::Incident;
+use crate::level;
 use crate::pressure;
 use crate::signal::{block, compaction, kill, oom, reclaim, transfer};
 use crate::tier::Quarter;
@@ -30,6 +31,8 @@ pub enum Outcome {
     AllocationRefused(Box<Named<transfer::Refusal>>),
     /// Tasks of the host waited for longer than a trigger allows.
     Pressure(pressure::Stall),
+    /// The level of the host or of a GPU changed.
+    Level(Box<level::Change>),
     /// An incident, when it begins and when it is complete.
     Incident(Box<Incident>),
     /// An alert fires or resolves.
@@ -48,7 +51,7 @@ impl Outcome {
             Outcome::CompactionStall(stall) => stall.workload.as_deref(),
             Outcome::SlowIo(io) | Outcome::FailedIo(io) => io.workload.as_deref(),
             Outcome::AllocationRefused(refusal) => refusal.workload.as_deref(),
-            Outcome::Pressure(_) | Outcome::History(_) => None,
+            Outcome::Pressure(_) | Outcome::Level(_) | Outcome::History(_) => None,
             Outcome::Incident(incident) => incident.labels.get("workload").map(String::as_str),
             Outcome::Alert(alert) => alert.labels.get("workload").map(String::as_str),
         }
@@ -59,7 +62,7 @@ impl Outcome {
         use Outcome::*;
         match self {
             Dying(_) | ReclaimStall(_) | CompactionStall(_) | SlowIo(_) | FailedIo(_) | AllocationRefused(_) => true,
-            OomKill(_) | Signal(_) | Pressure(_) | Incident(_) | Alert(_) | History(_) => false,
+            OomKill(_) | Signal(_) | Pressure(_) | Level(_) | Incident(_) | Alert(_) | History(_) => false,
         }
     }
 }

@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 use crate::alert::Alert;
 use crate::cgroup::Id;
 use crate::identity::Names;
+use crate::level;
 use crate::pressure;
 use crate::signal::counted::Counted;
 use crate::signal::table::signals;
@@ -134,6 +135,9 @@ pub struct Start {
     /// How much the history may keep.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history: Option<Limits>,
+    /// How much of the host may be used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<level::Limits>,
 }
 
 /// Names that the host gives to a cgroup's container or pod.

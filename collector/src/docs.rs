@@ -47,13 +47,14 @@ fn config() -> String {
     let mut page = format!(
         "{GENERATED}# Configuration
 
-Headroom runs without any configuration. Settings come from four layers; each overrides the one before:
+Headroom runs without any configuration. Settings come from five layers; each overrides the one before:
 
 1. the defaults below;
-2. one TOML file: `--config FILE`, else the file that `{FILE_VARIABLE}` names, else `{DEFAULT_FILE}` if it exists;
-3. environment variables: `HEADROOM_`, then the key in capitals with `_` for every dot. Lists are separated by commas;
-   an empty value is an empty list, or no path;
-4. flags.
+2. a profile, if one is chosen (`profile`, [level.md](level.md)): a file of the same kind;
+3. one TOML file: `--config FILE`, else the file that `{FILE_VARIABLE}` names, else `{DEFAULT_FILE}` if it exists;
+4. environment variables: `HEADROOM_`, then the key in capitals with `_` for every dot. Lists are separated by commas;
+   an empty value is an empty list, or no path. `HEADROOM_RULE_<NAME>_ABOVE` sets the threshold of a rule;
+5. flags.
 
 Unknown keys, unknown `HEADROOM_*` variables and invalid values are errors. The agent reports them before it attaches or
 binds anything: the message names file, line, column and key of every mistake, and the exit code is 3 (2 for a flag).

@@ -1,4 +1,4 @@
-//! The last alerts and incidents, for those who follow the agent. Whoever adds one never waits. Knows neither sockets nor the journal.
+//! The last alerts, incidents and changes of levels, for those who follow the agent. Whoever adds one never waits. Knows neither sockets nor the journal.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -17,9 +17,9 @@ const BYTES: usize = 2 << 20;
 pub struct Event {
     /// As in the journal: ids increase, also over restarts.
     pub id: u64,
-    /// `alert` or `incident`.
+    /// `alert`, `incident` or `level`.
     pub kind: &'static str,
-    /// JSON: an alert, or an incident in short.
+    /// JSON: an alert, an incident in short, or a change of a level.
     pub data: Box<str>,
 }
 
@@ -55,11 +55,12 @@ impl Default for Events {
 }
 
 impl Events {
-    /// Adds an alert or an incident; others are no events.
+    /// Adds an alert, an incident or a change of a level; others are no events.
     pub fn add(&self, id: u64, outcome: &Outcome) {
         let (kind, data) = match outcome {
             Outcome::Alert(alert) => ("alert", serde_json::to_string(&**alert)),
             Outcome::Incident(incident) => ("incident", serde_json::to_string(&IncidentLine::of(incident))),
+            Outcome::Level(change) => ("level", serde_json::to_string(&**change)),
             _ => return,
         };
         // Strings and numbers only: serialization cannot fail.

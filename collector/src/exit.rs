@@ -16,11 +16,18 @@ pub enum Exit {
     Running = 5,
     Address = 6,
     Probes = 7,
+    /// Of `level --exit-code`: 10 and the level.
+    Normal = 10,
+    Light = 11,
+    Moderate = 12,
+    Heavy = 13,
+    Critical = 14,
+    Unknown = 23,
 }
 
 impl Exit {
     /// In order of their codes.
-    pub const ALL: [Exit; 8] = [
+    pub const ALL: [Exit; 14] = [
         Exit::Success,
         Exit::Failure,
         Exit::Usage,
@@ -29,6 +36,12 @@ impl Exit {
         Exit::Running,
         Exit::Address,
         Exit::Probes,
+        Exit::Normal,
+        Exit::Light,
+        Exit::Moderate,
+        Exit::Heavy,
+        Exit::Critical,
+        Exit::Unknown,
     ];
 
     pub const fn code(self) -> u8 {
@@ -50,13 +63,19 @@ impl Exit {
             Exit::Probes => {
                 "too few probes: more failed than were attached, or none could be, and --require-probes is set"
             }
+            Exit::Normal => "with level --exit-code: the level of the host is 0",
+            Exit::Light => "with level --exit-code: it is 1",
+            Exit::Moderate => "with level --exit-code: it is 2",
+            Exit::Heavy => "with level --exit-code: it is 3",
+            Exit::Critical => "with level --exit-code: it is 4",
+            Exit::Unknown => "what was asked is not known",
         }
     }
 }
 
 /// One line for each code with its meaning, for help texts.
 pub fn table() -> String {
-    Exit::ALL.iter().map(|exit| format!("  {}  {}\n", exit.code(), exit.meaning())).collect()
+    Exit::ALL.iter().map(|exit| format!("  {:>3}  {}\n", exit.code(), exit.meaning())).collect()
 }
 
 /// Why a verb failed, and the exit code.
@@ -106,9 +125,9 @@ mod tests {
 
     #[test]
     fn codes_are_in_order_and_meanings_differ() {
-        for (code, exit) in Exit::ALL.iter().enumerate() {
-            assert_eq!(usize::from(exit.code()), code);
-            assert!(Exit::ALL[..code].iter().all(|other| other.meaning() != exit.meaning()));
+        for (at, exit) in Exit::ALL.iter().enumerate() {
+            let before = &Exit::ALL[..at];
+            assert!(before.iter().all(|other| other.code() < exit.code() && other.meaning() != exit.meaning()));
         }
     }
 

@@ -6,6 +6,7 @@ use super::alerts::{Alerts, Suggestions};
 use super::coverage::Coverage;
 use super::gpus::Gpus;
 use super::incidents::{Explained, Incidents, page};
+use super::level::HostLevel;
 use super::openapi;
 use super::problem::Problem;
 use super::read::Read;
@@ -26,6 +27,7 @@ impl Read {
             Read::Report => json(&Report::of(view)),
             Read::Workloads => json(&Summary::of(view)),
             Read::Workload(name) => json(&Detail::of(view, name)?),
+            Read::Level => json(&HostLevel::of(view)),
             Read::Gpus => json(&Gpus::of(view)),
             Read::Alerts(severity) => json(&Alerts::of(view, *severity)),
             Read::Incidents => json(&Incidents::of(view)),

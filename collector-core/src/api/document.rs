@@ -10,7 +10,8 @@ use super::read::{ROOT, ROUTES, Route};
 use super::schema::{Answer, Schemas};
 
 const EVENTS: &str = "The event `alert` has an [Alert](#alert) that fires or resolves, `incident` an [IncidentLine](#incidentline), once when it begins \
-    and once when it is complete. With `Last-Event-ID` a stream goes on after that event, also after a restart of the agent; the event \
+    and once when it is complete, `level` a change of the level of the host or of a GPU: `state` (raised, lowered, unknown, known), `from`, \
+    `to`, `known`, `summary`, and of a GPU `gpu` and `uuid`. With `Last-Event-ID` a stream goes on after that event, also after a restart of the agent; the event \
     `gap` says that something in between is not among the last 1000 any more. A comment comes every 15 s. A user has at most 4 \
     streams (429), and a reader that takes nothing for 5 s is cut.";
 

@@ -7,6 +7,7 @@ mod document;
 pub mod gpus;
 pub mod history;
 pub mod incidents;
+pub mod level;
 pub mod lookup;
 pub mod openapi;
 pub mod parameter;

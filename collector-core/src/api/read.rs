@@ -4,6 +4,7 @@ use super::alerts::{Alerts, Suggestions};
 use super::coverage::Coverage;
 use super::gpus::Gpus;
 use super::incidents::{Explained, Incidents};
+use super::level::HostLevel;
 use super::parameter::{self, Given, Parameter, Values};
 use super::problem::Problem;
 use super::report::Report;
@@ -28,6 +29,7 @@ pub enum Read {
     Workloads,
     Workload(Box<str>),
     Gpus,
+    Level,
     Alerts(Option<Severity>),
     Incidents,
     Incident(Box<str>),
@@ -93,6 +95,14 @@ pub const ROUTES: &[Route] = &[
         parameters: &[],
         answer: Answer::Type(schema::<Gpus>),
         read: |_| Read::Gpus,
+    },
+    Route {
+        path: "level",
+        alias: None,
+        help: "How degraded the host and each GPU are, 0 to 4: use against limits, which priorities may start, and why.",
+        parameters: &[],
+        answer: Answer::Type(schema::<HostLevel>),
+        read: |_| Read::Level,
     },
     Route {
         path: "alerts",
@@ -161,7 +171,7 @@ pub const ROUTES: &[Route] = &[
     Route {
         path: "events",
         alias: None,
-        help: "On the socket alone: alerts and incidents as they come, as server-sent events.",
+        help: "On the socket alone: alerts, incidents and changes of levels as they come, as server-sent events.",
         parameters: &[],
         answer: Answer::Events,
         read: |_| Read::Events,

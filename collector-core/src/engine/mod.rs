@@ -12,6 +12,7 @@ mod kill;
 #[cfg(test)]
 mod known;
 mod kswapd;
+mod level;
 mod oom;
 mod pressure;
 mod reclaim;
@@ -51,6 +52,8 @@ pub struct Engine {
     victims: Victims,
     /// Who sent signals recently.
     senders: Senders,
+    /// Levels over time.
+    level: level::Fold,
 }
 
 /// What a signal's fold may change.
@@ -143,7 +146,7 @@ macro_rules! fold {
                 if matches!(reading, Reading::Start(_)) && self.view.build.is_some() {
                     self.restart(time);
                 }
-                let Engine { view, held, victims, senders, .. } = self;
+                let Engine { view, held, victims, senders, level, .. } = self;
                 // Copies only while a reader still holds the previous state.
                 let view = Arc::make_mut(view);
                 view.observe(time, reading);
@@ -153,6 +156,8 @@ macro_rules! fold {
                     Reading::Tick => {
                         let history = view.tick(time);
                         outcomes = oom::release(view, held);
+                        let changes = level::tick(level, view, time);
+                        outcomes.extend(changes.into_iter().map(|change| Outcome::Level(Box::new(change))));
                         outcomes.extend(history.map(|quarter| Outcome::History(Box::new(quarter))));
                     }
                     Reading::Probe(probe) => view.coverage.probe(probe),

@@ -21,6 +21,7 @@ pub fn start() -> Start {
         workload_grace: 60_000_000_000,
         own: None,
         history: None,
+        level: None,
     }
 }
 

@@ -16,6 +16,7 @@ pub mod host_filesystem;
 pub mod host_memory;
 pub mod host_reclaim;
 mod host_statistic;
+pub mod level;
 pub mod memory;
 mod number;
 pub mod oom;
@@ -109,6 +110,9 @@ pub const METRICS: &[Metric] = &[
     host_filesystem::USED_RATIO,
     host_filesystem::READ_ONLY,
     host_filesystem::UP,
+    level::LEVEL,
+    level::GPU_LEVEL,
+    level::USED_RATIO,
     gpu::INFO,
     gpu::MEMORY,
     gpu::MEMORY_USED,

@@ -8,8 +8,11 @@ pub mod gpu;
 pub mod history;
 pub mod host;
 pub mod incident;
+pub mod level;
 pub mod number;
 pub mod workload;
+
+use std::sync::Arc;
 
 use crate::sample::{Reading, Start};
 use crate::signal::oom::KILLS;
@@ -22,6 +25,7 @@ use gpu::Gpus;
 use history::{History, Track};
 use host::Host;
 use incident::Incidents;
+use level::Levels;
 use number::{Known, Number};
 use workload::{OTHER, Unseen, Workload, Workloads};
 
@@ -36,6 +40,8 @@ pub struct View {
     pub host: Host,
     pub workloads: Workloads,
     pub gpus: Gpus,
+    /// How degraded the host is.
+    pub level: Levels,
     pub firing: Firing,
     /// The newest incidents.
     pub incidents: Incidents,
@@ -66,6 +72,7 @@ impl View {
         self.build = Some(Build { version: start.version.clone(), kernel: start.kernel.clone() });
         self.workloads = Workloads::new(time, start);
         self.history.limit(start.history.unwrap_or_default());
+        self.level.limits = Arc::new(start.level.clone().unwrap_or_default());
     }
 
     /// Returns what of the history goes to the disk.

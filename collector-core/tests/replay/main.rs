@@ -5,6 +5,7 @@
 
 mod alert;
 mod clock;
+mod degradation;
 mod fixture;
 mod golden;
 mod incident;

@@ -26,6 +26,7 @@ use super::round::Round;
 use super::snapshot::{self, Ask, Beside};
 use crate::clock;
 use crate::config::Config;
+use crate::config::contradiction::{contradictions, host_memory};
 use crate::config::load::Effective;
 use crate::confine::user::{self, User};
 use crate::confine::{self, Allowed};
@@ -86,6 +87,8 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
     let targets = target::targets(config).map_err(|error| Failure::new(Exit::Config, error))?;
     let access = access(config)?;
     exposure::warnings(effective, &access).iter().for_each(|warning| tracing::warn!("{warning}"));
+    contradictions(effective, host_memory()).iter().for_each(|found| tracing::warn!("{found}"));
+    effective.notes.iter().for_each(|note| tracing::info!("{note}"));
     let started = clock::unix_ns();
     privilege::check()?;
     privilege::lost().for_each(|(capability, cost)| tracing::info!("without {capability}: {cost}"));

@@ -2,6 +2,7 @@
 
 use super::settings::Settings;
 use crate::config::catalogue::TABLES;
+use crate::config::contradiction::{contradictions, host_memory};
 use crate::config::load::{DEFAULT_FILE, Effective};
 use crate::config::setting::SETTINGS;
 use crate::deliver::target;
@@ -11,7 +12,8 @@ use crate::exposure;
 /// Check the configuration and print every value with its origin
 ///
 /// Reads the file, the environment, the flags and all files that they name (of `web_config` and of receivers), as `run` does.
-/// Attaches nothing, binds nothing and writes nothing. The output is itself a valid configuration file.
+/// Attaches nothing, binds nothing and writes nothing. The output is itself a valid configuration file. What contradicts itself, or
+/// this host, is a warning.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_long_help = "Examples:
   Check before a restart:
@@ -44,6 +46,8 @@ pub fn text(effective: &Effective) -> String {
             Some(value) => format!("{name} = {value}"),
             None => format!("# {name} is not set"),
         };
+        // Its values are below.
+        let line = if setting.key == "profile" { format!("# {line}") } else { line };
         let origin = effective.origin(setting).map_or("default".to_owned(), ToString::to_string);
         text += &format!("{line:<40} # {origin}\n");
     }
@@ -55,7 +59,13 @@ pub fn run(args: &CheckConfigArgs) -> Result<(), Failure> {
     let access = crate::agent::access(&effective.config)?;
     target::targets(&effective.config).map_err(|error| Failure::new(Exit::Config, error))?;
     let warnings = exposure::warnings(&effective, &access);
-    let warnings: String = warnings.iter().map(|warning| format!("# WARNING: {warning}\n")).collect();
+    let found = contradictions(&effective, host_memory());
+    let warnings: String = warnings
+        .iter()
+        .chain(&found)
+        .chain(&effective.notes)
+        .map(|warning| format!("# WARNING: {warning}\n"))
+        .collect();
     super::print(&(warnings + &text(&effective)))
 }
 
@@ -79,16 +89,20 @@ mod tests {
                 ("HEADROOM_WEB_CONFIG".into(), "/d".into()),
                 ("HEADROOM_TICK".into(), "1500ms".into()),
                 ("HEADROOM_HOST".into(), "node1".into()),
+                ("HEADROOM_NEED_MEMORY".into(), "2G".into()),
+                ("HEADROOM_NEED_RESERVED".into(), "1500M".into()),
+                ("HEADROOM_PROFILE".into(), "ringrift".into()),
             ],
             flags: Vec::new(),
         };
         let effective = load(&layers).unwrap();
         let text = super::text(&effective);
-        let mut again = Config::default();
+        assert!(text.contains("\nmemory_limit = 0.8 ") && text.contains("# profile ringrift:"), "{text}");
+        let mut again = Config { profile: "ringrift".into(), ..Config::default() };
         let (set, errors) = apply(Path::new("printed.toml"), &text, &mut again);
         assert_eq!(errors, [], "{text}");
         assert_eq!(again, effective.config, "{text}");
-        assert_eq!(set.len(), SETTINGS.len());
+        assert_eq!(set.len() + 1, SETTINGS.len(), "all but the profile");
         assert!(text.lines().any(|line| line.starts_with("tick = \"1s 500ms\" ") && line.ends_with("# HEADROOM_TICK")));
     }
 }

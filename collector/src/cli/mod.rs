@@ -7,6 +7,7 @@ pub mod doctor;
 pub mod explain;
 pub mod gpus;
 pub mod journal;
+pub mod level;
 mod listening;
 pub mod log;
 pub mod man;
@@ -64,6 +65,7 @@ When something is wrong:
   headroom events --follow      new events as they happen
 
 Before something starts:
+  headroom level                how degraded the host is, 0 to 4, and what may still start
   headroom need MODEL           what a GGUF model needs: host memory, VRAM, and each assumption
 
 Configuration:
@@ -89,6 +91,7 @@ enum Verb {
     Workloads(workloads::WorkloadsArgs),
     Gpus(gpus::GpusArgs),
     Rules(rules::RulesArgs),
+    Level(level::LevelArgs),
     Alerts(journal::AlertsArgs),
     Incidents(journal::IncidentsArgs),
     Events(journal::EventsArgs),
@@ -108,7 +111,7 @@ pub fn main() -> ExitCode {
     let outcome = catch_unwind(AssertUnwindSafe(|| verb(&cli.verb)))
         .unwrap_or_else(|_| Err(anyhow::anyhow!("panic: this is a bug in headroom").into()));
     match outcome {
-        Ok(()) => Exit::Success.code().into(),
+        Ok(code) => code.into(),
         Err(failure) => {
             // If stderr is closed there is nowhere to report it.
             let _ = writeln!(stderr(), "{failure}");
@@ -117,8 +120,9 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn verb(verb: &Verb) -> Result<(), Failure> {
-    match verb {
+/// The exit code.
+fn verb(verb: &Verb) -> Result<u8, Failure> {
+    let done = match verb {
         Verb::Run(args) => run::run(args, &begin(&args.settings)?),
         Verb::Replay(args) => replay::run(args, begin(&args.settings)?),
         Verb::Report(args) => report::run(args, &begin(&args.settings)?),
@@ -127,6 +131,7 @@ fn verb(verb: &Verb) -> Result<(), Failure> {
         Verb::Top(args) => top::run(args, &args.settings.load()?),
         Verb::Workloads(args) => workloads::run(args, &begin(&args.settings)?),
         Verb::Gpus(args) => gpus::run(args, &begin(&args.settings)?),
+        Verb::Level(args) => return level::run(args, &begin(&args.settings)?).map(Exit::code),
         Verb::Rules(args) => rules::run(args, &begin(&args.settings)?.rules),
         Verb::Alerts(args) => journal::alerts(args, &begin(&args.settings)?.config),
         Verb::Incidents(args) => journal::incidents(args, &begin(&args.settings)?.config),
@@ -137,7 +142,8 @@ fn verb(verb: &Verb) -> Result<(), Failure> {
         Verb::Need(args) => need::run(args, &args.settings.load()?),
         Verb::Man(args) => man::run(args),
         Verb::Mcp(args) => mcp::run(args),
-    }
+    };
+    done.map(|()| Exit::Success.code())
 }
 
 /// Loads the configuration and starts the log.

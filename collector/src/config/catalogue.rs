@@ -7,10 +7,11 @@ use collector_core::rule::Rules;
 use super::entry::AnyTable;
 use super::error::Error;
 use super::section::Config;
-use super::table::{rule, sink};
+use super::table::{pool, rule, sink};
 
 /// Every array of tables, in the order of the documentation.
-pub const TABLES: &[&dyn AnyTable<Config>] = &[&rule::RULE, &sink::WEBHOOK, &sink::ALERTMANAGER, &sink::FILE];
+pub const TABLES: &[&dyn AnyTable<Config>] =
+    &[&rule::RULE, &pool::POOL, &sink::WEBHOOK, &sink::ALERTMANAGER, &sink::FILE];
 
 /// Checks all tables and returns the rules.
 ///

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::section::{
-    Config, Disk, Fault, Filesystem, Gpu, History, Journal, Kernel, Log, Metrics, Pressure, Sinks, Transfer, Workload,
+    Admission, Config, Disk, Fault, Filesystem, Gpu, History, Journal, Kernel, Levels, Log, Metrics, Need, Pressure,
+    Sinks, Transfer, Workload,
 };
 
 /// The shortest PSI window that the kernel allows without CAP_SYS_RESOURCE.
@@ -20,6 +21,10 @@ const MOUNTPOINTS: &str = "/proc /proc/* /sys /sys/* /run/credentials/* /run/con
 const TYPES: &str = "autofs binfmt_misc bpf cgroup cgroup2 configfs debugfs devpts devtmpfs efivarfs erofs fusectl \
     fuse.lxcfs hugetlbfs iso9660 mqueue nsfs overlay proc procfs pstore ramfs rpc_pipefs securityfs selinuxfs squashfs \
     sysfs tracefs";
+
+/// Services that hold most of a GPU on purpose, under the names that their packages and guides give them.
+const MODEL_SERVERS: &str = "ollama.service vllm.service vllm@*.service sglang.service sglang@*.service \
+    llama-server.service llama-server@*.service tgi.service triton.service docker/ollama docker/vllm docker/sglang";
 
 fn names(text: &str) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
@@ -38,6 +43,7 @@ impl Default for Config {
             user: "headroom".into(),
             oom_score_adj: -999,
             host: String::new(),
+            profile: String::new(),
             log: Log { level: "info".into(), format: "auto".into() },
             kernel: Kernel {
                 btf: None,
@@ -86,6 +92,16 @@ impl Default for Config {
                 pcie_budget: Duration::from_millis(10),
             },
             transfer: Transfer { enabled: false, scan: Duration::from_secs(2) },
+            level: Levels {
+                memory_limit: 0.9,
+                cpu_limit: 1.0,
+                filesystem_limit: 0.95,
+                gpu_limit: 0.97,
+                filesystems: Vec::new(),
+                model_servers: names(MODEL_SERVERS),
+            },
+            admission: Admission { within_limits: false },
+            need: Need::default(),
             metrics: Metrics { detail: "usual".into(), max_series: 200_000, max_bytes: 24 << 20 },
             history: History {
                 memory: 32 << 20,
@@ -99,6 +115,7 @@ impl Default for Config {
                 max_bytes: 128 * 1024 * 1024,
             },
             rule: Vec::new(),
+            pool: Vec::new(),
             sink: Sinks::default(),
         }
     }

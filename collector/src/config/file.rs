@@ -14,30 +14,56 @@ use super::section::Config;
 use super::setting::{SETTINGS, Setting, find};
 use super::value::Value;
 
+/// Section of profiles that a later version will use.
+pub const RESERVED: &str = "isolation";
+
 /// Applies the text to `config`. Returns every setting it sets, with its place, and all mistakes.
 pub fn apply(path: &Path, text: &str, config: &mut Config) -> (Vec<(&'static Setting, Place)>, Vec<Error>) {
-    let mut layer = Layer { path, text, config, set: Vec::new(), errors: Vec::new() };
-    let (table, errors) = DeTable::parse_recoverable(text);
-    let start = |error: &toml::de::Error| error.span().map_or(0, |span| span.start);
-    // After a syntax error the parser's recovery produces misleading errors: report the first only.
-    match errors.iter().min_by_key(|error| start(error)) {
-        Some(error) => {
-            layer.error(start(error)..start(error), None, format!("not valid TOML: {}", error.message()));
-        }
-        None => layer.table(None, table.get_ref()),
-    }
-    (layer.set, layer.errors)
+    let layer = Layer { path, text, config, profile: false, reserved: false, set: Vec::new(), errors: Vec::new() };
+    let Layer { set, errors, .. } = layer.read();
+    (set, errors)
+}
+
+/// What a profile sets.
+pub struct Profile {
+    pub set: Vec<(&'static Setting, Place)>,
+    pub errors: Vec<Error>,
+    /// It has the section [`RESERVED`], which has no effect.
+    pub reserved: bool,
+}
+
+/// Applies the text of a profile to `config`.
+pub fn apply_profile(path: &Path, text: &str, config: &mut Config) -> Profile {
+    let layer = Layer { path, text, config, profile: true, reserved: false, set: Vec::new(), errors: Vec::new() };
+    let Layer { set, errors, reserved, .. } = layer.read();
+    Profile { set, errors, reserved }
 }
 
 struct Layer<'a> {
     path: &'a Path,
     text: &'a str,
     config: &'a mut Config,
+    /// The file is a profile.
+    profile: bool,
+    reserved: bool,
     set: Vec<(&'static Setting, Place)>,
     errors: Vec<Error>,
 }
 
 impl Layer<'_> {
+    fn read(mut self) -> Self {
+        let (table, errors) = DeTable::parse_recoverable(self.text);
+        let start = |error: &toml::de::Error| error.span().map_or(0, |span| span.start);
+        // After a syntax error the parser's recovery produces misleading errors: report the first only.
+        match errors.iter().min_by_key(|error| start(error)) {
+            Some(error) => {
+                self.error(start(error)..start(error), None, format!("not valid TOML: {}", error.message()));
+            }
+            None => self.table(None, table.get_ref()),
+        }
+        self
+    }
+
     fn table(&mut self, section: Option<&str>, table: &DeTable<'_>) {
         // Report errors in file order; the parser sorts keys by name.
         let mut entries: Vec<_> = table.iter().collect();
@@ -50,6 +76,14 @@ impl Layer<'_> {
             // `"kernel.stall" = …` is one key with a dot in its name, not a key in a section.
             let setting = find(&key).filter(|_| !name.get_ref().contains('.'));
             match (setting, value.get_ref()) {
+                (None, DeValue::Table(_)) if key == RESERVED && self.profile => self.reserved = true,
+                (None, _) if key == RESERVED => {
+                    let text = "only a profile may have it, and it has no effect in this version";
+                    self.error(name.span(), Some(RESERVED), text.into());
+                }
+                (Some(setting), _) if setting.key == "profile" && self.profile => {
+                    self.error(name.span(), Some("profile"), "a profile cannot name another".into());
+                }
                 (Some(setting), _) => self.value(setting, value),
                 (None, DeValue::Table(table)) if sections().any(|section| section == key) => {
                     self.table(Some(&key), table);

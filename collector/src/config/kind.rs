@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use collector_common::SIGNALS;
+use collector_core::amount;
 
 use super::secret::{Secret, SecretUrl};
 use super::value::Value;
@@ -28,6 +29,10 @@ pub enum Kind<C> {
     Integer(Field<C, i32>, i32, i32),
     /// A number of things, within bounds.
     Count(Field<C, usize>, usize, usize),
+    /// A share of a whole, from one to another.
+    Share(Field<C, f64>, f64, f64),
+    /// Bytes, or nothing.
+    Size(Field<C, Option<u64>>),
     /// Bytes of a ring: a power of two, within bounds.
     Ring(Field<C, u32>, u32, u32),
     /// True or false.
@@ -36,6 +41,8 @@ pub enum Kind<C> {
     Choice(Field<C, String>, &'static [&'static str]),
     /// Names with `*` for any text.
     Patterns(Field<C, Vec<String>>),
+    /// Mount points.
+    Mounts(Field<C, Vec<String>>),
     /// Names of signals and of programs.
     Probes(Field<C, Vec<String>>),
     /// A string. The empty string means that it is not set.
@@ -78,6 +85,8 @@ impl<C: Clone> Kind<C> {
                 let bytes = value.integer(min, max, &wanted)?;
                 *field(config) = Some(bytes).filter(|n| n.is_power_of_two()).ok_or_else(|| value.mistaken(&wanted))?;
             }
+            Kind::Share(field, min, max) => *field(config) = value.share(min, max, &wanted)?,
+            Kind::Size(field) => *field(config) = value.size(&wanted)?,
             Kind::Switch(field) => *field(config) = value.switch(&wanted)?,
             Kind::Choice(field, words) => *field(config) = value.word(words, &wanted)?,
             Kind::OptionalChoice(field, words) => *field(config) = Some(value.word(words, &wanted)?),
@@ -98,6 +107,13 @@ impl<C: Clone> Kind<C> {
                     return Err(Value::Text("").mistaken("a name"));
                 }
                 *field(config) = names;
+            }
+            Kind::Mounts(field) => {
+                let paths = value.list(&wanted)?;
+                if let Some(path) = paths.iter().find(|path| !path.starts_with('/')) {
+                    return Err(Value::Text(path).mistaken("an absolute path"));
+                }
+                *field(config) = paths;
             }
             Kind::Probes(field) => {
                 let names = value.list(&wanted)?;
@@ -123,9 +139,11 @@ impl<C: Clone> Kind<C> {
             Kind::Integer(field, ..) => field(config).to_string(),
             Kind::Count(field, ..) => field(config).to_string(),
             Kind::Ring(field, ..) => field(config).to_string(),
+            Kind::Share(field, ..) => format!("{:?}", *field(config)),
+            Kind::Size(field) => quoted(&amount::exact_bytes((*field(config))?)),
             Kind::Switch(field) => field(config).to_string(),
             Kind::Choice(field, _) => quoted(field(config)),
-            Kind::Patterns(field) | Kind::Probes(field) => {
+            Kind::Patterns(field) | Kind::Mounts(field) | Kind::Probes(field) => {
                 format!("[{}]", field(config).iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", "))
             }
             Kind::Secret(field) => Some("\"…\"").filter(|_| !field(config).is_empty())?.to_owned(),
@@ -153,6 +171,8 @@ impl<C: Clone> Kind<C> {
             Kind::Path(_) | Kind::OptionalPath(_) => "a path".into(),
             Kind::Integer(_, min, max) => format!("an integer from {min} to {max}"),
             Kind::Count(_, min, max) => format!("an integer from {min} to {max}"),
+            Kind::Share(_, min, max) => format!("a number from {min} to {max}"),
+            Kind::Size(_) => "a size, such as 16G or 512MiB".into(),
             Kind::Ring(_, min, max) => format!("a power of two from {min} to {max}"),
             Kind::Switch(_) | Kind::OptionalSwitch(_) => "true or false".into(),
             Kind::Choice(_, words) | Kind::OptionalChoice(_, words) => match words {
@@ -163,6 +183,7 @@ impl<C: Clone> Kind<C> {
             Kind::Number(_) => "a number".into(),
             Kind::Texts(_) => "a table of strings, such as { name = \"value\" }".into(),
             Kind::Patterns(_) => "a list of names, * for any text".into(),
+            Kind::Mounts(_) => "a list of mount points".into(),
             Kind::Probes(_) => "a list of signals or programs".into(),
         }
     }
@@ -174,11 +195,14 @@ impl<C: Clone> Kind<C> {
             Kind::Duration(..) | Kind::OptionalDuration(..) => "DURATION",
             Kind::Path(_) | Kind::OptionalPath(_) => "FILE",
             Kind::Integer(..) | Kind::Count(..) | Kind::Number(_) => "NUMBER",
+            Kind::Share(..) => "SHARE",
+            Kind::Size(_) => "SIZE",
             Kind::Ring(..) => "BYTES",
             Kind::Switch(_) | Kind::OptionalSwitch(_) => "BOOL",
             Kind::Choice(..) | Kind::OptionalChoice(..) => "WORD",
             Kind::Text(_) | Kind::Secret(_) | Kind::Url(_) => "TEXT",
             Kind::Texts(_) => "TABLE",
+            Kind::Mounts(_) => "PATHS",
             Kind::Patterns(_) | Kind::Probes(_) => "NAMES",
         }
     }

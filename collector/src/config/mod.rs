@@ -5,6 +5,7 @@
 //! origin of each value, and is the only file here that does IO.
 
 pub mod catalogue;
+pub mod contradiction;
 mod default;
 pub mod entry;
 mod environment;
@@ -12,13 +13,17 @@ pub mod error;
 pub mod file;
 pub mod kind;
 pub mod load;
+pub mod pool;
+pub mod profile;
 pub mod secret;
 mod section;
 pub mod setting;
 pub mod sink;
 pub mod table;
+mod threshold;
 pub mod value;
 
 pub use section::{
-    Config, Disk, Filesystem, Gpu, History, Journal, Kernel, Log, Metrics, Pressure, Sinks, Transfer, Workload,
+    Admission, Config, Disk, Filesystem, Gpu, History, Journal, Kernel, Log, Metrics, Pressure, Sinks, Transfer,
+    Workload,
 };

@@ -4,11 +4,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use collector_core::level;
 use collector_core::metric::row::Level;
+use collector_core::pattern::Patterns;
 use collector_core::rule::raw::Raw;
 use collector_core::tier::Limits;
 
 use super::entry::Entry;
+use super::pool::Pool;
 use super::sink::{FileSink, Sink};
 use crate::exposition::Cap;
 
@@ -35,6 +38,8 @@ pub struct Config {
     pub oom_score_adj: i32,
     /// The host's name in alerts; empty means its own host name.
     pub host: String,
+    /// A shipped profile, or the path of one, which is read beneath the file; empty: none.
+    pub profile: String,
     /// `[log]`
     pub log: Log,
     /// `[kernel]`
@@ -53,6 +58,12 @@ pub struct Config {
     pub gpu: Gpu,
     /// `[transfer]`
     pub transfer: Transfer,
+    /// `[level]`
+    pub level: Levels,
+    /// `[admission]`
+    pub admission: Admission,
+    /// `[need]`
+    pub need: Need,
     /// `[metrics]`
     pub metrics: Metrics,
     /// `[history]`
@@ -61,6 +72,8 @@ pub struct Config {
     pub journal: Journal,
     /// `[[rule]]`
     pub rule: Vec<Entry<Raw>>,
+    /// `[[pool]]`
+    pub pool: Vec<Entry<Pool>>,
     /// `[[sink.…]]`
     pub sink: Sinks,
 }
@@ -204,6 +217,54 @@ pub struct Transfer {
     pub enabled: bool,
     /// Interval of scanning for new processes and libraries.
     pub scan: Duration,
+}
+
+/// `[level]`: the shares, 0 to 1, that the host may use.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(test, derive(serde::Serialize))]
+pub struct Levels {
+    pub memory_limit: f64,
+    /// Of all CPU time.
+    pub cpu_limit: f64,
+    /// Of each of `filesystems`.
+    pub filesystem_limit: f64,
+    /// Of each GPU's memory.
+    pub gpu_limit: f64,
+    /// Mount points that count.
+    pub filesystems: Vec<String>,
+    /// Workloads that hold GPU memory on purpose.
+    pub model_servers: Vec<String>,
+}
+
+impl Levels {
+    pub fn limits(&self) -> level::Limits {
+        level::Limits {
+            memory: self.memory_limit,
+            cpu: self.cpu_limit,
+            filesystem: self.filesystem_limit,
+            gpu: self.gpu_limit,
+            filesystems: self.filesystems.iter().map(|name| name.as_str().into()).collect(),
+            model_servers: Patterns::new(&self.model_servers),
+        }
+    }
+}
+
+/// `[admission]`
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(test, derive(serde::Serialize))]
+pub struct Admission {
+    /// Whether a verdict also holds to the limits of `[level]`.
+    pub within_limits: bool,
+}
+
+/// `[need]`: what this host's own service needs, as declared.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(test, derive(serde::Serialize))]
+pub struct Need {
+    /// Bytes of host memory.
+    pub memory: Option<u64>,
+    /// Bytes of them that are reserved for it.
+    pub reserved: Option<u64>,
 }
 
 /// `[metrics]`

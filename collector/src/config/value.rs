@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
+use collector_core::amount::parse_bytes;
 use collector_core::spelling::closest;
 
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +48,24 @@ impl Value<'_> {
             Value::Toml(_) => None,
         };
         number.filter(|number| number.is_finite()).ok_or_else(|| self.mistaken(wanted))
+    }
+
+    /// A number from `min` to `max`.
+    pub fn share(&self, min: f64, max: f64, wanted: &str) -> Result<f64, String> {
+        let number = self.number(wanted)?;
+        Some(number).filter(|number| (min..=max).contains(number)).ok_or_else(|| self.mistaken(wanted))
+    }
+
+    /// Bytes, as `16G` or as an integer. An empty variable takes back what the file says.
+    pub fn size(&self, wanted: &str) -> Result<Option<u64>, String> {
+        match self {
+            Value::Text("") => Ok(None),
+            Value::Toml(DeValue::Integer(_)) => self.integer(0_i64, i64::MAX, wanted).map(|bytes| Some(bytes as u64)),
+            _ => match parse_bytes(self.text(wanted)?) {
+                Ok(bytes) => Ok(Some(bytes)),
+                Err(why) => Err(format!("{}: {why}", self.mistaken(wanted))),
+            },
+        }
     }
 
     /// A duration from `min` to `max`.

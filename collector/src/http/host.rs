@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use axum::http::header::HOST;
 use axum::http::{HeaderMap, Uri};
 
-use crate::source::pattern::Patterns;
+use collector_core::pattern::Patterns;
 
 #[derive(Debug, Default)]
 pub struct Hosts {

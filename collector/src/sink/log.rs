@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use collector_core::level::{Level, State};
 use collector_core::outcome::Outcome;
 use collector_core::pressure::{Kind, Resource, Trigger};
 use collector_core::rate::{Bucket, Rates};
@@ -204,6 +205,13 @@ fn write(outcome: &Outcome) {
                 seconds(threshold_ns),
                 seconds(window_ns),
             );
+        }
+        Outcome::Level(change) => {
+            let (gpu, level, from) = (change.gpu.as_deref(), change.to.number(), change.from.number());
+            match change.to > Level::Moderate || change.state == State::Unknown {
+                true => tracing::warn!(gpu, level, from, known = change.known, "{}", change.summary),
+                false => tracing::info!(gpu, level, from, known = change.known, "{}", change.summary),
+            }
         }
         Outcome::Incident(incident) => {
             let (id, state) = (&incident.id, if incident.complete { " is complete" } else { "" });

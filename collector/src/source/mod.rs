@@ -11,7 +11,6 @@ pub mod kernel;
 pub mod member;
 mod meminfo;
 pub mod name;
-pub mod pattern;
 mod pressure;
 pub mod process;
 mod queue;

@@ -8,6 +8,7 @@ mod block;
 mod cgroup;
 mod churn;
 mod confine;
+mod degradation;
 mod dirty;
 mod dying;
 mod exit;

@@ -29,6 +29,7 @@ impl Host {
             workload_grace: 60 * SECOND,
             own: None,
             history: None,
+            level: None,
         };
         host.apply(Reading::Start(start));
         for id in 1..=WORKLOADS {

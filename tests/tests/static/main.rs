@@ -6,6 +6,7 @@
 mod access;
 mod cli;
 mod dashboard;
+mod degradation;
 mod endpoint;
 mod explain;
 mod history;

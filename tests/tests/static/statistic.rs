@@ -61,6 +61,7 @@ fn steady(descriptors: usize) {
         workload_grace: 0,
         own: None,
         history: None,
+        level: None,
     };
     engine.apply(&Sample { time: 1, reading: Reading::Start(start) });
     walk(&hierarchies.memory, &mut |id, path| {
@@ -164,6 +165,7 @@ fn with_one_place() -> (Engine, [(Id, String); 2]) {
         workload_grace: 0,
         own: None,
         history: None,
+        level: None,
     };
     let mut engine = Engine::new();
     engine.apply(&Sample { time: 1, reading: Reading::Start(start) });
@@ -249,6 +251,7 @@ fn evaluating_the_rules_allocates_nothing() {
         workload_grace: 0,
         own: None,
         history: None,
+        level: None,
     };
     feed(time, Reading::Start(start));
     for probe in SIGNALS.iter().flat_map(|signal| signal.probes) {

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use crate::alert::Alert;
 use crate::api::alerts;
 use crate::api::gpus::{self, GpuLine};
+use crate::api::level::LevelLine;
 use crate::statistic::host::{Statistic, Values, average, average_busy};
 use crate::view::View;
 use Statistic::*;
@@ -34,6 +35,9 @@ pub struct Status {
     /// Why, the most severe first, at most 20.
     #[serde(default)]
     pub reasons: Vec<String>,
+    /// How degraded the host is, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<LevelLine>,
     pub memory: Memory,
     pub swap: Swap,
     pub cpu: Cpu,
@@ -174,6 +178,7 @@ impl Status {
             kernel: view.build.as_ref().map(|build| build.kernel.clone()),
             health,
             reasons,
+            level: Some(LevelLine::of(&view.level.host, view.level.reasons())),
             memory: Memory::of(view),
             swap: Swap::of(&view.host.statistics),
             cpu: Cpu::of(view),

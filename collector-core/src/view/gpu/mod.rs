@@ -175,11 +175,16 @@ impl Gpus {
 }
 
 impl Gpu {
+    /// Processes that hold memory of it, as last read: as old as its figures.
+    pub(crate) fn processes(&self) -> &[Holder] {
+        self.moments.back().map(|moment| &moment.holders[..]).unwrap_or_default()
+    }
+
     /// What each workload holds now, by name; `None` where the driver does not know the amount for one of its processes.
     pub fn holders<'a>(&self, workloads: &'a Workloads) -> BTreeMap<&'a str, (&'a Workload, Option<u64>)> {
         let mut found: BTreeMap<&str, (&Workload, Option<u64>)> = BTreeMap::new();
         let Some(other) = workloads.iter().find(|workload| &*workload.name == OTHER) else { return found };
-        for holder in self.moments.back().map(|moment| &moment.holders[..]).unwrap_or_default() {
+        for holder in self.processes() {
             let workload = holder.cgroup.and_then(|id| workloads.of(id)).unwrap_or(other);
             let (_, bytes) = found.entry(&workload.name).or_insert((workload, Some(0)));
             *bytes = bytes.zip(holder.bytes).map(|(sum, more)| sum.saturating_add(more));

@@ -70,6 +70,7 @@ mod tests {
             workload_grace: SECOND,
             own: None,
             history: None,
+            level: None,
         };
         let memory = [(host::Statistic::MemoryTotal, 100), (host::Statistic::MemoryAvailable, 40)];
         engine.apply(&Sample { time: 9000 * SECOND, reading: Reading::Start(start) });

@@ -27,6 +27,7 @@ fn engine() -> Engine {
         workload_grace: 60_000_000_000,
         own: None,
         history: None,
+        level: None,
     };
     for reading in [Reading::Start(start), Reading::Cgroup(cgroup::Reading::Born { id: ID, path: "/a".into() })] {
         engine.apply(&Sample { time: 10, reading });

@@ -1,5 +1,6 @@
 //! `headroom status`: the host on one screen, or as JSON or metrics; and whether the agent works.
 
+mod degraded;
 mod part;
 mod picture;
 mod screen;

@@ -1,5 +1,10 @@
 //! [`SETTINGS`]: declares every key once. A new field of [`Config`] needs one row here and nothing else.
 
+mod admission;
+mod gpu;
+mod level;
+mod need;
+mod profile;
 mod row;
 
 use std::time::Duration;
@@ -92,6 +97,7 @@ pub const SETTINGS: &[Setting] = &[
         Kind::Text(|config| &mut config.host),
         "Name of this host in alerts. Unless set, the host name, which may differ in a container.",
     ),
+    profile::PROFILE,
     Setting {
         key: "log.level",
         flag: Some("log-level"),
@@ -291,35 +297,11 @@ pub const SETTINGS: &[Setting] = &[
         "Timeout for reading one filesystem. If it expires, as with NFS and a dead server, the series of this \
               filesystem disappear; the others are not delayed.",
     ),
-    without_flag(
-        "gpu.enabled",
-        Kind::Choice(|config| &mut config.gpu.enabled, &["auto", "on", "off"]),
-        "Whether to read GPUs through NVIDIA's NVML library: auto reads them if the library is found, on also \
-              reports a missing library, off never loads it.",
-    ),
-    without_flag(
-        "gpu.library",
-        Kind::OptionalPath(|config| &mut config.gpu.library),
-        "Path of the NVML library, libnvidia-ml.so.1. Unless set, the agent searches the linker's paths and those \
-              of the usual driver packages, again every minute.",
-    ),
-    without_flag(
-        "gpu.interval",
-        Kind::Duration(|config| &mut config.gpu.interval, Duration::from_millis(50), HOUR),
-        "Interval of reading GPUs, on a separate thread.",
-    ),
-    without_flag(
-        "gpu.deadline",
-        Kind::Duration(|config| &mut config.gpu.deadline, Duration::from_millis(10), HOUR),
-        "Timeout of one NVML call; ten times as long for starting the library. A hung driver may never answer: \
-              after this time the GPU series disappear, and a new thread tries again at growing intervals.",
-    ),
-    without_flag(
-        "gpu.pcie_budget",
-        Kind::Duration(|config| &mut config.gpu.pcie_budget, Duration::ZERO, HOUR),
-        "CPU time per second for PCIe counters of 32 bits, which wrap within fractions of a second. Where that is not enough \
-              (headroom doctor says so), windows of 20 ms are measured instead.",
-    ),
+    gpu::ENABLED,
+    gpu::LIBRARY,
+    gpu::INTERVAL,
+    gpu::DEADLINE,
+    gpu::PCIE_BUDGET,
     without_flag(
         "transfer.enabled",
         Kind::Switch(|config| &mut config.transfer.enabled),
@@ -334,6 +316,15 @@ pub const SETTINGS: &[Setting] = &[
         "Interval of searching for processes with a CUDA driver library that is not probed yet. The agent checks \
               each process when it is new, and then at doubling intervals up to one minute.",
     ),
+    level::MEMORY_LIMIT,
+    level::CPU_LIMIT,
+    level::FILESYSTEM_LIMIT,
+    level::FILESYSTEMS,
+    level::GPU_LIMIT,
+    level::MODEL_SERVERS,
+    admission::WITHIN_LIMITS,
+    need::MEMORY,
+    need::RESERVED,
     without_flag(
         "metrics.detail",
         Kind::Choice(|config| &mut config.metrics.detail, &Level::NAMES),

@@ -1,4 +1,5 @@
 //! Arrays of tables, one file each. [`catalogue`](super::catalogue) lists them.
 
+pub mod pool;
 pub mod rule;
 pub mod sink;

@@ -33,6 +33,7 @@ fn engine<'a>(paths: impl IntoIterator<Item = &'a str>) -> Engine {
         workload_grace: 0,
         own: None,
         history: None,
+        level: None,
     }));
     for probe in collector_common::SIGNALS.iter().flat_map(|signal| signal.probes) {
         let program = probe.program.into();

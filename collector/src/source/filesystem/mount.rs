@@ -6,13 +6,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use collector_core::pattern::Patterns;
 use collector_core::statistic::filesystem::Owner;
 use collector_core::text;
 use rustix::fs::makedev;
 
 use super::volume;
 use crate::config::{self, Config};
-use crate::source::pattern::Patterns;
 use crate::source::text::{cut, lines, number, unescape};
 
 /// One mounted filesystem.

@@ -4,10 +4,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use collector_core::pattern::Patterns;
 use collector_core::statistic::disk::{Reading, Statistic, Values};
 
 use super::zram::Zram;
-use crate::source::pattern::Patterns;
 use crate::source::text::{fields, lines, number};
 use Statistic::*;
 

@@ -12,11 +12,11 @@ mod zram;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow};
+use collector_core::pattern::Patterns;
 use collector_core::sample::{Reading, Sample};
 use collector_core::statistic::host::{Statistic, Values};
 
 use super::kept::KeptFile;
-use super::pattern::Patterns;
 use super::root::Root;
 use super::text::number;
 use super::{Finding, Health, Source, meminfo, pressure};

@@ -248,6 +248,7 @@ pub fn start(config: &Config, hierarchies: &Hierarchies) -> Start {
         workload_grace: config.workload.grace.as_nanos() as u64,
         own: super::cgroup::own(),
         history: Some(config.history.limits(super::cgroup::own_limit())),
+        level: Some(config.level.limits()),
     }
 }
 

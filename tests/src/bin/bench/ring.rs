@@ -97,6 +97,7 @@ impl Bench {
             workload_grace: 0,
             own: None,
             history: None,
+            level: None,
         };
         let born = cgroup::Reading::Born { id: CGROUP, path: "/system.slice/bench.service".into() };
         for reading in [Reading::Start(start), Reading::Cgroup(born)] {

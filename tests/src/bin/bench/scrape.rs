@@ -184,6 +184,7 @@ pub fn host(mut engine: Engine, life: Life, size: usize) -> (Engine, f64) {
         workload_grace: 60_000_000_000,
         own: None,
         history: None,
+        level: None,
     }));
     for probe in collector_common::SIGNALS.iter().flat_map(|signal| signal.probes) {
         let program = probe.program.to_owned();

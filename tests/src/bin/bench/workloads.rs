@@ -153,6 +153,7 @@ fn host(forest: &Forest, size: usize, descriptors: usize, period: u64) -> Result
         workload_grace: 0,
         own: None,
         history: None,
+        level: None,
     }));
     let below = format!("{}/n", forest.path);
     let ours =

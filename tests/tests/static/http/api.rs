@@ -44,6 +44,7 @@ fn page() -> Arc<Page> {
         workload_grace: 60_000_000_000,
         own: None,
         history: None,
+        level: None,
     }));
     for (id, path) in (1..).zip(NAMES) {
         let id = Id { hierarchy: 0, id };

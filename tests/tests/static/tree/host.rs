@@ -54,6 +54,7 @@ impl Host {
             workload_grace: 60_000_000_000,
             own: None,
             history: None,
+            level: None,
         }));
         host
     }

@@ -28,6 +28,7 @@ impl World {
             workload_grace: GRACE,
             own: None,
             history: None,
+            level: None,
         };
         World { workloads: Workloads::new(1, &start), coverage: Coverage::default() }
     }

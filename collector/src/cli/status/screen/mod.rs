@@ -3,6 +3,7 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use super::degraded::degraded;
 use super::part;
 use super::picture::{Part, Picture};
 use crate::cli::sheet::{Line, Paint};
@@ -33,6 +34,7 @@ pub fn screen(picture: &Picture, size: Size, colour: bool) -> String {
         part::totals(picture, width),
         part::filesystems(picture, width),
         part::waiting(picture, width),
+        degraded(picture, width),
         part::disks(picture, width),
         part::gpus(picture, width),
         part::workloads(picture, width),

@@ -1,6 +1,9 @@
-//! Name patterns with `*` for any text, as in `loop*`: what the operator excludes.
+//! Name patterns with `*` for any text, as in `loop*`: what the operator excludes or names.
 
-#[derive(Clone, Debug, Default)]
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Patterns(Vec<String>);
 
 impl Patterns {

@@ -1,0 +1,196 @@
+//! What in a valid configuration contradicts itself, or this host. Each is a sentence: the agent starts all the same.
+
+use collector_core::alert::Severity;
+use collector_core::amount::{bytes, percent};
+use collector_core::rule::{Condition, Rule, Rules, Side, Threshold};
+
+use super::load::Effective;
+use super::section::Config;
+use super::setting;
+
+/// What pools need besides their own size.
+const SPARE: f64 = 1.2;
+
+/// `memory`: the host's, in bytes, if it is known.
+pub fn contradictions(effective: &Effective, memory: Option<u64>) -> Vec<String> {
+    let Effective { config, rules, .. } = effective;
+    let mut found = pools(config);
+    found.extend(host(effective, memory));
+    found.extend(severities(rules));
+    found.extend(limits(config, rules));
+    found
+}
+
+fn pools(config: &Config) -> Vec<String> {
+    let mut found = Vec::new();
+    let sum = config.pool.iter().filter_map(|pool| pool.value.memory).fold(0_u64, u64::saturating_add);
+    let wanted = (sum as f64 * SPARE) as u64;
+    if let Some(need) = config.need.memory.filter(|need| wanted > *need) {
+        let (sum, wanted, need) = (bytes(sum), bytes(wanted), bytes(need));
+        found.push(format!(
+            "the pools hold {sum}; with a fifth to spare that is {wanted}, more than need.memory, {need}"
+        ));
+    }
+    found
+}
+
+fn host(effective: &Effective, memory: Option<u64>) -> Vec<String> {
+    let need = &effective.config.need;
+    let mut found = Vec::new();
+    let place = |key: &str| {
+        let place = setting::find(key).and_then(|setting| effective.origin(setting));
+        place.map(|place| format!("{place}: ")).unwrap_or_default()
+    };
+    for (key, amount) in [("need.memory", need.memory), ("need.reserved", need.reserved)] {
+        if let Some((amount, all)) = amount.zip(memory).filter(|(amount, all)| amount > all) {
+            found.push(format!(
+                "{}{key} is {}, more than this host's memory, {}",
+                place(key),
+                bytes(amount),
+                bytes(all)
+            ));
+        }
+    }
+    if let Some((reserved, all)) = need.reserved.zip(need.memory).filter(|(reserved, all)| reserved > all) {
+        let place = place("need.reserved");
+        found.push(format!("{place}need.reserved, {}, is more than need.memory, {}", bytes(reserved), bytes(all)));
+    }
+    found
+}
+
+/// The rules that fire above a threshold.
+fn above(rules: &Rules) -> impl Iterator<Item = (&Rule, &Threshold)> {
+    rules.enabled().filter_map(|rule| match &rule.condition {
+        Condition::Threshold(threshold) if threshold.side == Side::Above => Some((rule, threshold)),
+        _ => None,
+    })
+}
+
+/// Whether both read the same series in the same way.
+fn same(one: &Threshold, other: &Threshold) -> bool {
+    let series = |it: &Threshold| {
+        let matches = it
+            .matches
+            .iter()
+            .map(|(label, pattern)| (*label, pattern.prometheus().0, pattern.prometheus().1.to_owned()));
+        (it.metric.name, it.part, matches.collect::<Vec<_>>(), it.change)
+    };
+    series(one) == series(other)
+}
+
+/// A less urgent rule whose threshold is above that of a more urgent one fires after it.
+fn severities(rules: &Rules) -> Vec<String> {
+    let mut found = Vec::new();
+    for (urgent, critical) in above(rules) {
+        for (rule, threshold) in above(rules) {
+            if rule.severity < urgent.severity && threshold.threshold > critical.threshold && same(threshold, critical)
+            {
+                found.push(format!(
+                    "{} ({}) fires above {}, but {} ({}) above {} already",
+                    rule.name,
+                    rule.severity.label(),
+                    threshold.threshold,
+                    urgent.name,
+                    urgent.severity.label(),
+                    critical.threshold
+                ));
+            }
+        }
+    }
+    found
+}
+
+/// A warning that comes when the limit is passed comes too late.
+fn limits(config: &Config, rules: &Rules) -> Vec<String> {
+    let level = &config.level;
+    let filesystems = !level.filesystems.is_empty();
+    let limits = [
+        ("headroom_host_memory_used_ratio", "level.memory_limit", level.memory_limit, true),
+        ("headroom_host_filesystem_used_ratio", "level.filesystem_limit", level.filesystem_limit, filesystems),
+        ("headroom_gpu_memory_used_ratio", "level.gpu_limit", level.gpu_limit, true),
+    ];
+    let mut found = Vec::new();
+    for (rule, threshold) in above(rules).filter(|(rule, _)| rule.severity == Severity::Warning) {
+        for (metric, key, limit, counts) in limits {
+            if counts && threshold.metric.name == metric && threshold.change.is_none() && threshold.threshold > limit {
+                let (above, limit) = (percent(threshold.threshold), percent(limit));
+                found.push(format!(
+                    "{} warns above {above}, but {key} is {limit}: the level is 4 before it warns",
+                    rule.name
+                ));
+            }
+        }
+    }
+    found
+}
+
+/// The host's memory in bytes.
+pub fn host_memory() -> Option<u64> {
+    let info = rustix::system::sysinfo();
+    let unit = u64::from(info.mem_unit.max(1));
+    u64::try_from(info.totalram).ok().and_then(|all| all.checked_mul(unit)).filter(|all| *all > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::load::{Layers, load};
+    use std::fs;
+
+    /// What is said of a file, on a host of 64 GiB.
+    fn said(text: &str) -> Vec<String> {
+        let file =
+            std::env::temp_dir().join(format!("headroom-contradiction-{}-{}.toml", std::process::id(), text.len()));
+        fs::write(&file, text).unwrap();
+        let effective = load(&Layers { file: Some(file.clone()), ..Layers::default() }).unwrap();
+        fs::remove_file(file).unwrap();
+        contradictions(&effective, Some(64 << 30))
+    }
+
+    #[test]
+    fn the_defaults_contradict_nothing() {
+        assert_eq!(said(""), [""; 0]);
+    }
+
+    #[test]
+    fn each_contradiction_is_named() {
+        let pool = "[[pool]]\nname = \"a\"\nmemory = \"10G\"\n";
+        let rule = |name: &str, above: f64, severity: &str| {
+            format!(
+                "[[rule]]\nalert = \"{name}\"\nmetric = \"headroom_host_swap_used_ratio\"\nabove = {above}\n\
+                 severity = \"{severity}\"\nsummary = \"s\"\naction = \"a\"\n"
+            )
+        };
+        for (text, wanted) in [
+            (
+                format!("need.memory = \"23G\"\n{pool}{}", pool.replace("\"a\"", "\"b\"")),
+                "the pools hold 20.0 GiB; with a fifth to spare that is 24.0 GiB, more than need.memory, 23.0 GiB",
+            ),
+            (
+                "need.reserved = \"65G\"\n".to_owned(),
+                "need.reserved is 65.0 GiB, more than this host's memory, 64.0 GiB",
+            ),
+            (
+                "need = { memory = \"2G\", reserved = \"3G\" }\n".to_owned(),
+                "need.reserved, 3.00 GiB, is more than need.memory",
+            ),
+            (
+                format!("{}{}", rule("Early", 0.5, "critical"), rule("Late", 0.6, "info")),
+                "Late (info) fires above 0.6, but Early (critical) above 0.5 already",
+            ),
+            (
+                "level.memory_limit = 0.85\n".to_owned(),
+                "HostMemoryHigh warns above 90 %, but level.memory_limit is 85 %",
+            ),
+        ] {
+            let said = said(&text);
+            assert!(said.iter().any(|it| it.contains(wanted)), "{text}: {said:#?}");
+        }
+        assert_eq!(said(&format!("need.memory = \"24G\"\n{pool}{}", pool.replace("\"a\"", "\"b\""))), [""; 0]);
+    }
+
+    #[test]
+    fn this_host_has_memory() {
+        assert!(host_memory().unwrap() > 1 << 20);
+    }
+}
