@@ -15,6 +15,7 @@ pub mod engine;
 pub mod identity;
 pub mod incident;
 pub mod level;
+pub mod lease;
 pub mod metric;
 pub mod need;
 pub mod outcome;

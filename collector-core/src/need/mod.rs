@@ -16,11 +16,12 @@ pub mod share;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use share::Share;
 
 /// Everything that is needed, and what was assumed to say so.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Need {
     pub parts: Vec<Part>,
     /// Sentences that a person must read to trust the numbers.
@@ -47,7 +48,8 @@ pub struct Need {
 }
 
 /// One line of a need.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = NeedPart)]
 pub struct Part {
     /// What needs it: `weights`, `KV cache`.
     pub what: String,
@@ -64,7 +66,8 @@ pub struct Part {
     pub loading: bool,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[schema(as = NeedResource)]
 #[serde(tag = "resource", rename_all = "snake_case")]
 pub enum Resource {
     /// Bytes of host memory.
@@ -97,7 +100,8 @@ impl Resource {
 }
 
 /// Kinds of host memory, by what the kernel can do about them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[schema(as = NeedMemory)]
 #[serde(rename_all = "snake_case")]
 pub enum Memory {
     Anonymous,
@@ -128,7 +132,8 @@ impl Memory {
 }
 
 /// Where a number comes from. A later one is to be trusted more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[schema(as = NeedOrigin)]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
     /// From a model's files and the command line.

@@ -1,0 +1,179 @@
+//! What a caller sends: an ask for a verdict, a claim of a lease, an owner. Untrusted: [`Ask::check`] and [`Claim::check`] bound it.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::Priority;
+use crate::need::{Need, Resource};
+
+/// Parts of a need, bytes of its texts, GPUs, and bytes of a name.
+const PARTS: usize = 64;
+const SENTENCES: usize = 64;
+const TEXT: usize = 1024;
+const GPUS: usize = 64;
+const NAME: usize = 128;
+/// The longest that somebody waits, and the longest life of a lease, in seconds.
+pub const LONGEST_WAIT: u64 = 7 * 24 * 3600;
+pub const LONGEST_LIFE: u64 = 366 * 24 * 3600;
+
+/// A question: does this need fit here now? It changes nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Ask {
+    pub need: Need,
+    /// 0 (background) to 4 (critical); 2 unless given.
+    #[serde(default)]
+    #[schema(value_type = u8, minimum = 0, maximum = 4)]
+    pub priority: Priority,
+    /// What is started, such as the name of a service: failures and starts are counted by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+    /// The GPUs that it may use, by number, in the order of the need's own; unless given, those with most room are chosen.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gpus: Vec<String>,
+}
+
+/// A claim: this need is to be kept free for an owner until it uses it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Claim {
+    pub need: Need,
+    /// As for an ask.
+    #[serde(default)]
+    #[schema(value_type = u8, minimum = 0, maximum = 4)]
+    pub priority: Priority,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gpus: Vec<String>,
+    /// Whose use is counted, and with whose end the lease ends: unless given, the process that asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<OwnerName>,
+    /// Seconds until it ends in any case; unless given, it ends with its owner.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<u64>,
+    /// Seconds to wait until there is room. The answer comes when there is, or when the time is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_seconds: Option<u64>,
+    /// It holds something that could be given up, such as a cached model. Kept, and shown; nobody is asked to give up anything yet.
+    #[serde(default)]
+    pub evictable: bool,
+    /// Chosen by the caller: a second claim of the same user with the same key gets the lease of the first. So a claim can be
+    /// repeated when its answer was lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+}
+
+/// An owner, as a caller names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum OwnerName {
+    /// A process of the same user, with all that it starts.
+    Pid(u32),
+    /// The caller's own cgroup, or one above or below it, by its path.
+    Cgroup(String),
+}
+
+impl Ask {
+    /// # Errors
+    /// With a sentence, if anything is out of its bounds.
+    pub fn check(&self) -> Result<(), String> {
+        check(&self.need, self.unit.as_deref(), &self.gpus)
+    }
+}
+
+impl Claim {
+    /// The same as a question.
+    pub fn ask(&self) -> Ask {
+        let Claim { need, priority, unit, gpus, .. } = self.clone();
+        Ask { need, priority, unit, gpus }
+    }
+
+    /// # Errors
+    /// With a sentence, if anything is out of its bounds.
+    pub fn check(&self) -> Result<(), String> {
+        check(&self.need, self.unit.as_deref(), &self.gpus)?;
+        name("key", self.key.as_deref())?;
+        if self.seconds.is_some_and(|seconds| !(1..=LONGEST_LIFE).contains(&seconds)) {
+            return Err(format!("seconds is a number from 1 to {LONGEST_LIFE}"));
+        }
+        if self.wait_seconds.is_some_and(|seconds| seconds > LONGEST_WAIT) {
+            return Err(format!("wait_seconds is {LONGEST_WAIT} at most"));
+        }
+        Ok(())
+    }
+}
+
+fn check(need: &Need, unit: Option<&str>, gpus: &[String]) -> Result<(), String> {
+    if need.parts.len() > PARTS {
+        return Err(format!("a need has {PARTS} parts at most"));
+    }
+    let sentences = || need.assumptions.iter().chain(&need.not_considered);
+    if sentences().count() > 2 * SENTENCES || sentences().any(|sentence| sentence.len() > TEXT) {
+        return Err(format!("a need has {SENTENCES} assumptions of {TEXT} bytes at most"));
+    }
+    for part in &need.parts {
+        name("what", Some(&part.what))?;
+        match &part.resource {
+            Resource::Disk { path } if !path.starts_with('/') || path.len() > TEXT => {
+                return Err(format!("the path of a disk is absolute, and of {TEXT} bytes at most"));
+            }
+            Resource::Slot { name: slot } => name("the name of a slot", Some(slot).filter(|slot| !slot.is_empty()))?,
+            Resource::Vram { gpu } if *gpu as usize >= GPUS => {
+                return Err(format!("a need has {GPUS} GPUs at most: gpu counts from 0, among those that it may use"));
+            }
+            _ => {}
+        }
+    }
+    name("unit", unit)?;
+    let distinct = gpus.iter().collect::<std::collections::BTreeSet<_>>().len();
+    if gpus.len() > GPUS || distinct < gpus.len() || gpus.iter().any(|gpu| gpu.is_empty() || gpu.len() > NAME) {
+        return Err(format!("gpus has {GPUS} numbers of GPUs at most, each once"));
+    }
+    Ok(())
+}
+
+fn name(what: &str, text: Option<impl AsRef<str>>) -> Result<(), String> {
+    match text {
+        Some(text) if text.as_ref().len() > NAME => Err(format!("{what} has {NAME} bytes at most")),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_out_of_its_bounds_is_refused_with_a_sentence() {
+        let part = r#"{"what":"x","resource":"host","memory":"anonymous","amount":1,"origin":"declared"}"#;
+        let need = |parts: &str| format!(r#"{{"need":{{"parts":[{parts}]}}"#);
+        let read = |text: String| {
+            let claim = serde_json::from_str::<Claim>(&text).map_err(|error| error.to_string())?;
+            claim.check()
+        };
+        assert_eq!(read(need(part) + "}"), Ok(()));
+        let many = vec![part; PARTS + 1].join(",");
+        for (text, says) in [
+            (need(&many) + "}", "64 parts"),
+            (need(part) + r#","seconds":0}"#, "seconds"),
+            (need(part) + r#","wait_seconds":9999999999}"#, "wait_seconds"),
+            (need(part) + r#","priority":5}"#, "0 to 4"),
+            (need(part) + r#","mode":1}"#, "unknown field"),
+            (need(part) + r#","owner":{"pid":1,"cgroup":"/a"}}"#, ""),
+            (need(part) + r#","owner":{"pid":-1}}"#, "u32"),
+            (need(part) + r#","gpus":["0","0"]}"#, "each once"),
+            (need(&part.replace(":1,", ":-1,")) + "}", ""),
+            (need(&part.replace(":1,", ":18446744073709551616,")) + "}", ""),
+            (need(&part.replace("anonymous", "heap")) + "}", ""),
+            (
+                need(r#"{"what":"x","resource":"vram","gpu":4000000000,"amount":1,"origin":"declared"}"#) + "}",
+                "64 GPUs",
+            ),
+            (need(r#"{"what":"x","resource":"disk","path":"a","amount":1,"origin":"declared"}"#) + "}", "absolute"),
+        ] {
+            let error = read(text.clone()).unwrap_err();
+            assert!(error.contains(says), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! How much anybody may lease, and how long a start may take. Knows no settings.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// How long a start keeps others from its GPU at most, in nanoseconds.
+    pub start_ns: u64,
+    /// Leases of one user, and claims of one user that wait.
+    pub leases: usize,
+    pub waiting: usize,
+    /// The percentage of the host's memory that the leases of one user may keep free together. Root's may keep all.
+    pub share: u64,
+    /// Places of each slot that all users share. A slot of another name belongs to its user, and has one place.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub slots: BTreeMap<String, u64>,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { start_ns: 300_000_000_000, leases: 64, waiting: 64, share: 50, slots: BTreeMap::new() }
+    }
+}

@@ -1,0 +1,20 @@
+//! Requests for room on this host, and what became of them: an ask is answered with a verdict, a claim with a lease. Data only; what is
+//! decided about it stands in `admission/`, and what changes it in the engine.
+
+pub mod answer;
+pub mod ask;
+pub mod hold;
+pub mod limit;
+pub mod priority;
+pub mod request;
+pub mod verdict;
+pub mod want;
+
+pub use answer::{Answer, Body, Change, Granted, Reservation, Step};
+pub use ask::{Ask, Claim, OwnerName};
+pub use hold::{Lease, Orphan, Owner, Spent, State, Use};
+pub use limit::Limits;
+pub use priority::Priority;
+pub use request::{Asked, Caller, Ceiling, Kept, Request};
+pub use verdict::{Decision, Held, HeldKind, Line, Verdict};
+pub use want::Want;
