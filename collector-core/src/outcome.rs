@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::alert::Alert;
 use crate::incident::Incident;
 use crate::level;
+use crate::lease::{Answer, Change};
 use crate::pressure;
 use crate::signal::{block, compaction, kill, oom, reclaim, transfer};
 use crate::tier::Quarter;
@@ -39,6 +40,10 @@ pub enum Outcome {
     Alert(Box<Alert>),
     /// A quarter of an hour of the history, for the disk's tier.
     History(Box<Quarter>),
+    /// Something happened to a lease.
+    Lease(Box<Change>),
+    /// What a request is answered with. It comes after what happened because of it.
+    Answer(Box<Answer>),
 }
 
 impl Outcome {
@@ -51,7 +56,8 @@ impl Outcome {
             Outcome::CompactionStall(stall) => stall.workload.as_deref(),
             Outcome::SlowIo(io) | Outcome::FailedIo(io) => io.workload.as_deref(),
             Outcome::AllocationRefused(refusal) => refusal.workload.as_deref(),
-            Outcome::Pressure(_) | Outcome::Level(_) | Outcome::History(_) => None,
+            Outcome::Lease(change) => change.workload.as_deref(),
+            Outcome::Pressure(_) | Outcome::Level(_) | Outcome::History(_) | Outcome::Answer(_) => None,
             Outcome::Incident(incident) => incident.labels.get("workload").map(String::as_str),
             Outcome::Alert(alert) => alert.labels.get("workload").map(String::as_str),
         }
@@ -61,8 +67,9 @@ impl Outcome {
     pub fn is_frequent(&self) -> bool {
         use Outcome::*;
         match self {
-            Dying(_) | ReclaimStall(_) | CompactionStall(_) | SlowIo(_) | FailedIo(_) | AllocationRefused(_) => true,
-            OomKill(_) | Signal(_) | Pressure(_) | Level(_) | Incident(_) | Alert(_) | History(_) => false,
+            Dying(_) | ReclaimStall(_) | CompactionStall(_) | SlowIo(_) | FailedIo(_) | AllocationRefused(_)
+            | Lease(_) => true,
+            OomKill(_) | Signal(_) | Pressure(_) | Level(_) | Incident(_) | Alert(_) | History(_) | Answer(_) => false,
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::alert::Alert;
 use crate::cgroup::Id;
 use crate::identity::Names;
 use crate::level;
+use crate::lease;
 use crate::pressure;
 use crate::signal::counted::Counted;
 use crate::signal::table::signals;
@@ -71,6 +72,10 @@ macro_rules! readings {
             $($Counted(Counted<crate::signal::$counted::Counts>),)*
             /// An alert that fired when the agent was last stopped. It comes after the start.
             Restored(Alert),
+            /// Somebody asks for room, or changes what it was given.
+            Request(Box<lease::Request>),
+            /// What is read about a lease, or was kept of it.
+            Lease(lease::Kept),
         }
 
         impl Reading {
@@ -83,6 +88,7 @@ macro_rules! readings {
                     Reading::Name(_) | Reading::Statistics(_) | Reading::Usage(_) => Origin::Cgroup,
                     Reading::Start(_) | Reading::Tick | Reading::Process(_) | Reading::Source(_) => Origin::Agent,
                     Reading::Delivery(_) | Reading::Endpoint(_) | Reading::Restored(_) => Origin::Agent,
+                    Reading::Request(_) | Reading::Lease(_) => Origin::Agent,
                     Reading::Host(_) | Reading::Disk(_) | Reading::Filesystem(_) | Reading::Pressure(_) => Origin::Host,
                     Reading::Gpu(_) => Origin::Gpu,
                 }

@@ -13,6 +13,7 @@ mod kill;
 mod known;
 mod kswapd;
 mod level;
+mod lease;
 mod oom;
 mod pressure;
 mod reclaim;
@@ -159,6 +160,7 @@ macro_rules! fold {
                         let changes = level::tick(level, view, time);
                         outcomes.extend(changes.into_iter().map(|change| Outcome::Level(Box::new(change))));
                         outcomes.extend(history.map(|quarter| Outcome::History(Box::new(quarter))));
+                        outcomes.extend(lease::tick(view, time));
                     }
                     Reading::Probe(probe) => view.coverage.probe(probe),
                     Reading::Lost(lost) => view.coverage.lose(lost.stage, lost.count),
@@ -196,6 +198,8 @@ macro_rules! fold {
                     $(Reading::$Counted(reading) => {
                         view.workloads.charge(reading.cgroup).counted.$counted.add(&reading.counts);
                     })*
+                    Reading::Request(request) => outcomes = lease::request(view, time, request),
+                    Reading::Lease(kept) => outcomes = lease::kept(view, time, kept),
                     // Handled with the alerts.
                     Reading::Restored(_) => {}
                 }

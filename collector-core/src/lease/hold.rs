@@ -37,7 +37,7 @@ pub struct Lease {
     pub expires: Option<u64>,
     /// When it last grew, or somebody said that it is used.
     pub touched: u64,
-    /// What the owner used when it was granted.
+    /// What the owner used when it was granted, without what earlier leases of the same owner had of that.
     pub base: Spent,
     /// What it uses now beyond that.
     #[serde(default)]
@@ -48,6 +48,17 @@ pub struct Lease {
     /// Processes that use a GPU although the owner is gone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub orphans: Vec<Orphan>,
+    /// The owner's processes, and what it uses in all, as last read.
+    #[serde(skip)]
+    pub pids: Vec<u32>,
+    #[serde(skip)]
+    pub seen: Spent,
+    /// Processes that held its GPUs before it was granted.
+    #[serde(skip)]
+    pub before: Vec<u32>,
+    /// The request that it was granted for, until somebody has learned of it.
+    #[serde(skip)]
+    pub number: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -125,6 +136,18 @@ impl Spent {
         }
     }
 
+    /// Both together.
+    pub fn and(&self, other: &Spent) -> Spent {
+        let mut sum = self.clone();
+        sum.hard = sum.hard.saturating_add(other.hard);
+        sum.soft = sum.soft.saturating_add(other.soft);
+        for (gpu, bytes) in &other.vram {
+            let mine = sum.vram.entry(gpu.clone()).or_default();
+            *mine = mine.saturating_add(*bytes);
+        }
+        sum
+    }
+
     /// Takes over what is more in another, by `step` at least. Returns whether anything was.
     pub fn rise(&mut self, other: &Spent, step: u64) -> bool {
         let mut rose = false;
@@ -150,6 +173,21 @@ impl Lease {
     /// Whether it may still grow.
     pub fn is_held(&self) -> bool {
         matches!(self.state, State::Starting | State::Settled)
+    }
+
+    /// What the owner uses of it: what is more than that is nobody's here.
+    pub fn burned(&self) -> Spent {
+        let settled = self.settled();
+        let own = |(gpu, bytes): (&String, &u64)| {
+            let at = self.gpus.iter().position(|number| number == gpu).and_then(|at| u32::try_from(at).ok());
+            let want = at.and_then(|at| self.want.vram.get(&at)).map_or(0, |want| want.at(settled));
+            (gpu.clone(), (*bytes).min(want))
+        };
+        Spent {
+            hard: self.spent.hard.min(self.want.hard.at(settled)),
+            soft: self.spent.soft.min(self.want.soft),
+            vram: self.spent.vram.iter().map(own).collect(),
+        }
     }
 
     fn settled(&self) -> bool {

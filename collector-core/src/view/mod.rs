@@ -9,6 +9,7 @@ pub mod history;
 pub mod host;
 pub mod incident;
 pub mod level;
+pub mod lease;
 pub mod number;
 pub mod workload;
 
@@ -26,6 +27,7 @@ use history::{History, Track};
 use host::Host;
 use incident::Incidents;
 use level::Levels;
+use lease::Leases;
 use number::{Known, Number};
 use workload::{OTHER, Unseen, Workload, Workloads};
 
@@ -45,6 +47,8 @@ pub struct View {
     pub firing: Firing,
     /// The newest incidents.
     pub incidents: Incidents,
+    /// What is reserved, and who waits.
+    pub leases: Leases,
     /// The history of the host; that of each workload is in its track.
     pub history: History,
     /// Recent changes.

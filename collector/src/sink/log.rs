@@ -183,7 +183,17 @@ fn write(outcome: &Outcome) {
             "the CUDA driver rejected an allocation",
         ),
         // No event.
-        Outcome::History(_) => {}
+        Outcome::Lease(change) => tracing::info!(
+            workload = change.workload.as_deref(),
+            reservation = change.lease.id,
+            step = change.step.label(),
+            uid = change.lease.uid,
+            unit = change.lease.unit.as_deref(),
+            priority = change.lease.priority.label(),
+            "{}",
+            change.sentence,
+        ),
+        Outcome::History(_) | Outcome::Answer(_) => {}
         Outcome::Pressure(stall) => {
             let Trigger { resource, kind, threshold_ns, window_ns } = stall.trigger;
             let who = match kind {

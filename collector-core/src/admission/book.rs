@@ -1,0 +1,80 @@
+//! What others were promised and do not use yet: by lease, and by claims that come first.
+
+use std::collections::BTreeMap;
+
+use super::Case;
+use crate::lease::{Lease, State};
+use crate::view::lease::{Leases, place};
+
+/// CPU time that a lease was promised counts for this long, in nanoseconds: then what its owner uses is measured.
+const CPU_NS: u64 = 30_000_000_000;
+
+/// What one lease or one claim keeps from others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Claimed {
+    /// The lease; none for a claim that waits.
+    pub id: Option<u64>,
+    pub uid: u32,
+    /// The cgroup of its owner.
+    pub cgroup: Option<String>,
+    pub hard: u64,
+    pub soft: u64,
+    /// By the number of the GPU.
+    pub vram: BTreeMap<String, u64>,
+    /// Whether it still starts, so that nothing else may start on its GPUs.
+    pub starts: bool,
+    pub disk: BTreeMap<String, u64>,
+    pub cpu: u64,
+    pub slot: BTreeMap<String, u64>,
+    /// Nanoseconds until it ends in any case.
+    pub left: Option<u64>,
+}
+
+impl Claimed {
+    /// What a case takes on these GPUs.
+    pub fn new(case: &Case<'_>, gpus: &[String]) -> Claimed {
+        let want = case.want;
+        let vram = gpus
+            .iter()
+            .zip(0_u32..)
+            .map(|(gpu, own)| (gpu.clone(), want.vram.get(&own).copied().unwrap_or_default().peak));
+        Claimed {
+            id: None,
+            uid: case.caller.uid,
+            cgroup: case.caller.cgroup.clone(),
+            hard: want.hard.peak,
+            soft: want.soft,
+            vram: vram.collect(),
+            starts: !want.vram.is_empty(),
+            disk: want.disk.clone(),
+            cpu: want.cpu,
+            slot: want.slot.clone(),
+            left: None,
+        }
+    }
+
+    /// What a lease still keeps.
+    fn of(lease: &Lease, now: u64) -> Claimed {
+        let [hard, soft] = lease.unspent_host();
+        let young = lease.granted.is_some_and(|granted| now.saturating_sub(granted) < CPU_NS);
+        Claimed {
+            id: Some(lease.id),
+            uid: lease.uid,
+            cgroup: place(lease).map(str::to_owned),
+            hard,
+            soft,
+            vram: lease.gpus.iter().map(|gpu| (gpu.clone(), lease.unspent_vram(gpu))).collect(),
+            starts: lease.gpus.iter().any(|gpu| lease.starts_on(gpu)),
+            disk: lease.want.disk.clone(),
+            cpu: if young || lease.state == State::Starting { lease.want.cpu } else { 0 },
+            slot: lease.want.slot.clone(),
+            left: lease.expires.map(|expires| expires.saturating_sub(now)),
+        }
+    }
+
+    /// What all leases keep.
+    pub fn all(leases: &Leases) -> Vec<Claimed> {
+        let held = leases.held.values().filter(|lease| lease.is_held());
+        held.map(|lease| Claimed::of(lease, leases.now)).collect()
+    }
+}

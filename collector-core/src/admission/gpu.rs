@@ -1,0 +1,175 @@
+//! Memory of GPUs: which are chosen, what each has left, and whether something still starts there. Knows no driver.
+
+use super::{Case, Claimed, Found, HOLDERS};
+use crate::amount;
+use crate::lease::{Decision, Held, HeldKind};
+use crate::statistic::gpu::Statistic::{MemoryFree, MemoryReserved, MemoryTotal, Mig};
+use crate::view::View;
+use crate::view::gpu::Gpu;
+
+/// What stays free of a GPU: contexts and libraries take some of it beside what anybody plans.
+const MARGIN: u64 = 512 << 20;
+const MARGIN_SHARE: u64 = 3;
+/// A start is looked at again after this long, in nanoseconds.
+const RETRY_NS: u64 = 3_000_000_000;
+
+/// What a GPU has left.
+struct Room<'a> {
+    number: &'a str,
+    gpu: &'a Gpu,
+    /// Absent if the driver does not say.
+    available: Option<u64>,
+    most: u64,
+    /// The lease that still starts on it; of a claim that comes first there is no number.
+    starting: Option<Option<u64>>,
+    /// The driver does not know what one of its processes holds.
+    partly: bool,
+}
+
+/// The lines, and the numbers of the GPUs in the order of the need's own.
+pub(super) fn memory(view: &View, case: &Case<'_>, claimed: &[Claimed]) -> (Vec<Found>, Vec<String>) {
+    let want = &case.want.vram;
+    let Some(last) = want.keys().last().copied() else { return (Vec::new(), Vec::new()) };
+    let needs: Vec<u64> = (0..=last).map(|own| want.get(&own).copied().unwrap_or_default().peak).collect();
+    let lines = |why: &str, hopeless| {
+        let line = |(own, need): (usize, &u64)| {
+            let mut found = Found::new("VRAM", Some(&own.to_string()), *need).unknown(why);
+            if hopeless {
+                (found.line.verdict, found.hopeless) = (Decision::No, true);
+                (found.line.short, found.why) = (*need, found.not_known.take());
+            }
+            found
+        };
+        (needs.iter().enumerate().filter(|(_, need)| **need > 0).map(line).collect(), Vec::new())
+    };
+    let mut rooms: Vec<Room<'_>> =
+        view.gpus.iter().filter(|gpu| is_usable(gpu)).map(|gpu| left(gpu, view, claimed)).collect();
+    if rooms.is_empty() {
+        return lines("the GPUs of this host: none is measured (`headroom doctor` says why)", false);
+    }
+    if !case.gpus.is_empty() {
+        if case.gpus.len() < needs.len() {
+            return lines(&format!("it needs {} GPUs, and may use {}", needs.len(), case.gpus.len()), true);
+        }
+        let known = |number: &String| rooms.iter().any(|room| room.number == number);
+        if let Some(number) = case.gpus.iter().find(|number| !known(number)) {
+            return lines(
+                &format!("GPU {number}: there is none of this number, or it is divided into MIG devices"),
+                false,
+            );
+        }
+    } else if rooms.len() < needs.len() {
+        return lines(&format!("it needs {} GPUs, and this host has {}", needs.len(), rooms.len()), true);
+    }
+    let chosen = choose(&mut rooms, &needs, case.gpus);
+    let found = chosen
+        .iter()
+        .zip(&needs)
+        .filter(|(_, need)| **need > 0)
+        .map(|(room, need)| line(view, case, room, *need, claimed));
+    (found.collect(), chosen.iter().map(|room| room.number.to_owned()).collect())
+}
+
+fn is_usable(gpu: &Gpu) -> bool {
+    gpu.values.get(Mig) != Some(1)
+}
+
+fn left<'a>(gpu: &'a Gpu, view: &View, claimed: &[Claimed]) -> Room<'a> {
+    let number = &*gpu.device.gpu;
+    let here = || claimed.iter().filter_map(|one| Some((one, *one.vram.get(number)?)));
+    let promised = here().fold(0_u64, |sum, (_, amount)| sum.saturating_add(amount));
+    let held = gpu.holders(&view.workloads);
+    let books = held.values().fold(0_u64, |sum, (_, bytes)| sum.saturating_add(bytes.unwrap_or(0)));
+    let get = |statistic| gpu.values.get(statistic);
+    let total = get(MemoryTotal).filter(|total| *total > 0);
+    let margin = total.map_or(0, |total| MARGIN.max(total / 100 * MARGIN_SHARE));
+    let most = total.map_or(0, |total| total.saturating_sub(get(MemoryReserved).unwrap_or(0)).saturating_sub(margin));
+    let available = total
+        .zip(get(MemoryFree))
+        .map(|(_, free)| free.saturating_sub(margin).min(most.saturating_sub(books)).saturating_sub(promised));
+    let starting = here().find(|(one, _)| one.starts).map(|(one, _)| one.id);
+    Room { number, gpu, available, most, starting, partly: held.values().any(|(_, bytes)| bytes.is_none()) }
+}
+
+/// A GPU for each need: those that were named, or the largest need on the one with most room.
+fn choose<'r, 'a>(rooms: &'r mut [Room<'a>], needs: &[u64], named: &[String]) -> Vec<&'r Room<'a>> {
+    if !named.is_empty() {
+        let of = |number: &String| rooms.iter().find(|room| room.number == number);
+        return named.iter().take(needs.len()).filter_map(of).collect();
+    }
+    let largest = needs.iter().copied().max().unwrap_or(0);
+    // One on which something starts is worse than a free one with enough room.
+    let key = |room: &Room<'_>| {
+        let available = room.available.unwrap_or(0);
+        let ready = room.starting.is_none() && available >= largest;
+        (std::cmp::Reverse((ready, available)), order(room.number))
+    };
+    rooms.sort_by_key(key);
+    let mut by_need: Vec<usize> = (0..needs.len()).collect();
+    by_need.sort_by_key(|own| (std::cmp::Reverse(needs[*own]), *own));
+    let mut chosen: Vec<Option<&Room<'_>>> = vec![None; needs.len()];
+    for (own, room) in by_need.into_iter().zip(rooms.iter()) {
+        chosen[own] = Some(room);
+    }
+    chosen.into_iter().flatten().collect()
+}
+
+/// By number: `2` comes before `10`.
+fn order(number: &str) -> (Vec<Option<u64>>, String) {
+    (number.split(':').map(|part| part.parse().ok()).collect(), number.to_owned())
+}
+
+fn line(view: &View, case: &Case<'_>, room: &Room<'_>, need: u64, claimed: &[Claimed]) -> Found {
+    let found = Found::new("VRAM", Some(room.number), need);
+    let Some(available) = room.available else {
+        return found.unknown(format!(
+            "the memory of GPU {}: its driver does not say, as on devices that share the host's memory. Headroom cannot guard this device",
+            room.number
+        ));
+    };
+    let here =
+        || claimed.iter().filter_map(|one| Some((one, one.vram.get(room.number).copied().filter(|it| *it > 0)?)));
+    let mut found = found.compared(available, room.most, here().map(|(one, amount)| (amount, one.left)));
+    if case.told && found.line.short > 0 {
+        let used = room.gpu.holders(&view.workloads).into_iter().map(|(name, (_, bytes))| Held {
+            workload: name.to_owned(),
+            amount: bytes.unwrap_or(0),
+            kind: HeldKind::Use,
+            id: None,
+        });
+        let promised = here().map(|(one, amount)| Held {
+            workload: view.workloads.name_at(one.cgroup.as_deref()).to_string(),
+            amount,
+            kind: HeldKind::Reservation,
+            id: one.id,
+        });
+        found.line.holders = used.chain(promised).filter(|held| held.amount > 0).collect();
+        found.line.holders.sort_by(|one, other| other.amount.cmp(&one.amount));
+        found.line.holders.truncate(HOLDERS);
+        let first = found.line.holders.first();
+        found.room.extend(first.map(|held| match held.id {
+            Some(id) => format!(
+                "reservation {id} keeps {} of GPU {} that is not used yet",
+                amount::bytes(held.amount),
+                room.number
+            ),
+            None => format!("{} holds {} of GPU {}", held.workload, amount::bytes(held.amount), room.number),
+        }));
+        if found.hopeless {
+            found.room = vec![format!("GPU {} has {} in all", room.number, amount::bytes(room.most))];
+        }
+    }
+    if found.line.short == 0
+        && let Some(starting) = room.starting
+    {
+        found.line.verdict = Decision::Wait;
+        found.retry = Some(RETRY_NS);
+        let who = starting.map_or_else(|| "a claim that comes first".to_owned(), |id| format!("reservation {id}"));
+        found.why = Some(format!("{who} still starts on GPU {}: one start at a time", room.number));
+    }
+    if room.partly {
+        found.not_known =
+            Some(format!("what one of the processes on GPU {} holds: the driver does not say", room.number));
+    }
+    found
+}

@@ -1,0 +1,123 @@
+//! Host memory: the least of what the kernel counts as available and of what is left below the limits of the cgroup and of all above
+//! it. What is mapped may be reclaimed, so it can be short without a kill.
+
+use super::{Case, Claimed, Found, HOLDERS};
+use crate::amount;
+use crate::cgroup::contains;
+use crate::lease::{Decision, Held, HeldKind};
+use crate::statistic::workload::Statistic::MemoryWithoutCache;
+use crate::view::View;
+
+/// One limit that holds.
+struct Bound {
+    /// The cgroup; the whole host if absent.
+    path: Option<String>,
+    /// What could be had if nobody had been promised anything.
+    left: u64,
+    /// What there is in all.
+    most: u64,
+    high: bool,
+}
+
+pub(super) fn memory(view: &View, case: &Case<'_>, claimed: &[Claimed]) -> Vec<Found> {
+    let (hard, soft) = (case.want.hard.peak, case.want.soft);
+    if hard == 0 && soft == 0 {
+        return Vec::new();
+    }
+    let lines = || [("host memory", hard), ("page cache", soft)].into_iter().filter(|(_, need)| *need > 0);
+    let unknown = |why: &str| lines().map(|(what, need)| Found::new(what, None, need).unknown(why)).collect();
+    let Some(host) = view.host.memory() else { return unknown("how much memory this host has available") };
+    if let Some(why) = &case.caller.missing {
+        return unknown(why);
+    }
+    let whole = Bound { path: None, left: host.available, most: host.total, high: false };
+    let ceilings =
+        case.caller.ceilings.iter().filter_map(|it| {
+            Some(Bound { path: Some(it.path.clone()), left: it.left()?, most: it.limit?, high: it.high })
+        });
+    let bounds: Vec<Bound> = std::iter::once(whole).chain(ceilings).collect();
+    let scoped = |bound: &Bound| {
+        let path = bound.path.clone();
+        claimed.iter().filter(move |one| path.as_deref().is_none_or(|path| within(path, one)))
+    };
+    let sum =
+        |bound: &Bound, of: &dyn Fn(&Claimed) -> u64| scoped(bound).fold(0_u64, |sum, one| sum.saturating_add(of(one)));
+    let mut found = Vec::new();
+    let mut hard_fits = true;
+    if hard > 0 {
+        let free = |bound: &Bound| bound.left.saturating_sub(sum(bound, &|one| one.hard));
+        let Some(least) = bounds.iter().min_by_key(|bound| free(bound)) else { return found };
+        let promised = scoped(least).map(|one| (one.hard, one.left));
+        let most = bounds.iter().map(|bound| bound.most).min().unwrap_or(0);
+        let mut line = Found::new("host memory", None, hard).compared(free(least), most, promised);
+        line.line.limited_by = least.path.as_ref().map(|path| limit(path, least.high));
+        if case.told && line.line.short > 0 {
+            line.line.holders = holders(view, least.path.as_deref(), scoped(least));
+            line.room = room(line.line.short, scoped(least), least);
+        }
+        hard_fits = line.line.short == 0;
+        found.push(line);
+    }
+    if soft > 0 && hard_fits {
+        // What others map may be dropped as well: it is what thrashes, not what kills.
+        let free = |bound: &Bound| {
+            bound.left.saturating_sub(sum(bound, &|one| one.hard.saturating_add(one.soft))).saturating_sub(hard)
+        };
+        let Some(least) = bounds.iter().min_by_key(|bound| free(bound)) else { return found };
+        let mut line = Found::new("page cache", None, soft).compared(free(least), u64::MAX, std::iter::empty());
+        line.line.limited_by = least.path.as_ref().map(|path| limit(path, least.high));
+        if line.line.short > 0 {
+            line.line.verdict = Decision::Tight;
+        }
+        found.push(line);
+    }
+    found
+}
+
+fn within(path: &str, one: &Claimed) -> bool {
+    one.cgroup.as_deref().is_some_and(|cgroup| contains(path, cgroup))
+}
+
+fn limit(path: &str, high: bool) -> String {
+    format!("the limit of {path}{}", if high { " (memory.high)" } else { "" })
+}
+
+/// Who has most there: workloads by what cannot be reclaimed, and leases.
+fn holders<'a>(view: &View, path: Option<&str>, claimed: impl Iterator<Item = &'a Claimed>) -> Vec<Held> {
+    let inside = |above: &str| path.is_none_or(|path| contains(path, above));
+    let mut used: Vec<Held> = Vec::new();
+    for (top, workload) in view.workloads.nested().into_iter().filter(|(top, _)| inside(top)) {
+        // A cgroup's memory counts for those above it, too: only leaves are named.
+        let parent = |held: &Held| contains(&held.workload, top);
+        used.retain(|held| !parent(held) || contains(top, &held.workload));
+        let amount = workload.statistics.get(MemoryWithoutCache).unwrap_or(0);
+        if amount > 0 && used.iter().all(|held| held.workload != *workload.name) {
+            used.push(Held { workload: workload.name.to_string(), amount, kind: HeldKind::Use, id: None });
+        }
+    }
+    used.extend(claimed.filter(|one| one.hard > 0).map(|one| Held {
+        workload: view.workloads.name_at(one.cgroup.as_deref()).to_string(),
+        amount: one.hard,
+        kind: HeldKind::Reservation,
+        id: one.id,
+    }));
+    used.sort_by(|one, other| other.amount.cmp(&one.amount).then_with(|| one.workload.cmp(&other.workload)));
+    used.truncate(HOLDERS);
+    used
+}
+
+fn room<'a>(short: u64, claimed: impl Iterator<Item = &'a Claimed>, least: &Bound) -> Vec<String> {
+    let (mut room, mut kept) = (Vec::new(), 0_u64);
+    for one in claimed.filter(|one| one.hard > 0) {
+        kept = kept.saturating_add(one.hard);
+        if let Some(id) = one.id {
+            room.push(format!("reservation {id} keeps {} that is not used yet", amount::bytes(one.hard)));
+        }
+    }
+    room.truncate(HOLDERS);
+    if kept < short {
+        let what = least.path.as_deref().unwrap_or("this host");
+        room.push(format!("{} less in use in {what}", amount::bytes(short - kept)));
+    }
+    room
+}

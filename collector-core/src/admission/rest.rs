@@ -1,0 +1,106 @@
+//! Disks, CPU, network and slots.
+
+use std::collections::BTreeMap;
+
+use super::{Case, Claimed, Found};
+use crate::cgroup::contains;
+use crate::lease::{Decision, Held, HeldKind};
+use crate::statistic::filesystem::Statistic::Available;
+use crate::statistic::host::Statistic::{CpuIdle, CpuIowait, Cpus};
+use crate::text::escape;
+use crate::view::View;
+
+/// When a busy CPU is worth another look, in nanoseconds.
+const DELAY_NS: u64 = 30_000_000_000;
+/// Places of a slot that the configuration does not name.
+const PLACES: u64 = 1;
+
+pub(super) fn others(view: &View, case: &Case<'_>, claimed: &[Claimed]) -> Vec<Found> {
+    let mut found = disks(view, case, claimed);
+    found.extend((case.want.cpu > 0).then(|| cpu(view, case, claimed)));
+    if case.want.network > 0 {
+        let network = Found::new("network", None, case.want.network);
+        found.push(network.unknown("how busy the network is: it is not measured"));
+    }
+    found.extend(case.want.slot.iter().map(|(name, need)| slot(view, case, claimed, name, *need)));
+    found
+}
+
+/// What is wanted of each filesystem. Known are those that the agent watches: the nearest mount point above a path counts.
+fn disks(view: &View, case: &Case<'_>, claimed: &[Claimed]) -> Vec<Found> {
+    let mount = |path: &str| {
+        let path = escape(path.trim_end_matches('/').as_bytes()).into_owned();
+        let above = view.host.filesystems.keys().filter(|mount| contains(mount, &path) || ***mount == *path);
+        above.max_by_key(|mount| mount.len()).cloned()
+    };
+    let mut wanted: BTreeMap<_, (u64, &str)> = BTreeMap::new();
+    let mut found = Vec::new();
+    for (path, need) in &case.want.disk {
+        match mount(path) {
+            Some(mount) => {
+                let entry = wanted.entry(mount).or_insert((0, path));
+                entry.0 = entry.0.saturating_add(*need);
+            }
+            None => found.push(Found::new("disk", Some(path), *need).unknown(format!("the filesystem of {path}"))),
+        }
+    }
+    for (point, (need, path)) in wanted {
+        let line = Found::new("disk", Some(path), need);
+        let values = view.host.filesystems.get(&point).and_then(|filesystem| filesystem.values.as_ref());
+        let Some(free) = values.and_then(|values| values.get(Available)) else {
+            found.push(line.unknown(format!("what is free on {point}: it did not answer")));
+            continue;
+        };
+        let here = |one: &Claimed| {
+            let paths = one.disk.iter().filter(|(path, _)| mount(path).as_ref() == Some(&point));
+            paths.fold(0_u64, |sum, (_, amount)| sum.saturating_add(*amount))
+        };
+        let promised: Vec<_> = claimed.iter().map(|one| (here(one), one.left)).collect();
+        let sum = promised.iter().fold(0_u64, |sum, (amount, _)| sum.saturating_add(*amount));
+        let mut line = line.compared(free.saturating_sub(sum), u64::MAX, promised.into_iter());
+        line.line.limited_by = Some(format!("the filesystem at {point}"));
+        found.push(line);
+    }
+    found
+}
+
+fn cpu(view: &View, case: &Case<'_>, claimed: &[Claimed]) -> Found {
+    let line = Found::new("CPU", None, case.want.cpu);
+    let cpus = view.host.statistics.get(Cpus);
+    let idle =
+        view.host.past.pace(|values| Some(values.get(CpuIdle)?.saturating_add(values.get(CpuIowait).unwrap_or(0))));
+    let Some((cpus, idle)) = cpus.zip(idle) else { return line.unknown("how busy the CPUs are") };
+    let all = cpus.saturating_mul(1000);
+    let idle = ((idle / 1e6) as u64).min(all);
+    let promised = claimed.iter().fold(0_u64, |sum, one| sum.saturating_add(one.cpu));
+    let mut line = line.compared(idle.saturating_sub(promised), all, std::iter::empty());
+    if line.line.short > 0 && !line.hopeless {
+        // What is busy now may be idle soon.
+        (line.line.verdict, line.retry) = (Decision::Wait, Some(DELAY_NS));
+    }
+    line
+}
+
+/// A slot that the configuration names is everybody's; any other belongs to its user.
+fn slot(view: &View, case: &Case<'_>, claimed: &[Claimed], name: &str, need: u64) -> Found {
+    let places = view.leases.limits.slots.get(name).copied();
+    let mine = |one: &&Claimed| places.is_some() || one.uid == case.caller.uid;
+    let taken = || claimed.iter().filter(mine).filter_map(|one| Some((one, *one.slot.get(name)?)));
+    let sum = taken().fold(0_u64, |sum, (_, amount)| sum.saturating_add(amount));
+    let places = places.unwrap_or(PLACES);
+    let promised = taken().map(|(one, amount)| (amount, one.left));
+    let mut line = Found::new("slot", Some(name), need).compared(places.saturating_sub(sum), places, promised);
+    if line.line.short > 0 {
+        line.line.holders = taken()
+            .map(|(one, amount)| Held {
+                workload: view.workloads.name_at(one.cgroup.as_deref()).to_string(),
+                amount,
+                kind: HeldKind::Reservation,
+                id: one.id,
+            })
+            .take(super::HOLDERS)
+            .collect();
+        line.room.extend(taken().find_map(|(one, _)| Some(format!("reservation {} ends", one.id?))));
+    }
+    line
+}

@@ -1,0 +1,201 @@
+//! Claims: who may claim how much, what is granted at once, and what waits.
+
+use super::{answered, follow, granted, grants, promised, queue, refused, shown, told, too_high};
+use crate::admission::{self, Case};
+use crate::amount;
+use crate::lease::{Body, Caller, Claim, Granted, Lease, Owner, Spent, State, Step, Use, Verdict, Want};
+use crate::outcome::Outcome;
+use crate::view::View;
+use crate::view::lease::Waiting;
+
+const SECOND: u64 = 1_000_000_000;
+/// Leases, and claims that wait, of all users.
+const LEASES: usize = 4096;
+const WAITING: usize = 512;
+
+/// The answer, unless it waits.
+pub(super) fn claim(
+    view: &mut View,
+    number: u64,
+    caller: &Caller,
+    claim: &Claim,
+    (owner, used): (Owner, Use),
+    outcomes: &mut Vec<Outcome>,
+) -> Option<(u16, Body)> {
+    if let Err(why) = claim.check() {
+        return Some(refused(400, why));
+    }
+    if let Some(why) = too_high(caller, claim.priority) {
+        return Some(refused(403, why));
+    }
+    if let Some(found) = claim.key.as_deref().and_then(|key| again(view, number, caller, key)) {
+        return found;
+    }
+    let want = Want::of(&claim.need);
+    if want.is_nothing() {
+        return Some(refused(400, "a claim of nothing: the need has no parts"));
+    }
+    if let Some(why) = too_much(view, caller, &want) {
+        return Some(why);
+    }
+    let case = Case { want: &want, priority: claim.priority, gpus: &claim.gpus, caller, told: true };
+    let (claimed, ahead) = queue::ahead(view, claim.priority);
+    let mut judged = admission::judge_need(view, &claim.need, &case, &claimed);
+    queue::tell(view, &case, &mut judged.verdict, ahead);
+    view.leases.count(judged.verdict.verdict, claim.priority);
+    let now = view.leases.now;
+    let mut lease = Lease {
+        id: 0,
+        state: State::Waiting,
+        uid: caller.uid,
+        owner,
+        cgroup: caller.cgroup.clone(),
+        want: want.clone(),
+        gpus: claim.gpus.clone(),
+        priority: claim.priority,
+        unit: claim.unit.clone(),
+        evictable: claim.evictable,
+        key: claim.key.clone(),
+        asked: now,
+        granted: None,
+        expires: None,
+        touched: now,
+        base: Spent::default(),
+        spent: Spent::default(),
+        most: Spent::default(),
+        orphans: Vec::new(),
+        pids: Vec::new(),
+        seen: Spent::default(),
+        before: Vec::new(),
+        number: Some(number),
+    };
+    let life = claim.seconds.map(|seconds| seconds.saturating_mul(SECOND));
+    if grants(judged.verdict.verdict) {
+        lease.id = view.leases.next_id();
+        return Some(grant(view, lease, &used, life, judged.verdict, outcomes));
+    }
+    match claim.wait_seconds {
+        Some(seconds @ 1..) if !judged.hopeless => {
+            lease.id = view.leases.next_id();
+            let until = now.saturating_add(seconds.saturating_mul(SECOND));
+            let sentence = format!("a claim of user {} waits: {}", lease.uid, judged.verdict.reason);
+            outcomes.push(told(view, Step::Waits, &lease, sentence));
+            let waiting = Waiting { lease, number, until, life, caller: caller.clone(), used };
+            view.leases.waiting.insert(waiting.lease.id, waiting);
+            None
+        }
+        _ => Some(short(judged.verdict)),
+    }
+}
+
+/// A claim that does not fit, with the numbers.
+pub(super) fn short(verdict: Verdict) -> (u16, Body) {
+    (409, Body::Refused { detail: verdict.reason.clone(), verdict: Some(Box::new(verdict)) })
+}
+
+pub(super) fn grant(
+    view: &mut View,
+    lease: Lease,
+    used: &Use,
+    life: Option<u64>,
+    verdict: Verdict,
+    outcomes: &mut Vec<Outcome>,
+) -> (u16, Body) {
+    let lease = granted(view, lease, verdict.gpus.clone(), used, life);
+    let sentence = format!(
+        "reservation {} for user {}: {}, owned by {}",
+        lease.id,
+        lease.uid,
+        shown::wanted(&lease),
+        shown::owner(&lease.owner)
+    );
+    outcomes.push(told(view, Step::Granted, &lease, sentence));
+    let granted = Granted { id: lease.id, gpus: lease.gpus.clone(), owner: lease.owner.clone(), verdict };
+    view.leases.held.insert(lease.id, lease);
+    (201, Body::Granted(granted))
+}
+
+/// A claim that is repeated: what became of the first.
+fn again(view: &mut View, number: u64, caller: &Caller, key: &str) -> Option<Option<(u16, Body)>> {
+    let found = view.leases.keyed(caller.uid, key)?.clone();
+    if let Some(waiting) = view.leases.waiting.get_mut(&found.id) {
+        // Who asked first has gone, or gets no answer any more.
+        (waiting.number, waiting.lease.number) = (number, Some(number));
+        return Some(None);
+    }
+    if let Some(lease) = view.leases.held.get_mut(&found.id) {
+        lease.number = Some(number);
+    }
+    let reason = "it was granted before, to a claim with the same key".to_owned();
+    let verdict =
+        Verdict { verdict: crate::lease::Decision::Yes, reason, gpus: found.gpus.clone(), ..Verdict::default() };
+    let granted = Granted { id: found.id, gpus: found.gpus, owner: found.owner, verdict };
+    Some(Some((201, Body::Granted(granted))))
+}
+
+/// Who has leased or asked for more than a user may.
+fn too_much(view: &View, caller: &Caller, want: &Want) -> Option<(u16, Body)> {
+    let leases = &view.leases;
+    let [held, waiting] = leases.of(caller.uid);
+    let limits = &leases.limits;
+    if leases.held.len() >= LEASES || leases.waiting.len() >= WAITING {
+        return Some(refused(503, "there are too many reservations on this host"));
+    }
+    if waiting >= limits.waiting {
+        return Some(refused(429, format!("{waiting} claims of user {} wait already", caller.uid)));
+    }
+    if caller.privileged {
+        return None;
+    }
+    if held >= limits.leases {
+        return Some(refused(429, format!("user {} has {held} reservations already", caller.uid)));
+    }
+    let total = view.host.memory()?.total;
+    let most = total / 100 * limits.share;
+    let mine = promised(view).into_iter().filter(|one| one.uid == caller.uid);
+    let kept = mine.fold(0_u64, |sum, one| sum.saturating_add(one.hard));
+    (kept.saturating_add(want.hard.peak) > most).then(|| {
+        let (share, most) = (limits.share, amount::bytes(most));
+        refused(
+            403,
+            format!(
+                "user {} may keep {share} % of this host's memory free ({most}, admission.user_share): {} are kept, and {} were asked for",
+                caller.uid,
+                amount::bytes(kept),
+                amount::bytes(want.hard.peak)
+            ),
+        )
+    })
+}
+
+/// Who asked has gone: what waits for it waits no more, and what it was granted is free.
+pub(super) fn withdraw(view: &mut View, caller: &Caller, number: u64, outcomes: &mut Vec<Outcome>) {
+    let mine = |lease: &Lease| lease.number == Some(number) && lease.uid == caller.uid;
+    let leases = &mut view.leases;
+    let waiting = leases.waiting.values().find(|waiting| mine(&waiting.lease)).map(|waiting| waiting.lease.id);
+    let held = leases.held.values().find(|lease| mine(lease)).map(|lease| lease.id);
+    let gone = waiting.and_then(|id| leases.waiting.remove(&id)).map(|waiting| waiting.lease);
+    let gone = gone.or_else(|| held.and_then(|id| follow::remove(leases, id)));
+    if let Some(lease) = gone {
+        let sentence = format!("a claim of user {} was withdrawn: who asked has gone", lease.uid);
+        outcomes.push(told(view, Step::Withdrawn, &lease, sentence));
+    }
+}
+
+/// Who waits no longer: the time is over, or the owner has gone.
+pub(super) fn give_up(view: &mut View, id: u64, why: &str) -> Vec<Outcome> {
+    let Some(waiting) = view.leases.waiting.remove(&id) else { return Vec::new() };
+    let lease = &waiting.lease;
+    let case =
+        Case { want: &lease.want, priority: lease.priority, gpus: &lease.gpus, caller: &waiting.caller, told: true };
+    let (claimed, ahead) = queue::ahead(view, lease.priority);
+    let mut verdict = admission::judge(view, &case, &claimed).verdict;
+    queue::tell(view, &case, &mut verdict, ahead);
+    // It is told as it was all the time: room that came just now belongs to the next.
+    if verdict.verdict.fits() {
+        (verdict.verdict, verdict.reason) = (crate::lease::Decision::Wait, why.to_owned());
+    }
+    let sentence = format!("a claim of user {} was given up: {why}", lease.uid);
+    let (status, body) = short(verdict);
+    vec![told(view, Step::Withdrawn, lease, sentence), answered(waiting.number, status, body)]
+}

@@ -1,0 +1,174 @@
+//! Leases: requests in, answers out. What fits is judged in `admission/`; this folder decides who gets it, and when a lease ends.
+
+mod claim;
+mod follow;
+mod queue;
+mod shown;
+#[cfg(test)]
+mod tests;
+
+use crate::admission::{self, Case, Claimed};
+use crate::lease::{
+    Answer, Ask, Asked, Body, Caller, Change, Decision, Kept, Lease, Owner, Priority, Request, Step, Use, Want,
+};
+use crate::outcome::Outcome;
+use crate::view::View;
+use crate::view::lease::place;
+pub use shown::reservation;
+
+/// Folds what was read about leases, and what was kept of them.
+pub(super) fn kept(view: &mut View, time: u64, kept: &Kept) -> Vec<Outcome> {
+    view.leases.advance(time);
+    follow::kept(view, kept)
+}
+
+/// At the end of a round: what grew, what settled, what is over, and who is next.
+pub(super) fn tick(view: &mut View, time: u64) -> Vec<Outcome> {
+    view.leases.advance(time);
+    if view.leases.held.is_empty() && view.leases.waiting.is_empty() {
+        return Vec::new();
+    }
+    let mut outcomes = follow::tick(view);
+    outcomes.extend(queue::serve(view));
+    outcomes
+}
+
+pub(super) fn request(view: &mut View, time: u64, request: &Request) -> Vec<Outcome> {
+    view.leases.advance(time);
+    let Request { number, caller, asked } = request;
+    let mut outcomes = Vec::new();
+    let answer = match asked {
+        Asked::Admit(ask) => Some(admit(view, caller, ask)),
+        Asked::Claim { claim, owner, used } => {
+            claim::claim(view, *number, caller, claim, (owner.clone(), used.clone()), &mut outcomes)
+        }
+        Asked::Release { id } => Some(change(view, caller, *id, &mut outcomes, |_| {
+            Some((Step::Released, format!("reservation {id} was released")))
+        })),
+        Asked::Touch { id } => Some(change(view, caller, *id, &mut outcomes, |_| None)),
+        Asked::Settled { id } => Some(change(view, caller, *id, &mut outcomes, |lease| {
+            follow::settle(lease).then(|| (Step::Changed, format!("reservation {id} has started, by its owner's word")))
+        })),
+        Asked::Own { id, owner, used, age } => Some(transfer(view, caller, (*id, owner, used, *age), &mut outcomes)),
+        Asked::Withdraw { number } => {
+            claim::withdraw(view, caller, *number, &mut outcomes);
+            None
+        }
+    };
+    // What was given back may be what somebody waits for.
+    if !matches!(asked, Asked::Admit(_) | Asked::Touch { .. }) {
+        outcomes.extend(queue::serve(view));
+    }
+    outcomes.extend(answer.map(|(status, body)| answered(*number, status, body)));
+    outcomes
+}
+
+fn answered(number: u64, status: u16, body: Body) -> Outcome {
+    Outcome::Answer(Box::new(Answer { number, status, body }))
+}
+
+fn refused(status: u16, detail: impl Into<String>) -> (u16, Body) {
+    (status, Body::Refused { detail: detail.into(), verdict: None })
+}
+
+/// A dry lease: the verdict that a claim would get now.
+fn admit(view: &mut View, caller: &Caller, ask: &Ask) -> (u16, Body) {
+    if let Err(why) = ask.check() {
+        return refused(400, why);
+    }
+    if let Some(why) = too_high(caller, ask.priority) {
+        return refused(403, why);
+    }
+    let want = Want::of(&ask.need);
+    let case = Case { want: &want, priority: ask.priority, gpus: &ask.gpus, caller, told: true };
+    let (claimed, ahead) = queue::ahead(view, ask.priority);
+    let mut verdict = admission::judge_need(view, &ask.need, &case, &claimed).verdict;
+    queue::tell(view, &case, &mut verdict, ahead);
+    view.leases.count(verdict.verdict, ask.priority);
+    (200, Body::Verdict(verdict))
+}
+
+fn too_high(caller: &Caller, priority: Priority) -> Option<String> {
+    (priority > Priority::Normal && !caller.high).then(|| {
+        format!("priority {priority} is for root and for those in admission.high_priority: ask for normal at most")
+    })
+}
+
+/// Changes a lease of the caller's own, and says what it is then.
+fn change(
+    view: &mut View,
+    caller: &Caller,
+    id: u64,
+    outcomes: &mut Vec<Outcome>,
+    step: impl FnOnce(&mut Lease) -> Option<(Step, String)>,
+) -> (u16, Body) {
+    let now = view.leases.now;
+    let Some(lease) = view.leases.held.get_mut(&id) else {
+        return refused(404, format!("there is no reservation {id}"));
+    };
+    if lease.uid != caller.uid && !caller.privileged {
+        return refused(403, format!("reservation {id} belongs to user {}", lease.uid));
+    }
+    lease.touched = now;
+    let changed = step(lease);
+    let lease = lease.clone();
+    let shown = reservation(view, &lease);
+    if let Some((step, sentence)) = changed {
+        if step.is_end() {
+            follow::remove(&mut view.leases, id);
+        }
+        outcomes.push(told(view, step, &lease, sentence));
+    }
+    (200, Body::Reservation(shown))
+}
+
+/// Gives a lease another owner, from whom on growth is counted.
+fn transfer(
+    view: &mut View,
+    caller: &Caller,
+    (id, owner, used, age): (u64, &Owner, &Use, u64),
+    outcomes: &mut Vec<Outcome>,
+) -> (u16, Body) {
+    let Some(mut moved) = view.leases.held.get(&id).cloned() else {
+        return refused(404, format!("there is no reservation {id}"));
+    };
+    // What a younger process uses came after the grant: all of it counts.
+    let young = moved.granted.is_some_and(|granted| age < view.leases.now.saturating_sub(granted));
+    let vram = follow::vram(view, &moved, owner, &used.pids);
+    follow::own(&view.leases, &mut moved, owner.clone(), used, vram, young);
+    moved.cgroup = caller.cgroup.clone().or(moved.cgroup);
+    change(view, caller, id, outcomes, |lease| {
+        *lease = Lease { touched: lease.touched, ..moved };
+        Some((Step::Changed, format!("reservation {id} belongs to {} now", shown::owner(&lease.owner))))
+    })
+}
+
+fn told(view: &View, step: Step, lease: &Lease, sentence: String) -> Outcome {
+    let workload = Some(view.workloads.name_at(place(lease)));
+    Outcome::Lease(Box::new(Change { step, workload, lease: lease.clone(), sentence }))
+}
+
+/// Everything that is promised now.
+fn promised(view: &View) -> Vec<Claimed> {
+    Claimed::all(&view.leases)
+}
+
+/// A lease that was granted just now.
+fn granted(view: &View, mut lease: Lease, gpus: Vec<String>, used: &Use, life: Option<u64>) -> Lease {
+    let now = view.leases.now;
+    lease.gpus = gpus;
+    (lease.granted, lease.touched) = (Some(now), now);
+    lease.expires = life.map(|life| now.saturating_add(life));
+    lease.state = crate::lease::State::Starting;
+    let on = |gpu: &&crate::view::gpu::Gpu| lease.gpus.iter().any(|number| **number == *gpu.device.gpu);
+    lease.before = view.gpus.iter().filter(on).flat_map(|gpu| gpu.processes()).map(|holder| holder.pid).collect();
+    let owner: Owner = lease.owner.clone();
+    let vram = follow::vram(view, &lease, &owner, &used.pids);
+    follow::own(&view.leases, &mut lease, owner, used, vram, false);
+    lease
+}
+
+/// Whether what was judged may be granted.
+fn grants(decision: Decision) -> bool {
+    decision.fits()
+}

@@ -1,0 +1,77 @@
+//! A lease as it is shown.
+
+use crate::amount;
+use crate::lease::answer::Part;
+use crate::lease::{Lease, Owner, Reservation, State};
+use crate::view::View;
+use crate::view::lease::place;
+
+const SECOND: u64 = 1_000_000_000;
+
+pub fn reservation(view: &View, lease: &Lease) -> Reservation {
+    let now = view.leases.now;
+    let since = |time: u64| now.saturating_sub(time) / SECOND;
+    Reservation {
+        id: lease.id,
+        state: lease.state,
+        workload: view.workloads.name_at(place(lease)).to_string(),
+        uid: lease.uid,
+        owner: lease.owner.clone(),
+        unit: lease.unit.clone(),
+        priority: lease.priority,
+        evictable: lease.evictable,
+        resources: parts(lease),
+        age_seconds: since(lease.granted.unwrap_or(lease.asked)),
+        ends_in_seconds: lease.expires.map(|expires| expires.saturating_sub(now).div_ceil(SECOND)),
+        idle_seconds: since(lease.touched),
+        orphans: lease.orphans.clone(),
+    }
+}
+
+fn parts(lease: &Lease) -> Vec<Part> {
+    let settled = lease.state == State::Settled;
+    let (want, spent) = (&lease.want, &lease.spent);
+    let waits = lease.state == State::Waiting;
+    let part = |resource: &str, of: Option<String>, amount: u64, used: Option<u64>| Part {
+        resource: resource.to_owned(),
+        of,
+        amount,
+        used: used.filter(|_| !waits),
+    };
+    let mut parts = vec![
+        part("host memory", None, want.hard.at(settled), Some(spent.hard)),
+        part("page cache", None, want.soft, Some(spent.soft)),
+        part("CPU", None, want.cpu, None),
+        part("network", None, want.network, None),
+    ];
+    parts.extend(want.vram.iter().map(|(own, amount)| {
+        let gpu = usize::try_from(*own).ok().and_then(|own| lease.gpus.get(own)).cloned();
+        let used = gpu.as_ref().map(|gpu| spent.vram.get(gpu).copied().unwrap_or(0));
+        part("VRAM", gpu, amount.at(settled), used)
+    }));
+    parts.extend(want.disk.iter().map(|(path, amount)| part("disk", Some(path.clone()), *amount, None)));
+    parts.extend(want.slot.iter().map(|(name, amount)| part("slot", Some(name.clone()), *amount, None)));
+    parts.retain(|part| part.amount > 0);
+    parts
+}
+
+/// What it has, in a few words.
+pub(super) fn wanted(lease: &Lease) -> String {
+    let one = |part: &Part| {
+        let amount = match part.resource.as_str() {
+            "CPU" => format!("{:.1} CPUs", part.amount as f64 / 1000.0),
+            "network" => format!("{:.1} Gbit/s", part.amount as f64 / 1e9),
+            "slot" => format!("{} of slot", part.amount),
+            other => format!("{} of {other}", amount::bytes(part.amount)),
+        };
+        part.of.as_ref().map_or_else(|| amount.clone(), |of| format!("{amount} {of}"))
+    };
+    parts(lease).iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+pub(super) fn owner(owner: &Owner) -> String {
+    match owner {
+        Owner::Process { pid, .. } => format!("process {pid}"),
+        Owner::Cgroup { path } => format!("cgroup {path}"),
+    }
+}

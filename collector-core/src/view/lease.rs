@@ -1,0 +1,108 @@
+//! Leases that are held, and claims that wait. What is granted when, and to whom, is decided in the engine.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use super::workload::{OTHER, Workloads};
+use crate::lease::{Caller, Decision, Lease, Limits, Owner, Priority, Use};
+
+/// A clock that was set forward, or an agent that slept, ends no lease: at most this much passes between two samples, in
+/// nanoseconds.
+const STRIDE_NS: u64 = 10_000_000_000;
+/// Who waits for this long comes before those of the next higher priority that arrive then. Never before critical work.
+const AGEING_NS: u64 = 60_000_000_000;
+
+#[derive(Clone, Debug, Default)]
+pub struct Leases {
+    pub limits: Limits,
+    pub held: BTreeMap<u64, Lease>,
+    pub waiting: BTreeMap<u64, Waiting>,
+    /// Verdicts given so far.
+    pub verdicts: BTreeMap<(Decision, Priority), u64>,
+    /// Nanoseconds since the Unix epoch by a clock that never jumps.
+    pub now: u64,
+    /// The time of the last sample.
+    last: u64,
+    /// The last id that was given.
+    pub last_id: u64,
+}
+
+/// A claim that waits.
+#[derive(Clone, Debug)]
+pub struct Waiting {
+    /// As it will be. Its GPUs are those that it may have.
+    pub lease: Lease,
+    pub number: u64,
+    /// Until when it waits.
+    pub until: u64,
+    /// How long it lives once it is granted, in nanoseconds.
+    pub life: Option<u64>,
+    pub caller: Caller,
+    /// What its owner has now.
+    pub used: Use,
+}
+
+impl Leases {
+    pub(crate) fn advance(&mut self, time: u64) {
+        if self.last == 0 {
+            self.now = time;
+        } else {
+            self.now += time.saturating_sub(self.last).min(STRIDE_NS);
+        }
+        self.last = time;
+    }
+
+    pub(crate) fn next_id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
+    }
+
+    pub(crate) fn count(&mut self, decision: Decision, priority: Priority) {
+        let count = self.verdicts.entry((decision, priority)).or_default();
+        *count = count.saturating_add(1);
+    }
+
+    /// Those that wait, in the order in which they are served.
+    pub fn queue(&self) -> Vec<u64> {
+        let mut ids: Vec<u64> = self.waiting.keys().copied().collect();
+        ids.sort_by_key(|id| (Reverse(self.rank(&self.waiting[id].lease)), *id));
+        ids
+    }
+
+    /// The priority of who waits, with what it gained by waiting.
+    pub(crate) fn rank(&self, lease: &Lease) -> u64 {
+        let priority = u64::from(u8::from(lease.priority));
+        let gained = self.now.saturating_sub(lease.asked) / AGEING_NS;
+        let most = u64::from(u8::from(Priority::High)).max(priority);
+        priority.saturating_add(gained).min(most)
+    }
+
+    /// Leases of a user, and claims of a user that wait.
+    pub(crate) fn of(&self, uid: u32) -> [usize; 2] {
+        let held = self.held.values().filter(|lease| lease.uid == uid).count();
+        [held, self.waiting.values().filter(|waiting| waiting.lease.uid == uid).count()]
+    }
+
+    /// The lease or the waiting claim of this user with this key.
+    pub(crate) fn keyed(&self, uid: u32, key: &str) -> Option<&Lease> {
+        let waiting = self.waiting.values().map(|waiting| &waiting.lease);
+        let mut all = self.held.values().chain(waiting);
+        all.find(|lease| lease.uid == uid && lease.key.as_deref() == Some(key))
+    }
+}
+
+impl Workloads {
+    /// The name of the workload of the cgroup at a path: that of the nearest cgroup above it that is one's own.
+    pub(crate) fn name_at(&self, path: Option<&str>) -> std::sync::Arc<str> {
+        let found = path.and_then(|path| self.above(path).find_map(|(_, workload)| workload));
+        found.map_or_else(|| OTHER.into(), |workload| workload.name.clone())
+    }
+}
+
+/// The path of the cgroup that a lease's owner is in.
+pub fn place(lease: &Lease) -> Option<&str> {
+    match &lease.owner {
+        Owner::Cgroup { path } => Some(path),
+        Owner::Process { .. } => lease.cgroup.as_deref(),
+    }
+}
