@@ -8,10 +8,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
 use collector_core::api::problem::Problem;
-use http_body_util::{BodyExt as _, Empty, Limited};
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1;
-use hyper::header::HOST;
-use hyper::{Request, StatusCode};
+use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
@@ -63,9 +63,18 @@ impl Client {
     }
 
     pub fn get_within(&self, path: &str, limit: Duration) -> Result<Answer> {
+        self.send(Method::GET, path, None, limit)
+    }
+
+    /// A request of any kind, with JSON as its body, whose answer comes within this time.
+    ///
+    /// # Errors
+    /// As for [`Client::get`].
+    pub fn send(&self, method: Method, path: &str, body: Option<Vec<u8>>, limit: Duration) -> Result<Answer> {
         let mut absent = None;
+        let content = Content { method, path, body: body.map(Bytes::from) };
         for address in &self.addresses {
-            let answer = self.runtime.block_on(async { timeout(limit, get(address, path)).await });
+            let answer = self.runtime.block_on(async { timeout(limit, ask(address, &content)).await });
             let answer = answer.unwrap_or_else(|late| Err(late.into()));
             match answer {
                 Err(error) if is_absent(&error) => {
@@ -159,21 +168,32 @@ fn addresses(effective: &Effective) -> Vec<Address> {
     }
 }
 
-async fn get(address: &Address, path: &str) -> Result<Answer> {
+/// What is sent, to whichever agent is there.
+struct Content<'a> {
+    method: Method,
+    path: &'a str,
+    body: Option<Bytes>,
+}
+
+async fn ask(address: &Address, content: &Content<'_>) -> Result<Answer> {
     match address {
-        Address::Tcp(at) => exchange(TcpStream::connect(at).await?, &at.to_string(), path).await,
-        Address::Socket(at) => exchange(UnixStream::connect(at).await?, "localhost", path).await,
+        Address::Tcp(at) => exchange(TcpStream::connect(at).await?, &at.to_string(), content).await,
+        Address::Socket(at) => exchange(UnixStream::connect(at).await?, "localhost", content).await,
     }
 }
 
 async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     host: &str,
-    path: &str,
+    content: &Content<'_>,
 ) -> Result<Answer> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
-    let request = Request::get(path).header(HOST, host).body(Empty::<Bytes>::new())?;
+    let mut request = Request::builder().method(content.method.clone()).uri(content.path).header(HOST, host);
+    if content.body.is_some() {
+        request = request.header(CONTENT_TYPE, "application/json");
+    }
+    let request = request.body(Full::new(content.body.clone().unwrap_or_default()))?;
     let response = sender.send_request(request).await?;
     let status = response.status();
     let body = Limited::new(response.into_body(), MAX_BODY).collect().await;
