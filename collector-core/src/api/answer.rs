@@ -11,6 +11,7 @@ use super::openapi;
 use super::problem::Problem;
 use super::read::Read;
 use super::report::Report;
+use super::reservations::Reservations;
 use super::status::Status;
 use super::window::History;
 use super::workloads::{Detail, Summary};
@@ -35,6 +36,7 @@ impl Read {
             Read::Explain(id) => Ok(page(&Explained::of(view, id)?.incident, WIDTH, false).into_bytes()),
             Read::History(query) => json(&History::of(view, query)?),
             Read::Suggestions => json(&Suggestions::of(view)),
+            Read::Reservations => json(&Reservations::of(view)),
             Read::Coverage => json(&Coverage::of(view)),
             Read::Events => Err(Problem::new(403, "events are on the socket alone")),
             Read::OpenApi => Ok(openapi::json().to_vec()),

@@ -2,6 +2,7 @@
 
 pub mod alerts;
 mod answer;
+pub mod change;
 pub mod coverage;
 mod document;
 pub mod gpus;
@@ -15,6 +16,7 @@ pub mod problem;
 pub mod process;
 pub mod read;
 pub mod report;
+pub mod reservations;
 pub mod schema;
 pub mod status;
 pub mod window;

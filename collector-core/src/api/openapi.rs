@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use serde_json::{Map, Value, json};
 
+use super::change::{CHANGES, Change};
 use super::parameter::Parameter;
 use super::problem::Problem;
 use super::read::{ROOT, ROUTES, Route};
@@ -16,6 +17,10 @@ pub fn schemas() -> Schemas {
     for route in ROUTES {
         route.answer.name(&mut schemas);
     }
+    for change in CHANGES {
+        (change.answer)(&mut schemas);
+        change.body.map(|body| body(&mut schemas));
+    }
     schemas
 }
 
@@ -27,11 +32,15 @@ pub fn json() -> &'static [u8] {
 
 fn describe() -> Value {
     let mut schemas = schemas();
-    let paths: Map<String, Value> = ROUTES
+    let mut paths: Map<String, Value> = ROUTES
         .iter()
         .flat_map(|route| [Some(route.path), route.alias].into_iter().flatten().map(move |path| (route, path)))
         .map(|(route, path)| (format!("{ROOT}{path}"), item(route, path, &mut schemas)))
         .collect();
+    for change in CHANGES {
+        let item = paths.entry(format!("{ROOT}{}", change.path)).or_insert_with(|| json!({}));
+        item[change.method.to_lowercase()] = operation(change, &mut schemas);
+    }
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -71,6 +80,31 @@ fn item(route: &Route, path: &str, schemas: &mut Schemas) -> Value {
         "get": operation("get", json!({"description": route.help, "content": content})),
         "head": operation("head", json!({"description": "The head of that answer."})),
     })
+}
+
+/// A request that changes something.
+fn operation(change: &Change, schemas: &mut Schemas) -> Value {
+    let json_of =
+        |name: &str| json!({"application/json": {"schema": {"$ref": format!("#/components/schemas/{name}")}}});
+    let answer = json_of(&(change.answer)(schemas));
+    let success = json!({"description": change.help, "content": answer});
+    let mut responses = Map::from_iter([(change.status.to_string(), success)]);
+    responses.insert("400".to_owned(), problem("The body is not what it should be."));
+    responses.extend(change.problems.iter().map(|(status, says)| (status.to_string(), problem(says))));
+    responses.insert("default".to_owned(), problem("It is not answered; `detail` says why."));
+    let id = json!([{"name": "id", "in": "path", "required": true, "description": "The number of the lease.",
+        "schema": {"type": "integer", "minimum": 0}}]);
+    let mut operation = json!({
+        "operationId": format!("{}_{}", change.method.to_lowercase(), change.path.replace('/', "_").replace(['{', '}'], "")),
+        "summary": change.help,
+        "description": "On the socket alone: the kernel says who asks.",
+        "parameters": if change.path.contains("{id}") { id } else { json!([]) },
+        "responses": responses,
+    });
+    if let Some(body) = change.body {
+        operation["requestBody"] = json!({"required": true, "content": json_of(&body(schemas))});
+    }
+    operation
 }
 
 fn problem(description: &str) -> Value {

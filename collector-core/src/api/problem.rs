@@ -5,6 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::lease::{Answer, Body, Verdict};
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
     /// Always `about:blank`: the status says what kind of problem it is.
@@ -16,6 +18,9 @@ pub struct Problem {
     pub status: u16,
     /// What is wrong and, where it helps, what would be right.
     pub detail: String,
+    /// Why there is no room, with the numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Box<Verdict>>,
 }
 
 impl Problem {
@@ -26,12 +31,28 @@ impl Problem {
             403 => "Forbidden",
             404 => "Not Found",
             405 => "Method Not Allowed",
+            409 => "Conflict",
+            413 => "Content Too Large",
             421 => "Misdirected Request",
             429 => "Too Many Requests",
             503 => "Service Unavailable",
             _ => "Internal Server Error",
         };
-        Problem { kind: "about:blank".to_owned(), title: title.to_owned(), status, detail: detail.into() }
+        Problem {
+            kind: "about:blank".to_owned(),
+            title: title.to_owned(),
+            status,
+            detail: detail.into(),
+            verdict: None,
+        }
+    }
+
+    /// The status and the body of an answer to a request.
+    pub fn or_body(answer: Answer) -> Result<(u16, Body), Problem> {
+        match answer.body {
+            Body::Refused { detail, verdict } => Err(Problem { verdict, ..Problem::new(answer.status, detail) }),
+            body => Ok((answer.status, body)),
+        }
     }
 
     /// A parameter that cannot be taken as it is.

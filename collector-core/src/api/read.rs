@@ -8,6 +8,7 @@ use super::level::HostLevel;
 use super::parameter::{self, Given, Parameter, Values};
 use super::problem::Problem;
 use super::report::Report;
+use super::reservations::Reservations;
 use super::schema::{Answer, schema};
 use super::status::Status;
 use super::window::{self, History, Query};
@@ -36,6 +37,7 @@ pub enum Read {
     Explain(Box<str>),
     History(Query),
     Suggestions,
+    Reservations,
     Coverage,
     Events,
     OpenApi,
@@ -159,6 +161,14 @@ pub const ROUTES: &[Route] = &[
         parameters: &[],
         answer: Answer::Type(schema::<Suggestions>),
         read: |_| Read::Suggestions,
+    },
+    Route {
+        path: "reservations",
+        alias: None,
+        help: "What is leased to whom and how much of it is used, and the claims that wait, in their order.",
+        parameters: &[],
+        answer: Answer::Type(schema::<Reservations>),
+        read: |_| Read::Reservations,
     },
     Route {
         path: "coverage",

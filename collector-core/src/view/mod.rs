@@ -11,6 +11,7 @@ pub mod incident;
 pub mod level;
 pub mod lease;
 pub mod number;
+pub mod reservation;
 pub mod workload;
 
 use std::sync::Arc;

@@ -1,22 +1,27 @@
 //! The engine with its outputs: recording, log, outbox, history, snapshots. Owned by the fold loop; it waits for nothing but the disk of a
 //! recording and the reader of the log (stderr).
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use collector_core::engine::Engine;
+use collector_core::lease::{Answer, Body, Kept, Limits};
 use collector_core::outcome::Outcome;
 use collector_core::rule::Rules;
 use collector_core::sample::{Reading, Sample};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
+use super::request::Incoming;
 use super::snapshot::{Ask, Publisher};
 use crate::clock;
 use crate::deliver::outbox::Outbox;
 use crate::deliver::target::Target;
 use crate::deliver::thread::Restored;
 use crate::sink::history::thread::History;
+use crate::sink::lease::{Keeper, Past};
 use crate::sink::log::Log;
 use crate::sink::record::Recorder;
+use crate::source::lease::Followed;
 
 pub struct Fold {
     engine: Engine,
@@ -26,6 +31,31 @@ pub struct Fold {
     /// None: nothing of the history goes to the disk.
     history: Option<History>,
     publisher: Publisher,
+    leases: Leases,
+}
+
+/// What of leases leaves the engine.
+pub struct Leases {
+    /// None: a test that has none.
+    pub keeper: Option<Keeper>,
+    pub followed: Arc<Followed>,
+    /// Who waits for the answer to which request.
+    pub answers: HashMap<u64, oneshot::Sender<Answer>>,
+}
+
+impl Leases {
+    pub fn new(keeper: Option<Keeper>) -> Leases {
+        Leases { keeper, followed: Arc::default(), answers: HashMap::new() }
+    }
+
+    fn answer(&mut self, answer: Answer) {
+        let Some(to) = self.answers.remove(&answer.number) else { return };
+        match &self.keeper {
+            // What was granted must be on the disk before anybody relies on it.
+            Some(keeper) if matches!(answer.body, Body::Granted(_)) => keeper.answer(to, answer),
+            _ => _ = to.send(answer),
+        }
+    }
 }
 
 impl Fold {
@@ -35,8 +65,9 @@ impl Fold {
         outbox: Outbox,
         history: Option<History>,
         publisher: Publisher,
+        leases: Leases,
     ) -> Fold {
-        Fold { engine, recorder, log: Log::default(), outbox, history, publisher }
+        Fold { engine, recorder, log: Log::default(), outbox, history, publisher, leases }
     }
 
     /// Records a sample, folds it, and publishes its outcomes.
@@ -72,6 +103,23 @@ impl Fold {
         let time = clock::unix_ns();
         alerts.into_iter().for_each(|alert| self.apply(Sample { time, reading: Reading::Restored(alert) }));
         self.engine.remember(&incidents);
+    }
+
+    /// Takes over the leases of before the start, within these limits.
+    pub fn resume(&mut self, limits: Limits, past: Past) {
+        let time = clock::unix_ns();
+        past.leases.iter().for_each(|lease| self.leases.followed.add(lease));
+        let leases = past.leases.into_iter().map(|lease| Kept::Lease(Box::new(lease)));
+        let all = [Kept::Limits(limits), Kept::Next(past.last_id)].into_iter().chain(leases);
+        all.for_each(|kept| self.apply(Sample { time, reading: Reading::Lease(kept) }));
+    }
+
+    /// Decides a request. Its answer goes where it came from.
+    pub fn request(&mut self, Incoming { request, answer }: Incoming) {
+        if let Some(answer) = answer {
+            self.leases.answers.insert(request.number, answer);
+        }
+        self.apply(Sample { time: clock::unix_ns(), reading: Reading::Request(Box::new(request)) });
     }
 
     /// Goes on with other rules; what they no longer have resolves.
@@ -114,6 +162,9 @@ impl Fold {
         if let Some(history) = self.history {
             history.close();
         }
+        if let Some(keeper) = self.leases.keeper {
+            keeper.close();
+        }
     }
 
     fn publish(&mut self, time: u64, outcomes: Vec<Outcome>) {
@@ -125,6 +176,15 @@ impl Fold {
                     continue;
                 }
                 (Outcome::History(_), None) => continue,
+                (Outcome::Answer(answer), _) => {
+                    self.leases.answer(*answer);
+                    continue;
+                }
+                (Outcome::Lease(change), _) => {
+                    self.leases.followed.change(&change);
+                    self.leases.keeper.iter().for_each(|keeper| keeper.change(&change));
+                    Outcome::Lease(change)
+                }
                 (outcome, _) => outcome,
             };
             let owner = outcome.workload().map(|workload| view.workloads.owner(workload).to_owned());
@@ -180,7 +240,8 @@ mod tests {
         let (outbox, _) = Outbox::start(&journal, &host, Vec::new()).unwrap();
         let rules = std::sync::Arc::new(Rules::new(&[]).unwrap());
         let (publisher, ..) = snapshot::channel(SECOND, Default::default());
-        let mut fold = Fold::new(Engine::with(rules.clone()), Some(recorder), outbox, None, publisher);
+        let mut fold =
+            Fold::new(Engine::with(rules.clone()), Some(recorder), outbox, None, publisher, Leases::new(None));
         let mut tick = |second: u64| fold.apply(Sample { time: second * SECOND, reading: Reading::Tick });
 
         tick(1);

@@ -14,6 +14,7 @@ mod memory;
 mod options;
 mod pace;
 mod reload;
+mod request;
 pub mod round;
 mod run;
 pub mod snapshot;

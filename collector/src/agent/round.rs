@@ -16,6 +16,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::source::catalogue::{KERNEL, Opening, SOURCES};
 use crate::source::kernel::Kernel;
+use crate::source::lease::Followed;
 use crate::source::name::{self, NameReceiver};
 use crate::source::root::Root;
 use crate::source::{self, Source};
@@ -57,17 +58,18 @@ impl Others {
 
 impl Round {
     /// Opens all sources except the kernel. `started` is the agent's start in nanoseconds since the Unix epoch.
-    /// `losses` are counted elsewhere in the agent, by stage, and reset by each round.
+    /// `losses` are counted elsewhere in the agent, by stage, and reset by each round; `leases` are those whose owners are followed.
     pub fn open(
         config: &Config,
         mut kernel: Kernel,
         started: u64,
         losses: Vec<(Stage, Arc<AtomicU64>)>,
+        leases: &Arc<Followed>,
     ) -> Result<Round> {
         let root = Root::new(&config.rootfs);
         let (sender, names) = name::channel();
         let pass = Cell::new(kernel.take_pass());
-        let opening = Opening { config, root: &root, kernel: &kernel, pass, names: &sender, started };
+        let opening = Opening { config, root: &root, kernel: &kernel, pass, names: &sender, leases, started };
         let mut others = Vec::new();
         for row in SOURCES {
             others.extend((row.open)(&opening)?.map(|source| (row.name, source)));

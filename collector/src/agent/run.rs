@@ -21,6 +21,7 @@ pub async fn run(agent: &mut Agent) -> Result<()> {
         health,
         history,
         asks,
+        requests,
         stalls,
         restored,
         rings,
@@ -65,6 +66,7 @@ pub async fn run(agent: &mut Agent) -> Result<()> {
                 upkeep.tick();
             },
             Some(ask) = asks.recv() => fold.answer(ask),
+            Some(request) = requests.recv() => fold.request(request),
             Some(()) = hangup.recv() => reload.begin(manager),
             read = reload.read() => reload.apply(read, fold, manager),
             error = endpoint.failed() => return Err(error),

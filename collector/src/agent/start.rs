@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use collector_core::engine::Engine;
 use collector_core::pressure::{self, Refused, Stall, Trigger};
 use collector_core::sample::{ProbeState, Reading, Sample};
@@ -17,11 +17,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::endpoint::Endpoint;
-use super::fold::Fold;
+use super::fold::{Fold, Leases};
 use super::memory::trim;
 use super::options::Options;
 use super::pace::Pace;
 use super::reload::Reload;
+use super::request::{Incoming, Intake};
 use super::round::Round;
 use super::snapshot::{self, Ask, Beside};
 use crate::clock;
@@ -42,11 +43,13 @@ use crate::privilege;
 use crate::service::Manager;
 use crate::sink::history::file::Limits;
 use crate::sink::history::thread::{Health, History};
+use crate::sink::lease::Keeper;
 use crate::sink::record::Recorder;
 use crate::source::cgroup::own_limit;
 use crate::source::host::trigger::{self, Armed};
 use crate::source::kernel::ring::Ring;
 use crate::source::kernel::{Kernel, load};
+use crate::source::lease::place::Places;
 use crate::source::member::Members;
 use crate::source::root::Root;
 
@@ -59,6 +62,7 @@ pub struct Agent {
     pub health: DeliveryHealth,
     pub history: Option<Arc<Health>>,
     pub asks: mpsc::Receiver<Ask>,
+    pub requests: mpsc::UnboundedReceiver<Incoming>,
     pub stalls: mpsc::Receiver<Stall>,
     /// What was before the start, sent when a slow journal has been read.
     pub restored: mpsc::Receiver<Restored>,
@@ -89,6 +93,7 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
     exposure::warnings(effective, &access).iter().for_each(|warning| tracing::warn!("{warning}"));
     contradictions(effective, host_memory()).iter().for_each(|found| tracing::warn!("{found}"));
     effective.notes.iter().for_each(|note| tracing::info!("{note}"));
+    let leases = config.lease.limits().map_err(|error| Failure::new(Exit::Config, anyhow!(error)))?;
     let started = clock::unix_ns();
     privilege::check()?;
     privilege::lost().for_each(|(capability, cost)| tracing::info!("without {capability}: {cost}"));
@@ -131,6 +136,11 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
     };
     let (publisher, asks, mut snapshots) = snapshot::channel(tick_ns, beside);
     snapshots.events = outbox.followed.clone();
+    let places = Places::new(&Root::new(&config.rootfs), kernel.hierarchies());
+    let (intake, requests) = Intake::new(places, &config.lease.high_priority);
+    snapshots.requests = Some(Arc::new(intake));
+    let (keeper, past) = Keeper::start(config.journal.dir.clone())?;
+    let kept_leases = Leases::new(Some(keeper));
     let hosts = hosts(config, &host.name);
     let endpoint = Endpoint::start(doors, access, hosts, Arc::new(snapshots), limits, tally.clone())?;
 
@@ -138,9 +148,10 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
     let losses = [(Stage::Http, tally.shed.clone()), (Stage::Series, left_out)].into_iter().chain(outbox.losses());
     let losses = losses.chain(kept).collect();
     let (health, history_health) = (outbox.health.clone(), history.as_ref().map(|history| history.health.clone()));
-    let mut round = Round::open(config, kernel, started, losses)?;
-    let mut fold = Fold::new(engine, recorder, outbox, history, publisher);
+    let mut round = Round::open(config, kernel, started, losses, &kept_leases.followed)?;
+    let mut fold = Fold::new(engine, recorder, outbox, history, publisher, kept_leases);
     round.begin(&mut |sample| fold.apply(sample));
+    fold.resume(leases, past);
     // If the journal is slow, the fold loop receives them later.
     if let Ok(past) = restored.try_recv() {
         fold.restore(past);
@@ -161,6 +172,7 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
         health,
         history: history_health,
         asks,
+        requests,
         stalls,
         restored,
         rings,

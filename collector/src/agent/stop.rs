@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::start::Agent;
 
 pub async fn stop(agent: Agent) -> Result<()> {
-    let Agent { mut fold, mut round, mut asks, manager, endpoint, lock, .. } = agent;
+    let Agent { mut fold, mut round, mut asks, mut requests, manager, endpoint, lock, .. } = agent;
     tracing::info!("stopping");
     manager.stopping();
     let mut stopped = std::pin::pin!(endpoint.stop());
@@ -15,6 +15,7 @@ pub async fn stop(agent: Agent) -> Result<()> {
             served = &mut stopped => break served,
             // Answer requests in flight, within the grace period.
             Some(ask) = asks.recv() => fold.answer(ask),
+            Some(request) = requests.recv() => fold.request(request),
         }
     };
     // Record and log what happened since the last round.

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::lease::Leases;
 use super::section::{
     Admission, Config, Disk, Fault, Filesystem, Gpu, History, Journal, Kernel, Levels, Log, Metrics, Need, Pressure,
     Sinks, Transfer, Workload,
@@ -102,6 +103,7 @@ impl Default for Config {
             },
             admission: Admission { within_limits: false },
             need: Need::default(),
+            lease: Leases::default(),
             metrics: Metrics { detail: "usual".into(), max_series: 200_000, max_bytes: 24 << 20 },
             history: History {
                 memory: 32 << 20,

@@ -12,6 +12,7 @@ mod environment;
 pub mod error;
 pub mod file;
 pub mod kind;
+mod lease;
 pub mod load;
 pub mod pool;
 pub mod profile;
@@ -23,6 +24,7 @@ pub mod table;
 mod threshold;
 pub mod value;
 
+pub use lease::Leases;
 pub use section::{
     Admission, Config, Disk, Filesystem, Gpu, History, Journal, Kernel, Log, Metrics, Pressure, Sinks, Transfer,
     Workload,

@@ -12,6 +12,7 @@ use collector_core::tier::Limits;
 
 use super::entry::Entry;
 use super::pool::Pool;
+use super::lease::Leases;
 use super::sink::{FileSink, Sink};
 use crate::exposition::Cap;
 
@@ -64,6 +65,8 @@ pub struct Config {
     pub admission: Admission,
     /// `[need]`
     pub need: Need,
+    /// `[admission]`, as far as it is about leases.
+    pub lease: Leases,
     /// `[metrics]`
     pub metrics: Metrics,
     /// `[history]`

@@ -45,6 +45,11 @@ pub fn find(config: &Config) -> Result<Option<User>, String> {
     Ok(Some(user).filter(|user| user.uid != 0))
 }
 
+/// The number of a user, by name or number.
+pub fn number(name: &str) -> Option<u32> {
+    name.parse().ok().or_else(|| Some(look_up(name).ok()??.uid))
+}
+
 fn look_up(name: &str) -> io::Result<Option<User>> {
     let name = CString::new(name)?;
     let mut buffer = vec![0; 16 << 10];

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::io::{Read as _, Write as _};
 use std::net::Shutdown;
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
@@ -29,6 +30,7 @@ use super::handshake::Handshakes;
 use super::host::Hosts;
 use super::limit::Limits;
 use super::problem;
+use super::request::Client;
 use super::route::{self, SMALL};
 use super::seat::{Peer, Seat, Seats};
 use super::stream::Watched;
@@ -99,7 +101,7 @@ impl Service {
             let way = if loopback { Way::Loopback } else { Way::Network };
             let stream = Watched { stream, moved: mine.moved.clone() };
             let (Some(tls), Some(handshakes)) = (terms.tls.clone(), &service.handshakes) else {
-                return service.clone().exchange(stream, terms, way, mine, stopped).await;
+                return service.clone().exchange(stream, terms, (way, None), mine, stopped).await;
             };
             let shake = async {
                 let mut first = [0];
@@ -116,7 +118,7 @@ impl Service {
             };
             let shaken = shaken.and_then(|shaken| shaken.context("TLS handshake"));
             match shaken.inspect_err(|_| service.tally.denials.add(Denial::Handshake, mine.peer))? {
-                Some(stream) => service.clone().exchange(stream, terms, Way::Tls, mine, stopped).await,
+                Some(stream) => service.clone().exchange(stream, terms, (Way::Tls, None), mine, stopped).await,
                 None => Ok(()),
             }
         })
@@ -129,8 +131,12 @@ impl Service {
         self.limited(&seat, async move {
             let Peer::User(uid) = mine.peer else { return Ok(()) };
             let terms = service.access.terms().await;
+            let pid =
+                stream.peer_cred().context("ask who it is")?.pid().and_then(|pid| u32::try_from(pid).ok()).unwrap_or(0);
+            let line = stream.as_fd().try_clone_to_owned().context("watch the connection")?;
+            let client = Client { uid, pid, line: Arc::new(line) };
             let stream = Watched { stream, moved: mine.moved.clone() };
-            service.exchange(stream, terms, Way::Socket(uid), mine, stopped).await
+            service.exchange(stream, terms, (Way::Socket(uid), Some(client)), mine, stopped).await
         })
         .await;
     }
@@ -165,7 +171,7 @@ impl Service {
         self: Arc<Service>,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         terms: Arc<Terms>,
-        way: Way,
+        (way, client): (Way, Option<Client>),
         seat: Arc<Seat>,
         mut stopped: watch::Receiver<()>,
     ) -> Result<()> {
@@ -174,6 +180,9 @@ impl Service {
         let service = service_fn(move |mut request: Request<Incoming>| {
             let (shared, terms, seat) = (self.clone(), terms.clone(), seat.clone());
             request.extensions_mut().insert(stopping.clone());
+            if let Some(client) = &client {
+                request.extensions_mut().insert(client.clone());
+            }
             async move { Ok::<_, Infallible>(shared.answer(request, &terms, way, seat).await) }
         });
         let connection = http1::Builder::new()

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::event::Events;
 
 use super::body::{Page, Pages, Rendering};
+use super::request::Requests;
 
 pub type SnapshotFuture<'a> = Pin<Box<dyn Future<Output = Option<Arc<dyn Snapshot>>> + Send + 'a>>;
 
@@ -14,6 +15,10 @@ pub trait Exposition: Send + Sync + 'static {
     fn snapshot(&self) -> SnapshotFuture<'_>;
     /// What those who follow the agent get, if there is anything.
     fn events(&self) -> Option<Arc<Events>> {
+        None
+    }
+    /// Where requests that change something are decided, if they are.
+    fn requests(&self) -> Option<Arc<dyn Requests>> {
         None
     }
     /// Whether the first readings are complete; if not, the reason. Must not wait.

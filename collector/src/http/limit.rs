@@ -4,8 +4,8 @@ use std::time::Duration;
 
 /// Maximum threads that [`serve`](super::serve) uses in the blocking pool: one that renders, one that compresses, one that reads the
 /// history's tier on disk, one that reads processes, one that examines the
-/// host, one that re-reads the file of [`access`](super::access), and one that checks a password.
-pub const POOL: usize = 7;
+/// host, one that re-reads the file of [`access`](super::access), one that checks a password, and two that look at who makes a request.
+pub const POOL: usize = 7 + super::request::LOOKS;
 
 /// One of this many parts of [`Limits::bodies`] is the most that one page may have.
 pub const PAGE_SHARE: usize = 3;

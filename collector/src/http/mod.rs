@@ -1,5 +1,5 @@
-//! The read-only HTTP endpoint: the page at `/`, `/metrics`, `/api/v1/…`, `/-/healthy`, `/-/ready`, over TCP and a Unix socket. Knows HTTP,
-//! access and limits; must not know the engine: an [`Exposition`] provides the contents.
+//! The HTTP endpoint: the page at `/`, `/metrics`, `/api/v1/…`, `/-/healthy`, `/-/ready`, over TCP and a Unix socket; requests that change
+//! something over the socket alone. Knows HTTP, access and limits; must not know the engine: an [`Exposition`] provides the contents.
 
 pub mod access;
 mod body;
@@ -14,6 +14,7 @@ mod listener;
 mod negotiation;
 mod problem;
 mod render;
+mod request;
 mod route;
 mod seat;
 mod server;
@@ -29,6 +30,7 @@ pub use exposition::{Exposition, Snapshot, SnapshotFuture};
 pub use host::Hosts;
 pub use limit::{Limits, PAGE_SHARE, POOL};
 pub use listener::{Address, BindError, Listener};
+pub use request::{Client, Requests};
 pub use route::{HEALTHY, WORKLOADS};
 pub use seat::Peer;
 pub use server::{Door, serve};

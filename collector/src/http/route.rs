@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::body::Body;
+use axum::extract::{Request, State};
 use axum::http::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, VARY};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
+use collector_core::api::change::Change;
 use collector_core::api::problem::Problem;
 use collector_core::api::read::{ROOT, Read, Route};
 
@@ -18,6 +20,7 @@ use super::limit::Limits;
 use super::negotiation;
 use super::problem;
 use super::render::{Cut, Renderer, Unrendered, body_of};
+use super::request::{Client, Desk};
 use super::seat::{Peer, Seat};
 use super::site::Site;
 
@@ -44,6 +47,7 @@ const METHODS: &str = "GET,HEAD";
 pub fn router(exposition: Arc<dyn Exposition>, limits: &Limits, cut: Cut) -> Router {
     let renderer = Renderer::new(exposition.clone(), limits.bodies, cut);
     let streams = exposition.events().map(Streams::new);
+    let desk = exposition.requests().map(|requests| Arc::new(Desk::new(requests)));
     let site = Arc::new(Site::new(&PATHS));
     Router::new()
         .route("/", get(async move |headers: HeaderMap| site.answer(&headers).await))
@@ -52,7 +56,7 @@ pub fn router(exposition: Arc<dyn Exposition>, limits: &Limits, cut: Cut) -> Rou
         .route("/-/ready", get(ready))
         .fallback(other)
         .method_not_allowed_fallback(async || (StatusCode::METHOD_NOT_ALLOWED, "method not allowed: use GET or HEAD\n"))
-        .with_state(Endpoint { exposition, renderer, streams })
+        .with_state(Endpoint { exposition, renderer, streams, desk })
 }
 
 /// The path below the API's, if it is.
@@ -66,6 +70,7 @@ struct Endpoint {
     exposition: Arc<dyn Exposition>,
     renderer: Arc<Renderer>,
     streams: Option<Arc<Streams>>,
+    desk: Option<Arc<Desk>>,
 }
 
 async fn metrics(
@@ -82,20 +87,28 @@ async fn other(
     State(endpoint): State<Endpoint>,
     Extension(seat): Extension<Arc<Seat>>,
     Extension(Stopping(stopped)): Extension<Stopping>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
+    request: Request,
 ) -> Response {
+    let (parts, body) = request.into_parts();
+    let (method, uri, headers) = (parts.method, parts.uri, parts.headers);
     let Some(path) = below_api(uri.path()) else {
         let text = "not found; available paths: /metrics, /api/v1/…, /-/healthy, /-/ready; see /api/v1/openapi.json\n";
         return (StatusCode::NOT_FOUND, text).into_response();
     };
+    let reads = method == Method::GET || method == Method::HEAD;
+    if !reads && Change::is_at(path) {
+        return change(endpoint, parts.extensions.get::<Client>().cloned(), &method, path, body, &seat, stopped).await;
+    }
     let Some((route, part)) = Route::find(path) else {
+        if Change::is_at(path) {
+            let problem = Problem::new(405, "this is no read: POST to it, on the socket");
+            return ([(ALLOW, "POST")], problem::response(problem)).into_response();
+        }
         return problem::response(Problem::unknown(
             "there is nothing at this path: /api/v1/openapi.json lists what there is",
         ));
     };
-    if method != Method::GET && method != Method::HEAD {
+    if !reads {
         let problem = Problem::new(405, "nothing can be changed here: use GET or HEAD");
         return ([(ALLOW, METHODS)], problem::response(problem)).into_response();
     }
@@ -110,6 +123,28 @@ async fn other(
         },
         Ok(read) => answer(endpoint, &seat, &headers, read.content_type(), Page::Api(read)).await,
         Err(problem) => problem::response(problem),
+    }
+}
+
+/// A request that changes something.
+async fn change(
+    endpoint: Endpoint,
+    client: Option<Client>,
+    method: &Method,
+    path: &str,
+    body: Body,
+    seat: &Seat,
+    stopped: tokio::sync::watch::Receiver<()>,
+) -> Response {
+    let (Some(client), Some(desk)) = (client, &endpoint.desk) else {
+        return problem::response(Problem::new(
+            403,
+            "this is answered on the socket alone, where the kernel says who asks",
+        ));
+    };
+    match Change::find(method.as_str(), path) {
+        Some((found, id)) => desk.answer(client, found, id, body, seat, stopped).await,
+        None => problem::response(Problem::new(405, "nothing can be changed here with this method")),
     }
 }
 

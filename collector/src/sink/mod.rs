@@ -3,13 +3,14 @@
 pub mod database;
 pub mod history;
 pub mod journal;
+pub mod lease;
 pub mod log;
 pub mod record;
 
 use std::time::{Duration, UNIX_EPOCH};
 
 /// The files that the agent writes in the journal's folder; so do names that begin with one of these.
-pub const FILES: [&str; 2] = [journal::file::FILE, history::file::FILE];
+pub const FILES: [&str; 3] = [journal::file::FILE, history::file::FILE, lease::FILE];
 
 /// Formats a time in nanoseconds since the Unix epoch as RFC 3339.
 pub fn rfc3339(time: u64) -> String {

@@ -1,6 +1,7 @@
 //! The list of sources, in the order in which a round reads them. Knows how each is opened, not when it is read.
 
 use std::cell::Cell;
+use std::sync::Arc;
 
 use anyhow::Result;
 
@@ -9,6 +10,8 @@ use super::gpu::Gpus;
 use super::host::Host;
 use super::kernel::Kernel;
 use super::kernel::pass::Pass;
+use super::lease::place::Places;
+use super::lease::{Followed, Owners};
 use super::name::{NameSender, NameSource};
 use super::process::OwnProcess;
 use super::root::Root;
@@ -24,6 +27,10 @@ pub const KERNEL: usize = 0;
 pub const SOURCES: &[Row] = &[
     // The agent opens it first, while it still has the capabilities that attaching needs.
     row::<Kernel>("kernel", |_| Ok(None)),
+    // Before what says how much there is: what an owner took meanwhile is then counted twice for a moment, and never not at all.
+    row::<Owners>("lease", |it| {
+        some(Owners::start(it.leases, Places::new(it.root, it.kernel.hierarchies()), it.config.tick))
+    }),
     row::<Reader>("cgroup", |it| {
         let reader = Reader::open(it.root, it.kernel.hierarchies(), Limits::of(it.config));
         some(reader.and_then(|reader| reader.with(it.pass.take()).sampling(it.config)))
@@ -69,6 +76,8 @@ pub struct Opening<'a> {
     pub pass: Cell<Option<Pass>>,
     /// Receives names as they are found, between ticks too.
     pub names: &'a NameSender,
+    /// Whose owners are followed.
+    pub leases: &'a Arc<Followed>,
     /// The agent's start in nanoseconds since the Unix epoch.
     pub started: u64,
 }

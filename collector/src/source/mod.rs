@@ -8,6 +8,7 @@ pub mod gpu;
 pub mod host;
 pub mod kept;
 pub mod kernel;
+pub mod lease;
 pub mod member;
 mod meminfo;
 pub mod name;

@@ -1,12 +1,12 @@
 //! Claims: who may claim how much, what is granted at once, and what waits.
 
-use super::{answered, follow, granted, grants, promised, queue, refused, shown, told, too_high};
+use super::{answered, follow, granted, grants, promised, queue, refused, told, too_high};
 use crate::admission::{self, Case};
 use crate::amount;
 use crate::lease::{Body, Caller, Claim, Granted, Lease, Owner, Spent, State, Step, Use, Verdict, Want};
 use crate::outcome::Outcome;
-use crate::view::View;
 use crate::view::lease::Waiting;
+use crate::view::{View, reservation};
 
 const SECOND: u64 = 1_000_000_000;
 /// Leases, and claims that wait, of all users.
@@ -106,8 +106,8 @@ pub(super) fn grant(
         "reservation {} for user {}: {}, owned by {}",
         lease.id,
         lease.uid,
-        shown::wanted(&lease),
-        shown::owner(&lease.owner)
+        reservation::wanted(&lease),
+        reservation::owner(&lease.owner)
     );
     outcomes.push(told(view, Step::Granted, &lease, sentence));
     let granted = Granted { id: lease.id, gpus: lease.gpus.clone(), owner: lease.owner.clone(), verdict };

@@ -3,7 +3,6 @@
 mod claim;
 mod follow;
 mod queue;
-mod shown;
 #[cfg(test)]
 mod tests;
 
@@ -12,9 +11,8 @@ use crate::lease::{
     Answer, Ask, Asked, Body, Caller, Change, Decision, Kept, Lease, Owner, Priority, Request, Step, Use, Want,
 };
 use crate::outcome::Outcome;
-use crate::view::View;
 use crate::view::lease::place;
-pub use shown::reservation;
+use crate::view::{View, reservation};
 
 /// Folds what was read about leases, and what was kept of them.
 pub(super) fn kept(view: &mut View, time: u64, kept: &Kept) -> Vec<Outcome> {
@@ -112,7 +110,7 @@ fn change(
     lease.touched = now;
     let changed = step(lease);
     let lease = lease.clone();
-    let shown = reservation(view, &lease);
+    let shown = view.reservation(&lease);
     if let Some((step, sentence)) = changed {
         if step.is_end() {
             follow::remove(&mut view.leases, id);
@@ -139,7 +137,7 @@ fn transfer(
     moved.cgroup = caller.cgroup.clone().or(moved.cgroup);
     change(view, caller, id, outcomes, |lease| {
         *lease = Lease { touched: lease.touched, ..moved };
-        Some((Step::Changed, format!("reservation {id} belongs to {} now", shown::owner(&lease.owner))))
+        Some((Step::Changed, format!("reservation {id} belongs to {} now", reservation::owner(&lease.owner))))
     })
 }
 

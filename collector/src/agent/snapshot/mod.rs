@@ -24,7 +24,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::clock;
 use crate::event::Events;
 use crate::exposition::{self, Cap};
-use crate::http::{self, Answer, Exposition, Page, Pages, Rendering, SnapshotFuture};
+use crate::http::{self, Answer, Exposition, Page, Pages, Rendering, Requests, SnapshotFuture};
 use crate::mutex::lock;
 use crate::source::member::Members;
 
@@ -104,6 +104,7 @@ pub struct Snapshots {
     pulse: Arc<Pulse>,
     tick_ns: u64,
     pub events: Arc<Events>,
+    pub requests: Option<Arc<dyn Requests>>,
 }
 
 /// Both ends and the channel of requests.
@@ -112,7 +113,11 @@ pub fn channel(tick_ns: u64, beside: Beside) -> (Publisher, mpsc::Receiver<Ask>,
     let pulse = Arc::new(Pulse { tick: AtomicU64::new(0), ended: AtomicU64::new(clock::monotonic_ns()) });
     let beside = Arc::new(beside);
     let publisher = Publisher { current: None, fresh_ns: FRESH_NS, pulse: pulse.clone(), beside };
-    (publisher, asks, Snapshots { asks: sender, latest: Mutex::default(), pulse, tick_ns, events: Arc::default() })
+    (
+        publisher,
+        asks,
+        Snapshots { asks: sender, latest: Mutex::default(), pulse, tick_ns, events: Arc::default(), requests: None },
+    )
 }
 
 impl Publisher {
@@ -175,6 +180,10 @@ impl Exposition for Snapshots {
 
     fn events(&self) -> Option<Arc<Events>> {
         Some(self.events.clone())
+    }
+
+    fn requests(&self) -> Option<Arc<dyn Requests>> {
+        self.requests.clone()
     }
 
     fn ready(&self) -> Result<(), String> {

@@ -5,6 +5,8 @@ mod gpu;
 mod level;
 mod need;
 mod profile;
+mod history;
+mod lease;
 mod row;
 
 use std::time::Duration;
@@ -342,29 +344,16 @@ pub const SETTINGS: &[Setting] = &[
               the series with the longest labels are left out, and counted: whoever may create cgroups decides how \
               long their names are.",
     ),
-    without_flag(
-        "history.memory",
-        Kind::Count(|config| &mut config.history.memory, 0, 1 << 40),
-        "Bytes that the history may take in memory; no more than an eighth of the agent's memory limit. Beyond it, the workloads that \
-              matter least keep five minutes instead of a day, and then one instead of five; that one, which incidents show, stays.",
-    ),
-    without_flag(
-        "history.workloads",
-        Kind::Count(|config| &mut config.history.workloads, 0, 100_000),
-        "Workloads whose last hour and last day are kept in memory: those with incidents, near their limit or growing first. \
-              Of the others it is the last five minutes, and quarters of an hour on disk.",
-    ),
-    without_flag(
-        "history.max_age",
-        Kind::Duration(|config| &mut config.history.max_age, Duration::from_secs(1), YEARS),
-        "How long quarters of an hour of all workloads are kept in history.db, beside the journal. It goes by whole days (UTC).",
-    ),
-    without_flag(
-        "history.max_bytes",
-        Kind::Count(|config| &mut config.history.max_bytes, 0, 1 << 40),
-        "Maximum size of that file in bytes. The oldest days are removed to make room. 0 writes none; other values below \
-              1048576 count as 1048576. The write-ahead log is not included.",
-    ),
+    lease::START_TIMEOUT,
+    lease::USER_RESERVATIONS,
+    lease::USER_WAITING,
+    lease::USER_SHARE,
+    lease::HIGH_PRIORITY,
+    lease::SLOTS,
+    history::MEMORY,
+    history::WORKLOADS,
+    history::MAX_AGE,
+    history::MAX_BYTES,
     Setting {
         key: "journal.dir",
         flag: Some("journal-dir"),

@@ -1,34 +1,38 @@
 //! A lease as it is shown.
 
+use super::View;
+use super::lease::place;
 use crate::amount;
 use crate::lease::answer::Part;
 use crate::lease::{Lease, Owner, Reservation, State};
-use crate::view::View;
-use crate::view::lease::place;
 
 const SECOND: u64 = 1_000_000_000;
 
-pub fn reservation(view: &View, lease: &Lease) -> Reservation {
-    let now = view.leases.now;
-    let since = |time: u64| now.saturating_sub(time) / SECOND;
-    Reservation {
-        id: lease.id,
-        state: lease.state,
-        workload: view.workloads.name_at(place(lease)).to_string(),
-        uid: lease.uid,
-        owner: lease.owner.clone(),
-        unit: lease.unit.clone(),
-        priority: lease.priority,
-        evictable: lease.evictable,
-        resources: parts(lease),
-        age_seconds: since(lease.granted.unwrap_or(lease.asked)),
-        ends_in_seconds: lease.expires.map(|expires| expires.saturating_sub(now).div_ceil(SECOND)),
-        idle_seconds: since(lease.touched),
-        orphans: lease.orphans.clone(),
+impl View {
+    /// A lease with the name of its workload.
+    pub fn reservation(&self, lease: &Lease) -> Reservation {
+        let view = self;
+        let now = view.leases.now;
+        let since = |time: u64| now.saturating_sub(time) / SECOND;
+        Reservation {
+            id: lease.id,
+            state: lease.state,
+            workload: view.workloads.name_at(place(lease)).to_string(),
+            uid: lease.uid,
+            owner: lease.owner.clone(),
+            unit: lease.unit.clone(),
+            priority: lease.priority,
+            evictable: lease.evictable,
+            resources: parts(lease),
+            age_seconds: since(lease.granted.unwrap_or(lease.asked)),
+            ends_in_seconds: lease.expires.map(|expires| expires.saturating_sub(now).div_ceil(SECOND)),
+            idle_seconds: since(lease.touched),
+            orphans: lease.orphans.clone(),
+        }
     }
 }
 
-fn parts(lease: &Lease) -> Vec<Part> {
+pub(crate) fn parts(lease: &Lease) -> Vec<Part> {
     let settled = lease.state == State::Settled;
     let (want, spent) = (&lease.want, &lease.spent);
     let waits = lease.state == State::Waiting;
@@ -56,7 +60,7 @@ fn parts(lease: &Lease) -> Vec<Part> {
 }
 
 /// What it has, in a few words.
-pub(super) fn wanted(lease: &Lease) -> String {
+pub(crate) fn wanted(lease: &Lease) -> String {
     let one = |part: &Part| {
         let amount = match part.resource.as_str() {
             "CPU" => format!("{:.1} CPUs", part.amount as f64 / 1000.0),
@@ -69,7 +73,7 @@ pub(super) fn wanted(lease: &Lease) -> String {
     parts(lease).iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
-pub(super) fn owner(owner: &Owner) -> String {
+pub(crate) fn owner(owner: &Owner) -> String {
     match owner {
         Owner::Process { pid, .. } => format!("process {pid}"),
         Owner::Cgroup { path } => format!("cgroup {path}"),

@@ -1,0 +1,187 @@
+//! Requests on their way to the fold loop: adds what the kernel says about who asks, so that the engine can decide from samples alone.
+//! Runs on threads of the endpoint, never on the fold loop's.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use collector_core::api::change::Wanted;
+use collector_core::api::problem::Problem;
+use collector_core::cgroup::contains;
+use collector_core::lease::{Answer, Asked, Caller, Owner, OwnerName, Request, Use};
+use collector_core::rate::{Bucket, Rates};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::clock;
+use crate::confine::user;
+use crate::http::{Client, Requests};
+use crate::mutex::lock;
+use crate::source::lease::place::Places;
+use crate::source::lease::tree::{self, Found};
+
+/// Requests of one user other than root: this many a second, after as many at once.
+const RATE: Bucket = Bucket::new(50.0, 200.0);
+
+/// A request, and where its answer goes.
+pub struct Incoming {
+    pub request: Request,
+    pub answer: Option<oneshot::Sender<Answer>>,
+}
+
+pub struct Intake {
+    // Not bounded here: a connection has one request on its way, and there are few connections.
+    sender: mpsc::UnboundedSender<Incoming>,
+    next: AtomicU64,
+    places: Places,
+    /// Users who may ask for a high priority.
+    high: Vec<u32>,
+    /// The agent's own.
+    own: u32,
+    rates: Mutex<Rates>,
+}
+
+impl Intake {
+    pub fn new(places: Places, high: &[String]) -> (Intake, mpsc::UnboundedReceiver<Incoming>) {
+        let (sender, requests) = mpsc::unbounded_channel();
+        let known = |name: &String| {
+            let uid = user::number(name);
+            if uid.is_none() {
+                tracing::warn!("admission.high_priority: there is no user {name} here");
+            }
+            uid
+        };
+        let intake = Intake {
+            sender,
+            next: AtomicU64::new(1),
+            places,
+            high: high.iter().filter_map(known).collect(),
+            own: rustix::process::geteuid().as_raw(),
+            rates: Mutex::new(Rates::new(RATE)),
+        };
+        (intake, requests)
+    }
+
+    fn caller(&self, uid: u32) -> Caller {
+        let privileged = uid == 0 || uid == self.own;
+        Caller { uid, privileged, high: privileged || self.high.contains(&uid), ..Caller::default() }
+    }
+
+    /// The same, where its work will be.
+    fn placed(&self, caller: Caller, place: Result<Option<String>, String>) -> Caller {
+        let found = place.and_then(|cgroup| Ok((self.places.ceilings(cgroup.as_deref())?, cgroup)));
+        match found {
+            Ok((ceilings, cgroup)) => Caller { cgroup, ceilings, ..caller },
+            Err(why) => Caller { missing: Some(why), ..caller },
+        }
+    }
+
+    /// An owner that the caller may name, its cgroup, and how old it is, in nanoseconds.
+    fn owner(
+        &self,
+        client: &Client,
+        caller: &Caller,
+        name: Option<OwnerName>,
+    ) -> Result<(Owner, Option<String>, u64), Problem> {
+        let process = |pid: u32| {
+            let life = self.places.life(pid).filter(|life| !life.ended && pid > 0);
+            life.ok_or_else(|| Problem::new(400, format!("there is no process {pid} here: name another owner")))
+        };
+        let pid = match name {
+            Some(OwnerName::Cgroup(path)) => {
+                self.cgroup(client, caller, &path)?;
+                return Ok((Owner::Cgroup { path: path.clone() }, Some(path), u64::MAX));
+            }
+            Some(OwnerName::Pid(pid)) => {
+                let nested = self.places.user(client.pid).is_none_or(|(_, nested)| nested);
+                if nested && client.pid != pid {
+                    return Err(Problem::new(
+                        400,
+                        "a pid counts in the namespace of its container: name no owner, or its cgroup by its path on the host",
+                    ));
+                }
+                pid
+            }
+            None => client.pid,
+        };
+        let life = process(pid)?;
+        let owner = self.places.user(pid).map(|(uid, _)| uid);
+        if !caller.privileged && owner != Some(caller.uid) {
+            return Err(Problem::new(403, format!("process {pid} is not of user {}", caller.uid)));
+        }
+        let ticks = rustix::param::clock_ticks_per_second().max(1);
+        let begun = life.started.saturating_mul(1_000_000_000 / ticks);
+        let age = clock::boot_ns().saturating_sub(begun);
+        let cgroup = self.places.of(pid).ok().flatten();
+        Ok((Owner::Process { pid, started: life.started }, cgroup, age))
+    }
+
+    /// Whether the caller may name a cgroup: its own, one above or below it, or one that its user was given.
+    fn cgroup(&self, client: &Client, caller: &Caller, path: &str) -> Result<(), Problem> {
+        let plain = path.starts_with('/') && path.len() > 1 && !path.ends_with('/');
+        let steps = path.split('/').skip(1);
+        if !plain || steps.into_iter().any(|name| name.is_empty() || name == "." || name == "..") {
+            return Err(Problem::new(
+                400,
+                "the path of a cgroup begins with a slash, as in /proc/self/cgroup, and is not the root",
+            ));
+        }
+        let found = self.places.directory(path).and_then(|directory| directory.metadata().ok());
+        let found = found.ok_or_else(|| Problem::new(400, format!("there is no memory cgroup {path} here")))?;
+        let own = self.places.of(client.pid).ok().flatten();
+        let near = own.is_some_and(|own| contains(path, &own) || contains(&own, path));
+        match caller.privileged || near || found.uid() == caller.uid {
+            true => Ok(()),
+            false => Err(Problem::new(403, format!("cgroup {path} is not of user {}", caller.uid))),
+        }
+    }
+
+    fn used(&self, owner: &Owner) -> Use {
+        match tree::look(&self.places, owner) {
+            Found::Has(used) | Found::Empty(used) => used,
+            Found::Gone => Use::default(),
+        }
+    }
+}
+
+impl Requests for Intake {
+    fn prepare(&self, client: &Client, wanted: Wanted) -> Result<Request, Problem> {
+        let caller = self.caller(client.uid);
+        if !caller.privileged && !lock(&self.rates).allows(&client.uid.to_string(), clock::unix_ns()) {
+            return Err(Problem::new(429, format!("user {} asks too often", client.uid)));
+        }
+        let (caller, asked) = match wanted {
+            Wanted::Admit(ask) => (self.placed(caller, self.places.of(client.pid)), Asked::Admit(*ask)),
+            Wanted::Claim(claim) => {
+                let (owner, cgroup, _) = self.owner(client, &caller, claim.owner.clone())?;
+                let used = self.used(&owner);
+                let place = match cgroup {
+                    None => self.places.of(client.pid),
+                    cgroup => Ok(cgroup),
+                };
+                (self.placed(caller, place), Asked::Claim { claim: *claim, owner, used })
+            }
+            Wanted::Own(id, name) => {
+                let (owner, cgroup, age) = self.owner(client, &caller, Some(name))?;
+                let used = self.used(&owner);
+                (Caller { cgroup, ..caller }, Asked::Own { id, owner, used, age })
+            }
+            Wanted::Release(id) => (caller, Asked::Release { id }),
+            Wanted::Touch(id) => (caller, Asked::Touch { id }),
+            Wanted::Settled(id) => (caller, Asked::Settled { id }),
+        };
+        Ok(Request { number: self.next.fetch_add(1, Ordering::Relaxed), caller, asked })
+    }
+
+    fn send(&self, request: Request) -> oneshot::Receiver<Answer> {
+        let (answer, answered) = oneshot::channel();
+        // If the agent has stopped, the channel closes with what was not received.
+        let _ = self.sender.send(Incoming { request, answer: Some(answer) });
+        answered
+    }
+
+    fn withdraw(&self, uid: u32, number: u64) {
+        let asked = Asked::Withdraw { number };
+        let request = Request { number: self.next.fetch_add(1, Ordering::Relaxed), caller: self.caller(uid), asked };
+        let _ = self.sender.send(Incoming { request, answer: None });
+    }
+}

@@ -1,0 +1,171 @@
+//! The owners of leases, and those who wait for one: whether they live, what they use, and the limits above them. A thread of its own
+//! reads them, because there may be many; nothing is read while there are none.
+
+pub mod place;
+pub mod tree;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use collector_core::lease::{Change, Kept, Lease, Owner, State};
+use collector_core::sample::{Reading, Sample};
+
+use super::{Health, Source};
+use crate::clock;
+use crate::mutex::lock;
+use place::Places;
+use tree::Found;
+
+/// How long the cgroup that owns a lease may be empty.
+const EMPTY: Duration = Duration::from_secs(30);
+/// The longest time between two looks.
+const LONGEST: Duration = Duration::from_secs(1);
+
+/// Which leases there are, and what was read of them. Shared with the fold loop, which adds and removes them.
+#[derive(Debug, Default)]
+pub struct Followed {
+    state: Mutex<State_>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State_ {
+    leases: BTreeMap<u64, One>,
+    found: Vec<Kept>,
+    /// How long the last round took, until somebody has learned of it.
+    round: Option<Duration>,
+    ended: bool,
+}
+
+#[derive(Clone, Debug)]
+struct One {
+    owner: Owner,
+    cgroup: Option<String>,
+    waits: bool,
+    empty: Option<Instant>,
+}
+
+impl Followed {
+    /// A lease is there, has another owner, or is no more.
+    pub fn change(&self, change: &Change) {
+        match change.step.is_end() {
+            true => drop(lock(&self.state).leases.remove(&change.lease.id)),
+            false => self.add(&change.lease),
+        }
+    }
+
+    pub fn add(&self, lease: &Lease) {
+        let mut state = lock(&self.state);
+        if lease.state == State::Ending {
+            // Its owner is gone already.
+            state.leases.remove(&lease.id);
+            return;
+        }
+        let (owner, cgroup) = (lease.owner.clone(), lease.cgroup.clone());
+        let one = One { owner, cgroup, waits: lease.state == State::Waiting, empty: None };
+        state.leases.insert(lease.id, one);
+        self.changed.notify_all();
+    }
+
+    fn end(&self) {
+        lock(&self.state).ended = true;
+        self.changed.notify_all();
+    }
+
+    /// Reads all of them, again and again.
+    fn run(&self, places: &Places, interval: Duration) {
+        loop {
+            let leases = {
+                let mut state = lock(&self.state);
+                while state.leases.is_empty() && !state.ended {
+                    state = self.changed.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner);
+                }
+                if state.ended {
+                    return;
+                }
+                state.leases.clone()
+            };
+            let begun = Instant::now();
+            for (id, one) in leases {
+                let found = read(places, id, &one);
+                let mut state = lock(&self.state);
+                // It may have changed, or gone, meanwhile.
+                let Some(now) = state.leases.get_mut(&id).filter(|now| now.owner == one.owner) else { continue };
+                let over = match &found.owner {
+                    Found::Gone => true,
+                    Found::Has(_) => now.empty.take().is_some() && false,
+                    Found::Empty(_) => now.empty.get_or_insert_with(Instant::now).elapsed() >= EMPTY,
+                };
+                match found.owner {
+                    Found::Has(used) | Found::Empty(used) if !over => state.found.push(Kept::Used { id, used }),
+                    _ => {
+                        state.leases.remove(&id);
+                        state.found.push(Kept::Gone { id });
+                    }
+                }
+                state.found.extend(found.ceilings);
+            }
+            let mut state = lock(&self.state);
+            state.round = Some(begun.elapsed());
+            let (state, _) = self
+                .changed
+                .wait_timeout_while(state, interval, |state| !state.ended)
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            drop(state);
+        }
+    }
+}
+
+struct Look {
+    owner: Found,
+    ceilings: Option<Kept>,
+}
+
+fn read(places: &Places, id: u64, one: &One) -> Look {
+    let ceilings = one.waits.then(|| {
+        let (ceilings, missing) = match places.ceilings(one.cgroup.as_deref()) {
+            Ok(ceilings) => (ceilings, None),
+            Err(why) => (Vec::new(), Some(why)),
+        };
+        Kept::Ceilings { id, ceilings, missing }
+    });
+    Look { owner: tree::look(places, &one.owner), ceilings }
+}
+
+/// The source.
+pub struct Owners {
+    followed: Arc<Followed>,
+}
+
+impl Owners {
+    pub fn start(followed: &Arc<Followed>, places: Places, tick: Duration) -> Result<Owners> {
+        let owners = Owners { followed: followed.clone() };
+        let followed = followed.clone();
+        let run = move || followed.run(&places, tick.min(LONGEST));
+        std::thread::Builder::new().name("headroom-lease".into()).spawn(run).context("start a thread for leases")?;
+        Ok(owners)
+    }
+}
+
+impl Drop for Owners {
+    fn drop(&mut self) {
+        self.followed.end();
+    }
+}
+
+impl Source for Owners {
+    fn read(&mut self, emit: &mut dyn FnMut(Sample)) -> Health {
+        let (found, round) = {
+            let mut state = lock(&self.followed.state);
+            (std::mem::take(&mut state.found), state.round.take())
+        };
+        let time = clock::unix_ns();
+        found.into_iter().for_each(|kept| emit(Sample { time, reading: Reading::Lease(kept) }));
+        match round {
+            Some(round) => Health::Round { ns: round.as_nanos() as u64, result: Ok(()) },
+            None => Health::Silent,
+        }
+    }
+}
