@@ -7,6 +7,7 @@ pub mod admission;
 pub mod alert;
 pub mod amount;
 pub mod api;
+pub mod breaker;
 pub mod btf;
 pub mod cgroup;
 pub mod count;

@@ -2,6 +2,7 @@
 //! IO and has no clock. Once every workload has been seen, folding counters allocates nothing.
 
 pub mod change;
+pub mod circuit;
 pub mod coverage;
 pub mod firing;
 pub mod gpu;
@@ -21,6 +22,7 @@ use crate::signal::oom::KILLS;
 use crate::statistic;
 use crate::tier::{Entry, Quarter};
 use change::Changes;
+use circuit::Circuits;
 use coverage::Coverage;
 use firing::Firing;
 use gpu::Gpus;
@@ -54,6 +56,8 @@ pub struct View {
     pub history: History,
     /// Recent changes.
     pub changes: Changes,
+    /// Units that fail, or start too often.
+    pub circuits: Circuits,
     /// State of probes and sources, losses, and the cost of measuring.
     pub coverage: Coverage,
 }
