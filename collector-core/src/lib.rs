@@ -10,6 +10,7 @@ pub mod api;
 pub mod breaker;
 pub mod btf;
 pub mod cgroup;
+pub mod circuit;
 pub mod count;
 pub mod decode;
 pub mod digest;

@@ -26,6 +26,8 @@ pub struct Case<'a> {
     /// The GPUs that it may have; any, if there are none here.
     pub gpus: &'a [String],
     pub caller: &'a Caller,
+    /// What is started, by whose failures and starts it may have to wait.
+    pub unit: Option<&'a str>,
     /// Whether somebody reads who holds what: finding that takes longer.
     pub told: bool,
 }

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::alerts::{Alerts, Suggestions};
+use super::circuits::Circuits;
 use super::coverage::Coverage;
 use super::gpus::Gpus;
 use super::incidents::{Explained, Incidents, page};
@@ -37,6 +38,7 @@ impl Read {
             Read::History(query) => json(&History::of(view, query)?),
             Read::Suggestions => json(&Suggestions::of(view)),
             Read::Reservations => json(&Reservations::of(view)),
+            Read::Circuits => json(&Circuits::of(view)),
             Read::Coverage => json(&Coverage::of(view)),
             Read::Events => Err(Problem::new(403, "events are on the socket alone")),
             Read::OpenApi => Ok(openapi::json().to_vec()),

@@ -3,6 +3,7 @@
 pub mod alerts;
 mod answer;
 pub mod change;
+pub mod circuits;
 pub mod coverage;
 mod document;
 pub mod gpus;

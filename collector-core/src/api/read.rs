@@ -1,6 +1,7 @@
 //! The reads of the API, as data: paths, parameters, and the types of the answers. Knows no HTTP.
 
 use super::alerts::{Alerts, Suggestions};
+use super::circuits::Circuits;
 use super::coverage::Coverage;
 use super::gpus::Gpus;
 use super::incidents::{Explained, Incidents};
@@ -38,6 +39,7 @@ pub enum Read {
     History(Query),
     Suggestions,
     Reservations,
+    Circuits,
     Coverage,
     Events,
     OpenApi,
@@ -169,6 +171,14 @@ pub const ROUTES: &[Route] = &[
         parameters: &[],
         answer: Answer::Type(schema::<Reservations>),
         read: |_| Read::Reservations,
+    },
+    Route {
+        path: "circuits",
+        alias: None,
+        help: "Units that were started or failed lately, and whether they may start.",
+        parameters: &[],
+        answer: Answer::Type(schema::<Circuits>),
+        read: |_| Read::Circuits,
     },
     Route {
         path: "coverage",

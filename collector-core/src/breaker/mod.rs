@@ -6,10 +6,9 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+use crate::circuit::{Cause, LONGEST};
 use crate::text::escape;
-use crate::view::circuit::{
-    CAUSES, Cause, Circuit, Circuits, FAILURES, Key, LONGEST, PARTS, Phase, SHARE, Starts, UNITS, Unit,
-};
+use crate::view::circuit::{CAUSES, Circuit, Circuits, FAILURES, Key, PARTS, Phase, SHARE, Starts, UNITS, Unit};
 
 const SECOND: u64 = 1_000_000_000;
 /// Failures within this time count together, and so long a unit must do well until earlier ones are forgotten.
@@ -52,13 +51,14 @@ fn closed_to(circuit: &Circuit, time: u64, unit: &str) -> Option<Wait> {
     };
     let (seconds, why) = match circuit.phase {
         Phase::Closed { .. } => return None,
-        Phase::Open { since, length } => {
+        Phase::Open { since, length, .. } => {
             let seconds = left(since, length);
             (seconds, format!("{failed}: it may not start for another {seconds} s"))
         }
-        Phase::Probing { since, .. } => {
-            (left(since, WINDOW), format!("{failed}, and the one that was started to see whether it works now still runs"))
-        }
+        Phase::Probing { since, .. } => (
+            left(since, WINDOW),
+            format!("{failed}, and the one that was started to see whether it works now still runs"),
+        ),
     };
     (seconds > 0).then_some(Wait { why, seconds })
 }
@@ -80,7 +80,10 @@ fn too_often(starts: &Starts, time: u64, unit: &str, most: u32) -> Option<Wait> 
     }
     let until = (now.part + leaves) * PART;
     let seconds = until.saturating_sub(time).div_ceil(SECOND).max(1);
-    Some(Wait { why: format!("{unit} was started {most} times within a minute, which is the most that may be"), seconds })
+    Some(Wait {
+        why: format!("{unit} was started {most} times within a minute, which is the most that may be"),
+        seconds,
+    })
 }
 
 /// This owner's unit starts, under this reservation.
@@ -89,7 +92,7 @@ pub fn started(circuits: &mut Circuits, time: u64, uid: u32, unit: &str, reserva
     unit.starts = unit.starts.at(time);
     unit.starts.counts[0] = unit.starts.counts[0].saturating_add(1);
     for circuit in &mut unit.circuits {
-        if matches!(circuit.phase, Phase::Open { since, length } if time.saturating_sub(since) >= length) {
+        if matches!(circuit.phase, Phase::Open { since, length, .. } if time.saturating_sub(since) >= length) {
             circuit.phase = Phase::Probing { since: time, reservation };
         }
     }
@@ -99,13 +102,17 @@ pub fn started(circuits: &mut Circuits, time: u64, uid: u32, unit: &str, reserva
 pub fn ended(circuits: &mut Circuits, time: u64, uid: u32, unit: &str, reservation: Option<u64>, cause: Option<Cause>) {
     let unit = take(circuits, time, uid, unit);
     for circuit in &mut unit.circuits {
-        let Phase::Probing { reservation: probe, .. } = circuit.phase else { continue };
-        if reservation.is_none_or(|ended| ended == probe) {
+        let probe = match circuit.phase {
+            Phase::Probing { reservation, .. } => Some(reservation),
+            Phase::Open { unheard, .. } => unheard,
+            Phase::Closed { .. } => None,
+        };
+        if probe.is_some_and(|probe| reservation.is_none_or(|ended| ended == probe)) {
             circuit.phase = match cause {
                 None => Phase::Closed { since: time },
-                Some(cause) if cause == circuit.cause => circuit.phase,
+                Some(cause) if cause == circuit.cause => Phase::Probing { since: time, reservation: 0 },
                 // It failed for another cause, which says nothing of this one: the next is the probe.
-                Some(_) => Phase::Open { since: time, length: 0 },
+                Some(_) => Phase::Open { since: time, length: 0, unheard: None },
             };
         }
     }
@@ -127,11 +134,11 @@ pub fn ended(circuits: &mut Circuits, time: u64, uid: u32, unit: &str, reservati
     }
 }
 
-/// A reservation ended. If it was a probe whose end nobody reported, the next start is the probe.
+/// A reservation ended. If it was a probe whose end nobody has reported, the next start is the probe, unless that comes first.
 pub fn released(circuits: &mut Circuits, time: u64, reservation: u64) {
     for circuit in circuits.units.values_mut().flat_map(|unit| &mut unit.circuits) {
         if matches!(circuit.phase, Phase::Probing { reservation: probe, .. } if probe == reservation) {
-            circuit.phase = Phase::Open { since: time, length: 0 };
+            circuit.phase = Phase::Open { since: time, length: 0, unheard: Some(reservation) };
         }
     }
 }
@@ -156,7 +163,7 @@ pub fn tick(circuits: &mut Circuits, time: u64) {
             match circuit.phase {
                 Phase::Closed { since } => !(good(since) && good(circuit.failures[FAILURES - 1])),
                 // Nobody has tried for a whole window after it could: earlier failures are forgotten.
-                Phase::Open { since, length } => time - since < length + WINDOW,
+                Phase::Open { since, length, .. } => time - since < length + WINDOW,
                 Phase::Probing { .. } => true,
             }
         });
@@ -167,7 +174,7 @@ pub fn tick(circuits: &mut Circuits, time: u64) {
 fn open(circuit: &mut Circuit, time: u64) {
     let length = FIRST.saturating_mul(1 << circuit.opened.min(8)).min(LONGEST_OPEN);
     circuit.opened = circuit.opened.saturating_add(1);
-    circuit.phase = Phase::Open { since: time, length };
+    circuit.phase = Phase::Open { since: time, length, unheard: None };
 }
 
 fn key(uid: u32, unit: &str) -> Key {
@@ -180,10 +187,11 @@ fn take<'a>(circuits: &'a mut Circuits, time: u64, uid: u32, unit: &str) -> &'a 
     let key = key(uid, &name(unit));
     let units = &mut circuits.units;
     if !units.contains_key(&key) {
-        let of = |units: &BTreeMap<Key, Unit>, owner| units.keys().filter(|key| key.uid == owner).count();
+        let mut counts = BTreeMap::<u32, usize>::new();
+        units.keys().for_each(|key| *counts.entry(key.uid).or_default() += 1);
         let owner = match units.len() {
-            _ if of(units, uid) >= SHARE => Some(uid),
-            UNITS.. => units.keys().map(|key| key.uid).max_by_key(|owner| of(units, *owner)),
+            _ if counts.get(&uid).is_some_and(|count| *count >= SHARE) => Some(uid),
+            UNITS.. => counts.into_iter().max_by_key(|(_, count)| *count).map(|(owner, _)| owner),
             _ => None,
         };
         let oldest = units.iter().filter(|(key, _)| Some(key.uid) == owner).min_by_key(|(_, unit)| unit.used);

@@ -24,7 +24,6 @@ mod victim;
 
 use std::sync::Arc;
 
-use crate::breaker;
 use crate::cgroup::Id;
 use crate::incident::Incident;
 use crate::outcome::{Named, Outcome};
@@ -156,7 +155,6 @@ macro_rules! fold {
                 match reading {
                     Reading::Start(start) => view.start(time, start),
                     Reading::Tick => {
-                        breaker::tick(&mut view.circuits, time);
                         let history = view.tick(time);
                         outcomes = oom::release(view, held);
                         let changes = level::tick(level, view, time);

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Lease, Orphan, Owner, Priority, State, Verdict};
+use crate::circuit;
 
 /// The answer to the request with this number.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -20,11 +21,19 @@ pub enum Body {
     Verdict(Verdict),
     Granted(Granted),
     Reservation(Reservation),
+    Circuit(Circuit),
     /// It is refused, for this reason; with the verdict, if it was judged.
     Refused {
         detail: String,
         verdict: Option<Box<Verdict>>,
     },
+}
+
+/// Whether a unit may start, after it ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Circuit {
+    pub unit: String,
+    pub state: circuit::State,
 }
 
 /// A claim that was granted.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Priority;
+use crate::circuit::Cause;
 use crate::need::{Need, Resource};
 
 /// Parts of a need, bytes of its texts, GPUs, and bytes of a name.
@@ -62,6 +63,31 @@ pub struct Claim {
     /// repeated when its answer was lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
+}
+
+/// How something that was started ended. A unit that fails again and again may not start for a while.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Ended {
+    /// As in the claim.
+    pub unit: String,
+    /// Why it failed; absent if it ended well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
+    /// The reservation that it ran under.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reservation: Option<u64>,
+}
+
+impl Ended {
+    /// # Errors
+    /// With a sentence, if anything is out of its bounds.
+    pub fn check(&self) -> Result<(), String> {
+        match self.unit.is_empty() {
+            true => Err("unit has a name".to_owned()),
+            false => name("unit", Some(&self.unit)),
+        }
+    }
 }
 
 /// An owner, as a caller names it.
@@ -175,5 +201,19 @@ mod tests {
             let error = read(text.clone()).unwrap_err();
             assert!(error.contains(says), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn the_end_of_a_unit_has_its_name_and_a_cause_that_is_one() {
+        let read = |text: &str| {
+            let ended = serde_json::from_str::<Ended>(text).map_err(|error| error.to_string())?;
+            ended.check().map(|()| ended.cause)
+        };
+        assert_eq!(read(r#"{"unit":"a"}"#), Ok(None));
+        assert_eq!(read(r#"{"unit":"a","cause":"oom","reservation":7}"#), Ok(Some(Cause::Oom)));
+        assert_eq!(read(r#"{"unit":"a","cause":{"exit":3}}"#), Ok(Some(Cause::Exit(3))));
+        let long = format!(r#"{{"unit":"{}"}}"#, "a".repeat(NAME + 1));
+        let bad = [r#"{"unit":""}"#, r#"{"unit":"a","cause":{"exit":256}}"#, r#"{"unit":"a","uid":0}"#, "{}", &long];
+        assert!(bad.iter().all(|text| read(text).is_err()));
     }
 }

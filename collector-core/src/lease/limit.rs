@@ -14,6 +14,9 @@ pub struct Limits {
     pub waiting: usize,
     /// The percentage of the host's memory that the leases of one user may keep free together. Root's may keep all.
     pub share: u64,
+    /// Starts of one unit a minute; 0 is any number.
+    #[serde(default)]
+    pub starts: u32,
     /// Places of each slot that all users share. A slot of another name belongs to its user, and has one place.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub slots: BTreeMap<String, u64>,
@@ -21,6 +24,6 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { start_ns: 300_000_000_000, leases: 64, waiting: 64, share: 50, slots: BTreeMap::new() }
+        Limits { start_ns: 300_000_000_000, leases: 64, waiting: 64, share: 50, starts: 60, slots: BTreeMap::new() }
     }
 }

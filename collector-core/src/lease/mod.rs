@@ -10,8 +10,8 @@ pub mod request;
 pub mod verdict;
 pub mod want;
 
-pub use answer::{Answer, Body, Change, Granted, Reservation, Step};
-pub use ask::{Ask, Claim, OwnerName};
+pub use answer::{Answer, Body, Change, Circuit, Granted, Reservation, Step};
+pub use ask::{Ask, Claim, Ended, OwnerName};
 pub use hold::{Lease, Orphan, Owner, Spent, State, Use};
 pub use limit::Limits;
 pub use priority::Priority;

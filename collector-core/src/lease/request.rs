@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Ask, Claim, Lease, Limits, Owner, Use};
+use super::{Ask, Claim, Ended, Lease, Limits, Owner, Use};
 
 /// A request, with a number that its answer bears.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -79,6 +79,8 @@ pub enum Asked {
         used: Use,
         age: u64,
     },
+    /// What was started under a lease ended.
+    Ended(Ended),
     /// Who made the request with this number has gone: nobody will learn of its answer.
     Withdraw {
         number: u64,

@@ -3,6 +3,7 @@
 
 pub mod alert;
 pub mod block;
+pub mod circuit;
 pub mod coverage;
 mod detail;
 pub mod document;
@@ -211,6 +212,7 @@ pub const METRICS: &[Metric] = &[
     sink::DELIVERED,
     sink::FAILURES,
     sink::QUEUED,
+    circuit::STATE,
     coverage::BPF_RUNS,
     coverage::BPF_RUN_SECONDS,
     history::WORKLOADS,

@@ -2,10 +2,8 @@
 //! owner. Knows neither when a circuit opens (`breaker`) nor who starts what.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use crate::circuit::{Cause, State};
 
 /// Failures of one cause that open a circuit, and so many are remembered.
 pub(crate) const FAILURES: usize = 3;
@@ -16,30 +14,6 @@ pub(crate) const UNITS: usize = 1024;
 pub(crate) const SHARE: usize = 64;
 /// Causes of one unit.
 pub(crate) const CAUSES: usize = 8;
-/// Characters of the name of a unit.
-pub const LONGEST: usize = 64;
-
-/// Why a command failed. Commands that ended well, or because somebody asked them to, did not fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Cause {
-    /// The OOM killer killed it, or a process of it.
-    Oom,
-    /// The number of the signal that ended it.
-    Signal(u8),
-    /// The exit code, which is not 0.
-    Exit(u8),
-}
-
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Cause::Oom => f.write_str("OOM kill"),
-            Cause::Signal(number) => write!(f, "signal {number}"),
-            Cause::Exit(code) => write!(f, "exit code {code}"),
-        }
-    }
-}
 
 /// All units that were started or failed lately.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -86,34 +60,11 @@ pub(crate) struct Circuit {
 pub(crate) enum Phase {
     /// All may start. `since` is when a probe ended well, or 0.
     Closed { since: u64 },
-    /// Nobody may start for `length`; after that one may, as a probe.
-    Open { since: u64, length: u64 },
+    /// Nobody may start for `length`; after that one may, as a probe. `unheard` is the reservation of a probe that is gone, and
+    /// whose end may be reported yet.
+    Open { since: u64, length: u64, unheard: Option<u64> },
     /// One was started and did not end yet.
     Probing { since: u64, reservation: u64 },
-}
-
-/// Whether a unit may start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
-    /// It may.
-    #[default]
-    Closed,
-    /// One may start, to see whether it works again; or that one runs.
-    Probing,
-    /// It may not yet.
-    Open,
-}
-
-impl State {
-    /// The value of `headroom_circuit_state`.
-    pub fn number(self) -> u64 {
-        self as u64
-    }
-
-    pub fn name(self) -> &'static str {
-        ["closed", "probing", "open"][self as usize]
-    }
 }
 
 impl Circuit {
@@ -124,7 +75,7 @@ impl Circuit {
     pub fn state(&self, time: u64) -> State {
         match self.phase {
             Phase::Closed { .. } => State::Closed,
-            Phase::Open { since, length } if time.saturating_sub(since) < length => State::Open,
+            Phase::Open { since, length, .. } if time.saturating_sub(since) < length => State::Open,
             Phase::Open { .. } | Phase::Probing { .. } => State::Probing,
         }
     }
@@ -154,6 +105,13 @@ pub struct SeenCause {
 }
 
 impl Circuits {
+    /// Of this owner's unit.
+    pub fn state(&self, time: u64, uid: u32, unit: &str) -> State {
+        let unit = self.units.get(&Key { uid, unit: unit.into() });
+        let circuits = unit.iter().flat_map(|unit| &unit.circuits);
+        circuits.map(|circuit| circuit.state(time)).max().unwrap_or_default()
+    }
+
     /// All units by owner and name.
     pub fn iter(&self, time: u64) -> impl Iterator<Item = Seen<'_>> {
         self.units.iter().map(move |(key, unit)| {
@@ -162,7 +120,7 @@ impl Circuits {
                 state: circuit.state(time),
                 failed: circuit.failures[FAILURES - 1],
                 until: match circuit.phase {
-                    Phase::Open { since, length } => Some(since.saturating_add(length)),
+                    Phase::Open { since, length, .. } => Some(since.saturating_add(length)),
                     _ => None,
                 },
                 opened: circuit.opened,

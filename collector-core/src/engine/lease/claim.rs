@@ -3,6 +3,7 @@
 use super::{answered, follow, granted, grants, promised, queue, refused, told, too_high};
 use crate::admission::{self, Case};
 use crate::amount;
+use crate::breaker;
 use crate::lease::{Body, Caller, Claim, Granted, Lease, Owner, Spent, State, Step, Use, Verdict, Want};
 use crate::outcome::Outcome;
 use crate::view::lease::Waiting;
@@ -32,13 +33,21 @@ pub(super) fn claim(
         return found;
     }
     let want = Want::of(&claim.need);
-    if want.is_nothing() {
+    // A guard of a unit whose need nobody knows: its failures and starts count, and the level does.
+    if want.is_nothing() && claim.unit.is_none() {
         return Some(refused(400, "a claim of nothing: the need has no parts"));
     }
     if let Some(why) = too_much(view, caller, &want) {
         return Some(why);
     }
-    let case = Case { want: &want, priority: claim.priority, gpus: &claim.gpus, caller, told: true };
+    let case = Case {
+        want: &want,
+        priority: claim.priority,
+        gpus: &claim.gpus,
+        caller,
+        unit: claim.unit.as_deref(),
+        told: true,
+    };
     let (claimed, ahead) = queue::ahead(view, claim.priority);
     let mut judged = admission::judge_need(view, &claim.need, &case, &claimed);
     queue::tell(view, &case, &mut judged.verdict, ahead);
@@ -110,6 +119,9 @@ pub(super) fn grant(
         reservation::owner(&lease.owner)
     );
     outcomes.push(told(view, Step::Granted, &lease, sentence));
+    if let Some(unit) = &lease.unit {
+        breaker::started(&mut view.circuits, view.leases.now, lease.uid, unit, lease.id);
+    }
     let granted = Granted { id: lease.id, gpus: lease.gpus.clone(), owner: lease.owner.clone(), verdict };
     view.leases.held.insert(lease.id, lease);
     (201, Body::Granted(granted))
@@ -186,8 +198,7 @@ pub(super) fn withdraw(view: &mut View, caller: &Caller, number: u64, outcomes: 
 pub(super) fn give_up(view: &mut View, id: u64, why: &str) -> Vec<Outcome> {
     let Some(waiting) = view.leases.waiting.remove(&id) else { return Vec::new() };
     let lease = &waiting.lease;
-    let case =
-        Case { want: &lease.want, priority: lease.priority, gpus: &lease.gpus, caller: &waiting.caller, told: true };
+    let case = Case { told: true, ..queue::case(&waiting) };
     let (claimed, ahead) = queue::ahead(view, lease.priority);
     let mut verdict = admission::judge(view, &case, &claimed).verdict;
     queue::tell(view, &case, &mut verdict, ahead);

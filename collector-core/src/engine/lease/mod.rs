@@ -7,8 +7,10 @@ mod queue;
 mod tests;
 
 use crate::admission::{self, Case, Claimed};
+use crate::breaker;
 use crate::lease::{
-    Answer, Ask, Asked, Body, Caller, Change, Decision, Kept, Lease, Owner, Priority, Request, Step, Use, Want,
+    Answer, Ask, Asked, Body, Caller, Change, Circuit, Decision, Ended, Kept, Lease, Owner, Priority, Request, Step,
+    Use, Want,
 };
 use crate::outcome::Outcome;
 use crate::view::lease::place;
@@ -17,18 +19,34 @@ use crate::view::{View, reservation};
 /// Folds what was read about leases, and what was kept of them.
 pub(super) fn kept(view: &mut View, time: u64, kept: &Kept) -> Vec<Outcome> {
     view.leases.advance(time);
-    follow::kept(view, kept)
+    let outcomes = follow::kept(view, kept);
+    released(view, &outcomes);
+    outcomes
 }
 
 /// At the end of a round: what grew, what settled, what is over, and who is next.
 pub(super) fn tick(view: &mut View, time: u64) -> Vec<Outcome> {
     view.leases.advance(time);
+    breaker::tick(&mut view.circuits, view.leases.now);
     if view.leases.held.is_empty() && view.leases.waiting.is_empty() {
         return Vec::new();
     }
     let mut outcomes = follow::tick(view);
+    released(view, &outcomes);
     outcomes.extend(queue::serve(view));
     outcomes
+}
+
+/// Tells the units of leases that ended.
+fn released(view: &mut View, outcomes: &[Outcome]) {
+    let now = view.leases.now;
+    for outcome in outcomes {
+        if let Outcome::Lease(change) = outcome
+            && change.step.is_end()
+        {
+            breaker::released(&mut view.circuits, now, change.lease.id);
+        }
+    }
 }
 
 pub(super) fn request(view: &mut View, time: u64, request: &Request) -> Vec<Outcome> {
@@ -48,11 +66,13 @@ pub(super) fn request(view: &mut View, time: u64, request: &Request) -> Vec<Outc
             follow::settle(lease).then(|| (Step::Changed, format!("reservation {id} has started, by its owner's word")))
         })),
         Asked::Own { id, owner, used, age } => Some(transfer(view, caller, (*id, owner, used, *age), &mut outcomes)),
+        Asked::Ended(ended) => Some(over(view, caller, ended)),
         Asked::Withdraw { number } => {
             claim::withdraw(view, caller, *number, &mut outcomes);
             None
         }
     };
+    released(view, &outcomes);
     // What was given back may be what somebody waits for.
     if !matches!(asked, Asked::Admit(_) | Asked::Touch { .. }) {
         outcomes.extend(queue::serve(view));
@@ -78,12 +98,24 @@ fn admit(view: &mut View, caller: &Caller, ask: &Ask) -> (u16, Body) {
         return refused(403, why);
     }
     let want = Want::of(&ask.need);
-    let case = Case { want: &want, priority: ask.priority, gpus: &ask.gpus, caller, told: true };
+    let case =
+        Case { want: &want, priority: ask.priority, gpus: &ask.gpus, caller, unit: ask.unit.as_deref(), told: true };
     let (claimed, ahead) = queue::ahead(view, ask.priority);
     let mut verdict = admission::judge_need(view, &ask.need, &case, &claimed).verdict;
     queue::tell(view, &case, &mut verdict, ahead);
     view.leases.count(verdict.verdict, ask.priority);
     (200, Body::Verdict(verdict))
+}
+
+/// How a unit of the caller's ended.
+fn over(view: &mut View, caller: &Caller, ended: &Ended) -> (u16, Body) {
+    if let Err(why) = ended.check() {
+        return refused(400, why);
+    }
+    let (now, unit) = (view.leases.now, breaker::name(&ended.unit));
+    breaker::ended(&mut view.circuits, now, caller.uid, &ended.unit, ended.reservation, ended.cause);
+    let state = view.circuits.state(now, caller.uid, &unit);
+    (200, Body::Circuit(Circuit { unit, state }))
 }
 
 fn too_high(caller: &Caller, priority: Priority) -> Option<String> {

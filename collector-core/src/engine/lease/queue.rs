@@ -3,6 +3,7 @@
 
 use super::{answered, claim, grants, promised};
 use crate::admission::{self, Case, Claimed};
+use crate::breaker;
 use crate::lease::{Decision, Priority, Verdict};
 use crate::outcome::Outcome;
 use crate::view::View;
@@ -19,8 +20,12 @@ pub(super) fn serve(view: &mut View) -> Vec<Outcome> {
         let Some(waiting) = view.leases.waiting.get(&id) else { continue };
         let late = view.leases.now >= waiting.until;
         let mut judged = admission::judge(view, &case(waiting), &claimed);
+        let tripped = tripped(view, &case(waiting));
         if let Some(why) = held_back(view, waiting.lease.priority, &judged.taken) {
             (judged.verdict.verdict, judged.verdict.reason) = (Decision::Wait, why);
+        }
+        if let Some(wait) = &tripped {
+            wait_for(&mut judged.verdict, wait);
         }
         if grants(judged.verdict.verdict) {
             if let Some(waiting) = view.leases.waiting.remove(&id) {
@@ -32,16 +37,17 @@ pub(super) fn serve(view: &mut View) -> Vec<Outcome> {
             claimed.push(judged.taken);
         } else if late {
             outcomes.extend(claim::give_up(view, id, "there was no room in time"));
-        } else if !judged.hopeless {
+        } else if !judged.hopeless && tripped.is_none() {
             claimed.push(judged.taken);
         }
     }
     outcomes
 }
 
-fn case(waiting: &Waiting) -> Case<'_> {
+pub(super) fn case(waiting: &Waiting) -> Case<'_> {
     let Waiting { lease, caller, .. } = waiting;
-    Case { want: &lease.want, priority: lease.priority, gpus: &lease.gpus, caller, told: false }
+    let unit = lease.unit.as_deref();
+    Case { want: &lease.want, priority: lease.priority, gpus: &lease.gpus, caller, unit, told: false }
 }
 
 /// What is promised, and what those keep who wait and come before somebody new of this priority; and their number.
@@ -54,7 +60,7 @@ pub(super) fn ahead(view: &View, priority: Priority) -> (Vec<Claimed>, u64) {
             break;
         }
         let judged = admission::judge(view, &case(waiting), &claimed);
-        if !judged.hopeless {
+        if !judged.hopeless && tripped(view, &case(waiting)).is_none() {
             claimed.push(judged.taken);
             count += 1;
         }
@@ -68,6 +74,9 @@ pub(super) fn tell(view: &View, case: &Case<'_>, verdict: &mut Verdict, ahead: u
     if let Some(why) = held_back(view, case.priority, &taken).filter(|_| verdict.verdict.fits()) {
         (verdict.verdict, verdict.reason) = (Decision::Wait, why);
     }
+    if let Some(wait) = tripped(view, case).filter(|_| verdict.verdict.fits() || verdict.verdict == Decision::Wait) {
+        wait_for(verdict, &wait);
+    }
     if ahead > 0 && !verdict.verdict.fits() {
         verdict.ahead = Some(ahead);
         // Room that is kept for those before comes free when they have had it.
@@ -80,6 +89,17 @@ pub(super) fn tell(view: &View, case: &Case<'_>, verdict: &mut Verdict, ahead: u
             verdict.reason = format!("{ahead} claims wait already, and come first");
         }
     }
+}
+
+/// Why this unit may not start now. Who waits for that keeps no room from others meanwhile: it may fail again.
+fn tripped(view: &View, case: &Case<'_>) -> Option<breaker::Wait> {
+    let leases = &view.leases;
+    breaker::check(&view.circuits, leases.now, case.caller.uid, case.unit?, leases.limits.starts)
+}
+
+fn wait_for(verdict: &mut Verdict, wait: &breaker::Wait) {
+    (verdict.verdict, verdict.reason) = (Decision::Wait, wait.why.clone());
+    verdict.retry_after_seconds = verdict.retry_after_seconds.max(Some(wait.seconds));
 }
 
 /// Why nothing of this priority starts now, whatever is free.
