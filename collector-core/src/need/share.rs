@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Need, Origin, Part, Resource};
 use crate::amount;
 
 /// A part of a GPU's memory that an engine takes in all: the parts of the need on this GPU are within it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = GpuShare)]
 pub struct Share {
     /// What fills the rest of it: `KV cache, the rest of vLLM's share`.
     pub what: String,
