@@ -22,12 +22,16 @@ pub enum Exit {
     Moderate = 12,
     Heavy = 13,
     Critical = 14,
+    /// It fits, but tightly, and that is not wanted.
+    Tight = 20,
+    Wait = 21,
+    No = 22,
     Unknown = 23,
 }
 
 impl Exit {
     /// In order of their codes.
-    pub const ALL: [Exit; 14] = [
+    pub const ALL: [Exit; 17] = [
         Exit::Success,
         Exit::Failure,
         Exit::Usage,
@@ -41,6 +45,9 @@ impl Exit {
         Exit::Moderate,
         Exit::Heavy,
         Exit::Critical,
+        Exit::Tight,
+        Exit::Wait,
+        Exit::No,
         Exit::Unknown,
     ];
 
@@ -68,7 +75,10 @@ impl Exit {
             Exit::Moderate => "with level --exit-code: it is 2",
             Exit::Heavy => "with level --exit-code: it is 3",
             Exit::Critical => "with level --exit-code: it is 4",
-            Exit::Unknown => "what was asked is not known",
+            Exit::Tight => "with --strict: there is room, but tightly",
+            Exit::Wait => "there is no room now, but what is in the way will end",
+            Exit::No => "there is no room",
+            Exit::Unknown => "what was asked is not known: for admit and reserve, whether there is room",
         }
     }
 }

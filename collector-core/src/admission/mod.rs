@@ -123,6 +123,23 @@ pub fn judge(view: &View, case: &Case<'_>, claimed: &[Claimed]) -> Judged {
 /// The same of a need, as it was asked about.
 pub fn judge_need(view: &View, need: &Need, case: &Case<'_>, claimed: &[Claimed]) -> Judged {
     let mut judged = judge(view, case, claimed);
+    let missing = need.missing();
+    if let Some(why) = need.refused.first() {
+        (judged.verdict.verdict, judged.hopeless) = (Decision::No, true);
+        judged.verdict.reason = why.clone();
+    } else if let Some(why) = missing.first().filter(|_| judged.verdict.verdict != Decision::No) {
+        (judged.verdict.verdict, judged.hopeless) = (Decision::Unknown, true);
+        judged.verdict.reason = format!("not known: {why}");
+    }
+    judged.verdict.not_known.extend(missing);
+    if let Some(tenths) = need.compute_capability {
+        let what = format!("whether the GPU has compute capability {}.{}, which it needs", tenths / 10, tenths % 10);
+        if judged.verdict.verdict != Decision::No {
+            (judged.verdict.verdict, judged.hopeless) = (Decision::Unknown, true);
+            judged.verdict.reason = format!("not known: {what}");
+        }
+        judged.verdict.not_known.push(what);
+    }
     if need.upper_bound && !judged.verdict.verdict.fits() {
         judged.verdict.not_known.push("what it really needs: the need is an upper bound".to_owned());
     }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::problem::Problem;
 use super::schema::{Type, schema};
-use crate::lease::{Ask, Claim, Granted, OwnerName, Reservation, Verdict};
+use crate::lease::{Ask, Circuit, Claim, Ended, Granted, OwnerName, Reservation, Verdict};
 
 /// The largest body, in bytes.
 pub const LARGEST: usize = 64 << 10;
@@ -20,6 +20,7 @@ pub enum Wanted {
     Touch(u64),
     Settled(u64),
     Own(u64, OwnerName),
+    Ended(Ended),
 }
 
 /// A request: where it is, and what it takes.
@@ -115,6 +116,20 @@ pub const CHANGES: &[Change] = &[
         problems: &[OTHER, NONE],
         read: |id, body| Ok(Wanted::Own(id, parse(body)?)),
     },
+    Change {
+        method: "POST",
+        path: "circuits",
+        help: "Says how something that was started ended. A unit that fails again and again may not start for a while.",
+        body: Some(schema::<Ended>),
+        answer: schema::<Circuit>,
+        status: 200,
+        problems: &[OTHER],
+        read: |_, body| {
+            let ended: Ended = parse(body)?;
+            ended.check().map_err(Problem::parameter)?;
+            Ok(Wanted::Ended(ended))
+        },
+    },
 ];
 
 impl Change {
@@ -126,6 +141,13 @@ impl Change {
     /// Whether a request of any method is at this path.
     pub fn is_at(path: &str) -> bool {
         CHANGES.iter().any(|change| change.number(path).is_some())
+    }
+
+    /// The methods of requests at this path, as in the header Allow.
+    pub fn methods(path: &str) -> String {
+        let here = CHANGES.iter().filter(|change| change.number(path).is_some()).map(|change| change.method);
+        let read = super::read::Route::find(path).map(|_| "GET,HEAD");
+        read.into_iter().chain(here).collect::<Vec<_>>().join(",")
     }
 
     /// The number in a path of this kind: 0 where it has none.

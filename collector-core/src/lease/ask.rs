@@ -134,8 +134,11 @@ fn check(need: &Need, unit: Option<&str>, gpus: &[String]) -> Result<(), String>
     if need.parts.len() > PARTS {
         return Err(format!("a need has {PARTS} parts at most"));
     }
-    let sentences = || need.assumptions.iter().chain(&need.not_considered);
-    if sentences().count() > 2 * SENTENCES || sentences().any(|sentence| sentence.len() > TEXT) {
+    let sentences = || [&need.assumptions, &need.not_considered, &need.not_known, &need.refused].into_iter().flatten();
+    if need.shares.len() > PARTS
+        || sentences().count() > 4 * SENTENCES
+        || sentences().any(|sentence| sentence.len() > TEXT)
+    {
         return Err(format!("a need has {SENTENCES} assumptions of {TEXT} bytes at most"));
     }
     for part in &need.parts {

@@ -167,6 +167,7 @@ impl Requests for Intake {
             }
             Wanted::Release(id) => (caller, Asked::Release { id }),
             Wanted::Touch(id) => (caller, Asked::Touch { id }),
+            Wanted::Ended(ended) => (caller, Asked::Ended(ended)),
             Wanted::Settled(id) => (caller, Asked::Settled { id }),
         };
         Ok(Request { number: self.next.fetch_add(1, Ordering::Relaxed), caller, asked })

@@ -7,6 +7,7 @@ pub mod doctor;
 pub mod explain;
 pub mod gpus;
 pub mod journal;
+pub mod lease;
 pub mod level;
 mod listening;
 pub mod log;
@@ -67,6 +68,9 @@ When something is wrong:
 Before something starts:
   headroom level                how degraded the host is, 0 to 4, and what may still start
   headroom need MODEL           what a GGUF model needs: host memory, VRAM, and each assumption
+  headroom admit …              whether that fits here now, who holds what, and what would make room
+  headroom reserve …            keep that free until it is used
+  headroom reservations         what is reserved for whom, and who waits
 
 Configuration:
   headroom check-config         every setting, its value and its origin
@@ -99,6 +103,11 @@ enum Verb {
     CheckConfig(check_config::CheckConfigArgs),
     Completions(completions::CompletionsArgs),
     Need(need::NeedArgs),
+    Admit(lease::AdmitArgs),
+    Reserve(lease::ReserveArgs),
+    Release(lease::ReleaseArgs),
+    Touch(lease::TouchArgs),
+    Reservations(lease::ReservationsArgs),
     Man(man::ManArgs),
     Mcp(mcp::McpArgs),
 }
@@ -140,6 +149,11 @@ fn verb(verb: &Verb) -> Result<u8, Failure> {
         Verb::CheckConfig(args) => check_config::run(args),
         Verb::Completions(args) => completions::run(args),
         Verb::Need(args) => need::run(args, &args.settings.load()?),
+        Verb::Admit(args) => return lease::admit(args, &begin(&args.settings)?),
+        Verb::Reserve(args) => return lease::reserve(args, &begin(&args.settings)?),
+        Verb::Release(args) => lease::release(args, &begin(&args.settings)?),
+        Verb::Touch(args) => lease::touch(args, &begin(&args.settings)?),
+        Verb::Reservations(args) => lease::reservations(args, &begin(&args.settings)?),
         Verb::Man(args) => man::run(args),
         Verb::Mcp(args) => mcp::run(args),
     };

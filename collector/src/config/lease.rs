@@ -52,6 +52,7 @@ impl Leases {
             waiting: self.user_waiting,
             share: self.user_share as u64,
             slots: self.slots.iter().map(slot).collect::<Result<BTreeMap<_, u64>, _>>()?,
+            ..Limits::default()
         })
     }
 }

@@ -102,7 +102,7 @@ async fn other(
     let Some((route, part)) = Route::find(path) else {
         if Change::is_at(path) {
             let problem = Problem::new(405, "this is no read: POST to it, on the socket");
-            return ([(ALLOW, "POST")], problem::response(problem)).into_response();
+            return ([(ALLOW, Change::methods(path))], problem::response(problem)).into_response();
         }
         return problem::response(Problem::unknown(
             "there is nothing at this path: /api/v1/openapi.json lists what there is",
@@ -136,15 +136,13 @@ async fn change(
     seat: &Seat,
     stopped: tokio::sync::watch::Receiver<()>,
 ) -> Response {
-    let (Some(client), Some(desk)) = (client, &endpoint.desk) else {
-        return problem::response(Problem::new(
-            403,
-            "this is answered on the socket alone, where the kernel says who asks",
-        ));
+    let Some((found, id)) = Change::find(method.as_str(), path) else {
+        let problem = Problem::new(405, "nothing can be changed here with this method");
+        return ([(ALLOW, Change::methods(path))], problem::response(problem)).into_response();
     };
-    match Change::find(method.as_str(), path) {
-        Some((found, id)) => desk.answer(client, found, id, body, seat, stopped).await,
-        None => problem::response(Problem::new(405, "nothing can be changed here with this method")),
+    match (client, &endpoint.desk) {
+        (Some(client), Some(desk)) => desk.answer(client, found, id, body, seat, stopped).await,
+        _ => problem::response(Problem::new(403, "this is answered on the socket alone, where the kernel says who asks")),
     }
 }
 

@@ -1,0 +1,116 @@
+//! Metrics about what is reserved, and about verdicts.
+
+use std::collections::BTreeMap;
+
+use super::row::{Detail, Kind, Metric, Unit, Value};
+use crate::lease::{Decision, Priority, State};
+
+pub const BYTES: Metric = Metric {
+    name: "headroom_reservation_bytes",
+    kind: Kind::Gauge,
+    unit: Some(Unit::Bytes),
+    detail: Detail::Always,
+    help: "Bytes that are reserved for processes of the workload: by state `used` what they use of it by now, `unused` what is kept free for them, and \
+           `waiting` what they wait for.",
+    labels: &["workload", "resource", "state"],
+    needs: &[],
+    read: |view, emit| {
+        let mut sums: BTreeMap<(String, String, &str), u64> = BTreeMap::new();
+        let waiting = view.leases.waiting.values().map(|waiting| &waiting.lease);
+        for lease in view.leases.held.values().filter(|lease| lease.is_held()).chain(waiting) {
+            let shown = view.reservation(lease);
+            for part in shown.resources.iter().filter(|part| !["CPU", "network", "slot"].contains(&&*part.resource)) {
+                let resource = part.resource.replace(' ', "_").to_lowercase();
+                let used = part.used.unwrap_or(0).min(part.amount);
+                let states = match lease.state {
+                    State::Waiting => vec![("waiting", part.amount)],
+                    _ => vec![("unused", part.amount - used), ("used", used)],
+                };
+                for (state, amount) in states {
+                    let sum = sums.entry((shown.workload.clone(), resource.clone(), state)).or_default();
+                    *sum = sum.saturating_add(amount);
+                }
+            }
+        }
+        let all = sums.into_iter();
+        all.map(|((workload, resource, state), sum)| emit.gauge(&[&workload, &resource, state], Value::Int(sum))).collect()
+    },
+};
+
+pub const ORPHANS: Metric = Metric {
+    name: "headroom_reservation_orphans",
+    kind: Kind::Gauge,
+    unit: None,
+    detail: Detail::Always,
+    help: "Processes of the workload that still hold memory of a GPU although the owner of their reservation is gone.",
+    labels: &["workload", "gpu"],
+    needs: &[],
+    read: |view, emit| {
+        let mut counts: BTreeMap<(String, &str), u64> = BTreeMap::new();
+        for lease in view.leases.held.values().filter(|lease| !lease.orphans.is_empty()) {
+            let workload = view.reservation(lease).workload;
+            for orphan in &lease.orphans {
+                *counts.entry((workload.clone(), &orphan.gpu)).or_default() += 1;
+            }
+        }
+        counts.into_iter().map(|((workload, gpu), count)| emit.gauge(&[&workload, gpu], Value::Int(count))).collect()
+    },
+};
+
+pub const VERDICTS: Metric = Metric {
+    name: "headroom_admission_total",
+    kind: Kind::Counter,
+    unit: None,
+    detail: Detail::Used,
+    help: "Verdicts on what somebody wanted to start, by what they were: of asks, and of claims when they came.",
+    labels: &["verdict", "priority"],
+    needs: &[],
+    read: |view, emit| {
+        for decision in Decision::ALL {
+            for priority in Priority::ALL {
+                let count = view.leases.verdicts.get(&(decision, priority)).copied().unwrap_or(0);
+                emit.counter(&[decision.label(), priority.label()], Value::Int(count), view.started)?;
+            }
+        }
+        Ok(())
+    },
+};
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::engine::test::engine;
+    use crate::lease::{Asked, Caller, Claim, Kept, Owner, Request, Use};
+    use crate::metric::visit::{Part, visit};
+    use crate::need::declared::Declared;
+    use crate::sample::{Reading, Sample};
+    use crate::statistic::host::{Statistic, Values};
+
+    #[test]
+    fn what_is_used_of_a_reservation_is_no_longer_kept_free() {
+        let mut engine = engine();
+        let mut apply = |reading| engine.apply(&Sample { time: 100, reading });
+        apply(Reading::Host(Values::from_iter([(Statistic::MemoryTotal, 1 << 40), (Statistic::MemoryAvailable, 1 << 40)])));
+        let need = Declared { memory: Some("10M".into()), ..Declared::default() }.need().unwrap();
+        let claim = Claim { need, ..Claim::default() };
+        let owner = Owner::Process { pid: 1, started: 1 };
+        let caller = Caller { privileged: true, cgroup: Some("/a".into()), ..Caller::default() };
+        let asked = Asked::Claim { claim, owner, used: Use::default() };
+        apply(Reading::Request(Box::new(Request { number: 1, caller, asked })));
+        apply(Reading::Lease(Kept::Used { id: 1, used: Use { hard: 4 << 20, ..Use::default() } }));
+        let read = |metric: &'static Metric| {
+            let mut found: BTreeMap<Vec<String>, f64> = BTreeMap::new();
+            visit(engine.view(), metric, Part::Whole, &mut |labels, number, _| {
+                found.insert(labels.iter().map(|label| (*label).to_owned()).collect(), number);
+            });
+            found
+        };
+        let state = |state: &str| vec!["/a".to_owned(), "host_memory".to_owned(), state.to_owned()];
+        let bytes = read(&BYTES);
+        assert_eq!((bytes[&state("used")], bytes[&state("unused")]), (f64::from(4 << 20), f64::from(6 << 20)));
+        assert_eq!(read(&VERDICTS)[&vec!["yes".to_owned(), "normal".to_owned()]], 1.0);
+        assert!(read(&ORPHANS).is_empty());
+    }
+}

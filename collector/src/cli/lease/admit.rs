@@ -1,0 +1,72 @@
+//! `headroom admit`: may this start here now?
+
+use anyhow::Context as _;
+use collector_core::lease::{Ask, Verdict};
+use collector_core::text::shown_json;
+use hyper::Method;
+
+use super::{Terms, alone, ask, exit, page};
+use crate::cli::need::{Wants, wanted};
+use crate::cli::settings::Settings;
+use crate::cli::terminal::{colour, room};
+use crate::client::{Client, is_absent};
+use crate::config::load::Effective;
+use crate::exit::Failure;
+
+/// Say whether something may start here now: yes, tight, wait, no or unknown, with the numbers
+///
+/// Compares what it needs with what is left of this host after all that is in use or reserved: host memory below every limit
+/// that holds for the caller's cgroup, memory of each GPU, disks, CPUs, slots. Says who holds what, what would make room, and
+/// what is not known; what is not known is never a yes. Nothing is reserved: `headroom reserve` and `headroom guard` do that.
+///
+/// Without an agent it looks at the host itself, and says what it cannot know so.
+#[derive(clap::Args, Clone, Debug)]
+#[command(after_long_help = "Exit codes: 0 yes or tight, 20 tight with --strict, 21 wait, 22 no, 23 unknown.
+
+Examples:
+  A declared need:
+    headroom admit --memory 18G --vram 20G
+  A whole command:
+    headroom admit -- llama-server -m model.gguf -c 32768 -ngl 99
+  For a script:
+    headroom admit --json --vram 20G | jq -r .verdict
+")]
+pub struct AdmitArgs {
+    #[command(flatten)]
+    pub wants: Wants,
+    #[command(flatten)]
+    pub terms: Terms,
+    /// Exit with 20 if it fits only tightly
+    #[arg(long)]
+    pub strict: bool,
+    /// Print JSON: the answer of POST /api/v1/admit
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub settings: Settings,
+    /// A model with flags of its server; after `--` a whole command
+    #[arg(value_name = "MODEL", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub command: Vec<String>,
+}
+
+pub fn admit(args: &AdmitArgs, effective: &Effective) -> Result<u8, Failure> {
+    let need = wanted(&args.wants, &args.command, effective)?;
+    let Terms { priority, unit, on_gpu } = args.terms.clone();
+    let question = Ask { need, priority, unit, gpus: on_gpu };
+    let verdict: Verdict =
+        match Client::of(effective).and_then(|client| ask::ask(&client, Method::POST, "admit", Some(&question))) {
+            Ok(verdict) => verdict,
+            Err(why) if is_absent(&why) => {
+                tracing::info!("{why:#}: looking at the host instead");
+                alone::verdict(&question, effective)?
+            }
+            Err(why) => return Err(why.into()),
+        };
+    if args.json {
+        let json = serde_json::to_string_pretty(&verdict).context("write JSON")?;
+        crate::cli::print(&(shown_json(&json).into_owned() + "\n"))?;
+    } else {
+        crate::cli::print(&page::verdict(&verdict, room(), colour()))?;
+    }
+    Ok(exit(verdict.verdict, args.strict).code())
+}

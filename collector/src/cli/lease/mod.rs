@@ -1,0 +1,44 @@
+//! The verbs about room on this host: `admit`, `reserve`, `release`, `touch`, `reservations`. They ask the agent over its socket; what a
+//! need is stands in [`super::need`].
+
+mod admit;
+mod alone;
+mod ask;
+mod list;
+mod page;
+mod reserve;
+
+pub use admit::{AdmitArgs, admit};
+pub use list::{ReservationsArgs, reservations};
+pub use reserve::{ReleaseArgs, ReserveArgs, TouchArgs, release, reserve, touch};
+
+use collector_core::lease::{Decision, Priority};
+
+use crate::exit::Exit;
+
+/// How much it matters, and where it may be.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Terms {
+    /// How much it matters: background, low, normal, high, critical, or 0 to 4. Above normal is for root, and for those in
+    /// admission.high_priority
+    #[arg(long, value_name = "PRIORITY", default_value = "normal")]
+    pub priority: Priority,
+    /// What is started, such as the name of a service
+    #[arg(long, value_name = "NAME")]
+    pub unit: Option<String>,
+    /// The GPUs that it may use, by number [default: those with most room]
+    #[arg(long, value_name = "GPU,…", value_delimiter = ',')]
+    pub on_gpu: Vec<String>,
+}
+
+/// The exit code that a verdict is.
+fn exit(decision: Decision, strict: bool) -> Exit {
+    match decision {
+        Decision::Yes => Exit::Success,
+        Decision::Tight if strict => Exit::Tight,
+        Decision::Tight => Exit::Success,
+        Decision::Wait => Exit::Wait,
+        Decision::No => Exit::No,
+        Decision::Unknown => Exit::Unknown,
+    }
+}

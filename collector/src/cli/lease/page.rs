@@ -1,0 +1,205 @@
+//! A verdict and reservations as tables.
+
+use collector_core::admission::{amount_of, name};
+use collector_core::lease::answer::Part;
+use collector_core::lease::{Decision, HeldKind, Line as Row, Owner, Reservation, State, Verdict};
+use collector_core::text::shown;
+
+use crate::cli::sheet::{Column, Line, Paint, table};
+
+pub fn verdict(verdict: &Verdict, width: usize, colour: bool) -> String {
+    let head = Line::new(paint(verdict.verdict), verdict.verdict.label())
+        .and(Paint::Plain, ": ")
+        .and(Paint::Plain, &verdict.reason);
+    let mut text = head.render(usize::MAX, colour) + "\n";
+    if !verdict.resources.is_empty() {
+        let rows = &verdict.resources;
+        let columns = [
+            Column::text("RESOURCE", rows, |row| (Paint::Plain, name(row))),
+            Column::number("NEED", rows, |row| Some(amount_of(row, row.need))),
+            Column::number("AVAILABLE", rows, |row| row.available.map(|amount| amount_of(row, amount))),
+            Column::number("SHORT", rows, |row| (row.short > 0).then(|| amount_of(row, row.short))),
+            Column::text("VERDICT", rows, |row| (paint(row.verdict), row.verdict.label().to_owned())),
+            Column::text("LIMITED BY", rows, |row| (Paint::Plain, row.limited_by.clone().unwrap_or_default())),
+        ];
+        text.push('\n');
+        table(&columns, width).iter().for_each(|line| text += &(line.render(width, colour) + "\n"));
+    }
+    for row in verdict.resources.iter().filter(|row| !row.holders.is_empty()) {
+        text += &format!("\nWho holds most of {}:\n", shown(&name(row)));
+        row.holders.iter().for_each(|held| text += &holder(row, held));
+    }
+    list(&mut text, "What would make room", &verdict.room);
+    list(&mut text, "Not known", &verdict.not_known);
+    if !verdict.gpus.is_empty() && verdict.verdict.fits() {
+        text += &format!("\nGPUs: {}\n", shown(&verdict.gpus.join(", ")));
+    }
+    if let Some(seconds) = verdict.retry_after_seconds {
+        text += &format!("\nAsk again in {seconds} s.\n");
+    }
+    text
+}
+
+fn holder(row: &Row, held: &collector_core::lease::Held) -> String {
+    let amount = amount_of(row, held.amount);
+    let how = match (held.kind, held.id) {
+        (HeldKind::Use, _) => String::new(),
+        (HeldKind::Reservation, Some(id)) => format!(", reservation {id}, not used yet"),
+        (HeldKind::Reservation, None) => ", for a claim that comes first".to_owned(),
+    };
+    format!("  - {} {amount}{how}\n", shown(&held.workload))
+}
+
+fn list(text: &mut String, name: &str, sentences: &[String]) {
+    if !sentences.is_empty() {
+        *text += &format!("\n{name}:\n");
+    }
+    sentences.iter().for_each(|sentence| *text += &format!("  - {}\n", shown(sentence)));
+}
+
+fn paint(decision: Decision) -> Paint {
+    match decision {
+        Decision::Yes => Paint::Green,
+        Decision::Tight | Decision::Wait | Decision::Unknown => Paint::Yellow,
+        Decision::No => Paint::Red,
+    }
+}
+
+pub fn reservations(all: &[Reservation], width: usize, colour: bool) -> String {
+    if all.is_empty() {
+        return "nothing is reserved\n".to_owned();
+    }
+    let columns = [
+        Column::text("ID", all, |one| (Paint::Plain, one.id.to_string())),
+        Column::text("WORKLOAD", all, |one| (Paint::Plain, one.workload.clone())),
+        Column::text("STATE", all, |one| {
+            (if one.orphans.is_empty() { Paint::Plain } else { Paint::Red }, state(one).to_owned())
+        }),
+        Column::text("PRIORITY", all, |one| (Paint::Plain, one.priority.label().to_owned())),
+        Column::number("AGE", all, |one| Some(time(one.age_seconds))),
+        Column::number("ENDS IN", all, |one| one.ends_in_seconds.map(time)),
+        Column::text("OWNER", all, |one| (Paint::Plain, owner(&one.owner))),
+        Column::text("USED OF RESERVED", all, |one| {
+            (Paint::Plain, one.resources.iter().map(part).collect::<Vec<_>>().join(", "))
+        }),
+    ];
+    let mut text: String = table(&columns, width).iter().map(|line| line.render(width, colour) + "\n").collect();
+    for one in all.iter().filter(|one| !one.orphans.is_empty()) {
+        for orphan in &one.orphans {
+            let bytes = orphan.bytes.map_or_else(|| "memory".to_owned(), collector_core::amount::bytes);
+            let cgroup = orphan.cgroup.as_deref().map(|path| format!(" in {path}")).unwrap_or_default();
+            let said = format!(
+                "reservation {}: its owner is gone, but process {}{cgroup} still holds {bytes} of GPU {}",
+                one.id, orphan.pid, orphan.gpu
+            );
+            text += &(shown(&said).into_owned() + "\n");
+        }
+    }
+    text
+}
+
+fn state(one: &Reservation) -> &'static str {
+    match one.state {
+        State::Waiting => "waiting",
+        State::Starting => "starting",
+        State::Settled => "settled",
+        State::Ending if one.orphans.is_empty() => "ending",
+        State::Ending => "orphaned",
+    }
+}
+
+fn owner(owner: &Owner) -> String {
+    match owner {
+        Owner::Process { pid, .. } => format!("pid {pid}"),
+        Owner::Cgroup { path } => path.clone(),
+    }
+}
+
+fn part(part: &Part) -> String {
+    let row = Row { resource: part.resource.clone(), of: part.of.clone(), ..Row::default() };
+    let amount = amount_of(&row, part.amount);
+    match part.used {
+        Some(used) => format!("{} {} of {amount}", name(&row), amount_of(&row, used.min(part.amount))),
+        None => format!("{} {amount}", name(&row)),
+    }
+}
+
+fn time(seconds: u64) -> String {
+    humantime::format_duration(std::time::Duration::from_secs(seconds)).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use collector_core::lease::{Held, Orphan, Priority};
+
+    #[test]
+    fn a_verdict_says_what_is_short_who_has_it_and_what_is_not_known() {
+        let row = Row {
+            resource: "VRAM".into(),
+            of: Some("0".into()),
+            need: 20 << 30,
+            available: Some(15 << 30),
+            short: 5 << 30,
+            verdict: Decision::No,
+            limited_by: None,
+            holders: vec![
+                Held { workload: "docker/vllm".into(), amount: 60 << 30, kind: HeldKind::Use, id: None },
+                Held { workload: "a\x1b[2J".into(), amount: 1 << 30, kind: HeldKind::Reservation, id: Some(7) },
+            ],
+        };
+        let verdict_ = Verdict {
+            verdict: Decision::No,
+            reason: "it does not fit".into(),
+            resources: vec![row],
+            room: vec!["docker/vllm holds 60 GiB of GPU 0".into()],
+            not_known: vec!["the weather".into()],
+            ..Verdict::default()
+        };
+        let expected = "no: it does not fit
+
+RESOURCE              NEED  AVAILABLE     SHORT  VERDICT  LIMITED BY
+memory of GPU 0   20.0 GiB   15.0 GiB  5.00 GiB  no
+
+Who holds most of memory of GPU 0:
+  - docker/vllm 60.0 GiB
+  - a\\x1b[2J 1.00 GiB, reservation 7, not used yet
+
+What would make room:
+  - docker/vllm holds 60 GiB of GPU 0
+
+Not known:
+  - the weather
+";
+        assert_eq!(verdict(&verdict_, 100, false), expected);
+    }
+
+    #[test]
+    fn a_reservation_says_how_much_of_it_is_used_and_what_is_left_behind() {
+        let one = Reservation {
+            id: 7,
+            state: State::Ending,
+            workload: "a".into(),
+            uid: 7,
+            owner: Owner::Process { pid: 4, started: 1 },
+            unit: None,
+            priority: Priority::High,
+            evictable: false,
+            resources: vec![
+                Part { resource: "host memory".into(), of: None, amount: 2 << 30, used: Some(1 << 30) },
+                Part { resource: "slot".into(), of: Some("x".into()), amount: 1, used: None },
+            ],
+            age_seconds: 61,
+            ends_in_seconds: None,
+            idle_seconds: 1,
+            orphans: vec![Orphan { pid: 9, cgroup: Some("/a".into()), gpu: "0".into(), bytes: Some(1 << 30) }],
+        };
+        let text = reservations(&[one], 200, false);
+        let expected = "ID  WORKLOAD  STATE     PRIORITY    AGE  ENDS IN  OWNER  USED OF RESERVED
+7   a         orphaned  high      1m 1s        –  pid 4  host memory 1.00 GiB of 2.00 GiB, slot x 1 place
+reservation 7: its owner is gone, but process 9 in /a still holds 1.00 GiB of GPU 0
+";
+        assert_eq!(text, expected);
+        assert_eq!(reservations(&[], 100, false), "nothing is reserved\n");
+    }
+}

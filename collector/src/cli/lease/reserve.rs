@@ -1,0 +1,166 @@
+//! `headroom reserve`, `release` and `touch`: a lease by hand.
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use collector_core::lease::{Claim, OwnerName, Reservation};
+use collector_core::text::shown_json;
+use hyper::Method;
+
+use super::ask::{Claimed, ask, claim};
+use super::{Terms, exit, page};
+use crate::cli::need::{Wants, wanted};
+use crate::cli::settings::Settings;
+use crate::cli::terminal::{colour, room};
+use crate::client::Client;
+use crate::config::load::Effective;
+use crate::exit::{Exit, Failure};
+use crate::source::cgroup;
+
+/// Keep room free for something that starts soon, until it uses it
+///
+/// Prints the number of the reservation. It belongs to its owner: what the owner uses from then on is taken from it, and it ends
+/// when the owner does. Unless --pid or --cgroup says otherwise that is the process that runs this command, such as a shell;
+/// for a service manager (ExecStartPre=) it is the cgroup of the unit, until it was empty for 30 seconds.
+#[derive(clap::Args, Clone, Debug)]
+#[command(after_long_help = "Exit codes: 0 reserved, 21 wait, 22 no, 23 unknown.
+
+Examples:
+  For what this shell starts next:
+    headroom reserve --memory 18G --vram 20G
+  Wait for room, five minutes at most:
+    headroom reserve --vram 20G --wait 5m
+  In a unit of systemd:
+    ExecStartPre=headroom reserve --vram 20G --wait 2m
+")]
+pub struct ReserveArgs {
+    #[command(flatten)]
+    pub wants: Wants,
+    #[command(flatten)]
+    pub terms: Terms,
+    /// The process that it is for, with all that it starts
+    #[arg(long, value_name = "PID", conflicts_with = "cgroup")]
+    pub pid: Option<u32>,
+    /// The cgroup that it is for, such as /system.slice/vllm.service
+    #[arg(long, value_name = "PATH")]
+    pub cgroup: Option<String>,
+    /// End it after this time in any case
+    #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub lasts: Option<Duration>,
+    /// Wait this long for room
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "0s")]
+    pub wait: Duration,
+    /// It may be given up for something else
+    #[arg(long)]
+    pub evictable: bool,
+    /// Print JSON: the answer of POST /api/v1/reservations
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub settings: Settings,
+    /// A model with flags of its server; after `--` a whole command, which is not run
+    #[arg(value_name = "MODEL", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub command: Vec<String>,
+}
+
+/// Give a reservation back
+#[derive(clap::Args, Clone, Debug)]
+pub struct ReleaseArgs {
+    /// Its number, as `headroom reservations` shows it
+    pub id: u64,
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+/// Say that what a reservation holds is in use
+#[derive(clap::Args, Clone, Debug)]
+pub struct TouchArgs {
+    /// Its number, as `headroom reservations` shows it
+    pub id: u64,
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+pub fn reserve(args: &ReserveArgs, effective: &Effective) -> Result<u8, Failure> {
+    let need = wanted(&args.wants, &args.command, effective)?;
+    let Terms { priority, unit, on_gpu } = args.terms.clone();
+    let owner = match (args.pid, &args.cgroup) {
+        (Some(pid), _) => OwnerName::Pid(pid),
+        (None, Some(path)) => OwnerName::Cgroup(path.clone()),
+        (None, None) => parent()?,
+    };
+    let wanted = Claim {
+        need,
+        priority,
+        unit,
+        gpus: on_gpu,
+        owner: Some(owner),
+        seconds: args.lasts.map(|time| time.as_secs().max(1)),
+        wait_seconds: None,
+        evictable: args.evictable,
+        key: Some(key()),
+    };
+    wanted.check().map_err(|why| Failure::new(Exit::Usage, anyhow!(why)))?;
+    match claim(&Client::of(effective)?, &wanted, args.wait)? {
+        Claimed::Granted(granted) if args.json => {
+            let json = serde_json::to_string_pretty(&granted).context("write JSON")?;
+            crate::cli::print(&(shown_json(&json).into_owned() + "\n"))?;
+            Ok(Exit::Success.code())
+        }
+        Claimed::Granted(granted) => {
+            let gpus = match &granted.gpus[..] {
+                [] => String::new(),
+                gpus => format!(" on GPU {}", gpus.join(", ")),
+            };
+            eprintln!("reserved{gpus}: headroom release {} gives it back", granted.id);
+            crate::cli::print(&format!("{}\n", granted.id))?;
+            Ok(Exit::Success.code())
+        }
+        Claimed::Short(verdict) => {
+            match args.json {
+                true => {
+                    let json = serde_json::to_string_pretty(&verdict).context("write JSON")?;
+                    crate::cli::print(&(shown_json(&json).into_owned() + "\n"))?;
+                }
+                false => eprint!("{}", page::verdict(&verdict, room(), colour())),
+            }
+            let short = match exit(verdict.verdict, false) {
+                Exit::Success => Exit::Wait,
+                other => other,
+            };
+            Ok(short.code())
+        }
+    }
+}
+
+/// The process that runs this command; the cgroup of the unit if that is a service manager.
+fn parent() -> Result<OwnerName, Failure> {
+    let pid = rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get());
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    let manager = pid <= 1 || matches!(name.trim(), "systemd" | "(sd-executor)");
+    match (manager, u32::try_from(pid)) {
+        (false, Ok(pid)) => Ok(OwnerName::Pid(pid)),
+        _ => match cgroup::own_path().filter(|path| path.len() > 1) {
+            Some(path) => Ok(OwnerName::Cgroup(path)),
+            None => Err(Failure::new(Exit::Usage, anyhow!("it is not known whom this is for: name --pid or --cgroup"))),
+        },
+    }
+}
+
+/// Different for each run of a program.
+fn key() -> String {
+    format!("{}-{}", std::process::id(), crate::clock::unix_ns())
+}
+
+pub fn release(args: &ReleaseArgs, effective: &Effective) -> Result<(), Failure> {
+    let path = format!("reservations/{}", args.id);
+    let _: Reservation = ask(&Client::of(effective)?, Method::DELETE, &path, None::<&()>)?;
+    Ok(())
+}
+
+pub fn touch(args: &TouchArgs, effective: &Effective) -> Result<(), Failure> {
+    let path = format!("reservations/{}/touch", args.id);
+    let _: Reservation = ask(&Client::of(effective)?, Method::POST, &path, None::<&()>)?;
+    Ok(())
+}
