@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::alert::Alert;
 use crate::incident::Incident;
-use crate::level;
 use crate::lease::{Answer, Change};
+use crate::level;
 use crate::pressure;
 use crate::signal::{block, compaction, kill, oom, reclaim, transfer};
 use crate::tier::Quarter;

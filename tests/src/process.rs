@@ -19,11 +19,12 @@ pub fn descriptors(pid: u32, below: &str) -> (usize, usize) {
     (open(pid).filter(|it| it.contains(below)).count(), others(pid).len())
 }
 
-/// What its open descriptors are, in order, except files of cgroups, connections, and the files of journal and history, of which the
+/// What its open descriptors are, in order, except files of cgroups, connections, and the files of journal, history and reservations, of which the
 /// first write opens another.
 pub fn others(pid: u32) -> Vec<String> {
     let left_out = |it: &str| {
-        let written = ["/journal/journal.db", "/journal/history.db"].iter().any(|file| it.contains(file));
+        let written =
+            ["/journal/journal.db", "/journal/history.db", "/journal/lease.db"].iter().any(|file| it.contains(file));
         it.starts_with("/sys/fs/cgroup/") || it.starts_with("socket:") || written
     };
     let mut others: Vec<String> = open(pid).filter(|it| !left_out(it)).collect();

@@ -82,7 +82,8 @@ fn left<'a>(gpu: &'a Gpu, view: &View, claimed: &[Claimed]) -> Room<'a> {
     let books = held.values().fold(0_u64, |sum, (_, bytes)| sum.saturating_add(bytes.unwrap_or(0)));
     let get = |statistic| gpu.values.get(statistic);
     let total = get(MemoryTotal).filter(|total| *total > 0);
-    let margin = total.map_or(0, |total| MARGIN.max(total / 100 * MARGIN_SHARE));
+    let margin = total
+        .map_or(0, |total| MARGIN.max(total / 100 * MARGIN_SHARE).max(super::kept(view, total, view.level.limits.gpu)));
     let most = total.map_or(0, |total| total.saturating_sub(get(MemoryReserved).unwrap_or(0)).saturating_sub(margin));
     let available = total
         .zip(get(MemoryFree))

@@ -30,7 +30,9 @@ pub(super) fn memory(view: &View, case: &Case<'_>, claimed: &[Claimed]) -> Vec<F
     if let Some(why) = &case.caller.missing {
         return unknown(why);
     }
-    let whole = Bound { path: None, left: host.available, most: host.total, high: false };
+    let kept = super::kept(view, host.total, view.level.limits.memory);
+    let (left, most) = (host.available.saturating_sub(kept), host.total.saturating_sub(kept));
+    let whole = Bound { path: None, left, most, high: false };
     let ceilings =
         case.caller.ceilings.iter().filter_map(|it| {
             Some(Bound { path: Some(it.path.clone()), left: it.left()?, most: it.limit?, high: it.high })

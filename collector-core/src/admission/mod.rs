@@ -80,6 +80,11 @@ impl Found {
     }
 }
 
+/// What must stay free of so much, where a verdict keeps to the limits of the level: the share, 0 to 1, that may be used.
+fn kept(view: &View, all: u64, share: f64) -> u64 {
+    if view.leases.limits.within { (all as f64 * (1.0 - share).clamp(0.0, 1.0)).round() as u64 } else { 0 }
+}
+
 /// When leases that end soon have given back this much: nanoseconds from now.
 fn ends(short: u64, promised: impl Iterator<Item = (u64, Option<u64>)>) -> Option<u64> {
     let soon = |(amount, left): (u64, Option<u64>)| Some((left.filter(|left| *left <= SOON_NS)?, amount));

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Case, Claimed, Found};
 use crate::cgroup::contains;
 use crate::lease::{Decision, Held, HeldKind};
-use crate::statistic::filesystem::Statistic::Available;
+use crate::statistic::filesystem::Statistic::{Available, Size};
 use crate::statistic::host::Statistic::{CpuIdle, CpuIowait, Cpus};
 use crate::text::escape;
 use crate::view::View;
@@ -51,6 +51,8 @@ fn disks(view: &View, case: &Case<'_>, claimed: &[Claimed]) -> Vec<Found> {
             found.push(line.unknown(format!("what is free on {point}: it did not answer")));
             continue;
         };
+        let size = values.and_then(|values| values.get(Size)).unwrap_or(0);
+        let free = free.saturating_sub(super::kept(view, size, view.level.limits.filesystem));
         let here = |one: &Claimed| {
             let paths = one.disk.iter().filter(|(path, _)| mount(path).as_ref() == Some(&point));
             paths.fold(0_u64, |sum, (_, amount)| sum.saturating_add(*amount))
@@ -71,7 +73,8 @@ fn cpu(view: &View, case: &Case<'_>, claimed: &[Claimed]) -> Found {
         view.host.past.pace(|values| Some(values.get(CpuIdle)?.saturating_add(values.get(CpuIowait).unwrap_or(0))));
     let Some((cpus, idle)) = cpus.zip(idle) else { return line.unknown("how busy the CPUs are") };
     let all = cpus.saturating_mul(1000);
-    let idle = ((idle / 1e6) as u64).min(all);
+    let kept = super::kept(view, all, view.level.limits.cpu);
+    let (idle, all) = (((idle / 1e6) as u64).min(all).saturating_sub(kept), all.saturating_sub(kept));
     let promised = claimed.iter().fold(0_u64, |sum, one| sum.saturating_add(one.cpu));
     let mut line = line.compared(idle.saturating_sub(promised), all, std::iter::empty());
     if line.line.short > 0 && !line.hopeless {

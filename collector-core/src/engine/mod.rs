@@ -12,8 +12,8 @@ mod kill;
 #[cfg(test)]
 mod known;
 mod kswapd;
-mod level;
 mod lease;
+mod level;
 mod oom;
 mod pressure;
 mod reclaim;

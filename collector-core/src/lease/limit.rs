@@ -17,6 +17,9 @@ pub struct Limits {
     /// Starts of one unit a minute; 0 is any number.
     #[serde(default)]
     pub starts: u32,
+    /// Whether a verdict also keeps to the limits of the level.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub within: bool,
     /// Places of each slot that all users share. A slot of another name belongs to its user, and has one place.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub slots: BTreeMap<String, u64>,
@@ -24,6 +27,14 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { start_ns: 300_000_000_000, leases: 64, waiting: 64, share: 50, starts: 60, slots: BTreeMap::new() }
+        Limits {
+            start_ns: 300_000_000_000,
+            leases: 64,
+            waiting: 64,
+            share: 50,
+            starts: 60,
+            within: false,
+            slots: BTreeMap::new(),
+        }
     }
 }

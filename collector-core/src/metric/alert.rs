@@ -3,7 +3,7 @@
 use super::row::{Detail, Kind, Metric, Value, WORKLOAD};
 
 /// Every label that a series of the catalogue can have, except those of infos, which rules cannot read.
-pub const LABELS: [&str; 35] = {
+pub const LABELS: [&str; 38] = {
     let [workload, namespace, pod, container] = WORKLOAD;
     [
         workload,
@@ -29,6 +29,7 @@ pub const LABELS: [&str; 35] = {
         "mountpoint",
         "node",
         "operation",
+        "priority",
         "probe",
         "program",
         "reason",
@@ -39,7 +40,9 @@ pub const LABELS: [&str; 35] = {
         "stage",
         "state",
         "type",
+        "unit",
         "uuid",
+        "verdict",
         "xid",
     ]
 };

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::row::{Detail, Kind, Metric, Unit, Value};
+use super::row::{Detail, Kind, Metric, Unit, Value, WORKLOAD, workload_and};
 use crate::lease::{Decision, Priority, State};
+use crate::view::View;
 
 pub const BYTES: Metric = Metric {
     name: "headroom_reservation_bytes",
@@ -12,7 +13,10 @@ pub const BYTES: Metric = Metric {
     detail: Detail::Always,
     help: "Bytes that are reserved for processes of the workload: by state `used` what they use of it by now, `unused` what is kept free for them, and \
            `waiting` what they wait for.",
-    labels: &["workload", "resource", "state"],
+    labels: &{
+        let [workload, namespace, pod, container] = WORKLOAD;
+        [workload, namespace, pod, container, "resource", "state"]
+    },
     needs: &[],
     read: |view, emit| {
         let mut sums: BTreeMap<(String, String, &str), u64> = BTreeMap::new();
@@ -33,7 +37,8 @@ pub const BYTES: Metric = Metric {
             }
         }
         let all = sums.into_iter();
-        all.map(|((workload, resource, state), sum)| emit.gauge(&[&workload, &resource, state], Value::Int(sum))).collect()
+        all.map(|((workload, resource, state), sum)| emit.gauge(&[&workload, &resource, state], Value::Int(sum)))
+            .collect()
     },
 };
 
@@ -43,7 +48,7 @@ pub const ORPHANS: Metric = Metric {
     unit: None,
     detail: Detail::Always,
     help: "Processes of the workload that still hold memory of a GPU although the owner of their reservation is gone.",
-    labels: &["workload", "gpu"],
+    labels: &workload_and("gpu"),
     needs: &[],
     read: |view, emit| {
         let mut counts: BTreeMap<(String, &str), u64> = BTreeMap::new();
@@ -53,7 +58,13 @@ pub const ORPHANS: Metric = Metric {
                 *counts.entry((workload.clone(), &orphan.gpu)).or_default() += 1;
             }
         }
-        counts.into_iter().map(|((workload, gpu), count)| emit.gauge(&[&workload, gpu], Value::Int(count))).collect()
+        counts
+            .into_iter()
+            .map(|((workload, gpu), count)| {
+                let [name, namespace, pod, container] = labels(view, &workload);
+                emit.gauge(&[name, namespace, pod, container, gpu], Value::Int(count))
+            })
+            .collect()
     },
 };
 
@@ -76,6 +87,11 @@ pub const VERDICTS: Metric = Metric {
     },
 };
 
+/// The labels of the workload with this name, also of one that has no series of its own.
+fn labels<'a>(view: &'a View, name: &'a str) -> [&'a str; 4] {
+    view.workloads.find(name).map_or([name, "", "", ""], |workload| workload.labels())
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -92,7 +108,10 @@ mod tests {
     fn what_is_used_of_a_reservation_is_no_longer_kept_free() {
         let mut engine = engine();
         let mut apply = |reading| engine.apply(&Sample { time: 100, reading });
-        apply(Reading::Host(Values::from_iter([(Statistic::MemoryTotal, 1 << 40), (Statistic::MemoryAvailable, 1 << 40)])));
+        apply(Reading::Host(Values::from_iter([
+            (Statistic::MemoryTotal, 1 << 40),
+            (Statistic::MemoryAvailable, 1 << 40),
+        ])));
         let need = Declared { memory: Some("10M".into()), ..Declared::default() }.need().unwrap();
         let claim = Claim { need, ..Claim::default() };
         let owner = Owner::Process { pid: 1, started: 1 };
@@ -107,7 +126,7 @@ mod tests {
             });
             found
         };
-        let state = |state: &str| vec!["/a".to_owned(), "host_memory".to_owned(), state.to_owned()];
+        let state = |state: &str| ["/a", "", "", "", "host_memory", state].map(str::to_owned).to_vec();
         let bytes = read(&BYTES);
         assert_eq!((bytes[&state("used")], bytes[&state("unused")]), (f64::from(4 << 20), f64::from(6 << 20)));
         assert_eq!(read(&VERDICTS)[&vec!["yes".to_owned(), "normal".to_owned()]], 1.0);

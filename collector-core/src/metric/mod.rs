@@ -17,6 +17,7 @@ pub mod host_filesystem;
 pub mod host_memory;
 pub mod host_reclaim;
 mod host_statistic;
+pub mod lease;
 pub mod level;
 pub mod memory;
 mod number;
@@ -213,6 +214,9 @@ pub const METRICS: &[Metric] = &[
     sink::FAILURES,
     sink::QUEUED,
     circuit::STATE,
+    lease::BYTES,
+    lease::ORPHANS,
+    lease::VERDICTS,
     coverage::BPF_RUNS,
     coverage::BPF_RUN_SECONDS,
     history::WORKLOADS,

@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicU64;
 
 use anyhow::{Context as _, Result, anyhow};
 use collector_core::engine::Engine;
+use collector_core::lease;
 use collector_core::pressure::{self, Refused, Stall, Trigger};
 use collector_core::sample::{ProbeState, Reading, Sample};
 use collector_core::stage::Stage;
@@ -94,6 +95,7 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
     contradictions(effective, host_memory()).iter().for_each(|found| tracing::warn!("{found}"));
     effective.notes.iter().for_each(|note| tracing::info!("{note}"));
     let leases = config.lease.limits().map_err(|error| Failure::new(Exit::Config, anyhow!(error)))?;
+    let leases = lease::Limits { within: config.admission.within_limits, ..leases };
     let started = clock::unix_ns();
     privilege::check()?;
     privilege::lost().for_each(|(capability, cost)| tracing::info!("without {capability}: {cost}"));

@@ -11,8 +11,8 @@ use collector_core::rule::raw::Raw;
 use collector_core::tier::Limits;
 
 use super::entry::Entry;
-use super::pool::Pool;
 use super::lease::Leases;
+use super::pool::Pool;
 use super::sink::{FileSink, Sink};
 use crate::exposition::Cap;
 

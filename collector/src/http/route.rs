@@ -142,7 +142,9 @@ async fn change(
     };
     match (client, &endpoint.desk) {
         (Some(client), Some(desk)) => desk.answer(client, found, id, body, seat, stopped).await,
-        _ => problem::response(Problem::new(403, "this is answered on the socket alone, where the kernel says who asks")),
+        _ => {
+            problem::response(Problem::new(403, "this is answered on the socket alone, where the kernel says who asks"))
+        }
     }
 }
 

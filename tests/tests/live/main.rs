@@ -20,6 +20,7 @@ mod hostile;
 mod incident;
 mod journal;
 mod kill;
+mod lease;
 mod level;
 mod limit;
 mod lines;

@@ -5,6 +5,7 @@ use super::{answered, claim, grants, promised};
 use crate::admission::{self, Case, Claimed};
 use crate::breaker;
 use crate::lease::{Decision, Priority, Verdict};
+use crate::level::Level;
 use crate::outcome::Outcome;
 use crate::view::View;
 use crate::view::lease::Waiting;
@@ -21,7 +22,8 @@ pub(super) fn serve(view: &mut View) -> Vec<Outcome> {
         let late = view.leases.now >= waiting.until;
         let mut judged = admission::judge(view, &case(waiting), &claimed);
         let tripped = tripped(view, &case(waiting));
-        if let Some(why) = held_back(view, waiting.lease.priority, &judged.taken) {
+        let held = held_back(view, waiting.lease.priority, &judged.taken);
+        if let Some(why) = held.clone().filter(|_| judged.verdict.verdict.fits()) {
             (judged.verdict.verdict, judged.verdict.reason) = (Decision::Wait, why);
         }
         if let Some(wait) = &tripped {
@@ -37,7 +39,7 @@ pub(super) fn serve(view: &mut View) -> Vec<Outcome> {
             claimed.push(judged.taken);
         } else if late {
             outcomes.extend(claim::give_up(view, id, "there was no room in time"));
-        } else if !judged.hopeless && tripped.is_none() {
+        } else if !judged.hopeless && tripped.is_none() && held.is_none() {
             claimed.push(judged.taken);
         }
     }
@@ -60,7 +62,8 @@ pub(super) fn ahead(view: &View, priority: Priority) -> (Vec<Claimed>, u64) {
             break;
         }
         let judged = admission::judge(view, &case(waiting), &claimed);
-        if !judged.hopeless && tripped(view, &case(waiting)).is_none() {
+        let held = held_back(view, waiting.lease.priority, &judged.taken);
+        if !judged.hopeless && tripped(view, &case(waiting)).is_none() && held.is_none() {
             claimed.push(judged.taken);
             count += 1;
         }
@@ -102,7 +105,23 @@ fn wait_for(verdict: &mut Verdict, wait: &breaker::Wait) {
     verdict.retry_after_seconds = verdict.retry_after_seconds.max(Some(wait.seconds));
 }
 
-/// Why nothing of this priority starts now, whatever is free.
-fn held_back(_view: &View, _priority: Priority, _taken: &Claimed) -> Option<String> {
-    None
+/// Why nothing of this priority starts now, whatever is free: the level of the host, or of a GPU that it would have.
+fn held_back(view: &View, priority: Priority, taken: &Claimed) -> Option<String> {
+    let too_low = |level: &Level| u8::from(priority) < level.least_priority();
+    let says = |what: &str, level: Level| {
+        let least = Priority::at_most_critical(level.least_priority().into());
+        format!(
+            "{what} is at level {} ({}): only work of priority {least} and above starts",
+            level.number(),
+            level.name()
+        )
+    };
+    if let Some(level) = view.level.host.level.filter(too_low) {
+        return Some(says("this host", level));
+    }
+    let mut gpus = view.gpus.iter().filter(|gpu| taken.vram.contains_key(&*gpu.device.gpu));
+    gpus.find_map(|gpu| {
+        let level = view.level.gpu(&gpu.device.uuid).filter(too_low)?;
+        Some(says(&format!("GPU {}", gpu.device.gpu), level))
+    })
 }

@@ -2,11 +2,11 @@
 
 mod admission;
 mod gpu;
+mod history;
+mod lease;
 mod level;
 mod need;
 mod profile;
-mod history;
-mod lease;
 mod row;
 
 use std::time::Duration;

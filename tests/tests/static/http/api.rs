@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use collector_core::api::change::{CHANGES, Change};
 use collector_core::api::problem::Problem;
 use collector_core::api::read::ROUTES;
 use collector_core::api::workloads::{Detail, Summary};
@@ -176,7 +177,8 @@ fn what_is_wrong_below_the_api_is_a_problem_and_elsewhere_text() {
 #[test]
 fn only_get_and_head_are_answered() {
     let server = Server::start(LOOSE, page());
-    let every = ROUTES.iter().map(|route| format!("/api/v1/{}", route.path.replace(['{', '}'], "")));
+    let reads = ROUTES.iter().filter(|route| !Change::is_at(route.path));
+    let every = reads.map(|route| format!("/api/v1/{}", route.path.replace(['{', '}'], "")));
     for path in every.chain(["/api/v1/workloads?nme=a".to_owned()]) {
         for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "BREW"] {
             let request = format!("{method} {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n");
@@ -187,6 +189,16 @@ fn only_get_and_head_are_answered() {
                 assert_eq!(reply.header("allow"), Some("GET,HEAD"), "{method} {path}");
             }
         }
+    }
+    // What changes something is asked on the socket, where the kernel says who asks; this server decides nothing.
+    for change in CHANGES {
+        let path = format!("/api/v1/{}", change.path.replace("{id}", "7"));
+        let of =
+            |method: &str| server.ask(&format!("{method} {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n"));
+        assert!(problem(&of(change.method), 403).contains("on the socket alone"), "{path}");
+        let other = of("PUT");
+        assert!(problem(&other, 405).starts_with("nothing can be changed here"), "{path}");
+        assert!(other.header("allow").unwrap().contains(change.method), "{path}");
     }
     for path in ["/api/v1/workloads", "/api/v1/workloads/none", "/api/v1/none", "/api/v1/workloads?x"] {
         let head = server.ask(&format!("HEAD {path} HTTP/1.1\r\nhost: x\r\n\r\n"));

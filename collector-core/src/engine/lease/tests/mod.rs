@@ -192,7 +192,7 @@ fn the_growth_of_an_owner_of_two_leases_is_counted_once() {
     let mut world = World::new(100 * GIB, 100 * GIB);
     let owner = Owner::Process { pid: 7, started: 1 };
     let used = |gib: u64| Use { hard: gib * GIB, ..Use::default() };
-    let mut claim = |world: &mut World, gib: u64, has: u64| {
+    let claim = |world: &mut World, gib: u64, has: u64| {
         let claim = now(memory(gib * GIB));
         let number = world.ask(caller(0), Asked::Claim { claim, owner: owner.clone(), used: used(has) });
         world.granted(number).id
@@ -398,4 +398,30 @@ fn a_claim_that_is_repeated_with_its_key_gets_the_same_lease_and_keeps_its_place
     world.release(7, id);
     assert!(world.answers.contains_key(&again) && !world.answers.contains_key(&second));
     assert!(!world.answers.contains_key(&first), "who asked first has gone");
+}
+
+#[test]
+fn what_matters_less_waits_at_a_high_level_and_a_limit_is_kept_only_if_it_is_to_be() {
+    let mut world = World::new(100 * GIB, 1 * GIB);
+    // All of what the host may use is in use, so that its level is critical.
+    world.tick(2);
+    let of = |world: &mut World, priority| {
+        let ask = crate::lease::Ask { need: memory(1), priority, ..Default::default() };
+        let number = world.ask(caller(0), Asked::Admit(ask));
+        match &world.answers[&number].body {
+            Body::Verdict(verdict) => verdict.clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let verdicts = Priority::ALL.map(|priority| of(&mut world, priority).verdict);
+    assert_eq!(verdicts, [Decision::Wait, Decision::Wait, Decision::Wait, Decision::Wait, Decision::Yes]);
+    assert!(
+        of(&mut world, Priority::High).reason.starts_with("this host is at level 4"),
+        "{:?}",
+        of(&mut world, Priority::High)
+    );
+    let mut world = World::new(100 * GIB, 50 * GIB);
+    assert_eq!(world.verdict(memory(50 * GIB)).verdict, Decision::Yes);
+    world.apply(Reading::Lease(Kept::Limits(Limits { within: true, ..Limits::default() })));
+    assert_eq!(world.verdict(memory(50 * GIB)).resources[0].available, Some(40 * GIB));
 }

@@ -101,6 +101,8 @@ proptest! {
         let count = |step: fn(Step) -> bool| world.told.iter().filter(|(it, _)| step(*it)).map(|(_, id)| id).collect::<std::collections::BTreeSet<_>>();
         let begun = count(|step| matches!(step, Step::Waits | Step::Granted));
         prop_assert_eq!(begun, count(Step::is_end));
-        prop_assert_eq!(world.verdict(memory(100 * GIB)).verdict, Decision::Yes);
+        // Its level may take a while to fall.
+        let free = world.verdict(memory(100 * GIB));
+        prop_assert_eq!((free.resources[0].verdict, free.ahead), (Decision::Yes, None));
     }
 }

@@ -1,0 +1,402 @@
+//! Leases on real cgroups, with real clients that die: against the kernel's count of kills, and what the test itself holds.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use collector_tests::agent::{Agent, PATIENCE, get, headroom};
+use collector_tests::binary::binary;
+use collector_tests::cgroup::Cgroup;
+use collector_tests::needs;
+use collector_tests::nvml::host;
+use collector_tests::process::Killed;
+use collector_tests::require::is_root;
+use collector_tests::scratch::scratch;
+use serde_json::{Value, json};
+
+const TICK: &str = "tick = \"100ms\"\n";
+const MIB: u64 = 1 << 20;
+
+fn socket(agent: &Agent) -> String {
+    agent.directory().join("headroom.sock").display().to_string()
+}
+
+/// A verb at this socket.
+fn verb(socket: &str, name: &str, arguments: &[&str]) -> Command {
+    let mut command = headroom(name);
+    command.args(["--socket", socket]).args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn json_of(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+}
+
+/// What the agent says of its leases.
+fn reservations(socket: &str) -> Value {
+    json_of(&verb(socket, "reservations", &["--json"]).output().unwrap())
+}
+
+fn ids(list: &Value) -> BTreeSet<u64> {
+    list.as_array().unwrap().iter().map(|one| one["id"].as_u64().unwrap()).collect()
+}
+
+/// Waits until this holds of the leases.
+fn until(socket: &str, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let now = reservations(socket);
+        if holds(&now) {
+            return now;
+        }
+        assert!(Instant::now() < deadline, "{what}: {now}");
+        sleep(Duration::from_millis(20));
+    }
+}
+
+fn sleeper() -> Killed {
+    Killed(Command::new("sleep").arg("600").stdin(Stdio::null()).spawn().unwrap())
+}
+
+/// Sends a request over the socket, and returns the connection.
+fn send(socket: &str, method: &str, path: &str, body: &Value) -> UnixStream {
+    let mut stream = UnixStream::connect(socket).unwrap();
+    let body = body.to_string();
+    let head = format!("{method} /api/v1/{path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n", body.len());
+    stream.write_all((head + &body).as_bytes()).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+/// The status and the JSON of what comes.
+fn answer(mut stream: UnixStream) -> (u16, Value) {
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{text:?}"));
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, serde_json::from_str(body).unwrap_or(Value::Null))
+}
+
+fn slot(name: &str) -> Value {
+    json!({"parts": [{"what": "all", "resource": "slot", "name": name, "amount": 1, "origin": "declared"}]})
+}
+
+#[test]
+fn two_programs_that_need_60_percent_each_run_one_after_the_other_or_one_is_killed() {
+    needs!(is_root(), "making cgroups needs root");
+    let agent = Agent::start_unrecorded(TICK);
+    let socket = socket(&agent);
+    let limit = 100 * MIB;
+    let files = scratch();
+    // Each fills 60 % of the limit, and holds it until its input ends.
+    let fill = |name: &str| {
+        let file = files.join(name);
+        format!("exec {} hold {} 0 {} 0 - 0", env!("CARGO_BIN_EXE_provoke"), limit * 6 / 10, file.display())
+    };
+    let reserve = format!("{} reserve --socket {socket} --memory 62M --wait 100s", binary().display());
+    let start = |cgroup: &Cgroup, script: &str| {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        Killed(cgroup.spawn(&mut shell))
+    };
+    let cgroup = Cgroup::new("lease-killed");
+    cgroup.limit(limit);
+    let both = ["a", "b"].map(|name| start(&cgroup, &fill(name)));
+    let deadline = Instant::now() + PATIENCE;
+    while cgroup.kills() == 0 {
+        assert!(Instant::now() < deadline, "without a reservation one is killed");
+        sleep(Duration::from_millis(10));
+    }
+    drop(both);
+    let cgroup = Cgroup::new("lease-kept");
+    cgroup.limit(limit);
+    // Its lines are the number of the reservation, and that it has its memory: then its input ends.
+    let end = |mut child: Killed| {
+        let lines = BufReader::new(child.0.stdout.take().unwrap()).lines().map_while(Result::ok).take(2).count();
+        drop(child.0.stdin.take());
+        (lines, child.0.wait().unwrap().success())
+    };
+    let both = ["c", "d"].map(|name| start(&cgroup, &format!("{reserve} && {}", fill(name))));
+    let ended: Vec<_> = std::thread::scope(|scope| {
+        let ends = both.map(|child| scope.spawn(move || end(child)));
+        ends.into_iter().map(|end| end.join().unwrap()).collect()
+    });
+    assert_eq!((ended, cgroup.kills()), (vec![(2, true); 2], 0), "{}", agent.log());
+    // Nothing is left of either.
+    until(&socket, "an end", |now| ids(&now["reservations"]).is_empty());
+    agent.stop();
+}
+
+#[test]
+fn a_verdict_has_the_limit_of_the_caller_s_own_cgroup() {
+    needs!(is_root(), "making cgroups needs root");
+    let agent = Agent::start_unrecorded(TICK);
+    let socket = socket(&agent);
+    let cgroup = Cgroup::new("lease-limit");
+    cgroup.limit(64 * MIB);
+    let ask = |amount: &str, code: i32| {
+        let mut command = verb(&socket, "admit", &["--json", "--memory", amount]);
+        let output = cgroup.spawn(&mut command).wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        json_of(&output)
+    };
+    assert_eq!(ask("16M", 0)["verdict"], "yes");
+    let no = ask("65M", 22);
+    assert_eq!(no["resources"][0]["limited_by"], format!("the limit of {}", cgroup.path));
+    let available = no["resources"][0]["available"].as_u64().unwrap();
+    assert!(available < 64 * MIB && available > 16 * MIB, "{no}");
+    // Without an agent the host itself is looked at, and what that cannot know is said.
+    let mut alone = verb("/nowhere/headroom.sock", "admit", &["--json", "--memory", "65M"]);
+    let output = cgroup.spawn(&mut alone).wait_with_output().unwrap();
+    assert_eq!((output.status.code(), &json_of(&output)["verdict"]), (Some(22), &json!("no")), "{output:?}");
+    assert!(json_of(&output)["not_known"].to_string().contains("no agent"), "{output:?}");
+    // At its address nobody is known, so nothing can be asked.
+    assert!(get(&agent.address, "/api/v1/admit", "").starts_with("HTTP/1.1 405"));
+    agent.stop();
+}
+
+#[test]
+fn memory_of_a_gpu_that_no_reservation_knows_counts() {
+    needs!(is_root(), "loading eBPF programs needs root");
+    let nvml = host(&["GPU-a"]);
+    let agent = nvml.agent();
+    let socket = socket(&agent);
+    agent.scrape_until("the GPU", |now| !now.values("headroom_gpu_info", &[]).is_empty());
+    let ask = |need: &str| json_of(&verb(&socket, "admit", &["--json", "--vram", need]).output().unwrap());
+    // 80 GiB, 10 of which somebody uses and 1 the driver keeps; 3 % stay free.
+    let memory = &nvml.scenario["gpus"][0]["memory"];
+    let number = |name: &str| memory[name].as_u64().unwrap();
+    let (total, used) = (number("total"), number("used"));
+    let no = ask("79G");
+    assert_eq!(no["verdict"], "no", "{no}");
+    let available = no["resources"][0]["available"].as_u64().unwrap();
+    assert!(available <= total - used - total / 100 * 3, "{no}");
+    assert!(available > total / 2, "{no}");
+    let owner = sleeper();
+    let pid = owner.0.id().to_string();
+    let reserve = ["--json", "--vram", "40G", "--pid", &pid];
+    let granted = json_of(&verb(&socket, "reserve", &reserve).output().unwrap());
+    assert_eq!(granted["gpus"], json!(["0"]), "{granted}");
+    let after = ask("40G");
+    assert_eq!(
+        (&after["verdict"], &after["resources"][0]["holders"][0]["id"]),
+        (&json!("no"), &granted["id"]),
+        "{after}"
+    );
+    // One start at a time.
+    assert_eq!(ask("1G")["verdict"], "wait");
+    let id = granted["id"].to_string();
+    let (status, _) = answer(send(&socket, "POST", &format!("reservations/{id}/settled"), &Value::Null));
+    assert_eq!((status, &ask("1G")["verdict"]), (200, &json!("yes")));
+    drop(owner);
+    until(&socket, "the end of its owner", |now| ids(&now["reservations"]).is_empty());
+    assert_eq!(ask("40G")["verdict"], "yes");
+    agent.stop();
+}
+
+#[test]
+fn leases_and_those_who_wait_survive_a_kill_of_the_agent() {
+    needs!(is_root(), "loading eBPF programs needs root");
+    let folder = scratch();
+    let socket = folder.join("agent.sock").display().to_string();
+    let start = |folder: &Path| {
+        let mut agent = Agent::spawn_unrecorded(TICK, |command| {
+            command
+                .env("HEADROOM_JOURNAL_DIR", folder.join("journal"))
+                .env("HEADROOM_SOCKET", folder.join("agent.sock"));
+        });
+        agent.await_ready();
+        agent
+    };
+    let mut agent = start(&folder);
+    let owner = sleeper();
+    let pid = owner.0.id().to_string();
+    let first = verb(&socket, "reserve", &["--slot", "x", "--memory", "64M", "--pid", &pid]).output().unwrap();
+    assert!(first.status.success(), "{first:?}");
+    let before = reservations(&socket);
+    let waiters: Vec<(Killed, Killed)> = (0..10)
+        .map(|_| {
+            let owner = sleeper();
+            let pid = owner.0.id().to_string();
+            (
+                owner,
+                Killed(verb(&socket, "reserve", &["--slot", "x", "--wait", "100s", "--pid", &pid]).spawn().unwrap()),
+            )
+        })
+        .collect();
+    until(&socket, "all wait", |now| ids(&now["waiting"]).len() == 10);
+    agent.signal(rustix::process::Signal::KILL);
+    agent.wait();
+    let again = start(&folder);
+    let after = until(&socket, "all wait again", |now| ids(&now["waiting"]).len() == 10);
+    let kept = |all: &Value| all["reservations"][0]["resources"].clone();
+    assert_eq!((ids(&after["reservations"]), kept(&after)), (ids(&before["reservations"]), kept(&before)));
+    // Each gets its turn when the one before has gone, and nobody gets a number that somebody had.
+    drop(owner);
+    let mut seen = ids(&before["reservations"]);
+    let mut left: Vec<(Killed, Killed)> = waiters;
+    while !left.is_empty() {
+        let deadline = Instant::now() + PATIENCE;
+        let done = loop {
+            if let Some(at) = left.iter_mut().position(|(_, client)| client.0.try_wait().unwrap().is_some()) {
+                break at;
+            }
+            assert!(Instant::now() < deadline, "nobody goes on: {} {}", reservations(&socket), again.log());
+            sleep(Duration::from_millis(20));
+        };
+        let (owner, mut client) = left.remove(done);
+        assert!(client.0.wait().unwrap().success());
+        let mut id = String::new();
+        client.0.stdout.take().unwrap().read_to_string(&mut id).unwrap();
+        assert!(seen.insert(id.trim().parse().unwrap()), "{id} twice");
+        assert_eq!(ids(&reservations(&socket)["reservations"]).len(), 1, "one has the slot");
+        drop(owner);
+    }
+    until(&socket, "an end", |now| ids(&now["reservations"]).is_empty());
+    again.stop();
+}
+
+#[test]
+fn of_200_clients_that_ask_and_wait_and_die_no_lease_is_left() {
+    needs!(is_root(), "loading eBPF programs needs root");
+    let agent = Agent::start_unrecorded(&format!("{TICK}[admission]\nuser_waiting = 100\nslots = [\"x=3\"]\n"));
+    let socket = socket(&agent);
+    let begun = Instant::now();
+    // A pseudo-random number that the test can repeat.
+    let random = |client: u64| (client + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
+    let client = |number: u64| {
+        let chance = random(number);
+        let wait = (chance % 4 != 0).then_some(1 + chance % 3);
+        let priority = chance % 3;
+        let claim = json!({"need": slot("x"), "wait_seconds": wait, "priority": priority});
+        let stream = send(&socket, "POST", "reservations", &claim);
+        match chance % 5 {
+            // It goes at once, or after a while, or says that it will send nothing more and goes on listening.
+            0 => return 0,
+            1 => {
+                sleep(Duration::from_millis(chance % 700));
+                return 0;
+            }
+            2 => stream.shutdown(Shutdown::Write).unwrap(),
+            _ => {}
+        }
+        let mut stream = stream;
+        let mut text = String::new();
+        let _ = stream.read_to_string(&mut text);
+        if !text.starts_with("HTTP/1.1 201") {
+            return 0;
+        }
+        let granted: Value = serde_json::from_str(text.split_once("\r\n\r\n").unwrap().1).unwrap();
+        sleep(Duration::from_millis(chance % 90));
+        let (status, _) = answer(send(&socket, "DELETE", &format!("reservations/{}", granted["id"]), &Value::Null));
+        // Who half-closed may have lost it already.
+        assert!(status == 200 || status == 404 && chance % 5 == 2, "{status}");
+        1
+    };
+    let granted: u64 = std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..200).map(|number| scope.spawn(move || client(number))).collect();
+        clients.into_iter().map(|client| client.join().unwrap()).sum()
+    });
+    eprintln!("{granted} of 200 had the slot, in {:?}", begun.elapsed());
+    assert!(granted > 0);
+    until(&socket, "nothing is left", |now| ids(&now["reservations"]).is_empty() && ids(&now["waiting"]).is_empty());
+    let all = verb(&socket, "admit", &["--slot", "x=3"]).output().unwrap();
+    assert_eq!(all.status.code(), Some(0), "{all:?}");
+    agent.stop();
+}
+
+#[test]
+fn an_answer_takes_milliseconds() {
+    needs!(is_root(), "loading eBPF programs needs root");
+    let agent = Agent::start_unrecorded("");
+    let socket = socket(&agent);
+    let need = json!({"parts": [{"what": "all", "resource": "host", "memory": "anonymous", "amount": 1, "origin": "declared"}]});
+    let mut times: Vec<Duration> = (0..50)
+        .map(|_| {
+            let begun = Instant::now();
+            let (status, verdict) = answer(send(&socket, "POST", "admit", &json!({"need": need})));
+            assert_eq!((status, &verdict["verdict"]), (200, &json!("yes")), "{verdict}");
+            begun.elapsed()
+        })
+        .collect();
+    times.sort_unstable();
+    // How long it takes is told and not asserted: machines are slow at times.
+    eprintln!("admit: median {:?}, the slowest of 50 {:?}", times[25], times[49]);
+    agent.stop();
+}
+
+#[test]
+fn nobody_asks_too_much_or_in_another_s_name() {
+    needs!(is_root(), "loading eBPF programs needs root");
+    let agent = Agent::start_unrecorded(TICK);
+    let socket = socket(&agent);
+    let other = sleeper();
+    let granted =
+        answer(send(&socket, "POST", "reservations", &json!({"need": slot("x"), "owner": {"pid": other.0.id()}})));
+    let id = granted.1["id"].to_string();
+    let bad = [
+        ("POST", "admit".to_owned(), "{}".to_owned(), 400),
+        ("POST", "admit".to_owned(), "[".repeat(60_000), 400),
+        ("POST", "admit".to_owned(), " ".repeat(70_000), 413),
+        ("POST", "reservations".to_owned(), json!({"need": slot("x"), "priority": 9}).to_string(), 400),
+        ("POST", "reservations".to_owned(), json!({"need": slot("x"), "owner": {"pid": 4_000_000}}).to_string(), 400),
+        (
+            "POST",
+            "reservations".to_owned(),
+            json!({"need": slot("x"), "owner": {"cgroup": "/../etc"}}).to_string(),
+            400,
+        ),
+        (
+            "POST",
+            "reservations".to_owned(),
+            json!({"need": slot("x"), "owner": {"cgroup": "/nowhere"}}).to_string(),
+            400,
+        ),
+        ("PUT", "admit".to_owned(), "{}".to_owned(), 405),
+        ("DELETE", "reservations/999999".to_owned(), String::new(), 404),
+    ];
+    for (method, path, body, status) in &bad {
+        let mut stream = UnixStream::connect(&socket).unwrap();
+        let head =
+            format!("{method} /api/v1/{path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n", body.len());
+        // Who sends too much may be cut off while it still sends.
+        let _ = stream.write_all((head + body).as_bytes());
+        let mut text = String::new();
+        let _ = stream.read_to_string(&mut text);
+        assert!(text.starts_with(&format!("HTTP/1.1 {status} ")), "{method} {path} {body:.60}: {text:.200}");
+    }
+    // Another user may not release it, nor claim for a process of somebody else's, nor ask for more than the usual priority.
+    let as_user = |arguments: &[&str]| {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(binary()).args(arguments);
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("HEADROOM_")) {
+            command.env_remove(name);
+        }
+        command.stdin(Stdio::null()).output().unwrap()
+    };
+    open_to_all(agent.directory());
+    let pid = other.0.id().to_string();
+    for (arguments, says) in [
+        (vec!["release", "--socket", &socket, &id], "belongs to user 0"),
+        (vec!["reserve", "--socket", &socket, "--slot", "y", "--pid", &pid], "is not of user 65534"),
+        (vec!["admit", "--socket", &socket, "--slot", "y", "--priority", "critical"], "is for root"),
+        (vec!["reserve", "--socket", &socket, "--slot", "y", "--cgroup", "/system.slice"], ""),
+    ] {
+        let output = as_user(&arguments);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.contains(says), "{arguments:?}: {output:?}");
+    }
+    assert_eq!(ids(&reservations(&socket)["reservations"]).len(), 1);
+    agent.stop();
+}
+
+/// Other users may come this far.
+fn open_to_all(folder: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
