@@ -142,6 +142,6 @@ pub fn gpu(uuid: &str) -> Value {
         "remapped": [2, 1, 1, 0],
         "pcie": {"generation": 4, "width": 16, "max_generation": 4, "max_width": 16, "replays": 2, "bits": 64,
             "counters": [{"base": 1000}, {"base": 2000}]},
-        "processes": [], "graphics": [],
+        "processes": [], "graphics": [], "compute_capability": [9, 0],
     })
 }

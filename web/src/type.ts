@@ -113,6 +113,7 @@ export interface GpuLine {
   pcie_generation_max?: number;
   pcie_width?: number;
   pcie_width_max?: number;
+  compute_capability?: string;
   throttle?: string[];
   ecc_errors_uncorrected?: number;
   xid_errors?: Record<string, number>;

@@ -77,6 +77,9 @@ pub struct GpuLine {
     pub pcie_width: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pcie_width_max: Option<u64>,
+    /// Such as `9.0`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compute_capability: Option<String>,
     /// What keeps its clocks down now, by NVML's names; absent if the driver does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub throttle: Option<Vec<String>>,
@@ -148,6 +151,7 @@ impl GpuLine {
             pcie_generation_max: get(PcieGenerationMax),
             pcie_width: get(PcieWidth),
             pcie_width_max: get(PcieWidthMax),
+            compute_capability: get(ComputeCapability).map(|tenths| format!("{}.{}", tenths / 10, tenths % 10)),
             throttle: get(Throttle).map(reasons),
             ecc_errors_uncorrected: get(EccUncorrected),
             xid_errors: xids(view, &gpu.device.uuid),
@@ -198,6 +202,7 @@ mod tests {
     fn values() -> statistic::Values {
         let of = |statistic: &Statistic| match statistic {
             PcieMethod => 1,
+            ComputeCapability => 89,
             Throttle => 0x44,
             HostToDeviceRate | DeviceToHostRate => 5_000 + *statistic as u64,
             PcieLink => 10_000,
@@ -253,6 +258,7 @@ mod tests {
             assert_eq!(Some(value), series(view, &format!("headroom_gpu_{field}"), ""), "{field}");
         }
         assert_eq!(line["pcie_method"], "averages");
+        assert_eq!(line["compute_capability"], "8.9");
         assert_eq!(line["throttle"], serde_json::json!(["sw_power_cap", "hw_thermal_slowdown"]));
         assert_eq!(line["xid_errors"], serde_json::json!({"79": 1}));
         assert_eq!(line["workloads"], serde_json::json!([{"workload": "/a", "memory_bytes": 5}]));

@@ -43,12 +43,18 @@ pub enum Why {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}: ", self.flag, self.text)?;
+        write!(f, "{} {}: {}", self.flag, self.text, self.why())
+    }
+}
+
+impl Error {
+    /// What was expected.
+    pub fn why(&self) -> String {
         match &self.why {
-            Why::Amount(malformed) => malformed.fmt(f),
-            Why::NoPath => f.write_str("expected an amount and an absolute path, such as 50G:/data"),
-            Why::NoName => f.write_str("expected a name, or NAME=COUNT"),
-            Why::Count => f.write_str("expected a whole number of places, such as NAME=2"),
+            Why::Amount(malformed) => malformed.to_string(),
+            Why::NoPath => "expected an amount and an absolute path, such as 50G:/data".to_owned(),
+            Why::NoName => "expected a name, or NAME=COUNT".to_owned(),
+            Why::Count => "expected a whole number of places, such as NAME=2".to_owned(),
         }
     }
 }

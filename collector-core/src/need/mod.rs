@@ -6,6 +6,7 @@ pub mod command;
 pub mod declared;
 pub mod flag;
 pub mod gguf;
+pub mod known;
 pub mod llama;
 pub mod ollama;
 pub mod quantisation;

@@ -75,6 +75,8 @@ super::statistics! {
         PcieMethod: Gauge = "pcie_method",
         /// 1 if it is divided into MIG devices.
         Mig: Gauge = "mig",
+        /// Compute capability in tenths: 89 is 8.9.
+        ComputeCapability: Limit = "compute_capability",
     }
 }
 

@@ -67,7 +67,7 @@ When something is wrong:
 
 Before something starts:
   headroom level                how degraded the host is, 0 to 4, and what may still start
-  headroom need MODEL           what a GGUF model needs: host memory, VRAM, and each assumption
+  headroom need MODEL           what a model needs: host memory, VRAM, and each assumption
   headroom admit …              whether that fits here now, who holds what, and what would make room
   headroom reserve …            keep that free until it is used
   headroom reservations         what is reserved for whom, and who waits

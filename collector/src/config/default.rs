@@ -118,6 +118,7 @@ impl Default for Config {
             },
             rule: Vec::new(),
             pool: Vec::new(),
+            model: Vec::new(),
             sink: Sinks::default(),
         }
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use collector_core::level;
 use collector_core::metric::row::Level;
+use collector_core::need::known::Model;
 use collector_core::pattern::Patterns;
 use collector_core::rule::raw::Raw;
 use collector_core::tier::Limits;
@@ -77,6 +78,8 @@ pub struct Config {
     pub rule: Vec<Entry<Raw>>,
     /// `[[pool]]`
     pub pool: Vec<Entry<Pool>>,
+    /// `[[model]]`
+    pub model: Vec<Entry<Model>>,
     /// `[[sink.…]]`
     pub sink: Sinks,
 }

@@ -148,6 +148,27 @@ pub unsafe extern "C" fn nvmlDeviceGetMemoryInfo_v2(device: nvmlDevice_t, to: *m
 }
 
 /// # Safety
+/// `major` and `minor` must be valid for a write.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nvmlDeviceGetCudaComputeCapability(
+    device: nvmlDevice_t,
+    major: *mut c_int,
+    minor: *mut c_int,
+) -> Return {
+    let answer = gpu(device, "nvmlDeviceGetCudaComputeCapability", |gpu| gpu.compute_capability.ok_or(UNSUPPORTED));
+    // SAFETY: by the contract of this function.
+    unsafe {
+        match answer {
+            Ok([of, and]) => {
+                give(Ok(and), minor);
+                give(Ok(of), major)
+            }
+            Err(error) => give(Err(error), major),
+        }
+    }
+}
+
+/// # Safety
 /// `to` must be valid for a write.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nvmlDeviceGetTemperature(device: nvmlDevice_t, sensor: c_uint, to: *mut c_uint) -> Return {

@@ -68,6 +68,8 @@ pub struct Gpu {
     /// Corrected, uncorrected, pending, failed.
     pub remapped: Option<[u32; 4]>,
     pub pcie: Option<Pcie>,
+    /// Major and minor number.
+    pub compute_capability: Option<[i32; 2]>,
     /// Compute processes.
     pub processes: Option<Vec<Process>>,
     /// Graphics processes.

@@ -93,6 +93,7 @@ fn without_an_agent_the_driver_is_asked_and_one_that_hangs_delays_nothing_else()
             ("temperature_celsius", json!(61.0)),
             ("power_watts", json!(312.5)),
             ("pcie_width", json!(16)),
+            ("compute_capability", json!("9.0")),
         ] {
             assert_eq!(gpus[0][field], value, "{verb}: {field}");
         }

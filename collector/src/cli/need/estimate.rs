@@ -15,7 +15,7 @@ use collector_core::need::server::{sglang, sglang_flag, tgi, vllm, vllm_flag};
 
 use super::host::Host;
 use super::{Engine, file, folder, is_own, ollama, usage};
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 
 /// The need of a line; [`Unknown`] if it is neither a command nor a model that is known.
 pub fn estimate(line: &[String], engine: Option<Engine>, host: &Host<'_>) -> Result<Result<Need, Unknown>, Failure> {
@@ -41,6 +41,9 @@ pub fn estimate(line: &[String], engine: Option<Engine>, host: &Host<'_>) -> Res
         }
         return Ok(Ok(need));
     }
+    if let Some(need) = declared(line, host) {
+        return need.map(Ok);
+    }
     let of_ollama = name.strip_prefix("ollama:");
     let found = Name::of(of_ollama.unwrap_or(name)).filter(|_| flags.is_empty()).and_then(|name| ollama::find(&name));
     match (found, of_ollama) {
@@ -48,6 +51,21 @@ pub fn estimate(line: &[String], engine: Option<Engine>, host: &Host<'_>) -> Res
         (None, Some(name)) => Err(usage(not_pulled(name))),
         (None, None) => Ok(Err(unknown)),
     }
+}
+
+/// What is declared by name: of a model alone, or of one that an argument names.
+fn declared(line: &[String], host: &Host<'_>) -> Option<Result<Need, Failure>> {
+    // `--model=NAME` names it, too.
+    let names = |argument: &String| {
+        let value = argument.split_once('=').map_or(argument.as_str(), |(_, value)| value);
+        host.known(argument).or_else(|| host.known(value))
+    };
+    let model = line.iter().find_map(names)?;
+    let need = model.need().map_err(|error| Failure::new(Exit::Config, error)).map(|mut need| {
+        need.assume(format!("declared for {}, not estimated ([[model]])", model.name));
+        need
+    });
+    Some(need)
 }
 
 fn not_pulled(name: &str) -> anyhow::Error {

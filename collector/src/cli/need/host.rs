@@ -1,15 +1,18 @@
 //! The GPUs that a need is for: as the command line says, or as this host and its agent do.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::fs;
 
 use anyhow::{Context as _, anyhow, ensure};
 use collector_core::amount;
-use collector_core::api::gpus::Gpus;
+use collector_core::api::gpus::{GpuLine, Gpus};
 use collector_core::need::Need;
+use collector_core::need::known::{self, Model, version};
 
 use crate::client::Client;
 use crate::config::load::Effective;
+use crate::config::table::model::models;
 
 /// Path of the GPUs as JSON.
 const GPUS: &str = "/api/v1/gpus";
@@ -24,6 +27,8 @@ pub struct Host<'a> {
     /// Bytes of each, as the command line says.
     sizes: Vec<u64>,
     effective: &'a Effective,
+    /// What the agent answered.
+    agent: OnceCell<BTreeMap<u32, GpuLine>>,
 }
 
 impl<'a> Host<'a> {
@@ -36,31 +41,60 @@ impl<'a> Host<'a> {
         let said = count.is_some() || listed > 0;
         let count = count.unwrap_or_else(|| if listed > 0 { listed } else { nodes() });
         ensure!(count.max(listed) <= MOST, "--gpus {}: expected at most {MOST}", count.max(listed));
-        Ok(Host { count, said, sizes, effective })
+        Ok(Host { count, said, sizes, effective, agent: OnceCell::new() })
     }
 
     /// Bytes of each GPU, as far as they are known.
     pub fn sizes(&self) -> BTreeMap<u32, u64> {
-        if let Some(last) = self.sizes.last() {
-            return (0..self.count.max(1)).zip(self.sizes.iter().chain(std::iter::repeat(last)).copied()).collect();
+        match self.sizes.last() {
+            Some(last) => {
+                let sizes = self.sizes.iter().chain(std::iter::repeat(last));
+                (0..self.count.max(1)).zip(sizes.copied()).collect()
+            }
+            None => self.here().iter().filter_map(|(index, gpu)| Some((*index, gpu.memory_total_bytes?))).collect(),
         }
-        // Nothing that is known of this host's GPUs is true of others.
-        if self.said { BTreeMap::new() } else { self.agent().unwrap_or_default() }
     }
 
-    /// Turns shares into bytes where sizes are known.
+    /// Says whether this host's GPUs are new enough.
+    fn compare(&self, need: &mut Need) {
+        let Some(least) = need.compute_capability else { return };
+        let tenths = |gpu: &GpuLine| known::capability(gpu.compute_capability.as_deref()?);
+        let gpus = self.here();
+        let known: Vec<(u32, u32)> = gpus.iter().filter_map(|(index, gpu)| Some((*index, tenths(gpu)?))).collect();
+        if known.is_empty() || known.len() < gpus.len() {
+            let least = version(least);
+            need.assume(format!("whether the GPUs have a compute capability of {least} is not known here"));
+        } else if let Some((_, best)) = known.iter().max_by_key(|(_, tenths)| tenths).filter(|(_, best)| *best < least)
+        {
+            let (least, best) = (version(least), version(*best));
+            need.refused
+                .push(format!("it needs a compute capability of {least}, and no GPU here has more than {best}"));
+        }
+    }
+
+    /// The model that the configuration, or Headroom itself, knows by this name.
+    pub fn known(&self, name: &str) -> Option<Model> {
+        known::find(models(&self.effective.config), name)
+    }
+
+    /// Turns shares into bytes, and compares with the GPUs, as far as they are known.
     pub fn resolve(&self, need: &mut Need) {
         if !need.shares.is_empty() {
             need.resolve(&self.sizes());
         }
+        self.compare(need);
     }
 
-    fn agent(&self) -> anyhow::Result<BTreeMap<u32, u64>> {
+    /// This host's GPUs as its agent knows them: nothing of it is true of others.
+    fn here(&self) -> &BTreeMap<u32, GpuLine> {
+        self.agent.get_or_init(|| if self.said { BTreeMap::new() } else { self.ask().unwrap_or_default() })
+    }
+
+    fn ask(&self) -> anyhow::Result<BTreeMap<u32, GpuLine>> {
         let body = Client::of(self.effective)?.page(GPUS)?;
         let gpus: Gpus = serde_json::from_slice(&body).context("the answer is not from an agent of this version")?;
         // MIG devices are parts of other GPUs.
-        let whole = gpus.gpus.into_iter().filter(|gpu| gpu.parent.is_none());
-        Ok((0..MOST).zip(whole).filter_map(|(index, gpu)| Some((index, gpu.memory_total_bytes?))).collect())
+        Ok((0..MOST).zip(gpus.gpus.into_iter().filter(|gpu| gpu.parent.is_none())).collect())
     }
 }
 

@@ -23,13 +23,16 @@ use crate::exit::{Exit, Failure};
 
 /// Show what a model needs before it starts: host memory, VRAM, and each assumption
 ///
-/// Reads the header of a GGUF file (all files of a split one) and the flags of llama-server, and says how many bytes would
-/// be where: weights, KV cache, compute buffers, prompt cache. Host memory is hard where the kernel cannot take it back,
-/// and soft where it can, at the price of reading it again. A flag that could matter and is not known is named.
+/// Reads the headers of a model and the flags of its engine, and says how many bytes would be where: weights, KV cache,
+/// buffers, prompt cache. Knows GGUF files and llama-server, safetensors models and vLLM, SGLang and
+/// text-generation-launcher, models of Ollama, and models that are declared by name ([[model]]). Host memory is hard where
+/// the kernel cannot take it back, and soft where it can, at the price of reading it again. A flag that could matter and is
+/// not known is named.
 ///
-/// Options of need come before MODEL, flags of llama-server after it.
+/// Options of need come before MODEL, flags of its engine after it.
 ///
-/// Nothing is started. An agent is asked only for the size of GPUs. docs/need.md compares the numbers with llama.cpp's own.
+/// Nothing is started. The agent, if one runs, is asked only for the size of GPUs. docs/need.md compares the numbers with
+/// llama.cpp's own.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_long_help = "Examples:
   A model with the default settings:
@@ -38,6 +41,11 @@ use crate::exit::{Exit, Failure};
     headroom need model.gguf -c 32768 -ngl 99
   A whole command:
     headroom need -- llama-server -m model.gguf -c 32768 -ngl 99 --cache-ram 0
+  A folder with safetensors under vLLM, for a GPU of 80 GiB:
+    headroom need --gpu-memory 80G -- vllm serve /models/llama --gpu-memory-utilization 0.9
+  A model of Ollama, and one that is declared by name:
+    headroom need -- ollama run llama3.2
+    headroom need musicgen-medium
   What a script needs to know:
     headroom need --json model.gguf | jq .total
   What you declare yourself:
@@ -51,7 +59,7 @@ pub struct NeedArgs {
     pub json: bool,
     #[command(flatten)]
     pub settings: Settings,
-    /// A GGUF file or a folder with one, and flags of llama-server; after `--` a whole command
+    /// A GGUF file, a folder with a model, or a name, and flags of its engine; after `--` a whole command
     #[arg(value_name = "MODEL", trailing_var_arg = true, allow_hyphen_values = true)]
     pub command: Vec<String>,
 }
@@ -98,7 +106,7 @@ pub fn run(args: &NeedArgs, effective: &Effective) -> Result<(), Failure> {
 pub fn wanted(wants: &Wants, command: &[String], effective: &Effective) -> Result<Need, Failure> {
     let declared = wants.declared().need().map_err(usage)?;
     if command.is_empty() && declared.parts.is_empty() {
-        let why = anyhow!("nothing to look at: name a GGUF file, a command after --, or what you declare");
+        let why = anyhow!("nothing to look at: name a model, a command after --, or what you declare");
         return Err(usage(why));
     }
     if command.is_empty() {

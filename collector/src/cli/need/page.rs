@@ -3,6 +3,7 @@
 use anyhow::Context as _;
 use collector_core::amount;
 use collector_core::incident::page::text::Paint;
+use collector_core::need::known::version;
 use collector_core::need::{Need, Part, Resource, Total};
 use collector_core::text::{shown, shown_json};
 use serde::Serialize;
@@ -42,7 +43,7 @@ pub fn text(need: &Need, width: usize, colour: bool) -> String {
     totals(&mut text, need);
     list(&mut text, "It would not start", &need.refused);
     list(&mut text, "Not known, so the sums are a lower bound", &need.missing());
-    list(&mut text, "Assumed by the estimate", &need.assumptions);
+    list(&mut text, "Assumed", &need.assumptions);
     list(&mut text, "Not considered", &need.not_considered);
     text
 }
@@ -67,13 +68,8 @@ fn totals(text: &mut String, need: &Need) {
         line(&format!("VRAM of GPU {gpu}"), *bytes, bound.trim_start_matches(", "));
     }
     if let Some(least) = need.compute_capability {
-        *text += &format!("{:<22} {:>9}  of each GPU, at least\n", "Compute capability", capability(least));
+        *text += &format!("{:<22} {:>9}  of each GPU, at least\n", "Compute capability", version(least));
     }
-}
-
-/// In tenths.
-fn capability(tenths: u32) -> String {
-    format!("{}.{}", tenths / 10, tenths % 10)
 }
 
 fn list(text: &mut String, name: &str, sentences: &[String]) {
@@ -142,7 +138,7 @@ mod tests {
             "  hard, while loading   4.00 MiB",
             "VRAM of GPU 0           1.00 GiB",
             "",
-            "Assumed by the estimate:",
+            "Assumed:",
             r"  - \x1b[2J is not shown",
             "",
             "Not considered:",

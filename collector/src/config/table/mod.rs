@@ -1,5 +1,6 @@
 //! Arrays of tables, one file each. [`catalogue`](super::catalogue) lists them.
 
+pub mod model;
 pub mod pool;
 pub mod rule;
 pub mod sink;

@@ -13,7 +13,7 @@ use Statistic::*;
 type Query = fn(&Device<'_>, &mut Values) -> Result<(), NvmlError>;
 
 /// The queries, by the names that the doctor shows.
-const QUERIES: [(&str, Query); 18] = [
+const QUERIES: [(&str, Query); 19] = [
     ("memory", memory),
     ("utilization", |device, values| {
         let rates = device.utilization_rates()?;
@@ -51,6 +51,13 @@ const QUERIES: [(&str, Query); 18] = [
     }),
     ("PCIe replays", |device, values| set(values, PcieReplays, device.pcie_replay_counter()?.into())),
     ("MIG", |device, values| set(values, Mig, device.mig_mode()?.current.into())),
+    ("compute capability", |device, values| {
+        let version = device.cuda_compute_capability()?;
+        if let (Ok(major), Ok(minor)) = (u64::try_from(version.major), u64::try_from(version.minor)) {
+            values.set(ComputeCapability, major * 10 + minor);
+        }
+        Ok(())
+    }),
 ];
 
 fn set(values: &mut Values, statistic: Statistic, value: u64) -> Result<(), NvmlError> {
