@@ -21,6 +21,7 @@ pub mod forest;
 pub mod home;
 pub mod load;
 pub mod loopback;
+pub mod model;
 pub mod monitor;
 pub mod mount;
 pub mod nvml;

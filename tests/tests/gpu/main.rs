@@ -7,5 +7,6 @@ mod hardware;
 mod hostile;
 mod link;
 mod many;
+mod need;
 mod transfer;
 mod trouble;

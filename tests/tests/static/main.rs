@@ -15,6 +15,7 @@ mod house;
 mod http;
 mod level;
 mod name;
+mod need;
 mod object;
 mod page;
 mod purity;
