@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import select
 import shutil
@@ -14,6 +15,9 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+
+# What the package logs is a test's own business.
+logging.getLogger("headroom_guard").addHandler(logging.NullHandler())
 
 #: How long a test waits for anything before it fails.
 PATIENCE = 60.0
@@ -75,10 +79,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def _any(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
-        body = json.loads(self.rfile.read(length)) if length else None
+        body: Any = json.loads(self.rfile.read(length)) if length else None
         self.server.seen.append((self.command, self.path, body))
         self.server.headers_seen.append(dict(self.headers))
-        path = self.path[len("/api/v1/") :]
+        path: str = self.path[len("/api/v1/") :]
         given = self.server.given.get(f"{self.command} {path}")
         if given is not None:
             given(self, body)
@@ -242,6 +246,16 @@ def serving(path: str, book: Optional[Book] = None) -> Iterator[Server]:
 def agent() -> Iterator[Server]:
     with folder() as path, serving(os.path.join(path, "headroom.sock")) as server:
         yield server
+
+
+def recording(told: List[Any]) -> Respond:
+    """Notes path and body, and agrees."""
+
+    def respond(handler: Handler, body: Any) -> None:
+        told.append((handler.path, body))
+        handler.answer(200, {})
+
+    return respond
 
 
 def until(condition: Callable[[], Any], what: str) -> Any:

@@ -15,7 +15,7 @@ import logging
 import os
 import sys
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Callable, Dict, Generator, List, Optional, TextIO
 
@@ -68,7 +68,7 @@ LIMITS = ResourceLimits()
 @dataclass(frozen=True)
 class Event:
     kind: str
-    data: Dict[str, Any]
+    data: Dict[str, Any] = field(default_factory=dict)
     id: Optional[int] = None
 
 

@@ -7,19 +7,29 @@ import os
 import socket
 import threading
 import unittest
-from typing import Callable, List, Type
+from typing import Any, Callable, List, Type
 
 from headroom_guard import AgentError, Client, HeadroomError, NoAgentError
+from headroom_guard.answer import Need
 from headroom_guard.wire import Lost
-from stand_in import GB, Handler, agent, folder, serving
+from stand_in import GB, Respond, agent, folder, serving
 
-NEED = {"parts": [{"what": "x", "resource": "host", "memory": "anonymous", "amount": GB, "origin": "declared"}]}
+NEED: Need = {"parts": [{"what": "x", "resource": "host", "memory": "anonymous", "amount": GB, "origin": "declared"}]}
+
+
+def refusing(status: int) -> Respond:
+    return lambda handler, _: handler.problem(status, "because")
+
+
+def sending(content: bytes) -> Callable[[socket.socket], object]:
+    return lambda connection: connection.sendall(content)
 
 
 def both(client: Client, path: str = "level") -> List[BaseException]:
     """The errors of a thread and of a loop; none if it works."""
     errors: List[BaseException] = []
-    for call in (lambda: client.read(path), lambda: asyncio.run(client.read_async(path))):
+    calls: List[Callable[[], Any]] = [lambda: client.read(path), lambda: asyncio.run(client.read_async(path))]
+    for call in calls:
         try:
             call()
         except HeadroomError as error:
@@ -35,7 +45,7 @@ class Wire(unittest.TestCase):
             self.assertIs(type(error), kind, repr(error))
             self.assertIn(text, str(error))
 
-    def raw(self, respond: Callable[[socket.socket], None], kind: Type[HeadroomError], text: str, limit: float) -> None:
+    def raw(self, respond: Callable[[socket.socket], object], kind: Type[HeadroomError], text: str, limit: float) -> None:
         """An agent that answers so."""
         with folder() as path:
             where = os.path.join(path, "s")
@@ -97,10 +107,10 @@ class Wire(unittest.TestCase):
     def test_an_answer_that_is_cut_off_is_lost(self) -> None:
         whole = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"
         for length in (0, 9, 15, 20, 38, len(whole)):
-            self.raw(lambda connection, part=whole[:length]: connection.sendall(part), Lost, "complete", 30)  # type: ignore[misc]
+            self.raw(sending(whole[:length]), Lost, "complete", 30)
 
     def test_an_agent_that_hangs_is_given_up(self) -> None:
-        self.raw(lambda connection: connection.recv(1) and None, NoAgentError, "did not answer within", 0.2)
+        self.raw(lambda connection: connection.recv(1), NoAgentError, "did not answer within", 0.2)
 
     def test_what_is_no_http_or_no_json_is_said(self) -> None:
         self.raw(lambda connection: connection.sendall(b"SSH-2.0-x\r\n\r\n"), AgentError, "does not speak HTTP", 30)
@@ -110,7 +120,7 @@ class Wire(unittest.TestCase):
     def test_problems_say_what_is_wrong_and_a_busy_agent_is_none(self) -> None:
         with agent() as server:
             for status, kind in ((403, AgentError), (429, AgentError), (500, AgentError), (503, NoAgentError)):
-                server.given["GET level"] = lambda handler, _, status=status: handler.problem(status, "because")
+                server.given["GET level"] = refusing(status)
                 self.fails(Client(server.path), kind, "because")
             server.given["GET level"] = lambda handler, _: handler.answer(418, ["no problem object"])
             self.fails(Client(server.path), AgentError, "418")
