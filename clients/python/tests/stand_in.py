@@ -127,6 +127,9 @@ class Book:
         self.held: Dict[int, Tuple[int, Optional[str]]] = {}
         self.queue: List[object] = []
         self.withdrawn = 0
+        self.refused = 0
+        #: Claims that may wait.
+        self.places = 64
         self.most = 0
         self.last = 0
         #: Called between a grant and its answer.
@@ -149,6 +152,9 @@ class Book:
             known = [number for number, (_, own) in self.held.items() if key is not None and own == key]
             if known:
                 return handler.answer(201, _granted(known[0]))
+            if len(self.queue) >= self.places:
+                self.refused += 1
+                return handler.problem(429, f"{self.places} claims of user 0 wait already")
             self.queue.append(turn)
             while amount > self.free() or self.queue[0] is not turn:
                 if handler.is_gone():

@@ -79,7 +79,9 @@ class Client:
         return cast(Suggestions, self.read("suggestions"))
 
     def reservations(self) -> List[Reservation]:
-        return cast(List[Reservation], self.read("reservations")["reservations"])
+        """All leases, the oldest first, and then the claims that wait."""
+        answer = self.read("reservations")
+        return cast(List[Reservation], [*answer["reservations"], *answer["waiting"]])
 
     def admit(self, need: Need, priority: int = 2, gpus: Optional[List[str]] = None) -> Verdict:
         """May this start here now? It changes nothing."""

@@ -26,8 +26,8 @@ _GRACE = 10.0
 # How long an agent that was there may be gone: it restarts.
 _RESTART = 10.0
 _PAUSE = 0.25
-# Until an agent that does not know yet is asked again.
-_UNKNOWN = 1.0
+# Until an agent that does not know yet, or takes no more claims, is asked again.
+_AGAIN = 1.0
 # The longest wait that the agent takes.
 _LONGEST = 7 * 24 * 3600
 
@@ -181,11 +181,14 @@ class _Claim:
         self._patience = max(self._deadline, time.monotonic() + _RESTART)
         if answer.status == 201:
             return Lease(self.client, granted(answer))
+        if answer.status == 429 and self.left() > _AGAIN:
+            # As many leases or claims as this user may have: some of them end.
+            return None
         if answer.status != 409:
             raise problem(answer)
         said = answer.json()
         verdict = cast(Optional[Verdict], said.get("verdict"))
-        if verdict and verdict["verdict"] == "unknown" and self.left() > _UNKNOWN:
+        if verdict and verdict["verdict"] == "unknown" and self.left() > _AGAIN:
             return None
         raise InsufficientResourcesError(str(said.get("detail", "it does not fit")), verdict)
 
@@ -226,7 +229,7 @@ def claim(
             lease = _once(attempt)
             if lease is not None:
                 return lease
-            pause = _UNKNOWN
+            pause = _AGAIN
         except NoAgentError as error:
             try:
                 attempt.failed(error)
@@ -266,7 +269,7 @@ async def claim_async(
             lease = await _once_async(attempt)
             if lease is not None:
                 return lease
-            pause = _UNKNOWN
+            pause = _AGAIN
         except NoAgentError as error:
             try:
                 attempt.failed(error)

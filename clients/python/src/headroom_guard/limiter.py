@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import inspect
+import time
+import weakref
 from types import TracebackType
 from typing import Any, Callable, Generator, List, Optional, Type, TypeVar, cast
 
@@ -18,6 +21,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 #: Seconds to wait for room.
 TIMEOUT = 300.0
+
+# Claims of one limiter that wait in the agent's queue: it takes 64 of a user. More tasks wait here, in the order in which they came.
+_IN_QUEUE = 8
 
 
 class ResourceGuard:
@@ -116,14 +122,17 @@ class AsyncResourceLimiter:
         if self._amounts.is_nothing:
             raise ValueError("an amount is missing: disk_required_gb, mem_required_gb or gpu_required_gb")
         self._priority, self._timeout, self._client = priority, timeout, or_default(client)
+        self._turns: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore]" = weakref.WeakKeyDictionary()
 
     def acquire(self, name: str) -> Acquisition:
         """Room for the task of this name. :class:`InsufficientResourcesError` if there is none within the timeout."""
         return Acquisition(self, name)
 
     async def _claim(self, name: str) -> Lease:
-        need = self._amounts.need(name)
-        return await claim_async(self._client, need, priority=self._priority, wait=self._timeout)
+        deadline, need = time.monotonic() + self._timeout, self._amounts.need(name)
+        async with self._turns.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(_IN_QUEUE)):
+            wait = max(0.0, deadline - time.monotonic())
+            return await claim_async(self._client, need, priority=self._priority, wait=wait)
 
 
 def respect_resource_limits(

@@ -123,9 +123,17 @@ class Leases(unittest.TestCase):
 
             await asyncio.gather(*(work(number) for number in range(50)))
 
+        # And more than the agent lets wait.
+        self.book.places = 10
         asyncio.run(main())
-        self.assertEqual(self.book.last, 50)
+        self.assertEqual((self.book.last, self.book.refused), (50, 0))
         self.settle()
+
+    def test_a_claim_that_the_agent_has_no_place_for_is_made_again(self) -> None:
+        self.book.places = 0
+        threading.Timer(0.1, setattr, [self.book, "places", 64]).start()
+        claim(self.client, need(1), wait=PATIENCE).release()
+        self.assertGreater(self.book.refused, 0)
 
     def test_a_cancelled_task_withdraws_its_claim(self) -> None:
         async def main() -> None:
