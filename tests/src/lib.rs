@@ -27,6 +27,7 @@ pub mod mount;
 pub mod nvml;
 pub mod process;
 pub mod provocation;
+pub mod python;
 pub mod receiver;
 pub mod record;
 pub mod require;

@@ -1,5 +1,5 @@
 //! `cargo xtask dist`: builds the release in `target/dist`: the binary, its manual page, completions and third-party
-//! notices, and a Debian package of all these with the systemd unit and the configuration.
+//! notices, a Debian package of all these with the systemd unit and the configuration, and the Python package as a wheel.
 //!
 //! `collector/Cargo.toml` declares the content of the package; cargo-deb makes it.
 
@@ -12,6 +12,7 @@ use anyhow::{Context, Result};
 use crate::build;
 use crate::licence;
 use crate::page;
+use crate::peer;
 use crate::project::{self, Project};
 use crate::setup::{self, Scope};
 use crate::toolchain;
@@ -50,10 +51,21 @@ pub fn dist(project: &Project, args: &Args) -> Result<()> {
         false => deb.args(["--profile", "release", "--dbgsym"]),
     };
     project::run(deb.env("CARGO_TARGET_DIR", &project.target))?;
+    wheel(project, &dist)?;
     let shipped = dist.join("headroom");
     fs::copy(&binary, &shipped).with_context(|| format!("copy the binary to {}", shipped.display()))?;
     project::say(project::STEP, &format!("dist: built in {}", dist.display()));
     Ok(())
+}
+
+/// Builds the Python package, which is the same for all machines.
+fn wheel(project: &Project, dist: &Path) -> Result<()> {
+    let tools = peer::install_client(project)?;
+    project::say(project::STEP, "dist: wheel of the Python package");
+    let mut python = Command::new(tools.join("bin/python"));
+    python.current_dir(project.root.join("clients/python")).args(["-m", "hatchling", "build", "--target", "wheel"]);
+    // Nothing is written beside the sources.
+    project::run(python.arg("--directory").arg(dist).env("PYTHONDONTWRITEBYTECODE", "1"))
 }
 
 /// Has the binary write its manual page and completions beside itself, where the package expects them.

@@ -1,5 +1,5 @@
 //! Packages of npm and PyPI, in fixed versions, installed into the folder of the project's own programs: what the page is made of,
-//! and what tests compare with.
+//! what tests compare with, and what builds the Python package.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -45,7 +45,18 @@ const MODELS: Peer = Peer {
     commands: |folder| vec![venv(folder), pip(folder)],
 };
 
-const PEERS: [Peer; 3] = [
+/// Builds the Python package, and checks its types.
+const CLIENT: Peer = Peer {
+    name: "client",
+    what: "what builds the Python package",
+    from: "clients/python",
+    lock: "requirements.txt",
+    others: &[],
+    commands: |folder| vec![venv(folder), pip(folder)],
+};
+
+const PEERS: [Peer; 4] = [
+    CLIENT,
     Peer {
         name: "grafana",
         what: "Grafana's types",
@@ -86,6 +97,12 @@ pub fn install_page(project: &Project) -> Result<()> {
 pub fn install_models(project: &Project) -> Result<PathBuf> {
     MODELS.install(project)?;
     Ok(project.target.join(toolchain::TOOLS).join(MODELS.name).join(VENV))
+}
+
+/// The same for the Python package.
+pub fn install_client(project: &Project) -> Result<PathBuf> {
+    CLIENT.install(project)?;
+    Ok(project.target.join(toolchain::TOOLS).join(CLIENT.name).join(VENV))
 }
 
 impl Peer {

@@ -33,6 +33,7 @@ mod page;
 mod pass;
 mod price;
 mod process;
+mod python;
 mod reclaim;
 mod report;
 mod ring;

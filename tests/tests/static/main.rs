@@ -19,6 +19,7 @@ mod need;
 mod object;
 mod page;
 mod purity;
+mod python;
 mod rule;
 mod ship;
 mod sink;
