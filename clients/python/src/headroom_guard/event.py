@@ -110,6 +110,8 @@ class Follower:
         try:
             with self._lock:
                 self._connection = connection
+            if self._closed.is_set():
+                return
             connection.settimeout(_SILENCE)
             link = http.client.HTTPConnection("localhost")
             link.sock = connection

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import os
 import threading
 import time
 import uuid
@@ -44,6 +45,7 @@ class Lease:
         self.verdict: Optional[Verdict] = grant["verdict"] if grant else None
         self._open = grant is not None
         self._lock = threading.Lock()
+        self._pid = os.getpid()
 
     def __repr__(self) -> str:
         return f"Lease(id={self.id}, gpus={self.gpus}, held={self.held})"
@@ -54,6 +56,9 @@ class Lease:
         return self._open
 
     def _end(self) -> bool:
+        if os.getpid() != self._pid:
+            # A copy that came with a fork: it is the parent's.
+            return False
         with self._lock:
             was, self._open = self._open, False
         return was
@@ -283,7 +288,8 @@ async def _once_async(attempt: _Claim) -> Optional[Lease]:
     try:
         answer = await exchange.request("POST", "/api/v1/reservations", attempt.body(), attempt.limit())
         return attempt.lease(answer)
-    except HeadroomError:
+    except (HeadroomError, GeneratorExit):
+        # The latter: its loop has ended, and nothing can be awaited.
         raise
     except BaseException:
         _give_back(attempt.client, await exchange.abandon(), _release_later)

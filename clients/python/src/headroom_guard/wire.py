@@ -196,6 +196,9 @@ class AsyncExchange:
             except OSError as error:
                 connection.close()
                 raise _refused(self._path, error) from error
+            except BaseException:
+                connection.close()
+                raise
 
     async def _within(self, limit: float) -> Answer:
         assert self._reading is not None
@@ -217,10 +220,13 @@ class AsyncExchange:
             return None
 
     def close(self) -> None:
-        if self._reading is not None:
-            self._reading.cancel()
-        if self._writer is not None:
-            self._writer.close()
+        try:
+            if self._reading is not None:
+                self._reading.cancel()
+            if self._writer is not None:
+                self._writer.close()
+        except RuntimeError:
+            pass  # The loop has ended, and with it the connection.
 
 
 async def _rest(reader: asyncio.StreamReader, method: str) -> Answer:

@@ -176,15 +176,18 @@ class Leases(unittest.TestCase):
             async with AsyncResourceLimiter(mem_required_gb=1, client=self.client).acquire("x"):
                 raise ZeroDivisionError
 
+        inside: List[int] = []
+
         async def hang() -> None:
             async with AsyncResourceLimiter(mem_required_gb=1, client=self.client).acquire("x"):
+                inside.append(1)
                 await asyncio.sleep(PATIENCE)
 
         async def main() -> None:
             with self.assertRaises(ZeroDivisionError):
                 await fail()
             task = asyncio.ensure_future(hang())
-            while not self.book.held:
+            while not inside:
                 await asyncio.sleep(0.01)
             task.cancel()
             with self.assertRaises(asyncio.CancelledError):
@@ -273,6 +276,29 @@ g.claim(g.Client(sys.argv[1]), g.Amounts(mem_gb=6).need("x"), wait=99)
             with self.assertRaises(AgentError) as caught:
                 claim(Client(self.server.path, policy), need(1))
             self.assertEqual(caught.exception.status, 429)
+
+    def test_a_fork_does_not_give_back_what_is_its_parents(self) -> None:
+        with claim(self.client, need(1)) as lease:
+            child = os.fork()
+            if child == 0:
+                lease.release()
+                os._exit(0)
+            self.assertEqual(os.waitpid(child, 0)[1], 0)
+            self.assertEqual(list(self.book.held), [lease.id])
+        self.assertEqual(self.book.held, {})
+
+    def test_a_loop_that_ends_while_a_claim_waits_ends_quietly(self) -> None:
+        async def main() -> None:
+            waiting = asyncio.ensure_future(claim_async(self.client, need(6), wait=PATIENCE))
+            while not self.book.queue:
+                await asyncio.sleep(0.01)
+            # Never awaited: asyncio.run cancels it.
+            del waiting
+
+        with claim(self.client, need(6)):
+            asyncio.run(main())
+            until(lambda: self.book.withdrawn >= 1, "it is withdrawn")
+        self.settle()
 
     def test_what_the_agent_ended_before_may_be_given_back(self) -> None:
         lease = claim(self.client, need(1))
