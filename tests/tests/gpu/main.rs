@@ -8,5 +8,6 @@ mod hostile;
 mod link;
 mod many;
 mod need;
+mod python;
 mod transfer;
 mod trouble;

@@ -1,13 +1,14 @@
 //! The Python package against a real agent: its processes are in a cgroup with a limit, and a filesystem is filled. The witnesses are in
 //! its tests: the kernel's numbers, and what its own tasks did.
 
+use std::process::Stdio;
+
 use collector_tests::agent::Agent;
 use collector_tests::cgroup::Cgroup;
 use collector_tests::mount::Mount;
 use collector_tests::needs;
 use collector_tests::python;
 use collector_tests::require::{installed, is_root};
-use std::process::Stdio;
 
 const LIMIT: u64 = 768 << 20;
 

@@ -163,7 +163,7 @@ class Monitored(unittest.TestCase):
     def test_each_call_is_one_line_also_if_it_fails(self) -> None:
         @guard.resource_monitored
         def grow() -> int:
-            return len(bytearray(b"x") * (300 << 20))
+            return len(bytearray(b"x") * (1 << 20))
 
         @guard.resource_monitored("slow one")
         async def later(fails: bool) -> int:
@@ -174,7 +174,7 @@ class Monitored(unittest.TestCase):
 
         with folder() as path, unittest.mock.patch.dict(os.environ, HEADROOM_SOCKET=path, HEADROOM_NO_AGENT="raise"):
             with self.assertLogs("headroom_guard", "INFO") as logs:
-                self.assertEqual(grow(), 300 << 20)
+                self.assertEqual(grow(), 1 << 20)
                 self.assertEqual(asyncio.run(later(False)), 7)
                 with self.assertRaises(ZeroDivisionError):
                     asyncio.run(later(True))
