@@ -61,7 +61,26 @@ pub fn bytes(bytes: u64) -> String {
         amount if amount < 99.95 => 1,
         _ => 0,
     };
-    format!("{amount:.digits$} {}", UNITS[unit])
+    format!("{} {}", fixed(amount, digits), UNITS[unit])
+}
+
+/// A number with this many digits after the point (nine at most). A half goes away from zero, as on the page (JavaScript's `toFixed`);
+/// Rust alone would write the even one.
+pub fn fixed(value: f64, digits: usize) -> String {
+    // Exact: a number in the middle between two others is an odd multiple of a power of two.
+    let middle = (value * f64::from(2u32 << digits.min(9)) % 2.0).abs() == 1.0;
+    let value = match middle {
+        true if value < 0.0 => value.next_down(),
+        true => value.next_up(),
+        false => value,
+    };
+    format!("{value:.digits$}")
+}
+
+/// Power, and its limit if there is one: `313 of 700 W`.
+pub fn watts(drawn: f64, limit: Option<f64>) -> String {
+    let limit = limit.map(|limit| format!(" of {}", fixed(limit, 0))).unwrap_or_default();
+    format!("{}{limit} W", fixed(drawn, 0))
 }
 
 /// Bytes as [`parse_bytes`] reads them, without rounding: `16G`, `2GB`, `1234`.
@@ -182,17 +201,17 @@ fn parse(text: &str, form: Form, unit: impl Fn(&str) -> Option<u128>) -> Result<
 pub fn percent(ratio: f64) -> String {
     let percent = 100.0 * ratio;
     let digits = if (0.05..9.95).contains(&percent.abs()) { 1 } else { 0 };
-    format!("{percent:.digits$} %")
+    format!("{} %", fixed(percent, digits))
 }
 
 /// A duration: `12 ms`, `1.0 s`, `2 min`.
 pub fn seconds(seconds: f64) -> String {
     match seconds.abs() {
         _ if seconds == 0.0 => "0 s".to_owned(),
-        it if it < 0.9995 => format!("{:.0} ms", seconds * 1e3),
-        it if it < 9.95 => format!("{seconds:.1} s"),
-        it if it < 120.0 => format!("{seconds:.0} s"),
-        _ => format!("{:.0} min", seconds / 60.0),
+        it if it < 0.9995 => format!("{} ms", fixed(seconds * 1e3, 0)),
+        it if it < 9.95 => format!("{} s", fixed(seconds, 1)),
+        it if it < 120.0 => format!("{} s", fixed(seconds, 0)),
+        _ => format!("{} min", fixed(seconds / 60.0, 0)),
     }
 }
 
@@ -260,6 +279,21 @@ mod tests {
         assert_eq!(shown(parse_decimal("")), "expected a number with a prefix, such as 500M or 1G");
         assert_eq!(shown(parse_thousandths("4k")), "unknown unit `k`: use a number alone, such as 4 or 0.5");
         assert_eq!(shown(parse_thousandths("x")), "expected a number alone, such as 4 or 0.5");
+    }
+
+    #[test]
+    fn a_half_goes_away_from_zero_and_nothing_else_does() {
+        let halves = [312.5, 313.5, 0.5, -0.5, 312.499_999_999_999_94, 0.0].map(|drawn| watts(drawn, None));
+        assert_eq!(halves, ["313 W", "314 W", "1 W", "-1 W", "312 W", "0 W"]);
+        assert_eq!(watts(70.25, Some(112.5)), "70 of 113 W");
+        assert_eq!(
+            ["0.3", "0.3", "0.1"],
+            [0.25, 0.35, 0.05].map(|value| fixed(value, 1)),
+            "0.35 is less than that, 0.05 more"
+        );
+        assert_eq!(["1.13", "1.00", "0.61"], [1.125, 1.005, 0.615].map(|value| fixed(value, 2)));
+        assert_eq!([percent(0.125), bytes(9 << 7), seconds(10.5)], ["13 %", "1.13 KiB", "11 s"]);
+        assert_eq!([f64::MAX, f64::INFINITY].map(|value| fixed(value, 9).is_empty()), [false; 2]);
     }
 
     #[test]

@@ -37,6 +37,10 @@ export function seconds(value: number | undefined | null): string {
   return `${(value / 60).toFixed(0)} min`;
 }
 
+export function watts(value: number): string {
+  return `${value.toFixed(0)} W`;
+}
+
 /** A count, with as many digits as it needs below ten. */
 export function count(value: number | undefined | null): string {
   if (value == null) return UNKNOWN;

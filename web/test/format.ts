@@ -3,10 +3,10 @@
 import assert from "node:assert";
 import { readFileSync } from "node:fs";
 import test from "node:test";
-import { ago, bytes, count, named, percent, plain, seconds, span } from "../src/format";
+import { ago, bytes, count, named, percent, plain, seconds, span, watts } from "../src/format";
 
 const cases = JSON.parse(readFileSync(process.env.HEADROOM_CASES ?? "", "utf8")) as Record<string, [number, string][]>;
-const writers: Record<string, (value: number) => string> = { bytes, percent, seconds };
+const writers: Record<string, (value: number) => string> = { bytes, percent, seconds, watts };
 
 for (const [name, write] of Object.entries(writers)) {
   test(`${name} are written as in the terminal`, () => {

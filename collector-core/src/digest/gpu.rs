@@ -9,7 +9,7 @@ use super::card::Figures;
 use super::draw::{chart, curve, most};
 use super::words::{UNKNOWN, bytes, duration, shown};
 use super::zone::Zone;
-use crate::amount::percent;
+use crate::amount::{percent, watts};
 
 /// So many GPUs have a curve each; of more, there is one of their mean, with the highest and the lowest.
 const CURVES: usize = 2;
@@ -65,10 +65,7 @@ pub(super) fn gpus(blocks: &mut Vec<Block>, digest: &Digest, zone: &Zone) {
 }
 
 fn row(gpu: &Figures) -> Vec<String> {
-    let power = gpu.power_watts.mean.map(|mean| match gpu.power_limit_watts {
-        Some(limit) => format!("{mean:.0} of {limit:.0} W"),
-        None => format!("{mean:.0} W"),
-    });
+    let power = gpu.power_watts.mean.map(|mean| watts(mean, gpu.power_limit_watts));
     let mut errors: Vec<String> = gpu.xids.iter().map(|(code, count)| format!("XID {code} ×{count}")).collect();
     let counts = [
         ("ECC uncorrected", gpu.ecc_uncorrected),

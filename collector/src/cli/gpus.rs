@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use collector_core::alert::Alert;
-use collector_core::amount::{bytes, percent};
+use collector_core::amount::{bytes, percent, watts};
 use collector_core::api::gpus::{GpuLine, Gpus};
 use collector_core::text::shown_json;
 
@@ -108,10 +108,7 @@ pub fn rows(head: &str, gpus: &[GpuLine], alerts: &[Alert], width: usize) -> Vec
         let both = gpu.pcie_host_to_device_ratio.zip(gpu.pcie_device_to_host_ratio);
         both.map(|(to, from)| part(&percent(to), &percent(from)))
     };
-    let power = |gpu: &GpuLine| {
-        let limit = gpu.power_limit_watts.map(|limit| format!(" of {limit:.0}")).unwrap_or_default();
-        gpu.power_watts.map(|watts| format!("{watts:.0}{limit} W"))
-    };
+    let power = |gpu: &GpuLine| gpu.power_watts.map(|drawn| watts(drawn, gpu.power_limit_watts));
     let holders = |gpu: &GpuLine| {
         let one = |it: &collector_core::api::gpus::Holder| match it.memory_bytes {
             Some(held) => format!("{} {}", it.workload, bytes(held)),

@@ -2,7 +2,7 @@
 
 import type { ComponentChildren } from "preact";
 import type { Change, Consumer, Evidence, Figures, HitLimit, HostFigures, LostGpu, Task, Victim } from "../evidence";
-import { bytes, count, named, plain, seconds } from "../format";
+import { bytes, count, named, plain, seconds, watts } from "../format";
 import { type Fact, Facts, Named, Table } from "./plain";
 
 /** Rows of a list that can be long. */
@@ -113,7 +113,7 @@ export function Lost({ gpu }: { gpu: LostGpu | undefined }) {
     ["GPUs lost together", count(gpu.lost)],
     ["GPUs left", count(gpu.left)],
     ["Temperature", gpu.temperature === undefined ? undefined : `${gpu.temperature} °C`],
-    ["Power", gpu.power === undefined ? undefined : `${gpu.power.toFixed(0)} W`],
+    ["Power", gpu.power === undefined ? undefined : watts(gpu.power)],
     ["Error", gpu.error],
   ];
   const row = (it: { workload: string; bytes?: number }): ComponentChildren[] => [<Named name={it.workload} />, amount(it.bytes)];

@@ -1,6 +1,6 @@
 // The GPUs, one row each, with who holds their memory.
 
-import { UNKNOWN, bytes, count, percent, rate } from "../format";
+import { UNKNOWN, bytes, count, percent, rate, watts } from "../format";
 import type { GpuLine } from "../type";
 import { Bar, word } from "./bar";
 import { Named } from "./plain";
@@ -77,7 +77,7 @@ function Row({ gpu }: { gpu: GpuLine }) {
       <td class="number">{percent(gpu.utilization_ratio)}</td>
       <td class="number">{count(gpu.temperature_celsius)}</td>
       <td class="number">
-        {gpu.power_watts === undefined ? UNKNOWN : `${gpu.power_watts.toFixed(0)} W`}
+        {gpu.power_watts === undefined ? UNKNOWN : watts(gpu.power_watts)}
         {gpu.power_limit_watts !== undefined && <span class="dim"> of {gpu.power_limit_watts.toFixed(0)}</span>}
       </td>
       <td class="number">{link(gpu, gpu.pcie_host_to_device_ratio)}</td>

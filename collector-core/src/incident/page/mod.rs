@@ -8,7 +8,7 @@ pub mod text;
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::{Consumer, Evidence, Incident, Kind};
-use crate::amount::{bytes, percent, seconds};
+use crate::amount::{bytes, percent, seconds, watts};
 use crate::series::Series;
 use sentence::{change_text, figures_text, host_text, limit_text, parts_text, victim_text};
 use text::{Paint, Text};
@@ -161,7 +161,7 @@ fn lost(page: &mut Text, gpu: &super::LostGpu) {
     let mut text = format!("{}, {}, driver {}", gpu.model, gpu.uuid, gpu.driver);
     let last = [
         gpu.temperature.map(|degrees| format!("{degrees} °C")),
-        gpu.power.map(|watts| format!("{watts:.0} W")),
+        gpu.power.map(|drawn| watts(drawn, None)),
         gpu.ecc_uncorrected.map(|errors| format!("{errors} uncorrected memory errors")),
     ];
     let last: Vec<String> = last.into_iter().flatten().collect();

@@ -1,7 +1,7 @@
 //! The parts of the screen. Each knows its own numbers; none knows how much room it gets.
 
 use collector_core::alert::Alert;
-use collector_core::amount::{bytes, percent};
+use collector_core::amount::{bytes, fixed, percent};
 use collector_core::api::status::{FilesystemLine, Status};
 use collector_core::api::workloads;
 
@@ -72,7 +72,8 @@ pub fn totals(picture: &Picture, width: usize) -> Part {
         words.extend(share.filter(|share| *share >= BUSY).map(|share| format!("{} {name}", percent(share))));
     }
     if let (Some(one), Some(five), Some(fifteen)) = (cpu.load1, cpu.load5, cpu.load15) {
-        words.push(format!("load {one:.2} {five:.2} {fifteen:.2}"));
+        let loads = [one, five, fifteen].map(|load| fixed(load, 2));
+        words.push(format!("load {}", loads.join(" ")));
     }
     let line = |words: &[String]| total("CPU", cpu.busy_ratio, words.join(", "), about("HostCpu"), width);
     while words.len() > 1 && line(&words).width() > width {
@@ -172,7 +173,7 @@ pub fn workloads(picture: &Picture, width: usize) -> Part {
         Column::text("USED", &rows, used),
         Column::number("MEMORY", &rows, |line| line.memory_bytes.map(bytes)),
         Column::number("LIMIT", &rows, |line| line.memory_limit_bytes.map(bytes)),
-        Column::number("CPU", &rows, |line| line.cpu_cores.map(|cores| format!("{cores:.2}"))),
+        Column::number("CPU", &rows, |line| line.cpu_cores.map(|cores| fixed(cores, 2))),
         Column::number("KILLS", &rows, kills).alarming(&rows, |line| line.oom_kills.is_some_and(|kills| kills > 0)),
         Column::number("SWAP", &rows, |line| line.swap_bytes.map(bytes)),
         Column::number("PINNED", &rows, |line| line.pinned_bytes.map(bytes)),

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use collector_core::amount::{bytes, percent, seconds};
+use collector_core::amount::{bytes, fixed, percent, seconds};
 use collector_core::api::workloads::Line;
 use collector_core::text::shown;
 
@@ -78,7 +78,7 @@ impl<'a> Row<'a> {
         let text = match column {
             Column::Name => Some(self.label()),
             Column::Used | Column::Pressure | Column::IoPressure => value.map(percent),
-            Column::Cpu => value.map(|cores| format!("{cores:.2}")),
+            Column::Cpu => value.map(|cores| fixed(cores, 2)),
             Column::Stalls => value.map(seconds),
             Column::Faults => value.map(|faults| format!("{faults:.1}")),
             Column::Kills => value.map(|kills| format!("{kills:.0}")),

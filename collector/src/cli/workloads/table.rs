@@ -1,6 +1,6 @@
 //! Formats workloads as a text table.
 
-use collector_core::amount::bytes;
+use collector_core::amount::{bytes, fixed};
 use collector_core::text::shown;
 use collector_core::view::number::Number;
 
@@ -89,7 +89,7 @@ fn cells(row: &Row) -> [String; COLUMNS] {
         known(line.memory_limit_bytes.map(bytes)),
         share(row.memory_limit_used_ratio),
         known(line.swap_bytes.map(bytes)),
-        known(line.cpu_cores.map(|cores| format!("{cores:.2}"))),
+        known(line.cpu_cores.map(|cores| fixed(cores, 2))),
         share(row.memory_waiting_ratio),
         count(line.reclaim_stalls),
         count(line.oom_kills),

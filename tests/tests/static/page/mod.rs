@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use collector_core::amount::{bytes, percent, seconds};
+use collector_core::amount::{bytes, percent, seconds, watts};
 use collector_tests::needs;
 use collector_tests::require::{installed, tools};
 use collector_tests::scratch::scratch;
@@ -170,12 +170,15 @@ fn the_pages_own_tests_pass() {
 
 /// Amounts as the terminal writes them.
 fn cases() -> Value {
-    let amounts = [0, 1, 512, 999, 1000, 1023, 1024, 10_189, 10_240, 102_348, 1 << 20, 5 << 29, 999 << 30, 1 << 50];
-    let shares = [0.0, 0.0001, 0.0004, 0.0006, 0.004, 0.0994, 0.0996, 0.123, 0.5, 0.999, 1.0, 12.0];
-    let times = [0.0, 0.0004, 0.012, 0.99, 0.9994, 0.9996, 1.0, 9.9, 9.96, 12.3, 119.0, 120.0, 86_400.0];
+    let amounts =
+        [0, 1, 512, 999, 1000, 1023, 1024, 10_189, 1152, 10_240, 102_348, 1 << 20, 5 << 29, 999 << 30, 1 << 50];
+    let shares = [0.0, 0.0001, 0.0004, 0.0006, 0.004, 0.0994, 0.0996, 0.123, 0.125, 0.5, 0.999, 1.0, 12.0];
+    let times = [0.0, 0.0004, 0.012, 0.99, 0.9994, 0.9996, 1.0, 9.9, 9.96, 10.5, 12.3, 119.0, 120.0, 86_400.0];
+    let powers = [0.0, 0.4, 0.5, 1.5, 2.5, 70.25, 99.9, 312.4, 312.5, 312.6, 313.5, 700.0];
     json!({
         "bytes": amounts.map(|amount: u64| json!([amount, bytes(amount)])),
         "percent": shares.map(|share| json!([share, percent(share)])),
         "seconds": times.map(|time| json!([time, seconds(time)])),
+        "watts": powers.map(|drawn| json!([drawn, watts(drawn, None)])),
     })
 }

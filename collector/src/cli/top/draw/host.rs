@@ -4,7 +4,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use collector_core::alert::Alert;
-use collector_core::amount::{bytes, percent};
+use collector_core::amount::{bytes, fixed, percent};
 use collector_core::api::status::{Status, Unavailable};
 use collector_core::series::Series;
 
@@ -102,7 +102,7 @@ fn totals(answers: &Answers, width: usize) -> Vec<(usize, Line)> {
     }
     let cpus = cpu.cpus.map(|cpus| cpus as f64);
     let used = cpu.busy_ratio.zip(cpus).map(|(share, cpus)| format!("{:.1} of {cpus} CPUs", share * cpus));
-    let load = cpu.load1.map(|load| format!(", load {load:.2}")).unwrap_or_default();
+    let load = cpu.load1.map(|load| format!(", load {}", fixed(load, 2))).unwrap_or_default();
     let text = used.unwrap_or_else(|| UNKNOWN.to_owned()) + &load;
     let line = measure("CPU", cpu.busy_ratio, &text, about("HostCpu"), width);
     lines.push((1, line.and(Paint::Dim, spark(Series::Cpu, cpus))));
