@@ -32,7 +32,8 @@ export class Meter {
 
   /** The rates by name of the workload, up to this report; empty after the first. */
   measure(report: Report): Map<string, Rates> {
-    const reading: Reading = { time: report.time, counts: new Map() };
+    // Events move the time of a report, also between two ticks.
+    const reading: Reading = { time: report.measured ?? report.time, counts: new Map() };
     for (const line of report.workloads) reading.counts.set(line.workload, NAMES.map(([, counter]) => line[counter]));
     // A clock that was set back, or a page that nobody looked at for long.
     this.kept = this.kept.filter((it) => it.time < reading.time && it.time >= reading.time - 3 * BACK);

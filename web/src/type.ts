@@ -28,6 +28,7 @@ export interface Status {
 
 export interface Report extends Status {
   recent?: Recent;
+  measured?: number;
   workloads: Line[];
 }
 

@@ -120,6 +120,16 @@ test("rates are over ten seconds, and a counter that went back has none", () => 
   assert.equal(meter.measure(report(22)).size, 0);
 });
 
+test("rates stay while nothing was read again", () => {
+  const meter = new Meter();
+  const seen = [0, 15, 30, 35, 45, 59, 60].map((second) => {
+    const measured = Math.floor(second / 30) * 30;
+    const report = { time: second * SECOND, measured: measured * SECOND, workloads: [{ workload: "/a", major_faults: measured * 2 }] };
+    return meter.measure(report as unknown as Report).get("/a")?.faults;
+  });
+  assert.deepEqual(seen, [undefined, undefined, 2, 2, 2, 2, 2]);
+});
+
 test("addresses lead back to what they were made of", () => {
   for (const name of ["/a/b", "<img src=x>", "100%", "a?b&c=d#e", "…", "/quote\"\\"]) {
     assert.deepEqual(parse(workload(name, 3600)), { view: "workload", name, window: 3600 });

@@ -16,13 +16,16 @@ pub struct Report {
     /// Mean and maximum of the last five minutes; `null` before anything is kept.
     #[serde(default)]
     pub recent: Option<Recent>,
+    /// When the numbers of workloads were last read, as in the answer of `workloads`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured: Option<u64>,
     /// Sorted by name.
     pub workloads: Vec<Line>,
 }
 
 impl Report {
     pub fn of(view: &View) -> Report {
-        let Summary { workloads, .. } = Summary::of(view);
-        Report { status: Status::of(view), recent: Recent::of(view), workloads }
+        let Summary { workloads, measured, .. } = Summary::of(view);
+        Report { status: Status::of(view), recent: Recent::of(view), measured, workloads }
     }
 }

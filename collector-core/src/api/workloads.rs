@@ -16,6 +16,10 @@ use crate::view::workload::Workload;
 pub struct Summary {
     /// Time in nanoseconds since the Unix epoch.
     pub time: u64,
+    /// When the numbers were last read, at a tick, in nanoseconds since the Unix epoch: answers with the same one have the same
+    /// counters. Absent before the first tick.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured: Option<u64>,
     /// Sorted by name.
     pub workloads: Vec<Line>,
 }
@@ -107,7 +111,7 @@ impl Summary {
     pub fn of(view: &View) -> Summary {
         let known = Known::of(&view.coverage);
         let workloads = view.workloads.iter().map(|workload| Line::within(view, workload, known)).collect();
-        Summary { time: view.time, workloads }
+        Summary { time: view.time, measured: view.history.last(), workloads }
     }
 }
 
@@ -185,7 +189,7 @@ mod tests {
     #[test]
     fn a_workload_is_found_by_the_name_that_its_line_has() {
         let engine = engine();
-        let Summary { time, workloads } = Summary::of(engine.view());
+        let Summary { time, workloads, .. } = Summary::of(engine.view());
         assert!(workloads.iter().any(|line| line.cgroup == "/a"), "{workloads:?}");
         for workload in workloads {
             let detail = Detail::of(engine.view(), &workload.workload).unwrap();

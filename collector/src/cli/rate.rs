@@ -5,17 +5,18 @@ use std::collections::HashMap;
 
 use collector_core::api::workloads::{Line, Summary};
 
-/// An earlier answer, and how long before the present one it was.
+/// An earlier answer, and how long before the present one its numbers were read.
 pub struct Before<'a> {
     lines: HashMap<&'a str, &'a Line>,
     seconds: f64,
 }
 
 impl<'a> Before<'a> {
-    /// Without one, or with one of a later time, as in a recording that goes back, nothing is known.
-    pub fn of(before: Option<&'a Summary>, now: u64) -> Before<'a> {
+    /// Without one, or with one of the same tick or a later one, as in a recording that goes back, nothing is known.
+    pub fn of(before: Option<&'a Summary>, now: &Summary) -> Before<'a> {
         let lines = before.into_iter().flat_map(|before| &before.workloads).map(|line| (&*line.workload, line));
-        let seconds = before.map_or(0.0, |before| now.saturating_sub(before.time) as f64 / 1e9);
+        let ns = before.and_then(|before| now.measured?.checked_sub(before.measured?));
+        let seconds = ns.map_or(0.0, |ns| ns as f64 / 1e9);
         Before { lines: lines.collect(), seconds }
     }
 
@@ -75,15 +76,20 @@ mod tests {
 
     #[test]
     fn rates_are_between_two_answers_that_have_the_workload() {
-        let before = Summary { time: 1_000_000_000, workloads: vec![line("a", 1.0, 1.0), line("again", 5.0, 0.0)] };
-        let of = |before: Option<&Summary>, now, line: &Line| Before::of(before, now).rates(line);
+        // Events move the time of an answer, also between two ticks.
+        let at = |measured: u64| Summary { time: 9_500_000_000, measured: Some(measured), workloads: Vec::new() };
+        let before = Summary { workloads: vec![line("a", 1.0, 1.0), line("again", 5.0, 0.0)], ..at(1_000_000_000) };
+        let of = |before: Option<&Summary>, now, line: &Line| Before::of(before, &at(now)).rates(line);
         let rates = of(Some(&before), 3_000_000_000, &line("a", 2.0, 9.0));
         let known = Rates { cpu: Some(0.5), memory_waiting: Some(1.0), ..Rates::default() };
         assert_eq!(rates, known, "bytes written are not known");
         assert_eq!(of(Some(&before), 3_000_000_000, &line("again", 4.0, 0.0)).cpu, None, "it was created again");
-        for (before, now, name) in
-            [(Some(&before), 1_000_000_000, "a"), (Some(&before), 9_000_000_000, "new"), (None, 9, "a")]
-        {
+        for (before, now, name) in [
+            (Some(&before), 1_000_000_000, "a"),
+            (Some(&before), 9_000_000_000, "new"),
+            (Some(&before), 9, "a"),
+            (None, 9, "a"),
+        ] {
             assert_eq!(of(before, now, &line(name, 2.0, 2.0)), Rates::default(), "{name}");
         }
         let limited = |limit| used(&Line { memory_bytes: Some(5), memory_limit_bytes: Some(limit), ..Line::default() });

@@ -54,10 +54,7 @@ impl Agent {
             self.forget(status.started);
         }
         let workloads: Summary = ask(&self.client, WORKLOADS)?;
-        if workloads.time != self.now.time {
-            let before = std::mem::replace(&mut self.now, workloads);
-            self.before = (before.time > 0).then_some(before);
-        }
+        self.take(workloads);
         self.looks += 1;
         if self.looks % SELDOM == 1 || status.incident != self.newest {
             self.incidents = ask(&self.client, INCIDENTS)?;
@@ -92,6 +89,15 @@ impl Agent {
             played: None,
             status,
         })
+    }
+
+    /// Of several answers of one tick the last one is shown, but rates are since the tick before.
+    fn take(&mut self, workloads: Summary) {
+        let same = workloads.measured == self.now.measured;
+        let before = std::mem::replace(&mut self.now, workloads);
+        if !same {
+            self.before = before.measured.map(|_| before);
+        }
     }
 
     /// Another agent answers: nothing that the one before said goes on.
@@ -135,4 +141,29 @@ fn find<T: DeserializeOwned>(client: &Client, path: &str) -> Result<Result<T, St
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
     serde_json::from_slice(body).context("the answer is not from an agent of this version")
+}
+
+#[cfg(test)]
+mod tests {
+    use collector_core::api::workloads::Line;
+
+    use super::*;
+    use crate::cli::rate::Before;
+
+    #[test]
+    fn rates_stay_while_nothing_was_read_again() {
+        const SECOND: u64 = 1_000_000_000;
+        let mut agent = Agent::new(Client::at(Vec::new()).unwrap());
+        // Ticks are five seconds apart; events between them move the time of an answer.
+        let mut rate = |second: u64, cpu: f64| {
+            let line = Line { workload: "a".to_owned(), cpu_seconds: Some(cpu), ..Line::default() };
+            let measured = Some(second / 5 * 5 * SECOND);
+            agent.take(Summary { time: second * SECOND, measured, workloads: vec![line] });
+            Before::of(agent.before.as_ref(), &agent.now).rates(&agent.now.workloads[0]).cpu
+        };
+        assert_eq!([5, 6, 9].map(|second| rate(second, 1.0)), [None; 3], "there was one tick");
+        assert_eq!([10, 12, 14].map(|second| rate(second, 6.0)), [Some(1.0); 3]);
+        assert_eq!([15, 16].map(|second| rate(second, 6.0)), [Some(0.0); 2], "it is idle");
+        assert_eq!([20, 24].map(|second| rate(second, 16.0)), [Some(2.0); 2]);
+    }
 }

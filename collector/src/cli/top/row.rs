@@ -113,7 +113,7 @@ impl<'a> Row<'a> {
 /// The rows in order.
 pub fn rows<'a>(answers: &'a Answers, order: &Order) -> Vec<Row<'a>> {
     let Answers { workloads: now, before, status, .. } = answers;
-    let before = Before::of(before.as_ref(), now.time);
+    let before = Before::of(before.as_ref(), now);
     let mut held: HashMap<&str, u64> = HashMap::new();
     for holder in status.gpus.iter().flat_map(|gpu| &gpu.workloads) {
         if let Some(bytes) = holder.memory_bytes {
@@ -187,7 +187,10 @@ mod tests {
     }
 
     fn answers() -> Answers {
-        let summary = |time: u64, workloads| Summary { time: time * 1_000_000_000, workloads };
+        let summary = |second: u64, workloads| {
+            let time = second * 1_000_000_000;
+            Summary { time, measured: Some(time), workloads }
+        };
         let before = summary(10, vec![line("a", 1, 1.0), line("b", 2, 5.0), line("c.slice", 9, 0.0)]);
         let now = vec![line("a", 90, 2.0), line("b", 5, 4.0), line("c.slice", 99, 0.0), line("idle", 0, 0.0)];
         let mut answers = Answers { workloads: summary(12, now), before: Some(before), ..Answers::default() };

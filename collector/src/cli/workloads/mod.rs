@@ -167,7 +167,7 @@ impl Source {
 
 impl Report {
     fn new(before: &Summary, now: Summary, source: &'static str) -> Report {
-        let before = Before::of(Some(before), now.time);
+        let before = Before::of(Some(before), &now);
         let row = |line: Line| {
             let rates = before.rates(&line);
             Row {
@@ -235,11 +235,9 @@ mod tests {
     }
 
     fn report() -> Report {
-        let before = Summary {
-            time: 1_000_000_000,
-            workloads: vec![line("other", 0, 0.0), line("a", 1, 1.0), line("z", 9, 5.0)],
-        };
-        let mut now = Summary { time: 3_000_000_000, workloads: vec![line("other", 0, 0.0), line("a", 10, 2.0)] };
+        let summary = |time, workloads| Summary { time, measured: Some(time), workloads };
+        let before = summary(1_000_000_000, vec![line("other", 0, 0.0), line("a", 1, 1.0), line("z", 9, 5.0)]);
+        let mut now = summary(3_000_000_000, vec![line("other", 0, 0.0), line("a", 10, 2.0)]);
         now.workloads.extend([line("new", 50, 1.0), line("z", 20, 4.0)]);
         Report::new(&before, now, "agent")
     }

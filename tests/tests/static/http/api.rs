@@ -89,7 +89,7 @@ fn what_has_a_name_is_found_by_it_however_that_is_written() {
     let server = Server::start(LOOSE, page());
     let reply = both(&server, "/api/v1/workloads");
     assert_eq!((reply.status, reply.header("content-type")), (200, Some(JSON)));
-    let Summary { time, workloads } = serde_json::from_slice(&reply.body).unwrap();
+    let Summary { time, workloads, .. } = serde_json::from_slice(&reply.body).unwrap();
     assert_eq!(time, 10);
     for name in NAMES {
         let line = workloads.iter().find(|line| line.cgroup == name).unwrap_or_else(|| panic!("{name}: {workloads:?}"));

@@ -171,9 +171,9 @@ fn names_that_would_do_harm_are_drawn_harmlessly() {
         cpu_seconds: Some(f64::MAX),
         ..Figures::default()
     };
-    let workloads = Summary { time: 2, workloads: names.iter().map(workload).collect() };
+    let workloads = Summary { time: 2, measured: Some(2), workloads: names.iter().map(workload).collect() };
     let mut answers =
-        Answers { before: Some(Summary { time: 1, ..workloads.clone() }), workloads, ..Answers::default() };
+        Answers { before: Some(Summary { measured: Some(1), ..workloads.clone() }), workloads, ..Answers::default() };
     answers.status.reasons = names.map(str::to_owned).to_vec();
     for keys in ["", "t", "\n", "↓\n", "/\x1b[\n"] {
         let mut model = model();
