@@ -310,7 +310,9 @@ mod tests {
             std::thread::sleep(Duration::from_millis(20));
         }
         outbox.close();
-        assert_eq!(names(start().1.try_recv().unwrap().alerts), ["Hot", "New"]);
+        let (outbox, mut restored) = start();
+        assert_eq!(names(restored.try_recv().unwrap().alerts), ["Hot", "New"]);
+        outbox.close();
         fs::remove_dir_all(dir).unwrap();
     }
 }

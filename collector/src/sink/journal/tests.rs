@@ -1,9 +1,11 @@
 //! The whole journal: reading back, limits, and recovery from broken files.
 
+use std::cell::RefCell;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use collector_core::alert::{Alert, State};
@@ -23,8 +25,8 @@ use crate::sink::test::{alert, incident};
 const LIMITS: Limits = Limits { max_age: Duration::from_secs(3600), max_bytes: 16 << 20 };
 const MINUTE: u64 = 60_000_000;
 
-/// A temporary folder, removed on drop.
-struct Folder(PathBuf);
+/// A temporary folder, removed on drop, and the threads of journals in it.
+struct Folder(PathBuf, RefCell<Vec<Receiver<()>>>);
 
 impl Folder {
     fn new() -> Folder {
@@ -32,13 +34,30 @@ impl Folder {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("headroom-journal-{}-{number}", std::process::id()));
         fs::create_dir_all(&path).unwrap();
-        Folder(path)
+        Folder(path, RefCell::default())
+    }
+
+    /// Starts a journal's thread.
+    fn start(&self, dir: &Path) -> (Journal, Receiver<Option<Past>>) {
+        let wanted = Wanted { sinks: vec!["a".into(), "b".into()], pending: 10, incidents: 10 };
+        let Started { journal, past, ended } = Journal::start(dir.to_owned(), LIMITS, wanted).unwrap();
+        self.1.borrow_mut().push(ended);
+        (journal, past)
+    }
+
+    /// Waits until the threads have ended, whose journals must have been dropped.
+    fn wait(&self) {
+        for ended in self.1.borrow_mut().drain(..) {
+            let _ = ended.recv();
+        }
     }
 }
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
+        // A thread that still closes its files would make one of them again while the folder is removed.
+        self.wait();
+        fs::remove_dir_all(&self.0).unwrap();
     }
 }
 
@@ -208,15 +227,10 @@ fn until(what: &str, done: impl Fn() -> bool) {
     }
 }
 
-fn start(dir: &Path) -> Started {
-    let wanted = Wanted { sinks: vec!["a".into(), "b".into()], pending: 10, incidents: 10 };
-    Journal::start(dir.to_owned(), LIMITS, wanted).unwrap()
-}
-
 #[test]
 fn the_thread_reads_the_past_and_writes_all_entries() {
     let folder = Folder::new();
-    let Started { journal, past, ended } = start(&folder.0);
+    let (journal, past) = folder.start(&folder.0);
     let Past { firing, last, .. } = past.recv().unwrap().unwrap();
     assert!(firing.is_empty() && last == 0);
     let written = journal.write(vec![alert_entry(1, alert("Hot", 1), &["a", "b"]), incident_entry(2, incident("i-1"))]);
@@ -233,9 +247,9 @@ fn the_thread_reads_the_past_and_writes_all_entries() {
         time: 3,
     }]));
     drop(journal);
-    assert!(ended.recv().is_err());
+    folder.wait();
 
-    let Past { firing, pending, incidents, last } = start(&folder.0).past.recv().unwrap().unwrap();
+    let Past { firing, pending, incidents, last } = folder.start(&folder.0).1.recv().unwrap().unwrap();
     assert_eq!((names(&firing), last), (vec!["Hot"], 2));
     assert_eq!(incidents, [incident("i-1")]);
     let ids: Vec<Vec<u64>> = pending.iter().map(|it| it.iter().map(|(id, _)| *id).collect()).collect();
@@ -248,7 +262,7 @@ fn essential_entries_wait_for_a_failing_journal_and_others_are_counted() {
     let dir = folder.0.join("later");
     // A file in place of the folder.
     fs::write(&dir, "").unwrap();
-    let Started { journal, past, .. } = start(&dir);
+    let (journal, past) = folder.start(&dir);
     assert!(past.recv().unwrap().is_none());
     assert!(journal.health.failing.load(Ordering::Relaxed));
     let written = journal.write(vec![event(1), alert_entry(2, alert("Hot", 1), &["a"]), event(3)]);
@@ -269,7 +283,7 @@ fn essential_entries_wait_for_a_failing_journal_and_others_are_counted() {
 #[test]
 fn a_file_that_breaks_while_in_use_is_renamed() {
     let folder = Folder::new();
-    let Started { journal, past, .. } = start(&folder.0);
+    let (journal, past) = folder.start(&folder.0);
     past.recv().unwrap();
     journal.write(vec![alert_entry(1, alert("Hot", 1), &["a"])]).blocking_recv().unwrap();
     tidy::tidy(&folder.0, &LIMITS, 0).unwrap();
