@@ -10,7 +10,7 @@ use collector_core::incident::Incident;
 use collector_core::outcome::Outcome;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, spawn_blocking};
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::queue::Message;
 use super::receiver::{Incidents, Receiver};
@@ -29,11 +29,14 @@ const JOURNAL_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long shutdown waits for queued alerts to be delivered.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Interval of checking the size of the journal's write-ahead log.
+/// Interval of checking the size of the journal's write-ahead log, while something is written.
 const CHECK_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Every so many checks, the whole journal is tidied.
 const TIDY_EVERY: u32 = 6;
+
+/// A journal to which nothing was written since is tidied so often: its entries grow too old.
+const IDLE_INTERVAL: Duration = Duration::from_secs(600);
 
 /// The write-ahead log is checkpointed from this size in bytes.
 const MIN_LOG: u64 = 1 << 20;
@@ -96,8 +99,6 @@ impl Deliverer {
         past: Option<std::sync::mpsc::Receiver<Option<Past>>>,
     ) {
         let mut past = past.map(|past| spawn_blocking(move || past.iter().flatten().next()));
-        let mut check = interval_at(Instant::now() + CHECK_INTERVAL, CHECK_INTERVAL);
-        check.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut maintenance = Maintenance::new(self.last);
         let mut late = None;
         let mut batch = Vec::new();
@@ -106,7 +107,10 @@ impl Deliverer {
                 biased;
                 count = published.recv_many(&mut batch, BATCH) => match count {
                     0 => break,
-                    _ => self.pass_on(&mut batch, &mut late).await,
+                    _ => {
+                        self.pass_on(&mut batch, &mut late).await;
+                        maintenance.wrote(Instant::now());
+                    }
                 },
                 read = async { past.as_mut()?.await.ok().flatten() }, if past.is_some() => {
                     past = None;
@@ -116,7 +120,9 @@ impl Deliverer {
                         self.restore(read);
                     }
                 }
-                _ = check.tick() => maintenance.start(&self.dir, self.limits, &self.journal.health),
+                () = sleep_until(maintenance.next) => {
+                    maintenance.start(&self.dir, self.limits, &self.journal.health);
+                }
             }
         }
         let deadline = Instant::now() + SHUTDOWN_TIMEOUT;
@@ -178,13 +184,17 @@ struct Maintenance {
     /// The time at `started`, in microseconds since the Unix epoch.
     base: u64,
     turn: u32,
+    /// Something was written since the whole journal was tidied.
+    written: bool,
+    next: Instant,
     running: Option<JoinHandle<()>>,
 }
 
 impl Maintenance {
     fn new(last: u64) -> Maintenance {
-        Maintenance { started: Instant::now(), base: clock::unix_ns() / 1000, turn: TIDY_EVERY - 1, running: None }
-            .bounded(last)
+        let (now, base) = (Instant::now(), clock::unix_ns() / 1000);
+        let (turn, next) = (TIDY_EVERY - 1, now + CHECK_INTERVAL);
+        Maintenance { started: now, base, turn, written: true, next, running: None }.bounded(last)
     }
 
     /// Limits the damage of a wrong clock at the start: the time may be two weeks after the last entry at most.
@@ -196,12 +206,27 @@ impl Maintenance {
         self
     }
 
+    /// Something was written. What receivers did with it follows soon, and is written, too.
+    fn wrote(&mut self, now: Instant) {
+        self.written = true;
+        self.next = self.next.min(now + CHECK_INTERVAL);
+    }
+
+    /// Begins a turn: whether the whole journal is to be tidied in it.
+    fn turn(&mut self, now: Instant) -> bool {
+        self.turn = if self.written { (self.turn + 1) % TIDY_EVERY } else { 0 };
+        let whole = self.turn == 0;
+        self.written &= !whole;
+        self.next = now + if self.written { CHECK_INTERVAL } else { IDLE_INTERVAL };
+        whole
+    }
+
     fn start(&mut self, dir: &Path, limits: Limits, health: &Arc<Health>) {
         if self.running.as_ref().is_some_and(|running| !running.is_finished()) {
+            self.next = Instant::now() + CHECK_INTERVAL;
             return;
         }
-        self.turn = (self.turn + 1) % TIDY_EVERY;
-        let whole = self.turn == 0;
+        let whole = self.turn(Instant::now());
         // Use elapsed time, because the wall clock may be set.
         let now = self.base + self.started.elapsed().as_micros() as u64;
         let (dir, health) = (dir.to_owned(), health.clone());
@@ -235,6 +260,27 @@ mod tests {
         assert_eq!(next(5_000, 5_000_999), 5_001);
         assert_eq!(next(5_001, 1_000), 5_002, "the clock was set back");
         assert_eq!(next(5_002, 9_000_000), 9_000);
+    }
+
+    #[tokio::test]
+    async fn a_journal_to_which_nothing_is_written_is_left_alone_for_long() {
+        let mut maintenance = Maintenance::new(0);
+        let begun = maintenance.started;
+        // The seconds at which there is a turn until then, and whether it is for the whole journal.
+        let turns = |maintenance: &mut Maintenance, until: u64| {
+            let mut turns = Vec::new();
+            while maintenance.next <= begun + Duration::from_secs(until) {
+                let now = maintenance.next;
+                turns.push(((now - begun).as_secs(), maintenance.turn(now)));
+            }
+            turns
+        };
+        assert_eq!(turns(&mut maintenance, 1300), [(10, true), (610, true), (1210, true)]);
+        maintenance.wrote(begun + Duration::from_secs(1300));
+        let written = [(1310, false), (1320, false), (1330, false), (1340, false), (1350, false), (1360, true)];
+        assert_eq!(turns(&mut maintenance, 1959), written, "so often that the log stays short");
+        maintenance.wrote(begun + Duration::from_secs(1959));
+        assert_eq!(turns(&mut maintenance, 1960), [(1960, false)], "it is not later for that");
     }
 
     #[tokio::test]

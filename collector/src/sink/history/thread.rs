@@ -117,12 +117,14 @@ impl Writer {
         // A broken file is found at the start, and not with the first quarter.
         self.write();
         loop {
-            match quarters.recv_timeout(RETRY) {
+            // Without anything to try again it need not wake.
+            let waits = self.backlog.is_empty() && self.connection.is_some();
+            let quarter = if waits { quarters.recv().map_err(From::from) } else { quarters.recv_timeout(RETRY) };
+            match quarter {
                 Ok(quarter) => {
                     self.backlog.push_back(quarter);
                     self.write();
                 }
-                Err(RecvTimeoutError::Timeout) if self.backlog.is_empty() && self.connection.is_some() => {}
                 Err(RecvTimeoutError::Timeout) => self.write(),
                 Err(RecvTimeoutError::Disconnected) => break,
             }

@@ -155,13 +155,15 @@ struct Writer {
 impl Writer {
     fn run(&mut self, requests: &Receiver<Request>) {
         loop {
-            match requests.recv_timeout(RETRY) {
+            // Without anything to try again it need not wake.
+            let waits = self.backlog.is_empty() && self.connection.is_some();
+            let request = if waits { requests.recv().map_err(From::from) } else { requests.recv_timeout(RETRY) };
+            match request {
                 Ok(Request { entries, done }) => {
                     self.backlog.extend(entries);
                     self.write();
                     let _ = done.send(());
                 }
-                Err(RecvTimeoutError::Timeout) if self.backlog.is_empty() && self.connection.is_some() => {}
                 Err(RecvTimeoutError::Timeout) => self.write(),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
