@@ -37,7 +37,7 @@ const MAX_OTHERS: usize = 1024;
 const MAX_BYTES: u64 = 1 << 20;
 /// Limit on the cgroups below a workload's own in which a process is searched.
 const MAX_NESTED: usize = 64;
-/// A process without such a volume is asked again in every so many rounds.
+/// A process without such a volume of its own is asked again in every so many rounds.
 const SELDOM: u64 = 10;
 
 const VOLUME: &str = "/dev/shm";
@@ -214,7 +214,7 @@ struct Worker {
     patience: Patience,
     /// The agent may look into processes: what it may is decided before this starts.
     may_look: bool,
-    /// Processes without such a volume.
+    /// Processes without such a volume of their own.
     without: HashMap<Id, u32>,
     rounds: u64,
 }
@@ -234,24 +234,26 @@ impl Worker {
 
     fn round(&mut self, request: &[(Id, Arc<Identity>)], answer: &mut dyn FnMut(Answer)) {
         let Ok(host) = read(&self.host) else { return };
-        let mut known: HashSet<u64> = mount::devices(&host).collect();
+        let host: HashSet<u64> = mount::devices(&host).collect();
+        let mut seen = HashSet::new();
         let asked: HashSet<Id> = request.iter().map(|(id, _)| *id).collect();
         self.without.retain(|id, _| asked.contains(id));
         for (id, identity) in request {
-            let found = self.volume(*id, identity).filter(|(shm, _)| known.insert(shm.device));
+            let found = self.volume(*id, identity, &host).filter(|(shm, _)| seen.insert(shm.device));
             answer((*id, found.map(|(_, state)| state)));
         }
         self.rounds += 1;
     }
 
-    fn volume(&mut self, id: Id, identity: &Identity) -> Option<(Shm, State)> {
+    fn volume(&mut self, id: Id, identity: &Identity, host: &HashSet<u64>) -> Option<(Shm, State)> {
         let pid = process(&self.memory, identity)?;
         if self.without.get(&id) == Some(&pid) && !self.rounds.is_multiple_of(SELDOM) {
             return None;
         }
         let process = self.proc.join(pid.to_string());
         let shm = read(&process.join("mountinfo")).ok().and_then(|text| mount::shm(&text));
-        let Some(shm) = shm else {
+        // Most see what the host mounts.
+        let Some(shm) = shm.filter(|shm| !host.contains(&shm.device)) else {
             self.without.insert(id, pid);
             return None;
         };
