@@ -8,15 +8,26 @@ use std::path::{Path, PathBuf};
 /// Limit on the size of a file in bytes; the kernel's are far smaller.
 const MAX_BYTES: usize = 16 << 20;
 
+/// What the kernel fills at least with one read, if it has as much, and more than a line or a text of the files that are read at once.
+const PAGE: usize = 4096;
+const LINE: usize = 1024;
+
 pub struct KeptFile {
     path: PathBuf,
     file: Option<File>,
+    at_once: bool,
 }
 
 impl KeptFile {
     /// The file need not exist yet.
     pub fn new(path: PathBuf) -> KeptFile {
-        KeptFile { path, file: None }
+        KeptFile { path, file: None, at_once: false }
+    }
+
+    /// A file that the kernel writes as a whole, or in lines that are not long. It then ends a read early only where the next line finds
+    /// no room in a page (`seq_read_iter` of fs/seq_file.c): after a short one there is no need to ask for more.
+    pub fn at_once(path: PathBuf) -> KeptFile {
+        KeptFile { at_once: true, ..KeptFile::new(path) }
     }
 
     pub fn path(&self) -> &Path {
@@ -50,6 +61,7 @@ impl KeptFile {
             // Most kernel files return one page per read.
             match file.read_at(&mut buffer[length..], length as u64) {
                 Ok(0) => return Ok(length),
+                Ok(more) if self.at_once && length == 0 && more <= PAGE - LINE => return Ok(more),
                 Ok(more) => length += more,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
@@ -92,6 +104,24 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::IsADirectory);
         let mut endless = KeptFile::new("/dev/zero".into());
         assert_eq!(endless.read(&mut Vec::new()).unwrap_err().kind(), ErrorKind::FileTooLarge);
+    }
+
+    #[test]
+    fn what_is_read_at_once_is_whole() {
+        let lines = |text: &[u8]| text.iter().filter(|byte| **byte == b'\n').count();
+        for (name, _, _) in crate::source::host::FILES {
+            let path = Path::new("/proc").join(name);
+            let Ok(whole) = fs::read(&path) else { continue };
+            let mut kept = KeptFile::at_once(path);
+            let mut buffer = Vec::new();
+            assert_eq!(lines(kept.read(&mut buffer).unwrap().unwrap()), lines(&whole), "{name}");
+        }
+        let tree = Tree::new();
+        for length in [0, 1, PAGE - LINE, PAGE - LINE + 1, PAGE, 3 * PAGE] {
+            fs::write(tree.0.join("a"), "x".repeat(length)).unwrap();
+            let mut kept = KeptFile::at_once(tree.0.join("a"));
+            assert_eq!(kept.read(&mut Vec::new()).unwrap().map(<[u8]>::len), Some(length));
+        }
     }
 
     #[test]

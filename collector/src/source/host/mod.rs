@@ -66,7 +66,7 @@ struct Input {
 
 impl Input {
     fn new((name, required, parse): (&str, bool, Parse), proc: &Path) -> Input {
-        let file = KeptFile::new(proc.join(name));
+        let file = KeptFile::at_once(proc.join(name));
         Input { file, required, parse, slow: SLOW.contains(&name), rests: false, held: Values::new() }
     }
 
