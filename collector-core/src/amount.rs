@@ -83,16 +83,15 @@ pub fn watts(drawn: f64, limit: Option<f64>) -> String {
     format!("{}{limit} W", fixed(drawn, 0))
 }
 
-/// Bytes as [`parse_bytes`] reads them, without rounding: `16G`, `2GB`, `1234`.
+/// Bytes as [`parse_bytes`] reads them, without rounding and as short as possible: `16G`, `2GB`, `1234`.
 pub fn exact_bytes(bytes: u64) -> String {
     let units = [("P", 5), ("T", 4), ("G", 3), ("M", 2), ("K", 1)];
-    for (end, base) in [("", 1024_u64), ("B", 1000)] {
-        let fits = units.iter().find(|(_, power)| bytes > 0 && bytes.is_multiple_of(base.pow(*power)));
-        if let Some((unit, power)) = fits {
-            return format!("{}{unit}{end}", bytes / base.pow(*power));
-        }
-    }
-    bytes.to_string()
+    let bases = [("", 1024_u64), ("B", 1000)];
+    let all =
+        bases.iter().flat_map(|(end, base)| units.iter().map(move |(unit, power)| (*unit, *end, base.pow(*power))));
+    let fitting = all.filter(|(_, _, size)| bytes > 0 && bytes.is_multiple_of(*size));
+    let texts = fitting.map(|(unit, end, size)| format!("{}{unit}{end}", bytes / size));
+    texts.min_by_key(String::len).unwrap_or_else(|| bytes.to_string())
 }
 
 /// Why a text is no amount.
