@@ -11,10 +11,11 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
 use collector_core::api::change::{Change, LARGEST, Wanted};
 use collector_core::api::problem::Problem;
-use collector_core::lease::{Answer, Request};
+use collector_core::lease::{Answer, Body as Decided, Request};
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use tokio::sync::{Semaphore, oneshot, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::body;
 use super::problem;
@@ -27,6 +28,8 @@ pub const LOOKS: usize = 2;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long the answer to a request that does not wait may take.
 const ANSWER: Duration = Duration::from_secs(10);
+/// How long somebody may take to read that something was granted.
+const LEARN: Duration = Duration::from_secs(10);
 /// How often it is checked whether who waits is still there.
 const CHECK: Duration = Duration::from_millis(250);
 
@@ -113,6 +116,7 @@ impl Desk {
         let large = || Problem::new(413, format!("a body has {LARGEST} bytes at most"));
         let content = to_bytes(content, LARGEST).await.map_err(|_| large())?;
         let wanted = change.read(id, &content)?;
+        let claims = matches!(&wanted, Wanted::Claim(_));
         let waits = matches!(&wanted, Wanted::Claim(claim) if claim.wait_seconds.is_some());
         let busy = || Problem::new(503, "too many ask at the same time");
         let turn = timeout(PATIENCE, self.looks.clone().acquire_owned()).await.ok().and_then(Result::ok);
@@ -125,23 +129,40 @@ impl Desk {
         let mut open = Open { requests, uid: client.uid, number: Some(request.number) };
         let mut answer = self.requests.send(request);
         let stopping = || Problem::new(503, "the agent is stopping");
-        if !waits {
+        let left = || Problem::new(408, "who asked has gone");
+        let answer = if waits {
+            seat.follow();
+            let answer = tokio::select! {
+                biased;
+                answer = &mut answer => answer.map_err(|_| stopping()),
+                () = gone(&client.line) => Err(left()),
+                _ = stopped.changed() => Err(stopping()),
+            };
+            seat.end_follow(false);
+            answer?
+        } else {
             let answer = timeout(ANSWER, &mut answer).await.map_err(|_| Problem::new(503, "the agent is late"))?;
-            open.number = None;
-            return answer.map_err(|_| stopping());
-        }
-        seat.follow();
-        let answer = tokio::select! {
-            biased;
-            answer = &mut answer => answer.map_err(|_| stopping()),
-            () = gone(&client.line) => Err(Problem::new(408, "who asked has gone")),
-            _ = stopped.changed() => Err(stopping()),
+            answer.map_err(|_| stopping())?
         };
-        seat.end_follow(false);
-        if answer.is_ok() && !has_gone(&client.line) {
-            open.number = None;
+        if claims && has_gone(&client.line) {
+            return Err(left());
         }
-        answer
+        if let (Some(number), Decided::Granted(_)) = (open.number.take(), &answer.body) {
+            tokio::spawn(learn(self.requests.clone(), client, number));
+        }
+        Ok(answer)
+    }
+}
+
+/// Takes back what was granted if the other end closed the connection without reading that it was: the kernel tells.
+async fn learn(requests: Arc<dyn Requests>, client: Client, number: u64) {
+    let until = Instant::now() + LEARN;
+    while !is_over(&client.line) && Instant::now() < until {
+        sleep(CHECK).await;
+    }
+    // Set when the other end is closed while something is unread (unix_release_sock of net/unix/af_unix.c).
+    if let Ok(Err(Errno::CONNRESET)) = rustix::net::sockopt::socket_error(&client.line) {
+        requests.withdraw(client.uid, number);
     }
 }
 
@@ -153,10 +174,18 @@ async fn gone(line: &OwnedFd) {
 }
 
 fn has_gone(line: &OwnedFd) -> bool {
-    let mut fds = [PollFd::new(line, PollFlags::RDHUP)];
+    sees(line, PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR)
+}
+
+/// Whether the other end is closed, and this one for writing.
+fn is_over(line: &OwnedFd) -> bool {
+    sees(line, PollFlags::HUP | PollFlags::ERR)
+}
+
+fn sees(line: &OwnedFd, any: PollFlags) -> bool {
+    let mut fds = [PollFd::new(line, any)];
     let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
-    let closed = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
-    poll(&mut fds, Some(&now)).is_ok() && fds[0].revents().intersects(closed)
+    poll(&mut fds, Some(&now)).is_ok() && fds[0].revents().intersects(any)
 }
 
 #[cfg(test)]
@@ -177,5 +206,23 @@ mod tests {
         assert!(!has_gone(&line));
         drop(theirs);
         assert!(has_gone(&line));
+    }
+
+    #[test]
+    fn the_kernel_tells_what_was_not_read() {
+        use std::io::{Read as _, Write as _};
+        for reads in [true, false] {
+            let (mut ours, mut theirs) = UnixStream::pair().unwrap();
+            ours.write_all(b"granted").unwrap();
+            ours.shutdown(Shutdown::Write).unwrap();
+            let line = OwnedFd::from(ours);
+            assert!(!is_over(&line));
+            if reads {
+                theirs.read_exact(&mut [0; 7]).unwrap();
+            }
+            drop(theirs);
+            let error = rustix::net::sockopt::socket_error(&line).unwrap();
+            assert_eq!((is_over(&line), error), (true, if reads { Ok(()) } else { Err(Errno::CONNRESET) }));
+        }
     }
 }
