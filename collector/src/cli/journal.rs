@@ -73,7 +73,7 @@ pub struct IncidentsArgs {
     pub settings: Settings,
 }
 
-/// List recent events: alerts, incidents, OOM kills, kills by others, stalls, slow or failed IO
+/// List recent events: alerts, incidents, changes of levels, OOM kills, kills by others, stalls, slow or failed IO
 ///
 /// Reads the journal, so it works without a running agent; with --follow, new events need one.
 #[derive(clap::Args, Clone, Debug)]

@@ -128,7 +128,7 @@ fn limits(config: &Config, rules: &Rules) -> Vec<String> {
 pub fn host_memory() -> Option<u64> {
     let info = rustix::system::sysinfo();
     let unit = u64::from(info.mem_unit.max(1));
-    u64::try_from(info.totalram).ok().and_then(|all| all.checked_mul(unit)).filter(|all| *all > 0)
+    info.totalram.checked_mul(unit).filter(|all| *all > 0)
 }
 
 #[cfg(test)]

@@ -75,9 +75,20 @@ fn help_and_version() {
     assert!(err(&alone).contains("Usage: headroom <COMMAND>"), "{}", err(&alone));
     let help = run(&["--help"]);
     assert_eq!((code(&help), err(&help)), (0, ""));
-    for verb in
-        ["run", "replay", "doctor", "status", "top", "gpus", "rules", "need", "check-config", "completions", "man"]
-    {
+    for verb in [
+        "run",
+        "replay",
+        "doctor",
+        "status",
+        "top",
+        "gpus",
+        "level",
+        "rules",
+        "need",
+        "check-config",
+        "completions",
+        "man",
+    ] {
         assert!(out(&help).contains(&format!("\n  {verb} ")), "{verb}");
         let help = run(&[verb, "--help"]);
         assert_eq!(code(&help), 0, "{verb}");
@@ -85,7 +96,8 @@ fn help_and_version() {
     }
     assert_eq!(out(&run(&["--version"])), format!("headroom {}\n", env!("CARGO_PKG_VERSION")));
     let run = run(&["run", "--help"]);
-    for text in ["--record <FILE>", "--kernel-debug", "[env: HEADROOM_TICK]", "Exit status:", "\n  7  too few probes"] {
+    for text in ["--record <FILE>", "--kernel-debug", "[env: HEADROOM_TICK]", "Exit status:", "\n    7  too few probes"]
+    {
         assert!(out(&run).contains(text), "{text}: {}", out(&run));
     }
 }

@@ -5,10 +5,10 @@ use super::{answered, claim, grants, promised};
 use crate::admission::{self, Case, Claimed};
 use crate::breaker;
 use crate::lease::{Decision, Priority, Verdict};
-use crate::level::Level;
 use crate::outcome::Outcome;
 use crate::view::View;
 use crate::view::lease::Waiting;
+use crate::view::level::Standing;
 
 /// Grants what fits now, in order, and gives up what has waited for too long.
 pub(super) fn serve(view: &mut View) -> Vec<Outcome> {
@@ -105,10 +105,12 @@ fn wait_for(verdict: &mut Verdict, wait: &breaker::Wait) {
     verdict.retry_after_seconds = verdict.retry_after_seconds.max(Some(wait.seconds));
 }
 
-/// Why nothing of this priority starts now, whatever is free: the level of the host, or of a GPU that it would have.
+/// Why nothing of this priority starts now, whatever is free: the level of the host, or of a GPU that it would have. Where the level is
+/// not known, what is known of it holds back all the same.
 fn held_back(view: &View, priority: Priority, taken: &Claimed) -> Option<String> {
-    let too_low = |level: &Level| u8::from(priority) < level.least_priority();
-    let says = |what: &str, level: Level| {
+    let too_low = |standing: &Standing| u8::from(priority) < standing.at_least.least_priority();
+    let says = |what: &str, standing: &Standing| {
+        let level = standing.at_least;
         let least = Priority::at_most_critical(level.least_priority().into());
         format!(
             "{what} is at level {} ({}): only work of priority {least} and above starts",
@@ -116,12 +118,12 @@ fn held_back(view: &View, priority: Priority, taken: &Claimed) -> Option<String>
             level.name()
         )
     };
-    if let Some(level) = view.level.host.level.filter(too_low) {
-        return Some(says("this host", level));
+    if too_low(&view.level.host) {
+        return Some(says("this host", &view.level.host));
     }
     let mut gpus = view.gpus.iter().filter(|gpu| taken.vram.contains_key(&*gpu.device.gpu));
     gpus.find_map(|gpu| {
-        let level = view.level.gpu(&gpu.device.uuid).filter(too_low)?;
-        Some(says(&format!("GPU {}", gpu.device.gpu), level))
+        let standing = &view.level.gpus.get(&gpu.device.uuid)?.standing;
+        too_low(standing).then(|| says(&format!("GPU {}", gpu.device.gpu), standing))
     })
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::level::{Change, Level, Limits, State};
 use crate::series::Series;
-use crate::statistic::gpu::Statistic::{MemoryFree, MemoryUsed};
+use crate::statistic::gpu::Statistic::{MemoryFree, MemoryUsed, Mig};
 use crate::statistic::host::Statistic::Cpus;
 use crate::view::View;
 use crate::view::gpu::Gpu;
@@ -62,10 +62,10 @@ pub fn tick(fold: &mut Fold, view: &mut View, time: u64) -> Vec<Change> {
         changes.push(change(time, None, told, &view.level.host, &view.level.why()));
     }
     let Fold { gpus, .. } = fold;
-    gpus.retain(|uuid, _| view.gpus.get(uuid).is_some());
-    view.level.gpus.retain(|uuid, _| view.gpus.get(uuid).is_some());
     let View { level, gpus: cards, workloads, .. } = view;
-    for card in cards.iter() {
+    gpus.retain(|uuid, _| cards.get(uuid).is_some_and(is_whole));
+    level.gpus.retain(|uuid, _| cards.get(uuid).is_some_and(is_whole));
+    for card in cards.iter().filter(|card| is_whole(card)) {
         let uuid = &card.device.uuid;
         if !gpus.contains_key(uuid) {
             gpus.insert(uuid.clone(), Track::default());
@@ -111,6 +111,11 @@ fn host(levels: &Levels) -> Wanted {
         },
         partial: levels.uses().any(|it| it.is_essential() && it.used.is_none()),
     }
+}
+
+/// Nothing starts on a GPU that is divided into MIG devices, and who holds its memory is known of these alone.
+fn is_whole(card: &Gpu) -> bool {
+    card.values.get(Mig) != Some(1)
 }
 
 /// Reads the memory of a GPU.

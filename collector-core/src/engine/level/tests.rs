@@ -281,6 +281,23 @@ fn an_amount_that_the_driver_does_not_say_is_not_intended() {
 }
 
 #[test]
+fn a_gpu_that_is_divided_has_no_level_of_its_own() {
+    let mut world = World::new(limits());
+    world.gpu("0", 98, &[]);
+    world.tick();
+    assert_eq!(world.gpu_level("0"), Some(4));
+    let device = world.engine.view().gpus.get("GPU-0").unwrap().device.clone();
+    let values = gpu::Values::from_iter([
+        (gpu::Statistic::MemoryUsed, 98),
+        (gpu::Statistic::MemoryFree, 2),
+        (gpu::Statistic::Mig, 1),
+    ]);
+    world.apply(Reading::Gpu(gpu::Reading::Device { device, values }));
+    world.tick();
+    assert_eq!(world.gpu_level("0"), None);
+}
+
+#[test]
 fn a_gpu_that_is_gone_has_no_level() {
     let mut world = World::new(limits());
     world.gpu("0", 98, &[]);
