@@ -3,10 +3,9 @@
 
 use std::fmt;
 
-use regex::Regex;
-
 use super::Need;
 use super::declared::{Declared, Error as Undeclared};
+use crate::pattern::Patterns;
 
 /// A model, or whatever else is started by name. Texts as they stand in a configuration; empty: not set.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -65,9 +64,8 @@ impl Model {
     }
 
     pub fn matches(&self, name: &str) -> bool {
-        let parts: Vec<String> = self.name.split('*').map(regex::escape).collect();
-        let last = name.rsplit('/').next().unwrap_or(name);
-        Regex::new(&format!("^(?s:{})$", parts.join(".*"))).is_ok_and(|own| own.is_match(name) || own.is_match(last))
+        let own = Patterns::new(std::slice::from_ref(&self.name));
+        own.matches(name) || own.matches(name.rsplit('/').next().unwrap_or(name))
     }
 }
 

@@ -52,6 +52,8 @@ fn each_way_to_start_a_server_is_understood() {
     let half = ["--gpu-memory-utilization", "0.5"];
     assert_eq!(vram(&[&[model][..], &half].concat()), 40 * GIB);
     assert_eq!(vram(&[&["--", "vllm", "serve", model][..], &half].concat()), 40 * GIB);
+    let two = [&["--", "vllm", "serve", model, "-tp", "2"][..], &half].concat();
+    assert_eq!(vram(&two), 40 * GIB, "one size is that of all GPUs");
     let module = ["--", "python3", "-m", "vllm.entrypoints.openai.api_server", "--model", model];
     assert_eq!(vram(&[&module[..], &half].concat()), 40 * GIB);
     assert_eq!(vram(&["--", "text-generation-launcher", "--model-id", model]), 80 * GIB);

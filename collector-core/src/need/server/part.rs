@@ -170,13 +170,13 @@ impl<'a> Plan<'a> {
     }
 
     /// Fewer GPUs than it needs, as far as that is known.
-    pub fn compare(&mut self, gpus: u32, said: bool) {
+    pub fn compare(&mut self, gpus: u32, certain: bool) {
         let needed = self.spread.gpus();
-        if gpus == 0 && !said {
+        if gpus == 0 && !certain {
             self.need.assume(
                 "there is no NVIDIA GPU here: these are the numbers for another host (--gpus COUNT --gpu-memory SIZE)",
             );
-        } else if needed > u64::from(gpus) {
+        } else if certain && needed > u64::from(gpus) {
             self.need.refused.push(format!("it needs {needed} GPUs, and there {}", are(gpus)));
         }
     }

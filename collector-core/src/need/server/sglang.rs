@@ -12,11 +12,11 @@ use crate::need::{Memory, Need};
 
 const MILLION: u128 = 1_000_000;
 
-/// `gpus`: how many there are, and whether somebody said so; `sizes`: bytes of each, as far as they are known.
-pub fn plan(model: &Checkpoint, settings: &Settings, (gpus, said): (u32, bool), sizes: &BTreeMap<u32, u64>) -> Need {
+/// `gpus`: how many there are, and whether there are no more; `sizes`: bytes of each, as far as they are known.
+pub fn plan(model: &Checkpoint, settings: &Settings, (gpus, certain): (u32, bool), sizes: &BTreeMap<u32, u64>) -> Need {
     let spread = &settings.spread;
     let mut plan = Plan::new(model, spread, &settings.not_considered);
-    plan.compare(gpus, said);
+    plan.compare(gpus, certain);
     let weights = plan.weights();
     let tokens = plan.context(settings.context, "--context-length");
     let cache = Cache {

@@ -73,11 +73,11 @@ impl Settings {
 /// Sequences that its warm-up decodes at a time: our estimate.
 const SEQUENCES: u64 = 128;
 
-/// `gpus`: how many there are, and whether somebody said so; `sizes`: bytes of each, as far as they are known.
-pub fn plan(model: &Checkpoint, settings: &Settings, (gpus, said): (u32, bool), sizes: &BTreeMap<u32, u64>) -> Need {
+/// `gpus`: how many there are, and whether there are no more; `sizes`: bytes of each, as far as they are known.
+pub fn plan(model: &Checkpoint, settings: &Settings, (gpus, certain): (u32, bool), sizes: &BTreeMap<u32, u64>) -> Need {
     let spread = &settings.spread;
     let mut plan = Plan::new(model, spread, &settings.not_considered);
-    plan.compare(gpus, said);
+    plan.compare(gpus, certain);
     plan.weights();
     plan.activations(settings.batch, SEQUENCES);
     plan.processes();

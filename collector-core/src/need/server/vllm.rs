@@ -15,11 +15,11 @@ use crate::need::{Memory, Need};
 const GRAPHS: (u64, u64) = (GIB * 3 / 2, GIB);
 const REST: &str = "KV cache, the rest of vLLM's share";
 
-/// `gpus`: how many there are, and whether somebody said so; `sizes`: bytes of each, as far as they are known.
-pub fn plan(model: &Checkpoint, settings: &Settings, (gpus, said): (u32, bool), sizes: &BTreeMap<u32, u64>) -> Need {
+/// `gpus`: how many there are, and whether there are no more; `sizes`: bytes of each, as far as they are known.
+pub fn plan(model: &Checkpoint, settings: &Settings, (gpus, certain): (u32, bool), sizes: &BTreeMap<u32, u64>) -> Need {
     let spread = &settings.spread;
     let mut plan = Plan::new(model, spread, &settings.not_considered);
-    plan.compare(gpus, said);
+    plan.compare(gpus, certain);
     plan.weights();
     let (batch, sequences) = batch(&mut plan, settings, sizes);
     let tokens = if settings.fit_context { 1 } else { plan.context(settings.context, "--max-model-len") };

@@ -31,7 +31,7 @@ pub fn estimate(line: &[String], engine: Option<Engine>, host: &Host<'_>) -> Res
         }
         let program_of = || match engine {
             Some(engine) => engine.program(),
-            None if path.join(folder::CONFIG).exists() => Program::Vllm,
+            None if folder::is_checkpoint(path) => Program::Vllm,
             None => Program::Llama,
         };
         let chosen = program_of();
@@ -74,7 +74,7 @@ fn not_pulled(name: &str) -> anyhow::Error {
 
 /// `model`: named apart from the flags.
 fn program(program: Program, model: Option<&String>, flags: &[String], host: &Host<'_>) -> Result<Need, Failure> {
-    let gpus = (host.count, host.said);
+    let gpus = (host.count, host.certain);
     match program {
         Program::Llama => llama(model, flags, host),
         Program::Vllm => {

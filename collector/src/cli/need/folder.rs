@@ -13,7 +13,7 @@ use collector_core::need::safetensors::tensor::Weights;
 
 use super::file::regular;
 
-pub const CONFIG: &str = "config.json";
+const CONFIG: &str = "config.json";
 /// Most entries of a folder that are looked at.
 const MOST_ENTRIES: usize = 10_000;
 /// Most files of weights.
@@ -57,6 +57,11 @@ fn in_cache(cache: &Path, model: &str) -> Result<Option<PathBuf>> {
     let commit = String::from_utf8_lossy(&bounded(&reference, 64)?).trim().to_owned();
     ensure!(valid(&commit), "{} names no commit", reference.display());
     Ok(Some(folder.join("snapshots").join(commit)).filter(|snapshot| snapshot.is_dir()))
+}
+
+/// Whether a folder has a model of this kind. One with GGUF files may have a `config.json`, too.
+pub fn is_checkpoint(folder: &Path) -> bool {
+    folder.join(CONFIG).exists() && files(folder).is_ok()
 }
 
 /// What a folder says of its model.

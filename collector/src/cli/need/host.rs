@@ -22,7 +22,9 @@ const MOST: u32 = 64;
 /// Which GPUs there are. Asks the agent only when a need depends on it.
 pub struct Host<'a> {
     pub count: u32,
-    /// The command line says how many.
+    /// That is how many there are, not how many there are at least.
+    pub certain: bool,
+    /// The command line describes them: nothing of this host's GPUs is meant.
     pub said: bool,
     /// Bytes of each, as the command line says.
     sizes: Vec<u64>,
@@ -37,11 +39,13 @@ impl<'a> Host<'a> {
         let size = |text: &str| amount::parse_bytes(text).map_err(|why| anyhow!("--gpu-memory {text}: {why}"));
         let sizes: Vec<u64> = memory.iter().flat_map(|list| list.split(',')).map(size).collect::<Result<_, _>>()?;
         let listed = u32::try_from(sizes.len()).unwrap_or(u32::MAX);
-        // Sizes are of GPUs that there are.
         let said = count.is_some() || listed > 0;
-        let count = count.unwrap_or_else(|| if listed > 0 { listed } else { nodes() });
+        // One size is that of all GPUs, however many.
+        let here = if said { 0 } else { nodes() };
+        let certain = count.is_some() || listed > 1 || here > 0;
+        let count = count.unwrap_or(listed.max(here));
         ensure!(count.max(listed) <= MOST, "--gpus {}: expected at most {MOST}", count.max(listed));
-        Ok(Host { count, said, sizes, effective, agent: OnceCell::new() })
+        Ok(Host { count, certain, said, sizes, effective, agent: OnceCell::new() })
     }
 
     /// Bytes of each GPU, as far as they are known.
@@ -49,7 +53,7 @@ impl<'a> Host<'a> {
         match self.sizes.last() {
             Some(last) => {
                 let sizes = self.sizes.iter().chain(std::iter::repeat(last));
-                (0..self.count.max(1)).zip(sizes.copied()).collect()
+                (0..if self.certain { self.count } else { MOST }).zip(sizes.copied()).collect()
             }
             None => self.here().iter().filter_map(|(index, gpu)| Some((*index, gpu.memory_total_bytes?))).collect(),
         }
@@ -119,6 +123,8 @@ mod tests {
             let host = Host::of(count, memory, &effective)?;
             Ok::<_, anyhow::Error>((host.count, host.sizes().into_values().collect::<Vec<_>>()))
         };
+        let one = Host::of(None, Some("80G"), &effective).unwrap();
+        assert_eq!((one.count, one.certain, one.sizes()[&7]), (1, false, 80 << 30), "of each, however many");
         assert_eq!(sizes(Some(3), Some("80G")).unwrap(), (3, vec![80 << 30; 3]));
         assert_eq!(sizes(None, Some("80G,24G")).unwrap(), (2, vec![80 << 30, 24 << 30]));
         assert_eq!(sizes(Some(2), None).unwrap(), (2, vec![]), "sizes of this host's GPUs are not those of another's");

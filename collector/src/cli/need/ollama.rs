@@ -60,7 +60,8 @@ pub fn need((folder, manifest): &(PathBuf, PathBuf), host: &Host<'_>) -> Result<
         None
     } else {
         let sizes = host.sizes();
-        (!sizes.is_empty()).then(|| sizes.values().fold(0u64, |sum, size| sum.saturating_add(*size)))
+        let own = sizes.range(..host.count).map(|(_, size)| *size);
+        (!sizes.is_empty()).then(|| own.fold(0u64, u64::saturating_add))
     };
     let chosen = choice.context.or_else(|| context(host.count, bytes));
     let settings = settings(&choice, chosen.unwrap_or(4096), shape.context, host.count);

@@ -49,9 +49,11 @@ fn error(folder: &Path) -> String {
 fn the_same_weights_are_counted_once() {
     let scratch = Scratch::new("once");
     assert!(error(&scratch.0).ends_with("has no weights (*.safetensors)"));
+    fs::write(scratch.0.join("model.gguf"), "GGUF").unwrap();
+    assert!(!is_checkpoint(&scratch.0), "a folder of GGUF files may have a config.json");
     fs::write(scratch.0.join("pytorch_model.bin"), [0; 100]).unwrap();
     fs::write(scratch.0.join("training_args.bin"), [0; 7]).unwrap();
-    assert_eq!(bytes(&scratch.0), (100, true));
+    assert_eq!((bytes(&scratch.0), is_checkpoint(&scratch.0)), ((100, true), true));
     scratch.weights("model-00001-of-00002.safetensors", 1 << 30);
     scratch.weights("model-00002-of-00002.safetensors", 1 << 29);
     scratch.weights("consolidated.safetensors", 1 << 31);
