@@ -79,7 +79,7 @@ class Client:
         return cast(Suggestions, self.read("suggestions"))
 
     def reservations(self) -> List[Reservation]:
-        """All leases, the oldest first, and then the claims that wait."""
+        """All leases at the agent's last tick, the oldest first, and then the claims that wait."""
         answer = self.read("reservations")
         return cast(List[Reservation], [*answer["reservations"], *answer["waiting"]])
 

@@ -96,7 +96,7 @@ class Lease:
             accept(self._client.call("POST", f"reservations/{self.id}/{what}", body))
 
     def shown(self) -> Optional[Reservation]:
-        """As the agent has it now; absent if it has ended."""
+        """As it was at the agent's last tick; absent if it has ended, or was granted since then."""
         own = (it for it in self._client.reservations() if it["id"] == self.id)
         return next(own, None)
 
