@@ -195,7 +195,7 @@ class Host(Live):
     def test_questions_are_answered_as_the_host_is(self) -> None:
         with open("/proc/meminfo", encoding="ascii") as file:
             total = next(int(line.split()[1]) for line in file if line.startswith("MemTotal")) / (1 << 20)
-        until(lambda: guard.get_resource_status(client=self.client)["disk"][MOUNT]["available_gb"], "it is read")
+        until(lambda: guard.get_resource_status(client=self.client)["disk"][MOUNT]["available_gb"] is not None, "it is read")
         status = guard.get_resource_status(client=self.client)
         self.assertAlmostEqual(status["memory"]["total_gb"], total, 1)
         self.assertEqual(status["memory"]["limit_percent"], 100.0)
