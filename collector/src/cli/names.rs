@@ -22,9 +22,12 @@ fn code(column: usize) -> impl Iterator<Item = (usize, &'static str)> {
     })
 }
 
+/// The Python package, which begins like a metric.
+const PACKAGE: &str = "headroom_guard";
+
 /// The metrics that a text names, each with the labels in braces after it.
 fn metrics(text: &str) -> impl Iterator<Item = (&str, Vec<&str>)> {
-    text.match_indices("headroom_").map(|(at, _)| {
+    text.match_indices("headroom_").filter(|(at, _)| !text[*at..].starts_with(PACKAGE)).map(|(at, _)| {
         let rest = &text[at..];
         let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
         let labels = rest[end..].strip_prefix('{').and_then(|rest| rest.split('}').next());
