@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 use super::Priority;
 use crate::circuit::Cause;
 use crate::need::{Need, Resource};
+use crate::text::is_shown;
 
 /// Parts of a need, bytes of its texts, GPUs, and bytes of a name.
 const PARTS: usize = 64;
@@ -144,10 +145,10 @@ fn check(need: &Need, unit: Option<&str>, gpus: &[String]) -> Result<(), String>
     for part in &need.parts {
         name("what", Some(&part.what))?;
         match &part.resource {
-            Resource::Disk { path } if !path.starts_with('/') || path.len() > TEXT => {
-                return Err(format!("the path of a disk is absolute, and of {TEXT} bytes at most"));
+            Resource::Disk { path } if !path.starts_with('/') || path.len() > TEXT || !path.chars().all(is_shown) => {
+                return Err(format!("the path of a disk is absolute, of {TEXT} bytes at most, and can be shown"));
             }
-            Resource::Slot { name: slot } => name("the name of a slot", Some(slot).filter(|slot| !slot.is_empty()))?,
+            Resource::Slot { name: slot } => name("the name of a slot", Some(slot))?,
             Resource::Vram { gpu } if *gpu as usize >= GPUS => {
                 return Err(format!("a need has {GPUS} GPUs at most: gpu counts from 0, among those that it may use"));
             }
@@ -155,8 +156,9 @@ fn check(need: &Need, unit: Option<&str>, gpus: &[String]) -> Result<(), String>
         }
     }
     name("unit", unit)?;
+    gpus.iter().try_for_each(|gpu| name("the number of a GPU", Some(gpu)))?;
     let distinct = gpus.iter().collect::<std::collections::BTreeSet<_>>().len();
-    if gpus.len() > GPUS || distinct < gpus.len() || gpus.iter().any(|gpu| gpu.is_empty() || gpu.len() > NAME) {
+    if gpus.len() > GPUS || distinct < gpus.len() {
         return Err(format!("gpus has {GPUS} numbers of GPUs at most, each once"));
     }
     Ok(())
@@ -165,6 +167,10 @@ fn check(need: &Need, unit: Option<&str>, gpus: &[String]) -> Result<(), String>
 fn name(what: &str, text: Option<impl AsRef<str>>) -> Result<(), String> {
     match text {
         Some(text) if text.as_ref().len() > NAME => Err(format!("{what} has {NAME} bytes at most")),
+        Some(text) if text.as_ref().is_empty() => Err(format!("{what} is not empty")),
+        Some(text) if !text.as_ref().chars().all(is_shown) => {
+            Err(format!("{what} has a character that does not look like itself on a terminal"))
+        }
         _ => Ok(()),
     }
 }
@@ -188,6 +194,9 @@ mod tests {
             (need(part) + r#","seconds":0}"#, "seconds"),
             (need(part) + r#","wait_seconds":9999999999}"#, "wait_seconds"),
             (need(part) + r#","priority":5}"#, "0 to 4"),
+            (need(part) + r#","unit":"a\u001b[2J"}"#, "does not look like itself"),
+            (need(part) + r#","unit":""}"#, "not empty"),
+            (need(r#"{"what":"x","resource":"slot","name":"","amount":1,"origin":"declared"}"#) + "}", "not empty"),
             (need(part) + r#","mode":1}"#, "unknown field"),
             (need(part) + r#","owner":{"pid":1,"cgroup":"/a"}}"#, ""),
             (need(part) + r#","owner":{"pid":-1}}"#, "u32"),

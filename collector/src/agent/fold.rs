@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use collector_core::engine::Engine;
-use collector_core::lease::{Answer, Body, Kept, Limits};
+use collector_core::lease::{Answer, Body, Kept, Limits, Step};
 use collector_core::outcome::Outcome;
 use collector_core::rule::Rules;
 use collector_core::sample::{Reading, Sample};
@@ -183,7 +183,17 @@ impl Fold {
                 (Outcome::Lease(change), _) => {
                     self.leases.followed.change(&change);
                     self.leases.keeper.iter().for_each(|keeper| keeper.change(&change));
-                    Outcome::Lease(change)
+                    // Nothing has changed hands: who asks and goes again writes no history.
+                    if matches!(change.step, Step::Waits | Step::Withdrawn) {
+                        tracing::debug!(reservation = change.lease.id, uid = change.lease.uid, "{}", change.sentence);
+                        continue;
+                    }
+                    // Whoever asks much takes nothing from what is told of others.
+                    let owner = format!("user {}", change.lease.uid);
+                    let outcome = Outcome::Lease(change);
+                    self.log.outcome(time, Some(&owner), &outcome);
+                    self.outbox.publish(time, Some(&owner), outcome);
+                    continue;
                 }
                 (outcome, _) => outcome,
             };

@@ -8,7 +8,6 @@ use std::sync::atomic::AtomicU64;
 
 use anyhow::{Context as _, Result, anyhow};
 use collector_core::engine::Engine;
-use collector_core::lease;
 use collector_core::pressure::{self, Refused, Stall, Trigger};
 use collector_core::sample::{ProbeState, Reading, Sample};
 use collector_core::stage::Stage;
@@ -94,8 +93,7 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
     exposure::warnings(effective, &access).iter().for_each(|warning| tracing::warn!("{warning}"));
     contradictions(effective, host_memory()).iter().for_each(|found| tracing::warn!("{found}"));
     effective.notes.iter().for_each(|note| tracing::info!("{note}"));
-    let leases = config.lease.limits().map_err(|error| Failure::new(Exit::Config, anyhow!(error)))?;
-    let leases = lease::Limits { within: config.admission.within_limits, ..leases };
+    let leases = config.admission.limits().map_err(|error| Failure::new(Exit::Config, anyhow!(error)))?;
     let started = clock::unix_ns();
     privilege::check()?;
     privilege::lost().for_each(|(capability, cost)| tracing::info!("without {capability}: {cost}"));
@@ -139,7 +137,7 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
     let (publisher, asks, mut snapshots) = snapshot::channel(tick_ns, beside);
     snapshots.events = outbox.followed.clone();
     let places = Places::new(&Root::new(&config.rootfs), kernel.hierarchies());
-    let (intake, requests) = Intake::new(places, &config.lease.high_priority);
+    let (intake, requests) = Intake::new(places, &config.admission.high_priority);
     snapshots.requests = Some(Arc::new(intake));
     let (keeper, past) = Keeper::start(config.journal.dir.clone())?;
     let kept_leases = Leases::new(Some(keeper));

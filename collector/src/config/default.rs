@@ -4,10 +4,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::lease::Leases;
+use super::admission::Admission;
 use super::section::{
-    Admission, Config, Disk, Fault, Filesystem, Gpu, History, Journal, Kernel, Levels, Log, Metrics, Need, Pressure,
-    Sinks, Transfer, Workload,
+    Config, Disk, Fault, Filesystem, Gpu, History, Journal, Kernel, Levels, Log, Metrics, Need, Pressure, Sinks,
+    Transfer, Workload,
 };
 
 /// The shortest PSI window that the kernel allows without CAP_SYS_RESOURCE.
@@ -101,9 +101,8 @@ impl Default for Config {
                 filesystems: Vec::new(),
                 model_servers: names(MODEL_SERVERS),
             },
-            admission: Admission { within_limits: false },
+            admission: Admission::default(),
             need: Need::default(),
-            lease: Leases::default(),
             metrics: Metrics { detail: "usual".into(), max_series: 200_000, max_bytes: 24 << 20 },
             history: History {
                 memory: 32 << 20,

@@ -4,6 +4,7 @@
 //! use it. [`catalogue::TABLES`] does the same for arrays of tables (`[[rule]]`). [`load`] combines the layers, knows the
 //! origin of each value, and is the only file here that does IO.
 
+mod admission;
 pub mod catalogue;
 pub mod contradiction;
 mod default;
@@ -12,7 +13,6 @@ mod environment;
 pub mod error;
 pub mod file;
 pub mod kind;
-mod lease;
 pub mod load;
 pub mod pool;
 pub mod profile;
@@ -24,8 +24,7 @@ pub mod table;
 mod threshold;
 pub mod value;
 
-pub use lease::Leases;
+pub use admission::Admission;
 pub use section::{
-    Admission, Config, Disk, Filesystem, Gpu, History, Journal, Kernel, Log, Metrics, Pressure, Sinks, Transfer,
-    Workload,
+    Config, Disk, Filesystem, Gpu, History, Journal, Kernel, Log, Metrics, Pressure, Sinks, Transfer, Workload,
 };

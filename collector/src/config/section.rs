@@ -11,8 +11,8 @@ use collector_core::pattern::Patterns;
 use collector_core::rule::raw::Raw;
 use collector_core::tier::Limits;
 
+use super::admission::Admission;
 use super::entry::Entry;
-use super::lease::Leases;
 use super::pool::Pool;
 use super::sink::{FileSink, Sink};
 use crate::exposition::Cap;
@@ -66,8 +66,6 @@ pub struct Config {
     pub admission: Admission,
     /// `[need]`
     pub need: Need,
-    /// `[admission]`, as far as it is about leases.
-    pub lease: Leases,
     /// `[metrics]`
     pub metrics: Metrics,
     /// `[history]`
@@ -253,14 +251,6 @@ impl Levels {
             model_servers: Patterns::new(&self.model_servers),
         }
     }
-}
-
-/// `[admission]`
-#[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(test, derive(serde::Serialize))]
-pub struct Admission {
-    /// Whether a verdict also holds to the limits of `[level]`.
-    pub within_limits: bool,
 }
 
 /// `[need]`: what this host's own service needs, as declared.

@@ -158,8 +158,8 @@ mod tests {
         };
         let expected = "no: it does not fit
 
-RESOURCE              NEED  AVAILABLE     SHORT  VERDICT  LIMITED BY
-memory of GPU 0   20.0 GiB   15.0 GiB  5.00 GiB  no
+RESOURCE             NEED  AVAILABLE     SHORT  VERDICT  LIMITED BY
+memory of GPU 0  20.0 GiB   15.0 GiB  5.00 GiB  no
 
 Who holds most of memory of GPU 0:
   - docker/vllm 60.0 GiB

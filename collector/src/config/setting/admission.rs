@@ -1,5 +1,8 @@
 //! `[admission]`: its rows.
 
+use std::time::Duration;
+
+use super::HOUR;
 use super::row::{Setting, without_flag};
 use crate::config::kind::Kind;
 
@@ -7,4 +10,41 @@ pub(super) const WITHIN_LIMITS: Setting = without_flag(
     "admission.within_limits",
     Kind::Switch(|config| &mut config.admission.within_limits),
     "Whether a verdict also keeps to the limits of [level]. Otherwise it compares with what is free, less a small margin.",
+);
+
+pub(super) const START_TIMEOUT: Setting = without_flag(
+    "admission.start_timeout",
+    Kind::Duration(|config| &mut config.admission.start_timeout, Duration::from_secs(1), HOUR),
+    "How long a start keeps others from its GPU at most: until then its memory has to be allocated, or it has to say that it has started.",
+);
+
+pub(super) const USER_RESERVATIONS: Setting = without_flag(
+    "admission.user_reservations",
+    Kind::Count(|config| &mut config.admission.user_reservations, 0, 4096),
+    "Reservations that a user other than root may have at the same time.",
+);
+
+pub(super) const USER_WAITING: Setting = without_flag(
+    "admission.user_waiting",
+    Kind::Count(|config| &mut config.admission.user_waiting, 0, 512),
+    "Claims of one user that may wait at the same time.",
+);
+
+pub(super) const USER_SHARE: Setting = without_flag(
+    "admission.user_share",
+    Kind::Count(|config| &mut config.admission.user_share, 0, 100),
+    "Percentage of the host's memory that the reservations of a user other than root may keep free together. What is used by now does \
+              not count.",
+);
+
+pub(super) const HIGH_PRIORITY: Setting = without_flag(
+    "admission.high_priority",
+    Kind::Patterns(|config| &mut config.admission.high_priority),
+    "Users, by name or number, who may ask for the priorities high and critical, as root may.",
+);
+
+pub(super) const SLOTS: Setting = without_flag(
+    "admission.slots",
+    Kind::Patterns(|config| &mut config.admission.slots),
+    "Slots that all users share, NAME or NAME=PLACES. A slot that is not named here belongs to the user that asks for it, and has one place.",
 );

@@ -3,7 +3,6 @@
 mod admission;
 mod gpu;
 mod history;
-mod lease;
 mod level;
 mod need;
 mod profile;
@@ -325,6 +324,12 @@ pub const SETTINGS: &[Setting] = &[
     level::GPU_LIMIT,
     level::MODEL_SERVERS,
     admission::WITHIN_LIMITS,
+    admission::START_TIMEOUT,
+    admission::USER_RESERVATIONS,
+    admission::USER_WAITING,
+    admission::USER_SHARE,
+    admission::HIGH_PRIORITY,
+    admission::SLOTS,
     need::MEMORY,
     need::RESERVED,
     without_flag(
@@ -344,12 +349,6 @@ pub const SETTINGS: &[Setting] = &[
               the series with the longest labels are left out, and counted: whoever may create cgroups decides how \
               long their names are.",
     ),
-    lease::START_TIMEOUT,
-    lease::USER_RESERVATIONS,
-    lease::USER_WAITING,
-    lease::USER_SHARE,
-    lease::HIGH_PRIORITY,
-    lease::SLOTS,
     history::MEMORY,
     history::WORKLOADS,
     history::MAX_AGE,

@@ -1,4 +1,4 @@
-//! `[admission]`, as far as it is about leases: how much anybody may have, and how long a start may take.
+//! `[admission]`: how much anybody may lease, how long a start may take, and what a verdict keeps to.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,7 +7,9 @@ use collector_core::lease::Limits;
 
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(test, derive(serde::Serialize))]
-pub struct Leases {
+pub struct Admission {
+    /// Whether a verdict also holds to the limits of `[level]`.
+    pub within_limits: bool,
     /// How long a start keeps others from its GPU at most.
     pub start_timeout: Duration,
     /// Leases of one user, and claims of one user that wait.
@@ -21,9 +23,10 @@ pub struct Leases {
     pub slots: Vec<String>,
 }
 
-impl Default for Leases {
-    fn default() -> Leases {
-        Leases {
+impl Default for Admission {
+    fn default() -> Admission {
+        Admission {
+            within_limits: false,
             start_timeout: Duration::from_secs(300),
             user_reservations: 64,
             user_waiting: 64,
@@ -34,7 +37,7 @@ impl Default for Leases {
     }
 }
 
-impl Leases {
+impl Admission {
     /// # Errors
     /// If the places of a slot are no number.
     pub fn limits(&self) -> Result<Limits, String> {
@@ -52,6 +55,7 @@ impl Leases {
             waiting: self.user_waiting,
             share: self.user_share as u64,
             slots: self.slots.iter().map(slot).collect::<Result<BTreeMap<_, u64>, _>>()?,
+            within: self.within_limits,
             ..Limits::default()
         })
     }
@@ -65,12 +69,12 @@ mod tests {
     fn a_slot_has_a_name_and_one_place_unless_it_has_more() {
         let of = |slots: &[&str]| {
             let slots = slots.iter().map(|slot| (*slot).to_owned()).collect();
-            Leases { slots, ..Leases::default() }.limits().map(|limits| limits.slots)
+            Admission { slots, ..Admission::default() }.limits().map(|limits| limits.slots)
         };
         assert_eq!(of(&["a", "b=3"]).unwrap(), BTreeMap::from([("a".to_owned(), 1), ("b".to_owned(), 3)]));
         for wrong in ["=1", "a=", "a=-1", "a=x"] {
             assert!(of(&[wrong]).unwrap_err().contains("admission.slots"), "{wrong}");
         }
-        assert_eq!(Leases::default().limits().unwrap(), Limits::default());
+        assert_eq!(Admission::default().limits().unwrap(), Limits::default());
     }
 }
