@@ -27,11 +27,16 @@ pub enum Exit {
     Wait = 21,
     No = 22,
     Unknown = 23,
+    /// Of a guard: so that these are no codes of the command that it runs, they are those of env(1) and timeout(1).
+    Late = 124,
+    Failed = 125,
+    NotExecutable = 126,
+    NotFound = 127,
 }
 
 impl Exit {
     /// In order of their codes.
-    pub const ALL: [Exit; 17] = [
+    pub const ALL: [Exit; 21] = [
         Exit::Success,
         Exit::Failure,
         Exit::Usage,
@@ -49,6 +54,10 @@ impl Exit {
         Exit::Wait,
         Exit::No,
         Exit::Unknown,
+        Exit::Late,
+        Exit::Failed,
+        Exit::NotExecutable,
+        Exit::NotFound,
     ];
 
     pub const fn code(self) -> u8 {
@@ -79,6 +88,10 @@ impl Exit {
             Exit::Wait => "there is no room now, but what is in the way will end",
             Exit::No => "there is no room",
             Exit::Unknown => "what was asked is not known: for admit and reserve, whether there is room",
+            Exit::Late => "of guard: there was no room in time; the command was not started",
+            Exit::Failed => "of guard: headroom failed, or its arguments are wrong; the command was not started",
+            Exit::NotExecutable => "of guard: the command cannot be executed",
+            Exit::NotFound => "of guard: there is no such command",
         }
     }
 }

@@ -93,7 +93,10 @@ pub fn start(effective: &Effective, options: &Options) -> Result<Agent, Failure>
     exposure::warnings(effective, &access).iter().for_each(|warning| tracing::warn!("{warning}"));
     contradictions(effective, host_memory()).iter().for_each(|found| tracing::warn!("{found}"));
     effective.notes.iter().for_each(|note| tracing::info!("{note}"));
-    let leases = config.admission.limits().map_err(|error| Failure::new(Exit::Config, anyhow!(error)))?;
+    let leases = lease::Limits {
+        starts: u32::try_from(config.guard.starts).unwrap_or(u32::MAX),
+        ..config.admission.limits().map_err(|error| Failure::new(Exit::Config, anyhow!(error)))?
+    };
     let started = clock::unix_ns();
     privilege::check()?;
     privilege::lost().for_each(|(capability, cost)| tracing::info!("without {capability}: {cost}"));

@@ -6,6 +6,7 @@ mod direct;
 pub mod doctor;
 pub mod explain;
 pub mod gpus;
+pub mod guard;
 pub mod journal;
 pub mod lease;
 pub mod level;
@@ -27,6 +28,7 @@ mod state;
 pub mod status;
 mod terminal;
 pub mod top;
+pub mod wait;
 pub mod workloads;
 mod zone;
 
@@ -71,6 +73,8 @@ Before something starts:
   headroom admit …              whether that fits here now, who holds what, and what would make room
   headroom reserve …            keep that free until it is used
   headroom reservations         what is reserved for whom, and who waits
+  headroom guard -- COMMAND     run a command once there is room for it
+  headroom wait MODEL           wait until there is room for a model
 
 Configuration:
   headroom check-config         every setting, its value and its origin
@@ -108,14 +112,18 @@ enum Verb {
     Release(lease::ReleaseArgs),
     Touch(lease::TouchArgs),
     Reservations(lease::ReservationsArgs),
+    Guard(guard::GuardArgs),
+    Wait(wait::WaitArgs),
     Man(man::ManArgs),
     Mcp(mcp::McpArgs),
 }
 
 /// Parses the arguments, runs the verb and returns its exit code.
 pub fn main() -> ExitCode {
-    // Wrong arguments exit here with 2, `--help` and `--version` with 0.
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return ill_formed(&error),
+    };
     // The panic hook has printed its message by now, and unwinding has detached the eBPF programs.
     let outcome = catch_unwind(AssertUnwindSafe(|| verb(&cli.verb)))
         .unwrap_or_else(|_| Err(anyhow::anyhow!("panic: this is a bug in headroom").into()));
@@ -124,8 +132,23 @@ pub fn main() -> ExitCode {
         Err(failure) => {
             // If stderr is closed there is nowhere to report it.
             let _ = writeln!(stderr(), "{failure}");
-            failure.exit.code().into()
+            let guards = matches!(cli.verb, Verb::Guard(_));
+            // A code that the command may have, too, would say that it ran.
+            let exit = if guards && failure.exit.code() < Exit::Late.code() { Exit::Failed } else { failure.exit };
+            exit.code().into()
         }
+    }
+}
+
+/// Wrong arguments exit with 2 (for a guard, whose command may exit with that, with 125), `--help` and `--version` with 0.
+fn ill_formed(error: &clap::Error) -> ExitCode {
+    // If the stream is closed there is nowhere to print.
+    let _ = error.print();
+    let guards = std::env::args_os().nth(1).is_some_and(|verb| verb == "guard");
+    match error.exit_code() {
+        0 => Exit::Success.code().into(),
+        _ if guards => Exit::Failed.code().into(),
+        _ => Exit::Usage.code().into(),
     }
 }
 
@@ -154,6 +177,8 @@ fn verb(verb: &Verb) -> Result<u8, Failure> {
         Verb::Release(args) => lease::release(args, &begin(&args.settings)?),
         Verb::Touch(args) => lease::touch(args, &begin(&args.settings)?),
         Verb::Reservations(args) => lease::reservations(args, &begin(&args.settings)?),
+        Verb::Guard(args) => return guard::run(args),
+        Verb::Wait(args) => wait::run(args),
         Verb::Man(args) => man::run(args),
         Verb::Mcp(args) => mcp::run(args),
     };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::admission::Admission;
 use super::section::{
-    Config, Disk, Fault, Filesystem, Gpu, History, Journal, Kernel, Levels, Log, Metrics, Need, Pressure, Sinks,
+    Config, Disk, Fault, Filesystem, Gpu, Guard, History, Journal, Kernel, Levels, Log, Metrics, Need, Pressure, Sinks,
     Transfer, Workload,
 };
 
@@ -115,6 +115,7 @@ impl Default for Config {
                 max_age: Duration::from_secs(30 * 24 * 3600),
                 max_bytes: 128 * 1024 * 1024,
             },
+            guard: Guard { no_agent: "allow".into(), starts: 60 },
             rule: Vec::new(),
             pool: Vec::new(),
             model: Vec::new(),

@@ -72,6 +72,8 @@ pub struct Config {
     pub history: History,
     /// `[journal]`
     pub journal: Journal,
+    /// `[guard]`
+    pub guard: Guard,
     /// `[[rule]]`
     pub rule: Vec<Entry<Raw>>,
     /// `[[pool]]`
@@ -326,4 +328,14 @@ impl Config {
             name => name.to_owned(),
         }
     }
+}
+
+/// `[guard]`
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(test, derive(serde::Serialize))]
+pub struct Guard {
+    /// allow or deny: whether a command runs if no agent could be asked.
+    pub no_agent: String,
+    /// Starts of one unit a minute; 0 is any number.
+    pub starts: usize,
 }

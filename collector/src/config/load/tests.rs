@@ -43,6 +43,7 @@ fn every_variable_is_applied_and_a_flag_overrides_it() {
             _ => match setting.key {
                 "log.level" => ("warn", "error"),
                 "gpu.enabled" => ("on", "off"),
+                "guard.no_agent" => ("deny", "allow"),
                 "profile" => ("warmup", "musicgen"),
                 // Its default is one of the two.
                 "metrics.detail" => ("full", "usual"),

@@ -2,6 +2,7 @@
 
 mod admission;
 mod gpu;
+mod guard;
 mod history;
 mod level;
 mod need;
@@ -372,6 +373,8 @@ pub const SETTINGS: &[Setting] = &[
               and incidents. Values below 1048576 count as 1048576. The write-ahead log, a few megabytes, is \
               not included.",
     ),
+    guard::NO_AGENT,
+    guard::STARTS,
 ];
 
 #[cfg(test)]

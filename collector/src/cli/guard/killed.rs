@@ -1,0 +1,157 @@
+//! Whether the OOM killer ended a command: by the kernel's count of its cgroup, and by what the agent saw. Decides from these; knows no
+//! lease.
+
+use std::fs;
+use std::path::PathBuf;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use collector_core::incident::Incident;
+
+use super::child::How;
+use super::lease;
+use super::tree::Tree;
+use crate::client::Client;
+use crate::source::cgroup::{Controller, Hierarchies};
+use crate::source::root::Root;
+
+/// How long the agent may take to report a kill, which it does once a tick.
+const PATIENCE: Duration = Duration::from_secs(4);
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The kernel's count of OOM kills in a cgroup.
+#[derive(Debug)]
+pub struct Count {
+    path: String,
+    /// Nobody else's processes are in it.
+    own: bool,
+    file: Option<PathBuf>,
+    before: Option<u64>,
+}
+
+/// A kill by the OOM killer.
+#[derive(Debug)]
+pub struct Kill {
+    /// What happened, and why if that is known.
+    pub sentence: String,
+    /// To explain.
+    pub incident: Option<String>,
+}
+
+impl Count {
+    /// That of the cgroup in which a process is.
+    pub fn of(pid: u32, own: bool) -> Count {
+        let found = Hierarchies::find(&Root::default()).ok().and_then(|hierarchies| {
+            let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+            let hierarchy = hierarchies.of(Controller::Memory)?;
+            let path = path(&text)?;
+            let name = if hierarchy.id == 0 { "memory.events" } else { "memory.oom_control" };
+            Some((path.to_owned(), hierarchy.root.join(path.trim_start_matches('/')).join(name)))
+        });
+        let (path, file) = found.map_or((String::new(), None), |(path, file)| (path, Some(file)));
+        let mut count = Count { path, own, file, before: None };
+        count.before = count.read();
+        count
+    }
+
+    fn read(&self) -> Option<u64> {
+        kills(&fs::read_to_string(self.file.as_ref()?).ok()?)
+    }
+
+    /// Whether it grew; `None` if that is not known.
+    fn grew(&self) -> Option<bool> {
+        Some(self.read()? > self.before?)
+    }
+}
+
+/// The path in the memory controller's hierarchy.
+fn path(text: &str) -> Option<&str> {
+    let lines = || {
+        text.lines().filter_map(|line| {
+            let mut parts = line.splitn(3, ':').skip(1);
+            Some((parts.next()?, parts.next()?))
+        })
+    };
+    let memory = lines().find(|(names, _)| names.split(',').any(|name| name == "memory"));
+    memory.or_else(|| lines().find(|(names, _)| names.is_empty())).map(|(_, path)| path)
+}
+
+fn kills(text: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix("oom_kill "))?.trim().parse().ok()
+}
+
+/// Whether the OOM killer killed a process of the command.
+///
+/// In a shared cgroup a count that grew may be another's: then the command itself must have ended by SIGKILL, or with the code that
+/// a shell gives for one.
+pub fn find(client: Option<&Client>, how: How, since: u64, count: &Count, tree: &Tree) -> Option<Kill> {
+    let grew = count.grew();
+    let like_one = matches!(how, How::Killed(libc::SIGKILL) | How::Exited(137));
+    // Nobody else's count grows for a command that ended well.
+    if how == How::Exited(0) || grew == Some(false) || grew.is_none() && !like_one {
+        return None;
+    }
+    let deadline = Instant::now() + PATIENCE;
+    while let Some(client) = client {
+        match lease::kill(client, since, |pid| tree.has(pid)) {
+            Ok(Some(incident)) => return Some(told(&incident)),
+            Ok(None) if Instant::now() < deadline => sleep(PAUSE),
+            Ok(None) | Err(_) => break,
+        }
+    }
+    let sentence = format!("the OOM killer killed a process in {} (by the kernel's count)", count.path);
+    (grew == Some(true) && (like_one || count.own)).then_some(Kill { sentence, incident: None })
+}
+
+fn told(incident: &Incident) -> Kill {
+    let sentence = match incident.cause.sentence.as_str() {
+        "" => incident.title.clone(),
+        cause => format!("{}: {cause}", incident.title),
+    };
+    Kill { sentence, incident: Some(incident.id.clone()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_memory_controllers_path_is_found_on_v1_hybrid_and_v2() {
+        assert_eq!(path("0::/a/b\n"), Some("/a/b"));
+        assert_eq!(path("4:memory:/a:b\n1:name=systemd:/c\n0::/d\n"), Some("/a:b"));
+        assert_eq!(path("4:cpu,memory:/a\n0::/d\n"), Some("/a"));
+        assert_eq!(path("1:name=systemd:/c\n"), None);
+    }
+
+    #[test]
+    fn kills_are_counted_on_v1_and_v2() {
+        assert_eq!(kills("low 0\nhigh 0\nmax 5\noom 2\noom_kill 3\noom_group_kill 1\n"), Some(3));
+        assert_eq!(kills("oom_kill_disable 0\nunder_oom 0\noom_kill 7\n"), Some(7));
+        assert_eq!(kills("oom_kill_disable 0\n"), None);
+    }
+
+    #[test]
+    fn a_kill_without_an_agent_needs_the_kernels_count_and_the_right_end() {
+        let folder = std::env::temp_dir().join(format!("headroom-killed-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let file = folder.join("memory.events");
+        let tree = Tree::new(1);
+        let look = |own, before, now: &str, how| {
+            fs::write(&file, now).unwrap();
+            let count = Count { path: "/a".to_owned(), own, file: Some(file.clone()), before };
+            find(None, how, 0, &count, &tree).map(|kill| kill.sentence)
+        };
+        let found = |before, now: &str, how| look(false, before, now, how);
+        let said = "the OOM killer killed a process in /a (by the kernel's count)".to_owned();
+        for how in [How::Killed(9), How::Exited(137)] {
+            assert_eq!(found(Some(2), "oom_kill 3\n", how), Some(said.clone()));
+            assert_eq!(found(Some(3), "oom_kill 3\n", how), None);
+            assert_eq!(found(None, "oom_kill 3\n", how), None, "not known");
+        }
+        for how in [How::Killed(15), How::Exited(1), How::Exited(0)] {
+            assert_eq!(found(Some(2), "oom_kill 3\n", how), None, "{how:?}");
+        }
+        assert_eq!(look(true, Some(2), "oom_kill 3\n", How::Exited(1)), Some(said), "in a cgroup of its own");
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}
