@@ -1,4 +1,4 @@
-//! A real terminal for `headroom top`: tmux, keys in and screen out.
+//! A real terminal for `headroom top`, or for a shell: tmux, keys in and screen out.
 
 use std::fs;
 use std::process::Command;
@@ -20,10 +20,20 @@ pub struct Terminal {
 impl Terminal {
     /// One in which `headroom top` runs with these arguments.
     pub fn new(width: u16, height: u16, environment: &str, arguments: &str) -> Terminal {
+        let verb = format!("env {environment} {} top --config /dev/null {arguments}{AFTER}", binary().display());
+        Terminal::with(width, height, &["sh", "-c", &verb])
+    }
+
+    /// One in which a shell with job control runs. It prompts with the number of the next command: `[1]$`.
+    pub fn shell() -> Terminal {
+        Terminal::with(120, 40, &["env", "PS1=[\\#]$ ", "bash", "--norc", "--noprofile", "-i"])
+    }
+
+    fn with(width: u16, height: u16, command: &[&str]) -> Terminal {
         let terminal = Terminal { folder: scratch() };
         let (width, height) = (width.to_string(), height.to_string());
-        let verb = format!("env {environment} {} top --config /dev/null {arguments}{AFTER}", binary().display());
-        terminal.tmux(&["-f", "/dev/null", "new-session", "-d", "-x", &width, "-y", &height, "sh", "-c", &verb]);
+        let session = ["-f", "/dev/null", "new-session", "-d", "-x", &width, "-y", &height];
+        terminal.tmux(&[&session, command].concat());
         terminal
     }
 

@@ -13,6 +13,7 @@ mod dirty;
 mod dying;
 mod exit;
 mod fault;
+mod guard;
 mod handshake;
 mod history;
 mod host;

@@ -85,6 +85,8 @@ fn help_and_version() {
         "level",
         "rules",
         "need",
+        "guard",
+        "wait",
         "check-config",
         "completions",
         "man",

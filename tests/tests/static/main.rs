@@ -9,6 +9,7 @@ mod dashboard;
 mod degradation;
 mod endpoint;
 mod explain;
+mod guard;
 mod history;
 mod host;
 mod house;
