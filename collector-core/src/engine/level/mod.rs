@@ -8,6 +8,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::identity::Names;
 use crate::level::{Change, Level, Limits, State};
 use crate::series::Series;
 use crate::statistic::gpu::Statistic::{MemoryFree, MemoryUsed, Mig};
@@ -16,11 +17,13 @@ use crate::view::View;
 use crate::view::gpu::Gpu;
 use crate::view::host::used_ratio;
 use crate::view::level::{CPU_NS, GpuLevel, Levels, STALLED_CRITICAL, STALLED_NS, STALLED_RAISES, Standing};
-use crate::view::workload::{OTHER, Workloads};
+use crate::view::workload::{OTHER, Workload, Workloads};
 use hold::Hold;
 
 /// A mean of less time than this says nothing.
 const LEAST_NS: u64 = 10_000_000_000;
+/// For so long names of a container may still come that the host looks up.
+const NAMES_NS: u64 = 5_000_000_000;
 /// What is missing for so long is told.
 const UNKNOWN_NS: u64 = 30_000_000_000;
 
@@ -72,7 +75,7 @@ pub fn tick(fold: &mut Fold, view: &mut View, time: u64) -> Vec<Change> {
             level.gpus.insert(uuid.clone(), GpuLevel::default());
         }
         let (Some(track), Some(gpu)) = (gpus.get_mut(uuid), level.gpus.get_mut(uuid)) else { continue };
-        look(gpu, card, workloads, &limits);
+        look(gpu, card, workloads, &limits, time);
         let level = gpu.used.map(|used| Level::of(used / limits.gpu));
         let wanted = Wanted { level: level.unwrap_or_default(), partial: level.is_none() };
         if let Some(told) = track.step(time, wanted, &mut gpu.standing) {
@@ -119,13 +122,13 @@ fn is_whole(card: &Gpu) -> bool {
 }
 
 /// Reads the memory of a GPU.
-fn look(gpu: &mut GpuLevel, card: &Gpu, workloads: &Workloads, limits: &Limits) {
+fn look(gpu: &mut GpuLevel, card: &Gpu, workloads: &Workloads, limits: &Limits, time: u64) {
     if gpu.gpu != card.device.gpu {
         gpu.gpu = card.device.gpu.clone();
     }
     let (used, free) = (card.values.get(MemoryUsed), card.values.get(MemoryFree));
     let sizes = used.zip(free).map(|(used, free)| (used, used.saturating_add(free))).filter(|(_, all)| *all > 0);
-    (gpu.used, gpu.intended, gpu.is_partial) = (None, None, false);
+    (gpu.used, gpu.intended, gpu.is_partial, gpu.is_unnamed) = (None, None, false, false);
     let Some((used, all)) = sizes else { return };
     let mut intended = 0_u64;
     for holder in card.processes() {
@@ -135,11 +138,23 @@ fn look(gpu: &mut GpuLevel, card: &Gpu, workloads: &Workloads, limits: &Limits) 
         if own && limits.model_servers.matches(&workload.name) {
             intended = intended.saturating_add(holder.bytes.unwrap_or(0));
             gpu.is_partial |= holder.bytes.is_none();
+        } else if own && is_unnamed(workload, time) {
+            gpu.is_unnamed = true;
         }
+    }
+    if gpu.is_unnamed {
+        return;
     }
     let intended = intended.min(used);
     gpu.intended = Some(intended as f64 / all as f64);
     gpu.used = Some((used - intended) as f64 / all as f64);
+}
+
+/// Whether it may be a model server whose name has not come yet. Without this each start of the agent would raise the level for a while.
+fn is_unnamed(workload: &Workload, time: u64) -> bool {
+    workload.identity.has_names()
+        && workload.names == Names::default()
+        && time.saturating_sub(workload.created) < NAMES_NS
 }
 
 impl Track {

@@ -281,6 +281,30 @@ fn an_amount_that_the_driver_does_not_say_is_not_intended() {
 }
 
 #[test]
+fn a_container_whose_name_is_looked_up_raises_no_level_meanwhile() {
+    let mut limits = limits();
+    limits.model_servers = Patterns::new(&["docker/vllm".to_owned()]);
+    let mut world = World::new(limits);
+    let id = Id { hierarchy: 5, id: 9 };
+    let path = format!("/docker/{}", "4f1c2a9b".repeat(8));
+    world.apply(Reading::Cgroup(cgroup::Reading::Born { id, path }));
+    world.gpu("0", 98, &[(id, Some(98))]);
+    world.tick();
+    assert_eq!(world.gpu_level("0"), None, "not known yet");
+    let names = crate::identity::Names { name: Some("vllm".into()), ..Default::default() };
+    world.apply(Reading::Name(crate::sample::Name { cgroup: id, names }));
+    world.tick();
+    assert_eq!(world.gpu_level("0"), Some(0));
+    assert_eq!(world.changes, []);
+
+    let other = Id { hierarchy: 5, id: 10 };
+    world.apply(Reading::Cgroup(cgroup::Reading::Born { id: other, path: format!("/docker/{}", "5a".repeat(32)) }));
+    world.gpu("1", 98, &[(other, Some(98))]);
+    world.ticks(6);
+    assert_eq!(world.gpu_level("1"), Some(4), "it has none");
+}
+
+#[test]
 fn a_gpu_that_is_divided_has_no_level_of_its_own() {
     let mut world = World::new(limits());
     world.gpu("0", 98, &[]);

@@ -93,6 +93,8 @@ pub struct GpuLevel {
     pub intended: Option<f64>,
     /// A model server holds an amount that the driver does not say.
     pub is_partial: bool,
+    /// A container holds memory whose name has not come yet.
+    pub is_unnamed: bool,
 }
 
 impl Levels {

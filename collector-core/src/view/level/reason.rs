@@ -51,7 +51,10 @@ impl GpuLevel {
     }
 
     pub fn not_known(&self) -> Vec<String> {
-        let memory = self.used.is_none().then(|| format!("memory of GPU {}", self.gpu));
+        let memory = self.used.is_none().then(|| match self.is_unnamed {
+            true => format!("who holds memory of GPU {}: the name of a container is looked up", self.gpu),
+            false => format!("memory of GPU {}", self.gpu),
+        });
         let partial = self.is_partial.then(|| {
             format!(
                 "what one of the model servers holds on GPU {}: the driver does not say, so it counts as used",
