@@ -3,7 +3,8 @@
 use super::{Case, Claimed, Found, HOLDERS};
 use crate::amount;
 use crate::lease::{Decision, Held, HeldKind};
-use crate::statistic::gpu::Statistic::{MemoryFree, MemoryReserved, MemoryTotal, Mig};
+use crate::need::known::version;
+use crate::statistic::gpu::Statistic::{ComputeCapability, MemoryFree, MemoryReserved, MemoryTotal, Mig};
 use crate::view::View;
 use crate::view::gpu::Gpu;
 
@@ -47,12 +48,28 @@ pub(super) fn memory(view: &View, case: &Case<'_>, claimed: &[Claimed]) -> (Vec<
     if rooms.is_empty() {
         return lines("the GPUs of this host: none is measured (`headroom doctor` says why)", false);
     }
+    if let Some(least) = case.want.compute_capability {
+        let usable = rooms.len();
+        rooms.retain(|room| capability(room.gpu).is_some_and(|own| own >= u64::from(least)));
+        if rooms.len() < needs.len() {
+            let least = version(least);
+            if view.gpus.iter().any(|gpu| is_usable(gpu) && capability(gpu).is_none()) {
+                return lines(&format!("whether its GPUs have a compute capability of {least}, which it needs"), false);
+            }
+            let have = format!("{} of {usable} GPUs here have a compute capability of {least} or more", rooms.len());
+            return lines(&format!("{have}, and it needs {}", needs.len()), true);
+        }
+    }
     if !case.gpus.is_empty() {
         if case.gpus.len() < needs.len() {
             return lines(&format!("it needs {} GPUs, and may use {}", needs.len(), case.gpus.len()), true);
         }
         let known = |number: &String| rooms.iter().any(|room| room.number == number);
         if let Some(number) = case.gpus.iter().find(|number| !known(number)) {
+            let is_it = |gpu: &Gpu| is_usable(gpu) && *gpu.device.gpu == **number && capability(gpu).is_some();
+            if view.gpus.iter().any(is_it) {
+                return lines(&format!("GPU {number}: its compute capability is too low"), true);
+            }
             return lines(
                 &format!("GPU {number}: there is none of this number, or it is divided into MIG devices"),
                 false,
@@ -72,6 +89,11 @@ pub(super) fn memory(view: &View, case: &Case<'_>, claimed: &[Claimed]) -> (Vec<
 
 fn is_usable(gpu: &Gpu) -> bool {
     gpu.values.get(Mig) != Some(1)
+}
+
+/// In tenths.
+fn capability(gpu: &Gpu) -> Option<u64> {
+    gpu.values.get(ComputeCapability)
 }
 
 fn left<'a>(gpu: &'a Gpu, view: &View, claimed: &[Claimed]) -> Room<'a> {

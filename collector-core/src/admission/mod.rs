@@ -137,14 +137,6 @@ pub fn judge_need(view: &View, need: &Need, case: &Case<'_>, claimed: &[Claimed]
         judged.verdict.reason = format!("not known: {why}");
     }
     judged.verdict.not_known.extend(missing);
-    if let Some(tenths) = need.compute_capability {
-        let what = format!("whether the GPU has compute capability {}.{}, which it needs", tenths / 10, tenths % 10);
-        if judged.verdict.verdict != Decision::No {
-            (judged.verdict.verdict, judged.hopeless) = (Decision::Unknown, true);
-            judged.verdict.reason = format!("not known: {what}");
-        }
-        judged.verdict.not_known.push(what);
-    }
     if need.upper_bound && !judged.verdict.verdict.fits() {
         judged.verdict.not_known.push("what it really needs: the need is an upper bound".to_owned());
     }

@@ -32,6 +32,9 @@ pub struct Want {
     /// Bits a second.
     pub network: u64,
     pub slot: BTreeMap<String, u64>,
+    /// The least compute capability of its GPUs, in tenths.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compute_capability: Option<u32>,
 }
 
 impl Amount {
@@ -50,7 +53,7 @@ impl Amount {
 
 impl Want {
     pub fn of(need: &Need) -> Want {
-        let mut want = Want::default();
+        let mut want = Want { compute_capability: need.compute_capability, ..Want::default() };
         let grow = |sum: &mut u64, amount| *sum = sum.saturating_add(amount);
         for part in need.parts.iter().filter(|part| part.amount > 0) {
             let amount = part.amount;

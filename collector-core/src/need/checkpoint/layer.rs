@@ -45,12 +45,14 @@ pub fn layers(text: Entries<'_>, kind: &str) -> Result<(Vec<Layer>, bool), Error
     let mut layers: Vec<Layer> = (0..count).map(of).collect();
     if let Some(list) = text.texts("layer_types")?.or(text.texts("layers_block_type")?) {
         for (layer, name) in layers.iter_mut().zip(&list) {
-            *layer = match (*name, window, text.number("attention_chunk_size")?) {
-                ("full_attention" | "attention" | "global_attention" | "hybrid", ..) => Layer::Full,
-                ("sliding_attention" | "local_attention", Some(window), _) => Layer::Window(window),
-                ("chunked_attention", _, Some(chunk)) => Layer::Window(chunk),
-                ("linear_attention" | "mamba" | "mamba2" | "conv" | "recurrent", ..) => Layer::Recurrent,
-                ("mlp" | "moe", ..) => Layer::Nothing,
+            *layer = match (*name, window) {
+                // vLLM keeps all tokens of chunked attention (`VLLM_ALLOW_CHUNKED_LOCAL_ATTN_WITH_HYBRID_KV_CACHE`).
+                ("full_attention" | "attention" | "global_attention" | "chunked_attention" | "hybrid", _) => {
+                    Layer::Full
+                }
+                ("sliding_attention" | "local_attention", Some(window)) => Layer::Window(window),
+                ("linear_attention" | "mamba" | "mamba2" | "conv" | "recurrent", _) => Layer::Recurrent,
+                ("mlp" | "moe", _) => Layer::Nothing,
                 _ => {
                     unknown = true;
                     Layer::Full
@@ -175,9 +177,8 @@ mod tests {
         assert_eq!(of("qwen2", window(json!({"use_sliding_window": true, "max_window_layers": 4}))), (4, 8, 0, 0));
         assert_eq!(of("mistral", json!({"n_layer": 3, "sliding_window": null})), (3, 0, 0, 0));
         let list = json!(["sliding_attention", "full_attention", "chunked_attention"]);
-        let config =
-            json!({"num_hidden_layers": 3, "sliding_window": 128, "attention_chunk_size": 8192, "layer_types": list});
-        assert_eq!(of("gpt_oss", config), (1, 2, 0, 0));
+        let config = json!({"num_hidden_layers": 3, "sliding_window": 128, "layer_types": list});
+        assert_eq!(of("gpt_oss", config), (2, 1, 0, 0));
         assert_eq!(of("gemma3n_text", window(json!({"num_kv_shared_layers": 5}))), (7, 0, 0, 0));
     }
 

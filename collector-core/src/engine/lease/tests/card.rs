@@ -96,3 +96,38 @@ fn what_is_left_on_a_gpu_after_its_owner_is_named() {
     world.tick(1);
     assert_eq!((world.told.last(), world.held().len()), (Some(&(Step::Ended, id)), 0));
 }
+
+impl World {
+    fn capability(&mut self, number: &str, tenths: u64) {
+        let uuid: std::sync::Arc<str> = format!("GPU-{number}").into();
+        let device = Device { uuid, gpu: number.into(), model: "x".into(), driver: "1".into(), parent: None };
+        let values = [
+            (gpu::Statistic::MemoryTotal, 80 * GIB),
+            (gpu::Statistic::MemoryFree, 70 * GIB),
+            (gpu::Statistic::ComputeCapability, tenths),
+        ];
+        let values = gpu::Values::from_iter(values);
+        self.apply(Reading::Gpu(gpu::Reading::Device { device: device.into(), values }));
+    }
+}
+
+#[test]
+fn gpus_that_are_too_old_are_left_out() {
+    let mut world = World::new(100 * GIB, 100 * GIB);
+    world.gpu("0", 80 * GIB, 80 * GIB, &[]);
+    world.gpu("1", 80 * GIB, 40 * GIB, &[]);
+    let need = Need { compute_capability: Some(80), ..vram(10 * GIB) };
+    assert_eq!(world.verdict(need.clone()).verdict, Decision::Unknown, "the driver says it of none");
+    world.capability("0", 75);
+    world.capability("1", 90);
+    let yes = world.verdict(need.clone());
+    assert_eq!((yes.verdict, &yes.gpus[..]), (Decision::Yes, &["1".to_owned()][..]), "the other has more room");
+    let no = world.verdict(Need { compute_capability: Some(100), ..need.clone() });
+    assert_eq!(
+        (no.verdict, &*no.reason),
+        (Decision::No, "0 of 2 GPUs here have a compute capability of 10.0 or more, and it needs 1")
+    );
+    let number = world.claim(0, Claim { gpus: vec!["0".to_owned()], ..now(need) });
+    let (status, detail, _) = world.refused(number);
+    assert!(status == 409 && detail.contains("GPU 0: its compute capability is too low"), "{detail}");
+}
