@@ -264,6 +264,17 @@ def recording(told: List[Any]) -> Respond:
     return respond
 
 
+def change(gpu: int, **values: Any) -> None:
+    """What the stand-in for NVIDIA's library answers: it reads the file NVML_STAND_IN at each call."""
+    path = os.environ["NVML_STAND_IN"]
+    with open(path, encoding="utf-8") as file:
+        scenario = json.load(file)
+    scenario["gpus"][gpu].update(values)
+    with open(path + ".new", "w", encoding="utf-8") as file:
+        json.dump(scenario, file)
+    os.replace(path + ".new", path)
+
+
 def until(condition: Callable[[], Any], what: str) -> Any:
     """Waits for a condition."""
     deadline = time.monotonic() + PATIENCE

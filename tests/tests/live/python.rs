@@ -20,7 +20,7 @@ fn the_package_passes_its_own_tests_against_an_agent() {
     let mountpoint = mount.0.to_str().unwrap().to_owned();
     // Neither this machine's memory nor its load counts here.
     let agent = Agent::start(&format!(
-        "tick = \"500ms\"\nfilesystem.interval = \"500ms\"\n[level]\nmemory_limit = 1.0\nfilesystems = [{mountpoint:?}]\n[[rule]]\n\
+        "tick = \"200ms\"\nfilesystem.interval = \"500ms\"\n[level]\nmemory_limit = 1.0\nfilesystems = [{mountpoint:?}]\n[[rule]]\n\
          alert = \"LevelCritical\"\nmetric = \"headroom_degradation_level\"\nabove = 3\nseverity = \"critical\"\n\
          summary = \"the level is {{value}}\"\naction = \"Free something.\"\n"
     ));
