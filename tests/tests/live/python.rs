@@ -4,6 +4,7 @@
 use std::process::Stdio;
 
 use collector_tests::agent::Agent;
+use collector_tests::binary::binary;
 use collector_tests::cgroup::Cgroup;
 use collector_tests::mount::Mount;
 use collector_tests::needs;
@@ -29,6 +30,8 @@ fn the_package_passes_its_own_tests_against_an_agent() {
     let mut tests = python::tests("live");
     tests.env("HEADROOM_SOCKET", agent.directory().join("headroom.sock"));
     tests.env("HEADROOM_TEST_LIMIT", LIMIT.to_string()).env("HEADROOM_TEST_MOUNT", &mountpoint);
+    // One of them kills an agent of its own.
+    tests.env("HEADROOM_TEST_AGENT", binary());
     let output = cgroup.spawn(tests.stderr(Stdio::piped())).wait_with_output().unwrap();
     python::passed(&output);
 }
