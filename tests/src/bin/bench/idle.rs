@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use collector::agent::round::Round;
@@ -10,6 +10,7 @@ use collector::clock;
 use collector::config::Config;
 use collector::source::kernel::Kernel;
 use collector_core::engine::Engine;
+use collector_core::outcome::Outcome;
 use collector_core::sample::{Reading, Sample};
 use collector_core::signal::block::{self, Device};
 use collector_core::signal::{compaction, reclaim};
@@ -20,13 +21,16 @@ use crate::report::Report;
 use crate::statistic::Summary;
 use collector_tests::allocation;
 
-/// Rounds before the measurement, so that everything has been seen once.
-const WARM: usize = 20;
-const PAUSE: Duration = Duration::from_millis(20);
+/// Time before the measured ticks, so that everything has been seen once, and over which these are spread: what is done once in ten
+/// seconds is in both. Together they are shorter than a chunk of the history, which allocates when it is complete.
+const WARM: Duration = Duration::from_secs(11);
+const WINDOW: Duration = Duration::from_secs(12);
 /// How often node_exporter is scraped: Prometheus' usual interval.
 const SCRAPE: Duration = Duration::from_secs(15);
 /// Number of scrapes for which both are measured.
 const SCRAPES: u32 = 4;
+/// What both do once after their start is over by then: after a minute the agent writes its first history.
+const START: Duration = Duration::from_secs(75);
 /// The agent's CPU time over node_exporter's.
 const AIM: f64 = 1.0;
 /// Most that the built agent may hold, in bytes.
@@ -49,11 +53,16 @@ pub fn measure(rounds: usize) -> Result<Report> {
         row(&format!("{name}, scraped every {} s: CPU a second", SCRAPE.as_secs()), format!("{micros:.0} µs"));
     }
     report.note(
-        "An event is a record in a ring, such as a new cgroup, or the first of its kind, such as a device's first flush: it may allocate, and its tick does not count.",
+        "An event is a record in a ring, such as a new cgroup, the first of its kind, such as a device's first flush, or a part of the history that goes to the disk: it may allocate, and its tick does not count.",
     );
-    report.note(
-        "Ticks are 20 ms apart in the bench's own process, whose memory includes the bench; the built agent does not.",
-    );
+    report.note(format!(
+        "Ticks are {} ms apart in the bench's own process, whose memory includes the bench; the built agent does not.",
+        (WINDOW / rounds.max(1) as u32).as_millis()
+    ));
+    report.note(format!(
+        "Of the machine's CPU time {:.1} % was used meanwhile. Of a workload that grows the agent reads more: on a host that is not idle it costs more.",
+        100.0 * real.busy
+    ));
     match &real.peer {
         Some((name, micros)) => {
             report.note(format!(
@@ -99,23 +108,31 @@ fn ticks(rounds: usize) -> Result<Ticks> {
     let mut rows = HashSet::new();
     let mut fold = |sample: Sample, events: &mut u64| {
         *events += u64::from(is_event(&sample.reading) || is_first(&mut rows, &sample.reading));
-        drop(engine.apply(&sample));
+        let outcomes = engine.apply(&sample);
+        *events += u64::from(outcomes.iter().any(|outcome| matches!(outcome, Outcome::History(_))));
     };
     round.begin(&mut |sample| fold(sample, &mut events));
-    let (mut micros, mut quiet, mut allocating, mut most) = (Vec::new(), 0, 0, 0);
-    for tick in 0..WARM + rounds {
-        sleep(PAUSE);
+    let pause = WINDOW / rounds.max(1) as u32;
+    // The CPU time and the allocations of a tick, and whether it was without an event.
+    let mut tick = || {
+        sleep(pause);
         let (cpu, allocations) = (cpu_ns(), allocation::count());
         events = 0;
         round.read(&mut |sample| fold(sample, &mut events));
-        let (cpu, allocations) = (cpu_ns() - cpu, allocation::count() - allocations);
-        if tick >= WARM {
-            micros.push(cpu as f64 / 1e3);
-            if events == 0 {
-                quiet += 1;
-                allocating += usize::from(allocations > 0);
-                most = most.max(allocations);
-            }
+        (cpu_ns() - cpu, allocation::count() - allocations, events == 0)
+    };
+    let begun = Instant::now();
+    while begun.elapsed() < WARM {
+        tick();
+    }
+    let (mut micros, mut quiet, mut allocating, mut most) = (Vec::new(), 0, 0, 0);
+    for _ in 0..rounds {
+        let (cpu, allocations, is_quiet) = tick();
+        micros.push(cpu as f64 / 1e3);
+        if is_quiet {
+            quiet += 1;
+            allocating += usize::from(allocations > 0);
+            most = most.max(allocations);
         }
     }
     Ok(Ticks { micros: Summary::of(micros), quiet, allocating, most, started, trimmed })
@@ -147,6 +164,8 @@ struct Real {
     /// CPU time a second.
     micros: f64,
     resident: (u64, u64),
+    /// Share of all CPU time that somebody used meanwhile.
+    busy: f64,
     /// The other agent, and its CPU time a second.
     peer: Option<(String, f64)>,
 }
@@ -160,22 +179,22 @@ fn built() -> Result<Real> {
     let agent = own.start()?;
     let beside =
         other.version().map(|version| anyhow::Ok((format!("{OTHER} {version}"), other.start()?))).transpose()?;
-    // What both do at their start is over by then.
-    sleep(Duration::from_secs(12));
+    sleep(START);
     let cpu = || -> Result<[u64; 2]> {
         Ok([agent.cpu_ns()?, beside.as_ref().map_or(Ok(0), |(_, running)| running.cpu_ns())?])
     };
-    let before = cpu()?;
+    let (before, machine) = (cpu()?, machine::cpu_time()?);
     for _ in 0..SCRAPES {
         sleep(SCRAPE);
         if let Some((name, running)) = &beside {
             running.read().with_context(|| format!("{name} does not answer"))?;
         }
     }
-    let after = cpu()?;
+    let (after, [busy, all]) = (cpu()?, machine::cpu_time()?);
+    let busy = (busy - machine[0]) / (all - machine[1]);
     let micros = |which: usize| (after[which] - before[which]) as f64 / 1e3 / (SCRAPES * SCRAPE).as_secs_f64();
     let resident = machine::resident(&agent.pids().next().context("no process")?.to_string())?;
-    Ok(Real { micros: micros(0), resident, peer: beside.map(|(name, _)| (name, micros(1))) })
+    Ok(Real { micros: micros(0), resident, busy, peer: beside.map(|(name, _)| (name, micros(1))) })
 }
 
 fn mib(bytes: u64) -> String {

@@ -61,3 +61,13 @@ pub fn run_ns(task: &Path) -> Result<u64> {
     let first = text.split_whitespace().next().and_then(|ns| ns.parse().ok());
     first.with_context(|| format!("read {}", path.display()))
 }
+
+/// Time of all CPUs since the start of the machine: busy, and all of it, in one unit (proc_stat(5)).
+pub fn cpu_time() -> Result<[f64; 2]> {
+    let text = fs::read_to_string("/proc/stat").context("read /proc/stat")?;
+    let first = text.lines().next().context("/proc/stat is empty")?;
+    let times: Vec<f64> = first.split_whitespace().skip(1).take(8).map_while(|time| time.parse().ok()).collect();
+    let [.., idle, iowait, _, _, _] = times[..] else { anyhow::bail!("/proc/stat begins with {first:?}") };
+    let all: f64 = times.iter().sum();
+    Ok([all - idle - iowait, all])
+}

@@ -42,7 +42,7 @@ const SELDOM: u64 = 10;
 
 const VOLUME: &str = "/dev/shm";
 
-type Request = Vec<(Id, Arc<Identity>)>;
+type Request = Arc<[(Id, Arc<Identity>)]>;
 /// `None`: the workload has no such volume.
 type Answer = (Id, Option<State>);
 
@@ -60,6 +60,8 @@ pub struct Private {
     shown: HashMap<Id, Arc<Identity>>,
     /// Those that are gone with their workload, until that is reported.
     gone: Vec<Reading>,
+    /// The same as a request, until they change: a tick shall not allocate.
+    request: Option<Request>,
     requests: SyncSender<Request>,
     answers: Receiver<Answer>,
     lost: u64,
@@ -92,6 +94,7 @@ impl Private {
             memory: memory.clone(),
             shown: HashMap::new(),
             gone: Vec::new(),
+            request: None,
             requests,
             answers,
             lost: 0,
@@ -130,6 +133,7 @@ impl Private {
             self.died(id);
             self.owners.take(&identity.owner);
             self.workloads.insert(id, (Arc::new(identity), self.walk));
+            self.request = None;
         } else if likely {
             match &mut self.met {
                 Some(met) => *met += 1,
@@ -150,6 +154,7 @@ impl Private {
     fn died(&mut self, id: Id) {
         if let Some((identity, _)) = self.workloads.remove(&id) {
             self.owners.leave(&identity.owner);
+            self.request = None;
         }
         if let Some(identity) = self.shown.remove(&id) {
             self.gone.push(reading(id, &identity, State::Gone));
@@ -166,8 +171,9 @@ impl Private {
         if self.workloads.is_empty() {
             return;
         }
-        let request = self.workloads.iter().map(|(id, (identity, _))| (*id, identity.clone())).collect();
-        let _ = self.requests.try_send(request);
+        let all = || self.workloads.iter().map(|(id, (identity, _))| (*id, identity.clone())).collect();
+        let request = self.request.get_or_insert_with(all);
+        let _ = self.requests.try_send(request.clone());
     }
 
     /// Emits the answers since the last call.
@@ -214,8 +220,8 @@ struct Worker {
     patience: Patience,
     /// The agent may look into processes: what it may is decided before this starts.
     may_look: bool,
-    /// Processes without such a volume of their own.
-    without: HashMap<Id, u32>,
+    /// Processes without such a volume of their own, each with the first round in which that was so.
+    without: HashMap<Id, (u32, u64)>,
     rounds: u64,
 }
 
@@ -247,14 +253,16 @@ impl Worker {
 
     fn volume(&mut self, id: Id, identity: &Identity, host: &HashSet<u64>) -> Option<(Shm, State)> {
         let pid = process(&self.memory, identity)?;
-        if self.without.get(&id) == Some(&pid) && !self.rounds.is_multiple_of(SELDOM) {
+        let since = self.without.get(&id).filter(|(of, _)| *of == pid).map(|(_, since)| *since);
+        // One that starts may mount it later: it is asked twice.
+        if since.is_some_and(|since| since + 1 < self.rounds) && !self.rounds.is_multiple_of(SELDOM) {
             return None;
         }
         let process = self.proc.join(pid.to_string());
         let shm = read(&process.join("mountinfo")).ok().and_then(|text| mount::shm(&text));
         // Most see what the host mounts.
         let Some(shm) = shm.filter(|shm| !host.contains(&shm.device)) else {
-            self.without.insert(id, pid);
+            self.without.insert(id, (pid, since.unwrap_or(self.rounds)));
             return None;
         };
         self.without.remove(&id);
