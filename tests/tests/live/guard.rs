@@ -50,11 +50,9 @@ fn a_killed_command_is_tried_once_more_with_less_and_the_kill_is_explained() {
         let (code, text) = ended(cgroup.spawn(guard.args(command)));
         assert_eq!((code, cgroup.kills()), (expected, kills), "{text}");
         assert_eq!(text.matches("trying once more").count(), 1, "{text}");
-        let explained = format!("the limit of 64 MiB of {} was hit", cgroup.path);
-        assert!(
-            text.contains("OOM kill of") && text.contains(&explained) && text.contains("headroom explain "),
-            "{text}"
-        );
+        let explained = format!(" in {}: its own limit of 64.0 MiB was hit", cgroup.path);
+        let says = ["OOM kill of provoke", &explained, "headroom explain "];
+        assert!(says.iter().all(|said| text.contains(said)), "{text}");
     }
     let (code, text) = ended(cgroup.spawn(&mut guard(&agent, &["--", "sh", "-c", "exit 137"])));
     assert_eq!((code, text.contains("OOM kill")), (137, false), "no kill of this one: {text}");
