@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicU64;
 
 use anyhow::{Context as _, Result, anyhow};
 use collector_core::engine::Engine;
+use collector_core::lease;
 use collector_core::pressure::{self, Refused, Stall, Trigger};
 use collector_core::sample::{ProbeState, Reading, Sample};
 use collector_core::stage::Stage;
