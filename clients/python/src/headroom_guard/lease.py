@@ -27,6 +27,8 @@ _GRACE = 10.0
 # How long an agent that was there may be gone: it restarts.
 _RESTART = 10.0
 _PAUSE = 0.25
+# How long a release is repeated: what stays reserved keeps others waiting.
+_KEEP_ON = 60.0
 # Until an agent that does not know yet, or takes no more claims, is asked again.
 _AGAIN = 1.0
 # The longest wait that the agent takes.
@@ -66,7 +68,7 @@ class Lease:
     def release(self) -> None:
         """Gives it back. Again, or after the agent ended it, that does nothing."""
         if self._end():
-            _release(self._client, cast(int, self.id), _RESTART)
+            _release(self._client, cast(int, self.id), _KEEP_ON)
 
     async def release_async(self) -> None:
         if not self._end():
@@ -76,7 +78,7 @@ class Lease:
             await _release_async(self._client, number)
         except asyncio.CancelledError:
             # The loop may be about to end: somebody else has to do it.
-            threading.Thread(target=_release, args=(self._client, number, _RESTART), name="headroom-release").start()
+            threading.Thread(target=_release, args=(self._client, number, _KEEP_ON), name="headroom-release").start()
             raise
 
     def touch(self) -> None:
@@ -117,32 +119,53 @@ class Lease:
         await self.release_async()
 
 
-def _released(number: int, answer: Answer) -> None:
-    # 404: the agent ended it before.
-    if not (200 <= answer.status < 300 or answer.status == 404):
-        log.warning("reservation %d was not released: %s", number, problem(answer))
+class _Release:
+    """A release and its attempts. Waits for nothing itself."""
+
+    def __init__(self, number: int, patience: float) -> None:
+        self.path = f"reservations/{number}"
+        self._number, self._deadline = number, time.monotonic() + patience
+        self.pause = _PAUSE / 2
+
+    def is_done(self, answer: Optional[Answer], error: Optional[HeadroomError]) -> bool:
+        """Whether it is over: released, or given up, which is logged."""
+        # 404: the agent ended it before.
+        if answer is not None and (200 <= answer.status < 300 or answer.status == 404):
+            return True
+        why = error if answer is None else problem(answer)
+        # 429: this user asks too often.
+        for_ever = isinstance(why, AgentError) and why.status != 429
+        if for_ever or time.monotonic() > self._deadline:
+            log.warning("reservation %d ends with this process only: %s", self._number, why)
+            return True
+        self.pause = min(2 * self.pause, _AGAIN)
+        return False
 
 
 def _release(client: Client, number: int, patience: float) -> None:
-    deadline = time.monotonic() + patience
+    attempt = _Release(number, patience)
     while True:
+        answer, failed = None, None
         try:
-            return _released(number, client.call("DELETE", f"reservations/{number}"))
+            answer = client.call("DELETE", attempt.path)
         except HeadroomError as error:
-            if isinstance(error, AgentError) or time.monotonic() > deadline:
-                return log.warning("reservation %d ends with this process only: %s", number, error)
-        time.sleep(_PAUSE)
+            failed = error
+        if attempt.is_done(answer, failed):
+            return
+        time.sleep(attempt.pause)
 
 
 async def _release_async(client: Client, number: int) -> None:
-    deadline = time.monotonic() + _RESTART
+    attempt = _Release(number, _KEEP_ON)
     while True:
+        answer, failed = None, None
         try:
-            return _released(number, await client.call_async("DELETE", f"reservations/{number}"))
+            answer = await client.call_async("DELETE", attempt.path)
         except HeadroomError as error:
-            if isinstance(error, AgentError) or time.monotonic() > deadline:
-                return log.warning("reservation %d ends with this process only: %s", number, error)
-        await asyncio.sleep(_PAUSE)
+            failed = error
+        if attempt.is_done(answer, failed):
+            return
+        await asyncio.sleep(attempt.pause)
 
 
 class _Claim:
@@ -304,7 +327,7 @@ def _release_now(client: Client, number: int) -> None:
 
 def _release_later(client: Client, number: int) -> None:
     """Not on the loop, which it would block, nor as a task, which may be cancelled as well."""
-    threading.Thread(target=_release, args=(client, number, _RESTART), name="headroom-release").start()
+    threading.Thread(target=_release, args=(client, number, _KEEP_ON), name="headroom-release").start()
 
 
 def _give_back(client: Client, answer: Optional[Answer], release: Callable[[Client, int], None]) -> None:

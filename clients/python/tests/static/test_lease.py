@@ -1,4 +1,4 @@
-"""Leases are taken and given back, whatever happens in between: exceptions, interrupts, cancelled tasks, an agent that restarts."""
+"""Leases are taken and given back, whatever happens in between: exceptions, interrupts, cancelled tasks, refusals."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import unittest
 from typing import Any, Dict, List
 
@@ -18,14 +17,12 @@ from headroom_guard import (
     AsyncResourceLimiter,
     Client,
     InsufficientResourcesError,
-    Lease,
-    NoAgentError,
     ResourceGuard,
     claim,
     claim_async,
     respect_resource_limits,
 )
-from stand_in import GB, PATIENCE, Book, Handler, Server, agent, folder, recording, serving, until
+from stand_in import GB, PATIENCE, Handler, Server, agent, recording, until
 
 
 def need(gb: float) -> Any:
@@ -277,6 +274,33 @@ g.claim(g.Client(sys.argv[1]), g.Amounts(mem_gb=6).need("x"), wait=99)
                 claim(Client(self.server.path, policy), need(1))
             self.assertEqual(caught.exception.status, 429)
 
+    def test_a_release_that_comes_too_often_is_repeated(self) -> None:
+        asked: List[int] = []
+
+        def respond(handler: Handler, _: Any) -> None:
+            asked.append(1)
+            if len(asked) % 3:
+                handler.problem(429, "user 0 asks too often")
+            else:
+                self.book.release(handler, self.book.last)
+
+        async def main() -> None:
+            async with await claim_async(self.client, need(1)):
+                pass
+
+        for number in (1, 2):
+            self.server.given[f"DELETE reservations/{number}"] = respond
+        claim(self.client, need(1)).release()
+        asyncio.run(main())
+        self.assertEqual((self.book.held, len(asked)), ({}, 6))
+
+    def test_a_release_that_the_agent_refuses_is_logged(self) -> None:
+        lease = claim(self.client, need(1))
+        self.server.given["DELETE reservations/1"] = lambda handler, _: handler.problem(403, "it belongs to another user")
+        with self.assertLogs("headroom_guard", "WARNING") as logs:
+            lease.release()
+        self.assertIn("reservation 1 ends with this process only: it belongs to another user", logs.output[0])
+
     def test_a_fork_does_not_give_back_what_is_its_parents(self) -> None:
         with claim(self.client, need(1)) as lease:
             child = os.fork()
@@ -316,65 +340,6 @@ g.claim(g.Client(sys.argv[1]), g.Amounts(mem_gb=6).need("x"), wait=99)
         lease.own(7)
         self.assertEqual([path.rpartition("/")[2] for path, _ in told], ["touch", "settled", "owner"])
         self.assertEqual(told[-1][1], {"pid": 7})
-
-
-class Restart(unittest.TestCase):
-    def test_a_claim_that_waits_survives_the_agent_and_is_granted_once(self) -> None:
-        for is_async in (False, True):
-            with self.subTest(is_async=is_async), folder() as path:
-                where, book = os.path.join(path, "s"), Book()
-                client, leases = Client(where, no_agent="raise"), []
-
-                def work() -> None:
-                    if is_async:
-                        leases.append(asyncio.run(claim_async(client, need(6), wait=PATIENCE)))
-                    else:
-                        leases.append(claim(client, need(6), wait=PATIENCE))
-
-                with serving(where, book):
-                    # The answer of the first is lost: the lease is there.
-                    book.before_answer = lambda handler: handler.connection.close()
-                    thread = threading.Thread(target=work)
-                    thread.start()
-                    until(lambda: book.held, "it is granted")
-                time.sleep(0.1)
-                book.before_answer = lambda handler: None
-                with serving(where, book):
-                    thread.join(PATIENCE)
-                    self.assertEqual((len(leases), book.last), (1, 1))
-                    leases[0].release()
-                    self.assertEqual(book.held, {})
-
-    def test_a_lease_is_given_back_to_an_agent_that_restarts_meanwhile(self) -> None:
-        with folder() as path:
-            where, book = os.path.join(path, "s"), Book()
-            with serving(where, book):
-                lease = claim(Client(where), need(1))
-            timer = threading.Thread(target=lease.release)
-            timer.start()
-            time.sleep(0.1)
-            with serving(where, book):
-                timer.join(PATIENCE)
-                self.assertEqual(book.held, {})
-
-    def test_without_an_agent_it_does_as_told(self) -> None:
-        with folder() as path:
-            where = os.path.join(path, "s")
-
-            def each(policy: str) -> List[Lease]:
-                client = Client(where, no_agent=policy)
-                return [claim(client, need(1), wait=9), asyncio.run(claim_async(client, need(1), wait=9))]
-
-            with self.assertLogs("headroom_guard", "WARNING") as logs:
-                leases = each("allow")
-            self.assertEqual(len(logs.output), 1, "once")
-            for lease in leases:
-                self.assertEqual((lease.id, lease.held, lease.gpus), (None, False, []))
-                lease.release()
-            with self.assertRaises(InsufficientResourcesError):
-                each("deny")
-            with self.assertRaises(NoAgentError):
-                each("raise")
 
 
 if __name__ == "__main__":
