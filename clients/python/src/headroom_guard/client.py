@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import logging
+import time
 from typing import Any, List, Optional, Union, cast
 
 from . import setting
@@ -18,6 +20,8 @@ log = logging.getLogger("headroom_guard")
 API = "/api/v1/"
 #: Seconds for an answer that is not waited for on purpose.
 LIMIT = 5.0
+_TOO_OFTEN = 429
+_PAUSE = 0.25
 
 
 class Client:
@@ -84,11 +88,21 @@ class Client:
         return cast(List[Reservation], [*answer["reservations"], *answer["waiting"]])
 
     def admit(self, need: Need, priority: int = 2, gpus: Optional[List[str]] = None) -> Verdict:
-        """May this start here now? It changes nothing."""
-        return cast(Verdict, accept(self.call("POST", "admit", ask(need, priority, gpus))).json())
+        """May this start here now? It changes nothing. Who asks too often is slowed down."""
+        body, deadline = ask(need, priority, gpus), time.monotonic() + self.limit
+        while True:
+            answer = self.call("POST", "admit", body)
+            if answer.status != _TOO_OFTEN or time.monotonic() > deadline:
+                return cast(Verdict, accept(answer).json())
+            time.sleep(_PAUSE)
 
     async def admit_async(self, need: Need, priority: int = 2, gpus: Optional[List[str]] = None) -> Verdict:
-        return cast(Verdict, accept(await self.call_async("POST", "admit", ask(need, priority, gpus))).json())
+        body, deadline = ask(need, priority, gpus), time.monotonic() + self.limit
+        while True:
+            answer = await self.call_async("POST", "admit", body)
+            if answer.status != _TOO_OFTEN or time.monotonic() > deadline:
+                return cast(Verdict, accept(answer).json())
+            await asyncio.sleep(_PAUSE)
 
 
 def ask(need: Need, priority: int, gpus: Optional[List[str]]) -> "dict[str, object]":

@@ -12,7 +12,7 @@ from typing import Any, Callable, List, Type
 from headroom_guard import AgentError, Client, HeadroomError, NoAgentError
 from headroom_guard.answer import Need
 from headroom_guard.wire import Lost
-from stand_in import GB, Respond, agent, folder, serving
+from stand_in import GB, Handler, Respond, agent, folder, serving
 
 NEED: Need = {"parts": [{"what": "x", "resource": "host", "memory": "anonymous", "amount": GB, "origin": "declared"}]}
 
@@ -78,6 +78,22 @@ class Wire(unittest.TestCase):
             self.assertEqual(asyncio.run(client.admit_async(NEED, 3, ["0"]))["verdict"], "yes")
             self.assertEqual(server.seen[-1][2], {"need": NEED, "priority": 3, "gpus": ["0"]})
             self.assertEqual({headers["Host"] for headers in server.headers_seen}, {"localhost"})
+
+    def test_who_asks_too_often_is_slowed_down(self) -> None:
+        with agent() as server:
+            verdict, refused = {"verdict": "yes", "reason": "", "resources": []}, []
+
+            def respond(handler: Handler, _: Any) -> None:
+                refused.append(1)
+                handler.answer(200, verdict) if len(refused) % 2 == 0 else handler.problem(429, "too often")
+
+            server.given["POST admit"] = respond
+            self.assertEqual(Client(server.path).admit(NEED), verdict)
+            self.assertEqual(asyncio.run(Client(server.path).admit_async(NEED)), verdict)
+            self.assertEqual(len(refused), 4)
+            server.given["POST admit"] = refusing(429)
+            with self.assertRaises(AgentError):
+                Client(server.path, limit=0.1).admit(NEED)
 
     def test_nobody_listens(self) -> None:
         with folder() as path:
