@@ -68,7 +68,7 @@ pub const CHANGES: &[Change] = &[
         problems: &[
             OTHER,
             (409, "There is no room, or was not in time: `verdict` has the numbers."),
-            (429, "This user has as many leases or claims as one may."),
+            (429, "This user has as many leases or claims as one may, or keeps as much memory free."),
         ],
         read: |_, body| {
             let claim: Claim = parse(body)?;

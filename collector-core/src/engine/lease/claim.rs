@@ -167,9 +167,11 @@ fn too_much(view: &View, caller: &Caller, want: &Want) -> Option<(u16, Body)> {
     let mine = promised(view).into_iter().filter(|one| one.uid == caller.uid);
     let kept = mine.fold(0_u64, |sum, one| sum.saturating_add(one.hard));
     (kept.saturating_add(want.hard.peak) > most).then(|| {
+        // What would fit alone is worth asking for again.
+        let status = if want.hard.peak > most { 403 } else { 429 };
         let (share, most) = (limits.share, amount::bytes(most));
         refused(
-            403,
+            status,
             format!(
                 "user {} may keep {share} % of this host's memory free ({most}, admission.user_share): {} are kept, and {} were asked for",
                 caller.uid,

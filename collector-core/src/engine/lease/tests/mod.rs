@@ -260,9 +260,11 @@ fn nobody_changes_another_s_and_nobody_takes_more_than_a_share() {
         assert_eq!(world.refused(number).0, 403);
     }
     assert_eq!(world.release(7, 999), 404);
-    let more = world.claim(7, now(memory(11 * GIB)));
-    let (status, detail, _) = world.refused(more);
-    assert!(status == 403 && detail.contains("50 %"), "{detail}");
+    for (gib, expected) in [(11, 429), (51, 403)] {
+        let more = world.claim(7, now(memory(gib * GIB)));
+        let (status, detail, _) = world.refused(more);
+        assert!(status == expected && detail.contains("50 %"), "{status}: {detail}");
+    }
     let other = world.claim(8, now(memory(11 * GIB)));
     world.granted(other);
     let high = world.claim(7, Claim { priority: Priority::High, ..now(memory(1)) });
