@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+/// How many callers are looked at together.
+pub const LOOKS: usize = 2;
 /// Maximum threads that [`serve`](super::serve) uses in the blocking pool: one that renders, one that compresses, one that reads the
 /// history's tier on disk, one that reads processes, one that examines the
 /// host, one that re-reads the file of [`access`](super::access), one that checks a password, and two that look at who makes a request.
-pub const POOL: usize = 7 + super::request::LOOKS;
+pub const POOL: usize = 7 + LOOKS;
 
 /// One of this many parts of [`Limits::bodies`] is the most that one page may have.
 pub const PAGE_SHARE: usize = 3;

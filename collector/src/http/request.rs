@@ -18,12 +18,11 @@ use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::body;
+use super::limit::LOOKS;
 use super::problem;
 use super::seat::Seat;
 use super::turn::blocking;
 
-/// How many callers are looked at together.
-pub const LOOKS: usize = 2;
 /// How long one waits to be looked at.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long the answer to a request that does not wait may take.

@@ -1,13 +1,13 @@
 //! Claims: who may claim how much, what is granted at once, and what waits.
 
-use super::{answered, follow, granted, grants, promised, queue, refused, told, too_high};
+use super::grant::{grant, short};
+use super::{follow, grants, promised, rank, refused, told, too_high};
 use crate::admission::{self, Case};
 use crate::amount;
-use crate::breaker;
 use crate::lease::{Body, Caller, Claim, Granted, Lease, Owner, Spent, State, Step, Use, Verdict, Want};
 use crate::outcome::Outcome;
+use crate::view::View;
 use crate::view::lease::Waiting;
-use crate::view::{View, reservation};
 
 const SECOND: u64 = 1_000_000_000;
 /// Leases, and claims that wait, of all users.
@@ -48,9 +48,9 @@ pub(super) fn claim(
         unit: claim.unit.as_deref(),
         told: true,
     };
-    let (claimed, ahead) = queue::ahead(view, claim.priority);
+    let (claimed, ahead) = rank::ahead(view, claim.priority);
     let mut judged = admission::judge_need(view, &claim.need, &case, &claimed);
-    queue::tell(view, &case, &mut judged.verdict, ahead);
+    rank::tell(view, &case, &mut judged.verdict, ahead);
     view.leases.count(judged.verdict.verdict, claim.priority);
     let now = view.leases.now;
     let mut lease = Lease {
@@ -95,36 +95,6 @@ pub(super) fn claim(
         }
         _ => Some(short(judged.verdict)),
     }
-}
-
-/// A claim that does not fit, with the numbers.
-pub(super) fn short(verdict: Verdict) -> (u16, Body) {
-    (409, Body::Refused { detail: verdict.reason.clone(), verdict: Some(Box::new(verdict)) })
-}
-
-pub(super) fn grant(
-    view: &mut View,
-    lease: Lease,
-    used: &Use,
-    life: Option<u64>,
-    verdict: Verdict,
-    outcomes: &mut Vec<Outcome>,
-) -> (u16, Body) {
-    let lease = granted(view, lease, verdict.gpus.clone(), used, life);
-    let sentence = format!(
-        "reservation {} for user {}: {}, owned by {}",
-        lease.id,
-        lease.uid,
-        reservation::wanted(&lease),
-        reservation::owner(&lease.owner)
-    );
-    outcomes.push(told(view, Step::Granted, &lease, sentence));
-    if let Some(unit) = &lease.unit {
-        breaker::started(&mut view.circuits, view.leases.now, lease.uid, unit, lease.id);
-    }
-    let granted = Granted { id: lease.id, gpus: lease.gpus.clone(), owner: lease.owner.clone(), verdict };
-    view.leases.held.insert(lease.id, lease);
-    (201, Body::Granted(granted))
 }
 
 /// A claim that is repeated: what became of the first.
@@ -194,21 +164,4 @@ pub(super) fn withdraw(view: &mut View, caller: &Caller, number: u64, outcomes: 
         let sentence = format!("a claim of user {} was withdrawn: who asked has gone", lease.uid);
         outcomes.push(told(view, Step::Withdrawn, &lease, sentence));
     }
-}
-
-/// Who waits no longer: the time is over, or the owner has gone.
-pub(super) fn give_up(view: &mut View, id: u64, why: &str) -> Vec<Outcome> {
-    let Some(waiting) = view.leases.waiting.remove(&id) else { return Vec::new() };
-    let lease = &waiting.lease;
-    let case = Case { told: true, ..queue::case(&waiting) };
-    let (claimed, ahead) = queue::ahead(view, lease.priority);
-    let mut verdict = admission::judge(view, &case, &claimed).verdict;
-    queue::tell(view, &case, &mut verdict, ahead);
-    // It is told as it was all the time: room that came just now belongs to the next.
-    if verdict.verdict.fits() {
-        (verdict.verdict, verdict.reason) = (crate::lease::Decision::Wait, why.to_owned());
-    }
-    let sentence = format!("a claim of user {} was given up: {why}", lease.uid);
-    let (status, body) = short(verdict);
-    vec![told(view, Step::Withdrawn, lease, sentence), answered(waiting.number, status, body)]
 }

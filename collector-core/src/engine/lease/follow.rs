@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{claim, told};
+use super::{grant, told};
 use crate::cgroup::contains;
 use crate::lease::{Kept, Lease, Orphan, Owner, Spent, State, Step, Use};
 use crate::outcome::Outcome;
@@ -46,7 +46,7 @@ pub(super) fn kept(view: &mut View, kept: &Kept) -> Vec<Outcome> {
 /// The owner is gone.
 fn gone(view: &mut View, id: u64) -> Vec<Outcome> {
     if view.leases.waiting.contains_key(&id) {
-        return claim::give_up(view, id, "its owner has gone");
+        return grant::give_up(view, id, "its owner has gone");
     }
     let now = view.leases.now;
     let Some(lease) = view.leases.held.get_mut(&id).filter(|lease| lease.is_held()) else { return Vec::new() };

@@ -2,7 +2,9 @@
 
 mod claim;
 mod follow;
+mod grant;
 mod queue;
+mod rank;
 #[cfg(test)]
 mod tests;
 
@@ -100,9 +102,9 @@ fn admit(view: &mut View, caller: &Caller, ask: &Ask) -> (u16, Body) {
     let want = Want::of(&ask.need);
     let case =
         Case { want: &want, priority: ask.priority, gpus: &ask.gpus, caller, unit: ask.unit.as_deref(), told: true };
-    let (claimed, ahead) = queue::ahead(view, ask.priority);
+    let (claimed, ahead) = rank::ahead(view, ask.priority);
     let mut verdict = admission::judge_need(view, &ask.need, &case, &claimed).verdict;
-    queue::tell(view, &case, &mut verdict, ahead);
+    rank::tell(view, &case, &mut verdict, ahead);
     view.leases.count(verdict.verdict, ask.priority);
     (200, Body::Verdict(verdict))
 }

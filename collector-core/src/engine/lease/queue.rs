@@ -1,14 +1,13 @@
 //! Who is next: by priority with age, then in the order of arrival. Nobody overtakes who came first with the same needs: what those
 //! before cannot have yet is kept for them, and others go on only with what is left.
 
-use super::{answered, claim, grants, promised};
-use crate::admission::{self, Case, Claimed};
-use crate::breaker;
-use crate::lease::{Decision, Priority, Verdict};
+use super::rank::{case, held_back, tripped, wait_for};
+use super::{answered, grant, grants, promised};
+use crate::admission;
+use crate::lease::Decision;
 use crate::outcome::Outcome;
 use crate::view::View;
 use crate::view::lease::Waiting;
-use crate::view::level::Standing;
 
 /// Grants what fits now, in order, and gives up what has waited for too long.
 pub(super) fn serve(view: &mut View) -> Vec<Outcome> {
@@ -33,97 +32,15 @@ pub(super) fn serve(view: &mut View) -> Vec<Outcome> {
             if let Some(waiting) = view.leases.waiting.remove(&id) {
                 judged.taken.id = Some(id);
                 let Waiting { lease, number, life, used, .. } = waiting;
-                let (status, body) = claim::grant(view, lease, &used, life, judged.verdict, &mut outcomes);
+                let (status, body) = grant::grant(view, lease, &used, life, judged.verdict, &mut outcomes);
                 outcomes.push(answered(number, status, body));
             }
             claimed.push(judged.taken);
         } else if late {
-            outcomes.extend(claim::give_up(view, id, "there was no room in time"));
+            outcomes.extend(grant::give_up(view, id, "there was no room in time"));
         } else if !judged.hopeless && tripped.is_none() && held.is_none() {
             claimed.push(judged.taken);
         }
     }
     outcomes
-}
-
-pub(super) fn case(waiting: &Waiting) -> Case<'_> {
-    let Waiting { lease, caller, .. } = waiting;
-    let unit = lease.unit.as_deref();
-    Case { want: &lease.want, priority: lease.priority, gpus: &lease.gpus, caller, unit, told: false }
-}
-
-/// What is promised, and what those keep who wait and come before somebody new of this priority; and their number.
-pub(super) fn ahead(view: &View, priority: Priority) -> (Vec<Claimed>, u64) {
-    let mut claimed = promised(view);
-    let mut count = 0;
-    for id in view.leases.queue() {
-        let Some(waiting) = view.leases.waiting.get(&id) else { continue };
-        if view.leases.rank(&waiting.lease) < u64::from(u8::from(priority)) {
-            break;
-        }
-        let judged = admission::judge(view, &case(waiting), &claimed);
-        let held = held_back(view, waiting.lease.priority, &judged.taken);
-        if !judged.hopeless && tripped(view, &case(waiting)).is_none() && held.is_none() {
-            claimed.push(judged.taken);
-            count += 1;
-        }
-    }
-    (claimed, count)
-}
-
-/// Adds to a verdict who comes first, and what the level says.
-pub(super) fn tell(view: &View, case: &Case<'_>, verdict: &mut Verdict, ahead: u64) {
-    let taken = Claimed::new(case, &verdict.gpus);
-    if let Some(why) = held_back(view, case.priority, &taken).filter(|_| verdict.verdict.fits()) {
-        (verdict.verdict, verdict.reason) = (Decision::Wait, why);
-    }
-    if let Some(wait) = tripped(view, case).filter(|_| verdict.verdict.fits() || verdict.verdict == Decision::Wait) {
-        wait_for(verdict, &wait);
-    }
-    if ahead > 0 && !verdict.verdict.fits() {
-        verdict.ahead = Some(ahead);
-        // Room that is kept for those before comes free when they have had it.
-        let short = verdict.resources.iter().any(|line| line.verdict == Decision::No);
-        if short
-            && verdict.verdict == Decision::No
-            && admission::judge(view, case, &promised(view)).verdict.verdict.fits()
-        {
-            verdict.verdict = Decision::Wait;
-            verdict.reason = format!("{ahead} claims wait already, and come first");
-        }
-    }
-}
-
-/// Why this unit may not start now. Who waits for that keeps no room from others meanwhile: it may fail again.
-fn tripped(view: &View, case: &Case<'_>) -> Option<breaker::Wait> {
-    let leases = &view.leases;
-    breaker::check(&view.circuits, leases.now, case.caller.uid, case.unit?, leases.limits.starts)
-}
-
-fn wait_for(verdict: &mut Verdict, wait: &breaker::Wait) {
-    (verdict.verdict, verdict.reason) = (Decision::Wait, wait.why.clone());
-    verdict.retry_after_seconds = verdict.retry_after_seconds.max(Some(wait.seconds));
-}
-
-/// Why nothing of this priority starts now, whatever is free: the level of the host, or of a GPU that it would have. Where the level is
-/// not known, what is known of it holds back all the same.
-fn held_back(view: &View, priority: Priority, taken: &Claimed) -> Option<String> {
-    let too_low = |standing: &Standing| u8::from(priority) < standing.at_least.least_priority();
-    let says = |what: &str, standing: &Standing| {
-        let level = standing.at_least;
-        let least = Priority::at_most_critical(level.least_priority().into());
-        format!(
-            "{what} is at level {} ({}): only work of priority {least} and above starts",
-            level.number(),
-            level.name()
-        )
-    };
-    if too_low(&view.level.host) {
-        return Some(says("this host", &view.level.host));
-    }
-    let mut gpus = view.gpus.iter().filter(|gpu| taken.vram.contains_key(&*gpu.device.gpu));
-    gpus.find_map(|gpu| {
-        let standing = &view.level.gpus.get(&gpu.device.uuid)?.standing;
-        too_low(standing).then(|| says(&format!("GPU {}", gpu.device.gpu), standing))
-    })
 }
