@@ -9,6 +9,8 @@ use collector_tests::needs;
 use collector_tests::require::is_root;
 
 const MIB: u64 = 1 << 20;
+/// A guard with all debug information has to fit, too.
+const ROOM: u64 = 128 * MIB;
 const PROVOKE: &str = env!("CARGO_BIN_EXE_provoke");
 /// Ticks are short, since nothing here is about time.
 const CONFIG: &str = "tick = \"200ms\"\n";
@@ -39,18 +41,18 @@ fn a_killed_command_is_tried_once_more_with_less_and_the_kill_is_explained() {
     needs!(is_root(), "cgroups and programs need root");
     let agent = Agent::start(CONFIG);
     let cgroup = Cgroup::new("guard-smaller");
-    cgroup.limit(64 * MIB);
+    cgroup.limit(ROOM);
     // Killed below a shell, which then ends as it likes: after a second, so that the guard has seen its process.
-    let script = format!("(sleep 1; exec {}); exit 5", hog(256 * MIB));
-    let (less, more) = (hog(8 * MIB), hog(256 * MIB));
+    let script = format!("(sleep 1; exec {}); exit 5", hog(4 * ROOM));
+    let (less, more) = (hog(8 * MIB), hog(4 * ROOM));
     for (smaller, command, expected, kills) in
-        [(&less, &["sh", "-c", &script][..], 0, 1), (&more, &[PROVOKE, "hog", "anon=268435456"], 137, 3)]
+        [(&less, &["sh", "-c", &script][..], 0, 1), (&more, &[PROVOKE, "hog", "anon=536870912"], 137, 3)]
     {
         let mut guard = guard(&agent, &["--smaller", smaller, "--"]);
         let (code, text) = ended(cgroup.spawn(guard.args(command)));
         assert_eq!((code, cgroup.kills()), (expected, kills), "{text}");
         assert_eq!(text.matches("trying once more").count(), 1, "{text}");
-        let explained = format!(" in {}: its own limit of 64.0 MiB was hit", cgroup.path);
+        let explained = format!(" in {}: its own limit of 128 MiB was hit", cgroup.path);
         let says = ["OOM kill of provoke", &explained, "headroom explain "];
         assert!(says.iter().all(|said| text.contains(said)), "{text}");
     }
@@ -62,8 +64,8 @@ fn a_killed_command_is_tried_once_more_with_less_and_the_kill_is_explained() {
 fn without_an_agent_the_kernels_count_tells_a_kill() {
     needs!(is_root(), "cgroups need root");
     let cgroup = Cgroup::new("guard-alone");
-    cgroup.limit(32 * MIB);
-    let (less, more) = (hog(4 * MIB), (256 * MIB).to_string());
+    cgroup.limit(ROOM);
+    let (less, more) = (hog(4 * MIB), (4 * ROOM).to_string());
     let mut command = headroom("guard");
     command.args(["--config", "/dev/null", "--socket", "/nowhere/headroom.sock", "--smaller", &less, "--"]);
     command.args(["sh", "-c", &format!("cat /proc/self/oom_score_adj; exec {PROVOKE} hog anon={more}")]);
@@ -92,13 +94,14 @@ fn two_programs_that_do_not_fit_together_both_finish_if_they_are_guarded() {
     let script = holds(each);
     let plain = || cgroup.spawn(Command::new("sh").args(["-c", &script]).stdout(Stdio::piped()).stderr(Stdio::piped()));
     let both = [plain(), plain()].map(|child| ended(child).0);
-    assert!(both.contains(&0) && both.contains(&137), "unguarded one is killed: {both:?}");
-    assert_eq!(cgroup.kills(), 1);
+    let kills = cgroup.kills();
+    // Or both, if they grow at the same moment.
+    assert!(both.contains(&137) && kills > 0, "unguarded one is killed: {both:?}");
     let memory = each.to_string();
     let guarded =
         || cgroup.spawn(&mut guard(&agent, &["--memory", &memory, "--wait", "2m", "--", "sh", "-c", &script]));
     let both = [guarded(), guarded()].map(ended);
-    assert_eq!((both[0].0, both[1].0, cgroup.kills()), (0, 0, 1), "guarded both finish: {both:?}");
+    assert_eq!((both[0].0, both[1].0, cgroup.kills()), (0, 0, kills), "guarded both finish: {both:?}");
     assert!(both.iter().any(|(_, text)| text.contains("waiting for room")), "one waited: {both:?}");
 }
 
