@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 
 use anyhow::{Context as _, Result};
 use aya::maps::{Map, MapData};
-use collector_common::{Counters, Key, SIGNALS, Signal, block, lost, slot};
+use collector_common::{Counters, Key, SIGNALS, block, lost, slot};
 use zerocopy::FromBytes;
 
 use collector_core::cgroup::Id;
@@ -53,14 +53,6 @@ impl CounterMaps {
             slots: Slots::new(ebpf, slots)?,
             tick: 0,
         })
-    }
-
-    /// Leaves out the maps of signals of which no program is `active`: nothing is counted there.
-    pub fn of_active(mut self, active: impl Fn(&str) -> bool) -> CounterMaps {
-        let idle = |signal: &&Signal| !signal.probes.iter().any(|probe| active(probe.program));
-        let is_idle = |map| SIGNALS.iter().filter(idle).flat_map(|signal| signal.counters).any(|spec| spec.map == map);
-        self.tables.retain(|table| !is_idle(table.spec.map));
-        self
     }
 
     /// Emits a reading for each row that has grown since the last call. Returns how many requests did not store when they were

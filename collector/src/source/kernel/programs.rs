@@ -76,7 +76,7 @@ impl Programs {
         let programs = Programs {
             critical: ring(&mut ebpf, RingName::Critical)?,
             bulk: ring(&mut ebpf, RingName::Bulk)?,
-            counters: CounterMaps::new(&mut ebpf, slots)?.of_active(|name| active(&probes).any(|it| it == name)),
+            counters: CounterMaps::new(&mut ebpf, slots)?,
             map_bytes,
             pending: (resolved.layout.victim_is_pid == 1).then(|| Pending::new(&mut ebpf)).transpose()?,
             holdings: config.transfer.enabled.then(|| Holdings::new(&mut ebpf)).transpose()?,
