@@ -167,7 +167,7 @@ fn line(view: &View, case: &Case<'_>, room: &Room<'_>, need: u64, claimed: &[Cla
             id: one.id,
         });
         found.line.holders = used.chain(promised).filter(|held| held.amount > 0).collect();
-        found.line.holders.sort_by(|one, other| other.amount.cmp(&one.amount));
+        found.line.holders.sort_by_key(|held| std::cmp::Reverse(held.amount));
         found.line.holders.truncate(HOLDERS);
         let first = found.line.holders.first();
         found.room.extend(first.map(|held| match held.id {

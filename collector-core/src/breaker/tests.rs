@@ -1,3 +1,5 @@
+//! Units that fail, start too often, or work again.
+
 use super::*;
 use crate::circuit::State;
 use proptest::prelude::*;

@@ -36,9 +36,9 @@ pub const BYTES: Metric = Metric {
                 }
             }
         }
-        let all = sums.into_iter();
-        all.map(|((workload, resource, state), sum)| emit.gauge(&[&workload, &resource, state], Value::Int(sum)))
-            .collect()
+        sums.into_iter().try_for_each(|((workload, resource, state), sum)| {
+            emit.gauge(&[&workload, &resource, state], Value::Int(sum))
+        })
     },
 };
 
@@ -58,13 +58,10 @@ pub const ORPHANS: Metric = Metric {
                 *counts.entry((workload.clone(), &orphan.gpu)).or_default() += 1;
             }
         }
-        counts
-            .into_iter()
-            .map(|((workload, gpu), count)| {
-                let [name, namespace, pod, container] = labels(view, &workload);
-                emit.gauge(&[name, namespace, pod, container, gpu], Value::Int(count))
-            })
-            .collect()
+        counts.into_iter().try_for_each(|((workload, gpu), count)| {
+            let [name, namespace, pod, container] = labels(view, &workload);
+            emit.gauge(&[name, namespace, pod, container, gpu], Value::Int(count))
+        })
     },
 };
 

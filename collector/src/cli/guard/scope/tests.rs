@@ -1,3 +1,5 @@
+//! Scopes, asked for from a manager that the test plays.
+
 use std::sync::{Arc, Mutex};
 
 use super::*;
