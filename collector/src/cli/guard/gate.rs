@@ -31,7 +31,7 @@ impl Gated {
         let (mut announced, announce) = io::pipe()?;
         let (pass, gate) = io::pipe()?;
         let theirs = gate.as_raw_fd();
-        let mut wait = {
+        let wait = {
             let mut pipes = (announce, pass);
             move || {
                 block_only(&mask);
@@ -40,7 +40,7 @@ impl Gated {
             }
         };
         // SAFETY: between fork and exec it only sets a mask, opens, reads, writes and closes.
-        unsafe { command.pre_exec(move || wait()) };
+        unsafe { command.pre_exec(wait) };
         // The call returns after the exec, so it is another thread's.
         let spawn = thread::spawn(move || command.spawn());
         let mut pid = [0; 4];

@@ -172,11 +172,11 @@ fn an_untrapped_signal_ends_both_and_one_that_is_ignored_neither() {
     assert_eq!(guard.0.wait().unwrap().code(), Some(143));
     assert!(!Path::new(&format!("/proc/{pid}")).exists());
     // As nohup does.
-    let script = format!("trap '' HUP; exec \"$0\" \"$@\"");
+    let script = "trap '' HUP; exec \"$0\" \"$@\"";
     let inner = alone("guard", &["--", "sh", "-c", &waits("trap 'exit 42' TERM")]);
     let mut outer = Command::new("sh");
     outer
-        .args(["-c", &script])
+        .args(["-c", script])
         .arg(inner.get_program())
         .args(inner.get_args())
         .stdin(Stdio::null())
