@@ -26,7 +26,7 @@ pub fn check_record(sample: &Sample) {
 pub fn check_outcome(outcome: &Outcome) {
     serde_json::to_string(outcome).expect("an outcome can be written");
     if let Outcome::Incident(incident) = outcome {
-        let page = page::page(incident, 100, false);
+        let page = page::page(incident, &[], 100, false);
         assert!(page.chars().all(|c| is_shown(c) || c == '\n'), "{page:?}");
     }
 }
