@@ -33,7 +33,7 @@ const TOGETHER: usize = 256;
 enum Work {
     Keep(Box<Lease>),
     End(u64),
-    Answer(oneshot::Sender<Answer>, Answer),
+    Answer(oneshot::Sender<Answer>, Box<Answer>),
     Stop,
 }
 
@@ -89,7 +89,7 @@ impl Keeper {
 
     /// Sends an answer once all changes before it are written.
     pub fn answer(&self, to: oneshot::Sender<Answer>, answer: Answer) {
-        let _ = self.work.send(Work::Answer(to, answer));
+        let _ = self.work.send(Work::Answer(to, Box::new(answer)));
     }
 
     /// Waits until everything is written.
@@ -114,7 +114,7 @@ fn write(mut file: Option<File>, todo: &Receiver<Work>) {
         for work in batch {
             match work {
                 // Who asked may have gone.
-                Work::Answer(to, answer) => _ = to.send(answer),
+                Work::Answer(to, answer) => _ = to.send(*answer),
                 Work::Stop => stop = true,
                 Work::Keep(_) | Work::End(_) => {}
             }

@@ -52,7 +52,7 @@ fn a_filesystem_that_fills_up_raises_the_level_at_once_and_it_holds() {
     agent.scrape_until("the filesystem", |page| known(page).is_some());
     let (before, _) = level(&agent);
     assert_eq!(
-        (&before["not_known"].as_array().unwrap().len() < &3, line(&before, &mountpoint)["level"].as_u64()),
+        (before["not_known"].as_array().unwrap().len() < 3, line(&before, &mountpoint)["level"].as_u64()),
         (true, Some(0))
     );
 

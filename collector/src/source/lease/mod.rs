@@ -95,7 +95,10 @@ impl Followed {
                 let Some(now) = state.leases.get_mut(&id).filter(|now| now.owner == one.owner) else { continue };
                 let over = match &found.owner {
                     Found::Gone => true,
-                    Found::Has(_) => now.empty.take().is_some() && false,
+                    Found::Has(_) => {
+                        now.empty = None;
+                        false
+                    }
                     Found::Empty(_) => now.empty.get_or_insert_with(Instant::now).elapsed() >= EMPTY,
                 };
                 match found.owner {

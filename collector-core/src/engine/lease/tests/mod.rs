@@ -293,7 +293,7 @@ fn a_slot_of_the_configuration_is_shared_and_any_other_is_its_user_s() {
 
 #[test]
 fn what_matters_less_waits_at_a_high_level_and_a_limit_is_kept_only_if_it_is_to_be() {
-    let mut world = World::new(100 * GIB, 1 * GIB);
+    let mut world = World::new(100 * GIB, GIB);
     // All of what the host may use is in use, so that its level is critical.
     world.tick(2);
     let of = |world: &mut World, priority| {
