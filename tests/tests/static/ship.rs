@@ -85,7 +85,7 @@ fn the_package_installs_into_a_folder_and_leaves_nothing_behind() {
     run(Command::new(env!("CARGO")).current_dir(root()).args(["xtask", "dist", "--dev"]));
     let target = binary().ancestors().nth(2).unwrap().join("dist");
     let packages = fs::read_dir(&target).unwrap().map(|entry| entry.unwrap().path());
-    let deb = packages.filter(|path| path.to_string_lossy().contains("/headroom_")).max().unwrap();
+    let deb = packages.filter(|path| path.extension().is_some_and(|it| it == "deb")).max().unwrap();
     let host = Installed(scratch());
     fs::create_dir_all(host.file("var/lib/dpkg")).unwrap();
     fs::write(host.file("var/lib/dpkg/status"), "").unwrap();

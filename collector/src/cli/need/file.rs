@@ -104,8 +104,15 @@ pub fn regular(path: &Path) -> Result<(File, u64)> {
     Ok((file, metadata.len()))
 }
 
-/// Whether this is a file that can only be meant as a model, or a folder.
+/// Whether this is a file that can only be meant as a model, or a folder. A bare name may be that of a program: then the folder has to
+/// have a model.
 pub fn is_model(path: &Path) -> bool {
+    let folder = || {
+        let bare = path.file_name().is_some_and(|name| name == path.as_os_str());
+        let has_model = |name: &str| name.ends_with(".gguf") || name == "config.json";
+        let mut entries = fs::read_dir(path).into_iter().flatten().flatten();
+        !bare || entries.any(|entry| entry.file_name().to_str().is_some_and(has_model))
+    };
     let magic = || {
         let mut four = [0; 4];
         let (mut file, _) = regular(path).ok()?;
@@ -113,7 +120,7 @@ pub fn is_model(path: &Path) -> bool {
         (four == *b"GGUF").then_some(())
     };
     let named = path.extension().is_some_and(|end| end == "gguf");
-    path.is_dir() || named && path.exists() || magic().is_some()
+    path.is_dir() && folder() || named && path.exists() || magic().is_some()
 }
 
 #[cfg(test)]
