@@ -76,7 +76,7 @@ pub enum State {
 }
 
 /// Whose use is counted. The lease ends with it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 #[schema(as = LeaseOwner)]
 pub enum Owner {

@@ -22,6 +22,9 @@ use crate::source::lease::tree::{self, Found};
 /// Requests of one user other than root: this many a second, after as many at once.
 const RATE: Bucket = Bucket::new(50.0, 200.0);
 
+/// So many processes of an owner count as one more request.
+const TREE: usize = 16;
+
 /// A request, and where its answer goes.
 pub struct Incoming {
     pub request: Request,
@@ -135,11 +138,18 @@ impl Intake {
         }
     }
 
-    fn used(&self, owner: &Owner) -> Use {
-        match tree::look(&self.places, owner) {
+    /// What an owner has. A large tree takes long to read, and counts as so many requests.
+    fn used(&self, caller: &Caller, owner: &Owner) -> Use {
+        let used = match tree::look(&self.places, owner) {
             Found::Has(used) | Found::Empty(used) => used,
             Found::Gone => Use::default(),
+        };
+        if !caller.privileged {
+            let (uid, now) = (caller.uid.to_string(), clock::unix_ns());
+            let mut rates = lock(&self.rates);
+            (0..used.pids.len() / TREE).for_each(|_| _ = rates.allows(&uid, now));
         }
+        used
     }
 }
 
@@ -153,7 +163,7 @@ impl Requests for Intake {
             Wanted::Admit(ask) => (self.placed(caller, self.places.of(client.pid)), Asked::Admit(*ask)),
             Wanted::Claim(claim) => {
                 let (owner, cgroup, _) = self.owner(client, &caller, claim.owner.clone())?;
-                let used = self.used(&owner);
+                let used = self.used(&caller, &owner);
                 let place = match cgroup {
                     None => self.places.of(client.pid),
                     cgroup => Ok(cgroup),
@@ -162,7 +172,7 @@ impl Requests for Intake {
             }
             Wanted::Own(id, name) => {
                 let (owner, cgroup, age) = self.owner(client, &caller, Some(name))?;
-                let used = self.used(&owner);
+                let used = self.used(&caller, &owner);
                 (Caller { cgroup, ..caller }, Asked::Own { id, owner, used, age })
             }
             Wanted::Release(id) => (caller, Asked::Release { id }),

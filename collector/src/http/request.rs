@@ -29,6 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const ANSWER: Duration = Duration::from_secs(10);
 /// How long somebody may take to read that something was granted.
 const LEARN: Duration = Duration::from_secs(10);
+/// So many are watched at the same time, each with its connection kept; of others a grant that nobody read ends with its owner.
+const LEARNERS: usize = 64;
 /// How often it is checked whether who waits is still there.
 const CHECK: Duration = Duration::from_millis(250);
 
@@ -59,6 +61,7 @@ pub trait Requests: Send + Sync + 'static {
 pub struct Desk {
     requests: Arc<dyn Requests>,
     looks: Arc<Semaphore>,
+    learners: Arc<Semaphore>,
 }
 
 /// A request whose answer nobody has yet.
@@ -78,7 +81,7 @@ impl Drop for Open<'_> {
 
 impl Desk {
     pub fn new(requests: Arc<dyn Requests>) -> Desk {
-        Desk { requests, looks: Arc::new(Semaphore::new(LOOKS)) }
+        Desk { requests, looks: Arc::new(Semaphore::new(LOOKS)), learners: Arc::new(Semaphore::new(LEARNERS)) }
     }
 
     pub async fn answer(
@@ -146,8 +149,14 @@ impl Desk {
         if claims && has_gone(&client.line) {
             return Err(left());
         }
-        if let (Some(number), Decided::Granted(_)) = (open.number.take(), &answer.body) {
-            tokio::spawn(learn(self.requests.clone(), client, number));
+        if let (Some(number), Decided::Granted(_)) = (open.number.take(), &answer.body)
+            && let Ok(place) = self.learners.clone().try_acquire_owned()
+        {
+            let learning = learn(self.requests.clone(), client, number);
+            tokio::spawn(async move {
+                learning.await;
+                drop(place);
+            });
         }
         Ok(answer)
     }

@@ -22,6 +22,9 @@ use tree::Found;
 const EMPTY: Duration = Duration::from_secs(30);
 /// The longest time between two looks.
 const LONGEST: Duration = Duration::from_secs(1);
+/// After a look the thread rests for so many times as long as it took: who leases for the roots of many large trees takes a tenth of a
+/// CPU at most.
+const REST: u32 = 9;
 
 /// Which leases there are, and what was read of them. Shared with the fold loop, which adds and removes them.
 #[derive(Debug, Default)]
@@ -88,8 +91,11 @@ impl Followed {
                 state.leases.clone()
             };
             let begun = Instant::now();
+            // Several leases of one owner are one look.
+            let mut looked = BTreeMap::new();
             for (id, one) in leases {
-                let found = read(places, id, &one);
+                let owner = looked.entry(one.owner.clone()).or_insert_with(|| tree::look(places, &one.owner)).clone();
+                let found = Look { owner, ceilings: ceilings(places, id, &one) };
                 let mut state = lock(&self.state);
                 // It may have changed, or gone, meanwhile.
                 let Some(now) = state.leases.get_mut(&id).filter(|now| now.owner == one.owner) else { continue };
@@ -114,7 +120,7 @@ impl Followed {
             state.round = Some(begun.elapsed());
             let (state, _) = self
                 .changed
-                .wait_timeout_while(state, interval, |state| !state.ended)
+                .wait_timeout_while(state, interval.max(begun.elapsed() * REST), |state| !state.ended)
                 .unwrap_or_else(std::sync::PoisonError::into_inner);
             drop(state);
         }
@@ -126,15 +132,15 @@ struct Look {
     ceilings: Option<Kept>,
 }
 
-fn read(places: &Places, id: u64, one: &One) -> Look {
-    let ceilings = one.waits.then(|| {
+/// The limits above one that waits: they may be other ones by the time that it is served.
+fn ceilings(places: &Places, id: u64, one: &One) -> Option<Kept> {
+    one.waits.then(|| {
         let (ceilings, missing) = match places.ceilings(one.cgroup.as_deref()) {
             Ok(ceilings) => (ceilings, None),
             Err(why) => (Vec::new(), Some(why)),
         };
         Kept::Ceilings { id, ceilings, missing }
-    });
-    Look { owner: tree::look(places, &one.owner), ceilings }
+    })
 }
 
 /// The source.
