@@ -5,7 +5,7 @@ mod job;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::os::unix::process::ExitStatusExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
@@ -14,12 +14,27 @@ use collector_tests::process::Killed;
 use collector_tests::scratch::scratch;
 use rustix::process::{Pid, Signal, kill_process};
 
-/// A verb for which there is no agent, or the one at this socket.
+/// A verb for which there is no agent, or the one at this socket. It ignores no signal: a shell that starts the tests in the background
+/// has them ignore SIGINT.
 fn at(socket: &Path, verb: &str, arguments: &[&str]) -> Command {
     let mut command = headroom(verb);
     command.args(["--config", "/dev/null", "--socket"]).arg(socket).args(arguments);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    heeding(&mut command);
     command
+}
+
+/// Lets a command ignore no signal.
+fn heeding(command: &mut Command) -> &mut Command {
+    let heed = || {
+        for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGUSR1, libc::SIGUSR2] {
+            // SAFETY: the default needs no handler, and these are signals.
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec only system calls are made.
+    unsafe { command.pre_exec(heed) }
 }
 
 fn alone(verb: &str, arguments: &[&str]) -> Command {
@@ -64,7 +79,7 @@ fn the_command_blocks_and_ignores_no_more_than_the_guard() {
         out(output).lines().map(hex).collect::<Vec<_>>()
     };
     let guarded = run(&[&["--", "grep"][..], &show].concat());
-    assert_eq!(masks(&guarded), masks(&Command::new("grep").args(show).output().unwrap()));
+    assert_eq!(masks(&guarded), masks(&heeding(Command::new("grep").args(show)).output().unwrap()));
     assert_eq!(masks(&guarded).len(), 2);
 }
 
@@ -190,7 +205,6 @@ fn an_untrapped_signal_ends_both_and_one_that_is_ignored_neither() {
 #[test]
 fn what_the_command_sends_to_its_own_group_does_not_come_back_to_it() {
     // A group of its own, so that the test is not in it.
-    use std::os::unix::process::CommandExt as _;
     let script =
         "trap 'count=$((count+1))' USR1; kill -USR1 0; for i in 1 2 3 4 5 6 7 8 9 10; do sleep 0.05; done; exit $count";
     let output = alone("guard", &["--", "sh", "-c", script]).process_group(0).output().unwrap();
