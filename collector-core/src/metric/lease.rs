@@ -37,7 +37,8 @@ pub const BYTES: Metric = Metric {
             }
         }
         sums.into_iter().try_for_each(|((workload, resource, state), sum)| {
-            emit.gauge(&[&workload, &resource, state], Value::Int(sum))
+            let [name, namespace, pod, container] = labels(view, &workload);
+            emit.gauge(&[name, namespace, pod, container, &resource, state], Value::Int(sum))
         })
     },
 };
@@ -123,7 +124,7 @@ mod tests {
             });
             found
         };
-        let state = |state: &str| ["/a", "host_memory", state].map(str::to_owned).to_vec();
+        let state = |state: &str| ["/a", "", "", "", "host_memory", state].map(str::to_owned).to_vec();
         let bytes = read(&BYTES);
         assert_eq!(bytes.len(), 2, "{bytes:?}");
         let of = |name| bytes.get(&state(name)).copied();

@@ -67,31 +67,32 @@ struct Visitor<'a> {
 }
 
 impl Visitor<'_> {
-    fn see(&mut self, labels: &[&str], number: f64, created: u64) -> fmt::Result {
+    fn see(&mut self, metric: &'static Metric, labels: &[&str], number: f64, created: u64) -> fmt::Result {
+        debug_assert_eq!(labels.len(), metric.labels.len(), "{}", metric.name);
         (self.visit)(Seen { workload: self.workload, labels, number, created });
         Ok(())
     }
 }
 
 impl Target for Visitor<'_> {
-    fn counter(&mut self, _: &'static Metric, labels: &[&str], value: Value, created: u64) -> fmt::Result {
-        self.see(labels, value.number(), created)
+    fn counter(&mut self, metric: &'static Metric, labels: &[&str], value: Value, created: u64) -> fmt::Result {
+        self.see(metric, labels, value.number(), created)
     }
 
-    fn gauge(&mut self, _: &'static Metric, labels: &[&str], value: Value) -> fmt::Result {
-        self.see(labels, value.number(), 0)
+    fn gauge(&mut self, metric: &'static Metric, labels: &[&str], value: Value) -> fmt::Result {
+        self.see(metric, labels, value.number(), 0)
     }
 
     fn about(&mut self, workload: Option<usize>) {
         self.workload = workload;
     }
 
-    fn histogram(&mut self, _: &'static Metric, labels: &[&str], histogram: &Histogram, created: u64) -> fmt::Result {
+    fn histogram(&mut self, metric: &'static Metric, labels: &[&str], histogram: &Histogram, created: u64) -> fmt::Result {
         let number = match self.part {
             Part::Sum => seconds(histogram[histogram::SUM]),
             Part::Whole | Part::Count => count(histogram) as f64,
         };
-        self.see(labels, number, created)
+        self.see(metric, labels, number, created)
     }
 }
 

@@ -183,12 +183,12 @@ impl Fold {
                 (Outcome::Lease(change), _) => {
                     self.leases.followed.change(&change);
                     self.leases.keeper.iter().for_each(|keeper| keeper.change(&change));
-                    // Nothing has changed hands: who asks and goes again writes no history.
+                    // Nothing was granted, so nothing goes to the log or the journal.
                     if matches!(change.step, Step::Waits | Step::Withdrawn) {
                         tracing::debug!(reservation = change.lease.id, uid = change.lease.uid, "{}", change.sentence);
                         continue;
                     }
-                    // Whoever asks much takes nothing from what is told of others.
+                    // Limited by user: many reservations of one user suppress no event of another.
                     let owner = format!("user {}", change.lease.uid);
                     let outcome = Outcome::Lease(change);
                     self.log.outcome(time, Some(&owner), &outcome);

@@ -15,8 +15,9 @@ use crate::exposure;
 use crate::http::access::Access;
 use crate::service::Manager;
 
-/// Settings that take effect at once, besides rules and the URLs, secrets and certificates of receivers.
-const LIVE: [&str; 1] = ["log.level"];
+/// Settings that take effect at once, besides rules and the URLs, secrets and certificates of receivers; that are only checked, or read
+/// by others than the agent; and the profile, whose settings are compared one by one.
+const LIVE: [&str; 5] = ["log.level", "profile", "need.memory", "need.reserved", "guard.no_agent"];
 
 /// What was read.
 pub struct Renewed {

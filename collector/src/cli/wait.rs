@@ -73,7 +73,7 @@ pub fn run(args: &WaitArgs) -> Result<(), Failure> {
         ..Claim::default()
     };
     let timeout = args.timeout.unwrap_or(Duration::from_secs(LONGEST_WAIT));
-    let claimed = lease::claim(&client, &claim, timeout.min(Duration::from_secs(LONGEST_WAIT)), |why| {
+    let claimed = lease::claim(&client, &claim, timeout, |why| {
         if !args.quiet {
             say(format_args!("waiting for room: {why}"));
         }

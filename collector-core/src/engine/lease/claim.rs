@@ -123,11 +123,11 @@ fn too_much(view: &View, caller: &Caller, want: &Want) -> Option<(u16, Body)> {
     if leases.held.len() >= LEASES || leases.waiting.len() >= WAITING {
         return Some(refused(503, "there are too many reservations on this host"));
     }
-    if waiting >= limits.waiting {
-        return Some(refused(429, format!("{waiting} claims of user {} wait already", caller.uid)));
-    }
     if caller.privileged {
         return None;
+    }
+    if waiting >= limits.waiting {
+        return Some(refused(429, format!("{waiting} claims of user {} wait already", caller.uid)));
     }
     if held >= limits.leases {
         return Some(refused(429, format!("user {} has {held} reservations already", caller.uid)));

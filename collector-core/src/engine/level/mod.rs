@@ -22,9 +22,9 @@ use hold::Hold;
 
 /// A mean of less time than this says nothing.
 const LEAST_NS: u64 = 10_000_000_000;
-/// For so long names of a container may still come that the host looks up.
+/// How long after its start a container may still be without its names.
 const NAMES_NS: u64 = 5_000_000_000;
-/// What is missing for so long is told.
+/// A level that has been unknown for this long is reported.
 const UNKNOWN_NS: u64 = 30_000_000_000;
 
 /// The levels over time.
@@ -37,11 +37,11 @@ pub struct Fold {
 #[derive(Clone, Copy, Debug, Default)]
 struct Track {
     hold: Hold,
-    /// What was last told; level 0 needs no telling at first.
+    /// The level last reported; a first level of 0 is not reported.
     told: Level,
     /// It was ever known.
     known: bool,
-    /// It was told that it is not known.
+    /// The level was last reported as unknown.
     unknown: bool,
     /// Since when it is not known, in nanoseconds since the Unix epoch.
     missing: Option<u64>,

@@ -52,8 +52,11 @@ pub fn attend(child: &Child, signals: &Signals, mut look: impl FnMut()) -> io::R
         }
         match came {
             Some(came) if came.signal != libc::SIGCHLD => {
-                asked |= [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM].contains(&came.signal);
-                if is_news(came, pid) {
+                let news = is_news(came, pid);
+                let ends = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM].contains(&came.signal);
+                // What the command sends to its own group is no request of somebody else.
+                asked |= ends && (news || came.from_kernel);
+                if news {
                     // SAFETY: it is our child and was not waited for, so the pid is still its.
                     unsafe { libc::kill(pid, came.signal) };
                 }

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, anyhow};
 use collector_core::api::incidents::{Explained, Incidents};
 use collector_core::api::problem::Problem;
 use collector_core::incident::Incident;
+use collector_core::lease::ask::LONGEST_WAIT;
 use collector_core::lease::{Claim, Ended, Granted, OwnerName, Verdict};
 use hyper::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -49,6 +50,7 @@ struct Refusal {
 /// # Errors
 /// If the agent may not be asked, or says that the claim itself is wrong.
 pub fn claim(client: &Client, claim: &Claim, wait: Duration, waits: impl FnOnce(&str)) -> Result<Claimed> {
+    let wait = wait.min(Duration::from_secs(LONGEST_WAIT));
     let deadline = Instant::now() + wait;
     match once(client, claim, Duration::ZERO)? {
         Claimed::Refused(verdict) if !wait.is_zero() => waits(&verdict.reason),
@@ -57,9 +59,14 @@ pub fn claim(client: &Client, claim: &Claim, wait: Duration, waits: impl FnOnce(
     }
     let (mut gone, mut pause): (Option<Instant>, _) = (None, PAUSE);
     loop {
-        let left = deadline.saturating_duration_since(Instant::now());
+        let asked = Instant::now();
+        let left = deadline.saturating_duration_since(asked);
         match once(client, claim, left)? {
             Claimed::NoAgent(error) => {
+                // It held the claim until now: this is another absence.
+                if asked.elapsed() > TIMEOUT {
+                    (gone, pause) = (None, PAUSE);
+                }
                 let since = *gone.get_or_insert_with(Instant::now);
                 if since.elapsed() > GONE.min(wait) {
                     return Ok(Claimed::NoAgent(error));

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, anyhow, bail};
 use collector_core::api::problem::Problem;
 use collector_core::api::read::ROOT;
+use collector_core::lease::ask::LONGEST_WAIT;
 use collector_core::lease::{Claim, Granted, Verdict};
 use hyper::{Method, StatusCode};
 use serde::Serialize;
@@ -42,7 +43,7 @@ pub fn ask<T: DeserializeOwned>(
 
 /// Claims a lease. An agent that stops meanwhile is asked again with the same key: what it had granted is not granted twice.
 pub fn claim(client: &Client, claim: &Claim, wait: Duration) -> Result<Claimed> {
-    let until = Instant::now() + wait;
+    let until = Instant::now() + wait.min(Duration::from_secs(LONGEST_WAIT));
     let mut away: Option<Instant> = None;
     loop {
         let left = until.saturating_duration_since(Instant::now());
@@ -57,10 +58,14 @@ pub fn claim(client: &Client, claim: &Claim, wait: Duration) -> Result<Claimed> 
                     Some(verdict) => return Ok(Claimed::Short(verdict)),
                     None => bail!("{}", said(&answer).detail),
                 },
-                // It stops, or too many ask or wait.
-                StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS if !left.is_zero() => {
-                    anyhow!("{}", said(&answer).detail)
+                // The user has asked for too much at once: the agent is there.
+                StatusCode::TOO_MANY_REQUESTS if !left.is_zero() => {
+                    away = None;
+                    std::thread::sleep(PAUSE.min(left));
+                    continue;
                 }
+                // It stops.
+                StatusCode::SERVICE_UNAVAILABLE if !left.is_zero() => anyhow!("{}", said(&answer).detail),
                 _ => bail!("{}", said(&answer).detail),
             },
             Err(error) if away.is_none() && is_absent(&error) => return Err(error),

@@ -1,8 +1,10 @@
 //! Leases on real cgroups, with real clients that die: against the kernel's count of kills, and what the test itself holds.
 
+mod crowd;
+mod stranger;
+
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -263,68 +265,6 @@ fn leases_and_those_who_wait_survive_a_kill_of_the_agent() {
 }
 
 #[test]
-fn of_200_clients_that_ask_and_wait_and_die_no_lease_is_left() {
-    needs!(is_root(), "loading eBPF programs needs root");
-    let agent = Agent::start_unrecorded(&format!("{TICK}[admission]\nuser_waiting = 100\nslots = [\"x=3\"]\n"));
-    let socket = socket(&agent);
-    let begun = Instant::now();
-    // A pseudo-random number that the test can repeat.
-    let random = |client: u64| (client + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
-    let client = |number: u64| {
-        let chance = random(number);
-        let wait = (chance % 4 != 0).then_some(1 + chance % 3);
-        let priority = chance % 3;
-        let claim = json!({"need": slot("x"), "wait_seconds": wait, "priority": priority});
-        let stream = send(&socket, "POST", "reservations", &claim);
-        match chance % 5 {
-            // It goes at once, or after a while, or says that it will send nothing more and goes on listening.
-            0 => return 0,
-            1 => {
-                sleep(Duration::from_millis(chance % 700));
-                return 0;
-            }
-            2 => stream.shutdown(Shutdown::Write).unwrap(),
-            _ => {}
-        }
-        let mut stream = stream;
-        let mut text = String::new();
-        let _ = stream.read_to_string(&mut text);
-        if !text.starts_with("HTTP/1.1 201") {
-            return 0;
-        }
-        let granted: Value = serde_json::from_str(text.split_once("\r\n\r\n").unwrap().1).unwrap();
-        sleep(Duration::from_millis(chance % 90));
-        // While all places of a user are taken, a connection is closed without a word.
-        let release = || {
-            let mut text = String::new();
-            let mut stream = send(&socket, "DELETE", &format!("reservations/{}", granted["id"]), &Value::Null);
-            stream.read_to_string(&mut text).ok().and_then(|_| text.split(' ').nth(1)?.parse::<u16>().ok())
-        };
-        let deadline = Instant::now() + PATIENCE;
-        let status = loop {
-            match release() {
-                Some(status) if status != 503 => break status,
-                _ => assert!(Instant::now() < deadline, "no place for {}", granted["id"]),
-            }
-            sleep(Duration::from_millis(50));
-        };
-        // Who half-closed may have lost it already.
-        assert!(status == 200 || status == 404 && chance % 5 == 2, "{status}");
-        1
-    };
-    let granted: u64 = std::thread::scope(|scope| {
-        let clients: Vec<_> = (0..200).map(|number| scope.spawn(move || client(number))).collect();
-        clients.into_iter().map(|client| client.join().unwrap()).sum()
-    });
-    eprintln!("{granted} of 200 had the slot, in {:?}", begun.elapsed());
-    assert!(granted > 0);
-    until(&socket, "nothing is left", |now| ids(&now["reservations"]).is_empty() && ids(&now["waiting"]).is_empty());
-    let all = verb(&socket, "admit", &["--slot", "x=3"]).output().unwrap();
-    assert_eq!(all.status.code(), Some(0), "{all:?}");
-    agent.stop();
-}
-
-#[test]
 fn an_answer_takes_milliseconds() {
     needs!(is_root(), "loading eBPF programs needs root");
     let agent = Agent::start_unrecorded("");
@@ -342,75 +282,4 @@ fn an_answer_takes_milliseconds() {
     // How long it takes is told and not asserted: machines are slow at times.
     eprintln!("admit: median {:?}, the slowest of 50 {:?}", times[25], times[49]);
     agent.stop();
-}
-
-#[test]
-fn nobody_asks_too_much_or_in_another_s_name() {
-    needs!(is_root(), "loading eBPF programs needs root");
-    let agent = Agent::start_unrecorded(TICK);
-    let socket = socket(&agent);
-    let other = sleeper();
-    let granted =
-        answer(send(&socket, "POST", "reservations", &json!({"need": slot("x"), "owner": {"pid": other.0.id()}})));
-    let id = granted.1["id"].to_string();
-    let bad = [
-        ("POST", "admit".to_owned(), "{}".to_owned(), 400),
-        ("POST", "admit".to_owned(), "[".repeat(60_000), 400),
-        ("POST", "admit".to_owned(), " ".repeat(70_000), 413),
-        ("POST", "reservations".to_owned(), json!({"need": slot("x"), "priority": 9}).to_string(), 400),
-        ("POST", "reservations".to_owned(), json!({"need": slot("x"), "owner": {"pid": 4_000_000}}).to_string(), 400),
-        (
-            "POST",
-            "reservations".to_owned(),
-            json!({"need": slot("x"), "owner": {"cgroup": "/../etc"}}).to_string(),
-            400,
-        ),
-        (
-            "POST",
-            "reservations".to_owned(),
-            json!({"need": slot("x"), "owner": {"cgroup": "/nowhere"}}).to_string(),
-            400,
-        ),
-        ("PUT", "admit".to_owned(), "{}".to_owned(), 405),
-        ("DELETE", "reservations/999999".to_owned(), String::new(), 404),
-    ];
-    for (method, path, body, status) in &bad {
-        let mut stream = UnixStream::connect(&socket).unwrap();
-        let head =
-            format!("{method} /api/v1/{path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n", body.len());
-        // Who sends too much may be cut off while it still sends.
-        let _ = stream.write_all((head + body).as_bytes());
-        let mut text = String::new();
-        let _ = stream.read_to_string(&mut text);
-        assert!(text.starts_with(&format!("HTTP/1.1 {status} ")), "{method} {path} {body:.60}: {text:.200}");
-    }
-    // Another user may not release it, nor claim for a process of somebody else's, nor ask for more than the usual priority.
-    let as_user = |arguments: &[&str]| {
-        let mut command = Command::new("setpriv");
-        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(binary()).args(arguments);
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("HEADROOM_")) {
-            command.env_remove(name);
-        }
-        command.stdin(Stdio::null()).output().unwrap()
-    };
-    open_to_all(agent.directory());
-    let pid = other.0.id().to_string();
-    for (arguments, says) in [
-        (vec!["release", "--socket", &socket, &id], "belongs to user 0"),
-        (vec!["reserve", "--socket", &socket, "--slot", "y", "--pid", &pid], "is not of user 65534"),
-        (vec!["admit", "--socket", &socket, "--slot", "y", "--priority", "critical"], "is for root"),
-        (vec!["reserve", "--socket", &socket, "--slot", "y", "--cgroup", "/system.slice"], ""),
-    ] {
-        let output = as_user(&arguments);
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(!output.status.success() && said.contains(says), "{arguments:?}: {output:?}");
-    }
-    assert_eq!(ids(&reservations(&socket)["reservations"]).len(), 1);
-    agent.stop();
-}
-
-/// Other users may come this far.
-fn open_to_all(folder: &Path) {
-    use std::os::unix::fs::PermissionsExt as _;
-    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755)).unwrap();
 }

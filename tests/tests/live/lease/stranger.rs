@@ -1,0 +1,85 @@
+//! Requests that are refused: malformed ones, and those that concern another user's processes and reservations.
+
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use collector_tests::agent::Agent;
+use collector_tests::binary::binary;
+use collector_tests::needs;
+use collector_tests::require::is_root;
+use serde_json::json;
+
+use super::{TICK, answer, ids, reservations, send, sleeper, slot, socket};
+
+#[test]
+fn nobody_asks_too_much_or_in_another_s_name() {
+    needs!(is_root(), "loading eBPF programs needs root");
+    let agent = Agent::start_unrecorded(TICK);
+    let socket = socket(&agent);
+    let other = sleeper();
+    let granted =
+        answer(send(&socket, "POST", "reservations", &json!({"need": slot("x"), "owner": {"pid": other.0.id()}})));
+    let id = granted.1["id"].to_string();
+    let bad = [
+        ("POST", "admit".to_owned(), "{}".to_owned(), 400),
+        ("POST", "admit".to_owned(), "[".repeat(60_000), 400),
+        ("POST", "admit".to_owned(), " ".repeat(70_000), 413),
+        ("POST", "reservations".to_owned(), json!({"need": slot("x"), "priority": 9}).to_string(), 400),
+        ("POST", "reservations".to_owned(), json!({"need": slot("x"), "owner": {"pid": 4_000_000}}).to_string(), 400),
+        (
+            "POST",
+            "reservations".to_owned(),
+            json!({"need": slot("x"), "owner": {"cgroup": "/../etc"}}).to_string(),
+            400,
+        ),
+        (
+            "POST",
+            "reservations".to_owned(),
+            json!({"need": slot("x"), "owner": {"cgroup": "/nowhere"}}).to_string(),
+            400,
+        ),
+        ("PUT", "admit".to_owned(), "{}".to_owned(), 405),
+        ("DELETE", "reservations/999999".to_owned(), String::new(), 404),
+    ];
+    for (method, path, body, status) in &bad {
+        let mut stream = UnixStream::connect(&socket).unwrap();
+        let head =
+            format!("{method} /api/v1/{path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n", body.len());
+        // Who sends too much may be cut off while it still sends.
+        let _ = stream.write_all((head + body).as_bytes());
+        let mut text = String::new();
+        let _ = stream.read_to_string(&mut text);
+        assert!(text.starts_with(&format!("HTTP/1.1 {status} ")), "{method} {path} {body:.60}: {text:.200}");
+    }
+    // Another user may not release it, nor claim for a process of somebody else's, nor ask for more than the usual priority.
+    let as_user = |arguments: &[&str]| {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(binary()).args(arguments);
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("HEADROOM_")) {
+            command.env_remove(name);
+        }
+        command.stdin(Stdio::null()).output().unwrap()
+    };
+    open_to_all(agent.directory());
+    let pid = other.0.id().to_string();
+    for (arguments, says) in [
+        (vec!["release", "--socket", &socket, &id], "belongs to user 0"),
+        (vec!["reserve", "--socket", &socket, "--slot", "y", "--pid", &pid], "is not of user 65534"),
+        (vec!["admit", "--socket", &socket, "--slot", "y", "--priority", "critical"], "is for root"),
+        (vec!["reserve", "--socket", &socket, "--slot", "y", "--cgroup", "/system.slice"], ""),
+    ] {
+        let output = as_user(&arguments);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.contains(says), "{arguments:?}: {output:?}");
+    }
+    assert_eq!(ids(&reservations(&socket)["reservations"]).len(), 1);
+    agent.stop();
+}
+
+/// Other users may come this far.
+fn open_to_all(folder: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
