@@ -97,7 +97,7 @@ impl Ended {
 pub enum OwnerName {
     /// A process of the same user, with all that it starts.
     Pid(u32),
-    /// The caller's own cgroup, or one above or below it, by its path.
+    /// The caller's own cgroup, or one whose directory its user owns, by its path.
     Cgroup(String),
 }
 

@@ -87,7 +87,13 @@ impl Target for Visitor<'_> {
         self.workload = workload;
     }
 
-    fn histogram(&mut self, metric: &'static Metric, labels: &[&str], histogram: &Histogram, created: u64) -> fmt::Result {
+    fn histogram(
+        &mut self,
+        metric: &'static Metric,
+        labels: &[&str],
+        histogram: &Histogram,
+        created: u64,
+    ) -> fmt::Result {
         let number = match self.part {
             Part::Sum => seconds(histogram[histogram::SUM]),
             Part::Whole | Part::Count => count(histogram) as f64,

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use collector_core::engine::Engine;
-use collector_core::lease::{Answer, Body, Kept, Limits, Step};
+use collector_core::lease::{Answer, Asked, Body, Kept, Limits};
 use collector_core::outcome::Outcome;
 use collector_core::rule::Rules;
 use collector_core::sample::{Reading, Sample};
@@ -22,6 +22,9 @@ use crate::sink::lease::{Keeper, Past};
 use crate::sink::log::Log;
 use crate::sink::record::Recorder;
 use crate::source::lease::Followed;
+
+/// Requests that are decided before anything else is looked at again.
+const REQUESTS: usize = 64;
 
 pub struct Fold {
     engine: Engine,
@@ -119,7 +122,16 @@ impl Fold {
         if let Some(answer) = answer {
             self.leases.answers.insert(request.number, answer);
         }
+        // Nobody waits for that answer any more.
+        if let Asked::Withdraw { number } = &request.asked {
+            self.leases.answers.remove(number);
+        }
         self.apply(Sample { time: clock::unix_ns(), reading: Reading::Request(Box::new(request)) });
+    }
+
+    /// Decides requests that wait; some at a time, so that they hold up nothing else.
+    pub fn request_some(&mut self, requests: &mut mpsc::UnboundedReceiver<Incoming>) {
+        std::iter::from_fn(|| requests.try_recv().ok()).take(REQUESTS).for_each(|request| self.request(request));
     }
 
     /// Goes on with other rules; what they no longer have resolves.
@@ -184,7 +196,7 @@ impl Fold {
                     self.leases.followed.change(&change);
                     self.leases.keeper.iter().for_each(|keeper| keeper.change(&change));
                     // Nothing was granted, so nothing goes to the log or the journal.
-                    if matches!(change.step, Step::Waits | Step::Withdrawn) {
+                    if change.lease.granted.is_none() {
                         tracing::debug!(reservation = change.lease.id, uid = change.lease.uid, "{}", change.sentence);
                         continue;
                     }

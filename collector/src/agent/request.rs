@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use collector_core::api::change::Wanted;
 use collector_core::api::problem::Problem;
-use collector_core::cgroup::contains;
 use collector_core::lease::{Answer, Asked, Caller, Owner, OwnerName, Request, Use};
 use collector_core::rate::{Bucket, Rates};
 use tokio::sync::{mpsc, oneshot};
@@ -118,7 +117,7 @@ impl Intake {
         Ok((Owner::Process { pid, started: life.started }, cgroup, age))
     }
 
-    /// Whether the caller may name a cgroup: its own, one above or below it, or one that its user was given.
+    /// Whether the caller may name a cgroup: its own, or one that its user was given.
     fn cgroup(&self, client: &Client, caller: &Caller, path: &str) -> Result<(), Problem> {
         let plain = path.starts_with('/') && path.len() > 1 && !path.ends_with('/');
         let steps = path.split('/').skip(1);
@@ -131,8 +130,7 @@ impl Intake {
         let found = self.places.directory(path).and_then(|directory| directory.metadata().ok());
         let found = found.ok_or_else(|| Problem::new(400, format!("there is no memory cgroup {path} here")))?;
         let own = self.places.of(client.pid).ok().flatten();
-        let near = own.is_some_and(|own| contains(path, &own) || contains(&own, path));
-        match caller.privileged || near || found.uid() == caller.uid {
+        match caller.privileged || own.as_deref() == Some(path) || found.uid() == caller.uid {
             true => Ok(()),
             false => Err(Problem::new(403, format!("cgroup {path} is not of user {}", caller.uid))),
         }

@@ -39,6 +39,7 @@ pub async fn run(agent: &mut Agent) -> Result<()> {
         // A round longer than a tick makes the next tick always due, and the arms below it would never run; so requests are answered
         // first.
         fold.answer_all(asks);
+        fold.request_some(requests);
         tokio::select! {
             biased;
             _ = terminate.recv() => return Ok(()),

@@ -105,7 +105,7 @@ class Follower:
             log.exception("the callback failed for the event %s", event.kind)
 
     def _follow(self) -> Iterator[Event]:
-        """One connection. An empty iteration is one that the agent ended."""
+        """The events of one connection. Raises when it ends."""
         connection = connect(self._client.socket)
         try:
             with self._lock:

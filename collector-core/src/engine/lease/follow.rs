@@ -160,7 +160,12 @@ fn step(view: &mut View, id: u64) -> Vec<Outcome> {
     if lease.state != State::Starting {
         return Vec::new();
     }
-    let grown = !lease.most.is_nothing() && now.saturating_sub(lease.touched) >= SETTLED_NS;
+    // Where memory of a GPU is expected, growth of the host's alone is no start: a program loads for long before.
+    let begun = match lease.want.vram.is_empty() {
+        true => !lease.most.is_nothing(),
+        false => lease.most.vram.values().any(|bytes| *bytes > 0),
+    };
+    let grown = begun && now.saturating_sub(lease.touched) >= SETTLED_NS;
     let late = lease.granted.is_some_and(|granted| now.saturating_sub(granted) >= longest);
     if !grown && !late {
         return Vec::new();

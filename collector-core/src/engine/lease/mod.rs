@@ -11,8 +11,8 @@ mod tests;
 use crate::admission::{self, Case, Claimed};
 use crate::breaker;
 use crate::lease::{
-    Answer, Ask, Asked, Body, Caller, Change, Circuit, Decision, Ended, Kept, Lease, Owner, Priority, Request, Step,
-    Use, Want,
+    Answer, Ask, Asked, Body, Caller, Change, Circuit, Decision, Ended, Kept, Lease, Owner, Priority, Request, State,
+    Step, Use, Want,
 };
 use crate::outcome::Outcome;
 use crate::view::lease::place;
@@ -141,7 +141,10 @@ fn change(
     if lease.uid != caller.uid && !caller.privileged {
         return refused(403, format!("reservation {id} belongs to user {}", lease.uid));
     }
-    lease.touched = now;
+    // While it starts this is the time of its last growth.
+    if lease.state != State::Starting {
+        lease.touched = now;
+    }
     let changed = step(lease);
     let lease = lease.clone();
     let shown = view.reservation(&lease);

@@ -21,7 +21,7 @@ pub(super) fn serve(view: &mut View) -> Vec<Outcome> {
         let late = view.leases.now >= waiting.until;
         let mut judged = admission::judge(view, &case(waiting), &claimed);
         let tripped = tripped(view, &case(waiting));
-        let held = held_back(view, waiting.lease.priority, &judged.taken);
+        let held = held_back(view, &case(waiting), &judged.taken, &claimed);
         if let Some(why) = held.clone().filter(|_| judged.verdict.verdict.fits()) {
             (judged.verdict.verdict, judged.verdict.reason) = (Decision::Wait, why);
         }

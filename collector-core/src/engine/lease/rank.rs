@@ -25,7 +25,7 @@ pub(super) fn ahead(view: &View, priority: Priority) -> (Vec<Claimed>, u64) {
             break;
         }
         let judged = admission::judge(view, &case(waiting), &claimed);
-        let held = held_back(view, waiting.lease.priority, &judged.taken);
+        let held = held_back(view, &case(waiting), &judged.taken, &claimed);
         if !judged.hopeless && tripped(view, &case(waiting)).is_none() && held.is_none() {
             claimed.push(judged.taken);
             count += 1;
@@ -37,7 +37,7 @@ pub(super) fn ahead(view: &View, priority: Priority) -> (Vec<Claimed>, u64) {
 /// Adds to a verdict who comes first, and what the level says.
 pub(super) fn tell(view: &View, case: &Case<'_>, verdict: &mut Verdict, ahead: u64) {
     let taken = Claimed::new(case, &verdict.gpus);
-    if let Some(why) = held_back(view, case.priority, &taken).filter(|_| verdict.verdict.fits()) {
+    if let Some(why) = held_back(view, case, &taken, &promised(view)).filter(|_| verdict.verdict.fits()) {
         (verdict.verdict, verdict.reason) = (Decision::Wait, why);
     }
     if let Some(wait) = tripped(view, case).filter(|_| verdict.verdict.fits() || verdict.verdict == Decision::Wait) {
@@ -70,7 +70,29 @@ pub(super) fn wait_for(verdict: &mut Verdict, wait: &breaker::Wait) {
 
 /// Why nothing of this priority starts now, whatever is free: the level of the host, or of a GPU that it would have. Where the level is
 /// not known, what is known of it holds back all the same.
-pub(super) fn held_back(view: &View, priority: Priority, taken: &Claimed) -> Option<String> {
+///
+/// And what the caller's share leaves: what is claimed before counts, so that nobody gets more by waiting than at once, and keeps no room
+/// from others with claims that it could not have together.
+pub(super) fn held_back(view: &View, case: &Case<'_>, taken: &Claimed, claimed: &[Claimed]) -> Option<String> {
+    over_share(view, case, claimed).or_else(|| too_low(view, case.priority, taken))
+}
+
+fn over_share(view: &View, case: &Case<'_>, claimed: &[Claimed]) -> Option<String> {
+    let (limits, uid) = (&view.leases.limits, case.caller.uid);
+    if case.caller.privileged {
+        return None;
+    }
+    let mine = || claimed.iter().filter(|one| one.uid == uid);
+    if mine().count() >= limits.leases {
+        return Some(format!("user {uid} has as many reservations as admission.user_reservations allows"));
+    }
+    let hard = mine().fold(case.want.hard.peak, |sum, one| sum.saturating_add(one.hard));
+    let total = view.host.memory()?.total;
+    (case.want.hard.peak > 0 && hard > total / 100 * limits.share)
+        .then(|| format!("user {uid} may keep {} % of this host's memory free (admission.user_share)", limits.share))
+}
+
+fn too_low(view: &View, priority: Priority, taken: &Claimed) -> Option<String> {
     let too_low = |standing: &Standing| u8::from(priority) < standing.at_least.least_priority();
     let says = |what: &str, standing: &Standing| {
         let level = standing.at_least;

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 
 use collector_tests::agent::Agent;
 use collector_tests::binary::binary;
+use collector_tests::cgroup::Cgroup;
 use collector_tests::needs;
 use collector_tests::require::is_root;
 use serde_json::json;
@@ -64,11 +65,12 @@ fn nobody_asks_too_much_or_in_another_s_name() {
     };
     open_to_all(agent.directory());
     let pid = other.0.id().to_string();
+    let strange = Cgroup::new("strange");
     for (arguments, says) in [
         (vec!["release", "--socket", &socket, &id], "belongs to user 0"),
         (vec!["reserve", "--socket", &socket, "--slot", "y", "--pid", &pid], "is not of user 65534"),
         (vec!["admit", "--socket", &socket, "--slot", "y", "--priority", "critical"], "is for root"),
-        (vec!["reserve", "--socket", &socket, "--slot", "y", "--cgroup", "/system.slice"], ""),
+        (vec!["reserve", "--socket", &socket, "--slot", "y", "--cgroup", &strange.path], "is not of user 65534"),
     ] {
         let output = as_user(&arguments);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -10,9 +10,14 @@ fn one_starts_on_a_gpu_at_a_time_until_it_has_settled() {
     let second = world.claim(0, waits(vram(20 * GIB)));
     let (id, pid) = (world.granted(first).id, 1000);
     assert_eq!(world.verdict(vram(GIB)).verdict, Decision::Wait);
+    // A model that is read into the host's memory first, with a pause, and an owner that says that it is there.
+    world.apply(Reading::Lease(Kept::Used { id, used: Use { hard: GIB, pids: vec![pid], ..Use::default() } }));
+    world.tick(5);
+    assert_eq!(world.engine.view().leases.held[&id].state, State::Starting);
     for held in [5, 10, 20] {
         world.gpu("0", 80 * GIB, (80 - held) * GIB, &[(pid, held * GIB)]);
         world.tick(2);
+        world.ask(caller(0), Asked::Touch { id });
         assert!(!world.answers.contains_key(&second), "it still grows");
     }
     world.tick(2);

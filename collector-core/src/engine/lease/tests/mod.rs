@@ -281,6 +281,29 @@ fn nobody_changes_another_s_and_nobody_takes_more_than_a_share() {
 }
 
 #[test]
+fn claims_of_one_user_that_wait_keep_and_get_no_more_than_its_share() {
+    let mut world = World::new(100 * GIB, 100 * GIB);
+    let both = |gib| Need { parts: [slot("x"), memory(gib * GIB)].map(|need| need.parts).concat(), ..Need::default() };
+    let first = world.claim(7, now(slot("x")));
+    let first = world.granted(first).id;
+    let waiting: Vec<u64> = (0..4).map(|_| world.claim(7, waits(both(40)))).collect();
+    assert!(waiting.iter().all(|number| !world.answers.contains_key(number)));
+    // Only one of the four could be had beside what others have.
+    let other = world.claim(8, now(memory(50 * GIB)));
+    let other = world.granted(other).id;
+    assert_eq!(world.release(8, other), 200);
+    assert_eq!(world.release(7, first), 200);
+    let granted = world.granted(waiting[0]).id;
+    // With the slot of its own back, the next would be more than half.
+    let slots = BTreeMap::from([("x".to_owned(), 9)]);
+    world.apply(Reading::Lease(Kept::Limits(Limits { slots, ..Limits::default() })));
+    world.tick(2);
+    assert!(!world.answers.contains_key(&waiting[1]), "{:?}", world.answers[&waiting[1]]);
+    assert_eq!(world.release(7, granted), 200);
+    world.granted(waiting[1]);
+}
+
+#[test]
 fn a_slot_of_the_configuration_is_shared_and_any_other_is_its_user_s() {
     let mut world = World::new(GIB, GIB);
     let slots = BTreeMap::from([("licence".to_owned(), 2)]);
