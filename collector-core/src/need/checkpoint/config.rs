@@ -30,6 +30,8 @@ pub struct Config {
     pub multimodal: bool,
     /// Why its cache is an upper bound, if it is one.
     pub bound: Option<String>,
+    /// What is needed besides and cannot be counted.
+    pub missing: Vec<String>,
 }
 
 /// Where multimodal models keep the dimensions of their text model.
@@ -153,13 +155,20 @@ impl Config {
             ))
         } else if strange {
             Some(format!("{kind} has layers that are not known: each is counted with keys and values of all tokens"))
-        } else if recurrent && state.is_none() {
-            Some(format!("the states of {kind} are not in config.json, and not counted"))
-        } else if whole.is("is_encoder_decoder") == Some(true) {
-            Some("the cache of its encoder is not counted".to_owned())
         } else {
             None
         };
+        let row = row(text, &kind, hidden, heads)?;
+        let keeps = layers.iter().any(|layer| !matches!(layer, Layer::Nothing | Layer::Recurrent));
+        let missing = [
+            (recurrent && state.is_none(), "the states of its recurrent layers: they are not in config.json"),
+            (whole.is("is_encoder_decoder") == Some(true), "the cache of its encoder"),
+            (
+                keeps && row.heads.saturating_mul(row.size) == 0,
+                "its cache: config.json does not say how many heads it has",
+            ),
+        ];
+        let missing = missing.into_iter().filter(|(is, _)| *is).map(|(_, what)| what.to_owned()).collect();
         let nested = [text, inner, whole];
         let element = nested.iter().find_map(|entries| entries.text("torch_dtype").or(entries.text("dtype")));
         let method = |entries: &Entries<'_>| {
@@ -167,7 +176,7 @@ impl Config {
             Some(quantised.text("quant_method").unwrap_or("a method that it does not name").chars().take(64).collect())
         };
         Ok(Config {
-            row: row(text, &kind, hidden, heads)?,
+            row,
             state,
             hidden,
             vocabulary: text.first(&["vocab_size", "padded_vocab_size"])?.unwrap_or(0),
@@ -179,6 +188,7 @@ impl Config {
                 .iter()
                 .any(|key| inner.get(key).is_some()),
             bound,
+            missing,
             layers,
             kind,
         })
@@ -279,7 +289,11 @@ mod tests {
         let bert = read(bert).unwrap();
         assert_eq!((bert.bound, bert.layers), (None, vec![Layer::Nothing; 2]));
         let stateless = json!({"model_type": "mamba2", "hidden_size": 64, "num_hidden_layers": 2});
-        assert!(read(stateless).unwrap().bound.unwrap().contains("not in config.json"));
+        let stateless = read(stateless).unwrap();
+        assert!(stateless.bound.is_none() && stateless.missing[0].contains("not in config.json"), "{stateless:?}");
+        // A text model's dimensions may be left to the library's defaults.
+        let headless = json!({"model_type": "gemma3_text", "hidden_size": 2560, "num_hidden_layers": 34});
+        assert!(read(headless).unwrap().missing[0].starts_with("its cache: config.json does not say"));
     }
 
     #[test]

@@ -56,6 +56,7 @@ impl<'a> Plan<'a> {
             need.upper_bound = true;
             need.assume(bound.clone());
         }
+        need.not_known.extend(model.config.missing.iter().cloned());
         if model.by_length {
             need.upper_bound = true;
             need.assume("the weights are not safetensors: their files' length is counted");

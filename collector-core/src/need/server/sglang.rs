@@ -29,7 +29,6 @@ pub fn plan(model: &Checkpoint, settings: &Settings, (gpus, certain): (u32, bool
         whole_window: true,
     };
     let least = cache.request(&model.config, tokens);
-    plan.each(&format!("KV cache, one request of {tokens} tokens"), (least, least / 10));
     plan.processes();
     let Some(size) = sizes.values().copied().min() else {
         let known = settings.fraction.map(|millionths| share(0, millionths, 0).percent());
@@ -61,6 +60,11 @@ pub fn plan(model: &Checkpoint, settings: &Settings, (gpus, certain): (u32, bool
         plan.need.assume("SGLang lowers its share for models with images: it is counted as for one of text");
     }
     let pool = fixed.saturating_sub(weights);
+    if pool < least {
+        plan.need.assume(format!(
+            "a request of {tokens} tokens does not fit in the cache: SGLang starts, and refuses longer ones"
+        ));
+    }
     host_cache(&mut plan, settings, Some(pool));
     let mut need = plan.need;
     let sizes = need.shares.iter().map(|share| (share.gpu, size)).collect();

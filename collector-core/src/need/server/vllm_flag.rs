@@ -104,8 +104,8 @@ const HARMLESS: &[(&str, bool)] = &[
     ("--enable-auto-tool-choice", false), ("--tool-call-parser", true), ("--reasoning-parser", true), ("--generation-config", true),
     ("--disable-log-stats", false), ("--disable-log-requests", false), ("--enable-log-requests", false), ("--no-enable-log-requests", false),
     ("--enable-prefix-caching", false), ("--no-enable-prefix-caching", false), ("--enable-chunked-prefill", false), ("--revision", true),
-    ("--download-dir", true), ("--root-path", true), ("--ssl-keyfile", true), ("--ssl-certfile", true), ("--headless", false),
-    ("--distributed-executor-backend", true), ("--disable-custom-all-reduce", false), ("--response-role", true),
+    ("--download-dir", true), ("--root-path", true), ("--ssl-keyfile", true), ("--ssl-certfile", true),
+    ("--disable-custom-all-reduce", false), ("--response-role", true),
     ("--enable-server-load-tracking", false), ("--kv-offloading-backend", true),
 ];
 

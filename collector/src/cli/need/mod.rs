@@ -31,7 +31,7 @@ use crate::exit::{Exit, Failure};
 ///
 /// Options of need come before MODEL, flags of its engine after it.
 ///
-/// Nothing is started. The agent, if one runs, is asked only for the size of GPUs. docs/need.md compares the numbers with
+/// Nothing is started. The agent, if one runs, is asked only for the size and the compute capability of GPUs. docs/need.md compares the numbers with
 /// llama.cpp's own.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_long_help = "Examples:
