@@ -3,6 +3,8 @@
 
     make.py FIT_PARAMS RPC_SERVER OUT [NAME…]
 
+Small ones are served too: serve.py.
+
 Only hyper-parameters are written here. Names and shapes of tensors come from the loader's own complaints (`missing tensor`,
 `wrong shape; expected`), so a model is what this llama.cpp takes for one of its architecture. Bodies are sparse: the estimator
 does not read them. Writes OUT/NAME.gguf (the header) and OUT/oracle.json.
@@ -23,6 +25,18 @@ def kind_of(name, shape, quant):
     return Q[quant] if shape[0] % block == 0 else Q["f16"]
 
 
+def vocabulary(w, size):
+    """Bytes, and words that no text has: about one token a character."""
+    tokens = [b"<unk>", b"<s>", b"</s>"] + [f"<0x{byte:02X}>".encode() for byte in range(256)]
+    kinds = [2, 3, 3] + [6] * 256
+    for word in range(len(tokens), size):
+        tokens.append(f"\u2581t{word}".encode())
+        kinds.append(1)
+    w.add_tokenizer_model("llama"); w.add_token_list(tokens); w.add_token_types(kinds)
+    w.add_token_scores([-float(rank) for rank in range(size)])
+    w.add_bos_token_id(1); w.add_eos_token_id(2); w.add_unk_token_id(0)
+
+
 def write(path, model, tensors):
     """tensors: name → shape, fastest-varying first. The body is a hole."""
     arch = model["arch"]
@@ -34,7 +48,8 @@ def write(path, model, tensors):
         elif isinstance(value, float): w.add_float32(key, value)
         elif isinstance(value, str): w.add_string(key, value)
         else: w.add_array(key, value)
-    w.add_tokenizer_model("no_vocab")
+    if model.get("served"): vocabulary(w, model["keys"]["vocab_size"])
+    else: w.add_tokenizer_model("no_vocab")
     for name, shape in tensors.items():
         kind = kind_of(name, shape, model["quant"])
         block, size = gguf.GGML_QUANT_SIZES[kind]
@@ -161,4 +176,5 @@ def main():
         file.write("{\n" + ",\n".join(f" {json.dumps(n)}: {json.dumps(o)}" for n, o in sorted(oracle.items())) + "\n}\n")
 
 
-main()
+if __name__ == "__main__":
+    main()

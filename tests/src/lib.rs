@@ -18,6 +18,7 @@ pub mod dashboard;
 pub mod deep;
 pub mod exposition;
 pub mod forest;
+pub mod gguf;
 pub mod home;
 pub mod load;
 pub mod loopback;

@@ -55,8 +55,16 @@ const CLIENT: Peer = Peer {
     commands: |folder| vec![venv(folder), pip(folder)],
 };
 
-const PEERS: [Peer; 4] = [
+const PEERS: [Peer; 5] = [
     CLIENT,
+    Peer {
+        name: "xllamacpp",
+        what: "llama.cpp's server",
+        from: "tests/llama",
+        lock: "requirements.txt",
+        others: &[],
+        commands: |folder| vec![venv(folder), pip(folder)],
+    },
     Peer {
         name: "grafana",
         what: "Grafana's types",

@@ -131,7 +131,7 @@ pub fn judge_need(view: &View, need: &Need, case: &Case<'_>, claimed: &[Claimed]
     let missing = need.missing();
     if let Some(why) = need.refused.first() {
         (judged.verdict.verdict, judged.hopeless) = (Decision::No, true);
-        judged.verdict.reason = why.clone();
+        judged.verdict.reason = why.sentence.clone();
     } else if let Some(why) = missing.first().filter(|_| judged.verdict.verdict != Decision::No) {
         (judged.verdict.verdict, judged.hopeless) = (Decision::Unknown, true);
         judged.verdict.reason = format!("not known: {why}");

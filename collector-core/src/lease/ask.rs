@@ -135,7 +135,8 @@ fn check(need: &Need, unit: Option<&str>, gpus: &[String]) -> Result<(), String>
     if need.parts.len() > PARTS {
         return Err(format!("a need has {PARTS} parts at most"));
     }
-    let sentences = || [&need.assumptions, &need.not_considered, &need.not_known, &need.refused].into_iter().flatten();
+    let remarks = || [&need.not_known, &need.refused].into_iter().flatten().map(|remark| &remark.sentence);
+    let sentences = || [&need.assumptions, &need.not_considered].into_iter().flatten().chain(remarks());
     if need.shares.len() > PARTS
         || sentences().count() > 4 * SENTENCES
         || sentences().any(|sentence| sentence.len() > TEXT)

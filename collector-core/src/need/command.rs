@@ -37,7 +37,7 @@ pub struct Command<'a, T> {
 
 impl<'a, T: AsRef<str>> Command<'a, T> {
     pub fn of(line: &'a [T]) -> Result<Command<'a, T>, Unknown> {
-        let line = without_environment(line);
+        let (_, line) = split_environment(line);
         let Some((program, rest)) = line.split_first() else { return Err(Unknown("an empty command".to_owned())) };
         let name = file_name(program.as_ref());
         let unknown = || Unknown(program.as_ref().to_owned());
@@ -100,15 +100,14 @@ fn is_python(name: &str) -> bool {
     name.strip_prefix("python").is_some_and(|version| version.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'))
 }
 
-/// The command after `env NAME=VALUE…`.
-pub fn without_environment<T: AsRef<str>>(line: &[T]) -> &[T] {
+/// `env NAME=VALUE… COMMAND`: its assignments, and the command.
+pub fn split_environment<T: AsRef<str>>(line: &[T]) -> (&[T], &[T]) {
     match line {
         [env, rest @ ..] if file_name(env.as_ref()) == "env" => {
             let assignment = |argument: &T| !argument.as_ref().starts_with('-') && argument.as_ref().contains('=');
-            let count = rest.iter().take_while(|argument| assignment(argument)).count();
-            &rest[count..]
+            rest.split_at(rest.iter().take_while(|argument| assignment(argument)).count())
         }
-        line => line,
+        line => line.split_at(0),
     }
 }
 
@@ -151,6 +150,12 @@ mod tests {
         ] {
             assert_eq!(of(line), Some((program, arguments.to_owned())), "{line}");
         }
+    }
+
+    #[test]
+    fn assignments_come_before_the_command() {
+        assert_eq!(split_environment(&["env", "A=1", "B=", "x", "C=2"]), (&["A=1", "B="][..], &["x", "C=2"][..]));
+        assert_eq!(split_environment(&["x", "A=1"]).0, [""; 0]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod known;
 pub mod llama;
 pub mod ollama;
 pub mod quantisation;
+pub mod remark;
 pub mod safetensors;
 pub mod server;
 pub mod share;
@@ -19,6 +20,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use remark::Remark;
 use share::Share;
 
 /// Everything that is needed, and what was assumed to say so.
@@ -39,10 +41,10 @@ pub struct Need {
     pub shares: Vec<Share>,
     /// Sentences about what else is needed, and how much is not known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub not_known: Vec<String>,
+    pub not_known: Vec<Remark>,
     /// Sentences that say why it would not start, however much is free.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub refused: Vec<String>,
+    pub refused: Vec<Remark>,
     /// The least compute capability of its GPUs, in tenths: 80 is 8.0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compute_capability: Option<u32>,
@@ -172,7 +174,7 @@ impl Need {
         }
     }
 
-    /// The same, where what a caller declares stands in place of what was estimated of the same kind.
+    /// The same, where what a caller declares stands in place of what was estimated of the same kind, and of what was said about it.
     pub fn with_declared(mut self, declared: Need) -> Need {
         let said = |part: &Part| declared.parts.iter().any(|said| said.resource.kind() == part.resource.kind());
         self.parts.retain(|part| !said(part));
@@ -180,6 +182,8 @@ impl Need {
         if declared.parts.iter().any(|part| matches!(part.resource, Resource::Vram { .. })) {
             self.shares.clear();
         }
+        remark::retain(&mut self.not_known, &declared);
+        remark::retain(&mut self.refused, &declared);
         self.parts.extend(declared.parts);
         self
     }
@@ -240,7 +244,11 @@ mod tests {
         need.add(part(Resource::Vram { gpu: 0 }, 4, false));
         let mut declared = Need::default();
         declared.add(part(Resource::Host { memory: Memory::Anonymous }, 8, false));
-        let total = need.with_declared(declared).total();
+        need.not_known = vec![Remark::host("moot"), Remark::both("not moot: VRAM is not declared")];
+        need.refused = vec![Remark::host("moot"), Remark::whatever("not moot: it is about no amount")];
+        let need = need.with_declared(declared);
+        assert_eq!((need.not_known.len(), need.refused.len()), (1, 1), "{need:?}");
+        let total = need.total();
         assert_eq!((total.host_hard, total.host_soft, total.vram[&0]), (8, 2, 4));
     }
 

@@ -1,5 +1,5 @@
 //! Models of Ollama: names → paths of manifests → names of blobs, and the flags of the llama-server that Ollama starts for one.
-//! Names of types/model/name.go, flags of llm/llama_server.go, defaults of envconfig/config.go (0.33). Opens nothing.
+//! Names of types/model/name.go, flags of llm/llama_server.go, defaults of envconfig/config.go and server/sched.go (0.33). Opens nothing.
 
 use serde::Deserialize;
 
@@ -111,6 +111,8 @@ pub struct Choice {
     pub parallel: Option<u64>,
     pub batch: Option<u64>,
     pub gpu_layers: Option<u64>,
+    /// Weights are mapped, or read.
+    pub mapped: Option<bool>,
     pub cache: Option<Type>,
 }
 
@@ -122,6 +124,7 @@ impl Choice {
             num_ctx: Option<u32>,
             num_batch: Option<u32>,
             num_gpu: Option<i32>,
+            use_mmap: Option<bool>,
         }
         let read: Parameters = serde_json::from_slice(json).map_err(|error| error.to_string())?;
         let positive = |number: Option<u32>| number.filter(|number| *number > 0).map(u64::from);
@@ -129,6 +132,7 @@ impl Choice {
             context: positive(read.num_ctx),
             batch: positive(read.num_batch),
             gpu_layers: read.num_gpu.and_then(|layers| u64::try_from(layers).ok()),
+            mapped: read.use_mmap,
             ..Choice::default()
         })
     }
@@ -160,6 +164,7 @@ pub fn settings(choice: &Choice, context: u64, trained: u64, gpus: u32) -> Setti
     let parallel = choice.parallel.unwrap_or(1);
     let defaults = Settings::default();
     let batch = choice.batch.unwrap_or(512);
+    let on_cpu = gpus == 0 || choice.gpu_layers == Some(0);
     Settings {
         context: Some(context.min(trained).saturating_mul(parallel)),
         parallel: Some(parallel),
@@ -168,8 +173,9 @@ pub fn settings(choice: &Choice, context: u64, trained: u64, gpus: u32) -> Setti
         gpu_layers: choice.gpu_layers,
         key: choice.cache.unwrap_or(defaults.key),
         value: choice.cache.unwrap_or(defaults.value),
-        // Without a GPU weights are read, not mapped.
-        load: if gpus == 0 { Load::Read } else { Load::Mapped },
+        // Without layers on a GPU weights are read, not mapped, unless the model says so (`applyLlamaServerMmapDefaults`).
+        load: if choice.mapped.unwrap_or(!on_cpu) { Load::Mapped } else { Load::Read },
+        projector_on_host: on_cpu,
         ..defaults
     }
 }
@@ -255,6 +261,7 @@ mod tests {
             parallel: Some(2),
             batch: None,
             gpu_layers: None,
+            mapped: None,
             cache: Type::cache("q8_0"),
         };
         assert_eq!(all, expected);
@@ -268,6 +275,18 @@ mod tests {
             (Some(8192), Some(2), Load::Read),
             "4096 for each of two"
         );
+    }
+
+    #[test]
+    fn weights_are_read_where_no_layer_is_on_a_gpu_unless_the_model_says_otherwise() {
+        let load = |json: &str, gpus| {
+            let settings = settings(&Choice::read(json.as_bytes()).unwrap(), 512, 512, gpus);
+            (settings.load, settings.projector_on_host)
+        };
+        assert_eq!([load("{}", 1), load("{}", 0)], [(Load::Mapped, false), (Load::Read, true)]);
+        assert_eq!(load(r#"{"num_gpu":0}"#, 1), (Load::Read, true));
+        assert_eq!(load(r#"{"num_gpu":0,"use_mmap":true}"#, 1), (Load::Mapped, true));
+        assert_eq!(load(r#"{"use_mmap":false}"#, 1), (Load::Read, false));
     }
 
     #[test]

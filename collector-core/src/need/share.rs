@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::remark::Remark;
 use super::{Need, Origin, Part, Resource};
 use crate::amount;
 
@@ -22,6 +23,9 @@ pub struct Share {
     /// Bytes among the parts on this GPU that are beside the share, not within.
     #[serde(default)]
     pub beside: u64,
+    /// The error of those: it says nothing about what is within.
+    #[serde(default)]
+    pub beside_error: u64,
 }
 
 const WHOLE: u32 = 1_000_000;
@@ -63,7 +67,7 @@ impl Need {
             };
             let taken = share.bytes(*total);
             let (least, error) = self.least(share.gpu);
-            let least = least.saturating_sub(share.beside);
+            let (least, error) = (least.saturating_sub(share.beside), error.saturating_sub(share.beside_error));
             if let Some(rest) = taken.checked_sub(least) {
                 let resource = Resource::Vram { gpu: share.gpu };
                 let origin = Origin::Estimated;
@@ -79,7 +83,7 @@ impl Need {
                 amount::bytes(least)
             );
             if taken.saturating_add(error) < least {
-                self.refused.push(sentence);
+                self.refused.push(Remark::vram(sentence));
             } else {
                 self.assume(format!("it may refuse to start: {sentence}, with an error of {}", amount::bytes(error)));
             }
@@ -98,7 +102,7 @@ impl Need {
             let (percent, gpu) = (share.percent(), share.gpu);
             format!("how much {percent} of GPU {gpu} is: its size is not known (--gpu-memory SIZE, or a running agent)")
         };
-        self.shares.iter().map(share).chain(self.not_known.iter().cloned()).collect()
+        self.shares.iter().map(share).chain(self.not_known.iter().map(|remark| remark.sentence.clone())).collect()
     }
 }
 
@@ -115,7 +119,7 @@ mod tests {
             origin: Origin::Estimated,
             loading: false,
         };
-        let shares = vec![Share { what: "rest".to_owned(), gpu: 0, millionths, beside: 0 }];
+        let shares = vec![Share { what: "rest".to_owned(), gpu: 0, millionths, beside: 0, beside_error: 0 }];
         Need { parts: parts.iter().map(part).collect(), shares, ..Need::default() }
     }
 
@@ -156,11 +160,18 @@ mod tests {
         need.shares[0].beside = 50;
         need.resolve(&BTreeMap::from([(0, 1000)]));
         assert_eq!(need.total().vram[&0], 550);
+        let small = |beside_error| {
+            let mut need = self::need(&[(60, 0), (50, 40)], 50_000);
+            (need.shares[0].beside, need.shares[0].beside_error) = (50, beside_error);
+            need.resolve(&BTreeMap::from([(0, 1000)]));
+            need.refused.len()
+        };
+        assert_eq!([small(40), small(0)], [1, 0], "its error says nothing about what is within");
     }
 
     #[test]
     fn no_size_overflows() {
-        let share = Share { what: String::new(), gpu: 0, millionths: u32::MAX, beside: 0 };
+        let share = Share { what: String::new(), gpu: 0, millionths: u32::MAX, beside: 0, beside_error: 0 };
         assert_eq!(share.bytes(u64::MAX), u64::MAX);
     }
 }

@@ -13,3 +13,4 @@ mod kill;
 mod level;
 mod need;
 mod series;
+mod served;

@@ -159,23 +159,27 @@ proptest! {
 }
 
 #[test]
-fn the_table_of_the_documentation_is_true() {
+fn the_tables_of_the_documentation_are_true() {
     let mut table = String::new();
     for row in rows() {
         let cell = |index: usize| format!("{} / {}", row.estimated[index] / MIB, row.oracle[index]);
         let cells = [0, 1, 2].map(cell).join(" | ");
         table += &format!("| {} | {} | `{}` | {} | {cells} |\n", row.model, row.class, row.run, row.device);
     }
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/need.md");
-    let page = fs::read_to_string(&path).unwrap();
-    let (before, rest) = page.split_once("<!-- table -->\n").unwrap();
-    let (old, after) = rest.split_once("<!-- end -->").unwrap();
     let head =
         "| model | class | command line | device | weights | KV cache | compute |\n|---|---|---|---|---|---|---|\n";
-    let new = format!("{head}{table}");
-    if std::env::var_os("BLESS").is_some() {
-        fs::write(&path, format!("{before}<!-- table -->\n{new}<!-- end -->{after}")).unwrap();
-    } else {
-        assert_eq!(old, new, "docs/need.md is old: BLESS=1 cargo test -p collector-core --test replay need");
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/need.md");
+    let mut page = fs::read_to_string(&path).unwrap();
+    let tables = [("table", head.to_owned() + &table), ("served", crate::served::table())];
+    for (name, new) in tables {
+        let (begin, end) = (format!("<!-- {name} -->\n"), format!("<!-- end of {name} -->"));
+        let (before, rest) = page.split_once(&begin).unwrap();
+        let (old, after) = rest.split_once(&end).unwrap();
+        if std::env::var_os("BLESS").is_some() {
+            page = format!("{before}{begin}{new}{end}{after}");
+            fs::write(&path, &page).unwrap();
+        } else {
+            assert_eq!(old, new, "run with BLESS=1");
+        }
     }
 }

@@ -26,21 +26,23 @@ fuzz_target!(|bytes: &[u8]| {
     let model = Checkpoint { config, weights, by_length: false };
     for sizes in [BTreeMap::new(), BTreeMap::from([(0, 80 << 30), (1, 1)]), BTreeMap::from([(0, u64::MAX)])] {
         if let Ok(settings) = vllm_flag::Settings::of(&flags) {
-            check(&vllm::plan(&model, &settings, (2, true), &sizes));
+            let draft = settings.draft.is_some().then_some(&model);
+            check(vllm::plan(&model, draft, &settings, (2, true), &sizes), &sizes);
         }
         if let Ok(settings) = sglang_flag::Settings::of(&flags) {
-            check(&sglang::plan(&model, &settings, (0, false), &sizes));
+            check(sglang::plan(&model, &settings, (0, false), &sizes), &sizes);
         }
         if let Ok(settings) = tgi::Settings::of(&flags) {
-            check(&tgi::plan(&model, &settings, (1, true), &sizes));
+            check(tgi::plan(&model, &settings, (1, true)), &sizes);
         }
     }
 });
 
-fn check(need: &Need) {
+fn check(mut need: Need, sizes: &BTreeMap<u32, u64>) {
+    need.resolve(sizes);
     let total = need.total();
     assert!(total.host_load_peak >= total.host_hard && total.vram.len() <= 1024);
     assert!(need.missing().len() >= need.shares.len());
-    let json = serde_json::to_string(need).expect("a need can be written");
-    assert_eq!(&serde_json::from_str::<Need>(&json).expect("and read"), need);
+    let json = serde_json::to_string(&need).expect("a need can be written");
+    assert_eq!(serde_json::from_str::<Need>(&json).expect("and read"), need);
 }

@@ -25,6 +25,7 @@ mod lease;
 mod level;
 mod limit;
 mod lines;
+mod llama;
 mod map;
 mod mcp;
 mod monitor;

@@ -22,16 +22,31 @@ pub struct Config {
     pub inner: u64,
     /// Tokens that it was made for.
     pub context: Option<u64>,
-    /// Bytes of an element of its weights.
-    pub element: Option<u64>,
     /// How its weights are quantised, as the file says.
     pub quantised: Option<String>,
     /// It has an encoder of images or sound.
     pub multimodal: bool,
+    /// That of images, as far as the file describes it.
+    pub vision: Option<Vision>,
     /// Why its cache is an upper bound, if it is one.
     pub bound: Option<String>,
     /// What is needed besides and cannot be counted.
     pub missing: Vec<String>,
+}
+
+/// An encoder of images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Vision {
+    pub layers: u64,
+    pub hidden: u64,
+}
+
+impl Vision {
+    /// Defaults are those that SGLang assumes.
+    fn of(entries: Entries<'_>) -> Result<Vision, Error> {
+        let layers = entries.number("num_hidden_layers")?.unwrap_or(24);
+        Ok(Vision { layers, hidden: entries.number("hidden_size")?.unwrap_or(1024) })
+    }
 }
 
 /// Where multimodal models keep the dimensions of their text model.
@@ -129,6 +144,11 @@ const ENCODERS: &[&str] =
     &["bert", "deberta", "deberta-v2", "distilbert", "modernbert", "nomic_bert", "roberta", "xlm-roberta"];
 
 impl Config {
+    /// Of a model that is not here: nothing of it is known, and this sentence says so.
+    pub fn absent(sentence: String) -> Config {
+        Config { missing: vec![sentence], ..Config::default() }
+    }
+
     /// # Errors
     /// If it is no JSON, or a dimension is missing or cannot be.
     pub fn read(json: &[u8]) -> Result<Config, Error> {
@@ -170,7 +190,6 @@ impl Config {
         ];
         let missing = missing.into_iter().filter(|(is, _)| *is).map(|(_, what)| what.to_owned()).collect();
         let nested = [text, inner, whole];
-        let element = nested.iter().find_map(|entries| entries.text("torch_dtype").or(entries.text("dtype")));
         let method = |entries: &Entries<'_>| {
             let quantised = entries.object("quantization_config")?;
             Some(quantised.text("quant_method").unwrap_or("a method that it does not name").chars().take(64).collect())
@@ -181,8 +200,8 @@ impl Config {
             hidden,
             vocabulary: text.first(&["vocab_size", "padded_vocab_size"])?.unwrap_or(0),
             inner: width(text, hidden)?,
-            context: context(text)?,
-            element: element.map(element_bytes),
+            context: context(text, &kind)?,
+            vision: inner.object("vision_config").map(Vision::of).transpose()?,
             quantised: nested.iter().find_map(method),
             multimodal: ["vision_config", "audio_config", "vision_tower", "visual"]
                 .iter()
@@ -204,17 +223,8 @@ fn width(text: Entries<'_>, hidden: u64) -> Result<u64, Error> {
     Ok(dense.max(expert.saturating_mul(used.saturating_add(shared))))
 }
 
-fn element_bytes(name: &str) -> u64 {
-    match name.trim_start_matches("torch.") {
-        "float32" | "float" => 4,
-        "float64" | "double" => 8,
-        "float8_e4m3fn" | "float8_e5m2" | "int8" => 1,
-        _ => 2,
-    }
-}
-
 /// Tokens that a model was made for, as vLLM derives them (`_get_and_verify_max_len` in vllm/config/model.py).
-fn context(text: Entries<'_>) -> Result<Option<u64>, Error> {
+fn context(text: Entries<'_>, kind: &str) -> Result<Option<u64>, Error> {
     const LENGTH: [&str; 6] = [
         "max_position_embeddings",
         "n_positions",
@@ -225,12 +235,13 @@ fn context(text: Entries<'_>) -> Result<Option<u64>, Error> {
     ];
     let Some(length) = text.first(&LENGTH)?.filter(|length| *length > 0) else { return Ok(None) };
     let Some(scaling) = text.object("rope_scaling").or(text.object("rope_parameters")) else { return Ok(Some(length)) };
-    let kind = scaling.text("rope_type").or(scaling.text("type")).unwrap_or("default");
-    if ["su", "longrope", "llama3", "default", "mrope"].contains(&kind) {
+    let rope = scaling.text("rope_type").or(scaling.text("type")).unwrap_or("default");
+    // Gemma 3 says the scaled length already.
+    if ["su", "longrope", "llama3", "default", "mrope"].contains(&rope) || kind.contains("gemma3") {
         return Ok(Some(length));
     }
     let factor = scaling.factor("factor").unwrap_or(1.0);
-    let first = scaling.number("original_max_position_embeddings")?.filter(|_| kind == "yarn").unwrap_or(length);
+    let first = scaling.number("original_max_position_embeddings")?.filter(|_| rope == "yarn").unwrap_or(length);
     // Both are bounded, so that their product is exact enough.
     Ok(Some((first as f64 * factor) as u64))
 }
@@ -240,6 +251,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::need::checkpoint::test::llama_8b;
 
     fn read(value: Value) -> Result<Config, Error> {
         Config::read(value.to_string().as_bytes())
@@ -253,18 +265,7 @@ mod tests {
             "max_position_embeddings": 131072, "rope_scaling": {"rope_type": "llama3", "factor": 8.0},
         }))
         .unwrap();
-        let expected = Config {
-            kind: "llama".to_owned(),
-            layers: vec![Layer::Full; 32],
-            row: Row { heads: 8, size: 256, latent: false, index: 0 },
-            hidden: 4096,
-            vocabulary: 128_256,
-            inner: 14336,
-            context: Some(131_072),
-            element: Some(2),
-            ..Config::default()
-        };
-        assert_eq!(config, expected);
+        assert_eq!(config, llama_8b().config);
     }
 
     #[test]
@@ -277,7 +278,8 @@ mod tests {
         .unwrap();
         assert!(config.multimodal && config.bound.is_none() && config.context.is_none());
         assert_eq!(config.layers.iter().filter(|layer| **layer == Layer::Full).count(), 10);
-        assert_eq!((config.row.heads * config.row.size * 2 * 10, config.element), (81920, Some(2)));
+        assert_eq!(config.row.heads * config.row.size * 2 * 10, 81920);
+        assert_eq!(config.vision, Some(Vision { layers: 24, hidden: 1152 }), "the layers are the default");
     }
 
     #[test]
@@ -298,10 +300,12 @@ mod tests {
 
     #[test]
     fn the_context_is_scaled_as_engines_do() {
-        let of = |scaling: Value| {
+        let family = |kind: &str, scaling: Value| {
             let config = json!({"max_position_embeddings": 32768, "rope_scaling": scaling});
-            context(Entries(&config)).unwrap().unwrap()
+            context(Entries(&config), kind).unwrap().unwrap()
         };
+        let of = |scaling: Value| family("llama", scaling);
+        assert_eq!(family("gemma3_text", json!({"rope_type": "linear", "factor": 8.0})), 32768, "it is scaled already");
         assert_eq!(of(json!({"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16384})), 65536);
         assert_eq!(of(json!({"type": "linear", "factor": 2})), 65536);
         assert_eq!(

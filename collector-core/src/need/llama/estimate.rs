@@ -3,7 +3,7 @@
 use super::cache::{Cells, micro_batch, pad};
 use super::compute::{Graph, Part as Piece};
 use super::place::Placement;
-use super::setting::{Load, Settings};
+use super::setting::{Load, Settings, Split};
 use super::shape::Shape;
 use crate::amount;
 use crate::need::gguf::weight::Weight;
@@ -19,7 +19,7 @@ pub struct Files {
     pub model: Header,
     pub projector: Option<Header>,
     pub draft: Option<Header>,
-    /// Bytes of each adapter's file.
+    /// Bytes of each adapter's tensors.
     pub adapters: Vec<u64>,
 }
 
@@ -48,12 +48,16 @@ pub fn estimate(files: &Files, settings: &Settings, gpus: u32) -> Result<Need, E
     }
     estimate.projector(files.projector.as_ref());
     for bytes in &files.adapters {
-        let resource = if estimate.offloads { Resource::Vram { gpu: 0 } } else { host(Memory::Anonymous) };
+        let resource =
+            if estimate.offloads { Resource::Vram { gpu: estimate.first() } } else { host(Memory::Anonymous) };
         estimate.add("LoRA adapter", resource, *bytes, 0);
     }
     estimate.process(&shape, either);
     estimate.prompts(&shape);
     estimate.automatic(&shape);
+    if settings.split_by == Split::Tensors {
+        need.not_considered.push("--split-mode tensor: layers are counted as whole on their GPUs".to_owned());
+    }
     Ok(need)
 }
 
@@ -137,12 +141,26 @@ impl Estimate<'_> {
             put(None, Weight { bytes: weights.tied.repacked, ..weights.tied });
         }
         self.host_weights(which, cpu);
+        if self.settings.split_by == Split::Rows {
+            let all = gpu.iter().fold(0u64, |sum, bytes| sum.saturating_add(*bytes));
+            let shares: Vec<u64> = (0..self.gpus).map(|gpu| self.settings.share(gpu)).collect();
+            let whole = u128::from(shares.iter().sum::<u64>().max(1));
+            let part = |share: &u64| u64::try_from(u128::from(all) * u128::from(*share) / whole).unwrap_or(all);
+            gpu = shares.iter().map(part).collect();
+        }
+        // Rows of a matrix are dealt out in blocks (`get_row_rounding` in ggml-cuda.cu).
+        let uneven = |bytes: u64| if self.settings.split_by == Split::Rows { bytes / 50 } else { 0 };
         for (device, bytes) in (0..).zip(gpu) {
-            self.add(&format!("{which}weights"), Resource::Vram { gpu: device }, bytes, 0);
+            self.add(&format!("{which}weights"), Resource::Vram { gpu: device }, bytes, uneven(bytes));
             if self.settings.load != Load::Direct {
                 self.part(&format!("{which}weights, read for GPU {device}"), host(Memory::PageCache), bytes, 0, true);
             }
         }
+    }
+
+    /// The GPU that has what is not divided.
+    fn first(&self) -> u32 {
+        if self.settings.split_by == Split::Alone { self.settings.main_gpu } else { 0 }
     }
 
     /// Where there is a GPU, weights of the CPU are in its host buffers, or mapped (`make_cpu_buft_list`).
@@ -231,7 +249,8 @@ impl Estimate<'_> {
     fn projector(&mut self, projector: Option<&Header>) {
         let Some(header) = projector else { return };
         let on_gpu = self.offloads && !self.settings.projector_on_host;
-        let resource = |memory| if on_gpu { Resource::Vram { gpu: 0 } } else { host(memory) };
+        let gpu = self.first();
+        let resource = |memory| if on_gpu { Resource::Vram { gpu } } else { host(memory) };
         self.add("projector", resource(Memory::Anonymous), header.weights.sum(), 0);
         self.add("projector's buffers", resource(Memory::Anonymous), ENCODER, ENCODER);
         self.need.assume("an image encoder's buffers are taken for 300 MiB, and can be twice that");
@@ -244,7 +263,8 @@ impl Estimate<'_> {
             let staging = if self.settings.load == Load::Direct { 64 * MIB } else { 4 * MIB };
             self.part("staging of weights", host(Memory::Pinned), staging, 0, true);
             self.add("process, CUDA libraries", host(Memory::Anonymous), PROCESS_CUDA + vocabulary, PROCESS_CUDA);
-            for gpu in 0..self.gpus {
+            let used = |gpu: &u32| self.settings.split_by != Split::Alone || *gpu == self.settings.main_gpu;
+            for gpu in (0..self.gpus).filter(used) {
                 self.add("CUDA context", Resource::Vram { gpu }, CONTEXT, CONTEXT / 2);
             }
         } else {

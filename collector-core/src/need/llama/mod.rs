@@ -7,6 +7,7 @@ pub mod estimate;
 pub mod place;
 pub mod setting;
 pub mod shape;
+pub mod variable;
 
 #[cfg(test)]
 mod tests;

@@ -16,7 +16,7 @@ impl Placement {
         let slots = u64::try_from(shape.layers.len()).unwrap_or(0) + 1;
         let offloaded = if gpus == 0 { 0 } else { settings.gpu_layers.unwrap_or(slots).min(slots) };
         let start = slots - offloaded;
-        let shares: Vec<u64> = (0..gpus).map(|gpu| share(settings, gpu)).collect();
+        let shares: Vec<u64> = (0..gpus).map(|gpu| settings.share(gpu)).collect();
         let total: u64 = shares.iter().sum::<u64>().max(1);
         let device = |slot: u64| {
             let slot = slot.checked_sub(start)?;
@@ -33,12 +33,4 @@ impl Placement {
         let output = layers.pop().flatten();
         Placement { layers, output }
     }
-}
-
-/// Without `--tensor-split` llama.cpp uses what is free on each; here all count the same.
-fn share(settings: &Settings, gpu: u32) -> u64 {
-    if settings.splits_evenly() {
-        return 1;
-    }
-    usize::try_from(gpu).ok().and_then(|gpu| settings.split.get(gpu)).copied().unwrap_or(0)
 }

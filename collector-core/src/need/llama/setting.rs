@@ -31,6 +31,9 @@ pub struct Settings {
     pub cpu_experts: u64,
     /// Shares of the GPUs.
     pub split: Vec<u64>,
+    pub split_by: Split,
+    /// The GPU that is used alone, if one is.
+    pub main_gpu: u32,
     pub projector: Option<String>,
     pub projector_on_host: bool,
     pub draft: Option<String>,
@@ -38,6 +41,19 @@ pub struct Settings {
     pub adapters: Vec<String>,
     /// Arguments that could matter, and are not taken into account.
     pub not_considered: Vec<String>,
+}
+
+/// How several GPUs share a model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Split {
+    #[default]
+    Layers,
+    /// Each matrix by its rows; caches by layers.
+    Rows,
+    /// Matrices and caches.
+    Tensors,
+    /// One GPU has all.
+    Alone,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +88,8 @@ impl Default for Settings {
             prompt_cache: Some(8192),
             cpu_experts: 0,
             split: Vec::new(),
+            split_by: Split::default(),
+            main_gpu: 0,
             projector: None,
             projector_on_host: false,
             draft: None,
@@ -105,6 +123,17 @@ const VALUES: &[(&[&str], Set<Settings>)] = &[
     (&["-cram", "--cache-ram"], |settings, value| { settings.prompt_cache = number(value)?; Ok(()) }),
     (&["-ncmoe", "--n-cpu-moe"], |settings, value| { settings.cpu_experts = number(value)?.ok_or(NUMBER)?; Ok(()) }),
     (&["-ts", "--tensor-split"], |settings, value| { settings.split = shares(value)?; Ok(()) }),
+    (&["-sm", "--split-mode"], |settings, value| {
+        settings.split_by = match value {
+            "layer" => Split::Layers,
+            "row" => Split::Rows,
+            "tensor" => Split::Tensors,
+            "none" => Split::Alone,
+            _ => return Err("none, layer, row or tensor"),
+        };
+        Ok(())
+    }),
+    (&["-mg", "--main-gpu"], |settings, value| { settings.main_gpu = number(value)?.and_then(|gpu| u32::try_from(gpu).ok()).ok_or(NUMBER)?; Ok(()) }),
     (&["-mm", "--mmproj"], |settings, value| { settings.projector = Some(value.to_owned()); Ok(()) }),
     (&["-md", "--model-draft", "--spec-draft-model"], |settings, value| { settings.draft = Some(value.to_owned()); Ok(()) }),
     (&["-ngld", "--gpu-layers-draft", "--n-gpu-layers-draft", "--spec-draft-ngl"], |settings, value| { settings.draft_gpu_layers = layers(value)?; Ok(()) }),
@@ -185,7 +214,16 @@ impl Settings {
 
     /// No share of a GPU differs from another's.
     pub fn splits_evenly(&self) -> bool {
-        self.split.iter().all(|share| *share == 0)
+        self.split_by != Split::Alone && self.split.iter().all(|share| *share == 0)
+    }
+
+    /// What a GPU has of the whole. Without `--tensor-split` llama.cpp goes by what is free on each; here all count the same.
+    pub fn share(&self, gpu: u32) -> u64 {
+        match self.split_by {
+            Split::Alone => u64::from(gpu == self.main_gpu),
+            _ if self.splits_evenly() => 1,
+            _ => usize::try_from(gpu).ok().and_then(|gpu| self.split.get(gpu)).copied().unwrap_or(0),
+        }
     }
 }
 

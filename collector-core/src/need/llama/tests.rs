@@ -134,6 +134,24 @@ fn gpus_share_layers_by_their_shares() {
 }
 
 #[test]
+fn gpus_share_rows_or_one_has_all() {
+    let of = |flags: &str, what: &str| {
+        let need = need(header("llama", F16, &[]), flags, 2);
+        [0, 1].map(|gpu| amount(&need, what, &Resource::Vram { gpu }))
+    };
+    let all = 2 * LAYER + EMBEDDING;
+    assert_eq!(of("-sm row", "weights"), [all / 2, all / 2]);
+    assert_eq!(of("-sm row -ts 1,3", "weights"), [all / 4, all / 4 * 3]);
+    assert_eq!(of("-sm row", "KV cache"), of("-sm layer", "KV cache"));
+    assert_eq!(of("-sm none", "weights"), [all, 0]);
+    assert_eq!(of("-sm none -mg 1", "weights"), [0, all]);
+    assert_eq!(of("-sm none -mg 1", "CUDA context")[0], 0, "the other is not used");
+    let tensors = need(header("llama", F16, &[]), "-sm tensor", 2);
+    assert!(tensors.not_considered[0].starts_with("--split-mode tensor"), "{tensors:?}");
+    assert!(Settings::of(&["-sm", "columns"]).is_err());
+}
+
+#[test]
 fn other_files_count_too() {
     let mut files = files(header("llama", F16, &[]));
     files.projector = Some(header("clip", F16, &[]));

@@ -1,7 +1,9 @@
 //! What servers of safetensors models need alike: weights, buffers, processes. Figures that were published, each with its error.
 
+use super::spread::Spread;
 use crate::amount;
 use crate::need::checkpoint::Checkpoint;
+use crate::need::remark::Remark;
 use crate::need::{Memory, Need, Origin, Part, Resource};
 
 pub const MIB: u64 = 1 << 20;
@@ -16,57 +18,49 @@ const WORKER: (u64, u64) = (4 * GIB, GIB);
 /// The one that takes requests, and uses no GPU: our estimate.
 const FRONT: (u64, u64) = (GIB, GIB / 2);
 
-/// How a model is spread, and what becomes of its weights.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Spread {
-    pub tensor: u64,
-    pub pipeline: u64,
-    /// Copies of the model.
-    pub data: u64,
-    /// Bytes of an element that floats are converted to; `None`: as the engine does by itself.
-    pub element: Option<u64>,
-    /// Quantised while it loads.
-    pub quantise: Option<String>,
-    /// Bytes that each GPU leaves in host memory.
-    pub offload: u64,
-}
-
-impl Spread {
-    pub fn gpus(&self) -> u64 {
-        self.tensor.saturating_mul(self.pipeline).saturating_mul(self.data)
-    }
-
-    /// Bytes of an element where it computes. A model of 32 bits is halved unless an engine is told otherwise.
-    pub fn computed(&self) -> u64 {
-        self.element.unwrap_or(2)
-    }
-}
-
 /// A need that grows part by part, for GPUs that are all alike.
 pub struct Plan<'a> {
     pub need: Need,
     pub model: &'a Checkpoint,
     pub spread: &'a Spread,
+    /// GPUs of this host that it takes.
+    here: u64,
 }
 
 impl<'a> Plan<'a> {
-    pub fn new(model: &'a Checkpoint, spread: &'a Spread, not_considered: &[String]) -> Plan<'a> {
+    /// `gpus`: how many there are, and whether there are no more.
+    pub fn new(
+        model: &'a Checkpoint,
+        spread: &'a Spread,
+        not_considered: &[String],
+        (gpus, certain): (u32, bool),
+    ) -> Plan<'a> {
         let mut need = Need { not_considered: not_considered.to_vec(), ..Need::default() };
         if let Some(bound) = &model.config.bound {
             need.upper_bound = true;
             need.assume(bound.clone());
         }
-        need.not_known.extend(model.config.missing.iter().cloned());
+        // Without a configuration nothing is known of the model; of one that is here, something of its cache.
+        let absent = model.config.layers.is_empty();
+        let remark = |sentence: &String| if absent { Remark::both(sentence) } else { Remark::vram(sentence) };
+        need.not_known.extend(model.config.missing.iter().map(remark));
         if model.by_length {
             need.upper_bound = true;
             need.assume("the weights are not safetensors: their files' length is counted");
         }
-        Plan { need, model, spread }
+        let mut plan = Plan { need, model, spread, here: spread.here() };
+        plan.compare(gpus, certain);
+        plan
     }
 
-    /// GPUs that it needs, as numbers.
+    /// GPUs of this host that it needs, as numbers.
     pub fn gpus(&self) -> std::ops::Range<u32> {
-        0..u32::try_from(self.spread.gpus()).unwrap_or(u32::MAX).min(1024)
+        0..u32::try_from(self.here).unwrap_or(u32::MAX).min(1024)
+    }
+
+    /// Copies of the model on this host, of which one may be on several.
+    pub fn copies(&self) -> u64 {
+        self.here.div_ceil(self.spread.of_copy().max(1))
     }
 
     pub fn host(&mut self, what: &str, memory: Memory, (amount, error): (u64, u64), loading: bool) {
@@ -120,7 +114,7 @@ impl<'a> Plan<'a> {
     /// Weights on GPUs and in host memory, and what passes through while they load.
     pub fn weights(&mut self) -> u64 {
         let (all, error) = self.loaded();
-        let parts = self.spread.tensor.saturating_mul(self.spread.pipeline).max(1);
+        let parts = self.spread.of_copy().max(1);
         let share = all.div_ceil(parts);
         // What cannot be divided is on each GPU, and layers are not all alike.
         let uneven = match (self.spread.tensor, self.spread.pipeline) {
@@ -132,7 +126,7 @@ impl<'a> Plan<'a> {
         self.each("weights", (share - offloaded, (error / parts).saturating_add(uneven)));
         if offloaded > 0 {
             // Torch rounds each pinned tensor up to a power of two: 1 to 1.9 times (vLLM issue 56410).
-            let pinned = offloaded.saturating_mul(self.spread.gpus());
+            let pinned = offloaded.saturating_mul(self.here);
             let nearly = pinned / 10 * 9;
             self.host("weights left in host memory", Memory::Pinned, (pinned.saturating_add(nearly), nearly), false);
         }
@@ -140,11 +134,23 @@ impl<'a> Plan<'a> {
         share - offloaded
     }
 
+    /// A smaller model that guesses tokens, shared by so many GPUs. Some use the embeddings of the other.
+    pub fn draft(&mut self, draft: &Checkpoint, tensor: u64) {
+        let (weights, element) = (&draft.weights, self.spread.computed());
+        let other = weights.bytes.saturating_sub(weights.float_bytes);
+        let bytes = weights.floats.saturating_mul(element).saturating_add(other).div_ceil(tensor.max(1));
+        let error = weights.embeddings.saturating_mul(element).div_ceil(tensor.max(1));
+        self.each("weights of the draft model", (bytes, error.min(bytes)));
+        self.host("weights of the draft model, while read", Memory::PageCache, (weights.bytes, 0), true);
+        self.need.not_known.extend(draft.config.missing.iter().map(Remark::vram));
+        self.need.upper_bound |= draft.by_length || draft.config.bound.is_some();
+    }
+
     /// CUDA and its libraries on each GPU, and the processes in host memory.
     pub fn processes(&mut self) {
         self.each("CUDA context", CONTEXT);
-        let workers = self.spread.gpus();
-        if self.spread.tensor.saturating_mul(self.spread.pipeline) > 1 {
+        let workers = self.here;
+        if self.spread.of_copy() > 1 {
             self.each("NCCL", NCCL);
         }
         let (amount, error) = WORKER;
@@ -170,15 +176,26 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Fewer GPUs than it needs, as far as that is known.
-    pub fn compare(&mut self, gpus: u32, certain: bool) {
-        let needed = self.spread.gpus();
-        if gpus == 0 && !certain {
+    /// Fewer GPUs than it needs, as far as that is known; and other hosts.
+    fn compare(&mut self, gpus: u32, certain: bool) {
+        let (needed, all) = (self.here, self.spread.gpus());
+        if self.spread.anywhere && certain && needed > u64::from(gpus) {
+            self.here = gpus.into();
+            self.need.not_known.push(Remark::both(format!(
+                "how many of its {needed} GPUs are on this host: Ray chooses them, and there {} here; as many are counted",
+                are(gpus)
+            )));
+        } else if gpus == 0 && !certain {
             self.need.assume(
                 "there is no NVIDIA GPU here: these are the numbers for another host (--gpus COUNT --gpu-memory SIZE)",
             );
         } else if certain && needed > u64::from(gpus) {
-            self.need.refused.push(format!("it needs {needed} GPUs, and there {}", are(gpus)));
+            self.need.refused.push(Remark::whatever(format!("it needs {needed} GPUs, and there {}", are(gpus))));
+        }
+        if needed < all {
+            self.need.assume(format!(
+                "of its {all} GPUs {needed} are on this host, as its flags say: the need is this host's"
+            ));
         }
     }
 
@@ -190,8 +207,11 @@ impl<'a> Plan<'a> {
                 self.need.assume(format!("{flag} is not set: the model's whole context of {tokens} tokens"));
                 tokens
             }
+            // Nothing of the model is known, and that is said once.
+            (None, None) if self.model.config.layers.is_empty() => 0,
             (None, None) => {
-                self.need.not_known.push(format!("the length of the context: neither {flag} nor config.json says it"));
+                let why = format!("the length of the context: neither {flag} nor config.json says it");
+                self.need.not_known.push(Remark::vram(why));
                 0
             }
         }

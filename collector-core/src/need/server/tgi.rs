@@ -1,9 +1,8 @@
 //! What text-generation-inference takes: a share of each GPU, all of it once it has warmed up. Names of launcher/src/main.rs.
 
-use std::collections::BTreeMap;
-
 use super::cache::{Cache, Kind};
-use super::part::{Plan, Spread};
+use super::part::Plan;
+use super::spread::Spread;
 use crate::need::Need;
 use crate::need::checkpoint::Checkpoint;
 use crate::need::flag::{Error, Flags, Set, element, parallel, tokens};
@@ -32,8 +31,11 @@ const VALUES: &[(&[&str], Set<Settings>)] = &[
     (&["--max-batch-prefill-tokens"], |settings, value| { settings.batch = tokens(value)?; Ok(()) }),
     (&["--kv-cache-dtype"], |settings, value| { settings.cache = Kind::of(value).ok_or("fp8_e4m3fn or fp8_e5m2")?; Ok(()) }),
     (&["--dtype"], |settings, value| { settings.spread.element = element(value)?; Ok(()) }),
-    (&["--quantize"], |settings, value| { settings.spread.quantise = Some(value.to_owned()); Ok(()) }),
+    (&["--quantize"], |settings, value| { settings.spread.quantise = Some(if value == "bitsandbytes" { INT8 } else { value }.to_owned()); Ok(()) }),
 ];
+
+/// TGI's `bitsandbytes` has 8 bits; four are `bitsandbytes-nf4` and `-fp4` (launcher/src/main.rs, `Quantization`).
+const INT8: &str = "bitsandbytes-int8";
 
 #[rustfmt::skip]
 const HARMLESS: &[(&str, bool)] = &[
@@ -51,7 +53,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             model: None,
-            spread: Spread { tensor: 1, pipeline: 1, data: 1, ..Spread::default() },
+            spread: Spread::default(),
             fraction: 1_000_000,
             context: None,
             batch: 4096,
@@ -73,11 +75,10 @@ impl Settings {
 /// Sequences that its warm-up decodes at a time: our estimate.
 const SEQUENCES: u64 = 128;
 
-/// `gpus`: how many there are, and whether there are no more; `sizes`: bytes of each, as far as they are known.
-pub fn plan(model: &Checkpoint, settings: &Settings, (gpus, certain): (u32, bool), sizes: &BTreeMap<u32, u64>) -> Need {
+/// `gpus`: how many there are, and whether there are no more.
+pub fn plan(model: &Checkpoint, settings: &Settings, gpus: (u32, bool)) -> Need {
     let spread = &settings.spread;
-    let mut plan = Plan::new(model, spread, &settings.not_considered);
-    plan.compare(gpus, certain);
+    let mut plan = Plan::new(model, spread, &settings.not_considered, gpus);
     plan.weights();
     plan.activations(settings.batch, SEQUENCES);
     plan.processes();
@@ -98,7 +99,7 @@ pub fn plan(model: &Checkpoint, settings: &Settings, (gpus, certain): (u32, bool
     }
     for gpu in plan.gpus() {
         let what = "KV cache, the rest of TGI's share".to_owned();
-        plan.need.shares.push(Share { what, gpu, millionths: settings.fraction, beside: 0 });
+        plan.need.shares.push(Share { what, gpu, millionths: settings.fraction, beside: 0, beside_error: 0 });
     }
     plan.need.assume(
         "TGI takes its whole share of each GPU once it has warmed up (--cuda-memory-fraction); of it a tenth is left free for batches unless TGI_WIGGLE_ROOM says otherwise",
@@ -106,20 +107,24 @@ pub fn plan(model: &Checkpoint, settings: &Settings, (gpus, certain): (u32, bool
     if spread.tensor == 1 {
         plan.need.assume("--num-shard is not set: one GPU, unless CUDA_VISIBLE_DEVICES names more");
     }
-    let mut need = plan.need;
-    need.resolve(sizes);
-    need
+    plan.need
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+    use crate::need::checkpoint::test::llama_8b;
     use crate::need::server::part::GIB;
-    use crate::need::server::test::llama_8b;
+    use crate::need::server::test::sum;
+
+    fn of(line: &str) -> Settings {
+        Settings::of(&line.split_whitespace().collect::<Vec<_>>()).unwrap()
+    }
 
     #[test]
     fn it_takes_its_share() {
-        let of = |line: &str| Settings::of(&line.split_whitespace().collect::<Vec<_>>()).unwrap();
         let settings = of(
             "--model-id m --num-shard 2 --cuda-memory-fraction 0.75 --max-total-tokens 8192 --port 80 --lora-adapters x",
         );
@@ -127,10 +132,21 @@ mod tests {
             (settings.model.as_deref(), &settings.not_considered[..]),
             (Some("m"), &["--lora-adapters x".to_owned()][..])
         );
-        let sizes = BTreeMap::from([(0, 80 * GIB), (1, 80 * GIB)]);
-        let need = plan(&llama_8b(), &settings, (2, true), &sizes);
+        let mut need = plan(&llama_8b(), &settings, (2, true));
+        need.resolve(&BTreeMap::from([(0, 80 * GIB), (1, 80 * GIB)]));
         assert_eq!(need.total().vram, BTreeMap::from([(0, 60 * GIB), (1, 60 * GIB)]));
-        let small = BTreeMap::from([(0, 8 * GIB)]);
-        assert_eq!(plan(&llama_8b(), &of("--model-id m"), (1, true), &small).refused.len(), 1);
+        let mut small = plan(&llama_8b(), &of("--model-id m"), (1, true));
+        small.resolve(&BTreeMap::from([(0, 8 * GIB)]));
+        assert_eq!(small.refused.len(), 1);
+    }
+
+    #[test]
+    fn bitsandbytes_has_eight_bits_unless_it_says_four() {
+        let weights = |line: &str| sum(&plan(&llama_8b(), &of(line), (1, true)), "weights");
+        let (whole, eight) = (weights("--model-id m"), weights("--model-id m --quantize bitsandbytes"));
+        let four = weights("--model-id m --quantize bitsandbytes-nf4");
+        let kept = llama_8b().weights.embeddings * 2;
+        assert_eq!((whole - kept) / 2, eight - kept, "a half, but for the embeddings");
+        assert!(four < eight * 3 / 4, "{four} {eight}");
     }
 }

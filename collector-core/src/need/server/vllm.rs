@@ -8,6 +8,7 @@ use super::cache::Cache;
 use super::part::{GIB, Plan, shown};
 use super::vllm_flag::Settings;
 use crate::need::checkpoint::Checkpoint;
+use crate::need::remark::Remark;
 use crate::need::share::Share;
 use crate::need::{Memory, Need};
 
@@ -16,10 +17,16 @@ const GRAPHS: (u64, u64) = (GIB * 3 / 2, GIB);
 const REST: &str = "KV cache, the rest of vLLM's share";
 
 /// `gpus`: how many there are, and whether there are no more; `sizes`: bytes of each, as far as they are known.
-pub fn plan(model: &Checkpoint, settings: &Settings, (gpus, certain): (u32, bool), sizes: &BTreeMap<u32, u64>) -> Need {
+/// `draft`: the model that guesses tokens, if the settings name one.
+pub fn plan(
+    model: &Checkpoint,
+    draft: Option<&Checkpoint>,
+    settings: &Settings,
+    gpus: (u32, bool),
+    sizes: &BTreeMap<u32, u64>,
+) -> Need {
     let spread = &settings.spread;
-    let mut plan = Plan::new(model, spread, &settings.not_considered);
-    plan.compare(gpus, certain);
+    let mut plan = Plan::new(model, spread, &settings.not_considered, gpus);
     plan.weights();
     let (batch, sequences) = batch(&mut plan, settings, sizes);
     let tokens = if settings.fit_context { 1 } else { plan.context(settings.context, "--max-model-len") };
@@ -40,7 +47,13 @@ pub fn plan(model: &Checkpoint, settings: &Settings, (gpus, certain): (u32, bool
     if !settings.eager {
         plan.each("CUDA graphs", GRAPHS);
     }
-    let least = cache.request(&model.config, tokens);
+    let mut least = cache.request(&model.config, tokens);
+    if let (Some(draft), Some(named)) = (draft, &settings.draft) {
+        let tensor = named.tensor.unwrap_or(spread.tensor);
+        plan.draft(draft, tensor);
+        // It keeps the same tokens, in its own layers.
+        least = least.saturating_add(Cache { tensor, pipeline: 1, ..cache }.request(&draft.config, tokens));
+    }
     match settings.cache_bytes {
         Some(bytes) => {
             plan.each("KV cache (--kv-cache-memory-bytes)", (bytes, 0));
@@ -49,7 +62,7 @@ pub fn plan(model: &Checkpoint, settings: &Settings, (gpus, certain): (u32, bool
                 let why = format!(
                     "a request of {tokens} tokens needs {least} of cache, and --kv-cache-memory-bytes gives {bytes}"
                 );
-                plan.need.refused.push(why);
+                plan.need.refused.push(Remark::vram(why));
             }
         }
         None => {
@@ -67,13 +80,11 @@ pub fn plan(model: &Checkpoint, settings: &Settings, (gpus, certain): (u32, bool
         }
     }
     host(&mut plan, settings);
-    let mut need = plan.need;
-    need.resolve(sizes);
-    need
+    plan.need
 }
 
 fn share(gpu: u32, settings: &Settings) -> Share {
-    Share { what: REST.to_owned(), gpu, millionths: settings.utilisation, beside: 0 }
+    Share { what: REST.to_owned(), gpu, millionths: settings.utilisation, beside: 0, beside_error: 0 }
 }
 
 /// Tokens and sequences of a batch. Defaults of `get_batch_defaults` in vllm/engine/arg_utils.py: they depend on the GPU.
@@ -98,16 +109,19 @@ fn host(plan: &mut Plan<'_>, settings: &Settings) {
         plan.host("a file of weights, while read", Memory::Anonymous, (largest, 0), true);
     }
     if settings.offload_cache > 0 {
-        // One region in /dev/shm, populated at start and registered with CUDA: exact.
-        plan.host("KV cache in host memory", Memory::Pinned, (settings.offload_cache, 0), false);
+        // A region in /dev/shm for each copy of the model, populated at start and registered with CUDA: exact.
+        let parts = u128::from(plan.spread.of_copy().max(1));
+        let bytes = u128::from(settings.offload_cache) * plan.gpus().len() as u128 / parts;
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        plan.host("KV cache in host memory", Memory::Pinned, (bytes, 0), false);
     }
     if plan.model.config.multimodal && settings.media_cache > 0 {
-        let copies = settings.front_ends.saturating_add(plan.spread.data);
+        let copies = settings.front_ends.saturating_add(plan.copies());
         let bytes = settings.media_cache.saturating_mul(copies);
         plan.host("cache of processed media, when full", Memory::Anonymous, (bytes, bytes), false);
     }
     if settings.sleeps {
-        let weights = shown(plan.model.weights.bytes.saturating_mul(plan.spread.data));
+        let weights = shown(plan.model.weights.bytes.saturating_mul(plan.copies()));
         plan.need.assume(format!(
             "--enable-sleep-mode: asleep at level 1 it holds its weights, {weights}, in pinned host memory"
         ));
@@ -118,12 +132,16 @@ fn host(plan: &mut Plan<'_>, settings: &Settings) {
 mod tests {
     use super::*;
     use crate::need::Resource;
-    use crate::need::server::test::{llama_8b, sum};
+    use crate::need::checkpoint::test::llama_8b;
+    use crate::need::server::test::sum;
 
     fn of(line: &str, gpus: u32, size: Option<u64>) -> Need {
         let settings = Settings::of(&line.split_whitespace().collect::<Vec<_>>()).unwrap();
         let sizes = size.map(|size| (0..gpus).map(|gpu| (gpu, size)).collect()).unwrap_or_default();
-        plan(&llama_8b(), &settings, (gpus, true), &sizes)
+        let draft = settings.draft.as_ref().map(|_| llama_8b());
+        let mut need = plan(&llama_8b(), draft.as_ref(), &settings, (gpus, true), &sizes);
+        need.resolve(&sizes);
+        need
     }
 
     const H100: u64 = 85_060_000_000;
@@ -160,17 +178,41 @@ mod tests {
     fn what_cannot_start_says_which_limit_fails() {
         let small = of("m", 1, Some(16 * GIB));
         assert!(
-            small.refused[0].starts_with("92 % of GPU 0 (16.0 GiB) are 14.7 GiB, but it needs at least"),
+            small.refused[0].sentence.starts_with("92 % of GPU 0 (16.0 GiB) are 14.7 GiB, but it needs at least"),
             "{small:?}"
         );
         let few = of("m -tp 4", 2, Some(H100));
-        assert_eq!(few.refused, ["it needs 4 GPUs, and there are 2"]);
+        assert_eq!(few.refused, [Remark::whatever("it needs 4 GPUs, and there are 2")]);
         let cache = of("m --kv-cache-memory-bytes 1G --max-model-len 131072", 1, Some(H100));
         assert!(
-            cache.refused[0].contains("needs 16.0 GiB of cache, and --kv-cache-memory-bytes gives 1.00 GiB"),
+            cache.refused[0].sentence.contains("needs 16.0 GiB of cache, and --kv-cache-memory-bytes gives 1.00 GiB"),
             "{cache:?}"
         );
         assert!(cache.shares.is_empty() && cache.missing().is_empty());
+    }
+
+    #[test]
+    fn a_host_has_its_part_of_what_is_spread_over_several() {
+        let two = of("m -tp 8 -pp 2 --nnodes 2 --node-rank 1 --master-addr 10.0.0.1", 8, Some(H100));
+        assert!(two.refused.is_empty() && two.not_considered.is_empty() && two.total().vram.len() == 8, "{two:?}");
+        let copies = of("m -dp 4 -dpl 2 --data-parallel-address 10.0.0.1 --kv-offloading-size 8", 2, Some(H100));
+        assert!(copies.refused.is_empty() && copies.not_considered.is_empty(), "{copies:?}");
+        assert_eq!(sum(&copies, "KV cache in host memory"), 16 * GIB, "each copy has a region");
+        let cluster = of("m -tp 16 --distributed-executor-backend ray", 8, Some(H100));
+        assert!(cluster.refused.is_empty() && cluster.total().vram.len() == 8, "{cluster:?}");
+        assert!(cluster.missing()[0].starts_with("how many of its 16 GPUs are on this host"), "{cluster:?}");
+    }
+
+    #[test]
+    fn a_model_that_guesses_has_weights_and_a_cache_of_its_own() {
+        let line = "m --max-model-len 8192 -tp 2";
+        let (alone, with) = (of(line, 2, Some(H100)), of(&format!(r#"{line} -sc {{"model":"d"}}"#), 2, Some(H100)));
+        let cache = |need: &Need| sum(need, "KV cache, one request of 8192 tokens");
+        assert_eq!(cache(&with), 2 * cache(&alone));
+        assert_eq!(sum(&with, "weights of the draft model"), sum(&with, "weights"));
+        assert_eq!(with.total().vram, alone.total().vram, "it is within the share");
+        let whole = of(&format!(r#"{line} -sc {{"model":"d","draft_tensor_parallel_size":1}}"#), 2, Some(H100));
+        assert_eq!(sum(&whole, "weights of the draft model"), 2 * sum(&with, "weights"), "each GPU has all of it");
     }
 
     #[test]

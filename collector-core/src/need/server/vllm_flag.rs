@@ -1,7 +1,8 @@
 //! What vLLM's command line says about memory. Names and defaults of vllm/engine/arg_utils.py and vllm/config (0.33).
 
 use super::cache::Kind;
-use super::part::{GIB, Spread};
+use super::part::GIB;
+use super::spread::Spread;
 use crate::need::flag::{
     Error, Flags, NUMBER, Set, Switch, bytes, element, gibibytes, number, parallel, positive, tokens,
 };
@@ -36,15 +37,25 @@ pub struct Settings {
     pub sleeps: bool,
     /// Each file is read into anonymous memory.
     pub read_eagerly: bool,
+    /// Tokens are guessed by a smaller model.
+    pub draft: Option<Draft>,
     /// Arguments that could matter, and are not taken into account.
     pub not_considered: Vec<String>,
+}
+
+/// A model that guesses tokens (`SpeculativeConfig` in vllm/config/speculative.py).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Draft {
+    pub model: String,
+    /// GPUs that share it; `None`: as many as share the model.
+    pub tensor: Option<u64>,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
             model: None,
-            spread: Spread { tensor: 1, pipeline: 1, data: 1, ..Spread::default() },
+            spread: Spread::default(),
             utilisation: 920_000,
             context: None,
             fit_context: false,
@@ -59,6 +70,7 @@ impl Default for Settings {
             front_ends: 1,
             sleeps: false,
             read_eagerly: false,
+            draft: None,
             not_considered: Vec::new(),
         }
     }
@@ -70,6 +82,11 @@ const VALUES: &[(&[&str], Set<Settings>)] = &[
     (&["--tensor-parallel-size", "-tp"], |settings, value| { settings.spread.tensor = parallel(value)?; Ok(()) }),
     (&["--pipeline-parallel-size", "-pp"], |settings, value| { settings.spread.pipeline = parallel(value)?; Ok(()) }),
     (&["--data-parallel-size", "-dp"], |settings, value| { settings.spread.data = parallel(value)?; Ok(()) }),
+    (&["--data-parallel-size-local", "-dpl"], |settings, value| { settings.spread.local = Some(number(value)?.ok_or(NUMBER)?); Ok(()) }),
+    // Each copy is started apart.
+    (&["--data-parallel-rank", "-dpn"], |settings, value| { number(value)?.ok_or(NUMBER)?; settings.spread.local = Some(1); Ok(()) }),
+    (&["--nnodes"], |settings, value| { settings.spread.hosts = parallel(value)?; Ok(()) }),
+    (&["--distributed-executor-backend", "--data-parallel-backend"], |settings, value| { settings.spread.anywhere |= value == "ray"; Ok(()) }),
     (&["--gpu-memory-utilization"], |settings, value| { settings.utilisation = share::parse(value)?; Ok(()) }),
     (&["--max-model-len"], |settings, value| {
         settings.fit_context = value == "auto" || value == "-1";
@@ -86,8 +103,37 @@ const VALUES: &[(&[&str], Set<Settings>)] = &[
     (&["--kv-offloading-size"], |settings, value| { settings.offload_cache = gibibytes(value)?; Ok(()) }),
     (&["--mm-processor-cache-gb"], |settings, value| { settings.media_cache = gibibytes(value)?; Ok(()) }),
     (&["--api-server-count", "-asc"], |settings, value| { settings.front_ends = number(value)?.ok_or(NUMBER)?; Ok(()) }),
+    (&["--speculative-config", "-sc"], |settings, value| {
+        let config: Speculative = serde_json::from_str(value).map_err(|_| r#"JSON, such as {"model": "org/draft", "num_speculative_tokens": 3}"#)?;
+        settings.draft = config.draft()?;
+        Ok(())
+    }),
     (&["--safetensors-load-strategy"], |settings, value| { settings.read_eagerly = value == "eager"; Ok(()) }),
 ];
+
+/// What of `--speculative-config` says which weights there are.
+#[derive(serde::Deserialize)]
+struct Speculative {
+    model: Option<String>,
+    method: Option<String>,
+    draft_tensor_parallel_size: Option<u64>,
+}
+
+impl Speculative {
+    fn draft(self) -> Result<Option<Draft>, &'static str> {
+        // These look tokens up, and layers of the model itself are in its files.
+        let weightless = ["ngram", "ngram_gpu", "[ngram]", "suffix", "mtp"];
+        let Some(model) = self.model.filter(|_| !self.method.is_some_and(|method| weightless.contains(&&*method)))
+        else {
+            return Ok(None);
+        };
+        let tensor = self.draft_tensor_parallel_size;
+        if tensor.is_some_and(|tensor| !(1..=1024).contains(&tensor)) {
+            return Err("draft_tensor_parallel_size from 1 to 1024");
+        }
+        Ok(Some(Draft { model, tensor }))
+    }
+}
 
 #[rustfmt::skip]
 const SWITCHES: &[(&[&str], Switch<Settings>)] = &[
@@ -106,6 +152,8 @@ const HARMLESS: &[(&str, bool)] = &[
     ("--enable-prefix-caching", false), ("--no-enable-prefix-caching", false), ("--enable-chunked-prefill", false), ("--revision", true),
     ("--download-dir", true), ("--root-path", true), ("--ssl-keyfile", true), ("--ssl-certfile", true),
     ("--disable-custom-all-reduce", false), ("--response-role", true),
+    ("--node-rank", true), ("--master-addr", true), ("--master-port", true), ("--headless", false), ("--data-parallel-address", true), ("-dpa", true),
+    ("--data-parallel-rpc-port", true), ("-dpp", true), ("--data-parallel-start-rank", true), ("-dpr", true), ("--data-parallel-hybrid-lb", false),
     ("--enable-server-load-tracking", false), ("--kv-offloading-backend", true),
 ];
 
@@ -143,11 +191,10 @@ mod tests {
             model: Some("/models/llama".to_owned()),
             spread: Spread {
                 tensor: 2,
-                pipeline: 1,
-                data: 1,
                 element: Some(4),
                 quantise: Some("fp8".to_owned()),
                 offload: 3 << 29,
+                ..Spread::default()
             },
             utilisation: 900_000,
             context: Some(32768),
@@ -163,7 +210,23 @@ mod tests {
     #[test]
     fn what_is_unknown_is_named() {
         let settings = of("m --speculative-config {} --enable-lora --host h more").unwrap();
-        assert_eq!(settings.not_considered, ["--speculative-config {}", "--enable-lora", "more"]);
+        assert_eq!(
+            (settings.draft, &settings.not_considered[..]),
+            (None, &["--enable-lora".to_owned(), "more".to_owned()][..])
+        );
+    }
+
+    #[test]
+    fn a_model_that_guesses_is_read() {
+        let draft = |json: &str| Settings::of(&["m", "-sc", json]).map(|settings| settings.draft);
+        let own = |tensor| Some(Draft { model: "org/draft".to_owned(), tensor });
+        assert_eq!(draft(r#"{"model":"org/draft","num_speculative_tokens":3}"#), Ok(own(None)));
+        assert_eq!(draft(r#"{"model":"org/draft","draft_tensor_parallel_size":1}"#), Ok(own(Some(1))));
+        assert_eq!(draft(r#"{"method":"ngram","model":"x"}"#), Ok(None));
+        let deep = "[".repeat(100_000);
+        for json in ["", "[", "7", r#"{"model":1}"#, r#"{"model":"m","draft_tensor_parallel_size":0}"#, &deep] {
+            assert!(draft(json).is_err(), "{json:.40}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use collector_core::lease::{Ask, Verdict};
 use collector_core::text::shown_json;
 use hyper::Method;
 
-use super::{Terms, alone, ask, exit, page};
+use super::{Terms, alone, ask, exit, gpus, page};
 use crate::cli::need::{Wants, wanted};
 use crate::cli::settings::Settings;
 use crate::cli::terminal::{colour, room};
@@ -52,7 +52,8 @@ pub struct AdmitArgs {
 pub fn admit(args: &AdmitArgs, effective: &Effective) -> Result<u8, Failure> {
     let need = wanted(&args.wants, &args.command, effective)?;
     let Terms { priority, unit, on_gpu } = args.terms.clone();
-    let question = Ask { need, priority, unit, gpus: on_gpu };
+    let gpus = gpus(on_gpu, &need, &args.command);
+    let question = Ask { need, priority, unit, gpus };
     let verdict: Verdict =
         match Client::of(effective).and_then(|client| ask::ask(&client, Method::POST, "admit", Some(&question))) {
             Ok(verdict) => verdict,

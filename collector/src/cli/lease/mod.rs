@@ -13,7 +13,9 @@ pub use list::{ReservationsArgs, reservations};
 pub use reserve::{ReleaseArgs, ReserveArgs, TouchArgs, release, reserve, touch};
 
 use collector_core::lease::{Decision, Priority};
+use collector_core::need::{Need, Resource};
 
+use crate::cli::need::Environment;
 use crate::exit::Exit;
 
 /// How much it matters, and where it may be.
@@ -29,6 +31,12 @@ pub struct Terms {
     /// The GPUs that it may use, by number [default: those with most room]
     #[arg(long, value_name = "GPU,…", value_delimiter = ',')]
     pub on_gpu: Vec<String>,
+}
+
+/// The GPUs that were named, or else, for a need of GPUs, those that the command's environment allows.
+fn gpus(on_gpu: Vec<String>, need: &Need, command: &[String]) -> Vec<String> {
+    let wants = !need.shares.is_empty() || need.parts.iter().any(|part| matches!(part.resource, Resource::Vram { .. }));
+    if on_gpu.is_empty() && wants { Environment::of(command).gpus() } else { on_gpu }
 }
 
 /// The exit code that a verdict is.

@@ -9,7 +9,7 @@ use collector_core::text::shown_json;
 use hyper::Method;
 
 use super::ask::{Claimed, ask, claim};
-use super::{Terms, exit, page};
+use super::{Terms, exit, gpus, page};
 use crate::cli::need::{Wants, wanted};
 use crate::cli::settings::Settings;
 use crate::cli::terminal::{colour, room};
@@ -90,11 +90,12 @@ pub fn reserve(args: &ReserveArgs, effective: &Effective) -> Result<u8, Failure>
         (None, Some(path)) => OwnerName::Cgroup(path.clone()),
         (None, None) => parent()?,
     };
+    let gpus = gpus(on_gpu, &need, &args.command);
     let wanted = Claim {
         need,
         priority,
         unit,
-        gpus: on_gpu,
+        gpus,
         owner: Some(owner),
         seconds: args.lasts.map(|time| time.as_secs().max(1)),
         wait_seconds: None,

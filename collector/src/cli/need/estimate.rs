@@ -9,6 +9,7 @@ use collector_core::need::checkpoint::config::Config;
 use collector_core::need::command::{Command, Program, Unknown, ollama_model};
 use collector_core::need::llama::estimate::estimate as estimate_llama;
 use collector_core::need::llama::setting::Settings as Llama;
+use collector_core::need::llama::variable;
 use collector_core::need::ollama::Name;
 use collector_core::need::safetensors::tensor::Weights;
 use collector_core::need::server::{sglang, sglang_flag, tgi, vllm, vllm_flag};
@@ -79,18 +80,20 @@ fn program(program: Program, model: Option<&String>, flags: &[String], host: &Ho
         Program::Llama => llama(model, flags, host),
         Program::Vllm => {
             let settings = vllm_flag::Settings::of(flags).map_err(usage)?;
-            let (model, missing) = checkpoint(model.or(settings.model.as_ref()), "vllm serve MODEL")?;
-            Ok(with_missing(vllm::plan(&model, &settings, gpus, &host.sizes()), missing))
+            let model = checkpoint(model.or(settings.model.as_ref()), "vllm serve MODEL")?;
+            let draft = settings.draft.as_ref().map(|draft| checkpoint(Some(&draft.model), "--speculative-config"));
+            let draft = draft.transpose()?;
+            Ok(vllm::plan(&model, draft.as_ref(), &settings, gpus, &host.sizes()))
         }
         Program::Sglang => {
             let settings = sglang_flag::Settings::of(flags).map_err(usage)?;
-            let (model, missing) = checkpoint(model.or(settings.model.as_ref()), "--model-path MODEL")?;
-            Ok(with_missing(sglang::plan(&model, &settings, gpus, &host.sizes()), missing))
+            let model = checkpoint(model.or(settings.model.as_ref()), "--model-path MODEL")?;
+            Ok(sglang::plan(&model, &settings, gpus, &host.sizes()))
         }
         Program::Tgi => {
             let settings = tgi::Settings::of(flags).map_err(usage)?;
-            let (model, missing) = checkpoint(model.or(settings.model.as_ref()), "--model-id MODEL")?;
-            Ok(with_missing(tgi::plan(&model, &settings, gpus, &host.sizes()), missing))
+            let model = checkpoint(model.or(settings.model.as_ref()), "--model-id MODEL")?;
+            Ok(tgi::plan(&model, &settings, gpus))
         }
         Program::Ollama => {
             let text = ollama_model(flags).ok_or_else(|| usage(anyhow!("ollama run names no model")))?;
@@ -103,33 +106,31 @@ fn program(program: Program, model: Option<&String>, flags: &[String], host: &Ho
 }
 
 fn llama(model: Option<&String>, flags: &[String], host: &Host<'_>) -> Result<Need, Failure> {
-    let mut settings = Llama::of(flags).map_err(usage)?;
+    let variables = variable::read(host.environment.all());
+    let line: Vec<&String> = variables.flags.iter().chain(flags).collect();
+    let mut settings = Llama::of(&line).map_err(usage)?;
+    settings.not_considered.extend(variables.not_considered);
     if model.is_some() {
         settings.model = model.cloned();
     }
     let path = settings.model.clone().ok_or_else(|| usage(anyhow!("the command names no model (-m FILE)")))?;
     let files = file::files(Path::new(&path), &settings)?;
     let mut need = estimate_llama(&files, &settings, host.count).with_context(|| format!("understand {path}"))?;
+    if !variables.used.is_empty() {
+        need.assume(format!("the environment of this command sets flags: {}", variables.used.join(", ")));
+    }
     if !host.said && host.count == 0 && settings.gpu_layers != Some(0) {
         need.assume("there is no NVIDIA GPU here: everything is in host memory (--gpus COUNT for another host)");
     }
     Ok(need)
 }
 
-/// The model of a server, and what is missing of it where it would have to be downloaded.
-fn checkpoint(model: Option<&String>, named: &str) -> Result<(Checkpoint, Option<String>), Failure> {
+/// The model of a server. One that would have to be downloaded is not known.
+fn checkpoint(model: Option<&String>, named: &str) -> Result<Checkpoint, Failure> {
     let model = model.ok_or_else(|| usage(anyhow!("the command names no model ({named})")))?;
     if let Some(folder) = folder::locate(model)? {
-        return Ok((folder::checkpoint(&folder)?, None));
+        return Ok(folder::checkpoint(&folder)?);
     }
     let missing = format!("what {model} needs: it is neither a folder here nor in the cache of Hugging Face");
-    Ok((Checkpoint { config: Config::default(), weights: Weights::default(), by_length: false }, Some(missing)))
-}
-
-fn with_missing(mut need: Need, missing: Option<String>) -> Need {
-    if let Some(missing) = missing {
-        need.not_known.retain(|sentence| !sentence.starts_with("the length of the context"));
-        need.not_known.insert(0, missing);
-    }
-    need
+    Ok(Checkpoint { config: Config::absent(missing), weights: Weights::default(), by_length: false })
 }

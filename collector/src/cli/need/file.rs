@@ -13,12 +13,12 @@ use collector_core::need::llama::shape::Shape;
 
 /// All headers that the settings name.
 pub fn files(model: &Path, settings: &Settings) -> Result<Files> {
-    let length = |path: &String| Ok(regular(Path::new(path))?.1);
+    let adapter = |path: &String| Ok(whole(Path::new(path))?.weights.sum());
     Ok(Files {
         model: understood(&in_folder(model)?)?,
         projector: settings.projector.as_ref().map(|path| whole(Path::new(path))).transpose()?,
         draft: settings.draft.as_ref().map(|path| understood(Path::new(path))).transpose()?,
-        adapters: settings.adapters.iter().map(length).collect::<Result<_>>()?,
+        adapters: settings.adapters.iter().map(adapter).collect::<Result<_>>()?,
     })
 }
 

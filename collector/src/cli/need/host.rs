@@ -9,7 +9,9 @@ use collector_core::amount;
 use collector_core::api::gpus::{GpuLine, Gpus};
 use collector_core::need::Need;
 use collector_core::need::known::{self, Model, version};
+use collector_core::need::remark::Remark;
 
+use super::environment::Environment;
 use crate::client::Client;
 use crate::config::load::Effective;
 use crate::config::table::model::models;
@@ -26,6 +28,7 @@ pub struct Host<'a> {
     pub certain: bool,
     /// The command line describes them: nothing of this host's GPUs is meant.
     pub said: bool,
+    pub environment: Environment,
     /// Bytes of each, as the command line says.
     sizes: Vec<u64>,
     effective: &'a Effective,
@@ -35,17 +38,23 @@ pub struct Host<'a> {
 
 impl<'a> Host<'a> {
     /// `memory`: `80G` for all, or `80G,24G`.
-    pub fn of(count: Option<u32>, memory: Option<&str>, effective: &'a Effective) -> anyhow::Result<Host<'a>> {
+    pub fn of(
+        count: Option<u32>,
+        memory: Option<&str>,
+        environment: Environment,
+        effective: &'a Effective,
+    ) -> anyhow::Result<Host<'a>> {
         let size = |text: &str| amount::parse_bytes(text).map_err(|why| anyhow!("--gpu-memory {text}: {why}"));
         let sizes: Vec<u64> = memory.iter().flat_map(|list| list.split(',')).map(size).collect::<Result<_, _>>()?;
         let listed = u32::try_from(sizes.len()).unwrap_or(u32::MAX);
         let said = count.is_some() || listed > 0;
         // One size is that of all GPUs, however many.
-        let here = if said { 0 } else { nodes() };
-        let certain = count.is_some() || listed > 1 || here > 0;
+        let there = if said { 0 } else { nodes() };
+        let here = environment.visible().map_or(there, |visible| visible_of(there, &visible));
+        let certain = count.is_some() || listed > 1 || there > 0;
         let count = count.unwrap_or(listed.max(here));
         ensure!(count.max(listed) <= MOST, "--gpus {}: expected at most {MOST}", count.max(listed));
-        Ok(Host { count, certain, said, sizes, effective, agent: OnceCell::new() })
+        Ok(Host { count, certain, said, environment, sizes, effective, agent: OnceCell::new() })
     }
 
     /// Bytes of each GPU, as far as they are known.
@@ -71,8 +80,8 @@ impl<'a> Host<'a> {
         } else if let Some((_, best)) = known.iter().max_by_key(|(_, tenths)| tenths).filter(|(_, best)| *best < least)
         {
             let (least, best) = (version(least), version(*best));
-            need.refused
-                .push(format!("it needs a compute capability of {least}, and no GPU here has more than {best}"));
+            let why = format!("it needs a compute capability of {least}, and no GPU here has more than {best}");
+            need.refused.push(Remark::whatever(why));
         }
     }
 
@@ -98,8 +107,22 @@ impl<'a> Host<'a> {
         let body = Client::of(self.effective)?.page(GPUS)?;
         let gpus: Gpus = serde_json::from_slice(&body).context("the answer is not from an agent of this version")?;
         // MIG devices are parts of other GPUs.
-        Ok((0..MOST).zip(gpus.gpus.into_iter().filter(|gpu| gpu.parent.is_none())).collect())
+        let whole = gpus.gpus.into_iter().filter(|gpu| gpu.parent.is_none()).collect();
+        Ok((0..MOST).zip(seen(whole, self.environment.visible().as_deref())).collect())
     }
+}
+
+/// GPUs as a program sees them that may use these alone.
+fn seen(gpus: Vec<GpuLine>, visible: Option<&[String]>) -> Vec<GpuLine> {
+    let Some(visible) = visible else { return gpus };
+    let is = |gpu: &&GpuLine, name: &str| gpu.gpu == name || name.starts_with("GPU-") && gpu.uuid.starts_with(name);
+    visible.iter().map_while(|name| gpus.iter().find(|gpu| is(gpu, name)).cloned()).collect()
+}
+
+/// How many of so many GPUs are visible.
+fn visible_of(count: u32, visible: &[String]) -> u32 {
+    let there = |gpu: &&String| gpu.parse::<u32>().map_or(count > 0, |number| number < count);
+    u32::try_from(visible.iter().take_while(there).count()).unwrap_or(count).min(count)
 }
 
 /// GPUs with a device node here.
@@ -120,15 +143,33 @@ mod tests {
         let layers = Layers { file: Some("/dev/null".into()), ..Layers::default() };
         let effective = load(&layers).unwrap();
         let sizes = |count, memory| {
-            let host = Host::of(count, memory, &effective)?;
+            let host = Host::of(count, memory, Environment::default(), &effective)?;
             Ok::<_, anyhow::Error>((host.count, host.sizes().into_values().collect::<Vec<_>>()))
         };
-        let one = Host::of(None, Some("80G"), &effective).unwrap();
+        let one = Host::of(None, Some("80G"), Environment::default(), &effective).unwrap();
         assert_eq!((one.count, one.certain, one.sizes()[&7]), (1, false, 80 << 30), "of each, however many");
         assert_eq!(sizes(Some(3), Some("80G")).unwrap(), (3, vec![80 << 30; 3]));
         assert_eq!(sizes(None, Some("80G,24G")).unwrap(), (2, vec![80 << 30, 24 << 30]));
         assert_eq!(sizes(Some(2), None).unwrap(), (2, vec![]), "sizes of this host's GPUs are not those of another's");
         assert_eq!(sizes(Some(65), None).unwrap_err().to_string(), "--gpus 65: expected at most 64");
         assert!(sizes(None, Some("big")).unwrap_err().to_string().starts_with("--gpu-memory big: expected a number"));
+    }
+
+    #[test]
+    fn only_visible_gpus_count() {
+        let list = |text: &str| text.split(',').map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!([visible_of(2, &list("1")), visible_of(2, &list("0,1,2")), visible_of(2, &list("5"))], [1, 2, 0]);
+        assert_eq!([visible_of(2, &list("GPU-a")), visible_of(0, &list("GPU-a")), visible_of(2, &[])], [1, 0, 0]);
+        let gpu = |number: &str, uuid: &str| {
+            serde_json::from_value::<GpuLine>(
+                serde_json::json!({"gpu": number, "uuid": uuid, "model": "", "driver": ""}),
+            )
+        };
+        let gpus = || vec![gpu("0", "GPU-aa").unwrap(), gpu("1", "GPU-bb").unwrap()];
+        let names =
+            |visible: Option<&[String]>| seen(gpus(), visible).into_iter().map(|gpu| gpu.gpu).collect::<Vec<_>>();
+        assert_eq!(names(None), ["0", "1"]);
+        assert_eq!(names(Some(&list("1,0"))), ["1", "0"], "in the order that the program sees");
+        assert_eq!(names(Some(&list("GPU-b,7,0"))), ["1"]);
     }
 }

@@ -1,6 +1,7 @@
 //! `headroom need`: prints what a model, a command or a declaration needs; [`wanted`] says the same to other verbs. Reads files with
 //! the caller's rights.
 
+mod environment;
 mod estimate;
 mod file;
 mod folder;
@@ -14,6 +15,7 @@ use collector_core::need::Need;
 use collector_core::need::command::Program;
 use collector_core::need::declared::Declared;
 
+pub use self::environment::Environment;
 use self::estimate::estimate;
 use self::host::Host;
 use super::settings::{HEADING, Settings};
@@ -112,7 +114,8 @@ pub fn wanted(wants: &Wants, command: &[String], effective: &Effective) -> Resul
     if command.is_empty() {
         return Ok(declared);
     }
-    let host = Host::of(wants.gpus, wants.gpu_memory.as_deref(), effective).map_err(usage)?;
+    let environment = Environment::of(command);
+    let host = Host::of(wants.gpus, wants.gpu_memory.as_deref(), environment, effective).map_err(usage)?;
     let mut need = match estimate(command, wants.engine, &host)? {
         Ok(need) => need,
         // What is declared needs no estimate.

@@ -10,6 +10,7 @@ use collector_core::need::llama::estimate::estimate;
 use collector_core::need::llama::setting::Settings;
 use collector_core::need::llama::shape::Shape;
 use collector_core::need::ollama::{Choice, LONGEST, Manifest, Name, context, settings};
+use collector_core::need::remark::Remark;
 
 use super::file;
 use super::folder::bounded;
@@ -46,7 +47,7 @@ pub fn need((folder, manifest): &(PathBuf, PathBuf), host: &Host<'_>) -> Result<
         }
         None => Choice::default(),
     };
-    let choice = own.or_environment(|name| env::var(name).ok());
+    let choice = own.or_environment(|name| host.environment.get(name).map(str::to_owned));
     let named = Settings {
         projector: files.projector.as_ref().map(text),
         adapters: files.adapters.iter().map(text).collect(),
@@ -68,10 +69,9 @@ pub fn need((folder, manifest): &(PathBuf, PathBuf), host: &Host<'_>) -> Result<
     let settings = Settings { projector: named.projector, adapters: named.adapters, ..settings };
     let mut need = estimate(&files, &settings, host.count).with_context(understand)?;
     if chosen.is_none() {
-        need.not_known.push(
-            "the context that Ollama chooses by the size of the GPUs, which is not known: 4096 tokens are counted, and it may be 262144 (--gpu-memory SIZE)"
-                .to_owned(),
-        );
+        need.not_known.push(Remark::both(
+            "the context that Ollama chooses by the size of the GPUs, which is not known: 4096 tokens are counted, and it may be 262144 (--gpu-memory SIZE)",
+        ));
     } else if choice.context.is_none() {
         let of = bytes.map_or("without a GPU".to_owned(), |bytes| format!("with {} of VRAM", amount::bytes(bytes)));
         let tokens = settings.context.unwrap_or(0);

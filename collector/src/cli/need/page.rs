@@ -41,7 +41,8 @@ pub fn text(need: &Need, width: usize, colour: bool) -> String {
     }
     text.push('\n');
     totals(&mut text, need);
-    list(&mut text, "It would not start", &need.refused);
+    let refused: Vec<String> = need.refused.iter().map(|remark| remark.sentence.clone()).collect();
+    list(&mut text, "It would not start", &refused);
     list(&mut text, "Not known, so the sums are a lower bound", &need.missing());
     list(&mut text, "Assumed", &need.assumptions);
     list(&mut text, "Not considered", &need.not_considered);
@@ -103,6 +104,7 @@ fn place(resource: &Resource) -> String {
 
 #[cfg(test)]
 mod tests {
+    use collector_core::need::remark::Remark;
     use collector_core::need::share::Share;
     use collector_core::need::{Memory, Origin};
 
@@ -158,8 +160,8 @@ mod tests {
             origin: Origin::Estimated,
             loading: false,
         });
-        need.shares.push(Share { what: "rest".to_owned(), gpu: 0, millionths: 900_000, beside: 0 });
-        need.refused.push("it needs 2 GPUs, and there is 1".to_owned());
+        need.shares.push(Share { what: "rest".to_owned(), gpu: 0, millionths: 900_000, beside: 0, beside_error: 0 });
+        need.refused.push(Remark::whatever("it needs 2 GPUs, and there is 1"));
         let text = text(&need, 100, false);
         let least =
             "VRAM of GPU 0           1.00 GiB  at least\nCompute capability           7.5  of each GPU, at least\n";

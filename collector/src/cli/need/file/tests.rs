@@ -84,6 +84,18 @@ fn what_is_not_understood_is_named_with_its_file() {
 }
 
 #[test]
+fn an_adapter_counts_with_its_tensors() {
+    let scratch = Scratch::new("adapter");
+    let (path, adapter) = (scratch.model("llama-mha", "a.gguf"), scratch.model("nomic-embed", "b.gguf"));
+    let settings = Settings { adapters: vec![adapter.display().to_string()], ..Settings::default() };
+    let found = files(&path, &settings).unwrap();
+    // Its header is no part of them.
+    assert_eq!(found.adapters, [Header::read(&*fs::read(&adapter).unwrap()).unwrap().weights.sum()]);
+    fs::write(&adapter, b"PK").unwrap();
+    assert!(format!("{:#}", files(&path, &settings).unwrap_err()).contains("b.gguf"));
+}
+
+#[test]
 fn a_pipe_is_not_waited_for() {
     let scratch = Scratch::new("pipe");
     let path = scratch.0.join("pipe.gguf");
